@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fact
+
+// An Outcome says, for one moment, whether a module's code is or can get into a kernel.
+type Outcome string
+
+// The outcomes. OutcomeUnknown is written out, because a gate must see it.
+const (
+	OutcomeLoaded   Outcome = "loaded"   // it is in the kernel as a module
+	OutcomeBuiltin  Outcome = "builtin"  // it is compiled in and active
+	OutcomeLoadable Outcome = "loadable" // some way in, other than root's own insmod on Linux, is open
+	OutcomeBlocked  Outcome = "blocked"  // it exists and no such way is open
+	OutcomeAbsent   Outcome = "absent"   // every source was read and none knows it
+	OutcomeUnknown  Outcome = "unknown"  // a source that could change the answer was not read
+)
+
+// A Way is one way for a module to get into a kernel, judged by itself.
+type Way struct {
+	// Way names it, such as "autoload_alias", "modprobe" or "insmod"; each kernel package has the
+	// constants.
+	Way string `json:"way"`
+	// Blocked says whether something stops it; empty when unknown.
+	Blocked Tri `json:"blocked,omitzero"`
+}
+
+// A Prospect is the answer for one moment: the running kernel, or the next boot.
+type Prospect struct {
+	// Outcome is the answer in one word.
+	Outcome Outcome `json:"outcome"`
+	// Ways are the ways that this system has, in a fixed order; one that it lacks is not listed.
+	Ways []Way `json:"ways,omitzero"`
+}
+
+// A Verdict answers "can this module's code get into this kernel?" with its reasons.
+type Verdict struct {
+	// Query is what was asked, as the caller wrote it.
+	Query string `json:"query"`
+	// Release is the kernel release that the verdict is about; empty when unknown.
+	Release string `json:"release,omitzero"`
+	// Module is the id of the module that the query means; empty when none was found.
+	Module string `json:"module,omitzero"`
+	// Now is about the running kernel; nil for an image, which is not running.
+	Now *Prospect `json:"now,omitzero"`
+	// NextBoot is about the kernel after a boot with the configuration as it is on disk; nil when
+	// there is nothing to say of it.
+	NextBoot *Prospect `json:"nextBoot,omitzero"`
+	// Word is the operating system's own term for the state, such as "blacklisted".
+	Word string `json:"word,omitzero"`
+	// Reasons are the facts that the outcome follows from, the deciding ones first.
+	Reasons []Reason `json:"reasons,omitzero"`
+	// Bypasses are what could put the code in despite what blocks it, or could not be read.
+	Bypasses []Reason `json:"bypasses,omitzero"`
+	// Triggers are what would ask for the module: present devices, aliases, lists.
+	Triggers []Reason `json:"triggers,omitzero"`
+	// Remedies are what would block it, as text to write somewhere.
+	Remedies []Remedy `json:"remedies,omitzero"`
+	// Problems are what could not be read for this verdict.
+	Problems []Problem `json:"problems,omitzero"`
+}
+
+// A Reason is one fact in a verdict, with where it stands.
+type Reason struct {
+	// Code is one snake_case word for the kind of fact; each kernel package lists its own.
+	Code string `json:"code"`
+	// Text says it for a person.
+	Text string `json:"text,omitzero"`
+	// File and Line are where it stands; empty and 0 when it is not from a file's line.
+	File string `json:"file,omitzero"`
+	Line int    `json:"line,omitzero"`
+}
+
+// A Remedy is one thing that would block a module.
+type Remedy struct {
+	// Text is what to configure, such as "install algif_aead /bin/false".
+	Text string `json:"text"`
+	// NotAgainst names the ways that it does not stop.
+	NotAgainst []string `json:"notAgainst,omitzero"`
+}

@@ -1,0 +1,3 @@
+module github.com/kernelext/kernelext
+
+go 1.25.0

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package limit bounds what reading may cost. Everything that kernelext reads goes through it:
+// whole files with a cap on their size, and guards that look at a file before a library that
+// trusts it does.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Caps for what is read whole, in bytes.
+const (
+	Attr = 64 << 10 // a sysfs attribute or a one-line file: the kernel's own limit is a page
+	Proc = 8 << 20  // a generated list such as /proc/modules
+	Text = 32 << 20 // an index or a configuration file
+	File = 512 << 20
+)
+
+// A FileReader is a file system that can read a file whole with fewer steps than Open, Read and
+// Close, and without waiting for a file that is not ready.
+type FileReader interface {
+	fs.FS
+	// AppendFile appends the file's content to dst, reading until a read returns nothing. A file
+	// of more than max bytes is fact.ErrTooLarge, with the first max bytes appended.
+	AppendFile(dst []byte, name string, max int64) ([]byte, error)
+	// AppendAttr is AppendFile with a single read, which is how a sysfs attribute must be read: a
+	// second read may run its driver's code again.
+	AppendAttr(dst []byte, name string, max int64) ([]byte, error)
+}
+
+// AppendFile appends the content of the named file to dst, at most max bytes. A longer file is
+// fact.ErrTooLarge, with the first max bytes appended.
+func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
+	if r, ok := fsys.(FileReader); ok {
+		return r.AppendFile(dst, name, max)
+	}
+	return open(fsys, dst, name, max, false)
+}
+
+// AppendAttr is AppendFile with a single read, for a sysfs attribute.
+func AppendAttr(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
+	if r, ok := fsys.(FileReader); ok {
+		return r.AppendAttr(dst, name, max)
+	}
+	return open(fsys, dst, name, max, true)
+}
+
+// ReadFile returns the content of the named file, as AppendFile.
+func ReadFile(fsys fs.FS, name string, max int64) ([]byte, error) {
+	return AppendFile(fsys, nil, name, max)
+}
+
+func open(fsys fs.FS, dst []byte, name string, max int64, once bool) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return dst, err
+	}
+	defer f.Close()
+	if once {
+		return readOnce(f, dst, name, max)
+	}
+	return AppendAll(f, dst, name, max)
+}
+
+func readOnce(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
+	dst, buf := room(dst, int(min(max, 4096)))
+	n, err := r.Read(buf)
+	dst = dst[:len(dst)+max0(n)]
+	if err != nil && !errors.Is(err, io.EOF) {
+		return dst, err
+	}
+	return dst, nil
+}
+
+// AppendAll appends what r gives to dst until it ends, at most max bytes; more is
+// fact.ErrTooLarge. name is for the error's text.
+func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
+	start := len(dst)
+	for {
+		var buf []byte
+		dst, buf = room(dst, 512)
+		left := max - int64(len(dst)-start)
+		// One byte more than allowed may be read, to tell a full file from one that is too large.
+		if int64(len(buf)) > left+1 {
+			buf = buf[:left+1]
+		}
+		n, err := r.Read(buf)
+		dst = dst[:len(dst)+max0(n)]
+		if int64(len(dst)-start) > max {
+			return dst[:start+int(max)], TooLarge(name, max)
+		}
+		if errors.Is(err, io.EOF) || (n == 0 && err == nil) {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+}
+
+// room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
+func room(dst []byte, n int) (grown, free []byte) {
+	if cap(dst)-len(dst) < n {
+		bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
+		copy(bigger, dst)
+		dst = bigger
+	}
+	return dst, dst[len(dst):cap(dst)]
+}
+
+func max0(n int) int { return max(n, 0) }
+
+// TooLarge is the error for a file of more than max bytes.
+func TooLarge(name string, max int64) error {
+	return &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w: more than %d bytes", fact.ErrTooLarge, max)}
+}
