@@ -15,18 +15,18 @@ type Code string
 
 // The codes.
 const (
-	Permission  Code = "permission"  // the caller may not read it
-	Absent      Code = "absent"      // it is not there
-	Gone        Code = "gone"        // it went away while it was being read
-	Unsupported Code = "unsupported" // this system, or this library, has no such thing
-	Restricted  Code = "restricted"  // the kernel hides it from this caller, by a setting such as kptr_restrict
-	Malformed   Code = "malformed"   // it was read and makes no sense
-	TooLarge    Code = "too_large"   // a size limit was reached
-	Timeout     Code = "timeout"     // a read did not return in time
-	Unrecorded  Code = "unrecorded"  // the tape being replayed holds no answer to this question
-	Redacted    Code = "redacted"    // the tape's recorder removed it
-	Budget      Code = "budget"      // the caller's own limit on work or time ran out
-	Other       Code = "other"       // none of these
+	CodePermission  Code = "permission"  // the caller may not read it
+	CodeAbsent      Code = "absent"      // it is not there
+	CodeGone        Code = "gone"        // it went away while it was being read
+	CodeUnsupported Code = "unsupported" // this system, or this library, has no such thing
+	CodeRestricted  Code = "restricted"  // the kernel hides it from this caller, by a setting such as kptr_restrict
+	CodeMalformed   Code = "malformed"   // it was read and makes no sense
+	CodeTooLarge    Code = "too_large"   // a size limit was reached
+	CodeTimeout     Code = "timeout"     // a read did not return in time
+	CodeUnrecorded  Code = "unrecorded"  // the tape being replayed holds no answer to this question
+	CodeRedacted    Code = "redacted"    // the tape's recorder removed it
+	CodeBudget      Code = "budget"      // the caller's own limit on work or time ran out
+	CodeOther       Code = "other"       // none of these
 )
 
 // Errors that say why, beside the standard library's fs.ErrPermission, fs.ErrNotExist,
@@ -48,21 +48,21 @@ var sentinels = [...]struct {
 	code Code
 	err  error
 }{
-	{Redacted, ErrRedacted},
-	{Unrecorded, ErrUnrecorded},
-	{Restricted, ErrRestricted},
-	{Budget, ErrBudget},
-	{TooLarge, ErrTooLarge},
-	{Malformed, ErrMalformed},
-	{Gone, ErrGone},
-	{Timeout, os.ErrDeadlineExceeded},
-	{Timeout, context.DeadlineExceeded},
-	{Permission, fs.ErrPermission},
-	{Absent, fs.ErrNotExist},
-	{Unsupported, errors.ErrUnsupported},
+	{CodeRedacted, ErrRedacted},
+	{CodeUnrecorded, ErrUnrecorded},
+	{CodeRestricted, ErrRestricted},
+	{CodeBudget, ErrBudget},
+	{CodeTooLarge, ErrTooLarge},
+	{CodeMalformed, ErrMalformed},
+	{CodeGone, ErrGone},
+	{CodeTimeout, os.ErrDeadlineExceeded},
+	{CodeTimeout, context.DeadlineExceeded},
+	{CodePermission, fs.ErrPermission},
+	{CodeAbsent, fs.ErrNotExist},
+	{CodeUnsupported, errors.ErrUnsupported},
 }
 
-// CodeOf returns the code for err, Other for an error it has no word for, and "" for nil.
+// CodeOf returns the code for err, CodeOther for an error it has no word for, and "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -72,10 +72,10 @@ func CodeOf(err error) Code {
 			return s.code
 		}
 	}
-	return Other
+	return CodeOther
 }
 
-// Err returns the sentinel error that the code stands for, or nil for Other, "" and unknown codes.
+// Err returns the sentinel error that the code stands for, or nil for CodeOther, "" and unknown codes.
 func (c Code) Err() error {
 	for _, s := range sentinels {
 		if s.code == c {

@@ -17,9 +17,9 @@ type View string
 
 // The views.
 const (
-	Seen      View = "seen"      // the source shows it
-	Missing   View = "missing"   // the source was read whole and does not show it
-	Unchecked View = "unchecked" // the source was not, or could not be, read
+	ViewSeen      View = "seen"      // the source shows it
+	ViewMissing   View = "missing"   // the source was read whole and does not show it
+	ViewUnchecked View = "unchecked" // the source was not, or could not be, read
 )
 
 // A Discrepancy is a disagreement between sources about one module, or between the kernel's word

@@ -37,7 +37,6 @@ const (
 const (
 	SignatureEmbedded = "embedded" // in, or appended to, the file
 	SignatureCatalog  = "catalog"  // in a catalog that lists the file's hash
-	SignatureKernel   = "kernel"   // not a file's: what the running kernel says of the loaded code
 )
 
 // EvidenceTaintE is the Signature.Evidence of a loaded Linux module that carries taint E: it had
@@ -51,7 +50,7 @@ type Signature struct {
 	// Signer names who signed, as the signature or its certificate says; unverified unless Status
 	// is valid.
 	Signer string `json:"signer,omitzero"`
-	// Source is where the signature was found: embedded, catalog or kernel.
+	// Source is where the signature was found: embedded or catalog.
 	Source string `json:"source,omitzero"`
 	// Class is the programme it was made under; empty when unknown or when the system has none.
 	Class SignatureClass `json:"class,omitzero"`

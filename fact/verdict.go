@@ -2,17 +2,17 @@
 
 package fact
 
-// An Outcome says, for one moment, whether a module's code is or can get into a kernel.
-type Outcome string
+// A VerdictOutcome says, for one moment, whether a module's code is or can get into a kernel.
+type VerdictOutcome string
 
-// The outcomes. OutcomeUnknown is written out, because a gate must see it.
+// The outcomes. VerdictUnknown is written out, because a gate must see it.
 const (
-	OutcomeLoaded   Outcome = "loaded"   // it is in the kernel as a module
-	OutcomeBuiltin  Outcome = "builtin"  // it is compiled in and active
-	OutcomeLoadable Outcome = "loadable" // some way in, other than root's own insmod on Linux, is open
-	OutcomeBlocked  Outcome = "blocked"  // it exists and no such way is open
-	OutcomeAbsent   Outcome = "absent"   // every source was read and none knows it
-	OutcomeUnknown  Outcome = "unknown"  // a source that could change the answer was not read
+	VerdictLoaded   VerdictOutcome = "loaded"   // it is in the kernel as a module
+	VerdictBuiltin  VerdictOutcome = "builtin"  // it is compiled in and active
+	VerdictLoadable VerdictOutcome = "loadable" // some way in, other than root's own insmod on Linux, is open
+	VerdictBlocked  VerdictOutcome = "blocked"  // it exists and no such way is open
+	VerdictAbsent   VerdictOutcome = "absent"   // every source was read and none knows it
+	VerdictUnknown  VerdictOutcome = "unknown"  // a source that could change the answer was not read
 )
 
 // A Way is one way for a module to get into a kernel, judged by itself.
@@ -27,7 +27,7 @@ type Way struct {
 // A Prospect is the answer for one moment: the running kernel, or the next boot.
 type Prospect struct {
 	// Outcome is the answer in one word.
-	Outcome Outcome `json:"outcome"`
+	Outcome VerdictOutcome `json:"outcome"`
 	// Ways are the ways that this system has, in a fixed order; one that it lacks is not listed.
 	Ways []Way `json:"ways,omitzero"`
 }

@@ -69,7 +69,7 @@ func open(fsys fs.FS, dst []byte, name string, max int64, once bool) ([]byte, er
 }
 
 func readOnce(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
-	dst, buf := room(dst, int(min(max, 4096)))
+	dst, buf := Room(dst, int(min(max, 4096)))
 	n, err := r.Read(buf)
 	dst = dst[:len(dst)+max0(n)]
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -84,7 +84,7 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	start := len(dst)
 	for {
 		var buf []byte
-		dst, buf = room(dst, 512)
+		dst, buf = Room(dst, 512)
 		left := max - int64(len(dst)-start)
 		// One byte more than allowed may be read, to tell a full file from one that is too large.
 		if int64(len(buf)) > left+1 {
@@ -104,8 +104,8 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	}
 }
 
-// room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
-func room(dst []byte, n int) (grown, free []byte) {
+// Room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
+func Room(dst []byte, n int) (grown, free []byte) {
 	if cap(dst)-len(dst) < n {
 		bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
 		copy(bigger, dst)
@@ -120,3 +120,6 @@ func max0(n int) int { return max(n, 0) }
 func TooLarge(name string, max int64) error {
 	return &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w: more than %d bytes", fact.ErrTooLarge, max)}
 }
+
+// Problems is how many problems one source may report one by one; what comes after is counted.
+const Problems = 100

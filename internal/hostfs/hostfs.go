@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hostfs is the file system of a machine: the running one ([Live]), or one whose root is
+// mounted in a directory ([Mounted]). It only reads.
+//
+// Neither os.DirFS nor os.Root fits a mounted root: an absolute symbolic link in it means the
+// mounted root, while os.DirFS follows it into the host's own root and os.Root refuses it. Mounted
+// resolves links itself, and opens what it found through os.Root, which cannot be led outside even
+// when the tree changes meanwhile.
+package hostfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// maxHops is how many symbolic links one path may lead through, as in the Linux kernel.
+const maxHops = 40
+
+// An FS is what Live and Mounted return.
+type FS interface {
+	fs.ReadLinkFS
+	fs.ReadDirFS
+	fs.StatFS
+	// AppendFile and AppendAttr read as package limit says: without waiting for a file that is
+	// not ready.
+	AppendFile(dst []byte, name string, max int64) ([]byte, error)
+	AppendAttr(dst []byte, name string, max int64) ([]byte, error)
+	// Close releases the root. Open files stay open.
+	Close() error
+}
+
+// Mounted returns the file system of the machine whose root is mounted at dir. The error is that
+// of opening dir.
+func Mounted(dir string) (FS, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &mounted{root: root}, nil
+}
+
+type mounted struct{ root *os.Root }
+
+func (m *mounted) Close() error { return m.root.Close() }
+
+// resolve returns the path without links that name leads to; the last element is followed only
+// when follow is set. Elements that do not exist are kept, for the caller's own error.
+func (m *mounted) resolve(op, name string, follow bool) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	if name == "." {
+		return name, nil
+	}
+	done, rest, hops := ".", name, 0
+	for rest != "" {
+		elem, tail, more := strings.Cut(rest, "/")
+		rest = tail
+		next := path.Join(done, elem)
+		if !more && !follow {
+			return next, nil
+		}
+		target, err := m.root.Readlink(next)
+		if err != nil { // no link, or nothing at all: the caller's call will say
+			done = next
+			continue
+		}
+		if hops++; hops > maxHops {
+			return "", &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("%w: more than %d symbolic links", fact.ErrMalformed, maxHops)}
+		}
+		done, rest = relink(done, target, rest)
+	}
+	return done, nil
+}
+
+// relink returns where to go on after a link in dir leads to target with rest still to follow.
+// Absolute targets start at the root, and ".." stops there.
+func relink(dir, target, rest string) (done, next string) {
+	base := dir
+	if strings.HasPrefix(target, "/") {
+		base = "."
+	}
+	clean := path.Clean("/" + base + "/" + target) // "/" keeps ".." inside
+	return ".", strings.Trim(clean+"/"+rest, "/")
+}
+
+func (m *mounted) Open(name string) (fs.File, error) {
+	p, err := m.resolve("open", name, true)
+	if err != nil {
+		return nil, err
+	}
+	f, err := m.root.OpenFile(p, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	return f, nil
+}
+
+func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := m.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.ErrUnsupported}
+	}
+	entries, err := d.ReadDir(-1)
+	sortEntries(entries)
+	if err != nil {
+		return entries, pathError("readdir", name, err)
+	}
+	return entries, nil
+}
+
+func (m *mounted) Stat(name string) (fs.FileInfo, error) {
+	p, err := m.resolve("stat", name, true)
+	if err != nil {
+		return nil, err
+	}
+	info, err := m.root.Lstat(p)
+	if err != nil {
+		return nil, pathError("stat", name, err)
+	}
+	return info, nil
+}
+
+func (m *mounted) Lstat(name string) (fs.FileInfo, error) {
+	p, err := m.resolve("lstat", name, false)
+	if err != nil {
+		return nil, err
+	}
+	info, err := m.root.Lstat(p)
+	if err != nil {
+		return nil, pathError("lstat", name, err)
+	}
+	return info, nil
+}
+
+func (m *mounted) ReadLink(name string) (string, error) {
+	p, err := m.resolve("readlink", name, false)
+	if err != nil {
+		return "", err
+	}
+	target, err := m.root.Readlink(p)
+	if err != nil {
+		return "", pathError("readlink", name, err)
+	}
+	return target, nil
+}
+
+func (m *mounted) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+	return m.read(dst, name, max, false)
+}
+
+func (m *mounted) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+	return m.read(dst, name, max, true)
+}
+
+func (m *mounted) read(dst []byte, name string, max int64, once bool) ([]byte, error) {
+	f, err := m.Open(name)
+	if err != nil {
+		return dst, err
+	}
+	defer f.Close()
+	dst, err = readFile(f.(*os.File), dst, name, max, once)
+	if err != nil {
+		return dst, pathError("read", name, err)
+	}
+	return dst, nil
+}
+
+// pathError names the path as the caller knows it, and gives the error a meaning that every
+// system shares.
+func pathError(op, name string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return &fs.PathError{Op: op, Path: name, Err: meaning(err)}
+}
+
+// An errnoMeaning is a system's error that stands for one of the shared sentinels, although the
+// standard library does not say so.
+type errnoMeaning struct {
+	error
+	is error
+}
+
+func (e errnoMeaning) Is(target error) bool { return target == e.is }
+func (e errnoMeaning) Unwrap() error        { return e.error }
+
+func sortEntries(entries []fs.DirEntry) {
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfs
+
+import (
+	"io/fs"
+	"os"
+)
+
+// Live returns the file system of the running machine. On Windows it is rooted at the drives:
+// "C:/Windows".
+func Live() FS { return live{} }
+
+// live names files as the process sees them. It goes straight to the system: absolute links are
+// right here.
+type live struct{}
+
+func (live) Close() error { return nil }
+
+// host returns the system's own path for name.
+func host(op, name string) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+	}
+	return hostPath(name), nil
+}
+
+func (live) Open(name string) (fs.File, error) {
+	p, err := host("open", name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(p, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, pathError("open", name, err)
+	}
+	return f, nil
+}
+
+func (live) ReadDir(name string) ([]fs.DirEntry, error) {
+	p, err := host("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(p)
+	if err != nil {
+		return entries, pathError("readdir", name, err)
+	}
+	return entries, nil
+}
+
+func (live) Stat(name string) (fs.FileInfo, error) {
+	p, err := host("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(p)
+	if err != nil {
+		return nil, pathError("stat", name, err)
+	}
+	return info, nil
+}
+
+func (live) Lstat(name string) (fs.FileInfo, error) {
+	p, err := host("lstat", name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(p)
+	if err != nil {
+		return nil, pathError("lstat", name, err)
+	}
+	return info, nil
+}
+
+func (live) ReadLink(name string) (string, error) {
+	p, err := host("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	target, err := os.Readlink(p)
+	if err != nil {
+		return "", pathError("readlink", name, err)
+	}
+	return target, nil
+}
+
+func (live) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+	return readLive(dst, name, max, false)
+}
+
+func (live) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+	return readLive(dst, name, max, true)
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package linux reads what a Linux kernel says of its loadable modules, in the kernel's own words.
+// It takes an fs.FS rooted at the machine's root and a function for the few system calls; it never
+// opens anything else, and works the same on a running system, a mounted root and a tape.
+//
+// # What is read
+//
+//   - /proc/modules: every module in the kernel ([ModuleList])
+//   - /sys/module/NAME/{coresize,initsize,initstate,taint,version,srcversion} and
+//     notes/.note.gnu.build-id, by name ([ReadSysModule]); parameters and sections only when asked
+//   - /proc/sys/kernel/tainted ([Taint]), /sys/kernel/uevent_seqnum
+//
+// # What needs privilege
+//
+// Nothing in the list itself. Load addresses need CAP_SYSLOG (the kernel prints zeros otherwise),
+// section addresses and some parameters need root. A service with ProcSubset=pid, or a container
+// without /sys/module, sees less; that is reported, never taken for an empty list.
+//
+// # Limits
+//
+// The kernel's list is not read atomically: a module that comes or goes in between can be skipped
+// or repeated, so [ReadModules] reads again, at most three times, when the kernel's event counter
+// moved. A rootkit can hide a module from every file here.
+package linux

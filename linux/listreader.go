@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// listTries is how often /proc/modules is read when it changes while being read.
+const listTries = 3
+
+// A ListReader reads /proc/modules of one machine, as often as needed for one consistent list. It
+// keeps its buffers and is not for concurrent use.
+type ListReader struct {
+	fsys fs.FS
+	buf  []byte
+	last []byte
+	seq  []byte
+}
+
+// NewListReader returns a reader of the machine whose root is fsys.
+func NewListReader(fsys fs.FS) *ListReader { return &ListReader{fsys: fsys} }
+
+// Read replaces l's content with the kernel's list. The kernel gives the list in pieces, between
+// which a module can come or go so that a line is skipped or repeated; so when its event counter
+// moved meanwhile, or a name stands twice, the list is read again until two reads agree, at most
+// three times. A list that still does not hold still has its repeated lines removed (the first
+// stays) and unsteady is set.
+//
+// The error is that of opening or reading /proc/modules. [NoModuleSupport] tells whether a file
+// that does not exist means a kernel without modules.
+func (r *ListReader) Read(l *ModuleList) (unsteady bool, err error) {
+	r.last = r.last[:0]
+	for try := 1; ; try++ {
+		before := r.readSeq(nil)
+		r.buf, err = limit.AppendFile(r.fsys, r.buf[:0], ModulesFile, limit.Proc)
+		if err != nil {
+			return false, err
+		}
+		r.seq = r.readSeq(r.seq)
+		steady := before == nil || bytes.Equal(before, r.seq) || (try > 1 && bytes.Equal(r.buf, r.last))
+		l.Parse(string(r.buf))
+		repeated := l.dropRepeated()
+		if steady && !repeated && !l.Truncated {
+			return false, nil
+		}
+		if try == listTries {
+			return !steady || repeated, nil
+		}
+		r.last = append(r.last[:0], r.buf...)
+	}
+}
+
+// readSeq returns the event counter, or nil when the machine has none to show.
+func (r *ListReader) readSeq(dst []byte) []byte {
+	b, err := limit.AppendAttr(r.fsys, dst[:0], UeventSeqFile, limit.Attr)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// dropRepeated removes every entry whose name an earlier one has, and reports whether there was
+// one.
+func (l *ModuleList) dropRepeated() bool {
+	seen := make(map[string]struct{}, len(l.Entries))
+	kept := l.Entries[:0]
+	for _, e := range l.Entries {
+		if _, ok := seen[e.Name]; ok {
+			continue
+		}
+		seen[e.Name] = struct{}{}
+		kept = append(kept, e)
+	}
+	repeated := len(kept) < len(l.Entries)
+	l.Entries = kept
+	return repeated
+}
+
+// NoModuleSupport reports whether the machine's kernel was built without loadable modules, given
+// that it has no /proc/modules: its sysctl directory can be read and lacks modules_disabled. The
+// error is why that cannot be told; a service without access to /proc/sys sees neither file.
+func NoModuleSupport(fsys fs.FS) (bool, error) {
+	_, err := fs.Stat(fsys, DisabledFile)
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	info, err := fs.Stat(fsys, KernelDir)
+	if err != nil {
+		return false, err
+	}
+	if !info.IsDir() {
+		return false, &fact.ParseError{Source: KernelDir, Reason: "is not a directory"}
+	}
+	return true, nil
+}
+
+// ParseSeq reads the kernel's event counter, /sys/kernel/uevent_seqnum.
+func ParseSeq(b []byte) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, &fact.ParseError{Source: UeventSeqFile, Reason: "is not a number"}
+	}
+	return n, nil
+}
+
+// ParseKeys reads text of one "key value" a line, the form of OpUname and OpIdentity.
+func ParseKeys(b []byte) map[string]string {
+	keys := make(map[string]string)
+	for line := range strings.Lines(string(b)) {
+		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		if ok {
+			keys[key] = value
+		}
+	}
+	return keys
+}
+
+// capSysAdmin is the bit of CAP_SYS_ADMIN in a capability mask.
+const capSysAdmin = 1 << 21
+
+// Privilege returns one word for the answer to OpIdentity: root, restricted_root (uid 0 without
+// CAP_SYS_ADMIN), capable (another uid with some capability), or user. It is empty when the
+// answer says nothing.
+func Privilege(identity []byte) string {
+	keys := ParseKeys(identity)
+	uid, ok := keys["euid"]
+	if !ok {
+		return ""
+	}
+	caps, err := strconv.ParseUint(keys["capeff"], 16, 64)
+	switch {
+	case uid == "0" && (err != nil || caps&capSysAdmin != 0):
+		return "root"
+	case uid == "0":
+		return "restricted_root"
+	case err == nil && caps != 0:
+		return "capable"
+	}
+	return "user"
+}

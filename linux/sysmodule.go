@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A SysModule is what the files of /sys/module/NAME say of one module. A file that the kernel does
+// not make for this module leaves its field empty.
+type SysModule struct {
+	// Loadable is yes when the directory is that of a loaded module, no when it is that of code
+	// compiled in, unknown when the files that tell could not be read.
+	Loadable fact.Tri
+	// State is initstate's word: live, coming or going.
+	State string
+	// Taints are the taint letters, as in /proc/modules; valid when HasTaints is set.
+	Taints    string
+	HasTaints bool
+	// Version and Srcversion as the module file declared them.
+	Version, Srcversion string
+	// CoreSize and InitSize are in bytes.
+	CoreSize, InitSize fact.Count
+	// BuildID is the GNU build-id of the loaded code in lower-case hexadecimal.
+	BuildID string
+}
+
+// A SysReader reads /sys/module of one machine. It keeps a buffer and is not for concurrent use.
+type SysReader struct {
+	fsys fs.FS
+	path []byte
+	buf  []byte
+}
+
+// NewSysReader returns a reader of the machine whose root is fsys.
+func NewSysReader(fsys fs.FS) *SysReader { return &SysReader{fsys: fsys} }
+
+// An AttrError is a file of /sys/module/NAME that could not be read or understood.
+type AttrError struct {
+	// Field is the JSON name of the field that is unknown because of it.
+	Field string
+	// Err is why.
+	Err error
+}
+
+// Error returns why.
+func (e AttrError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e AttrError) Unwrap() error { return e.Err }
+
+// ReadModule reads the files of the loaded module name. The error is about the directory as a
+// whole: fact.ErrGone when there is none (any more), or why it cannot be read. Trouble with one
+// file is in lost, and costs only its field.
+func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err error) {
+	if !validName(name) {
+		return m, nil, &fact.ParseError{Source: SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
+	}
+	core, err := r.attr(name, "coresize")
+	switch {
+	case err == nil:
+		m.Loadable = fact.Yes
+	case !errors.Is(err, fs.ErrNotExist):
+		return m, nil, err
+	default:
+		if err := r.missing(name); err != nil {
+			return m, nil, err
+		}
+	}
+	if m.Loadable == fact.Yes {
+		if m.CoreSize, err = parseCount("coresize", core); err != nil {
+			lost = append(lost, AttrError{"coreSize", err})
+		}
+	}
+	text := func(field, file string, needed bool) string {
+		s, err := r.attr(name, file)
+		if err == nil {
+			return escape.UTF8(s)
+		}
+		if needed || !errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, AttrError{field, err})
+		}
+		return ""
+	}
+	loadable := m.Loadable == fact.Yes
+	m.State = text("state", "initstate", loadable)
+	if m.State != "" {
+		m.Loadable, loadable = fact.Yes, true
+	} else if !loadable && len(lost) == 0 {
+		m.Loadable = fact.No
+	}
+	m.Version = text("version", "version", false)
+	if !loadable {
+		return m, lost, nil
+	}
+	m.Srcversion = text("srcversion", "srcversion", false)
+	if s, err := r.attr(name, "initsize"); err != nil {
+		lost = append(lost, AttrError{"initSize", err})
+	} else if m.InitSize, err = parseCount("initsize", s); err != nil {
+		lost = append(lost, AttrError{"initSize", err})
+	}
+	if s, err := r.attr(name, "taint"); err == nil {
+		m.Taints, m.HasTaints = s, true
+	} else {
+		lost = append(lost, AttrError{"taints", err})
+	}
+	if m.BuildID, err = r.buildID(name); err != nil {
+		lost = append(lost, AttrError{"contentId", err})
+	}
+	return m, lost, nil
+}
+
+// missing tells why /sys/module/name has no coresize: nil when the directory is there (code that
+// is compiled in), fact.ErrGone when it is not but others are, else why /sys/module is unreadable.
+func (r *SysReader) missing(name string) error {
+	_, err := fs.Stat(r.fsys, SysModuleDir+"/"+name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, dirErr := fs.Stat(r.fsys, SysModuleDir); dirErr != nil {
+		return dirErr
+	}
+	return &fs.PathError{Op: "open", Path: SysModuleDir + "/" + name, Err: fact.ErrGone}
+}
+
+// attr reads one attribute as text without its final newline.
+func (r *SysReader) attr(name, file string) (string, error) {
+	b, err := r.read(name, file)
+	return string(bytes.TrimSuffix(b, []byte("\n"))), err
+}
+
+func (r *SysReader) read(name, file string) ([]byte, error) {
+	r.path = append(append(append(append(append(r.path[:0], SysModuleDir...), '/'), name...), '/'), file...)
+	var err error
+	r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], string(r.path), limit.Attr)
+	if err != nil {
+		return nil, err
+	}
+	return r.buf, nil
+}
+
+func (r *SysReader) buildID(name string) (string, error) {
+	b, err := r.read(name, buildIDNote)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // a kernel built without notes, or a module without the note
+	}
+	if err != nil {
+		return "", err
+	}
+	return ParseBuildID(b)
+}
+
+func parseCount(file, s string) (fact.Count, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return fact.Count{}, &fact.ParseError{Source: SysModuleDir, Field: file, Reason: "is " + strconv.Quote(s) + ", not a number of bytes"}
+	}
+	return fact.CountOf(n), nil
+}
+
+// validName reports whether a module's name can be one path element.
+func validName(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+}
+
+// ParseBuildID returns the build-id of a .note.gnu.build-id section in lower-case hexadecimal. The
+// note's byte order is that of the machine; it is told from the sizes, which are small.
+func ParseBuildID(note []byte) (string, error) {
+	fail := func(reason string) (string, error) {
+		return "", &fact.ParseError{Source: buildIDNote, Field: "contentId", Reason: reason}
+	}
+	if len(note) < 16 {
+		return fail("note of " + strconv.Itoa(len(note)) + " bytes is too short")
+	}
+	u32 := func(i int) uint64 {
+		le := uint64(note[i]) | uint64(note[i+1])<<8 | uint64(note[i+2])<<16 | uint64(note[i+3])<<24
+		be := uint64(note[i+3]) | uint64(note[i+2])<<8 | uint64(note[i+1])<<16 | uint64(note[i])<<24
+		return min(le, be)
+	}
+	nameLen, descLen, kind := u32(0), u32(4), u32(8)
+	if nameLen != 4 || string(note[12:16]) != "GNU\x00" || kind != 3 {
+		return fail("is not a GNU build-id note")
+	}
+	if descLen == 0 || descLen > 64 || uint64(len(note)) < 16+descLen {
+		return fail("build-id of " + strconv.FormatUint(descLen, 10) + " bytes does not fit the note")
+	}
+	return hex.EncodeToString(note[16 : 16+descLen]), nil
+}
+
+// SysModuleNames lists the directories of /sys/module, sorted. Plain files there are left out.
+func SysModuleNames(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, SysModuleDir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// ReadParameters reads the values of the parameters that the kernel shows for a module, sorted by
+// name. Only world-readable files are opened: reading runs the driver's code. A module without
+// parameters has an empty list.
+func ReadParameters(fsys fs.FS, name string) ([]Parameter, []AttrError, error) {
+	entries, err := readValuesDir(fsys, name, parametersDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var lost []AttrError
+	params := make([]Parameter, 0, len(entries))
+	for _, e := range entries {
+		p := Parameter{Name: escape.UTF8(e.Name())}
+		info, err := e.Info()
+		switch {
+		case err != nil:
+			lost = append(lost, AttrError{"parameters", err})
+		case info.Mode().Perm()&0o004 == 0:
+			p.Readable = fact.No
+		default:
+			b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+parametersDir+"/"+e.Name(), limit.Attr)
+			if err != nil {
+				lost = append(lost, AttrError{"parameters", err})
+				break
+			}
+			p.Value, p.Readable = escape.UTF8(strings.TrimSuffix(string(b), "\n")), fact.Yes
+		}
+		params = append(params, p)
+	}
+	return params, lost, nil
+}
+
+// ReadSections reads the addresses of a loaded module's sections, sorted by name. The files are
+// root's.
+func ReadSections(fsys fs.FS, name string) ([]Section, []AttrError, error) {
+	entries, err := readValuesDir(fsys, name, sectionsDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var lost []AttrError
+	sections := make([]Section, 0, len(entries))
+	for _, e := range entries {
+		s := Section{Name: escape.UTF8(e.Name())}
+		b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+sectionsDir+"/"+e.Name(), limit.Attr)
+		if err == nil {
+			s.Address, err = parseAddress(strings.TrimSpace(string(b)))
+		}
+		if err != nil {
+			lost = append(lost, AttrError{"sections", err})
+		}
+		sections = append(sections, s)
+	}
+	return sections, lost, nil
+}
+
+func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
+	if !validName(name) {
+		return nil, nil
+	}
+	entries, err := fs.ReadDir(fsys, SysModuleDir+"/"+name+"/"+dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := entries[:0]
+	for _, e := range entries {
+		if !e.IsDir() {
+			files = append(files, e)
+		}
+	}
+	if len(files) > maxSysfsValues {
+		return nil, &fact.ParseError{Source: SysModuleDir + "/" + name + "/" + dir, Reason: "has " + strconv.Itoa(len(files)) + " files", Err: fact.ErrTooLarge}
+	}
+	return files, nil
+}

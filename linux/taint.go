@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A TaintFlag is one bit of the kernel's taint mask.
+type TaintFlag struct {
+	// Letter is the kernel's letter for the bit; empty for a bit that this version does not know.
+	Letter string `json:"letter,omitzero"`
+	// Bit is its number, from 0.
+	Bit int `json:"bit"`
+	// Meaning says what set it; empty for an unknown bit.
+	Meaning string `json:"meaning,omitzero"`
+}
+
+// taintFlags are the bits in order, as Documentation/admin-guide/tainted-kernels.rst has them.
+var taintFlags = [...]struct {
+	letter  byte
+	meaning string
+}{
+	0:  {'P', "proprietary module was loaded"},
+	1:  {'F', "module was force loaded"},
+	2:  {'S', "kernel running on an out of specification system"},
+	3:  {'R', "module was force unloaded"},
+	4:  {'M', "processor reported a machine check exception"},
+	5:  {'B', "bad page referenced or some unexpected page flags"},
+	6:  {'U', "taint requested by userspace application"},
+	7:  {'D', "kernel died recently, there was an oops or BUG"},
+	8:  {'A', "ACPI table overridden by user"},
+	9:  {'W', "kernel issued a warning"},
+	10: {'C', "staging driver was loaded"},
+	11: {'I', "workaround for bug in platform firmware applied"},
+	12: {'O', "externally built (out-of-tree) module was loaded"},
+	13: {'E', "unsigned module was loaded"},
+	14: {'L', "soft lockup occurred"},
+	15: {'K', "kernel has been live patched"},
+	16: {'X', "auxiliary taint, defined for and used by distributions"},
+	17: {'T', "kernel was built with the struct randomization plugin"},
+	18: {'N', "an in-kernel test has been run"},
+	19: {'J', "userspace used a mutating debug operation in fwctl"},
+}
+
+// ParseTaint reads /proc/sys/kernel/tainted, a decimal mask.
+func ParseTaint(b []byte) (uint64, error) {
+	s := strings.TrimSpace(string(b))
+	mask, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, &fact.ParseError{Source: TaintedFile, Field: "taint", Reason: "is " + strconv.Quote(s) + ", not a decimal mask"}
+	}
+	return mask, nil
+}
+
+// TaintFlags returns the bits set in mask, lowest first; unknown bits have no letter.
+func TaintFlags(mask uint64) []TaintFlag {
+	flags := make([]TaintFlag, 0, bits.OnesCount64(mask))
+	for mask != 0 {
+		bit := bits.TrailingZeros64(mask)
+		mask &^= 1 << bit
+		f := TaintFlag{Bit: bit}
+		if bit < len(taintFlags) {
+			f.Letter, f.Meaning = string(taintFlags[bit].letter), taintFlags[bit].meaning
+		}
+		flags = append(flags, f)
+	}
+	return flags
+}
+
+// TaintMeaning says what a taint letter of a module or of the kernel stands for, or "" for a
+// letter that this version does not know.
+func TaintMeaning(letter byte) string {
+	for _, f := range taintFlags {
+		if f.letter == letter {
+			return f.meaning
+		}
+	}
+	return ""
+}
