@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs the Debian packages that the tests of this module call. Kernels and their headers are fetched, not installed, by the
+# tests themselves. Run as root on Debian 12 or later.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends \
+	binutils gcc-12 kmod libelf1 make qemu-system-x86 strace >/dev/null
