@@ -2,4 +2,7 @@ module github.com/kernelext/kernelext
 
 go 1.25.0
 
-require golang.org/x/sys v0.47.0 // indirect
+require (
+	golang.org/x/sys v0.47.0
+	howett.net/plist v1.0.1
+)
