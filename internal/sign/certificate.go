@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sign
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Extended key usages that any kernel's loader asks about.
+const (
+	EKUAny          = "2.5.29.37.0"
+	EKUCodeSigning  = "1.3.6.1.5.5.7.3.3"
+	EKUTimeStamping = "1.3.6.1.5.5.7.3.8"
+)
+
+// A Certificate is an X.509 certificate, read leniently: what crypto/x509 refuses over form
+// (a negative serial number, an odd name) is kept.
+type Certificate struct {
+	Raw        []byte    // the certificate
+	RawTBS     []byte    // its signed part
+	RawIssuer  []byte    // the issuer's name
+	RawSubject []byte    // the holder's name
+	RawSPKI    []byte    // the public key with its algorithm
+	Serial     []byte    // the serial number's contents, big-endian two's complement
+	Issuer     Name      // who issued it
+	Subject    Name      // who holds it
+	NotBefore  time.Time // UTC
+	NotAfter   time.Time // UTC
+
+	// SignatureAlgorithm and Signature are the issuer's over RawTBS.
+	SignatureAlgorithm Algorithm
+	Signature          []byte
+
+	// EKUs are the extended key usages, dotted; nil when the extension is absent, which allows all.
+	EKUs []string
+	// IsCA is basicConstraints' cA; false when the extension is absent.
+	IsCA bool
+	// HasConstraints says that basicConstraints is present; version 1 certificates have none.
+	HasConstraints bool
+	// SubjectKeyID and AuthorityKeyID are the key identifiers; nil when absent.
+	SubjectKeyID   []byte
+	AuthorityKeyID []byte
+
+	keyOnce sync.Once
+	key     crypto.PublicKey
+	keyErr  error
+}
+
+// ParseCertificate reads a certificate in DER.
+func ParseCertificate(b []byte) (*Certificate, error) {
+	v, _, err := parseValue(b)
+	if err != nil {
+		return nil, bad("certificate", "%v", err)
+	}
+	return parseCertificate(v)
+}
+
+func parseCertificate(v Value) (*Certificate, error) {
+	if !v.Is(TagSequence) {
+		return nil, bad("certificate", "tag %d", v.Tag)
+	}
+	c := &Certificate{Raw: v.Full}
+	r := v.Reader()
+	tbs, err := r.Expect(TagSequence, "tbsCertificate")
+	if err != nil {
+		return nil, err
+	}
+	alg, err := r.Expect(TagSequence, "signatureAlgorithm")
+	if err != nil {
+		return nil, err
+	}
+	if c.SignatureAlgorithm, err = ParseAlgorithm(alg); err != nil {
+		return nil, err
+	}
+	sig, err := r.Expect(TagBitString, "signatureValue")
+	if err != nil {
+		return nil, err
+	}
+	if len(sig.Body) < 1 || sig.Body[0] != 0 {
+		return nil, bad("signatureValue", "bit string with unused bits")
+	}
+	c.Signature, c.RawTBS = sig.Body[1:], tbs.Full
+	return c, c.parseTBS(tbs)
+}
+
+func (c *Certificate) parseTBS(tbs Value) error {
+	r := tbs.Reader()
+	r.Optional(0) // version: what it allows is told by what is there
+	serial, err := r.Expect(TagInteger, "serialNumber")
+	if err != nil {
+		return err
+	}
+	if len(serial.Body) > 64 {
+		return bad("serialNumber", "%d bytes", len(serial.Body))
+	}
+	c.Serial = serial.Body
+	if _, err = r.Expect(TagSequence, "signature"); err != nil {
+		return err
+	}
+	issuer, err := r.Expect(TagSequence, "issuer")
+	if err != nil {
+		return err
+	}
+	if c.Issuer, err = ParseName(issuer); err != nil {
+		return err
+	}
+	validity, err := r.Expect(TagSequence, "validity")
+	if err != nil {
+		return err
+	}
+	if err = c.parseValidity(validity.Reader()); err != nil {
+		return err
+	}
+	subject, err := r.Expect(TagSequence, "subject")
+	if err != nil {
+		return err
+	}
+	if c.Subject, err = ParseName(subject); err != nil {
+		return err
+	}
+	spki, err := r.Expect(TagSequence, "subjectPublicKeyInfo")
+	if err != nil {
+		return err
+	}
+	c.RawIssuer, c.RawSubject, c.RawSPKI = issuer.Full, subject.Full, spki.Full
+	r.Optional(1)
+	r.Optional(2)
+	if ext, ok := r.Optional(3); ok {
+		return c.parseExtensions(ext.Reader())
+	}
+	return nil
+}
+
+func (c *Certificate) parseValidity(r Reader) error {
+	for _, t := range []*time.Time{&c.NotBefore, &c.NotAfter} {
+		v, err := r.Next()
+		if err != nil {
+			return bad("validity", "%v", err)
+		}
+		if *t, err = Time(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Certificate) parseExtensions(r Reader) error {
+	list, err := r.Expect(TagSequence, "extensions")
+	if err != nil {
+		return err
+	}
+	n := 0
+	for in := list.Reader(); !in.Empty(); n++ {
+		if n == maxExtensions {
+			return bad("extensions", "more than %d", maxExtensions)
+		}
+		ext, err := in.Expect(TagSequence, "extension")
+		if err != nil {
+			return err
+		}
+		if err := c.parseExtension(ext.Reader()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Certificate) parseExtension(r Reader) error {
+	id, err := r.Expect(TagOID, "extnID")
+	if err != nil {
+		return err
+	}
+	v, err := r.Next()
+	if err == nil && v.Is(TagBoolean) {
+		v, err = r.Next()
+	}
+	if err != nil {
+		return bad("extension", "%v", err)
+	}
+	if !v.Is(TagOctetString) {
+		return bad("extnValue", "tag %d", v.Tag)
+	}
+	in := NewReader(v.Body)
+	switch OID(id) {
+	case "2.5.29.37":
+		return c.parseEKUs(in)
+	case "2.5.29.19":
+		return c.parseConstraints(in)
+	case "2.5.29.14":
+		if k, err := in.Next(); err == nil && k.Is(TagOctetString) {
+			c.SubjectKeyID = k.Body
+		}
+	case "2.5.29.35":
+		if k, err := in.Next(); err == nil {
+			kr := k.Reader()
+			if id, ok := kr.Optional(0); ok {
+				c.AuthorityKeyID = id.Body
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Certificate) parseEKUs(r Reader) error {
+	list, err := r.Expect(TagSequence, "extKeyUsage")
+	if err != nil {
+		return err
+	}
+	c.EKUs = []string{}
+	for in := list.Reader(); !in.Empty(); {
+		v, err := in.Expect(TagOID, "extKeyUsage")
+		if err != nil {
+			return err
+		}
+		if len(c.EKUs) == maxEKUs {
+			return bad("extKeyUsage", "more than %d", maxEKUs)
+		}
+		c.EKUs = append(c.EKUs, OID(v))
+	}
+	return nil
+}
+
+func (c *Certificate) parseConstraints(r Reader) error {
+	seq, err := r.Expect(TagSequence, "basicConstraints")
+	if err != nil {
+		return err
+	}
+	c.HasConstraints = true
+	in := seq.Reader()
+	if v, ok := in.Peek(); ok && v.Is(TagBoolean) {
+		c.IsCA = len(v.Body) == 1 && v.Body[0] != 0
+	}
+	return nil
+}
+
+// PublicKey returns the holder's key.
+func (c *Certificate) PublicKey() (crypto.PublicKey, error) {
+	c.keyOnce.Do(func() {
+		c.key, c.keyErr = x509.ParsePKIXPublicKey(c.RawSPKI)
+		if c.keyErr != nil {
+			c.keyErr = fmt.Errorf("%w: %v", ErrAlgorithm, c.keyErr)
+		}
+	})
+	return c.key, c.keyErr
+}
+
+// CheckIssuedBy says whether parent's key signed c: nil, ErrMismatch or ErrAlgorithm. It judges
+// neither time nor purpose.
+func (c *Certificate) CheckIssuedBy(parent *Certificate) error {
+	if !bytes.Equal(c.RawIssuer, parent.RawSubject) {
+		return fmt.Errorf("%w: issuer %q", ErrMismatch, c.Issuer.Short())
+	}
+	key, err := parent.PublicKey()
+	if err != nil {
+		return err
+	}
+	return verifyMessage(key, c.SignatureAlgorithm, c.RawTBS, c.Signature)
+}
+
+// IsSelfIssued reports whether holder and issuer have one name.
+func (c *Certificate) IsSelfIssued() bool { return bytes.Equal(c.RawIssuer, c.RawSubject) }
+
+// IsSelfSigned reports whether the certificate is signed by its own key.
+func (c *Certificate) IsSelfSigned() bool { return c.IsSelfIssued() && c.CheckIssuedBy(c) == nil }
+
+// ValidAt reports whether t is within the certificate's time.
+func (c *Certificate) ValidAt(t time.Time) bool {
+	return !t.Before(c.NotBefore) && !t.After(c.NotAfter)
+}
+
+// Allows reports whether the certificate may serve the purpose: it names it or any purpose, or
+// names no purpose at all.
+func (c *Certificate) Allows(eku string) bool {
+	if c.EKUs == nil {
+		return true
+	}
+	for _, e := range c.EKUs {
+		if e == eku || e == EKUAny {
+			return true
+		}
+	}
+	return false
+}
+
+// Has reports whether the certificate names the purpose.
+func (c *Certificate) Has(eku string) bool {
+	for _, e := range c.EKUs {
+		if e == eku {
+			return true
+		}
+	}
+	return false
+}
+
+// SerialHex returns the serial number in lower-case hexadecimal, without leading zero bytes.
+func (c *Certificate) SerialHex() string {
+	b := c.Serial
+	for len(b) > 1 && b[0] == 0 {
+		b = b[1:]
+	}
+	return hex.EncodeToString(b)
+}
+
+// Thumbprint returns the digest of the whole certificate in lower-case hexadecimal.
+func (c *Certificate) Thumbprint(h crypto.Hash) string { return hex.EncodeToString(Sum(h, c.Raw)) }
+
+// TBSHash returns the digest of the signed part in lower-case hexadecimal, made with the digest
+// of the certificate's own signature, which is how block lists name certificates, and the name of
+// that digest; both are empty when it is not known.
+func (c *Certificate) TBSHash() (digest, algorithm string) {
+	h := c.SignatureAlgorithm.Digest()
+	if !h.Available() {
+		return "", ""
+	}
+	return strings.ToLower(hex.EncodeToString(Sum(h, c.RawTBS))), HashName(h)
+}
+
+var errNoIssuer = errors.New("no certificate of the issuer")

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Roots are the certificates that a caller trusts, in named sets. Its zero value trusts nobody.
+type Roots struct{ sets []rootSet }
+
+type rootSet struct {
+	name  string
+	certs []*Certificate
+}
+
+// NewRoots takes the sets of a caller. A certificate that cannot be read is left out and told of.
+func NewRoots(sets []fact.KeySet) (*Roots, []error) {
+	r := &Roots{}
+	var errs []error
+	for _, s := range sets {
+		rs := rootSet{name: s.Name}
+		for _, x := range s.Certificates {
+			c, err := ParseCertificate(x.Raw)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("key set %s: %w", s.Name, err))
+				continue
+			}
+			rs.certs = append(rs.certs, c)
+		}
+		r.sets = append(r.sets, rs)
+	}
+	return r, errs
+}
+
+// Empty reports whether there is nothing to trust.
+func (r *Roots) Empty() bool {
+	if r == nil {
+		return true
+	}
+	for _, s := range r.sets {
+		if len(s.certs) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// A Chain is a way from a certificate towards a root.
+type Chain struct {
+	// Certificates lead from the signer's upwards, each signed by the next. The trusted one is the
+	// last when KeySet is set.
+	Certificates []*Certificate
+	// KeySet is the name of the set that the chain ends in; empty when it ends in none.
+	KeySet string
+	// Trusted says that the chain ends in a set and that time and purpose fit.
+	Trusted bool
+	// Err is why it is not trusted; nil when it is.
+	Err error
+}
+
+// A ChainQuery is what a chain is built for.
+type ChainQuery struct {
+	Pool  []*Certificate // certificates that came along; none of them is trusted
+	Roots *Roots         // the trusted ones
+	At    time.Time      // the time that every certificate but the trusted one must be valid at
+	Usage string         // the purpose that every certificate but the trusted one must allow
+}
+
+// BuildChain looks for the best chain of leaf: a trusted one, else one that ends in a set but
+// fails by time or purpose, else the longest whose signatures fit.
+func BuildChain(leaf *Certificate, q ChainQuery) Chain {
+	b := chainBuilder{q: q, tries: maxTries}
+	b.walk([]*Certificate{leaf})
+	if b.best.Certificates == nil {
+		b.best = Chain{Certificates: []*Certificate{leaf}, Err: errNoIssuer}
+	}
+	return b.best
+}
+
+type chainBuilder struct {
+	q     ChainQuery
+	tries int
+	best  Chain
+}
+
+// walk is depth-first over the pool; its depth is at most maxChain and its signature checks are
+// at most maxTries in all.
+func (b *chainBuilder) walk(path []*Certificate) {
+	last := path[len(path)-1]
+	if set := b.q.Roots.holding(last); set != "" {
+		b.offer(path, set)
+		if b.best.Trusted {
+			return
+		}
+	}
+	for _, root := range b.q.Roots.candidates(last) {
+		if b.try(last, root.cert) {
+			b.offer(append(path[:len(path):len(path)], root.cert), root.set)
+		}
+		if b.best.Trusted {
+			return
+		}
+	}
+	extended := false
+	for _, c := range b.q.Pool {
+		if len(path) >= maxChain || contains(path, c) || !couldIssue(c, last) || !b.try(last, c) {
+			continue
+		}
+		extended = true
+		b.walk(append(path[:len(path):len(path)], c))
+		if b.best.Trusted {
+			return
+		}
+	}
+	if !extended {
+		b.offer(path, "")
+	}
+}
+
+func (b *chainBuilder) try(child, parent *Certificate) bool {
+	if b.tries == 0 {
+		return false
+	}
+	b.tries--
+	return child.CheckIssuedBy(parent) == nil
+}
+
+// offer keeps the path if it is better than the best so far.
+func (b *chainBuilder) offer(path []*Certificate, set string) {
+	c := Chain{Certificates: path, KeySet: set}
+	if set == "" {
+		c.Err = endError(path[len(path)-1])
+	} else {
+		c.Err = b.fits(path)
+		c.Trusted = c.Err == nil
+	}
+	switch {
+	case b.best.Certificates == nil,
+		c.Trusted && !b.best.Trusted,
+		c.KeySet != "" && b.best.KeySet == "",
+		c.KeySet == b.best.KeySet && !b.best.Trusted && len(c.Certificates) > len(b.best.Certificates):
+		c.Certificates = append([]*Certificate(nil), path...)
+		b.best = c
+	}
+}
+
+func endError(last *Certificate) error {
+	if last.IsSelfIssued() {
+		return fmt.Errorf("%q is not among the given keys", last.Subject.Short())
+	}
+	return fmt.Errorf("issuer %q is not among the given keys", last.Issuer.Short())
+}
+
+// fits judges time and purpose of all certificates below the trusted one. A leaf that is itself
+// trusted is judged by purpose alone.
+func (b *chainBuilder) fits(path []*Certificate) error {
+	if len(path) == 1 {
+		return b.fitsUsage(path[0])
+	}
+	for i, c := range path[:len(path)-1] {
+		if !c.ValidAt(b.q.At) {
+			return fmt.Errorf("certificate %q is valid from %s to %s, not at %s", c.Subject.Short(),
+				day(c.NotBefore), day(c.NotAfter), day(b.q.At))
+		}
+		if err := b.fitsUsage(c); err != nil {
+			return err
+		}
+		if i > 0 && !c.IsCA {
+			return fmt.Errorf("certificate %q may not issue others", c.Subject.Short())
+		}
+	}
+	return nil
+}
+
+func (b *chainBuilder) fitsUsage(c *Certificate) error {
+	if b.q.Usage == "" || c.Allows(b.q.Usage) {
+		return nil
+	}
+	return fmt.Errorf("certificate %q does not allow purpose %s", c.Subject.Short(), b.q.Usage)
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+// holding returns the name of the first set that has this very certificate, or its key under the
+// same name; "" when none has.
+func (r *Roots) holding(c *Certificate) string {
+	if r == nil {
+		return ""
+	}
+	for _, s := range r.sets {
+		for _, x := range s.certs {
+			if bytes.Equal(x.Raw, c.Raw) || bytes.Equal(x.RawSPKI, c.RawSPKI) && bytes.Equal(x.RawSubject, c.RawSubject) {
+				return s.name
+			}
+		}
+	}
+	return ""
+}
+
+type rootOf struct {
+	cert *Certificate
+	set  string
+}
+
+func (r *Roots) candidates(c *Certificate) []rootOf {
+	if r == nil {
+		return nil
+	}
+	var out []rootOf
+	for _, s := range r.sets {
+		for _, x := range s.certs {
+			if bytes.Equal(x.RawSubject, c.RawIssuer) && !bytes.Equal(x.Raw, c.Raw) {
+				out = append(out, rootOf{x, s.name})
+			}
+		}
+	}
+	return out
+}
+
+// couldIssue is the cheap test before a signature is checked.
+func couldIssue(parent, child *Certificate) bool {
+	if !bytes.Equal(parent.RawSubject, child.RawIssuer) {
+		return false
+	}
+	return child.AuthorityKeyID == nil || parent.SubjectKeyID == nil ||
+		bytes.Equal(child.AuthorityKeyID, parent.SubjectKeyID)
+}
+
+func contains(path []*Certificate, c *Certificate) bool {
+	for _, p := range path {
+		if p == c || bytes.Equal(p.Raw, c.Raw) {
+			return true
+		}
+	}
+	return false
+}
+
+// IsUndecided reports whether err says that a check could not be made, as opposed to failing.
+func IsUndecided(err error) bool {
+	return errors.Is(err, ErrAlgorithm) || errors.Is(err, ErrNoCertificate) || errors.Is(err, fact.ErrMalformed)
+}

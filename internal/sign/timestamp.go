@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sign
+
+import (
+	"bytes"
+	"crypto"
+	"fmt"
+	"time"
+)
+
+// OIDMicrosoftTimestamp is the unsigned attribute that holds an RFC 3161 token in Authenticode;
+// OIDTimestampToken is the standard's own.
+const (
+	OIDMicrosoftTimestamp = "1.3.6.1.4.1.311.3.3.1"
+	OIDTimestampToken     = "1.2.840.113549.1.9.16.2.14"
+)
+
+// Kinds of Timestamp.
+const (
+	TimestampRFC3161 = "rfc3161"          // a token of RFC 3161
+	TimestampCounter = "countersignature" // a PKCS#9 countersignature with a signing time
+)
+
+// A Timestamp says when a signature existed, by the word of a time stamping authority.
+type Timestamp struct {
+	Kind        string         // rfc3161 or countersignature
+	Time        time.Time      // UTC
+	Certificate *Certificate   // the authority's; nil when it is not present
+	Pool        []*Certificate // the certificates that came with it
+	// Err is nil when the authority's key signed this very signature and time; else ErrMismatch,
+	// ErrAlgorithm or ErrNoCertificate.
+	Err error
+}
+
+// Timestamps returns the timestamps of a signer, those of RFC 3161 first. An attribute that makes
+// no sense is an error of its own and costs only itself. outer are the certificates beside the
+// signer, where those of a countersignature are kept.
+func (s *Signer) Timestamps(outer []*Certificate) ([]Timestamp, []error) {
+	var out []Timestamp
+	var errs []error
+	for _, oid := range []string{OIDMicrosoftTimestamp, OIDTimestampToken} {
+		for _, v := range s.UnsignedAttributes(oid) {
+			t, err := s.token(v.Full)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			out = append(out, t)
+		}
+	}
+	for _, v := range s.UnsignedAttributes(OIDCounterSign) {
+		t, err := s.countersignature(v, outer)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, t)
+	}
+	return out, errs
+}
+
+func (s *Signer) token(b []byte) (Timestamp, error) {
+	sd, err := ParseContentInfo(b)
+	if err != nil {
+		return Timestamp{}, err
+	}
+	if sd.ContentType != OIDTSTInfo || len(sd.Signers) != 1 {
+		return Timestamp{}, bad("timestamp", "content type %s, %d signers", sd.ContentType, len(sd.Signers))
+	}
+	imprint, hash, at, err := parseTSTInfo(sd.Covered)
+	if err != nil {
+		return Timestamp{}, err
+	}
+	signer := sd.Signers[0]
+	t := Timestamp{Kind: TimestampRFC3161, Time: at, Pool: sd.Certificates}
+	t.Certificate = signer.Certificate(sd.Certificates)
+	t.Err = sd.CheckContent(signer)
+	switch {
+	case t.Err != nil:
+	case !hash.Available():
+		t.Err = fmt.Errorf("%w: imprint", ErrAlgorithm)
+	case !bytes.Equal(imprint, Sum(hash, s.Signature)):
+		t.Err = fmt.Errorf("%w: the timestamp is of another signature", ErrMismatch)
+	}
+	return t, nil
+}
+
+func parseTSTInfo(b []byte) (imprint []byte, hash crypto.Hash, at time.Time, err error) {
+	top := NewReader(b)
+	seq, err := top.Expect(TagSequence, "tstInfo")
+	if err != nil {
+		return nil, 0, at, err
+	}
+	r := seq.Reader()
+	if _, err = r.Expect(TagInteger, "tstInfo.version"); err != nil {
+		return nil, 0, at, err
+	}
+	if _, err = r.Expect(TagOID, "tstInfo.policy"); err != nil {
+		return nil, 0, at, err
+	}
+	mi, err := r.Expect(TagSequence, "messageImprint")
+	if err != nil {
+		return nil, 0, at, err
+	}
+	in := mi.Reader()
+	av, err := in.Expect(TagSequence, "hashAlgorithm")
+	if err != nil {
+		return nil, 0, at, err
+	}
+	alg, err := ParseAlgorithm(av)
+	if err != nil {
+		return nil, 0, at, err
+	}
+	hv, err := in.Expect(TagOctetString, "hashedMessage")
+	if err != nil {
+		return nil, 0, at, err
+	}
+	if _, err = r.Expect(TagInteger, "tstInfo.serialNumber"); err != nil {
+		return nil, 0, at, err
+	}
+	tv, err := r.Expect(TagGeneralizedTime, "genTime")
+	if err != nil {
+		return nil, 0, at, err
+	}
+	at, err = Time(tv)
+	return hv.Body, alg.Digest(), at, err
+}
+
+func (s *Signer) countersignature(v Value, outer []*Certificate) (Timestamp, error) {
+	c, err := ParseSigner(v)
+	if err != nil {
+		return Timestamp{}, err
+	}
+	t := Timestamp{Kind: TimestampCounter, Time: c.SigningTime(), Pool: outer}
+	if t.Time.IsZero() {
+		return Timestamp{}, bad("countersignature", "no signing time")
+	}
+	t.Certificate = c.Certificate(outer)
+	t.Err = c.Check(t.Certificate, "", func(h crypto.Hash) ([]byte, error) { return Sum(h, s.Signature), nil })
+	return t, nil
+}

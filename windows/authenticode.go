@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// Limits on signatures in one file.
+const (
+	maxSignatures = 16  // embedded and nested together
+	maxPageTable  = 1e6 // entries of a page-hash table
+	winCertHeader = 8   // bytes before the PKCS#7
+	certPKCS      = 2   // WIN_CERT_TYPE_PKCS_SIGNED_DATA
+)
+
+// certificateTable returns where the certificate table lies; ok is false when there is none, or
+// when it does not lie within the file behind the headers and sections, in which case the file
+// is hashed as if it had none, and its signature cannot fit.
+func (m *image) certificateTable() (start, end int, ok bool) {
+	if m.dirN <= dirCertificate {
+		return 0, 0, false
+	}
+	d := m.dirs[dirCertificate]
+	if d.addr == 0 || d.size == 0 {
+		return 0, 0, false
+	}
+	from, to := int64(d.addr), int64(d.addr)+int64(d.size)
+	if to > int64(len(m.b)) || from < m.sectionsEnd || from < int64(m.certificateAt())+8 {
+		return 0, 0, false
+	}
+	return int(from), int(to), true
+}
+
+// claimsCertificates reports whether the header says that there is a certificate table, wherever.
+func (m *image) claimsCertificates() bool {
+	return m.dirN > dirCertificate && m.dirs[dirCertificate].addr != 0 && m.dirs[dirCertificate].size != 0
+}
+
+var errTablePlace = errors.New("certificate table is not behind the sections, within the file")
+
+// embedded returns the PKCS#7 blobs of the certificate table.
+func (m *image) embedded() ([][]byte, error) {
+	start, end, ok := m.certificateTable()
+	if !ok {
+		if m.claimsCertificates() {
+			return nil, errTablePlace
+		}
+		return nil, nil
+	}
+	var out [][]byte
+	for pos := start; pos+winCertHeader <= end; {
+		n := int64(binary.LittleEndian.Uint32(m.b[pos:]))
+		if n < winCertHeader || int64(pos)+n > int64(end) {
+			return out, fmt.Errorf("certificate table: entry of %d bytes, %d left", n, end-pos)
+		}
+		if len(out) == maxSignatures {
+			return out, fmt.Errorf("certificate table: more than %d entries", maxSignatures)
+		}
+		if binary.LittleEndian.Uint16(m.b[pos+6:]) == certPKCS {
+			out = append(out, m.b[pos+winCertHeader:pos+int(n)])
+		}
+		pos += int(n+7) &^ 7
+	}
+	return out, nil
+}
+
+// Verify finds and judges every signature of a driver: those in the file, and those of catalogs
+// that list it. The list is empty when there is none.
+func (v *Verifier) Verify(p *PE) []Signature {
+	out := []Signature{}
+	if p.img == nil {
+		return out
+	}
+	blobs, err := p.img.embedded()
+	for _, b := range blobs {
+		out = v.embedded(out, p.img, b, false)
+	}
+	if err != nil {
+		s := Signature{Source: fact.SignatureEmbedded}
+		s.verdict(fmt.Errorf("%w: %v", sign.ErrMismatch, err), "", nil)
+		out = append(out, s)
+	}
+	return append(out, v.catalogSignatures(p)...)
+}
+
+// embedded appends the signatures of one blob: its own and, when allowed, those nested in it.
+func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool) []Signature {
+	if len(out) >= maxSignatures {
+		return out
+	}
+	s := Signature{Source: fact.SignatureEmbedded, Nested: nested, Status: fact.SignatureUnchecked}
+	sd, err := sign.ParseContentInfo(b)
+	if err == nil && len(sd.Signers) != 1 {
+		err = fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers))
+	}
+	if err != nil {
+		s.verdict(err, "", nil)
+		return append(out, s)
+	}
+	signer := sd.Signers[0]
+	v.judge(&s, sd, signer, s.checkImage(m, sd, signer, b, nested))
+	out = append(out, s)
+	if nested {
+		return out
+	}
+	for _, a := range signer.UnsignedAttributes(oidNested) {
+		out = v.embedded(out, m, a.Full, true)
+	}
+	return out
+}
+
+// checkImage compares the signed digest with the file and the signature with the digest.
+func (s *Signature) checkImage(m *image, sd *sign.SignedData, signer *sign.Signer, blob []byte, nested bool) error {
+	if sd.ContentType != oidIndirectData || sd.Content == nil {
+		return fmt.Errorf("%w: content type %s is no image digest", fact.ErrMalformed, sd.ContentType)
+	}
+	ind, err := parseIndirect(sd.Content)
+	if err != nil {
+		return err
+	}
+	s.HashAlgorithm, s.Digest = sign.HashName(ind.hash), hex.EncodeToString(ind.digest)
+	s.PageHashes = ind.pages
+	if err := sd.CheckContent(signer); err != nil {
+		return err
+	}
+	if !nested && !zeroTail(blob) {
+		return fmt.Errorf("%w: data behind the signature in the certificate table", sign.ErrMismatch)
+	}
+	if !ind.hash.Available() {
+		return fmt.Errorf("%w: file digest", sign.ErrAlgorithm)
+	}
+	if !bytes.Equal(m.authentihash(ind.hash), ind.digest) {
+		return fmt.Errorf("%w: the file's digest differs", sign.ErrMismatch)
+	}
+	if p := s.PageHashes; p != nil {
+		if match, checked := m.checkPages(p.alg, p.table); checked {
+			p.Match = fact.TriOf(match)
+			if !match {
+				return fmt.Errorf("%w: a page hash differs", sign.ErrMismatch)
+			}
+		}
+	}
+	return nil
+}
+
+// zeroTail reports whether only zero bytes follow the PKCS#7: other data would not be covered by
+// any digest.
+func zeroTail(blob []byte) bool {
+	r := sign.NewReader(blob)
+	if _, err := r.Next(); err != nil {
+		return false
+	}
+	for _, c := range r.Rest() {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// indirect is an SpcIndirectDataContent.
+type indirect struct {
+	typ    string // of what is hashed: an image, or any file
+	hash   crypto.Hash
+	digest []byte
+	pages  *PageHashes
+}
+
+func parseIndirect(b []byte) (indirect, error) {
+	var ind indirect
+	top := sign.NewReader(b)
+	seq, err := top.Expect(sign.TagSequence, "spcIndirectData")
+	if err != nil {
+		return ind, err
+	}
+	r := seq.Reader()
+	data, err := r.Expect(sign.TagSequence, "spcAttribute")
+	if err != nil {
+		return ind, err
+	}
+	di, err := r.Expect(sign.TagSequence, "digestInfo")
+	if err != nil {
+		return ind, err
+	}
+	in := di.Reader()
+	av, err := in.Expect(sign.TagSequence, "digestAlgorithm")
+	if err != nil {
+		return ind, err
+	}
+	alg, err := sign.ParseAlgorithm(av)
+	if err != nil {
+		return ind, err
+	}
+	dv, err := in.Expect(sign.TagOctetString, "digest")
+	if err != nil {
+		return ind, err
+	}
+	ind.hash, ind.digest = alg.Digest(), dv.Body
+	dr := data.Reader()
+	typ, err := dr.Expect(sign.TagOID, "spcAttribute.type")
+	if err != nil {
+		return ind, err
+	}
+	ind.typ = sign.OID(typ)
+	if ind.typ == oidPEImageData {
+		ind.pages = parsePEImageData(dr)
+	}
+	return ind, nil
+}
+
+// parsePEImageData looks for a page-hash table in SpcPeImageData: flags, then [0] the file as an
+// SpcLink, whose choice [1] is a serialized object that holds the table.
+func parsePEImageData(r sign.Reader) *PageHashes {
+	v, err := r.Next()
+	if err != nil {
+		return nil
+	}
+	in := v.Reader()
+	if first, ok := in.Peek(); ok && first.Is(sign.TagBitString) {
+		_, _ = in.Next()
+	}
+	file, ok := in.Optional(0)
+	if !ok {
+		return nil
+	}
+	lr := file.Reader()
+	obj, ok := lr.Optional(1)
+	if !ok {
+		return nil
+	}
+	or := obj.Reader()
+	if _, err := or.Expect(sign.TagOctetString, "classId"); err != nil {
+		return nil
+	}
+	data, err := or.Expect(sign.TagOctetString, "serializedData")
+	if err != nil {
+		return nil
+	}
+	return parsePageTable(data.Body)
+}
+
+func parsePageTable(b []byte) *PageHashes {
+	top := sign.NewReader(b)
+	set, err := top.Expect(sign.TagSet, "pageHashes")
+	if err != nil {
+		return nil
+	}
+	for r := set.Reader(); !r.Empty(); {
+		seq, err := r.Expect(sign.TagSequence, "pageHashes")
+		if err != nil {
+			return nil
+		}
+		in := seq.Reader()
+		oid, err := in.Expect(sign.TagOID, "pageHashes")
+		if err != nil {
+			return nil
+		}
+		vals, err := in.Expect(sign.TagSet, "pageHashes")
+		if err != nil {
+			return nil
+		}
+		vr := vals.Reader()
+		table, err := vr.Expect(sign.TagOctetString, "pageHashes")
+		if err != nil {
+			return nil
+		}
+		switch sign.OID(oid) {
+		case oidPageHashSHA1:
+			return pageTable(table.Body, crypto.SHA1)
+		case oidPageHashSHA2:
+			return pageTable(table.Body, crypto.SHA256)
+		}
+	}
+	return nil
+}
+
+func pageTable(b []byte, alg crypto.Hash) *PageHashes {
+	entry := 4 + alg.Size()
+	if len(b)%entry != 0 || len(b)/entry > maxPageTable {
+		return nil
+	}
+	p := &PageHashes{HashAlgorithm: sign.HashName(alg), Pages: len(b) / entry, alg: alg}
+	for ; len(b) >= entry; b = b[entry:] {
+		p.table = append(p.table, PageHash{Offset: binary.LittleEndian.Uint32(b), Digest: hex.EncodeToString(b[4:entry])})
+	}
+	return p
+}

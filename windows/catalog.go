@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// Limits on catalogs.
+const (
+	maxCatalog        = 64 << 20 // bytes of one catalog
+	maxCatalogs       = 100_000  // catalogs of an index
+	maxCatalogEntries = 8 << 20  // digests of an index
+	maxMembers        = 1 << 20  // members of one catalog
+	maxPerDigest      = 8        // catalogs looked at for one file
+)
+
+// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers.
+const CatalogRoot = `Windows/System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
+
+// Catalog is a signed list of file digests.
+type Catalog struct {
+	// Members are what it lists.
+	Members []CatalogMember
+	// Created is when the list was made, UTC; zero when it does not say.
+	Created time.Time
+
+	data *sign.SignedData
+}
+
+// A CatalogMember is one file of a catalog.
+type CatalogMember struct {
+	HashAlgorithm string // sha1 or sha256
+	Digest        []byte // an authentihash for an image, else the digest of the file
+	Flat          bool   // the digest is of the whole file
+}
+
+// ParseCatalog reads a catalog: a certificate trust list in a PKCS#7 signature. A member that
+// makes no sense is counted in skipped.
+func ParseCatalog(b []byte) (c *Catalog, skipped int, err error) {
+	sd, err := sign.ParseContentInfo(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	if sd.ContentType != oidTrustList {
+		return nil, 0, &fact.ParseError{Source: SourceCatalogs, Field: "contentType", Reason: sd.ContentType + " is no trust list"}
+	}
+	c = &Catalog{data: sd}
+	skipped, err = c.parseList(sd.Content)
+	if err != nil {
+		return nil, 0, err
+	}
+	return c, skipped, nil
+}
+
+func (c *Catalog) parseList(b []byte) (skipped int, err error) {
+	top := sign.NewReader(b)
+	seq, err := top.Expect(sign.TagSequence, "ctl")
+	if err != nil {
+		return 0, err
+	}
+	r := seq.Reader()
+	if v, ok := r.Peek(); ok && v.Is(sign.TagInteger) {
+		_, _ = r.Next()
+	}
+	if _, err := r.Expect(sign.TagSequence, "subjectUsage"); err != nil {
+		return 0, err
+	}
+	// Identifier, sequence number, one or two times and the algorithm stand before the members, most
+	// of them optional; the members are the sequence after the algorithm.
+	sawAlgorithm := false
+	for !r.Empty() {
+		v, err := r.Next()
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case v.Is(sign.TagUTCTime), v.Is(sign.TagGeneralizedTime):
+			if c.Created.IsZero() {
+				c.Created, _ = sign.Time(v)
+			}
+		case v.Is(sign.TagSequence) && !sawAlgorithm:
+			sawAlgorithm = true
+		case v.Is(sign.TagSequence):
+			return c.parseMembers(v.Reader())
+		}
+	}
+	return 0, nil
+}
+
+func (c *Catalog) parseMembers(r sign.Reader) (skipped int, err error) {
+	for !r.Empty() {
+		v, err := r.Next()
+		if err != nil {
+			return skipped, err
+		}
+		if len(c.Members) == maxMembers {
+			return skipped, &fact.ParseError{Source: SourceCatalogs, Field: "members", Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
+		}
+		m, ok := parseMember(v)
+		if !ok {
+			skipped++
+			continue
+		}
+		c.Members = append(c.Members, m)
+	}
+	return skipped, nil
+}
+
+// parseMember reads a trusted subject: an identifier and attributes, one of which holds the
+// digest. Without that attribute the identifier is the digest, as it is in catalogs of version 2.
+func parseMember(v sign.Value) (CatalogMember, bool) {
+	r := v.Reader()
+	id, err := r.Expect(sign.TagOctetString, "subjectIdentifier")
+	if err != nil {
+		return CatalogMember{}, false
+	}
+	if set, err := r.Expect(sign.TagSet, "subjectAttributes"); err == nil {
+		for ar := set.Reader(); !ar.Empty(); {
+			a, err := ar.Next()
+			if err != nil {
+				break
+			}
+			if m, ok := memberDigest(a); ok {
+				return m, true
+			}
+		}
+	}
+	return memberByID(id.Body)
+}
+
+func memberDigest(a sign.Value) (CatalogMember, bool) {
+	r := a.Reader()
+	oid, err := r.Expect(sign.TagOID, "attribute")
+	if err != nil || sign.OID(oid) != oidIndirectData {
+		return CatalogMember{}, false
+	}
+	set, err := r.Expect(sign.TagSet, "attribute")
+	if err != nil {
+		return CatalogMember{}, false
+	}
+	ind, err := parseIndirect(set.Body)
+	if err != nil || !digestSize(ind.digest) {
+		return CatalogMember{}, false
+	}
+	return CatalogMember{HashAlgorithm: sign.HashName(ind.hash), Digest: ind.digest, Flat: ind.typ != oidPEImageData}, true
+}
+
+func digestSize(b []byte) bool { return len(b) == 20 || len(b) == 32 }
+
+// memberByID reads an identifier that is a digest: raw, or as hexadecimal in UTF-16.
+func memberByID(b []byte) (CatalogMember, bool) {
+	if !digestSize(b) {
+		raw, err := hex.DecodeString(cutNUL(utf16Text(b)))
+		if err != nil || !digestSize(raw) {
+			return CatalogMember{}, false
+		}
+		b = raw
+	}
+	name := "sha1"
+	if len(b) == 32 {
+		name = "sha256"
+	}
+	return CatalogMember{HashAlgorithm: name, Digest: b}, true
+}
+
+// Catalogs is an index of all catalogs of a folder by the digests that they list. It is built at
+// the first look-up and is safe for concurrent use.
+type Catalogs struct {
+	fsys fs.FS
+	root string
+
+	mu       sync.Mutex
+	built    bool
+	names    []string
+	index    map[string][]int32
+	problems []fact.Problem
+	parsed   map[int32]*Catalog
+}
+
+// NewCatalogs makes an index of every *.cat file below root in fsys.
+func NewCatalogs(fsys fs.FS, root string) *Catalogs {
+	return &Catalogs{fsys: fsys, root: root}
+}
+
+// Load builds the index unless that has been done. It returns how many catalogs it holds and what
+// could not be read.
+func (c *Catalogs) Load(ctx context.Context) (int, []fact.Problem) {
+	if c == nil {
+		return 0, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.built {
+		c.load(ctx)
+		c.built = ctx.Err() == nil
+	}
+	return len(c.names), c.problems
+}
+
+func (c *Catalogs) note(subject string, err error) {
+	const most = 100
+	if len(c.problems) < most {
+		c.problems = append(c.problems, fact.ProblemOf(SourceCatalogs, subject, "signature", err))
+		return
+	}
+	last := &c.problems[most-1]
+	last.Count = max(last.Count, 1) + 1
+}
+
+func (c *Catalogs) load(ctx context.Context) {
+	c.names, c.problems, c.index, c.parsed = nil, nil, map[string][]int32{}, map[int32]*Catalog{}
+	files := c.list(ctx)
+	entries := 0
+	for _, name := range files {
+		if ctx.Err() != nil {
+			c.note("", ctx.Err())
+			return
+		}
+		b, err := limit.ReadFile(c.fsys, name, maxCatalog)
+		if err != nil {
+			c.note(name, err)
+			continue
+		}
+		cat, _, err := ParseCatalog(b)
+		if err != nil {
+			c.note(name, err)
+			continue
+		}
+		if entries += len(cat.Members); entries > maxCatalogEntries {
+			c.note("", fmt.Errorf("%w: more than %d digests", fact.ErrTooLarge, maxCatalogEntries))
+			return
+		}
+		c.add(name, cat)
+	}
+}
+
+func (c *Catalogs) add(name string, cat *Catalog) {
+	id := int32(len(c.names))
+	c.names = append(c.names, name)
+	for _, m := range cat.Members {
+		k := string(m.Digest)
+		ids := c.index[k]
+		if len(ids) < maxPerDigest && (len(ids) == 0 || ids[len(ids)-1] != id) {
+			c.index[k] = append(ids, id)
+		}
+	}
+}
+
+// list returns the catalogs' paths, sorted.
+func (c *Catalogs) list(ctx context.Context) []string {
+	var files []string
+	err := fs.WalkDir(c.fsys, c.root, func(p string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if p == c.root {
+				return err
+			}
+			c.note(p, err)
+			if d != nil && d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !d.IsDir() && strings.EqualFold(path.Ext(p), ".cat") {
+			if len(files) == maxCatalogs {
+				return fmt.Errorf("%w: more than %d catalogs", fact.ErrTooLarge, maxCatalogs)
+			}
+			files = append(files, p)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.SkipAll) {
+		c.note(c.root, err)
+	}
+	sort.Strings(files)
+	return files
+}
+
+// find returns the catalogs that list one of the digests.
+func (c *Catalogs) find(digests ...[]byte) []catalogHit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var hits []catalogHit
+	seen := map[int32]bool{}
+	for _, d := range digests {
+		for _, id := range c.index[string(d)] {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			cat, err := c.catalog(id)
+			if err != nil {
+				c.note(c.names[id], err)
+				continue
+			}
+			hits = append(hits, catalogHit{name: c.names[id], digest: d, cat: cat})
+		}
+	}
+	return hits
+}
+
+type catalogHit struct {
+	name   string
+	digest []byte
+	cat    *Catalog
+}
+
+// catalog returns a catalog of the index, kept while few are; the members are not kept.
+func (c *Catalogs) catalog(id int32) (*Catalog, error) {
+	if cat := c.parsed[id]; cat != nil {
+		return cat, nil
+	}
+	b, err := limit.ReadFile(c.fsys, c.names[id], maxCatalog)
+	if err != nil {
+		return nil, err
+	}
+	cat, _, err := ParseCatalog(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.parsed) >= 64 {
+		clear(c.parsed)
+	}
+	c.parsed[id] = cat
+	return cat, nil
+}
+
+// lists reports whether the catalog as it is now lists the digest.
+func (cat *Catalog) lists(digest []byte) bool {
+	for _, m := range cat.Members {
+		if string(m.Digest) == string(digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// catalogSignatures returns a signature for each catalog that lists the file.
+func (v *Verifier) catalogSignatures(p *PE) []Signature {
+	if v.Catalogs == nil || p.img == nil {
+		return nil
+	}
+	v.Catalogs.Load(context.Background())
+	m := p.img
+	digests := [][]byte{m.authentihash(crypto.SHA256), m.authentihash(crypto.SHA1)}
+	if len(m.b)%8 != 0 && !m.hasCertificates() {
+		digests = append(digests, m.unpadded(crypto.SHA256), m.unpadded(crypto.SHA1))
+	}
+	digests = append(digests, sign.Sum(crypto.SHA256, m.b), sign.Sum(crypto.SHA1, m.b))
+	var out []Signature
+	for _, hit := range v.Catalogs.find(digests...) {
+		out = append(out, v.catalogSignature(hit))
+	}
+	return out
+}
+
+func (v *Verifier) catalogSignature(hit catalogHit) Signature {
+	s := Signature{
+		Source: fact.SignatureCatalog, Catalog: hit.name, Status: fact.SignatureUnchecked,
+		Digest: hex.EncodeToString(hit.digest), HashAlgorithm: "sha1",
+	}
+	if len(hit.digest) == 32 {
+		s.HashAlgorithm = "sha256"
+	}
+	sd := hit.cat.data
+	if len(sd.Signers) != 1 {
+		s.verdict(fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers)), "", nil)
+		return s
+	}
+	fits := sd.CheckContent(sd.Signers[0])
+	if fits == nil && !hit.cat.lists(hit.digest) {
+		fits = fmt.Errorf("%w: the catalog changed while it was read", sign.ErrMismatch)
+	}
+	v.judge(&s, sd, sd.Signers[0], fits)
+	return s
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"crypto"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// Object identifiers of Authenticode.
+const (
+	oidIndirectData  = "1.3.6.1.4.1.311.2.1.4"
+	oidPEImageData   = "1.3.6.1.4.1.311.2.1.15"
+	oidFlatData      = "1.3.6.1.4.1.311.2.1.25" // what catalogs use for files that are no image
+	oidOpusInfo      = "1.3.6.1.4.1.311.2.1.12"
+	oidNested        = "1.3.6.1.4.1.311.2.4.1"
+	oidPageHashSHA1  = "1.3.6.1.4.1.311.2.3.1"
+	oidPageHashSHA2  = "1.3.6.1.4.1.311.2.3.2"
+	oidTrustList     = "1.3.6.1.4.1.311.10.1"
+	oidCatalogMember = "1.3.6.1.4.1.311.12.1.2"
+)
+
+// Extended key usages that name a programme.
+const (
+	ekuWHQL       = "1.3.6.1.4.1.311.10.3.5"
+	ekuAttested   = "1.3.6.1.4.1.311.10.3.5.1"
+	ekuInbox      = "1.3.6.1.4.1.311.10.3.6"
+	ekuOEMWHQL    = "1.3.6.1.4.1.311.10.3.7"
+	ekuEVWHQL     = "1.3.6.1.4.1.311.10.3.39"
+	ekuELAM       = "1.3.6.1.4.1.311.61.4.1"
+	ekuKernelMode = "1.3.6.1.4.1.311.61.1.1"
+)
+
+// Signature is one signature over a driver's code: embedded in its file (the first, or one nested
+// in it), or a catalog's that lists its authentihash. What could not be known is absent.
+type Signature struct {
+	// Source is embedded or catalog.
+	Source string `json:"source"`
+	// Catalog is the path of the catalog; empty for an embedded signature.
+	Catalog string `json:"catalog,omitzero"`
+	// Nested says that the signature is an unsigned attribute of the one before it.
+	Nested bool `json:"nested,omitzero"`
+	// Status is the verdict; untrusted, unchecked and invalid carry a Reason.
+	Status fact.SignatureStatus `json:"status"`
+	// Fits says whether the signature fits the file's bytes, whoever made it; absent when that
+	// could not be checked.
+	Fits fact.Tri `json:"fits,omitzero"`
+	// KeySet names the keys that the status valid rests on.
+	KeySet string `json:"keySet,omitzero"`
+	// Class is the programme that it was made under, by the signer's extended key usages under a
+	// known Microsoft CA or a trusted chain, or by the chain's cross certificate: a heuristic.
+	// Absent when that does not decide.
+	Class fact.SignatureClass `json:"class,omitzero"`
+	// Reason says why the status is not valid.
+	Reason string `json:"reason,omitzero"`
+	// HashAlgorithm and Digest are what was signed of the file.
+	HashAlgorithm string `json:"hashAlgorithm,omitzero"`
+	Digest        string `json:"digest,omitzero"`
+	// Certificates are the chain, the signer's first, as far as it could be built.
+	Certificates []Certificate `json:"certificates,omitzero"`
+	// ProgramName and MoreInfoURL are the signer's description of the file (SpcSpOpusInfo); for a
+	// driver signed by Microsoft on behalf of a vendor, often the only name of the vendor.
+	ProgramName string `json:"programName,omitzero"`
+	MoreInfoURL string `json:"moreInfoUrl,omitzero"`
+	// SignedAt is the best timestamp's time, or the signer's own word; TimeFrom says which:
+	// timestamp or signer.
+	SignedAt time.Time `json:"signedAt,omitzero"`
+	TimeFrom string    `json:"timeFrom,omitzero"`
+	// Timestamps are all of them.
+	Timestamps []Timestamp `json:"timestamps,omitzero"`
+	// PageHashes is the signed table of page hashes; nil when there is none.
+	PageHashes *PageHashes `json:"pageHashes,omitzero"`
+}
+
+// PageHashes is a signed table of page hashes.
+type PageHashes struct {
+	HashAlgorithm string   `json:"hashAlgorithm"` // sha1 or sha256
+	Pages         int      `json:"pages"`         // entries, the closing one included
+	Match         fact.Tri `json:"match,omitzero"`
+
+	table []PageHash
+	alg   crypto.Hash
+}
+
+// PageHash is one entry of a page-hash table.
+type PageHash struct {
+	Offset uint32 // of the page in the file
+	Digest string // hexadecimal
+}
+
+// Certificate is one certificate of a chain.
+type Certificate struct {
+	Subject          string    `json:"subject"`               // RFC 4514
+	Issuer           string    `json:"issuer"`                // RFC 4514
+	CommonName       string    `json:"commonName,omitzero"`   // the subject's
+	Organization     string    `json:"organization,omitzero"` // the subject's
+	Serial           string    `json:"serial"`                // hexadecimal
+	ThumbprintSHA1   string    `json:"thumbprintSha1"`        // of the certificate
+	ThumbprintSHA256 string    `json:"thumbprintSha256"`      // of the certificate
+	TBSHash          string    `json:"tbsHash,omitzero"`      // of the signed part, as block lists have it
+	TBSAlgorithm     string    `json:"tbsAlgorithm,omitzero"` // the digest of TBSHash
+	NotBefore        time.Time `json:"notBefore"`             // UTC
+	NotAfter         time.Time `json:"notAfter"`              // UTC
+	EKUs             []string  `json:"ekus,omitzero"`         // nil: the certificate allows every use
+	SelfSigned       bool      `json:"selfSigned,omitzero"`   // issued and signed by itself
+}
+
+// Timestamp is a time stamping authority's word on when a signature existed.
+type Timestamp struct {
+	Kind   string               `json:"kind"`            // rfc3161 or countersignature
+	Time   time.Time            `json:"time"`            // UTC
+	Signer string               `json:"signer,omitzero"` // the authority's name
+	Status fact.SignatureStatus `json:"status"`          // of the timestamp itself
+	KeySet string               `json:"keySet,omitzero"` // the keys that valid rests on
+	Reason string               `json:"reason,omitzero"` // why it is not valid
+}
+
+// Words of Signature.TimeFrom.
+const (
+	TimeFromTimestamp = "timestamp" // an authority whose own signature fits
+	TimeFromSigner    = "signer"    // the signer's own statement
+)
+
+// A Verifier checks signatures. Its zero value knows no roots and no catalogs: what fits the
+// bytes is then unchecked, never valid.
+type Verifier struct {
+	// Roots are the trusted certificates; nil trusts nobody.
+	Roots *sign.Roots
+	// Catalogs are looked up for files whose digest they list; nil for none.
+	Catalogs *Catalogs
+	// Now judges signatures without a timestamp; zero leaves their time unjudged.
+	Now time.Time
+}
+
+// NewVerifier makes a Verifier of a caller's keys. A key that cannot be read is told of.
+func NewVerifier(keys []fact.KeySet, catalogs *Catalogs, now time.Time) (*Verifier, []error) {
+	roots, errs := sign.NewRoots(keys)
+	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}, errs
+}
+
+// judge fills everything that follows from a signer whose bytes have been compared: fits is the
+// result of that comparison.
+func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer, fits error) {
+	s.readOpus(signer)
+	leaf := signer.Certificate(sd.Certificates)
+	at, trustedTime := v.times(s, sd, signer)
+	switch {
+	case fits == nil:
+		s.Fits = fact.Yes
+	case !sign.IsUndecided(fits):
+		s.Fits = fact.No
+	}
+	if leaf == nil {
+		s.verdict(fits, fact.SignatureUnchecked, sign.ErrNoCertificate)
+		return
+	}
+	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates, Roots: v.Roots, At: at, Usage: sign.EKUCodeSigning})
+	s.Certificates = certificates(chain.Certificates)
+	switch {
+	case fits != nil:
+		s.verdict(fits, fact.SignatureInvalid, fits)
+		return
+	case chain.Trusted && at.IsZero():
+		s.verdict(nil, fact.SignatureUnchecked, errNoTime)
+	case chain.Trusted:
+		s.Status, s.KeySet = fact.SignatureValid, chain.KeySet
+	case v.Roots.Empty():
+		s.verdict(nil, fact.SignatureUnchecked, errNoKeys)
+	default:
+		s.verdict(nil, fact.SignatureUntrusted, chain.Err)
+		if !trustedTime && len(s.Timestamps) > 0 && chain.KeySet != "" {
+			s.Reason += "; its timestamp leads to none of the given keys"
+		}
+	}
+	s.Class = classOf(chain, s.Status)
+}
+
+// verdict sets status and reason: an undecided comparison is unchecked whatever else holds.
+func (s *Signature) verdict(fits error, status fact.SignatureStatus, reason error) {
+	s.Status = status
+	if fits != nil {
+		s.Status, reason = fact.SignatureInvalid, fits
+		if sign.IsUndecided(fits) {
+			s.Status = fact.SignatureUnchecked
+		}
+	}
+	if reason != nil {
+		s.Reason = escape.Text(reason.Error())
+	}
+}
+
+// times fills the timestamps and returns the time to judge the chain at: a timestamp's whose own
+// chain is trusted, else now.
+func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer) (at time.Time, trusted bool) {
+	at = v.Now
+	list, errs := signer.Timestamps(sd.Certificates)
+	for _, t := range list {
+		ts := v.timestamp(t)
+		s.Timestamps = append(s.Timestamps, ts)
+		if ts.Status == fact.SignatureValid && !trusted {
+			at, trusted = ts.Time, true
+		}
+		fits := t.Err == nil
+		if fits && (s.TimeFrom == "" || trusted && ts.Status == fact.SignatureValid && !s.SignedAt.Equal(at)) {
+			s.SignedAt, s.TimeFrom = ts.Time, TimeFromTimestamp
+		}
+	}
+	for _, err := range errs {
+		s.Timestamps = append(s.Timestamps, Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
+	}
+	if s.TimeFrom == "" {
+		if t := signer.SigningTime(); !t.IsZero() {
+			s.SignedAt, s.TimeFrom = t, TimeFromSigner
+		}
+	}
+	return at, trusted
+}
+
+func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
+	ts := Timestamp{Kind: t.Kind, Time: t.Time, Status: fact.SignatureUnchecked}
+	if t.Certificate != nil {
+		ts.Signer = escape.UTF8(t.Certificate.Subject.Short())
+	}
+	if t.Err != nil {
+		ts.Reason = escape.Text(t.Err.Error())
+		if !sign.IsUndecided(t.Err) {
+			ts.Status = fact.SignatureInvalid
+		}
+		return ts
+	}
+	if v.Roots.Empty() {
+		ts.Reason = errNoKeys.Error()
+		return ts
+	}
+	// An authority's certificate must have been valid when it stamped.
+	chain := sign.BuildChain(t.Certificate, sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
+	if !chain.Trusted {
+		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
+		return ts
+	}
+	ts.Status, ts.KeySet = fact.SignatureValid, chain.KeySet
+	return ts
+}
+
+func certificates(chain []*sign.Certificate) []Certificate {
+	out := make([]Certificate, 0, len(chain))
+	for _, c := range chain {
+		tbs, alg := c.TBSHash()
+		out = append(out, Certificate{
+			Subject:          c.Subject.String(),
+			Issuer:           c.Issuer.String(),
+			CommonName:       c.Subject.CommonName(),
+			Organization:     c.Subject.Organization(),
+			Serial:           c.SerialHex(),
+			ThumbprintSHA1:   c.Thumbprint(crypto.SHA1),
+			ThumbprintSHA256: c.Thumbprint(crypto.SHA256),
+			TBSHash:          tbs,
+			TBSAlgorithm:     alg,
+			NotBefore:        c.NotBefore,
+			NotAfter:         c.NotAfter,
+			EKUs:             c.EKUs,
+			SelfSigned:       c.IsSelfSigned(),
+		})
+	}
+	return out
+}
+
+// Signer returns the signer's certificate; nil when it is not known.
+func (s *Signature) Signer() *Certificate {
+	if len(s.Certificates) == 0 {
+		return nil
+	}
+	return &s.Certificates[0]
+}
+
+// Common returns what every kernel's signatures have in common.
+func (s *Signature) Common() fact.Signature {
+	c := fact.Signature{
+		Status: s.Status, Source: s.Source, Class: s.Class, KeySet: s.KeySet,
+		Hash: s.HashAlgorithm, SignedAt: s.SignedAt,
+	}
+	if leaf := s.Signer(); leaf != nil {
+		c.Signer = leaf.CommonName
+		if c.Signer == "" {
+			c.Signer = leaf.Subject
+		}
+	}
+	return c
+}
+
+// statusRank orders what is said best of a file with several signatures. An invalid signature
+// stands above none: it is news.
+var statusRank = map[fact.SignatureStatus]int{
+	fact.SignatureValid: 5, fact.SignatureUntrusted: 4, fact.SignatureUnchecked: 3, fact.SignatureInvalid: 2,
+}
+
+var classRank = map[fact.SignatureClass]int{
+	fact.ClassInbox: 6, fact.ClassELAM: 5, fact.ClassWHCP: 4, fact.ClassCrossSigned: 3, fact.ClassEnterprise: 2, fact.ClassSelfSigned: 1,
+}
+
+// BestSignature returns the signature that says most for the file: by status, then class, then
+// digest, the earlier of equals; false when there is none.
+func BestSignature(list []Signature) (Signature, bool) {
+	if len(list) == 0 {
+		return Signature{}, false
+	}
+	best := 0
+	for i := range list {
+		if better(&list[i], &list[best]) {
+			best = i
+		}
+	}
+	return list[best], true
+}
+
+func better(a, b *Signature) bool {
+	if x, y := statusRank[a.Status], statusRank[b.Status]; x != y {
+		return x > y
+	}
+	if x, y := classRank[a.Class], classRank[b.Class]; x != y {
+		return x > y
+	}
+	return a.HashAlgorithm == "sha256" && b.HashAlgorithm == "sha1"
+}
+
+// readOpus reads the programme's name and address.
+func (s *Signature) readOpus(signer *sign.Signer) {
+	v, ok := signer.SignedAttribute(oidOpusInfo)
+	if !ok || !v.Is(sign.TagSequence) {
+		return
+	}
+	r := v.Reader()
+	if name, ok := r.Optional(0); ok {
+		s.ProgramName = spcString(name)
+	}
+	if info, ok := r.Optional(1); ok {
+		in := info.Reader()
+		if url, ok := in.Optional(0); ok {
+			s.MoreInfoURL = escape.UTF8(string(url.Body))
+		}
+	}
+}
+
+// spcString reads an SpcString: [0] is UTF-16, [1] is ASCII.
+func spcString(v sign.Value) string {
+	r := v.Reader()
+	if u, ok := r.Optional(0); ok {
+		return sign.UTF16BE(u.Body)
+	}
+	if a, ok := r.Optional(1); ok {
+		return escape.UTF8(string(a.Body))
+	}
+	return ""
+}
