@@ -287,3 +287,30 @@ func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
 	}
 	return files, nil
 }
+
+// BuiltinNames lists the directories of /sys/module that belong to code compiled into the kernel,
+// sorted: those that neither list names nor have an initstate, which only a loadable module has. A
+// builtin module without parameters and without a version has no directory there, so the list is
+// never whole.
+func BuiltinNames(fsys fs.FS, list *ModuleList) ([]string, error) {
+	names, err := SysModuleNames(fsys)
+	if err != nil {
+		return nil, err
+	}
+	loaded := make(map[string]bool, len(list.Entries))
+	for i := range list.Entries {
+		loaded[list.Entries[i].Name] = true
+	}
+	builtin := make([]string, 0, len(names))
+	var buf []byte
+	for _, name := range names {
+		if loaded[name] {
+			continue
+		}
+		buf, err = limit.AppendAttr(fsys, buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
+		if errors.Is(err, fs.ErrNotExist) {
+			builtin = append(builtin, name)
+		}
+	}
+	return builtin, nil
+}

@@ -106,3 +106,9 @@ const (
 	ViewMissing     = fact.ViewMissing
 	ViewUnchecked   = fact.ViewUnchecked
 )
+
+// CountOf returns the known count n.
+func CountOf(n int64) Count { return fact.CountOf(n) }
+
+// TriOf returns Yes for true and No for false.
+func TriOf(b bool) Tri { return fact.TriOf(b) }

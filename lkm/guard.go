@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// Bounds of what a System tries again.
+const (
+	patience     = 2 * time.Second // how long one read may take before it is abandoned
+	maxAbandoned = 2               // how many goroutines one path may cost
+	firstBackOff = time.Minute     // how long a refusal is believed at first; doubled each time
+	lastBackOff  = time.Hour       // and at most
+	maxRemember  = 4096            // how many paths are remembered
+)
+
+// A guard stands between a System and its Machine. A read that blocks is abandoned, and after two
+// such reads its path is not tried again; a refusal is remembered and tried again with back-off,
+// so that a denied path does not fill the audit log.
+type guard struct {
+	machine  Machine
+	prefix   string // what to put before a path in an error
+	log      *slog.Logger
+	now      func() time.Time
+	patience time.Duration
+
+	mu      sync.Mutex
+	refused map[string]refusal
+	stuck   map[string]int
+	timers  sync.Pool // of *time.Timer
+	buffers sync.Pool // of *[]byte
+}
+
+type refusal struct {
+	err   error
+	until time.Time
+	wait  time.Duration
+}
+
+func newGuard(m Machine, o Options) *guard {
+	return &guard{
+		machine:  m,
+		prefix:   strings.TrimSuffix(o.Root, "/"),
+		log:      o.Logger,
+		now:      time.Now,
+		patience: patience,
+		refused:  make(map[string]refusal),
+		stuck:    make(map[string]int),
+	}
+}
+
+// guarded runs f, which may block, for the path name. When f is abandoned the error is
+// os.ErrDeadlineExceeded, and f's result is dropped whenever it comes.
+func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
+	var none T
+	if err := g.known(op, name); err != nil {
+		return none, err
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	timer := g.timer()
+	defer g.timers.Put(timer)
+	select {
+	case r := <-done:
+		timer.Stop()
+		return r.value, g.remember(op, name, r.err)
+	case <-timer.C:
+		return none, g.abandon(op, name)
+	}
+}
+
+func (g *guard) timer() *time.Timer {
+	if t, ok := g.timers.Get().(*time.Timer); ok {
+		t.Reset(g.patience)
+		return t
+	}
+	return time.NewTimer(g.patience)
+}
+
+// known returns the error that name is known to give, or nil when it is to be tried.
+func (g *guard) known(op, name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stuck[name] >= maxAbandoned {
+		return g.blocked(op, name)
+	}
+	if r, ok := g.refused[name]; ok && g.now().Before(r.until) {
+		return r.err
+	}
+	return nil
+}
+
+func (g *guard) blocked(op, name string) error {
+	return &fs.PathError{Op: op, Path: g.path(name), Err: fmt.Errorf("no answer in %v: %w", g.patience, os.ErrDeadlineExceeded)}
+}
+
+func (g *guard) abandon(op, name string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.stuck) < maxRemember || g.stuck[name] > 0 {
+		g.stuck[name]++
+	}
+	return g.blocked(op, name)
+}
+
+// remember notes a refusal, forgets one that is over, and returns err with the path as the
+// machine's user knows it.
+func (g *guard) remember(op, name string, err error) error {
+	if g.log != nil {
+		g.log.Debug(op, "path", name, "err", err)
+	}
+	err = g.named(name, err)
+	refusedNow := errors.Is(err, fs.ErrPermission)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old, before := g.refused[name]
+	if !refusedNow {
+		if before {
+			delete(g.refused, name)
+		}
+		return err
+	}
+	if !before && len(g.refused) >= maxRemember {
+		return err
+	}
+	wait := min(max(2*old.wait, firstBackOff), lastBackOff)
+	g.refused[name] = refusal{err, g.now().Add(wait), wait}
+	return err
+}
+
+// forget drops all that is remembered of refusals.
+func (g *guard) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.refused)
+}
+
+// path returns name as a user of the machine would write it.
+func (g *guard) path(name string) string {
+	switch {
+	case strings.Contains(name, ":"): // C:/Windows, or a call
+		return name
+	case name == ".":
+		return g.prefix + "/"
+	}
+	return g.prefix + "/" + name
+}
+
+// named puts the user's path in an error about name.
+func (g *guard) named(name string, err error) error {
+	pe, ok := err.(*fs.PathError)
+	if !ok || pe.Path != name {
+		return err
+	}
+	return &fs.PathError{Op: pe.Op, Path: g.path(name), Err: pe.Err}
+}
+
+func (g *guard) Open(name string) (fs.File, error) {
+	return guarded(g, "open", name, func() (fs.File, error) { return g.machine.Open(name) })
+}
+
+func (g *guard) ReadDir(name string) ([]fs.DirEntry, error) {
+	return guarded(g, "readdir", name, func() ([]fs.DirEntry, error) { return g.machine.ReadDir(name) })
+}
+
+func (g *guard) Stat(name string) (fs.FileInfo, error) {
+	return guarded(g, "stat", name, func() (fs.FileInfo, error) { return fs.Stat(g.machine, name) })
+}
+
+func (g *guard) Lstat(name string) (fs.FileInfo, error) {
+	return guarded(g, "lstat", name, func() (fs.FileInfo, error) { return g.machine.Lstat(name) })
+}
+
+func (g *guard) ReadLink(name string) (string, error) {
+	return guarded(g, "readlink", name, func() (string, error) { return g.machine.ReadLink(name) })
+}
+
+func (g *guard) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+	return g.append(dst, name, max, limit.AppendFile)
+}
+
+func (g *guard) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+	return g.append(dst, name, max, limit.AppendAttr)
+}
+
+// maxKept is the largest buffer that is kept for the next read.
+const maxKept = 1 << 20
+
+// append reads into a buffer of its own, because an abandoned read may still write to it when the
+// caller has long gone on with dst.
+func (g *guard) append(dst []byte, name string, max int64, read func(fs.FS, []byte, string, int64) ([]byte, error)) ([]byte, error) {
+	buf, err := guarded(g, "read", name, func() (*[]byte, error) {
+		buf, ok := g.buffers.Get().(*[]byte)
+		if !ok {
+			buf = new([]byte)
+		}
+		var err error
+		*buf, err = read(g.machine, (*buf)[:0], name, max)
+		return buf, err
+	})
+	if buf == nil {
+		return dst, err
+	}
+	if err == nil || errors.Is(err, ErrTooLarge) {
+		dst = append(dst, *buf...)
+	}
+	if cap(*buf) <= maxKept {
+		g.buffers.Put(buf)
+	}
+	return dst, err
+}
+
+// Call passes on, bounded by ctx alone: a call may take long.
+func (g *guard) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	b, err := g.machine.Call(ctx, op, args...)
+	if g.log != nil {
+		g.log.Debug("call", "op", op, "args", args, "err", err)
+	}
+	return b, err
+}

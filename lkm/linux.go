@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux"
+)
+
+// linuxBackend looks at a Linux machine.
+type linuxBackend struct {
+	unsupported
+	guard   *guard
+	options Options
+
+	mu   sync.Mutex // guards seq
+	seq  fs.File    // the event counter, held open for changed
+	text [32]byte
+}
+
+func newLinux(g *guard, o Options) *linuxBackend {
+	return &linuxBackend{unsupported: unsupported{Linux}, guard: g, options: o}
+}
+
+func (b *linuxBackend) asked(d Detail) bool { return b.options.Detail&d != 0 }
+
+// header reads who and what the machine is. Nothing here is needed for the list.
+func (b *linuxBackend) header(ctx context.Context, s *Snapshot, r *report) {
+	if s.Live != Yes {
+		return
+	}
+	lost := 0
+	note := func(field string, err error) {
+		if err != nil {
+			lost++
+			r.problem(linux.SourceMachine, "", field, err)
+		}
+	}
+	uname, err := b.guard.Call(ctx, linux.OpUname)
+	note("release", err)
+	keys := linux.ParseKeys(uname)
+	s.Release, s.Arch = keys["release"], keys["machine"]
+	clock, err := b.guard.Call(ctx, linux.OpClock)
+	if err == nil {
+		s.TakenAt, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(clock)))
+	}
+	note("takenAt", err)
+	identity, err := b.guard.Call(ctx, linux.OpIdentity)
+	note("privilege", err)
+	s.Privilege = linux.Privilege(identity)
+	bootID, err := limit.AppendAttr(b.guard, nil, linux.BootIDFile, limit.Attr)
+	note("bootId", err)
+	s.BootID = strings.TrimSpace(string(bootID))
+	outcome := OutcomeOK
+	if lost > 0 {
+		outcome = OutcomePartial
+	}
+	r.source(linux.SourceMachine, outcome, Count{}, nil)
+}
+
+// loaded reads the kernel's list and what /sys/module says of each module in it.
+func (b *linuxBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]Module, error) {
+	b.readTaint(s, r)
+	var list linux.ModuleList
+	unsteady, err := linux.NewListReader(b.guard).Read(&list)
+	if err != nil {
+		return b.noList(err, r)
+	}
+	modules := linuxModules(&list, nil)
+	r.list(&list, unsteady)
+	b.readSysModules(ctx, modules, r)
+	b.readAddresses(&list, modules, r)
+	b.countBuiltin(&list, r)
+	return modules, ctx.Err()
+}
+
+// noList decides what it means that /proc/modules cannot be read: a kernel without modules has an
+// empty list; anything else is no list.
+func (b *linuxBackend) noList(cause error, r *report) ([]Module, error) {
+	if !errors.Is(cause, fs.ErrNotExist) {
+		return nil, cause
+	}
+	none, err := linux.NoModuleSupport(b.guard)
+	if err != nil {
+		return nil, fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, and without subset=pid?)", cause, err)
+	}
+	if !none {
+		return nil, fmt.Errorf("%w, although the kernel has modules: something hides it", cause)
+	}
+	unsupported := fmt.Errorf("kernel was built without loadable modules: %w", errors.ErrUnsupported)
+	r.source(linux.SourceModules, OutcomeUnsupported, CountOf(0), unsupported)
+	r.problem(linux.SourceModules, "", "modules", unsupported)
+	r.source(linux.SourceSysModule, OutcomeSkipped, Count{}, nil)
+	b.countBuiltin(new(linux.ModuleList), r)
+	return nil, nil
+}
+
+// list reports how reading /proc/modules went.
+func (r *report) list(l *linux.ModuleList, unsteady bool) {
+	outcome := OutcomeOK
+	for _, bad := range l.Bad {
+		outcome = OutcomePartial
+		r.problem(linux.SourceModules, "", "", bad)
+	}
+	if more := l.BadCount - len(l.Bad); more > 0 {
+		r.add(Problem{Source: linux.SourceModules, Code: CodeMalformed, Text: manyMore, Count: more})
+	}
+	if l.Truncated {
+		outcome = OutcomePartial
+		r.problem(linux.SourceModules, "", "modules", &ParseError{Source: linux.ModulesFile, Reason: "ends within a line: the list is cut off"})
+	}
+	if unsteady {
+		outcome = OutcomePartial
+		r.add(Problem{Source: linux.SourceModules, Field: "modules", Code: CodeOther,
+			Text: "the list kept changing while it was read; a module that came or went may be missing"})
+	}
+	r.source(linux.SourceModules, outcome, CountOf(int64(len(l.Entries))), nil)
+}
+
+func (b *linuxBackend) readTaint(s *Snapshot, r *report) {
+	text, err := limit.AppendAttr(b.guard, nil, linux.TaintedFile, limit.Attr)
+	var mask uint64
+	if err == nil {
+		mask, err = linux.ParseTaint(text)
+	}
+	r.source(linux.SourceTainted, "", Count{}, err)
+	if err != nil {
+		r.problem(linux.SourceTainted, "", "kernel.taint", err)
+		return
+	}
+	s.Kernel = Kernel{Taint: CountOf(int64(mask)), TaintFlags: linux.TaintFlags(mask)}
+}
+
+// readSysModules adds to each module what /sys/module says of it.
+func (b *linuxBackend) readSysModules(ctx context.Context, modules []Module, r *report) {
+	if len(modules) > 0 {
+		if _, err := b.guard.Stat(linux.SysModuleDir); err != nil {
+			r.source(linux.SourceSysModule, "", Count{}, err)
+			r.problem(linux.SourceSysModule, "", "", err)
+			return
+		}
+	}
+	var lost []lostField
+	var read int64
+	sys := linux.NewSysReader(b.guard)
+	for i := range modules {
+		if ctx.Err() != nil {
+			return
+		}
+		m := &modules[i]
+		name := m.Name
+		note := func(errs []linux.AttrError, err error) {
+			if err != nil {
+				lost = append(lost, lostField{i, linux.SourceSysModule, "", err})
+			}
+			for _, e := range errs {
+				lost = append(lost, lostField{i, linux.SourceSysModule, e.Field, e.Err})
+			}
+		}
+		facts, attrs, err := sys.ReadModule(name)
+		note(attrs, err)
+		if err != nil {
+			continue
+		}
+		read++
+		addSysModule(m, &facts)
+		if b.asked(DetailParameters) {
+			params, attrs, err := linux.ReadParameters(b.guard, name)
+			m.Linux.Parameters = params
+			note(attrs, err)
+		}
+		if b.asked(DetailAddresses) {
+			sections, attrs, err := linux.ReadSections(b.guard, name)
+			m.Linux.Sections = sections
+			note(attrs, err)
+		}
+	}
+	outcome := OutcomeOK
+	if len(lost) > 0 {
+		outcome = OutcomePartial
+	}
+	r.settle(modules, lost)
+	r.source(linux.SourceSysModule, outcome, CountOf(read), nil)
+}
+
+// addSysModule joins the facts of /sys/module with those of the list.
+func addSysModule(m *Module, f *linux.SysModule) {
+	m.Version, m.ContentID = f.Version, f.BuildID
+	m.Linux.Version, m.Linux.Srcversion = f.Version, f.Srcversion
+	m.Linux.CoreSize, m.Linux.InitSize = f.CoreSize, f.InitSize
+}
+
+// readAddresses keeps the load addresses when they were asked for, and says so when they are
+// hidden; otherwise it drops them.
+func (b *linuxBackend) readAddresses(list *linux.ModuleList, modules []Module, r *report) {
+	if !b.asked(DetailAddresses) || len(modules) == 0 {
+		return
+	}
+	hidden := 0
+	for i := range list.Entries {
+		modules[i].Address = list.Entries[i].Address
+		if list.Entries[i].Address == 0 {
+			hidden++
+		}
+	}
+	if hidden > 0 {
+		p := problemOf(linux.SourceModules, "", "address", b.hiddenAddresses())
+		p.Count = hidden
+		r.add(p)
+	}
+}
+
+// hiddenAddresses says why the kernel prints zero addresses.
+func (b *linuxBackend) hiddenAddresses() error {
+	setting := "kptr_restrict"
+	if v, err := limit.AppendAttr(b.guard, nil, linux.KptrFile, limit.Attr); err == nil {
+		setting += "=" + strings.TrimSpace(string(v))
+	}
+	return fmt.Errorf("addresses %w: %s, or no CAP_SYSLOG (needed only for --detail addresses)", ErrRestricted, setting)
+}
+
+// countBuiltin reports the builtin modules that /sys/module shows beside the loaded ones. It is
+// never whole: only modules with a parameter or a version have a directory there.
+func (b *linuxBackend) countBuiltin(list *linux.ModuleList, r *report) {
+	names, err := linux.BuiltinNames(b.guard, list)
+	r.builtin(len(names), err)
+}
+
+func (r *report) builtin(n int, err error) {
+	if err != nil {
+		r.source(linux.SourceBuiltin, "", Count{}, err)
+		r.problem(linux.SourceBuiltin, "", "", err)
+		return
+	}
+	r.source(linux.SourceBuiltin, OutcomePartial, CountOf(int64(n)), nil)
+}
+
+func (b *linuxBackend) builtin(ctx context.Context, r *report) iter.Seq2[Module, error] {
+	return func(yield func(Module, error) bool) {
+		var list linux.ModuleList
+		_, err := linux.NewListReader(b.guard).Read(&list)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			yield(Module{}, err)
+			return
+		}
+		names, err := linux.BuiltinNames(b.guard, &list)
+		r.builtin(len(names), err)
+		if err != nil {
+			yield(Module{}, err)
+			return
+		}
+		sys := linux.NewSysReader(b.guard)
+		for _, name := range names {
+			if ctx.Err() != nil {
+				yield(Module{}, ctx.Err())
+				return
+			}
+			if !yield(b.builtinModule(sys, name), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (b *linuxBackend) builtinModule(sys *linux.SysReader, name string) Module {
+	m := Module{
+		ID: string(KindLinuxModule) + ":" + name, Kind: KindLinuxModule, Name: name, State: StateBuiltin,
+		Linux: new(linux.Module),
+	}
+	facts, lost, err := sys.ReadModule(name)
+	if err != nil {
+		m.Problems = append(m.Problems, problemOf(linux.SourceSysModule, name, "", err))
+	}
+	m.Version, m.Linux.Version = facts.Version, facts.Version
+	if b.asked(DetailParameters) {
+		params, errs, err := linux.ReadParameters(b.guard, name)
+		m.Linux.Parameters = params
+		lost = append(lost, errs...)
+		if err != nil {
+			lost = append(lost, linux.AttrError{Field: "parameters", Err: err})
+		}
+	}
+	for _, l := range lost {
+		m.Problems = append(m.Problems, problemOf(linux.SourceSysModule, name, l.Field, l.Err))
+	}
+	return m
+}
+
+// pollScratch is what one List keeps between two polls.
+type pollScratch struct {
+	reader *linux.ListReader
+	list   linux.ModuleList
+	slabs  linuxSlabs
+}
+
+func (b *linuxBackend) poll(_ context.Context, l *List) error {
+	scratch, ok := l.scratch.(*pollScratch)
+	if !ok || scratch.reader == nil {
+		scratch = &pollScratch{reader: linux.NewListReader(b.guard)}
+		l.scratch = scratch
+	}
+	var r report
+	unsteady, err := scratch.reader.Read(&scratch.list)
+	if err != nil {
+		if _, err = b.noList(err, &r); err != nil {
+			return err
+		}
+		scratch.list.Parse("")
+		l.Modules = l.Modules[:0]
+		l.Sources, l.Problems = r.sources, r.problems
+		return nil
+	}
+	scratch.slabs.modules = l.Modules
+	l.Modules = linuxModules(&scratch.list, &scratch.slabs)
+	r.list(&scratch.list, unsteady)
+	sortModules(l.Modules)
+	l.Modules = numberDuplicates(l.Modules)
+	l.Sources, l.Problems = r.sources, r.problems
+	return nil
+}
+
+// linuxSlabs is memory that the modules of one list share.
+type linuxSlabs struct {
+	modules []Module
+	details []linux.Module
+	ids     []byte
+	needs   []string
+}
+
+// linuxModules converts a list. The modules are in the list's order.
+func linuxModules(list *linux.ModuleList, slabs *linuxSlabs) []Module {
+	if slabs == nil {
+		slabs = new(linuxSlabs)
+	}
+	n := len(list.Entries)
+	modules := slices.Grow(slabs.modules[:0], n)[:n]
+	details := slices.Grow(slabs.details[:0], n)[:n]
+	ids := slabs.ids[:0]
+	for i := range list.Entries {
+		ids = append(append(append(ids, KindLinuxModule...), ':'), list.Entries[i].Name...)
+	}
+	all := string(ids)
+	for i := range list.Entries {
+		e := &list.Entries[i]
+		length := len(KindLinuxModule) + 1 + len(e.Name)
+		details[i] = linux.Module{State: e.State, Refcnt: e.Refs, Permanent: e.Permanent, Taints: linux.SplitTaints(e.Taints)}
+		modules[i] = Module{
+			ID: all[:length], Kind: KindLinuxModule, Name: e.Name, State: linuxState(e.State),
+			Size: CountOf(e.Size), Refs: e.Refs, UsedBy: e.UsedBy, Linux: &details[i],
+		}
+		all = all[length:]
+		addTaintEvidence(&modules[i], e.Taints)
+	}
+	slabs.details, slabs.ids = details, ids
+	slabs.needs = addRequires(list, modules, slabs.needs)
+	return modules
+}
+
+// linuxState is the common word for the kernel's.
+func linuxState(word string) State {
+	switch word {
+	case "Live":
+		return StateLoaded
+	case "Loading":
+		return StateLoading
+	case "Unloading":
+		return StateUnloading
+	}
+	return ""
+}
+
+// addTaintEvidence says what a module's taint letters tell of its origin and signature: O and P
+// are never set on a module of the kernel's own tree, and E says that no valid signature was found
+// when it was loaded.
+func addTaintEvidence(m *Module, letters string) {
+	for i := range len(letters) {
+		switch letters[i] {
+		case 'O', 'P':
+			m.Origin.Class = OriginThirdParty
+			m.Origin.Evidence = append(m.Origin.Evidence, Evidence{Fact: "taint", Value: letters[i : i+1], Source: linux.SourceModules})
+		case 'E':
+			m.Signature.Evidence = EvidenceTaintE
+		}
+	}
+}
+
+// addRequires turns the kernel's "used by" around. It is known only when the kernel says who uses
+// what, which it says for all modules or for none.
+func addRequires(list *linux.ModuleList, modules []Module, backing []string) []string {
+	index := make(map[string]int32, len(modules))
+	for i := range list.Entries {
+		if list.Entries[i].UsedBy == nil {
+			return backing
+		}
+		index[list.Entries[i].Name] = int32(i)
+	}
+	counts := make([]int32, len(modules))
+	total := 0
+	each := func(f func(user, used int)) {
+		for i := range list.Entries {
+			for _, user := range list.Entries[i].UsedBy {
+				if u, ok := index[user]; ok {
+					f(int(u), i)
+				}
+			}
+		}
+	}
+	each(func(user, _ int) { counts[user]++; total++ })
+	backing = slices.Grow(backing[:0], total)[:0]
+	free := backing[:total]
+	for i := range modules {
+		n := counts[i]
+		modules[i].Requires, free = free[:0:n], free[n:]
+	}
+	each(func(user, used int) { modules[user].Requires = append(modules[user].Requires, modules[used].Name) })
+	for i := range modules {
+		slices.Sort(modules[i].Requires)
+	}
+	return backing
+}
+
+// changed reads the kernel's event counter on a descriptor that stays open.
+func (b *linuxBackend) changed(context.Context) (uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.seq == nil {
+		f, err := b.guard.Open(linux.UeventSeqFile)
+		if err != nil {
+			return 0, err
+		}
+		b.seq = f
+	}
+	r, ok := b.seq.(interface {
+		ReadAt([]byte, int64) (int, error)
+	})
+	if !ok {
+		return b.readSeq()
+	}
+	n, _ := r.ReadAt(b.text[:], 0)
+	if n == 0 {
+		b.seq.Close()
+		b.seq = nil
+		return b.readSeq()
+	}
+	return linux.ParseSeq(b.text[:n])
+}
+
+func (b *linuxBackend) readSeq() (uint64, error) {
+	text, err := limit.AppendAttr(b.guard, nil, linux.UeventSeqFile, limit.Attr)
+	if err != nil {
+		return 0, err
+	}
+	return linux.ParseSeq(text)
+}
+
+func (b *linuxBackend) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.seq == nil {
+		return nil
+	}
+	defer func() { b.seq = nil }()
+	return b.seq.Close()
+}
+
+func (b *linuxBackend) skipped(scope Scope) []Source {
+	var s []Source
+	if scope != ScopeLoaded {
+		s = append(s, Source{Name: linux.SourceModules, Outcome: OutcomeSkipped}, Source{Name: linux.SourceSysModule, Outcome: OutcomeSkipped})
+	}
+	for _, name := range []string{linux.SourceBPF, linux.SourceLivepatch, linux.SourceKexec} {
+		s = append(s, Source{Name: name, Outcome: OutcomeUnsupported, Code: CodeUnsupported})
+	}
+	return s
+}
+
+func (b *linuxBackend) plan(d Detail) []Plan {
+	sys := "/" + linux.SysModuleDir + "/NAME/"
+	return []Plan{
+		{Source: linux.SourceMachine, Reads: []string{linux.OpUname + "()", linux.OpClock + "()", linux.OpIdentity + "()", "/" + linux.BootIDFile},
+			For: "release, architecture, time, privilege, boot id", Asked: true},
+		{Source: linux.SourceTainted, Reads: []string{"/" + linux.TaintedFile}, For: "the kernel's taint mask", Asked: true},
+		{Source: linux.SourceModules, Reads: []string{"/" + linux.ModulesFile, "/" + linux.UeventSeqFile},
+			For: "the list: name, size, references, users, state, taint", Asked: true},
+		{Source: linux.SourceSysModule, Reads: []string{sys + "{coresize,initsize,initstate,taint,version,srcversion}", sys + "notes/.note.gnu.build-id"},
+			For: "version, srcversion, build-id, sizes", Asked: true},
+		{Source: linux.SourceSysModule, Reads: []string{sys + "parameters/*"}, Needs: "root for some; files that are not world-readable are left alone",
+			For: "parameter values", Asked: d&DetailParameters != 0},
+		{Source: linux.SourceSysModule, Reads: []string{sys + "sections/*"}, Needs: "root, and CAP_SYSLOG for addresses in /proc/modules",
+			For: "load and section addresses", Asked: d&DetailAddresses != 0},
+		{Source: linux.SourceBuiltin, Reads: []string{"/" + linux.SysModuleDir}, For: "builtin modules that have a directory there", Asked: true},
+	}
+}

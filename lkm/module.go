@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import "github.com/kernelext/kernelext/linux"
+
+// A Module is one kernel extension: a Linux module, a FreeBSD kld file, a macOS kext, the image of
+// a Windows kernel-mode driver. The fields here mean the same on every system; what only one
+// kernel says is in the one pointer that is not nil, in that kernel's own words. An empty field is
+// unknown unless its comment says otherwise; nothing is ever 0 or "" because it could not be read.
+//
+// Slices and pointers are shared with other results and must not be changed; see Clone.
+type Module struct {
+	// ID is Kind, a colon and the canonical name: "linux_module:nvme". It is unique in a Snapshot
+	// and the same across boots and versions. A second module of the same name gets "#2".
+	ID string `json:"id"`
+	// Kind says what it is.
+	Kind Kind `json:"kind"`
+	// Name is the kernel's own name for it, with bytes that are not UTF-8 written \xNN. It may hold
+	// control characters: escape it before showing it on a terminal.
+	Name string `json:"name"`
+	// State says where it is in its life.
+	State State `json:"state,omitzero"`
+	// Version is the extension's own version, as its maker wrote it; most Linux modules have none.
+	Version string `json:"version,omitzero"`
+	// Description is what its maker says it does; only with DetailFiles.
+	Description string `json:"description,omitzero"`
+	// Path is the file it was, or would be, loaded from, as an absolute path on its machine. Linux
+	// does not keep it: it is the file that would be loaded now, only with DetailFiles.
+	Path string `json:"path,omitzero"`
+	// Size is its memory in the kernel in bytes when it is loaded, else the file's size in bytes.
+	Size Count `json:"size,omitzero"`
+	// Address is where its code starts; only with DetailAddresses, and only when the kernel shows
+	// it to the caller.
+	Address Address `json:"address,omitzero"`
+	// Refs is how many users the kernel counts; unknown where the kernel does not count. Linux
+	// says -1 while a module is being unloaded.
+	Refs Count `json:"refs,omitzero"`
+	// Requires are the names of the modules that this one needs, sorted: of a loaded one, those
+	// the running kernel knows of; of one on disk, those its file names. Empty means none.
+	Requires []string `json:"requires,omitzero"`
+	// UsedBy are the names of the modules that need this one, in the same sense, in the kernel's
+	// order. Empty means none.
+	UsedBy []string `json:"usedBy,omitzero"`
+	// ContentID identifies the code: the build-id on Linux, in lower-case hexadecimal.
+	ContentID string `json:"contentId,omitzero"`
+	// OnDisk says whether the loaded code is that of the file which would be loaded now.
+	OnDisk OnDisk `json:"onDisk,omitzero"`
+	// Signature is what is known of who signed it.
+	Signature Signature `json:"signature,omitzero"`
+	// Origin says whose code it is, with the evidence.
+	Origin Origin `json:"origin,omitzero"`
+	// Problems are about this module alone: facts that could not be had, and why.
+	Problems []Problem `json:"problems,omitzero"`
+
+	// Linux is what only Linux says.
+	Linux *linux.Module `json:"linux,omitzero"`
+	// Other is for systems without an object of their own.
+	Other *Other `json:"other,omitzero"`
+}
+
+// An OnDisk compares a loaded module with the file that would be loaded now.
+type OnDisk struct {
+	// Match is the result; empty is unknown, and a Problem of the module says why.
+	Match Match `json:"match,omitzero"`
+	// Path is that file.
+	Path string `json:"path,omitzero"`
+	// ContentID is the file's content id, or what stands in for it (see By).
+	ContentID string `json:"contentId,omitzero"`
+	// By says what was compared, such as "build_id" or "srcversion".
+	By string `json:"by,omitzero"`
+}
+
+// A Match is the result of comparing loaded code with a file.
+type Match string
+
+// The results.
+const (
+	MatchSame      Match = "same"      // the same code
+	MatchDifferent Match = "different" // other code: replaced since it was loaded
+	MatchAbsent    Match = "absent"    // no file would be loaded under that name
+)
+
+// Other is what a system without an object of its own says, in its words.
+type Other struct {
+	// System is the operating system.
+	System OS `json:"system"`
+	// Fields are its facts in the order in which it gives them; names may repeat.
+	Fields []Field `json:"fields,omitzero"`
+}
+
+// A Field is one named value.
+type Field struct {
+	// Name is the system's own term.
+	Name string `json:"name"`
+	// Value is what it says.
+	Value string `json:"value,omitzero"`
+}
+
+// Clone returns a copy that shares nothing that this package's callers may edit: slices and the
+// kernel's own object are new, the strings and their nested slices stay shared.
+func (m *Module) Clone() Module {
+	c := *m
+	c.Requires = clone(m.Requires)
+	c.UsedBy = clone(m.UsedBy)
+	c.Problems = clone(m.Problems)
+	c.Origin.Evidence = clone(m.Origin.Evidence)
+	c.Linux = clonePointer(m.Linux)
+	c.Other = clonePointer(m.Other)
+	return c
+}
+
+// clone keeps nil apart from empty: nil is unknown.
+func clone[T any](s []T) []T {
+	if s == nil {
+		return nil
+	}
+	return append(make([]T, 0, len(s)), s...)
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// Options say which machine to look at, and how much. The zero value is the running machine and
+// the kernel's own list.
+type Options struct {
+	// OS is the machine's operating system; empty is found out.
+	OS OS
+	// Root is the directory where the machine's root is mounted, such as "/host"; empty is "/".
+	// Without Live it is an image: its /proc and /sys are never read and no call is made.
+	Root string
+	// Live says that the kernel behind Root is the one that runs, as for an agent in a container
+	// with the host's root mounted at Root. Without Root it is always so.
+	Live bool
+	// Kernel is the kernel release whose files to look at; empty is the running one, or the only
+	// one on an image.
+	Kernel string
+	// Detail is what to read beyond the kernel's own list.
+	Detail Detail
+	// Keys are the certificates that signatures are verified against. Without them a signature
+	// is at best "unchecked".
+	Keys []KeySet
+	// Catalogs are Windows catalog files to look up hashes in, beside those of the machine.
+	Catalogs fs.FS
+	// Call is asked for the operations that the live machine does not answer itself, such as
+	// WMI's of package windows/wmi. May be nil.
+	Call func(ctx context.Context, op string, args ...string) ([]byte, error)
+	// Exec allows the few programs that some systems need (never on Linux or Windows).
+	Exec bool
+	// Workers is how many files are read at once; 0 means 1.
+	Workers int
+	// Deadline bounds one call that reads many files; what is not read by then is a partial
+	// source with code budget. 0 is no bound but the context's.
+	Deadline time.Duration
+	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
+	MaxFile int64
+	// Logger is told what is read, at debug level; nil is silent.
+	Logger *slog.Logger
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A report collects the sources and problems of one look, at most limit.Problems for each source;
+// further ones are counted in one last Problem.
+type report struct {
+	sources  []Source
+	problems []Problem
+	perName  map[string]int
+}
+
+// source adds a source. err decides the code, and the outcome when outcome is empty.
+func (r *report) source(name string, outcome Outcome, count Count, err error) {
+	src := Source{Name: name, Outcome: outcome, Count: count, Code: fact.CodeOf(err)}
+	if outcome == "" {
+		src.Outcome = outcomeOf(err)
+	}
+	r.sources = append(r.sources, src)
+}
+
+// outcomeOf returns how reading ended that ended with err.
+func outcomeOf(err error) Outcome {
+	switch {
+	case err == nil:
+		return OutcomeOK
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, ErrRestricted):
+		return OutcomeDenied
+	case errors.Is(err, fs.ErrNotExist):
+		return OutcomeAbsent
+	case errors.Is(err, errors.ErrUnsupported):
+		return OutcomeUnsupported
+	}
+	return OutcomeFailed
+}
+
+// problem adds a Problem made of err.
+func (r *report) problem(source, subject, field string, err error) {
+	r.add(problemOf(source, subject, field, err))
+}
+
+// add adds p, or counts it when its source has too many.
+func (r *report) add(p Problem) {
+	if r.perName == nil {
+		r.perName = make(map[string]int)
+	}
+	n := r.perName[p.Source]
+	r.perName[p.Source]++
+	if n < limit.Problems {
+		r.problems = append(r.problems, p)
+		return
+	}
+	for i := range r.problems {
+		if q := &r.problems[i]; q.Source == p.Source && q.Text == manyMore {
+			q.Count++
+			return
+		}
+	}
+	r.problems = append(r.problems, Problem{Source: p.Source, Code: p.Code, Text: manyMore, Count: 1})
+}
+
+// manyMore is the text of the Problem that counts those for which there is no room.
+const manyMore = "more problems of this source"
+
+// problemOf makes a Problem whose subject is safe to print.
+func problemOf(source, subject, field string, err error) Problem {
+	return fact.ProblemOf(source, escape.UTF8(subject), field, err)
+}
+
+// lost is a field of a module that could not be had.
+type lostField struct {
+	module int // index into the modules
+	source string
+	field  string
+	err    error
+}
+
+// settle gives each module the problems of its lost fields. A cause that hit every one of the
+// modules becomes one Problem of its source.
+func (r *report) settle(modules []Module, lost []lostField) {
+	type cause struct {
+		source, field string
+		code          Code
+	}
+	hits := make(map[cause]int)
+	causeOf := func(l lostField) cause { return cause{l.source, l.field, fact.CodeOf(l.err)} }
+	for _, l := range lost {
+		hits[causeOf(l)]++
+	}
+	for _, l := range lost {
+		c := causeOf(l)
+		m := &modules[l.module]
+		switch {
+		case hits[c] < 0: // said already
+		case hits[c] >= len(modules) && len(modules) > 1:
+			p := problemOf(l.source, "", l.field, l.err)
+			p.Count = hits[c]
+			r.add(p)
+			hits[c] = -1
+		case len(m.Problems) < limit.Problems:
+			m.Problems = append(m.Problems, problemOf(l.source, m.Name, l.field, l.err))
+		}
+	}
+}

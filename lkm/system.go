@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync/atomic"
+)
+
+// A System is one machine that can be looked at. It is safe for concurrent use. Close it when done.
+type System struct {
+	os      OS
+	options Options
+	guard   *guard
+	backend backend
+	image   bool // not a running kernel
+	closed  atomic.Bool
+}
+
+// Take opens the running machine, takes one Snapshot of the kernel's own list, and closes it.
+func Take(ctx context.Context) (*Snapshot, error) {
+	s, err := Open(Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Snapshot(ctx)
+}
+
+// Open returns the System of the running machine, or of the one mounted at o.Root. On an operating
+// system that this library has no backend for, the error names it and is errors.ErrUnsupported.
+func Open(o Options) (*System, error) {
+	os, m, err := Live(o)
+	if err != nil {
+		return nil, err
+	}
+	return open(os, m, o)
+}
+
+// OpenMachine returns the System of any machine: a tape, an image, a host over ssh. Options.Root
+// and Options.Live only describe it; nothing but m is asked.
+func OpenMachine(os OS, m Machine, o Options) (*System, error) { return open(os, m, o) }
+
+func open(os OS, m Machine, o Options) (*System, error) {
+	g := newGuard(m, o)
+	b, err := newBackend(os, g, o)
+	if err != nil {
+		closeMachine(m)
+		return nil, fmt.Errorf("lkm: open: %w", err)
+	}
+	return &System{os: os, options: o, guard: g, backend: b, image: o.Root != "" && !o.Live}, nil
+}
+
+func closeMachine(m Machine) error {
+	if c, ok := m.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// OS returns the machine's operating system.
+func (s *System) OS() OS { return s.os }
+
+// Snapshot looks at the machine: the loaded modules with the details asked for, and every source
+// with how reading it went. A non-nil error means that there is no list, and then the Snapshot is
+// nil: the kernel's list cannot be read, the machine is an image (errors.ErrUnsupported), or ctx
+// ended. Everything less is a Problem in the Snapshot.
+func (s *System) Snapshot(ctx context.Context) (*Snapshot, error) {
+	return s.SnapshotOf(ctx, ScopeLoaded)
+}
+
+// A Scope says which modules a Snapshot holds.
+type Scope string
+
+// The scopes.
+const (
+	ScopeLoaded  Scope = "loaded"  // loaded, loading and unloading
+	ScopeBuiltin Scope = "builtin" // compiled in
+)
+
+// SnapshotOf is Snapshot with other modules than the loaded ones: its loaded source is then
+// skipped. ScopeBuiltin works on images too where the backend reads them from disk. The error is
+// that of Snapshot, or the one of the sequence that the scope is made of.
+func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error) {
+	op := "list modules"
+	if scope == ScopeBuiltin {
+		op = "list builtin modules"
+	}
+	if err := s.usable(op, scope == ScopeLoaded); err != nil {
+		return nil, err
+	}
+	snap := &Snapshot{Schema: Schema, Producer: Producer, OS: s.os, Detail: s.options.Detail, Root: s.options.Root, Live: Yes}
+	if s.image {
+		snap.Live = No
+	}
+	var r report
+	s.backend.header(ctx, snap, &r)
+	modules, err := s.collect(ctx, scope, snap, &r)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lkm: %s: %w", op, err)
+	}
+	if modules == nil {
+		modules = []Module{}
+	}
+	sortModules(modules)
+	snap.Modules = numberDuplicates(modules)
+	snap.Sources = append(r.sources, s.backend.skipped(scope)...)
+	snap.Problems = r.problems
+	return snap, nil
+}
+
+func (s *System) collect(ctx context.Context, scope Scope, snap *Snapshot, r *report) ([]Module, error) {
+	switch scope {
+	case ScopeLoaded:
+		return s.backend.loaded(ctx, snap, r)
+	case ScopeBuiltin:
+		return gather(s.backend.builtin(ctx, r))
+	}
+	return nil, fmt.Errorf("scope %q: %w", scope, errors.ErrUnsupported)
+}
+
+func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
+	var modules []Module
+	for m, err := range seq {
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, m)
+	}
+	return modules, nil
+}
+
+func sortModules(modules []Module) {
+	slices.SortStableFunc(modules, func(a, b Module) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a
+// Problem.
+func numberDuplicates(modules []Module) []Module {
+	n := 1
+	for i := 1; i < len(modules); i++ {
+		base := modules[i-n].ID
+		if modules[i].ID != base {
+			n = 1
+			continue
+		}
+		n++
+		m := &modules[i]
+		m.ID = fmt.Sprintf("%s#%d", base, n)
+		m.Problems = append(m.Problems, Problem{Subject: m.Name, Field: "id", Code: CodeMalformed, Text: "another module has the same name"})
+	}
+	return modules
+}
+
+// usable returns why a call cannot be made: the System is closed, or the call needs a running
+// kernel and this is an image.
+func (s *System) usable(op string, needsKernel bool) error {
+	if s.closed.Load() {
+		return fmt.Errorf("lkm: %s: system is closed", op)
+	}
+	if needsKernel && s.image {
+		return fmt.Errorf("lkm: %s: %s is an image, which runs no kernel: use Installed (lkm list --installed), or Live (--live) when its kernel is the one that runs: %w",
+			op, s.options.Root, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Poll fills l with the kernel's own list, reusing l's memory. It costs a fraction of a Snapshot:
+// no per-module file is read. The error is as for Snapshot; l is then empty.
+func (s *System) Poll(ctx context.Context, l *List) error {
+	err := s.usable("poll", true)
+	if err == nil {
+		if err = s.backend.poll(ctx, l); err != nil {
+			err = fmt.Errorf("lkm: poll: %w", err)
+		}
+	}
+	if err != nil {
+		l.Modules, l.Sources, l.Problems = l.Modules[:0], l.Sources[:0], l.Problems[:0]
+	}
+	return err
+}
+
+// Changed reports whether the kernel's list may have changed since the last call with the same
+// token, by one cheap read; the first call with a new token says true. It is a hint: true may be
+// for nothing (any device event), and false does not prove that nothing changed (reference counts
+// and a rootkit do not move the counter). The error is errors.ErrUnsupported where there is no
+// such counter.
+func (s *System) Changed(ctx context.Context, t *Token) (bool, error) {
+	if err := s.usable("changed", true); err != nil {
+		return false, err
+	}
+	value, err := s.backend.changed(ctx)
+	if err != nil {
+		return false, fmt.Errorf("lkm: changed: %w", err)
+	}
+	moved := !t.seen || t.value != value
+	t.value, t.seen = value, true
+	return moved, nil
+}
+
+// Builtin yields the modules that are compiled into the kernel, as far as they can be seen, sorted
+// by name. An error comes at most once, last, with a zero Module; SnapshotOf with ScopeBuiltin
+// tells how complete the list is.
+func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
+	if err := s.usable("list builtin modules", false); err != nil {
+		return failed(err)
+	}
+	return func(yield func(Module, error) bool) {
+		for m, err := range s.backend.builtin(ctx, new(report)) {
+			if err != nil {
+				yield(Module{}, fmt.Errorf("lkm: list builtin modules: %w", err))
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Plan says what a Snapshot with the System's details reads.
+func (s *System) Plan() []Plan { return s.backend.plan(s.options.Detail) }
+
+// Refresh forgets which reads were refused, so that they are tried again at once.
+func (s *System) Refresh() { s.guard.forget() }
+
+// Close releases what the System holds, its Machine included when that has a Close method. Calls
+// after it fail. A second Close does nothing.
+func (s *System) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return errors.Join(s.backend.close(), closeMachine(s.guard.machine))
+}
