@@ -7,6 +7,7 @@
 package agent
 
 import (
+	"io/fs"
 	"syscall"
 	"time"
 )
@@ -64,11 +65,21 @@ type Result struct {
 	Elapsed        time.Duration
 }
 
-// A File is what reading or writing a path gave: the bytes, or the kernel's error number.
-type File struct {
-	Data  []byte
-	Errno syscall.Errno // 0: no error
-	More  bool          // the answer was cut at MaxChunk; ask again from the next offset
+// An Outcome is how an operation on a path ended.
+type Outcome struct {
+	Errno syscall.Errno // the kernel's error number, 0 for none
+}
+
+// A Directory is what a directory holds.
+type Directory struct {
+	Outcome
+	Entries []Entry
+}
+
+// An Entry is one name in a directory.
+type Entry struct {
+	Name string
+	Mode fs.FileMode
 }
 
 // ReadArgs asks for the bytes of a file that stays open between the parts of one reading.
@@ -79,7 +90,9 @@ type ReadArgs struct {
 
 // ReadReply is one part of a file.
 type ReadReply struct {
-	File
+	Outcome
+	Data   []byte
+	More   bool // the file goes on after MaxChunk bytes: ask again with Handle
 	Handle int
 }
 

@@ -57,12 +57,9 @@ func headerPackages(ctx context.Context, k Kernel) (kbuild, common string, err e
 	return kbuild, common, nil
 }
 
-// Build compiles out-of-tree modules for a kernel and gives the directory with the .ko files. A build is kept until a source changes.
-func Build(ctx context.Context, k Kernel, sources fs.FS) (string, error) {
-	headers, err := Headers(ctx, k)
-	if err != nil {
-		return "", err
-	}
+// Build compiles out-of-tree modules in a kernel's headers and gives the directory with the .ko files. A build is kept until a
+// source changes.
+func Build(ctx context.Context, k Kernel, headers string, sources fs.FS) (string, error) {
 	sum, err := hash(sources)
 	if err != nil {
 		return "", err

@@ -128,8 +128,20 @@ func readPart(f *os.File) (data []byte, more bool, err error) {
 	return data, true, nil
 }
 
+// List answers with what a directory holds, sorted by name. What vanishes meanwhile is left out.
+func (g *Guest) List(path string, reply *agent.Directory) error {
+	entries, err := os.ReadDir(path)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			reply.Entries = append(reply.Entries, agent.Entry{Name: e.Name(), Mode: info.Mode()})
+		}
+	}
+	reply.Errno = errno(err)
+	return nil
+}
+
 // Write writes to a file with one write(2).
-func (g *Guest) Write(a agent.WriteArgs, reply *agent.File) error {
+func (g *Guest) Write(a agent.WriteArgs, reply *agent.Outcome) error {
 	reply.Errno = errno(write(a))
 	return nil
 }
@@ -155,13 +167,13 @@ func write(a agent.WriteArgs) error {
 }
 
 // Mount mounts in the guest's own namespace.
-func (g *Guest) Mount(m agent.Mount, reply *agent.File) error {
+func (g *Guest) Mount(m agent.Mount, reply *agent.Outcome) error {
 	reply.Errno = errno(mount(m))
 	return nil
 }
 
 // Unmount unmounts a path of the guest's own namespace.
-func (g *Guest) Unmount(path string, reply *agent.File) error {
+func (g *Guest) Unmount(path string, reply *agent.Outcome) error {
 	reply.Errno = errno(unix.Unmount(path, 0))
 	return nil
 }

@@ -43,6 +43,9 @@ func BootConfig(t testing.TB, c vm.Config) *Guest {
 	return &Guest{v, t}
 }
 
+// For gives the same guest to a subtest, whose calls then end the subtest when they fail.
+func (g *Guest) For(t testing.TB) *Guest { return &Guest{g.VM, t} }
+
 // Do runs a command to its end and gives what came of it, whatever its exit code.
 func (g *Guest) Do(c agent.Command) agent.Result {
 	g.t.Helper()
@@ -86,4 +89,14 @@ func (g *Guest) File(name string) []byte {
 		g.t.Fatal(err)
 	}
 	return data
+}
+
+// Dir lists a directory that has to be readable for root.
+func (g *Guest) Dir(name string) []agent.Entry {
+	g.t.Helper()
+	entries, err := g.ReadDir(g.t.Context(), name)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return entries
 }

@@ -58,8 +58,12 @@ func Kernel(t testing.TB, f debian.Family) debian.Kernel {
 func OutOfTree(t testing.TB, k debian.Kernel) string {
 	t.Helper()
 	Tools(t, debian.BuildTools...)
-	dir, err := debian.Build(t.Context(), k, module.Sources())
+	headers, err := debian.Headers(t.Context(), k)
 	Met(t, err)
+	dir, err := debian.Build(t.Context(), k, headers, module.Sources())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 

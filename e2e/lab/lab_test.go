@@ -34,7 +34,7 @@ func TestGuest(t *testing.T) {
 	for name, use := range map[string]func(*testing.T, *lab.Guest){
 		"commands": testCommands, "privilege": testPrivilege, "mounts": testMounts, "files": testFiles, "streams": testStreams,
 	} {
-		t.Run(name, func(t *testing.T) { use(t, g) })
+		t.Run(name, func(t *testing.T) { use(t, g.For(t)) })
 	}
 	testPanic(t, g)
 }
@@ -119,6 +119,9 @@ func testFiles(t *testing.T, g *lab.Guest) {
 	}
 	if _, err := g.ReadFile(ctx, "/no/such"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
+	}
+	if all, err := g.ReadDir(ctx, "/etc"); err != nil || len(all) != 2 || all[0] != (agent.Entry{Name: "group", Mode: 0o644}) {
+		t.Errorf("/etc holds %v, %v", all, err)
 	}
 	if err := g.Set(ctx, "/proc/modules", "x"); !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("write to /proc/modules: %v", err)

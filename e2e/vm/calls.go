@@ -104,14 +104,20 @@ func (v *VM) ReadFile(ctx context.Context, name string) ([]byte, error) {
 			return nil, err
 		}
 		data = append(data, reply.Data...)
-		if reply.Errno != 0 {
-			return data, &fs.PathError{Op: "read", Path: name, Err: reply.Errno}
-		}
-		if !reply.More {
-			return data, nil
+		if err := pathError("read", name, reply.Outcome); err != nil || !reply.More {
+			return data, err
 		}
 		args.Handle = reply.Handle
 	}
+}
+
+// ReadDir gives what a directory of the guest holds, sorted by name.
+func (v *VM) ReadDir(ctx context.Context, name string) ([]agent.Entry, error) {
+	var reply agent.Directory
+	if err := v.call(ctx, "List", name, &reply); err != nil {
+		return nil, err
+	}
+	return reply.Entries, pathError("read", name, reply.Outcome)
 }
 
 // WriteFile makes or replaces a file of the guest.
@@ -133,7 +139,7 @@ func (v *VM) Set(ctx context.Context, name, value string) error {
 }
 
 func (v *VM) write(ctx context.Context, args agent.WriteArgs) error {
-	var reply agent.File
+	var reply agent.Outcome
 	if err := v.call(ctx, "Write", args, &reply); err != nil {
 		return err
 	}
@@ -142,7 +148,7 @@ func (v *VM) write(ctx context.Context, args agent.WriteArgs) error {
 
 // Mount mounts in the namespace that every later command sees.
 func (v *VM) Mount(ctx context.Context, m agent.Mount) error {
-	var reply agent.File
+	var reply agent.Outcome
 	if err := v.call(ctx, "Mount", m, &reply); err != nil {
 		return err
 	}
@@ -151,7 +157,7 @@ func (v *VM) Mount(ctx context.Context, m agent.Mount) error {
 
 // Unmount undoes Mount.
 func (v *VM) Unmount(ctx context.Context, target string) error {
-	var reply agent.File
+	var reply agent.Outcome
 	if err := v.call(ctx, "Unmount", target, &reply); err != nil {
 		return err
 	}
@@ -164,9 +170,9 @@ func (v *VM) Uptime(ctx context.Context) (d time.Duration, err error) {
 	return d, err
 }
 
-func pathError(op, name string, f agent.File) error {
-	if f.Errno == 0 {
+func pathError(op, name string, o agent.Outcome) error {
+	if o.Errno == 0 {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: name, Err: f.Errno}
+	return &fs.PathError{Op: op, Path: name, Err: o.Errno}
 }
