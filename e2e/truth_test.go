@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type truth struct {
 	version, srcversion, initstate, coresize, initsize, taint string // /sys/module/NAME
 	buildID                                                   string
 	holders                                                   []string
+	requires                                                  []string // the modules that name this one as a user
 	lsmod                                                     []string // kmod's words: size, refs, users
 }
 
@@ -36,6 +38,13 @@ func truths(t *testing.T, g *lab.Guest, list string) map[string]truth {
 		m := parseLine(t, line)
 		m.readSys(t, g)
 		all[m.name] = m
+	}
+	for _, used := range slices.Sorted(maps.Keys(all)) {
+		for _, user := range all[used].usedBy {
+			m := all[user]
+			m.requires = append(m.requires, used)
+			all[user] = m
+		}
 	}
 	readLsmod(t, g, all)
 	return all
@@ -119,9 +128,17 @@ type view struct {
 	Size      *int64   `json:"size"`
 	Address   string   `json:"address"`
 	Refs      *int64   `json:"refs"`
+	Requires  []string `json:"requires"`
 	UsedBy    []string `json:"usedBy"`
 	ContentID string   `json:"contentId"`
-	Linux     struct {
+	Origin    struct {
+		Class string `json:"class"`
+	} `json:"origin"`
+	Signature struct {
+		Status   string `json:"status"`
+		Evidence string `json:"evidence"`
+	} `json:"signature"`
+	Linux struct {
 		State      string   `json:"state"`
 		Refcnt     *int64   `json:"refcnt"`
 		Permanent  bool     `json:"permanent"`
@@ -147,12 +164,7 @@ var words = map[string]string{"Live": "loaded", "Loading": "loading", "Unloading
 
 // differences lists where the library's view is not what the kernel says.
 func (m truth) differences(v view, addresses bool) []string {
-	users := v.UsedBy
-	slices.Sort(users)
-	address := ""
-	if addresses {
-		address = fmt.Sprintf("0x%016s", strings.TrimPrefix(m.address, "0x"))
-	}
+	users := slices.Sorted(slices.Values(v.UsedBy))
 	var all []string
 	check := func(field, got, want string) {
 		if got != want {
@@ -167,7 +179,12 @@ func (m truth) differences(v view, addresses bool) []string {
 	check("refs", number(v.Refs), m.refs)
 	check("usedBy", strings.Join(users, ","), strings.Join(m.usedBy, ","))
 	check("usedBy against holders", strings.Join(users, ","), strings.Join(m.holders, ","))
-	check("address", v.Address, address)
+	check("usedBy and requires are known", fmt.Sprint(v.UsedBy != nil, v.Requires != nil), "true true")
+	check("requires", strings.Join(v.Requires, ","), strings.Join(m.requires, ","))
+	check("address", v.Address, m.shownAddress(addresses))
+	check("origin.class", v.Origin.Class, when(strings.ContainsAny(m.letters, "OP"), "third_party"))
+	check("signature.evidence", v.Signature.Evidence, when(strings.Contains(m.letters, "E"), "taint_e"))
+	check("signature.status", v.Signature.Status, "")
 	check("version", v.Version, absent(m.version))
 	check("contentId", v.ContentID, absent(m.buildID))
 	check("linux.state", v.Linux.State, m.state)
@@ -182,16 +199,37 @@ func (m truth) differences(v view, addresses bool) []string {
 	return append(all, m.lsmodDifferences(v)...)
 }
 
+// shownAddress is the address that has to be in the JSON. A module without code of its own beyond initialisation has none: where
+// others have an address, the kernel prints 0 for it.
+func (m truth) shownAddress(asked bool) string {
+	digits := strings.TrimPrefix(m.address, "0x")
+	if !asked || strings.Trim(digits, "0") == "" {
+		return ""
+	}
+	return fmt.Sprintf("0x%016s", digits)
+}
+
+// when gives a word if something is so.
+func when(so bool, word string) string {
+	if so {
+		return word
+	}
+	return ""
+}
+
 // lsmodDifferences compares with a row of kmod's lsmod, which prints coresize, the reference count and the users.
 func (m truth) lsmodDifferences(v view) []string {
 	users := append(slices.Clone(m.lsmod), "")[2] // no third column: nobody
-	sorted := strings.Split(users, ",")
-	slices.Sort(sorted)
-	got := fmt.Sprintf("%s %s %s", number(v.Linux.CoreSize), number(v.Refs), strings.Join(v.UsedBy, ","))
-	if want := fmt.Sprintf("%s %s %s", m.lsmod[0], m.lsmod[1], strings.Join(sorted, ",")); got != want {
+	got := fmt.Sprintf("%s %s %s", number(v.Linux.CoreSize), number(v.Refs), sortedList(strings.Join(v.UsedBy, ",")))
+	if want := fmt.Sprintf("%s %s %s", m.lsmod[0], m.lsmod[1], sortedList(users)); got != want {
 		return []string{fmt.Sprintf("%s: lkm says %q, lsmod %q", m.name, got, want)}
 	}
 	return nil
+}
+
+// sortedList sorts words separated by commas.
+func sortedList(list string) string {
+	return strings.Join(slices.Sorted(strings.SplitSeq(list, ",")), ",")
 }
 
 // number prints a count, "-" when it is absent.
