@@ -82,3 +82,15 @@ func TaintMeaning(letter byte) string {
 	}
 	return ""
 }
+
+// TaintFlagsOf returns the bits that the letters stand for, lowest first, as an old lsmod prints
+// them: G is no flag but the absence of P, and a letter that this version does not know is left out.
+func TaintFlagsOf(letters string) []TaintFlag {
+	var mask uint64
+	for bit, f := range taintFlags {
+		if strings.IndexByte(letters, f.letter) >= 0 {
+			mask |= 1 << bit
+		}
+	}
+	return TaintFlags(mask)
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package capture cleans up text that somebody copied from a terminal or saved from a tool, before
+// a parser looks for rows in it.
+package capture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// Max is the largest capture that is read, in bytes.
+const Max = limit.Text
+
+// Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its
+// NULs) becomes UTF-8, a byte-order mark, terminal escape sequences and carriage returns go. Line
+// numbers stay those of the original. The error is that of reading, or fact.ErrTooLarge.
+func Read(r io.Reader) (string, error) {
+	b, err := limit.AppendAll(r, nil, "capture", Max)
+	if err != nil {
+		return "", err
+	}
+	return Clean(b), nil
+}
+
+// ansi matches the escape sequences that terminals understand: CSI and OSC sequences, character
+// set choices and the two-character ones.
+var ansi = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z]|[=>NOM78cDEHZ])")
+
+// Clean does what Read does with bytes that are in memory.
+func Clean(b []byte) string {
+	s := decode(b)
+	if strings.Contains(s, "\x1b") {
+		s = ansi.ReplaceAllString(s, "")
+	}
+	if strings.Contains(s, "\r") {
+		s = strings.ReplaceAll(s, "\r\n", "\n")
+		s = strings.ReplaceAll(s, "\r", "")
+	}
+	return s
+}
+
+func decode(b []byte) string {
+	switch {
+	case bytes.HasPrefix(b, []byte{0xef, 0xbb, 0xbf}):
+		return string(b[3:])
+	case bytes.HasPrefix(b, []byte{0xff, 0xfe}):
+		return utf16Text(b[2:], binary.LittleEndian)
+	case bytes.HasPrefix(b, []byte{0xfe, 0xff}):
+		return utf16Text(b[2:], binary.BigEndian)
+	}
+	// Without a mark, ASCII in UTF-16 shows as every other byte being NUL.
+	if len(b) >= 4 && len(b)%2 == 0 {
+		switch {
+		case b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0:
+			return utf16Text(b, binary.LittleEndian)
+		case b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0:
+			return utf16Text(b, binary.BigEndian)
+		}
+	}
+	return string(b)
+}
+
+func utf16Text(b []byte, order binary.ByteOrder) string {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = order.Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(units))
+}
+
+// prompt matches the start of a shell's prompt with the command behind it: "$ lsmod",
+// "root@host:~# kldstat -v", "fc:9970> lsmod", "C:\>driverquery".
+var prompt = regexp.MustCompile(`^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3})?[$#%>]\s*([A-Za-z./].*)?$`)
+
+// Prompt reports whether line is a shell's prompt, and which command stands behind it.
+func Prompt(line string) (command string, ok bool) {
+	m := prompt.FindStringSubmatch(line)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kernelext/kernelext/internal/capture"
+)
+
+// A CaptureKind names the tool or file whose text a capture holds.
+type CaptureKind string
+
+// The kinds of Linux captures.
+const (
+	CaptureLsmod       CaptureKind = "lsmod"        // lsmod of kmod, BusyBox or Linux 2.4
+	CaptureProcModules CaptureKind = "proc_modules" // /proc/modules
+)
+
+// A captured is what one reader of captures made of a text.
+type captured struct {
+	snapshot *Snapshot
+	rows     int  // rows that the text has in this form
+	stray    int  // lines that are not of this form
+	sure     bool // something beside the rows says that it is this form, such as a header
+}
+
+// captureReaders are the readers by kind, in the order in which they are asked.
+var captureReaders = [...]struct {
+	kind CaptureKind
+	read func(text string) captured
+}{
+	{CaptureProcModules, readProcModulesText},
+	{CaptureLsmod, readLsmod},
+}
+
+// CaptureKinds returns the kinds that ReadCapture knows.
+func CaptureKinds() []CaptureKind {
+	kinds := make([]CaptureKind, len(captureReaders))
+	for i, r := range captureReaders {
+		kinds[i] = r.kind
+	}
+	return kinds
+}
+
+// ReadCapture makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
+// returns, byte-order marks, UTF-16, terminal colours and stray lines do no harm. With as "" the
+// kind is found out. Text that is of no known kind, or not of the kind that as names, is an error
+// that satisfies ErrMalformed; a text whose last row is cut makes the source partial. The snapshot
+// has no time: when the text was made is not known.
+func ReadCapture(r io.Reader, as CaptureKind) (*Snapshot, error) {
+	text, err := capture.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: read capture: %w", err)
+	}
+	best, err := readAs(text, as)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: read capture: %w", err)
+	}
+	s := best.snapshot
+	s.Schema, s.Producer = Schema, Producer
+	sortModules(s.Modules)
+	s.Modules = numberDuplicates(s.Modules)
+	return s, nil
+}
+
+func readAs(text string, as CaptureKind) (captured, error) {
+	if strings.TrimSpace(text) == "" {
+		return captured{}, fmt.Errorf("%w: the text is empty, which is no empty list", ErrMalformed)
+	}
+	var best captured
+	known := false
+	for _, r := range captureReaders {
+		if as != "" && r.kind != as {
+			continue
+		}
+		known = true
+		if c := r.read(text); c.fits() && c.better(best) {
+			best = c
+		}
+	}
+	switch {
+	case !known:
+		return captured{}, fmt.Errorf("capture kind %q: %w", as, errors.ErrUnsupported)
+	case best.snapshot == nil && as != "":
+		return captured{}, fmt.Errorf("%w: the text is no capture of %s", ErrMalformed, as)
+	case best.snapshot == nil:
+		return captured{}, fmt.Errorf("%w: the text is no capture of a known kind", ErrMalformed)
+	}
+	return best, nil
+}
+
+// fits reports whether the text is of the reader's form: something says so, or rows make up the
+// better part of it.
+func (c captured) fits() bool {
+	return c.snapshot != nil && (c.sure || (c.rows > 0 && c.rows >= c.stray))
+}
+
+func (c captured) better(than captured) bool {
+	if than.snapshot == nil {
+		return true
+	}
+	if c.rows != than.rows {
+		return c.rows > than.rows
+	}
+	return c.sure && !than.sure
+}
