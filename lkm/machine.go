@@ -27,3 +27,16 @@ type Machine interface {
 	// is errors.ErrUnsupported.
 	Call(ctx context.Context, op string, args ...string) ([]byte, error)
 }
+
+// A Redactor is a Machine whose answers may have been altered before they were recorded, to take
+// out what is private. Tapes are; a live machine is not. A reader that finds a hidden value, such
+// as an address of zeros, asks it whether to blame the kernel (ErrRestricted) or the recorder
+// (ErrRedacted).
+type Redactor interface {
+	Machine
+
+	// Redacted reports whether something was taken out of the answer for key: a file's slash path,
+	// or a call's op and arguments with spaces between them. A whole answer that was taken out is
+	// the error ErrRedacted as well.
+	Redacted(key string) bool
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"path"
+	"slices"
+	"strings"
+)
+
+// RedactedValue stands in a redacted text for what was taken out. Only an answer that the tape
+// says was redacted may be read so: elsewhere it is what somebody wrote.
+const RedactedValue = "[redacted]"
+
+// Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
+func Redactions() []string {
+	return []string{"addresses", "command_line", "device_ids", "parameters"}
+}
+
+// keptKeys are the words of the kernel's command line that decoders read, the only ones that a
+// tape keeps with their values. A name with a dot is a module's parameter as well: its file in
+// /sys/module is kept too.
+var keptKeys = []string{
+	// what may be loaded: modprobe's own key, the kernel's, those of the initramfs makers
+	"modprobe.blacklist", "module_blacklist", "blacklist", "rd.driver.blacklist", "rdblacklist",
+	"dracut.omit_drivers",
+	// which built-in part does not start
+	"initcall_blacklist",
+	// what is loaded early
+	"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
+	"rdinsmodpost", "earlymodules",
+	// whether anything may be loaded, and who must have signed it
+	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_policy",
+	"loadpin.enforce", "loadpin.enabled", "loadpin.exclude", "sysctl.kernel.modules_disabled",
+	"sysctl.kernel.modprobe",
+	// where firmware is looked for
+	"firmware_class.path",
+}
+
+// keepsKey reports whether a key of the command line is kept. As in the kernel, dashes and
+// underscores are the same.
+func keepsKey(key string) bool {
+	same := func(s string) string { return strings.ReplaceAll(s, "-", "_") }
+	key = same(key)
+	return slices.ContainsFunc(keptKeys, func(k string) bool { return same(k) == key })
+}
+
+// Redact returns what a recording may keep of an answer: data itself when there is nothing to take
+// out, nil when nothing may be kept. key is the file's slash path below the root, or a call's op
+// and arguments with spaces between them. It goes by lines: of a text in two parts, the first
+// ending in a newline, the results are the parts of the whole text's result.
+//
+// What goes:
+//   - kernel addresses: those of /proc/modules and /proc/kallsyms become zeros of the same width,
+//     section addresses in /sys/module/NAME/sections go as a whole. An address that the kernel
+//     itself showed as zero is left, so that a hidden address stays hidden by the kernel.
+//   - of /proc/kallsyms, every line without a [module] tag.
+//   - values of module parameters, in /sys/module/NAME/parameters and on the command line, but for
+//     those that decoders read for the system's policy.
+//   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
+//     becomes RedactedValue, as does a word that is no KEY=VALUE. Keys stay, so that one that a
+//     later version reads is known to be set, with a value that is not known.
+//   - serial numbers, MAC addresses, world wide names and UUIDs of devices, in their own files and
+//     in uevent files.
+//
+// The boot id stays: it changes with each boot and is a part of every Snapshot. So do names of
+// devices and module file names.
+func Redact(key string, data []byte) []byte {
+	elems := strings.Split(key, "/")
+	base := elems[len(elems)-1]
+	dir := ""
+	if len(elems) > 1 {
+		dir = elems[len(elems)-2]
+	}
+	switch {
+	case key == "proc/modules":
+		return eachLine(data, redactModule)
+	case key == "proc/kallsyms":
+		return eachLine(data, redactSymbol)
+	case isCommandLine(key):
+		return eachLine(data, redactCommandLine)
+	case path.Dir(key) == "boot/loader/entries" || path.Dir(key) == "boot/efi/loader/entries" || path.Dir(key) == "efi/loader/entries":
+		return eachLine(data, redactLoaderEntry)
+	case elems[0] != "sys":
+		return data
+	case dir == "sections":
+		return redactSection(data)
+	case dir == "parameters":
+		return redactParameter(elems, data)
+	case base == "uevent":
+		return eachLine(data, redactUevent)
+	case isDeviceID(elems):
+		return nil
+	}
+	return data
+}
+
+func isCommandLine(key string) bool {
+	switch key {
+	case "proc/cmdline", "etc/kernel/cmdline", "usr/lib/kernel/cmdline", "etc/cmdline":
+		return true
+	}
+	return path.Dir(key) == "etc/cmdline.d"
+}
+
+// eachLine returns the lines of data, each as redact leaves it; one that becomes empty goes with
+// its newline. It returns data itself when no line changes.
+func eachLine(data []byte, redact func(line []byte) []byte) []byte {
+	var out []byte
+	changed, done := false, 0 // the first done bytes stay
+	for line := range bytes.Lines(data) {
+		text := bytes.TrimSuffix(line, []byte("\n"))
+		kept := redact(text)
+		if !changed && bytes.Equal(kept, text) {
+			done += len(line)
+			continue
+		}
+		if !changed {
+			changed = true
+			out = append(make([]byte, 0, len(data)), data[:done]...)
+		}
+		if len(kept) > 0 || len(text) == 0 {
+			out = append(append(out, kept...), line[len(text):]...)
+		}
+	}
+	if !changed {
+		return data
+	}
+	return out
+}
+
+// redactModule zeroes the address of a line of /proc/modules.
+func redactModule(line []byte) []byte {
+	i := bytes.IndexByte(line, ' ') // what is before it is the name, whatever it looks like
+	if i < 0 {
+		return line
+	}
+	var out []byte
+	for i < len(line) {
+		n := bytes.IndexByte(line[i+1:], ' ')
+		end := i + 1 + n
+		if n < 0 {
+			end = len(line)
+		}
+		if hex, ok := bytes.CutPrefix(line[i+1:end], []byte("0x")); ok && isAddress(hex) {
+			if out == nil {
+				out = bytes.Clone(line)
+			}
+			zero(out[end-len(hex) : end])
+		}
+		i = end
+	}
+	if out == nil {
+		return line
+	}
+	return out
+}
+
+// redactSymbol keeps a line of /proc/kallsyms that names a module, without its address.
+func redactSymbol(line []byte) []byte {
+	tag := bytes.LastIndexByte(line, '\t')
+	if tag < 0 || !bytes.HasPrefix(line[tag+1:], []byte("[")) {
+		return nil
+	}
+	hex, _, _ := bytes.Cut(line, []byte(" "))
+	if !isAddress(hex) {
+		return line
+	}
+	out := bytes.Clone(line)
+	zero(out[:len(hex)])
+	return out
+}
+
+// isAddress reports whether b is a hexadecimal number other than zero.
+func isAddress(b []byte) bool {
+	return len(b) > 0 && len(bytes.Trim(b, "0123456789abcdefABCDEF")) == 0 && len(bytes.Trim(b, "0")) > 0
+}
+
+func zero(b []byte) {
+	for i := range b {
+		b[i] = '0'
+	}
+}
+
+// redactSection keeps a section's address only when the kernel hid it.
+func redactSection(data []byte) []byte {
+	hex := bytes.TrimPrefix(bytes.TrimSpace(data), []byte("0x"))
+	if len(bytes.Trim(hex, "0")) == 0 {
+		return data
+	}
+	return nil
+}
+
+// redactParameter keeps the value of a parameter that decoders read: …/MODULE/parameters/NAME.
+func redactParameter(elems []string, data []byte) []byte {
+	n := len(elems)
+	if n >= 3 && keepsKey(elems[n-3]+"."+elems[n-1]) {
+		return data
+	}
+	return nil
+}
+
+// redactCommandLine keeps the words of a kernel command line that decoders read.
+func redactCommandLine(line []byte) []byte {
+	return redactWords(line, 0)
+}
+
+// redactLoaderEntry does the same for the options line of a boot loader entry.
+func redactLoaderEntry(line []byte) []byte {
+	trimmed := bytes.TrimLeft(line, " \t")
+	if !bytes.HasPrefix(trimmed, []byte("options ")) && !bytes.HasPrefix(trimmed, []byte("options\t")) {
+		return line
+	}
+	return redactWords(line, len(line)-len(trimmed)+len("options"))
+}
+
+// redactWords goes through the words of line from start on. Words are divided as the kernel does
+// it: at white space outside double quotes.
+func redactWords(line []byte, start int) []byte {
+	out := bytes.Clone(line[:start])
+	for i := start; i < len(line); {
+		if isSpace(line[i]) {
+			out = append(out, line[i])
+			i++
+			continue
+		}
+		end := wordEnd(line, i)
+		out = append(out, redactWord(string(line[i:end]))...)
+		i = end
+	}
+	return out
+}
+
+func wordEnd(line []byte, i int) int {
+	for quoted := false; i < len(line); i++ {
+		switch {
+		case line[i] == '"':
+			quoted = !quoted
+		case isSpace(line[i]) && !quoted:
+			return i
+		}
+	}
+	return i
+}
+
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// redactWord keeps a word whose key is kept, "--" (what follows is for init), and the key of any
+// other KEY=VALUE.
+func redactWord(word string) string {
+	bare := strings.TrimPrefix(word, `"`) // a quote may stand before the key
+	key, value, hasValue := strings.Cut(bare, "=")
+	switch {
+	case word == "--", word == RedactedValue, keepsKey(strings.TrimSuffix(key, `"`)):
+		return word
+	case hasValue && isKey(key) && value == "":
+		return word
+	case hasValue && isKey(key):
+		return key + "=" + RedactedValue
+	}
+	return RedactedValue
+}
+
+// isKey reports whether s looks like a parameter's name, and not like a part of a value.
+func isKey(s string) bool {
+	const most = 64
+	return s != "" && len(s) <= most && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+}
+
+// redactUevent takes the value out of a "KEY=value" line that identifies one device.
+func redactUevent(line []byte) []byte {
+	key, value, ok := bytes.Cut(line, []byte("="))
+	if !ok || len(value) == 0 || string(value) == RedactedValue {
+		return line
+	}
+	k := strings.ToUpper(string(key))
+	for _, word := range [...]string{"SERIAL", "UNIQ", "MAC", "WWN", "WWID", "UUID", "EUI", "NGUID", "ADDRESS"} {
+		if strings.Contains(k, word) && !strings.Contains(k, "MACHINE") {
+			return append(bytes.Clone(key), "="+RedactedValue...)
+		}
+	}
+	return line
+}
+
+// isDeviceID reports whether a file of sysfs holds nothing but what identifies one device.
+func isDeviceID(elems []string) bool {
+	base := elems[len(elems)-1]
+	switch base {
+	case "serial", "serial_number", "serial_no", "unique_id", "unique_number", "wwid", "wwn", "wwpn",
+		"eui", "nguid", "uuid", "guid", "mac_address", "permanent_address", "perm_addr", "product_serial",
+		"product_uuid", "board_serial", "board_asset_tag", "chassis_serial", "chassis_asset_tag",
+		"node_guid", "sys_image_guid", "vpd", "vpd_pg80", "vpd_pg83", "cid":
+		return true
+	case "address", "broadcast":
+		return slices.Contains(elems, "net") || slices.Contains(elems, "bluetooth") || slices.Contains(elems, "ieee80211")
+	}
+	return false
+}

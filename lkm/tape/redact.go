@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tape
+
+import (
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A redaction is what the kernel package of one operating system takes out of recordings.
+type redaction struct {
+	// kinds names what is taken out, for the header.
+	kinds []string
+	// redact returns what may be kept of an answer: the same bytes when nothing has to go, nil
+	// when nothing may stay. key is a file's slash path, or a call's op and arguments with spaces
+	// between them; data is a whole answer or, of a long file, some whole lines of it.
+	redact func(key string, data []byte) []byte
+}
+
+// redactionOf returns what is taken out of the system's recordings. An operating system that is
+// not listed has nothing to take out, and its tapes say so by having no redactions.
+func redactionOf(os lkm.OS) redaction {
+	switch os {
+	case lkm.Linux:
+		return redaction{linux.Redactions(), linux.Redact}
+	}
+	return noRedaction
+}
+
+var noRedaction = redaction{redact: func(_ string, data []byte) []byte { return data }}
