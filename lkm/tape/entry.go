@@ -87,7 +87,7 @@ const maxText = 200
 
 func failureOf(err error) failure {
 	f := failure{code: fact.CodeOf(err)}
-	if f.code != fact.Other {
+	if f.code != fact.CodeOther {
 		return f
 	}
 	var pe *fs.PathError
@@ -131,9 +131,9 @@ func parseFailure(s string) (failure, error) {
 }
 
 var (
-	unrecorded = failure{code: fact.Unrecorded}
-	tooLarge   = failure{code: fact.TooLarge}
-	redacted   = failure{code: fact.Redacted}
+	unrecorded = failure{code: fact.CodeUnrecorded}
+	tooLarge   = failure{code: fact.CodeTooLarge}
+	redacted   = failure{code: fact.CodeRedacted}
 )
 
 // An info is what stat says of a file: a fs.FileInfo without its name.

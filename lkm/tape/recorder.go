@@ -98,7 +98,7 @@ func (r *Recorder) Tape() *Tape {
 	for key := range r.waiting {
 		i := id{KindError, opOpen, key}
 		if t.answer(opOpen, key) == nil && len(t.entries) < maxEntries {
-			t.entries[i] = &entry{id: i, end: failure{code: fact.Timeout}}
+			t.entries[i] = &entry{id: i, end: failure{code: fact.CodeTimeout}}
 		}
 	}
 	return t

@@ -80,7 +80,7 @@ func (t *Tape) absence(op, name string) *entry {
 		ops = ops[:2]
 	}
 	for _, other := range ops {
-		if e := t.entries[id{KindError, other, name}]; e != nil && e.end.code == fact.Absent {
+		if e := t.entries[id{KindError, other, name}]; e != nil && e.end.code == fact.CodeAbsent {
 			return e
 		}
 	}
@@ -308,7 +308,7 @@ func (t *Tape) Redacted(key string) bool {
 	words := strings.Split(key, " ")
 	subject := callSubject(words[0], words[1:])
 	for _, i := range []id{{kind: KindCall, subject: subject}, {KindError, opCall, subject}} {
-		if e := t.entries[i]; e != nil && (e.redacted || e.end.code == fact.Redacted) {
+		if e := t.entries[i]; e != nil && (e.redacted || e.end.code == fact.CodeRedacted) {
 			return true
 		}
 	}
@@ -316,7 +316,7 @@ func (t *Tape) Redacted(key string) bool {
 		return false
 	}
 	e, _ := t.walk(opOpen, foldName(key, t.fold))
-	return e != nil && (e.redacted || e.end.code == fact.Redacted)
+	return e != nil && (e.redacted || e.end.code == fact.CodeRedacted)
 }
 
 var (
