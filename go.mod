@@ -6,3 +6,5 @@ require (
 	golang.org/x/sys v0.47.0
 	howett.net/plist v1.0.1
 )
+
+require github.com/google/go-cmp v0.7.0

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// The calls that a FreeBSD or DragonFly machine answers, beside its files. An id that no longer
+// exists is fact.ErrGone, a refusal satisfies fs.ErrPermission, and a structure version that the
+// kernel does not accept (EINVAL) is errors.ErrUnsupported.
+const (
+	// OpKldNext is kldnext(2): argument id (0 for the first); the next id in decimal, 0 at the end.
+	OpKldNext = "kldnext"
+	// OpKldStat is kldstat(2): arguments id and structure version (2, or 1 without the path); the
+	// struct kld_file_stat as the kernel filled it, but with the field version, which the kernel
+	// clears, set back to the structure's size. So the bytes tell their own width and byte order.
+	OpKldStat = "kldstat"
+	// OpKldFirstMod is kldfirstmod(2): argument file id; the first module's id in decimal, or 0.
+	OpKldFirstMod = "kldfirstmod"
+	// OpModFNext is modfnext(2): argument module id; the next id in the same file, or 0.
+	OpModFNext = "modfnext"
+	// OpModStat is modstat(2): arguments module id and structure version (3, 2 or 1); the struct
+	// module_stat as the kernel filled it, its field version set as for OpKldStat.
+	OpModStat = "modstat"
+	// OpSysctl is a sysctl(3) of text: argument name; the text, without the final NUL. A name that
+	// the kernel does not have is fs.ErrNotExist.
+	OpSysctl = "sysctl"
+	// OpSysctlInt is a sysctl(3) of a number: argument name; the number in decimal.
+	OpSysctlInt = "sysctl_int"
+	// OpUname is uname(3): text, one "key value" a line, with the keys ostype, release, version and
+	// machine. The host's name is not among them.
+	OpUname = "uname"
+	// OpClock is the time: text, RFC 3339 in UTC.
+	OpClock = "clock"
+	// OpIdentity is who is asking: text, "euid N" and "pointer N" (the caller's own pointer size in
+	// bits), one a line.
+	OpIdentity = "identity"
+	// OpBootID is the random id that the kernel made at boot (kern.boot_id, FreeBSD 13 and later):
+	// 32 hexadecimal digits.
+	OpBootID = "boot_id"
+)
+
+// The sysctls that are read, each by OpSysctl or, where it says so, OpSysctlInt.
+const (
+	SysctlModulePath   = "kern.module_path"
+	SysctlBootFile     = "kern.bootfile"
+	SysctlBuildID      = "kern.build_id"
+	SysctlOSRelDate    = "kern.osreldate"   // OpSysctlInt
+	SysctlSecureLevel  = "kern.securelevel" // OpSysctlInt
+	SysctlVeriexec     = "security.mac.veriexec.state"
+	SysctlPreloaded    = "debug.dump_modinfo"
+	sysctlBootID       = "kern.boot_id"
+	maxSysctl          = 4 << 20
+	maxNumber          = 1<<31 - 1
+	maxFiles           = 16 << 10 // linker files that are walked
+	maxModules         = 64 << 10 // modules of one file that are walked
+	maxPasses          = 8        // walks that are begun before a partial list is given
+	defaultModulePath  = "/boot/kernel;/boot/modules"
+	redactedText       = "REDACTED"
+	kernelName         = "kernel"
+	wordKernelModule   = "elf module"
+	wordRelocatableMod = "elf obj module"
+)
+
+// Names of the sources of FreeBSD facts.
+const (
+	SourceKldstat    = "kldstat"      // the kernel's list of files: kldnext and kldstat
+	SourceModstat    = "modstat"      // the modules inside the files: kldfirstmod, modfnext, modstat
+	SourcePreloaded  = "dump_modinfo" // what the boot loader loaded: debug.dump_modinfo
+	SourceModulePath = "module_path"  // the .ko files in the directories of kern.module_path
+	SourceHints      = "linker_hints" // linker.hints, the index of a module directory
+	SourceLoaderConf = "loader_conf"  // loader.conf and its companions
+	SourceRCConf     = "rc_conf"      // rc.conf and its companions
+	SourceMachine    = "machine"      // release, identity, clock and boot id
+	SourcePolicy     = "policy"       // securelevel and veriexec
+	SourceDTrace     = "dtrace"       // DTrace probes: not looked at
+)
+
+// A CallFunc asks the machine for what is no file; ops are the constants above.
+type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
+
+// number asks for a decimal answer from 0 to 2³¹−1.
+func (c CallFunc) number(ctx context.Context, op string, id int) (int, error) {
+	b, err := c(ctx, op, strconv.Itoa(id))
+	if err != nil {
+		return 0, fmt.Errorf("%s %d: %w", op, id, err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || n < 0 || n > maxNumber {
+		return 0, &fact.ParseError{Source: op, Reason: fmt.Sprintf("answer %.40q is no id", b)}
+	}
+	return n, nil
+}
+
+// Text asks for a sysctl of text.
+func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
+	b, err := c(ctx, OpSysctl, name)
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", name, err)
+	}
+	if len(b) > maxSysctl {
+		return "", fmt.Errorf("sysctl %s: %w: %d bytes", name, fact.ErrTooLarge, len(b))
+	}
+	if string(b) == redactedText {
+		return "", fmt.Errorf("sysctl %s: %w", name, fact.ErrRedacted)
+	}
+	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
+}
+
+// Int asks for a sysctl of a number.
+func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
+	b, err := c(ctx, OpSysctlInt, name)
+	if err != nil {
+		return 0, fmt.Errorf("sysctl %s: %w", name, err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is no number", b)}
+	}
+	return n, nil
+}
+
+// ModulePath returns the directories in which kldload(2) looks for files. When the machine does
+// not say (an image has no running kernel) they are the kernel's default, and known is false.
+func (c CallFunc) ModulePath(ctx context.Context) (dirs []string, known bool, err error) {
+	text, err := c.Text(ctx, SysctlModulePath)
+	if err != nil {
+		return SplitModulePath(defaultModulePath), false, err
+	}
+	return SplitModulePath(text), true, nil
+}
+
+// SplitModulePath splits a module path such as "/boot/kernel;/boot/modules"; never nil.
+func SplitModulePath(path string) []string {
+	dirs := []string{}
+	for d := range strings.SplitSeq(path, ";") {
+		if d = strings.TrimSpace(d); d != "" {
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs
+}
+
+// Uname is the answer of OpUname, taken apart. Fields are empty when the answer lacks them.
+type Uname struct {
+	OSType, Release, Version, Machine string
+}
+
+// ParseUname reads the answer of OpUname.
+func ParseUname(b []byte) Uname {
+	kv := keyValues(b)
+	return Uname{OSType: kv["ostype"], Release: kv["release"], Version: kv["version"], Machine: kv["machine"]}
+}
+
+// Identity is the answer of OpIdentity, taken apart.
+type Identity struct {
+	// EUID is the caller's effective user id; -1 when unknown.
+	EUID int
+	// Pointer is the caller's pointer size in bits; 0 when unknown.
+	Pointer int
+}
+
+// ParseIdentity reads the answer of OpIdentity.
+func ParseIdentity(b []byte) Identity {
+	kv := keyValues(b)
+	id := Identity{EUID: -1}
+	if n, err := strconv.Atoi(kv["euid"]); err == nil && n >= 0 {
+		id.EUID = n
+	}
+	if n, err := strconv.Atoi(kv["pointer"]); err == nil && (n == 32 || n == 64) {
+		id.Pointer = n
+	}
+	return id
+}
+
+func keyValues(b []byte) map[string]string {
+	kv := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), " "); ok {
+			kv[k] = escape.UTF8(v)
+		}
+	}
+	return kv
+}
+
+// clock answers OpClock.
+func clock() []byte { return []byte(time.Now().UTC().Format(time.RFC3339Nano)) }
+
+// noSuchOp is the answer to an op that is not known here.
+func noSuchOp(op string) error {
+	return fmt.Errorf("call %s: %w on this operating system", escape.Text(op), errors.ErrUnsupported)
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A Setting is one assignment of a configuration file.
+type Setting struct {
+	// Name and Value are the variable and what it is set to, quotes and expansions resolved.
+	Name, Value string
+	// File is the path below the machine's root, with a leading "/"; Line counts from 1.
+	File string
+	Line int
+	// Code says why the value is unknown; empty when it is known.
+	Code fact.Code
+}
+
+// A Conf is the effect of one or more configuration files, read in order: the last assignment of a
+// name wins, and may add to the one before ("${name} more").
+type Conf struct {
+	// Settings are the assignments in force, in the order of their first appearance.
+	Settings []Setting
+	// Problems are the lines that make no sense, at most 100.
+	Problems []*fact.ParseError
+
+	at map[string]int
+}
+
+// maxSettings and maxConfLine bound what hostile files can make of expansions.
+const (
+	maxSettings = 16 << 10
+	maxConfLine = 64 << 10
+)
+
+// Lookup returns the setting in force of a name.
+func (c *Conf) Lookup(name string) (Setting, bool) {
+	i, ok := c.at[name]
+	if !ok {
+		return Setting{}, false
+	}
+	return c.Settings[i], true
+}
+
+// Words returns the value of a name split at blanks (and commas, which the loader's lists allow),
+// with the setting that says so; nil when it is not set.
+func (c *Conf) Words(name string) ([]string, Setting) {
+	s, ok := c.Lookup(name)
+	if !ok {
+		return nil, s
+	}
+	return strings.FieldsFunc(s.Value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }), s
+}
+
+// Yes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
+func Yes(value string) bool {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "yes", "true", "on", "1":
+		return true
+	}
+	return false
+}
+
+func (c *Conf) set(s Setting) {
+	if c.at == nil {
+		c.at = map[string]int{}
+	}
+	if i, ok := c.at[s.Name]; ok {
+		c.Settings[i] = s
+		return
+	}
+	if len(c.Settings) == maxSettings {
+		c.bad(s.File, s.Line, "more than %d settings", maxSettings)
+		return
+	}
+	c.at[s.Name] = len(c.Settings)
+	c.Settings = append(c.Settings, s)
+}
+
+func (c *Conf) bad(file string, line int, format string, args ...any) {
+	if len(c.Problems) < limit.Problems {
+		c.Problems = append(c.Problems, &fact.ParseError{Source: file, Line: line, Reason: fmt.Sprintf(format, args...)})
+	}
+}
+
+// ReadLoaderConf adds a file of loader.conf(5), or device.hints(5), to the settings: lines
+// name="value", name=word, comments.
+func (c *Conf) ReadLoaderConf(file, text string) {
+	c.read(file, text, false)
+}
+
+// ReadRCConf adds a file of rc.conf(5). It is a shell script; only plain assignments are read, and
+// the value of one that runs a command or uses a variable of elsewhere is unknown.
+func (c *Conf) ReadRCConf(file, text string) {
+	c.read(file, text, true)
+}
+
+func (c *Conf) read(file, text string, shell bool) {
+	n := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		n++
+		line = strings.TrimSpace(strings.TrimSuffix(line, "\r"))
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if len(line) > maxConfLine {
+			c.bad(file, n, "line of %d bytes", len(line))
+			continue
+		}
+		for line != "" {
+			line = c.assignment(file, n, line, shell)
+		}
+	}
+}
+
+// assignment reads one name=value and returns what follows it on the line; shells allow several.
+func (c *Conf) assignment(file string, n int, line string, shell bool) string {
+	if shell {
+		line = strings.TrimPrefix(line, "export ")
+	}
+	name, rest, ok := strings.Cut(line, "=")
+	name = strings.TrimRight(name, " \t")
+	if !ok || !confName(name, shell) {
+		c.bad(file, n, "no assignment")
+		return ""
+	}
+	if !shell {
+		rest = strings.TrimLeft(rest, " \t")
+	}
+	v, rest, ok := c.value(rest, name, shell)
+	s := Setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
+	if !ok {
+		s.Value, s.Code = "", fact.CodeUnsupported
+		c.bad(file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
+		rest = ""
+	}
+	c.set(s)
+	rest = strings.TrimLeft(rest, " \t;")
+	if strings.HasPrefix(rest, "#") {
+		return ""
+	}
+	if rest != "" && !shell {
+		c.bad(file, n, "text behind the value")
+		return ""
+	}
+	return rest
+}
+
+// confName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).
+func confName(s string, shell bool) bool {
+	if s == "" || len(s) > 256 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c == '_', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case c >= '0' && c <= '9' && (i > 0 || !shell):
+		case !shell && strings.IndexByte(".-/+%,*?", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// value reads one value, quoted or not, with ${other} replaced by the setting in force.
+func (c *Conf) value(s, name string, shell bool) (v, rest string, ok bool) {
+	var b strings.Builder
+	quote := byte(0)
+	for i := 0; i < len(s); {
+		ch := s[i]
+		switch {
+		case quote != 0 && ch == quote:
+			quote = 0
+			i++
+			if !shell {
+				return b.String(), s[i:], true
+			}
+		case quote == 0 && (ch == '"' || ch == '\'' && shell):
+			quote = ch
+			i++
+		case quote == 0 && (ch == ' ' || ch == '\t' || ch == ';' && shell || ch == '#' && !shell):
+			return b.String(), s[i:], true
+		case ch == '\\' && quote != '\'' && i+1 < len(s):
+			b.WriteByte(s[i+1])
+			i += 2
+		case ch == '`' && quote != '\'' && shell:
+			return "", "", false
+		case ch == '$' && quote != '\'':
+			n := c.expand(&b, s[i:], shell)
+			if n == 0 {
+				return "", "", false
+			}
+			i += n
+		default:
+			b.WriteByte(ch)
+			i++
+		}
+		if b.Len() > maxConfLine {
+			return "", "", false
+		}
+	}
+	return b.String(), "", quote == 0
+}
+
+// expand writes the value of the variable that s begins with, and returns how long its name is; 0
+// when it cannot be told.
+func (c *Conf) expand(b *strings.Builder, s string, shell bool) int {
+	name, n := "", 0
+	if strings.HasPrefix(s, "${") {
+		end := strings.IndexByte(s, '}')
+		if end < 0 {
+			return 0
+		}
+		name, n = s[2:end], end+1
+	} else {
+		n = 1
+		for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
+			n++
+		}
+		name = s[1:n]
+	}
+	if !confName(name, shell) {
+		return 0
+	}
+	if v, ok := c.Lookup(name); ok {
+		if v.Code != "" {
+			return 0
+		}
+		b.WriteString(v.Value)
+	}
+	return n
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testdata"
+)
+
+func TestLoaderConf(t *testing.T) {
+	var c Conf
+	c.ReadLoaderConf("/boot/defaults/loader.conf", `# Loader defaults
+module_blacklist="drm drm2 radeonkms"	# Loader module blacklist
+module_blacklist="${module_blacklist} nvidia-drm"
+module_path="/boot/modules;/boot/dtb"
+exec=".( Loading )"
+`)
+	c.ReadLoaderConf("/boot/loader.conf", "zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\nbad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n")
+	words, s := c.Words("module_blacklist")
+	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 || s.File != "/boot/defaults/loader.conf" {
+		t.Error(diff, s)
+	}
+	for name, want := range map[string]Setting{
+		"zfs_load":              {Name: "zfs_load", Value: "YES", File: "/boot/loader.conf", Line: 1},
+		"hint.atkbd.0.disabled": {Name: "hint.atkbd.0.disabled", Value: "1", File: "/boot/loader.conf", Line: 2},
+		"kern.hz":               {Name: "kern.hz", Value: "100", File: "/boot/loader.conf", Line: 4},
+		"if_em_load":            {Name: "if_em_load", Value: "NO", File: "/boot/loader.conf", Line: 6},
+		"bad":                   {Name: "bad", File: "/boot/loader.conf", Line: 5, Code: fact.CodeUnsupported},
+		"exec":                  {Name: "exec", Value: ".( Loading )", File: "/boot/defaults/loader.conf", Line: 5},
+	} {
+		if got, ok := c.Lookup(name); !ok || got != want {
+			t.Errorf("%s = %+v, want %+v", name, got, want)
+		}
+	}
+	lines := []int{}
+	for _, p := range c.Problems {
+		lines = append(lines, p.Line)
+	}
+	if diff := cmp.Diff([]int{3, 5, 7}, lines); diff != "" {
+		t.Errorf("problems %v: %s", c.Problems, diff)
+	}
+}
+
+func TestRCConf(t *testing.T) {
+	var c Conf
+	c.ReadRCConf("/etc/rc.conf", `hostname='secret'
+kld_list="nvidia-modeset /boot/modules/drm.ko"
+kld_list="${kld_list} fusefs"; kern_securelevel_enable=YES
+export kern_securelevel="1"
+devmatch_blocklist="$(cat /etc/blocked)"
+x=`+"`date`"+`
+. /etc/more.conf
+if [ -f /x ]; then
+y="$unset z"
+path="a\"b"
+`)
+	for name, want := range map[string]string{
+		"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs", "kern_securelevel_enable": "YES", "kern_securelevel": "1",
+		"y": " z", "hostname": "secret", "path": `a"b`,
+	} {
+		if got, ok := c.Lookup(name); !ok || got.Value != want || got.Code != "" {
+			t.Errorf("%s = %+v, want %q", name, got, want)
+		}
+	}
+	for _, name := range []string{"devmatch_blocklist", "x"} {
+		if got, _ := c.Lookup(name); got.Code != fact.CodeUnsupported || got.Value != "" {
+			t.Errorf("%s is computed: %+v", name, got)
+		}
+	}
+	if len(c.Problems) != 4 {
+		t.Errorf("problems %v", c.Problems)
+	}
+}
+
+// TestRecordedConf reads the configuration files of real systems without a complaint.
+func TestRecordedConf(t *testing.T) {
+	root := testdata.Dir(t, "captures")
+	files, _ := filepath.Glob(filepath.Join(root, "freebsd", "loaderconf-*", "*"))
+	if len(files) < 8 {
+		t.Fatalf("only %d files in %s", len(files), root)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c Conf
+		c.ReadLoaderConf(file, string(b))
+		want := 0
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				want++
+			}
+		}
+		if len(c.Settings) > want || want > 0 && len(c.Settings) == 0 {
+			t.Errorf("%s: %d settings of %d lines", file, len(c.Settings), want)
+		}
+		if len(c.Problems) != 0 {
+			t.Errorf("%s: %v", file, c.Problems)
+		}
+		if strings.HasSuffix(file, "hellosystem-12.2/loader.conf") {
+			zfs, _ := c.Lookup("zfs_load")
+			open, _ := c.Lookup("openzfs_load")
+			if Yes(zfs.Value) || !Yes(open.Value) {
+				t.Errorf("zfs %+v, openzfs %+v", zfs, open)
+			}
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	got := string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\nmalformed hunter2\n")))
+	want := "#\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"REDACTED\"\n# REDACTED\n"
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	k := newFake()
+	b, _ := k.call(t.Context(), OpKldStat, "2", "2")
+	s, err := DecodeFileStat(Redact("kldstat 2 2", b), LayoutFreeBSD)
+	if err != nil || s.Address != 0 || !s.Redacted || s.Name != "zfs.ko" || s.Size != 0x620f30 {
+		t.Errorf("%+v %v", s, err)
+	}
+	k.files[1].Address = 0
+	b, _ = k.call(t.Context(), OpKldStat, "2", "2")
+	if s, _ := DecodeFileStat(Redact("kldstat 2 2", b), LayoutFreeBSD); s.Redacted {
+		t.Error("an address that the kernel hid is now called redacted")
+	}
+	text := Redact("sysctl debug.dump_modinfo", []byte(preloadText))
+	if strings.Contains(string(text), "ffffffff8") || strings.Contains(string(text), "secret") {
+		t.Errorf("%s", text)
+	}
+	if p, bad := ParsePreloads(string(text)); len(p) != 3 || len(bad) != 0 || p[1].Name != "/boot/kernel/zfs.ko" {
+		t.Errorf("%+v %v", p, bad)
+	}
+}
+
+const preloadText = "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n\tvalue:\t/boot/kernel/kernel\n" +
+	" 0xffffffff8254901c:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t11\n\tvalue:\telf kernel\n" +
+	" 0xffffffff82549030:\n\ttype:\t(0x04) MODINFO_SIZE\n\tlen:\t8\n\tvalue:\t38797312\n" +
+	" 0xffffffff82549040:\n\ttype:\t(0x8006) MODINFO_METADATA | MODINFOMD_ENVP\n\tlen:\t8\n\tvalue:\t0xffffffff82549000\n" +
+	" 0xffffffff82549050:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n\tvalue:\t/boot/kernel/zfs.ko\n" +
+	" 0xffffffff82549060:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t15\n\tvalue:\telf obj module\n" +
+	" 0xffffffff82549070:\n\ttype:\t(0x06) MODINFO_ARGS\n\tlen:\t15\n\tvalue:\tsecret=1\n" +
+	" 0xffffffff82549080:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t9\n\tvalue:\t/boot/entropy\n" +
+	" 0xffffffff82549090:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t19\n\tvalue:\tboot_entropy_cache\n"
+
+func TestPreloads(t *testing.T) {
+	p, bad := ParsePreloads(preloadText)
+	want := []Preload{
+		{Name: "/boot/kernel/kernel", Type: "elf kernel", Size: fact.CountOf(38797312)},
+		{Name: "/boot/kernel/zfs.ko", Type: "elf obj module", Args: "secret=1"},
+		{Name: "/boot/entropy", Type: "boot_entropy_cache"},
+	}
+	if diff := cmp.Diff(want, p, equalCounts); diff != "" || len(bad) != 0 {
+		t.Error(diff, bad)
+	}
+	if !p[1].Code() || p[2].Code() {
+		t.Error("code and data are mixed up")
+	}
+	if p, bad := ParsePreloads("value: x\ngarbage\n"); len(p) != 0 || len(bad) != 1 || p == nil {
+		t.Errorf("%v %v", p, bad)
+	}
+}
+
+func FuzzConf(f *testing.F) {
+	f.Add("kld_list=\"${kld_list} a\"; x=`y`\nexport z='1'\n", true)
+	f.Add("module_blacklist=\"${module_blacklist} b\" # c\n", false)
+	f.Fuzz(func(t *testing.T, s string, shell bool) {
+		var c Conf
+		if shell {
+			c.ReadRCConf("f", s)
+		} else {
+			c.ReadLoaderConf("f", s)
+		}
+		if len(c.Settings) > len(s) || len(c.Problems) > 100 {
+			t.Fatal("more than the input")
+		}
+		_ = Redact("boot/loader.conf", []byte(s))
+		_, _ = ParsePreloads(s)
+	})
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Redact returns data without what a recording should not carry: load addresses, arguments and
+// settings that no decoder here reads, such as a disk's passphrase in loader.conf. key is a file's
+// slash path, or an op and its arguments joined by blanks. What was removed stays recognisable: an
+// address becomes RedactedAddress, a value REDACTED.
+func Redact(key string, data []byte) []byte { return redact(key, data, LayoutFreeBSD) }
+
+// RedactDragonFly is Redact for DragonFly's structures.
+func RedactDragonFly(key string, data []byte) []byte { return redact(key, data, LayoutDragonFly) }
+
+func redact(key string, data []byte, l Layout) []byte {
+	switch {
+	case strings.HasPrefix(key, OpKldStat+" "):
+		return redactFileStat(data, l)
+	case key == OpSysctl+" "+SysctlPreloaded:
+		return redactPreloads(data)
+	case strings.HasPrefix(key, "boot/") && !strings.HasSuffix(key, HintsFile) && !strings.HasSuffix(key, ".ko"):
+		return redactSettings(data)
+	case strings.HasPrefix(key, "etc/"), strings.HasPrefix(key, "usr/local/etc/rc.conf.d/"):
+		return redactSettings(data)
+	}
+	return data
+}
+
+var preloadAddress = regexp.MustCompile(`0x[0-9a-f]{5,16}`)
+
+// redactPreloads removes addresses and the values of arguments.
+func redactPreloads(data []byte) []byte {
+	var out strings.Builder
+	args := false
+	for line := range strings.SplitAfterSeq(string(data), "\n") {
+		t := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(t, "type:"):
+			args = strings.Contains(t, "MODINFO_ARGS")
+		case strings.HasPrefix(t, "value:") && args:
+			line = "\tvalue:\t" + redactedText + "\n"
+		default:
+			line = preloadAddress.ReplaceAllString(line, "0x0")
+		}
+		out.WriteString(line)
+	}
+	return []byte(out.String())
+}
+
+// assignment is a line of a configuration file: indentation, name, "=", the value and the rest.
+var assignment = regexp.MustCompile(`^(\s*(?:export\s+)?)([^\s=#]+)\s*=(.*?)(\r?\n?)$`)
+
+// redactSettings removes the values of the settings that no decoder reads, and comments.
+func redactSettings(data []byte) []byte {
+	var out strings.Builder
+	for line := range strings.SplitAfterSeq(string(data), "\n") {
+		m := assignment.FindStringSubmatch(line)
+		switch {
+		case m == nil && strings.HasPrefix(strings.TrimSpace(line), "#"):
+			out.WriteString("#\n")
+		case m == nil && strings.TrimSpace(line) != "":
+			out.WriteString("# " + redactedText + "\n")
+		case m == nil || readsSetting(m[2]):
+			out.WriteString(line)
+		default:
+			out.WriteString(m[1] + m[2] + `="` + redactedText + `"` + m[4])
+		}
+	}
+	return []byte(out.String())
+}
+
+// readsSetting reports whether some decoder uses the setting.
+func readsSetting(name string) bool {
+	for _, suffix := range []string{"_load", "_name", "_type", ".disabled"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	switch name {
+	case "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files", "loader_conf_dirs",
+		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
+		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files":
+		return true
+	}
+	return false
+}

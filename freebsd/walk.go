@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A LoadedFile is one linker file of the running kernel with the modules inside.
+type LoadedFile struct {
+	FileStat
+	// Modules are the modules inside, in the kernel's order; nil when they could not be read, empty
+	// when there is none.
+	Modules []ModuleStat
+	// Problems are what could not be read of this file.
+	Problems []fact.Problem
+}
+
+// A FileList is the kernel's list of linker files.
+type FileList struct {
+	// Files are the files in load order, the kernel first.
+	Files []LoadedFile
+	// Modules is how many modules are inside them.
+	Modules int
+	// Partial is the error that says why the list is not whole: files came and went during every one
+	// of several walks, or the walk met an answer that makes no sense. It is nil for a whole list.
+	Partial error
+	// Passes is how many walks it took.
+	Passes int
+}
+
+// ReadFiles walks the kernel's list of linker files. It begins again when a file vanishes under it,
+// at most eight times; if no walk was undisturbed the list is the union of them all, and Partial says
+// so. The error is that of the first call: there is no list then.
+func ReadFiles(ctx context.Context, call CallFunc, l Layout) (*FileList, error) {
+	w := &walker{call: call, layout: l, fileVersion: 2, moduleVersion: 3, seen: map[fileKey]int{}}
+	for w.pass = 1; ; w.pass++ {
+		files, err := w.walk(ctx)
+		if err == nil {
+			return w.list(files, nil), nil
+		}
+		if len(files) == 0 && len(w.union) == 0 && !errors.Is(err, fact.ErrGone) {
+			return nil, err
+		}
+		w.keep(files)
+		if w.pass == maxPasses || !errors.Is(err, fact.ErrGone) || ctx.Err() != nil {
+			return w.list(w.union, err), nil
+		}
+	}
+}
+
+// A fileKey tells one loading of a file from another: ids are used again.
+type fileKey struct {
+	id      int32
+	name    string
+	address uint64
+}
+
+type walker struct {
+	call          CallFunc
+	layout        Layout
+	fileVersion   int // of struct kld_file_stat, the newest that the kernel accepts
+	moduleVersion int // of struct module_stat, likewise
+	pass          int
+	union         []LoadedFile
+	seen          map[fileKey]int
+}
+
+func (w *walker) list(files []LoadedFile, err error) *FileList {
+	l := &FileList{Files: files, Partial: err, Passes: w.pass}
+	for i := range files {
+		l.Modules += len(files[i].Modules)
+	}
+	return l
+}
+
+// keep adds what a broken walk saw to what earlier ones saw; the newer view of a file wins.
+func (w *walker) keep(files []LoadedFile) {
+	for _, f := range files {
+		k := fileKey{f.ID, f.Name, f.Address}
+		if i, ok := w.seen[k]; ok {
+			w.union[i] = f
+			continue
+		}
+		w.seen[k] = len(w.union)
+		w.union = append(w.union, f)
+	}
+}
+
+// walk goes through the list once. fact.ErrGone means that it changed meanwhile.
+func (w *walker) walk(ctx context.Context) ([]LoadedFile, error) {
+	var files []LoadedFile
+	ids := map[int]bool{}
+	for id := 0; ; {
+		next, err := w.call.number(ctx, OpKldNext, id)
+		if err != nil || next == 0 {
+			return files, err
+		}
+		if ids[next] || len(ids) == maxFiles {
+			return files, &fact.ParseError{Source: OpKldNext, Reason: fmt.Sprintf("the list of files does not end: id %d again", next)}
+		}
+		id = next
+		ids[id] = true
+		f, err := w.file(ctx, id)
+		switch {
+		case err == nil:
+			files = append(files, f)
+		case errors.Is(err, fact.ErrGone), len(files) == 0:
+			return files, err
+		default: // this file alone cannot be had
+			f.Problems = append(f.Problems, fact.ProblemOf(SourceKldstat, "id "+strconv.Itoa(id), "", err))
+			f.ID = int32(id)
+			files = append(files, f)
+		}
+	}
+}
+
+// file reads one file and its modules, and makes sure that the id still meant the same file after.
+func (w *walker) file(ctx context.Context, id int) (LoadedFile, error) {
+	st, err := w.stat(ctx, id)
+	if err != nil {
+		return LoadedFile{}, err
+	}
+	f := LoadedFile{FileStat: st}
+	f.Modules, err = w.modules(ctx, &f, id)
+	if errors.Is(err, fact.ErrGone) {
+		return LoadedFile{}, err
+	}
+	if err != nil {
+		f.Modules = nil
+		f.Problems = append(f.Problems, fact.ProblemOf(SourceModstat, st.Name, "freebsd.modules", err))
+	}
+	again, err := w.stat(ctx, id)
+	if errors.Is(err, fact.ErrGone) {
+		return LoadedFile{}, err
+	}
+	if err == nil && (again.Name != st.Name || again.Address != st.Address || again.ID != st.ID) {
+		return LoadedFile{}, fmt.Errorf("%s %d: %w: the id now means %s", OpKldStat, id, fact.ErrGone, again.Name)
+	}
+	return f, nil
+}
+
+// stat asks for the newest structure that the kernel accepts, and remembers which one that is.
+func (w *walker) stat(ctx context.Context, id int) (FileStat, error) {
+	for {
+		b, err := w.call(ctx, OpKldStat, strconv.Itoa(id), strconv.Itoa(w.fileVersion))
+		if errors.Is(err, errors.ErrUnsupported) && w.fileVersion > 1 {
+			w.fileVersion--
+			continue
+		}
+		if err != nil {
+			return FileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, err)
+		}
+		st, err := DecodeFileStat(b, w.layout)
+		if err == nil && int(st.ID) != id {
+			err = &fact.ParseError{Source: OpKldStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, st.ID)}
+		}
+		return st, err
+	}
+}
+
+func (w *walker) modules(ctx context.Context, f *LoadedFile, id int) ([]ModuleStat, error) {
+	mods := []ModuleStat{}
+	seen := map[int]bool{}
+	next, err := w.call.number(ctx, OpKldFirstMod, id)
+	for ; err == nil && next != 0; next, err = w.call.number(ctx, OpModFNext, next) {
+		if seen[next] || len(seen) == maxModules {
+			return nil, &fact.ParseError{Source: OpModFNext, Reason: fmt.Sprintf("the list of modules does not end: id %d again", next)}
+		}
+		seen[next] = true
+		m, err := w.modstat(ctx, next)
+		if err != nil {
+			return nil, err
+		}
+		if m.Cut {
+			f.Problems = append(f.Problems, fact.Problem{Source: SourceModstat, Subject: f.Name, Field: "freebsd.modules", Code: fact.CodeUnsupported,
+				Text: fmt.Sprintf("module name %s is cut at 32 bytes by this kernel's struct module_stat", m.Name)})
+		}
+		mods = append(mods, m)
+	}
+	return mods, err
+}
+
+// modstat asks for version 3 of the structure, then 2, then 1, and remembers the one that works.
+func (w *walker) modstat(ctx context.Context, id int) (ModuleStat, error) {
+	for {
+		b, err := w.call(ctx, OpModStat, strconv.Itoa(id), strconv.Itoa(w.moduleVersion))
+		if errors.Is(err, errors.ErrUnsupported) && w.moduleVersion > 1 {
+			w.moduleVersion--
+			continue
+		}
+		if err != nil {
+			return ModuleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, err)
+		}
+		m, err := DecodeModuleStat(b)
+		if err == nil && int(m.ID) != id {
+			err = &fact.ParseError{Source: OpModStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, m.ID)}
+		}
+		return m, err
+	}
+}
