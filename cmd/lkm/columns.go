@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A column shows one fact of a module in a table for people.
+type column struct {
+	head  string
+	right bool
+	cell  func(m *lkm.Module) string
+}
+
+// unknown is how a table shows what is not known, and none what is known to be nothing.
+const (
+	unknown = "?"
+	none    = "-"
+)
+
+var (
+	nameColumn    = column{"NAME", false, func(m *lkm.Module) string { return m.Name }}
+	stateColumn   = column{"STATE", false, func(m *lkm.Module) string { return orUnknown(string(m.State)) }}
+	versionColumn = column{"VERSION", false, func(m *lkm.Module) string { return orNone(m.Version) }}
+	sizeColumn    = column{"SIZE", true, sizeCell}
+	refsColumn    = column{"REFS", true, func(m *lkm.Module) string { return m.Refs.String() }}
+	usedByColumn  = column{"USED BY", false, func(m *lkm.Module) string { return namesCell(m.UsedBy) }}
+	originColumn  = column{"ORIGIN", false, originCell}
+	signedColumn  = column{"SIGNED", false, signedCell}
+	taintColumn   = column{"TAINT", false, taintCell}
+)
+
+// columns are those that a list of this kind of machine has.
+func columns(os lkm.OS, scope lkm.Scope) []column {
+	switch {
+	case scope == lkm.ScopeBuiltin:
+		return []column{nameColumn, versionColumn}
+	case os == lkm.Linux:
+		return []column{nameColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn, taintColumn}
+	}
+	return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn}
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return unknown
+	}
+	return s
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
+
+func sizeCell(m *lkm.Module) string {
+	n, ok := m.Size.Get()
+	if !ok {
+		return unknown
+	}
+	return bytesText(n)
+}
+
+// maxNames is how wide a cell of names may be before the rest is counted.
+const maxNames = 40
+
+func namesCell(names []string) string {
+	if names == nil {
+		return unknown
+	}
+	if len(names) == 0 {
+		return none
+	}
+	shown := names[0]
+	for i, name := range names[1:] {
+		if len(shown)+1+len(name) > maxNames {
+			return fmt.Sprintf("%s +%d", shown, len(names)-1-i)
+		}
+		shown += "," + name
+	}
+	return shown
+}
+
+func originCell(m *lkm.Module) string {
+	switch m.Origin.Class {
+	case lkm.OriginThirdParty:
+		return "third-party"
+	case "":
+		return unknown
+	}
+	return string(m.Origin.Class)
+}
+
+func signedCell(m *lkm.Module) string {
+	switch m.Signature.Status {
+	case lkm.SignatureValid:
+		return "yes"
+	case lkm.SignatureNone:
+		return "no"
+	case "":
+		if m.Signature.Evidence == lkm.EvidenceTaintE {
+			return "not valid"
+		}
+		return unknown
+	}
+	return string(m.Signature.Status)
+}
+
+func taintCell(m *lkm.Module) string {
+	if m.Linux == nil || m.Linux.Taints == nil {
+		return unknown
+	}
+	return orNone(strings.Join(m.Linux.Taints, ""))
+}
+
+// csvFields are the columns of a CSV list that names no fields.
+var csvFields = []string{"id", "name", "state", "version", "size", "refs", "usedBy", "requires", "path", "contentId",
+	"signature.status", "signature.signer", "origin.class", "linux.taints"}
+
+// pick returns the values of the named fields of v, by their JSON names with dots between the
+// levels. What is absent is nil.
+func pick(v any, names []string) ([]any, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.UseNumber()
+	if err := d.Decode(&tree); err != nil {
+		return nil, err
+	}
+	values := make([]any, len(names))
+	for i, name := range names {
+		values[i] = lookUp(tree, name)
+	}
+	return values, nil
+}
+
+func lookUp(tree map[string]any, name string) any {
+	for {
+		first, rest, deeper := strings.Cut(name, ".")
+		v := tree[first]
+		if !deeper {
+			return v
+		}
+		next, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		tree, name = next, rest
+	}
+}
+
+// cellText writes a picked value as one cell: lists of words with commas, anything deeper as JSON.
+func cellText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	case []any:
+		words := make([]string, len(v))
+		for i := range v {
+			s, ok := v[i].(string)
+			if !ok {
+				return jsonText(v)
+			}
+			words[i] = s
+		}
+		return strings.Join(words, ",")
+	}
+	return jsonText(v)
+}
+
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) importCaptures() *cobra.Command {
+	var as string
+	kinds := make([]string, 0, len(lkm.CaptureKinds()))
+	for _, k := range lkm.CaptureKinds() {
+		kinds = append(kinds, string(k))
+	}
+	var f filter
+	c := &cobra.Command{
+		Use:   "import FILE...",
+		Short: "Read what a tool printed on some machine, and list it",
+		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. What the text is
+is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join(kinds, ", ") + ".",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := a.checkFormat(); err != nil {
+				return err
+			}
+			for i, name := range args {
+				if len(args) > 1 && a.flags.format == "table" {
+					if i > 0 {
+						fmt.Fprintln(a.stdout)
+					}
+					fmt.Fprintln(a.stdout, name+":")
+				}
+				if err := a.importOne(name, lkm.CaptureKind(as), &f); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&as, "as", "", "`KIND` of text, instead of finding out")
+	c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
+	a.formatFlags(c)
+	c.Flags().BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
+	c.Flags().BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
+	return c
+}
+
+func (a *app) importOne(name string, as lkm.CaptureKind, f *filter) error {
+	r, err := a.input(name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	snap, err := lkm.ReadCapture(r, as)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return a.writeSnapshot(snap, lkm.ScopeLoaded, f)
+}
+
+// input opens a file to read, or standard input for "-".
+func (a *app) input(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(a.stdin), nil
+	}
+	return os.Open(name)
+}

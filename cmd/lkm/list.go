@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) list() *cobra.Command {
+	var f filter
+	var builtin bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List what is loaded (lsmod, kldstat, kextstat, driverquery)",
+		Long: `List the modules that are in the kernel now, from the kernel's own list, with what it says of each.
+
+Filters show what is known to match, and count what could not be decided.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			scope := lkm.ScopeLoaded
+			if builtin {
+				scope = lkm.ScopeBuiltin
+			}
+			return a.runList(c.Context(), scope, &f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&builtin, "builtin", false, "list what is compiled into the kernel instead")
+	fl.BoolVar(&f.thirdParty, "third-party", false, "only code that is not the operating system's")
+	fl.BoolVar(&f.unsigned, "unsigned", false, "only code without a valid signature")
+	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
+	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: loaded, loading, unloading, builtin, installed")
+	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
+	a.commonFlags(c)
+	return c
+}
+
+func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
+	if err := a.checkFormat(); err != nil {
+		return err
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	sys, err := a.open(f.detail())
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	snap, err := sys.SnapshotOf(ctx, scope)
+	if err != nil {
+		return err
+	}
+	return a.writeSnapshot(snap, scope, f)
+}
+
+// writeSnapshot prints a snapshot's modules as the flags say, and under the table what was and was
+// not seen.
+func (a *app) writeSnapshot(snap *lkm.Snapshot, scope lkm.Scope, f *filter) error {
+	incomplete := snap.Err()
+	all := len(snap.Modules)
+	undecided := f.apply(snap)
+	var err error
+	switch a.flags.format {
+	case "json":
+		err = writeJSON(a.stdout, snap, "  ")
+	case "table":
+		if len(snap.Modules) > 0 {
+			err = a.writeModules(snap.Modules, columns(snap.OS, scope))
+		}
+		a.summary(snap, scope, all, undecided, f)
+	default:
+		err = a.writeModules(snap.Modules, columns(snap.OS, scope))
+	}
+	if err != nil {
+		return err
+	}
+	if undecided > 0 && a.flags.format != "table" {
+		fmt.Fprintf(a.stderr, "lkm: %d modules could not be decided and are left out\n", undecided)
+	}
+	return a.strictly(incomplete)
+}
+
+// summary prints how much there was, what was not asked, and what could not be seen.
+func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f *filter) {
+	var parts []string
+	switch {
+	case f.active():
+		parts = append(parts, fmt.Sprintf("%d of %d match", len(snap.Modules), all))
+		if undecided > 0 {
+			parts[0] += fmt.Sprintf(" (%d could not be decided)", undecided)
+		}
+	default:
+		parts = append(parts, counted(snap, scope))
+	}
+	if n, ok := builtinCount(snap); ok && scope == lkm.ScopeLoaded {
+		parts = append(parts, n+" built in: --builtin")
+	}
+	if snap.Release != "" {
+		parts = append(parts, "kernel "+escape.Text(snap.Release))
+	}
+	if !snap.Kernel.Taint.IsZero() && len(snap.Kernel.TaintFlags) > 0 {
+		parts = append(parts, "tainted "+taintLetters(snap))
+	}
+	fmt.Fprintln(a.stdout, strings.Join(parts, " · "))
+	if rest := notAsked(snap, scope); rest != "" {
+		fmt.Fprintln(a.stdout, rest)
+	}
+	a.writeProblems(snap)
+}
+
+// counted says how many modules there are, in the words of the scope.
+func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
+	if scope == lkm.ScopeBuiltin {
+		if n, ok := builtinCount(snap); ok {
+			return n + " built in"
+		}
+		return fmt.Sprintf("%d built in", len(snap.Modules))
+	}
+	if none, text := noModules(snap); none {
+		return text
+	}
+	third := 0
+	for i := range snap.Modules {
+		if snap.Modules[i].Origin.Class == lkm.OriginThirdParty {
+			third++
+		}
+	}
+	return fmt.Sprintf("%d loaded (%d known third-party)", len(snap.Modules), third)
+}
+
+// noModules says in words why the list is empty when the kernel cannot have modules.
+func noModules(snap *lkm.Snapshot) (bool, string) {
+	if len(snap.Modules) > 0 {
+		return false, ""
+	}
+	for _, p := range snap.Problems {
+		if p.Field == "modules" && p.Code == lkm.CodeUnsupported {
+			return true, "none: " + escape.Text(strings.TrimSuffix(p.Text, ": unsupported operation"))
+		}
+	}
+	return false, ""
+}
+
+// builtinCount returns the number of builtin modules, with a mark when there may be more.
+func builtinCount(snap *lkm.Snapshot) (string, bool) {
+	src, ok := snap.Source(builtinSource)
+	n, known := src.Count.Get()
+	if !ok || !known {
+		return "", false
+	}
+	if src.Outcome == lkm.OutcomePartial {
+		return fmt.Sprintf("at least %d", n), true
+	}
+	return fmt.Sprint(n), true
+}
+
+func taintLetters(snap *lkm.Snapshot) string {
+	var b strings.Builder
+	for _, f := range snap.Kernel.TaintFlags {
+		if f.Letter == "" {
+			fmt.Fprintf(&b, "[bit %d]", f.Bit)
+		}
+		b.WriteString(f.Letter)
+	}
+	return b.String()
+}
+
+// notAsked names the columns that are unknown because nobody asked.
+func notAsked(snap *lkm.Snapshot, scope lkm.Scope) string {
+	if scope != lkm.ScopeLoaded || len(snap.Modules) == 0 || snap.Live == "" {
+		return ""
+	}
+	var what, how []string
+	if snap.Detail&lkm.DetailFiles == 0 {
+		what, how = append(what, "origin"), append(how, "files")
+	}
+	if snap.Detail&lkm.DetailSignatures == 0 {
+		what, how = append(what, "signatures"), append(how, "signatures")
+	}
+	if len(what) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not asked: %s (--detail %s)", strings.Join(what, ", "), strings.Join(how, ","))
+}
+
+// maxProblems is how many problems a table shows unless --verbose asks for all.
+const maxProblems = 5
+
+// writeProblems prints what could not be seen, most general first.
+func (a *app) writeProblems(snap *lkm.Snapshot) {
+	problems := make([]lkm.Problem, 0, len(snap.Problems))
+	for _, p := range snap.Problems {
+		if p.Code != lkm.CodeUnsupported {
+			problems = append(problems, p)
+		}
+	}
+	for i := range snap.Modules {
+		problems = append(problems, snap.Modules[i].Problems...)
+	}
+	shown := problems
+	if !a.flags.verbose && len(shown) > maxProblems {
+		shown = shown[:maxProblems]
+	}
+	for _, p := range shown {
+		fmt.Fprintln(a.stdout, "not seen: "+p.Error())
+	}
+	if more := len(problems) - len(shown); more > 0 {
+		fmt.Fprintf(a.stdout, "not seen: %d more (--verbose)\n", more)
+	}
+}
+
+// A filter leaves modules out of a list.
+type filter struct {
+	thirdParty, unsigned, tainted bool
+	state, name                   string
+}
+
+func (f *filter) active() bool {
+	return f.thirdParty || f.unsigned || f.tainted || f.state != "" || f.name != ""
+}
+
+// check returns an error for a pattern that is none.
+func (f *filter) check() error {
+	if _, err := path.Match(f.name, ""); err != nil {
+		return fmt.Errorf("--name %q: %w", f.name, err)
+	}
+	return nil
+}
+
+// detail is what the filter needs to know.
+func (f *filter) detail() lkm.Detail {
+	var d lkm.Detail
+	if f.thirdParty {
+		d |= lkm.DetailFiles
+	}
+	if f.unsigned {
+		d |= lkm.DetailFiles | lkm.DetailSignatures
+	}
+	return d
+}
+
+// apply leaves in the snapshot what is known to match, and returns how many modules could not be
+// decided.
+func (f *filter) apply(snap *lkm.Snapshot) (undecided int) {
+	kept := make([]lkm.Module, 0, len(snap.Modules))
+	for i := range snap.Modules {
+		switch f.match(&snap.Modules[i]) {
+		case lkm.Yes:
+			kept = append(kept, snap.Modules[i])
+		case "":
+			undecided++
+		}
+	}
+	snap.Modules = kept
+	return undecided
+}
+
+// match is yes when every condition holds, no when one does not, and else unknown.
+func (f *filter) match(m *lkm.Module) lkm.Tri {
+	result := lkm.Yes
+	for _, t := range []lkm.Tri{f.matchName(m), f.matchState(m), f.matchTaint(m), f.matchOrigin(m), f.matchSignature(m)} {
+		if t == lkm.No {
+			return lkm.No
+		}
+		if t == "" {
+			result = ""
+		}
+	}
+	return result
+}
+
+func (f *filter) matchName(m *lkm.Module) lkm.Tri {
+	if f.name == "" {
+		return lkm.Yes
+	}
+	ok, _ := path.Match(f.name, m.Name)
+	if !ok && m.Kind == lkm.KindLinuxModule {
+		ok, _ = path.Match(strings.ReplaceAll(f.name, "-", "_"), m.Name)
+	}
+	return lkm.TriOf(ok)
+}
+
+func (f *filter) matchState(m *lkm.Module) lkm.Tri {
+	switch {
+	case f.state == "":
+		return lkm.Yes
+	case m.State == "":
+		return ""
+	}
+	return lkm.TriOf(string(m.State) == f.state)
+}
+
+func (f *filter) matchTaint(m *lkm.Module) lkm.Tri {
+	switch {
+	case !f.tainted:
+		return lkm.Yes
+	case m.Linux == nil || m.Linux.Taints == nil:
+		return ""
+	}
+	return lkm.TriOf(len(m.Linux.Taints) > 0)
+}
+
+func (f *filter) matchOrigin(m *lkm.Module) lkm.Tri {
+	switch {
+	case !f.thirdParty:
+		return lkm.Yes
+	case m.Origin.Class == "":
+		return ""
+	}
+	return lkm.TriOf(m.Origin.Class == lkm.OriginThirdParty)
+}
+
+func (f *filter) matchSignature(m *lkm.Module) lkm.Tri {
+	switch {
+	case !f.unsigned:
+		return lkm.Yes
+	case m.Signature.Evidence == lkm.EvidenceTaintE:
+		return lkm.Yes
+	}
+	switch m.Signature.Status {
+	case lkm.SignatureNone, lkm.SignatureUntrusted, lkm.SignatureInvalid:
+		return lkm.Yes
+	case lkm.SignatureValid:
+		return lkm.No
+	}
+	return ""
+}

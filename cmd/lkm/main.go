@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command lkm lists the code that has been, or could be, put into a kernel: what is loaded, what
+// is compiled in, from where, and how it knows. It only reads.
+//
+// See lkm help, and lkm help COMMAND, for its words. The exit code is 0 when all is well, 1 for
+// findings or differences, 2 for wrong usage or a fatal error, and 3 under --strict when something
+// could not be read.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"slices"
+)
+
+// maxNear is how many names are suggested.
+const maxNear = 3
+
+// nearest returns the names most like name, at most three, none that needs more changes than a
+// third of its letters.
+func nearest(name string, names []string) []string {
+	type candidate struct {
+		name     string
+		distance int
+	}
+	limit := max(1, len(name)/3)
+	var near []candidate
+	for _, n := range names {
+		if d := distance(name, n, limit); d <= limit {
+			near = append(near, candidate{n, d})
+		}
+	}
+	slices.SortFunc(near, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.name, b.name))
+	})
+	near = slices.CompactFunc(near, func(a, b candidate) bool { return a.name == b.name })
+	words := make([]string, 0, maxNear)
+	for _, c := range near[:min(len(near), maxNear)] {
+		words = append(words, c.name)
+	}
+	return words
+}
+
+// distance is how many letters must be put in, taken out or changed to make b of a; any number
+// over limit when it is more than that.
+func distance(a, b string, limit int) int {
+	if max(len(a), len(b))-min(len(a), len(b)) > limit {
+		return limit + 1
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+var formats = []string{"table", "json", "jsonl", "csv", "markdown"}
+
+// checkFormat returns an error for a format or a combination that there is not.
+func (a *app) checkFormat() error {
+	if !slices.Contains(formats, a.flags.format) {
+		return fmt.Errorf("--format %q is none of %s", a.flags.format, strings.Join(formats, ", "))
+	}
+	if a.flags.format == "json" && len(a.flags.fields) > 0 {
+		return errors.New("--fields goes with table, jsonl, csv and markdown; json is always whole")
+	}
+	return nil
+}
+
+// writeJSON writes v indented. Characters that a terminal would act on are escaped, which leaves
+// the JSON's meaning as it is.
+func writeJSON(w io.Writer, v any, indent string) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(safeJSON(b.Bytes()))
+	return err
+}
+
+// safeJSON escapes the characters that encoding/json leaves and a terminal may act on: DEL, C1
+// controls and format characters such as the bidirectional overrides.
+func safeJSON(b []byte) []byte {
+	risky := func(r rune) bool { return r == 0x7f || (r >= 0x80 && !strconv.IsPrint(r)) }
+	if bytes.IndexFunc(b, risky) < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b)+64)
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case !risky(r):
+			out = append(out, b[:n]...)
+		case r > 0xffff:
+			r -= 0x10000
+			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		b = b[n:]
+	}
+	return out
+}
+
+// writeModules writes the modules in a format other than json, which is the caller's. cols are the
+// columns of the table for people.
+func (a *app) writeModules(modules []lkm.Module, cols []column) error {
+	if a.flags.format == "jsonl" {
+		return a.writeLines(modules)
+	}
+	fields := a.flags.fields
+	if a.flags.format == "csv" && len(fields) == 0 {
+		fields = csvFields
+	}
+	t, err := moduleTable(modules, cols, fields)
+	if err != nil {
+		return err
+	}
+	switch a.flags.format {
+	case "csv":
+		return writeCSV(a.stdout, t)
+	case "markdown":
+		t.markdown(a.stdout)
+	default:
+		t.print(a.stdout, a.color)
+	}
+	return nil
+}
+
+func (a *app) writeLines(modules []lkm.Module) error {
+	for i := range modules {
+		if len(a.flags.fields) == 0 {
+			if err := writeJSON(a.stdout, &modules[i], ""); err != nil {
+				return err
+			}
+			continue
+		}
+		values, err := pick(&modules[i], a.flags.fields)
+		if err != nil {
+			return err
+		}
+		line := make(map[string]any, len(values))
+		for j, v := range values {
+			if v != nil {
+				line[a.flags.fields[j]] = v
+			}
+		}
+		if err := writeJSON(a.stdout, line, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleTable makes a table of the columns, or of the named fields when there are any.
+func moduleTable(modules []lkm.Module, cols []column, fields []string) (*table, error) {
+	t := new(table)
+	if len(fields) == 0 {
+		for _, c := range cols {
+			t.head, t.right = append(t.head, c.head), append(t.right, c.right)
+		}
+		for i := range modules {
+			row := make([]string, len(cols))
+			for j, c := range cols {
+				row[j] = c.cell(&modules[i])
+			}
+			t.rows = append(t.rows, row)
+		}
+		return t, nil
+	}
+	t.head = fields
+	for i := range modules {
+		values, err := pick(&modules[i], fields)
+		if err != nil {
+			return nil, err
+		}
+		row := make([]string, len(values))
+		for j, v := range values {
+			row[j] = cellText(v)
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t, nil
+}
+
+// writeCSV writes the table as CSV. A cell that a spreadsheet would take for a formula gets an
+// apostrophe in front.
+func writeCSV(w io.Writer, t *table) error {
+	c := csv.NewWriter(w)
+	c.Write(t.head)
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if cell != "" && strings.ContainsRune("=+@\t\r", rune(cell[0])) {
+				row[i] = "'" + cell
+			}
+		}
+		c.Write(row)
+	}
+	c.Flush()
+	return c.Error()
+}

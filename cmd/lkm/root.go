@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// Exit codes.
+const (
+	exitFindings   = 1 // findings or differences
+	exitFatal      = 2 // wrong usage, a fatal error, or a name that matches nothing
+	exitIncomplete = 3 // under --strict: something could not be read
+)
+
+// An exit is an error that only carries an exit code; what there is to say has been said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// An app is one run of the command.
+type app struct {
+	stdin  io.Reader
+	stdout *bufio.Writer
+	stderr io.Writer
+	color  bool
+
+	flags struct {
+		format  string
+		fields  []string
+		detail  string
+		tape    string
+		root    string
+		live    bool
+		kernel  string
+		strict  bool
+		verbose bool
+	}
+}
+
+// run runs the command with the arguments behind its name and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr, color: colored(stdout)}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if flushErr := a.stdout.Flush(); err == nil {
+		err = flushErr
+	}
+	var code exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	text := escape.Text(err.Error())
+	if !strings.HasPrefix(text, "lkm: ") {
+		text = "lkm: " + text
+	}
+	fmt.Fprintln(stderr, text)
+	return exitFatal
+}
+
+// colored reports whether w is a terminal that colours are wanted on.
+func colored(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lkm",
+		Short: "What code has been, or could be, put into this kernel, from where, and how we know",
+		Long: `lkm lists kernel extensions: Linux modules, FreeBSD klds, macOS kexts, Windows kernel-mode
+drivers and their kin. It only reads: it loads nothing, changes nothing and runs no program.
+
+Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name that matches nothing;
+3 incomplete, under --strict.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.PersistentFlags().SortFlags = false
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see lkm help %s)", err, strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "lkm"), " "))
+	})
+	root.AddCommand(a.list(), a.info(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
+	return root
+}
+
+// commonFlags adds the flags that say which machine to look at and how to print it.
+func (a *app) commonFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.SortFlags = false
+	a.formatFlags(c)
+	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
+	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
+	f.StringVar(&a.flags.root, "root", "", "look at the machine whose root is mounted at `DIR`")
+	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
+	f.StringVar(&a.flags.kernel, "kernel", "", "kernel `RELEASE` whose files to look at")
+	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
+	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
+	c.MarkFlagsMutuallyExclusive("tape", "root")
+}
+
+func (a *app) formatFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&a.flags.format, "format", "table", "table, json, jsonl, csv or markdown")
+	f.StringSliceVar(&a.flags.fields, "fields", nil, "columns by their JSON names, such as name,size,linux.srcversion")
+	c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// options returns the library's options for the flags.
+func (a *app) options() (lkm.Options, error) {
+	detail, err := lkm.ParseDetail(a.flags.detail)
+	if err != nil {
+		return lkm.Options{}, fmt.Errorf("--detail: %w", err)
+	}
+	if a.flags.live && a.flags.root == "" {
+		return lkm.Options{}, errors.New("--live goes with --root")
+	}
+	return lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail}, nil
+}
+
+// open opens the machine that the flags name, with more details than they ask for.
+func (a *app) open(more lkm.Detail) (*lkm.System, error) {
+	o, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	o.Detail |= more
+	if a.flags.tape == "" {
+		return lkm.Open(o)
+	}
+	t, err := openTape(a.flags.tape)
+	if err != nil {
+		return nil, err
+	}
+	return lkm.OpenMachine(t.Header().OS, t, o)
+}
+
+// strictly returns exit 3 when incomplete says why the answer is and --strict was given.
+func (a *app) strictly(incomplete error) error {
+	if incomplete == nil || !a.flags.strict {
+		return nil
+	}
+	for line := range strings.Lines(incomplete.Error()) {
+		fmt.Fprintln(a.stderr, "lkm: incomplete:", escape.Text(strings.TrimSuffix(line, "\n")))
+	}
+	return exit(exitIncomplete)
+}
