@@ -107,7 +107,7 @@ func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f
 	if snap.Release != "" {
 		parts = append(parts, "kernel "+escape.Text(snap.Release))
 	}
-	if !snap.Kernel.Taint.IsZero() && len(snap.Kernel.TaintFlags) > 0 {
+	if len(snap.Kernel.TaintFlags) > 0 {
 		parts = append(parts, "tainted "+taintLetters(snap))
 	}
 	fmt.Fprintln(a.stdout, strings.Join(parts, " · "))
