@@ -2,7 +2,7 @@
 
 package windows
 
-// Names of sources, as a Snapshot lists them.
+// Names of sources, as a Snapshot lists them and as Views name them.
 const (
 	SourceModules  = "system_modules"    // NtQuerySystemInformation, classes 77 and 11
 	SourceServices = "service_manager"   // EnumServicesStatusEx
@@ -14,4 +14,54 @@ const (
 	SourceWMI      = "wmi"               // Win32_SystemDriver and Win32_PnPSignedDriver
 	SourceFilters  = "filter_manager"    // fltlib
 	SourcePolicy   = "code_integrity"    // NtQuerySystemInformation, class 103 and its like
+	SourceMachine  = "machine"           // release, identity, clock, paths
+)
+
+// The calls that a Windows machine answers, beside its files. An op that a version of Windows
+// lacks is errors.ErrUnsupported.
+const (
+	// OpUname is the version: text, one "key value" a line, with the keys release (10.0.26100),
+	// version (10.0.26100.4652), machine (amd64, arm64, 386) and build (BuildLabEx). The host's
+	// name is not among them.
+	OpUname = "uname"
+	// OpClock is the time: text, RFC 3339 in UTC.
+	OpClock = "clock"
+	// OpIdentity is who is asking: text, one "key value" a line: elevated yes|no, debug yes|no
+	// (whether SeDebugPrivilege is enabled).
+	OpIdentity = "identity"
+	// OpPaths is what turns NT paths into DOS paths: text, "systemroot C:\Windows", then one
+	// "device C: \Device\HarddiskVolume3" for each drive.
+	OpPaths = "paths"
+	// OpModulesEx is NtQuerySystemInformation class 77, OpModules class 11: the bytes as returned.
+	OpModulesEx = "modules_ex"
+	OpModules   = "modules"
+	// OpServices is EnumServicesStatusEx of all kernel, file system and recognizer drivers: one
+	// JSON object a line, a [ServiceStatus].
+	OpServices = "services"
+	// OpServiceKeys are the driver services of the registry: the text of a .reg file in UTF-8, one
+	// key for each service whose Type has a driver's bit or is missing, with the values that
+	// [RegisteredService] names, and its subkeys Instances, Parameters\Instances and theirs.
+	OpServiceKeys = "service_keys"
+	// OpRegistry KEY is one key of HKEY_LOCAL_MACHINE without its subkeys, as the text of a .reg
+	// file in UTF-8. KEY is such as SYSTEM\CurrentControlSet\Control\CI.
+	OpRegistry = "registry"
+	// OpDriverPackages is SYSTEM\DriverDatabase\DriverPackages with its direct subkeys, as
+	// the text of a .reg file in UTF-8.
+	OpDriverPackages = "driver_packages"
+	// OpDevices are the present devices with a driver, by SetupAPI: one JSON object a line, a
+	// [Device].
+	OpDevices = "devices"
+	// OpFilters is FilterFindFirst and FilterFindNext of FilterAggregateStandardInformation: the
+	// structures one after another, NextEntryOffset made to lead from each to the next.
+	OpFilters = "filters"
+	// OpCodeIntegrity is class 103, OpSecureBoot class 145, OpKernelDebugger class 35,
+	// OpIsolatedUserMode class 165: the bytes as returned.
+	OpCodeIntegrity    = "code_integrity"
+	OpSecureBoot       = "secure_boot"
+	OpKernelDebugger   = "kernel_debugger"
+	OpIsolatedUserMode = "isolated_user_mode"
+	// OpWMIDrivers is Win32_SystemDriver and OpWMIPnP is Win32_PnPSignedDriver: one JSON object a
+	// line, a [WMIDriver] or a [WMISignedDriver]. Only package windows/wmi answers them.
+	OpWMIDrivers = "wmi_drivers"
+	OpWMIPnP     = "wmi_pnp"
 )

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+)
+
+// Rules by which an ImagePath was resolved: the kernel's own first, then those of user-mode
+// tools, which write what the kernel would not find.
+const (
+	RuleDefault     = "default"     // absent or empty: \SystemRoot\System32\drivers\SERVICE.sys
+	RuleRelative    = "relative"    // no leading separator: below \SystemRoot
+	RuleSystemRoot  = "system_root" // \SystemRoot\…
+	RuleDOSDevice   = "dos_device"  // \??\C:\… or \DosDevices\C:\…
+	RuleUNC         = "unc"         // \??\UNC\… or \\server\…
+	RuleDevice      = "device"      // \Device\HarddiskVolumeN\…
+	RuleEnvironment = "environment" // %SystemRoot%\…, which the kernel takes as relative
+	RuleDrive       = "drive"       // C:\…, which the kernel takes as relative
+	RuleRooted      = "rooted"      // \… of another kind, which the kernel takes as an NT path
+)
+
+// Marks of an ImagePath that had to be read leniently.
+const (
+	MarkQuotes    = "quotes"
+	MarkArguments = "arguments"
+	MarkSlashes   = "slashes"
+	MarkSpaces    = "spaces"
+)
+
+// An ImagePath is a service's image path: as it stands and as it was read.
+type ImagePath struct {
+	Raw   string   // the registry's value; empty when absent
+	Path  string   // the DOS path; empty when it could not be had
+	Rule  string   // the rule used
+	Marks []string // what was put right first
+	Err   error    // why there is no Path
+}
+
+// ResolveImagePath reads the ImagePath of a service.
+func (p Paths) ResolveImagePath(service, raw string) ImagePath {
+	r := ImagePath{Raw: raw}
+	s := r.clean(raw)
+	switch {
+	case s == "":
+		r.Rule, s = RuleDefault, `\SystemRoot\System32\drivers\`+service+".sys"
+	case hasFoldPrefix(s, `\SystemRoot\`):
+		r.Rule = RuleSystemRoot
+	case hasFoldPrefix(s, `\??\UNC\`):
+		r.Rule = RuleUNC
+	case strings.HasPrefix(s, `\\?\`):
+		r.Rule, s = RuleDOSDevice, `\??\`+s[len(`\\?\`):]
+	case strings.HasPrefix(s, `\\`):
+		r.Rule, s = RuleUNC, `\??\UNC\`+s[2:]
+	case hasFoldPrefix(s, `\??\`), hasFoldPrefix(s, `\DosDevices\`), hasFoldPrefix(s, `\GLOBAL??\`):
+		r.Rule = RuleDOSDevice
+	case hasFoldPrefix(s, `\Device\`):
+		r.Rule = RuleDevice
+	case hasFoldPrefix(s, `%SystemRoot%\`):
+		r.Rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%SystemRoot%`):]
+	case hasFoldPrefix(s, `%windir%\`):
+		r.Rule, s = RuleEnvironment, `\SystemRoot`+s[len(`%windir%`):]
+	case isDrivePath(s):
+		r.Rule = RuleDrive
+	case s[0] == '\\':
+		r.Rule = RuleRooted
+	default:
+		r.Rule, s = RuleRelative, `\SystemRoot\`+s
+	}
+	r.Path, r.Err = p.DOS(s)
+	return r
+}
+
+// clean puts right what the kernel would not accept, noting each.
+func (r *ImagePath) clean(s string) string {
+	if t := strings.Trim(s, " \t"); t != s {
+		r.Marks, s = append(r.Marks, MarkSpaces), t
+	}
+	if strings.HasPrefix(s, `"`) {
+		r.Marks = append(r.Marks, MarkQuotes)
+		end := strings.IndexByte(s[1:], '"')
+		if end < 0 {
+			s = s[1:]
+		} else {
+			if strings.Trim(s[end+2:], " \t") != "" {
+				r.Marks = append(r.Marks, MarkArguments)
+			}
+			s = s[1 : end+1]
+		}
+	} else if end := arguments(s); end > 0 {
+		r.Marks, s = append(r.Marks, MarkArguments), s[:end]
+	}
+	if strings.Contains(s, "/") {
+		r.Marks, s = append(r.Marks, MarkSlashes), strings.ReplaceAll(s, "/", `\`)
+	}
+	return s
+}
+
+// arguments returns where arguments begin behind a file name with a driver's extension; 0 when
+// there are none. A blank by itself is part of the path.
+func arguments(s string) int {
+	low := fold(s)
+	for _, ext := range []string{".sys ", ".exe ", ".dll "} {
+		if i := strings.Index(low, ext); i >= 0 {
+			return i + len(ext) - 1
+		}
+	}
+	return 0
+}

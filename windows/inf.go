@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Limits of an INF file.
+const (
+	maxINFSections = 4096
+	maxINFLines    = 200_000
+	maxINFServices = 256
+)
+
+// An INF is what a driver package's INF file says of the package.
+type INF struct {
+	Class     string // device setup class
+	ClassGUID string
+	Provider  string
+	Date      string // YYYY-MM-DD
+	Version   string
+	Catalogs  []string     // catalog files, of any architecture
+	Services  []INFService // what it adds, in the file's order
+}
+
+// An INFService is a service that an INF adds.
+type INFService struct {
+	Name   string
+	Binary string // the file's name; empty when the INF does not say
+}
+
+type infLine struct{ key, value string }
+
+// ParseINF reads an INF file in any of its encodings. Strings (%NAME%) are put in, line
+// continuations joined, comments dropped.
+func ParseINF(b []byte) (*INF, error) {
+	sections, err := infSections(DecodeText(b))
+	if err != nil {
+		return nil, err
+	}
+	version, ok := sections["version"]
+	if !ok {
+		return nil, &fact.ParseError{Source: "inf", Field: "Version", Reason: "no such section"}
+	}
+	strs := infStrings(sections)
+	inf := &INF{}
+	for _, l := range version {
+		v := expandINF(firstField(l.value), strs)
+		switch key := fold(l.key); {
+		case key == "class":
+			inf.Class = v
+		case key == "classguid":
+			inf.ClassGUID = strings.Trim(fold(v), "{}")
+		case key == "provider":
+			inf.Provider = v
+		case key == "driverver":
+			inf.Date, inf.Version = parseDriverVer(l.value)
+		case strings.HasPrefix(key, "catalogfile"):
+			if len(inf.Catalogs) < 64 && v != "" {
+				inf.Catalogs = append(inf.Catalogs, v)
+			}
+		}
+	}
+	inf.addServices(sections, strs)
+	return inf, nil
+}
+
+// infSections splits the text into sections by folded name; a section that occurs twice is one.
+// The order of the sections themselves is kept in the list under "".
+func infSections(text string) (map[string][]infLine, error) {
+	sections := map[string][]infLine{}
+	name := ""
+	lines := 0
+	for len(text) > 0 {
+		var line string
+		line, text, _ = strings.Cut(text, "\n")
+		line = infComment(line)
+		for strings.HasSuffix(line, `\`) && text != "" {
+			var more string
+			more, text, _ = strings.Cut(text, "\n")
+			line = strings.TrimSuffix(line, `\`) + infComment(more)
+			if lines++; lines > maxINFLines {
+				break
+			}
+		}
+		if lines++; lines > maxINFLines {
+			return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many lines", Err: fact.ErrTooLarge}
+		}
+		if line == "" {
+			continue
+		}
+		if strings.HasPrefix(line, "[") {
+			name = fold(strings.TrimSpace(strings.Trim(line, "[]")))
+			if _, ok := sections[name]; !ok {
+				if len(sections) > maxINFSections {
+					return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many sections", Err: fact.ErrTooLarge}
+				}
+				sections[name] = nil
+				sections[""] = append(sections[""], infLine{key: name})
+			}
+			continue
+		}
+		if name == "" {
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		sections[name] = append(sections[name], infLine{strings.TrimSpace(key), strings.TrimSpace(value)})
+	}
+	return sections, nil
+}
+
+// infComment drops a comment, unless the semicolon is quoted, and surrounding blanks.
+func infComment(s string) string {
+	quoted := false
+	for i := range len(s) {
+		switch s[i] {
+		case '"':
+			quoted = !quoted
+		case ';':
+			if !quoted {
+				return strings.TrimSpace(s[:i])
+			}
+		}
+	}
+	return strings.TrimSpace(s)
+}
+
+func infStrings(sections map[string][]infLine) map[string]string {
+	m := map[string]string{}
+	for _, l := range sections["strings"] {
+		m[fold(l.key)] = strings.Trim(l.value, `"`)
+	}
+	return m
+}
+
+// expandINF drops quotes and puts in the strings; one pass, as Windows does.
+func expandINF(s string, strs map[string]string) string {
+	s = strings.Trim(strings.TrimSpace(s), `"`)
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "%")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		name, after, ok := strings.Cut(rest, "%")
+		if !ok {
+			b.WriteString("%" + rest)
+			return b.String()
+		}
+		switch v, known := strs[fold(name)]; {
+		case name == "":
+			b.WriteByte('%')
+		case known:
+			b.WriteString(v)
+		default:
+			b.WriteString("%" + name + "%")
+		}
+		s = after
+		if b.Len() > 64<<10 {
+			return b.String()
+		}
+	}
+}
+
+// firstField is the value up to the first comma outside quotes.
+func firstField(s string) string {
+	quoted := false
+	for i := range len(s) {
+		switch s[i] {
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				return strings.TrimSpace(s[:i])
+			}
+		}
+	}
+	return s
+}
+
+// parseDriverVer reads "MM/DD/YYYY,a.b.c.d".
+func parseDriverVer(s string) (date, version string) {
+	d, v, _ := strings.Cut(s, ",")
+	return usDate(strings.TrimSpace(d)), strings.TrimSpace(firstField(v))
+}
+
+// usDate turns MM/DD/YYYY (or with dashes) into YYYY-MM-DD; "" for anything else.
+func usDate(s string) string {
+	p := strings.FieldsFunc(s, func(r rune) bool { return r == '/' || r == '-' })
+	if len(p) != 3 || len(p[0]) > 2 || len(p[1]) > 2 || len(p[2]) != 4 {
+		return ""
+	}
+	month, day, year := twoDigits(p[0]), twoDigits(p[1]), p[2]
+	if month == "" || day == "" || strings.Trim(year, "0123456789") != "" || month > "12" || day > "31" || month == "00" || day == "00" {
+		return ""
+	}
+	return year + "-" + month + "-" + day
+}
+
+func twoDigits(s string) string {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return ""
+	}
+	if len(s) == 1 {
+		return "0" + s
+	}
+	return s
+}
+
+// addServices follows AddService = name,flags,section in the order of the file; the section's
+// ServiceBinary names the file.
+func (inf *INF) addServices(sections map[string][]infLine, strs map[string]string) {
+	seen := map[string]bool{}
+	for _, sec := range sections[""] {
+		for _, l := range sections[sec.key] {
+			if !strings.EqualFold(l.key, "AddService") {
+				continue
+			}
+			fields := strings.Split(l.value, ",")
+			name := expandINF(fields[0], strs)
+			if name == "" || seen[fold(name)] || len(inf.Services) == maxINFServices {
+				continue
+			}
+			seen[fold(name)] = true
+			s := INFService{Name: name}
+			if len(fields) >= 3 {
+				s.Binary = serviceBinary(sections[fold(strings.TrimSpace(fields[2]))], strs)
+			}
+			inf.Services = append(inf.Services, s)
+		}
+	}
+}
+
+func serviceBinary(section []infLine, strs map[string]string) string {
+	for _, l := range section {
+		if strings.EqualFold(l.key, "ServiceBinary") {
+			return baseName(expandINF(l.value, strs))
+		}
+	}
+	return ""
+}

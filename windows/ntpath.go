@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Paths is what a machine needs to turn the kernel's paths into a user's.
+type Paths struct {
+	// SystemRoot is the Windows folder, such as C:\Windows; empty when unknown.
+	SystemRoot string
+	// Devices are the drives by their device, folded to lower case: \device\harddiskvolume3 → C:.
+	Devices map[string]string
+}
+
+// ParsePaths reads the answer to OpPaths.
+func ParsePaths(b []byte) (Paths, error) {
+	p := Paths{Devices: map[string]string{}}
+	for i, line := range strings.Split(string(b), "\n") {
+		key, rest, _ := strings.Cut(strings.TrimRight(line, "\r"), " ")
+		switch key {
+		case "":
+		case "systemroot":
+			p.SystemRoot = strings.TrimRight(rest, `\`)
+		case "device":
+			drive, dev, ok := strings.Cut(rest, " ")
+			if !ok || len(p.Devices) >= 64 {
+				return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: "not a drive and its device"}
+			}
+			p.Devices[fold(dev)] = drive
+		default:
+			return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: fmt.Sprintf("unknown key %q", key)}
+		}
+	}
+	return p, nil
+}
+
+// fold is how names are compared: Windows ignores case.
+func fold(s string) string { return strings.ToLower(s) }
+
+func hasFoldPrefix(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// DOS turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
+// \??\UNC\server\…, \Device\HarddiskVolumeN\…. The error says what is missing.
+func (p Paths) DOS(nt string) (string, error) {
+	switch {
+	case hasFoldPrefix(nt, `\SystemRoot\`):
+		if p.SystemRoot == "" {
+			return "", fmt.Errorf("%w: the Windows folder is not known", fact.ErrUnrecorded)
+		}
+		return p.SystemRoot + nt[len(`\SystemRoot`):], nil
+	case hasFoldPrefix(nt, `\??\`):
+		return dosName(nt[len(`\??\`):])
+	case hasFoldPrefix(nt, `\DosDevices\`):
+		return dosName(nt[len(`\DosDevices\`):])
+	case hasFoldPrefix(nt, `\GLOBAL??\`):
+		return dosName(nt[len(`\GLOBAL??\`):])
+	case hasFoldPrefix(nt, `\Device\`):
+		return p.device(nt)
+	case hasFoldPrefix(nt, `\Windows\`) && p.SystemRoot != "":
+		// The boot loader names early images from the root of the boot volume.
+		return p.SystemRoot[:2] + nt, nil
+	case isDrivePath(nt):
+		return nt, nil
+	}
+	return "", fmt.Errorf("%w: %q is no path of a known form", fact.ErrMalformed, nt)
+}
+
+func dosName(s string) (string, error) {
+	if hasFoldPrefix(s, `UNC\`) {
+		return `\\` + s[len(`UNC\`):], nil
+	}
+	if isDrivePath(s) {
+		return s, nil
+	}
+	return "", fmt.Errorf("%w: %q names no drive", fact.ErrMalformed, s)
+}
+
+func (p Paths) device(nt string) (string, error) {
+	if hasFoldPrefix(nt, `\Device\Mup\`) {
+		return `\\` + nt[len(`\Device\Mup\`):], nil
+	}
+	// The device is the part up to the third separator.
+	if i := strings.IndexByte(nt[len(`\Device\`):], '\\'); i >= 0 {
+		end := len(`\Device\`) + i
+		if drive, ok := p.Devices[fold(nt[:end])]; ok {
+			return drive + nt[end:], nil
+		}
+	}
+	return "", fmt.Errorf("%w: no drive letter is known for %q", fact.ErrUnrecorded, nt)
+}
+
+func isDrivePath(s string) bool {
+	return len(s) >= 3 && s[1] == ':' && (s[2] == '\\' || s[2] == '/') && isLetter(s[0])
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// FSPath turns a DOS path into a path of a machine's file system (C:/Windows/…). A name that a
+// file system cannot have, a UNC path, a stream or a device is an error.
+func FSPath(dos string) (string, error) {
+	if !isDrivePath(dos) {
+		return "", fmt.Errorf("%w: %q is not on a drive", fact.ErrMalformed, dos)
+	}
+	rest := strings.ReplaceAll(dos[2:], `\`, "/")
+	name := strings.ToUpper(dos[:1]) + ":" + strings.TrimRight(rest, "/")
+	if !fs.ValidPath(name) || strings.ContainsAny(rest, "\x00:*?\"<>|") {
+		return "", fmt.Errorf("%w: %q is no valid file name", fact.ErrMalformed, dos)
+	}
+	return name, nil
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// maxServices is how many services a list may hold; a desktop has some 800 drivers and services.
+const maxServices = 65536
+
+// ServiceTypeDriver is the mask of the service types that are drivers: kernel, file system and
+// recognizer.
+const ServiceTypeDriver = 0x0b
+
+// A ServiceStatus is one driver of the service manager's list.
+type ServiceStatus struct {
+	Name            string `json:"name"`                     // the service's name
+	DisplayName     string `json:"displayName,omitzero"`     // may be an unresolved @file,-id
+	Type            uint32 `json:"type"`                     // SERVICE_KERNEL_DRIVER and its like
+	State           uint32 `json:"state"`                    // SERVICE_RUNNING and its like
+	Controls        uint32 `json:"controls,omitzero"`        // accepted controls
+	ExitCode        uint32 `json:"exitCode,omitzero"`        // of the last stop
+	ServiceExitCode uint32 `json:"serviceExitCode,omitzero"` // the service's own
+	ProcessID       uint32 `json:"processId,omitzero"`       // 0 for a driver
+	Flags           uint32 `json:"flags,omitzero"`           // 0 for a driver
+}
+
+// AppendServices writes statuses in the form of OpServices.
+func AppendServices(dst []byte, list []ServiceStatus) []byte {
+	for _, s := range list {
+		dst = appendJSONLine(dst, s)
+	}
+	return dst
+}
+
+func appendJSONLine(dst []byte, v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil { // a plain struct of strings and numbers
+		return dst
+	}
+	return append(append(dst, b...), '\n')
+}
+
+// ParseServices reads the answer to OpServices.
+func ParseServices(b []byte) ([]ServiceStatus, error) {
+	return jsonLines(SourceServices, b, maxServices, func(s *ServiceStatus) bool { return s.Name != "" })
+}
+
+// jsonLines reads one object a line; a line that makes no sense is an error, as these lines are
+// written by this library.
+func jsonLines[T any](source string, b []byte, most int, ok func(*T) bool) ([]T, error) {
+	list := []T{}
+	for n := 1; len(b) > 0; n++ {
+		line, rest, _ := bytes.Cut(b, []byte{'\n'})
+		b = rest
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		if len(list) == most {
+			return nil, &fact.ParseError{Source: source, Line: n, Reason: fmt.Sprintf("more than %d entries", most), Err: fact.ErrTooLarge}
+		}
+		var v T
+		if err := json.Unmarshal(line, &v); err != nil {
+			return nil, &fact.ParseError{Source: source, Line: n, Reason: err.Error()}
+		}
+		if !ok(&v) {
+			return nil, &fact.ParseError{Source: source, Line: n, Reason: "an entry without a name"}
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// A Service is one registration of a driver, joined from the service manager and the registry.
+type Service struct {
+	// Name is the service's name: the registry key's.
+	Name string `json:"name"`
+	// DisplayName is the name for people; one that refers to a resource is left as it stands.
+	DisplayName string `json:"displayName,omitzero"`
+	// Type is kernel_driver, file_system_driver, recognizer_driver or adapter; another one is a
+	// number.
+	Type string `json:"type,omitzero"`
+	// Start is boot, system, auto, demand or disabled; another one is a number.
+	Start string `json:"start,omitzero"`
+	// ErrorControl is ignore, normal, severe or critical; another one is a number.
+	ErrorControl string `json:"errorControl,omitzero"`
+	// State is the service manager's word: stopped, start_pending, stop_pending, running,
+	// continue_pending, pause_pending or paused; absent when it does not list the service.
+	State string `json:"state,omitzero"`
+	// ExitCode is the Windows error of the last stop; absent when it was 0 or is unknown.
+	ExitCode fact.Count `json:"exitCode,omitzero"`
+	// ImagePath is the registry's value as it stands; absent when there is none.
+	ImagePath string `json:"imagePath,omitzero"`
+	// ImagePathRule is the rule that it was resolved by, ImagePathMarks what was put right first.
+	ImagePathRule  string   `json:"imagePathRule,omitzero"`
+	ImagePathMarks []string `json:"imagePathMarks,omitzero"`
+	// ImageFile is the DOS path that it was resolved to; absent when that could not be done.
+	ImageFile string `json:"imageFile,omitzero"`
+	// Group is the load order group, Tag the place in it.
+	Group string     `json:"group,omitzero"`
+	Tag   fact.Count `json:"tag,omitzero"`
+	// ObjectName is the driver object's name when the registry sets one.
+	ObjectName string `json:"objectName,omitzero"`
+	// DependsOn are the services, and the groups with a leading +, that must be there first.
+	DependsOn []string `json:"dependsOn,omitzero"`
+	// Owners are the INF files that installed it.
+	Owners []string `json:"owners,omitzero"`
+	// Instances are the configured attachments of a minifilter; DefaultInstance is one of them.
+	Instances       []FilterInstance `json:"instances,omitzero"`
+	DefaultInstance string           `json:"defaultInstance,omitzero"`
+	// Ephemeral marks a name that looks made up for one run, so that no two machines or boots
+	// share it: a guess from its form.
+	Ephemeral bool `json:"ephemeral,omitzero"`
+	// StateWord and StartWord are the localised words of a text capture, when they are not ours.
+	StateWord string `json:"stateWord,omitzero"`
+	StartWord string `json:"startWord,omitzero"`
+}
+
+// A FilterInstance is a minifilter's attachment as configured in the registry; whether it is
+// attached only the filter manager knows.
+type FilterInstance struct {
+	Name string `json:"name"`
+	// Altitude is a decimal number of any length, kept as text.
+	Altitude string     `json:"altitude,omitzero"`
+	Flags    fact.Count `json:"flags,omitzero"`
+}
+
+var (
+	serviceTypes   = map[uint32]string{1: "kernel_driver", 2: "file_system_driver", 4: "adapter", 8: "recognizer_driver"}
+	serviceStarts  = []string{"boot", "system", "auto", "demand", "disabled"}
+	errorControls  = []string{"ignore", "normal", "severe", "critical"}
+	serviceStates  = []string{"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
+	stateRunning   = "running"
+	serviceObjects = map[string]string{"file_system_driver": `\FileSystem\`, "recognizer_driver": `\FileSystem\`}
+)
+
+func wordOf(words []string, n uint32) string {
+	if int64(n) < int64(len(words)) && words[n] != "" {
+		return words[n]
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+func typeWord(n uint32) string {
+	if w, ok := serviceTypes[n&^0x100]; ok { // 0x100 is SERVICE_INTERACTIVE_PROCESS
+		return w
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// DriverObject is the name of the kernel's object for the driver.
+func (s *Service) DriverObject() string {
+	if s.ObjectName != "" {
+		return s.ObjectName
+	}
+	if dir, ok := serviceObjects[s.Type]; ok {
+		return dir + s.Name
+	}
+	return `\Driver\` + s.Name
+}
+
+// A RegisteredService is what the registry has of one driver service.
+type RegisteredService struct {
+	Service
+	TypeNumber uint32
+	HasType    bool
+	PathErr    error // why ImageFile is empty
+}
+
+// ParseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is
+// no driver's, is left out: other programs keep their settings there.
+func ParseServiceKeys(b []byte, p Paths) ([]RegisteredService, []fact.Problem, error) {
+	keys, problems, err := ParseReg(SourceRegistry, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, more := servicesOf(keys, p)
+	return list, append(problems, more...), nil
+}
+
+// servicesOf takes the driver services from keys at and below …\Services.
+func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
+	list := []RegisteredService{}
+	index := map[string]int{}
+	var problems []fact.Problem
+	for i := range keys {
+		name, sub, ok := serviceKey(keys[i].Path)
+		if !ok {
+			continue
+		}
+		if sub != "" {
+			if at, ok := index[fold(name)]; ok {
+				list[at].addInstance(&keys[i], sub)
+			}
+			continue
+		}
+		s, isDriver := registeredService(&keys[i], name, p)
+		if !isDriver {
+			continue
+		}
+		if s.PathErr != nil {
+			problems = append(problems, fact.ProblemOf(SourceRegistry, name, "imageFile", s.PathErr))
+		}
+		index[fold(name)] = len(list)
+		list = append(list, s)
+	}
+	return list, problems
+}
+
+// serviceKey splits HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\NAME[\SUB].
+func serviceKey(path string) (name, sub string, ok bool) {
+	i := strings.Index(fold(path), `\services\`)
+	if i < 0 {
+		return "", "", false
+	}
+	name, sub, _ = strings.Cut(path[i+len(`\services\`):], `\`)
+	return name, sub, name != ""
+}
+
+func registeredService(k *RegKey, name string, p Paths) (RegisteredService, bool) {
+	s := RegisteredService{Service: Service{Name: name}}
+	s.TypeNumber, s.HasType = k.Dword("Type")
+	if !s.HasType || s.TypeNumber&ServiceTypeDriver == 0 || s.TypeNumber&0x30 != 0 {
+		return s, false
+	}
+	s.Type = typeWord(s.TypeNumber)
+	if n, ok := k.Dword("Start"); ok {
+		s.Start = wordOf(serviceStarts, n)
+	}
+	if n, ok := k.Dword("ErrorControl"); ok {
+		s.ErrorControl = wordOf(errorControls, n)
+	}
+	if n, ok := k.Dword("Tag"); ok {
+		s.Tag = fact.CountOf(int64(n))
+	}
+	s.DisplayName, _ = k.Text("DisplayName")
+	s.Group, _ = k.Text("Group")
+	s.ObjectName, _ = k.Text("ObjectName")
+	s.DependsOn, _ = k.Multi("DependOnService")
+	if groups, ok := k.Multi("DependOnGroup"); ok {
+		for _, g := range groups {
+			s.DependsOn = append(s.DependsOn, "+"+g)
+		}
+	}
+	s.Owners, _ = k.Multi("Owners")
+	s.Ephemeral = IsEphemeral(name)
+	raw, _ := k.Text("ImagePath")
+	ip := p.ResolveImagePath(name, raw)
+	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile, s.PathErr = ip.Raw, ip.Rule, ip.Marks, ip.Path, ip.Err
+	return s, true
+}
+
+// addInstance reads …\Instances (older drivers) and …\Parameters\Instances (the newer place) and
+// the keys below them.
+func (s *RegisteredService) addInstance(k *RegKey, sub string) {
+	if len(sub) > len(`Parameters\`) && strings.EqualFold(sub[:len(`Parameters\`)], `Parameters\`) {
+		sub = sub[len(`Parameters\`):]
+	}
+	if strings.EqualFold(sub, "Instances") {
+		s.DefaultInstance, _ = k.Text("DefaultInstance")
+		return
+	}
+	if !hasFoldPrefix(sub, `Instances\`) {
+		return
+	}
+	name := sub[len(`Instances\`):]
+	if strings.Contains(name, `\`) || len(s.Instances) >= 256 {
+		return
+	}
+	in := FilterInstance{Name: name}
+	in.Altitude, _ = k.Text("Altitude")
+	if n, ok := k.Dword("Flags"); ok {
+		in.Flags = fact.CountOf(int64(n))
+	}
+	s.Instances = append(s.Instances, in)
+}
+
+// merge adds what the service manager says.
+func (s *Service) merge(st ServiceStatus) {
+	s.State = wordOf(serviceStates, st.State)
+	if st.ExitCode != 0 {
+		s.ExitCode = fact.CountOf(int64(st.ExitCode))
+	}
+	if s.Type == "" {
+		s.Type = typeWord(st.Type)
+	}
+	if s.DisplayName == "" || strings.HasPrefix(s.DisplayName, "@") && !strings.HasPrefix(st.DisplayName, "@") && st.DisplayName != "" {
+		s.DisplayName = st.DisplayName
+	}
+}
+
+// IsEphemeral reports whether a service's name looks made up for one run: it holds a GUID, or
+// eight or more hexadecimal digits in a row at its end, digits and letters mixed.
+func IsEphemeral(name string) bool {
+	if hasGUID(name) {
+		return true
+	}
+	n := 0
+	var digit, letter bool
+	for i := len(name) - 1; i >= 0 && isHex(name[i]); i-- {
+		n++
+		if name[i] <= '9' {
+			digit = true
+		} else {
+			letter = true
+		}
+	}
+	return n >= 8 && digit && letter
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func hasGUID(s string) bool {
+	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+	for i := 0; i+len(form) <= len(s); i++ {
+		if matchesGUID(s[i:i+len(form)], form) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesGUID(s, form string) bool {
+	for i := range len(form) {
+		if form[i] == '-' && s[i] != '-' || form[i] == 'x' && !isHex(s[i]) {
+			return false
+		}
+	}
+	return true
+}
