@@ -16,6 +16,9 @@ type Paths struct {
 	SystemRoot string
 	// Devices are the drives by their device, folded to lower case: \device\harddiskvolume3 → C:.
 	Devices map[string]string
+	// Sysnative says that the reader is a 32-bit program on a 64-bit system, which finds the true
+	// System32 under that name.
+	Sysnative bool
 }
 
 // ParsePaths reads the answer to OpPaths.
@@ -27,6 +30,8 @@ func ParsePaths(b []byte) (Paths, error) {
 		case "":
 		case "systemroot":
 			p.SystemRoot = strings.TrimRight(rest, `\`)
+		case "sysnative":
+			p.Sysnative = rest == "yes"
 		case "device":
 			drive, dev, ok := strings.Cut(rest, " ")
 			if !ok || len(p.Devices) >= 64 {
@@ -102,6 +107,15 @@ func isDrivePath(s string) bool {
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+// File turns a DOS path into the name of the file in the machine's file system; see FSPath.
+func (p Paths) File(dos string) (string, error) {
+	system32 := p.SystemRoot + `\System32\`
+	if p.Sysnative && p.SystemRoot != "" && hasFoldPrefix(dos, system32) {
+		dos = p.SystemRoot + `\Sysnative\` + dos[len(system32):]
+	}
+	return FSPath(dos)
+}
 
 // FSPath turns a DOS path into a path of a machine's file system (C:/Windows/…). A name that a
 // file system cannot have, a UNC path, a stream or a device is an error.

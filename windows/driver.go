@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A Driver is what Windows says of one driver image, in its own words, beside what every kernel
+// says. It is the object under "windows" in JSON. Absent fields are unknown, or were not asked
+// for.
+type Driver struct {
+	// Image is the image in memory; nil when it is not there.
+	Image *LoadedImage `json:"image,omitzero"`
+	// Services are the registrations that name this image; several may (tcpip and tcpip6). An image
+	// that is loaded without any (the kernel, its libraries, boot drivers) has the empty list; nil
+	// means that neither the service manager nor the registry could be read.
+	Services []Service `json:"services,omitzero"`
+	// Devices are the devices that the services drive.
+	Devices []Device `json:"devices,omitzero"`
+	// Packages are the driver packages that it came from.
+	Packages []Package `json:"packages,omitzero"`
+	// Filter is what the filter manager says of it; only for a file system filter.
+	Filter *Filter `json:"filter,omitzero"`
+	// WMI is what Win32_SystemDriver says of its services, only when a caller injected it.
+	WMI []WMIDriver `json:"wmi,omitzero"`
+	// PE and Version are what the file says, only with Detail Files.
+	PE      *PE      `json:"pe,omitzero"`
+	Version *Version `json:"version,omitzero"`
+	// Hashes are of the file, only with Detail Hashes.
+	Hashes *Hashes `json:"hashes,omitzero"`
+	// Signatures are all of the file's, only with Detail Signatures; the best is the module's.
+	Signatures []Signature `json:"signatures,omitzero"`
+	// Columns are what a text capture says beside the fields above, in its order.
+	Columns []Column `json:"columns,omitzero"`
+	// Views say which of the sources show it.
+	Views map[string]fact.View `json:"views,omitzero"`
+}
+
+// A Column is one named value of a text capture, as it stands.
+type Column struct {
+	Name  string `json:"name"`
+	Value string `json:"value,omitzero"`
+}
+
+// An Entry is one driver image, joined from all sources.
+type Entry struct {
+	// Key names the image on this machine across boots and versions: the folded file name for one
+	// below System32\drivers or in the driver store, else the folded full path; "service NAME" for
+	// a service whose image is not known.
+	Key string
+	// Name is the kernel's name of the image, or the service's when no image is known.
+	Name string
+	// Path is the DOS path; empty when unknown.
+	Path string
+	// Loaded says that the kernel lists the image, or that the service manager calls a service of
+	// it running.
+	Loaded bool
+	// Pending is start_pending or stop_pending when a service of it is in that state.
+	Pending string
+	Driver  *Driver
+	// Problems are what could not be had.
+	Problems []fact.Problem
+}
+
+// An Inventory is what the sources said. A nil list was not read; an empty one was, and had
+// nothing.
+type Inventory struct {
+	Paths      Paths
+	Images     []LoadedImage
+	Statuses   []ServiceStatus
+	Registered []RegisteredService
+	Devices    []Device
+	Packages   []Package
+	Filters    []Filter
+	WMI        []WMIDriver
+}
+
+// Join makes one Entry of each image. The order is that of loading, then that of the registry.
+func (inv *Inventory) Join() []Entry {
+	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}}
+	for i := range inv.Images {
+		j.addImage(&inv.Images[i])
+	}
+	for i := range inv.Registered {
+		j.addRegistered(&inv.Registered[i])
+	}
+	for _, st := range inv.Statuses {
+		j.addStatus(st)
+	}
+	j.addFilters()
+	j.addWMI()
+	j.addDevices()
+	j.addPackages()
+	j.views()
+	return j.entries
+}
+
+type joiner struct {
+	inv       *Inventory
+	entries   []Entry
+	byKey     map[string]int
+	byService map[string]int // folded service name → entry
+}
+
+// Key returns the canonical name of an image; see Entry.
+func (p Paths) Key(dos string) string {
+	f := fold(dos)
+	dir := f[:strings.LastIndexByte(f, '\\')+1]
+	root := fold(p.SystemRoot)
+	if root == "" {
+		return f
+	}
+	if dir == root+`\system32\drivers\` || strings.HasPrefix(dir, root+`\system32\driverstore\filerepository\`) {
+		return baseName(f)
+	}
+	return f
+}
+
+func (j *joiner) entry(key, name, path string) *Entry {
+	if i, ok := j.byKey[key]; ok {
+		return &j.entries[i]
+	}
+	j.byKey[key] = len(j.entries)
+	d := &Driver{}
+	if j.inv.Registered != nil || j.inv.Statuses != nil {
+		d.Services = []Service{}
+	}
+	j.entries = append(j.entries, Entry{Key: key, Name: name, Path: path, Driver: d})
+	return &j.entries[len(j.entries)-1]
+}
+
+func (j *joiner) addImage(m *LoadedImage) {
+	path, err := j.inv.Paths.DOS(m.NTPath)
+	key := fold(m.NTPath)
+	if err == nil {
+		key = j.inv.Paths.Key(path)
+	}
+	if i, ok := j.byKey[key]; ok && j.entries[i].Driver.Image != nil {
+		// The same file twice: two entries, told apart by their place in the list.
+		delete(j.byKey, key)
+	}
+	e := j.entry(key, m.Name(), path)
+	e.Loaded, e.Driver.Image = true, m
+	if err != nil {
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceModules, m.Name(), "path", err))
+	}
+	if m.AliasOf != "" && path != "" {
+		e.Path = path[:len(path)-len(baseName(path))] + m.AliasOf
+	}
+}
+
+func (j *joiner) addRegistered(r *RegisteredService) {
+	var e *Entry
+	if r.ImageFile != "" {
+		e = j.entry(j.inv.Paths.Key(r.ImageFile), baseName(r.ImageFile), r.ImageFile)
+	} else {
+		e = j.entry("service "+fold(r.Name), r.Name, "")
+		if r.PathErr != nil {
+			e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, r.Name, "path", r.PathErr))
+		}
+	}
+	e.Driver.Services = append(e.Driver.Services, r.Service)
+	j.byService[fold(r.Name)] = j.byKey[e.Key]
+}
+
+func (j *joiner) addStatus(st ServiceStatus) {
+	at, ok := j.byService[fold(st.Name)]
+	if !ok {
+		e := j.entry("service "+fold(st.Name), st.Name, "")
+		e.Driver.Services = append(e.Driver.Services, Service{Name: st.Name, Ephemeral: IsEphemeral(st.Name)})
+		at = j.byKey[e.Key]
+		j.byService[fold(st.Name)] = at
+	}
+	e := &j.entries[at]
+	for i := range e.Driver.Services {
+		s := &e.Driver.Services[i]
+		if !strings.EqualFold(s.Name, st.Name) {
+			continue
+		}
+		s.merge(st)
+		switch s.State {
+		case stateRunning, "paused", "pause_pending", "continue_pending":
+			e.Loaded = true
+		case "start_pending", "stop_pending":
+			e.Loaded, e.Pending = true, s.State
+		}
+	}
+}
+
+func (j *joiner) addFilters() {
+	for i := range j.inv.Filters {
+		f := &j.inv.Filters[i]
+		if at, ok := j.byService[fold(f.Name)]; ok {
+			j.entries[at].Driver.Filter = f
+		}
+	}
+}
+
+func (j *joiner) addWMI() {
+	for _, w := range j.inv.WMI {
+		if at, ok := j.byService[fold(w.Name)]; ok {
+			d := j.entries[at].Driver
+			d.WMI = append(d.WMI, w)
+		}
+	}
+}
+
+func (j *joiner) addDevices() {
+	for _, dev := range j.inv.Devices {
+		names := append([]string{dev.Service}, dev.UpperFilters...)
+		seen := map[int]bool{}
+		for _, name := range append(names, dev.LowerFilters...) {
+			at, ok := j.byService[fold(name)]
+			if !ok || seen[at] {
+				continue
+			}
+			seen[at] = true
+			j.entries[at].Driver.Devices = append(j.entries[at].Driver.Devices, dev)
+		}
+	}
+}
+
+// addPackages links packages by the INF of the drivers' devices and owners, by the services that
+// the INF adds, and by the folder of an image that runs from the store.
+func (j *joiner) addPackages() {
+	byINF, byFolder, byService := map[string][]int{}, map[string]int{}, map[string][]int{}
+	for i, p := range j.inv.Packages {
+		byFolder[fold(p.Name)] = i
+		if p.INF != "" {
+			byINF[fold(p.INF)] = append(byINF[fold(p.INF)], i)
+		}
+		for _, s := range p.Services {
+			byService[fold(s)] = append(byService[fold(s)], i)
+		}
+	}
+	for i := range j.entries {
+		e := &j.entries[i]
+		seen := map[int]bool{}
+		link := func(ids ...int) {
+			for _, id := range ids {
+				if !seen[id] {
+					seen[id] = true
+					e.Driver.Packages = append(e.Driver.Packages, j.inv.Packages[id])
+				}
+			}
+		}
+		for _, inf := range e.Driver.INFs() {
+			link(byINF[fold(inf)]...)
+		}
+		for _, s := range e.Driver.Services {
+			link(byService[fold(s.Name)]...)
+		}
+		if id, ok := byFolder[j.storeFolder(e.Path)]; ok {
+			link(id)
+		}
+	}
+}
+
+// storeFolder is the package's folder of an image in the driver store.
+func (j *joiner) storeFolder(path string) string {
+	rest, ok := strings.CutPrefix(fold(path), fold(j.inv.Paths.SystemRoot)+`\system32\driverstore\filerepository\`)
+	if !ok || j.inv.Paths.SystemRoot == "" {
+		return ""
+	}
+	folder, _, _ := strings.Cut(rest, `\`)
+	return folder
+}
+
+// INFs are the INF files that installed the driver, by its devices, then by its services.
+func (d *Driver) INFs() []string {
+	var list []string
+	seen := map[string]bool{"": true}
+	add := func(inf string) {
+		inf = baseName(inf)
+		if !seen[fold(inf)] {
+			seen[fold(inf)] = true
+			list = append(list, inf)
+		}
+	}
+	services := map[string]bool{}
+	for _, s := range d.Services {
+		services[fold(s.Name)] = true
+	}
+	for _, dev := range d.Devices {
+		if services[fold(dev.Service)] {
+			add(dev.INF)
+		}
+	}
+	for _, s := range d.Services {
+		for _, o := range s.Owners {
+			add(o)
+		}
+	}
+	return list
+}
+
+// views says for each source that was read what it shows of each image.
+func (j *joiner) views() {
+	for i := range j.entries {
+		d := j.entries[i].Driver
+		state, reg := false, false
+		for _, s := range d.Services {
+			state = state || s.State != ""
+			reg = reg || s.Start != "" || s.ErrorControl != ""
+		}
+		d.Views = map[string]fact.View{
+			SourceModules:  view(j.inv.Images != nil, d.Image != nil),
+			SourceServices: view(j.inv.Statuses != nil, state),
+			SourceRegistry: view(j.inv.Registered != nil, reg),
+			SourceDevices:  view(j.inv.Devices != nil, len(d.Devices) > 0),
+			SourceStore:    view(j.inv.Packages != nil, len(d.Packages) > 0),
+		}
+		if j.inv.WMI != nil {
+			d.Views[SourceWMI] = view(true, len(d.WMI) > 0)
+		}
+		if j.inv.Filters != nil && d.Filter != nil {
+			d.Views[SourceFilters] = fact.ViewSeen
+		}
+	}
+}
+
+func view(read, seen bool) fact.View {
+	switch {
+	case !read:
+		return fact.ViewUnchecked
+	case seen:
+		return fact.ViewSeen
+	}
+	return fact.ViewMissing
+}

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Call answers the ops of this package on the running system, except WMI's.
+func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	b, err := call(ctx, op, args)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", op, meaning(err))
+	}
+	return b, nil
+}
+
+func call(ctx context.Context, op string, args []string) ([]byte, error) {
+	if op == OpRegistry && len(args) == 1 {
+		return readKey(args[0])
+	}
+	if len(args) > 0 {
+		return nil, fmt.Errorf("arguments: %w", errors.ErrUnsupported)
+	}
+	switch op {
+	case OpUname:
+		return uname()
+	case OpClock:
+		return []byte(time.Now().UTC().Format(time.RFC3339Nano)), nil
+	case OpIdentity:
+		return identity(), nil
+	case OpPaths:
+		return paths()
+	case OpModulesEx:
+		return query(ctx, windows.SystemModuleInformationEx)
+	case OpModules:
+		return query(ctx, windows.SystemModuleInformation)
+	case OpCodeIntegrity:
+		return queryCodeIntegrity()
+	case OpSecureBoot:
+		return queryFixed(windows.SystemSecureBootInformation, 2)
+	case OpKernelDebugger:
+		return queryFixed(windows.SystemKernelDebuggerInformation, 2)
+	case OpIsolatedUserMode:
+		return queryFixed(windows.SystemIsolatedUserModeInformation, 16)
+	case OpServices:
+		return services(ctx)
+	case OpServiceKeys:
+		return serviceKeys(ctx)
+	case OpDriverPackages:
+		return driverPackages(ctx)
+	case OpDevices:
+		return devices(ctx)
+	case OpFilters:
+		return filters(ctx)
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// meaning gives Windows' errors the sentinels that they stand for.
+func meaning(err error) error {
+	var status windows.NTStatus
+	if errors.As(err, &status) {
+		switch status {
+		case windows.STATUS_INVALID_INFO_CLASS, windows.STATUS_NOT_IMPLEMENTED, windows.STATUS_NOT_SUPPORTED, windows.STATUS_INVALID_PARAMETER:
+			return fmt.Errorf("%w: %w", errors.ErrUnsupported, status)
+		case windows.STATUS_ACCESS_DENIED, windows.STATUS_PRIVILEGE_NOT_HELD:
+			return fmt.Errorf("%w: %w", fs.ErrPermission, status)
+		}
+		return err
+	}
+	var errno windows.Errno
+	if errors.As(err, &errno) {
+		switch errno {
+		case windows.ERROR_PRIVILEGE_NOT_HELD:
+			return fmt.Errorf("%w: %w", fs.ErrPermission, errno)
+		case windows.ERROR_MOD_NOT_FOUND, windows.ERROR_PROC_NOT_FOUND, windows.ERROR_CALL_NOT_IMPLEMENTED:
+			return fmt.Errorf("%w: %w", errors.ErrUnsupported, errno)
+		}
+	}
+	return err
+}
+
+const maxQuery = 64 << 20
+
+// query asks for a list whose size can change between two calls.
+func query(ctx context.Context, class int32) ([]byte, error) {
+	buf := make([]byte, 128<<10)
+	for len(buf) <= maxQuery {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var used uint32
+		err := windows.NtQuerySystemInformation(class, unsafe.Pointer(&buf[0]), uint32(len(buf)), &used)
+		if err == nil {
+			return buf[:min(int(used), len(buf))], nil
+		}
+		if !errors.Is(err, windows.STATUS_INFO_LENGTH_MISMATCH) {
+			return nil, err
+		}
+		buf = make([]byte, max(2*len(buf), int(used)+64<<10))
+	}
+	return nil, fmt.Errorf("%w: more than %d bytes", fact.ErrTooLarge, maxQuery)
+}
+
+func queryFixed(class int32, size int) ([]byte, error) {
+	buf := make([]byte, size)
+	var used uint32
+	if err := windows.NtQuerySystemInformation(class, unsafe.Pointer(&buf[0]), uint32(size), &used); err != nil {
+		return nil, err
+	}
+	return buf, nil
+}
+
+func queryCodeIntegrity() ([]byte, error) {
+	buf := binary.LittleEndian.AppendUint32(nil, 8)
+	buf = append(buf, 0, 0, 0, 0)
+	var used uint32
+	if err := windows.NtQuerySystemInformation(windows.SystemCodeIntegrityInformation, unsafe.Pointer(&buf[0]), 8, &used); err != nil {
+		return nil, err
+	}
+	return buf, nil
+}
+
+const currentVersion = `SOFTWARE\Microsoft\Windows NT\CurrentVersion`
+
+func uname() ([]byte, error) {
+	v := windows.RtlGetVersion()
+	release := fmt.Sprintf("%d.%d.%d", v.MajorVersion, v.MinorVersion, v.BuildNumber)
+	out := fmt.Appendf(nil, "release %s\n", release)
+	if k, err := openKey(currentVersion); err == nil {
+		defer k.Close()
+		if ubr, _, err := k.GetIntegerValue("UBR"); err == nil {
+			out = fmt.Appendf(out, "version %s.%d\n", release, ubr)
+		}
+		if lab, _, err := k.GetStringValue("BuildLabEx"); err == nil {
+			out = fmt.Appendf(out, "build %s\n", oneLine(lab))
+		}
+	}
+	return fmt.Appendf(out, "machine %s\n", nativeMachine()), nil
+}
+
+// nativeMachine is the processor of the kernel, which may differ from that of this program.
+func nativeMachine() string {
+	var process, native uint16
+	if err := windows.IsWow64Process2(windows.CurrentProcess(), &process, &native); err == nil && native != 0 {
+		return machineName(native)
+	}
+	return runtime.GOARCH
+}
+
+func isWOW64() bool {
+	var wow bool
+	err := windows.IsWow64Process(windows.CurrentProcess(), &wow)
+	return err == nil && wow
+}
+
+func identity() []byte {
+	token := windows.GetCurrentProcessToken()
+	out := fmt.Appendf(nil, "elevated %s\n", fact.TriOf(token.IsElevated()))
+	return fmt.Appendf(out, "debug %s\n", hasDebug(token))
+}
+
+// hasDebug says whether SeDebugPrivilege is enabled; unknown when the token cannot be read.
+func hasDebug(token windows.Token) fact.Tri {
+	name, err := windows.UTF16PtrFromString("SeDebugPrivilege")
+	if err != nil {
+		return ""
+	}
+	var luid windows.LUID
+	if err := windows.LookupPrivilegeValue(nil, name, &luid); err != nil {
+		return ""
+	}
+	var size uint32
+	_ = windows.GetTokenInformation(token, windows.TokenPrivileges, nil, 0, &size)
+	if size == 0 || size > 64<<10 {
+		return ""
+	}
+	buf := make([]byte, size)
+	if err := windows.GetTokenInformation(token, windows.TokenPrivileges, &buf[0], size, &size); err != nil {
+		return ""
+	}
+	privs := (*windows.Tokenprivileges)(unsafe.Pointer(&buf[0]))
+	for _, p := range privs.AllPrivileges() {
+		if p.Luid == luid {
+			return fact.TriOf(p.Attributes&windows.SE_PRIVILEGE_ENABLED != 0)
+		}
+	}
+	return fact.No
+}
+
+func paths() ([]byte, error) {
+	root, err := windows.GetSystemWindowsDirectory()
+	if err != nil {
+		return nil, err
+	}
+	out := fmt.Appendf(nil, "systemroot %s\n", root)
+	if isWOW64() {
+		out = append(out, "sysnative yes\n"...)
+	}
+	mask, err := windows.GetLogicalDrives()
+	if err != nil {
+		return out, nil
+	}
+	for i := range 26 {
+		if mask&(1<<i) == 0 {
+			continue
+		}
+		drive := string(rune('A'+i)) + ":"
+		name, err := windows.UTF16PtrFromString(drive)
+		if err != nil {
+			continue
+		}
+		var target [1024]uint16
+		n, err := windows.QueryDosDevice(name, &target[0], uint32(len(target)))
+		if err != nil || n == 0 {
+			continue
+		}
+		out = fmt.Appendf(out, "device %s %s\n", drive, oneLine(windows.UTF16ToString(target[:n])))
+	}
+	return out, nil
+}
+
+// services pages through the service manager with the least rights that list.
+func services(ctx context.Context) ([]byte, error) {
+	scm, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT|windows.SC_MANAGER_ENUMERATE_SERVICE)
+	if err != nil {
+		return nil, err
+	}
+	defer windows.CloseServiceHandle(scm)
+	const size = 256 << 10
+	buf := make([]byte, size)
+	var out []byte
+	var resume uint32
+	for page := 0; page < 1024; page++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var needed, count uint32
+		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, ServiceTypeDriver, windows.SERVICE_STATE_ALL,
+			&buf[0], size, &needed, &count, &resume, nil)
+		if err != nil && !errors.Is(err, windows.ERROR_MORE_DATA) {
+			return nil, err
+		}
+		if int(count) > size/int(unsafe.Sizeof(windows.ENUM_SERVICE_STATUS_PROCESS{})) {
+			return nil, fmt.Errorf("%w: %d services on one page", fact.ErrMalformed, count)
+		}
+		for _, s := range unsafe.Slice((*windows.ENUM_SERVICE_STATUS_PROCESS)(unsafe.Pointer(&buf[0])), count) {
+			p := s.ServiceStatusProcess
+			out = appendJSONLine(out, ServiceStatus{
+				Name: windows.UTF16PtrToString(s.ServiceName), DisplayName: windows.UTF16PtrToString(s.DisplayName),
+				Type: p.ServiceType, State: p.CurrentState, Controls: p.ControlsAccepted, ExitCode: p.Win32ExitCode,
+				ServiceExitCode: p.ServiceSpecificExitCode, ProcessID: p.ProcessId, Flags: p.ServiceFlags,
+			})
+		}
+		if err == nil {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: more than 1024 pages", fact.ErrTooLarge)
+}
+
+const readAccess = registry.QUERY_VALUE | registry.ENUMERATE_SUB_KEYS | registry.WOW64_64KEY
+
+func openKey(path string) (registry.Key, error) {
+	return registry.OpenKey(registry.LOCAL_MACHINE, path, readAccess)
+}
+
+const machineRoot = `HKEY_LOCAL_MACHINE\`
+
+// readKey reads one key whole, without its subkeys.
+func readKey(path string) ([]byte, error) {
+	k, err := openKey(path)
+	if err != nil {
+		return nil, err
+	}
+	defer k.Close()
+	names, err := k.ReadValueNames(4096)
+	if err != nil && len(names) == 0 && !isEOF(err) {
+		return nil, err
+	}
+	key := RegKey{Path: machineRoot + path, Values: readValues(k, names)}
+	return AppendReg(nil, []RegKey{key}), nil
+}
+
+func isEOF(err error) bool { return err != nil && err.Error() == "EOF" }
+
+// readValues reads the named values; one that is not there, or too large, is left out.
+func readValues(k registry.Key, names []string) []RegValue {
+	var list []RegValue
+	buf := make([]byte, 1024)
+	for _, name := range names {
+		n, typ, err := k.GetValue(name, buf)
+		if errors.Is(err, registry.ErrShortBuffer) && n <= maxRegValue {
+			buf = make([]byte, n+64)
+			n, typ, err = k.GetValue(name, buf)
+		}
+		if err != nil {
+			continue
+		}
+		list = append(list, RegValue{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
+	}
+	return list
+}
+
+// serviceValues are the values of a service that RegisteredService has.
+var serviceValues = []string{"Type", "Start", "ErrorControl", "Tag", "ImagePath", "DisplayName", "Group", "ObjectName",
+	"DependOnService", "DependOnGroup", "Owners"}
+
+const servicesPath = `SYSTEM\CurrentControlSet\Services`
+
+func serviceKeys(ctx context.Context) ([]byte, error) {
+	root, err := openKey(servicesPath)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	names, err := subkeys(root, maxServices)
+	if err != nil {
+		return nil, err
+	}
+	keys := []RegKey{}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		keys = appendService(keys, root, name)
+	}
+	return AppendReg(nil, keys), nil
+}
+
+// appendService adds a service's key if it is a driver's, and those of its filter instances. A
+// key that cannot be opened is left out: it shows as missing here while the service manager
+// lists it.
+func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
+	k, err := registry.OpenKey(root, name, readAccess)
+	if err != nil {
+		return keys
+	}
+	defer k.Close()
+	key := RegKey{Path: machineRoot + servicesPath + `\` + name, Values: readValues(k, serviceValues)}
+	typ, ok := key.Dword("Type")
+	if ok && (typ&ServiceTypeDriver == 0 || typ&0x30 != 0) {
+		return keys
+	}
+	keys = append(keys, key)
+	for _, sub := range []string{`Instances`, `Parameters\Instances`} {
+		in, err := registry.OpenKey(k, sub, readAccess)
+		if err != nil {
+			continue
+		}
+		keys = appendInstances(keys, in, key.Path+`\`+sub)
+		in.Close()
+	}
+	return keys
+}
+
+func appendInstances(keys []RegKey, in registry.Key, path string) []RegKey {
+	keys = append(keys, RegKey{Path: path, Values: readValues(in, []string{"DefaultInstance"})})
+	names, err := subkeys(in, 256)
+	if err != nil {
+		return keys
+	}
+	for _, name := range names {
+		k, err := registry.OpenKey(in, name, readAccess)
+		if err != nil {
+			continue
+		}
+		keys = append(keys, RegKey{Path: path + `\` + name, Values: readValues(k, []string{"Altitude", "Flags"})})
+		k.Close()
+	}
+	return keys
+}
+
+func subkeys(k registry.Key, most int) ([]string, error) {
+	names, err := k.ReadSubKeyNames(most)
+	if err != nil && !isEOF(err) {
+		return nil, err
+	}
+	return names, nil
+}
+
+// driverPackages reads the store's keys, where newer systems keep them and where older ones do.
+func driverPackages(ctx context.Context) ([]byte, error) {
+	var first error
+	for _, path := range []string{`SYSTEM\DriverDatabase\DriverPackages`, `DRIVERS\DriverDatabase\DriverPackages`} {
+		root, err := openKey(path)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		defer root.Close()
+		names, err := subkeys(root, maxServices)
+		if err != nil {
+			return nil, err
+		}
+		keys := []RegKey{}
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			k, err := registry.OpenKey(root, name, readAccess)
+			if err != nil {
+				continue
+			}
+			values := []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
+			keys = append(keys, RegKey{Path: machineRoot + path + `\` + name, Values: readValues(k, values)})
+			k.Close()
+		}
+		return AppendReg(nil, keys), nil
+	}
+	return nil, first
+}
+
+// devices asks SetupAPI for properties only: building driver lists takes seconds of all cores.
+func devices(ctx context.Context) ([]byte, error) {
+	set, err := windows.SetupDiGetClassDevsEx(nil, "", 0, windows.DIGCF_ALLCLASSES|windows.DIGCF_PRESENT, 0, "")
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	var out []byte
+	for i := 0; i < maxServices; i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		data, err := set.EnumDeviceInfo(i)
+		if errors.Is(err, windows.ERROR_NO_MORE_ITEMS) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if d, ok := device(set, data); ok {
+			out = appendJSONLine(out, d)
+		}
+	}
+	return out, nil
+}
+
+func device(set windows.DevInfo, data *windows.DevInfoData) (Device, bool) {
+	id, err := set.DeviceInstanceID(data)
+	if err != nil || id == "" {
+		return Device{}, false
+	}
+	text := func(p windows.SPDRP) string {
+		v, err := set.DeviceRegistryProperty(data, p)
+		if s, ok := v.(string); ok && err == nil {
+			return s
+		}
+		return ""
+	}
+	list := func(p windows.SPDRP) []string {
+		v, err := set.DeviceRegistryProperty(data, p)
+		if s, ok := v.([]string); ok && err == nil {
+			return s
+		}
+		return nil
+	}
+	d := Device{
+		Instance: id, Service: text(windows.SPDRP_SERVICE), Description: text(windows.SPDRP_DEVICEDESC),
+		FriendlyName: text(windows.SPDRP_FRIENDLYNAME), Class: text(windows.SPDRP_CLASS),
+		ClassGUID: strings.Trim(fold(text(windows.SPDRP_CLASSGUID)), "{}"), DriverKey: text(windows.SPDRP_DRIVER),
+		HardwareIDs: list(windows.SPDRP_HARDWAREID), Manufacturer: text(windows.SPDRP_MFG),
+		UpperFilters: list(windows.SPDRP_UPPERFILTERS), LowerFilters: list(windows.SPDRP_LOWERFILTERS),
+	}
+	if d.DriverKey != "" {
+		addClassKey(&d)
+	}
+	var status, problem uint32
+	if err := windows.CM_Get_DevNode_Status(&status, &problem, data.DevInst, 0); err == nil {
+		d.ProblemCode = fact.CountOf(0)
+		if status&windows.DN_HAS_PROBLEM != 0 {
+			d.ProblemCode = fact.CountOf(int64(problem))
+		}
+	}
+	return d, true
+}
+
+// addClassKey adds what the driver's own key says of its INF.
+func addClassKey(d *Device) {
+	k, err := openKey(`SYSTEM\CurrentControlSet\Control\Class\` + d.DriverKey)
+	if err != nil {
+		return
+	}
+	defer k.Close()
+	key := RegKey{Values: readValues(k, []string{"InfPath", "InfSection", "DriverVersion", "DriverDate", "ProviderName", "MatchingDeviceId"})}
+	d.INF, _ = key.Text("InfPath")
+	d.Section, _ = key.Text("InfSection")
+	d.DriverVersion, _ = key.Text("DriverVersion")
+	d.Provider, _ = key.Text("ProviderName")
+	d.MatchingID, _ = key.Text("MatchingDeviceId")
+	if date, ok := key.Text("DriverDate"); ok {
+		d.DriverDate = usDate(date)
+	}
+}
+
+// filters lists the filter manager's filters; the privilege to load drivers is needed.
+func filters(ctx context.Context) ([]byte, error) {
+	lib := windows.NewLazySystemDLL("fltlib.dll")
+	first, next, closeFind := lib.NewProc("FilterFindFirst"), lib.NewProc("FilterFindNext"), lib.NewProc("FilterFindClose")
+	for _, p := range []*windows.LazyProc{first, next, closeFind} {
+		if err := p.Find(); err != nil {
+			return nil, fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
+		}
+	}
+	const aggregateStandard = 1
+	buf := make([]byte, 4096)
+	var used uint32
+	var handle windows.Handle
+	hr, _, _ := first.Call(aggregateStandard, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+		uintptr(unsafe.Pointer(&used)), uintptr(unsafe.Pointer(&handle)))
+	if uint32(hr) == hresult(windows.ERROR_NO_MORE_ITEMS) {
+		return []byte{}, nil
+	}
+	if hr != 0 {
+		return nil, hresultError(uint32(hr))
+	}
+	defer closeFind.Call(uintptr(handle))
+	var out []byte
+	last := 0
+	for n := 0; n < 4096; n++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			binary.LittleEndian.PutUint32(out[last:], uint32(len(out)-last))
+		}
+		last = len(out)
+		entry := append([]byte(nil), buf[:min(int(used), len(buf))]...)
+		if len(entry) < 12 {
+			return nil, fmt.Errorf("%w: filter entry of %d bytes", fact.ErrMalformed, len(entry))
+		}
+		binary.LittleEndian.PutUint32(entry, 0)
+		out = append(out, entry...)
+		hr, _, _ = next.Call(uintptr(handle), aggregateStandard, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), uintptr(unsafe.Pointer(&used)))
+		if uint32(hr) == hresult(windows.ERROR_NO_MORE_ITEMS) {
+			return out, nil
+		}
+		if hr != 0 {
+			return nil, hresultError(uint32(hr))
+		}
+	}
+	return out, nil
+}
+
+func hresult(e windows.Errno) uint32 { return 0x80070000 | uint32(e)&0xffff }
+
+// hresultError turns a HRESULT that wraps a Windows error back into it.
+func hresultError(hr uint32) error {
+	if hr&0xffff0000 == 0x80070000 {
+		return windows.Errno(hr & 0xffff)
+	}
+	if hr == 0x80004001 { // E_NOTIMPL
+		return fmt.Errorf("%w: HRESULT %#x", errors.ErrUnsupported, hr)
+	}
+	return fmt.Errorf("HRESULT %#x", hr)
+}

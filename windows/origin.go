@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Facts of an Origin's evidence.
+const (
+	FactSignature = "signature_class" // the programme that the file was signed under
+	FactINF       = "inf"             // the INF that installed it
+	FactCompany   = "company_name"    // the version resource's word, which never decides
+)
+
+// Origin says whose code the driver is. The signature decides before the INF; the version
+// resource's company name is told, and never decides.
+func (d *Driver) Origin() fact.Origin {
+	var o fact.Origin
+	decide := func(class fact.OriginClass, e fact.Evidence) {
+		if o.Class == "" {
+			o.Class = class
+		}
+		o.Evidence = append(o.Evidence, e)
+	}
+	if best, ok := BestSignature(d.Signatures); ok && best.Fits == fact.Yes {
+		e := fact.Evidence{Fact: FactSignature, Value: string(best.Class), Source: SourceFile}
+		switch best.Class {
+		case fact.ClassInbox:
+			decide(fact.OriginOS, e)
+		case fact.ClassWHCP, fact.ClassCrossSigned, fact.ClassEnterprise, fact.ClassSelfSigned:
+			decide(fact.OriginThirdParty, e)
+		}
+	}
+	for _, inf := range d.INFs() {
+		class := fact.OriginOS
+		if IsOEMInf(inf) {
+			class = fact.OriginThirdParty
+		}
+		decide(class, fact.Evidence{Fact: FactINF, Value: inf, Source: SourceDevices})
+	}
+	for _, p := range d.Packages {
+		if IsOEMInf(p.INF) {
+			decide(fact.OriginThirdParty, fact.Evidence{Fact: FactINF, Value: p.INF, Source: SourceStore})
+			break
+		}
+	}
+	if company := d.Version.String("CompanyName"); company != "" {
+		o.Evidence = append(o.Evidence, fact.Evidence{Fact: FactCompany, Value: company, Source: SourceFile})
+	}
+	return o
+}
