@@ -59,6 +59,8 @@ func newBackend(os OS, g *guard, o Options) (backend, error) {
 	switch os {
 	case Linux:
 		return newLinux(g, o), nil
+	case Windows:
+		return newWindows(g, o), nil
 	case OpenBSD:
 		return nil, fmt.Errorf("openbsd: loadable kernel modules were removed from it in 2014: %w", errors.ErrUnsupported)
 	case "":

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A call answers Machine.Call.
@@ -37,6 +38,9 @@ func Live(o Options) (OS, Machine, error) {
 	if os == "" {
 		os = detectOS(root)
 	}
+	if os == Windows {
+		return os, &liveMachine{FS: newVolume(root), call: noCall}, nil
+	}
 	return os, &liveMachine{FS: image{root, os}, call: noCall}, nil
 }
 
@@ -53,6 +57,8 @@ func liveCall(os OS) call {
 	switch os {
 	case Linux:
 		return linux.Call
+	case Windows:
+		return windows.Call
 	}
 	return noCall
 }

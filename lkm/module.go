@@ -2,7 +2,10 @@
 
 package lkm
 
-import "github.com/kernelext/kernelext/linux"
+import (
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/windows"
+)
 
 // A Module is one kernel extension: a Linux module, a FreeBSD kld file, a macOS kext, the image of
 // a Windows kernel-mode driver. The fields here mean the same on every system; what only one
@@ -55,6 +58,8 @@ type Module struct {
 
 	// Linux is what only Linux says.
 	Linux *linux.Module `json:"linux,omitzero"`
+	// Windows is what only Windows says.
+	Windows *windows.Driver `json:"windows,omitzero"`
 	// Other is for systems without an object of their own.
 	Other *Other `json:"other,omitzero"`
 }
@@ -106,6 +111,7 @@ func (m *Module) Clone() Module {
 	c.Problems = clone(m.Problems)
 	c.Origin.Evidence = clone(m.Origin.Evidence)
 	c.Linux = clonePointer(m.Linux)
+	c.Windows = clonePointer(m.Windows)
 	c.Other = clonePointer(m.Other)
 	return c
 }

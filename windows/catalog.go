@@ -29,9 +29,6 @@ const (
 	maxPerDigest      = 8        // catalogs looked at for one file
 )
 
-// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers.
-const CatalogRoot = `Windows/System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
-
 // Catalog is a signed list of file digests.
 type Catalog struct {
 	// Members are what it lists.
@@ -212,6 +209,24 @@ func (c *Catalogs) Load(ctx context.Context) (int, []fact.Problem) {
 	return len(c.names), c.problems
 }
 
+// whole reports whether the index holds every catalog of a folder that has some.
+func (c *Catalogs) whole() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.built && len(c.names) > 0 && len(c.problems) == 0
+}
+
+// Complete reports whether the catalogs that were read are whole, so that a file that none of them
+// lists is known to be in none.
+func (v *Verifier) Complete() bool {
+	for _, c := range v.Catalogs {
+		if c.whole() {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Catalogs) note(subject string, err error) {
 	const most = 100
 	if len(c.problems) < most {
@@ -354,10 +369,9 @@ func (cat *Catalog) lists(digest []byte) bool {
 
 // catalogSignatures returns a signature for each catalog that lists the file.
 func (v *Verifier) catalogSignatures(p *PE) []Signature {
-	if v.Catalogs == nil || p.img == nil {
+	if len(v.Catalogs) == 0 || p.img == nil {
 		return nil
 	}
-	v.Catalogs.Load(context.Background())
 	m := p.img
 	digests := [][]byte{m.authentihash(crypto.SHA256), m.authentihash(crypto.SHA1)}
 	if len(m.b)%8 != 0 && !m.hasCertificates() {
@@ -365,8 +379,11 @@ func (v *Verifier) catalogSignatures(p *PE) []Signature {
 	}
 	digests = append(digests, sign.Sum(crypto.SHA256, m.b), sign.Sum(crypto.SHA1, m.b))
 	var out []Signature
-	for _, hit := range v.Catalogs.find(digests...) {
-		out = append(out, v.catalogSignature(hit))
+	for _, c := range v.Catalogs {
+		c.Load(context.Background())
+		for _, hit := range c.find(digests...) {
+			out = append(out, v.catalogSignature(hit))
+		}
 	}
 	return out
 }

@@ -60,7 +60,9 @@ type Entry struct {
 	Loaded bool
 	// Pending is start_pending or stop_pending when a service of it is in that state.
 	Pending string
-	Driver  *Driver
+	// FileSize is the size of the image's file, in bytes; unknown until it is read.
+	FileSize fact.Count
+	Driver   *Driver
 	// Problems are what could not be had.
 	Problems []fact.Problem
 }

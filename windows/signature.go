@@ -130,14 +130,14 @@ const (
 type Verifier struct {
 	// Roots are the trusted certificates; nil trusts nobody.
 	Roots *sign.Roots
-	// Catalogs are looked up for files whose digest they list; nil for none.
-	Catalogs *Catalogs
+	// Catalogs are looked up, one after another, for files whose digest they list.
+	Catalogs []*Catalogs
 	// Now judges signatures without a timestamp; zero leaves their time unjudged.
 	Now time.Time
 }
 
 // NewVerifier makes a Verifier of a caller's keys. A key that cannot be read is told of.
-func NewVerifier(keys []fact.KeySet, catalogs *Catalogs, now time.Time) (*Verifier, []error) {
+func NewVerifier(keys []fact.KeySet, now time.Time, catalogs ...*Catalogs) (*Verifier, []error) {
 	roots, errs := sign.NewRoots(keys)
 	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}, errs
 }

@@ -2,6 +2,8 @@
 
 package windows
 
+import "strings"
+
 // Names of sources, as a Snapshot lists them and as Views name them.
 const (
 	SourceModules  = "system_modules"    // NtQuerySystemInformation, classes 77 and 11
@@ -16,6 +18,39 @@ const (
 	SourcePolicy   = "code_integrity"    // NtQuerySystemInformation, class 103 and its like
 	SourceMachine  = "machine"           // release, identity, clock, paths
 )
+
+// Places in the registry and the file system.
+const (
+	// BootIDKey holds BootId, which the boot loader counts up at each boot.
+	BootIDKey = `SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters`
+	// SystemHiveFile is the hive of HKEY_LOCAL_MACHINE\SYSTEM.
+	SystemHiveFile = "C:/Windows/System32/config/SYSTEM"
+	// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
+	// below its own folder.
+	CatalogRoot = `System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
+)
+
+// Privilege returns the answer to OpIdentity as one line: "administrator", "administrator,
+// debug", "user".
+func Privilege(identity []byte) string {
+	keys := map[string]string{}
+	for line := range strings.SplitSeq(string(identity), "\n") {
+		if k, v, ok := strings.Cut(line, " "); ok {
+			keys[k] = v
+		}
+	}
+	p := "user"
+	switch keys["elevated"] {
+	case "yes":
+		p = "administrator"
+	case "":
+		return ""
+	}
+	if keys["debug"] == "yes" {
+		p += ", debug"
+	}
+	return p
+}
 
 // The calls that a Windows machine answers, beside its files. An op that a version of Windows
 // lacks is errors.ErrUnsupported.

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// windowsBackend looks at a Windows machine: the running one, a tape, or a mounted volume, whose
+// registry is read from its hive files.
+type windowsBackend struct {
+	unsupported
+	guard   *guard
+	options Options
+	image   bool
+
+	mu       sync.Mutex // guards what follows, each read once
+	paths    *windows.Paths
+	hive     *windows.Hive
+	hiveErr  error
+	catalogs []*windows.Catalogs
+}
+
+func newWindows(g *guard, o Options) *windowsBackend {
+	return &windowsBackend{unsupported: unsupported{Windows}, guard: g, options: o, image: o.Root != "" && !o.Live}
+}
+
+func (b *windowsBackend) asked(d Detail) bool { return b.options.Detail&d != 0 }
+
+// header reads who and what the machine is. Nothing here but the paths is needed for the list.
+func (b *windowsBackend) header(ctx context.Context, s *Snapshot, r *report) {
+	if s.Live != Yes {
+		return
+	}
+	lost := 0
+	note := func(field string, err error) {
+		if err != nil {
+			lost++
+			r.problem(windows.SourceMachine, "", field, err)
+		}
+	}
+	uname, err := b.guard.Call(ctx, windows.OpUname)
+	note("release", err)
+	keys := linux.ParseKeys(uname)
+	s.Release, s.Arch = keys["release"], keys["machine"]
+	if keys["version"] != "" {
+		s.Release = keys["version"]
+	}
+	s.TakenAt, err = b.clock(ctx)
+	note("takenAt", err)
+	identity, err := b.guard.Call(ctx, windows.OpIdentity)
+	note("privilege", err)
+	s.Privilege = windows.Privilege(identity)
+	s.BootID, err = b.bootID(ctx)
+	note("bootId", err)
+	_, err = b.pathsOf(ctx)
+	note("path", err)
+	outcome := OutcomeOK
+	if lost > 0 {
+		outcome = OutcomePartial
+	}
+	r.source(windows.SourceMachine, outcome, Count{}, nil)
+}
+
+func (b *windowsBackend) clock(ctx context.Context) (time.Time, error) {
+	clock, err := b.guard.Call(ctx, windows.OpClock)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, strings.TrimSpace(string(clock)))
+}
+
+// bootID is the number that the boot loader counts up at each boot; absent where it is not kept.
+func (b *windowsBackend) bootID(ctx context.Context) (string, error) {
+	key, err := b.registry(ctx, windows.BootIDKey)
+	if errors.Is(err, errNotThere) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if n, ok := key.Dword("BootId"); ok {
+		return fmt.Sprint(n), nil
+	}
+	return "", nil
+}
+
+// pathsOf returns what NT paths are resolved with; an image's Windows folder is the usual one.
+func (b *windowsBackend) pathsOf(ctx context.Context) (windows.Paths, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.paths != nil {
+		return *b.paths, nil
+	}
+	if b.image {
+		b.paths = &windows.Paths{SystemRoot: `C:\Windows`}
+		return *b.paths, nil
+	}
+	text, err := b.guard.Call(ctx, windows.OpPaths)
+	if err != nil {
+		return windows.Paths{}, err
+	}
+	p, err := windows.ParsePaths(text)
+	if err != nil {
+		return windows.Paths{}, err
+	}
+	b.paths = &p
+	return p, nil
+}
+
+// loaded lists what is in memory: the images of the kernel's list, and those of services that the
+// service manager calls running.
+func (b *windowsBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]Module, error) {
+	inv, err := b.inventory(ctx, r, true)
+	if err != nil {
+		return nil, err
+	}
+	entries := inv.Join()
+	running := entries[:0]
+	for _, e := range entries {
+		if e.Loaded {
+			running = append(running, e)
+		}
+	}
+	return b.modules(ctx, running, inv, s.TakenAt, r)
+}
+
+// images reads the kernel's list: class 77, or class 11 where that is not known.
+func (b *windowsBackend) images(ctx context.Context) ([]windows.LoadedImage, error) {
+	raw, err := b.guard.Call(ctx, windows.OpModulesEx)
+	if err == nil {
+		list, err := windows.ParseModulesEx(raw)
+		if err != nil || len(list) > 0 {
+			return list, err
+		}
+	} else if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrUnrecorded) {
+		return nil, err
+	}
+	raw, err = b.guard.Call(ctx, windows.OpModules)
+	if err != nil {
+		return nil, err
+	}
+	return windows.ParseModules(raw)
+}
+
+// inventory asks all sources. Only the kernel's own list is needed; it is left out when loaded is
+// not asked for.
+func (b *windowsBackend) inventory(ctx context.Context, r *report, loaded bool) (*windows.Inventory, error) {
+	inv := &windows.Inventory{}
+	inv.Paths, _ = b.pathsOf(ctx) // header has told of it
+	if loaded {
+		images, err := b.images(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if len(images) == 0 {
+			return nil, fmt.Errorf("%w: the kernel lists no image, not even itself", ErrMalformed)
+		}
+		b.hideBases(images, r)
+		inv.Images = images
+		r.source(windows.SourceModules, OutcomeOK, CountOf(int64(len(images))), nil)
+	}
+	b.readServices(ctx, inv, r)
+	b.readRegistered(ctx, inv, r)
+	b.readDevices(ctx, inv, r)
+	b.readWMI(ctx, inv, r)
+	return inv, ctx.Err()
+}
+
+// hideBases drops the addresses unless they were asked for, and says so when the kernel hides
+// them.
+func (b *windowsBackend) hideBases(images []windows.LoadedImage, r *report) {
+	hidden := 0
+	for i := range images {
+		if images[i].Base == 0 {
+			hidden++
+		}
+		if !b.asked(DetailAddresses) {
+			images[i].Base = 0
+		}
+	}
+	if hidden > 0 && b.asked(DetailAddresses) {
+		p := problemOf(windows.SourceModules, "", "address", fmt.Errorf("addresses %w: from Windows 11 24H2 only with SeDebugPrivilege enabled", ErrRestricted))
+		p.Count = hidden
+		r.add(p)
+	}
+}
+
+// read asks one source: parse fills the inventory and says how many things there were.
+func (b *windowsBackend) read(ctx context.Context, r *report, source, op string, parse func([]byte) (int, error)) {
+	raw, err := b.guard.Call(ctx, op)
+	var n int
+	if err == nil {
+		n, err = parse(raw)
+	}
+	r.asked(source, n, err)
+}
+
+// asked reports a source that was asked; what was never recorded is a source that was skipped.
+func (r *report) asked(source string, n int, err error) {
+	if err != nil {
+		r.source(source, "", Count{}, err)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			r.problem(source, "", "", err)
+		}
+		return
+	}
+	r.source(source, OutcomeOK, CountOf(int64(n)), nil)
+}
+
+func (b *windowsBackend) readServices(ctx context.Context, inv *windows.Inventory, r *report) {
+	if b.image {
+		return
+	}
+	b.read(ctx, r, windows.SourceServices, windows.OpServices, func(raw []byte) (n int, err error) {
+		inv.Statuses, err = windows.ParseServices(raw)
+		return len(inv.Statuses), err
+	})
+}
+
+func (b *windowsBackend) readRegistered(ctx context.Context, inv *windows.Inventory, r *report) {
+	registered, problems, err := b.registered(ctx, inv.Paths)
+	inv.Registered = registered
+	r.asked(windows.SourceRegistry, len(registered), err)
+	for _, p := range problems {
+		if p.Subject == "" { // those of one service are with its module
+			r.add(p)
+		}
+	}
+}
+
+func (b *windowsBackend) registered(ctx context.Context, p windows.Paths) ([]windows.RegisteredService, []Problem, error) {
+	if b.image {
+		hive, err := b.systemHive()
+		if err != nil {
+			return nil, nil, err
+		}
+		set, err := hive.ControlSet()
+		if err != nil {
+			return nil, nil, err
+		}
+		keys, err := hive.Services(set)
+		if err != nil {
+			return nil, nil, err
+		}
+		list, problems := windows.ServicesOf(keys, p)
+		if hive.Dirty() {
+			problems = append(problems, problemOf(windows.SourceRegistry, "", "", errDirtyHive))
+		}
+		return list, problems, nil
+	}
+	raw, err := b.guard.Call(ctx, windows.OpServiceKeys)
+	if err != nil {
+		return nil, nil, err
+	}
+	return windows.ParseServiceKeys(raw, p)
+}
+
+// readDevices reads what says which INF and devices belong to a driver: only with DetailFiles,
+// except on an image, where it costs nothing.
+func (b *windowsBackend) readDevices(ctx context.Context, inv *windows.Inventory, r *report) {
+	if b.image {
+		r.source(windows.SourceDevices, OutcomeSkipped, Count{}, nil)
+		packages, err := b.imagePackages()
+		inv.Packages = packages
+		r.asked(windows.SourceStore, len(packages), err)
+		return
+	}
+	if !b.asked(DetailFiles) {
+		for _, name := range []string{windows.SourceDevices, windows.SourceStore, windows.SourceFilters} {
+			r.source(name, OutcomeSkipped, Count{}, nil)
+		}
+		return
+	}
+	b.read(ctx, r, windows.SourceDevices, windows.OpDevices, func(raw []byte) (n int, err error) {
+		inv.Devices, err = windows.ParseDevices(raw)
+		return len(inv.Devices), err
+	})
+	b.read(ctx, r, windows.SourceStore, windows.OpDriverPackages, func(raw []byte) (n int, err error) {
+		var problems []Problem
+		inv.Packages, problems, err = windows.ParseDriverPackages(raw)
+		for _, p := range problems {
+			r.add(p)
+		}
+		return len(inv.Packages), err
+	})
+	b.read(ctx, r, windows.SourceFilters, windows.OpFilters, func(raw []byte) (n int, err error) {
+		inv.Filters, err = windows.ParseFilters(raw)
+		return len(inv.Filters), err
+	})
+}
+
+func (b *windowsBackend) imagePackages() ([]windows.Package, error) {
+	hive, err := b.systemHive()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := hive.Packages()
+	if err != nil || keys == nil {
+		return nil, errors.Join(err, errNotThere)
+	}
+	return windows.PackagesOf(keys), nil
+}
+
+// readWMI asks for the cross-check that a caller may have injected; without one it is skipped.
+func (b *windowsBackend) readWMI(ctx context.Context, inv *windows.Inventory, r *report) {
+	raw, err := b.guard.Call(ctx, windows.OpWMIDrivers)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrUnrecorded) {
+		r.source(windows.SourceWMI, OutcomeSkipped, Count{}, nil)
+		return
+	}
+	if err == nil {
+		inv.WMI, err = windows.ParseWMIDrivers(raw)
+	}
+	if err == nil && len(inv.WMI) == 0 && len(inv.Statuses) > 0 {
+		// A class that is not there answers with no rows and no error.
+		inv.WMI = nil
+		err = fmt.Errorf("%w: Win32_SystemDriver has no rows although the service manager lists drivers", ErrMalformed)
+	}
+	r.asked(windows.SourceWMI, len(inv.WMI), err)
+}
+
+func (b *windowsBackend) poll(ctx context.Context, l *List) error {
+	images, err := b.images(ctx)
+	if err != nil {
+		return err
+	}
+	var r report
+	b.hideBases(images, &r)
+	paths, err := b.pathsOf(ctx)
+	if err != nil {
+		r.problem(windows.SourceMachine, "", "path", err)
+	}
+	r.source(windows.SourceModules, OutcomeOK, CountOf(int64(len(images))), nil)
+	inv := &windows.Inventory{Paths: paths, Images: images}
+	l.Modules = l.Modules[:0]
+	for _, e := range inv.Join() {
+		l.Modules = append(l.Modules, windowsModule(&e, b.options.Detail))
+	}
+	sortModules(l.Modules)
+	l.Modules = numberDuplicates(l.Modules)
+	l.Sources, l.Problems = r.sources, r.problems
+	return nil
+}
+
+func (b *windowsBackend) skipped(scope Scope) []Source {
+	var s []Source
+	if scope != ScopeLoaded {
+		s = append(s, Source{Name: windows.SourceModules, Outcome: OutcomeSkipped})
+	}
+	if b.options.Detail&(DetailFiles|DetailHashes|DetailSignatures) == 0 {
+		s = append(s, Source{Name: windows.SourceFile, Outcome: OutcomeSkipped})
+	}
+	return s
+}
+
+func (b *windowsBackend) plan(d Detail) []Plan {
+	files := d&(DetailFiles|DetailHashes|DetailSignatures) != 0
+	return []Plan{
+		{Source: windows.SourceMachine, Reads: calls(windows.OpUname, windows.OpClock, windows.OpIdentity, windows.OpPaths), For: "release, architecture, time, privilege, drives", Asked: true},
+		{Source: windows.SourceModules, Reads: calls(windows.OpModulesEx, windows.OpModules), Needs: "SeDebugPrivilege for addresses from Windows 11 24H2",
+			For: "the list: name, path, size, load order, checksum", Asked: true},
+		{Source: windows.SourceServices, Reads: calls(windows.OpServices), For: "state of each registered driver", Asked: true},
+		{Source: windows.SourceRegistry, Reads: calls(windows.OpServiceKeys), For: "registrations: start type, image path, dependencies, filter instances", Asked: true},
+		{Source: windows.SourceDevices, Reads: calls(windows.OpDevices), For: "devices and the INF files of their drivers", Asked: d&DetailFiles != 0},
+		{Source: windows.SourceStore, Reads: calls(windows.OpDriverPackages), For: "driver packages", Asked: d&DetailFiles != 0},
+		{Source: windows.SourceFilters, Reads: calls(windows.OpFilters), Needs: "an administrator", For: "attached file system filters", Asked: d&DetailFiles != 0},
+		{Source: windows.SourceWMI, Reads: calls(windows.OpWMIDrivers), For: "a cross-check with WMI", Asked: b.options.Call != nil},
+		{Source: windows.SourceFile, Reads: []string{`each driver's file`}, For: "version, imports, hashes, signatures", Asked: files},
+		{Source: windows.SourceCatalogs, Reads: []string{windows.CatalogRoot}, For: "signatures of files that have none of their own", Asked: d&DetailSignatures != 0},
+	}
+}
+
+func calls(ops ...string) []string {
+	out := make([]string, len(ops))
+	for i, op := range ops {
+		out[i] = op + "()"
+	}
+	return out
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"io/fs"
+
+	"github.com/kernelext/kernelext/internal/hostfs"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// A volume is a mounted Windows volume as the machine had it: drive C:, names without regard to
+// case. Reparse points that the host shows as symbolic links lead within the volume.
+type volume struct {
+	hostfs.FS
+	fold *windows.FoldFS
+}
+
+func newVolume(root hostfs.FS) volume { return volume{root, windows.NewFoldFS(root, "C:")} }
+
+func (v volume) resolve(op, name string) (string, error) {
+	own, err := v.fold.Resolve(name)
+	if err != nil {
+		return "", &fs.PathError{Op: op, Path: name, Err: err}
+	}
+	return own, nil
+}
+
+func (v volume) Open(name string) (fs.File, error) {
+	own, err := v.resolve("open", name)
+	if err != nil {
+		return nil, err
+	}
+	return v.FS.Open(own)
+}
+
+func (v volume) ReadDir(name string) ([]fs.DirEntry, error) {
+	own, err := v.resolve("readdir", name)
+	if err != nil {
+		return nil, err
+	}
+	return v.FS.ReadDir(own)
+}
+
+func (v volume) Stat(name string) (fs.FileInfo, error) {
+	own, err := v.resolve("stat", name)
+	if err != nil {
+		return nil, err
+	}
+	return v.FS.Stat(own)
+}
+
+func (v volume) Lstat(name string) (fs.FileInfo, error) {
+	own, err := v.resolve("lstat", name)
+	if err != nil {
+		return nil, err
+	}
+	return v.FS.Lstat(own)
+}
+
+func (v volume) ReadLink(name string) (string, error) {
+	own, err := v.resolve("readlink", name)
+	if err != nil {
+		return "", err
+	}
+	return v.FS.ReadLink(own)
+}
+
+func (v volume) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+	own, err := v.resolve("open", name)
+	if err != nil {
+		return dst, err
+	}
+	return v.FS.AppendFile(dst, own, max)
+}
+
+func (v volume) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+	own, err := v.resolve("open", name)
+	if err != nil {
+		return dst, err
+	}
+	return v.FS.AppendAttr(dst, own, max)
+}
