@@ -67,33 +67,54 @@ func keepsKey(key string) bool {
 // The boot id stays: it changes with each boot and is a part of every Snapshot. So do names of
 // devices and module file names.
 func Redact(key string, data []byte) []byte {
-	elems := strings.Split(key, "/")
-	base := elems[len(elems)-1]
-	dir := ""
-	if len(elems) > 1 {
-		dir = elems[len(elems)-2]
-	}
-	switch {
-	case key == "proc/modules":
-		return eachLine(data, redactModule)
-	case key == "proc/kallsyms":
-		return eachLine(data, redactSymbol)
-	case isCommandLine(key):
-		return eachLine(data, redactCommandLine)
-	case path.Dir(key) == "boot/loader/entries" || path.Dir(key) == "boot/efi/loader/entries" || path.Dir(key) == "efi/loader/entries":
-		return eachLine(data, redactLoaderEntry)
-	case elems[0] != "sys":
-		return data
-	case dir == "sections":
-		return redactSection(data)
-	case dir == "parameters":
-		return redactParameter(elems, data)
-	case base == "uevent":
-		return eachLine(data, redactUevent)
-	case isDeviceID(elems):
-		return nil
+	if f := redactorOf(key); f != nil {
+		return f(data)
 	}
 	return data
+}
+
+// Redacts reports whether Redact can alter answers for key.
+func Redacts(key string) bool { return redactorOf(key) != nil }
+
+// redactorOf returns what Redact does with answers for key, nil for nothing.
+func redactorOf(key string) func([]byte) []byte {
+	elems := strings.Split(key, "/")
+	n := len(elems)
+	parent, base := "", elems[n-1]
+	if n > 1 {
+		parent = elems[n-2]
+	}
+	switch {
+	case key == ModulesFile:
+		return byLine(redactModule)
+	case key == "proc/kallsyms":
+		return byLine(redactSymbol)
+	case isCommandLine(key):
+		return byLine(redactCommandLine)
+	case isLoaderEntry(key):
+		return byLine(redactLoaderEntry)
+	case elems[0] != "sys":
+		return nil
+	case parent == sectionsDir:
+		return redactSection
+	case parent == parametersDir && n > 2 && keepsKey(elems[n-3]+"."+base):
+		return nil
+	case parent == parametersDir, isDeviceID(elems):
+		return redactAll
+	case base == "uevent":
+		return byLine(redactUevent)
+	}
+	return nil
+}
+
+func redactAll([]byte) []byte { return nil }
+
+func isLoaderEntry(key string) bool {
+	switch path.Dir(key) {
+	case "boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries":
+		return true
+	}
+	return false
 }
 
 func isCommandLine(key string) bool {
@@ -104,8 +125,13 @@ func isCommandLine(key string) bool {
 	return path.Dir(key) == "etc/cmdline.d"
 }
 
+// byLine makes a function for lines one for texts.
+func byLine(redact func(line []byte) []byte) func([]byte) []byte {
+	return func(data []byte) []byte { return eachLine(data, redact) }
+}
+
 // eachLine returns the lines of data, each as redact leaves it; one that becomes empty goes with
-// its newline. It returns data itself when no line changes.
+// its newline. It returns data itself when no line changes, and never nil for some data.
 func eachLine(data []byte, redact func(line []byte) []byte) []byte {
 	var out []byte
 	changed, done := false, 0 // the first done bytes stay
@@ -192,15 +218,6 @@ func redactSection(data []byte) []byte {
 	return nil
 }
 
-// redactParameter keeps the value of a parameter that decoders read: …/MODULE/parameters/NAME.
-func redactParameter(elems []string, data []byte) []byte {
-	n := len(elems)
-	if n >= 3 && keepsKey(elems[n-3]+"."+elems[n-1]) {
-		return data
-	}
-	return nil
-}
-
 // redactCommandLine keeps the words of a kernel command line that decoders read.
 func redactCommandLine(line []byte) []byte {
 	return redactWords(line, 0)
@@ -274,9 +291,9 @@ func redactUevent(line []byte) []byte {
 	if !ok || len(value) == 0 || string(value) == RedactedValue {
 		return line
 	}
-	k := strings.ToUpper(string(key))
-	for _, word := range [...]string{"SERIAL", "UNIQ", "MAC", "WWN", "WWID", "UUID", "EUI", "NGUID", "ADDRESS"} {
-		if strings.Contains(k, word) && !strings.Contains(k, "MACHINE") {
+	for word := range strings.SplitSeq(strings.ToUpper(string(key)), "_") {
+		switch word {
+		case "SERIAL", "UNIQ", "MAC", "WWN", "WWID", "UUID", "EUI", "NGUID", "ADDRESS":
 			return append(bytes.Clone(key), "="+RedactedValue...)
 		}
 	}

@@ -30,8 +30,8 @@ type Options struct {
 // A Recorder is a machine that passes every question on to another one and keeps the answers,
 // refusals and absences included. It asks nothing by itself. It is safe for concurrent use.
 type Recorder struct {
-	m        lkm.Machine
-	redact   func(key string, data []byte) []byte
+	m lkm.Machine
+	redaction
 	fold     bool
 	entryCap int64
 	tapeCap  int64
@@ -65,7 +65,7 @@ func Record(os lkm.OS, m lkm.Machine, o Options) *Recorder {
 	if o.Unredacted {
 		red = noRedaction
 	}
-	r.redact = red.redact
+	r.redaction = red
 	r.header.OS, r.header.Redactions = os, red.kinds
 	r.header.EntryCap, r.header.TapeCap, r.header.Dropped = EntryCap, TapeCap, 0
 	return r
@@ -231,6 +231,18 @@ func (r *Recorder) whole(key string, data []byte, end failure, altered bool) {
 	})
 }
 
+// broken keeps that a file could be opened and not read.
+func (r *Recorder) broken(key string, end failure) {
+	r.mu.Lock()
+	isDir := r.entries[id{kind: KindDir, subject: key}] != nil
+	r.mu.Unlock()
+	if isDir || end == unrecorded {
+		r.exists(key)
+		return
+	}
+	r.whole(key, nil, end, false)
+}
+
 // exists keeps that a file was opened, and nothing read of it.
 func (r *Recorder) exists(key string) {
 	r.mu.Lock()
@@ -242,12 +254,12 @@ func (r *Recorder) exists(key string) {
 	r.change(id{kind: KindFile, subject: key}, func(e *entry) { e.end = unrecorded })
 }
 
-// piece keeps a part of a file. It is for files that redaction leaves alone; of another one
-// nothing is kept, since what is taken out may lie across the part's borders.
+// piece keeps a part of a file. Of a file that redaction may alter nothing is kept, since what has
+// to go may lie across the part's borders.
 //
 // full says that more than data was read there, and left out.
 func (r *Recorder) piece(key string, off int64, data []byte, full bool) {
-	if _, altered, hidden := r.apply(key, data); altered || hidden {
+	if r.redacts(key) {
 		r.failed(opOpen, key, fact.ErrRedacted)
 		return
 	}
@@ -411,8 +423,27 @@ func (r *Recorder) AppendAttr(dst []byte, name string, max int64) ([]byte, error
 	defer r.wait(name)()
 	start := len(dst)
 	dst, err := limit.AppendAttr(r.m, dst, name, max)
+	if data := dst[start:]; err == nil && (len(data) >= attrRead || int64(len(data)) >= max) {
+		r.keepStart(name, data)
+		return dst, err
+	}
 	r.keepContent(name, dst[start:], err)
 	return dst, err
+}
+
+// attrRead is how much one read of an attribute asks for at least: a shorter answer is all there
+// is.
+const attrRead = 4096
+
+// keepStart records the start of a file that may go on.
+func (r *Recorder) keepStart(name string, data []byte) {
+	key, ok := r.key(name)
+	if !ok {
+		return
+	}
+	var s stream
+	s.add(r, key, data)
+	s.part(r, key)
 }
 
 // wait notes that a file is being read, until the returned function is called.
@@ -438,13 +469,19 @@ func (r *Recorder) keepContent(name string, data []byte, err error) {
 	if !ok {
 		return
 	}
-	if err != nil && len(data) == 0 {
-		r.failed(opOpen, key, err)
-		return
-	}
 	end := failure{}
 	if err != nil {
 		end = failureOf(err)
+	}
+	var pe *fs.PathError
+	switch opened := errors.As(err, &pe) && pe.Op == "read"; {
+	case err == nil || len(data) > 0:
+	case opened && end.code != fact.CodeRedacted:
+		r.broken(key, end)
+		return
+	default:
+		r.failed(opOpen, key, err)
+		return
 	}
 	out, altered, hidden := r.apply(key, data)
 	if hidden {

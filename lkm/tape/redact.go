@@ -15,6 +15,8 @@ type redaction struct {
 	// when nothing may stay. key is a file's slash path, or a call's op and arguments with spaces
 	// between them; data is a whole answer or, of a long file, some whole lines of it.
 	redact func(key string, data []byte) []byte
+	// redacts reports whether redact can alter answers for key.
+	redacts func(key string) bool
 }
 
 // redactionOf returns what is taken out of the system's recordings. An operating system that is
@@ -22,9 +24,12 @@ type redaction struct {
 func redactionOf(os lkm.OS) redaction {
 	switch os {
 	case lkm.Linux:
-		return redaction{linux.Redactions(), linux.Redact}
+		return redaction{linux.Redactions(), linux.Redact, linux.Redacts}
 	}
 	return noRedaction
 }
 
-var noRedaction = redaction{redact: func(_ string, data []byte) []byte { return data }}
+var noRedaction = redaction{
+	redact:  func(_ string, data []byte) []byte { return data },
+	redacts: func(string) bool { return false },
+}

@@ -231,7 +231,7 @@ func (s *stream) end(r *Recorder, key string, end failure) {
 		r.failed(opOpen, key, fact.ErrRedacted)
 		return
 	case s.read == 0 && end != (failure{}):
-		r.brokenFile(key, end)
+		r.broken(key, end)
 		return
 	case s.full:
 		end = tooLarge
@@ -247,25 +247,16 @@ func (s *stream) part(r *Recorder, key string) {
 	switch {
 	case c.hidden:
 		r.failed(opOpen, key, fact.ErrRedacted)
-	case c.altered || r.Redacted(key):
+	case r.redacts(key) || r.Redacted(key):
 		r.mu.Lock()
 		e := r.entries[id{kind: KindFile, subject: key}]
 		r.mu.Unlock()
 		if e == nil || len(e.data) < len(c.kept) && e.end != (failure{}) {
-			r.whole(key, c.kept, unrecorded, true)
+			r.whole(key, c.kept, unrecorded, c.altered)
 		}
 	default:
 		r.piece(key, 0, c.kept, c.full)
 	}
-}
-
-// brokenFile keeps that a file could be opened and not read.
-func (r *Recorder) brokenFile(key string, end failure) {
-	if end == unrecorded {
-		r.exists(key)
-		return
-	}
-	r.whole(key, nil, end, false)
 }
 
 // wrap returns a directory's entries with their Info recorded.
