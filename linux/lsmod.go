@@ -37,24 +37,26 @@ type Capture struct {
 // ParseLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or
 // without the header, with prompts and stray lines around it. A line that is no row is counted,
 // and costs nothing else.
-func ParseLsmod(text string) *Capture { return parseCapture("lsmod", text, lsmodRow) }
+func ParseLsmod(text string) *Capture { return parseCapture("lsmod", "lsmod", text, lsmodRow) }
 
 // ParseModulesText reads a capture of /proc/modules in the same way.
 func ParseModulesText(text string) *Capture {
 	var l ModuleList
-	return parseCapture("proc_modules", text, func(line string) (Entry, bool) {
+	return parseCapture("proc_modules", "/proc/modules", text, func(line string) (Entry, bool) {
 		e, err := l.parseLine(line)
 		return e, err == nil && moduleName(e.Name)
 	})
 }
 
-func parseCapture(source, text string, row func(line string) (Entry, bool)) *Capture {
+// parseCapture reads the rows of text that row recognises; a prompt with command in it says what the
+// text is.
+func parseCapture(source, command, text string, row func(line string) (Entry, bool)) *Capture {
 	c := &Capture{Entries: []Entry{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimRight(line, " \t\n")
-		if line == "" || c.header(line) || harmless(line) {
+		if line == "" || c.prompt(line, command) || (source == "lsmod" && c.header(line)) || harmless(line) {
 			continue
 		}
 		if e, ok := row(line); ok {
@@ -73,28 +75,34 @@ func (c *Capture) stray(source string, n int, line string) {
 	}
 }
 
-// header recognises lsmod's header, with the kernel's taint on old systems, and a prompt with the
-// command.
+// header recognises lsmod's header, with the kernel's taint on old systems.
 func (c *Capture) header(line string) bool {
-	if rest, ok := headerRest(line); ok {
+	rest, ok := headerRest(line)
+	if !ok {
+		return false
+	}
+	c.Header = true
+	switch letters, tainted := strings.CutPrefix(rest, "Tainted:"); {
+	case tainted:
+		c.KernelTaint, c.HasKernelTaint = strings.Join(strings.Fields(letters), ""), true
+	case rest == "Not tainted":
+		c.HasKernelTaint = true
+	}
+	return true
+}
+
+// prompt recognises a shell's prompt, and what stands behind it.
+func (c *Capture) prompt(line, command string) bool {
+	typed, ok := capture.Prompt(line)
+	if !ok || !strings.Contains(typed, command) {
+		return ok
+	}
+	if strings.Contains(typed, "|") {
+		c.Filtered = true
+	} else {
 		c.Header = true
-		switch letters, tainted := strings.CutPrefix(rest, "Tainted:"); {
-		case tainted:
-			c.KernelTaint, c.HasKernelTaint = strings.Join(strings.Fields(letters), ""), true
-		case rest == "Not tainted":
-			c.HasKernelTaint = true
-		}
-		return true
 	}
-	command, ok := capture.Prompt(line)
-	if ok && (strings.Contains(command, "lsmod") || strings.Contains(command, "/proc/modules")) {
-		if strings.Contains(command, "|") {
-			c.Filtered = true
-		} else {
-			c.Header = true
-		}
-	}
-	return ok
+	return true
 }
 
 func headerRest(line string) (string, bool) {

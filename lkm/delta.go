@@ -54,14 +54,15 @@ func Diff(old, new *Snapshot) *Delta {
 	header.Modules = []Module{}
 	d := &Delta{Schema: Schema, Header: &header, Added: []Module{}, Removed: []Module{}, Changed: []Change{}, Unobserved: []Change{}}
 	after := byID(new)
-	lost := lostSources(old, new)
+	listLost := lost(old, new, listSource(old.OS))
+	sourceLost := slices.ContainsFunc(old.Sources, func(s Source) bool { return lost(old, new, s.Name) })
 	for i := range old.Modules {
 		m := &old.Modules[i]
 		now, ok := after[m.ID]
 		switch {
 		case ok:
-			d.compare(m, now, len(lost) > 0)
-		case len(lost) > 0:
+			d.compare(m, now, sourceLost)
+		case listLost:
 			d.Unobserved = append(d.Unobserved, Change{ID: m.ID, Before: m})
 		default:
 			d.Removed = append(d.Removed, *m)
@@ -104,16 +105,20 @@ func (d *Delta) compare(old, new *Module, sourceLost bool) {
 	d.Changed = append(d.Changed, c)
 }
 
-// lostSources are the sources that old read whole and new did not.
-func lostSources(old, new *Snapshot) []string {
-	var lost []string
-	for _, was := range old.Sources {
-		is, ok := findSource(new.Sources, was.Name)
-		if was.Outcome == OutcomeOK && (!ok || is.Outcome != OutcomeOK) {
-			lost = append(lost, was.Name)
-		}
+// lost reports whether old read the source whole and new did not.
+func lost(old, new *Snapshot, source string) bool {
+	was, _ := old.Source(source)
+	is, ok := new.Source(source)
+	return was.Outcome == OutcomeOK && (!ok || is.Outcome != OutcomeOK)
+}
+
+// listSource is the source that says which modules there are.
+func listSource(os OS) string {
+	switch os {
+	case Linux:
+		return linux.SourceModules
 	}
-	return lost
+	return ""
 }
 
 func byID(s *Snapshot) map[string]*Module {

@@ -236,3 +236,9 @@ func (g *guard) Call(ctx context.Context, op string, args ...string) ([]byte, er
 	}
 	return b, err
 }
+
+// redacted reports whether something was taken out of the machine's answer for key.
+func (g *guard) redacted(key string) bool {
+	r, ok := g.machine.(Redactor)
+	return ok && r.Redacted(key)
+}

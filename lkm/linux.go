@@ -220,8 +220,12 @@ func (b *linuxBackend) readAddresses(list *linux.ModuleList, modules []Module, r
 	}
 }
 
-// hiddenAddresses says why the kernel prints zero addresses.
+// hiddenAddresses says why addresses are zero: the tape's recorder took them out, or the kernel
+// does not show them.
 func (b *linuxBackend) hiddenAddresses() error {
+	if b.guard.redacted(linux.ModulesFile) {
+		return fmt.Errorf("addresses %w", ErrRedacted)
+	}
 	setting := "kptr_restrict"
 	if v, err := limit.AppendAttr(b.guard, nil, linux.KptrFile, limit.Attr); err == nil {
 		setting += "=" + strings.TrimSpace(string(v))

@@ -77,7 +77,7 @@ func utf16Text(b []byte, order binary.ByteOrder) string {
 
 // prompt matches the start of a shell's prompt with the command behind it: "$ lsmod",
 // "root@host:~# kldstat -v", "fc:9970> lsmod", "C:\>driverquery".
-var prompt = regexp.MustCompile(`^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3})?[$#%>]\s*([A-Za-z./].*)?$`)
+var prompt = regexp.MustCompile(`^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3}\s?)?[$#%>]\s*([A-Za-z./].*)?$`)
 
 // Prompt reports whether line is a shell's prompt, and which command stands behind it.
 func Prompt(line string) (command string, ok bool) {

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/linux"
+)
+
+const lsmodText = "Module                  Size  Used by\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
+
+// A capture that went through other hands is read like the original.
+func TestCaptureCleanUp(t *testing.T) {
+	wide := func(order binary.AppendByteOrder, mark bool) []byte {
+		var b []byte
+		if mark {
+			b = order.AppendUint16(b, 0xfeff)
+		}
+		for _, u := range utf16.Encode([]rune(lsmodText)) {
+			b = order.AppendUint16(b, u)
+		}
+		return b
+	}
+	for name, text := range map[string][]byte{
+		"plain":           []byte(lsmodText),
+		"CRLF":            []byte(strings.ReplaceAll(lsmodText, "\n", "\r\n")),
+		"BOM":             []byte("\ufeff" + lsmodText),
+		"UTF-16LE":        wide(binary.LittleEndian, true),
+		"UTF-16BE":        wide(binary.BigEndian, true),
+		"UTF-16LE no BOM": wide(binary.LittleEndian, false),
+		"UTF-16BE no BOM": wide(binary.BigEndian, false),
+		"colours":         []byte(strings.ReplaceAll(lsmodText, "nvme", "\x1b[01;31m\x1b[Knvme\x1b[m\x1b[K")),
+		"prompt":          []byte("user@host ~ $ lsmod\n" + lsmodText + "user@host ~ $ \n"),
+		"blank lines":     []byte("\n\n" + lsmodText + "\n\n"),
+		"title":           []byte("\x1b]0;user@host: ~\x07" + lsmodText),
+	} {
+		s, err := ReadCapture(bytes.NewReader(text), "")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		core := s.Module("linux_module:nvme_core")
+		if len(s.Modules) != 2 || core == nil || !slices.Equal(core.UsedBy, []string{"nvme"}) || outcome(t, s, SourceLsmod) != OutcomeOK || len(s.Problems) != 0 {
+			t.Errorf("%s: %d modules, %v, %v", name, len(s.Modules), s.Sources, s.Problems)
+		}
+		if !s.TakenAt.IsZero() || s.Live != "" || core.Linux.Taints != nil {
+			t.Errorf("%s: a capture knows no time, no kernel and no taint: %+v", name, s)
+		}
+	}
+}
+
+func TestCaptureStrayAndCut(t *testing.T) {
+	s, err := ReadCapture(strings.NewReader(lsmodText+"Segmentation fault\n"), "")
+	if err != nil || len(s.Modules) != 2 || outcome(t, s, SourceLsmod) != OutcomePartial || s.Problems[0].Line != 4 {
+		t.Errorf("stray line: %v, %+v", err, s)
+	}
+	for _, cut := range []int{1, 3, 8, 20} {
+		s, err := ReadCapture(strings.NewReader(lsmodText[:len(lsmodText)-cut]), "")
+		if err != nil || outcome(t, s, SourceLsmod) != OutcomePartial {
+			t.Errorf("cut by %d: %v, %+v", cut, err, s)
+		}
+	}
+	s, err = ReadCapture(strings.NewReader("Module                  Size  Used by\n"), "")
+	if err != nil || len(s.Modules) != 0 || outcome(t, s, SourceLsmod) != OutcomeOK {
+		t.Errorf("a header alone is an empty list: %v, %+v", err, s)
+	}
+	s, err = ReadCapture(strings.NewReader("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"), "")
+	if err != nil || !slices.Equal(s.Modules[0].Linux.Taints, []string{"O", "E"}) || outcome(t, s, linux.SourceModules) != OutcomeOK {
+		t.Errorf("proc_modules: %v, %+v", err, s)
+	}
+}
+
+func TestCaptureRefuses(t *testing.T) {
+	for _, text := range []string{"", "\n\n", "hello world\n", "total 12\ndrwxr-xr-x 3 root root 4096 Nov 23 03:29 .\n", `{"modules":[]}`, "lsmod: command not found\n",
+		"LSMOD(8)  lsmod  LSMOD(8)\n\nNAME\n  lsmod - Show the status of modules in the Linux Kernel\n", "\x7fELF\x02\x01\x01\x00", "name,size\nnvme,5\n"} {
+		if s, err := ReadCapture(strings.NewReader(text), ""); s != nil || !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v, %v", text, s, err)
+		}
+	}
+	if _, err := ReadCapture(strings.NewReader(lsmodText), CaptureProcModules); !errors.Is(err, ErrMalformed) {
+		t.Errorf("another kind: %v", err)
+	}
+	if _, err := ReadCapture(strings.NewReader(lsmodText), "tea leaves"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("no kind: %v", err)
+	}
+}
+
+// Captures from real machines: every row is a module, with the text's values.
+func TestRealLinuxCaptures(t *testing.T) {
+	dir := testdata.Dir(t, "captures")
+	lsmod := regexp.MustCompile(`^([A-Za-z0-9_]+) +(\d+) +(-?\d+)(?: ([A-Za-z0-9_,]+)(?:,\[permanent\])?)?(?: \[permanent\])? *$`)
+	procModules := regexp.MustCompile(`^([A-Za-z0-9_]+) (\d+) (-?\d+) (\S+) Live (0x[0-9a-f]+)(?: \(([A-Z]+)\))?$`)
+	for file, row := range map[string]*regexp.Regexp{
+		"insights-lsmod/kml_lsmod.txt":            lsmod,
+		"insights-lsmod/kml_lsmod_no_loaded.txt":  lsmod,
+		"insights-lsmod/lsmodinfo.txt":            lsmod,
+		"lsmod-amzn1-mondoo/capture.txt":          lsmod,
+		"lsmod-arch-mondoo/capture.txt":           lsmod,
+		"lsmod-busybox-tapo-c110/lsmod.txt":       lsmod,
+		"lsmod-centos7-mondoo/capture.txt":        lsmod,
+		"lsmod-centos77/capture.txt":              lsmod,
+		"lsmod-debian-mondoo/capture.txt":         lsmod,
+		"lsmod-ohai/capture.txt":                  lsmod,
+		"lsmod-refcnt-minus1-kkm/capture.txt":     lsmod,
+		"lsmod-refcnt-minus1-procfs3/capture.txt": lsmod,
+		"lsmod-rhcos41/lsmod":                     lsmod,
+		"lsmod-ubuntu1804/capture.txt":            lsmod,
+		"proc-modules-forced-f/capture.txt":       procModules,
+		"proc-modules-jc/capture.txt":             procModules,
+		"proc-modules-rhcos41/modules":            procModules,
+		"procmodules-ingenic-motor/capture.txt":   procModules,
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, "linux", filepath.FromSlash(file)))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		s, err := ReadCapture(bytes.NewReader(text), "")
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		rows := 0
+		seen := make(map[string]int)
+		for line := range strings.Lines(string(text)) {
+			m := row.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+			if m == nil {
+				continue
+			}
+			rows++
+			seen[m[1]]++
+			id := "linux_module:" + m[1]
+			if seen[m[1]] > 1 {
+				id += "#" + strconv.Itoa(seen[m[1]])
+			}
+			got := s.Module(id)
+			if got == nil {
+				t.Errorf("%s: %s is missing", file, id)
+				continue
+			}
+			users := strings.FieldsFunc(strings.TrimSuffix(strings.TrimSuffix(m[4], "[permanent],"), ",[permanent]"), func(r rune) bool { return r == ',' || r == '-' })
+			if got.Size.String() != m[2] || got.Refs.String() != m[3] || !slices.Equal(got.UsedBy, users) {
+				t.Errorf("%s: %q became size %s, refs %s, users %v", file, line, got.Size, got.Refs, got.UsedBy)
+			}
+			if len(m) > 6 && strings.Join(got.Linux.Taints, "") != m[6] {
+				t.Errorf("%s: %q became taints %v", file, line, got.Linux.Taints)
+			}
+		}
+		if rows == 0 || rows != len(s.Modules) {
+			t.Errorf("%s: %d rows, %d modules", file, rows, len(s.Modules))
+		}
+	}
+	man, err := os.Open(filepath.Join(dir, "linux", "lsmod-not-a-capture-manpage", "lsmod.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer man.Close()
+	if _, err := ReadCapture(man, ""); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a manual page: %v", err)
+	}
+}
+
+func FuzzReadCapture(f *testing.F) {
+	f.Add([]byte(lsmodText))
+	f.Add([]byte("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"))
+	f.Add([]byte("\xff\xfen\x00v\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ReadCapture(bytes.NewReader(b), "")
+		if (s == nil) == (err == nil) {
+			t.Fatalf("%v, %v", s, err)
+		}
+		if s == nil {
+			return
+		}
+		if len(s.Modules) > len(b) || len(s.Sources) == 0 || !s.TakenAt.IsZero() {
+			t.Fatalf("%d modules of %d bytes", len(s.Modules), len(b))
+		}
+	})
+}

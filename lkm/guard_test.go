@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux"
+)
+
+// blocking never answers for one path until it is released.
+type blocking struct {
+	*made
+	path    string
+	release chan struct{}
+	waiting int
+}
+
+func (b *blocking) Open(name string) (fs.File, error) {
+	if name == b.path {
+		b.mu.Lock()
+		b.waiting++
+		b.mu.Unlock()
+		<-b.release
+	}
+	return b.made.Open(name)
+}
+
+func TestBlockedReadCostsTwoGoroutinesAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blocking{made: madeLinux(), path: "sys/module/nvme/version", release: make(chan struct{})}
+		sys, err := OpenMachine(Linux, b, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for look := range 4 {
+			start := time.Now()
+			s, err := sys.Snapshot(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			nvme := s.Module("linux_module:nvme")
+			if len(nvme.Problems) != 1 || nvme.Problems[0].Code != CodeTimeout || nvme.Problems[0].Field != "version" || nvme.ContentID == "" {
+				t.Errorf("look %d: %v", look, nvme.Problems)
+			}
+			if took := time.Since(start); look >= maxAbandoned && took != 0 {
+				t.Errorf("look %d waited %v for a path that is known to block", look, took)
+			}
+		}
+		if b.waiting != maxAbandoned {
+			t.Errorf("%d reads were abandoned", b.waiting)
+		}
+		close(b.release)
+		synctest.Wait()
+	})
+}
+
+func TestRefusalsAreTriedAgainWithBackOff(t *testing.T) {
+	m := madeLinux()
+	m.fails["sys/module/nvme/version"] = fs.ErrPermission
+	g := newGuard(m, Options{})
+	now := time.Unix(1e9, 0)
+	g.now = func() time.Time { return now }
+	read := func() error {
+		_, err := limit.AppendAttr(g, nil, "sys/module/nvme/version", limit.Attr)
+		return err
+	}
+	tries := func() int { return m.count("sys/module/nvme/version") }
+	for range 5 {
+		if err := read(); !errors.Is(err, fs.ErrPermission) {
+			t.Fatal(err)
+		}
+	}
+	if tries() != 1 {
+		t.Errorf("refused path was tried %d times", tries())
+	}
+	wait := firstBackOff
+	for i := 2; i < 12; i++ {
+		now = now.Add(wait - time.Second)
+		read()
+		if tries() != i-1 {
+			t.Errorf("tried again before %v", wait)
+		}
+		now = now.Add(time.Second)
+		read()
+		if tries() != i {
+			t.Errorf("not tried again after %v", wait)
+		}
+		wait = min(2*wait, lastBackOff)
+	}
+	delete(m.fails, "sys/module/nvme/version")
+	if err := read(); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("believed until the wait is over: %v", err)
+	}
+	g.forget()
+	if err := read(); err != nil {
+		t.Errorf("after forget: %v", err)
+	}
+}
+
+func TestGuardRemembersABoundedNumberOfPaths(t *testing.T) {
+	m := madeLinux()
+	m.fails["x/"] = fs.ErrPermission
+	g := newGuard(m, Options{})
+	for i := range maxRemember + 100 {
+		g.Stat("x/" + strings.Repeat("y", i%500) + "/" + strings.Repeat("z", i/500))
+	}
+	if len(g.refused) > maxRemember {
+		t.Errorf("%d paths", len(g.refused))
+	}
+}
+
+func TestGuardNamesThePathAsTheUserWould(t *testing.T) {
+	for root, want := range map[string]string{"": "/proc/none", "/host": "/host/proc/none", "/host/": "/host/proc/none"} {
+		g := newGuard(madeLinux(), Options{Root: root})
+		_, err := g.Open("proc/none")
+		var pe *fs.PathError
+		if !errors.As(err, &pe) || pe.Path != want {
+			t.Errorf("root %q: %v, want path %s", root, err, want)
+		}
+	}
+}
+
+func TestReadKeepsWhatTheCallerHas(t *testing.T) {
+	g := newGuard(madeLinux(), Options{})
+	b, err := limit.AppendFile(g, []byte("head "), linux.TaintedFile, limit.Attr)
+	if err != nil || string(b) != "head 12288\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	b, err = limit.AppendFile(g, []byte("head "), linux.TaintedFile, 3)
+	if !errors.Is(err, ErrTooLarge) || string(b) != "head 122" {
+		t.Errorf("%q, %v", b, err)
+	}
+	b, err = limit.AppendFile(g, []byte("head "), "proc/none", limit.Attr)
+	if !errors.Is(err, fs.ErrNotExist) || string(b) != "head " {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestConcurrentLooks(t *testing.T) {
+	sys := openMade(t, manyModules(50), Options{})
+	done := make(chan error)
+	for range 8 {
+		go func() {
+			_, err := sys.Snapshot(context.Background())
+			if err == nil {
+				err = sys.Poll(context.Background(), new(List))
+			}
+			if err == nil {
+				_, err = sys.Changed(context.Background(), new(Token))
+			}
+			done <- err
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDeadlineIsATimeout(t *testing.T) {
+	if err := newGuard(madeLinux(), Options{}).blocked("read", "x"); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
