@@ -61,27 +61,37 @@ func (r *rangeDecoder) bit(p *prob) uint32 {
 	return 1
 }
 
-// The functions below decode several bits with the coder in local variables. Which way a bit goes
-// is close to random, so they choose by arithmetic instead of by branches: less is all ones when
-// the bit is 0.
+// The functions below decode several bits with the coder in local variables. Those for literals,
+// where a bit is close to random, choose by arithmetic instead of by branches: less is all ones
+// when the bit is 0.
 
-// tree decodes bits from the highest down; len(p) is 1<<bits.
+// tree decodes bits from the highest down; len(p) is 1<<bits. Branches win here: lengths and the
+// high bits of distances are less random than literals.
 func (r *rangeDecoder) tree(p []prob, bits int) uint32 {
-	rng, code, m := r.rng, r.code, uint32(1)
+	rng, code, in, pos, m := r.rng, r.code, r.in, r.pos, uint32(1)
 	for range bits {
 		if rng < topValue {
-			rng, code = rng<<8, code<<8|r.next()
+			rng, code = rng<<8, code<<8
+			if pos < len(in) {
+				code |= uint32(in[pos])
+			}
+			pos++
 		}
 		model := &p[m]
 		v := uint32(*model)
 		bound := rng >> probBits * v
-		less := uint32((int64(code) - int64(bound)) >> 63)
-		rng = bound&less | (rng-bound)&^less
-		code -= bound &^ less
-		*model = prob(int32(v) + (int32(less&(1<<probBits-1<<moveBits+1)+1<<moveBits-1)-int32(v))>>moveBits)
-		m = m<<1 + 1 + less
+		if code < bound {
+			rng = bound
+			*model = prob(v + (1<<probBits-v)>>moveBits)
+			m <<= 1
+		} else {
+			rng -= bound
+			code -= bound
+			*model = prob(v - v>>moveBits)
+			m = m<<1 | 1
+		}
 	}
-	r.rng, r.code = rng, code
+	r.rng, r.code, r.pos = rng, code, pos
 	return m - 1<<bits
 }
 

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A File is what a module file says of itself.
+type File struct {
+	// Path is where it was read, as given.
+	Path string
+	// Size is the file's length in bytes as stored, and ModTime when it was last changed.
+	Size    int64
+	ModTime time.Time
+	// Compression is the container: none, gzip, xz or zstd.
+	Compression string
+	// Name is the module's name as the file says ("name" in .modinfo), else as kmod derives it from
+	// the file's name.
+	Name string
+	// Modinfo are the entries of .modinfo.
+	Modinfo Modinfo
+	// BuildID is the GNU build-id in lower-case hexadecimal; empty when the file has none.
+	BuildID string
+	// Signature is what the trailer says; nil when it was not looked at or there is none.
+	Signature *ModuleSignature
+	// Verdict is the signature's status; its Status is empty when nobody looked.
+	Verdict fact.Signature
+	// Symbols are the imported and exported symbols; nil when not asked for.
+	Symbols *Symbols
+	// SHA256 is the digest of the file as stored, in hexadecimal; empty when not asked for.
+	SHA256 string
+	// Whole says that the file was read to its end. The metadata of a compressed file are known
+	// before that, see [FileReader].
+	Whole bool
+	// Lost are facts that could not be had although they were asked for, and why.
+	Lost []AttrError
+}
+
+// FileOptions say what to read of a module file beyond its metadata.
+type FileOptions struct {
+	// Signature reads the trailer and verifies it against Keys.
+	Signature bool
+	// Keys are the certificates to verify signatures against.
+	Keys *Keys
+	// Symbols reads the symbol tables.
+	Symbols bool
+	// Hash computes the digest of the file.
+	Hash bool
+	// MaxFile is the largest file in bytes, stored or decompressed; 0 means 512 MiB.
+	MaxFile int64
+	// NoPrefix makes it decode compressed files whole even when a prefix would do.
+	NoPrefix bool
+}
+
+func (o *FileOptions) max() int64 {
+	if o.MaxFile > 0 {
+		return o.MaxFile
+	}
+	return limit.File
+}
+
+// whole reports whether metadata alone is not enough.
+func (o *FileOptions) whole() bool { return o.Signature || o.Symbols || o.NoPrefix }
+
+// A FileReader reads module files, one after another, with the same memory. It is not for
+// concurrent use.
+//
+// Of a plain file it reads the headers, .modinfo and the build-id's note. A compressed file is
+// decoded only until both were seen, when nothing that needs the whole was asked for: the section
+// headers stand at the end, so the two are found by their form, and whenever that is not
+// conclusive the whole file is decoded. A file made to deceive could show a second, false .modinfo
+// before the real one; reading signatures or symbols reads the section headers and does not fall
+// for that.
+type FileReader struct {
+	x      expander
+	stored []byte // a compressed file as stored
+	plain  fileSource
+	head   [512]byte
+}
+
+// NewFileReader returns a reader.
+func NewFileReader() *FileReader { return new(FileReader) }
+
+// ReadFile reads the module file of that name in fsys. The error is about the file as a whole: it
+// cannot be read, or is no module. Less than that is in File.Lost.
+func (r *FileReader) ReadFile(fsys fs.FS, name string, o FileOptions) (File, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return File{Path: name}, err
+	}
+	defer f.Close()
+	return r.Read(f, name, o)
+}
+
+// Read reads an open module file; name is for errors and for the module's name.
+func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return File{Path: name}, err
+	}
+	if !info.Mode().IsRegular() {
+		return File{Path: name}, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
+	}
+	file := File{Path: name, Size: info.Size(), ModTime: info.ModTime()}
+	if file.Size > o.max() {
+		return file, limit.TooLarge(name, o.max())
+	}
+	at, seekable := f.(io.ReaderAt)
+	if !seekable || o.whole() || o.Hash {
+		r.stored, err = limit.AppendAll(f, r.stored[:0], name, o.max())
+		if err != nil {
+			return file, err
+		}
+		return r.decode(file, r.stored, o)
+	}
+	n, err := at.ReadAt(r.head[:], 0)
+	if err != nil && err != io.EOF {
+		return file, err
+	}
+	if CompressionOf(r.head[:n]) != CompressionNone {
+		r.stored, err = limit.AppendAll(io.NewSectionReader(at, 0, o.max()+1), r.stored[:0], name, o.max())
+		if err != nil {
+			return file, err
+		}
+		return r.decode(file, r.stored, o)
+	}
+	file.Compression = CompressionNone
+	r.plain = fileSource{r: at, length: file.Size, head: r.head[:n], window: r.plain.window[:0]}
+	err = r.metadata(&file, &r.plain)
+	if cap(r.plain.window) > maxModinfo {
+		r.plain.window = nil
+	}
+	return file, err
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// Decode reads a module file that is in memory.
+func (r *FileReader) Decode(data []byte, name string, o FileOptions) (File, error) {
+	return r.decode(File{Path: name, Size: int64(len(data))}, data, o)
+}
+
+func (r *FileReader) decode(file File, data []byte, o FileOptions) (File, error) {
+	defer r.trim()
+	if o.Hash {
+		sum := sha256.Sum256(data)
+		file.SHA256 = hex.EncodeToString(sum[:])
+	}
+	file.Compression = CompressionOf(data)
+	if file.Compression == CompressionNone {
+		return r.finish(file, data, o)
+	}
+	if err := r.x.open(file.Compression, data, file.Path, o.max()); err != nil {
+		return file, err
+	}
+	if !o.whole() {
+		done, err := r.prefix(&file)
+		if done || err != nil {
+			return file, err
+		}
+	}
+	if err := r.expand(&file, o); err != nil {
+		return file, err
+	}
+	return r.finish(file, r.x.out, o)
+}
+
+// expand decodes a compressed file as far as is needed: all of it, or for metadata alone up to the
+// end of its section headers.
+func (r *FileReader) expand(file *File, o FileOptions) error {
+	if !o.whole() {
+		if err := r.x.more(64); err != nil {
+			return err
+		}
+		if end, ok := sectionsEnd(r.x.out); ok {
+			for int64(len(r.x.out)) < end && !r.x.done {
+				if err := r.x.more(int(min(end-int64(len(r.x.out)), 4<<20))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if string(r.x.out[:min(4, len(r.x.out))]) != elfMagic {
+			return nil // the caller finds out that it is no ELF file
+		}
+	}
+	return r.x.all()
+}
+
+// sectionsEnd returns the file offset of the end of the section headers, from the ELF header.
+func sectionsEnd(head []byte) (int64, bool) {
+	e := elfImage{src: memorySource(head)}
+	shoff, entry, count, _, err := e.header()
+	if err != nil || shoff <= 0 || count == 0 {
+		return 0, false
+	}
+	return shoff + entry*int64(count), true
+}
+
+// finish reads a decompressed module, of which at least the metadata is in data.
+func (r *FileReader) finish(file File, data []byte, o FileOptions) (File, error) {
+	file.Whole = file.Compression == CompressionNone || r.x.done
+	src := memorySource(data)
+	if err := r.metadata(&file, src); err != nil {
+		return file, err
+	}
+	if o.Signature {
+		r.signature(&file, data, o)
+	}
+	if o.Symbols {
+		symbols, err := readSymbols(src, file.Path)
+		if err != nil {
+			file.Lost = append(file.Lost, AttrError{"symbols", err})
+		}
+		file.Symbols = symbols
+	}
+	return file, nil
+}
+
+// metadata reads .modinfo and the build-id through the section headers.
+func (r *FileReader) metadata(file *File, src byteSource) error {
+	e, err := openELF(src, file.Path)
+	if err != nil {
+		return err
+	}
+	info := e.find(".modinfo")
+	if info == nil {
+		return e.bad("modinfo", 0, "no .modinfo section: not a kernel module")
+	}
+	b, err := e.data(info, "modinfo", maxModinfo)
+	if err != nil {
+		return err
+	}
+	file.setModinfo(b)
+	if file.BuildID, err = e.buildID(); err != nil {
+		file.Lost = append(file.Lost, AttrError{"contentId", err})
+	}
+	return nil
+}
+
+func (f *File) setModinfo(section []byte) {
+	f.Modinfo = ParseModinfo(section)
+	f.Name = strings.ReplaceAll(f.Modinfo.Get("name"), "-", "_")
+	if f.Name == "" {
+		f.Name = escape.UTF8(NameOfFile(f.Path))
+	}
+}
+
+func (r *FileReader) signature(file *File, data []byte, o FileOptions) {
+	sig, verdict, err := ReadSignature(data, o.Keys)
+	if err != nil {
+		file.Lost = append(file.Lost, AttrError{"signature", named(err, file.Path)})
+	}
+	file.Signature, file.Verdict = sig, verdict
+}
+
+// named fills in the file's path in an error that was made without it.
+func named(err error, path string) error {
+	var pe *fact.ParseError
+	if errors.As(err, &pe) && pe.Source == "" {
+		c := *pe
+		c.Source = path
+		return &c
+	}
+	return err
+}
+
+// trim gives back memory that one large file took.
+func (r *FileReader) trim() {
+	r.x.close()
+	if cap(r.stored) > 32<<20 {
+		r.stored = nil
+	}
+}
+
+// ReleaseOf returns the kernel release that a vermagic names, its first word.
+func ReleaseOf(vermagic string) string {
+	release, _, _ := strings.Cut(vermagic, " ")
+	return release
+}
+
+// IsModuleFile reports whether the name is that of a module file.
+func IsModuleFile(name string) bool { return moduleSuffix(path.Base(name)) != "" }

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// How much is decoded at a time while looking for .modinfo, and when looking is given up: a module
+// that goes on longer than this without it is decoded whole.
+const (
+	prefixStep = 8 << 10
+	prefixMax  = 64 << 20
+	// prefixAfter is how far beyond the last entry must be decoded before the section's end is
+	// believed: what follows is then known not to be one more entry.
+	prefixAfter = 512
+)
+
+// prefix decodes until .modinfo and the build-id are complete, and fills in the file when they are
+// found beyond doubt. It reports false when they are not; what was decoded so far stays.
+func (r *FileReader) prefix(file *File) (bool, error) {
+	x := &r.x
+	if err := x.more(prefixStep); err != nil {
+		return false, err
+	}
+	e := elfImage{src: memorySource(x.out), path: file.Path}
+	if _, _, _, _, err := e.header(); err != nil {
+		return false, nil // the reader of whole files says what is wrong
+	}
+	p := prefixSearch{order: e.order}
+	for {
+		if !p.search(x.out, x.done) {
+			return false, nil
+		}
+		if p.complete() {
+			file.setModinfo(x.out[p.start:p.end])
+			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
+			file.Whole = x.done
+			return true, nil
+		}
+		if x.done || len(x.out) >= prefixMax {
+			return false, nil
+		}
+		if err := x.more(prefixStep); err != nil {
+			return false, err
+		}
+	}
+}
+
+// A prefixSearch finds .modinfo and the build-id in the first part of a module, without the
+// section headers, which are at the end.
+type prefixSearch struct {
+	order      binary.ByteOrder
+	seen       int // bytes that were searched for vermagic
+	magic      int // where "vermagic=" is; 0 while not found
+	start, end int // of .modinfo, when end is set
+	idSeen     int // bytes that were searched for the build-id
+	id, idSize int // of the build-id, when idSize is set
+}
+
+func (p *prefixSearch) complete() bool { return p.end > 0 && p.idSize > 0 }
+
+var (
+	vermagicEntry = []byte("\x00vermagic=")
+	gnuName       = []byte("GNU\x00")
+)
+
+// search looks at what was decoded so far. It reports false when the search can give no certain
+// answer any more.
+func (p *prefixSearch) search(out []byte, done bool) bool {
+	if p.idSize == 0 {
+		p.searchID(out)
+	}
+	if p.end > 0 {
+		return true
+	}
+	if p.magic == 0 {
+		i := bytes.Index(out[p.seen:], vermagicEntry)
+		if i < 0 {
+			p.seen = max(len(out)-len(vermagicEntry), 0)
+			return true
+		}
+		p.magic = p.seen + i + 1
+	}
+	return p.bounds(out, done)
+}
+
+// bounds finds where the run of entries around vermagic begins and ends.
+func (p *prefixSearch) bounds(out []byte, done bool) bool {
+	end := p.magic
+	for {
+		n := bytes.IndexByte(out[end:], 0)
+		if n < 0 {
+			return !done // the rest of the entry, or what follows, is still to come
+		}
+		next := end + n + 1
+		if len(out) < next+prefixAfter && !done {
+			return true
+		}
+		kind := entryKind(out[next:])
+		if kind == entryDoubtful {
+			return false
+		}
+		end = next
+		if kind == entryNone {
+			break
+		}
+	}
+	start := p.magic
+	for start > 0 {
+		before := bytes.LastIndexByte(out[:start-1], 0) + 1
+		kind := entryKind(out[before:start])
+		if kind == entryDoubtful || kind == entryNone && hidesEntry(out[before:start]) {
+			return false
+		}
+		if kind == entryNone {
+			break
+		}
+		start = before
+	}
+	if !plausible(out[start:end]) || formatString(out[start:end]) {
+		return false
+	}
+	p.start, p.end = start, end
+	return true
+}
+
+// What a string next to entries is.
+const (
+	entryNone     = iota // no entry: the section begins or ends here
+	entryKnown           // an entry with a key that modules have
+	entryDoubtful        // like an entry, but maybe a string of the program
+)
+
+// modinfoKeys are the keys of the kernel and of the distributions. A string with another key beside
+// .modinfo may be an entry or a string of the program, so it leaves the search without an answer.
+var modinfoKeys = map[string]bool{
+	"alias": true, "author": true, "depends": true, "description": true, "file": true, "firmware": true,
+	"import_ns": true, "intree": true, "key_mappings": true, "license": true, "livepatch": true,
+	"name": true, "parm": true, "parmtype": true, "retpoline": true, "rhelversion": true,
+	"scmversion": true, "softdep": true, "srcversion": true, "staging": true, "supported": true,
+	"suserelease": true, "test": true, "vermagic": true, "version": true, "weakdep": true,
+}
+
+// entryKind judges the NUL-ended string that b begins with.
+func entryKind(b []byte) int {
+	if len(b) == 0 || b[0] == 0 {
+		return entryNone
+	}
+	for i, c := range b {
+		switch {
+		case c == '=':
+			if i == 0 {
+				return entryNone
+			}
+			if !modinfoKeys[string(b[:i])] {
+				return entryDoubtful
+			}
+			return entryKnown
+		case c == 0:
+			return entryNone
+		case c < ' ' || c > '~' || i > 64:
+			return entryNone
+		case c == ' ':
+			return entryNone // "x = %d": no key has a space
+		}
+	}
+	return entryDoubtful // cut off
+}
+
+// hidesEntry reports whether an entry may begin within the string: the section before need not end
+// in NUL.
+func hidesEntry(b []byte) bool {
+	for i, c := range b {
+		if c != '=' {
+			continue
+		}
+		key := i
+		for key > 0 && (b[key-1] == '_' || b[key-1] >= 'a' && b[key-1] <= 'z') {
+			key--
+		}
+		for ; key < i; key++ {
+			if modinfoKeys[string(b[key:i])] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// formatString reports whether the first entry looks like a format string of the program, which may
+// stand right before the section.
+func formatString(section []byte) bool {
+	first, _, _ := bytes.Cut(section, []byte{0})
+	return bytes.IndexByte(first, '%') >= 0
+}
+
+// plausible reports whether the run of entries is that of one module: what the build adds to every
+// module is there, once.
+func plausible(section []byte) bool {
+	count := func(key string) int {
+		n := bytes.Count(section, []byte("\x00"+key+"="))
+		if bytes.HasPrefix(section, []byte(key+"=")) {
+			n++
+		}
+		return n
+	}
+	return count("vermagic") == 1 && count("depends") == 1 && count("name") == 1
+}
+
+// searchID looks for the build-id's note: its sizes, its type and the name GNU.
+func (p *prefixSearch) searchID(out []byte) {
+	from := max(p.idSeen, 12)
+	for {
+		i := bytes.Index(out[min(from, len(out)):], gnuName)
+		if i < 0 {
+			p.idSeen = max(len(out)-len(gnuName), 0)
+			return
+		}
+		at := from + i
+		head := out[at-12 : at]
+		size := int(p.order.Uint32(head[4:]))
+		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID && size > 0 && size <= 64 {
+			if at+4+size > len(out) {
+				p.idSeen = at - 12
+				return
+			}
+			p.id, p.idSize = at+4, size
+			return
+		}
+		from = at + 1
+	}
+}
