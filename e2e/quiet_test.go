@@ -39,6 +39,7 @@ func TestQuiet(t *testing.T) {
 		}
 	})
 	t.Run("guest", func(t *testing.T) {
+		t.Parallel()
 		g := scene(t, debian.Cloud612, "/usr/bin/strace")
 		for _, words := range append(quietCommands, []string{"info", module.Base}) {
 			for _, user := range []uint32{0, lab.User} {
@@ -50,7 +51,7 @@ func TestQuiet(t *testing.T) {
 
 // traceArgs makes strace write every call of every thread that names a file, makes a process or uses the network.
 func traceArgs(log string, argv ...string) []string {
-	return append([]string{"strace", "-f", "-qq", "-s", "256", "-o", log, "-e", "trace=%file,%process,%network,write,ioctl,bpf"}, argv...)
+	return append([]string{"strace", "-f", "--seccomp-bpf", "-qq", "-s", "256", "-o", log, "-e", "trace=%file,%process,%network,write,ioctl,bpf"}, argv...)
 }
 
 func traceHere(t *testing.T, lkm string, words []string) string {
