@@ -31,6 +31,8 @@ func (e *ParseError) Error() string {
 	var b strings.Builder
 	b.WriteString(escape.Text(e.Source))
 	switch {
+	case e.Line > 0 && e.Source == "":
+		fmt.Fprintf(&b, "line %d", e.Line)
 	case e.Line > 0:
 		fmt.Fprintf(&b, ":%d", e.Line)
 	case e.Offset > 0:

@@ -37,12 +37,12 @@ type Capture struct {
 // ParseLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or
 // without the header, with prompts and stray lines around it. A line that is no row is counted,
 // and costs nothing else.
-func ParseLsmod(text string) *Capture { return parseCapture("lsmod", "lsmod", text, lsmodRow) }
+func ParseLsmod(text string) *Capture { return parseCapture("lsmod", text, lsmodRow) }
 
 // ParseModulesText reads a capture of /proc/modules in the same way.
 func ParseModulesText(text string) *Capture {
 	var l ModuleList
-	return parseCapture("proc_modules", "/proc/modules", text, func(line string) (Entry, bool) {
+	return parseCapture("/proc/modules", text, func(line string) (Entry, bool) {
 		e, err := l.parseLine(line)
 		return e, err == nil && moduleName(e.Name)
 	})
@@ -50,28 +50,28 @@ func ParseModulesText(text string) *Capture {
 
 // parseCapture reads the rows of text that row recognises; a prompt with command in it says what the
 // text is.
-func parseCapture(source, command, text string, row func(line string) (Entry, bool)) *Capture {
+func parseCapture(command, text string, row func(line string) (Entry, bool)) *Capture {
 	c := &Capture{Entries: []Entry{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimRight(line, " \t\n")
-		if line == "" || c.prompt(line, command) || (source == "lsmod" && c.header(line)) || harmless(line) {
+		if line == "" || c.prompt(line, command) || (command == "lsmod" && c.header(line)) || harmless(line) {
 			continue
 		}
 		if e, ok := row(line); ok {
 			c.Entries = append(c.Entries, e)
 		} else {
-			c.stray(source, n, line)
+			c.stray(n, line)
 		}
 	}
 	return c
 }
 
-func (c *Capture) stray(source string, n int, line string) {
+func (c *Capture) stray(n int, line string) {
 	c.Stray++
 	if len(c.Bad) < limit.Problems {
-		c.Bad = append(c.Bad, &fact.ParseError{Source: source, Line: n, Reason: strconv.Quote(cut(line, 60)) + " is no row"})
+		c.Bad = append(c.Bad, &fact.ParseError{Line: n, Reason: strconv.Quote(cut(line, 60)) + " is no row"})
 	}
 }
 

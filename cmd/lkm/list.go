@@ -92,8 +92,8 @@ func (a *app) writeSnapshot(snap *lkm.Snapshot, scope lkm.Scope, f *filter) erro
 // summary prints how much there was, what was not asked, and what could not be seen.
 func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f *filter) {
 	var parts []string
-	switch {
-	case f.active():
+	switch cannot, _ := noModules(snap); {
+	case f.active() && !cannot:
 		parts = append(parts, fmt.Sprintf("%d of %d match", len(snap.Modules), all))
 		if undecided > 0 {
 			parts[0] += fmt.Sprintf(" (%d could not be decided)", undecided)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -149,13 +150,15 @@ func moduleTable(modules []lkm.Module, cols []column, fields []string) (*table, 
 	return t, nil
 }
 
-// writeCSV writes the table as CSV. A cell that a spreadsheet would take for a formula gets an
-// apostrophe in front.
+// writeCSV writes the table as CSV, with unprintable characters escaped. A cell that a spreadsheet
+// would take for a formula gets an apostrophe in front.
 func writeCSV(w io.Writer, t *table) error {
 	c := csv.NewWriter(w)
 	c.Write(t.head)
 	for _, row := range t.rows {
 		for i, cell := range row {
+			cell = escape.Text(cell)
+			row[i] = cell
 			if cell != "" && strings.ContainsRune("=+@\t\r", rune(cell[0])) {
 				row[i] = "'" + cell
 			}

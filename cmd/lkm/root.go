@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	}
-	text := escape.Text(err.Error())
+	text := strings.ReplaceAll(escape.Text(err.Error()), ": lkm: ", ": ")
 	if !strings.HasPrefix(text, "lkm: ") {
 		text = "lkm: " + text
 	}
@@ -97,7 +97,6 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 3 incomplete, under --strict.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	root.PersistentFlags().SortFlags = false
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

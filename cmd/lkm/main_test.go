@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// lkmRun runs the command in this process.
+func lkmRun(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// golden compares what a command prints with a golden file, or rewrites that with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update rewrites it):\n%s", file, got)
+	}
+}
+
+// transcript is a command with all that it gave.
+func transcript(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	code, out, errs := lkmRun(t, stdin, args...)
+	text := "$ lkm " + strings.Join(args, " ") + "\n" + out
+	if errs != "" {
+		text += "--- stderr\n" + errs
+	}
+	return text + fmt.Sprintf("--- exit %d\n", code)
+}
+
+// Every command on every tape of the corpus prints the same on every operating system.
+func TestGoldenOfTapes(t *testing.T) {
+	for _, name := range lkmtest.Names() {
+		demo := "demo:" + name
+		var b strings.Builder
+		for _, args := range [][]string{
+			{"list", "--tape", demo},
+			{"list", "--tape", demo, "--strict", "--name", "no-such-*"},
+			{"list", "--tape", demo, "--third-party"},
+			{"list", "--tape", demo, "--unsigned"},
+			{"list", "--tape", demo, "--builtin", "--format", "csv", "--fields", "name,version,state"},
+			{"list", "--tape", demo, "--format", "csv"},
+			{"list", "--tape", demo, "--format", "markdown"},
+			{"sources", "--tape", demo},
+		} {
+			b.WriteString(transcript(t, "", args...) + "\n")
+		}
+		golden(t, name+".txt", b.String())
+		for _, scope := range []string{"", "--builtin"} {
+			args := []string{"list", "--tape", demo, "--format", "json"}
+			if scope != "" {
+				args = append(args, scope)
+			}
+			code, out, errs := lkmRun(t, "", args...)
+			if code != 0 {
+				golden(t, name+scope+".json", errs)
+				continue
+			}
+			golden(t, name+scope+".json", out)
+			if _, err := lkm.Decode(strings.NewReader(out)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// hostile is a tape of a module whose name moves the cursor, and of one that reads right to left.
+const hostile = `kernelext tape 1
+os: linux
+release: 6.1.0-evil
+synthetic: yes
+-- file proc/modules --
+evil` + "\x1b[2J\x1b[1;1H" + ` 4096 0 - Live 0x0000000000000000
+rtl` + "\u202e" + `gnp.exe 4096 1 evil` + "\x1b[2J\x1b[1;1H" + `, Live 0x0000000000000000 (OE)
+=cmd|calc 4096 0 - Live 0x0000000000000000
+-- file proc/sys/kernel/tainted --
+12288
+-- end --
+`
+
+func TestHostileNames(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "hostile.tape")
+	if err := os.WriteFile(file, []byte(hostile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"list"}, {"list", "--format", "json"}, {"list", "--format", "jsonl"}, {"list", "--format", "csv"}, {"list", "--format", "markdown"},
+		{"list", "--verbose"}, {"list", "--strict"}, {"sources"}, {"info", "evil\x1b[2J\x1b[1;1H"}, {"info", "evil\x1b[3J"}, {"list", "--fields", "name,usedBy,linux"},
+	} {
+		code, out, errs := lkmRun(t, "", append(args, "--tape", file)...)
+		if code == exitFatal && args[0] != "info" {
+			t.Fatalf("%v: exit %d, %s", args, code, errs)
+		}
+		for _, r := range out + errs {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("%v prints %q", args, r)
+			}
+		}
+	}
+	_, out, _ := lkmRun(t, "", "list", "--format", "csv", "--fields", "name", "--tape", file)
+	if !strings.Contains(out, "\n'=cmd|calc\n") {
+		t.Errorf("a formula is left to the spreadsheet:\n%s", out)
+	}
+	_, out, _ = lkmRun(t, "", "list", "--format", "json", "--tape", file)
+	s, err := lkm.Decode(strings.NewReader(out))
+	if err != nil || s.Module("linux_module:rtl\u202egnp.exe") == nil {
+		t.Errorf("the escapes change the JSON's meaning: %v", err)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	const demo = "demo:linux-6.18-nomodules"
+	tapeDir := t.TempDir()
+	hostileFile := filepath.Join(tapeDir, "h.tape")
+	os.WriteFile(hostileFile, []byte(hostile), 0o644)
+	for _, tt := range []struct {
+		want   int
+		stderr string
+		args   []string
+	}{
+		{0, "", []string{"list", "--tape", demo}},
+		{0, "", []string{"version"}},
+		{0, "", []string{"help", "list"}},
+		{0, "", []string{"completion", "bash"}},
+		{0, "", []string{"completion", "zsh"}},
+		{0, "", []string{"completion", "fish"}},
+		{0, "", []string{"completion", "powershell"}},
+		{0, "", []string{"tape", demo}},
+		{0, "", []string{"tape", "demo:"}},
+		{2, "no tape is called", []string{"list", "--tape", "demo:none"}},
+		{2, "unknown command", []string{"lsit"}},
+		{2, "unknown flag", []string{"list", "--lod"}},
+		{2, "none of table", []string{"list", "--format", "xml"}},
+		{2, "--fields goes with", []string{"list", "--format", "json", "--fields", "name"}},
+		{2, "detail", []string{"list", "--detail", "everything"}},
+		{2, "--live goes with --root", []string{"list", "--live"}},
+		{2, "--name", []string{"list", "--name", "["}},
+		{2, "if any flags in the group", []string{"list", "--root", tapeDir, "--tape", demo}},
+		{2, "--installed", []string{"list", "--root", tapeDir}},
+		{2, "no such file", []string{"list", "--root", tapeDir + "/none"}},
+		{2, "no such module", []string{"info", "none", "--tape", demo}},
+		{2, "did you mean 8250?", []string{"info", "8251", "--tape", demo}},
+		{2, "requires at least 1 arg", []string{"info"}},
+		{2, "no such file", []string{"import", tapeDir + "/none"}},
+		{3, "incomplete", []string{"list", "--tape", hostileFile, "--strict"}},
+	} {
+		if runtime.GOOS == "windows" && strings.Contains(tt.stderr, "no such file") {
+			tt.stderr = ""
+		}
+		code, _, stderr := lkmRun(t, "", tt.args...)
+		if code != tt.want || !strings.Contains(stderr, tt.stderr) || (tt.want == 2 && !strings.HasPrefix(stderr, "lkm: ")) {
+			t.Errorf("%v: exit %d, want %d; stderr %q, want %q in it", tt.args, code, tt.want, stderr, tt.stderr)
+		}
+	}
+}
+
+func TestImport(t *testing.T) {
+	const text = "Module                  Size  Used by    Tainted: P\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
+	golden(t, "import.txt", transcript(t, text, "import", "-")+"\n"+
+		transcript(t, text, "import", "-", "--format", "json")+"\n"+
+		transcript(t, text+"oops (core dumped)\n", "import", "-", "--strict")+"\n"+
+		transcript(t, "nothing of the kind\n", "import", "-")+"\n"+
+		transcript(t, text, "import", "-", "--as", "proc_modules"))
+}
+
+// What this machine is, is not known here; that it answers or says why not, is.
+func TestLiveList(t *testing.T) {
+	code, out, errs := lkmRun(t, "", "list", "--format", "json")
+	switch {
+	case code == 0:
+		if _, err := lkm.Decode(strings.NewReader(out)); err != nil {
+			t.Error(err)
+		}
+	case code != exitFatal || errs == "":
+		t.Errorf("exit %d, %q", code, errs)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	_, out, _ := lkmRun(t, "", "list", "--builtin", "--tape", "demo:linux-6.18-nomodules", "--format", "jsonl")
+	lines := 0
+	for line := range strings.Lines(out) {
+		lines++
+		var m lkm.Module
+		if err := json.Unmarshal([]byte(line), &m); err != nil || m.ID == "" {
+			t.Fatalf("%s: %v", line, err)
+		}
+	}
+	if lines < 50 {
+		t.Errorf("%d lines", lines)
+	}
+	_, out, _ = lkmRun(t, "", "list", "--builtin", "--tape", "demo:linux-6.18-nomodules", "--format", "csv")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != lines+1 {
+		t.Errorf("%d rows, %v", len(rows), err)
+	}
+}
+
+// A reader that goes away early is no trouble, and nothing is said.
+func TestHead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the command")
+	}
+	bin := filepath.Join(t.TempDir(), "lkm.exe")
+	if b, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	c := exec.Command(bin, "list", "--builtin", "--tape", "demo:linux-6.18-nomodules", "--format", "json")
+	var errs bytes.Buffer
+	c.Stderr = &errs
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	c.Wait() // by a signal, or with an error code on a system without the signal
+	if errs.Len() > 0 && runtime.GOOS != "windows" {
+		t.Errorf("stderr: %s", errs.String())
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"nvme", "nvme_core", "nvmet", "ext4", "nvme_fabrics"}
+	if got := nearest("nvm", names); len(got) == 0 || got[0] != "nvme" {
+		t.Errorf("%v", got)
+	}
+	if got := nearest("zzzzzz", names); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	if got := nearest("nvmecore", names); len(got) != 1 || got[0] != "nvme_core" {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestTables(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 1023: "1023", 1024: "1K", 57344: "56K", 184320: "180K", 56623104: "54.0M", 3 << 30: "3.0G"} {
+		if got := bytesText(n); got != want {
+			t.Errorf("%d = %s, want %s", n, got, want)
+		}
+	}
+	m := &lkm.Module{UsedBy: []string{"a", "b"}}
+	if got := namesCell(m.UsedBy); got != "a,b" {
+		t.Error(got)
+	}
+	long := strings.Fields(strings.Repeat("module_name ", 20))
+	if got := namesCell(long); got != "module_name,module_name,module_name +17" {
+		t.Error(got)
+	}
+	if namesCell(nil) != unknown || namesCell([]string{}) != none {
+		t.Error("nil is unknown, empty is none")
+	}
+}
