@@ -55,7 +55,7 @@ type PNP struct {
 	Bus, Descr string
 	EntryLen   int
 	Rows       []byte
-	Num        int
+	Num        uint32
 }
 
 // AMD64 is a relocatable file for amd64, as every FreeBSD/amd64 .ko is.
@@ -192,7 +192,7 @@ func (m *image) build() []int {
 		m.pointer(bus, false)
 		m.pointer(table, false)
 		m.u32(uint32(p.EntryLen))
-		m.u32(uint32(p.Num))
+		m.u32(p.Num)
 		records = append(records, m.record(4, at, false, ""))
 	}
 	return records

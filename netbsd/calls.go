@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbsd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// The calls that a NetBSD machine answers, beside its files.
+const (
+	// OpModctlStat is modctl(2), status of all modules: arguments command (4, or 2 of kernels
+	// before 2021) and buffer size. The answer is a line "little N" or "big N", the kernel's byte
+	// order and the size that the whole answer needs, and then at most buffer size bytes of it. A
+	// command that the kernel does not know (EINVAL) is errors.ErrUnsupported.
+	OpModctlStat = "modctl_stat"
+	// OpSysctl is a sysctl(3) of text: argument name; the text, without the final NUL.
+	OpSysctl = "sysctl"
+	// OpSysctlInt is a sysctl(3) of a number or a truth value: argument name; decimal.
+	OpSysctlInt = "sysctl_int"
+	// OpUname is uname(3): text, one "key value" a line, with the keys ostype, release, version and
+	// machine. The host's name is not among them.
+	OpUname = "uname"
+	// OpClock is the time: text, RFC 3339 in UTC.
+	OpClock = "clock"
+	// OpIdentity is who is asking: text, "euid N" and "pointer N", one a line.
+	OpIdentity = "identity"
+)
+
+// The sysctls that are read.
+const (
+	SysctlModulePath  = "kern.module.path"
+	SysctlAutoload    = "kern.module.autoload" // OpSysctlInt
+	SysctlSecureLevel = "kern.securelevel"     // OpSysctlInt
+)
+
+// Names of the sources of NetBSD facts.
+const (
+	SourceModctl     = "modctl"      // the kernel's list, modctl(MODCTL_STAT)
+	SourceModulePath = "module_path" // the .kmod files below kern.module.path
+	SourceMachine    = "machine"     // release, identity and clock
+	SourcePolicy     = "policy"      // securelevel and autoload
+)
+
+// The commands of modctl(2) that ask for the status of all modules.
+const (
+	commandStat    = 4
+	commandOldStat = 2
+	firstSize      = 8192
+	maxSize        = 32 << 20
+	maxAttempts    = 8
+)
+
+// A CallFunc asks the machine for what is no file; ops are the constants above.
+type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
+
+// Text asks for a sysctl of text.
+func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
+	b, err := c(ctx, OpSysctl, name)
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", name, err)
+	}
+	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
+}
+
+// Int asks for a sysctl of a number.
+func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
+	b, err := c(ctx, OpSysctlInt, name)
+	if err != nil {
+		return 0, fmt.Errorf("sysctl %s: %w", name, err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is no number", b)}
+	}
+	return n, nil
+}

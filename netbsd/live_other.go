@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !netbsd
+
+package netbsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Call answers no op here: the running system is not NetBSD.
+func Call(_ context.Context, op string, _ ...string) ([]byte, error) {
+	return nil, fmt.Errorf("call %s: the running system is not NetBSD: %w", op, errors.ErrUnsupported)
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbsd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/elfset"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// Metadata is what a .kmod file declares of one module in its linker set link_set_modules.
+type Metadata struct {
+	// Name is the module's name.
+	Name string
+	// Class is the kernel's word for its kind.
+	Class string
+	// Required are the modules that it requires.
+	Required []string
+	// BuiltFor is the __NetBSD_Version__ it was built for, such as 1000000000 for 10.0.
+	BuiltFor uint32
+	// BuildID is the file's GNU build-id; empty when it has none.
+	BuildID string
+	// Size is the file's size in bytes.
+	Size int64
+}
+
+const (
+	modulesSet = "link_set_modules"
+	maxInFile  = 4096
+	maxText    = 1024
+)
+
+// ErrNoMetadata is returned for an ELF file without the linker set link_set_modules: it is no
+// module of NetBSD. It satisfies errors.Is(err, errors.ErrUnsupported).
+var ErrNoMetadata = fmt.Errorf("%w: no NetBSD module metadata (link_set_modules)", errors.ErrUnsupported)
+
+// ReadMetadata reads the named file of at most max bytes: one entry a module in it, nearly always
+// one, and the records that make no sense. The error is that of reading, a *fact.ParseError for a
+// file that is no ELF file, or ErrNoMetadata.
+func ReadMetadata(fsys fs.FS, name string, max int64) ([]Metadata, []fact.Problem, error) {
+	f, closer, err := elfset.OpenFS(fsys, name, max)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer closer.Close()
+	m, problems, err := DecodeMetadata(f)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return m, problems, nil
+}
+
+// DecodeMetadata decodes the metadata of an open ELF file.
+func DecodeMetadata(f *elfset.File) ([]Metadata, []fact.Problem, error) {
+	set, err := f.Set(modulesSet)
+	if err != nil {
+		return nil, nil, err
+	}
+	if set == nil {
+		return nil, nil, ErrNoMetadata
+	}
+	out := []Metadata{}
+	var problems []fact.Problem
+	f.Words(set, maxInFile, func(_, value uint64, err error) bool {
+		var m Metadata
+		if err == nil {
+			m, err = modinfo(f, value)
+		}
+		if err != nil {
+			if len(problems) < 100 {
+				problems = append(problems, fact.ProblemOf(SourceModulePath, "", "", err))
+			}
+			return true
+		}
+		out = append(out, m)
+		return true
+	})
+	id := f.BuildID()
+	for i := range out {
+		out[i].BuildID, out[i].Size = id, f.Size()
+	}
+	return out, problems, nil
+}
+
+// modinfo decodes struct modinfo: version, class, modcmd, name, required.
+func modinfo(f *elfset.File, addr uint64) (Metadata, error) {
+	var m Metadata
+	ptr := uint64(f.PtrSize())
+	version, err := f.Uint32(addr)
+	if err != nil {
+		return m, err
+	}
+	class, err := f.Uint32(addr + 4)
+	if err != nil {
+		return m, err
+	}
+	m.BuiltFor, m.Class = version, wordOf(classes, class)
+	if m.Name, err = textAt(f, addr+8+ptr); err != nil {
+		return m, err
+	}
+	if m.Name == "" {
+		return m, &fact.ParseError{Source: modulesSet, Field: "name", Reason: "a module without a name"}
+	}
+	required, err := textAt(f, addr+8+2*ptr)
+	m.Required = splitNames(required)
+	return m, err
+}
+
+func textAt(f *elfset.File, addr uint64) (string, error) {
+	p, err := f.Pointer(addr)
+	if err != nil || p == 0 {
+		return "", err
+	}
+	s, err := f.String(p, maxText)
+	return escape.UTF8(s), err
+}
+
+// Release names the release of a __NetBSD_Version__: 1000000000 is "10.0", 999009800 "9.99.98".
+func Release(version uint32) string {
+	major, minor, patch := version/100000000, version/1000000%100, version/100%10000
+	if major == 0 {
+		return ""
+	}
+	if patch == 0 {
+		return fmt.Sprintf("%d.%d", major, minor)
+	}
+	return fmt.Sprintf("%d.%d.%d", major, minor, patch)
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbsd
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// A Stat is what modctl(2) says of one module.
+type Stat struct {
+	// Name is the module's name; bytes that are not UTF-8 are written \xNN.
+	Name string
+	// Address is where its code starts; 0 when the kernel hides it, and for a built-in module.
+	Address uint64
+	// Source and Class are the kernel's words.
+	Source, Class string
+	// Size is the size of its code in bytes; unknown when the kernel hides it, and for a built-in
+	// module, of which the kernel does not know it.
+	Size fact.Count
+	// Refs is how many modules require it, or hold it otherwise; unknown for a disabled one.
+	Refs fact.Count
+	// Disabled is set for a built-in module that was unloaded.
+	Disabled bool
+	// Flags are the words of its flags; nil in the old form of the answer, which has none.
+	Flags []string
+	// Required are the names of the modules that it requires; nil when they could not be read.
+	Required []string
+	// Hidden is set when the kernel hid address and size of a loaded module.
+	Hidden bool
+	// Redacted is set when a recording's address was removed.
+	Redacted bool
+}
+
+// RedactedAddress is what Redact writes in place of a load address.
+const RedactedAddress = ^uint64(0)
+
+// disabledRefs is the reference count of a disabled built-in module.
+const disabledRefs = 0xffffffff
+
+// A List is the kernel's list of modules.
+type List struct {
+	// Modules are the modules, loaded ones first, in the kernel's order.
+	Modules []Stat
+	// Problems are what made no sense, or was cut off.
+	Problems []*fact.ParseError
+}
+
+// ReadModules asks for the list, with a larger buffer as long as modules appear meanwhile.
+func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
+	command, size := commandStat, firstSize
+	for range maxAttempts {
+		b, err := call(ctx, OpModctlStat, strconv.Itoa(command), strconv.Itoa(size))
+		if errors.Is(err, errors.ErrUnsupported) && command == commandStat {
+			command = commandOldStat
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", OpModctlStat, err)
+		}
+		order, needed, body, err := answer(b)
+		if err != nil {
+			return nil, err
+		}
+		if needed <= len(body) {
+			return decode(command, order, body[:needed])
+		}
+		if needed > maxSize {
+			return nil, fmt.Errorf("%s: %w: an answer of %d bytes", OpModctlStat, fact.ErrTooLarge, needed)
+		}
+		if size >= needed {
+			return nil, &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d of %d bytes in a buffer of %d", len(body), needed, size)}
+		}
+		size = needed + 4096 // room for modules that are loaded meanwhile
+	}
+	return nil, fmt.Errorf("%s: %w: the list grew at each of %d attempts", OpModctlStat, fact.ErrGone, maxAttempts)
+}
+
+// answer splits the line "little N" from the kernel's bytes.
+func answer(b []byte) (binary.ByteOrder, int, []byte, error) {
+	line, body, ok := bytes.Cut(b[:min(len(b), 64)], []byte("\n"))
+	if ok {
+		body = b[len(line)+1:]
+		word, number, _ := strings.Cut(string(line), " ")
+		n, err := strconv.Atoi(number)
+		switch {
+		case err != nil || n < 0:
+		case word == "little":
+			return binary.LittleEndian, n, body, nil
+		case word == "big":
+			return binary.BigEndian, n, body, nil
+		}
+	}
+	return nil, 0, nil, &fact.ParseError{Source: OpModctlStat, Reason: "the answer lacks its first line"}
+}
+
+func decode(command int, order binary.ByteOrder, b []byte) (*List, error) {
+	if command == commandOldStat {
+		return decodeOld(order, b)
+	}
+	return decodeNew(order, b)
+}
+
+const (
+	nameLen   = 32
+	oldReqLen = 320
+	oldSize   = 392
+	newSize   = 64
+)
+
+// decodeNew decodes a count, the records, and one block of strings. The records begin at offset 4,
+// so their 64-bit addresses are not aligned.
+func decodeNew(order binary.ByteOrder, b []byte) (*List, error) {
+	if len(b) < 4 {
+		return nil, &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("answer of %d bytes", len(b))}
+	}
+	n := uint64(order.Uint32(b))
+	if n > uint64(len(b)-4)/newSize {
+		return nil, &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
+	}
+	records, texts := b[4:4+n*newSize], b[4+n*newSize:]
+	l := &List{Modules: make([]Stat, 0, n)}
+	at := 1 // byte 0 of the block is unused
+	for ; len(records) > 0; records = records[newSize:] {
+		r := records[:newSize]
+		s := stat(order, r[:nameLen], r[32:], r[40:])
+		s.Flags = flagWords(order.Uint32(r[56:]))
+		s.refs(order.Uint32(r[48:]), order.Uint32(r[52:]))
+		s.Required, at = l.required(s.Name, texts, at, order.Uint32(r[60:]))
+		l.add(s)
+	}
+	return l, nil
+}
+
+// required returns the requirements of a module. The strings stand in the records' order, so the
+// offset, which some kernels get wrong, only says whether there is one.
+func (l *List) required(name string, texts []byte, at int, offset uint32) ([]string, int) {
+	if offset == 0 {
+		return []string{}, at
+	}
+	if at >= len(texts) {
+		l.bad(name, "required", "the block of strings has ended")
+		return nil, at
+	}
+	end := bytes.IndexByte(texts[at:], 0)
+	if end < 0 {
+		l.bad(name, "required", "string does not end")
+		return nil, len(texts)
+	}
+	return splitNames(string(texts[at : at+end])), at + end + 1
+}
+
+func decodeOld(order binary.ByteOrder, b []byte) (*List, error) {
+	if len(b)%oldSize != 0 {
+		return nil, &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
+	}
+	l := &List{Modules: make([]Stat, 0, len(b)/oldSize)}
+	for ; len(b) > 0; b = b[oldSize:] {
+		r := b[:oldSize]
+		s := stat(order, r[:nameLen], r[352:], r[360:])
+		s.refs(order.Uint32(r[368:]), order.Uint32(r[372:]))
+		s.Required = splitNames(text(r[nameLen : nameLen+oldReqLen]))
+		l.add(s)
+	}
+	return l, nil
+}
+
+func stat(order binary.ByteOrder, name, addr, words []byte) Stat {
+	s := Stat{Name: text(name), Address: order.Uint64(addr)}
+	s.Source, s.Class = wordOf(sources, order.Uint32(words)), wordOf(classes, order.Uint32(words[4:]))
+	return s
+}
+
+// refs fills what depends on size, reference count and address together.
+func (s *Stat) refs(size, refs uint32) {
+	s.Disabled = refs == disabledRefs
+	if !s.Disabled {
+		s.Refs = fact.CountOf(int64(int32(refs)))
+	}
+	if s.Address == RedactedAddress {
+		s.Address, s.Redacted = 0, true
+	}
+	if size > 0 {
+		s.Size = fact.CountOf(int64(size))
+	}
+	s.Hidden = s.Source != sources[0] && !s.Redacted && s.Address == 0 && size == 0
+}
+
+func (l *List) add(s Stat) {
+	if s.Name == "" {
+		l.bad("", "name", "a module without a name")
+		return
+	}
+	l.Modules = append(l.Modules, s)
+}
+
+func (l *List) bad(name, field, reason string) {
+	if len(l.Problems) < 100 {
+		if name != "" {
+			reason = name + ": " + reason
+		}
+		l.Problems = append(l.Problems, &fact.ParseError{Source: OpModctlStat, Field: field, Reason: reason})
+	}
+}
+
+// text is the text of a char array of fixed length.
+func text(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return escape.UTF8(string(b))
+}
+
+// splitNames splits a list of names separated by commas; never nil.
+func splitNames(s string) []string {
+	out := []string{}
+	for name := range strings.SplitSeq(s, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, escape.UTF8(name))
+		}
+	}
+	return out
+}
+
+// Redact returns data without load addresses. key is a file's slash path, or an op and its
+// arguments joined by blanks.
+func Redact(key string, data []byte) []byte {
+	op, _, _ := strings.Cut(key, " ")
+	if op != OpModctlStat {
+		return data
+	}
+	order, _, _, err := answer(data)
+	if err != nil {
+		return data
+	}
+	out := bytes.Clone(data)
+	_, _, body, _ := answer(out)
+	first, step, addr := 4, newSize, 32
+	if strings.HasPrefix(key, OpModctlStat+" 2 ") {
+		first, step, addr = 0, oldSize, 352
+	} else if len(body) >= 4 {
+		// The strings behind the records are no records.
+		n := min(uint64(order.Uint32(body)), uint64(len(body)-4)/newSize)
+		body = body[:4+n*newSize]
+	}
+	for at := first + addr; at+8 <= len(body); at += step {
+		if order.Uint64(body[at:]) != 0 {
+			order.PutUint64(body[at:], RedactedAddress)
+		}
+	}
+	return out
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package netware reads NetWare Loadable Modules: the files (header, description, version,
+// copyright, dependencies, imports and exports) and the text of the console command MODULES. There
+// is no live look: no Go program runs on NetWare.
+//
+// # Limits
+//
+// Of a file whose header says that it is packed, only the fixed header is read. Names are in the
+// code page of the server and are taken as bytes. The format of MODULES is experimental: it follows
+// descriptions, and no recording of a real console was at hand. The colours that tell where the
+// server loaded a module from do not survive in text.
+package netware
