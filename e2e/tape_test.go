@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -97,7 +96,7 @@ func localLkm(lkm string) runner {
 func checkTape(t *testing.T, lkm, name string, machine runner) {
 	t.Helper()
 	there := filepath.Join("/tmp", name+".tape")
-	machine.run(t, "record", "-o", there, "--detail", recordDetail)
+	machine.run(t, "record", "-o", there, "--detail", recordDetail, "--comment", "e2e: go test -run TestRecord -record")
 	tape := machine.read(t, there)
 	os.Remove(there) // where the machine is this one
 	live := machine.run(t, "list", "--format", "json")
@@ -165,5 +164,5 @@ func keep(t *testing.T, name string, tape []byte) {
 	if err := os.WriteFile(file, tape, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("wrote", file)
+	t.Log("wrote ", file)
 }
