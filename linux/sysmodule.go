@@ -291,8 +291,9 @@ func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
 // BuiltinNames lists the directories of /sys/module that belong to code compiled into the kernel,
 // sorted: those that neither list names nor have an initstate, which only a loadable module has. A
 // builtin module without parameters and without a version has no directory there, so the list is
-// never whole.
-func BuiltinNames(fsys fs.FS, list *ModuleList) ([]string, error) {
+// never whole. unknown, unless it is nil, gets each directory that cannot be told, with why; a
+// module that is loaded or unloaded meanwhile is not among them.
+func BuiltinNames(fsys fs.FS, list *ModuleList, unknown func(name string, err error)) ([]string, error) {
 	names, err := SysModuleNames(fsys)
 	if err != nil {
 		return nil, err
@@ -308,8 +309,11 @@ func BuiltinNames(fsys fs.FS, list *ModuleList) ([]string, error) {
 			continue
 		}
 		buf, err = limit.AppendAttr(fsys, buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			builtin = append(builtin, name)
+		case err != nil && !errors.Is(err, fact.ErrGone) && unknown != nil:
+			unknown(name, err)
 		}
 	}
 	return builtin, nil

@@ -183,7 +183,7 @@ func TestReadSections(t *testing.T) {
 
 func TestBuiltinNames(t *testing.T) {
 	l := &ModuleList{Entries: []Entry{{Name: "nvme"}, {Name: "odd"}}}
-	got, err := BuiltinNames(sysTree(), l)
+	got, err := BuiltinNames(sysTree(), l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestBuiltinNames(t *testing.T) {
 	if diff := cmp.Diff([]string{"printk", "tcp_cubic"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := BuiltinNames(fstest.MapFS{}, l); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := BuiltinNames(fstest.MapFS{}, l, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no /sys/module: %v", err)
 	}
 }

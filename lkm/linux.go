@@ -220,11 +220,11 @@ func (b *linuxBackend) readAddresses(list *linux.ModuleList, modules []Module, r
 	}
 }
 
-// hiddenAddresses says why addresses are zero: the tape's recorder took them out, or the kernel
-// does not show them.
+// hiddenAddresses says why the addresses are zero: a recorder took them out, or the kernel hides
+// them.
 func (b *linuxBackend) hiddenAddresses() error {
-	if b.guard.redacted(linux.ModulesFile) {
-		return fmt.Errorf("addresses %w", ErrRedacted)
+	if m, ok := b.guard.machine.(Redactor); ok && m.Redacted(linux.ModulesFile) {
+		return &fs.PathError{Op: "read", Path: b.guard.path(linux.ModulesFile), Err: fmt.Errorf("addresses %w", ErrRedacted)}
 	}
 	setting := "kptr_restrict"
 	if v, err := limit.AppendAttr(b.guard, nil, linux.KptrFile, limit.Attr); err == nil {
@@ -236,8 +236,13 @@ func (b *linuxBackend) hiddenAddresses() error {
 // countBuiltin reports the builtin modules that /sys/module shows beside the loaded ones. It is
 // never whole: only modules with a parameter or a version have a directory there.
 func (b *linuxBackend) countBuiltin(list *linux.ModuleList, r *report) {
-	names, err := linux.BuiltinNames(b.guard, list)
+	names, err := linux.BuiltinNames(b.guard, list, r.notBuiltin)
 	r.builtin(len(names), err)
+}
+
+// notBuiltin reports a directory of /sys/module of which it is not known what it is.
+func (r *report) notBuiltin(name string, err error) {
+	r.problem(linux.SourceBuiltin, name, "", err)
 }
 
 func (r *report) builtin(n int, err error) {
@@ -257,7 +262,7 @@ func (b *linuxBackend) builtin(ctx context.Context, r *report) iter.Seq2[Module,
 			yield(Module{}, err)
 			return
 		}
-		names, err := linux.BuiltinNames(b.guard, &list)
+		names, err := linux.BuiltinNames(b.guard, &list, r.notBuiltin)
 		r.builtin(len(names), err)
 		if err != nil {
 			yield(Module{}, err)

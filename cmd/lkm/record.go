@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kernelext/kernelext/internal/tour"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )
@@ -68,15 +69,14 @@ func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape
 		return nil, err
 	}
 	defer sys.Close()
-	if snap, err := sys.Snapshot(ctx); err == nil {
-		r.Describe(snap.Release, snap.Arch, snap.Privilege)
-	}
-	for range sys.Builtin(ctx) {
-	}
-	if _, err := sys.Changed(ctx, new(lkm.Token)); errors.Is(err, context.Canceled) {
+	snap, err := tour.Take(ctx, sys)
+	if err != nil {
 		return nil, err
 	}
-	return r.Tape(), ctx.Err()
+	if snap != nil {
+		r.Describe(snap.Release, snap.Arch, snap.Privilege)
+	}
+	return r.Tape(), nil
 }
 
 // writeFile writes w's content to a new file, or over an old one.

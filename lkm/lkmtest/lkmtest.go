@@ -17,7 +17,7 @@ import (
 	"github.com/kernelext/kernelext/lkm/tape"
 )
 
-//go:embed testdata
+//go:embed testdata/*.tape*
 var corpus embed.FS
 
 const dir = "testdata"
