@@ -22,7 +22,8 @@ type dialect struct {
 	source string
 	xml    *limit.XMLScanner
 	ids    map[string]node
-	nodes  int // values built, each as often as it is referred to
+	kept   int // values in ids, each as often as it is referred to
+	nodes  int // values built, likewise
 	max    int
 }
 
@@ -98,21 +99,25 @@ func (d *dialect) value(t limit.XMLToken, want func(key string) bool) (node, err
 	}
 	id := t.ID
 	n, err := d.plain(t, want)
-	if err == nil {
-		d.keep(id, n)
+	if err != nil {
+		return node{}, err
 	}
-	return n, err
+	return n, d.keep(id, n)
 }
 
 // keep remembers a value that may be referred to by id; an empty id is none.
-func (d *dialect) keep(id string, n node) {
+func (d *dialect) keep(id string, n node) error {
 	if id == "" {
-		return
+		return nil
+	}
+	if d.kept += n.size(); d.kept > maxSharedNodes {
+		return &fact.ParseError{Source: d.source, Field: "plist", Reason: fmt.Sprintf("more than %d shared values", maxSharedNodes), Err: fact.ErrTooLarge}
 	}
 	if d.ids == nil {
 		d.ids = make(map[string]node)
 	}
 	d.ids[id] = n
+	return nil
 }
 
 func (d *dialect) spend(n int) error {
@@ -164,7 +169,7 @@ func (d *dialect) plain(t limit.XMLToken, want func(string) bool) (node, error) 
 		return d.array(empty)
 	case "true", "false":
 		_, err := d.content(t)
-		return node{kind: boolNode, num: number(name == "true")}, err
+		return node{kind: boolNode, num: bit(name == "true")}, err
 	case "string":
 		s, err := d.content(t)
 		return node{kind: stringNode, str: s}, err
@@ -304,9 +309,18 @@ func (d *dialect) key() (key string, more bool, err error) {
 	id := t.ID
 	key, err = d.content(t)
 	if err == nil {
-		d.keep(id, node{kind: stringNode, str: key})
+		err = d.keep(id, node{kind: stringNode, str: key})
 	}
 	return key, true, err
+}
+
+// skipAny reads past the value or reference whose tag is t.
+func (d *dialect) skipAny(t limit.XMLToken) error {
+	if t.IDRef != "" {
+		_, err := d.refer(t)
+		return err
+	}
+	return d.skip(t)
 }
 
 // skip reads past the value whose tag is t. Values inside that have an id are kept, since they may
@@ -340,7 +354,9 @@ func (d *dialect) skip(t limit.XMLToken) error {
 			if err := d.spend(1); err != nil {
 				return err
 			}
-			d.keep(id, node{kind: stringNode, str: s})
+			if err := d.keep(id, node{kind: stringNode, str: s}); err != nil {
+				return err
+			}
 			continue
 		}
 		if _, err := d.value(t, nil); err != nil {

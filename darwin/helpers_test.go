@@ -32,8 +32,8 @@ func sampleInfoPlists(t *testing.T) []string {
 	return files
 }
 
-// capture reads one recorded text.
-func capture(t *testing.T, name string) []byte {
+// captureText reads one recorded text.
+func captureText(t *testing.T, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(testdata.Dir(t, "captures"), "darwin", filepath.FromSlash(name)))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"howett.net/plist"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -29,7 +30,7 @@ const (
 	dataNode
 	arrayNode
 	dictNode
-	otherNode // date, real, UID: nothing here needs them
+	otherNode // a date or a real number, as text
 )
 
 func (k nodeKind) String() string {
@@ -61,7 +62,7 @@ func (n *node) UnmarshalPlist(unmarshal func(any) error) error {
 	}
 	var b bool
 	if unmarshal(&b) == nil {
-		n.kind, n.num = boolNode, number(b)
+		n.kind, n.num = boolNode, bit(b)
 		return nil
 	}
 	if unmarshal(&n.dict) == nil {
@@ -78,14 +79,18 @@ func (n *node) UnmarshalPlist(unmarshal func(any) error) error {
 	}
 	var t time.Time
 	var f float64
-	if unmarshal(&t) == nil || unmarshal(&f) == nil {
-		n.kind = otherNode
+	if unmarshal(&f) == nil {
+		n.kind, n.str = otherNode, fmt.Sprint(f)
+		return nil
+	}
+	if unmarshal(&t) == nil {
+		n.kind, n.str = otherNode, t.UTC().Format(time.RFC3339)
 		return nil
 	}
 	return fmt.Errorf("%w: value of an unknown type", fact.ErrMalformed)
 }
 
-func number(b bool) uint64 {
+func bit(b bool) uint64 {
 	if b {
 		return 1
 	}
@@ -213,7 +218,7 @@ func (l *losses) wrongType(key, want string, got node) {
 func (n node) text(key string, l *losses) string {
 	switch v := n.dict[key]; v.kind {
 	case stringNode:
-		return v.str
+		return escape.UTF8(v.str)
 	case integerNode:
 		return fmt.Sprint(v.num)
 	default:
@@ -298,7 +303,7 @@ func (n node) texts(key string, l *losses) []string {
 	v := n.dict[key]
 	switch v.kind {
 	case stringNode:
-		return []string{v.str}
+		return []string{escape.UTF8(v.str)}
 	case arrayNode:
 		all := make([]string, 0, len(v.list))
 		for _, item := range v.list {
@@ -306,7 +311,7 @@ func (n node) texts(key string, l *losses) []string {
 				l.wrongType(key, "a string", item)
 				continue
 			}
-			all = append(all, item.str)
+			all = append(all, escape.UTF8(item.str))
 		}
 		return all
 	}

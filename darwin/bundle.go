@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A Bundle is a kext or DriverKit extension on disk.
+type Bundle struct {
+	// Path is the bundle's folder, from the machine's root: "/Library/Extensions/X.kext".
+	Path string `json:"path"`
+	BundleInfo
+	// ExecutablePath is the file with the code; empty when there is none.
+	ExecutablePath string `json:"executablePath,omitzero"`
+	// ExecutableSize is that file's size in bytes.
+	ExecutableSize fact.Count `json:"executableSize,omitzero"`
+	// Mode are the permissions of the bundle's folder. The system loads only what root alone can
+	// write.
+	Mode string `json:"mode,omitzero"`
+	// Slices are the architectures that the code is built for, in the file's order; only with Detail
+	// Files.
+	Slices []Slice `json:"slices,omitzero"`
+
+	// Signature is the code signature; nil when nobody looked. It belongs to the slice of the
+	// architecture that was asked for, else to the first.
+	Signature *CodeSignature `json:"-"`
+	// Problems are what could not be read of this bundle.
+	Problems []fact.Problem `json:"-"`
+}
+
+// A BundleReader says what to read of bundles.
+type BundleReader struct {
+	// FS is rooted at the machine's root.
+	FS fs.FS
+	// Architecture is the kernel's: it chooses variants of properties and slices; "" is not known.
+	Architecture string
+	// Code reads the headers of the executable: architectures and UUIDs.
+	Code bool
+	// Signatures reads the code signatures; with Verify, all code and all sealed files are read and
+	// compared with them.
+	Signatures, Verify bool
+	// Keys are certificates to which a signature may lead.
+	Keys []fact.KeySet
+	// MaxBytes is how much of one bundle is read to verify it; 0 is 512 MiB.
+	MaxBytes int64
+}
+
+// A layout is where a bundle keeps its parts.
+type layout struct {
+	root     string // the bundle
+	contents string // where Info.plist and _CodeSignature are
+	code     string // the folder of the executable
+	info     string // the Info.plist
+}
+
+// findLayout tells the two layouts apart: all below Contents, or flat, as DriverKit extensions and
+// old kexts are.
+func findLayout(fsys fs.FS, dir string) (layout, error) {
+	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"), path.Join(dir, "Contents/Info.plist")}
+	_, err := fs.Stat(fsys, deep.info)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return deep, err
+	}
+	flat := layout{dir, dir, dir, path.Join(dir, "Info.plist")}
+	if _, flatErr := fs.Stat(fsys, flat.info); flatErr != nil {
+		return deep, err
+	}
+	return flat, nil
+}
+
+func (l layout) readInfo(fsys fs.FS) ([]byte, error) {
+	return limit.ReadFile(fsys, l.info, limit.PlistBytes)
+}
+
+// executable is the path of the code, "" for none. Its name must not lead elsewhere.
+func (l layout) executable(info BundleInfo) (string, error) {
+	if info.Executable == "" {
+		return "", nil
+	}
+	if strings.ContainsAny(info.Executable, "/\x00") || info.Executable == "." || info.Executable == ".." {
+		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable", Reason: fmt.Sprintf("%q is no file name", info.Executable)}
+	}
+	return path.Join(l.code, info.Executable), nil
+}
+
+// Read reads the bundle in the folder dir, a path in the file system. A bundle without a readable
+// Info.plist is an error; everything less is one of its Problems.
+func (r BundleReader) Read(dir string) (Bundle, error) {
+	b := Bundle{Path: "/" + dir}
+	where, err := findLayout(r.FS, dir)
+	if err != nil {
+		return b, err
+	}
+	data, err := where.readInfo(r.FS)
+	if err != nil {
+		return b, err
+	}
+	b.BundleInfo, b.Problems, err = ParseInfo(where.info, data, r.Architecture)
+	if err != nil {
+		return b, err
+	}
+	if st, err := fs.Stat(r.FS, dir); err == nil {
+		b.Mode = st.Mode().Perm().String()
+	}
+	executable, err := where.executable(b.BundleInfo)
+	if err != nil {
+		b.lose(where.info, "executablePath", err)
+		return b, nil
+	}
+	if executable == "" {
+		return b, nil
+	}
+	b.ExecutablePath = "/" + executable
+	if r.Code || r.Signatures {
+		r.readCode(&b, where, executable, data)
+	}
+	return b, nil
+}
+
+func (b *Bundle) lose(subject, field string, err error) {
+	b.Problems = append(b.Problems, fact.ProblemOf(SourceBundles, "/"+subject, field, err))
+}
+
+func (r BundleReader) readCode(b *Bundle, where layout, executable string, info []byte) {
+	f, err := openFile(r.FS, executable)
+	if err != nil {
+		b.lose(executable, "bundle.slices", err)
+		return
+	}
+	defer f.Close()
+	b.ExecutableSize = fact.CountOf(f.size)
+	all, err := ReadSlices(executable, f, f.size)
+	if err != nil {
+		b.lose(executable, "bundle.slices", err)
+	}
+	b.Slices = all
+	if len(all) == 0 || !r.Signatures {
+		return
+	}
+	s := chooseSlice(all, r.Architecture)
+	sig, err := ReadCodeSignature(executable, f, s)
+	if err != nil {
+		b.lose(executable, "codeSignature", err)
+	}
+	if sig.Present == "" {
+		return
+	}
+	b.Signature = &sig
+	r.readTicket(b, where)
+	if r.Verify && sig.Present == fact.Yes {
+		r.verify(b, where, f, s, info)
+	}
+}
+
+// chooseSlice returns the slice that a kernel of the architecture would use. An arm64e kernel
+// takes arm64e code, and an x86_64 one takes x86_64h if it can, which is not known here.
+func chooseSlice(all []Slice, architecture string) Slice {
+	for _, want := range []string{architecture, baseArch(architecture), architecture + "e"} {
+		for _, s := range all {
+			if want != "" && s.Architecture == want {
+				return s
+			}
+		}
+	}
+	return all[0]
+}
+
+func baseArch(a string) string { return strings.TrimSuffix(strings.TrimSuffix(a, "e"), "h") }
+
+// readTicket looks for a stapled notarization ticket: Contents/CodeResources that is no list.
+func (r BundleReader) readTicket(b *Bundle, where layout) {
+	f, err := r.FS.Open(path.Join(where.contents, "CodeResources"))
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			b.lose(where.contents, "codeSignature.notarized", err)
+		}
+		return
+	}
+	defer f.Close()
+	head := make([]byte, 8)
+	n, err := f.Read(head)
+	// The ticket starts with "s8ch"; old bundles keep, or link, the list of files here.
+	if err == nil && n >= 4 && bytes.Equal(head[:4], []byte("s8ch")) {
+		b.Signature.Notarized = fact.Yes
+	}
+}
+
+// verify compares code, Info.plist and files with what was signed.
+func (r BundleReader) verify(b *Bundle, where layout, f *file, s Slice, info []byte) {
+	sig := b.Signature
+	executable := strings.TrimPrefix(b.ExecutablePath, "/")
+	maxBytes := r.MaxBytes
+	if maxBytes == 0 {
+		maxBytes = limit.File
+	}
+	if f.size > maxBytes {
+		b.lose(executable, "codeSignature.codeFits", limit.TooLarge(executable, maxBytes))
+		return
+	}
+	var err error
+	if sig.CodeFits, err = sig.directory.codeFits(executable, f, s); err != nil {
+		b.lose(executable, "codeSignature.codeFits", err)
+	}
+	if sig.SignatureFits, sig.keySet, err = sig.checkCMS(r.Keys); err != nil {
+		b.lose(executable, "codeSignature.signatureFits", err)
+	}
+	sig.keysGiven = len(r.Keys) > 0
+	r.verifySeal(b, where, executable, info, maxBytes-f.size)
+}
+
+func (r BundleReader) verifySeal(b *Bundle, where layout, executable string, info []byte, budget int64) {
+	sig := b.Signature
+	name := path.Join(where.contents, "_CodeSignature/CodeResources")
+	resources, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
+	if err != nil {
+		sig.Seal = &Seal{Info: sig.sealed(specialInfo, info)}
+		if sig.directory.specialHash(specialResources) != nil || !errors.Is(err, fs.ErrNotExist) {
+			b.lose(name, "codeSignature.seal", err)
+		}
+		return
+	}
+	main := strings.TrimPrefix(executable, where.contents+"/")
+	seal, err := checkSeal(r.FS, where.contents, main, resources, budget)
+	if err != nil {
+		b.lose(name, "codeSignature.seal", err)
+		seal = &Seal{}
+	}
+	seal.Info, seal.Resources = sig.sealed(specialInfo, info), sig.sealed(specialResources, resources)
+	sig.Seal = seal
+}
+
+// sealed compares data with the hash in a special slot; absent when the slot is empty.
+func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
+	want := c.directory.specialHash(slot)
+	if want == nil {
+		return ""
+	}
+	return fact.TriOf(bytes.Equal(c.directory.sum(data), want))
+}

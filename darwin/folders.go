@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Caps for the search for bundles.
+const (
+	maxFolderDepth = 6
+	maxFolders     = 20000
+)
+
+// extensionFolders are where the system looks for extensions, in its order. Only a folder's own
+// bundles and the plug-ins directly inside them count.
+var extensionFolders = []string{
+	"System/Library/Extensions",
+	"Library/Extensions",
+	"System/Library/DriverExtensions",
+	"Library/DriverExtensions",
+	"Library/Apple/System/Library/Extensions",
+	"AppleInternal/Library/Extensions",
+}
+
+// treeFolders hold bundles somewhere below: staged copies under their original path, system
+// extensions under a UUID, vendors' own folders.
+var treeFolders = []string{
+	"Library/StagedExtensions",
+	"Library/SystemExtensions",
+	"Library/Application Support",
+}
+
+const filesystemsFolder = "Library/Filesystems" // X.fs/Contents/Extensions/OS/Y.kext
+
+// Search looks for bundles in all the folders above and calls found with the path of each, in a
+// fixed order. A folder that is not there is no problem; one that cannot be read is reported and
+// costs what is in it. The walk stops when found returns false.
+func Search(ctx context.Context, fsys fs.FS, found func(dir string) bool) []fact.Problem {
+	s := &search{ctx: ctx, fsys: fsys, found: found, left: maxFolders}
+	for _, dir := range extensionFolders {
+		s.folder(dir, true)
+	}
+	s.filesystems()
+	for _, dir := range treeFolders {
+		s.tree(dir, 0)
+	}
+	return s.problems
+}
+
+// Folders are the folders that Search reads, as paths from the machine's root.
+func Folders() []string {
+	return slices.Concat(extensionFolders, []string{filesystemsFolder}, treeFolders)
+}
+
+type search struct {
+	ctx      context.Context
+	fsys     fs.FS
+	found    func(dir string) bool
+	stopped  bool
+	left     int // folders that may still be read
+	problems []fact.Problem
+}
+
+func (s *search) lose(dir string, err error) {
+	s.problems = append(s.problems, fact.ProblemOf(SourceBundles, "/"+dir, "", err))
+}
+
+// readDir lists a folder; ok is false when there is nothing to go on with.
+func (s *search) readDir(dir string) (entries []fs.DirEntry, ok bool) {
+	if s.stopped {
+		return nil, false
+	}
+	if err := s.ctx.Err(); err != nil {
+		s.stopped = true
+		s.lose(dir, fmt.Errorf("%w: %w", fact.ErrBudget, err))
+		return nil, false
+	}
+	if s.left--; s.left < 0 {
+		s.stopped = true
+		s.lose(dir, fmt.Errorf("%w: more than %d folders", fact.ErrTooLarge, maxFolders))
+		return nil, false
+	}
+	entries, err := fs.ReadDir(s.fsys, dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.lose(dir, err)
+	}
+	return entries, len(entries) > 0
+}
+
+// isBundle reports whether an entry's name is that of an extension. "._X.kext" is what other file
+// systems keep a Mac file's attributes in.
+func isBundle(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
+	return (ext == ".kext" || ext == ".dext") && !strings.HasPrefix(name, "._")
+}
+
+// isFolder follows a symbolic link.
+func (s *search) isFolder(dir string, e fs.DirEntry) bool {
+	if e.IsDir() {
+		return true
+	}
+	if e.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	st, err := fs.Stat(s.fsys, path.Join(dir, e.Name()))
+	return err == nil && st.IsDir()
+}
+
+// folder reports the bundles in dir and, for plugIns, those directly inside them.
+func (s *search) folder(dir string, plugIns bool) {
+	entries, _ := s.readDir(dir)
+	for _, e := range entries {
+		if !isBundle(e.Name()) {
+			continue
+		}
+		s.bundle(path.Join(dir, e.Name()), s.isFolder(dir, e), plugIns)
+	}
+}
+
+func (s *search) bundle(name string, folder, plugIns bool) {
+	if s.stopped {
+		return
+	}
+	if !folder {
+		s.lose(name, &fact.ParseError{Reason: "it is named like a bundle and is no folder"})
+		return
+	}
+	if !s.found(name) {
+		s.stopped = true
+		return
+	}
+	if plugIns {
+		s.folder(path.Join(name, "Contents/PlugIns"), false)
+	}
+}
+
+func (s *search) filesystems() {
+	entries, _ := s.readDir(filesystemsFolder)
+	for _, e := range entries {
+		if path.Ext(e.Name()) != ".fs" {
+			continue
+		}
+		dir := path.Join(filesystemsFolder, e.Name(), "Contents/Extensions")
+		versions, _ := s.readDir(dir)
+		for _, v := range versions {
+			switch {
+			case isBundle(v.Name()):
+				s.bundle(path.Join(dir, v.Name()), s.isFolder(dir, v), true)
+			case s.isFolder(dir, v):
+				s.folder(path.Join(dir, v.Name()), true)
+			}
+		}
+	}
+}
+
+// tree walks dir without following links and without entering bundles, but for their plug-ins.
+func (s *search) tree(dir string, depth int) {
+	entries, ok := s.readDir(dir)
+	if !ok || depth > maxFolderDepth {
+		return
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		switch {
+		case isBundle(e.Name()):
+			s.bundle(name, s.isFolder(dir, e), true)
+		case path.Ext(e.Name()) == ".fs" && e.IsDir():
+			s.tree(path.Join(name, "Contents/Extensions"), depth+1)
+		case e.IsDir() && path.Ext(e.Name()) != ".app":
+			s.tree(name, depth+1)
+		}
+	}
+}
+
+// Bundles reads every bundle that Search finds, sorted by path. A bundle that cannot be read is
+// given with its path and a Problem. Problems of the search come last, on a Bundle without a path.
+func (r BundleReader) Bundles(ctx context.Context) iter.Seq[Bundle] {
+	return func(yield func(Bundle) bool) {
+		var dirs []string
+		problems := Search(ctx, r.FS, func(dir string) bool {
+			dirs = append(dirs, dir)
+			return true
+		})
+		slices.Sort(dirs)
+		for _, dir := range slices.Compact(dirs) {
+			if err := ctx.Err(); err != nil {
+				problems = append(problems, fact.ProblemOf(SourceBundles, "/"+dir, "", fmt.Errorf("%w: %w", fact.ErrBudget, err)))
+				break
+			}
+			b, err := r.Read(dir)
+			if err != nil {
+				b.Problems = append(b.Problems, fact.ProblemOf(SourceBundles, b.Path, "", err))
+			}
+			if !yield(b) {
+				return
+			}
+		}
+		if len(problems) > 0 {
+			yield(Bundle{Problems: problems})
+		}
+	}
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A Kext is what macOS says of one kernel or DriverKit extension in its own words, beside what
+// every kernel says. It is the object under "darwin" in JSON. Absent fields are unknown unless they
+// say otherwise.
+type Kext struct {
+	// BundleID names it, such as "com.apple.iokit.IOUSBHostFamily".
+	BundleID string `json:"bundleId,omitzero"`
+	// VersionValid says whether the version is one that the kernel can order ([ParseVersion]).
+	VersionValid fact.Tri `json:"versionValid,omitzero"`
+	// CompatibleVersion is the oldest version that this one can stand in for; only libraries have one.
+	CompatibleVersion string `json:"compatibleVersion,omitzero"`
+	// PackageType is KEXT or DEXT.
+	PackageType string `json:"packageType,omitzero"`
+	// Pseudo says what part of the kernel it stands for, when it is no kext of its own: kernel, kpi
+	// (an interface), component, or monitor (SPTM and TXM). Empty for a real kext.
+	Pseudo string `json:"pseudo,omitzero"`
+	// LoadTag is the kernel's number for it in this boot, kextstat's Index.
+	LoadTag fact.Count `json:"loadTag,omitzero"`
+	// WiredSize is how much of it stays in memory, in bytes.
+	WiredSize fact.Count `json:"wiredSize,omitzero"`
+	// UUID identifies the code. Interfaces bear the kernel's since macOS 11.
+	UUID string `json:"uuid,omitzero"`
+	// LinkedAgainst are the kexts that it was linked against directly. Empty is none; absent is unknown.
+	LinkedAgainst []Link `json:"linkedAgainst,omitzero"`
+	// Architectures are what its code is built for: of a loaded one, what the kernel says; with
+	// Detail Files, those of the file.
+	Architectures []string `json:"architectures,omitzero"`
+	// Interface, KernelResource, Prelinked and Started are the kernel's flags.
+	Interface      fact.Tri `json:"interface,omitzero"`
+	KernelResource fact.Tri `json:"kernelResource,omitzero"`
+	Prelinked      fact.Tri `json:"prelinked,omitzero"`
+	Started        fact.Tri `json:"started,omitzero"`
+	// Collection is the kernel collection that it was loaded from: Primary, System, Auxiliary or
+	// Codeless, in the kernel's words, else the kind of the file: boot, system, auxiliary, …
+	Collection string `json:"collection,omitzero"`
+	// Collections are the kernel collections on disk that hold it; with Detail Files.
+	Collections []Membership `json:"collections,omitzero"`
+	// PendingReboot says that a newer version is on disk than in the kernel, so that a reboot, and on
+	// macOS 11 and later a new auxiliary collection, would change it.
+	PendingReboot fact.Tri `json:"pendingReboot,omitzero"`
+	// Views says for each source, by its name, whether it shows this kext.
+	Views map[string]fact.View `json:"views,omitzero"`
+	// Bundle is the bundle on disk; with Detail Files.
+	Bundle *Bundle `json:"bundle,omitzero"`
+	// Copies are the paths of further bundles with the same id.
+	Copies []string `json:"copies,omitzero"`
+	// CodeSignature is that of the bundle's code; with Detail Signatures.
+	CodeSignature *CodeSignature `json:"codeSignature,omitzero"`
+	// SystemExtension is its entry among the system extensions, for a DriverKit extension.
+	SystemExtension *SystemExtension `json:"systemExtension,omitzero"`
+	// Profiler is what only a report of system_profiler says.
+	Profiler *ProfilerFacts `json:"profiler,omitzero"`
+}
+
+// A Link is a kext that another was linked against.
+type Link struct {
+	// Tag is its load tag; absent when the text names none.
+	Tag fact.Count `json:"tag,omitzero"`
+	// BundleID is whose tag that is; empty when no kext in the list has it.
+	BundleID string `json:"bundleId,omitzero"`
+}
+
+// A Membership is a kernel collection that holds a kext.
+type Membership struct {
+	// Path is the collection's file, Kind its kind.
+	Path string `json:"path"`
+	Kind string `json:"kind,omitzero"`
+	// Version and UUID are those of the copy in the collection.
+	Version string `json:"version,omitzero"`
+	UUID    string `json:"uuid,omitzero"`
+	// Stale says that the collection belongs to another boot collection than the one on disk.
+	Stale fact.Tri `json:"stale,omitzero"`
+}
+
+// ProfilerFacts are what only system_profiler says.
+type ProfilerFacts struct {
+	// ObtainedFrom is apple, identified_developer, unknown or not_signed.
+	ObtainedFrom string `json:"obtainedFrom,omitzero"`
+	// Loadable and Dependencies are its verdicts.
+	Loadable     fact.Tri `json:"loadable,omitzero"`
+	Dependencies fact.Tri `json:"dependencies,omitzero"`
+	// Errors are why it is not loadable.
+	Errors []string `json:"errors,omitzero"`
+}
+
+// The words of Kext.Pseudo.
+const (
+	PseudoKernel    = "kernel"
+	PseudoKPI       = "kpi"
+	PseudoComponent = "component"
+	PseudoMonitor   = "monitor"
+)
+
+// PseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
+func PseudoOf(bundleID string) string {
+	switch bundleID {
+	case "__kernel__", "com.apple.kernel":
+		return PseudoKernel
+	case "com.apple.sptm", "com.apple.txm":
+		return PseudoMonitor
+	case "com.apple.iokit.ApplePlatformFamily", "com.apple.iokit.IONVRAMFamily", "com.apple.iokit.IOSystemManagementFamily",
+		"com.apple.driver.AppleNMI":
+		return PseudoComponent
+	}
+	if strings.HasPrefix(bundleID, "com.apple.kpi.") || strings.HasPrefix(bundleID, "com.apple.kernel.") {
+		return PseudoKPI
+	}
+	return ""
+}
+
+// KextOf makes the object of one kext of the kernel's list; tags are the bundle ids by load tag.
+func KextOf(l *Loaded, tags map[int64]string) Kext {
+	k := Kext{
+		BundleID:          l.BundleID,
+		VersionValid:      versionValid(l.Version),
+		CompatibleVersion: l.CompatibleVersion,
+		PackageType:       l.PackageType,
+		Pseudo:            PseudoOf(l.BundleID),
+		LoadTag:           l.Tag,
+		WiredSize:         l.Wired,
+		UUID:              l.UUID,
+		Interface:         l.Interface,
+		KernelResource:    l.KernelResource,
+		Prelinked:         l.Prelinked,
+		Started:           l.Started,
+		Collection:        l.Collection,
+	}
+	if l.Architecture != "" {
+		k.Architectures = []string{l.Architecture}
+	}
+	if l.Links != nil {
+		k.LinkedAgainst = make([]Link, 0, len(l.Links))
+		for _, tag := range l.Links {
+			k.LinkedAgainst = append(k.LinkedAgainst, Link{Tag: fact.CountOf(tag), BundleID: tags[tag]})
+		}
+	}
+	return k
+}
+
+func versionValid(version string) fact.Tri {
+	if version == "" {
+		return ""
+	}
+	_, err := ParseVersion(version)
+	return fact.TriOf(err == nil)
+}
+
+// Tags are the bundle ids of a list by load tag. A tag that two kexts claim is left out: its owner
+// is unknown.
+func Tags(kexts []Loaded) map[int64]string {
+	tags := make(map[int64]string, len(kexts))
+	twice := make(map[int64]bool)
+	for i := range kexts {
+		tag, ok := kexts[i].Tag.Get()
+		if !ok {
+			continue
+		}
+		if _, seen := tags[tag]; seen {
+			twice[tag] = true
+		}
+		tags[tag] = kexts[i].BundleID
+	}
+	for tag := range twice {
+		delete(tags, tag)
+	}
+	return tags
+}
+
+// OriginOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
+// bundle id alone never makes a kext Apple's: anybody may choose one. What the kernel says of its
+// collection does, as do a platform signature, and a developer's team id for the contrary.
+func OriginOf(k *Kext, path, source string) fact.Origin {
+	var o fact.Origin
+	add := func(name, value, source string) {
+		o.Evidence = append(o.Evidence, fact.Evidence{Fact: name, Value: value, Source: source})
+	}
+	decide := func(c fact.OriginClass) {
+		if o.Class == "" {
+			o.Class = c
+		}
+	}
+	apple := strings.HasPrefix(k.BundleID, "com.apple.") || k.BundleID == "__kernel__"
+	if s := k.CodeSignature; s != nil && s.Present == fact.Yes {
+		switch platform, _ := s.Platform.Get(); {
+		case s.TeamID != "":
+			add("teamId", s.TeamID, SourceBundles)
+			decide(fact.OriginThirdParty)
+		case s.AdHoc == fact.Yes:
+			add("signature", "adhoc", SourceBundles)
+			decide(fact.OriginThirdParty)
+		case platform != 0:
+			add("platform", s.Platform.String(), SourceBundles)
+			if apple {
+				decide(fact.OriginOS)
+			}
+		}
+	}
+	switch k.Collection {
+	case "Primary", "System":
+		add("collection", k.Collection, source)
+		decide(fact.OriginOS)
+	case "Auxiliary":
+		add("collection", k.Collection, source)
+		decide(fact.OriginThirdParty)
+	}
+	if k.SystemExtension != nil && k.SystemExtension.TeamID != "" {
+		add("teamId", k.SystemExtension.TeamID, SourceSysExt)
+		decide(fact.OriginThirdParty)
+	}
+	if k.Pseudo != "" && source != "" { // the kernel takes these ids at boot, before any kext can
+		add("pseudo", k.Pseudo, source)
+		decide(fact.OriginOS)
+	}
+	if path != "" && (k.Bundle != nil || source != "") {
+		add("path", path, source)
+	}
+	add("bundleId", k.BundleID, source)
+	if !apple && k.BundleID != "" {
+		decide(fact.OriginThirdParty)
+	}
+	return o
+}
+
+// SignatureOf is the common form of a code signature. Without keys it is at best unchecked: no
+// chain is validated here.
+func SignatureOf(s *CodeSignature) fact.Signature {
+	if s == nil {
+		return fact.Signature{}
+	}
+	if s.Present == fact.No {
+		return fact.Signature{Status: fact.SignatureNone}
+	}
+	f := fact.Signature{
+		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded, Hash: s.HashType, SignedAt: s.SignedAt,
+	}
+	whole := s.CodeFits == fact.Yes && s.SignatureFits == fact.Yes
+	switch {
+	case s.CodeFits == fact.No || s.SignatureFits == fact.No || s.Seal.Broken():
+		f.Status = fact.SignatureInvalid
+	case whole && s.keySet != "" && s.Seal != nil:
+		f.Status, f.KeySet = fact.SignatureValid, s.keySet
+	case whole && s.keysGiven:
+		f.Status = fact.SignatureUntrusted
+	}
+	if s.AdHoc == fact.Yes {
+		f.Evidence = "adhoc"
+	}
+	return f
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kernelext/kernelext/internal/applefw"
+)
+
+// Call answers OpUname, OpClock, OpIdentity, OpSysctl, OpLoadedKextInfo and OpCSRConfig on the
+// running system; any other op is errors.ErrUnsupported. It needs no privilege and starts no program.
+//
+// Experimental: the calls of Apple's frameworks were written from headers and sources, and are
+// tested against a stand-in library; they have not run on a Mac yet.
+func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	if op == OpSysctl && len(args) == 1 {
+		v, err := unix.Sysctl(args[0])
+		if err != nil {
+			return nil, fmt.Errorf("sysctl %s: %w", args[0], err)
+		}
+		return []byte(v), nil
+	}
+	if len(args) > 0 {
+		return nil, fmt.Errorf("call %s with arguments: %w", op, errors.ErrUnsupported)
+	}
+	switch op {
+	case OpUname:
+		return uname()
+	case OpClock:
+		return []byte(time.Now().UTC().Format(time.RFC3339Nano)), nil
+	case OpIdentity:
+		return fmt.Appendf(nil, "euid %d\n", unix.Geteuid()), nil
+	case OpLoadedKextInfo:
+		return applefw.LoadedKextInfo(applefw.SystemPaths(), LoadedInfoKeys)
+	case OpCSRConfig:
+		mask, err := applefw.CSRConfig(applefw.SystemPaths())
+		return fmt.Appendf(nil, "0x%08x\n", mask), err
+	}
+	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
+}
+
+func uname() ([]byte, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil, fmt.Errorf("uname: %w", err)
+	}
+	return fmt.Appendf(nil, "release %s\nversion %s\nmachine %s\n", unix.ByteSliceToString(u.Release[:]),
+		unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Machine[:])), nil
+}
