@@ -31,10 +31,11 @@ type captured struct {
 // captureReaders are the readers by kind, in the order in which they are asked.
 var captureReaders = [...]struct {
 	kind CaptureKind
+	os   OS
 	read func(text string) captured
 }{
-	{CaptureProcModules, readProcModulesText},
-	{CaptureLsmod, readLsmod},
+	{CaptureProcModules, Linux, readProcModulesText},
+	{CaptureLsmod, Linux, readLsmod},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.
@@ -44,6 +45,16 @@ func CaptureKinds() []CaptureKind {
 		kinds[i] = r.kind
 	}
 	return kinds
+}
+
+// OS returns the operating system that captures of this kind come from; "" for an unknown kind.
+func (k CaptureKind) OS() OS {
+	for _, r := range captureReaders {
+		if r.kind == k {
+			return r.os
+		}
+	}
+	return ""
 }
 
 // ReadCapture makes a Snapshot of text that a tool printed on some machine. Prompts, carriage

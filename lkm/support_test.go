@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
+	"github.com/kernelext/kernelext/lkm/tape"
+)
+
+// systems are the rows of the support table.
+var systems = []lkm.OS{lkm.Linux, lkm.FreeBSD, lkm.DragonFly, lkm.NetBSD, lkm.OpenBSD, lkm.Illumos, lkm.Solaris, lkm.AIX, lkm.Darwin, lkm.Windows, lkm.VxWorks, lkm.NetWare}
+
+// supportCalls are its columns: a call works when it does not say that it is unsupported.
+var supportCalls = []struct {
+	name string
+	try  func(*lkm.System) error
+}{
+	{"loaded", func(s *lkm.System) error { _, err := s.Snapshot(context.Background()); return err }},
+	{"poll", func(s *lkm.System) error { return s.Poll(context.Background(), new(lkm.List)) }},
+	{"changed", func(s *lkm.System) error { _, err := s.Changed(context.Background(), new(lkm.Token)); return err }},
+	{"builtin", func(s *lkm.System) error { return drain(s.Builtin(context.Background())) }},
+}
+
+func drain(seq iter.Seq2[lkm.Module, error]) error {
+	for _, err := range seq {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestSupportTable writes README's table from what the tapes and captures show, so that it cannot
+// claim what is not so.
+func TestSupportTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| system |")
+	for _, c := range supportCalls {
+		b.WriteString(" " + c.name + " |")
+	}
+	b.WriteString(" captures | proof |\n|---|" + strings.Repeat("---|", len(supportCalls)+2) + "\n")
+	tapes := tapesBySystem(t)
+	for _, os := range systems {
+		fmt.Fprintf(&b, "| %s |", os)
+		for _, c := range supportCalls {
+			b.WriteString(" " + support(os, tapes[os], c.try) + " |")
+		}
+		fmt.Fprintf(&b, " %s | %s |\n", captureKinds(os), proof(os, tapes[os]))
+	}
+	replaceSection(t, "../README.md", "support", b.String())
+}
+
+func tapesBySystem(t *testing.T) map[lkm.OS][]*tape.Tape {
+	tapes := make(map[lkm.OS][]*tape.Tape)
+	for _, name := range lkmtest.Names() {
+		m, err := lkmtest.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tapes[m.Header().OS] = append(tapes[m.Header().OS], m)
+	}
+	return tapes
+}
+
+// support is "yes" when the call works on some tape of the system, "experimental" when the system
+// has a backend that no tape proves, and "-" otherwise.
+func support(os lkm.OS, tapes []*tape.Tape, try func(*lkm.System) error) string {
+	if len(tapes) == 0 {
+		s, err := lkm.OpenMachine(os, emptyMachine{}, lkm.Options{})
+		if err != nil {
+			return "-"
+		}
+		defer s.Close()
+		if err := try(s); errors.Is(err, errors.ErrUnsupported) {
+			return "-"
+		}
+		return "experimental"
+	}
+	for _, m := range tapes {
+		s, err := lkm.OpenMachine(os, m, lkm.Options{})
+		if err != nil {
+			return "-"
+		}
+		err = try(s)
+		s.Close()
+		if err == nil {
+			return "yes"
+		}
+	}
+	return "-"
+}
+
+func captureKinds(os lkm.OS) string {
+	var words []string
+	for _, k := range lkm.CaptureKinds() {
+		if k.OS() == os {
+			words = append(words, string(k))
+		}
+	}
+	if words == nil {
+		return "-"
+	}
+	return strings.Join(words, ", ")
+}
+
+func proof(os lkm.OS, tapes []*tape.Tape) string {
+	recorded, synthetic := 0, 0
+	for _, m := range tapes {
+		if m.Header().Synthetic {
+			synthetic++
+		} else {
+			recorded++
+		}
+	}
+	var words []string
+	if recorded > 0 {
+		words = append(words, fmt.Sprintf("%d recorded", recorded))
+	}
+	if synthetic > 0 {
+		words = append(words, fmt.Sprintf("%d made up", synthetic))
+	}
+	if words != nil {
+		return strings.Join(words, ", ")
+	}
+	if _, err := lkm.OpenMachine(os, emptyMachine{}, lkm.Options{}); err != nil {
+		text := strings.TrimPrefix(err.Error(), "lkm: open: "+string(os)+": ")
+		return strings.TrimSuffix(text, ": "+errors.ErrUnsupported.Error())
+	}
+	return "none yet"
+}
+
+// replaceSection puts text between the marks of that name, or checks that it stands there.
+func replaceSection(t *testing.T, file, name, text string) {
+	t.Helper()
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := []byte("<!-- "+name+":begin -->\n"), []byte("<!-- "+name+":end -->")
+	i, j := bytes.Index(old, begin), bytes.Index(old, end)
+	if i < 0 || j < i {
+		t.Fatalf("%s has no section %s", file, name)
+	}
+	updated := append(append(append([]byte(nil), old[:i+len(begin)]...), text...), old[j:]...)
+	if bytes.Equal(old, updated) {
+		return
+	}
+	if flag.Lookup("update").Value.String() != "true" {
+		t.Fatalf("%s says otherwise (go test ./lkm -run Support -update rewrites it):\n%s", file, text)
+	}
+	if err := os.WriteFile(file, updated, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
