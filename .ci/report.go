@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build ignore
-
 // Command report reads the output of go test -json and prints what failed, what was skipped and
 // why, and the counts.
 package main
