@@ -24,6 +24,8 @@ type Driver struct {
 	Packages []Package `json:"packages,omitzero"`
 	// Filter is what the filter manager says of it; only for a file system filter.
 	Filter *Filter `json:"filter,omitzero"`
+	// Blocked are the rules of a given block list that hit it, loaded or only present.
+	Blocked []BlockMatch `json:"blocked,omitzero"`
 	// WMI is what Win32_SystemDriver says of its services, only when a caller injected it.
 	WMI []WMIDriver `json:"wmi,omitzero"`
 	// PE and Version are what the file says, only with Detail Files.

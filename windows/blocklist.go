@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// MaxBlockList is the largest block list that is read, in bytes.
+const MaxBlockList = 256 << 20
+
+// A Strength says how much a match weighs.
+type Strength string
+
+// The strengths.
+const (
+	StrengthStrong Strength = "strong" // the rule decides, or a digest of the code is the same
+	StrengthWeak   Strength = "weak"   // a digest that can be forged is the same, or the rule is not in force
+	StrengthHint   Strength = "hint"   // names or imports are the same: worth a look
+)
+
+// Kinds of rules.
+const (
+	RuleHash   = "hash"   // a digest
+	RuleFile   = "file"   // original file name and version
+	RuleSigner = "signer" // a certificate of the chain
+	RuleSample = "sample" // a known sample of LOLDrivers
+)
+
+// A BlockMatch says which rule of a block list hit which evidence.
+type BlockMatch struct {
+	// List names the list: the policy's own name, or "LOLDrivers".
+	List string `json:"list"`
+	// Rule is the rule's id, Name its name for people.
+	Rule string `json:"rule"`
+	Name string `json:"name,omitzero"`
+	// Kind is hash, file, signer or sample.
+	Kind string `json:"kind"`
+	// Strength is how much it weighs.
+	Strength Strength `json:"strength"`
+	// Evidence are the facts of the driver that the rule hit.
+	Evidence []fact.Evidence `json:"evidence"`
+	// Inactive says that the policy defines the rule and does not refer to it, so Windows does not
+	// apply it.
+	Inactive bool `json:"inactive,omitzero"`
+	// Audit says that the policy only reports.
+	Audit bool `json:"audit,omitzero"`
+}
+
+// BlockEvidence is what a block list looks at. What is nil or empty cannot be hit.
+type BlockEvidence struct {
+	Name       string // the image's file name
+	Hashes     *Hashes
+	Version    *Version
+	PE         *PE
+	Signatures []Signature
+}
+
+// A BlockList is a list of drivers that somebody says should not load: Microsoft's block rules or
+// another SiPolicy in XML, or LOLDrivers' JSON.
+type BlockList struct {
+	// Name is the policy's own name, or "LOLDrivers".
+	Name string
+	// Version is the policy's version; empty when it has none.
+	Version string
+	// Rules is how many rules or samples can hit.
+	Rules int
+	// Problems are the entries that make no sense.
+	Problems []fact.Problem
+
+	policy  *siPolicy
+	samples *loldrivers
+}
+
+// ParseBlockList reads a block list of either kind.
+func ParseBlockList(b []byte) (*BlockList, error) {
+	if len(b) > MaxBlockList {
+		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
+	}
+	text := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
+	switch {
+	case bytes.HasPrefix(text, []byte("[")):
+		return parseLOLDrivers(text)
+	case bytes.HasPrefix(text, []byte("<")), bytes.HasPrefix(b, []byte{0xff, 0xfe}):
+		return parseSiPolicy([]byte(DecodeText(b)))
+	}
+	return nil, &fact.ParseError{Source: "block list", Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
+}
+
+// Match returns the rules that hit, the strongest first.
+func (l *BlockList) Match(e BlockEvidence) []BlockMatch {
+	var out []BlockMatch
+	if l.policy != nil {
+		out = l.policy.match(l.Name, e)
+	}
+	if l.samples != nil {
+		out = l.samples.match(l.Name, e)
+	}
+	var sorted []BlockMatch
+	for _, s := range []Strength{StrengthStrong, StrengthWeak, StrengthHint} {
+		for _, m := range out {
+			if m.Strength == s {
+				sorted = append(sorted, m)
+			}
+		}
+	}
+	return sorted
+}
+
+// Evidence makes the evidence of a driver.
+func (d *Driver) Evidence(name string) BlockEvidence {
+	return BlockEvidence{Name: name, Hashes: d.Hashes, Version: d.Version, PE: d.PE, Signatures: d.Signatures}
+}
+
+// A namedHash is one digest with the name of its field.
+type namedHash struct {
+	name, value string
+	strong      bool
+}
+
+// hashes are the digests that rules may name, those of the code first.
+func (e BlockEvidence) hashes() []namedHash {
+	h := e.Hashes
+	if h == nil {
+		return nil
+	}
+	return []namedHash{
+		{"authentihashSha256", h.AuthentihashSHA256, true}, {"authentihashSha1", h.AuthentihashSHA1, true},
+		{"firstPageSha256", h.FirstPageSHA256, true}, {"firstPageSha1", h.FirstPageSHA1, true},
+		{"sha256", h.SHA256, true}, {"sha1", h.SHA1, false}, {"md5", h.MD5, false},
+	}
+}
+
+// A fileVersion is a version of four numbers that compares by size.
+type fileVersion [4]uint16
+
+var topVersion = fileVersion{65535, 65535, 65535, 65535}
+
+// parseVersion reads up to four numbers separated by dots; missing ones are 0.
+func parseVersion(s string) (fileVersion, bool) {
+	var v fileVersion
+	parts := strings.Split(strings.TrimSpace(s), ".")
+	if len(parts) > 4 {
+		return v, false
+	}
+	for i, p := range parts {
+		n, err := strconv.ParseUint(strings.TrimSpace(p), 10, 16)
+		if err != nil {
+			return v, false
+		}
+		v[i] = uint16(n)
+	}
+	return v, true
+}
+
+func (v fileVersion) less(w fileVersion) bool {
+	for i := range v {
+		if v[i] != w[i] {
+			return v[i] < w[i]
+		}
+	}
+	return false
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+)
+
+// SourceDriverQuery is the source of a capture of driverquery.
+const SourceDriverQuery = "driverquery"
+
+// Columns of driverquery's forms. Their headers are localised, so that position counts.
+const (
+	dqBrief   = 4  // module, display name, type, link date
+	dqVerbose = 15 // module, display name, description, type, start, state, status, stop, pause, paged, code, bss, date, path, init
+)
+
+// dqColumns are the names of the verbose columns that have no field of their own.
+var dqColumns = map[int]string{6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes", 11: "bssBytes", 12: "linkDate", 14: "initBytes"}
+
+// ParseDriverQuery reads what driverquery prints: the table, with and without /v, /nh and /si, as
+// text or CSV, in any language. Of a table without its ruler the columns are found by what all
+// rows have in common.
+func ParseDriverQuery(text string) *Capture {
+	if c := driverQueryCSV(text); c != nil {
+		return c
+	}
+	return driverQueryTable(text)
+}
+
+// driverQueryCSV returns nil when the text is no CSV of driverquery.
+func driverQueryCSV(text string) *Capture {
+	b := newCapture(SourceDriverQuery, text)
+	n := 0
+	for i, row := range csvRows(text) {
+		switch {
+		case row == nil || len(row) == 1:
+			if row != nil && row[0] != "" || row == nil {
+				b.stray(i+1, strings.Join(row, ","))
+			}
+		case i == n && dqHeader(row):
+			b.c.Sure = true
+		case !b.dqRow(row):
+			b.stray(i+1, strings.Join(row, ","))
+		}
+		if b.c.Rows == 0 && !b.c.Sure {
+			n = i + 1
+		}
+	}
+	if b.c.Rows == 0 {
+		return nil
+	}
+	return b.done()
+}
+
+// dqHeader recognises the header of a CSV by what it cannot be: a row.
+func dqHeader(row []string) bool {
+	switch len(row) {
+	case dqVerbose:
+		return !isTruth(row[7]) && !isTruth(row[8])
+	case dqBrief:
+		return strings.EqualFold(row[0], "Module Name") || strings.EqualFold(row[0], "DeviceName") || strings.Contains(fold(row[2]), "signed")
+	}
+	return false
+}
+
+func isTruth(s string) bool {
+	switch strings.ToUpper(strings.TrimSpace(s)) {
+	case "TRUE", "FALSE":
+		return true
+	}
+	return false
+}
+
+// dqRow adds a row of CSV or of a table; false when it has neither form.
+func (b *captureBuilder) dqRow(row []string) bool {
+	for i := range row {
+		row[i] = strings.TrimSpace(row[i])
+	}
+	switch {
+	case len(row) == dqVerbose && serviceName(row[0]) && hasDigitsOrEmpty(row[9]) && hasDigitsOrEmpty(row[10]):
+		b.dqVerbose(row)
+	case len(row) == dqBrief && isTruth(row[2]) && (row[1] == "" || strings.HasSuffix(fold(row[1]), ".inf")):
+		b.dqSigned(row)
+	case len(row) == dqBrief && serviceName(row[0]) && row[2] != "" && dateShape(row[3]):
+		_, s := b.driver(row[0], "")
+		s.DisplayName = row[1]
+		s.setType(row[2])
+		b.last().column("linkDate", row[3])
+		if s.Type == "" {
+			b.last().column("driverType", row[2])
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *captureBuilder) last() *Driver { return b.c.Entries[len(b.c.Entries)-1].Driver }
+
+func (b *captureBuilder) dqVerbose(row []string) {
+	e, s := b.driver(row[0], row[13])
+	s.DisplayName = row[1]
+	s.setType(row[3])
+	s.setStart(row[4])
+	e.setState(s, row[5])
+	if row[2] != "" && row[2] != row[1] {
+		e.Driver.column("description", row[2])
+	}
+	if s.Type == "" {
+		e.Driver.column("driverType", row[3])
+	}
+	for i := 6; i < dqVerbose; i++ {
+		if name := dqColumns[i]; name != "" {
+			e.Driver.column(name, row[i])
+		}
+	}
+}
+
+// dqSigned reads a row of /si: one device.
+func (b *captureBuilder) dqSigned(row []string) {
+	b.c.Rows++
+	key := "device " + fold(row[0]) + "|" + fold(row[1])
+	e := b.entry(key, row[0], "")
+	d := Device{Description: row[0], INF: row[1], Manufacturer: row[3], Signed: "no"}
+	if strings.EqualFold(row[2], "TRUE") {
+		d.Signed = "yes"
+	}
+	e.Driver.Devices = append(e.Driver.Devices, d)
+}
+
+// serviceName reports whether s can be a service's name as tools print it.
+func serviceName(s string) bool {
+	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, "\\/\t\"<>|")
+}
+
+func hasDigitsOrEmpty(s string) bool {
+	return strings.Trim(s, "0123456789,. '\u00a0\u202f") == ""
+}
+
+// dateShape reports whether s is empty or looks like a date of any language: it begins with a
+// digit and has three groups of digits.
+func dateShape(s string) bool {
+	if s == "" {
+		return true
+	}
+	if s[0] < '0' || s[0] > '9' {
+		return false
+	}
+	groups := strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	return len(groups) >= 3
+}
+
+// driverQueryTable reads the fixed-width forms.
+func driverQueryTable(text string) *Capture {
+	b := newCapture(SourceDriverQuery, text)
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimRight(line, "\r\n"))
+	}
+	starts, first := rulerColumns(lines)
+	if starts == nil {
+		if starts = commonColumns(lines); len(starts) == 0 {
+			return b.done()
+		}
+	} else {
+		b.c.Sure = true
+	}
+	for i, line := range lines {
+		if i < first || b.full() {
+			continue
+		}
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		row := cutColumns(line, starts)
+		if len(starts) == dqVerbose && i == len(lines)-1 && b.c.Truncated && row != nil && row[14] == "" {
+			b.stray(i+1, line)
+			continue
+		}
+		if row == nil || !b.dqRow(row) {
+			b.stray(i+1, line)
+		}
+	}
+	return b.done()
+}
+
+// rulerColumns finds the line of "=" below the header; each group begins a column.
+func rulerColumns(lines []string) (starts []int, next int) {
+	for i, line := range lines {
+		text := strings.TrimRight(line, " ")
+		if !strings.HasPrefix(text, "====") || strings.Trim(text, "= ") != "" {
+			continue
+		}
+		for pos := range text {
+			if text[pos] == '=' && (pos == 0 || text[pos-1] == ' ') {
+				starts = append(starts, pos)
+			}
+		}
+		if len(starts) == dqBrief || len(starts) == dqVerbose {
+			return starts, i + 1
+		}
+		starts = nil
+	}
+	return nil, 0
+}
+
+// commonColumns finds where all lines begin a word after a blank: the columns of a brief table
+// without its header. Anything but four or three columns is none.
+func commonColumns(lines []string) []int {
+	var rows [][]rune
+	for _, l := range lines {
+		if strings.TrimSpace(l) != "" {
+			rows = append(rows, []rune(l))
+		}
+	}
+	if len(rows) < 3 {
+		return nil
+	}
+	starts := []int{0}
+	for pos := 1; pos < 200; pos++ {
+		if common(rows, pos) {
+			starts = append(starts, pos)
+		}
+	}
+	if len(starts) != dqBrief {
+		return nil
+	}
+	return starts
+}
+
+func common(rows [][]rune, pos int) bool {
+	for _, r := range rows {
+		if pos >= len(r) || r[pos] == ' ' || r[pos-1] != ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// cutColumns cuts a line at columns, counted in characters; nil when a word crosses a column's
+// beginning.
+func cutColumns(line string, starts []int) []string {
+	r := []rune(line)
+	row := make([]string, len(starts))
+	for i, from := range starts {
+		if from >= len(r) {
+			break
+		}
+		if from > 0 && r[from-1] != ' ' {
+			return nil
+		}
+		to := len(r)
+		if i+1 < len(starts) {
+			to = min(starts[i+1], len(r))
+		}
+		row[i] = strings.TrimSpace(string(r[from:to]))
+	}
+	return row
+}

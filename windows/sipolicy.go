@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// maxPolicyRules is how many rules a policy may have; Microsoft's has some 4,000.
+const maxPolicyRules = 1_000_000
+
+// kernelScenario is the signing scenario of drivers.
+const kernelScenario = "131"
+
+// A siPolicy is what of a code integrity policy denies drivers.
+type siPolicy struct {
+	audit   bool
+	hashes  map[string][]*policyRule // by folded digest
+	files   []*policyRule
+	attribs map[string]*policyRule
+	signers []*policySigner
+	ekus    map[string]string // id → dotted
+}
+
+// A policyRule is a Deny or a FileAttrib.
+type policyRule struct {
+	id, name string
+	active   bool
+	hash     string
+	fields   []ruleField
+	min, max fileVersion
+	ranged   bool
+}
+
+// A ruleField is one string of the version resource that must be equal.
+type ruleField struct{ attr, resource, want string }
+
+type policySigner struct {
+	id, name  string
+	active    bool
+	root      string // TBS digest; empty when the signer is named otherwise
+	publisher string
+	oem       string
+	ekus      []string
+	attribs   []string
+}
+
+// resourceFields pairs a rule's attribute with the version resource's string.
+var resourceFields = [...]struct{ attr, resource string }{
+	{"FileName", "OriginalFilename"}, {"InternalName", "InternalName"},
+	{"FileDescription", "FileDescription"}, {"ProductName", "ProductName"},
+}
+
+func policyError(format string, args ...any) error {
+	return &fact.ParseError{Source: "SiPolicy", Reason: fmt.Sprintf(format, args...)}
+}
+
+type policyParser struct {
+	list     *BlockList
+	policy   *siPolicy
+	byID     map[string]*policyRule
+	signerID map[string]*policySigner
+	path     []string
+	signer   *policySigner
+	scenario string
+	setting  [2]string
+	rules    int
+}
+
+func parseSiPolicy(b []byte) (*BlockList, error) {
+	p := &policyParser{
+		list:   &BlockList{Name: "SiPolicy"},
+		policy: &siPolicy{hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{}, ekus: map[string]string{}},
+		byID:   map[string]*policyRule{}, signerID: map[string]*policySigner{},
+	}
+	d := xml.NewDecoder(bytes.NewReader(b))
+	// The text was decoded already, whatever its declaration says.
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	for {
+		tok, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, policyError("%v", err)
+		}
+		switch t := tok.(type) {
+		case xml.StartElement:
+			if err := p.start(t); err != nil {
+				return nil, err
+			}
+		case xml.EndElement:
+			if len(p.path) == 0 {
+				return nil, policyError("an end without its start")
+			}
+			p.end()
+		case xml.CharData:
+			p.text(string(t))
+		}
+	}
+	if len(p.path) != 0 {
+		return nil, policyError("ends within an element")
+	}
+	if p.rules == 0 && len(p.policy.signers) == 0 && p.list.Version == "" {
+		return nil, policyError("no policy in it")
+	}
+	p.finish()
+	return p.list, nil
+}
+
+func attr(t xml.StartElement, name string) string {
+	for _, a := range t.Attr {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (p *policyParser) start(t xml.StartElement) error {
+	if len(p.path) == 0 && t.Name.Local != "SiPolicy" {
+		return policyError("root is %q", t.Name.Local)
+	}
+	if len(p.path) >= 32 {
+		return policyError("nested deeper than 32")
+	}
+	p.path = append(p.path, t.Name.Local)
+	if p.rules++; p.rules > maxPolicyRules {
+		return policyError("more than %d elements", maxPolicyRules)
+	}
+	switch t.Name.Local {
+	case "EKU":
+		p.policy.ekus[attr(t, "ID")] = ekuOfPolicy(attr(t, "Value"))
+	case "Deny", "FileAttrib":
+		p.rule(t)
+	case "Signer":
+		p.signer = &policySigner{id: attr(t, "ID"), name: attr(t, "Name")}
+		p.signerID[p.signer.id] = p.signer
+		p.policy.signers = append(p.policy.signers, p.signer)
+	case "CertRoot", "CertPublisher", "CertOemID", "CertEKU", "FileAttribRef":
+		if p.signer != nil {
+			p.signer.part(t)
+		}
+	case "SigningScenario":
+		p.scenario = attr(t, "Value")
+	case "DeniedSigner":
+		if s := p.signerID[attr(t, "SignerId")]; s != nil && p.scenario == kernelScenario {
+			s.active = true
+		}
+	case "FileRuleRef":
+		if r := p.byID[attr(t, "RuleID")]; r != nil && p.scenario == kernelScenario {
+			r.active = true
+		}
+	case "Setting":
+		p.setting = [2]string{attr(t, "Key"), attr(t, "ValueName")}
+	}
+	return nil
+}
+
+func (p *policyParser) end() {
+	switch p.path[len(p.path)-1] {
+	case "Signer":
+		p.signer = nil
+	case "SigningScenario":
+		p.scenario = ""
+	}
+	p.path = p.path[:len(p.path)-1]
+}
+
+func (p *policyParser) text(s string) {
+	if s = strings.TrimSpace(s); s == "" || len(p.path) == 0 {
+		return
+	}
+	switch p.path[len(p.path)-1] {
+	case "VersionEx":
+		p.list.Version = s
+	case "Option":
+		if strings.EqualFold(s, "Enabled:Audit Mode") {
+			p.policy.audit = true
+		}
+	case "String":
+		if p.setting == [2]string{"Information", "Name"} {
+			p.list.Name = s
+		}
+	}
+}
+
+func (p *policyParser) rule(t xml.StartElement) {
+	r := &policyRule{id: attr(t, "ID"), name: attr(t, "FriendlyName"), max: topVersion, hash: fold(attr(t, "Hash"))}
+	for _, f := range resourceFields {
+		if v := attr(t, f.attr); v != "" {
+			r.fields = append(r.fields, ruleField{f.attr, f.resource, v})
+		}
+	}
+	for _, bound := range []struct {
+		attr string
+		v    *fileVersion
+	}{{"MinimumFileVersion", &r.min}, {"MaximumFileVersion", &r.max}} {
+		s := attr(t, bound.attr)
+		if s == "" {
+			continue
+		}
+		v, ok := parseVersion(s)
+		if !ok {
+			p.note(r.id, bound.attr, s)
+			return
+		}
+		*bound.v, r.ranged = v, true
+	}
+	if r.hash != "" {
+		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
+			p.note(r.id, "Hash", r.hash)
+			return
+		}
+	}
+	p.byID[r.id] = r
+	if t.Name.Local == "FileAttrib" {
+		p.policy.attribs[r.id] = r
+	}
+}
+
+func (p *policyParser) note(id, field, value string) {
+	if len(p.list.Problems) < 100 {
+		p.list.Problems = append(p.list.Problems, fact.ProblemOf("block list", id, field, policyError("%s is %q", field, value)))
+	}
+}
+
+func (s *policySigner) part(t xml.StartElement) {
+	value := attr(t, "Value")
+	switch t.Name.Local {
+	case "CertRoot":
+		if strings.EqualFold(attr(t, "Type"), "TBS") {
+			s.root = fold(value)
+		}
+	case "CertPublisher":
+		s.publisher = value
+	case "CertOemID":
+		s.oem = value
+	case "CertEKU":
+		s.ekus = append(s.ekus, attr(t, "ID"))
+	case "FileAttribRef":
+		s.attribs = append(s.attribs, attr(t, "RuleID"))
+	}
+}
+
+// ekuOfPolicy reads an EKU as policies write it: hexadecimal DER with 01 in place of the tag.
+func ekuOfPolicy(s string) string {
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) < 3 {
+		return ""
+	}
+	raw[0] = sign.TagOID
+	r := sign.NewReader(raw)
+	v, err := r.Next()
+	if err != nil {
+		return ""
+	}
+	return sign.OID(v)
+}
+
+// finish sorts the rules that were read.
+func (p *policyParser) finish() {
+	n := 0
+	for id, r := range p.byID {
+		if p.policy.attribs[id] != nil {
+			continue
+		}
+		switch {
+		case r.hash != "":
+			p.policy.hashes[r.hash] = append(p.policy.hashes[r.hash], r)
+			n++
+		case len(r.fields) > 0:
+			p.policy.files = append(p.policy.files, r)
+			n++
+		}
+	}
+	sortRules(p.policy.files)
+	for _, list := range p.policy.hashes {
+		sortRules(list)
+	}
+	p.list.policy, p.list.Rules = p.policy, n+len(p.policy.signers)
+}
+
+func (p *siPolicy) result(list, id, name, kind string, active bool, evidence ...fact.Evidence) BlockMatch {
+	m := BlockMatch{List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence, Inactive: !active, Audit: p.audit}
+	if !active {
+		m.Strength = StrengthWeak
+	}
+	return m
+}
+
+func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
+	var out []BlockMatch
+	seen := map[string]bool{}
+	for _, h := range e.hashes() {
+		if h.value == "" {
+			continue
+		}
+		for _, r := range p.hashes[h.value] {
+			if seen[r.id] {
+				continue
+			}
+			seen[r.id] = true
+			out = append(out, p.result(list, r.id, r.name, RuleHash, r.active, fact.Evidence{Fact: h.name, Value: h.value, Source: SourceFile}))
+		}
+	}
+	for _, r := range p.files {
+		if ev, ok := r.matches(e.Version); ok {
+			out = append(out, p.result(list, r.id, r.name, RuleFile, r.active, ev...))
+		}
+	}
+	for _, s := range p.signers {
+		if ev, ok := s.matches(p, e); ok {
+			out = append(out, p.result(list, s.id, s.name, RuleSigner, s.active, ev...))
+		}
+	}
+	return out
+}
+
+// matches compares the rule's strings and range with the version resource. A file without one
+// cannot be hit by name.
+func (r *policyRule) matches(v *Version) ([]fact.Evidence, bool) {
+	if v == nil || len(r.fields) == 0 && !r.ranged {
+		return nil, false
+	}
+	var ev []fact.Evidence
+	for _, f := range r.fields {
+		if f.attr == "FileName" && f.want == "*" {
+			continue
+		}
+		got, ok := equalString(v, f.resource, f.want)
+		if !ok {
+			return nil, false
+		}
+		ev = append(ev, fact.Evidence{Fact: f.resource, Value: got, Source: SourceFile})
+	}
+	if r.ranged {
+		have, ok := parseVersion(v.File)
+		if !ok || have.less(r.min) || r.max.less(have) {
+			return nil, false
+		}
+		ev = append(ev, fact.Evidence{Fact: "fileVersion", Value: v.File, Source: SourceFile})
+	}
+	return ev, true
+}
+
+func equalString(v *Version, name, want string) (string, bool) {
+	for _, s := range v.Strings(name) {
+		if strings.EqualFold(s, want) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// matches reports whether a signature of the driver leads through the signer's certificate, and
+// everything else that the rule names fits.
+func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, bool) {
+	if s.root == "" {
+		return nil, false
+	}
+	for i := range e.Signatures {
+		sig := &e.Signatures[i]
+		if sig.Fits == fact.No || len(sig.Certificates) == 0 {
+			continue
+		}
+		ev, ok := s.signature(p, sig)
+		if !ok {
+			continue
+		}
+		if len(s.attribs) == 0 {
+			return ev, true
+		}
+		for _, id := range s.attribs {
+			if r := p.attribs[id]; r != nil {
+				if more, ok := r.matches(e.Version); ok {
+					return append(ev, more...), true
+				}
+			}
+		}
+	}
+	return nil, false
+}
+
+func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, bool) {
+	leaf := sig.Signer()
+	var ev []fact.Evidence
+	for _, c := range sig.Certificates {
+		if c.TBSHash == s.root {
+			ev = append(ev, fact.Evidence{Fact: "tbsHash", Value: c.TBSHash, Source: SourceFile})
+			break
+		}
+	}
+	if ev == nil {
+		return nil, false
+	}
+	if s.publisher != "" {
+		if leaf.CommonName != s.publisher {
+			return nil, false
+		}
+		ev = append(ev, fact.Evidence{Fact: "publisher", Value: leaf.CommonName, Source: SourceFile})
+	}
+	if s.oem != "" {
+		if !strings.EqualFold(sig.ProgramName, s.oem) {
+			return nil, false
+		}
+		ev = append(ev, fact.Evidence{Fact: "programName", Value: sig.ProgramName, Source: SourceFile})
+	}
+	for _, id := range s.ekus {
+		if oid := p.ekus[id]; oid == "" || !containsString(leaf.EKUs, oid) {
+			return nil, false
+		}
+	}
+	return ev, true
+}
+
+func containsString(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// SourceWMIText is the source of a capture of Win32_SystemDriver or Win32_PnPSignedDriver.
+const SourceWMIText = "wmi_text"
+
+// ParseWMIText reads what Get-CimInstance, Get-WmiObject and wmic print of Win32_SystemDriver,
+// Win32_PnPSignedDriver and services: lists (Name : value, Name=value), CSV, and JSON of
+// ConvertTo-Json. Property names are never localised.
+func ParseWMIText(text string) *Capture {
+	trimmed := strings.TrimLeft(text, " \t\r\n")
+	switch {
+	case strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{"):
+		return wmiJSON(text, trimmed)
+	case wmiCSVHeader(text):
+		return wmiCSV(text)
+	}
+	b := newCapture(SourceWMIText, text)
+	for _, r := range records(text, ":=", b.stray) {
+		if !b.wmiRow(r.get) {
+			b.stray(r.line, r.pairs[0].key)
+		}
+	}
+	return b.done()
+}
+
+// wmiKeys are the properties of which a row has at least one beside its name.
+var wmiKeys = []string{"State", "Started", "StartMode", "PathName", "ServiceType"}
+
+// wmiRow adds a driver, or a device, whose properties get returns; false when it is neither.
+func (b *captureBuilder) wmiRow(get func(string) string) bool {
+	if b.full() {
+		return true
+	}
+	if inf, id := get("InfName"), get("DeviceID"); inf != "" || id != "" && get("DriverVersion") != "" {
+		b.wmiDevice(get, id)
+		return true
+	}
+	name := get("Name")
+	if !serviceName(name) {
+		return false
+	}
+	known := false
+	for _, k := range wmiKeys {
+		known = known || get(k) != ""
+	}
+	if !known {
+		return false
+	}
+	e, s := b.driver(name, get("PathName"))
+	s.DisplayName = get("DisplayName")
+	e.setState(s, get("State"))
+	s.setStart(get("StartMode"))
+	s.setType(get("ServiceType"))
+	if w := fold(get("ErrorControl")); containsString(errorControls, w) {
+		s.ErrorControl = w
+	}
+	if s.State == "" && strings.EqualFold(get("Started"), "True") {
+		s.State, e.Loaded = stateRunning, true
+	}
+	for _, k := range []string{"Status", "Started", "ExitCode", "AcceptStop", "AcceptPause", "Description"} {
+		if v := get(k); v != "" && v != s.DisplayName {
+			e.Driver.column(strings.ToLower(k[:1])+k[1:], v)
+		}
+	}
+	return true
+}
+
+func (b *captureBuilder) wmiDevice(get func(string) string, id string) {
+	b.c.Rows++
+	name := get("DeviceName")
+	if name == "" {
+		name = get("Description")
+	}
+	key := id
+	if key == "" {
+		key = name + "|" + get("InfName")
+	}
+	if name == "" {
+		name = key
+	}
+	e := b.entry("device "+fold(key), name, "")
+	d := Device{
+		Instance: id, Description: get("DeviceName"), FriendlyName: get("FriendlyName"), Class: get("DeviceClass"),
+		ClassGUID: strings.Trim(fold(get("ClassGuid")), "{}"), Manufacturer: get("Manufacturer"), INF: get("InfName"),
+		Provider: get("DriverProviderName"), DriverVersion: get("DriverVersion"), DriverDate: wmiDate(get("DriverDate")), Signer: get("Signer"),
+	}
+	if hw := get("HardWareID"); hw != "" {
+		d.HardwareIDs = []string{hw}
+	}
+	switch fold(get("IsSigned")) {
+	case "true":
+		d.Signed = fact.Yes
+	case "false":
+		d.Signed = fact.No
+	}
+	e.Driver.Devices = append(e.Driver.Devices, d)
+}
+
+// wmiDate takes the day of a CIM date, 20060621000000.******+***.
+func wmiDate(s string) string {
+	if len(s) < 8 || strings.Trim(s[:8], "0123456789") != "" {
+		return ""
+	}
+	return s[:4] + "-" + s[4:6] + "-" + s[6:8]
+}
+
+// wmiCSVHeader reports whether the first line that is neither blank nor a type is a header with
+// properties of drivers.
+func wmiCSVHeader(text string) bool {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#TYPE") {
+			continue
+		}
+		low := "," + strings.ReplaceAll(fold(line), `"`, "") + ","
+		if !strings.Contains(low, ",") {
+			return false
+		}
+		if strings.Contains(low, ",infname,") && strings.Contains(low, ",driverversion,") {
+			return true
+		}
+		if !strings.Contains(low, ",name,") {
+			return false
+		}
+		for _, k := range wmiKeys {
+			if strings.Contains(low, ","+fold(k)+",") {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+func wmiCSV(text string) *Capture {
+	b := newCapture(SourceWMIText, text)
+	var header []string
+	for i, row := range csvRows(text) {
+		switch {
+		case row == nil || len(row) == 0 || len(row) == 1 && (row[0] == "" || strings.HasPrefix(row[0], "#TYPE")):
+			if row == nil && header != nil {
+				b.stray(i+1, "a line")
+			}
+		case header == nil:
+			header, b.c.Sure = row, true
+		case len(row) != len(header):
+			b.stray(i+1, strings.Join(row, ","))
+		default:
+			if !b.wmiRow(column(header, row)) {
+				b.stray(i+1, strings.Join(row, ","))
+			}
+		}
+	}
+	b.c.Sure = b.c.Sure && b.c.Rows > 0
+	return b.done()
+}
+
+func column(header, row []string) func(string) string {
+	return func(name string) string {
+		for i, h := range header {
+			if strings.EqualFold(strings.TrimSpace(h), name) {
+				return strings.TrimSpace(row[i])
+			}
+		}
+		return ""
+	}
+}
+
+func wmiJSON(text, trimmed string) *Capture {
+	b := newCapture(SourceWMIText, text)
+	b.c.Truncated = false
+	var list []map[string]any
+	if trimmed[0] == '{' {
+		var one map[string]any
+		if json.Unmarshal([]byte(trimmed), &one) == nil {
+			list = append(list, one)
+		}
+	} else if err := json.Unmarshal([]byte(trimmed), &list); err != nil {
+		b.stray(1, "JSON: "+err.Error())
+		return b.done()
+	}
+	for i, m := range list {
+		get := func(name string) string {
+			for k, v := range m {
+				if strings.EqualFold(k, name) && v != nil {
+					return strings.TrimSpace(fmt.Sprint(v))
+				}
+			}
+			return ""
+		}
+		if !b.wmiRow(get) {
+			b.stray(i+1, "an object that is no driver")
+		}
+	}
+	b.c.Sure = b.c.Rows > 0
+	return b.done()
+}
