@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A CaptureKind names the tool or file whose text a capture holds.
@@ -36,6 +37,15 @@ var captureReaders = [...]struct {
 }{
 	{CaptureProcModules, Linux, readProcModulesText},
 	{CaptureLsmod, Linux, readLsmod},
+	{CaptureSC, Windows, windowsReader(windows.SourceSC, windows.ParseSC)},
+	{CaptureDriverQuery, Windows, windowsReader(windows.SourceDriverQuery, windows.ParseDriverQuery)},
+	{CaptureFltmc, Windows, windowsReader(windows.SourceFltmc, windows.ParseFltmc)},
+	{CapturePnPUtil, Windows, windowsReader(windows.SourcePnPUtil, windows.ParsePnPUtil)},
+	{CaptureMSInfo, Windows, windowsReader(windows.SourceMSInfo, windows.ParseMSInfo)},
+	{CaptureWMI, Windows, windowsReader(windows.SourceWMIText, windows.ParseWMIText)},
+	{CaptureAutoruns, Windows, windowsReader(windows.SourceAutoruns, windows.ParseAutoruns)},
+	{CaptureDriverList, Windows, windowsReader(windows.SourceDriverList, windows.ParseDriverList)},
+	{CaptureOsquery, Windows, windowsReader(windows.SourceOsquery, windows.ParseOsquery)},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.
