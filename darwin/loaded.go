@@ -33,7 +33,7 @@ type Loaded struct {
 	Address fact.Address // 0 where the kernel does not say
 	Links   []int64      // load tags of direct dependencies, ascending; nil is unknown
 
-	Interface, KernelResource, Prelinked, Started fact.Tri
+	Interface, KernelResource, Prelinked, Started fact.Tri // what the kernel says under these names
 
 	Problems []fact.Problem // what was lost of this kext
 }

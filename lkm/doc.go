@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lkm tells what code has been put into a running kernel: Linux modules, FreeBSD klds, macOS
+// kernel extensions, Windows kernel-mode drivers and their like, in one record for all of them. It
+// only reads.
+//
+//	snap, err := lkm.Take(ctx)
+//	if err != nil {
+//		return err // there is no list: not supported here, or not allowed
+//	}
+//	for _, m := range snap.Modules {
+//		fmt.Println(m.Name, m.State, m.Size)
+//	}
+//
+// # Unknown is an answer
+//
+// A list is empty only when the kernel said that it is. A value that could not be had is unknown
+// ([Count], [Tri], a nil slice), never zero, and a [Problem] says why; the Sources of a [Snapshot]
+// say what was looked at. [Snapshot.Err] is for callers who want all or nothing.
+//
+// # What is read
+//
+// The kernel's own list; what a [Detail] asks for beyond it; what the calls of a [System] say. All
+// of it comes through a [Machine], which may be this one, one whose root is mounted in a directory,
+// or a recording (package tape). [System.Plan] lists the sources before they are read.
+//
+// # What needs privilege
+//
+// Lists are open to every user on most systems; addresses and some values are not. What was refused
+// is a Problem with its remedy, remembered, and tried again with back-off.
+//
+// # Limits
+//
+// Names and texts in results were chosen by others: escape them before printing. A kernel that was
+// taken over can hide anything from every reader that runs on it.
+package lkm
