@@ -4,18 +4,19 @@ package linux
 
 // The files read for the loaded list, as paths below the machine's root.
 const (
-	ModulesFile    = "proc/modules"
-	TaintedFile    = "proc/sys/kernel/tainted"
-	DisabledFile   = "proc/sys/kernel/modules_disabled"
-	KernelDir      = "proc/sys/kernel"
-	BootIDFile     = "proc/sys/kernel/random/boot_id"
-	KptrFile       = "proc/sys/kernel/kptr_restrict"
-	SysModuleDir   = "sys/module"
-	UeventSeqFile  = "sys/kernel/uevent_seqnum"
-	buildIDNote    = "notes/.note.gnu.build-id"
-	parametersDir  = "parameters"
-	sectionsDir    = "sections"
-	maxSysfsValues = 4096 // parameters or sections of one module that are read
+	ModulesFile      = "proc/modules"
+	TaintedFile      = "proc/sys/kernel/tainted"
+	DisabledFile     = "proc/sys/kernel/modules_disabled"
+	KernelDir        = "proc/sys/kernel"
+	BootIDFile       = "proc/sys/kernel/random/boot_id"
+	KptrFile         = "proc/sys/kernel/kptr_restrict"
+	PerfParanoidFile = "proc/sys/kernel/perf_event_paranoid"
+	SysModuleDir     = "sys/module"
+	UeventSeqFile    = "sys/kernel/uevent_seqnum"
+	buildIDNote      = "notes/.note.gnu.build-id"
+	parametersDir    = "parameters"
+	sectionsDir      = "sections"
+	maxSysfsValues   = 4096 // parameters or sections of one module that are read
 )
 
 // The calls that a Linux machine answers, beside its files.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -200,37 +201,37 @@ func addSysModule(m *Module, f *linux.SysModule) {
 	m.Linux.CoreSize, m.Linux.InitSize = f.CoreSize, f.InitSize
 }
 
-// readAddresses keeps the load addresses when they were asked for, and says so when they are
-// hidden; otherwise it drops them.
+// readAddresses keeps the load addresses when they were asked for. The kernel shows all of them or
+// none to one reader; a single zero is that of a module whose code was all dropped after init.
 func (b *linuxBackend) readAddresses(list *linux.ModuleList, modules []Module, r *report) {
 	if !b.asked(DetailAddresses) || len(modules) == 0 {
 		return
 	}
-	hidden := 0
+	shown := false
 	for i := range list.Entries {
 		modules[i].Address = list.Entries[i].Address
-		if list.Entries[i].Address == 0 {
-			hidden++
-		}
+		shown = shown || modules[i].Address != 0
 	}
-	if hidden > 0 {
+	if !shown {
 		p := problemOf(linux.SourceModules, "", "address", b.hiddenAddresses())
-		p.Count = hidden
+		p.Count = len(modules)
 		r.add(p)
 	}
 }
 
-// hiddenAddresses says why the addresses are zero: a recorder took them out, or the kernel hides
-// them.
+// hiddenAddresses says why addresses are zero: the tape's recorder took them out, or the kernel
+// does not show them to this caller.
 func (b *linuxBackend) hiddenAddresses() error {
-	if m, ok := b.guard.machine.(Redactor); ok && m.Redacted(linux.ModulesFile) {
-		return &fs.PathError{Op: "read", Path: b.guard.path(linux.ModulesFile), Err: fmt.Errorf("addresses %w", ErrRedacted)}
+	if b.guard.redacted(linux.ModulesFile) {
+		return fmt.Errorf("addresses %w", ErrRedacted)
 	}
-	setting := "kptr_restrict"
-	if v, err := limit.AppendAttr(b.guard, nil, linux.KptrFile, limit.Attr); err == nil {
-		setting += "=" + strings.TrimSpace(string(v))
+	settings := ""
+	for _, file := range []string{linux.KptrFile, linux.PerfParanoidFile} {
+		if v, err := limit.AppendAttr(b.guard, nil, file, limit.Attr); err == nil {
+			settings += path.Base(file) + "=" + strings.TrimSpace(string(v)) + " and "
+		}
 	}
-	return fmt.Errorf("addresses %w: %s, or no CAP_SYSLOG (needed only for --detail addresses)", ErrRestricted, setting)
+	return fmt.Errorf("addresses %w: %sno CAP_SYSLOG (needed only for --detail addresses)", ErrRestricted, settings)
 }
 
 // countBuiltin reports the builtin modules that /sys/module shows beside the loaded ones. It is

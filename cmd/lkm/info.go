@@ -273,6 +273,12 @@ func usersText(m *lkm.Module) string {
 	text := namesText(m.UsedBy, "nobody")
 	if n, ok := m.Refs.Get(); ok && text != "" {
 		text += fmt.Sprintf("; %d references", n)
+		if n == 1 {
+			text = strings.TrimSuffix(text, "s")
+		}
+	}
+	if m.Linux != nil && m.Linux.Permanent {
+		text += "; cannot be unloaded"
 	}
 	return text
 }
