@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import "math/bits"
+
+// A search walks an index whose keys are patterns, matching all of them with one string at once.
+// Where a pattern stands in the string is a set of positions, one bit each, so that a pattern's
+// byte is a few operations on words, parts that patterns share are matched once, and a branch is
+// left as soon as no position is possible.
+type search struct {
+	x      *Index
+	s      string
+	words  int           // words in a set
+	masks  [256][]uint64 // for each byte, the positions where it stands in s
+	slab   []uint64      // memory of masks
+	used   []byte        // bytes whose mask is set
+	frames []searchFrame
+	sets   []uint64 // a stack of sets, one for each frame
+	text   []byte   // the bracket expressions on the way from the root
+	openAt int      // where in text the one that is being read begins; -1 for none
+	set    []uint64 // the current set
+	budget int
+	err    error
+}
+
+// A searchFrame is one node on the way from the root.
+type searchFrame struct {
+	node   node
+	next   int  // the byte whose child comes next
+	single int  // the only position in the set; -1 when there are several
+	text   int  // length of the search's text here
+	openAt int  // the search's openAt here
+	quoted bool // the next byte of the pattern stands for itself
+	step   int  // which of the five children of a single position comes next
+}
+
+func (m *search) run(x *Index, dst []IndexValue, s string) ([]IndexValue, error) {
+	m.start(x, s)
+	dst = m.enter(dst, x.root, false)
+	for len(m.frames) > 0 && m.err == nil {
+		f := &m.frames[len(m.frames)-1]
+		c, ref := m.nextChild(f)
+		if ref == 0 {
+			m.frames = m.frames[:len(m.frames)-1]
+			m.sets = m.sets[:len(m.sets)-m.words]
+			continue
+		}
+		copy(m.set, m.sets[len(m.sets)-m.words:])
+		m.text, m.openAt = m.text[:f.text], f.openAt
+		quoted := f.quoted
+		if m.feed(c, &quoted) {
+			dst = m.enter(dst, ref, quoted)
+		}
+	}
+	m.s, m.x = "", nil
+	return dst, m.err
+}
+
+// start makes the masks of the string.
+func (m *search) start(x *Index, s string) {
+	m.x, m.s, m.err, m.budget = x, s, nil, x.budget()
+	m.words = len(s)/64 + 1
+	m.frames, m.sets, m.text, m.openAt = m.frames[:0], m.sets[:0], m.text[:0], -1
+	for _, c := range m.used {
+		m.masks[c] = nil
+	}
+	m.used = m.used[:0]
+	m.slab = m.slab[:0]
+	distinct := 0
+	var seen [256]bool
+	for i := range len(s) {
+		if !seen[s[i]] {
+			seen[s[i]] = true
+			distinct++
+		}
+	}
+	if need := (distinct + 1) * m.words; cap(m.slab) < need {
+		m.slab = make([]uint64, 0, need)
+	}
+	take := func() []uint64 {
+		n := len(m.slab)
+		m.slab = m.slab[:n+m.words]
+		b := m.slab[n:]
+		clear(b)
+		return b[:m.words:m.words]
+	}
+	m.set = take()
+	for i := range len(s) {
+		c := s[i]
+		if m.masks[c] == nil {
+			m.masks[c] = take()
+			m.used = append(m.used, c)
+		}
+		m.masks[c][i>>6] |= 1 << (i & 63)
+	}
+	m.set[0] = 1
+}
+
+// enter goes to a node with the current set: it reads the prefix, takes the values if the pattern
+// that ends here matches, and leaves a frame for the children.
+func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
+	if m.budget--; m.budget < 0 {
+		m.err = m.x.bad(0, "nodes form a cycle")
+		return dst
+	}
+	at := int(ref & nodeOffset)
+	if text := m.x.text(ref); text > 0 {
+		for ; ; text++ {
+			if text >= len(m.x.data) {
+				m.err = m.x.bad(text, "prefix without an end")
+				return dst
+			}
+			c := m.x.data[text]
+			if c == 0 {
+				break
+			}
+			if !m.feed(c, &quoted) {
+				return dst
+			}
+		}
+		at = text + 1
+	}
+	n, ok := m.x.node(ref, at)
+	if !ok {
+		m.err = m.x.bad(at, "node beyond the end")
+		return dst
+	}
+	if n.values > 0 && !quoted && m.matched() {
+		if dst, m.err = m.x.appendValues(dst, &n); m.err != nil {
+			return dst
+		}
+	}
+	if n.children > 0 {
+		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text), openAt: m.openAt, quoted: quoted})
+		m.sets = append(m.sets, m.set...)
+	}
+	return dst
+}
+
+// nextChild returns the next child that a pattern may go on with, and its byte. For a single
+// position only the byte there and the pattern characters can.
+func (m *search) nextChild(f *searchFrame) (byte, uint32) {
+	if f.single < 0 || f.openAt >= 0 || f.quoted {
+		for f.next <= int(f.node.last) {
+			c := byte(f.next)
+			f.next++
+			if ref := m.x.child(&f.node, c); ref != 0 {
+				return c, ref
+			}
+		}
+		return 0, 0
+	}
+	for f.step < 5 {
+		c := "*?[\\\x00"[f.step]
+		f.step++
+		if f.step == 5 {
+			if f.single >= len(m.s) {
+				break
+			}
+			if c = m.s[f.single]; c == '*' || c == '?' || c == '[' || c == '\\' {
+				break // was tried as a pattern character, which it is
+			}
+		}
+		if ref := m.x.child(&f.node, c); ref != 0 {
+			return c, ref
+		}
+	}
+	return 0, 0
+}
+
+// position returns the only position in the set, or -1.
+func (m *search) position() int {
+	at := -1
+	for i, w := range m.set {
+		if w == 0 {
+			continue
+		}
+		if at >= 0 || w&(w-1) != 0 {
+			return -1
+		}
+		at = i<<6 + bits.TrailingZeros64(w)
+	}
+	return at
+}
+
+// matched reports whether a pattern that ends here matches: the end of the string is in the set. A
+// bracket that is still open stands for itself, and so does what follows it.
+func (m *search) matched() bool {
+	end := len(m.s)
+	if m.openAt < 0 {
+		return m.set[end>>6]>>(end&63)&1 != 0
+	}
+	for p := 0; p <= end; p++ {
+		if m.set[p>>6]>>(p&63)&1 != 0 && MatchAlias(string(m.text[m.openAt:]), m.s[p:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// feed takes the pattern's next byte. It reports false when no position is left.
+func (m *search) feed(c byte, quoted *bool) bool {
+	switch {
+	case m.openAt >= 0:
+		return m.feedBracket(c)
+	case *quoted:
+		*quoted = false
+		return m.literal(c)
+	case c == '*':
+		return m.spread()
+	case c == '?':
+		return m.advance(nil)
+	case c == '[':
+		m.openAt = len(m.text)
+		m.text = append(m.text, c)
+		return true
+	case c == '\\':
+		*quoted = true
+		return true
+	}
+	return m.literal(c)
+}
+
+// literal takes a byte that stands for itself.
+func (m *search) literal(c byte) bool {
+	mask := m.masks[c]
+	return mask != nil && m.advance(mask)
+}
+
+// feedBracket takes a byte of a bracket expression.
+func (m *search) feedBracket(c byte) bool {
+	if len(m.text) > maxIndexKey {
+		m.err = m.x.bad(0, "bracket expression without an end")
+		return false
+	}
+	m.text = append(m.text, c)
+	if c != ']' {
+		return true
+	}
+	class, n, ok := parseBracket(m.text[m.openAt:])
+	if !ok || m.openAt+n != len(m.text) {
+		return true
+	}
+	m.openAt = -1
+	any := false
+	carry := uint64(0)
+	for i := range m.set {
+		w := uint64(0)
+		for _, b := range m.used {
+			if class.has(b) {
+				w |= m.masks[b][i]
+			}
+		}
+		w &= m.set[i]
+		m.set[i] = w<<1 | carry
+		carry = w >> 63
+		any = any || m.set[i] != 0
+	}
+	return any
+}
+
+// advance moves every position in the mask one on; a nil mask is all of the string.
+func (m *search) advance(mask []uint64) bool {
+	var carry, any uint64
+	for i := range m.set {
+		w := m.set[i]
+		if mask != nil {
+			w &= mask[i]
+		}
+		m.set[i] = w<<1 | carry
+		carry = w >> 63
+		any |= m.set[i]
+	}
+	if mask == nil { // nothing is beyond the end
+		end := len(m.s)
+		keep := uint64(2)<<(end&63) - 1
+		m.set[end>>6] &= keep
+		any = 0
+		for _, w := range m.set {
+			any |= w
+		}
+	}
+	return any != 0
+}
+
+// spread adds every position after the first.
+func (m *search) spread() bool {
+	filling := false
+	for i, w := range m.set {
+		switch {
+		case filling:
+			m.set[i] = ^uint64(0)
+		case w != 0:
+			m.set[i] = -(w & -w)
+			filling = true
+		}
+	}
+	end := len(m.s)
+	m.set[end>>6] &= uint64(2)<<(end&63) - 1
+	return filling
+}

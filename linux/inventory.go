@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A TreeModule is one module of a tree, with every file that bears its name.
+type TreeModule struct {
+	// Name is the module's name, from its file's.
+	Name string
+	// Path is the file that depmod would choose, relative to the release directory or absolute for
+	// an external directory.
+	Path string
+	// Candidates are all files of that name, the chosen one first; nil when there is only one.
+	Candidates []Candidate
+	// Needs are the names of the modules that must be in the kernel first, directly or not, sorted;
+	// nil when modules.dep does not say.
+	Needs []string
+	// UsedBy are the names of the modules that need it, directly or not, sorted; nil when
+	// modules.dep could not be read.
+	UsedBy []string
+}
+
+// A Candidate is one of several files that bear one module's name.
+type Candidate struct {
+	// Path is the file, as an absolute path on its machine.
+	Path string `json:"path"`
+	// Chosen is set for the one that depmod chooses.
+	Chosen bool `json:"chosen,omitzero"`
+	// Reason is the rule that gives the file its rank.
+	Reason string `json:"reason"`
+}
+
+// An Inventory is what a release directory holds.
+type Inventory struct {
+	// Modules are sorted by path.
+	Modules []TreeModule
+	// Stale says how the indexes and the files disagree; empty when they do not.
+	Stale []string
+	// Lost are directories and indexes that could not be read, and settings that make no sense.
+	Lost []error
+	// NoIndex is set when there is no modules.dep at all, as on OpenWrt or a package just unpacked.
+	NoIndex bool
+}
+
+// Caps of a tree.
+const (
+	maxTreeFiles = 1 << 17
+	maxTreeDepth = 40
+)
+
+// Inventory walks the tree and joins what it finds with modules.dep. The error is that of the
+// release directory itself.
+func (t *Tree) Inventory() (*Inventory, error) {
+	inv := new(Inventory)
+	conf := ReadDepmodConfig(t.fsys, t.Release)
+	inv.Lost = append(inv.Lost, conf.Lost...)
+	files, err := t.walk(t.Dir, "", conf, inv)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range conf.External {
+		more, err := t.walk(dir, "/"+dir+"/", conf, inv)
+		if err != nil {
+			inv.Lost = append(inv.Lost, err)
+		}
+		files = append(files, more...)
+	}
+	d := t.deps()
+	inv.NoIndex = fact.CodeOf(d.err) == fact.CodeAbsent
+	if err := d.problem(); err != nil && !inv.NoIndex {
+		inv.Lost = append(inv.Lost, err)
+	}
+	inv.choose(t, files, conf, d)
+	inv.relate(d)
+	inv.compare(files, d)
+	slices.SortFunc(inv.Modules, func(a, b TreeModule) int { return cmp.Compare(a.Path, b.Path) })
+	return inv, nil
+}
+
+// walk lists the module files below dir, with prefix before each path. Links to files and to
+// directories are followed, the latter not within one another, so that a loop ends.
+func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]string, error) {
+	type place struct {
+		dir, rel string
+		depth    int
+		linked   bool
+	}
+	var files []string
+	entries, err := fs.ReadDir(t.fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	var stack []place
+	visit := func(entries []fs.DirEntry, p place) {
+		for _, e := range entries {
+			name := e.Name()
+			linked := e.Type()&fs.ModeSymlink != 0
+			if IsModuleFile(name) && !e.IsDir() && !(linked && isDir(t.fsys, p.dir, e)) {
+				files = append(files, p.rel+name)
+				continue
+			}
+			if slices.Contains(conf.Exclude, name) || !e.IsDir() && (!linked || p.linked || !isDir(t.fsys, p.dir, e)) {
+				continue
+			}
+			if p.depth < maxTreeDepth {
+				stack = append(stack, place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.linked || linked})
+			}
+		}
+	}
+	visit(entries, place{dir: dir, rel: prefix})
+	for len(stack) > 0 {
+		p := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if len(files) > maxTreeFiles {
+			inv.Lost = append(inv.Lost, &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d module files", maxTreeFiles), Err: fact.ErrTooLarge})
+			break
+		}
+		entries, err := fs.ReadDir(t.fsys, p.dir)
+		if err != nil {
+			inv.Lost = append(inv.Lost, err)
+		}
+		visit(entries, p)
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// choose groups the files by module and picks the one that depmod would.
+func (inv *Inventory) choose(t *Tree, files []string, conf *DepmodConfig, d *depTable) {
+	groups := make(map[string][]string, len(files))
+	var names []string
+	for _, f := range files {
+		name := NameOfFile(f)
+		if groups[name] == nil {
+			names = append(names, name)
+		}
+		groups[name] = append(groups[name], f)
+	}
+	inv.Modules = make([]TreeModule, 0, len(names))
+	for _, name := range names {
+		m := TreeModule{Name: name, Path: groups[name][0]}
+		if len(groups[name]) > 1 {
+			m.Candidates = t.candidates(name, groups[name], conf, d)
+			m.Path = t.relative(m.Candidates[0].Path)
+		}
+		inv.Modules = append(inv.Modules, m)
+	}
+}
+
+// candidates ranks the files of one module, the chosen one first. Between files of equal rank
+// depmod takes the one that it comes to first in the directory's own order, which only modules.dep
+// remembers.
+func (t *Tree) candidates(name string, files []string, conf *DepmodConfig, d *depTable) []Candidate {
+	indexed := ""
+	if i, ok := d.byName[name]; ok {
+		indexed = d.lines[i].Path
+	}
+	ranks := make(map[string]rank, len(files))
+	for _, f := range files {
+		ranks[f] = conf.rank(f)
+	}
+	slices.SortStableFunc(files, func(a, b string) int {
+		if c := cmp.Compare(ranks[b].level, ranks[a].level); c != 0 {
+			return c
+		}
+		return cmp.Compare(rankIndexed(b, indexed), rankIndexed(a, indexed))
+	})
+	list := make([]Candidate, len(files))
+	for i, f := range files {
+		reason := ranks[f].reason
+		if tie := files[min(1, len(files)-1)]; i == 0 && ranks[tie].level == ranks[f].level {
+			if f == indexed {
+				reason += "; of equal rank with " + tie + ", modules.dep names this one"
+			} else {
+				reason += "; of equal rank with " + tie + ", depmod takes the one it sees first"
+			}
+		}
+		list[i] = Candidate{Path: "/" + t.Path(f), Chosen: i == 0, Reason: reason}
+	}
+	return list
+}
+
+func rankIndexed(file, indexed string) int {
+	if file == indexed {
+		return 1
+	}
+	return 0
+}
+
+// relative undoes Path.
+func (t *Tree) relative(abs string) string {
+	if rel, ok := strings.CutPrefix(abs, "/"+t.Dir+"/"); ok {
+		return rel
+	}
+	return abs
+}
+
+// relate fills in who needs whom.
+func (inv *Inventory) relate(d *depTable) {
+	if d.err != nil {
+		return
+	}
+	usedBy := make(map[string][]string)
+	for i := range d.lines {
+		for _, name := range d.needs(i) {
+			usedBy[name] = append(usedBy[name], d.lines[i].Name())
+		}
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		if line, ok := d.byName[m.Name]; ok {
+			m.Needs = d.needs(line)
+			slices.Sort(m.Needs)
+		}
+		if m.UsedBy = usedBy[m.Name]; m.UsedBy == nil {
+			m.UsedBy = []string{}
+		}
+		slices.Sort(m.UsedBy)
+	}
+}
+
+// needs returns the names of the modules that a line needs, directly or not, in the line's order;
+// never nil. kmod's lists are complete; others' are completed.
+func (d *depTable) needs(line int) []string {
+	names := []string{}
+	seen := map[string]bool{d.lines[line].Path: true}
+	queue := d.lines[line].Needs
+	for len(queue) > 0 {
+		file := queue[0]
+		queue = queue[1:]
+		if seen[file] {
+			continue
+		}
+		seen[file] = true
+		names = append(names, NameOfFile(file))
+		if i, ok := d.byPath[file]; ok {
+			for _, f := range d.lines[i].Needs {
+				if !seen[f] {
+					queue = append(queue[:len(queue):len(queue)], f)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// compare finds where modules.dep and the files disagree.
+func (inv *Inventory) compare(files []string, d *depTable) {
+	if d.err != nil {
+		return
+	}
+	there := make(map[string]bool, len(files))
+	for _, f := range files {
+		there[f] = true
+	}
+	var missing, unlisted, other []string
+	for i := range d.lines {
+		if !there[d.lines[i].Path] {
+			missing = append(missing, d.lines[i].Path)
+		}
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		line, ok := d.byName[m.Name]
+		switch {
+		case !ok:
+			unlisted = append(unlisted, m.Path)
+		case d.lines[line].Path != m.Path && there[d.lines[line].Path]:
+			other = append(other, m.Path)
+		}
+	}
+	inv.stale("names %d files that are not there, such as %s", missing)
+	inv.stale("lacks %d modules that are there, such as %s", unlisted)
+	inv.stale("names other files than depmod would choose now for %d modules, such as %s", other)
+}
+
+func (inv *Inventory) stale(format string, list []string) {
+	if len(list) > 0 {
+		inv.Stale = append(inv.Stale, "modules.dep "+fmt.Sprintf(format, len(list), list[0])+": run depmod")
+	}
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import "fmt"
+
+// A LoadStep is one thing that modprobe would do to load a module.
+type LoadStep struct {
+	// Name is the module's name.
+	Name string
+	// Path is the file that would be loaded, relative to the release directory; empty for a command
+	// and for code that is compiled in.
+	Path string
+	// Builtin is set when nothing need be done because it is compiled in.
+	Builtin bool
+	// Command is what the configuration runs instead, and CommandAt the line that says so.
+	Command   string
+	CommandAt *Directive
+	// Params are the parameters that the configuration gives.
+	Params string
+	// Optional is set when loading goes on if this step fails: a softdep.
+	Optional bool
+	// Reason is why the step is taken: asked, depends, softdep_pre or softdep_post.
+	Reason string
+}
+
+// Reasons of a LoadStep.
+const (
+	ReasonAsked       = "asked"
+	ReasonDepends     = "depends"
+	ReasonSoftdepPre  = "softdep_pre"
+	ReasonSoftdepPost = "softdep_post"
+)
+
+// A Plan is what modprobe would do for a query.
+type Plan struct {
+	// Steps are in order.
+	Steps []LoadStep
+	// Blacklisted are modules that the query stands for as an alias and that a blacklist line keeps
+	// from being loaded.
+	Blacklisted []*Directive
+	// Lost is what could not be read or found on the way.
+	Lost []error
+}
+
+// maxSteps caps a plan; real ones have under 100 steps.
+const maxSteps = 10000
+
+// LoadPlan returns what modprobe would do for a name or an alias if nothing were loaded yet, in
+// its order: what the module depends on first, with softdeps around each. matched is false when
+// nothing has that name.
+func (t *Tree) LoadPlan(query string) (plan *Plan, matched bool, err error) {
+	matches, lost, err := t.Resolve(query)
+	if err != nil {
+		return nil, false, err
+	}
+	p := &planner{tree: t, config: t.Config(), plan: &Plan{Lost: lost}}
+	for _, m := range matches {
+		if m.Alias != "" {
+			if d := p.config.blacklisted(m.Name); d != nil {
+				p.plan.Blacklisted = append(p.plan.Blacklisted, d)
+				continue
+			}
+		}
+		p.module(m)
+	}
+	return p.plan, len(matches) > 0, nil
+}
+
+// A planner collects the steps of one query.
+type planner struct {
+	tree     *Tree
+	config   *Config
+	plan     *Plan
+	visited  map[Match]bool
+	required map[string]bool
+}
+
+// A planTask is work that is still to be done: a module with all it needs, or one step.
+type planTask struct {
+	match  Match
+	reason string
+	with   int // what comes with it, one of the with constants
+}
+
+const (
+	withAll      = iota // its dependencies and its softdeps
+	withSoftdeps        // its softdeps
+	withNothing         // the step alone
+)
+
+// module plans one module. Tasks are kept on a stack, because softdeps may be chained without end.
+func (p *planner) module(m Match) {
+	p.visited, p.required = make(map[Match]bool), map[string]bool{m.Name: true}
+	for _, file := range p.needs(m.Name) {
+		p.required[NameOfFile(file)] = true
+	}
+	stack := []planTask{{m, ReasonAsked, withAll}}
+	for len(stack) > 0 && len(p.plan.Steps) < maxSteps {
+		task := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		switch task.with {
+		case withAll:
+			key := Match{Name: task.match.Name, Alias: task.match.Alias}
+			if p.visited[key] {
+				continue
+			}
+			p.visited[key] = true
+			stack = append(stack, planTask{task.match, task.reason, withSoftdeps})
+			// modules.dep lists what to load last first; the stack turns that around.
+			for _, file := range p.needs(task.match.Name) {
+				stack = append(stack, planTask{Match{Name: NameOfFile(file)}, ReasonDepends, withSoftdeps})
+			}
+		case withSoftdeps:
+			stack = p.softdeps(stack, task)
+		default:
+			p.step(task)
+		}
+	}
+}
+
+// softdeps puts a module's step on the stack with its softdeps around it.
+func (p *planner) softdeps(stack []planTask, task planTask) []planTask {
+	var dep Softdep
+	if d := p.config.softdep(task.match.Name); d != nil {
+		dep = ParseSoftdep(d.Value)
+	}
+	pre, post := p.lookup(dep.Pre), p.lookup(dep.Post)
+	for i := len(post) - 1; i >= 0; i-- {
+		stack = append(stack, planTask{post[i], ReasonSoftdepPost, withAll})
+	}
+	if len(pre)+len(post) > 0 {
+		task.match.By = softdepBeatsCommand
+	}
+	stack = append(stack, planTask{task.match, task.reason, withNothing})
+	for i := len(pre) - 1; i >= 0; i-- {
+		stack = append(stack, planTask{pre[i], ReasonSoftdepPre, withAll})
+	}
+	return stack
+}
+
+// softdepBeatsCommand marks a module whose install command does not count, because it has softdeps.
+const softdepBeatsCommand = "softdep"
+
+// lookup resolves the names of a softdep; what does not exist is left out, as modprobe does.
+func (p *planner) lookup(names []string) []Match {
+	var matches []Match
+	for _, name := range names {
+		m, lost, err := p.tree.Resolve(name)
+		if err != nil {
+			lost = append(lost, fmt.Errorf("softdep %q: %w", name, err))
+		}
+		if len(p.plan.Lost) < maxConfigLost {
+			p.plan.Lost = append(p.plan.Lost, lost...)
+		}
+		matches = append(matches, m...)
+	}
+	return matches
+}
+
+// needs returns the files that the module needs.
+func (p *planner) needs(name string) []string {
+	line, err := p.tree.depLine(name)
+	if err != nil && len(p.plan.Lost) < maxConfigLost {
+		p.plan.Lost = append(p.plan.Lost, err)
+	}
+	if line == nil {
+		return nil
+	}
+	return line.Needs
+}
+
+// step adds one step. A module that is neither a file nor compiled in, such as the target of a
+// wrong alias, gives none.
+func (p *planner) step(task planTask) {
+	name := task.match.Name
+	s := LoadStep{Name: name, Reason: task.reason, Optional: !p.required[name], Params: p.config.options(name, task.match.Alias)}
+	if d := p.config.install(name); d != nil && task.match.By != softdepBeatsCommand {
+		s.Command, s.CommandAt = d.Value, d
+		p.plan.Steps = append(p.plan.Steps, s)
+		return
+	}
+	file, err := p.tree.FileOf(name)
+	switch {
+	case file != "":
+		s.Path = file
+	case task.match.Builtin || p.tree.builtin(name):
+		s.Builtin, s.Params = true, ""
+	default:
+		if len(p.plan.Lost) < maxConfigLost {
+			if err == nil {
+				err = fmt.Errorf("module %s: %w", name, errNoFile)
+			}
+			p.plan.Lost = append(p.plan.Lost, err)
+		}
+		return
+	}
+	p.plan.Steps = append(p.plan.Steps, s)
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// ModuleRoots are the directories that may hold a directory for each kernel release, in the order
+// in which they are tried. The last two are NixOS's.
+var ModuleRoots = []string{
+	"lib/modules",
+	"usr/lib/modules",
+	"run/booted-system/kernel-modules/lib/modules",
+	"run/current-system/kernel-modules/lib/modules",
+}
+
+// FlatRoots are the directories that hold modules without a directory for the release: Android's.
+var FlatRoots = []string{
+	"vendor/lib/modules", "vendor_dlkm/lib/modules", "system_dlkm/lib/modules", "odm/lib/modules", "system/lib/modules",
+}
+
+// A ReleaseDir is one directory of modules.
+type ReleaseDir struct {
+	// Release is the kernel release; empty for a flat directory, which does not say.
+	Release string
+	// Dir is the directory, as a path below the machine's root.
+	Dir string
+}
+
+// Releases lists the directories of modules on a machine, those of more important roots first, and
+// each root's in the order of their names. A release that several roots have is listed once. The
+// error is that of the first root that exists and cannot be read; it is fs.ErrNotExist when there
+// is no root at all.
+func Releases(fsys fs.FS) ([]ReleaseDir, error) {
+	var dirs []ReleaseDir
+	var firstErr error
+	exists := false
+	seen := make(map[string]bool)
+	for _, root := range ModuleRoots {
+		entries, err := fs.ReadDir(fsys, root)
+		if err != nil {
+			if firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
+				firstErr = err
+			}
+			continue
+		}
+		exists = true
+		for _, e := range entries {
+			if name := e.Name(); !seen[name] && isDir(fsys, root, e) {
+				seen[name] = true
+				dirs = append(dirs, ReleaseDir{name, root + "/" + name})
+			}
+		}
+	}
+	for _, root := range FlatRoots {
+		if entries, err := fs.ReadDir(fsys, root); err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return IsModuleFile(e.Name()) }) {
+			exists = true
+			dirs = append(dirs, ReleaseDir{"", root})
+		}
+	}
+	if firstErr == nil && !exists {
+		firstErr = &fs.PathError{Op: "open", Path: ModuleRoots[0], Err: fs.ErrNotExist}
+	}
+	return dirs, firstErr
+}
+
+// FindRelease returns the directory of a release. The error is fs.ErrNotExist when no root has it,
+// or why a root could not be read.
+func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
+	if release == "" || strings.ContainsAny(release, "/\x00") || release == "." || release == ".." {
+		return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrInvalid}
+	}
+	var firstErr error
+	for _, root := range ModuleRoots {
+		dir := root + "/" + release
+		info, err := fs.Stat(fsys, dir)
+		if err == nil && info.IsDir() {
+			return ReleaseDir{release, dir}, nil
+		}
+		if err != nil && firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
+			firstErr = err
+		}
+	}
+	if firstErr != nil {
+		return ReleaseDir{}, firstErr
+	}
+	return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrNotExist}
+}
+
+// A Tree is the directory of one kernel release, with its indexes, each read when it is first
+// needed and kept. It is safe for concurrent use.
+type Tree struct {
+	ReleaseDir
+	fsys fs.FS
+
+	mu      sync.Mutex
+	indexes map[string]*lazyIndex
+	dep     *depTable
+	config  *Config
+	cmdline bool
+}
+
+// lazyIndex is an index, or why there is none.
+type lazyIndex struct {
+	index *Index
+	err   error
+}
+
+// OpenTree returns the tree of a directory. Nothing is read yet. With cmdline, the configuration
+// includes the running kernel's command line.
+func OpenTree(fsys fs.FS, dir ReleaseDir, cmdline bool) *Tree {
+	return &Tree{ReleaseDir: dir, fsys: fsys, indexes: make(map[string]*lazyIndex), cmdline: cmdline}
+}
+
+// The indexes of a release directory, without their ending: each may be a text file, a binary one
+// (with ".bin"), or both.
+const (
+	indexDep          = "modules.dep"
+	indexAlias        = "modules.alias"
+	indexSymbols      = "modules.symbols"
+	indexBuiltin      = "modules.builtin"
+	indexBuiltinAlias = "modules.builtin.alias"
+	fileBuiltinInfo   = "modules.builtin.modinfo"
+	fileOrder         = "modules.order"
+	fileDevname       = "modules.devname"
+)
+
+// maxIndexFile caps an index: the largest real ones have 2 MiB.
+const maxIndexFile = 64 << 20
+
+// index returns the named index: from the binary file, else made of the text file. The error is
+// fs.ErrNotExist when there is neither.
+func (t *Tree) index(name string) (*Index, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.indexes[name]; l != nil {
+		return l.index, l.err
+	}
+	x, err := t.readIndex(name)
+	t.indexes[name] = &lazyIndex{x, err}
+	return x, err
+}
+
+func (t *Tree) readIndex(name string) (*Index, error) {
+	file := t.Dir + "/" + name
+	b, err := limit.ReadFile(t.fsys, file+".bin", maxIndexFile)
+	if err == nil {
+		return ParseIndex(b, file+".bin")
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	text, err := limit.ReadFile(t.fsys, file, maxIndexFile)
+	if err != nil {
+		return nil, err
+	}
+	if name == indexBuiltin {
+		return builtinIndex(text, file), nil
+	}
+	return buildIndex(parseAliases(text), file), nil
+}
+
+// A depTable is modules.dep, by name and by path.
+type depTable struct {
+	lines  []DepLine
+	byName map[string]int
+	byPath map[string]int
+	usedBy [][]int // for each line, the lines that need it
+	source string
+	err    error
+	bad    int
+}
+
+// deps returns modules.dep whole. It is made from the text, or from the binary index when only that
+// is there.
+func (t *Tree) deps() *depTable {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dep == nil {
+		t.dep = t.readDeps()
+	}
+	return t.dep
+}
+
+func (t *Tree) readDeps() *depTable {
+	d := &depTable{source: t.Dir + "/" + indexDep}
+	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
+	switch {
+	case err == nil:
+		d.lines, d.bad = ParseDep(text)
+	case errors.Is(err, fs.ErrNotExist):
+		d.err = t.depsOfIndex(d, err)
+	default:
+		d.err = err
+	}
+	d.byName = make(map[string]int, len(d.lines))
+	d.byPath = make(map[string]int, len(d.lines))
+	for i := range d.lines {
+		if _, ok := d.byName[d.lines[i].Name()]; !ok {
+			d.byName[d.lines[i].Name()] = i
+		}
+		d.byPath[d.lines[i].Path] = i
+	}
+	return d
+}
+
+// depsOfIndex fills the table from modules.dep.bin.
+func (t *Tree) depsOfIndex(d *depTable, noText error) error {
+	x, err := t.readDepIndex()
+	if errors.Is(err, fs.ErrNotExist) {
+		return noText
+	}
+	if err != nil {
+		return err
+	}
+	d.source = x.source
+	return x.Each(func(_ string, values []IndexValue) bool {
+		for _, v := range values {
+			line, ok := parseDepLine(v.Value)
+			if !ok {
+				d.bad++
+				continue
+			}
+			d.lines = append(d.lines, line)
+		}
+		return true
+	})
+}
+
+// Config returns modprobe's configuration for this release.
+func (t *Tree) Config() *Config {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.config == nil {
+		t.config = ReadConfig(t.fsys, t.Dir, t.cmdline)
+	}
+	return t.config
+}
+
+// Path returns the path below the machine's root of a file that an index names.
+func (t *Tree) Path(file string) string {
+	if abs, ok := strings.CutPrefix(file, "/"); ok {
+		return path.Clean(abs)
+	}
+	return path.Join(t.Dir, file)
+}
+
+// Builtin reads the list of what is compiled in. The error is that of modules.builtin; a missing
+// modules.builtin.modinfo only leaves the metadata unknown, and infoErr says why.
+func (t *Tree) Builtin() (modules []BuiltinModule, infoErr, err error) {
+	list, err := limit.ReadFile(t.fsys, t.Dir+"/"+indexBuiltin, maxIndexFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	info, infoErr := limit.ReadFile(t.fsys, t.Dir+"/"+fileBuiltinInfo, maxIndexFile)
+	if infoErr != nil {
+		info = nil
+	}
+	if err != nil && infoErr != nil {
+		return nil, infoErr, err
+	}
+	return ParseBuiltin(list, info), infoErr, nil
+}
+
+// Devnames reads modules.devname.
+func (t *Tree) Devnames() ([]Devname, error) {
+	b, err := limit.ReadFile(t.fsys, t.Dir+"/"+fileDevname, maxIndexFile)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDevname(b), nil
+}
+
+// problems of the dependency index, as one error; nil for none.
+func (d *depTable) problem() error {
+	if d.err != nil {
+		return d.err
+	}
+	if d.bad > 0 {
+		return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("%d lines make no sense", d.bad)}
+	}
+	return nil
+}
+
+// readDepIndex reads modules.dep.bin.
+func (t *Tree) readDepIndex() (*Index, error) {
+	file := t.Dir + "/" + indexDep + ".bin"
+	b, err := limit.ReadFile(t.fsys, file, maxIndexFile)
+	if err != nil {
+		return nil, err
+	}
+	return ParseIndex(b, file)
+}
