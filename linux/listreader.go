@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ type ListReader struct {
 // NewListReader returns a reader of the machine whose root is fsys.
 func NewListReader(fsys fs.FS) *ListReader { return &ListReader{fsys: fsys} }
 
-// Read replaces l's content with the kernel's list. The kernel gives the list in pieces, between
+// Read replaces l's content with the kernel's list, sorted by name. The kernel gives the list in pieces, between
 // which a module can come or go so that a line is skipped or repeated; so when its event counter
 // moved meanwhile, or a name stands twice, the list is read again until two reads agree, at most
 // three times. A list that still does not hold still has its repeated lines removed (the first
@@ -67,21 +68,13 @@ func (r *ListReader) readSeq(dst []byte) []byte {
 	return b
 }
 
-// dropRepeated removes every entry whose name an earlier one has, and reports whether there was
-// one.
+// dropRepeated sorts the entries by name, removes every one whose name an earlier one has, and
+// reports whether there was one.
 func (l *ModuleList) dropRepeated() bool {
-	seen := make(map[string]struct{}, len(l.Entries))
-	kept := l.Entries[:0]
-	for _, e := range l.Entries {
-		if _, ok := seen[e.Name]; ok {
-			continue
-		}
-		seen[e.Name] = struct{}{}
-		kept = append(kept, e)
-	}
-	repeated := len(kept) < len(l.Entries)
-	l.Entries = kept
-	return repeated
+	slices.SortStableFunc(l.Entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	n := len(l.Entries)
+	l.Entries = slices.CompactFunc(l.Entries, func(a, b Entry) bool { return a.Name == b.Name })
+	return len(l.Entries) < n
 }
 
 // NoModuleSupport reports whether the machine's kernel was built without loadable modules, given

@@ -34,10 +34,10 @@ type Entry struct {
 	Taints string
 }
 
-// A ModuleList is what one read of /proc/modules says, newest module first. Its memory can be used
-// again by Parse.
+// A ModuleList is what one read of /proc/modules says. Its memory can be used again by Parse.
 type ModuleList struct {
-	// Entries are the lines that made sense.
+	// Entries are the lines that made sense: after Parse in the kernel's order, which is newest
+	// first, after [ListReader.Read] sorted by name.
 	Entries []Entry
 	// Bad are the lines that did not, one error each, at most limit.Problems of them.
 	Bad []*fact.ParseError
@@ -208,22 +208,24 @@ func ParseTaintSuffix(s string) (letters string, ok bool) {
 
 // fields splits line at blanks into f and returns how many fields it has; len(f)+1 means more.
 func fields(line string, f []string) int {
-	n := 0
-	for {
-		line = strings.TrimLeft(line, " \t\r")
-		if line == "" {
-			return n
+	n, start := 0, -1
+	for i := 0; i <= len(line); i++ {
+		if i < len(line) && line[i] != ' ' && line[i] != '\t' && line[i] != '\r' {
+			if start < 0 {
+				start = i
+			}
+			continue
+		}
+		if start < 0 {
+			continue
 		}
 		if n == len(f) {
 			return n + 1
 		}
-		end := strings.IndexAny(line, " \t\r")
-		if end < 0 {
-			end = len(line)
-		}
-		f[n], line = line[:end], line[end:]
-		n++
+		f[n] = line[start:i]
+		n, start = n+1, -1
 	}
+	return n
 }
 
 func word(s string) bool {

@@ -405,28 +405,29 @@ func addTaintEvidence(m *Module, letters string) {
 }
 
 // addRequires turns the kernel's "used by" around. It is known only when the kernel says who uses
-// what, which it says for all modules or for none.
+// what, which it says for all modules or for none. The list is sorted by name, or else of a
+// capture, which is short.
 func addRequires(list *linux.ModuleList, modules []Module, backing []string) []string {
-	index := make(map[string]int32, len(modules))
+	total := 0
 	for i := range list.Entries {
 		if list.Entries[i].UsedBy == nil {
 			return backing
 		}
-		index[list.Entries[i].Name] = int32(i)
+		total += len(list.Entries[i].UsedBy)
 	}
+	position := positions(list)
 	counts := make([]int32, len(modules))
-	total := 0
 	each := func(f func(user, used int)) {
 		for i := range list.Entries {
 			for _, user := range list.Entries[i].UsedBy {
-				if u, ok := index[user]; ok {
-					f(int(u), i)
+				if u := position(user); u >= 0 {
+					f(u, i)
 				}
 			}
 		}
 	}
-	each(func(user, _ int) { counts[user]++; total++ })
-	backing = slices.Grow(backing[:0], total)[:0]
+	each(func(user, _ int) { counts[user]++ })
+	backing = slices.Grow(backing[:0], total)
 	free := backing[:total]
 	for i := range modules {
 		n := counts[i]
@@ -437,6 +438,29 @@ func addRequires(list *linux.ModuleList, modules []Module, backing []string) []s
 		slices.Sort(modules[i].Requires)
 	}
 	return backing
+}
+
+// positions returns a function that finds an entry by its name, or -1.
+func positions(list *linux.ModuleList) func(name string) int {
+	byName := func(e linux.Entry, name string) int { return strings.Compare(e.Name, name) }
+	if slices.IsSortedFunc(list.Entries, func(a, b linux.Entry) int { return strings.Compare(a.Name, b.Name) }) {
+		return func(name string) int {
+			if i, ok := slices.BinarySearchFunc(list.Entries, name, byName); ok {
+				return i
+			}
+			return -1
+		}
+	}
+	index := make(map[string]int, len(list.Entries))
+	for i := range list.Entries {
+		index[list.Entries[i].Name] = i
+	}
+	return func(name string) int {
+		if i, ok := index[name]; ok {
+			return i
+		}
+		return -1
+	}
 }
 
 // changed reads the kernel's event counter on a descriptor that stays open.

@@ -383,3 +383,14 @@ func BenchmarkSnapshot(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkChanged(b *testing.B) {
+	sys := openMade(b, madeLinux(), Options{})
+	var token Token
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := sys.Changed(context.Background(), &token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -140,7 +140,10 @@ func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
 }
 
 func sortModules(modules []Module) {
-	slices.SortStableFunc(modules, func(a, b Module) int { return cmp.Compare(a.ID, b.ID) })
+	byID := func(a, b Module) int { return cmp.Compare(a.ID, b.ID) }
+	if !slices.IsSortedFunc(modules, byID) { // moving modules about costs more than looking
+		slices.SortStableFunc(modules, byID)
+	}
 }
 
 // numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+// The running kernel, whatever it is: either a list whose sources say how it was read, or an error
+// that says why there is none.
+func TestTakeOnThisMachine(t *testing.T) {
+	s, err := Take(context.Background())
+	if err != nil {
+		t.Skipf("this machine shows no list: %v", err)
+	}
+	src, ok := s.Source(linux.SourceModules)
+	if !ok || (len(s.Modules) == 0) == (src.Outcome == OutcomeOK && src.Count != CountOf(0)) {
+		t.Errorf("%d modules from %+v", len(s.Modules), src)
+	}
+	if s.Release == "" || s.Privilege == "" || s.TakenAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// The event counter of the running kernel is read without memory.
+func TestChangedOnThisMachine(t *testing.T) {
+	sys, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	var token Token
+	if _, err := sys.Changed(context.Background(), &token); err != nil {
+		t.Skipf("this machine has no event counter: %v", err)
+	}
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := sys.Changed(context.Background(), &token); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkChangedOnThisMachine(b *testing.B) {
+	sys, err := Open(Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sys.Close()
+	var token Token
+	if _, err := sys.Changed(context.Background(), &token); err != nil {
+		b.Skip(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		sys.Changed(context.Background(), &token)
+	}
+}
+
+// A FIFO that nobody writes to, where a file is expected, is answered at once and not waited for.
+func TestFIFODoesNotBlock(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "proc/sys/kernel"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, linux.ModulesFile), 0o644); err != nil {
+		t.Skipf("no FIFO can be made here: %v", err)
+	}
+	sys, err := Open(Options{Root: root, Live: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	s, err := sys.Snapshot(context.Background())
+	if err == nil && len(s.Modules) != 0 {
+		t.Errorf("%+v", s.Modules)
+	}
+}
+
+// A host's root that is mounted elsewhere: its own proc and sys are read, and what is missing
+// there is an error, never this machine's answer.
+func TestMountedLiveRoot(t *testing.T) {
+	root := t.TempDir()
+	open := func() error {
+		sys, err := Open(Options{Root: root, Live: true})
+		if err != nil {
+			return err
+		}
+		defer sys.Close()
+		_, err = sys.Snapshot(context.Background())
+		return err
+	}
+	if err := open(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without /proc: %v", err)
+	}
+	for name, text := range map[string]string{linux.ModulesFile: "nvme 57344 3 - Live 0x0\n", linux.TaintedFile: "0\n"} {
+		os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755)
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := open(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(filepath.Join(root, linux.ModulesFile), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(); os.Geteuid() != 0 && !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a refused list: %v", err)
+	}
+	os.Remove(filepath.Join(root, linux.ModulesFile))
+	if err := open(); err != nil {
+		t.Errorf("a kernel without modules: %v", err)
+	}
+}
