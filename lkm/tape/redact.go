@@ -5,6 +5,7 @@ package tape
 import (
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A redaction is what the kernel package of one operating system takes out of recordings.
@@ -25,6 +26,8 @@ func redactionOf(os lkm.OS) redaction {
 	switch os {
 	case lkm.Linux:
 		return redaction{linux.Redactions(), linux.Redact, linux.Redacts}
+	case lkm.Windows:
+		return redaction{windows.Redactions(), windows.Redact, windows.Redacts}
 	}
 	return noRedaction
 }

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// Redactions names what Redact takes out of recordings.
+func Redactions() []string { return []string{"addresses", "device_ids"} }
+
+// Redacts reports whether Redact can alter answers for key.
+func Redacts(key string) bool {
+	switch key {
+	case OpModules, OpModulesEx, OpDevices, OpWMIPnP:
+		return true
+	}
+	return false
+}
+
+// Redact returns what a recording may keep of an answer: data itself when there is nothing to take
+// out, nil when nothing may be kept. key is a call's op and arguments with spaces between them, or
+// a file's slash path.
+//
+// What goes:
+//   - kernel addresses: those of the list of images become zeros. An address that the kernel itself
+//     showed as zero is left.
+//   - serial numbers and addresses in device ids: the part that tells one device from another of
+//     its kind becomes "-", and so do names that a person gave.
+//
+// A list that makes no sense is not kept: what is in it is not known.
+func Redact(key string, data []byte) []byte {
+	switch key {
+	case OpModules:
+		return redactModules(data)
+	case OpModulesEx:
+		return redactModulesEx(data)
+	case OpDevices:
+		return redactDevices(data)
+	case OpWMIPnP:
+		return redactWMI(data)
+	}
+	return data
+}
+
+// blank zeroes the pointers of an entry of class 11: section, mapped base and image base.
+func (l layout) blank(e []byte) bool {
+	changed := false
+	for i := range l.base + l.base/2 {
+		changed = changed || e[i] != 0
+		e[i] = 0
+	}
+	return changed
+}
+
+func redactModules(data []byte) []byte {
+	if _, err := ParseModules(data); err != nil {
+		return nil
+	}
+	n := int(binary.LittleEndian.Uint32(data))
+	l, _ := layoutOf(len(data), n)
+	out := append([]byte(nil), data...)
+	changed := false
+	for i := range n {
+		changed = l.blank(out[l.first+i*l.entry:]) || changed
+	}
+	if !changed {
+		return data
+	}
+	return out
+}
+
+func redactModulesEx(data []byte) []byte {
+	if _, err := ParseModulesEx(data); err != nil {
+		return nil
+	}
+	out := append([]byte(nil), data...)
+	changed := false
+	for pos := 0; pos+2 <= len(out); {
+		next := int(binary.LittleEndian.Uint16(out[pos:]))
+		if next == 0 {
+			break
+		}
+		l := layout64
+		if next == layout32.ex {
+			l = layout32
+		}
+		e := out[pos:][:l.ex]
+		changed = l.blank(e[l.first:]) || changed
+		// The default base is the last pointer of the entry.
+		for i := l.ex - l.base/2; i < l.ex; i++ {
+			changed = changed || e[i] != 0
+			e[i] = 0
+		}
+		pos += next
+	}
+	if !changed {
+		return data
+	}
+	return out
+}
+
+func redactDevices(data []byte) []byte {
+	list, err := ParseDevices(data)
+	if err != nil {
+		return nil
+	}
+	changed := false
+	for i := range list {
+		id := withoutSerial(list[i].Instance)
+		changed = changed || id != list[i].Instance || list[i].FriendlyName != ""
+		list[i].Instance = id
+		if list[i].FriendlyName != "" {
+			list[i].FriendlyName = "-"
+		}
+	}
+	if !changed {
+		return data
+	}
+	return AppendDevices([]byte{}, list)
+}
+
+func redactWMI(data []byte) []byte {
+	list, err := ParseWMISigned(data)
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		list[i].DeviceID = withoutSerial(list[i].DeviceID)
+		if list[i].DeviceName != "" {
+			list[i].DeviceName = "-"
+		}
+	}
+	return AppendWMISigned([]byte{}, list)
+}
+
+// withoutSerial replaces the last part of a device instance id, ENUMERATOR\DEVICE\INSTANCE. That of
+// a root-enumerated device is a plain counter and stays.
+func withoutSerial(id string) string {
+	i := strings.LastIndexByte(id, '\\')
+	if i < 0 || hasFoldPrefix(id, `ROOT\`) || hasFoldPrefix(id, `HTREE\`) {
+		return id
+	}
+	return id[:i+1] + "-"
+}

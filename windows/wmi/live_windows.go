@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wmi
+
+import (
+	"github.com/yusufpapurcu/wmi"
+
+	"github.com/kernelext/kernelext/windows"
+)
+
+// live asks the running system. The library locks the thread and initialises COM on it.
+type live struct{}
+
+// client makes absent properties the zero value: many rows have some.
+func client() *wmi.Client {
+	return &wmi.Client{NonePtrZero: true, AllowMissingFields: true}
+}
+
+type systemDriver struct {
+	Name         string
+	DisplayName  string
+	PathName     string
+	ServiceType  string
+	StartMode    string
+	State        string
+	Status       string
+	ErrorControl string
+	Started      bool
+	ExitCode     uint32
+}
+
+func (live) Drivers() ([]windows.WMIDriver, error) {
+	var rows []systemDriver
+	err := client().Query("SELECT Name, DisplayName, PathName, ServiceType, StartMode, State, Status, ErrorControl, Started, ExitCode FROM Win32_SystemDriver", &rows)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]windows.WMIDriver, len(rows))
+	for i, r := range rows {
+		list[i] = windows.WMIDriver(r)
+	}
+	return list, nil
+}
+
+// signedDriver has dates as text: their form has asterisks that no time type takes.
+type signedDriver struct {
+	DeviceID           string
+	DeviceName         string
+	DeviceClass        string
+	ClassGuid          string
+	HardWareID         string
+	InfName            string
+	DriverVersion      string
+	DriverDate         string
+	DriverProviderName string
+	Manufacturer       string
+	Signer             string
+	IsSigned           bool
+}
+
+func (live) SignedDrivers() ([]windows.WMISignedDriver, error) {
+	var rows []signedDriver
+	err := client().Query("SELECT DeviceID, DeviceName, DeviceClass, ClassGuid, HardWareID, InfName, DriverVersion, DriverDate, DriverProviderName, Manufacturer, Signer, IsSigned FROM Win32_PnPSignedDriver", &rows)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]windows.WMISignedDriver, len(rows))
+	for i, r := range rows {
+		list[i] = windows.WMISignedDriver{
+			DeviceID: r.DeviceID, DeviceName: r.DeviceName, DeviceClass: r.DeviceClass, ClassGUID: r.ClassGuid,
+			HardwareID: r.HardWareID, InfName: r.InfName, DriverVersion: r.DriverVersion, DriverDate: r.DriverDate,
+			DriverProviderName: r.DriverProviderName, Manufacturer: r.Manufacturer, Signer: r.Signer, IsSigned: r.IsSigned,
+		}
+	}
+	return list, nil
+}

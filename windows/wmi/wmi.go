@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wmi asks WMI about drivers, as a cross-check of what the service manager, the registry
+// and SetupAPI say. It is never needed for the list. A program that imports it puts [Call] into
+// lkm.Options.Call; one that does not links nothing of it.
+//
+// What is read: Win32_SystemDriver and Win32_PnPSignedDriver of root\cimv2, with explicit
+// properties, dates as text. No privilege is needed.
+//
+// Limits: the library below has no deadline of its own and holds one lock for the whole process,
+// so a query that hangs blocks every later one. Call therefore runs one query at a time on a thread
+// of its own, gives up after a deadline, and answers at once while an abandoned query still hangs.
+package wmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/windows"
+)
+
+// Timeout is how long one query may take; a context may end it earlier.
+const Timeout = 30 * time.Second
+
+// A Source answers the two queries.
+type Source interface {
+	// Drivers returns the rows of Win32_SystemDriver.
+	Drivers() ([]windows.WMIDriver, error)
+	// SignedDrivers returns the rows of Win32_PnPSignedDriver.
+	SignedDrivers() ([]windows.WMISignedDriver, error)
+}
+
+// A Client asks a Source, one query at a time. It is safe for concurrent use.
+type Client struct {
+	source  Source
+	timeout time.Duration
+
+	mu   sync.Mutex // one query at a time
+	hung chan struct{}
+}
+
+// NewClient returns a client of a source of the caller's, such as a fake.
+func NewClient(s Source, timeout time.Duration) *Client { return &Client{source: s, timeout: timeout} }
+
+// process is the client of the running system. It is one for the whole process because the lock
+// below it is.
+var process = NewClient(live{}, Timeout)
+
+// Call answers windows.OpWMIDrivers and windows.OpWMIPnP on the running system; any other op, and
+// every op on other systems, is errors.ErrUnsupported.
+func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	return process.Call(ctx, op, args...)
+}
+
+// Call answers the two ops. The error is os.ErrDeadlineExceeded when the query took too long, or
+// when one before it still does.
+func (c *Client) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	var query func() ([]byte, error)
+	switch {
+	case len(args) > 0:
+		return nil, fmt.Errorf("call %s with arguments: %w", op, errors.ErrUnsupported)
+	case op == windows.OpWMIDrivers:
+		query = c.drivers
+	case op == windows.OpWMIPnP:
+		query = c.signed
+	default:
+		return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
+	}
+	b, err := c.run(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", op, err)
+	}
+	return b, nil
+}
+
+func (c *Client) drivers() ([]byte, error) {
+	rows, err := c.source.Drivers()
+	return windows.AppendWMIDrivers([]byte{}, rows), err
+}
+
+func (c *Client) signed() ([]byte, error) {
+	rows, err := c.source.SignedDrivers()
+	return windows.AppendWMISigned([]byte{}, rows), err
+}
+
+type answer struct {
+	b   []byte
+	err error
+}
+
+// run runs query on a goroutine of its own, which is abandoned when the time is over. While it
+// hangs, no other is started.
+func (c *Client) run(ctx context.Context, query func() ([]byte, error)) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stuck() {
+		return nil, fmt.Errorf("an earlier query still hangs: %w", os.ErrDeadlineExceeded)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, os.ErrDeadlineExceeded)
+	defer cancel()
+	done, result := make(chan struct{}), make(chan answer, 1)
+	go func() {
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				result <- answer{err: fmt.Errorf("query panicked: %v", r)}
+			}
+		}()
+		b, err := query()
+		result <- answer{b, err}
+	}()
+	select {
+	case a := <-result:
+		if a.err != nil {
+			return nil, a.err
+		}
+		return a.b, nil
+	case <-ctx.Done():
+		c.hung = done
+		return nil, fmt.Errorf("query did not end: %w", context.Cause(ctx))
+	}
+}
+
+// stuck reports whether an abandoned query still runs.
+func (c *Client) stuck() bool {
+	if c.hung == nil {
+		return false
+	}
+	select {
+	case <-c.hung:
+		c.hung = nil
+		return false
+	default:
+		return true
+	}
+}
