@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/e2e/lab"
+	"github.com/kernelext/kernelext/e2e/wine"
+)
+
+// wineBox is a Wine prefix with the real command and a second witness in it.
+type wineBox struct {
+	*wine.Prefix
+	lkm, scm string
+}
+
+// windowsProgram builds a program of a module for Windows.
+func windowsProgram(t *testing.T, dir, pkg string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), filepath.Base(pkg)+".exe")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", out, pkg)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", pkg, err, text)
+	}
+	return out
+}
+
+func newWineBox(t *testing.T) *wineBox {
+	t.Helper()
+	lab.Met(t, wine.Find())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	p, err := wine.New(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return &wineBox{Prefix: p, lkm: windowsProgram(t, "..", "./cmd/lkm"), scm: windowsProgram(t, ".", "./wine/scm")}
+}
+
+// run runs a Windows program and returns what it prints.
+func (b *wineBox) run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := b.Command(ctx, program, args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s%s", filepath.Base(program), args, err, out, stderr.String())
+	}
+	return strings.ReplaceAll(string(out), "\r\n", "\n")
+}
+
+// A driver is one module of lkm's JSON, as far as these tests look at it.
+type driver struct {
+	ID, Name, State, Path string
+	Windows               struct {
+		Services []struct {
+			Name, Type, Start, State, ImagePath, ImagePathRule, ImageFile string
+			Instances                                                     []struct{ Name, Altitude string }
+			DefaultInstance                                               string
+		}
+		Views map[string]string
+	}
+}
+
+type driverSnapshot struct {
+	OS      string
+	Modules []driver
+	Sources []struct {
+		Name, Outcome string
+		Count         *int
+	}
+}
+
+func (b *wineBox) snapshot(t *testing.T, args ...string) driverSnapshot {
+	t.Helper()
+	var s driverSnapshot
+	out := b.run(t, b.lkm, append([]string{"list", "--format", "json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("lkm list: %v\n%s", err, out)
+	}
+	return s
+}
+
+// imagePaths are all forms that an ImagePath has in the field, with what they mean.
+var imagePaths = []struct{ name, path, rule, file string }{
+	{"ketrelative", `System32\drivers\ketrelative.sys`, "relative", `C:\windows\System32\drivers\ketrelative.sys`},
+	{"ketlower", `system32\DRIVERS\ketlower.sys`, "relative", `C:\windows\system32\DRIVERS\ketlower.sys`},
+	{"ketroot", `\SystemRoot\System32\drivers\ketroot.sys`, "system_root", `C:\windows\System32\drivers\ketroot.sys`},
+	{"ketsystemroot", `\systemroot\system32\drivers\ketsystemroot.sys`, "system_root", `C:\windows\system32\drivers\ketsystemroot.sys`},
+	{"ketdos", `\??\C:\Program Files\Ket\ketdos.sys`, "dos_device", `C:\Program Files\Ket\ketdos.sys`},
+	{"ketunc", `\??\UNC\server\share\ketunc.sys`, "unc", `\\server\share\ketunc.sys`},
+	{"ketenv", `%SystemRoot%\System32\drivers\ketenv.sys`, "environment", `C:\windows\System32\drivers\ketenv.sys`},
+	{"ketdrive", `C:\Drivers\ketdrive.sys`, "drive", `C:\Drivers\ketdrive.sys`},
+	{"ketquoted", `"C:\Program Files\Ket\ketquoted.sys" -x`, "drive", `C:\Program Files\Ket\ketquoted.sys`},
+	{"ketslash", `C:/Drivers/ketslash.sys`, "drive", `C:\Drivers\ketslash.sys`},
+}
+
+const servicesKey = `HKLM\SYSTEM\CurrentControlSet\Services\`
+
+// populate adds services of every kind to the prefix.
+func (b *wineBox) populate(t *testing.T) {
+	t.Helper()
+	for _, p := range imagePaths {
+		b.run(t, b.scm, "create", p.name, "1", "3", p.path)
+	}
+	b.run(t, b.scm, "create", "ketdisabled", "1", "4", `System32\drivers\ketdisabled.sys`)
+	b.run(t, b.scm, "create", "ketfilter", "2", "3", `System32\drivers\ketfilter.sys`)
+	add := func(key, name, typ, data string) {
+		b.run(t, "reg", "add", servicesKey+key, "/v", name, "/t", typ, "/d", data, "/f")
+	}
+	add(`ketfilter\Instances`, "DefaultInstance", "REG_SZ", "Ket Instance")
+	add(`ketfilter\Instances\Ket Instance`, "Altitude", "REG_SZ", "385250.500000000000000000001")
+	add(`ketfilter\Instances\Ket Instance`, "Flags", "REG_DWORD", "0")
+	b.run(t, b.scm, "create", "kethidden", "1", "3", `System32\drivers\kethidden.sys`)
+	b.run(t, b.scm, "hide", "kethidden")
+	// A key that the service manager, which read the registry when it started, knows nothing of.
+	add("ketunknown", "Type", "REG_DWORD", "1")
+	add("ketunknown", "Start", "REG_DWORD", "0")
+	add("ketnopath", "Type", "REG_DWORD", "8")
+	add("ketnopath", "Start", "REG_DWORD", "1")
+	// The two that share an image, as tcpip and tcpip6 do.
+	b.run(t, b.scm, "create", "ketshared6", "1", "3", `System32\drivers\ketrelative.sys`)
+}
+
+var (
+	registryKey   = regexp.MustCompile(`(?m)^HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\([^\\\r\n]+)$`)
+	registryValue = regexp.MustCompile(`(?m)^    (\S+)    (REG_\w+)    (.*)$`)
+)
+
+// registered returns the driver services of the registry by name, with type and start, as Wine's
+// own reg.exe prints them.
+func (b *wineBox) registered(t *testing.T) map[string][2]uint64 {
+	t.Helper()
+	out := b.run(t, "reg", "query", strings.TrimSuffix(servicesKey, `\`), "/s")
+	found := map[string][2]uint64{}
+	marks := registryKey.FindAllStringSubmatchIndex(out, -1)
+	for i, m := range marks {
+		end := len(out)
+		if i+1 < len(marks) {
+			end = marks[i+1][0]
+		}
+		body, _, _ := strings.Cut(out[m[1]:end], "\nHKEY_") // a service's subkeys are not its own
+		numbers := map[string]uint64{}
+		for _, v := range registryValue.FindAllStringSubmatch(body, -1) {
+			if v[2] == "REG_DWORD" {
+				numbers[v[1]], _ = strconv.ParseUint(strings.TrimSpace(v[3]), 0, 32)
+			}
+		}
+		if typ := numbers["Type"]; typ&0x0b != 0 && typ&0x30 == 0 {
+			found[out[m[2]:m[3]]] = [2]uint64{typ, numbers["Start"]}
+		}
+	}
+	return found
+}
+
+var (
+	startWords = []string{"boot", "system", "auto", "demand", "disabled"}
+	stateWords = []string{"", "stopped", "start_pending", "stop_pending", "running"}
+	typeWords  = map[uint64]string{1: "kernel_driver", 2: "file_system_driver", 8: "recognizer_driver"}
+)
+
+// The real command under Wine says what the service manager and the registry of that prefix hold.
+func TestWindowsServices(t *testing.T) {
+	b := newWineBox(t)
+	b.populate(t)
+	s := b.snapshot(t, "--all")
+	got := map[string]driver{}
+	for _, d := range s.Modules {
+		for _, svc := range d.Windows.Services {
+			if _, twice := got[svc.Name]; twice {
+				t.Errorf("service %s is in two modules", svc.Name)
+			}
+			got[svc.Name] = d
+		}
+	}
+	registered := b.registered(t)
+	if len(registered) < 7+len(imagePaths)+6 {
+		t.Fatalf("the registry has only %d drivers: %v", len(registered), registered)
+	}
+	known := b.witness(t, registered)
+	for name, want := range registered {
+		d, ok := got[name]
+		if !ok {
+			t.Errorf("%s is in the registry, and not listed", name)
+			continue
+		}
+		svc := d.Windows.Services[indexOf(d, name)]
+		if svc.Type != typeWords[want[0]] || svc.Start != startWords[want[1]] {
+			t.Errorf("%s: type %s start %s, the registry has %d and %d", name, svc.Type, svc.Start, want[0], want[1])
+		}
+		state, inManager := known[name]
+		if svc.State != state {
+			t.Errorf("%s: state %q, the service manager has %q", name, svc.State, state)
+		}
+		if wantState := map[bool]string{true: "loaded", false: "installed"}[anyRunning(d)]; d.State != wantState {
+			t.Errorf("%s: module is %s, want %s", name, d.State, wantState)
+		}
+		if view := d.Windows.Views["service_manager"]; !inManager && len(d.Windows.Services) == 1 && view != "missing" {
+			t.Errorf("%s: the service manager's view is %q, want missing", name, view)
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("%s is listed, and not in the registry", name)
+	}
+	if _, ok := known["ketunknown"]; ok {
+		t.Error("the service manager knows a key that was written behind its back: the test shows nothing")
+	}
+}
+
+// witness asks the service manager for each service by its name; one that it does not know is left out.
+func (b *wineBox) witness(t *testing.T, names map[string][2]uint64) map[string]string {
+	t.Helper()
+	states := map[string]string{}
+	for name := range names {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		out, err := b.Command(ctx, b.scm, "query", name).Output()
+		cancel()
+		if err != nil {
+			continue
+		}
+		f := strings.Split(strings.TrimRight(string(out), "\r\n"), "\t")
+		n, err := strconv.Atoi(f[3])
+		if err != nil || n >= len(stateWords) {
+			t.Fatalf("scm query %s: %q", name, out)
+		}
+		states[name] = stateWords[n]
+	}
+	return states
+}
+
+func indexOf(d driver, service string) int {
+	for i, s := range d.Windows.Services {
+		if s.Name == service {
+			return i
+		}
+	}
+	return -1
+}
+
+func anyRunning(d driver) bool {
+	for _, s := range d.Windows.Services {
+		if s.State == "running" {
+			return true
+		}
+	}
+	return d.Windows.Views["system_modules"] == "seen"
+}
+
+// Every form of ImagePath is kept as it stands, resolved, and says by which rule.
+func TestWindowsImagePaths(t *testing.T) {
+	b := newWineBox(t)
+	b.populate(t)
+	byService := map[string]driver{}
+	for _, d := range b.snapshot(t, "--all").Modules {
+		for _, s := range d.Windows.Services {
+			byService[s.Name] = d
+		}
+	}
+	for _, p := range imagePaths {
+		d := byService[p.name]
+		i := indexOf(d, p.name)
+		if i < 0 {
+			t.Errorf("%s is not listed", p.name)
+			continue
+		}
+		s := d.Windows.Services[i]
+		if s.ImagePath != p.path || s.ImagePathRule != p.rule || !strings.EqualFold(s.ImageFile, p.file) {
+			t.Errorf("%s: %q by rule %s is %q, want rule %s and %q", p.name, s.ImagePath, s.ImagePathRule, s.ImageFile, p.rule, p.file)
+		}
+	}
+	if d := byService["ketnopath"]; indexOf(d, "ketnopath") < 0 || d.Windows.Services[0].ImagePathRule != "default" || d.ID != "windows_driver:ketnopath.sys" {
+		t.Errorf("a service without a path: %+v", d)
+	}
+	if d := byService["ketshared6"]; len(d.Windows.Services) != 2 || d.ID != "windows_driver:ketrelative.sys" {
+		t.Errorf("two services of one image: %+v", d)
+	}
+	f := byService["ketfilter"]
+	if i := indexOf(f, "ketfilter"); i < 0 || f.Windows.Services[i].DefaultInstance != "Ket Instance" || len(f.Windows.Services[i].Instances) != 1 ||
+		f.Windows.Services[i].Instances[0].Altitude != "385250.500000000000000000001" {
+		t.Errorf("a minifilter: %+v", f)
+	}
+	ids := map[string]bool{}
+	for _, d := range byService {
+		ids[d.ID] = true
+	}
+	if !ids[`windows_driver:c:\program files\ket\ketdos.sys`] || !ids[`windows_driver:ketdisabled.sys`] {
+		t.Errorf("ids: %v", ids)
+	}
+}
+
+// A tape that is recorded there gives here what the machine itself gave, and can become the corpus.
+func TestWindowsTape(t *testing.T) {
+	b := newWineBox(t)
+	b.populate(t)
+	for _, detail := range []string{"", "files,hashes,signatures,policy"} {
+		name := "wine-8.0"
+		if detail != "" {
+			name += "-files"
+		}
+		checkWindowsTape(t, b, name, detail)
+	}
+}
+
+func checkWindowsTape(t *testing.T, b *wineBox, name, detail string) {
+	t.Helper()
+	args := []string{"record", "-o", `C:\` + name + ".tape"}
+	show := []string{"list", "--format", "json"}
+	if detail != "" {
+		args, show = append(args, "--detail", detail), append(show, "--detail", detail)
+	}
+	b.run(t, b.lkm, args...)
+	local := filepath.Join(t.TempDir(), "lkm")
+	if err := os.WriteFile(local, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	there := stable(t, b.run(t, b.lkm, show...))
+	out, err := exec.CommandContext(t.Context(), local, append(show, "--tape", b.Path(name+".tape"))...).Output()
+	if err != nil {
+		t.Fatalf("lkm list --tape: %v", err)
+	}
+	here := stable(t, string(out))
+	if detail == "" && there != here {
+		t.Errorf("the tape says otherwise than the machine.\nmachine: %s\ntape: %s", there, here)
+	}
+	if *record {
+		tape, err := os.ReadFile(b.Path(name + ".tape"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join("..", "lkm", "lkmtest", "testdata", name+".tape"), tape, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// stable drops what differs between two looks at one machine: the time.
+func stable(t *testing.T, text string) string {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	delete(m, "takenAt")
+	out, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s", out)
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build windows
+
+// Command scm is the second witness in tests under Wine: it makes driver services and says what the service manager holds of
+// each, by calls that lkm does not make (one service opened at a time).
+//
+//	scm create NAME TYPE START PATH    make a service; the numbers are those of the registry
+//	scm hide NAME                      give it a security descriptor that lets nobody query its status
+//	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "scm:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("usage: scm create|hide|query NAME…")
+	}
+	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_ALL_ACCESS)
+	if err != nil {
+		return fmt.Errorf("service manager: %w", err)
+	}
+	defer windows.CloseServiceHandle(m)
+	switch args[0] {
+	case "create":
+		return create(m, args[1:])
+	case "hide":
+		return hide(m, args[1])
+	case "query":
+		for _, name := range args[1:] {
+			if err := query(m, name); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("no command %q", args[0])
+}
+
+func utf16(s string) *uint16 {
+	p, err := windows.UTF16PtrFromString(s)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func create(m windows.Handle, args []string) error {
+	if len(args) != 4 {
+		return fmt.Errorf("create NAME TYPE START PATH")
+	}
+	typ, err := strconv.ParseUint(args[1], 0, 32)
+	if err != nil {
+		return err
+	}
+	start, err := strconv.ParseUint(args[2], 0, 32)
+	if err != nil {
+		return err
+	}
+	s, err := windows.CreateService(m, utf16(args[0]), utf16("Test driver "+args[0]), windows.SERVICE_ALL_ACCESS, uint32(typ), uint32(start),
+		windows.SERVICE_ERROR_NORMAL, utf16(args[3]), nil, nil, nil, nil, nil)
+	if err != nil {
+		return err
+	}
+	return windows.CloseServiceHandle(s)
+}
+
+// hide denies everybody SERVICE_QUERY_STATUS (LC).
+func hide(m windows.Handle, name string) error {
+	s, err := windows.OpenService(m, utf16(name), windows.SERVICE_ALL_ACCESS)
+	if err != nil {
+		return err
+	}
+	defer windows.CloseServiceHandle(s)
+	sd, err := windows.SecurityDescriptorFromString("D:(D;;LC;;;WD)(A;;CCSWRPWPDTLOCRSDRCWDWO;;;WD)")
+	if err != nil {
+		return err
+	}
+	dacl, _, err := sd.DACL()
+	if err != nil {
+		return err
+	}
+	return windows.SetSecurityInfo(s, windows.SE_SERVICE, windows.DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
+}
+
+func query(m windows.Handle, name string) error {
+	s, err := windows.OpenService(m, utf16(name), windows.SERVICE_QUERY_CONFIG|windows.SERVICE_QUERY_STATUS)
+	if err != nil {
+		return err
+	}
+	defer windows.CloseServiceHandle(s)
+	var status windows.SERVICE_STATUS
+	if err := windows.QueryServiceStatus(s, &status); err != nil {
+		return err
+	}
+	var size uint32
+	_ = windows.QueryServiceConfig(s, nil, 0, &size)
+	buf := make([]byte, size)
+	config := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buf[0]))
+	if err := windows.QueryServiceConfig(s, config, size, &size); err != nil {
+		return err
+	}
+	fmt.Printf("%s\t%d\t%d\t%d\t%s\n", name, config.ServiceType, config.StartType, status.CurrentState, windows.UTF16PtrToString(config.BinaryPathName))
+	return nil
+}
