@@ -65,7 +65,7 @@ const (
 	maxModules         = 64 << 10 // modules of one file that are walked
 	maxPasses          = 8        // walks that are begun before a partial list is given
 	defaultModulePath  = "/boot/kernel;/boot/modules"
-	redactedText       = "REDACTED"
+	redactedText       = "[redacted]"
 	kernelName         = "kernel"
 	wordKernelModule   = "elf module"
 	wordRelocatableMod = "elf obj module"

@@ -117,7 +117,7 @@ func TestRecordedConf(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	got := string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\nmalformed hunter2\n")))
-	want := "#\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"REDACTED\"\n# REDACTED\n"
+	want := "#\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"[redacted]\"\n# [redacted]\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

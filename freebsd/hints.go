@@ -42,7 +42,7 @@ type HintVersion struct {
 
 // A HintPNP is one PNP_INFO record.
 type HintPNP struct {
-	PNPTable
+	DeviceTable
 	File string
 }
 
@@ -125,7 +125,7 @@ func (h *Hints) record(r *hintReader, last *string) error {
 }
 
 func readHintPNP(r *hintReader) (HintPNP, error) {
-	p := HintPNP{PNPTable: PNPTable{Bus: r.str(), Descriptor: r.str(), IDs: []string{}}}
+	p := HintPNP{DeviceTable: DeviceTable{PNPTable: PNPTable{Bus: r.str(), Descriptor: r.str(), IDs: []string{}}}}
 	n := r.int()
 	if r.err != nil {
 		return p, r.err

@@ -67,11 +67,11 @@ func TestHints(t *testing.T) {
 			Modules:  []HintModule{{"aesni_nexus", "aesni.ko"}, {"em_pci", "if_em.ko"}},
 			Versions: []HintVersion{{"aesni", 1, "aesni.ko"}, {"last", -1, "x.ko"}},
 			PNP: []HintPNP{
-				{PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;", IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}, "if_em.ko"},
-				{PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;", IDs: []string{"mode=host class=3"}}, "if_em.ko"},
+				{DeviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;", IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
+				{DeviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;", IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
 			},
 		}
-		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(Hints{}, "Order", "Problems"), cmpopts.IgnoreUnexported(PNPTable{})); diff != "" {
+		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(Hints{}, "Order", "Problems"), cmpopts.IgnoreUnexported(DeviceTable{})); diff != "" {
 			t.Error(diff)
 		}
 		if len(h.Problems) != 1 {

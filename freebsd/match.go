@@ -103,7 +103,7 @@ func numberPrefix(v string) string {
 }
 
 // Matches reports whether the table drives the device, as devmatch(8) decides it, and which row.
-func (t *PNPTable) Matches(d Device) (row int, ok bool) {
+func (t *DeviceTable) Matches(d Device) (row int, ok bool) {
 	if busName(t.Bus) != d.Bus {
 		return 0, false
 	}

@@ -25,7 +25,7 @@ type Metadata struct {
 	// Depends are its DEPEND records, as they stand: not even max < min is corrected.
 	Depends []Depend
 	// PNP are its tables of devices.
-	PNP []PNPTable
+	PNP []DeviceTable
 	// Machine is the processor it is for, as FreeBSD's machine_arch names it.
 	Machine string
 	// Bits is 32 or 64; Order is the byte order.
@@ -86,7 +86,7 @@ func DecodeMetadata(f *elfset.File) (*Metadata, error) {
 	d := &decoder{f: f, room: f.Size() + 1<<20, m: &Metadata{
 		Machine: machineArch(f), Bits: 8 * f.PtrSize(), Order: f.Order, Type: f.Type,
 		BuildID: f.BuildID(), Size: f.Size(),
-		Modules: []Module{}, Versions: []Version{}, Depends: []Depend{}, PNP: []PNPTable{},
+		Modules: []Module{}, Versions: []Version{}, Depends: []Depend{}, PNP: []DeviceTable{},
 	}}
 	n := 0
 	f.Words(set, maxRecords, func(addr, value uint64, err error) bool {
@@ -221,6 +221,15 @@ func (d *decoder) version(data uint64, name string) error {
 	}
 	d.m.Versions = append(d.m.Versions, Version{Name: name, Version: int32(n)})
 	return nil
+}
+
+// Tables returns the tables of devices as the record has them; never nil.
+func (m *Metadata) Tables() []PNPTable {
+	out := make([]PNPTable, len(m.PNP))
+	for i := range m.PNP {
+		out[i] = m.PNP[i].PNPTable
+	}
+	return out
 }
 
 // BuiltFor returns the __FreeBSD_version that the file was built for: the preferred version of its

@@ -77,14 +77,14 @@ func TestMetadataOfEveryKindOfFile(t *testing.T) {
 				Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}, {Name: "nexus/aesni2", Record: "aesni2"}},
 				Versions: []Version{{"aesni", 1}, {"old", 0}},
 				Depends:  []Depend{{"kernel", 1402000, 1402000, 1499999}, {"crypto", 1, 1, 1}},
-				PNP: []PNPTable{{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
-					IDs: []string{"vendor=0x1002 device=0x6780 class=0x300", "vendor=0x8086"}}},
+				PNP: []DeviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
+					IDs: []string{"vendor=0x1002 device=0x6780 class=0x300", "vendor=0x8086"}}}},
 				Type: k.Type, Order: binary.ByteOrder(k.Order), BuildID: "deadbeef",
 			}
 			if k.NoSections {
 				want.BuildID = ""
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size"), cmpopts.IgnoreUnexported(PNPTable{}), equalCounts,
+			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size"), cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
 				cmp.Comparer(func(a, b binary.ByteOrder) bool { return a.String() == b.String() }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)

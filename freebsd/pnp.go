@@ -19,8 +19,12 @@ type PNPTable struct {
 	Descriptor string `json:"descriptor"`
 	// IDs are the rows as text, "vendor=0x8086 device=0x10d3": what matches any value is left out,
 	// a lower or upper bound is written >= or <=, a mask &.
-	IDs []string `json:"ids"`
+	IDs []string `json:"ids,omitzero"`
+}
 
+// A DeviceTable is a table of devices that can be asked whether it drives one.
+type DeviceTable struct {
+	PNPTable
 	rows []pnpRow
 }
 
@@ -149,14 +153,14 @@ func (d *decoder) pnp(data uint64) error {
 	if err != nil {
 		return err
 	}
-	t := PNPTable{Bus: bus, Descriptor: escape.UTF8(descr), IDs: []string{}}
+	t := DeviceTable{PNPTable: PNPTable{Bus: bus, Descriptor: escape.UTF8(descr), IDs: []string{}}}
 	err = d.rows(&t, descr, p[2], uint64(entryLen), uint64(num))
 	d.m.PNP = append(d.m.PNP, t)
 	return err
 }
 
 // rows decodes the table's rows until one makes no sense.
-func (d *decoder) rows(t *PNPTable, descr string, table, entryLen, num uint64) error {
+func (d *decoder) rows(t *DeviceTable, descr string, table, entryLen, num uint64) error {
 	elements, err := parseDescriptor(descr, uint64(d.f.PtrSize()))
 	if err != nil {
 		return err

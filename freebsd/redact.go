@@ -10,7 +10,7 @@ import (
 // Redact returns data without what a recording should not carry: load addresses, arguments and
 // settings that no decoder here reads, such as a disk's passphrase in loader.conf. key is a file's
 // slash path, or an op and its arguments joined by blanks. What was removed stays recognisable: an
-// address becomes RedactedAddress, a value REDACTED.
+// address becomes RedactedAddress, a value "[redacted]".
 func Redact(key string, data []byte) []byte { return redact(key, data, LayoutFreeBSD) }
 
 // RedactDragonFly is Redact for DragonFly's structures.
@@ -22,9 +22,7 @@ func redact(key string, data []byte, l Layout) []byte {
 		return redactFileStat(data, l)
 	case key == OpSysctl+" "+SysctlPreloaded:
 		return redactPreloads(data)
-	case strings.HasPrefix(key, "boot/") && !strings.HasSuffix(key, HintsFile) && !strings.HasSuffix(key, ".ko"):
-		return redactSettings(data)
-	case strings.HasPrefix(key, "etc/"), strings.HasPrefix(key, "usr/local/etc/rc.conf.d/"):
+	case isConf(key):
 		return redactSettings(data)
 	}
 	return data
@@ -84,6 +82,26 @@ func readsSetting(name string) bool {
 	case "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files", "loader_conf_dirs",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
 		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files":
+		return true
+	}
+	return false
+}
+
+// Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
+func Redactions() []string { return []string{"addresses", "arguments", "settings"} }
+
+// Redacts reports whether Redact can alter answers for key.
+func Redacts(key string) bool {
+	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+SysctlPreloaded || isConf(key)
+}
+
+// isConf reports whether the key is a configuration file's path.
+func isConf(key string) bool {
+	name := FileName(key)
+	switch {
+	case strings.HasPrefix(key, "boot/"):
+		return strings.Contains(name, ".conf") || name == "device.hints"
+	case strings.HasPrefix(key, "etc/"), strings.HasPrefix(key, "usr/local/etc/"):
 		return true
 	}
 	return false

@@ -61,6 +61,14 @@ func newBackend(os OS, g *guard, o Options) (backend, error) {
 		return newLinux(g, o), nil
 	case Windows:
 		return newWindows(g, o), nil
+	case FreeBSD, DragonFly:
+		return newFreeBSD(os, g, o), nil
+	case NetBSD:
+		return newNetBSD(g, o), nil
+	case Illumos, Solaris:
+		return newSolaris(os, g, o), nil
+	case AIX:
+		return newAIX(g, o), nil
 	case OpenBSD:
 		return nil, fmt.Errorf("openbsd: loadable kernel modules were removed from it in 2014: %w", errors.ErrUnsupported)
 	case "":

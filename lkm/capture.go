@@ -46,6 +46,13 @@ var captureReaders = [...]struct {
 	{CaptureAutoruns, Windows, windowsReader(windows.SourceAutoruns, windows.ParseAutoruns)},
 	{CaptureDriverList, Windows, windowsReader(windows.SourceDriverList, windows.ParseDriverList)},
 	{CaptureOsquery, Windows, windowsReader(windows.SourceOsquery, windows.ParseOsquery)},
+	{CaptureKldstat, FreeBSD, readKldstat},
+	{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
+	{CaptureModstat, NetBSD, readModstat},
+	{CaptureModinfo, Solaris, readSolarisModinfo},
+	{CaptureGenkex, AIX, readGenkex},
+	{CaptureModuleShow, VxWorks, readModuleShow},
+	{CaptureModules, NetWare, readNetWareModules},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.

@@ -10,8 +10,12 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -24,7 +28,7 @@ type call func(ctx context.Context, op string, args ...string) ([]byte, error)
 func Live(o Options) (OS, Machine, error) {
 	if o.Root == "" {
 		os := runningOS()
-		return os, &liveMachine{FS: hostfs.Live(), call: withFallback(liveCall(os), o.Call)}, nil
+		return os, &liveMachine{FS: hostfs.Live(), call: withFallback(liveCall(os, o), o.Call)}, nil
 	}
 	root, err := hostfs.Mounted(o.Root)
 	if err != nil {
@@ -32,7 +36,7 @@ func Live(o Options) (OS, Machine, error) {
 	}
 	if o.Live {
 		os := runningOS()
-		return os, &liveMachine{FS: root, call: withFallback(liveCall(os), o.Call)}, nil
+		return os, &liveMachine{FS: root, call: withFallback(liveCall(os, o), o.Call)}, nil
 	}
 	os := o.OS
 	if os == "" {
@@ -53,12 +57,23 @@ func runningOS() OS {
 }
 
 // liveCall returns the function that makes the system's own calls.
-func liveCall(os OS) call {
+func liveCall(os OS, o Options) call {
 	switch os {
 	case Linux:
 		return linux.Call
 	case Windows:
 		return windows.Call
+	case FreeBSD, DragonFly:
+		return freebsd.Call
+	case NetBSD:
+		return netbsd.Call
+	case Illumos, Solaris:
+		return solaris.Call
+	case AIX:
+		if o.Exec {
+			return withFallback(aix.Call, aix.Exec)
+		}
+		return aix.Call
 	}
 	return noCall
 }
@@ -163,7 +178,10 @@ var marks = []struct {
 	{"System/Library/Extensions", Darwin},
 	{"Windows/System32/drivers", Windows},
 	{"WINDOWS/system32/drivers", Windows},
+	{"sbin/mount_hammer2", DragonFly},
 	{"boot/kernel/kernel", FreeBSD},
+	{"bsd.rd", OpenBSD},
+	{"netbsd", NetBSD},
 	{"usr/lib/modules", Linux},
 	{"lib/modules", Linux},
 	{"etc/os-release", Linux},

@@ -3,7 +3,10 @@
 package lkm
 
 import (
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -60,6 +63,12 @@ type Module struct {
 	Linux *linux.Module `json:"linux,omitzero"`
 	// Windows is what only Windows says.
 	Windows *windows.Driver `json:"windows,omitzero"`
+	// FreeBSD is what only FreeBSD and DragonFly say.
+	FreeBSD *freebsd.File `json:"freebsd,omitzero"`
+	// NetBSD is what only NetBSD says.
+	NetBSD *netbsd.Module `json:"netbsd,omitzero"`
+	// Solaris is what only illumos and Solaris say.
+	Solaris *solaris.Module `json:"solaris,omitzero"`
 	// Other is for systems without an object of their own.
 	Other *Other `json:"other,omitzero"`
 }
@@ -112,6 +121,9 @@ func (m *Module) Clone() Module {
 	c.Origin.Evidence = clone(m.Origin.Evidence)
 	c.Linux = clonePointer(m.Linux)
 	c.Windows = clonePointer(m.Windows)
+	c.FreeBSD = clonePointer(m.FreeBSD)
+	c.NetBSD = clonePointer(m.NetBSD)
+	c.Solaris = clonePointer(m.Solaris)
 	c.Other = clonePointer(m.Other)
 	return c
 }

@@ -242,3 +242,6 @@ func Redact(key string, data []byte) []byte {
 	}
 	return out
 }
+
+// Redacts reports whether Redact can alter answers for key.
+func Redacts(key string) bool { return strings.HasPrefix(key, OpModinfo+" ") }

@@ -3,8 +3,12 @@
 package tape
 
 import (
+	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -28,9 +32,22 @@ func redactionOf(os lkm.OS) redaction {
 		return redaction{linux.Redactions(), linux.Redact, linux.Redacts}
 	case lkm.Windows:
 		return redaction{windows.Redactions(), windows.Redact, windows.Redacts}
+	case lkm.FreeBSD:
+		return redaction{freebsd.Redactions(), freebsd.Redact, freebsd.Redacts}
+	case lkm.DragonFly:
+		return redaction{freebsd.Redactions(), freebsd.RedactDragonFly, freebsd.Redacts}
+	case lkm.NetBSD:
+		return redaction{addresses, netbsd.Redact, netbsd.Redacts}
+	case lkm.Illumos, lkm.Solaris:
+		return redaction{addresses, solaris.Redact, solaris.Redacts}
+	case lkm.AIX:
+		return redaction{addresses, aix.Redact, aix.Redacts}
 	}
 	return noRedaction
 }
+
+// addresses is what goes where nothing but load addresses does.
+var addresses = []string{"addresses"}
 
 var noRedaction = redaction{
 	redact:  func(_ string, data []byte) []byte { return data },

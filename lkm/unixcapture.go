@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/netware"
+	"github.com/kernelext/kernelext/solaris"
+	"github.com/kernelext/kernelext/vxworks"
+)
+
+// The kinds of captures of the other Unix systems, VxWorks and NetWare. Those of plain genkex,
+// VxWorks and NetWare are experimental: no recording of a real one was at hand.
+const (
+	CaptureModstat    CaptureKind = "modstat"    // modstat of NetBSD
+	CaptureModinfo    CaptureKind = "modinfo"    // modinfo of illumos or Solaris
+	CaptureGenkex     CaptureKind = "genkex"     // genkex, genkex -d or genkld of AIX
+	CaptureModuleShow CaptureKind = "moduleshow" // moduleShow of VxWorks
+	CaptureModules    CaptureKind = "modules"    // MODULES of NetWare
+)
+
+func readModstat(text string) captured {
+	c, err := netbsd.ParseCapture(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: NetBSD}
+	r := &report{}
+	outcome := badLines(r, netbsd.SourceModctl, toErrors(c.Bad), c.BadCount)
+	s.Modules = netbsdModules(c.Rows, true, r)
+	r.source(netbsd.SourceModctl, outcome, CountOf(int64(len(c.Rows))), nil)
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: netbsd.LooksLikeCapture(text)}
+}
+
+func readSolarisModinfo(text string) captured {
+	c, err := solaris.ParseCapture(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: Solaris}
+	r := &report{}
+	outcome := badLines(r, solaris.SourceModinfo, toErrors(c.Bad), c.BadCount)
+	s.Modules = solarisRows(c.Rows)
+	r.source(solaris.SourceModinfo, outcome, CountOf(int64(len(s.Modules))), nil)
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: solaris.LooksLikeCapture(text)}
+}
+
+// solarisRows joins the lines of one module, which have the same id, name and address.
+func solarisRows(rows []solaris.CaptureRow) []Module {
+	out := make([]Module, 0, len(rows))
+	type key struct {
+		id   int64
+		name string
+	}
+	seen := map[key]int{}
+	for _, row := range rows {
+		link := solaris.Linkage{Description: row.Description, Info: row.Info, Cut: row.Cut}
+		if i, ok := seen[key{row.ID, row.Name}]; ok {
+			out[i].Solaris.Linkages = append(out[i].Solaris.Linkages, link)
+			continue
+		}
+		seen[key{row.ID, row.Name}] = len(out)
+		d := &solaris.Module{ID: CountOf(row.ID), State: row.State, Rev: row.Rev, LoadCount: row.LoadCount}
+		m := Module{
+			ID: string(KindSolarisModule) + ":" + row.Name, Kind: KindSolarisModule, Name: row.Name, State: StateLoaded,
+			Description: row.Description, Path: row.Path, Size: row.Size, Address: row.Address, Solaris: d,
+		}
+		if row.Description != "" {
+			d.Linkages = []solaris.Linkage{link}
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func readGenkex(text string) captured {
+	c, err := aix.ParseCapture(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: AIX, Modules: aixModules(c, true)}
+	r := &report{}
+	outcome := badLines(r, aix.SourceGenkex, toErrors(c.Bad), c.BadCount)
+	r.source(aix.SourceGenkex, outcome, CountOf(int64(len(c.Rows))), nil)
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: true}
+}
+
+// aixModules converts the rows of genkex. Several instances of one path are several modules.
+func aixModules(c *aix.Capture, addresses bool) []Module {
+	out := make([]Module, 0, len(c.Rows))
+	for _, row := range c.Rows {
+		m := Module{
+			ID: string(KindAIXKext) + ":" + row.Path, Kind: KindAIXKext, Name: row.Name(), State: StateLoaded, Path: row.Path,
+			Size: row.TextSize, Other: &Other{System: AIX},
+		}
+		o := m.Other
+		o.count("textSize", row.TextSize)
+		o.count("dataSize", row.DataSize)
+		if addresses {
+			m.Address = row.Text
+			o.address("dataAddress", row.Data)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func (o *Other) add(name, value string) {
+	if value != "" {
+		o.Fields = append(o.Fields, Field{name, value})
+	}
+}
+
+func (o *Other) count(name string, c Count) {
+	if n, ok := c.Get(); ok {
+		o.add(name, strconv.FormatInt(n, 10))
+	}
+}
+
+func (o *Other) address(name string, a Address) {
+	if a != 0 {
+		o.add(name, a.String())
+	}
+}
+
+const sourceModuleShow, sourceModules = "moduleshow", "modules"
+
+func readModuleShow(text string) captured {
+	c, err := vxworks.ParseCapture(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: VxWorks, Modules: make([]Module, 0, len(c.Rows))}
+	for _, row := range c.Rows {
+		m := Module{
+			ID: string(KindVxWorksModule) + ":" + row.Name, Kind: KindVxWorksModule, Name: row.Name, State: StateLoaded,
+			Size: row.Total, Address: row.Text, Other: &Other{System: VxWorks},
+		}
+		o := m.Other
+		o.add("moduleId", row.ID)
+		o.count("group", row.Group)
+		o.address("dataStart", row.Data)
+		o.address("bssStart", row.BSS)
+		o.count("textSize", row.TextSize)
+		o.count("dataSize", row.DataSize)
+		o.count("bssSize", row.BSSSize)
+		s.Modules = append(s.Modules, m)
+	}
+	r := &report{}
+	outcome := badLines(r, sourceModuleShow, toErrors(c.Bad), c.BadCount)
+	r.source(sourceModuleShow, outcome, CountOf(int64(len(c.Rows))), nil)
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: true}
+}
+
+func readNetWareModules(text string) captured {
+	c, err := netware.ParseCapture(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: NetWare, Modules: make([]Module, 0, len(c.Rows))}
+	for _, row := range c.Rows {
+		m := Module{
+			ID: string(KindNetWareNLM) + ":" + row.Name, Kind: KindNetWareNLM, Name: row.Name, State: StateLoaded,
+			Version: row.Version, Description: row.Description, Other: &Other{System: NetWare},
+		}
+		m.Other.add("date", row.Date)
+		m.Other.add("loadedFrom", row.LoadedFrom)
+		m.Other.add("addressSpace", row.AddressSpace)
+		for _, note := range row.Notes {
+			m.Other.add("note", note)
+		}
+		s.Modules = append(s.Modules, m)
+	}
+	r := &report{}
+	outcome := badLines(r, sourceModules, toErrors(c.Bad), c.BadCount)
+	r.source(sourceModules, outcome, CountOf(int64(len(c.Rows))), nil)
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: netware.LooksLikeCapture(text)}
+}
+
+// nlmModule converts an NLM file.
+func nlmModule(n *netware.NLM, path string) Module {
+	m := Module{
+		ID: string(KindNetWareNLM) + ":" + n.Name, Kind: KindNetWareNLM, Name: n.Name, State: StateInstalled, Version: n.Version,
+		Description: n.Description, Path: path, Size: CountOf(n.Size), Requires: n.Depends, Problems: n.Problems, Other: &Other{System: NetWare},
+	}
+	o := m.Other
+	o.add("type", n.Type)
+	o.add("date", n.Date)
+	o.add("copyright", n.Copyright)
+	o.add("screen", n.Screen)
+	o.add("thread", n.Thread)
+	o.add("flags", fmt.Sprintf("0x%x", n.Flags))
+	o.add("codeSize", strconv.FormatUint(uint64(n.CodeSize), 10))
+	o.add("dataSize", strconv.FormatUint(uint64(n.DataSize), 10))
+	o.add("bssSize", strconv.FormatUint(uint64(n.BSSSize), 10))
+	for _, name := range n.Imports {
+		o.add("import", name)
+	}
+	for _, name := range n.Exports {
+		o.add("export", name)
+	}
+	return m
+}
