@@ -23,6 +23,8 @@ type backend interface {
 	changed(ctx context.Context) (uint64, error)
 	// builtin yields the modules that are compiled in, sorted by name, and reports their source.
 	builtin(ctx context.Context, r *report) iter.Seq2[Module, error]
+	// installed yields the modules on disk, sorted by path, and reports their sources.
+	installed(ctx context.Context, r *report) iter.Seq2[Module, error]
 	// skipped are the sources that a look for scope does not read, with what it never looks at.
 	skipped(scope Scope) []Source
 	// plan says what a look with the given details reads.
@@ -45,6 +47,10 @@ func (u unsupported) changed(context.Context) (uint64, error) { return 0, u.err(
 
 func (u unsupported) builtin(_ context.Context, _ *report) iter.Seq2[Module, error] {
 	return failed(u.err("list builtin modules"))
+}
+
+func (u unsupported) installed(_ context.Context, _ *report) iter.Seq2[Module, error] {
+	return failed(u.err("list installed modules"))
 }
 
 func (unsupported) close() error { return nil }

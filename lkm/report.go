@@ -28,6 +28,31 @@ func (r *report) source(name string, outcome Outcome, count Count, err error) {
 	r.sources = append(r.sources, src)
 }
 
+// merge drops what several looks at one machine said twice: of the sources of one name the first
+// that was not skipped is kept, and equal problems once.
+func (r *report) merge() {
+	index := make(map[string]int)
+	sources := r.sources[:0]
+	for _, s := range r.sources {
+		if i, ok := index[s.Name]; !ok {
+			index[s.Name] = len(sources)
+			sources = append(sources, s)
+		} else if sources[i].Outcome == OutcomeSkipped {
+			sources[i] = s
+		}
+	}
+	r.sources = sources
+	seen := make(map[Problem]bool)
+	problems := r.problems[:0]
+	for _, p := range r.problems {
+		if !seen[p] {
+			seen[p] = true
+			problems = append(problems, p)
+		}
+	}
+	r.problems = problems
+}
+
 // outcomeOf returns how reading ended that ended with err.
 func outcomeOf(err error) Outcome {
 	switch {

@@ -82,6 +82,10 @@ type Scope string
 const (
 	ScopeLoaded  Scope = "loaded"  // loaded, loading and unloading
 	ScopeBuiltin Scope = "builtin" // compiled in
+	// ScopeInstalled is what is on disk.
+	ScopeInstalled Scope = "installed"
+	// ScopeAll is the union of the others by id; what is said of a loaded module wins.
+	ScopeAll Scope = "all"
 )
 
 // SnapshotOf is Snapshot with other modules than the loaded ones: its loaded source is then
@@ -89,8 +93,8 @@ const (
 // that of Snapshot, or the one of the sequence that the scope is made of.
 func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error) {
 	op := "list modules"
-	if scope == ScopeBuiltin {
-		op = "list builtin modules"
+	if scope == ScopeBuiltin || scope == ScopeInstalled {
+		op = "list " + string(scope) + " modules"
 	}
 	if err := s.usable(op, scope == ScopeLoaded); err != nil {
 		return nil, err
@@ -124,8 +128,48 @@ func (s *System) collect(ctx context.Context, scope Scope, snap *Snapshot, r *re
 		return s.backend.loaded(ctx, snap, r)
 	case ScopeBuiltin:
 		return gather(s.backend.builtin(ctx, r))
+	case ScopeInstalled:
+		return gather(s.backend.installed(ctx, r))
+	case ScopeAll:
+		return s.collectAll(ctx, snap, r)
 	}
 	return nil, fmt.Errorf("scope %q: %w", scope, errors.ErrUnsupported)
+}
+
+// collectAll is the union of what is loaded, compiled in and on disk, as far as the system has
+// each. The first that has an id says what it is.
+func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]Module, error) {
+	var all []Module
+	known := make(map[string]bool)
+	any := false
+	for _, scope := range []Scope{ScopeLoaded, ScopeBuiltin, ScopeInstalled} {
+		if scope == ScopeLoaded && s.image {
+			continue
+		}
+		modules, err := s.collect(ctx, scope, snap, r)
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		any = true
+		fresh := modules[:0]
+		for _, m := range modules {
+			if !known[m.ID] {
+				fresh = append(fresh, m)
+			}
+		}
+		for _, m := range fresh {
+			known[m.ID] = true
+		}
+		all = append(all, fresh...)
+	}
+	if !any {
+		return nil, fmt.Errorf("not on %s: %w", s.os, errors.ErrUnsupported)
+	}
+	r.merge()
+	return all, nil
 }
 
 func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
@@ -221,6 +265,26 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 		for m, err := range s.backend.builtin(ctx, new(report)) {
 			if err != nil {
 				yield(Module{}, fmt.Errorf("lkm: list builtin modules: %w", err))
+				return
+			}
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Installed yields the modules that are on disk, sorted by path: thousands on a usual system. An
+// error comes at most once, last, with a zero Module; SnapshotOf with ScopeInstalled tells how
+// complete the list is. It works on images.
+func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
+	if err := s.usable("list installed modules", false); err != nil {
+		return failed(err)
+	}
+	return func(yield func(Module, error) bool) {
+		for m, err := range s.backend.installed(ctx, new(report)) {
+			if err != nil {
+				yield(Module{}, fmt.Errorf("lkm: list installed modules: %w", err))
 				return
 			}
 			if !yield(m, nil) {

@@ -17,6 +17,7 @@ const (
 	SourceFilters  = "filter_manager"    // fltlib
 	SourcePolicy   = "code_integrity"    // NtQuerySystemInformation, class 103 and its like
 	SourceMachine  = "machine"           // release, identity, clock, paths
+	SourceFolders  = "driver_folders"    // System32\drivers and the driver store
 )
 
 // Places in the registry and the file system.

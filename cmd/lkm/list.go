@@ -16,7 +16,7 @@ import (
 
 func (a *app) list() *cobra.Command {
 	var f filter
-	var builtin bool
+	var builtin, installed, all bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List what is loaded (lsmod, kldstat, kextstat, driverquery)",
@@ -26,14 +26,22 @@ Filters show what is known to match, and count what could not be decided.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			scope := lkm.ScopeLoaded
-			if builtin {
+			switch {
+			case builtin:
 				scope = lkm.ScopeBuiltin
+			case installed:
+				scope = lkm.ScopeInstalled
+			case all:
+				scope = lkm.ScopeAll
 			}
 			return a.runList(c.Context(), scope, &f)
 		},
 	}
 	fl := c.Flags()
 	fl.BoolVar(&builtin, "builtin", false, "list what is compiled into the kernel instead")
+	fl.BoolVar(&installed, "installed", false, "list what is on disk instead")
+	fl.BoolVar(&all, "all", false, "list all of these: what is loaded, compiled in or on disk")
+	c.MarkFlagsMutuallyExclusive("builtin", "installed", "all")
 	fl.BoolVar(&f.thirdParty, "third-party", false, "only code that is not the operating system's")
 	fl.BoolVar(&f.unsigned, "unsigned", false, "only code without a valid signature")
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
@@ -124,6 +132,9 @@ func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
 			return n + " built in"
 		}
 		return fmt.Sprintf("%d built in", len(snap.Modules))
+	}
+	if scope == lkm.ScopeInstalled || scope == lkm.ScopeAll {
+		return fmt.Sprintf("%d %s", len(snap.Modules), map[lkm.Scope]string{lkm.ScopeInstalled: "on disk", lkm.ScopeAll: "in all"}[scope])
 	}
 	if none, text := noModules(snap); none {
 		return text
