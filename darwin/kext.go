@@ -57,6 +57,8 @@ type Kext struct {
 	CodeSignature *CodeSignature `json:"codeSignature,omitzero"`
 	// SystemExtension is its entry among the system extensions, for a DriverKit extension.
 	SystemExtension *SystemExtension `json:"systemExtension,omitzero"`
+	// Approval is the decision about it in KextPolicy.
+	Approval *Approval `json:"approval,omitzero"`
 	// Profiler is what only a report of system_profiler says.
 	Profiler *ProfilerFacts `json:"profiler,omitzero"`
 }
@@ -121,7 +123,7 @@ func PseudoOf(bundleID string) string {
 func KextOf(l *Loaded, tags map[int64]string) Kext {
 	k := Kext{
 		BundleID:          l.BundleID,
-		VersionValid:      versionValid(l.Version),
+		VersionValid:      VersionValid(l.Version),
 		CompatibleVersion: l.CompatibleVersion,
 		PackageType:       l.PackageType,
 		Pseudo:            PseudoOf(l.BundleID),
@@ -146,7 +148,8 @@ func KextOf(l *Loaded, tags map[int64]string) Kext {
 	return k
 }
 
-func versionValid(version string) fact.Tri {
+// VersionValid says whether the kernel can order the version; absent for none.
+func VersionValid(version string) fact.Tri {
 	if version == "" {
 		return ""
 	}

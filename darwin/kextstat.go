@@ -191,7 +191,9 @@ func (r *rowReader) name(k *Loaded) bool {
 			depth--
 		}
 		if depth == 0 {
-			k.Version = rest[:i]
+			if rest[:i] != "????" {
+				k.Version = rest[:i]
+			}
 			*r = rowReader(rest[i+1:])
 			return k.BundleID == "" || isBundleID(k.BundleID)
 		}

@@ -11,6 +11,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
+// SourceIDList is the source of a text of bundle ids.
+const SourceIDList = "id_list"
+
 // ParseIDList reads a text of bundle ids, one a line.
 func ParseIDList(text string) *Capture {
 	c := &Capture{Kexts: []Loaded{}, Truncated: text != "" && !strings.HasSuffix(text, "\n"), Filtered: true}
@@ -23,7 +26,7 @@ func ParseIDList(text string) *Capture {
 		case isBundleID(line) && strings.Count(line, ".") >= 2 && len(c.Kexts) < maxKexts:
 			c.Kexts = append(c.Kexts, Loaded{BundleID: line})
 		default:
-			c.stray("id_list", n, line)
+			c.stray(SourceIDList, n, line)
 		}
 	}
 	return c

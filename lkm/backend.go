@@ -65,6 +65,8 @@ func newBackend(os OS, g *guard, o Options) (backend, error) {
 	switch os {
 	case Linux:
 		return newLinux(g, o), nil
+	case Darwin:
+		return newDarwin(g, o), nil
 	case Windows:
 		return newWindows(g, o), nil
 	case FreeBSD, DragonFly:

@@ -53,6 +53,13 @@ var captureReaders = [...]struct {
 	{CaptureGenkex, AIX, readGenkex},
 	{CaptureModuleShow, VxWorks, readModuleShow},
 	{CaptureModules, NetWare, readNetWareModules},
+	{CaptureKextstat, Darwin, readKextstat},
+	{CaptureMacOSPanic, Darwin, readMacOSPanic},
+	{CaptureSystemProfiler, Darwin, readSystemProfiler},
+	{CaptureSystemExtensionsCtl, Darwin, readSystemExtensionsCtl},
+	{CaptureKextutil, Darwin, readKextutil},
+	{CaptureKextPolicy, Darwin, readKextPolicyText},
+	{CaptureBundleIDs, Darwin, readBundleIDs},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/netbsd"
@@ -61,6 +62,11 @@ func liveCall(os OS, o Options) call {
 	switch os {
 	case Linux:
 		return linux.Call
+	case Darwin:
+		if o.Exec {
+			return withFallback(darwin.Call, darwin.ExecCall)
+		}
+		return darwin.Call
 	case Windows:
 		return windows.Call
 	case FreeBSD, DragonFly:

@@ -4,6 +4,7 @@ package lkm
 
 import (
 	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/solaris"
@@ -61,6 +62,8 @@ type Module struct {
 
 	// Linux is what only Linux says.
 	Linux *linux.Module `json:"linux,omitzero"`
+	// Darwin is what only macOS says.
+	Darwin *darwin.Kext `json:"darwin,omitzero"`
 	// Windows is what only Windows says.
 	Windows *windows.Driver `json:"windows,omitzero"`
 	// FreeBSD is what only FreeBSD and DragonFly say.
@@ -120,6 +123,7 @@ func (m *Module) Clone() Module {
 	c.Problems = clone(m.Problems)
 	c.Origin.Evidence = clone(m.Origin.Evidence)
 	c.Linux = clonePointer(m.Linux)
+	c.Darwin = clonePointer(m.Darwin)
 	c.Windows = clonePointer(m.Windows)
 	c.FreeBSD = clonePointer(m.FreeBSD)
 	c.NetBSD = clonePointer(m.NetBSD)

@@ -5,6 +5,7 @@ package tape
 import (
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/netbsd"
@@ -28,6 +29,8 @@ type redaction struct {
 // not listed has nothing to take out, and its tapes say so by having no redactions.
 func redactionOf(os lkm.OS) redaction {
 	switch os {
+	case lkm.Darwin:
+		return redaction{darwin.Redactions(), darwin.Redact, darwin.Redacts}
 	case lkm.Linux:
 		return redaction{linux.Redactions(), linux.Redact, linux.Redacts}
 	case lkm.Windows:

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A CSRFlag is one thing that System Integrity Protection allows.
+type CSRFlag struct {
+	// Bit counts from 0.
+	Bit int
+	// Name is the kernel's word, as in CSR_ALLOW_UNTRUSTED_KEXTS.
+	Name string
+}
+
+// csrNames are the kernel's words by bit.
+var csrNames = [...]string{
+	"UNTRUSTED_KEXTS", "UNRESTRICTED_FS", "TASK_FOR_PID", "KERNEL_DEBUGGER", "APPLE_INTERNAL", "UNRESTRICTED_DTRACE",
+	"UNRESTRICTED_NVRAM", "DEVICE_CONFIGURATION", "ANY_RECOVERY_OS", "UNAPPROVED_KEXTS", "EXECUTABLE_POLICY_OVERRIDE",
+	"UNAUTHENTICATED_ROOT", "RESEARCH_GUESTS",
+}
+
+// The bits that concern kexts.
+const (
+	CSRAllowUntrustedKexts  = 1 << 0 // kexts without a valid signature load
+	CSRAllowKernelDebugger  = 1 << 3
+	CSRAllowAppleInternal   = 1 << 4
+	CSRAllowUnapprovedKexts = 1 << 9 // kexts that no user approved load
+)
+
+// CSRFlags are the bits set in a mask, lowest first; unknown bits have the name "".
+func CSRFlags(mask uint32) []CSRFlag {
+	flags := []CSRFlag{}
+	for bit := range 32 {
+		if mask&(1<<bit) == 0 {
+			continue
+		}
+		f := CSRFlag{Bit: bit}
+		if bit < len(csrNames) {
+			f.Name = csrNames[bit]
+		}
+		flags = append(flags, f)
+	}
+	return flags
+}
+
+// CSRText writes a mask with its words: "0x00000201 = UNTRUSTED_KEXTS, UNAPPROVED_KEXTS".
+func CSRText(mask uint32) string {
+	words := make([]string, 0, 4)
+	for _, f := range CSRFlags(mask) {
+		if f.Name == "" {
+			f.Name = fmt.Sprintf("bit %d", f.Bit)
+		}
+		words = append(words, f.Name)
+	}
+	if len(words) == 0 {
+		return fmt.Sprintf("0x%08x", mask)
+	}
+	return fmt.Sprintf("0x%08x = %s", mask, strings.Join(words, ", "))
+}
+
+// ParseCSR reads the answer of OpCSRConfig.
+func ParseCSR(text []byte) (uint32, error) {
+	digits, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "0x")
+	v, err := strconv.ParseUint(digits, 16, 32)
+	if !ok || err != nil {
+		return 0, &fact.ParseError{Source: SourceCSR, Reason: fmt.Sprintf("%q is no mask", cutText(string(text), 40))}
+	}
+	return uint32(v), nil
+}
+
+// secureBootVariable is an Intel Mac's secure boot mode, with the vendor's UUID before it.
+const secureBootVariable = "94b73556-2197-4702-82a8-3e1337dafbfb:AppleSecureBootPolicy"
+
+// An NVRAM is what firmware variables say of the policy on kexts.
+type NVRAM struct {
+	// CSR is the variable csr-active-config; nil when it is not set, which means 0 on an Intel Mac.
+	CSR *uint32
+	// SecureBoot is full, medium or none on a Mac with a T2 chip; empty when it is not set.
+	SecureBoot string
+	// BootArgs are the kernel's switches for extensions in boot-args.
+	BootArgs []string
+	// Problems are variables of another form than expected.
+	Problems []fact.Problem
+}
+
+// ParseNVRAM reads the answer of OpNVRAM.
+func ParseNVRAM(data []byte) (NVRAM, error) {
+	var v NVRAM
+	n, err := decodePlist(SourceNVRAM, data)
+	if err != nil {
+		return v, err
+	}
+	if n.kind != dictNode {
+		return v, &fact.ParseError{Source: SourceNVRAM, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+	}
+	l := &losses{source: SourceNVRAM}
+	if b := n.bytes("csr-active-config", l); len(b) == 4 {
+		mask := binary.LittleEndian.Uint32(b)
+		v.CSR = &mask
+	} else if b != nil {
+		l.add("csr-active-config", &fact.ParseError{Source: SourceNVRAM, Field: "csr-active-config", Reason: fmt.Sprintf("%d bytes", len(b))})
+	}
+	if b := n.bytes(secureBootVariable, l); len(b) == 1 {
+		v.SecureBoot = map[byte]string{2: "full", 1: "medium", 0: "none"}[b[0]]
+	}
+	v.BootArgs = strings.Fields(keptBootArgs(n.dict["boot-args"]))
+	v.Problems = l.problems
+	return v, nil
+}
+
+// bootArgs are the kernel's switches that bear on kexts.
+var bootArgs = []string{"kext-dev-mode", "amfi_get_out_of_my_way", "amfi", "rootless", "csr", "keepsyms", "kcsuffix", "kc_build", "-x", "-f"}
+
+// keptBootArgs are the words of boot-args whose key is one of bootArgs, separated by blanks.
+func keptBootArgs(v node) string {
+	var kept []string
+	for word := range strings.FieldsSeq(strings.TrimRight(v.str+string(v.data), "\x00")) {
+		key, _, _ := strings.Cut(word, "=")
+		for _, k := range bootArgs {
+			if key == k && len(kept) < 32 {
+				kept = append(kept, word)
+			}
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// A BootPolicy is the boot security of an Apple silicon Mac.
+type BootPolicy struct {
+	// SecureBoot is the mode: "Full Security", "Reduced Security", "Permissive Security".
+	SecureBoot string
+	// OtherKexts says whether kexts that are not Apple's may be loaded at all.
+	OtherKexts fact.Tri
+	// ManualMDM and DeviceMDM say whether a management server may approve kexts.
+	ManualMDM, DeviceMDM fact.Tri
+	// SIP is the state of System Integrity Protection, in the report's words.
+	SIP string
+}
+
+// ParseBootPolicy reads the answer of OpBridge. A report of a Mac without these settings, which is
+// any Intel Mac, gives an empty BootPolicy.
+func ParseBootPolicy(data []byte) (BootPolicy, error) {
+	var p BootPolicy
+	n, err := decodePlist(SourceBootPolicy, data)
+	if err != nil {
+		return p, err
+	}
+	l := &losses{source: SourceBootPolicy}
+	for _, report := range n.list {
+		for _, item := range report.array("_items", l) {
+			if s := item.text("ibridge_secure_boot", l); s != "" {
+				p.SecureBoot = s
+			}
+			p.OtherKexts = yesNo(item.text("ibridge_sb_other_kext", l), p.OtherKexts)
+			p.ManualMDM = yesNo(item.text("ibridge_sb_manual_mdm", l), p.ManualMDM)
+			p.DeviceMDM = yesNo(item.text("ibridge_sb_device_mdm", l), p.DeviceMDM)
+			if s := item.text("ibridge_sb_sip", l); s != "" {
+				p.SIP = s
+			}
+		}
+	}
+	return p, nil
+}
+
+func yesNo(s string, before fact.Tri) fact.Tri {
+	switch strings.ToLower(s) {
+	case "yes", "enabled", "allowed":
+		return fact.Yes
+	case "no", "disabled":
+		return fact.No
+	}
+	return before
+}
