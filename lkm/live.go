@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/aix"
-	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/netbsd"

@@ -3,8 +3,8 @@
 package lkm
 
 import (
-	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/solaris"

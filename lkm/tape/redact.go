@@ -4,8 +4,8 @@ package tape
 
 import (
 	"github.com/kernelext/kernelext/aix"
-	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/netbsd"
