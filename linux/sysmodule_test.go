@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -149,7 +148,7 @@ func TestReadParameters(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	got, lost, err = ReadParameters(refusing{sysTree(), "two", syscall.ENODEV}, "nvme")
+	got, lost, err = ReadParameters(refusing{sysTree(), "two", fact.ErrGone}, "nvme")
 	if err != nil || len(lost) != 1 || len(got) != 4 || got[3].Readable != "" {
 		t.Errorf("failing read: %v, %v, %v", got, lost, err)
 	}
