@@ -113,6 +113,7 @@ func (b *builder) proc() {
 	b.add("proc/cmdline", b.host.CommandLine+"\n", 0o444)
 	b.add("proc/sys/kernel/tainted", fmt.Sprintln(b.host.Taint), 0o644)
 	b.add("proc/sys/kernel/kptr_restrict", "0\n", 0o644)
+	b.add("proc/sys/kernel/perf_event_paranoid", "3\n", 0o644)
 	b.add("proc/sys/kernel/random/boot_id", "5e0d1a3c-7f27-4b53-9a0e-2f6c1d1c0a11\n", 0o444)
 	b.add("proc/sys/kernel/osrelease", b.host.Release+"\n", 0o444)
 	if b.host.NoModuleSupport {
