@@ -38,7 +38,14 @@ const (
 	SourceBuiltin   = "builtin"      // what is compiled in
 	SourceTainted   = "tainted"      // /proc/sys/kernel/tainted
 	SourceMachine   = "machine"      // release, identity, clock and boot id
+	SourceSysctl    = "sysctl"       // settings below /proc/sys
+	SourceSecurity  = "securityfs"   // /sys/kernel/security
+	SourceEFI       = "efivars"      // the firmware's variables
+	SourceCmdline   = "cmdline"      // the kernel's command line
+	SourceKeys      = "proc_keys"    // the kernel's keyrings, /proc/keys
 	SourceBPF       = "bpf"          // BPF programs: not looked at
 	SourceLivepatch = "livepatch"    // /sys/kernel/livepatch: not looked at
 	SourceKexec     = "kexec"        // kexec images: not looked at
+
+	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )

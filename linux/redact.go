@@ -55,7 +55,8 @@ func keepsKey(key string) bool {
 //   - kernel addresses: those of /proc/modules and /proc/kallsyms become zeros of the same width,
 //     section addresses in /sys/module/NAME/sections go as a whole. An address that the kernel
 //     itself showed as zero is left, so that a hidden address stays hidden by the kernel.
-//   - of /proc/kallsyms, every line without a [module] tag.
+//   - of /proc/kallsyms, every line without a [module] tag; of /proc/keys, every line that is not
+//     about the kernel's own keyrings and certificates; of grub.cfg, every line that starts no kernel.
 //   - values of module parameters, in /sys/module/NAME/parameters and on the command line, but for
 //     those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
@@ -89,6 +90,10 @@ func redactorOf(key string) func([]byte) []byte {
 		return byLine(redactModule)
 	case key == "proc/kallsyms":
 		return byLine(redactSymbol)
+	case key == KeysFile:
+		return byLine(redactKey)
+	case isGrubConfig(key):
+		return byLine(redactGrub)
 	case isCommandLine(key):
 		return byLine(redactCommandLine)
 	case isLoaderEntry(key):
@@ -283,6 +288,37 @@ func redactWord(word string) string {
 func isKey(s string) bool {
 	const most = 64
 	return s != "" && len(s) <= most && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+}
+
+// redactKey keeps a line of /proc/keys that is about the kernel's own keyrings and certificates;
+// the others are users'.
+func redactKey(line []byte) []byte {
+	k, ok := parseKey(string(line))
+	if ok && (k.Type == "keyring" && strings.HasPrefix(k.Description, ".") || strings.HasPrefix(k.Type, "asymm")) {
+		return line
+	}
+	return nil
+}
+
+func isGrubConfig(key string) bool {
+	return path.Base(key) == "grub.cfg" && strings.Contains("/"+key, "/boot/")
+}
+
+// redactGrub treats the words behind the kernel's path in a "linux" line as a command line; what
+// is no such line and holds no release or default is left out.
+func redactGrub(line []byte) []byte {
+	trimmed := bytes.TrimLeft(line, " \t")
+	start := len(line) - len(trimmed)
+	for range 2 { // the command, and the kernel's path
+		start = wordEnd(line, start)
+		for start < len(line) && isSpace(line[start]) {
+			start++
+		}
+	}
+	if _, ok := grubLinux(string(line)); ok {
+		return redactWords(line, start)
+	}
+	return nil
 }
 
 // redactUevent takes the value out of a "KEY=value" line that identifies one device.

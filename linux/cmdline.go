@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"strings"
+)
+
+// A CmdlineWord is one word of the kernel's command line, as the kernel reads it.
+type CmdlineWord struct {
+	// Key is what stands before the first "=", or the whole word. Compare it with [SameKey].
+	Key string
+	// Value is what stands behind it, without the quotes around it.
+	Value string
+	// HasValue tells KEY= from KEY.
+	HasValue bool
+	// Redacted is set when a recording's maker took the value out.
+	Redacted bool
+}
+
+// maxCmdlineWords is how many words of a command line are kept; the kernel's own buffer is some
+// thousand bytes long.
+const maxCmdlineWords = 4096
+
+// ParseCmdline divides a command line into words as the kernel does: at white space outside double
+// quotes, a quote before the key or before the value being dropped with its fellow at the end.
+// What follows the word "--" is for init and is left out.
+func ParseCmdline(text string) []CmdlineWord {
+	var words []CmdlineWord
+	for text = strings.TrimLeft(text, " \t\n\v\f\r"); text != "" && len(words) < maxCmdlineWords; {
+		word := text[:wordEnd([]byte(text), 0)]
+		text = strings.TrimLeft(text[len(word):], " \t\n\v\f\r")
+		if word == "--" {
+			break
+		}
+		words = append(words, cmdlineWord(word))
+	}
+	return words
+}
+
+func cmdlineWord(word string) CmdlineWord {
+	quoted := strings.HasPrefix(word, `"`)
+	if quoted {
+		word = strings.TrimSuffix(word[1:], `"`)
+	}
+	key, value, hasValue := strings.Cut(word, "=")
+	if inner, ok := strings.CutPrefix(value, `"`); ok {
+		value = strings.TrimSuffix(inner, `"`)
+	}
+	return CmdlineWord{Key: key, Value: value, HasValue: hasValue, Redacted: value == RedactedValue || word == RedactedValue}
+}
+
+// SameKey reports whether two keys of the command line are the same to the kernel, for which "-"
+// and "_" are one letter.
+func SameKey(a, b string) bool {
+	return len(a) == len(b) && strings.ReplaceAll(a, "-", "_") == strings.ReplaceAll(b, "-", "_")
+}
+
+// LastValue returns the value of the last word with that key, which is the one that counts for a
+// setting, and whether there is one.
+func LastValue(words []CmdlineWord, key string) (CmdlineWord, bool) {
+	for i := len(words) - 1; i >= 0; i-- {
+		if SameKey(words[i].Key, key) {
+			return words[i], true
+		}
+	}
+	return CmdlineWord{}, false
+}
+
+// ListValues returns the elements, separated by commas, of the words with that key. Where the
+// kernel keeps only the last such word (module_blacklist), all is false; where it adds them up
+// (initcall_blacklist), all is true.
+func ListValues(words []CmdlineWord, key string, all bool) []string {
+	var list []string
+	for _, w := range words {
+		if !SameKey(w.Key, key) || !w.HasValue {
+			continue
+		}
+		if !all {
+			list = nil
+		}
+		for elem := range strings.SplitSeq(w.Value, ",") {
+			if elem != "" {
+				list = append(list, elem)
+			}
+		}
+	}
+	return list
+}
+
+// isSet reads a boolean of the command line as the kernel's bool parameters do: a bare key is yes.
+func (w CmdlineWord) isSet() bool {
+	if !w.HasValue {
+		return true
+	}
+	switch strings.ToLower(w.Value) {
+	case "y", "1", "yes", "on", "true", "t":
+		return true
+	}
+	return false
+}

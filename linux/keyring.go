@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// KeysFile lists the keys that the reader may view.
+const KeysFile = "proc/keys"
+
+// A Key is one line of /proc/keys.
+type Key struct {
+	// Type is the key's type as the kernel prints it, cut to nine letters: keyring, asymmetri, …
+	Type string
+	// Description is what follows it: of a keyring "NAME: COUNT", of an X.509 certificate its
+	// subject and key id.
+	Description string
+	// Line is where it stands, counted from 1.
+	Line int
+}
+
+// ParseKeyFile reads /proc/keys. A line that makes no sense costs that line; at most limit.Problems
+// of them are in bad.
+func ParseKeyFile(text []byte) (keys []Key, bad []*fact.ParseError) {
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		k, ok := parseKey(strings.TrimSuffix(string(line), "\n"))
+		switch {
+		case ok:
+			k.Line = n
+			keys = append(keys, k)
+		case len(bad) < limit.Problems:
+			bad = append(bad, &fact.ParseError{Source: KeysFile, Line: n, Reason: "is not a key: ID FLAGS USAGE TIMEOUT PERM UID GID TYPE DESCRIPTION"})
+		}
+	}
+	return keys, bad
+}
+
+// parseKey takes the type and the description; seven fields stand before them.
+func parseKey(line string) (Key, bool) {
+	rest := line
+	for range 7 {
+		rest = strings.TrimLeft(rest, " ")
+		_, tail, ok := strings.Cut(rest, " ")
+		if !ok {
+			return Key{}, false
+		}
+		rest = tail
+	}
+	kind, description, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	if kind == "" {
+		return Key{}, false
+	}
+	return Key{Type: kind, Description: escape.UTF8(strings.TrimSpace(description))}, true
+}
+
+// Keyring divides the description of a keyring into its name and what it holds ("empty" or a
+// number). ok is false for a key that is no keyring.
+func (k Key) Keyring() (name, holds string, ok bool) {
+	if k.Type != "keyring" {
+		return "", "", false
+	}
+	i := strings.LastIndex(k.Description, ": ")
+	if i < 0 {
+		return k.Description, "", true
+	}
+	return k.Description[:i], k.Description[i+2:], true
+}
+
+// trustedKeyrings are the kernel's keyrings that bear on module signatures, the deciding first.
+var trustedKeyrings = [...]struct{ name, effect string }{
+	{".builtin_trusted_keys", "keys that were compiled into the kernel: their modules pass"},
+	{".secondary_trusted_keys", "keys added while running, signed by a builtin key: their modules pass"},
+	{".machine", "keys of the machine's owner (MOK): their modules pass where the kernel links it to the secondary keyring"},
+	{".platform", "keys of the firmware: for kexec images only; some distributions accept them for modules"},
+	{".blacklist", "hashes and keys that are refused"},
+}

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// Files of the running kernel's policy.
+const (
+	SigEnforceFile      = "sys/module/module/parameters/sig_enforce"
+	SecurityDir         = "sys/kernel/security"
+	LockdownFile        = SecurityDir + "/lockdown"
+	LSMFile             = SecurityDir + "/lsm"
+	IMAPolicyFile       = SecurityDir + "/ima/policy"
+	LoadPinFile         = "proc/sys/kernel/loadpin/enforce"
+	ModprobeFile        = "proc/sys/kernel/modprobe"
+	CmdlineFile         = "proc/cmdline"
+	loadPinParameter    = "sys/module/loadpin/parameters/enforce"
+	loadPinOldParameter = "sys/module/loadpin/parameters/enabled"
+)
+
+// The names of the policy's facts, in their order, beside the kernel configuration's own
+// CONFIG_… names and the keyrings'.
+const (
+	FactModulesDisabled = "modules_disabled"
+	FactSigEnforce      = "sig_enforce"
+	FactLockdown        = "lockdown"
+	FactSecureBoot      = "secure_boot"
+	FactSetupMode       = "setup_mode"
+	FactMokSBState      = "mok_sb_state"
+	FactMokListTrusted  = "mok_list_trusted"
+	FactLSM             = "lsm"
+	FactLoadPin         = "loadpin"
+	FactIMAAppraise     = "ima_appraise"
+	FactModprobe        = "modprobe"
+	FactModuleBlacklist = "module_blacklist"
+	FactInitcalls       = "initcall_blacklist"
+	FactTaint           = "taint"
+	FactKey             = "key"
+)
+
+// A PolicyMachine is what ReadPolicy looks at.
+type PolicyMachine struct {
+	// FS is the machine's root.
+	FS fs.FS
+	// Release is the kernel release whose configuration counts; empty when unknown.
+	Release string
+	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Cmdline
+	// stands in for the command line.
+	Live bool
+	// Cmdline is the command line of the next boot of an image, CmdlineFile and CmdlineLine where
+	// it stands; CmdlineErr is why it is not known. Not used when Live is set.
+	Cmdline     []CmdlineWord
+	CmdlineFile string
+	CmdlineLine int
+	CmdlineErr  error
+}
+
+// ReadPolicy reads what a machine enforces on the loading of modules: some twenty small files.
+// Every fact names its source; one that is not known says why. It never fails as a whole.
+//
+// On a machine that is not live only the kernel's configuration and the next boot's command line
+// are known; nothing of the running machine takes part.
+func ReadPolicy(m PolicyMachine) *fact.Policy {
+	r := &policyReader{PolicyMachine: m, policy: &fact.Policy{Facts: []fact.PolicyFact{}}}
+	if m.Live {
+		r.readCmdline()
+	}
+	r.readConfig()
+	if m.Live {
+		r.modulesDisabled()
+		r.sigEnforce()
+		r.lockdown()
+		r.secureBoot()
+		r.lsm()
+		r.loadPin()
+		r.ima()
+		r.modprobe()
+	}
+	r.commandLine()
+	r.options()
+	if m.Live {
+		r.taint()
+		r.keys()
+	}
+	r.conclude()
+	return r.policy
+}
+
+// A policyReader collects the facts, and what of them decides.
+type policyReader struct {
+	PolicyMachine
+	policy    *fact.Policy
+	config    *KernelConfig
+	configErr error
+	loadPinOn bool
+
+	noModules           fact.Tri // CONFIG_MODULES is off
+	disabled            fact.Tri // modules_disabled is 1
+	enforced            fact.Tri // signatures are enforced
+	locked              fact.Tri // lockdown refuses unsigned modules
+	appraised           fact.Tri // IMA refuses them
+	cmdlineEnforcesNext fact.Tri // the command line of an image asks for signatures
+}
+
+func (r *policyReader) add(f fact.PolicyFact) {
+	f.Value = escape.UTF8(f.Value)
+	r.policy.Facts = append(r.policy.Facts, f)
+}
+
+// unknown adds a fact that could not be read.
+func (r *policyReader) unknown(name, source, file, effect string, err error) {
+	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: fact.CodeOf(err)})
+}
+
+// slash is the file as its machine's user writes it.
+func slash(file string) string {
+	if file == "" {
+		return ""
+	}
+	return "/" + file
+}
+
+// attr reads a file of one value.
+func (r *policyReader) attr(name string) (string, error) {
+	b, err := limit.AppendAttr(r.FS, nil, name, limit.Attr)
+	return strings.TrimSpace(string(b)), err
+}
+
+func (r *policyReader) readCmdline() {
+	text, err := limit.AppendFile(r.FS, nil, CmdlineFile, limit.Attr)
+	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineErr = ParseCmdline(string(text)), CmdlineFile, 0, err
+}
+
+func (r *policyReader) readConfig() {
+	r.config, r.configErr = ReadKernelConfig(r.FS, r.Release, r.Live)
+	if r.config != nil {
+		v, _ := r.config.Get("CONFIG_MODULES")
+		r.noModules = fact.TriOf(v == "n")
+	}
+}
+
+// is reports whether the kernel's configuration is known and the option has the value.
+func (r *policyReader) is(option, value string) bool {
+	if r.config == nil {
+		return false
+	}
+	v, _ := r.config.Get(option)
+	return v == value
+}
+
+func (r *policyReader) modulesDisabled() {
+	value, err := r.attr(DisabledFile)
+	if err != nil {
+		effect := ""
+		if none, noErr := NoModuleSupport(r.FS); noErr == nil && none && errors.Is(err, fs.ErrNotExist) {
+			r.noModules = fact.Yes
+			effect = "this kernel was built without loadable modules"
+		}
+		r.unknown(FactModulesDisabled, SourceSysctl, DisabledFile, effect, err)
+		return
+	}
+	effect := "root may load modules"
+	r.disabled = fact.TriOf(value != "0")
+	if r.disabled == fact.Yes {
+		effect = "no module can be loaded or unloaded until the next boot"
+	}
+	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl, File: slash(DisabledFile)})
+}
+
+func (r *policyReader) sigEnforce() {
+	value, err := r.attr(SigEnforceFile)
+	if err != nil {
+		effect := ""
+		if r.hasNoSigEnforce(err) {
+			r.enforced = fact.No
+			effect = "this kernel does not check the signatures of modules"
+		}
+		r.unknown(FactSigEnforce, SourceSysModule, SigEnforceFile, effect, err)
+		return
+	}
+	r.enforced = fact.TriOf(value == "Y" || value == "1")
+	effect := "a module without a valid signature loads, and taints the kernel (E)"
+	if r.enforced == fact.Yes {
+		effect = "only modules signed by a key the kernel trusts are loaded"
+	}
+	r.add(fact.PolicyFact{Name: FactSigEnforce, Value: value, Effect: effect, Source: SourceSysModule, File: slash(SigEnforceFile)})
+}
+
+// hasNoSigEnforce reports whether the missing parameter means a kernel that cannot check
+// signatures: others of /sys/module are there, or its configuration says so.
+func (r *policyReader) hasNoSigEnforce(err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if r.config != nil {
+		return r.is("CONFIG_MODULE_SIG", "n")
+	}
+	entries, err := fs.ReadDir(r.FS, SysModuleDir)
+	return err == nil && len(entries) > 0
+}
+
+func (r *policyReader) lockdown() {
+	text, err := r.attr(LockdownFile)
+	value := ""
+	if err == nil {
+		value, err = ParseLockdown(text)
+	}
+	if err != nil {
+		effect := ""
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+		case r.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n"):
+			r.locked, effect = fact.No, "this kernel has no lockdown"
+		case r.hasSecurityFS():
+			r.locked, effect = fact.No, "lockdown is not among the active security modules"
+		default:
+			effect = "securityfs is not mounted here"
+		}
+		r.unknown(FactLockdown, SourceSecurity, LockdownFile, effect, err)
+		return
+	}
+	r.locked = fact.TriOf(value != "none")
+	effect := "no restriction by lockdown"
+	if r.locked == fact.Yes {
+		effect = "modules without a valid signature are refused, also from root"
+	}
+	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity, File: slash(LockdownFile)})
+}
+
+// ParseLockdown returns the word in brackets of "none [integrity] confidentiality".
+func ParseLockdown(text string) (string, error) {
+	_, rest, ok := strings.Cut(text, "[")
+	word, _, closed := strings.Cut(rest, "]")
+	if !ok || !closed || word == "" {
+		return "", &fact.ParseError{Source: LockdownFile, Reason: "is " + strconv.Quote(text) + ", with no word in brackets"}
+	}
+	return word, nil
+}
+
+// hasSecurityFS reports whether securityfs is mounted: lsm is there on every kernel that has it.
+func (r *policyReader) hasSecurityFS() bool {
+	_, err := fs.Stat(r.FS, LSMFile)
+	return err == nil
+}
+
+func (r *policyReader) secureBoot() {
+	r.efiByte(FactSecureBoot, SecureBootVar, "the firmware verifies the boot loader", "the firmware starts anything")
+	r.efiByte(FactSetupMode, SetupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing", "the firmware's keys are fixed")
+	r.efiByte(FactMokSBState, MokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off", "shim validates")
+	r.efiByte(FactMokListTrusted, MokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine", "the owner's keys (MOK) are not trusted for modules")
+}
+
+func (r *policyReader) efiByte(name, file, on, off string) {
+	b, err := limit.AppendAttr(r.FS, nil, file, limit.Attr)
+	var value byte
+	if err == nil {
+		value, err = ParseEFIByte(b)
+	}
+	if err != nil {
+		r.unknown(name, SourceEFI, file, r.noEFI(name, err), err)
+		return
+	}
+	f := fact.PolicyFact{Name: name, Value: strconv.Itoa(int(value)), Effect: off, Source: SourceEFI, File: slash(file)}
+	if value == 1 {
+		f.Effect = on
+	}
+	r.add(f)
+}
+
+// noEFI says why a variable is missing.
+func (r *policyReader) noEFI(name string, err error) string {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	entries, dirErr := fs.ReadDir(r.FS, EFIVarsDir)
+	switch {
+	case dirErr == nil && len(entries) > 0 && (name == FactMokSBState || name == FactMokListTrusted):
+		return "not set by shim"
+	case dirErr == nil && len(entries) > 0:
+		return "the firmware has no such variable"
+	}
+	if _, err := fs.Stat(r.FS, "sys/firmware/efi"); err == nil {
+		return "efivarfs is not mounted here"
+	}
+	if _, err := fs.Stat(r.FS, "sys/firmware"); err == nil {
+		return "not started by EFI, or EFI's runtime services are off"
+	}
+	return ""
+}
+
+func (r *policyReader) lsm() {
+	value, err := r.attr(LSMFile)
+	if err != nil {
+		effect := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			effect = "securityfs is not mounted here"
+		}
+		r.unknown(FactLSM, SourceSecurity, LSMFile, effect, err)
+		return
+	}
+	for name := range strings.SplitSeq(value, ",") {
+		r.loadPinOn = r.loadPinOn || name == "loadpin"
+	}
+	r.add(fact.PolicyFact{Name: FactLSM, Value: value, Effect: "the active security modules", Source: SourceSecurity, File: slash(LSMFile)})
+}
+
+func (r *policyReader) loadPin() {
+	for _, file := range []string{LoadPinFile, loadPinParameter, loadPinOldParameter} {
+		value, err := r.attr(file)
+		if err != nil {
+			continue
+		}
+		effect := "modules load from any file system"
+		if value == "1" || value == "Y" {
+			effect = "modules load only from the file system that the first one came from"
+		}
+		source := SourceSysModule
+		if file == LoadPinFile {
+			source = SourceSysctl
+		}
+		r.add(fact.PolicyFact{Name: FactLoadPin, Value: value, Effect: effect, Source: source, File: slash(file)})
+		return
+	}
+	_, err := r.attr(LoadPinFile)
+	effect := ""
+	if errors.Is(err, fs.ErrNotExist) && (r.hasSecurityFS() && !r.loadPinOn || r.is("CONFIG_SECURITY_LOADPIN", "n")) {
+		effect = "LoadPin is not active"
+	}
+	r.unknown(FactLoadPin, SourceSysctl, LoadPinFile, effect, err)
+}
+
+// ima looks for a rule that appraises modules. Most kernels let nobody read the policy.
+func (r *policyReader) ima() {
+	text, err := limit.AppendFile(r.FS, nil, IMAPolicyFile, limit.Proc)
+	if err != nil {
+		effect := ""
+		switch {
+		case !errors.Is(err, fs.ErrNotExist):
+			effect = "only a kernel with CONFIG_IMA_READ_POLICY shows its rules, to root"
+		case r.is("CONFIG_IMA_APPRAISE", "n"), r.hasSecurityFS():
+			r.appraised, effect = fact.No, "IMA appraises no modules"
+		}
+		r.unknown(FactIMAAppraise, SourceSecurity, IMAPolicyFile, effect, err)
+		return
+	}
+	rule, line := FindModuleAppraisal(string(text))
+	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules", Source: SourceSecurity, File: slash(IMAPolicyFile)}
+	r.appraised = fact.No
+	if rule != "" {
+		r.appraised = fact.Yes
+		f.Value, f.Line, f.Effect = rule, line, "a module file that IMA does not appraise is refused"
+	}
+	r.add(f)
+}
+
+// FindModuleAppraisal returns the first rule of an IMA policy that appraises module files, and its
+// line; "" when there is none.
+func FindModuleAppraisal(policy string) (rule string, line int) {
+	for text := range strings.Lines(policy) {
+		line++
+		words := strings.Fields(text)
+		if len(words) == 0 || words[0] != "appraise" {
+			continue
+		}
+		for _, w := range words[1:] {
+			if w == "func=MODULE_CHECK" || w == "func=FILE_CHECK" && len(words) == 2 {
+				return strings.TrimSpace(text), line
+			}
+		}
+	}
+	return "", 0
+}
+
+func (r *policyReader) modprobe() {
+	value, err := r.attr(ModprobeFile)
+	if err != nil {
+		r.unknown(FactModprobe, SourceSysctl, ModprobeFile, "", err)
+		return
+	}
+	effect := "the kernel runs it when it wants a module"
+	if value == "" {
+		effect = "empty: the kernel loads no module by itself"
+	}
+	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl, File: slash(ModprobeFile)})
+}
+
+// commandLine adds what the command line says of modules; a key that is not set has an empty value.
+func (r *policyReader) commandLine() {
+	type key struct {
+		name, effect string
+		list, all    bool
+	}
+	for _, k := range []key{
+		{FactModuleBlacklist, "these are refused by the kernel itself, also from insmod", true, false},
+		{FactInitcalls, "these parts of the kernel are not started", true, true},
+		{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
+		{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
+		{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
+		{"lockdown", "the lockdown level asked for at boot", false, false},
+		{"ima_appraise", "how IMA's appraisal was asked for at boot", false, false},
+		{"ima_policy", "IMA's built-in rules that were asked for at boot", false, false},
+	} {
+		if r.CmdlineErr != nil {
+			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
+			continue
+		}
+		w, set := LastValue(r.Cmdline, k.name)
+		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+		switch {
+		case w.Redacted:
+			f.Effect, f.Code = "", fact.CodeRedacted
+		case set:
+			f.Value, f.Effect = w.Value, k.effect
+			if k.list {
+				f.Value = strings.Join(ListValues(r.Cmdline, k.name, k.all), ",")
+			}
+		}
+		r.add(f)
+	}
+	if w, ok := LastValue(r.Cmdline, "module.sig_enforce"); r.CmdlineErr == nil && !r.Live {
+		r.cmdlineEnforcesNext = fact.TriOf(ok && w.isSet())
+	}
+}
+
+// configOptions are the options of the kernel's configuration that bear on loading.
+var configOptions = [...]struct{ name, effect string }{
+	{"CONFIG_MODULES", "loadable modules"},
+	{"CONFIG_MODULE_SIG", "signatures of modules are checked"},
+	{"CONFIG_MODULE_SIG_FORCE", "signatures are enforced from the start"},
+	{"CONFIG_MODULE_SIG_HASH", "the digest that the build signs with"},
+	{"CONFIG_MODULE_FORCE_LOAD", "modprobe --force ignores version information"},
+	{"CONFIG_MODULE_UNLOAD", "modules can be unloaded"},
+	{"CONFIG_MODPROBE_PATH", "the helper that the kernel runs for a module"},
+	{"CONFIG_STATIC_USERMODEHELPER", "every helper is replaced by one fixed program"},
+	{"CONFIG_SECURITY_LOCKDOWN_LSM", "lockdown can be switched on"},
+	{"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "lockdown is on from the start"},
+	{"CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY", "lockdown is on from the start"},
+	{"CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "Secure Boot switches lockdown on"},
+	{"CONFIG_SECURITY_LOADPIN", "LoadPin can pin modules to one file system"},
+	{"CONFIG_SECURITY_LOADPIN_ENFORCE", "LoadPin pins from the start"},
+	{"CONFIG_IMA_APPRAISE", "IMA can appraise module files"},
+}
+
+func (r *policyReader) options() {
+	for _, o := range configOptions {
+		if r.config == nil {
+			r.unknown(o.name, SourceKernelConfig, "", "", r.configErr)
+			continue
+		}
+		value, line := r.config.Get(o.name)
+		f := fact.PolicyFact{Name: o.name, Value: value, Effect: o.effect, Source: SourceKernelConfig, File: slash(r.config.File), Line: line}
+		if value == "n" {
+			f.Effect = "off: " + o.effect
+		}
+		r.add(f)
+	}
+}
+
+func (r *policyReader) taint() {
+	text, err := r.attr(TaintedFile)
+	var mask uint64
+	if err == nil {
+		mask, err = ParseTaint([]byte(text))
+	}
+	if err != nil {
+		r.unknown(FactTaint, SourceTainted, TaintedFile, "", err)
+		return
+	}
+	var words []string
+	for _, f := range TaintFlags(mask) {
+		word := "bit " + strconv.Itoa(f.Bit)
+		if f.Letter != "" {
+			word = f.Letter + " " + f.Meaning
+		}
+		words = append(words, word)
+	}
+	effect := "not tainted"
+	if len(words) > 0 {
+		effect = strings.Join(words, ", ")
+	}
+	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted, File: slash(TaintedFile)})
+}
+
+// keys adds the keyrings that bear on modules, and the certificates, that the reader may view.
+func (r *policyReader) keys() {
+	text, err := limit.AppendFile(r.FS, nil, KeysFile, limit.Proc)
+	if err != nil {
+		for _, ring := range trustedKeyrings {
+			r.unknown(ring.name, SourceKeys, KeysFile, "", err)
+		}
+		return
+	}
+	keys, bad := ParseKeyFile(text)
+	shown := slices.ContainsFunc(keys, func(k Key) bool { return isTrustedKeyring(k) })
+	for _, ring := range trustedKeyrings {
+		r.add(keyringFact(keys, ring.name, ring.effect, shown))
+	}
+	n := 0
+	for _, k := range keys {
+		if !strings.HasPrefix(k.Type, "asymm") {
+			continue
+		}
+		if n++; n > limit.Problems {
+			break
+		}
+		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel", Source: SourceKeys, File: slash(KeysFile), Line: k.Line})
+	}
+	if len(bad) > 0 {
+		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: bad[0].Line, Code: fact.CodeMalformed})
+	}
+}
+
+// isTrustedKeyring reports whether the key is one of the keyrings that bear on modules. Whoever may
+// view one may view all.
+func isTrustedKeyring(k Key) bool {
+	name, _, _ := k.Keyring()
+	for _, ring := range trustedKeyrings {
+		if ring.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// keyringFact is the fact of one keyring. To a reader who is shown none of them, they may all be
+// there.
+func keyringFact(keys []Key, ring, effect string, shown bool) fact.PolicyFact {
+	for _, k := range keys {
+		if name, holds, ok := k.Keyring(); ok && name == ring {
+			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys, File: slash(KeysFile), Line: k.Line}
+		}
+	}
+	if shown {
+		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeAbsent}
+	}
+	return fact.PolicyFact{Name: ring, Effect: "not shown: /proc/keys lists only keys that the reader may view",
+		Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeRestricted}
+}
+
+// conclude says in one word whether new code can enter. A fact that could make the answer stricter
+// must be known for "any".
+func (r *policyReader) conclude() {
+	switch {
+	case r.noModules == fact.Yes, r.disabled == fact.Yes:
+		r.policy.Loading = fact.LoadingNone
+	case !r.Live:
+		r.concludeImage()
+	case r.enforced == fact.Yes, r.locked == fact.Yes, r.appraised == fact.Yes:
+		r.policy.Loading = fact.LoadingSigned
+	case r.disabled == fact.No && r.enforced == fact.No && r.locked == fact.No:
+		r.policy.Loading = fact.LoadingAny
+	}
+}
+
+// concludeImage says what is certain of a kernel that does not run: firmware and its owner can make
+// it stricter, never laxer.
+func (r *policyReader) concludeImage() {
+	nomodule, ok := LastValue(r.Cmdline, "nomodule")
+	switch {
+	case r.CmdlineErr == nil && ok && nomodule.isSet():
+		r.policy.Loading = fact.LoadingNone
+	case r.is("CONFIG_MODULE_SIG_FORCE", "y"), r.cmdlineEnforcesNext == fact.Yes && r.is("CONFIG_MODULE_SIG", "y"):
+		r.policy.Loading = fact.LoadingSigned
+	}
+}
