@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -86,6 +87,23 @@ func ListValues(words []CmdlineWord, key string, all bool) []string {
 		}
 	}
 	return list
+}
+
+// SameForModules reports whether two command lines say the same of what may be loaded and of
+// modules' parameters.
+func SameForModules(a, b []CmdlineWord) bool {
+	return slices.Equal(moduleWords(a), moduleWords(b))
+}
+
+// moduleWords are the words that bear on modules: the keys that decoders read, and parameters.
+func moduleWords(words []CmdlineWord) []CmdlineWord {
+	var kept []CmdlineWord
+	for _, w := range words {
+		if keepsKey(w.Key) || strings.Contains(w.Key, ".") {
+			kept = append(kept, w)
+		}
+	}
+	return kept
 }
 
 // isSet reads a boolean of the command line as the kernel's bool parameters do: a bare key is yes.

@@ -49,3 +49,6 @@ const (
 
 	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )
+
+// PolicySources are the sources of ReadPolicy that a look at the loaded modules does not read.
+var PolicySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, SourceEFI, SourceCmdline, SourceKeys}

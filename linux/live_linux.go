@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,3 +49,75 @@ func identity() ([]byte, error) {
 	}
 	return fmt.Appendf(text, "capeff %016x\n", uint64(data[1].Effective)<<32|uint64(data[0].Effective)), nil
 }
+
+// ListenUevents opens a netlink socket for the kernel's events. It needs no privilege. buffer is
+// the size in bytes of what the kernel keeps until it is read, 0 for a MiB; the kernel gives at
+// most net.core.rmem_max. In a network namespace that does not belong to the first user namespace
+// the kernel sends nothing.
+func ListenUevents(buffer int) (UeventSource, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
+	if err != nil {
+		return nil, fmt.Errorf("listen for kernel events: socket: %w", err)
+	}
+	if buffer <= 0 {
+		buffer = 1 << 20
+	}
+	// A smaller buffer than asked for only loses events sooner, which is told.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
+	const kernelGroup = 1
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: kernelGroup}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("listen for kernel events: bind: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "netlink")
+	conn, err := f.SyscallConn()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("listen for kernel events: %w", err)
+	}
+	return &ueventSocket{file: f, conn: conn, buf: make([]byte, maxUevent)}, nil
+}
+
+type ueventSocket struct {
+	file  *os.File
+	conn  syscall.RawConn
+	buf   []byte
+	woken atomic.Bool
+}
+
+func (s *ueventSocket) Receive(deadline time.Time) ([]byte, error) {
+	for {
+		if err := s.file.SetReadDeadline(deadline); err != nil {
+			return nil, err
+		}
+		if s.woken.Load() { // after the deadline was set: Wake's own must win
+			return nil, os.ErrDeadlineExceeded
+		}
+		var n int
+		var from unix.Sockaddr
+		var received error
+		err := s.conn.Read(func(fd uintptr) bool {
+			n, from, received = unix.Recvfrom(int(fd), s.buf, 0)
+			return !errors.Is(received, unix.EAGAIN) && !errors.Is(received, unix.EINTR)
+		})
+		switch {
+		case err != nil:
+			return nil, err
+		case errors.Is(received, unix.ENOBUFS):
+			return nil, ErrEventsLost
+		case received != nil:
+			return nil, received
+		}
+		// Only the kernel has port 0: a process may have sent the rest.
+		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+			return s.buf[:n], nil
+		}
+	}
+}
+
+func (s *ueventSocket) Wake() {
+	s.woken.Store(true)
+	s.file.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (s *ueventSocket) Close() error { return s.file.Close() }

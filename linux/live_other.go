@@ -14,3 +14,8 @@ import (
 func Call(_ context.Context, op string, _ ...string) ([]byte, error) {
 	return nil, fmt.Errorf("call %s: the running system is not Linux: %w", op, errors.ErrUnsupported)
 }
+
+// ListenUevents fails here: the running system is not Linux.
+func ListenUevents(int) (UeventSource, error) {
+	return nil, fmt.Errorf("listen for kernel events: the running system is not Linux: %w", errors.ErrUnsupported)
+}

@@ -406,21 +406,24 @@ func (r *policyReader) commandLine() {
 		{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
 		{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
 		{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
-		{"lockdown", "the lockdown level asked for at boot", false, false},
-		{"ima_appraise", "how IMA's appraisal was asked for at boot", false, false},
-		{"ima_policy", "IMA's built-in rules that were asked for at boot", false, false},
+		{"lockdown=", "the lockdown level asked for at boot", false, false},
+		{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
+		{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
 	} {
 		if r.CmdlineErr != nil {
 			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
 			continue
 		}
-		w, set := LastValue(r.Cmdline, k.name)
+		w, set := LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
 		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
 		switch {
 		case w.Redacted:
 			f.Effect, f.Code = "", fact.CodeRedacted
 		case set:
 			f.Value, f.Effect = w.Value, k.effect
+			if !w.HasValue {
+				f.Value = w.Key
+			}
 			if k.list {
 				f.Value = strings.Join(ListValues(r.Cmdline, k.name, k.all), ",")
 			}

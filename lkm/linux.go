@@ -512,6 +512,11 @@ func (b *linuxBackend) skipped(scope Scope) []Source {
 	if scope != ScopeLoaded {
 		s = append(s, Source{Name: linux.SourceModules, Outcome: OutcomeSkipped}, Source{Name: linux.SourceSysModule, Outcome: OutcomeSkipped})
 	}
+	if !b.asked(DetailPolicy) {
+		for _, name := range linux.PolicySources {
+			s = append(s, Source{Name: name, Outcome: OutcomeSkipped})
+		}
+	}
 	for _, name := range []string{linux.SourceBPF, linux.SourceLivepatch, linux.SourceKexec} {
 		s = append(s, Source{Name: name, Outcome: OutcomeUnsupported, Code: CodeUnsupported})
 	}
@@ -520,7 +525,7 @@ func (b *linuxBackend) skipped(scope Scope) []Source {
 
 func (b *linuxBackend) plan(d Detail) []Plan {
 	sys := "/" + linux.SysModuleDir + "/NAME/"
-	return []Plan{
+	return append([]Plan{
 		{Source: linux.SourceMachine, Reads: []string{linux.OpUname + "()", linux.OpClock + "()", linux.OpIdentity + "()", "/" + linux.BootIDFile},
 			For: "release, architecture, time, privilege, boot id", Asked: true},
 		{Source: linux.SourceTainted, Reads: []string{"/" + linux.TaintedFile}, For: "the kernel's taint mask", Asked: true},
@@ -533,5 +538,22 @@ func (b *linuxBackend) plan(d Detail) []Plan {
 		{Source: linux.SourceSysModule, Reads: []string{sys + "sections/*"}, Needs: "root, and CAP_SYSLOG for addresses in /proc/modules",
 			For: "load and section addresses", Asked: d&DetailAddresses != 0},
 		{Source: linux.SourceBuiltin, Reads: []string{"/" + linux.SysModuleDir}, For: "builtin modules that have a directory there", Asked: true},
+	}, policyPlan(d&DetailPolicy != 0)...)
+}
+
+// policyPlan says what Detail Policy reads.
+func policyPlan(asked bool) []Plan {
+	return []Plan{
+		{Source: linux.SourceKernelConfig, Reads: []string{"/" + linux.KernelConfigFile, "/boot/config-RELEASE", "/lib/modules/RELEASE/{config,build/.config}"},
+			For: "what the kernel was built with", Asked: asked},
+		{Source: linux.SourceSysctl, Reads: []string{"/" + linux.DisabledFile, "/" + linux.ModprobeFile, "/" + linux.LoadPinFile},
+			For: "whether loading is switched off, the kernel's helper", Asked: asked},
+		{Source: linux.SourceSysModule, Reads: []string{"/" + linux.SigEnforceFile}, For: "whether signatures are enforced", Asked: asked},
+		{Source: linux.SourceSecurity, Reads: []string{"/" + linux.LockdownFile, "/" + linux.LSMFile, "/" + linux.IMAPolicyFile},
+			Needs: "root for the IMA policy, and a kernel that shows it", For: "lockdown, security modules, appraisal", Asked: asked},
+		{Source: linux.SourceEFI, Reads: []string{"/" + linux.SecureBootVar, "/" + linux.SetupModeVar, "/" + linux.MokSBStateVar, "/" + linux.MokListTrustedVar},
+			For: "Secure Boot and the owner's keys", Asked: asked},
+		{Source: linux.SourceCmdline, Reads: []string{"/" + linux.CmdlineFile}, For: "module_blacklist and its like", Asked: asked},
+		{Source: linux.SourceKeys, Reads: []string{"/" + linux.KeysFile}, Needs: "root for the kernel's own keyrings", For: "keys that modules are verified with", Asked: asked},
 	}
 }

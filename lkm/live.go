@@ -29,7 +29,7 @@ type call func(ctx context.Context, op string, args ...string) ([]byte, error)
 func Live(o Options) (OS, Machine, error) {
 	if o.Root == "" {
 		os := runningOS()
-		return os, &liveMachine{FS: hostfs.Live(), call: withFallback(liveCall(os, o), o.Call)}, nil
+		return os, running(hostfs.Live(), os, o), nil
 	}
 	root, err := hostfs.Mounted(o.Root)
 	if err != nil {
@@ -37,7 +37,7 @@ func Live(o Options) (OS, Machine, error) {
 	}
 	if o.Live {
 		os := runningOS()
-		return os, &liveMachine{FS: root, call: withFallback(liveCall(os, o), o.Call)}, nil
+		return os, running(root, os, o), nil
 	}
 	os := o.OS
 	if os == "" {
@@ -104,11 +104,30 @@ func withFallback(first, second call) call {
 
 type liveMachine struct {
 	hostfs.FS
-	call call
+	call    call
+	uevents func(buffer int) (linux.UeventSource, error) // nil where there is none
+}
+
+// running is the machine whose kernel runs this program.
+func running(files hostfs.FS, os OS, o Options) *liveMachine {
+	m := &liveMachine{FS: files, call: withFallback(liveCall(os, o), o.Call)}
+	if os == Linux {
+		m.uevents = linux.ListenUevents
+	}
+	return m
 }
 
 func (m *liveMachine) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	return m.call(ctx, op, args...)
+}
+
+// Uevents opens the running kernel's own stream of events: the one exception to the rule that all
+// comes through Machine.
+func (m *liveMachine) Uevents(buffer int) (linux.UeventSource, error) {
+	if m.uevents == nil {
+		return nil, fmt.Errorf("listen for kernel events: %w", errors.ErrUnsupported)
+	}
+	return m.uevents(buffer)
 }
 
 // An image is a mounted root that runs no kernel. What its proc and sys directories hold, should

@@ -107,6 +107,7 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	s.backend.header(ctx, snap, &r)
 	modules, err := s.collect(ctx, scope, snap, &r)
 	if err == nil {
+		s.addPolicy(ctx, snap, &r)
 		err = ctx.Err()
 	}
 	if err != nil {

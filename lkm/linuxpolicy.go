@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+// live reports whether the machine's kernel runs.
+func (b *linuxBackend) live() bool { return b.options.Root == "" || b.options.Live }
+
+// release returns the kernel release that questions are about: the one asked for, else the running
+// one, else the only one on the image; empty when that does not decide.
+func (b *linuxBackend) release(ctx context.Context) string {
+	if b.options.Kernel != "" {
+		return b.options.Kernel
+	}
+	if b.live() {
+		uname, err := b.guard.Call(ctx, linux.OpUname)
+		if err != nil {
+			return ""
+		}
+		return linux.ParseKeys(uname)["release"]
+	}
+	if releases := b.releases(); len(releases) == 1 {
+		return releases[0]
+	}
+	return ""
+}
+
+// releases are the kernel releases that have a directory of modules, sorted.
+func (b *linuxBackend) releases() []string {
+	var releases []string
+	for _, dir := range []string{"lib/modules", "usr/lib/modules"} {
+		entries, err := b.guard.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if e.IsDir() && e.Name() != "" {
+				releases = append(releases, e.Name())
+			}
+		}
+		if len(releases) > 0 {
+			break
+		}
+	}
+	return releases
+}
+
+// isRunning reports whether the release is that of the kernel that runs.
+func (b *linuxBackend) isRunning(ctx context.Context, release string) bool {
+	if !b.live() {
+		return false
+	}
+	uname, err := b.guard.Call(ctx, linux.OpUname)
+	return err == nil && linux.ParseKeys(uname)["release"] == release
+}
+
+func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
+	m := linux.PolicyMachine{FS: b.guard, Release: b.release(ctx), Live: b.live()}
+	if !m.Live {
+		boot := linux.ReadBoot(b.guard)
+		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineErr = nextCmdline(boot, m.Release)
+	}
+	p := linux.ReadPolicy(m)
+	r.policy(p)
+	return p, ctx.Err()
+}
+
+// nextCmdline returns the command line of the next boot, when the boot loaders' files leave no
+// choice: all entries for the release agree on the words that bear on modules.
+func nextCmdline(boot *linux.Boot, release string) (words []linux.CmdlineWord, file string, line int, err error) {
+	entries := boot.For(release)
+	if len(entries) == 0 {
+		if len(boot.Lost) > 0 {
+			return nil, "", 0, boot.Lost[0]
+		}
+		return nil, "", 0, linux.ErrNoBootEntry
+	}
+	first := entries[0]
+	for _, e := range entries[1:] {
+		if !linux.SameForModules(first.Words, e.Words) {
+			return nil, first.File, first.Line, errBootEntriesDiffer
+		}
+	}
+	return first.Words, first.File, first.Line, nil
+}
+
+// errBootEntriesDiffer is for several ways to start a kernel that treat modules differently.
+var errBootEntriesDiffer = errors.New("boot loader entries differ in what they say of modules")
