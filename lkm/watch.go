@@ -133,14 +133,14 @@ func (w *watch) run(ctx context.Context) error {
 	} else {
 		w.hints, w.noHints = w.s.backend.hints(w.o.Buffer)
 	}
-	if w.hints != nil {
+	if hints := w.hints; hints != nil {
 		woken := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() { w.hints.Wake(); close(woken) })
+		stop := context.AfterFunc(ctx, func() { hints.Wake(); close(woken) })
 		defer func() {
 			if !stop() {
 				<-woken // it has begun: let it end
 			}
-			w.hints.Close()
+			hints.Close()
 		}()
 	}
 	// The counter is read before the first look: what moves it from here on is news.
@@ -210,7 +210,6 @@ func (w *watch) step(ctx context.Context) error {
 		return w.check(ctx)
 	}
 	// The source is broken: go on without it, from a whole look.
-	w.hints.Close()
 	w.hints, w.noHints = nil, err
 	if err := w.emit(Event{Type: EventLost, At: w.clock(ctx)}); err != nil {
 		return err

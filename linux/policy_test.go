@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// kernelFiles is a running Debian kernel's policy, seen by root.
+func kernelFiles() map[string]string {
+	return map[string]string{
+		DisabledFile:    "0\n",
+		ModprobeFile:    "/sbin/modprobe\n",
+		SigEnforceFile:  "N\n",
+		LockdownFile:    "[none] integrity confidentiality\n",
+		LSMFile:         "lockdown,capability,landlock,yama,apparmor",
+		SecureBootVar:   "\x06\x00\x00\x00\x01",
+		SetupModeVar:    "\x06\x00\x00\x00\x00",
+		TaintedFile:     "12289\n",
+		CmdlineFile:     "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet initcall_blacklist=x initcall_blacklist=y\n",
+		KeysFile:        rootKeys,
+		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\nCONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
+	}
+}
+
+const rootKeys = `02ab1c30 I------     1 perm 0f0b0000     0     0 keyring   .blacklist: 1
+04c3b2a1 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: 2
+1e2d3c4b I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []
+2f3e4d5c I------     1 perm 1f0f0000     0     0 keyring   .secondary_trusted_keys: 1
+3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty
+`
+
+func files(texts map[string]string) fstest.MapFS {
+	m := fstest.MapFS{}
+	for name, text := range texts {
+		m[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
+	}
+	return m
+}
+
+func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
+	t.Helper()
+	for _, f := range p.Facts {
+		if f.Name == name {
+			return f
+		}
+	}
+	t.Fatalf("no fact %s in %+v", name, p.Facts)
+	return fact.PolicyFact{}
+}
+
+func TestPolicyOfARunningKernel(t *testing.T) {
+	p := ReadPolicy(PolicyMachine{FS: files(kernelFiles()), Release: "6", Live: true})
+	if p.Loading != fact.LoadingAny {
+		t.Errorf("loading %q", p.Loading)
+	}
+	for _, tt := range []struct {
+		name, value, file string
+		line              int
+		code              fact.Code
+	}{
+		{FactModulesDisabled, "0", "/" + DisabledFile, 0, ""},
+		{FactSigEnforce, "N", "/" + SigEnforceFile, 0, ""},
+		{FactLockdown, "none", "/" + LockdownFile, 0, ""},
+		{FactSecureBoot, "1", "/" + SecureBootVar, 0, ""},
+		{FactSetupMode, "0", "/" + SetupModeVar, 0, ""},
+		{FactMokSBState, "", "/" + MokSBStateVar, 0, fact.CodeAbsent},
+		{FactLSM, "lockdown,capability,landlock,yama,apparmor", "/" + LSMFile, 0, ""},
+		{FactLoadPin, "", "/" + LoadPinFile, 0, fact.CodeAbsent},
+		{FactModprobe, "/sbin/modprobe", "/" + ModprobeFile, 0, ""},
+		{FactModuleBlacklist, "c", "/" + CmdlineFile, 0, ""},
+		{FactInitcalls, "x,y", "/" + CmdlineFile, 0, ""},
+		{"CONFIG_MODULES", "y", "/boot/config-6", 1, ""},
+		{"CONFIG_MODULE_SIG_FORCE", "n", "/boot/config-6", 3, ""},
+		{"CONFIG_MODPROBE_PATH", "/sbin/modprobe", "/boot/config-6", 4, ""},
+		{FactTaint, "12289", "/" + TaintedFile, 0, ""},
+		{".builtin_trusted_keys", "2", "/" + KeysFile, 2, ""},
+		{".machine", "", "/" + KeysFile, 0, fact.CodeAbsent},
+		{FactKey, "Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []", "/" + KeysFile, 3, ""},
+	} {
+		f := factOf(t, p, tt.name)
+		if f.Value != tt.value || f.File != tt.file || f.Line != tt.line || f.Code != tt.code || f.Source == "" {
+			t.Errorf("%s = %+v, want %+v", tt.name, f, tt)
+		}
+	}
+}
+
+func TestPolicyConclusion(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change map[string]string // "-" removes a file; a name that ends in / removes all below
+		want   fact.Loading
+	}{
+		{"plain", nil, fact.LoadingAny},
+		{"modules_disabled", map[string]string{DisabledFile: "1\n"}, fact.LoadingNone},
+		{"sig_enforce", map[string]string{SigEnforceFile: "Y\n"}, fact.LoadingSigned},
+		{"lockdown integrity", map[string]string{LockdownFile: "none [integrity] confidentiality\n"}, fact.LoadingSigned},
+		{"disabled beats lockdown", map[string]string{DisabledFile: "1\n", LockdownFile: "none integrity [confidentiality]\n"}, fact.LoadingNone},
+		{"ima appraises modules", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\nappraise func=MODULE_CHECK appraise_type=imasig\n"}, fact.LoadingSigned},
+		{"ima only measures them", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\n"}, fact.LoadingAny},
+		{"no securityfs: lockdown unknown", map[string]string{SecurityDir + "/": "-"}, ""},
+		{"no lockdown among the active modules", map[string]string{LockdownFile: "-"}, fact.LoadingAny},
+		{"no securityfs, but no such thing either", map[string]string{SecurityDir + "/": "-", "boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"}, fact.LoadingAny},
+		{"no /sys/module: enforcement unknown", map[string]string{"sys/module/": "-"}, ""},
+		{"kernel without signatures", map[string]string{SigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"}, fact.LoadingAny},
+		{"no /proc/sys", map[string]string{"proc/sys/": "-"}, ""},
+		{"kernel without modules", map[string]string{DisabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"}, fact.LoadingNone},
+		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
+		{"lockdown makes no sense", map[string]string{LockdownFile: "none\n"}, ""},
+	} {
+		texts := kernelFiles()
+		for name, text := range tt.change {
+			if text != "-" {
+				texts[name] = text
+				continue
+			}
+			for file := range texts {
+				if file == name || strings.HasSuffix(name, "/") && strings.HasPrefix(file, name) {
+					delete(texts, file)
+				}
+			}
+		}
+		p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Live: true})
+		if p.Loading != tt.want {
+			t.Errorf("%s: loading %q, want %q", tt.name, p.Loading, tt.want)
+		}
+		for _, f := range p.Facts {
+			if f.Code != "" && f.Value != "" || f.Source == "" {
+				t.Errorf("%s: fact %+v", tt.name, f)
+			}
+		}
+	}
+}
+
+func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
+	texts := kernelFiles()
+	texts[DisabledFile] = "1\n"
+	texts["boot/config-6"] = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"
+	p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", CmdlineErr: ErrNoBootEntry})
+	if p.Loading != fact.LoadingSigned {
+		t.Errorf("loading %q", p.Loading)
+	}
+	for _, f := range p.Facts {
+		if strings.HasPrefix(f.File, "/proc") || strings.HasPrefix(f.File, "/sys") {
+			t.Errorf("fact of the running machine: %+v", f)
+		}
+		if f.Source == SourceCmdline && f.Code != fact.CodeAbsent {
+			t.Errorf("the command line is not known: %+v", f)
+		}
+	}
+	p = ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Cmdline: ParseCmdline("nomodule"), CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
+	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" || f.Line != 7 || f.Value != "nomodule" {
+		t.Errorf("loading %q, %+v", p.Loading, f)
+	}
+}
+
+func TestPolicyToAnOrdinaryUser(t *testing.T) {
+	texts := kernelFiles()
+	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
+	p := ReadPolicy(PolicyMachine{FS: refusing{files(texts), IMAPolicyFile, fs.ErrPermission}, Release: "6", Live: true})
+	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
+		t.Errorf("%+v", f)
+	}
+	if f := factOf(t, p, FactIMAAppraise); f.Code != fact.CodePermission {
+		t.Errorf("%+v", f)
+	}
+	if f := factOf(t, p, FactKey); f.Code != fact.CodeMalformed || f.Line != 2 {
+		t.Errorf("%+v", f)
+	}
+	if p.Loading != fact.LoadingAny {
+		t.Errorf("loading %q", p.Loading)
+	}
+}
+
+func TestKernelConfigPlaces(t *testing.T) {
+	const text = "#\n# Linux\n#\nCONFIG_MODULES=y\n# CONFIG_X is not set\nCONFIG_S=\"a \\\"b\"\nnonsense\n"
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	z.Write([]byte(text))
+	z.Close()
+	for _, tt := range []struct {
+		file    string
+		content string
+		live    bool
+		found   bool
+	}{
+		{KernelConfigFile, zipped.String(), true, true},
+		{KernelConfigFile, zipped.String(), false, false},
+		{"boot/config-6.1", text, false, true},
+		{"lib/modules/6.1/config", text, true, true},
+		{"usr/lib/modules/6.1/config", text, true, true},
+		{"lib/modules/6.1/build/.config", text, false, true},
+		{"boot/config-6.2", text, true, false},
+	} {
+		c, err := ReadKernelConfig(files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
+		if found := err == nil; found != tt.found {
+			t.Fatalf("%s: %v", tt.file, err)
+		}
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %v", tt.file, err)
+			}
+			continue
+		}
+		v, line := c.Get("CONFIG_MODULES")
+		off, offLine := c.Get("CONFIG_X")
+		other, otherLine := c.Get("CONFIG_OTHER")
+		if c.File != tt.file || v != "y" || line != 4 || off != "n" || offLine != 5 || other != "n" || otherLine != 0 {
+			t.Errorf("%s: %+v", tt.file, c)
+		}
+	}
+	for _, bad := range []string{"", "nonsense\n", "\x1f\x8b\x08cut", "\x7fELF"} {
+		_, err := ReadKernelConfig(files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
+		if !errors.Is(err, fact.ErrMalformed) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	for _, release := range []string{"", "..", "a/b", "../../etc"} {
+		if _, err := ReadKernelConfig(fstest.MapFS{}, release, false); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("release %q: %v", release, err)
+		}
+	}
+}
+
+func TestCmdline(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []CmdlineWord
+	}{
+		{"", nil},
+		{"  a \t b\n", []CmdlineWord{{Key: "a"}, {Key: "b"}}},
+		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false}, {"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
+		{"a -- b=c", []CmdlineWord{{Key: "a"}}},
+		{`"open quote=x y`, []CmdlineWord{{"open quote", "x y", true, false}}},
+		{"a=[redacted]", []CmdlineWord{{"a", "[redacted]", true, true}}},
+	} {
+		if got := ParseCmdline(tt.text); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q: %+v", tt.text, got)
+		}
+	}
+	if n := len(ParseCmdline(strings.Repeat("a ", 3*maxCmdlineWords))); n != maxCmdlineWords {
+		t.Errorf("%d words", n)
+	}
+}
+
+func TestUevent(t *testing.T) {
+	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
+	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, other := range []string{"add@/module/x/y\x00SUBSYSTEM=module\x00", "add@/module/x\x00SUBSYSTEM=drivers\x00", "change@/devices/x\x00SUBSYSTEM=module\x00"} {
+		if e, err := ParseUevent([]byte(other)); err != nil || e.Module() != "" {
+			t.Errorf("%q: %+v, %v", other, e, err)
+		}
+	}
+	for _, bad := range []string{"", "libudev\x00\xfe\xed\xca\xfe", "add@module/x", "@/module/x", "add@/module/x\x00SEQNUM=-1\x00"} {
+		if _, err := ParseUevent([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestBootEntries(t *testing.T) {
+	fsys := files(map[string]string{
+		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\noptions root=x module_blacklist=a\noptions $kernelopts $tuned\n",
+		"boot/grub2/grubenv":         "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
+		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
+			"menuentry \"other\" {\n linux /vmlinuz nothing=1\n}\n",
+		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\nlabel l1\n  menu label x\n",
+		"boot/efi/EFI/Linux/uki.efi":  string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00", ".uname": "6.12"})),
+		"boot/efi/EFI/Linux/bad.efi":  "MZ",
+		"etc/kernel/cmdline":          "not used",
+	})
+	b := ReadBoot(fsys)
+	if b.Fallback || len(b.Entries) != 5 {
+		t.Fatalf("%+v", b.Entries)
+	}
+	find := func(release, key string) (string, BootEntry) {
+		for _, e := range b.For(release) {
+			if w, ok := LastValue(e.Words, key); ok {
+				return w.Value, e
+			}
+		}
+		return "none", BootEntry{}
+	}
+	for _, tt := range []struct {
+		release, key, value, file string
+		line                      int
+		unresolved                string
+	}{
+		{"6.1", "module_blacklist", "a", "boot/loader/entries/a.conf", 4, "$tuned"},
+		{"6.1", "modprobe.blacklist", "z", "boot/loader/entries/a.conf", 4, "$tuned"},
+		{"6.12", "nomodule", "", "boot/grub/grub.cfg", 3, "$extra"},
+		{"6.12", "module.sig_enforce", "1", "boot/efi/EFI/Linux/uki.efi", 0, ""},
+		{"5.10", "lockdown", "integrity", "boot/extlinux/extlinux.conf", 4, ""},
+		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
+	} {
+		value, e := find(tt.release, tt.key)
+		if value != tt.value || e.File != tt.file || e.Line != tt.line || strings.Join(e.Unresolved, " ") != tt.unresolved {
+			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
+		}
+	}
+	if len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrMalformed) {
+		t.Errorf("lost: %v", b.Lost)
+	}
+	b = ReadBoot(files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}))
+	if !b.Fallback || len(b.For("any")) != 1 || len(b.Entries[0].Words) != 2 {
+		t.Errorf("fallback: %+v", b)
+	}
+	if b = ReadBoot(fstest.MapFS{}); len(b.Entries) != 0 || len(b.Lost) != 0 {
+		t.Errorf("nothing: %+v", b)
+	}
+}
+
+// madeImage is a PE file with the sections, none of which can run.
+func madeImage(sections map[string]string) []byte {
+	const head, optional = 64, 240
+	b := make([]byte, head+24+optional)
+	copy(b, "MZ")
+	binary.LittleEndian.PutUint32(b[60:], head)
+	copy(b[head:], "PE\x00\x00")
+	binary.LittleEndian.PutUint16(b[head+6:], uint16(len(sections)))
+	binary.LittleEndian.PutUint16(b[head+20:], optional)
+	data := len(b) + len(sections)*peSectionSize
+	var texts []byte
+	for name, text := range sections {
+		var s [peSectionSize]byte
+		copy(s[:8], name)
+		binary.LittleEndian.PutUint32(s[8:], uint32(len(text)))
+		binary.LittleEndian.PutUint32(s[16:], uint32(len(text)))
+		binary.LittleEndian.PutUint32(s[20:], uint32(data+len(texts)))
+		b = append(b, s[:]...)
+		texts = append(texts, text...)
+	}
+	return append(b, texts...)
+}
+
+func FuzzPolicyTexts(f *testing.F) {
+	f.Add([]byte(rootKeys), []byte("a=\"b c\" d -- e"), []byte("CONFIG_A=y\n"))
+	f.Add(madeImage(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"), []byte("\x1f\x8b"))
+	f.Fuzz(func(t *testing.T, a, b, c []byte) {
+		keys, bad := ParseKeyFile(a)
+		if lines := bytes.Count(a, []byte("\n")) + 1; len(keys)+len(bad) > lines {
+			t.Fatal("more keys than lines")
+		}
+		if words := ParseCmdline(string(b)); len(words) > len(b) {
+			t.Fatal("more words than bytes")
+		}
+		if cfg, err := ParseKernelConfig(c); (cfg == nil) == (err == nil) {
+			t.Fatal("value xor error")
+		}
+		if _, err := ParseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {
+			t.Fatal(err)
+		}
+		ReadBoot(fstest.MapFS{
+			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b}, "boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
+		})
+	})
+}

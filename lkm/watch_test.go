@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+// eventful is a made machine whose kernel gives events by a script.
+type eventful struct {
+	*made
+	script []step // what each Receive gives
+	woken  bool
+	closed bool
+}
+
+// A step changes the machine, then gives an event, or an error.
+type step struct {
+	change func(m *made)
+	event  string
+	err    error
+}
+
+func (e *eventful) Uevents(int) (linux.UeventSource, error) { return e, nil }
+
+func (e *eventful) Receive(time.Time) ([]byte, error) {
+	if len(e.script) == 0 || e.woken {
+		return nil, os.ErrDeadlineExceeded
+	}
+	s := e.script[0]
+	e.script = e.script[1:]
+	if s.change != nil {
+		s.change(e.made)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return []byte(s.event), nil
+}
+
+func (e *eventful) Wake()        { e.woken = true }
+func (e *eventful) Close() error { e.closed = true; return nil }
+
+func moduleEvent(action, name string, seq int) string {
+	return fmt.Sprintf("%s@/module/%s\x00ACTION=%s\x00DEVPATH=/module/%s\x00SUBSYSTEM=module\x00SEQNUM=%d\x00", action, name, action, name, seq)
+}
+
+// lists changes the machine's list to the named modules, all live, and moves the counter.
+func lists(seq int, names ...string) func(*made) {
+	return func(m *made) {
+		var b strings.Builder
+		for _, name := range names {
+			state := "Live"
+			if bare, ok := strings.CutPrefix(name, "-"); ok {
+				name, state = bare, "Unloading"
+			}
+			fmt.Fprintf(&b, "%s 16384 0 - %s 0x0\n", name, state)
+			m.set(linux.SysModuleDir+"/"+name+"/coresize", "16384\n")
+			m.set(linux.SysModuleDir+"/"+name+"/initstate", "live\n")
+			m.set(linux.SysModuleDir+"/"+name+"/initsize", "0\n")
+			m.set(linux.SysModuleDir+"/"+name+"/taint", "\n")
+		}
+		m.set(linux.ModulesFile, b.String())
+		m.set(linux.UeventSeqFile, fmt.Sprintln(seq))
+	}
+}
+
+// watched runs a watch until the script is over, and returns the events as "type name" words.
+func watched(t *testing.T, m Machine, o WatchOptions, done func() bool) []string {
+	t.Helper()
+	s, err := OpenMachine(Linux, m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var got []string
+	seq := uint64(0)
+	for e, err := range s.Watch(ctx, o) {
+		if err != nil {
+			got = append(got, "error "+string(codeOf(err)))
+			break
+		}
+		if seq++; e.Seq != seq {
+			t.Errorf("event %d has number %d", seq, e.Seq)
+		}
+		word := string(e.Type)
+		if e.ID != "" {
+			word += " " + strings.TrimPrefix(e.ID, "linux_module:")
+		}
+		switch {
+		case (e.Type == EventBaseline) != (e.Snapshot != nil),
+			(e.Type == EventLoad || e.Type == EventChange) != (e.After != nil),
+			(e.Type == EventUnload || e.Type == EventChange) != (e.Before != nil):
+			t.Errorf("event %+v", e)
+		}
+		got = append(got, word)
+		if done() {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("no end: %q", got)
+	}
+	return got
+}
+
+func codeOf(err error) Code { return problemOf("", "", "", err).Code }
+
+func quiet(seq int) string {
+	return fmt.Sprintf("change@/devices/x\x00SUBSYSTEM=block\x00SEQNUM=%d\x00", seq)
+}
+
+func TestWatchTellsEveryEvent(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		script []step
+		want   string
+	}{
+		{"load and unload", []step{
+			{event: moduleEvent("add", "a", 1235), change: lists(1235, "nvme_core", "a")},
+			{event: moduleEvent("remove", "a", 1236), change: lists(1236, "nvme_core")},
+		}, "load a, unload a"},
+		{"gone before anyone looked", []step{
+			{event: moduleEvent("add", "a", 1235), change: lists(1236, "nvme_core")},
+			{event: moduleEvent("remove", "a", 1236)},
+		}, "load a, unload a"},
+		{"old news", []step{
+			{event: moduleEvent("add", "nvme_core", 1000)},
+			{event: moduleEvent("remove", "b", 1001)},
+		}, ""},
+		{"the list was faster", []step{
+			{change: lists(1235, "nvme_core", "a"), err: os.ErrDeadlineExceeded},
+			{event: moduleEvent("add", "a", 1235)},
+			{change: lists(1236, "nvme_core"), err: os.ErrDeadlineExceeded},
+			{event: moduleEvent("remove", "a", 1236)},
+		}, "load a, unload a"},
+		{"reloaded behind the list's back", []step{
+			{change: lists(1237, "nvme_core", "a"), err: os.ErrDeadlineExceeded},
+			{event: moduleEvent("add", "a", 1235)},
+			{event: moduleEvent("remove", "a", 1236)},
+			{event: moduleEvent("add", "a", 1237)},
+		}, "load a, unload a, load a"},
+		{"on its way out", []step{
+			{event: moduleEvent("add", "a", 1235), change: lists(1235, "nvme_core", "a")},
+			{event: moduleEvent("remove", "a", 1236), change: lists(1236, "nvme_core", "-a")},
+			{change: lists(1237, "nvme_core", "-a"), err: os.ErrDeadlineExceeded},
+			{change: lists(1238, "nvme_core"), err: os.ErrDeadlineExceeded},
+		}, "load a, unload a"},
+		{"dropped", []step{
+			{change: lists(1240, "nvme_core", "a", "b"), err: linux.ErrEventsLost},
+			{event: moduleEvent("add", "b", 1240)},
+			{event: moduleEvent("remove", "a", 1241), change: lists(1241, "nvme_core", "b")},
+		}, "lost, load a, load b, unload a"},
+		{"nonsense counts as lost", []step{
+			{event: "nonsense", change: lists(1240, "nvme_core", "a")},
+		}, "lost, load a"},
+		{"the socket breaks", []step{
+			{change: lists(1240, "nvme_core", "a"), err: errors.New("broken")},
+		}, "lost, load a"},
+		{"others' events", []step{{event: quiet(1235)}, {event: quiet(1236)}}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &eventful{made: madeLinux(), script: append([]step{{change: func(*made) {}, event: quiet(1234)}}, tt.script...)}
+			lists(1234, "nvme_core")(m.made)
+			want := []string{"baseline"}
+			if tt.want != "" {
+				want = append(want, strings.Split(tt.want, ", ")...)
+			}
+			n := 0
+			// The script ends with an event of its own, so that everything before it has been told.
+			m.script = append(m.script, step{event: moduleEvent("add", "last", 9999), change: func(m *made) {
+				list := string(m.MapFS[linux.ModulesFile].Data)
+				m.set(linux.ModulesFile, list+"last 1 0 - Live 0x0\n")
+			}})
+			if tt.name == "the socket breaks" {
+				m.script = m.script[:len(m.script)-1]
+			} else {
+				want = append(want, "load last")
+			}
+			got := watched(t, m, WatchOptions{Interval: time.Millisecond}, func() bool { n++; return n == len(want) })
+			if !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if !m.closed {
+				t.Error("the event source is left open")
+			}
+		})
+	}
+}
+
+func TestWatchByPolling(t *testing.T) {
+	m := madeLinux()
+	lists(1, "a", "b")(m)
+	n := 0
+	changes := []func(*made){lists(2, "a", "b", "c"), lists(3, "b", "c"), func(m *made) { m.set("sys/module/b/version", "2\n") }}
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: 20 * time.Millisecond, PollOnly: true}, func() bool {
+		if n < len(changes) {
+			changes[n](m)
+		}
+		n++
+		return n > len(changes)
+	})
+	if want := []string{"baseline", "load c", "unload a", "change b"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWatchTellsARestart(t *testing.T) {
+	m := madeLinux()
+	n := 0
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true}, func() bool {
+		if n++; n == 1 {
+			m.set(linux.BootIDFile, "another\n")
+		}
+		return n == 3
+	})
+	if want := []string{"baseline", "epoch", "baseline"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWatchEndsWithOneError(t *testing.T) {
+	m := madeLinux()
+	n := 0
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true}, func() bool {
+		n++
+		m.fails[linux.ModulesFile] = fs.ErrPermission
+		return false
+	})
+	if want := []string{"baseline", "error permission"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s, _ := OpenMachine(Linux, madeLinux(), Options{Root: "/image"})
+	for _, err := range s.Watch(t.Context(), WatchOptions{}) {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("image: %v", err)
+		}
+	}
+}
+
+func TestWatchStopsWithItsContext(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for _, m := range []Machine{madeLinux(), &eventful{made: madeLinux()}} {
+		s, err := OpenMachine(Linux, m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events := 0
+		for e, err := range s.Watch(ctx, WatchOptions{Interval: time.Millisecond}) {
+			if err != nil || e.Type != EventBaseline {
+				t.Errorf("%+v, %v", e, err)
+			}
+			events++
+			cancel()
+		}
+		if events != 1 {
+			t.Errorf("%d events", events)
+		}
+		s.Close()
+	}
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+}
+
+func TestIdleWatchReadsOneSmallFile(t *testing.T) {
+	m := madeLinux()
+	s, err := OpenMachine(Linux, m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	lists, sys := 0, 0
+	for range s.Watch(ctx, WatchOptions{Interval: time.Millisecond, PollOnly: true}) {
+		lists, sys = m.count(linux.ModulesFile), m.count("sys/module/nvme/coresize")
+	}
+	if m.count(linux.ModulesFile) != lists || m.count("sys/module/nvme/coresize") != sys {
+		t.Error("an idle watch reads more than the counter")
+	}
+}
