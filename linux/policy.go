@@ -23,7 +23,6 @@ const (
 	IMAPolicyFile       = SecurityDir + "/ima/policy"
 	LoadPinFile         = "proc/sys/kernel/loadpin/enforce"
 	ModprobeFile        = "proc/sys/kernel/modprobe"
-	CmdlineFile         = "proc/cmdline"
 	loadPinParameter    = "sys/module/loadpin/parameters/enforce"
 	loadPinOldParameter = "sys/module/loadpin/parameters/enabled"
 )
