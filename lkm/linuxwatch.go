@@ -13,7 +13,7 @@ import (
 	"github.com/kernelext/kernelext/linux"
 )
 
-func (b *linuxBackend) module(ctx context.Context, name string) (*Module, error) {
+func (b *linuxBackend) oneModule(ctx context.Context, name string) (*Module, error) {
 	var list linux.ModuleList
 	if _, err := linux.NewListReader(b.guard).Read(&list); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (b *linuxBackend) module(ctx context.Context, name string) (*Module, error)
 	return &modules[i], nil
 }
 
-func (b *linuxBackend) now(ctx context.Context) time.Time {
+func (b *linuxBackend) machineTime(ctx context.Context) time.Time {
 	text, err := b.guard.Call(ctx, linux.OpClock)
 	if err != nil {
 		return time.Time{}

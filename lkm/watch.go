@@ -50,17 +50,17 @@ var errHintsLost = errors.New("events were lost")
 type watcher interface {
 	// hints opens the kernel's own events about modules.
 	hints(buffer int) (hintSource, error)
-	// module returns what the kernel says now of one loaded module: ErrGone when it is not there.
-	module(ctx context.Context, name string) (*Module, error)
-	// now is the machine's time; zero when it is not known.
-	now(ctx context.Context) time.Time
+	// oneModule returns what the kernel says now of one loaded module: ErrGone when it is not there.
+	oneModule(ctx context.Context, name string) (*Module, error)
+	// machineTime is the machine's time; zero when it is not known.
+	machineTime(ctx context.Context) time.Time
 }
 
-func (u unsupported) module(context.Context, string) (*Module, error) {
+func (u unsupported) oneModule(context.Context, string) (*Module, error) {
 	return nil, u.err("look at one module")
 }
 
-func (unsupported) now(context.Context) time.Time { return time.Time{} }
+func (unsupported) machineTime(context.Context) time.Time { return time.Time{} }
 
 func (u unsupported) hints(int) (hintSource, error) { return nil, u.err("listen for kernel events") }
 
@@ -244,7 +244,7 @@ func (w *watch) deal(ctx context.Context, h hint) error {
 
 // find returns what the kernel says now of the module that just came.
 func (w *watch) find(ctx context.Context, h hint) *Module {
-	m, err := w.s.backend.module(ctx, h.name)
+	m, err := w.s.backend.oneModule(ctx, h.name)
 	if err == nil {
 		return m
 	}
@@ -373,5 +373,5 @@ func changedFacts(before, after *Module) bool {
 
 // clock is the machine's time, or zero when it does not tell.
 func (w *watch) clock(ctx context.Context) time.Time {
-	return w.s.backend.now(ctx)
+	return w.s.backend.machineTime(ctx)
 }
