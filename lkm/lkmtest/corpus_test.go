@@ -164,6 +164,9 @@ func TestCorpus(t *testing.T) {
 		if h.OS == lkm.Linux && h.Redactions == nil {
 			t.Errorf("%s: not redacted", name)
 		}
+		if *update {
+			continue // the files are newer than this test's program
+		}
 		text, err := os.ReadFile(filepath.Join("testdata", name+".tape"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // compressed
