@@ -297,3 +297,9 @@ func ReleaseOf(vermagic string) string {
 
 // IsModuleFile reports whether the name is that of a module file.
 func IsModuleFile(name string) bool { return moduleSuffix(path.Base(name)) != "" }
+
+// IsModule reports whether a file that begins so may be a module: an ELF object, or a container of
+// one of the kinds that modules come in.
+func IsModule(head []byte) bool {
+	return CompressionOf(head) != CompressionNone || strings.HasPrefix(string(head[:min(len(head), 4)]), elfMagic)
+}

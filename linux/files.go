@@ -36,6 +36,8 @@ const (
 	SourceModules   = "proc_modules" // the kernel's list, /proc/modules
 	SourceSysModule = "sys_module"   // per-module files, /sys/module
 	SourceBuiltin   = "builtin"      // what is compiled in
+	SourceTree      = "modules_dir"  // module files and indexes on disk
+	SourceConfig    = "modprobe_d"   // modprobe's configuration
 	SourceTainted   = "tainted"      // /proc/sys/kernel/tainted
 	SourceMachine   = "machine"      // release, identity, clock and boot id
 	SourceSysctl    = "sysctl"       // settings below /proc/sys

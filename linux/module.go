@@ -24,17 +24,77 @@ type Module struct {
 	InitSize fact.Count `json:"initSize,omitzero"`
 	// CoreSize is the memory held for good, in bytes (/sys/module/NAME/coresize).
 	CoreSize fact.Count `json:"coreSize,omitzero"`
-	// Parameters are the parameters that the running kernel shows (/sys/module/NAME/parameters),
-	// only with Detail Parameters.
+	// Parameters are the parameters that the file declares (Detail Files), and those that the
+	// running kernel shows with their values (/sys/module/NAME/parameters, Detail Parameters), by
+	// name.
 	Parameters []Parameter `json:"parameters,omitzero"`
 	// Sections are the memory sections (/sys/module/NAME/sections), only with Detail Addresses.
 	Sections []Section `json:"sections,omitzero"`
+
+	// The rest is from disk.
+
+	// Release is the kernel release whose directory the file is in.
+	Release string `json:"release,omitzero"`
+	// File is the file's path relative to the release directory, as the indexes name it; of a
+	// builtin the path that it would have as a module.
+	File string `json:"file,omitzero"`
+	// Candidates are the files that bear this module's name when there are several, the one that
+	// depmod chooses first.
+	Candidates []Candidate `json:"candidates,omitzero"`
+	// FileSize is the file's length in bytes, as stored.
+	FileSize fact.Count `json:"fileSize,omitzero"`
+	// Compression is the file's container: none, gzip, xz or zstd.
+	Compression string `json:"compression,omitzero"`
+	// SHA256 is the digest of the file as stored, in hexadecimal; only with Detail Hashes.
+	SHA256 string `json:"sha256,omitzero"`
+	// Modinfo are all entries of the file's .modinfo section in its order; of a builtin those of
+	// modules.builtin.modinfo.
+	Modinfo Modinfo `json:"modinfo,omitzero"`
+	// Depends are the modules that the file says it needs directly ("depends").
+	Depends []string `json:"depends,omitzero"`
+	// Softdeps and Weakdeps are its soft and weak dependencies as it declares them, such as
+	// "pre: crc32c".
+	Softdeps []string `json:"softdeps,omitzero"`
+	Weakdeps []string `json:"weakdeps,omitzero"`
+	// ImportNamespaces are the symbol namespaces that it uses.
+	ImportNamespaces []string `json:"importNamespaces,omitzero"`
+	// Firmware are the firmware files that it may ask for.
+	Firmware []Firmware `json:"firmware,omitzero"`
+	// Vermagic is the kernel version that it was built for, with the words that must fit too.
+	Vermagic string `json:"vermagic,omitzero"`
+	// FitsRelease says whether vermagic names the release of the directory. A module of another
+	// release may load all the same where the distribution keeps the kernel's interface stable.
+	FitsRelease fact.Tri `json:"fitsRelease,omitzero"`
+	// Intree, Retpoline, Livepatch and Staging say whether the file declares the like-named flag:
+	// built with the kernel's own sources, with retpolines, to patch the running kernel, from the
+	// staging tree. It is the file's word.
+	Intree    fact.Tri `json:"intree,omitzero"`
+	Retpoline fact.Tri `json:"retpoline,omitzero"`
+	Livepatch fact.Tri `json:"livepatch,omitzero"`
+	Staging   fact.Tri `json:"staging,omitzero"`
+	// Signature is the file's signature decoded; only with Detail Signatures.
+	Signature *ModuleSignature `json:"signature,omitzero"`
+	// Imports and Exports are the symbols that it needs and offers; only with Detail Symbols.
+	Imports []Symbol `json:"imports,omitzero"`
+	Exports []Symbol `json:"exports,omitzero"`
+}
+
+// A Firmware is one firmware file that a module may ask for.
+type Firmware struct {
+	// Name is the file's name below the firmware directories.
+	Name string `json:"name"`
+	// Present says whether the machine has it, also compressed; absent when that was not looked up.
+	Present fact.Tri `json:"present,omitzero"`
 }
 
 // A Parameter is one parameter of a module.
 type Parameter struct {
 	// Name is the parameter's name.
 	Name string `json:"name"`
+	// Type is the declared type, such as "int" or "array of uint"; empty when not declared.
+	Type string `json:"type,omitzero"`
+	// Description is what the file says of it.
+	Description string `json:"description,omitzero"`
 	// Value is the current value as the kernel prints it, without the final newline; empty when
 	// Readable is not yes.
 	Value string `json:"value,omitzero"`

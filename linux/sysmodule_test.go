@@ -140,10 +140,10 @@ func TestReadParameters(t *testing.T) {
 		t.Fatal(err, lost)
 	}
 	want := []Parameter{
-		{"empty", "", fact.Yes},
-		{"io_queue_depth", "1024", fact.Yes},
-		{"secret", "", fact.No},
-		{"two", "a\nb", fact.Yes},
+		{Name: "empty", Readable: fact.Yes},
+		{Name: "io_queue_depth", Value: "1024", Readable: fact.Yes},
+		{Name: "secret", Readable: fact.No},
+		{Name: "two", Value: "a\nb", Readable: fact.Yes},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -25,6 +25,7 @@ type backend interface {
 	builtin(ctx context.Context, r *report) iter.Seq2[Module, error]
 	// installed yields the modules on disk, sorted by path, and reports their sources.
 	installed(ctx context.Context, r *report) iter.Seq2[Module, error]
+	disk
 	watcher
 	enforcer
 	// skipped are the sources that a look for scope does not read, with what it never looks at.

@@ -27,6 +27,8 @@ type linuxBackend struct {
 	mu   sync.Mutex // guards seq
 	seq  fs.File    // the event counter, held open for changed
 	text [32]byte
+
+	disk linuxDisk
 }
 
 func newLinux(g *guard, o Options) *linuxBackend {

@@ -89,7 +89,7 @@ const (
 )
 
 // SnapshotOf is Snapshot with other modules than the loaded ones: its loaded source is then
-// skipped. ScopeBuiltin works on images too where the backend reads them from disk. The error is
+// skipped. ScopeInstalled works on images, ScopeBuiltin too where the backend reads it from disk. The error is
 // that of Snapshot, or the one of the sequence that the scope is made of.
 func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error) {
 	op := "list modules"
@@ -298,8 +298,12 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 // Plan says what a Snapshot with the System's details reads.
 func (s *System) Plan() []Plan { return s.backend.plan(s.options.Detail) }
 
-// Refresh forgets which reads were refused, so that they are tried again at once.
-func (s *System) Refresh() { s.guard.forget() }
+// Refresh forgets what the System keeps of the machine: which reads were refused, so that they are
+// tried again at once, and the indexes, the configuration and the metadata of files on disk.
+func (s *System) Refresh() {
+	s.guard.forget()
+	s.backend.refresh()
+}
 
 // Close releases what the System holds, its Machine included when that has a Close method. Calls
 // after it fail. A second Close does nothing.

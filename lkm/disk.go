@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+// A disk answers for what is on a machine's disk, beside the list of it.
+type disk interface {
+	// file reads a file of the machine, by its absolute path there.
+	file(ctx context.Context, path string) ([]Module, error)
+	// resolve returns the modules that a name or an alias stands for, in the order of loading.
+	resolve(ctx context.Context, alias string) ([]Module, error)
+	// loadPlan returns what the system's own loader would do for a name or an alias.
+	loadPlan(ctx context.Context, query string) ([]Step, error)
+	// refresh forgets what is kept of the disk.
+	refresh()
+}
+
+func (u unsupported) file(context.Context, string) ([]Module, error) {
+	return nil, u.err("read module files")
+}
+
+func (u unsupported) resolve(context.Context, string) ([]Module, error) {
+	return nil, u.err("resolve aliases")
+}
+
+func (u unsupported) loadPlan(context.Context, string) ([]Step, error) {
+	return nil, u.err("plan a load")
+}
+
+func (unsupported) refresh() {}
+
+// File reads one module file of the machine, by its absolute path there, whether or not it is
+// where modules belong. A file may hold several modules. See ReadFile for a file by itself.
+func (s *System) File(ctx context.Context, path string) ([]Module, error) {
+	return asked(s, "read "+path, func() ([]Module, error) { return s.backend.file(ctx, path) })
+}
+
+// Resolve returns the modules that a name, an alias, a device's modalias or (on Linux)
+// "symbol:NAME" stands for, in the order in which the system's loader would load them. None is an
+// empty list and no error. Whether they are loaded is not looked up: their State is builtin,
+// installed on an image, and else unknown.
+func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
+	if err := s.usable("resolve", false); err != nil {
+		return nil, err
+	}
+	modules, err := s.backend.resolve(ctx, alias)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: resolve %s: %w", alias, err)
+	}
+	return modules, nil
+}
+
+// LoadPlan returns what the system's loader (modprobe, devmatch, kextload) would do for a name or
+// an alias if nothing were loaded yet, in its order. It loads nothing. The error is fs.ErrNotExist
+// when nothing has that name.
+func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
+	return asked(s, "plan the load of "+query, func() ([]Step, error) { return s.backend.loadPlan(ctx, query) })
+}
+
+func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
+	if err := s.usable(op, false); err != nil {
+		return nil, err
+	}
+	list, err := f()
+	if err != nil {
+		return nil, fmt.Errorf("lkm: %s: %w", op, err)
+	}
+	return list, nil
+}
+
+// ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
+// module (plain, gzip, xz or zstd). Of the options Detail, Keys, Catalogs, MaxFile and Kernel
+// count; Kernel is the release that a module is compared with. A file that is none of these is
+// ErrMalformed.
+func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
+	modules, err := readFile(ctx, fsys, name, o)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: read %s: %w", name, err)
+	}
+	return modules, nil
+}
+
+func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	head, err := readHead(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if linux.IsModule(head) {
+		return readLinuxFile(fsys, name, o)
+	}
+	return nil, &ParseError{Source: name, Reason: "no kernel extension of a known kind"}
+}
+
+// readHead returns the first bytes of a file, fewer for a short one.
+func readHead(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	return head[:n], nil
+}

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+// linuxDisk is what a Linux backend keeps of the machine's disk.
+type linuxDisk struct {
+	mu       sync.Mutex
+	release  string // the running kernel's, once asked
+	trees    map[string]*linux.Tree
+	firmware map[string]*linux.FirmwareFinder
+	owners   map[string]*linux.Owners
+	keys     *linux.Keys
+	keyErrs  []error
+	cache    linux.FileCache
+}
+
+func (b *linuxBackend) refresh() {
+	d := &b.disk
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.release, d.trees, d.firmware, d.owners = "", nil, nil, nil
+	d.cache.Clear()
+}
+
+// image reports whether the machine runs no kernel.
+func (b *linuxBackend) image() bool { return b.options.Root != "" && !b.options.Live }
+
+// runningRelease is the release of the kernel that runs.
+func (b *linuxBackend) runningRelease(ctx context.Context) (string, error) {
+	b.disk.mu.Lock()
+	defer b.disk.mu.Unlock()
+	if b.disk.release != "" {
+		return b.disk.release, nil
+	}
+	uname, err := b.guard.Call(ctx, linux.OpUname)
+	if err != nil {
+		return "", err
+	}
+	release := linux.ParseKeys(uname)["release"]
+	if release == "" {
+		return "", &ParseError{Source: linux.OpUname, Field: "release", Reason: "no release"}
+	}
+	b.disk.release = release
+	return release, nil
+}
+
+// tree returns the release directory that the options name: that of Kernel, of the running kernel,
+// or on an image the only one.
+func (b *linuxBackend) tree(ctx context.Context) (*linux.Tree, error) {
+	release := b.options.Kernel
+	if release == "" && !b.image() {
+		var err error
+		if release, err = b.runningRelease(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if release != "" {
+		return b.treeOf(ctx, release)
+	}
+	dirs, err := linux.Releases(b.guard)
+	switch {
+	case len(dirs) == 0 && err == nil:
+		return nil, fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(linux.ModuleRoots[0]), fs.ErrNotExist)
+	case len(dirs) == 0:
+		return nil, err
+	case len(dirs) > 1:
+		names := make([]string, len(dirs))
+		for i := range dirs {
+			names[i] = dirs[i].Release
+		}
+		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s", strings.Join(names, ", "))
+	}
+	return b.treeAt(dirs[0]), nil
+}
+
+func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree, error) {
+	b.disk.mu.Lock()
+	t := b.disk.trees[release]
+	b.disk.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	dir, err := linux.FindRelease(b.guard, release)
+	if errors.Is(err, fs.ErrNotExist) && !b.image() {
+		running, runErr := b.runningRelease(ctx)
+		if flat, flatErr := linux.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
+			for _, f := range flat { // Android: no directory bears the release
+				if f.Release == "" {
+					return b.treeAt(f), nil
+				}
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.treeAt(dir), nil
+}
+
+func (b *linuxBackend) treeAt(dir linux.ReleaseDir) *linux.Tree {
+	b.disk.mu.Lock()
+	defer b.disk.mu.Unlock()
+	if t := b.disk.trees[dir.Release]; t != nil && t.Dir == dir.Dir {
+		return t
+	}
+	if b.disk.trees == nil {
+		b.disk.trees = make(map[string]*linux.Tree)
+	}
+	t := linux.OpenTree(b.guard, dir, !b.image())
+	b.disk.trees[dir.Release] = t
+	return t
+}
+
+// fileKeys makes the keys to verify with, once.
+func (b *linuxBackend) fileKeys() (*linux.Keys, []error) {
+	b.disk.mu.Lock()
+	defer b.disk.mu.Unlock()
+	if b.disk.keys == nil {
+		b.disk.keys, b.disk.keyErrs = linux.NewKeys(b.options.Keys)
+	}
+	return b.disk.keys, b.disk.keyErrs
+}
+
+// owners reads which package and which DKMS build files are of, once a release.
+func (b *linuxBackend) owners(release string) *linux.Owners {
+	b.disk.mu.Lock()
+	defer b.disk.mu.Unlock()
+	if o := b.disk.owners[release]; o != nil {
+		return o
+	}
+	if b.disk.owners == nil {
+		b.disk.owners = make(map[string]*linux.Owners)
+	}
+	o := linux.ReadOwners(b.guard, release)
+	b.disk.owners[release] = o
+	return o
+}
+
+func (b *linuxBackend) firmwareOf(release string) *linux.FirmwareFinder {
+	b.disk.mu.Lock()
+	defer b.disk.mu.Unlock()
+	if f := b.disk.firmware[release]; f != nil {
+		return f
+	}
+	if b.disk.firmware == nil {
+		b.disk.firmware = make(map[string]*linux.FirmwareFinder)
+	}
+	f := linux.NewFirmwareFinder(b.guard, release)
+	b.disk.firmware[release] = f
+	return f
+}
+
+// fileDetail are the details for which module files are opened.
+const fileDetail = DetailFiles | DetailHashes | DetailSignatures | DetailSymbols
+
+func linuxFileOptions(o *Options, keys *linux.Keys) linux.FileOptions {
+	return linux.FileOptions{
+		Signature: o.Detail&DetailSignatures != 0,
+		Symbols:   o.Detail&DetailSymbols != 0,
+		Hash:      o.Detail&DetailHashes != 0,
+		Keys:      keys,
+		MaxFile:   o.MaxFile,
+	}
+}
+
+// A linuxDescriber fills in modules from their files. It is for one goroutine.
+type linuxDescriber struct {
+	b        *linuxBackend
+	tree     *linux.Tree
+	reader   *linux.FileReader
+	options  linux.FileOptions
+	firmware *linux.FirmwareFinder
+	owners   *linux.Owners
+}
+
+func (b *linuxBackend) describer(t *linux.Tree) *linuxDescriber {
+	keys, _ := b.fileKeys()
+	return &linuxDescriber{
+		b: b, tree: t, reader: linux.NewFileReader(), options: linuxFileOptions(&b.options, keys),
+		firmware: b.firmwareOf(t.Release), owners: b.owners(t.Release),
+	}
+}
+
+// describe adds to m what its file says, a path relative to the release directory.
+func (d *linuxDescriber) describe(m *Module, file string) linux.File {
+	name := d.tree.Path(file)
+	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options)
+	addLinuxFile(m, &f, d.tree.Release, err)
+	m.Linux.File = file
+	if err != nil {
+		return f
+	}
+	for i := range m.Linux.Firmware {
+		m.Linux.Firmware[i].Present = d.firmware.Present(m.Linux.Firmware[i].Name)
+	}
+	origin := d.owners.Origin(m.Linux, m.Name, file, name)
+	if m.Origin.Class == "" {
+		m.Origin.Class = origin.Class
+	}
+	m.Origin.Evidence = append(m.Origin.Evidence[:len(m.Origin.Evidence):len(m.Origin.Evidence)], origin.Evidence...)
+	return f
+}
+
+// addLinuxFile adds to m what a file says; err is why it could not be read.
+func addLinuxFile(m *Module, f *linux.File, release string, err error) {
+	if m.Linux == nil {
+		m.Linux = new(linux.Module)
+	}
+	f.Describe(m.Linux, release)
+	if f.Size == 0 && err != nil {
+		m.Linux.FileSize = Count{}
+	}
+	if err != nil {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
+		return
+	}
+	for _, l := range f.Lost {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, l.Field, l.Err))
+	}
+	m.Version, m.Description = m.Linux.Version, f.Modinfo.Get("description")
+	evidence := m.Signature.Evidence
+	if f.Verdict.Status != "" {
+		m.Signature = f.Verdict
+		m.Signature.Evidence = evidence
+	}
+}
+
+func newLinuxModule(name string, state State) Module {
+	return Module{ID: string(KindLinuxModule) + ":" + name, Kind: KindLinuxModule, Name: name, State: state}
+}
+
+// installed walks the release directory, and opens the files when they are asked for.
+func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Module, error] {
+	return func(yield func(Module, error) bool) {
+		t, err := b.tree(ctx)
+		if err != nil {
+			r.source(linux.SourceTree, "", Count{}, err)
+			yield(Module{}, err)
+			return
+		}
+		inv, err := t.Inventory()
+		if err != nil {
+			r.source(linux.SourceTree, "", Count{}, err)
+			yield(Module{}, err)
+			return
+		}
+		outcome := r.inventory(inv)
+		work := b.installedModules(ctx, t, inv.Modules)
+		var deadline time.Time
+		if b.options.Deadline > 0 {
+			deadline = time.Now().Add(b.options.Deadline)
+		}
+		n, bad := int64(0), false
+		for m := range work {
+			if err := ctx.Err(); err != nil {
+				yield(Module{}, err)
+				return
+			}
+			if !deadline.IsZero() && time.Now().After(deadline) {
+				r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeBudget,
+					Text: fmt.Sprintf("%d of %d modules read in %v, the rest left out", n, len(inv.Modules), b.options.Deadline)})
+				r.source(linux.SourceTree, OutcomePartial, CountOf(n), ErrBudget)
+				return
+			}
+			n++
+			bad = bad || len(m.Problems) > 0
+			if !yield(m, nil) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(Module{}, err)
+			return
+		}
+		if bad {
+			outcome = OutcomePartial
+		}
+		r.source(linux.SourceTree, outcome, CountOf(n), nil)
+	}
+}
+
+// inventory reports how a walk went.
+func (r *report) inventory(inv *linux.Inventory) Outcome {
+	outcome := OutcomeOK
+	for _, err := range inv.Lost {
+		outcome = OutcomePartial
+		r.problem(linux.SourceTree, "", "", err)
+	}
+	for _, text := range inv.Stale {
+		r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeOther, Text: text})
+	}
+	if inv.NoIndex {
+		r.add(Problem{Source: linux.SourceTree, Field: "requires", Code: CodeAbsent, Text: "no modules.dep: who needs whom is only in the files (linux.depends)"})
+	}
+	return outcome
+}
+
+// installedModules makes the modules of an inventory in order, with as many workers as the options
+// say.
+func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list []linux.TreeModule) iter.Seq[Module] {
+	if b.options.Detail&fileDetail == 0 {
+		return func(yield func(Module) bool) {
+			for i := range list {
+				if !yield(installedModule(t, &list[i])) {
+					return
+				}
+			}
+		}
+	}
+	return ordered(ctx, max(b.options.Workers, 1), len(list), func() func(int) Module {
+		d := b.describer(t)
+		return func(i int) Module {
+			m := installedModule(t, &list[i])
+			f := d.describe(&m, list[i].Path)
+			if f.Size > 0 {
+				m.Size = CountOf(f.Size)
+			}
+			m.ContentID = f.BuildID
+			return m
+		}
+	})
+}
+
+// installedModule is what directories and indexes say of a module.
+func installedModule(t *linux.Tree, tm *linux.TreeModule) Module {
+	m := newLinuxModule(tm.Name, StateInstalled)
+	m.Path = "/" + t.Path(tm.Path)
+	m.Requires, m.UsedBy = tm.Needs, tm.UsedBy
+	m.Linux = &linux.Module{Release: t.Release, File: tm.Path, Candidates: tm.Candidates}
+	return m
+}
+
+// ordered computes n results with several workers and gives them in order. At most a few results
+// for each worker wait; no goroutine outlives the loop.
+func ordered[T any](ctx context.Context, workers, n int, worker func() func(int) T) iter.Seq[T] {
+	if workers <= 1 {
+		return func(yield func(T) bool) {
+			f := worker()
+			for i := 0; i < n && ctx.Err() == nil; i++ {
+				if !yield(f(i)) {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(T) bool) {
+		const batch = 8 // so that the workers meet seldom
+		type job struct {
+			from int
+			done chan []T
+		}
+		jobs := make(chan job)
+		queue := make(chan job, 4*workers)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer close(stop)
+		for range workers {
+			wg.Go(func() {
+				f := worker()
+				for j := range jobs {
+					out := make([]T, 0, batch)
+					for i := j.from; i < min(j.from+batch, n) && ctx.Err() == nil; i++ {
+						out = append(out, f(i))
+					}
+					j.done <- out
+				}
+			})
+		}
+		wg.Go(func() {
+			defer close(jobs)
+			defer close(queue)
+			for i := 0; i < n && ctx.Err() == nil; i += batch {
+				j := job{i, make(chan []T, 1)}
+				select {
+				case queue <- j:
+				case <-stop:
+					return
+				}
+				select {
+				case jobs <- j:
+				case <-stop:
+					j.done <- nil
+					return
+				}
+			}
+		})
+		for j := range queue {
+			for _, v := range <-j.done {
+				if !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// file reads one file of the machine by its path there.
+func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) {
+	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
+	keys, _ := b.fileKeys()
+	o := linuxFileOptions(&b.options, keys)
+	f, err := linux.NewFileReader().ReadFile(b.guard, rel, o)
+	if err != nil {
+		return nil, err
+	}
+	return []Module{linuxFileModule(&f, "/"+rel, b.options.Kernel)}, nil
+}
+
+// readLinuxFile reads a module file by itself.
+func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
+	keys, errs := linux.NewKeys(o.Keys)
+	f, err := linux.NewFileReader().ReadFile(fsys, name, linuxFileOptions(&o, keys))
+	if err != nil {
+		return nil, err
+	}
+	m := linuxFileModule(&f, name, o.Kernel)
+	for _, err := range errs {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "signature", err))
+	}
+	return []Module{m}, nil
+}
+
+// linuxFileModule is what a file by itself says.
+func linuxFileModule(f *linux.File, name, release string) Module {
+	m := newLinuxModule(f.Name, StateInstalled)
+	addLinuxFile(&m, f, release, nil)
+	m.Path, m.Size, m.ContentID = name, CountOf(f.Size), f.BuildID
+	var none *linux.Owners
+	m.Origin = none.Origin(m.Linux, m.Name, "", name)
+	return m
+}
+
+// resolve looks a name up as modprobe does.
+func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, error) {
+	t, err := b.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	matches, lost, err := t.Resolve(alias)
+	if err != nil {
+		return nil, err
+	}
+	if len(matches) == 0 {
+		return nil, errors.Join(lost...)
+	}
+	modules := make([]Module, 0, len(matches))
+	var d *linuxDescriber
+	for _, match := range matches {
+		m := b.resolved(t, match)
+		for _, err := range lost {
+			m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
+		}
+		if m.Path != "" && b.options.Detail&fileDetail != 0 {
+			if d == nil {
+				d = b.describer(t)
+			}
+			f := d.describe(&m, m.Linux.File)
+			m.Size, m.ContentID = m.Linux.FileSize, f.BuildID
+		}
+		modules = append(modules, m)
+	}
+	return modules, nil
+}
+
+func (b *linuxBackend) resolved(t *linux.Tree, match linux.Match) Module {
+	m := newLinuxModule(match.Name, "")
+	m.Linux = &linux.Module{Release: t.Release}
+	file, err := t.FileOf(match.Name)
+	switch {
+	case file != "":
+		m.Path, m.Linux.File = "/"+t.Path(file), file
+		if b.image() {
+			m.State = StateInstalled
+		}
+	case match.Builtin:
+		m.State = StateBuiltin
+	default:
+		if err == nil {
+			err = fmt.Errorf("%s stands for it, but no index of the release has it: %w", match.By, fs.ErrNotExist)
+		}
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "path", err))
+	}
+	return m
+}
+
+// loadPlan says what modprobe would do.
+func (b *linuxBackend) loadPlan(ctx context.Context, query string) ([]Step, error) {
+	t, err := b.tree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, matched, err := t.LoadPlan(query)
+	if err != nil {
+		return nil, err
+	}
+	if len(plan.Steps) == 0 {
+		switch {
+		case len(plan.Blacklisted) > 0:
+			d := plan.Blacklisted[0]
+			return nil, fmt.Errorf("blacklist %s (%s:%d) keeps aliases from loading it: %w", d.Name, b.guard.path(d.File), d.Line, ErrRestricted)
+		case len(plan.Lost) > 0:
+			return nil, errors.Join(plan.Lost...)
+		case !matched:
+			return nil, fmt.Errorf("no module, alias or symbol of that name in release %s: %w", t.Release, fs.ErrNotExist)
+		}
+	}
+	steps := make([]Step, len(plan.Steps))
+	for i, s := range plan.Steps {
+		steps[i] = Step{Module: string(KindLinuxModule) + ":" + s.Name, Command: s.Command, Params: s.Params, Optional: s.Optional, Reason: s.Reason}
+		switch {
+		case s.Path != "":
+			steps[i].Path = "/" + t.Path(s.Path)
+		case s.Builtin:
+			steps[i].Builtin = true
+		}
+	}
+	return steps, nil
+}
