@@ -191,7 +191,7 @@ func (l *Library) Requires(f *DiskFile) (files []*DiskFile, missing []Depend) {
 		}
 		p := l.Provider(d)
 		switch {
-		case p == nil && d.Name == kernelName && l.Kernel == nil: // the kernel itself, which was not read
+		case p == nil && d.Name == kernelName && len(l.interfaces[kernelName]) == 0: // the kernel does not say its release
 		case p == nil:
 			missing = append(missing, d)
 		case p != f && !slices.Contains(files, p):

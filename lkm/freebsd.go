@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kernelext/kernelext/freebsd"
@@ -23,6 +24,10 @@ type freebsdBackend struct {
 	kind    Kind
 	layout  freebsd.Layout
 	image   bool
+
+	mu      sync.Mutex // guards what follows, each read once
+	config  *freebsd.Config
+	library *freebsd.Library
 }
 
 func newFreeBSD(os OS, g *guard, o Options) *freebsdBackend {
@@ -345,8 +350,7 @@ func (b *freebsdBackend) builtins(ctx context.Context, r *report) ([]Module, err
 }
 
 func (b *freebsdBackend) imageBuiltins(ctx context.Context, r *report) ([]Module, error) {
-	dir := freebsd.ReadConfig(ctx, b.guard).ModulePath()[0]
-	k := freebsd.ReadDisk(b.guard, dir+"/kernel", b.maxFile())
+	k := freebsd.ReadDisk(b.guard, b.kernelFile(ctx), b.maxFile())
 	if k.Err != nil {
 		return nil, k.Err
 	}

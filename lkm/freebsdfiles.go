@@ -34,7 +34,7 @@ func (b *freebsdBackend) readFiles(ctx context.Context, list *freebsd.FileList, 
 	}
 	kernelID := b.kernelBuildID(ctx)
 	for i := range modules {
-		b.addFile(&modules[i], &files[i])
+		addFreeBSDFile(&modules[i], &files[i])
 		b.compare(&modules[i], &list.Files[i], &files[i], kernelID)
 	}
 	b.relate(modules, files)
@@ -55,8 +55,8 @@ func (b *freebsdBackend) kernelBuildID(ctx context.Context) string {
 	return strings.ToLower(strings.TrimSpace(id))
 }
 
-// addFile adds what a file declares.
-func (b *freebsdBackend) addFile(m *Module, f *freebsd.DiskFile) {
+// addFreeBSDFile adds what a file declares.
+func addFreeBSDFile(m *Module, f *freebsd.DiskFile) {
 	if f.Metadata == nil {
 		return
 	}
@@ -148,23 +148,4 @@ func (b *freebsdBackend) relate(modules []Module, files []freebsd.DiskFile) {
 			modules[i].UsedBy = []string{}
 		}
 	}
-}
-
-// installedModule converts a file on disk.
-func (b *freebsdBackend) installedModule(f *freebsd.DiskFile, kernelDir string) Module {
-	m := Module{
-		ID: string(b.kind) + ":" + f.Name(), Kind: b.kind, Name: f.Name(), State: StateInstalled, Path: f.Path,
-		Origin: freebsdOrigin(f.Path, kernelDir, freebsd.SourceModulePath), FreeBSD: &freebsd.File{Pathname: f.Path},
-	}
-	if f.Metadata == nil {
-		m.Problems = append(m.Problems, problemOf(freebsd.SourceModulePath, f.Name(), "freebsd", f.Err))
-		return m
-	}
-	m.FreeBSD.Modules = f.Modules
-	m.Size, m.ContentID = CountOf(f.Size), f.BuildID
-	b.addFile(&m, f)
-	if len(f.Versions) == 1 {
-		m.Version = fmt.Sprint(f.Versions[0].Version)
-	}
-	return m
 }
