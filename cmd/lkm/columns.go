@@ -32,6 +32,7 @@ var (
 	usedByColumn  = column{"USED BY", false, func(m *lkm.Module) string { return namesCell(m.UsedBy) }}
 	originColumn  = column{"ORIGIN", false, originCell}
 	signedColumn  = column{"SIGNED", false, signedCell}
+	pathColumn    = column{"PATH", false, func(m *lkm.Module) string { return orUnknown(m.Path) }}
 	taintColumn   = column{"TAINT", false, taintCell}
 )
 
@@ -40,6 +41,10 @@ func columns(os lkm.OS, scope lkm.Scope) []column {
 	switch {
 	case scope == lkm.ScopeBuiltin:
 		return []column{nameColumn, versionColumn}
+	case scope == lkm.ScopeInstalled:
+		return []column{nameColumn, versionColumn, sizeColumn, originColumn, signedColumn, pathColumn}
+	case scope == lkm.ScopeAll:
+		return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn}
 	case os == lkm.Linux:
 		return []column{nameColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn, taintColumn}
 	}

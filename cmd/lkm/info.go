@@ -4,9 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,10 +19,11 @@ import (
 
 func (a *app) info() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "info NAME...",
-		Short: "Show everything known of a module (modinfo, kldstat -v)",
+		Use:   "info NAME|FILE...",
+		Short: "Show everything known of a module, or of a module's file (modinfo, kldstat -v)",
 		Long: `Show everything known of each module. A NAME is a module's id, such as linux_module:nvme, or its
-name; on Linux "-" and "_" are the same letter. When several modules match, all are shown.`,
+name; on Linux "-" and "_" are the same letter. When several modules match, all are shown. What has
+a path separator in it is a FILE: a .ko, a .sys, a kext bundle, a .nlm, of any system on any other.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args) },
 	}
@@ -33,111 +35,64 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 	if err := a.checkFormat(); err != nil {
 		return err
 	}
-	sys, err := a.open(lkm.DetailFiles | lkm.DetailSignatures)
-	if err != nil {
-		return err
-	}
-	defer sys.Close()
-	known, release, err := knownModules(ctx, sys)
-	if err != nil {
-		return err
-	}
 	var found []lkm.Module
+	var known *catalog
 	missing := false
 	for _, name := range names {
-		matches := matching(known, name)
+		if isFile(name) {
+			modules, err := a.readFile(ctx, name)
+			if err != nil {
+				return err
+			}
+			found = append(found, modules...)
+			continue
+		}
+		if known == nil {
+			var err error
+			if known, err = a.catalog(ctx, lkm.DetailFiles|lkm.DetailSignatures); err != nil {
+				return err
+			}
+		}
+		matches := known.matching(name)
 		if len(matches) == 0 {
 			missing = true
 			a.noMatch(name, known)
 		}
 		found = append(found, matches...)
 	}
-	if err := a.writeInfo(found, release); err != nil {
+	if err := a.writeInfo(found); err != nil {
 		return err
 	}
 	if missing {
 		return exit(exitFatal)
 	}
-	var errs []error
-	for i := range found {
-		for _, p := range found[i].Problems {
-			if p.Code != lkm.CodeUnsupported {
-				errs = append(errs, p)
-			}
-		}
-	}
-	return a.strictly(errors.Join(errs...))
+	return a.strictly(problemsOf(found))
 }
 
-// knownModules returns every module that the machine shows: the loaded ones, then others that do
-// not have the id of one before.
-func knownModules(ctx context.Context, sys *lkm.System) ([]lkm.Module, string, error) {
-	var known []lkm.Module
-	release := ""
-	snap, err := sys.Snapshot(ctx)
-	switch {
-	case err == nil:
-		known, release = snap.Modules, snap.Release
-	case !errors.Is(err, errors.ErrUnsupported):
-		return nil, "", err
-	}
-	seen := make(map[string]bool, len(known))
-	for i := range known {
-		seen[known[i].ID] = true
-	}
-	for _, more := range []iter.Seq2[lkm.Module, error]{sys.Builtin(ctx)} {
-		for m, err := range more {
-			if errors.Is(err, errors.ErrUnsupported) {
-				break
-			}
-			if err != nil {
-				return nil, "", err
-			}
-			if !seen[m.ID] {
-				seen[m.ID] = true
-				known = append(known, m)
-			}
-		}
-	}
-	return known, release, nil
+// isFile reports whether an argument is a file and not a name.
+func isFile(arg string) bool {
+	return strings.ContainsRune(arg, '/') || (runtime.GOOS == "windows" && strings.ContainsRune(arg, '\\'))
 }
 
-// matching returns the module with that id, else all with that name.
-func matching(known []lkm.Module, name string) []lkm.Module {
-	var byName []lkm.Module
-	for i := range known {
-		m := &known[i]
-		if m.ID == name {
-			return []lkm.Module{*m}
-		}
-		if sameName(m, name) {
-			byName = append(byName, *m)
-		}
+// readFile reads a module's file of this machine, wherever it stands.
+func (a *app) readFile(ctx context.Context, name string) ([]lkm.Module, error) {
+	o, err := a.options()
+	if err != nil {
+		return nil, err
 	}
-	return byName
+	o.Detail |= lkm.DetailFiles | lkm.DetailSignatures
+	dir, file := filepath.Split(filepath.Clean(name))
+	if dir == "" {
+		dir = "."
+	}
+	modules, err := lkm.ReadFile(ctx, os.DirFS(dir), file, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return modules, nil
 }
 
-func sameName(m *lkm.Module, name string) bool {
-	if m.Kind == lkm.KindLinuxModule {
-		return m.Name == strings.ReplaceAll(name, "-", "_")
-	}
-	return m.Name == name
-}
-
-// noMatch says on stderr that nothing has the name, with names like it.
-func (a *app) noMatch(name string, known []lkm.Module) {
-	names := make([]string, len(known))
-	for i := range known {
-		names[i] = known[i].Name
-	}
-	text := fmt.Sprintf("lkm: %s: no such module", escape.Text(name))
-	if near := nearest(name, names); len(near) > 0 {
-		text += "; did you mean " + escape.Text(strings.Join(near, ", ")) + "?"
-	}
-	fmt.Fprintln(a.stderr, text)
-}
-
-func (a *app) writeInfo(modules []lkm.Module, release string) error {
+func (a *app) writeInfo(modules []lkm.Module) error {
 	switch a.flags.format {
 	case "json":
 		if modules == nil {
@@ -150,7 +105,7 @@ func (a *app) writeInfo(modules []lkm.Module, release string) error {
 				if i > 0 {
 					fmt.Fprintln(a.stdout)
 				}
-				a.writeCard(&modules[i], release)
+				a.writeCard(&modules[i])
 			}
 			return nil
 		}
@@ -159,7 +114,7 @@ func (a *app) writeInfo(modules []lkm.Module, release string) error {
 }
 
 // writeCard prints one module for a person: a headline, then a line a fact.
-func (a *app) writeCard(m *lkm.Module, release string) {
+func (a *app) writeCard(m *lkm.Module) {
 	head := strings.TrimSpace(m.Name + " " + m.Version)
 	fmt.Fprintf(a.stdout, "%s  %s\n", escape.Text(head), escape.Text(orUnknown(string(m.State))+diskText(m)))
 	line := func(label, text string) {

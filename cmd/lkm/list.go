@@ -16,7 +16,7 @@ import (
 
 func (a *app) list() *cobra.Command {
 	var f filter
-	var builtin, installed, all bool
+	scopes := map[lkm.Scope]*bool{lkm.ScopeBuiltin: new(bool), lkm.ScopeInstalled: new(bool), lkm.ScopeAll: new(bool)}
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List what is loaded (lsmod, kldstat, kextstat, driverquery)",
@@ -26,22 +26,19 @@ Filters show what is known to match, and count what could not be decided.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			scope := lkm.ScopeLoaded
-			switch {
-			case builtin:
-				scope = lkm.ScopeBuiltin
-			case installed:
-				scope = lkm.ScopeInstalled
-			case all:
-				scope = lkm.ScopeAll
+			for other, asked := range scopes {
+				if *asked {
+					scope = other
+				}
 			}
 			return a.runList(c.Context(), scope, &f)
 		},
 	}
 	fl := c.Flags()
-	fl.BoolVar(&builtin, "builtin", false, "list what is compiled into the kernel instead")
-	fl.BoolVar(&installed, "installed", false, "list what is on disk instead")
-	fl.BoolVar(&all, "all", false, "list all of these: what is loaded, compiled in or on disk")
-	c.MarkFlagsMutuallyExclusive("builtin", "installed", "all")
+	fl.BoolVar(scopes[lkm.ScopeInstalled], "installed", false, "list what is on disk instead, loaded or not")
+	fl.BoolVar(scopes[lkm.ScopeBuiltin], "builtin", false, "list what is compiled into the kernel instead")
+	fl.BoolVar(scopes[lkm.ScopeAll], "all", false, "list all of these, once each")
+	c.MarkFlagsMutuallyExclusive("installed", "builtin", "all")
 	fl.BoolVar(&f.thirdParty, "third-party", false, "only code that is not the operating system's")
 	fl.BoolVar(&f.unsigned, "unsigned", false, "only code without a valid signature")
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
@@ -127,14 +124,16 @@ func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f
 
 // counted says how many modules there are, in the words of the scope.
 func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
-	if scope == lkm.ScopeBuiltin {
+	switch scope {
+	case lkm.ScopeBuiltin:
 		if n, ok := builtinCount(snap); ok {
 			return n + " built in"
 		}
 		return fmt.Sprintf("%d built in", len(snap.Modules))
-	}
-	if scope == lkm.ScopeInstalled || scope == lkm.ScopeAll {
-		return fmt.Sprintf("%d %s", len(snap.Modules), map[lkm.Scope]string{lkm.ScopeInstalled: "on disk", lkm.ScopeAll: "in all"}[scope])
+	case lkm.ScopeInstalled:
+		return fmt.Sprintf("%d installed", len(snap.Modules))
+	case lkm.ScopeAll:
+		return fmt.Sprintf("%d known", len(snap.Modules))
 	}
 	if none, text := noModules(snap); none {
 		return text

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A catalog is every module that a machine shows, to find some by name.
+type catalog struct {
+	modules []lkm.Module
+	byID    map[string]int
+	byName  map[string][]int
+}
+
+// catalog looks at all of the machine that can be seen: what is loaded, compiled in and on disk.
+func (a *app) catalog(ctx context.Context, detail lkm.Detail) (*catalog, error) {
+	sys, err := a.open(detail)
+	if err != nil {
+		return nil, err
+	}
+	defer sys.Close()
+	snap, err := sys.SnapshotOf(ctx, lkm.ScopeAll)
+	if err != nil {
+		return nil, err
+	}
+	c := &catalog{modules: snap.Modules, byID: make(map[string]int), byName: make(map[string][]int)}
+	for i := range c.modules {
+		m := &c.modules[i]
+		c.byID[m.ID] = i
+		c.byName[m.Name] = append(c.byName[m.Name], i)
+	}
+	return c, nil
+}
+
+// matching returns the module with that id, else all with that name.
+func (c *catalog) matching(name string) []lkm.Module {
+	if i, ok := c.byID[name]; ok {
+		return []lkm.Module{c.modules[i]}
+	}
+	at := c.byName[name]
+	if at == nil {
+		for _, i := range c.byName[strings.ReplaceAll(name, "-", "_")] {
+			if c.modules[i].Kind == lkm.KindLinuxModule {
+				at = append(at, i)
+			}
+		}
+	}
+	found := make([]lkm.Module, 0, len(at))
+	for _, i := range at {
+		found = append(found, c.modules[i])
+	}
+	return found
+}
+
+// noMatch says on stderr that nothing has the name, with names like it.
+func (a *app) noMatch(name string, known *catalog) {
+	names := make([]string, len(known.modules))
+	for i := range known.modules {
+		names[i] = known.modules[i].Name
+	}
+	text := fmt.Sprintf("lkm: %s: no such module", escape.Text(name))
+	if near := nearest(name, names); len(near) > 0 {
+		text += "; did you mean " + escape.Text(strings.Join(near, ", ")) + "?"
+	}
+	fmt.Fprintln(a.stderr, text)
+}
+
+// problemsOf joins the problems of modules that make an answer about them incomplete.
+func problemsOf(modules []lkm.Module) error {
+	var errs []error
+	for i := range modules {
+		for _, p := range modules[i].Problems {
+			if p.Code != lkm.CodeUnsupported {
+				errs = append(errs, p)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

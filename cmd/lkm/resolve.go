@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) resolve() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "resolve ALIAS...",
+		Short: "Show which modules an alias stands for (modprobe -R, devmatch)",
+		Long: `Show which modules answer to each alias, in the order in which the system would load them: a
+device's modalias or plug-and-play id, symbol:NAME, a file system or protocol name, a module's name.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.runResolve(c.Context(), args) },
+	}
+	a.commonFlags(c)
+	return c
+}
+
+// A resolved is an alias with the modules that answer to it.
+type resolved struct {
+	Alias   string       `json:"alias"`
+	Modules []lkm.Module `json:"modules"`
+}
+
+func (a *app) runResolve(ctx context.Context, aliases []string) error {
+	if err := a.checkTabular(); err != nil {
+		return err
+	}
+	sys, err := a.open(0)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	t := &table{head: []string{"ALIAS", "MODULE", "STATE", "PATH"}}
+	answers := make([]resolved, 0, len(aliases))
+	missing := false
+	for _, alias := range aliases {
+		modules, err := sys.Resolve(ctx, alias)
+		if err != nil {
+			return err
+		}
+		if len(modules) == 0 {
+			missing = true
+			fmt.Fprintf(a.stderr, "lkm: %s: no module answers to it\n", escape.Text(alias))
+			modules = []lkm.Module{}
+		}
+		answers = append(answers, resolved{alias, modules})
+		for i := range modules {
+			m := &modules[i]
+			t.rows = append(t.rows, []string{alias, m.Name, orUnknown(string(m.State)), orNone(strings.TrimSpace(m.Path))})
+		}
+	}
+	if a.flags.format != "table" || len(t.rows) > 0 {
+		if err := writeRows(a, t, answers); err != nil {
+			return err
+		}
+	}
+	if missing {
+		return exit(exitFatal)
+	}
+	return nil
+}

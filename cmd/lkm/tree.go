@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) tree() *cobra.Command {
+	var reverse, dot bool
+	c := &cobra.Command{
+		Use:   "tree NAME...",
+		Short: "Show what a module needs, or what needs it, all the way",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runTree(c.Context(), args, reverse, dot)
+		},
+	}
+	c.Flags().BoolVar(&reverse, "reverse", false, "show what needs the module instead")
+	c.Flags().BoolVar(&dot, "dot", false, "print a graph for Graphviz")
+	a.commonFlags(c)
+	return c
+}
+
+// A node is a module in a tree, with what stands below it.
+type node struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	State string `json:"state,omitzero"`
+	// Missing is set for a name that no module has.
+	Missing bool `json:"missing,omitzero"`
+	// Seen is set where the module stands further up already, with what is below it.
+	Seen  bool    `json:"seen,omitzero"`
+	Nodes []*node `json:"nodes,omitzero"`
+}
+
+func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) error {
+	if err := a.checkTabular(); err != nil {
+		return err
+	}
+	if f := a.flags.format; f == "csv" || f == "markdown" {
+		return errors.New("a tree is no table: --format table, json or jsonl")
+	}
+	known, err := a.catalog(ctx, lkm.DetailFiles)
+	if err != nil {
+		return err
+	}
+	var roots []*node
+	missing := false
+	for _, name := range names {
+		matches := known.matching(name)
+		if len(matches) == 0 {
+			missing = true
+			a.noMatch(name, known)
+		}
+		for i := range matches {
+			roots = append(roots, known.tree(&matches[i], reverse))
+		}
+	}
+	switch {
+	case dot:
+		writeDot(a.stdout, roots, reverse)
+	case a.flags.format == "table":
+		for _, n := range roots {
+			writeTree(a.stdout, n)
+		}
+	default:
+		err = writeRows(a, nil, roots)
+	}
+	if err == nil && missing {
+		err = exit(exitFatal)
+	}
+	return err
+}
+
+// tree makes the tree below a module. What is below a module is shown where it comes up first.
+func (c *catalog) tree(root *lkm.Module, reverse bool) *node {
+	next := func(m *lkm.Module) []string {
+		if reverse {
+			return m.UsedBy
+		}
+		return m.Requires
+	}
+	type step struct {
+		parent *node
+		name   string
+	}
+	var open []step
+	push := func(n *node, m *lkm.Module) {
+		names := next(m)
+		for i := len(names) - 1; i >= 0; i-- {
+			open = append(open, step{n, names[i]})
+		}
+	}
+	top := nodeOf(root)
+	seen := map[string]bool{root.ID: true}
+	push(top, root)
+	for len(open) > 0 {
+		s := open[len(open)-1]
+		open = open[:len(open)-1]
+		at := c.byName[s.name]
+		if len(at) == 0 {
+			s.parent.Nodes = append(s.parent.Nodes, &node{Name: s.name, Missing: true})
+			continue
+		}
+		m := &c.modules[at[0]]
+		n := nodeOf(m)
+		s.parent.Nodes = append(s.parent.Nodes, n)
+		if seen[m.ID] {
+			n.Seen = len(next(m)) > 0
+			continue
+		}
+		seen[m.ID] = true
+		push(n, m)
+	}
+	return top
+}
+
+func nodeOf(m *lkm.Module) *node { return &node{ID: m.ID, Name: m.Name, State: string(m.State)} }
+
+// maxDepth is how deep a tree for people goes.
+const maxDepth = 100
+
+// writeTree prints a node and what is below it.
+func writeTree(w io.Writer, top *node) {
+	type line struct {
+		n           *node
+		first, rest string
+		depth       int
+	}
+	for open := []line{{n: top}}; len(open) > 0; {
+		l := open[len(open)-1]
+		open = open[:len(open)-1]
+		fmt.Fprintln(w, l.first+escape.Text(l.n.text()))
+		if l.depth == maxDepth && len(l.n.Nodes) > 0 {
+			fmt.Fprintln(w, l.rest+"└─ … (deeper: --format json)")
+			continue
+		}
+		for i := len(l.n.Nodes) - 1; i >= 0; i-- {
+			branch, below := "├─ ", "│  "
+			if i == len(l.n.Nodes)-1 {
+				branch, below = "└─ ", "   "
+			}
+			open = append(open, line{l.n.Nodes[i], l.rest + branch, l.rest + below, l.depth + 1})
+		}
+	}
+}
+
+func (n *node) text() string {
+	switch {
+	case n.Missing:
+		return n.Name + "  (no such module)"
+	case n.Seen:
+		return n.Name + "  (above)"
+	case n.State != string(lkm.StateLoaded) && n.State != "":
+		return n.Name + "  " + n.State
+	}
+	return n.Name
+}
+
+// writeDot prints the trees as one graph, each edge once, from what needs to what is needed.
+func writeDot(w io.Writer, roots []*node, reverse bool) {
+	fmt.Fprintln(w, "digraph modules {")
+	seen := make(map[string]bool)
+	quote := func(s string) string { return strconv.Quote(escape.Text(s)) }
+	open := slices.Clone(roots)
+	slices.Reverse(open)
+	for len(open) > 0 {
+		n := open[len(open)-1]
+		open = open[:len(open)-1]
+		edge := func(line string) {
+			if !seen[line] {
+				seen[line] = true
+				fmt.Fprintln(w, "\t"+line+";")
+			}
+		}
+		edge(quote(n.Name))
+		for _, below := range n.Nodes {
+			from, to := n.Name, below.Name
+			if reverse {
+				from, to = to, from
+			}
+			edge(quote(from) + " -> " + quote(to))
+		}
+		for _, below := range slices.Backward(n.Nodes) {
+			open = append(open, below)
+		}
+	}
+	fmt.Fprintln(w, "}")
+}
