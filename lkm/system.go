@@ -138,11 +138,13 @@ func (s *System) collect(ctx context.Context, scope Scope, snap *Snapshot, r *re
 }
 
 // collectAll is the union of what is loaded, compiled in and on disk, as far as the system has
-// each. The first that has an id says what it is.
+// each. The first that has an id says what it is. A list that cannot be had is a Problem as long as
+// there is another, but for the kernel's own: without that there is no answer.
 func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]Module, error) {
 	var all []Module
 	known := make(map[string]bool)
 	any := false
+	var lost []error
 	for _, scope := range []Scope{ScopeLoaded, ScopeBuiltin, ScopeInstalled} {
 		if scope == ScopeLoaded && s.image {
 			continue
@@ -151,8 +153,13 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
-		if err != nil {
+		if err != nil && (scope == ScopeLoaded || ctx.Err() != nil) {
 			return nil, err
+		}
+		if err != nil {
+			r.problem(string(scope), "", "modules", err)
+			lost = append(lost, err)
+			continue
 		}
 		any = true
 		fresh := modules[:0]
@@ -165,6 +172,9 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 			known[m.ID] = true
 		}
 		all = append(all, fresh...)
+	}
+	if !any && lost != nil {
+		return nil, errors.Join(lost...)
 	}
 	if !any {
 		return nil, fmt.Errorf("not on %s: %w", s.os, errors.ErrUnsupported)
