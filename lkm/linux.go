@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -77,19 +76,20 @@ func (b *linuxBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]Mo
 	var list linux.ModuleList
 	unsteady, err := linux.NewListReader(b.guard).Read(&list)
 	if err != nil {
-		return b.noList(err, r)
+		return b.noList(ctx, err, r)
 	}
 	modules := linuxModules(&list, nil)
 	r.list(&list, unsteady)
 	b.readSysModules(ctx, modules, r)
 	b.readAddresses(&list, modules, r)
-	b.countBuiltin(&list, r)
+	b.readFiles(ctx, modules, r)
+	b.builtins(ctx, &list, r)
 	return modules, ctx.Err()
 }
 
 // noList decides what it means that /proc/modules cannot be read: a kernel without modules has an
 // empty list; anything else is no list.
-func (b *linuxBackend) noList(cause error, r *report) ([]Module, error) {
+func (b *linuxBackend) noList(ctx context.Context, cause error, r *report) ([]Module, error) {
 	if !errors.Is(cause, fs.ErrNotExist) {
 		return nil, cause
 	}
@@ -104,7 +104,7 @@ func (b *linuxBackend) noList(cause error, r *report) ([]Module, error) {
 	r.source(linux.SourceModules, OutcomeUnsupported, CountOf(0), unsupported)
 	r.problem(linux.SourceModules, "", "modules", unsupported)
 	r.source(linux.SourceSysModule, OutcomeSkipped, Count{}, nil)
-	b.countBuiltin(new(linux.ModuleList), r)
+	b.builtins(ctx, new(linux.ModuleList), r)
 	return nil, nil
 }
 
@@ -236,78 +236,6 @@ func (b *linuxBackend) hiddenAddresses() error {
 	return fmt.Errorf("addresses %w: %sno CAP_SYSLOG (needed only for --detail addresses)", ErrRestricted, settings)
 }
 
-// countBuiltin reports the builtin modules that /sys/module shows beside the loaded ones. It is
-// never whole: only modules with a parameter or a version have a directory there.
-func (b *linuxBackend) countBuiltin(list *linux.ModuleList, r *report) {
-	names, err := linux.BuiltinNames(b.guard, list, r.notBuiltin)
-	r.builtin(len(names), err)
-}
-
-// notBuiltin reports a directory of /sys/module of which it is not known what it is.
-func (r *report) notBuiltin(name string, err error) {
-	r.problem(linux.SourceBuiltin, name, "", err)
-}
-
-func (r *report) builtin(n int, err error) {
-	if err != nil {
-		r.source(linux.SourceBuiltin, "", Count{}, err)
-		r.problem(linux.SourceBuiltin, "", "", err)
-		return
-	}
-	r.source(linux.SourceBuiltin, OutcomePartial, CountOf(int64(n)), nil)
-}
-
-func (b *linuxBackend) builtin(ctx context.Context, r *report) iter.Seq2[Module, error] {
-	return func(yield func(Module, error) bool) {
-		var list linux.ModuleList
-		_, err := linux.NewListReader(b.guard).Read(&list)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			yield(Module{}, err)
-			return
-		}
-		names, err := linux.BuiltinNames(b.guard, &list, r.notBuiltin)
-		r.builtin(len(names), err)
-		if err != nil {
-			yield(Module{}, err)
-			return
-		}
-		sys := linux.NewSysReader(b.guard)
-		for _, name := range names {
-			if ctx.Err() != nil {
-				yield(Module{}, ctx.Err())
-				return
-			}
-			if !yield(b.builtinModule(sys, name), nil) {
-				return
-			}
-		}
-	}
-}
-
-func (b *linuxBackend) builtinModule(sys *linux.SysReader, name string) Module {
-	m := Module{
-		ID: string(KindLinuxModule) + ":" + name, Kind: KindLinuxModule, Name: name, State: StateBuiltin,
-		Linux: new(linux.Module),
-	}
-	facts, lost, err := sys.ReadModule(name)
-	if err != nil {
-		m.Problems = append(m.Problems, problemOf(linux.SourceSysModule, name, "", err))
-	}
-	m.Version, m.Linux.Version = facts.Version, facts.Version
-	if b.asked(DetailParameters) {
-		params, errs, err := linux.ReadParameters(b.guard, name)
-		m.Linux.Parameters = params
-		lost = append(lost, errs...)
-		if err != nil {
-			lost = append(lost, linux.AttrError{Field: "parameters", Err: err})
-		}
-	}
-	for _, l := range lost {
-		m.Problems = append(m.Problems, problemOf(linux.SourceSysModule, name, l.Field, l.Err))
-	}
-	return m
-}
-
 // pollScratch is what one List keeps between two polls.
 type pollScratch struct {
 	reader *linux.ListReader
@@ -315,7 +243,7 @@ type pollScratch struct {
 	slabs  linuxSlabs
 }
 
-func (b *linuxBackend) poll(_ context.Context, l *List) error {
+func (b *linuxBackend) poll(ctx context.Context, l *List) error {
 	scratch, ok := l.scratch.(*pollScratch)
 	if !ok || scratch.reader == nil {
 		scratch = &pollScratch{reader: linux.NewListReader(b.guard)}
@@ -324,7 +252,7 @@ func (b *linuxBackend) poll(_ context.Context, l *List) error {
 	var r report
 	unsteady, err := scratch.reader.Read(&scratch.list)
 	if err != nil {
-		if _, err = b.noList(err, &r); err != nil {
+		if _, err = b.noList(ctx, err, &r); err != nil {
 			return err
 		}
 		scratch.list.Parse("")
