@@ -44,8 +44,6 @@ func (u unsupported) err(what string) error {
 	return fmt.Errorf("%s: not on %s: %w", what, u.os, errors.ErrUnsupported)
 }
 
-func (u unsupported) poll(context.Context, *List) error { return u.err("poll") }
-
 func (u unsupported) changed(context.Context) (uint64, error) { return 0, u.err("changed") }
 
 func (u unsupported) builtin(_ context.Context, _ *report) iter.Seq2[Module, error] {

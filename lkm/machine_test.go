@@ -75,15 +75,6 @@ func (m *made) set(name, text string) {
 	m.MapFS[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
 }
 
-// clone returns a copy whose files can be changed.
-func (m *made) clone() *made {
-	c := &made{MapFS: fstest.MapFS{}, calls: m.calls, fails: map[string]error{}, opens: map[string]int{}}
-	for name, f := range m.MapFS {
-		c.MapFS[name] = f
-	}
-	return c
-}
-
 // madeLinux is a Linux machine with three modules, one of them not the kernel's own.
 func madeLinux() *made {
 	m := &made{MapFS: fstest.MapFS{}, fails: map[string]error{}, opens: map[string]int{}, calls: map[string]string{

@@ -350,14 +350,10 @@ func TestRecordHeldDescriptor(t *testing.T) {
 		counter := file("99\n")
 		m.MapFS["seqnum"] = counter
 		r := Record(lkm.FreeBSD, m, Options{})
-		f, err := r.Open("seqnum")
-		if err != nil {
-			t.Fatal(err)
-		}
 		buf := make([]byte, 32)
 		for _, value := range []string{"99\n", "100\n", "7\n"} {
 			m.MapFS["seqnum"] = file(value)
-			f, err = r.Open("seqnum") // MapFS gives a file the content it had when opened
+			f, err := r.Open("seqnum") // MapFS gives a file the content it had when opened
 			if err != nil {
 				t.Fatal(err)
 			}
