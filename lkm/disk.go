@@ -78,7 +78,7 @@ func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
 }
 
 // ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
-// module (plain, gzip, xz or zstd). Of the options Detail, Keys, Catalogs, MaxFile and Kernel
+// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
 // count; Kernel is the release that a module is compared with. A file that is none of these is
 // ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
@@ -96,6 +96,10 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	head, err := readHead(fsys, name)
 	if err != nil {
 		return nil, err
+	}
+	modules, ok, err := readUnixFile(fsys, name, head, o)
+	if ok || err != nil {
+		return modules, err
 	}
 	if linux.IsModule(head) {
 		return readLinuxFile(fsys, name, o)

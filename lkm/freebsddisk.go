@@ -5,7 +5,6 @@ package lkm
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -197,20 +196,6 @@ func (b *freebsdBackend) file(_ context.Context, path string) ([]Module, error) 
 	return []Module{b.fileModule(&f)}, nil
 }
 
-// readFreeBSDFile reads a file by itself. ok is false for a file that is none of FreeBSD's.
-func readFreeBSDFile(fsys fs.FS, name string, o Options) (modules []Module, ok bool, err error) {
-	max := (&freebsdBackend{options: o}).maxFile()
-	m, err := freebsd.ReadMetadata(fsys, name, max)
-	if errors.Is(err, freebsd.ErrNoMetadata) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, true, err
-	}
-	f := freebsd.DiskFile{Path: name, Metadata: m}
-	return []Module{freebsdFile(&f, KindFreeBSDKld)}, true, nil
-}
-
 // resolve returns the files that a name or a device stands for. What is compiled into the kernel
 // is a module of the kernel's own.
 func (b *freebsdBackend) resolve(ctx context.Context, alias string) ([]Module, error) {
@@ -314,13 +299,15 @@ func loadOrder(lib *freebsd.Library, f *freebsd.DiskFile, done map[*freebsd.Disk
 }
 
 // policy reads what is enforced on loading.
-func (b *freebsdBackend) policy(ctx context.Context, _ *report) (*Policy, error) {
+func (b *freebsdBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 	var lock *freebsd.Lock
 	if !b.image {
 		l := freebsd.ReadLock(ctx, b.call())
 		lock = &l
 	}
-	return freebsd.Policy(lock, b.conf(ctx)), ctx.Err()
+	p := freebsd.Policy(lock, b.conf(ctx))
+	r.policy(p)
+	return p, ctx.Err()
 }
 
 // check answers whether what the query means is, or can get, in the kernel.
@@ -378,8 +365,8 @@ func kernelRelease(k *freebsd.DiskFile) int64 {
 	return 0
 }
 
-// now is the machine's time; zero when it is not known.
-func (b *freebsdBackend) now(ctx context.Context) time.Time {
+// machineTime is the machine's time; zero when it is not known.
+func (b *freebsdBackend) machineTime(ctx context.Context) time.Time {
 	text, err := b.guard.Call(ctx, freebsd.OpClock)
 	if err != nil {
 		return time.Time{}

@@ -32,7 +32,10 @@ func (b *freebsdBackend) readFiles(ctx context.Context, list *freebsd.FileList, 
 			lost = append(lost, lostField{i, freebsd.SourceModulePath, "freebsd.depends", err})
 		}
 	}
-	kernelID := b.kernelBuildID(ctx)
+	kernelID, err := b.kernelBuildID(ctx)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // older kernels have none
+		r.problem(freebsd.SourceModulePath, "kernel", "contentId", err)
+	}
 	for i := range modules {
 		addFreeBSDFile(&modules[i], &files[i])
 		b.compare(&modules[i], &list.Files[i], &files[i], kernelID)
@@ -46,13 +49,10 @@ func (b *freebsdBackend) readFiles(ctx context.Context, list *freebsd.FileList, 
 	r.source(freebsd.SourceModulePath, outcome, CountOf(int64(read)), nil)
 }
 
-// kernelBuildID is the running kernel's build-id; "" where it is not told.
-func (b *freebsdBackend) kernelBuildID(ctx context.Context) string {
+// kernelBuildID is the running kernel's build-id.
+func (b *freebsdBackend) kernelBuildID(ctx context.Context) (string, error) {
 	id, err := b.call().Text(ctx, freebsd.SysctlBuildID)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(strings.TrimSpace(id))
+	return strings.ToLower(strings.TrimSpace(id)), err
 }
 
 // addFreeBSDFile adds what a file declares.
