@@ -28,6 +28,7 @@ type backend interface {
 	disk
 	watcher
 	enforcer
+	checker
 	// skipped are the sources that a look for scope does not read, with what it never looks at.
 	skipped(scope Scope) []Source
 	// plan says what a look with the given details reads.

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"fmt"
+)
+
+// A checker answers whether code is, or can get, in a kernel.
+type checker interface {
+	// check answers for each module that the query means, and once when it means none.
+	check(ctx context.Context, query string) ([]Verdict, error)
+}
+
+func (u unsupported) check(context.Context, string) ([]Verdict, error) {
+	return nil, u.err("check")
+}
+
+// Check answers whether the code that a name, an alias or a device means is in the kernel or can
+// get there, now and after the next boot, with the facts that decide: one Verdict a module. A query
+// that nothing is known of gives one Verdict whose outcomes are absent, or unknown when not every
+// source could be read. It loads nothing. The error is errors.ErrUnsupported where this library
+// makes no verdicts, or that of ctx.
+func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
+	op := "check " + query
+	if err := s.usable(op, false); err != nil {
+		return nil, err
+	}
+	verdicts, err := s.backend.check(ctx, query)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lkm: %s: %w", op, err)
+	}
+	return verdicts, nil
+}
