@@ -363,5 +363,5 @@ func stable(t *testing.T, text string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%s", out)
+	return string(out)
 }

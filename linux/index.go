@@ -80,7 +80,6 @@ func (x *Index) u32(at int) (uint32, bool) {
 
 // A node is one decoded node: where its parts are.
 type node struct {
-	prefix      int // where the prefix begins; 0 for none
 	first, last byte
 	children    int // where the offsets of the children are; 0 for none
 	values      int // where the count of values is; 0 for none

@@ -175,7 +175,6 @@ type depTable struct {
 	lines  []DepLine
 	byName map[string]int
 	byPath map[string]int
-	usedBy [][]int // for each line, the lines that need it
 	source string
 	err    error
 	bad    int

@@ -86,9 +86,9 @@ func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
 
 // answer splits the line "little N" from the kernel's bytes.
 func answer(b []byte) (binary.ByteOrder, int, []byte, error) {
-	line, body, ok := bytes.Cut(b[:min(len(b), 64)], []byte("\n"))
+	line, _, ok := bytes.Cut(b[:min(len(b), 64)], []byte("\n"))
 	if ok {
-		body = b[len(line)+1:]
+		body := b[len(line)+1:]
 		word, number, _ := strings.Cut(string(line), " ")
 		n, err := strconv.Atoi(number)
 		switch {

@@ -147,7 +147,7 @@ func wmiCSV(text string) *Capture {
 	var header []string
 	for i, row := range csvRows(text) {
 		switch {
-		case row == nil || len(row) == 0 || len(row) == 1 && (row[0] == "" || strings.HasPrefix(row[0], "#TYPE")):
+		case len(row) == 0 || len(row) == 1 && (row[0] == "" || strings.HasPrefix(row[0], "#TYPE")):
 			if row == nil && header != nil {
 				b.stray(i+1, "a line")
 			}

@@ -56,11 +56,11 @@ const (
 
 // blockInfo is what a block's header promised and what was found.
 type blockInfo struct {
-	headerSize             int
-	start                  int   // where its data begin in the file
-	compressed, plain      int64 // promised; -1 when not
-	produced               int64
-	filterCount, checkSize int
+	headerSize        int
+	start             int   // where its data begin in the file
+	compressed, plain int64 // promised; -1 when not
+	produced          int64
+	checkSize         int
 }
 
 // Reset makes r read the xz file in data, which must not change meanwhile. A file that asks for a
