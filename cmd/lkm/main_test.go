@@ -198,6 +198,11 @@ func TestExitCodes(t *testing.T) {
 		{2, "requires at least 1 arg", []string{"info"}},
 		{2, "no such file", []string{"import", tapeDir + "/none"}},
 		{3, "incomplete", []string{"list", "--tape", hostileFile, "--strict"}},
+		{0, "", []string{"diff", demo, demo}},
+		{0, "", []string{"diff", "demo:debian-6.1-cloud-root", "demo:debian-6.1-cloud-user"}},
+		{1, "", []string{"diff", "demo:debian-6.1-cloud-root", "demo:debian-6.12-cloud-root"}},
+		{0, "", []string{"diff", "demo:synthetic-debian-root", "demo:synthetic-container"}},
+		{2, "neither a snapshot nor a tape", []string{"diff", demo, "main.go"}},
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(tt.stderr, "no such file") {
 			tt.stderr = ""

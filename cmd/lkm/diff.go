@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/tape"
+)
+
+// thisMachine is how diff names the running machine.
+const thisMachine = "live"
+
+func (a *app) diff() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "Show what changed between two looks at a machine",
+		Long: `Show what changed from OLD to NEW. Each is a snapshot (lkm list --format json), a tape, demo:NAME for
+a tape that comes with lkm, "-" for standard input, or "live" for this machine as it is now.
+Reference counts, users, addresses and parameter values do not count. What was only lost from sight,
+because a source could not be read any more, is shown apart and is no change.
+
+Exits 1 when something was added, removed or changed.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error { return a.runDiff(c.Context(), args[0], args[1]) },
+	}
+	a.formatFlags(c)
+	c.Flags().StringVar(&a.flags.detail, "detail", "", "with live: also read files,hashes,signatures,parameters,addresses,symbols,policy or all")
+	return c
+}
+
+func (a *app) runDiff(ctx context.Context, oldName, newName string) error {
+	if err := a.checkTabular(); err != nil {
+		return err
+	}
+	old, err := a.snapshot(ctx, oldName)
+	if err != nil {
+		return err
+	}
+	new, err := a.snapshot(ctx, newName)
+	if err != nil {
+		return err
+	}
+	if old.OS != new.OS {
+		return fmt.Errorf("%s is of %s, %s of %s", oldName, old.OS, newName, new.OS)
+	}
+	d := lkm.Diff(old, new)
+	if err := a.writeDelta(d); err != nil {
+		return err
+	}
+	if len(d.Added)+len(d.Removed)+len(d.Changed) > 0 {
+		return exit(exitFindings)
+	}
+	return nil
+}
+
+// snapshot reads a snapshot or a tape, or looks at this machine.
+func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) {
+	if name == thisMachine || strings.HasPrefix(name, "demo:") {
+		if name != thisMachine {
+			a.flags.tape = name
+			defer func() { a.flags.tape = "" }()
+		}
+		sys, err := a.open(0)
+		if err != nil {
+			return nil, err
+		}
+		defer sys.Close()
+		return sys.Snapshot(ctx)
+	}
+	r, err := a.input(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	head := make([]byte, 16)
+	n, err := io.ReadFull(r, head)
+	if err != nil && n == 0 {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	whole := io.MultiReader(bytes.NewReader(head[:n]), r)
+	if strings.HasPrefix(strings.TrimSpace(string(head[:n])), "{") {
+		s, err := lkm.Decode(whole)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return s, nil
+	}
+	t, err := tape.Read(whole)
+	if err != nil {
+		return nil, fmt.Errorf("%s: neither a snapshot nor a tape: %w", name, err)
+	}
+	detail, err := lkm.ParseDetail(t.Header().Detail)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	sys, err := lkm.OpenMachine(t.Header().OS, t, lkm.Options{Detail: detail})
+	if err != nil {
+		return nil, err
+	}
+	defer sys.Close()
+	return sys.Snapshot(ctx)
+}
+
+func (a *app) writeDelta(d *lkm.Delta) error {
+	if a.flags.format == "json" {
+		return writeJSON(a.stdout, d, "  ")
+	}
+	type row struct {
+		Change string   `json:"change"`
+		ID     string   `json:"id"`
+		Fields []string `json:"fields,omitzero"`
+	}
+	var rows []row
+	for i := range d.Added {
+		rows = append(rows, row{"added", d.Added[i].ID, nil})
+	}
+	for i := range d.Removed {
+		rows = append(rows, row{"removed", d.Removed[i].ID, nil})
+	}
+	for _, c := range d.Changed {
+		rows = append(rows, row{"changed", c.ID, c.Fields})
+	}
+	for _, c := range d.Unobserved {
+		rows = append(rows, row{"unobserved", c.ID, c.Fields})
+	}
+	t := &table{head: []string{"CHANGE", "MODULE", "FIELDS"}}
+	for _, r := range rows {
+		t.rows = append(t.rows, []string{r.Change, r.ID, strings.Join(r.Fields, ",")})
+	}
+	if a.flags.format != "table" {
+		return writeRows(a, t, rows)
+	}
+	if len(rows) > 0 {
+		t.print(a.stdout, a.color)
+	}
+	fmt.Fprintf(a.stdout, "%d added · %d removed · %d changed · %d unobserved\n", len(d.Added), len(d.Removed), len(d.Changed), len(d.Unobserved))
+	return nil
+}
