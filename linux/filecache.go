@@ -84,7 +84,12 @@ func (c *FileCache) ReadFile(r *FileReader, fsys fs.FS, name string, o FileOptio
 	if o.Signature || o.Symbols || o.Hash {
 		return r.ReadFile(fsys, name, o)
 	}
-	info, err := fs.Stat(fsys, name)
+	open, err := fsys.Open(name)
+	if err != nil {
+		return File{Path: name}, err
+	}
+	defer open.Close()
+	info, err := open.Stat()
 	if err != nil {
 		return File{Path: name}, err
 	}
@@ -92,7 +97,7 @@ func (c *FileCache) ReadFile(r *FileReader, fsys fs.FS, name string, o FileOptio
 	if f, ok := c.get(name, id); ok {
 		return f, nil
 	}
-	f, err := r.ReadFile(fsys, name, o)
+	f, err := r.Read(open, name, o)
 	if err == nil && len(f.Lost) == 0 {
 		c.put(name, id, f)
 	}

@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs/inroot"
 )
 
 // maxHops is how many symbolic links one path may lead through, as in the Linux kernel.
@@ -44,12 +45,28 @@ func Mounted(dir string) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &mounted{root: root}, nil
+	m := &mounted{root: root}
+	if d, err := os.Open(dir); err == nil {
+		if m.dir = d; !inroot.Probe(d) {
+			m.dir = nil
+			d.Close()
+		}
+	}
+	return m, nil
 }
 
-type mounted struct{ root *os.Root }
+// A mounted root is resolved by the kernel where that can, else one link at a time.
+type mounted struct {
+	root *os.Root
+	dir  *os.File // for package inroot; nil where the kernel cannot
+}
 
-func (m *mounted) Close() error { return m.root.Close() }
+func (m *mounted) Close() error {
+	if m.dir != nil {
+		m.dir.Close()
+	}
+	return m.root.Close()
+}
 
 // resolve returns the path without links that name leads to; the last element is followed only
 // when follow is set. Elements that do not exist are kept, for the caller's own error.
@@ -93,6 +110,13 @@ func relink(dir, target, rest string) (done, next string) {
 }
 
 func (m *mounted) Open(name string) (fs.File, error) {
+	if m.dir != nil && fs.ValidPath(name) {
+		f, err := inroot.Open(m.dir, name)
+		if err != nil {
+			return nil, pathError("open", name, err)
+		}
+		return &rootFile{f, m, name}, nil
+	}
 	p, err := m.resolve("open", name, true)
 	if err != nil {
 		return nil, err
@@ -103,6 +127,30 @@ func (m *mounted) Open(name string) (fs.File, error) {
 	}
 	return f, nil
 }
+
+// A rootFile is a file that inroot opened. The entries of a directory describe themselves through
+// the root again: os.File would look for them under the path that it was opened by.
+type rootFile struct {
+	*os.File
+	m    *mounted
+	name string
+}
+
+func (f *rootFile) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := f.File.ReadDir(n)
+	for i, e := range entries {
+		entries[i] = rootEntry{e, f.m, path.Join(f.name, e.Name())}
+	}
+	return entries, err
+}
+
+type rootEntry struct {
+	fs.DirEntry
+	m    *mounted
+	name string
+}
+
+func (e rootEntry) Info() (fs.FileInfo, error) { return e.m.Lstat(e.name) }
 
 func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 	f, err := m.Open(name)
@@ -123,6 +171,9 @@ func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 func (m *mounted) Stat(name string) (fs.FileInfo, error) {
+	if m.dir != nil && fs.ValidPath(name) {
+		return m.statInRoot("stat", name, true)
+	}
 	p, err := m.resolve("stat", name, true)
 	if err != nil {
 		return nil, err
@@ -134,7 +185,18 @@ func (m *mounted) Stat(name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
+func (m *mounted) statInRoot(op, name string, follow bool) (fs.FileInfo, error) {
+	info, err := inroot.Stat(m.dir, name, follow)
+	if err != nil {
+		return nil, pathError(op, name, err)
+	}
+	return info, nil
+}
+
 func (m *mounted) Lstat(name string) (fs.FileInfo, error) {
+	if m.dir != nil && fs.ValidPath(name) {
+		return m.statInRoot("lstat", name, false)
+	}
 	p, err := m.resolve("lstat", name, false)
 	if err != nil {
 		return nil, err
@@ -172,7 +234,11 @@ func (m *mounted) read(dst []byte, name string, max int64, once bool) ([]byte, e
 		return dst, err
 	}
 	defer f.Close()
-	dst, err = readFile(f.(*os.File), dst, name, max, once)
+	file, ok := f.(*os.File)
+	if !ok {
+		file = f.(*rootFile).File
+	}
+	dst, err = readFile(file, dst, name, max, once)
 	if err != nil {
 		return dst, pathError("read", name, err)
 	}

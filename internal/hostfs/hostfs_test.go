@@ -112,8 +112,10 @@ func TestMountedIsAnFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	if err := fstest.TestFS(m, "etc/f", "etc/d"); err != nil {
-		t.Error(err)
+	for _, m := range []FS{m, oneByOne(t, dir)} {
+		if err := fstest.TestFS(m, "etc/f", "etc/d"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

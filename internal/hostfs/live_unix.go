@@ -104,6 +104,8 @@ func meaning(err error) error {
 		return errnoMeaning{errno, fact.ErrGone}
 	case syscall.ENOTDIR:
 		return errnoMeaning{errno, fs.ErrNotExist}
+	case syscall.ELOOP:
+		return errnoMeaning{errno, fact.ErrMalformed}
 	case syscall.EAGAIN:
 		return errnoMeaning{errno, os.ErrDeadlineExceeded}
 	}
