@@ -26,7 +26,8 @@ type BootEntry struct {
 	// file that is nothing else.
 	File string
 	Line int
-	// Words are the command line.
+	// Text is the command line, and Words are its words.
+	Text  string
 	Words []CmdlineWord
 	// Unresolved are the boot loader's variables in it whose value is not known, such as
 	// "$kernelopts": they may add any word.
@@ -202,6 +203,7 @@ func (r *bootReader) fill(e *BootEntry, options string) {
 	if strings.Contains(options, "$") {
 		options = r.expand(e, options)
 	}
+	e.Text = strings.TrimSpace(options)
 	e.Words = ParseCmdline(options)
 }
 

@@ -69,7 +69,9 @@ type PolicyMachine struct {
 //
 // On a machine that is not live only the kernel's configuration and the next boot's command line
 // are known; nothing of the running machine takes part.
-func ReadPolicy(m PolicyMachine) *fact.Policy {
+func ReadPolicy(m PolicyMachine) *fact.Policy { return readPolicy(m).policy }
+
+func readPolicy(m PolicyMachine) *policyReader {
 	r := &policyReader{PolicyMachine: m, policy: &fact.Policy{Facts: []fact.PolicyFact{}}}
 	if m.Live {
 		r.readCmdline()
@@ -92,7 +94,7 @@ func ReadPolicy(m PolicyMachine) *fact.Policy {
 		r.keys()
 	}
 	r.conclude()
-	return r.policy
+	return r
 }
 
 // A policyReader collects the facts, and what of them decides.
@@ -102,12 +104,15 @@ type policyReader struct {
 	config    *KernelConfig
 	configErr error
 	loadPinOn bool
+	helper    string // the modprobe helper
+	helperErr error
 
 	noModules           fact.Tri // CONFIG_MODULES is off
 	disabled            fact.Tri // modules_disabled is 1
 	enforced            fact.Tri // signatures are enforced
 	locked              fact.Tri // lockdown refuses unsigned modules
 	appraised           fact.Tri // IMA refuses them
+	secureBooted        fact.Tri // Secure Boot is on
 	cmdlineEnforcesNext fact.Tri // the command line of an image asks for signatures
 }
 
@@ -269,6 +274,9 @@ func (r *policyReader) efiByte(name, file, on, off string) {
 		r.unknown(name, SourceEFI, file, r.noEFI(name, err), err)
 		return
 	}
+	if name == FactSecureBoot {
+		r.secureBooted = fact.TriOf(value == 1)
+	}
 	f := fact.PolicyFact{Name: name, Value: strconv.Itoa(int(value)), Effect: off, Source: SourceEFI, File: slash(file)}
 	if value == 1 {
 		f.Effect = on
@@ -292,6 +300,9 @@ func (r *policyReader) noEFI(name string, err error) string {
 		return "efivarfs is not mounted here"
 	}
 	if _, err := fs.Stat(r.FS, "sys/firmware"); err == nil {
+		if name == FactSecureBoot {
+			r.secureBooted = fact.No
+		}
 		return "not started by EFI, or EFI's runtime services are off"
 	}
 	return ""
@@ -382,6 +393,7 @@ func FindModuleAppraisal(policy string) (rule string, line int) {
 
 func (r *policyReader) modprobe() {
 	value, err := r.attr(ModprobeFile)
+	r.helper, r.helperErr = value, err
 	if err != nil {
 		r.unknown(FactModprobe, SourceSysctl, ModprobeFile, "", err)
 		return

@@ -7,6 +7,9 @@ import (
 	"fmt"
 )
 
+// KernelAll is the Options.Kernel that makes Check answer for every kernel release on disk.
+const KernelAll = "all"
+
 // A checker answers whether code is, or can get, in a kernel.
 type checker interface {
 	// check answers for each module that the query means, and once when it means none.
@@ -20,7 +23,10 @@ func (u unsupported) check(context.Context, string) ([]Verdict, error) {
 // Check answers whether the code that a name, an alias or a device means is in the kernel or can
 // get there, now and after the next boot, with the facts that decide: one Verdict a module. A query
 // that nothing is known of gives one Verdict whose outcomes are absent, or unknown when not every
-// source could be read. It loads nothing. The error is errors.ErrUnsupported where this library
+// source could be read, and a Problem that names the nearest names. The query may also be a module's
+// id, or the path of its file (one with a slash). With Options.Kernel "all" there are verdicts for
+// every release on disk. Of an image, and of a kernel that does not run, there is no answer for now.
+// It loads nothing, and verifies no signature against the kernel's keys. The error is errors.ErrUnsupported where this library
 // makes no verdicts, or that of ctx.
 func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	op := "check " + query

@@ -10,7 +10,7 @@ import (
 )
 
 // live reports whether the machine's kernel runs.
-func (b *linuxBackend) live() bool { return b.options.Root == "" || b.options.Live }
+func (b *linuxBackend) live() bool { return !b.image() }
 
 // release returns the kernel release that questions are about: the one asked for, else the running
 // one, else the only one on the image; empty when that does not decide.
@@ -19,36 +19,13 @@ func (b *linuxBackend) release(ctx context.Context) string {
 		return b.options.Kernel
 	}
 	if b.live() {
-		uname, err := b.guard.Call(ctx, linux.OpUname)
-		if err != nil {
-			return ""
-		}
-		return linux.ParseKeys(uname)["release"]
+		release, _ := b.runningRelease(ctx) // not known: facts that need it say so
+		return release
 	}
-	if releases := b.releases(); len(releases) == 1 {
-		return releases[0]
+	if dirs, _ := linux.Releases(b.guard); len(dirs) == 1 {
+		return dirs[0].Release
 	}
 	return ""
-}
-
-// releases are the kernel releases that have a directory of modules, sorted.
-func (b *linuxBackend) releases() []string {
-	var releases []string
-	for _, dir := range []string{"lib/modules", "usr/lib/modules"} {
-		entries, err := b.guard.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if e.IsDir() && e.Name() != "" {
-				releases = append(releases, e.Name())
-			}
-		}
-		if len(releases) > 0 {
-			break
-		}
-	}
-	return releases
 }
 
 // isRunning reports whether the release is that of the kernel that runs.
@@ -56,8 +33,8 @@ func (b *linuxBackend) isRunning(ctx context.Context, release string) bool {
 	if !b.live() {
 		return false
 	}
-	uname, err := b.guard.Call(ctx, linux.OpUname)
-	return err == nil && linux.ParseKeys(uname)["release"] == release
+	running, err := b.runningRelease(ctx)
+	return err == nil && running == release
 }
 
 func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -66,8 +67,8 @@ func (a *app) noMatch(name string, known *catalog) {
 		names[i] = known.modules[i].Name
 	}
 	text := fmt.Sprintf("lkm: %s: no such module", escape.Text(name))
-	if near := nearest(name, names); len(near) > 0 {
-		text += "; did you mean " + escape.Text(strings.Join(near, ", ")) + "?"
+	if like := near.Names(name, names); len(like) > 0 {
+		text += "; did you mean " + escape.Text(strings.Join(like, ", ")) + "?"
 	}
 	fmt.Fprintln(a.stderr, text)
 }

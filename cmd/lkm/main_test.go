@@ -18,6 +18,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -287,13 +288,13 @@ func TestHead(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	names := []string{"nvme", "nvme_core", "nvmet", "ext4", "nvme_fabrics"}
-	if got := nearest("nvm", names); len(got) == 0 || got[0] != "nvme" {
+	if got := near.Names("nvm", names); len(got) == 0 || got[0] != "nvme" {
 		t.Errorf("%v", got)
 	}
-	if got := nearest("zzzzzz", names); len(got) != 0 {
+	if got := near.Names("zzzzzz", names); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
-	if got := nearest("nvmecore", names); len(got) != 1 || got[0] != "nvme_core" {
+	if got := near.Names("nvmecore", names); len(got) != 1 || got[0] != "nvme_core" {
 		t.Errorf("%v", got)
 	}
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package near finds the names that somebody may have meant.
+package near
 
 import (
 	"cmp"
@@ -10,9 +11,9 @@ import (
 // maxNear is how many names are suggested.
 const maxNear = 3
 
-// nearest returns the names most like name, at most three, none that needs more changes than a
+// Names returns the names most like name, at most three, none that needs more changes than a
 // third of its letters.
-func nearest(name string, names []string) []string {
+func Names(name string, names []string) []string {
 	type candidate struct {
 		name     string
 		distance int

@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/near"
+)
+
+// The ways for a module to get into a Linux kernel.
+const (
+	WayAutoloadAlias = "autoload_alias" // the kernel or udev asks for one of its aliases
+	WayAutoloadName  = "autoload_name"  // the kernel asks for it by its own name, as request_module("algif-%s")
+	WayUnprivileged  = "unprivileged"   // a process without privilege can trigger one of the two
+	WayModprobe      = "modprobe"       // root runs modprobe NAME
+	WayDependency    = "dependency"     // it comes with a module that needs it, or has it as a softdep
+	WayInsmod        = "insmod"         // root loads its file directly
+)
+
+// The codes of a verdict's reasons, bypasses and triggers.
+const (
+	ReasonLoaded           = "loaded"            // it is in /proc/modules
+	ReasonBuiltin          = "builtin"           // it is compiled in
+	ReasonOnDisk           = "on_disk"           // its file
+	ReasonNotIndexed       = "not_indexed"       // there is a file that modules.dep does not name
+	ReasonBlacklist        = "blacklist"         // a blacklist line that counts
+	ReasonBlacklistIgnored = "blacklist_ignored" // a blacklist line that does not stop everything
+	ReasonInstall          = "install"           // an install command
+	ReasonAliasOverride    = "alias_override"    // the configuration turns an alias into something else
+	ReasonDependency       = "dependency"        // a module that it needs cannot be loaded
+	ReasonModuleBlacklist  = "module_blacklist"  // the kernel refuses the name
+	ReasonModulesDisabled  = "modules_disabled"  // loading is switched off
+	ReasonSetLater         = "set_during_boot"   // a setting that only holds once boot has come so far
+	ReasonNoModules        = "no_modules"        // the kernel has no loadable modules
+	ReasonUnsigned         = "unsigned"          // unsigned, and the kernel refuses that
+	ReasonSigned           = "signed"            // signed, which was not verified
+	ReasonInitcall         = "initcall_blacklist"
+	ReasonHelper           = "modprobe_helper"      // what the kernel runs instead of modprobe
+	ReasonNoSuch           = "no_such_module"       // no source knows the name
+	ReasonInitramfs        = "initramfs"            // a copy in the initial file system
+	ReasonIgnoreInstall    = "modprobe_options"     // modprobe -i passes by install lines
+	ReasonTriggerProcess   = "unprivileged_process" // what any process may do
+	ReasonTriggerAlias     = "alias"                // an alias that somebody may ask for
+	ReasonTriggerDevice    = "device"               // a device that is there
+	ReasonTriggerList      = "load_list"            // a list of modules to load at boot
+	ReasonTriggerDependent = "needed_by"            // a module that brings it along
+)
+
+// A CheckMachine is what a Checker looks at.
+type CheckMachine struct {
+	// FS is the machine's root.
+	FS fs.FS
+	// Release is the kernel release in question, and Dir its directory of modules; DirErr is why
+	// there is none.
+	Release string
+	Dir     ReleaseDir
+	DirErr  error
+	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
+	// kernel of this machine runs, so that the firmware's state is known.
+	Running, Live bool
+	// Keys verify the signature of a file; nil for none.
+	Keys *Keys
+}
+
+// A Checker judges whether a module's code can get into one kernel. It reads what it needs once and
+// is not for concurrent use.
+type Checker struct {
+	m      CheckMachine
+	now    *world   // nil when the kernel does not run
+	next   []*world // one for each way in which a boot loader would start the kernel
+	boot   *Boot
+	plain  *Tree // the tree without any command line
+	loaded map[string]bool
+	signed map[string]fact.Tri
+
+	loadLists []Setting
+	problems  []fact.Problem
+}
+
+// A world is one kernel at one moment: what it enforces, and modprobe's configuration then.
+type world struct {
+	tree       *Tree
+	config     *Config
+	loaded     map[string]bool
+	words      []CmdlineWord
+	at         fact.Reason // where the command line stands
+	noLoading  *fact.Reason
+	refuses    fact.Tri     // modules without a signature are refused
+	refusesWhy *fact.Reason // why
+	helper     string       // what the kernel runs for a module
+	helperAt   string
+	unread     bool // a file of modprobe's configuration could not be read
+}
+
+// NewChecker reads what is the same for all queries.
+func NewChecker(m CheckMachine) *Checker {
+	c := &Checker{m: m, signed: make(map[string]fact.Tri), loaded: make(map[string]bool)}
+	c.plain = OpenTree(m.FS, m.Dir, false)
+	c.boot = ReadBoot(m.FS)
+	c.lostAll(SourceCmdline, c.boot.Lost)
+	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Live, CmdlineErr: ErrNoBootEntry})
+	if m.Running {
+		c.readLoaded()
+		c.now = c.runningWorld(policy)
+	}
+	c.nextWorlds(policy)
+	var lost []error
+	c.loadLists, lost = ReadLoadLists(m.FS)
+	c.lostAll(SourceConfig, lost)
+	if m.DirErr != nil {
+		c.problem(SourceTree, "", m.DirErr)
+	}
+	return c
+}
+
+// SourceInitramfs is the initial file system of a boot.
+const SourceInitramfs = "initramfs"
+
+func (c *Checker) problem(source, subject string, err error) {
+	if len(c.problems) < maxConfigLost {
+		c.problems = append(c.problems, fact.ProblemOf(source, escape.UTF8(subject), "", err))
+	}
+}
+
+func (c *Checker) lostAll(source string, errs []error) {
+	for _, err := range errs {
+		c.problem(source, "", err)
+	}
+}
+
+func (c *Checker) readLoaded() {
+	var list ModuleList
+	if _, err := NewListReader(c.m.FS).Read(&list); err != nil {
+		if none, noErr := NoModuleSupport(c.m.FS); noErr == nil && none {
+			return
+		}
+		c.problem(SourceModules, "", err)
+		c.loaded = nil
+		return
+	}
+	for _, e := range list.Entries {
+		c.loaded[e.Name] = true
+	}
+}
+
+// runningWorld is the kernel as it runs.
+func (c *Checker) runningWorld(p *policyReader) *world {
+	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, true), loaded: c.loaded, words: p.Cmdline,
+		at: fact.Reason{File: slash(CmdlineFile)}, helper: p.helper, helperAt: slash(ModprobeFile)}
+	w.config = w.tree.Config()
+	w.settle(c)
+	if p.CmdlineErr != nil {
+		c.problem(SourceCmdline, "", p.CmdlineErr)
+	}
+	if p.helperErr != nil {
+		w.helper = defaultHelper
+	}
+	switch {
+	case p.noModules == fact.Yes:
+		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
+	case p.disabled == fact.Yes:
+		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(DisabledFile)}
+	}
+	w.refuses, w.refusesWhy = refusesNow(p)
+	return w
+}
+
+const defaultHelper = "/sbin/modprobe"
+
+// refusesNow says whether the running kernel refuses modules without a signature.
+func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
+	switch {
+	case p.enforced == fact.Yes:
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "sig_enforce=Y: the kernel takes only signed modules", File: slash(SigEnforceFile)}
+	case p.locked == fact.Yes:
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "lockdown: the kernel takes only signed modules", File: slash(LockdownFile)}
+	case p.appraised == fact.Yes:
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "IMA appraises modules", File: slash(IMAPolicyFile)}
+	case p.enforced == fact.No && p.locked == fact.No:
+		return fact.No, nil
+	}
+	return "", &fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known"}
+}
+
+// nextWorlds makes a world of each boot entry that differs in what it says of modules.
+func (c *Checker) nextWorlds(p *policyReader) {
+	entries := c.boot.For(c.m.Release)
+	if len(entries) == 0 {
+		if len(c.boot.Lost) == 0 {
+			c.problem(SourceCmdline, "", ErrNoBootEntry)
+		}
+		c.next = []*world{c.nextWorld(p, BootEntry{})}
+		return
+	}
+	var seen []BootEntry
+	for _, e := range entries {
+		same := func(other BootEntry) bool {
+			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
+		}
+		if slices.ContainsFunc(seen, same) || len(seen) == maxNextWorlds {
+			continue
+		}
+		seen = append(seen, e)
+		c.next = append(c.next, c.nextWorld(p, e))
+		if len(e.Unresolved) > 0 {
+			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
+		}
+	}
+}
+
+// maxNextWorlds is how many different boot entries of one release are judged.
+const maxNextWorlds = 16
+
+// nextWorld is the kernel as a boot entry would start it.
+func (c *Checker) nextWorld(p *policyReader, e BootEntry) *world {
+	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line}, helper: defaultHelper}
+	config := *c.plain.Config()
+	w.config = &config
+	if e.Text != "" {
+		config.Options, config.Blacklist = slices.Clone(config.Options), slices.Clone(config.Blacklist)
+		config.ParseCmdline(e.Text, e.File)
+		for _, list := range [][]Directive{config.Options, config.Blacklist} {
+			for i := range list {
+				if list[i].File == e.File {
+					list[i].Line = max(e.Line, 1)
+				}
+			}
+		}
+	}
+	w.tree.config = w.config
+	w.settle(c)
+	if word, ok := LastValue(w.words, "nomodule"); ok && word.isSet() {
+		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
+	}
+	if p.noModules == fact.Yes {
+		_, line := p.config.Get("CONFIG_MODULES")
+		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules", File: slash(p.config.File), Line: line}
+	}
+	if p.config != nil {
+		if helper, _ := p.config.Get("CONFIG_MODPROBE_PATH"); helper != "n" && helper != "y" {
+			w.helper, w.helperAt = helper, slash(p.config.File)
+		}
+	}
+	w.refuses, w.refusesWhy = refusesNext(p, w)
+	return w
+}
+
+// refusesNext says whether a kernel will refuse modules without a signature after a boot.
+func refusesNext(p *policyReader, w *world) (fact.Tri, *fact.Reason) {
+	because := func(text, file string, line int) (fact.Tri, *fact.Reason) {
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: text, File: file, Line: line}
+	}
+	for _, o := range []string{"CONFIG_MODULE_SIG_FORCE", "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"} {
+		if p.is(o, "y") {
+			_, line := p.config.Get(o)
+			return because(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)
+		}
+	}
+	if word, ok := LastValue(w.words, "module.sig_enforce"); ok && word.isSet() && !p.is("CONFIG_MODULE_SIG", "n") {
+		return because("module.sig_enforce on the command line", w.at.File, w.at.Line)
+	}
+	if word, ok := LastValue(w.words, "lockdown"); ok && (word.Value == "integrity" || word.Value == "confidentiality") && !p.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n") {
+		return because("lockdown="+word.Value+" on the command line", w.at.File, w.at.Line)
+	}
+	switch {
+	case p.config == nil:
+		return "", &fact.Reason{Code: ReasonUnsigned, Text: "the kernel's configuration is not known"}
+	case p.is("CONFIG_MODULE_SIG", "n"), p.is("CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "n"), p.secureBooted == fact.No:
+		return fact.No, nil
+	case p.secureBooted == fact.Yes:
+		return because("Secure Boot switches lockdown on", slash(SecureBootVar), 0)
+	}
+	return "", &fact.Reason{Code: ReasonUnsigned, Text: "Secure Boot would switch lockdown on; whether it is on is not known"}
+}
+
+// settle notes what of the configuration could not be read.
+func (w *world) settle(c *Checker) {
+	for _, err := range w.config.Lost {
+		w.unread = w.unread || !errors.Is(err, fact.ErrMalformed)
+		known := fact.ProblemOf(SourceConfig, "", "", err)
+		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {
+			c.problem(SourceConfig, "", err)
+		}
+	}
+}
+
+// A target is what a query means.
+type target struct {
+	name    string
+	alias   string // what was asked for, when that is not the name
+	file    string // the file that root's insmod would load; "" for none
+	onDisk  bool   // modules.dep names it
+	builtin bool
+}
+
+// Check answers for a name or an alias: one Verdict for each module that it may mean, whose Module
+// is the module's name. The error is for a query that makes no sense.
+func (c *Checker) Check(query string) ([]fact.Verdict, error) {
+	targets, err := c.targets(query)
+	if err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		return []fact.Verdict{c.absent(query)}, nil
+	}
+	var verdicts []fact.Verdict
+	for _, t := range targets {
+		verdicts = append(verdicts, c.verdict(query, t))
+	}
+	return verdicts, nil
+}
+
+// targets finds the modules that a query means: the module of that name, whatever the configuration
+// turns the name into, else those that it is an alias of.
+func (c *Checker) targets(query string) ([]target, error) {
+	name, ok := NormalizeAlias(query)
+	if !ok || query == "" {
+		return nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
+	}
+	if t := c.byName(name); t != nil {
+		return []target{*t}, nil
+	}
+	tree := c.plain
+	if c.now != nil {
+		tree = c.now.tree
+	}
+	matches, lost, err := tree.Resolve(query)
+	c.lostAll(SourceTree, lost)
+	if err != nil {
+		return nil, err
+	}
+	var targets []target
+	for _, m := range matches {
+		t := c.byName(m.Name)
+		if t == nil {
+			continue // a config alias for nothing, or a command without a module
+		}
+		t.alias = name
+		targets = append(targets, *t)
+	}
+	if targets == nil {
+		if t := c.unindexed(name); t != nil {
+			return []target{*t}, nil
+		}
+	}
+	return targets, nil
+}
+
+// byName returns the module of that name: on disk, compiled in, or loaded; nil for none.
+func (c *Checker) byName(name string) *target {
+	file, err := c.plain.FileOf(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.problem(SourceTree, name, err)
+	}
+	t := &target{name: name, file: file, onDisk: file != "", builtin: c.isBuiltin(name)}
+	if t.file == "" && !t.builtin && !c.loaded[name] {
+		return nil
+	}
+	return t
+}
+
+// isBuiltin reports whether the module is compiled in: in modules.builtin, or, for one that only
+// has metadata, in modules.builtin.modinfo.
+func (c *Checker) isBuiltin(name string) bool {
+	if c.plain.builtin(name) {
+		return true
+	}
+	modules, _, err := c.plain.Builtin()
+	if err != nil {
+		return false
+	}
+	_, found := slices.BinarySearchFunc(modules, name, func(m BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
+	return found && c.fileOf(name) == ""
+}
+
+func (c *Checker) fileOf(name string) string {
+	file, _ := c.plain.FileOf(name)
+	return file
+}
+
+// unindexed looks for a file of that name that modules.dep does not know.
+func (c *Checker) unindexed(name string) *target {
+	if c.m.DirErr != nil {
+		return nil
+	}
+	inv, err := c.plain.Inventory()
+	if err != nil {
+		c.problem(SourceTree, "", err)
+		return nil
+	}
+	for i := range inv.Modules {
+		if inv.Modules[i].Name == name {
+			return &target{name: name, file: inv.Modules[i].Path}
+		}
+	}
+	return nil
+}
+
+// absent is the verdict for a name that nothing knows.
+func (c *Checker) absent(query string) fact.Verdict {
+	v := fact.Verdict{Query: query, Release: c.m.Release}
+	outcome := fact.VerdictAbsent
+	if !c.allRead() {
+		outcome = fact.VerdictUnknown
+	}
+	name, _ := NormalizeAlias(query)
+	for _, d := range c.directives(name) {
+		v.Reasons = append(v.Reasons, d)
+	}
+	text := "no module or alias of that name on disk, compiled in, or in the configuration"
+	v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonNoSuch, Text: text})
+	if like := near.Names(name, c.names()); len(like) > 0 {
+		text += "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	v.Word = string(outcome)
+	v.NextBoot = &fact.Prospect{Outcome: outcome}
+	if c.now != nil {
+		v.Now = &fact.Prospect{Outcome: outcome}
+	}
+	v.Problems = append([]fact.Problem{{Source: SourceTree, Subject: escape.UTF8(query), Code: fact.CodeAbsent, Text: escape.Text(text)}}, c.problems...)
+	return v
+}
+
+// allRead reports whether every source that could know a name was read: the loaded list, the
+// indexes of files, of what is compiled in and of aliases, and the configuration.
+func (c *Checker) allRead() bool {
+	if c.m.DirErr != nil || c.m.Running && c.loaded == nil {
+		return false
+	}
+	if c.plain.deps().problem() != nil {
+		return false
+	}
+	for _, index := range []string{indexAlias, indexBuiltin} {
+		if _, err := c.plain.index(index); err != nil {
+			return false
+		}
+	}
+	for _, w := range c.worlds() {
+		if w.unread {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Checker) worlds() []*world {
+	if c.now == nil {
+		return c.next
+	}
+	return append([]*world{c.now}, c.next...)
+}
+
+// names are all names that a query might have meant.
+func (c *Checker) names() []string {
+	var names []string
+	d := c.plain.deps()
+	for i := range d.lines {
+		names = append(names, d.lines[i].Name())
+	}
+	if modules, _, err := c.plain.Builtin(); err == nil {
+		for i := range modules {
+			names = append(names, modules[i].Name)
+		}
+	}
+	return names
+}
+
+// directives are the lines of the configuration about a name, as reasons.
+func (c *Checker) directives(name string) []fact.Reason {
+	config := c.plain.Config()
+	var reasons []fact.Reason
+	for _, list := range []struct {
+		verb string
+		of   []Directive
+	}{{"alias", config.Aliases}, {"blacklist", config.Blacklist}, {"install", config.Install}} {
+		for i := range list.of {
+			if d := &list.of[i]; MatchAlias(d.Name, name) && len(reasons) < 10 {
+				reasons = append(reasons, reasonOf("configured", list.verb+" "+strings.TrimSpace(d.Name+" "+d.Value), d))
+			}
+		}
+	}
+	return reasons
+}
+
+// reasonOf makes a reason of a line of the configuration.
+func reasonOf(code, text string, d *Directive) fact.Reason {
+	return fact.Reason{Code: code, Text: escape.Text(text), File: slash(d.File), Line: d.Line}
+}
+
+// quote is for names in reasons.
+func quote(s string) string { return strconv.Quote(s) }

@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A judgement is the answer for one module in one world.
+type judgement struct {
+	prospect fact.Prospect
+	reasons  []fact.Reason
+	word     string
+}
+
+// why adds a reason, once.
+func (j *judgement) why(r fact.Reason) {
+	if !slices.Contains(j.reasons, r) {
+		j.reasons = append(j.reasons, r)
+	}
+}
+
+// way adds a way, and why it is blocked.
+func (j *judgement) way(way string, blocked fact.Tri, because ...fact.Reason) {
+	j.prospect.Ways = append(j.prospect.Ways, fact.Way{Way: way, Blocked: blocked})
+	for _, r := range because {
+		j.why(r)
+	}
+}
+
+func (j *judgement) blocked(way string) (fact.Tri, bool) {
+	for _, w := range j.prospect.Ways {
+		if w.Way == way {
+			return w.Blocked, true
+		}
+	}
+	return "", false
+}
+
+// verdict judges one module in every world.
+func (c *Checker) verdict(query string, t target) fact.Verdict {
+	v := fact.Verdict{Query: query, Release: c.m.Release, Module: t.name}
+	v.Reasons = c.whereabouts(t)
+	add := func(list []fact.Reason) {
+		for _, r := range list {
+			if !slices.Contains(v.Reasons, r) {
+				v.Reasons = append(v.Reasons, r)
+			}
+		}
+	}
+	if c.now != nil {
+		j := c.judge(c.now, t)
+		if c.loaded == nil && j.prospect.Outcome != fact.VerdictBuiltin && j.prospect.Outcome != fact.VerdictLoadable {
+			j.prospect.Outcome = fact.VerdictUnknown // it may be loaded
+		}
+		v.Now, v.Word = &j.prospect, j.word
+		add(j.reasons)
+	}
+	merged := c.mergeNext(t)
+	v.NextBoot = &merged.prospect
+	if v.Word == "" || worse(v.NextBoot.Outcome, outcomeOfNow(v.Now)) {
+		v.Word = merged.word
+	}
+	add(merged.reasons)
+	v.Triggers = c.triggers(t)
+	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot.Outcome)
+	v.Remedies = remedies(t, &v)
+	v.Problems = append(v.Problems, c.problems...)
+	return v
+}
+
+func outcomeOfNow(p *fact.Prospect) fact.VerdictOutcome {
+	if p == nil {
+		return ""
+	}
+	return p.Outcome
+}
+
+// outcomeOrder ranks outcomes, the worst first.
+var outcomeOrder = []fact.VerdictOutcome{fact.VerdictLoaded, fact.VerdictBuiltin, fact.VerdictLoadable, fact.VerdictUnknown, fact.VerdictBlocked, fact.VerdictAbsent}
+
+func worse(a, b fact.VerdictOutcome) bool {
+	rank := func(o fact.VerdictOutcome) int {
+		if i := slices.Index(outcomeOrder, o); i >= 0 {
+			return i
+		}
+		return len(outcomeOrder)
+	}
+	return rank(a) < rank(b)
+}
+
+// mergeNext judges the module for every boot entry: a way is blocked only when it is in each.
+func (c *Checker) mergeNext(t target) judgement {
+	merged := c.judge(c.next[0], t)
+	for _, w := range c.next[1:] {
+		j := c.judge(w, t)
+		if worse(j.prospect.Outcome, merged.prospect.Outcome) {
+			merged.prospect.Outcome, merged.word = j.prospect.Outcome, j.word
+		}
+		for i := range merged.prospect.Ways {
+			way := &merged.prospect.Ways[i]
+			if other, ok := j.blocked(way.Way); ok && way.Blocked != other && way.Blocked != fact.No {
+				way.Blocked = other
+				if other == fact.Yes {
+					way.Blocked = ""
+				}
+			}
+		}
+		for _, r := range j.reasons {
+			merged.why(r)
+		}
+	}
+	return merged
+}
+
+// whereabouts says where the code is.
+func (c *Checker) whereabouts(t target) []fact.Reason {
+	var reasons []fact.Reason
+	if c.loaded[t.name] {
+		reasons = append(reasons, fact.Reason{Code: ReasonLoaded, Text: "in the kernel as a module", File: slash(ModulesFile)})
+	}
+	if t.builtin {
+		reasons = append(reasons, fact.Reason{Code: ReasonBuiltin, Text: "compiled into the kernel", File: "/" + c.m.Dir.Dir + "/" + indexBuiltin})
+	}
+	switch {
+	case t.onDisk:
+		reasons = append(reasons, fact.Reason{Code: ReasonOnDisk, Text: "module file", File: "/" + c.plain.Path(t.file)})
+	case t.file != "":
+		reasons = append(reasons, fact.Reason{Code: ReasonNotIndexed, Text: "modules.dep does not name the file: modprobe does not find it", File: "/" + c.plain.Path(t.file)})
+	}
+	return reasons
+}
+
+// judge answers for one world.
+func (c *Checker) judge(w *world, t target) judgement {
+	var j judgement
+	if t.builtin {
+		return c.judgeBuiltin(w, t)
+	}
+	kernel, because := c.kernelBlocks(w, t)
+	if because != nil {
+		j.why(*because)
+	}
+	if t.onDisk {
+		c.judgeConfigured(w, t, kernel, &j)
+	} else if t.file != "" {
+		for _, way := range []string{WayAutoloadName, WayModprobe} {
+			j.way(way, fact.Yes)
+		}
+	}
+	if t.file != "" {
+		j.way(WayInsmod, kernel)
+	}
+	j.prospect.Outcome, j.word = outcomeOf(j.prospect.Ways), "not loadable"
+	switch {
+	case w.loaded[t.name]:
+		j.prospect.Outcome, j.word = fact.VerdictLoaded, "loaded"
+	case t.file == "" && w == c.now:
+		j.prospect.Outcome, j.word = fact.VerdictUnknown, "unknown"
+	case t.file == "":
+		j.prospect.Outcome, j.word = c.withoutFile(), "no file on disk"
+	case j.prospect.Outcome == fact.VerdictLoadable:
+		j.word = "loadable"
+	case because != nil && kernel == fact.Yes:
+		j.word = because.Code
+	case j.prospect.Outcome == fact.VerdictBlocked && !t.onDisk:
+		j.word = "not in modules.dep"
+	case j.prospect.Outcome == fact.VerdictBlocked:
+		j.word = "install override"
+	}
+	return j
+}
+
+// withoutFile is the next boot's outcome of a loaded module that has no file.
+func (c *Checker) withoutFile() fact.VerdictOutcome {
+	if c.allRead() {
+		return fact.VerdictAbsent
+	}
+	return fact.VerdictUnknown
+}
+
+// outcomeOf is loadable when some way other than insmod is open, blocked when none is.
+func outcomeOf(ways []fact.Way) fact.VerdictOutcome {
+	outcome := fact.VerdictBlocked
+	for _, w := range ways {
+		switch {
+		case w.Way == WayInsmod || w.Way == WayUnprivileged: // the second is one of the autoloads
+		case w.Blocked == fact.No:
+			return fact.VerdictLoadable
+		case w.Blocked == "":
+			outcome = fact.VerdictUnknown
+		}
+	}
+	return outcome
+}
+
+// judgeBuiltin answers for code that is compiled in: only initcall_blacklist= keeps it from
+// starting.
+func (c *Checker) judgeBuiltin(w *world, t target) judgement {
+	j := judgement{prospect: fact.Prospect{Outcome: fact.VerdictBuiltin}, word: "built in"}
+	list := ListValues(w.words, FactInitcalls, true)
+	if len(list) == 0 {
+		return j
+	}
+	functions, err := readInitcalls(c.m.FS, c.m.Release, t.name, c.m.Running)
+	blocked, by := initcallsBlocked(list, functions, t.name)
+	switch blocked {
+	case fact.Yes:
+		j.prospect.Outcome, j.word = fact.VerdictBlocked, "built in, not started"
+		text := "initcall_blacklist=" + by + " keeps it from starting"
+		if len(functions) == 0 {
+			text += " (by its name: the kernel's symbols were not read)"
+		}
+		j.why(fact.Reason{Code: ReasonInitcall, Text: text, File: w.at.File, Line: w.at.Line})
+	case "":
+		j.prospect.Outcome, j.word = fact.VerdictUnknown, "unknown"
+		j.why(fact.Reason{Code: ReasonInitcall, Text: "initcall_blacklist=" + by + " may be its start function", File: w.at.File, Line: w.at.Line})
+		if err != nil {
+			c.problem(SourceBuiltin, t.name, err)
+		}
+	}
+	return j
+}
+
+// kernelBlocks says whether the kernel itself refuses the module, however it is asked for.
+func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
+	if w.noLoading != nil {
+		return fact.Yes, w.noLoading
+	}
+	for _, name := range ListValues(w.words, FactModuleBlacklist, false) {
+		if name == t.name {
+			return fact.Yes, &fact.Reason{Code: ReasonModuleBlacklist, Text: "module_blacklist=" + t.name + ": refused by the kernel itself, also from insmod", File: w.at.File, Line: w.at.Line}
+		}
+	}
+	if w.refuses == fact.No || t.file == "" {
+		return fact.No, nil
+	}
+	signed := c.isSigned(t)
+	switch {
+	case signed == fact.No && w.refuses == fact.Yes:
+		r := *w.refusesWhy
+		r.Text = "the file has no signature; " + r.Text
+		return fact.Yes, &r
+	case signed == fact.Yes:
+		return fact.No, &fact.Reason{Code: ReasonSigned, Text: "the file has a signature, which was not verified against the kernel's keys", File: "/" + c.plain.Path(t.file)}
+	}
+	return "", w.refusesWhy
+}
+
+// isSigned reports whether the module's file has a signature.
+func (c *Checker) isSigned(t target) fact.Tri {
+	if known, ok := c.signed[t.file]; ok {
+		return known
+	}
+	var signed fact.Tri
+	file, err := NewFileReader().ReadFile(c.m.FS, c.plain.Path(t.file), FileOptions{Signature: true, Keys: c.m.Keys})
+	switch {
+	case err != nil:
+		c.problem(SourceTree, t.name, err)
+	case file.Verdict.Status != "":
+		signed = fact.TriOf(file.Verdict.Status != fact.SignatureNone)
+	}
+	c.signed[t.file] = signed
+	return signed
+}
+
+// judgeConfigured judges the ways that go through modprobe.
+func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgement) {
+	own, because := c.reach(w, t, Match{Name: t.name})
+	own = both(own, kernel)
+	if because != nil {
+		j.why(*because)
+	}
+	helper, helperWhy := w.helperBlocks()
+
+	alias, hasAlias, aliasWhy := c.judgeAliases(w, t, own)
+	byKernel := both(alias, helper)
+	if hasAlias {
+		if slices.ContainsFunc(c.aliases(t.name), isDeviceAlias) {
+			byKernel = alias // udev asks for those, without the helper
+		}
+		j.way(WayAutoloadAlias, byKernel, aliasWhy...)
+	}
+	if line := w.config.blacklisted(t.name); line != nil {
+		code, text := ReasonBlacklistIgnored, "blacklist "+t.name+": filters aliases only"
+		switch {
+		case !hasAlias:
+			text += "; this module has none"
+		case own == fact.Yes:
+			code = ReasonBlacklist
+		default:
+			text += "; not a request by name, nor as a dependency"
+		}
+		j.why(reasonOf(code, text, line))
+	}
+	name := both(own, helper)
+	if helperWhy != nil {
+		j.why(*helperWhy)
+	}
+	j.way(WayAutoloadName, w.certain(name))
+	j.way(WayUnprivileged, c.judgeUnprivileged(w, t, byKernel, hasAlias, name))
+	j.way(WayModprobe, w.certain(own))
+	if blocked, has := c.judgeDependents(w, t); has {
+		j.way(WayDependency, w.certain(both(blocked, kernel)))
+	}
+}
+
+// certain turns "blocked" into unknown when a part of the configuration could not be read.
+func (w *world) certain(blocked fact.Tri) fact.Tri {
+	if blocked == fact.Yes && w.unread && w.noLoading == nil {
+		return ""
+	}
+	return blocked
+}
+
+// both is blocked when either is, and open when both are.
+func both(a, b fact.Tri) fact.Tri {
+	switch {
+	case a == fact.Yes || b == fact.Yes:
+		return fact.Yes
+	case a == fact.No && b == fact.No:
+		return fact.No
+	}
+	return ""
+}
+
+// helperBlocks says whether the kernel can ask for modules at all.
+func (w *world) helperBlocks() (fact.Tri, *fact.Reason) {
+	switch {
+	case w.helper == "":
+		return fact.Yes, &fact.Reason{Code: ReasonHelper, Text: "the kernel's helper is empty: it asks for no module", File: w.helperAt}
+	case strings.HasSuffix(w.helper, "/true"), strings.HasSuffix(w.helper, "/false"):
+		return fact.Yes, &fact.Reason{Code: ReasonHelper, Text: "the kernel runs " + quote(w.helper) + " for a module", File: w.helperAt}
+	case strings.HasSuffix(w.helper, "/modprobe"):
+		return fact.No, nil
+	}
+	return "", &fact.Reason{Code: ReasonHelper, Text: "the kernel runs " + quote(w.helper) + " for a module", File: w.helperAt}
+}
+
+// reach says whether modprobe, asked for the match, would be kept from loading the target.
+func (c *Checker) reach(w *world, t target, m Match) (fact.Tri, *fact.Reason) {
+	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
+	p.module(m)
+	needs := make(map[string]bool)
+	for _, file := range p.needs(t.name) {
+		needs[NameOfFile(file)] = true
+	}
+	var unknown *fact.Reason
+	for i := range p.plan.Steps {
+		s := &p.plan.Steps[i]
+		if s.Name != t.name && (s.Builtin || w.loaded[s.Name]) {
+			continue
+		}
+		stops, because := c.stepStops(w, t, s)
+		switch {
+		case s.Name == t.name && stops == fact.No && unknown != nil:
+			return "", unknown
+		case s.Name == t.name:
+			return stops, because
+		case s.Optional && !needs[s.Name], stops == fact.No:
+		case stops == "":
+			unknown = because
+		case s.Command == "" || needs[s.Name] || EffectOf(s.Command, s.Name) == CommandFails:
+			return fact.Yes, because // modprobe stops there, or the target misses its symbols
+		}
+	}
+	return fact.Yes, nil // no step loads it
+}
+
+// stepStops says whether one step loads nothing.
+func (c *Checker) stepStops(w *world, t target, s *LoadStep) (fact.Tri, *fact.Reason) {
+	if s.Command != "" {
+		text := "install " + s.CommandAt.Name + " " + s.Command
+		if s.Name != t.name {
+			text += " (" + s.Name + " must be loaded first)"
+		}
+		because := reasonOf(ReasonInstall, text, s.CommandAt)
+		switch EffectOf(s.Command, s.Name) {
+		case CommandFails, CommandNothing:
+			return fact.Yes, &because
+		case CommandLoads:
+			return fact.No, &because
+		}
+		because.Text += ": only running it would tell what it does"
+		return "", &because
+	}
+	if s.Name == t.name {
+		return fact.No, nil
+	}
+	blocked, because := c.kernelBlocks(w, target{name: s.Name, file: s.Path})
+	if blocked == fact.Yes {
+		because.Code, because.Text = ReasonDependency, because.Text+" ("+s.Name+" must be loaded first)"
+	}
+	return blocked, because
+}
+
+// isDeviceAlias tells a device's modalias, for which udev asks, from a name for which the kernel does.
+func isDeviceAlias(alias string) bool {
+	return strings.Contains(alias, ":") && !strings.HasPrefix(alias, "devname:") && !strings.HasPrefix(alias, "symbol:")
+}
+
+// aliases are the names in the indexes that stand for the module, at most maxAliases.
+func (c *Checker) aliases(module string) []string {
+	var aliases []string
+	x, err := c.plain.index(indexAlias)
+	if err != nil {
+		return nil
+	}
+	_ = x.Each(func(key string, values []IndexValue) bool {
+		for _, v := range values {
+			if v.Value == module {
+				aliases = append(aliases, key)
+			}
+		}
+		return len(aliases) < maxAliases
+	})
+	return aliases
+}
+
+const maxAliases = 5000
+
+// judgeAliases says whether every alias of the module, or the one that was asked for, is kept from
+// loading it. has is false when there is none.
+func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.Tri, has bool, because []fact.Reason) {
+	aliases := c.aliases(t.name)
+	if t.alias != "" {
+		aliases = []string{t.alias}
+	}
+	configured := false
+	for i := range w.config.Aliases {
+		configured = configured || w.config.Aliases[i].Value == t.name
+	}
+	if len(aliases) == 0 && !configured {
+		return "", false, nil
+	}
+	if line := w.config.blacklisted(t.name); line != nil {
+		return w.certain(fact.Yes), true, []fact.Reason{reasonOf(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)}
+	}
+	if configured && (t.alias == "" || c.leadsTo(w, t.alias, t.name)) {
+		return w.certain(own), true, nil
+	}
+	for _, alias := range aliases {
+		other := w.aliasOverride(alias, t.name)
+		if other == nil {
+			return w.certain(own), true, nil
+		}
+		because = append(because, reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
+	}
+	return w.certain(fact.Yes), true, because[:min(len(because), 3)]
+}
+
+// leadsTo reports whether the configuration makes the alias stand for the module.
+func (c *Checker) leadsTo(w *world, alias, module string) bool {
+	for i := range w.config.Aliases {
+		if d := &w.config.Aliases[i]; d.Value == module && MatchAlias(d.Name, alias) {
+			return true
+		}
+	}
+	return false
+}
+
+// aliasOverride returns the line that makes an alias stand for other modules only; nil for none.
+func (w *world) aliasOverride(alias, module string) *Directive {
+	var other *Directive
+	for i := range w.config.Aliases {
+		d := &w.config.Aliases[i]
+		if !MatchAlias(d.Name, alias) {
+			continue
+		}
+		if d.Value == module {
+			return nil
+		}
+		if other == nil {
+			other = d
+		}
+	}
+	return other
+}
+
+// judgeUnprivileged says whether what any process may trigger is blocked.
+func (c *Checker) judgeUnprivileged(w *world, t target, alias fact.Tri, hasAlias bool, name fact.Tri) fact.Tri {
+	if name == fact.Yes && (!hasAlias || alias == fact.Yes) {
+		return w.certain(fact.Yes)
+	}
+	if triggerOf(t.name, true) != nil && name == fact.No {
+		return fact.No
+	}
+	for _, a := range c.aliases(t.name) {
+		if triggerOf(a, false) != nil && alias == fact.No && w.aliasOverride(a, t.name) == nil {
+			return fact.No
+		}
+	}
+	return ""
+}
+
+// maxDependents is how many modules that need another are judged.
+const maxDependents = 64
+
+// dependents are the modules that bring the target along, those that need it first.
+func (c *Checker) dependents(w *world, t target) []string {
+	var names []string
+	d := c.plain.deps()
+	for i := range d.lines {
+		if slices.ContainsFunc(d.lines[i].Needs, func(file string) bool { return NameOfFile(file) == t.name }) {
+			names = append(names, d.lines[i].Name())
+		}
+	}
+	for i := range w.config.Softdeps {
+		line := &w.config.Softdeps[i]
+		dep := ParseSoftdep(line.Value)
+		wants := slices.ContainsFunc(append(slices.Clone(dep.Pre), dep.Post...), func(name string) bool { return sameModule(name, t.name) })
+		if wants && w.config.softdep(line.Name) == line && !slices.Contains(names, line.Name) && c.fileOf(line.Name) != "" {
+			names = append(names, line.Name)
+		}
+	}
+	return names
+}
+
+// judgeDependents says whether every module that needs the target is kept from bringing it along.
+func (c *Checker) judgeDependents(w *world, t target) (blocked fact.Tri, has bool) {
+	names := c.dependents(w, t)
+	blocked = fact.Yes
+	for _, name := range names[:min(len(names), maxDependents)] {
+		stops, _ := c.reach(w, t, Match{Name: name})
+		switch stops {
+		case fact.No:
+			return fact.No, true
+		case "":
+			blocked = ""
+		}
+	}
+	if len(names) > maxDependents && blocked == fact.Yes {
+		blocked = ""
+	}
+	return blocked, len(names) > 0
+}

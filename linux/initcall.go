@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// KallsymsFile lists the running kernel's symbols.
+const KallsymsFile = "proc/kallsyms"
+
+// maxSymbolFile caps a list of symbols: a kernel with debugging has some 300,000.
+const maxSymbolFile = 64 << 20
+
+// Initcalls returns the functions that start the built-in module, from a list of symbols in the
+// form of System.map or /proc/kallsyms: since Linux 5.10 each has a symbol
+// __initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL.
+func Initcalls(symbols []byte, module string) []string {
+	prefix := []byte("__initcall__kmod_" + module + "__")
+	var functions []string
+	for len(symbols) > 0 {
+		i := bytes.Index(symbols, prefix)
+		if i < 0 {
+			break
+		}
+		rest := symbols[i+len(prefix):]
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		symbols = rest[len(line):]
+		word, _, _ := strings.Cut(string(line), "\t")
+		parts := strings.SplitN(strings.TrimSpace(word), "_", 3)
+		if len(parts) < 3 || !isNumber(parts[0]) || !isNumber(parts[1]) {
+			continue
+		}
+		f := parts[2]
+		for _, level := range []string{"early", "rootfs", "con"} {
+			f = strings.TrimSuffix(f, level)
+		}
+		f = strings.TrimSuffix(f, "s") // a "sync" level: 6s
+		functions = append(functions, strings.TrimRight(f, "01234567"))
+	}
+	return functions
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// readInitcalls reads them from /proc/kallsyms of a running kernel, else from System.map.
+func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, error) {
+	files := []string{"boot/System.map-" + release, "lib/modules/" + release + "/System.map"}
+	if live {
+		files = append([]string{KallsymsFile}, files...)
+	}
+	var first error
+	for _, name := range files {
+		if !fs.ValidPath(name) {
+			continue
+		}
+		symbols, err := limit.ReadFile(fsys, name, maxSymbolFile)
+		if err == nil {
+			if functions := Initcalls(symbols, module); len(functions) > 0 {
+				return functions, nil
+			}
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if first == nil {
+		first = fs.ErrNotExist
+	}
+	return nil, first
+}
+
+// initcallsBlocked reports whether a list of refused initcalls keeps a built-in module from being
+// started: yes when it names all its functions, unknown when the functions are not known and a
+// name in the list may be one. by is the name that decided.
+func initcallsBlocked(blacklist, functions []string, module string) (blocked fact.Tri, by string) {
+	named := make(map[string]bool, len(blacklist))
+	for _, f := range blacklist {
+		named[f] = true
+	}
+	if len(functions) > 0 {
+		for _, f := range functions {
+			if !named[f] {
+				return fact.No, ""
+			}
+		}
+		return fact.Yes, functions[0]
+	}
+	for _, f := range blacklist {
+		switch f {
+		case module + "_init", module + "_module_init", module + "_mod_init", "init_" + module, module + "_driver_init", "init_module_" + module:
+			return fact.Yes, f
+		}
+	}
+	for _, f := range blacklist {
+		if strings.Contains(f, module) {
+			return "", f
+		}
+	}
+	return fact.No, ""
+}

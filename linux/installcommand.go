@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"path"
+	"strings"
+)
+
+// A CommandEffect says what an "install" command does to the module it stands for.
+type CommandEffect string
+
+// The effects.
+const (
+	CommandFails   CommandEffect = "fails"   // it loads nothing and fails, as /bin/false
+	CommandNothing CommandEffect = "nothing" // it loads nothing and succeeds, as /bin/true
+	CommandLoads   CommandEffect = "loads"   // it calls modprobe or insmod for the module itself
+	CommandUnknown CommandEffect = "unknown" // it runs something whose effect only running it would tell
+)
+
+// EffectOf judges the command of an "install" line for the module, which modprobe gives to a
+// shell. Only plain lists of programs that do nothing, such as true, false, exit, echo and logger,
+// are judged to load nothing.
+func EffectOf(command, module string) CommandEffect {
+	if loadsItself(command, module) {
+		return CommandLoads
+	}
+	command, _, _ = strings.Cut(command, " #")
+	if strings.ContainsAny(command, "`$()<>{}*?\\|\n") {
+		return CommandUnknown
+	}
+	effect := CommandNothing
+	for _, part := range strings.FieldsFunc(strings.ReplaceAll(command, "&&", ";"), func(r rune) bool { return r == ';' }) {
+		if strings.Contains(part, "&") {
+			return CommandUnknown
+		}
+		words := strings.Fields(part)
+		if len(words) == 0 {
+			continue
+		}
+		switch path.Base(words[0]) {
+		case "false":
+			effect = CommandFails
+		case "true", ":", "echo", "logger", "printf":
+			effect = CommandNothing
+		case "exit":
+			if len(words) > 1 && words[1] != "0" {
+				return CommandFails
+			}
+			return effect
+		default:
+			return CommandUnknown
+		}
+		if effect == CommandFails && strings.Contains(command, "&&") {
+			return CommandFails // what follows && does not run, and nothing here loads anything
+		}
+	}
+	return effect
+}
+
+// loadsItself reports whether the command calls modprobe --ignore-install or insmod for the module,
+// the usual way of loading something else beside it.
+func loadsItself(command, module string) bool {
+	words := strings.Fields(strings.NewReplacer(";", " ; ", "&&", " && ", "||", " || ", "{", " { ", "}", " } ").Replace(command))
+	for i, w := range words {
+		base := path.Base(w)
+		if base != "modprobe" && base != "insmod" {
+			continue
+		}
+		ignores := base == "insmod"
+		for _, arg := range words[i+1:] {
+			if arg == ";" || arg == "&&" || arg == "||" {
+				break
+			}
+			switch {
+			case arg == "-i" || arg == "--ignore-install" || strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") && strings.Contains(arg, "i"):
+				ignores = true
+			case ignores && (sameModule(arg, module) || NameOfFile(arg) == module):
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sameModule reports whether a name as somebody wrote it is the module's.
+func sameModule(name, module string) bool {
+	normal, ok := NormalizeAlias(name)
+	return ok && normal == module
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/kernelext/kernelext/linux"
+)
+
+func (b *linuxBackend) check(ctx context.Context, query string) ([]Verdict, error) {
+	name, err := b.queryName(query)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := b.checkMachines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var verdicts []Verdict
+	for _, m := range machines {
+		found, err := linux.NewChecker(m).Check(name)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			found[i].Query = query
+			if found[i].Module != "" {
+				found[i].Module = string(KindLinuxModule) + ":" + found[i].Module
+			}
+		}
+		verdicts = append(verdicts, found...)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return verdicts, nil
+}
+
+// queryName turns an id, or the path of a module's file, into a name.
+func (b *linuxBackend) queryName(query string) (string, error) {
+	if name, ok := strings.CutPrefix(query, string(KindLinuxModule)+":"); ok {
+		return name, nil
+	}
+	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !linux.IsModuleFile(query) {
+		return query, nil
+	}
+	f, err := linux.NewFileReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), linux.FileOptions{})
+	if err != nil {
+		return "", err
+	}
+	if name := f.Modinfo.Get("name"); name != "" {
+		return name, nil
+	}
+	return linux.NameOfFile(query), nil
+}
+
+// checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
+func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine, error) {
+	dirs, err := linux.Releases(b.guard)
+	release := b.options.Kernel
+	if release == KernelAll {
+		if len(dirs) == 0 {
+			return nil, fmt.Errorf("no kernel release on disk: %w", err)
+		}
+		var machines []linux.CheckMachine
+		for _, dir := range dirs {
+			machines = append(machines, b.checkMachine(ctx, dir.Release, dir, nil))
+		}
+		return machines, nil
+	}
+	if release == "" && b.live() {
+		release = b.release(ctx)
+	}
+	if release == "" {
+		switch {
+		case len(dirs) == 1:
+			return []linux.CheckMachine{b.checkMachine(ctx, dirs[0].Release, dirs[0], nil)}, nil
+		case len(dirs) > 1:
+			names := make([]string, len(dirs))
+			for i, d := range dirs {
+				names[i] = d.Release
+			}
+			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs), strings.Join(names, " "))
+		}
+		return []linux.CheckMachine{b.checkMachine(ctx, "", linux.ReleaseDir{}, err)}, nil
+	}
+	dir, err := linux.FindRelease(b.guard, release)
+	return []linux.CheckMachine{b.checkMachine(ctx, release, dir, err)}, nil
+}
+
+func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir linux.ReleaseDir, err error) linux.CheckMachine {
+	return linux.CheckMachine{
+		FS: b.guard, Release: release, Dir: dir, DirErr: err,
+		Running: b.isRunning(ctx, release), Live: b.live(),
+	}
+}
