@@ -244,6 +244,8 @@ func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
 		r := *w.refusesWhy
 		r.Text = "the file has no signature; " + r.Text
 		return fact.Yes, &r
+	case signed == fact.Yes && w.refuses != fact.Yes:
+		return fact.No, nil
 	case signed == fact.Yes:
 		return fact.No, &fact.Reason{Code: ReasonSigned, Text: "the file has a signature, which was not verified against the kernel's keys", File: "/" + c.plain.Path(t.file)}
 	}

@@ -181,6 +181,9 @@ func (a *app) writeVerdict(v *lkm.Verdict) {
 		line("bypass", reasonText(r))
 	}
 	for _, p := range v.Problems {
+		if v.Module == "" && p.Code == lkm.CodeAbsent && p.Subject != "" {
+			continue // said on stderr
+		}
 		line("unknown", strings.TrimSpace(p.Source+": "+p.Text))
 	}
 	for i, r := range v.Remedies {
