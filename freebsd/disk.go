@@ -97,6 +97,9 @@ func Walk(ctx context.Context, fsys fs.ReadDirFS, dirs []string, yield func(path
 // ReadDisk reads the metadata of the file at path, of at most max bytes.
 func ReadDisk(fsys fs.FS, path string, max int64) DiskFile {
 	m, err := ReadMetadata(fsys, slashPath(path), max)
+	if errors.Is(err, fs.ErrNotExist) { // in the same words on every machine
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
 	return DiskFile{Path: path, Metadata: m, Err: err}
 }
 

@@ -154,7 +154,7 @@ func (w *walker) stat(ctx context.Context, id int) (FileStat, error) {
 			continue
 		}
 		if err != nil {
-			return FileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, err)
+			return FileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, plain(err))
 		}
 		st, err := DecodeFileStat(b, w.layout)
 		if err == nil && int(st.ID) != id {
@@ -195,7 +195,7 @@ func (w *walker) modstat(ctx context.Context, id int) (ModuleStat, error) {
 			continue
 		}
 		if err != nil {
-			return ModuleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, err)
+			return ModuleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, plain(err))
 		}
 		m, err := DecodeModuleStat(b)
 		if err == nil && int(m.ID) != id {

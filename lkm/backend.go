@@ -81,6 +81,10 @@ func newBackend(os OS, g *guard, o Options) (backend, error) {
 		return newAIX(g, o), nil
 	case OpenBSD:
 		return nil, fmt.Errorf("openbsd: loadable kernel modules were removed from it in 2014: %w", errors.ErrUnsupported)
+	case VxWorks:
+		return nil, fmt.Errorf("vxworks: no live look, only captures of moduleShow: %w", errors.ErrUnsupported)
+	case NetWare:
+		return nil, fmt.Errorf("netware: no live look, only NLM files and captures of MODULES: %w", errors.ErrUnsupported)
 	case "":
 		return nil, fmt.Errorf("operating system not recognised: %w", errors.ErrUnsupported)
 	}

@@ -53,6 +53,8 @@ var captureReaders = [...]struct {
 	{CaptureGenkex, AIX, readGenkex},
 	{CaptureModuleShow, VxWorks, readModuleShow},
 	{CaptureModules, NetWare, readNetWareModules},
+	{CaptureModdebug, Illumos, readModdebug},
+	{CaptureAbendLog, NetWare, readAbendLog},
 	{CaptureKextstat, Darwin, readKextstat},
 	{CaptureMacOSPanic, Darwin, readMacOSPanic},
 	{CaptureSystemProfiler, Darwin, readSystemProfiler},

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/limit"
 )
@@ -75,6 +76,9 @@ type unixHeader struct {
 func (h *unixHeader) note(r *report, field string, err error) {
 	if err != nil {
 		h.lost++
+		if e := fact.CodeOf(err).Err(); e != nil {
+			err = e // in the same words on every machine
+		}
 		r.problem(h.source, "", field, err)
 	}
 }

@@ -21,6 +21,8 @@ const (
 	CaptureGenkex     CaptureKind = "genkex"     // genkex, genkex -d or genkld of AIX
 	CaptureModuleShow CaptureKind = "moduleshow" // moduleShow of VxWorks
 	CaptureModules    CaptureKind = "modules"    // MODULES of NetWare
+	CaptureModdebug   CaptureKind = "moddebug"   // console messages of an illumos kernel booted with moddebug
+	CaptureAbendLog   CaptureKind = "abend_log"  // ABEND.LOG of NetWare: the modules on the stack
 )
 
 func readModstat(text string) captured {
@@ -77,6 +79,47 @@ func solarisRows(rows []solaris.CaptureRow) []Module {
 		out = append(out, m)
 	}
 	return out
+}
+
+func readModdebug(text string) captured {
+	loads, err := solaris.ParseModdebug(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: Illumos, Modules: make([]Module, 0, len(loads))}
+	for _, l := range loads {
+		m := Module{
+			ID: string(KindIllumosModule) + ":" + l.Name(), Kind: KindIllumosModule, Name: l.Name(), State: StateLoaded,
+			Size: CountOf(l.TextSize), Address: l.Text, Solaris: &solaris.Module{ID: CountOf(l.ID), State: []string{"loaded"}},
+		}
+		if l.Installed {
+			m.Solaris.State = append(m.Solaris.State, "installed")
+		}
+		s.Modules = append(s.Modules, m)
+	}
+	r := &report{}
+	r.source(string(CaptureModdebug), OutcomePartial, CountOf(int64(len(loads))), nil)
+	r.problem(string(CaptureModdebug), "", "modules", fmt.Errorf("the messages tell what was loaded while they were printed, not what was loaded before: %w", ErrUnrecorded))
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(loads), sure: true}
+}
+
+func readAbendLog(text string) captured {
+	a, err := netware.ParseAbend(text)
+	if err != nil {
+		return captured{}
+	}
+	s := &Snapshot{OS: NetWare, Release: a.Server, Modules: make([]Module, 0, len(a.Modules))}
+	for _, name := range a.Modules {
+		s.Modules = append(s.Modules, Module{
+			ID: string(KindNetWareNLM) + ":" + name, Kind: KindNetWareNLM, Name: name, State: StateLoaded, Other: &Other{System: NetWare},
+		})
+	}
+	r := &report{}
+	r.source(string(CaptureAbendLog), OutcomePartial, CountOf(int64(len(a.Modules))), nil)
+	r.problem(string(CaptureAbendLog), "", "modules", fmt.Errorf("the log names the modules on the stack, not all that were loaded: %w", ErrUnrecorded))
+	s.Sources, s.Problems = r.sources, r.problems
+	return captured{snapshot: s, rows: len(a.Modules), sure: true}
 }
 
 func readGenkex(text string) captured {

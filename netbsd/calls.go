@@ -59,11 +59,20 @@ const (
 // A CallFunc asks the machine for what is no file; ops are the constants above.
 type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
+// plain returns the error that err's code stands for: what a machine says beside it differs from
+// machine to machine, and a recording keeps the code alone. An error without a code stays.
+func plain(err error) error {
+	if e := fact.CodeOf(err).Err(); e != nil {
+		return e
+	}
+	return err
+}
+
 // Text asks for a sysctl of text.
 func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
 	b, err := c(ctx, OpSysctl, name)
 	if err != nil {
-		return "", fmt.Errorf("sysctl %s: %w", name, err)
+		return "", fmt.Errorf("sysctl %s: %w", name, plain(err))
 	}
 	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
 }
@@ -72,7 +81,7 @@ func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
 func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
 	b, err := c(ctx, OpSysctlInt, name)
 	if err != nil {
-		return 0, fmt.Errorf("sysctl %s: %w", name, err)
+		return 0, fmt.Errorf("sysctl %s: %w", name, plain(err))
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {

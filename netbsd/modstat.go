@@ -64,7 +64,7 @@ func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", OpModctlStat, err)
+			return nil, fmt.Errorf("%s: %w", OpModctlStat, plain(err))
 		}
 		order, needed, body, err := answer(b)
 		if err != nil {

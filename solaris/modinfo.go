@@ -202,6 +202,9 @@ func walk(ctx context.Context, call CallFunc) (*List, error) {
 			return l, nil
 		}
 		if err != nil {
+			if e := fact.CodeOf(err).Err(); e != nil {
+				err = e // in the same words on every machine
+			}
 			err = fmt.Errorf("%s %d: %w", OpModinfo, id, err)
 			if len(l.Modules) == 0 {
 				return nil, err
