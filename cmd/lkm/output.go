@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,14 +95,13 @@ func (a *app) writeModules(modules []lkm.Module, cols []column) error {
 	return nil
 }
 
+// writeLines prints a module a line. Encoding thousands of them takes as long as reading them, so
+// it is done on all cores.
 func (a *app) writeLines(modules []lkm.Module) error {
+	if len(a.flags.fields) == 0 {
+		return writeParallel(a.stdout, modules)
+	}
 	for i := range modules {
-		if len(a.flags.fields) == 0 {
-			if err := writeJSON(a.stdout, &modules[i], ""); err != nil {
-				return err
-			}
-			continue
-		}
 		values, err := pick(&modules[i], a.flags.fields)
 		if err != nil {
 			return err
@@ -115,6 +115,60 @@ func (a *app) writeLines(modules []lkm.Module) error {
 		if err := writeJSON(a.stdout, line, ""); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// writeParallel writes each module as one line of JSON, in order.
+func writeParallel(w io.Writer, modules []lkm.Module) error {
+	const batch = 64
+	type part struct {
+		text []byte
+		err  error
+	}
+	parts := make(chan chan part, 2*runtime.GOMAXPROCS(0))
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		defer close(parts)
+		for from := 0; from < len(modules); from += batch {
+			done := make(chan part, 1)
+			select {
+			case parts <- done:
+			case <-stop:
+				return
+			}
+			go func(some []lkm.Module) {
+				var b bytes.Buffer
+				err := encodeLines(&b, some)
+				done <- part{b.Bytes(), err}
+			}(modules[from:min(from+batch, len(modules))])
+		}
+	}()
+	for done := range parts {
+		p := <-done
+		if p.err != nil {
+			return p.err
+		}
+		if _, err := w.Write(p.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encodeLines appends modules as lines of JSON that are safe on a terminal.
+func encodeLines(b *bytes.Buffer, modules []lkm.Module) error {
+	e := json.NewEncoder(b)
+	e.SetEscapeHTML(false)
+	for i := range modules {
+		if err := e.Encode(&modules[i]); err != nil {
+			return err
+		}
+	}
+	if safe := safeJSON(b.Bytes()); len(safe) != b.Len() {
+		b.Reset()
+		b.Write(safe)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -137,7 +138,7 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live && a.flags.root == "" {
 		return lkm.Options{}, errors.New("--live goes with --root")
 	}
-	return lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail}, nil
+	return lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Workers: runtime.GOMAXPROCS(0)}, nil
 }
 
 // open opens the machine that the flags name, with more details than they ask for.

@@ -54,11 +54,27 @@ func tree(t *testing.T) string {
 }
 
 func TestMountedKeepsLinksInside(t *testing.T) {
-	m, err := Mounted(tree(t))
+	dir := tree(t)
+	m, err := Mounted(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
+	t.Run("by the kernel if it can", func(t *testing.T) { linksStayInside(t, m) })
+	t.Run("one by one", func(t *testing.T) { linksStayInside(t, oneByOne(t, dir)) })
+}
+
+// oneByOne is the root of a kernel that cannot resolve a path within a root.
+func oneByOne(t *testing.T, dir string) FS {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return &mounted{root: root}
+}
+
+func linksStayInside(t *testing.T, m FS) {
 	for name, want := range map[string]string{
 		"etc/os-release":              "inside",
 		"abs":                         "inside",
