@@ -3,10 +3,10 @@
 package linux
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -116,15 +116,18 @@ func (f *fileSource) load(offset, n int64) ([]byte, error) {
 
 // openELF reads the header, the section headers and the section names.
 func openELF(src byteSource, path string) (*elfImage, error) {
-	e := &elfImage{src: src, path: path}
+	e := new(elfImage)
+	return e, e.open(src, path)
+}
+
+// open is openELF in the memory of an image that is not used any more.
+func (e *elfImage) open(src byteSource, path string) error {
+	*e = elfImage{src: src, path: path, sections: e.sections[:0], names: e.names[:0]}
 	shoff, entry, count, strings, err := e.header()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := e.readSections(shoff, entry, count, strings); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return e.readSections(shoff, entry, count, strings)
 }
 
 // header checks the ELF header and returns where the section headers are: offset, bytes an entry,
@@ -199,7 +202,7 @@ func (e *elfImage) readSections(shoff, entry int64, count, strings uint32) error
 	if n*want > maxSectionTable {
 		return e.bad("sections", shoff, "impossible number of section headers")
 	}
-	e.sections = make([]elfSection, n)
+	e.sections = slices.Grow(e.sections, int(n))[:n]
 	for i := range e.sections {
 		e.sections[i] = e.section(raw[int64(i)*want:])
 	}
@@ -214,7 +217,7 @@ func (e *elfImage) readSections(shoff, entry int64, count, strings uint32) error
 	if err != nil {
 		return e.bad("sections", names.offset, "section names beyond the end of the file")
 	}
-	e.names = bytes.Clone(b)
+	e.names = append(e.names, b...)
 	return nil
 }
 

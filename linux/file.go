@@ -88,6 +88,7 @@ type FileReader struct {
 	x      expander
 	stored []byte // a compressed file as stored
 	plain  fileSource
+	image  elfImage
 	head   [512]byte
 }
 
@@ -140,6 +141,7 @@ func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
 	file.Compression = CompressionNone
 	r.plain = fileSource{r: at, length: file.Size, head: r.head[:n], window: r.plain.window[:0]}
 	err = r.metadata(&file, &r.plain)
+	r.trim()
 	if cap(r.plain.window) > maxModinfo {
 		r.plain.window = nil
 	}
@@ -235,8 +237,8 @@ func (r *FileReader) finish(file File, data []byte, o FileOptions) (File, error)
 
 // metadata reads .modinfo and the build-id through the section headers.
 func (r *FileReader) metadata(file *File, src byteSource) error {
-	e, err := openELF(src, file.Path)
-	if err != nil {
+	e := &r.image
+	if err := e.open(src, file.Path); err != nil {
 		return err
 	}
 	info := e.find(".modinfo")
@@ -284,6 +286,10 @@ func named(err error, path string) error {
 // trim gives back memory that one large file took.
 func (r *FileReader) trim() {
 	r.x.close()
+	if cap(r.image.sections) > 1<<12 {
+		r.image = elfImage{}
+	}
+	r.image.src = nil
 	if cap(r.stored) > 32<<20 {
 		r.stored = nil
 	}

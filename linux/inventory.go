@@ -209,48 +209,84 @@ func (inv *Inventory) relate(d *depTable) {
 	if d.err != nil {
 		return
 	}
-	usedBy := make(map[string][]string)
-	for i := range d.lines {
-		for _, name := range d.needs(i) {
-			usedBy[name] = append(usedBy[name], d.lines[i].Name())
+	closure := d.closure()
+	users := make([]int, len(d.lines))
+	total := 0
+	for _, needs := range closure {
+		total += len(needs)
+		for _, n := range needs {
+			users[n]++
+		}
+	}
+	// Two slabs hold all lists of names.
+	slab := make([]string, 0, 2*total)
+	usedBy := make([][]string, len(d.lines))
+	for i, n := range users {
+		usedBy[i], slab = slab[len(slab):len(slab):len(slab)+n], slab[:len(slab)+n]
+	}
+	for i, needs := range closure {
+		for _, n := range needs {
+			usedBy[n] = append(usedBy[n], d.names[i])
 		}
 	}
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
-		if line, ok := d.byName[m.Name]; ok {
-			m.Needs = d.needs(line)
-			slices.Sort(m.Needs)
+		m.UsedBy = []string{}
+		line, ok := d.byName[m.Name]
+		if !ok {
+			continue
 		}
-		if m.UsedBy = usedBy[m.Name]; m.UsedBy == nil {
-			m.UsedBy = []string{}
+		from := len(slab)
+		for _, n := range closure[line] {
+			slab = append(slab, d.names[n])
 		}
+		m.Needs = slab[from:len(slab):len(slab)]
+		slices.Sort(m.Needs)
+		m.UsedBy = usedBy[line]
 		slices.Sort(m.UsedBy)
 	}
 }
 
-// needs returns the names of the modules that a line needs, directly or not, in the line's order;
-// never nil. kmod's lists are complete; others' are completed.
-func (d *depTable) needs(line int) []string {
-	names := []string{}
-	seen := map[string]bool{d.lines[line].Path: true}
-	queue := d.lines[line].Needs
-	for len(queue) > 0 {
-		file := queue[0]
-		queue = queue[1:]
-		if seen[file] {
-			continue
+// closure returns for each line the lines that it needs, directly or not, in the line's order.
+// kmod's lists are complete; others' are completed. Files that modules.dep names without a line of
+// their own are left out.
+func (d *depTable) closure() [][]int32 {
+	direct := make([][]int32, len(d.lines))
+	total := 0
+	for i := range d.lines {
+		total += len(d.lines[i].Needs)
+	}
+	slab := make([]int32, 0, total)
+	for i := range d.lines {
+		from := len(slab)
+		for _, file := range d.lines[i].Needs {
+			if n, ok := d.byPath[file]; ok {
+				slab = append(slab, int32(n))
+			}
 		}
-		seen[file] = true
-		names = append(names, NameOfFile(file))
-		if i, ok := d.byPath[file]; ok {
-			for _, f := range d.lines[i].Needs {
-				if !seen[f] {
-					queue = append(queue[:len(queue):len(queue)], f)
+		direct[i] = slab[from:len(slab):len(slab)]
+	}
+	seen := make([]int32, len(d.lines)) // the line, counted from 1, that a line was last seen for
+	result := make([][]int32, len(d.lines))
+	for i := range direct {
+		stamp := int32(i + 1)
+		seen[i] = stamp
+		list := make([]int32, 0, len(direct[i]))
+		add := func(needs []int32) {
+			for _, n := range needs {
+				if seen[n] != stamp {
+					seen[n] = stamp
+					list = append(list, n)
 				}
 			}
 		}
+		add(direct[i])
+		for at := 0; at < len(list); at++ {
+			add(direct[list[at]])
+		}
+		result[i] = list
 	}
-	return names
+	return result
 }
 
 // compare finds where modules.dep and the files disagree.

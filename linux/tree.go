@@ -173,6 +173,7 @@ func (t *Tree) readIndex(name string) (*Index, error) {
 // A depTable is modules.dep, by name and by path.
 type depTable struct {
 	lines  []DepLine
+	names  []string // of each line
 	byName map[string]int
 	byPath map[string]int
 	source string
@@ -204,9 +205,12 @@ func (t *Tree) readDeps() *depTable {
 	}
 	d.byName = make(map[string]int, len(d.lines))
 	d.byPath = make(map[string]int, len(d.lines))
+	d.names = make([]string, len(d.lines))
 	for i := range d.lines {
-		if _, ok := d.byName[d.lines[i].Name()]; !ok {
-			d.byName[d.lines[i].Name()] = i
+		name := d.lines[i].Name()
+		d.names[i] = name
+		if _, ok := d.byName[name]; !ok {
+			d.byName[name] = i
 		}
 		d.byPath[d.lines[i].Path] = i
 	}
