@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// linuxFacts are the lines of a card that only Linux has.
+func linuxFacts(l *linux.Module) []fact {
+	facts := []fact{
+		{"srcversion", l.Srcversion},
+		{"taint", taintText(l)},
+		{"built for", vermagicText(l)},
+		{"devices", aliasText(l)},
+		{"parameters", parametersText(l.Parameters)},
+		{"softdeps", strings.Join(l.Softdeps, " · ")},
+		{"firmware", firmwareText(l.Firmware)},
+		{"license", strings.Join(modinfoValues(l, "license"), " · ")},
+		{"author", someText(modinfoValues(l, "author"), 3)},
+		{"instead of", candidatesText(l.Candidates)},
+	}
+	if n := len(l.Sections); n > 0 {
+		facts = append(facts, fact{"sections", fmt.Sprintf("%d: --format json", n)})
+	}
+	return facts
+}
+
+func modinfoValues(l *linux.Module, key string) []string {
+	var values []string
+	for _, e := range l.Modinfo {
+		if e.Key == key {
+			values = append(values, e.Value)
+		}
+	}
+	return values
+}
+
+func taintText(l *linux.Module) string {
+	words := make([]string, len(l.Taints))
+	for i, t := range l.Taints {
+		words[i] = t
+		if meaning := linux.TaintMeaning(t[0]); meaning != "" {
+			words[i] += " " + meaning
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func vermagicText(l *linux.Module) string {
+	if l.FitsRelease == lkm.No {
+		return l.Vermagic + " (not " + l.Release + ")"
+	}
+	return strings.TrimSpace(l.Vermagic)
+}
+
+// aliasText shows the first of the names that devices ask for it by.
+func aliasText(l *linux.Module) string {
+	aliases := modinfoValues(l, "alias")
+	switch len(aliases) {
+	case 0:
+		return ""
+	case 1:
+		return aliases[0]
+	}
+	return fmt.Sprintf("%s (%d aliases)", aliases[0], len(aliases))
+}
+
+func parametersText(params []linux.Parameter) string {
+	values := false
+	words := make([]string, len(params))
+	for i, p := range params {
+		words[i] = p.Name
+		if p.Readable == lkm.Yes {
+			words[i] += "=" + p.Value
+			values = true
+		}
+	}
+	text := strings.Join(words, " ")
+	if len(params) > 0 && !values {
+		text += "; values: --detail parameters"
+	}
+	return text
+}
+
+func firmwareText(firmware []linux.Firmware) string {
+	words := make([]string, len(firmware))
+	for i, f := range firmware {
+		words[i] = f.Name
+		if f.Present == lkm.No {
+			words[i] += " (missing)"
+		}
+	}
+	return someText(words, 4)
+}
+
+// candidatesText names the files that lost against the one that is used.
+func candidatesText(candidates []linux.Candidate) string {
+	if len(candidates) < 2 {
+		return ""
+	}
+	words := make([]string, 0, len(candidates))
+	for _, c := range candidates {
+		if !c.Chosen {
+			words = append(words, c.Path+" ("+c.Reason+")")
+		}
+	}
+	return strings.Join(words, " · ")
+}
