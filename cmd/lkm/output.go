@@ -50,7 +50,7 @@ func writeJSON(w io.Writer, v any, indent string) error {
 // controls and format characters such as the bidirectional overrides.
 func safeJSON(b []byte) []byte {
 	risky := func(r rune) bool { return r == 0x7f || (r >= 0x80 && !strconv.IsPrint(r)) }
-	if bytes.IndexFunc(b, risky) < 0 {
+	if plain(b) || bytes.IndexFunc(b, risky) < 0 {
 		return b
 	}
 	out := make([]byte, 0, len(b)+64)
@@ -68,6 +68,16 @@ func safeJSON(b []byte) []byte {
 		b = b[n:]
 	}
 	return out
+}
+
+// plain reports whether there are only bytes of ASCII but DEL, which is quick to see.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // writeModules writes the modules in a format other than json, which is the caller's. cols are the
@@ -159,16 +169,18 @@ func writeParallel(w io.Writer, modules []lkm.Module) error {
 
 // encodeLines appends modules as lines of JSON that are safe on a terminal.
 func encodeLines(b *bytes.Buffer, modules []lkm.Module) error {
+	b.Grow(len(modules) * 2048)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	for i := range modules {
+		from := b.Len()
 		if err := e.Encode(&modules[i]); err != nil {
 			return err
 		}
-	}
-	if safe := safeJSON(b.Bytes()); len(safe) != b.Len() {
-		b.Reset()
-		b.Write(safe)
+		if safe := safeJSON(b.Bytes()[from:]); len(safe) != b.Len()-from {
+			b.Truncate(from)
+			b.Write(safe)
+		}
 	}
 	return nil
 }
