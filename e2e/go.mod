@@ -7,4 +7,10 @@ require (
 	golang.org/x/sys v0.47.0
 )
 
+require (
+	github.com/ebitengine/purego v0.11.3 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	howett.net/plist v1.0.1 // indirect
+)
+
 replace github.com/kernelext/kernelext => ../

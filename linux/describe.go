@@ -118,7 +118,7 @@ func joinParameters(m Modinfo, values []Parameter) []Parameter {
 			p.Type = cmp.Or(p.Type, text)
 		case p.Description == "":
 			p.Description = text
-		default:
+		case !describes(p.Description, text):
 			p.Description += "\n" + text
 		}
 	}
@@ -128,4 +128,10 @@ func joinParameters(m Modinfo, values []Parameter) []Parameter {
 	}
 	slices.SortStableFunc(list, func(a, b Parameter) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+// describes reports whether text is one of those that were joined to all. The same description is
+// repeated where several source files declare a parameter.
+func describes(all, text string) bool {
+	return strings.Contains("\n"+all+"\n", "\n"+text+"\n")
 }
