@@ -152,11 +152,11 @@ func (b *freebsdBackend) modules(list *freebsd.FileList, r *report) []Module {
 		}
 	}
 	r.settle(modules, lost)
-	b.reportList(list, modules, r)
+	b.reportList(list, r)
 	return modules
 }
 
-func (b *freebsdBackend) reportList(list *freebsd.FileList, modules []Module, r *report) {
+func (b *freebsdBackend) reportList(list *freebsd.FileList, r *report) {
 	files, mods := OutcomeOK, OutcomeOK
 	if list.Partial != nil {
 		files, mods = OutcomePartial, OutcomePartial
@@ -172,7 +172,7 @@ func (b *freebsdBackend) reportList(list *freebsd.FileList, modules []Module, r 
 			mods = OutcomePartial
 		}
 	}
-	r.source(freebsd.SourceKldstat, files, CountOf(int64(len(modules))), nil)
+	r.source(freebsd.SourceKldstat, files, CountOf(int64(len(list.Files))), nil)
 	r.source(freebsd.SourceModstat, mods, CountOf(int64(list.Modules)), nil)
 }
 
@@ -337,11 +337,19 @@ func (b *freebsdBackend) builtins(ctx context.Context, r *report) ([]Module, err
 	if err != nil {
 		return nil, err
 	}
-	b.reportList(list, make([]Module, len(list.Files)), r)
 	for i := range list.Files {
 		f := &list.Files[i]
 		if f.ID != 1 {
 			continue
+		}
+		kernel := *list
+		kernel.Files, kernel.Modules = list.Files[i:i+1], len(f.Modules)
+		b.reportList(&kernel, r)
+		for _, p := range f.Problems {
+			if f.Modules == nil { // then there is no list
+				return nil, p
+			}
+			r.add(p)
 		}
 		modules := make([]Module, 0, len(f.Modules))
 		for _, m := range f.Modules {

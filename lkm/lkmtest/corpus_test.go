@@ -29,21 +29,25 @@ var update = flag.Bool("update", false, "rewrite the synthetic tapes and the gol
 // A madeUp is a synthetic tape of the corpus.
 type madeUp struct {
 	name, comment string
-	host          fakelinux.Host
+	os            lkm.OS
+	machine       func() lkm.Machine
 }
+
+// onLinux is a made-up Linux host as a machine.
+func onLinux(h fakelinux.Host) func() lkm.Machine { return func() lkm.Machine { return h.Machine() } }
 
 func madeUps() []madeUp {
 	root := fakelinux.Debian()
 	user := root
 	user.User = true
-	return []madeUp{
-		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root", root},
-		{"synthetic-debian-user", "the same machine as an ordinary user", user},
-		{"synthetic-nomodules", "a kernel built without loadable modules", fakelinux.NoModules()},
-		{"synthetic-container", "Debian 12 from a container without /sys/module", fakelinux.Container()},
-		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", fakelinux.ProcSubsetPID()},
-		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", fakelinux.ProtectKernelModules()},
-	}
+	return append([]madeUp{
+		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root", lkm.Linux, onLinux(root)},
+		{"synthetic-debian-user", "the same machine as an ordinary user", lkm.Linux, onLinux(user)},
+		{"synthetic-nomodules", "a kernel built without loadable modules", lkm.Linux, onLinux(fakelinux.NoModules())},
+		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux, onLinux(fakelinux.Container())},
+		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux, onLinux(fakelinux.ProcSubsetPID())},
+		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux, onLinux(fakelinux.ProtectKernelModules())},
+	}, unixMadeUps()...)
 }
 
 // record returns the tape of a made-up host that was looked at in every way, in all detail.
@@ -53,10 +57,10 @@ func record(t testing.TB, m madeUp, unredacted bool) *tape.Tape {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := tape.Record(lkm.Linux, m.host.Machine(), tape.Options{Unredacted: unredacted, Header: tape.Header{
+	r := tape.Record(m.os, m.machine(), tape.Options{Unredacted: unredacted, Header: tape.Header{
 		Producer: "go test ./lkm/lkmtest -update", Comment: "made up: " + m.comment, Synthetic: true, Detail: detail.String(),
 	}})
-	sys, err := lkm.OpenMachine(lkm.Linux, r, lkm.Options{Detail: detail})
+	sys, err := lkm.OpenMachine(m.os, r, lkm.Options{Detail: detail})
 	if err != nil {
 		t.Fatal(err)
 	}

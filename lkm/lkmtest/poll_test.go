@@ -14,7 +14,7 @@ import (
 // many returns the System of a tape with n modules.
 func many(t testing.TB, n int) *lkm.System {
 	t.Helper()
-	tp := record(t, madeUp{"", "many modules", fakelinux.Many(n)}, false)
+	tp := record(t, madeUp{"", "many modules", lkm.Linux, onLinux(fakelinux.Many(n))}, false)
 	sys, err := lkm.OpenMachine(lkm.Linux, tp, lkm.Options{})
 	if err != nil {
 		t.Fatal(err)
