@@ -7,11 +7,13 @@
 //
 //	scm create NAME TYPE START PATH    make a service; the numbers are those of the registry
 //	scm hide NAME                      give it a security descriptor that lets nobody query its status
+//	scm wait -                         do nothing until standard input ends
 //	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs
 package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"unsafe"
@@ -28,7 +30,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: scm create|hide|query NAME…")
+		return fmt.Errorf("usage: scm create|hide|query|wait NAME…")
 	}
 	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_ALL_ACCESS)
 	if err != nil {
@@ -36,6 +38,10 @@ func run(args []string) error {
 	}
 	defer windows.CloseServiceHandle(m)
 	switch args[0] {
+	case "wait":
+		fmt.Println("ready")
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
 	case "create":
 		return create(m, args[1:])
 	case "hide":

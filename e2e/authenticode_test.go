@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/kernelext/kernelext/e2e/lab"
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// A party has a certificate and its key.
+type party struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+var (
+	oidCodeSigning = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}
+	oidServerAuth  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1}
+	oidStamping    = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}
+	oidWHQL        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 5}
+	oidAttested    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 5, 1}
+	oidInbox       = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6}
+	oidELAM        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 61, 4, 1}
+	now            = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// A certificateOf describes a certificate to issue.
+type certificateOf struct {
+	name     string
+	ca       bool
+	ekus     []asn1.ObjectIdentifier
+	from, to int // years
+	key      crypto.Signer
+}
+
+// issue makes a certificate signed by issuer, or by itself when that is nil.
+func issue(t testing.TB, c certificateOf, issuer *party) *party {
+	t.Helper()
+	key := c.key
+	if key == nil {
+		k, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key = k
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: c.name, Organization: []string{"Kernelext Test"}},
+		NotBefore: time.Date(max(c.from, 2010), 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(max(c.to, 2040*boolInt(c.to == 0)), 1, 1, 0, 0, 0, 0, time.UTC),
+		BasicConstraintsValid: true, IsCA: c.ca, UnknownExtKeyUsage: c.ekus, KeyUsage: x509.KeyUsageDigitalSignature,
+	}
+	if c.ca {
+		tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	}
+	parent, signer := tmpl, key
+	if issuer != nil {
+		parent, signer = issuer.cert, issuer.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &party{cert, key}
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// An ossl runs osslsigncode in a folder.
+type ossl struct{ dir string }
+
+func (o ossl) file(t testing.TB, name string, data []byte) string {
+	t.Helper()
+	p := filepath.Join(o.dir, name)
+	if err := os.WriteFile(p, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func pemOf(certs ...*x509.Certificate) []byte {
+	var b []byte
+	for _, c := range certs {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return b
+}
+
+func pemKey(t testing.TB, k crypto.Signer) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// sign signs data (an image, or a catalog when name ends in .cat) as signer, with the chain in it.
+func (o ossl) sign(t testing.TB, name string, data []byte, signer *party, chain []*party, args ...string) []byte {
+	t.Helper()
+	in, out := o.file(t, "in-"+name, data), filepath.Join(o.dir, "out-"+name)
+	_ = os.Remove(out)
+	certs := []*x509.Certificate{signer.cert}
+	for _, c := range chain {
+		certs = append(certs, c.cert)
+	}
+	argv := append([]string{"sign", "-certs", o.file(t, "certs.pem", pemOf(certs...)), "-key", o.file(t, "key.pem", pemKey(t, signer.key))}, args...)
+	argv = append(argv, "-in", in, "-out", out)
+	if text, err := exec.CommandContext(t.Context(), "osslsigncode", argv...).CombinedOutput(); err != nil {
+		t.Fatalf("osslsigncode %q: %v\n%s", argv, err, text)
+	}
+	signed, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// keysOf makes a set of trusted certificates.
+func keysOf(name string, parties ...*party) []fact.KeySet {
+	s := fact.KeySet{Name: name}
+	for _, p := range parties {
+		s.Certificates = append(s.Certificates, p.cert)
+	}
+	return []fact.KeySet{s}
+}
+
+func verify(t testing.TB, image []byte, keys []fact.KeySet, catalogs ...*windows.Catalogs) []windows.Signature {
+	t.Helper()
+	v, errs := windows.NewVerifier(keys, now, catalogs...)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	f, err := windows.ParseFile(image, windows.FileOptions{Verifier: v})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Signatures
+}
+
+// testDriver is a small driver of our own.
+func testDriver() []byte {
+	return petest.Image{
+		TimeStamp: 1600000000, PDB: `C:\build\ket.pdb`, Code: bytes.Repeat([]byte{0x90, 0xc3, 0x31, 0xc0}, 3000),
+		Imports: []petest.Import{{Library: "ntoskrnl.exe", Functions: []string{"IoCreateDevice", "RtlInitUnicodeString"}}, {Library: "HAL.dll", Functions: []string{"#7"}}},
+		Version: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket test driver", "FileVersion": "1.2.3.4"}, Numbers: [4]uint16{1, 2, 3, 4},
+	}.Build()
+}
+
+// signingFixture is a small world of authorities.
+type signingFixture struct {
+	ossl
+	root, ca, tsaRoot, tsa *party
+	driver                 []byte
+}
+
+func newSigning(t testing.TB) *signingFixture {
+	t.Helper()
+	if _, err := exec.LookPath("osslsigncode"); err != nil {
+		if tt, ok := t.(*testing.T); ok {
+			lab.Tools(tt, "osslsigncode")
+		}
+		t.Skip("skipped: ", err)
+	}
+	f := &signingFixture{ossl: ossl{t.TempDir()}, driver: testDriver()}
+	f.root = issue(t, certificateOf{name: "Test Root", ca: true}, nil)
+	f.ca = issue(t, certificateOf{name: "Test Code CA", ca: true}, f.root)
+	f.tsaRoot = issue(t, certificateOf{name: "Test Time Root", ca: true}, nil)
+	f.tsa = issue(t, certificateOf{name: "Test Time Stamping", ekus: nil}, f.tsaRoot)
+	f.tsa = issueStamping(t, f.tsaRoot)
+	return f
+}
+
+// issueStamping makes a time stamping certificate, whose usage must be critical.
+func issueStamping(t testing.TB, root *party) *party {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage, err := asn1.Marshal([]asn1.ObjectIdentifier{oidStamping})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "Test Time Stamping"}, NotBefore: time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter: time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, root.cert, key.Public(), root.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &party{cert, key}
+}
+
+// stamped are the arguments for a timestamp of our own authority.
+func (f *signingFixture) stamped(t testing.TB, at time.Time) []string {
+	return []string{
+		"-TSA-certs", f.file(t, "tsa.pem", pemOf(f.tsa.cert, f.tsaRoot.cert)), "-TSA-key", f.file(t, "tsa.key", pemKey(t, f.tsa.key)),
+		"-TSA-time", fmt.Sprint(at.Unix()),
+	}
+}
+
+func TestAuthenticodeStatusAndClass(t *testing.T) {
+	f := newSigning(t)
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	microsoft := issue(t, certificateOf{name: "Microsoft Code Verification Root", ca: true}, nil)
+	cross := issue(t, certificateOf{name: "Commercial CA", ca: true}, microsoft)
+	own := issue(t, certificateOf{name: "Own Driver, Inc.", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, nil)
+	leaf := func(name string, ekus ...asn1.ObjectIdentifier) *party {
+		return issue(t, certificateOf{name: name, ekus: append([]asn1.ObjectIdentifier{oidCodeSigning}, ekus...)}, f.ca)
+	}
+	past := certificateOf{name: "Past Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}, from: 2014, to: 2016}
+	pastLeaf := issue(t, past, f.ca)
+	trusted := keysOf("test", f.root, f.tsaRoot)
+	in2015 := time.Date(2015, 6, 1, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name   string
+		signer *party
+		chain  []*party
+		args   []string
+		keys   []fact.KeySet
+		status fact.SignatureStatus
+		class  fact.SignatureClass
+		at     time.Time
+	}{
+		{name: "hardware programme", signer: leaf("Publisher", oidWHQL, oidAttested), keys: trusted, status: fact.SignatureValid, class: fact.ClassWHCP},
+		{name: "inbox", signer: leaf("Windows", oidInbox), keys: trusted, status: fact.SignatureValid, class: fact.ClassInbox},
+		{name: "early launch", signer: leaf("Early", oidELAM), keys: trusted, status: fact.SignatureValid, class: fact.ClassELAM},
+		{name: "company", signer: leaf("Company"), keys: trusted, status: fact.SignatureValid, class: fact.ClassEnterprise},
+		{name: "elliptic curve", signer: issue(t, certificateOf{name: "Curve", ekus: []asn1.ObjectIdentifier{oidCodeSigning}, key: ec}, f.ca), keys: trusted,
+			status: fact.SignatureValid, class: fact.ClassEnterprise},
+		{name: "cross signed", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
+			keys: keysOf("ms", microsoft), status: fact.SignatureValid, class: fact.ClassCrossSigned},
+		{name: "cross signed, other keys", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
+			keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassCrossSigned},
+		{name: "self signed", signer: own, keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassSelfSigned},
+		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid, class: fact.ClassSelfSigned},
+		{name: "no keys", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUnchecked},
+		{name: "claims a programme, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft), status: fact.SignatureUntrusted},
+		{name: "wrong usage", signer: issue(t, certificateOf{name: "Web", ekus: []asn1.ObjectIdentifier{oidServerAuth}}, f.ca), keys: trusted, status: fact.SignatureUntrusted},
+		{name: "issued by no authority", signer: issue(t, certificateOf{name: "Leaf of a leaf", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, own),
+			chain: []*party{own}, keys: trusted, status: fact.SignatureUntrusted},
+		{name: "expired", signer: pastLeaf, keys: trusted, status: fact.SignatureUntrusted},
+		{name: "expired, stamped in time", signer: pastLeaf, args: f.stamped(t, in2015), keys: trusted, status: fact.SignatureValid, class: fact.ClassWHCP, at: in2015},
+		{name: "expired, stamped too late", signer: pastLeaf, args: f.stamped(t, now.AddDate(-1, 0, 0)), keys: trusted, status: fact.SignatureUntrusted, at: now.AddDate(-1, 0, 0)},
+		{name: "expired, stamp not trusted", signer: pastLeaf, args: f.stamped(t, in2015), keys: keysOf("test", f.root), status: fact.SignatureUntrusted, at: in2015},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			chain := c.chain
+			if chain == nil {
+				chain = []*party{f.ca}
+			}
+			list := verify(t, f.sign(t, "d.sys", f.driver, c.signer, chain, append([]string{"-h", "sha256"}, c.args...)...), c.keys)
+			if len(list) != 1 {
+				t.Fatalf("%d signatures", len(list))
+			}
+			s := list[0]
+			if s.Status != c.status || s.Class != c.class || s.Fits != fact.Yes || s.Signer().CommonName != c.signer.cert.Subject.CommonName {
+				t.Errorf("status %s class %q fits %s signer %q, want %s %q yes %q (%s)", s.Status, s.Class, s.Fits, s.Signer().CommonName,
+					c.status, c.class, c.signer.cert.Subject.CommonName, s.Reason)
+			}
+			if (s.KeySet != "") != (s.Status == fact.SignatureValid) || (s.Reason == "") != (s.Status == fact.SignatureValid) {
+				t.Errorf("status %s with key set %q and reason %q", s.Status, s.KeySet, s.Reason)
+			}
+			if !c.at.IsZero() && (!s.SignedAt.Equal(c.at) || s.TimeFrom != windows.TimeFromTimestamp) {
+				t.Errorf("signed at %s by %s, want %s", s.SignedAt, s.TimeFrom, c.at)
+			}
+		})
+	}
+}
+
+func TestAuthenticodeNestedAndPages(t *testing.T) {
+	f := newSigning(t)
+	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
+	keys := keysOf("test", f.root, f.tsaRoot)
+	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-n", "Ket Programme", "-i", "https://example.invalid/ket")
+	both := f.sign(t, "n.sys", first, leaf, []*party{f.ca}, append([]string{"-nest", "-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
+	list := verify(t, both, keys)
+	if len(list) != 2 || list[0].HashAlgorithm != "sha1" || list[1].HashAlgorithm != "sha256" || list[0].Nested || !list[1].Nested {
+		t.Fatalf("signatures: %+v", list)
+	}
+	for _, s := range list {
+		if s.Status != fact.SignatureValid || s.Class != fact.ClassWHCP {
+			t.Errorf("%s: %s %s (%s)", s.HashAlgorithm, s.Status, s.Class, s.Reason)
+		}
+	}
+	if list[0].ProgramName != "Ket Programme" || list[0].MoreInfoURL != "https://example.invalid/ket" {
+		t.Errorf("programme %q at %q", list[0].ProgramName, list[0].MoreInfoURL)
+	}
+	if p := list[1].PageHashes; p == nil || p.HashAlgorithm != "sha256" || p.Pages < 5 || p.Match != fact.Yes {
+		t.Errorf("page hashes %+v", p)
+	}
+	if best, _ := windows.BestSignature(list); best.HashAlgorithm != "sha256" {
+		t.Errorf("best is %s", best.HashAlgorithm)
+	}
+	f.againstOssl(t, both)
+}
+
+// againstOssl compares the digests of a signed file with those that osslsigncode prints.
+func (f *signingFixture) againstOssl(t *testing.T, image []byte) {
+	t.Helper()
+	out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in", f.file(t, "check.sys", image)).CombinedOutput()
+	p, _, err := windows.ParsePE(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []crypto.Hash{crypto.SHA1, crypto.SHA256} {
+		if want := strings.ToUpper(hex.EncodeToString(p.Authentihash(h))); !strings.Contains(string(out), want) {
+			t.Errorf("osslsigncode does not print the digest %s:\n%s", want, out)
+		}
+	}
+}
+
+// No byte of a signed file can change, outside what signing itself leaves out, without the
+// signature being invalid; and no changed byte of the signature makes anything valid that does not
+// fit.
+func TestAuthenticodeTampered(t *testing.T) {
+	f := newSigning(t)
+	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
+	keys := keysOf("test", f.root, f.tsaRoot)
+	image := f.sign(t, "t.sys", f.driver, leaf, []*party{f.ca}, append([]string{"-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
+	if s := verify(t, image, keys); len(s) != 1 || s[0].Status != fact.SignatureValid {
+		t.Fatalf("untouched: %+v", s)
+	}
+	table := len(f.driver)
+	left := map[int]bool{}
+	opt := int(image[0x3c]) + 24
+	for i := range 4 {
+		left[opt+64+i] = true
+	}
+	for i := range 8 {
+		left[opt+144+i] = true
+	}
+	changed, valid := 0, 0
+	for i := 0; i < len(image); i++ {
+		if i >= 0x400 && i < table && i%97 != 0 { // of the code, one byte in a hundred
+			continue
+		}
+		mutant := bytes.Clone(image)
+		mutant[i] ^= 0x01
+		v, _ := windows.NewVerifier(keys, now)
+		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
+		if err != nil {
+			continue // no image any more
+		}
+		changed++
+		for _, s := range p.Signatures {
+			if s.Status != fact.SignatureValid {
+				continue
+			}
+			switch {
+			case i < table && !left[i]:
+				t.Fatalf("byte %#x of the file changed: valid", i)
+			case i < table && i < opt+64 || i >= table && s.Fits != fact.Yes:
+				t.Fatalf("byte %#x changed: valid without fitting", i)
+			}
+			valid++
+		}
+	}
+	t.Logf("%d changed files; %d still valid: the checksum, and bytes of the signature that nothing covers (its timestamp, spare certificates)", changed, valid)
+	for name, mutant := range map[string][]byte{
+		"appended behind the table":     append(bytes.Clone(image), 1, 2, 3, 4, 5, 6, 7, 8),
+		"table moved over the code":     moveTable(image, opt, 0x400),
+		"data behind the signature":     grow(image, opt, table),
+		"signature of another, swapped": append(append(bytes.Clone(image[:0x500]), image[0x501]^1), image[0x501:]...),
+	} {
+		v, _ := windows.NewVerifier(keys, now)
+		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
+		if err != nil {
+			continue
+		}
+		for _, s := range p.Signatures {
+			if s.Status == fact.SignatureValid {
+				t.Errorf("%s: valid", name)
+			}
+		}
+	}
+}
+
+func put32(b []byte, at int, v uint32) {
+	b[at], b[at+1], b[at+2], b[at+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+}
+
+// moveTable says that the certificate table lies elsewhere, with its contents copied there.
+func moveTable(image []byte, opt, to int) []byte {
+	b := bytes.Clone(image)
+	from := int(b[opt+144]) | int(b[opt+145])<<8 | int(b[opt+146])<<16
+	copy(b[to:], image[from:])
+	put32(b, opt+144, uint32(to))
+	return b
+}
+
+// grow adds bytes within the certificate table, behind the signature.
+func grow(image []byte, opt, table int) []byte {
+	b := append(bytes.Clone(image), bytes.Repeat([]byte{0xcc}, 64)...)
+	size := uint32(len(b) - table)
+	put32(b, opt+148, size)
+	put32(b, table, size)
+	return b
+}
+
+// A catalog is made in Go and signed by osslsigncode.
+func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
+	t.Helper()
+	type attribute struct {
+		Type   asn1.ObjectIdentifier
+		Values asn1.RawValue
+	}
+	type member struct {
+		ID         []byte
+		Attributes asn1.RawValue
+	}
+	marshal := func(v any, params ...string) []byte {
+		b, err := asn1.MarshalWithParams(v, strings.Join(params, ","))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	set := func(content []byte) asn1.RawValue {
+		return asn1.RawValue{FullBytes: marshal(asn1.RawValue{Tag: 17, IsCompound: true, Bytes: content})}
+	}
+	sha256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
+	var members []member
+	for _, d := range digests {
+		type digestInfo struct {
+			Algorithm pkix.AlgorithmIdentifier
+			Digest    []byte
+		}
+		type data struct {
+			Type  asn1.ObjectIdentifier
+			Value asn1.RawValue
+		}
+		indirect := marshal(struct {
+			Data   data
+			Digest digestInfo
+		}{data{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 15}, asn1.RawValue{FullBytes: []byte{0x30, 0x00}}}, digestInfo{sha256, d}})
+		members = append(members, member{d, set(marshal(attribute{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 4}, set(indirect)}))})
+	}
+	ctl := marshal(struct {
+		Usage   []asn1.ObjectIdentifier
+		ID      []byte
+		Made    time.Time `asn1:"utc"`
+		Alg     pkix.AlgorithmIdentifier
+		Members []member
+	}{
+		[]asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 12, 1, 1}}, []byte("kernelext test 1"), now.UTC(),
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}, Parameters: asn1.NullRawValue}, members,
+	})
+	explicit := func(b []byte) asn1.RawValue {
+		return asn1.RawValue{Class: 2, Tag: 0, IsCompound: true, Bytes: b}
+	}
+	type content struct {
+		Type asn1.ObjectIdentifier
+		Data asn1.RawValue
+	}
+	signed := marshal(struct {
+		Version    int
+		Algorithms asn1.RawValue
+		Content    content
+		Signers    asn1.RawValue
+	}{1, set(marshal(sha256)), content{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1}, explicit(ctl)}, set(nil)})
+	return marshal(content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, explicit(signed)})
+}
+
+func TestCatalogs(t *testing.T) {
+	f := newSigning(t)
+	leaf := issue(t, certificateOf{name: "Windows", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidInbox}}, f.ca)
+	keys := keysOf("test", f.root)
+	odd := append(testDriver(), 1, 2, 3) // a length that is no multiple of eight
+	p, _, err := windows.ParsePE(f.driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, _, err := windows.ParsePE(odd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat := f.sign(t, "k.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA256), q.Authentihash(crypto.SHA256)), leaf, []*party{f.ca}, "-h", "sha256")
+	index := func(b []byte) *windows.Catalogs {
+		return windows.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}}, "CatRoot")
+	}
+	for name, image := range map[string][]byte{"even": f.driver, "odd": odd} {
+		list := verify(t, image, keys, index(cat))
+		if len(list) != 1 {
+			t.Fatalf("%s: %d signatures", name, len(list))
+		}
+		s := list[0]
+		if s.Source != fact.SignatureCatalog || s.Catalog != "CatRoot/oem1.cat" || s.Status != fact.SignatureValid || s.Class != fact.ClassInbox {
+			t.Errorf("%s: %s %s %s %s (%s)", name, s.Source, s.Catalog, s.Status, s.Class, s.Reason)
+		}
+	}
+	if list := verify(t, f.driver, nil, index(cat)); len(list) != 1 || list[0].Status != fact.SignatureUnchecked {
+		t.Errorf("without keys: %+v", list)
+	}
+	other := bytes.Clone(f.driver)
+	other[0x500] ^= 1
+	if list := verify(t, other, keys, index(cat)); len(list) != 0 {
+		t.Errorf("a changed driver is in the catalog: %+v", list)
+	}
+	// A catalog into which a digest was written is no longer signed.
+	r, _, err := windows.ParsePE(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.ReplaceAll(cat, p.Authentihash(crypto.SHA256), r.Authentihash(crypto.SHA256))
+	if list := verify(t, other, keys, index(forged)); len(list) != 1 || list[0].Status != fact.SignatureInvalid {
+		t.Errorf("a forged catalog: %+v", list)
+	}
+	v, _ := windows.NewVerifier(keys, now, index([]byte("no catalog")))
+	if n, problems := v.Catalogs[0].Load(t.Context()); n != 0 || len(problems) != 1 || v.Complete() {
+		t.Errorf("nonsense: %d catalogs, %v", n, problems)
+	}
+}
