@@ -10,8 +10,9 @@ import (
 )
 
 var (
-	errNoKeys = errors.New("no keys were given to check it against")
-	errNoTime = errors.New("no trusted time to judge its certificates at")
+	errNoKeys       = errors.New("no keys were given to check it against")
+	errBadTimestamp = errors.New("a timestamp of it does not fit")
+	errNoTime       = errors.New("no trusted time to judge its certificates at")
 )
 
 // microsoftCAs are the TBS hashes of the Microsoft CAs that issue the certificates of Windows

@@ -164,6 +164,8 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
 		return
+	case chain.Trusted && s.badTimestamp():
+		s.verdict(nil, fact.SignatureUntrusted, errBadTimestamp)
 	case chain.Trusted && at.IsZero():
 		s.verdict(nil, fact.SignatureUnchecked, errNoTime)
 	case chain.Trusted:
@@ -177,6 +179,16 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		}
 	}
 	s.Class = classOf(chain, s.Status)
+}
+
+// badTimestamp reports whether somebody changed a timestamp.
+func (s *Signature) badTimestamp() bool {
+	for _, t := range s.Timestamps {
+		if t.Status == fact.SignatureInvalid {
+			return true
+		}
+	}
+	return false
 }
 
 // verdict sets status and reason: an undecided comparison is unchecked whatever else holds.
