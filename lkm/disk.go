@@ -78,7 +78,8 @@ func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
 }
 
 // ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
-// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
+// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a driver of
+// Windows. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
 // count; Kernel is the release that a module is compared with. A file that is none of these is
 // ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
@@ -100,6 +101,9 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	modules, ok, err := readUnixFile(fsys, name, head, o)
 	if ok || err != nil {
 		return modules, err
+	}
+	if isWindowsFile(head) {
+		return readWindowsFile(ctx, fsys, name, o)
 	}
 	if linux.IsModule(head) {
 		return readLinuxFile(fsys, name, o)

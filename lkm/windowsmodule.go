@@ -19,7 +19,6 @@ import (
 var (
 	errNotThere  = fmt.Errorf("not in the registry: %w", fs.ErrNotExist)
 	errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly, and its log files are not read")
-	errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known without catalogs (--catalogs DIR)")
 )
 
 // registry reads one key of HKEY_LOCAL_MACHINE; on an image only those of the SYSTEM hive.
@@ -222,17 +221,11 @@ func (b *windowsBackend) readDriver(e *windows.Entry, paths windows.Paths, o win
 		note("pe", err)
 		return
 	}
-	d := e.Driver
-	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
-	e.FileSize = CountOf(f.Size)
 	for _, p := range f.Problems {
 		p.Subject = e.Path
 		e.Problems = append(e.Problems, p)
 	}
-	if o.Verifier != nil && len(f.Signatures) == 0 && !o.Verifier.Complete() {
-		d.Signatures = nil
-		note("signature", errNoCatalog)
-	}
+	e.SetFile(f, o.Verifier)
 }
 
 func (b *windowsBackend) maxFile() int64 {

@@ -44,6 +44,7 @@ Filters show what is known to match, and count what could not be decided.`,
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
 	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: loaded, loading, unloading, builtin, installed")
 	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
+	fl.StringVar(&f.blockList, "blocklist", "", "say which drivers a block list names: a SiPolicy (XML) or LOLDrivers (JSON) `FILE`; exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c
 }
@@ -55,6 +56,10 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	blocked, err := readBlockList(f.blockList)
+	if err != nil {
+		return err
+	}
 	sys, err := a.open(f.detail())
 	if err != nil {
 		return err
@@ -64,7 +69,11 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err != nil {
 		return err
 	}
-	return a.writeSnapshot(snap, scope, f)
+	blocked.match(snap)
+	if err := a.writeSnapshot(snap, scope, f); err != nil {
+		return err
+	}
+	return a.writeBlocked(blocked, snap)
 }
 
 // writeSnapshot prints a snapshot's modules as the flags say, and under the table what was and was
@@ -232,6 +241,7 @@ func (a *app) writeProblems(snap *lkm.Snapshot) {
 type filter struct {
 	thirdParty, unsigned, tainted bool
 	state, name                   string
+	blockList                     string // file of a block list to compare with
 }
 
 func (f *filter) active() bool {
@@ -254,6 +264,9 @@ func (f *filter) detail() lkm.Detail {
 	}
 	if f.unsigned {
 		d |= lkm.DetailFiles | lkm.DetailSignatures
+	}
+	if f.blockList != "" {
+		d |= lkm.DetailFiles | lkm.DetailHashes | lkm.DetailSignatures
 	}
 	return d
 }

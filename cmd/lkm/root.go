@@ -16,6 +16,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows/wmi"
 )
 
 // Exit codes.
@@ -45,6 +46,9 @@ type app struct {
 		root    string
 		live    bool
 		kernel  string
+		keys    []string
+		catalog string
+		wmi     bool
 		strict  bool
 		verbose bool
 	}
@@ -117,6 +121,9 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringVar(&a.flags.root, "root", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	f.StringVar(&a.flags.kernel, "kernel", "", "kernel `RELEASE` whose files to look at")
+	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
+	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
+	f.BoolVar(&a.flags.wmi, "wmi", false, "also ask WMI, as a cross-check (Windows)")
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
 	c.MarkFlagsMutuallyExclusive("tape", "root")
@@ -138,7 +145,17 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live && a.flags.root == "" {
 		return lkm.Options{}, errors.New("--live goes with --root")
 	}
-	return lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Workers: runtime.GOMAXPROCS(0)}, nil
+	o := lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Workers: runtime.GOMAXPROCS(0)}
+	if o.Keys, err = readKeys(a.flags.keys); err != nil {
+		return lkm.Options{}, err
+	}
+	if a.flags.catalog != "" {
+		o.Catalogs = os.DirFS(a.flags.catalog)
+	}
+	if a.flags.wmi {
+		o.Call = wmi.Call
+	}
+	return o, nil
 }
 
 // open opens the machine that the flags name, with more details than they ask for.

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// maxKeyFile is the largest file of certificates that is read, in bytes.
+const maxKeyFile = 16 << 20
+
+// readCapped reads a file of this machine.
+func readCapped(name string, max int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(b)) > max {
+		err = fmt.Errorf("%s: %w: more than %d bytes", name, lkm.ErrTooLarge, max)
+	}
+	return b, err
+}
+
+// readKeys reads files of certificates, each a set that results name by the file's name.
+func readKeys(files []string) ([]lkm.KeySet, error) {
+	var sets []lkm.KeySet
+	for _, name := range files {
+		b, err := readCapped(name, maxKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--keys: %w", err)
+		}
+		certs, err := parseKeys(b)
+		if err != nil {
+			return nil, fmt.Errorf("--keys %s: %w", name, err)
+		}
+		sets = append(sets, lkm.KeySet{Name: filepath.Base(name), Certificates: certs})
+	}
+	return sets, nil
+}
+
+// parseKeys reads certificates in PEM, other blocks between them passed over, or one or more in
+// DER.
+func parseKeys(b []byte) ([]*x509.Certificate, error) {
+	var der []byte
+	for rest := b; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type == "CERTIFICATE" {
+			der = append(der, block.Bytes...)
+		}
+	}
+	if der == nil {
+		der = b
+	}
+	certs, err := x509.ParseCertificates(der)
+	if err == nil && len(certs) == 0 {
+		err = fmt.Errorf("%w: no certificate in it", lkm.ErrMalformed)
+	}
+	return certs, err
+}
+
+// A blockList is the list that --blocklist gives; nil without it.
+type blockList struct{ *windows.BlockList }
+
+func readBlockList(name string) (*blockList, error) {
+	if name == "" {
+		return nil, nil
+	}
+	b, err := readCapped(name, windows.MaxBlockList)
+	if err != nil {
+		return nil, fmt.Errorf("--blocklist: %w", err)
+	}
+	l, err := windows.ParseBlockList(b)
+	if err != nil {
+		return nil, fmt.Errorf("--blocklist %s: %w", name, err)
+	}
+	return &blockList{l}, nil
+}
+
+// match marks the drivers that the list names.
+func (l *blockList) match(snap *lkm.Snapshot) {
+	if l == nil {
+		return
+	}
+	for i := range snap.Modules {
+		m := &snap.Modules[i]
+		if m.Windows == nil {
+			continue
+		}
+		d := *m.Windows
+		if d.Blocked = l.Match(d.Evidence(m.Name)); len(d.Blocked) == 0 {
+			continue
+		}
+		m.Windows = &d
+	}
+}
+
+// writeBlocked says below the table which rules hit, and gives exit 1 when any did.
+func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
+	if l == nil {
+		return nil
+	}
+	hits, hard := 0, false
+	for i := range snap.Modules { // what a filter left
+		m := &snap.Modules[i]
+		if m.Windows == nil || len(m.Windows.Blocked) == 0 {
+			continue
+		}
+		hits++
+		hard = hard || m.Windows.Blocked[0].Strength != windows.StrengthHint
+		if a.flags.format != "table" {
+			continue
+		}
+		for _, b := range m.Windows.Blocked {
+			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s%s\n", escape.Text(m.Name), orUnknown(string(m.State)), b.Strength, b.Kind,
+				escape.Text(b.Rule), escape.Text(b.Name), evidenceText(b))
+		}
+	}
+	if a.flags.format == "table" {
+		fmt.Fprintf(a.stdout, "%s: %d rules, %d of %d drivers named\n", escape.Text(l.Name), l.Rules, hits, len(snap.Modules))
+		for _, p := range l.Problems {
+			fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
+		}
+	}
+	if hard {
+		return exit(exitFindings)
+	}
+	return nil
+}
+
+func evidenceText(b windows.BlockMatch) string {
+	var words []string
+	for _, e := range b.Evidence {
+		words = append(words, e.Fact+" "+escape.Text(e.Value))
+	}
+	if b.Inactive {
+		words = append(words, "defined, not in force")
+	}
+	if b.Audit {
+		words = append(words, "the policy only reports")
+	}
+	return " (" + strings.Join(words, ", ") + ")"
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"errors"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known without catalogs (--catalogs DIR)")
+
+// SetFile adds what the image's file says. Without any signature, that there is none is known only
+// when the verifier's catalogs are whole.
+func (e *Entry) SetFile(f *File, v *Verifier) {
+	d := e.Driver
+	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
+	e.FileSize = fact.CountOf(f.Size)
+	if v != nil && len(f.Signatures) == 0 && !v.Complete() {
+		d.Signatures = nil
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "signature", errNoCatalog))
+	}
+}
