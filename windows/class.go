@@ -21,6 +21,8 @@ var (
 var microsoftCAs = map[string]string{
 	"4e80be107c860de896384b3eff50504dc2d76ac7151df3102a4450637a032146": "Microsoft Windows Production PCA 2011",
 	"265e5c02bdc19aa5394c2c3041fc2bd59774f918":                         "Microsoft Windows Verification PCA",
+	"121af4b922a74247ea49df50de37609cc1451a1fe06b2cb7e1e079b492bd8195": "Microsoft Code Signing PCA 2010",
+	"f6f717a43ad9abddc8cefdde1c505462535e7d1307e630f9544a2d14fe8bf26e": "Microsoft Code Signing PCA 2011",
 	"cec1afd0e310c55c1dcc601ab8e172917706aa32fb5eaf826813547fdf02dd46": "Microsoft Windows Third Party Component CA 2012",
 	"c55ee44c6de86fa9ac3fc90f84ef0d4a6cad5aac6a112047c88b997e7547aed1": "Microsoft Windows Third Party Component CA 2013",
 	"d8be9e4d9074088ef818bc6f6fb64955e90378b2754155126feebbbd969cf0ae": "Microsoft Windows Third Party Component CA 2014",
