@@ -105,7 +105,11 @@ func captureKinds(os lkm.OS) string {
 	var words []string
 	for _, k := range lkm.CaptureKinds() {
 		if k.OS() == os {
-			words = append(words, string(k))
+			word := string(k)
+			if k.Experimental() {
+				word += " (experimental)"
+			}
+			words = append(words, word)
 		}
 	}
 	if words == nil {

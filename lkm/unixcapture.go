@@ -25,6 +25,12 @@ const (
 	CaptureAbendLog   CaptureKind = "abend_log"  // ABEND.LOG of NetWare: the modules on the stack
 )
 
+// Experimental reports whether no recording of a real system was at hand to prove the reader of
+// this kind.
+func (k CaptureKind) Experimental() bool {
+	return k == CaptureModuleShow || k == CaptureModules || k == CaptureModstat
+}
+
 func readModstat(text string) captured {
 	c, err := netbsd.ParseCapture(text)
 	if err != nil {
