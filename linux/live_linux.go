@@ -27,6 +27,8 @@ func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 		return []byte(time.Now().UTC().Format(time.RFC3339Nano)), nil
 	case OpIdentity:
 		return identity()
+	case OpModuleLinks:
+		return moduleLinks()
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 }
@@ -38,6 +40,14 @@ func uname() ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "release %s\nversion %s\nmachine %s\n", unix.ByteSliceToString(u.Release[:]),
 		unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Machine[:])), nil
+}
+
+func moduleLinks() ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/"+SysModuleDir, &st); err != nil {
+		return nil, fmt.Errorf("stat /%s: %w", SysModuleDir, err)
+	}
+	return fmt.Appendf(nil, "%d\n", st.Nlink), nil
 }
 
 func identity() ([]byte, error) {

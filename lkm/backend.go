@@ -29,6 +29,7 @@ type backend interface {
 	watcher
 	enforcer
 	checker
+	comparer
 	// skipped are the sources that a look for scope does not read, with what it never looks at.
 	skipped(scope Scope) []Source
 	// plan says what a look with the given details reads.
