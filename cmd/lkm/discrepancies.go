@@ -72,7 +72,7 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 	if a.flags.format != "table" {
 		t := &table{head: []string{"GRADE", "KIND", "NAME", "VIEWS", "EVIDENCE", "SAMPLES"}}
 		for _, d := range found {
-			t.rows = append(t.rows, []string{string(d.Grade), d.Kind, d.Name, viewsText(d.Views), evidenceText(d.Evidence), fmt.Sprint(d.Samples)})
+			t.rows = append(t.rows, []string{string(d.Grade), d.Kind, d.Name, viewsText(d.Views), factsText(d.Evidence), fmt.Sprint(d.Samples)})
 		}
 		return writeRows(a, t, found)
 	}
@@ -93,7 +93,7 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 		}
 		fmt.Fprintln(a.stdout, escape.Text(line))
 		if len(d.Evidence) > 0 {
-			fmt.Fprintln(a.stdout, "           "+escape.Text(evidenceText(d.Evidence)))
+			fmt.Fprintln(a.stdout, "           "+escape.Text(factsText(d.Evidence)))
 		}
 	}
 	for _, d := range found {
@@ -122,7 +122,7 @@ func viewsText(views map[string]lkm.View) string {
 	return strings.Join(parts, " · ")
 }
 
-func evidenceText(evidence []lkm.Evidence) string {
+func factsText(evidence []lkm.Evidence) string {
 	parts := make([]string, len(evidence))
 	for i, e := range evidence {
 		parts[i] = e.Fact + ": " + e.Value
