@@ -246,3 +246,22 @@ func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
 	}
 	return fact.TriOf(bytes.Equal(c.directory.sum(data), want))
 }
+
+// ReadCode reads the headers of a Mach-O file, and the code signature of its first slice; nil when
+// it cannot be read. An error with slices is about some of the file only.
+func ReadCode(fsys fs.FS, name string) ([]Slice, *CodeSignature, error) {
+	f, err := openFile(fsys, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	all, err := ReadSlices(name, f, f.size)
+	if len(all) == 0 {
+		return nil, nil, err
+	}
+	sig, sigErr := ReadCodeSignature(name, f, all[0])
+	if sig.Present == "" {
+		return all, nil, errors.Join(err, sigErr)
+	}
+	return all, &sig, errors.Join(err, sigErr)
+}

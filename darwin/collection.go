@@ -350,7 +350,9 @@ func (r *collectionRead) member(n node) {
 	}
 	for _, p := range l.problems {
 		p.Subject = m.Identifier
-		r.l.problems = append(r.l.problems, p)
+		if len(r.l.problems) < 1000 {
+			r.l.problems = append(r.l.problems, p)
+		}
 	}
 	r.c.Members = append(r.c.Members, m)
 }

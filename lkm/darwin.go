@@ -202,7 +202,7 @@ func (b *darwinBackend) addresses(kexts []darwin.Loaded, modules []Module, sourc
 // reader says what to read of the disk for the details asked for.
 func (b *darwinBackend) reader(ctx context.Context) darwin.DiskReader {
 	return darwin.DiskReader{BundleReader: darwin.BundleReader{
-		FS: b.guard, Architecture: b.architecture(ctx), Code: true,
+		FS: b.guard, Architecture: b.architecture(ctx), Code: b.asked(DetailFiles | DetailSignatures),
 		Signatures: b.asked(DetailSignatures), Verify: b.asked(DetailSignatures) && b.asked(DetailHashes),
 		Keys: b.options.Keys, MaxBytes: b.options.MaxFile,
 	}}

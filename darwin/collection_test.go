@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// prelink writes the property list of a collection.
+func prelink(members ...string) string {
+	return `<dict><key>_PrelinkKCID</key>` + kcID(1) + `<key>_BootKCID</key>` + kcID(2) + `<key>_PrelinkLinkKASLROffsets</key><data>AAAA</data>` +
+		`<key>_PrelinkInfoDictionary</key><array>` + strings.Join(members, "") + `</array></dict>`
+}
+
+func readCollectionBytes(name string, b []byte) (Collection, []fact.Problem, error) {
+	return CollectionReader{Architecture: "x86_64", Personalities: true}.Read(name, bytes.NewReader(b), int64(len(b)))
+}
+
+func TestCollection(t *testing.T) {
+	plain := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 0xffffff8000200000), prelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
+	other := collectionOf("arm64e", prelink(prelinkKext("com.apple.c", "3.0", 1)), "com.apple.c")
+	for name, tt := range map[string]struct {
+		data     []byte
+		wrappers string
+	}{
+		"thin": {plain, "[]"}, "fat": {fatOf(other, plain), "[fat]"}, "im4p": {im4pOf("krnl", plain), "[im4p]"},
+		"img4": {img4Of(im4pOf("krnl", plain)), "[img4 im4p]"}, "fat in im4p": {im4pOf("krnl", fatOf(plain)), "[im4p fat]"},
+	} {
+		c, problems, err := readCollectionBytes("System/Library/KernelCollections/AuxiliaryKernelExtensions.kc", tt.data)
+		if err != nil || len(problems) != 0 {
+			t.Errorf("%s: %v, %v", name, err, problems)
+			continue
+		}
+		if got := fmt.Sprint(c.Wrappers); got != tt.wrappers || c.Kind != KindAuxiliary || c.Type != "fileset" || c.Receipt != fact.No || c.Architecture != "x86_64" {
+			t.Errorf("%s: %s, %+v", name, got, c)
+		}
+		if c.ID != "01010101-0101-0101-0101-010101010101" || c.BootID != "02020202-0202-0202-0202-020202020202" {
+			t.Errorf("%s: ids %s, %s", name, c.ID, c.BootID)
+		}
+		if len(c.Members) != 2 {
+			t.Errorf("%s: %d members", name, len(c.Members))
+			continue
+		}
+		a, b := c.Members[0], c.Members[1]
+		if a.Identifier != "com.apple.a" || a.Version != "1.0" || a.LoadAddress != 0xffffff8000200000 || a.Size.String() != "16384" || a.SourceVersion != "1.0" ||
+			a.UUID != formatUUID([]byte("member-000000000")) || a.ExecutablePath != "/System/Library/Extensions/com.apple.a.kext/Contents/MacOS/x" || len(a.Personalities) != 1 || a.Libraries[0].BundleID != "com.apple.kpi.bsd" {
+			t.Errorf("%s: %+v", name, a)
+		}
+		if b.LoadAddress != 0 || b.UUID != "" || b.Size.String() != "?" {
+			t.Errorf("%s: kext without code: %+v", name, b)
+		}
+	}
+}
+
+func TestCompressedCollections(t *testing.T) {
+	payload := make([]byte, 1000)
+	for name, tt := range map[string]struct {
+		data        []byte
+		compression string
+	}{
+		"comp lzss":     {compOf("lzss", payload), "lzss"},
+		"comp lzvn":     {compOf("lzvn", payload), "lzvn"},
+		"fat with comp": {rawFat(compOf("lzvn", payload)), "lzvn"},
+		"im4p lzfse":    {im4pOf("krnl", append([]byte("bvx2"), payload...)), "lzfse"},
+		"im4p comp":     {im4pOf("krnl", compOf("lzss", payload)), "lzss"},
+	} {
+		c, _, err := readCollectionBytes("kernelcache", tt.data)
+		if !errors.Is(err, errors.ErrUnsupported) || c.Compression != tt.compression || !strings.Contains(err.Error(), tt.compression) || c.Kind != KindCache {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
+// rawFat wraps bytes that are no Mach-O, as old caches are.
+func rawFat(payload []byte) []byte {
+	head := newMacho("x86_64", TypeExecute).bytes(32)
+	fat := fatOf(append(head, payload...))
+	copy(fat[4096:], payload)
+	return fat
+}
+
+// TestSharedValues reads the dialect of old caches, where values are given once and referred to.
+func TestSharedValues(t *testing.T) {
+	text := `<dict ID="0"><key>_PrelinkInfoDictionary</key><array ID="1"><dict ID="2"><key>CFBundleIdentifier</key><string ID="3">com.apple.a</string>
+<key>CFBundleVersion</key><string ID="4">1.0</string><key>IOKitPersonalities</key><dict ID="5"><key>P</key><dict ID="6"><key>IOClass</key><string ID="7">K</string></dict></dict>
+<key>OSBundleLibraries</key><dict ID="8"><key>com.apple.kpi.bsd</key><string IDREF="4"/></dict><key>_PrelinkExecutableSize</key><integer ID="9" size="64">0x10</integer><key>_PrelinkExecutableLoadAddr</key><integer size="64" ID="10">0xffffff8000000000</integer></dict>
+<dict><key>CFBundleIdentifier</key><string>com.apple.b</string><key>CFBundleVersion</key><reference IDREF="4"/><key>OSBundleLibraries</key><dict IDREF="8"/><key>CFBundleName</key><string IDREF="7"></string></dict></array></dict>`
+	for form, text := range map[string]string{"dictionary": text, "bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
+		b := collectionOf("x86_64", text)
+		c, problems, err := CollectionReader{}.Read("prelinkedkernel", bytes.NewReader(b), int64(len(b)))
+		if err != nil || len(problems) != 0 || len(c.Members) != 2 {
+			t.Errorf("%s: %+v, %v, %v", form, c, problems, err)
+			continue
+		}
+		a, second := c.Members[0], c.Members[1]
+		if a.Libraries[0].Version != "1.0" || second.Version != "1.0" || second.Libraries[0].Version != "1.0" || a.Size.String() != "16" || second.Name != "K" || a.Personalities != nil {
+			t.Errorf("%s: %+v\n%+v", form, a, second)
+		}
+	}
+}
+
+func TestHostileCollections(t *testing.T) {
+	good := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
+	change := func(f func(b []byte)) []byte {
+		b := bytes.Clone(good)
+		f(b)
+		return b
+	}
+	for name, b := range map[string][]byte{
+		"empty": {}, "short": good[:20], "cut commands": good[:100], "cut section": good[:17000],
+		"commands too many":    change(func(b []byte) { b[16] = 0xff; b[17] = 0xff }),
+		"commands too long":    change(func(b []byte) { b[23] = 0x7f }),
+		"command of 0 bytes":   change(func(b []byte) { b[36] = 0 }),
+		"no prelink":           newMacho("x86_64", TypeFileset).bytes(4096),
+		"text instead":         []byte("#!/bin/sh\necho this is no kernel collection\n"),
+		"im4p cut":             im4pOf("krnl", good)[:40],
+		"im4p long length":     {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
+		"im4p in im4p in …":    im4pOf("a", im4pOf("b", im4pOf("c", im4pOf("d", im4pOf("e", good))))),
+		"im4p empty":           append(im4pOf("krnl", nil), make([]byte, 20)...),
+		"fat outside":          append([]byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1, 1, 0, 0, 7, 0, 0, 0, 3, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 12}, make([]byte, 100)...),
+		"xml cut":              collectionOf("x86_64", prelink()[:60]),
+		"xml of another kind":  collectionOf("x86_64", `<string>x</string>`),
+		"unknown reference":    collectionOf("x86_64", `<array><dict IDREF="5"/></array>`),
+		"comp of unknown kind": compOf("zstd", make([]byte, 100)),
+		"comp too long":        compOf("lzss", make([]byte, 100))[:compHeader+10],
+	} {
+		c, _, err := readCollectionBytes("kernelcache", b)
+		if err == nil || len(c.Members) != 0 || !errors.Is(err, fact.ErrMalformed) && !errors.Is(err, fact.ErrTooLarge) {
+			t.Errorf("%s: %d members, %v", name, len(c.Members), err)
+		}
+	}
+	// A bad member costs itself.
+	b := collectionOf("x86_64", prelink(`<string>no kext</string>`, `<dict><key>CFBundleVersion</key><string>1</string></dict>`,
+		`<dict><key>CFBundleIdentifier</key><string>com.apple.x</string><key>CFBundleVersion</key><array/></dict>`, prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a", "com.apple.lost")
+	c, problems, err := readCollectionBytes("x.kc", b)
+	if err != nil || len(c.Members) != 2 || len(problems) != 3 {
+		t.Errorf("%d members, %d problems %v, %v", len(c.Members), len(problems), problems, err)
+	}
+}
+
+func TestStale(t *testing.T) {
+	all := []Collection{{Kind: KindBoot, ID: "A"}, {Kind: KindAuxiliary, BootID: "A"}, {Kind: KindAuxiliary, BootID: "B"}, {Kind: KindSystem}}
+	MarkStale(all)
+	if all[0].Stale != "" || all[1].Stale != fact.No || all[2].Stale != fact.Yes || all[3].Stale != "" {
+		t.Errorf("%+v", all)
+	}
+	unknown := []Collection{{Kind: KindAuxiliary, BootID: "B"}}
+	MarkStale(unknown)
+	if unknown[0].Stale != "" {
+		t.Error("stale without a boot collection to compare with")
+	}
+}
+
+func TestFindCollections(t *testing.T) {
+	files := fstest.MapFS{
+		"System/Library/KernelCollections/BootKernelExtensions.kc": {}, "Library/KernelCollections/AuxiliaryKernelExtensions.kc": {},
+		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/kernelcache": {},
+		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/other":       {},
+		"System/Volumes/Preboot/0A-1B/other": {},
+	}
+	got, problems := FindCollections(files)
+	want := []string{"System/Library/KernelCollections/BootKernelExtensions.kc", "Library/KernelCollections/AuxiliaryKernelExtensions.kc",
+		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/kernelcache"}
+	if !slices.Equal(got, want) || len(problems) != 0 {
+		t.Errorf("%q, %v", got, problems)
+	}
+}
+
+func TestMemberKeysAreSorted(t *testing.T) {
+	if !slices.IsSorted(memberKeys) {
+		t.Error("memberKeys is searched by halves")
+	}
+}
+
+// bigCollection writes a sparse file of 300 MB with 500 kexts, whose property list has some MB, and
+// returns its path.
+func bigCollection(tb testing.TB) string {
+	tb.Helper()
+	const kexts, size = 500, 300 << 20
+	var members, ids []string
+	filler := strings.Repeat(`<key>K</key><dict><key>IOClass</key><string>SomeDriverClass</string><key>IOProviderClass</key><string>IOPCIDevice</string><key>IOPCIMatch</key><string>0x15338086 0x15348086 0x15358086</string></dict>`, 40)
+	for i := range kexts {
+		id := fmt.Sprintf("com.apple.driver.Kext%03d", i)
+		m := prelinkKext(id, "1.0.0", 0xffffff8000000000+uint64(i)<<20)
+		members = append(members, strings.Replace(m, `<key>IOKitPersonalities</key><dict>`, `<key>IOKitPersonalities</key><dict>`+filler, 1))
+		ids = append(ids, id)
+	}
+	text := prelink(members...)
+	w := newMacho("x86_64", TypeFileset)
+	w.uuid("big")
+	const first, step = 1 << 20, 512 << 10
+	for i, id := range ids {
+		w.entry(id, uint64(i)<<20, uint64(first+i*step))
+	}
+	info := int64(size - len(text) - 4096)
+	w.segment("__PRELINK_INFO", "__info", uint64(info), uint64(len(text)))
+	name := filepath.Join(tb.TempDir(), "SystemKernelExtensions.kc")
+	f, err := os.Create(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	write := func(b []byte, at int64) {
+		if _, err := f.WriteAt(b, at); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	write(w.bytes(0), 0)
+	for i := range ids {
+		m := newMacho("x86_64", TypeKext)
+		m.uuid(fmt.Sprintf("member-%09d", i))
+		write(m.bytes(0), int64(first+i*step))
+	}
+	write([]byte(text), info)
+	if err := f.Truncate(size); err != nil {
+		tb.Fatal(err)
+	}
+	return name
+}
+
+// A counter notes how much is read of a file.
+type counter struct {
+	io.ReaderAt
+	bytes int64
+}
+
+func (c *counter) ReadAt(p []byte, at int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(p, at)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// TestBigCollection reads 300 MB with little memory: the heap's peak, sampled while it is read with
+// the garbage collector held to a tight target, stays under 16 MB.
+func TestBigCollection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes a sparse file of 300 MB")
+	}
+	f, err := os.Open(bigCollection(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	runtime.GC()
+	debug.FreeOSMemory()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	peak := uint64(0)
+	c := &counter{ReaderAt: sampler{f, func() {
+		runtime.ReadMemStats(&now)
+		peak = max(peak, now.HeapAlloc)
+	}}}
+	collection, problems, err := CollectionReader{Architecture: "x86_64"}.Read("SystemKernelExtensions.kc", c, 300<<20)
+	if err != nil || len(problems) != 0 || len(collection.Members) != 500 {
+		t.Fatalf("%d members, %v, %v", len(collection.Members), problems, err)
+	}
+	t.Logf("read %d KiB of 300 MiB; heap peak %d KiB over %d KiB; allocated in all %d KiB", c.bytes>>10, (peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
+	if used := peak - before.HeapAlloc; used > 16<<20 {
+		t.Errorf("heap grew by %d KiB", used>>10)
+	}
+	if c.bytes > 8<<20 {
+		t.Errorf("read %d KiB", c.bytes>>10)
+	}
+	for i, m := range collection.Members {
+		if m.UUID != formatUUID(fmt.Appendf(nil, "member-%09d", i)) {
+			t.Fatalf("member %d: %+v", i, m)
+		}
+	}
+}
+
+type sampler struct {
+	io.ReaderAt
+	sample func()
+}
+
+func (s sampler) ReadAt(p []byte, at int64) (int, error) {
+	s.sample()
+	return s.ReaderAt.ReadAt(p, at)
+}
+
+func BenchmarkCollection300MB(b *testing.B) {
+	f, err := os.Open(bigCollection(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := (CollectionReader{Architecture: "x86_64"}).Read("SystemKernelExtensions.kc", f, 300<<20); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func FuzzCollection(f *testing.F) {
+	good := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
+	f.Add(good)
+	f.Add(im4pOf("krnl", good))
+	f.Add(fatOf(good))
+	f.Add(compOf("lzss", []byte("x")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, _, err := readCollectionBytes("fuzz", b)
+		if err == nil && c.Type == "" {
+			t.Fatal("neither value nor error")
+		}
+		if len(c.Members) > len(b)/10 {
+			t.Fatalf("%d members of %d bytes", len(c.Members), len(b))
+		}
+	})
+}
