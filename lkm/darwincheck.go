@@ -22,28 +22,14 @@ func (b *darwinBackend) rules(ctx context.Context, release string) *darwin.Rules
 // policy returns what the system enforces on loading, and reports the sources.
 func (b *darwinBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 	rules := b.rules(ctx, b.release(ctx))
-	csr := rules.CSRErr
-	for _, src := range []struct {
-		name     string
-		err      error
-		problems []Problem
-	}{
-		{darwin.SourceCSR, csr, nil}, {darwin.SourceNVRAM, rules.NVRAMErr, rules.NVRAM.Problems}, {darwin.SourceBootPolicy, rules.BootErr, nil},
-		{darwin.SourceKextPolicy, rules.KextPolicyErr, rules.KextPolicy.Problems}, {darwin.SourceProfiles, rules.ManagedErr, rules.Managed.Problems},
-	} {
-		outcome := outcomeOf(src.err)
-		if src.err == nil && len(src.problems) > 0 {
-			outcome = OutcomePartial
-		}
-		r.source(src.name, outcome, Count{}, src.err)
-		for _, p := range src.problems {
-			r.add(p)
-		}
-		if outcome == OutcomeDenied || outcome == OutcomeFailed {
-			r.problem(src.name, "", "policy", src.err)
+	p := rules.Policy()
+	r.policy(p)
+	for _, problems := range [][]Problem{rules.NVRAM.Problems, rules.KextPolicy.Problems, rules.Managed.Problems} {
+		for _, problem := range problems {
+			r.add(problem)
 		}
 	}
-	return rules.Policy(), nil
+	return p, nil
 }
 
 func (b *darwinBackend) release(ctx context.Context) string {

@@ -80,6 +80,8 @@ func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
 // ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
 // module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a driver of
 // Windows. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
+// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare,
+// a bundle, a kernel collection or the code of a kext of macOS. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
 // count; Kernel is the release that a module is compared with. A file that is none of these is
 // ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
@@ -94,9 +96,19 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if st, err := fs.Stat(fsys, name); err == nil && st.IsDir() {
+		modules, ok, err := readDarwinFile(ctx, fsys, name, nil, o)
+		if !ok && err == nil {
+			err = &ParseError{Source: name, Reason: "a folder that is no bundle"}
+		}
+		return modules, err
+	}
 	head, err := readHead(fsys, name)
 	if err != nil {
 		return nil, err
+	}
+	if modules, ok, err := readDarwinFile(ctx, fsys, name, head, o); ok {
+		return modules, err
 	}
 	modules, ok, err := readUnixFile(fsys, name, head, o)
 	if ok || err != nil {
