@@ -15,13 +15,14 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/fakedarwin"
 )
 
 const kextDir = "Library/Extensions/Driver.kext"
 
 func TestSignedBundle(t *testing.T) {
-	cert, sign := developer(t, "Developer ID Application: Vendor (ABCDE12345)", "ABCDE12345")
-	files := bundleFiles(kextDir, "com.vendor.driver", &signer{identifier: "com.vendor.driver", team: "ABCDE12345", flags: 0x10000, cms: sign})
+	cert, sign := fakedarwin.Developer("Developer ID Application: Vendor (ABCDE12345)", "ABCDE12345")
+	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", Flags: 0x10000, CMS: sign})
 	r := BundleReader{FS: files, Architecture: "arm64e", Code: true, Signatures: true, Verify: true}
 	b, err := r.Read(kextDir)
 	if err != nil || len(b.Problems) != 0 {
@@ -50,7 +51,7 @@ func TestSignedBundle(t *testing.T) {
 	if f := SignatureOf(b.Signature); f.Status != fact.SignatureValid || f.KeySet != "vendor.pem" {
 		t.Errorf("with the vendor's key: %+v", f)
 	}
-	other, _ := developer(t, "Other", "ZZZZZ12345")
+	other, _ := fakedarwin.Developer("Other", "ZZZZZ12345")
 	r.Keys = []fact.KeySet{{Name: "other.pem", Certificates: []*x509.Certificate{other}}}
 	b, _ = r.Read(kextDir)
 	if f := SignatureOf(b.Signature); f.Status != fact.SignatureUntrusted || f.KeySet != "" {
@@ -60,7 +61,7 @@ func TestSignedBundle(t *testing.T) {
 
 // TestTampering changes one thing at a time in a signed bundle.
 func TestTampering(t *testing.T) {
-	_, sign := developer(t, "Vendor", "ABCDE12345")
+	_, sign := fakedarwin.Developer("Vendor", "ABCDE12345")
 	for _, tt := range []struct {
 		name   string
 		change func(fstest.MapFS)
@@ -79,7 +80,7 @@ func TestTampering(t *testing.T) {
 		{"missing", func(f fstest.MapFS) { delete(f, kextDir+"/Contents/Resources/a.txt") }, func(s *CodeSignature) bool { return slices.Equal(s.Seal.Missing, []string{"Resources/a.txt"}) }},
 		{"extra", func(f fstest.MapFS) { f[kextDir+"/Contents/Resources/b.txt"] = &fstest.MapFile{} }, func(s *CodeSignature) bool { return slices.Equal(s.Seal.Extra, []string{"Resources/b.txt"}) }},
 	} {
-		files := bundleFiles(kextDir, "com.vendor.driver", &signer{identifier: "com.vendor.driver", team: "ABCDE12345", cms: sign})
+		files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", CMS: sign})
 		tt.change(files)
 		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true, Verify: true}.Read(kextDir)
 		if err != nil || b.Signature == nil || !tt.want(b.Signature) {
@@ -91,7 +92,7 @@ func TestTampering(t *testing.T) {
 		}
 	}
 	// A signature of other code: the certificate did not sign this code directory.
-	files := bundleFiles(kextDir, "com.vendor.driver", &signer{identifier: "com.vendor.driver", cms: func([]byte) []byte { return sign([]byte("something else")) }})
+	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", CMS: func([]byte) []byte { return sign([]byte("something else")) }})
 	b, err := BundleReader{FS: files, Code: true, Signatures: true, Verify: true}.Read(kextDir)
 	if err != nil || b.Signature.SignatureFits != fact.No || SignatureOf(b.Signature).Status != fact.SignatureInvalid {
 		t.Errorf("foreign signature: %+v, %v", b.Signature, err)
@@ -99,11 +100,11 @@ func TestTampering(t *testing.T) {
 }
 
 func TestUnsignedBundles(t *testing.T) {
-	b, err := BundleReader{FS: bundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true, Verify: true}.Read(kextDir)
+	b, err := BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true, Verify: true}.Read(kextDir)
 	if err != nil || b.Signature.Present != fact.No || SignatureOf(b.Signature).Status != fact.SignatureNone {
 		t.Errorf("unsigned: %+v, %v", b.Signature, err)
 	}
-	b, err = BundleReader{FS: bundleFiles(kextDir, "com.vendor.driver", &signer{identifier: "x", flags: 2}), Code: true, Signatures: true}.Read(kextDir)
+	b, err = BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "x", Flags: 2}), Code: true, Signatures: true}.Read(kextDir)
 	if err != nil || b.Signature.AdHoc != fact.Yes || b.Signature.Signer != "" || SignatureOf(b.Signature).Evidence != "adhoc" {
 		t.Errorf("ad hoc: %+v, %v", b.Signature, err)
 	}
@@ -115,8 +116,8 @@ func TestUnsignedBundles(t *testing.T) {
 func TestLayouts(t *testing.T) {
 	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b, Mode: 0o644} }
 	files := fstest.MapFS{
-		"a.dext/Info.plist":      file(infoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
-		"a.dext/com.vendor.dext": file(kextCode("arm64e", "uuid", nil)),
+		"a.dext/Info.plist":      file(fakedarwin.InfoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
+		"a.dext/com.vendor.dext": file(fakedarwin.KextCode("arm64e", "uuid", nil)),
 		"codeless.kext/Contents/Info.plist": file([]byte(`<plist><dict><key>CFBundleIdentifier</key><string>com.v.codeless</string><key>CFBundleVersion</key><integer>3</integer>
 <key>IOKitPersonalities</key><dict><key>A</key><dict><key>IOClass</key><string>X</string><key>idVendor</key><integer>1452</integer></dict><key>Bad</key><string>no</string></dict>
 <key>OSBundleLibraries</key><array/></dict></plist>`)),
@@ -150,7 +151,7 @@ func TestLayouts(t *testing.T) {
 }
 
 func TestSearch(t *testing.T) {
-	info := &fstest.MapFile{Data: infoPlist("x", "1", "x", "")}
+	info := &fstest.MapFile{Data: fakedarwin.InfoPlist("x", "1", "x", "")}
 	files := fstest.MapFS{
 		"System/Library/Extensions/A.kext/Contents/Info.plist":                                        info,
 		"System/Library/Extensions/A.kext/Contents/PlugIns/B.kext/Contents/Info.plist":                info,
@@ -188,9 +189,9 @@ func TestSearch(t *testing.T) {
 
 // FuzzBundle reads hostile code and property lists as the parts of a bundle.
 func FuzzBundle(f *testing.F) {
-	s := &signer{identifier: "a.b", team: "ABCDE12345", special: map[int][]byte{1: nil}}
-	f.Add(infoPlist("a.b", "1", "x", ""), kextCode("x86_64", "u", s), []byte(`<plist><dict><key>files</key><dict/></dict></plist>`))
-	f.Add(infoPlist("a.b", "1", "x", ""), fatOf(kextCode("arm64", "u", nil)), []byte(nil))
+	s := &fakedarwin.Signer{Identifier: "a.b", Team: "ABCDE12345", Special: map[int][]byte{1: nil}}
+	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.KextCode("x86_64", "u", s), []byte(`<plist><dict><key>files</key><dict/></dict></plist>`))
+	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.Fat(fakedarwin.KextCode("arm64", "u", nil)), []byte(nil))
 	f.Fuzz(func(t *testing.T, info, code, resources []byte) {
 		files := fstest.MapFS{"a.kext/Contents/Info.plist": {Data: info}, "a.kext/Contents/MacOS/x": {Data: code}, "a.kext/Contents/_CodeSignature/CodeResources": {Data: resources}}
 		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true, Verify: true}.Read("a.kext")

@@ -17,11 +17,12 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/fakedarwin"
 )
 
 // prelink writes the property list of a collection.
 func prelink(members ...string) string {
-	return `<dict><key>_PrelinkKCID</key>` + kcID(1) + `<key>_BootKCID</key>` + kcID(2) + `<key>_PrelinkLinkKASLROffsets</key><data>AAAA</data>` +
+	return `<dict><key>_PrelinkKCID</key>` + fakedarwin.KCID(1) + `<key>_BootKCID</key>` + fakedarwin.KCID(2) + `<key>_PrelinkLinkKASLROffsets</key><data>AAAA</data>` +
 		`<key>_PrelinkInfoDictionary</key><array>` + strings.Join(members, "") + `</array></dict>`
 }
 
@@ -30,14 +31,14 @@ func readCollectionBytes(name string, b []byte) (Collection, []fact.Problem, err
 }
 
 func TestCollection(t *testing.T) {
-	plain := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 0xffffff8000200000), prelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
-	other := collectionOf("arm64e", prelink(prelinkKext("com.apple.c", "3.0", 1)), "com.apple.c")
+	plain := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 0xffffff8000200000), fakedarwin.PrelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
+	other := fakedarwin.Collection("arm64e", prelink(fakedarwin.PrelinkKext("com.apple.c", "3.0", 1)), "com.apple.c")
 	for name, tt := range map[string]struct {
 		data     []byte
 		wrappers string
 	}{
-		"thin": {plain, "[]"}, "fat": {fatOf(other, plain), "[fat]"}, "im4p": {im4pOf("krnl", plain), "[im4p]"},
-		"img4": {img4Of(im4pOf("krnl", plain)), "[img4 im4p]"}, "fat in im4p": {im4pOf("krnl", fatOf(plain)), "[im4p fat]"},
+		"thin": {plain, "[]"}, "fat": {fakedarwin.Fat(other, plain), "[fat]"}, "im4p": {fakedarwin.IM4P("krnl", plain), "[im4p]"},
+		"img4": {fakedarwin.IMG4(fakedarwin.IM4P("krnl", plain)), "[img4 im4p]"}, "fat in im4p": {fakedarwin.IM4P("krnl", fakedarwin.Fat(plain)), "[im4p fat]"},
 	} {
 		c, problems, err := readCollectionBytes("System/Library/KernelCollections/AuxiliaryKernelExtensions.kc", tt.data)
 		if err != nil || len(problems) != 0 {
@@ -71,11 +72,11 @@ func TestCompressedCollections(t *testing.T) {
 		data        []byte
 		compression string
 	}{
-		"comp lzss":     {compOf("lzss", payload), "lzss"},
-		"comp lzvn":     {compOf("lzvn", payload), "lzvn"},
-		"fat with comp": {rawFat(compOf("lzvn", payload)), "lzvn"},
-		"im4p lzfse":    {im4pOf("krnl", append([]byte("bvx2"), payload...)), "lzfse"},
-		"im4p comp":     {im4pOf("krnl", compOf("lzss", payload)), "lzss"},
+		"comp lzss":     {fakedarwin.Comp("lzss", payload), "lzss"},
+		"comp lzvn":     {fakedarwin.Comp("lzvn", payload), "lzvn"},
+		"fat with comp": {rawFat(fakedarwin.Comp("lzvn", payload)), "lzvn"},
+		"im4p lzfse":    {fakedarwin.IM4P("krnl", append([]byte("bvx2"), payload...)), "lzfse"},
+		"im4p comp":     {fakedarwin.IM4P("krnl", fakedarwin.Comp("lzss", payload)), "lzss"},
 	} {
 		c, _, err := readCollectionBytes("kernelcache", tt.data)
 		if !errors.Is(err, errors.ErrUnsupported) || c.Compression != tt.compression || !strings.Contains(err.Error(), tt.compression) || c.Kind != KindCache {
@@ -86,8 +87,8 @@ func TestCompressedCollections(t *testing.T) {
 
 // rawFat wraps bytes that are no Mach-O, as old caches are.
 func rawFat(payload []byte) []byte {
-	head := newMacho("x86_64", TypeExecute).bytes(32)
-	fat := fatOf(append(head, payload...))
+	head := fakedarwin.NewMacho("x86_64", uint32(TypeExecute)).Bytes(32)
+	fat := fakedarwin.Fat(append(head, payload...))
 	copy(fat[4096:], payload)
 	return fat
 }
@@ -99,7 +100,7 @@ func TestSharedValues(t *testing.T) {
 <key>OSBundleLibraries</key><dict ID="8"><key>com.apple.kpi.bsd</key><string IDREF="4"/></dict><key>_PrelinkExecutableSize</key><integer ID="9" size="64">0x10</integer><key>_PrelinkExecutableLoadAddr</key><integer size="64" ID="10">0xffffff8000000000</integer></dict>
 <dict><key>CFBundleIdentifier</key><string>com.apple.b</string><key>CFBundleVersion</key><reference IDREF="4"/><key>OSBundleLibraries</key><dict IDREF="8"/><key>CFBundleName</key><string IDREF="7"></string></dict></array></dict>`
 	for form, text := range map[string]string{"dictionary": text, "bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
-		b := collectionOf("x86_64", text)
+		b := fakedarwin.Collection("x86_64", text)
 		c, problems, err := CollectionReader{}.Read("prelinkedkernel", bytes.NewReader(b), int64(len(b)))
 		if err != nil || len(problems) != 0 || len(c.Members) != 2 {
 			t.Errorf("%s: %+v, %v, %v", form, c, problems, err)
@@ -113,7 +114,7 @@ func TestSharedValues(t *testing.T) {
 }
 
 func TestHostileCollections(t *testing.T) {
-	good := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
+	good := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
 	change := func(f func(b []byte)) []byte {
 		b := bytes.Clone(good)
 		f(b)
@@ -124,18 +125,18 @@ func TestHostileCollections(t *testing.T) {
 		"commands too many":    change(func(b []byte) { b[16] = 0xff; b[17] = 0xff }),
 		"commands too long":    change(func(b []byte) { b[23] = 0x7f }),
 		"command of 0 bytes":   change(func(b []byte) { b[36] = 0 }),
-		"no prelink":           newMacho("x86_64", TypeFileset).bytes(4096),
+		"no prelink":           fakedarwin.NewMacho("x86_64", uint32(TypeFileset)).Bytes(4096),
 		"text instead":         []byte("#!/bin/sh\necho this is no kernel collection\n"),
-		"im4p cut":             im4pOf("krnl", good)[:40],
+		"im4p cut":             fakedarwin.IM4P("krnl", good)[:40],
 		"im4p long length":     {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
-		"im4p in im4p in …":    im4pOf("a", im4pOf("b", im4pOf("c", im4pOf("d", im4pOf("e", good))))),
-		"im4p empty":           append(im4pOf("krnl", nil), make([]byte, 20)...),
+		"im4p in im4p in …":    fakedarwin.IM4P("a", fakedarwin.IM4P("b", fakedarwin.IM4P("c", fakedarwin.IM4P("d", fakedarwin.IM4P("e", good))))),
+		"im4p empty":           append(fakedarwin.IM4P("krnl", nil), make([]byte, 20)...),
 		"fat outside":          append([]byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1, 1, 0, 0, 7, 0, 0, 0, 3, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 12}, make([]byte, 100)...),
-		"xml cut":              collectionOf("x86_64", prelink()[:60]),
-		"xml of another kind":  collectionOf("x86_64", `<string>x</string>`),
-		"unknown reference":    collectionOf("x86_64", `<array><dict IDREF="5"/></array>`),
-		"comp of unknown kind": compOf("zstd", make([]byte, 100)),
-		"comp too long":        compOf("lzss", make([]byte, 100))[:compHeader+10],
+		"xml cut":              fakedarwin.Collection("x86_64", prelink()[:60]),
+		"xml of another kind":  fakedarwin.Collection("x86_64", `<string>x</string>`),
+		"unknown reference":    fakedarwin.Collection("x86_64", `<array><dict IDREF="5"/></array>`),
+		"comp of unknown kind": fakedarwin.Comp("zstd", make([]byte, 100)),
+		"comp too long":        fakedarwin.Comp("lzss", make([]byte, 100))[:compHeader+10],
 	} {
 		c, _, err := readCollectionBytes("kernelcache", b)
 		if err == nil || len(c.Members) != 0 || !errors.Is(err, fact.ErrMalformed) && !errors.Is(err, fact.ErrTooLarge) {
@@ -143,8 +144,8 @@ func TestHostileCollections(t *testing.T) {
 		}
 	}
 	// A bad member costs itself.
-	b := collectionOf("x86_64", prelink(`<string>no kext</string>`, `<dict><key>CFBundleVersion</key><string>1</string></dict>`,
-		`<dict><key>CFBundleIdentifier</key><string>com.apple.x</string><key>CFBundleVersion</key><array/></dict>`, prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a", "com.apple.lost")
+	b := fakedarwin.Collection("x86_64", prelink(`<string>no kext</string>`, `<dict><key>CFBundleVersion</key><string>1</string></dict>`,
+		`<dict><key>CFBundleIdentifier</key><string>com.apple.x</string><key>CFBundleVersion</key><array/></dict>`, fakedarwin.PrelinkKext("com.apple.a", "1.0", 1)), "com.apple.a", "com.apple.lost")
 	c, problems, err := readCollectionBytes("x.kc", b)
 	if err != nil || len(c.Members) != 2 || len(problems) != 3 {
 		t.Errorf("%d members, %d problems %v, %v", len(c.Members), len(problems), problems, err)
@@ -194,19 +195,19 @@ func bigCollection(tb testing.TB) string {
 	filler := strings.Repeat(`<key>K</key><dict><key>IOClass</key><string>SomeDriverClass</string><key>IOProviderClass</key><string>IOPCIDevice</string><key>IOPCIMatch</key><string>0x15338086 0x15348086 0x15358086</string></dict>`, 40)
 	for i := range kexts {
 		id := fmt.Sprintf("com.apple.driver.Kext%03d", i)
-		m := prelinkKext(id, "1.0.0", 0xffffff8000000000+uint64(i)<<20)
+		m := fakedarwin.PrelinkKext(id, "1.0.0", 0xffffff8000000000+uint64(i)<<20)
 		members = append(members, strings.Replace(m, `<key>IOKitPersonalities</key><dict>`, `<key>IOKitPersonalities</key><dict>`+filler, 1))
 		ids = append(ids, id)
 	}
 	text := prelink(members...)
-	w := newMacho("x86_64", TypeFileset)
-	w.uuid("big")
+	w := fakedarwin.NewMacho("x86_64", uint32(TypeFileset))
+	w.UUID("big")
 	const first, step = 1 << 20, 512 << 10
 	for i, id := range ids {
-		w.entry(id, uint64(i)<<20, uint64(first+i*step))
+		w.Entry(id, uint64(i)<<20, uint64(first+i*step))
 	}
 	info := int64(size - len(text) - 4096)
-	w.segment("__PRELINK_INFO", "__info", uint64(info), uint64(len(text)))
+	w.Segment("__PRELINK_INFO", "__info", uint64(info), uint64(len(text)))
 	name := filepath.Join(tb.TempDir(), "SystemKernelExtensions.kc")
 	f, err := os.Create(name)
 	if err != nil {
@@ -218,11 +219,11 @@ func bigCollection(tb testing.TB) string {
 			tb.Fatal(err)
 		}
 	}
-	write(w.bytes(0), 0)
+	write(w.Bytes(0), 0)
 	for i := range ids {
-		m := newMacho("x86_64", TypeKext)
-		m.uuid(fmt.Sprintf("member-%09d", i))
-		write(m.bytes(0), int64(first+i*step))
+		m := fakedarwin.NewMacho("x86_64", uint32(TypeKext))
+		m.UUID(fmt.Sprintf("member-%09d", i))
+		write(m.Bytes(0), int64(first+i*step))
 	}
 	write([]byte(text), info)
 	if err := f.Truncate(size); err != nil {
@@ -306,11 +307,11 @@ func BenchmarkCollection300MB(b *testing.B) {
 }
 
 func FuzzCollection(f *testing.F) {
-	good := collectionOf("x86_64", prelink(prelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
+	good := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 1)), "com.apple.a")
 	f.Add(good)
-	f.Add(im4pOf("krnl", good))
-	f.Add(fatOf(good))
-	f.Add(compOf("lzss", []byte("x")))
+	f.Add(fakedarwin.IM4P("krnl", good))
+	f.Add(fakedarwin.Fat(good))
+	f.Add(fakedarwin.Comp("lzss", []byte("x")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, _, err := readCollectionBytes("fuzz", b)
 		if err == nil && c.Type == "" {

@@ -64,6 +64,7 @@ func ParseKextstat(text string) *Capture {
 		default:
 			if k, ok := kextstatRow(line); ok {
 				c.Kexts = append(c.Kexts, k)
+				c.Sure = c.Sure || k.Links != nil // a whole row is like nothing else
 			} else {
 				c.stray(SourceKextstat, n, line)
 			}

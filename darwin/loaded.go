@@ -66,7 +66,11 @@ func ParseLoadedInfo(data []byte) (LoadedList, error) {
 				&fact.ParseError{Source: SourceKextManager, Reason: "its information is " + v.kind.String() + ", not a dictionary"}))
 			continue
 		}
-		list.Kexts = append(list.Kexts, loadedOf(escape.UTF8(id), v))
+		k := loadedOf(escape.UTF8(id), v)
+		if v.dict["OSBundleDependencies"].kind == noNode {
+			k.Links = []int64{} // the kernel leaves an empty list out
+		}
+		list.Kexts = append(list.Kexts, k)
 	}
 	slices.SortFunc(list.Problems, func(a, b fact.Problem) int { return compareText(a.Subject, b.Subject) })
 	sortLoaded(list.Kexts)

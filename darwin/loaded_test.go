@@ -45,7 +45,7 @@ func TestLoadedInfo(t *testing.T) {
 	}
 	bsd, driver, dext, odd := list.Kexts[0], list.Kexts[1], list.Kexts[2], list.Kexts[3]
 	address := int64(-551890460672)
-	if bsd.Address != fact.Address(address) || bsd.UUID != "30313233-3435-3637-3839-616263646566" || bsd.Refs.String() != "115" || bsd.Interface != fact.Yes || bsd.Links != nil || len(bsd.Problems) != 0 {
+	if bsd.Address != fact.Address(address) || bsd.UUID != "30313233-3435-3637-3839-616263646566" || bsd.Refs.String() != "115" || bsd.Interface != fact.Yes || bsd.Links == nil || len(bsd.Links) != 0 || len(bsd.Problems) != 0 {
 		t.Errorf("%+v", bsd)
 	}
 	if driver.Address != 0 || driver.Collection != "Auxiliary" || !slices.Equal(driver.Links, []int64{1, 7}) || driver.Architecture != "arm64e" || driver.ExecutablePath != "" {

@@ -5,7 +5,6 @@ package darwin
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,125 +17,16 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
-)
-
-// A sqliteWriter makes a database whose tables fit a page each, but for long rows.
-type sqliteWriter struct {
-	pages [][]byte
-	rows  [][]any // of the schema
-}
-
-const sqlitePage = 1024
-
-func putVarint(b []byte, v uint64) []byte {
-	if v < 0x80 {
-		return append(b, byte(v))
-	}
-	var groups []byte
-	for ; v > 0; v >>= 7 {
-		groups = append(groups, byte(v&0x7f))
-	}
-	for i := len(groups) - 1; i >= 0; i-- {
-		c := groups[i]
-		if i > 0 {
-			c |= 0x80
-		}
-		b = append(b, c)
-	}
-	return b
-}
-
-func sqliteRecord(values []any) []byte {
-	var types, body []byte
-	for _, v := range values {
-		switch v := v.(type) {
-		case nil:
-			types = putVarint(types, 0)
-		case int:
-			switch {
-			case v == 0 || v == 1:
-				types = putVarint(types, uint64(8+v))
-			default:
-				types = putVarint(types, 4)
-				body = binary.BigEndian.AppendUint32(body, uint32(int32(v)))
-			}
-		case string:
-			types = putVarint(types, uint64(13+2*len(v)))
-			body = append(body, v...)
-		}
-	}
-	return append(append([]byte{byte(len(types) + 1)}, types...), body...)
-}
-
-// leaf writes a leaf page of rows; a row that is too long goes on in pages of its own.
-func (w *sqliteWriter) leaf(header int, rows [][]any) []byte {
-	p := make([]byte, sqlitePage)
-	p[header] = 0x0d
-	binary.BigEndian.PutUint16(p[header+3:], uint16(len(rows)))
-	end := sqlitePage
-	for i, values := range rows {
-		record := sqliteRecord(values)
-		cell := putVarint(putVarint(nil, uint64(len(record))), uint64(i+1))
-		local := len(record)
-		if most := sqlitePage - 35; local > most {
-			least := (sqlitePage-12)*32/255 - 23
-			if local = least + (len(record)-least)%(sqlitePage-4); local > most {
-				local = least
-			}
-			cell = append(cell, record[:local]...)
-			cell = binary.BigEndian.AppendUint32(cell, uint32(len(w.pages)+1))
-			for rest := record[local:]; len(rest) > 0; {
-				n := min(len(rest), sqlitePage-4)
-				page := make([]byte, 4, sqlitePage)
-				if n < len(rest) {
-					binary.BigEndian.PutUint32(page, uint32(len(w.pages)+2))
-				}
-				page = append(page, rest[:n]...)
-				w.pages = append(w.pages, append(page, make([]byte, sqlitePage-len(page))...))
-				rest = rest[n:]
-			}
-		} else {
-			cell = append(cell, record...)
-		}
-		end -= len(cell)
-		copy(p[end:], cell)
-		binary.BigEndian.PutUint16(p[header+8+2*i:], uint16(end))
-	}
-	binary.BigEndian.PutUint16(p[header+5:], uint16(end))
-	return p
-}
-
-func newSQLite() *sqliteWriter { return &sqliteWriter{pages: [][]byte{nil}} }
-
-func (w *sqliteWriter) table(name, sql string, rows ...[]any) {
-	p := w.leaf(0, rows)
-	w.pages = append(w.pages, p)
-	w.rows = append(w.rows, []any{"table", name, name, len(w.pages) + 1000, sql})
-	w.rows[len(w.rows)-1][3] = len(w.pages)
-}
-
-func (w *sqliteWriter) bytes() []byte {
-	first := w.leaf(100, w.rows)
-	copy(first, "SQLite format 3\x00")
-	binary.BigEndian.PutUint16(first[16:], sqlitePage)
-	binary.BigEndian.PutUint32(first[56:], 1)
-	w.pages[0] = first
-	return bytes.Join(w.pages, nil)
-}
-
-const (
-	policySQL  = "CREATE TABLE kext_policy ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, developer_name TEXT, flags INTEGER, PRIMARY KEY (team_id, bundle_id) )"
-	mdmSQL     = "CREATE TABLE kext_policy_mdm ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, payload_uuid TEXT, PRIMARY KEY (team_id, bundle_id) )"
-	historySQL = "CREATE TABLE kext_load_history_v3 ( path TEXT PRIMARY KEY, team_id TEXT, bundle_id TEXT, boot_uuid TEXT, created_at TEXT, last_seen TEXT, flags INTEGER , cdhash TEXT)"
+	"github.com/kernelext/kernelext/internal/fakedarwin"
 )
 
 func kextPolicyDB() []byte {
-	w := newSQLite()
-	w.table("kext_policy", policySQL, []any{"VBG97UB4TA", "com.objective-see.lulu", 1, "Objective-See, LLC", 1}, []any{"", "com.rugarciap.DisableTurboBoost", 1, "Legacy Developer: Rugarciap", 8},
+	w := fakedarwin.NewSQLite()
+	w.Table("kext_policy", fakedarwin.PolicySQL, []any{"VBG97UB4TA", "com.objective-see.lulu", 1, "Objective-See, LLC", 1}, []any{"", "com.rugarciap.DisableTurboBoost", 1, "Legacy Developer: Rugarciap", 8},
 		[]any{"ABCDE12345", "com.vendor.driver", 0, strings.Repeat("long name ", 300), nil})
-	w.table("kext_policy_mdm", mdmSQL, []any{"MANAGED123", nil, 1, "payload"})
-	w.table("kext_load_history_v3", historySQL, []any{"/Library/Extensions/X.kext", "VBG97UB4TA", "com.x", "boot", "2020-01-01 00:00:00", "2020-01-02 00:00:00", 53, nil})
-	return w.bytes()
+	w.Table("kext_policy_mdm", fakedarwin.MDMSQL, []any{"MANAGED123", nil, 1, "payload"})
+	w.Table("kext_load_history_v3", fakedarwin.HistorySQL, []any{"/Library/Extensions/X.kext", "VBG97UB4TA", "com.x", "boot", "2020-01-01 00:00:00", "2020-01-02 00:00:00", 53, nil})
+	return w.Bytes()
 }
 
 func TestKextPolicy(t *testing.T) {
@@ -173,7 +63,7 @@ func TestSQLiteAsSQLite(t *testing.T) {
 	}
 	for _, pragma := range []string{"page_size=512", "page_size=4096", "page_size=65536", "encoding='UTF-16le'", "encoding='UTF-16be'", "auto_vacuum=1"} {
 		name := filepath.Join(t.TempDir(), "db")
-		script := "PRAGMA " + pragma + ";" + policySQL + ";" + mdmSQL + ";" + historySQL + `;
+		script := "PRAGMA " + pragma + ";" + fakedarwin.PolicySQL + ";" + fakedarwin.MDMSQL + ";" + fakedarwin.HistorySQL + `;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<3000) INSERT INTO kext_policy SELECT 'TEAM'||i, 'com.é.'||i, i%2, printf('%.*c', i%700*3, 'x'), i*1000003 FROM n;
 DELETE FROM kext_policy WHERE flags % 7 = 0; INSERT INTO kext_policy_mdm VALUES('a',NULL,1,'-5');
 SELECT team_id,bundle_id,allowed,length(developer_name),flags FROM kext_policy;`
@@ -219,9 +109,9 @@ func TestHostileSQLite(t *testing.T) {
 	if _, err := ParseKextPolicy(nil); !errors.Is(err, fact.ErrMalformed) {
 		t.Error(err)
 	}
-	w := newSQLite()
-	w.table("other", "CREATE TABLE other (a TEXT)", []any{"x"})
-	if p, err := ParseKextPolicy(w.bytes()); err != nil || len(p.Problems) != 3 {
+	w := fakedarwin.NewSQLite()
+	w.Table("other", "CREATE TABLE other (a TEXT)", []any{"x"})
+	if p, err := ParseKextPolicy(w.Bytes()); err != nil || len(p.Problems) != 3 {
 		t.Errorf("other tables: %+v, %v", p, err)
 	}
 }

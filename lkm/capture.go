@@ -62,6 +62,13 @@ var captureReaders = [...]struct {
 	{CaptureKextutil, Darwin, readKextutil},
 	{CaptureKextPolicy, Darwin, readKextPolicyText},
 	{CaptureBundleIDs, Darwin, readBundleIDs},
+	{CaptureKldstat, FreeBSD, readKldstat},
+	{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
+	{CaptureModstat, NetBSD, readModstat},
+	{CaptureModinfo, Solaris, readSolarisModinfo},
+	{CaptureGenkex, AIX, readGenkex},
+	{CaptureModuleShow, VxWorks, readModuleShow},
+	{CaptureModules, NetWare, readNetWareModules},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package darwin
+// Package fakedarwin makes up Macs for tests, and writes the formats that macOS keeps kernel
+// extensions in: Mach-O files thin and fat, filesets, their wrappers, code signatures. It imports
+// no other package of this module, so that every one can test with it.
+package fakedarwin
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -16,23 +17,47 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
-	"testing"
 	"testing/fstest"
 	"time"
 )
 
-// What is here writes the formats that the package reads, for tests: Mach-O files thin and fat,
-// filesets, wrappers, code signatures, databases.
+// The numbers of the formats.
+const (
+	TypeExecute = 0x2
+	TypeKext    = 0xb
+	TypeFileset = 0xc
 
-// A machoWriter makes one little-endian 64-bit Mach-O file.
-type machoWriter struct {
+	magic64            = 0xfeedfacf
+	magicFat           = 0xcafebabe
+	lcSegment64        = 0x19
+	lcUUID             = 0x1b
+	lcSignature        = 0x1d
+	lcSource           = 0x2a
+	lcBuild            = 0x32
+	lcFileset          = 0x80000035
+	magicSuperBlob     = 0xfade0cc0
+	magicCodeDirectory = 0xfade0c02
+	magicCMS           = 0xfade0b01
+	slotCodeDirectory  = 0
+	slotCMS            = 0x10000
+	compHeader         = 0x180
+
+	// SpecialInfo and SpecialResources are the hash slots of Info.plist and CodeResources.
+	SpecialInfo      = 1
+	SpecialResources = 3
+	// NoLoadAddress is the address of a kext without code in a collection.
+	NoLoadAddress = 0x7fffffffffffffff
+)
+
+// A Macho makes one little-endian 64-bit Mach-O file.
+type Macho struct {
 	cpu, subtype, kind uint32
 	commands           [][]byte
 	order              binary.AppendByteOrder
 }
 
-func newMacho(arch string, kind FileType) *machoWriter {
-	w := &machoWriter{cpu: 0x01000007, subtype: 3, kind: uint32(kind), order: binary.LittleEndian}
+func NewMacho(arch string, kind uint32) *Macho {
+	w := &Macho{cpu: 0x01000007, subtype: 3, kind: uint32(kind), order: binary.LittleEndian}
 	if strings.HasPrefix(arch, "arm64") {
 		w.cpu, w.subtype = 0x0100000c, 0
 	}
@@ -42,7 +67,7 @@ func newMacho(arch string, kind FileType) *machoWriter {
 	return w
 }
 
-func (w *machoWriter) u32(v ...uint32) []byte {
+func (w *Macho) U32(v ...uint32) []byte {
 	var b []byte
 	for _, x := range v {
 		b = w.order.AppendUint32(b, x)
@@ -50,7 +75,7 @@ func (w *machoWriter) u32(v ...uint32) []byte {
 	return b
 }
 
-func (w *machoWriter) u64(v ...uint64) []byte {
+func (w *Macho) U64(v ...uint64) []byte {
 	var b []byte
 	for _, x := range v {
 		b = w.order.AppendUint64(b, x)
@@ -58,18 +83,18 @@ func (w *machoWriter) u64(v ...uint64) []byte {
 	return b
 }
 
-func (w *machoWriter) add(kind uint32, body ...[]byte) {
+func (w *Macho) Add(kind uint32, body ...[]byte) {
 	b := bytes.Join(body, nil)
 	for len(b)%8 != 0 {
 		b = append(b, 0)
 	}
-	w.commands = append(w.commands, append(w.u32(kind, uint32(8+len(b))), b...))
+	w.commands = append(w.commands, append(w.U32(kind, uint32(8+len(b))), b...))
 }
 
-func (w *machoWriter) uuid(id string) {
+func (w *Macho) UUID(id string) {
 	b := make([]byte, 16)
 	copy(b, id)
-	w.add(lcUUID, b)
+	w.Add(lcUUID, b)
 }
 
 func fixed(s string, n int) []byte {
@@ -79,19 +104,19 @@ func fixed(s string, n int) []byte {
 }
 
 // segment adds a segment with one section.
-func (w *machoWriter) segment(segment, section string, offset, size uint64) {
-	w.add(lcSegment64, fixed(segment, 16), w.u64(0, 0, offset, size), w.u32(7, 7, 1, 0),
-		fixed(section, 16), fixed(segment, 16), w.u64(0, size), w.u32(uint32(offset), 0, 0, 0, 0, 0, 0, 0))
+func (w *Macho) Segment(segment, section string, offset, size uint64) {
+	w.Add(lcSegment64, fixed(segment, 16), w.U64(0, 0, offset, size), w.U32(7, 7, 1, 0),
+		fixed(section, 16), fixed(segment, 16), w.U64(0, size), w.U32(uint32(offset), 0, 0, 0, 0, 0, 0, 0))
 }
 
-func (w *machoWriter) entry(id string, address, offset uint64) {
-	w.add(lcFileset, w.u64(address, offset), w.u32(32, 0), append([]byte(id), 0))
+func (w *Macho) Entry(id string, address, offset uint64) {
+	w.Add(lcFileset, w.U64(address, offset), w.U32(32, 0), append([]byte(id), 0))
 }
 
 // bytes returns header and commands, padded to size.
-func (w *machoWriter) bytes(size int) []byte {
+func (w *Macho) Bytes(size int) []byte {
 	body := bytes.Join(w.commands, nil)
-	b := w.u32(magic64, w.cpu, w.subtype, w.kind, uint32(len(w.commands)), uint32(len(body)), 0, 0)
+	b := w.U32(magic64, w.cpu, w.subtype, w.kind, uint32(len(w.commands)), uint32(len(body)), 0, 0)
 	b = append(b, body...)
 	if len(b) < size {
 		b = append(b, make([]byte, size-len(b))...)
@@ -99,8 +124,8 @@ func (w *machoWriter) bytes(size int) []byte {
 	return b
 }
 
-// fatOf puts slices into a fat file, aligned to 4096.
-func fatOf(slices ...[]byte) []byte {
+// Fat puts slices into a fat file, aligned to 4096.
+func Fat(slices ...[]byte) []byte {
 	out := binary.BigEndian.AppendUint32(nil, magicFat)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(slices)))
 	offset := 4096
@@ -117,33 +142,33 @@ func fatOf(slices ...[]byte) []byte {
 	return out
 }
 
-// A signer makes code signatures.
-type signer struct {
-	identifier, team string
-	flags            uint32
-	platform         byte
-	special          map[int][]byte // content of special slots
-	cms              func(directory []byte) []byte
+// A Signer makes code signatures.
+type Signer struct {
+	Identifier, Team string
+	Flags            uint32
+	Platform         byte
+	Special          map[int][]byte // content of special slots
+	CMS              func(directory []byte) []byte
 }
 
 // directory writes a code directory over code.
-func (s signer) directory(code []byte) []byte {
+func (s Signer) directory(code []byte) []byte {
 	const page = 4096
-	names := append([]byte(s.identifier), 0)
+	names := append([]byte(s.Identifier), 0)
 	head := 64 + 24 // as version 0x20400 has it
 	teamAt := 0
-	if s.team != "" {
+	if s.Team != "" {
 		teamAt = head + len(names)
-		names = append(append(names, s.team...), 0)
+		names = append(append(names, s.Team...), 0)
 	}
 	specials := 0
-	for slot := range s.special {
+	for slot := range s.Special {
 		specials = max(specials, slot)
 	}
 	var hashes []byte
 	for slot := specials; slot >= 1; slot-- {
 		h := make([]byte, 32)
-		if content, ok := s.special[slot]; ok {
+		if content, ok := s.Special[slot]; ok {
 			sum := sha256.Sum256(content)
 			copy(h, sum[:])
 		}
@@ -161,23 +186,23 @@ func (s signer) directory(code []byte) []byte {
 	put(b[0:], magicCodeDirectory)
 	put(b[4:], uint32(head+len(names)+len(hashes)))
 	put(b[8:], 0x20400)
-	put(b[12:], s.flags)
+	put(b[12:], s.Flags)
 	put(b[16:], uint32(hashOffset))
 	put(b[20:], uint32(head))
 	put(b[24:], uint32(specials))
 	put(b[28:], uint32(pages))
 	put(b[32:], uint32(len(code)))
-	b[36], b[37], b[38], b[39] = 32, 2, s.platform, 12
+	b[36], b[37], b[38], b[39] = 32, 2, s.Platform, 12
 	put(b[48:], uint32(teamAt))
 	return append(append(b, names...), hashes...)
 }
 
 // sign writes the SuperBlob over code.
-func (s signer) sign(code []byte) []byte {
+func (s Signer) sign(code []byte) []byte {
 	directory := s.directory(code)
 	var cms []byte
-	if s.cms != nil {
-		cms = s.cms(directory)
+	if s.CMS != nil {
+		cms = s.CMS(directory)
 	}
 	cms = append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, magicCMS), uint32(8+len(cms))), cms...)
 	b := make([]byte, 12+16)
@@ -192,19 +217,19 @@ func (s signer) sign(code []byte) []byte {
 	return append(append(b, directory...), cms...)
 }
 
-// kextCode is the code of a kext for one architecture, signed when s is not nil.
-func kextCode(arch, uuid string, s *signer) []byte {
+// KextCode is the code of a kext for one architecture, signed when s is not nil.
+func KextCode(arch, uuid string, s *Signer) []byte {
 	const size = 2*4096 + 100
 	build := func(signature int) []byte {
-		w := newMacho(arch, TypeKext)
-		w.uuid(uuid)
-		w.add(lcSource, w.u64(12<<40|3<<30))
-		w.add(lcBuild, w.u32(1, 11<<16|3<<8, 12<<16, 0))
-		w.segment("__TEXT", "__text", 1024, 64)
+		w := NewMacho(arch, TypeKext)
+		w.UUID(uuid)
+		w.Add(lcSource, w.U64(12<<40|3<<30))
+		w.Add(lcBuild, w.U32(1, 11<<16|3<<8, 12<<16, 0))
+		w.Segment("__TEXT", "__text", 1024, 64)
 		if signature > 0 {
-			w.add(lcSignature, w.u32(size, uint32(signature)))
+			w.Add(lcSignature, w.U32(size, uint32(signature)))
 		}
-		return w.bytes(size)
+		return w.Bytes(size)
 	}
 	if s == nil {
 		return build(0)
@@ -215,33 +240,29 @@ func kextCode(arch, uuid string, s *signer) []byte {
 	return append(code, fixed(string(s.sign(code)), length)...)
 }
 
-// developer makes a certificate and the function that signs a code directory with it.
-func developer(t testing.TB, name, team string) (*x509.Certificate, func([]byte) []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+// Developer makes a certificate, and the function that signs a code directory with it. Both are the
+// same for the same name and team.
+func Developer(name, team string) (*x509.Certificate, func([]byte) []byte) {
+	seed := sha256.Sum256([]byte(name + team))
+	key := ed25519.NewKeyFromSeed(seed[:])
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name, OrganizationalUnit: []string{team}},
 		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
+	cert := certificate(template, key)
+	return cert, func(directory []byte) []byte {
+		return signCMS(cert, key, directory, time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC))
 	}
+}
+
+func certificate(template *x509.Certificate, key ed25519.PrivateKey) *x509.Certificate {
+	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	return cert, func(directory []byte) []byte {
-		b, err := signCMS(cert, key, directory, time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
+	return cert
 }
 
 func must(b []byte, err error) []byte {
@@ -256,7 +277,7 @@ func wrap(tag byte, body ...[]byte) []byte {
 }
 
 // signCMS writes detached SignedData over content.
-func signCMS(cert *x509.Certificate, key *ecdsa.PrivateKey, content []byte, at time.Time) ([]byte, error) {
+func signCMS(cert *x509.Certificate, key ed25519.PrivateKey, content []byte, at time.Time) []byte {
 	oid := func(s ...int) []byte { return must(asn1.Marshal(asn1.ObjectIdentifier(s))) }
 	data := oid(1, 2, 840, 113549, 1, 7, 1)
 	sha := wrap(0x30, oid(2, 16, 840, 1, 101, 3, 4, 2, 1))
@@ -266,26 +287,22 @@ func signCMS(cert *x509.Certificate, key *ecdsa.PrivateKey, content []byte, at t
 		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 5), wrap(0x31, must(asn1.Marshal(at)))),
 		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 4), wrap(0x31, wrap(0x04, sum[:]))),
 	}, nil)
-	digest := sha256.Sum256(wrap(0x31, attributes))
-	signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
+	signature := ed25519.Sign(key, wrap(0x31, attributes))
 	info := wrap(0x30, must(asn1.Marshal(1)), wrap(0x30, cert.RawIssuer, must(asn1.Marshal(cert.SerialNumber))), sha, wrap(0xa0, attributes),
-		wrap(0x30, oid(1, 2, 840, 10045, 4, 3, 2)), wrap(0x04, signature))
+		wrap(0x30, oid(1, 3, 101, 112)), wrap(0x04, signature))
 	signed := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), wrap(0x30, data), wrap(0xa0, cert.Raw), wrap(0x31, info))
-	return wrap(0x30, oid(1, 2, 840, 113549, 1, 7, 2), wrap(0xa0, signed)), nil
+	return wrap(0x30, oid(1, 2, 840, 113549, 1, 7, 2), wrap(0xa0, signed))
 }
 
-// infoPlist writes an Info.plist.
-func infoPlist(id, version, executable string, more string) []byte {
+// InfoPlist writes an Info.plist.
+func InfoPlist(id, version, executable string, more string) []byte {
 	return []byte(`<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>CFBundleIdentifier</key><string>` + id +
 		`</string><key>CFBundleVersion</key><string>` + version + `</string><key>CFBundlePackageType</key><string>KEXT</string>` +
 		`<key>CFBundleExecutable</key><string>` + executable + `</string>` + more + `</dict></plist>`)
 }
 
-// prelinkKext is a member's dictionary in a collection.
-func prelinkKext(id, version string, address uint64) string {
+// PrelinkKext is a member's dictionary in a collection.
+func PrelinkKext(id, version string, address uint64) string {
 	return fmt.Sprintf(`<dict><key>CFBundleIdentifier</key><string>%s</string><key>CFBundleVersion</key><string>%s</string>`+
 		`<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key><string>8.0.0</string></dict>`+
 		`<key>IOKitPersonalities</key><dict><key>P</key><dict><key>IOClass</key><string>C</string><key>IOPCIMatch</key><string>0x15338086</string></dict></dict>`+
@@ -294,7 +311,7 @@ func prelinkKext(id, version string, address uint64) string {
 		id, version, id, address)
 }
 
-func kcID(n byte) string {
+func KCID(n byte) string {
 	return `<data>` + base64Of(bytes.Repeat([]byte{n}, 16)) + `</data>`
 }
 
@@ -321,24 +338,24 @@ func base64Of(b []byte) string {
 	return out.String()
 }
 
-// collectionOf writes a fileset: an outer Mach-O with the prelink information, and an inner one for
+// Collection writes a fileset: an outer Mach-O with the prelink information, and an inner one for
 // each member.
-func collectionOf(arch, prelink string, ids ...string) []byte {
+func Collection(arch, prelink string, ids ...string) []byte {
 	const inner = 1024
-	start := 16384
-	w := newMacho(arch, TypeFileset)
-	w.uuid("collection-uuid-")
+	start := 16384 + (len(ids)*112)&^4095
+	w := NewMacho(arch, TypeFileset)
+	w.UUID("collection-uuid-")
 	var files []byte
 	for i, id := range ids {
-		m := newMacho(arch, TypeKext)
-		m.uuid(fmt.Sprintf("member-%09d", i))
-		m.add(lcSource, m.u64(uint64(i+1)<<40))
-		files = append(files, m.bytes(inner)...)
-		w.entry(id, 0xffffff8000000000+uint64(i)*0x4000, uint64(start+i*inner))
+		m := NewMacho(arch, TypeKext)
+		m.UUID(fmt.Sprintf("member-%09d", i))
+		m.Add(lcSource, m.U64(uint64(i+1)<<40))
+		files = append(files, m.Bytes(inner)...)
+		w.Entry(id, 0xffffff8000000000+uint64(i)*0x4000, uint64(start+i*inner))
 	}
 	at := start + len(files)
-	w.segment("__PRELINK_INFO", "__info", uint64(at), uint64(len(prelink)+64))
-	head := w.bytes(0)
+	w.Segment("__PRELINK_INFO", "__info", uint64(at), uint64(len(prelink)+64))
+	head := w.Bytes(0)
 	if len(head) > start {
 		panic("too many commands for the test's layout")
 	}
@@ -347,17 +364,17 @@ func collectionOf(arch, prelink string, ids ...string) []byte {
 	return append(b, make([]byte, 64)...)
 }
 
-// im4pOf wraps a payload as an Image4 payload, and img4Of that as an Image4 file.
-func im4pOf(kind string, payload []byte) []byte {
+// IM4P wraps a payload as an Image4 payload, and IMG4 that as an Image4 file.
+func IM4P(kind string, payload []byte) []byte {
 	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")), wrap(0x04, payload))
 }
 
-func img4Of(im4p []byte) []byte {
+func IMG4(im4p []byte) []byte {
 	return wrap(0x30, wrap(0x16, []byte("IMG4")), im4p)
 }
 
-// compOf writes the header of an old compressed kernel.
-func compOf(kind string, payload []byte) []byte {
+// Comp writes the header of an old compressed kernel.
+func Comp(kind string, payload []byte) []byte {
 	b := make([]byte, compHeader)
 	copy(b, "comp"+kind)
 	binary.BigEndian.PutUint32(b[12:], uint32(4*len(payload)))
@@ -365,21 +382,21 @@ func compOf(kind string, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// bundleFiles are a signed bundle with a sealed resource.
-func bundleFiles(dir, id string, s *signer) fstest.MapFS {
-	info := infoPlist(id, "1.2.3", "Driver", `<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key><string>8.0.0</string></dict>`)
+// BundleFiles are a signed bundle with a sealed resource.
+func BundleFiles(dir, id string, s *Signer) fstest.MapFS {
+	info := InfoPlist(id, "1.2.3", "Driver", `<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key><string>8.0.0</string></dict>`)
 	resource := []byte("some resource\n")
 	sum := sha256.Sum256(resource)
 	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict><key>Resources/a.txt</key><dict><key>hash2</key><data>` + base64Of(sum[:]) +
 		`</data></dict></dict><key>rules2</key><dict><key>^.*</key><true/><key>^Info\.plist$</key><dict><key>omit</key><true/><key>weight</key><real>20</real></dict>` +
 		`<key>^.*\.DS_Store$</key><dict><key>omit</key><true/><key>weight</key><real>2000</real></dict></dict></dict></plist>`)
 	if s != nil {
-		s.special = map[int][]byte{specialInfo: info, specialResources: resources}
+		s.Special = map[int][]byte{SpecialInfo: info, SpecialResources: resources}
 	}
 	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b, Mode: 0o644} }
 	return fstest.MapFS{
 		dir + "/Contents/Info.plist":                   file(info),
-		dir + "/Contents/MacOS/Driver":                 file(fatOf(kextCode("x86_64", "uuid-of-x86-----", s), kextCode("arm64e", "uuid-of-arm-----", s))),
+		dir + "/Contents/MacOS/Driver":                 file(Fat(KextCode("x86_64", "uuid-of-x86-----", s), KextCode("arm64e", "uuid-of-arm-----", s))),
 		dir + "/Contents/Resources/a.txt":              file(resource),
 		dir + "/Contents/.DS_Store":                    file([]byte("x")),
 		dir + "/Contents/_CodeSignature/CodeResources": file(resources),
