@@ -46,15 +46,6 @@ var captureReaders = [...]struct {
 	{CaptureAutoruns, Windows, windowsReader(windows.SourceAutoruns, windows.ParseAutoruns)},
 	{CaptureDriverList, Windows, windowsReader(windows.SourceDriverList, windows.ParseDriverList)},
 	{CaptureOsquery, Windows, windowsReader(windows.SourceOsquery, windows.ParseOsquery)},
-	{CaptureKldstat, FreeBSD, readKldstat},
-	{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
-	{CaptureModstat, NetBSD, readModstat},
-	{CaptureModinfo, Solaris, readSolarisModinfo},
-	{CaptureGenkex, AIX, readGenkex},
-	{CaptureModuleShow, VxWorks, readModuleShow},
-	{CaptureModules, NetWare, readNetWareModules},
-	{CaptureModdebug, Illumos, readModdebug},
-	{CaptureAbendLog, NetWare, readAbendLog},
 	{CaptureKextstat, Darwin, readKextstat},
 	{CaptureMacOSPanic, Darwin, readMacOSPanic},
 	{CaptureSystemProfiler, Darwin, readSystemProfiler},
@@ -69,6 +60,8 @@ var captureReaders = [...]struct {
 	{CaptureGenkex, AIX, readGenkex},
 	{CaptureModuleShow, VxWorks, readModuleShow},
 	{CaptureModules, NetWare, readNetWareModules},
+	{CaptureModdebug, Illumos, readModdebug},
+	{CaptureAbendLog, NetWare, readAbendLog},
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.

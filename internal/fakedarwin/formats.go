@@ -56,6 +56,7 @@ type Macho struct {
 	order              binary.AppendByteOrder
 }
 
+// NewMacho starts a Mach-O file of a type for x86_64, arm64 or arm64e.
 func NewMacho(arch string, kind uint32) *Macho {
 	w := &Macho{cpu: 0x01000007, subtype: 3, kind: uint32(kind), order: binary.LittleEndian}
 	if strings.HasPrefix(arch, "arm64") {
@@ -67,6 +68,7 @@ func NewMacho(arch string, kind uint32) *Macho {
 	return w
 }
 
+// U32 encodes numbers in the file's byte order.
 func (w *Macho) U32(v ...uint32) []byte {
 	var b []byte
 	for _, x := range v {
@@ -75,6 +77,7 @@ func (w *Macho) U32(v ...uint32) []byte {
 	return b
 }
 
+// U64 encodes numbers in the file's byte order.
 func (w *Macho) U64(v ...uint64) []byte {
 	var b []byte
 	for _, x := range v {
@@ -83,6 +86,7 @@ func (w *Macho) U64(v ...uint64) []byte {
 	return b
 }
 
+// Add adds a load command.
 func (w *Macho) Add(kind uint32, body ...[]byte) {
 	b := bytes.Join(body, nil)
 	for len(b)%8 != 0 {
@@ -91,6 +95,7 @@ func (w *Macho) Add(kind uint32, body ...[]byte) {
 	w.commands = append(w.commands, append(w.U32(kind, uint32(8+len(b))), b...))
 }
 
+// UUID adds LC_UUID with the first 16 bytes of id.
 func (w *Macho) UUID(id string) {
 	b := make([]byte, 16)
 	copy(b, id)
@@ -109,6 +114,7 @@ func (w *Macho) Segment(segment, section string, offset, size uint64) {
 		fixed(section, 16), fixed(segment, 16), w.U64(0, size), w.U32(uint32(offset), 0, 0, 0, 0, 0, 0, 0))
 }
 
+// Entry adds LC_FILESET_ENTRY.
 func (w *Macho) Entry(id string, address, offset uint64) {
 	w.Add(lcFileset, w.U64(address, offset), w.U32(32, 0), append([]byte(id), 0))
 }
@@ -311,6 +317,7 @@ func PrelinkKext(id, version string, address uint64) string {
 		id, version, id, address)
 }
 
+// KCID is a collection's id in a property list: 16 times n.
 func KCID(n byte) string {
 	return `<data>` + base64Of(bytes.Repeat([]byte{n}, 16)) + `</data>`
 }
@@ -364,11 +371,12 @@ func Collection(arch, prelink string, ids ...string) []byte {
 	return append(b, make([]byte, 64)...)
 }
 
-// IM4P wraps a payload as an Image4 payload, and IMG4 that as an Image4 file.
+// IM4P wraps a payload as an Image4 payload.
 func IM4P(kind string, payload []byte) []byte {
 	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")), wrap(0x04, payload))
 }
 
+// IMG4 wraps an Image4 payload as an Image4 file.
 func IMG4(im4p []byte) []byte {
 	return wrap(0x30, wrap(0x16, []byte("IMG4")), im4p)
 }
