@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"crypto"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/petest"
+)
+
+// sampleImage is a small driver with everything in it.
+func sampleImage() petest.Image {
+	return petest.Image{
+		TimeStamp: 0x5f5e1000, PDB: `D:\b\ket.pdb`, Code: make([]byte, 9000),
+		Imports: []petest.Import{{Library: "NTOSKRNL.exe", Functions: []string{"IoCreateDevice", "#12"}}, {Library: "Fltmgr.SYS", Functions: []string{"FltRegisterFilter"}}},
+		Version: map[string]string{"OriginalFilename": "ket.sys", "CompanyName": "Ket, Inc.", "FileDescription": "Ket © driver", "FileVersion": "2, 0, 0, 1"},
+		Numbers: [4]uint16{2, 0, 70, 1},
+	}
+}
+
+func TestParsePE(t *testing.T) {
+	im := sampleImage()
+	for _, wide := range []bool{true, false} {
+		im.PE32, im.Machine = !wide, 0x8664
+		if !wide {
+			im.Machine = 0x14c
+		}
+		f, err := ParseFile(im.Build(), FileOptions{Hashes: true})
+		if err != nil || len(f.Problems) > 0 {
+			t.Fatalf("%v, %v", err, f)
+		}
+		p := f.PE
+		if want := map[bool]string{true: "amd64", false: "386"}[wide]; p.Machine != want || p.Subsystem != "native" || p.Checksum != p.ComputedChecksum {
+			t.Errorf("machine %s subsystem %s checksum %s, computed %s", p.Machine, p.Subsystem, p.Checksum, p.ComputedChecksum)
+		}
+		if p.LinkedAt.Unix() != 0x5f5e1000 || p.Reproducible || p.PDB.ID() != "A30C7413C3EAF4C899AC95798321BE651" || p.PDB.Path != `D:\b\ket.pdb` {
+			t.Errorf("linked %v, pdb %+v", p.LinkedAt, p.PDB)
+		}
+		if len(p.Imports) != 2 || p.Imports[0].Functions[1] != "#12" || p.Imports[1].Library != "Fltmgr.SYS" {
+			t.Errorf("imports %+v", p.Imports)
+		}
+		// NTOSKRNL.exe keeps its extension: only .dll, .sys and .ocx go.
+		sum := md5.Sum([]byte("ntoskrnl.exe.iocreatedevice,ntoskrnl.exe.ord12,fltmgr.fltregisterfilter"))
+		if p.Imphash != hex.EncodeToString(sum[:]) {
+			t.Errorf("imphash %s", p.Imphash)
+		}
+		v := f.Version
+		if v.File != "2.0.70.1" || v.String("originalfilename") != "ket.sys" || v.String("FileDescription") != "Ket © driver" || v.Languages[0].Language != "0409" {
+			t.Errorf("version %+v", v)
+		}
+		if f.Hashes.AuthentihashSHA256 == "" || f.Hashes.FirstPageSHA256 == "" {
+			t.Errorf("hashes %+v", f.Hashes)
+		}
+	}
+	im.Repro = true
+	p, _, err := ParsePE(im.Build())
+	if err != nil || !p.Reproducible || !p.LinkedAt.IsZero() {
+		t.Errorf("a reproducible build: %+v, %v", p, err)
+	}
+}
+
+// The authentihash leaves out what signing changes, and pads to eight bytes.
+func TestAuthentihash(t *testing.T) {
+	b := sampleImage().Build()
+	p, _, err := ParsePE(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := p.Authentihash(crypto.SHA256)
+	opt := int(b[0x3c]) + 24
+	with := append([]byte(nil), b...)
+	binary.LittleEndian.PutUint32(with[opt+64:], 0x1234)
+	binary.LittleEndian.PutUint32(with[opt+144:], uint32(len(b)))
+	binary.LittleEndian.PutUint32(with[opt+148:], 16)
+	with = append(with, 16, 0, 0, 0, 0, 2, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+	q, _, err := ParsePE(with)
+	if err != nil || string(q.Authentihash(crypto.SHA256)) != string(want) {
+		t.Errorf("with a checksum and a table: another digest, %v", err)
+	}
+	padded := append(append([]byte(nil), b...), 7, 0, 0, 0, 0, 0, 0, 0)
+	odd := append(append([]byte(nil), b...), 7)
+	x, _, _ := ParsePE(padded)
+	y, _, _ := ParsePE(odd)
+	if string(x.Authentihash(crypto.SHA1)) != string(y.Authentihash(crypto.SHA1)) {
+		t.Error("a file is not padded to eight bytes")
+	}
+	d := sha256.New()
+	d.Write(b[:opt+64])
+	d.Write(b[opt+68 : opt+144])
+	d.Write(b[opt+152 : 0x400])
+	d.Write(make([]byte, 4096-0x400))
+	if got := HashFile(b, p).FirstPageSHA256; got != hex.EncodeToString(d.Sum(nil)) {
+		t.Errorf("first page %s", got)
+	}
+}
+
+// A table that lies where code is, or outside the file, makes a signature invalid, never absent.
+func TestCertificateTablePlace(t *testing.T) {
+	b := sampleImage().Build()
+	opt := int(b[0x3c]) + 24
+	for name, place := range map[string][2]uint32{"over the code": {0x400, 64}, "over the headers": {8, 64}, "outside": {uint32(len(b)), 64}, "huge": {0xffffff00, 0xffffff00}} {
+		c := append([]byte(nil), b...)
+		binary.LittleEndian.PutUint32(c[opt+144:], place[0])
+		binary.LittleEndian.PutUint32(c[opt+148:], place[1])
+		f, err := ParseFile(c, FileOptions{Verifier: &Verifier{}})
+		if err != nil || len(f.Signatures) != 1 || f.Signatures[0].Status != fact.SignatureInvalid {
+			t.Errorf("%s: %+v, %v", name, f.Signatures, err)
+		}
+	}
+}
+
+func TestParsePENonsense(t *testing.T) {
+	good := sampleImage().Build()
+	for n := 0; n < 0x400; n += 7 {
+		if _, _, err := ParsePE(good[:n]); err == nil && n < 0x200 {
+			t.Errorf("%d bytes: no error", n)
+		}
+	}
+	many := append([]byte(nil), good...)
+	binary.LittleEndian.PutUint16(many[int(good[0x3c])+6:], 97)
+	if _, _, err := ParsePE(many); err == nil {
+		t.Error("97 sections: no error")
+	}
+	// Import descriptors that never end.
+	loop := sampleImage()
+	loop.Imports = nil
+	for range 300 {
+		loop.Imports = append(loop.Imports, petest.Import{Library: "a.sys", Functions: []string{"b"}})
+	}
+	p, problems, err := ParsePE(loop.Build())
+	if err != nil || len(problems) != 1 || len(p.Imports) != maxLibraries {
+		t.Errorf("300 imported images: %v, %v", problems, err)
+	}
+}
+
+func FuzzParseFile(f *testing.F) {
+	f.Add(sampleImage().Build())
+	im := sampleImage()
+	im.PE32, im.Repro, im.Trailing = true, true, []byte{1, 2, 3}
+	f.Add(im.Build())
+	if cache := os.Getenv("GOMODCACHE"); cache != "" {
+		if b, err := os.ReadFile(filepath.Join(cache, "github.com/saferwall/pe@v1.6.5/test/amdxata.sys")); err == nil {
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := ParseFile(b, FileOptions{Hashes: len(b) < 1<<16, Verifier: &Verifier{}})
+		if (err == nil) == (file == nil) {
+			t.Fatalf("value %v and error %v", file, err)
+		}
+		if err != nil {
+			return
+		}
+		if len(file.PE.Imports) > maxLibraries || len(file.PE.Sections) > maxSections || len(file.Signatures) > maxSignatures+1 || len(file.Problems) > 10 {
+			t.Fatalf("%d imports, %d sections, %d signatures, %d problems", len(file.PE.Imports), len(file.PE.Sections), len(file.Signatures), len(file.Problems))
+		}
+		for _, s := range file.Signatures {
+			if s.Status == fact.SignatureValid {
+				t.Fatal("valid without keys")
+			}
+		}
+	})
+}
+
+func FuzzParseCatalog(f *testing.F) {
+	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, skipped, err := ParseCatalog(b)
+		if (err == nil) == (c == nil) || skipped > len(b) {
+			t.Fatalf("value %v, error %v, %d skipped", c, err, skipped)
+		}
+		if c != nil && len(c.Members) > len(b) {
+			t.Fatalf("%d members of %d bytes", len(c.Members), len(b))
+		}
+	})
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter]\r\n" +
+	"\"Type\"=dword:00000002\r\n\"Start\"=dword:00000000\r\n\"ErrorControl\"=dword:00000001\r\n" +
+	"\"ImagePath\"=hex(2):73,00,79,00,73,00,74,00,65,00,6d,00,33,00,32,00,5c,00,77,00,\\\r\n  2e,00,73,00,79,00,73,00,00,00\r\n" +
+	"\"DisplayName\"=\"@%ProgramFiles%\\\\x.dll,-310\"\r\n\"DependOnService\"=hex(7):46,00,6c,00,74,00,4d,00,67,00,72,00,00,00,00,00\r\n" +
+	"\"Owners\"=hex(7):6f,00,65,00,6d,00,37,00,2e,00,69,00,6e,00,66,00,00,00,00,00\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances]\r\n\"DefaultInstance\"=\"WdFilter Instance\"\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances\\WdFilter Instance]\r\n\"Altitude\"=\"328010\"\r\n\"Flags\"=dword:00000000\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Dhcp]\r\n\"Type\"=dword:00000020\r\n\"Start\"=dword:00000002\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\.NET Data]\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\odd]\r\n\"Type\"=dword:00000001\r\n\"Start\"=dword:00000063\r\n\"ImagePath\"=\"\\\\odd\\\\x.sys\"\r\n\"broken\"=dword:xyz\r\n"
+
+func TestParseServiceKeys(t *testing.T) {
+	for name, text := range map[string][]byte{"utf-8": []byte(regSample), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(regSample)...)} {
+		list, problems, err := ParseServiceKeys(text, testPaths)
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%s: %d services, %v", name, len(list), err)
+		}
+		want := Service{
+			Name: "WdFilter", DisplayName: `@%ProgramFiles%\x.dll,-310`, Type: "file_system_driver", Start: "boot", ErrorControl: "normal",
+			ImagePath: `system32\w.sys`, ImagePathRule: RuleRelative, ImageFile: `C:\Windows\system32\w.sys`, DependsOn: []string{"FltMgr"}, Owners: []string{"oem7.inf"},
+			DefaultInstance: "WdFilter Instance", Instances: []FilterInstance{{Name: "WdFilter Instance", Altitude: "328010", Flags: fact.CountOf(0)}},
+		}
+		if !reflect.DeepEqual(list[0].Service, want) {
+			t.Errorf("%s: %+v\nwant %+v", name, list[0].Service, want)
+		}
+		if list[1].Name != "odd" || list[1].Start != "99" || list[1].PathErr == nil {
+			t.Errorf("%s: %+v", name, list[1])
+		}
+		if len(problems) != 2 || problems[0].Line == 0 || problems[1].Subject != "odd" {
+			t.Errorf("%s: problems %v", name, problems)
+		}
+	}
+	if _, _, err := ParseServiceKeys([]byte("[HKEY"), testPaths); err == nil {
+		t.Error("text without a header is read")
+	}
+}
+
+// Whatever a registry holds comes back from its text unchanged.
+func TestRegRoundTrip(t *testing.T) {
+	keys := []RegKey{
+		{Path: `HKEY_LOCAL_MACHINE\A b]"[`, Values: []RegValue{
+			StringValue("", RegString, "default"), StringValue(`q"uo\te`, RegString, `a\b"c`), StringValue("ctl", RegString, "a\nb\x1b[31m"),
+			StringValue("exp", RegExpand, `%SystemRoot%\x`), DwordValue("n", 0xdeadbeef), {Name: "bin", Type: RegBinary, Data: []byte{0, 255, 16}},
+			{Name: "half", Type: RegString, Data: []byte{0x41, 0}}, {Name: "lone", Type: RegString, Data: []byte{0x00, 0xd8, 0, 0}},
+			{Name: "multi", Type: RegMulti, Data: utf16Bytes("a\x00b\x00\x00")}, {Name: "none", Type: RegNone}, {Name: "big", Type: RegQword, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
+			StringValue("rtl", RegString, "abc\u202edef"), StringValue("empty", RegString, ""),
+		}},
+		{Path: `HKEY_LOCAL_MACHINE\Empty`},
+	}
+	got, problems, err := ParseReg("test", AppendReg(nil, keys))
+	if err != nil || len(problems) > 0 || len(got) != 2 {
+		t.Fatalf("%d keys, %v, %v", len(got), problems, err)
+	}
+	for i, v := range keys[0].Values {
+		g := got[0].Values[i]
+		if g.Name != v.Name || g.Type != v.Type || string(g.Data) != string(v.Data) {
+			t.Errorf("%q: %+v, want %+v", v.Name, g, v)
+		}
+	}
+	if got[0].Path != keys[0].Path {
+		t.Errorf("path %q", got[0].Path)
+	}
+}
+
+func TestHive(t *testing.T) {
+	h, err := OpenHive(testHive(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := h.ControlSet()
+	if err != nil || set != "ControlSet001" {
+		t.Fatalf("control set %q, %v", set, err)
+	}
+	keys, err := h.Services(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _ := ServicesOf(keys, testPaths)
+	if len(list) != 2 || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
+		t.Errorf("%+v", list)
+	}
+	if list[0].DisplayName != strings.Repeat("long ", 4000)+"name" {
+		t.Errorf("a value of several segments has %d characters", len(list[0].DisplayName))
+	}
+	key, ok, err := h.Reg(set + `\control\CI\config`)
+	if n, _ := key.Dword("VulnerableDriverBlocklistEnable"); err != nil || !ok || n != 1 {
+		t.Errorf("%+v %v %v", key, ok, err)
+	}
+	if _, ok, err := h.Reg("No\\Such"); ok || err != nil {
+		t.Errorf("a key that is not there: %v %v", ok, err)
+	}
+	if h.Dirty() {
+		t.Error("dirty")
+	}
+}
+
+func FuzzHive(f *testing.F) {
+	f.Add(testHive(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := OpenHive(b)
+		if (err == nil) == (h == nil) {
+			t.Fatalf("%v and %v", h, err)
+		}
+		if err != nil {
+			return
+		}
+		set, err := h.ControlSet()
+		if err != nil {
+			set = "ControlSet001"
+		}
+		keys, _ := h.Services(set)
+		if len(keys) > maxRegKeys+1000 {
+			t.Fatalf("%d keys of %d bytes", len(keys), len(b))
+		}
+		_, _ = h.Packages()
+	})
+}
+
+func FuzzParseReg(f *testing.F) {
+	f.Add([]byte(regSample))
+	f.Add([]byte("REGEDIT4\n[A]\n@=hex(7):41,00,\\\n 00\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		keys, problems, err := ParseReg("fuzz", b)
+		bounded(t, keys, err, len(b), 0)
+		if len(problems) > 100 {
+			t.Fatalf("%d problems", len(problems))
+		}
+		if err != nil {
+			return
+		}
+		again, _, err := ParseReg("fuzz", AppendReg(nil, keys))
+		if err != nil || len(again) != len(keys) {
+			t.Fatalf("written and read again: %d keys, %v; want %d", len(again), err, len(keys))
+		}
+		_, _ = servicesOf(keys, testPaths)
+		_ = packagesOf(keys)
+	})
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// row is what a test looks at of one driver of a capture.
+type row struct{ key, name, state, start, typ, stateWord string }
+
+func rows(c *Capture) []row {
+	var out []row
+	for _, e := range c.Entries {
+		r := row{key: e.Key, name: e.Name}
+		if len(e.Driver.Services) > 0 {
+			s := e.Driver.Services[0]
+			r.state, r.start, r.typ, r.stateWord = s.State, s.Start, s.Type, s.StateWord
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func TestCaptures(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		parse func(string) *Capture
+		text  string
+		want  []row
+		stray int
+	}{
+		{"driverquery in German", ParseDriverQuery, `"Modulname","Anzeigename","Beschreibung","Treibertyp","Startmodus","Status","Status","Beenden annehmen","Anhalten annehmen","Ausgelagerter Pool (Bytes)","Code(Bytes)","BSS(Bytes)","Linkdatum","Pfad","Init(Bytes)"
+"ACPI","Microsoft ACPI-Treiber","Microsoft ACPI-Treiber","Kernel ","Start","Wird ausgeführt","OK","TRUE","FALSE","4.096","81.920","0","18.05.2015 15:28:03","C:\Windows\system32\drivers\ACPI.sys","4.096"
+"luafv","UAC-Dateivirtualisierung","UAC","Dateisystem ","Auto","Eigenartig","OK","FALSE","FALSE","4.096","81.920","0","","\SystemRoot\system32\drivers\luafv.sys","4.096"
+`, []row{{"acpi.sys", "ACPI.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"}, {"luafv.sys", "luafv.sys", "", "auto", "file_system_driver", "Eigenartig"}}, 0},
+		{"driverquery /si", ParseDriverQuery, "\"DeviceName\",\"InfName\",\"IsSigned\",\"Manufacturer\"\n\"ACPI x64-based PC\",\"hal.inf\",\"TRUE\",\"(Standard computers)\"\n\"Thing\",\"\",\"FALSE\",\"\"\n",
+			[]row{{key: "device acpi x64-based pc|hal.inf", name: "ACPI x64-based PC"}, {key: "device thing|", name: "Thing"}}, 0},
+		{"driverquery /nh /fo csv", ParseDriverQuery, "\"3ware\",\"3ware\",\"Kernel \",\"5/18/2015 6:28:03 PM\"\n", []row{{"service 3ware", "3ware", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery table with ruler", ParseDriverQuery, `
+Module Name  Display Name           Driver Type   Link Date
+============ ====================== ============= ======================
+1394ohci     1394 OHCI Compliant Ho Kernel
+AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
+`, []row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpiaudiocom", "AcpiAudioCom", "", "", "kernel_driver", ""}}, 0},
+		{"sc qc", ParseSC, "[SC] QueryServiceConfig SUCCESS\r\n\r\nSERVICE_NAME: tcpip\r\n        TYPE               : 1  KERNEL_DRIVER\r\n        START_TYPE         : 0   BOOT_START\r\n        ERROR_CONTROL      : 1   NORMAL\r\n        BINARY_PATH_NAME   : System32\\drivers\\tcpip.sys\r\n        LOAD_ORDER_GROUP   : PNP_TDI\r\n        TAG                : 3\r\n        DISPLAY_NAME       : TCP/IP Protocol Driver\r\n        DEPENDENCIES       :\r\n        SERVICE_START_NAME :\r\n",
+			[]row{{"tcpip.sys", "tcpip.sys", "", "boot", "kernel_driver", ""}}, 0},
+		{"sc query with a user's service", ParseSC, "SERVICE_NAME: Dhcp\nDISPLAY_NAME: DHCP-Client\n        TYP                : 20  WIN32_SHARE_PROCESS\n        STATUS             : 4  RUNNING\n\nSERVICE_NAME: Beep\nDISPLAY_NAME: Beep\n        TYP                : 1  KERNEL_DRIVER\n        STATUS             : 1  STOPPED\n        WIN32_BEENDCODE    : 1077  (0x435)\n",
+			[]row{{"service beep", "Beep", "stopped", "", "kernel_driver", ""}}, 0},
+		{"wmic list", ParseWMIText, "\r\n\r\nDisplayName=Beep\r\nName=Beep\r\nPathName=C:\\Windows\\system32\\drivers\\beep.sys\r\nStartMode=System\r\nState=Running\r\n\r\n\r\n",
+			[]row{{"beep.sys", "beep.sys", "running", "system", "", ""}}, 0},
+		{"wmic csv", ParseWMIText, "\n\nNode,DisplayName,Name,PathName,ServiceType,StartMode,Started,State\nPC1,Beep,Beep,C:\\Windows\\system32\\drivers\\beep.sys,Kernel Driver,System,TRUE,Running\n",
+			[]row{{"beep.sys", "beep.sys", "running", "system", "kernel_driver", ""}}, 0},
+		{"ConvertTo-Json", ParseWMIText, `[{"Name":"Beep","State":"Stopped","StartMode":"Disabled","PathName":null,"Started":false},{"Caption":"no driver"}]`,
+			[]row{{"service beep", "Beep", "stopped", "disabled", "", ""}}, 1},
+		{"signed drivers", ParseWMIText, "DeviceName    : ACPI x64-based PC\nInfName       : hal.inf\nDriverVersion : 10.0.1\nDriverDate    : 20060621000000.******+***\nIsSigned      : True\nDeviceID      : ROOT\\ACPI_HAL\\0000\n",
+			[]row{{key: `device root\acpi_hal\0000`, name: "ACPI x64-based PC"}}, 0},
+		{"pnputil in German", ParsePnPUtil, "Microsoft-PnP-Hilfsprogramm\n\nVeröffentlichter Name:     oem72.inf\nOriginalname:      e1d68x64.inf\nAnbietername:      Intel\nKlassenname:         Netzwerkadapter\nKlassen-GUID:         {4d36e972-e325-11ce-bfc1-08002be10318}\nTreiberversion:     09/19/2022 4.410.137.0\nSignaturgebername:        Microsoft Windows Hardware Compatibility Publisher\n",
+			[]row{{key: "oem72.inf", name: "oem72.inf"}}, 1},
+		{"pnputil in the old Russian layout", ParsePnPUtil, "Опубликованное имя :\n   oem0.inf\nПоставщик пакета драйверов :\n   VMware, Inc.\nКласс :\n   Мыши\nДата и версия драйвера :\n   07/01/2015 12.5.4.0\nИмя подписавшего :\n   Microsoft Windows\n",
+			[]row{{key: "oem0.inf", name: "oem0.inf"}}, 0},
+		{"fltmc instances", ParseFltmc, "Filter                Volume Name                              Altitude        Instance Name       Frame   SprtFtrs  VlStatus\n--------------------  -------------------------------------  ------------  ----------------------  -----   --------  --------\nWdFilter              \\Device\\Mup                             328010       WdFilter Instance         0     0000000f\nWdFilter              C:                                      328010       WdFilter Instance         0     0000000f  Detached\nbindflt                                                       409800       bindflt Instance          0     0000000f\n",
+			[]row{{key: "service wdfilter", name: "WdFilter"}, {key: "service bindflt", name: "bindflt"}}, 0},
+		{"msinfo32 in French", ParseMSInfo, "[Résumé système]\n\n[Pilotes système]\n\nNom\tDescription\tFichier\tType\tDémarré\tMode de démarrage\tÉtat\tStatut\tContrôle d’erreur\tAccepte la pause\tAccepte l’arrêt\t\nacpi\tPilote ACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tPilote de noyau\tOui\tBoot\tEn cours d’exécution\tOK\tCritique\tNon\tOui\t\n",
+			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "En cours d’exécution"}}, 0},
+	} {
+		got := c.parse(c.text)
+		if g := rows(got); len(g) != len(c.want) {
+			t.Errorf("%s: %+v", c.name, g)
+		} else {
+			for i := range g {
+				if g[i] != c.want[i] {
+					t.Errorf("%s: %+v, want %+v", c.name, g[i], c.want[i])
+				}
+			}
+		}
+		if got.Stray != c.stray {
+			t.Errorf("%s: %d stray lines: %v", c.name, got.Stray, got.Bad)
+		}
+	}
+}
+
+// A number with any digits stays as it stands.
+func TestAltitudeIsText(t *testing.T) {
+	c := ParseFltmc("x         1       385250.500000000000000000001         0\n")
+	if len(c.Entries) != 1 || c.Entries[0].Driver.Filter.Altitude != "385250.500000000000000000001" {
+		t.Errorf("%+v", c.Entries)
+	}
+}
+
+func TestParsePnPUtilFields(t *testing.T) {
+	c := ParsePnPUtil("Published Name:     oem35.inf\nOriginal Name:      fn.inf\nProvider Name:      Lenovo\nClass Name:         Extensions\nClass GUID:         {e2f84ce7-8efa-411c-aa69-97454ca4cb57}\nExtension ID:       {11111111-2222-3333-4444-555555555555}\nDriver Version:     04/03/2020 9.2.0.1\nSigner Name:        Microsoft\n")
+	want := Package{Name: "oem35.inf", INF: "oem35.inf", OriginalINF: "fn.inf", Provider: "Lenovo", Class: "Extensions",
+		ClassGUID: "e2f84ce7-8efa-411c-aa69-97454ca4cb57", Date: "2020-04-03", Version: "9.2.0.1", Signer: "Microsoft"}
+	if got := c.Entries[0].Driver.Packages[0]; got.Name != want.Name || got.ClassGUID != want.ClassGUID || got.Date != want.Date || got.Version != want.Version ||
+		got.Signer != want.Signer || got.Provider != want.Provider || got.Class != want.Class || got.OriginalINF != want.OriginalINF {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestParseINF(t *testing.T) {
+	text := "; comment\n[Version]\nSignature = \"$WINDOWS NT$\" ; here\nClass=Net\nClassGuid={4D36E972-E325-11CE-BFC1-08002BE10318}\nProvider=%V%\nDriverVer=9/19/2022,4.410.137.0\nCatalogFile.NTamd64 = ket.cat\n\n" +
+		"[Ket.NT.Services]\nAddService = ket, 0x2, \\\n   Ket.Svc\nAddService=,0x2\n[Ket.Svc]\nServiceType=1\nServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
+	for name, b := range map[string][]byte{"utf-8": []byte(text), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(text)...)} {
+		inf, err := ParseINF(b)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if inf.Provider != "Ket; Inc." || inf.Date != "2022-09-19" || inf.Version != "4.410.137.0" || inf.ClassGUID != "4d36e972-e325-11ce-bfc1-08002be10318" ||
+			len(inf.Services) != 1 || inf.Services[0] != (INFService{"ket", "ket.sys"}) || inf.Catalogs[0] != "ket.cat" {
+			t.Errorf("%s: %+v", name, inf)
+		}
+	}
+	if _, err := ParseINF([]byte("[Strings]\na=b\n")); err == nil {
+		t.Error("without a version: no error")
+	}
+	for s, want := range map[string]bool{"oem7.inf": true, `C:\Windows\INF\OEM12.INF`: true, "oem.inf": false, "oemx1.inf": false, "netoem1.inf": false, "oem1.pnf": false} {
+		if IsOEMInf(s) != want {
+			t.Errorf("%s: %v", s, !want)
+		}
+	}
+}
+
+func TestDriverPackages(t *testing.T) {
+	text := "Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\DRIVERS\\DriverDatabase\\DriverPackages\\mslbfoprovider.inf_amd64_f9d27a6b05ef21aa]\n" +
+		"\"Version\"=hex:ff,ff,09,00,00,00,00,00,74,e9,36,4d,25,e3,ce,11,bf,c1,08,00,2b,\\\n  e1,03,18,00,80,8c,a3,c5,94,c6,01,01,00,7c,4f,00,00,0a,00,00,00,00,00,00,00,\\\n  00,00\n" +
+		"\"Provider\"=\"Microsoft\"\n\"SignerScore\"=dword:0d000003\n@=\"mslbfoprovider.inf\"\n"
+	list, problems, err := ParseDriverPackages([]byte(text))
+	if err != nil || len(problems) > 0 || len(list) != 1 {
+		t.Fatalf("%v %v %v", list, problems, err)
+	}
+	p := list[0]
+	if p.INF != "mslbfoprovider.inf" || p.OriginalINF != "mslbfoprovider.inf" || p.Date != "2006-06-21" || p.Version != "10.0.20348.1" ||
+		p.ClassGUID != "4d36e974-e325-11ce-bfc1-08002be10318" || p.SignerScore != "0x0d000003" {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestParseFilters(t *testing.T) {
+	entry := func(name, altitude string, legacy, last bool) []byte {
+		e := make([]byte, 28)
+		n, a := utf16Bytes(name), utf16Bytes(altitude)
+		e[4] = 1
+		at := 20
+		if legacy {
+			e[4], at = 2, 12
+		} else {
+			e[12], e[16] = 1, 3
+			e[24], e[26] = byte(len(a)), byte(28+len(n))
+		}
+		e[at], e[at+2] = byte(len(n)), 28
+		e = append(append(e, n...), a...)
+		for len(e)%8 != 0 {
+			e = append(e, 0)
+		}
+		if !last {
+			e[0] = byte(len(e))
+		}
+		return e
+	}
+	b := append(entry("WdFilter", "328010.5", false, false), entry("old", "", true, true)...)
+	list, err := ParseFilters(b)
+	if err != nil || len(list) != 2 || list[0] != (Filter{Name: "WdFilter", Altitude: "328010.5", Instances: fact.CountOf(3), Frame: fact.CountOf(1)}) || list[1] != (Filter{Name: "old", Legacy: true}) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for _, bad := range [][]byte{b[:10], append([]byte{4}, b[1:]...), append(append([]byte(nil), b[:20]...), 255)} {
+		if list, err := ParseFilters(bad); err == nil {
+			t.Errorf("%x: %+v", bad, list)
+		}
+	}
+}
+
+func FuzzCaptures(f *testing.F) {
+	f.Add("SERVICE_NAME: x\n  TYPE : 1  KERNEL_DRIVER\n")
+	f.Add("\"a\",\"b\",\"Kernel \",\"\"\n")
+	f.Add("oem1.inf\nName: oem1.inf\n")
+	f.Add("Name : x\nState : Running\n")
+	f.Add("x   1  3.5  0\n")
+	f.Add("[{\"Name\":\"x\",\"State\":\"Running\"}]")
+	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo, ParseAutoruns, ParseDriverList, ParseOsquery}
+	f.Fuzz(func(t *testing.T, text string) {
+		for i, parse := range parsers {
+			c := parse(text)
+			if c == nil {
+				t.Fatalf("parser %d: nil", i)
+			}
+			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+1 || len(c.Bad) > c.Stray {
+				t.Fatalf("parser %d: %d entries of %d rows, %d of %d bad", i, len(c.Entries), c.Rows, len(c.Bad), c.Stray)
+			}
+		}
+	})
+}
+
+func FuzzBinaryForms(f *testing.F) {
+	f.Add([]byte{8, 0, 0, 0, 1, 4, 0, 0})
+	f.Add(AppendServices(nil, []ServiceStatus{{Name: "x", Type: 1}}))
+	f.Add(AppendDevices(nil, []Device{{Instance: "x"}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseServices(b)
+		bounded(t, s, err, len(b), 1)
+		d, err := ParseDevices(b)
+		bounded(t, d, err, len(b), 1)
+		w, err := ParseWMIDrivers(b)
+		bounded(t, w, err, len(b), 1)
+		g, err := ParseWMISigned(b)
+		bounded(t, g, err, len(b), 1)
+		fl, err := ParseFilters(b)
+		bounded(t, fl, err, len(b), 1)
+		inf, err := ParseINF(b)
+		if (err == nil) == (inf == nil) {
+			t.Fatalf("%v and %v", inf, err)
+		}
+		_, _ = ParseCodeIntegrity(b)
+		_, _, _ = ParseSecureBoot(b)
+		_, _ = ParsePaths(b)
+		for _, op := range []string{OpModules, OpModulesEx, OpDevices, OpWMIPnP, OpServices} {
+			Redact(op, b)
+		}
+	})
+}
