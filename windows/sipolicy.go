@@ -110,10 +110,9 @@ func parseSiPolicy(b []byte) (*BlockList, error) {
 	if len(p.path) != 0 {
 		return nil, policyError("ends within an element")
 	}
-	if p.rules == 0 && len(p.policy.signers) == 0 && p.list.Version == "" {
-		return nil, policyError("no policy in it")
+	if p.finish(); p.list.Rules == 0 {
+		return nil, policyError("no rule that denies a driver")
 	}
-	p.finish()
 	return p.list, nil
 }
 

@@ -88,7 +88,10 @@ func parseCertificate(v Value) (*Certificate, error) {
 		return nil, bad("signatureValue", "bit string with unused bits")
 	}
 	c.Signature, c.RawTBS = sig.Body[1:], tbs.Full
-	return c, c.parseTBS(tbs)
+	if err := c.parseTBS(tbs); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (c *Certificate) parseTBS(tbs Value) error {

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+const (
+	hashA = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	hashB = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	tbsCA = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+)
+
+// policyText is a small policy of our own in the form of Microsoft's.
+var policyText = `<?xml version="1.0" encoding="utf-8"?>
+<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><VersionEx>10.0.1.2</VersionEx>
+<Rules><Rule><Option>Enabled:Unsigned System Integrity Policy</Option></Rule></Rules>
+<EKUs><EKU ID="ID_EKU_WHQL" Value="010A2B0601040182370A0305" FriendlyName=""/></EKUs>
+<FileRules>
+ <Allow ID="ID_ALLOW_ALL_1" FriendlyName="" FileName="*"/>
+ <Deny ID="ID_DENY_HASH" FriendlyName="bad.sys Hash Sha256" Hash="` + strings.ToUpper(hashA) + `"/>
+ <Deny ID="ID_DENY_PAGE" FriendlyName="bad.sys Hash Page Sha1" Hash="` + strings.ToUpper(hashB) + `"/>
+ <Deny ID="ID_DENY_OLD" FriendlyName="old" Hash="` + strings.Repeat("0D", 32) + `"/>
+ <Deny ID="ID_DENY_NAME" FriendlyName="" FileName="vuln.sys" MinimumFileVersion="1.0.0.0" MaximumFileVersion="2.0.0.0"/>
+ <Deny ID="ID_DENY_ANY" FriendlyName="" FileName="任意.sys"/>
+ <Deny ID="ID_DENY_BROKEN" FriendlyName="" FileName="x.sys" MaximumFileVersion="1.x"/>
+ <FileAttrib ID="ID_FA_VENDOR" FriendlyName="" FileName="vendor.sys" MaximumFileVersion="3.1.65535.65535"/>
+</FileRules>
+<Signers>
+ <Signer ID="ID_SIGNER_LEAKED" Name="Leaked"><CertRoot Type="TBS" Value="` + strings.ToUpper(tbsCA) + `"/><CertPublisher Value="Leaked, Inc."/></Signer>
+ <Signer ID="ID_SIGNER_OEM" Name="Oem"><CertRoot Type="TBS" Value="` + tbsCA + `"/><CertEKU ID="ID_EKU_WHQL"/><CertOemID Value="Vendor GmbH"/><FileAttribRef RuleID="ID_FA_VENDOR"/></Signer>
+ <Signer ID="ID_SIGNER_USER" Name="User mode only"><CertRoot Type="TBS" Value="` + tbsCA + `"/><CertPublisher Value="User Soft"/></Signer>
+</Signers>
+<SigningScenarios>
+ <SigningScenario Value="131" ID="S1"><ProductSigners><DeniedSigners><DeniedSigner SignerId="ID_SIGNER_LEAKED"/><DeniedSigner SignerId="ID_SIGNER_OEM"/></DeniedSigners>
+  <FileRulesRef><FileRuleRef RuleID="ID_ALLOW_ALL_1"/><FileRuleRef RuleID="ID_DENY_HASH"/><FileRuleRef RuleID="ID_DENY_PAGE"/><FileRuleRef RuleID="ID_DENY_NAME"/><FileRuleRef RuleID="ID_DENY_ANY"/></FileRulesRef></ProductSigners></SigningScenario>
+ <SigningScenario Value="12" ID="S2"><ProductSigners><DeniedSigners><DeniedSigner SignerId="ID_SIGNER_USER"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="ID_DENY_OLD"/></FileRulesRef></ProductSigners></SigningScenario>
+</SigningScenarios>
+<Settings><Setting Provider="PolicyInfo" Key="Information" ValueName="Name"><Value><String>Test Policy</String></Value></Setting></Settings>
+</SiPolicy>`
+
+func versionOf(name, version string) *Version {
+	return &Version{File: version, Languages: []VersionLanguage{{Language: "0409", Strings: []VersionString{{"OriginalFilename", name}}}}}
+}
+
+func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []Signature {
+	return []Signature{{Fits: fits, ProgramName: programme, Certificates: []Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"}, {CommonName: "CA", TBSHash: tbsCA}}}}
+}
+
+func TestSiPolicy(t *testing.T) {
+	for name, text := range map[string][]byte{"utf-8": []byte("\xef\xbb\xbf" + policyText), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(policyText)...)} {
+		l, err := ParseBlockList(text)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if l.Name != "Test Policy" || l.Version != "10.0.1.2" || l.Rules != 8 || len(l.Problems) != 1 {
+			t.Errorf("%s: %q %q, %d rules, %v", name, l.Name, l.Version, l.Rules, l.Problems)
+		}
+		for _, c := range []struct {
+			name string
+			e    BlockEvidence
+			want string
+		}{
+			{"authentihash", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}}, "ID_DENY_HASH hash strong authentihashSha256"},
+			{"flat digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}}, "ID_DENY_HASH hash strong sha256"},
+			{"first page", BlockEvidence{Hashes: &Hashes{FirstPageSHA1: hashB}}, "ID_DENY_PAGE hash strong firstPageSha1"},
+			{"a rule of user mode", BlockEvidence{Hashes: &Hashes{SHA256: strings.Repeat("0d", 32)}}, "ID_DENY_OLD hash weak sha256 inactive"},
+			{"lowest version", BlockEvidence{Version: versionOf("VULN.sys", "1.0.0.0")}, "ID_DENY_NAME file strong OriginalFilename fileVersion"},
+			{"highest version", BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.0")}, "ID_DENY_NAME file strong OriginalFilename fileVersion"},
+			{"above", BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.1")}, ""},
+			{"below", BlockEvidence{Version: versionOf("vuln.sys", "0.9.9.9")}, ""},
+			{"no version", BlockEvidence{Version: versionOf("vuln.sys", "")}, ""},
+			{"renamed on disk", BlockEvidence{Name: "vuln.sys", Version: versionOf("other.sys", "1.5.0.0")}, ""},
+			{"any script, any version", BlockEvidence{Version: versionOf("任意.sys", "")}, "ID_DENY_ANY file strong OriginalFilename"},
+			{"publisher", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.Yes)}, "ID_SIGNER_LEAKED signer strong tbsHash publisher"},
+			{"other publisher", BlockEvidence{Signatures: signedBy("Honest, Inc.", "", fact.Yes)}, ""},
+			{"a signature that does not fit", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.No)}, ""},
+			{"programme and file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL), Version: versionOf("vendor.sys", "3.1.0.0")},
+				"ID_SIGNER_OEM signer strong tbsHash programName OriginalFilename fileVersion"},
+			{"programme, newer file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL), Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
+			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes), Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
+			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)}, "ID_SIGNER_USER signer weak tbsHash publisher inactive"},
+			{"nothing known", BlockEvidence{}, ""},
+		} {
+			if got := describe(l.Match(c.e)); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+	}
+}
+
+func describe(list []BlockMatch) string {
+	var out []string
+	for _, m := range list {
+		s := fmt.Sprintf("%s %s %s", m.Rule, m.Kind, m.Strength)
+		for _, e := range m.Evidence {
+			s += " " + e.Fact
+		}
+		if m.Inactive {
+			s += " inactive"
+		}
+		if m.Audit {
+			s += " audit"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, "; ")
+}
+
+const lolText = `[
+ {"Id":"e1","Tags":["vuln.sys"],"Category":"vulnerable driver","Verified":"TRUE","Commands":{},"KnownVulnerableSamples":[
+  {"Filename":"vuln.sys","MD5":"-","SHA1":"","SHA256":"` + hashA + `","Authentihash":{"MD5":"","SHA1":"","SHA256":"` + tbsCA + `"},"OriginalFilename":"vuln.sys","FileVersion":"1.2.3.4","Imphash":"0123456789abcdef0123456789abcdef","Signatures":{}},
+  {"Filename":"","MD5":"00112233445566778899aabbccddeeff","Authentihash":"","Signatures":[]}]},
+ {"Id":"e2","Tags":"single","KnownVulnerableSamples":[{"SHA256":"` + hashA + `"},{"Filename":7}]},
+ {"Id":"e3","KnownVulnerableSamples":"none"},
+ {"KnownVulnerableSamples":[]}, 5
+]`
+
+func TestLOLDrivers(t *testing.T) {
+	l, err := ParseBlockList([]byte(lolText))
+	if err != nil || l.Name != "LOLDrivers" || l.Rules != 4 || len(l.Problems) != 3 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	for _, c := range []struct {
+		name string
+		e    BlockEvidence
+		want string
+	}{
+		{"two entries of one digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}}, "e1 sample strong sha256; e2 sample strong sha256"},
+		{"authentihash in its field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: tbsCA}}, "e1 sample strong authentihashSha256"},
+		{"authentihash in the file's field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}}, "e1 sample strong authentihashSha256; e2 sample strong authentihashSha256"},
+		{"MD5", BlockEvidence{Hashes: &Hashes{MD5: "00112233445566778899aabbccddeeff"}}, "e1 sample weak md5"},
+		{"imphash", BlockEvidence{PE: &PE{Imphash: "0123456789abcdef0123456789abcdef"}}, "e1 sample hint imphash"},
+		{"name and version", BlockEvidence{Version: versionOf("Vuln.SYS", "1.2.3.4")}, "e1 sample hint OriginalFilename fileVersion"},
+		{"name alone", BlockEvidence{Version: versionOf("vuln.sys", "9.9.9.9")}, ""},
+		{"empty digests", BlockEvidence{Hashes: &Hashes{}}, ""},
+	} {
+		if got := describe(l.Match(c.e)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestBlockListNonsense(t *testing.T) {
+	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>", strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>"} {
+		if l, err := ParseBlockList([]byte(text)); err == nil || l != nil {
+			t.Errorf("%.20q: %+v, %v", text, l, err)
+		}
+	}
+}
+
+func FuzzBlockList(f *testing.F) {
+	f.Add([]byte(policyText))
+	f.Add([]byte(lolText))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := ParseBlockList(b)
+		if (err == nil) == (l == nil) {
+			t.Fatalf("value %v and error %v", l, err)
+		}
+		if err != nil {
+			return
+		}
+		if l.Rules > len(b) || len(l.Problems) > 100 {
+			t.Fatalf("%d rules and %d problems of %d bytes", l.Rules, len(l.Problems), len(b))
+		}
+		l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"), PE: &PE{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
+	})
+}
+
+// The code integrity options have one word each.
+func TestCodeIntegrity(t *testing.T) {
+	for bits, want := range map[CodeIntegrity][]string{
+		0: {}, 1: {"enabled"}, 0x403: {"enabled", "test_sign", "hvci"}, 0x8001: {"enabled", "whql_audit"}, 0x10000: {"0x10000"},
+	} {
+		if got := bits.Words(); !slices.Equal(got, want) {
+			t.Errorf("%#x: %v", uint32(bits), got)
+		}
+	}
+	for bits, want := range map[CodeIntegrity]fact.Loading{0: fact.LoadingAny, 1: fact.LoadingSigned, 3: fact.LoadingAny, 0x401: fact.LoadingSigned} {
+		if got := bits.Loading(); got != want {
+			t.Errorf("%#x: %s", uint32(bits), got)
+		}
+	}
+	if c, err := ParseCodeIntegrity([]byte{8, 0, 0, 0, 1, 4, 0, 0}); err != nil || c != 0x401 || c.HVCI() != "yes" || c.TestSign() != "no" || c.WHQL() != "no" {
+		t.Errorf("%#x, %v", uint32(c), err)
+	}
+	if _, err := ParseCodeIntegrity([]byte{4, 0, 0, 0, 1, 0, 0, 0}); err == nil {
+		t.Error("a length of 4: no error")
+	}
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+func testInventory() *Inventory {
+	service := func(name, path string) RegisteredService {
+		ip := testPaths.ResolveImagePath(name, path)
+		return RegisteredService{Service: Service{Name: name, Type: "kernel_driver", Start: "demand", ErrorControl: "normal", ImagePath: path, ImagePathRule: ip.Rule, ImageFile: ip.Path}, PathErr: ip.Err}
+	}
+	vendor := service("Vendor", `\??\C:\Program Files\V\vendor.sys`)
+	vendor.Owners = []string{"oem7.inf"}
+	return &Inventory{
+		Paths: testPaths,
+		Images: []LoadedImage{
+			{NTPath: `\SystemRoot\system32\ntoskrnl.exe`}, {NTPath: `\SystemRoot\System32\drivers\tcpip.sys`},
+			{NTPath: `\SystemRoot\System32\Drivers\dump_stornvme.sys`, AliasOf: "stornvme.sys"}, {NTPath: `\??\C:\Program Files\V\vendor.sys`}, {NTPath: `\Device\HarddiskVolume9\x.sys`},
+		},
+		Statuses: []ServiceStatus{{Name: "Tcpip", Type: 1, State: 4}, {Name: "tcpip6", Type: 1, State: 1}, {Name: "VENDOR", Type: 1, State: 4}, {Name: "gone", Type: 1, State: 3}, {Name: "lost", Type: 1, State: 1}},
+		Registered: []RegisteredService{service("Tcpip", `System32\drivers\tcpip.sys`), service("tcpip6", `System32\drivers\tcpip.sys`), vendor, service("hidden", ""),
+			service("lost", `\Device\HarddiskVolume9\y.sys`)},
+		Devices:  []Device{{Instance: `ROOT\V\0000`, Service: "vendor", INF: "oem7.inf", UpperFilters: []string{"hidden"}}},
+		Packages: []Package{{Name: "vendor.inf_amd64_1", INF: "oem7.inf", Provider: "V"}, {Name: "other.inf_amd64_2", INF: "oem8.inf", Services: []string{"hidden"}}},
+		Filters:  []Filter{{Name: "Vendor", Altitude: "1.5"}},
+	}
+}
+
+func TestJoin(t *testing.T) {
+	byKey := map[string]Entry{}
+	for _, e := range testInventory().Join() {
+		if _, twice := byKey[e.Key]; twice {
+			t.Errorf("%s twice", e.Key)
+		}
+		byKey[e.Key] = e
+	}
+	for key, c := range map[string]struct {
+		name     string
+		loaded   bool
+		services []string
+		views    [3]fact.View // modules, services, registry
+	}{
+		`c:\windows\system32\ntoskrnl.exe`: {"ntoskrnl.exe", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		"tcpip.sys":                        {"tcpip.sys", true, []string{"Tcpip", "tcpip6"}, [3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
+		"dump_stornvme.sys":                {"dump_stornvme.sys", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		`c:\program files\v\vendor.sys`:    {"vendor.sys", true, []string{"Vendor"}, [3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
+		`\device\harddiskvolume9\x.sys`:    {"x.sys", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		"hidden.sys":                       {"hidden.sys", false, []string{"hidden"}, [3]fact.View{fact.ViewMissing, fact.ViewMissing, fact.ViewSeen}},
+		"service lost":                     {"lost", false, []string{"lost"}, [3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewSeen}},
+		"service gone":                     {"gone", true, []string{"gone"}, [3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewMissing}},
+	} {
+		e, ok := byKey[key]
+		if !ok {
+			t.Errorf("no %s", key)
+			continue
+		}
+		delete(byKey, key)
+		var names []string
+		for _, s := range e.Driver.Services {
+			names = append(names, s.Name)
+		}
+		v := e.Driver.Views
+		if e.Name != c.name || e.Loaded != c.loaded || !slices.Equal(names, c.services) || [3]fact.View{v[SourceModules], v[SourceServices], v[SourceRegistry]} != c.views {
+			t.Errorf("%s: name %s loaded %v services %v views %v", key, e.Name, e.Loaded, names, v)
+		}
+		if e.Driver.Services == nil {
+			t.Errorf("%s: no services known, although they were read", key)
+		}
+		switch key {
+		case "dump_stornvme.sys":
+			if e.Path != `C:\Windows\System32\Drivers\stornvme.sys` {
+				t.Errorf("the dump driver's file is %s", e.Path)
+			}
+		case `c:\program files\v\vendor.sys`:
+			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Filter == nil || e.Driver.Origin().Class != fact.OriginThirdParty {
+				t.Errorf("vendor: %+v", e.Driver)
+			}
+		case "hidden.sys":
+			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Packages[0].INF != "oem8.inf" {
+				t.Errorf("hidden: %+v", e.Driver)
+			}
+		case "service gone":
+			if e.Pending != "stop_pending" {
+				t.Errorf("gone: pending %q", e.Pending)
+			}
+		case `\device\harddiskvolume9\x.sys`:
+			if e.Path != "" || len(e.Problems) != 1 {
+				t.Errorf("x.sys: %+v", e)
+			}
+		}
+	}
+	for key := range byKey {
+		t.Errorf("also %s", key)
+	}
+}
+
+// A source that was not read makes views unchecked, never missing.
+func TestJoinUnread(t *testing.T) {
+	inv := testInventory()
+	inv.Statuses, inv.Registered, inv.Devices = nil, nil, nil
+	for _, e := range inv.Join() {
+		v := e.Driver.Views
+		if v[SourceServices] != fact.ViewUnchecked || v[SourceRegistry] != fact.ViewUnchecked || v[SourceDevices] != fact.ViewUnchecked || e.Driver.Services != nil {
+			t.Errorf("%s: %v, services %v", e.Key, v, e.Driver.Services)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	company := &Version{Languages: []VersionLanguage{{Strings: []VersionString{{"CompanyName", "Microsoft Corporation"}}}}}
+	for name, c := range map[string]struct {
+		d    Driver
+		want fact.OriginClass
+	}{
+		"company name alone":      {Driver{Version: company}, ""},
+		"inbox signature":         {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}}, fact.OriginOS},
+		"inbox that does not fit": {Driver{Signatures: []Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
+		"hardware programme":      {Driver{Version: company, Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}}, fact.OriginThirdParty},
+		"early launch":            {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
+		"published INF":           {Driver{Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginThirdParty},
+		"INF of Windows":          {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
+		"signature before INF":    {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}, Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginOS},
+		"another driver's device": {Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
+	} {
+		if got := c.d.Origin(); got.Class != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
