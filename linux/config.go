@@ -243,6 +243,9 @@ func (c *Config) line(line, file string, number int) error {
 		if rest == "" {
 			return fmt.Errorf("ignored: %s of %q says nothing", verb, escape.Text(name))
 		}
+		if verb == "options" { // the kernel takes no tab between parameters
+			rest = strings.ReplaceAll(rest, "\t", " ")
+		}
 		d.Value = escape.UTF8(rest)
 	}
 	*list = append(*list, d)
