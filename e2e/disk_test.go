@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -129,4 +131,20 @@ func encode(t testing.TB, m *lkm.Module) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// smallest gives the n smallest module files of a kernel.
+func smallest(t testing.TB, k debian.Kernel, n int) []string {
+	t.Helper()
+	files := moduleFiles(t, k)
+	size := map[string]int64{}
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size[file] = info.Size()
+	}
+	slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(size[a], size[b]) })
+	return files[:n]
 }

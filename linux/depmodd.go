@@ -152,7 +152,7 @@ func (c *DepmodConfig) rank(file string) rank {
 			return rank{overrideRank + i, fmt.Sprintf("override %s (%s:%d)", o.Dir, o.File, o.Line)}
 		}
 	}
-	builtin := rank{level: -1}
+	builtin := rank{-1, "in no directory of the search"}
 	for i := range c.Search {
 		s := &c.Search[i]
 		level := len(c.Search) - i
@@ -172,7 +172,7 @@ func (c *DepmodConfig) rank(file string) rank {
 			if external {
 				return r
 			}
-		case !external && strings.HasPrefix(file, strings.TrimSuffix(s.Word, "/")+"/"):
+		case !external && strings.HasPrefix(file, s.Word+"/"): // "updates/" matches nothing, in depmod neither
 			return r
 		}
 	}
