@@ -110,6 +110,8 @@ func (r BundleReader) Read(dir string) (Bundle, error) {
 	}
 	if st, err := fs.Stat(r.FS, dir); err == nil {
 		b.Mode = st.Mode().Perm().String()
+	} else {
+		b.lose(dir, "bundle.mode", err)
 	}
 	executable, err := where.executable(b.BundleInfo)
 	if err != nil {
