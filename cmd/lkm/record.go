@@ -52,6 +52,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.BoolVar(&unredacted, "unredacted", false, "keep addresses, parameter values, command line and serial numbers")
 	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.root, "root", "", "record the machine whose root is mounted at `DIR`")
+	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	return c
 }

@@ -49,6 +49,7 @@ type app struct {
 		keys    []string
 		catalog string
 		wmi     bool
+		exec    bool
 		strict  bool
 		verbose bool
 	}
@@ -124,6 +125,7 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
 	f.BoolVar(&a.flags.wmi, "wmi", false, "also ask WMI, as a cross-check (Windows)")
+	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS: kmutil, kextstat, nvram, system_profiler)")
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
 	c.MarkFlagsMutuallyExclusive("tape", "root")
@@ -145,7 +147,7 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live && a.flags.root == "" {
 		return lkm.Options{}, errors.New("--live goes with --root")
 	}
-	o := lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Workers: runtime.GOMAXPROCS(0)}
+	o := lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
 	if o.Keys, err = readKeys(a.flags.keys); err != nil {
 		return lkm.Options{}, err
 	}
