@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -295,40 +296,39 @@ func TestDarwinCaptures(t *testing.T) {
 	}
 }
 
-// TestDarwin400 holds the snapshot of a Mac with 400 kexts to its price: 50 ms and 20 MB.
+// TestDarwin400 holds the snapshot of a Mac with 400 kexts to its price in memory, 20 MB. Its time
+// depends on what else runs: BenchmarkDarwinSnapshot400 fails over 50 ms.
 func TestDarwin400(t *testing.T) {
 	h := fakedarwin.Intel()
 	h.Plain = 395
 	s := openMac(t, h, Options{})
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		snap, err := s.Snapshot(context.Background())
-		best = min(best, time.Since(start))
-		if err != nil || len(snap.Modules) != 400 {
-			t.Fatalf("%d modules, %v", len(snap.Modules), err)
-		}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	snap, err := s.Snapshot(context.Background())
+	runtime.ReadMemStats(&after)
+	if err != nil || len(snap.Modules) != 400 {
+		t.Fatalf("%d modules, %v", len(snap.Modules), err)
 	}
-	r := testing.Benchmark(benchmarkDarwin400)
-	t.Logf("%v, %d KiB in %d allocations", best, r.AllocedBytesPerOp()>>10, r.AllocsPerOp())
-	if best > 50*time.Millisecond {
-		t.Errorf("took %v", best)
-	}
-	if r.AllocedBytesPerOp() > 20<<20 {
-		t.Errorf("allocated %d bytes", r.AllocedBytesPerOp())
+	if used := after.TotalAlloc - before.TotalAlloc; used > 20<<20 {
+		t.Errorf("allocated %d KiB", used>>10)
 	}
 }
 
-func benchmarkDarwin400(b *testing.B) {
+// BenchmarkDarwinSnapshot400 fails when the fastest look takes more than 50 ms.
+func BenchmarkDarwinSnapshot400(b *testing.B) {
 	h := fakedarwin.Intel()
 	h.Plain = 395
 	s := openMac(b, h, Options{})
+	best := time.Hour
 	b.ReportAllocs()
 	for b.Loop() {
+		start := time.Now()
 		if _, err := s.Snapshot(context.Background()); err != nil {
 			b.Fatal(err)
 		}
+		best = min(best, time.Since(start))
+	}
+	if best > 50*time.Millisecond {
+		b.Errorf("the fastest look took %v", best)
 	}
 }
-
-func BenchmarkDarwinSnapshot400(b *testing.B) { benchmarkDarwin400(b) }
