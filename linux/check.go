@@ -241,8 +241,11 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry) *world {
 		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
 	}
 	if p.noModules == fact.Yes {
-		_, line := p.config.Get("CONFIG_MODULES")
-		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules", File: slash(p.config.File), Line: line}
+		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
+		if p.config != nil {
+			_, w.noLoading.Line = p.config.Get("CONFIG_MODULES")
+			w.noLoading.File = slash(p.config.File)
+		}
 	}
 	if p.config != nil {
 		if helper, _ := p.config.Get("CONFIG_MODPROBE_PATH"); helper != "n" && helper != "y" {

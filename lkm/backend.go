@@ -39,21 +39,19 @@ type backend interface {
 }
 
 // unsupported answers for a backend that lacks a call: an error that is errors.ErrUnsupported and
-// names the operating system and what is missing.
+// names the operating system; the caller names the call.
 type unsupported struct{ os OS }
 
-func (u unsupported) err(what string) error {
-	return fmt.Errorf("%s: not on %s: %w", what, u.os, errors.ErrUnsupported)
-}
+func (u unsupported) err() error { return fmt.Errorf("not on %s: %w", u.os, errors.ErrUnsupported) }
 
-func (u unsupported) changed(context.Context) (uint64, error) { return 0, u.err("changed") }
+func (u unsupported) changed(context.Context) (uint64, error) { return 0, u.err() }
 
 func (u unsupported) builtin(_ context.Context, _ *report) iter.Seq2[Module, error] {
-	return failed(u.err("list builtin modules"))
+	return failed(u.err())
 }
 
 func (u unsupported) installed(_ context.Context, _ *report) iter.Seq2[Module, error] {
-	return failed(u.err("list installed modules"))
+	return failed(u.err())
 }
 
 func (unsupported) close() error { return nil }

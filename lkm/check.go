@@ -17,7 +17,7 @@ type checker interface {
 }
 
 func (u unsupported) check(context.Context, string) ([]Verdict, error) {
-	return nil, u.err("check")
+	return nil, u.err()
 }
 
 // Check answers whether the code that a name, an alias or a device means is in the kernel or can

@@ -17,7 +17,7 @@ type comparer interface {
 }
 
 func (u unsupported) discrepancies(context.Context) ([]Discrepancy, error) {
-	return nil, u.err("compare sources")
+	return nil, u.err()
 }
 
 // Discrepancies compares what the kernel's sources say of its modules with each other and with the

@@ -25,15 +25,15 @@ type disk interface {
 }
 
 func (u unsupported) file(context.Context, string) ([]Module, error) {
-	return nil, u.err("read module files")
+	return nil, u.err()
 }
 
 func (u unsupported) resolve(context.Context, string) ([]Module, error) {
-	return nil, u.err("resolve aliases")
+	return nil, u.err()
 }
 
 func (u unsupported) loadPlan(context.Context, string) ([]Step, error) {
-	return nil, u.err("plan a load")
+	return nil, u.err()
 }
 
 func (unsupported) refresh() {}

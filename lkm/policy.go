@@ -47,7 +47,7 @@ func (s *System) addPolicy(ctx context.Context, snap *Snapshot, r *report) {
 }
 
 func (u unsupported) policy(context.Context, *report) (*Policy, error) {
-	return nil, u.err("read policy")
+	return nil, u.err()
 }
 
 // incompletePolicy returns the facts that could not be had for another reason than that there are

@@ -57,12 +57,12 @@ type watcher interface {
 }
 
 func (u unsupported) oneModule(context.Context, string) (*Module, error) {
-	return nil, u.err("look at one module")
+	return nil, u.err()
 }
 
 func (unsupported) machineTime(context.Context) time.Time { return time.Time{} }
 
-func (u unsupported) hints(int) (hintSource, error) { return nil, u.err("listen for kernel events") }
+func (u unsupported) hints(int) (hintSource, error) { return nil, u.err() }
 
 // Watch tells what comes and goes. The first event is a baseline with a Snapshot; then come loads,
 // unloads and changes, in the order in which the kernel tells of them, as long as the caller goes

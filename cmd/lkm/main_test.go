@@ -80,6 +80,11 @@ func TestGoldenOfTapes(t *testing.T) {
 			{"list", "--tape", demo, "--format", "csv"},
 			{"list", "--tape", demo, "--format", "markdown"},
 			{"sources", "--tape", demo},
+			{"policy", "--tape", demo},
+			{"check", "nvme", "no_such_module", "--tape", demo},
+			{"discrepancies", "--tape", demo},
+			{"resolve", "nvme", "--tape", demo},
+			{"list", "--installed", "--tape", demo, "--format", "csv"},
 		} {
 			b.WriteString(transcript(t, "", args...) + "\n")
 		}
