@@ -100,17 +100,13 @@ func (h *Header) appendTo(b []byte) []byte {
 	return b
 }
 
-// set takes one "key: value" line. A key may stand once, except comment; a key that this version
+// set takes one "key: value" line that is no comment. A key may stand once; a key that this version
 // does not know is ignored.
-func (h *Header) set(key, value string, seen map[string]bool) error {
-	if seen[key] && key != keyComment {
+func (h *Header) set(key, value string, seen map[string]bool) (err error) {
+	if seen[key] {
 		return fmt.Errorf("stands twice")
 	}
 	seen[key] = true
-	value, err := unescape(value)
-	if err != nil {
-		return err
-	}
 	switch key {
 	case keyOS:
 		h.OS = lkm.OS(value)
@@ -132,8 +128,6 @@ func (h *Header) set(key, value string, seen map[string]bool) error {
 		h.Dropped, err = count(value)
 	case keySynthetic:
 		h.Synthetic, err = yes(value)
-	case keyComment:
-		h.Comment = strings.TrimPrefix(h.Comment+"\n"+value, "\n")
 	}
 	return err
 }

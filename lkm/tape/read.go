@@ -155,6 +155,7 @@ func (p *parser) header() (string, error) {
 		return "", fmt.Errorf("the tape's format is %d, and this version reads up to %d", n, Format)
 	}
 	h := &p.tape.header
+	var comment []string
 	for seen := map[string]bool{}; ; {
 		if s, err = p.next(); err != nil {
 			return "", err
@@ -166,10 +167,16 @@ func (p *parser) header() (string, error) {
 		if !ok || key == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			return "", errors.New("a header line is not of the form \"key: value\"")
 		}
-		if err := h.set(key, strings.TrimPrefix(value, " "), seen); err != nil {
+		if value, err = unescape(strings.TrimPrefix(value, " ")); err != nil {
+			return "", fmt.Errorf("%s: %w", key, err)
+		}
+		if key == keyComment {
+			comment = append(comment, value)
+		} else if err := h.set(key, value, seen); err != nil {
 			return "", fmt.Errorf("%s: %w", key, err)
 		}
 	}
+	h.Comment = strings.Join(comment, "\n")
 	if h.OS == "" {
 		return "", errors.New("the header does not say which os was recorded")
 	}

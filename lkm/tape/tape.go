@@ -87,8 +87,12 @@ func (t *Tape) absence(op, name string) *entry {
 	return nil
 }
 
-// maxHops is how many symbolic links one path may lead through, as in the Linux kernel.
-const maxHops = 40
+// Bounds of a walk: how many symbolic links one path may lead through, as in the Linux kernel, and
+// how long it may become by that, in bytes.
+const (
+	maxHops = 40
+	maxPath = 16 << 10
+)
 
 // find returns the entry that answers the question op about name: the one recorded for this very
 // path, else the one that the tape's links lead to. The error is a fs.PathError.
@@ -139,6 +143,9 @@ func (t *Tape) walk(op, name string) (*entry, error) {
 			return nil, fmt.Errorf("more than %d symbolic links", maxHops)
 		}
 		done, rest = t.follow(done, string(link.data), rest)
+		if len(done)+len(rest) > max(maxPath, len(name)) {
+			return nil, fmt.Errorf("the path becomes longer than %d bytes by its links: %w", maxPath, fact.ErrTooLarge)
+		}
 		if e := t.answer(op, join(done, rest)); e != nil {
 			return e, nil
 		}

@@ -643,3 +643,23 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// The time to read a tape grows with its length, and not with its square: this one would take
+// minutes.
+func TestReadManyComments(t *testing.T) {
+	const n = 400_000
+	tp, err := Read(strings.NewReader(head + strings.Repeat("comment: x\n", n) + "-- end --\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(tp.Header().Comment, "\n"); got != n-1 {
+		t.Errorf("%d lines", got+1)
+	}
+}
+
+// A few links of many elements each make a path that would take long to walk.
+func TestLinksThatGrow(t *testing.T) {
+	tp := read(t, "-- link a --\n"+strings.Repeat("b/", maxTarget/2-1)+"a\n")
+	_, err := tp.Open("a/proc/modules")
+	wantErr(t, "a path that grows", err, fact.ErrTooLarge)
+}
