@@ -5,6 +5,7 @@ package linux
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -35,8 +36,9 @@ func NewListReader(fsys fs.FS) *ListReader { return &ListReader{fsys: fsys} }
 // three times. A list that still does not hold still has its repeated lines removed (the first
 // stays) and unsteady is set.
 //
-// The error is that of opening or reading /proc/modules. [NoModuleSupport] tells whether a file
-// that does not exist means a kernel without modules.
+// The error is that of opening or reading /proc/modules, or why what is there is not the kernel's
+// list: no line makes sense, or it is empty and something was put in its place. [NoModuleSupport]
+// tells whether a file that does not exist means a kernel without modules.
 func (r *ListReader) Read(l *ModuleList) (unsteady bool, err error) {
 	r.last = r.last[:0]
 	for try := 1; ; try++ {
@@ -50,13 +52,40 @@ func (r *ListReader) Read(l *ModuleList) (unsteady bool, err error) {
 		l.Parse(string(r.buf))
 		repeated := l.dropRepeated()
 		if steady && !repeated && !l.Truncated {
-			return false, nil
+			return false, r.empty(l)
 		}
 		if try == listTries {
-			return !steady || repeated, nil
+			return !steady || repeated, r.empty(l)
 		}
 		r.last = append(r.last[:0], r.buf...)
 	}
+}
+
+// empty returns why a list without entries is not the kernel's word that nothing is loaded.
+func (r *ListReader) empty(l *ModuleList) error {
+	switch {
+	case len(l.Entries) > 0:
+		return nil
+	case l.BadCount > 0:
+		return l.Bad[0]
+	case l.Truncated:
+		return &fact.ParseError{Source: ModulesFile, Line: 1, Reason: "ends within the line"}
+	}
+	info, err := fs.Stat(r.fsys, ModulesFile)
+	if err != nil {
+		return err
+	}
+	return masked(ModulesFile, info)
+}
+
+// masked returns an error when a file or directory of /proc is not the kernel's: a service manager or a
+// container that hides one puts a device, a pipe, or something that nobody may read in its place,
+// and to root all of them look empty.
+func masked(name string, info fs.FileInfo) error {
+	if (info.Mode().IsRegular() || info.IsDir()) && info.Mode().Perm() != 0 {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: "/" + name, Err: fmt.Errorf("%s is in its place, which hides it: %w", info.Mode(), fs.ErrPermission)}
 }
 
 // readSeq returns the event counter, or nil when the machine has none to show.
@@ -94,6 +123,9 @@ func NoModuleSupport(fsys fs.FS) (bool, error) {
 	}
 	if !info.IsDir() {
 		return false, &fact.ParseError{Source: KernelDir, Reason: "is not a directory"}
+	}
+	if err := masked(KernelDir, info); err != nil {
+		return false, err
 	}
 	return true, nil
 }

@@ -203,6 +203,26 @@ func TestListIsReadAgainWhenItMoved(t *testing.T) {
 	}
 }
 
+// A list without entries is empty only when the kernel's own file says so.
+func TestReadRefusesAnEmptyListThatIsNone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file fstest.MapFile
+		err  error
+	}{
+		"nothing loaded":   {fstest.MapFile{Mode: 0o444}, nil},
+		"nobody's file":    {fstest.MapFile{}, fs.ErrPermission},
+		"a device":         {fstest.MapFile{Mode: fs.ModeDevice | fs.ModeCharDevice | 0o666}, fs.ErrPermission},
+		"a pipe":           {fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644}, fs.ErrPermission},
+		"no line of it":    {fstest.MapFile{Mode: 0o444, Data: []byte("what is\nthis\n")}, fact.ErrMalformed},
+		"cut in the first": {fstest.MapFile{Mode: 0o444, Data: []byte("nvme 57")}, fact.ErrMalformed},
+	} {
+		_, err := NewListReader(fstest.MapFS{ModulesFile: &tt.file}).Read(new(ModuleList))
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		}
+	}
+}
+
 func TestNoModuleSupport(t *testing.T) {
 	dir := &fstest.MapFile{Mode: fs.ModeDir | 0o555}
 	for name, tt := range map[string]struct {
@@ -212,6 +232,7 @@ func TestNoModuleSupport(t *testing.T) {
 	}{
 		"built without":  {fstest.MapFS{KernelDir: dir}, true, nil},
 		"has modules":    {fstest.MapFS{DisabledFile: {Data: []byte("0\n")}}, false, nil},
+		"hidden":         {fstest.MapFS{KernelDir: {Mode: fs.ModeDir}}, false, fs.ErrPermission},
 		"subset=pid":     {fstest.MapFS{"proc": dir}, false, fs.ErrNotExist},
 		"not a sysctl":   {fstest.MapFS{KernelDir: {Data: []byte("x")}}, false, fact.ErrMalformed},
 		"nothing at all": {fstest.MapFS{}, false, fs.ErrNotExist},

@@ -66,7 +66,7 @@ func BenchmarkChangedOnThisMachine(b *testing.B) {
 	}
 }
 
-// A FIFO that nobody writes to, where a file is expected, is answered at once and not waited for.
+// A FIFO that nobody writes to, where a file is expected, is refused at once and not waited for.
 func TestFIFODoesNotBlock(t *testing.T) {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "proc/sys/kernel"), 0o755); err != nil {
@@ -80,9 +80,8 @@ func TestFIFODoesNotBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sys.Close()
-	s, err := sys.Snapshot(context.Background())
-	if err == nil && len(s.Modules) != 0 {
-		t.Errorf("%+v", s.Modules)
+	if s, err := sys.Snapshot(context.Background()); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a pipe is not an empty list: %v, %v", s, err)
 	}
 }
 
