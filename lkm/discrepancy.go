@@ -50,7 +50,7 @@ func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error)
 	found, err := linux.FindDiscrepancies(ctx, linux.DiscrepancyMachine{FS: b.guard, Call: b.guard.Call})
 	if err != nil {
 		var r report
-		if _, none := b.noList(ctx, err, &r); none != nil {
+		if none := b.noList(err, &r); none != nil {
 			return nil, none
 		}
 		return []Discrepancy{{Name: "kernel", Kind: linux.KindUnchecked, Grade: GradeTransient, Views: map[string]View{linux.SourceModules: ViewUnchecked},

@@ -23,9 +23,10 @@ type linuxBackend struct {
 	guard   *guard
 	options Options
 
-	mu   sync.Mutex // guards seq
-	seq  fs.File    // the event counter, held open for changed
-	text [32]byte
+	mu     sync.Mutex // guards what follows
+	seq    fs.File    // the event counter, held open for changed
+	text   [32]byte
+	closed bool
 
 	disk linuxDisk
 }
@@ -76,7 +77,12 @@ func (b *linuxBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]Mo
 	var list linux.ModuleList
 	unsteady, err := linux.NewListReader(b.guard).Read(&list)
 	if err != nil {
-		return b.noList(ctx, err, r)
+		if err = b.noList(err, r); err != nil {
+			return nil, err
+		}
+		r.source(linux.SourceSysModule, OutcomeSkipped, Count{}, nil)
+		b.builtins(ctx, new(linux.ModuleList), r)
+		return nil, ctx.Err()
 	}
 	modules := linuxModules(&list, nil)
 	r.list(&list, unsteady)
@@ -88,24 +94,22 @@ func (b *linuxBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]Mo
 }
 
 // noList decides what it means that /proc/modules cannot be read: a kernel without modules has an
-// empty list; anything else is no list.
-func (b *linuxBackend) noList(ctx context.Context, cause error, r *report) ([]Module, error) {
+// empty list, which is reported; anything else is no list.
+func (b *linuxBackend) noList(cause error, r *report) error {
 	if !errors.Is(cause, fs.ErrNotExist) {
-		return nil, cause
+		return cause
 	}
 	none, err := linux.NoModuleSupport(b.guard)
 	if err != nil {
-		return nil, fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, and without subset=pid?)", cause, err)
+		return fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, and without subset=pid?)", cause, err)
 	}
 	if !none {
-		return nil, fmt.Errorf("%w, although the kernel has modules: something hides it", cause)
+		return fmt.Errorf("%w, although the kernel has modules: something hides it", cause)
 	}
 	unsupported := fmt.Errorf("kernel was built without loadable modules: %w", errors.ErrUnsupported)
 	r.source(linux.SourceModules, OutcomeUnsupported, CountOf(0), unsupported)
 	r.problem(linux.SourceModules, "", "modules", unsupported)
-	r.source(linux.SourceSysModule, OutcomeSkipped, Count{}, nil)
-	b.builtins(ctx, new(linux.ModuleList), r)
-	return nil, nil
+	return nil
 }
 
 // list reports how reading /proc/modules went.
@@ -167,7 +171,9 @@ func (b *linuxBackend) readSysModules(ctx context.Context, modules []Module, r *
 				lost = append(lost, lostField{i, linux.SourceSysModule, "", err})
 			}
 			for _, e := range errs {
-				lost = append(lost, lostField{i, linux.SourceSysModule, e.Field, e.Err})
+				if e.Field != "state" && e.Field != "taints" { // the list says them
+					lost = append(lost, lostField{i, linux.SourceSysModule, e.Field, e.Err})
+				}
 			}
 		}
 		facts, attrs, err := sys.ReadModule(name)
@@ -188,12 +194,15 @@ func (b *linuxBackend) readSysModules(ctx context.Context, modules []Module, r *
 			note(attrs, err)
 		}
 	}
-	outcome := OutcomeOK
-	if len(lost) > 0 {
-		outcome = OutcomePartial
-	}
 	r.settle(modules, lost)
-	r.source(linux.SourceSysModule, outcome, CountOf(read), nil)
+	switch {
+	case len(lost) == 0:
+		r.source(linux.SourceSysModule, OutcomeOK, CountOf(read), nil)
+	case read == 0:
+		r.source(linux.SourceSysModule, "", CountOf(0), lost[0].err)
+	default:
+		r.source(linux.SourceSysModule, OutcomePartial, CountOf(read), nil)
+	}
 }
 
 // addSysModule joins the facts of /sys/module with those of the list.
@@ -236,23 +245,24 @@ func (b *linuxBackend) hiddenAddresses() error {
 	return fmt.Errorf("addresses %w: %sno CAP_SYSLOG (needed only for --detail addresses)", ErrRestricted, settings)
 }
 
-// pollScratch is what one List keeps between two polls.
+// pollScratch is what one List keeps between two polls of one system.
 type pollScratch struct {
+	of     *linuxBackend
 	reader *linux.ListReader
 	list   linux.ModuleList
 	slabs  linuxSlabs
 }
 
-func (b *linuxBackend) poll(ctx context.Context, l *List) error {
+func (b *linuxBackend) poll(_ context.Context, l *List) error {
 	scratch, ok := l.scratch.(*pollScratch)
-	if !ok || scratch.reader == nil {
-		scratch = &pollScratch{reader: linux.NewListReader(b.guard)}
+	if !ok || scratch.of != b {
+		scratch = &pollScratch{of: b, reader: linux.NewListReader(b.guard)}
 		l.scratch = scratch
 	}
 	var r report
 	unsteady, err := scratch.reader.Read(&scratch.list)
 	if err != nil {
-		if _, err = b.noList(ctx, err, &r); err != nil {
+		if err = b.noList(err, &r); err != nil {
 			return err
 		}
 		scratch.list.Parse("")
@@ -397,6 +407,9 @@ func positions(list *linux.ModuleList) func(name string) int {
 func (b *linuxBackend) changed(context.Context) (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return 0, fs.ErrClosed
+	}
 	if b.seq == nil {
 		f, err := b.guard.Open(linux.UeventSeqFile)
 		if err != nil {
@@ -412,8 +425,7 @@ func (b *linuxBackend) changed(context.Context) (uint64, error) {
 	}
 	n, _ := r.ReadAt(b.text[:], 0)
 	if n == 0 {
-		b.seq.Close()
-		b.seq = nil
+		b.dropSeq()
 		return b.readSeq()
 	}
 	return linux.ParseSeq(b.text[:n])
@@ -427,14 +439,21 @@ func (b *linuxBackend) readSeq() (uint64, error) {
 	return linux.ParseSeq(text)
 }
 
-func (b *linuxBackend) close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// dropSeq closes the event counter, which the next changed opens again. The caller holds the lock.
+func (b *linuxBackend) dropSeq() error {
 	if b.seq == nil {
 		return nil
 	}
-	defer func() { b.seq = nil }()
-	return b.seq.Close()
+	err := b.seq.Close()
+	b.seq = nil
+	return err
+}
+
+func (b *linuxBackend) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	return b.dropSeq()
 }
 
 func (b *linuxBackend) skipped(scope Scope) []Source {

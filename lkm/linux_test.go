@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -202,6 +203,38 @@ func TestSituations(t *testing.T) {
 			t.Errorf("%v", s.Problems)
 		}
 	})
+	t.Run("every module refuses", func(t *testing.T) {
+		m := madeLinux()
+		for _, name := range []string{"mine", "nvme", "nvme_core"} {
+			m.fails["sys/module/"+name+"/"] = fs.ErrPermission
+		}
+		s := take(t, m, Options{})
+		if outcome(t, s, linux.SourceSysModule) != OutcomeDenied || len(s.Problems) != 1 {
+			t.Errorf("%v %v", s.Sources, s.Problems)
+		}
+	})
+	t.Run("what the list says is not lost", func(t *testing.T) {
+		m := madeLinux()
+		delete(m.MapFS, "sys/module/nvme/taint")
+		m.fails["sys/module/nvme/initstate"] = fs.ErrPermission
+		s := take(t, m, Options{})
+		if nvme := s.Module("linux_module:nvme"); len(nvme.Problems) != 0 || nvme.Linux.Taints == nil || nvme.Linux.State != "Live" {
+			t.Errorf("%v", nvme.Problems)
+		}
+	})
+	t.Run("a file that one module refuses often is not a cause of all", func(t *testing.T) {
+		m := madeLinux()
+		for i := range 150 {
+			name := fmt.Sprintf("sys/module/nvme/parameters/p%03d", i)
+			m.set(name, "x\n")
+			m.fails[name] = fs.ErrPermission
+		}
+		s := take(t, m, Options{Detail: DetailParameters})
+		nvme := s.Module("linux_module:nvme")
+		if len(s.Problems) != 0 || len(nvme.Problems) != limit.Problems+1 || nvme.Problems[limit.Problems].Count != 50 {
+			t.Errorf("%v, %d of the module", s.Problems, len(nvme.Problems))
+		}
+	})
 	t.Run("malformed line", func(t *testing.T) {
 		m := madeLinux()
 		m.set(linux.ModulesFile, "nvme x 3 - Live 0x0\nnvme_core 184320 4 - Live 0x0\n")
@@ -290,11 +323,11 @@ func TestChanged(t *testing.T) {
 	want(false)
 	want(false)
 	m.set(linux.UeventSeqFile, "1240\n")
-	sys.backend.close() // MapFS keeps the old content on the open file
+	sys.Refresh() // MapFS keeps the old content on the open file
 	want(true)
 	want(false)
 	delete(m.MapFS, linux.UeventSeqFile)
-	sys.backend.close()
+	sys.Refresh()
 	if _, err := sys.Changed(context.Background(), &token); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no counter: %v", err)
 	}
@@ -311,6 +344,45 @@ func TestImageRunsNoKernel(t *testing.T) {
 	}
 	if _, err := sys.Changed(context.Background(), new(Token)); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("changed: %v", err)
+	}
+}
+
+// A List may be used with one system after another, and then says what the other one has.
+func TestPollOfAnotherSystem(t *testing.T) {
+	one, other := openMade(t, madeLinux(), Options{}), openMade(t, manyModules(5), Options{})
+	var l List
+	for _, want := range []struct {
+		sys *System
+		n   int
+	}{{one, 3}, {other, 5}, {one, 3}} {
+		if err := want.sys.Poll(context.Background(), &l); err != nil || len(l.Modules) != want.n {
+			t.Errorf("%d modules, %v; want %d", len(l.Modules), err, want.n)
+		}
+	}
+}
+
+// Poll reads the kernel's own list and nothing beside it, also where the kernel has none.
+func TestPollReadsNoOtherSource(t *testing.T) {
+	m := madeLinux()
+	delete(m.MapFS, linux.ModulesFile)
+	delete(m.MapFS, linux.DisabledFile)
+	var l List
+	if err := openMade(t, m, Options{}).Poll(context.Background(), &l); err != nil {
+		t.Fatal(err)
+	}
+	if m.count(linux.SysModuleDir) != 0 || len(l.Sources) != 1 || len(l.Problems) != 1 {
+		t.Errorf("%v %v", l.Sources, l.Problems)
+	}
+}
+
+// A descriptor that Changed holds is not opened again by a call that overlaps Close.
+func TestChangedAfterClose(t *testing.T) {
+	sys := openMade(t, madeLinux(), Options{})
+	if err := sys.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sys.backend.changed(context.Background()); !errors.Is(err, fs.ErrClosed) {
+		t.Error(err)
 	}
 }
 

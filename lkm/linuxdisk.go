@@ -29,6 +29,9 @@ type linuxDisk struct {
 }
 
 func (b *linuxBackend) refresh() {
+	b.mu.Lock()
+	b.dropSeq()
+	b.mu.Unlock()
 	d := &b.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()

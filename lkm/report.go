@@ -116,23 +116,41 @@ func (r *report) settle(modules []Module, lost []lostField) {
 		source, field string
 		code          Code
 	}
-	hits := make(map[cause]int)
+	hits, fields := make(map[cause]map[int]bool), make(map[cause]int)
 	causeOf := func(l lostField) cause { return cause{l.source, l.field, fact.CodeOf(l.err)} }
 	for _, l := range lost {
-		hits[causeOf(l)]++
+		c := causeOf(l)
+		if hits[c] == nil {
+			hits[c] = make(map[int]bool)
+		}
+		hits[c][l.module] = true
+		fields[c]++
 	}
+	said := make(map[cause]bool)
 	for _, l := range lost {
 		c := causeOf(l)
-		m := &modules[l.module]
 		switch {
-		case hits[c] < 0: // said already
-		case hits[c] >= len(modules) && len(modules) > 1:
+		case said[c]:
+		case len(hits[c]) == len(modules) && len(modules) > 1:
 			p := problemOf(l.source, "", l.field, l.err)
-			p.Count = hits[c]
+			p.Count = fields[c]
 			r.add(p)
-			hits[c] = -1
-		case len(m.Problems) < limit.Problems:
-			m.Problems = append(m.Problems, problemOf(l.source, m.Name, l.field, l.err))
+			said[c] = true
+		default:
+			modules[l.module].addProblem(problemOf(l.source, modules[l.module].Name, l.field, l.err))
 		}
+	}
+}
+
+// addProblem adds a Problem about the module, or counts it when there are too many.
+func (m *Module) addProblem(p Problem) {
+	n := len(m.Problems)
+	switch {
+	case n < limit.Problems:
+		m.Problems = append(m.Problems, p)
+	case n == limit.Problems:
+		m.Problems = append(m.Problems, Problem{Source: p.Source, Subject: p.Subject, Code: p.Code, Text: manyMore, Count: 1})
+	default:
+		m.Problems[n-1].Count++
 	}
 }
