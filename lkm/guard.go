@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -20,13 +21,14 @@ import (
 const (
 	patience     = 2 * time.Second // how long one read may take before it is abandoned
 	maxAbandoned = 2               // how many goroutines one path may cost
+	maxHanging   = 64              // how many reads may hang at once, on whatever path
 	firstBackOff = time.Minute     // how long a refusal is believed at first; doubled each time
 	lastBackOff  = time.Hour       // and at most
 	maxRemember  = 4096            // how many paths are remembered
 )
 
 // A guard stands between a System and its Machine. A read that blocks is abandoned, and after two
-// such reads its path is not tried again; a refusal is remembered and tried again with back-off,
+// such reads its path is not tried again, nor is any while many hang; a refusal is remembered and tried again with back-off,
 // so that a denied path does not fill the audit log.
 type guard struct {
 	machine  Machine
@@ -36,10 +38,21 @@ type guard struct {
 	patience time.Duration
 
 	mu      sync.Mutex
-	refused map[string]refusal
+	refused map[question]refusal
 	stuck   map[string]int
+	hanging int       // abandoned reads that have not come back
 	timers  sync.Pool // of *time.Timer
 	buffers sync.Pool // of *[]byte
+}
+
+// A question is what may be refused: a file's content may be, and not what stat says of it.
+type question struct {
+	about bool // only what kind of thing it is
+	name  string
+}
+
+func questionOf(op, name string) question {
+	return question{op == "stat" || op == "lstat", name}
 }
 
 type refusal struct {
@@ -55,13 +68,13 @@ func newGuard(m Machine, o Options) *guard {
 		log:      o.Logger,
 		now:      time.Now,
 		patience: patience,
-		refused:  make(map[string]refusal),
+		refused:  make(map[question]refusal),
 		stuck:    make(map[string]int),
 	}
 }
 
 // guarded runs f, which may block, for the path name. When f is abandoned the error is
-// os.ErrDeadlineExceeded, and f's result is dropped whenever it comes.
+// os.ErrDeadlineExceeded, and f's result is closed, or dropped, whenever it comes.
 func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 	var none T
 	if err := g.known(op, name); err != nil {
@@ -71,10 +84,14 @@ func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 		value T
 		err   error
 	}
-	done := make(chan result, 1)
+	done, left := make(chan result), make(chan struct{})
 	go func() {
 		value, err := f()
-		done <- result{value, err}
+		select {
+		case done <- result{value, err}:
+		case <-left:
+			g.returned(any(value))
+		}
 	}()
 	timer := g.timer()
 	defer g.timers.Put(timer)
@@ -83,8 +100,20 @@ func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 		timer.Stop()
 		return r.value, g.remember(op, name, r.err)
 	case <-timer.C:
-		return none, g.abandon(op, name)
+		err := g.abandon(op, name)
+		close(left)
+		return none, err
 	}
+}
+
+// returned takes the result of an abandoned read that came back after all.
+func (g *guard) returned(value any) {
+	if c, ok := value.(io.Closer); ok {
+		c.Close()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hanging--
 }
 
 func (g *guard) timer() *time.Timer {
@@ -99,10 +128,10 @@ func (g *guard) timer() *time.Timer {
 func (g *guard) known(op, name string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stuck[name] >= maxAbandoned {
+	if g.stuck[name] >= maxAbandoned || g.hanging >= maxHanging {
 		return g.blocked(op, name)
 	}
-	if r, ok := g.refused[name]; ok && g.now().Before(r.until) {
+	if r, ok := g.refused[questionOf(op, name)]; ok && g.now().Before(r.until) {
 		return r.err
 	}
 	return nil
@@ -115,6 +144,7 @@ func (g *guard) blocked(op, name string) error {
 func (g *guard) abandon(op, name string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.hanging++
 	if len(g.stuck) < maxRemember || g.stuck[name] > 0 {
 		g.stuck[name]++
 	}
@@ -131,10 +161,11 @@ func (g *guard) remember(op, name string, err error) error {
 	refusedNow := errors.Is(err, fs.ErrPermission)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	old, before := g.refused[name]
+	q := questionOf(op, name)
+	old, before := g.refused[q]
 	if !refusedNow {
 		if before {
-			delete(g.refused, name)
+			delete(g.refused, q)
 		}
 		return err
 	}
@@ -142,7 +173,7 @@ func (g *guard) remember(op, name string, err error) error {
 		return err
 	}
 	wait := min(max(2*old.wait, firstBackOff), lastBackOff)
-	g.refused[name] = refusal{err, g.now().Add(wait), wait}
+	g.refused[q] = refusal{err, g.now().Add(wait), wait}
 	return err
 }
 

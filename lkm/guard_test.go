@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,87 @@ func TestBlockedReadCostsTwoGoroutinesAtMost(t *testing.T) {
 		close(b.release)
 		synctest.Wait()
 	})
+}
+
+// A machine whose file system hangs costs a bounded number of goroutines, and of waits, whatever
+// number of paths it is asked for.
+func TestAHangingMachineCostsABoundedNumberOfGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &blockingBelow{made: manyModules(1000), dir: "sys/module/", release: make(chan struct{})}
+		sys, err := OpenMachine(Linux, b, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		s, err := sys.Snapshot(context.Background())
+		if err != nil || len(s.Modules) != 1000 || outcome(t, s, linux.SourceSysModule) != OutcomeFailed {
+			t.Fatalf("%v, %v", s, err)
+		}
+		if took := time.Since(start); took > (maxHanging+1)*patience || b.waiting.Load() > maxHanging {
+			t.Errorf("%v and %d goroutines", took, b.waiting.Load())
+		}
+		close(b.release)
+		synctest.Wait()
+		if b.opened.Load() != 0 || sys.guard.hanging != 0 {
+			t.Errorf("%d files that came too late are open, %d reads hang", b.opened.Load(), sys.guard.hanging)
+		}
+		if s, err = sys.Snapshot(context.Background()); err != nil || s.Modules[999].ContentID == "" {
+			t.Errorf("after it woke up: %v", err)
+		}
+	})
+}
+
+// blockingBelow never answers for files below a directory until it is released.
+type blockingBelow struct {
+	*made
+	dir             string
+	release         chan struct{}
+	waiting, opened atomic.Int32
+}
+
+func (b *blockingBelow) Open(name string) (fs.File, error) {
+	if !strings.HasPrefix(name, b.dir) {
+		return b.made.Open(name)
+	}
+	b.waiting.Add(1)
+	<-b.release
+	f, err := b.made.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	b.opened.Add(1)
+	return &countedFile{f, b}, nil
+}
+
+type countedFile struct {
+	fs.File
+	b *blockingBelow
+}
+
+func (f *countedFile) Close() error {
+	f.b.opened.Add(-1)
+	return f.File.Close()
+}
+
+// What may not be read may still be looked at, and the other way round.
+func TestARefusalIsOfOneQuestion(t *testing.T) {
+	m := madeLinux()
+	g := newGuard(refusingOpen{m}, Options{})
+	if _, err := g.Open(linux.ModulesFile); !errors.Is(err, fs.ErrPermission) {
+		t.Fatal(err)
+	}
+	if _, err := g.Stat(linux.ModulesFile); err != nil {
+		t.Error(err)
+	}
+	if _, err := g.Open(linux.ModulesFile); !errors.Is(err, fs.ErrPermission) || m.count(linux.ModulesFile) != 1 {
+		t.Errorf("%v: asked again although nothing changed", err)
+	}
+}
+
+type refusingOpen struct{ *made }
+
+func (r refusingOpen) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 }
 
 func TestRefusalsAreTriedAgainWithBackOff(t *testing.T) {
