@@ -21,11 +21,18 @@
 //
 // # What is read
 //
-//	system   source                                         privilege
-//	Linux    /proc/modules, /sys/module/NAME/*              none
-//	         load addresses, sections                       CAP_SYSLOG, root
-//	any      a tape: what such a machine once answered      none
-//	any      text that another tool printed                 none
+//	system     source                                              privilege
+//	Linux      /proc/modules, /sys/module, /lib/modules            none
+//	           load addresses; some parameters; keyrings, tracefs  CAP_SYSLOG; root
+//	FreeBSD    kldnext, kldstat, modstat, sysctl; .ko files        none (HardenedBSD: root)
+//	NetBSD     modctl(MODCTL_STAT); .kmod files                    none
+//	illumos    modctl(MODINFO)                                     none
+//	AIX        /usr/bin/genkex, with Options.Exec                  none
+//	macOS      KextManagerCopyLoadedKextInfo; kexts, collections   none
+//	Windows    NtQuerySystemInformation, service manager,          none
+//	           registry, .sys files and catalogs; addresses        SeDebugPrivilege
+//	any        a tape: what such a machine once answered           none
+//	any        text that another tool printed; a module's file     none
 //
 // README.md has the table of what works on which system, made by the tests.
 //

@@ -30,6 +30,9 @@ var supportCalls = []struct {
 	{"poll", func(s *lkm.System) error { return s.Poll(context.Background(), new(lkm.List)) }},
 	{"changed", func(s *lkm.System) error { _, err := s.Changed(context.Background(), new(lkm.Token)); return err }},
 	{"builtin", func(s *lkm.System) error { return drain(s.Builtin(context.Background())) }},
+	{"installed", func(s *lkm.System) error { return drain(s.Installed(context.Background())) }},
+	{"policy", func(s *lkm.System) error { _, err := s.Policy(context.Background()); return err }},
+	{"check", func(s *lkm.System) error { _, err := s.Check(context.Background(), "none"); return err }},
 }
 
 func drain(seq iter.Seq2[lkm.Module, error]) error {
