@@ -271,14 +271,18 @@ func (c *Checker) isSigned(t target) fact.Tri {
 
 // judgeConfigured judges the ways that go through modprobe.
 func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgement) {
-	own, because := c.reach(w, t, Match{Name: t.name})
-	own = both(own, kernel)
+	direct, because := c.reach(w, t, Match{Name: t.name})
+	direct = both(direct, kernel)
 	if because != nil {
 		j.why(*because)
 	}
+	own, turned := c.judgeName(w, t, direct)
+	if turned != nil {
+		j.why(*turned)
+	}
 	helper, helperWhy := w.helperBlocks()
 
-	alias, hasAlias, aliasWhy := c.judgeAliases(w, t, own)
+	alias, hasAlias, aliasWhy := c.judgeAliases(w, t, direct)
 	byKernel := both(alias, helper)
 	if hasAlias {
 		if slices.ContainsFunc(c.aliases(t.name), isDeviceAlias) {
@@ -291,7 +295,7 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 		switch {
 		case !hasAlias:
 			text += "; this module has none"
-		case own == fact.Yes:
+		case direct == fact.Yes:
 			code = ReasonBlacklist
 		default:
 			text += "; not a request by name, nor as a dependency"
@@ -308,6 +312,23 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 	if blocked, has := c.judgeDependents(w, t); has {
 		j.way(WayDependency, w.certain(both(blocked, kernel)))
 	}
+}
+
+// judgeName says whether a request for the module's own name is kept from loading it: the
+// configuration may turn the name into something else, and a blacklist then counts.
+func (c *Checker) judgeName(w *world, t target, direct fact.Tri) (fact.Tri, *fact.Reason) {
+	if !c.leadsTo(w, t.name, t.name) {
+		if other := w.aliasOverride(t.name, t.name); other != nil {
+			r := reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other)
+			return fact.Yes, &r
+		}
+		return direct, nil
+	}
+	if line := w.config.blacklisted(t.name); line != nil {
+		r := reasonOf(ReasonBlacklist, "blacklist "+t.name+": its own name is an alias in the configuration", line)
+		return fact.Yes, &r
+	}
+	return direct, nil
 }
 
 // certain turns "blocked" into unknown when a part of the configuration could not be read.

@@ -175,7 +175,9 @@ func (p *planner) needs(name string) []string {
 func (p *planner) step(task planTask) {
 	name := task.match.Name
 	s := LoadStep{Name: name, Reason: task.reason, Optional: !p.required[name], Params: p.config.options(name, task.match.Alias)}
-	if d := p.config.install(name); d != nil && task.match.By != softdepBeatsCommand {
+	// What is compiled in counts as loaded, whatever is configured for it.
+	builtin := task.match.Builtin || p.tree.builtin(name)
+	if d := p.config.install(name); d != nil && !builtin && task.match.By != softdepBeatsCommand {
 		s.Command, s.CommandAt = d.Value, d
 		p.plan.Steps = append(p.plan.Steps, s)
 		return
@@ -184,7 +186,7 @@ func (p *planner) step(task planTask) {
 	switch {
 	case file != "":
 		s.Path = file
-	case task.match.Builtin || p.tree.builtin(name):
+	case builtin:
 		s.Builtin, s.Params = true, ""
 	default:
 		if len(p.plan.Lost) < maxConfigLost {
