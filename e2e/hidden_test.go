@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/e2e/agent"
+	"github.com/kernelext/kernelext/e2e/debian"
+	"github.com/kernelext/kernelext/e2e/lab"
+	"github.com/kernelext/kernelext/e2e/module"
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A hiding is what our test module does to itself, and what has to be said of it.
+type hiding struct {
+	name    string
+	params  []string
+	kind    string
+	grade   lkm.Grade
+	subject string
+	seen    []string // views that must show it
+	missing []string // views that must not
+}
+
+var hidings = []hiding{
+	{"off the list", []string{"off_list=1"}, linux.KindHiddenFromList, lkm.GradeStrong, module.Hidden,
+		[]string{linux.SourceSysModule}, []string{linux.SourceModules}},
+	{"off the list and out of sysfs", []string{"off_list=1", "off_sysfs=1"}, linux.KindHiddenFromList, lkm.GradeStrong, module.Hidden,
+		[]string{linux.ViewFtrace}, []string{linux.SourceModules, linux.SourceSysModule}},
+	{"out of sysfs", []string{"off_sysfs=1"}, linux.KindMissingDirectory, lkm.GradeStrong, module.Hidden,
+		[]string{linux.SourceModules}, []string{linux.SourceSysModule}},
+	{"taint cleared", []string{"no_taint=1"}, linux.KindTaintUnexplained, lkm.GradeWeak, "OE",
+		[]string{linux.SourceTainted}, []string{linux.SourceModules}},
+}
+
+// TestHidden loads a module that hides itself in one way, each in a guest of its own: it cannot be taken out again.
+func TestHidden(t *testing.T) {
+	for _, f := range families {
+		k := lab.Kernel(t, f)
+		for _, h := range hidings {
+			t.Run(f.String()+" "+h.name, func(t *testing.T) {
+				i := lab.Image(t, k, "dummy")
+				lab.AddOutOfTree(t, i, k)
+				g := lab.Boot(t, k, i)
+				g.Root("modprobe", "dummy")
+				if found := findings(t, g, 0); len(found) != 0 {
+					t.Fatalf("before: %+v", found)
+				}
+				g.Root(append([]string{"insmod", lab.Modules + "/" + module.Hidden + ".ko"}, h.params...)...)
+				time.Sleep(time.Second)
+				h.check(t, g)
+			})
+		}
+	}
+}
+
+func (h hiding) check(t *testing.T, g *lab.Guest) {
+	found := findings(t, g, 1)
+	for _, d := range found {
+		if d.Kind != h.kind || d.Name != h.subject {
+			continue
+		}
+		if d.Grade != h.grade {
+			t.Errorf("grade %s, want %s: %+v", d.Grade, h.grade, d)
+		}
+		for _, view := range h.seen {
+			if d.Views[view] != lkm.ViewSeen {
+				t.Errorf("%s is %q, want seen: %+v", view, d.Views[view], d)
+			}
+		}
+		for _, view := range h.missing {
+			if d.Views[view] != lkm.ViewMissing {
+				t.Errorf("%s is %q, want missing: %+v", view, d.Views[view], d)
+			}
+		}
+		if d.Grade == lkm.GradeStrong && d.Samples < 3 {
+			t.Errorf("strong after %d looks", d.Samples)
+		}
+		return
+	}
+	t.Errorf("no %s of %s in %+v", h.kind, h.subject, found)
+}
+
+// findings runs lkm discrepancies as root, which must end with the exit code, and returns the findings but for files that no
+// package owns and modules without files: the guest has neither packages nor all files.
+func findings(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm.Discrepancy {
+	t.Helper()
+	all := discrepancies(t, g, code, mounts...)
+	var found []lkm.Discrepancy
+	for _, d := range all {
+		if d.Kind != linux.KindUnchecked {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+func discrepancies(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm.Discrepancy {
+	t.Helper()
+	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, Mounts: mounts})
+	var found []lkm.Discrepancy
+	if err := json.Unmarshal(r.Stdout, &found); err != nil || r.Code != code {
+		t.Fatalf("exit code %d, want %d; %v\n%s%s", r.Code, code, err, r.Stdout, r.Stderr)
+	}
+	return found
+}
+
+// TestHonest loads and unloads a module 200 times beside the check, which must find nothing above transient; and hides /sys/module
+// from it, of which it must say that it was not compared.
+func TestHonest(t *testing.T) {
+	k := lab.Kernel(t, debian.Cloud61)
+	i := lab.Image(t, k, "dummy")
+	i.CopyProgram("/bin/sh")
+	g := lab.Boot(t, k, i)
+	const cycles = 200
+	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: 5 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	for done := false; !done; looks++ {
+		for _, d := range findings(t, g, 0) {
+			t.Logf("transient: %+v", d)
+		}
+		if _, _, done, err = p.Next(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := p.Wait(t.Context()); err != nil || r.Code != 0 {
+		t.Fatalf("cycles: %v, %+v", err, r)
+	}
+	t.Logf("%d checks beside %d cycles", looks, cycles)
+	if looks < 3 {
+		t.Errorf("only %d checks ran beside the cycles", looks)
+	}
+	g.Root("modprobe", "dummy")
+	for _, target := range []string{"/sys/module", "/sys"} {
+		all := discrepancies(t, g, 0, agent.Mount{Source: "none", Target: target, Type: "tmpfs"})
+		if len(all) == 0 || all[0].Kind != linux.KindUnchecked || all[0].Views[linux.SourceSysModule] != lkm.ViewUnchecked {
+			t.Errorf("without %s: %+v", target, all)
+		}
+	}
+}
+
+// cycle is a shell program that loads and unloads dummy, with a command after each cycle.
+func cycle(k debian.Kernel, n int, then string) string {
+	file := "/lib/modules/" + k.Release + "/kernel/drivers/net/dummy.ko"
+	return fmt.Sprintf("set -e; i=0; while [ $i -lt %d ]; do insmod %s; rmmod dummy; %s i=$((i+1)); done", n, file, then)
+}
+
+// watching starts lkm watch and waits for its baseline.
+func watching(t *testing.T, g *lab.Guest, args ...string) *watcher {
+	t.Helper()
+	p, err := g.Start(t.Context(), agent.Command{Argv: append([]string{lab.Lkm, "watch"}, args...), Timeout: 8 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watcher{t: t, g: g}
+	w.next = func() []byte {
+		out, _, done, err := p.Next(t.Context(), time.Second)
+		if err != nil || done {
+			t.Fatalf("watch ended: %v", err)
+		}
+		return out
+	}
+	w.signal = p.Signal
+	w.wait = p.Wait
+	for !strings.Contains(string(w.next()), "\n") {
+	}
+	return w
+}

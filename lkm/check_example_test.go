@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// An image with algif_aead, whose code a process without privilege can bring into the kernel. A
+// blacklist line does not stop that: it filters aliases, the module has none, and the kernel asks
+// for it by name.
+func ExampleSystem_Check() {
+	for _, image := range []struct{ what, conf, dep, builtin string }{
+		{"blacklist", "blacklist algif_aead\n", "kernel/crypto/algif_aead.ko:\n", ""},
+		{"install", "install algif_aead /bin/false\n", "kernel/crypto/algif_aead.ko:\n", ""},
+		{"built in", "blacklist algif_aead\n", "", "kernel/crypto/algif_aead.ko\n"},
+		{"without it", "", "", ""},
+	} {
+		root, err := imageWith(map[string]string{
+			"etc/modprobe.d/cve.conf":              image.conf,
+			"lib/modules/6.1.0/modules.dep":        image.dep,
+			"lib/modules/6.1.0/modules.builtin":    image.builtin,
+			"lib/modules/6.1.0/modules.alias":      "",
+			"boot/config-6.1.0":                    "CONFIG_MODULES=y\n",
+			"boot/loader/entries/6.1.0.conf":       "version 6.1.0\noptions quiet\n",
+			"lib/modules/6.1.0/kernel/crypto/READ": "",
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer os.RemoveAll(root)
+		sys, err := lkm.Open(lkm.Options{OS: lkm.Linux, Root: root})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		verdicts, err := sys.Check(context.Background(), "algif_aead")
+		sys.Close()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		v := verdicts[0]
+		why := v.Reasons[len(v.Reasons)-1]
+		fmt.Printf("%s: %s (%s:%d %s)\n", image.what, v.NextBoot.Outcome, why.File, why.Line, why.Text)
+	}
+	// Output:
+	// blacklist: loadable (/etc/modprobe.d/cve.conf:1 blacklist algif_aead: filters aliases only; this module has none)
+	// install: blocked (/etc/modprobe.d/cve.conf:1 install algif_aead /bin/false)
+	// built in: builtin (/lib/modules/6.1.0/modules.builtin:0 compiled into the kernel)
+	// without it: absent (:0 no module or alias of that name on disk, compiled in, or in the configuration)
+}
+
+// imageWith makes a root directory with the files.
+func imageWith(files map[string]string) (string, error) {
+	root, err := os.MkdirTemp("", "image")
+	if err != nil {
+		return "", err
+	}
+	for name, text := range files {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	return root, nil
+}
