@@ -184,13 +184,17 @@ func (r *FileReader) decode(file File, data []byte, o FileOptions) (File, error)
 }
 
 // expand decodes a compressed file as far as is needed: all of it, or for metadata alone up to the
-// end of its section headers.
+// end of its section headers. One whose headers cannot be within the limit is not decoded at all.
 func (r *FileReader) expand(file *File, o FileOptions) error {
+	if err := r.x.more(64); err != nil {
+		return err
+	}
+	end, ok := sectionsEnd(r.x.out)
+	if ok && end > o.max() {
+		return &fact.ParseError{Source: file.Path, Field: "sections", Reason: fmt.Sprintf("end at byte %d, limit %d", end, o.max()), Err: fact.ErrTooLarge}
+	}
 	if !o.whole() {
-		if err := r.x.more(64); err != nil {
-			return err
-		}
-		if end, ok := sectionsEnd(r.x.out); ok {
+		if ok {
 			for int64(len(r.x.out)) < end && !r.x.done {
 				if err := r.x.more(int(min(end-int64(len(r.x.out)), 4<<20))); err != nil {
 					return err

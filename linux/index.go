@@ -194,7 +194,8 @@ func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 }
 
 // Match appends to dst the values of every key that matches the string when taken as a pattern (see
-// [MatchAlias]), in order of priority. A string that matches nothing costs no memory.
+// [MatchAlias]), in order of priority. As in kmod, a '[' in the string
+// may be taken for itself too. A string that matches nothing costs no memory.
 func (x *Index) Match(dst []IndexValue, s string) ([]IndexValue, error) {
 	if x.data == "" || len(s) > maxIndexKey {
 		return dst, nil
@@ -205,7 +206,12 @@ func (x *Index) Match(dst []IndexValue, s string) ([]IndexValue, error) {
 	}
 	defer x.pool.Put(m)
 	start := len(dst)
+	m.literal = false
 	dst, err := m.run(x, dst, s)
+	if err == nil && strings.IndexByte(s, '[') >= 0 {
+		m.literal = true
+		dst, err = m.run(x, dst, s)
+	}
 	if len(dst)-start > 1 {
 		slices.SortStableFunc(dst[start:], func(a, b IndexValue) int { return cmp.Compare(a.Priority, b.Priority) })
 	}

@@ -20,8 +20,13 @@ type search struct {
 	text   []byte   // the bracket expressions on the way from the root
 	openAt int      // where in text the one that is being read begins; -1 for none
 	set    []uint64 // the current set
-	budget int
-	err    error
+	// literal makes a '[' that leads from node to node stand for itself as long as no wild card came
+	// before. kmod looks for both: it matters only for a string that holds a '[', which no device's
+	// name does.
+	literal bool
+	wild    bool // a wild card came before
+	budget  int
+	err     error
 }
 
 // A searchFrame is one node on the way from the root.
@@ -32,6 +37,7 @@ type searchFrame struct {
 	text   int  // length of the search's text here
 	openAt int  // the search's openAt here
 	quoted bool // the next byte of the pattern stands for itself
+	wild   bool // the search's wild here
 	step   int  // which of the five children of a single position comes next
 }
 
@@ -47,9 +53,9 @@ func (m *search) run(x *Index, dst []IndexValue, s string) ([]IndexValue, error)
 			continue
 		}
 		copy(m.set, m.sets[len(m.sets)-m.words:])
-		m.text, m.openAt = m.text[:f.text], f.openAt
+		m.text, m.openAt, m.wild = m.text[:f.text], f.openAt, f.wild
 		quoted := f.quoted
-		if m.feed(c, &quoted) {
+		if m.feed(c, &quoted, m.literal) {
 			dst = m.enter(dst, ref, quoted)
 		}
 	}
@@ -62,6 +68,7 @@ func (m *search) start(x *Index, s string) {
 	m.x, m.s, m.err, m.budget = x, s, nil, x.budget()
 	m.words = len(s)/64 + 1
 	m.frames, m.sets, m.text, m.openAt = m.frames[:0], m.sets[:0], m.text[:0], -1
+	m.wild = false
 	for _, c := range m.used {
 		m.masks[c] = nil
 	}
@@ -115,7 +122,7 @@ func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
 			if c == 0 {
 				break
 			}
-			if !m.feed(c, &quoted) {
+			if !m.feed(c, &quoted, false) {
 				return dst
 			}
 		}
@@ -132,7 +139,7 @@ func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
 		}
 	}
 	if n.children > 0 {
-		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text), openAt: m.openAt, quoted: quoted})
+		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text), openAt: m.openAt, quoted: quoted, wild: m.wild})
 		m.sets = append(m.sets, m.set...)
 	}
 	return dst
@@ -199,17 +206,22 @@ func (m *search) matched() bool {
 	return false
 }
 
-// feed takes the pattern's next byte. It reports false when no position is left.
-func (m *search) feed(c byte, quoted *bool) bool {
+// feed takes the pattern's next byte. It reports false when no position is left. With literal a '['
+// stands for itself, before any wild card.
+func (m *search) feed(c byte, quoted *bool, literal bool) bool {
 	switch {
 	case m.openAt >= 0:
 		return m.feedBracket(c)
 	case *quoted:
 		*quoted = false
-		return m.literal(c)
+		return m.itself(c)
+	case c == '[' && literal && !m.wild:
+		return m.itself(c)
 	case c == '*':
+		m.wild = true
 		return m.spread()
 	case c == '?':
+		m.wild = true
 		return m.advance(nil)
 	case c == '[':
 		m.openAt = len(m.text)
@@ -219,11 +231,11 @@ func (m *search) feed(c byte, quoted *bool) bool {
 		*quoted = true
 		return true
 	}
-	return m.literal(c)
+	return m.itself(c)
 }
 
-// literal takes a byte that stands for itself.
-func (m *search) literal(c byte) bool {
+// itself takes a byte that stands for itself.
+func (m *search) itself(c byte) bool {
 	mask := m.masks[c]
 	return mask != nil && m.advance(mask)
 }

@@ -38,6 +38,8 @@ type ModuleSignature struct {
 	Algorithm string `json:"algorithm,omitzero"`
 	// Size is the length in bytes of the signature block, without the trailer's own 40 bytes.
 	Size int64 `json:"size"`
+	// Value is the signature itself, which modinfo prints in hexadecimal; it is not in JSON.
+	Value []byte `json:"-"`
 }
 
 // The trailer, from the end of the file: a mark of 28 bytes, before it 12 bytes that say what is
@@ -166,6 +168,7 @@ func (s *ModuleSignature) describe(signer *sign.Signer) {
 		s.KeyID = colonHex(signer.Serial)
 		s.Signer = escape.UTF8(issuerName(signer.RawIssuer))
 	}
+	s.Value = bytes.Clone(signer.Signature)
 	s.Hash = hashName(signer.Digest.OID)
 	s.Algorithm = algorithmName(signer.Algorithm.OID)
 }
@@ -261,6 +264,7 @@ func strictForm(block []byte, data *sign.SignedData) error {
 	if err != nil {
 		return err
 	}
+	highest := byte(1)
 	for i, signer := range data.Signers {
 		if len(signer.Unsigned) > 0 {
 			return errors.New("signer has unsigned attributes")
@@ -272,9 +276,7 @@ func strictForm(block []byte, data *sign.SignedData) error {
 		if !bytes.Equal(s.signerVersions[i], []byte{version}) {
 			return errors.New("signer's version does not fit its form")
 		}
-		if s.version < version || s.version != 1 && s.version != 3 {
-			return errors.New("version does not fit the signer's form")
-		}
+		highest = max(highest, version)
 		for _, a := range []sign.Algorithm{signer.Digest, signer.Algorithm} {
 			if p := a.Params; p.Full != nil && !(p.Is(tagNull) && len(p.Body) == 0) {
 				return fmt.Errorf("parameters of algorithm %s", a.OID)
@@ -284,10 +286,18 @@ func strictForm(block []byte, data *sign.SignedData) error {
 			return errors.New("list of digest algorithms is not that of the signer")
 		}
 	}
+	if s.version != highest {
+		return errors.New("version does not fit the signers' form")
+	}
 	return nil
 }
 
-const tagNull = 5
+// Identifiers as they must be written: NULL, and [0] around values and by itself.
+const (
+	tagNull            = 5
+	contextConstructed = 0xa0
+	contextPrimitive   = 0x80
+)
 
 // A signedForm is the parts of a SignedData that say nothing of their own.
 type signedForm struct {
@@ -307,7 +317,10 @@ func readForm(block []byte) (f signedForm, err error) {
 	if _, err = r.Expect(sign.TagOID, "contentType"); err != nil {
 		return f, err
 	}
-	explicit, _ := r.Optional(0)
+	explicit, ok := r.Optional(0)
+	if !ok || explicit.Full[0] != contextConstructed {
+		return f, errors.New("no content")
+	}
 	in := explicit.Reader()
 	seq, err := in.Expect(sign.TagSequence, "signedData")
 	if err != nil {
@@ -338,7 +351,9 @@ func (f *signedForm) readSigned(r sign.Reader) error {
 	if _, err := inner.Next(); err != nil || !inner.Empty() {
 		return errors.New("signed content is inside the signature")
 	}
-	r.Optional(0)
+	if certs, ok := r.Optional(0); ok && certs.Full[0] != contextConstructed {
+		return errors.New("certificates")
+	}
 	signers, err := r.Expect(sign.TagSet, "signerInfos")
 	if err != nil || !r.Empty() {
 		return errors.New("something else than certificates and signers")
@@ -361,8 +376,8 @@ func (f *signedForm) readSigner(in *sign.Reader) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.Next(); err != nil {
-		return err
+	if id, err := r.Next(); err != nil || id.IsContext(0) && id.Full[0] != contextPrimitive {
+		return errors.New("signer's name")
 	}
 	digest, err := r.Expect(sign.TagSequence, "digestAlgorithm")
 	if err != nil {
@@ -370,7 +385,9 @@ func (f *signedForm) readSigner(in *sign.Reader) error {
 	}
 	f.signerVersions = append(f.signerVersions, version.Body)
 	f.signerDigests = append(f.signerDigests, digest.Full)
-	r.Optional(0)
+	if attrs, ok := r.Optional(0); ok && attrs.Full[0] != contextConstructed {
+		return errors.New("signed attributes")
+	}
 	if _, err := r.Expect(sign.TagSequence, "signatureAlgorithm"); err != nil {
 		return err
 	}
@@ -389,6 +406,9 @@ func derOnly(b []byte) error {
 	for len(b) > 0 {
 		if len(b) < 2 || b[0]&0x1f == 0x1f {
 			return errors.New("not DER")
+		}
+		if number := b[0] & 0x1f; b[0]&0xc0 == 0 && (number == 16 || number == 17) != (b[0]&0x20 != 0) {
+			return errors.New("not DER") // sequences and sets are constructed, nothing else is
 		}
 		n, head := int(b[1]), 2
 		if n >= 0x80 {
