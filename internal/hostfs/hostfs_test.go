@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 func tree(t *testing.T) string {
@@ -181,5 +182,21 @@ func TestLive(t *testing.T) {
 	}
 	if _, err := live.Open("../etc"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// An attribute may be as long as a page, which has 64 KiB on some machines.
+func TestAppendAttrReadsAPage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), make([]byte, limit.Attr-1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Mounted(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if b, err := m.AppendAttr(nil, "a", limit.Attr); err != nil || len(b) != limit.Attr-1 {
+		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }

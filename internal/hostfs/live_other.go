@@ -35,7 +35,7 @@ func readLive(dst []byte, name string, max int64, once bool) ([]byte, error) {
 
 func readFile(f *os.File, dst []byte, name string, max int64, once bool) ([]byte, error) {
 	if once {
-		dst, buf := limit.Room(dst, int(min(max, 4096)))
+		dst, buf := limit.Room(dst, int(min(max, limit.Attr)))
 		n, err := f.Read(buf[:min(int64(len(buf)), max)])
 		return dst[:len(dst)+n], err
 	}

@@ -72,7 +72,7 @@ func readFile(f *os.File, dst []byte, name string, max int64, once bool) ([]byte
 // appendFD reads fd to its end, or just once, and at most max bytes.
 func appendFD(fd int, dst []byte, name string, max int64, once bool) ([]byte, error) {
 	if once {
-		dst, buf := limit.Room(dst, int(min(max, 4096)))
+		dst, buf := limit.Room(dst, int(min(max, limit.Attr)))
 		n, err := read(fd, buf[:min(int64(len(buf)), max)])
 		return dst[:len(dst)+n], err
 	}

@@ -16,7 +16,7 @@ import (
 
 // Caps for what is read whole, in bytes.
 const (
-	Attr = 64 << 10 // a sysfs attribute or a one-line file: the kernel's own limit is a page
+	Attr = 64 << 10 // a sysfs attribute or a one-line file: the kernel's own limit is a page, of up to 64 KiB
 	Proc = 8 << 20  // a generated list such as /proc/modules
 	Text = 32 << 20 // an index or a configuration file
 	File = 512 << 20
@@ -69,8 +69,8 @@ func open(fsys fs.FS, dst []byte, name string, max int64, once bool) ([]byte, er
 }
 
 func readOnce(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
-	dst, buf := Room(dst, int(min(max, 4096)))
-	n, err := r.Read(buf)
+	dst, buf := Room(dst, int(min(max, Attr)))
+	n, err := r.Read(buf[:min(int64(len(buf)), max)])
 	dst = dst[:len(dst)+max0(n)]
 	if err != nil && !errors.Is(err, io.EOF) {
 		return dst, err

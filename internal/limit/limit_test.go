@@ -79,3 +79,15 @@ func TestAttrIsOneRead(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// An attribute may be as long as a page, which has 64 KiB on some machines.
+func TestAppendAttrReadsAPage(t *testing.T) {
+	text := strings.Repeat("x", Attr-1)
+	fsys := fstest.MapFS{"a": {Data: []byte(text)}}
+	if b, err := AppendAttr(fsys, nil, "a", Attr); err != nil || string(b) != text {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if b, err := AppendAttr(fsys, make([]byte, 0, 4096), "a", 10); err != nil || len(b) != 10 {
+		t.Errorf("%d bytes, %v; want 10", len(b), err)
+	}
+}
