@@ -9,7 +9,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/solaris"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A Delta is what changed from one Snapshot to a later one of the same machine. Volatile facts do
@@ -54,7 +60,6 @@ func Diff(old, new *Snapshot) *Delta {
 	header.Modules = []Module{}
 	d := &Delta{Schema: Schema, Header: &header, Added: []Module{}, Removed: []Module{}, Changed: []Change{}, Unobserved: []Change{}}
 	after := byID(new)
-	listLost := lost(old, new, listSource(old.OS))
 	sourceLost := slices.ContainsFunc(old.Sources, func(s Source) bool { return lost(old, new, s.Name) })
 	for i := range old.Modules {
 		m := &old.Modules[i]
@@ -62,7 +67,7 @@ func Diff(old, new *Snapshot) *Delta {
 		switch {
 		case ok:
 			d.compare(m, now, sourceLost)
-		case listLost:
+		case listLost(old, new, m.State):
 			d.Unobserved = append(d.Unobserved, Change{ID: m.ID, Before: m})
 		default:
 			d.Removed = append(d.Removed, *m)
@@ -88,8 +93,7 @@ func (d *Delta) compare(old, new *Module, sourceLost bool) {
 			continue
 		}
 		fields = append(fields, name)
-		// An object shrinks when facts in it are lost; "problems" then grows to say so.
-		if name != "problems" && name != "linux" && is[name] != nil {
+		if name != "problems" && !shrunk(was[name], is[name]) { // problems grow to say what was lost
 			onlyLost = false
 		}
 	}
@@ -105,6 +109,24 @@ func (d *Delta) compare(old, new *Module, sourceLost bool) {
 	d.Changed = append(d.Changed, c)
 }
 
+// shrunk reports whether a field only says less than it did: it is absent, or it is an object of
+// which some fields are absent and all others are as they were.
+func shrunk(was, is json.RawMessage) bool {
+	if len(is) == 0 || bytes.Equal(was, is) {
+		return true
+	}
+	var before, after map[string]json.RawMessage
+	if json.Unmarshal(was, &before) != nil || json.Unmarshal(is, &after) != nil {
+		return false
+	}
+	for name := range after {
+		if _, ok := before[name]; !ok || !shrunk(before[name], after[name]) {
+			return false
+		}
+	}
+	return true
+}
+
 // lost reports whether old read the source whole and new did not.
 func lost(old, new *Snapshot, source string) bool {
 	was, _ := old.Source(source)
@@ -112,13 +134,61 @@ func lost(old, new *Snapshot, source string) bool {
 	return was.Outcome == OutcomeOK && (!ok || is.Outcome != OutcomeOK)
 }
 
-// listSource is the source that says which modules there are.
-func listSource(os OS) string {
+// listLost reports whether the newer snapshot could not tell that a module of that state is there:
+// what says so in the older one was lost. What is on disk is found in all of its sources, what is
+// in the kernel in any of them.
+func listLost(old, new *Snapshot, state State) bool {
+	sources := listSources(old.OS, state)
+	if state == StateInstalled {
+		return slices.ContainsFunc(sources, func(name string) bool { return lost(old, new, name) })
+	}
+	whole := func(s *Snapshot) bool {
+		return slices.ContainsFunc(sources, func(name string) bool {
+			src, _ := s.Source(name)
+			return src.Outcome == OutcomeOK
+		})
+	}
+	return whole(old) && !whole(new)
+}
+
+// listSources are the sources that say which modules of that state there are.
+func listSources(os OS, state State) []string {
+	installed := state == StateInstalled
 	switch os {
 	case Linux:
-		return linux.SourceModules
+		switch state {
+		case StateBuiltin:
+			return []string{linux.SourceBuiltin}
+		case StateInstalled:
+			return []string{linux.SourceTree}
+		}
+		return []string{linux.SourceModules, SourceLsmod}
+	case FreeBSD, DragonFly:
+		if installed {
+			return []string{freebsd.SourceModulePath}
+		}
+		return []string{freebsd.SourceKldstat}
+	case NetBSD:
+		if installed {
+			return []string{netbsd.SourceModulePath}
+		}
+		return []string{netbsd.SourceModctl}
+	case Illumos, Solaris:
+		return []string{solaris.SourceModinfo}
+	case AIX:
+		return []string{aix.SourceGenkex}
+	case Darwin:
+		if installed {
+			return []string{darwin.SourceBundles, darwin.SourceCollections}
+		}
+		return []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat}
+	case Windows:
+		if installed {
+			return []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore}
+		}
+		return []string{windows.SourceModules, windows.SourceServices}
 	}
-	return ""
+	return nil
 }
 
 func byID(s *Snapshot) map[string]*Module {

@@ -11,7 +11,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/solaris"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // steady is the snapshot as JSON without volatile facts of modules.
@@ -70,6 +76,34 @@ func TestDiffDoesNotTakeLostSightForChange(t *testing.T) {
 	d = Diff(old, take(t, m, Options{}))
 	if len(d.Removed) != 0 {
 		t.Errorf("a cut list removed %v", d.Removed)
+	}
+}
+
+// What is not seen is not removed, on any system, and what says another thing than before has
+// changed, whatever else was lost.
+func TestDiffOfLostSources(t *testing.T) {
+	list := map[OS]string{
+		Linux: linux.SourceModules, FreeBSD: freebsd.SourceKldstat, DragonFly: freebsd.SourceKldstat, NetBSD: netbsd.SourceModctl,
+		Illumos: solaris.SourceModinfo, Solaris: solaris.SourceModinfo, AIX: aix.SourceGenkex, Darwin: darwin.SourceKmutil, Windows: windows.SourceModules,
+	}
+	for os, source := range list {
+		old := &Snapshot{OS: os, Modules: []Module{{ID: "a", State: StateLoaded}}, Sources: []Source{{Name: source, Outcome: OutcomeOK}}}
+		now := &Snapshot{OS: os, Modules: []Module{}, Sources: []Source{{Name: source, Outcome: OutcomePartial}}}
+		if d := Diff(old, now); len(d.Removed) != 0 || len(d.Unobserved) != 1 {
+			t.Errorf("%s: %d removed, %d unobserved", os, len(d.Removed), len(d.Unobserved))
+		}
+		now.Sources = old.Sources
+		if d := Diff(old, now); len(d.Removed) != 1 {
+			t.Errorf("%s: a whole list without it: %+v", os, d)
+		}
+	}
+	withProblem := []Problem{{Source: linux.SourceSysModule, Field: "version", Code: CodePermission}}
+	old := &Snapshot{OS: Linux, Modules: []Module{{ID: "a", Version: "1", Linux: &linux.Module{Srcversion: "A", Version: "1"}}}}
+	for want, l := range map[string]*linux.Module{"unobserved": {Srcversion: "A"}, "changed": {Srcversion: "B"}} {
+		d := Diff(old, &Snapshot{OS: Linux, Modules: []Module{{ID: "a", Linux: l, Problems: withProblem}}})
+		if (want == "changed") != (len(d.Changed) == 1) || len(d.Changed)+len(d.Unobserved) != 1 {
+			t.Errorf("want %s: %+v", want, d)
+		}
 	}
 }
 
