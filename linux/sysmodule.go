@@ -129,7 +129,9 @@ func (r *SysReader) missing(name string) error {
 	if _, dirErr := fs.Stat(r.fsys, SysModuleDir); dirErr != nil {
 		return dirErr
 	}
-	return &fs.PathError{Op: "open", Path: SysModuleDir + "/" + name, Err: fact.ErrGone}
+	pe := &fs.PathError{Path: SysModuleDir + "/" + name}
+	errors.As(err, &pe) // its path is as a user of the machine writes it
+	return &fs.PathError{Op: "open", Path: pe.Path, Err: fact.ErrGone}
 }
 
 // attr reads one attribute as text without its final newline.

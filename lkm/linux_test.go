@@ -425,6 +425,13 @@ func TestDuplicateNamesAreNumbered(t *testing.T) {
 	if got := strings.Join(ids, " "); got != "k:a k:a#2 k:a#3 k:b k:b#2" {
 		t.Errorf("ids %s", got)
 	}
+	ids = nil
+	for _, m := range numberDuplicates([]Module{{ID: "k:a"}, {ID: "k:a"}, {ID: "k:a b"}, {ID: "k:a#2"}}) {
+		ids = append(ids, m.ID)
+	}
+	if got := strings.Join(ids, ", "); got != "k:a, k:a b, k:a#2, k:a#3" {
+		t.Errorf("ids %s", got)
+	}
 }
 
 func BenchmarkPoll(b *testing.B) {

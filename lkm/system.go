@@ -204,6 +204,7 @@ func sortModules(modules []Module) {
 // numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a
 // Problem.
 func numberDuplicates(modules []Module) []Module {
+	var taken map[string]bool // made for the first duplicate
 	n := 1
 	for i := 1; i < len(modules); i++ {
 		base := modules[i-n].ID
@@ -211,10 +212,22 @@ func numberDuplicates(modules []Module) []Module {
 			n = 1
 			continue
 		}
+		if taken == nil {
+			taken = make(map[string]bool, len(modules))
+			for j := range modules {
+				taken[modules[j].ID] = true
+			}
+		}
 		n++
 		m := &modules[i]
-		m.ID = fmt.Sprintf("%s#%d", base, n)
+		for number := n; taken[m.ID]; number++ { // a module may be called "a#2" itself
+			m.ID = fmt.Sprintf("%s#%d", base, number)
+		}
+		taken[m.ID] = true
 		m.Problems = append(m.Problems, Problem{Subject: m.Name, Field: "id", Code: CodeMalformed, Text: "another module has the same name"})
+	}
+	if taken != nil {
+		sortModules(modules)
 	}
 	return modules
 }
