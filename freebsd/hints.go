@@ -5,6 +5,7 @@ package freebsd
 import (
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -51,6 +52,15 @@ const HintsFile = "linker.hints"
 
 // maxHints is a generous multiple of the kernel's own limit of 1 MiB.
 const maxHints = 8 << 20
+
+// ReadHints reads the linker.hints file of a module directory.
+func ReadHints(fsys fs.FS, dir string) (*Hints, error) {
+	b, err := limit.ReadFile(fsys, slashPath(dir+"/"+HintsFile), maxHints)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHints(b)
+}
 
 // ParseHints reads a linker.hints file, of either byte order. A record that makes no sense costs
 // itself; one whose length makes no sense ends the reading, since nothing says where the next one

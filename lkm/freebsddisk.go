@@ -5,6 +5,7 @@ package lkm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -104,8 +105,46 @@ func (b *freebsdBackend) listInstalled(ctx context.Context, r *report) ([]Module
 		}
 	}
 	r.source(freebsd.SourceModulePath, outcome, CountOf(int64(len(modules))), nil)
+	b.addHints(ctx, modules, r)
 	slices.SortStableFunc(modules, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
 	return modules, nil
+}
+
+// addHints gives the files that were not opened the interfaces that linker.hints lists for them.
+func (b *freebsdBackend) addHints(ctx context.Context, modules []Module, r *report) {
+	if b.asked(DetailFiles) {
+		r.source(freebsd.SourceHints, OutcomeSkipped, Count{}, nil)
+		return
+	}
+	versions := map[string][]freebsd.Version{}
+	outcome, n := OutcomeAbsent, 0
+	for _, dir := range b.dirs(ctx) {
+		h, err := freebsd.ReadHints(b.guard, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if outcome == OutcomeAbsent {
+			outcome = OutcomeOK
+		}
+		if err != nil {
+			outcome = OutcomePartial
+			r.problem(freebsd.SourceHints, dir, "freebsd.versions", err)
+			continue
+		}
+		for _, p := range h.Problems {
+			outcome = OutcomePartial
+			r.problem(freebsd.SourceHints, dir, "freebsd.versions", p)
+		}
+		n += len(h.Modules) + len(h.Versions) + len(h.PNP)
+		for _, v := range h.Versions {
+			file := strings.TrimSuffix(dir, "/") + "/" + v.File
+			versions[file] = append(versions[file], freebsd.Version{Name: v.Name, Version: v.Version})
+		}
+	}
+	for i := range modules {
+		modules[i].FreeBSD.Versions = versions[modules[i].Path]
+	}
+	r.source(freebsd.SourceHints, outcome, CountOf(int64(n)), nil)
 }
 
 func (b *freebsdBackend) installedFiles(ctx context.Context) (*freebsd.Library, error) {

@@ -395,6 +395,21 @@ func TestFreeBSDDisk(t *testing.T) {
 	}
 }
 
+// TestFreeBSDHints lists without opening the files: the index tells the interfaces.
+func TestFreeBSDHints(t *testing.T) {
+	s, err := system(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), lkm.Options{}).SnapshotOf(t.Context(), lkm.ScopeInstalled)
+	if err != nil || len(s.Modules) != 7 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	if src := source(t, s, freebsd.SourceHints); src.Outcome != lkm.OutcomeOK || src.Count != lkm.CountOf(5) {
+		t.Errorf("%+v", src)
+	}
+	em := s.Module("freebsd_kld:if_em.ko")
+	if len(em.FreeBSD.Versions) != 1 || em.FreeBSD.Versions[0] != (freebsd.Version{Name: "em", Version: 1}) || em.FreeBSD.PNP != nil {
+		t.Errorf("%+v", em.FreeBSD)
+	}
+}
+
 // TestThreeFiles reads files of three systems side by side, on any system.
 func TestThreeFiles(t *testing.T) {
 	k := kotest.AMD64()

@@ -296,10 +296,21 @@ func GENERICDisk() fstest.MapFS {
 		"boot/kernel/linux_common.ko": kld(mod("linux_common", "linux_common", kotest.Version{Name: "linux_common", Version: 1})),
 		"boot/modules/drm.ko":         kld(mod("drmn", "drmn", kotest.Version{Name: "drmn", Version: 2})),
 		"boot/modules/broken.ko":      text("no ELF file"),
+		"boot/kernel/linker.hints":    {Data: hints(), Mode: 0o644},
 		"boot/defaults/loader.conf":   text("module_path=\"/boot/modules\"\nmodule_blacklist=\"radeonkms\"\n"),
 		"boot/loader.conf":            text("aesni_load=\"YES\"\nmodule_blacklist=\"${module_blacklist} drm\"\n"),
 		"etc/rc.conf":                 text("hostname=\"secret\"\nkld_list=\"linux drm\"\ndevmatch_enable=\"YES\"\n"),
 	}
+}
+
+func hints() []byte {
+	h := kotest.Hints{Order: binary.LittleEndian}
+	h.Version("kernel", 1402000, "kernel")
+	h.Module("aesni_nexus", "aesni.ko")
+	h.Version("aesni", 1, "aesni.ko")
+	h.Module("em_pci", "if_em.ko")
+	h.Version("em", 1, "if_em.ko")
+	return h.Bytes()
 }
 
 // Many returns a machine with n klds of two modules each.

@@ -33,13 +33,21 @@ func checkout(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		parent := filepath.Dir(dir)
+		if hasModule(dir) {
+			if hasModule(parent) { // a module within this one, such as e2e
+				return parent
+			}
 			return dir
 		}
-		parent := filepath.Dir(dir)
 		if parent == dir {
 			tb.Skip("no go.mod above the package: cannot find the shared recordings")
 		}
 		dir = parent
 	}
+}
+
+func hasModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
