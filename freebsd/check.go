@@ -550,8 +550,9 @@ func (s *Situation) diskComplete() bool {
 		return false
 	}
 	for i := range s.Library.Files {
-		if s.Library.Files[i].Err != nil {
-			return false // the name may be that of a module inside
+		// The name may be that of a module inside; but what is no ELF file the kernel refuses too.
+		if err := s.Library.Files[i].Err; err != nil && !errors.Is(err, fact.ErrMalformed) {
+			return false
 		}
 	}
 	return true

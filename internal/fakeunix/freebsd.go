@@ -315,7 +315,7 @@ func hints() []byte {
 
 // Many returns a machine with n klds of two modules each.
 func Many(n int) *FreeBSD {
-	m := &FreeBSD{Files: []File{{ID: 1, Refs: int32(n + 1), Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Path: "/boot/kernel/kernel", Modules: []Mod{{1, 1, "cam", 0}}}}}
+	m := &FreeBSD{Numbers: map[string]int64{"kern.securelevel": -1}, Files: []File{{ID: 1, Refs: int32(n + 1), Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Path: "/boot/kernel/kernel", Modules: []Mod{{1, 1, "cam", 0}}}}}
 	for i := 2; i <= n; i++ {
 		name := fmt.Sprintf("kld%04d.ko", i)
 		m.Files = append(m.Files, File{ID: int32(i), Refs: 1, Address: 0xffffffff82000000 + uint64(i)<<16, Size: uint64(i) << 8, Name: name, Path: "/boot/kernel/" + name,
