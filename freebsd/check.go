@@ -55,6 +55,8 @@ type Situation struct {
 	Config  *Config
 	// Lock is what the kernel enforces; zero for an image.
 	Lock Lock
+	// Release is the kernel's release as uname gives it; empty when unknown.
+	Release string
 	// OSRelDate is the release number of the kernel; 0 when unknown.
 	OSRelDate int64
 }
@@ -240,7 +242,10 @@ func (s *Situation) kernelFileHas(query string) string {
 }
 
 func (s *Situation) judge(query string, sub subject) Finding {
-	f := Finding{Verdict: fact.Verdict{Query: query, Release: Release(s.OSRelDate)}}
+	f := Finding{Verdict: fact.Verdict{Query: query, Release: s.Release}}
+	if f.Release == "" {
+		f.Release = Release(s.OSRelDate)
+	}
 	switch {
 	case sub.disk != nil:
 		f.Name = sub.disk.Name()

@@ -390,6 +390,9 @@ func (b *freebsdBackend) situation(ctx context.Context) (*freebsd.Situation, err
 		s.Preloads, _ = freebsd.ParsePreloads(text)
 	}
 	s.Lock = freebsd.ReadLock(ctx, b.call())
+	if text, err := b.guard.Call(ctx, freebsd.OpUname); err == nil {
+		s.Release = freebsd.ParseUname(text).Release
+	}
 	s.OSRelDate, _ = b.call().Int(ctx, freebsd.SysctlOSRelDate)
 	return s, ctx.Err()
 }

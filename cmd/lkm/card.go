@@ -31,6 +31,7 @@ func (a *app) writeCard(m *lkm.Module) {
 	if m.Linux != nil {
 		facts = append(facts, linuxFacts(m.Linux)...)
 	}
+	facts = append(facts, unixFacts(m)...)
 	if m.Address != 0 {
 		facts = append(facts, fact{"address", m.Address.String()})
 	}

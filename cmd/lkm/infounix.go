@@ -12,8 +12,10 @@ import (
 	"github.com/kernelext/kernelext/solaris"
 )
 
-// unixLines prints what only one of the Unix systems, VxWorks or NetWare says of a module.
-func unixLines(m *lkm.Module, line func(label, text string)) {
+// unixFacts are what only one of the Unix systems, VxWorks or NetWare says of a module.
+func unixFacts(m *lkm.Module) []fact {
+	var facts []fact
+	line := func(label, text string) { facts = append(facts, fact{label, text}) }
 	if f := m.FreeBSD; f != nil {
 		freebsdLines(f, line)
 	}
@@ -39,6 +41,7 @@ func unixLines(m *lkm.Module, line func(label, text string)) {
 	if o := m.Other; o != nil {
 		otherLines(o, line)
 	}
+	return facts
 }
 
 func freebsdLines(f *freebsd.File, line func(label, text string)) {
