@@ -258,7 +258,7 @@ func TestFreeBSDPackage(t *testing.T) {
 	k := bsd.New(t, b.run, bsdTable(fakeunix.Many(30)), t.TempDir())
 	program := bsd.Build(t, "./freebsd", true)
 	r, err := k.Do(t, program, "-test.run", "^(TestLive|TestReadFiles|TestVanishing|TestIDReuse|TestMetadataOfEveryKindOfFile)$", "-test.v")
-	if err != nil || r.Code != 0 || strings.Count(r.Stdout, "--- PASS: Test") != 5 {
+	if err != nil || r.Code != 0 || strings.Count("\n"+r.Stdout, "\n--- PASS: Test") != 5 {
 		t.Errorf("exit %d, %v\n%s%s", r.Code, err, r.Stdout, r.Stderr)
 	}
 }
