@@ -257,6 +257,7 @@ func (n *NLM) names(b []byte, field string, off, count uint32, room *int, after 
 	rest := b[off:]
 	for i := range count {
 		s, next, ok := pascal(rest)
+		ok = ok && s != ""
 		if ok && after != nil {
 			k := after(next)
 			if ok = k >= 0; ok {
