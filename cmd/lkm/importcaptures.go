@@ -3,6 +3,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -30,18 +33,21 @@ is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join
 			if err := a.checkFormat(); err != nil {
 				return err
 			}
+			var incomplete error
 			for i, name := range args {
 				if len(args) > 1 && a.flags.format == "table" {
 					if i > 0 {
 						fmt.Fprintln(a.stdout)
 					}
-					fmt.Fprintln(a.stdout, name+":")
+					fmt.Fprintln(a.stdout, escape.Text(name)+":")
 				}
-				if err := a.importOne(name, lkm.CaptureKind(as), &f); err != nil {
+				err := a.importOne(name, lkm.CaptureKind(as), &f)
+				if !errors.As(err, new(exit)) && err != nil {
 					return err
 				}
+				incomplete = cmp.Or(incomplete, err)
 			}
-			return nil
+			return incomplete
 		},
 	}
 	c.Flags().StringVar(&as, "as", "", "`KIND` of text, instead of finding out")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ Filters show what is known to match, and count what could not be decided.`,
 	fl.BoolVar(&f.thirdParty, "third-party", false, "only code that is not the operating system's")
 	fl.BoolVar(&f.unsigned, "unsigned", false, "only code without a valid signature")
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
-	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: loaded, loading, unloading, builtin, installed")
+	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: "+strings.Join(states, ", "))
 	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
 	fl.StringVar(&f.blockList, "blocklist", "", "say which drivers a block list names: a SiPolicy (XML) or LOLDrivers (JSON) `FILE`; exit 1 if any (Windows)")
 	a.commonFlags(c)
@@ -153,7 +154,17 @@ func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
 			third++
 		}
 	}
-	return fmt.Sprintf("%d loaded (%d known third-party)", len(snap.Modules), third)
+	return fmt.Sprintf("%s%d loaded (%d known third-party)", atLeast(snap), len(snap.Modules), third)
+}
+
+// atLeast is what to say before the number of a list that is known to be cut or torn.
+func atLeast(snap *lkm.Snapshot) string {
+	for _, p := range snap.Problems {
+		if p.Field == "modules" && p.Code != lkm.CodeUnsupported {
+			return "at least "
+		}
+	}
+	return ""
 }
 
 // noModules says in words why the list is empty when the kernel cannot have modules.
@@ -248,8 +259,14 @@ func (f *filter) active() bool {
 	return f.thirdParty || f.unsigned || f.tainted || f.state != "" || f.name != ""
 }
 
-// check returns an error for a pattern that is none.
+// states are the words that --state takes.
+var states = []string{string(lkm.StateLoaded), string(lkm.StateLoading), string(lkm.StateUnloading), string(lkm.StateBuiltin), string(lkm.StateInstalled)}
+
+// check returns an error for a state or a pattern that is none.
 func (f *filter) check() error {
+	if f.state != "" && !slices.Contains(states, f.state) {
+		return fmt.Errorf("--state %q is none of %s", f.state, strings.Join(states, ", "))
+	}
 	if _, err := path.Match(f.name, ""); err != nil {
 		return fmt.Errorf("--name %q: %w", f.name, err)
 	}

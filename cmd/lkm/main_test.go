@@ -196,6 +196,10 @@ func TestExitCodes(t *testing.T) {
 		{2, "detail", []string{"list", "--detail", "everything"}},
 		{2, "--live goes with --root", []string{"list", "--live"}},
 		{2, "--name", []string{"list", "--name", "["}},
+		{2, "none of loaded", []string{"list", "--state", "lodaed", "--tape", demo}},
+		{2, "no field \"nmae\"", []string{"list", "--fields", "nmae", "--tape", demo}},
+		{2, "no field \"linux.taint\"", []string{"list", "--fields", "name,linux.taint", "--tape", demo}},
+		{0, "", []string{"list", "--fields", "name,linux.taints,onDisk.match", "--tape", demo}},
 		{2, "if any flags in the group", []string{"list", "--root", tapeDir, "--tape", demo}},
 		{2, "--installed", []string{"list", "--root", tapeDir}},
 		{2, "no such file", []string{"list", "--root", tapeDir + "/none"}},
@@ -227,6 +231,22 @@ func TestImport(t *testing.T) {
 		transcript(t, text+"oops (core dumped)\n", "import", "-", "--strict")+"\n"+
 		transcript(t, "nothing of the kind\n", "import", "-")+"\n"+
 		transcript(t, text, "import", "-", "--as", "proc_modules"))
+}
+
+// One incomplete text does not keep the others from being read, and a file's name is as hostile as
+// its content.
+func TestImportOfSeveral(t *testing.T) {
+	dir := t.TempDir()
+	cut, whole := filepath.Join(dir, "cut\u202e"), filepath.Join(dir, "whole")
+	for name, text := range map[string]string{cut: "Module Size Used by\nnvme 57344 3\next", whole: "Module Size Used by\next4 57344 3\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, _ := lkmRun(t, "", "import", "--strict", cut, whole)
+	if code != exitIncomplete || !strings.Contains(out, "ext4") || strings.Contains(out, "\u202e") || !strings.Contains(out, "at least 1 loaded") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
 }
 
 // What this machine is, is not known here; that it answers or says why not, is.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -29,7 +30,34 @@ func (a *app) checkFormat() error {
 	if a.flags.format == "json" && len(a.flags.fields) > 0 {
 		return errors.New("--fields goes with table, jsonl, csv and markdown; json is always whole")
 	}
+	for _, name := range a.flags.fields {
+		if !hasField(reflect.TypeFor[lkm.Module](), name) {
+			return fmt.Errorf("--fields: a module has no field %q", name)
+		}
+	}
 	return nil
+}
+
+// hasField reports whether values of type t can have the field in their JSON, with dots between
+// the levels.
+func hasField(t reflect.Type, name string) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Map {
+		return true // any key may be there
+	}
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	first, rest, deeper := strings.Cut(name, ".")
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if key, _, _ := strings.Cut(f.Tag.Get("json"), ","); key == first && key != "" {
+			return !deeper || hasField(f.Type, rest)
+		}
+	}
+	return false
 }
 
 // writeJSON writes v indented. Characters that a terminal would act on are escaped, which leaves
