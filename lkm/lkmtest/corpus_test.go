@@ -47,7 +47,7 @@ func madeUps() []madeUp {
 		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux, onLinux(fakelinux.Container())},
 		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux, onLinux(fakelinux.ProcSubsetPID())},
 		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux, onLinux(fakelinux.ProtectKernelModules())},
-	}, append(unixMadeUps(), macMadeUps()...)...)
+	}, slices.Concat(unixMadeUps(), macMadeUps(), windowsMadeUps())...)
 }
 
 // record returns the tape of a made-up host that was looked at in every way, in all detail.
