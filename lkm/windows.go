@@ -188,7 +188,11 @@ func (b *windowsBackend) hideBases(images []windows.LoadedImage, r *report) {
 		}
 	}
 	if hidden > 0 && b.asked(DetailAddresses) {
-		p := problemOf(windows.SourceModules, "", "address", fmt.Errorf("addresses %w: from Windows 11 24H2 only with SeDebugPrivilege enabled", ErrRestricted))
+		err := fmt.Errorf("addresses %w: from Windows 11 24H2 only with SeDebugPrivilege enabled", ErrRestricted)
+		if b.guard.redacted(windows.OpModulesEx) || b.guard.redacted(windows.OpModules) {
+			err = fmt.Errorf("addresses %w", ErrRedacted)
+		}
+		p := problemOf(windows.SourceModules, "", "address", err)
 		p.Count = hidden
 		r.add(p)
 	}

@@ -3,7 +3,6 @@
 package windows
 
 import (
-	"errors"
 	"io/fs"
 	"path"
 	"strings"
@@ -52,31 +51,39 @@ func (f *FoldFS) Resolve(name string) (string, error) {
 	return at, nil
 }
 
+// spelling returns the directory's own spelling of a name. A name that was not there when the
+// directory was listed is looked for again.
 func (f *FoldFS) spelling(dir, part string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	names, ok := f.dirs[dir]
-	if !ok {
-		entries, err := fs.ReadDir(f.fsys, dir)
-		if err != nil && !errors.Is(err, fs.ErrPermission) && len(entries) == 0 {
-			return part
-		}
-		names = make(map[string]string, len(entries))
-		for _, e := range entries {
-			names[fold(e.Name())] = e.Name()
-		}
-		for _, e := range entries { // an exact name wins over one that differs in case
-			if e.Name() == part {
-				names[fold(part)] = part
-			}
-		}
-		if len(f.dirs) >= maxFoldDirs {
-			clear(f.dirs)
-		}
-		f.dirs[dir] = names
+	if own, ok := f.dirs[dir][fold(part)]; ok {
+		return own
 	}
+	names, err := f.list(dir, part)
+	if err != nil {
+		return part
+	}
+	if len(f.dirs) >= maxFoldDirs {
+		clear(f.dirs)
+	}
+	f.dirs[dir] = names
 	if own, ok := names[fold(part)]; ok {
 		return own
 	}
 	return part
+}
+
+// list reads a directory's names; an exact name wins over one that differs in case.
+func (f *FoldFS) list(dir, exact string) (map[string]string, error) {
+	entries, err := fs.ReadDir(f.fsys, dir)
+	if err != nil && len(entries) == 0 {
+		return nil, err
+	}
+	names := make(map[string]string, len(entries))
+	for _, e := range entries {
+		if own := fold(e.Name()); names[own] != exact {
+			names[own] = e.Name()
+		}
+	}
+	return names, nil
 }

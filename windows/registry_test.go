@@ -4,10 +4,10 @@ package windows
 
 import (
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hivetest"
 )
 
 const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
@@ -76,7 +76,7 @@ func TestRegRoundTrip(t *testing.T) {
 }
 
 func TestHive(t *testing.T) {
-	h, err := OpenHive(testHive(t))
+	h, err := OpenHive(hivetest.System())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestHive(t *testing.T) {
 	if len(list) != 2 || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
 		t.Errorf("%+v", list)
 	}
-	if list[0].DisplayName != strings.Repeat("long ", 4000)+"name" {
+	if list[0].DisplayName != hivetest.LongName {
 		t.Errorf("a value of several segments has %d characters", len(list[0].DisplayName))
 	}
 	key, ok, err := h.Reg(set + `\control\CI\config`)
@@ -108,7 +108,7 @@ func TestHive(t *testing.T) {
 }
 
 func FuzzHive(f *testing.F) {
-	f.Add(testHive(f))
+	f.Add(hivetest.System())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := OpenHive(b)
 		if (err == nil) == (h == nil) {

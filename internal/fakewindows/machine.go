@@ -19,7 +19,7 @@ import (
 
 // A Machine answers as a made-up host would. It implements lkm.Machine.
 type Machine struct {
-	Files fstest.MapFS
+	Files fstest.MapFS      // by folded name: Windows ignores case
 	Calls map[string]string // by op and arguments with spaces between them
 	Deny  map[string]bool   // calls and files that are refused
 }
@@ -36,7 +36,7 @@ func (m *Machine) Open(name string) (fs.File, error) {
 	if err := m.denied("open", name); err != nil {
 		return nil, err
 	}
-	return m.Files.Open(name)
+	return m.Files.Open(strings.ToLower(name))
 }
 
 // ReadDir lists a directory.
@@ -44,17 +44,21 @@ func (m *Machine) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err := m.denied("open", name); err != nil {
 		return nil, err
 	}
-	return m.Files.ReadDir(name)
+	return m.Files.ReadDir(strings.ToLower(name))
 }
 
 // Stat describes what name leads to.
-func (m *Machine) Stat(name string) (fs.FileInfo, error) { return m.Files.Stat(name) }
+func (m *Machine) Stat(name string) (fs.FileInfo, error) { return m.Files.Stat(strings.ToLower(name)) }
 
 // Lstat describes name.
-func (m *Machine) Lstat(name string) (fs.FileInfo, error) { return m.Files.Lstat(name) }
+func (m *Machine) Lstat(name string) (fs.FileInfo, error) {
+	return m.Files.Lstat(strings.ToLower(name))
+}
 
 // ReadLink returns a link's target.
-func (m *Machine) ReadLink(name string) (string, error) { return m.Files.ReadLink(name) }
+func (m *Machine) ReadLink(name string) (string, error) {
+	return m.Files.ReadLink(strings.ToLower(name))
+}
 
 // Call answers the ops of package windows.
 func (m *Machine) Call(_ context.Context, op string, args ...string) ([]byte, error) {
@@ -70,6 +74,11 @@ func (m *Machine) Call(_ context.Context, op string, args ...string) ([]byte, er
 		return nil, fmt.Errorf("call %s: %w", op, fs.ErrNotExist)
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
+}
+
+// add adds a file.
+func (m *Machine) add(name string, content []byte) {
+	m.Files[strings.ToLower(name)] = &fstest.MapFile{Data: content}
 }
 
 // An image is one entry of class 77.
@@ -124,3 +133,5 @@ func header(b []byte) (checksum, stamp uint32) {
 	at := int(binary.LittleEndian.Uint32(b[0x3c:]))
 	return binary.LittleEndian.Uint32(b[at+24+64:]), binary.LittleEndian.Uint32(b[at+8:])
 }
+
+func noFiles() fstest.MapFS { return fstest.MapFS{} }

@@ -4,7 +4,6 @@ package fakewindows
 
 import (
 	"strings"
-	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows"
@@ -13,7 +12,7 @@ import (
 // Windows11 is a desktop with Windows 11 24H2: its bases are hidden from a user. One service is
 // hidden from the service manager, one image was replaced on disk, one runs from a vendor's folder.
 func Windows11(user bool) *Machine {
-	m := &Machine{Files: fstest.MapFS{}, Calls: map[string]string{}, Deny: map[string]bool{}}
+	m := &Machine{Files: noFiles(), Calls: map[string]string{}, Deny: map[string]bool{}}
 	base := uint64(0xfffff80312000000)
 	if user {
 		base = 0
@@ -38,7 +37,7 @@ func (m *Machine) disk(base uint64) {
 		im := image{path: nt, size: 0x10000}
 		if file != "" {
 			b := d.build()
-			m.Files[file] = &fstest.MapFile{Data: b}
+			m.add(file, b)
 			im.checksum, im.stamp = header(b)
 		}
 		if base != 0 {
@@ -59,12 +58,12 @@ func (m *Machine) disk(base uint64) {
 		"C:/Windows/System32/DriverStore/FileRepository/ketnet.inf_amd64_0123456789abcdef/ketnet.sys", driver{"ketnet.sys", "Ket Networks, Inc.", "4.410.137.0", []string{"ntoskrnl.exe", "NDIS.SYS"}})
 	load(`\??\C:\Program Files\Ket Watch\ketwatch.sys`, "C:/Program Files/Ket Watch/ketwatch.sys", driver{"ketwatch.sys", "Microsoft Corporation", "1.2.0.0", []string{"ntoskrnl.exe", "FLTMGR.SYS"}})
 	load(`\SystemRoot\System32\drivers\replaced.sys`, drivers+"replaced.sys", ms("replaced.sys", "ntoskrnl.exe"))
-	m.Files[drivers+"replaced.sys"] = &fstest.MapFile{Data: driver{"replaced.sys", "Microsoft Corporation", "10.0.26100.5000", []string{"ntoskrnl.exe", "HAL.dll"}}.build()}
+	m.add(drivers+"replaced.sys", driver{"replaced.sys", "Microsoft Corporation", "10.0.26100.5000", []string{"ntoskrnl.exe", "HAL.dll"}}.build())
 	load(`\SystemRoot\System32\drivers\gone.sys`, "", driver{})
-	m.Files[drivers+"leftover.sys"] = &fstest.MapFile{Data: driver{"leftover.sys", "Old Vendor", "0.9.0.0", nil}.build()}
-	m.Files[drivers+"disabled.sys"] = &fstest.MapFile{Data: ms("disabled.sys").build()}
-	m.Files[drivers+"broken.sys"] = &fstest.MapFile{Data: []byte("MZ and nothing else")}
-	m.Files["C:/Windows/INF/oem7.inf"] = &fstest.MapFile{Data: []byte("[Version]\nClass=Net\nProvider=\"Ket Networks, Inc.\"\nDriverVer=09/19/2022,4.410.137.0\n[Ket.Services]\nAddService=ketnet,2,S\n[S]\nServiceBinary=%13%\\ketnet.sys\n")}
+	m.add(drivers+"leftover.sys", driver{"leftover.sys", "Old Vendor", "0.9.0.0", nil}.build())
+	m.add(drivers+"disabled.sys", ms("disabled.sys").build())
+	m.add(drivers+"broken.sys", []byte("MZ and nothing else"))
+	m.add("C:/Windows/INF/oem7.inf", []byte("[Version]\nClass=Net\nProvider=\"Ket Networks, Inc.\"\nDriverVer=09/19/2022,4.410.137.0\n[Ket.Services]\nAddService=ketnet,2,S\n[S]\nServiceBinary=%13%\\ketnet.sys\n"))
 	m.Calls[windows.OpModulesEx] = modulesEx(images)
 }
 
@@ -142,5 +141,5 @@ func (m *Machine) policy() {
 	key(windows.HVCIKey, "Enabled", 1)
 	key(windows.SecureBootKey, "UEFISecureBootEnabled", 1)
 	key(windows.BootIDKey, "BootId", 42)
-	m.Files["C:/Windows/"+strings.ReplaceAll(windows.PolicyFolder, `\`, "/")+"/driversipolicy.p7b"] = &fstest.MapFile{Data: []byte("a block list")}
+	m.add("C:/Windows/"+strings.ReplaceAll(windows.PolicyFolder, `\`, "/")+"/driversipolicy.p7b", []byte("a block list"))
 }
