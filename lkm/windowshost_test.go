@@ -182,6 +182,30 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 	}
 }
 
+func TestWindowsDiscrepancies(t *testing.T) {
+	found, err := openWindows(t, fakewindows.Windows11(false), lkm.Options{}).Discrepancies(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, d := range found {
+		got[d.Kind] += d.Name + " "
+		if d.Samples != 2 || d.Grade != lkm.GradeWeak || d.ID == "" {
+			t.Errorf("%+v", d)
+		}
+	}
+	want := map[string]string{windows.HiddenService: "hidden.sys ", windows.ReplacedOnDisk: "replaced.sys "}
+	if len(got) != len(want) || got[windows.HiddenService] != want[windows.HiddenService] || got[windows.ReplacedOnDisk] != want[windows.ReplacedOnDisk] {
+		t.Errorf("%v, want %v", got, want)
+	}
+	m := fakewindows.Windows11(true)
+	m.Deny[windows.OpServices] = true
+	found, err = openWindows(t, m, lkm.Options{}).Discrepancies(context.Background())
+	if err != nil || len(found) == 0 || found[0].Kind != windows.KindUnchecked || found[0].Views[windows.SourceServices] != lkm.ViewUnchecked {
+		t.Errorf("without the service manager: %+v, %v", found, err)
+	}
+}
+
 // A mounted volume is found whatever the case of its names, and its registry is read from the
 // hive.
 func TestWindowsImage(t *testing.T) {

@@ -23,6 +23,8 @@ const (
 	LoadedNotRunning = "loaded_not_running"
 	// ReplacedOnDisk: the headers of the loaded image are not those of its file.
 	ReplacedOnDisk = "replaced_on_disk"
+	// KindUnchecked is no disagreement: its views name the sources that could not be read.
+	KindUnchecked = "unchecked"
 )
 
 // Discrepancies returns where the sources do not agree about an image; none of them is proof of

@@ -53,7 +53,7 @@ func (m *Machine) disk(base uint64) {
 	load(`\SystemRoot\System32\drivers\FLTMGR.SYS`, drivers+"fltMgr.sys", ms("FLTMGR.SYS", "ntoskrnl.exe"))
 	load(`\SystemRoot\System32\drivers\tcpip.sys`, drivers+"tcpip.sys", ms("tcpip.sys", "ntoskrnl.exe"))
 	load(`\SystemRoot\System32\drivers\stornvme.sys`, drivers+"stornvme.sys", ms("stornvme.sys", "ntoskrnl.exe"))
-	load(`\SystemRoot\System32\Drivers\dump_stornvme.sys`, "", driver{})
+	load(`\SystemRoot\System32\Drivers\dump_stornvme.sys`, drivers+"stornvme.sys", ms("stornvme.sys", "ntoskrnl.exe")) // made of that file
 	load(`\SystemRoot\System32\DriverStore\FileRepository\ketnet.inf_amd64_0123456789abcdef\ketnet.sys`,
 		"C:/Windows/System32/DriverStore/FileRepository/ketnet.inf_amd64_0123456789abcdef/ketnet.sys", driver{"ketnet.sys", "Ket Networks, Inc.", "4.410.137.0", []string{"ntoskrnl.exe", "NDIS.SYS"}})
 	load(`\??\C:\Program Files\Ket Watch\ketwatch.sys`, "C:/Program Files/Ket Watch/ketwatch.sys", driver{"ketwatch.sys", "Microsoft Corporation", "1.2.0.0", []string{"ntoskrnl.exe", "FLTMGR.SYS"}})
