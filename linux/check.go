@@ -19,7 +19,7 @@ import (
 const (
 	WayAutoloadAlias = "autoload_alias" // the kernel or udev asks for one of its aliases
 	WayAutoloadName  = "autoload_name"  // the kernel asks for it by its own name, as request_module("algif-%s")
-	WayUnprivileged  = "unprivileged"   // a process without privilege can trigger one of the two
+	WayUnprivileged  = "unprivileged"   // a process without privilege can trigger one of the two: blocked when every request that is known is
 	WayModprobe      = "modprobe"       // root runs modprobe NAME
 	WayDependency    = "dependency"     // it comes with a module that needs it, or has it as a softdep
 	WayInsmod        = "insmod"         // root loads its file directly
@@ -81,6 +81,10 @@ type Checker struct {
 	loaded map[string]bool
 	signed map[string]fact.Tri
 
+	aliasesOf map[string][]string
+	early     *Initramfs
+	earlyErr  error
+
 	loadLists []Setting
 	problems  []fact.Problem
 }
@@ -102,7 +106,7 @@ type world struct {
 
 // NewChecker reads what is the same for all queries.
 func NewChecker(m CheckMachine) *Checker {
-	c := &Checker{m: m, signed: make(map[string]fact.Tri), loaded: make(map[string]bool)}
+	c := &Checker{m: m, signed: make(map[string]fact.Tri), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
 	c.plain = OpenTree(m.FS, m.Dir, false)
 	c.boot = ReadBoot(m.FS)
 	c.lostAll(SourceCmdline, c.boot.Lost)

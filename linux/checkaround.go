@@ -129,16 +129,27 @@ func (c *Checker) bypasses(t target, next fact.VerdictOutcome) (bypasses []fact.
 			bypasses = append(bypasses, fact.Reason{Code: ReasonSetLater, Text: escape.Text("kernel." + key + "=" + s.Value + " is set only when boot has come that far"), File: slash(s.File), Line: s.Line})
 		}
 	}
-	copies, err := FindInInitramfs(c.m.FS, c.m.Release, t.name)
+	if next == fact.VerdictLoadable {
+		return bypasses, nil // it gets in without
+	}
+	initramfs, err := c.initramfs()
 	switch {
-	case err != nil && errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: the initramfs was not read; a copy in it is loaded by its own rules"})
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", err))
 	default:
-		bypasses = append(bypasses, copies...)
+		bypasses = append(bypasses, initramfs.Copy(t.name)...)
 	}
 	return bypasses, problems
+}
+
+// initramfs reads the initial file system, once.
+func (c *Checker) initramfs() (*Initramfs, error) {
+	if c.early == nil && c.earlyErr == nil {
+		c.early, c.earlyErr = ReadInitramfs(c.m.FS, c.m.Release)
+	}
+	return c.early, c.earlyErr
 }
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.

@@ -427,19 +427,22 @@ func isDeviceAlias(alias string) bool {
 
 // aliases are the names in the indexes that stand for the module, at most maxAliases.
 func (c *Checker) aliases(module string) []string {
-	var aliases []string
-	x, err := c.plain.index(indexAlias)
-	if err != nil {
-		return nil
+	if known, ok := c.aliasesOf[module]; ok {
+		return known
 	}
-	_ = x.Each(func(key string, values []IndexValue) bool {
-		for _, v := range values {
-			if v.Value == module {
+	var aliases []string
+	if x, err := c.plain.index(indexAlias); err == nil {
+		err = x.Each(func(key string, values []IndexValue) bool {
+			if slices.ContainsFunc(values, func(v IndexValue) bool { return v.Value == module }) {
 				aliases = append(aliases, key)
 			}
+			return len(aliases) < maxAliases
+		})
+		if err != nil {
+			c.problem(SourceTree, "", err)
 		}
-		return len(aliases) < maxAliases
-	})
+	}
+	c.aliasesOf[module] = aliases
 	return aliases
 }
 
@@ -508,13 +511,25 @@ func (c *Checker) judgeUnprivileged(w *world, t target, alias fact.Tri, hasAlias
 	if name == fact.Yes && (!hasAlias || alias == fact.Yes) {
 		return w.certain(fact.Yes)
 	}
-	if triggerOf(t.name, true) != nil && name == fact.No {
-		return fact.No
-	}
-	for _, a := range c.aliases(t.name) {
-		if triggerOf(a, false) != nil && alias == fact.No && w.aliasOverride(a, t.name) == nil {
+	known := false
+	if triggerOf(t.name, true) != nil {
+		known = true
+		if name == fact.No {
 			return fact.No
 		}
+	}
+	unsure := alias == "" || name == ""
+	for _, a := range c.aliases(t.name) {
+		if triggerOf(a, false) == nil {
+			continue
+		}
+		known = true
+		if alias == fact.No && w.aliasOverride(a, t.name) == nil {
+			return fact.No
+		}
+	}
+	if known && !unsure {
+		return w.certain(fact.Yes) // every request that is known is blocked
 	}
 	return ""
 }
