@@ -31,6 +31,7 @@ const (
 	ReasonPending         = "pending_reboot"
 	ReasonCSR             = "csr"
 	ReasonUserSpace       = "user_space"
+	ReasonCodeless        = "codeless"
 )
 
 // A Subject is what a check knows of one extension.
@@ -53,6 +54,8 @@ func Check(s Subject, r *Rules) fact.Verdict {
 	case s.Kext.PackageType == "DEXT" || s.Kext.SystemExtension != nil:
 		c.userSpace()
 	case c.linked():
+	case s.Kext.Bundle != nil && s.Kext.Bundle.Codeless == fact.Yes:
+		c.codeless()
 	case s.Kext.Bundle != nil:
 		c.onDisk()
 	default:
@@ -115,6 +118,13 @@ func (c *judge) userSpace() {
 		file = c.Kext.Bundle.Path
 	}
 	c.reason(ReasonUserSpace, file, "%s", text)
+	c.both(fact.VerdictBlocked, []fact.Way{})
+}
+
+// codeless: the bundle describes devices for other kexts.
+func (c *judge) codeless() {
+	c.v.Word = "no code"
+	c.reason(ReasonCodeless, c.Kext.Bundle.Path, "it has no code of its own, and describes devices for other extensions")
 	c.both(fact.VerdictBlocked, []fact.Way{})
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Rules are the settings that decide which kexts may load. Each has the reason why it is unknown.
@@ -46,6 +47,9 @@ func ReadRules(ctx context.Context, fsys fs.FS, release string, call func(ctx co
 	r := &Rules{CSRSource: SourceCSR, CSRErr: errImage, NVRAMErr: errImage, BootErr: errImage}
 	major, _, _ := strings.Cut(release, ".")
 	r.Major, _ = strconv.Atoi(major) // 0 when it is no number
+	if r.Major == 0 {
+		r.Major = installedMajor(fsys)
+	}
 	if call != nil {
 		r.readCalls(ctx, call)
 	}
@@ -53,6 +57,37 @@ func ReadRules(ctx context.Context, fsys fs.FS, release string, call func(ctx co
 	r.Managed, r.ManagedErr = ReadManagedPolicy(fsys)
 	r.Extensions, r.ExtensionsErr = ReadSystemExtensions(fsys)
 	return r
+}
+
+// versionFile says which macOS is installed.
+const versionFile = "System/Library/CoreServices/SystemVersion.plist"
+
+// installedMajor is the kernel's major release of the macOS that is installed; 0 when it is not
+// known. The kernel counted 4 ahead of 10.x, then 9 ahead until macOS took the year's number.
+func installedMajor(fsys fs.FS) int {
+	data, err := limit.ReadFile(fsys, versionFile, limit.PlistBytes)
+	if err != nil {
+		return 0
+	}
+	n, err := decodePlist(versionFile, data)
+	if err != nil {
+		return 0
+	}
+	first, rest, _ := strings.Cut(n.dict["ProductVersion"].str, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	x, err := strconv.Atoi(first)
+	y, _ := strconv.Atoi(minor)
+	switch {
+	case err != nil:
+		return 0
+	case x == 10:
+		return y + 4
+	case x >= 11 && x <= 15:
+		return x + 9
+	case x >= 26 && x < 100:
+		return x - 1
+	}
+	return 0
 }
 
 func (r *Rules) readCalls(ctx context.Context, call func(ctx context.Context, op string, args ...string) ([]byte, error)) {

@@ -200,6 +200,18 @@ func TestReadRules(t *testing.T) {
 	}
 }
 
+func TestInstalledMajor(t *testing.T) {
+	for version, want := range map[string]int{"10.15.7": 19, "11.3": 20, "15.4.1": 24, "26.0": 25, "27.1": 26, "": 0, "x": 0, "18.0": 0} {
+		files := fstest.MapFS{versionFile: {Data: []byte(`<plist><dict><key>ProductVersion</key><string>` + version + `</string></dict></plist>`)}}
+		if got := ReadRules(context.Background(), files, "", nil).Major; got != want {
+			t.Errorf("%s: %d, want %d", version, got, want)
+		}
+	}
+	if r := ReadRules(context.Background(), fstest.MapFS{}, "", nil); r.Major != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	bundle := &Bundle{Path: "/Library/Extensions/D.kext", ExecutablePath: "/x", BundleInfo: BundleInfo{Version: "2"}}
 	team := &CodeSignature{Present: fact.Yes, TeamID: "VBG97UB4TA"}
@@ -235,6 +247,7 @@ func TestCheck(t *testing.T) {
 		"policy not readable":       {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: team}}, noDB, fact.VerdictBlocked, fact.VerdictUnknown, "approval unknown"},
 		"full security":             {Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, full, fact.VerdictBlocked, fact.VerdictBlocked, "blocked"},
 		"system extension":          {Subject{Kext: &Kext{BundleID: "com.d", PackageType: "DEXT", SystemExtension: &SystemExtension{State: "activated_enabled"}}}, rules(20, 0), fact.VerdictBlocked, fact.VerdictBlocked, "activated_enabled"},
+		"codeless":                  {Subject{Kext: &Kext{BundleID: "com.c", Bundle: &Bundle{BundleInfo: BundleInfo{Codeless: fact.Yes}}}}, rules(20, 0), fact.VerdictBlocked, fact.VerdictBlocked, "no code"},
 		"release not known":         {Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, rules(0, 0), fact.VerdictUnknown, fact.VerdictUnknown, ""},
 		"Apple's, in no collection": {Subject{Kext: &Kext{BundleID: "com.apple.x", Bundle: bundle}, Apple: true}, rules(19, 0), fact.VerdictLoadable, fact.VerdictLoadable, "loadable"},
 	} {

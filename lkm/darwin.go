@@ -203,7 +203,7 @@ func (b *darwinBackend) addresses(kexts []darwin.Loaded, modules []Module, sourc
 func (b *darwinBackend) reader(ctx context.Context) darwin.DiskReader {
 	return darwin.DiskReader{BundleReader: darwin.BundleReader{
 		FS: b.guard, Architecture: b.architecture(ctx), Code: b.asked(DetailFiles | DetailSignatures),
-		Signatures: b.asked(DetailSignatures), Verify: b.asked(DetailSignatures) && b.asked(DetailHashes),
+		Signatures: b.asked(DetailSignatures), Verify: b.asked(DetailSignatures),
 		Keys: b.options.Keys, MaxBytes: b.options.MaxFile,
 	}}
 }
@@ -216,11 +216,6 @@ func (b *darwinBackend) readDisk(ctx context.Context, reader darwin.DiskReader, 
 		defer cancel()
 	}
 	d := reader.Read(ctx)
-	for _, bad := range d.BadBundles {
-		for _, p := range bad.Problems {
-			r.add(p)
-		}
-	}
 	for _, p := range d.Problems {
 		r.add(p)
 	}
@@ -240,6 +235,15 @@ func (b *darwinBackend) readDisk(ctx context.Context, reader darwin.DiskReader, 
 	return d
 }
 
+// badBundles reports the bundles that could not be read, where they are no modules of the result.
+func (r *report) badBundles(d *darwin.Disk) {
+	for _, bad := range d.BadBundles {
+		for _, p := range bad.Problems {
+			r.add(p)
+		}
+	}
+}
+
 func diskSource(r *report, d *darwin.Disk, name string, count int) {
 	switch err := d.Errors[name]; {
 	case err != nil:
@@ -252,6 +256,9 @@ func diskSource(r *report, d *darwin.Disk, name string, count int) {
 				break
 			}
 		}
+		if name == darwin.SourceBundles && code == CodeOther && len(d.BadBundles) > 0 {
+			code = d.BadBundles[0].Problems[0].Code
+		}
 		r.sources = append(r.sources, Source{Name: name, Outcome: OutcomePartial, Count: CountOf(int64(count)), Code: code})
 	default:
 		r.source(name, OutcomeOK, CountOf(int64(count)), nil)
@@ -261,6 +268,7 @@ func diskSource(r *report, d *darwin.Disk, name string, count int) {
 // addDisk joins the loaded kexts with the disk.
 func (b *darwinBackend) addDisk(ctx context.Context, modules []Module, source string, r *report) {
 	d := b.readDisk(ctx, b.reader(ctx), r)
+	r.badBundles(d)
 	for i := range modules {
 		m := &modules[i]
 		m.Darwin.Views = map[string]fact.View{source: fact.ViewSeen}
@@ -405,7 +413,7 @@ func (b *darwinBackend) plan(d Detail) []Plan {
 		{Source: darwin.SourceKmutil, Reads: []string{"/usr/bin/kmutil showloaded", "/usr/sbin/kextstat"}, Needs: "Options.Exec (--exec); only after a refusal of the call",
 			For: "the list: bundle id, version, size, references, links, UUID", Asked: b.options.Exec},
 		{Source: darwin.SourceBundles, Reads: folders, Needs: "root for some vendors' folders",
-			For: "Info.plist, architectures, UUIDs, code signatures", Asked: files},
+			For: "Info.plist, architectures, UUIDs; with signatures, every byte of the bundles", Asked: files},
 		{Source: darwin.SourceCollections, Reads: []string{"/System/Library/KernelCollections/*.kc", "/Library/KernelCollections/*.kc", "/System/Volumes/Preboot/*/boot/*"},
 			Needs: "root for the Preboot volume", For: "kexts that are linked but not on disk, stale collections", Asked: files},
 		{Source: darwin.SourceSysExt, Reads: []string{"/" + darwin.SysExtFile}, For: "system extensions and their state", Asked: files},

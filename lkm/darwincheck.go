@@ -62,8 +62,9 @@ func (b *darwinBackend) check(ctx context.Context, query string) ([]Verdict, err
 		}
 	}
 	reader := b.reader(ctx)
-	reader.Code, reader.Signatures, reader.Personalities = true, true, true
+	reader.Code, reader.Signatures, reader.Verify, reader.Personalities = true, true, false, true
 	d := b.readDisk(ctx, reader, &r)
+	r.badBundles(d)
 	problems = append(problems, r.problems...)
 	rules := b.rules(ctx, release)
 

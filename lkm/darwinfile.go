@@ -21,8 +21,7 @@ import (
 // file's beginning, nil for a folder.
 func readDarwinFile(ctx context.Context, fsys fs.FS, name string, head []byte, o Options) (modules []Module, mine bool, err error) {
 	reader := darwin.BundleReader{
-		FS: fsys, Code: true, Signatures: o.Detail&DetailSignatures != 0,
-		Verify: o.Detail&(DetailSignatures|DetailHashes) == DetailSignatures|DetailHashes, Keys: o.Keys, MaxBytes: o.MaxFile,
+		FS: fsys, Code: true, Signatures: o.Detail&DetailSignatures != 0, Verify: o.Detail&DetailSignatures != 0, Keys: o.Keys, MaxBytes: o.MaxFile,
 	}
 	switch {
 	case head == nil && isDarwinBundle(fsys, name):
