@@ -6,4 +6,4 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
-	binutils gcc-12 kmod libelf1 make osslsigncode wine64 qemu-system-x86 strace >/dev/null
+	binutils gcc-12 gzip kmod libelf1 make openssl osslsigncode wine64 qemu-system-x86 strace xz-utils zstd >/dev/null

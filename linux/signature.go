@@ -282,6 +282,9 @@ func strictForm(block []byte, data *sign.SignedData) error {
 				return fmt.Errorf("parameters of algorithm %s", a.OID)
 			}
 		}
+		if oid := signer.Algorithm.OID; strings.HasPrefix(oid, rsaArc) && oid != rsaEncryption {
+			return fmt.Errorf("signature algorithm %s, where the kernel takes %s", oid, rsaEncryption)
+		}
 		if !bytes.Equal(s.digests, s.signerDigests[i]) {
 			return errors.New("list of digest algorithms is not that of the signer")
 		}
@@ -297,6 +300,12 @@ const (
 	tagNull            = 5
 	contextConstructed = 0xa0
 	contextPrimitive   = 0x80
+)
+
+// RSA is named without the digest, which has a field of its own.
+const (
+	rsaArc        = "1.2.840.113549.1.1."
+	rsaEncryption = rsaArc + "1"
 )
 
 // A signedForm is the parts of a SignedData that say nothing of their own.

@@ -100,3 +100,17 @@ func hash(files fs.FS) (string, error) {
 	})
 	return hex.EncodeToString(h.Sum(nil))[:16], err
 }
+
+// SignFile gives the kernel's own program that signs a module, from the package that a kernel's headers depend on.
+func SignFile(ctx context.Context, k Kernel) (string, error) {
+	build, err := Headers(ctx, k)
+	if err != nil {
+		return "", err
+	}
+	usr := filepath.Dir(filepath.Dir(build))
+	found, err := filepath.Glob(filepath.Join(usr, "lib", "linux-kbuild-*", "scripts", "sign-file"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("sign-file of %s: found %q", k.Release, found)
+	}
+	return found[0], nil
+}
