@@ -338,7 +338,8 @@ func readForm(block []byte) (f signedForm, err error) {
 	if !top.Empty() || !r.Empty() || !in.Empty() {
 		return f, errors.New("bytes after the signature")
 	}
-	return f, f.readSigned(seq.Reader())
+	err = f.readSigned(seq.Reader())
+	return f, err
 }
 
 func (f *signedForm) readSigned(r sign.Reader) error {
