@@ -103,7 +103,7 @@ func findings(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm
 
 func discrepancies(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm.Discrepancy {
 	t.Helper()
-	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, Mounts: mounts})
+	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, Mounts: mounts, Timeout: 4 * time.Minute})
 	var found []lkm.Discrepancy
 	if err := json.Unmarshal(r.Stdout, &found); err != nil || r.Code != code {
 		t.Fatalf("exit code %d, want %d; %v\n%s%s", r.Code, code, err, r.Stdout, r.Stderr)

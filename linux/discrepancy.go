@@ -58,7 +58,7 @@ type DiscrepancyMachine struct {
 // The error is that of the list itself, or ctx's.
 func FindDiscrepancies(ctx context.Context, m DiscrepancyMachine) ([]fact.Discrepancy, error) {
 	r := &viewReader{fsys: m.FS, call: m.Call}
-	first, err := r.takeLook(ctx)
+	first, err := r.takeLook(ctx, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func FindDiscrepancies(ctx context.Context, m DiscrepancyMachine) ([]fact.Discre
 		if err := pause(ctx, betweenLooks); err != nil {
 			return nil, err
 		}
-		l, err := r.takeLook(ctx)
+		l, err := r.takeLook(ctx, last, pending)
 		if err != nil {
 			return nil, err
 		}

@@ -79,11 +79,12 @@ type viewReader struct {
 	buf  []byte
 }
 
-// takeLook reads every view. The error is that of the list itself.
-func (r *viewReader) takeLook(ctx context.Context) (*look, error) {
+// takeLook reads every view. In a later look, the large files are read again only when they show a
+// module that is in question. The error is that of the list itself.
+func (r *viewReader) takeLook(ctx context.Context, before *look, pending map[gap]bool) (*look, error) {
 	l := &look{listed: make(map[string]bool), moving: make(map[string]bool), seen: make(map[string]map[string]bool), why: make(map[string]error),
 		loadable: make(map[string]string), builtin: make(map[string]bool), links: -1}
-	before, errBefore := r.seq()
+	first, errFirst := r.seq()
 	unsteady, err := NewListReader(r.fsys).Read(&l.list)
 	if err != nil {
 		return nil, err
@@ -98,10 +99,11 @@ func (r *viewReader) takeLook(ctx context.Context) (*look, error) {
 	r.directories(l)
 	r.directoryLinks(ctx, l)
 	l.holders()
-	r.tags(l, ViewSymbols, []string{KallsymsFile}, symbolTag)
-	r.tags(l, ViewFtrace, []string{FtraceFile, ftraceOldFile}, functionTag)
-	r.tags(l, ViewDynamicDebug, []string{DynamicDebugFile, dynamicDebugProc}, debugTag)
-	r.tags(l, ViewCrypto, []string{CryptoFile}, cryptoTag)
+	for _, v := range taggedViews {
+		if !l.carry(v.view, before, pending) {
+			r.tags(l, v.view, v.files, v.tag)
+		}
+	}
 	r.btf(l)
 	r.drivers(l)
 	r.taints(l)
@@ -109,7 +111,7 @@ func (r *viewReader) takeLook(ctx context.Context) (*look, error) {
 		l.why[never] = errNotRead
 	}
 	after, errAfter := r.seq()
-	l.steady = !unsteady && errBefore == nil && errAfter == nil && before == after && len(l.moving) == 0 && l.list.BadCount == 0 && !l.list.Truncated
+	l.steady = !unsteady && errFirst == nil && errAfter == nil && first == after && len(l.moving) == 0 && l.list.BadCount == 0 && !l.list.Truncated
 	return l, ctx.Err()
 }
 
@@ -172,12 +174,43 @@ func (l *look) holders() {
 	l.seen[ViewHolders] = seen
 }
 
-// tags reads a file whose lines name modules; the first that is there counts.
+// taggedViews are files whose lines name modules, of which the first that is there counts.
+var taggedViews = [...]struct {
+	view  string
+	files []string
+	tag   func(line []byte) string
+}{
+	{ViewSymbols, []string{KallsymsFile}, symbolTag},
+	{ViewFtrace, []string{FtraceFile, ftraceOldFile}, functionTag},
+	{ViewDynamicDebug, []string{DynamicDebugFile, dynamicDebugProc}, debugTag},
+	{ViewCrypto, []string{CryptoFile}, cryptoTag},
+}
+
+// carry takes a view over from the look before when it shows no module that is in question.
+func (l *look) carry(view string, before *look, pending map[gap]bool) bool {
+	if before == nil {
+		return false
+	}
+	for g := range pending {
+		if before.seen[view][g.name] {
+			return false
+		}
+	}
+	if err, unread := before.why[view]; unread {
+		l.why[view] = err
+	}
+	if seen, read := before.seen[view]; read {
+		l.seen[view] = seen
+	}
+	return true
+}
+
+// tags reads a file whose lines name modules. It may be large, and the kernel slow in making it: the
+// time for one small read is not enough.
 func (r *viewReader) tags(l *look, view string, files []string, tag func(line []byte) string) {
 	var err error
 	for _, name := range files {
-		r.buf, err = limit.AppendFile(r.fsys, r.buf[:0], name, maxSymbolFile)
-		if err == nil {
+		if err = r.readLarge(name); err == nil {
 			l.seen[view] = tagged(r.buf, tag)
 			return
 		}
@@ -185,6 +218,16 @@ func (r *viewReader) tags(l *look, view string, files []string, tag func(line []
 			l.why[view] = err
 		}
 	}
+}
+
+func (r *viewReader) readLarge(name string) error {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r.buf, err = limit.AppendAll(f, r.buf[:0], name, maxSymbolFile)
+	return err
 }
 
 func tagged(text []byte, tag func(line []byte) string) map[string]bool {
