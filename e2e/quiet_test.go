@@ -22,6 +22,8 @@ var quietCommands = [][]string{
 	{"list", "--format", "json"},
 	{"list", "--builtin"},
 	{"list", "--detail", "parameters,addresses"},
+	{"list", "--detail", "policy"},
+	{"policy", "--verbose"},
 	{"sources"},
 	{"sources", "--plan"},
 }

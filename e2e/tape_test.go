@@ -21,7 +21,7 @@ import (
 var record = flag.Bool("record", false, "write the tapes of lkm/lkmtest/testdata again")
 
 // recordDetail is what the corpus holds beyond the kernel's own list. Whoever adds a source of live facts adds its word here.
-const recordDetail = "parameters"
+const recordDetail = "parameters,policy"
 
 // maxTape is the size that a tape of the corpus should not exceed.
 const maxTape = 200 << 10

@@ -10,11 +10,18 @@
 //   - /sys/module/NAME/{coresize,initsize,initstate,taint,version,srcversion} and
 //     notes/.note.gnu.build-id, by name ([ReadSysModule]); parameters and sections only when asked
 //   - /proc/sys/kernel/tainted ([Taint]), /sys/kernel/uevent_seqnum
+//   - what is enforced ([ReadPolicy]): settings below /proc/sys/kernel, /sys/kernel/security, the
+//     firmware's variables, /proc/keys, the kernel's configuration and command line
+//   - what may be loaded ([Checker]): modprobe's configuration, the indexes of a release, boot
+//     loaders' entries ([ReadBoot]), lists of modules to load, and for a blocked module the initramfs
+//   - what does not agree ([FindDiscrepancies]): also /proc/kallsyms, /proc/crypto, /sys/kernel/btf,
+//     the drivers' links, and as root ftrace's and dynamic debug's lists
 //
 // # What needs privilege
 //
 // Nothing in the list itself. Load addresses need CAP_SYSLOG (the kernel prints zeros otherwise),
-// section addresses and some parameters need root. A service with ProcSubset=pid, or a container
+// section addresses and some parameters need root, as do the kernel's keyrings, the firmware's
+// variables on some systems, most initramfs files, ftrace and dynamic debug. A service with ProcSubset=pid, or a container
 // without /sys/module, sees less; that is reported, never taken for an empty list.
 //
 // # Limits

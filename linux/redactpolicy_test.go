@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestRedactKeys(t *testing.T) {
+	const private = "11111111 I--Q---     1 perm 3f010000  1000  1000 user      krb_ccache:alice: 12\n22222222 I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\n"
+	got := string(Redact(KeysFile, []byte(private+rootKeys)))
+	if strings.Contains(got, "alice") || strings.Contains(got, "_uid") {
+		t.Errorf("users' keys stay: %s", got)
+	}
+	want, _ := ParseKeyFile([]byte(rootKeys))
+	kept, bad := ParseKeyFile([]byte(got))
+	if len(bad) != 0 || len(kept) != len(want)-1 {
+		t.Errorf("%+v of %+v, %v", kept, want, bad)
+	}
+}
+
+func TestRedactGrub(t *testing.T) {
+	const text = "set superusers=\"root\"\npassword_pbkdf2 root grub.pbkdf2.sha512.1\nmenuentry 'Debian' {\n\tlinux /boot/vmlinuz-6.1 root=UUID=123 module_blacklist=a cryptokey=secret ro\n}\n"
+	got := string(Redact("boot/grub/grub.cfg", []byte(text)))
+	for _, secret := range []string{"pbkdf2", "123", "secret"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("%q stays in %q", secret, got)
+		}
+	}
+	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": got}))
+	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" || !reflect.DeepEqual(ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
+		t.Errorf("%q: %+v", got, b.Entries)
+	}
+	if w, _ := LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
+		t.Errorf("%+v", w)
+	}
+}
