@@ -90,6 +90,7 @@ func TestWindows(t *testing.T) {
 	t.Run("services", b.services)
 	t.Run("image paths", b.imagePaths)
 	t.Run("tape", b.tape)
+	t.Run("tests of package windows", b.packageTests)
 }
 
 // run runs a Windows program and returns what it prints.
@@ -409,6 +410,22 @@ func forget(v any, keys ...string) {
 	case []any:
 		for _, x := range v {
 			forget(x, keys...)
+		}
+	}
+}
+
+// packageTests runs the tests of package windows on Windows: what compiles everywhere must also be right there.
+func (b *wineBox) packageTests(t *testing.T) {
+	for _, pkg := range []string{"./windows", "./windows/wmi", "./internal/sign"} {
+		out := filepath.Join(t.TempDir(), filepath.Base(pkg)+".test.exe")
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-trimpath", "-o", out, pkg)
+		cmd.Dir = ".."
+		cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go test -c %s: %v\n%s", pkg, err, text)
+		}
+		if text := b.run(t, out, "-test.short"); !strings.Contains(text, "PASS") {
+			t.Errorf("%s: %s", pkg, text)
 		}
 	}
 }

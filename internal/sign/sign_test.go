@@ -31,8 +31,12 @@ func issue(t testing.TB, name string, ca bool, issuer *party, ekus ...asn1.Objec
 	if err != nil {
 		t.Fatal(err)
 	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name, Organization: []string{`Ket, "Inc."`}}, IsCA: ca,
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{`Ket, "Inc."`}}, IsCA: ca,
 		NotBefore: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC), BasicConstraintsValid: true, UnknownExtKeyUsage: ekus,
 	}
 	parent, signer := tmpl, key

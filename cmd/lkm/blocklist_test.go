@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/tape"
+)
+
+// windowsTape writes a tape of a made-up machine with the files of its drivers in it.
+func windowsTape(t *testing.T) string {
+	t.Helper()
+	r := tape.Record(lkm.Windows, fakewindows.Windows11(false), tape.Options{})
+	detail, _ := lkm.ParseDetail("files,hashes,signatures")
+	sys, err := lkm.OpenMachine(lkm.Windows, r, lkm.Options{Detail: detail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sys.Snapshot(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := r.Tape().WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return tempFile(t, "windows.tape", b.Bytes())
+}
+
+func tempFile(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func runLkm(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func TestBlockList(t *testing.T) {
+	tp := windowsTape(t)
+	policy := tempFile(t, "policy.xml", []byte(`<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><VersionEx>1.0.0.0</VersionEx><FileRules>
+<Deny ID="ID_DENY_KETWATCH" FriendlyName="Ket Watch" FileName="ketwatch.sys" MaximumFileVersion="1.2.0.0"/></FileRules>
+<SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef><FileRuleRef RuleID="ID_DENY_KETWATCH"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+	out, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", policy)
+	if code != exitFindings || !strings.Contains(out, "BLOCKLIST  ketwatch.sys  loaded  strong by file ID_DENY_KETWATCH") || !strings.Contains(out, "1 rules, 1 of 10 drivers named") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--format", "json"); code != exitFindings || !strings.Contains(out, `"rule": "ID_DENY_KETWATCH"`) {
+		t.Errorf("exit %d\n%.400s", code, out)
+	}
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--name", "tcpip*"); code != 0 || !strings.Contains(out, "0 of 1 drivers named") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	hint := tempFile(t, "drivers.json", []byte(`[{"Id":"e1","Tags":["x"],"KnownVulnerableSamples":[{"OriginalFilename":"ketwatch.sys","FileVersion":"1.2.0.0"}]}]`))
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", hint); code != 0 || !strings.Contains(out, "hint by sample e1") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	for _, bad := range []string{tempFile(t, "bad", []byte("no list")), filepath.Join(t.TempDir(), "none")} {
+		if _, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", bad); code != exitFatal || !strings.Contains(stderr, "--blocklist") {
+			t.Errorf("%s: exit %d, %s", bad, code, stderr)
+		}
+	}
+}
+
+func TestKeysFlag(t *testing.T) {
+	if _, stderr, code := runLkm(t, "list", "--tape", "demo:wine-8.0", "--keys", tempFile(t, "keys.pem", []byte("nothing"))); code != exitFatal || !strings.Contains(stderr, "--keys") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})
+	if _, err := parseKeys(key); err == nil {
+		t.Error("a private key is taken for certificates")
+	}
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// Every op of the running system answers something that its decoder reads, or says why not. Wine
+// answers with a short list of images and without the newer classes.
+func TestLive(t *testing.T) {
+	ctx := context.Background()
+	images := 0
+	var paths Paths
+	for op, parse := range map[string]func([]byte) error{
+		OpModulesEx: func(b []byte) error { l, err := ParseModulesEx(b); images = max(images, len(l)); return err },
+		OpModules:   func(b []byte) error { l, err := ParseModules(b); images = max(images, len(l)); return err },
+		OpServices:  func(b []byte) error { _, err := ParseServices(b); return err },
+		OpPaths:     func(b []byte) (err error) { paths, err = ParsePaths(b); return err },
+		OpServiceKeys: func(b []byte) error {
+			_, problems, err := ParseServiceKeys(b, Paths{SystemRoot: `C:\Windows`})
+			for _, p := range problems {
+				if p.Line != 0 {
+					t.Errorf("service keys: %v", p)
+				}
+			}
+			return err
+		},
+		OpDevices:          func(b []byte) error { _, err := ParseDevices(b); return err },
+		OpDriverPackages:   func(b []byte) error { _, _, err := ParseDriverPackages(b); return err },
+		OpFilters:          func(b []byte) error { _, err := ParseFilters(b); return err },
+		OpCodeIntegrity:    func(b []byte) error { _, err := ParseCodeIntegrity(b); return err },
+		OpSecureBoot:       func(b []byte) error { _, _, err := ParseSecureBoot(b); return err },
+		OpKernelDebugger:   func(b []byte) error { _, _, err := ParseKernelDebugger(b); return err },
+		OpIsolatedUserMode: func([]byte) error { return nil },
+		OpUname:            func([]byte) error { return nil },
+		OpClock:            func([]byte) error { return nil },
+		OpIdentity: func(b []byte) error {
+			if Privilege(b) == "" {
+				return errors.New("no privilege")
+			}
+			return nil
+		},
+	} {
+		b, err := Call(ctx, op)
+		if err != nil {
+			t.Logf("%s: %v", op, err)
+			continue
+		}
+		if err := parse(b); err != nil {
+			t.Errorf("%s: %v", op, err)
+		}
+	}
+	if images == 0 || paths.SystemRoot == "" {
+		t.Errorf("%d images, Windows folder %q", images, paths.SystemRoot)
+	}
+	for _, call := range [][]string{{"no_such_op"}, {OpServices, "argument"}, {OpWMIDrivers}} {
+		if _, err := Call(ctx, call[0], call[1:]...); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%q: %v", call, err)
+		}
+	}
+	if b, err := Call(ctx, OpRegistry, `SYSTEM\CurrentControlSet\Control`); err != nil {
+		t.Error(err)
+	} else if keys, _, err := ParseReg("test", b); err != nil || len(keys) != 1 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := Call(ended, OpServices); err == nil {
+		t.Error("a call after its context ended")
+	}
+}
