@@ -172,7 +172,7 @@ func (r *FileReader) decode(file File, data []byte, o FileOptions) (File, error)
 		return file, err
 	}
 	if !o.whole() {
-		done, err := r.prefix(&file)
+		done, err := r.prefix(&file, o.max())
 		if done || err != nil {
 			return file, err
 		}

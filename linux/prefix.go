@@ -20,7 +20,7 @@ const (
 
 // prefix decodes until .modinfo and the build-id are complete, and fills in the file when they are
 // found beyond doubt. It reports false when they are not; what was decoded so far stays.
-func (r *FileReader) prefix(file *File) (bool, error) {
+func (r *FileReader) prefix(file *File, max int64) (bool, error) {
 	x := &r.x
 	if err := x.more(prefixStep); err != nil {
 		return false, err
@@ -28,6 +28,9 @@ func (r *FileReader) prefix(file *File) (bool, error) {
 	e := elfImage{src: memorySource(x.out), path: file.Path}
 	if _, _, _, _, err := e.header(); err != nil {
 		return false, nil // the reader of whole files says what is wrong
+	}
+	if end, ok := sectionsEnd(x.out); !ok || end > max {
+		return false, nil
 	}
 	p := prefixSearch{order: e.order}
 	for {

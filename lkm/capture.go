@@ -37,6 +37,7 @@ var captureReaders = [...]struct {
 }{
 	{CaptureProcModules, Linux, readProcModulesText},
 	{CaptureLsmod, Linux, readLsmod},
+	{CaptureLinuxModinfo, Linux, readLinuxModinfo},
 	{CaptureSC, Windows, windowsReader(windows.SourceSC, windows.ParseSC)},
 	{CaptureDriverQuery, Windows, windowsReader(windows.SourceDriverQuery, windows.ParseDriverQuery)},
 	{CaptureFltmc, Windows, windowsReader(windows.SourceFltmc, windows.ParseFltmc)},

@@ -68,7 +68,20 @@ func (a *app) importOne(name string, as lkm.CaptureKind, f *filter) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return a.writeSnapshot(snap, lkm.ScopeLoaded, f)
+	return a.writeSnapshot(snap, scopeOf(snap), f)
+}
+
+// scopeOf tells what a text lists: what is on disk when all of it says so, else what is loaded.
+func scopeOf(snap *lkm.Snapshot) lkm.Scope {
+	for i := range snap.Modules {
+		if s := snap.Modules[i].State; s != lkm.StateInstalled && s != lkm.StateBuiltin {
+			return lkm.ScopeLoaded
+		}
+	}
+	if len(snap.Modules) == 0 {
+		return lkm.ScopeLoaded
+	}
+	return lkm.ScopeInstalled
 }
 
 // input opens a file to read, or standard input for "-".

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+func gzipped(t testing.TB, data []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(data)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func zstandard(t testing.TB, data []byte) []byte {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll(data, nil)
+}
+
+func TestReadFile(t *testing.T) {
+	want := Modinfo{
+		{"author", "A"}, {"author", "B"}, {"description", "two\nlines"}, {"license", "GPL"}, {"depends", "a,b-c"}, {"intree", "Y"},
+		{"name", "demo"}, {"vermagic", "6.1.0-test SMP mod_unload "},
+	}
+	for _, c := range []struct {
+		name  string
+		order byteOrder
+		is64  bool
+	}{{"64 little", binary.LittleEndian, true}, {"64 big", binary.BigEndian, true}, {"32 little", binary.LittleEndian, false}, {"32 big", binary.BigEndian, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			data := moduleOf(c.order, c.is64, entriesOf("demo", "author=A", "author=B", "description=two\nlines")...).bytes()
+			fsys := fstest.MapFS{"demo.ko": {Data: data}, "demo.ko.gz": {Data: gzipped(t, data)}, "demo.ko.zst": {Data: zstandard(t, data)}, "misnamed.ko": {Data: gzipped(t, data)}}
+			r := NewFileReader()
+			for file, compression := range map[string]string{"demo.ko": "none", "demo.ko.gz": "gzip", "demo.ko.zst": "zstd", "misnamed.ko": "gzip"} {
+				for _, whole := range []bool{false, true} {
+					f, err := r.ReadFile(fsys, file, FileOptions{NoPrefix: whole})
+					if err != nil {
+						t.Fatal(file, err)
+					}
+					if diff := cmp.Diff(want, f.Modinfo); diff != "" {
+						t.Errorf("%s whole=%v (-want +got):\n%s", file, whole, diff)
+					}
+					if f.Compression != compression || f.Name != "demo" || len(f.BuildID) != 40 || f.Size != int64(len(fsys[file].Data)) {
+						t.Errorf("%s: %+v", file, f)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPrefixIsCareful puts strings that look like entries before and behind .modinfo: the first part
+// of the file must not be believed then, and the result never differs from the whole's.
+func TestPrefixIsCareful(t *testing.T) {
+	for name, before := range map[string]string{
+		"format string": "name=%s\x00", "unknown key": "speed=9\x00", "known key": "alias=x\x00", "no NUL before": "\x01\x02", "no NUL and letters": "\x01xyz",
+		"second vermagic": "vermagic=5.0 \x00depends=\x00name=other\x00\x00",
+	} {
+		for _, after := range []string{"", "mode=%d\x00", "alias=y\x00", "\x00\x00\x00"} {
+			b := moduleOf(binary.LittleEndian, true, entriesOf("demo")...)
+			b.sections[2].data = []byte(before)
+			b.sections[4].data = append([]byte(after), make([]byte, 2000)...)
+			data := gzipped(t, b.bytes())
+			r := NewFileReader()
+			first, err := r.Decode(data, "demo.ko.gz", FileOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole, err := r.Decode(data, "demo.ko.gz", FileOptions{NoPrefix: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "second vermagic" || name == "known key" || after == "alias=y\x00" {
+				continue // a file made to deceive: only the whole is sure, see FileReader
+			}
+			if diff := cmp.Diff(whole.Modinfo, first.Modinfo); diff != "" {
+				t.Errorf("%s, %q (-whole +first part):\n%s", name, after, diff)
+			}
+		}
+	}
+}
+
+// TestUnknownKeysAreKept has an entry with a key of the module's own.
+func TestUnknownKeysAreKept(t *testing.T) {
+	data := gzipped(t, moduleOf(binary.LittleEndian, true, entriesOf("demo", "my_key=1", "author=A")...).bytes())
+	f, err := NewFileReader().Decode(data, "demo.ko.gz", FileOptions{})
+	if err != nil || f.Modinfo.Get("my_key") != "1" {
+		t.Errorf("%v %+v", err, f.Modinfo)
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	good := moduleOf(binary.LittleEndian, true, entriesOf("demo")...).bytes()
+	far := bytes.Clone(good)
+	binary.LittleEndian.PutUint64(far[40:], 1<<60)
+	many := bytes.Clone(good)
+	binary.LittleEndian.PutUint16(many[60:], 0)
+	noInfo := moduleOf(binary.LittleEndian, true)
+	noInfo.sections = noInfo.sections[:2]
+	for name, data := range map[string][]byte{
+		"empty": nil, "short": good[:10], "half": good[:len(good)/2], "text": []byte("#!/bin/sh\n"), "far": far, "many": many, "no modinfo": noInfo.bytes(),
+		"gzip cut": gzipped(t, good)[:100], "gzip of text": gzipped(t, []byte("hello")), "zstd cut": zstandard(t, good)[:60], "xz cut": []byte("\xfd7zXZ\x00\x00\x01"),
+		"executable": append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00"), make([]byte, 100)...),
+	} {
+		f, err := NewFileReader().Decode(data, "m.ko", FileOptions{Signature: true, Symbols: true})
+		if !errors.Is(err, fact.ErrMalformed) {
+			t.Errorf("%s: %v, %+v", name, err, f)
+		}
+	}
+	if _, err := NewFileReader().Decode(gzipped(t, make([]byte, 1<<20)), "bomb.ko.gz", FileOptions{Signature: true, MaxFile: 1 << 16}); !errors.Is(err, fact.ErrTooLarge) {
+		t.Errorf("more than allowed: %v", err)
+	}
+	if _, err := NewFileReader().Decode(gzipped(t, far), "far.ko.gz", FileOptions{}); !errors.Is(err, fact.ErrTooLarge) {
+		t.Errorf("headers beyond the limit: %v", err)
+	}
+	if _, err := NewFileReader().ReadFile(fstest.MapFS{"d.ko": {Mode: fs.ModeDir}}, "d.ko", FileOptions{}); err == nil {
+		t.Error("a directory was read")
+	}
+}
+
+func TestFileCache(t *testing.T) {
+	one := moduleOf(binary.LittleEndian, true, entriesOf("demo", "version=1")...).bytes()
+	two := moduleOf(binary.LittleEndian, true, entriesOf("demo", "version=22")...).bytes()
+	fsys := fstest.MapFS{"demo.ko": {Data: one}}
+	var c FileCache
+	r := NewFileReader()
+	read := func() string {
+		f, err := c.ReadFile(r, fsys, "demo.ko", FileOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Modinfo.Get("version")
+	}
+	if read() != "1" || read() != "1" || len(c.files) != 1 {
+		t.Error("not kept")
+	}
+	fsys["demo.ko"] = &fstest.MapFile{Data: two, ModTime: time.Unix(1, 0)}
+	if read() != "22" {
+		t.Error("a changed file was not read again")
+	}
+	c.Clear()
+	if len(c.files) != 0 || read() != "22" {
+		t.Error("clear")
+	}
+}
+
+func FuzzFile(f *testing.F) {
+	module := moduleOf(binary.LittleEndian, true, entriesOf("demo", "parm=a:b", "parmtype=a:int")...).bytes()
+	f.Add(module)
+	f.Add(moduleOf(binary.BigEndian, false, entriesOf("demo")...).bytes())
+	f.Add(gzipped(f, module))
+	f.Add(zstandard(f, module))
+	f.Add(trailer(module, []byte("0\x00")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, o := range []FileOptions{{MaxFile: 1 << 20}, {MaxFile: 1 << 20, Signature: true, Symbols: true}} {
+			file, err := NewFileReader().Decode(data, "m.ko", o)
+			if err == nil && file.Modinfo == nil {
+				t.Fatal("neither value nor error")
+			}
+			var m Module
+			file.Describe(&m, "6.1.0")
+			if len(file.Modinfo) > 1<<20 {
+				t.Fatal("more entries than bytes")
+			}
+		}
+	})
+}

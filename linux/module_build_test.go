@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/binary"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A byteOrder reads and writes.
+type byteOrder interface {
+	binary.ByteOrder
+	binary.AppendByteOrder
+}
+
+// A built is a module made for tests.
+type built struct {
+	order    byteOrder
+	is64     bool
+	sections []builtSection
+}
+
+type builtSection struct {
+	name string
+	kind uint32
+	data []byte
+	link uint32
+}
+
+// moduleOf makes an ELF module with these .modinfo entries, a build-id and some code before them.
+func moduleOf(order byteOrder, is64 bool, entries ...string) *built {
+	var info []byte
+	for _, e := range entries {
+		info = append(append(info, e...), 0)
+	}
+	note := order.AppendUint32(nil, 4)
+	note = order.AppendUint32(note, 20)
+	note = order.AppendUint32(note, 3)
+	note = append(append(note, "GNU\x00"...), bytes.Repeat([]byte{0xab}, 20)...)
+	return &built{order: order, is64: is64, sections: []builtSection{
+		{name: ".note.gnu.build-id", kind: sectionNote, data: note},
+		{name: ".text", kind: sectionProg, data: bytes.Repeat([]byte{0x90, 0xc3, 0}, 700)},
+		{name: ".rodata.str1.1", kind: sectionProg, data: []byte("probe failed: %d\x00mode=%s\x00busy\x00")},
+		{name: ".modinfo", kind: sectionProg, data: info},
+		{name: "__param", kind: sectionProg, data: make([]byte, 900)},
+	}}
+}
+
+// entriesOf are what the build adds to every module.
+func entriesOf(name string, more ...string) []string {
+	return append(more, "license=GPL", "depends=a,b-c", "intree=Y", "name="+name, "vermagic=6.1.0-test SMP mod_unload ")
+}
+
+// bytes writes the module: header, sections, their names, their headers.
+func (b *built) bytes() []byte {
+	pick := func(a, c int) int {
+		if b.is64 {
+			return c
+		}
+		return a
+	}
+	word := func(out []byte, v uint64) []byte {
+		if b.is64 {
+			return b.order.AppendUint64(out, v)
+		}
+		return b.order.AppendUint32(out, uint32(v))
+	}
+	out := make([]byte, pick(52, 64))
+	names := []byte{0}
+	headers := make([]byte, pick(40, 64))
+	add := func(s builtSection) {
+		for len(out)%4 != 0 {
+			out = append(out, 0)
+		}
+		h := b.order.AppendUint32(nil, uint32(len(names)))
+		h = b.order.AppendUint32(h, s.kind)
+		h = word(word(h, 0), 0)
+		h = word(word(h, uint64(len(out))), uint64(len(s.data)))
+		h = b.order.AppendUint32(h, s.link)
+		h = b.order.AppendUint32(h, 0)
+		h = word(word(h, 1), 0)
+		headers = append(headers, h...)
+		names = append(append(names, s.name...), 0)
+		out = append(out, s.data...)
+	}
+	for _, s := range b.sections {
+		add(s)
+	}
+	at := len(names)
+	names = append(names, ".shstrtab\x00"...)
+	table := names
+	names = names[:at]
+	add(builtSection{name: ".shstrtab", kind: 3, data: table})
+	shoff := len(out)
+	out = append(out, headers...)
+	class, data := byte(pick(1, 2)), byte(1)
+	if b.order == byteOrder(binary.BigEndian) {
+		data = 2
+	}
+	copy(out, []byte{0x7f, 'E', 'L', 'F', class, data, 1})
+	b.order.PutUint16(out[16:], 1)
+	b.order.PutUint16(out[18:], 62)
+	count := uint16(len(b.sections) + 2)
+	if b.is64 {
+		b.order.PutUint64(out[40:], uint64(shoff))
+		b.order.PutUint16(out[58:], 64)
+		b.order.PutUint16(out[60:], count)
+		b.order.PutUint16(out[62:], count-1)
+	} else {
+		b.order.PutUint32(out[32:], uint32(shoff))
+		b.order.PutUint16(out[46:], 40)
+		b.order.PutUint16(out[48:], count)
+		b.order.PutUint16(out[50:], count-1)
+	}
+	return out
+}
+
+// A testKey signs modules as the kernel's sign-file does.
+type testKey struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+func newTestKey(t testing.TB, name string, ec bool) testKey {
+	t.Helper()
+	var key crypto.Signer
+	var err error
+	if ec {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(0x1234567890), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0), SubjectKeyId: []byte{1, 2, 3, 4}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testKey{cert, key}
+}
+
+func (k testKey) keys(t testing.TB, name string) *Keys {
+	t.Helper()
+	keys, errs := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.cert}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return keys
+}
+
+type algorithmID struct {
+	Algorithm  asn1.ObjectIdentifier
+	Parameters asn1.RawValue `asn1:"optional"`
+}
+
+var (
+	oidSHA256    = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+	oidRSA       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
+	oidECDSA256  = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
+	oidMLDSA65   = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}
+	oidUnknown   = asn1.ObjectIdentifier{1, 2, 3, 4, 5}
+	oidDataType  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidSignedDat = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+)
+
+// sign appends a signature. With algorithm set that is what it claims to be made by.
+func (k testKey) sign(t testing.TB, module []byte, algorithm asn1.ObjectIdentifier) []byte {
+	t.Helper()
+	h := crypto.SHA256.New()
+	h.Write(module)
+	sig, err := k.key.Sign(rand.Reader, h.Sum(nil), crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if algorithm == nil {
+		algorithm = oidRSA
+		if _, ok := k.key.(*ecdsa.PrivateKey); ok {
+			algorithm = oidECDSA256
+		}
+	}
+	type issuerAndSerial struct {
+		Issuer asn1.RawValue
+		Serial *big.Int
+	}
+	type signerInfo struct {
+		Version   int
+		ID        issuerAndSerial
+		Digest    algorithmID
+		Algorithm algorithmID
+		Signature []byte
+	}
+	type signedData struct {
+		Version int
+		Digests []algorithmID `asn1:"set"`
+		Content struct{ Type asn1.ObjectIdentifier }
+		Signers []signerInfo `asn1:"set"`
+	}
+	type contentInfo struct {
+		Type    asn1.ObjectIdentifier
+		Content signedData `asn1:"explicit,tag:0"`
+	}
+	digest := algorithmID{Algorithm: oidSHA256}
+	info := contentInfo{Type: oidSignedDat, Content: signedData{Version: 1, Digests: []algorithmID{digest}, Signers: []signerInfo{{
+		Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: k.cert.RawIssuer}, k.cert.SerialNumber},
+		Digest: digest, Algorithm: algorithmID{Algorithm: algorithm}, Signature: sig,
+	}}}}
+	info.Content.Content.Type = oidDataType
+	block, err := asn1.Marshal(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trailer(module, block)
+}
+
+// trailer appends a signature block with its trailer.
+func trailer(module, block []byte) []byte {
+	out := append(bytes.Clone(module), block...)
+	out = append(out, 0, 0, idPKCS7, 0, 0, 0, 0, 0)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(block)))
+	return append(out, signatureMark...)
+}
