@@ -41,7 +41,10 @@ func Initcalls(symbols []byte, module string) []string {
 			f = strings.TrimSuffix(f, level)
 		}
 		f = strings.TrimSuffix(f, "s") // a "sync" level: 6s
-		functions = append(functions, strings.TrimRight(f, "01234567"))
+		if n := len(f); n > 0 && f[n-1] >= '0' && f[n-1] <= '7' {
+			f = f[:n-1]
+		}
+		functions = append(functions, f)
 	}
 	return functions
 }

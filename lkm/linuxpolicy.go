@@ -15,7 +15,7 @@ func (b *linuxBackend) live() bool { return !b.image() }
 // release returns the kernel release that questions are about: the one asked for, else the running
 // one, else the only one on the image; empty when that does not decide.
 func (b *linuxBackend) release(ctx context.Context) string {
-	if b.options.Kernel != "" {
+	if b.options.Kernel != "" && b.options.Kernel != KernelAll {
 		return b.options.Kernel
 	}
 	if b.live() {
