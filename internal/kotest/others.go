@@ -3,6 +3,7 @@
 package kotest
 
 import (
+	"debug/elf"
 	"encoding/binary"
 	"strings"
 )
@@ -73,5 +74,15 @@ func NLM() []byte {
 	le.PutUint32(b[46:], 4096)
 	le.PutUint32(b[54:], 512)
 	le.PutUint32(b[58:], 64)
+	return b
+}
+
+// Linux is a Linux module for x86-64: c, version 1.0, which needs d.
+func Linux() []byte {
+	w := &writer{m: &image{k: AMD64()}}
+	info := "license=GPL\x00version=1.0\x00depends=d\x00name=c\x00vermagic=6.1.0 SMP preempt mod_unload \x00"
+	w.parts = []part{{}, {name: ".modinfo", typ: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC, data: []byte(info), align: 1}}
+	b := w.file(nil)
+	b[7] = 0
 	return b
 }
