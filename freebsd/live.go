@@ -16,7 +16,6 @@ import (
 // A kernel is the running kernel's system calls. The errors that they return are errors of package
 // syscall; which of them means what is the same on both systems.
 type kernel struct {
-	layout Layout
 	// number makes a call that takes and returns an id.
 	number func(op string, id int) (int, error)
 	// fill makes a call that takes an id and fills a structure.

@@ -15,7 +15,7 @@ func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 	return running.call(op, args)
 }
 
-var running = kernel{layout: LayoutFreeBSD, number: number, fill: fill, sysctl: sysctl, gone: syscall.ENOENT, refused: syscall.EINVAL}
+var running = kernel{number: number, fill: fill, sysctl: sysctl, gone: syscall.ENOENT, refused: syscall.EINVAL}
 
 var numbers = map[string]uintptr{
 	OpKldNext:     unix.SYS_KLDNEXT,

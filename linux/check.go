@@ -419,9 +419,7 @@ func (c *Checker) absent(query string) fact.Verdict {
 		outcome = fact.VerdictUnknown
 	}
 	name, _ := NormalizeAlias(query)
-	for _, d := range c.directives(name) {
-		v.Reasons = append(v.Reasons, d)
-	}
+	v.Reasons = append(v.Reasons, c.directives(name)...)
 	text := "no module or alias of that name on disk, compiled in, or in the configuration"
 	v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonNoSuch, Text: text})
 	if like := near.Names(name, c.names()); len(like) > 0 {
