@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+
+const testDir = "lib/modules/6.1.0-test"
+
+// treeFS is a small release directory with text indexes.
+func treeFS() fstest.MapFS {
+	module := func(name string) *fstest.MapFile {
+		return &fstest.MapFile{Data: moduleOf(binary.LittleEndian, true, entriesOf(name)...).bytes(), ModTime: time.Unix(1, 0)}
+	}
+	return fstest.MapFS{
+		testDir + "/kernel/a.ko":             module("a"),
+		testDir + "/kernel/b-b.ko":           module("b_b"),
+		testDir + "/kernel/sub/c.ko":         module("c"),
+		testDir + "/updates/c.ko":            module("c"),
+		testDir + "/modules.dep":             file("kernel/a.ko: kernel/b-b.ko updates/c.ko\nkernel/b-b.ko: updates/c.ko\nupdates/c.ko:\n"),
+		testDir + "/modules.alias":           file("# comment\nalias pci:v*d00[0-9]* a\nalias fs-demo b_b\nalias pci:v*d001* c\n"),
+		testDir + "/modules.symbols":         file("alias symbol:do_c c\n"),
+		testDir + "/modules.builtin":         file("kernel/lib/crc-x.ko\n"),
+		testDir + "/modules.softdep":         file("softdep a pre: crc-x none post: fs-demo\n"),
+		"etc/modprobe.d/z.conf":              file("options a x=1\noptions a y=\\\n2\nblacklist c\nalias my-dev a\nalias many-* b-b\nalias many-* a\n"),
+		"usr/lib/modprobe.d/z.conf":          file("blacklist never\n"),
+		"usr/lib/modprobe.d/a.conf":          file("install other /bin/true\nnonsense\noptions\nalias [x a\n# comment\n\ninclude foo\n"),
+		"etc/modprobe.d/skip":                file("blacklist skipped\n"),
+		"etc/modprobe.d/.hidden.conf":        file("blacklist hidden\n"),
+		"etc/modprobe.d/dir.conf/x":          file("blacklist dir\n"),
+		testDir + "/modules.builtin.modinfo": file("crc_x.license=GPL\x00crc_x.parm=p:two\nlines\x00core.author=A\x00crc_x.author=B\x00core.license=GPL\x00"),
+	}
+}
+
+func testTree() *Tree { return OpenTree(treeFS(), ReleaseDir{"6.1.0-test", testDir}, false) }
+
+func TestConfig(t *testing.T) {
+	c := testTree().Config()
+	where := func(list []Directive) []string {
+		var out []string
+		for _, d := range list {
+			out = append(out, fmt.Sprintf("%s=%s@%s:%d", d.Name, d.Value, d.File[strings.LastIndexByte(d.File, '/')+1:], d.Line))
+		}
+		return out
+	}
+	for name, c := range map[string]struct{ got, want []string }{
+		"options":   {where(c.Options), []string{"a=x=1@z.conf:1", "a=y=2@z.conf:3"}},
+		"blacklist": {where(c.Blacklist), []string{"c=@z.conf:4"}},
+		"aliases":   {where(c.Aliases), []string{"my_dev=a@z.conf:5", "many_*=b_b@z.conf:6", "many_*=a@z.conf:7"}},
+		"install":   {where(c.Install), []string{"other=/bin/true@a.conf:1"}},
+		"softdeps":  {where(c.Softdeps), []string{"a=pre: crc-x none post: fs-demo@modules.softdep:1"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s: %q, want %q", name, c.got, c.want)
+		}
+	}
+	if len(c.Lost) != 4 {
+		t.Errorf("lost %v", c.Lost)
+	}
+}
+
+func TestResolve(t *testing.T) {
+	tree := testTree()
+	for query, want := range map[string]string{
+		"a": "a/name", "b-b": "b_b/name", "pci:v1d0015": "a/alias c/alias", "pci:v1d0099": "a/alias", "fs-demo": "b_b/alias",
+		"symbol:do_c": "c/symbol", "symbol:none": "", "my-dev": "a/config_alias", "many-x": "b_b/config_alias a/config_alias",
+		"crc-x": "crc_x/builtin/builtin", "other": "other/command", "nothing": "",
+	} {
+		matches, lost, err := tree.Resolve(query)
+		var got []string
+		for _, m := range matches {
+			s := m.Name + "/" + m.By
+			if m.Builtin {
+				s += "/builtin"
+			}
+			got = append(got, s)
+		}
+		if err != nil || lost != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v, %v; want %q", query, got, lost, err, want)
+		}
+	}
+	if _, _, err := tree.Resolve("a[b"); err == nil {
+		t.Error("unbalanced brackets")
+	}
+}
+
+func TestLoadPlan(t *testing.T) {
+	plan, ok, err := testTree().LoadPlan("a")
+	if err != nil || !ok {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range plan.Steps {
+		got = append(got, fmt.Sprintf("%s %s %s builtin=%v optional=%v %s", s.Reason, s.Name, s.Path, s.Builtin, s.Optional, s.Params))
+	}
+	want := []string{
+		"depends c updates/c.ko builtin=false optional=false ",
+		"depends b_b kernel/b-b.ko builtin=false optional=false ",
+		"softdep_pre crc_x  builtin=true optional=true ",
+		"asked a kernel/a.ko builtin=false optional=false x=1 y=2",
+		"depends c updates/c.ko builtin=false optional=false ",
+		"softdep_post b_b kernel/b-b.ko builtin=false optional=false ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	plan, ok, err = testTree().LoadPlan("pci:v1d001")
+	if err != nil || !ok || len(plan.Blacklisted) != 1 || plan.Blacklisted[0].Line != 4 {
+		t.Errorf("a blacklisted module by its alias: %+v, %v", plan, err)
+	}
+	if _, ok, _ := testTree().LoadPlan("nothing"); ok {
+		t.Error("nothing was found")
+	}
+}
+
+// TestSoftdepLoop has softdeps that lead back to where they began.
+func TestSoftdepLoop(t *testing.T) {
+	fsys := treeFS()
+	fsys[testDir+"/modules.softdep"] = file("softdep a pre: b-b\nsoftdep b-b pre: c\nsoftdep c pre: a post: a b-b\n")
+	plan, _, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).LoadPlan("a")
+	if err != nil || len(plan.Steps) == 0 || len(plan.Steps) > 100 {
+		t.Errorf("%d steps, %v", len(plan.Steps), err)
+	}
+}
+
+func TestInventory(t *testing.T) {
+	inv, err := testTree().Inventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []TreeModule{
+		{Name: "a", Path: "kernel/a.ko", Needs: []string{"b_b", "c"}, UsedBy: []string{}},
+		{Name: "b_b", Path: "kernel/b-b.ko", Needs: []string{"c"}, UsedBy: []string{"a"}},
+		{Name: "c", Path: "updates/c.ko", Needs: []string{}, UsedBy: []string{"a", "b_b"}, Candidates: []Candidate{
+			{Path: "/" + testDir + "/updates/c.ko", Chosen: true, Reason: "search updates"},
+			{Path: "/" + testDir + "/kernel/sub/c.ko", Reason: "default place"},
+		}},
+	}
+	if diff := cmp.Diff(want, inv.Modules); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if inv.Stale != nil || inv.Lost != nil || inv.NoIndex {
+		t.Errorf("%+v", inv)
+	}
+}
+
+func TestStaleAndMissingIndexes(t *testing.T) {
+	fsys := treeFS()
+	fsys[testDir+"/kernel/new.ko"] = fsys[testDir+"/kernel/a.ko"]
+	delete(fsys, testDir+"/kernel/b-b.ko")
+	inv, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).Inventory()
+	if err != nil || len(inv.Stale) != 2 || !strings.Contains(inv.Stale[0], "kernel/b-b.ko") || !strings.Contains(inv.Stale[1], "kernel/new.ko") {
+		t.Errorf("%q, %v", inv.Stale, err)
+	}
+	flat := fstest.MapFS{"lib/modules/5.15.134/x.ko": file(""), "lib/modules/5.15.134/y.ko": file("")}
+	dirs, err := Releases(flat)
+	if err != nil || len(dirs) != 1 {
+		t.Fatal(dirs, err)
+	}
+	inv, err = OpenTree(flat, dirs[0], false).Inventory()
+	if err != nil || !inv.NoIndex || len(inv.Modules) != 2 || inv.Modules[0].Needs != nil || inv.Modules[0].UsedBy != nil {
+		t.Errorf("%+v, %v", inv, err)
+	}
+}
+
+// TestBusyBoxDep has lists that are not complete, and paths with "./".
+func TestBusyBoxDep(t *testing.T) {
+	fsys := treeFS()
+	fsys[testDir+"/modules.dep"] = file("./kernel/a.ko: ./kernel/b-b.ko\n./kernel/b-b.ko: ./updates/c.ko\r\n./updates/c.ko:\nrubbish\n")
+	inv, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).Inventory()
+	if err != nil || !slices.Equal(inv.Modules[0].Needs, []string{"b_b", "c"}) || len(inv.Lost) != 1 {
+		t.Errorf("%+v, %v", inv, err)
+	}
+}
+
+func TestReleases(t *testing.T) {
+	fsys := fstest.MapFS{
+		"lib/modules/6.1.0/modules.dep":                          file(""),
+		"usr/lib/modules/6.1.0/modules.dep":                      file(""),
+		"run/current-system/kernel-modules/lib/modules/6.12.0/x": file(""),
+		"vendor/lib/modules/wlan.ko":                             file(""),
+		"lib/modules/README":                                     file(""),
+	}
+	dirs, err := Releases(fsys)
+	want := []ReleaseDir{{"6.1.0", "lib/modules/6.1.0"}, {"6.12.0", "run/current-system/kernel-modules/lib/modules/6.12.0"}, {"", "vendor/lib/modules"}}
+	if err != nil || !slices.Equal(dirs, want) {
+		t.Errorf("%v, %v", dirs, err)
+	}
+	if _, err := Releases(fstest.MapFS{}); fact.CodeOf(err) != fact.CodeAbsent {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "..", "a/b"} {
+		if _, err := FindRelease(fsys, bad); err == nil {
+			t.Errorf("%q was found", bad)
+		}
+	}
+}
+
+func TestBuiltinList(t *testing.T) {
+	got, infoErr, err := testTree().Builtin()
+	want := []BuiltinModule{
+		{Name: "core", Modinfo: Modinfo{{"author", "A"}, {"license", "GPL"}}},
+		{Name: "crc_x", File: "kernel/lib/crc-x.ko", Modinfo: Modinfo{{"license", "GPL"}, {"parm", "p:two\nlines"}, {"author", "B"}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || infoErr != nil {
+		t.Errorf("%v, %v (-want +got):\n%s", err, infoErr, diff)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	f := File{Size: 9, Compression: "xz", Modinfo: Modinfo{
+		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"}, {"softdep", "pre: x"}, {"weakdep", "y"},
+		{"firmware", "f.bin"}, {"import_ns", "NS"}, {"depends", "q-r,s"}, {"vermagic", "6.1.0 SMP "}, {"intree", "Y"}, {"livepatch", "Y"}, {"version", "2"},
+	}}
+	m := Module{Version: "1", Parameters: []Parameter{{Name: "a", Value: "7", Readable: fact.Yes}}}
+	f.Describe(&m, "6.2.0")
+	want := Module{
+		Version: "1", Release: "6.2.0", FileSize: fact.CountOf(9), Compression: "xz", Modinfo: f.Modinfo, Depends: []string{"q_r", "s"},
+		Parameters: []Parameter{{Name: "a", Type: "uint", Description: "first", Value: "7", Readable: fact.Yes}, {Name: "b", Type: "int", Description: "second"}},
+		Softdeps:   []string{"pre: x"}, Weakdeps: []string{"y"}, ImportNamespaces: []string{"NS"}, Firmware: []Firmware{{Name: "f.bin"}},
+		Vermagic: "6.1.0 SMP ", FitsRelease: fact.No, Intree: fact.Yes, Livepatch: fact.Yes, Retpoline: fact.No, Staging: fact.No,
+	}
+	if diff := cmp.Diff(want, m, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFirmware(t *testing.T) {
+	f := NewFirmwareFinder(fstest.MapFS{
+		"lib/firmware/a.bin": file(""), "lib/firmware/sub/b.bin.xz": file(""), "lib/firmware/updates/6.1/c.bin": file(""), "lib/firmware/iwl-7.ucode": file(""),
+	}, "6.1")
+	for name, want := range map[string]fact.Tri{
+		"a.bin": fact.Yes, "sub/b.bin": fact.Yes, "c.bin": fact.Yes, "iwl-*.ucode": fact.Yes, "d.bin": fact.No, "no/such/dir/x": fact.No, "../../etc/passwd": fact.No,
+	} {
+		if got := f.Present(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	o := ReadOwners(fstest.MapFS{
+		"var/lib/dpkg/info/linux-image-6.1.list":        file("/.\n/lib/modules/6.1/kernel/a.ko\n"),
+		"var/lib/dpkg/info/vendor-drivers:amd64.list":   file("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
+		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": file(""),
+		"var/lib/dkms/zfs/2.1.0/source/x":               file(""),
+	}, "6.1")
+	for _, c := range []struct {
+		name, file string
+		intree     fact.Tri
+		want       fact.OriginClass
+		pkg        string
+	}{
+		{"a", "kernel/a.ko", fact.Yes, fact.OriginOS, "linux-image-6.1"},
+		{"v", "extra/v.ko.xz", fact.No, fact.OriginThirdParty, "vendor-drivers"},
+		{"z", "updates/dkms/z.ko", fact.Yes, fact.OriginThirdParty, "none"},
+		{"u", "updates/u.ko", fact.Yes, "", "none"},
+		{"n", "kernel/n.ko", fact.No, fact.OriginThirdParty, "none"},
+	} {
+		got := o.Origin(&Module{Intree: c.intree}, c.name, c.file, "lib/modules/6.1/"+c.file)
+		i := slices.IndexFunc(got.Evidence, func(e fact.Evidence) bool { return e.Fact == "package" })
+		if got.Class != c.want || i < 0 || got.Evidence[i].Value != c.pkg {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestUnreadableTree: what may not be read is told apart from what is not there.
+func TestUnreadableTree(t *testing.T) {
+	tree := OpenTree(refusesIndexes{treeFS()}, ReleaseDir{"6.1.0-test", testDir}, false)
+	if _, lost, err := tree.Resolve("pci:v1d0015"); err != nil || len(lost) == 0 {
+		t.Errorf("lost %v, %v", lost, err)
+	}
+	inv, err := tree.Inventory()
+	if err != nil || inv.NoIndex || len(inv.Lost) == 0 || inv.Modules[0].Needs != nil {
+		t.Errorf("%+v, %v", inv, err)
+	}
+}
+
+// refusesIndexes refuses to open indexes.
+type refusesIndexes struct{ fstest.MapFS }
+
+func (r refusesIndexes) Open(name string) (fs.File, error) {
+	if strings.Contains(name, "/modules.") {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return r.MapFS.Open(name)
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("options a b=1\\\n c\nalias x[0-9] y\nsoftdep a pre: b post: c\ninstall a /bin/false\n", `quiet a.b=1 "c.d=e f" modprobe.blacklist=x,y`)
+	f.Fuzz(func(t *testing.T, text, cmdline string) {
+		var c Config
+		c.Parse([]byte(text), "fuzz.conf")
+		c.ParseCmdline(cmdline, "cmdline")
+		n := len(c.Aliases) + len(c.Blacklist) + len(c.Options) + len(c.Install) + len(c.Remove) + len(c.Softdeps) + len(c.Weakdeps)
+		if n > strings.Count(text, "\n")+1+strings.Count(cmdline, " ")+1+strings.Count(cmdline, ",") {
+			t.Fatal("more directives than lines")
+		}
+		for _, d := range c.Softdeps {
+			ParseSoftdep(d.Value)
+		}
+	})
+}
+
+func FuzzTexts(f *testing.F) {
+	f.Add([]byte("kernel/a.ko: kernel/b.ko\n"), []byte("a.key=value\x00"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		lines, _ := ParseDep(a)
+		ParseOrder(a)
+		ParseDevname(a)
+		buildIndex(parseAliases(a), "fuzz")
+		if list := ParseBuiltin(a, b); len(list)+len(lines) > 2*(len(a)+len(b))+2 {
+			t.Fatal("more than there was")
+		}
+	})
+}
