@@ -123,7 +123,7 @@ var configurations = []configuration{
 	{name: "module_blacklist", cmdline: "module_blacklist=pcspkr", query: "pcspkr", outcome: blocked, ways: "A- N- U- M- I-"},
 	{name: "module_blacklist by dash names nothing", cmdline: "module_blacklist=usb-storage", query: "usb_storage", outcome: loadable, ways: "A+ N+ U? M+ D+ I+"},
 	{name: "the last module_blacklist counts", cmdline: "module_blacklist=pcspkr module_blacklist=dccp", query: "pcspkr", outcome: loadable, ways: "A+ N+ U? M+ I+"},
-	{name: "module_blacklist of a dependency", cmdline: "module_blacklist=usb_storage", query: "uas", outcome: blocked, ways: "A- N- U- M- I+"},
+	{name: "module_blacklist of a dependency", cmdline: "module_blacklist=usb_storage", query: "uas", outcome: blocked, ways: "A- N- U- M- I-"},
 	{name: "nomodule", cmdline: "nomodule", query: "pcspkr", outcome: blocked, ways: "A- N- U- M- I-"},
 	{name: "sig_enforce, signed", cmdline: "module.sig_enforce=1", query: "pcspkr", outcome: loadable, ways: "A+ N+ U? M+ I+"},
 }

@@ -152,7 +152,7 @@ func (c *Checker) judge(w *world, t target) judgement {
 		}
 	}
 	if t.file != "" {
-		j.way(WayInsmod, kernel)
+		j.way(WayInsmod, both(kernel, c.kernelBlocksNeeds(w, t, &j)))
 	}
 	j.prospect.Outcome, j.word = outcomeOf(j.prospect.Ways), "not loadable"
 	switch {
@@ -250,6 +250,32 @@ func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
 		return fact.No, &fact.Reason{Code: ReasonSigned, Text: "the file has a signature, which was not verified against the kernel's keys", File: "/" + c.plain.Path(t.file)}
 	}
 	return "", w.refusesWhy
+}
+
+// kernelBlocksNeeds says whether the kernel itself refuses a module that the target needs and that
+// is not there yet: then not even insmod of one after the other helps.
+func (c *Checker) kernelBlocksNeeds(w *world, t target, j *judgement) fact.Tri {
+	blocked := fact.No
+	line, _ := c.plain.depLine(t.name)
+	if line == nil {
+		return blocked
+	}
+	for _, file := range line.Needs {
+		name := NameOfFile(file)
+		if w.loaded[name] {
+			continue
+		}
+		switch refused, because := c.kernelBlocks(w, target{name: name, file: file}); refused {
+		case fact.Yes:
+			r := *because
+			r.Code, r.Text = ReasonDependency, r.Text+" ("+name+" must be loaded first)"
+			j.why(r)
+			return fact.Yes
+		case "":
+			blocked = ""
+		}
+	}
+	return blocked
 }
 
 // isSigned reports whether the module's file has a signature.
@@ -415,7 +441,9 @@ func (c *Checker) stepStops(w *world, t target, s *LoadStep) (fact.Tri, *fact.Re
 	}
 	blocked, because := c.kernelBlocks(w, target{name: s.Name, file: s.Path})
 	if blocked == fact.Yes {
-		because.Code, because.Text = ReasonDependency, because.Text+" ("+s.Name+" must be loaded first)"
+		r := *because // it may be shared
+		r.Code, r.Text = ReasonDependency, r.Text+" ("+s.Name+" must be loaded first)"
+		because = &r
 	}
 	return blocked, because
 }
