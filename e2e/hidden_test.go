@@ -119,7 +119,7 @@ func TestHonest(t *testing.T) {
 	i.CopyProgram("/bin/sh")
 	g := lab.Boot(t, k, i)
 	const cycles = 200
-	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: 5 * time.Minute})
+	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func cycle(k debian.Kernel, n int, then string) string {
 // watching starts lkm watch and waits for its baseline.
 func watching(t *testing.T, g *lab.Guest, args ...string) *watcher {
 	t.Helper()
-	p, err := g.Start(t.Context(), agent.Command{Argv: append([]string{lab.Lkm, "watch"}, args...), Timeout: 8 * time.Minute})
+	p, err := g.Start(t.Context(), agent.Command{Argv: append([]string{lab.Lkm, "watch"}, args...), Timeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

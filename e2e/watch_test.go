@@ -109,7 +109,7 @@ func TestWatch(t *testing.T) {
 		g := g.For(t)
 		w := watching(t, g)
 		// Each cycle also makes half a dozen events of a network device, and of whatever else asks for one here.
-		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "echo change > /sys/class/mem/null/uevent;")}, Timeout: 5 * time.Minute})
+		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "echo change > /sys/class/mem/null/uevent;")}, Timeout: time.Hour})
 		g.Root("modprobe", "loop")
 		loads, unloads, lost, present := told(t, w.events(last("loop")), "dummy")
 		if loads != cycles || unloads != cycles || lost != 0 || present {
@@ -123,7 +123,7 @@ func TestWatch(t *testing.T) {
 		if err := w.signal(t.Context(), syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: 5 * time.Minute})
+		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: time.Hour})
 		g.Root("modprobe", "dummy")
 		if err := w.signal(t.Context(), syscall.SIGCONT); err != nil {
 			t.Fatal(err)
