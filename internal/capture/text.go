@@ -15,8 +15,9 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// Max is the largest capture that is read, in bytes.
-const Max = limit.Text
+// Max is the largest capture that is read, in bytes: many times what the tools print. Every reader
+// looks at all of it, and each of its lines may become a module.
+const Max = 8 << 20
 
 // Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its
 // NULs) becomes UTF-8, a byte-order mark, terminal escape sequences and carriage returns go. Line
@@ -81,6 +82,10 @@ var prompt = regexp.MustCompile(`^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3}\s
 
 // Prompt reports whether line is a shell's prompt, and which command stands behind it.
 func Prompt(line string) (command string, ok bool) {
+	const longest = 4 * 400 // of what stands before the prompt's last character, in bytes
+	if !strings.ContainsAny(line[:min(len(line), longest)], "$#%>") {
+		return "", false
+	}
 	m := prompt.FindStringSubmatch(line)
 	if m == nil {
 		return "", false
