@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
