@@ -44,7 +44,9 @@ type Module struct {
 	// says -1 while a module is being unloaded.
 	Refs Count `json:"refs,omitzero"`
 	// Requires are the names of the modules that this one needs, sorted: of a loaded one, those
-	// the running kernel knows of; of one on disk, those its file names. Empty means none.
+	// the running kernel knows of; of one on disk, those that the system's index or its file names.
+	// Linux's index has also what those need in turn; linux.depends are the direct ones. Empty means
+	// none.
 	Requires []string `json:"requires,omitzero"`
 	// UsedBy are the names of the modules that need this one, in the same sense, in the kernel's
 	// order. Empty means none.

@@ -60,6 +60,30 @@ func (c *catalog) matching(name string) []lkm.Module {
 	return found
 }
 
+// needs are the modules that m names itself: of one on Linux's disk, Requires has also what those
+// need.
+func needs(m *lkm.Module) []string {
+	if m.State != lkm.StateInstalled || m.Linux == nil || m.Linux.Depends == nil {
+		return m.Requires
+	}
+	names := make([]string, len(m.Linux.Depends))
+	for i, name := range m.Linux.Depends {
+		names[i] = strings.ReplaceAll(name, "-", "_")
+	}
+	return names
+}
+
+// neededBy turns needs around, for all of the catalog.
+func (c *catalog) neededBy() map[string][]string {
+	users := make(map[string][]string)
+	for i := range c.modules {
+		for _, name := range needs(&c.modules[i]) {
+			users[name] = append(users[name], c.modules[i].Name)
+		}
+	}
+	return users
+}
+
 // noMatch says on stderr that nothing has the name, with names like it.
 func (a *app) noMatch(name string, known *catalog) {
 	names := make([]string, len(known.modules))

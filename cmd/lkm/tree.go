@@ -85,11 +85,10 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 
 // tree makes the tree below a module. What is below a module is shown where it comes up first.
 func (c *catalog) tree(root *lkm.Module, reverse bool) *node {
-	next := func(m *lkm.Module) []string {
-		if reverse {
-			return m.UsedBy
-		}
-		return m.Requires
+	next := needs
+	if reverse {
+		users := c.neededBy()
+		next = func(m *lkm.Module) []string { return users[m.Name] }
 	}
 	type step struct {
 		parent *node
