@@ -118,7 +118,10 @@ func TestHonest(t *testing.T) {
 	i := lab.Image(t, k, "dummy")
 	i.CopyProgram("/bin/sh")
 	g := lab.Boot(t, k, i)
-	const cycles = 200
+	cycles := 30
+	if full {
+		cycles = 200
+	}
 	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
