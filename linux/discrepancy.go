@@ -143,7 +143,12 @@ func (l *look) gaps() map[gap]bool {
 			gaps[gap{KindHiddenFromList, name}] = true
 		}
 	}
-	for _, view := range []string{ViewHolders, ViewSymbols, ViewFtrace, ViewCrypto, ViewDrivers} {
+	views := []string{ViewHolders, ViewSymbols, ViewFtrace}
+	if l.seen[SourceSysModule] != nil {
+		// These name compiled-in code too, which nothing but /sys/module tells apart.
+		views = append(views, ViewCrypto, ViewDrivers)
+	}
+	for _, view := range views {
 		for name := range l.seen[view] {
 			if !l.listed[name] && !l.builtin[name] {
 				gaps[gap{KindHiddenFromList, name}] = true
