@@ -123,7 +123,7 @@ func TestErrorsNameSourceSubjectField(t *testing.T) {
 	if p.Line != 7 || p.Field != "size" {
 		t.Errorf("line %d, field %q of the ParseError are lost", p.Line, p.Field)
 	}
-	if got, want := p.Error(), `sys_module: evil\u202e: size: proc/modules:7: size: is "x\x1b[2J"`; got != want {
+	if got, want := p.Error(), `sys_module: evil\u202e: size: proc/modules:7: is "x\x1b[2J"`; got != want {
 		t.Errorf("Problem = %s, want %s", got, want)
 	}
 	if got, want := (Problem{Source: "s", Code: CodeGone, Count: 3}).Error(), "s: gone (3 times)"; got != want {

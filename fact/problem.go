@@ -34,9 +34,9 @@ type Problem struct {
 }
 
 // ProblemOf makes a Problem of err. A ParseError gives its field and line too. Its Text is err's
-// text with unprintable characters escaped.
+// text with unprintable characters escaped, without the field that the Problem names already.
 func ProblemOf(source, subject, field string, err error) Problem {
-	p := Problem{Source: source, Subject: subject, Field: field, Code: CodeOf(err), Text: escape.Text(err.Error())}
+	p := Problem{Source: source, Subject: subject, Field: field, Code: CodeOf(err)}
 	var pe *ParseError
 	if errors.As(err, &pe) {
 		p.Line = pe.Line
@@ -44,6 +44,12 @@ func ProblemOf(source, subject, field string, err error) Problem {
 			p.Field = pe.Field
 		}
 	}
+	if plain, ok := err.(*ParseError); ok && plain.Field == p.Field {
+		said := *plain
+		said.Field = ""
+		err = &said
+	}
+	p.Text = escape.Text(err.Error())
 	return p
 }
 

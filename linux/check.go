@@ -73,13 +73,14 @@ type CheckMachine struct {
 // A Checker judges whether a module's code can get into one kernel. It reads what it needs once and
 // is not for concurrent use.
 type Checker struct {
-	m      CheckMachine
-	now    *world   // nil when the kernel does not run
-	next   []*world // one for each way in which a boot loader would start the kernel
-	boot   *Boot
-	plain  *Tree // the tree without any command line
-	loaded map[string]bool
-	signed map[string]fact.Tri
+	dirErrSaid bool // why there is no directory of modules stands in problems
+	m          CheckMachine
+	now        *world   // nil when the kernel does not run
+	next       []*world // one for each way in which a boot loader would start the kernel
+	boot       *Boot
+	plain      *Tree // the tree without any command line
+	loaded     map[string]bool
+	signed     map[string]fact.Tri
 
 	aliasesOf map[string][]string
 	early     *Initramfs
@@ -128,7 +129,15 @@ func NewChecker(m CheckMachine) *Checker {
 // SourceInitramfs is the initial file system of a boot.
 const SourceInitramfs = "initramfs"
 
+// problem notes what could not be read. Of a directory of modules that is not there, every file is
+// missing too: that is said once.
 func (c *Checker) problem(source, subject string, err error) {
+	if source == SourceTree && c.m.DirErr != nil {
+		if c.dirErrSaid {
+			return
+		}
+		c.dirErrSaid, subject, err = true, "", c.m.DirErr
+	}
 	if len(c.problems) < maxConfigLost {
 		c.problems = append(c.problems, fact.ProblemOf(source, escape.UTF8(subject), "", err))
 	}

@@ -69,7 +69,7 @@ func (r *ListReader) empty(l *ModuleList) error {
 	case l.BadCount > 0:
 		return l.Bad[0]
 	case l.Truncated:
-		return &fact.ParseError{Source: ModulesFile, Line: 1, Reason: "ends within the line"}
+		return &fact.ParseError{Source: "/" + ModulesFile, Line: 1, Reason: "ends within the line"}
 	}
 	info, err := fs.Stat(r.fsys, ModulesFile)
 	if err != nil {
@@ -122,7 +122,7 @@ func NoModuleSupport(fsys fs.FS) (bool, error) {
 		return false, err
 	}
 	if !info.IsDir() {
-		return false, &fact.ParseError{Source: KernelDir, Reason: "is not a directory"}
+		return false, &fact.ParseError{Source: "/" + KernelDir, Reason: "is not a directory"}
 	}
 	if err := masked(KernelDir, info); err != nil {
 		return false, err
@@ -134,7 +134,7 @@ func NoModuleSupport(fsys fs.FS) (bool, error) {
 func ParseSeq(b []byte) (uint64, error) {
 	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {
-		return 0, &fact.ParseError{Source: UeventSeqFile, Reason: "is not a number"}
+		return 0, &fact.ParseError{Source: "/" + UeventSeqFile, Reason: "is not a number"}
 	}
 	return n, nil
 }

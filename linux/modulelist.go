@@ -78,7 +78,7 @@ func (l *ModuleList) Parse(text string) {
 		}
 		l.BadCount++
 		if len(l.Bad) < limit.Problems {
-			err.Source, err.Line = ModulesFile, n
+			err.Source, err.Line = "/"+ModulesFile, n
 			l.Bad = append(l.Bad, err)
 		}
 	}

@@ -63,7 +63,7 @@ func (e AttrError) Unwrap() error { return e.Err }
 // file is in lost, and costs only its field.
 func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err error) {
 	if !validName(name) {
-		return m, nil, &fact.ParseError{Source: SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
+		return m, nil, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
 	}
 	core, err := r.attr(name, "coresize")
 	switch {
@@ -164,7 +164,7 @@ func (r *SysReader) buildID(name string) (string, error) {
 func parseCount(file, s string) (fact.Count, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
-		return fact.Count{}, &fact.ParseError{Source: SysModuleDir, Field: file, Reason: "is " + strconv.Quote(s) + ", not a number of bytes"}
+		return fact.Count{}, &fact.ParseError{Source: "/" + SysModuleDir, Field: file, Reason: "is " + strconv.Quote(s) + ", not a number of bytes"}
 	}
 	return fact.CountOf(n), nil
 }
@@ -285,7 +285,7 @@ func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
 		}
 	}
 	if len(files) > maxSysfsValues {
-		return nil, &fact.ParseError{Source: SysModuleDir + "/" + name + "/" + dir, Reason: "has " + strconv.Itoa(len(files)) + " files", Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: "/" + SysModuleDir + "/" + name + "/" + dir, Reason: "has " + strconv.Itoa(len(files)) + " files", Err: fact.ErrTooLarge}
 	}
 	return files, nil
 }

@@ -75,11 +75,12 @@ func Releases(fsys fs.FS) ([]ReleaseDir, error) {
 }
 
 // FindRelease returns the directory of a release. The error is fs.ErrNotExist when no root has it,
-// or why a root could not be read.
+// or why a root could not be read; the directory is then the usual one.
 func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 	if release == "" || strings.ContainsAny(release, "/\x00") || release == "." || release == ".." {
 		return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrInvalid}
 	}
+	usual := ReleaseDir{release, ModuleRoots[0] + "/" + release}
 	var firstErr error
 	for _, root := range ModuleRoots {
 		dir := root + "/" + release
@@ -92,9 +93,9 @@ func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 		}
 	}
 	if firstErr != nil {
-		return ReleaseDir{}, firstErr
+		return usual, firstErr
 	}
-	return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrNotExist}
+	return usual, &fs.PathError{Op: "open", Path: usual.Dir, Err: fs.ErrNotExist}
 }
 
 // A Tree is the directory of one kernel release, with its indexes, each read when it is first

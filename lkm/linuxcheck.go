@@ -88,7 +88,7 @@ func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine,
 		}
 		return []linux.CheckMachine{b.checkMachine(ctx, "", linux.ReleaseDir{}, err)}, nil
 	}
-	dir, err := linux.FindRelease(b.guard, release)
+	dir, err := b.findRelease(release)
 	return []linux.CheckMachine{b.checkMachine(ctx, release, dir, err)}, nil
 }
 

@@ -97,7 +97,7 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree,
 	if t != nil {
 		return t, nil
 	}
-	dir, err := linux.FindRelease(b.guard, release)
+	dir, err := b.findRelease(release)
 	if errors.Is(err, fs.ErrNotExist) && !b.image() {
 		running, runErr := b.runningRelease(ctx)
 		if flat, flatErr := linux.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
@@ -112,6 +112,12 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree,
 		return nil, err
 	}
 	return b.treeAt(dir), nil
+}
+
+// findRelease is linux.FindRelease with the path as the machine's user knows it in its error.
+func (b *linuxBackend) findRelease(release string) (linux.ReleaseDir, error) {
+	dir, err := linux.FindRelease(b.guard, release)
+	return dir, b.guard.named(dir.Dir, err)
 }
 
 func (b *linuxBackend) treeAt(dir linux.ReleaseDir) *linux.Tree {
