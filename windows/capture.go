@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"io"
@@ -195,12 +196,18 @@ func (d *Driver) column(name, value string) {
 // csvRows reads a text as rows of comma-separated values; a row that is none is nil.
 func csvRows(text string) [][]string {
 	var rows [][]string
+	buffer := bufio.NewReader(nil) // csv.NewReader takes it as its own instead of making one a line
 	for line := range strings.Lines(text) {
 		if len(rows) >= maxCaptureRows {
 			break
 		}
 		line = strings.TrimRight(line, " \t\r\n")
-		r := csv.NewReader(strings.NewReader(line))
+		if line != "" && !strings.ContainsAny(line, ",\"") {
+			rows = append(rows, []string{strings.TrimLeft(line, " \t")})
+			continue
+		}
+		buffer.Reset(strings.NewReader(line))
+		r := csv.NewReader(buffer)
 		r.FieldsPerRecord, r.TrimLeadingSpace, r.LazyQuotes = -1, true, false
 		row, err := r.Read()
 		if err != nil && !errors.Is(err, io.EOF) {
