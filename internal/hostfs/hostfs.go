@@ -81,6 +81,13 @@ func (m *mounted) resolve(op, name string, follow bool) (string, error) {
 	for rest != "" {
 		elem, tail, more := strings.Cut(rest, "/")
 		rest = tail
+		switch elem {
+		case "", ".":
+			continue
+		case "..": // of a link's target; done has no links, so this is what the system would do
+			done = path.Dir(done)
+			continue
+		}
 		next := path.Join(done, elem)
 		if !more && !follow {
 			return next, nil
@@ -93,20 +100,12 @@ func (m *mounted) resolve(op, name string, follow bool) (string, error) {
 		if hops++; hops > maxHops {
 			return "", &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("%w: more than %d symbolic links", fact.ErrMalformed, maxHops)}
 		}
-		done, rest = relink(done, target, rest)
+		if strings.HasPrefix(target, "/") {
+			done = "."
+		}
+		rest = strings.Trim(target+"/"+rest, "/")
 	}
 	return done, nil
-}
-
-// relink returns where to go on after a link in dir leads to target with rest still to follow.
-// Absolute targets start at the root, and ".." stops there.
-func relink(dir, target, rest string) (done, next string) {
-	base := dir
-	if strings.HasPrefix(target, "/") {
-		base = "."
-	}
-	clean := path.Clean("/" + base + "/" + target) // "/" keeps ".." inside
-	return ".", strings.Trim(clean+"/"+rest, "/")
 }
 
 func (m *mounted) Open(name string) (fs.File, error) {

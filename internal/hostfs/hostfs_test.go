@@ -51,6 +51,9 @@ func tree(t *testing.T) string {
 	link("loop2", "loop")
 	link("run/deep/er/up", "../../../etc/os-release")
 	link("dangling", "/nowhere")
+	link("deep", "run/deep/er")
+	link("etc/through", "../deep/../shallow") // ".." is run/deep, not the root
+	write(filepath.Join(root, "run/deep/shallow"), "shallow")
 	return root
 }
 
@@ -82,6 +85,7 @@ func linksStayInside(t *testing.T, m FS) {
 		"run/deep/er/up":              "inside",
 		"lib/modules/6.1/modules.dep": "dep",
 		"absdir/6.1/modules.dep":      "dep",
+		"etc/through":                 "shallow",
 	} {
 		b, err := fs.ReadFile(m, name)
 		if err != nil || string(b) != want {
