@@ -12,6 +12,7 @@ package hostfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs/inroot"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // maxHops is how many symbolic links one path may lead through, as in the Linux kernel.
@@ -161,7 +163,18 @@ func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !ok {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.ErrUnsupported}
 	}
-	entries, err := d.ReadDir(-1)
+	return readDir(d, name)
+}
+
+// readDir reads a directory whole, sorted, at most limit.Dir entries.
+func readDir(d fs.ReadDirFile, name string) ([]fs.DirEntry, error) {
+	entries, err := d.ReadDir(limit.Dir + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if len(entries) > limit.Dir {
+		entries, err = entries[:limit.Dir], fmt.Errorf("%w: more than %d entries", fact.ErrTooLarge, limit.Dir)
+	}
 	sortEntries(entries)
 	if err != nil {
 		return entries, pathError("readdir", name, err)

@@ -37,16 +37,13 @@ func (live) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
-func (live) ReadDir(name string) ([]fs.DirEntry, error) {
-	p, err := host("readdir", name)
+func (l live) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := l.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(p)
-	if err != nil {
-		return entries, pathError("readdir", name, err)
-	}
-	return entries, nil
+	defer f.Close()
+	return readDir(f.(*os.File), name)
 }
 
 func (live) Stat(name string) (fs.FileInfo, error) {

@@ -22,6 +22,10 @@ const (
 	File = 512 << 20
 )
 
+// Dir is how many entries of one directory are read: the largest that a kernel or a package makes
+// have some ten thousand.
+const Dir = 1 << 18
+
 // A FileReader is a file system that can read a file whole with fewer steps than Open, Read and
 // Close, and without waiting for a file that is not ready.
 type FileReader interface {

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// isDeviceAlias tells a device's modalias, for which udev asks, from a name for which the kernel does.
+func isDeviceAlias(alias string) bool {
+	return strings.Contains(alias, ":") && !strings.HasPrefix(alias, "devname:") && !strings.HasPrefix(alias, "symbol:")
+}
+
+// aliases are the names in the indexes that stand for the module, at most maxAliases.
+func (c *Checker) aliases(module string) []string {
+	if known, ok := c.aliasesOf[module]; ok {
+		return known
+	}
+	var aliases []string
+	if x, err := c.plain.index(indexAlias); err == nil {
+		err = x.Each(func(key string, values []IndexValue) bool {
+			if slices.ContainsFunc(values, func(v IndexValue) bool { return v.Value == module }) {
+				aliases = append(aliases, key)
+			}
+			return len(aliases) < maxAliases
+		})
+		if err != nil {
+			c.problem(SourceTree, "", err)
+		}
+	}
+	c.aliasesOf[module] = aliases
+	return aliases
+}
+
+const maxAliases = 5000
+
+// judgeAliases says whether every alias of the module, or the one that was asked for, is kept from
+// loading it. has is false when there is none.
+func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.Tri, has bool, because []fact.Reason) {
+	aliases := c.aliases(t.name)
+	if t.alias != "" {
+		aliases = []string{t.alias}
+	}
+	configured := false
+	for i := range w.config.Aliases {
+		configured = configured || w.config.Aliases[i].Value == t.name
+	}
+	if len(aliases) == 0 && !configured {
+		return "", false, nil
+	}
+	if line := w.config.blacklisted(t.name); line != nil {
+		return w.certain(fact.Yes), true, []fact.Reason{reasonOf(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)}
+	}
+	if configured && (t.alias == "" || c.leadsTo(w, t.alias, t.name)) {
+		return w.certain(own), true, nil
+	}
+	for _, alias := range aliases {
+		other := w.aliasOverride(alias, t.name)
+		if other == nil {
+			return w.certain(own), true, nil
+		}
+		because = append(because, reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
+	}
+	return w.certain(fact.Yes), true, because[:min(len(because), 3)]
+}
+
+// leadsTo reports whether the configuration makes the alias stand for the module.
+func (c *Checker) leadsTo(w *world, alias, module string) bool {
+	for i := range w.config.Aliases {
+		if d := &w.config.Aliases[i]; d.Value == module && MatchAlias(d.Name, alias) {
+			return true
+		}
+	}
+	return false
+}
+
+// aliasOverride returns the line that makes an alias stand for other modules only; nil for none.
+func (w *world) aliasOverride(alias, module string) *Directive {
+	var other *Directive
+	for i := range w.config.Aliases {
+		d := &w.config.Aliases[i]
+		if !MatchAlias(d.Name, alias) {
+			continue
+		}
+		if d.Value == module {
+			return nil
+		}
+		if other == nil {
+			other = d
+		}
+	}
+	return other
+}
