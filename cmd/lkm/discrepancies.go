@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,16 +26,8 @@ is evidence with a grade: transient, weak (has harmless explanations) or strong 
 nothing moved meanwhile). None found does not mean that there is none. Exit code 1 when a finding is
 above transient.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.checkTabular(); err != nil {
-				return err
-			}
-			sys, err := a.open(0)
-			if err != nil {
-				return err
-			}
-			defer sys.Close()
-			found, err := sys.Discrepancies(c.Context())
+		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
+			found, err := sys.Discrepancies(ctx)
 			if err != nil {
 				return err
 			}
@@ -42,7 +35,7 @@ above transient.`,
 				return err
 			}
 			return a.discrepancyExit(found)
-		},
+		}),
 	}
 	a.commonFlags(c)
 	return c

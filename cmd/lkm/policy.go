@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,16 +21,8 @@ func (a *app) policy() *cobra.Command {
 		Long: `Show what the system enforces on the loading of kernel code: each setting with what follows from it
 and the file it was read from, or why it is not known. Of an image it is what is certain of the next boot.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.checkTabular(); err != nil {
-				return err
-			}
-			sys, err := a.open(0)
-			if err != nil {
-				return err
-			}
-			defer sys.Close()
-			p, err := sys.Policy(c.Context())
+		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
+			p, err := sys.Policy(ctx)
 			if err != nil {
 				return err
 			}
@@ -37,7 +30,7 @@ and the file it was read from, or why it is not known. Of an image it is what is
 				return err
 			}
 			return a.strictly(lkm.PolicyErr(p))
-		},
+		}),
 	}
 	a.commonFlags(c)
 	return c

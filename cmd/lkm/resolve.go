@@ -20,7 +20,7 @@ func (a *app) resolve() *cobra.Command {
 		Long: `Show which modules answer to each alias, in the order in which the system would load them: a
 device's modalias or plug-and-play id, symbol:NAME, a file system or protocol name, a module's name.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.runResolve(c.Context(), args) },
+		RunE: a.onSystem(a.runResolve),
 	}
 	a.commonFlags(c)
 	return c
@@ -32,15 +32,7 @@ type resolved struct {
 	Modules []lkm.Module `json:"modules"`
 }
 
-func (a *app) runResolve(ctx context.Context, aliases []string) error {
-	if err := a.checkTabular(); err != nil {
-		return err
-	}
-	sys, err := a.open(0)
-	if err != nil {
-		return err
-	}
-	defer sys.Close()
+func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string) error {
 	t := &table{head: []string{"ALIAS", "MODULE", "STATE", "PATH"}}
 	answers := make([]resolved, 0, len(aliases))
 	missing := false

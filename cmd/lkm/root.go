@@ -177,6 +177,22 @@ func (a *app) open(more lkm.Detail) (*lkm.System, error) {
 	return lkm.OpenMachine(t.Header().OS, t, o)
 }
 
+// onSystem makes a command's action of f, for a command whose rows are no modules: it checks the
+// format, and opens and closes the machine that the flags name.
+func (a *app) onSystem(f func(ctx context.Context, sys *lkm.System, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		if err := a.checkTabular(); err != nil {
+			return err
+		}
+		sys, err := a.open(0)
+		if err != nil {
+			return err
+		}
+		defer sys.Close()
+		return f(c.Context(), sys, args)
+	}
+}
+
 // strictly returns exit 3 when incomplete says why the answer is and --strict was given.
 func (a *app) strictly(incomplete error) error {
 	if incomplete == nil || !a.flags.strict {

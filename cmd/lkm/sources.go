@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -21,24 +22,16 @@ func (a *app) sources() *cobra.Command {
 		Use:   "sources",
 		Short: "Show what was, or would be, read, and how it went",
 		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.checkTabular(); err != nil {
-				return err
-			}
-			sys, err := a.open(0)
-			if err != nil {
-				return err
-			}
-			defer sys.Close()
+		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
 			if plan {
 				return a.writePlan(sys.Plan())
 			}
-			snap, err := sys.Snapshot(c.Context())
+			snap, err := sys.Snapshot(ctx)
 			if err != nil {
 				return err
 			}
 			return a.writeSources(snap)
-		},
+		}),
 	}
 	c.Flags().BoolVar(&plan, "plan", false, "show what would be read, and what that needs, without reading it")
 	a.commonFlags(c)
