@@ -29,21 +29,13 @@ knows is absent, which counts as unknown under --strict.`,
   lkm check usb-storage --kernel all         for every kernel on disk
   lkm check net-pf-38                        by the alias that the kernel asks for`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.runCheck(c.Context(), args) },
+		RunE: a.onSystem(a.runCheck),
 	}
 	a.commonFlags(c)
 	return c
 }
 
-func (a *app) runCheck(ctx context.Context, queries []string) error {
-	if err := a.checkTabular(); err != nil {
-		return err
-	}
-	sys, err := a.open(0)
-	if err != nil {
-		return err
-	}
-	defer sys.Close()
+func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) error {
 	var verdicts []lkm.Verdict
 	for _, q := range queries {
 		found, err := sys.Check(ctx, q)
