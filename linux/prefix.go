@@ -11,7 +11,7 @@ import (
 // How much is decoded at a time while looking for .modinfo, and when looking is given up: a module
 // that goes on longer than this without it is decoded whole.
 const (
-	prefixStep = 8 << 10
+	prefixStep = 2 << 10
 	prefixMax  = 64 << 20
 	// prefixAfter is how far beyond the last entry must be decoded before the section's end is
 	// believed: what follows is then known not to be one more entry.
