@@ -39,6 +39,9 @@ type BlockMatch struct {
 	// Rule is the rule's id, Name its name for people.
 	Rule string `json:"rule"`
 	Name string `json:"name,omitzero"`
+	// Category is what LOLDrivers calls the driver, such as "vulnerable driver" or "malicious";
+	// empty for a rule of a policy.
+	Category string `json:"category,omitzero"`
 	// Kind is hash, file, signer or sample.
 	Kind string `json:"kind"`
 	// Strength is how much it weighs.
@@ -82,14 +85,22 @@ func ParseBlockList(b []byte) (*BlockList, error) {
 	if len(b) > MaxBlockList {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
 	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
+	text := strings.TrimLeft(DecodeText(b), " \t\r\n")
 	switch {
-	case bytes.HasPrefix(text, []byte("[")):
-		return parseLOLDrivers(text)
-	case bytes.HasPrefix(text, []byte("<")), bytes.HasPrefix(b, []byte{0xff, 0xfe}):
-		return parseSiPolicy([]byte(DecodeText(b)))
+	case strings.HasPrefix(text, "["):
+		return parseLOLDrivers([]byte(text))
+	case strings.HasPrefix(text, "<"):
+		return parseSiPolicy(text)
+	case bytes.HasPrefix(b, []byte{0x30, 0x82}), bytes.HasPrefix(b, []byte{0x30, 0x83}), compiledPolicy(b):
+		return nil, &fact.ParseError{Source: "block list", Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
 	}
 	return nil, &fact.ParseError{Source: "block list", Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
+}
+
+// compiledPolicy reports whether b begins as an unsigned compiled policy does: a small version,
+// then the policy type, {A244370E-44C9-4C06-B551-F6016E563076}.
+func compiledPolicy(b []byte) bool {
+	return len(b) > 20 && bytes.Equal(b[4:8], []byte{0x0e, 0x37, 0x44, 0xa2})
 }
 
 // Match returns the rules that hit, the strongest first.
@@ -138,8 +149,6 @@ func (e BlockEvidence) hashes() []namedHash {
 
 // A fileVersion is a version of four numbers that compares by size.
 type fileVersion [4]uint16
-
-var topVersion = fileVersion{65535, 65535, 65535, 65535}
 
 // parseVersion reads up to four numbers separated by dots; missing ones are 0.
 func parseVersion(s string) (fileVersion, bool) {

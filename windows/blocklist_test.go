@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -192,5 +193,101 @@ func TestCodeIntegrity(t *testing.T) {
 	}
 	if _, err := ParseCodeIntegrity([]byte{4, 0, 0, 0, 1, 0, 0, 0}); err == nil {
 		t.Error("a length of 4: no error")
+	}
+}
+
+// kernelPolicy makes a policy whose parts the test names.
+func kernelPolicy(rules, signers, scenario string) string {
+	return `<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy" FriendlyName="Own"><FileRules>` + rules + `</FileRules><Signers>` + signers +
+		`</Signers><SigningScenarios><SigningScenario Value="131"><ProductSigners>` + scenario + `</ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`
+}
+
+// A rule that denies and has a minimum alone denies what is up to it.
+func TestSiPolicyMinimumAlone(t *testing.T) {
+	l, err := ParseBlockList([]byte(kernelPolicy(
+		`<Deny ID="D_ALL" FileName="all.sys " MinimumFileVersion="65535.65535.65535.65535"/><Deny ID="D_UP" FileName="up.sys" MinimumFileVersion="4.21.0.0"/>
+<Deny ID="D_MAX" FileName="max.sys" MaximumFileVersion="4.21.0.0"/><FileAttrib ID="A" FileName="vendor.sys" MinimumFileVersion="2.0.0.0"/>`,
+		`<Signer ID="S" Name="S"><CertRoot Type="TBS" Value="`+tbsCA+`"/><FileAttribRef RuleID="A"/></Signer>`,
+		`<DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="D_ALL"/><FileRuleRef RuleID="D_UP"/><FileRuleRef RuleID="D_MAX"/></FileRulesRef>`)))
+	if err != nil || l.Name != "Own" || l.Rules != 4 || len(l.Problems) > 0 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	for _, c := range []struct{ file, version, want string }{
+		{"all.sys", "10.0.26100.1", "D_ALL"}, {"all.sys", "0.0.0.0", "D_ALL"},
+		{"up.sys", "4.20.9.9", "D_UP"}, {"up.sys", "4.21.0.0", "D_UP"}, {"up.sys", "4.22.0.0", ""},
+		{"max.sys", "4.21.0.0", "D_MAX"}, {"max.sys", "4.21.0.1", ""},
+		{"vendor.sys", "2.0.0.0", "S"}, {"vendor.sys", "1.0.0.0", "S"}, {"vendor.sys", "2.0.0.1", ""},
+	} {
+		got := ""
+		if list := l.Match(BlockEvidence{Version: versionOf(c.file, c.version), Signatures: signedBy("x", "", fact.Yes)}); len(list) > 0 {
+			got = list[0].Rule
+		}
+		if got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.file, c.version, got, c.want)
+		}
+	}
+}
+
+// What a signer is denied for beside its certificates: its issuer, the time, exceptions.
+func TestSiPolicySigners(t *testing.T) {
+	signer := func(id, attrs, parts string) string {
+		return `<Signer ID="` + id + `" Name="` + id + `"` + attrs + `><CertRoot Type="TBS" Value="` + tbsCA + `"/>` + parts + `</Signer>`
+	}
+	l, err := ParseBlockList([]byte(kernelPolicy(
+		`<Allow ID="ID_ALLOW_FIXED" FileName="fixed.sys" MinimumFileVersion="3.0.0.0"/><Allow ID="ID_ALLOW_HASH" Hash="`+hashA+`"/>`,
+		signer("ISSUER", "", `<CertIssuer Value="CA"/><CertPublisher Value="i"/>`)+signer("OTHER", "", `<CertIssuer Value="Another CA"/><CertPublisher Value="i"/>`)+
+			signer("LATE", ` SignTimeAfter="2020-01-01T00:00:00Z"`, `<CertPublisher Value="l"/>`)+signer("BROKEN", ` SignTimeAfter="soon"`, ``)+
+			signer("EXCEPT", "", `<CertPublisher Value="e"/>`)+`<Signer ID="WELL" Name="w"><CertRoot Type="Wellknown" Value="06"/></Signer>`,
+		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/><DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
+<DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/><ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)))
+	if err != nil || l.Rules != 4 || len(l.Problems) != 2 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	at := func(year int, list []Signature) []Signature {
+		list[0].SignedAt = time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
+		return list
+	}
+	for _, c := range []struct {
+		name string
+		e    BlockEvidence
+		want string
+	}{
+		{"issuer", BlockEvidence{Signatures: signedBy("i", "", fact.Yes)}, "ISSUER signer strong tbsHash publisher"},
+		{"signed later", BlockEvidence{Signatures: at(2021, signedBy("l", "", fact.Yes))}, "LATE signer strong tbsHash publisher"},
+		{"signed before", BlockEvidence{Signatures: at(2019, signedBy("l", "", fact.Yes))}, ""},
+		{"signed at no known time", BlockEvidence{Signatures: signedBy("l", "", fact.Yes)}, ""},
+		{"no exception", BlockEvidence{Version: versionOf("fixed.sys", "2.9.0.0"), Signatures: signedBy("e", "", fact.Yes)}, "EXCEPT signer strong tbsHash publisher"},
+		{"excepted by version", BlockEvidence{Version: versionOf("fixed.sys", "3.0.0.0"), Signatures: signedBy("e", "", fact.Yes)}, ""},
+		{"excepted by digest", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
+	} {
+		if got := describe(l.Match(c.e)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// References count wherever they stand, and only in the kernel's scenario.
+func TestSiPolicyReferencesFirst(t *testing.T) {
+	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef><FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
+<FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
+	l, err := ParseBlockList([]byte(text))
+	if err != nil || describe(l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}})) != "D hash strong sha256" {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// An entity is never expanded, and what is no list says what it is.
+func TestBlockListRefuses(t *testing.T) {
+	bomb := `<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><SiPolicy><VersionEx>&b;</VersionEx><FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
+	compiled := append([]byte{8, 0, 0, 0, 0x0e, 0x37, 0x44, 0xa2, 0xc9, 0x44, 0x06, 0x4c, 0xb5, 0x51, 0xf6, 0x01, 0x6e, 0x56, 0x30, 0x76}, make([]byte, 40)...)
+	for text, want := range map[string]string{bomb: "entity", string(compiled): "compiled policy", "\x30\x82\x10\x00": "compiled policy", "Id,Name\n": "neither"} {
+		if l, err := ParseBlockList([]byte(text)); l != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.30q: %+v, %v", text, l, err)
+		}
+	}
+	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(lolText)...), "utf-16 without a mark": utf16Bytes(lolText)} {
+		if l, err := ParseBlockList(b); err != nil || l.Name != "LOLDrivers" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

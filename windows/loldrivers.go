@@ -156,7 +156,7 @@ func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
 			}
 			seen[id] = true
 			x := s.samples[id]
-			out = append(out, BlockMatch{List: list, Rule: x.entry, Name: x.name, Kind: RuleSample, Strength: strength, Evidence: ev})
+			out = append(out, BlockMatch{List: list, Rule: x.entry, Name: x.name, Category: x.category, Kind: RuleSample, Strength: strength, Evidence: ev})
 		}
 	}
 	for _, h := range e.hashes() {

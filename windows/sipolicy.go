@@ -3,13 +3,13 @@
 package windows
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
@@ -27,18 +27,19 @@ type siPolicy struct {
 	hashes  map[string][]*policyRule // by folded digest
 	files   []*policyRule
 	attribs map[string]*policyRule
+	rules   map[string]*policyRule // of every kind, by id
 	signers []*policySigner
 	ekus    map[string]string // id → dotted
 }
 
-// A policyRule is a Deny or a FileAttrib.
+// A policyRule is a Deny, an Allow or a FileAttrib.
 type policyRule struct {
 	id, name string
+	kind     string // the element's name
 	active   bool
 	hash     string
 	fields   []ruleField
-	min, max fileVersion
-	ranged   bool
+	min, max *fileVersion
 }
 
 // A ruleField is one string of the version resource that must be equal.
@@ -48,10 +49,13 @@ type policySigner struct {
 	id, name  string
 	active    bool
 	root      string // TBS digest; empty when the signer is named otherwise
-	publisher string
-	oem       string
+	publisher string // common name of the signer's certificate
+	issuer    string // common name of that certificate's issuer
+	oem       string // the vendor's name, where Microsoft signed for a vendor
+	after     time.Time
 	ekus      []string
-	attribs   []string
+	attribs   []string // ids of FileAttrib: one of them must fit; none given fits all
+	except    []string // ids of Allow: what fits one of them is not denied
 }
 
 // resourceFields pairs a rule's attribute with the version resource's string.
@@ -71,18 +75,23 @@ type policyParser struct {
 	signerID map[string]*policySigner
 	path     []string
 	signer   *policySigner
+	denied   string // id of the DeniedSigner that is being read
 	scenario string
 	setting  [2]string
 	rules    int
+	// References to rules and signers in the kernel's scenario, and a denied signer's exceptions:
+	// they are followed when all is read, wherever they stand.
+	ruleRefs, signerRefs []string
+	exceptions           [][2]string // signer, rule
 }
 
-func parseSiPolicy(b []byte) (*BlockList, error) {
+func parseSiPolicy(text string) (*BlockList, error) {
 	p := &policyParser{
 		list:   &BlockList{Name: "SiPolicy"},
 		policy: &siPolicy{hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{}, ekus: map[string]string{}},
 		byID:   map[string]*policyRule{}, signerID: map[string]*policySigner{},
 	}
-	d := xml.NewDecoder(bytes.NewReader(b))
+	d := xml.NewDecoder(strings.NewReader(text))
 	// The text was decoded already, whatever its declaration says.
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
 	for {
@@ -139,25 +148,23 @@ func (p *policyParser) start(t xml.StartElement) error {
 	switch t.Name.Local {
 	case "EKU":
 		p.policy.ekus[attr(t, "ID")] = ekuOfPolicy(attr(t, "Value"))
-	case "Deny", "FileAttrib":
+	case "SiPolicy":
+		if name := attr(t, "FriendlyName"); name != "" {
+			p.list.Name = name
+		}
+	case "Deny", "Allow", "FileAttrib":
 		p.rule(t)
 	case "Signer":
-		p.signer = &policySigner{id: attr(t, "ID"), name: attr(t, "Name")}
-		p.signerID[p.signer.id] = p.signer
-		p.policy.signers = append(p.policy.signers, p.signer)
-	case "CertRoot", "CertPublisher", "CertOemID", "CertEKU", "FileAttribRef":
+		p.newSigner(t)
+	case "CertRoot", "CertPublisher", "CertIssuer", "CertOemID", "CertEKU", "FileAttribRef":
 		if p.signer != nil {
 			p.signer.part(t)
 		}
 	case "SigningScenario":
 		p.scenario = attr(t, "Value")
-	case "DeniedSigner":
-		if s := p.signerID[attr(t, "SignerId")]; s != nil && p.scenario == kernelScenario {
-			s.active = true
-		}
-	case "FileRuleRef":
-		if r := p.byID[attr(t, "RuleID")]; r != nil && p.scenario == kernelScenario {
-			r.active = true
+	case "DeniedSigner", "ExceptAllowRule", "FileRuleRef":
+		if p.scenario == kernelScenario {
+			p.reference(t)
 		}
 	case "Setting":
 		p.setting = [2]string{attr(t, "Key"), attr(t, "ValueName")}
@@ -165,9 +172,43 @@ func (p *policyParser) start(t xml.StartElement) error {
 	return nil
 }
 
+func (p *policyParser) newSigner(t xml.StartElement) {
+	s := &policySigner{id: attr(t, "ID"), name: attr(t, "Name")}
+	p.signer = s
+	if text := attr(t, "SignTimeAfter"); text != "" {
+		after, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			p.note(s.id, "SignTimeAfter", text)
+			return
+		}
+		s.after = after
+	}
+	p.signerID[s.id] = s
+	p.policy.signers = append(p.policy.signers, s)
+}
+
+func (p *policyParser) reference(t xml.StartElement) {
+	switch t.Name.Local {
+	case "DeniedSigner":
+		p.denied = attr(t, "SignerId")
+		p.signerRefs = append(p.signerRefs, p.denied)
+	case "ExceptAllowRule":
+		if p.denied != "" {
+			p.exceptions = append(p.exceptions, [2]string{p.denied, attr(t, "AllowRuleID")})
+		}
+	case "FileRuleRef":
+		p.ruleRefs = append(p.ruleRefs, attr(t, "RuleID"))
+	}
+}
+
 func (p *policyParser) end() {
 	switch p.path[len(p.path)-1] {
+	case "DeniedSigner":
+		p.denied = ""
 	case "Signer":
+		if s := p.signer; s.root == "" && p.signerID[s.id] == s {
+			p.noteSigner(s)
+		}
 		p.signer = nil
 	case "SigningScenario":
 		p.scenario = ""
@@ -194,15 +235,16 @@ func (p *policyParser) text(s string) {
 }
 
 func (p *policyParser) rule(t xml.StartElement) {
-	r := &policyRule{id: attr(t, "ID"), name: attr(t, "FriendlyName"), max: topVersion, hash: fold(attr(t, "Hash"))}
+	r := &policyRule{kind: t.Name.Local, id: attr(t, "ID"), name: attr(t, "FriendlyName"), hash: fold(attr(t, "Hash"))}
 	for _, f := range resourceFields {
-		if v := attr(t, f.attr); v != "" {
+		// Microsoft's own list has names with a blank at the end.
+		if v := strings.TrimSpace(attr(t, f.attr)); v != "" {
 			r.fields = append(r.fields, ruleField{f.attr, f.resource, v})
 		}
 	}
 	for _, bound := range []struct {
 		attr string
-		v    *fileVersion
+		v    **fileVersion
 	}{{"MinimumFileVersion", &r.min}, {"MaximumFileVersion", &r.max}} {
 		s := attr(t, bound.attr)
 		if s == "" {
@@ -213,7 +255,7 @@ func (p *policyParser) rule(t xml.StartElement) {
 			p.note(r.id, bound.attr, s)
 			return
 		}
-		*bound.v, r.ranged = v, true
+		*bound.v = &v
 	}
 	if r.hash != "" {
 		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
@@ -222,8 +264,17 @@ func (p *policyParser) rule(t xml.StartElement) {
 		}
 	}
 	p.byID[r.id] = r
-	if t.Name.Local == "FileAttrib" {
+	if r.kind == "FileAttrib" {
 		p.policy.attribs[r.id] = r
+	}
+}
+
+// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered
+// roots (Type="Wellknown"), whose certificates a policy does not hold.
+func (p *policyParser) noteSigner(s *policySigner) {
+	if len(p.list.Problems) < 100 {
+		err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
+		p.list.Problems = append(p.list.Problems, fact.ProblemOf("block list", s.id, "CertRoot", err))
 	}
 }
 
@@ -242,6 +293,8 @@ func (s *policySigner) part(t xml.StartElement) {
 		}
 	case "CertPublisher":
 		s.publisher = value
+	case "CertIssuer":
+		s.issuer = value
 	case "CertOemID":
 		s.oem = value
 	case "CertEKU":
@@ -268,9 +321,10 @@ func ekuOfPolicy(s string) string {
 
 // finish sorts the rules that were read.
 func (p *policyParser) finish() {
+	p.follow()
 	n := 0
-	for id, r := range p.byID {
-		if p.policy.attribs[id] != nil {
+	for _, r := range p.byID {
+		if r.kind != "Deny" {
 			continue
 		}
 		switch {
@@ -286,7 +340,32 @@ func (p *policyParser) finish() {
 	for _, list := range p.policy.hashes {
 		sortRules(list)
 	}
-	p.list.policy, p.list.Rules = p.policy, n+len(p.policy.signers)
+	for _, s := range p.policy.signers {
+		if s.root != "" {
+			n++
+		}
+	}
+	p.policy.rules = p.byID
+	p.list.policy, p.list.Rules = p.policy, n
+}
+
+// follow marks what the kernel's scenario refers to.
+func (p *policyParser) follow() {
+	for _, id := range p.ruleRefs {
+		if r := p.byID[id]; r != nil {
+			r.active = true
+		}
+	}
+	for _, id := range p.signerRefs {
+		if s := p.signerID[id]; s != nil {
+			s.active = true
+		}
+	}
+	for _, e := range p.exceptions {
+		if s := p.signerID[e[0]]; s != nil {
+			s.except = append(s.except, e[1])
+		}
+	}
 }
 
 func (p *siPolicy) result(list, id, name, kind string, active bool, evidence ...fact.Evidence) BlockMatch {
@@ -328,7 +407,8 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 // matches compares the rule's strings and range with the version resource. A file without one
 // cannot be hit by name.
 func (r *policyRule) matches(v *Version) ([]fact.Evidence, bool) {
-	if v == nil || len(r.fields) == 0 && !r.ranged {
+	ranged := r.min != nil || r.max != nil
+	if v == nil || len(r.fields) == 0 && !ranged {
 		return nil, false
 	}
 	var ev []fact.Evidence
@@ -342,14 +422,25 @@ func (r *policyRule) matches(v *Version) ([]fact.Evidence, bool) {
 		}
 		ev = append(ev, fact.Evidence{Fact: f.resource, Value: got, Source: SourceFile})
 	}
-	if r.ranged {
+	if ranged {
 		have, ok := parseVersion(v.File)
-		if !ok || have.less(r.min) || r.max.less(have) {
+		if !ok || !r.covers(have) {
 			return nil, false
 		}
 		ev = append(ev, fact.Evidence{Fact: "fileVersion", Value: v.File, Source: SourceFile})
 	}
 	return ev, true
+}
+
+// covers compares a version with the rule's bounds, which belong to the range. A rule that denies
+// and has a minimum alone covers what is up to it: that is how the loader reads it, and why rules
+// for all versions have the minimum 65535.65535.65535.65535. FileAttrib are read so too, since
+// only those of denied signers are looked at.
+func (r *policyRule) covers(v fileVersion) bool {
+	if r.max == nil && r.kind != "Allow" {
+		return !r.min.less(v)
+	}
+	return (r.min == nil || !v.less(*r.min)) && (r.max == nil || !r.max.less(v))
 }
 
 func equalString(v *Version, name, want string) (string, bool) {
@@ -365,6 +456,9 @@ func equalString(v *Version, name, want string) (string, bool) {
 // everything else that the rule names fits.
 func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, bool) {
 	if s.root == "" {
+		return nil, false
+	}
+	if p.excepted(s, e) {
 		return nil, false
 	}
 	for i := range e.Signatures {
@@ -390,6 +484,25 @@ func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, b
 	return nil, false
 }
 
+// excepted reports whether one of the signer's exceptions allows the file.
+func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
+	for _, id := range s.except {
+		r := p.rules[id]
+		if r == nil || r.kind != "Allow" {
+			continue
+		}
+		if _, ok := r.matches(e.Version); ok {
+			return true
+		}
+		for _, h := range e.hashes() {
+			if r.hash != "" && h.value == r.hash {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, bool) {
 	leaf := sig.Signer()
 	var ev []fact.Evidence
@@ -407,6 +520,12 @@ func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, 
 			return nil, false
 		}
 		ev = append(ev, fact.Evidence{Fact: "publisher", Value: leaf.CommonName, Source: SourceFile})
+	}
+	if s.issuer != "" && (len(sig.Certificates) < 2 || sig.Certificates[1].CommonName != s.issuer) {
+		return nil, false
+	}
+	if !s.after.IsZero() && !sig.SignedAt.After(s.after) {
+		return nil, false
 	}
 	if s.oem != "" {
 		if !strings.EqualFold(sig.ProgramName, s.oem) {
