@@ -114,10 +114,16 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	if l == nil {
 		return nil
 	}
-	hits, hard := 0, false
+	hits, unread, hard := 0, 0, false
 	for i := range snap.Modules { // what a filter left
 		m := &snap.Modules[i]
-		if m.Windows == nil || len(m.Windows.Blocked) == 0 {
+		if m.Windows == nil {
+			continue
+		}
+		if m.Windows.PE == nil {
+			unread++
+		}
+		if len(m.Windows.Blocked) == 0 {
 			continue
 		}
 		hits++
@@ -126,12 +132,19 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 			continue
 		}
 		for _, b := range m.Windows.Blocked {
-			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s%s\n", escape.Text(m.Name), orUnknown(string(m.State)), b.Strength, b.Kind,
-				escape.Text(b.Rule), escape.Text(b.Name), evidenceText(b))
+			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name), orUnknown(string(m.State)), b.Strength, b.Kind,
+				escape.Text(b.Rule), evidenceText(b))
 		}
 	}
-	if a.flags.format == "table" {
-		fmt.Fprintf(a.stdout, "%s: %d rules, %d of %d drivers named\n", escape.Text(l.Name), l.Rules, hits, len(snap.Modules))
+	text := fmt.Sprintf("%s: %d rules, %d of %d drivers named", escape.Text(l.Name), l.Rules, hits, len(snap.Modules))
+	if unread > 0 {
+		text += fmt.Sprintf(", %d not compared (file not read)", unread)
+	}
+	switch {
+	case a.flags.format != "table" && unread > 0:
+		fmt.Fprintln(a.stderr, "lkm: block list", text)
+	case a.flags.format == "table":
+		fmt.Fprintln(a.stdout, text)
 		for _, p := range l.Problems {
 			fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
 		}
@@ -142,8 +155,12 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	return nil
 }
 
+// evidenceText is the rule's name for people and, in brackets, what it hit.
 func evidenceText(b windows.BlockMatch) string {
 	var words []string
+	if b.Category != "" {
+		words = append(words, escape.Text(b.Category))
+	}
 	for _, e := range b.Evidence {
 		words = append(words, e.Fact+" "+escape.Text(e.Value))
 	}
@@ -153,5 +170,5 @@ func evidenceText(b windows.BlockMatch) string {
 	if b.Audit {
 		words = append(words, "the policy only reports")
 	}
-	return " (" + strings.Join(words, ", ") + ")"
+	return strings.TrimSpace(escape.Text(b.Name) + " (" + strings.Join(words, ", ") + ")")
 }

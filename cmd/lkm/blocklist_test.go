@@ -70,6 +70,13 @@ func TestBlockList(t *testing.T) {
 	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", hint); code != 0 || !strings.Contains(out, "hint by sample e1") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
+	// What the list names counts more than what could not be read; what was not read is told.
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--strict"); code != exitFindings || !strings.Contains(out, "BLOCKLIST") || !strings.Contains(out, "not compared (file not read)") {
+		t.Errorf("strict: exit %d\n%s", code, out)
+	}
+	if out, stderr, code = runLkm(t, "list", "--tape", "demo:synthetic-debian-root", "--blocklist", policy); code != exitFatal || out != "" || !strings.Contains(stderr, "Windows drivers; this is linux") {
+		t.Errorf("on Linux: exit %d\n%s%s", code, out, stderr)
+	}
 	for _, bad := range []string{tempFile(t, "bad", []byte("no list")), filepath.Join(t.TempDir(), "none")} {
 		if _, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", bad); code != exitFatal || !strings.Contains(stderr, "--blocklist") {
 			t.Errorf("%s: exit %d, %s", bad, code, stderr)

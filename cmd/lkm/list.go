@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -70,11 +71,19 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err != nil {
 		return err
 	}
+	if blocked != nil && snap.OS != lkm.Windows {
+		return fmt.Errorf("--blocklist: a list of Windows drivers; this is %s: %w", snap.OS, errors.ErrUnsupported)
+	}
 	blocked.match(snap)
-	if err := a.writeSnapshot(snap, scope, f); err != nil {
+	err = a.writeSnapshot(snap, scope, f)
+	if err != nil && !errors.Is(err, exit(exitIncomplete)) {
 		return err
 	}
-	return a.writeBlocked(blocked, snap)
+	// A driver that the list names counts more than what could not be seen.
+	if found := a.writeBlocked(blocked, snap); found != nil {
+		return found
+	}
+	return err
 }
 
 // writeSnapshot prints a snapshot's modules as the flags say, and under the table what was and was
