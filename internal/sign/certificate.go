@@ -45,6 +45,11 @@ type Certificate struct {
 	IsCA bool
 	// HasConstraints says that basicConstraints is present; version 1 certificates have none.
 	HasConstraints bool
+	// MaxPathLen is how many intermediate authorities may stand below this one; -1 when it does not
+	// say.
+	MaxPathLen int
+	// NoCertSign says that keyUsage is present and does not allow the key to sign certificates.
+	NoCertSign bool
 	// SubjectKeyID and AuthorityKeyID are the key identifiers; nil when absent.
 	SubjectKeyID   []byte
 	AuthorityKeyID []byte
@@ -67,7 +72,7 @@ func parseCertificate(v Value) (*Certificate, error) {
 	if !v.Is(TagSequence) {
 		return nil, bad("certificate", "tag %d", v.Tag)
 	}
-	c := &Certificate{Raw: v.Full}
+	c := &Certificate{Raw: v.Full, MaxPathLen: -1}
 	r := v.Reader()
 	tbs, err := r.Expect(TagSequence, "tbsCertificate")
 	if err != nil {
@@ -197,6 +202,8 @@ func (c *Certificate) parseExtension(r Reader) error {
 		return c.parseEKUs(in)
 	case "2.5.29.19":
 		return c.parseConstraints(in)
+	case "2.5.29.15":
+		return c.parseKeyUsage(in)
 	case "2.5.29.14":
 		if k, err := in.Next(); err == nil && k.Is(TagOctetString) {
 			c.SubjectKeyID = k.Body
@@ -240,7 +247,31 @@ func (c *Certificate) parseConstraints(r Reader) error {
 	in := seq.Reader()
 	if v, ok := in.Peek(); ok && v.Is(TagBoolean) {
 		c.IsCA = len(v.Body) == 1 && v.Body[0] != 0
+		_, _ = in.Next()
 	}
+	if in.Empty() {
+		return nil
+	}
+	n, err := in.Expect(TagInteger, "pathLenConstraint")
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(n.Body) == 0 || n.Body[0] > 0x7f:
+		return bad("pathLenConstraint", "negative, or no number")
+	case len(n.Body) == 1: // a larger one is beyond maxChain
+		c.MaxPathLen = int(n.Body[0])
+	}
+	return nil
+}
+
+// parseKeyUsage reads a bit string whose bit 5 is keyCertSign.
+func (c *Certificate) parseKeyUsage(r Reader) error {
+	v, err := r.Expect(TagBitString, "keyUsage")
+	if err != nil {
+		return err
+	}
+	c.NoCertSign = len(v.Body) < 2 || v.Body[1]&(0x80>>5) == 0
 	return nil
 }
 
@@ -265,6 +296,11 @@ func (c *Certificate) CheckIssuedBy(parent *Certificate) error {
 	if err != nil {
 		return err
 	}
+	return c.CheckSignedBy(key)
+}
+
+// CheckSignedBy says whether key signed c: nil, ErrMismatch or ErrAlgorithm.
+func (c *Certificate) CheckSignedBy(key crypto.PublicKey) error {
 	return verifyMessage(key, c.SignatureAlgorithm, c.RawTBS, c.Signature)
 }
 

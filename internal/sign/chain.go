@@ -171,8 +171,26 @@ func (b *chainBuilder) fits(path []*Certificate) error {
 		if err := b.fitsUsage(c); err != nil {
 			return err
 		}
-		if i > 0 && !c.IsCA {
+		if i > 0 && (!c.IsCA || c.NoCertSign) {
 			return fmt.Errorf("certificate %q may not issue others", c.Subject.Short())
+		}
+	}
+	return fitsLength(path)
+}
+
+// fitsLength judges how many authorities stand below each authority; those that were renewed under
+// their own name do not count (RFC 5280). The trusted one's own limit counts too.
+func fitsLength(path []*Certificate) error {
+	below := 0
+	for i, c := range path {
+		if i == 0 {
+			continue
+		}
+		if c.MaxPathLen >= 0 && below > c.MaxPathLen {
+			return fmt.Errorf("certificate %q allows %d authorities below it, there are %d", c.Subject.Short(), c.MaxPathLen, below)
+		}
+		if !c.IsSelfIssued() {
+			below++
 		}
 	}
 	return nil

@@ -359,6 +359,11 @@ func (s *Signer) Check(cert *Certificate, contentType string, digest func(crypto
 		return err
 	}
 	if s.rawSigned == nil {
+		// Only plain data may be signed without attributes: else a signature over attributes could
+		// pass for one over a content that looks like them.
+		if contentType != "" && contentType != OIDData {
+			return fmt.Errorf("%w: content type %s without signed attributes", ErrMismatch, contentType)
+		}
 		return verify(key, s.Algorithm, hash, sum, s.Signature)
 	}
 	if err := s.checkSignedAttributes(contentType, sum); err != nil {
@@ -381,7 +386,7 @@ func (s *Signer) checkSignedAttributes(contentType string, sum []byte) error {
 		return fmt.Errorf("%w: message digest differs", ErrMismatch)
 	}
 	ct, ok := s.SignedAttribute(OIDContentType)
-	if contentType == "" || !ok {
+	if contentType == "" || !ok && contentType == OIDData {
 		return nil
 	}
 	if id := OID(ct); id != contentType {
