@@ -276,7 +276,7 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 		{name: "cross signed", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
 			keys: keysOf("ms", microsoft), status: fact.SignatureValid, class: fact.ClassCrossSigned},
 		{name: "cross signed, other keys", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
-			keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassCrossSigned},
+			keys: trusted, status: fact.SignatureUntrusted}, // the name alone is a claim
 		{name: "self signed", signer: own, keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassSelfSigned},
 		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid, class: fact.ClassSelfSigned},
 		{name: "no keys", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUnchecked},

@@ -3,6 +3,10 @@
 package windows
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 
 	"github.com/kernelext/kernelext/fact"
@@ -15,32 +19,80 @@ var (
 	errNoTime       = errors.New("no trusted time to judge its certificates at")
 )
 
-// microsoftCAs are the TBS hashes of the Microsoft CAs that issue the certificates of Windows
-// itself and of the hardware programme. They say whose programme a signature belongs to; they
-// make nothing valid.
-var microsoftCAs = map[string]string{
-	"4e80be107c860de896384b3eff50504dc2d76ac7151df3102a4450637a032146": "Microsoft Windows Production PCA 2011",
-	"265e5c02bdc19aa5394c2c3041fc2bd59774f918":                         "Microsoft Windows Verification PCA",
-	"121af4b922a74247ea49df50de37609cc1451a1fe06b2cb7e1e079b492bd8195": "Microsoft Code Signing PCA 2010",
-	"f6f717a43ad9abddc8cefdde1c505462535e7d1307e630f9544a2d14fe8bf26e": "Microsoft Code Signing PCA 2011",
-	"cec1afd0e310c55c1dcc601ab8e172917706aa32fb5eaf826813547fdf02dd46": "Microsoft Windows Third Party Component CA 2012",
-	"c55ee44c6de86fa9ac3fc90f84ef0d4a6cad5aac6a112047c88b997e7547aed1": "Microsoft Windows Third Party Component CA 2013",
-	"d8be9e4d9074088ef818bc6f6fb64955e90378b2754155126feebbbd969cf0ae": "Microsoft Windows Third Party Component CA 2014",
+// publicKey returns the key.
+func (k *programmeKey) publicKey() (crypto.PublicKey, error) {
+	der, err := base64.StdEncoding.DecodeString(k.key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParsePKIXPublicKey(der)
 }
 
-// crossIssuer issues the cross certificates of commercial CAs for kernel-mode code.
+// issued reports whether the root's key signed the certificate, which anyone can claim by a name.
+func (k *programmeKey) issued(c *sign.Certificate) bool {
+	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() {
+		return false
+	}
+	key, err := k.publicKey()
+	return err == nil && c.CheckSignedBy(key) == nil
+}
+
+// A programme says whose roots a chain leads to, whatever the caller trusts.
+type programme struct {
+	microsoft bool // one of Microsoft's own roots
+	cross     bool // the root of the cross certificates
+}
+
+// programmeOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
+// certificates that came with the signature: one of them may be a second certificate for an
+// authority of the chain, as cross certificates are.
+func programmeOf(chain sign.Chain, pool []*sign.Certificate) programme {
+	var p programme
+	above := chain.Certificates[1:]
+	for _, c := range above {
+		p.add(c)
+	}
+	for _, c := range pool {
+		if sameAuthority(c, above) {
+			p.add(c)
+		}
+	}
+	return p
+}
+
+func (p *programme) add(c *sign.Certificate) {
+	for i := range programmeKeys {
+		k := &programmeKeys[i]
+		if k.cross && p.cross || !k.cross && p.microsoft || !k.issued(c) {
+			continue
+		}
+		p.cross, p.microsoft = p.cross || k.cross, p.microsoft || !k.cross
+	}
+}
+
+// sameAuthority reports whether c is another certificate for the name and key of one of list.
+func sameAuthority(c *sign.Certificate, list []*sign.Certificate) bool {
+	for _, x := range list {
+		if bytes.Equal(c.RawSubject, x.RawSubject) && bytes.Equal(c.RawSPKI, x.RawSPKI) && !bytes.Equal(c.Raw, x.Raw) {
+			return true
+		}
+	}
+	return false
+}
+
+// crossIssuer issues the cross certificates of commercial authorities for kernel-mode code.
 const crossIssuer = "Microsoft Code Verification Root"
 
-// classOf says under which programme a signature that fits its bytes was made. The chain's
-// signatures have been checked, so a name in it was given by the certificate above. A certificate
-// that merely claims a programme's usage under an unknown CA gives no class.
-func classOf(chain sign.Chain, status fact.SignatureStatus) fact.SignatureClass {
+// classOf says under which programme a signature that fits its bytes was made. Every link of the
+// chain has been checked, so that a name in it was given by the certificate above; where it ends is
+// checked here. A certificate that merely claims a programme gives no class.
+func classOf(chain sign.Chain, pool []*sign.Certificate, status fact.SignatureStatus) fact.SignatureClass {
 	leaf := chain.Certificates[0]
 	if len(chain.Certificates) == 1 && leaf.IsSelfSigned() {
 		return fact.ClassSelfSigned
 	}
-	trusted := status == fact.SignatureValid
-	if trusted || underMicrosoft(chain) {
+	trusted, p := status == fact.SignatureValid, programmeOf(chain, pool)
+	if trusted || p.microsoft {
 		switch {
 		case leaf.Has(ekuELAM):
 			return fact.ClassELAM
@@ -50,27 +102,17 @@ func classOf(chain sign.Chain, status fact.SignatureStatus) fact.SignatureClass 
 			return fact.ClassWHCP
 		}
 	}
-	if crossSigned(chain) {
+	switch {
+	case p.cross, trusted && crossSigned(chain):
 		return fact.ClassCrossSigned
-	}
-	if trusted && !underMicrosoft(chain) {
+	case trusted && !p.microsoft:
 		return fact.ClassEnterprise
 	}
 	return ""
 }
 
-// underMicrosoft reports whether a certificate above the signer's is one of Microsoft's.
-func underMicrosoft(chain sign.Chain) bool {
-	for _, c := range chain.Certificates[1:] {
-		if tbs, _ := c.TBSHash(); microsoftCAs[tbs] != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// crossSigned reports whether the chain passes through a certificate that Microsoft's
-// verification root issued to another CA.
+// crossSigned reports whether a trusted chain passes through a certificate that the root of the
+// cross certificates, given by the caller, issued to another authority.
 func crossSigned(chain sign.Chain) bool {
 	for _, c := range chain.Certificates[1:] {
 		if c.Issuer.CommonName() == crossIssuer && !c.IsSelfIssued() {

@@ -178,7 +178,7 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 			s.Reason += "; its timestamp leads to none of the given keys"
 		}
 	}
-	s.Class = classOf(chain, s.Status)
+	s.Class = classOf(chain, sd.Certificates, s.Status)
 }
 
 // badTimestamp reports whether somebody changed a timestamp.

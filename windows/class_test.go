@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// The root of the cross certificates signed this one for "DigiCert High Assurance EV Root CA",
+// serial 61204db4000000000027: the SHA-1 of its signed part and the signature, as published with
+// drivers that carry it.
+const (
+	crossTBS       = "ee20bff28ffe13be731c294c90d6ded5aae0ec0e"
+	crossSignature = "208cc159ed6f9c6b2dc14a3e751d454c41501cbd80ead9b0928b062a133f53169e56396a8a63b6782479f57db8b947a10a96c2f6cbbda2669f06e1acd279090e" +
+		"fd3cdcac020c70af3f1bec787ed4eb4b056026d973619121edb06863e09712ab6fa012edd99fd2da273cb3e456f9d1d4810f71bd427ca689dccdd5bd95a2abf193117de8ac3129a8" +
+		"5d6670419dfc75c9d5b31a392ad08505508bac91cac493cb71a59da4946f580cfa6e20c40831b5859d7e81f9d23dca5b18856c0a86ec22091ba574344f7f28bc954aab1db698b05d" +
+		"09a477767eefa78e5d84f61824cbd16da6c3a19cc2107580ff9d32fde6cf433a82f7ce8fe1722a9b62b75fed951a395c2f946d48b7015f332fbbdc2d73348904420a1c8b79f9a3fa" +
+		"17effaa11a10dfe0b2c195eb5c0c05973b353e18884ddb6cbf24898dc8bdd89f7b393a24a0d5dfd1f34a1a97f6a66f7a1fb090a9b3ac013991d361b764f13e573803afce7ad2b590" +
+		"f5aedc3999d5b63c97eda6cb16c77d6b2a4c9094e64c54fd1ecd20ecce689c8758e96160beeb0ec9d5197d9fe978bd0eac2175078fa96ee08c6a2a6b9ce3e765bcbc2d3c6ddc04dc" +
+		"67453632af0481bca8006e614c95c55cd48e8e9f2fc13274bdbd11650307cdefb75e0257da86d41a2834af8849b2cfa5dd82566f68aa14e25954feffeaeeefea9270226081e32523" +
+		"c09fcc0f49b235aa58c33ac3d9169410"
+)
+
+func TestProgrammeKeys(t *testing.T) {
+	for i := range programmeKeys {
+		k := &programmeKeys[i]
+		key, err := k.publicKey()
+		pub, ok := key.(*rsa.PublicKey)
+		if err != nil || !ok {
+			t.Fatalf("%s: %T, %v", k.name, key, err)
+		}
+		if !k.cross {
+			continue
+		}
+		digest, err := hex.DecodeString(crossTBS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature, err := hex.DecodeString(crossSignature)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rsa.VerifyPKCS1v15(pub, crypto.SHA1, digest, signature); err != nil {
+			t.Errorf("%s did not sign a known cross certificate: %v", k.name, err)
+		}
+	}
+}
+
+// A certificate that only has the name of one of Microsoft's roots as its issuer gives no class.
+func TestClassNeedsTheKey(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(realDrivers(t), "acpi.sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := ParsePE(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := p.img.embedded()
+	if err != nil || len(blobs) != 1 {
+		t.Fatal(err)
+	}
+	sd, err := sign.ParseContentInfo(blobs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := sd.Signers[0].Certificate(sd.Certificates)
+	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates})
+	if len(chain.Certificates) != 2 || classOf(chain, sd.Certificates, fact.SignatureUnchecked) != fact.ClassInbox {
+		t.Fatalf("%d certificates", len(chain.Certificates))
+	}
+	chain.Certificates[1].RawTBS[len(chain.Certificates[1].RawTBS)-1] ^= 1
+	if class := classOf(chain, sd.Certificates, fact.SignatureUnchecked); class != "" {
+		t.Errorf("a changed authority: %s", class)
+	}
+}
