@@ -27,6 +27,7 @@ import (
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -44,6 +45,7 @@ var (
 	oidAttested    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 5, 1}
 	oidInbox       = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6}
 	oidELAM        = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 61, 4, 1}
+	oidLifetime    = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 13}
 	now            = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 )
 
@@ -286,6 +288,8 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 			chain: []*party{own}, keys: trusted, status: fact.SignatureUntrusted},
 		{name: "expired", signer: pastLeaf, keys: trusted, status: fact.SignatureUntrusted},
 		{name: "expired, stamped in time", signer: pastLeaf, args: f.stamped(t, in2015), keys: trusted, status: fact.SignatureValid, class: fact.ClassWHCP, at: in2015},
+		{name: "expired, stamped in time, for its lifetime only", signer: issue(t, certificateOf{name: "Short", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidLifetime}, from: 2014, to: 2016}, f.ca),
+			args: f.stamped(t, in2015), keys: trusted, status: fact.SignatureUntrusted, at: in2015},
 		{name: "expired, stamped too late", signer: pastLeaf, args: f.stamped(t, now.AddDate(-1, 0, 0)), keys: trusted, status: fact.SignatureUntrusted, at: now.AddDate(-1, 0, 0)},
 		{name: "expired, stamp not trusted", signer: pastLeaf, args: f.stamped(t, in2015), keys: keysOf("test", f.root), status: fact.SignatureUntrusted, at: in2015},
 	} {
@@ -367,46 +371,49 @@ func TestAuthenticodeTampered(t *testing.T) {
 		t.Fatalf("untouched: %+v", s)
 	}
 	table := len(f.driver)
-	left := map[int]bool{}
 	opt := int(image[0x3c]) + 24
+	open := uncovered(t, image, table, f)
 	for i := range 4 {
-		left[opt+64+i] = true
+		open[opt+64+i] = "checksum"
 	}
-	for i := range 8 {
-		left[opt+144+i] = true
-	}
-	changed, valid := 0, 0
+	changed, valid := 0, map[string]int{}
 	for i := 0; i < len(image); i++ {
 		if i >= 0x400 && i < table && i%97 != 0 { // of the code, one byte in a hundred
 			continue
 		}
-		mutant := bytes.Clone(image)
-		mutant[i] ^= 0x01
-		v, _ := windows.NewVerifier(keys, now)
-		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
-		if err != nil {
-			continue // no image any more
-		}
-		changed++
-		for _, s := range p.Signatures {
-			if s.Status != fact.SignatureValid {
-				continue
+		for _, bit := range []byte{0x01, 0x80} {
+			mutant := bytes.Clone(image)
+			mutant[i] ^= bit
+			v, _ := windows.NewVerifier(keys, now)
+			p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
+			if err != nil {
+				continue // no image any more
 			}
-			switch {
-			case i < table && !left[i]:
-				t.Fatalf("byte %#x of the file changed: valid", i)
-			case i < table && i < opt+64 || i >= table && s.Fits != fact.Yes:
-				t.Fatalf("byte %#x changed: valid without fitting", i)
+			changed++
+			for _, s := range p.Signatures {
+				if s.Status != fact.SignatureValid {
+					continue
+				}
+				if open[i] == "" || s.Fits != fact.Yes {
+					t.Fatalf("byte %#x (table %+d) changed by %#x: valid, fits %s", i, i-table, bit, s.Fits)
+				}
+				valid[open[i]]++
 			}
-			valid++
 		}
 	}
-	t.Logf("%d changed files; %d still valid: the checksum, and bytes of the signature that nothing covers (its timestamp, spare certificates)", changed, valid)
+	t.Logf("%d changed files; still valid, by what was changed: %v", changed, valid)
+	if len(valid) < 4 {
+		t.Error("nothing was left uncovered: the test looks at the wrong bytes")
+	}
 	for name, mutant := range map[string][]byte{
-		"appended behind the table":     append(bytes.Clone(image), 1, 2, 3, 4, 5, 6, 7, 8),
-		"table moved over the code":     moveTable(image, opt, 0x400),
-		"data behind the signature":     grow(image, opt, table),
-		"signature of another, swapped": append(append(bytes.Clone(image[:0x500]), image[0x501]^1), image[0x501:]...),
+		"appended behind the table":      append(bytes.Clone(image), 1, 2, 3, 4, 5, 6, 7, 8),
+		"table moved over the code":      moveTable(image, opt, 0x400),
+		"data behind the signature":      grow(image, opt, table),
+		"a second entry of another type": secondEntry(image, opt, table, 1, 0x0200),
+		"a second entry of no revision":  secondEntry(image, opt, table, 2, 0x0300),
+		"data between two entries":       padded(image, opt, table),
+		"zero bytes and data":            append(grow(image, opt, table)[:len(image)+56], 0, 0, 0, 0, 0, 0, 0, 1),
+		"signature of another, swapped":  append(append(bytes.Clone(image[:0x500]), image[0x501]^1), image[0x501:]...),
 	} {
 		v, _ := windows.NewVerifier(keys, now)
 		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
@@ -441,6 +448,87 @@ func grow(image []byte, opt, table int) []byte {
 	put32(b, opt+148, size)
 	put32(b, table, size)
 	return b
+}
+
+// secondEntry adds an entry to the certificate table.
+func secondEntry(image []byte, opt, table int, typ, revision uint16) []byte {
+	b := append(bytes.Clone(image), 16, 0, 0, 0, byte(revision), byte(revision>>8), byte(typ), byte(typ>>8), 1, 2, 3, 4, 5, 6, 7, 8)
+	put32(b, opt+148, uint32(len(b)-table))
+	return b
+}
+
+// padded makes the entry end within the zero bytes behind the signature, and fills the rest.
+func padded(image []byte, opt, table int) []byte {
+	b := bytes.Clone(image)
+	for n := len(b); n > len(image)-8 && b[n-1] == 0; n-- {
+		put32(b, table, uint32(n-1-table))
+		b[len(b)-1] = 0xcc
+	}
+	if bytes.Equal(b, image) { // no zero bytes: make room
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0xcc)
+		put32(b, table, uint32(len(image)+1-table))
+		put32(b, opt+148, uint32(len(b)-table))
+	}
+	return b
+}
+
+// uncovered names the bytes of a signed file's PKCS#7 that no digest covers, by their offset in the
+// file: what package windows says of Verify.
+func uncovered(t *testing.T, image []byte, table int, f *signingFixture) map[int]string {
+	t.Helper()
+	open := map[int]string{}
+	image = image[:len(image):len(image)]
+	blob := image[table+8:]
+	// Values refer to the bytes that were decoded, so that their place follows from what is left.
+	mark := func(what string, b []byte) {
+		at := len(image) - cap(b)
+		for i := range b {
+			open[at+i] = what
+		}
+	}
+	body := func(r *sign.Reader) sign.Value {
+		v, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	top := sign.NewReader(blob)
+	info := body(&top).Reader()
+	body(&info) // content type
+	content := body(&info).Reader()
+	signed := body(&content).Reader()
+	mark("version", body(&signed).Body)
+	mark("digest algorithms", body(&signed).Full)
+	body(&signed) // the content
+	certs := body(&signed)
+	for r := certs.Reader(); !r.Empty(); {
+		c := body(&r)
+		cert, err := sign.ParseCertificate(c.Full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := cert.Subject.CommonName(); name != "Publisher" && name != f.ca.cert.Subject.CommonName {
+			mark("other certificates", c.Full)
+		}
+	}
+	signers := body(&signed).Reader()
+	signer := body(&signers).Reader()
+	mark("version", body(&signer).Body)
+	body(&signer) // issuer and serial number
+	for !signer.Empty() {
+		switch v := body(&signer); {
+		case v.IsContext(1):
+			mark("unsigned attributes", v.Full)
+		case v.Is(sign.TagSequence): // digest and signature algorithm
+			r := v.Reader()
+			body(&r)
+			if !r.Empty() {
+				mark("parameters", r.Rest())
+			}
+		}
+	}
+	return open
 }
 
 // A catalog is made in Go and signed by osslsigncode.

@@ -20,6 +20,8 @@ const (
 	maxPageTable  = 1e6 // entries of a page-hash table
 	winCertHeader = 8   // bytes before the PKCS#7
 	certPKCS      = 2   // WIN_CERT_TYPE_PKCS_SIGNED_DATA
+	certRevision1 = 0x0100
+	certRevision2 = 0x0200
 )
 
 // certificateTable returns where the certificate table lies; ok is false when there is none, or
@@ -45,9 +47,13 @@ func (m *image) claimsCertificates() bool {
 	return m.dirN > dirCertificate && m.dirs[dirCertificate].addr != 0 && m.dirs[dirCertificate].size != 0
 }
 
-var errTablePlace = errors.New("certificate table is not behind the sections, within the file")
+var (
+	errTablePlace   = errors.New("certificate table is not behind the sections, within the file")
+	errTablePadding = errors.New("data between the entries of the certificate table")
+)
 
-// embedded returns the PKCS#7 blobs of the certificate table.
+// embedded returns the PKCS#7 blobs of the certificate table. The table is outside every digest, so
+// that what is neither a signature nor the zero bytes between two is an error.
 func (m *image) embedded() ([][]byte, error) {
 	start, end, ok := m.certificateTable()
 	if !ok {
@@ -57,43 +63,72 @@ func (m *image) embedded() ([][]byte, error) {
 		return nil, nil
 	}
 	var out [][]byte
-	for pos := start; pos+winCertHeader <= end; {
-		n := int64(binary.LittleEndian.Uint32(m.b[pos:]))
-		if n < winCertHeader || int64(pos)+n > int64(end) {
-			return out, fmt.Errorf("certificate table: entry of %d bytes, %d left", n, end-pos)
+	for b := m.b[start:end]; !zeros(b); {
+		if len(b) < winCertHeader {
+			return out, errTablePadding
 		}
-		if len(out) == maxSignatures {
+		le := binary.LittleEndian
+		n, revision, typ := int64(le.Uint32(b)), le.Uint16(b[4:]), le.Uint16(b[6:])
+		switch {
+		case n < winCertHeader || n > int64(len(b)):
+			return out, fmt.Errorf("certificate table: entry of %d bytes, %d left", n, len(b))
+		case len(out) == maxSignatures:
 			return out, fmt.Errorf("certificate table: more than %d entries", maxSignatures)
+		case typ != certPKCS || revision != certRevision1 && revision != certRevision2:
+			return out, fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature", typ, revision)
 		}
-		if binary.LittleEndian.Uint16(m.b[pos+6:]) == certPKCS {
-			out = append(out, m.b[pos+winCertHeader:pos+int(n)])
+		out = append(out, b[winCertHeader:n])
+		next := min((n+7)&^7, int64(len(b)))
+		if !zeros(b[n:next]) {
+			return out, errTablePadding
 		}
-		pos += int(n+7) &^ 7
+		b = b[next:]
 	}
 	return out, nil
 }
 
+func zeros(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Verify finds and judges every signature of a driver: those in the file, and those of catalogs
 // that list it. The list is empty when there is none.
+//
+// No byte of the file can change without the status valid being lost, but for those that the format
+// leaves uncovered: the checksum; the certificate table's directory entry, as long as it names the
+// same table; and in the PKCS#7 itself the version numbers, the list of digest algorithms, the
+// parameters of algorithms, certificates that the chain does not use, and the unsigned attributes,
+// which hold timestamps and nested signatures (a timestamp that no longer fits its signature makes
+// it untrusted). What else stands in the certificate table makes the signature invalid, also where
+// Windows would let it pass: programs have been hidden there.
 func (v *Verifier) Verify(p *PE) []Signature {
 	out := []Signature{}
 	if p.img == nil {
 		return out
 	}
 	blobs, err := p.img.embedded()
-	for _, b := range blobs {
-		out = v.embedded(out, p.img, b, false)
-	}
 	if err != nil {
+		err = fmt.Errorf("%w: %v", sign.ErrMismatch, err)
+	}
+	for _, b := range blobs {
+		out = v.embedded(out, p.img, b, false, err)
+	}
+	if err != nil && len(blobs) == 0 {
 		s := Signature{Source: fact.SignatureEmbedded}
-		s.verdict(fmt.Errorf("%w: %v", sign.ErrMismatch, err), "", nil)
+		s.verdict(err, "", nil)
 		out = append(out, s)
 	}
 	return append(out, v.catalogSignatures(p)...)
 }
 
-// embedded appends the signatures of one blob: its own and, when allowed, those nested in it.
-func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool) []Signature {
+// embedded appends the signatures of one blob: its own and, when allowed, those nested in it. table
+// is what is wrong with the table that it is from: data there that no digest covers.
+func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool, table error) []Signature {
 	if len(out) >= maxSignatures {
 		return out
 	}
@@ -107,13 +142,17 @@ func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool) []
 		return append(out, s)
 	}
 	signer := sd.Signers[0]
-	v.judge(&s, sd, signer, s.checkImage(m, sd, signer, b, nested))
+	fits := s.checkImage(m, sd, signer, b, nested)
+	if fits == nil {
+		fits = table
+	}
+	v.judge(&s, sd, signer, fits)
 	out = append(out, s)
 	if nested {
 		return out
 	}
 	for _, a := range signer.UnsignedAttributes(oidNested) {
-		out = v.embedded(out, m, a.Full, true)
+		out = v.embedded(out, m, a.Full, true, table)
 	}
 	return out
 }
@@ -159,12 +198,7 @@ func zeroTail(blob []byte) bool {
 	if _, err := r.Next(); err != nil {
 		return false
 	}
-	for _, c := range r.Rest() {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	return zeros(r.Rest())
 }
 
 // indirect is an SpcIndirectDataContent.

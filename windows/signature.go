@@ -33,6 +33,7 @@ const (
 	ekuEVWHQL     = "1.3.6.1.4.1.311.10.3.39"
 	ekuELAM       = "1.3.6.1.4.1.311.61.4.1"
 	ekuKernelMode = "1.3.6.1.4.1.311.61.1.1"
+	ekuLifetime   = "1.3.6.1.4.1.311.10.3.13" // signatures end with the certificate, stamped or not
 )
 
 // Signature is one signature over a driver's code: embedded in its file (the first, or one nested
@@ -157,6 +158,9 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	if leaf == nil {
 		s.verdict(fits, fact.SignatureUnchecked, sign.ErrNoCertificate)
 		return
+	}
+	if leaf.Has(ekuLifetime) {
+		at = v.Now
 	}
 	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates, Roots: v.Roots, At: at, Usage: sign.EKUCodeSigning})
 	s.Certificates = certificates(chain.Certificates)

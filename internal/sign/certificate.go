@@ -93,13 +93,14 @@ func parseCertificate(v Value) (*Certificate, error) {
 		return nil, bad("signatureValue", "bit string with unused bits")
 	}
 	c.Signature, c.RawTBS = sig.Body[1:], tbs.Full
-	if err := c.parseTBS(tbs); err != nil {
+	if err := c.parseTBS(tbs, alg); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *Certificate) parseTBS(tbs Value) error {
+// parseTBS reads the signed part; alg is the signature algorithm as it stands outside of it.
+func (c *Certificate) parseTBS(tbs, alg Value) error {
 	r := tbs.Reader()
 	r.Optional(0) // version: what it allows is told by what is there
 	serial, err := r.Expect(TagInteger, "serialNumber")
@@ -110,8 +111,12 @@ func (c *Certificate) parseTBS(tbs Value) error {
 		return bad("serialNumber", "%d bytes", len(serial.Body))
 	}
 	c.Serial = serial.Body
-	if _, err = r.Expect(TagSequence, "signature"); err != nil {
+	signed, err := r.Expect(TagSequence, "signature")
+	if err != nil {
 		return err
+	}
+	if !bytes.Equal(signed.Full, alg.Full) {
+		return bad("signatureAlgorithm", "not the one that was signed")
 	}
 	issuer, err := r.Expect(TagSequence, "issuer")
 	if err != nil {
