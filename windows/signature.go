@@ -26,14 +26,13 @@ const (
 
 // Extended key usages that name a programme.
 const (
-	ekuWHQL       = "1.3.6.1.4.1.311.10.3.5"
-	ekuAttested   = "1.3.6.1.4.1.311.10.3.5.1"
-	ekuInbox      = "1.3.6.1.4.1.311.10.3.6"
-	ekuOEMWHQL    = "1.3.6.1.4.1.311.10.3.7"
-	ekuEVWHQL     = "1.3.6.1.4.1.311.10.3.39"
-	ekuELAM       = "1.3.6.1.4.1.311.61.4.1"
-	ekuKernelMode = "1.3.6.1.4.1.311.61.1.1"
-	ekuLifetime   = "1.3.6.1.4.1.311.10.3.13" // signatures end with the certificate, stamped or not
+	ekuWHQL     = "1.3.6.1.4.1.311.10.3.5"
+	ekuAttested = "1.3.6.1.4.1.311.10.3.5.1"
+	ekuInbox    = "1.3.6.1.4.1.311.10.3.6"
+	ekuOEMWHQL  = "1.3.6.1.4.1.311.10.3.7"
+	ekuEVWHQL   = "1.3.6.1.4.1.311.10.3.39"
+	ekuELAM     = "1.3.6.1.4.1.311.61.4.1"
+	ekuLifetime = "1.3.6.1.4.1.311.10.3.13" // signatures end with the certificate, stamped or not
 )
 
 // Signature is one signature over a driver's code: embedded in its file (the first, or one nested
