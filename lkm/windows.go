@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -133,22 +134,41 @@ func (b *windowsBackend) loaded(ctx context.Context, s *Snapshot, r *report) ([]
 	return b.modules(ctx, running, inv, s.TakenAt, r)
 }
 
-// images reads the kernel's list: class 77, or class 11 where that is not known.
-func (b *windowsBackend) images(ctx context.Context) ([]windows.LoadedImage, error) {
-	raw, err := b.guard.Call(ctx, windows.OpModulesEx)
-	if err == nil {
-		list, err := windows.ParseModulesEx(raw)
-		if err != nil || len(list) > 0 {
-			return list, err
-		}
-	} else if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrUnrecorded) {
-		return nil, err
+// images reads the kernel's list: class 77, or class 11 where that cannot be had, which has neither
+// checksums nor time stamps.
+func (b *windowsBackend) images(ctx context.Context, r *report) ([]windows.LoadedImage, error) {
+	list, errEx := b.imagesOf(ctx, windows.OpModulesEx, windows.ParseModulesEx)
+	if errEx == nil {
+		r.source(windows.SourceModules, OutcomeOK, CountOf(int64(len(list))), nil)
+		return list, nil
 	}
-	raw, err = b.guard.Call(ctx, windows.OpModules)
+	list, err := b.imagesOf(ctx, windows.OpModules, windows.ParseModules)
+	if err != nil {
+		if errors.Is(errEx, errors.ErrUnsupported) || errors.Is(errEx, ErrUnrecorded) {
+			return nil, err
+		}
+		return nil, errEx
+	}
+	outcome := OutcomeOK
+	if !errors.Is(errEx, errors.ErrUnsupported) {
+		outcome = OutcomePartial
+		r.problem(windows.SourceModules, "", "checksum", errEx)
+	}
+	r.source(windows.SourceModules, outcome, CountOf(int64(len(list))), nil)
+	return list, nil
+}
+
+// imagesOf reads one form of the list. A kernel is an image itself, so an empty list is none.
+func (b *windowsBackend) imagesOf(ctx context.Context, op string, parse func([]byte) ([]windows.LoadedImage, error)) ([]windows.LoadedImage, error) {
+	raw, err := b.guard.Call(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	return windows.ParseModules(raw)
+	list, err := parse(raw)
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("%w: the kernel lists no image, not even itself", ErrMalformed)
+	}
+	return list, err
 }
 
 // inventory asks all sources. Only the kernel's own list is needed; it is left out when loaded is
@@ -157,16 +177,12 @@ func (b *windowsBackend) inventory(ctx context.Context, r *report, loaded bool) 
 	inv := &windows.Inventory{}
 	inv.Paths, _ = b.pathsOf(ctx) // header has told of it
 	if loaded {
-		images, err := b.images(ctx)
+		images, err := b.images(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		if len(images) == 0 {
-			return nil, fmt.Errorf("%w: the kernel lists no image, not even itself", ErrMalformed)
-		}
 		b.hideBases(images, r)
 		inv.Images = images
-		r.source(windows.SourceModules, OutcomeOK, CountOf(int64(len(images))), nil)
 	}
 	b.readServices(ctx, inv, r)
 	b.readRegistered(ctx, inv, r)
@@ -233,7 +249,20 @@ func (b *windowsBackend) readServices(ctx context.Context, inv *windows.Inventor
 func (b *windowsBackend) readRegistered(ctx context.Context, inv *windows.Inventory, r *report) {
 	registered, problems, err := b.registered(ctx, inv.Paths)
 	inv.Registered = registered
-	r.asked(windows.SourceRegistry, len(registered), err)
+	refused := 0
+	for i := range registered {
+		if registered[i].Refused {
+			refused++
+		}
+	}
+	if err == nil && refused > 0 {
+		r.source(windows.SourceRegistry, OutcomePartial, CountOf(int64(len(registered)-refused)), nil)
+		p := problemOf(windows.SourceRegistry, "", "services", fmt.Errorf("keys of services that cannot be opened: %w", fs.ErrPermission))
+		p.Count = refused
+		r.add(p)
+	} else {
+		r.asked(windows.SourceRegistry, len(registered), err)
+	}
 	for _, p := range problems {
 		if p.Subject == "" { // those of one service are with its module
 			r.add(p)
@@ -302,19 +331,33 @@ func (b *windowsBackend) readDevices(ctx context.Context, inv *windows.Inventory
 	})
 }
 
+// imagePackages are the packages of both hives that may hold the store's database.
 func (b *windowsBackend) imagePackages() ([]windows.Package, error) {
 	hive, err := b.systemHive()
 	if err != nil {
 		return nil, err
 	}
 	keys, err := hive.Packages()
-	if err != nil || keys == nil {
-		return nil, errors.Join(err, errNotThere)
+	if err != nil {
+		return nil, err
+	}
+	own, err := b.readHive(windows.DriversHiveFile)
+	if err == nil {
+		var more []windows.RegKey
+		more, err = own.Packages()
+		keys = append(keys, more...)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if keys == nil {
+		return nil, errNotThere
 	}
 	return windows.PackagesOf(keys), nil
 }
 
-// readWMI asks for the cross-check that a caller may have injected; without one it is skipped.
+// readWMI asks for the cross-check that a caller may have injected; without one it is skipped. Its
+// rows of devices are of use only beside SetupAPI's.
 func (b *windowsBackend) readWMI(ctx context.Context, inv *windows.Inventory, r *report) {
 	raw, err := b.guard.Call(ctx, windows.OpWMIDrivers)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrUnrecorded) {
@@ -325,25 +368,48 @@ func (b *windowsBackend) readWMI(ctx context.Context, inv *windows.Inventory, r 
 		inv.WMI, err = windows.ParseWMIDrivers(raw)
 	}
 	if err == nil && len(inv.WMI) == 0 && len(inv.Statuses) > 0 {
-		// A class that is not there answers with no rows and no error.
-		inv.WMI = nil
-		err = fmt.Errorf("%w: Win32_SystemDriver has no rows although the service manager lists drivers", ErrMalformed)
+		inv.WMI, err = nil, noRows("Win32_SystemDriver", "the service manager lists drivers")
 	}
-	r.asked(windows.SourceWMI, len(inv.WMI), err)
+	n := len(inv.WMI)
+	if err == nil && len(inv.Devices) > 0 {
+		inv.WMISigned, err = b.wmiDevices(ctx)
+		if err != nil {
+			r.source(windows.SourceWMI, OutcomePartial, CountOf(int64(n)), nil)
+			r.problem(windows.SourceWMI, "", "devices", err)
+			return
+		}
+	}
+	r.asked(windows.SourceWMI, n, err)
+}
+
+func (b *windowsBackend) wmiDevices(ctx context.Context) ([]windows.WMISignedDriver, error) {
+	raw, err := b.guard.Call(ctx, windows.OpWMIPnP)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := windows.ParseWMISigned(raw)
+	if err == nil && len(rows) == 0 {
+		err = noRows("Win32_PnPSignedDriver", "SetupAPI lists devices")
+	}
+	return rows, err
+}
+
+// noRows is what an answer without rows means: a class that is not there gives no rows and no error.
+func noRows(class, although string) error {
+	return fmt.Errorf("%w: %s has no rows although %s", ErrMalformed, class, although)
 }
 
 func (b *windowsBackend) poll(ctx context.Context, l *List) error {
-	images, err := b.images(ctx)
+	var r report
+	images, err := b.images(ctx, &r)
 	if err != nil {
 		return err
 	}
-	var r report
 	b.hideBases(images, &r)
 	paths, err := b.pathsOf(ctx)
 	if err != nil {
 		r.problem(windows.SourceMachine, "", "path", err)
 	}
-	r.source(windows.SourceModules, OutcomeOK, CountOf(int64(len(images))), nil)
 	inv := &windows.Inventory{Paths: paths, Images: images}
 	l.Modules = l.Modules[:0]
 	for _, e := range inv.Join() {
@@ -377,7 +443,7 @@ func (b *windowsBackend) plan(d Detail) []Plan {
 		{Source: windows.SourceDevices, Reads: calls(windows.OpDevices), For: "devices and the INF files of their drivers", Asked: d&DetailFiles != 0},
 		{Source: windows.SourceStore, Reads: calls(windows.OpDriverPackages), For: "driver packages", Asked: d&DetailFiles != 0},
 		{Source: windows.SourceFilters, Reads: calls(windows.OpFilters), Needs: "an administrator", For: "attached file system filters", Asked: d&DetailFiles != 0},
-		{Source: windows.SourceWMI, Reads: calls(windows.OpWMIDrivers), For: "a cross-check with WMI", Asked: b.options.Call != nil},
+		{Source: windows.SourceWMI, Reads: calls(windows.OpWMIDrivers, windows.OpWMIPnP), For: "a cross-check of services and devices with WMI", Asked: b.options.Call != nil},
 		{Source: windows.SourceFile, Reads: []string{`each driver's file`}, For: "version, imports, hashes, signatures", Asked: files},
 		{Source: windows.SourceCatalogs, Reads: []string{windows.CatalogRoot}, For: "signatures of files that have none of their own", Asked: d&DetailSignatures != 0},
 	}

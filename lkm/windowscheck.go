@@ -4,7 +4,10 @@ package lkm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +27,6 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 	}
 	c := &windowsCheck{backend: b, query: query, policy: policy, release: b.release(ctx)}
 	entries := b.addFiles(inv.Join(), inv, &r)
-	known := inv.Registered != nil && (b.image || inv.Statuses != nil)
-	c.problems = r.problems
 	var found []windows.Entry
 	for _, e := range entries {
 		if windowsNamed(&e, inv.Paths, query) {
@@ -33,7 +34,20 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		}
 	}
 	if len(found) == 0 {
-		return []Verdict{c.nothing(known)}, nil
+		e, err := b.anyFile(inv, query)
+		switch {
+		case err == nil:
+			found = append(found, e)
+		case !errors.Is(err, fs.ErrNotExist):
+			r.problem(windows.SourceFile, query, "file", err)
+		}
+	}
+	c.problems = r.problems
+	if policy.Loading == "" && !b.image {
+		c.problems = append(c.problems, incompletePolicy(policy)...)
+	}
+	if len(found) == 0 {
+		return []Verdict{c.nothing(r.wholeList(b.image))}, nil
 	}
 	now, _ := b.clock(ctx)
 	if b.image {
@@ -46,6 +60,42 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		verdicts = append(verdicts, c.verdict(&found[i]))
 	}
 	return verdicts, nil
+}
+
+// wholeList reports whether all that a name could mean was seen: a name that is not there is absent
+// only then.
+func (r *report) wholeList(image bool) bool {
+	needed := []string{windows.SourceRegistry, sourceFolders}
+	if !image {
+		needed = append(needed, windows.SourceModules, windows.SourceServices)
+	}
+	for _, name := range needed {
+		if !slices.ContainsFunc(r.sources, func(s Source) bool { return s.Name == name && s.Outcome == OutcomeOK }) {
+			return false
+		}
+	}
+	return true
+}
+
+// anyFile makes an entry of a file that stands where no driver is looked for, when the query is the
+// path of one. The error is fs.ErrNotExist for a query that is none, or names no file.
+func (b *windowsBackend) anyFile(inv *windows.Inventory, query string) (windows.Entry, error) {
+	if !strings.ContainsAny(query, `\/`) || strings.HasPrefix(query, string(KindWindowsDriver)+":") {
+		return windows.Entry{}, fs.ErrNotExist
+	}
+	dos := windowsPath(query)
+	name, err := inv.Paths.File(dos)
+	if err != nil {
+		return windows.Entry{}, err
+	}
+	if _, err := b.guard.Stat(name); err != nil {
+		return windows.Entry{}, err
+	}
+	d := &windows.Driver{}
+	if inv.Registered != nil {
+		d.Services = []windows.Service{}
+	}
+	return windows.Entry{Key: inv.Paths.Key(dos), Name: dos[strings.LastIndexByte(dos, '\\')+1:], Path: dos, Driver: d}, nil
 }
 
 // checkVerifier looks for signatures whatever the details: a verdict needs them.
@@ -72,7 +122,7 @@ func (b *windowsBackend) release(ctx context.Context) string {
 // .sys, path, or a service of it. Case does not count.
 func windowsNamed(e *windows.Entry, p windows.Paths, query string) bool {
 	q := strings.ToLower(strings.TrimPrefix(query, string(KindWindowsDriver)+":"))
-	dos := strings.ReplaceAll(q, "/", `\`)
+	dos := strings.ToLower(windowsPath(q))
 	if q == e.Key || q == strings.ToLower(e.Name) || q+".sys" == strings.ToLower(e.Name) || dos == strings.ToLower(e.Path) || p.Key(dos) == e.Key {
 		return true
 	}
@@ -105,19 +155,6 @@ func (c *windowsCheck) nothing(known bool) Verdict {
 	return v
 }
 
-// Codes of reasons.
-const (
-	reasonLoaded     = "loaded"
-	reasonRunning    = "service_running"
-	reasonRegistered = "registered"
-	reasonDisabled   = "service_disabled"
-	reasonNoService  = "no_service"
-	reasonOnDisk     = "on_disk"
-	reasonNoFile     = "no_file"
-	reasonSignature  = "signature"
-	reasonPolicy     = "code_integrity"
-)
-
 func (c *windowsCheck) verdict(e *windows.Entry) Verdict {
 	v := Verdict{
 		Query: c.query, Release: c.release, Module: string(KindWindowsDriver) + ":" + e.Key,
@@ -127,25 +164,28 @@ func (c *windowsCheck) verdict(e *windows.Entry) Verdict {
 		v.Reasons = append(v.Reasons, Reason{Code: code, Text: fmt.Sprintf(format, args...)})
 	}
 	if e.Driver.Image != nil {
-		say(reasonLoaded, "the kernel lists it as %s", e.Driver.Image.NTPath)
+		say(windows.ReasonLoaded, "the kernel lists it as %s", e.Driver.Image.NTPath)
 	}
-	refused := c.refused(e, say)
-	boot, service := c.services(e, &v, say, refused)
+	open := c.open(e, say)
+	boot, service := c.services(e, &v, say, open)
 	switch {
 	case e.Driver.PE != nil:
-		v.Reasons = append(v.Reasons, Reason{Code: reasonOnDisk, Text: "its file is on disk", File: e.Path})
-	case e.Path != "":
-		v.Reasons = append(v.Reasons, Reason{Code: reasonNoFile, Text: "its file could not be read", File: e.Path})
+		v.Reasons = append(v.Reasons, Reason{Code: windows.ReasonOnDisk, Text: "its file is on disk", File: e.Path})
+	case e.Path != "" && !noFile(e):
+		v.Reasons = append(v.Reasons, Reason{Code: windows.ReasonUnread, Text: "its file could not be read", File: e.Path})
 	}
-	anew := Way{Way: windows.WayNewService, Blocked: refused}
-	if refused == "" && c.policy.Loading == LoadingAny {
-		anew.Blocked = No
+	anew := Way{Way: windows.WayNewService}
+	if open == No && c.policy.Loading == LoadingAny || open == Yes {
+		anew.Blocked = open
 	}
-	v.NextBoot = prospect(boot, service, anew)
+	v.Now, v.NextBoot = prospect(service, anew), prospect(boot, service, anew)
+	if noFile(e) {
+		v.Now.Outcome, v.NextBoot.Outcome = VerdictAbsent, VerdictAbsent
+	}
 	if c.backend.image {
+		v.Now = nil
 		return v
 	}
-	v.Now = prospect(service, anew)
 	if e.Loaded {
 		v.Now.Outcome, v.Word = VerdictLoaded, windowsWord(e)
 	}
@@ -161,63 +201,90 @@ func windowsWord(e *windows.Entry) string {
 	return "loaded"
 }
 
-// refused says whether code integrity is known to refuse the file: it enforces, and the file has
-// no signature, or one that does not fit.
-func (c *windowsCheck) refused(e *windows.Entry, say func(string, string, ...any)) Tri {
+// noFile reports whether the image's file is known not to be there.
+func noFile(e *windows.Entry) bool {
+	return slices.ContainsFunc(e.Problems, func(p Problem) bool {
+		return p.Source == windows.SourceFile && p.Field == "file" && p.Code == CodeAbsent
+	})
+}
+
+// open says whether a way to load the file is blocked for all that is known of the file itself: yes
+// when there is none, or code integrity enforces and no signature fits; unknown when the kernel may
+// refuse it by what is not known here; else no.
+func (c *windowsCheck) open(e *windows.Entry, say func(string, string, ...any)) Tri {
+	if noFile(e) {
+		say(windows.ReasonNoFile, "there is no file %s", e.Path)
+		return Yes
+	}
 	if e.Driver.PE == nil || e.Driver.Signatures == nil {
-		return ""
+		return No
 	}
+	enforced := c.policy.Loading == LoadingSigned
 	best, ok := windows.BestSignature(e.Driver.Signatures)
+	if !ok || best.Status == SignatureInvalid {
+		if ok {
+			say(windows.ReasonSignature, "its signature does not fit: %s", best.Reason)
+		} else {
+			say(windows.ReasonSignature, "it has no signature, and no catalog lists it")
+		}
+		if enforced {
+			say(windows.ReasonPolicy, "code integrity refuses drivers without a signature that fits")
+			return Yes
+		}
+		return No
+	}
 	switch {
-	case !ok:
-		say(reasonSignature, "it has no signature, and no catalog lists it")
-	case best.Status == SignatureInvalid:
-		say(reasonSignature, "its signature does not fit: %s", best.Reason)
-	default:
+	case enforced && best.Class == ClassSelfSigned:
+		say(windows.ReasonPolicy, "it is self-signed: code integrity refuses it unless a policy of this machine allows its signer")
+		return ""
+	case enforced && best.Class == ClassCrossSigned && c.fact(windows.PolicyWHQL) == "yes":
+		say(windows.ReasonPolicy, "it is cross-signed: code integrity refuses it unless Windows or a policy of this machine lists it")
 		return ""
 	}
-	if c.policy.Loading != LoadingSigned {
-		return ""
+	return No
+}
+
+// fact returns the value of a policy fact; empty when it is not known.
+func (c *windowsCheck) fact(name string) string {
+	for _, f := range c.policy.Facts {
+		if f.Name == name {
+			return f.Value
+		}
 	}
-	say(reasonPolicy, "code integrity refuses drivers without a signature that fits")
-	return Yes
+	return ""
 }
 
 // services says which of the services' ways are open: at boot, and on demand.
-func (c *windowsCheck) services(e *windows.Entry, v *Verdict, say func(string, string, ...any), refused Tri) (boot, service Way) {
+func (c *windowsCheck) services(e *windows.Entry, v *Verdict, say func(string, string, ...any), open Tri) (boot, service Way) {
 	boot, service = Way{Way: windows.WayBoot, Blocked: Yes}, Way{Way: windows.WayService, Blocked: Yes}
 	if e.Driver.Services == nil {
 		boot.Blocked, service.Blocked = "", ""
 		return boot, service
 	}
 	if len(e.Driver.Services) == 0 {
-		say(reasonNoService, "no service names it")
-	}
-	open := No
-	if refused == Yes {
-		open = Yes
+		say(windows.ReasonNoService, "no service names it")
 	}
 	for _, s := range e.Driver.Services {
 		switch s.Start {
 		case "boot", "system", "auto":
 			boot.Blocked, service.Blocked = open, open
-			say(reasonRegistered, "service %s starts at %s", s.Name, s.Start)
+			say(windows.ReasonRegistered, "service %s starts at %s", s.Name, s.Start)
 		case "demand":
 			service.Blocked = open
-			say(reasonRegistered, "service %s starts on demand", s.Name)
+			say(windows.ReasonRegistered, "service %s starts on demand", s.Name)
 		case "disabled":
-			say(reasonDisabled, "service %s is disabled", s.Name)
+			say(windows.ReasonDisabled, "service %s is disabled", s.Name)
 			v.Word = "disabled"
 		default:
-			if service.Blocked == Yes && refused != Yes {
+			if service.Blocked == Yes && open != Yes {
 				boot.Blocked, service.Blocked = "", ""
 			}
 		}
 		if s.State == "running" {
-			say(reasonRunning, "the service manager calls service %s running", s.Name)
+			say(windows.ReasonRunning, "the service manager calls service %s running", s.Name)
 		}
 	}
-	if open == No {
+	if open != Yes {
 		for _, s := range e.Driver.Services {
 			if s.Start == "demand" || s.Start == "boot" || s.Start == "system" || s.Start == "auto" {
 				v.Remedies = append(v.Remedies, Remedy{Text: "sc config " + s.Name + " start= disabled", NotAgainst: []string{windows.WayNewService}})

@@ -62,10 +62,7 @@ func (b *windowsBackend) file(ctx context.Context, name string) ([]Module, error
 	if err != nil && !b.image {
 		return nil, err
 	}
-	dos := strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", `\`)
-	if len(dos) < 2 || dos[1] != ':' {
-		dos = `C:\` + strings.TrimPrefix(dos, `\`)
-	}
+	dos := windowsPath(name)
 	var r report
 	now, _ := b.clock(ctx)
 	if b.image {
@@ -83,6 +80,16 @@ func (b *windowsBackend) file(ctx context.Context, name string) ([]Module, error
 	m.State = ""
 	m.Problems = append(m.Problems, r.problems...)
 	return []Module{m}, nil
+}
+
+// windowsPath makes a DOS path of one that may be written as the file system has it. One without a
+// drive is on C:.
+func windowsPath(name string) string {
+	dos := strings.ReplaceAll(strings.TrimPrefix(name, "/"), "/", `\`)
+	if len(dos) < 2 || dos[1] != ':' {
+		dos = `C:\` + strings.TrimPrefix(dos, `\`)
+	}
+	return dos
 }
 
 // refresh forgets what is kept of registry and catalogs.

@@ -139,7 +139,9 @@ func TestWindowsWMI(t *testing.T) {
 }
 
 func TestWindowsPolicyAndCheck(t *testing.T) {
-	s := openWindows(t, fakewindows.Windows11(false), lkm.Options{})
+	host := fakewindows.Windows11(false)
+	host.Files["c:/temp/evil.sys"] = host.Files["c:/windows/system32/drivers/disabled.sys"]
+	s := openWindows(t, host, lkm.Options{})
 	p, err := s.Policy(context.Background())
 	if err != nil || p.Loading != lkm.LoadingSigned {
 		t.Fatalf("%+v, %v", p, err)
@@ -160,10 +162,16 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 		"tcpip":     {lkm.VerdictLoaded, lkm.VerdictLoadable},
 		"TCPIP.SYS": {lkm.VerdictLoaded, lkm.VerdictLoadable},
 		"disabled":  {lkm.VerdictBlocked, lkm.VerdictBlocked},
-		"hidden":    {lkm.VerdictLoadable, lkm.VerdictLoadable},
+		"hidden":    {lkm.VerdictAbsent, lkm.VerdictAbsent}, // its service is there, its file is not
 		"leftover":  {lkm.VerdictBlocked, lkm.VerdictBlocked},
-		"gone":      {lkm.VerdictLoaded, lkm.VerdictBlocked},
-		"no such":   {lkm.VerdictAbsent, lkm.VerdictAbsent},
+		"gone":      {lkm.VerdictLoaded, lkm.VerdictAbsent},
+		// A file that stands where no driver is looked for.
+		`C:\Temp\Evil.sys`:  {lkm.VerdictBlocked, lkm.VerdictBlocked},
+		"/temp/evil.sys":    {lkm.VerdictBlocked, lkm.VerdictBlocked},
+		`C:\Temp\none.sys`:  {lkm.VerdictAbsent, lkm.VerdictAbsent},
+		`C:\Temp\a?b\x.sys`: {lkm.VerdictAbsent, lkm.VerdictAbsent},
+
+		"no such": {lkm.VerdictAbsent, lkm.VerdictAbsent},
 		`C:\Program Files\Ket Watch\ketwatch.sys`: {lkm.VerdictLoaded, lkm.VerdictLoadable},
 	} {
 		v, err := s.Check(context.Background(), query)
@@ -176,9 +184,13 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 	}
 	blind := fakewindows.Windows11(false)
 	delete(blind.Calls, windows.OpServiceKeys)
-	v, err := openWindows(t, blind, lkm.Options{}).Check(context.Background(), "no such")
-	if err != nil || v[0].Now.Outcome != lkm.VerdictUnknown {
-		t.Errorf("without the registry: %+v, %v", v, err)
+	closed := fakewindows.Windows11(false)
+	closed.Deny["C:/Windows/System32/drivers"] = true
+	for name, m := range map[string]*fakewindows.Machine{"the registry": blind, "the folder of drivers": closed} {
+		v, err := openWindows(t, m, lkm.Options{}).Check(context.Background(), "no such")
+		if err != nil || v[0].Now.Outcome != lkm.VerdictUnknown {
+			t.Errorf("without %s: %+v, %v", name, v, err)
+		}
 	}
 }
 

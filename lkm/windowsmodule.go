@@ -18,6 +18,7 @@ import (
 
 var (
 	errNotThere  = fmt.Errorf("not in the registry: %w", fs.ErrNotExist)
+	errReplaced  = errors.New("the file was replaced since it was loaded: imports, signature and the like are the file's, and not those of the code in memory")
 	errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly, and its log files are not read")
 )
 
@@ -72,12 +73,16 @@ func (b *windowsBackend) systemHive() (*windows.Hive, error) {
 	if b.hive != nil || b.hiveErr != nil {
 		return b.hive, b.hiveErr
 	}
-	raw, err := limit.ReadFile(b.guard, windows.SystemHiveFile, windows.MaxHive)
-	if err == nil {
-		b.hive, err = windows.OpenHive(raw)
+	b.hive, b.hiveErr = b.readHive(windows.SystemHiveFile)
+	return b.hive, b.hiveErr
+}
+
+func (b *windowsBackend) readHive(name string) (*windows.Hive, error) {
+	raw, err := limit.ReadFile(b.guard, name, windows.MaxHive)
+	if err != nil {
+		return nil, err
 	}
-	b.hiveErr = err
-	return b.hive, err
+	return windows.OpenHive(raw)
 }
 
 // modules converts entries, reading their files when that was asked for.
@@ -92,7 +97,29 @@ func (b *windowsBackend) modules(ctx context.Context, entries []windows.Entry, i
 		list = append(list, windowsModule(&entries[i], b.options.Detail))
 	}
 	addWindowsUsers(list)
+	r.gather(list)
 	return list, nil
+}
+
+// gather makes one Problem of a source of one that every module has.
+func (r *report) gather(list []Module) {
+	if len(list) < 2 {
+		return
+	}
+	same := func(p, q Problem) bool {
+		return p.Source == q.Source && p.Field == q.Field && p.Code == q.Code && p.Text == q.Text && q.Subject != ""
+	}
+	for _, p := range slices.Clone(list[0].Problems) {
+		has := func(q Problem) bool { return same(p, q) }
+		if p.Subject == "" || slices.ContainsFunc(list, func(m Module) bool { return !slices.ContainsFunc(m.Problems, has) }) {
+			continue
+		}
+		for i := range list {
+			list[i].Problems = slices.DeleteFunc(list[i].Problems, has)
+		}
+		p.Subject, p.Count = "", len(list)
+		r.add(p)
+	}
 }
 
 // verifier makes what signatures are checked with.
@@ -203,6 +230,7 @@ func (b *windowsBackend) readDriver(e *windows.Entry, paths windows.Paths, o win
 	if e.Path == "" {
 		return
 	}
+	b.settleAlias(e, paths)
 	note := func(field string, err error) {
 		e.Problems = append(e.Problems, problemOf(windows.SourceFile, e.Path, field, err))
 	}
@@ -228,6 +256,20 @@ func (b *windowsBackend) readDriver(e *windows.Entry, paths windows.Paths, o win
 	e.SetFile(f, o.Verifier)
 }
 
+// settleAlias looks whether an image whose name is that of a copy for crash dumps has a file of its
+// own after all: anyone may call a driver so.
+func (b *windowsBackend) settleAlias(e *windows.Entry, paths windows.Paths) {
+	own := e.OwnPath()
+	if own == e.Path {
+		return
+	}
+	if name, err := paths.File(own); err == nil {
+		if _, err := b.guard.Stat(name); err == nil {
+			e.NoAlias()
+		}
+	}
+}
+
 func (b *windowsBackend) maxFile() int64 {
 	if b.options.MaxFile > 0 {
 		return b.options.MaxFile
@@ -250,11 +292,17 @@ func windowsModule(e *windows.Entry, detail Detail) Module {
 			m.ContentID = d.PE.PDB.ID()
 		}
 		m.Requires = windowsRequires(d.PE)
-		m.OnDisk = windowsOnDisk(e)
 	}
-	m.Version, m.Description = "", d.Version.String("FileDescription")
+	m.Description = d.Version.String("FileDescription")
 	if d.Version != nil {
 		m.Version = d.Version.File
+	}
+	if d.Image != nil {
+		m.OnDisk = windowsOnDisk(e)
+	}
+	if m.OnDisk.Match == MatchDifferent {
+		m.Version, m.ContentID = "", ""
+		m.addProblem(problemOf(windows.SourceFile, e.Path, "version", errReplaced))
 	}
 	if best, ok := windows.BestSignature(d.Signatures); ok {
 		m.Signature = best.Common()
@@ -278,14 +326,17 @@ func windowsState(e *windows.Entry) State {
 	return StateInstalled
 }
 
-// windowsRequires are the imported images, as the file names them, each once.
+// windowsRequires are the imported images, as the file names them, each once. API sets are names of
+// groups of functions and no images.
 func windowsRequires(p *windows.PE) []string {
 	if p.Imports == nil {
 		return nil
 	}
 	names := make([]string, 0, len(p.Imports))
 	for _, im := range p.Imports {
-		names = append(names, im.Library)
+		if !windows.IsAPISet(im.Library) {
+			names = append(names, im.Library)
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -315,11 +366,20 @@ func addWindowsUsers(list []Module) {
 	}
 }
 
-// windowsOnDisk compares the headers in memory with the file's.
+// windowsOnDisk compares the headers in memory with the file's. Without the file, or where the
+// kernel told neither checksum nor time stamp, a Problem has said why there is no answer.
 func windowsOnDisk(e *windows.Entry) OnDisk {
 	im, pe := e.Driver.Image, e.Driver.PE
-	if im == nil || im.Checksum == "" {
+	if pe == nil {
+		for _, p := range e.Problems {
+			if p.Source == windows.SourceFile && p.Field == "file" && p.Code == CodeAbsent {
+				return OnDisk{Match: MatchAbsent, Path: e.Path}
+			}
+		}
 		return OnDisk{}
+	}
+	if im.Checksum == "" {
+		return OnDisk{Path: e.Path}
 	}
 	o := OnDisk{Match: MatchSame, Path: e.Path, By: "checksum_timestamp"}
 	if im.Checksum != pe.Checksum || im.TimeStamp != pe.TimeStamp {

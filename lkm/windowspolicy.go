@@ -43,10 +43,15 @@ func (b *windowsBackend) running(ctx context.Context, op string) ([]byte, error)
 	return b.guard.Call(ctx, op)
 }
 
+// kernelPolicy asks the kernel: one fact an answer, four of code integrity's.
 func (b *windowsBackend) kernelPolicy(ctx context.Context, p *Policy) {
-	add := func(name, value, effect string) {
-		p.Facts = append(p.Facts, PolicyFact{Name: name, Value: value, Effect: effect, Source: windows.SourcePolicy})
-	}
+	b.codeIntegrity(ctx, p)
+	b.kernelFact(ctx, p, windows.OpSecureBoot, windows.PolicySecureBoot, secureBootFact)
+	b.kernelFact(ctx, p, windows.OpKernelDebugger, windows.PolicyDebugger, debuggerFact)
+	b.kernelFact(ctx, p, windows.OpIsolatedUserMode, windows.PolicyVBS, secureKernelFact)
+}
+
+func (b *windowsBackend) codeIntegrity(ctx context.Context, p *Policy) {
 	raw, err := b.running(ctx, windows.OpCodeIntegrity)
 	var ci windows.CodeIntegrity
 	if err == nil {
@@ -56,51 +61,76 @@ func (b *windowsBackend) kernelPolicy(ctx context.Context, p *Policy) {
 		for _, name := range []string{windows.PolicyCodeIntegrity, windows.PolicyTestSign, windows.PolicyHVCI, windows.PolicyWHQL} {
 			p.Facts = append(p.Facts, unknownFact(name, windows.SourcePolicy, err))
 		}
-	} else {
-		p.Loading = ci.Loading()
-		effect := "drivers need a signature that the kernel accepts"
-		if p.Loading == LoadingAny {
-			effect = "an administrator can load drivers that nobody trusted signed"
-		}
-		add(windows.PolicyCodeIntegrity, strings.Join(ci.Words(), " "), effect)
-		add(windows.PolicyTestSign, ci.TestSign(), map[string]string{"yes": "test-signed drivers load"}[ci.TestSign()])
-		add(windows.PolicyHVCI, ci.HVCI(), map[string]string{"yes": "the hypervisor lets only checked code run in the kernel"}[ci.HVCI()])
-		add(windows.PolicyWHQL, ci.WHQL(), map[string]string{"yes": "cross-signed drivers do not load", "audit": "cross-signed drivers load and are reported"}[ci.WHQL()])
+		return
 	}
-	raw, err = b.running(ctx, windows.OpSecureBoot)
+	p.Loading = ci.Loading()
+	add := func(name, value string, effects map[string]string) {
+		p.Facts = append(p.Facts, PolicyFact{Name: name, Value: value, Effect: effects[value], Source: windows.SourcePolicy})
+	}
+	add(windows.PolicyCodeIntegrity, strings.Join(ci.Words(), " "), nil)
+	p.Facts[len(p.Facts)-1].Effect = loadingEffects[p.Loading]
+	add(windows.PolicyTestSign, ci.TestSign(), map[string]string{"yes": "test-signed drivers load"})
+	add(windows.PolicyHVCI, ci.HVCI(), map[string]string{"yes": "the hypervisor lets only checked code run in the kernel"})
+	add(windows.PolicyWHQL, ci.WHQL(), map[string]string{"yes": "cross-signed drivers load only when Windows or a policy lists them", "audit": "cross-signed drivers load and are reported"})
+}
+
+var loadingEffects = map[Loading]string{
+	LoadingAny:    "an administrator can load drivers that nobody trusted signed",
+	LoadingSigned: "drivers need a signature that the kernel accepts",
+	"":            "in debug mode, in which drivers that nobody signed may load",
+}
+
+// kernelFact adds what one of the kernel's answers says.
+func (b *windowsBackend) kernelFact(ctx context.Context, p *Policy, op, name string, parse func([]byte) (value, effect string, err error)) {
+	raw, err := b.running(ctx, op)
+	f := PolicyFact{Name: name, Source: windows.SourcePolicy}
 	if err == nil {
-		var enabled, capable bool
-		if enabled, capable, err = windows.ParseSecureBoot(raw); err == nil {
-			value := "no"
-			switch {
-			case enabled:
-				value = "yes"
-			case !capable:
-				value = "unsupported"
-			}
-			add(windows.PolicySecureBoot, value, map[string]string{"no": "test signing can be switched on"}[value])
-		}
+		f.Value, f.Effect, err = parse(raw)
 	}
 	if err != nil {
-		p.Facts = append(p.Facts, unknownFact(windows.PolicySecureBoot, windows.SourcePolicy, err))
-	}
-	raw, err = b.running(ctx, windows.OpKernelDebugger)
-	if err == nil {
-		var enabled, present bool
-		if enabled, present, err = windows.ParseKernelDebugger(raw); err == nil {
-			value := "no"
-			switch {
-			case enabled && present:
-				value = "attached"
-			case enabled:
-				value = "enabled"
-			}
-			add(windows.PolicyDebugger, value, map[string]string{"attached": "unsigned drivers may load", "enabled": "a debugger can be attached"}[value])
+		f = unknownFact(name, windows.SourcePolicy, err)
+		if f.Code == CodeUnsupported && !b.image {
+			f.Code, f.Effect = CodeAbsent, "this Windows, or its firmware, has no such thing"
 		}
 	}
-	if err != nil {
-		p.Facts = append(p.Facts, unknownFact(windows.PolicyDebugger, windows.SourcePolicy, err))
+	p.Facts = append(p.Facts, f)
+}
+
+func secureBootFact(raw []byte) (value, effect string, err error) {
+	enabled, capable, err := windows.ParseSecureBoot(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case enabled:
+		return "yes", "", nil
+	case !capable:
+		return "unsupported", "", nil
 	}
+	return "no", "test signing can be switched on", nil
+}
+
+func debuggerFact(raw []byte) (value, effect string, err error) {
+	enabled, present, err := windows.ParseKernelDebugger(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case enabled && present:
+		return "attached", "drivers that nobody signed may load", nil
+	case enabled:
+		return "enabled", "a debugger can be attached", nil
+	}
+	return "no", "", nil
+}
+
+func secureKernelFact(raw []byte) (value, effect string, err error) {
+	m, err := windows.ParseIsolatedUserMode(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case m.SecureKernel:
+		return "yes", "", nil
+	}
+	return "no", "nothing keeps the kernel from changing its own checks", nil
 }
 
 // A setting is one number of the registry that bears on loading.

@@ -61,12 +61,32 @@ func ParseCodeIntegrity(b []byte) (CodeIntegrity, error) {
 	return CodeIntegrity(binary.LittleEndian.Uint32(b[4:])), nil
 }
 
-// Loading says what the options mean for new code.
+// Loading says what the options mean for new code. In debug mode the kernel may let code in that
+// nobody signed, which its options do not tell: that is unknown.
 func (c CodeIntegrity) Loading() fact.Loading {
-	if c&CIEnabled == 0 || c&CITestSign != 0 {
+	switch {
+	case c&CIEnabled == 0 || c&CITestSign != 0:
 		return fact.LoadingAny
+	case c&CIDebugMode != 0 && c&CIHVCI == 0:
+		return ""
 	}
 	return fact.LoadingSigned
+}
+
+// IsolatedUserMode is the answer of class 165: what the hypervisor keeps apart from the kernel.
+type IsolatedUserMode struct {
+	SecureKernel bool // the secure kernel runs: virtualization-based security is on
+	HVCI         bool // it enforces code integrity
+	HVCIStrict   bool // … in strict mode
+	Debug        bool // the secure kernel can be debugged
+}
+
+// ParseIsolatedUserMode reads the answer to OpIsolatedUserMode: bits, then reserved bytes.
+func ParseIsolatedUserMode(b []byte) (IsolatedUserMode, error) {
+	if len(b) < 1 {
+		return IsolatedUserMode{}, &fact.ParseError{Source: SourcePolicy, Field: "isolatedUserMode", Reason: "no bytes"}
+	}
+	return IsolatedUserMode{SecureKernel: b[0]&1 != 0, HVCI: b[0]&2 != 0, HVCIStrict: b[0]&4 != 0, Debug: b[0]&8 != 0}, nil
 }
 
 // ParseSecureBoot reads the answer to OpSecureBoot: whether it is on, and whether the firmware

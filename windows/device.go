@@ -46,6 +46,8 @@ type Device struct {
 	// Signed and Signer are the words of a text capture or of WMI; absent otherwise.
 	Signed fact.Tri `json:"signed,omitzero"`
 	Signer string   `json:"signer,omitzero"`
+	// WMI is what Win32_PnPSignedDriver says of the device, only when a caller injected it.
+	WMI *WMISignedDriver `json:"wmi,omitzero"`
 }
 
 // AppendDevices writes devices in the form of OpDevices.
@@ -110,14 +112,19 @@ func ParseDriverPackages(b []byte) ([]Package, []fact.Problem, error) {
 	return packagesOf(keys), problems, nil
 }
 
+// packagesOf makes packages of the keys below a DriverPackages key. Two hives may have the same one.
 func packagesOf(keys []RegKey) []Package {
 	list := []Package{}
+	seen := make(map[string]bool, len(keys))
 	for i := range keys {
 		parent := strings.TrimSuffix(keys[i].Path, `\`+keys[i].Name())
 		if !strings.EqualFold(baseName(parent), "DriverPackages") {
 			continue
 		}
-		list = append(list, packageOf(&keys[i]))
+		if name := fold(keys[i].Name()); !seen[name] {
+			seen[name] = true
+			list = append(list, packageOf(&keys[i]))
+		}
 	}
 	return list
 }

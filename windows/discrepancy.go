@@ -4,6 +4,7 @@ package windows
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -23,6 +24,9 @@ const (
 	LoadedNotRunning = "loaded_not_running"
 	// ReplacedOnDisk: the headers of the loaded image are not those of its file.
 	ReplacedOnDisk = "replaced_on_disk"
+	// WMIDisagrees: WMI lists a service that the service manager does not, or calls one running that
+	// it calls stopped, or the other way round.
+	WMIDisagrees = "wmi_disagrees"
 	// KindUnchecked is no disagreement: its views name the sources that could not be read.
 	KindUnchecked = "unchecked"
 )
@@ -43,9 +47,11 @@ func (e *Entry) Discrepancies(id string) []fact.Discrepancy {
 			continue
 		}
 		switch {
+		case !s.registered() && s.State == "":
+			// Only WMI lists it.
 		case s.State == "":
 			add(HiddenService, fact.GradeWeak, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceRegistry})
-		case s.Start == "" && s.ErrorControl == "":
+		case !s.registered() && d.Views[SourceRegistry] == fact.ViewMissing:
 			add(UnregisteredService, fact.GradeWeak, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceServices})
 		}
 	}
@@ -55,9 +61,43 @@ func (e *Entry) Discrepancies(id string) []fact.Discrepancy {
 	case d.Image != nil && managed && len(d.Services) > 0 && !running:
 		add(LoadedNotRunning, fact.GradeWeak, fact.Evidence{Fact: "ntPath", Value: d.Image.NTPath, Source: SourceModules})
 	}
-	if d.Image != nil && d.PE != nil && d.Image.Checksum != "" && (d.Image.Checksum != d.PE.Checksum || d.Image.TimeStamp != d.PE.TimeStamp) {
-		add(ReplacedOnDisk, fact.GradeWeak,
-			fact.Evidence{Fact: "checksum", Value: d.Image.Checksum, Source: SourceModules}, fact.Evidence{Fact: "checksum", Value: d.PE.Checksum, Source: SourceFile})
+	if d.Image != nil && d.PE != nil && d.Image.Checksum != "" {
+		var differ []fact.Evidence
+		compare := func(name, memory, file string) {
+			if memory != file {
+				differ = append(differ, fact.Evidence{Fact: name, Value: memory, Source: SourceModules}, fact.Evidence{Fact: name, Value: file, Source: SourceFile})
+			}
+		}
+		compare("checksum", d.Image.Checksum, d.PE.Checksum)
+		compare("timeStamp", d.Image.TimeStamp, d.PE.TimeStamp)
+		if differ != nil {
+			add(ReplacedOnDisk, fact.GradeWeak, differ...)
+		}
+	}
+	for _, w := range d.WMI {
+		if managed && w.Started != d.runs(w.Name) {
+			add(WMIDisagrees, fact.GradeWeak, fact.Evidence{Fact: "state", Value: strings.TrimSpace(w.Name + " " + w.State), Source: SourceWMI})
+		} else if managed && !d.managed(w.Name) {
+			add(WMIDisagrees, fact.GradeWeak, fact.Evidence{Fact: "service", Value: w.Name, Source: SourceWMI})
+		}
 	}
 	return slices.Clip(out)
+}
+
+// managed reports whether the service manager lists a service.
+func (d *Driver) managed(service string) bool { return d.stateOf(service) != "" }
+
+// runs reports whether the service manager calls a service started.
+func (d *Driver) runs(service string) bool {
+	state := d.stateOf(service)
+	return state != "" && state != stateStopped
+}
+
+func (d *Driver) stateOf(service string) string {
+	for _, s := range d.Services {
+		if strings.EqualFold(s.Name, service) {
+			return s.State
+		}
+	}
+	return ""
 }

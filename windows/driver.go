@@ -3,6 +3,8 @@
 package windows
 
 import (
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -69,6 +71,8 @@ type Entry struct {
 	Problems []fact.Problem
 }
 
+var errRefusedKey = fmt.Errorf("the service's registry key cannot be opened: %w", fs.ErrPermission)
+
 // An Inventory is what the sources said. A nil list was not read; an empty one was, and had
 // nothing.
 type Inventory struct {
@@ -80,11 +84,12 @@ type Inventory struct {
 	Packages   []Package
 	Filters    []Filter
 	WMI        []WMIDriver
+	WMISigned  []WMISignedDriver
 }
 
 // Join makes one Entry of each image. The order is that of loading, then that of the registry.
 func (inv *Inventory) Join() []Entry {
-	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}}
+	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}, refused: map[string]bool{}}
 	for i := range inv.Images {
 		j.addImage(&inv.Images[i])
 	}
@@ -106,7 +111,8 @@ type joiner struct {
 	inv       *Inventory
 	entries   []Entry
 	byKey     map[string]int
-	byService map[string]int // folded service name → entry
+	byService map[string]int  // folded service name → entry
+	refused   map[string]bool // folded names of the services whose registry key could not be opened
 }
 
 // Key returns the canonical name of an image; see Entry.
@@ -136,27 +142,56 @@ func (j *joiner) entry(key, name, path string) *Entry {
 	return &j.entries[len(j.entries)-1]
 }
 
+// noName is the key and the name of an image of which the kernel gives none.
+const noName = "(no name)"
+
 func (j *joiner) addImage(m *LoadedImage) {
 	path, err := j.inv.Paths.DOS(m.NTPath)
-	key := fold(m.NTPath)
-	if err == nil {
+	key, name := fold(m.NTPath), m.Name()
+	switch {
+	case err == nil:
 		key = j.inv.Paths.Key(path)
+	case key == "":
+		key, err = noName, fmt.Errorf("%w: the kernel lists an image without a path", fact.ErrMalformed)
+	}
+	if name == "" {
+		name = noName
 	}
 	if i, ok := j.byKey[key]; ok && j.entries[i].Driver.Image != nil {
 		// The same file twice: two entries, told apart by their place in the list.
 		delete(j.byKey, key)
 	}
-	e := j.entry(key, m.Name(), path)
+	e := j.entry(key, name, path)
 	e.Loaded, e.Driver.Image = true, m
 	if err != nil {
-		e.Problems = append(e.Problems, fact.ProblemOf(SourceModules, m.Name(), "path", err))
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceModules, name, "path", err))
 	}
 	if m.AliasOf != "" && path != "" {
 		e.Path = path[:len(path)-len(baseName(path))] + m.AliasOf
 	}
 }
 
+// OwnPath is where the file would lie that has the image's own name; it is Path but for an alias.
+func (e *Entry) OwnPath() string {
+	if e.Driver.Image == nil || e.Driver.Image.AliasOf == "" || e.Path == "" {
+		return e.Path
+	}
+	return e.Path[:len(e.Path)-len(baseName(e.Path))] + e.Driver.Image.Name()
+}
+
+// NoAlias takes the image for one with a file of its own.
+func (e *Entry) NoAlias() {
+	e.Path = e.OwnPath()
+	if e.Driver.Image != nil {
+		e.Driver.Image.AliasOf = ""
+	}
+}
+
 func (j *joiner) addRegistered(r *RegisteredService) {
+	if r.Refused {
+		j.refused[fold(r.Name)] = true
+		return
+	}
 	var e *Entry
 	if r.ImageFile != "" {
 		e = j.entry(j.inv.Paths.Key(r.ImageFile), baseName(r.ImageFile), r.ImageFile)
@@ -173,10 +208,7 @@ func (j *joiner) addRegistered(r *RegisteredService) {
 func (j *joiner) addStatus(st ServiceStatus) {
 	at, ok := j.byService[fold(st.Name)]
 	if !ok {
-		e := j.entry("service "+fold(st.Name), st.Name, "")
-		e.Driver.Services = append(e.Driver.Services, Service{Name: st.Name, Ephemeral: IsEphemeral(st.Name)})
-		at = j.byKey[e.Key]
-		j.byService[fold(st.Name)] = at
+		at = j.addService(st.Name)
 	}
 	e := &j.entries[at]
 	for i := range e.Driver.Services {
@@ -194,6 +226,18 @@ func (j *joiner) addStatus(st ServiceStatus) {
 	}
 }
 
+// addService adds an entry for a service whose image is not known: the registry does not have it, or
+// does not let it be read.
+func (j *joiner) addService(name string) int {
+	e := j.entry("service "+fold(name), name, "")
+	e.Driver.Services = append(e.Driver.Services, Service{Name: name, Ephemeral: IsEphemeral(name)})
+	if j.refused[fold(name)] {
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, name, "imagePath", errRefusedKey))
+	}
+	j.byService[fold(name)] = j.byKey[e.Key]
+	return j.byKey[e.Key]
+}
+
 func (j *joiner) addFilters() {
 	for i := range j.inv.Filters {
 		f := &j.inv.Filters[i]
@@ -205,15 +249,40 @@ func (j *joiner) addFilters() {
 
 func (j *joiner) addWMI() {
 	for _, w := range j.inv.WMI {
-		if at, ok := j.byService[fold(w.Name)]; ok {
-			d := j.entries[at].Driver
-			d.WMI = append(d.WMI, w)
+		at, ok := j.byService[fold(w.Name)]
+		if !ok {
+			at = j.addService(w.Name)
 		}
+		d := j.entries[at].Driver
+		d.WMI = append(d.WMI, w)
 	}
 }
 
+// signedDevices are WMI's rows by device. Rows of one device that is not told apart from another (on
+// a tape, whose serial numbers are redacted) are left out.
+func (j *joiner) signedDevices() map[string]*WMISignedDriver {
+	rows := make(map[string]*WMISignedDriver, len(j.inv.WMISigned))
+	for i := range j.inv.WMISigned {
+		id := fold(j.inv.WMISigned[i].DeviceID)
+		if _, twice := rows[id]; twice {
+			rows[id] = nil
+			continue
+		}
+		rows[id] = &j.inv.WMISigned[i]
+	}
+	return rows
+}
+
 func (j *joiner) addDevices() {
+	signed := j.signedDevices()
+	ids := make(map[string]int, len(j.inv.Devices))
 	for _, dev := range j.inv.Devices {
+		ids[fold(dev.Instance)]++
+	}
+	for _, dev := range j.inv.Devices {
+		if w := signed[fold(dev.Instance)]; w != nil && ids[fold(dev.Instance)] == 1 {
+			dev.WMI, dev.Signer, dev.Signed = w, w.Signer, fact.TriOf(w.IsSigned)
+		}
 		names := append([]string{dev.Service}, dev.UpperFilters...)
 		seen := map[int]bool{}
 		for _, name := range append(names, dev.LowerFilters...) {
@@ -251,8 +320,8 @@ func (j *joiner) addPackages() {
 				}
 			}
 		}
-		for _, inf := range e.Driver.INFs() {
-			link(byINF[fold(inf)]...)
+		for _, inf := range e.Driver.infs() {
+			link(byINF[fold(inf.Value)]...)
 		}
 		for _, s := range e.Driver.Services {
 			link(byService[fold(s.Name)]...)
@@ -273,15 +342,15 @@ func (j *joiner) storeFolder(path string) string {
 	return folder
 }
 
-// INFs are the INF files that installed the driver, by its devices, then by its services.
-func (d *Driver) INFs() []string {
-	var list []string
+// infs are the INF files that installed the driver, by its devices, then by its services.
+func (d *Driver) infs() []fact.Evidence {
+	var list []fact.Evidence
 	seen := map[string]bool{"": true}
-	add := func(inf string) {
+	add := func(inf, source string) {
 		inf = baseName(inf)
 		if !seen[fold(inf)] {
 			seen[fold(inf)] = true
-			list = append(list, inf)
+			list = append(list, fact.Evidence{Fact: FactINF, Value: inf, Source: source})
 		}
 	}
 	services := map[string]bool{}
@@ -290,12 +359,12 @@ func (d *Driver) INFs() []string {
 	}
 	for _, dev := range d.Devices {
 		if services[fold(dev.Service)] {
-			add(dev.INF)
+			add(dev.INF, SourceDevices)
 		}
 	}
 	for _, s := range d.Services {
 		for _, o := range s.Owners {
-			add(o)
+			add(o, SourceRegistry)
 		}
 	}
 	return list
@@ -305,15 +374,16 @@ func (d *Driver) INFs() []string {
 func (j *joiner) views() {
 	for i := range j.entries {
 		d := j.entries[i].Driver
-		state, reg := false, false
+		state, reg, refused := false, false, false
 		for _, s := range d.Services {
 			state = state || s.State != ""
-			reg = reg || s.Start != "" || s.ErrorControl != ""
+			reg = reg || s.registered()
+			refused = refused || j.refused[fold(s.Name)]
 		}
 		d.Views = map[string]fact.View{
 			SourceModules:  view(j.inv.Images != nil, d.Image != nil),
 			SourceServices: view(j.inv.Statuses != nil, state),
-			SourceRegistry: view(j.inv.Registered != nil, reg),
+			SourceRegistry: view(j.inv.Registered != nil && (reg || !refused), reg),
 			SourceDevices:  view(j.inv.Devices != nil, len(d.Devices) > 0),
 			SourceStore:    view(j.inv.Packages != nil, len(d.Packages) > 0),
 		}
@@ -334,4 +404,10 @@ func view(read, seen bool) fact.View {
 		return fact.ViewSeen
 	}
 	return fact.ViewMissing
+}
+
+// IsAPISet reports whether an imported library is an API set: the name of a group of functions, which
+// some image has, and none of its own.
+func IsAPISet(library string) bool {
+	return hasFoldPrefix(library, "ext-ms-") || hasFoldPrefix(library, "api-ms-")
 }

@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -343,15 +344,18 @@ func serviceKeys(ctx context.Context) ([]byte, error) {
 }
 
 // appendService adds a service's key if it is a driver's, and those of its filter instances. A
-// key that cannot be opened is left out: it shows as missing here while the service manager
-// lists it.
+// key that cannot be opened may be one.
 func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
+	path := machineRoot + servicesPath + `\` + name
 	k, err := registry.OpenKey(root, name, readAccess)
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			keys = append(keys, RegKey{Path: path, Refused: true})
+		}
 		return keys
 	}
 	defer k.Close()
-	key := RegKey{Path: machineRoot + servicesPath + `\` + name, Values: readValues(k, serviceValues)}
+	key := RegKey{Path: path, Values: readValues(k, serviceValues)}
 	typ, ok := key.Dword("Type")
 	if ok && (typ&ServiceTypeDriver == 0 || typ&0x30 != 0) {
 		return keys
@@ -393,38 +397,49 @@ func subkeys(k registry.Key, most int) ([]string, error) {
 	return names, nil
 }
 
-// driverPackages reads the store's keys, where newer systems keep them and where older ones do.
+// driverPackages reads the store's keys of both hives that may have them.
 func driverPackages(ctx context.Context) ([]byte, error) {
 	var first error
+	keys, found := []RegKey{}, false
 	for _, path := range []string{`SYSTEM\DriverDatabase\DriverPackages`, `DRIVERS\DriverDatabase\DriverPackages`} {
-		root, err := openKey(path)
+		list, err := packageKeys(ctx, path)
 		if err != nil {
-			if first == nil {
-				first = err
-			}
+			first = cmp.Or(first, err)
 			continue
 		}
-		defer root.Close()
-		names, err := subkeys(root, maxServices)
-		if err != nil {
+		keys, found = append(keys, list...), true
+	}
+	if !found || ctx.Err() != nil {
+		return nil, cmp.Or(ctx.Err(), first)
+	}
+	return AppendReg(nil, keys), nil
+}
+
+var packageValues = []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
+
+func packageKeys(ctx context.Context, path string) ([]RegKey, error) {
+	root, err := openKey(path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	names, err := subkeys(root, maxServices)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]RegKey, 0, len(names))
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		keys := []RegKey{}
-		for _, name := range names {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			k, err := registry.OpenKey(root, name, readAccess)
-			if err != nil {
-				continue
-			}
-			values := []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
-			keys = append(keys, RegKey{Path: machineRoot + path + `\` + name, Values: readValues(k, values)})
-			k.Close()
+		k, err := registry.OpenKey(root, name, readAccess)
+		if err != nil {
+			continue
 		}
-		return AppendReg(nil, keys), nil
+		keys = append(keys, RegKey{Path: machineRoot + path + `\` + name, Values: readValues(k, packageValues)})
+		k.Close()
 	}
-	return nil, first
+	return keys, nil
 }
 
 // devices asks SetupAPI for properties only: building driver lists takes seconds of all cores.

@@ -18,7 +18,8 @@ const maxModules = 16384
 // A LoadedImage is one image in kernel memory, as NtQuerySystemInformation lists it.
 type LoadedImage struct {
 	// NTPath is the path as the kernel has it, such as \SystemRoot\System32\drivers\acpi.sys. It is
-	// a byte string of at most 255 bytes: a longer or non-ASCII name may have lost something.
+	// a byte string of at most 255 bytes: a longer or non-ASCII name may have lost something. An
+	// image whose name was wiped has the empty one.
 	NTPath string `json:"ntPath"`
 	// Base is where it lies; absent when the kernel hides it (from Windows 11 24H2, unless
 	// SeDebugPrivilege is enabled), and only with Detail Addresses.
@@ -36,7 +37,8 @@ type LoadedImage struct {
 	Checksum  string `json:"checksum,omitzero"`
 	TimeStamp string `json:"timeStamp,omitzero"`
 	// AliasOf is the file that a crash-dump copy (dump_NAME.sys) was loaded from; such a copy has
-	// no file of its own.
+	// no file of its own. It goes by the name alone until the files are read; an image that turns
+	// out to have a file of its own is no copy.
 	AliasOf string `json:"aliasOf,omitzero"`
 
 	name string
@@ -84,11 +86,7 @@ func ParseModules(b []byte) ([]LoadedImage, error) {
 	}
 	list := make([]LoadedImage, 0, n)
 	for i := range int(n) {
-		m, err := l.decode(b[l.first+i*l.entry:][:l.entry])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, m)
+		list = append(list, l.decode(b[l.first+i*l.entry:][:l.entry]))
 	}
 	return list, nil
 }
@@ -129,20 +127,16 @@ func ParseModulesEx(b []byte) ([]LoadedImage, error) {
 		if len(list) == maxModules {
 			return nil, modulesError("count", "more than %d images", maxModules)
 		}
-		m, err := l.decodeEx(b[pos:][:l.ex])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, m)
+		list = append(list, l.decodeEx(b[pos:][:l.ex]))
 		pos += next
 	}
-	if len(list) == 0 && len(b) != 0 && len(b) < 2 {
+	if len(b) == 1 {
 		return nil, modulesError("nextOffset", "%d bytes", len(b))
 	}
 	return list, nil
 }
 
-func (l layout) decode(e []byte) (LoadedImage, error) {
+func (l layout) decode(e []byte) LoadedImage {
 	le := binary.LittleEndian
 	m := LoadedImage{Base: fact.Address(pointer(e[l.base:], l))}
 	f := e[l.size:]
@@ -157,24 +151,18 @@ func (l layout) decode(e []byte) (LoadedImage, error) {
 	if nameAt < len(path) {
 		m.name = escape.UTF8(string(path[nameAt:]))
 	}
-	if m.NTPath == "" {
-		return m, modulesError("fullPathName", "empty, of image %d", m.LoadOrder)
-	}
 	m.AliasOf = dumpAlias(m.Name())
-	return m, nil
+	return m
 }
 
 // decodeEx reads an entry of class 77: the offset (padded to a pointer), the entry of class 11,
 // then checksum, time stamp and default base.
-func (l layout) decodeEx(e []byte) (LoadedImage, error) {
-	m, err := l.decode(e[l.first:])
-	if err != nil {
-		return m, err
-	}
+func (l layout) decodeEx(e []byte) LoadedImage {
+	m := l.decode(e[l.first:])
 	le := binary.LittleEndian
 	tail := e[l.first+l.size+16+256:]
 	m.Checksum, m.TimeStamp = hex32(le.Uint32(tail)), hex32(le.Uint32(tail[4:]))
-	return m, nil
+	return m
 }
 
 func pointer(b []byte, l layout) uint64 {

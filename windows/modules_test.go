@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -108,15 +109,35 @@ func TestParseModulesNonsense(t *testing.T) {
 	}
 	small := append([]byte(nil), good...)
 	binary.LittleEndian.PutUint16(small, 8)
-	blank := append([]byte(nil), good...)
-	blank[layout64.first+layout64.size+16] = 0
-	for name, b := range map[string][]byte{"an offset into itself": small, "cut": good[:500], "no name": blank} {
+	for name, b := range map[string][]byte{"an offset into itself": small, "cut": good[:500], "a byte": {64}} {
 		if list, err := ParseModulesEx(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("class 77, %s: %d images, %v", name, len(list), err)
 		}
 	}
+	// An image whose name was wiped costs its own name.
+	blank := append([]byte(nil), good...)
+	blank[layout64.first+layout64.size+16] = 0
+	if list, err := ParseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" || list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
+		t.Errorf("no name: %+v, %v", list, err)
+	}
 	if list, err := ParseModulesEx([]byte{0, 0}); err != nil || list == nil || len(list) != 0 {
 		t.Errorf("a bare end: %v, %v", list, err)
+	}
+}
+
+// Entries that a later Windows made longer are read, and no byte of what is added is kept on a tape.
+func TestLongerEntries(t *testing.T) {
+	var b []byte
+	for _, m := range someImages {
+		e := append(moduleListEx(layout64, []LoadedImage{m}, false), 1, 2, 3, 4, 5, 6, 7, 8)
+		binary.LittleEndian.PutUint16(e, uint16(len(e)))
+		b = append(b, e...)
+	}
+	list, err := ParseModulesEx(b)
+	check(t, "longer entries", list, err, someImages, "0x00001234")
+	kept := Redact(OpModulesEx, b)
+	if list, err := ParseModulesEx(kept); err != nil || len(list) != len(someImages) || bytes.Contains(kept, []byte{3, 4, 5, 6}) {
+		t.Errorf("redacted: %d images, %v", len(list), err)
 	}
 }
 

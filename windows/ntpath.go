@@ -53,7 +53,8 @@ func hasFoldPrefix(s, prefix string) bool {
 }
 
 // DOS turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
-// \??\UNC\server\…, \Device\HarddiskVolumeN\…. The error says what is missing.
+// \??\UNC\server\…, \Device\HarddiskVolumeN\…; a bare file name is that of a driver that the boot
+// loader of an older Windows took from System32\drivers. The error says what is missing.
 func (p Paths) DOS(nt string) (string, error) {
 	switch {
 	case hasFoldPrefix(nt, `\SystemRoot\`):
@@ -74,6 +75,8 @@ func (p Paths) DOS(nt string) (string, error) {
 		return p.SystemRoot[:2] + nt, nil
 	case isDrivePath(nt):
 		return nt, nil
+	case nt != "" && !strings.ContainsAny(nt, `\/:`) && p.SystemRoot != "":
+		return p.SystemRoot + `\System32\drivers\` + nt, nil
 	}
 	return "", fmt.Errorf("%w: %q is no path of a known form", fact.ErrMalformed, nt)
 }

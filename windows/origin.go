@@ -13,8 +13,9 @@ const (
 	FactCompany   = "company_name"    // the version resource's word, which never decides
 )
 
-// Origin says whose code the driver is. The signature decides before the INF; the version
-// resource's company name is told, and never decides.
+// Origin says whose code the driver is. The signature decides before the INF, and one that does not
+// fit the file leaves no INF to make it the system's; the version resource's company name is told,
+// and never decides.
 func (d *Driver) Origin() fact.Origin {
 	var o fact.Origin
 	decide := func(class fact.OriginClass, e fact.Evidence) {
@@ -23,7 +24,9 @@ func (d *Driver) Origin() fact.Origin {
 		}
 		o.Evidence = append(o.Evidence, e)
 	}
-	if best, ok := BestSignature(d.Signatures); ok && best.Fits == fact.Yes {
+	best, ok := BestSignature(d.Signatures)
+	altered := ok && best.Fits == fact.No
+	if ok && best.Fits == fact.Yes {
 		e := fact.Evidence{Fact: FactSignature, Value: string(best.Class), Source: SourceFile}
 		switch best.Class {
 		case fact.ClassInbox:
@@ -32,15 +35,20 @@ func (d *Driver) Origin() fact.Origin {
 			decide(fact.OriginThirdParty, e)
 		}
 	}
-	for _, inf := range d.INFs() {
-		class := fact.OriginOS
-		if IsOEMInf(inf) {
-			class = fact.OriginThirdParty
+	told := map[string]bool{}
+	for _, inf := range d.infs() {
+		told[fold(inf.Value)] = true
+		switch {
+		case IsOEMInf(inf.Value):
+			decide(fact.OriginThirdParty, inf)
+		case altered:
+			o.Evidence = append(o.Evidence, inf)
+		default:
+			decide(fact.OriginOS, inf)
 		}
-		decide(class, fact.Evidence{Fact: FactINF, Value: inf, Source: SourceDevices})
 	}
 	for _, p := range d.Packages {
-		if IsOEMInf(p.INF) {
+		if IsOEMInf(p.INF) && !told[fold(p.INF)] {
 			decide(fact.OriginThirdParty, fact.Evidence{Fact: FactINF, Value: p.INF, Source: SourceStore})
 			break
 		}

@@ -29,6 +29,7 @@ const (
 	PolicyWHQL          = "whql_enforcement"  // yes, audit or no
 	PolicySecureBoot    = "secure_boot"       // yes, no or unsupported
 	PolicyDebugger      = "kernel_debugger"   // attached, enabled or no
+	PolicyVBS           = "secure_kernel"     // yes or no: virtualization-based security runs
 	PolicyBlockList     = "driver_block_list" // the switch in the registry: intent, not state
 	PolicyHVCIConfig    = "hvci_configured"   // the switch in the registry
 	PolicySecureConfig  = "secure_boot_state" // the registry's word
@@ -38,8 +39,22 @@ const (
 // Ways for a driver to get into the kernel.
 const (
 	WayBoot       = "boot_start"    // started by the loader, the kernel or the service manager at boot
-	WayService    = "service_start" // started on demand by its registered service
+	WayService    = "service_start" // started by its registered service on demand, or for its device
 	WayNewService = "new_service"   // registered anew by an administrator
+)
+
+// Codes of the reasons of a verdict.
+const (
+	ReasonLoaded     = "loaded"           // the kernel lists the image
+	ReasonRunning    = "service_running"  // the service manager calls a service of it running
+	ReasonRegistered = "registered"       // a service of it is registered, with its start type
+	ReasonDisabled   = "service_disabled" // a service of it is disabled
+	ReasonNoService  = "no_service"       // no service names it
+	ReasonOnDisk     = "on_disk"          // its file is there
+	ReasonNoFile     = "no_file"          // there is no such file
+	ReasonUnread     = "unread_file"      // its file could not be read
+	ReasonSignature  = "signature"        // what its signature is worth
+	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
 )
 
 // tri writes a bit as yes, audit (when only the audit bit is set) or no.

@@ -86,10 +86,12 @@ func redactModulesEx(data []byte) []byte {
 		if next == layout32.ex {
 			l = layout32
 		}
-		e := out[pos:][:l.ex]
+		e := out[pos:min(pos+next, len(out))]
+		next = len(e)
 		changed = l.blank(e[l.first:]) || changed
-		// The default base is the last pointer of the entry.
-		for i := l.ex - l.base/2; i < l.ex; i++ {
+		// The default base is the last pointer of the entry; what a later Windows may add behind it
+		// is not known.
+		for i := l.ex - l.base/2; i < next; i++ {
 			changed = changed || e[i] != 0
 			e[i] = 0
 		}

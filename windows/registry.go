@@ -31,6 +31,8 @@ const (
 type RegKey struct {
 	Path   string // with the root's full name: HKEY_LOCAL_MACHINE\SYSTEM\…
 	Values []RegValue
+	// Refused says that the key is there and could not be opened.
+	Refused bool
 }
 
 // A RegValue is one value of a key, its data as the registry keeps it: strings in UTF-16, little
@@ -111,6 +113,9 @@ func utf16Bytes(s string) []byte {
 	return b
 }
 
+// regRefused is the comment below a key that could not be opened.
+const regRefused = "; access denied"
+
 const regHeader = "Windows Registry Editor Version 5.00\n"
 
 // AppendReg writes keys as the text of a .reg file in UTF-8. Text that does not fit on one line is
@@ -119,6 +124,9 @@ func AppendReg(dst []byte, keys []RegKey) []byte {
 	dst = append(dst, regHeader...)
 	for _, k := range keys {
 		dst = append(dst, "\n["+oneLine(k.Path)+"]\n"...)
+		if k.Refused {
+			dst = append(dst, regRefused+"\n"...)
+		}
 		for _, v := range k.Values {
 			dst = appendRegValue(dst, v)
 		}
@@ -223,6 +231,9 @@ func (p *regParser) line(s string, n int) error {
 			return &fact.ParseError{Source: p.source, Line: n, Reason: fmt.Sprintf("more than %d keys", maxRegKeys), Err: fact.ErrTooLarge}
 		}
 		p.keys = append(p.keys, RegKey{Path: s[1 : len(s)-1]})
+		return nil
+	case s == regRefused && len(p.keys) > 0:
+		p.keys[len(p.keys)-1].Refused = true
 		return nil
 	case !strings.HasPrefix(s, `"`) && !strings.HasPrefix(s, "@="):
 		return nil

@@ -82,7 +82,8 @@ func jsonLines[T any](source string, b []byte, most int, ok func(*T) bool) ([]T,
 type Service struct {
 	// Name is the service's name: the registry key's.
 	Name string `json:"name"`
-	// DisplayName is the name for people; one that refers to a resource is left as it stands.
+	// DisplayName is the name for people; one that refers to a resource which only Windows can look
+	// up is left as it stands.
 	DisplayName string `json:"displayName,omitzero"`
 	// Type is kernel_driver, file_system_driver, recognizer_driver or adapter; another one is a
 	// number.
@@ -137,6 +138,7 @@ var (
 	serviceStarts  = []string{"boot", "system", "auto", "demand", "disabled"}
 	errorControls  = []string{"ignore", "normal", "severe", "critical"}
 	serviceStates  = []string{"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
+	stateStopped   = "stopped"
 	stateRunning   = "running"
 	serviceObjects = map[string]string{"file_system_driver": `\FileSystem\`, "recognizer_driver": `\FileSystem\`}
 )
@@ -166,16 +168,21 @@ func (s *Service) DriverObject() string {
 	return `\Driver\` + s.Name
 }
 
+// registered reports whether the registry has it: only there is an image path to read, or none by rule.
+func (s *Service) registered() bool { return s.ImagePathRule != "" }
+
 // A RegisteredService is what the registry has of one driver service.
 type RegisteredService struct {
 	Service
 	TypeNumber uint32
 	HasType    bool
 	PathErr    error // why ImageFile is empty
+	Refused    bool  // the key could not be opened: only the name is known, not even whether it is a driver
 }
 
 // ParseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is
-// no driver's, is left out: other programs keep their settings there.
+// no driver's, is left out: other programs keep their settings there. One that could not be opened
+// is in the list, Refused.
 func ParseServiceKeys(b []byte, p Paths) ([]RegisteredService, []fact.Problem, error) {
 	keys, problems, err := ParseReg(SourceRegistry, b)
 	if err != nil {
@@ -202,6 +209,10 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 			continue
 		}
 		s, isDriver := registeredService(&keys[i], name, p)
+		if keys[i].Refused {
+			list = append(list, RegisteredService{Service: Service{Name: name}, Refused: true})
+			continue
+		}
 		if !isDriver {
 			continue
 		}
@@ -240,7 +251,8 @@ func registeredService(k *RegKey, name string, p Paths) (RegisteredService, bool
 	if n, ok := k.Dword("Tag"); ok {
 		s.Tag = fact.CountOf(int64(n))
 	}
-	s.DisplayName, _ = k.Text("DisplayName")
+	name, _ = k.Text("DisplayName")
+	s.DisplayName = displayName(name)
 	s.Group, _ = k.Text("Group")
 	s.ObjectName, _ = k.Text("ObjectName")
 	s.DependsOn, _ = k.Multi("DependOnService")
@@ -250,11 +262,20 @@ func registeredService(k *RegKey, name string, p Paths) (RegisteredService, bool
 		}
 	}
 	s.Owners, _ = k.Multi("Owners")
-	s.Ephemeral = IsEphemeral(name)
+	s.Ephemeral = IsEphemeral(s.Name)
 	raw, _ := k.Text("ImagePath")
-	ip := p.ResolveImagePath(name, raw)
+	ip := p.ResolveImagePath(s.Name, raw)
 	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile, s.PathErr = ip.Raw, ip.Rule, ip.Marks, ip.Path, ip.Err
 	return s, true
+}
+
+// displayName is what a DisplayName shows: of a reference to a resource that comes with its text,
+// as those of INF files do (@oem7.inf,%Name%;Text), the text.
+func displayName(s string) string {
+	if _, text, ok := strings.Cut(s, ";"); ok && text != "" && strings.HasPrefix(s, "@") {
+		return text
+	}
+	return s
 }
 
 // addInstance reads …\Instances (older drivers) and …\Parameters\Instances (the newer place) and

@@ -26,6 +26,9 @@ const (
 	BootIDKey = `SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters`
 	// SystemHiveFile is the hive of HKEY_LOCAL_MACHINE\SYSTEM.
 	SystemHiveFile = "C:/Windows/System32/config/SYSTEM"
+	// DriversHiveFile is the hive of HKEY_LOCAL_MACHINE\DRIVERS, where newer systems keep the driver
+	// store's database.
+	DriversHiveFile = "C:/Windows/System32/config/DRIVERS"
 	// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
 	// below its own folder.
 	CatalogRoot = `System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
@@ -81,8 +84,8 @@ const (
 	// OpRegistry KEY is one key of HKEY_LOCAL_MACHINE without its subkeys, as the text of a .reg
 	// file in UTF-8. KEY is such as SYSTEM\CurrentControlSet\Control\CI.
 	OpRegistry = "registry"
-	// OpDriverPackages is SYSTEM\DriverDatabase\DriverPackages with its direct subkeys, as
-	// the text of a .reg file in UTF-8.
+	// OpDriverPackages is DriverDatabase\DriverPackages of the hives SYSTEM and DRIVERS with its direct
+	// subkeys, as the text of a .reg file in UTF-8.
 	OpDriverPackages = "driver_packages"
 	// OpDevices are the present devices with a driver, by SetupAPI: one JSON object a line, a
 	// [Device].

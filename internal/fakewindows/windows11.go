@@ -134,6 +134,7 @@ func (m *Machine) policy() {
 	m.Calls[windows.OpCodeIntegrity] = "\x08\x00\x00\x00\x01\xa4\x00\x00" // enabled, hvci, ium, whql_audit
 	m.Calls[windows.OpSecureBoot] = "\x01\x01"
 	m.Calls[windows.OpKernelDebugger] = "\x00\x01"
+	m.Calls[windows.OpIsolatedUserMode] = "\x03" + strings.Repeat("\x00", 15) // the secure kernel runs and enforces code integrity
 	key := func(path, value string, n uint32) {
 		m.Calls[windows.OpRegistry+" "+path] = string(windows.AppendReg(nil, []windows.RegKey{{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
 	}

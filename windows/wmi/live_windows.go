@@ -3,13 +3,19 @@
 package wmi
 
 import (
+	sys "golang.org/x/sys/windows"
+
 	"github.com/yusufpapurcu/wmi"
 
 	"github.com/kernelext/kernelext/windows"
 )
 
-// live asks the running system. The library locks the thread and initialises COM on it.
+// live asks the running system.
 type live struct{}
+
+// begin initialises COM on the thread of the queries, for good: the library does so for each query and
+// undoes it, which then only counts up and down. An error is the library's to find.
+func (live) begin() { _ = sys.CoInitializeEx(0, sys.COINIT_MULTITHREADED) }
 
 // client makes absent properties the zero value: many rows have some.
 func client() *wmi.Client {

@@ -8,8 +8,9 @@
 // properties, dates as text. No privilege is needed.
 //
 // Limits: the library below has no deadline of its own and holds one lock for the whole process,
-// so a query that hangs blocks every later one. Call therefore runs one query at a time on a thread
-// of its own, gives up after a deadline, and answers at once while an abandoned query still hangs.
+// so a query that hangs blocks every later one. Call therefore runs one query at a time, gives up
+// after a deadline, and answers at once while an abandoned query still hangs. All queries run on one
+// thread, which is started by the first and kept: COM loses memory where threads come and go.
 package wmi
 
 import (
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -38,13 +40,28 @@ type Source interface {
 type Client struct {
 	source  Source
 	timeout time.Duration
-
-	mu   sync.Mutex // one query at a time
-	hung chan struct{}
+	start   sync.Once
+	jobs    chan func()
+	turn    chan struct{} // held by the call whose query runs; guards hung
+	hung    chan struct{} // closed when the query that was abandoned ends
 }
 
-// NewClient returns a client of a source of the caller's, such as a fake.
-func NewClient(s Source, timeout time.Duration) *Client { return &Client{source: s, timeout: timeout} }
+// NewClient returns a client of a source of the caller's, such as a fake. Its thread is started by the
+// first query and lives as long as the process.
+func NewClient(s Source, timeout time.Duration) *Client {
+	return &Client{source: s, timeout: timeout, jobs: make(chan func()), turn: make(chan struct{}, 1)}
+}
+
+// work runs the queries, all on one thread.
+func (c *Client) work() {
+	runtime.LockOSThread()
+	if s, ok := c.source.(interface{ begin() }); ok {
+		s.begin()
+	}
+	for job := range c.jobs {
+		job()
+	}
+}
 
 // process is the client of the running system. It is one for the whole process because the lock
 // below it is.
@@ -92,18 +109,22 @@ type answer struct {
 	err error
 }
 
-// run runs query on a goroutine of its own, which is abandoned when the time is over. While it
-// hangs, no other is started.
+// run runs query, which is abandoned when the time is over. While it hangs, no other is started.
 func (c *Client) run(ctx context.Context, query func() ([]byte, error)) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, os.ErrDeadlineExceeded)
+	defer cancel()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("another query still runs: %w", context.Cause(ctx))
+	}
+	defer func() { <-c.turn }()
 	if c.stuck() {
 		return nil, fmt.Errorf("an earlier query still hangs: %w", os.ErrDeadlineExceeded)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, os.ErrDeadlineExceeded)
-	defer cancel()
+	c.start.Do(func() { go c.work() })
 	done, result := make(chan struct{}), make(chan answer, 1)
-	go func() {
+	c.jobs <- func() {
 		defer close(done)
 		defer func() {
 			if r := recover(); r != nil {
@@ -112,7 +133,7 @@ func (c *Client) run(ctx context.Context, query func() ([]byte, error)) ([]byte,
 		}()
 		b, err := query()
 		result <- answer{b, err}
-	}()
+	}
 	select {
 	case a := <-result:
 		if a.err != nil {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,5 +104,46 @@ func TestPanicAndErrors(t *testing.T) {
 	hang := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) { select {} }}, time.Minute)
 	if _, err := hang.Call(ctx, windows.OpWMIDrivers); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+// All queries run on one thread, and a caller who gives up does not wait for another's query.
+func TestOneThread(t *testing.T) {
+	var threads []string
+	entered, release := make(chan struct{}, 8), make(chan struct{})
+	c := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) {
+		stack := make([]byte, 64)
+		goroutine, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [") // a goroutine locked to its thread
+		threads = append(threads, goroutine)
+		entered <- struct{}{}
+		<-release
+		return nil, nil
+	}}, time.Minute)
+	ended := make(chan error)
+	call := func(ctx context.Context) {
+		_, err := c.Call(ctx, windows.OpWMIDrivers)
+		ended <- err
+	}
+	go call(context.Background())
+	<-entered
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := c.Call(ctx, windows.OpWMIDrivers); !errors.Is(err, context.Canceled) {
+		t.Errorf("beside a running query: %v", err)
+	}
+	close(release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for range 3 {
+		go call(context.Background())
+	}
+	for range 3 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if len(threads) != 4 || len(slices.Compact(slices.Sorted(slices.Values(threads)))) != 1 {
+		t.Errorf("queries ran on %q", threads)
 	}
 }
