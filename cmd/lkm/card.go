@@ -32,6 +32,9 @@ func (a *app) writeCard(m *lkm.Module) {
 		facts = append(facts, linuxFacts(m.Linux)...)
 	}
 	facts = append(facts, unixFacts(m)...)
+	if m.Windows != nil {
+		facts = append(facts, windowsFacts(m.Windows)...)
+	}
 	if m.Address != 0 {
 		facts = append(facts, fact{"address", m.Address.String()})
 	}

@@ -40,13 +40,19 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail) (*catalog, error) 
 	return c, nil
 }
 
-// matching returns the module with that id, else all with that name.
+// matching returns the module with that id, else all with that name; on Windows also those of a
+// service with that name, whatever the case.
 func (c *catalog) matching(name string) []lkm.Module {
 	if i, ok := c.byID[name]; ok {
 		return []lkm.Module{c.modules[i]}
 	}
 	at := c.byName[name]
 	if at == nil {
+		for i := range c.modules {
+			if namesDriver(&c.modules[i], name) {
+				at = append(at, i)
+			}
+		}
 		for _, i := range c.byName[strings.ReplaceAll(name, "-", "_")] {
 			if c.modules[i].Kind == lkm.KindLinuxModule {
 				at = append(at, i)
@@ -89,6 +95,7 @@ func (a *app) noMatch(name string, known *catalog) {
 	names := make([]string, len(known.modules))
 	for i := range known.modules {
 		names[i] = known.modules[i].Name
+		names = append(names, serviceNames(&known.modules[i])...)
 	}
 	text := fmt.Sprintf("lkm: %s: no such module", escape.Text(name))
 	if like := near.Names(name, names); len(like) > 0 {

@@ -39,6 +39,8 @@ var (
 // columns are those that a list of this kind of machine has.
 func columns(os lkm.OS, scope lkm.Scope) []column {
 	switch {
+	case os == lkm.Windows:
+		return windowsColumns(scope)
 	case scope == lkm.ScopeBuiltin:
 		return []column{nameColumn, versionColumn}
 	case scope == lkm.ScopeInstalled:

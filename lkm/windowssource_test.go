@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// entrySize is the size of an entry of class 77 on a 64-bit kernel, pathAt where its path is.
+const (
+	entrySize = 320
+	pathAt    = 48
+)
+
+// An image whose name was wiped in the kernel's list costs its name; the others stand.
+func TestWindowsNamelessImage(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	raw := []byte(m.Calls[windows.OpModulesEx])
+	clear(raw[3*entrySize+pathAt:][:256])
+	clear(raw[8*entrySize+pathAt:][:256])
+	m.Calls[windows.OpModulesEx] = string(raw)
+	mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{})
+	for _, id := range []string{"(no name)", "(no name)#2"} {
+		x, ok := mods[id]
+		if !ok || x.Name != "(no name)" || x.Path != "" || len(x.Problems) == 0 || x.Problems[0].Code != lkm.CodeMalformed {
+			t.Errorf("%s: %+v", id, x)
+		}
+	}
+	if _, ok := mods["stornvme.sys"]; !ok || len(mods) != 12 { // the service manager calls services of tcpip.sys and replaced.sys running
+		t.Errorf("%d modules", len(mods))
+	}
+}
+
+// class11 makes the older list of the newer one.
+func class11(ex string) string {
+	b := make([]byte, 8)
+	for n := 0; len(ex) >= entrySize; n++ {
+		b = append(b, ex[8:8+296]...)
+		ex = ex[entrySize:]
+		binary.LittleEndian.PutUint32(b, uint32(n+1))
+	}
+	return string(b)
+}
+
+// The older list stands in for the newer one: quietly where Windows lacks that, with a Problem where
+// it makes no sense.
+func TestWindowsOlderList(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	m.Calls[windows.OpModules] = class11(m.Calls[windows.OpModulesEx])
+	for name, c := range map[string]struct {
+		ex       string
+		outcome  lkm.Outcome
+		problems int
+	}{"unsupported": {"", lkm.OutcomeOK, 0}, "nonsense": {"\x05\x00nonsense", lkm.OutcomePartial, 1}, "empty": {"\x00\x00", lkm.OutcomePartial, 1}} {
+		delete(m.Calls, windows.OpModulesEx)
+		if c.ex != "" {
+			m.Calls[windows.OpModulesEx] = c.ex
+		}
+		snap, err := openWindows(t, m, lkm.Options{Detail: lkm.DetailFiles}).Snapshot(context.Background())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		src, _ := snap.Source(windows.SourceModules)
+		if n, _ := src.Count.Get(); len(snap.Modules) != 10 || n != 10 || src.Outcome != c.outcome || len(snap.Problems) != c.problems {
+			t.Errorf("%s: %d modules, %+v, problems %v", name, len(snap.Modules), src, snap.Problems)
+		}
+		for _, x := range snap.Modules {
+			if x.OnDisk.Match != "" && x.OnDisk.Match != lkm.MatchAbsent {
+				t.Errorf("%s: %s is compared without checksum: %+v", name, x.ID, x.OnDisk)
+			}
+		}
+	}
+}
+
+// A key of the registry that a user may not open is no missing one.
+func TestWindowsRefusedKey(t *testing.T) {
+	m := fakewindows.Windows11(true)
+	keys, _, err := windows.ParseReg("test", []byte(m.Calls[windows.OpServiceKeys]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range keys {
+		if keys[i].Name() == "disabled" || keys[i].Name() == "hidden" {
+			keys[i].Values, keys[i].Refused = nil, true
+		}
+	}
+	m.Calls[windows.OpServiceKeys] = string(windows.AppendReg(nil, keys))
+	sys := openWindows(t, m, lkm.Options{})
+	snap, err := sys.SnapshotOf(context.Background(), lkm.ScopeInstalled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, _ := snap.Source(windows.SourceRegistry)
+	if n, _ := src.Count.Get(); n != 10 || src.Outcome != lkm.OutcomePartial {
+		t.Errorf("%+v", src)
+	}
+	found := false
+	for _, p := range snap.Problems {
+		found = found || p.Source == windows.SourceRegistry && errors.Is(p, fs.ErrPermission) && p.Count == 2
+	}
+	x := snap.Module("windows_driver:service disabled")
+	if !found || x == nil || x.Windows.Views[windows.SourceRegistry] != lkm.ViewUnchecked || len(x.Problems) != 1 || x.Problems[0].Code != lkm.CodePermission {
+		t.Errorf("problems %v, module %+v", snap.Problems, x)
+	}
+	list, err := sys.Discrepancies(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range list {
+		if d.Name == "disabled" || d.Name == "hidden" || d.Kind == windows.HiddenService {
+			t.Errorf("%+v", d)
+		}
+	}
+	if v, err := sys.Check(context.Background(), "no such"); err != nil || v[0].Now.Outcome != lkm.VerdictUnknown {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A driver may be called as copies for crash dumps are, and is none when it has a file.
+func TestWindowsDumpName(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	const folder = "c:/windows/system32/drivers/"
+	m.Files[folder+"dump_stornvme.sys"] = m.Files[folder+"tcpip.sys"]
+	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["dump_stornvme.sys"]
+	if x.Windows.Image.AliasOf != "" || !strings.HasSuffix(x.Path, "dump_stornvme.sys") || x.OnDisk.Match != lkm.MatchDifferent || x.ContentID != "" || x.Version != "" {
+		t.Errorf("%+v", x)
+	}
+}
+
+// Rows of Win32_PnPSignedDriver join the devices of SetupAPI, and WMI's states are compared.
+func TestWindowsWMIDevices(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	devices, err := windows.ParseDevices([]byte(m.Calls[windows.OpDevices]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Calls[windows.OpWMIDrivers] = string(windows.AppendWMIDrivers(nil, []windows.WMIDriver{
+		{Name: "ketnet", State: "Running", Started: true}, {Name: "disabled", State: "Running", Started: true}, {Name: "unlisted", State: "Stopped"}}))
+	m.Calls[windows.OpWMIPnP] = string(windows.AppendWMISigned(nil, []windows.WMISignedDriver{
+		{DeviceID: strings.ToLower(devices[1].Instance), InfName: "oem7.inf", IsSigned: true, Signer: "Microsoft Windows Hardware Compatibility Publisher", DriverDate: "20220919000000.******+***"},
+		{DeviceID: `HTREE\ROOT\0`}}))
+	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["ketnet.sys"]
+	if d := x.Windows.Devices[0]; d.Signed != lkm.Yes || d.Signer == "" || d.WMI == nil || d.WMI.InfName != "oem7.inf" {
+		t.Errorf("%+v", d)
+	}
+	list, err := openWindows(t, m, lkm.Options{}).Discrepancies(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, d := range list {
+		if d.Kind == windows.WMIDisagrees {
+			got[d.Name] = d.Evidence[0].Value
+		}
+	}
+	if len(got) != 2 || got["disabled.sys"] != "disabled Running" || got["unlisted"] != "unlisted" {
+		t.Errorf("%v", got)
+	}
+	m.Calls[windows.OpWMIPnP] = ""
+	snap, err := openWindows(t, m, lkm.Options{Detail: lkm.DetailFiles}).Snapshot(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := snap.Source(windows.SourceWMI); s.Outcome != lkm.OutcomePartial {
+		t.Errorf("no rows of devices: %+v", s)
+	}
+}
+
+// What every module lacks for one reason is told once.
+func TestWindowsOneCause(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	for name, f := range m.Files {
+		if strings.HasSuffix(name, ".sys") || strings.HasSuffix(name, ".exe") {
+			f.Data = []byte("no image at all, of some length")
+		}
+	}
+	delete(m.Files, "c:/windows/system32/drivers/gone.sys")
+	m.Calls[windows.OpModulesEx] = m.Calls[windows.OpModulesEx][:2*entrySize] + "\x00\x00"
+	m.Calls[windows.OpServices] = ""
+	snap, err := openWindows(t, m, lkm.Options{Detail: lkm.DetailFiles}).Snapshot(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, p := range snap.Problems {
+		if p.Source == windows.SourceFile && p.Field == "pe" && p.Count == len(snap.Modules) && p.Subject == "" {
+			told++
+		}
+	}
+	if told != 1 || len(snap.Modules[0].Problems) != 0 {
+		t.Errorf("%v, %v", snap.Problems, snap.Modules[0].Problems)
+	}
+}
+
+// Code integrity that enforces makes a driver without a fitting signature blocked; in debug mode that
+// is not known.
+func TestWindowsDebugMode(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	m.Calls[windows.OpCodeIntegrity] = "\x08\x00\x00\x00\x81\x00\x00\x00"
+	sys := openWindows(t, m, lkm.Options{})
+	p, err := sys.Policy(context.Background())
+	if err != nil || p.Loading != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
