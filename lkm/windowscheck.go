@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -47,6 +49,7 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		c.problems = append(c.problems, incompletePolicy(policy)...)
 	}
 	if len(found) == 0 {
+		c.problems = append([]Problem{nearest(query, entries)}, c.problems...)
 		return []Verdict{c.nothing(r.wholeList(b.image))}, nil
 	}
 	now, _ := b.clock(ctx)
@@ -60,6 +63,22 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		verdicts = append(verdicts, c.verdict(&found[i]))
 	}
 	return verdicts, nil
+}
+
+// nearest is the Problem of a query that nothing is known of, with the names that are like it.
+func nearest(query string, entries []windows.Entry) Problem {
+	names := make([]string, 0, 2*len(entries))
+	for _, e := range entries {
+		names = append(names, strings.ToLower(e.Name))
+		for _, s := range e.Driver.Services {
+			names = append(names, strings.ToLower(s.Name))
+		}
+	}
+	text := "no such driver or service"
+	if like := near.Names(strings.ToLower(query), names); len(like) > 0 {
+		text += "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	return Problem{Source: windows.SourceRegistry, Subject: escape.UTF8(query), Field: "module", Code: CodeAbsent, Text: text}
 }
 
 // wholeList reports whether all that a name could mean was seen: a name that is not there is absent

@@ -177,6 +177,17 @@ func TestRedactDevices(t *testing.T) {
 	if err != nil || list[0].Instance != `USB\VID_0781&PID_5581\-` || list[0].FriendlyName != "-" || list[0].Service != "USBSTOR" || list[1].Instance != `ROOT\ACPI_HAL\0000` {
 		t.Errorf("%+v, %v", list, err)
 	}
+	for id, want := range map[string]string{
+		`BTHENUM\Dev_F4F5D8AABBCC\7&1B2C3D4E&0&BluetoothDevice_F4F5D8AABBCC`:               `BTHENUM\Dev_-\-`,
+		`HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_f4f5d8aabbcc&Col01\9&2`: `HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_-&Col01\-`,
+		`PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\3&11583659&0&FE`:                     `PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\-`,
+	} {
+		b := Redact(OpDevices, AppendDevices(nil, []Device{{Instance: id, HardwareIDs: []string{`BTHENUM\Dev_F4F5D8AABBCC`, `PCI\CC_0200`}, MatchingID: `a_001122334455`}}))
+		list, err := ParseDevices(b)
+		if err != nil || list[0].Instance != want || list[0].HardwareIDs[0] != `BTHENUM\Dev_-` || list[0].HardwareIDs[1] != `PCI\CC_0200` || list[0].MatchingID != "a_-" {
+			t.Errorf("%s: %s, %v", id, b, err)
+		}
+	}
 	if strings.Contains(string(Redact(OpWMIPnP, AppendWMISigned(nil, []WMISignedDriver{{DeviceID: `USB\VID_1\SECRET`, DeviceName: "SECRET"}}))), "SECRET") {
 		t.Error("WMI's device id keeps its serial number")
 	}

@@ -27,7 +27,8 @@ func Redacts(key string) bool {
 //   - kernel addresses: those of the list of images become zeros. An address that the kernel itself
 //     showed as zero is left.
 //   - serial numbers and addresses in device ids: the part that tells one device from another of
-//     its kind becomes "-", and so do names that a person gave.
+//     its kind becomes "-", and so do twelve hexadecimal digits in a row, which are the address of a
+//     network or Bluetooth device, and names that a person gave.
 //
 // A list that makes no sense is not kept: what is in it is not known.
 func Redact(key string, data []byte) []byte {
@@ -110,11 +111,18 @@ func redactDevices(data []byte) []byte {
 	}
 	changed := false
 	for i := range list {
-		id := withoutSerial(list[i].Instance)
-		changed = changed || id != list[i].Instance || list[i].FriendlyName != ""
-		list[i].Instance = id
-		if list[i].FriendlyName != "" {
-			list[i].FriendlyName = "-"
+		d := &list[i]
+		hide := func(s *string, hidden string) {
+			changed = changed || hidden != *s
+			*s = hidden
+		}
+		hide(&d.Instance, withoutSerial(d.Instance))
+		hide(&d.MatchingID, withoutMAC(d.MatchingID))
+		for k := range d.HardwareIDs {
+			hide(&d.HardwareIDs[k], withoutMAC(d.HardwareIDs[k]))
+		}
+		if d.FriendlyName != "" {
+			hide(&d.FriendlyName, "-")
 		}
 	}
 	if !changed {
@@ -129,7 +137,7 @@ func redactWMI(data []byte) []byte {
 		return nil
 	}
 	for i := range list {
-		list[i].DeviceID = withoutSerial(list[i].DeviceID)
+		list[i].DeviceID, list[i].HardwareID = withoutSerial(list[i].DeviceID), withoutMAC(list[i].HardwareID)
 		if list[i].DeviceName != "" {
 			list[i].DeviceName = "-"
 		}
@@ -137,12 +145,33 @@ func redactWMI(data []byte) []byte {
 	return AppendWMISigned([]byte{}, list)
 }
 
-// withoutSerial replaces the last part of a device instance id, ENUMERATOR\DEVICE\INSTANCE. That of
-// a root-enumerated device is a plain counter and stays.
+// withoutSerial replaces the last part of a device instance id, ENUMERATOR\DEVICE\INSTANCE, and any
+// address before it. That of a root-enumerated device is a plain counter and stays.
 func withoutSerial(id string) string {
 	i := strings.LastIndexByte(id, '\\')
 	if i < 0 || hasFoldPrefix(id, `ROOT\`) || hasFoldPrefix(id, `HTREE\`) {
 		return id
 	}
-	return id[:i+1] + "-"
+	return withoutMAC(id[:i+1]) + "-"
+}
+
+// withoutMAC replaces runs of exactly twelve hexadecimal digits. Behind a dash they end a GUID.
+func withoutMAC(id string) string {
+	const digits = 12
+	var b strings.Builder
+	for i := 0; i < len(id); {
+		n := 0
+		for i+n < len(id) && isHex(id[i+n]) {
+			n++
+		}
+		if n == digits && (i == 0 || id[i-1] != '-') {
+			b.WriteByte('-')
+			i += n
+			continue
+		}
+		n = max(n, 1)
+		b.WriteString(id[i : i+n])
+		i += n
+	}
+	return b.String()
 }
