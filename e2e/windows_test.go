@@ -89,6 +89,8 @@ func TestWindows(t *testing.T) {
 	b.populate(t)
 	t.Run("services", b.services)
 	t.Run("image paths", b.imagePaths)
+	t.Run("hidden services", b.hiddenServices)
+	t.Run("verdicts", b.verdicts)
 	t.Run("tape", b.tape)
 	t.Run("tests of package windows", b.packageTests)
 }
@@ -96,14 +98,20 @@ func TestWindows(t *testing.T) {
 // run runs a Windows program and returns what it prints.
 func (b *wineBox) run(t *testing.T, program string, args ...string) string {
 	t.Helper()
+	return b.runExit(t, 0, program, args...)
+}
+
+// runExit runs a Windows program that ends with an exit code.
+func (b *wineBox) runExit(t *testing.T, code int, program string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := b.Command(ctx, program, args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s%s", filepath.Base(program), args, err, out, stderr.String())
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%s %q: exit %d, want %d: %v\n%s%s", filepath.Base(program), args, got, code, err, out, stderr.String())
 	}
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
@@ -152,6 +160,13 @@ var imagePaths = []struct{ name, path, rule, file string }{
 	{"ketdrive", `C:\Drivers\ketdrive.sys`, "drive", `C:\Drivers\ketdrive.sys`},
 	{"ketquoted", `"C:\Program Files\Ket\ketquoted.sys" -x`, "drive", `C:\Program Files\Ket\ketquoted.sys`},
 	{"ketslash", `C:/Drivers/ketslash.sys`, "drive", `C:\Drivers\ketslash.sys`},
+	{"ketdevice", `\Device\HarddiskVolume1\Drivers\ketdevice.sys`, "device", `C:\Drivers\ketdevice.sys`},
+	{"ketdosdevices", `\DosDevices\C:\Drivers\ketdosdevices.sys`, "dos_device", `C:\Drivers\ketdosdevices.sys`},
+	{"ketwin32", `\\?\C:\Drivers\ketwin32.sys`, "dos_device", `C:\Drivers\ketwin32.sys`},
+	{"ketshare", `\\server\share\ketshare.sys`, "unc", `\\server\share\ketshare.sys`},
+	{"ketwindir", `%windir%\ketwindir.sys`, "environment", `C:\windows\ketwindir.sys`},
+	{"ketarguments", `System32\drivers\ketarguments.sys -k x`, "relative", `C:\windows\System32\drivers\ketarguments.sys`},
+	{"ketshort", `C:\PROGRA~1\Ket\ketshort.sys`, "drive", `C:\PROGRA~1\Ket\ketshort.sys`},
 }
 
 const servicesKey = `HKLM\SYSTEM\CurrentControlSet\Services\`
@@ -231,7 +246,7 @@ func (b *wineBox) services(t *testing.T) {
 		}
 	}
 	registered := b.registered(t)
-	if len(registered) < 7+len(imagePaths)+6 {
+	if len(registered) < 7+len(imagePaths)+6 { // Wine's own, and those of populate
 		t.Fatalf("the registry has only %d drivers: %v", len(registered), registered)
 	}
 	known := b.witness(t, registered)
@@ -262,6 +277,78 @@ func (b *wineBox) services(t *testing.T) {
 	}
 	if _, ok := known["ketunknown"]; ok {
 		t.Error("the service manager knows a key that was written behind its back: the test shows nothing")
+	}
+}
+
+// hiddenServices compares what the service manager enumerates with what lkm calls hidden. Windows leaves a service out whose
+// security descriptor denies SERVICE_QUERY_STATUS; Wine 8.0 takes the descriptor and ignores it, so that there only the key that
+// was written behind the service manager's back is one. A Wine that obeys is held to it.
+func (b *wineBox) hiddenServices(t *testing.T) {
+	listed := map[string]bool{}
+	for line := range strings.Lines(b.run(t, b.scm, "list", "-")) {
+		listed[strings.TrimSpace(line)] = true
+	}
+	if !listed["HTTP"] || !listed["ketdisabled"] {
+		t.Fatalf("the service manager lists %v", listed)
+	}
+	if listed["kethidden"] {
+		t.Log("this Wine ignores the security descriptor of a service: kethidden is listed as before")
+	}
+	out := b.runExit(t, 1, b.lkm, "discrepancies", "--format", "json")
+	var found []struct {
+		Kind     string
+		Evidence []struct{ Value string }
+		Samples  int
+	}
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	hidden := map[string]bool{}
+	for _, d := range found {
+		if d.Kind == "hidden_service" && d.Samples == 2 {
+			hidden[d.Evidence[0].Value] = true
+		}
+	}
+	for name := range b.registered(t) {
+		if hidden[name] == listed[name] {
+			t.Errorf("%s: listed by the service manager %v, called hidden %v", name, listed[name], hidden[name])
+		}
+		delete(hidden, name)
+	}
+	if len(hidden) > 0 {
+		t.Errorf("called hidden and not in the registry: %v", hidden)
+	}
+	if listed["ketunknown"] {
+		t.Error("no service is hidden: the test shows nothing")
+	}
+}
+
+// verdicts asks for services by name, by image and by path.
+func (b *wineBox) verdicts(t *testing.T) {
+	file, err := os.ReadFile(b.Path("windows/system32/drivers/mountmgr.sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Drivers/ketdrive.sys", "Temp/nobodys.sys", "windows/system32/drivers/ketdisabled.sys"} {
+		if err := os.MkdirAll(filepath.Dir(b.Path(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(b.Path(name), file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		query, outcome string
+		exit           int
+	}{
+		{"MountMgr", "loaded", 1}, {"ketdrive", "loadable", 1}, {"KETDISABLED", "blocked", 0}, {"ketdos.sys", "absent", 0},
+		{`C:\Temp\nobodys.sys`, "blocked", 0}, {"no such driver", "absent", 0},
+	} {
+		var verdicts []struct{ Now struct{ Outcome string } }
+		out := b.runExit(t, c.exit, b.lkm, "check", c.query, "--format", "json")
+		if err := json.Unmarshal([]byte(out), &verdicts); err != nil || len(verdicts) != 1 || verdicts[0].Now.Outcome != c.outcome {
+			t.Errorf("%s: want %s: %v\n%s", c.query, c.outcome, err, out)
+		}
 	}
 }
 

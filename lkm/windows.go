@@ -3,6 +3,7 @@
 package lkm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,26 @@ func (b *windowsBackend) inventory(ctx context.Context, r *report, loaded bool) 
 	b.readRegistered(ctx, inv, r)
 	b.readDevices(ctx, inv, r)
 	b.readWMI(ctx, inv, r)
+	b.readLongPaths(ctx, inv)
 	return inv, ctx.Err()
+}
+
+// readLongPaths looks up what short names stand for: an image may be loaded by one and registered by
+// the other. Where that cannot be had the path stays as it is.
+func (b *windowsBackend) readLongPaths(ctx context.Context, inv *windows.Inventory) {
+	if b.image {
+		return
+	}
+	for _, dos := range inv.ShortPaths() {
+		long, err := b.guard.Call(ctx, windows.OpLongPath, dos)
+		if err != nil || len(long) == 0 {
+			continue
+		}
+		if inv.Paths.Long == nil {
+			inv.Paths.Long = make(map[string]string)
+		}
+		inv.Paths.Long[strings.ToLower(dos)] = string(long)
+	}
 }
 
 // hideBases drops the addresses unless they were asked for, and says so when the kernel hides
@@ -249,25 +269,33 @@ func (b *windowsBackend) readServices(ctx context.Context, inv *windows.Inventor
 func (b *windowsBackend) readRegistered(ctx context.Context, inv *windows.Inventory, r *report) {
 	registered, problems, err := b.registered(ctx, inv.Paths)
 	inv.Registered = registered
-	refused := 0
-	for i := range registered {
-		if registered[i].Refused {
-			refused++
-		}
+	if err != nil {
+		r.asked(windows.SourceRegistry, 0, err)
+		return
 	}
-	if err == nil && refused > 0 {
-		r.source(windows.SourceRegistry, OutcomePartial, CountOf(int64(len(registered)-refused)), nil)
+	outcome := OutcomeOK
+	if n := refusedKeys(registered); n > 0 {
 		p := problemOf(windows.SourceRegistry, "", "services", fmt.Errorf("keys of services that cannot be opened: %w", fs.ErrPermission))
-		p.Count = refused
-		r.add(p)
-	} else {
-		r.asked(windows.SourceRegistry, len(registered), err)
+		p.Count = n
+		problems = append(problems, p)
 	}
 	for _, p := range problems {
 		if p.Subject == "" { // those of one service are with its module
+			outcome = OutcomePartial
 			r.add(p)
 		}
 	}
+	r.source(windows.SourceRegistry, outcome, CountOf(int64(len(registered)-refusedKeys(registered))), nil)
+}
+
+func refusedKeys(list []windows.RegisteredService) int {
+	n := 0
+	for i := range list {
+		if list[i].Refused {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *windowsBackend) registered(ctx context.Context, p windows.Paths) ([]windows.RegisteredService, []Problem, error) {
@@ -281,10 +309,13 @@ func (b *windowsBackend) registered(ctx context.Context, p windows.Paths) ([]win
 			return nil, nil, err
 		}
 		keys, err := hive.Services(set)
-		if err != nil {
+		if err != nil && len(keys) == 0 {
 			return nil, nil, err
 		}
 		list, problems := windows.ServicesOf(keys, p)
+		if err != nil {
+			problems = append(problems, problemOf(windows.SourceRegistry, "", "services", err))
+		}
 		if hive.Dirty() {
 			problems = append(problems, problemOf(windows.SourceRegistry, "", "", errDirtyHive))
 		}
@@ -304,6 +335,11 @@ func (b *windowsBackend) readDevices(ctx context.Context, inv *windows.Inventory
 		r.source(windows.SourceDevices, OutcomeSkipped, Count{}, nil)
 		packages, err := b.imagePackages()
 		inv.Packages = packages
+		if err != nil && packages != nil {
+			r.source(windows.SourceStore, OutcomePartial, CountOf(int64(len(packages))), nil)
+			r.problem(windows.SourceStore, "", "packages", err)
+			return
+		}
 		r.asked(windows.SourceStore, len(packages), err)
 		return
 	}
@@ -338,22 +374,19 @@ func (b *windowsBackend) imagePackages() ([]windows.Package, error) {
 		return nil, err
 	}
 	keys, err := hive.Packages()
-	if err != nil {
-		return nil, err
-	}
-	own, err := b.readHive(windows.DriversHiveFile)
-	if err == nil {
+	own, errOwn := b.readHive(windows.DriversHiveFile)
+	if errOwn == nil {
 		var more []windows.RegKey
-		more, err = own.Packages()
+		more, errOwn = own.Packages()
 		keys = append(keys, more...)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if errors.Is(errOwn, fs.ErrNotExist) {
+		errOwn = nil
 	}
 	if keys == nil {
-		return nil, errNotThere
+		return nil, cmp.Or(err, errOwn, errNotThere)
 	}
-	return windows.PackagesOf(keys), nil
+	return windows.PackagesOf(keys), cmp.Or(err, errOwn)
 }
 
 // readWMI asks for the cross-check that a caller may have injected; without one it is skipped. Its
@@ -411,6 +444,7 @@ func (b *windowsBackend) poll(ctx context.Context, l *List) error {
 		r.problem(windows.SourceMachine, "", "path", err)
 	}
 	inv := &windows.Inventory{Paths: paths, Images: images}
+	b.readLongPaths(ctx, inv)
 	l.Modules = l.Modules[:0]
 	for _, e := range inv.Join() {
 		l.Modules = append(l.Modules, windowsModule(&e, b.options.Detail))

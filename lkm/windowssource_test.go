@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,31 @@ func TestWindowsWMIDevices(t *testing.T) {
 	}
 	if s, _ := snap.Source(windows.SourceWMI); s.Outcome != lkm.OutcomePartial {
 		t.Errorf("no rows of devices: %+v", s)
+	}
+}
+
+// An image that was loaded by its short name is the one that is registered by its long one.
+func TestWindowsShortName(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	const short = `C:\PROGRA~1\KETWAT~1\ketwatch.sys`
+	raw := []byte(m.Calls[windows.OpModulesEx])
+	path := raw[7*entrySize+pathAt:][:256]
+	clear(path)
+	copy(path, `\??\`+short)
+	m.Calls[windows.OpModulesEx] = string(raw)
+	const id = `c:\program files\ket watch\ketwatch.sys`
+	if mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{}); len(mods) != 11 || mods[strings.ToLower(short)].Name == "" {
+		t.Errorf("without a look-up: %d modules", len(mods))
+	}
+	m.Calls[windows.OpLongPath+" "+short] = `C:\Program Files\Ket Watch\ketwatch.sys`
+	sys := openWindows(t, m, lkm.Options{})
+	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{})[id]
+	if x.Windows == nil || x.Windows.Image == nil || len(x.Windows.Services) != 1 || x.Path != `C:\Program Files\Ket Watch\ketwatch.sys` {
+		t.Errorf("%+v", x)
+	}
+	var list lkm.List
+	if err := sys.Poll(context.Background(), &list); err != nil || len(list.Modules) != 10 || !slices.ContainsFunc(list.Modules, func(m lkm.Module) bool { return m.ID == "windows_driver:"+id }) {
+		t.Errorf("%v, %v", list.Modules, err)
 	}
 }
 

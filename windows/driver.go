@@ -87,6 +87,28 @@ type Inventory struct {
 	WMISigned  []WMISignedDriver
 }
 
+// ShortPaths are the paths of images and services that have short names in them.
+func (inv *Inventory) ShortPaths() []string {
+	var list []string
+	add := func(dos string) {
+		if HasShortName(dos) && len(list) < maxShortPaths {
+			list = append(list, dos)
+		}
+	}
+	for i := range inv.Images {
+		if dos, err := inv.Paths.DOS(inv.Images[i].NTPath); err == nil {
+			add(dos)
+		}
+	}
+	for i := range inv.Registered {
+		add(inv.Registered[i].ImageFile)
+	}
+	return list
+}
+
+// maxShortPaths is how many paths with short names are looked up; they are rare.
+const maxShortPaths = 256
+
 // Join makes one Entry of each image. The order is that of loading, then that of the registry.
 func (inv *Inventory) Join() []Entry {
 	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}, refused: map[string]bool{}}
@@ -117,7 +139,7 @@ type joiner struct {
 
 // Key returns the canonical name of an image; see Entry.
 func (p Paths) Key(dos string) string {
-	f := fold(dos)
+	f := fold(p.longPath(dos))
 	dir := f[:strings.LastIndexByte(f, '\\')+1]
 	root := fold(p.SystemRoot)
 	if root == "" {
@@ -138,7 +160,7 @@ func (j *joiner) entry(key, name, path string) *Entry {
 	if j.inv.Registered != nil || j.inv.Statuses != nil {
 		d.Services = []Service{}
 	}
-	j.entries = append(j.entries, Entry{Key: key, Name: name, Path: path, Driver: d})
+	j.entries = append(j.entries, Entry{Key: key, Name: name, Path: j.inv.Paths.longPath(path), Driver: d})
 	return &j.entries[len(j.entries)-1]
 }
 
@@ -167,7 +189,7 @@ func (j *joiner) addImage(m *LoadedImage) {
 		e.Problems = append(e.Problems, fact.ProblemOf(SourceModules, name, "path", err))
 	}
 	if m.AliasOf != "" && path != "" {
-		e.Path = path[:len(path)-len(baseName(path))] + m.AliasOf
+		e.Path = e.Path[:len(e.Path)-len(baseName(e.Path))] + m.AliasOf
 	}
 }
 

@@ -4,6 +4,7 @@ package windows
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -25,6 +26,11 @@ const (
 
 // A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
 // written back from its log files is not seen; see Dirty.
+//
+// It has a reader of its own because a hive may be hostile. The maintained one in Go
+// (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
+// itself ends the process, and takes a part that makes no sense for one that is not there, which
+// would make a damaged registry one without drivers.
 type Hive struct {
 	b    []byte
 	root uint32
@@ -112,7 +118,8 @@ func (h *Hive) Key(path string) (*HiveKey, error) {
 	return k, err
 }
 
-// Subkey returns the subkey of that name; nil when there is none.
+// Subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
+// those that make no sense.
 func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 	var found *HiveKey
 	err := k.each(func(sub *HiveKey) bool {
@@ -121,10 +128,13 @@ func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 		}
 		return found == nil
 	})
+	if found != nil {
+		err = nil
+	}
 	return found, err
 }
 
-// Subkeys returns the subkeys. A part that makes no sense ends the list with an error.
+// Subkeys returns the subkeys. The error tells of those that make no sense.
 func (k *HiveKey) Subkeys() ([]*HiveKey, error) {
 	var list []*HiveKey
 	err := k.each(func(sub *HiveKey) bool {
@@ -135,44 +145,58 @@ func (k *HiveKey) Subkeys() ([]*HiveKey, error) {
 }
 
 // each calls f for each subkey until it says no. Index records lead to keys, or to one more level
-// of index records.
+// of index records. What makes no sense is passed over; the error tells of the first and how many.
 func (k *HiveKey) each(f func(*HiveKey) bool) error {
 	le := binary.LittleEndian
 	if le.Uint32(k.b[20:]) == 0 {
 		return nil
 	}
-	left := maxSubkeys
+	bad, first := 0, error(nil)
+	note := func(err error) {
+		bad++
+		first = cmp.Or(first, err)
+	}
 	lists := []uint32{le.Uint32(k.b[28:])}
 	if c, ok := k.h.cell(lists[0]); ok && len(c) >= 4 && string(c[:2]) == "ri" {
 		lists = offsets(c, 4)
 	}
-	for _, at := range lists {
-		c, ok := k.h.cell(at)
-		if !ok || len(c) < 4 {
-			return hiveError("subkeys", "no index at %#x", at)
+	left, more := maxSubkeys, true
+	for i := 0; i < len(lists) && more; i++ {
+		keys, err := k.h.index(lists[i])
+		if err != nil {
+			note(err)
 		}
-		step := 8
-		switch string(c[:2]) {
-		case "lf", "lh":
-		case "li":
-			step = 4
-		default:
-			return hiveError("subkeys", "index of kind %q", c[:2])
-		}
-		for _, off := range offsets(c, step) {
+		for j := 0; j < len(keys) && more; j++ {
 			if left--; left < 0 {
 				return hiveError("subkeys", "more than %d", maxSubkeys)
 			}
-			sub, err := k.h.key(off)
+			sub, err := k.h.key(keys[j])
 			if err != nil {
-				return err
+				note(err)
+				continue
 			}
-			if !f(sub) {
-				return nil
-			}
+			more = f(sub)
 		}
 	}
-	return nil
+	if bad > 1 {
+		return fmt.Errorf("%w, and %d more", first, bad-1)
+	}
+	return first
+}
+
+// index returns where the keys of an index record are.
+func (h *Hive) index(at uint32) ([]uint32, error) {
+	c, ok := h.cell(at)
+	if !ok || len(c) < 4 {
+		return nil, hiveError("subkeys", "no index at %#x", at)
+	}
+	switch string(c[:2]) {
+	case "lf", "lh":
+		return offsets(c, 8), nil
+	case "li":
+		return offsets(c, 4), nil
+	}
+	return nil, hiveError("subkeys", "index of kind %q", c[:2])
 }
 
 // offsets returns the first word of each element of an index record.
@@ -290,7 +314,8 @@ func (h *Hive) Reg(path string) (RegKey, bool, error) {
 
 const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 
-// Services returns the keys of a control set's services and of their filter instances.
+// Services returns the keys of a control set's services and of their filter instances. An error beside
+// keys tells of those that make no sense.
 func (h *Hive) Services(controlSet string) ([]RegKey, error) {
 	path := controlSet + `\Services`
 	root, err := h.Key(path)
@@ -300,7 +325,8 @@ func (h *Hive) Services(controlSet string) ([]RegKey, error) {
 	if root == nil {
 		return nil, hiveError("Services", "no such key in %s", controlSet)
 	}
-	var keys []RegKey
+	keys := []RegKey{}
+	var inner error
 	err = root.each(func(k *HiveKey) bool {
 		key := RegKey{Path: machineHive + path + `\` + k.Name, Values: k.Values()}
 		typ, ok := key.Dword("Type")
@@ -309,35 +335,38 @@ func (h *Hive) Services(controlSet string) ([]RegKey, error) {
 		}
 		keys = append(keys, key)
 		for _, sub := range []string{`Instances`, `Parameters\Instances`} {
-			keys = appendHiveInstances(keys, k, key.Path, sub)
+			var err error
+			keys, err = appendHiveInstances(keys, k, key.Path, sub)
+			inner = cmp.Or(inner, err)
 		}
 		return len(keys) < maxRegKeys
 	})
-	return keys, err
+	return keys, cmp.Or(err, inner)
 }
 
-func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) []RegKey {
+func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) ([]RegKey, error) {
 	in := k
 	for part := range strings.SplitSeq(sub, `\`) {
 		next, err := in.Subkey(part)
 		if err != nil || next == nil {
-			return keys
+			return keys, err
 		}
 		in = next
 	}
 	path += `\` + sub
 	keys = append(keys, RegKey{Path: path, Values: in.Values()})
-	list, _ := in.Subkeys()
+	list, err := in.Subkeys()
 	for i, inst := range list {
 		if i == 256 {
 			break
 		}
 		keys = append(keys, RegKey{Path: path + `\` + inst.Name, Values: inst.Values()})
 	}
-	return keys
+	return keys, err
 }
 
-// Packages returns the keys of the driver store's packages; none when the hive has no such key.
+// Packages returns the keys of the driver store's packages; none when the hive has no such key. An
+// error beside keys tells of those that make no sense.
 func (h *Hive) Packages() ([]RegKey, error) {
 	const path = `DriverDatabase\DriverPackages`
 	root, err := h.Key(path)

@@ -30,8 +30,11 @@ func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 }
 
 func call(ctx context.Context, op string, args []string) ([]byte, error) {
-	if op == OpRegistry && len(args) == 1 {
+	switch {
+	case op == OpRegistry && len(args) == 1:
 		return readKey(args[0])
+	case op == OpLongPath && len(args) == 1:
+		return longPath(args[0])
 	}
 	if len(args) > 0 {
 		return nil, fmt.Errorf("arguments: %w", errors.ErrUnsupported)
@@ -233,6 +236,23 @@ func paths() ([]byte, error) {
 		out = fmt.Appendf(out, "device %s %s\n", drive, oneLine(windows.UTF16ToString(target[:n])))
 	}
 	return out, nil
+}
+
+// longPath asks the file system for the names that short ones stand for.
+func longPath(dos string) ([]byte, error) {
+	short, err := windows.UTF16PtrFromString(dos)
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]uint16, 1024)
+	n, err := windows.GetLongPathName(short, &buf[0], uint32(len(buf)))
+	if err != nil {
+		return nil, err
+	}
+	if int(n) > len(buf) {
+		return nil, fmt.Errorf("%w: a path of %d characters", fact.ErrTooLarge, n)
+	}
+	return []byte(windows.UTF16ToString(buf[:n])), nil
 }
 
 // services pages through the service manager with the least rights that list.

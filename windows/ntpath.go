@@ -19,6 +19,23 @@ type Paths struct {
 	// Sysnative says that the reader is a 32-bit program on a 64-bit system, which finds the true
 	// System32 under that name.
 	Sysnative bool
+	// Long are the long forms of paths with short names in them (C:\PROGRA~1\…), by the path folded to
+	// lower case. What is not in it is taken as it is.
+	Long map[string]string
+}
+
+// HasShortName reports whether a part of a path has the form of a short name: a tilde and a digit.
+func HasShortName(dos string) bool {
+	i := strings.IndexByte(dos, '~')
+	return i >= 0 && i+1 < len(dos) && '0' <= dos[i+1] && dos[i+1] <= '9'
+}
+
+// longPath returns the long form of a path, if it is known.
+func (p Paths) longPath(dos string) string {
+	if long, ok := p.Long[fold(dos)]; ok {
+		return long
+	}
+	return dos
 }
 
 // ParsePaths reads the answer to OpPaths.

@@ -3,6 +3,9 @@
 package windows
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"reflect"
 	"testing"
 
@@ -89,7 +92,7 @@ func TestHive(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, _ := ServicesOf(keys, testPaths)
-	if len(list) != 2 || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
+	if len(list) != 3 || list[2].Name != hivetest.OtherName || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
 		t.Errorf("%+v", list)
 	}
 	if list[0].DisplayName != hivetest.LongName {
@@ -104,6 +107,40 @@ func TestHive(t *testing.T) {
 	}
 	if h.Dirty() {
 		t.Error("dirty")
+	}
+}
+
+// A damaged part of a hive costs itself, and is told of; an index that names itself ends nothing.
+func TestHiveDamaged(t *testing.T) {
+	services := func(damage func(b []byte)) ([]RegisteredService, error) {
+		b := hivetest.System()
+		damage(b)
+		h, err := OpenHive(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := h.Services("ControlSet001")
+		list, _ := ServicesOf(keys, testPaths)
+		return list, err
+	}
+	at := func(b []byte, text string, before int) []byte { return b[bytes.Index(b, []byte(text))-before:] }
+	list, err := services(func(b []byte) { copy(at(b, "Disk", 76), "xx") })
+	if len(list) != 2 || !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("a key: %+v, %v", list, err)
+	}
+	list, err = services(func(b []byte) { copy(at(b, "Filter Instance", 76), "xx") })
+	if len(list) != 3 || len(list[0].Instances) != 0 || !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("an instance: %+v, %v", list, err)
+	}
+	list, err = services(func(b []byte) {
+		for i := 4096; i+8 <= len(b); i += 8 {
+			if string(b[i+4:i+6]) == "ri" {
+				binary.LittleEndian.PutUint32(b[i+8:], uint32(i-4096))
+			}
+		}
+	})
+	if len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("an index of itself: %+v, %v", list, err)
 	}
 }
 

@@ -71,6 +71,8 @@ const (
 	// OpPaths is what turns NT paths into DOS paths: text, "systemroot C:\Windows", then one
 	// "device C: \Device\HarddiskVolume3" for each drive.
 	OpPaths = "paths"
+	// OpLongPath PATH is the long form of a DOS path with short names in it (C:\PROGRA~1\…): text.
+	OpLongPath = "long_path"
 	// OpModulesEx is NtQuerySystemInformation class 77, OpModules class 11: the bytes as returned.
 	OpModulesEx = "modules_ex"
 	OpModules   = "modules"

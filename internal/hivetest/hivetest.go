@@ -13,10 +13,14 @@ import (
 const (
 	segmentSize = 16344
 	bins        = 4096
+	checksumAt  = 508
 )
 
 // LongName is the display name of the driver Filter: a value of several parts.
 var LongName = strings.Repeat("long ", 4000) + "name"
+
+// OtherName is a driver whose name is not in ASCII: the key has it in UTF-16.
+const OtherName = "Гость"
 
 type value struct {
 	name string
@@ -25,11 +29,15 @@ type value struct {
 }
 
 func text(name string, typ uint32, s string) value {
+	return value{name, typ, utf16Bytes(s + "\x00")}
+}
+
+func utf16Bytes(s string) []byte {
 	var b []byte
-	for _, u := range utf16.Encode([]rune(s + "\x00")) {
+	for _, u := range utf16.Encode([]rune(s)) {
 		b = binary.LittleEndian.AppendUint16(b, u)
 	}
-	return value{name, typ, b}
+	return b
 }
 
 func dword(name string, n uint32) value {
@@ -37,7 +45,25 @@ func dword(name string, n uint32) value {
 }
 
 // A hiveMaker writes a registry hive as Windows lays it out.
-type hiveMaker struct{ b []byte }
+type hiveMaker struct {
+	b        []byte
+	security uint32 // where the security descriptor of all keys is
+}
+
+// newHive begins a hive with the header of its one bin and the security descriptor of its keys, an
+// empty one.
+func newHive() *hiveMaker {
+	m := &hiveMaker{b: make([]byte, 32)}
+	sk := make([]byte, 20+20)
+	copy(sk, "sk")
+	at := uint32(len(m.b))
+	for i, v := range []uint32{at, at, 64, 20} { // next and one before, users, length
+		binary.LittleEndian.PutUint32(sk[4+4*i:], v)
+	}
+	sk[20], sk[23] = 1, 0x80
+	m.security = m.cell(sk)
+	return m
+}
 
 func (m *hiveMaker) cell(data []byte) uint32 {
 	off := uint32(len(m.b))
@@ -90,8 +116,17 @@ func (m *hiveMaker) value(v value) uint32 {
 func (m *hiveMaker) key(name, list string, values []value, subs ...uint32) uint32 {
 	c := make([]byte, 76)
 	copy(c, "nk")
-	binary.LittleEndian.PutUint16(c[2:], 0x20)
+	raw := []byte(name)
+	if isASCII(name) {
+		c[2] = 0x20
+	} else {
+		raw = utf16Bytes(name)
+	}
 	put := func(at int, v uint32) { binary.LittleEndian.PutUint32(c[at:], v) }
+	for _, at := range []int{28, 32, 40, 48} { // lists and class that it does not have
+		put(at, 0xffffffff)
+	}
+	put(44, m.security)
 	put(20, uint32(len(subs)))
 	if len(subs) > 0 {
 		words := subs
@@ -115,30 +150,54 @@ func (m *hiveMaker) key(name, list string, values []value, subs ...uint32) uint3
 	if offs != nil {
 		put(40, m.words("", 0, offs...))
 	}
-	binary.LittleEndian.PutUint16(c[72:], uint16(len(name)))
-	return m.cell(append(c, name...))
+	binary.LittleEndian.PutUint16(c[72:], uint16(len(raw)))
+	at := m.cell(append(c, raw...))
+	for _, sub := range subs {
+		binary.LittleEndian.PutUint32(m.b[sub+4+16:], at) // its parent
+	}
+	return at
 }
 
-// System is a SYSTEM hive with two drivers, a service that is none, and settings.
+func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r > 0x7e }) < 0 }
+
+// System is a SYSTEM hive with three drivers, a service that is none, and settings.
 func System() []byte {
-	m := &hiveMaker{b: make([]byte, 32)} // the first bin's header
+	m := newHive()
 	instance := m.key("Filter Instance", "lf", []value{text("Altitude", 1, "385250.5"), dword("Flags", 0)})
 	instances := m.key("Instances", "li", []value{text("DefaultInstance", 1, "Filter Instance")}, instance)
 	filter := m.key("Filter", "lf", []value{dword("Type", 2), dword("Start", 0),
 		text("DisplayName", 1, LongName)}, instances)
 	disk := m.key("Disk", "lf", []value{dword("Type", 1), dword("Start", 3), text("ImagePath", 2, `System32\drivers\disk.sys`)})
 	dhcp := m.key("Dhcp", "lf", []value{dword("Type", 0x20)})
-	services := m.key("Services", "lh", nil, filter, disk, dhcp)
+	other := m.key(OtherName, "lf", []value{dword("Type", 1), dword("Start", 4)})
+	services := m.key("Services", "lh", nil, filter, disk, dhcp, other)
 	config := m.key("Config", "lf", []value{dword("VulnerableDriverBlocklistEnable", 1)})
 	control := m.key("Control", "lf", nil, m.key("CI", "lf", nil, config))
 	set := m.key("ControlSet001", "lh", nil, control, services)
 	sel := m.key("Select", "lf", []value{dword("Current", 1), dword("Default", 1)})
 	root := m.key("ROOT", "li", nil, set, sel)
+	return m.file(root)
+}
+
+// file closes the one bin with a free cell and puts the base block before it.
+func (m *hiveMaker) file(root uint32) []byte {
+	le := binary.LittleEndian
+	free := (4096 - len(m.b)%4096) % 4096
+	if free > 0 { // everything is in steps of 8
+		m.b = append(m.b, make([]byte, free)...)
+		le.PutUint32(m.b[len(m.b)-free:], uint32(free))
+	}
+	copy(m.b, "hbin")
+	le.PutUint32(m.b[8:], uint32(len(m.b)))
 	header := make([]byte, bins)
 	copy(header, "regf")
-	binary.LittleEndian.PutUint32(header[4:], 7)
-	binary.LittleEndian.PutUint32(header[8:], 7)
-	binary.LittleEndian.PutUint32(header[36:], root)
-	copy(m.b, "hbin")
+	for at, v := range map[int]uint32{4: 7, 8: 7, 20: 1, 24: 5, 32: 1, 36: root, 40: uint32(len(m.b)), 44: 1} {
+		le.PutUint32(header[at:], v) // sequence numbers, version 1.5, format, root, length, cluster
+	}
+	var sum uint32
+	for at := 0; at < checksumAt; at += 4 {
+		sum ^= le.Uint32(header[at:])
+	}
+	le.PutUint32(header[checksumAt:], sum)
 	return append(header, m.b...)
 }

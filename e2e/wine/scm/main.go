@@ -8,6 +8,7 @@
 //	scm create NAME TYPE START PATH    make a service; the numbers are those of the registry
 //	scm hide NAME                      give it a security descriptor that lets nobody query its status
 //	scm wait -                         do nothing until standard input ends
+//	scm list -                         print the names that EnumServicesStatus gives of drivers
 //	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs
 package main
 
@@ -30,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: scm create|hide|query|wait NAME…")
+		return fmt.Errorf("usage: scm create|hide|list|query|wait NAME…")
 	}
 	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_ALL_ACCESS)
 	if err != nil {
@@ -46,6 +47,8 @@ func run(args []string) error {
 		return create(m, args[1:])
 	case "hide":
 		return hide(m, args[1])
+	case "list":
+		return list(m)
 	case "query":
 		for _, name := range args[1:] {
 			if err := query(m, name); err != nil {
@@ -101,6 +104,19 @@ func hide(m windows.Handle, name string) error {
 		return err
 	}
 	return windows.SetSecurityInfo(s, windows.SE_SERVICE, windows.DACL_SECURITY_INFORMATION, nil, nil, dacl, nil)
+}
+
+func list(m windows.Handle) error {
+	buf := make([]byte, 256<<10)
+	var needed, count, resume uint32
+	if err := windows.EnumServicesStatusEx(m, windows.SC_ENUM_PROCESS_INFO, windows.SERVICE_DRIVER, windows.SERVICE_STATE_ALL, &buf[0], uint32(len(buf)),
+		&needed, &count, &resume, nil); err != nil {
+		return err
+	}
+	for _, s := range unsafe.Slice((*windows.ENUM_SERVICE_STATUS_PROCESS)(unsafe.Pointer(&buf[0])), count) {
+		fmt.Println(windows.UTF16PtrToString(s.ServiceName))
+	}
+	return nil
 }
 
 func query(m windows.Handle, name string) error {
