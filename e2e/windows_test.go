@@ -169,6 +169,11 @@ var imagePaths = []struct{ name, path, rule, file string }{
 	{"ketshort", `C:\PROGRA~1\Ket\ketshort.sys`, "drive", `C:\PROGRA~1\Ket\ketshort.sys`},
 }
 
+// longName is a file whose directory has a short name.
+const longName = "Program Files/Ket Long Names/ketlong.sys"
+
+func windowsPath(name string) string { return `C:\` + strings.ReplaceAll(name, "/", `\`) }
+
 const servicesKey = `HKLM\SYSTEM\CurrentControlSet\Services\`
 
 // populate adds services of every kind to the prefix.
@@ -185,6 +190,18 @@ func (b *wineBox) populate(t *testing.T) {
 	add(`ketfilter\Instances`, "DefaultInstance", "REG_SZ", "Ket Instance")
 	add(`ketfilter\Instances\Ket Instance`, "Altitude", "REG_SZ", "385250.500000000000000000001")
 	add(`ketfilter\Instances\Ket Instance`, "Flags", "REG_DWORD", "0")
+	// A service that is registered by the short names of its file's path.
+	if err := os.MkdirAll(filepath.Dir(b.Path(longName)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.Path(longName), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	short := strings.TrimSpace(b.run(t, b.scm, "short", windowsPath(longName)))
+	if !strings.Contains(short, "~") {
+		t.Fatalf("no short name: %s", short)
+	}
+	b.run(t, b.scm, "create", "ketlong", "1", "3", `\??\`+short)
 	b.run(t, b.scm, "create", "kethidden", "1", "3", `System32\drivers\kethidden.sys`)
 	b.run(t, b.scm, "hide", "kethidden")
 	// A key that the service manager, which read the registry when it started, knows nothing of.
@@ -413,6 +430,9 @@ func (b *wineBox) imagePaths(t *testing.T) {
 	}
 	if d := byService["ketnopath"]; indexOf(d, "ketnopath") < 0 || d.Windows.Services[0].ImagePathRule != "default" || d.ID != "windows_driver:ketnopath.sys" {
 		t.Errorf("a service without a path: %+v", d)
+	}
+	if d := byService["ketlong"]; d.Path != windowsPath(longName) || d.ID != `windows_driver:`+strings.ToLower(windowsPath(longName)) {
+		t.Errorf("a service registered by short names: %+v", d)
 	}
 	if d := byService["ketshared6"]; len(d.Windows.Services) != 2 || d.ID != "windows_driver:ketrelative.sys" {
 		t.Errorf("two services of one image: %+v", d)

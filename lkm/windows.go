@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -40,6 +41,7 @@ func (b *windowsBackend) asked(d Detail) bool { return b.options.Detail&d != 0 }
 // header reads who and what the machine is. Nothing here but the paths is needed for the list.
 func (b *windowsBackend) header(ctx context.Context, s *Snapshot, r *report) {
 	if s.Live != Yes {
+		b.imageHeader(s)
 		return
 	}
 	lost := 0
@@ -70,6 +72,23 @@ func (b *windowsBackend) header(ctx context.Context, s *Snapshot, r *report) {
 		outcome = OutcomePartial
 	}
 	r.source(windows.SourceMachine, outcome, Count{}, nil)
+}
+
+// imageHeader takes release and architecture of an image from the kernel's own file. Where that does
+// not say, they stay unknown.
+func (b *windowsBackend) imageHeader(s *Snapshot) {
+	raw, err := limit.ReadFile(b.guard, windows.KernelFile, b.maxFile())
+	if err != nil {
+		return
+	}
+	f, err := windows.ParseFile(raw, windows.FileOptions{})
+	if err != nil {
+		return
+	}
+	if f.Version != nil {
+		s.Release = f.Version.File
+	}
+	s.Arch = f.PE.Machine
 }
 
 func (b *windowsBackend) clock(ctx context.Context) (time.Time, error) {
@@ -332,15 +351,11 @@ func (b *windowsBackend) registered(ctx context.Context, p windows.Paths) ([]win
 // except on an image, where it costs nothing.
 func (b *windowsBackend) readDevices(ctx context.Context, inv *windows.Inventory, r *report) {
 	if b.image {
-		r.source(windows.SourceDevices, OutcomeSkipped, Count{}, nil)
-		packages, err := b.imagePackages()
-		inv.Packages = packages
-		if err != nil && packages != nil {
-			r.source(windows.SourceStore, OutcomePartial, CountOf(int64(len(packages))), nil)
-			r.problem(windows.SourceStore, "", "packages", err)
-			return
-		}
-		r.asked(windows.SourceStore, len(packages), err)
+		var err error
+		inv.Devices, err = b.imageDevices()
+		r.partly(windows.SourceDevices, "devices", len(inv.Devices), err)
+		inv.Packages, err = b.imagePackages()
+		r.partly(windows.SourceStore, "packages", len(inv.Packages), err)
 		return
 	}
 	if !b.asked(DetailFiles) {
@@ -353,18 +368,45 @@ func (b *windowsBackend) readDevices(ctx context.Context, inv *windows.Inventory
 		inv.Devices, err = windows.ParseDevices(raw)
 		return len(inv.Devices), err
 	})
-	b.read(ctx, r, windows.SourceStore, windows.OpDriverPackages, func(raw []byte) (n int, err error) {
+	raw, err := b.guard.Call(ctx, windows.OpDriverPackages)
+	if err == nil {
 		var problems []Problem
 		inv.Packages, problems, err = windows.ParseDriverPackages(raw)
 		for _, p := range problems {
 			r.add(p)
 		}
-		return len(inv.Packages), err
-	})
+	}
+	r.partly(windows.SourceStore, "packages", len(inv.Packages), err)
 	b.read(ctx, r, windows.SourceFilters, windows.OpFilters, func(raw []byte) (n int, err error) {
 		inv.Filters, err = windows.ParseFilters(raw)
 		return len(inv.Filters), err
 	})
+}
+
+// partly reports how reading a source went that may be there in part, or not at all on older systems,
+// which is no Problem.
+func (r *report) partly(source, field string, n int, err error) {
+	switch {
+	case err != nil && n > 0:
+		r.source(source, OutcomePartial, CountOf(int64(n)), nil)
+		r.problem(source, "", field, err)
+	case errors.Is(err, fs.ErrNotExist):
+		r.source(source, OutcomeAbsent, Count{}, err)
+	default:
+		r.asked(source, n, err)
+	}
+}
+
+func (b *windowsBackend) imageDevices() ([]windows.Device, error) {
+	hive, err := b.systemHive()
+	if err != nil {
+		return nil, err
+	}
+	set, err := hive.ControlSet()
+	if err != nil {
+		return nil, err
+	}
+	return hive.Devices(set)
 }
 
 // imagePackages are the packages of both hives that may hold the store's database.

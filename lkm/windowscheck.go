@@ -190,7 +190,7 @@ func (c *windowsCheck) verdict(e *windows.Entry) Verdict {
 	switch {
 	case e.Driver.PE != nil:
 		v.Reasons = append(v.Reasons, Reason{Code: windows.ReasonOnDisk, Text: "its file is on disk", File: e.Path})
-	case e.Path != "" && !noFile(e):
+	case e.Path != "" && !e.FileAbsent():
 		v.Reasons = append(v.Reasons, Reason{Code: windows.ReasonUnread, Text: "its file could not be read", File: e.Path})
 	}
 	anew := Way{Way: windows.WayNewService}
@@ -198,7 +198,7 @@ func (c *windowsCheck) verdict(e *windows.Entry) Verdict {
 		anew.Blocked = open
 	}
 	v.Now, v.NextBoot = prospect(service, anew), prospect(boot, service, anew)
-	if noFile(e) {
+	if e.FileAbsent() {
 		v.Now.Outcome, v.NextBoot.Outcome = VerdictAbsent, VerdictAbsent
 	}
 	if c.backend.image {
@@ -220,18 +220,11 @@ func windowsWord(e *windows.Entry) string {
 	return "loaded"
 }
 
-// noFile reports whether the image's file is known not to be there.
-func noFile(e *windows.Entry) bool {
-	return slices.ContainsFunc(e.Problems, func(p Problem) bool {
-		return p.Source == windows.SourceFile && p.Field == "file" && p.Code == CodeAbsent
-	})
-}
-
 // open says whether a way to load the file is blocked for all that is known of the file itself: yes
 // when there is none, or code integrity enforces and no signature fits; unknown when the kernel may
 // refuse it by what is not known here; else no.
 func (c *windowsCheck) open(e *windows.Entry, say func(string, string, ...any)) Tri {
-	if noFile(e) {
+	if e.FileAbsent() {
 		say(windows.ReasonNoFile, "there is no file %s", e.Path)
 		return Yes
 	}

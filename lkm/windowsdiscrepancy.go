@@ -47,6 +47,7 @@ func (b *windowsBackend) disagreements(ctx context.Context) (found, unchecked []
 		return nil, nil, err
 	}
 	entries := inv.Join()
+	lost := false
 	for i := range entries {
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
@@ -54,6 +55,7 @@ func (b *windowsBackend) disagreements(ctx context.Context) (found, unchecked []
 		e := &entries[i]
 		if e.Driver.Image != nil {
 			b.readDriver(e, inv.Paths, windows.FileOptions{})
+			lost = lost || e.Driver.PE == nil && !e.FileAbsent()
 		}
 		found = append(found, e.Discrepancies(string(KindWindowsDriver)+":"+e.Key)...)
 	}
@@ -62,6 +64,9 @@ func (b *windowsBackend) disagreements(ctx context.Context) (found, unchecked []
 		if s.Outcome != OutcomeOK && s.Outcome != OutcomeSkipped && s.Outcome != OutcomeUnsupported {
 			views[s.Name] = ViewUnchecked
 		}
+	}
+	if lost {
+		views[windows.SourceFile] = ViewUnchecked
 	}
 	if len(views) > 0 {
 		unchecked = append(unchecked, Discrepancy{Name: "kernel", Kind: windows.KindUnchecked, Grade: GradeTransient, Views: views})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -206,9 +207,15 @@ func TestWindowsDiscrepancies(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
-	want := map[string]string{windows.HiddenService: "hidden.sys ", windows.ReplacedOnDisk: "replaced.sys "}
-	if len(got) != len(want) || got[windows.HiddenService] != want[windows.HiddenService] || got[windows.ReplacedOnDisk] != want[windows.ReplacedOnDisk] {
+	want := map[string]string{windows.HiddenService: "hidden.sys ", windows.ReplacedOnDisk: "replaced.sys ", windows.NoFile: "gone.sys "}
+	if !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+	closed := fakewindows.Windows11(false)
+	closed.Deny["C:/Windows/System32/drivers/tcpip.sys"] = true
+	found, err = openWindows(t, closed, lkm.Options{}).Discrepancies(context.Background())
+	if err != nil || len(found) != 4 || found[0].Kind != windows.KindUnchecked || found[0].Views[windows.SourceFile] != lkm.ViewUnchecked {
+		t.Errorf("with a file that cannot be read: %+v, %v", found, err)
 	}
 	m := fakewindows.Windows11(true)
 	m.Deny[windows.OpServices] = true
@@ -249,6 +256,7 @@ func TestWindowsImage(t *testing.T) {
 		t.Errorf("without a hive: %d modules", len(snap.Modules))
 	}
 	write("Windows/System32/Config/SYSTEM", hivetest.System())
+	write("Windows/System32/Config/Drivers", hivetest.Drivers())
 	s.Refresh()
 	snap, err := s.SnapshotOf(context.Background(), lkm.ScopeInstalled)
 	if err != nil {
@@ -260,6 +268,15 @@ func TestWindowsImage(t *testing.T) {
 	}
 	if !found["windows_driver:disk.sys"] || !found["windows_driver:leftover.sys"] || !found["windows_driver:filter.sys"] {
 		t.Errorf("modules %v", found)
+	}
+	if snap.Release != "10.0.26100.4652" || snap.Arch != "amd64" {
+		t.Errorf("release %q, architecture %q", snap.Release, snap.Arch)
+	}
+	if m := snap.Module("windows_driver:disk.sys"); m.Origin.Class != lkm.OriginThirdParty || len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 1 {
+		t.Errorf("disk: %+v %+v", m.Origin, m.Windows)
+	}
+	if m := snap.Module("windows_driver:filter.sys"); m.Origin.Class != "" || len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 0 {
+		t.Errorf("filter: %+v %+v", m.Origin, m.Windows)
 	}
 	p, err := s.Policy(context.Background())
 	if err != nil {

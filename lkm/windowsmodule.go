@@ -371,10 +371,8 @@ func addWindowsUsers(list []Module) {
 func windowsOnDisk(e *windows.Entry) OnDisk {
 	im, pe := e.Driver.Image, e.Driver.PE
 	if pe == nil {
-		for _, p := range e.Problems {
-			if p.Source == windows.SourceFile && p.Field == "file" && p.Code == CodeAbsent {
-				return OnDisk{Match: MatchAbsent, Path: e.Path}
-			}
+		if e.FileAbsent() {
+			return OnDisk{Match: MatchAbsent, Path: e.Path}
 		}
 		return OnDisk{}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A Device is one device and the driver that Windows chose for it.
+// A Device is one device and the driver that Windows chose for it: one that is present, or, of a
+// mounted volume, one that was there once.
 type Device struct {
 	// Instance is the device's instance id, such as PCI\VEN_8086&DEV_15B7…\3&11583659&0&FE.
 	Instance string `json:"instance"`

@@ -24,6 +24,8 @@ const (
 	LoadedNotRunning = "loaded_not_running"
 	// ReplacedOnDisk: the headers of the loaded image are not those of its file.
 	ReplacedOnDisk = "replaced_on_disk"
+	// NoFile: the image is loaded and its file is not there: it was deleted, or is hidden.
+	NoFile = "no_file"
 	// WMIDisagrees: WMI lists a service that the service manager does not, or calls one running that
 	// it calls stopped, or the other way round.
 	WMIDisagrees = "wmi_disagrees"
@@ -60,6 +62,9 @@ func (e *Entry) Discrepancies(id string) []fact.Discrepancy {
 		add(RunningNotLoaded, fact.GradeWeak, fact.Evidence{Fact: "state", Value: stateRunning, Source: SourceServices})
 	case d.Image != nil && managed && len(d.Services) > 0 && !running:
 		add(LoadedNotRunning, fact.GradeWeak, fact.Evidence{Fact: "ntPath", Value: d.Image.NTPath, Source: SourceModules})
+	}
+	if d.Image != nil && e.FileAbsent() {
+		add(NoFile, fact.GradeWeak, fact.Evidence{Fact: "ntPath", Value: d.Image.NTPath, Source: SourceModules})
 	}
 	if d.Image != nil && d.PE != nil && d.Image.Checksum != "" {
 		var differ []fact.Evidence

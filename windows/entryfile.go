@@ -4,11 +4,19 @@ package windows
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 )
 
 var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known without catalogs (--catalogs DIR)")
+
+// FileAbsent reports whether the image's file was looked for and is not there.
+func (e *Entry) FileAbsent() bool {
+	return slices.ContainsFunc(e.Problems, func(p fact.Problem) bool {
+		return p.Source == SourceFile && p.Field == "file" && p.Code == fact.CodeAbsent
+	})
+}
 
 // SetFile adds what the image's file says. Without any signature, that there is none is known only
 // when the verifier's catalogs are whole.

@@ -534,15 +534,7 @@ func addClassKey(d *Device) {
 		return
 	}
 	defer k.Close()
-	key := RegKey{Values: readValues(k, []string{"InfPath", "InfSection", "DriverVersion", "DriverDate", "ProviderName", "MatchingDeviceId"})}
-	d.INF, _ = key.Text("InfPath")
-	d.Section, _ = key.Text("InfSection")
-	d.DriverVersion, _ = key.Text("DriverVersion")
-	d.Provider, _ = key.Text("ProviderName")
-	d.MatchingID, _ = key.Text("MatchingDeviceId")
-	if date, ok := key.Text("DriverDate"); ok {
-		d.DriverDate = usDate(date)
-	}
+	d.setClassKey(&RegKey{Values: readValues(k, classValues)})
 }
 
 // filters lists the filter manager's filters; the privilege to load drivers is needed.

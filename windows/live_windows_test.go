@@ -5,6 +5,7 @@ package windows
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -65,6 +66,9 @@ func TestLive(t *testing.T) {
 		t.Error(err)
 	} else if keys, _, err := ParseReg("test", b); err != nil || len(keys) != 1 {
 		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil || !strings.EqualFold(string(long), paths.SystemRoot) {
+		t.Errorf("long path of %s: %q, %v", paths.SystemRoot, long, err)
 	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()

@@ -24,11 +24,8 @@ type Paths struct {
 	Long map[string]string
 }
 
-// HasShortName reports whether a part of a path has the form of a short name: a tilde and a digit.
-func HasShortName(dos string) bool {
-	i := strings.IndexByte(dos, '~')
-	return i >= 0 && i+1 < len(dos) && '0' <= dos[i+1] && dos[i+1] <= '9'
-}
+// HasShortName reports whether a path may have short names in it: they have a tilde.
+func HasShortName(dos string) bool { return strings.Contains(dos, "~") }
 
 // longPath returns the long form of a path, if it is known.
 func (p Paths) longPath(dos string) string {

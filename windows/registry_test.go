@@ -102,6 +102,12 @@ func TestHive(t *testing.T) {
 	if n, _ := key.Dword("VulnerableDriverBlocklistEnable"); err != nil || !ok || n != 1 {
 		t.Errorf("%+v %v %v", key, ok, err)
 	}
+	devices, err := h.Devices(set)
+	want := Device{Instance: `SCSI\Disk&Ven_Ket\4&1`, Service: "disk", Description: "Ket Disk", Class: "DiskDrive", DriverKey: hivetest.DiskClass + `\0003`,
+		HardwareIDs: []string{`SCSI\Ket`, "GenDisk"}, INF: "oem9.inf", Provider: "Ket Disks", DriverDate: "2022-09-19", DriverVersion: "4.1.0.2", UpperFilters: []string{"Filter"}}
+	if err != nil || len(devices) != 1 || !reflect.DeepEqual(devices[0], want) {
+		t.Errorf("%+v, %v", devices, err)
+	}
 	if _, ok, err := h.Reg("No\\Such"); ok || err != nil {
 		t.Errorf("a key that is not there: %v %v", ok, err)
 	}
@@ -163,6 +169,10 @@ func FuzzHive(f *testing.F) {
 			t.Fatalf("%d keys of %d bytes", len(keys), len(b))
 		}
 		_, _ = h.Packages()
+		devices, _ := h.Devices(set)
+		if len(devices) > maxServices {
+			t.Fatalf("%d devices of %d bytes", len(devices), len(b))
+		}
 	})
 }
 

@@ -29,6 +29,8 @@ const (
 	// DriversHiveFile is the hive of HKEY_LOCAL_MACHINE\DRIVERS, where newer systems keep the driver
 	// store's database.
 	DriversHiveFile = "C:/Windows/System32/config/DRIVERS"
+	// KernelFile is the kernel.
+	KernelFile = "C:/Windows/System32/ntoskrnl.exe"
 	// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
 	// below its own folder.
 	CatalogRoot = `System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`

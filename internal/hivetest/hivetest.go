@@ -19,6 +19,9 @@ const (
 // LongName is the display name of the driver Filter: a value of several parts.
 var LongName = strings.Repeat("long ", 4000) + "name"
 
+// DiskClass is the setup class of the one device, which Disk drives and Filter filters.
+const DiskClass = "{4d36e967-e325-11ce-bfc1-08002be10318}"
+
 // OtherName is a driver whose name is not in ASCII: the key has it in UTF-16.
 const OtherName = "Гость"
 
@@ -172,11 +175,24 @@ func System() []byte {
 	other := m.key(OtherName, "lf", []value{dword("Type", 1), dword("Start", 4)})
 	services := m.key("Services", "lh", nil, filter, disk, dhcp, other)
 	config := m.key("Config", "lf", []value{dword("VulnerableDriverBlocklistEnable", 1)})
-	control := m.key("Control", "lf", nil, m.key("CI", "lf", nil, config))
-	set := m.key("ControlSet001", "lh", nil, control, services)
+	driver := m.key("0003", "lf", []value{text("InfPath", 1, "oem9.inf"), text("ProviderName", 1, "Ket Disks"), text("DriverDate", 1, "9-19-2022"), text("DriverVersion", 1, "4.1.0.2")})
+	class := m.key("Class", "li", nil, m.key(DiskClass, "lf", []value{text("Class", 1, "DiskDrive")}, driver))
+	control := m.key("Control", "lf", nil, m.key("CI", "lf", nil, config), class)
+	device := m.key("4&1", "lf", []value{text("Service", 1, "disk"), text("Driver", 1, DiskClass+`\0003`), text("DeviceDesc", 1, "@oem9.inf,%d%;Ket Disk"), text("HardwareID", 7, "SCSI\\Ket\x00GenDisk\x00"),
+		text("UpperFilters", 7, "Filter\x00")})
+	bare := m.key("0", "lf", []value{text("DeviceDesc", 1, "nobody drives it")})
+	enum := m.key("Enum", "lh", nil, m.key("SCSI", "lf", nil, m.key("Disk&Ven_Ket", "lf", nil, device, bare)))
+	set := m.key("ControlSet001", "lh", nil, control, enum, services)
 	sel := m.key("Select", "lf", []value{dword("Current", 1), dword("Default", 1)})
 	root := m.key("ROOT", "li", nil, set, sel)
 	return m.file(root)
+}
+
+// Drivers is a DRIVERS hive with one driver package.
+func Drivers() []byte {
+	m := newHive()
+	pack := m.key("ketdisk.inf_amd64_0123456789abcdef", "lf", []value{text("", 1, "oem9.inf"), text("Provider", 1, "Ket Disks")})
+	return m.file(m.key("ROOT", "lf", nil, m.key("DriverDatabase", "lf", nil, m.key("DriverPackages", "lf", nil, pack))))
 }
 
 // file closes the one bin with a free cell and puts the base block before it.

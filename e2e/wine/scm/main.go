@@ -9,6 +9,7 @@
 //	scm hide NAME                      give it a security descriptor that lets nobody query its status
 //	scm wait -                         do nothing until standard input ends
 //	scm list -                         print the names that EnumServicesStatus gives of drivers
+//	scm short PATH                     print the path in short names
 //	scm query NAME...                  print "NAME TYPE START STATE PATH" of each, separated by tabs
 package main
 
@@ -31,7 +32,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: scm create|hide|list|query|wait NAME…")
+		return fmt.Errorf("usage: scm create|hide|list|query|short|wait NAME…")
 	}
 	m, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_ALL_ACCESS)
 	if err != nil {
@@ -49,6 +50,8 @@ func run(args []string) error {
 		return hide(m, args[1])
 	case "list":
 		return list(m)
+	case "short":
+		return short(args[1])
 	case "query":
 		for _, name := range args[1:] {
 			if err := query(m, name); err != nil {
@@ -116,6 +119,16 @@ func list(m windows.Handle) error {
 	for _, s := range unsafe.Slice((*windows.ENUM_SERVICE_STATUS_PROCESS)(unsafe.Pointer(&buf[0])), count) {
 		fmt.Println(windows.UTF16PtrToString(s.ServiceName))
 	}
+	return nil
+}
+
+func short(path string) error {
+	buf := make([]uint16, 512)
+	n, err := windows.GetShortPathName(utf16(path), &buf[0], uint32(len(buf)))
+	if err != nil {
+		return err
+	}
+	fmt.Println(windows.UTF16ToString(buf[:n]))
 	return nil
 }
 
