@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
@@ -31,98 +30,61 @@ const (
 	KindInstallCommand   = "install_runs_programs" // loading a module runs something
 )
 
-// wantedSamples is how many steady looks must agree before a gap is strong, and maxLooks how many
-// are taken to get them.
-const (
-	wantedSamples = 3
-	maxLooks      = 12
-	betweenLooks  = 20 * time.Millisecond
-)
-
 // A DiscrepancyMachine is what FindDiscrepancies looks at: a running machine's root and its calls.
 type DiscrepancyMachine struct {
 	FS   fs.FS
 	Call func(ctx context.Context, op string, args ...string) ([]byte, error)
+	// History tells which modules were loaded, and not unloaded since, by the kernel's own events up
+	// to the one with that number; the error is why it does not know. It may be nil.
+	History func() (loaded map[string]bool, upTo uint64, err error)
 }
 
 // FindDiscrepancies compares what the kernel's views say of its modules. A gap counts as strong
 // only after three looks under an unchanged event counter with no module on its way in or out; one
-// that goes away by itself, or never stands still, is transient or left out. Views that could not
-// be read are the one discrepancy of kind "unchecked", which comes first: without it every view was
-// compared.
+// that goes away by itself, or whose module is in any of the lists that are read meanwhile, is left
+// out. On a machine whose event counter never stands still a gap that is in each of twelve looks is
+// weak, any other transient. Views that could not be read are the one discrepancy of kind
+// "unchecked", which comes first: without it every view was compared.
 //
 // It reads files only, most of them without privilege: the list, /sys/module, /proc/kallsyms,
-// /proc/crypto, /sys/kernel/btf, the drivers' links, and as root ftrace's and dynamic debug's lists
-// and unloaded_tainted. A rootkit can filter every one of them: no finding is no proof.
+// /proc/crypto, /sys/kernel/btf, the drivers' links, what the kernel's log says of modules that
+// taint it, and as root ftrace's and dynamic debug's lists, unloaded_tainted, and for a module in
+// question its address and /proc/vmallocinfo. A rootkit can filter every one of them: no finding is
+// no proof.
 //
 // The error is that of the list itself, or ctx's.
 func FindDiscrepancies(ctx context.Context, m DiscrepancyMachine) ([]fact.Discrepancy, error) {
-	r := &viewReader{fsys: m.FS, call: m.Call}
-	first, err := r.takeLook(ctx, nil, nil)
+	r := &viewReader{DiscrepancyMachine: m}
+	c, err := r.confirm(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gaps := first.gaps()
-	last, samples := first, make(map[gap]int)
-	count := func(l *look, now map[gap]bool) {
-		if !l.steady {
-			return
-		}
-		for g := range now {
-			samples[g]++
-		}
-	}
-	count(first, gaps)
-	pending := maps.Clone(gaps)
-	for looks := 1; len(pending) > 0 && looks < maxLooks; looks++ {
-		if enough(pending, samples) {
-			break
-		}
-		if err := pause(ctx, betweenLooks); err != nil {
-			return nil, err
-		}
-		l, err := r.takeLook(ctx, last, pending)
-		if err != nil {
-			return nil, err
-		}
-		now := l.gaps()
-		count(l, now)
-		for g := range pending {
-			if l.steady && !now[g] {
-				delete(pending, g) // explained by what happened meanwhile
-			}
-		}
-		last = l
-	}
 	var found []fact.Discrepancy
-	if d := last.unchecked(); len(d.Views) > 0 {
+	if d := c.last.unchecked(); len(d.Views) > 0 {
 		found = append(found, d)
 	}
-	for _, g := range slices.SortedFunc(maps.Keys(pending), compareGaps) {
-		found = append(found, last.discrepancy(g, samples[g]))
-	}
-	return append(found, last.taintDiscrepancies()...), nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
-// enough reports whether every gap was seen often enough.
-func enough(pending map[gap]bool, samples map[gap]int) bool {
-	for g := range pending {
-		if samples[g] < wantedSamples {
-			return false
+	for _, g := range slices.SortedFunc(maps.Keys(c.pending), compareGaps) {
+		d := c.discrepancy(g)
+		if g.kind != KindDirectoryCount {
+			r.memory(&d)
 		}
+		found = append(found, d)
 	}
-	return true
+	return append(found, c.last.taintDiscrepancies()...), nil
+}
+
+// memory says of a module in question whether its code is in memory that is in use.
+func (r *viewReader) memory(d *fact.Discrepancy) {
+	used, err := r.inMemory(d.Name)
+	switch {
+	case err != nil:
+		d.Views[ViewVmalloc] = fact.ViewUnchecked
+	case used:
+		d.Views[ViewVmalloc] = fact.ViewSeen
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "its code's memory", Value: "in use", Source: ViewVmalloc})
+	default:
+		d.Views[ViewVmalloc] = fact.ViewMissing
+	}
 }
 
 // A gap is one kind of disagreement about one module.
@@ -135,30 +97,28 @@ func compareGaps(a, b gap) int {
 	return strings.Compare(a.name, b.name)
 }
 
-// gaps are the disagreements of one look.
-func (l *look) gaps() map[gap]bool {
+// gaps are the disagreements of one look, of all its views or of those alone that it read itself.
+func (l *look) gaps(fresh bool) map[gap]bool {
 	gaps := make(map[gap]bool)
-	for name, state := range l.loadable {
-		if !l.listed[name] && state == "live" {
-			gaps[gap{KindHiddenFromList, name}] = true
+	for _, view := range byCost {
+		if fresh && !l.fresh[view] {
+			continue
 		}
-	}
-	views := []string{ViewHolders, ViewSymbols, ViewFtrace}
-	if l.seen[SourceSysModule] != nil {
-		// These name compiled-in code too, which nothing but /sys/module tells apart.
-		views = append(views, ViewCrypto, ViewDrivers)
-	}
-	for _, view := range views {
 		for name := range l.seen[view] {
-			if !l.listed[name] && !l.builtin[name] {
+			if !l.listed[name] && l.shows(view, name) {
 				gaps[gap{KindHiddenFromList, name}] = true
 			}
 		}
 	}
-	if directories := l.seen[SourceSysModule]; directories != nil {
-		for name := range l.listed {
-			if !directories[name] && !l.moving[name] {
+	if opened := l.seen[ViewOpen]; opened != nil {
+		for name := range l.stayed {
+			if !opened[name] && !l.moving[name] && l.unsure[name] == nil && validName(name) {
 				gaps[gap{KindMissingDirectory, name}] = true
+			}
+		}
+		for name := range opened {
+			if !l.seen[SourceSysModule][name] {
+				gaps[gap{KindHiddenDirectory, name}] = true
 			}
 		}
 	}
@@ -168,41 +128,72 @@ func (l *look) gaps() map[gap]bool {
 	return gaps
 }
 
-// discrepancy describes a gap that stood in so many steady looks.
-func (l *look) discrepancy(g gap, samples int) fact.Discrepancy {
-	d := fact.Discrepancy{Name: g.name, Kind: g.kind, Samples: samples, Grade: fact.GradeTransient}
-	if samples >= wantedSamples {
-		d.Grade = fact.GradeStrong
-	}
+// discrepancy describes a gap with the weight that the looks give it.
+func (c *confirmation) discrepancy(g gap) fact.Discrepancy {
+	l := c.last
+	d := fact.Discrepancy{Name: g.name, Kind: g.kind, Samples: c.steady[g], Grade: fact.GradeTransient}
 	if g.kind == KindDirectoryCount {
-		d.Name = "/" + SysModuleDir
-		d.Views = map[string]fact.View{ViewLinks: fact.ViewSeen, SourceSysModule: fact.ViewMissing}
-		d.Evidence = []fact.Evidence{
-			{Fact: "directories by link count", Value: fmt.Sprint(l.links - 2), Source: ViewLinks},
-			{Fact: "directories listed", Value: fmt.Sprint(l.dirs), Source: SourceSysModule},
-		}
-		return d
+		l.describeCount(&d)
+	} else {
+		l.describeModule(&d)
 	}
-	d.ID, d.Views = g.name, l.views(g.name)
-	for _, view := range slices.Sorted(maps.Keys(d.Views)) {
-		if d.Views[view] == fact.ViewSeen {
-			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "shown by", Value: view, Source: view})
-		}
-	}
-	if state, ok := l.loadable[g.name]; ok {
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "initstate", Value: state, Source: SourceSysModule})
-	}
-	if g.kind == KindHiddenFromList && samples >= wantedSamples && l.onlyWeak(g.name) {
+	switch {
+	case d.Samples >= wantedSamples && !l.onlyWeak(g):
+		d.Grade = fact.GradeStrong
+	case d.Samples >= wantedSamples:
 		d.Grade = fact.GradeWeak
+	case c.busy(g):
+		d.Grade = fact.GradeWeak
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "looks that agree while the event counter did not stand still", Value: fmt.Sprint(c.all[g]), Source: SourceModules})
 	}
 	return d
 }
 
-// onlyWeak reports whether nothing shows the module but views in which something may be left behind
-// by a module that is gone, or stand for code that is compiled in.
-func (l *look) onlyWeak(name string) bool {
-	for _, view := range []string{SourceSysModule, ViewHolders, ViewSymbols, ViewFtrace} {
-		if l.seen[view][name] {
+func (l *look) describeCount(d *fact.Discrepancy) {
+	d.Name = "/" + SysModuleDir
+	d.Views = map[string]fact.View{ViewLinks: fact.ViewSeen, SourceSysModule: fact.ViewMissing}
+	d.Evidence = []fact.Evidence{
+		{Fact: "directories by link count", Value: fmt.Sprint(l.links - 2), Source: ViewLinks},
+		{Fact: "directories listed", Value: fmt.Sprint(l.dirs), Source: SourceSysModule},
+	}
+}
+
+func (l *look) describeModule(d *fact.Discrepancy) {
+	d.ID, d.Views = d.Name, l.views(d.Name)
+	if state, ok := l.states[d.Name]; ok {
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "initstate", Value: escape.Text(state), Source: SourceSysModule})
+	}
+	if l.bare[d.Name] {
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "directory", Value: "without initstate: covered by a mount, or that of compiled-in code", Source: SourceSysModule})
+	}
+	if d.Kind == KindHiddenFromList && len(l.list.Entries) == 0 {
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "list", Value: "empty: it may be covered by a mount", Source: SourceModules})
+	}
+	for _, t := range l.log {
+		if t.Module == d.Name {
+			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "the kernel said", Value: t.Text, Source: ViewLog})
+		}
+	}
+}
+
+// onlyWeak reports whether a gap has a harmless explanation even when nothing moves.
+func (l *look) onlyWeak(g gap) bool {
+	switch g.kind {
+	case KindMissingDirectory:
+		return l.bare[g.name] // a directory is there: something may cover what was in it
+	case KindHiddenFromList:
+	default:
+		return false
+	}
+	if len(l.list.Entries) == 0 {
+		return true
+	}
+	if state, ok := l.states[g.name]; ok && state != "live" {
+		return true // a module that fails to load, again and again
+	}
+	// The other views may keep what a module left behind that is gone, or name what never got so far.
+	for _, view := range []string{ViewOpen, ViewHolders, ViewSymbols, ViewFtrace, ViewHistory} {
+		if l.shows(view, g.name) {
 			return false
 		}
 	}
@@ -218,7 +209,18 @@ func (l *look) unchecked() fact.Discrepancy {
 		}
 		AddUnchecked(&d, view, l.why[view])
 	}
+	if name, err := firstOf(l.unsure); err != nil {
+		AddUnchecked(&d, SourceSysModule, fmt.Errorf("%d directories could not be read, the first is %s: %w", len(l.unsure), name, err))
+	}
 	return d
+}
+
+// firstOf returns the first error by name; nil when there is none.
+func firstOf(errs map[string]error) (string, error) {
+	for _, name := range slices.Sorted(maps.Keys(errs)) {
+		return name, errs[name]
+	}
+	return "", nil
 }
 
 // AddUnchecked adds a view that could not be compared to the discrepancy of kind "unchecked".
@@ -227,31 +229,33 @@ func AddUnchecked(d *fact.Discrepancy, view string, why error) {
 	d.Evidence = append(d.Evidence, fact.Evidence{Fact: string(fact.CodeOf(why)), Value: escape.Text(why.Error()), Source: view})
 }
 
-// moduleTaints are the taint bits that a module sets, with their letters.
+// moduleTaints are the taint bits that nothing but a module sets, with their letters. The test taint
+// is not among them: compiled-in tests set it too.
 var moduleTaints = []struct {
 	bit    int
 	letter string
-}{{0, "P"}, {1, "F"}, {12, "O"}, {13, "E"}}
+}{{0, "P"}, {1, "F"}, {10, "C"}, {12, "O"}, {13, "E"}, {15, "K"}}
 
 // taintDiscrepancies compares the kernel's taint with that of the modules it lists.
 func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	var found []fact.Discrepancy
-	var gone string
+	var carried strings.Builder // letters of modules that are there, or that the kernel says are gone
 	for _, name := range slices.Sorted(maps.Keys(l.unloaded)) {
-		gone += l.unloaded[name]
-		found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted, Grade: fact.GradeTransient, Views: l.views(name),
-			Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: l.unloaded[name], Source: ViewUnloaded}}, Samples: 1})
+		carried.WriteString(l.unloaded[name])
+		if len(found) < maxFindings && !l.listed[name] {
+			found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted, Grade: fact.GradeTransient, Views: l.views(name),
+				Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: escape.Text(l.unloaded[name]), Source: ViewUnloaded}}, Samples: 1})
+		}
 	}
 	if !l.hasTaint {
 		return found
 	}
-	listed := ""
 	for _, e := range l.list.Entries {
-		listed += e.Taints
+		carried.WriteString(e.Taints)
 	}
 	unexplained := ""
 	for _, t := range moduleTaints {
-		if l.taint>>t.bit&1 == 1 && !strings.Contains(listed, t.letter) && !strings.Contains(gone, t.letter) {
+		if l.taint>>t.bit&1 == 1 && !strings.Contains(carried.String(), t.letter) {
 			unexplained += t.letter
 		}
 	}
@@ -259,13 +263,21 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 		return found
 	}
 	d := fact.Discrepancy{Name: unexplained, Kind: KindTaintUnexplained, Grade: fact.GradeWeak, Samples: 1,
-		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing, ViewUnloaded: fact.ViewMissing}}
-	if l.seen[ViewUnloaded] == nil {
-		d.Views[ViewUnloaded] = fact.ViewUnchecked
+		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing, ViewUnloaded: fact.ViewMissing, ViewLog: fact.ViewMissing}}
+	for _, view := range []string{ViewUnloaded, ViewLog} {
+		if l.seen[view] == nil {
+			d.Views[view] = fact.ViewUnchecked
+		}
 	}
 	d.Evidence = []fact.Evidence{
 		{Fact: "kernel taint", Value: fmt.Sprint(l.taint), Source: SourceTainted},
 		{Fact: "letters that no visible module carries", Value: unexplained, Source: SourceModules},
+	}
+	for _, t := range l.log {
+		if strings.Contains(unexplained, t.Letter) && len(d.Evidence) < maxFindings {
+			d.Views[ViewLog] = fact.ViewSeen
+			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: ViewLog})
+		}
 	}
 	return append(found, d)
 }

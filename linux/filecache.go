@@ -108,11 +108,8 @@ func (c *FileCache) ReadFile(r *FileReader, fsys fs.FS, name string, o FileOptio
 // system that has them, in types of different packages.
 func identify(info fs.FileInfo) fileID {
 	id := fileID{size: info.Size(), modTime: info.ModTime()}
-	sys := reflect.ValueOf(info.Sys())
-	if sys.Kind() == reflect.Pointer {
-		sys = sys.Elem()
-	}
-	if sys.Kind() != reflect.Struct {
+	sys, ok := statOf(info)
+	if !ok {
 		return id
 	}
 	id.inode, id.device = number(sys, "Ino"), number(sys, "Dev")
@@ -122,6 +119,15 @@ func identify(info fs.FileInfo) fileID {
 		}
 	}
 	return id
+}
+
+// statOf returns the structure with what the system says of a file; false when there is none.
+func statOf(info fs.FileInfo) (reflect.Value, bool) {
+	sys := reflect.ValueOf(info.Sys())
+	if sys.Kind() == reflect.Pointer {
+		sys = sys.Elem()
+	}
+	return sys, sys.Kind() == reflect.Struct
 }
 
 func number(v reflect.Value, field string) uint64 {

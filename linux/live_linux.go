@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call answers OpUname, OpClock and OpIdentity on the running system; any other op is
-// errors.ErrUnsupported. It needs no privilege.
+// Call answers OpUname, OpClock, OpIdentity and OpModuleLog on the running system; any other op is
+// errors.ErrUnsupported. OpModuleLog may need privilege, the others do not.
 func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 	if len(args) > 0 {
 		return nil, fmt.Errorf("call %s with arguments: %w", op, errors.ErrUnsupported)
@@ -27,8 +27,8 @@ func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 		return []byte(time.Now().UTC().Format(time.RFC3339Nano)), nil
 	case OpIdentity:
 		return identity()
-	case OpModuleLinks:
-		return moduleLinks()
+	case OpModuleLog:
+		return moduleLog()
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 }
@@ -42,12 +42,24 @@ func uname() ([]byte, error) {
 		unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Machine[:])), nil
 }
 
-func moduleLinks() ([]byte, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/"+SysModuleDir, &st); err != nil {
-		return nil, fmt.Errorf("stat /%s: %w", SysModuleDir, err)
+// moduleLog reads the kernel's log as it stands, without waiting or clearing it. Without
+// CAP_SYSLOG the kernel refuses where kernel.dmesg_restrict is set.
+func moduleLog() ([]byte, error) {
+	const (
+		readAll = 3  // SYSLOG_ACTION_READ_ALL
+		size    = 10 // SYSLOG_ACTION_SIZE_BUFFER
+		most    = 16 << 20
+	)
+	n, err := unix.Klogctl(size, nil)
+	if err != nil {
+		return nil, fmt.Errorf("syslog: %w", err)
 	}
-	return fmt.Appendf(nil, "%d\n", st.Nlink), nil
+	// With its times the text is longer than the buffer; what does not fit is the oldest.
+	buf := make([]byte, min(max(2*n, 1<<16), most))
+	if n, err = unix.Klogctl(readAll, buf); err != nil {
+		return nil, fmt.Errorf("syslog: %w", err)
+	}
+	return ModuleLogLines(buf[:n]), nil
 }
 
 func identity() ([]byte, error) {

@@ -3,11 +3,11 @@
 package linux
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -17,312 +17,308 @@ import (
 )
 
 // The views of the kernel's modules that are compared, beside SourceModules and SourceSysModule.
-// ViewHistory, ViewLog and ViewVmalloc are never read: the first needs a watch from the start, the
-// second is shared by everything, and areas of memory do not match modules one to one.
 const (
+	ViewOpen         = "sys_module_open"  // directories of /sys/module that can be opened by name, listed or not
 	ViewLinks        = "sys_module_links" // how many directories /sys/module says that it holds
-	ViewHolders      = "holders"          // users of modules, as the list itself names them
+	ViewHolders      = "holders"          // users of modules, as the list and /sys/module/NAME/holders name them
 	ViewSymbols      = "kallsyms"         // symbols with a [module] tag
 	ViewBTF          = "btf"              // /sys/kernel/btf
 	ViewDrivers      = "drivers"          // /sys/bus/*/drivers/*/module
 	ViewCrypto       = "crypto"           // /proc/crypto
-	ViewFtrace       = "ftrace"           // functions that can be traced, with a [module] tag; root
+	ViewFtrace       = "ftrace"           // functions that can be or are traced, with a [module] tag; root
 	ViewDynamicDebug = "dynamic_debug"    // debug messages by module; root
 	ViewUnloaded     = "unloaded_tainted" // tainted modules that are gone; root
-	ViewVmalloc      = "vmallocinfo"
-	ViewHistory      = "uevent_history"
-	ViewLog          = "kernel_log"
+	ViewVmalloc      = "vmallocinfo"      // memory in use, asked for the address of a module in question; root
+	ViewHistory      = "uevent_history"   // loads without an unload, as a watch of the same System heard them
+	ViewLog          = "kernel_log"       // modules that the kernel's log says taint it
 )
 
 // The files of the views.
 const (
-	CryptoFile       = "proc/crypto"
-	BTFDir           = "sys/kernel/btf"
-	BusDir           = "sys/bus"
-	UnloadedFile     = "sys/kernel/debug/modules/unloaded_tainted"
-	FtraceFile       = "sys/kernel/tracing/available_filter_functions"
-	ftraceOldFile    = "sys/kernel/debug/tracing/available_filter_functions"
-	DynamicDebugFile = "sys/kernel/debug/dynamic_debug/control"
-	dynamicDebugProc = "proc/dynamic_debug/control"
+	CryptoFile        = "proc/crypto"
+	BTFDir            = "sys/kernel/btf"
+	BusDir            = "sys/bus"
+	UnloadedFile      = "sys/kernel/debug/modules/unloaded_tainted"
+	FtraceFile        = "sys/kernel/tracing/available_filter_functions"
+	ftraceOldFile     = "sys/kernel/debug/tracing/available_filter_functions"
+	FtraceUsedFile    = "sys/kernel/tracing/enabled_functions"
+	ftraceOldUsedFile = "sys/kernel/debug/tracing/enabled_functions"
+	DynamicDebugFile  = "sys/kernel/debug/dynamic_debug/control"
+	dynamicDebugProc  = "proc/dynamic_debug/control"
+	VmallocFile       = "proc/vmallocinfo"
+	holdersDir        = "holders"
 )
 
 // OpModuleLinks is the number of hard links of /sys/module, which is two more than the directories
 // in it: text, a decimal number.
 const OpModuleLinks = "module_links"
 
-// errNotRead is why the views are unchecked that are never read.
-var errNotRead = fmt.Errorf("never read: %w", errors.ErrUnsupported)
+// ModuleLinks answers OpModuleLinks for the machine whose root is fsys. The error is that of looking
+// at /sys/module, or errors.ErrUnsupported where its file system does not tell.
+func ModuleLinks(fsys fs.FS) ([]byte, error) {
+	info, err := fs.Stat(fsys, SysModuleDir)
+	if err != nil {
+		return nil, err
+	}
+	stat, ok := statOf(info)
+	if !ok || number(stat, "Nlink") == 0 {
+		return nil, fmt.Errorf("links of /%s: %w", SysModuleDir, errors.ErrUnsupported)
+	}
+	return strconv.AppendUint(nil, number(stat, "Nlink"), 10), nil
+}
+
+// A names is a set of module names.
+type names map[string]bool
 
 // A look is what the views said at one moment.
 type look struct {
 	list   ModuleList
-	listed map[string]bool
-	moving map[string]bool // listed, and on their way in or out
+	listed names // in the list at the look's begin, or at its end
+	stayed names // in the list at both
+	moving names // listed, and on their way in or out
 	// seen has the modules that a view shows; a view without an entry was not checked.
-	seen map[string]map[string]bool
-	why  map[string]error // why a view was not checked
-	// loadable are the directories of /sys/module that are a loaded module's, with initstate's word.
-	loadable map[string]string
-	builtin  map[string]bool
+	seen  map[string]names
+	why   map[string]error // why a view was not checked
+	fresh names            // the views that this look read itself, not taken over from the one before
+	// states are initstate's words of the directories of /sys/module that are a loaded module's.
+	states map[string]string
+	// bare are directories without initstate: those of compiled-in code. unsure are those that
+	// could not be read.
+	bare     names
+	unsure   map[string]error
 	dirs     int // directories in /sys/module
 	links    int // what /sys/module says of that; -1 when not known
 	taint    uint64
 	hasTaint bool
 	unloaded map[string]string // tainted modules that are gone, with their letters
+	log      []LogTaint
 	steady   bool
 }
 
 // viewReader takes looks at one machine.
 type viewReader struct {
-	fsys fs.FS
-	call func(ctx context.Context, op string, args ...string) ([]byte, error)
-	buf  []byte
+	DiscrepancyMachine
+	buf []byte
 }
 
-// takeLook reads every view. In a later look, the large files are read again only when they show a
-// module that is in question. The error is that of the list itself.
+// takeLook reads every view. A later look reads again what the gaps in question need, and takes
+// over the rest from the look before. The error is that of the list itself, or ctx's.
 func (r *viewReader) takeLook(ctx context.Context, before *look, pending map[gap]bool) (*look, error) {
-	l := &look{listed: make(map[string]bool), moving: make(map[string]bool), seen: make(map[string]map[string]bool), why: make(map[string]error),
-		loadable: make(map[string]string), builtin: make(map[string]bool), links: -1}
+	l := &look{seen: make(map[string]names), why: make(map[string]error), fresh: make(names)}
 	first, errFirst := r.seq()
-	unsteady, err := NewListReader(r.fsys).Read(&l.list)
+	unsteady, err := NewListReader(r.FS).Read(&l.list)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range l.list.Entries {
-		l.listed[e.Name] = true
-		if e.State != "Live" {
-			l.moving[e.Name] = true
+	if before == nil {
+		err = r.readAll(ctx, l)
+	} else {
+		err = r.readAgain(ctx, l, before, pending)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var again ModuleList
+	unsteadyAgain, err := NewListReader(r.FS).Read(&again)
+	if err != nil {
+		return nil, err
+	}
+	last, errLast := r.seq()
+	same := l.compareLists(&again)
+	l.steady = same && !unsteady && !unsteadyAgain && errFirst == nil && errLast == nil && first == last && len(l.moving) == 0 &&
+		l.list.BadCount+again.BadCount == 0 && !l.list.Truncated && !again.Truncated
+	r.history(l, last, errLast)
+	return l, ctx.Err()
+}
+
+// compareLists joins the list of the look's end with that of its begin and reports whether they name
+// the same modules.
+func (l *look) compareLists(again *ModuleList) bool {
+	l.listed, l.stayed, l.moving = make(names), make(names), make(names)
+	for i := range l.list.Entries {
+		l.listed[l.list.Entries[i].Name] = true
+	}
+	for _, list := range []*ModuleList{&l.list, again} {
+		for _, e := range list.Entries {
+			if e.State != "Live" {
+				l.moving[e.Name] = true
+			}
 		}
 	}
-	l.seen[SourceModules] = l.listed
-	r.directories(l)
-	r.directoryLinks(ctx, l)
-	l.holders()
-	for _, v := range taggedViews {
-		if !l.carry(v.view, before, pending) {
-			r.tags(l, v.view, v.files, v.tag)
+	for i := range again.Entries {
+		if name := again.Entries[i].Name; l.listed[name] {
+			l.stayed[name] = true
 		}
+	}
+	same := len(l.stayed) == len(l.listed) && len(again.Entries) == len(l.listed)
+	for i := range again.Entries {
+		l.listed[again.Entries[i].Name] = true
+	}
+	l.seen[SourceModules], l.fresh[SourceModules] = l.listed, true
+	return same
+}
+
+// readAll reads every view but the list.
+func (r *viewReader) readAll(ctx context.Context, l *look) error {
+	r.directories(l)
+	r.links(ctx, l)
+	r.holders(l)
+	for _, v := range taggedViews {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r.tags(ctx, l, v)
 	}
 	r.btf(l)
 	r.drivers(l)
 	r.taints(l)
-	for _, never := range []string{ViewVmalloc, ViewHistory, ViewLog} {
-		l.why[never] = errNotRead
+	r.log(ctx, l)
+	r.openByName(l, l.inQuestion())
+	return nil
+}
+
+// inQuestion are the modules whose directory in /sys/module has to be there: those of the list, and
+// those that other views show.
+func (l *look) inQuestion() names {
+	all := make(names)
+	for i := range l.list.Entries {
+		all[l.list.Entries[i].Name] = true
 	}
-	after, errAfter := r.seq()
-	l.steady = !unsteady && errFirst == nil && errAfter == nil && first == after && len(l.moving) == 0 && l.list.BadCount == 0 && !l.list.Truncated
-	return l, ctx.Err()
+	for _, view := range []string{ViewHolders, ViewSymbols, ViewFtrace, ViewBTF, ViewCrypto, ViewDrivers} {
+		maps.Copy(all, l.seen[view])
+	}
+	for i := range l.log {
+		all[l.log[i].Module] = true
+	}
+	return all
 }
 
 func (r *viewReader) seq() (uint64, error) {
-	b, err := limit.AppendAttr(r.fsys, nil, UeventSeqFile, limit.Attr)
+	b, err := limit.AppendAttr(r.FS, nil, UeventSeqFile, limit.Attr)
 	if err != nil {
 		return 0, err
 	}
 	return ParseSeq(b)
 }
 
-// directories reads /sys/module: which directories are a loaded module's. A module that the list
-// shows is looked for by its name as well, in case the directory is left out of the listing.
-func (r *viewReader) directories(l *look) {
-	names, err := SysModuleNames(r.fsys)
-	if err == nil && len(names) == 0 {
-		err = &fs.PathError{Op: "readdir", Path: SysModuleDir, Err: fs.ErrNotExist}
-	}
+// showed notes what a view showed; err is why it could not be read.
+func (l *look) showed(view string, seen names, err error) {
+	l.fresh[view] = true
 	if err != nil {
-		l.why[SourceSysModule] = err
+		l.why[view] = err
 		return
 	}
-	l.dirs = len(names)
-	seen := make(map[string]bool)
-	for _, name := range names {
-		r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			l.builtin[name] = true
-		case err == nil:
-			name = escape.UTF8(name)
-			seen[name], l.loadable[name] = true, strings.TrimSpace(string(r.buf))
-		}
-	}
-	l.seen[SourceSysModule] = seen
+	l.seen[view] = seen
 }
 
-// directoryLinks asks how many directories /sys/module says that it holds.
-func (r *viewReader) directoryLinks(ctx context.Context, l *look) {
-	b, err := r.call(ctx, OpModuleLinks)
+// directories reads /sys/module: which directories are a loaded module's.
+func (r *viewReader) directories(l *look) {
+	l.states, l.bare, l.unsure = make(map[string]string), make(names), make(map[string]error)
+	found, err := SysModuleNames(r.FS)
+	if err == nil && len(found) == 0 {
+		err = &fs.PathError{Op: "readdir", Path: SysModuleDir, Err: fs.ErrNotExist}
+	}
+	l.dirs = len(found)
+	if err != nil {
+		l.showed(SourceSysModule, nil, err)
+		l.showed(ViewOpen, nil, err)
+		return
+	}
+	seen := make(names)
+	for _, name := range found {
+		if r.initstate(l, name) {
+			seen[escape.UTF8(name)] = true
+		} else if l.unsure[escape.UTF8(name)] == nil {
+			l.bare[escape.UTF8(name)] = true
+		}
+	}
+	l.showed(SourceSysModule, seen, nil)
+	l.showed(ViewOpen, maps.Clone(seen), nil)
+}
+
+// initstate reads what tells a loaded module's directory from one of compiled-in code, and reports
+// whether it is one.
+func (r *viewReader) initstate(l *look, name string) bool {
+	var err error
+	r.buf, err = limit.AppendAttr(r.FS, r.buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
+	switch {
+	case err == nil:
+		l.states[escape.UTF8(name)] = strings.TrimSpace(string(r.buf))
+	case !errors.Is(err, fs.ErrNotExist):
+		l.unsure[escape.UTF8(name)] = err
+	}
+	return err == nil
+}
+
+// openByName looks for directories of /sys/module that are left out of its listing.
+func (r *viewReader) openByName(l *look, wanted names) {
+	if l.seen[ViewOpen] == nil {
+		return
+	}
+	for name := range wanted {
+		known := l.seen[SourceSysModule][name] || l.bare[name] || l.unsure[name] != nil
+		if !known && validName(name) && r.initstate(l, name) {
+			l.seen[ViewOpen][name] = true
+		}
+	}
+}
+
+// links asks how many directories /sys/module says that it holds.
+func (r *viewReader) links(ctx context.Context, l *look) {
+	l.links = -1
+	b, err := r.Call(ctx, OpModuleLinks)
 	if err == nil {
 		var n int
 		if n, err = strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
 			l.links = n
-			l.seen[ViewLinks] = nil
-			return
 		}
 	}
-	l.why[ViewLinks] = err
+	l.showed(ViewLinks, nil, err)
 }
 
 // holders collects the modules that others name as their users.
-func (l *look) holders() {
-	seen := make(map[string]bool)
+func (r *viewReader) holders(l *look) {
+	seen := make(names)
 	for _, e := range l.list.Entries {
 		for _, user := range e.UsedBy {
 			seen[user] = true
 		}
 	}
-	l.seen[ViewHolders] = seen
-}
-
-// taggedViews are files whose lines name modules, of which the first that is there counts.
-var taggedViews = [...]struct {
-	view  string
-	files []string
-	tag   func(line []byte) string
-}{
-	{ViewSymbols, []string{KallsymsFile}, symbolTag},
-	{ViewFtrace, []string{FtraceFile, ftraceOldFile}, functionTag},
-	{ViewDynamicDebug, []string{DynamicDebugFile, dynamicDebugProc}, debugTag},
-	{ViewCrypto, []string{CryptoFile}, cryptoTag},
-}
-
-// carry takes a view over from the look before when it shows no module that is in question.
-func (l *look) carry(view string, before *look, pending map[gap]bool) bool {
-	if before == nil {
-		return false
-	}
-	for g := range pending {
-		if before.seen[view][g.name] {
-			return false
+	for name := range l.states {
+		users, err := fs.ReadDir(r.FS, SysModuleDir+"/"+name+"/"+holdersDir)
+		if err != nil {
+			continue // the list names them too
+		}
+		for _, user := range users {
+			seen[escape.UTF8(user.Name())] = true
 		}
 	}
-	if err, unread := before.why[view]; unread {
-		l.why[view] = err
-	}
-	if seen, read := before.seen[view]; read {
-		l.seen[view] = seen
-	}
-	return true
-}
-
-// tags reads a file whose lines name modules. It may be large, and the kernel slow in making it: the
-// time for one small read is not enough.
-func (r *viewReader) tags(l *look, view string, files []string, tag func(line []byte) string) {
-	var err error
-	for _, name := range files {
-		if err = r.readLarge(name); err == nil {
-			l.seen[view] = tagged(r.buf, tag)
-			return
-		}
-		if l.why[view] == nil || errors.Is(l.why[view], fs.ErrNotExist) {
-			l.why[view] = err
-		}
-	}
-}
-
-func (r *viewReader) readLarge(name string) error {
-	f, err := r.fsys.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r.buf, err = limit.AppendAll(f, r.buf[:0], name, maxSymbolFile)
-	return err
-}
-
-func tagged(text []byte, tag func(line []byte) string) map[string]bool {
-	seen := make(map[string]bool)
-	last := ""
-	for line := range bytes.Lines(text) {
-		name := tag(line)
-		if name == "" || name == last {
-			continue
-		}
-		last = name
-		if name != "bpf" && !strings.HasPrefix(name, "__builtin__") {
-			seen[escape.UTF8(name)] = true
-		}
-	}
-	return seen
-}
-
-// symbolTag is the [module] at the end of a line of kallsyms.
-func symbolTag(line []byte) string {
-	i := bytes.LastIndexByte(line, '\t')
-	if i < 0 {
-		return ""
-	}
-	return bracketed(line[i+1:])
-}
-
-// functionTag is the [module] behind a function.
-func functionTag(line []byte) string {
-	i := bytes.IndexByte(line, ' ')
-	if i < 0 {
-		return ""
-	}
-	return bracketed(line[i+1:])
-}
-
-func bracketed(word []byte) string {
-	if len(word) == 0 || word[0] != '[' {
-		return ""
-	}
-	end := bytes.IndexByte(word, ']')
-	if end < 0 {
-		return ""
-	}
-	return string(word[1:end])
-}
-
-// debugTag is the module of "FILE:LINE [MODULE]FUNCTION FLAGS TEXT".
-func debugTag(line []byte) string {
-	i := bytes.Index(line, []byte(" ["))
-	if i < 0 || line[0] == '#' {
-		return ""
-	}
-	return bracketed(line[i+1:])
-}
-
-// cryptoTag is the name in "module       : NAME"; the kernel's own is "kernel".
-func cryptoTag(line []byte) string {
-	key, value, ok := strings.Cut(string(line), ":")
-	if value = strings.TrimSpace(value); !ok || strings.TrimSpace(key) != "module" || value == "kernel" {
-		return ""
-	}
-	return value
+	l.showed(ViewHolders, seen, nil)
 }
 
 func (r *viewReader) btf(l *look) {
-	entries, err := fs.ReadDir(r.fsys, BTFDir)
-	if err != nil {
-		l.why[ViewBTF] = err
-		return
-	}
-	seen := make(map[string]bool)
+	entries, err := fs.ReadDir(r.FS, BTFDir)
+	seen := make(names)
 	for _, e := range entries {
 		if e.Name() != "vmlinux" {
 			seen[escape.UTF8(e.Name())] = true
 		}
 	}
-	l.seen[ViewBTF] = seen
+	l.showed(ViewBTF, seen, err)
 }
 
 // drivers reads the links from drivers to their modules.
 func (r *viewReader) drivers(l *look) {
-	links, ok := r.fsys.(fs.ReadLinkFS)
-	buses, err := fs.ReadDir(r.fsys, BusDir)
-	if err != nil || !ok {
-		if err == nil {
-			err = fmt.Errorf("links cannot be read: %w", errors.ErrUnsupported)
-		}
-		l.why[ViewDrivers] = err
+	links, ok := r.FS.(fs.ReadLinkFS)
+	if !ok {
+		l.showed(ViewDrivers, nil, fmt.Errorf("links cannot be read: %w", errors.ErrUnsupported))
 		return
 	}
-	seen := make(map[string]bool)
+	buses, err := fs.ReadDir(r.FS, BusDir)
+	seen := make(names)
 	for _, bus := range buses {
 		dir := BusDir + "/" + bus.Name() + "/drivers"
-		drivers, err := fs.ReadDir(r.fsys, dir)
+		drivers, err := fs.ReadDir(r.FS, dir)
 		if err != nil {
 			continue
 		}
@@ -334,30 +330,56 @@ func (r *viewReader) drivers(l *look) {
 			seen[escape.UTF8(target[strings.LastIndexByte(target, '/')+1:])] = true
 		}
 	}
-	l.seen[ViewDrivers] = seen
+	l.showed(ViewDrivers, seen, err)
 }
 
 func (r *viewReader) taints(l *look) {
-	text, err := limit.AppendAttr(r.fsys, nil, TaintedFile, limit.Attr)
+	text, err := limit.AppendAttr(r.FS, nil, TaintedFile, limit.Attr)
 	if err == nil {
 		l.taint, err = ParseTaint(text)
 	}
 	l.hasTaint = err == nil
+	l.showed(SourceTainted, nil, err)
+	text, err = limit.AppendFile(r.FS, nil, UnloadedFile, limit.Proc)
 	if err != nil {
-		l.why[SourceTainted] = err
-	} else {
-		l.seen[SourceTainted] = nil
-	}
-	text, err = limit.AppendFile(r.fsys, nil, UnloadedFile, limit.Proc)
-	if err != nil {
-		l.why[ViewUnloaded] = err
+		l.showed(ViewUnloaded, nil, err)
 		return
 	}
 	l.unloaded = ParseUnloadedTainted(string(text))
-	l.seen[ViewUnloaded] = make(map[string]bool, len(l.unloaded))
+	seen := make(names, len(l.unloaded))
 	for name := range l.unloaded {
-		l.seen[ViewUnloaded][name] = true
+		seen[name] = true
 	}
+	l.showed(ViewUnloaded, seen, nil)
+}
+
+func (r *viewReader) log(ctx context.Context, l *look) {
+	text, err := r.Call(ctx, OpModuleLog)
+	seen := make(names)
+	if err == nil {
+		l.log = ParseModuleLog(string(text))
+		for i := range l.log {
+			seen[l.log[i].Module] = true
+		}
+	}
+	l.showed(ViewLog, seen, err)
+}
+
+// history asks what a watch heard. It counts only when that heard every event up to this moment.
+func (r *viewReader) history(l *look, seq uint64, errSeq error) {
+	if r.History == nil {
+		l.showed(ViewHistory, nil, fmt.Errorf("no watch of this System hears the kernel's events: %w", errors.ErrUnsupported))
+		return
+	}
+	heard, upTo, err := r.History()
+	switch {
+	case err != nil:
+	case errSeq != nil:
+		err = errSeq
+	case upTo != seq:
+		err = fmt.Errorf("the watch heard events up to number %d, the last one is %d: %w", upTo, seq, errors.ErrUnsupported)
+	}
+	l.showed(ViewHistory, heard, err)
 }
 
 // ParseUnloadedTainted reads the kernel's list of tainted modules that are gone: "NAME (LETTERS)
@@ -391,6 +413,9 @@ func (l *look) views(name string) map[string]fact.View {
 		if l.seen[view] == nil {
 			views[view] = fact.ViewUnchecked
 		}
+	}
+	if l.unsure[name] != nil {
+		views[SourceSysModule], views[ViewOpen] = fact.ViewUnchecked, fact.ViewUnchecked
 	}
 	return views
 }

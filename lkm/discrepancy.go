@@ -26,7 +26,8 @@ func (u unsupported) discrepancies(context.Context) ([]Discrepancy, error) {
 // with a grade, never a verdict: none found does not mean that there is none.
 //
 // Views that could not be compared are in one Discrepancy of the kind "unchecked" (linux.KindUnchecked),
-// which comes first; a caller that wants all views must look for it. A gap in the kernel's views is
+// which comes first; a caller that wants all views must look for it. While a Watch of this System
+// hears the kernel's events, what they say is loaded is a view as well. A gap in the kernel's views is
 // looked at three times, so this takes up to a second; it is dearer than a Snapshot, because it reads
 // the kernel's symbols and every module's file.
 //
@@ -47,7 +48,7 @@ func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 }
 
 func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error) {
-	found, err := linux.FindDiscrepancies(ctx, linux.DiscrepancyMachine{FS: b.guard, Call: b.guard.Call})
+	found, err := linux.FindDiscrepancies(ctx, linux.DiscrepancyMachine{FS: b.guard, Call: b.guard.Call, History: b.heardModules})
 	if err != nil {
 		var r report
 		if none := b.noList(err, &r); none != nil {

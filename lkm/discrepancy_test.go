@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/linux"
 )
@@ -93,20 +94,20 @@ func TestDiscrepancyMatrix(t *testing.T) {
 	}{
 		{"honest", func(*made) {}, nil},
 		{"off the list, directory kept", func(m *made) { hideFromList(m, "mine") }, []string{
-			"strong hidden_from_list mine: kallsyms,sys_module - " + rest + ",proc_modules,unloaded_tainted",
+			"strong hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest + ",proc_modules,unloaded_tainted",
 			"weak taint_unexplained OE: tainted - proc_modules,unloaded_tainted"}},
 		{"off the list, directory gone, functions left", func(m *made) {
 			hideFromList(m, "nvme")
 			dropDirectory(m, "nvme")
 			m.set(linux.KallsymsFile, "0 t b\t[nvme_core]\n")
-		}, []string{"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders - crypto,drivers,kallsyms,proc_modules,sys_module,unloaded_tainted"}},
+		}, []string{"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders - crypto,drivers,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"user of another that nobody lists", func(m *made) {
 			m.set(linux.ModulesFile, strings.Replace(string(m.MapFS[linux.ModulesFile].Data), "nvme,", "ghost,nvme,", 1))
-		}, []string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms,proc_modules,sys_module,unloaded_tainted"}},
+		}, []string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"only an algorithm is left", func(m *made) { m.set(linux.CryptoFile, "module       : ghost\n") },
-			[]string{"weak hidden_from_list ghost: crypto - btf,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,unloaded_tainted"}},
+			[]string{"weak hidden_from_list ghost: crypto - btf,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"directory gone", func(m *made) { dropDirectory(m, "nvme") },
-			[]string{"strong missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto,drivers,sys_module,unloaded_tainted"}},
+			[]string{"strong missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto,drivers,sys_module,sys_module_open,unloaded_tainted"}},
 		{"directory left out of its listing", func(m *made) { m.calls[linux.OpModuleLinks] = "8\n" },
 			[]string{"strong directory_count /sys/module: sys_module_links - sys_module"}},
 		{"taint cleared", func(m *made) {
@@ -115,7 +116,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 		{"a tainted module is gone", func(m *made) {
 			m.set(linux.TaintedFile, "12289\n")
 			m.set(linux.UnloadedFile, "nvidia (POE) 1\n")
-		}, []string{"transient unloaded_tainted nvidia: unloaded_tainted - btf,crypto,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module"}},
+		}, []string{"transient unloaded_tainted nvidia: unloaded_tainted - btf,crypto,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open"}},
 		{"builtin directories", func(m *made) {
 			m.set("sys/module/loop/parameters/max_loop", "8\n")
 			m.set(linux.CryptoFile, "module : loop\n")
@@ -125,7 +126,52 @@ func TestDiscrepancyMatrix(t *testing.T) {
 			m.set("sys/module/new/initstate", "coming\n")
 			m.set("sys/module/new/coresize", "1\n")
 			m.calls[linux.OpModuleLinks] = "8\n"
+			m.set(linux.ModulesFile, string(m.MapFS[linux.ModulesFile].Data)+"new 1 1 - Loading 0x0\n")
 		}, nil},
+		{"coming, and never listed", func(m *made) {
+			m.set("sys/module/new/initstate", "coming\n")
+			m.set("sys/module/new/coresize", "1\n")
+			m.calls[linux.OpModuleLinks] = "8\n"
+		}, []string{"weak hidden_from_list new: sys_module,sys_module_open - " + rest + ",kallsyms,proc_modules,unloaded_tainted"}},
+		{"directory left out of its listing, and opened by name", func(m *made) {
+			m.hide("sys/module/nvme")
+			m.calls[linux.OpModuleLinks] = "7\n"
+		}, []string{
+			"strong directory_count /sys/module: sys_module_links - sys_module",
+			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module_open - crypto,drivers,sys_module,unloaded_tainted"}},
+		{"directory left out of its listing, off the list", func(m *made) {
+			hideFromList(m, "nvme")
+			m.hide("sys/module/nvme")
+			m.calls[linux.OpModuleLinks] = "7\n"
+		}, []string{
+			"strong directory_count /sys/module: sys_module_links - sys_module",
+			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto,drivers,proc_modules,sys_module,unloaded_tainted",
+			"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto,drivers,proc_modules,sys_module,unloaded_tainted"}},
+		{"what is in the directory is covered", func(m *made) {
+			dropDirectory(m, "nvme")
+			m.set("sys/module/nvme/x", "")
+			m.calls[linux.OpModuleLinks] = "7\n"
+		}, []string{"weak missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto,drivers,sys_module,sys_module_open,unloaded_tainted"}},
+		{"the directory may not be read", func(m *made) { m.fails["sys/module/nvme/"] = fs.ErrPermission }, nil},
+		{"a holder in sysfs that nobody lists", func(m *made) { m.set("sys/module/nvme/holders/ghost", "") },
+			[]string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+		{"a hook of a module that nobody lists", func(m *made) {
+			m.set(linux.FtraceUsedFile, "nvme_x [nvme] (1) R I     \ttramp: 0xffffffffc0000000 (hook+0x0/0x50 [ghost]) ->ftrace_ops_assist_func+0x0/0xf0\nkfree (1)\n")
+		}, []string{"strong hidden_from_list ghost: ftrace - btf,crypto,drivers,dynamic_debug,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+		{"types of a module that nobody lists", func(m *made) { m.set(linux.BTFDir+"/ghost", "") },
+			[]string{"weak hidden_from_list ghost: btf - crypto,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+		{"the log names a module that neither is there nor is gone", func(m *made) {
+			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n<4>[    1.5] mine: loading out-of-tree module taints kernel.\n"
+		}, []string{"weak hidden_from_list ghost: kernel_log - " + rest + ",kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+		{"the log names a module that is gone", func(m *made) {
+			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n"
+			m.set(linux.UnloadedFile, "ghost (OE) 1\n")
+		}, []string{"transient unloaded_tainted ghost: kernel_log,unloaded_tainted - " + rest + ",kallsyms,proc_modules,sys_module,sys_module_open"}},
+		{"an empty list beside modules", func(m *made) { m.set(linux.ModulesFile, "") }, []string{
+			"weak hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest + ",proc_modules,unloaded_tainted",
+			"weak hidden_from_list nvme: btf,dynamic_debug,ftrace,kallsyms,sys_module,sys_module_open - crypto,drivers,holders,proc_modules,unloaded_tainted",
+			"weak hidden_from_list nvme_core: crypto,kallsyms,sys_module,sys_module_open - btf,drivers,dynamic_debug,ftrace,holders,proc_modules,unloaded_tainted",
+			"weak taint_unexplained OE: tainted - proc_modules,unloaded_tainted"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := viewed()
@@ -162,13 +208,182 @@ func (u *unsteady) Open(name string) (fs.File, error) {
 	return u.made.Open(name)
 }
 
-func TestAGapThatNeverStandsStillIsTransient(t *testing.T) {
+func TestAGapOnABusyMachineIsWeak(t *testing.T) {
 	m := viewed()
 	m.set("sys/module/ghost/initstate", "live\n")
 	m.set("sys/module/ghost/coresize", "1\n")
 	found := words(discrepanciesOf(t, &unsteady{made: m}))
+	if len(found) != 1 || !strings.HasPrefix(found[0], "weak hidden_from_list ghost") {
+		t.Errorf("%q", found)
+	}
+}
+
+// flicker is a busy machine with a directory that is there at every other look.
+type flicker struct {
+	unsteady
+	looks int
+}
+
+func (f *flicker) Open(name string) (fs.File, error) {
+	if name == "sys/module/ghost/initstate" {
+		if f.looks++; f.looks%2 == 0 {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+	}
+	return f.unsteady.Open(name)
+}
+
+func TestAGapThatComesAndGoesIsTransient(t *testing.T) {
+	m := viewed()
+	m.set("sys/module/ghost/initstate", "live\n")
+	found := words(discrepanciesOf(t, &flicker{unsteady: unsteady{made: m}}))
 	if len(found) != 1 || !strings.HasPrefix(found[0], "transient hidden_from_list ghost") {
 		t.Errorf("%q", found)
+	}
+}
+
+// TestAModuleThatIsEverListedIsNotHidden has a module that is listed in one look of many, though no
+// event tells of it: it fails to load, again and again.
+func TestAModuleThatIsEverListedIsNotHidden(t *testing.T) {
+	m := viewed()
+	m.set(linux.KallsymsFile, string(m.MapFS[linux.KallsymsFile].Data)+"0 t x\t[fails]\n")
+	lists := 0
+	found := words(discrepanciesOf(t, &opened{made: m, before: func(name string) {
+		if name != linux.ModulesFile {
+			return
+		}
+		text := strings.TrimSuffix(string(m.MapFS[name].Data), "fails 1 1 - Live 0x0\n")
+		if lists++; lists == 4 { // Live, so that nothing but its name in the list tells
+			text += "fails 1 1 - Live 0x0\n"
+		}
+		m.set(name, text)
+	}}))
+	if len(found) != 0 {
+		t.Errorf("%q", found)
+	}
+}
+
+// opened calls before for each file that is opened.
+type opened struct {
+	*made
+	before func(name string)
+}
+
+func (o *opened) Open(name string) (fs.File, error) {
+	o.before(name)
+	return o.made.Open(name)
+}
+
+// TestLargeFilesAreReadAgainForTheirOwn checks that a gap that the list and a small file show is
+// confirmed by those.
+func TestLargeFilesAreReadAgainForTheirOwn(t *testing.T) {
+	m := viewed()
+	m.set("sys/module/mine2/initstate", "live\n")
+	m.set(linux.KallsymsFile, string(m.MapFS[linux.KallsymsFile].Data)+"0 t x\t[mine2]\n")
+	m.calls[linux.OpModuleLinks] = "8\n"
+	if found := words(discrepanciesOf(t, m)); len(found) != 1 || !strings.HasPrefix(found[0], "strong hidden_from_list mine2: kallsyms,sys_module,") {
+		t.Errorf("%q", found)
+	}
+	for _, name := range []string{linux.KallsymsFile, linux.FtraceFile, linux.CryptoFile, linux.DynamicDebugFile} {
+		if n := m.count(name); n != 1 {
+			t.Errorf("%s was read %d times", name, n)
+		}
+	}
+}
+
+// TestMaskedFilesAreUnchecked puts nothing, or a device, in a view's place, as container runtimes do.
+func TestMaskedFilesAreUnchecked(t *testing.T) {
+	for view, name := range map[string]string{
+		linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile, linux.ViewCrypto: linux.CryptoFile, linux.ViewDynamicDebug: linux.DynamicDebugFile,
+	} {
+		m := viewed()
+		m.set(name, "")
+		if found := discrepanciesOf(t, m); found[0].Kind != linux.KindUnchecked || found[0].Views[view] != ViewUnchecked {
+			t.Errorf("%s: %+v", view, found)
+		}
+	}
+}
+
+// TestDiscrepanciesKnowWhatAWatchHeard loads a module in front of a watch, which then leaves the list
+// without an unload.
+func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
+	last := func(counter string) step {
+		return step{event: moduleEvent("add", "last", 1240), change: func(m *made) {
+			m.set(linux.UeventSeqFile, counter+"\n")
+			m.set(linux.ModulesFile, string(m.MapFS[linux.ModulesFile].Data)+"last 1 0 - Live 0x0\n")
+			m.set("sys/module/last/initstate", "live\n")
+			m.calls[linux.OpModuleLinks] = "8\n"
+		}}
+	}
+	for _, tt := range []struct {
+		name   string
+		script []step
+		view   View // of the history
+		found  string
+	}{
+		{"left the list", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1240")}, "", "strong hidden_from_list ghost: uevent_history"},
+		{"was unloaded", []step{{event: moduleEvent("add", "ghost", 1235)}, {event: moduleEvent("remove", "ghost", 1236)}, last("1240")}, "", ""},
+		{"an event is still to come", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1241")}, ViewUnchecked, ""},
+		{"old news after a loss", []step{{err: linux.ErrEventsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &eventful{made: viewed(), script: tt.script}
+			m.set(linux.UeventSeqFile, "1234\n")
+			s, err := OpenMachine(Linux, m, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for e := range s.Watch(ctx, WatchOptions{Interval: time.Millisecond}) {
+				if e.ID != "linux_module:last" {
+					continue
+				}
+				found, err := s.Discrepancies(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := strings.Join(words(found), "\n")
+				if !strings.HasPrefix(text, tt.found) || (tt.found == "") != (text == "") {
+					t.Errorf("%q", text)
+				}
+				if found[0].Kind != linux.KindUnchecked || found[0].Views[linux.ViewHistory] != tt.view {
+					t.Errorf("%+v", found[0])
+				}
+				break
+			}
+			found, err := s.Discrepancies(t.Context())
+			if err != nil || found[0].Views[linux.ViewHistory] != ViewUnchecked {
+				t.Errorf("after the watch: %v, %+v", err, found)
+			}
+		})
+	}
+}
+
+// TestMemoryOfAModuleInQuestion asks for the address of a hidden module's code.
+func TestMemoryOfAModuleInQuestion(t *testing.T) {
+	for _, tt := range []struct {
+		text, areas string
+		want        View
+	}{
+		{"0xffffffffc0b01000\n", "0xffffffffc0a00000-0xffffffffc0a05000   20480 load_module+0x1\n0xffffffffc0b00000-0xffffffffc0b05000   20480 load_module+0x1 pages=4\n", ViewSeen},
+		{"0xffffffffc0b05000\n", "0xffffffffc0b00000-0xffffffffc0b05000   20480 load_module+0x1\n", ViewMissing},
+		{"0x0000000000000000\n", "0xffffffffc0b00000-0xffffffffc0b05000   20480\n", ViewUnchecked},
+		{"0xffffffffc0b01000\n", "0x0000000000000000-0x0000000000000000   20480\n", ViewUnchecked},
+		{"0xffffffffc0b01000\n", "", ViewUnchecked},
+		{"nonsense\n", "0x1-0x2 1\n", ViewUnchecked},
+		{"0x1\n", "nonsense\n", ViewUnchecked},
+	} {
+		m := viewed()
+		m.set("sys/module/ghost/initstate", "live\n")
+		m.set("sys/module/ghost/sections/.text", tt.text)
+		m.set(linux.VmallocFile, tt.areas)
+		m.calls[linux.OpModuleLinks] = "8\n"
+		found := discrepanciesOf(t, m)
+		if d := found[len(found)-1]; d.Name != "ghost" || d.Views[linux.ViewVmalloc] != tt.want {
+			t.Errorf("%q in %q: %+v", tt.text, tt.areas, d)
+		}
 	}
 }
 

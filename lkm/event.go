@@ -31,6 +31,9 @@ type Event struct {
 	After *Module `json:"after,omitzero"`
 	// Snapshot is all there was; only with baseline.
 	Snapshot *Snapshot `json:"snapshot,omitzero"`
+	// Dropped is how many of the kernel's events, of whatever kind, were not heard: at most so many
+	// loads and unloads are not told one by one. Only with lost; absent where it is not known.
+	Dropped Count `json:"dropped,omitzero"`
 	// At is the machine's time when it was seen, UTC.
 	At time.Time `json:"at,omitzero"`
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kernelext/kernelext/internal/limit"
@@ -27,6 +28,8 @@ type linuxBackend struct {
 	seq    fs.File    // the event counter, held open for changed
 	text   [32]byte
 	closed bool
+
+	history atomic.Pointer[moduleHistory] // of the running watch, nil without one
 
 	disk linuxDisk
 }

@@ -50,27 +50,42 @@ func (b *linuxBackend) hints(buffer int) (hintSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ueventHints{source}, nil
+	hints := &ueventHints{UeventSource: source, backend: b, history: new(moduleHistory)}
+	hints.history.begin(b)
+	b.history.Store(hints.history)
+	return hints, nil
 }
 
-// ueventHints turns the kernel's events into hints.
-type ueventHints struct{ linux.UeventSource }
+// ueventHints turns the kernel's events into hints, and keeps what they say for Discrepancies.
+type ueventHints struct {
+	linux.UeventSource
+	backend *linuxBackend
+	history *moduleHistory
+}
 
-func (u ueventHints) next(deadline time.Time) (hint, error) {
+func (u *ueventHints) Close() error {
+	u.backend.history.CompareAndSwap(u.history, nil)
+	return u.UeventSource.Close()
+}
+
+func (u *ueventHints) next(deadline time.Time) (hint, error) {
 	b, err := u.Receive(deadline)
 	switch {
 	case errors.Is(err, linux.ErrEventsLost):
+		u.history.begin(u.backend)
 		return hint{}, errHintsLost
 	case err != nil:
 		return hint{}, err
 	}
 	e, err := linux.ParseUevent(b)
 	if err != nil {
+		u.history.begin(u.backend)
 		return hint{}, errHintsLost
 	}
 	h := hint{seq: e.Seq}
 	if name := e.Module(); name != "" && (e.Action == "add" || e.Action == "remove") {
 		h.id, h.name, h.came = string(KindLinuxModule)+":"+name, name, e.Action == "add"
 	}
+	u.history.event(h.seq, h.name, h.came)
 	return h, nil
 }

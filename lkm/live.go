@@ -113,6 +113,13 @@ func running(files hostfs.FS, os OS, o Options) *liveMachine {
 	m := &liveMachine{FS: files, call: withFallback(liveCall(os, o), o.Call)}
 	if os == Linux {
 		m.uevents = linux.ListenUevents
+		calls := m.call
+		m.call = func(ctx context.Context, op string, args ...string) ([]byte, error) {
+			if op == linux.OpModuleLinks { // of the directory below this machine's root
+				return linux.ModuleLinks(files)
+			}
+			return calls(ctx, op, args...)
+		}
 	}
 	return m
 }

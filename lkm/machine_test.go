@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing/fstest"
@@ -19,6 +20,7 @@ type made struct {
 	fstest.MapFS
 	calls map[string]string
 	fails map[string]error // by path; a path that ends in "/" stands for all below it
+	left  []string         // paths that listings of directories leave out
 
 	mu    sync.Mutex
 	opens map[string]int
@@ -62,8 +64,12 @@ func (m *made) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err := m.fail("readdir", name); err != nil {
 		return nil, err
 	}
-	return m.MapFS.ReadDir(name)
+	entries, err := m.MapFS.ReadDir(name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(m.left, name+"/"+e.Name()) }), err
 }
+
+// hide leaves a path out of its directory's listing; it can still be opened.
+func (m *made) hide(path string) { m.left = append(m.left, path) }
 
 func (m *made) count(name string) int {
 	m.mu.Lock()

@@ -71,7 +71,8 @@ func (u unsupported) hints(int) (hintSource, error) { return nil, u.err() }
 // Elsewhere, and with PollOnly, the list is compared when Changed says so. The source "uevents" of
 // the baseline tells which it is.
 //
-// When the kernel dropped events there is an event "lost", and then what a new look found. After a
+// When the kernel dropped events there is an event "lost" that counts them, and then what a new look
+// found. After a
 // restart of the machine there is an event "epoch", and a new baseline. A rootkit can keep itself
 // out of all of this: see Discrepancies.
 //
@@ -109,7 +110,8 @@ type watch struct {
 	hints   hintSource // nil: poll
 	noHints error      // why
 	seq     uint64
-	heard   uint64 // the counter's value with the last hint
+	heard   uint64 // the counter's value with the last hint; before the first, that of the baseline
+	since   uint64 // the counter's value before the look that made up for lost hints: older hints are old news
 	counter Token
 	base    *Snapshot          // the last full look
 	present map[string]*Module // what is loaded, as told to the caller
@@ -144,7 +146,7 @@ func (w *watch) run(ctx context.Context) error {
 		}()
 	}
 	// The counter is read before the first look: what moves it from here on is news.
-	w.s.Changed(ctx, &w.counter)
+	w.heard = w.count(ctx)
 	if err := w.baseline(ctx); err != nil {
 		return err
 	}
@@ -202,19 +204,55 @@ func (w *watch) step(ctx context.Context) error {
 	case err == nil:
 		return w.deal(ctx, h)
 	case errors.Is(err, errHintsLost):
-		if err := w.emit(Event{Type: EventLost, At: w.clock(ctx)}); err != nil {
-			return err
-		}
-		return w.fullLook(ctx)
+		return w.lose(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return w.check(ctx)
 	}
 	// The source is broken: go on without it, from a whole look.
 	w.hints, w.noHints = nil, err
-	if err := w.emit(Event{Type: EventLost, At: w.clock(ctx)}); err != nil {
+	return w.makeUp(ctx)
+}
+
+// drainWait is how long a hint that waits in the kernel may take to come.
+const drainWait = 10 * time.Millisecond
+
+// lose tells the hints from before the loss, which the kernel still holds, and then makes up for
+// those that it dropped.
+func (w *watch) lose(ctx context.Context) error {
+	until := w.count(ctx)
+	for {
+		h, err := w.hints.next(time.Now().Add(drainWait))
+		if err != nil || h.seq > until {
+			// Whatever it is, it is new: what comes of it is in the look that follows, and a source
+			// that is broken says so again.
+			return w.makeUp(ctx)
+		}
+		if err := w.deal(ctx, h); err != nil {
+			return err
+		}
+	}
+}
+
+// makeUp tells that hints were lost, and what a whole look finds.
+func (w *watch) makeUp(ctx context.Context) error {
+	w.since = w.count(ctx)
+	lost := Event{Type: EventLost, At: w.clock(ctx)}
+	if w.since >= w.heard && w.since > 0 {
+		lost.Dropped = CountOf(int64(w.since - w.heard))
+	}
+	w.heard = max(w.heard, w.since)
+	if err := w.emit(lost); err != nil {
 		return err
 	}
 	return w.fullLook(ctx)
+}
+
+// count is the kernel's counter now; 0 where there is none.
+func (w *watch) count(ctx context.Context) uint64 {
+	if _, err := w.s.Changed(ctx, &w.counter); err != nil {
+		return 0
+	}
+	return w.counter.value
 }
 
 func wait(ctx context.Context, deadline time.Time) error {
@@ -231,7 +269,7 @@ func wait(ctx context.Context, deadline time.Time) error {
 // deal handles a hint. One that agrees with what was told already is old news: a look was faster.
 func (w *watch) deal(ctx context.Context, h hint) error {
 	w.heard = max(w.heard, h.seq)
-	if h.id == "" || h.came == (w.present[h.id] != nil) {
+	if h.id == "" || h.seq > 0 && h.seq <= w.since || h.came == (w.present[h.id] != nil) {
 		return w.checkAge(ctx)
 	}
 	if !h.came {
@@ -262,10 +300,10 @@ func (w *watch) gone(ctx context.Context, id string) error {
 }
 
 // check looks whether something happened that no hint told: it costs one small read when nothing
-// did.
+// did, and the list where the counter cannot be read.
 func (w *watch) check(ctx context.Context) error {
 	moved, err := w.s.Changed(ctx, &w.counter)
-	if errors.Is(err, errors.ErrUnsupported) || err == nil && moved && (w.hints == nil || w.counter.value != w.heard) {
+	if err != nil || moved && (w.hints == nil || w.counter.value != w.heard) {
 		if err := w.look(ctx); err != nil {
 			return err
 		}
