@@ -62,99 +62,165 @@ func parseEvents(t *testing.T, out []byte) []lkm.Event {
 	return events
 }
 
+// An account is what a watch told of a module.
+type account struct {
+	loads, unloads int
+	lost           int   // losses
+	dropped        int64 // events of the kernel that were lost
+	present        bool  // in the end
+}
+
 // told counts the loads and unloads of a module, and the losses.
-func told(t *testing.T, events []lkm.Event, name string) (loads, unloads, lost int, present bool) {
+func told(t *testing.T, events []lkm.Event, name string) account {
 	t.Helper()
+	var a account
 	for i, e := range events {
 		if e.Seq != uint64(i+1) || (i == 0) != (e.Type == lkm.EventBaseline) {
 			t.Errorf("event %d: %+v", i, e)
 		}
 		switch {
 		case e.Type == lkm.EventLost:
-			lost++
+			a.lost++
+			n, ok := e.Dropped.Get()
+			if !ok {
+				t.Errorf("event %d does not say how many were lost", i)
+			}
+			a.dropped += n
 		case e.ID != "linux_module:"+name:
 		case e.Type == lkm.EventLoad:
-			loads++
-			if present {
+			a.loads++
+			if a.present {
 				t.Errorf("event %d: loaded twice", i)
 			}
-			present = true
+			a.present = true
 		case e.Type == lkm.EventUnload:
-			unloads++
-			if !present {
+			a.unloads++
+			if !a.present {
 				t.Errorf("event %d: unloaded, but it was not there", i)
 			}
-			present = false
+			a.present = false
 		}
 	}
-	return loads, unloads, lost, present
+	return a
 }
 
-// TestWatch loads and unloads a module 200 times in front of lkm watch, as an ordinary user's and as root's, with other events
-// between, and then with a buffer so small, and lkm stopped, that events must be lost.
+// last is satisfied when the last event is the load of a module.
+func last(name string) func([]lkm.Event) bool {
+	return func(e []lkm.Event) bool {
+		return len(e) > 0 && e[len(e)-1].Type == lkm.EventLoad && e[len(e)-1].ID == "linux_module:"+name
+	}
+}
+
+// TestWatch loads and unloads a module 200 times in front of lkm watch, an ordinary user's and root's, with a hundred other events a
+// second between, and then with a buffer so small, and lkm stopped, that events must be lost.
 func TestWatch(t *testing.T) {
 	k := lab.Kernel(t, debian.Cloud61)
 	i := lab.Image(t, k, "dummy", "loop")
-	for _, tool := range []string{"/bin/sh", "/bin/cat"} {
-		i.CopyProgram(tool)
-	}
+	i.Add(cycler, 0o755, lab.Program(t, "e2e", "./cycle"))
 	g := lab.Boot(t, k, i)
-	const cycles = 200
-	last := func(name string) func([]lkm.Event) bool {
-		return func(e []lkm.Event) bool {
-			return len(e) > 0 && e[len(e)-1].Type == lkm.EventLoad && e[len(e)-1].ID == "linux_module:"+name
-		}
-	}
+	const n = 200
 	t.Run("every one", func(t *testing.T) {
 		g := g.For(t)
-		w := watching(t, g)
-		// Each cycle also makes half a dozen events of a network device, and of whatever else asks for one here.
-		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "echo change > /sys/class/mem/null/uevent;")}, Timeout: time.Hour})
+		watchers := map[string]*watcher{"root": watching(t, g, 0), "user": watching(t, g, lab.User)}
+		// Each cycle also makes half a dozen events of a network device.
+		t.Logf("%s", g.Must(cycles(k, n, "-events", "100", "-pause", "20ms")))
 		g.Root("modprobe", "loop")
-		loads, unloads, lost, present := told(t, w.events(last("loop")), "dummy")
-		if loads != cycles || unloads != cycles || lost != 0 || present {
-			t.Errorf("%d loads and %d unloads of %d, %d lost", loads, unloads, cycles, lost)
+		for who, w := range watchers {
+			if a := told(t, w.events(last("loop")), "dummy"); a != (account{loads: n, unloads: n}) {
+				t.Errorf("%s: %+v, want all of %d", who, a, n)
+			}
 		}
 		g.Root("rmmod", "loop")
 	})
 	t.Run("dropped", func(t *testing.T) {
 		g := g.For(t)
-		w := watching(t, g, "--buffer", "1")
+		w := watching(t, g, 0, "--buffer", "1")
 		if err := w.signal(t.Context(), syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		g.Must(agent.Command{Argv: []string{"sh", "-c", cycle(k, cycles, "")}, Timeout: time.Hour})
+		g.Must(cycles(k, n))
 		g.Root("modprobe", "dummy")
 		if err := w.signal(t.Context(), syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
 		g.Root("modprobe", "loop")
-		events := w.events(last("loop"))
-		loads, unloads, lost, present := told(t, events, "dummy")
-		t.Logf("%d loads, %d unloads, %d lost", loads, unloads, lost)
-		if lost == 0 {
+		a := told(t, w.events(last("loop")), "dummy")
+		t.Logf("%+v", a)
+		if a.lost == 0 {
 			t.Error("events were dropped and nothing says so")
 		}
-		if !present {
+		if missing := int64(2*n + 1 - a.loads - a.unloads); missing <= 0 || a.dropped < missing {
+			t.Errorf("%d loads and unloads are not told, %d events are said to be lost", missing, a.dropped)
+		}
+		if !a.present {
 			t.Error("the module that is loaded in the end is not told of")
 		}
 		g.Root("rmmod", "loop")
 	})
 	t.Run("by polling", func(t *testing.T) {
 		g := g.For(t)
-		w := watching(t, g, "--poll", "--interval", "100ms")
+		w := watching(t, g, 0, "--poll", "--interval", "100ms")
 		g.Root("rmmod", "dummy")
 		time.Sleep(time.Second)
 		g.Root("modprobe", "dummy")
 		time.Sleep(time.Second)
 		g.Root("modprobe", "loop")
-		loads, _, _, present := told(t, w.events(last("loop")), "loop")
-		if loads != 1 || !present {
-			t.Errorf("%d loads", loads)
+		if a := told(t, w.events(last("loop")), "loop"); a != (account{loads: 1, present: true}) {
+			t.Errorf("%+v", a)
 		}
 	})
 	if out := string(g.File("/proc/modules")); !strings.Contains(out, "loop ") {
 		t.Errorf("the guest's list: %s", out)
+	}
+}
+
+// TestIdleWatch counts the calls of lkm watch while nothing happens: one small read of the event counter each interval, and a look
+// whether an event waits.
+func TestIdleWatch(t *testing.T) {
+	lab.Tools(t, "strace")
+	k := lab.Kernel(t, debian.Cloud61)
+	i := lab.Image(t, k, "dummy")
+	i.CopyProgram("/usr/bin/strace")
+	g := lab.Boot(t, k, i)
+	for _, mode := range [][]string{nil, {"--poll"}} {
+		const log = "/tmp/idle"
+		// With -D lkm itself is what is started here, and signalled.
+		argv := append([]string{"strace", "-D", "-f", "-qq", "-o", log, "-e", "trace=%desc,%file,%network", lab.Lkm, "watch", "--interval", "200ms"}, mode...)
+		w := watch(t, g, agent.Command{Argv: argv, Timeout: time.Hour})
+		time.Sleep(5 * time.Second)
+		if err := w.signal(t.Context(), syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := w.wait(t.Context()); err != nil || r.Code != 0 {
+			t.Fatalf("%v: %+v", err, r)
+		}
+		time.Sleep(time.Second) // strace ends after lkm
+		_, idle, ok := strings.Cut(string(g.File(log)), "write(1,")
+		if !ok {
+			t.Fatalf("%q: the baseline was not written", mode)
+		}
+		calls := make(map[string]int)
+		for line := range strings.Lines(idle) {
+			if found := call.FindStringSubmatch(line); found != nil {
+				calls[found[1]]++
+			}
+		}
+		t.Logf("%q: %v", mode, calls)
+		reads := calls["pread64"]
+		if reads < 3 || reads > 30 {
+			t.Errorf("%q: the counter was read %d times in about 25 intervals", mode, reads)
+		}
+		for name, n := range calls {
+			switch name {
+			case "pread64", "epoll_pwait", "write", "close": // the counter; waiting; Go's runtime waking itself; the end
+			case "recvfrom":
+				if n > reads+2 {
+					t.Errorf("%q: %d looks for events, %d reads of the counter", mode, n, reads)
+				}
+			default:
+				t.Errorf("%q: %d calls of %s while nothing happened", mode, n, name)
+			}
+		}
 	}
 }

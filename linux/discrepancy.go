@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -302,6 +303,19 @@ func ConfigDiscrepancies(c *Config) []fact.Discrepancy {
 	return found
 }
 
+// linkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
+// leads to another release's tree; "" for what is no link.
+func linkTarget(fsys fs.FS, file string) string {
+	target, err := fs.ReadLink(fsys, file)
+	if err != nil {
+		return ""
+	}
+	if !path.IsAbs(target) {
+		target = path.Join("/", path.Dir(file), target)
+	}
+	return path.Clean(target)[1:]
+}
+
 // UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
 // when the packages could not be read: then nothing is known of any file.
 func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
@@ -317,7 +331,7 @@ func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.Package(file) != "" || owners.DKMS(m.Name) != "" {
+		if owners.DKMS(m.Name) != "" || owners.Package(file) != "" || owners.Package(linkTarget(t.fsys, file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {

@@ -9,6 +9,7 @@ const (
 	DisabledFile     = "proc/sys/kernel/modules_disabled"
 	KernelDir        = "proc/sys/kernel"
 	BootIDFile       = "proc/sys/kernel/random/boot_id"
+	UptimeFile       = "proc/uptime"
 	KptrFile         = "proc/sys/kernel/kptr_restrict"
 	PerfParanoidFile = "proc/sys/kernel/perf_event_paranoid"
 	SysModuleDir     = "sys/module"

@@ -83,10 +83,14 @@ func readTags(ctx context.Context, fsys fs.FS, name string, tag func([]byte) str
 // kernel is never empty, but what is put in its place to hide it is.
 func scanTags(ctx context.Context, f io.Reader, name string, tag func([]byte) string, seen names) error {
 	lines := bufio.NewReaderSize(io.LimitReader(f, maxSymbolFile+1), 64<<10)
-	last, read := "", 0
+	last, read, long := "", 0, false
 	for {
 		line, err := lines.ReadSlice('\n')
 		read += len(line)
+		if long || errors.Is(err, bufio.ErrBufferFull) { // a part of a line that is none of the kernel's
+			long = errors.Is(err, bufio.ErrBufferFull)
+			line = nil
+		}
 		if read > maxSymbolFile {
 			return limit.TooLarge(name, maxSymbolFile)
 		}

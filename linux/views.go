@@ -33,6 +33,11 @@ const (
 	ViewLog          = "kernel_log"       // modules that the kernel's log says taint it
 )
 
+// Views are the sources that FindDiscrepancies compares, those that everyone may read first. What is
+// on disk is beside them.
+var Views = []string{SourceModules, SourceSysModule, ViewOpen, ViewLinks, ViewHolders, ViewSymbols, ViewBTF, ViewDrivers, ViewCrypto, SourceTainted, ViewLog,
+	ViewUnloaded, ViewFtrace, ViewDynamicDebug, ViewHistory}
+
 // The files of the views.
 const (
 	CryptoFile        = "proc/crypto"

@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
+	"time"
 
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -78,29 +82,31 @@ func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error)
 func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrepancy) []Discrepancy {
 	tree, err := b.runningTree(ctx)
 	if err != nil {
-		for _, view := range []string{linux.SourceTree, linux.SourcePackages, linux.SourceConfig} {
-			linux.AddUnchecked(unchecked, view, err)
-		}
-		return nil
+		linux.AddUnchecked(unchecked, linux.SourceTree, noTree(err))
+		linux.AddUnchecked(unchecked, linux.SourcePackages, noTree(err))
+		return configDiscrepancies(linux.ReadConfig(b.guard, "", true), unchecked)
 	}
-	found := b.compareFiles(ctx, unchecked)
-	owners := b.owners(tree.Release)
-	unowned, err := linux.UnownedFiles(tree, owners)
+	found := b.compareFiles(ctx, tree, unchecked)
+	unowned, err := linux.UnownedFiles(tree, b.owners(tree.Release))
 	if err != nil {
 		linux.AddUnchecked(unchecked, linux.SourcePackages, err)
 	}
-	config := tree.Config()
+	found = append(found, unowned...)
+	return append(found, configDiscrepancies(tree.Config(), unchecked)...)
+}
+
+func configDiscrepancies(config *linux.Config, unchecked *Discrepancy) []Discrepancy {
 	for _, lost := range config.Lost {
 		if !errors.Is(lost, ErrMalformed) {
 			linux.AddUnchecked(unchecked, linux.SourceConfig, lost)
 			break
 		}
 	}
-	return append(append(found, unowned...), linux.ConfigDiscrepancies(config)...)
+	return linux.ConfigDiscrepancies(config)
 }
 
 // compareFiles compares each loaded module with the file that would be loaded now.
-func (b *linuxBackend) compareFiles(ctx context.Context, unchecked *Discrepancy) []Discrepancy {
+func (b *linuxBackend) compareFiles(ctx context.Context, tree *linux.Tree, unchecked *Discrepancy) []Discrepancy {
 	o := b.options
 	o.Detail = DetailFiles
 	var r report
@@ -113,44 +119,99 @@ func (b *linuxBackend) compareFiles(ctx context.Context, unchecked *Discrepancy)
 		linux.AddUnchecked(unchecked, linux.SourceTree, Problem{Source: linux.SourceTree, Code: tree.Code, Text: "module files were not read: " + string(tree.Code)})
 		return nil
 	}
-	var found []Discrepancy
+	var different, absent []Discrepancy
+	unknown := 0
+	var why Problem
+	boot := b.bootTime(ctx)
 	for i := range modules {
 		m := &modules[i]
-		d := Discrepancy{ID: m.Name, Name: m.Name, Grade: GradeWeak, Samples: 1,
-			Views: map[string]View{linux.SourceModules: ViewSeen, linux.SourceTree: ViewSeen}}
-		switch m.OnDisk.Match {
-		case MatchDifferent:
-			d.Kind = linux.KindDiskMemory
-			d.Evidence = []Evidence{
-				{Fact: "loaded " + m.OnDisk.By, Value: loadedIdentity(m), Source: linux.SourceSysModule},
-				{Fact: "file's " + m.OnDisk.By, Value: m.OnDisk.ContentID, Source: m.OnDisk.Path},
+		switch {
+		case m.OnDisk.Match == MatchDifferent:
+			different = append(different, b.differentCode(m, boot))
+		case m.OnDisk.Match == MatchAbsent:
+			absent = append(absent, withoutFile(m))
+		case m.OnDisk.Match == "" && settled(m):
+			if unknown++; unknown == 1 {
+				why = onDiskProblem(m)
 			}
-		case MatchAbsent:
-			d.Kind = linux.KindNoFile
-			d.Views[linux.SourceTree] = ViewMissing
-			letters := "none"
-			if m.Linux != nil && len(m.Linux.Taints) > 0 {
-				letters = ""
-				for _, t := range m.Linux.Taints {
-					letters += t
-				}
-			}
-			d.Evidence = []Evidence{{Fact: "taint letters", Value: letters, Source: linux.SourceModules}}
-		default:
-			continue
 		}
-		found = append(found, d)
 	}
-	return found
+	if unknown > 0 {
+		why.Text = fmt.Sprintf("%d of %d loaded modules could not be compared with a file, the first is %s: %s", unknown, len(modules), why.Subject, why.Text)
+		linux.AddUnchecked(unchecked, linux.SourceTree, why)
+	}
+	if len(absent) == len(modules) && len(absent) > 1 {
+		absent = []Discrepancy{{Name: "/" + tree.Dir, Kind: linux.KindNoFile, Grade: GradeWeak, Samples: 1, Views: absent[0].Views,
+			Evidence: []Evidence{{Fact: "loaded modules, none of which has a file", Value: fmt.Sprint(len(modules)), Source: linux.SourceTree}}}}
+	}
+	return append(different, absent...)
+}
+
+// onDiskProblem is why a module could not be compared with its file.
+func onDiskProblem(m *Module) Problem {
+	for _, p := range m.Problems {
+		if p.Field == "onDisk" || p.Source == linux.SourceTree {
+			return p
+		}
+	}
+	return Problem{Source: linux.SourceTree, Subject: m.Name, Code: CodeAbsent, Text: "nothing to compare by"}
+}
+
+// differentCode describes a loaded module whose code is not the file's. boot is when the machine was
+// started, zero when not known.
+func (b *linuxBackend) differentCode(m *Module, boot time.Time) Discrepancy {
+	d := Discrepancy{ID: m.Name, Name: m.Name, Kind: linux.KindDiskMemory, Grade: GradeWeak, Samples: 1,
+		Views: map[string]View{linux.SourceModules: ViewSeen, linux.SourceTree: ViewSeen},
+		Evidence: []Evidence{
+			{Fact: "loaded " + m.OnDisk.By, Value: loadedIdentity(m), Source: linux.SourceSysModule},
+			{Fact: "file's " + m.OnDisk.By, Value: m.OnDisk.ContentID, Source: m.OnDisk.Path},
+		}}
+	info, err := fs.Stat(b.guard, strings.TrimPrefix(m.OnDisk.Path, "/"))
+	if err != nil {
+		return d
+	}
+	when := info.ModTime().UTC().Format(time.RFC3339)
+	switch {
+	case boot.IsZero():
+	case info.ModTime().After(boot):
+		when += ", after the machine was started"
+	default:
+		when += ", before the machine was started"
+	}
+	d.Evidence = append(d.Evidence, Evidence{Fact: "file written", Value: when, Source: m.OnDisk.Path})
+	return d
+}
+
+// withoutFile describes a loaded module that has no file.
+func withoutFile(m *Module) Discrepancy {
+	letters := "none"
+	if m.Linux != nil && len(m.Linux.Taints) > 0 {
+		letters = strings.Join(m.Linux.Taints, "")
+	}
+	return Discrepancy{ID: m.Name, Name: m.Name, Kind: linux.KindNoFile, Grade: GradeWeak, Samples: 1,
+		Views:    map[string]View{linux.SourceModules: ViewSeen, linux.SourceTree: ViewMissing},
+		Evidence: []Evidence{{Fact: "taint letters", Value: letters, Source: linux.SourceModules}}}
+}
+
+// bootTime is when the machine was started, by its own clock; zero when it does not tell.
+func (b *linuxBackend) bootTime(ctx context.Context) time.Time {
+	now := b.machineTime(ctx)
+	text, err := limit.AppendAttr(b.guard, nil, linux.UptimeFile, limit.Attr)
+	if err != nil || now.IsZero() {
+		return time.Time{}
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	up, err := time.ParseDuration(first + "s")
+	if err != nil {
+		return time.Time{}
+	}
+	return now.Add(-up)
 }
 
 // loadedIdentity is what a loaded module was compared by.
 func loadedIdentity(m *Module) string {
-	switch m.OnDisk.By {
-	case "srcversion":
+	if m.OnDisk.By == "srcversion" {
 		return m.Linux.Srcversion
-	case "version":
-		return m.Version
 	}
 	return m.ContentID
 }

@@ -77,7 +77,24 @@ func (m *made) count(name string) int {
 	return m.opens[name]
 }
 
+// asked is how often anything was asked for.
+func (m *made) asked() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, opens := range m.opens {
+		n += opens
+	}
+	return n
+}
+
+// set gives a file a content, which is also what the next read of one that is open sees, as with a
+// file of the kernel.
 func (m *made) set(name, text string) {
+	if f, ok := m.MapFS[name]; ok {
+		f.Data = []byte(text)
+		return
+	}
 	m.MapFS[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
 }
 

@@ -77,29 +77,92 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 		}
 		findings++
 		counts[d.Grade]++
-		line := fmt.Sprintf("%-9s  %s  %s", strings.ToUpper(string(d.Grade)), d.Kind, d.Name)
-		if views := viewsText(d.Views); views != "" {
-			line += "  " + views
-		}
-		if d.Samples > 1 {
-			line += fmt.Sprintf("  (%d looks)", d.Samples)
-		}
-		fmt.Fprintln(a.stdout, escape.Text(line))
-		if len(d.Evidence) > 0 {
-			fmt.Fprintln(a.stdout, "           "+escape.Text(factsText(d.Evidence)))
-		}
+		a.writeFinding(d)
 	}
-	for _, d := range found {
-		if d.Kind == linux.KindUnchecked {
-			for _, e := range d.Evidence {
-				fmt.Fprintf(a.stdout, "NOT CHECKED %s: %s\n", escape.Text(e.Source), escape.Text(e.Value))
-			}
-		}
+	if len(found) > 0 && found[0].Kind == linux.KindUnchecked {
+		a.writeUnchecked(found[0])
 	}
 	fmt.Fprintf(a.stdout, "%d findings: %d strong, %d weak, %d transient. None found would not mean none.\n",
 		findings, counts[lkm.GradeStrong], counts[lkm.GradeWeak], counts[lkm.GradeTransient])
 	return nil
 }
+
+// explanations say what a kind of finding may mean.
+var explanations = map[string]string{
+	linux.KindHiddenFromList:   "other views show a module that the list does not: a known way to hide, not proof",
+	linux.KindMissingDirectory: "a listed module has a directory in /sys/module: a known way to hide, not proof",
+	linux.KindHiddenDirectory:  "a directory that can be opened is left out of the listing: a known way to hide, not proof",
+	linux.KindDirectoryCount:   "/sys/module says that it holds more directories than it lists: a known way to hide, not proof",
+	linux.KindTaintUnexplained: "taint is sticky: the module may have been unloaded, may have failed to load, or hides",
+	linux.KindUnloadedTainted:  "a tainted module was here and is gone, by the kernel's own list",
+	linux.KindDiskMemory:       "another build than the file's is loaded: replaced since it was loaded, or loaded from elsewhere (an initramfs, insmod)",
+	linux.KindNoFile:           "loaded from elsewhere (an initramfs, insmod), or its file was removed",
+	linux.KindUnownedFile:      "no package and no DKMS build has this file: built or copied by hand, or put there",
+	linux.KindInstallCommand:   "modprobe runs this command in place of loading the module",
+}
+
+// writeFinding writes one finding: grade, subject and kind; the views; what it may mean; the facts.
+func (a *app) writeFinding(d lkm.Discrepancy) {
+	line := fmt.Sprintf("%-9s  %s  %s", strings.ToUpper(string(d.Grade)), d.Name, d.Kind)
+	if views := plainViews(d.Views); views != "" {
+		line += ": " + views
+	}
+	if d.Samples > 1 {
+		line += fmt.Sprintf("  (%d looks agree)", d.Samples)
+	}
+	more := []string{explanations[d.Kind]}
+	for _, e := range d.Evidence {
+		more = append(more, factText(e))
+	}
+	fmt.Fprintln(a.stdout, escape.Text(line))
+	for _, text := range more {
+		if text != "" {
+			fmt.Fprintln(a.stdout, "           "+escape.Text(text))
+		}
+	}
+}
+
+// writeUnchecked writes what was compared, and what was not and why: in short by reason, with
+// --verbose each in full.
+func (a *app) writeUnchecked(d lkm.Discrepancy) {
+	var compared []string
+	for _, view := range linux.Views {
+		if d.Views[view] == "" {
+			compared = append(compared, view)
+		}
+	}
+	if onLinux := len(compared) < len(linux.Views); onLinux && d.Views[linux.SourceModules] == "" {
+		fmt.Fprintf(a.stdout, "compared   %s\n", strings.Join(compared, ", "))
+	}
+	if a.flags.verbose {
+		for _, e := range d.Evidence {
+			fmt.Fprintf(a.stdout, "NOT CHECKED %s: %s\n", escape.Text(e.Source), escape.Text(e.Value))
+		}
+		return
+	}
+	reasons := make(map[string][]string)
+	for _, e := range d.Evidence {
+		reasons[e.Fact] = append(reasons[e.Fact], e.Source)
+	}
+	parts := make([]string, 0, len(reasons))
+	for _, code := range slices.Sorted(maps.Keys(reasons)) {
+		parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(reasons[code], ", "), code))
+	}
+	fmt.Fprintf(a.stdout, "NOT CHECKED %s; why: --verbose\n", escape.Text(strings.Join(parts, ", ")))
+}
+
+// plainViews leaves out the views that show a module only when it has something of their kind, and
+// do not.
+func plainViews(views map[string]lkm.View) string {
+	plain := maps.Clone(views)
+	maps.DeleteFunc(plain, func(name string, v lkm.View) bool {
+		return v == lkm.ViewMissing && slices.Contains(linux.Views, name) && !slices.Contains(wholeViews, name)
+	})
+	return viewsText(plain)
+}
+
+// wholeViews are those of linux.Views that have to show every module.
+var wholeViews = []string{linux.SourceModules, linux.SourceSysModule, linux.ViewOpen}
 
 // viewsText names the views that showed it and those that did not.
 func viewsText(views map[string]lkm.View) string {
@@ -118,10 +181,14 @@ func viewsText(views map[string]lkm.View) string {
 func factsText(evidence []lkm.Evidence) string {
 	parts := make([]string, len(evidence))
 	for i, e := range evidence {
-		parts[i] = e.Fact + ": " + e.Value
-		if e.Source != "" && e.Source != e.Value {
-			parts[i] += " (" + e.Source + ")"
-		}
+		parts[i] = factText(e)
 	}
 	return strings.Join(parts, "; ")
+}
+
+func factText(e lkm.Evidence) string {
+	if e.Source == "" || e.Source == e.Value {
+		return e.Fact + ": " + e.Value
+	}
+	return e.Fact + ": " + e.Value + " (" + e.Source + ")"
 }
