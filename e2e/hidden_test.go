@@ -158,7 +158,7 @@ func TestHonest(t *testing.T) {
 	i.Add(cycler, 0o755, lab.Program(t, "e2e", "./cycle"))
 	g := lab.Boot(t, k, i)
 	// The pause spreads the cycles over several checks.
-	p, err := g.Start(t.Context(), cycles(k, 200, "-pause", "150ms"))
+	p, err := g.Start(t.Context(), cycles(k, 200, "-pause", "50ms"))
 	if err != nil {
 		t.Fatal(err)
 	}

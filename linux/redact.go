@@ -55,10 +55,11 @@ func keepsKey(key string) bool {
 //   - kernel addresses: those of /proc/modules and /proc/kallsyms become zeros of the same width,
 //     section addresses in /sys/module/NAME/sections go as a whole. An address that the kernel
 //     itself showed as zero is left, so that a hidden address stays hidden by the kernel.
-//   - of /proc/kallsyms, every line without a [module] tag; of /proc/keys, every line that is not
+//   - of /proc/kallsyms and of ftrace's functions, every line without a [module] tag; of dynamic
+//     debug's messages, all but the modules; /proc/vmallocinfo as a whole; of /proc/keys, every line that is not
 //     about the kernel's own keyrings and certificates; of grub.cfg, every line that starts no kernel.
-//   - values of module parameters, in /sys/module/NAME/parameters and on the command line, but for
-//     those that decoders read for the system's policy.
+//   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
+//     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
 //     becomes RedactedValue, as does a word that is no KEY=VALUE. Keys stay, so that one that a
 //     later version reads is known to be set, with a value that is not known.
@@ -79,6 +80,9 @@ func Redacts(key string) bool { return redactorOf(key) != nil }
 
 // redactorOf returns what Redact does with answers for key, nil for nothing.
 func redactorOf(key string) func([]byte) []byte {
+	if f := redactorOfView(key); f != nil {
+		return f
+	}
 	elems := strings.Split(key, "/")
 	n := len(elems)
 	parent, base := "", elems[n-1]
@@ -88,8 +92,6 @@ func redactorOf(key string) func([]byte) []byte {
 	switch {
 	case key == ModulesFile:
 		return byLine(redactModule)
-	case key == "proc/kallsyms":
-		return byLine(redactSymbol)
 	case key == KeysFile:
 		return byLine(redactKey)
 	case isGrubConfig(key):
@@ -98,6 +100,8 @@ func redactorOf(key string) func([]byte) []byte {
 		return byLine(redactCommandLine)
 	case isLoaderEntry(key):
 		return byLine(redactLoaderEntry)
+	case parent == "modprobe.d":
+		return byLine(redactConfig)
 	case elems[0] != "sys":
 		return nil
 	case parent == sectionsDir:
@@ -185,21 +189,6 @@ func redactModule(line []byte) []byte {
 	if out == nil {
 		return line
 	}
-	return out
-}
-
-// redactSymbol keeps a line of /proc/kallsyms that names a module, without its address.
-func redactSymbol(line []byte) []byte {
-	tag := bytes.LastIndexByte(line, '\t')
-	if tag < 0 || !bytes.HasPrefix(line[tag+1:], []byte("[")) {
-		return nil
-	}
-	hex, _, _ := bytes.Cut(line, []byte(" "))
-	if !isAddress(hex) {
-		return line
-	}
-	out := bytes.Clone(line)
-	zero(out[:len(hex)])
 	return out
 }
 
@@ -319,6 +308,33 @@ func redactGrub(line []byte) []byte {
 		return redactWords(line, start)
 	}
 	return nil
+}
+
+// redactConfig takes the values out of an "options" line of modprobe's configuration, and of a line
+// that may go on with one.
+func redactConfig(line []byte) []byte {
+	words := bytes.Fields(line)
+	if len(words) == 0 || words[0][0] == '#' {
+		return line
+	}
+	switch string(words[0]) {
+	case "alias", "blacklist", "install", "remove", "softdep", "weakdep", "include", "config":
+		return line
+	}
+	var out []byte
+	for i := 0; i < len(line); {
+		end := i + 1
+		if !isSpace(line[i]) {
+			end = wordEnd(line, i)
+		}
+		word := line[i:end]
+		if key, value, ok := bytes.Cut(word, []byte("=")); ok && len(value) > 0 {
+			word = append(bytes.Clone(key), "="+RedactedValue...)
+		}
+		out = append(out, word...)
+		i = end
+	}
+	return out
 }
 
 // redactUevent takes the value out of a "KEY=value" line that identifies one device.

@@ -19,6 +19,12 @@ func TestRedact(t *testing.T) {
 		{"proc/kallsyms", "ffffffff81000000 T _text\nffffffffc0a01000 t init_module\t[nvme]\nc0de d x\t[bpf]", "0000000000000000 t init_module\t[nvme]\n0000 d x\t[bpf]"},
 		{"proc/kallsyms", "0000000000000000 t f\t[m]\n", "0000000000000000 t f\t[m]\n"},
 		{"proc/kallsyms", "ffffffff81000000 T _text\n", ""},
+		{FtraceFile, "schedule\nnvme_probe [nvme]\n", "nvme_probe [nvme]\n"},
+		{ftraceOldFile, "schedule\n", ""},
+		{FtraceUsedFile, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n", "kfree (1) R I     \ttramp: 0x0000000000000000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n"},
+		{DynamicDebugFile, "# filename:lineno [module]function flags format\ndrivers/a.c:1 [nvme]f =_ \"serial %s\"\nnonsense\n", "# filename:lineno [module]function flags format\n- [nvme]\n"},
+		{dynamicDebugProc, "- [nvme]\n", "- [nvme]\n"},
+		{"etc/modprobe.d/a.conf", "# options a b=c\nalias x a=b\ninstall y A=b /bin/z\noptions wl key=secret flag \\\n  more=\"a b\" =\n", "# options a b=c\nalias x a=b\ninstall y A=b /bin/z\noptions wl key=[redacted] flag \\\n  more=[redacted] =\n"},
 		{"proc/cmdline", "BOOT_IMAGE=/vmlinuz root=UUID=1-2 ro quiet\n", "BOOT_IMAGE=[redacted] root=[redacted] [redacted] [redacted]\n"},
 		{"proc/cmdline", "modprobe.blacklist=a,b module-blacklist=c module_blacklist=d", "modprobe.blacklist=a,b module-blacklist=c module_blacklist=d"},
 		{"proc/cmdline", "module.sig_enforce module.sig_enforce=1 lockdown=integrity lsm=a,b nomodule", "module.sig_enforce module.sig_enforce=1 lockdown=integrity lsm=a,b nomodule"},
@@ -62,7 +68,7 @@ func TestRedactWhole(t *testing.T) {
 	for _, key := range []string{
 		"sys/module/nvme/sections/.text", "sys/module/nvme/parameters/poll_queues", "sys/bus/pci/drivers/nvme/module/parameters/x",
 		"sys/class/net/eth0/address", "sys/class/dmi/id/product_serial", "sys/class/dmi/id/product_uuid",
-		"sys/bus/usb/devices/1-1/serial", "sys/block/sda/device/wwid", "sys/block/sda/device/vpd_pg80",
+		"sys/bus/usb/devices/1-1/serial", VmallocFile, "sys/block/sda/device/wwid", "sys/block/sda/device/vpd_pg80",
 	} {
 		if got := Redact(key, []byte("0xffffffffc0a00000\n")); got != nil || !Redacts(key) {
 			t.Errorf("Redact(%q) keeps %q", key, got)
@@ -72,7 +78,12 @@ func TestRedactWhole(t *testing.T) {
 
 // What is redacted stays so, and a text in two parts is redacted as the whole is.
 func FuzzRedact(f *testing.F) {
-	keys := []string{ModulesFile, "proc/kallsyms", "proc/cmdline", "boot/loader/entries/x", "sys/a/uevent", "sys/module/a/sections/b", "sys/module/a/parameters/b"}
+	keys := []string{ModulesFile, "proc/kallsyms", "proc/cmdline", "boot/loader/entries/x", "sys/a/uevent", "sys/module/a/sections/b", "sys/module/a/parameters/b",
+		FtraceFile, FtraceUsedFile, DynamicDebugFile, "etc/modprobe.d/a.conf"}
+	f.Add(10, "options wl key=secret flag \\\n  more=\"a b\"\n")
+	f.Add(7, "schedule\nnvme_probe [nvme]\n")
+	f.Add(8, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n")
+	f.Add(9, "# f\ndrivers/a.c:1 [nvme]f =_ \"x\"\n")
 	f.Add(0, "nvme 57344 3 - Live 0xffffffffc0a00000 (OE)\nx\n")
 	f.Add(1, "ffffffffc0a01000 t init_module\t[nvme]\nffff T x\n")
 	f.Add(2, "root=UUID=1 k=\"a b\" module_blacklist=x --\n")

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,10 +76,74 @@ func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape
 	if err != nil {
 		return nil, err
 	}
+	if err := recordViews(ctx, system, r, o); err != nil {
+		return nil, err
+	}
 	if snap != nil {
 		r.Describe(snap.Release, snap.Arch, snap.Privilege)
 	}
 	return r.Tape(), nil
+}
+
+// recordViews compares the machine's views of its modules, for the tape's sake. Without Detail Files
+// no directory of modules is read: their files and indexes are large. The error is that ctx ended.
+func recordViews(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Options) error {
+	var m lkm.Machine = r
+	if o.Detail&lkm.DetailFiles == 0 {
+		m = treeless{r}
+	}
+	sys, err := lkm.OpenMachine(system, m, o)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	_, _ = sys.Discrepancies(ctx) // what fails is an answer too
+	return ctx.Err()
+}
+
+// treeless is a machine whose directories of modules are not asked for.
+type treeless struct{ lkm.Machine }
+
+func refuse(op, name string) error {
+	if !strings.Contains("/"+name+"/", "/lib/modules/") {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: lkm.ErrUnrecorded}
+}
+
+func (t treeless) Open(name string) (fs.File, error) {
+	if err := refuse("open", name); err != nil {
+		return nil, err
+	}
+	return t.Machine.Open(name)
+}
+
+func (t treeless) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := refuse("readdir", name); err != nil {
+		return nil, err
+	}
+	return t.Machine.ReadDir(name)
+}
+
+func (t treeless) Stat(name string) (fs.FileInfo, error) {
+	if err := refuse("stat", name); err != nil {
+		return nil, err
+	}
+	return fs.Stat(t.Machine, name)
+}
+
+func (t treeless) Lstat(name string) (fs.FileInfo, error) {
+	if err := refuse("lstat", name); err != nil {
+		return nil, err
+	}
+	return t.Machine.Lstat(name)
+}
+
+func (t treeless) ReadLink(name string) (string, error) {
+	if err := refuse("readlink", name); err != nil {
+		return "", err
+	}
+	return t.Machine.ReadLink(name)
 }
 
 // writeFile writes w's content to a new file, or over an old one.
