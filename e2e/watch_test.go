@@ -200,6 +200,7 @@ func TestIdleWatch(t *testing.T) {
 		if !ok {
 			t.Fatalf("%q: the baseline was not written", mode)
 		}
+		idle, _, _ = strings.Cut(idle, "--- SIGINT")
 		calls := make(map[string]int)
 		for line := range strings.Lines(idle) {
 			if found := call.FindStringSubmatch(line); found != nil {
@@ -208,14 +209,14 @@ func TestIdleWatch(t *testing.T) {
 		}
 		t.Logf("%q: %v", mode, calls)
 		reads := calls["pread64"]
-		if reads < 3 || reads > 30 {
-			t.Errorf("%q: the counter was read %d times in about 25 intervals", mode, reads)
+		if reads < 3 {
+			t.Errorf("%q: the counter was read %d times", mode, reads)
 		}
 		for name, n := range calls {
 			switch name {
-			case "pread64", "epoll_pwait", "write", "close": // the counter; waiting; Go's runtime waking itself; the end
+			case "pread64", "epoll_pwait", "write", "read": // the counter; waiting; Go's runtime waking itself, of which it is told
 			case "recvfrom":
-				if n > reads+2 {
+				if n > reads+2 || n < reads-2 { // one of each an interval
 					t.Errorf("%q: %d looks for events, %d reads of the counter", mode, n, reads)
 				}
 			default:

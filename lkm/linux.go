@@ -27,6 +27,7 @@ type linuxBackend struct {
 	mu     sync.Mutex // guards what follows
 	seq    fs.File    // the event counter, held open for changed
 	text   [32]byte
+	length int // of what was read of it last
 	closed bool
 
 	history atomic.Pointer[moduleHistory] // of the running watch, nil without one
@@ -426,7 +427,12 @@ func (b *linuxBackend) changed(context.Context) (uint64, error) {
 	if !ok {
 		return b.readSeq()
 	}
-	n, _ := r.ReadAt(b.text[:], 0)
+	// A read of just the last length is one call of the kernel's; a longer one is two, for the end.
+	n, _ := r.ReadAt(b.text[:b.length], 0)
+	if n == 0 || b.text[n-1] != '\n' {
+		n, _ = r.ReadAt(b.text[:], 0)
+	}
+	b.length = n
 	if n == 0 {
 		b.dropSeq()
 		return b.readSeq()
