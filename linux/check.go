@@ -4,7 +4,6 @@ package linux
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -34,6 +33,7 @@ const (
 	ReasonBlacklist        = "blacklist"         // a blacklist line that counts
 	ReasonBlacklistIgnored = "blacklist_ignored" // a blacklist line that does not stop everything
 	ReasonInstall          = "install"           // an install command
+	ReasonInstallIgnored   = "install_ignored"   // an install command that does not count
 	ReasonAliasOverride    = "alias_override"    // the configuration turns an alias into something else
 	ReasonDependency       = "dependency"        // a module that it needs cannot be loaded
 	ReasonModuleBlacklist  = "module_blacklist"  // the kernel refuses the name
@@ -41,7 +41,10 @@ const (
 	ReasonSetLater         = "set_during_boot"   // a setting that only holds once boot has come so far
 	ReasonNoModules        = "no_modules"        // the kernel has no loadable modules
 	ReasonUnsigned         = "unsigned"          // unsigned, and the kernel refuses that
-	ReasonSigned           = "signed"            // signed, which was not verified
+	ReasonSigned           = "signed"            // signed, which was verified or not
+	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
+	ReasonGate             = "other_gate"        // IMA or LoadPin, which may refuse it
+	ReasonVolatile         = "gone_after_boot"   // a line below /run
 	ReasonInitcall         = "initcall_blacklist"
 	ReasonHelper           = "modprobe_helper"      // what the kernel runs instead of modprobe
 	ReasonNoSuch           = "no_such_module"       // no source knows the name
@@ -66,8 +69,9 @@ type CheckMachine struct {
 	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
 	// kernel of this machine runs, so that the firmware's state is known.
 	Running, Live bool
-	// Keys verify the signature of a file; nil for none.
-	Keys *Keys
+	// Keys verify the signature of a file; nil for none. KeyErrs are keys that could not be used.
+	Keys    *Keys
+	KeyErrs []error
 }
 
 // A Checker judges whether a module's code can get into one kernel. It reads what it needs once and
@@ -80,7 +84,10 @@ type Checker struct {
 	boot       *Boot
 	plain      *Tree // the tree without any command line
 	loaded     map[string]bool
-	signed     map[string]fact.Tri
+	signatures map[string]signedFile
+	// runConfig are the lines of modprobe's configuration that stand below /run, which is empty
+	// after a boot.
+	runConfig []Directive
 
 	aliasesOf map[string][]string
 	early     *Initramfs
@@ -90,28 +97,14 @@ type Checker struct {
 	problems  []fact.Problem
 }
 
-// A world is one kernel at one moment: what it enforces, and modprobe's configuration then.
-type world struct {
-	tree       *Tree
-	config     *Config
-	loaded     map[string]bool
-	words      []CmdlineWord
-	at         fact.Reason // where the command line stands
-	noLoading  *fact.Reason
-	refuses    fact.Tri     // modules without a signature are refused
-	refusesWhy *fact.Reason // why
-	helper     string       // what the kernel runs for a module
-	helperAt   string
-	unread     bool // a file of modprobe's configuration could not be read
-}
-
 // NewChecker reads what is the same for all queries.
 func NewChecker(m CheckMachine) *Checker {
-	c := &Checker{m: m, signed: make(map[string]fact.Tri), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
+	c := &Checker{m: m, signatures: make(map[string]signedFile), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
 	c.plain = OpenTree(m.FS, m.Dir, false)
 	c.boot = ReadBoot(m.FS)
 	c.lostAll(SourceCmdline, c.boot.Lost)
-	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Live, CmdlineErr: ErrNoBootEntry})
+	c.lostAll(SourceKeys, m.KeyErrs)
+	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: ErrNoBootEntry})
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningWorld(policy)
@@ -161,150 +154,6 @@ func (c *Checker) readLoaded() {
 	}
 	for _, e := range list.Entries {
 		c.loaded[e.Name] = true
-	}
-}
-
-// runningWorld is the kernel as it runs.
-func (c *Checker) runningWorld(p *policyReader) *world {
-	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, true), loaded: c.loaded, words: p.Cmdline,
-		at: fact.Reason{File: slash(CmdlineFile)}, helper: p.helper, helperAt: slash(ModprobeFile)}
-	w.config = w.tree.Config()
-	w.settle(c)
-	if p.CmdlineErr != nil {
-		c.problem(SourceCmdline, "", p.CmdlineErr)
-	}
-	if p.helperErr != nil {
-		w.helper = defaultHelper
-	}
-	switch {
-	case p.noModules == fact.Yes:
-		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
-	case p.disabled == fact.Yes:
-		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(DisabledFile)}
-	}
-	w.refuses, w.refusesWhy = refusesNow(p)
-	return w
-}
-
-const defaultHelper = "/sbin/modprobe"
-
-// refusesNow says whether the running kernel refuses modules without a signature.
-func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
-	switch {
-	case p.enforced == fact.Yes:
-		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "sig_enforce=Y: the kernel takes only signed modules", File: slash(SigEnforceFile)}
-	case p.locked == fact.Yes:
-		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "lockdown: the kernel takes only signed modules", File: slash(LockdownFile)}
-	case p.appraised == fact.Yes:
-		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "IMA appraises modules", File: slash(IMAPolicyFile)}
-	case p.enforced == fact.No && p.locked == fact.No:
-		return fact.No, nil
-	}
-	return "", &fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known"}
-}
-
-// nextWorlds makes a world of each boot entry that differs in what it says of modules.
-func (c *Checker) nextWorlds(p *policyReader) {
-	entries := c.boot.For(c.m.Release)
-	if len(entries) == 0 {
-		if len(c.boot.Lost) == 0 {
-			c.problem(SourceCmdline, "", ErrNoBootEntry)
-		}
-		c.next = []*world{c.nextWorld(p, BootEntry{})}
-		return
-	}
-	var seen []BootEntry
-	for _, e := range entries {
-		same := func(other BootEntry) bool {
-			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
-		}
-		if slices.ContainsFunc(seen, same) || len(seen) == maxNextWorlds {
-			continue
-		}
-		seen = append(seen, e)
-		c.next = append(c.next, c.nextWorld(p, e))
-		if len(e.Unresolved) > 0 {
-			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
-		}
-	}
-}
-
-// maxNextWorlds is how many different boot entries of one release are judged.
-const maxNextWorlds = 16
-
-// nextWorld is the kernel as a boot entry would start it.
-func (c *Checker) nextWorld(p *policyReader, e BootEntry) *world {
-	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line}, helper: defaultHelper}
-	config := *c.plain.Config()
-	w.config = &config
-	if e.Text != "" {
-		config.Options, config.Blacklist = slices.Clone(config.Options), slices.Clone(config.Blacklist)
-		config.ParseCmdline(e.Text, e.File)
-		for _, list := range [][]Directive{config.Options, config.Blacklist} {
-			for i := range list {
-				if list[i].File == e.File {
-					list[i].Line = max(e.Line, 1)
-				}
-			}
-		}
-	}
-	w.tree.config = w.config
-	w.settle(c)
-	if word, ok := LastValue(w.words, "nomodule"); ok && word.isSet() {
-		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
-	}
-	if p.noModules == fact.Yes {
-		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
-		if p.config != nil {
-			_, w.noLoading.Line = p.config.Get("CONFIG_MODULES")
-			w.noLoading.File = slash(p.config.File)
-		}
-	}
-	if p.config != nil {
-		if helper, _ := p.config.Get("CONFIG_MODPROBE_PATH"); helper != "n" && helper != "y" {
-			w.helper, w.helperAt = helper, slash(p.config.File)
-		}
-	}
-	w.refuses, w.refusesWhy = refusesNext(p, w)
-	return w
-}
-
-// refusesNext says whether a kernel will refuse modules without a signature after a boot.
-func refusesNext(p *policyReader, w *world) (fact.Tri, *fact.Reason) {
-	because := func(text, file string, line int) (fact.Tri, *fact.Reason) {
-		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: text, File: file, Line: line}
-	}
-	for _, o := range []string{"CONFIG_MODULE_SIG_FORCE", "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"} {
-		if p.is(o, "y") {
-			_, line := p.config.Get(o)
-			return because(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)
-		}
-	}
-	if word, ok := LastValue(w.words, "module.sig_enforce"); ok && word.isSet() && !p.is("CONFIG_MODULE_SIG", "n") {
-		return because("module.sig_enforce on the command line", w.at.File, w.at.Line)
-	}
-	if word, ok := LastValue(w.words, "lockdown"); ok && (word.Value == "integrity" || word.Value == "confidentiality") && !p.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n") {
-		return because("lockdown="+word.Value+" on the command line", w.at.File, w.at.Line)
-	}
-	switch {
-	case p.config == nil:
-		return "", &fact.Reason{Code: ReasonUnsigned, Text: "the kernel's configuration is not known"}
-	case p.is("CONFIG_MODULE_SIG", "n"), p.is("CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "n"), p.secureBooted == fact.No:
-		return fact.No, nil
-	case p.secureBooted == fact.Yes:
-		return because("Secure Boot switches lockdown on", slash(SecureBootVar), 0)
-	}
-	return "", &fact.Reason{Code: ReasonUnsigned, Text: "Secure Boot would switch lockdown on; whether it is on is not known"}
-}
-
-// settle notes what of the configuration could not be read.
-func (w *world) settle(c *Checker) {
-	for _, err := range w.config.Lost {
-		w.unread = w.unread || !errors.Is(err, fact.ErrMalformed)
-		known := fact.ProblemOf(SourceConfig, "", "", err)
-		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {
-			c.problem(SourceConfig, "", err)
-		}
 	}
 }
 
@@ -458,7 +307,7 @@ func (c *Checker) allRead() bool {
 		}
 	}
 	for _, w := range c.worlds() {
-		if w.unread {
+		if w.config.unread {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -97,6 +98,9 @@ func (c *Checker) mergeNext(t target) judgement {
 	merged := c.judge(c.next[0], t)
 	for _, w := range c.next[1:] {
 		j := c.judge(w, t)
+		if w.guess && worse(j.prospect.Outcome, merged.prospect.Outcome) {
+			j.prospect.Outcome, j.word = fact.VerdictUnknown, string(fact.VerdictUnknown)
+		}
 		if worse(j.prospect.Outcome, merged.prospect.Outcome) {
 			merged.prospect.Outcome, merged.word = j.prospect.Outcome, j.word
 		}
@@ -104,13 +108,22 @@ func (c *Checker) mergeNext(t target) judgement {
 			way := &merged.prospect.Ways[i]
 			if other, ok := j.blocked(way.Way); ok && way.Blocked != other && way.Blocked != fact.No {
 				way.Blocked = other
-				if other == fact.Yes {
+				if other == fact.Yes || w.guess {
 					way.Blocked = ""
 				}
 			}
 		}
 		for _, r := range j.reasons {
 			merged.why(r)
+		}
+	}
+	for i := range c.runConfig {
+		if d := &c.runConfig[i]; MatchAlias(d.Name, t.name) {
+			text := "blacklist " + d.Name
+			if d.Value != "" {
+				text = "install " + d.Name + " " + d.Value
+			}
+			merged.why(reasonOf(ReasonVolatile, text+": /run is empty after a boot", d))
 		}
 	}
 	return merged
@@ -225,82 +238,15 @@ func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 	return j
 }
 
-// kernelBlocks says whether the kernel itself refuses the module, however it is asked for.
-func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
-	if w.noLoading != nil {
-		return fact.Yes, w.noLoading
-	}
-	for _, name := range ListValues(w.words, FactModuleBlacklist, false) {
-		if name == t.name {
-			return fact.Yes, &fact.Reason{Code: ReasonModuleBlacklist, Text: "module_blacklist=" + t.name + ": refused by the kernel itself, also from insmod", File: w.at.File, Line: w.at.Line}
-		}
-	}
-	if w.refuses == fact.No || t.file == "" {
-		return fact.No, nil
-	}
-	signed := c.isSigned(t)
-	switch {
-	case signed == fact.No && w.refuses == fact.Yes:
-		r := *w.refusesWhy
-		r.Text = "the file has no signature; " + r.Text
-		return fact.Yes, &r
-	case signed == fact.Yes && w.refuses != fact.Yes:
-		return fact.No, nil
-	case signed == fact.Yes:
-		return fact.No, &fact.Reason{Code: ReasonSigned, Text: "the file has a signature, which was not verified against the kernel's keys", File: "/" + c.plain.Path(t.file)}
-	}
-	return "", w.refusesWhy
-}
-
-// kernelBlocksNeeds says whether the kernel itself refuses a module that the target needs and that
-// is not there yet: then not even insmod of one after the other helps.
-func (c *Checker) kernelBlocksNeeds(w *world, t target, j *judgement) fact.Tri {
-	blocked := fact.No
-	line, _ := c.plain.depLine(t.name)
-	if line == nil {
-		return blocked
-	}
-	for _, file := range line.Needs {
-		name := NameOfFile(file)
-		if w.loaded[name] {
-			continue
-		}
-		switch refused, because := c.kernelBlocks(w, target{name: name, file: file}); refused {
-		case fact.Yes:
-			r := *because
-			r.Code, r.Text = ReasonDependency, r.Text+" ("+name+" must be loaded first)"
-			j.why(r)
-			return fact.Yes
-		case "":
-			blocked = ""
-		}
-	}
-	return blocked
-}
-
-// isSigned reports whether the module's file has a signature.
-func (c *Checker) isSigned(t target) fact.Tri {
-	if known, ok := c.signed[t.file]; ok {
-		return known
-	}
-	var signed fact.Tri
-	file, err := NewFileReader().ReadFile(c.m.FS, c.plain.Path(t.file), FileOptions{Signature: true, Keys: c.m.Keys})
-	switch {
-	case err != nil:
-		c.problem(SourceTree, t.name, err)
-	case file.Verdict.Status != "":
-		signed = fact.TriOf(file.Verdict.Status != fact.SignatureNone)
-	}
-	c.signed[t.file] = signed
-	return signed
-}
-
 // judgeConfigured judges the ways that go through modprobe.
 func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgement) {
 	direct, because := c.reach(w, t, Match{Name: t.name})
-	direct = both(direct, kernel)
+	direct = both(w.certain(direct), kernel)
 	if because != nil {
 		j.why(*because)
+	}
+	for _, r := range c.ignoredInstalls(w, t) {
+		j.why(r)
 	}
 	own, turned := c.judgeName(w, t, direct)
 	if turned != nil {
@@ -332,12 +278,49 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 	if helperWhy != nil {
 		j.why(*helperWhy)
 	}
-	j.way(WayAutoloadName, w.certain(name))
+	j.way(WayAutoloadName, name)
 	j.way(WayUnprivileged, c.judgeUnprivileged(w, t, byKernel, hasAlias, name))
-	j.way(WayModprobe, w.certain(own))
+	j.way(WayModprobe, own)
 	if blocked, has := c.judgeDependents(w, t); has {
-		j.way(WayDependency, w.certain(both(blocked, kernel)))
+		j.way(WayDependency, both(w.certain(blocked), kernel))
 	}
+}
+
+// ignoredInstalls are the install lines for the module that do not count, and why.
+func (c *Checker) ignoredInstalls(w *world, t target) []fact.Reason {
+	counts := w.config.install(t.name)
+	if counts == nil {
+		return nil
+	}
+	var ignored []fact.Reason
+	say := func(d *Directive, why string) {
+		ignored = append(ignored, reasonOf(ReasonInstallIgnored, "install "+d.Name+" "+d.Value+": "+why, d))
+	}
+	if dep := c.softdepOf(w, t.name); dep != nil {
+		say(counts, fmt.Sprintf("not run, because the module has softdeps (/%s:%d)", dep.File, dep.Line))
+	}
+	for i := range w.config.Install {
+		d := &w.config.Install[i]
+		if d != counts && MatchAlias(d.Name, t.name) && len(ignored) < maxTriggers {
+			say(d, fmt.Sprintf("the first such line counts (/%s:%d)", counts.File, counts.Line))
+		}
+	}
+	return ignored
+}
+
+// softdepOf returns the module's softdep that makes modprobe pass by its install line, which is one
+// with a name that something has; nil for none.
+func (c *Checker) softdepOf(w *world, module string) *Directive {
+	d := w.config.softdep(module)
+	if d == nil {
+		return nil
+	}
+	dep := ParseSoftdep(d.Value)
+	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
+	if len(p.lookup(dep.Pre))+len(p.lookup(dep.Post)) == 0 {
+		return nil
+	}
+	return d
 }
 
 // judgeName says whether a request for the module's own name is kept from loading it: the
@@ -346,20 +329,20 @@ func (c *Checker) judgeName(w *world, t target, direct fact.Tri) (fact.Tri, *fac
 	if !c.leadsTo(w, t.name, t.name) {
 		if other := w.aliasOverride(t.name, t.name); other != nil {
 			r := reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other)
-			return fact.Yes, &r
+			return both(w.certain(fact.Yes), direct), &r
 		}
 		return direct, nil
 	}
 	if line := w.config.blacklisted(t.name); line != nil {
 		r := reasonOf(ReasonBlacklist, "blacklist "+t.name+": its own name is an alias in the configuration", line)
-		return fact.Yes, &r
+		return both(w.certain(fact.Yes), direct), &r
 	}
 	return direct, nil
 }
 
 // certain turns "blocked" into unknown when a part of the configuration could not be read.
 func (w *world) certain(blocked fact.Tri) fact.Tri {
-	if blocked == fact.Yes && w.unread && w.noLoading == nil {
+	if blocked == fact.Yes && w.notSure {
 		return ""
 	}
 	return blocked
@@ -379,6 +362,8 @@ func both(a, b fact.Tri) fact.Tri {
 // helperBlocks says whether the kernel can ask for modules at all.
 func (w *world) helperBlocks() (fact.Tri, *fact.Reason) {
 	switch {
+	case w.helperWhy != nil:
+		return "", w.helperWhy
 	case w.helper == "":
 		return fact.Yes, &fact.Reason{Code: ReasonHelper, Text: "the kernel's helper is empty: it asks for no module", File: w.helperAt}
 	case strings.HasSuffix(w.helper, "/true"), strings.HasSuffix(w.helper, "/false"):
@@ -451,7 +436,7 @@ func (c *Checker) stepStops(w *world, t target, s *LoadStep) (fact.Tri, *fact.Re
 // judgeUnprivileged says whether what any process may trigger is blocked.
 func (c *Checker) judgeUnprivileged(w *world, t target, alias fact.Tri, hasAlias bool, name fact.Tri) fact.Tri {
 	if name == fact.Yes && (!hasAlias || alias == fact.Yes) {
-		return w.certain(fact.Yes)
+		return fact.Yes
 	}
 	known := false
 	if triggerOf(t.name, true) != nil {
@@ -471,7 +456,7 @@ func (c *Checker) judgeUnprivileged(w *world, t target, alias fact.Tri, hasAlias
 		}
 	}
 	if known && !unsure {
-		return w.certain(fact.Yes) // every request that is known is blocked
+		return fact.Yes // every request that is known is blocked
 	}
 	return ""
 }

@@ -50,6 +50,8 @@ type Config struct {
 	Files []string
 	// Lost are the lines that make no sense and are ignored, and the files that could not be read.
 	Lost []error
+
+	unread bool // a file of it could not be read: it may say anything
 }
 
 // Caps of a configuration.
@@ -64,8 +66,12 @@ const (
 // none), in one order by base name. With cmdline the running kernel's command line is read too.
 // Nothing is an error: what could not be read is in Lost.
 func ReadConfig(fsys fs.FS, dir string, cmdline bool) *Config {
+	return readConfig(fsys, ConfigDirs, dir, cmdline)
+}
+
+func readConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
-	for _, file := range c.files(fsys, dir) {
+	for _, file := range c.files(fsys, dirs, dir) {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
 			c.lose(err)
@@ -88,6 +94,7 @@ func ReadConfig(fsys fs.FS, dir string, cmdline bool) *Config {
 }
 
 func (c *Config) lose(err error) {
+	c.unread = c.unread || !errors.Is(err, fact.ErrMalformed)
 	if len(c.Lost) < maxConfigLost {
 		c.Lost = append(c.Lost, err)
 	}
@@ -95,7 +102,7 @@ func (c *Config) lose(err error) {
 
 // files lists the files to read in kmod's order: by base name; of one base name only the file in
 // the most important directory.
-func (c *Config) files(fsys fs.FS, dir string) []string {
+func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 	var files []string
 	seen := make(map[string]bool)
 	if dir != "" {
@@ -106,7 +113,7 @@ func (c *Config) files(fsys fs.FS, dir string) []string {
 			}
 		}
 	}
-	files = append(files, confFiles(fsys, ConfigDirs, seen, c.lose)...)
+	files = append(files, confFiles(fsys, dirs, seen, c.lose)...)
 	sortByBase(files)
 	if len(files) > maxConfigFiles {
 		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)), Err: fact.ErrTooLarge})
@@ -115,7 +122,9 @@ func (c *Config) files(fsys fs.FS, dir string) []string {
 	return files
 }
 
-// confFiles lists the *.conf files of directories, of which the first to have a base name wins.
+// confFiles lists the *.conf files of directories, of which the first to have a base name wins. A
+// link to /dev/null hides the others of its name and is not listed. kmod before version 33 reads
+// *.alias as well: such a file of modprobe.d is told to lose.
 func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, lose func(error)) []string {
 	var files []string
 	for _, dir := range dirs {
@@ -128,11 +137,19 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, lose func(error)
 		}
 		for _, e := range entries {
 			name := e.Name()
-			if name[0] == '.' || len(name) < 6 || !strings.HasSuffix(name, ".conf") || seen[name] || isDir(fsys, dir, e) {
+			if name[0] == '.' || seen[name] {
+				continue
+			}
+			if strings.HasSuffix(name, ".alias") && path.Base(dir) == "modprobe.d" {
+				lose(fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w", dir, escape.Text(name), errors.ErrUnsupported))
+			}
+			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || isDir(fsys, dir, e) {
 				continue
 			}
 			seen[name] = true
-			files = append(files, dir+"/"+name)
+			if !isMask(fsys, dir, e) {
+				files = append(files, dir+"/"+name)
+			}
 		}
 	}
 	return files
@@ -151,6 +168,21 @@ func isDir(fsys fs.FS, dir string, e fs.DirEntry) bool {
 	return err == nil && info.IsDir()
 }
 
+// isMask reports whether a directory's entry is a link to /dev/null, which an image may lack.
+func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	target, err := fs.ReadLink(fsys, dir+"/"+e.Name())
+	if err != nil {
+		return false
+	}
+	if !path.IsAbs(target) {
+		target = "/" + dir + "/" + target
+	}
+	return path.Clean(target) == "/dev/null"
+}
+
 // Parse reads one configuration file. Lines that make no sense go to Lost and cost nothing else.
 func (c *Config) Parse(text []byte, file string) {
 	lines := wrappedLines{text: text}
@@ -162,7 +194,9 @@ func (c *Config) Parse(text []byte, file string) {
 }
 
 // wrappedLines gives the lines of a configuration file as kmod reads them: a backslash before a
-// newline joins two lines; any other backslash is dropped, and the byte after it kept.
+// newline joins two lines; any other backslash is dropped, and the byte after it kept. One that ends
+// the file becomes the byte 0xff, as kmod takes the end of the file for a character then: a name or a
+// command that ends so is another one.
 type wrappedLines struct {
 	text   []byte
 	line   string
@@ -180,6 +214,7 @@ func (w *wrappedLines) next() bool {
 		}
 		if ch == '\\' {
 			if i++; i == len(w.text) {
+				b = append(b, 0xff)
 				break
 			}
 			if ch = w.text[i]; ch == '\n' {
@@ -282,7 +317,6 @@ func (c *Config) list(verb string) (list *[]Directive, takes int) {
 // ParseCmdline reads what modprobe takes from a kernel command line: "module.parameter=value" as
 // options, and modprobe.blacklist=a,b.
 func (c *Config) ParseCmdline(line, file string) {
-	line, _, _ = strings.Cut(line, "\n")
 	for _, o := range cmdlineOptions(line) {
 		if o.module == "modprobe" && strings.HasPrefix(o.text, "blacklist=") {
 			for name := range strings.SplitSeq(o.text[len("blacklist="):], ",") {
@@ -307,7 +341,7 @@ func cmdlineOptions(line string) []cmdlineOption {
 	var options []cmdlineOption
 	for line != "" {
 		end, quoted := 0, false
-		for ; end < len(line) && (quoted || line[end] != ' '); end++ {
+		for ; end < len(line) && (quoted || !strings.ContainsRune(" \t\n", rune(line[end]))); end++ {
 			if line[end] == '"' {
 				quoted = !quoted
 			}

@@ -56,6 +56,9 @@ type PolicyMachine struct {
 	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Cmdline
 	// stands in for the command line.
 	Live bool
+	// Firmware is set for another kernel of a running machine: the firmware's variables, which stay
+	// over a boot, are read, and nothing else of the kernel that runs.
+	Firmware bool
 	// Cmdline is the command line of the next boot of an image, CmdlineFile and CmdlineLine where
 	// it stands; CmdlineErr is why it is not known. Not used when Live is set.
 	Cmdline     []CmdlineWord
@@ -81,7 +84,11 @@ func readPolicy(m PolicyMachine) *policyReader {
 		r.modulesDisabled()
 		r.sigEnforce()
 		r.lockdown()
+	}
+	if m.Live || m.Firmware {
 		r.secureBoot()
+	}
+	if m.Live {
 		r.lsm()
 		r.loadPin()
 		r.ima()
@@ -104,6 +111,7 @@ type policyReader struct {
 	config    *KernelConfig
 	configErr error
 	loadPinOn bool
+	pinned    string // the file that says that LoadPin enforces
 	helper    string // the modprobe helper
 	helperErr error
 
@@ -111,7 +119,9 @@ type policyReader struct {
 	disabled            fact.Tri // modules_disabled is 1
 	enforced            fact.Tri // signatures are enforced
 	locked              fact.Tri // lockdown refuses unsigned modules
-	appraised           fact.Tri // IMA refuses them
+	noSignatures        bool     // the kernel does not check signatures
+	appraised           fact.Tri // IMA refuses what it does not appraise
+	appraisedLine       int
 	secureBooted        fact.Tri // Secure Boot is on
 	cmdlineEnforcesNext fact.Tri // the command line of an image asks for signatures
 }
@@ -186,7 +196,7 @@ func (r *policyReader) sigEnforce() {
 	if err != nil {
 		effect := ""
 		if r.hasNoSigEnforce(err) {
-			r.enforced = fact.No
+			r.enforced, r.noSignatures = fact.No, true
 			effect = "this kernel does not check the signatures of modules"
 		}
 		r.unknown(FactSigEnforce, SourceSysModule, SigEnforceFile, effect, err)
@@ -274,8 +284,11 @@ func (r *policyReader) efiByte(name, file, on, off string) {
 		r.unknown(name, SourceEFI, file, r.noEFI(name, err), err)
 		return
 	}
-	if name == FactSecureBoot {
+	switch {
+	case name == FactSecureBoot:
 		r.secureBooted = fact.TriOf(value == 1)
+	case value == 1 && (name == FactSetupMode || name == FactMokSBState):
+		r.secureBooted = fact.No // the kernel takes it so
 	}
 	f := fact.PolicyFact{Name: name, Value: strconv.Itoa(int(value)), Effect: off, Source: SourceEFI, File: slash(file)}
 	if value == 1 {
@@ -333,6 +346,7 @@ func (r *policyReader) loadPin() {
 		effect := "modules load from any file system"
 		if value == "1" || value == "Y" {
 			effect = "modules load only from the file system that the first one came from"
+			r.pinned = file
 		}
 		source := SourceSysModule
 		if file == LoadPinFile {
@@ -367,14 +381,15 @@ func (r *policyReader) ima() {
 	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules", Source: SourceSecurity, File: slash(IMAPolicyFile)}
 	r.appraised = fact.No
 	if rule != "" {
-		r.appraised = fact.Yes
+		r.appraised, r.appraisedLine = fact.Yes, line
 		f.Value, f.Line, f.Effect = rule, line, "a module file that IMA does not appraise is refused"
 	}
 	r.add(f)
 }
 
 // FindModuleAppraisal returns the first rule of an IMA policy that appraises module files, and its
-// line; "" when there is none.
+// line; "" when there is none. A rule without a function is about files of every use, and one of
+// FILE_CHECK about every file that is opened.
 func FindModuleAppraisal(policy string) (rule string, line int) {
 	for text := range strings.Lines(policy) {
 		line++
@@ -382,10 +397,15 @@ func FindModuleAppraisal(policy string) (rule string, line int) {
 		if len(words) == 0 || words[0] != "appraise" {
 			continue
 		}
+		use := ""
 		for _, w := range words[1:] {
-			if w == "func=MODULE_CHECK" || w == "func=FILE_CHECK" && len(words) == 2 {
-				return strings.TrimSpace(text), line
+			if name, ok := strings.CutPrefix(w, "func="); ok {
+				use = name
 			}
+		}
+		switch use {
+		case "", "MODULE_CHECK", "FILE_CHECK":
+			return strings.TrimSpace(text), line
 		}
 	}
 	return "", 0

@@ -93,8 +93,9 @@ func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine,
 }
 
 func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir linux.ReleaseDir, err error) linux.CheckMachine {
+	keys, errs := b.fileKeys()
 	return linux.CheckMachine{
 		FS: b.guard, Release: release, Dir: dir, DirErr: err,
-		Running: b.isRunning(ctx, release), Live: b.live(),
+		Running: b.isRunning(ctx, release), Live: b.live(), Keys: keys, KeyErrs: errs,
 	}
 }

@@ -39,6 +39,9 @@ func (b *linuxBackend) isRunning(ctx context.Context, release string) bool {
 
 func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 	m := linux.PolicyMachine{FS: b.guard, Release: b.release(ctx), Live: b.live()}
+	if running, err := b.runningRelease(ctx); m.Live && err == nil && m.Release != running {
+		m.Live, m.Firmware = false, true // another kernel of this machine
+	}
 	if !m.Live {
 		boot := linux.ReadBoot(b.guard)
 		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineErr = nextCmdline(boot, m.Release)

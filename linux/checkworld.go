@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// A world is one kernel at one moment: what it enforces, and modprobe's configuration then.
+type world struct {
+	tree       *Tree
+	config     *Config
+	loaded     map[string]bool
+	words      []CmdlineWord
+	at         fact.Reason // where the command line stands
+	noLoading  *fact.Reason
+	checks     fact.Tri     // signatures are checked at all
+	refuses    fact.Tri     // modules without a signature are refused
+	refusesWhy *fact.Reason // why
+	gate       *fact.Reason // something else that may refuse a module, whose answer is not known
+	helper     string       // what the kernel runs for a module
+	helperAt   string
+	helperWhy  *fact.Reason // why that is not known
+	notSure    bool         // a part of what modprobe goes by is not known
+	wordsOpen  bool         // the boot loader may put more words on the command line
+	guess      bool         // some boot entry could not be read: this is one that says nothing
+}
+
+const defaultHelper = "/sbin/modprobe"
+
+// runningWorld is the kernel as it runs.
+func (c *Checker) runningWorld(p *policyReader) *world {
+	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, true), loaded: c.loaded, words: p.Cmdline,
+		at: fact.Reason{File: slash(CmdlineFile)}, helper: p.helper, helperAt: slash(ModprobeFile)}
+	w.config = w.tree.Config()
+	w.settle(c)
+	if p.CmdlineErr != nil {
+		c.problem(SourceCmdline, "", p.CmdlineErr)
+	}
+	if p.helperErr != nil {
+		w.helperWhy = &fact.Reason{Code: ReasonHelper, Text: "what the kernel runs for a module is not known", File: w.helperAt}
+	}
+	c.staticHelper(p, w)
+	switch {
+	case p.noModules == fact.Yes:
+		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
+	case p.disabled == fact.Yes:
+		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(DisabledFile)}
+	}
+	w.checks = fact.TriOf(!p.noSignatures)
+	w.refuses, w.refusesWhy = refusesNow(p)
+	switch {
+	case p.appraised == fact.Yes:
+		w.gate = &fact.Reason{Code: ReasonGate, Text: "IMA appraises module files: only the kernel knows which pass", File: slash(IMAPolicyFile), Line: p.appraisedLine}
+	case p.pinned != "":
+		w.gate = &fact.Reason{Code: ReasonGate, Text: "LoadPin takes modules from one file system only", File: slash(p.pinned)}
+	}
+	return w
+}
+
+// staticHelper looks whether the kernel runs one fixed program in place of every helper.
+func (c *Checker) staticHelper(p *policyReader, w *world) {
+	if !p.is("CONFIG_STATIC_USERMODEHELPER", "y") {
+		return
+	}
+	program, line := p.config.Get("CONFIG_STATIC_USERMODEHELPER_PATH")
+	at := slash(p.config.File)
+	if program == "" {
+		w.helper, w.helperAt, w.helperWhy = "", at, nil
+		return
+	}
+	w.helperWhy = &fact.Reason{Code: ReasonHelper, Text: "the kernel runs " + quote(program) + " in place of every helper", File: at, Line: line}
+}
+
+// refusesNow says whether the running kernel refuses modules without a signature.
+func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
+	switch {
+	case p.enforced == fact.Yes:
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "sig_enforce=Y: the kernel takes only signed modules", File: slash(SigEnforceFile)}
+	case p.locked == fact.Yes:
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: "lockdown: the kernel takes only signed modules", File: slash(LockdownFile)}
+	case p.enforced == fact.No && p.locked == fact.No:
+		return fact.No, nil
+	}
+	return "", &fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known"}
+}
+
+// nextWorlds makes a world of each boot entry that differs in what it says of modules.
+func (c *Checker) nextWorlds(p *policyReader) {
+	configs := c.nextConfigs()
+	add := func(e BootEntry) {
+		for _, config := range configs {
+			c.next = append(c.next, c.nextWorld(p, e, config))
+		}
+	}
+	entries := c.boot.For(c.m.Release)
+	if len(entries) == 0 {
+		if len(c.boot.Lost) == 0 {
+			c.problem(SourceCmdline, "", ErrNoBootEntry)
+		}
+		add(BootEntry{})
+		return
+	}
+	var seen []BootEntry
+	left := len(c.boot.Lost) > 0
+	for _, e := range entries {
+		same := func(other BootEntry) bool {
+			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
+		}
+		if slices.ContainsFunc(seen, same) {
+			continue
+		}
+		if len(seen) == maxNextWorlds {
+			c.problem(SourceCmdline, e.File, fmt.Errorf("more than %d boot entries that differ: %w", maxNextWorlds, fact.ErrTooLarge))
+			left = true
+			break
+		}
+		seen = append(seen, e)
+		add(e)
+		if len(e.Unresolved) > 0 {
+			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
+		}
+	}
+	if left {
+		for _, config := range configs {
+			w := c.nextWorld(p, BootEntry{}, config)
+			w.guess = true
+			c.next = append(c.next, w)
+		}
+	}
+}
+
+// maxNextWorlds is how many different boot entries of one release are judged.
+const maxNextWorlds = 16
+
+// runConfigDir holds configuration that is gone after a boot, unless something makes it anew.
+const runConfigDir = "run/modprobe.d"
+
+// nextConfigs are the configurations that a boot may find: that on disk, and, when /run has some,
+// that without it.
+func (c *Checker) nextConfigs() []*Config {
+	all := c.plain.Config()
+	if entries, err := fs.ReadDir(c.m.FS, runConfigDir); err != nil || len(entries) == 0 {
+		return []*Config{all}
+	}
+	for _, list := range [][]Directive{all.Blacklist, all.Install} {
+		for i := range list {
+			if path.Dir(list[i].File) == runConfigDir {
+				c.runConfig = append(c.runConfig, list[i])
+			}
+		}
+	}
+	lasting := slices.DeleteFunc(slices.Clone(ConfigDirs), func(dir string) bool { return dir == runConfigDir })
+	return []*Config{all, readConfig(c.m.FS, lasting, c.m.Dir.Dir, false)}
+}
+
+// nextWorld is the kernel as a boot entry would start it.
+func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
+	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line},
+		helper: defaultHelper, wordsOpen: len(e.Unresolved) > 0}
+	config := *base
+	w.config = &config
+	if e.Text != "" {
+		config.Options, config.Blacklist = slices.Clone(config.Options), slices.Clone(config.Blacklist)
+		config.ParseCmdline(e.Text, e.File)
+		for _, list := range [][]Directive{config.Options, config.Blacklist} {
+			for i := range list {
+				if list[i].File == e.File {
+					list[i].Line = max(e.Line, 1)
+				}
+			}
+		}
+	}
+	w.tree.config = w.config
+	w.settle(c)
+	if word, ok := LastValue(w.words, "nomodule"); ok && word.isSet() {
+		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
+	}
+	if p.noModules == fact.Yes {
+		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
+		if p.config != nil {
+			_, w.noLoading.Line = p.config.Get("CONFIG_MODULES")
+			w.noLoading.File = slash(p.config.File)
+		}
+	}
+	if p.config != nil {
+		if helper, _ := p.config.Get("CONFIG_MODPROBE_PATH"); helper != "n" && helper != "y" {
+			w.helper, w.helperAt = helper, slash(p.config.File)
+		}
+		w.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
+	}
+	c.staticHelper(p, w)
+	w.refuses, w.refusesWhy = refusesNext(p, w)
+	w.gate = gateNext(p, w)
+	return w
+}
+
+// refusesNext says whether a kernel will refuse modules without a signature after a boot.
+func refusesNext(p *policyReader, w *world) (fact.Tri, *fact.Reason) {
+	because := func(text, file string, line int) (fact.Tri, *fact.Reason) {
+		return fact.Yes, &fact.Reason{Code: ReasonUnsigned, Text: text, File: file, Line: line}
+	}
+	unknown := func(text string) (fact.Tri, *fact.Reason) {
+		return "", &fact.Reason{Code: ReasonUnsigned, Text: text, File: w.at.File, Line: w.at.Line}
+	}
+	asked := isSetSomewhere(w.words, "module.sig_enforce")
+	level := lockdownLevel(w.words)
+	if p.config == nil {
+		if asked || level != "" {
+			return unknown("the command line asks for signatures; whether this kernel checks them is not known")
+		}
+		return "", &fact.Reason{Code: ReasonUnsigned, Text: "the kernel's configuration is not known"}
+	}
+	if p.is("CONFIG_MODULE_SIG", "n") {
+		return fact.No, nil // lockdown cannot refuse what the kernel does not look at
+	}
+	if p.is("CONFIG_MODULE_SIG_FORCE", "y") {
+		_, line := p.config.Get("CONFIG_MODULE_SIG_FORCE")
+		return because("CONFIG_MODULE_SIG_FORCE=y: the kernel takes only signed modules", slash(p.config.File), line)
+	}
+	if asked {
+		return because("module.sig_enforce on the command line", w.at.File, w.at.Line)
+	}
+	if lockdownActive(p, w.words) {
+		for _, o := range []string{"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"} {
+			if p.is(o, "y") {
+				_, line := p.config.Get(o)
+				return because(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)
+			}
+		}
+		if level != "" {
+			return because("lockdown="+level+" on the command line", w.at.File, w.at.Line)
+		}
+	}
+	bySecureBoot := p.is("CONFIG_IMA_ARCH_POLICY", "y") || p.is("CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "y") && lockdownActive(p, w.words)
+	switch {
+	case !bySecureBoot, p.secureBooted == fact.No:
+		return fact.No, nil
+	case p.secureBooted == fact.Yes:
+		return because("Secure Boot makes the kernel take only signed modules", slash(SecureBootVar), 0)
+	}
+	return "", &fact.Reason{Code: ReasonUnsigned, Text: "with Secure Boot the kernel would take only signed modules; whether it is on is not known"}
+}
+
+// isSetSomewhere reports whether a boolean of the command line is ever set: what can only be
+// switched on is not switched off by a later word.
+func isSetSomewhere(words []CmdlineWord, key string) bool {
+	return slices.ContainsFunc(words, func(w CmdlineWord) bool { return SameKey(w.Key, key) && w.isSet() })
+}
+
+// lockdownLevel is the level that a command line asks for; empty for none.
+func lockdownLevel(words []CmdlineWord) string {
+	for _, w := range words {
+		if w.Key == "lockdown" && (w.Value == "integrity" || w.Value == "confidentiality") {
+			return w.Value
+		}
+	}
+	return ""
+}
+
+// lockdownActive reports whether the kernel starts the lockdown module: early, or because it is on
+// the list of security modules, which the command line may replace.
+func lockdownActive(p *policyReader, words []CmdlineWord) bool {
+	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n") {
+		return false
+	}
+	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "y") {
+		return true
+	}
+	list, _ := p.config.Get("CONFIG_LSM")
+	if word, ok := LastValue(words, "lsm"); ok {
+		list = word.Value
+	}
+	return list == "n" || slices.Contains(strings.Split(list, ","), "lockdown") // before 5.1 there was no list
+}
+
+// gateNext says what else may refuse modules after a boot; nil for nothing.
+func gateNext(p *policyReader, w *world) *fact.Reason {
+	if p.is("CONFIG_IMA_APPRAISE", "y") {
+		if p.is("CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS", "y") {
+			_, line := p.config.Get("CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS")
+			return &fact.Reason{Code: ReasonGate, Text: "IMA appraises module files: only the kernel knows which pass", File: slash(p.config.File), Line: line}
+		}
+		for _, word := range w.words {
+			if word.Key == "ima_policy" && (strings.Contains(word.Value, "secure_boot") || strings.Contains(word.Value, "appraise_tcb")) || word.Key == "ima_appraise_tcb" {
+				return &fact.Reason{Code: ReasonGate, Text: "IMA's policy on the command line appraises module files: only the kernel knows which pass", File: w.at.File, Line: w.at.Line}
+			}
+		}
+	}
+	enforced := p.is("CONFIG_SECURITY_LOADPIN_ENFORCE", "y")
+	if word, ok := LastValue(w.words, "loadpin.enforce"); ok {
+		enforced = word.isSet()
+	}
+	list, _ := "", 0
+	if p.config != nil {
+		list, _ = p.config.Get("CONFIG_LSM")
+	}
+	if word, ok := LastValue(w.words, "lsm"); ok {
+		list = word.Value
+	}
+	if enforced && p.is("CONFIG_SECURITY_LOADPIN", "y") && slices.Contains(strings.Split(list, ","), "loadpin") {
+		return &fact.Reason{Code: ReasonGate, Text: "LoadPin takes modules from one file system only", File: slash(p.config.File)}
+	}
+	return nil
+}
+
+// settle notes what of the configuration is not known, and whether modprobe is another program than
+// kmod's, which goes by it.
+func (w *world) settle(c *Checker) {
+	w.notSure = w.config.unread
+	once := func(err error) {
+		known := fact.ProblemOf(SourceConfig, "", "", err)
+		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {
+			c.problem(SourceConfig, "", err)
+		}
+	}
+	for _, err := range w.config.Lost {
+		once(err)
+	}
+	if file, program := modprobeProgram(c.m.FS); program != "" {
+		w.notSure = true
+		once(fmt.Errorf("/%s is %s's, which knows no install lines: the configuration is judged as kmod reads it: %w", file, program, errors.ErrUnsupported))
+	}
+}
+
+// modprobeProgram looks whether modprobe is a link to a program that is known not to read its
+// configuration as kmod does; program is empty when it is not.
+func modprobeProgram(fsys fs.FS) (file, program string) {
+	for _, start := range []string{"sbin/modprobe", "usr/sbin/modprobe", "bin/modprobe", "usr/bin/modprobe"} {
+		name := start
+		for range 8 {
+			target, err := fs.ReadLink(fsys, name)
+			if err != nil {
+				break
+			}
+			if !path.IsAbs(target) {
+				target = "/" + path.Dir(name) + "/" + target
+			}
+			name = strings.TrimPrefix(path.Clean(target), "/")
+			if base := path.Base(name); base == "busybox" || base == "toybox" {
+				return start, base
+			}
+			if !fs.ValidPath(name) {
+				break
+			}
+		}
+		if name != start {
+			return "", ""
+		}
+		if _, err := fs.Lstat(fsys, start); err == nil {
+			return "", ""
+		}
+	}
+	return "", ""
+}
+
+// kernelBlocks says whether the kernel itself refuses the module, however it is asked for.
+func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
+	if w.noLoading != nil {
+		return fact.Yes, w.noLoading
+	}
+	for _, name := range ListValues(w.words, FactModuleBlacklist, false) {
+		if name != t.name {
+			continue
+		}
+		r := &fact.Reason{Code: ReasonModuleBlacklist, Text: "module_blacklist=" + t.name + ": refused by the kernel itself, also from insmod", File: w.at.File, Line: w.at.Line}
+		if w.wordsOpen {
+			r.Text += "; but the boot loader may put another module_blacklist= behind it"
+			return "", r
+		}
+		return fact.Yes, r
+	}
+	if t.file == "" {
+		return fact.No, nil
+	}
+	blocked, because := c.signatureBlocks(w, t)
+	if blocked != fact.Yes && w.gate != nil {
+		return "", w.gate
+	}
+	return blocked, because
+}
+
+// signatureBlocks says whether the kernel refuses the module for its signature.
+func (c *Checker) signatureBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
+	if w.refuses == fact.No && c.m.Keys.empty() {
+		return fact.No, nil
+	}
+	s := c.signatureOf(t)
+	signed := fact.Reason{Code: ReasonSigned, File: "/" + c.plain.Path(t.file)}
+	switch s.Status {
+	case fact.SignatureNone:
+		if w.refuses != fact.Yes {
+			return w.refuses, w.refusesWhy
+		}
+		r := *w.refusesWhy
+		r.Text = "the file has no signature; " + r.Text
+		return fact.Yes, &r
+	case fact.SignatureValid:
+		if w.refuses == fact.No {
+			return fact.No, nil
+		}
+		signed.Text = escape.Text("the file's signature by " + quote(s.Signer) + " is valid for " + quote(s.KeySet))
+		return fact.No, &signed
+	case fact.SignatureInvalid:
+		signed.Code, signed.Text = ReasonBadSignature, "the file's signature does not fit it: a kernel that has the key refuses it"
+		if w.refuses == fact.Yes {
+			return fact.Yes, &signed
+		}
+		if w.checks == fact.No {
+			return fact.No, nil
+		}
+		return "", &signed
+	case fact.SignatureUntrusted, fact.SignatureUnchecked:
+		if w.refuses == fact.No {
+			return fact.No, nil
+		}
+		if c.m.Keys.empty() {
+			if w.refuses == "" {
+				return fact.No, nil
+			}
+			signed.Text = "the file has a signature, which was not verified against the kernel's keys"
+			return fact.No, &signed
+		}
+		signed.Text = escape.Text("the file has a signature that no given key verifies (" + s.why + "): whether the kernel has its key is not known")
+		return "", &signed
+	}
+	if w.refuses == fact.No {
+		return fact.No, nil
+	}
+	return "", w.refusesWhy
+}
+
+// A signedFile is what is known of a file's signature, and why it is not verified.
+type signedFile struct {
+	fact.Signature
+	why string
+}
+
+// signatureOf reads the signature of a module's file; its Status is empty when that is not possible.
+func (c *Checker) signatureOf(t target) signedFile {
+	if known, ok := c.signatures[t.file]; ok {
+		return known
+	}
+	var s signedFile
+	file, err := NewFileReader().ReadFile(c.m.FS, c.plain.Path(t.file), FileOptions{Signature: true, Keys: c.m.Keys})
+	if err != nil {
+		c.problem(SourceTree, t.name, err)
+	} else {
+		s.Signature, s.why = file.Verdict, "it leads to none of them"
+		for _, lost := range file.Lost {
+			if lost.Field == "signature" {
+				s.why = lost.Err.Error()
+			}
+		}
+	}
+	c.signatures[t.file] = s
+	return s
+}
+
+// kernelBlocksNeeds says whether the kernel itself refuses a module that the target needs and that
+// is not there yet: then not even insmod of one after the other helps.
+func (c *Checker) kernelBlocksNeeds(w *world, t target, j *judgement) fact.Tri {
+	blocked := fact.No
+	line, _ := c.plain.depLine(t.name)
+	if line == nil {
+		return blocked
+	}
+	for _, file := range line.Needs {
+		name := NameOfFile(file)
+		if w.loaded[name] {
+			continue
+		}
+		switch refused, because := c.kernelBlocks(w, target{name: name, file: file}); refused {
+		case fact.Yes:
+			r := *because
+			r.Code, r.Text = ReasonDependency, r.Text+" ("+name+" must be loaded first)"
+			j.why(r)
+			return fact.Yes
+		case "":
+			blocked = ""
+		}
+	}
+	return blocked
+}
