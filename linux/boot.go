@@ -29,9 +29,16 @@ type BootEntry struct {
 	// Text is the command line, and Words are its words.
 	Text  string
 	Words []CmdlineWord
+	// Initrds are the initial file systems that the entry names, as paths of the boot loader, which
+	// may start at another partition's root.
+	Initrds []string
 	// Unresolved are the boot loader's variables in it whose value is not known, such as
 	// "$kernelopts": they may add any word.
 	Unresolved []string
+
+	unified bool // it is a unified kernel image, which holds its initial file system
+
+	bare bool // it is nothing but a command line: it does not tell of initial file systems
 }
 
 // A Boot is how the machine's kernels would be started, as far as its boot loaders' files tell.
@@ -56,7 +63,8 @@ const (
 // the first counts.
 var (
 	loaderDirs    = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
-	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/efi/EFI/debian/grub.cfg", "boot/efi/EFI/fedora/grub.cfg", "boot/efi/EFI/redhat/grub.cfg"}
+	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg", "boot/grub2/custom.cfg"}
+	grubEFIDirs   = []string{"boot/efi/EFI", "efi/EFI", "boot/EFI"} // with a folder for each distribution
 	grubEnvFiles  = []string{"boot/grub/grubenv", "boot/grub2/grubenv"}
 	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/syslinux/syslinux.cfg"}
 	imageDirs     = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
@@ -67,12 +75,15 @@ var (
 // ReadBoot reads how the machine's kernels would be started. What is not there is left out: a
 // Boot without entries says that the next boot's command line is not known.
 func ReadBoot(fsys fs.FS) *Boot {
-	r := &bootReader{fsys: fsys, boot: new(Boot), seen: make(map[string]bool)}
+	r := &bootReader{fsys: fsys, boot: new(Boot)}
+	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
+		r.text(name, r.grub)
+	}
+	for _, dir := range grubEFIDirs {
+		r.grubEFI(dir)
+	}
 	for _, dir := range loaderDirs {
 		r.dir(dir, ".conf", r.loaderEntry)
-	}
-	for _, name := range grubFiles {
-		r.text(name, r.grub)
 	}
 	for _, name := range extlinuxFiles {
 		r.text(name, r.extlinux)
@@ -111,8 +122,7 @@ var ErrNoBootEntry = fmt.Errorf("no loader entry, grub.cfg, unified kernel image
 type bootReader struct {
 	fsys fs.FS
 	boot *Boot
-	seen map[string]bool // files that were reached by two names
-	env  map[string]string
+	env  *grubEnv
 }
 
 func (r *bootReader) lose(err error) {
@@ -121,10 +131,16 @@ func (r *bootReader) lose(err error) {
 	}
 }
 
-func (r *bootReader) add(e BootEntry) {
-	if len(r.boot.Entries) < maxBootEntries {
-		r.boot.Entries = append(r.boot.Entries, e)
+// add adds an entry and returns its index; -1 when there are too many.
+func (r *bootReader) add(e BootEntry) int {
+	switch len(r.boot.Entries) {
+	case maxBootEntries:
+		return -1
+	case maxBootEntries - 1:
+		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1), Err: fact.ErrTooLarge})
 	}
+	r.boot.Entries = append(r.boot.Entries, e)
+	return len(r.boot.Entries) - 1
 }
 
 // dir calls read for each file of the directory whose name ends so.
@@ -135,9 +151,22 @@ func (r *bootReader) dir(dir, suffix string, read func(name string)) {
 		return
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(strings.ToLower(e.Name()), suffix) && !e.IsDir() && !r.seen[e.Name()] {
-			r.seen[e.Name()] = true
+		if strings.HasSuffix(strings.ToLower(e.Name()), suffix) && !e.IsDir() {
 			read(dir + "/" + e.Name())
+		}
+	}
+}
+
+// grubEFI reads the grub.cfg in each folder of an EFI system partition.
+func (r *bootReader) grubEFI(dir string) {
+	entries, err := fs.ReadDir(r.fsys, dir)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			r.text(dir+"/"+e.Name()+"/grub.cfg", r.grub)
 		}
 	}
 }
@@ -152,11 +181,11 @@ func (r *bootReader) text(name string, read func(name, text string)) {
 	read(name, string(text))
 }
 
-// loaderEntry reads an entry of the Boot Loader Specification: "options" lines add up.
+// loaderEntry reads an entry of the Boot Loader Specification: "options" and "initrd" lines add up.
 func (r *bootReader) loaderEntry(name string) {
 	r.text(name, func(_, text string) {
 		e := BootEntry{File: name}
-		options, kernel, n := "", "", 0
+		options, kernel, version, n := "", "", "", 0
 		for line := range strings.Lines(text) {
 			n++
 			key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
@@ -165,9 +194,11 @@ func (r *bootReader) loaderEntry(name string) {
 			case "title":
 				e.Title = escape.UTF8(value)
 			case "version":
-				e.Release = escape.UTF8(value)
-			case "linux", "efi":
+				version = escape.UTF8(value)
+			case "linux", "efi", "uki":
 				kernel = value
+			case "initrd":
+				e.Initrds = append(e.Initrds, strings.Fields(value)...)
 			case "options":
 				if e.Line == 0 {
 					e.Line = n
@@ -175,8 +206,8 @@ func (r *bootReader) loaderEntry(name string) {
 				options += " " + value
 			}
 		}
-		if e.Release == "" {
-			e.Release = kernelRelease(kernel)
+		if e.Release = kernelRelease(kernel); e.Release == "" && (strings.Contains(version, ".") || kernel == "") {
+			e.Release = version // of an ostree it is only a number
 		}
 		r.fill(&e, options)
 		r.add(e)
@@ -184,11 +215,16 @@ func (r *bootReader) loaderEntry(name string) {
 }
 
 // kernelRelease tells the release from a kernel's path as loaders name it: /vmlinuz-RELEASE, or
-// /MACHINE/RELEASE/linux. It is empty when the path does not tell.
+// /MACHINE/RELEASE/linux. It is empty when the path does not tell, as that of a rescue kernel, which
+// is a copy of another.
 func kernelRelease(file string) string {
 	base := path.Base(file)
 	for _, prefix := range []string{"vmlinuz-", "vmlinux-", "kernel-", "Image-", "linux-"} {
-		if release, ok := strings.CutPrefix(base, prefix); ok && strings.ContainsAny(release, "0123456789") {
+		release, ok := strings.CutPrefix(base, prefix)
+		switch {
+		case ok && strings.HasPrefix(release, "0-rescue"):
+			return ""
+		case ok && strings.ContainsAny(release, "0123456789"):
 			return escape.UTF8(strings.TrimSuffix(release, ".efi"))
 		}
 	}
@@ -207,7 +243,7 @@ func (r *bootReader) fill(e *BootEntry, options string) {
 	e.Words = ParseCmdline(options)
 }
 
-// expand replaces $NAME and ${NAME} by what grub's environment block says.
+// expand replaces $NAME and ${NAME} by the values of grub's variables.
 func (r *bootReader) expand(e *BootEntry, options string) string {
 	var b strings.Builder
 	for {
@@ -223,7 +259,7 @@ func (r *bootReader) expand(e *BootEntry, options string) string {
 			continue
 		}
 		options = tail
-		value, known := r.environment()[name]
+		value, known := r.environment().lookup(name)
 		if !known {
 			e.Unresolved = append(e.Unresolved, "$"+escape.UTF8(name))
 			continue
@@ -232,78 +268,17 @@ func (r *bootReader) expand(e *BootEntry, options string) string {
 	}
 }
 
-// variable divides what follows "$" into a name and the rest; the name is empty when it is none.
-func variable(s string) (name, rest string) {
-	if inner, ok := strings.CutPrefix(s, "{"); ok {
-		name, rest, ok = strings.Cut(inner, "}")
-		if !ok {
-			return "", s
-		}
-		return name, rest
-	}
-	n := 0
-	for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
-		n++
-	}
-	return s[:n], s[n:]
-}
-
-// environment reads grub's environment block, once.
-func (r *bootReader) environment() map[string]string {
-	if r.env != nil {
-		return r.env
-	}
-	r.env = make(map[string]string)
-	for _, name := range grubEnvFiles {
-		r.text(name, func(_, text string) {
-			for line := range strings.Lines(text) {
-				key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
-				if ok && !strings.HasPrefix(key, "#") {
-					r.env[key] = value
-				}
+// environment returns grub's variables.
+func (r *bootReader) environment() *grubEnv {
+	if r.env == nil {
+		r.env = &grubEnv{blocks: func() (texts []string) {
+			for _, name := range grubEnvFiles {
+				r.text(name, func(_, text string) { texts = append(texts, text) })
 			}
-		})
+			return texts
+		}}
 	}
 	return r.env
-}
-
-// grub reads the "linux" lines of a grub.cfg, whichever menu entry they stand in.
-func (r *bootReader) grub(name, text string) {
-	n, title := 0, ""
-	for line := range strings.Lines(text) {
-		n++
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "menuentry "); ok {
-			title = firstQuoted(rest)
-		}
-		args, ok := grubLinux(line)
-		if !ok {
-			continue
-		}
-		kernel, options, _ := strings.Cut(args, " ")
-		e := BootEntry{Title: title, Release: kernelRelease(kernel), File: name, Line: n}
-		r.fill(&e, options)
-		r.add(e)
-	}
-}
-
-// grubLinux returns what follows the command that loads a kernel.
-func grubLinux(line string) (args string, ok bool) {
-	command, args, found := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
-	switch command {
-	case "linux", "linux16", "linuxefi":
-		return strings.TrimSpace(args), found
-	}
-	return "", false
-}
-
-// firstQuoted is the first word of grub's language, without its quotes.
-func firstQuoted(s string) string {
-	if s == "" || s[0] != '\'' && s[0] != '"' {
-		s, _, _ = strings.Cut(s, " ")
-		return escape.UTF8(s)
-	}
-	s, _, _ = strings.Cut(s[1:], s[:1])
-	return escape.UTF8(s)
 }
 
 // extlinux reads the "append" line of each label, to which a "linux" or "kernel" line belongs.
@@ -328,8 +303,15 @@ func (r *bootReader) extlinux(name, text string) {
 			e.Title = escape.UTF8(value)
 		case "linux", "kernel":
 			kernel = value
+		case "initrd":
+			e.Initrds = append(e.Initrds, strings.Split(value, ",")...)
 		case "append":
 			options, e.Line = value, n
+			for _, w := range ParseCmdline(value) { // older syslinux has it among the options
+				if w.Key == "initrd" && w.HasValue {
+					e.Initrds = append(e.Initrds, strings.Split(w.Value, ",")...)
+				}
+			}
 		}
 	}
 	flush()
@@ -337,35 +319,91 @@ func (r *bootReader) extlinux(name, text string) {
 
 // bare reads a file that is nothing but a command line.
 func (r *bootReader) bare(name, text string) {
-	e := BootEntry{File: name}
+	e := BootEntry{File: name, bare: true}
 	r.fill(&e, text)
 	r.add(e)
 }
 
-// unifiedImage reads the sections .cmdline and .uname of a unified kernel image. One without a
-// .cmdline gets its command line from elsewhere.
+// unifiedImage reads the sections .cmdline and .uname of a unified kernel image, of which each
+// profile may have its own, and what its addons add. One without a .cmdline gets its command line
+// from elsewhere.
 func (r *bootReader) unifiedImage(name string) {
-	f, err := r.fsys.Open(name)
+	if strings.HasSuffix(name, ".addon.efi") {
+		return // for an image beside it
+	}
+	sections, err := r.sections(name)
 	if err != nil {
 		r.lose(err)
 		return
 	}
-	defer f.Close()
-	sections, err := peSections(f, name, ".cmdline", ".uname")
-	if err != nil {
-		r.lose(err)
-		return
-	}
-	e := BootEntry{File: name, Release: strings.TrimSpace(sections[".uname"])}
+	e := BootEntry{File: name, Release: strings.TrimSpace(strings.Join(sections[".uname"], "")), unified: true}
 	if e.Release == "" {
 		e.Release = kernelRelease(name)
 	}
-	text, ok := sections[".cmdline"]
-	if !ok {
-		e.Unresolved = []string{"no .cmdline section"}
+	lines := sections[".cmdline"]
+	if len(lines) == 0 {
+		e.Unresolved, lines = []string{"no .cmdline section"}, []string{""}
 	}
-	r.fill(&e, text)
-	r.add(e)
+	more := r.addons(name)
+	for _, text := range lines {
+		one := e
+		r.fill(&one, text+more)
+		r.add(one)
+	}
+}
+
+// sections returns the text sections of a PE file that matter for a boot.
+func (r *bootReader) sections(name string) (map[string][]string, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return peSections(f, name, ".cmdline", ".uname")
+}
+
+// addons joins the command lines of the addons of a unified kernel image: those in the folder of
+// its own name, and those for all images of its partition.
+func (r *bootReader) addons(name string) string {
+	text := ""
+	add := func(addon string) {
+		sections, err := r.sections(addon)
+		if err != nil {
+			r.lose(err)
+			return
+		}
+		for _, s := range sections[".cmdline"] {
+			text += " " + s
+		}
+	}
+	r.dir(path.Dir(path.Dir(path.Dir(name)))+"/loader/addons", ".addon.efi", add)
+	r.dir(name+".extra.d", ".addon.efi", add)
+	return text
+}
+
+// InitrdFiles returns the files of the initial file systems that the entry names, as paths below
+// the root: of a unified kernel image, the image itself. lost names those that are not there.
+func (e *BootEntry) InitrdFiles(fsys fs.FS) (names, lost []string) {
+	if e.unified {
+		names = append(names, e.File)
+	}
+	for _, initrd := range e.Initrds {
+		if strings.HasPrefix(initrd, "(") { // grub's name of a partition
+			_, initrd, _ = strings.Cut(initrd, ")")
+		}
+		name := strings.TrimPrefix(path.Clean("/"+initrd), "/")
+		found := false
+		for _, root := range []string{"boot/", "", "boot/efi/", "efi/"} {
+			if _, err := fs.Stat(fsys, root+name); err == nil && name != "" {
+				names, found = append(names, root+name), true
+				break
+			}
+		}
+		if !found {
+			lost = append(lost, name)
+		}
+	}
+	return names, lost
 }
 
 var errNoReaderAt = fmt.Errorf("file cannot be read at an offset: %w", errors.ErrUnsupported)

@@ -90,8 +90,7 @@ type Checker struct {
 	runConfig []Directive
 
 	aliasesOf map[string][]string
-	early     *Initramfs
-	earlyErr  error
+	early     *earlyFiles
 
 	loadLists []Setting
 	problems  []fact.Problem

@@ -3,9 +3,9 @@
 package linux
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -117,11 +117,12 @@ func hasPrefix(patterns []string, prefix string) bool {
 }
 
 // bypasses says what could put the code in all the same, and what of that could not be read.
-func (c *Checker) bypasses(t target, next fact.VerdictOutcome) (bypasses []fact.Reason, problems []fact.Problem) {
+func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reason, problems []fact.Problem) {
 	if t.builtin || t.file == "" {
 		return nil, nil
 	}
-	if next == fact.VerdictBlocked && t.onDisk {
+	refused := slices.Contains(next.Ways, fact.Way{Way: WayInsmod, Blocked: fact.Yes}) // by the kernel itself
+	if next.Outcome == fact.VerdictBlocked && t.onDisk && !refused {
 		bypasses = append(bypasses, fact.Reason{Code: ReasonIgnoreInstall, Text: "modprobe -i, insmod: root's own ways past an install line"})
 	}
 	for _, key := range []string{FactModulesDisabled, FactModprobe} {
@@ -129,27 +130,51 @@ func (c *Checker) bypasses(t target, next fact.VerdictOutcome) (bypasses []fact.
 			bypasses = append(bypasses, fact.Reason{Code: ReasonSetLater, Text: escape.Text("kernel." + key + "=" + s.Value + " is set only when boot has come that far"), File: slash(s.File), Line: s.Line})
 		}
 	}
-	if next == fact.VerdictLoadable {
-		return bypasses, nil // it gets in without
+	if next.Outcome == fact.VerdictLoadable || refused {
+		return bypasses, nil // it gets in without, or not even so
 	}
-	initramfs, err := c.initramfs()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: the initramfs was not read; a copy in it is loaded by its own rules"})
+	early := c.initramfs()
+	for _, i := range early.read {
+		bypasses = append(bypasses, i.Copy(t.name)...)
+	}
+	for _, err := range early.lost {
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", err))
-	default:
-		bypasses = append(bypasses, initramfs.Copy(t.name)...)
+	}
+	if len(early.lost) > 0 {
+		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: not all of the initramfs was read; a copy in it is loaded by its own rules"})
 	}
 	return bypasses, problems
 }
 
-// initramfs reads the initial file system, once.
-func (c *Checker) initramfs() (*Initramfs, error) {
-	if c.early == nil && c.earlyErr == nil {
-		c.early, c.earlyErr = ReadInitramfs(c.m.FS, c.m.Release)
+// earlyFiles are the initial file systems of the release.
+type earlyFiles struct {
+	read []*Initramfs
+	lost []error
+}
+
+// initramfs reads them, once.
+func (c *Checker) initramfs() *earlyFiles {
+	if c.early != nil {
+		return c.early
 	}
-	return c.early, c.earlyErr
+	sets, lost := InitramfsSets(c.m.FS, c.boot, c.m.Release)
+	c.early = &earlyFiles{lost: lost}
+	if len(sets) > maxNextWorlds {
+		c.early.lost = append(c.early.lost, fmt.Errorf("%d initial file systems: %w", len(sets), fact.ErrTooLarge))
+		sets = sets[:maxNextWorlds]
+	}
+	for _, names := range sets {
+		i, err := ReadInitramfs(c.m.FS, names)
+		if err != nil {
+			c.early.lost = append(c.early.lost, err)
+			continue
+		}
+		c.early.read = append(c.early.read, i)
+		if i.Lost != nil {
+			c.early.lost = append(c.early.lost, i.Lost)
+		}
+	}
+	return c.early
 }
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.
@@ -165,7 +190,7 @@ func (c *Checker) sysctl(key string) *Setting {
 }
 
 // remedies says what would stop what is open.
-func remedies(t target, v *fact.Verdict) []fact.Remedy {
+func (c *Checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 	worst := v.NextBoot.Outcome
 	if v.Now != nil && worse(v.Now.Outcome, worst) {
 		worst = v.Now.Outcome
@@ -174,10 +199,23 @@ func remedies(t target, v *fact.Verdict) []fact.Remedy {
 	case worst == fact.VerdictBlocked || worst == fact.VerdictAbsent:
 		return nil
 	case t.builtin:
-		return []fact.Remedy{{Text: "initcall_blacklist=FUNCTION on the kernel's command line, with the function that starts it (often " + t.name + "_init)"}}
+		return []fact.Remedy{{Text: "initcall_blacklist=" + c.initcallsText(t.name)}}
+	}
+	install := "install " + t.name + " /bin/false"
+	if d := c.softdepOf(c.next[0], t.name); d != nil {
+		install += ", and before " + slash(d.File) + " in the order of file names: softdep " + t.name + " pre:"
 	}
 	return []fact.Remedy{
-		{Text: "install " + t.name + " /bin/false", NotAgainst: []string{WayInsmod, ReasonInitramfs}},
+		{Text: install, NotAgainst: []string{WayInsmod, ReasonInitramfs}},
 		{Text: "module_blacklist=" + t.name + " on the kernel's command line"},
 	}
+}
+
+// initcallsText names the functions that start a built-in module, as far as the kernel's symbols tell.
+func (c *Checker) initcallsText(module string) string {
+	functions, _ := readInitcalls(c.m.FS, c.m.Release, module, c.m.Running) // not known: said in words
+	if len(functions) == 0 {
+		return "FUNCTION on the kernel's command line, with the function that starts it (often " + module + "_init)"
+	}
+	return escape.Text(strings.Join(functions, ",")) + " on the kernel's command line"
 }

@@ -67,8 +67,8 @@ func (c *Checker) verdict(query string, t target) fact.Verdict {
 	}
 	add(merged.reasons)
 	v.Triggers = c.triggers(t)
-	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot.Outcome)
-	v.Remedies = remedies(t, &v)
+	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot)
+	v.Remedies = c.remedies(t, &v)
 	v.Problems = append(v.Problems, c.problems...)
 	return v
 }

@@ -5,6 +5,8 @@ package linux
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -21,14 +23,17 @@ import (
 
 // An Initramfs is what an initial file system holds that bears on modules.
 type Initramfs struct {
-	// File is where it was read.
-	File string
+	// Files are the files that it was read from: those of one boot entry, which the kernel unpacks
+	// one over the other.
+	Files []string
 	// Modules are the module files in it, as paths below its root.
 	Modules []string
 	// Config is its own configuration of modprobe.
 	Config *Config
 	// Lists are the modules that it is told to load: conf/modules, modules-load.d.
 	Lists []Setting
+	// Lost is what follows the archives that were read and could not be; nil for nothing.
+	Lost error
 }
 
 // Caps of an initial file system.
@@ -43,67 +48,191 @@ const (
 // initramfsFiles are the names of a release's initial file system.
 func initramfsFiles(release string) []string {
 	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release, "boot/initramfs-" + release,
-		"usr/lib/modules/" + release + "/initramfs.img", "lib/modules/" + release + "/initrd"}
+		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd", "lib/modules/" + release + "/initrd"}
 }
 
-// ReadInitramfs reads the initial file system of a release. The error is fs.ErrNotExist when there
-// is none in the usual places, and errors.ErrUnsupported for a compression other than gzip, xz and
-// zstd.
-func ReadInitramfs(fsys fs.FS, release string) (*Initramfs, error) {
+// InitramfsSets returns the initial file systems of a release: the files that each boot entry names,
+// and those that stand in the usual places. lost says which of the first are not there, or that
+// nothing tells whether there is one.
+func InitramfsSets(fsys fs.FS, boot *Boot, release string) (sets [][]string, lost []error) {
+	add := func(names []string) {
+		if len(names) > 0 && !slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, names) }) {
+			sets = append(sets, names)
+		}
+	}
+	told := false
+	for _, e := range boot.For(release) {
+		names, missing := e.InitrdFiles(fsys)
+		told = told || !e.bare
+		add(names)
+		for _, name := range missing {
+			lost = append(lost, fmt.Errorf("/%s names the initial file system %s, which is not there: %w", e.File, escape.Text(name), fs.ErrNotExist))
+		}
+	}
 	for _, name := range initramfsFiles(release) {
-		if release == "" || !fs.ValidPath(name) {
+		if release == "" || !fs.ValidPath(name) || slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
 			continue
 		}
-		data, err := limit.ReadFile(fsys, name, maxInitramfs)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if _, err := fs.Stat(fsys, name); err == nil {
+			add([]string{name})
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, err)
 		}
+	}
+	if len(sets) == 0 && len(lost) == 0 && !told {
+		lost = append(lost, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w", fs.ErrNotExist))
+	}
+	return sets, lost
+}
+
+// ReadInitramfs reads the files of one initial file system. The error is errors.ErrUnsupported for
+// a compression other than gzip, xz, zstd, lz4 and bzip2.
+func ReadInitramfs(fsys fs.FS, names []string) (*Initramfs, error) {
+	r := newInitramfsReader(names)
+	for _, name := range names {
+		data, err := readInitrd(fsys, name)
 		if err != nil {
 			return nil, err
 		}
-		return ParseInitramfs(data, name)
-	}
-	return nil, &fs.PathError{Op: "open", Path: "boot/initrd.img-" + release, Err: fs.ErrNotExist}
-}
-
-// ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
-// of which the last, or the only one, may be compressed.
-func ParseInitramfs(data []byte, name string) (*Initramfs, error) {
-	r := &initramfsReader{source: name, configs: make(map[string][]byte)}
-	for {
-		data = bytes.TrimLeft(data, "\x00")
-		if len(data) == 0 {
-			break
+		if err := r.parse(data, name); err != nil {
+			return nil, err
 		}
-		var stream io.Reader
-		plain := bytes.NewReader(data)
-		x := new(expander)
-		switch compression := CompressionOf(data); {
-		case bytes.HasPrefix(data, []byte("07070")):
-			stream = plain
-		case compression == CompressionNone:
-			return nil, fmt.Errorf("/%s: compression not known: %w", name, errors.ErrUnsupported)
-		default:
-			if err := x.open(compression, data, name, maxInitramfsPlain); err != nil {
-				return nil, err
-			}
-			stream = x.from
-		}
-		in := bufio.NewReader(&io.LimitedReader{R: stream, N: maxInitramfsPlain})
-		err := r.archive(in)
-		if err != nil {
-			return nil, x.fail(err)
-		}
-		if stream != io.Reader(plain) {
-			break // nothing follows what is compressed
-		}
-		data = data[len(data)-plain.Len()-in.Buffered():]
 	}
 	return r.result(), nil
 }
 
+// readInitrd reads the bytes of one file: of a unified kernel image, its section .initrd.
+func readInitrd(fsys fs.FS, name string) ([]byte, error) {
+	if !strings.HasSuffix(strings.ToLower(name), ".efi") {
+		return limit.ReadFile(fsys, name, maxInitramfs)
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return peSection(f, name, ".initrd", maxInitramfs)
+}
+
+// ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
+// each of which may be compressed.
+func ParseInitramfs(data []byte, name string) (*Initramfs, error) {
+	r := newInitramfsReader([]string{name})
+	if err := r.parse(data, name); err != nil {
+		return nil, err
+	}
+	return r.result(), nil
+}
+
+func newInitramfsReader(names []string) *initramfsReader {
+	return &initramfsReader{names: names, configs: make(map[string][]byte), left: maxInitramfsPlain}
+}
+
+// parse goes through the archives of one file. What follows the first archive and makes no sense is
+// noted in lost, and ends the file.
+func (r *initramfsReader) parse(data []byte, name string) error {
+	r.source = name
+	for first := true; ; first = false {
+		data = bytes.TrimLeft(data, "\x00")
+		if len(data) == 0 {
+			return nil
+		}
+		rest, err := r.segment(data)
+		switch {
+		case err != nil && first:
+			return err
+		case err != nil:
+			r.lost = fmt.Errorf("/%s: after the first archive: %w", name, err)
+			return nil
+		}
+		data = rest
+	}
+}
+
+// segment reads the archives that data begins with, which are plain or compressed in one way, and
+// returns what follows. Behind a compression whose end is not told apart nothing is returned.
+func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
+	plain := bytes.NewReader(data)
+	switch {
+	case bytes.HasPrefix(data, []byte("07070")):
+		in := bufio.NewReader(plain)
+		if err := r.archive(in); err != nil {
+			return nil, r.fail(err)
+		}
+		return data[len(data)-plain.Len()-in.Buffered():], nil
+	case bytes.HasPrefix(data, []byte(lz4Magic)):
+		err = r.stream(newLZ4Reader(plain))
+		return data[len(data)-plain.Len():], err
+	case bytes.HasPrefix(data, []byte("BZh")):
+		return nil, r.stream(bzip2.NewReader(plain))
+	}
+	switch compression := CompressionOf(data); compression {
+	case CompressionNone:
+		return nil, fmt.Errorf("/%s: compression not known: %w", r.source, errors.ErrUnsupported)
+	case CompressionGzip:
+		z, err := gzip.NewReader(plain)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		z.Multistream(false)
+		err = r.stream(z)
+		return data[len(data)-plain.Len():], err
+	default:
+		x := new(expander)
+		if err := x.open(compression, data, r.source, maxInitramfsPlain); err != nil {
+			return nil, err
+		}
+		return nil, r.stream(x.from)
+	}
+}
+
+// stream reads the archives of a decompressed stream, with zeros between them. Zeros behind what is
+// compressed are padding.
+func (r *initramfsReader) stream(from io.Reader) error {
+	limited := &io.LimitedReader{R: from, N: r.left}
+	defer func() { r.left = limited.N }()
+	in := bufio.NewReader(limited)
+	for first := true; ; first = false {
+		err := skipZeros(in)
+		if err == nil {
+			err = r.archive(in)
+		}
+		switch {
+		case err == nil:
+		case limited.N <= 0:
+			return limit.TooLarge(r.source, maxInitramfsPlain)
+		case err == io.EOF && !first:
+			return nil
+		default:
+			return r.fail(err)
+		}
+	}
+}
+
+// skipZeros passes zeros, up to a byte that is none.
+func skipZeros(in *bufio.Reader) error {
+	for {
+		b, err := in.ReadByte()
+		if err != nil {
+			return err
+		}
+		if b != 0 {
+			return in.UnreadByte()
+		}
+	}
+}
+
+// fail makes the error of a decoder.
+func (r *initramfsReader) fail(err error) error {
+	x := &expander{path: r.source}
+	return x.fail(err)
+}
+
 type initramfsReader struct {
+	names   []string
 	source  string
+	left    int64 // how many more decompressed bytes are read
+	lost    error
 	files   int
 	modules []string
 	configs map[string][]byte
@@ -111,7 +240,12 @@ type initramfsReader struct {
 }
 
 // archive reads one archive up to its trailer.
-func (r *initramfsReader) archive(in *bufio.Reader) error {
+func (r *initramfsReader) archive(in *bufio.Reader) (err error) {
+	defer func() {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF // only a trailer ends an archive
+		}
+	}()
 	for {
 		var head [cpioHeader]byte
 		if _, err := io.ReadFull(in, head[:]); err != nil {
@@ -153,17 +287,20 @@ func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+na
 
 // file keeps what bears on modules, and skips the rest.
 func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int64) error {
-	const typeMask, regular = 0o170000, 0o100000
+	const typeMask, regular, link = 0o170000, 0o100000, 0o120000
+	isConfig := slices.Contains(ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
 	if mode&typeMask != regular {
+		if isConfig && mode&typeMask == link {
+			r.configs[name] = nil // hides others of its name; where it leads is not followed
+		}
 		_, err := io.CopyN(io.Discard, in, size)
 		return err
 	}
 	if IsModuleFile(name) && strings.Contains(name, "lib/modules/") {
 		r.modules = append(r.modules, escape.UTF8(name))
 	}
-	config := slices.Contains(ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
 	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modulesLoadDirs, path.Dir(name))
-	if !config && !list || size > maxConfigFile {
+	if !isConfig && !list || size > maxConfigFile || len(r.configs) >= maxConfigFiles {
 		_, err := io.CopyN(io.Discard, in, size)
 		return err
 	}
@@ -171,7 +308,7 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 	if _, err := io.ReadFull(in, text); err != nil {
 		return err
 	}
-	if config {
+	if isConfig {
 		r.configs[name] = text
 		return nil
 	}
@@ -205,7 +342,7 @@ func (r *initramfsReader) result() *Initramfs {
 	for _, name := range files {
 		config.Parse(r.configs[name], name)
 	}
-	return &Initramfs{File: r.source, Modules: r.modules, Config: config, Lists: r.lists}
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: config, Lists: r.lists, Lost: r.lost}
 }
 
 // Copy says what the initial file system does with a module: nil when it has no copy, or its own
@@ -215,18 +352,18 @@ func (i *Initramfs) Copy(module string) []fact.Reason {
 	if at < 0 {
 		return nil
 	}
-	if d := i.Config.install(module); d != nil {
+	if d := i.Config.install(module); d != nil && i.Config.softdep(module) == nil {
 		switch EffectOf(d.Value, module) {
 		case CommandFails, CommandNothing:
 			return nil
 		}
 	}
-	text := "a copy in /" + i.File + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
+	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
 	for _, s := range i.Lists {
 		if sameModule(s.Name, module) {
 			text += "; " + s.File + " there loads it at boot"
 			break
 		}
 	}
-	return []fact.Reason{{Code: ReasonInitramfs, Text: escape.Text(text), File: "/" + i.File}}
+	return []fact.Reason{{Code: ReasonInitramfs, Text: escape.Text(text), File: "/" + i.Files[len(i.Files)-1]}}
 }

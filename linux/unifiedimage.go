@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
@@ -18,13 +20,14 @@ const (
 	peSectionSize = 40
 )
 
-// peSections returns the content of the named sections of a PE file, as text without final zeros,
-// at most 64 KiB each. It reads the headers and those sections, nothing else.
-func peSections(f fs.File, source string, names ...string) (map[string]string, error) {
-	r, ok := f.(io.ReaderAt)
-	if !ok {
-		return nil, errNoReaderAt
-	}
+// A peRange is one section of a PE file: its name, and where its content stands.
+type peRange struct {
+	name         string
+	offset, size int64
+}
+
+// peRanges reads the headers of a PE file.
+func peRanges(r io.ReaderAt, source string) ([]peRange, error) {
 	var dos [64]byte
 	if err := readAt(r, dos[:], 0); err != nil || string(dos[:2]) != "MZ" {
 		return nil, malformed(source, "is no PE file")
@@ -39,30 +42,77 @@ func peSections(f fs.File, source string, names ...string) (map[string]string, e
 	if count > maxPESections {
 		return nil, malformed(source, "has too many sections")
 	}
-	found := make(map[string]string)
-	for i := range count {
+	ranges := make([]peRange, count)
+	for i := range ranges {
 		var s [peSectionSize]byte
 		if err := readAt(r, s[:], table+int64(i)*peSectionSize); err != nil {
 			return nil, malformed(source, "ends within the section table")
 		}
-		name := strings.TrimRight(string(s[:8]), "\x00")
-		for _, wanted := range names {
-			if name != wanted {
-				continue
-			}
-			// The raw size is padded; the virtual size is the content's.
-			size := min(binary.LittleEndian.Uint32(s[8:]), binary.LittleEndian.Uint32(s[16:]))
-			if size > maxPEText {
-				return nil, malformed(source, "section "+name+" is too large")
-			}
-			text := make([]byte, size)
-			if err := readAt(r, text, int64(binary.LittleEndian.Uint32(s[20:]))); err != nil {
-				return nil, malformed(source, "ends within section "+name)
-			}
-			found[name] = escape.UTF8(strings.TrimRight(string(text), "\x00"))
+		// The raw size is padded; the virtual size is the content's.
+		size := min(binary.LittleEndian.Uint32(s[8:]), binary.LittleEndian.Uint32(s[16:]))
+		ranges[i] = peRange{strings.TrimRight(string(s[:8]), "\x00"), int64(binary.LittleEndian.Uint32(s[20:])), int64(size)}
+	}
+	return ranges, nil
+}
+
+// read returns the section's content, of at most max bytes.
+func (p peRange) read(r io.ReaderAt, source string, max int64) ([]byte, error) {
+	if p.size > max {
+		return nil, &fact.ParseError{Source: source, Reason: "section " + p.name + " is too large", Err: fact.ErrTooLarge}
+	}
+	b := make([]byte, min(p.size, 1<<20))
+	for n := int64(0); ; { // grows with what is there, not with what a header says
+		if err := readAt(r, b[n:], p.offset+n); err != nil {
+			return nil, malformed(source, "ends within section "+p.name)
 		}
+		if n = int64(len(b)); n == p.size {
+			return b, nil
+		}
+		b = append(b, make([]byte, min(n, p.size-n))...)
+	}
+}
+
+// peSections returns the content of the named sections of a PE file, in their order, as text without
+// final zeros, at most 64 KiB each. It reads the headers and those sections, nothing else.
+func peSections(f fs.File, source string, names ...string) (map[string][]string, error) {
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, errNoReaderAt
+	}
+	ranges, err := peRanges(r, source)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string][]string)
+	for _, p := range ranges {
+		if !slices.Contains(names, p.name) {
+			continue
+		}
+		text, err := p.read(r, source, maxPEText)
+		if err != nil {
+			return nil, err
+		}
+		found[p.name] = append(found[p.name], escape.UTF8(strings.TrimRight(string(text), "\x00")))
 	}
 	return found, nil
+}
+
+// peSection returns the content of the first section of that name.
+func peSection(f fs.File, source, name string, max int64) ([]byte, error) {
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, errNoReaderAt
+	}
+	ranges, err := peRanges(r, source)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ranges {
+		if p.name == name {
+			return p.read(r, source, max)
+		}
+	}
+	return nil, nil
 }
 
 // readAt fills b or fails.
