@@ -307,7 +307,7 @@ func (c configuration) comparePlan(t *testing.T, s *lkm.System, root, release st
 	}
 	steps, planErr := s.LoadPlan(t.Context(), c.query)
 	// A blacklisted alias, and an alias for nothing, make modprobe do nothing and say nothing; LoadPlan says why.
-	silent := errors.Is(planErr, lkm.ErrRestricted) || errors.Is(planErr, fs.ErrNotExist) && len(theirs) == 0
+	silent := errors.Is(planErr, lkm.ErrBlacklisted) || errors.Is(planErr, fs.ErrNotExist) && len(theirs) == 0
 	if (planErr != nil) != (err != nil) && !silent {
 		t.Errorf("plan of %s: ours %v, modprobe: %v %q", c.query, planErr, err, theirs)
 	}

@@ -193,7 +193,7 @@ func (x indexed) plan(t testing.TB, query string) []string {
 	t.Helper()
 	steps, err := x.system.LoadPlan(t.Context(), query)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, lkm.ErrRestricted) && !errors.Is(err, lkm.ErrMalformed) {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, lkm.ErrBlacklisted) && !errors.Is(err, lkm.ErrMalformed) {
 			t.Errorf("LoadPlan(%q): %v", query, err)
 		}
 		return nil

@@ -42,6 +42,10 @@ var (
 	ErrBudget     = errors.New("budget used up")
 )
 
+// ErrBlacklisted is the error for a name that the loader would do nothing for, because the
+// configuration keeps aliases from loading what it stands for. It has no code: nothing is unknown.
+var ErrBlacklisted = errors.New("blacklisted")
+
 // sentinels pairs each code with the error it stands for, most specific first: an error that is
 // both (a redacted file is also unrecorded, say) takes the first code that fits.
 var sentinels = [...]struct {

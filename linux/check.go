@@ -163,6 +163,8 @@ type target struct {
 	file    string // the file that root's insmod would load; "" for none
 	onDisk  bool   // modules.dep names it
 	builtin bool
+	// builtinAt is where it says that the code is compiled in, below the root.
+	builtinAt string
 }
 
 // Check answers for a name or an alias: one Verdict for each module that it may mean, whose Module
@@ -224,25 +226,41 @@ func (c *Checker) byName(name string) *target {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, name, err)
 	}
-	t := &target{name: name, file: file, onDisk: file != "", builtin: c.isBuiltin(name)}
+	t := &target{name: name, file: file, onDisk: file != ""}
+	if t.file == "" {
+		t.builtinAt = c.builtinAt(name)
+		t.builtin = t.builtinAt != ""
+	}
 	if t.file == "" && !t.builtin && !c.loaded[name] {
 		return nil
 	}
 	return t
 }
 
-// isBuiltin reports whether the module is compiled in: in modules.builtin, or, for one that only
-// has metadata, in modules.builtin.modinfo.
-func (c *Checker) isBuiltin(name string) bool {
+// builtinAt says where it is told that a module which is no file is compiled in: in modules.builtin,
+// in modules.builtin.modinfo for one that only has metadata, or by the running kernel. It is empty
+// for one that is not.
+func (c *Checker) builtinAt(name string) string {
 	if c.plain.builtin(name) {
-		return true
+		return c.m.Dir.Dir + "/" + indexBuiltin
 	}
-	modules, _, err := c.plain.Builtin()
-	if err != nil {
-		return false
+	if modules, _, err := c.plain.Builtin(); err == nil {
+		_, found := slices.BinarySearchFunc(modules, name, func(m BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
+		if found {
+			return c.m.Dir.Dir + "/" + fileBuiltinInfo
+		}
 	}
-	_, found := slices.BinarySearchFunc(modules, name, func(m BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
-	return found && c.fileOf(name) == ""
+	if c.now == nil || c.loaded == nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
+		return ""
+	}
+	dir := SysModuleDir + "/" + name
+	if info, err := fs.Stat(c.m.FS, dir); err != nil || !info.IsDir() {
+		return ""
+	}
+	if _, err := fs.Stat(c.m.FS, dir+"/initstate"); !errors.Is(err, fs.ErrNotExist) {
+		return "" // being loaded, or taken off the list
+	}
+	return dir
 }
 
 func (c *Checker) fileOf(name string) string {

@@ -5,6 +5,7 @@ package linux
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -42,6 +43,7 @@ func (c *Checker) triggers(t target) []fact.Reason {
 			triggers = append(triggers, fact.Reason{Code: ReasonTriggerList, Text: "loaded at boot; a blacklist line stops it", File: slash(s.File), Line: s.Line})
 		}
 	}
+	triggers = append(triggers, c.cmdlineLoads(t)...)
 	names := c.dependents(c.worlds()[0], t)
 	for i, name := range names {
 		if i == maxTriggers {
@@ -49,6 +51,26 @@ func (c *Checker) triggers(t target) []fact.Reason {
 			break
 		}
 		triggers = append(triggers, fact.Reason{Code: ReasonTriggerDependent, Text: escape.Text("comes with " + name)})
+	}
+	return triggers
+}
+
+// loadKeys are the keys of the command line that name modules to load during boot, to systemd and to
+// the scripts of initial file systems.
+var loadKeys = []string{"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver", "rdinsmodpost", "earlymodules"}
+
+// cmdlineLoads says which words of a command line ask for the module.
+func (c *Checker) cmdlineLoads(t target) []fact.Reason {
+	var triggers []fact.Reason
+	for _, w := range c.worlds() {
+		for _, key := range loadKeys {
+			for _, name := range ListValues(w.words, key, true) {
+				r := fact.Reason{Code: ReasonTriggerList, Text: escape.Text(key + "=" + name + " on the command line"), File: w.at.File, Line: w.at.Line}
+				if sameModule(name, t.name) && !slices.Contains(triggers, r) {
+					triggers = append(triggers, r)
+				}
+			}
+		}
 	}
 	return triggers
 }
@@ -203,7 +225,7 @@ func (c *Checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 	}
 	install := "install " + t.name + " /bin/false"
 	if d := c.softdepOf(c.next[0], t.name); d != nil {
-		install += ", and before " + slash(d.File) + " in the order of file names: softdep " + t.name + " pre:"
+		install = "softdep " + t.name + " pre: and " + install + ", in a file whose name sorts before " + path.Base(d.File)
 	}
 	return []fact.Remedy{
 		{Text: install, NotAgainst: []string{WayInsmod, ReasonInitramfs}},

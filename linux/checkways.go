@@ -136,7 +136,7 @@ func (c *Checker) whereabouts(t target) []fact.Reason {
 		reasons = append(reasons, fact.Reason{Code: ReasonLoaded, Text: "in the kernel as a module", File: slash(ModulesFile)})
 	}
 	if t.builtin {
-		reasons = append(reasons, fact.Reason{Code: ReasonBuiltin, Text: "compiled into the kernel", File: "/" + c.m.Dir.Dir + "/" + indexBuiltin})
+		reasons = append(reasons, fact.Reason{Code: ReasonBuiltin, Text: "compiled into the kernel", File: slash(t.builtinAt)})
 	}
 	switch {
 	case t.onDisk:
@@ -215,7 +215,7 @@ func outcomeOf(ways []fact.Way) fact.VerdictOutcome {
 func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 	j := judgement{prospect: fact.Prospect{Outcome: fact.VerdictBuiltin}, word: "built in"}
 	list := ListValues(w.words, FactInitcalls, true)
-	if len(list) == 0 {
+	if len(list) == 0 || !w.initcalls {
 		return j
 	}
 	functions, err := readInitcalls(c.m.FS, c.m.Release, t.name, c.m.Running)
@@ -225,7 +225,8 @@ func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 		j.prospect.Outcome, j.word = fact.VerdictBlocked, "built in, not started"
 		text := "initcall_blacklist=" + by + " keeps it from starting"
 		if len(functions) == 0 {
-			text += " (by its name: the kernel's symbols were not read)"
+			text += " (by its name: no list of the kernel's symbols names its start function)"
+			c.problem(SourceBuiltin, t.name, err)
 		}
 		j.why(fact.Reason{Code: ReasonInitcall, Text: text, File: w.at.File, Line: w.at.Line})
 	case "":

@@ -31,6 +31,7 @@ type world struct {
 	helperWhy  *fact.Reason // why that is not known
 	notSure    bool         // a part of what modprobe goes by is not known
 	wordsOpen  bool         // the boot loader may put more words on the command line
+	initcalls  bool         // the kernel heeds initcall_blacklist=
 	guess      bool         // some boot entry could not be read: this is one that says nothing
 }
 
@@ -49,6 +50,7 @@ func (c *Checker) runningWorld(p *policyReader) *world {
 		w.helperWhy = &fact.Reason{Code: ReasonHelper, Text: "what the kernel runs for a module is not known", File: w.helperAt}
 	}
 	c.staticHelper(p, w)
+	w.initcalls = !p.isOff("CONFIG_KALLSYMS")
 	switch {
 	case p.noModules == fact.Yes:
 		w.noLoading = &fact.Reason{Code: ReasonNoModules, Text: "the kernel was built without loadable modules"}
@@ -164,6 +166,7 @@ func (c *Checker) nextConfigs() []*Config {
 
 // nextWorld is the kernel as a boot entry would start it.
 func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
+	e = withBuiltinCmdline(p, e)
 	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line},
 		helper: defaultHelper, wordsOpen: len(e.Unresolved) > 0}
 	config := *base
@@ -198,9 +201,29 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 		w.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
 	}
 	c.staticHelper(p, w)
+	w.initcalls = !p.isOff("CONFIG_KALLSYMS")
 	w.refuses, w.refusesWhy = refusesNext(p, w)
 	w.gate = gateNext(p, w)
 	return w
+}
+
+// withBuiltinCmdline adds the command line that the kernel was built with: before the boot loader's,
+// in place of it, or only where there is none.
+func withBuiltinCmdline(p *policyReader, e BootEntry) BootEntry {
+	if p.config == nil {
+		return e
+	}
+	text, line := p.config.Get("CONFIG_CMDLINE")
+	text = strings.ReplaceAll(text, `\"`, `"`)
+	words := ParseCmdline(text)
+	if text == "n" || len(words) == 0 || p.is("CONFIG_CMDLINE_FROM_BOOTLOADER", "y") && len(e.Words) > 0 {
+		return e
+	}
+	if p.is("CONFIG_CMDLINE_OVERRIDE", "y") || p.is("CONFIG_CMDLINE_FORCE", "y") || len(e.Words) == 0 {
+		return BootEntry{Text: text, Words: words, File: p.config.File, Line: line}
+	}
+	e.Text, e.Words = text+" "+e.Text, append(words, e.Words...)
+	return e
 }
 
 // refusesNext says whether a kernel will refuse modules without a signature after a boot.

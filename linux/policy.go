@@ -60,11 +60,13 @@ type PolicyMachine struct {
 	// over a boot, are read, and nothing else of the kernel that runs.
 	Firmware bool
 	// Cmdline is the command line of the next boot of an image, CmdlineFile and CmdlineLine where
-	// it stands; CmdlineErr is why it is not known. Not used when Live is set.
+	// it stands; CmdlineErr is why it is not known. CmdlineOpen are the boot loader's variables in
+	// it, which may add any word. Not used when Live is set.
 	Cmdline     []CmdlineWord
 	CmdlineFile string
 	CmdlineLine int
 	CmdlineErr  error
+	CmdlineOpen []string
 }
 
 // ReadPolicy reads what a machine enforces on the loading of modules: some twenty small files.
@@ -80,6 +82,10 @@ func readPolicy(m PolicyMachine) *policyReader {
 		r.readCmdline()
 	}
 	r.readConfig()
+	if !m.Live && m.CmdlineErr == nil {
+		e := withBuiltinCmdline(r, BootEntry{Words: m.Cmdline, File: m.CmdlineFile, Line: m.CmdlineLine})
+		r.Cmdline, r.CmdlineFile, r.CmdlineLine = e.Words, e.File, e.Line
+	}
 	if m.Live {
 		r.modulesDisabled()
 		r.sigEnforce()
@@ -115,15 +121,14 @@ type policyReader struct {
 	helper    string // the modprobe helper
 	helperErr error
 
-	noModules           fact.Tri // CONFIG_MODULES is off
-	disabled            fact.Tri // modules_disabled is 1
-	enforced            fact.Tri // signatures are enforced
-	locked              fact.Tri // lockdown refuses unsigned modules
-	noSignatures        bool     // the kernel does not check signatures
-	appraised           fact.Tri // IMA refuses what it does not appraise
-	appraisedLine       int
-	secureBooted        fact.Tri // Secure Boot is on
-	cmdlineEnforcesNext fact.Tri // the command line of an image asks for signatures
+	noModules     fact.Tri // CONFIG_MODULES is off
+	disabled      fact.Tri // modules_disabled is 1
+	enforced      fact.Tri // signatures are enforced
+	locked        fact.Tri // lockdown refuses unsigned modules
+	noSignatures  bool     // the kernel does not check signatures
+	appraised     fact.Tri // IMA refuses what it does not appraise
+	appraisedLine int
+	secureBooted  fact.Tri // Secure Boot is on
 }
 
 func (r *policyReader) add(f fact.PolicyFact) {
@@ -131,9 +136,17 @@ func (r *policyReader) add(f fact.PolicyFact) {
 	r.policy.Facts = append(r.policy.Facts, f)
 }
 
-// unknown adds a fact that could not be read.
+// unknown adds a fact that could not be read; without an effect it says why.
 func (r *policyReader) unknown(name, source, file, effect string, err error) {
-	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: fact.CodeOf(err)})
+	code := fact.CodeOf(err)
+	if effect == "" {
+		var pe *fs.PathError
+		if errors.As(err, &pe) && file != "" {
+			err = pe.Err // the fact names the file
+		}
+		effect = "not known: " + escape.Text(err.Error())
+	}
+	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code})
 }
 
 // slash is the file as its machine's user writes it.
@@ -170,6 +183,15 @@ func (r *policyReader) is(option, value string) bool {
 	}
 	v, _ := r.config.Get(option)
 	return v == value
+}
+
+// isOff reports whether the kernel's configuration says in so many words that the option is not set.
+func (r *policyReader) isOff(option string) bool {
+	if r.config == nil {
+		return false
+	}
+	_, off := r.config.Off[option]
+	return off
 }
 
 func (r *policyReader) modulesDisabled() {
@@ -238,7 +260,7 @@ func (r *policyReader) lockdown() {
 		case r.hasSecurityFS():
 			r.locked, effect = fact.No, "lockdown is not among the active security modules"
 		default:
-			effect = "securityfs is not mounted here"
+			effect = "not known: securityfs is not mounted here"
 		}
 		r.unknown(FactLockdown, SourceSecurity, LockdownFile, effect, err)
 		return
@@ -310,7 +332,7 @@ func (r *policyReader) noEFI(name string, err error) string {
 		return "the firmware has no such variable"
 	}
 	if _, err := fs.Stat(r.FS, "sys/firmware/efi"); err == nil {
-		return "efivarfs is not mounted here"
+		return "not known: efivarfs is not mounted here"
 	}
 	if _, err := fs.Stat(r.FS, "sys/firmware"); err == nil {
 		if name == FactSecureBoot {
@@ -326,7 +348,7 @@ func (r *policyReader) lsm() {
 	if err != nil {
 		effect := ""
 		if errors.Is(err, fs.ErrNotExist) {
-			effect = "securityfs is not mounted here"
+			effect = "not known: securityfs is not mounted here"
 		}
 		r.unknown(FactLSM, SourceSecurity, LSMFile, effect, err)
 		return
@@ -450,6 +472,8 @@ func (r *policyReader) commandLine() {
 		switch {
 		case w.Redacted:
 			f.Effect, f.Code = "", fact.CodeRedacted
+		case !set && len(r.CmdlineOpen) > 0:
+			f.Effect, f.Code = "not known: the boot loader may put it for "+strings.Join(r.CmdlineOpen, " "), fact.CodeUnsupported
 		case set:
 			f.Value, f.Effect = w.Value, k.effect
 			if !w.HasValue {
@@ -461,9 +485,6 @@ func (r *policyReader) commandLine() {
 		}
 		r.add(f)
 	}
-	if w, ok := LastValue(r.Cmdline, "module.sig_enforce"); r.CmdlineErr == nil && !r.Live {
-		r.cmdlineEnforcesNext = fact.TriOf(ok && w.isSet())
-	}
 }
 
 // configOptions are the options of the kernel's configuration that bear on loading.
@@ -471,18 +492,24 @@ var configOptions = [...]struct{ name, effect string }{
 	{"CONFIG_MODULES", "loadable modules"},
 	{"CONFIG_MODULE_SIG", "signatures of modules are checked"},
 	{"CONFIG_MODULE_SIG_FORCE", "signatures are enforced from the start"},
+	{"CONFIG_MODULE_SIG_ALL", "the build signs its modules"},
 	{"CONFIG_MODULE_SIG_HASH", "the digest that the build signs with"},
 	{"CONFIG_MODULE_FORCE_LOAD", "modprobe --force ignores version information"},
 	{"CONFIG_MODULE_UNLOAD", "modules can be unloaded"},
 	{"CONFIG_MODPROBE_PATH", "the helper that the kernel runs for a module"},
 	{"CONFIG_STATIC_USERMODEHELPER", "every helper is replaced by one fixed program"},
 	{"CONFIG_SECURITY_LOCKDOWN_LSM", "lockdown can be switched on"},
+	{"CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "lockdown is active whatever the list of security modules says"},
+	{"CONFIG_LSM", "the security modules that are started unless the command line says otherwise"},
 	{"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "lockdown is on from the start"},
 	{"CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY", "lockdown is on from the start"},
 	{"CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "Secure Boot switches lockdown on"},
 	{"CONFIG_SECURITY_LOADPIN", "LoadPin can pin modules to one file system"},
 	{"CONFIG_SECURITY_LOADPIN_ENFORCE", "LoadPin pins from the start"},
 	{"CONFIG_IMA_APPRAISE", "IMA can appraise module files"},
+	{"CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS", "IMA appraises module files from the start"},
+	{"CONFIG_IMA_ARCH_POLICY", "Secure Boot makes the kernel take only signed modules"},
+	{"CONFIG_CMDLINE", "words that the kernel puts on its own command line"},
 }
 
 func (r *policyReader) options() {
@@ -596,14 +623,17 @@ func (r *policyReader) conclude() {
 	}
 }
 
-// concludeImage says what is certain of a kernel that does not run: firmware and its owner can make
-// it stricter, never laxer.
+// concludeImage says what is certain of a kernel that does not run.
 func (r *policyReader) concludeImage() {
+	w := &world{words: r.Cmdline, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
 	nomodule, ok := LastValue(r.Cmdline, "nomodule")
+	refuses, _ := refusesNext(r, w)
 	switch {
-	case r.CmdlineErr == nil && ok && nomodule.isSet():
+	case ok && nomodule.isSet():
 		r.policy.Loading = fact.LoadingNone
-	case r.is("CONFIG_MODULE_SIG_FORCE", "y"), r.cmdlineEnforcesNext == fact.Yes && r.is("CONFIG_MODULE_SIG", "y"):
+	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
+	case refuses == fact.No && r.CmdlineErr == nil && len(r.CmdlineOpen) == 0 && gateNext(r, w) == nil:
+		r.policy.Loading = fact.LoadingAny
 	}
 }

@@ -66,6 +66,9 @@ var (
 	ErrBudget     = fact.ErrBudget
 )
 
+// ErrBlacklisted is what LoadPlan answers for an alias of blacklisted modules only.
+var ErrBlacklisted = fact.ErrBlacklisted
+
 // The words of a Signature's status and class, and its one evidence.
 const (
 	SignatureNone      = fact.SignatureNone

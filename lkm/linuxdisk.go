@@ -521,7 +521,7 @@ func (b *linuxBackend) loadPlan(ctx context.Context, query string) ([]Step, erro
 		switch {
 		case len(plan.Blacklisted) > 0:
 			d := plan.Blacklisted[0]
-			return nil, fmt.Errorf("blacklist %s (%s:%d) keeps aliases from loading it: %w", d.Name, b.guard.path(d.File), d.Line, ErrRestricted)
+			return nil, fmt.Errorf("blacklist %s (%s:%d) keeps aliases from loading it: %w", d.Name, b.guard.path(d.File), d.Line, ErrBlacklisted)
 		case len(plan.Lost) > 0:
 			return nil, errors.Join(plan.Lost...)
 		case !matched:

@@ -5,6 +5,7 @@ package lkm
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kernelext/kernelext/linux"
 )
@@ -44,30 +45,31 @@ func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 	}
 	if !m.Live {
 		boot := linux.ReadBoot(b.guard)
-		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineErr = nextCmdline(boot, m.Release)
+		e, err := nextEntry(boot, m.Release)
+		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File, e.Line, e.Unresolved, err
 	}
 	p := linux.ReadPolicy(m)
 	r.policy(p)
 	return p, ctx.Err()
 }
 
-// nextCmdline returns the command line of the next boot, when the boot loaders' files leave no
-// choice: all entries for the release agree on the words that bear on modules.
-func nextCmdline(boot *linux.Boot, release string) (words []linux.CmdlineWord, file string, line int, err error) {
+// nextEntry returns the boot entry of the release whose command line counts, when the boot loaders'
+// files leave no choice: all entries for it agree on the words that bear on modules.
+func nextEntry(boot *linux.Boot, release string) (linux.BootEntry, error) {
 	entries := boot.For(release)
 	if len(entries) == 0 {
 		if len(boot.Lost) > 0 {
-			return nil, "", 0, boot.Lost[0]
+			return linux.BootEntry{}, boot.Lost[0]
 		}
-		return nil, "", 0, linux.ErrNoBootEntry
+		return linux.BootEntry{}, linux.ErrNoBootEntry
 	}
 	first := entries[0]
 	for _, e := range entries[1:] {
-		if !linux.SameForModules(first.Words, e.Words) {
-			return nil, first.File, first.Line, errBootEntriesDiffer
+		if !linux.SameForModules(first.Words, e.Words) || !slices.Equal(first.Unresolved, e.Unresolved) {
+			return linux.BootEntry{File: first.File, Line: first.Line}, errBootEntriesDiffer
 		}
 	}
-	return first.Words, first.File, first.Line, nil
+	return first, nil
 }
 
 // errBootEntriesDiffer is for several ways to start a kernel that treat modules differently.

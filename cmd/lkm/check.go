@@ -85,7 +85,7 @@ func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 		}
 		if v.Module == "" {
 			for _, p := range v.Problems {
-				if p.Code == lkm.CodeAbsent && p.Subject != "" {
+				if isNoSuchName(v, p) {
 					fmt.Fprintln(a.stderr, "lkm: "+escape.Text(v.Query)+": "+escape.Text(p.Text))
 					break
 				}
@@ -111,11 +111,16 @@ func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 
 func (a *app) writeVerdicts(verdicts []lkm.Verdict) error {
 	if a.flags.format == "table" {
+		shared := sharedProblems(verdicts)
 		for i := range verdicts {
 			if i > 0 {
 				fmt.Fprintln(a.stdout)
 			}
-			a.writeVerdict(&verdicts[i])
+			a.writeVerdict(&verdicts[i], shared)
+		}
+		if len(shared) > 0 {
+			fmt.Fprintln(a.stdout, "\nunknown for all of them")
+			a.writeUnknown(shared)
 		}
 		a.countVerdicts(verdicts)
 		return nil
@@ -133,6 +138,53 @@ func (a *app) writeVerdicts(verdicts []lkm.Verdict) error {
 	return writeRows(a, t, verdicts)
 }
 
+// sharedProblems are the problems that every one of several verdicts has: they are said once.
+func sharedProblems(verdicts []lkm.Verdict) []lkm.Problem {
+	if len(verdicts) < 2 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(verdicts[0].Problems), func(p lkm.Problem) bool {
+		return isNoSuchName(&verdicts[0], p) || slices.ContainsFunc(verdicts[1:], func(v lkm.Verdict) bool { return !slices.Contains(v.Problems, p) })
+	})
+}
+
+// isNoSuchName reports whether the problem only says that nothing has the name that was asked for,
+// which goes to stderr.
+func isNoSuchName(v *lkm.Verdict, p lkm.Problem) bool {
+	return v.Module == "" && p.Code == lkm.CodeAbsent && p.Subject == v.Query
+}
+
+// writeUnknown prints one line for each source and kind of trouble: the first, and how many more.
+func (a *app) writeUnknown(problems []lkm.Problem) {
+	type kind struct {
+		source string
+		code   lkm.Code
+	}
+	var order []kind
+	texts := make(map[kind][]string)
+	for _, p := range problems {
+		k := kind{p.Source, p.Code}
+		if texts[k] == nil {
+			order = append(order, k)
+		}
+		texts[k] = append(texts[k], p.Text)
+	}
+	for _, k := range order {
+		text := strings.TrimSpace(k.source + ": " + texts[k][0])
+		if n := len(texts[k]) - 1; n > 0 {
+			text += fmt.Sprintf(" (and %d more: --format json)", n)
+		}
+		a.cardLine("unknown", text)
+	}
+}
+
+// cardLine prints one line of a card.
+func (a *app) cardLine(label, text string) {
+	if text != "" {
+		fmt.Fprintf(a.stdout, "  %-10s %s\n", label, escape.Text(text))
+	}
+}
+
 func prospectWord(p *lkm.Prospect) string {
 	if p == nil {
 		return none
@@ -143,55 +195,52 @@ func prospectWord(p *lkm.Prospect) string {
 // reasonLabels are the labels of reasons on a card.
 var reasonLabels = map[string]string{
 	linux.ReasonOnDisk: "on disk", linux.ReasonLoaded: "loaded", linux.ReasonBuiltin: "built in", linux.ReasonNotIndexed: "on disk",
-	linux.ReasonBlacklistIgnored: "ignored", linux.ReasonSigned: "signed",
+	linux.ReasonBlacklistIgnored: "ignored", linux.ReasonInstallIgnored: "ignored", linux.ReasonVolatile: "not kept", linux.ReasonSigned: "signed",
 }
 
-// writeVerdict prints one verdict for a person.
-func (a *app) writeVerdict(v *lkm.Verdict) {
+// writeVerdict prints one verdict for a person, without the problems that are shared by all.
+func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 	name := v.Query
 	if _, module, ok := strings.Cut(v.Module, ":"); ok && module != v.Query {
 		name += " = " + module
 	}
 	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(name), strings.ToUpper(string(worst(v))), escape.Text(a.momentText(v)))
-	line := func(label, text string) {
-		if text != "" {
-			fmt.Fprintf(a.stdout, "  %-10s %s\n", label, escape.Text(text))
-		}
-	}
 	for _, r := range v.Reasons {
 		label, ok := reasonLabels[r.Code]
 		if !ok {
 			label = "because"
 		}
-		line(label, reasonText(r))
+		a.cardLine(label, reasonText(r))
 	}
-	line("reached by", waysText(v))
-	for _, r := range v.Triggers {
-		line("trigger", reasonText(r))
-	}
+	a.writeWays(v)
+	a.writeTriggers(v.Triggers)
 	for _, r := range v.Bypasses {
-		line("bypass", reasonText(r))
+		a.cardLine("bypass", reasonText(r))
 	}
-	for _, p := range v.Problems {
-		if v.Module == "" && p.Code == lkm.CodeAbsent && p.Subject != "" {
-			continue // said on stderr
-		}
-		line("unknown", strings.TrimSpace(p.Source+": "+p.Text))
-	}
-	for i, r := range v.Remedies {
-		label := "would stop"
-		if i > 0 {
-			label = ""
-		}
+	a.writeUnknown(slices.DeleteFunc(slices.Clone(v.Problems), func(p lkm.Problem) bool {
+		return isNoSuchName(v, p) || slices.Contains(shared, p)
+	}))
+	label := "would stop"
+	for _, r := range v.Remedies {
 		text := r.Text
 		if len(r.NotAgainst) > 0 {
 			text += "   (not against " + strings.Join(r.NotAgainst, ", ") + ")"
 		}
-		if label == "" {
-			fmt.Fprintf(a.stdout, "  %-10s %s\n", "", escape.Text(text))
-			continue
+		a.cardLine(label, text)
+		label = ""
+	}
+}
+
+// writeTriggers prints the triggers, those of one kind that stand nowhere on one line.
+func (a *app) writeTriggers(triggers []lkm.Reason) {
+	for i := 0; i < len(triggers); {
+		text := reasonText(triggers[i])
+		code, next := triggers[i].Code, i+1
+		for ; next < len(triggers) && triggers[next].Code == code && triggers[next].File == ""; next++ {
+			text += " · " + triggers[next].Text
 		}
-		line(label, text)
+		a.cardLine("trigger", text)
+		i = next
 	}
 }
 
@@ -220,12 +269,35 @@ func placeOf(r lkm.Reason) string {
 	return r.File
 }
 
-// waysText names the ways that are open, at the moment that is worse.
-func waysText(v *lkm.Verdict) string {
-	p := v.Now
-	if p == nil || len(p.Ways) == 0 {
-		p = v.NextBoot
+// wayNames are the ways in words.
+var wayNames = map[string]string{
+	linux.WayAutoloadAlias: "autoload by alias", linux.WayAutoloadName: "autoload by name", linux.WayUnprivileged: "any process",
+	linux.WayModprobe: "modprobe", linux.WayDependency: "as a dependency", linux.WayInsmod: "insmod (root)",
+}
+
+func wayName(way string) string {
+	if name, ok := wayNames[way]; ok {
+		return name
 	}
+	return way // another kernel's
+}
+
+// writeWays prints which ways are open: once, where now and the next boot do not differ.
+func (a *app) writeWays(v *lkm.Verdict) {
+	now, next := waysText(v.Now), waysText(v.NextBoot)
+	switch {
+	case now == next || next == "":
+		a.cardLine("reached by", now)
+	case now == "":
+		a.cardLine("reached by", next)
+	default:
+		a.cardLine("now", "reached by "+now)
+		a.cardLine("next boot", "reached by "+next)
+	}
+}
+
+// waysText names the ways that are open, then those that are not known or blocked.
+func waysText(p *lkm.Prospect) string {
 	if p == nil || len(p.Ways) == 0 {
 		return ""
 	}
@@ -233,11 +305,11 @@ func waysText(v *lkm.Verdict) string {
 	for _, w := range p.Ways {
 		switch w.Blocked {
 		case lkm.No:
-			open = append(open, w.Way)
+			open = append(open, wayName(w.Way))
 		case lkm.Yes:
-			shut = append(shut, w.Way)
+			shut = append(shut, wayName(w.Way))
 		default:
-			unknown = append(unknown, w.Way)
+			unknown = append(unknown, wayName(w.Way))
 		}
 	}
 	text := strings.Join(open, " · ")

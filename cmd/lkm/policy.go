@@ -65,53 +65,75 @@ func loadingText(p *lkm.Policy) string {
 	return "UNKNOWN: a setting that decides it could not be read"
 }
 
-// writeFacts prints one fact a line, and what could not be known of a source in one line.
+// writeFacts prints one fact a line; several of one source that are unknown for one reason share it.
 func (a *app) writeFacts(p *lkm.Policy) {
-	var rows [][2]string
-	width, valueWidth := 0, 0
-	for _, f := range p.Facts {
+	type row struct{ name, value, rest string }
+	var rows []row
+	width, valueWidth, hidden := 0, 0, 0
+	for i := 0; i < len(p.Facts); {
+		f, next := p.Facts[i], i+1
+		for f.Code != "" && next < len(p.Facts) && alike(f, p.Facts[next]) {
+			next++
+		}
+		name := f.Name
+		if n := next - i; n > 1 {
+			name += fmt.Sprintf(" and %d more", n-1)
+		}
 		if !a.flags.verbose && unremarkable(f) {
+			hidden += next - i
+			i = next
 			continue
 		}
-		rows = append(rows, [2]string{f.Name, factValue(f)})
-		width, valueWidth = max(width, len(f.Name)), max(valueWidth, min(len(factValue(f)), 16))
+		i = next
+		r := row{name, factValue(f), strings.TrimSpace(factPlace(f) + "  " + f.Effect)}
+		rows = append(rows, r)
+		width, valueWidth = max(width, len(r.name)), max(valueWidth, min(len(r.value), 16))
 	}
-	i := 0
-	hidden := 0
-	for _, f := range p.Facts {
-		if !a.flags.verbose && unremarkable(f) {
-			hidden++
-			continue
-		}
-		rest := strings.TrimSpace(factPlace(f))
-		if f.Effect != "" {
-			rest += "  " + f.Effect
-		}
-		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %s\n", width, escape.Text(rows[i][0]), valueWidth, escape.Text(rows[i][1]), escape.Text(strings.TrimSpace(rest)))
-		i++
+	for _, r := range rows {
+		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %s\n", width, escape.Text(r.name), valueWidth, escape.Text(r.value), escape.Text(r.rest))
 	}
 	if hidden > 0 {
 		fmt.Fprintf(a.stdout, "%d more facts: --verbose\n", hidden)
 	}
 }
 
+// alike reports whether two facts of one source are unknown for one reason.
+func alike(f, g lkm.PolicyFact) bool {
+	return f.Source == g.Source && f.File == g.File && f.Code == g.Code && f.Effect == g.Effect
+}
+
+// detailFacts are options of the kernel's configuration that matter only beside others.
+var detailFacts = map[string]bool{
+	"CONFIG_MODULE_SIG_ALL": true, "CONFIG_MODULE_SIG_HASH": true, "CONFIG_MODULE_FORCE_LOAD": true, "CONFIG_MODULE_UNLOAD": true,
+	"CONFIG_MODPROBE_PATH": true, "CONFIG_SECURITY_LOCKDOWN_LSM": true, "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY": true, "CONFIG_LSM": true,
+}
+
 // unremarkable is a fact that says nothing of interest by itself: an option of the kernel's
 // configuration that is off, a key of the command line that is not set, a thing that is not there.
 func unremarkable(f lkm.PolicyFact) bool {
+	isConfig := strings.HasPrefix(f.Name, "CONFIG_") && f.Name != "CONFIG_MODULES"
 	switch {
-	case f.Code == lkm.CodeAbsent:
-		return strings.HasPrefix(f.Name, "CONFIG_") && f.Name != "CONFIG_MODULES" || strings.HasPrefix(f.Name, ".") || f.Name == "mok_sb_state" ||
-			f.Name == "mok_list_trusted" || f.Name == "setup_mode"
+	case f.Code == lkm.CodeAbsent && !isUnknown(f):
+		return isConfig || strings.HasPrefix(f.Name, ".") || f.Name == "mok_sb_state" || f.Name == "mok_list_trusted" || f.Name == "setup_mode"
 	case f.Code != "":
-		return strings.HasPrefix(f.Name, "CONFIG_") && f.Name != "CONFIG_MODULES" || strings.HasPrefix(f.Name, ".") && f.Name != ".builtin_trusted_keys"
+		return isConfig || strings.HasPrefix(f.Name, ".") && f.Name != ".builtin_trusted_keys"
 	}
-	return f.Value == "n" && strings.HasPrefix(f.Name, "CONFIG_") || f.Effect == "not on the command line" && f.Name != "module_blacklist"
+	return isConfig && (f.Value == "n" || f.Value == "" || detailFacts[f.Name]) || f.Effect == "not on the command line" && f.Name != "module_blacklist"
+}
+
+// isUnknown tells a fact that could not be read from a thing that is known not to be there.
+func isUnknown(f lkm.PolicyFact) bool {
+	return f.Code != "" && (f.Code != lkm.CodeAbsent || f.Effect == "" || strings.HasPrefix(f.Effect, "not known"))
 }
 
 func factValue(f lkm.PolicyFact) string {
 	switch {
-	case f.Code != "":
+	case isUnknown(f) && f.Code != lkm.CodeAbsent:
 		return "unknown (" + string(f.Code) + ")"
+	case isUnknown(f):
+		return "unknown"
+	case f.Code != "":
+		return "absent"
 	case f.Value == "":
 		return "(not set)"
 	}
