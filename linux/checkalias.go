@@ -52,19 +52,19 @@ func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.T
 		return "", false, nil
 	}
 	if line := w.config.blacklisted(t.name); line != nil {
-		return w.certain(fact.Yes), true, []fact.Reason{reasonOf(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)}
+		return both(w.certain(fact.Yes), own), true, []fact.Reason{reasonOf(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)}
 	}
 	if configured && (t.alias == "" || c.leadsTo(w, t.alias, t.name)) {
-		return w.certain(own), true, nil
+		return own, true, nil
 	}
 	for _, alias := range aliases {
 		other := w.aliasOverride(alias, t.name)
 		if other == nil {
-			return w.certain(own), true, nil
+			return own, true, nil
 		}
 		because = append(because, reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
 	}
-	return w.certain(fact.Yes), true, because[:min(len(because), 3)]
+	return both(w.certain(fact.Yes), own), true, because[:min(len(because), 3)]
 }
 
 // leadsTo reports whether the configuration makes the alias stand for the module.

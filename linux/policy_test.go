@@ -324,16 +324,27 @@ func TestBootEntries(t *testing.T) {
 
 // madeImage is a PE file with the sections, none of which can run.
 func madeImage(sections map[string]string) []byte {
+	var list []string
+	for name, text := range sections {
+		list = append(list, name, text)
+	}
+	return imageWith(list...)
+}
+
+// imageWith is a PE file with sections, given by name and content, in that order.
+func imageWith(sections ...string) []byte {
 	const head, optional = 64, 240
+	count := len(sections) / 2
 	b := make([]byte, head+24+optional)
 	copy(b, "MZ")
 	binary.LittleEndian.PutUint32(b[60:], head)
 	copy(b[head:], "PE\x00\x00")
-	binary.LittleEndian.PutUint16(b[head+6:], uint16(len(sections)))
+	binary.LittleEndian.PutUint16(b[head+6:], uint16(count))
 	binary.LittleEndian.PutUint16(b[head+20:], optional)
-	data := len(b) + len(sections)*peSectionSize
+	data := len(b) + count*peSectionSize
 	var texts []byte
-	for name, text := range sections {
+	for i := range count {
+		name, text := sections[2*i], sections[2*i+1]
 		var s [peSectionSize]byte
 		copy(s[:8], name)
 		binary.LittleEndian.PutUint32(s[8:], uint32(len(text)))

@@ -123,7 +123,7 @@ func unremarkable(f lkm.PolicyFact) bool {
 
 // isUnknown tells a fact that could not be read from a thing that is known not to be there.
 func isUnknown(f lkm.PolicyFact) bool {
-	return f.Code != "" && (f.Code != lkm.CodeAbsent || f.Effect == "" || strings.HasPrefix(f.Effect, "not known"))
+	return f.Code != "" && (f.Code != lkm.CodeAbsent || strings.HasPrefix(f.Effect, "not known"))
 }
 
 func factValue(f lkm.PolicyFact) string {

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// TestGrubWords: grub takes quotes away, and puts them around a word with blanks.
+func TestGrubWords(t *testing.T) {
+	for line, want := range map[string]string{
+		`linux /vmlinuz-1 root=UUID=1 ro quiet`:                 "root=UUID=1 ro quiet",
+		`linux /vmlinuz-1 modprobe.blacklist="a,b" x`:           "modprobe.blacklist=a,b x",
+		`linux /vmlinuz-1 'dyndbg=file a +p' y`:                 `"dyndbg=file a +p" y`,
+		`linux /vmlinuz-1 a.b="c d" y`:                          `"a.b=c d" y`,
+		`linux /vmlinuz-1 a=\"q\" b\ c`:                         `a="q" "b c"`,
+		`linux /vmlinuz-1 a  # module_blacklist=x`:              "a",
+		`linux /vmlinuz-1 a#b; linux /vmlinuz-2 c`:              "a#b",
+		"linux\t/vmlinuz-1\ta\t b":                              "a b",
+		"linux /vmlinuz-1 a \\\n  b \\\n c":                     "a b c",
+		`linux ($root)/vmlinuz-1 $two "$two" '$two' pre${one}s`: `x y "x y" $two pre1s`,
+		`linux /vmlinuz-1 a="unclosed b`:                        `"a=unclosed b"`,
+		`linux /vmlinuz-1`:                                      "",
+	} {
+		b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": "set one=1\nset two=\"x y\"\nset root='hd0,1'\n" + line + "\n"}))
+		if len(b.Entries) != 1 || b.Entries[0].Text != want || b.Entries[0].Release != "1" || len(b.Entries[0].Unresolved) > 0 {
+			t.Errorf("%s\n%+v, want %q", line, b.Entries, want)
+		}
+	}
+}
+
+// TestGrubVariables: a variable that is set to one value has it; one that nobody sets, or that is set
+// to several, may be anything.
+func TestGrubVariables(t *testing.T) {
+	for _, tt := range []struct{ name, cfg, env, want string }{
+		{"block", "", "kernelopts=a", "a"},
+		{"set", "set kernelopts=b\n", "", "b"},
+		{"a default that is not needed", "if [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"b\"\nfi\n", "kernelopts=a", "a"},
+		{"a default that is", "if [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"b c\"\nfi\n", "", "b c"},
+		{"two values", "set kernelopts=a\nset kernelopts=b\n", "", "$kernelopts"},
+		{"one value twice", "set kernelopts=a\nset kernelopts=a\n", "", "a"},
+		{"of another variable", "set kernelopts=\"a $x\"\n", "", "$kernelopts"},
+		{"none", "set other=1\n", "other=2", "$kernelopts"},
+	} {
+		b := ReadBoot(files(map[string]string{"boot/grub2/grub.cfg": tt.cfg, "boot/grub2/grubenv": "# GRUB Environment Block\n" + tt.env + "\n###",
+			"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions $kernelopts\n"}))
+		got := "none"
+		if len(b.Entries) == 1 {
+			if got = b.Entries[0].Text; len(b.Entries[0].Unresolved) > 0 {
+				got = strings.Join(b.Entries[0].Unresolved, " ")
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestBootReleases(t *testing.T) {
+	for _, tt := range []struct{ name, entry, want string }{
+		{"version alone", "version 6.1\noptions a\n", "6.1"},
+		{"the kernel's path tells better", "version 2\nlinux /ostree/f-1/vmlinuz-6.9.1-200.fc40\n", "6.9.1-200.fc40"},
+		{"an ostree's number is none", "version 2\nlinux /ostree/f-1/vmlinuz\n", ""},
+		{"a folder of its own", "linux /0123/6.8.0-1/linux\n", "6.8.0-1"},
+		{"a rescue kernel is any", "version 0-rescue-77\nlinux /vmlinuz-0-rescue-77\n", ""},
+		{"no release at all", "linux /vmlinuz-linux\ninitrd /a.img\ninitrd /b.img\n", ""},
+	} {
+		b := ReadBoot(files(map[string]string{"efi/loader/entries/a.conf": tt.entry}))
+		if len(b.Entries) != 1 || b.Entries[0].Release != tt.want {
+			t.Errorf("%s: %+v", tt.name, b.Entries)
+		}
+	}
+	b := ReadBoot(files(map[string]string{"boot/loader/entries/a.conf": "options x\n", "efi/loader/entries/a.conf": "options y\n"}))
+	if len(b.Entries) != 2 {
+		t.Errorf("two entries of one name: %+v", b.Entries)
+	}
+}
+
+// TestUnifiedImages: each profile has its command line, and addons add to all of them.
+func TestUnifiedImages(t *testing.T) {
+	b := ReadBoot(files(map[string]string{
+		"efi/EFI/Linux/a.efi":                       string(imageWith(".cmdline", "one", ".uname", "6.1", ".profile", "ID=x", ".cmdline", "two")),
+		"efi/EFI/Linux/a.efi.extra.d/b.addon.efi":   string(imageWith(".cmdline", "module_blacklist=a\n")),
+		"efi/loader/addons/all.addon.efi":           string(imageWith(".cmdline", "quiet")),
+		"efi/loader/addons/nothing.addon.efi":       string(imageWith(".ucode", "x")),
+		"efi/EFI/Linux/b.addon.efi":                 string(imageWith(".cmdline", "not an image of its own")),
+		"efi/EFI/Linux/vmlinuz-6.2.efi":             string(imageWith(".linux", "x")),
+		"efi/EFI/Linux/vmlinuz-6.2.efi.extra.d/bad": "not an addon",
+	}))
+	var texts []string
+	for _, e := range b.Entries {
+		texts = append(texts, e.Release+": "+strings.Join(strings.Fields(e.Text), " "))
+	}
+	want := []string{"6.1: one quiet module_blacklist=a", "6.1: two quiet module_blacklist=a", "6.2: quiet"}
+	if !slices.Equal(texts, want) || len(b.Lost) != 0 || len(b.Entries[2].Unresolved) != 1 {
+		t.Errorf("%q, want %q: %v", texts, want, b.Lost)
+	}
+}
+
+func TestTooManyBootEntries(t *testing.T) {
+	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": strings.Repeat("linux /vmlinuz-1 a\ninitrd /b\n", maxBootEntries+10)}))
+	if len(b.Entries) != maxBootEntries || len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrTooLarge) {
+		t.Errorf("%d entries, lost %v", len(b.Entries), b.Lost)
+	}
+}
+
+// TestMasksAndOddNames: which files of modprobe.d are read.
+func TestMasksAndOddNames(t *testing.T) {
+	fsys := files(map[string]string{"usr/lib/modprobe.d/a.conf": "blacklist a\n", "lib/modprobe.d/b.conf": "blacklist b\n", "lib/modprobe.d/c.conf": "blacklist c\n",
+		"etc/modprobe.d/d.alias": "blacklist d\n", "etc/modules-load.d/a.alias": "x\n"})
+	for name, target := range map[string]string{"etc/modprobe.d/a.conf": "/dev/null", "run/modprobe.d/b.conf": "../../dev/null"} {
+		fsys[name] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
+	}
+	c := ReadConfig(fsys, "", false)
+	if len(c.Blacklist) != 1 || c.Blacklist[0].Name != "c" || len(c.Lost) != 1 || !errors.Is(c.Lost[0], errors.ErrUnsupported) || !c.unread {
+		t.Errorf("%+v", c)
+	}
+	if _, lost := ReadLoadLists(fsys); len(lost) != 0 {
+		t.Errorf("modules-load.d: %v", lost)
+	}
+}
+
+// TestUnreadStaysKnown: however many bad lines there are, a file that could not be read is not forgotten.
+func TestUnreadStaysKnown(t *testing.T) {
+	fsys := refusing{files(map[string]string{"etc/modprobe.d/a.conf": strings.Repeat("nonsense\n", 2*maxConfigLost), "etc/modprobe.d/b.conf": "x\n"}), "etc/modprobe.d/b.conf", errors.New("input/output error")}
+	if c := ReadConfig(fsys, "", false); len(c.Lost) != maxConfigLost || !c.unread {
+		t.Errorf("%d lost, unread %v", len(c.Lost), c.unread)
+	}
+}

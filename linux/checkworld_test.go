@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+const (
+	signedConfig = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_LSM=\"lockdown,yama\"\n"
+	options      = "boot/loader/entries/a.conf"
+)
+
+// unsignedFile is a module file without a signature: "lone" of imageOf.
+func unsignedFile(config string, more ...string) map[string]string {
+	texts := map[string]string{"boot/config-6": config, "lib/modules/6/kernel/lone.ko": string(moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes())}
+	for i := 0; i+1 < len(more); i += 2 {
+		texts[more[i]] = more[i+1]
+	}
+	return texts
+}
+
+// TestUnsignedAfterABoot: a word that asks for signatures counts only where the kernel heeds it.
+func TestUnsignedAfterABoot(t *testing.T) {
+	for _, tt := range []struct {
+		name, config, cmdline string
+		insmod                fact.Tri
+	}{
+		{"nothing asks", signedConfig, "quiet", fact.No},
+		{"sig_enforce", signedConfig, "module.sig_enforce=1", fact.Yes},
+		{"a bare sig_enforce", signedConfig, "module.sig_enforce", fact.Yes},
+		{"it can only be switched on", signedConfig, "module.sig_enforce=1 module.sig_enforce=0", fact.Yes},
+		{"sig_enforce without signatures in the kernel", "CONFIG_MODULES=y\n", "module.sig_enforce=1", fact.No},
+		{"lockdown", signedConfig, "lockdown=integrity", fact.Yes},
+		{"lockdown, not among the modules that are started", signedConfig, "lockdown=integrity lsm=yama", fact.No},
+		{"lockdown, early", signedConfig + "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y\n", "lockdown=integrity lsm=yama", fact.Yes},
+		{"no lockdown in the kernel", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n", "lockdown=integrity", fact.No},
+		{"forced lockdown", signedConfig + "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y\n", "quiet", fact.Yes},
+		{"forced signatures", signedConfig + "CONFIG_MODULE_SIG_FORCE=y\n", "quiet", fact.Yes},
+		{"Secure Boot would lock down", signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", "quiet", ""},
+		{"Secure Boot would enforce", signedConfig + "CONFIG_IMA_ARCH_POLICY=y\n", "quiet", ""},
+		{"IMA asks for its own signatures", signedConfig + "CONFIG_IMA_APPRAISE=y\nCONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS=y\n", "quiet", ""},
+		{"IMA's policy on the command line", signedConfig + "CONFIG_IMA_APPRAISE=y\n", "ima_policy=tcb|secure_boot", ""},
+		{"LoadPin", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin", ""},
+		{"LoadPin off", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin loadpin.enforce=0", fact.No},
+		{"words of the kernel's own", signedConfig + "CONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
+		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n", "module.sig_enforce=1", fact.No},
+		{"only where there is none", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\nCONFIG_CMDLINE_FROM_BOOTLOADER=y\n", "quiet", fact.No},
+		{"configuration not known", "-", "module.sig_enforce=1", ""},
+	} {
+		v := checkOf(t, imageOf(unsignedFile(tt.config, options, "version 6\noptions "+tt.cmdline+"\n")), "lone")
+		for _, w := range v.NextBoot.Ways {
+			if w.Way == WayInsmod && w.Blocked != tt.insmod {
+				t.Errorf("%s: insmod blocked %q, want %q: %+v", tt.name, w.Blocked, tt.insmod, v.Reasons)
+			}
+		}
+	}
+}
+
+// TestOtherWorlds: what is not the same after a boot, or not certain, never makes a module blocked.
+func TestOtherWorlds(t *testing.T) {
+	const install = "install lone /bin/false\n"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  fact.VerdictOutcome
+		code  string // of a reason
+	}{
+		{"below /etc", map[string]string{"etc/modprobe.d/a.conf": install}, fact.VerdictBlocked, ReasonInstall},
+		{"below /run", map[string]string{"run/modprobe.d/a.conf": install}, fact.VerdictLoadable, ReasonVolatile},
+		{"below both", map[string]string{"run/modprobe.d/a.conf": install, "etc/modprobe.d/b.conf": install}, fact.VerdictBlocked, ReasonInstall},
+		{"/run hides it", map[string]string{"run/modprobe.d/a.conf": "", "usr/lib/modprobe.d/a.conf": install}, fact.VerdictLoadable, ""},
+		{"kmod before 33 reads more", map[string]string{"etc/modprobe.d/a.conf": install, "etc/modprobe.d/b.alias": ""}, fact.VerdictUnknown, ""},
+		{"a softdep of the module", map[string]string{"etc/modprobe.d/a.conf": install + "softdep lone pre: net\n"}, fact.VerdictLoadable, ReasonInstallIgnored},
+		{"the first line counts", map[string]string{"etc/modprobe.d/a.conf": "install lone modprobe -i lone\n" + install}, fact.VerdictLoadable, ReasonInstallIgnored},
+		{"no helper for anything", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=\"/sbin/h\"\n"}, fact.VerdictLoadable, ReasonHelper},
+		{"a boot entry that could not be read", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/efi/EFI/Linux/b.efi": "MZ"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"the boot loader may say otherwise", map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+	} {
+		v := checkOf(t, imageOf(tt.files), "lone")
+		if v.NextBoot.Outcome != tt.want {
+			t.Errorf("%s: %s, want %s: %+v %+v", tt.name, outcomes(v), tt.want, v.Reasons, v.Problems)
+		}
+		if tt.code != "" && !slices.ContainsFunc(v.Reasons, func(r fact.Reason) bool { return r.Code == tt.code && (r.File != "" || r.Text != "") }) {
+			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v.Reasons)
+		}
+	}
+}
+
+// TestRemedyOfAModuleWithSoftdeps: an install line alone would do nothing.
+func TestRemedyOfAModuleWithSoftdeps(t *testing.T) {
+	v := checkOf(t, imageOf(map[string]string{"lib/modules/6/modules.softdep": "softdep lone pre: net\n"}), "lone")
+	if len(v.Remedies) == 0 || !strings.HasPrefix(v.Remedies[0].Text, "softdep lone pre: ") {
+		t.Fatalf("%+v", v.Remedies)
+	}
+	v = checkOf(t, imageOf(map[string]string{"lib/modules/6/modules.softdep": "softdep lone pre: net\n", "etc/modprobe.d/a.conf": "softdep lone pre:\ninstall lone /bin/false\n"}), "lone")
+	if v.NextBoot.Outcome != fact.VerdictBlocked {
+		t.Errorf("the remedy does not hold: %s", outcomes(v))
+	}
+}
+
+// TestModprobeOfBusybox: it knows no install lines.
+func TestModprobeOfBusybox(t *testing.T) {
+	fsys := imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "bin/busybox": "x", "bin/kmod": "x"})
+	for target, want := range map[string]fact.VerdictOutcome{"/bin/busybox": fact.VerdictUnknown, "../bin/busybox": fact.VerdictUnknown, "/bin/kmod": fact.VerdictBlocked} {
+		fsys["sbin/modprobe"] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
+		v := checkOf(t, fsys, "lone")
+		if v.NextBoot.Outcome != want {
+			t.Errorf("%s: %s, want %s", target, outcomes(v), want)
+		}
+		told := slices.ContainsFunc(v.Problems, func(p fact.Problem) bool { return p.Source == SourceConfig && errors.Is(p, errors.ErrUnsupported) })
+		if told != (want == fact.VerdictUnknown) {
+			t.Errorf("%s: %+v", target, v.Problems)
+		}
+	}
+	fsys[options] = &fstest.MapFile{Data: []byte("version 6\noptions module_blacklist=lone\n")}
+	fsys["sbin/modprobe"] = &fstest.MapFile{Data: []byte("/bin/busybox"), Mode: fs.ModeSymlink | 0o777}
+	if v := checkOf(t, fsys, "lone"); v.NextBoot.Outcome != fact.VerdictBlocked {
+		t.Errorf("the kernel refuses it, whatever modprobe is: %s", outcomes(v))
+	}
+}
+
+// TestAnotherKernelOfARunningMachine: nothing of the kernel that runs is taken for it but the firmware.
+func TestAnotherKernelOfARunningMachine(t *testing.T) {
+	texts := unsignedFile(signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n")
+	for name, text := range map[string]string{
+		"proc/config.gz": string(zipped([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
+		DisabledFile:     "1\n", LockdownFile: "none [integrity] confidentiality\n", SigEnforceFile: "Y\n", CmdlineFile: "module_blacklist=lone\n",
+		SecureBootVar: "\x06\x00\x00\x00\x01", MokSBStateVar: "\x06\x00\x00\x00\x01",
+	} {
+		texts[name] = text
+	}
+	fsys := imageOf(texts)
+	dir, err := FindRelease(fsys, "6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() fact.Verdict {
+		v, err := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, Live: true}).Check("lone")
+		if err != nil || len(v) != 1 || v[0].Now != nil {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		return v[0]
+	}
+	if v := check(); v.NextBoot.Outcome != fact.VerdictLoadable {
+		t.Errorf("shim does not validate: %s %+v", outcomes(v), v.Reasons)
+	}
+	delete(fsys, MokSBStateVar)
+	if v := check(); v.NextBoot.Outcome != fact.VerdictBlocked {
+		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
+	}
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: ParseCmdline("quiet")})
+	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" || factOf(t, p, "CONFIG_MODULES").Value != "y" {
+		t.Errorf("%q %+v", p.Loading, p.Facts)
+	}
+	if slices.ContainsFunc(p.Facts, func(f fact.PolicyFact) bool { return f.Name == FactModulesDisabled || f.Name == FactLockdown }) {
+		t.Errorf("facts of the running kernel: %+v", p.Facts)
+	}
+}
+
+// TestBuiltinByTheKernelItself: without any list, /sys/module tells.
+func TestBuiltinByTheKernelItself(t *testing.T) {
+	fsys := files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n", "sys/module/printk/parameters/time": "Y\n",
+		"sys/module/lone/initstate": "live\n", "sys/module/coming/initstate": "coming\n", "sys/module/compression": "xz\n"})
+	_, err := FindRelease(fsys, "6")
+	c := NewChecker(CheckMachine{FS: fsys, Release: "6", DirErr: err, Running: true, Live: true})
+	for query, want := range map[string]fact.VerdictOutcome{"printk": fact.VerdictBuiltin, "lone": fact.VerdictLoaded, "coming": fact.VerdictUnknown, "compression": fact.VerdictUnknown, "nosuch": fact.VerdictUnknown} {
+		v, err := c.Check(query)
+		if err != nil || len(v) != 1 || v[0].Now.Outcome != want {
+			t.Errorf("%s: %+v, %v", query, v[0].Now, err)
+		}
+	}
+}
+
+// TestWordsThatLoad: systemd and initial file systems load what the command line names.
+func TestWordsThatLoad(t *testing.T) {
+	v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions modules-load=x,lone rd.driver.pre=net\n"}), "lone")
+	if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool { return r.Code == ReasonTriggerList && r.File == "/"+options && r.Line == 2 }) {
+		t.Errorf("%+v", v.Triggers)
+	}
+}
+
+// TestKeysOfACheck: a signature that a given key verifies passes, one that it does not fit does not,
+// and one of another key is not known, where the kernel asks for signatures.
+func TestKeysOfACheck(t *testing.T) {
+	module := moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes()
+	key, other := newTestKey(t, "ours", true), newTestKey(t, "another", true)
+	signed := key.sign(t, module, nil)
+	broken := append([]byte{}, signed...)
+	broken[100] ^= 1
+	const force = signedConfig + "CONFIG_MODULE_SIG_FORCE=y\n"
+	for _, tt := range []struct {
+		name, config string
+		file         []byte
+		keys         *Keys
+		want         fact.Tri
+		code         string
+	}{
+		{"signed, no keys", force, signed, nil, fact.No, ReasonSigned},
+		{"signed by the key", force, signed, key.keys(t, "site"), fact.No, ReasonSigned},
+		{"signed by another", force, signed, other.keys(t, "site"), "", ReasonSigned},
+		{"unsigned", force, module, key.keys(t, "site"), fact.Yes, ReasonUnsigned},
+		{"broken", force, broken, key.keys(t, "site"), fact.Yes, ReasonBadSignature},
+		{"broken, not enforced", signedConfig, broken, key.keys(t, "site"), "", ReasonBadSignature},
+		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, key.keys(t, "site"), fact.No, ""},
+		{"unsigned, not enforced", signedConfig, module, key.keys(t, "site"), fact.No, ""},
+		{"by another, not enforced", signedConfig, signed, other.keys(t, "site"), fact.No, ""},
+	} {
+		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
+		dir, _ := FindRelease(fsys, "6")
+		v, err := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys}).Check("lone")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(v[0].NextBoot.Ways, fact.Way{Way: WayInsmod, Blocked: tt.want}) {
+			t.Errorf("%s: %s %+v", tt.name, outcomes(v[0]), v[0].Reasons)
+		}
+		if tt.code != "" && !slices.ContainsFunc(v[0].Reasons, func(r fact.Reason) bool { return r.Code == tt.code && r.Text != "" }) {
+			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v[0].Reasons)
+		}
+	}
+}
