@@ -99,6 +99,19 @@ func TestPrefixIsCareful(t *testing.T) {
 	}
 }
 
+// TestPaddedEntries has several NULs between entries, as old builds left them: the first part must
+// not take one of the gaps for the section's end.
+func TestPaddedEntries(t *testing.T) {
+	for _, pad := range []int{1, 2, 7, maxPadding - 1} {
+		b := moduleOf(binary.LittleEndian, true, entriesOf("demo", "author=A", "alias=x")...)
+		b.sections[3].data = bytes.ReplaceAll(b.sections[3].data, []byte{0}, make([]byte, pad))
+		f, err := NewFileReader().Decode(gzipped(t, b.bytes()), "demo.ko.gz", FileOptions{})
+		if err != nil || len(f.Modinfo) != len(entriesOf("demo"))+2 {
+			t.Errorf("%d NULs: %v %+v", pad, err, f.Modinfo)
+		}
+	}
+}
+
 // TestUnknownKeysAreKept has an entry with a key of the module's own.
 func TestUnknownKeysAreKept(t *testing.T) {
 	data := gzipped(t, moduleOf(binary.LittleEndian, true, entriesOf("demo", "my_key=1", "author=A")...).bytes())

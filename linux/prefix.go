@@ -11,11 +11,8 @@ import (
 // How much is decoded at a time while looking for .modinfo, and when looking is given up: a module
 // that goes on longer than this without it is decoded whole.
 const (
-	prefixStep = 2 << 10
+	prefixStep = 1 << 10
 	prefixMax  = 64 << 20
-	// prefixAfter is how far beyond the last entry must be decoded before the section's end is
-	// believed: what follows is then known not to be one more entry.
-	prefixAfter = 512
 )
 
 // prefix decodes until .modinfo and the build-id are complete, and fills in the file when they are
@@ -98,27 +95,29 @@ func (p *prefixSearch) bounds(out []byte, done bool) bool {
 		if n < 0 {
 			return !done // the rest of the entry, or what follows, is still to come
 		}
-		next := end + n + 1
-		if len(out) < next+prefixAfter && !done {
-			return true
+		end += n + 1
+		padding := zeros(out[end:])
+		kind := entryKind(out[end+padding:])
+		if kind == entryCut {
+			return !done
 		}
-		kind := entryKind(out[next:])
-		if kind == entryDoubtful {
+		if ends, doubt := borders(kind, padding); doubt {
 			return false
-		}
-		end = next
-		if kind == entryNone {
+		} else if ends {
 			break
 		}
 	}
 	start := p.magic
 	for start > 0 {
-		before := bytes.LastIndexByte(out[:start-1], 0) + 1
-		kind := entryKind(out[before:start])
-		if kind == entryDoubtful || kind == entryNone && hidesEntry(out[before:start]) {
+		padding := zerosBefore(out[:start-1])
+		last := start - padding
+		before := bytes.LastIndexByte(out[:last-1], 0) + 1
+		kind := entryKind(out[before:last])
+		ends, doubt := borders(kind, padding)
+		if doubt || ends && padding == 0 && hidesEntry(out[before:last]) {
 			return false
 		}
-		if kind == entryNone {
+		if ends {
 			break
 		}
 		start = before
@@ -130,11 +129,43 @@ func (p *prefixSearch) bounds(out []byte, done bool) bool {
 	return true
 }
 
+// borders reports whether a section ends next to a string of that kind, with so many NULs more
+// between the two than the one that ends an entry, and whether that cannot be told.
+func borders(kind, padding int) (ends, doubt bool) {
+	if padding > 0 {
+		return true, kind == entryKnown
+	}
+	return kind == entryNone, kind == entryDoubtful
+}
+
+// maxPadding is how many NULs there may be between two entries. The kernel's build leaves none; old
+// ones did, and then the section's end is not known before the whole file is.
+const maxPadding = 32
+
+// zeros counts the NULs that b begins with.
+func zeros(b []byte) int {
+	n := 0
+	for n < len(b) && n < maxPadding && b[n] == 0 {
+		n++
+	}
+	return n
+}
+
+// zerosBefore counts the NULs that b ends with.
+func zerosBefore(b []byte) int {
+	n := 0
+	for n < len(b)-1 && n < maxPadding && b[len(b)-1-n] == 0 {
+		n++
+	}
+	return n
+}
+
 // What a string next to entries is.
 const (
 	entryNone     = iota // no entry: the section begins or ends here
 	entryKnown           // an entry with a key that modules have
 	entryDoubtful        // like an entry, but maybe a string of the program
+	entryCut             // what was decoded ends before this can be told
 )
 
 // modinfoKeys are the keys of the kernel and of the distributions. A string with another key beside
@@ -149,9 +180,6 @@ var modinfoKeys = map[string]bool{
 
 // entryKind judges the NUL-ended string that b begins with.
 func entryKind(b []byte) int {
-	if len(b) == 0 || b[0] == 0 {
-		return entryNone
-	}
 	for i, c := range b {
 		switch {
 		case c == '=':
@@ -170,7 +198,7 @@ func entryKind(b []byte) int {
 			return entryNone // "x = %d": no key has a space
 		}
 	}
-	return entryDoubtful // cut off
+	return entryCut
 }
 
 // hidesEntry reports whether an entry may begin within the string: the section before need not end
