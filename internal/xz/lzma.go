@@ -116,7 +116,16 @@ func (z *lzma) decode(out []byte, pos int, since uint32) (end int, ok bool) {
 	for pos < len(out) {
 		at := uint32(pos) + delta
 		posState := at & z.posMask
-		if rc.bit(&z.isMatch[z.state*posStates+posState]) == 0 {
+		// rc.bit, written out: half of all its calls would come from here.
+		if rc.rng < topValue {
+			rc.rng, rc.code = rc.rng<<8, rc.code<<8|rc.next()
+		}
+		model := &z.isMatch[(z.state*posStates+posState)%(states*posStates)]
+		v := uint32(*model)
+		bound := rc.rng >> probBits * v
+		if rc.code < bound {
+			rc.rng = bound
+			*model = prob(v + (1<<probBits-v)>>moveBits)
 			prev := uint32(0)
 			if pos > 0 {
 				prev = uint32(out[pos-1])
@@ -136,6 +145,9 @@ func (z *lzma) decode(out []byte, pos int, since uint32) (end int, ok bool) {
 			pos++
 			continue
 		}
+		rc.rng -= bound
+		rc.code -= bound
+		*model = prob(v - v>>moveBits)
 		length, ok := z.match(posState)
 		if !ok {
 			return pos, false

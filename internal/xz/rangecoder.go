@@ -61,9 +61,10 @@ func (r *rangeDecoder) bit(p *prob) uint32 {
 	return 1
 }
 
-// The functions below decode several bits with the coder in local variables. Those for literals,
-// where a bit is close to random, choose by arithmetic instead of by branches: less is all ones
-// when the bit is 0.
+// The functions below decode several bits with the coder in local variables. Those for literals and
+// for the low bits of distances, where a bit is close to random, choose by conditional moves, which
+// the compiler makes of plain assignments below an if, or by arithmetic, where there is too much to
+// choose: less is all ones when the bit is 0.
 
 // tree decodes bits from the highest down; len(p) is 1<<bits. Branches win here: lengths and the
 // high bits of distances are less random than literals.
@@ -97,12 +98,29 @@ func (r *rangeDecoder) tree(p []prob, bits int) uint32 {
 
 // reverseTree decodes bits from the lowest up.
 func (r *rangeDecoder) reverseTree(p []prob, bits uint32) uint32 {
-	m, d := uint32(1), uint32(0)
+	rng, code, in, pos, m, d := r.rng, r.code, r.in, r.pos, uint32(1), uint32(0)
 	for i := range bits {
-		b := r.bit(&p[m])
-		m = m<<1 | b
-		d |= b << i
+		if rng < topValue {
+			rng, code = rng<<8, code<<8
+			if pos < len(in) {
+				code |= uint32(in[pos])
+			}
+			pos++
+		}
+		model := &p[m]
+		v := uint32(*model)
+		bound := rng >> probBits * v
+		rng -= bound
+		rest, to, bit := code-bound, int32(1<<moveBits-1), uint32(1)
+		if code < bound {
+			rng, rest, to, bit = bound, code, 1<<probBits, 0
+		}
+		code = rest
+		*model = prob(int32(v) + (to-int32(v))>>moveBits)
+		m = m<<1 | bit
+		d |= bit << i
 	}
+	r.rng, r.code, r.pos = rng, code, pos
 	return d
 }
 
@@ -137,11 +155,14 @@ func (r *rangeDecoder) literal(p *[0x300]prob) byte {
 		model := &p[m&0xff]
 		v := uint32(*model)
 		bound := rng >> probBits * v
-		less := uint32((int64(code) - int64(bound)) >> 63)
-		rng = bound&less | (rng-bound)&^less
-		code -= bound &^ less
-		*model = prob(int32(v) + (int32(less&(1<<probBits-1<<moveBits+1)+1<<moveBits-1)-int32(v))>>moveBits)
-		m = m<<1 + 1 + less
+		rng -= bound
+		rest, to, bit := code-bound, int32(1<<moveBits-1), uint32(1)
+		if code < bound {
+			rng, rest, to, bit = bound, code, 1<<probBits, 0
+		}
+		code = rest
+		*model = prob(int32(v) + (to-int32(v))>>moveBits)
+		m = m<<1 | bit
 	}
 	r.rng, r.code, r.pos = rng, code, pos
 	return byte(m)
