@@ -189,16 +189,29 @@ func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(modules) == cap(modules) { // doubled: append alone would copy a long list five times
+			modules = slices.Grow(modules, max(len(modules), 64))
+		}
 		modules = append(modules, m)
 	}
 	return modules, nil
 }
 
+// sortModules sorts by id. It sorts their places and moves each module, which is large, once.
 func sortModules(modules []Module) {
-	byID := func(a, b Module) int { return cmp.Compare(a.ID, b.ID) }
-	if !slices.IsSortedFunc(modules, byID) { // moving modules about costs more than looking
-		slices.SortStableFunc(modules, byID)
+	if slices.IsSortedFunc(modules, func(a, b Module) int { return cmp.Compare(a.ID, b.ID) }) {
+		return
 	}
+	order := make([]int, len(modules))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(modules[a].ID, modules[b].ID) })
+	sorted := make([]Module, len(modules))
+	for to, from := range order {
+		sorted[to] = modules[from]
+	}
+	copy(modules, sorted)
 }
 
 // numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a

@@ -300,7 +300,7 @@ func (f *filter) detail() lkm.Detail {
 // apply leaves in the snapshot what is known to match, and returns how many modules could not be
 // decided.
 func (f *filter) apply(snap *lkm.Snapshot) (undecided int) {
-	kept := make([]lkm.Module, 0, len(snap.Modules))
+	kept := snap.Modules[:0]
 	for i := range snap.Modules {
 		switch f.match(&snap.Modules[i]) {
 		case lkm.Yes:

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/internal/escape"
@@ -161,9 +162,10 @@ func (a *app) writeLines(modules []lkm.Module) error {
 func writeParallel(w io.Writer, modules []lkm.Module) error {
 	const batch = 64
 	type part struct {
-		text []byte
+		text *bytes.Buffer
 		err  error
 	}
+	var buffers sync.Pool // of *bytes.Buffer
 	parts := make(chan chan part, 2*runtime.GOMAXPROCS(0))
 	stop := make(chan struct{})
 	defer close(stop)
@@ -177,9 +179,13 @@ func writeParallel(w io.Writer, modules []lkm.Module) error {
 				return
 			}
 			go func(some []lkm.Module) {
-				var b bytes.Buffer
-				err := encodeLines(&b, some)
-				done <- part{b.Bytes(), err}
+				b, ok := buffers.Get().(*bytes.Buffer)
+				if !ok {
+					b = new(bytes.Buffer)
+				}
+				b.Reset()
+				err := encodeLines(b, some)
+				done <- part{b, err}
 			}(modules[from:min(from+batch, len(modules))])
 		}
 	}()
@@ -188,16 +194,16 @@ func writeParallel(w io.Writer, modules []lkm.Module) error {
 		if p.err != nil {
 			return p.err
 		}
-		if _, err := w.Write(p.text); err != nil {
+		if _, err := w.Write(p.text.Bytes()); err != nil {
 			return err
 		}
+		buffers.Put(p.text)
 	}
 	return nil
 }
 
 // encodeLines appends modules as lines of JSON that are safe on a terminal.
 func encodeLines(b *bytes.Buffer, modules []lkm.Module) error {
-	b.Grow(len(modules) * 2048)
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	for i := range modules {

@@ -140,18 +140,18 @@ type rootFile struct {
 func (f *rootFile) ReadDir(n int) ([]fs.DirEntry, error) {
 	entries, err := f.File.ReadDir(n)
 	for i, e := range entries {
-		entries[i] = rootEntry{e, f.m, path.Join(f.name, e.Name())}
+		entries[i] = rootEntry{e, f.m, f.name}
 	}
 	return entries, err
 }
 
 type rootEntry struct {
 	fs.DirEntry
-	m    *mounted
-	name string
+	m   *mounted
+	dir string
 }
 
-func (e rootEntry) Info() (fs.FileInfo, error) { return e.m.Lstat(e.name) }
+func (e rootEntry) Info() (fs.FileInfo, error) { return e.m.Lstat(path.Join(e.dir, e.Name())) }
 
 func (m *mounted) ReadDir(name string) ([]fs.DirEntry, error) {
 	f, err := m.Open(name)
