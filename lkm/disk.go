@@ -78,12 +78,10 @@ func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
 }
 
 // ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
-// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a driver of
-// Windows. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
-// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare,
-// a bundle, a kernel collection or the code of a kext of macOS. Of the options Detail, Keys, Catalogs, MaxFile and Kernel
-// count; Kernel is the release that a module is compared with. A file that is none of these is
-// ErrMalformed.
+// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a
+// bundle, a kernel collection or the code of a kext of macOS, a driver of Windows. Of the options
+// Detail, Keys, Catalogs, MaxFile and Kernel count; Kernel is the release that a module is compared
+// with. A file that is none of these is ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
 	modules, err := readFile(ctx, fsys, name, o)
 	if err != nil {
