@@ -49,14 +49,16 @@ func keepsKey(key string) bool {
 // Redact returns what a recording may keep of an answer: data itself when there is nothing to take
 // out, nil when nothing may be kept. key is the file's slash path below the root, or a call's op
 // and arguments with spaces between them. It goes by lines: of a text in two parts, the first
-// ending in a newline, the results are the parts of the whole text's result.
+// ending in a newline, the results are the parts of the whole text's result, but for a line that may
+// stand twice where two parts meet.
 //
 // What goes:
 //   - kernel addresses: those of /proc/modules and /proc/kallsyms become zeros of the same width,
 //     section addresses in /sys/module/NAME/sections go as a whole. An address that the kernel
 //     itself showed as zero is left, so that a hidden address stays hidden by the kernel.
-//   - of /proc/kallsyms and of ftrace's functions, every line without a [module] tag; of dynamic
-//     debug's messages, all but the modules; /proc/vmallocinfo as a whole; of /proc/keys, every line that is not
+//   - of /proc/kallsyms and of ftrace's functions, every line without a [module] tag, and all but
+//     the first in a row with the same; of dynamic debug's messages, all but the modules, and those
+//     likewise; /proc/vmallocinfo as a whole; of /proc/keys, every line that is not
 //     about the kernel's own keyrings and certificates; of grub.cfg, every line that starts no kernel.
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.

@@ -4,6 +4,7 @@ package linux
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,7 @@ func TestRedact(t *testing.T) {
 		{ModulesFile, "hidden 1 0 - Live 0x0000000000000000\n", "hidden 1 0 - Live 0x0000000000000000\n"},
 		{ModulesFile, "", ""},
 		{ModulesFile, "\n\n", "\n\n"},
+		{"proc/kallsyms", "ffffffffc0a01000 t a\t[nvme]\nffffffffc0a01001 t b\t[nvme]\n0 T x\nffffffffc0a01002 t c\t[x]\n", "0000000000000000 t a\t[nvme]\n0000000000000000 t c\t[x]\n"},
 		{"proc/kallsyms", "ffffffff81000000 T _text\nffffffffc0a01000 t init_module\t[nvme]\nc0de d x\t[bpf]", "0000000000000000 t init_module\t[nvme]\n0000 d x\t[bpf]"},
 		{"proc/kallsyms", "0000000000000000 t f\t[m]\n", "0000000000000000 t f\t[m]\n"},
 		{"proc/kallsyms", "ffffffff81000000 T _text\n", ""},
@@ -107,6 +109,9 @@ func FuzzRedact(f *testing.F) {
 			return
 		}
 		parts := append(bytes.Clone(Redact(key, []byte(text[:i]))), Redact(key, []byte(text[i:]))...)
+		if slices.Contains([]string{KallsymsFile, FtraceFile, DynamicDebugFile}, key) {
+			parts = Redact(key, parts) // a line may stand twice where the parts meet
+		}
 		if !bytes.Equal(parts, got) && key != keys[5] {
 			t.Fatalf("%s: in parts %q, as a whole %q", key, parts, got)
 		}

@@ -8,17 +8,35 @@ import "bytes"
 func redactorOfView(key string) func([]byte) []byte {
 	switch key {
 	case KallsymsFile:
-		return byLine(redactSymbol)
+		return oncePerModule(redactSymbol, symbolTag)
 	case FtraceFile, ftraceOldFile:
-		return byLine(redactFunction)
+		return oncePerModule(redactFunction, functionTag)
 	case FtraceUsedFile, ftraceOldUsedFile:
 		return byLine(redactHook)
 	case DynamicDebugFile, dynamicDebugProc:
-		return byLine(redactDebug)
+		return oncePerModule(redactDebug, debugTag)
 	case VmallocFile:
 		return redactAll
 	}
 	return nil
+}
+
+// oncePerModule makes a function for lines one for texts that keeps the first of lines in a row that
+// name the same module: there are thousands, and nothing but the name is read from them. A text in
+// two parts may keep one line more.
+func oncePerModule(redact func(line []byte) []byte, tag func(line []byte) string) func([]byte) []byte {
+	return func(data []byte) []byte {
+		last := ""
+		return eachLine(data, func(line []byte) []byte {
+			kept := redact(line)
+			t := tag(kept)
+			if t != "" && t == last {
+				return nil
+			}
+			last = t
+			return kept
+		})
+	}
 }
 
 // redactSymbol keeps a line of /proc/kallsyms that names a module, without its address.

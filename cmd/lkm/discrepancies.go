@@ -96,7 +96,7 @@ var explanations = map[string]string{
 	linux.KindTaintUnexplained: "taint is sticky: the module may have been unloaded, may have failed to load, or hides",
 	linux.KindUnloadedTainted:  "a tainted module was here and is gone, by the kernel's own list",
 	linux.KindDiskMemory:       "another build than the file's is loaded: replaced since it was loaded, or loaded from elsewhere (an initramfs, insmod)",
-	linux.KindNoFile:           "loaded from elsewhere (an initramfs, insmod), or its file was removed",
+	linux.KindNoFile:           "loaded from elsewhere, or its file was removed since",
 	linux.KindUnownedFile:      "no package and no DKMS build has this file: built or copied by hand, or put there",
 	linux.KindInstallCommand:   "modprobe runs this command in place of loading the module",
 }
