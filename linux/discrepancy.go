@@ -320,7 +320,7 @@ func linkTarget(fsys fs.FS, file string) string {
 // when the packages could not be read: then nothing is known of any file.
 func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
-		return nil, fmt.Errorf("no package database that lists module files: %w", fs.ErrNotExist)
+		return nil, noPackages(t.fsys)
 	}
 	inv, err := t.Inventory()
 	if err != nil {

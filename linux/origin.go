@@ -19,8 +19,8 @@ const (
 	SourceDKMS     = "dkms"     // DKMS's trees
 )
 
-// Where package managers with one list of files a package keep them (dpkg, opkg), and where DKMS
-// keeps what it built.
+// Where package managers with one list of files a package in one directory keep them (dpkg, opkg),
+// and where DKMS keeps what it built.
 var (
 	packageListDirs = []string{"var/lib/dpkg/info", "usr/lib/opkg/info", "var/lib/opkg/info"}
 	dkmsDir         = "var/lib/dkms"
@@ -53,6 +53,8 @@ func ReadOwners(fsys fs.FS, release string) *Owners {
 	for _, dir := range packageListDirs {
 		o.readLists(fsys, dir)
 	}
+	o.readAPK(fsys)
+	o.readPacman(fsys)
 	o.readDKMS(fsys, release)
 	return o
 }
@@ -95,10 +97,7 @@ func (o *Owners) readList(list []byte, pkg string) {
 		return
 	}
 	for line := range bytes.Lines(list) {
-		file := string(bytes.TrimRight(line, "\r\n"))
-		if rel := unmerged(strings.TrimPrefix(file, "/")); strings.HasPrefix(rel, "lib/modules/") && IsModuleFile(file) {
-			o.packages[rel] = pkg
-		}
+		o.own(string(bytes.TrimRight(line, "\r\n")), pkg)
 	}
 }
 

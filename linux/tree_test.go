@@ -279,6 +279,26 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+func TestOwnersOfEveryPackageManager(t *testing.T) {
+	o := ReadOwners(fstest.MapFS{
+		"var/lib/pacman/local/linux-lts-6.6.1-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
+		"var/lib/pacman/local/ALPM_DB_VERSION":         file("9\n"),
+		"var/lib/pacman/local/odd/files":               file("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
+		"lib/apk/db/installed":                         file("C:Q1\nP:linux-virt\nV:6.1-r0\nF:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\nF:usr/lib/modules/6.1/extra\nR:b.ko\n"),
+	}, "6.1")
+	for file, want := range map[string]string{
+		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd", "usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
+		"lib/modules/6.1/extra/b.ko": "other", "lib/modules/6.1/lost.ko": "",
+	} {
+		if got := o.Package(file); got != want {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
+	if !o.HasPackages || len(o.Lost) > 0 {
+		t.Errorf("%+v", o)
+	}
+}
+
 // TestUnreadableTree: what may not be read is told apart from what is not there.
 func TestUnreadableTree(t *testing.T) {
 	tree := OpenTree(refusesIndexes{treeFS()}, ReleaseDir{"6.1.0-test", testDir}, false)
@@ -313,6 +333,16 @@ func FuzzConfig(f *testing.F) {
 		}
 		for _, d := range c.Softdeps {
 			ParseSoftdep(d.Value)
+		}
+	})
+}
+
+func FuzzAPK(f *testing.F) {
+	f.Add("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		o := ReadOwners(fstest.MapFS{"lib/apk/db/installed": file(text)}, "6.1")
+		if len(o.packages) > strings.Count(text, "\n")+1 {
+			t.Fatalf("%d files in %q", len(o.packages), text)
 		}
 	})
 }

@@ -42,7 +42,7 @@ above transient.`,
 }
 
 // discrepancyExit is 1 for a finding above transient; under --strict 3 for a view that could not be
-// compared though this machine has it.
+// compared though this machine has it. One that its kernel was built without is none.
 func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 	var incomplete []error
 	for i := range found {
@@ -53,7 +53,9 @@ func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 			continue
 		}
 		for _, e := range found[i].Evidence {
-			if code := lkm.Code(e.Fact); code != lkm.CodeUnsupported {
+			code := lkm.Code(e.Fact)
+			lacking := code == lkm.CodeAbsent && slices.Contains(linux.Views, e.Source) && !slices.Contains(wholeViews, e.Source)
+			if code != lkm.CodeUnsupported && !lacking {
 				incomplete = append(incomplete, lkm.Problem{Source: e.Source, Code: code, Text: e.Value})
 			}
 		}

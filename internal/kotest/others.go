@@ -79,8 +79,13 @@ func NLM() []byte {
 
 // Linux is a Linux module for x86-64: c, version 1.0, which needs d.
 func Linux() []byte {
+	return LinuxModule("license=GPL", "version=1.0", "depends=d", "name=c", "vermagic=6.1.0 SMP preempt mod_unload ")
+}
+
+// LinuxModule is a Linux module for x86-64 with these entries of .modinfo, and nothing else.
+func LinuxModule(modinfo ...string) []byte {
 	w := &writer{m: &image{k: AMD64()}}
-	info := "license=GPL\x00version=1.0\x00depends=d\x00name=c\x00vermagic=6.1.0 SMP preempt mod_unload \x00"
+	info := strings.Join(modinfo, "\x00") + "\x00"
 	w.parts = []part{{}, {name: ".modinfo", typ: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC, data: []byte(info), align: 1}}
 	b := w.file(nil)
 	b[7] = 0
