@@ -91,6 +91,7 @@ func TestWindows(t *testing.T) {
 	t.Run("image paths", b.imagePaths)
 	t.Run("hidden services", b.hiddenServices)
 	t.Run("verdicts", b.verdicts)
+	t.Run("wmi", b.wmi)
 	t.Run("tape", b.tape)
 	t.Run("tests of package windows", b.packageTests)
 }
@@ -337,6 +338,23 @@ func (b *wineBox) hiddenServices(t *testing.T) {
 	}
 	if listed["ketunknown"] {
 		t.Error("no service is hidden: the test shows nothing")
+	}
+}
+
+// wmi asks WMI for classes that Wine does not have: no rows and no error there, a source that failed here, and the same list.
+func (b *wineBox) wmi(t *testing.T) {
+	with, without := b.snapshot(t, "--wmi", "--detail", "files"), b.snapshot(t, "--detail", "files")
+	if len(with.Modules) != len(without.Modules) {
+		t.Errorf("%d modules with WMI, %d without", len(with.Modules), len(without.Modules))
+	}
+	for i, s := range with.Sources {
+		want := without.Sources[i].Outcome
+		if s.Name == "wmi" {
+			want = "failed"
+		}
+		if s.Outcome != want {
+			t.Errorf("source %s: %s, want %s", s.Name, s.Outcome, want)
+		}
 	}
 }
 

@@ -172,7 +172,7 @@ func (b *windowsBackend) images(ctx context.Context, r *report) ([]windows.Loade
 	outcome := OutcomeOK
 	if !errors.Is(errEx, errors.ErrUnsupported) {
 		outcome = OutcomePartial
-		r.problem(windows.SourceModules, "", "checksum", errEx)
+		r.problem(windows.SourceModules, "", "image.checksum", errEx)
 	}
 	r.source(windows.SourceModules, outcome, CountOf(int64(len(list))), nil)
 	return list, nil

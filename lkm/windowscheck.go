@@ -107,8 +107,12 @@ func (b *windowsBackend) anyFile(inv *windows.Inventory, query string) (windows.
 	if err != nil {
 		return windows.Entry{}, err
 	}
-	if _, err := b.guard.Stat(name); err != nil {
+	info, err := b.guard.Stat(name)
+	if err != nil {
 		return windows.Entry{}, err
+	}
+	if info.IsDir() {
+		return windows.Entry{}, fs.ErrNotExist
 	}
 	d := &windows.Driver{}
 	if inv.Registered != nil {

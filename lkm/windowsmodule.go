@@ -18,6 +18,7 @@ import (
 
 var (
 	errNotThere  = fmt.Errorf("not in the registry: %w", fs.ErrNotExist)
+	errNoStamp   = fmt.Errorf("the kernel told neither checksum nor time stamp of the image to compare its file with: %w", errors.ErrUnsupported)
 	errReplaced  = errors.New("the file was replaced since it was loaded: imports, signature and the like are the file's, and not those of the code in memory")
 	errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly, and its log files are not read")
 )
@@ -300,6 +301,9 @@ func windowsModule(e *windows.Entry, detail Detail) Module {
 	if d.Image != nil {
 		m.OnDisk = windowsOnDisk(e)
 	}
+	if d.Image != nil && d.PE != nil && m.OnDisk.Match == "" {
+		m.addProblem(problemOf(windows.SourceModules, e.Name, "onDisk.match", errNoStamp))
+	}
 	if m.OnDisk.Match == MatchDifferent {
 		m.Version, m.ContentID = "", ""
 		m.addProblem(problemOf(windows.SourceFile, e.Path, "version", errReplaced))
@@ -366,8 +370,8 @@ func addWindowsUsers(list []Module) {
 	}
 }
 
-// windowsOnDisk compares the headers in memory with the file's. Without the file, or where the
-// kernel told neither checksum nor time stamp, a Problem has said why there is no answer.
+// windowsOnDisk compares the headers in memory with the file's. Without the file a Problem has said why
+// there is no answer.
 func windowsOnDisk(e *windows.Entry) OnDisk {
 	im, pe := e.Driver.Image, e.Driver.PE
 	if pe == nil {

@@ -79,6 +79,10 @@ func TestWindowsOlderList(t *testing.T) {
 			if x.OnDisk.Match != "" && x.OnDisk.Match != lkm.MatchAbsent {
 				t.Errorf("%s: %s is compared without checksum: %+v", name, x.ID, x.OnDisk)
 			}
+			unknown := slices.ContainsFunc(x.Problems, func(p lkm.Problem) bool { return p.Field == "onDisk.match" && p.Code == lkm.CodeUnsupported })
+			if unknown != (x.Windows.PE != nil) {
+				t.Errorf("%s: %s: problems %v", name, x.ID, x.Problems)
+			}
 		}
 	}
 }

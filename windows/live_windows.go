@@ -61,7 +61,7 @@ func call(ctx context.Context, op string, args []string) ([]byte, error) {
 	case OpIsolatedUserMode:
 		return queryFixed(windows.SystemIsolatedUserModeInformation, 16)
 	case OpServices:
-		return services(ctx)
+		return services(ctx, servicesPage)
 	case OpServiceKeys:
 		return serviceKeys(ctx)
 	case OpDriverPackages:
@@ -255,14 +255,16 @@ func longPath(dos string) ([]byte, error) {
 	return []byte(windows.UTF16ToString(buf[:n])), nil
 }
 
+// servicesPage is the largest page that the service manager fills, in bytes.
+const servicesPage = 256 << 10
+
 // services pages through the service manager with the least rights that list.
-func services(ctx context.Context) ([]byte, error) {
+func services(ctx context.Context, size int) ([]byte, error) {
 	scm, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT|windows.SC_MANAGER_ENUMERATE_SERVICE)
 	if err != nil {
 		return nil, err
 	}
 	defer windows.CloseServiceHandle(scm)
-	const size = 256 << 10
 	buf := make([]byte, size)
 	var out []byte
 	var resume uint32
@@ -272,8 +274,8 @@ func services(ctx context.Context) ([]byte, error) {
 		}
 		var needed, count uint32
 		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, ServiceTypeDriver, windows.SERVICE_STATE_ALL,
-			&buf[0], size, &needed, &count, &resume, nil)
-		if err != nil && !errors.Is(err, windows.ERROR_MORE_DATA) {
+			&buf[0], uint32(size), &needed, &count, &resume, nil)
+		if err != nil && (count == 0 || !errors.Is(err, windows.ERROR_MORE_DATA)) {
 			return nil, err
 		}
 		if int(count) > size/int(unsafe.Sizeof(windows.ENUM_SERVICE_STATUS_PROCESS{})) {

@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -70,9 +71,25 @@ func TestLive(t *testing.T) {
 	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil || !strings.EqualFold(string(long), paths.SystemRoot) {
 		t.Errorf("long path of %s: %q, %v", paths.SystemRoot, long, err)
 	}
+	for _, size := range []int{4096, 16384} {
+		testPages(t, size)
+	}
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := Call(ended, OpServices); err == nil {
 		t.Error("a call after its context ended")
+	}
+}
+
+// Small pages give the list that one page gives.
+func testPages(t *testing.T, size int) {
+	t.Helper()
+	whole, err := services(context.Background(), servicesPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := services(context.Background(), size)
+	if err != nil || !bytes.Equal(whole, pages) {
+		t.Errorf("pages of %d bytes: %d lines, one page has %d, %v", size, bytes.Count(pages, []byte("\n")), bytes.Count(whole, []byte("\n")), err)
 	}
 }

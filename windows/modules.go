@@ -33,7 +33,7 @@ type LoadedImage struct {
 	// Flags are the loader's flags, as 0x and eight digits.
 	Flags string `json:"flags,omitzero"`
 	// Checksum and TimeStamp are those of the headers that were loaded, as 0x and eight digits;
-	// class 77 only.
+	// class 77 only, and absent when both are 0: nothing was told.
 	Checksum  string `json:"checksum,omitzero"`
 	TimeStamp string `json:"timeStamp,omitzero"`
 	// AliasOf is the file that a crash-dump copy (dump_NAME.sys) was loaded from; such a copy has
@@ -161,7 +161,9 @@ func (l layout) decodeEx(e []byte) LoadedImage {
 	m := l.decode(e[l.first:])
 	le := binary.LittleEndian
 	tail := e[l.first+l.size+16+256:]
-	m.Checksum, m.TimeStamp = hex32(le.Uint32(tail)), hex32(le.Uint32(tail[4:]))
+	if sum, stamp := le.Uint32(tail), le.Uint32(tail[4:]); sum != 0 || stamp != 0 {
+		m.Checksum, m.TimeStamp = hex32(sum), hex32(stamp)
+	}
 	return m
 }
 

@@ -120,6 +120,11 @@ func TestParseModulesNonsense(t *testing.T) {
 	if list, err := ParseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" || list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
 		t.Errorf("no name: %+v, %v", list, err)
 	}
+	// A kernel that tells neither checksum nor time stamp.
+	clear(blank[len(blank)-2-16:][:8])
+	if list, err := ParseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" || list[1].Checksum == "" {
+		t.Errorf("no checksum: %+v, %v", list, err)
+	}
 	if list, err := ParseModulesEx([]byte{0, 0}); err != nil || list == nil || len(list) != 0 {
 		t.Errorf("a bare end: %v, %v", list, err)
 	}
