@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -553,6 +555,7 @@ func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
 		return asn1.RawValue{FullBytes: marshal(asn1.RawValue{Tag: 17, IsCompound: true, Bytes: content})}
 	}
 	sha256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
+	sha1 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, Parameters: asn1.NullRawValue}
 	var members []member
 	for _, d := range digests {
 		type digestInfo struct {
@@ -563,10 +566,14 @@ func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
 			Type  asn1.ObjectIdentifier
 			Value asn1.RawValue
 		}
+		algorithm := sha256
+		if len(d) == 20 {
+			algorithm = sha1
+		}
 		indirect := marshal(struct {
 			Data   data
 			Digest digestInfo
-		}{data{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 15}, asn1.RawValue{FullBytes: []byte{0x30, 0x00}}}, digestInfo{sha256, d}})
+		}{data{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 15}, asn1.RawValue{FullBytes: []byte{0x30, 0x00}}}, digestInfo{algorithm, d}})
 		members = append(members, member{d, set(marshal(attribute{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 4}, set(indirect)}))})
 	}
 	ctl := marshal(struct {
@@ -621,6 +628,28 @@ func TestCatalogs(t *testing.T) {
 		if s.Source != fact.SignatureCatalog || s.Catalog != "CatRoot/oem1.cat" || s.Status != fact.SignatureValid || s.Class != fact.ClassInbox {
 			t.Errorf("%s: %s %s %s %s (%s)", name, s.Source, s.Catalog, s.Status, s.Class, s.Reason)
 		}
+	}
+	old := f.sign(t, "o.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA1)), leaf, []*party{f.ca}, "-h", "sha256")
+	if list := verify(t, f.driver, keys, index(old)); len(list) != 1 || list[0].Status != fact.SignatureValid || list[0].HashAlgorithm != "sha1" {
+		t.Errorf("by SHA-1: %+v", list)
+	}
+	whole := sha256.Sum256(f.driver)
+	flat := f.sign(t, "f.cat", unsignedCatalog(t, whole[:]), leaf, []*party{f.ca}, "-h", "sha256")
+	if list := verify(t, f.driver, keys, index(flat), index(cat)); len(list) != 2 || list[0].Status != fact.SignatureValid || list[1].Status != fact.SignatureValid {
+		t.Errorf("by the whole file's digest, and by a second folder: %+v", list)
+	}
+	// A load that was cut short is not made up for behind the caller's back, and can be made again.
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	late := index(cat)
+	if n, problems := late.Load(stopped); n != 0 || len(problems) == 0 {
+		t.Errorf("stopped: %d catalogs, %v", n, problems)
+	}
+	if list := verify(t, f.driver, keys, late); len(list) != 0 {
+		t.Errorf("stopped: %+v", list)
+	}
+	if n, problems := late.Load(t.Context()); n != 1 || len(problems) != 0 {
+		t.Errorf("again: %d catalogs, %v", n, problems)
 	}
 	if list := verify(t, f.driver, nil, index(cat)); len(list) != 1 || list[0].Status != fact.SignatureUnchecked {
 		t.Errorf("without keys: %+v", list)

@@ -3,14 +3,16 @@
 package windows
 
 import (
+	"cmp"
 	"context"
 	"crypto"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +29,7 @@ const (
 	maxCatalogEntries = 8 << 20  // digests of an index
 	maxMembers        = 1 << 20  // members of one catalog
 	maxPerDigest      = 8        // catalogs looked at for one file
+	maxKeptCatalogs   = 64 << 20 // bytes of the catalogs that are kept decoded
 )
 
 // Catalog is a signed list of file digests.
@@ -175,19 +178,37 @@ func memberByID(b []byte) (CatalogMember, bool) {
 	return CatalogMember{HashAlgorithm: name, Digest: b}, true
 }
 
-// Catalogs is an index of all catalogs of a folder by the digests that they list. It is built at
-// the first look-up and is safe for concurrent use.
+// Catalogs is an index of all catalogs of a folder by the digests that they list. It is built by
+// Load, else at the first look-up, and is safe for concurrent use. It takes 16 bytes for each member.
 type Catalogs struct {
 	fsys fs.FS
 	root string
 
 	mu       sync.Mutex
-	built    bool
+	tried    bool // Load was called
+	built    bool // and came to its end
 	names    []string
-	index    map[string][]int32
+	index    []catalogEntry // by key, then catalog
 	problems []fact.Problem
 	parsed   map[int32]*Catalog
+	kept     int // bytes of parsed
 }
+
+// A catalogEntry is one member: the beginning of its digest, which the catalog itself is asked to
+// confirm, and the catalog's place in names.
+type catalogEntry struct {
+	key uint64
+	id  int32
+}
+
+func (e catalogEntry) compare(f catalogEntry) int {
+	if c := cmp.Compare(e.key, f.key); c != 0 {
+		return c
+	}
+	return cmp.Compare(e.id, f.id)
+}
+
+func catalogKey(digest []byte) uint64 { return binary.BigEndian.Uint64(digest) }
 
 // NewCatalogs makes an index of every *.cat file below root in fsys.
 func NewCatalogs(fsys fs.FS, root string) *Catalogs {
@@ -195,13 +216,19 @@ func NewCatalogs(fsys fs.FS, root string) *Catalogs {
 }
 
 // Load builds the index unless that has been done. It returns how many catalogs it holds and what
-// could not be read.
+// could not be read. When the context ends, what was read until then is what look-ups see, and a
+// later Load begins again.
 func (c *Catalogs) Load(ctx context.Context) (int, []fact.Problem) {
 	if c == nil {
 		return 0, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.loadOnce(ctx)
+}
+
+func (c *Catalogs) loadOnce(ctx context.Context) (int, []fact.Problem) {
+	c.tried = true
 	if !c.built {
 		c.load(ctx)
 		c.built = ctx.Err() == nil
@@ -238,9 +265,9 @@ func (c *Catalogs) note(subject string, err error) {
 }
 
 func (c *Catalogs) load(ctx context.Context) {
-	c.names, c.problems, c.index, c.parsed = nil, nil, map[string][]int32{}, map[int32]*Catalog{}
+	c.names, c.problems, c.index, c.parsed, c.kept = nil, nil, nil, map[int32]*Catalog{}, 0
+	defer func() { slices.SortFunc(c.index, catalogEntry.compare) }()
 	files := c.list(ctx)
-	entries := 0
 	for _, name := range files {
 		if ctx.Err() != nil {
 			c.note("", ctx.Err())
@@ -256,7 +283,7 @@ func (c *Catalogs) load(ctx context.Context) {
 			c.note(name, err)
 			continue
 		}
-		if entries += len(cat.Members); entries > maxCatalogEntries {
+		if len(c.index)+len(cat.Members) > maxCatalogEntries {
 			c.note("", fmt.Errorf("%w: more than %d digests", fact.ErrTooLarge, maxCatalogEntries))
 			return
 		}
@@ -268,11 +295,7 @@ func (c *Catalogs) add(name string, cat *Catalog) {
 	id := int32(len(c.names))
 	c.names = append(c.names, name)
 	for _, m := range cat.Members {
-		k := string(m.Digest)
-		ids := c.index[k]
-		if len(ids) < maxPerDigest && (len(ids) == 0 || ids[len(ids)-1] != id) {
-			c.index[k] = append(ids, id)
-		}
+		c.index = append(c.index, catalogEntry{catalogKey(m.Digest), id})
 	}
 }
 
@@ -304,7 +327,7 @@ func (c *Catalogs) list(ctx context.Context) []string {
 	if err != nil && !errors.Is(err, fs.SkipAll) {
 		c.note(c.root, err)
 	}
-	sort.Strings(files)
+	slices.Sort(files)
 	return files
 }
 
@@ -312,20 +335,29 @@ func (c *Catalogs) list(ctx context.Context) []string {
 func (c *Catalogs) find(digests ...[]byte) []catalogHit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.tried {
+		c.loadOnce(context.Background())
+	}
 	var hits []catalogHit
 	seen := map[int32]bool{}
 	for _, d := range digests {
-		for _, id := range c.index[string(d)] {
+		key := catalogKey(d)
+		at, _ := slices.BinarySearchFunc(c.index, catalogEntry{key: key}, catalogEntry.compare)
+		for found := 0; at < len(c.index) && c.index[at].key == key && found < maxPerDigest; at++ {
+			id := c.index[at].id
 			if seen[id] {
 				continue
 			}
-			seen[id] = true
 			cat, err := c.catalog(id)
 			if err != nil {
 				c.note(c.names[id], err)
 				continue
 			}
-			hits = append(hits, catalogHit{name: c.names[id], digest: d, cat: cat})
+			found++
+			if cat.lists(d) {
+				seen[id] = true
+				hits = append(hits, catalogHit{name: c.names[id], digest: d, cat: cat})
+			}
 		}
 	}
 	return hits
@@ -337,7 +369,7 @@ type catalogHit struct {
 	cat    *Catalog
 }
 
-// catalog returns a catalog of the index, kept while few are; the members are not kept.
+// catalog returns a catalog of the index, decoded again unless it is among the last few.
 func (c *Catalogs) catalog(id int32) (*Catalog, error) {
 	if cat := c.parsed[id]; cat != nil {
 		return cat, nil
@@ -350,14 +382,15 @@ func (c *Catalogs) catalog(id int32) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.parsed) >= 64 {
+	if c.kept += len(b); c.kept > maxKeptCatalogs {
 		clear(c.parsed)
+		c.kept = len(b)
 	}
 	c.parsed[id] = cat
 	return cat, nil
 }
 
-// lists reports whether the catalog as it is now lists the digest.
+// lists reports whether the catalog lists the digest.
 func (cat *Catalog) lists(digest []byte) bool {
 	for _, m := range cat.Members {
 		if string(m.Digest) == string(digest) {
@@ -380,7 +413,6 @@ func (v *Verifier) catalogSignatures(p *PE) []Signature {
 	digests = append(digests, sign.Sum(crypto.SHA256, m.b), sign.Sum(crypto.SHA1, m.b))
 	var out []Signature
 	for _, c := range v.Catalogs {
-		c.Load(context.Background())
 		for _, hit := range c.find(digests...) {
 			out = append(out, v.catalogSignature(hit))
 		}
@@ -401,10 +433,6 @@ func (v *Verifier) catalogSignature(hit catalogHit) Signature {
 		s.verdict(fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers)), "", nil)
 		return s
 	}
-	fits := sd.CheckContent(sd.Signers[0])
-	if fits == nil && !hit.cat.lists(hit.digest) {
-		fits = fmt.Errorf("%w: the catalog changed while it was read", sign.ErrMismatch)
-	}
-	v.judge(&s, sd, sd.Signers[0], fits)
+	v.judge(&s, sd, sd.Signers[0], sd.CheckContent(sd.Signers[0]))
 	return s
 }
