@@ -248,9 +248,9 @@ func OID(v Value) string {
 }
 
 func oidText(b []byte) string {
-	var s strings.Builder
+	var room [128]byte
+	text := room[:0]
 	var n uint64
-	first := true
 	for i, c := range b {
 		if n > 1<<56 {
 			return ""
@@ -262,17 +262,15 @@ func oidText(b []byte) string {
 			}
 			continue
 		}
-		if first {
+		if len(text) == 0 {
 			top := min(n/40, 2)
-			s.WriteString(strconv.FormatUint(top, 10))
+			text = strconv.AppendUint(text, top, 10)
 			n -= top * 40
-			first = false
 		}
-		s.WriteByte('.')
-		s.WriteString(strconv.FormatUint(n, 10))
+		text = strconv.AppendUint(append(text, '.'), n, 10)
 		n = 0
 	}
-	return s.String()
+	return string(text)
 }
 
 // Text returns the value of any of ASN.1's string types as UTF-8; ok is false when v is none of
