@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/capture"
@@ -86,7 +87,7 @@ func (k CaptureKind) OS() OS {
 
 // ReadCapture makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
 // returns, byte-order marks, UTF-16, terminal colours and stray lines do no harm. With as "" the
-// kind is found out. Text that is of no known kind, or not of the kind that as names, is an error
+// kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an error
 // that satisfies ErrMalformed; a text whose last row is cut makes the source partial. The snapshot
 // has no time: when the text was made is not known.
 func ReadCapture(r io.Reader, as CaptureKind) (*Snapshot, error) {
@@ -105,30 +106,68 @@ func ReadCapture(r io.Reader, as CaptureKind) (*Snapshot, error) {
 	return s, nil
 }
 
+// captureHead is how much of a long text is looked at to find out its kind, in bytes.
+const captureHead = 64 << 10
+
+// deepKinds are the kinds whose rows may stand behind any amount of other text.
+var deepKinds = [...]CaptureKind{CaptureMSInfo, CaptureMacOSPanic, CaptureSystemProfiler, CaptureAbendLog}
+
 func readAs(text string, as CaptureKind) (captured, error) {
-	if strings.TrimSpace(text) == "" {
+	switch {
+	case strings.TrimSpace(text) == "":
 		return captured{}, fmt.Errorf("%w: the text is empty, which is no empty list", ErrMalformed)
+	case as == "":
+		return detect(text)
 	}
-	var best captured
-	known := false
 	for _, r := range captureReaders {
-		if as != "" && r.kind != as {
+		if r.kind != as {
 			continue
 		}
-		known = true
-		if c := r.read(text); c.fits() && c.better(best) {
-			best = c
+		if c := r.read(text); c.fits() {
+			return c, nil
+		}
+		return captured{}, fmt.Errorf("%w: the text is no capture of %s", ErrMalformed, as)
+	}
+	return captured{}, fmt.Errorf("capture kind %q: %w", as, errors.ErrUnsupported)
+}
+
+// detect reads a text as the kind that fits it best. Of a long one only the beginning is given to
+// every reader, and the whole to the one that it fits.
+func detect(text string) (captured, error) {
+	head := text
+	if len(text) > captureHead {
+		head = text[:captureHead]
+		if i := strings.LastIndexByte(head, '\n'); i > 0 {
+			head = head[:i+1]
 		}
 	}
-	switch {
-	case !known:
-		return captured{}, fmt.Errorf("capture kind %q: %w", as, errors.ErrUnsupported)
-	case best.snapshot == nil && as != "":
-		return captured{}, fmt.Errorf("%w: the text is no capture of %s", ErrMalformed, as)
-	case best.snapshot == nil:
+	best, kind := bestOf(head, func(CaptureKind) bool { return true })
+	if best.snapshot != nil && len(head) < len(text) {
+		best, _ = bestOf(text, func(k CaptureKind) bool { return k == kind })
+	}
+	if len(head) < len(text) && (best.snapshot == nil || best.rows < best.stray) {
+		deep, _ := bestOf(text, func(k CaptureKind) bool { return slices.Contains(deepKinds[:], k) })
+		if deep.snapshot != nil && deep.better(best) {
+			best = deep
+		}
+	}
+	if best.snapshot == nil {
 		return captured{}, fmt.Errorf("%w: the text is no capture of a known kind", ErrMalformed)
 	}
 	return best, nil
+}
+
+// bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.
+func bestOf(text string, ask func(CaptureKind) bool) (best captured, kind CaptureKind) {
+	for _, r := range captureReaders {
+		if !ask(r.kind) {
+			continue
+		}
+		if c := r.read(text); c.fits() && c.better(best) {
+			best, kind = c, r.kind
+		}
+	}
+	return best, kind
 }
 
 // fits reports whether the text is of the reader's form: something says so, or rows make up the

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -79,6 +80,40 @@ func TestCaptureStrayAndCut(t *testing.T) {
 	s, err = ReadCapture(strings.NewReader("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"), "")
 	if err != nil || !slices.Equal(s.Modules[0].Linux.Taints, []string{"O", "E"}) || outcome(t, s, linux.SourceModules) != OutcomeOK {
 		t.Errorf("proc_modules: %v, %+v", err, s)
+	}
+}
+
+// A long text is what its beginning is; rows may stand deep in some kinds alone.
+func TestCaptureLong(t *testing.T) {
+	var lsmod, drivers, objects, report strings.Builder
+	lsmod.WriteString("Module                  Size  Used by\n")
+	drivers.WriteString("Module Name  Display Name           Driver Type   Link Date\n============ ====================== ============= ======================\n")
+	objects.WriteString("[")
+	report.WriteString("[System Summary]\n\nItem\tValue\nOS Name\tMicrosoft Windows\n\n[Tasks]\n\n")
+	const n = 3000
+	for i := range n {
+		fmt.Fprintf(&lsmod, "module_%04d         57344  0\n", i)
+		fmt.Fprintf(&drivers, "%-12s %-22s %-13s %s\n", fmt.Sprintf("driver%04d", i), "Some driver", "Kernel", "19/05/2015 05:28:03")
+		fmt.Fprintf(&objects, `{"Name":"driver%04d","State":"Running","PathName":"C:\\Windows\\System32\\drivers\\d%04d.sys"},`, i, i)
+		fmt.Fprintf(&report, "task %d\tc:\\windows\\system32\\task.exe\t%d\tsome more of it\n", i, i)
+	}
+	objects.WriteString(`{"Name":"last","State":"Stopped"}]`)
+	report.WriteString("\n[System Drivers]\n\nName\tDescription\tFile\tType\tStarted\tStart Mode\tState\tStatus\tError Control\tAccept Pause\tAccept Stop\t\n")
+	report.WriteString("acpi\tACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tKernel Driver\tYes\tBoot\tRunning\tOK\tCritical\tNo\tYes\t\n")
+	for name, c := range map[string]struct {
+		text string
+		rows int
+	}{"lsmod": {lsmod.String(), n}, "driverquery": {drivers.String(), n}, "JSON": {objects.String(), n + 1}, "msinfo32": {report.String(), 1}} {
+		s, err := ReadCapture(strings.NewReader(c.text), "")
+		if err != nil || len(s.Modules) != c.rows || len(s.Problems) > 0 || len(c.text) < captureHead {
+			t.Errorf("%s, %d bytes: %v, %+v", name, len(c.text), err, s)
+		}
+	}
+	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil || !errors.Is(err, ErrMalformed) {
+		t.Errorf("behind other text: %v, %v", s, err)
+	}
+	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()), CaptureLsmod); err != nil || len(s.Modules) != n {
+		t.Errorf("behind other text, named: %v", err)
 	}
 }
 

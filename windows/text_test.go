@@ -56,6 +56,9 @@ AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 			[]row{{"beep.sys", "beep.sys", "running", "system", "kernel_driver", ""}}, 0},
 		{"ConvertTo-Json", ParseWMIText, `[{"Name":"Beep","State":"Stopped","StartMode":"Disabled","PathName":null,"Started":false},{"Caption":"no driver"}]`,
 			[]row{{"service beep", "Beep", "stopped", "disabled", "", ""}}, 1},
+		{"ConvertTo-Json, cut off", ParseWMIText, `[{"Name":"Beep","State":"Stopped"},{"name":"Null","state":"Running","Name":7},{"Name":"cu`,
+			[]row{{"service beep", "Beep", "stopped", "", "", ""}, {"service 7", "7", "running", "", "", ""}}, 0},
+		{"ConvertTo-Json of one", ParseWMIText, `{"Name":"Beep","State":"Stopped"}`, []row{{"service beep", "Beep", "stopped", "", "", ""}}, 0},
 		{"signed drivers", ParseWMIText, "DeviceName    : ACPI x64-based PC\nInfName       : hal.inf\nDriverVersion : 10.0.1\nDriverDate    : 20060621000000.******+***\nIsSigned      : True\nDeviceID      : ROOT\\ACPI_HAL\\0000\n",
 			[]row{{key: `device root\acpi_hal\0000`, name: "ACPI x64-based PC"}}, 0},
 		{"pnputil in German", ParsePnPUtil, "Microsoft-PnP-Hilfsprogramm\n\nVeröffentlichter Name:     oem72.inf\nOriginalname:      e1d68x64.inf\nAnbietername:      Intel\nKlassenname:         Netzwerkadapter\nKlassen-GUID:         {4d36e972-e325-11ce-bfc1-08002be10318}\nTreiberversion:     09/19/2022 4.410.137.0\nSignaturgebername:        Microsoft Windows Hardware Compatibility Publisher\n",
@@ -79,6 +82,17 @@ AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 		}
 		if got.Stray != c.stray {
 			t.Errorf("%s: %d stray lines: %v", c.name, got.Stray, got.Bad)
+		}
+	}
+}
+
+func TestWMIDate(t *testing.T) {
+	for in, want := range map[string]string{
+		"20060621000000.******+***": "2006-06-21", "2006-06-21T00:00:00Z": "2006-06-21", "/Date(1150848000000)/": "2006-06-21",
+		"2006-06-21T02:00:00+02:00": "2006-06-21", "21/06/2006 02:00:00": "", "/Date(x)/": "", "2006-13-40T00:00:00": "", "": "",
+	} {
+		if got := wmiDate(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }

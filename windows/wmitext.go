@@ -4,8 +4,14 @@ package windows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -106,8 +112,22 @@ func (b *captureBuilder) wmiDevice(get func(string) string, id string) {
 	e.Driver.Devices = append(e.Driver.Devices, d)
 }
 
-// wmiDate takes the day of a CIM date, 20060621000000.******+***.
+// wmiDate takes the day of a CIM date, 20060621000000.******+***, or of the forms that ConvertTo-Json
+// has for it: 2006-06-21T00:00:00Z and /Date(1150848000000)/. A date in the words of some language
+// is none.
 func wmiDate(s string) string {
+	if ms, ok := strings.CutPrefix(s, "/Date("); ok {
+		n, err := strconv.ParseInt(strings.TrimSuffix(ms, ")/"), 10, 64)
+		if err != nil || n <= 0 || n > 1<<44 {
+			return ""
+		}
+		return time.UnixMilli(n).UTC().Format(time.DateOnly)
+	}
+	if len(s) > 10 && s[10] == 'T' {
+		if t, err := time.Parse(time.DateOnly, s[:10]); err == nil {
+			return t.Format(time.DateOnly)
+		}
+	}
 	if len(s) < 8 || strings.Trim(s[:8], "0123456789") != "" {
 		return ""
 	}
@@ -176,32 +196,57 @@ func column(header, row []string) func(string) string {
 	}
 }
 
+// wmiJSON reads one object or a list of them. A list that is cut off keeps what stands before.
 func wmiJSON(text, trimmed string) *Capture {
 	b := newCapture(SourceWMIText, text)
 	b.c.Truncated = false
-	var list []map[string]any
-	if trimmed[0] == '{' {
-		var one map[string]any
-		if json.Unmarshal([]byte(trimmed), &one) == nil {
-			list = append(list, one)
-		}
-	} else if err := json.Unmarshal([]byte(trimmed), &list); err != nil {
-		b.stray(1, "JSON: "+err.Error())
-		return b.done()
+	d := json.NewDecoder(strings.NewReader(trimmed))
+	list := trimmed[0] == '['
+	if list {
+		_, _ = d.Token()
 	}
-	for i, m := range list {
-		get := func(name string) string {
-			for k, v := range m {
-				if strings.EqualFold(k, name) && v != nil {
-					return strings.TrimSpace(fmt.Sprint(v))
-				}
+	for i := 1; !b.full() && (!list && i == 1 || list && d.More()); i++ {
+		var m map[string]any
+		if err := d.Decode(&m); err != nil {
+			b.c.Truncated = errors.Is(err, io.ErrUnexpectedEOF)
+			if !b.c.Truncated {
+				b.stray(i, "JSON: "+err.Error())
 			}
-			return ""
+			break
 		}
-		if !b.wmiRow(get) {
-			b.stray(i+1, "an object that is no driver")
+		if !b.wmiRow(jsonProperty(m)) {
+			b.stray(i, "an object that is no driver")
 		}
 	}
 	b.c.Sure = b.c.Rows > 0
 	return b.done()
+}
+
+// jsonProperty returns an object's properties by name; the name as it stands counts first, then one
+// that differs in case.
+func jsonProperty(m map[string]any) func(string) string {
+	return func(name string) string {
+		v, ok := m[name]
+		if !ok {
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				if strings.EqualFold(k, name) {
+					v = m[k]
+					break
+				}
+			}
+		}
+		switch v := v.(type) {
+		case nil:
+			return ""
+		case string:
+			return strings.TrimSpace(v)
+		case []any:
+			if len(v) == 0 {
+				return ""
+			}
+			return strings.TrimSpace(fmt.Sprint(v[0]))
+		default:
+			return fmt.Sprint(v)
+		}
+	}
 }
