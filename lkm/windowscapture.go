@@ -23,7 +23,7 @@ const (
 
 // windowsReader makes a reader of captures of a parser and the name of its source.
 func windowsReader(source string, parse func(string) *windows.Capture) func(string) captured {
-	return func(text string) captured { return windowsCapture(parse(text), source) }
+	return func(text string) captured { return windowsCapture(parse(windows.ConsoleText(text)), source) }
 }
 
 // windowsCapture makes a Snapshot of a capture's rows.

@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -233,6 +234,10 @@ func (r record) get(key string) string {
 		}
 	}
 	return ""
+}
+
+func (r record) has(key string) bool {
+	return slices.ContainsFunc(r.pairs, func(p pair) bool { return strings.EqualFold(p.key, key) })
 }
 
 // records splits a text at its blank lines into blocks of pairs. A line that starts with blanks and

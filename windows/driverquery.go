@@ -18,14 +18,40 @@ const (
 // dqColumns are the names of the verbose columns that have no field of their own.
 var dqColumns = map[int]string{6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes", 11: "bssBytes", 12: "linkDate", 14: "initBytes"}
 
-// ParseDriverQuery reads what driverquery prints: the table, with and without /v, /nh and /si, as
-// text or CSV, in any language. Of a table without its ruler the columns are found by what all
-// rows have in common.
+// ParseDriverQuery reads what driverquery prints, with and without /v, /nh and /si, as table, list
+// or CSV, in any language. Of a table without its ruler the columns are found by what all rows have
+// in common.
 func ParseDriverQuery(text string) *Capture {
 	if c := driverQueryCSV(text); c != nil {
 		return c
 	}
-	return driverQueryTable(text)
+	table := driverQueryTable(text)
+	if table.Rows == 0 && !table.Sure {
+		if c := driverQueryList(text); c != nil {
+			return c
+		}
+	}
+	return table
+}
+
+// driverQueryList reads /fo list: a block of "key: value" lines for each row, whose keys are
+// localised. It returns nil when the text has no such block.
+func driverQueryList(text string) *Capture {
+	b := newCapture(SourceDriverQuery, text)
+	for _, r := range records(text, ":", b.stray) {
+		row := make([]string, 0, dqVerbose)
+		for _, p := range r.pairs {
+			row = append(row, p.value)
+		}
+		// Properties of WMI are never localised: a block of them is another tool's.
+		if b.full() || r.has("Name") || r.has("State") || !b.dqRow(row) {
+			b.stray(r.line, r.pairs[0].key)
+		}
+	}
+	if b.c.Rows == 0 {
+		return nil
+	}
+	return b.done()
 }
 
 // driverQueryCSV returns nil when the text is no CSV of driverquery.
@@ -72,17 +98,32 @@ func isTruth(s string) bool {
 	return false
 }
 
-// dqRow adds a row of CSV or of a table; false when it has neither form.
+func dqIsVerbose(row []string) bool {
+	return len(row) == dqVerbose && serviceName(row[0]) && hasDigitsOrEmpty(row[9]) && hasDigitsOrEmpty(row[10])
+}
+
+func dqIsSigned(row []string) bool {
+	return len(row) == dqBrief && isTruth(row[2]) && (row[1] == "" || strings.HasSuffix(fold(row[1]), ".inf"))
+}
+
+func dqIsBrief(row []string) bool {
+	return len(row) == dqBrief && serviceName(row[0]) && row[2] != "" && dateShape(row[3])
+}
+
+// dqShape reports whether the values have the form of a row.
+func dqShape(row []string) bool { return dqIsVerbose(row) || dqIsSigned(row) || dqIsBrief(row) }
+
+// dqRow adds a row; false when the values have not the form of one.
 func (b *captureBuilder) dqRow(row []string) bool {
 	for i := range row {
 		row[i] = strings.TrimSpace(row[i])
 	}
 	switch {
-	case len(row) == dqVerbose && serviceName(row[0]) && hasDigitsOrEmpty(row[9]) && hasDigitsOrEmpty(row[10]):
+	case dqIsVerbose(row):
 		b.dqVerbose(row)
-	case len(row) == dqBrief && isTruth(row[2]) && (row[1] == "" || strings.HasSuffix(fold(row[1]), ".inf")):
+	case dqIsSigned(row):
 		b.dqSigned(row)
-	case len(row) == dqBrief && serviceName(row[0]) && row[2] != "" && dateShape(row[3]):
+	case dqIsBrief(row):
 		_, s := b.driver(row[0], "")
 		s.DisplayName = row[1]
 		s.setType(row[2])
@@ -135,7 +176,7 @@ func serviceName(s string) bool {
 }
 
 func hasDigitsOrEmpty(s string) bool {
-	return strings.Trim(s, "0123456789,. '\u00a0\u202f") == ""
+	return strings.Trim(s, "0123456789,. '\u2019\u00a0\u202f") == ""
 }
 
 // dateShape reports whether s is empty or looks like a date of any language: it begins with a
@@ -173,7 +214,10 @@ func driverQueryTable(text string) *Capture {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		row := cutColumns(line, starts)
+		row := cutColumns(line, starts, true)
+		if row == nil || !dqShape(row) {
+			row = cutColumns(line, starts, false)
+		}
 		if len(starts) == dqVerbose && i == len(lines)-1 && b.c.Truncated && row != nil && row[14] == "" {
 			b.stray(i+1, line)
 			continue
@@ -238,23 +282,31 @@ func common(rows [][]rune, pos int) bool {
 	return true
 }
 
-// cutColumns cuts a line at columns, counted in characters; nil when a word crosses a column's
-// beginning.
-func cutColumns(line string, starts []int) []string {
-	r := []rune(line)
+// cutColumns cuts a line at columns; nil when a word crosses a column's beginning. Columns are
+// counted in characters, or as wide as a console shows them, where those of East Asia take two.
+func cutColumns(line string, starts []int, wide bool) []string {
 	row := make([]string, len(starts))
-	for i, from := range starts {
-		if from >= len(r) {
-			break
+	cell, begin, pos, blank := 0, 0, 0, true
+	for i, r := range line {
+		if cell+1 < len(starts) && pos >= starts[cell+1] {
+			if !blank {
+				return nil
+			}
+			row[cell] = strings.TrimSpace(line[begin:i])
+			cell, begin = cell+1, i
 		}
-		if from > 0 && r[from-1] != ' ' {
-			return nil
+		blank = r == ' '
+		pos++
+		if wide && isWide(r) {
+			pos++
 		}
-		to := len(r)
-		if i+1 < len(starts) {
-			to = min(starts[i+1], len(r))
-		}
-		row[i] = strings.TrimSpace(string(r[from:to]))
 	}
+	row[cell] = strings.TrimSpace(line[begin:])
 	return row
+}
+
+// isWide reports whether a console shows the character two columns wide.
+func isWide(r rune) bool {
+	return r >= 0x1100 && (r <= 0x115f || r >= 0x2e80 && r <= 0xa4cf || r >= 0xac00 && r <= 0xd7a3 || r >= 0xf900 && r <= 0xfaff ||
+		r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 && r <= 0xffe6 || r >= 0x20000 && r <= 0x3fffd)
 }

@@ -48,7 +48,7 @@ func ParsePnPUtil(text string) *Capture {
 		case cur != nil && ok:
 			cur = append(cur, value)
 		case ok && b.c.Rows == 0: // the end of a package whose beginning is cut off
-		case strings.HasPrefix(line, "Microsoft PnP"):
+		case !ok && cur == nil && b.c.Rows == 0: // the tool's title, and whatever stands before its words
 		default:
 			b.stray(n, line)
 		}

@@ -16,9 +16,9 @@ const SourceSC = "sc"
 // scNumber matches a value with its number and word: "1  KERNEL_DRIVER".
 var scNumber = regexp.MustCompile(`^([0-9a-fA-F]+)\s+([A-Z_]+)?`)
 
-// ParseSC reads what sc query, sc queryex and sc qc print, also as a session with prompts. The
-// numbers count, not the words. Services that are no drivers are left out; a service that comes
-// twice has its later state.
+// ParseSC reads what sc query, sc queryex and sc qc print, in any language, also as a session with
+// prompts. Numbers, their words, which are never translated, and places count, not keys. Services
+// that are no drivers are left out; a service that comes twice has its later state.
 func ParseSC(text string) *Capture {
 	b := newCapture(SourceSC, text)
 	var cur *scBlock
@@ -32,21 +32,28 @@ func ParseSC(text string) *Capture {
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimRight(line, " \t\r\n")
-		key, value, ok := strings.Cut(line, ":")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		switch {
-		case line == "":
+		if line == "" {
 			if cur != nil && cur.numbers > 0 {
 				flush()
 			}
-		case ok && strings.EqualFold(key, "SERVICE_NAME"):
+			continue
+		}
+		indented := line[0] == ' ' || line[0] == '\t'
+		key, value, ok := strings.Cut(line, ":")
+		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		switch {
+		case ok && !indented && scName(key):
+			// A pair at the margin is a service's name, or what it is shown as when only its name came.
+			if cur != nil && cur.numbers == 0 && cur.display == "" && !strings.EqualFold(key, "SERVICE_NAME") {
+				cur.display = value
+				continue
+			}
 			flush()
-			cur = &scBlock{name: value}
-			b.c.Sure = true
+			cur = &scBlock{name: value, key: key, line: n}
 		case strings.HasPrefix(line, "[SC]"):
-		case cur != nil && ok && line[0] == ' ' || cur != nil && ok && strings.EqualFold(key, "DISPLAY_NAME"):
+		case cur != nil && ok && indented:
 			cur.pair(key, value)
-		case cur != nil && strings.HasPrefix(strings.TrimSpace(line), "("):
+		case cur != nil && indented && strings.HasPrefix(strings.TrimSpace(line), "("):
 		default:
 			flush()
 			b.stray(n, line)
@@ -56,32 +63,42 @@ func ParseSC(text string) *Capture {
 	return b.done()
 }
 
-// An scBlock is what sc prints of one service.
-type scBlock struct {
-	name, display, path, group string
-	numbers                    int // numbered values so far
-	typ, state, start, errCtl  uint32
-	exit                       fact.Count
-	hasState, hasStart         bool
-	depends                    []string
+// scName reports whether a key can be SERVICE_NAME or DISPLAY_NAME in some language: words with
+// underscores between them.
+func scName(key string) bool {
+	return strings.Contains(key, "_") && !strings.ContainsAny(key, " \t\\/<>\"'=")
 }
 
+// An scBlock is what sc prints of one service.
+type scBlock struct {
+	name, display string
+	key           string // of the name, and its line
+	line          int
+	path, group   string
+	numbers       int // numbered values so far
+	typ, state    uint32
+	start, errCtl uint32
+	exit          fact.Count
+	hasState      bool
+	hasStart      bool
+	config        int // values so far behind those of sc qc that are numbered
+	depends       []string
+}
+
+// Places of the values behind the three numbers of sc qc.
+const (
+	scPath = iota
+	scGroup
+	scTag
+	scDisplay
+	scDepends // and each line after it that has no key, until the account
+	scEnd     = maxCaptureRows
+)
+
+// pair takes the next value of a service.
 func (s *scBlock) pair(key, value string) {
-	key = strings.ToUpper(key)
-	switch {
-	case key == "DISPLAY_NAME":
-		s.display = value
-		return
-	case strings.HasPrefix(key, "BINARY_PATH"):
-		s.path = value
-		return
-	case key == "LOAD_ORDER_GROUP":
-		s.group = value
-		return
-	case key == "DEPENDENCIES" || key == "":
-		if value != "" {
-			s.depends = append(s.depends, value)
-		}
+	if s.hasStart && s.numbers >= 3 {
+		s.text(key, value)
 		return
 	}
 	m := scNumber.FindStringSubmatch(value)
@@ -92,28 +109,55 @@ func (s *scBlock) pair(key, value string) {
 	if err != nil {
 		return
 	}
-	n := uint32(n64)
+	n, word := uint32(n64), m[2]
 	s.numbers++
 	switch {
 	case s.numbers == 1:
 		s.typ = n
-	case strings.HasPrefix(key, "START"):
+	case s.numbers == 2 && (strings.HasSuffix(word, "_START") || word == "DISABLED"):
 		s.start, s.hasStart = n, true
-	case strings.HasPrefix(key, "ERROR"):
-		s.errCtl = n
 	case s.numbers == 2:
 		s.state, s.hasState = n, true
-	case s.numbers == 3 && s.hasState:
+	case s.numbers == 3 && s.hasStart:
+		s.errCtl = n
+	case s.numbers == 3:
 		if d, err := strconv.ParseUint(m[1], 10, 32); err == nil && d != 0 {
 			s.exit = fact.CountOf(int64(d))
 		}
 	}
 }
 
-func (s *scBlock) add(b *captureBuilder) {
-	if s.name == "" || s.numbers == 0 || s.typ&ServiceTypeDriver == 0 || s.typ&0x30 != 0 || b.full() {
+// text takes a value of sc qc by its place.
+func (s *scBlock) text(key, value string) {
+	switch {
+	case s.config == scPath:
+		s.path = value
+	case s.config == scGroup:
+		s.group = value
+	case s.config == scDisplay:
+		s.display = value
+	case s.config == scDepends, s.config > scDepends && s.config < scEnd && key == "":
+		if value != "" {
+			s.depends = append(s.depends, value)
+		}
+	case s.config > scDepends && s.config < scEnd: // the account: the end
+		s.config = scEnd
 		return
 	}
+	if s.config < scEnd {
+		s.config++
+	}
+}
+
+func (s *scBlock) add(b *captureBuilder) {
+	if s.numbers == 0 {
+		b.stray(s.line, s.key)
+		return
+	}
+	if s.name == "" || s.typ&ServiceTypeDriver == 0 || s.typ&0x30 != 0 || b.full() {
+		return
+	}
+	b.c.Sure = true
 	e, v := b.driver(s.name, s.path)
 	v.DisplayName, v.Group, v.ExitCode, v.DependsOn = s.display, s.group, s.exit, s.depends
 	v.Type = typeWord(s.typ)

@@ -3,8 +3,10 @@
 package windows
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -46,6 +48,17 @@ Module Name  Display Name           Driver Type   Link Date
 1394ohci     1394 OHCI Compliant Ho Kernel
 AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 `, []row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpiaudiocom", "AcpiAudioCom", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery table in Chinese", ParseDriverQuery, "\n模块名       显示名称               驱动程序类型  链接日期\n============ ====================== ============= ======================\n1394ohci     符合 OHCI 的主机控制器 Kernel        \nACPI         Microsoft ACPI 驱动程  内核          2015/5/18 18:28:03\nx            x                      内核          \n",
+			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpi", "ACPI", "", "", "kernel_driver", ""}, {"service x", "x", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery /fo list in French", ParseDriverQuery, "\nNom du module:        1394ohci\nNom complet:          1394 OHCI Compliant Host Controller\nType de pilote:       Noyau\nDate du lien:         18/05/2015 18:28:03\n\nNom du module:        ACPI\nNom complet:          Pilote ACPI: Microsoft\nType de pilote:       Noyau\nDate du lien:         \n",
+			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpi", "ACPI", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery with Swiss numbers", ParseDriverQuery, "\"a\",\"A\",\"A\",\"Kernel \",\"Manuell\",\"Angehalten\",\"OK\",\"FALSE\",\"FALSE\",\"4’096\",\"81’920\",\"0\",\"\",\"C:\\Windows\\system32\\drivers\\a.sys\",\"4’096\"\n",
+			[]row{{"a.sys", "a.sys", "paused", "demand", "kernel_driver", "Angehalten"}}, 0},
+		{"sc query in Russian", ParseSC, "\nИмя_службы: Beep\nВыводимое_имя: Beep\n        Тип                : 1  KERNEL_DRIVER\n        Состояние          : 4  RUNNING\n                                (STOPPABLE, NOT_PAUSABLE, IGNORES_SHUTDOWN)\n        Код_выхода_Win32   : 0  (0x0)\n\nИмя_службы: afd\nВыводимое_имя: Ancillary\n        Тип                : 1  KERNEL_DRIVER\n        Состояние          : 1  STOPPED\n",
+			[]row{{"service beep", "Beep", "running", "", "kernel_driver", ""}, {"service afd", "afd", "stopped", "", "kernel_driver", ""}}, 0},
+		{"sc qc in Spanish", ParseSC, "[SC] QueryServiceConfig CORRECTO\n\nNOMBRE_SERVICIO: afd\n        TIPO               : 1  KERNEL_DRIVER\n        TIPO_INICIO        : 4   DISABLED\n        CONTROL_ERROR      : 1   NORMAL\n        NOMBRE_RUTA_BINARIO: \\SystemRoot\\system32\\drivers\\afd.sys\n        GRUPO_ORDEN_CARGA  : PNP_TDI\n        ETIQUETA           : 3\n        NOMBRE_MOSTRAR     : Ancillary: Function\n        DEPENDENCIAS       : tcpip\n                           : tdx\n        NOMBRE_INICIO_SERVICIO: x\n",
+			[]row{{"afd.sys", "afd.sys", "", "disabled", "kernel_driver", ""}}, 0},
+		{"sc of no service", ParseSC, "some_key: value\nSERVICE_NAME: Beep\n        TYPE               : 1  KERNEL_DRIVER\n", []row{{"service beep", "Beep", "", "", "kernel_driver", ""}}, 1},
 		{"sc qc", ParseSC, "[SC] QueryServiceConfig SUCCESS\r\n\r\nSERVICE_NAME: tcpip\r\n        TYPE               : 1  KERNEL_DRIVER\r\n        START_TYPE         : 0   BOOT_START\r\n        ERROR_CONTROL      : 1   NORMAL\r\n        BINARY_PATH_NAME   : System32\\drivers\\tcpip.sys\r\n        LOAD_ORDER_GROUP   : PNP_TDI\r\n        TAG                : 3\r\n        DISPLAY_NAME       : TCP/IP Protocol Driver\r\n        DEPENDENCIES       :\r\n        SERVICE_START_NAME :\r\n",
 			[]row{{"tcpip.sys", "tcpip.sys", "", "boot", "kernel_driver", ""}}, 0},
 		{"sc query with a user's service", ParseSC, "SERVICE_NAME: Dhcp\nDISPLAY_NAME: DHCP-Client\n        TYP                : 20  WIN32_SHARE_PROCESS\n        STATUS             : 4  RUNNING\n\nSERVICE_NAME: Beep\nDISPLAY_NAME: Beep\n        TYP                : 1  KERNEL_DRIVER\n        STATUS             : 1  STOPPED\n        WIN32_BEENDCODE    : 1077  (0x435)\n",
@@ -62,7 +75,7 @@ AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 		{"signed drivers", ParseWMIText, "DeviceName    : ACPI x64-based PC\nInfName       : hal.inf\nDriverVersion : 10.0.1\nDriverDate    : 20060621000000.******+***\nIsSigned      : True\nDeviceID      : ROOT\\ACPI_HAL\\0000\n",
 			[]row{{key: `device root\acpi_hal\0000`, name: "ACPI x64-based PC"}}, 0},
 		{"pnputil in German", ParsePnPUtil, "Microsoft-PnP-Hilfsprogramm\n\nVeröffentlichter Name:     oem72.inf\nOriginalname:      e1d68x64.inf\nAnbietername:      Intel\nKlassenname:         Netzwerkadapter\nKlassen-GUID:         {4d36e972-e325-11ce-bfc1-08002be10318}\nTreiberversion:     09/19/2022 4.410.137.0\nSignaturgebername:        Microsoft Windows Hardware Compatibility Publisher\n",
-			[]row{{key: "oem72.inf", name: "oem72.inf"}}, 1},
+			[]row{{key: "oem72.inf", name: "oem72.inf"}}, 0},
 		{"pnputil in the old Russian layout", ParsePnPUtil, "Опубликованное имя :\n   oem0.inf\nПоставщик пакета драйверов :\n   VMware, Inc.\nКласс :\n   Мыши\nДата и версия драйвера :\n   07/01/2015 12.5.4.0\nИмя подписавшего :\n   Microsoft Windows\n",
 			[]row{{key: "oem0.inf", name: "oem0.inf"}}, 0},
 		{"fltmc instances", ParseFltmc, "Filter                Volume Name                              Altitude        Instance Name       Frame   SprtFtrs  VlStatus\n--------------------  -------------------------------------  ------------  ----------------------  -----   --------  --------\nWdFilter              \\Device\\Mup                             328010       WdFilter Instance         0     0000000f\nWdFilter              C:                                      328010       WdFilter Instance         0     0000000f  Detached\nbindflt                                                       409800       bindflt Instance          0     0000000f\n",
@@ -94,6 +107,56 @@ func TestWMIDate(t *testing.T) {
 		if got := wmiDate(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
+	}
+}
+
+func TestParseSCFields(t *testing.T) {
+	c := ParseSC("SERVICE_NAME: afd\n        TYPE               : 1  KERNEL_DRIVER\n        START_TYPE         : 1   SYSTEM_START\n        ERROR_CONTROL      : 3   CRITICAL\n        BINARY_PATH_NAME   : 1 odd\\path.sys\n        LOAD_ORDER_GROUP   : PNP_TDI\n        TAG                : 3\n        DISPLAY_NAME       : Ancillary: Function\n        DEPENDENCIES       : tcpip\n                           : tdx\n        SERVICE_START_NAME : \\Driver\\x\n")
+	s := c.Entries[0].Driver.Services[0]
+	if s.DisplayName != "Ancillary: Function" || s.Group != "PNP_TDI" || s.Start != "system" || s.ErrorControl != "critical" || s.ImagePath != `1 odd\path.sys` || !slices.Equal(s.DependsOn, []string{"tcpip", "tdx"}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What cmd.exe redirects is in the console's code page, which nothing names.
+func TestConsoleText(t *testing.T) {
+	row := func(start, state string) string {
+		return `"a","A","A","Kernel ","` + start + `","` + state + `","OK","TRUE","FALSE","1","1","0","","C:\a.sys","1"` + "\n"
+	}
+	encode := func(text, page string) string {
+		var b strings.Builder
+		for _, r := range text {
+			if i := slices.Index([]rune(page), r); r >= 0x80 && i >= 0 {
+				b.WriteByte(byte(0x80 + i))
+			} else {
+				b.WriteRune(r)
+			}
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		page, start, state, wantStart, wantState string
+	}{
+		{codePages[0], "Manuell", "Wird ausgeführt", "demand", "running"},
+		{codePages[0], "Désactivé", "Arrêté", "disabled", "stopped"},
+		{codePages[2], "Automático", "En ejecución", "auto", "running"},
+		{codePages[1], "Вручную", "Работает", "demand", "running"},
+		{codePages[3], "Отключена", "Остановлена", "disabled", "stopped"},
+	} {
+		text := encode(row(c.start, c.state), c.page)
+		if utf8.ValidString(text) {
+			t.Fatalf("%q is UTF-8", text)
+		}
+		s := ParseDriverQuery(ConsoleText(text)).Entries[0].Driver.Services[0]
+		if s.Start != c.wantStart || s.State != c.wantState || s.StateWord != c.state {
+			t.Errorf("%s: %+v", c.state, s)
+		}
+	}
+	if got := ConsoleText("n\xff\x80 x"); got != "n\u00ff\u0080 x" {
+		t.Errorf("of no known page: %q", got)
+	}
+	if got := ConsoleText("naïve"); got != "naïve" {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -196,6 +259,9 @@ func FuzzCaptures(f *testing.F) {
 	f.Add("[{\"Name\":\"x\",\"State\":\"Running\"}]")
 	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo, ParseAutoruns, ParseDriverList, ParseOsquery}
 	f.Fuzz(func(t *testing.T, text string) {
+		if text = ConsoleText(text); !utf8.ValidString(text) {
+			t.Fatalf("%q", text)
+		}
 		for i, parse := range parsers {
 			c := parse(text)
 			if c == nil {
