@@ -3,6 +3,9 @@
 package windows
 
 import (
+	"encoding/xml"
+	"errors"
+	"io"
 	"strings"
 )
 
@@ -13,9 +16,13 @@ const SourceMSInfo = "msinfo32"
 // type, started, start mode, state, status, error control, accept pause, accept stop.
 const msinfoColumns = 11
 
-// ParseMSInfo reads the section of system drivers of a report that msinfo32 /report wrote. The
-// section is found by its rows, which are localised: eleven columns whose third is a path.
+// ParseMSInfo reads the section of system drivers of a report that msinfo32 wrote, as text (/report)
+// or as XML (/nfo). The section is found by its rows, which are localised: eleven columns whose third
+// is a path.
 func ParseMSInfo(text string) *Capture {
+	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "<") {
+		return msinfoXML(text)
+	}
 	b := newCapture(SourceMSInfo, text)
 	b.c.Truncated = false // the section ends long before the text does
 	inSection, sections := false, 0
@@ -40,6 +47,52 @@ func ParseMSInfo(text string) *Capture {
 		}
 	}
 	b.c.Sure = b.c.Rows > 0 && sections > 1
+	return b.done()
+}
+
+// msinfoXML reads a .nfo: a Data element for each row, with an element for each column.
+func msinfoXML(text string) *Capture {
+	b := newCapture(SourceMSInfo, text)
+	d := xml.NewDecoder(strings.NewReader(text))
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil } // it was decoded already
+	var row []string
+	root, inRow, depth := "", false, 0
+	for !b.full() {
+		tok, err := d.RawToken()
+		if err != nil {
+			b.c.Truncated = !errors.Is(err, io.EOF) || depth != 0
+			break
+		}
+		switch t := tok.(type) {
+		case xml.StartElement:
+			if root == "" {
+				root = t.Name.Local
+			}
+			depth++
+			switch {
+			case t.Name.Local == "Data":
+				row, inRow = row[:0], true
+			case inRow && len(row) <= msinfoColumns:
+				row = append(row, "")
+			}
+		case xml.CharData:
+			if n := len(row); inRow && n > 0 {
+				row[n-1] += string(t)
+			}
+		case xml.EndElement:
+			depth--
+			if t.Name.Local != "Data" {
+				continue
+			}
+			for i := range row {
+				row[i] = strings.TrimSpace(row[i])
+			}
+			if inRow = false; len(row) == msinfoColumns && serviceName(row[0]) && driverFile(row[2]) {
+				b.msinfoRow(row)
+			}
+		}
+	}
+	b.c.Sure = b.c.Rows > 0 && root == "MsInfo"
 	return b.done()
 }
 

@@ -80,6 +80,8 @@ AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 			[]row{{key: "oem0.inf", name: "oem0.inf"}}, 0},
 		{"fltmc instances", ParseFltmc, "Filter                Volume Name                              Altitude        Instance Name       Frame   SprtFtrs  VlStatus\n--------------------  -------------------------------------  ------------  ----------------------  -----   --------  --------\nWdFilter              \\Device\\Mup                             328010       WdFilter Instance         0     0000000f\nWdFilter              C:                                      328010       WdFilter Instance         0     0000000f  Detached\nbindflt                                                       409800       bindflt Instance          0     0000000f\n",
 			[]row{{key: "service wdfilter", name: "WdFilter"}, {key: "service bindflt", name: "bindflt"}}, 0},
+		{"msinfo32 as XML, in German", ParseMSInfo, "<?xml version=\"1.0\"?>\r\n<MsInfo>\r\n<Metadata>\r\n<Version>8.0</Version>\r\n</Metadata>\r\n<Category name=\"Systemübersicht\">\r\n<Data>\r\n<Element><![CDATA[Betriebssystemname]]></Element>\r\n<Wert><![CDATA[Microsoft Windows 11 Pro]]></Wert>\r\n</Data>\r\n<Category name=\"Systemtreiber\">\r\n<Data>\r\n<Name><![CDATA[acpi]]></Name>\r\n<Beschreibung><![CDATA[Microsoft ACPI-Treiber]]></Beschreibung>\r\n<Datei><![CDATA[c:\\windows\\system32\\drivers\\acpi.sys]]></Datei>\r\n<Typ><![CDATA[Kerneltreiber]]></Typ>\r\n<Gestartet><![CDATA[Ja]]></Gestartet>\r\n<Startmodus><![CDATA[Start]]></Startmodus>\r\n<Status><![CDATA[Wird ausgeführt]]></Status>\r\n<Status><![CDATA[OK]]></Status>\r\n<Fehlersteuerung><![CDATA[Kritisch]]></Fehlersteuerung>\r\n<Anhalten><![CDATA[Nein]]></Anhalten>\r\n<Beenden><![CDATA[Ja]]></Beenden>\r\n</Data>\r\n</Category>\r\n</Category>\r\n</MsInfo>\r\n",
+			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"}}, 0},
 		{"msinfo32 in French", ParseMSInfo, "[Résumé système]\n\n[Pilotes système]\n\nNom\tDescription\tFichier\tType\tDémarré\tMode de démarrage\tÉtat\tStatut\tContrôle d’erreur\tAccepte la pause\tAccepte l’arrêt\t\nacpi\tPilote ACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tPilote de noyau\tOui\tBoot\tEn cours d’exécution\tOK\tCritique\tNon\tOui\t\n",
 			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "En cours d’exécution"}}, 0},
 	} {
@@ -257,6 +259,8 @@ func FuzzCaptures(f *testing.F) {
 	f.Add("Name : x\nState : Running\n")
 	f.Add("x   1  3.5  0\n")
 	f.Add("[{\"Name\":\"x\",\"State\":\"Running\"}]")
+	f.Add("<MsInfo><Data><a>x</a><b/><c>\\x</c><d/><e/><f/><g/><h/><i/><j/><k/></Data></MsInfo>")
+	f.Add("a: x\nb: y\nc: Kernel\nd: 1/1/2020\n")
 	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo, ParseAutoruns, ParseDriverList, ParseOsquery}
 	f.Fuzz(func(t *testing.T, text string) {
 		if text = ConsoleText(text); !utf8.ValidString(text) {
@@ -267,7 +271,7 @@ func FuzzCaptures(f *testing.F) {
 			if c == nil {
 				t.Fatalf("parser %d: nil", i)
 			}
-			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+1 || len(c.Bad) > c.Stray {
+			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+strings.Count(text, "<")+1 || len(c.Bad) > c.Stray {
 				t.Fatalf("parser %d: %d entries of %d rows, %d of %d bad", i, len(c.Entries), c.Rows, len(c.Bad), c.Stray)
 			}
 		}
