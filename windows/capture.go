@@ -38,18 +38,30 @@ var capturePaths = Paths{SystemRoot: `C:\Windows`}
 
 // A captureBuilder collects the rows of one text.
 type captureBuilder struct {
-	source string
-	c      *Capture
-	index  map[string]int
+	source   string
+	c        *Capture
+	index    map[string]int     // place in Entries by key
+	services map[serviceOf]int // place in an entry's Services
+}
+
+// A serviceOf is a service of an entry, by its folded name.
+type serviceOf struct {
+	entry int
+	name  string
 }
 
 func newCapture(source, text string) *captureBuilder {
 	c := &Capture{Entries: []Entry{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
-	return &captureBuilder{source: source, c: c, index: map[string]int{}}
+	return &captureBuilder{source: source, c: c, index: map[string]int{}, services: map[serviceOf]int{}}
 }
 
-// maxCaptureRows is how many rows of a text are kept.
-const maxCaptureRows = 100_000
+// Limits on texts: the rows that are kept, the bytes of a line that can be a row of fixed columns,
+// and the bytes of a value that goes on over several lines.
+const (
+	maxCaptureRows  = 100_000
+	maxCaptureLine  = 8 << 10
+	maxCaptureValue = 8 << 10
+)
 
 // driver adds a row about a service and returns the service to fill. image is the path as the
 // text has it; empty when it has none.
@@ -65,13 +77,13 @@ func (b *captureBuilder) driver(service, image string) (*Entry, *Service) {
 	}
 	b.c.Rows++
 	e := b.entry(key, name, path)
-	for i := range e.Driver.Services {
-		if strings.EqualFold(e.Driver.Services[i].Name, service) { // the same service again: the later word counts
-			e.Driver.Services[i] = s
-			e.Loaded, e.Pending = false, ""
-			return e, &e.Driver.Services[i]
-		}
+	sk := serviceOf{b.index[key], fold(service)}
+	if i, ok := b.services[sk]; ok { // the same service again: the later word counts
+		e.Driver.Services[i] = s
+		e.Loaded, e.Pending = false, ""
+		return e, &e.Driver.Services[i]
 	}
+	b.services[sk] = len(e.Driver.Services)
 	e.Driver.Services = append(e.Driver.Services, s)
 	return e, &e.Driver.Services[len(e.Driver.Services)-1]
 }
@@ -241,7 +253,7 @@ func (r record) has(key string) bool {
 }
 
 // records splits a text at its blank lines into blocks of pairs. A line that starts with blanks and
-// has no separator continues the value above it.
+// has no separator continues the value above it, up to maxCaptureValue.
 func records(text, separators string, other func(n int, line string)) []record {
 	var list []record
 	var cur record
@@ -268,7 +280,9 @@ func records(text, separators string, other func(n int, line string)) []record {
 			cur.pairs = append(cur.pairs, pair{strings.TrimSpace(key), strings.TrimSpace(value)})
 		case len(cur.pairs) > 0 && (line[0] == ' ' || line[0] == '\t' || cur.pairs[len(cur.pairs)-1].value == ""):
 			p := &cur.pairs[len(cur.pairs)-1]
-			p.value = strings.TrimSpace(p.value + " " + strings.TrimSpace(line))
+			if len(p.value)+len(line) <= maxCaptureValue {
+				p.value = strings.TrimSpace(p.value + " " + strings.TrimSpace(line))
+			}
 		default:
 			other(n, line)
 		}

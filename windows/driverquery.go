@@ -214,6 +214,10 @@ func driverQueryTable(text string) *Capture {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
+		if len(line) > maxCaptureLine {
+			b.stray(i+1, line)
+			continue
+		}
 		row := cutColumns(line, starts, true)
 		if row == nil || !dqShape(row) {
 			row = cutColumns(line, starts, false)

@@ -40,7 +40,7 @@ func ParseFltmc(text string) *Capture {
 				b.c.Stray--
 				b.c.Bad = b.c.Bad[:len(b.c.Bad)-1]
 			}
-		case b.fltRow(line):
+		case len(line) <= maxCaptureLine && b.fltRow(line):
 		case trimmed == "...":
 		default:
 			b.stray(n, line)

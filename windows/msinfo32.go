@@ -76,7 +76,7 @@ func msinfoXML(text string) *Capture {
 				row = append(row, "")
 			}
 		case xml.CharData:
-			if n := len(row); inRow && n > 0 {
+			if n := len(row); inRow && n > 0 && len(row[n-1])+len(t) <= maxCaptureValue {
 				row[n-1] += string(t)
 			}
 		case xml.EndElement:
