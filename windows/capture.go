@@ -40,7 +40,7 @@ var capturePaths = Paths{SystemRoot: `C:\Windows`}
 type captureBuilder struct {
 	source   string
 	c        *Capture
-	index    map[string]int     // place in Entries by key
+	index    map[string]int    // place in Entries by key
 	services map[serviceOf]int // place in an entry's Services
 }
 

@@ -34,6 +34,12 @@ const (
 	dirCount       = 16
 )
 
+// Types of debug directory entries.
+const (
+	debugCodeView = 2
+	debugRepro    = 16
+)
+
 // PE is what an image file says of itself.
 type PE struct {
 	// Machine is the processor that it is for: amd64, arm64, 386, arm; another one is 0x and four
@@ -63,7 +69,8 @@ type PE struct {
 	// be read.
 	Imports []Import `json:"imports,omitzero"`
 	// Imphash is the MD5 of the imports in the form that pefile introduced; ordinals are written
-	// ordN. Empty without imports.
+	// ordN (pefile has names for those of three libraries of user mode, which no driver imports).
+	// Empty without imports.
 	Imphash string `json:"imphash,omitzero"`
 	// PDB is the CodeView record; nil when there is none.
 	PDB *PDB `json:"pdb,omitzero"`
@@ -89,14 +96,20 @@ type Import struct {
 
 // A PDB identifies the debug information, and with it the build.
 type PDB struct {
-	GUID string `json:"guid"`          // lower-case hexadecimal with dashes
-	Age  uint32 `json:"age"`           // how often the debug information was rewritten
-	Path string `json:"path,omitzero"` // where the linker wrote it
+	GUID      string `json:"guid,omitzero"`      // lower-case hexadecimal with dashes; empty before 2002
+	Signature string `json:"signature,omitzero"` // what stood in its place: 0x and eight digits
+	Age       uint32 `json:"age"`                // how often the debug information was rewritten
+	Path      string `json:"path,omitzero"`      // where the linker wrote it
 }
 
-// ID returns GUID and age in the form of a symbol server's folder, which names one build.
+// ID returns GUID, or signature, and age in the form of a symbol server's folder, which names one
+// build.
 func (p *PDB) ID() string {
-	return strings.ToUpper(strings.ReplaceAll(p.GUID, "-", "")) + strings.ToUpper(strconv.FormatUint(uint64(p.Age), 16))
+	id := strings.ReplaceAll(p.GUID, "-", "")
+	if id == "" {
+		id = strings.TrimPrefix(p.Signature, "0x")
+	}
+	return strings.ToUpper(id + strconv.FormatUint(uint64(p.Age), 16))
 }
 
 // image is the layout of a PE file, checked against its length.
@@ -449,7 +462,7 @@ func imphash(imports []Import) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// debug fills PDB and Reproducible.
+// debug fills PDB and Reproducible. An entry that makes no sense costs itself.
 func (m *image) debug(p *PE) error {
 	dir := m.dirs[dirDebug]
 	if dir.addr == 0 || dir.size == 0 {
@@ -459,6 +472,7 @@ func (m *image) debug(p *PE) error {
 	if n > maxDebug {
 		return peError("debug", "%d entries", n)
 	}
+	var bad error
 	for i := range n {
 		d, ok := m.at(dir.addr+uint32(28*i), 28)
 		if !ok {
@@ -466,35 +480,37 @@ func (m *image) debug(p *PE) error {
 		}
 		le := binary.LittleEndian
 		typ, size, at := le.Uint32(d[12:]), le.Uint32(d[16:]), le.Uint32(d[24:])
-		switch typ {
-		case 16:
+		switch {
+		case typ == debugRepro:
 			p.Reproducible = true
-		case 2:
-			if int64(at)+int64(size) > int64(len(m.b)) {
-				return peError("debug", "CodeView record is outside the file")
-			}
-			if p.PDB == nil {
-				p.PDB = parseCodeView(m.b[at : at+size])
-			}
+		case typ != debugCodeView || p.PDB != nil:
+		case int64(at)+int64(size) > int64(len(m.b)):
+			bad = peError("debug", "CodeView record is outside the file")
+		default:
+			p.PDB = parseCodeView(m.b[at : at+size])
 		}
+	}
+	return bad
+}
+
+// parseCodeView reads an RSDS record, or an NB10 record of the linkers before 2002; nil when it is
+// neither.
+func parseCodeView(b []byte) *PDB {
+	le := binary.LittleEndian
+	switch {
+	case len(b) >= 24 && string(b[:4]) == "RSDS":
+		return &PDB{GUID: guidText(b[4:20]), Age: le.Uint32(b[20:]), Path: pdbPath(b[24:])}
+	case len(b) >= 16 && string(b[:4]) == "NB10":
+		return &PDB{Signature: hex32(le.Uint32(b[8:])), Age: le.Uint32(b[12:]), Path: pdbPath(b[16:])}
 	}
 	return nil
 }
 
-// parseCodeView reads an RSDS record; older kinds have no GUID.
-func parseCodeView(b []byte) *PDB {
-	if len(b) < 24 || string(b[:4]) != "RSDS" {
-		return nil
+func pdbPath(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
 	}
-	path := b[24:]
-	if i := bytes.IndexByte(path, 0); i >= 0 {
-		path = path[:i]
-	}
-	return &PDB{
-		GUID: guidText(b[4:20]),
-		Age:  binary.LittleEndian.Uint32(b[20:]),
-		Path: escape.UTF8(string(path[:min(len(path), maxName)])),
-	}
+	return escape.UTF8(string(b[:min(len(b), maxName)]))
 }
 
 // guidText writes 16 bytes as a GUID.

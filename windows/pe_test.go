@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
@@ -64,6 +65,59 @@ func TestParsePE(t *testing.T) {
 	p, _, err := ParsePE(im.Build())
 	if err != nil || !p.Reproducible || !p.LinkedAt.IsZero() {
 		t.Errorf("a reproducible build: %+v, %v", p, err)
+	}
+}
+
+// Strings in several languages, with lengths and padding as some resource compilers have them.
+func TestVersionLanguages(t *testing.T) {
+	for _, odd := range []bool{false, true} {
+		im := sampleImage()
+		im.Odd = odd
+		im.Languages = []petest.Language{
+			{Key: "040704E4", Strings: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket-Treiber für Größe", "CompanyName": ""}},
+			{Key: "0804", Strings: map[string]string{"OriginalFilename": "任意.sys"}},
+		}
+		f, err := ParseFile(im.Build(), FileOptions{})
+		if err != nil || len(f.Problems) > 0 || f.Version == nil {
+			t.Fatalf("odd %v: %v, %+v", odd, err, f)
+		}
+		v := f.Version
+		if len(v.Languages) != 3 || v.Languages[1].Language != "0407" || v.Languages[1].CodePage != "04e4" || v.Languages[2].Language != "0804" || v.Languages[2].CodePage != "" {
+			t.Fatalf("odd %v: %+v", odd, v.Languages)
+		}
+		if got := v.Strings("OriginalFilename"); !slices.Equal(got, []string{"ket.sys", "任意.sys"}) {
+			t.Errorf("odd %v: %q", odd, got)
+		}
+		if got := v.Strings("FileDescription"); !slices.Equal(got, []string{"Ket © driver", "Ket-Treiber für Größe"}) || v.String("CompanyName") != "Ket, Inc." {
+			t.Errorf("odd %v: %q", odd, got)
+		}
+	}
+}
+
+// The record of old linkers, and entries that make no sense beside ones that do.
+func TestDebugRecords(t *testing.T) {
+	nb10 := append([]byte("NB10\x00\x00\x00\x00"), 0x78, 0x56, 0x34, 0x12, 3, 0, 0, 0)
+	if p := parseCodeView(append(nb10, "c:\\old.pdb\x00junk"...)); p == nil || p.ID() != "123456783" || p.Path != `c:\old.pdb` || p.GUID != "" {
+		t.Errorf("NB10: %+v", p)
+	}
+	for _, b := range [][]byte{nil, []byte("RSDS"), []byte("NB10"), []byte("NB09________________________")} {
+		if p := parseCodeView(b); p != nil {
+			t.Errorf("%q: %+v", b, p)
+		}
+	}
+	im := sampleImage()
+	im.Repro = true
+	b := im.Build()
+	p, _, err := ParsePE(b)
+	if err != nil || p.PDB == nil {
+		t.Fatal(err)
+	}
+	// The CodeView entry, which stands first, now points behind the file.
+	at, _ := p.img.offset(p.img.dirs[dirDebug].addr)
+	binary.LittleEndian.PutUint32(b[at+24:], uint32(len(b)))
+	p, problems, err := ParsePE(b)
+	if err != nil || len(problems) != 1 || p.PDB != nil || !p.Reproducible {
+		t.Errorf("%+v, %v, %v", p, problems, err)
 	}
 }
 

@@ -173,9 +173,9 @@ func (m *image) resourceData(root []byte, at uint32) ([]byte, bool) {
 // A versionBlock is one node of the resource: a key, a value and children.
 type versionBlock struct {
 	key      string
-	text     bool
 	value    []byte
 	children []byte
+	rest     []byte // all that follows the key: the value of a string, whose stated length is often wrong
 }
 
 // nextBlock takes one node from b and returns the rest.
@@ -195,16 +195,19 @@ func nextBlock(b []byte) (versionBlock, []byte, error) {
 	for end+1 < length && (node[end] != 0 || node[end+1] != 0) {
 		end += 2
 	}
-	blk.key, blk.text = utf16Text(node[6:end]), typ == 1
+	blk.key = utf16Text(node[6:end])
 	pos := min(align4(end+2), length)
-	if blk.text {
+	if typ == 1 {
 		valueLen *= 2
 	}
 	stop := min(pos+valueLen, length)
-	blk.value = node[pos:stop]
+	blk.value, blk.rest = node[pos:stop], node[pos:]
 	blk.children = node[min(align4(stop), length):]
 	return blk, rest, nil
 }
+
+// padding reports whether no node can follow: there is no room, or nothing but zero bytes.
+func padding(b []byte) bool { return len(b) < 6 || zeros(b) }
 
 func align4(n int) int { return (n + 3) &^ 3 }
 
@@ -226,7 +229,7 @@ func (v *Version) parse(b []byte) error {
 	}
 	v.parseFixed(top.value)
 	left := maxVersionStrings
-	for rest := top.children; len(rest) >= 6; {
+	for rest := top.children; !padding(rest); {
 		var blk versionBlock
 		if blk, rest, err = nextBlock(rest); err != nil {
 			return err
@@ -264,7 +267,7 @@ func quad(b []byte) string {
 }
 
 func (v *Version) parseTables(b []byte, left *int) error {
-	for len(b) >= 6 {
+	for !padding(b) {
 		table, rest, err := nextBlock(b)
 		if err != nil {
 			return err
@@ -274,7 +277,7 @@ func (v *Version) parseTables(b []byte, left *int) error {
 		if len(table.key) == 8 {
 			lang.Language, lang.CodePage = strings.ToLower(table.key[:4]), strings.ToLower(table.key[4:])
 		}
-		for in := table.children; len(in) >= 6; {
+		for in := table.children; !padding(in); {
 			var s versionBlock
 			if s, in, err = nextBlock(in); err != nil {
 				break
@@ -282,7 +285,7 @@ func (v *Version) parseTables(b []byte, left *int) error {
 			if *left--; *left < 0 {
 				return versionError("more than %d strings", maxVersionStrings)
 			}
-			lang.Strings = append(lang.Strings, VersionString{Name: s.key, Value: cutNUL(utf16Text(s.value))})
+			lang.Strings = append(lang.Strings, VersionString{Name: s.key, Value: cutNUL(utf16Text(s.rest))})
 		}
 		v.Languages = append(v.Languages, lang)
 		if err != nil {

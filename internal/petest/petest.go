@@ -20,11 +20,19 @@ type Image struct {
 	Imports    []Import          // imported images
 	Version    map[string]string // strings of the version resource; nil for none
 	Numbers    [4]uint16         // fixed file version
+	Languages  []Language        // further string tables of the version resource
+	Odd        bool              // write lengths of strings in bytes, and zero bytes behind the nodes
 	PDB        string            // CodeView path; "" for none
 	Forward    [2]string         // export name and the function it forwards to
 	Code       []byte            // contents of .text
 	Trailing   []byte            // bytes behind the last section
 	NoChecksum bool              // leave the checksum zero
+}
+
+// A Language is a string table: eight hexadecimal digits of language and code page, and its strings.
+type Language struct {
+	Key     string
+	Strings map[string]string
 }
 
 // An Import is one imported image. A function "#N" is imported by its ordinal.
@@ -328,9 +336,20 @@ func (b *builder) versionInfo() []byte {
 		u16(fixed, at+6, b.Numbers[2])
 		u16(fixed, at+4, b.Numbers[3])
 	}
+	tables := [][]byte{b.stringTable("040904b0", b.Version)}
+	for _, l := range b.Languages {
+		tables = append(tables, b.stringTable(l.Key, l.Strings))
+	}
+	if b.Odd {
+		tables = append(tables, make([]byte, 8))
+	}
+	return node("VS_VERSION_INFO", false, fixed, len(fixed), node("StringFileInfo", true, nil, 0, tables...))
+}
+
+func (b *builder) stringTable(key string, values map[string]string) []byte {
 	var strings [][]byte
 	for _, k := range versionKeys {
-		v, ok := b.Version[k]
+		v, ok := values[k]
 		if !ok {
 			continue
 		}
@@ -338,8 +357,14 @@ func (b *builder) versionInfo() []byte {
 		for _, u := range utf16.Encode([]rune(v + "\x00")) {
 			text = binary.LittleEndian.AppendUint16(text, u)
 		}
-		strings = append(strings, node(k, true, text, len(text)/2))
+		length := len(text) / 2
+		if b.Odd {
+			length = len(text)
+		}
+		strings = append(strings, node(k, !b.Odd, text, length))
 	}
-	table := node("040904b0", true, nil, 0, strings...)
-	return node("VS_VERSION_INFO", false, fixed, len(fixed), node("StringFileInfo", true, nil, 0, table))
+	if b.Odd {
+		strings = append(strings, make([]byte, 8))
+	}
+	return node(key, true, nil, 0, strings...)
 }
