@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -98,6 +101,63 @@ func TestMicrosoftDrivers(t *testing.T) {
 		f, err := windows.ParseFile(b, windows.FileOptions{Verifier: v})
 		if err != nil || f.Signatures[0].Status != fact.SignatureInvalid {
 			t.Errorf("%s, changed: %+v, %v", name, f, err)
+		}
+	}
+}
+
+// The digest is that of the whole file but for what signing changes, however sections lie: no gap
+// between them, overlap or data behind them is left out. osslsigncode signs what is computed here.
+func TestAuthenticodeLayouts(t *testing.T) {
+	f := newSigning(t)
+	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
+	keys := keysOf("test", f.root)
+	driver := testDriver()
+	header := int(driver[0x3c]) + 24 + 240 // of the section table
+	sections := int(driver[int(driver[0x3c])+6])
+	rawAt := func(i int) int { return header + 40*i + 20 }
+	get32 := func(b []byte, at int) uint32 { return binary.LittleEndian.Uint32(b[at:]) }
+	last := sections - 1
+	from := int(get32(driver, rawAt(last)))
+	gap := append(append(bytes.Clone(driver[:from]), bytes.Repeat([]byte{0x5a}, 0x200)...), driver[from:]...)
+	put32(gap, rawAt(last), uint32(from+0x200))
+	overlap := bytes.Clone(driver)
+	put32(overlap, rawAt(last), get32(driver, rawAt(last))-0x200)
+	for name, c := range map[string]struct {
+		image []byte
+		spot  int // a byte that only some way of hashing leaves out
+	}{
+		"as linked":   {driver, from + 5},
+		"gap":         {gap, from + 5},
+		"overlap":     {overlap, from - 5},
+		"one byte":    {append(bytes.Clone(driver), 7), len(driver)},
+		"seven bytes": {append(bytes.Clone(driver), 1, 2, 3, 4, 5, 6, 7), len(driver) + 6},
+		"a lot":       {append(bytes.Clone(driver), bytes.Repeat([]byte{9}, 12345)...), len(driver) + 12000},
+	} {
+		p, _, err := windows.ParsePE(c.image)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		before := p.Authentihash(crypto.SHA256)
+		signed := f.sign(t, "l.sys", c.image, leaf, []*party{f.ca}, "-h", "sha256")
+		list := verify(t, signed, keys)
+		if len(list) != 1 || list[0].Status != fact.SignatureValid {
+			t.Errorf("%s: %+v", name, list)
+			continue
+		}
+		if list[0].Digest != hex.EncodeToString(before) {
+			t.Errorf("%s: signed %s, before signing it was %x", name, list[0].Digest, before)
+		}
+		out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in", f.file(t, "check.sys", signed)).CombinedOutput()
+		if m := signedDigest.FindSubmatch(out); m == nil || !strings.EqualFold(string(m[1]), list[0].Digest) {
+			t.Errorf("%s: osslsigncode computes another digest than %s\n%s", name, list[0].Digest, out)
+		}
+		q, _, err := windows.ParsePE(signed)
+		if err != nil || q.Checksum != q.ComputedChecksum {
+			t.Errorf("%s: osslsigncode wrote checksum %s, computed here %s (%v)", name, q.Checksum, q.ComputedChecksum, err)
+		}
+		signed[c.spot] ^= 0x10
+		if list := verify(t, signed, keys); list[0].Status != fact.SignatureInvalid {
+			t.Errorf("%s: byte %#x changed: %s", name, c.spot, list[0].Status)
 		}
 	}
 }

@@ -54,7 +54,8 @@ func (p *PE) Authentihash(h crypto.Hash) []byte {
 }
 
 // authentihash covers the file without the checksum, the certificate table's directory entry and
-// the certificate table itself. A file without the table is padded with zero bytes to a multiple
+// the certificate table itself: the whole file in its order, so that bytes between sections and
+// behind them count, and bytes of two sections count once. A file without the table is padded with zero bytes to a multiple
 // of eight first, as the signer does, so that the digest is the same before and after signing.
 func (m *image) authentihash(alg crypto.Hash) []byte {
 	d, size := m.digest(alg)
