@@ -10,6 +10,10 @@
 // that answers the Op constants of this package with recorded bytes. Decoders take bytes and run
 // on every operating system; only live_windows.go makes system calls.
 //
+// Image files are decoded by a reader of this package: debug/pe reads symbols, strings and
+// relocations, whose sizes a hostile file chooses, and knows neither resources nor debug records nor
+// the certificate table.
+//
 // # Privilege
 //
 // Nothing needs an administrator except the images' addresses (SeDebugPrivilege, from Windows 11

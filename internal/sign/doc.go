@@ -10,6 +10,12 @@
 // holds no trust of its own: roots come from the caller ([fact.KeySet]). It reads no file, no
 // clock and no network, and knows no revocation.
 //
+// It is our own because the PKCS#7 libraries for Go parse certificates with crypto/x509, so that one
+// odd certificate costs the whole signature, and do not hand out the unsigned attributes as they
+// are, which hold timestamps and nested signatures; Authenticode's content, catalogs and
+// countersignatures would be our own code in any case. The arithmetic is the standard library's:
+// crypto/x509 parses keys, crypto/rsa, ecdsa and ed25519 check signatures.
+//
 // Input is hostile: every count and depth is bounded (see the constants), nothing recurses on
 // input, and nothing is copied: the results refer to the bytes that were decoded.
 package sign
