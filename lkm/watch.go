@@ -180,7 +180,7 @@ func (w *watch) snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	src := Source{Name: sourceEvents, Outcome: OutcomeOK}
 	if w.hints == nil {
-		src.Outcome, src.Code = OutcomeUnsupported, CodeUnsupported
+		src.Outcome, src.Code = outcomeOf(w.noHints), problemOf(sourceEvents, "", "", w.noHints).Code
 	}
 	snap.Sources = append(snap.Sources, src)
 	w.base, w.looked = snap, time.Now()

@@ -218,6 +218,42 @@ func TestWatchByPolling(t *testing.T) {
 	}
 }
 
+// deaf is a machine that refuses its kernel's events.
+type deaf struct {
+	*made
+	err error
+}
+
+func (d deaf) Uevents(int) (linux.UeventSource, error) { return nil, d.err }
+
+// TestWatchPollsWhereEventsAreRefused is what a container without netlink gets.
+func TestWatchPollsWhereEventsAreRefused(t *testing.T) {
+	for err, want := range map[error]Outcome{fs.ErrPermission: OutcomeDenied, errors.ErrUnsupported: OutcomeUnsupported} {
+		m := madeLinux()
+		lists(1, "a")(m)
+		s, _ := OpenMachine(Linux, deaf{m, fmt.Errorf("socket: %w", err)}, Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		var got []string
+		for e, err := range s.Watch(ctx, WatchOptions{Interval: time.Millisecond}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(e.Type)+e.ID)
+			if e.Type != EventBaseline {
+				break
+			}
+			if src, ok := e.Snapshot.Source("uevents"); !ok || src.Outcome != want {
+				t.Errorf("%v: %+v", err, src)
+			}
+			lists(2, "a", "b")(m)
+		}
+		cancel()
+		if want := []string{"baseline", "loadlinux_module:b"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestWatchTellsARestart(t *testing.T) {
 	m := madeLinux()
 	n := 0
