@@ -52,14 +52,21 @@ func moduleLog() ([]byte, error) {
 	)
 	n, err := unix.Klogctl(size, nil)
 	if err != nil {
-		return nil, fmt.Errorf("syslog: %w", err)
+		return nil, logError(err)
 	}
 	// With its times the text is longer than the buffer; what does not fit is the oldest.
 	buf := make([]byte, min(max(2*n, 1<<16), most))
 	if n, err = unix.Klogctl(readAll, buf); err != nil {
-		return nil, fmt.Errorf("syslog: %w", err)
+		return nil, logError(err)
 	}
 	return ModuleLogLines(buf[:n]), nil
+}
+
+func logError(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("syslog: %w: kernel.dmesg_restrict=1 and no CAP_SYSLOG", err)
+	}
+	return fmt.Errorf("syslog: %w", err)
 }
 
 func identity() ([]byte, error) {
