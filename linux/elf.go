@@ -133,6 +133,9 @@ func (e *elfImage) open(src byteSource, path string) error {
 // header checks the ELF header and returns where the section headers are: offset, bytes an entry,
 // number of entries and index of the names, the last two as the header has them.
 func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err error) {
+	if e.src.size() == 0 {
+		return 0, 0, 0, 0, e.bad("header", 0, "empty file")
+	}
 	ident, err := e.src.bytes(0, 16)
 	if err != nil || string(ident[:4]) != elfMagic {
 		return 0, 0, 0, 0, e.bad("header", 0, "not an ELF file")

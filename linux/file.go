@@ -90,6 +90,7 @@ type FileReader struct {
 	plain  fileSource
 	image  elfImage
 	head   [512]byte
+	tail   [256]byte // of a file that is only glanced at
 }
 
 // NewFileReader returns a reader.
@@ -108,16 +109,9 @@ func (r *FileReader) ReadFile(fsys fs.FS, name string, o FileOptions) (File, err
 
 // Read reads an open module file; name is for errors and for the module's name.
 func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
-	info, err := f.Stat()
+	file, err := describeFile(f, name, o.max())
 	if err != nil {
-		return File{Path: name}, err
-	}
-	if !info.Mode().IsRegular() {
-		return File{Path: name}, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
-	}
-	file := File{Path: name, Size: info.Size(), ModTime: info.ModTime()}
-	if file.Size > o.max() {
-		return file, limit.TooLarge(name, o.max())
+		return file, err
 	}
 	at, seekable := f.(io.ReaderAt)
 	if !seekable || o.whole() || o.Hash {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -47,6 +48,9 @@ type Inventory struct {
 	Stale []string
 	// Lost are directories and indexes that could not be read, and settings that make no sense.
 	Lost []error
+	// Written is when modules.dep was written; zero when there is none. A module file that is newer
+	// may have been put there without depmod.
+	Written time.Time
 	// NoIndex is set when there is no modules.dep at all, as on OpenWrt or a package just unpacked.
 	NoIndex bool
 }
@@ -82,6 +86,7 @@ func (t *Tree) Inventory() (*Inventory, error) {
 	inv.choose(t, files, conf, d)
 	inv.relate(d)
 	inv.compare(files, d)
+	inv.compareTimes(t)
 	slices.SortFunc(inv.Modules, func(a, b TreeModule) int { return cmp.Compare(a.Path, b.Path) })
 	return inv, nil
 }
@@ -317,6 +322,26 @@ func (inv *Inventory) compare(files []string, d *depTable) {
 	inv.stale("names %d files that are not there, such as %s", missing)
 	inv.stale("lacks %d modules that are there, such as %s", unlisted)
 	inv.stale("names other files than depmod would choose now for %d modules, such as %s", other)
+}
+
+// maxIndexSpread is how far apart the indexes of one run of depmod can be written.
+const maxIndexSpread = time.Minute
+
+// compareTimes finds indexes that were not written together with modules.dep.
+func (inv *Inventory) compareTimes(t *Tree) {
+	dep, err := fs.Stat(t.fsys, t.Dir+"/"+indexDep)
+	if err != nil {
+		return
+	}
+	inv.Written = dep.ModTime()
+	var apart []string
+	for _, name := range []string{indexDep, indexAlias, indexSymbols, indexBuiltin, indexBuiltinAlias} {
+		info, err := fs.Stat(t.fsys, t.Dir+"/"+name+".bin")
+		if err == nil && info.ModTime().Sub(inv.Written).Abs() > maxIndexSpread {
+			apart = append(apart, name+".bin")
+		}
+	}
+	inv.stale("was not written together with %d other indexes, such as %s", apart)
 }
 
 func (inv *Inventory) stale(format string, list []string) {

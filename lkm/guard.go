@@ -197,11 +197,19 @@ func (g *guard) path(name string) string {
 
 // named puts the user's path in an error about name.
 func (g *guard) named(name string, err error) error {
-	pe, ok := err.(*fs.PathError)
-	if !ok || pe.Path != name {
-		return err
+	switch e := err.(type) {
+	case *fs.PathError:
+		if e.Path == name {
+			return &fs.PathError{Op: e.Op, Path: g.path(name), Err: e.Err}
+		}
+	case *ParseError:
+		if e.Source == name {
+			c := *e
+			c.Source = g.path(name)
+			return &c
+		}
 	}
-	return &fs.PathError{Op: pe.Op, Path: g.path(name), Err: pe.Err}
+	return err
 }
 
 func (g *guard) Open(name string) (fs.File, error) {

@@ -208,6 +208,10 @@ func (b *linuxBackend) describer(t *linux.Tree) *linuxDescriber {
 func (d *linuxDescriber) describe(m *Module, file string) linux.File {
 	name := d.tree.Path(file)
 	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options)
+	err = d.b.guard.named(name, err)
+	for i := range f.Lost {
+		f.Lost[i].Err = d.b.guard.named(name, f.Lost[i].Err)
+	}
 	addLinuxFile(m, &f, d.tree.Release, err)
 	m.Linux.File = file
 	if err != nil {
@@ -274,7 +278,12 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 			deadline = time.Now().Add(b.options.Deadline)
 		}
 		n, bad := int64(0), false
-		for m := range work {
+		newer, anyNewer := 0, ""
+		for f := range work {
+			m := f.Module
+			if !inv.Written.IsZero() && f.changed.Sub(inv.Written) > timeGrain {
+				newer, anyNewer = newer+1, m.Linux.File
+			}
 			if err := ctx.Err(); err != nil {
 				yield(Module{}, err)
 				return
@@ -294,6 +303,10 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 		if err := ctx.Err(); err != nil {
 			yield(Module{}, err)
 			return
+		}
+		if newer > 0 {
+			r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeOther,
+				Text: fmt.Sprintf("%d module files are newer than modules.dep, such as %s: run depmod", newer, anyNewer)})
 		}
 		if bad {
 			outcome = OutcomePartial
@@ -318,30 +331,51 @@ func (r *report) inventory(inv *linux.Inventory) Outcome {
 	return outcome
 }
 
+// timeGrain is how coarse a file system's times may be.
+const timeGrain = 2 * time.Second
+
+// A foundModule is a module on disk, and when its file was last changed, if it was looked at.
+type foundModule struct {
+	Module
+	changed time.Time
+}
+
 // installedModules makes the modules of an inventory in order, with as many workers as the options
-// say.
-func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list []linux.TreeModule) iter.Seq[Module] {
-	if b.options.Detail&fileDetail == 0 {
-		return func(yield func(Module) bool) {
-			for i := range list {
-				if !yield(installedModule(t, &list[i])) {
-					return
-				}
-			}
+// say. Without a detail that wants the files read, each is only glanced at.
+func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list []linux.TreeModule) iter.Seq[foundModule] {
+	return ordered(ctx, max(b.options.Workers, 1), len(list), func() func(int) foundModule {
+		if b.options.Detail&fileDetail == 0 {
+			reader := linux.NewFileReader()
+			return func(i int) foundModule { return b.glance(reader, t, &list[i]) }
 		}
-	}
-	return ordered(ctx, max(b.options.Workers, 1), len(list), func() func(int) Module {
 		d := b.describer(t)
-		return func(i int) Module {
+		return func(i int) foundModule {
 			m := installedModule(t, &list[i])
 			f := d.describe(&m, list[i].Path)
 			if f.Size > 0 {
 				m.Size = CountOf(f.Size)
 			}
 			m.ContentID = f.BuildID
-			return m
+			return foundModule{m, f.ModTime}
 		}
 	})
+}
+
+// glance adds the file's size and container, and whether it can be whole. What cannot be looked at
+// is no problem: nobody asked for the file.
+func (b *linuxBackend) glance(r *linux.FileReader, t *linux.Tree, tm *linux.TreeModule) foundModule {
+	m := installedModule(t, tm)
+	name := t.Path(tm.Path)
+	f, err := r.Glance(b.guard, name, b.options.MaxFile)
+	err = b.guard.named(name, err)
+	if errors.Is(err, ErrMalformed) || errors.Is(err, ErrTooLarge) {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
+	}
+	if !f.ModTime.IsZero() {
+		m.Size, m.Linux.FileSize = CountOf(f.Size), CountOf(f.Size)
+		m.Linux.Compression = f.Compression
+	}
+	return foundModule{m, f.ModTime}
 }
 
 // installedModule is what directories and indexes say of a module.
@@ -425,7 +459,7 @@ func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) 
 	o := linuxFileOptions(&b.options, keys)
 	f, err := linux.NewFileReader().ReadFile(b.guard, rel, o)
 	if err != nil {
-		return nil, err
+		return nil, b.guard.named(rel, err)
 	}
 	return []Module{linuxFileModule(&f, "/"+rel, b.options.Kernel)}, nil
 }

@@ -26,7 +26,7 @@ const (
 var (
 	nameColumn    = column{"NAME", false, func(m *lkm.Module) string { return m.Name }}
 	stateColumn   = column{"STATE", false, func(m *lkm.Module) string { return orUnknown(string(m.State)) }}
-	versionColumn = column{"VERSION", false, func(m *lkm.Module) string { return orNone(m.Version) }}
+	versionColumn = column{"VERSION", false, versionCell}
 	sizeColumn    = column{"SIZE", true, sizeCell}
 	refsColumn    = column{"REFS", true, func(m *lkm.Module) string { return m.Refs.String() }}
 	usedByColumn  = column{"USED BY", false, func(m *lkm.Module) string { return namesCell(m.UsedBy) }}
@@ -51,6 +51,14 @@ func columns(os lkm.OS, scope lkm.Scope) []column {
 		return []column{nameColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn, taintColumn}
 	}
 	return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn}
+}
+
+// versionCell is a module's version; of a Linux file that was not read it is not known.
+func versionCell(m *lkm.Module) string {
+	if m.Version == "" && m.State == lkm.StateInstalled && m.Linux != nil && m.Linux.Modinfo == nil {
+		return unknown
+	}
+	return orNone(m.Version)
 }
 
 func orUnknown(s string) string {

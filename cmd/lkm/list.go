@@ -215,11 +215,14 @@ func taintLetters(snap *lkm.Snapshot) string {
 
 // notAsked names the columns that are unknown because nobody asked.
 func notAsked(snap *lkm.Snapshot, scope lkm.Scope) string {
-	if scope != lkm.ScopeLoaded || len(snap.Modules) == 0 || snap.Live == "" {
+	if scope != lkm.ScopeLoaded && scope != lkm.ScopeInstalled || len(snap.Modules) == 0 || snap.Live == "" {
 		return ""
 	}
 	var what, how []string
 	if snap.Detail&lkm.DetailFiles == 0 {
+		if scope == lkm.ScopeInstalled {
+			what = append(what, "versions")
+		}
 		what, how = append(what, "origin"), append(how, "files")
 	}
 	if snap.Detail&lkm.DetailSignatures == 0 {

@@ -106,6 +106,9 @@ func TestDecodesWhatXZWrites(t *testing.T) {
 			for _, n := range []int{0, 1, 5, 4095, 70000, 300000} {
 				data := sample(n)
 				file := compress(t, data, args...)
+				if size, err := PlainSize(bytes.NewReader(file), int64(len(file))); err != nil || size != int64(n) {
+					t.Errorf("PlainSize = %d, %v; want %d", size, err, n)
+				}
 				for _, piece := range []int{1, 7, 4096, 1 << 20} {
 					if piece == 1 && n > 70000 {
 						continue
@@ -206,6 +209,27 @@ func TestReaderIsReusable(t *testing.T) {
 	}
 }
 
+// TestPlainSizeOfWhatWasCut cuts files off at every byte, and joins some.
+func TestPlainSizeOfWhatWasCut(t *testing.T) {
+	one := compress(t, sample(5000), "--check=crc32", "--block-size=1000")
+	for n := 1; n < len(one); n++ {
+		if size, err := PlainSize(bytes.NewReader(one), int64(n)); err == nil {
+			t.Errorf("cut at %d: %d bytes", n, size)
+		}
+	}
+	two := append(append(bytes.Clone(one), make([]byte, 8)...), one...)
+	if size, err := PlainSize(bytes.NewReader(two), int64(len(two))); err != nil || size != 10000 {
+		t.Errorf("two streams: %d, %v", size, err)
+	}
+	for name, data := range map[string][]byte{
+		"many streams": bytes.Repeat(compress(t, nil), maxStreams+1), "long padding": append(bytes.Clone(one), make([]byte, 2*maxPadding)...),
+	} {
+		if _, err := PlainSize(bytes.NewReader(data), int64(len(data))); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("\xfd7zXZ\x00\x00\x01\x69\x22\xde\x36"))
 	for _, args := range [][]string{{"--check=crc32"}, {"--check=none", "--x86", "--lzma2"}} {
@@ -217,6 +241,10 @@ func FuzzReader(f *testing.F) {
 		n, err := io.Copy(io.Discard, io.LimitReader(&r, 8<<20))
 		if err == nil && n < 8<<20 && !bytes.HasPrefix(data, streamMagic) {
 			t.Fatal("no error for something else")
+		}
+		size, sizeErr := PlainSize(bytes.NewReader(data), int64(len(data)))
+		if err == nil && n < 8<<20 && (size != n || sizeErr != nil) && !errors.Is(sizeErr, errors.ErrUnsupported) {
+			t.Fatalf("decompresses to %d bytes, PlainSize says %d, %v", n, size, sizeErr)
 		}
 	})
 }
