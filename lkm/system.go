@@ -311,9 +311,10 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 	}
 }
 
-// Installed yields the modules that are on disk, sorted by path: thousands on a usual system. An
-// error comes at most once, last, with a zero Module; SnapshotOf with ScopeInstalled tells how
-// complete the list is. It works on images.
+// Installed yields the modules that are on disk, sorted by path: thousands on a usual system. On
+// Linux each file's first and last bytes are looked at, so that one that cannot be whole has a
+// Problem; DetailFiles reads them. An error comes at most once, last, with a zero Module; SnapshotOf
+// with ScopeInstalled tells how complete the list is. It works on images.
 func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list installed modules", false); err != nil {
 		return failed(err)
