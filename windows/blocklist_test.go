@@ -149,7 +149,8 @@ func TestLOLDrivers(t *testing.T) {
 }
 
 func TestBlockListNonsense(t *testing.T) {
-	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>", strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>"} {
+	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>", strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>",
+		"<SiPolicy><Signer><Signer></Signer></Signer></SiPolicy>", "<SiPolicy><Signer></SiPolicy></Signer>"} {
 		if l, err := ParseBlockList([]byte(text)); err == nil || l != nil {
 			t.Errorf("%.20q: %+v, %v", text, l, err)
 		}

@@ -108,8 +108,8 @@ func parseSiPolicy(text string) (*BlockList, error) {
 				return nil, err
 			}
 		case xml.EndElement:
-			if len(p.path) == 0 {
-				return nil, policyError("an end without its start")
+			if n := len(p.path); n == 0 || p.path[n-1] != t.Name.Local {
+				return nil, policyError("an end of %q without its start", t.Name.Local)
 			}
 			p.end()
 		case xml.CharData:
@@ -206,7 +206,7 @@ func (p *policyParser) end() {
 	case "DeniedSigner":
 		p.denied = ""
 	case "Signer":
-		if s := p.signer; s.root == "" && p.signerID[s.id] == s {
+		if s := p.signer; s != nil && s.root == "" && p.signerID[s.id] == s {
 			p.noteSigner(s)
 		}
 		p.signer = nil
