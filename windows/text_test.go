@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +118,29 @@ func TestParseSCFields(t *testing.T) {
 	s := c.Entries[0].Driver.Services[0]
 	if s.DisplayName != "Ancillary: Function" || s.Group != "PNP_TDI" || s.Start != "system" || s.ErrorControl != "critical" || s.ImagePath != `1 odd\path.sys` || !slices.Equal(s.DependsOn, []string{"tcpip", "tdx"}) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Texts that would grow with the square of their length do not.
+func TestCaptureBounds(t *testing.T) {
+	long := ParseWMIText("Name : Beep\nState : Running\nDescription : a\n" + strings.Repeat("   more of it\n", 10_000))
+	if cols := long.Entries[0].Driver.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 || len(cols[0].Value) > maxCaptureValue {
+		t.Errorf("a value over 10,000 lines: %d columns", len(cols))
+	}
+	var same strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&same, "Name : s%d\nPathName : C:\\a.sys\nState : Running\n\n", i%4000)
+	}
+	c := ParseWMIText(same.String())
+	if len(c.Entries) != 1 || c.Rows != 5000 || len(c.Entries[0].Driver.Services) != 4000 {
+		t.Errorf("one image of 4,000 services: %d entries, %d rows", len(c.Entries), c.Rows)
+	}
+	field := ParseMSInfo("<MsInfo><Data><a>x" + strings.Repeat("<!-- -->x", 10_000) + "</a></Data></MsInfo>")
+	if cut := ParseMSInfo("<MsInfo><Data><a>x"); field.Rows != 0 || field.Truncated || !cut.Truncated {
+		t.Errorf("%+v", field)
+	}
+	if c := ParseFltmc("x   " + strings.Repeat("1  ", 10_000) + "\n"); c.Rows != 0 || c.Stray != 1 {
+		t.Errorf("a line of 30 KB: %+v", c)
 	}
 }
 
