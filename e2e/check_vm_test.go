@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +26,10 @@ type trial struct {
 	try    agent.Command
 }
 
-const trigger = "/usr/bin/trigger"
+const (
+	trigger    = "/usr/bin/trigger"
+	helperFile = "/proc/sys/kernel/modprobe"
+)
 
 // trials are the ways that can be tried: af_alg has an alias that any process may trigger, and comes with algif_hash; algif_aead
 // is asked for by name; kernelext_base is unsigned.
@@ -52,6 +57,7 @@ type regime struct {
 	conf    string // /etc/modprobe.d/x.conf
 	set     string // a file to write 1 to: nothing can be tried in this guest afterwards but refusals
 	cmdline string
+	helper  string // what to write to /proc/sys/kernel/modprobe; empty for nothing
 	// blocked are the attempts that the kernel must refuse, as "module way": the table's own word, beside that of the kernel.
 	blocked string
 }
@@ -64,6 +70,12 @@ var regimes = []regime{
 		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe, " +
 			"kernelext_base modprobe"},
 	{name: "install true", conf: "install algif_aead /bin/true\n", blocked: "algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe"},
+	{name: "install false, and a softdep", conf: "install algif_aead /bin/false\nsoftdep algif_aead pre: af_alg\n"},
+	{name: "install false, and a softdep of nothing", conf: "install algif_aead /bin/false\nsoftdep algif_aead pre: nosuch\n",
+		blocked: "algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe"},
+	{name: "alias off", conf: "alias net-pf-38 off\n", blocked: "af_alg autoload_alias, af_alg unprivileged"},
+	{name: "no helper", helper: "\n", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name, algif_aead unprivileged"},
+	{name: "a helper that does nothing", helper: "/bin/true", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name, algif_aead unprivileged"},
 	{name: "modules_disabled", set: "/proc/sys/kernel/modules_disabled", blocked: "all"},
 	{name: "module_blacklist", cmdline: "module_blacklist=af_alg,kernelext_base",
 		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, af_alg insmod, algif_aead autoload_name, algif_aead unprivileged, " +
@@ -116,6 +128,13 @@ func (r regime) run(t *testing.T, g *lab.Guest, tree string) {
 			t.Fatal(err)
 		}
 	}
+	if r.helper != "" {
+		unload(t, g)
+		if err := g.Set(t.Context(), helperFile, r.helper); err != nil {
+			t.Fatal(err)
+		}
+		defer g.Set(context.WithoutCancel(t.Context()), helperFile, "/sbin/modprobe")
+	}
 	cells := 0
 	for _, a := range trials(tree) {
 		if r.set == "" {
@@ -153,8 +172,8 @@ func unload(t *testing.T, g *lab.Guest) {
 	}
 }
 
-// verdictNow asks lkm, as root, whether a way is blocked now.
-func verdictNow(t *testing.T, g *lab.Guest, name, way string) lkm.Tri {
+// checkIn asks lkm, as root, and holds the exit code against what it says.
+func checkIn(t *testing.T, g *lab.Guest, name string) lkm.Verdict {
 	t.Helper()
 	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "check", name, "--format", "json"}})
 	var verdicts []lkm.Verdict
@@ -164,12 +183,19 @@ func verdictNow(t *testing.T, g *lab.Guest, name, way string) lkm.Tri {
 	if code := checkCode(verdicts[0]); r.Code != code {
 		t.Errorf("lkm check %s: exit code %d, want %d", name, r.Code, code)
 	}
-	for _, w := range verdicts[0].Now.Ways {
+	return verdicts[0]
+}
+
+// verdictNow asks lkm, as root, whether a way is blocked now.
+func verdictNow(t *testing.T, g *lab.Guest, name, way string) lkm.Tri {
+	t.Helper()
+	v := checkIn(t, g, name)
+	for _, w := range v.Now.Ways {
 		if w.Way == way {
 			return w.Blocked
 		}
 	}
-	t.Errorf("%s: no way %s in %+v", name, way, verdicts[0].Now)
+	t.Errorf("%s: no way %s in %+v", name, way, v.Now)
 	return ""
 }
 
@@ -186,4 +212,28 @@ func checkCode(v lkm.Verdict) int {
 		}
 	}
 	return code
+}
+
+// TestInitcallBlacklist: code that is compiled in is there, unless the kernel is told not to start it; lkm finds the name of the
+// function that starts it, and what it says is what the kernel did.
+func TestInitcallBlacklist(t *testing.T) {
+	k := lab.Kernel(t, debian.Cloud61)
+	const module = "pstore" // nothing needs it
+	check := func(cmdline ...string) (v lkm.Verdict, started bool) {
+		g := lab.Boot(t, k, lab.Image(t, k), cmdline...)
+		dirs := g.Dir("/sys/fs")
+		return checkIn(t, g, module), slices.ContainsFunc(dirs, func(e agent.Entry) bool { return e.Name == module })
+	}
+	v, there := check()
+	if v.Now.Outcome != lkm.VerdictBuiltin || !there || len(v.Remedies) != 1 {
+		t.Fatalf("started: %v, %+v", there, v)
+	}
+	word, _, ok := strings.Cut(v.Remedies[0].Text, " ")
+	if !ok || !strings.HasPrefix(word, "initcall_blacklist=") || strings.Contains(word, "FUNCTION") {
+		t.Fatalf("no function is named: %+v", v.Remedies)
+	}
+	v, there = check(word)
+	if v.Now.Outcome != lkm.VerdictBlocked || there {
+		t.Errorf("%s: started: %v, %+v", word, there, v)
+	}
 }

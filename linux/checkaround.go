@@ -145,7 +145,11 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	}
 	refused := slices.Contains(next.Ways, fact.Way{Way: WayInsmod, Blocked: fact.Yes}) // by the kernel itself
 	if next.Outcome == fact.VerdictBlocked && t.onDisk && !refused {
-		bypasses = append(bypasses, fact.Reason{Code: ReasonIgnoreInstall, Text: "modprobe -i, insmod: root's own ways past an install line"})
+		text := "insmod: root's own way past what modprobe is told"
+		if c.next[0].config.install(t.name) != nil {
+			text = "modprobe -i, insmod: root's own ways past an install line"
+		}
+		bypasses = append(bypasses, fact.Reason{Code: ReasonIgnoreInstall, Text: text})
 	}
 	for _, key := range []string{FactModulesDisabled, FactModprobe} {
 		if s := c.sysctl(key); s != nil {

@@ -62,7 +62,7 @@ func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, err
 		if !fs.ValidPath(name) {
 			continue
 		}
-		symbols, err := limit.ReadFile(fsys, name, maxSymbolFile)
+		symbols, err := readSymbolList(fsys, name)
 		if err == nil {
 			if functions := Initcalls(symbols, module); len(functions) > 0 {
 				return functions, nil
@@ -77,6 +77,17 @@ func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, err
 		first = fs.ErrNotExist
 	}
 	return nil, first
+}
+
+// readSymbolList reads a list of symbols through an open file, not as one read: a slow machine takes
+// seconds for its some hundred thousand lines.
+func readSymbolList(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return limit.AppendAll(f, nil, name, maxSymbolFile)
 }
 
 // initcallsBlocked reports whether a list of refused initcalls keeps a built-in module from being

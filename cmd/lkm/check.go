@@ -215,6 +215,9 @@ func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 	a.writeWays(v)
 	a.writeTriggers(v.Triggers)
 	for _, r := range v.Bypasses {
+		if strings.HasPrefix(r.Text, "unknown: ") {
+			continue // the problem says why
+		}
 		a.cardLine("bypass", reasonText(r))
 	}
 	a.writeUnknown(slices.DeleteFunc(slices.Clone(v.Problems), func(p lkm.Problem) bool {
