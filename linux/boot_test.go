@@ -134,3 +134,14 @@ func TestUnreadStaysKnown(t *testing.T) {
 		t.Errorf("%d lost, unread %v", len(c.Lost), c.unread)
 	}
 }
+
+// TestModulesOfDebian: modules-load.d has a link to /etc/modules, which is one list.
+func TestModulesOfDebian(t *testing.T) {
+	fsys := files(map[string]string{"etc/modules": "# comment\nloop\nlp irq=7\n", "usr/lib/modules-load.d/b.conf": "; c\nfuse\n"})
+	fsys["etc/modules-load.d/modules.conf"] = &fstest.MapFile{Data: []byte("../modules"), Mode: fs.ModeSymlink | 0o777}
+	fsys["etc/modules-load.d/b.conf"] = &fstest.MapFile{Data: []byte("/dev/null"), Mode: fs.ModeSymlink | 0o777}
+	list, lost := ReadLoadLists(fsys)
+	if len(list) != 2 || list[0].Name != "loop" || list[0].Line != 2 || list[1].Name != "lp" || len(lost) != 0 {
+		t.Errorf("%+v, %v", list, lost)
+	}
+}

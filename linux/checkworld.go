@@ -360,19 +360,13 @@ func modprobeProgram(fsys fs.FS) (file, program string) {
 	for _, start := range []string{"sbin/modprobe", "usr/sbin/modprobe", "bin/modprobe", "usr/bin/modprobe"} {
 		name := start
 		for range 8 {
-			target, err := fs.ReadLink(fsys, name)
-			if err != nil {
+			target := linkTarget(fsys, name)
+			if target == "" {
 				break
 			}
-			if !path.IsAbs(target) {
-				target = "/" + path.Dir(name) + "/" + target
-			}
-			name = strings.TrimPrefix(path.Clean(target), "/")
+			name = target
 			if base := path.Base(name); base == "busybox" || base == "toybox" {
 				return start, base
-			}
-			if !fs.ValidPath(name) {
-				break
 			}
 		}
 		if name != start {

@@ -173,14 +173,7 @@ func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return false
 	}
-	target, err := fs.ReadLink(fsys, dir+"/"+e.Name())
-	if err != nil {
-		return false
-	}
-	if !path.IsAbs(target) {
-		target = "/" + dir + "/" + target
-	}
-	return path.Clean(target) == "/dev/null"
+	return linkTarget(fsys, dir+"/"+e.Name()) == "dev/null"
 }
 
 // Parse reads one configuration file. Lines that make no sense go to Lost and cost nothing else.

@@ -29,7 +29,8 @@ var (
 )
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:
-// modules-load.d and /etc/modules, in that order. lost is what could not be read.
+// modules-load.d and /etc/modules, in that order, the second only once where the first has a link
+// to it. lost is what could not be read.
 func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	read := func(name string) {
 		lines, err := settingLines(fsys, name, "#;")
@@ -44,10 +45,14 @@ func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	lose := func(err error) { lost = append(lost, err) }
 	files := confFiles(fsys, modulesLoadDirs, make(map[string]bool), lose)
 	sortByBase(files)
+	linked := false
 	for _, name := range files {
 		read(name)
+		linked = linked || linkTarget(fsys, name) == "etc/modules"
 	}
-	read("etc/modules")
+	if !linked {
+		read("etc/modules")
+	}
 	return modules, lost
 }
 
