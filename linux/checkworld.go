@@ -298,11 +298,20 @@ func lockdownActive(p *policyReader, words []CmdlineWord) bool {
 	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "y") {
 		return true
 	}
-	list, _ := p.config.Get("CONFIG_LSM")
+	list := securityModules(p, words)
+	return list == nil || slices.Contains(list, "lockdown") // before 5.1 there was no list
+}
+
+// securityModules are those that the kernel starts: what the command line says, else what it was built
+// with; nil when neither says anything. The kernel's configuration must be known.
+func securityModules(p *policyReader, words []CmdlineWord) []string {
 	if word, ok := LastValue(words, "lsm"); ok {
-		list = word.Value
+		return strings.Split(word.Value, ",")
 	}
-	return list == "n" || slices.Contains(strings.Split(list, ","), "lockdown") // before 5.1 there was no list
+	if list, _ := p.config.Get("CONFIG_LSM"); list != "n" {
+		return strings.Split(list, ",")
+	}
+	return nil
 }
 
 // gateNext says what else may refuse modules after a boot; nil for nothing.
@@ -322,14 +331,7 @@ func gateNext(p *policyReader, w *world) *fact.Reason {
 	if word, ok := LastValue(w.words, "loadpin.enforce"); ok {
 		enforced = word.isSet()
 	}
-	list, _ := "", 0
-	if p.config != nil {
-		list, _ = p.config.Get("CONFIG_LSM")
-	}
-	if word, ok := LastValue(w.words, "lsm"); ok {
-		list = word.Value
-	}
-	if enforced && p.is("CONFIG_SECURITY_LOADPIN", "y") && slices.Contains(strings.Split(list, ","), "loadpin") {
+	if enforced && p.is("CONFIG_SECURITY_LOADPIN", "y") && slices.Contains(securityModules(p, w.words), "loadpin") {
 		return &fact.Reason{Code: ReasonGate, Text: "LoadPin takes modules from one file system only", File: slash(p.config.File)}
 	}
 	return nil

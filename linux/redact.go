@@ -63,7 +63,8 @@ func keepsKey(key string) bool {
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
-//     becomes RedactedValue, as does a word that is no KEY=VALUE. Keys stay, so that one that a
+//     becomes RedactedValue, as does a word that is no KEY=VALUE; unified kernel images and initial
+//     file systems go as a whole. Keys stay, so that one that a
 //     later version reads is known to be set, with a value that is not known.
 //   - serial numbers, MAC addresses, world wide names and UUIDs of devices, in their own files and
 //     in uevent files.
@@ -83,6 +84,9 @@ func Redacts(key string) bool { return redactorOf(key) != nil }
 // redactorOf returns what Redact does with answers for key, nil for nothing.
 func redactorOf(key string) func([]byte) []byte {
 	if f := redactorOfView(key); f != nil {
+		return f
+	}
+	if f := redactorOfBoot(key); f != nil {
 		return f
 	}
 	elems := strings.Split(key, "/")
@@ -292,7 +296,10 @@ func redactKey(line []byte) []byte {
 }
 
 func isGrubConfig(key string) bool {
-	return path.Base(key) == "grub.cfg" && strings.Contains("/"+key, "/boot/")
+	if base := path.Base(key); base != "grub.cfg" && base != "custom.cfg" {
+		return false
+	}
+	return strings.HasPrefix(key, "boot/") || strings.HasPrefix(key, "efi/")
 }
 
 // redactGrub treats the words behind the kernel's path in a "linux" line as a command line; what

@@ -37,3 +37,25 @@ func TestRedactGrub(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 }
+
+func TestRedactBootFiles(t *testing.T) {
+	for key, text := range map[string]string{
+		"boot/grub2/grubenv":             "# GRUB Environment Block\nkernelopts=root=UUID=secret module_blacklist=a secret\n",
+		"boot/extlinux/extlinux.conf":    "label l\n  kernel /vmlinuz-1\n  APPEND root=secret module_blacklist=a\n",
+		"boot/firmware/cmdline.txt":      "root=secret module_blacklist=a\n",
+		"efi/EFI/Linux/a.efi":            "MZ secret",
+		"boot/initrd.img-6":              "secret",
+		"usr/lib/modules/6/initrd":       "secret",
+		"efi/EFI/fedora/grub.cfg":        "linux /vmlinuz root=secret module_blacklist=a\n",
+		"boot/grub/custom.cfg":           "linux /vmlinuz root=secret module_blacklist=a\n",
+		"boot/efi/loader/entries/a.conf": "options root=secret module_blacklist=a\n",
+	} {
+		got := string(Redact(key, []byte(text)))
+		if strings.Contains(got, "secret") || strings.Contains(text, "blacklist") && !strings.Contains(got, "module_blacklist=a") || !Redacts(key) {
+			t.Errorf("%s: %q", key, got)
+		}
+	}
+	if Redacts("boot/vmlinuz-6") || Redacts("etc/initramfs.conf") {
+		t.Error("what holds nothing private is redacted")
+	}
+}
