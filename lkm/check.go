@@ -26,8 +26,10 @@ func (u unsupported) check(context.Context, string) ([]Verdict, error) {
 // source could be read, and a Problem that names the nearest names. The query may also be a module's
 // id, or the path of its file (one with a slash). With Options.Kernel "all" there are verdicts for
 // every release on disk. Of an image, and of a kernel that does not run, there is no answer for now.
-// It loads nothing, and verifies no signature against the kernel's keys. The error is
-// errors.ErrUnsupported where this library makes no verdicts, or that of ctx.
+// It loads nothing. Where a kernel asks for signatures, that of a Linux module is verified against
+// Options.Keys, given as the keys that the kernel trusts; without them one that is there passes, and
+// a reason says that it was not verified. The error is errors.ErrUnsupported where this library makes
+// no verdicts, or that of ctx.
 func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	op := "check " + query
 	if err := s.usable(op, false); err != nil {

@@ -61,7 +61,8 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 
 // LoadPlan returns what the system's loader (modprobe, devmatch, kextload) would do for a name or
 // an alias if nothing were loaded yet, in its order. It loads nothing. The error is fs.ErrNotExist
-// when nothing has that name.
+// when nothing has that name, and ErrBlacklisted when it is an alias of modules that the configuration
+// keeps aliases from loading.
 func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
 	return asked(s, "plan the load of "+query, func() ([]Step, error) { return s.backend.loadPlan(ctx, query) })
 }
