@@ -170,5 +170,8 @@ func evidenceText(b windows.BlockMatch) string {
 	if b.Audit {
 		words = append(words, "the policy only reports")
 	}
+	if len(words) == 0 {
+		words = []string{"every file"}
+	}
 	return strings.TrimSpace(escape.Text(b.Name) + " (" + strings.Join(words, ", ") + ")")
 }

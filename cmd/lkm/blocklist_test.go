@@ -25,8 +25,10 @@ func windowsTape(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sys.Snapshot(context.Background()); err != nil {
-		t.Fatal(err)
+	for _, scope := range []lkm.Scope{lkm.ScopeLoaded, lkm.ScopeAll} {
+		if _, err := sys.SnapshotOf(context.Background(), scope); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var b bytes.Buffer
 	if _, err := r.Tape().WriteTo(&b); err != nil {
@@ -64,6 +66,12 @@ func TestBlockList(t *testing.T) {
 		t.Errorf("exit %d\n%.400s", code, out)
 	}
 	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--name", "tcpip*"); code != 0 || !strings.Contains(out, "0 of 1 drivers named") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	// Drivers that are only present are compared too, and told as such.
+	present := tempFile(t, "present.xml", []byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios><SigningScenario Value="131"><ProductSigners>
+<FileRulesRef><FileRuleRef RuleID="ID_DENY_ALL"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+	if out, _, code = runLkm(t, "list", "--all", "--tape", tp, "--blocklist", present); code != exitFindings || !strings.Contains(out, "  loaded  strong by file ID_DENY_ALL") || !strings.Contains(out, "  installed  strong by file ID_DENY_ALL") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	hint := tempFile(t, "drivers.json", []byte(`[{"Id":"e1","Tags":["x"],"KnownVulnerableSamples":[{"OriginalFilename":"ketwatch.sys","FileVersion":"1.2.0.0"}]}]`))
