@@ -323,7 +323,7 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
 	keys := keysOf("test", f.root, f.tsaRoot)
-	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-n", "Ket Programme", "-i", "https://example.invalid/ket")
+	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-ph", "-n", "Ket Programme", "-i", "https://example.invalid/ket")
 	both := f.sign(t, "n.sys", first, leaf, []*party{f.ca}, append([]string{"-nest", "-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
 	list := verify(t, both, keys)
 	if len(list) != 2 || list[0].HashAlgorithm != "sha1" || list[1].HashAlgorithm != "sha256" || list[0].Nested || !list[1].Nested {
@@ -339,6 +339,9 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 	}
 	if p := list[1].PageHashes; p == nil || p.HashAlgorithm != "sha256" || p.Pages < 5 || p.Match != fact.Yes {
 		t.Errorf("page hashes %+v", p)
+	}
+	if p := list[0].PageHashes; p == nil || p.HashAlgorithm != "sha1" || p.Match != fact.Yes {
+		t.Errorf("page hashes of the first %+v", p)
 	}
 	if best, _ := windows.BestSignature(list); best.HashAlgorithm != "sha256" {
 		t.Errorf("best is %s", best.HashAlgorithm)
