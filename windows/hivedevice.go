@@ -9,10 +9,7 @@ import (
 	"strings"
 )
 
-// classValues are the values of a driver's own key, Control\Class\{class}\NNNN, that Device has.
-var classValues = []string{"InfPath", "InfSection", "DriverVersion", "DriverDate", "ProviderName", "MatchingDeviceId"}
-
-// setClassKey adds what the driver's own key says of its INF.
+// setClassKey adds what the driver's own key, Control\Class\{class}\NNNN, says of its INF.
 func (d *Device) setClassKey(k *RegKey) {
 	d.INF, _ = k.Text("InfPath")
 	d.Section, _ = k.Text("InfSection")

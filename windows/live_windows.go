@@ -529,6 +529,9 @@ func device(set windows.DevInfo, data *windows.DevInfoData) (Device, bool) {
 	return d, true
 }
 
+// classValues are the values of a driver's own key that Device has.
+var classValues = []string{"InfPath", "InfSection", "DriverVersion", "DriverDate", "ProviderName", "MatchingDeviceId"}
+
 // addClassKey adds what the driver's own key says of its INF.
 func addClassKey(d *Device) {
 	k, err := openKey(`SYSTEM\CurrentControlSet\Control\Class\` + d.DriverKey)
