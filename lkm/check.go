@@ -24,7 +24,7 @@ func (u unsupported) check(context.Context, string) ([]Verdict, error) {
 // get there, now and after the next boot, with the facts that decide: one Verdict a module. A query
 // that nothing is known of gives one Verdict whose outcomes are absent, or unknown when not every
 // source could be read, and a Problem that names the nearest names. The query may also be a module's
-// id, or the path of its file (one with a slash). With Options.Kernel "all" there are verdicts for
+// id, or the path of its file (one with a slash); on Windows also the name of a service. With Options.Kernel "all" there are verdicts for
 // every release on disk. Of an image, and of a kernel that does not run, there is no answer for now.
 // It loads nothing. Where a kernel asks for signatures, that of a Linux module is verified against
 // Options.Keys, given as the keys that the kernel trusts; without them one that is there passes, and

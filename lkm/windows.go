@@ -319,11 +319,7 @@ func refusedKeys(list []windows.RegisteredService) int {
 
 func (b *windowsBackend) registered(ctx context.Context, p windows.Paths) ([]windows.RegisteredService, []Problem, error) {
 	if b.image {
-		hive, err := b.systemHive()
-		if err != nil {
-			return nil, nil, err
-		}
-		set, err := hive.ControlSet()
+		hive, set, err := b.controlSet()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -398,11 +394,7 @@ func (r *report) partly(source, field string, n int, err error) {
 }
 
 func (b *windowsBackend) imageDevices() ([]windows.Device, error) {
-	hive, err := b.systemHive()
-	if err != nil {
-		return nil, err
-	}
-	set, err := hive.ControlSet()
+	hive, set, err := b.controlSet()
 	if err != nil {
 		return nil, err
 	}

@@ -50,11 +50,7 @@ func (b *windowsBackend) hiveKey(path string) (*windows.RegKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("registry key %s of an image: %w", path, errors.ErrUnsupported)
 	}
-	hive, err := b.systemHive()
-	if err != nil {
-		return nil, err
-	}
-	set, err := hive.ControlSet()
+	hive, set, err := b.controlSet()
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +72,16 @@ func (b *windowsBackend) systemHive() (*windows.Hive, error) {
 	}
 	b.hive, b.hiveErr = b.readHive(windows.SystemHiveFile)
 	return b.hive, b.hiveErr
+}
+
+// controlSet returns the SYSTEM hive with the name of the control set that the next boot uses.
+func (b *windowsBackend) controlSet() (*windows.Hive, string, error) {
+	hive, err := b.systemHive()
+	if err != nil {
+		return nil, "", err
+	}
+	set, err := hive.ControlSet()
+	return hive, set, err
 }
 
 func (b *windowsBackend) readHive(name string) (*windows.Hive, error) {

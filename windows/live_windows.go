@@ -346,23 +346,32 @@ var serviceValues = []string{"Type", "Start", "ErrorControl", "Tag", "ImagePath"
 const servicesPath = `SYSTEM\CurrentControlSet\Services`
 
 func serviceKeys(ctx context.Context) ([]byte, error) {
-	root, err := openKey(servicesPath)
+	keys := []RegKey{}
+	err := eachSubkey(ctx, servicesPath, func(root registry.Key, name string) { keys = appendService(keys, root, name) })
 	if err != nil {
 		return nil, err
+	}
+	return AppendReg(nil, keys), nil
+}
+
+// eachSubkey calls f with the name of each subkey of a key below HKEY_LOCAL_MACHINE.
+func eachSubkey(ctx context.Context, path string, f func(root registry.Key, name string)) error {
+	root, err := openKey(path)
+	if err != nil {
+		return err
 	}
 	defer root.Close()
 	names, err := subkeys(root, maxServices)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	keys := []RegKey{}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		keys = appendService(keys, root, name)
+		f(root, name)
 	}
-	return AppendReg(nil, keys), nil
+	return nil
 }
 
 // appendService adds a service's key if it is a driver's, and those of its filter instances. A
@@ -440,28 +449,16 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 var packageValues = []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
 
 func packageKeys(ctx context.Context, path string) ([]RegKey, error) {
-	root, err := openKey(path)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	names, err := subkeys(root, maxServices)
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]RegKey, 0, len(names))
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	var keys []RegKey
+	err := eachSubkey(ctx, path, func(root registry.Key, name string) {
 		k, err := registry.OpenKey(root, name, readAccess)
 		if err != nil {
-			continue
+			return
 		}
+		defer k.Close()
 		keys = append(keys, RegKey{Path: machineRoot + path + `\` + name, Values: readValues(k, packageValues)})
-		k.Close()
-	}
-	return keys, nil
+	})
+	return keys, err
 }
 
 // devices asks SetupAPI for properties only: building driver lists takes seconds of all cores.
