@@ -20,8 +20,9 @@ func (a *app) info() *cobra.Command {
 		Use:   "info NAME|FILE...",
 		Short: "Show everything known of a module, or of a module's file (modinfo, kldstat -v)",
 		Long: `Show everything known of each module. A NAME is a module's id, such as linux_module:nvme, or its
-name; on Linux "-" and "_" are the same letter, on Windows a service's name is one too. When several modules match, all are shown. What has
-a path separator in it is a FILE: a .ko, a .sys, a kext bundle, a .nlm, of any system on any other.`,
+name; on Linux "-" and "_" are the same letter, on Windows a service's name is one too. When several
+modules match, all are shown. What has a path separator in it is a FILE: a .ko, a .sys, a kext bundle,
+a .nlm, of any system on any other.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args) },
 	}
