@@ -97,7 +97,7 @@ func TestHive(t *testing.T) {
 	if err := os.WriteFile(base, hivetest.System(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	const services = 3000
+	const services = 1000
 	cmd := exec.CommandContext(t.Context(), "hivexsh", "-w", base)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	cmd.Stdin = strings.NewReader(hivexScript(services, hive))
