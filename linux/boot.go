@@ -246,6 +246,7 @@ func (r *bootReader) fill(e *BootEntry, options string) {
 // expand replaces $NAME and ${NAME} by the values of grub's variables.
 func (r *bootReader) expand(e *BootEntry, options string) string {
 	var b strings.Builder
+	grown := 0
 	for {
 		before, rest, ok := strings.Cut(options, "$")
 		b.WriteString(before)
@@ -260,8 +261,8 @@ func (r *bootReader) expand(e *BootEntry, options string) string {
 		}
 		options = tail
 		value, known := r.environment().lookup(name)
-		if !known {
-			e.Unresolved = append(e.Unresolved, "$"+escape.UTF8(name))
+		if grown += len(value); !known || grown > maxExpansion {
+			e.Unresolved = addName(e.Unresolved, name)
 			continue
 		}
 		b.WriteString(value)

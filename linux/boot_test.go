@@ -145,3 +145,18 @@ func TestModulesOfDebian(t *testing.T) {
 		t.Errorf("%+v, %v", list, lost)
 	}
 }
+
+// TestHostileVariables: a short text that asks for a long command line does not get it.
+func TestHostileVariables(t *testing.T) {
+	big := "set x=" + strings.Repeat("a", 400<<10) + "\n"
+	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": big + "linux /vmlinuz-1 module_blacklist=q " + strings.Repeat("$x", 100<<10) + "\n",
+		"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions " + strings.Repeat("$x", 100<<10) + "\n"}))
+	for _, e := range b.Entries {
+		if len(e.Text) > 2*maxExpansion || len(e.Unresolved) != 1 {
+			t.Errorf("%s: %d bytes, %d unresolved", e.File, len(e.Text), len(e.Unresolved))
+		}
+	}
+	if len(b.Entries) != 2 {
+		t.Errorf("%d entries", len(b.Entries))
+	}
+}

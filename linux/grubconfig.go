@@ -3,8 +3,11 @@
 package linux
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
@@ -108,6 +111,7 @@ func (e *grubEnv) words(line string) (words, unresolved []string) {
 		inWord = false
 	}
 	quoted := false // in double quotes
+	grown := 0      // by variables
 	for i := 0; i < len(line); i++ {
 		switch ch := line[i]; {
 		case ch == '\\' && i+1 < len(line) && (!quoted || strings.IndexByte("$\"\\", line[i+1]) >= 0):
@@ -125,8 +129,11 @@ func (e *grubEnv) words(line string) (words, unresolved []string) {
 			}
 			i = len(line) - len(rest) - 1
 			value, known := e.lookup(name)
+			if grown += len(value); grown > maxExpansion {
+				known, value = false, ""
+			}
 			if !known {
-				unresolved = append(unresolved, "$"+escape.UTF8(name))
+				unresolved = addName(unresolved, name)
 			}
 			inWord = inWord || quoted || value != ""
 			if quoted {
@@ -161,6 +168,22 @@ func (e *grubEnv) words(line string) (words, unresolved []string) {
 	return words, unresolved
 }
 
+// maxGrubConfigs is how many grub.cfg are read.
+const maxGrubConfigs = 32
+
+// maxExpansion is how many bytes variables may add to one line; a kernel's command line has at most
+// some thousand.
+const maxExpansion = 64 << 10
+
+// addName adds a variable to those that are not known, once.
+func addName(unresolved []string, name string) []string {
+	name = "$" + escape.UTF8(name)
+	if len(unresolved) >= maxCmdlineWords || slices.Contains(unresolved[:min(len(unresolved), 64)], name) {
+		return unresolved
+	}
+	return append(unresolved, name)
+}
+
 // variable divides what follows "$" into a name and the rest; the name is empty when it is none.
 func variable(s string) (name, rest string) {
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
@@ -182,6 +205,10 @@ func variable(s string) (name, rest string) {
 func (r *bootReader) grub(name, text string) {
 	title, last := "", -1
 	env := r.environment()
+	if len(env.configs) == maxGrubConfigs {
+		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs), Err: fact.ErrTooLarge})
+		return
+	}
 	env.configs, env.values = append(env.configs, text), nil
 	for line := range grubLines(text) {
 		words, unresolved := env.words(line.text)

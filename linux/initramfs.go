@@ -42,6 +42,7 @@ const (
 	maxInitramfsPlain = 4 << 30   // bytes of what is in it, none of which is kept
 	maxInitramfsFiles = 1 << 18
 	maxCpioName       = 4096
+	maxInitramfsKept  = 64 << 20 // bytes of names and configuration that are kept
 	cpioHeader        = 110
 )
 
@@ -233,6 +234,7 @@ type initramfsReader struct {
 	source  string
 	left    int64 // how many more decompressed bytes are read
 	lost    error
+	kept    int64 // bytes of names and texts that are kept
 	files   int
 	modules []string
 	configs map[string][]byte
@@ -297,12 +299,21 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 		return err
 	}
 	if IsModuleFile(name) && strings.Contains(name, "lib/modules/") {
+		if r.kept += int64(len(name)); r.kept > maxInitramfsKept {
+			return limit.TooLarge(r.source, maxInitramfsKept)
+		}
 		r.modules = append(r.modules, escape.UTF8(name))
 	}
 	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modulesLoadDirs, path.Dir(name))
 	if !isConfig && !list || size > maxConfigFile || len(r.configs) >= maxConfigFiles {
+		if isConfig {
+			r.configs[name] = nil // not read: it hides others all the same
+		}
 		_, err := io.CopyN(io.Discard, in, size)
 		return err
+	}
+	if r.kept += size; r.kept > maxInitramfsKept {
+		return limit.TooLarge(r.source, maxInitramfsKept)
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(in, text); err != nil {
