@@ -89,7 +89,7 @@ type loss struct{ module, field, wrong string }
 
 // contained compares two Snapshots as JSON objects.
 func contained(what string, part, all map[string]any) []loss {
-	losses := fields(what, "", "", part, all, "modules")
+	losses := append(fields(what, "", "", part, all, "modules", "policy"), policies(what, part["policy"], all["policy"])...)
 	byID := make(map[string]map[string]any)
 	for _, m := range part["modules"].([]any) {
 		m := m.(map[string]any)
@@ -108,6 +108,39 @@ func contained(what string, part, all map[string]any) []loss {
 	}
 	for id := range byID {
 		losses = append(losses, loss{wrong: fmt.Sprintf("%s: only the user sees %s", what, id)})
+	}
+	return losses
+}
+
+// policies compares what two looks say of the system's policy. A fact that the user cannot know has a
+// code that says why, which also stands for the other facts of its source.
+func policies(what string, part, all any) []loss {
+	if part == nil && all == nil {
+		return nil
+	}
+	mine, theirs := part.(map[string]any), all.(map[string]any)
+	var losses []loss
+	if mine["loading"] != theirs["loading"] {
+		losses = append(losses, loss{wrong: fmt.Sprintf("%s: loading is %v for the user, %v for root", what, mine["loading"], theirs["loading"])})
+	}
+	known, hidden := make(map[string]bool), make(map[any]bool)
+	for _, f := range theirs["facts"].([]any) {
+		known[fmt.Sprint(f)] = true
+	}
+	seen := make(map[string]bool)
+	for _, f := range mine["facts"].([]any) {
+		f := f.(map[string]any)
+		seen[fmt.Sprint(f)] = true
+		if f["code"] != nil {
+			hidden[f["source"]] = true
+		} else if !known[fmt.Sprint(f)] {
+			losses = append(losses, loss{wrong: fmt.Sprintf("%s: only the user knows %v", what, f)})
+		}
+	}
+	for _, f := range theirs["facts"].([]any) {
+		if f := f.(map[string]any); !seen[fmt.Sprint(f)] && !hidden[f["source"]] {
+			losses = append(losses, loss{wrong: fmt.Sprintf("%s: the user does not know %v, and nothing says why", what, f)})
+		}
 	}
 	return losses
 }
