@@ -303,7 +303,8 @@ func (r *policyReader) efiByte(name, file, on, off string) {
 		value, err = ParseEFIByte(b)
 	}
 	if err != nil {
-		r.unknown(name, SourceEFI, file, r.noEFI(name, err), err)
+		effect, err := r.noEFI(name, err)
+		r.unknown(name, SourceEFI, file, effect, err)
 		return
 	}
 	switch {
@@ -319,28 +320,33 @@ func (r *policyReader) efiByte(name, file, on, off string) {
 	r.add(f)
 }
 
-// noEFI says why a variable is missing.
-func (r *policyReader) noEFI(name string, err error) string {
+// noEFI says why a variable is missing, and gives the error that leaves it open, if one does.
+func (r *policyReader) noEFI(name string, err error) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
-		return ""
+		return "", err
 	}
 	entries, dirErr := fs.ReadDir(r.FS, EFIVarsDir)
 	switch {
 	case dirErr == nil && len(entries) > 0 && (name == FactMokSBState || name == FactMokListTrusted):
-		return "not set by shim"
+		return "not set by shim", err
 	case dirErr == nil && len(entries) > 0:
-		return "the firmware has no such variable"
+		return "the firmware has no such variable", err
 	}
-	if _, err := fs.Stat(r.FS, "sys/firmware/efi"); err == nil {
-		return "not known: efivarfs is not mounted here"
+	_, efiErr := fs.Stat(r.FS, "sys/firmware/efi")
+	if efiErr == nil {
+		return "not known: efivarfs is not mounted here", err
 	}
-	if _, err := fs.Stat(r.FS, "sys/firmware"); err == nil {
-		if name == FactSecureBoot {
-			r.secureBooted = fact.No
-		}
-		return "not started by EFI, or EFI's runtime services are off"
+	_, sysErr := fs.Stat(r.FS, "sys/firmware")
+	switch {
+	case !errors.Is(efiErr, fs.ErrNotExist):
+		return "", efiErr
+	case sysErr != nil:
+		return "", sysErr
 	}
-	return ""
+	if name == FactSecureBoot {
+		r.secureBooted = fact.No
+	}
+	return "not started by EFI, or EFI's runtime services are off", err
 }
 
 func (r *policyReader) lsm() {
