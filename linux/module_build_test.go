@@ -14,6 +14,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -174,41 +175,98 @@ type algorithmID struct {
 }
 
 var (
-	oidSHA256    = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
-	oidRSA       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
-	oidECDSA256  = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
-	oidMLDSA65   = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}
-	oidUnknown   = asn1.ObjectIdentifier{1, 2, 3, 4, 5}
-	oidDataType  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	oidSignedDat = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+	oidSHA256        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+	oidSHA512        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
+	oidRSA           = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
+	oidECDSA256      = asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}
+	oidMLDSA65       = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 18}
+	oidUnknown       = asn1.ObjectIdentifier{1, 2, 3, 4, 5}
+	oidDataType      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidContentType   = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}
+	oidMessageDigest = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}
+	oidSignedDat     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 )
 
 // sign appends a signature. With algorithm set that is what it claims to be made by.
 func (k testKey) sign(t testing.TB, module []byte, algorithm asn1.ObjectIdentifier) []byte {
 	t.Helper()
-	h := crypto.SHA256.New()
-	h.Write(module)
-	sig, err := k.key.Sign(rand.Reader, h.Sum(nil), crypto.SHA256)
-	if err != nil {
+	return signAll(t, module, signing{key: k, algorithm: algorithm})
+}
+
+// A signing is a signature to make, with SHA-256 if nothing else is said.
+type signing struct {
+	key        testKey
+	hash       crypto.Hash
+	algorithm  asn1.ObjectIdentifier // what it claims to be made by, if set
+	attributes bool                  // sign attributes
+	serial     *big.Int              // claimed, if set
+	issuer     []byte                // claimed, if set
+}
+
+type issuerAndSerial struct {
+	Issuer asn1.RawValue
+	Serial *big.Int
+}
+
+type signerInfo struct {
+	Version    int
+	ID         issuerAndSerial
+	Digest     algorithmID
+	Attributes asn1.RawValue `asn1:"optional"`
+	Algorithm  algorithmID
+	Signature  []byte
+}
+
+func (s signing) info(t testing.TB, module []byte) signerInfo {
+	t.Helper()
+	info := signerInfo{Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: s.key.cert.RawIssuer}, s.key.cert.SerialNumber}}
+	if s.serial != nil {
+		info.ID.Serial = s.serial
+	}
+	if s.issuer != nil {
+		info.ID.Issuer.FullBytes = s.issuer
+	}
+	hash := crypto.SHA256
+	info.Digest.Algorithm = oidSHA256
+	if s.hash == crypto.SHA512 {
+		hash, info.Digest.Algorithm = crypto.SHA512, oidSHA512
+	}
+	digest := func(b []byte) []byte {
+		h := hash.New()
+		h.Write(b)
+		return h.Sum(nil)
+	}
+	sum := digest(module)
+	if s.attributes {
+		type attribute struct {
+			Type   asn1.ObjectIdentifier
+			Values []any `asn1:"set"`
+		}
+		set, err := asn1.MarshalWithParams([]attribute{{oidContentType, []any{oidDataType}}, {oidMessageDigest, []any{sum}}}, "set")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum = digest(set)
+		set[0] = contextConstructed
+		info.Attributes.FullBytes = set
+	}
+	var err error
+	if info.Signature, err = s.key.key.Sign(rand.Reader, sum, hash); err != nil {
 		t.Fatal(err)
 	}
-	if algorithm == nil {
-		algorithm = oidRSA
-		if _, ok := k.key.(*ecdsa.PrivateKey); ok {
-			algorithm = oidECDSA256
-		}
+	info.Algorithm.Algorithm = oidRSA
+	if _, ok := s.key.key.(*ecdsa.PrivateKey); ok {
+		info.Algorithm.Algorithm = oidECDSA256
 	}
-	type issuerAndSerial struct {
-		Issuer asn1.RawValue
-		Serial *big.Int
+	if s.algorithm != nil {
+		info.Algorithm.Algorithm = s.algorithm
 	}
-	type signerInfo struct {
-		Version   int
-		ID        issuerAndSerial
-		Digest    algorithmID
-		Algorithm algorithmID
-		Signature []byte
-	}
+	return info
+}
+
+// signAll appends one PKCS#7 message with a signature of each.
+func signAll(t testing.TB, module []byte, list ...signing) []byte {
+	t.Helper()
 	type signedData struct {
 		Version int
 		Digests []algorithmID `asn1:"set"`
@@ -219,12 +277,16 @@ func (k testKey) sign(t testing.TB, module []byte, algorithm asn1.ObjectIdentifi
 		Type    asn1.ObjectIdentifier
 		Content signedData `asn1:"explicit,tag:0"`
 	}
-	digest := algorithmID{Algorithm: oidSHA256}
-	info := contentInfo{Type: oidSignedDat, Content: signedData{Version: 1, Digests: []algorithmID{digest}, Signers: []signerInfo{{
-		Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: k.cert.RawIssuer}, k.cert.SerialNumber},
-		Digest: digest, Algorithm: algorithmID{Algorithm: algorithm}, Signature: sig,
-	}}}}
+	info := contentInfo{Type: oidSignedDat, Content: signedData{Version: 1}}
 	info.Content.Content.Type = oidDataType
+	for _, s := range list {
+		one := s.info(t, module)
+		info.Content.Signers = append(info.Content.Signers, one)
+		same := func(d algorithmID) bool { return d.Algorithm.Equal(one.Digest.Algorithm) }
+		if !slices.ContainsFunc(info.Content.Digests, same) {
+			info.Content.Digests = append(info.Content.Digests, one.Digest)
+		}
+	}
 	block, err := asn1.Marshal(info)
 	if err != nil {
 		t.Fatal(err)

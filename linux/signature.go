@@ -10,6 +10,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,11 +26,13 @@ type ModuleSignature struct {
 	// IDType is the kind of trailer: pkcs7, or pgp and x509 of kernels before 4.3; a number for one
 	// that is not known.
 	IDType string `json:"idType"`
-	// Signer is the common name of the issuer of the signer's certificate (pkcs7), or the name that
-	// the trailer gives.
+	// Signer is the common name of the issuer of the signer's certificate (pkcs7), the first if it
+	// has several, or the name that the trailer gives. Of several signers it and the fields below are
+	// the first's, as in modinfo.
 	Signer string `json:"signer,omitzero"`
 	// KeyID names the signer's key as modinfo prints it ("sig_key"): the serial number of the
-	// certificate, or its subject key identifier, in upper-case hexadecimal with colons.
+	// certificate without leading zeros, or its subject key identifier, in upper-case hexadecimal with
+	// colons.
 	KeyID string `json:"keyId,omitzero"`
 	// Hash is the digest algorithm, such as sha256 or sha3-512; a dotted object identifier for one
 	// that is not known.
@@ -71,7 +75,9 @@ func NewKeys(sets []fact.KeySet) (*Keys, []error) {
 func (k *Keys) empty() bool { return k == nil || k.roots.Empty() }
 
 // ReadSignature decodes the trailer of a module file, which must be decompressed, and verifies it
-// when keys are given. Without a trailer the status is none and the ModuleSignature nil. An error
+// when keys are given. Without a trailer the status is none and the ModuleSignature nil. Of several
+// signers it asks what the kernel asks: none of the signatures that can be checked may be wrong, and
+// one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
 // says why a signature that is there could not be decoded or verified; its status is unchecked
 // then, never a guess.
 func ReadSignature(module []byte, keys *Keys) (*ModuleSignature, fact.Signature, error) {
@@ -94,8 +100,10 @@ func ReadSignature(module []byte, keys *Keys) (*ModuleSignature, fact.Signature,
 	block := content[len(content)-int(size):]
 	content = content[:len(content)-int(size)]
 	if h[2] != idPKCS7 {
-		sig.old(h, content)
-		verdict.Signer, verdict.Hash = sig.Signer, sig.Hash
+		if h[2] == idPGP || h[2] == idX509 {
+			sig.old(h, content)
+			verdict.Signer, verdict.Hash = sig.Signer, sig.Hash
+		}
 		return sig, verdict, unverified(keys, fmt.Errorf("signature of type %s is not verified: %w", sig.IDType, errors.ErrUnsupported))
 	}
 	if !bytes.Equal(h[:8], []byte{0, 0, idPKCS7, 0, 0, 0, 0, 0}) {
@@ -156,26 +164,24 @@ func verifyPKCS7(sig *ModuleSignature, verdict fact.Signature, block, content []
 	if err := strictForm(block, data); err != nil {
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
 	}
-	verdict.Status, verdict.KeySet, err = judge(data, content, keys)
-	return sig, verdict, err
+	j := judge(data, content, keys)
+	verdict.Status, verdict.KeySet = j.status, j.keySet
+	verdict.Signer, verdict.Hash = signerName(j.signer), hashName(j.signer.Digest.OID)
+	return sig, verdict, j.err
 }
 
 // describe fills in what a signer says.
 func (s *ModuleSignature) describe(signer *sign.Signer) {
-	if signer.KeyID != nil {
-		s.KeyID = colonHex(signer.KeyID)
-	} else {
-		s.KeyID = colonHex(signer.Serial)
-		s.Signer = escape.UTF8(issuerName(signer.RawIssuer))
-	}
+	s.Signer, s.KeyID = signerName(signer), signerKey(signer)
 	s.Value = bytes.Clone(signer.Signature)
 	s.Hash = hashName(signer.Digest.OID)
 	s.Algorithm = algorithmName(signer.Algorithm.OID)
 }
 
-// issuerName returns the common name of a distinguished name.
-func issuerName(raw []byte) string {
-	r := sign.NewReader(raw)
+// signerName returns the first common name of the issuer of a signer's certificate; "" when the
+// signer is named by key.
+func signerName(signer *sign.Signer) string {
+	r := sign.NewReader(signer.RawIssuer)
 	v, err := r.Next()
 	if err != nil {
 		return ""
@@ -184,267 +190,101 @@ func issuerName(raw []byte) string {
 	if err != nil {
 		return ""
 	}
-	return name.CommonName()
+	return escape.UTF8(name.FirstCommonName())
 }
 
-// judge says whether every signer's signature fits the content and leads to a given key, as the
-// kernel asks for.
-func judge(data *sign.SignedData, content []byte, keys *Keys) (status fact.SignatureStatus, keySet string, err error) {
-	status = fact.SignatureValid
-	for _, signer := range data.Signers {
-		one, set, err := judgeSigner(data, signer, content, keys)
-		if one != fact.SignatureValid {
-			return one, "", err
+// A signerVerdict is what is known of one signer's signature, or of all.
+type signerVerdict struct {
+	status fact.SignatureStatus
+	signer *sign.Signer
+	keySet string // that signer leads to, if valid
+	err    error  // why it is unchecked
+	used   []*sign.Certificate
+}
+
+// judge says what the signers' verdicts come to, as the kernel does (pkcs7_verify and
+// pkcs7_validate_trust): one signature that does not fit is one too many; of the others one that
+// leads to a given key is enough, and those that nobody can check are passed over.
+func judge(data *sign.SignedData, content []byte, keys *Keys) signerVerdict {
+	var best signerVerdict
+	var used []*sign.Certificate
+	for i, signer := range data.Signers {
+		j := judgeSigner(data, signer, content, keys)
+		if j.status == fact.SignatureInvalid {
+			return j
 		}
-		keySet = set
+		used = append(used, j.used...)
+		if i == 0 || signatureRank(j.status) > signatureRank(best.status) {
+			best = j
+		}
 	}
-	return status, keySet, nil
+	if best.status == fact.SignatureValid && !covers(used, data.Certificates) {
+		return signerVerdict{status: fact.SignatureUnchecked, signer: best.signer,
+			err: badSignature("PKCS#7: holds a certificate that is no part of the chain")}
+	}
+	return best
 }
 
-func judgeSigner(data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys) (fact.SignatureStatus, string, error) {
-	cert, set := keys.roots.Find(signer)
+func signatureRank(s fact.SignatureStatus) int {
+	return slices.Index([]fact.SignatureStatus{fact.SignatureUnchecked, fact.SignatureUntrusted, fact.SignatureValid}, s)
+}
+
+// covers reports whether each certificate that came with a signature is one of those that were used.
+// One that is no part of a chain is covered by no signature, so nothing is valid beside it.
+func covers(used, came []*sign.Certificate) bool {
+	for _, c := range came {
+		if !slices.ContainsFunc(used, func(u *sign.Certificate) bool { return bytes.Equal(u.Raw, c.Raw) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// judgeSigner checks one signature, and follows the certificates that came with it. The kernel does
+// not ask whether they have expired, so neither does this.
+func judgeSigner(data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys) signerVerdict {
+	j := signerVerdict{status: fact.SignatureUnchecked, signer: signer}
+	cert, _ := keys.roots.Find(signer)
 	if cert == nil {
 		cert = signer.Certificate(data.Certificates)
 	}
 	if cert == nil {
-		return fact.SignatureUnchecked, "", fmt.Errorf("key %s is not among the given keys", signerKey(signer))
+		j.err = fmt.Errorf("key %s is not among the given keys", signerKey(signer))
+		return j
 	}
 	err := signer.Check(cert, sign.OIDData, func(h crypto.Hash) ([]byte, error) { return sign.Sum(h, content), nil })
-	switch {
-	case errors.Is(err, sign.ErrMismatch):
-		return fact.SignatureInvalid, "", nil
-	case err != nil:
-		return fact.SignatureUnchecked, "", err
-	case set != "" && len(data.Certificates) == 0:
-		return fact.SignatureValid, set, nil
+	if errors.Is(err, sign.ErrMismatch) {
+		j.status = fact.SignatureInvalid
+		return j
 	}
-	return judgeChain(data, cert, keys)
-}
-
-// judgeChain follows the certificates that came with a signature that fits. The kernel does not ask
-// whether they have expired, so neither does this. A certificate that is no part of the chain is
-// covered by no signature, so nothing is valid beside one.
-func judgeChain(data *sign.SignedData, cert *sign.Certificate, keys *Keys) (fact.SignatureStatus, string, error) {
+	if err != nil {
+		j.err = err
+		return j
+	}
 	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: data.Certificates, Roots: keys.roots, At: cert.NotBefore})
-	if chain.KeySet == "" {
-		return fact.SignatureUntrusted, "", nil
+	j.status, j.keySet, j.used = fact.SignatureUntrusted, chain.KeySet, chain.Certificates
+	if chain.KeySet != "" {
+		j.status = fact.SignatureValid
 	}
-	for _, c := range data.Certificates {
-		used := false
-		for _, link := range chain.Certificates {
-			used = used || bytes.Equal(link.Raw, c.Raw)
-		}
-		if !used {
-			return fact.SignatureUnchecked, "", badSignature("PKCS#7: holds a certificate that is no part of the chain")
-		}
-	}
-	return fact.SignatureValid, chain.KeySet, nil
+	return j
 }
 
+// signerKey returns what names a signer's key, as modinfo prints it.
 func signerKey(s *sign.Signer) string {
 	if s.KeyID != nil {
 		return colonHex(s.KeyID)
 	}
-	return colonHex(s.Serial)
+	return colonHex(magnitude(s.Serial))
 }
 
-// strictForm refuses a SignedData of which some bytes are neither checked nor signed, such as a
-// wrong version number: whatever is called valid is valid to the last byte.
-func strictForm(block []byte, data *sign.SignedData) error {
-	if err := derOnly(block); err != nil {
-		return err
+// magnitude returns the bytes of an INTEGER's absolute value, without leading zeros: a serial number
+// whose first bit is set has one in its encoding.
+func magnitude(integer []byte) []byte {
+	n := new(big.Int).SetBytes(integer)
+	if len(integer) > 0 && integer[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(integer))))
 	}
-	if data.ContentType != sign.OIDData || data.Content != nil {
-		return errors.New("signed content is inside the signature")
-	}
-	if len(data.CertificateErrors) > 0 {
-		return data.CertificateErrors[0]
-	}
-	s, err := readForm(block)
-	if err != nil {
-		return err
-	}
-	highest := byte(1)
-	for i, signer := range data.Signers {
-		if len(signer.Unsigned) > 0 {
-			return errors.New("signer has unsigned attributes")
-		}
-		version := byte(1)
-		if signer.KeyID != nil {
-			version = 3
-		}
-		if !bytes.Equal(s.signerVersions[i], []byte{version}) {
-			return errors.New("signer's version does not fit its form")
-		}
-		highest = max(highest, version)
-		for _, a := range []sign.Algorithm{signer.Digest, signer.Algorithm} {
-			if p := a.Params; p.Full != nil && !(p.Is(tagNull) && len(p.Body) == 0) {
-				return fmt.Errorf("parameters of algorithm %s", a.OID)
-			}
-		}
-		if oid := signer.Algorithm.OID; strings.HasPrefix(oid, rsaArc) && oid != rsaEncryption {
-			return fmt.Errorf("signature algorithm %s, where the kernel takes %s", oid, rsaEncryption)
-		}
-		if !bytes.Equal(s.digests, s.signerDigests[i]) {
-			return errors.New("list of digest algorithms is not that of the signer")
-		}
-	}
-	if s.version != highest {
-		return errors.New("version does not fit the signers' form")
-	}
-	return nil
-}
-
-// Identifiers as they must be written: NULL, and [0] around values and by itself.
-const (
-	tagNull            = 5
-	contextConstructed = 0xa0
-	contextPrimitive   = 0x80
-)
-
-// RSA is named without the digest, which has a field of its own.
-const (
-	rsaArc        = "1.2.840.113549.1.1."
-	rsaEncryption = rsaArc + "1"
-)
-
-// A signedForm is the parts of a SignedData that say nothing of their own.
-type signedForm struct {
-	version        byte
-	digests        []byte // what the set of digest algorithms holds
-	signerVersions [][]byte
-	signerDigests  [][]byte
-}
-
-func readForm(block []byte) (f signedForm, err error) {
-	top := sign.NewReader(block)
-	info, err := top.Expect(sign.TagSequence, "contentInfo")
-	if err != nil {
-		return f, err
-	}
-	r := info.Reader()
-	if _, err = r.Expect(sign.TagOID, "contentType"); err != nil {
-		return f, err
-	}
-	explicit, ok := r.Optional(0)
-	if !ok || explicit.Full[0] != contextConstructed {
-		return f, errors.New("no content")
-	}
-	in := explicit.Reader()
-	seq, err := in.Expect(sign.TagSequence, "signedData")
-	if err != nil {
-		return f, err
-	}
-	if !top.Empty() || !r.Empty() || !in.Empty() {
-		return f, errors.New("bytes after the signature")
-	}
-	err = f.readSigned(seq.Reader())
-	return f, err
-}
-
-func (f *signedForm) readSigned(r sign.Reader) error {
-	version, err := r.Expect(sign.TagInteger, "version")
-	if err != nil || len(version.Body) != 1 {
-		return errors.New("version")
-	}
-	f.version = version.Body[0]
-	set, err := r.Expect(sign.TagSet, "digestAlgorithms")
-	if err != nil {
-		return err
-	}
-	f.digests = set.Body
-	encap, err := r.Expect(sign.TagSequence, "encapContentInfo")
-	if err != nil {
-		return err
-	}
-	inner := encap.Reader()
-	if _, err := inner.Next(); err != nil || !inner.Empty() {
-		return errors.New("signed content is inside the signature")
-	}
-	if certs, ok := r.Optional(0); ok && certs.Full[0] != contextConstructed {
-		return errors.New("certificates")
-	}
-	signers, err := r.Expect(sign.TagSet, "signerInfos")
-	if err != nil || !r.Empty() {
-		return errors.New("something else than certificates and signers")
-	}
-	for in := signers.Reader(); !in.Empty(); {
-		if err := f.readSigner(&in); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f *signedForm) readSigner(in *sign.Reader) error {
-	v, err := in.Expect(sign.TagSequence, "signerInfo")
-	if err != nil {
-		return err
-	}
-	r := v.Reader()
-	version, err := r.Expect(sign.TagInteger, "version")
-	if err != nil {
-		return err
-	}
-	if id, err := r.Next(); err != nil || id.IsContext(0) && id.Full[0] != contextPrimitive {
-		return errors.New("signer's name")
-	}
-	digest, err := r.Expect(sign.TagSequence, "digestAlgorithm")
-	if err != nil {
-		return err
-	}
-	f.signerVersions = append(f.signerVersions, version.Body)
-	f.signerDigests = append(f.signerDigests, digest.Full)
-	if attrs, ok := r.Optional(0); ok && attrs.Full[0] != contextConstructed {
-		return errors.New("signed attributes")
-	}
-	if _, err := r.Expect(sign.TagSequence, "signatureAlgorithm"); err != nil {
-		return err
-	}
-	if _, err := r.Expect(sign.TagOctetString, "signature"); err != nil {
-		return err
-	}
-	if !r.Empty() {
-		return errors.New("something after the signer's signature")
-	}
-	return nil
-}
-
-// derOnly refuses lengths that are indefinite or longer than they need to be.
-func derOnly(b []byte) error {
-	// Constructed values are entered in place: their contents follow their headers anyway.
-	for len(b) > 0 {
-		if len(b) < 2 || b[0]&0x1f == 0x1f {
-			return errors.New("not DER")
-		}
-		if number := b[0] & 0x1f; b[0]&0xc0 == 0 && (number == 16 || number == 17) != (b[0]&0x20 != 0) {
-			return errors.New("not DER") // sequences and sets are constructed, nothing else is
-		}
-		n, head := int(b[1]), 2
-		if n >= 0x80 {
-			size := n & 0x7f
-			if size == 0 || size > 4 || len(b) < 2+size {
-				return errors.New("not DER")
-			}
-			n = 0
-			for _, c := range b[2 : 2+size] {
-				n = n<<8 | int(c)
-			}
-			if n < 0x80 || b[2] == 0 {
-				return errors.New("not DER")
-			}
-			head += size
-		}
-		if n > len(b)-head {
-			return errors.New("not DER")
-		}
-		if b[0]&0x20 != 0 {
-			b = b[head:]
-		} else {
-			b = b[head+n:]
-		}
-	}
-	return nil
+	return n.Bytes()
 }
 
 // colonHex writes bytes as modinfo does: 0A:1B:2C.

@@ -4,11 +4,17 @@ package linux
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/binary"
+	"errors"
+	"math/big"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
 )
 
 func TestReadSignature(t *testing.T) {
@@ -59,6 +65,107 @@ func TestFlips(t *testing.T) {
 	}
 }
 
+// TestSignedAttributes: the kernel refuses a module whose signature has signed attributes.
+func TestSignedAttributes(t *testing.T) {
+	module := []byte("content")
+	k := newTestKey(t, "Mine", false)
+	keys := k.keys(t, "set")
+	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true}), keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("RSA: %+v, %v", verdict, err)
+	}
+	// Kernels may be built to take them with ML-DSA: what fails then is the algorithm, not the form.
+	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true, algorithm: oidMLDSA65}), keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
+		t.Errorf("ML-DSA: %+v, %v", verdict, err)
+	}
+}
+
+// TestSeveralSigners: none may be wrong, and one must be trusted.
+func TestSeveralSigners(t *testing.T) {
+	module, changed := []byte("content"), []byte("contents")
+	a, b := newTestKey(t, "A", true), newTestKey(t, "B", false) // DER sorts the shorter first
+	both, errs := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.cert}}, {Name: "B", Certificates: []*x509.Certificate{b.cert}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	// graft puts the trailer of a signed module behind another content.
+	graft := func(signed, content []byte) []byte { return append(bytes.Clone(content), signed[len(module):]...) }
+	two := signAll(t, module, signing{key: a}, signing{key: b})
+	mixed := signAll(t, module, signing{key: a}, signing{key: b, hash: crypto.SHA512})
+	// The second signature is by another key than it says.
+	half := signAll(t, module, signing{key: a}, signing{key: testKey{b.cert, newTestKey(t, "B", false).key}})
+	for _, c := range []struct {
+		what   string
+		data   []byte
+		keys   *Keys
+		status fact.SignatureStatus
+		set    string
+		signer string
+	}{
+		{"both keys", two, both, fact.SignatureValid, "A", "A"},
+		{"the first's key", two, a.keys(t, "A"), fact.SignatureValid, "A", "A"},
+		{"the second's key", two, b.keys(t, "B"), fact.SignatureValid, "B", "B"},
+		{"nobody's key", two, newTestKey(t, "C", false).keys(t, "C"), fact.SignatureUnchecked, "", "A"},
+		{"two digests", mixed, both, fact.SignatureValid, "A", "A"},
+		{"two digests, the second's key", mixed, b.keys(t, "B"), fact.SignatureValid, "B", "B"},
+		{"other content", graft(two, changed), both, fact.SignatureInvalid, "", "A"},
+		{"other content, the second's key", graft(two, changed), b.keys(t, "B"), fact.SignatureInvalid, "", "B"},
+		{"one wrong", half, both, fact.SignatureInvalid, "", "B"},
+		{"one wrong, whose key is unknown", half, a.keys(t, "A"), fact.SignatureValid, "A", "A"},
+		{"one that cannot be checked", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidMLDSA65}), both, fact.SignatureValid, "A", "A"},
+		{"one that no kernel knows", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidUnknown}), both, fact.SignatureUnchecked, "", "A"},
+		{"one with attributes", signAll(t, module, signing{key: a}, signing{key: b, attributes: true}), both, fact.SignatureUnchecked, "", "A"},
+	} {
+		_, verdict, err := ReadSignature(c.data, c.keys)
+		if verdict.Status != c.status || verdict.KeySet != c.set || verdict.Signer != c.signer {
+			t.Errorf("%s: %+v, %v", c.what, verdict, err)
+		}
+		if (err != nil) != (c.status == fact.SignatureUnchecked) {
+			t.Errorf("%s: %s with error %v", c.what, c.status, err)
+		}
+	}
+}
+
+// TestDigestList: the list of digest algorithms says what the signers do, no more and no less.
+func TestDigestList(t *testing.T) {
+	one, two := []byte{0x30, 1, 1}, []byte{0x30, 1, 2}
+	for _, c := range []struct {
+		list    [][]byte
+		signers [][]byte
+		good    bool
+	}{
+		{[][]byte{one}, [][]byte{one, one}, true},
+		{[][]byte{one, two}, [][]byte{two, one, two}, true},
+		{[][]byte{one, one}, [][]byte{one}, false},
+		{[][]byte{one}, [][]byte{one, two}, false},
+		{[][]byte{one, two}, [][]byte{one}, false},
+		{nil, [][]byte{one}, false},
+		{[][]byte{one, {0x30}}, [][]byte{one}, false},
+	} {
+		f := signedForm{digests: bytes.Join(c.list, nil), signerDigests: c.signers}
+		if err := f.sameDigests(); (err == nil) != c.good {
+			t.Errorf("%x of %x: %v", c.list, c.signers, err)
+		}
+	}
+}
+
+// TestSignerKey compares with what modinfo of kmod 30 prints.
+func TestSignerKey(t *testing.T) {
+	k := newTestKey(t, "Mine", false)
+	issuer, err := asn1.Marshal(pkix.RDNSequence{
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "organization"}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first"}}, {{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "second"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for serial, want := range map[int64]string{0x80112233: "80:11:22:33", 0x7f01: "7F:01", 0x0102: "01:02", -0x1234: "12:34", 0: ""} {
+		sig, verdict, err := ReadSignature(signAll(t, []byte("x"), signing{key: k, serial: big.NewInt(serial), issuer: issuer}), nil)
+		if err != nil || sig.KeyID != want || sig.Signer != "first" || verdict.Signer != "first" {
+			t.Errorf("%#x: %+v, %+v, %v", serial, sig, verdict, err)
+		}
+	}
+}
+
 func TestSignatureNames(t *testing.T) {
 	module := []byte("content")
 	k := newTestKey(t, "Mine", false)
@@ -104,6 +211,14 @@ func TestTrailer(t *testing.T) {
 	} {
 		if _, verdict, err := ReadSignature(data, nil); verdict.Status != fact.SignatureUnchecked || err == nil {
 			t.Errorf("%s: %+v, %v", name, verdict, err)
+		}
+	}
+	// What is of no known kind is not read as one that is.
+	for kind, want := range map[byte]string{3: "3", 255: "255"} {
+		data := append([]byte("content\x00\x00"), kind)
+		sig, verdict, err := ReadSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil)
+		if err != nil || verdict.Status != fact.SignatureUnchecked || verdict.Hash != "" || sig.IDType != want || sig.Hash != "" || sig.Algorithm != "" || sig.Signer != "" || sig.KeyID != "" {
+			t.Errorf("kind %d: %+v %+v %v", kind, sig, verdict, err)
 		}
 	}
 	// A trailer of kernels before 4.3 says who signed before the signature.

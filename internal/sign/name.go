@@ -38,6 +38,16 @@ type NamePart struct {
 // CommonName returns the last common name, which is the most specific; "" when there is none.
 func (n Name) CommonName() string { return n.last(oidCommonName) }
 
+// FirstCommonName returns the first common name; "" when there is none.
+func (n Name) FirstCommonName() string {
+	for _, p := range n {
+		if p.Type == oidCommonName {
+			return p.Value
+		}
+	}
+	return ""
+}
+
 // Organization returns the organisation; "" when there is none.
 func (n Name) Organization() string { return n.last(oidOrganization) }
 
