@@ -12,7 +12,9 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -20,6 +22,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,10 +42,14 @@ type signer struct {
 	dir  string // key.pem, cert.pem
 }
 
+// newSigner makes a certificate whose serial number has its first bit set, and which has two common names.
 func newSigner(t *testing.T, name string, key crypto.Signer) signer {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "kernelext " + name},
+		SerialNumber: new(big.Int).SetUint64(uint64(time.Now().UnixNano()) | 1<<63),
+		Subject: pkix.Name{CommonName: "kernelext " + name, ExtraNames: []pkix.AttributeTypeAndValue{
+			{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "another name of " + name},
+		}},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), SubjectKeyId: []byte(name),
 		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
 	}
@@ -92,16 +100,72 @@ func (s signer) kernelSign(t *testing.T, program, hash string, module []byte) []
 // opensslSign signs a module with openssl; the signer is named by the key's identifier.
 func (s signer) opensslSign(t *testing.T, hash string, module []byte) []byte {
 	t.Helper()
+	return appendSignature(module, opensslCMS(t, hash, module, []signer{s}, "-noattr", "-keyid"))
+}
+
+// opensslCMS gives the signatures of a module by several signers, as one message.
+func opensslCMS(t *testing.T, hash string, module []byte, signers []signer, options ...string) []byte {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "m.ko")
 	writeFile(t, file, module)
-	output(t, "openssl", "cms", "-sign", "-binary", "-noattr", "-nocerts", "-nosmimecap", "-keyid", "-md", hash, "-outform", "DER",
-		"-signer", s.dir+"/cert.pem", "-inkey", s.dir+"/key.pem", "-in", file, "-out", file+".p7s")
+	args := append([]string{"cms", "-sign", "-binary", "-nocerts", "-nosmimecap", "-md", hash, "-outform", "DER", "-in", file, "-out", file + ".p7s"}, options...)
+	for _, s := range signers {
+		args = append(args, "-signer", s.dir+"/cert.pem", "-inkey", s.dir+"/key.pem")
+	}
+	output(t, "openssl", args...)
 	block, err := os.ReadFile(file + ".p7s")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return block
+}
+
+// appendSignature makes a signed module of a module and a PKCS#7 message.
+func appendSignature(module, block []byte) []byte {
 	trailer := binary.BigEndian.AppendUint32([]byte{0, 0, 2, 0, 0, 0, 0, 0}, uint32(len(block)))
 	return bytes.Join([][]byte{module, block, trailer, []byte(signatureMark)}, nil)
+}
+
+// mergeCMS puts the signers of two messages into one: openssl signs with one digest algorithm at a time.
+func mergeCMS(t *testing.T, a, b []byte) []byte {
+	t.Helper()
+	type signedData struct {
+		Version int
+		Digests []asn1.RawValue `asn1:"set"`
+		Content asn1.RawValue
+		Signers []asn1.RawValue `asn1:"set"`
+	}
+	type contentInfo struct {
+		Type    asn1.ObjectIdentifier
+		Content signedData `asn1:"explicit,tag:0"`
+	}
+	var one, two contentInfo
+	_, err1 := asn1.Unmarshal(a, &one)
+	_, err2 := asn1.Unmarshal(b, &two)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	one.Content.Digests = append(one.Content.Digests, two.Content.Digests...)
+	one.Content.Signers = append(one.Content.Signers, two.Content.Signers...)
+	merged, err := asn1.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return merged
+}
+
+// opensslVerify fails unless openssl takes every signature of a message for one of the module.
+func opensslVerify(t *testing.T, module, block []byte, signers []signer) {
+	t.Helper()
+	dir := t.TempDir()
+	var certs []byte
+	for _, s := range signers {
+		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Raw})...)
+	}
+	writeFile(t, dir+"/certs.pem", certs)
+	writeFile(t, dir+"/m.ko", module)
+	writeFile(t, dir+"/m.p7s", block)
+	output(t, "openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", "-in", dir+"/m.p7s", "-content", dir+"/m.ko", "-certfile", dir+"/certs.pem", "-out", os.DevNull)
 }
 
 const signatureMark = "~Module signature appended~\n"
@@ -160,6 +224,98 @@ func TestSignature(t *testing.T) {
 					flipContainers(t, signed, s.keys())
 				}
 			})
+		}
+	}
+}
+
+// TestSignatureForms asks of signatures by openssl what the kernel asks: none with signed attributes (pkcs7_verify), and of several
+// signers none that is wrong and one that is trusted (pkcs7_validate_trust). openssl takes all that are refused for their form alone.
+func TestSignatureForms(t *testing.T) {
+	lab.Tools(t, "openssl")
+	module, err := os.ReadFile(smallest(t, plainTree(t), 1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	module = unsigned(t, module)
+	signers := newSigners(t)
+	a, b := signers[0], signers[1]
+	both := append(a.keys(), b.keys()...)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newSigner(t, "stranger", key).keys()
+	changed := bytes.Clone(module)
+	changed[len(changed)/2] ^= 1
+	check := func(t *testing.T, block []byte, keys []lkm.KeySet, want lkm.SignatureStatus) {
+		t.Helper()
+		m, err := inspect(appendSignature(module, block), keys)
+		if err != nil || m.Signature.Status != want || (want == lkm.SignatureUnchecked) != (len(m.Problems) > 0) {
+			t.Errorf("%+v, want %s; %v, %v", m.Signature, want, m.Problems, err)
+		}
+	}
+	for _, s := range signers {
+		t.Run("signed attributes "+s.name, func(t *testing.T) {
+			block := opensslCMS(t, "sha256", module, []signer{s})
+			opensslVerify(t, module, block, signers)
+			check(t, block, s.keys(), lkm.SignatureUnchecked)
+			check(t, opensslCMS(t, "sha256", module, []signer{s}, "-noattr"), s.keys(), lkm.SignatureValid)
+		})
+	}
+	twoDigests := func(module []byte) []byte {
+		return mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), opensslCMS(t, "sha512", module, []signer{b}, "-noattr"))
+	}
+	for what, sign := range map[string]func(module []byte) []byte{
+		"two signers":                func(m []byte) []byte { return opensslCMS(t, "sha256", m, signers, "-noattr") },
+		"two signers by key":         func(m []byte) []byte { return opensslCMS(t, "sha256", m, signers, "-noattr", "-keyid") },
+		"two signers of two digests": twoDigests,
+	} {
+		t.Run(what, func(t *testing.T) {
+			block := sign(module)
+			opensslVerify(t, module, block, signers)
+			for _, keys := range [][]lkm.KeySet{both, a.keys(), b.keys()} {
+				check(t, block, keys, lkm.SignatureValid)
+				check(t, sign(changed), keys, lkm.SignatureInvalid)
+			}
+			check(t, block, stranger, lkm.SignatureUnchecked)
+		})
+	}
+	t.Run("one of two is wrong", func(t *testing.T) {
+		block := mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), opensslCMS(t, "sha512", changed, []signer{b}, "-noattr"))
+		check(t, block, both, lkm.SignatureInvalid)
+		check(t, block, b.keys(), lkm.SignatureInvalid)
+		check(t, block, a.keys(), lkm.SignatureValid) // without the other's key the kernel cannot know
+	})
+}
+
+// TestSignerNames compares the names of signers with modinfo's.
+func TestSignerNames(t *testing.T) {
+	lab.Tools(t, "openssl", "modinfo")
+	k := plainTree(t)
+	program, err := debian.SignFile(t.Context(), k)
+	lab.Met(t, err)
+	module, err := os.ReadFile(smallest(t, k, 1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	module = unsigned(t, module)
+	signers := newSigners(t)
+	for what, signed := range map[string][]byte{
+		"sign-file":   signers[0].kernelSign(t, program, "sha256", module),
+		"openssl":     appendSignature(module, opensslCMS(t, "sha512", module, signers[1:], "-noattr")),
+		"two signers": appendSignature(module, opensslCMS(t, "sha384", module, signers, "-noattr")),
+	} {
+		file := filepath.Join(t.TempDir(), "m.ko")
+		writeFile(t, file, signed)
+		m, err := inspect(signed, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, s := modinfo(t, []string{file})[file], m.Linux.Signature
+		got := []string{s.Signer, s.KeyID, s.Hash, strings.ToUpper(hex.EncodeToString(s.Value))}
+		want := []string{r.get("signer"), r.get("sig_key"), r.get("sig_hashalgo"), strings.Map(hexOnly, r.get("signature"))}
+		if !slices.Equal(got, want) || s.KeyID[0] < '8' {
+			t.Errorf("%s: %q, modinfo: %q", what, got, want)
 		}
 	}
 }
