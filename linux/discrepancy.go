@@ -317,10 +317,13 @@ func linkTarget(fsys fs.FS, file string) string {
 }
 
 // UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
-// when the packages could not be read: then nothing is known of any file.
+// when the packages could not be read, not even some: then nothing is known of any file.
 func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
 		return nil, noPackages(t.fsys)
+	}
+	if len(owners.Lost) > 0 {
+		return nil, owners.Lost[0]
 	}
 	inv, err := t.Inventory()
 	if err != nil {
@@ -331,7 +334,7 @@ func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.DKMS(m.Name) != "" || owners.Package(file) != "" || owners.Package(linkTarget(t.fsys, file)) != "" {
+		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(linkTarget(t.fsys, file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -32,6 +33,7 @@ const (
 	maxPackageList  = 16 << 20
 	maxPackageBytes = 1 << 30
 	maxDKMS         = 10000
+	maxDKMSConf     = 1 << 20
 )
 
 // Owners says which package a module file is of, and which DKMS build.
@@ -39,17 +41,23 @@ type Owners struct {
 	// HasPackages is set when there are lists of files; without them a file without a package says
 	// nothing.
 	HasPackages bool
-	// Lost are lists that could not be read.
+	// Lost are lists that could not be read: then a file without a package says nothing either.
 	Lost []error
 
-	packages map[string]string // path below the root, with usr/ cut, to package
-	dkms     map[string]string // name of the module file without endings, to "name/version"
+	packages map[string]string      // path below the root, with usr/ cut, to package
+	dkms     map[string][]dkmsBuild // by name of the module file without endings
+}
+
+// A dkmsBuild is a package that DKMS built for the release.
+type dkmsBuild struct {
+	id    string   // name/version
+	dests []string // directories that its dkms.conf names, relative to the release directory
 }
 
 // ReadOwners reads the package lists of a machine as far as they name files in module directories,
 // and the DKMS builds for the release.
 func ReadOwners(fsys fs.FS, release string) *Owners {
-	o := &Owners{packages: make(map[string]string), dkms: make(map[string]string)}
+	o := &Owners{packages: make(map[string]string), dkms: make(map[string][]dkmsBuild)}
 	for _, dir := range packageListDirs {
 		o.readLists(fsys, dir)
 	}
@@ -126,23 +134,80 @@ func (o *Owners) readDKMS(fsys fs.FS, release string) {
 			if !version.IsDir() {
 				continue
 			}
-			dir := dkmsDir + "/" + name.Name() + "/" + version.Name() + "/" + release
-			for _, arch := range list(dir) {
-				for _, file := range list(dir + "/" + arch.Name() + "/module") {
+			build := name.Name() + "/" + version.Name()
+			var files []string
+			for _, arch := range list(dkmsDir + "/" + build + "/" + release) {
+				for _, file := range list(dkmsDir + "/" + build + "/" + release + "/" + arch.Name() + "/module") {
 					if IsModuleFile(file.Name()) {
-						o.dkms[NameOfFile(file.Name())] = escape.UTF8(name.Name() + "/" + version.Name())
+						files = append(files, NameOfFile(file.Name()))
 					}
 				}
+			}
+			if len(files) > 0 {
+				o.addBuild(fsys, name.Name(), version.Name(), files)
 			}
 		}
 	}
 }
 
+// addBuild notes a build of the modules of these names. Its dkms.conf is in the source directory,
+// which by default is a link below /usr/src.
+func (o *Owners) addBuild(fsys fs.FS, name, version string, modules []string) {
+	b := dkmsBuild{id: escape.UTF8(name + "/" + version)}
+	conf, err := limit.ReadFile(fsys, dkmsDir+"/"+name+"/"+version+"/source/dkms.conf", maxDKMSConf)
+	if err != nil {
+		conf, err = limit.ReadFile(fsys, "usr/src/"+name+"-"+version+"/dkms.conf", maxDKMSConf)
+	}
+	if err != nil {
+		o.lose(err)
+	} else {
+		b.dests = dkmsDests(conf)
+	}
+	for _, m := range modules {
+		o.dkms[m] = append(o.dkms[m], b)
+	}
+}
+
+// dkmsDests returns the directories that a dkms.conf installs modules into, relative to the release
+// directory. It is a shell script; a value that is computed is not known.
+func dkmsDests(conf []byte) []string {
+	var dests []string
+	for line := range bytes.Lines(conf) {
+		name, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
+		if !ok || !strings.HasPrefix(name, "DEST_MODULE_LOCATION[") {
+			continue
+		}
+		value = strings.Trim(value, `"'`)
+		if dir := strings.Trim(path.Clean(value), "/"); !strings.ContainsAny(value, "$`\"'; ") && dir != "" {
+			dests = append(dests, dir)
+		}
+	}
+	return dests
+}
+
 // Package returns the package that owns a file, a path below the machine's root; "" for none.
 func (o *Owners) Package(file string) string { return o.packages[unmerged(file)] }
 
-// DKMS returns "name/version" of the DKMS build that the module is of; "" for none.
-func (o *Owners) DKMS(module string) string { return o.dkms[module] }
+// DKMS returns "name/version" of the DKMS build that a module file is of; "" for none. That one of
+// its name was built is not enough: it may not be installed. The file must stand where DKMS puts what
+// it builds, or where the build's dkms.conf says, and be no kernel package's. file is the path
+// relative to the release directory, root the one below the machine's root.
+func (o *Owners) DKMS(module, file, root string) string {
+	builds := o.dkms[module]
+	if len(builds) == 0 || isKernelPackage(o.Package(root)) {
+		return ""
+	}
+	switch topDir(file) {
+	case "updates", "extra", "weak-updates":
+		return builds[len(builds)-1].id
+	}
+	for _, b := range builds {
+		if slices.Contains(b.dests, path.Dir(file)) {
+			return b.id
+		}
+	}
+	return ""
+}
 
 // isKernelPackage reports whether a package's name is that of a distribution's kernel.
 func isKernelPackage(pkg string) bool {
@@ -166,7 +231,7 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	}
 	build, pkg := "", ""
 	if o != nil {
-		build, pkg = o.DKMS(name), o.Package(path)
+		build, pkg = o.DKMS(name, file, path), o.Package(path)
 	}
 	if build != "" {
 		say("dkms", build, SourceDKMS)
@@ -180,7 +245,7 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	}
 	if pkg != "" {
 		say("package", pkg, SourcePackages)
-	} else if o != nil && o.HasPackages {
+	} else if o != nil && o.HasPackages && len(o.Lost) == 0 {
 		say("package", "none", SourcePackages)
 	}
 	switch {

@@ -4,6 +4,7 @@ package linux
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -277,6 +278,96 @@ func TestOrigin(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}
+}
+
+// TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
+func TestOriginOfDKMSBuild(t *testing.T) {
+	o := ReadOwners(fstest.MapFS{
+		"var/lib/dpkg/info/linux-image-6.1.list":               file("/lib/modules/6.1/kernel/net/dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
+		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko":    file(""),
+		"var/lib/dkms/dummy/1.0/source/dkms.conf":              file("PACKAGE_NAME=dummy\nDEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
+		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz":   file(""),
+		"usr/src/late-2.0/dkms.conf":                           file("  DEST_MODULE_LOCATION[0]='/kernel/drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
+		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      file(""),
+		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": file(""),
+	}, "6.1")
+	for _, c := range []struct {
+		name, file string
+		want       fact.OriginClass
+		dkms       string
+	}{
+		{"dummy", "kernel/net/dummy.ko", fact.OriginOS, ""},
+		{"dummy", "updates/dkms/dummy.ko", fact.OriginThirdParty, "dummy/1.0"},
+		{"dummy", "extra/dummy.ko.xz", fact.OriginThirdParty, "dummy/1.0"},
+		{"late", "kernel/net/late.ko", fact.OriginOS, ""},
+		{"late", "kernel/drivers/late/late.ko.xz", fact.OriginThirdParty, "late/2.0"},
+		{"late", "kernel/drivers/late.ko", fact.OriginOS, ""},
+		{"bare", "kernel/bare.ko", fact.OriginOS, ""},
+		{"bare", "bare.ko", fact.OriginOS, ""},
+		{"bare", "updates/bare.ko", fact.OriginThirdParty, "bare/3.0"},
+		{"another", "updates/another.ko", "", ""},
+	} {
+		got := o.Origin(&Module{Intree: fact.Yes}, c.name, c.file, "lib/modules/6.1/"+c.file)
+		build := ""
+		for _, e := range got.Evidence {
+			if e.Fact == "dkms" {
+				build = e.Value
+			}
+		}
+		if got.Class != c.want || build != c.dkms {
+			t.Errorf("%s: %+v, want %s, build %q", c.file, got, c.want, c.dkms)
+		}
+	}
+	if len(o.Lost) > 0 {
+		t.Errorf("lost %v", o.Lost)
+	}
+}
+
+// TestOriginWithALostList: no package owns a file only if all lists were read.
+func TestOriginWithALostList(t *testing.T) {
+	fsys := fstest.MapFS{
+		"var/lib/dpkg/info/bash.list":          file("/bin/bash\n"),
+		"var/lib/dpkg/info/linux-image-1.list": file("/lib/modules/1/kernel/a.ko\n"),
+		"var/lib/dpkg/info/vendor.list":        file("/lib/modules/1/extra/v.ko\n"),
+		"lib/modules/1/modules.dep":            file("kernel/a.ko:\nextra/v.ko:\nextra/x.ko:\n"),
+		"lib/modules/1/kernel/a.ko":            file(""), "lib/modules/1/extra/v.ko": file(""), "lib/modules/1/extra/x.ko": file(""),
+	}
+	packageOf := func(o *Owners) string {
+		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko").Evidence {
+			if e.Fact == "package" {
+				return e.Value
+			}
+		}
+		return ""
+	}
+	tree := OpenTree(fsys, ReleaseDir{"1", "lib/modules/1"}, false)
+	whole := ReadOwners(fsys, "1")
+	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
+		t.Errorf("package %q, lost %v", got, whole.Lost)
+	}
+	if found, err := UnownedFiles(tree, whole); err != nil || len(found) != 1 || found[0].Name != "x" {
+		t.Errorf("%+v, %v", found, err)
+	}
+	part := ReadOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1")
+	if got := packageOf(part); got != "" || !part.HasPackages || len(part.Lost) != 1 {
+		t.Errorf("package %q, lost %v", got, part.Lost)
+	}
+	if found, err := UnownedFiles(tree, part); !errors.Is(err, fs.ErrPermission) || found != nil {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// refuses refuses to open one file.
+type refuses struct {
+	fstest.MapFS
+	name string
+}
+
+func (r refuses) Open(name string) (fs.File, error) {
+	if name == r.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return r.MapFS.Open(name)
 }
 
 func TestOwnersOfEveryPackageManager(t *testing.T) {

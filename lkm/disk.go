@@ -82,7 +82,7 @@ func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
 // module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a
 // bundle, a kernel collection or the code of a kext of macOS, a driver of Windows. Of the options
 // Detail, Keys, Catalogs, MaxFile and Kernel count; Kernel is the release that a module is compared
-// with. A file that is none of these is ErrMalformed.
+// with. What is none of these, such as a pipe or a device, is ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
 	modules, err := readFile(ctx, fsys, name, o)
 	if err != nil {
@@ -95,7 +95,11 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if st, err := fs.Stat(fsys, name); err == nil && st.IsDir() {
+	st, err := fs.Stat(fsys, name)
+	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
+		return nil, &ParseError{Source: name, Reason: "not a regular file"} // opening a pipe waits for a writer
+	}
+	if err == nil && st.IsDir() {
 		modules, ok, err := readDarwinFile(ctx, fsys, name, nil, o)
 		if !ok && err == nil {
 			err = &ParseError{Source: name, Reason: "a folder that is no bundle"}

@@ -499,7 +499,7 @@ func (b *linuxBackend) plan(d Detail) []Plan {
 			For: "what is compiled in", Asked: true},
 		{Source: linux.SourceTree, Reads: []string{"/lib/modules/RELEASE/modules.dep{,.bin}", "/lib/modules/RELEASE/**/*.ko{,.gz,.xz,.zst}", "/lib/firmware"},
 			For: "the loaded modules' files: metadata, whether they hold the same code, signatures", Asked: d&fileDetail != 0},
-		{Source: linux.SourcePackages, Reads: []string{"/var/lib/dpkg/info/*.list", "/usr/lib/opkg/info/*.list", "/var/lib/dkms"},
+		{Source: linux.SourcePackages, Reads: []string{"/var/lib/dpkg/info/*.list", "/usr/lib/opkg/info/*.list", "/var/lib/dkms", "/usr/src/*/dkms.conf"},
 			For: "whose code they are", Asked: d&fileDetail != 0},
 	}, policyPlan(d&DetailPolicy != 0)...)
 }

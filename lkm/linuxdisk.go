@@ -204,6 +204,21 @@ func (b *linuxBackend) describer(t *linux.Tree) *linuxDescriber {
 	}
 }
 
+// reportLost says once what every description of a module's file lacks: packages that could not be
+// read, and keys that cannot be used.
+func (b *linuxBackend) reportLost(t *linux.Tree, r *report) {
+	for _, err := range b.owners(t.Release).Lost {
+		r.problem(linux.SourcePackages, "", "origin", err)
+	}
+	if b.options.Detail&DetailSignatures == 0 {
+		return
+	}
+	_, errs := b.fileKeys()
+	for _, err := range errs {
+		r.problem(linux.SourceTree, "", "signature", err)
+	}
+}
+
 // describe adds to m what its file says, a path relative to the release directory.
 func (d *linuxDescriber) describe(m *Module, file string) linux.File {
 	name := d.tree.Path(file)
@@ -272,6 +287,9 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 			return
 		}
 		outcome := r.inventory(inv)
+		if b.options.Detail&fileDetail != 0 {
+			b.reportLost(t, r)
+		}
 		work := b.installedModules(ctx, t, inv.Modules)
 		var deadline time.Time
 		if b.options.Deadline > 0 {
@@ -455,26 +473,37 @@ func ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 // file reads one file of the machine by its path there.
 func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) {
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
-	keys, _ := b.fileKeys()
+	keys, errs := b.fileKeys()
 	o := linuxFileOptions(&b.options, keys)
 	f, err := linux.NewFileReader().ReadFile(b.guard, rel, o)
 	if err != nil {
 		return nil, b.guard.named(rel, err)
 	}
-	return []Module{linuxFileModule(&f, "/"+rel, b.options.Kernel)}, nil
+	m := linuxFileModule(&f, "/"+rel, b.options.Kernel)
+	m.addKeyProblems(&o, errs)
+	return []Module{m}, nil
+}
+
+// addKeyProblems says of a module by itself which keys could not be used, if they were to be.
+func (m *Module) addKeyProblems(o *linux.FileOptions, errs []error) {
+	if !o.Signature {
+		return
+	}
+	for _, err := range errs {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "signature", err))
+	}
 }
 
 // readLinuxFile reads a module file by itself.
 func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
 	keys, errs := linux.NewKeys(o.Keys)
-	f, err := linux.NewFileReader().ReadFile(fsys, name, linuxFileOptions(&o, keys))
+	options := linuxFileOptions(&o, keys)
+	f, err := linux.NewFileReader().ReadFile(fsys, name, options)
 	if err != nil {
 		return nil, err
 	}
 	m := linuxFileModule(&f, name, o.Kernel)
-	for _, err := range errs {
-		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "signature", err))
-	}
+	m.addKeyProblems(&options, errs)
 	return []Module{m}, nil
 }
 
@@ -514,6 +543,8 @@ func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, err
 			}
 			f := d.describe(&m, m.Linux.File)
 			m.Size, m.ContentID = m.Linux.FileSize, f.BuildID
+			_, errs := b.fileKeys()
+			m.addKeyProblems(&d.options, errs)
 		}
 		modules = append(modules, m)
 	}

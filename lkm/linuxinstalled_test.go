@@ -4,12 +4,17 @@ package lkm
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kernelext/kernelext/linux"
 )
 
 // emptyModule is the header of an ELF object that ends with its one section header.
@@ -117,3 +122,90 @@ func TestStaleIndexes(t *testing.T) {
 		})
 	}
 }
+
+// TestLostIsSaidOnce: packages that cannot be read and keys that cannot be used are problems of their
+// source, in every list that opens module files, and of no module.
+func TestLostIsSaidOnce(t *testing.T) {
+	m := withFiles()
+	m.fails["var/lib/dpkg/info/linux-image-6.1.0-56-amd64.list"] = fs.ErrPermission
+	useless := []KeySet{{Name: "mine.pem", Certificates: []*x509.Certificate{{Raw: []byte("no certificate")}}}}
+	for _, scope := range []Scope{ScopeInstalled, ScopeLoaded} {
+		for _, c := range []struct {
+			detail         Detail
+			packages, keys int
+		}{{0, 0, 0}, {DetailFiles, 1, 0}, {DetailFiles | DetailSignatures, 1, 1}} {
+			s, err := OpenMachine(Linux, m, Options{Detail: c.detail, Keys: useless, Workers: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			snap, err := s.SnapshotOf(t.Context(), scope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packages, keys := 0, 0
+			for _, p := range snap.Problems {
+				if p.Source == linux.SourcePackages && p.Field == "origin" && p.Code == CodePermission {
+					packages++
+				}
+				if p.Field == "signature" && strings.Contains(p.Text, "key set mine.pem") {
+					keys++
+				}
+			}
+			if packages != c.packages || keys != c.keys {
+				t.Errorf("%s, detail %v: %d problems of packages, %d of keys, want %d and %d: %v", scope, c.detail, packages, keys, c.packages, c.keys, snap.Problems)
+			}
+			for i := range snap.Modules {
+				for _, p := range snap.Modules[i].Problems {
+					if p.Field == "signature" || p.Field == "origin" {
+						t.Errorf("%s: %v", snap.Modules[i].Name, p)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestFileTellsOfUselessKeys: a module by itself says which keys could not be used.
+func TestFileTellsOfUselessKeys(t *testing.T) {
+	o := Options{Detail: DetailSignatures, Keys: []KeySet{{Name: "mine.pem", Certificates: []*x509.Certificate{{Raw: []byte("no certificate")}}}}}
+	s, err := OpenMachine(Linux, withFiles(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.File(t.Context(), "/lib/modules/6.1.0-56-amd64/kernel/nvme.ko")
+	if err != nil || len(list) != 1 || len(list[0].Problems) != 1 || list[0].Problems[0].Field != "signature" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	list, err = s.Resolve(t.Context(), "nvme")
+	if err != nil || len(list) != 1 || len(list[0].Problems) != 1 || list[0].Problems[0].Field != "signature" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestReadFileRefusesWhatIsNoFile: a pipe would be waited for without end.
+func TestReadFileRefusesWhatIsNoFile(t *testing.T) {
+	for _, mode := range []fs.FileMode{fs.ModeNamedPipe, fs.ModeSocket, fs.ModeDevice | fs.ModeCharDevice} {
+		list, err := ReadFile(t.Context(), special{mode}, "m.ko", Options{})
+		if !errors.Is(err, ErrMalformed) || list != nil || !strings.Contains(err.Error(), "m.ko") {
+			t.Errorf("%v: %v, %v", mode, list, err)
+		}
+	}
+}
+
+// A special holds one thing that is no regular file, and that nobody may open.
+type special struct{ mode fs.FileMode }
+
+func (s special) Open(string) (fs.File, error)          { panic("opened") }
+func (s special) Stat(name string) (fs.FileInfo, error) { return specialInfo{name, s.mode}, nil }
+
+type specialInfo struct {
+	name string
+	mode fs.FileMode
+}
+
+func (i specialInfo) Name() string       { return i.name }
+func (i specialInfo) Size() int64        { return 0 }
+func (i specialInfo) Mode() fs.FileMode  { return i.mode }
+func (i specialInfo) ModTime() time.Time { return time.Time{} }
+func (i specialInfo) IsDir() bool        { return i.mode.IsDir() }
+func (i specialInfo) Sys() any           { return nil }

@@ -53,9 +53,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		modules[i] = m
 		i++
 	}
-	for _, err := range b.owners(t.Release).Lost {
-		r.problem(linux.SourcePackages, "", "origin", err)
-	}
+	b.reportLost(t, r)
 	r.source(linux.SourceTree, outcome, CountOf(read), nil)
 }
 
