@@ -4,6 +4,7 @@ package linux
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -58,7 +59,9 @@ type Inventory struct {
 // Caps of a tree.
 const (
 	maxTreeFiles = 1 << 17
-	maxTreeDepth = 40
+	maxTreeDirs  = 1 << 15
+	maxTreeDepth = 64
+	maxTreeLinks = 8 // links to directories within one another
 )
 
 // Inventory walks the tree and joins what it finds with modules.dep. The error is that of the
@@ -80,6 +83,11 @@ func (t *Tree) Inventory() (*Inventory, error) {
 	}
 	d := t.deps()
 	inv.NoIndex = fact.CodeOf(d.err) == fact.CodeAbsent
+	if x, err := t.depIndex(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		inv.Lost = append(inv.Lost, err)
+	} else if err == nil && len(x.data) == 0 && len(d.lines) > 0 {
+		inv.Stale = append(inv.Stale, "modules.dep.bin is empty and modules.dep is not: run depmod")
+	}
 	if err := d.problem(); err != nil && !inv.NoIndex {
 		inv.Lost = append(inv.Lost, err)
 	}
@@ -92,12 +100,12 @@ func (t *Tree) Inventory() (*Inventory, error) {
 }
 
 // walk lists the module files below dir, with prefix before each path. Links to files and to
-// directories are followed, the latter not within one another, so that a loop ends.
+// directories are followed, as depmod does, the latter a few within one another, so that a loop ends.
 func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]string, error) {
 	type place struct {
 		dir, rel string
 		depth    int
-		linked   bool
+		links    int
 	}
 	var files []string
 	entries, err := fs.ReadDir(t.fsys, dir)
@@ -105,6 +113,7 @@ func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]s
 		return nil, err
 	}
 	var stack []place
+	dirs, skipped := 0, ""
 	visit := func(entries []fs.DirEntry, p place) {
 		for _, e := range entries {
 			name := e.Name()
@@ -113,12 +122,19 @@ func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]s
 				files = append(files, p.rel+name)
 				continue
 			}
-			if slices.Contains(conf.Exclude, name) || !e.IsDir() && (!linked || p.linked || !isDir(t.fsys, p.dir, e)) {
+			if slices.Contains(conf.Exclude, name) || !e.IsDir() && (!linked || !isDir(t.fsys, p.dir, e)) {
 				continue
 			}
-			if p.depth < maxTreeDepth {
-				stack = append(stack, place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.linked || linked})
+			next := place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.links}
+			if linked {
+				next.links++
 			}
+			dirs++
+			if next.depth > maxTreeDepth || next.links > maxTreeLinks || dirs > maxTreeDirs {
+				skipped = cmp.Or(skipped, next.dir)
+				continue
+			}
+			stack = append(stack, next)
 		}
 	}
 	visit(entries, place{dir: dir, rel: prefix})
@@ -134,6 +150,9 @@ func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]s
 			inv.Lost = append(inv.Lost, err)
 		}
 		visit(entries, p)
+	}
+	if skipped != "" {
+		inv.Lost = append(inv.Lost, &fact.ParseError{Source: skipped, Reason: fmt.Sprintf("not looked into: more than %d directories, %d deep, or %d links within one another", maxTreeDirs, maxTreeDepth, maxTreeLinks), Err: fact.ErrTooLarge})
 	}
 	slices.Sort(files)
 	return files, nil
@@ -162,8 +181,7 @@ func (inv *Inventory) choose(t *Tree, files []string, conf *DepmodConfig, d *dep
 }
 
 // candidates ranks the files of one module, the chosen one first. Between files of equal rank
-// depmod takes the one that it comes to first in the directory's own order, which only modules.dep
-// remembers.
+// depmod goes by the directory's own order, which only modules.dep remembers.
 func (t *Tree) candidates(name string, files []string, conf *DepmodConfig, d *depTable) []Candidate {
 	indexed := ""
 	if i, ok := d.byName[name]; ok {
@@ -186,7 +204,7 @@ func (t *Tree) candidates(name string, files []string, conf *DepmodConfig, d *de
 			if f == indexed {
 				reason += "; of equal rank with " + tie + ", modules.dep names this one"
 			} else {
-				reason += "; of equal rank with " + tie + ", depmod takes the one it sees first"
+				reason += "; of equal rank with " + tie + ", which one depmod takes is up to the directory's own order"
 			}
 		}
 		list[i] = Candidate{Path: "/" + t.Path(f), Chosen: i == 0, Reason: reason}

@@ -2,7 +2,13 @@
 
 package linux
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+)
 
 // A LoadStep is one thing that modprobe would do to load a module.
 type LoadStep struct {
@@ -54,6 +60,9 @@ func (t *Tree) LoadPlan(query string) (plan *Plan, matched bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	if err := t.HasIndex(); errors.Is(err, fs.ErrNotExist) {
+		return &Plan{Lost: append(lost, fmt.Errorf("without modules.dep modprobe finds nothing, run depmod: %w", err))}, len(matches) > 0, nil
+	}
 	p := &planner{tree: t, config: t.Config(), plan: &Plan{Lost: lost}}
 	for _, m := range matches {
 		if m.Alias != "" {
@@ -96,7 +105,11 @@ func (p *planner) module(m Match) {
 		p.required[NameOfFile(file)] = true
 	}
 	stack := []planTask{{m, ReasonAsked, withAll}}
-	for len(stack) > 0 && len(p.plan.Steps) < maxSteps {
+	for len(stack) > 0 {
+		if len(p.plan.Steps) >= maxSteps {
+			p.plan.Lost = append(p.plan.Lost, &fact.ParseError{Source: p.tree.Dir, Field: "steps", Reason: fmt.Sprintf("more than %d steps", maxSteps), Err: fact.ErrTooLarge})
+			return
+		}
 		task := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		switch task.with {
@@ -184,10 +197,10 @@ func (p *planner) step(task planTask) {
 	}
 	file, err := p.tree.FileOf(name)
 	switch {
-	case file != "":
-		s.Path = file
 	case builtin:
 		s.Builtin, s.Params = true, ""
+	case file != "":
+		s.Path = file
 	default:
 		if len(p.plan.Lost) < maxConfigLost {
 			if err == nil {

@@ -3,7 +3,9 @@
 package linux
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -61,7 +63,7 @@ func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) 
 	line, err := t.depLine(alias)
 	lose(err)
 	if line != nil {
-		return []Match{{Name: alias, By: MatchName}}, lost, nil
+		return []Match{{Name: alias, By: MatchName, Builtin: t.builtin(alias)}}, lost, nil
 	}
 	if strings.HasPrefix(alias, "symbol:") {
 		m, err := t.matchIndex(indexSymbols, alias, MatchSymbol)
@@ -80,7 +82,60 @@ func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) 
 			return m, lost, nil
 		}
 	}
-	return nil, lost, nil
+	return nil, append(lost, t.missing(alias)...), nil
+}
+
+// missing returns the indexes that a name could have been in and that do not exist: without them
+// "nothing" is not known.
+func (t *Tree) missing(alias string) (lost []error) {
+	names := []string{indexDep, indexAlias}
+	if strings.HasPrefix(alias, "symbol:") {
+		names = []string{indexDep, indexSymbols}
+	}
+	for _, name := range names {
+		var err error
+		if name == indexDep {
+			err = t.HasIndex()
+		} else {
+			_, err = t.index(name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, fmt.Errorf("%w: run depmod", err))
+		}
+	}
+	return lost
+}
+
+// HasIndex returns why neither modules.dep.bin nor modules.dep can be read; nil when one can. It is
+// fs.ErrNotExist when there is neither, as on OpenWrt or for a package just unpacked.
+func (t *Tree) HasIndex() error {
+	if _, err := t.depIndex(); err == nil {
+		return nil
+	}
+	return t.deps().err
+}
+
+// walked returns the module's file on a tree without modules.dep, found by walking it.
+func (t *Tree) walked(name string) (*DepLine, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.files == nil {
+		conf := ReadDepmodConfig(t.fsys, t.Release)
+		inv := new(Inventory)
+		files, err := t.walk(t.Dir, "", conf, inv)
+		if err != nil {
+			return nil, err
+		}
+		inv.choose(t, files, conf, new(depTable))
+		t.files = make(map[string]string, len(inv.Modules))
+		for i := range inv.Modules {
+			t.files[inv.Modules[i].Name] = inv.Modules[i].Path
+		}
+	}
+	if file := t.files[name]; file != "" {
+		return &DepLine{Path: file}, nil
+	}
+	return nil, nil
 }
 
 // command returns the install or remove command of exactly that name; nil for none.
@@ -130,11 +185,9 @@ func (t *Tree) settle(matches []Match) []Match {
 	return kept
 }
 
-// builtin reports whether the module is in the list of what is compiled in, and not a file too.
+// builtin reports whether the module is in the list of what is compiled in. For kmod it is then
+// loaded, and a file of that name is never looked at.
 func (t *Tree) builtin(name string) bool {
-	if line, _ := t.depLine(name); line != nil {
-		return false
-	}
 	x, err := t.index(indexBuiltin)
 	if err != nil {
 		return false
@@ -143,9 +196,14 @@ func (t *Tree) builtin(name string) bool {
 	return len(values) > 0
 }
 
-// depLine returns the module's line of modules.dep; nil when it has none.
+// depLine returns the module's line of modules.dep.bin, which is what kmod reads; else that of the
+// text, with the error of a binary index that makes no sense; else, on a tree without either, a
+// line with nothing but the file. It is nil when the module has none.
 func (t *Tree) depLine(name string) (*DepLine, error) {
-	if x, err := t.depIndex(); err == nil {
+	x, binErr := t.depIndex()
+	if errors.Is(binErr, fs.ErrNotExist) {
+		binErr = nil // the text is the only index
+	} else if binErr == nil {
 		values, err := x.Lookup(nil, name)
 		if err != nil || len(values) == 0 {
 			return nil, err
@@ -156,10 +214,13 @@ func (t *Tree) depLine(name string) (*DepLine, error) {
 		return nil, &fact.ParseError{Source: x.source, Reason: "line of " + name + " makes no sense"}
 	}
 	d := t.deps()
-	if i, ok := d.byName[name]; ok {
-		return &d.lines[i], nil
+	if errors.Is(d.err, fs.ErrNotExist) {
+		return t.walked(name)
 	}
-	return nil, d.err
+	if i, ok := d.byName[name]; ok {
+		return &d.lines[i], binErr
+	}
+	return nil, cmp.Or(d.err, binErr)
 }
 
 // depIndex returns modules.dep.bin.

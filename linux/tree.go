@@ -107,6 +107,7 @@ type Tree struct {
 	mu      sync.Mutex
 	indexes map[string]*lazyIndex
 	dep     *depTable
+	files   map[string]string // by module, of a tree without modules.dep
 	config  *Config
 	cmdline bool
 }
@@ -203,6 +204,13 @@ func (t *Tree) readDeps() *depTable {
 		d.err = t.depsOfIndex(d, err)
 	default:
 		d.err = err
+	}
+	whole := "/" + t.Dir + "/" // Android writes whole paths
+	for i := range d.lines {
+		d.lines[i].Path = strings.TrimPrefix(d.lines[i].Path, whole)
+		for j, need := range d.lines[i].Needs {
+			d.lines[i].Needs[j] = strings.TrimPrefix(need, whole)
+		}
 	}
 	d.byName = make(map[string]int, len(d.lines))
 	d.byPath = make(map[string]int, len(d.lines))

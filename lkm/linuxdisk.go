@@ -555,14 +555,16 @@ func (b *linuxBackend) resolved(t *linux.Tree, match linux.Match) Module {
 	m := newLinuxModule(match.Name, "")
 	m.Linux = &linux.Module{Release: t.Release}
 	file, err := t.FileOf(match.Name)
-	switch {
-	case file != "":
+	if file != "" {
 		m.Path, m.Linux.File = "/"+t.Path(file), file
+	}
+	switch {
+	case match.Builtin: // a file of that name is never loaded
+		m.State = StateBuiltin
+	case file != "":
 		if b.image() {
 			m.State = StateInstalled
 		}
-	case match.Builtin:
-		m.State = StateBuiltin
 	default:
 		if err == nil {
 			err = fmt.Errorf("%s stands for it, but no index of the release has it: %w", match.By, fs.ErrNotExist)

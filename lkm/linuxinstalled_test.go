@@ -104,7 +104,7 @@ func TestStaleIndexes(t *testing.T) {
 		"new file":          {"updates/b.ko", good, "lacks 1 modules that are there, such as updates/b.ko"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, dir := writeTree(t, then, map[string]string{"kernel/a.ko": good, "modules.dep": "kernel/a.ko:\n", "modules.dep.bin": "", "modules.alias.bin": ""})
+			root, dir := writeTree(t, then, map[string]string{"kernel/a.ko": good, "modules.dep": "kernel/a.ko:\n", "modules.alias.bin": ""})
 			if c.file != "" {
 				file := filepath.Join(dir, filepath.FromSlash(c.file))
 				os.MkdirAll(filepath.Dir(file), 0o755)

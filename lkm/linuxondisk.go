@@ -24,8 +24,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		r.add(noTree(err))
 		return
 	}
-	find, err := fileFinder(t)
-	if err != nil {
+	if err := t.HasIndex(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.source(linux.SourceTree, "", Count{}, err)
 		r.problem(linux.SourceTree, "", "onDisk", err)
 		return
@@ -40,7 +39,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		d := b.describer(t)
 		return func(i int) Module {
 			m := modules[i]
-			d.compare(&m, find)
+			d.compare(&m)
 			return m
 		}
 	}) {
@@ -75,27 +74,10 @@ func noTree(err error) Problem {
 	return p
 }
 
-// fileFinder returns what finds the file that modprobe would load: by modules.dep, or on a tree
-// without one by walking it.
-func fileFinder(t *linux.Tree) (func(name string) (string, error), error) {
-	if _, err := t.FileOf("none"); !errors.Is(err, fs.ErrNotExist) {
-		return t.FileOf, err
-	}
-	inv, err := t.Inventory()
-	if err != nil {
-		return nil, err
-	}
-	files := make(map[string]string, len(inv.Modules))
-	for i := range inv.Modules {
-		files[inv.Modules[i].Name] = inv.Modules[i].Path
-	}
-	return func(name string) (string, error) { return files[name], nil }, nil
-}
-
 // compare finds a loaded module's file and compares it with the code that is loaded.
-func (d *linuxDescriber) compare(m *Module, find func(string) (string, error)) {
+func (d *linuxDescriber) compare(m *Module) {
 	m.Problems = m.Problems[:len(m.Problems):len(m.Problems)]
-	file, err := find(strings.ReplaceAll(m.Name, "-", "_"))
+	file, err := d.tree.FileOf(strings.ReplaceAll(m.Name, "-", "_"))
 	if err != nil {
 		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "onDisk", err))
 		return
