@@ -226,7 +226,10 @@ func (c *Checker) byName(name string) *target {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, name, err)
 	}
-	t := &target{name: name, file: file, onDisk: file != ""}
+	if c.plain.builtin(name) {
+		file = "" // for kmod it is loaded already, and a file of that name never is
+	}
+	t := &target{name: name, file: file, onDisk: file != "" && c.plain.HasIndex() == nil}
 	if t.file == "" {
 		t.builtinAt = c.builtinAt(name)
 		t.builtin = t.builtinAt != ""

@@ -27,7 +27,6 @@ type elfImage struct {
 	path     string // for errors
 	order    binary.ByteOrder
 	is64     bool
-	machine  uint16
 	sections []elfSection
 	names    []byte // .shstrtab
 }
@@ -36,7 +35,6 @@ type elfImage struct {
 type elfSection struct {
 	name      uint32
 	kind      uint32
-	flags     uint64
 	offset    int64
 	size      int64
 	link      uint32
@@ -46,9 +44,7 @@ type elfSection struct {
 // ELF constants used here.
 const (
 	elfMagic     = "\x7fELF"
-	sectionProg  = 1 // SHT_PROGBITS
 	sectionSym   = 2 // SHT_SYMTAB
-	sectionNote  = 7 // SHT_NOTE
 	sectionNone  = 8 // SHT_NOBITS
 	elfRelocType = 1 // ET_REL
 )
@@ -162,7 +158,6 @@ func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err erro
 	if kind := e.order.Uint16(h[16:]); kind != elfRelocType {
 		return 0, 0, 0, 0, e.bad("header", 16, fmt.Sprintf("ELF type %d is not a relocatable object", kind))
 	}
-	e.machine = e.order.Uint16(h[18:])
 	if e.is64 {
 		off := e.order.Uint64(h[40:])
 		return int64(min(off, 1<<62)), int64(e.order.Uint16(h[58:])), uint32(e.order.Uint16(h[60:])), uint32(e.order.Uint16(h[62:])), nil
@@ -229,13 +224,13 @@ func (e *elfImage) section(b []byte) elfSection {
 	o := e.order
 	if e.is64 {
 		return elfSection{
-			name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: o.Uint64(b[8:]),
+			name: o.Uint32(b), kind: o.Uint32(b[4:]),
 			offset: clampInt64(o.Uint64(b[24:])), size: clampInt64(o.Uint64(b[32:])),
 			link: o.Uint32(b[40:]), entrySize: clampInt64(o.Uint64(b[56:])),
 		}
 	}
 	return elfSection{
-		name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: uint64(o.Uint32(b[8:])),
+		name: o.Uint32(b), kind: o.Uint32(b[4:]),
 		offset: int64(o.Uint32(b[16:])), size: int64(o.Uint32(b[20:])),
 		link: o.Uint32(b[24:]), entrySize: int64(o.Uint32(b[36:])),
 	}

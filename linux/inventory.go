@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // A TreeModule is one module of a tree, with every file that bears its name.
@@ -23,6 +25,8 @@ type TreeModule struct {
 	Path string
 	// Candidates are all files of that name, the chosen one first; nil when there is only one.
 	Candidates []Candidate
+	// Order is its place in modules.order, from 0; unknown for one that was not built with the kernel.
+	Order fact.Count
 	// Needs are the names of the modules that must be in the kernel first, directly or not, sorted;
 	// nil when modules.dep does not say.
 	Needs []string
@@ -93,6 +97,9 @@ func (t *Tree) Inventory() (*Inventory, error) {
 	}
 	inv.choose(t, files, conf, d)
 	inv.relate(d)
+	if err := inv.order(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		inv.Lost = append(inv.Lost, err)
+	}
 	inv.compare(files, d)
 	inv.compareTimes(t)
 	slices.SortFunc(inv.Modules, func(a, b TreeModule) int { return cmp.Compare(a.Path, b.Path) })
@@ -310,6 +317,28 @@ func (d *depTable) closure() [][]int32 {
 		result[i] = list
 	}
 	return result
+}
+
+// order fills in the modules' places in modules.order, which names files as the build made them,
+// before any was compressed.
+func (inv *Inventory) order(t *Tree) error {
+	text, err := limit.ReadFile(t.fsys, t.Dir+"/"+fileOrder, maxIndexFile)
+	if err != nil {
+		return err
+	}
+	paths := ParseOrder(text)
+	place := make(map[string]int64, len(paths))
+	for i, p := range paths {
+		place[p] = int64(i)
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		plain := strings.TrimSuffix(m.Path, moduleSuffix(path.Base(m.Path))) + ".ko"
+		if n, ok := place[plain]; ok {
+			m.Order = fact.CountOf(n)
+		}
+	}
+	return nil
 }
 
 // compare finds where modules.dep and the files disagree.

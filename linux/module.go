@@ -41,6 +41,10 @@ type Module struct {
 	// Candidates are the files that bear this module's name when there are several, the one that
 	// depmod chooses first.
 	Candidates []Candidate `json:"candidates,omitzero"`
+	// Order is the module's place in modules.order, from 0: the order in which the kernel's build linked
+	// it, which decides between the modules that an alias fits. Of one on disk only; absent for one that
+	// was not built with this kernel.
+	Order fact.Count `json:"order,omitzero"`
 	// FileSize is the file's length in bytes, as stored.
 	FileSize fact.Count `json:"fileSize,omitzero"`
 	// Compression is the file's container: none, gzip, xz or zstd.

@@ -21,6 +21,12 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
+// ELF section types that the reader of modules does not tell apart.
+const (
+	sectionProg = 1 // SHT_PROGBITS
+	sectionNote = 7 // SHT_NOTE
+)
+
 // A byteOrder reads and writes.
 type byteOrder interface {
 	binary.ByteOrder

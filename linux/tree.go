@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -267,8 +268,9 @@ func (t *Tree) Path(file string) string {
 	return path.Join(t.Dir, file)
 }
 
-// Builtin reads the list of what is compiled in. The error is that of modules.builtin; a missing
-// modules.builtin.modinfo only leaves the metadata unknown, and infoErr says why.
+// Builtin reads the list of what is compiled in. The error is that of modules.builtin. Of it and
+// modules.builtin.modinfo one may be missing: then the metadata are unknown, or what has none is,
+// and infoErr says why.
 func (t *Tree) Builtin() (modules []BuiltinModule, infoErr, err error) {
 	list, err := limit.ReadFile(t.fsys, t.Dir+"/"+indexBuiltin, maxIndexFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -281,7 +283,7 @@ func (t *Tree) Builtin() (modules []BuiltinModule, infoErr, err error) {
 	if err != nil && infoErr != nil {
 		return nil, infoErr, err
 	}
-	return ParseBuiltin(list, info), infoErr, nil
+	return ParseBuiltin(list, info), cmp.Or(infoErr, err), nil
 }
 
 // Devnames reads modules.devname.

@@ -173,6 +173,9 @@ func (b *linuxBackend) firmwareOf(release string) *linux.FirmwareFinder {
 	return f
 }
 
+// reads reports whether the file of m is to be read, when files are.
+func (o *Options) reads(m *Module) bool { return o.Only == nil || o.Only(m) }
+
 // fileDetail are the details for which module files are opened.
 const fileDetail = DetailFiles | DetailHashes | DetailSignatures | DetailSymbols
 
@@ -369,6 +372,9 @@ func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list
 		d := b.describer(t)
 		return func(i int) foundModule {
 			m := installedModule(t, &list[i])
+			if !b.options.reads(&m) {
+				return b.glance(d.reader, t, &list[i])
+			}
 			f := d.describe(&m, list[i].Path)
 			if f.Size > 0 {
 				m.Size = CountOf(f.Size)
@@ -401,7 +407,7 @@ func installedModule(t *linux.Tree, tm *linux.TreeModule) Module {
 	m := newLinuxModule(tm.Name, StateInstalled)
 	m.Path = "/" + t.Path(tm.Path)
 	m.Requires, m.UsedBy = tm.Needs, tm.UsedBy
-	m.Linux = &linux.Module{Release: t.Release, File: tm.Path, Candidates: tm.Candidates}
+	m.Linux = &linux.Module{Release: t.Release, File: tm.Path, Order: tm.Order, Candidates: tm.Candidates}
 	return m
 }
 

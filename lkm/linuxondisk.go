@@ -39,7 +39,9 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		d := b.describer(t)
 		return func(i int) Module {
 			m := modules[i]
-			d.compare(&m)
+			if b.options.reads(&m) {
+				d.compare(&m)
+			}
 			return m
 		}
 	}) {

@@ -25,6 +25,10 @@ type Options struct {
 	Kernel string
 	// Detail is what to read beyond the kernel's own list.
 	Detail Detail
+	// Only chooses the modules whose files Detail reads; nil is all of them. It is asked with ID, Kind,
+	// Name and State known, by several goroutines. Linux asks it, where all may be thousands; other
+	// systems read all.
+	Only func(*Module) bool
 	// Keys are the certificates that signatures are verified against. Without them a signature
 	// is at best "unchecked".
 	Keys []KeySet

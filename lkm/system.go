@@ -174,7 +174,7 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 		all = append(all, fresh...)
 	}
 	if !any && lost != nil {
-		return nil, errors.Join(lost...)
+		return nil, lost[0] // the others are of the same directory
 	}
 	if !any {
 		return nil, fmt.Errorf("not on %s: %w", s.os, errors.ErrUnsupported)

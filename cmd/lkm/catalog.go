@@ -15,14 +15,17 @@ import (
 
 // A catalog is every module that a machine shows, to find some by name.
 type catalog struct {
+	os      lkm.OS
 	modules []lkm.Module
+	lost    error // what could not be read of the machine as a whole
 	byID    map[string]int
 	byName  map[string][]int
 }
 
 // catalog looks at all of the machine that can be seen: what is loaded, compiled in and on disk.
-func (a *app) catalog(ctx context.Context, detail lkm.Detail) (*catalog, error) {
-	sys, err := a.open(detail)
+// Files are read of those modules only that only chooses; nil is all.
+func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Module) bool) (*catalog, error) {
+	sys, err := a.openOnly(detail, only)
 	if err != nil {
 		return nil, err
 	}
@@ -31,13 +34,19 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail) (*catalog, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &catalog{modules: snap.Modules, byID: make(map[string]int), byName: make(map[string][]int)}
+	whole := lkm.Snapshot{Sources: snap.Sources, Problems: snap.Problems}
+	c := &catalog{os: snap.OS, modules: snap.Modules, lost: whole.Err(), byID: make(map[string]int), byName: make(map[string][]int)}
 	for i := range c.modules {
 		m := &c.modules[i]
 		c.byID[m.ID] = i
 		c.byName[m.Name] = append(c.byName[m.Name], i)
 	}
 	return c, nil
+}
+
+// answersTo reports whether a module's id or name is name; on Linux "-" and "_" are the same letter.
+func answersTo(m *lkm.Module, name string) bool {
+	return m.ID == name || m.Name == name || m.Kind == lkm.KindLinuxModule && m.Name == strings.ReplaceAll(name, "-", "_")
 }
 
 // matching returns the module with that id, else all with that name; on Windows also those of a
@@ -102,6 +111,9 @@ func (a *app) noMatch(name string, known *catalog) {
 		text += "; did you mean " + escape.Text(strings.Join(like, ", ")) + "?"
 	}
 	fmt.Fprintln(a.stderr, text)
+	if known.lost != nil {
+		fmt.Fprintln(a.stderr, "lkm: not all could be seen: "+escape.Text(oneLine(known.lost)))
+	}
 }
 
 // problemsOf joins the problems of modules that make an answer about them incomplete.

@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,7 +50,10 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 		}
 		if known == nil {
 			var err error
-			if known, err = a.catalog(ctx, lkm.DetailFiles|lkm.DetailSignatures); err != nil {
+			asked := func(m *lkm.Module) bool {
+				return slices.ContainsFunc(names, func(name string) bool { return answersTo(m, name) })
+			}
+			if known, err = a.catalog(ctx, lkm.DetailFiles|lkm.DetailSignatures, asked); err != nil {
 				return err
 			}
 		}
@@ -65,7 +70,11 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 	if missing {
 		return exit(exitFatal)
 	}
-	return a.strictly(problemsOf(found))
+	incomplete := problemsOf(found)
+	if known != nil {
+		incomplete = errors.Join(known.lost, incomplete)
+	}
+	return a.strictly(incomplete)
 }
 
 // isFile reports whether an argument is a file and not a name.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,11 +37,14 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 	t := &table{head: []string{"ALIAS", "MODULE", "STATE", "PATH"}}
 	answers := make([]resolved, 0, len(aliases))
 	missing := false
+	var failed, incomplete []error
 	for _, alias := range aliases {
 		modules, err := sys.Resolve(ctx, alias)
 		if err != nil {
-			return err
+			failed = append(failed, err)
+			continue
 		}
+		incomplete = append(incomplete, problemsOf(modules))
 		if len(modules) == 0 {
 			missing = true
 			fmt.Fprintf(a.stderr, "lkm: %s: no module answers to it\n", escape.Text(alias))
@@ -57,8 +61,11 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 			return err
 		}
 	}
-	if missing {
+	switch {
+	case failed != nil:
+		return errors.Join(failed...)
+	case missing:
 		return exit(exitFatal)
 	}
-	return nil
+	return a.strictly(errors.Join(incomplete...))
 }

@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.As(err, &code):
 		return int(code)
 	}
-	text := strings.ReplaceAll(escape.Text(err.Error()), ": lkm: ", ": ")
+	text := strings.ReplaceAll(escape.Text(oneLine(err)), ": lkm: ", ": ")
 	if !strings.HasPrefix(text, "lkm: ") {
 		text = "lkm: " + text
 	}
@@ -161,12 +161,16 @@ func (a *app) options() (lkm.Options, error) {
 }
 
 // open opens the machine that the flags name, with more details than they ask for.
-func (a *app) open(more lkm.Detail) (*lkm.System, error) {
+func (a *app) open(more lkm.Detail) (*lkm.System, error) { return a.openOnly(more, nil) }
+
+// openOnly is open, with files read of those modules only that only chooses; nil is all.
+func (a *app) openOnly(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.System, error) {
 	o, err := a.options()
 	if err != nil {
 		return nil, err
 	}
 	o.Detail |= more
+	o.Only = only
 	if a.flags.tape == "" {
 		return lkm.Open(o)
 	}
@@ -176,6 +180,9 @@ func (a *app) open(more lkm.Detail) (*lkm.System, error) {
 	}
 	return lkm.OpenMachine(t.Header().OS, t, o)
 }
+
+// oneLine is the text of an error that may be several, on one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // onSystem makes a command's action of f, for a command whose rows are no modules: it checks the
 // format, and opens and closes the machine that the flags name.

@@ -51,7 +51,7 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 	if f := a.flags.format; f == "csv" || f == "markdown" {
 		return errors.New("a tree is no table: --format table, json or jsonl")
 	}
-	known, err := a.catalog(ctx, lkm.DetailFiles)
+	known, err := a.relations(ctx, names, reverse)
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,69 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 	default:
 		err = writeRows(a, nil, roots)
 	}
-	if err == nil && missing {
-		err = exit(exitFatal)
+	switch {
+	case err != nil:
+		return err
+	case missing:
+		return exit(exitFatal)
 	}
-	return err
+	return a.strictly(known.lost)
+}
+
+// relations is a catalog that knows what each module in the trees of names needs. On Linux modules.dep
+// has also what is needed indirectly; it tells which files to read for the rest.
+func (a *app) relations(ctx context.Context, names []string, reverse bool) (*catalog, error) {
+	known, err := a.catalog(ctx, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	var wanted map[string]bool
+	if known.os == lkm.Linux {
+		wanted = known.reach(names, reverse)
+	}
+	if wanted == nil {
+		return a.catalog(ctx, lkm.DetailFiles, nil)
+	}
+	return a.catalog(ctx, lkm.DetailFiles, func(m *lkm.Module) bool { return wanted[m.Name] })
+}
+
+// reach returns the names of all modules in the trees of names; nil when that is not known.
+func (c *catalog) reach(names []string, reverse bool) map[string]bool {
+	users := c.neededBy()
+	reached := make(map[string]bool)
+	var open []string
+	unknown := func(m *lkm.Module) bool { return m.State == lkm.StateInstalled && m.Requires == nil }
+	for i := range c.modules {
+		if m := &c.modules[i]; reverse && unknown(m) { // it may need any
+			open = append(open, m.Name)
+		}
+	}
+	for _, name := range names {
+		for _, m := range c.matching(name) {
+			open = append(open, m.Name)
+		}
+	}
+	for len(open) > 0 {
+		name := open[len(open)-1]
+		open = open[:len(open)-1]
+		if reached[name] {
+			continue
+		}
+		reached[name] = true
+		if reverse {
+			open = append(open, users[name]...)
+		}
+		for _, i := range c.byName[name] {
+			if reverse {
+				continue
+			}
+			if unknown(&c.modules[i]) {
+				return nil
+			}
+			open = append(open, c.modules[i].Requires...)
+		}
+	}
+	return reached
 }
 
 // tree makes the tree below a module. What is below a module is shown where it comes up first.
