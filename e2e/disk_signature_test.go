@@ -108,11 +108,11 @@ func opensslCMS(t *testing.T, hash string, module []byte, signers []signer, opti
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "m.ko")
 	writeFile(t, file, module)
-	args := append([]string{"cms", "-sign", "-binary", "-nocerts", "-nosmimecap", "-md", hash, "-outform", "DER", "-in", file, "-out", file + ".p7s"}, options...)
+	args := []string{"cms", "-sign", "-binary", "-nocerts", "-nosmimecap", "-md", hash, "-outform", "DER", "-in", file, "-out", file + ".p7s"}
 	for _, s := range signers {
 		args = append(args, "-signer", s.dir+"/cert.pem", "-inkey", s.dir+"/key.pem")
 	}
-	output(t, "openssl", args...)
+	output(t, "openssl", append(args, options...)...)
 	block, err := os.ReadFile(file + ".p7s")
 	if err != nil {
 		t.Fatal(err)
@@ -228,7 +228,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// TestSignatureForms asks of signatures by openssl what the kernel asks: none with signed attributes (pkcs7_verify), and of several
+// TestSignatureForms asks of signatures by openssl what the kernel asks (TestKernelSignatureRules): none with signed attributes (pkcs7_verify), and of several
 // signers none that is wrong and one that is trusted (pkcs7_validate_trust). openssl takes all that are refused for their form alone.
 func TestSignatureForms(t *testing.T) {
 	lab.Tools(t, "openssl")
@@ -278,6 +278,15 @@ func TestSignatureForms(t *testing.T) {
 				check(t, sign(changed), keys, lkm.SignatureInvalid)
 			}
 			check(t, block, stranger, lkm.SignatureUnchecked)
+		})
+	}
+	for what, second := range map[string][]byte{
+		"attributes of one":     opensslCMS(t, "sha512", module, []signer{b}),
+		"one named by key":      opensslCMS(t, "sha512", module, []signer{b}, "-noattr", "-keyid"),
+		"unknown to the kernel": opensslCMS(t, "sha512", module, []signer{a}, "-noattr", "-keyopt", "rsa_padding_mode:pss"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			check(t, mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), second), both, lkm.SignatureUnchecked)
 		})
 	}
 	t.Run("one of two is wrong", func(t *testing.T) {
