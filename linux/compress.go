@@ -68,7 +68,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64)
 		}
 		x.from = x.gz
 	case CompressionXZ:
-		x.xz.Reset(data, maxWindow)
+		x.xz.Reset(data, maxWindow, max)
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A filter undoes, in place, what was done to a block's bytes before LZMA2. at is the position that
@@ -29,8 +30,9 @@ const (
 	filterARM64    = 0x0a
 )
 
-// maxFiltered caps a filtered block, which is decoded whole before the filters run.
-const maxFiltered = 512 << 20
+// maxFiltered caps a filtered block, which is decoded whole before the filters run. The kernel's own
+// build uses no filters for modules; the largest modules, with all debugging information, have less.
+const maxFiltered = 128 << 20
 
 func newFilter(id int64, props []byte) (filter, error) {
 	f := filter{id: id}
@@ -52,25 +54,29 @@ func newFilter(id int64, props []byte) (filter, error) {
 	return f, nil
 }
 
-// filteredBlock decodes the block whole and undoes its filters. Modules are not made this way, so
-// this is not streamed.
-func (r *Reader) filteredBlock() error {
+// filteredBlock decodes the block whole, up to limit bytes, and undoes its filters. Modules are not
+// made this way, so this is not streamed.
+func (r *Reader) filteredBlock(limit int64) error {
+	limit = max(0, min(limit, maxFiltered))
+	if r.block.plain > limit {
+		return fmt.Errorf("%w: filtered block of %d bytes", ErrMemory, r.block.plain)
+	}
 	var data []byte
 	sum := r.sum
 	r.sum = nil // the check is of the filtered bytes
-	for step := 64 << 10; ; step = min(2*step, 4<<20) {
+	for {
+		data = slices.Grow(data, int(min(64<<10, limit+1-int64(len(data)))))
 		have := len(data)
-		data = append(data, make([]byte, step)...)
-		n, err := r.lzma.read(data[have:])
+		n, err := r.lzma.read(data[have:min(int64(cap(data)), limit+1)])
 		data = data[:have+n]
+		if int64(len(data)) > limit {
+			return fmt.Errorf("%w: filtered block of more than %d bytes", ErrMemory, limit)
+		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
-		}
-		if len(data) > maxFiltered {
-			return fmt.Errorf("%w: filtered block", ErrMemory)
 		}
 	}
 	for i := len(r.filters) - 1; i >= 0; i-- {

@@ -32,6 +32,7 @@ type Reader struct {
 	in      []byte // the whole file
 	pos     int
 	maxDict int
+	left    int64 // bytes that Read may still give, as far as filtered blocks are concerned
 
 	state     state
 	check     checkKind
@@ -64,9 +65,10 @@ type blockInfo struct {
 }
 
 // Reset makes r read the xz file in data, which must not change meanwhile. A file that asks for a
-// window of more than maxDict bytes is ErrMemory.
-func (r *Reader) Reset(data []byte, maxDict int) {
-	r.in, r.pos, r.maxDict = data, 0, maxDict
+// window of more than maxDict bytes is ErrMemory. The caller will read up to maxOut bytes: a block
+// with filters, which is decoded whole, is ErrMemory when it goes beyond.
+func (r *Reader) Reset(data []byte, maxDict int, maxOut int64) {
+	r.in, r.pos, r.maxDict, r.left = data, 0, maxDict, maxOut
 	r.state, r.err = atStream, nil
 	r.filtered, r.filterPos, r.filters = nil, 0, nil
 }
@@ -78,6 +80,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.read(p)
+	r.left -= int64(n)
 	if err != nil {
 		r.err = err
 	}
@@ -90,7 +93,7 @@ func (r *Reader) read(p []byte) (n int, err error) {
 		case atStream:
 			err = r.streamHeader()
 		case atBlock:
-			err = r.blockHeader()
+			err = r.blockHeader(n)
 		case inBlock:
 			var got int
 			got, err = r.blockData(p[n:])
@@ -163,8 +166,9 @@ func (r *Reader) streamPadding() error {
 	return nil
 }
 
-// blockHeader reads a block's header, or the index and the footer.
-func (r *Reader) blockHeader() error {
+// blockHeader reads a block's header, or the index and the footer. Of the bytes that are left, read
+// is about to give n.
+func (r *Reader) blockHeader(n int) error {
 	start := r.pos
 	first, err := r.take(1)
 	if err != nil {
@@ -191,7 +195,7 @@ func (r *Reader) blockHeader() error {
 	}
 	r.state = inBlock
 	if len(r.filters) > 0 {
-		return r.filteredBlock()
+		return r.filteredBlock(r.left - int64(n))
 	}
 	return nil
 }
