@@ -65,9 +65,12 @@ func ParseBuiltin(list, modinfo []byte) []BuiltinModule {
 }
 
 // builtinIndex makes an index of the names, for trees without modules.builtin.bin.
-func builtinIndex(list []byte, source string) *Index {
+func builtinIndex(list []byte, source string) (*Index, error) {
 	var entries []indexEntry
 	for line := range bytes.Lines(list) {
+		if len(entries) > maxIndexEntries {
+			break // buildIndex refuses them
+		}
 		if file := strings.TrimSpace(string(line)); file != "" && file[0] != '#' {
 			entries = append(entries, indexEntry{key: NameOfFile(file)})
 		}

@@ -15,7 +15,7 @@ import (
 const (
 	maxSections     = 1 << 17
 	maxSectionTable = 8 << 20
-	maxModinfo      = 16 << 20
+	maxModinfo      = 4 << 20
 	maxSymbolBytes  = 64 << 20
 	maxNote         = 1 << 20
 )

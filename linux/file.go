@@ -260,6 +260,12 @@ func (f *File) setModinfo(section []byte) {
 	if f.Name == "" {
 		f.Name = escape.UTF8(NameOfFile(f.Path))
 	}
+	for _, e := range f.Modinfo {
+		if e.Key == "firmware" && !sensibleFirmware(e.Value) {
+			f.Lost = append(f.Lost, AttrError{"firmware", &fact.ParseError{Source: f.Path, Field: "firmware", Reason: fmt.Sprintf("a name of %d bytes and %d elements is not looked for", len(e.Value), strings.Count(e.Value, "/")+1), Err: fact.ErrTooLarge}})
+			break
+		}
+	}
 }
 
 func (r *FileReader) signature(file *File, data []byte, o FileOptions) {

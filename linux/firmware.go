@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 
@@ -50,23 +49,37 @@ func NewFirmwareFinder(fsys fs.FS, release string) *FirmwareFinder {
 }
 
 // Present reports whether a firmware file is there, as it is or compressed; the name may be a
-// pattern. It is unknown when a directory that might hold it could not be read.
+// pattern. It is unknown when a directory that might hold it could not be read, and for a name that
+// no firmware has ([File.Lost] tells of those).
 func (f *FirmwareFinder) Present(name string) fact.Tri {
+	if !sensibleFirmware(name) {
+		return ""
+	}
+	name = path.Clean(name)
+	if name == ".." || strings.HasPrefix(name, "../") {
+		return fact.No
+	}
 	answer := fact.No
 	for _, dir := range f.dirs {
-		file := path.Join(dir, name)
-		if !strings.HasPrefix(file, dir+"/") {
-			return fact.No
-		}
-		d := f.dir(path.Dir(file))
+		d, base := f.holder(dir, strings.TrimPrefix(name, "/"))
 		switch {
-		case d.has(path.Base(file)):
+		case d.has(base):
 			return fact.Yes
 		case d.err != nil && !errors.Is(d.err, fs.ErrNotExist):
 			answer = ""
 		}
 	}
 	return answer
+}
+
+// Caps of a firmware's name. The longest in Debian's modules has 44 bytes and 4 elements.
+const (
+	maxFirmwareName     = 256
+	maxFirmwareElements = 16
+)
+
+func sensibleFirmware(name string) bool {
+	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
 }
 
 func (d firmwareDir) has(base string) bool {
@@ -81,7 +94,24 @@ func (d firmwareDir) has(base string) bool {
 	return d.names[base] || d.names[base+".xz"] || d.names[base+".zst"]
 }
 
-// dir reads a directory, the one above it first: most machines lack most of them.
+// holder returns the directory below dir that would hold the named file, and the file's name in it.
+// It goes down from dir and reads only what is there: most machines lack most of them.
+func (f *FirmwareFinder) holder(dir, name string) (firmwareDir, string) {
+	d := f.dir(dir)
+	for {
+		element, rest, deeper := strings.Cut(name, "/")
+		if !deeper || d.err != nil {
+			return d, name
+		}
+		if !d.names[element] {
+			return firmwareDir{err: fs.ErrNotExist}, name
+		}
+		dir, name = dir+"/"+element, rest
+		d = f.dir(dir)
+	}
+}
+
+// dir reads a directory.
 func (f *FirmwareFinder) dir(name string) firmwareDir {
 	f.mu.Lock()
 	d, ok := f.seen[name]
@@ -89,20 +119,12 @@ func (f *FirmwareFinder) dir(name string) firmwareDir {
 	if ok {
 		return d
 	}
-	if !slices.Contains(f.dirs, name) && !strings.HasSuffix(name, "lib/firmware") && name != "." {
-		if above := f.dir(path.Dir(name)); above.err != nil {
-			d.err = above.err
-		} else if !above.names[path.Base(name)] {
-			d.err = fs.ErrNotExist
-		}
-	}
-	if d.err == nil {
-		var entries []fs.DirEntry
-		if entries, d.err = fs.ReadDir(f.fsys, name); d.err == nil {
-			d.names = make(map[string]bool, len(entries))
-			for _, e := range entries {
-				d.names[e.Name()] = true
-			}
+	entries, err := fs.ReadDir(f.fsys, name)
+	d.err = err
+	if err == nil {
+		d.names = make(map[string]bool, len(entries))
+		for _, e := range entries {
+			d.names[e.Name()] = true
 		}
 	}
 	f.mu.Lock()

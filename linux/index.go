@@ -42,6 +42,9 @@ const (
 
 	maxIndexKey    = 8 << 10 // of a key that is looked up, and of one in the index
 	maxIndexValues = 1 << 16 // that one search returns
+	// maxKeyShare caps the bytes of all keys, as a multiple of the file's: keys share their beginnings.
+	// Debian's have less than the file.
+	maxKeyShare = 16
 )
 
 // ParseIndex checks an index's header; source is its path, for errors. An empty file is a legal
@@ -83,6 +86,7 @@ type node struct {
 	first, last byte
 	children    int // where the offsets of the children are; 0 for none
 	values      int // where the count of values is; 0 for none
+	size        int // bytes of the node's prefix, children and values
 }
 
 // text returns where the node's prefix is, and 0 when it has none.
@@ -94,9 +98,12 @@ func (x *Index) text(ref uint32) int {
 }
 
 // node decodes the node behind the prefix that ends at end; for a node without a prefix end is the
-// node's own offset.
+// node's own offset. Its size does not count the values yet.
 func (x *Index) node(ref uint32, end int) (n node, ok bool) {
 	at := end
+	if ref&nodePrefix != 0 {
+		n.size = end - int(ref&nodeOffset)
+	}
 	if ref&nodeChildren != 0 {
 		if at < 0 || at > len(x.data)-2 {
 			return n, false
@@ -106,7 +113,8 @@ func (x *Index) node(ref uint32, end int) (n node, ok bool) {
 		if n.last < n.first {
 			return n, false
 		}
-		at += 2 + 4*(int(n.last)-int(n.first)+1)
+		size := 2 + 4*(int(n.last)-int(n.first)+1)
+		at, n.size = at+size, n.size+size
 		if at > len(x.data) {
 			return n, false
 		}
@@ -126,7 +134,7 @@ func (x *Index) child(n *node, c byte) uint32 {
 	return ref
 }
 
-// appendValues appends a node's values.
+// appendValues appends a node's values, and adds what they take to the node's size.
 func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 	count, ok := x.u32(n.values)
 	if !ok {
@@ -149,6 +157,7 @@ func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 		dst = append(dst, IndexValue{priority, x.data[at : at+end]})
 		at += end + 1
 	}
+	n.size += at - n.values
 	return dst, nil
 }
 
@@ -158,7 +167,7 @@ func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 		return dst, nil
 	}
 	ref := x.root
-	for steps := 0; ; steps++ {
+	for {
 		at := int(ref & nodeOffset)
 		if text := x.text(ref); text > 0 {
 			n := 0
@@ -232,16 +241,16 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 	var path []byte
 	var values []IndexValue
 	var stack []frame
-	budget := x.budget()
+	budget, keys := len(x.data), maxKeyShare*len(x.data)
 	enter := func(ref uint32) (more bool, err error) {
-		if budget--; budget < 0 {
-			return false, x.bad(0, "nodes form a cycle")
-		}
 		length, at := len(path), int(ref&nodeOffset)
 		if text := x.text(ref); text > 0 {
 			end := strings.IndexByte(x.data[min(text, len(x.data)):], 0)
-			if end < 0 || len(path)+end > maxIndexKey {
+			if end < 0 {
 				return false, x.bad(text, "prefix without an end")
+			}
+			if len(path)+end > maxIndexKey {
+				return false, x.bad(text, keyTooLong)
 			}
 			path = append(path, x.data[text:text+end]...)
 			at = text + end + 1
@@ -254,9 +263,16 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 			if values, err = x.appendValues(values[:0], &n); err != nil {
 				return false, err
 			}
-			if !f(string(path), values) {
-				return false, nil
-			}
+			keys -= len(path)
+		}
+		if budget -= n.size; budget < 0 {
+			return false, x.shared()
+		}
+		if keys < 0 {
+			return false, &fact.ParseError{Source: x.source, Field: "index", Reason: "keys longer than " + strconv.Itoa(maxKeyShare) + " times the file", Err: fact.ErrTooLarge}
+		}
+		if n.values > 0 && !f(string(path), values) {
+			return false, nil
 		}
 		stack = append(stack, frame{n, int(n.first), length})
 		return true, nil
@@ -279,7 +295,9 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 		if ref == 0 {
 			continue
 		}
-		path = append(path, c)
+		if path = append(path, c); len(path) > maxIndexKey {
+			return x.bad(top.node.children, keyTooLong)
+		}
 		if more, err := enter(ref); !more {
 			return err
 		}
@@ -287,6 +305,10 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 	return nil
 }
 
-// budget is how many nodes one walk may come to: each node takes at least 5 bytes, so more means
-// that the nodes form a cycle or share parts.
-func (x *Index) budget() int { return len(x.data)/5 + 1 }
+// shared is the error of a walk or a search that came to more bytes of nodes than the file has: in
+// an index that depmod made each byte belongs to one node, and each node to one place.
+func (x *Index) shared() error {
+	return x.bad(0, "nodes form a cycle or share parts")
+}
+
+const keyTooLong = "key longer than 8192 bytes"

@@ -5,8 +5,11 @@ package linux
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"sort"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // An indexEntry is one key and value to put into an index.
@@ -17,8 +20,11 @@ type indexEntry struct {
 
 // buildIndex makes an index in memory from a text file's entries, for trees that have no binary
 // ones: a search in it costs the same. Keys that are too long or not ASCII are left out, as depmod
-// refuses them.
-func buildIndex(entries []indexEntry, source string) *Index {
+// refuses them. The error is ErrTooLarge for more than an index may hold.
+func buildIndex(entries []indexEntry, source string) (*Index, error) {
+	if len(entries) > maxIndexEntries {
+		return nil, tooManyEntries(source)
+	}
 	entries = slices.DeleteFunc(entries, func(e indexEntry) bool {
 		return len(e.key) > maxIndexKey || slices.ContainsFunc([]byte(e.key), func(c byte) bool { return c >= 0x80 || c == 0 })
 	})
@@ -29,16 +35,26 @@ func buildIndex(entries []indexEntry, source string) *Index {
 	b.out = binary.BigEndian.AppendUint32(b.out, indexMajor<<16|1)
 	b.out = append(b.out, 0, 0, 0, 0)
 	if len(entries) > 0 {
-		root := b.write(entries)
+		root, ok := b.write(entries)
+		if !ok {
+			return nil, tooManyEntries(source)
+		}
 		binary.BigEndian.PutUint32(b.out[8:], root)
 	} else {
 		b.out = nil
 	}
-	x, err := ParseIndex(b.out, source)
-	if err != nil {
-		return &Index{source: source}
-	}
-	return x
+	return ParseIndex(b.out, source)
+}
+
+// Caps of an index that is made in memory. Debian's largest have 26,000 keys and 1.3 MiB. A node is
+// written whole, so the size may be exceeded by one; offsets have 28 bits.
+const (
+	maxIndexEntries = 1 << 20
+	maxIndexBuilt   = maxIndexFile
+)
+
+func tooManyEntries(source string) error {
+	return &fact.ParseError{Source: source, Field: "index", Reason: fmt.Sprintf("more than %d keys, or %d bytes as an index", maxIndexEntries, maxIndexBuilt), Err: fact.ErrTooLarge}
 }
 
 type indexBuilder struct{ out []byte }
@@ -53,8 +69,9 @@ type buildFrame struct {
 	children [128]uint32
 }
 
-// write writes the entries as a trie, children before their parents, and returns its root.
-func (b *indexBuilder) write(entries []indexEntry) uint32 {
+// write writes the entries as a trie, children before their parents, and returns its root; false
+// when the trie becomes too large.
+func (b *indexBuilder) write(entries []indexEntry) (uint32, bool) {
 	stack := []*buildFrame{newBuildFrame(entries, 0)}
 	for {
 		f := stack[len(stack)-1]
@@ -68,9 +85,12 @@ func (b *indexBuilder) write(entries []indexEntry) uint32 {
 			continue
 		}
 		ref := b.node(f)
+		if len(b.out) > maxIndexBuilt {
+			return 0, false
+		}
 		stack = stack[:len(stack)-1]
 		if len(stack) == 0 {
-			return ref
+			return ref, true
 		}
 		parent := stack[len(stack)-1]
 		parent.children[f.entries[0].key[f.depth-1]] = ref

@@ -2,7 +2,18 @@
 
 package linux
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// Caps of the bracket expressions that one search comes to. The kernel's have under 16 bytes, and a
+// search for a device comes to some hundred of them, at a few hundred steps each.
+const (
+	maxBracket      = 512
+	maxBracketSteps = 1 << 24
+)
 
 // A search walks an index whose keys are patterns, matching all of them with one string at once.
 // Where a pattern stands in the string is a set of positions, one bit each, so that a pattern's
@@ -25,7 +36,8 @@ type search struct {
 	// name does.
 	literal bool
 	wild    bool // a wild card came before
-	budget  int
+	budget  int  // bytes of nodes that may still be looked at: as many as the file has
+	bracket int  // steps that bracket expressions may still take
 	err     error
 }
 
@@ -65,7 +77,8 @@ func (m *search) run(x *Index, dst []IndexValue, s string) ([]IndexValue, error)
 
 // start makes the masks of the string.
 func (m *search) start(x *Index, s string) {
-	m.x, m.s, m.err, m.budget = x, s, nil, x.budget()
+	m.x, m.s, m.err, m.budget = x, s, nil, len(x.data)
+	m.bracket = maxBracketSteps
 	m.words = len(s)/64 + 1
 	m.frames, m.sets, m.text, m.openAt = m.frames[:0], m.sets[:0], m.text[:0], -1
 	m.wild = false
@@ -107,10 +120,6 @@ func (m *search) start(x *Index, s string) {
 // enter goes to a node with the current set: it reads the prefix, takes the values if the pattern
 // that ends here matches, and leaves a frame for the children.
 func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
-	if m.budget--; m.budget < 0 {
-		m.err = m.x.bad(0, "nodes form a cycle")
-		return dst
-	}
 	at := int(ref & nodeOffset)
 	if text := m.x.text(ref); text > 0 {
 		for ; ; text++ {
@@ -123,6 +132,7 @@ func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
 				break
 			}
 			if !m.feed(c, &quoted, false) {
+				m.charge(text - int(ref&nodeOffset))
 				return dst
 			}
 		}
@@ -138,11 +148,34 @@ func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
 			return dst
 		}
 	}
+	if !m.charge(n.size) {
+		return dst
+	}
+	if len(m.frames) > maxIndexKey {
+		m.err = m.x.bad(at, keyTooLong)
+		return dst
+	}
 	if n.children > 0 {
 		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text), openAt: m.openAt, quoted: quoted, wild: m.wild})
 		m.sets = append(m.sets, m.set...)
 	}
 	return dst
+}
+
+// charge takes the bytes of a node off the budget.
+func (m *search) charge(size int) bool {
+	if m.budget -= size; m.budget < 0 && m.err == nil {
+		m.err = m.x.shared()
+	}
+	return m.err == nil
+}
+
+// chargeBracket is charge for the steps of a bracket expression.
+func (m *search) chargeBracket(steps int) bool {
+	if m.bracket -= steps; m.bracket < 0 && m.err == nil {
+		m.err = &fact.ParseError{Source: m.x.source, Field: "index", Reason: "too many bracket expressions", Err: fact.ErrTooLarge}
+	}
+	return m.err == nil
 }
 
 // nextChild returns the next child that a pattern may go on with, and its byte. For a single
@@ -199,7 +232,17 @@ func (m *search) matched() bool {
 		return m.set[end>>6]>>(end&63)&1 != 0
 	}
 	for p := 0; p <= end; p++ {
-		if m.set[p>>6]>>(p&63)&1 != 0 && MatchAlias(string(m.text[m.openAt:]), m.s[p:]) {
+		if m.set[p>>6]>>(p&63)&1 == 0 {
+			continue
+		}
+		steps := (len(m.text) - m.openAt) * (end - p + 1)
+		if m.masks['['] != nil { // each of the text's brackets may be tried at each place
+			steps *= len(m.text) - m.openAt
+		}
+		if !m.chargeBracket(steps) {
+			return false
+		}
+		if MatchAlias(string(m.text[m.openAt:]), m.s[p:]) {
 			return true
 		}
 	}
@@ -242,13 +285,16 @@ func (m *search) itself(c byte) bool {
 
 // feedBracket takes a byte of a bracket expression.
 func (m *search) feedBracket(c byte) bool {
-	if len(m.text) > maxIndexKey {
+	if len(m.text)-m.openAt > maxBracket {
 		m.err = m.x.bad(0, "bracket expression without an end")
 		return false
 	}
 	m.text = append(m.text, c)
 	if c != ']' {
 		return true
+	}
+	if !m.chargeBracket(len(m.text) - m.openAt + m.words*len(m.used)) {
+		return false
 	}
 	class, n, ok := parseBracket(m.text[m.openAt:])
 	if !ok || m.openAt+n != len(m.text) {

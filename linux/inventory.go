@@ -239,7 +239,11 @@ func (inv *Inventory) relate(d *depTable) {
 	if d.err != nil {
 		return
 	}
-	closure := d.closure()
+	closure, ok := d.closure()
+	if !ok {
+		inv.Lost = append(inv.Lost, &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d pairs of modules that need one another", maxRelations), Err: fact.ErrTooLarge})
+		return
+	}
 	users := make([]int, len(d.lines))
 	total := 0
 	for _, needs := range closure {
@@ -277,10 +281,17 @@ func (inv *Inventory) relate(d *depTable) {
 	}
 }
 
+// Caps of what closure finds, and of how often it looks at what a line names: a chain of n lines
+// has n*n/2 pairs. Debian's largest tree has 11,000 pairs and looks 28,000 times.
+const (
+	maxRelations = 1 << 20
+	maxRelating  = 1 << 24
+)
+
 // closure returns for each line the lines that it needs, directly or not, in the line's order.
 // kmod's lists are complete; others' are completed. Files that modules.dep names without a line of
-// their own are left out.
-func (d *depTable) closure() [][]int32 {
+// their own are left out. It reports false for more than the caps.
+func (d *depTable) closure() (lines [][]int32, ok bool) {
 	direct := make([][]int32, len(d.lines))
 	total := 0
 	for i := range d.lines {
@@ -298,11 +309,13 @@ func (d *depTable) closure() [][]int32 {
 	}
 	seen := make([]int32, len(d.lines)) // the line, counted from 1, that a line was last seen for
 	result := make([][]int32, len(d.lines))
+	pairs, looks := maxRelations, maxRelating
 	for i := range direct {
 		stamp := int32(i + 1)
 		seen[i] = stamp
 		list := make([]int32, 0, len(direct[i]))
 		add := func(needs []int32) {
+			looks -= len(needs)
 			for _, n := range needs {
 				if seen[n] != stamp {
 					seen[n] = stamp
@@ -311,12 +324,15 @@ func (d *depTable) closure() [][]int32 {
 			}
 		}
 		add(direct[i])
-		for at := 0; at < len(list); at++ {
+		for at := 0; at < len(list) && looks >= 0; at++ {
 			add(direct[list[at]])
+		}
+		if pairs -= len(list); pairs < 0 || looks < 0 {
+			return nil, false
 		}
 		result[i] = list
 	}
-	return result
+	return result, true
 }
 
 // order fills in the modules' places in modules.order, which names files as the build made them,

@@ -25,7 +25,7 @@ func (d *DepLine) Name() string { return NameOfFile(d.Path) }
 // ParseDep reads modules.dep, of kmod or of BusyBox. Lines without a colon are not understood and
 // counted in bad.
 func ParseDep(text []byte) (lines []DepLine, bad int) {
-	lines = make([]DepLine, 0, bytes.Count(text, []byte{'\n'})+1)
+	lines = make([]DepLine, 0, min(bytes.Count(text, []byte{'\n'}), len(text)/8)+1)
 	for rest := escape.UTF8(string(text)); rest != ""; {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
@@ -50,7 +50,7 @@ func parseDepLine(line string) (DepLine, bool) {
 	}
 	d := DepLine{Path: strings.TrimPrefix(file, "./"), Needs: []string{}}
 	if n := strings.Count(needs, " "); n > 0 {
-		d.Needs = make([]string, 0, n)
+		d.Needs = make([]string, 0, min(n, len(needs)/8+1))
 	}
 	for need := range strings.FieldsSeq(needs) {
 		d.Needs = append(d.Needs, strings.TrimPrefix(need, "./"))
@@ -99,9 +99,12 @@ func ParseDevname(text []byte) []Devname {
 // parseAliases reads modules.alias, modules.symbols or modules.builtin.alias: "alias PATTERN NAME"
 // lines. Keys are normalised; the order of the lines is the order of the modules.
 func parseAliases(text []byte) []indexEntry {
-	entries := make([]indexEntry, 0, bytes.Count(text, []byte{'\n'}))
+	entries := make([]indexEntry, 0, min(bytes.Count(text, []byte{'\n'}), len(text)/16))
 	order := make(map[string]uint32)
 	for line := range bytes.Lines(text) {
+		if len(entries) > maxIndexEntries {
+			break // buildIndex refuses them
+		}
 		line, ok := trimComment(bytes.TrimSuffix(line, []byte("\n")))
 		if !ok {
 			continue

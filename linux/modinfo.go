@@ -28,7 +28,13 @@ func ParseModinfo(section []byte) Modinfo {
 }
 
 func parseModinfo(text string) Modinfo {
-	m := make(Modinfo, 0, strings.Count(text, "\x00")+1)
+	entries := 0
+	for i := range len(text) {
+		if text[i] != 0 && (i == 0 || text[i-1] == 0) {
+			entries++
+		}
+	}
+	m := make(Modinfo, 0, entries)
 	for len(text) > 0 {
 		entry := text
 		if i := strings.IndexByte(text, 0); i >= 0 {

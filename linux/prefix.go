@@ -34,6 +34,9 @@ func (r *FileReader) prefix(file *File, max int64) (bool, error) {
 		if !p.search(x.out, x.done) {
 			return false, nil
 		}
+		if p.end-p.start > maxModinfo {
+			return false, nil
+		}
 		if p.complete() {
 			file.setModinfo(x.out[p.start:p.end])
 			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
@@ -43,7 +46,7 @@ func (r *FileReader) prefix(file *File, max int64) (bool, error) {
 		if x.done || len(x.out) >= prefixMax {
 			return false, nil
 		}
-		if err := x.more(prefixStep); err != nil {
+		if err := x.more(p.step(len(x.out))); err != nil {
 			return false, err
 		}
 	}
@@ -61,6 +64,15 @@ type prefixSearch struct {
 }
 
 func (p *prefixSearch) complete() bool { return p.end > 0 && p.idSize > 0 }
+
+// step returns how much more to decode: while .modinfo goes on, an eighth of what is there of it,
+// which is looked at anew each time.
+func (p *prefixSearch) step(decoded int) int {
+	if p.magic == 0 || p.end > 0 {
+		return prefixStep
+	}
+	return max(prefixStep, (decoded-p.magic)/8)
+}
 
 var (
 	vermagicEntry = []byte("\x00vermagic=")
@@ -178,6 +190,9 @@ var modinfoKeys = map[string]bool{
 	"suserelease": true, "test": true, "vermagic": true, "version": true, "weakdep": true,
 }
 
+// maxModinfoKey is more than the longest of modinfoKeys has.
+const maxModinfoKey = 16
+
 // entryKind judges the NUL-ended string that b begins with.
 func entryKind(b []byte) int {
 	for i, c := range b {
@@ -209,7 +224,7 @@ func hidesEntry(b []byte) bool {
 			continue
 		}
 		key := i
-		for key > 0 && (b[key-1] == '_' || b[key-1] >= 'a' && b[key-1] <= 'z') {
+		for key > 0 && i-key < maxModinfoKey && (b[key-1] == '_' || b[key-1] >= 'a' && b[key-1] <= 'z') {
 			key--
 		}
 		for ; key < i; key++ {

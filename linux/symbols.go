@@ -37,8 +37,18 @@ type Symbol struct {
 // maxSymbols caps the symbols of one file; the largest real modules have under 100,000.
 const maxSymbols = 1 << 20
 
-// maxSymbolName caps one name: names of a hostile table may overlap. The kernel's limit is 512.
-const maxSymbolName = 4096
+// maxSymbolName caps one name, as the kernel does (KSYM_NAME_LEN, with the NUL).
+const maxSymbolName = 511
+
+// symbolNameShare caps the bytes of all names together, as a multiple of what the two tables have:
+// the names of a hostile table overlap. Linkers store a name once for all symbols that have it, or
+// end with it, so the sum may exceed the table of names; 8 times both tables, 192 bytes a symbol of
+// a 64-bit module beyond the names themselves, is more than real names have.
+const symbolNameShare = 8
+
+func (e *elfImage) overlapping() error {
+	return &fact.ParseError{Source: e.path, Field: "symbols", Reason: "the symbols' names overlap", Err: fact.ErrTooLarge}
+}
 
 // versionEntry is the size of an entry of __versions, its checksum included, in every kernel.
 const versionEntry = 64
@@ -153,7 +163,11 @@ func (e *elfImage) symbols(versions []version) (*Symbols, error) {
 			out.Imports = append(out.Imports, Symbol{Name: v.name, CRC: crcText(v.crc)})
 		}
 	}
-	out.Exports = append(out.Exports, e.exports(table)...)
+	exports, err := e.exports(table)
+	if err != nil {
+		return nil, err
+	}
+	out.Exports = append(out.Exports, exports...)
 	return out, nil
 }
 
@@ -161,9 +175,10 @@ func crcText(crc uint32) string { return fmt.Sprintf("0x%08x", crc) }
 
 // exports finds what the module exports: each has a __ksymtab_ entry, and a __crc_ symbol that is
 // the checksum itself (kernels before 5.19) or names the place where it stands.
-func (e *elfImage) exports(table []elfSymbol) []Symbol {
+func (e *elfImage) exports(table []elfSymbol) ([]Symbol, error) {
 	crcs := make(map[string]string)
 	namespaces := make(map[string]string)
+	room := maxNamespaces
 	for _, s := range table {
 		if name, ok := strings.CutPrefix(s.name, "__crc_"); ok {
 			if crc, ok := e.exportCRC(s); ok {
@@ -172,6 +187,9 @@ func (e *elfImage) exports(table []elfSymbol) []Symbol {
 		}
 		if name, ok := strings.CutPrefix(s.name, "__kstrtabns_"); ok {
 			namespaces[name] = e.text(s)
+			if room -= len(namespaces[name]); room < 0 {
+				return nil, e.overlapping()
+			}
 		}
 	}
 	var exports []Symbol
@@ -182,8 +200,11 @@ func (e *elfImage) exports(table []elfSymbol) []Symbol {
 		}
 		exports = append(exports, Symbol{Name: name, CRC: crcs[name], GPL: e.inGPL(s), Namespace: namespaces[name]})
 	}
-	return exports
+	return exports, nil
 }
+
+// maxNamespaces caps the bytes of all namespaces: 32 for each of 100,000 exports.
+const maxNamespaces = 4 << 20
 
 const sectionAbsolute = 0xfff1 // SHN_ABS
 
@@ -263,8 +284,13 @@ func (e *elfImage) symbolTable() ([]elfSymbol, error) {
 	}
 	text := string(names)
 	list := make([]elfSymbol, 0, n)
+	room := symbolNameShare * (len(b) + len(names))
 	for i := range n {
-		list = append(list, e.symbol(b[i*entry:], text))
+		s := e.symbol(b[i*entry:], text)
+		if room -= len(s.name); room < 0 {
+			return nil, e.overlapping()
+		}
+		list = append(list, s)
 	}
 	return list, nil
 }

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -138,8 +139,13 @@ const (
 	fileDevname       = "modules.devname"
 )
 
-// maxIndexFile caps an index: the largest real ones have 2 MiB.
-const maxIndexFile = 64 << 20
+// Caps of an index, and of modules.dep. The largest real indexes have 2 MiB; Debian's modules.dep
+// has 4,200 lines that need 11,000 files.
+const (
+	maxIndexFile = 32 << 20
+	maxDepLines  = maxTreeFiles
+	maxDepNeeds  = 1 << 20
+)
 
 // index returns the named index: from the binary file, else made of the text file. The error is
 // fs.ErrNotExist when there is neither.
@@ -168,9 +174,9 @@ func (t *Tree) readIndex(name string) (*Index, error) {
 		return nil, err
 	}
 	if name == indexBuiltin {
-		return builtinIndex(text, file), nil
+		return builtinIndex(text, file)
 	}
-	return buildIndex(parseAliases(text), file), nil
+	return buildIndex(parseAliases(text), file)
 }
 
 // A depTable is modules.dep, by name and by path.
@@ -199,6 +205,8 @@ func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
 	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
 	switch {
+	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '}) > maxDepNeeds):
+		d.err = d.tooLarge()
 	case err == nil:
 		d.lines, d.bad = ParseDep(text)
 	case errors.Is(err, fs.ErrNotExist):
@@ -237,8 +245,13 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 		return err
 	}
 	d.source = x.source
-	return x.Each(func(_ string, values []IndexValue) bool {
+	needs := 0
+	eachErr := x.Each(func(_ string, values []IndexValue) bool {
 		for _, v := range values {
+			if needs += strings.Count(v.Value, " "); needs > maxDepNeeds || len(d.lines)+d.bad >= maxDepLines {
+				err = d.tooLarge()
+				return false
+			}
 			line, ok := parseDepLine(v.Value)
 			if !ok {
 				d.bad++
@@ -248,6 +261,11 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 		}
 		return true
 	})
+	return cmp.Or(eachErr, err)
+}
+
+func (d *depTable) tooLarge() error {
+	return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d lines or %d files that they need", maxDepLines, maxDepNeeds), Err: fact.ErrTooLarge}
 }
 
 // Config returns modprobe's configuration for this release.
