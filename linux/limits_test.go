@@ -227,7 +227,7 @@ func TestTextIndexesAreBounded(t *testing.T) {
 	if x, err := tree.index(indexAlias); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("%d bytes of index of %d bytes of text, %v", len(x.data), b.Len(), err)
 	}
-	for name, text := range map[string]string{"lines": strings.Repeat("\n", 4<<20), "needs": "a.ko:" + strings.Repeat(" ", 4<<20)} {
+	for name, text := range map[string]string{"lines": strings.Repeat("\n", 4<<20), "needs": "a.ko:" + strings.Repeat(" ", 4<<20), "tabs": "a.ko:" + strings.Repeat("\tb", 2<<20)} {
 		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(text)}, ReleaseDir{"1", "lib/modules/1"}, false)
 		used := allocated(func() {
 			if d := tree.deps(); !errors.Is(d.err, fact.ErrTooLarge) || len(d.lines) > 0 {

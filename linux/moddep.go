@@ -52,7 +52,7 @@ func parseDepLine(line string) (DepLine, bool) {
 	if n := strings.Count(needs, " "); n > 0 {
 		d.Needs = make([]string, 0, min(n, len(needs)/8+1))
 	}
-	for need := range strings.FieldsSeq(needs) {
+	for need := range strings.FieldsFuncSeq(needs, func(c rune) bool { return c == ' ' || c == '\t' }) {
 		d.Needs = append(d.Needs, strings.TrimPrefix(need, "./"))
 	}
 	return d, true

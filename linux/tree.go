@@ -205,7 +205,7 @@ func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
 	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
 	switch {
-	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '}) > maxDepNeeds):
+	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
 		d.err = d.tooLarge()
 	case err == nil:
 		d.lines, d.bad = ParseDep(text)
@@ -248,7 +248,7 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 	needs := 0
 	eachErr := x.Each(func(_ string, values []IndexValue) bool {
 		for _, v := range values {
-			if needs += strings.Count(v.Value, " "); needs > maxDepNeeds || len(d.lines)+d.bad >= maxDepLines {
+			if needs += strings.Count(v.Value, " ") + strings.Count(v.Value, "\t"); needs > maxDepNeeds || len(d.lines)+d.bad >= maxDepLines {
 				err = d.tooLarge()
 				return false
 			}
