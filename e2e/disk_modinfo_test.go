@@ -333,7 +333,7 @@ func withoutContainer(m lkm.Module) *lkm.Module {
 	detail.File = plainName(detail.File)
 	detail.Compression, detail.FileSize = "", lkm.Count{}
 	m.Path, m.Linux, m.Size = plainName(m.Path), &detail, lkm.Count{}
-	m.Requires, m.UsedBy = nil, nil
+	m.Requires, m.UsedBy, detail.Order = nil, nil, lkm.Count{} // the gzip tree has no indexes
 	return &m
 }
 
