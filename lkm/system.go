@@ -197,21 +197,33 @@ func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
 	return modules, nil
 }
 
-// sortModules sorts by id. It sorts their places and moves each module, which is large, once.
+// sortModules sorts by id. It sorts the ids with their places, and then moves each module, which is
+// large, once.
 func sortModules(modules []Module) {
 	if slices.IsSortedFunc(modules, func(a, b Module) int { return cmp.Compare(a.ID, b.ID) }) {
 		return
 	}
-	order := make([]int, len(modules))
+	type place struct {
+		id string
+		at int
+	}
+	order := make([]place, len(modules))
+	for i := range modules {
+		order[i] = place{modules[i].ID, i}
+	}
+	slices.SortFunc(order, func(a, b place) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.at, b.at)) })
 	for i := range order {
-		order[i] = i
+		if order[i].at == i {
+			continue
+		}
+		// Follow the cycle that begins here.
+		first, to := modules[i], i
+		for from := order[to].at; from != i; from = order[to].at {
+			modules[to] = modules[from]
+			order[to].at, to = to, from
+		}
+		modules[to], order[to].at = first, to
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(modules[a].ID, modules[b].ID) })
-	sorted := make([]Module, len(modules))
-	for to, from := range order {
-		sorted[to] = modules[from]
-	}
-	copy(modules, sorted)
 }
 
 // numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a
