@@ -3,9 +3,12 @@
 package linux
 
 import (
+	"errors"
+	"io/fs"
 	"strconv"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // EFIVarsDir is where the firmware's variables are mounted.
@@ -31,4 +34,64 @@ func ParseEFIByte(b []byte) (byte, error) {
 		return 0, &fact.ParseError{Source: EFIVarsDir, Reason: "has " + strconv.Itoa(len(b)) + " bytes, not four of attributes and one of value"}
 	}
 	return b[4], nil
+}
+
+func (r *policyReader) secureBoot() {
+	r.efiByte(FactSecureBoot, SecureBootVar, "the firmware verifies the boot loader", "the firmware starts anything")
+	r.efiByte(FactSetupMode, SetupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing", "the firmware's keys are fixed")
+	r.efiByte(FactMokSBState, MokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off", "shim validates")
+	r.efiByte(FactMokListTrusted, MokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine", "the owner's keys (MOK) are not trusted for modules")
+}
+
+func (r *policyReader) efiByte(name, file, on, off string) {
+	b, err := limit.AppendAttr(r.FS, nil, file, limit.Attr)
+	var value byte
+	if err == nil {
+		value, err = ParseEFIByte(b)
+	}
+	if err != nil {
+		effect, err := r.noEFI(name, err)
+		r.unknown(name, SourceEFI, file, effect, err)
+		return
+	}
+	switch {
+	case name == FactSecureBoot:
+		r.secureBooted = fact.TriOf(value == 1)
+	case value == 1 && (name == FactSetupMode || name == FactMokSBState):
+		r.secureBooted = fact.No // the kernel takes it so
+	}
+	f := fact.PolicyFact{Name: name, Value: strconv.Itoa(int(value)), Effect: off, Source: SourceEFI, File: slash(file)}
+	if value == 1 {
+		f.Effect = on
+	}
+	r.add(f)
+}
+
+// noEFI says why a variable is missing, and gives the error that leaves it open, if one does.
+func (r *policyReader) noEFI(name string, err error) (string, error) {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	entries, dirErr := fs.ReadDir(r.FS, EFIVarsDir)
+	switch {
+	case dirErr == nil && len(entries) > 0 && (name == FactMokSBState || name == FactMokListTrusted):
+		return "not set by shim", err
+	case dirErr == nil && len(entries) > 0:
+		return "the firmware has no such variable", err
+	}
+	_, efiErr := fs.Stat(r.FS, "sys/firmware/efi")
+	if efiErr == nil {
+		return "not known: efivarfs is not mounted here", err
+	}
+	_, sysErr := fs.Stat(r.FS, "sys/firmware")
+	switch {
+	case !errors.Is(efiErr, fs.ErrNotExist):
+		return "", efiErr
+	case sysErr != nil:
+		return "", sysErr
+	}
+	if name == FactSecureBoot {
+		r.secureBooted = fact.No
+	}
+	return "not started by EFI, or EFI's runtime services are off", err
 }
