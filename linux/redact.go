@@ -337,8 +337,13 @@ func redactConfig(line []byte) []byte {
 			end = wordEnd(line, i)
 		}
 		word := line[i:end]
-		if key, value, ok := bytes.Cut(word, []byte("=")); ok && len(value) > 0 {
+		key, value, ok := bytes.Cut(word, []byte("="))
+		switch {
+		case !ok || len(value) == 0:
+		case isKey(string(key)):
 			word = append(bytes.Clone(key), "="+RedactedValue...)
+		default: // a quote within the key would open what follows
+			word = []byte(RedactedValue)
 		}
 		out = append(out, word...)
 		i = end

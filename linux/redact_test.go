@@ -83,6 +83,7 @@ func FuzzRedact(f *testing.F) {
 	keys := []string{ModulesFile, "proc/kallsyms", "proc/cmdline", "boot/loader/entries/x", "sys/a/uevent", "sys/module/a/sections/b", "sys/module/a/parameters/b",
 		FtraceFile, FtraceUsedFile, DynamicDebugFile, "etc/modprobe.d/a.conf"}
 	f.Add(10, "options wl key=secret flag \\\n  more=\"a b\"\n")
+	f.Add(10, "0\"=\" ")
 	f.Add(7, "schedule\nnvme_probe [nvme]\n")
 	f.Add(8, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n")
 	f.Add(9, "# f\ndrivers/a.c:1 [nvme]f =_ \"x\"\n")
