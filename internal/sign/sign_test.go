@@ -165,6 +165,36 @@ func TestSignedData(t *testing.T) {
 	}
 }
 
+// TestDataBehind puts a byte behind what each level of a message holds: nothing covers it.
+func TestDataBehind(t *testing.T) {
+	p := issue(t, "signer", false, nil)
+	message := pkcs7(t, p, []*party{p}, []byte("content"), true)
+	inner := func(b []byte) (v asn1.RawValue, rest []byte) {
+		rest, err := asn1.Unmarshal(b, &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v, rest
+	}
+	outer, _ := inner(message)
+	oid, rest := inner(outer.Bytes)
+	explicit, _ := inner(rest)
+	signed, _ := inner(explicit.Bytes)
+	build := func(behindOuter, behindExplicit, behindSigned []byte) []byte {
+		body := wrap(t, 0, 16, append(bytes.Clone(signed.Bytes), behindSigned...)).FullBytes
+		body = wrap(t, 2, 0, append(body, behindExplicit...)).FullBytes
+		return wrap(t, 0, 16, append(append(bytes.Clone(oid.FullBytes), body...), behindOuter...)).FullBytes
+	}
+	if _, err := ParseContentInfo(build(nil, nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range [][]byte{build([]byte{0}, nil, nil), build(nil, []byte{0}, nil), build(nil, nil, []byte{5, 0})} {
+		if _, err := ParseContentInfo(b); !errors.Is(err, fact.ErrMalformed) {
+			t.Errorf("level %d: %v", i, err)
+		}
+	}
+}
+
 func TestCertificate(t *testing.T) {
 	root := issue(t, "Root", true, nil)
 	leaf := issue(t, "Leaf", false, root, oidCodeSign)

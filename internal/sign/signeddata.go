@@ -84,6 +84,9 @@ func ParseContentInfo(b []byte) (*SignedData, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !r.Empty() || !in.Empty() {
+		return nil, bad("contentInfo", "data behind the signed data")
+	}
 	return parseSignedData(seq.Reader())
 }
 
@@ -124,6 +127,9 @@ func parseSignedData(r Reader) (*SignedData, error) {
 		}
 		sd.Signers = append(sd.Signers, s)
 	}
+	if !r.Empty() {
+		return nil, bad("signedData", "data behind the signers")
+	}
 	return sd, nil
 }
 
@@ -141,6 +147,9 @@ func (sd *SignedData) parseContent(r Reader) error {
 	v, err := in.Next()
 	if err != nil {
 		return bad("eContent", "%v", err)
+	}
+	if !in.Empty() || !r.Empty() {
+		return bad("eContent", "data behind the content")
 	}
 	sd.Content, sd.Covered = v.Full, v.Body
 	if v.Is(TagOctetString) {
