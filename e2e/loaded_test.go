@@ -225,7 +225,7 @@ func trimmed(g *lab.Guest, name string) string { return strings.TrimSpace(string
 
 // compareLoading compares while a module is being loaded.
 func compareLoading(t *testing.T, g *lab.Guest) {
-	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"insmod", lab.Modules + "/" + module.Slow + ".ko", "load_ms=8000"}})
+	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"insmod", lab.Modules + "/" + module.Slow + ".ko", "load_ms=15000"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func compareLoading(t *testing.T, g *lab.Guest) {
 
 // compareUnloading compares while the same module is being unloaded.
 func compareUnloading(t *testing.T, g *lab.Guest) {
-	if err := g.Set(t.Context(), "/sys/module/"+module.Slow+"/parameters/unload_ms", "8000"); err != nil {
+	if err := g.Set(t.Context(), "/sys/module/"+module.Slow+"/parameters/unload_ms", "15000"); err != nil {
 		t.Fatal(err)
 	}
 	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"rmmod", module.Slow}})
