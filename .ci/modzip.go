@@ -6,6 +6,8 @@ package main
 
 import (
 	"archive/zip"
+	"io"
+	"io/fs"
 	"log"
 	"os"
 )
@@ -16,7 +18,7 @@ func main() {
 		log.Fatal(err)
 	}
 	w := zip.NewWriter(out)
-	if err := w.AddFS(os.DirFS(os.Args[2])); err != nil {
+	if err := add(w, os.DirFS(os.Args[2])); err != nil {
 		log.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -25,4 +27,24 @@ func main() {
 	if err := out.Close(); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// add writes the files, and no entries for folders, which a module's zip must not have.
+func add(w *zip.Writer, fsys fs.FS) error {
+	return fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		in, err := fsys.Open(name)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		to, err := w.Create(name)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(to, in)
+		return err
+	})
 }
