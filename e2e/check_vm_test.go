@@ -94,6 +94,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			g := plain.For(t)
 			if r.cmdline != "" {
+				t.Parallel()
 				g = verdictGuest(t, k, r.cmdline)
 			}
 			r.run(t, g, tree)

@@ -46,6 +46,7 @@ func TestHidden(t *testing.T) {
 		k := lab.Kernel(t, f)
 		for _, h := range hidings {
 			t.Run(f.String()+" "+h.name, func(t *testing.T) {
+				t.Parallel()
 				i := lab.Image(t, k, "dummy")
 				lab.AddOutOfTree(t, i, k)
 				i.Add(cycler, 0o755, lab.Program(t, "e2e", "./cycle"))
