@@ -51,6 +51,12 @@ func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) 
 			lost = append(lost, err)
 		}
 	}
+	// found says which are compiled in, and that it is not known when their list cannot be read.
+	found := func(matches []Match) ([]Match, []error, error) {
+		_, err := t.index(indexBuiltin)
+		lose(err)
+		return t.settle(matches), lost, nil
+	}
 	c := t.Config()
 	for i := range c.Aliases {
 		if d := &c.Aliases[i]; MatchAlias(d.Name, alias) {
@@ -58,28 +64,33 @@ func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) 
 		}
 	}
 	if matches != nil {
-		return t.settle(matches), nil, nil
+		return found(matches)
 	}
 	line, err := t.depLine(alias)
 	lose(err)
 	if line != nil {
-		return []Match{{Name: alias, By: MatchName, Builtin: t.builtin(alias)}}, lost, nil
+		return found([]Match{{Name: alias, By: MatchName}})
 	}
 	if strings.HasPrefix(alias, "symbol:") {
 		m, err := t.matchIndex(indexSymbols, alias, MatchSymbol)
 		lose(err)
 		if m != nil {
-			return m, lost, nil
+			return found(m)
 		}
 	}
 	if c.command(alias) != nil {
-		return t.settle([]Match{{Name: alias, By: MatchCommand}}), lost, nil
+		return found([]Match{{Name: alias, By: MatchCommand}})
 	}
-	for _, stage := range []struct{ index, by string }{{indexAlias, MatchAliasIndex}, {indexBuiltin, MatchBuiltin}, {indexBuiltinAlias, MatchBuiltinAlias}} {
+	m, err := t.matchIndex(indexAlias, alias, MatchAliasIndex)
+	lose(err)
+	if m != nil {
+		return found(m)
+	}
+	for _, stage := range []struct{ index, by string }{{indexBuiltin, MatchBuiltin}, {indexBuiltinAlias, MatchBuiltinAlias}} {
 		m, err := t.matchIndex(stage.index, alias, stage.by)
 		lose(err)
 		if m != nil {
-			return m, lost, nil
+			return t.settle(m), lost, nil
 		}
 	}
 	return nil, append(lost, t.missing(alias)...), nil
@@ -147,7 +158,7 @@ func (c *Config) command(name string) *Directive {
 	return first(c.Remove, exact)
 }
 
-// matchIndex looks an alias up in one index.
+// matchIndex looks an alias up in one index; a module may be there more than once.
 func (t *Tree) matchIndex(index, alias, by string) ([]Match, error) {
 	x, err := t.index(index)
 	if err != nil {
@@ -165,7 +176,7 @@ func (t *Tree) matchIndex(index, alias, by string) ([]Match, error) {
 	for _, v := range values {
 		matches = append(matches, Match{Name: v.Value, Alias: alias, By: by, Builtin: by == MatchBuiltinAlias})
 	}
-	return t.settle(matches), err
+	return matches, err
 }
 
 // settle drops repeated modules and says which are compiled in.

@@ -99,6 +99,20 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestResolveWithoutBuiltins has a list of what is compiled in that makes no sense: a module is
+// found all the same, and that it may be compiled in is said.
+func TestResolveWithoutBuiltins(t *testing.T) {
+	fsys := treeFS()
+	fsys[testDir+"/modules.builtin.bin"] = file("no index")
+	tree := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false)
+	for _, query := range []string{"a", "pci:v1d0015", "symbol:do_c", "my-dev", "other"} {
+		matches, lost, err := tree.Resolve(query)
+		if err != nil || len(matches) == 0 || len(lost) != 1 {
+			t.Errorf("%s: %v, lost %v, %v", query, matches, lost, err)
+		}
+	}
+}
+
 func TestLoadPlan(t *testing.T) {
 	plan, ok, err := testTree().LoadPlan("a")
 	if err != nil || !ok {

@@ -138,7 +138,7 @@ func packageOf(k *RegKey) Package {
 	p.Catalog, _ = k.Text("Catalog")
 	p.Signer, _ = k.Text("SignerName")
 	if p.OriginalINF == "" {
-		if i := strings.Index(fold(p.Name), ".inf_"); i > 0 {
+		if i := indexFold(p.Name, ".inf_"); i > 0 {
 			p.OriginalINF = p.Name[:i+4]
 		}
 	}

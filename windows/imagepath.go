@@ -99,9 +99,8 @@ func (r *ImagePath) clean(s string) string {
 // arguments returns where arguments begin behind a file name with a driver's extension; 0 when
 // there are none. A blank by itself is part of the path.
 func arguments(s string) int {
-	low := fold(s)
 	for _, ext := range []string{".sys ", ".exe ", ".dll "} {
-		if i := strings.Index(low, ext); i >= 0 {
+		if i := indexFold(s, ext); i >= 0 {
 			return i + len(ext) - 1
 		}
 	}

@@ -66,6 +66,17 @@ func hasFoldPrefix(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
+// indexFold returns where sub, in ASCII, begins in s in whatever case; -1 for nowhere. A place in
+// fold(s) is none in s: lower case may have more bytes.
+func indexFold(s, sub string) int {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(sub)], sub) {
+			return i
+		}
+	}
+	return -1
+}
+
 // DOS turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
 // \??\UNC\server\…, \Device\HarddiskVolumeN\…; a bare file name is that of a driver that the boot
 // loader of an older Windows took from System32\drivers. The error says what is missing.

@@ -26,14 +26,13 @@ func ParseAutoruns(text string) *Capture {
 	b := newCapture(SourceAutoruns, text)
 	b.c.Truncated = false // a record says when it is whole
 	for _, r := range records(text, ":", b.stray) {
-		path := r.get("Path")
-		i := strings.LastIndex(fold(path), `\services\`)
-		if i < 0 || r.get("Item") != "ImagePath" || r.get("Category") != "Drivers" {
+		name, sub, ok := serviceKey(r.get("Path"))
+		if !ok || sub != "" || r.get("Item") != "ImagePath" || r.get("Category") != "Drivers" {
 			b.stray(r.line, r.pairs[0].key)
 			continue
 		}
 		b.c.Sure = true
-		e, _ := b.driver(path[i+len(`\services\`):], r.get("Value"))
+		e, _ := b.driver(name, r.get("Value"))
 		for _, k := range []string{"Size", "LastWriteTime", "Version"} {
 			e.Driver.column(strings.ToLower(k[:1])+k[1:], r.get(k))
 		}

@@ -179,6 +179,8 @@ func FuzzHive(f *testing.F) {
 func FuzzParseReg(f *testing.F) {
 	f.Add([]byte(regSample))
 	f.Add([]byte("REGEDIT4\n[A]\n@=hex(7):41,00,\\\n 00\n"))
+	// In lower case these names have more bytes.
+	f.Add([]byte("REGEDIT4\n[A\xff\xff\xff\\SERVICES\\]\n[Ⱥ\xff\\Services\\b]\n\"Type\"=dword:1\n\"ImagePath\"=\"\xff\xff\xff\xff.sys a\"\n[A\\DriverPackages\\\xff\xff\xff.inf_x]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, problems, err := ParseReg("fuzz", b)
 		bounded(t, keys, err, len(b), 0)

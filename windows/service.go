@@ -227,7 +227,7 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 
 // serviceKey splits HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\NAME[\SUB].
 func serviceKey(path string) (name, sub string, ok bool) {
-	i := strings.Index(fold(path), `\services\`)
+	i := indexFold(path, `\services\`)
 	if i < 0 {
 		return "", "", false
 	}
