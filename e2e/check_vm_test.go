@@ -87,6 +87,7 @@ var regimes = []regime{
 
 // TestVerdicts confirms every verdict about now by trying each way by itself.
 func TestVerdicts(t *testing.T) {
+	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)
 	tree := "/lib/modules/" + k.Release
 	plain := verdictGuest(t, k, "") // for every regime that needs no other command line
@@ -222,6 +223,7 @@ func checkCode(v lkm.Verdict) int {
 // TestInitcallBlacklist: code that is compiled in is there, unless the kernel is told not to start it; lkm finds the name of the
 // function that starts it, and what it says is what the kernel did.
 func TestInitcallBlacklist(t *testing.T) {
+	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)
 	const module = "pstore" // nothing needs it
 	check := func(cmdline ...string) (v lkm.Verdict, started bool) {

@@ -32,6 +32,7 @@ var quietCommands = [][]string{
 
 // TestQuiet watches every system call of lkm that could leave a trace, on this machine and, where modules are loaded, in a guest.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "strace")
 	t.Run("this machine", func(t *testing.T) {
 		lkm := filepath.Join(t.TempDir(), "lkm")
@@ -43,7 +44,6 @@ func TestQuiet(t *testing.T) {
 		}
 	})
 	t.Run("guest", func(t *testing.T) {
-		t.Parallel()
 		g := scene(t, debian.Cloud612, "/usr/bin/strace")
 		for _, words := range append(quietCommands, []string{"info", module.Base}) {
 			for _, user := range []uint32{0, lab.User} {

@@ -15,6 +15,7 @@ import (
 // TestKernelSignatureRules asks a kernel that wants signatures what it takes: the rules that the library judges by. Debian's own
 // signature is the one that the kernel trusts; the keys of the test are unknown to it.
 func TestKernelSignatureRules(t *testing.T) {
+	t.Parallel()
 	lab.Tools(t, "openssl")
 	k := lab.Kernel(t, debian.Cloud61)
 	const name = "af_alg"

@@ -282,7 +282,7 @@ func TestWithoutAnEntry(t *testing.T) {
 				shapes := make(map[string]int)
 				for i := 1; i < len(entries)-1; i++ {
 					line, _, _ := strings.Cut(entries[i], "\n")
-					if shapes[shape(line)]++; shapes[shape(line)] > 2 {
+					if shapes[shape(line)]++; shapes[shape(line)] > 2 || testing.Short() && i%8 != 0 {
 						continue
 					}
 					rest := strings.Join(slices.Concat(entries[:i], entries[i+1:]), "")
