@@ -85,6 +85,7 @@ func (b *wineBox) hold(t *testing.T) {
 
 // A Windows machine of Wine's: the subtests look at one prefix with services of every kind in it.
 func TestWindows(t *testing.T) {
+	t.Parallel()
 	b := newWineBox(t)
 	b.populate(t)
 	t.Run("services", b.services)
