@@ -25,6 +25,8 @@ func TestEffectOf(t *testing.T) {
 		"modprobe -i y": CommandUnknown, "modprobe x": CommandUnknown, "/opt/load": CommandUnknown, "true || insmod /tmp/y": CommandUnknown,
 		"/bin/false | cat": CommandUnknown, "$(cat /x)": CommandUnknown, "true & /opt/x": CommandUnknown, "/bin/falsey": CommandUnknown,
 		"/bin/true; modprobe -qi x": CommandLoads,
+		"/run/current-system/sw/bin/false": CommandFails, "/nix/store/abc-coreutils-9/bin/true": CommandNothing,
+		"/tmp/false": CommandUnknown, "./true": CommandUnknown, "/tmp/../bin/true": CommandUnknown, "/nix/store/../bin/true": CommandUnknown,
 	} {
 		if got := EffectOf(command, "x"); got != want {
 			t.Errorf("%q: %s, want %s", command, got, want)

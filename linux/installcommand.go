@@ -4,6 +4,7 @@ package linux
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,8 @@ const (
 
 // EffectOf judges the command of an "install" line for the module, which modprobe gives to a
 // shell. Only plain lists of programs that do nothing, such as true, false, exit, echo and logger,
-// are judged to load nothing.
+// are judged to load nothing, and only where a system keeps its programs: what /tmp/false does is
+// unknown.
 func EffectOf(command, module string) CommandEffect {
 	if loadsItself(command, module) {
 		return CommandLoads
@@ -38,7 +40,7 @@ func EffectOf(command, module string) CommandEffect {
 		if len(words) == 0 {
 			continue
 		}
-		switch path.Base(words[0]) {
+		switch systemProgram(words[0]) {
 		case "false":
 			effect = CommandFails
 		case "true", ":", "echo", "logger", "printf":
@@ -56,6 +58,21 @@ func EffectOf(command, module string) CommandEffect {
 		}
 	}
 	return effect
+}
+
+// programDirs are where systems keep their programs: a shell's search path, NixOS's, Android's.
+var programDirs = []string{"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/run/current-system/sw/bin", "/system/bin"}
+
+// systemProgram is the base name of a program of the system; "" for a file anywhere else.
+func systemProgram(word string) string {
+	dir, base := path.Split(word)
+	if dir == "" || slices.Contains(programDirs, strings.TrimSuffix(dir, "/")) {
+		return base
+	}
+	if store, ok := strings.CutPrefix(dir, "/nix/store/"); ok && strings.HasSuffix(store, "/bin/") && strings.Count(store, "/") == 2 && !strings.HasPrefix(store, "..") {
+		return base
+	}
+	return ""
 }
 
 // loadsItself reports whether the command calls modprobe --ignore-install or insmod for the module,

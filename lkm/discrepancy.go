@@ -35,10 +35,14 @@ func (u unsupported) discrepancies(context.Context) ([]Discrepancy, error) {
 // looked at three times, so this takes up to a second; it is dearer than a Snapshot, because it reads
 // the kernel's symbols and every module's file.
 //
+// An image runs no kernel: of a Linux one the files of Options.Kernel, else of every release, are
+// compared with the packages, and the configuration is looked at; the kernel's list is unchecked.
+//
 // The error is that of Snapshot, or errors.ErrUnsupported where this library compares nothing.
 func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 	const op = "compare sources"
-	if err := s.usable(op, true); err != nil {
+	_, files := s.backend.(*linuxBackend) // compares those of an image too
+	if err := s.usable(op, !files); err != nil {
 		return nil, err
 	}
 	found, err := s.backend.discrepancies(ctx)
@@ -52,20 +56,29 @@ func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 }
 
 func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error) {
+	unchecked := Discrepancy{Name: "kernel", Kind: linux.KindUnchecked, Grade: GradeTransient, Views: make(map[string]View)}
+	if b.image() {
+		found := b.imageDiscrepancies(ctx, &unchecked)
+		return joinDiscrepancies(unchecked, found), nil
+	}
 	found, err := linux.FindDiscrepancies(ctx, linux.DiscrepancyMachine{FS: b.guard, Call: b.guard.Call, History: b.heardModules})
 	if err != nil {
 		var r report
 		if none := b.noList(err, &r); none != nil {
 			return nil, none
 		}
-		return []Discrepancy{{Name: "kernel", Kind: linux.KindUnchecked, Grade: GradeTransient, Views: map[string]View{linux.SourceModules: ViewUnchecked},
-			Evidence: []Evidence{{Fact: string(CodeUnsupported), Value: r.problems[0].Text, Source: linux.SourceModules}}}}, nil
+		linux.AddUnchecked(&unchecked, linux.SourceModules, r.problems[0])
+		return []Discrepancy{unchecked}, nil
 	}
-	unchecked := Discrepancy{Name: "kernel", Kind: linux.KindUnchecked, Grade: GradeTransient, Views: make(map[string]View)}
 	if len(found) > 0 && found[0].Kind == linux.KindUnchecked {
 		unchecked, found = found[0], found[1:]
 	}
 	found = append(found, b.diskDiscrepancies(ctx, &unchecked)...)
+	return joinDiscrepancies(unchecked, found), nil
+}
+
+// joinDiscrepancies puts what was not checked first, and makes ids of names.
+func joinDiscrepancies(unchecked Discrepancy, found []Discrepancy) []Discrepancy {
 	for i := range found {
 		if found[i].ID != "" {
 			found[i].ID = string(KindLinuxModule) + ":" + found[i].ID
@@ -74,7 +87,42 @@ func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error)
 	if len(unchecked.Views) > 0 {
 		found = append([]Discrepancy{unchecked}, found...)
 	}
-	return found, ctx.Err()
+	return found
+}
+
+// imageDiscrepancies are those of files alone.
+func (b *linuxBackend) imageDiscrepancies(ctx context.Context, unchecked *Discrepancy) []Discrepancy {
+	linux.AddUnchecked(unchecked, linux.SourceModules, fmt.Errorf("an image runs no kernel, only its files are compared: %w", errors.ErrUnsupported))
+	trees, err := b.imageTrees(ctx)
+	if err != nil {
+		linux.AddUnchecked(unchecked, linux.SourceTree, err)
+		linux.AddUnchecked(unchecked, linux.SourcePackages, err)
+	}
+	var found []Discrepancy
+	for _, tree := range trees {
+		found = append(found, b.unownedFiles(tree, unchecked)...)
+	}
+	return append(found, configDiscrepancies(linux.ReadConfig(b.guard, "", false), unchecked)...)
+}
+
+// imageTrees are the release directories of an image: that of Options.Kernel, else all.
+func (b *linuxBackend) imageTrees(ctx context.Context) ([]*linux.Tree, error) {
+	if release := b.options.Kernel; release != "" && release != KernelAll {
+		tree, err := b.treeOf(ctx, release)
+		if err != nil {
+			return nil, err
+		}
+		return []*linux.Tree{tree}, nil
+	}
+	dirs, err := linux.Releases(b.guard)
+	if len(dirs) == 0 && err == nil {
+		err = fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(linux.ModuleRoots[0]), fs.ErrNotExist)
+	}
+	trees := make([]*linux.Tree, len(dirs))
+	for i, dir := range dirs {
+		trees[i] = b.treeAt(dir)
+	}
+	return trees, err
 }
 
 // diskDiscrepancies compares the loaded modules with their files, the files with the packages, and
@@ -87,12 +135,18 @@ func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrep
 		return configDiscrepancies(linux.ReadConfig(b.guard, "", true), unchecked)
 	}
 	found := b.compareFiles(ctx, tree, unchecked)
-	unowned, err := linux.UnownedFiles(tree, b.owners(tree.Release))
-	if err != nil {
+	found = append(found, b.unownedFiles(tree, unchecked)...)
+	return append(found, configDiscrepancies(tree.Config(), unchecked)...)
+}
+
+// unownedFiles are the files of a tree that no package owns. That the packages could not be read is said
+// once, for all trees.
+func (b *linuxBackend) unownedFiles(tree *linux.Tree, unchecked *Discrepancy) []Discrepancy {
+	found, err := linux.UnownedFiles(tree, b.owners(tree.Release))
+	if err != nil && unchecked.Views[linux.SourcePackages] == "" {
 		linux.AddUnchecked(unchecked, linux.SourcePackages, err)
 	}
-	found = append(found, unowned...)
-	return append(found, configDiscrepancies(tree.Config(), unchecked)...)
+	return found
 }
 
 func configDiscrepancies(config *linux.Config, unchecked *Discrepancy) []Discrepancy {

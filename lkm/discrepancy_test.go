@@ -456,10 +456,6 @@ func TestDiscrepanciesWithoutAList(t *testing.T) {
 	if _, err := s.Discrepancies(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	s, _ = OpenMachine(Linux, viewed(), Options{Root: "/image"})
-	if _, err := s.Discrepancies(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("image: %v", err)
-	}
 }
 
 // withFiles is viewed with the files of its modules: nvme is another build than what is loaded, mine has
@@ -509,6 +505,35 @@ func TestDiscrepanciesOnDisk(t *testing.T) {
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+}
+
+// TestDiscrepanciesOfAnImage has nothing but files to compare, of one kernel or of all. The kernel's list is
+// unchecked, though this made-up machine would give one.
+func TestDiscrepanciesOfAnImage(t *testing.T) {
+	m := withFiles()
+	m.set("lib/modules/6.0/extra/left.ko", "")
+	for kernel, want := range map[string][]string{
+		"":         {"weak unowned_file left: modules_dir - packages", "weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		KernelAll:  {"weak unowned_file left: modules_dir - packages", "weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		"6.0":      {"weak unowned_file left: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		"5.0-none": {"weak install_runs_programs three: modprobe_d - "},
+	} {
+		s, err := OpenMachine(Linux, m, Options{Root: "/image", Kernel: kernel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.Discrepancies(t.Context())
+		if got := words(found); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v\n%s\nwant\n%s", kernel, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			continue
+		}
+		if found[0].Views[linux.SourceModules] != ViewUnchecked {
+			t.Errorf("%q: %+v", kernel, found[0])
+		}
+		if lost := found[0].Views[linux.SourceTree] == ViewUnchecked; lost != (kernel == "5.0-none") {
+			t.Errorf("%q: %+v", kernel, found[0])
 		}
 	}
 }

@@ -23,8 +23,8 @@ func (a *app) discrepancies() *cobra.Command {
 		Short: "Compare what the kernel's sources say with each other and with the disk",
 		Long: `Compare what the kernel's sources say of its modules with each other and with the disk. Every finding
 is evidence with a grade: transient, weak (has harmless explanations) or strong (three looks agree,
-nothing moved meanwhile). None found does not mean that there is none. Exit code 1 when a finding is
-above transient.`,
+nothing moved meanwhile). None found does not mean that there is none. Of an image the files alone are
+compared. Exit code 1 when a finding is above transient.`,
 		Args: cobra.NoArgs,
 		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
 			found, err := sys.Discrepancies(ctx)
