@@ -25,6 +25,9 @@ func TestEffectOf(t *testing.T) {
 		"modprobe -i y": CommandUnknown, "modprobe x": CommandUnknown, "/opt/load": CommandUnknown, "true || insmod /tmp/y": CommandUnknown,
 		"/bin/false | cat": CommandUnknown, "$(cat /x)": CommandUnknown, "true & /opt/x": CommandUnknown, "/bin/falsey": CommandUnknown,
 		"/bin/true; modprobe -qi x": CommandLoads,
+		`echo ' #'; /opt/load`:      CommandUnknown, `echo " #"; sh -c "modprobe -i x"`: CommandUnknown, `echo "off" ; /bin/false`: CommandFails, `echo "$(modprobe -i y)"`: CommandUnknown,
+		`echo 'modprobe -i x'`: CommandNothing, "/bin/false # modprobe -i x": CommandFails, "/bin/false;# modprobe -i x": CommandFails, `echo "a`: CommandUnknown, `"/bin/false"`: CommandUnknown,
+		`modprobe -i x; echo "it's in"`: CommandLoads, "false#": CommandUnknown, `fal''se`: CommandUnknown,
 		"/run/current-system/sw/bin/false": CommandFails, "/nix/store/abc-coreutils-9/bin/true": CommandNothing,
 		"/tmp/false": CommandUnknown, "./true": CommandUnknown, "/tmp/../bin/true": CommandUnknown, "/nix/store/../bin/true": CommandUnknown,
 	} {

@@ -24,11 +24,11 @@ const (
 // are judged to load nothing, and only where a system keeps its programs: what /tmp/false does is
 // unknown.
 func EffectOf(command, module string) CommandEffect {
+	command, ok := plainCommand(command)
 	if loadsItself(command, module) {
 		return CommandLoads
 	}
-	command, _, _ = strings.Cut(command, " #")
-	if strings.ContainsAny(command, "`$()<>{}*?\\|\n") {
+	if !ok || strings.ContainsAny(command, "`$()<>{}*?\\|\n") {
 		return CommandUnknown
 	}
 	effect := CommandNothing
@@ -58,6 +58,32 @@ func EffectOf(command, module string) CommandEffect {
 		}
 	}
 	return effect
+}
+
+// plainCommand leaves out a comment, and puts a "x" in the place of each quoted part: it is no program's
+// name that we know, and one argument like another. It is false for quotes that do not end and for
+// what a shell would still work out between them.
+func plainCommand(command string) (string, bool) {
+	var plain strings.Builder
+	for i := 0; i < len(command); i++ {
+		switch c := command[i]; c {
+		case '\'', '"':
+			quoted, _, closed := strings.Cut(command[i+1:], string(c))
+			if !closed || c == '"' && strings.ContainsAny(quoted, "`$\\") {
+				return plain.String() + command[i:], false
+			}
+			plain.WriteByte('x')
+			i += 1 + len(quoted)
+		case '#':
+			if i == 0 || strings.ContainsRune(" \t;&|", rune(command[i-1])) {
+				return plain.String(), true
+			}
+			plain.WriteByte(c)
+		default:
+			plain.WriteByte(c)
+		}
+	}
+	return plain.String(), true
 }
 
 // programDirs are where systems keep their programs: a shell's search path, NixOS's, Android's.
