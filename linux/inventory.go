@@ -73,7 +73,7 @@ const (
 func (t *Tree) Inventory() (*Inventory, error) {
 	inv := new(Inventory)
 	conf := ReadDepmodConfig(t.fsys, t.Release)
-	inv.Lost = append(inv.Lost, conf.Lost...)
+	inv.Lost = append(t.besides(), conf.Lost...)
 	files, err := t.walk(t.Dir, "", conf, inv)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func TestChainOfNeeds(t *testing.T) {
 		for i := range n {
 			fmt.Fprintf(&b, "m%d.ko: m%d.ko\n", i, i+1)
 		}
-		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String()), "lib/modules/1/m0.ko": file("x")}, ReleaseDir{"1", "lib/modules/1"}, false)
+		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String()), "lib/modules/1/m0.ko": file("x")}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 		inv, err := tree.Inventory()
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestNeedsNamedOverAndOver(t *testing.T) {
 	for i := range 10000 {
 		fmt.Fprintf(&b, "m%d.ko: a.ko\n", i)
 	}
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String())}, ReleaseDir{"1", "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String())}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if _, ok := tree.deps().closure(); ok {
 		t.Error("looked at 100 million names")
 	}
@@ -133,7 +133,7 @@ func TestSharedValues(t *testing.T) {
 		b = append(b, "\x00\x00\x00\x00a:\x00"...)
 	}
 	b = sharedBy(b, ref, 2, "abcdefghijklmnop")
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep.bin": {Data: b}}, ReleaseDir{"1", "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep.bin": {Data: b}}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if d := tree.deps(); len(d.lines) > 10000 || !errors.Is(d.err, fact.ErrMalformed) {
 		t.Errorf("%d lines, %v", len(d.lines), d.err)
 	}
@@ -223,12 +223,12 @@ func TestTextIndexesAreBounded(t *testing.T) {
 	for i := range 70_000 {
 		fmt.Fprintf(&b, "alias %06x\x01 m\nalias %06x\x7f m\n", i, i)
 	}
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.alias": file(b.String())}, ReleaseDir{"1", "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.alias": file(b.String())}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if x, err := tree.index(indexAlias); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("%d bytes of index of %d bytes of text, %v", len(x.data), b.Len(), err)
 	}
 	for name, text := range map[string]string{"lines": strings.Repeat("\n", 4<<20), "needs": "a.ko:" + strings.Repeat(" ", 4<<20), "tabs": "a.ko:" + strings.Repeat("\tb", 2<<20)} {
-		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(text)}, ReleaseDir{"1", "lib/modules/1"}, false)
+		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(text)}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 		used := allocated(func() {
 			if d := tree.deps(); !errors.Is(d.err, fact.ErrTooLarge) || len(d.lines) > 0 {
 				t.Errorf("%s: %v", name, d.err)

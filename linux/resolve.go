@@ -96,8 +96,8 @@ func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) 
 	return nil, append(lost, t.missing(alias)...), nil
 }
 
-// missing returns the indexes that a name could have been in and that do not exist: without them
-// "nothing" is not known.
+// missing returns the indexes that a name could have been in and that do not exist, and directories
+// that nobody looks into: without them "nothing" is not known.
 func (t *Tree) missing(alias string) (lost []error) {
 	names := []string{indexDep, indexAlias}
 	if strings.HasPrefix(alias, "symbol:") {
@@ -114,7 +114,7 @@ func (t *Tree) missing(alias string) (lost []error) {
 			lost = append(lost, fmt.Errorf("%w: run depmod", err))
 		}
 	}
-	return lost
+	return append(lost, t.besides()...)
 }
 
 // HasIndex returns why neither modules.dep.bin nor modules.dep can be read; nil when one can. It is

@@ -18,12 +18,15 @@ import (
 )
 
 // ModuleRoots are the directories that may hold a directory for each kernel release, in the order
-// in which they are tried. The last two are NixOS's.
+// in which they are tried. Behind the usual two come NixOS's, of which an image has only the last, and
+// Android's.
 var ModuleRoots = []string{
 	"lib/modules",
 	"usr/lib/modules",
 	"run/booted-system/kernel-modules/lib/modules",
 	"run/current-system/kernel-modules/lib/modules",
+	"nix/var/nix/profiles/system/kernel-modules/lib/modules",
+	"system_dlkm/lib/modules",
 }
 
 // FlatRoots are the directories that hold modules without a directory for the release: Android's.
@@ -37,17 +40,20 @@ type ReleaseDir struct {
 	Release string
 	// Dir is the directory, as a path below the machine's root.
 	Dir string
+	// Beside are other directories with modules of the same release, or other flat ones: where /lib
+	// and /usr/lib are two, which of them modprobe uses was fixed when it was compiled.
+	Beside []string
 }
 
 // Releases lists the directories of modules on a machine, those of more important roots first, and
-// each root's in the order of their names. A release that several roots have is listed once. The
-// error is that of the first root that exists and cannot be read; it is fs.ErrNotExist when there
-// is no root at all.
+// each root's in the order of their names. A release that several roots have is listed once, and so
+// are the flat directories. The error is that of the first root that exists and cannot be read; it
+// is fs.ErrNotExist when there is no root at all.
 func Releases(fsys fs.FS) ([]ReleaseDir, error) {
 	var dirs []ReleaseDir
 	var firstErr error
 	exists := false
-	seen := make(map[string]bool)
+	at := make(map[string]int)
 	for _, root := range ModuleRoots {
 		entries, err := fs.ReadDir(fsys, root)
 		if err != nil {
@@ -58,22 +64,88 @@ func Releases(fsys fs.FS) ([]ReleaseDir, error) {
 		}
 		exists = true
 		for _, e := range entries {
-			if name := e.Name(); !seen[name] && isDir(fsys, root, e) {
-				seen[name] = true
-				dirs = append(dirs, ReleaseDir{name, root + "/" + name})
+			name := e.Name()
+			if i, ok := at[name]; ok || !isDir(fsys, root, e) || !mayBeRelease(fsys, root, name) {
+				if ok && root == ModuleRoots[1] {
+					dirs[i].addBeside(fsys, root+"/"+name)
+				}
+				continue
 			}
+			at[name] = len(dirs)
+			dirs = append(dirs, ReleaseDir{Release: name, Dir: root + "/" + name})
 		}
 	}
-	for _, root := range FlatRoots {
-		if entries, err := fs.ReadDir(fsys, root); err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return IsModuleFile(e.Name()) }) {
-			exists = true
-			dirs = append(dirs, ReleaseDir{"", root})
-		}
+	if flat, ok := flatDir(fsys); ok {
+		exists = true
+		dirs = append(dirs, flat)
 	}
 	if firstErr == nil && !exists {
 		firstErr = &fs.PathError{Op: "open", Path: ModuleRoots[0], Err: fs.ErrNotExist}
 	}
 	return dirs, firstErr
+}
+
+// mayBeRelease leaves out directories that are no release: those in which Arch keeps modules for
+// several, which the release directories link to, and those within Android's flat directory.
+func mayBeRelease(fsys fs.FS, root, name string) bool {
+	if slices.Contains(FlatRoots, root) {
+		return name[0] >= '0' && name[0] <= '9'
+	}
+	if !strings.HasPrefix(name, "extramodules") {
+		return true
+	}
+	_, err := fs.Stat(fsys, root+"/"+name+"/version")
+	return err != nil
+}
+
+// flatDir is the first directory of FlatRoots with modules in it, and the others.
+func flatDir(fsys fs.FS) (flat ReleaseDir, ok bool) {
+	for _, root := range FlatRoots {
+		entries, err := fs.ReadDir(fsys, root)
+		if err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return IsModuleFile(e.Name()) }) {
+			continue
+		}
+		if flat.Dir == "" {
+			flat.Dir = root
+			continue
+		}
+		flat.addBeside(fsys, root)
+	}
+	return flat, flat.Dir != ""
+}
+
+// addBeside adds another directory, unless links lead from one to the other.
+func (r *ReleaseDir) addBeside(fsys fs.FS, dir string) {
+	real := realDir(fsys, dir)
+	if real == realDir(fsys, r.Dir) || slices.ContainsFunc(r.Beside, func(b string) bool { return real == realDir(fsys, b) }) {
+		return
+	}
+	r.Beside = append(r.Beside, dir)
+}
+
+// maxLinks is how many links a path may lead through, as for the kernel.
+const maxLinks = 40
+
+// realDir is where a directory is once links are followed; the directory itself when that cannot be told.
+func realDir(fsys fs.FS, dir string) string {
+	done, rest := "", dir
+	for links := 0; rest != ""; {
+		elem, more, _ := strings.Cut(rest, "/")
+		next := path.Join(done, elem)
+		target, err := fs.ReadLink(fsys, next)
+		if err != nil {
+			done, rest = next, more
+			continue
+		}
+		if links++; links > maxLinks {
+			return dir
+		}
+		if !path.IsAbs(target) {
+			target = path.Join("/", done, target)
+		}
+		done, rest = "", strings.Trim(path.Join(target, more), "/")
+	}
+	return done
 }
 
 // FindRelease returns the directory of a release. The error is fs.ErrNotExist when no root has it,
@@ -82,13 +154,16 @@ func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 	if release == "" || strings.ContainsAny(release, "/\x00") || release == "." || release == ".." {
 		return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrInvalid}
 	}
-	usual := ReleaseDir{release, ModuleRoots[0] + "/" + release}
+	usual := ReleaseDir{Release: release, Dir: ModuleRoots[0] + "/" + release}
 	var firstErr error
-	for _, root := range ModuleRoots {
-		dir := root + "/" + release
-		info, err := fs.Stat(fsys, dir)
+	for i, root := range ModuleRoots {
+		found := ReleaseDir{Release: release, Dir: root + "/" + release}
+		info, err := fs.Stat(fsys, found.Dir)
 		if err == nil && info.IsDir() {
-			return ReleaseDir{release, dir}, nil
+			if i == 0 {
+				found.lookBeside(fsys, ModuleRoots[1]+"/"+release)
+			}
+			return found, nil
 		}
 		if err != nil && firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
 			firstErr = err
@@ -98,6 +173,21 @@ func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 		return usual, firstErr
 	}
 	return usual, &fs.PathError{Op: "open", Path: usual.Dir, Err: fs.ErrNotExist}
+}
+
+// lookBeside adds another directory if there is one.
+func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
+	if info, err := fs.Stat(fsys, dir); err == nil && info.IsDir() {
+		r.addBeside(fsys, dir)
+	}
+}
+
+// besides says of each directory beside this one that nobody looked into it.
+func (r *ReleaseDir) besides() (lost []error) {
+	for _, dir := range r.Beside {
+		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir + " are not looked at: which of the two modprobe uses was fixed when it was compiled"})
+	}
+	return lost
 }
 
 // A Tree is the directory of one kernel release, with its indexes, each read when it is first

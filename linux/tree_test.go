@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,9 @@ func treeFS() fstest.MapFS {
 	}
 }
 
-func testTree() *Tree { return OpenTree(treeFS(), ReleaseDir{"6.1.0-test", testDir}, false) }
+func testTree() *Tree {
+	return OpenTree(treeFS(), ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false)
+}
 
 func TestConfig(t *testing.T) {
 	c := testTree().Config()
@@ -104,7 +107,7 @@ func TestResolve(t *testing.T) {
 func TestResolveWithoutBuiltins(t *testing.T) {
 	fsys := treeFS()
 	fsys[testDir+"/modules.builtin.bin"] = file("no index")
-	tree := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false)
+	tree := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false)
 	for _, query := range []string{"a", "pci:v1d0015", "symbol:do_c", "my-dev", "other"} {
 		matches, lost, err := tree.Resolve(query)
 		if err != nil || len(matches) == 0 || len(lost) != 1 {
@@ -146,7 +149,7 @@ func TestLoadPlan(t *testing.T) {
 func TestSoftdepLoop(t *testing.T) {
 	fsys := treeFS()
 	fsys[testDir+"/modules.softdep"] = file("softdep a pre: b-b\nsoftdep b-b pre: c\nsoftdep c pre: a post: a b-b\n")
-	plan, _, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).LoadPlan("a")
+	plan, _, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).LoadPlan("a")
 	if err != nil || len(plan.Steps) == 0 || len(plan.Steps) > 100 {
 		t.Errorf("%d steps, %v", len(plan.Steps), err)
 	}
@@ -155,7 +158,7 @@ func TestSoftdepLoop(t *testing.T) {
 func TestInventory(t *testing.T) {
 	fsys := treeFS()
 	fsys[testDir+"/modules.order"] = file("kernel/b-b.ko\nkernel/gone.ko\nkernel/a.ko\n")
-	inv, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).Inventory()
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).Inventory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +182,7 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 	fsys := treeFS()
 	fsys[testDir+"/kernel/new.ko"] = fsys[testDir+"/kernel/a.ko"]
 	delete(fsys, testDir+"/kernel/b-b.ko")
-	inv, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).Inventory()
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).Inventory()
 	if err != nil || len(inv.Stale) != 2 || !strings.Contains(inv.Stale[0], "kernel/b-b.ko") || !strings.Contains(inv.Stale[1], "kernel/new.ko") {
 		t.Errorf("%q, %v", inv.Stale, err)
 	}
@@ -198,7 +201,7 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 func TestBusyBoxDep(t *testing.T) {
 	fsys := treeFS()
 	fsys[testDir+"/modules.dep"] = file("./kernel/a.ko: ./kernel/b-b.ko\n./kernel/b-b.ko: ./updates/c.ko\r\n./updates/c.ko:\nrubbish\n")
-	inv, err := OpenTree(fsys, ReleaseDir{"6.1.0-test", testDir}, false).Inventory()
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).Inventory()
 	if err != nil || !slices.Equal(inv.Modules[0].Needs, []string{"b_b", "c"}) || len(inv.Lost) != 1 {
 		t.Errorf("%+v, %v", inv, err)
 	}
@@ -213,9 +216,9 @@ func TestReleases(t *testing.T) {
 		"lib/modules/README":                                     file(""),
 	}
 	dirs, err := Releases(fsys)
-	want := []ReleaseDir{{"6.1.0", "lib/modules/6.1.0"}, {"6.12.0", "run/current-system/kernel-modules/lib/modules/6.12.0"}, {"", "vendor/lib/modules"}}
-	if err != nil || !slices.Equal(dirs, want) {
-		t.Errorf("%v, %v", dirs, err)
+	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}}, {Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
+	if diff := cmp.Diff(want, dirs); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, err := Releases(fstest.MapFS{}); fact.CodeOf(err) != fact.CodeAbsent {
 		t.Error(err)
@@ -224,6 +227,74 @@ func TestReleases(t *testing.T) {
 		if _, err := FindRelease(fsys, bad); err == nil {
 			t.Errorf("%q was found", bad)
 		}
+	}
+}
+
+// link is a symbolic link.
+func link(target string) *fstest.MapFile {
+	return &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
+}
+
+// TestDirectoriesBeside has second directories of a release that are the first by another name, and some that are not.
+func TestDirectoriesBeside(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fsys fstest.MapFS
+		want []ReleaseDir
+	}{
+		"merged": {fstest.MapFS{"lib": link("usr/lib"), "usr/lib/modules/1/modules.dep": file("")},
+			[]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}},
+		"links, also absolute": {fstest.MapFS{"lib/modules/1": link("../../usr/lib/modules/1"), "lib/modules/2": link("/usr/lib/modules/2"),
+			"usr/lib/modules/1/modules.dep": file(""), "usr/lib/modules/2/modules.dep": file("")},
+			[]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}, {Release: "2", Dir: "lib/modules/2"}}},
+		"two": {fstest.MapFS{"lib/modules/1/updates/kmp.ko": file(""), "usr/lib/modules/1/kernel/a.ko": file("")},
+			[]ReleaseDir{{Release: "1", Dir: "lib/modules/1", Beside: []string{"usr/lib/modules/1"}}}},
+		"NixOS, an image": {fstest.MapFS{"nix/var/nix/profiles/system/kernel-modules/lib/modules/1/modules.dep": file("")},
+			[]ReleaseDir{{Release: "1", Dir: "nix/var/nix/profiles/system/kernel-modules/lib/modules/1"}}},
+		"Arch": {fstest.MapFS{"lib/modules/1-arch/modules.dep": file(""), "lib/modules/1-arch/extramodules": link("../extramodules-1-ARCH"), "lib/modules/extramodules-1-ARCH/version": file("1-arch\n")},
+			[]ReleaseDir{{Release: "1-arch", Dir: "lib/modules/1-arch"}}},
+		"Android": {fstest.MapFS{"vendor/lib/modules": link("../../vendor_dlkm/lib/modules"), "vendor_dlkm/lib/modules/wlan.ko": file(""), "system_dlkm/lib/modules/zram.ko": file("")},
+			[]ReleaseDir{{Dir: "vendor/lib/modules", Beside: []string{"system_dlkm/lib/modules"}}}},
+		"Android, by release": {fstest.MapFS{"system_dlkm/lib/modules/6.1.0-x/kernel/zram.ko": file("")},
+			[]ReleaseDir{{Release: "6.1.0-x", Dir: "system_dlkm/lib/modules/6.1.0-x"}}},
+	} {
+		dirs, err := Releases(tt.fsys)
+		if diff := cmp.Diff(tt.want, dirs); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+		if release := tt.want[0].Release; release != "" {
+			dir, err := FindRelease(tt.fsys, release)
+			if diff := cmp.Diff(tt.want[0], dir); err != nil || diff != "" {
+				t.Errorf("%s, found: %v (-want +got):\n%s", name, err, diff)
+			}
+		}
+	}
+}
+
+// loops is nothing but links to themselves.
+type loops struct{ fstest.MapFS }
+
+func (loops) ReadLink(name string) (string, error) { return path.Base(name), nil }
+
+func TestRealDirOfALoop(t *testing.T) {
+	if dir := realDir(loops{}, "lib/modules/1"); dir != "lib/modules/1" {
+		t.Error(dir)
+	}
+}
+
+// TestModulesBeside asks for a module that only the other directory has.
+func TestModulesBeside(t *testing.T) {
+	fsys := treeFS()
+	fsys["usr/"+testDir+"/kernel/only.ko"] = file("")
+	dir, err := FindRelease(fsys, "6.1.0-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := OpenTree(fsys, dir, false)
+	if m, lost, err := tree.Resolve("only"); m != nil || len(lost) != 1 || err != nil {
+		t.Errorf("%v, lost %v, %v", m, lost, err)
+	}
+	if inv, err := tree.Inventory(); err != nil || len(inv.Lost) != 1 || !strings.Contains(inv.Lost[0].Error(), "usr/"+testDir) {
+		t.Errorf("%+v, %v", inv, err)
 	}
 }
 
@@ -356,7 +427,7 @@ func TestOriginWithALostList(t *testing.T) {
 		}
 		return ""
 	}
-	tree := OpenTree(fsys, ReleaseDir{"1", "lib/modules/1"}, false)
+	tree := OpenTree(fsys, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	whole := ReadOwners(fsys, "1")
 	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
 		t.Errorf("package %q, lost %v", got, whole.Lost)
@@ -408,7 +479,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 
 // TestUnreadableTree: what may not be read is told apart from what is not there.
 func TestUnreadableTree(t *testing.T) {
-	tree := OpenTree(refusesIndexes{treeFS()}, ReleaseDir{"6.1.0-test", testDir}, false)
+	tree := OpenTree(refusesIndexes{treeFS()}, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false)
 	if _, lost, err := tree.Resolve("pci:v1d0015"); err != nil || len(lost) == 0 {
 		t.Errorf("lost %v, %v", lost, err)
 	}

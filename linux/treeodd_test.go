@@ -18,7 +18,7 @@ func oddTree(files map[string]string) *Tree {
 	for name, data := range files {
 		m["lib/modules/6.1/"+name] = &fstest.MapFile{Data: []byte(data)}
 	}
-	return OpenTree(m, ReleaseDir{"6.1", "lib/modules/6.1"}, false)
+	return OpenTree(m, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false)
 }
 
 // TestBuiltinBeatsFile has a file of a module that is compiled in: for kmod it is loaded already.
