@@ -47,13 +47,17 @@ func TestInitcalls(t *testing.T) {
 	if v2 := Initcalls(symbols, "v2"); !slices.Equal(v2, []string{"start_v2"}) {
 		t.Errorf("%q", v2)
 	}
+	lto := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n0 t __initstub__kmod_serio__271_1051_serio_init4\n")
+	if got := Initcalls(lto, "serio"); !slices.Equal(got, []string{"__initstub__kmod_serio__271_1051_serio_init4"}) {
+		t.Errorf("%q", got)
+	}
 	for _, tt := range []struct {
 		list, functions []string
 		want            fact.Tri
 	}{
 		{[]string{"serio_init"}, got, fact.No}, // the other one starts
 		{[]string{"serio_init", "serio_more"}, got, fact.Yes},
-		{[]string{"serio_init"}, nil, fact.Yes},
+		{[]string{"serio_init"}, nil, ""}, // only its symbols would tell
 		{[]string{"the_serio_thing"}, nil, ""},
 		{[]string{"other"}, nil, fact.No},
 		{nil, nil, fact.No},

@@ -223,15 +223,10 @@ func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 	switch blocked {
 	case fact.Yes:
 		j.prospect.Outcome, j.word = fact.VerdictBlocked, "built in, not started"
-		text := "initcall_blacklist=" + by + " keeps it from starting"
-		if len(functions) == 0 {
-			text += " (by its name: no list of the kernel's symbols names its start function)"
-			c.problem(SourceBuiltin, t.name, err)
-		}
-		j.why(fact.Reason{Code: ReasonInitcall, Text: text, File: w.at.File, Line: w.at.Line})
+		j.why(fact.Reason{Code: ReasonInitcall, Text: "initcall_blacklist=" + by + " keeps it from starting", File: w.at.File, Line: w.at.Line})
 	case "":
 		j.prospect.Outcome, j.word = fact.VerdictUnknown, "unknown"
-		j.why(fact.Reason{Code: ReasonInitcall, Text: "initcall_blacklist=" + by + " may be its start function", File: w.at.File, Line: w.at.Line})
+		j.why(fact.Reason{Code: ReasonInitcall, Text: "initcall_blacklist=" + by + " may name its start function: no list of the kernel's symbols does", File: w.at.File, Line: w.at.Line})
 		if err != nil {
 			c.problem(SourceBuiltin, t.name, err)
 		}

@@ -19,8 +19,12 @@ const maxSymbolFile = 64 << 20
 
 // Initcalls returns the functions that start the built-in module, from a list of symbols in the
 // form of System.map or /proc/kallsyms: since Linux 5.10 each has a symbol
-// __initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL.
+// __initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL. A kernel linked by clang as a whole (LTO) starts
+// a stub instead, __initstub__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL, whose own name counts.
 func Initcalls(symbols []byte, module string) []string {
+	if stubs := initStubs(symbols, module); stubs != nil {
+		return stubs
+	}
 	prefix := []byte("__initcall__kmod_" + module + "__")
 	var functions []string
 	for len(symbols) > 0 {
@@ -47,6 +51,22 @@ func Initcalls(symbols []byte, module string) []string {
 		functions = append(functions, f)
 	}
 	return functions
+}
+
+// initStubs returns the stubs that start the built-in module; nil for a kernel without.
+func initStubs(symbols []byte, module string) (stubs []string) {
+	prefix := []byte(" __initstub__kmod_" + module + "__")
+	for len(symbols) > 0 {
+		i := bytes.Index(symbols, prefix)
+		if i < 0 {
+			break
+		}
+		line, _, _ := bytes.Cut(symbols[i+1:], []byte("\n"))
+		symbols = symbols[i+1+len(line):]
+		word, _, _ := strings.Cut(string(line), "\t")
+		stubs = append(stubs, strings.TrimSpace(word))
+	}
+	return stubs
 }
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
@@ -105,12 +125,6 @@ func initcallsBlocked(blacklist, functions []string, module string) (blocked fac
 			}
 		}
 		return fact.Yes, functions[0]
-	}
-	for _, f := range blacklist {
-		switch f {
-		case module + "_init", module + "_module_init", module + "_mod_init", "init_" + module, module + "_driver_init", "init_module_" + module:
-			return fact.Yes, f
-		}
 	}
 	for _, f := range blacklist {
 		if strings.Contains(f, module) {
