@@ -28,6 +28,8 @@ func TestEffectOf(t *testing.T) {
 		`echo ' #'; /opt/load`:      CommandUnknown, `echo " #"; sh -c "modprobe -i x"`: CommandUnknown, `echo "off" ; /bin/false`: CommandFails, `echo "$(modprobe -i y)"`: CommandUnknown,
 		`echo 'modprobe -i x'`: CommandNothing, "/bin/false # modprobe -i x": CommandFails, "/bin/false;# modprobe -i x": CommandFails, `echo "a`: CommandUnknown, `"/bin/false"`: CommandUnknown,
 		`modprobe -i x; echo "it's in"`: CommandLoads, "false#": CommandUnknown, `fal''se`: CommandUnknown,
+		"/bin/false && /bin/true; /opt/load": CommandUnknown, "false && true; true": CommandNothing, "false && /opt/load": CommandFails, "true && /opt/load": CommandUnknown,
+		"false; exit": CommandFails, "exit 0; /opt/load": CommandNothing, "exit 1; /opt/load": CommandFails, "true &": CommandUnknown,
 		"/run/current-system/sw/bin/false": CommandFails, "/nix/store/abc-coreutils-9/bin/true": CommandNothing,
 		"/tmp/false": CommandUnknown, "./true": CommandUnknown, "/tmp/../bin/true": CommandUnknown, "/nix/store/../bin/true": CommandUnknown,
 	} {

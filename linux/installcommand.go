@@ -32,32 +32,50 @@ func EffectOf(command, module string) CommandEffect {
 		return CommandUnknown
 	}
 	effect := CommandNothing
-	for _, part := range strings.FieldsFunc(strings.ReplaceAll(command, "&&", ";"), func(r rune) bool { return r == ';' }) {
-		if strings.Contains(part, "&") {
-			return CommandUnknown
-		}
-		words := strings.Fields(part)
-		if len(words) == 0 {
-			continue
-		}
-		switch systemProgram(words[0]) {
-		case "false":
-			effect = CommandFails
-		case "true", ":", "echo", "logger", "printf":
-			effect = CommandNothing
-		case "exit":
-			if len(words) > 1 && words[1] != "0" {
-				return CommandFails
+	for _, list := range strings.Split(command, ";") {
+		for _, part := range strings.Split(list, "&&") {
+			words := strings.Fields(part)
+			if len(words) == 0 {
+				continue
 			}
-			return effect
-		default:
-			return CommandUnknown
-		}
-		if effect == CommandFails && strings.Contains(command, "&&") {
-			return CommandFails // what follows && does not run, and nothing here loads anything
+			if words[0] == "exit" {
+				return exitEffect(words, effect)
+			}
+			effect = programEffect(words)
+			if effect == CommandUnknown {
+				return effect
+			}
+			if effect == CommandFails {
+				break // what follows && does not run
+			}
 		}
 	}
 	return effect
+}
+
+// exitEffect is what comes of a shell that exits: what its argument says, else the last command.
+func exitEffect(words []string, last CommandEffect) CommandEffect {
+	switch {
+	case len(words) == 1:
+		return last
+	case words[1] == "0":
+		return CommandNothing
+	}
+	return CommandFails
+}
+
+// programEffect judges one program with its arguments.
+func programEffect(words []string) CommandEffect {
+	if strings.Contains(strings.Join(words, ""), "&") {
+		return CommandUnknown
+	}
+	switch systemProgram(words[0]) {
+	case "false":
+		return CommandFails
+	case "true", ":", "echo", "logger", "printf":
+		return CommandNothing
+	}
+	return CommandUnknown
 }
 
 // plainCommand leaves out a comment, and puts a "x" in the place of each quoted part: it is no program's
