@@ -170,12 +170,12 @@ type target struct {
 // Check answers for a name or an alias: one Verdict for each module that it may mean, whose Module
 // is the module's name. The error is for a query that makes no sense.
 func (c *Checker) Check(query string) ([]fact.Verdict, error) {
-	targets, err := c.targets(query)
+	targets, command, err := c.targets(query)
 	if err != nil {
 		return nil, err
 	}
 	if len(targets) == 0 {
-		return []fact.Verdict{c.absent(query)}, nil
+		return []fact.Verdict{c.absent(query, command)}, nil
 	}
 	var verdicts []fact.Verdict
 	for _, t := range targets {
@@ -185,14 +185,15 @@ func (c *Checker) Check(query string) ([]fact.Verdict, error) {
 }
 
 // targets finds the modules that a query means: the module of that name, whatever the configuration
-// turns the name into, else those that it is an alias of.
-func (c *Checker) targets(query string) ([]target, error) {
+// turns the name into, else those that it is an alias of, also where the configuration turns the
+// alias into something else. command is an install line that such a name runs; nil for none.
+func (c *Checker) targets(query string) (targets []target, command *Directive, err error) {
 	name, ok := NormalizeAlias(query)
 	if !ok || query == "" {
-		return nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
+		return nil, nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
 	}
 	if t := c.byName(name); t != nil {
-		return []target{*t}, nil
+		return []target{*t}, nil, nil
 	}
 	tree := c.plain
 	if c.now != nil {
@@ -201,23 +202,39 @@ func (c *Checker) targets(query string) ([]target, error) {
 	matches, lost, err := tree.Resolve(query)
 	c.lostAll(SourceTree, lost)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var targets []target
 	for _, m := range matches {
-		t := c.byName(m.Name)
-		if t == nil {
-			continue // a config alias for nothing, or a command without a module
-		}
-		t.alias = name
-		targets = append(targets, *t)
-	}
-	if targets == nil {
-		if t := c.unindexed(name); t != nil {
-			return []target{*t}, nil
+		if d := tree.Config().install(m.Name); d != nil && mayLoad(EffectOf(d.Value, m.Name)) {
+			command = d
 		}
 	}
-	return targets, nil
+	if targets = c.behind(matches, name); targets != nil {
+		return targets, command, nil
+	}
+	if matches != nil {
+		indexed, err := c.plain.matchIndex(indexAlias, name, MatchAliasIndex)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.problem(SourceTree, "", err)
+		}
+		return c.behind(c.plain.settle(indexed), name), command, nil
+	}
+	if t := c.unindexed(name); t != nil {
+		targets = []target{*t}
+	}
+	return targets, command, nil
+}
+
+// behind are the modules that an alias stands for; a match may be a configured name of nothing, or of a
+// command without a module.
+func (c *Checker) behind(matches []Match, alias string) (targets []target) {
+	for _, m := range matches {
+		if t := c.byName(m.Name); t != nil {
+			t.alias = alias
+			targets = append(targets, *t)
+		}
+	}
+	return targets
 }
 
 // byName returns the module of that name: on disk, compiled in, or loaded; nil for none.
@@ -289,16 +306,21 @@ func (c *Checker) unindexed(name string) *target {
 	return nil
 }
 
-// absent is the verdict for a name that nothing knows.
-func (c *Checker) absent(query string) fact.Verdict {
+// absent is the verdict for a name that nothing knows, or that runs a command which may load anything.
+func (c *Checker) absent(query string, command *Directive) fact.Verdict {
 	v := fact.Verdict{Query: query, Release: c.m.Release}
-	outcome := fact.VerdictAbsent
-	if !c.allRead() {
-		outcome = fact.VerdictUnknown
-	}
 	name, _ := NormalizeAlias(query)
+	outcome, text := fact.VerdictAbsent, "no module or alias of that name on disk, compiled in, or in the configuration"
+	switch {
+	case command != nil:
+		outcome, text = fact.VerdictUnknown, "no module of that name, but a command that may load one"
+	case !c.allRead(name):
+		outcome, text = fact.VerdictUnknown, "nothing that could be read knows that name"
+	}
 	v.Reasons = append(v.Reasons, c.directives(name)...)
-	text := "no module or alias of that name on disk, compiled in, or in the configuration"
+	if command != nil && !MatchAlias(command.Name, name) {
+		v.Reasons = append(v.Reasons, reasonOf(ReasonInstall, "install "+command.Name+" "+command.Value, command))
+	}
 	v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonNoSuch, Text: text})
 	if like := near.Names(name, c.names()); len(like) > 0 {
 		text += "; did you mean " + strings.Join(like, ", ") + "?"
@@ -314,7 +336,13 @@ func (c *Checker) absent(query string) fact.Verdict {
 
 // allRead reports whether every source that could know a name was read: the loaded list, the
 // indexes of files, of what is compiled in and of aliases, and the configuration.
-func (c *Checker) allRead() bool {
+func (c *Checker) allRead(name string) bool {
+	if len(c.m.Dir.Beside) > 0 {
+		return false
+	}
+	if _, err := c.plain.index(indexBuiltinAlias); err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {
+		return false
+	}
 	if c.m.DirErr != nil || c.m.Running && c.loaded == nil {
 		return false
 	}
@@ -333,6 +361,14 @@ func (c *Checker) allRead() bool {
 	}
 	return true
 }
+
+// isAliasForm reports whether a name has the form of those that the kernel or udev ask for. Before Linux
+// 5.2 no file says which of them compiled-in code has.
+func isAliasForm(name string) bool {
+	return strings.Contains(name, ":") || slices.ContainsFunc(aliasPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+var aliasPrefixes = []string{"net_pf_", "fs_", "crypto_", "char_major_", "block_major_", "rtnl_link_", "binfmt_", "devname_", "ip_set_", "ipt_", "nft_", "nfct_", "tcp_", "xfrm_"}
 
 func (c *Checker) worlds() []*world {
 	if c.now == nil {

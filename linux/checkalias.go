@@ -63,9 +63,15 @@ func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.T
 			return own, true, nil
 		}
 		because = append(because, reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
+		if d := w.config.install(other.Value); d != nil && mayLoad(EffectOf(d.Value, other.Value)) {
+			return "", true, append(because, reasonOf(ReasonInstall, "install "+d.Name+" "+d.Value, d))
+		}
 	}
 	return both(w.certain(fact.Yes), own), true, because[:min(len(because), 3)]
 }
+
+// mayLoad reports whether a command may load something.
+func mayLoad(effect CommandEffect) bool { return effect != CommandFails && effect != CommandNothing }
 
 // leadsTo reports whether the configuration makes the alias stand for the module.
 func (c *Checker) leadsTo(w *world, alias, module string) bool {

@@ -142,9 +142,28 @@ func (c *Checker) whereabouts(t target) []fact.Reason {
 	case t.onDisk:
 		reasons = append(reasons, fact.Reason{Code: ReasonOnDisk, Text: "module file", File: "/" + c.plain.Path(t.file)})
 	case t.file != "":
-		reasons = append(reasons, fact.Reason{Code: ReasonNotIndexed, Text: "modules.dep does not name the file: modprobe does not find it", File: "/" + c.plain.Path(t.file)})
+		reasons = append(reasons, fact.Reason{Code: ReasonNotIndexed, Text: c.unindexedText(), File: "/" + c.plain.Path(t.file)})
 	}
 	return reasons
+}
+
+// unindexedBlocked says whether modprobe misses a file that no index names: kmod's does where there is an
+// index, OpenWrt's needs none, and without one it is anybody's guess what the machine uses.
+func (c *Checker) unindexedBlocked() fact.Tri {
+	switch _, program := modprobeProgram(c.m.FS); {
+	case program == kmodloader:
+		return fact.No
+	case program == "" && c.plain.HasIndex() == nil:
+		return fact.Yes
+	}
+	return ""
+}
+
+func (c *Checker) unindexedText() string {
+	if c.plain.HasIndex() == nil {
+		return "modules.dep does not name the file: modprobe does not find it"
+	}
+	return "there is no modules.dep: kmod's modprobe would not find the file, others may"
 }
 
 // judge answers for one world.
@@ -160,8 +179,9 @@ func (c *Checker) judge(w *world, t target) judgement {
 	if t.onDisk {
 		c.judgeConfigured(w, t, kernel, &j)
 	} else if t.file != "" {
+		blocked := both(c.unindexedBlocked(), kernel)
 		for _, way := range []string{WayAutoloadName, WayModprobe} {
-			j.way(way, fact.Yes)
+			j.way(way, blocked)
 		}
 	}
 	if t.file != "" {
@@ -174,7 +194,7 @@ func (c *Checker) judge(w *world, t target) judgement {
 	case t.file == "" && w == c.now:
 		j.prospect.Outcome, j.word = fact.VerdictUnknown, "unknown"
 	case t.file == "":
-		j.prospect.Outcome, j.word = c.withoutFile(), "no file on disk"
+		j.prospect.Outcome, j.word = c.withoutFile(t.name), "no file on disk"
 	case j.prospect.Outcome == fact.VerdictLoadable:
 		j.word = "loadable"
 	case because != nil && kernel == fact.Yes:
@@ -188,8 +208,8 @@ func (c *Checker) judge(w *world, t target) judgement {
 }
 
 // withoutFile is the next boot's outcome of a loaded module that has no file.
-func (c *Checker) withoutFile() fact.VerdictOutcome {
-	if c.allRead() {
+func (c *Checker) withoutFile(name string) fact.VerdictOutcome {
+	if c.allRead(name) {
 		return fact.VerdictAbsent
 	}
 	return fact.VerdictUnknown
@@ -277,7 +297,7 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 	j.way(WayAutoloadName, name)
 	j.way(WayUnprivileged, c.judgeUnprivileged(w, t, byKernel, hasAlias, name))
 	j.way(WayModprobe, own)
-	if blocked, has := c.judgeDependents(w, t); has {
+	if blocked, has := c.judgeDependents(w, t, j); has {
 		j.way(WayDependency, both(w.certain(blocked), kernel))
 	}
 }
@@ -463,27 +483,74 @@ const maxDependents = 64
 // dependents are the modules that bring the target along, those that need it first.
 func (c *Checker) dependents(w *world, t target) []string {
 	var names []string
+	seen := make(map[string]bool) // names of softdep lines, and what needs the file
 	d := c.plain.deps()
 	for i := range d.lines {
 		if slices.ContainsFunc(d.lines[i].Needs, func(file string) bool { return NameOfFile(file) == t.name }) {
 			names = append(names, d.lines[i].Name())
+			seen[d.lines[i].Name()] = true
 		}
 	}
 	for i := range w.config.Softdeps {
 		line := &w.config.Softdeps[i]
+		if seen[line.Name] || len(names) > maxDependents {
+			continue
+		}
 		dep := ParseSoftdep(line.Value)
-		wants := slices.ContainsFunc(append(slices.Clone(dep.Pre), dep.Post...), func(name string) bool { return sameModule(name, t.name) })
-		if wants && w.config.softdep(line.Name) == line && !slices.Contains(names, line.Name) && c.fileOf(line.Name) != "" {
+		if !slices.ContainsFunc(append(slices.Clone(dep.Pre), dep.Post...), func(name string) bool { return sameModule(name, t.name) }) {
+			continue
+		}
+		seen[line.Name] = true
+		if c.fileOf(line.Name) != "" && slices.Contains(softdepNames(w.config.softdep(line.Name)), t.name) {
 			names = append(names, line.Name)
 		}
 	}
 	return names
 }
 
+// softdepNames are the modules that a softdep line names; none of none.
+func softdepNames(d *Directive) []string {
+	if d == nil {
+		return nil
+	}
+	dep := ParseSoftdep(d.Value)
+	names := append(slices.Clone(dep.Pre), dep.Post...)
+	for i := range names {
+		names[i], _ = NormalizeAlias(names[i])
+	}
+	return names
+}
+
+// loadedByCommand returns the first install line of something else whose command loads the target past
+// its own install line, as modprobe -i or insmod do; sure is false when a shell would have to tell.
+func (c *Checker) loadedByCommand(w *world, t target) (d *Directive, sure bool) {
+	for i := range w.config.Install {
+		line := &w.config.Install[i]
+		if MatchAlias(line.Name, t.name) {
+			continue
+		}
+		if plain, _ := plainCommand(line.Value); loadsItself(plain, t.name) {
+			return line, true
+		}
+		if d == nil && loadsItself(strings.NewReplacer(`'`, " ", `"`, " ").Replace(line.Value), t.name) {
+			d = line
+		}
+	}
+	return d, false
+}
+
 // judgeDependents says whether every module that needs the target is kept from bringing it along.
-func (c *Checker) judgeDependents(w *world, t target) (blocked fact.Tri, has bool) {
+func (c *Checker) judgeDependents(w *world, t target, j *judgement) (blocked fact.Tri, has bool) {
 	names := c.dependents(w, t)
 	blocked = fact.Yes
+	line, sure := c.loadedByCommand(w, t)
+	if line != nil {
+		j.why(reasonOf(ReasonTriggerDependent, "install "+line.Name+" "+line.Value+": loads it past its own install line", line))
+		if sure {
+			return fact.No, true
+		}
+		blocked = ""
+	}
 	for _, name := range names[:min(len(names), maxDependents)] {
 		stops, _ := c.reach(w, t, Match{Name: name})
 		switch stops {
@@ -496,5 +563,5 @@ func (c *Checker) judgeDependents(w *world, t target) (blocked fact.Tri, has boo
 	if len(names) > maxDependents && blocked == fact.Yes {
 		blocked = ""
 	}
-	return blocked, len(names) > 0
+	return blocked, line != nil || len(names) > 0
 }

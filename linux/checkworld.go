@@ -356,6 +356,10 @@ func (w *world) settle(c *Checker) {
 	}
 }
 
+// kmodloader is OpenWrt's modprobe: it takes the files of the release directory as they are, and what
+// etc/modules.d lists, and knows neither indexes nor configuration.
+const kmodloader = "kmodloader"
+
 // modprobeProgram looks whether modprobe is a link to a program that is known not to read its
 // configuration as kmod does; program is empty when it is not.
 func modprobeProgram(fsys fs.FS) (file, program string) {
@@ -367,7 +371,7 @@ func modprobeProgram(fsys fs.FS) (file, program string) {
 				break
 			}
 			name = target
-			if base := path.Base(name); base == "busybox" || base == "toybox" {
+			if base := path.Base(name); base == "busybox" || base == "toybox" || base == kmodloader {
 				return start, base
 			}
 		}

@@ -22,6 +22,28 @@ type Setting struct {
 	Line int
 }
 
+// openWrtLoadDirs hold OpenWrt's lists, whatever their files are called.
+var openWrtLoadDirs = []string{"etc/modules-boot.d", "etc/modules.d"}
+
+// namedFiles lists the files of directories, in the order of their names.
+func namedFiles(fsys fs.FS, dirs []string, lose func(error)) (files []string) {
+	for _, dir := range dirs {
+		entries, err := fs.ReadDir(fsys, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			lose(err)
+		}
+		for _, e := range entries[:min(len(entries), maxLoadFiles)] {
+			if !e.IsDir() {
+				files = append(files, dir+"/"+e.Name())
+			}
+		}
+	}
+	return files
+}
+
+// maxLoadFiles is how many files of one of those directories are read.
+const maxLoadFiles = 4096
+
 // The directories of modules-load.d and sysctl.d, most important first.
 var (
 	modulesLoadDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
@@ -30,7 +52,7 @@ var (
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:
 // modules-load.d and /etc/modules, in that order, the second only once where the first has a link
-// to it. lost is what could not be read.
+// to it, and OpenWrt's modules.d. lost is what could not be read.
 func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	read := func(name string) {
 		lines, err := settingLines(fsys, name, "#;")
@@ -45,6 +67,7 @@ func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	lose := func(err error) { lost = append(lost, err) }
 	files := confFiles(fsys, modulesLoadDirs, make(map[string]bool), lose)
 	sortByBase(files)
+	files = append(files, namedFiles(fsys, openWrtLoadDirs, lose)...)
 	linked := false
 	for _, name := range files {
 		read(name)

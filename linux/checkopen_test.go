@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// TestNotBlockedAfterAll has images where something looks blocked or absent and may get in.
+func TestNotBlockedAfterAll(t *testing.T) {
+	const noIndex = "-"
+	bare := func(more ...string) map[string]string {
+		texts := map[string]string{"lib/modules/6/modules.dep": noIndex, "lib/modules/6/modules.alias": noIndex, "lib/modules/6/modules.builtin": noIndex, "lib/modules/6/wl.ko": "x"}
+		for i := 0; i+1 < len(more); i += 2 {
+			texts[more[i]] = more[i+1]
+		}
+		return texts
+	}
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		links map[string]string
+		query string
+		want  fact.VerdictOutcome
+		says  string // in a reason
+	}{
+		{"no index, whatever modprobe is", bare(), nil, "wl", fact.VerdictUnknown, "no modules.dep"},
+		{"no index, busybox", bare(), map[string]string{"sbin/modprobe": "../bin/busybox"}, "wl", fact.VerdictUnknown, ""},
+		{"OpenWrt", bare("etc/modules.d/10-wl", "wl param=1\n"), map[string]string{"sbin/modprobe": "kmodloader"}, "wl", fact.VerdictLoadable, ""},
+		{"another install line loads it", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall net /sbin/modprobe -i lone; /sbin/modprobe -i net\n"}, nil, "lone",
+			fact.VerdictLoadable, "past its own install line"},
+		{"another install line, in quotes", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall other sh -c 'modprobe -i lone'\n"}, nil, "lone", fact.VerdictUnknown, ""},
+		{"an alias that runs a command", map[string]string{"etc/modprobe.d/a.conf": "alias net-pf-38 wrap\ninstall wrap /sbin/modprobe -i lone\n"}, nil, "net-pf-38", fact.VerdictUnknown, "install wrap"},
+		{"a name that runs a command", map[string]string{"etc/modprobe.d/a.conf": "install foo_x modprobe lone\n"}, nil, "foo_x", fact.VerdictUnknown, "install foo_x"},
+		{"a name that runs nothing", map[string]string{"etc/modprobe.d/a.conf": "install foo_x /bin/true\n"}, nil, "foo_x", fact.VerdictAbsent, ""},
+		{"an alias that is off", map[string]string{"lib/modules/6/modules.alias": "alias net-pf-38 lone\n", "etc/modprobe.d/a.conf": "alias net-pf-38 off\n"}, nil, "net-pf-38", fact.VerdictLoadable, "alias net_pf_38 off"},
+		{"another directory of the release", map[string]string{"usr/lib/modules/6/kernel/more.ko": "x"}, nil, "more", fact.VerdictUnknown, "nothing that could be read"},
+		{"aliases of builtin code that make no sense", map[string]string{"lib/modules/6/modules.builtin.alias.bin": "x"}, nil, "nosuch", fact.VerdictUnknown, ""},
+		{"aliases of builtin code are not listed, a name", nil, nil, "nosuch", fact.VerdictAbsent, ""},
+		{"aliases of builtin code are not listed, an alias", nil, nil, "net-pf-79", fact.VerdictUnknown, ""},
+		{"aliases of builtin code are listed", map[string]string{"lib/modules/6/modules.builtin.alias": ""}, nil, "net-pf-79", fact.VerdictAbsent, ""},
+	} {
+		fsys := imageOf(tt.files)
+		for name, target := range tt.links {
+			fsys[name] = link(target)
+		}
+		v := checkOf(t, fsys, tt.query)
+		if v.NextBoot.Outcome != tt.want || !strings.Contains(fmt.Sprint(v.Reasons), tt.says) {
+			t.Errorf("%s: %s, want %s with %q\n%+v", tt.name, outcomes(v), tt.want, tt.says, v)
+		}
+	}
+}
+
+// TestManySoftdeps has as many as a file holds, of modules that exist and that do not.
+func TestManySoftdeps(t *testing.T) {
+	var conf strings.Builder
+	for i := range 60000 {
+		fmt.Fprintf(&conf, "softdep m%d pre: lone\nsoftdep net pre: lone\n", i)
+	}
+	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": conf.String()}), "lone")
+	if v.NextBoot.Outcome != fact.VerdictLoadable {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestLoadListsOfOpenWrt has files that are called anything.
+func TestLoadListsOfOpenWrt(t *testing.T) {
+	fsys := fstest.MapFS{"etc/modules.d/20-net": file("tun\nwl param=1\n"), "etc/modules-boot.d/01-crypto": file("crypto\n"), "etc/modules.d/sub/x": file("no\n")}
+	list, lost := ReadLoadLists(fsys)
+	if got := fmt.Sprint(list); got != "[{crypto  etc/modules-boot.d/01-crypto 1} {tun  etc/modules.d/20-net 1} {wl  etc/modules.d/20-net 2}]" || lost != nil {
+		t.Errorf("%s, %v", got, lost)
+	}
+	if _, lost := ReadLoadLists(refusesDir{fsys}); len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {
+		t.Errorf("lost %v", lost)
+	}
+}
+
+// refusesDir refuses etc/modules.d.
+type refusesDir struct{ fstest.MapFS }
+
+func (r refusesDir) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == "etc/modules.d" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return r.MapFS.ReadDir(name)
+}
