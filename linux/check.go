@@ -30,6 +30,7 @@ const (
 	ReasonBuiltin          = "builtin"           // it is compiled in
 	ReasonOnDisk           = "on_disk"           // its file
 	ReasonNotIndexed       = "not_indexed"       // there is a file that modules.dep does not name
+	ReasonFileMissing      = "file_missing"      // modules.dep names a file that is not there
 	ReasonBlacklist        = "blacklist"         // a blacklist line that counts
 	ReasonBlacklistIgnored = "blacklist_ignored" // a blacklist line that does not stop everything
 	ReasonInstall          = "install"           // an install command
@@ -162,6 +163,7 @@ type target struct {
 	alias   string // what was asked for, when that is not the name
 	file    string // the file that root's insmod would load; "" for none
 	onDisk  bool   // modules.dep names it
+	gone    bool   // and there is no such file
 	builtin bool
 	// builtinAt is where it says that the code is compiled in, below the root.
 	builtinAt string
@@ -247,6 +249,10 @@ func (c *Checker) byName(name string) *target {
 		file = "" // for kmod it is loaded already, and a file of that name never is
 	}
 	t := &target{name: name, file: file, onDisk: file != "" && c.plain.HasIndex() == nil}
+	if t.onDisk {
+		_, err := fs.Stat(c.m.FS, c.plain.Path(file))
+		t.gone = errors.Is(err, fs.ErrNotExist)
+	}
 	if t.file == "" {
 		t.builtinAt = c.builtinAt(name)
 		t.builtin = t.builtinAt != ""

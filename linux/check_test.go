@@ -76,6 +76,9 @@ func imageOf(more map[string]string) fstest.MapFS {
 		"lib/modules/6/modules.dep":     "kernel/hid.ko:\nkernel/net.ko: kernel/hid.ko\nkernel/lone.ko:\n",
 		"lib/modules/6/modules.alias":   "alias net-pf-77 net\nalias pci:v1* lone\n",
 		"lib/modules/6/modules.builtin": "kernel/core.ko\n",
+		"lib/modules/6/kernel/hid.ko":   "",
+		"lib/modules/6/kernel/net.ko":   "",
+		"lib/modules/6/kernel/lone.ko":  "",
 		"boot/config-6":                 "CONFIG_MODULES=y\n",
 		"boot/loader/entries/a.conf":    "version 6\noptions quiet\n",
 	}
@@ -116,7 +119,8 @@ func TestCheckAnImage(t *testing.T) {
 		want  string
 	}{
 		{"plain", nil, "lone", "loadable autoload_alias=open " + open + " insmod=open"},
-		{"no tree", map[string]string{"lib/modules/6/modules.dep": "-", "lib/modules/6/modules.alias": "-", "lib/modules/6/modules.builtin": "-"}, "lone", "unknown"},
+		{"no tree", map[string]string{"lib/modules/6/modules.dep": "-", "lib/modules/6/modules.alias": "-", "lib/modules/6/modules.builtin": "-", "lib/modules/6/kernel/lone.ko": "-", "lib/modules/6/kernel/net.ko": "-",
+			"lib/modules/6/kernel/hid.ko": "-"}, "lone", "unknown"},
 		{"no alias index", map[string]string{"lib/modules/6/modules.alias": "-"}, "nosuch", "unknown"},
 		{"no such", nil, "nosuch", "absent"},
 		{"file without an index line", map[string]string{"lib/modules/6/extra/odd.ko": "x"}, "odd", "blocked autoload_name=blocked modprobe=blocked insmod=open"},
@@ -129,7 +133,7 @@ func TestCheckAnImage(t *testing.T) {
 			"loadable autoload_alias=open " + open + " insmod=open"},
 		{"kernel without modules", map[string]string{"boot/config-6": "CONFIG_NET=y\n"}, "lone",
 			"blocked autoload_alias=blocked autoload_name=blocked unprivileged=blocked modprobe=blocked insmod=blocked"},
-		{"unsigned, enforced, file missing", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"}, "lone",
+		{"enforced, and a file of nothing", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"}, "lone",
 			"unknown autoload_alias=? autoload_name=? unprivileged=? modprobe=? insmod=?"},
 		{"helper off", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODPROBE_PATH=\"\"\n"}, "net",
 			"loadable autoload_alias=blocked autoload_name=blocked unprivileged=blocked modprobe=open insmod=open"},

@@ -139,6 +139,8 @@ func (c *Checker) whereabouts(t target) []fact.Reason {
 		reasons = append(reasons, fact.Reason{Code: ReasonBuiltin, Text: "compiled into the kernel", File: slash(t.builtinAt)})
 	}
 	switch {
+	case t.gone:
+		reasons = append(reasons, fact.Reason{Code: ReasonFileMissing, Text: "modules.dep names this file, and it is not there", File: "/" + c.plain.Path(t.file)})
 	case t.onDisk:
 		reasons = append(reasons, fact.Reason{Code: ReasonOnDisk, Text: "module file", File: "/" + c.plain.Path(t.file)})
 	case t.file != "":
@@ -172,21 +174,7 @@ func (c *Checker) judge(w *world, t target) judgement {
 	if t.builtin {
 		return c.judgeBuiltin(w, t)
 	}
-	kernel, because := c.kernelBlocks(w, t)
-	if because != nil {
-		j.why(*because)
-	}
-	if t.onDisk {
-		c.judgeConfigured(w, t, kernel, &j)
-	} else if t.file != "" {
-		blocked := both(c.unindexedBlocked(), kernel)
-		for _, way := range []string{WayAutoloadName, WayModprobe} {
-			j.way(way, blocked)
-		}
-	}
-	if t.file != "" {
-		j.way(WayInsmod, both(kernel, c.kernelBlocksNeeds(w, t, &j)))
-	}
+	because := c.judgeWays(w, t, &j)
 	j.prospect.Outcome, j.word = outcomeOf(j.prospect.Ways), "not loadable"
 	switch {
 	case w.loaded[t.name]:
@@ -197,14 +185,61 @@ func (c *Checker) judge(w *world, t target) judgement {
 		j.prospect.Outcome, j.word = c.withoutFile(t.name), "no file on disk"
 	case j.prospect.Outcome == fact.VerdictLoadable:
 		j.word = "loadable"
-	case because != nil && kernel == fact.Yes:
+	case because != nil:
 		j.word = because.Code
+	case j.prospect.Outcome == fact.VerdictBlocked && t.gone:
+		j.word = "file is missing"
 	case j.prospect.Outcome == fact.VerdictBlocked && !t.onDisk:
 		j.word = "not in modules.dep"
 	case j.prospect.Outcome == fact.VerdictBlocked:
 		j.word = "install override"
 	}
 	return j
+}
+
+// judgeWays judges each way in, and returns what keeps the kernel from taking the file at all; nil for
+// nothing.
+func (c *Checker) judgeWays(w *world, t target, j *judgement) *fact.Reason {
+	if t.gone {
+		c.judgeGone(w, t, j)
+		return nil
+	}
+	kernel, because := c.kernelBlocks(w, t)
+	if because != nil {
+		j.why(*because)
+	}
+	if t.onDisk {
+		c.judgeConfigured(w, t, kernel, j)
+	} else if t.file != "" {
+		blocked := both(c.unindexedBlocked(), kernel)
+		for _, way := range []string{WayAutoloadName, WayModprobe} {
+			j.way(way, blocked)
+		}
+	}
+	if t.file != "" {
+		j.way(WayInsmod, both(kernel, c.kernelBlocksNeeds(w, t, j)))
+	}
+	if kernel != fact.Yes {
+		return nil
+	}
+	return because
+}
+
+// judgeGone judges a module whose file is not there: modprobe fails, unless an install line of the
+// module's own, or another's, may load its code from elsewhere.
+func (c *Checker) judgeGone(w *world, t target, j *judgement) {
+	blocked := w.certain(fact.Yes)
+	if d := w.config.install(t.name); d != nil && mayLoad(EffectOf(d.Value, t.name)) {
+		blocked = ""
+		j.why(reasonOf(ReasonInstall, "install "+d.Name+" "+d.Value, d))
+	}
+	if d, _ := c.loadedByCommand(w, t); d != nil {
+		blocked = ""
+		j.why(reasonOf(ReasonInstall, "install "+d.Name+" "+d.Value, d))
+	}
+	for _, way := range []string{WayAutoloadName, WayModprobe} {
+		j.way(way, blocked)
+	}
 }
 
 // withoutFile is the next boot's outcome of a loaded module that has no file.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -21,15 +22,18 @@ func ExampleSystem_Check() {
 		{"built in", "blacklist algif_aead\n", "", "kernel/crypto/algif_aead.ko\n"},
 		{"without it", "", "", ""},
 	} {
-		root, err := imageWith(map[string]string{
-			"etc/modprobe.d/cve.conf":              image.conf,
-			"lib/modules/6.1.0/modules.dep":        image.dep,
-			"lib/modules/6.1.0/modules.builtin":    image.builtin,
-			"lib/modules/6.1.0/modules.alias":      "",
-			"boot/config-6.1.0":                    "CONFIG_MODULES=y\n",
-			"boot/loader/entries/6.1.0.conf":       "version 6.1.0\noptions quiet\n",
-			"lib/modules/6.1.0/kernel/crypto/READ": "",
-		})
+		files := map[string]string{
+			"etc/modprobe.d/cve.conf":           image.conf,
+			"lib/modules/6.1.0/modules.dep":     image.dep,
+			"lib/modules/6.1.0/modules.builtin": image.builtin,
+			"lib/modules/6.1.0/modules.alias":   "",
+			"boot/config-6.1.0":                 "CONFIG_MODULES=y\n",
+			"boot/loader/entries/6.1.0.conf":    "version 6.1.0\noptions quiet\n",
+		}
+		if file, _, ok := strings.Cut(image.dep, ":"); ok {
+			files["lib/modules/6.1.0/"+file] = ""
+		}
+		root, err := imageWith(files)
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -194,7 +194,7 @@ func prospectWord(p *lkm.Prospect) string {
 
 // reasonLabels are the labels of reasons on a card.
 var reasonLabels = map[string]string{
-	linux.ReasonOnDisk: "on disk", linux.ReasonLoaded: "loaded", linux.ReasonBuiltin: "built in", linux.ReasonNotIndexed: "on disk",
+	linux.ReasonOnDisk: "on disk", linux.ReasonLoaded: "loaded", linux.ReasonBuiltin: "built in", linux.ReasonNotIndexed: "on disk", linux.ReasonFileMissing: "on disk",
 	linux.ReasonBlacklistIgnored: "ignored", linux.ReasonInstallIgnored: "ignored", linux.ReasonVolatile: "not kept", linux.ReasonSigned: "signed",
 }
 

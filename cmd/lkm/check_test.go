@@ -20,6 +20,7 @@ func checkImage(t *testing.T, more map[string]string) string {
 	root := t.TempDir()
 	files := map[string]string{
 		"lib/modules/6/modules.dep":     "kernel/lone.ko:\n",
+		"lib/modules/6/kernel/lone.ko":  "",
 		"lib/modules/6/modules.alias":   "alias lonely lone\n",
 		"lib/modules/6/modules.builtin": "kernel/core.ko\n",
 		"boot/config-6":                 "CONFIG_MODULES=y\n",
