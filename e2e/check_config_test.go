@@ -118,7 +118,7 @@ var configurations = []configuration{
 	{name: "builtin, install false", conf: "install serio /bin/false\n", query: "serio", outcome: builtin},
 	{name: "builtin, blacklist", conf: "blacklist serio\n", query: "serio", outcome: builtin},
 	// Debian's System.map is empty: only TestInitcallBlacklist, in a running kernel, can name the function.
-	{name: "builtin, initcall_blacklist", cmdline: "initcall_blacklist=serio_init", query: "serio", outcome: lkm.VerdictUnknown},
+	{name: "builtin, initcall_blacklist", cmdline: "initcall_blacklist=serio_init", query: "serio", outcome: unknown},
 	{name: "modprobe.blacklist", cmdline: "quiet modprobe.blacklist=dccp,pcspkr", query: "pcspkr", outcome: loadable, ways: "A- N+ U? M+ I+"},
 	{name: "modprobe.blacklist by dash", cmdline: "modprobe.blacklist=usb-storage", query: "usb_storage", outcome: loadable, ways: "A+ N+ U? M+ D+ I+"},
 	{name: "command line options", cmdline: "root=x usb-storage.quirks=1:2:i pcspkr.text=\"a b\" \"pcspkr.two=c d\"", query: "pcspkr", outcome: loadable, ways: "A+ N+ U? M+ I+"},

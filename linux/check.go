@@ -374,7 +374,7 @@ func isAliasForm(name string) bool {
 	return strings.Contains(name, ":") || slices.ContainsFunc(aliasPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-var aliasPrefixes = []string{"net_pf_", "fs_", "crypto_", "char_major_", "block_major_", "rtnl_link_", "binfmt_", "devname_", "ip_set_", "ipt_", "nft_", "nfct_", "tcp_", "xfrm_"}
+var aliasPrefixes = []string{"net_pf_", "can_proto_", "bt_proto_", "tty_ldisc_", "fs_", "crypto_", "char_major_", "block_major_", "rtnl_link_", "binfmt_", "devname_", "ip_set_", "ipt_", "nft_", "nfct_", "tcp_", "xfrm_"}
 
 func (c *Checker) worlds() []*world {
 	if c.now == nil {

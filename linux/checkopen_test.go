@@ -96,3 +96,13 @@ func (r refusesDir) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	return r.MapFS.ReadDir(name)
 }
+
+// TestSocketTriggers are modules that any process brings in by opening a socket of their protocol, or a terminal.
+func TestSocketTriggers(t *testing.T) {
+	for _, alias := range []string{"can-proto-2", "bt-proto-3", "tty-ldisc-17"} {
+		v := checkOf(t, imageOf(map[string]string{"lib/modules/6/modules.alias": "alias " + alias + " lone\n"}), "lone")
+		if got := outcomes(v); !strings.Contains(got, "unprivileged=open") {
+			t.Errorf("%s: %s", alias, got)
+		}
+	}
+}

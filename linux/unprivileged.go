@@ -21,6 +21,9 @@ type Trigger struct {
 var unprivilegedTriggers = [...]Trigger{
 	{"net_pf_16_proto_16_family_", false, "a generic netlink request"},
 	{"net_pf_", false, "socket()"},
+	{"can_proto_", false, "socket() of the CAN family"},
+	{"bt_proto_", false, "socket() of the Bluetooth family"},
+	{"tty_ldisc_", false, "TIOCSETD on a terminal, unless dev.tty.ldisc_autoload is 0"},
 	{"algif_", true, "AF_ALG bind()"},
 	{"crypto_", false, "AF_ALG bind()"},
 	{"fs_", false, "mount() in a user namespace"},
