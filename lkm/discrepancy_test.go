@@ -572,6 +572,16 @@ func TestDiskIsUncheckedWithoutItsSources(t *testing.T) {
 	}
 }
 
+// TestAnotherDirectory has a second directory of the running release, in which the file may be that the first lacks.
+func TestAnotherDirectory(t *testing.T) {
+	m := withFiles()
+	m.set("usr/lib/modules/6.1.0-56-amd64/extra/mine.ko", "")
+	found := discrepanciesOf(t, m)
+	if got := words(found); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file") }) || found[0].Views[linux.SourceTree] != ViewUnchecked {
+		t.Errorf("%q, %+v", got, found[0])
+	}
+}
+
 // TestNoFilesAtAll has a tree without one of the loaded modules: one finding, not one for each.
 func TestNoFilesAtAll(t *testing.T) {
 	m := withFiles()
