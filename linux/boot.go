@@ -123,6 +123,8 @@ type bootReader struct {
 	fsys fs.FS
 	boot *Boot
 	env  *grubEnv
+
+	grubFiles []string // those that were read
 }
 
 func (r *bootReader) lose(err error) {

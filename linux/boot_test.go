@@ -22,7 +22,12 @@ func TestGrubWords(t *testing.T) {
 		`linux /vmlinuz-1 a.b="c d" y`:                          `"a.b=c d" y`,
 		`linux /vmlinuz-1 a=\"q\" b\ c`:                         `a="q" "b c"`,
 		`linux /vmlinuz-1 a  # module_blacklist=x`:              "a",
-		`linux /vmlinuz-1 a#b; linux /vmlinuz-2 c`:              "a#b",
+		`linux /vmlinuz-1 a#b; boot`:                            "a#b",
+		`menuentry "b" { linux /vmlinuz-1 a ; initrd /i }`:      "a",
+		`if true; then linux /vmlinuz-1 a; boot; fi`:            "a",
+		`if x; then y; else linux /vmlinuz-1 a="{;}" '|'; fi`:   "a={;} |",
+		`linux /vmlinuz-1 a${one}b # ; linux /vmlinuz-2 c`:      "a1b",
+		`set x=';' && linux /vmlinuz-1 a\;b`:                    "a;b",
 		"linux\t/vmlinuz-1\ta\t b":                              "a b",
 		"linux /vmlinuz-1 a \\\n  b \\\n c":                     "a b c",
 		`linux ($root)/vmlinuz-1 $two "$two" '$two' pre${one}s`: `x y "x y" $two pre1s`,
@@ -32,6 +37,44 @@ func TestGrubWords(t *testing.T) {
 		b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": "set one=1\nset two=\"x y\"\nset root='hd0,1'\n" + line + "\n"}))
 		if len(b.Entries) != 1 || b.Entries[0].Text != want || b.Entries[0].Release != "1" || len(b.Entries[0].Unresolved) > 0 {
 			t.Errorf("%s\n%+v, want %q", line, b.Entries, want)
+		}
+	}
+}
+
+// TestGrubGoesOn: entries may stand in another file; one that is not read may hold any.
+func TestGrubGoesOn(t *testing.T) {
+	const more = "linux /vmlinuz-1 more\n"
+	for _, tt := range []struct {
+		name, cfg string
+		files     map[string]string
+		entries   int
+		lost      bool
+	}{
+		{"beside it", `configfile "${prefix}/grub-btrfs.cfg"`, map[string]string{"boot/grub/grub-btrfs.cfg": more}, 2, false},
+		{"in one line", `submenu "s" { configfile "${prefix}/grub-btrfs.cfg" }`, map[string]string{"boot/grub/grub-btrfs.cfg": more}, 2, false},
+		{"of a partition", `source ($root)/grub2/more.cfg`, map[string]string{"boot/grub2/more.cfg": more}, 2, false},
+		{"a prefix that is known", "set prefix=(hd0,gpt2)/boot/grub\nsource $prefix/more.cfg", map[string]string{"boot/grub/more.cfg": more}, 2, false},
+		{"elsewhere", `configfile (hd1,1)/boot/grub/more.cfg`, nil, 1, true},
+		{"not there, as a custom.cfg often is", `if [ -f ${config_directory}/custom.cfg ]; then source ${config_directory}/custom.cfg; fi`, nil, 1, false},
+		{"its own name", `configfile $prefix/grub.cfg`, nil, 1, true},
+		{"the first of a name of its own", `configfile $prefix/grub.cfg`, map[string]string{"boot/grub2/grub.cfg": "configfile /grub/grub.cfg\n" + more}, 2, false},
+		{"words made of words", `eval "linux /vmlinuz-1 more"`, nil, 1, true},
+		{"syslinux's", `syslinux_configfile /isolinux.cfg`, nil, 1, true},
+	} {
+		texts := map[string]string{"boot/grub/grub.cfg": "linux /vmlinuz-1 one\n" + tt.cfg + "\n"}
+		for name, text := range tt.files {
+			texts[name] = text
+		}
+		b := ReadBoot(files(texts))
+		if len(b.Entries) != tt.entries || (len(b.Lost) > 0) != tt.lost {
+			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
+		}
+		kept := make(map[string]string)
+		for name, text := range texts {
+			kept[name] = string(Redact(name, []byte(text)))
+		}
+		if r := ReadBoot(files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
+			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, r.Lost)
 		}
 	}
 }

@@ -4,6 +4,8 @@ package linux
 
 import (
 	"fmt"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -50,8 +52,8 @@ func (e *grubEnv) block(text string) {
 func (e *grubEnv) config(text string) {
 	none := &grubEnv{values: map[string]string{}}
 	before := ""
-	for line := range grubLines(text) {
-		words, unresolved := none.words(line.text)
+	for command := range grubCommands(text) {
+		words, unresolved := none.words(command.text)
 		if len(words) == 2 && words[0] == "set" {
 			name, value, _ := strings.Cut(words[1], "=")
 			switch old, known := e.values[name]; {
@@ -64,7 +66,7 @@ func (e *grubEnv) config(text string) {
 				e.unsure[name] = true
 			}
 		}
-		before = line.text
+		before = command.text
 	}
 }
 
@@ -93,6 +95,74 @@ func grubLines(text string) func(yield func(grubLine) bool) {
 		}
 		if joined != "" {
 			yield(grubLine{joined, n})
+		}
+	}
+}
+
+// grubCommands divides a grub.cfg into its commands: several may stand on one line, behind one
+// another or within braces.
+func grubCommands(text string) func(yield func(grubLine) bool) {
+	return func(yield func(grubLine) bool) {
+		for line := range grubLines(text) {
+			for rest := line.text; rest != ""; {
+				n := commandEnd(rest)
+				command := bareCommand(rest[:n])
+				rest = strings.TrimLeft(rest[n:], commandEnds)
+				if command != "" && !yield(grubLine{command, line.number}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// commandEnds are the characters that end a command outside of quotes.
+const commandEnds = ";{}&|"
+
+// commandEnd is where the line's first command ends. A comment is no command, and belongs to the one
+// before it.
+func commandEnd(line string) int {
+	for i := 0; i < len(line); i++ {
+		switch ch := line[i]; {
+		case ch == '\\':
+			i++
+		case ch == '\'' || ch == '"':
+			i += quotedLength(line[i:]) - 1
+		case ch == '$' && strings.HasPrefix(line[i+1:], "{"):
+			i += max(strings.IndexByte(line[i:], '}'), 1)
+		case ch == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t'):
+			return len(line)
+		case strings.IndexByte(commandEnds, ch) >= 0:
+			return i
+		}
+	}
+	return len(line)
+}
+
+// quotedLength is the length of what stands in quotes at the start of s, with them; all of s when
+// they are not closed.
+func quotedLength(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == s[0]:
+			return i + 1
+		case s[i] == '\\' && s[0] == '"':
+			i++
+		}
+	}
+	return len(s)
+}
+
+// bareCommand takes away the words that only say whether, or how often, a command is run.
+func bareCommand(command string) string {
+	for {
+		command = strings.Trim(command, " \t")
+		word, rest, _ := strings.Cut(strings.ReplaceAll(command, "\t", " "), " ")
+		switch word {
+		case "if", "elif", "then", "else", "while", "until", "do", "!", "time":
+			command = rest
+		default:
+			return command
 		}
 	}
 }
@@ -200,18 +270,22 @@ func variable(s string) (name, rest string) {
 	return s[:n], s[n:]
 }
 
-// grub reads the "linux" lines of a grub.cfg, whichever menu entry they stand in, each with the
-// "initrd" line that follows it.
+// grub reads the "linux" commands of a grub.cfg, whichever menu entry they stand in, each with the
+// "initrd" command that follows it, and the files that it goes on with.
 func (r *bootReader) grub(name, text string) {
 	title, last := "", -1
 	env := r.environment()
+	if slices.Contains(r.grubFiles, name) {
+		return // one goes on with another, which goes on with the first
+	}
 	if len(env.configs) == maxGrubConfigs {
 		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs), Err: fact.ErrTooLarge})
 		return
 	}
+	r.grubFiles = append(r.grubFiles, name)
 	env.configs, env.values = append(env.configs, text), nil
-	for line := range grubLines(text) {
-		words, unresolved := env.words(line.text)
+	for command := range grubCommands(text) {
+		words, unresolved := env.words(command.text)
 		if len(words) < 2 {
 			continue
 		}
@@ -219,7 +293,7 @@ func (r *bootReader) grub(name, text string) {
 		case "menuentry":
 			title, last = escape.UTF8(words[1]), -1
 		case "linux", "linux16", "linuxefi":
-			e := BootEntry{Title: title, Release: kernelRelease(words[1]), File: name, Line: line.number, Unresolved: unresolved}
+			e := BootEntry{Title: title, Release: kernelRelease(words[1]), File: name, Line: command.number, Unresolved: unresolved}
 			for i, w := range words[2:] { // grub puts quotes around a word with blanks
 				if strings.Contains(w, " ") {
 					words[2+i] = `"` + w + `"`
@@ -232,16 +306,56 @@ func (r *bootReader) grub(name, text string) {
 			if last >= 0 {
 				r.boot.Entries[last].Initrds = append(r.boot.Entries[last].Initrds, words[1:]...)
 			}
+		case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
+			r.grubFile(name, words[1], command)
+		case "eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
+			r.loseFor(name, command, words[0])
 		}
 	}
 }
 
-// grubLinux returns what follows the command that loads a kernel.
-func grubLinux(line string) (args string, ok bool) {
-	command, args, found := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
-	switch command {
-	case "linux", "linux16", "linuxefi":
-		return strings.TrimSpace(args), found
+// grubFile reads the file that a grub.cfg goes on with. Where grub's partitions are mounted is not
+// known, so the path is looked for in each place that may be meant.
+func (r *bootReader) grubFile(from, file string, command grubLine) {
+	if _, rest, ok := strings.Cut(file, ")"); ok { // behind grub's name of a partition
+		file = rest
 	}
-	return "", false
+	file = path.Clean("/" + file)
+	found := false
+	for _, root := range []string{path.Dir(from), "boot/grub", "boot/grub2", "boot", "", "boot/efi", "efi"} {
+		name := strings.TrimPrefix(root+file, "/")
+		if _, err := fs.Stat(r.fsys, name); err != nil || name == from || !strings.HasSuffix(name, ".cfg") {
+			continue
+		}
+		found = true
+		r.text(name, r.grub)
+	}
+	// Beside a grub.cfg that was read, a custom.cfg or user.cfg that is not there is none.
+	inFolder := strings.Contains(command.text, "prefix") || strings.Contains(command.text, "config_directory")
+	if !found && (!inFolder || path.Base(file) == "grub.cfg") {
+		r.loseFor(from, command, path.Base(file))
+	}
+}
+
+// loseFor notes that a grub.cfg goes on with something that is not read, in which more entries may
+// stand.
+func (r *bootReader) loseFor(name string, command grubLine, what string) {
+	r.lose(&fact.ParseError{Source: name, Line: command.number, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
+}
+
+// grubKept returns the commands of a line of grub.cfg that a recording keeps: those that load a
+// kernel, with a file, and those that go on with another file.
+func grubKept(line string) (commands []string) {
+	for command := range grubCommands(line) {
+		word, _, ok := strings.Cut(strings.ReplaceAll(command.text, "\t", " "), " ")
+		if !ok {
+			continue
+		}
+		switch word {
+		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
+			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
+			commands = append(commands, command.text)
+		}
+	}
+	return commands
 }

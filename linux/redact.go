@@ -59,7 +59,8 @@ func keepsKey(key string) bool {
 //   - of /proc/kallsyms and of ftrace's functions, every line without a [module] tag, and all but
 //     the first in a row with the same; of dynamic debug's messages, all but the modules, and those
 //     likewise; /proc/vmallocinfo as a whole; of /proc/keys, every line that is not
-//     about the kernel's own keyrings and certificates; of grub.cfg, every line that starts no kernel.
+//     about the kernel's own keyrings and certificates; of grub.cfg, all but the commands that start a kernel
+//     or go on with another file.
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
@@ -296,27 +297,38 @@ func redactKey(line []byte) []byte {
 }
 
 func isGrubConfig(key string) bool {
-	if base := path.Base(key); base != "grub.cfg" && base != "custom.cfg" {
+	if path.Ext(key) != ".cfg" || path.Base(key) == "syslinux.cfg" {
 		return false
 	}
 	return strings.HasPrefix(key, "boot/") || strings.HasPrefix(key, "efi/")
 }
 
-// redactGrub treats the words behind the kernel's path in a "linux" line as a command line; what
-// is no such line and holds no release or default is left out.
+// redactGrub keeps the commands of a line that load a kernel or go on with another file. What is no
+// such command and holds no release or default is left out.
 func redactGrub(line []byte) []byte {
+	commands := grubKept(string(line))
+	if len(commands) == 0 {
+		return nil
+	}
 	trimmed := bytes.TrimLeft(line, " \t")
-	start := len(line) - len(trimmed)
-	for range 2 { // the command, and the kernel's path
+	if strings.HasPrefix(commands[0], "linux") && bytes.HasPrefix(trimmed, []byte(commands[0])) && len(bytes.TrimSpace(trimmed)) == len(commands[0]) {
+		return redactGrubCommand(line, len(line)-len(trimmed))
+	}
+	for i, command := range commands {
+		commands[i] = string(redactGrubCommand([]byte(command), 0))
+	}
+	return []byte(strings.Join(commands, "; "))
+}
+
+// redactGrubCommand treats the words behind the file that a command begins with as a command line.
+func redactGrubCommand(line []byte, start int) []byte {
+	for range 2 { // the command, and the file
 		start = wordEnd(line, start)
 		for start < len(line) && isSpace(line[start]) {
 			start++
 		}
 	}
-	if _, ok := grubLinux(string(line)); ok {
-		return redactWords(line, start)
-	}
-	return nil
+	return redactWords(line, start)
 }
 
 // redactConfig takes the values out of an "options" line of modprobe's configuration, and of a line
