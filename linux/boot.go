@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -38,6 +39,8 @@ type BootEntry struct {
 
 	unified bool // it is a unified kernel image, which holds its initial file system
 
+	doubtful bool // there are no modules of Release: it may be a name of our own release's kernel
+
 	bare bool // it is nothing but a command line: it does not tell of initial file systems
 }
 
@@ -66,7 +69,7 @@ var (
 	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg", "boot/grub2/custom.cfg"}
 	grubEFIDirs   = []string{"boot/efi/EFI", "efi/EFI", "boot/EFI"} // with a folder for each distribution
 	grubEnvFiles  = []string{"boot/grub/grubenv", "boot/grub2/grubenv"}
-	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/syslinux/syslinux.cfg"}
+	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg", "boot/syslinux/extlinux.conf"}
 	imageDirs     = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
 	bareFiles     = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
 	cmdlineFiles  = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
@@ -75,7 +78,7 @@ var (
 // ReadBoot reads how the machine's kernels would be started. What is not there is left out: a
 // Boot without entries says that the next boot's command line is not known.
 func ReadBoot(fsys fs.FS) *Boot {
-	r := &bootReader{fsys: fsys, boot: new(Boot)}
+	r := &bootReader{fsys: fsys, boot: new(Boot), releases: knownReleases(fsys)}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
 		r.text(name, r.grub)
 	}
@@ -116,6 +119,11 @@ func (b *Boot) For(release string) []BootEntry {
 	return entries
 }
 
+// perhaps returns the entries whose kernel may be the release's under another name.
+func (b *Boot) perhaps(release string) []BootEntry {
+	return slices.DeleteFunc(slices.Clone(b.Entries), func(e BootEntry) bool { return !e.doubtful || e.Release == release })
+}
+
 // ErrNoBootEntry says that no boot loader's file tells the next boot's command line.
 var ErrNoBootEntry = fmt.Errorf("no loader entry, grub.cfg, unified kernel image or /etc/kernel/cmdline: %w", fs.ErrNotExist)
 
@@ -125,6 +133,7 @@ type bootReader struct {
 	env  *grubEnv
 
 	grubFiles []string // those that were read
+	releases  []string // of which there are modules
 }
 
 func (r *bootReader) lose(err error) {
@@ -208,15 +217,62 @@ func (r *bootReader) loaderEntry(name string) {
 				options += " " + value
 			}
 		}
-		if e.Release = kernelRelease(kernel); e.Release == "" && (strings.Contains(version, ".") || kernel == "") {
-			e.Release = version // of an ostree it is only a number
-		}
+		r.setRelease(&e, kernel, version)
 		r.fill(&e, options)
 		r.add(e)
 	})
 }
 
-// kernelRelease tells the release from a kernel's path as loaders name it: /vmlinuz-RELEASE, or
+// setRelease notes which release an entry starts, from its kernel's path and its version. Names are
+// the distributions' own, so one for which there are no modules is only a guess.
+func (r *bootReader) setRelease(e *BootEntry, kernel, version string) {
+	e.Release = kernelRelease(kernel)
+	if e.Release == "" && (strings.Contains(version, ".") || kernel == "") {
+		e.Release = version // of an ostree it is only a number
+	}
+	if len(r.releases) == 0 {
+		return
+	}
+	_, behind, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
+	for _, name := range append([]string{e.Release, version, behind}, strings.Split(path.Dir(kernel), "/")...) {
+		if slices.Contains(r.releases, name) {
+			e.Release = name
+			return
+		}
+	}
+	if !looksLikeRelease(e.Release) || slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
+		e.Release = "" // a digest, a title, or the name of a series
+		return
+	}
+	e.doubtful = true
+}
+
+// looksLikeRelease tells 6.1.0-1 from a digest or a title.
+func looksLikeRelease(name string) bool {
+	behind := strings.TrimLeft(name, "0123456789")
+	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') && !strings.Contains(name, " ")
+}
+
+// isSeries reports whether the name stands for a series that the release is one of, as
+// 6.1-x86_64 does for 6.1.12-1-MANJARO.
+func isSeries(name, release string) bool {
+	digits := name[:len(name)-len(strings.TrimLeft(name, "0123456789."))]
+	return digits != "" && strings.HasPrefix(release, strings.TrimSuffix(digits, ".")+".")
+}
+
+// knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
+// name in a boot loader's file is only a guess.
+func knownReleases(fsys fs.FS) (known []string) {
+	dirs, _ := Releases(fsys)
+	for _, d := range dirs {
+		if d.Release != "" {
+			known = append(known, d.Release)
+		}
+	}
+	return known
+}
+
+// kernelRelease guesses the release from a kernel's path as loaders name it: /vmlinuz-RELEASE, or
 // /MACHINE/RELEASE/linux. It is empty when the path does not tell, as that of a rescue kernel, which
 // is a copy of another.
 func kernelRelease(file string) string {
@@ -290,7 +346,8 @@ func (r *bootReader) extlinux(name, text string) {
 	kernel, options, n := "", "", 0
 	flush := func() {
 		if kernel != "" {
-			e.File, e.Release = name, kernelRelease(kernel)
+			e.File = name
+			r.setRelease(&e, kernel, "")
 			r.fill(&e, options)
 			r.add(e)
 		}
@@ -341,7 +398,7 @@ func (r *bootReader) unifiedImage(name string) {
 	}
 	e := BootEntry{File: name, Release: strings.TrimSpace(strings.Join(sections[".uname"], "")), unified: true}
 	if e.Release == "" {
-		e.Release = kernelRelease(name)
+		r.setRelease(&e, name, "")
 	}
 	lines := sections[".cmdline"]
 	if len(lines) == 0 {

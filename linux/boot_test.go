@@ -126,6 +126,29 @@ func TestBootReleases(t *testing.T) {
 	}
 }
 
+// TestReleasesOfDistributions: a name is a release only if there are modules for it; else the entry
+// may start any.
+func TestReleasesOfDistributions(t *testing.T) {
+	const suse, manjaro = "6.1.0-1-default", "6.1.12-1-MANJARO"
+	for _, tt := range []struct{ name, file, text, want string }{
+		{"openSUSE", "boot/efi/loader/entries/a.conf", "version 1@" + suse + "\nlinux /opensuse-tumbleweed/" + suse + "/linux-e7ee7b7d1f0ad2\noptions a\n", suse},
+		{"openSUSE, by the version alone", "boot/efi/loader/entries/a.conf", "version 1@" + suse + "\nlinux /x/linux-e7ee7b7d1f0ad2\noptions a\n", suse},
+		{"openSUSE, by the folder alone", "boot/efi/loader/entries/a.conf", "linux /x/" + suse + "/linux-e7ee7b7d1f0ad2\noptions a\n", suse},
+		{"NixOS", "boot/loader/entries/a.conf", "version Generation 2 NixOS 24.05.1 (Uakari), Linux Kernel 6.1.0\nlinux /EFI/nixos/abc-linux-6.1.0-bzImage.efi\noptions a\n", ""},
+		{"Manjaro", "boot/grub/grub.cfg", "linux /boot/vmlinuz-6.1-x86_64 a\n", ""},
+		{"a kernel with modules", "boot/grub/grub.cfg", "linux /boot/vmlinuz-" + manjaro + " a\n", manjaro},
+		{"Alpine", "boot/extlinux.conf", "LABEL lts\n  LINUX vmlinuz-lts\n  APPEND a\n", ""},
+		{"extlinux", "boot/extlinux/extlinux.conf", "label l\n  kernel ../vmlinuz-" + suse + "\n  append a\n", suse},
+		{"unified, by its name", "efi/EFI/Linux/linux-6.2.efi", string(imageWith(".cmdline", "a", ".linux", "x")), "6.2"},
+		{"no modules of it", "boot/grub/grub.cfg", "linux /boot/vmlinuz-6.1.0-2-default a\n", "6.1.0-2-default"},
+	} {
+		b := ReadBoot(files(map[string]string{tt.file: tt.text, "lib/modules/" + suse + "/modules.dep": "", "usr/lib/modules/" + manjaro + "/modules.dep": ""}))
+		if len(b.Entries) != 1 || b.Entries[0].Release != tt.want || b.Entries[0].Text != "a" || b.Entries[0].doubtful == (tt.want == "" || tt.want == suse || tt.want == manjaro) {
+			t.Errorf("%s: %+v", tt.name, b.Entries)
+		}
+	}
+}
+
 // TestUnifiedImages: each profile has its command line, and addons add to all of them.
 func TestUnifiedImages(t *testing.T) {
 	b := ReadBoot(files(map[string]string{

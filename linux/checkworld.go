@@ -95,49 +95,56 @@ func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
 	return "", &fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known"}
 }
 
-// nextWorlds makes a world of each boot entry that differs in what it says of modules.
+// nextWorlds makes a world of each boot entry that differs in what it says of modules. The first is
+// never a guess.
 func (c *Checker) nextWorlds(p *policyReader) {
 	configs := c.nextConfigs()
-	add := func(e BootEntry) {
+	add := func(e BootEntry, guess bool) {
 		for _, config := range configs {
-			c.next = append(c.next, c.nextWorld(p, e, config))
+			w := c.nextWorld(p, e, config)
+			w.guess = guess
+			c.next = append(c.next, w)
 		}
 	}
-	entries := c.boot.For(c.m.Release)
+	entries := c.differing(c.boot.For(c.m.Release))
+	if len(entries) == 0 && len(c.boot.Lost) == 0 {
+		c.problem(SourceCmdline, "", ErrNoBootEntry)
+	}
 	if len(entries) == 0 {
-		if len(c.boot.Lost) == 0 {
-			c.problem(SourceCmdline, "", ErrNoBootEntry)
-		}
-		add(BootEntry{})
-		return
+		entries = []BootEntry{{}}
 	}
-	var seen []BootEntry
 	left := len(c.boot.Lost) > 0
-	for _, e := range entries {
-		same := func(other BootEntry) bool {
-			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
-		}
-		if slices.ContainsFunc(seen, same) {
-			continue
-		}
-		if len(seen) == maxNextWorlds {
+	for i, e := range entries {
+		if i == maxNextWorlds {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("more than %d boot entries that differ: %w", maxNextWorlds, fact.ErrTooLarge))
 			left = true
 			break
 		}
-		seen = append(seen, e)
-		add(e)
+		add(e, false)
 		if len(e.Unresolved) > 0 {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
 		}
 	}
-	if left {
-		for _, config := range configs {
-			w := c.nextWorld(p, BootEntry{}, config)
-			w.guess = true
-			c.next = append(c.next, w)
+	perhaps := c.differing(c.boot.perhaps(c.m.Release))
+	for _, e := range perhaps[:min(len(perhaps), maxNextWorlds)] {
+		add(e, true)
+	}
+	if left || len(perhaps) > maxNextWorlds {
+		add(BootEntry{}, true)
+	}
+}
+
+// differing returns the first of the entries that say the same of modules.
+func (c *Checker) differing(entries []BootEntry) (differ []BootEntry) {
+	for _, e := range entries {
+		same := func(other BootEntry) bool {
+			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
+		}
+		if !slices.ContainsFunc(differ, same) {
+			differ = append(differ, e)
 		}
 	}
+	return differ
 }
 
 // maxNextWorlds is how many different boot entries of one release are judged.

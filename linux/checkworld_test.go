@@ -83,6 +83,9 @@ func TestOtherWorlds(t *testing.T) {
 		{"the first line counts", map[string]string{"etc/modprobe.d/a.conf": "install lone modprobe -i lone\n" + install}, fact.VerdictLoadable, ReasonInstallIgnored},
 		{"no helper for anything", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=\"/sbin/h\"\n"}, fact.VerdictLoadable, ReasonHelper},
 		{"a boot entry that could not be read", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/efi/EFI/Linux/b.efi": "MZ"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"an entry of a kernel without modules, which may be ours by another name", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "linux /vmlinuz-7.1-custom quiet\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"an entry that does not tell its kernel", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/loader/entries/b.conf": "version 1@6\nlinux /suse/6/linux-e7ee7b7d1f0ad2\noptions quiet\n"}, fact.VerdictLoadable, ReasonModuleBlacklist},
+		{"an entry that goes on elsewhere", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "configfile (hd1)/x.cfg\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
 		{"the boot loader may say otherwise", map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
 	} {
 		v := checkOf(t, imageOf(tt.files), "lone")

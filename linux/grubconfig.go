@@ -293,7 +293,8 @@ func (r *bootReader) grub(name, text string) {
 		case "menuentry":
 			title, last = escape.UTF8(words[1]), -1
 		case "linux", "linux16", "linuxefi":
-			e := BootEntry{Title: title, Release: kernelRelease(words[1]), File: name, Line: command.number, Unresolved: unresolved}
+			e := BootEntry{Title: title, File: name, Line: command.number, Unresolved: unresolved}
+			r.setRelease(&e, words[1], "")
 			for i, w := range words[2:] { // grub puts quotes around a word with blanks
 				if strings.Contains(w, " ") {
 					words[2+i] = `"` + w + `"`
