@@ -99,14 +99,16 @@ func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
 // never a guess.
 func (c *Checker) nextWorlds(p *policyReader) {
 	configs := c.nextConfigs()
+	entries := c.differing(c.boot.For(c.m.Release))
 	add := func(e BootEntry, guess bool) {
-		for _, config := range configs {
-			w := c.nextWorld(p, e, config)
-			w.guess = guess
-			c.next = append(c.next, w)
+		for i, line := range nextCmdlines(p, e, e.File != "") {
+			for _, config := range configs {
+				w := c.nextWorld(p, line, config)
+				w.guess = guess || i > 0
+				c.next = append(c.next, w)
+			}
 		}
 	}
-	entries := c.differing(c.boot.For(c.m.Release))
 	if len(entries) == 0 && len(c.boot.Lost) == 0 {
 		c.problem(SourceCmdline, "", ErrNoBootEntry)
 	}
@@ -173,7 +175,6 @@ func (c *Checker) nextConfigs() []*Config {
 
 // nextWorld is the kernel as a boot entry would start it.
 func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
-	e = withBuiltinCmdline(p, e)
 	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line},
 		helper: defaultHelper, wordsOpen: len(e.Unresolved) > 0}
 	config := *base
@@ -191,7 +192,9 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 	}
 	w.tree.config = w.config
 	w.settle(c)
-	if word, ok := LastValue(w.words, "nomodule"); ok && word.isSet() {
+	nomodule, set := LastValue(w.words, "nomodule")
+	off := set && nomodule.isSet()
+	if off && !w.wordsOpen {
 		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
 	}
 	if p.noModules == fact.Yes {
@@ -211,25 +214,59 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 	w.initcalls = !p.isOff("CONFIG_KALLSYMS")
 	w.refuses, w.refusesWhy = refusesNext(p, w)
 	w.gate = gateNext(p, w)
+	if off && w.gate == nil && w.wordsOpen {
+		w.gate = &fact.Reason{Code: ReasonGate, Text: "nomodule on the command line; but the boot loader may put nomodule=0 behind it", File: w.at.File, Line: w.at.Line}
+	}
 	return w
 }
 
-// withBuiltinCmdline adds the command line that the kernel was built with: before the boot loader's,
-// in place of it, or only where there is none.
-func withBuiltinCmdline(p *policyReader, e BootEntry) BootEntry {
+// builtinCmdline is the command line that the kernel was built with; without words when it has none.
+func builtinCmdline(p *policyReader) BootEntry {
 	if p.config == nil {
-		return e
+		return BootEntry{}
 	}
 	text, line := p.config.Get("CONFIG_CMDLINE")
+	if text == "n" {
+		return BootEntry{}
+	}
 	text = strings.ReplaceAll(text, `\"`, `"`)
-	words := ParseCmdline(text)
-	if text == "n" || len(words) == 0 || p.is("CONFIG_CMDLINE_FROM_BOOTLOADER", "y") && len(e.Words) > 0 {
-		return e
+	return BootEntry{Text: text, Words: ParseCmdline(text), File: p.config.File, Line: line}
+}
+
+// nextCmdlines are the command lines that a boot entry may come to with the words that the kernel was
+// built with. When there are several, only what holds for all is certain. Without known, the entry
+// itself is a guess.
+func nextCmdlines(p *policyReader, e BootEntry, known bool) []BootEntry {
+	builtin := builtinCmdline(p)
+	switch {
+	case len(builtin.Words) == 0 && (known || len(e.Words) == 0):
+		return []BootEntry{e}
+	case len(builtin.Words) > 0 && (p.is("CONFIG_CMDLINE_OVERRIDE", "y") || p.is("CONFIG_CMDLINE_FORCE", "y")):
+		return []BootEntry{builtin}
+	case !known:
+		guess := e.with(builtin, e)
+		guess.Unresolved = slices.Concat(e.Unresolved, []string{"the boot loader's words"})
+		return []BootEntry{guess, {}}
+	case p.is("CONFIG_X86", "y"):
+		return []BootEntry{e.with(builtin, e)}
+	case p.is("CONFIG_CMDLINE_EXTEND", "y") && p.is("CONFIG_ARM", "y"): // without a device tree the boot loader's go behind
+		return []BootEntry{e.with(e, builtin), e.with(builtin, e)}
+	case p.is("CONFIG_CMDLINE_EXTEND", "y"):
+		return []BootEntry{e.with(e, builtin)}
+	case len(e.Words) == 0 && len(e.Unresolved) == 0: // a word that the boot loader adds would replace them
+		return []BootEntry{builtin, e}
 	}
-	if p.is("CONFIG_CMDLINE_OVERRIDE", "y") || p.is("CONFIG_CMDLINE_FORCE", "y") || len(e.Words) == 0 {
-		return BootEntry{Text: text, Words: words, File: p.config.File, Line: line}
+	return []BootEntry{e}
+}
+
+// with returns the entry with one command line behind another in place of its own.
+func (e BootEntry) with(first, then BootEntry) BootEntry {
+	if e.File == "" {
+		e.File, e.Line = first.File, first.Line
 	}
-	e.Text, e.Words = text+" "+e.Text, append(words, e.Words...)
+	if e.Text, e.Words = first.Text, first.Words; !slices.Contains(strings.Fields(first.Text), "--") { // else what follows is for init
+		e.Text, e.Words = first.Text+" "+then.Text, slices.Concat(first.Words, then.Words)
+	}
 	return e
 }
 

@@ -51,7 +51,7 @@ func TestUnsignedAfterABoot(t *testing.T) {
 		{"IMA's policy on the command line", signedConfig + "CONFIG_IMA_APPRAISE=y\n", "ima_policy=tcb|secure_boot", ""},
 		{"LoadPin", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin", ""},
 		{"LoadPin off", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin loadpin.enforce=0", fact.No},
-		{"words of the kernel's own", signedConfig + "CONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
+		{"words of the kernel's own", signedConfig + "CONFIG_X86=y\nCONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
 		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n", "module.sig_enforce=1", fact.No},
 		{"only where there is none", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\nCONFIG_CMDLINE_FROM_BOOTLOADER=y\n", "quiet", fact.No},
 		{"configuration not known", "-", "module.sig_enforce=1", ""},
@@ -62,6 +62,56 @@ func TestUnsignedAfterABoot(t *testing.T) {
 				t.Errorf("%s: insmod blocked %q, want %q: %+v", tt.name, w.Blocked, tt.insmod, v.Reasons)
 			}
 		}
+	}
+}
+
+// TestBuiltinCmdline: the words that a kernel was built with stand before the boot loader's, behind
+// them, in place of them, or nowhere.
+func TestBuiltinCmdline(t *testing.T) {
+	const blocks, others = "module_blacklist=lone", "module_blacklist=other"
+	for _, tt := range []struct {
+		name, config, words, loader string // loader: "-" for no file
+		want                        fact.VerdictOutcome
+	}{
+		{"no entry, replaced by any", "CONFIG_CMDLINE_FROM_BOOTLOADER=y", blocks, "-", fact.VerdictUnknown},
+		{"no entry, before another", "CONFIG_X86=y", blocks, "-", fact.VerdictUnknown},
+		{"no entry, in any case", "CONFIG_CMDLINE_FORCE=y", blocks, "-", fact.VerdictBlocked},
+		{"no entry, nothing built in", "", "", "-", fact.VerdictLoadable},
+		{"an entry that could not be read", "CONFIG_X86=y", blocks, "?", fact.VerdictUnknown},
+		{"before, on a PC", "CONFIG_X86=y", blocks, "quiet", fact.VerdictBlocked},
+		{"the entry's word is the last", "CONFIG_X86=y", blocks, others, fact.VerdictLoadable},
+		{"words for init", "CONFIG_X86=y", "quiet -- x", blocks, fact.VerdictLoadable},
+		{"of an entry with words", "CONFIG_CMDLINE_FALLBACK=y", blocks, "quiet", fact.VerdictLoadable},
+		{"of an entry without words", "CONFIG_CMDLINE_FALLBACK=y", blocks, "", fact.VerdictUnknown},
+		{"behind", "CONFIG_CMDLINE_EXTEND=y", others, blocks, fact.VerdictLoadable},
+		{"behind, it blocks", "CONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictBlocked},
+		{"behind or before", "CONFIG_ARM=y\nCONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictUnknown},
+		{"behind words for init", "CONFIG_CMDLINE_EXTEND=y", blocks, "quiet -- x", fact.VerdictLoadable},
+		{"nomodule, which the loader may undo", "CONFIG_X86=y", "nomodule", "$more", fact.VerdictUnknown},
+	} {
+		entry := "version 6\noptions " + tt.loader + "\n"
+		texts := map[string]string{"boot/config-6": "CONFIG_MODULES=y\n" + tt.config + "\nCONFIG_CMDLINE=\"" + tt.words + "\"\n", options: entry}
+		switch tt.loader {
+		case "-":
+			texts[options] = "-"
+		case "?":
+			texts[options], texts["boot/efi/EFI/Linux/b.efi"] = "-", "MZ"
+		}
+		if v := checkOf(t, imageOf(texts), "lone"); v.NextBoot.Outcome != tt.want {
+			t.Errorf("%s: %s, want %s: %+v", tt.name, outcomes(v), tt.want, v.Reasons)
+		}
+	}
+}
+
+// TestPolicyOfBuiltinWords: words that may be replaced are told with that, and conclude nothing.
+func TestPolicyOfBuiltinWords(t *testing.T) {
+	fsys := files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\nCONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6"})
+	if f := factOf(t, p, FactModuleBlacklist); p.Loading != "" || f.Value != "a" || !strings.Contains(f.Effect, "unless") {
+		t.Errorf("%q %+v", p.Loading, f)
+	}
+	if p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
+		t.Errorf("%q", p.Loading)
 	}
 }
 

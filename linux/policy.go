@@ -83,8 +83,7 @@ func readPolicy(m PolicyMachine) *policyReader {
 	}
 	r.readConfig()
 	if !m.Live && m.CmdlineErr == nil {
-		e := withBuiltinCmdline(r, BootEntry{Words: m.Cmdline, File: m.CmdlineFile, Line: m.CmdlineLine})
-		r.Cmdline, r.CmdlineFile, r.CmdlineLine = e.Words, e.File, e.Line
+		r.nextCmdline()
 	}
 	if m.Live {
 		r.modulesDisabled()
@@ -110,12 +109,23 @@ func readPolicy(m PolicyMachine) *policyReader {
 	return r
 }
 
+// nextCmdline adds the words that the kernel was built with to those of the boot entry.
+func (r *policyReader) nextCmdline() {
+	e := BootEntry{Words: r.Cmdline, File: r.CmdlineFile, Line: r.CmdlineLine, Unresolved: r.CmdlineOpen}
+	lines := nextCmdlines(r, e, true)
+	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineOpen = lines[0].Words, lines[0].File, lines[0].Line, lines[0].Unresolved
+	if r.guess = len(lines) > 1; r.guess {
+		r.CmdlineOpen = append(slices.Clone(r.CmdlineOpen), "the kernel's own words")
+	}
+}
+
 // A policyReader collects the facts, and what of them decides.
 type policyReader struct {
 	PolicyMachine
 	policy    *fact.Policy
 	config    *KernelConfig
 	configErr error
+	guess     bool // the command line may be another one
 	loadPinOn bool
 	pinned    string // the file that says that LoadPin enforces
 	helper    string // the modprobe helper
@@ -338,6 +348,9 @@ func (r *policyReader) commandLine() {
 			if k.list {
 				f.Value = strings.Join(ListValues(r.Cmdline, k.name, k.all), ",")
 			}
+			if r.guess {
+				f.Effect = "unless the boot loader's words are others: " + f.Effect
+			}
 		}
 		r.add(f)
 	}
@@ -481,11 +494,15 @@ func (r *policyReader) conclude() {
 
 // concludeImage says what is certain of a kernel that does not run.
 func (r *policyReader) concludeImage() {
-	w := &world{words: r.Cmdline, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
-	nomodule, ok := LastValue(r.Cmdline, "nomodule")
+	words := r.Cmdline
+	if r.guess {
+		words = nil
+	}
+	w := &world{words: words, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
+	nomodule, ok := LastValue(words, "nomodule")
 	refuses, _ := refusesNext(r, w)
 	switch {
-	case ok && nomodule.isSet():
+	case ok && nomodule.isSet() && len(r.CmdlineOpen) == 0:
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
