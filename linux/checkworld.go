@@ -101,7 +101,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 	configs := c.nextConfigs()
 	entries := c.differing(c.boot.For(c.m.Release))
 	add := func(e BootEntry, guess bool) {
-		for i, line := range nextCmdlines(p, e, e.File != "") {
+		for i, line := range nextCmdlines(p, e, e.File != "" && !c.boot.Fallback) {
 			for _, config := range configs {
 				w := c.nextWorld(p, line, config)
 				w.guess = guess || i > 0
@@ -111,6 +111,9 @@ func (c *Checker) nextWorlds(p *policyReader) {
 	}
 	if len(entries) == 0 && len(c.boot.Lost) == 0 {
 		c.problem(SourceCmdline, "", ErrNoBootEntry)
+	}
+	if c.boot.Fallback {
+		c.problem(SourceCmdline, entries[0].File, errFallback)
 	}
 	if len(entries) == 0 {
 		entries = []BootEntry{{}}
@@ -123,7 +126,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 			break
 		}
 		add(e, false)
-		if len(e.Unresolved) > 0 {
+		if len(e.Unresolved) > 0 && !c.boot.Fallback {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
 		}
 	}
@@ -135,6 +138,9 @@ func (c *Checker) nextWorlds(p *policyReader) {
 		add(BootEntry{}, true)
 	}
 }
+
+// errFallback is for a command line that no boot loader's file holds.
+var errFallback = fmt.Errorf("no boot loader's entry was found: boot entries are made from this file, and may say something else: %w", fs.ErrNotExist)
 
 // differing returns the first of the entries that say the same of modules.
 func (c *Checker) differing(entries []BootEntry) (differ []BootEntry) {

@@ -103,6 +103,22 @@ func TestBuiltinCmdline(t *testing.T) {
 	}
 }
 
+// TestFallbackIsAGuess: the file from which entries are made is named as such.
+func TestFallbackIsAGuess(t *testing.T) {
+	fsys := imageOf(map[string]string{options: "-", "etc/kernel/cmdline": "nomodule module.sig_enforce\n", "boot/config-6": signedConfig})
+	v := checkOf(t, fsys, "lone")
+	told := func(p fact.Problem) bool {
+		return p.Source == SourceCmdline && p.Subject == "etc/kernel/cmdline" && errors.Is(p, fs.ErrNotExist)
+	}
+	if v.NextBoot.Outcome != fact.VerdictUnknown || !slices.ContainsFunc(v.Problems, told) {
+		t.Errorf("%s %+v", outcomes(v), v.Problems)
+	}
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("nomodule module.sig_enforce"), CmdlineFile: "etc/kernel/cmdline"})
+	if f := factOf(t, p, "module.sig_enforce"); p.Loading != "" || f.Value == "" || !strings.Contains(f.Effect, "unless") {
+		t.Errorf("%q %+v", p.Loading, f)
+	}
+}
+
 // TestPolicyOfBuiltinWords: words that may be replaced are told with that, and conclude nothing.
 func TestPolicyOfBuiltinWords(t *testing.T) {
 	fsys := files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\nCONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
@@ -136,6 +152,8 @@ func TestOtherWorlds(t *testing.T) {
 		{"an entry of a kernel without modules, which may be ours by another name", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "linux /vmlinuz-7.1-custom quiet\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
 		{"an entry that does not tell its kernel", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/loader/entries/b.conf": "version 1@6\nlinux /suse/6/linux-e7ee7b7d1f0ad2\noptions quiet\n"}, fact.VerdictLoadable, ReasonModuleBlacklist},
 		{"an entry that goes on elsewhere", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "configfile (hd1)/x.cfg\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"only what entries are made from", map[string]string{options: "-", "etc/kernel/cmdline": "root=x module_blacklist=lone\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"only what entries are made from, and an install line", map[string]string{options: "-", "usr/lib/kernel/cmdline": "root=x\n", "etc/modprobe.d/a.conf": install}, fact.VerdictBlocked, ReasonInstall},
 		{"the boot loader may say otherwise", map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
 	} {
 		v := checkOf(t, imageOf(tt.files), "lone")

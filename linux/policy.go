@@ -112,11 +112,9 @@ func readPolicy(m PolicyMachine) *policyReader {
 // nextCmdline adds the words that the kernel was built with to those of the boot entry.
 func (r *policyReader) nextCmdline() {
 	e := BootEntry{Words: r.Cmdline, File: r.CmdlineFile, Line: r.CmdlineLine, Unresolved: r.CmdlineOpen}
-	lines := nextCmdlines(r, e, true)
+	lines := nextCmdlines(r, e, !slices.Contains(cmdlineFiles, e.File))
 	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineOpen = lines[0].Words, lines[0].File, lines[0].Line, lines[0].Unresolved
-	if r.guess = len(lines) > 1; r.guess {
-		r.CmdlineOpen = append(slices.Clone(r.CmdlineOpen), "the kernel's own words")
-	}
+	r.guess = len(lines) > 1
 }
 
 // A policyReader collects the facts, and what of them decides.
@@ -338,6 +336,8 @@ func (r *policyReader) commandLine() {
 		switch {
 		case w.Redacted:
 			f.Effect, f.Code = "", fact.CodeRedacted
+		case !set && r.guess:
+			f.Effect, f.Code = "not known: the boot loader's words may be others", fact.CodeUnsupported
 		case !set && len(r.CmdlineOpen) > 0:
 			f.Effect, f.Code = "not known: the boot loader may put it for "+strings.Join(r.CmdlineOpen, " "), fact.CodeUnsupported
 		case set:
@@ -506,7 +506,7 @@ func (r *policyReader) concludeImage() {
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
-	case refuses == fact.No && r.CmdlineErr == nil && len(r.CmdlineOpen) == 0 && gateNext(r, w) == nil:
+	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(r.CmdlineOpen) == 0 && gateNext(r, w) == nil:
 		r.policy.Loading = fact.LoadingAny
 	}
 }
