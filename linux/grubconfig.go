@@ -293,6 +293,9 @@ func (r *bootReader) grub(name, text string) {
 		case "menuentry":
 			title, last = escape.UTF8(words[1]), -1
 		case "linux", "linux16", "linuxefi":
+			if last = -1; startsNoLinux(words[1]) {
+				continue
+			}
 			e := BootEntry{Title: title, File: name, Line: command.number, Unresolved: unresolved}
 			r.setRelease(&e, words[1], "")
 			for i, w := range words[2:] { // grub puts quotes around a word with blanks

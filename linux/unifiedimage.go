@@ -115,6 +115,41 @@ func peSection(f fs.File, source, name string, max int64) ([]byte, error) {
 	return nil, nil
 }
 
+// A programKind is what an EFI program is.
+type programKind int
+
+const (
+	programOther programKind = iota
+	programKernel
+	programUnified
+)
+
+// peKind tells what a PE file is: a unified kernel image by its sections, a kernel by the mark that each
+// architecture's has in its header.
+func peKind(f fs.File, source string) (programKind, error) {
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return programOther, errNoReaderAt
+	}
+	ranges, err := peRanges(r, source)
+	if err != nil {
+		return programOther, err
+	}
+	if slices.ContainsFunc(ranges, func(p peRange) bool { return p.name == ".linux" || p.name == ".cmdline" }) {
+		return programUnified, nil
+	}
+	for _, m := range []struct {
+		mark   string
+		offset int64
+	}{{"HdrS", 0x202}, {"ARM\x64", 56}, {"RSC\x05", 56}, {"zimg", 4}} {
+		b := make([]byte, len(m.mark))
+		if readAt(r, b, m.offset) == nil && string(b) == m.mark {
+			return programKernel, nil
+		}
+	}
+	return programOther, nil
+}
+
 // readAt fills b or fails.
 func readAt(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
