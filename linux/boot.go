@@ -353,6 +353,9 @@ func (r *bootReader) expand(e *BootEntry, options string) string {
 		}
 		options = tail
 		value, known := r.environment().lookup(name)
+		if !known {
+			value, known = r.environment().harmless(name, b.String(), tail)
+		}
 		if grown += len(value); !known || grown > maxExpansion {
 			e.Unresolved = addName(e.Unresolved, name)
 			continue

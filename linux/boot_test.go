@@ -87,7 +87,15 @@ func TestGrubVariables(t *testing.T) {
 		{"set", "set kernelopts=b\n", "", "b"},
 		{"a default that is not needed", "if [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"b\"\nfi\n", "kernelopts=a", "a"},
 		{"a default that is", "if [ -z \"${kernelopts}\" ]; then\n  set kernelopts=\"b c\"\nfi\n", "", "b c"},
-		{"two values", "set kernelopts=a\nset kernelopts=b\n", "", "$kernelopts"},
+		{"two values", "set kernelopts=lsm=a\nset kernelopts=lsm=b\n", "", "$kernelopts"},
+		{"two values that say nothing of modules", "if x; then set kernelopts=vt.handoff=7; else set kernelopts=; fi\n", "", "vt.handoff=7"},
+		{"two values, one of which says something", "set kernelopts=a\nset kernelopts='x module_blacklist=b'\n", "", "$kernelopts"},
+		{"two values, one of which is for init", "set kernelopts=a\nset kernelopts='--'\n", "", "$kernelopts"},
+		{"two values, one of which has a quote", "set kernelopts=a\nset kernelopts='\"'\n", "", "$kernelopts"},
+		{"two values, one of which is not known", "set kernelopts=a\nset kernelopts=$x\n", "", "$kernelopts"},
+		{"set, and read", "set kernelopts=a\nread kernelopts\n", "", "$kernelopts"},
+		{"set, and one of a list", "set kernelopts=a\nfor kernelopts in a module_blacklist=b; do x; done\n", "", "$kernelopts"},
+		{"set, and taken away", "set kernelopts=lockdown=integrity\nunset kernelopts\n", "", "$kernelopts"},
 		{"one value twice", "set kernelopts=a\nset kernelopts=a\n", "", "a"},
 		{"of another variable", "set kernelopts=\"a $x\"\n", "", "$kernelopts"},
 		{"none", "set other=1\n", "other=2", "$kernelopts"},
@@ -245,6 +253,25 @@ func TestModulesOfDebian(t *testing.T) {
 	list, lost := ReadLoadLists(fsys)
 	if len(list) != 2 || list[0].Name != "loop" || list[0].Line != 2 || list[1].Name != "lp" || len(lost) != 0 {
 		t.Errorf("%+v, %v", list, lost)
+	}
+}
+
+// TestUbuntuGrub: a variable that says nothing of modules in any case leaves nothing open; within a word
+// it does.
+func TestUbuntuGrub(t *testing.T) {
+	const head = "function gfxmode {\n\tset gfxpayload=\"${1}\"\n\tif [ \"${1}\" = \"keep\" ]; then\n\t\tset vt_handoff=vt.handoff=7\n\telse\n\t\tset vt_handoff=\n\tfi\n}\n"
+	for line, want := range map[string]int{
+		"linux /vmlinuz-6 ro quiet module_blacklist=a $vt_handoff":   0,
+		"linux /vmlinuz-6 ${vt_handoff} ro quiet module_blacklist=a": 0,
+		"linux /vmlinuz-6 module_blacklist=a$vt_handoff":             1,
+		"linux /vmlinuz-6 ${vt_handoff}module_blacklist=a":           1,
+		"linux /vmlinuz-6 \"$vt_handoff\" module_blacklist=a":        1,
+		"linux /vmlinuz-6 $gfxpayload module_blacklist=a":            1,
+	} {
+		b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": head + line + "\n"}))
+		if len(b.Entries) != 1 || len(b.Entries[0].Unresolved) != want {
+			t.Errorf("%s: %+v", line, b.Entries)
+		}
 	}
 }
 

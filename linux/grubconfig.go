@@ -16,16 +16,47 @@ import (
 // grubEnv are grub's variables: those of its environment block, and those that a grub.cfg sets.
 // Neither is read before a variable is asked for.
 type grubEnv struct {
-	blocks  func() []string   // the texts of the environment blocks
-	configs []string          // the texts of the grub.cfg
-	values  map[string]string // nil until a variable is asked for
-	unsure  map[string]bool   // set to several values, or to one that is not known
+	blocks  func() []string     // the texts of the environment blocks
+	configs []string            // the texts of the grub.cfg
+	values  map[string][]string // those that a variable is set to; nil until one is asked for
+	unsure  map[string]bool     // set to something that is not known
 }
 
 // lookup returns a variable's value, when it is known.
 func (e *grubEnv) lookup(name string) (string, bool) {
+	if values := e.literals(name); len(values) == 1 {
+		return values[0], true
+	}
+	return "", false
+}
+
+// harmless returns one of the values of a variable that stands between blanks, when all are known and
+// none says anything of modules, as $vt_handoff of Ubuntu.
+func (e *grubEnv) harmless(name, before, behind string) (string, bool) {
+	values := e.literals(name)
+	if len(values) == 0 || !endsInBlank(before) || behind != "" && behind[0] != ' ' && behind[0] != '\t' {
+		return "", false
+	}
+	for _, value := range values {
+		words := ParseCmdline(value)
+		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") || slices.ContainsFunc(words, func(w CmdlineWord) bool { return keepsKey(w.Key) }) {
+			return "", false
+		}
+	}
+	return values[0], true
+}
+
+func endsInBlank(s string) bool {
+	return s == "" || strings.HasSuffix(s, " ") || strings.HasSuffix(s, "\t")
+}
+
+// maxLiterals is how many values of one variable are kept.
+const maxLiterals = 16
+
+// literals returns the values that a variable is set to; none when it may have another.
+func (e *grubEnv) literals(name string) []string {
 	if e.values == nil {
-		e.values, e.unsure = make(map[string]string), make(map[string]bool)
+		e.values, e.unsure = make(map[string][]string), make(map[string]bool)
 		for _, text := range e.blocks() {
 			e.block(text)
 		}
@@ -33,8 +64,10 @@ func (e *grubEnv) lookup(name string) (string, bool) {
 			e.config(text)
 		}
 	}
-	value, known := e.values[name]
-	return value, known && !e.unsure[name]
+	if e.unsure[name] || len(e.values[name]) > maxLiterals {
+		return nil
+	}
+	return e.values[name]
 }
 
 // block reads an environment block: lines of NAME=VALUE.
@@ -42,31 +75,43 @@ func (e *grubEnv) block(text string) {
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
 		if ok && !strings.HasPrefix(key, "#") {
-			e.values[key] = value
+			e.values[key] = []string{value}
 		}
 	}
 }
 
-// config reads the "set" lines of a grub.cfg. One that stands behind a test for an empty variable
-// gives a default.
+// config reads the commands of a grub.cfg that set variables. A "set" that stands behind a test for
+// an empty variable gives a default.
 func (e *grubEnv) config(text string) {
-	none := &grubEnv{values: map[string]string{}}
+	none := &grubEnv{values: map[string][]string{}}
 	before := ""
 	for command := range grubCommands(text) {
 		words, unresolved := none.words(command.text)
-		if len(words) == 2 && words[0] == "set" {
+		switch {
+		case len(words) < 2:
+		case words[0] == "for", words[0] == "read":
+			e.unsure[words[1]] = true
+		case words[0] == "unset":
+			e.addLiteral(words[1], "")
+		case len(words) == 2 && words[0] == "set":
 			name, value, _ := strings.Cut(words[1], "=")
-			switch old, known := e.values[name]; {
+			old := e.values[name]
+			switch isDefault := strings.Contains(before, "-z") && strings.Contains(before, name); {
 			case len(unresolved) > 0:
 				e.unsure[name] = true
-			case !known:
-				e.values[name] = value
-			case old == value, old != "" && strings.Contains(before, "-z") && strings.Contains(before, name):
+			case isDefault && len(old) > 0 && !slices.Contains(old, ""):
 			default:
-				e.unsure[name] = true
+				e.addLiteral(name, value)
 			}
 		}
 		before = command.text
+	}
+}
+
+// addLiteral notes one more value of a variable.
+func (e *grubEnv) addLiteral(name, value string) {
+	if values := e.values[name]; len(values) <= maxLiterals && !slices.Contains(values, value) {
+		e.values[name] = append(values, value)
 	}
 }
 
@@ -199,6 +244,9 @@ func (e *grubEnv) words(line string) (words, unresolved []string) {
 			}
 			i = len(line) - len(rest) - 1
 			value, known := e.lookup(name)
+			if !known && !quoted && !inWord {
+				value, known = e.harmless(name, "", rest)
+			}
 			if grown += len(value); grown > maxExpansion {
 				known, value = false, ""
 			}

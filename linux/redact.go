@@ -31,7 +31,7 @@ var keptKeys = []string{
 	"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
 	"rdinsmodpost", "earlymodules",
 	// whether anything may be loaded, and who must have signed it
-	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_policy",
+	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_appraise_tcb", "ima_policy",
 	"loadpin.enforce", "loadpin.enabled", "loadpin.exclude", "sysctl.kernel.modules_disabled",
 	"sysctl.kernel.modprobe",
 	// where firmware is looked for
