@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -216,6 +217,7 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 		}
 		w.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
 	}
+	c.sysctlWords(p, w)
 	c.staticHelper(p, w)
 	w.initcalls = !p.isOff("CONFIG_KALLSYMS")
 	w.refuses, w.refusesWhy = refusesNext(p, w)
@@ -224,6 +226,58 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 		w.gate = &fact.Reason{Code: ReasonGate, Text: "nomodule on the command line; but the boot loader may put nomodule=0 behind it", File: w.at.File, Line: w.at.Line}
 	}
 	return w
+}
+
+// sysctlWords heeds the sysctls on the command line, which the kernel sets before it starts init, also
+// that of the initial file system.
+func (c *Checker) sysctlWords(p *policyReader, w *world) {
+	if disablesModules(p, w.words) && w.noLoading == nil {
+		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "sysctl.kernel.modules_disabled=1 on the command line", File: w.at.File, Line: w.at.Line}
+	}
+	helpers := sysctlValues(p, w.words, FactModprobe)
+	if len(helpers) == 0 {
+		return
+	}
+	w.helper, w.helperAt = helpers[len(helpers)-1], w.at.File
+	later := c.sysctl(FactModprobe)
+	switch {
+	case later != nil && later.Value != w.helper:
+		w.helperWhy = &fact.Reason{Code: ReasonHelper, Text: "kernel.modprobe is set on the command line, and to another program later in boot", File: slash(later.File), Line: later.Line}
+	case w.wordsOpen:
+		w.helperWhy = &fact.Reason{Code: ReasonHelper, Text: "the boot loader may put another sysctl.kernel.modprobe= behind the one on the command line", File: w.at.File, Line: w.at.Line}
+	}
+}
+
+// disablesModules reports whether the command line switches loading off. The sysctl takes nothing but
+// 1, and once set it stays.
+func disablesModules(p *policyReader, words []CmdlineWord) bool {
+	return slices.Contains(sysctlValues(p, words, FactModulesDisabled), "1")
+}
+
+// sysctlValues are the values that the command line gives to a sysctl of the kernel, which goes by such
+// words since 5.8. One without a value is refused.
+func sysctlValues(p *policyReader, words []CmdlineWord, key string) (values []string) {
+	if p.isOff("CONFIG_PROC_SYSCTL") || p.isOff("CONFIG_SYSCTL") || !since(p.Release, 5, 8) {
+		return nil
+	}
+	for _, w := range words {
+		if strings.ReplaceAll(w.Key, "/", ".") == sysctlPrefix+key && w.Value != "" && !w.Redacted {
+			values = append(values, w.Value)
+		}
+	}
+	return values
+}
+
+// since reports whether a kernel's release is that version or a later one; one that does not tell is not.
+func since(release string, major, minor int) bool {
+	first, rest, _ := strings.Cut(release, ".")
+	a, err := strconv.Atoi(first)
+	if err != nil || a != major {
+		return err == nil && a > major
+	}
+	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	b, err := strconv.Atoi(digits)
+	return err == nil && b >= minor
 }
 
 // builtinCmdline is the command line that the kernel was built with; without words when it has none.

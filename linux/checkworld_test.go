@@ -103,6 +103,43 @@ func TestBuiltinCmdline(t *testing.T) {
 	}
 }
 
+// TestSysctlWords: the kernel heeds sysctls on its command line before it starts init.
+func TestSysctlWords(t *testing.T) {
+	const off = "sysctl.kernel.modules_disabled=1"
+	for _, tt := range []struct {
+		words, config, sysctl string
+		want                  fact.VerdictOutcome
+		byName                fact.Tri
+	}{
+		{off, "", "", fact.VerdictBlocked, fact.Yes},
+		{off + " sysctl.kernel.modules_disabled=0", "", "", fact.VerdictBlocked, fact.Yes},
+		{"sysctl/kernel/modules_disabled=1", "", "", fact.VerdictBlocked, fact.Yes},
+		{"sysctl.kernel.modules_disabled=0", "", "", fact.VerdictLoadable, fact.No},
+		{"sysctl.kernel.modules_disabled", "", "", fact.VerdictLoadable, fact.No},
+		{"-- " + off, "", "", fact.VerdictLoadable, fact.No},
+		{off, "# CONFIG_PROC_SYSCTL is not set\n", "", fact.VerdictLoadable, fact.No},
+		{"sysctl.kernel.modprobe=/bin/true", "", "", fact.VerdictLoadable, fact.Yes},
+		{"sysctl.kernel.modprobe=/bin/true sysctl.kernel.modprobe=/sbin/modprobe", "", "", fact.VerdictLoadable, fact.No},
+		{"sysctl.kernel.modprobe=", "", "", fact.VerdictLoadable, fact.No},
+		{"sysctl.kernel.modprobe=/bin/true", "", "kernel.modprobe = /sbin/modprobe\n", fact.VerdictLoadable, ""},
+		{"sysctl.kernel.modprobe=/bin/true $more", "", "", fact.VerdictLoadable, ""},
+	} {
+		v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n", "boot/config-6": "CONFIG_MODULES=y\n" + tt.config, "etc/sysctl.d/a.conf": tt.sysctl}), "lone")
+		if v.NextBoot.Outcome != tt.want || !slices.Contains(v.NextBoot.Ways, fact.Way{Way: WayAutoloadName, Blocked: tt.byName}) {
+			t.Errorf("%s %s: %s, want %s by name %q", tt.words, tt.config, outcomes(v), tt.want, tt.byName)
+		}
+	}
+	for release, want := range map[string]bool{"5.8.0-1": true, "5.10": true, "6": true, "10.1": true, "5.7.9": false, "4.19.0-cip": false, "": false, "x": false, "5": false} {
+		if since(release, 5, 8) != want {
+			t.Errorf("%s: %v", release, !want)
+		}
+	}
+	p := ReadPolicy(PolicyMachine{FS: imageOf(nil), Release: "6", Cmdline: ParseCmdline(off)})
+	if f := factOf(t, p, "sysctl.kernel.modules_disabled"); p.Loading != fact.LoadingNone || f.Value != "1" {
+		t.Errorf("%q %+v", p.Loading, f)
+	}
+}
+
 // TestFallbackIsAGuess: the file from which entries are made is named as such.
 func TestFallbackIsAGuess(t *testing.T) {
 	fsys := imageOf(map[string]string{options: "-", "etc/kernel/cmdline": "nomodule module.sig_enforce\n", "boot/config-6": signedConfig})

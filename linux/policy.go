@@ -323,15 +323,21 @@ func (r *policyReader) commandLine() {
 		{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
 		{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
 		{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
+		{sysctlPrefix + FactModulesDisabled, "no module can be loaded or unloaded until the next boot", false, false},
+		{sysctlPrefix + FactModprobe, "the kernel runs it when it wants a module", false, false},
 		{"lockdown=", "the lockdown level asked for at boot", false, false},
 		{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
 		{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
 	} {
-		if r.CmdlineErr != nil {
+		rare := strings.HasPrefix(k.name, sysctlPrefix) // told of only where it is set
+		if r.CmdlineErr != nil && !rare {
 			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
 			continue
 		}
 		w, set := LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
+		if rare && !set {
+			continue
+		}
 		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
 		switch {
 		case w.Redacted:
@@ -355,6 +361,9 @@ func (r *policyReader) commandLine() {
 		r.add(f)
 	}
 }
+
+// sysctlPrefix begins the words of the command line that set a sysctl of the kernel.
+const sysctlPrefix = "sysctl.kernel."
 
 // configOptions are the options of the kernel's configuration that bear on loading.
 var configOptions = [...]struct{ name, effect string }{
@@ -502,7 +511,7 @@ func (r *policyReader) concludeImage() {
 	nomodule, ok := LastValue(words, "nomodule")
 	refuses, _ := refusesNext(r, w)
 	switch {
-	case ok && nomodule.isSet() && len(r.CmdlineOpen) == 0:
+	case ok && nomodule.isSet() && len(r.CmdlineOpen) == 0, disablesModules(r, words):
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
