@@ -32,7 +32,9 @@ type Initramfs struct {
 	Config *Config
 	// Lists are the modules that it is told to load: conf/modules, modules-load.d.
 	Lists []Setting
-	// Lost is what follows the archives that were read and could not be; nil for nothing.
+	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
+	NoInstall bool
+	// Lost is what is in it, or follows the archives that were read, and could not be; nil for nothing.
 	Lost error
 }
 
@@ -239,6 +241,9 @@ type initramfsReader struct {
 	modules []string
 	configs map[string][]byte
 	lists   []Setting
+
+	busybox, kmod, modprobe bool // there is such a program
+	linked                  bool // modprobe is a link to busybox
 }
 
 // archive reads one archive up to its trailer.
@@ -290,6 +295,12 @@ func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+na
 // file keeps what bears on modules, and skips the rest.
 func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int64) error {
 	const typeMask, regular, link = 0o170000, 0o100000, 0o120000
+	if slices.Contains(binDirs, path.Dir(name)) {
+		return r.program(in, name, mode&typeMask == link, size)
+	}
+	if mode&typeMask == regular && isPackedRoot(name) {
+		r.lost = fmt.Errorf("/%s: %s in it is a file system, which is not read: %w", r.source, escape.Text(name), errors.ErrUnsupported)
+	}
 	isConfig := slices.Contains(ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
 	if mode&typeMask != regular {
 		if isConfig && mode&typeMask == link {
@@ -334,6 +345,44 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 	return nil
 }
 
+// binDirs hold an initial file system's programs.
+var binDirs = []string{"sbin", "usr/sbin", "bin", "usr/bin"}
+
+// program notes what serves as modprobe. Scripts make busybox's links only when they run, so where there
+// is no modprobe, busybox is it.
+func (r *initramfsReader) program(in io.Reader, name string, link bool, size int64) error {
+	target := make([]byte, 0)
+	if link && size <= maxCpioName {
+		target = make([]byte, size)
+		if _, err := io.ReadFull(in, target); err != nil {
+			return err
+		}
+		size = 0
+	}
+	switch base := path.Base(name); {
+	case base == "busybox" || base == "toybox":
+		r.busybox = true
+	case base == "kmod":
+		r.kmod = true
+	case base == "modprobe":
+		to := path.Base(strings.TrimRight(string(target), "\x00"))
+		r.linked = r.linked || to == "busybox" || to == "toybox"
+		r.modprobe = true
+	}
+	_, err := io.CopyN(io.Discard, in, size)
+	return err
+}
+
+// isPackedRoot reports whether a file of an initial file system is a file system itself, in which dracut
+// packs the rest.
+func isPackedRoot(name string) bool {
+	switch name {
+	case "squash-root.img", "squash/root.img", "squashfs-root.img", "erofs-root.img":
+		return true
+	}
+	return false
+}
+
 // result parses the configuration in modprobe's order: by base name, the first directory first.
 func (r *initramfsReader) result() *Initramfs {
 	var files []string
@@ -353,7 +402,8 @@ func (r *initramfsReader) result() *Initramfs {
 	for _, name := range files {
 		config.Parse(r.configs[name], name)
 	}
-	return &Initramfs{Files: r.names, Modules: r.modules, Config: config, Lists: r.lists, Lost: r.lost}
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: config, Lists: r.lists, Lost: r.lost,
+		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
 }
 
 // Copy says what the initial file system does with a module: nil when it has no copy, or its own
@@ -363,7 +413,7 @@ func (i *Initramfs) Copy(module string) []fact.Reason {
 	if at < 0 {
 		return nil
 	}
-	if d := i.Config.install(module); d != nil && i.Config.softdep(module) == nil {
+	if d := i.Config.install(module); d != nil && i.Config.softdep(module) == nil && !i.NoInstall {
 		switch EffectOf(d.Value, module) {
 		case CommandFails, CommandNothing:
 			return nil

@@ -164,3 +164,42 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 		})
 	}
 }
+
+// TestInitramfsOfDracutSquash: what is packed in a file system of its own is not read.
+func TestInitramfsOfDracutSquash(t *testing.T) {
+	for _, name := range []string{"squash-root.img", "squash/root.img", "erofs-root.img"} {
+		i, err := ParseInitramfs(archiveOf("init", "x", name, "hsqs"), "boot/x")
+		if err != nil || !errors.Is(i.Lost, errors.ErrUnsupported) || !strings.Contains(i.Lost.Error(), name) {
+			t.Errorf("%s: %+v, %v", name, i, err)
+		}
+	}
+	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "boot/initrd.img-6": string(archiveOf("squash-root.img", "hsqs"))}), "lone")
+	if !slices.ContainsFunc(v.Bypasses, func(r fact.Reason) bool { return strings.HasPrefix(r.Text, "unknown") }) {
+		t.Errorf("%+v", v.Bypasses)
+	}
+}
+
+// TestInitramfsOfBusybox: its modprobe knows no install lines.
+func TestInitramfsOfBusybox(t *testing.T) {
+	const module, conf = "lib/modules/6/lone.ko", "etc/modprobe.d/a.conf"
+	for _, tt := range []struct {
+		name  string
+		texts []string
+		stops bool
+	}{
+		{"kmod's", []string{"usr/sbin/modprobe", "/bin/kmod", "bin/kmod", "x", "bin/busybox", "x"}, true},
+		{"busybox's", []string{"sbin/modprobe", "../bin/busybox", "bin/busybox", "x", "bin/kmod", "x"}, false},
+		{"busybox's, linked when it runs", []string{"bin/busybox", "x"}, false},
+		{"a program of its own", []string{"bin/busybox", "x", "sbin/modprobe", ""}, true},
+		{"none: a library of kmod's", nil, true},
+	} {
+		data := archiveOf(append(tt.texts, module, "x", conf, "install lone /bin/false\n")...)
+		if len(tt.texts) > 0 && tt.texts[1] != "x" {
+			copy(data[14:], "0000a1ff") // the mode of a symbolic link
+		}
+		i, err := ParseInitramfs(data, "boot/x")
+		if err != nil || (i.Copy("lone") == nil) != tt.stops {
+			t.Errorf("%s: %+v, %v", tt.name, i, err)
+		}
+	}
+}
