@@ -402,6 +402,8 @@ func (r *bootReader) extlinux(name, text string) {
 			kernel = value
 		case "initrd":
 			e.Initrds = append(e.Initrds, strings.Split(value, ",")...)
+		case "include", "config":
+			r.loseFor(name, n, value)
 		case "append":
 			options, e.Line = value, n
 			for _, w := range ParseCmdline(value) { // older syslinux has it among the options

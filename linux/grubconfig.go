@@ -361,7 +361,7 @@ func (r *bootReader) grub(name, text string) {
 		case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
 			r.grubFile(name, words[1], command)
 		case "eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
-			r.loseFor(name, command, words[0])
+			r.loseFor(name, command.number, words[0])
 		}
 	}
 }
@@ -385,14 +385,13 @@ func (r *bootReader) grubFile(from, file string, command grubLine) {
 	// Beside a grub.cfg that was read, a custom.cfg or user.cfg that is not there is none.
 	inFolder := strings.Contains(command.text, "prefix") || strings.Contains(command.text, "config_directory")
 	if !found && (!inFolder || path.Base(file) == "grub.cfg") {
-		r.loseFor(from, command, path.Base(file))
+		r.loseFor(from, command.number, path.Base(file))
 	}
 }
 
-// loseFor notes that a grub.cfg goes on with something that is not read, in which more entries may
-// stand.
-func (r *bootReader) loseFor(name string, command grubLine, what string) {
-	r.lose(&fact.ParseError{Source: name, Line: command.number, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
+// loseFor notes that a file goes on with something that is not read, in which more entries may stand.
+func (r *bootReader) loseFor(name string, line int, what string) {
+	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
 }
 
 // grubKept returns the commands of a line of grub.cfg that a recording keeps: those that load a
