@@ -343,7 +343,7 @@ func (c *Checker) absent(query string, command *Directive) fact.Verdict {
 // allRead reports whether every source that could know a name was read: the loaded list, the
 // indexes of files, of what is compiled in and of aliases, and the configuration.
 func (c *Checker) allRead(name string) bool {
-	if len(c.m.Dir.Beside) > 0 {
+	if len(c.m.Dir.besides()) > 0 {
 		return false
 	}
 	if _, err := c.plain.index(indexBuiltinAlias); err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {

@@ -43,6 +43,8 @@ type ReleaseDir struct {
 	// Beside are other directories with modules of the same release, or other flat ones: where /lib
 	// and /usr/lib are two, which of them modprobe uses was fixed when it was compiled.
 	Beside []string
+
+	lost []error // why it is not known whether there is another
 }
 
 // Releases lists the directories of modules on a machine, those of more important roots first, and
@@ -116,9 +118,16 @@ func flatDir(fsys fs.FS) (flat ReleaseDir, ok bool) {
 
 // addBeside adds another directory, unless links lead from one to the other.
 func (r *ReleaseDir) addBeside(fsys fs.FS, dir string) {
-	real := realDir(fsys, dir)
-	if real == realDir(fsys, r.Dir) || slices.ContainsFunc(r.Beside, func(b string) bool { return real == realDir(fsys, b) }) {
-		return
+	real, err := realDir(fsys, dir)
+	for _, known := range append([]string{r.Dir}, r.Beside...) {
+		place, placeErr := realDir(fsys, known)
+		if err = cmp.Or(err, placeErr); err != nil {
+			r.lost = append(r.lost, err)
+			return
+		}
+		if place == real {
+			return
+		}
 	}
 	r.Beside = append(r.Beside, dir)
 }
@@ -126,26 +135,29 @@ func (r *ReleaseDir) addBeside(fsys fs.FS, dir string) {
 // maxLinks is how many links a path may lead through, as for the kernel.
 const maxLinks = 40
 
-// realDir is where a directory is once links are followed; the directory itself when that cannot be told.
-func realDir(fsys fs.FS, dir string) string {
+// realDir is where a directory is once links are followed.
+func realDir(fsys fs.FS, dir string) (string, error) {
 	done, rest := "", dir
 	for links := 0; rest != ""; {
 		elem, more, _ := strings.Cut(rest, "/")
 		next := path.Join(done, elem)
 		target, err := fs.ReadLink(fsys, next)
-		if err != nil {
+		if errors.Is(err, fs.ErrInvalid) || errors.Is(err, fs.ErrNotExist) { // no link
 			done, rest = next, more
 			continue
 		}
+		if err != nil {
+			return "", err
+		}
 		if links++; links > maxLinks {
-			return dir
+			return "", &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d links", maxLinks)}
 		}
 		if !path.IsAbs(target) {
 			target = path.Join("/", done, target)
 		}
 		done, rest = "", strings.Trim(path.Join(target, more), "/")
 	}
-	return done
+	return done, nil
 }
 
 // FindRelease returns the directory of a release. The error is fs.ErrNotExist when no root has it,
@@ -183,7 +195,8 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 }
 
 // besides says of each directory beside this one that nobody looked into it.
-func (r *ReleaseDir) besides() (lost []error) {
+func (r *ReleaseDir) besides() []error {
+	lost := slices.Clone(r.lost)
 	for _, dir := range r.Beside {
 		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir + " are not looked at: which of the two modprobe uses was fixed when it was compiled"})
 	}

@@ -217,7 +217,7 @@ func TestReleases(t *testing.T) {
 	}
 	dirs, err := Releases(fsys)
 	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}}, {Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
-	if diff := cmp.Diff(want, dirs); err != nil || diff != "" {
+	if diff := cmp.Diff(want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, err := Releases(fstest.MapFS{}); fact.CodeOf(err) != fact.CodeAbsent {
@@ -258,12 +258,12 @@ func TestDirectoriesBeside(t *testing.T) {
 			[]ReleaseDir{{Release: "6.1.0-x", Dir: "system_dlkm/lib/modules/6.1.0-x"}}},
 	} {
 		dirs, err := Releases(tt.fsys)
-		if diff := cmp.Diff(tt.want, dirs); err != nil || diff != "" {
+		if diff := cmp.Diff(tt.want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
 		if release := tt.want[0].Release; release != "" {
 			dir, err := FindRelease(tt.fsys, release)
-			if diff := cmp.Diff(tt.want[0], dir); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.want[0], dir, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 				t.Errorf("%s, found: %v (-want +got):\n%s", name, err, diff)
 			}
 		}
@@ -276,10 +276,10 @@ type loops struct{ fstest.MapFS }
 func (loops) ReadLink(name string) (string, error) { return path.Base(name), nil }
 
 func TestRealDir(t *testing.T) {
-	if dir := realDir(fstest.MapFS{"lib": link("/usr/lib")}, "lib/modules/1"); dir != "usr/lib/modules/1" {
-		t.Error(dir)
+	if dir, err := realDir(fstest.MapFS{"lib": link("/usr/lib")}, "lib/modules/1"); dir != "usr/lib/modules/1" || err != nil {
+		t.Error(dir, err)
 	}
-	if dir := realDir(loops{}, "lib/modules/1"); dir != "lib/modules/1" {
+	if dir, err := realDir(loops{}, "lib/modules/1"); err == nil {
 		t.Error(dir)
 	}
 }
