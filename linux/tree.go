@@ -142,12 +142,12 @@ func realDir(fsys fs.FS, dir string) (string, error) {
 		elem, more, _ := strings.Cut(rest, "/")
 		next := path.Join(done, elem)
 		target, err := fs.ReadLink(fsys, next)
-		if errors.Is(err, fs.ErrInvalid) || errors.Is(err, fs.ErrNotExist) { // no link
+		if code := fact.CodeOf(err); code == fact.CodePermission || code == fact.CodeUnrecorded {
+			return "", err
+		}
+		if err != nil { // no link
 			done, rest = next, more
 			continue
-		}
-		if err != nil {
-			return "", err
 		}
 		if links++; links > maxLinks {
 			return "", &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d links", maxLinks)}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -281,6 +283,21 @@ func TestRealDir(t *testing.T) {
 	}
 	if dir, err := realDir(loops{}, "lib/modules/1"); err == nil {
 		t.Error(dir)
+	}
+}
+
+// TestReleasesOfARealDirectory is a merged /usr as an operating system shows it.
+func TestReleasesOfARealDirectory(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "usr/lib/modules/1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
+		t.Skip("skipped: this system makes no links:", err)
+	}
+	dirs, err := Releases(os.DirFS(root))
+	if diff := cmp.Diff([]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 
