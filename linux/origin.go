@@ -221,9 +221,10 @@ func isKernelPackage(pkg string) bool {
 
 // Origin judges whose code a module file is: third party when DKMS built it or the file does not
 // say that it was built with the kernel's own sources; the system's when it says so and stands
-// where those belong, or is of a kernel's package; otherwise undecided. file is the path relative
-// to the release directory, path the one below the machine's root. What the file says is its own
-// word.
+// where those belong, or is of a kernel's package; otherwise undecided. What the file says is its
+// own word, and anybody can put it anywhere: where packages say what is theirs, a file that none of
+// them names is never the system's. file is the path relative to the release directory, empty for a
+// file that lies in none, path the one below the machine's root.
 func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	var origin fact.Origin
 	say := func(fact_, value, source string) {
@@ -248,13 +249,34 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	} else if o != nil && o.HasPackages && len(o.Lost) == 0 {
 		say("package", "none", SourcePackages)
 	}
+	place := file != "" && (dir == "kernel" || dir == "")
 	switch {
 	case build != "" || m.Intree == fact.No:
 		origin.Class = fact.OriginThirdParty
-	case m.Intree == fact.Yes && (dir == "kernel" || dir == "" || isKernelPackage(pkg)):
+	case pkg == "" && o != nil && o.HasPackages:
+		// Undecided, also when the list that names it may be among the lost.
+	case m.Intree == fact.Yes && (place || isKernelPackage(pkg)):
 		origin.Class = fact.OriginOS
 	}
 	return origin
+}
+
+// InRelease splits the path of a file, below the machine's root, that lies in a directory of modules:
+// the release, empty in a flat directory, and the path relative to that directory; "" for a file that
+// lies in none.
+func InRelease(name string) (release, file string) {
+	for _, root := range ModuleRoots {
+		if rest, ok := strings.CutPrefix(name, root+"/"); ok {
+			release, file, _ = strings.Cut(rest, "/")
+			return release, file
+		}
+	}
+	for _, root := range FlatRoots {
+		if rest, ok := strings.CutPrefix(name, root+"/"); ok {
+			return "", rest
+		}
+	}
+	return "", ""
 }
 
 // topDir returns the first directory of a file in a release directory: kernel, updates, extra, …;

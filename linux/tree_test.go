@@ -377,6 +377,8 @@ func TestOrigin(t *testing.T) {
 		{"v", "extra/v.ko.xz", fact.No, fact.OriginThirdParty, "vendor-drivers"},
 		{"z", "updates/dkms/z.ko", fact.Yes, fact.OriginThirdParty, "none"},
 		{"u", "updates/u.ko", fact.Yes, "", "none"},
+		{"planted", "kernel/planted.ko", fact.Yes, "", "none"},
+		{"planted", "planted.ko", fact.Yes, "", "none"},
 		{"n", "kernel/n.ko", fact.No, fact.OriginThirdParty, "none"},
 	} {
 		got := o.Origin(&Module{Intree: c.intree}, c.name, c.file, "lib/modules/6.1/"+c.file)
@@ -408,9 +410,9 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 		{"dummy", "extra/dummy.ko.xz", fact.OriginThirdParty, "dummy/1.0"},
 		{"late", "kernel/net/late.ko", fact.OriginOS, ""},
 		{"late", "kernel/drivers/late/late.ko.xz", fact.OriginThirdParty, "late/2.0"},
-		{"late", "kernel/drivers/late.ko", fact.OriginOS, ""},
-		{"bare", "kernel/bare.ko", fact.OriginOS, ""},
-		{"bare", "bare.ko", fact.OriginOS, ""},
+		{"late", "kernel/drivers/late.ko", "", ""},
+		{"bare", "kernel/bare.ko", "", ""},
+		{"bare", "bare.ko", "", ""},
 		{"bare", "updates/bare.ko", fact.OriginThirdParty, "bare/3.0"},
 		{"another", "updates/another.ko", "", ""},
 	} {
@@ -427,6 +429,27 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 	}
 	if len(o.Lost) > 0 {
 		t.Errorf("lost %v", o.Lost)
+	}
+}
+
+// TestOriginWithoutPackages: where nothing says whose files are, the file's own word and its place do.
+func TestOriginWithoutPackages(t *testing.T) {
+	none := ReadOwners(fstest.MapFS{}, "6.1")
+	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS, "extra/a.ko": "", "": ""} {
+		if got := none.Origin(&Module{Intree: fact.Yes}, "a", file, "x/a.ko"); got.Class != want {
+			t.Errorf("%q: %+v, want %q", file, got, want)
+		}
+	}
+}
+
+func TestInRelease(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"lib/modules/6.1/extra/a.ko": {"6.1", "extra/a.ko"}, "usr/lib/modules/6.1/a.ko": {"6.1", "a.ko"}, "lib/modules/a.ko": {"a.ko", ""},
+		"vendor/lib/modules/a.ko": {"", "a.ko"}, "root/lib/modules/6.1/a.ko": {"", ""}, "lib/modules": {"", ""},
+	} {
+		if release, file := InRelease(name); release != want[0] || file != want[1] {
+			t.Errorf("%s: %q, %q", name, release, file)
+		}
 	}
 }
 
@@ -456,6 +479,9 @@ func TestOriginWithALostList(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	part := ReadOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1")
+	if got := part.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko"); got.Class != "" {
+		t.Errorf("whose it is stands in a list that is lost: %+v", got)
+	}
 	if got := packageOf(part); got != "" || !part.HasPackages || len(part.Lost) != 1 {
 		t.Errorf("package %q, lost %v", got, part.Lost)
 	}

@@ -3,6 +3,7 @@
 package lkm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,6 +236,13 @@ func (d *linuxDescriber) describe(m *Module, file string) linux.File {
 	if err != nil {
 		return f
 	}
+	d.place(m, file, name)
+	return f
+}
+
+// place adds what the machine says of a file that lies in a release directory: which firmware it has,
+// and whose the file is.
+func (d *linuxDescriber) place(m *Module, file, name string) {
 	for i := range m.Linux.Firmware {
 		m.Linux.Firmware[i].Present = d.firmware.Present(m.Linux.Firmware[i].Name)
 	}
@@ -243,7 +251,6 @@ func (d *linuxDescriber) describe(m *Module, file string) linux.File {
 		m.Origin.Class = origin.Class
 	}
 	m.Origin.Evidence = append(m.Origin.Evidence[:len(m.Origin.Evidence):len(m.Origin.Evidence)], origin.Evidence...)
-	return f
 }
 
 // addLinuxFile adds to m what a file says; err is why it could not be read.
@@ -476,7 +483,8 @@ func ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 	}
 }
 
-// file reads one file of the machine by its path there.
+// file reads one file of the machine by its path there. Of one in a release directory it says what
+// Installed says.
 func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) {
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
 	keys, errs := b.fileKeys()
@@ -485,9 +493,23 @@ func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) 
 	if err != nil {
 		return nil, b.guard.named(rel, err)
 	}
-	m := linuxFileModule(&f, "/"+rel, b.options.Kernel)
+	release, file := linux.InRelease(rel)
+	m := linuxFileModule(&f, "/"+rel, cmp.Or(release, b.options.Kernel))
+	if file != "" {
+		b.placeFile(&m, release, file, rel)
+	}
 	m.addKeyProblems(&o, errs)
 	return []Module{m}, nil
+}
+
+// placeFile adds to a file by itself what Installed says beyond its content.
+func (b *linuxBackend) placeFile(m *Module, release, file, name string) {
+	d := &linuxDescriber{b: b, firmware: b.firmwareOf(release), owners: b.owners(release)}
+	m.Linux.File, m.Origin = file, Origin{}
+	d.place(m, file, name)
+	for _, err := range d.owners.Lost {
+		m.Problems = append(m.Problems, problemOf(linux.SourcePackages, m.Name, "origin", err))
+	}
 }
 
 // addKeyProblems says of a module by itself which keys could not be used, if they were to be.
@@ -513,7 +535,7 @@ func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
 	return []Module{m}, nil
 }
 
-// linuxFileModule is what a file by itself says.
+// linuxFileModule is what a file by itself says: that it is the system's it cannot say.
 func linuxFileModule(f *linux.File, name, release string) Module {
 	m := newLinuxModule(f.Name, StateInstalled)
 	addLinuxFile(&m, f, release, nil)

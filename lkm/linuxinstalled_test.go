@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kernelext/kernelext/internal/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -179,6 +182,45 @@ func TestFileTellsOfUselessKeys(t *testing.T) {
 	list, err = s.Resolve(t.Context(), "nvme")
 	if err != nil || len(list) != 1 || len(list[0].Problems) != 1 || list[0].Problems[0].Field != "signature" {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestFileAgreesWithInstalled: a file in a release directory is somebody's, one elsewhere only says so.
+func TestFileAgreesWithInstalled(t *testing.T) {
+	m := withFiles()
+	const tree = "/lib/modules/6.1.0-56-amd64/"
+	for _, file := range []string{"kernel/nvme.ko", "kernel/planted.ko", "planted2.ko"} {
+		m.set(tree[1:]+file, string(kotest.LinuxModule("license=GPL", "intree=Y", "vermagic=6.1.0-56-amd64 SMP", "firmware=none.bin")))
+	}
+	m.set("root/alone.ko", string(kotest.LinuxModule("license=GPL", "intree=Y")))
+	s := openMade(t, m, Options{Detail: DetailFiles})
+	seen := 0
+	for want, err := range s.Installed(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(want.Path, "weak-updates") { // a link to nothing that can be read
+			continue
+		}
+		got, err := s.File(t.Context(), want.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		if !cmp.Equal(got[0].Origin, want.Origin) || !cmp.Equal(got[0].Linux.Firmware, want.Linux.Firmware) || got[0].Linux.File != want.Linux.File ||
+			got[0].Linux.Release != want.Linux.Release || got[0].Linux.FitsRelease != want.Linux.FitsRelease {
+			t.Errorf("%s: File says %+v, Installed %+v", want.Path, got[0], want)
+		}
+		if name := want.Name; (want.Origin.Class == OriginOS) != (name == "nvme") && name != "nvme_core" {
+			t.Errorf("%s: %+v", want.Path, want.Origin)
+		}
+	}
+	if seen < 6 {
+		t.Errorf("%d files", seen)
+	}
+	got, err := s.File(t.Context(), "/root/alone.ko")
+	if err != nil || got[0].Origin.Class != "" || len(got[0].Origin.Evidence) != 1 {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
