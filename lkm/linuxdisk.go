@@ -284,6 +284,7 @@ func newLinuxModule(name string, state State) Module {
 // installed walks the release directory, and opens the files when they are asked for.
 func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Module, error] {
 	return func(yield func(Module, error) bool) {
+		r.overBudget(b.options.Deadline) // the time runs from here on
 		t, err := b.tree(ctx)
 		if err != nil {
 			r.source(linux.SourceTree, "", Count{}, err)
@@ -301,10 +302,6 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 			b.reportLost(t, r)
 		}
 		work := b.installedModules(ctx, t, inv.Modules)
-		var deadline time.Time
-		if b.options.Deadline > 0 {
-			deadline = time.Now().Add(b.options.Deadline)
-		}
 		n, bad := int64(0), false
 		newer, anyNewer := 0, ""
 		for f := range work {
@@ -316,7 +313,7 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 				yield(Module{}, err)
 				return
 			}
-			if !deadline.IsZero() && time.Now().After(deadline) {
+			if r.overBudget(b.options.Deadline) {
 				r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeBudget,
 					Text: fmt.Sprintf("%d of %d modules read in %v, the rest left out", n, len(inv.Modules), b.options.Deadline)})
 				r.source(linux.SourceTree, OutcomePartial, CountOf(n), ErrBudget)

@@ -185,6 +185,39 @@ func TestFileTellsOfUselessKeys(t *testing.T) {
 	}
 }
 
+// TestDeadlineIsNoEnd: a list that the budget cut short is never taken for a whole one.
+func TestDeadlineIsNoEnd(t *testing.T) {
+	slow := func(*Module) bool { time.Sleep(2 * time.Millisecond); return true }
+	s := openMade(t, withFiles(), Options{Detail: DetailFiles, Deadline: time.Millisecond, Only: slow})
+	var last error
+	for _, err := range s.Installed(t.Context()) {
+		last = err
+	}
+	if !errors.Is(last, ErrBudget) {
+		t.Errorf("Installed ends with %v", last)
+	}
+	for _, scope := range []Scope{ScopeLoaded, ScopeInstalled, ScopeAll} {
+		snap, err := s.SnapshotOf(t.Context(), scope)
+		if err != nil {
+			t.Fatal(scope, err)
+		}
+		src, _ := snap.Source(linux.SourceTree)
+		if src.Outcome != OutcomePartial || src.Code != CodeBudget || !errors.Is(snap.Err(), ErrBudget) {
+			t.Errorf("%s: %+v, %v", scope, src, snap.Problems)
+		}
+		if scope == ScopeLoaded && len(snap.Modules) < 2 {
+			t.Errorf("%d loaded modules: the list itself is whole", len(snap.Modules))
+		}
+	}
+	whole := openMade(t, withFiles(), Options{Detail: DetailFiles, Deadline: time.Hour})
+	for _, err := range whole.Installed(t.Context()) {
+		if err == nil {
+			continue
+		}
+		t.Error(err)
+	}
+}
+
 // TestFileAgreesWithInstalled: a file in a release directory is somebody's, one elsewhere only says so.
 func TestFileAgreesWithInstalled(t *testing.T) {
 	m := withFiles()

@@ -29,6 +29,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		r.problem(linux.SourceTree, "", "onDisk", err)
 		return
 	}
+	r.overBudget(b.options.Deadline) // the time runs from here on
 	outcome, read := OutcomeOK, int64(0)
 	before := make([]int, len(modules))
 	for i := range modules {
@@ -53,9 +54,19 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		}
 		modules[i] = m
 		i++
+		if i < len(modules) && r.overBudget(b.options.Deadline) {
+			err = ErrBudget
+			break
+		}
+	}
+	if err != nil {
+		outcome = OutcomePartial
+		p := problemOf(linux.SourceTree, "", "onDisk", fmt.Errorf("%w: the files of %d of %d modules read in %v", err, i, len(modules), b.options.Deadline))
+		p.Count = len(modules) - i
+		r.add(p)
 	}
 	b.reportLost(t, r)
-	r.source(linux.SourceTree, outcome, CountOf(read), nil)
+	r.source(linux.SourceTree, outcome, CountOf(read), err)
 }
 
 // runningTree is the release directory of the kernel that runs.

@@ -42,7 +42,8 @@ type Options struct {
 	// Workers is how many files are read at once; 0 means 1.
 	Workers int
 	// Deadline bounds one call that reads many files; what is not read by then is a partial
-	// source with code budget. 0 is no bound but the context's.
+	// source with code budget, and of Installed an error that is ErrBudget. 0 is no bound but the
+	// context's.
 	Deadline time.Duration
 	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
 	MaxFile int64

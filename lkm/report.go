@@ -5,6 +5,7 @@ package lkm
 import (
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
@@ -17,6 +18,34 @@ type report struct {
 	sources  []Source
 	problems []Problem
 	perName  map[string]int
+	started  time.Time // when overBudget was first asked
+}
+
+// overBudget reports whether the look has taken longer than limit, 0 for none. Its time runs from
+// the first question on, so that the parts of one look share it.
+func (r *report) overBudget(limit time.Duration) bool {
+	if limit <= 0 {
+		return false
+	}
+	if r.started.IsZero() {
+		r.started = time.Now()
+	}
+	return time.Since(r.started) > limit
+}
+
+// budgetErr is the error of a look that its budget cut short, nil for one that is whole.
+func (r *report) budgetErr() error {
+	for _, p := range r.problems {
+		if p.Code == CodeBudget {
+			return p
+		}
+	}
+	for _, s := range r.sources {
+		if s.Code == CodeBudget { // its Problem was one too many
+			return ErrBudget
+		}
+	}
+	return nil
 }
 
 // source adds a source. err decides the code, and the outcome when outcome is empty.

@@ -325,14 +325,16 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 
 // Installed yields the modules that are on disk, sorted by path: thousands on a usual system. On
 // Linux each file's first and last bytes are looked at, so that one that cannot be whole has a
-// Problem; DetailFiles reads them. An error comes at most once, last, with a zero Module; SnapshotOf
-// with ScopeInstalled tells how complete the list is. It works on images.
+// Problem; DetailFiles reads them. An error comes at most once, last, with a zero Module: ErrBudget
+// when Options.Deadline cut the list short. SnapshotOf with ScopeInstalled keeps such a list, and tells
+// how complete it is. It works on images.
 func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list installed modules", false); err != nil {
 		return failed(err)
 	}
 	return func(yield func(Module, error) bool) {
-		for m, err := range s.backend.installed(ctx, new(report)) {
+		var r report
+		for m, err := range s.backend.installed(ctx, &r) {
 			if err != nil {
 				yield(Module{}, fmt.Errorf("lkm: list installed modules: %w", err))
 				return
@@ -340,6 +342,9 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 			if !yield(m, nil) {
 				return
 			}
+		}
+		if err := r.budgetErr(); err != nil { // here nobody sees the Problem
+			yield(Module{}, fmt.Errorf("lkm: list installed modules: %w", err))
 		}
 	}
 }
