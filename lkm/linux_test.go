@@ -405,6 +405,17 @@ func TestContextEndsALook(t *testing.T) {
 	}
 }
 
+// TestPolicyErrOfNoConclusion: a policy that says nothing is never complete, whatever its facts are.
+func TestPolicyErrOfNoConclusion(t *testing.T) {
+	facts := []PolicyFact{{Name: "a", Code: CodeAbsent, Effect: "no such thing"}, {Name: "b", Code: CodeUnsupported}}
+	if err := PolicyErr(&Policy{Loading: LoadingAny, Facts: facts}); err != nil {
+		t.Error(err)
+	}
+	if err := PolicyErr(&Policy{Facts: facts}); err == nil || !strings.Contains(err.Error(), "not known: b") {
+		t.Error(err)
+	}
+}
+
 func TestUnknownSystems(t *testing.T) {
 	for _, os := range []OS{OpenBSD, "plan9", ""} {
 		_, err := OpenMachine(os, madeLinux(), Options{})

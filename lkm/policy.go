@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // An enforcer is the part of a backend that says what may be loaded, and what does not agree.
@@ -51,12 +52,14 @@ func (u unsupported) policy(context.Context, *report) (*Policy, error) {
 }
 
 // incompletePolicy returns the facts that could not be had for another reason than that there are
-// none, as a Problem for each source and code.
+// none, as a Problem for each source and code. Where the conclusion is unknown, something is missing
+// in any case.
 func incompletePolicy(p *Policy) []Problem {
 	var problems []Problem
 	index := make(map[[2]string]int)
 	for _, f := range p.Facts {
-		if f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported {
+		missed := f.Code == CodeAbsent && p.Loading == "" && strings.HasPrefix(f.Effect, "not known")
+		if !missed && (f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported) {
 			continue
 		}
 		key := [2]string{f.Source, string(f.Code)}
@@ -67,12 +70,29 @@ func incompletePolicy(p *Policy) []Problem {
 		index[key] = len(problems)
 		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code, Text: f.Effect})
 	}
+	if p.Loading == "" && len(problems) == 0 {
+		problems = append(problems, Problem{Field: "policy", Code: CodeOther, Text: "whether new code can enter the kernel is not known" + unsupportedFacts(p)})
+	}
 	return problems
+}
+
+// unsupportedFacts names, after a colon, the facts that this library cannot read; "" for none.
+func unsupportedFacts(p *Policy) string {
+	var names []string
+	for _, f := range p.Facts {
+		if f.Code == CodeUnsupported {
+			names = append(names, f.Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 // PolicyErr is for callers who want everything or nothing: it joins what could not be read of a
 // policy, and is nil when nothing is missing. A fact that this machine does not have is not
-// missing.
+// missing. It is never nil for a Policy without a conclusion.
 func PolicyErr(p *Policy) error {
 	var errs []error
 	for _, problem := range incompletePolicy(p) {

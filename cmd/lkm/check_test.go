@@ -152,6 +152,14 @@ func TestPolicyOfAnImage(t *testing.T) {
 	if out := stdout.String(); !strings.Contains(out, "ONLY SIGNED") || !strings.Contains(out, "/boot/config-6:3") || strings.Contains(out, "/proc/") {
 		t.Errorf("%s", out)
 	}
+	if code := run(t.Context(), []string{"policy", "--root", root, "--strict"}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+		t.Errorf("a known answer, strict: exit code %d: %s", code, stderr.String())
+	}
+	stderr.Reset()
+	unpacked := checkImage(t, map[string]string{"boot/config-6": "-", "boot/loader/entries/a.conf": "-"})
+	if code := run(t.Context(), []string{"policy", "--root", unpacked, "--strict"}, strings.NewReader(""), &stdout, &stderr); code != 3 || !strings.Contains(stderr.String(), "no loader entry") {
+		t.Errorf("an unknown answer, strict: exit code %d: %s", code, stderr.String())
+	}
 	if code := run(t.Context(), []string{"watch", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 {
 		t.Errorf("watch of an image: exit code %d", code)
 	}
