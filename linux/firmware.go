@@ -5,52 +5,90 @@ package linux
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // FirmwareDirs are the directories that the kernel looks for firmware in, as paths below the
-// machine's root; RELEASE stands for the kernel's release. A path given on the command line
-// (firmware_class.path=) is not among them.
+// machine's root; RELEASE stands for the kernel's release. The one of FirmwarePathFile comes before
+// them.
 var FirmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/updates", "lib/firmware/RELEASE", "lib/firmware"}
+
+// FirmwarePathFile holds the directory that the running kernel looks into first (firmware_class.path=),
+// as on NixOS and Android.
+const FirmwarePathFile = "sys/module/firmware_class/parameters/path"
 
 // A FirmwareFinder tells which firmware files a machine has. It reads each directory once and is
 // safe for concurrent use.
 type FirmwareFinder struct {
 	fsys fs.FS
 	dirs []string
+	open bool // firmware may be in a directory that is not known
 
 	mu   sync.Mutex
 	seen map[string]firmwareDir
 }
 
-// A firmwareDir is the names in one directory, or why they are not known.
+// A firmwareDir is the names in one directory, each with its type, or why they are not known.
 type firmwareDir struct {
-	names map[string]bool
+	names map[string]fs.FileMode
 	err   error
 }
 
 // maxFirmwareDirs caps the directories that are remembered.
 const maxFirmwareDirs = 10000
 
-// NewFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release.
-func NewFirmwareFinder(fsys fs.FS, release string) *FirmwareFinder {
+// NewFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release. live
+// says that its kernel runs, and so can tell where it looks.
+func NewFirmwareFinder(fsys fs.FS, release string, live bool) *FirmwareFinder {
 	f := &FirmwareFinder{fsys: fsys, seen: make(map[string]firmwareDir)}
+	if live {
+		f.addOwnDir()
+	}
 	for _, dir := range FirmwareDirs {
 		if release == "" && strings.Contains(dir, "RELEASE") {
 			continue
 		}
 		f.dirs = append(f.dirs, strings.ReplaceAll(dir, "RELEASE", release))
 	}
+	if !live {
+		f.open = !slices.ContainsFunc(f.dirs, f.exists)
+	}
 	return f
 }
 
+// addOwnDir adds the directory that the kernel was told to look into. Like the kernel it takes the
+// text up to the first newline.
+func (f *FirmwareFinder) addOwnDir() {
+	text, err := limit.AppendAttr(f.fsys, nil, FirmwarePathFile, limit.Attr)
+	if err != nil {
+		f.open = !errors.Is(err, fs.ErrNotExist) // a kernel without a firmware loader has no such file
+		return
+	}
+	dir, _, _ := strings.Cut(string(text), "\n")
+	if dir == "" {
+		return
+	}
+	dir = strings.Trim(path.Clean("/"+dir), "/")
+	if !fs.ValidPath(dir) {
+		f.open = true
+		return
+	}
+	f.dirs = append(f.dirs, dir)
+}
+
+func (f *FirmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).err, fs.ErrNotExist) }
+
 // Present reports whether a firmware file is there, as it is or compressed; the name may be a
-// pattern. It is unknown when a directory that might hold it could not be read, and for a name that
-// no firmware has ([File.Lost] tells of those).
+// pattern. It is unknown when a directory that might hold it could not be read or is not known, as on
+// an image that has none of FirmwareDirs, and for a name that no firmware has ([File.Lost] tells of
+// those).
 func (f *FirmwareFinder) Present(name string) fact.Tri {
 	if !sensibleFirmware(name) {
 		return ""
@@ -60,12 +98,14 @@ func (f *FirmwareFinder) Present(name string) fact.Tri {
 		return fact.No
 	}
 	answer := fact.No
+	if f.open {
+		answer = ""
+	}
 	for _, dir := range f.dirs {
-		d, base := f.holder(dir, strings.TrimPrefix(name, "/"))
-		switch {
-		case d.has(base):
+		switch f.holds(f.holder(dir, strings.TrimPrefix(name, "/"))) {
+		case fact.Yes:
 			return fact.Yes
-		case d.err != nil && !errors.Is(d.err, fs.ErrNotExist):
+		case "":
 			answer = ""
 		}
 	}
@@ -82,29 +122,57 @@ func sensibleFirmware(name string) bool {
 	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
 }
 
-func (d firmwareDir) has(base string) bool {
-	if strings.ContainsAny(base, "*?[") {
-		for name := range d.names {
-			if MatchAlias(base, name) {
-				return true
-			}
+// holds reports whether the directory dir, which is d, has the file, as it is or compressed.
+func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
+	if d.err != nil {
+		if errors.Is(d.err, fs.ErrNotExist) {
+			return fact.No
 		}
-		return false
+		return ""
 	}
-	return d.names[base] || d.names[base+".xz"] || d.names[base+".zst"]
+	names := []string{base, base + ".xz", base + ".zst"}
+	if strings.ContainsAny(base, "*?[") {
+		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)), func(name string) bool { return !MatchAlias(base, name) })
+	}
+	answer := fact.No
+	for _, name := range names {
+		switch f.isFile(dir, d, name) {
+		case fact.Yes:
+			return fact.Yes
+		case "":
+			answer = ""
+		}
+	}
+	return answer
+}
+
+// isFile reports whether a directory's entry is, or leads to, a regular file: the kernel takes
+// nothing else for firmware.
+func (f *FirmwareFinder) isFile(dir string, d firmwareDir, name string) fact.Tri {
+	mode, ok := d.names[name]
+	if ok && mode&fs.ModeSymlink != 0 {
+		info, err := fs.Stat(f.fsys, dir+"/"+name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return ""
+		}
+		if ok = err == nil; ok {
+			mode = info.Mode()
+		}
+	}
+	return fact.TriOf(ok && mode.IsRegular())
 }
 
 // holder returns the directory below dir that would hold the named file, and the file's name in it.
 // It goes down from dir and reads only what is there: most machines lack most of them.
-func (f *FirmwareFinder) holder(dir, name string) (firmwareDir, string) {
+func (f *FirmwareFinder) holder(dir, name string) (string, firmwareDir, string) {
 	d := f.dir(dir)
 	for {
 		element, rest, deeper := strings.Cut(name, "/")
 		if !deeper || d.err != nil {
-			return d, name
+			return dir, d, name
 		}
-		if !d.names[element] {
-			return firmwareDir{err: fs.ErrNotExist}, name
+		if mode, ok := d.names[element]; !ok || mode&(fs.ModeDir|fs.ModeSymlink) == 0 {
+			return dir, firmwareDir{err: fs.ErrNotExist}, name
 		}
 		dir, name = dir+"/"+element, rest
 		d = f.dir(dir)
@@ -122,9 +190,9 @@ func (f *FirmwareFinder) dir(name string) firmwareDir {
 	entries, err := fs.ReadDir(f.fsys, name)
 	d.err = err
 	if err == nil {
-		d.names = make(map[string]bool, len(entries))
+		d.names = make(map[string]fs.FileMode, len(entries))
 		for _, e := range entries {
-			d.names[e.Name()] = true
+			d.names[e.Name()] = e.Type()
 		}
 	}
 	f.mu.Lock()

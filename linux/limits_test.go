@@ -38,7 +38,7 @@ func (r readsDirs) ReadDir(name string) ([]fs.DirEntry, error) {
 
 func TestFirmwareNamesAreBounded(t *testing.T) {
 	reads := 0
-	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": file("")}, &reads}, "6.1")
+	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": file("")}, &reads}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
 		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", maxFirmwareName+1): "", strings.Repeat("a/", maxFirmwareElements) + "x": "",
 		strings.Repeat("a/", maxFirmwareElements-1) + "x": fact.No, strings.Repeat("x", maxFirmwareName): fact.No,

@@ -350,12 +350,42 @@ func TestDescribe(t *testing.T) {
 func TestFirmware(t *testing.T) {
 	f := NewFirmwareFinder(fstest.MapFS{
 		"lib/firmware/a.bin": file(""), "lib/firmware/sub/b.bin.xz": file(""), "lib/firmware/updates/6.1/c.bin": file(""), "lib/firmware/iwl-7.ucode": file(""),
-	}, "6.1")
+		"lib/firmware/dangling.bin": link("../gone.bin"), "lib/firmware/linked.bin": link("a.bin"), "lib/firmware/dir.bin/x": file(""), "lib/firmware/dirs-1/x": file(""),
+		"lib/firmware/linkdir": link("sub"),
+	}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
 		"a.bin": fact.Yes, "sub/b.bin": fact.Yes, "c.bin": fact.Yes, "iwl-*.ucode": fact.Yes, "d.bin": fact.No, "no/such/dir/x": fact.No, "../../etc/passwd": fact.No,
+		"dangling.bin": fact.No, "dang*": fact.No, "linked.bin": fact.Yes, "link*.bin": fact.Yes, "dir.bin": fact.No, "dirs-*": fact.No, "linkdir/b.bin": fact.Yes,
+		"a.bin/b": fact.No,
 	} {
 		if got := f.Present(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func link(target string) *fstest.MapFile {
+	return &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
+}
+
+// TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.
+func TestFirmwareElsewhere(t *testing.T) {
+	told := fstest.MapFS{FirmwarePathFile: file("/nix/fw\nrest"), "nix/fw/own.bin": file(""), "lib/firmware/usual.bin": file("")}
+	for name, c := range map[string]struct {
+		fsys           fs.FS
+		live           bool
+		own, usual, no fact.Tri
+	}{
+		"live":                      {told, true, fact.Yes, fact.Yes, fact.No},
+		"image":                     {told, false, fact.No, fact.Yes, fact.No},
+		"refused":                   {refuses{told, FirmwarePathFile}, true, "", fact.Yes, ""},
+		"no path":                   {fstest.MapFS{FirmwarePathFile: file("\n")}, true, fact.No, fact.No, fact.No},
+		"no loader":                 {fstest.MapFS{}, true, fact.No, fact.No, fact.No},
+		"image without directories": {fstest.MapFS{"nix/fw/own.bin": file("")}, false, "", "", ""},
+	} {
+		f := NewFirmwareFinder(c.fsys, "6.1", c.live)
+		if own, usual, no := f.Present("own.bin"), f.Present("usual.bin"), f.Present("no.bin"); own != c.own || usual != c.usual || no != c.no {
+			t.Errorf("%s: %q %q %q", name, own, usual, no)
 		}
 	}
 }

@@ -497,7 +497,7 @@ func (b *linuxBackend) plan(d Detail) []Plan {
 			For: "load and section addresses", Asked: d&DetailAddresses != 0},
 		{Source: linux.SourceBuiltin, Reads: []string{"/" + linux.SysModuleDir, "/lib/modules/RELEASE/{modules.builtin,modules.builtin.modinfo}"},
 			For: "what is compiled in", Asked: true},
-		{Source: linux.SourceTree, Reads: []string{"/lib/modules/RELEASE/modules.dep{,.bin}", "/lib/modules/RELEASE/**/*.ko{,.gz,.xz,.zst}", "/lib/firmware"},
+		{Source: linux.SourceTree, Reads: []string{"/lib/modules/RELEASE/modules.dep{,.bin}", "/lib/modules/RELEASE/**/*.ko{,.gz,.xz,.zst}", "/" + linux.FirmwarePathFile, "/lib/firmware"},
 			For: "the loaded modules' files: metadata, whether they hold the same code, signatures", Asked: d&fileDetail != 0},
 		{Source: linux.SourcePackages, Reads: []string{"/var/lib/dpkg/info/*.list", "/usr/lib/opkg/info/*.list", "/var/lib/dkms", "/usr/src/*/dkms.conf"},
 			For: "whose code they are", Asked: d&fileDetail != 0},

@@ -169,7 +169,7 @@ func (b *linuxBackend) firmwareOf(release string) *linux.FirmwareFinder {
 	if b.disk.firmware == nil {
 		b.disk.firmware = make(map[string]*linux.FirmwareFinder)
 	}
-	f := linux.NewFirmwareFinder(b.guard, release)
+	f := linux.NewFirmwareFinder(b.guard, release, !b.image())
 	b.disk.firmware[release] = f
 	return f
 }
