@@ -416,6 +416,22 @@ func TestPolicyErrOfNoConclusion(t *testing.T) {
 	}
 }
 
+// TestOpenOfAnotherSystem: the running kernel is not looked at for another system's.
+func TestOpenOfAnotherSystem(t *testing.T) {
+	for _, o := range []Options{{OS: "bogus"}, {OS: "bogus", Root: t.TempDir(), Live: true}} {
+		if s, err := Open(o); !errors.Is(err, errors.ErrUnsupported) || s != nil || !strings.Contains(err.Error(), "bogus") {
+			t.Errorf("%+v: %v, %v", o, s, err)
+		}
+	}
+	s, err := Open(Options{OS: runningOS()})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) { // a system without a backend
+		t.Error(err)
+	}
+}
+
 func TestUnknownSystems(t *testing.T) {
 	for _, os := range []OS{OpenBSD, "plan9", ""} {
 		_, err := OpenMachine(os, madeLinux(), Options{})

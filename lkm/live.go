@@ -24,9 +24,13 @@ import (
 type call func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // Live returns the running machine, or the one mounted at o.Root, and its operating system. The
-// machine has a Close method. Its error is that of opening o.Root. The operating system of an image
-// that looks like none is taken to be that of this program.
+// machine has a Close method. Its error is that of opening o.Root, or errors.ErrUnsupported when the
+// running kernel is not of the system o.OS. The operating system of an image that looks like none is
+// taken to be that of this program.
 func Live(o Options) (OS, Machine, error) {
+	if os := runningOS(); (o.Root == "" || o.Live) && o.OS != "" && o.OS != os {
+		return "", nil, fmt.Errorf("lkm: open: the kernel that runs here is %s, not %s: %w", os, o.OS, errors.ErrUnsupported)
+	}
 	if o.Root == "" {
 		os := runningOS()
 		return os, running(hostfs.Live(), os, o), nil

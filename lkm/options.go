@@ -12,7 +12,8 @@ import (
 // Options say which machine to look at, and how much. The zero value is the running machine and
 // the kernel's own list.
 type Options struct {
-	// OS is the machine's operating system; empty is found out.
+	// OS is the machine's operating system; empty is found out. A running kernel of another one is not
+	// looked at.
 	OS OS
 	// Root is the directory where the machine's root is mounted, such as "/host"; empty is "/".
 	// Without Live it is an image: its /proc and /sys are never read and no call is made.
