@@ -417,7 +417,7 @@ func (b *linuxBackend) changed(context.Context) (uint64, error) {
 	if b.seq == nil {
 		f, err := b.guard.Open(linux.UeventSeqFile)
 		if err != nil {
-			return 0, err
+			return 0, noCounter(err)
 		}
 		b.seq = f
 	}
@@ -443,9 +443,17 @@ func (b *linuxBackend) changed(context.Context) (uint64, error) {
 func (b *linuxBackend) readSeq() (uint64, error) {
 	text, err := limit.AppendAttr(b.guard, nil, linux.UeventSeqFile, limit.Attr)
 	if err != nil {
-		return 0, err
+		return 0, noCounter(err)
 	}
 	return linux.ParseSeq(text)
+}
+
+// noCounter gives the error of a kernel without an event counter the meaning that Changed promises.
+func noCounter(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no event counter: %w: %w", errors.ErrUnsupported, err)
+	}
+	return err
 }
 
 // dropSeq closes the event counter, which the next changed opens again. The caller holds the lock.
