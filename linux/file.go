@@ -142,10 +142,7 @@ func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
 	return file, err
 }
 
-var (
-	errNotRegular = errors.New("not a regular file")
-	errNoFile     = fmt.Errorf("in no index of this release: %w", fs.ErrNotExist)
-)
+var errNoFile = fmt.Errorf("in no index of this release: %w", fs.ErrNotExist)
 
 // Decode reads a module file that is in memory.
 func (r *FileReader) Decode(data []byte, name string, o FileOptions) (File, error) {

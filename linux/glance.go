@@ -67,7 +67,7 @@ func describeFile(f fs.File, name string, max int64) (File, error) {
 		return File{Path: name}, err
 	}
 	if !info.Mode().IsRegular() {
-		return File{Path: name}, &fs.PathError{Op: "read", Path: name, Err: errNotRegular}
+		return File{Path: name}, &fact.ParseError{Source: name, Reason: "not a regular file"}
 	}
 	file := File{Path: name, Size: info.Size(), ModTime: info.ModTime()}
 	if file.Size > max {

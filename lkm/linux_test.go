@@ -392,8 +392,14 @@ func TestClosedSystem(t *testing.T) {
 	if err := errors.Join(sys.Close(), sys.Close()); err != nil {
 		t.Error(err)
 	}
-	if _, err := sys.Snapshot(context.Background()); err == nil || !strings.Contains(err.Error(), "closed") {
-		t.Errorf("error %v", err)
+	_, snapshot := sys.Snapshot(context.Background())
+	_, changed := sys.Changed(context.Background(), new(Token))
+	_, file := sys.File(context.Background(), "/x")
+	_, plan := sys.LoadPlan(context.Background(), "x")
+	for _, err := range []error{snapshot, changed, file, plan, sys.Poll(context.Background(), new(List))} {
+		if !errors.Is(err, fs.ErrClosed) || !strings.Contains(err.Error(), "system is closed") {
+			t.Errorf("error %v", err)
+		}
 	}
 }
 

@@ -267,6 +267,14 @@ func TestReadFileRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
+// TestFileRefusesWhatIsNoFile: a directory of the machine is no module, as for ReadFile.
+func TestFileRefusesWhatIsNoFile(t *testing.T) {
+	s := openMade(t, withFiles(), Options{})
+	if list, err := s.File(t.Context(), "/lib/modules"); !errors.Is(err, ErrMalformed) || list != nil || !strings.Contains(err.Error(), "lib/modules: not a regular file") {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 // A special holds one thing that is no regular file, and that nobody may open.
 type special struct{ mode fs.FileMode }
 

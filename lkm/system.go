@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"sync/atomic"
@@ -261,7 +262,7 @@ func numberDuplicates(modules []Module) []Module {
 // kernel and this is an image.
 func (s *System) usable(op string, needsKernel bool) error {
 	if s.closed.Load() {
-		return fmt.Errorf("lkm: %s: system is closed", op)
+		return fmt.Errorf("lkm: %s: system is closed: %w", op, fs.ErrClosed)
 	}
 	if needsKernel && s.image {
 		return fmt.Errorf("lkm: %s: %s is an image, which runs no kernel: use Installed (lkm list --installed), or Live (--live) when its kernel is the one that runs: %w",
@@ -360,7 +361,7 @@ func (s *System) Refresh() {
 }
 
 // Close releases what the System holds, its Machine included when that has a Close method. Calls
-// after it fail. A second Close does nothing.
+// after it fail with fs.ErrClosed. A second Close does nothing.
 func (s *System) Close() error {
 	if s.closed.Swap(true) {
 		return nil
