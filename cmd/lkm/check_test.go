@@ -160,6 +160,10 @@ func TestPolicyOfAnImage(t *testing.T) {
 	if code := run(t.Context(), []string{"policy", "--root", unpacked, "--strict"}, strings.NewReader(""), &stdout, &stderr); code != 3 || !strings.Contains(stderr.String(), "no loader entry") {
 		t.Errorf("an unknown answer, strict: exit code %d: %s", code, stderr.String())
 	}
+	stdout.Reset()
+	if code := run(t.Context(), []string{"record", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "is an image") {
+		t.Errorf("record of an image: exit code %d: %s", code, stderr.String())
+	}
 	if code := run(t.Context(), []string{"watch", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 {
 		t.Errorf("watch of an image: exit code %d", code)
 	}

@@ -33,6 +33,9 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 			if err != nil {
 				return err
 			}
+			if o.Root != "" && !o.Live {
+				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", o.Root)
+			}
 			t, err := recordTape(c.Context(), o, tape.Options{
 				Header:     tape.Header{Producer: lkm.Producer, Comment: comment, Detail: o.Detail.String()},
 				Unredacted: unredacted,
@@ -53,7 +56,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.StringVar(&comment, "comment", "", "a line for people, kept on the tape")
 	f.BoolVar(&unredacted, "unredacted", false, "keep addresses, parameter values, command line and serial numbers")
 	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
-	f.StringVar(&a.flags.root, "root", "", "record the machine whose root is mounted at `DIR`")
+	f.StringVar(&a.flags.root, "root", "", "with --live: the running machine's root is mounted at `DIR`")
 	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	return c
