@@ -59,6 +59,7 @@ var choices = []choice{
 	{name: "external of another release", files: []string{"kernel/a/m.ko", "/ext/x/m.ko"}, config: "search external built-in\nexternal 7.* ROOT/ext/x\n"},
 	{name: "two externals", files: []string{"kernel/a/m.ko", "/ext/x/m.ko", "/ext/y/m.ko"}, config: "search external built-in\nexternal * ROOT/ext/x ROOT/ext/y\n"},
 	{name: "excluded", files: []string{"kernel/a/m.ko", "updates/m.ko", "kernel/b/n.ko"}, config: "exclude updates b\n"},
+	{name: "excluded file", files: []string{"kernel/a/m-n.ko", "kernel/a/m_n.ko", "updates/o.ko", "kernel/o.ko.xz", "kernel/p.ko"}, config: "exclude m-n.ko o.ko p\n"},
 	{name: "build and source", files: []string{"kernel/a/m.ko", "build/m.ko", "source/n.ko", "kernel/build/o.ko"}},
 	{name: "nonsense in the configuration", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "# x\nsearch\nmake_map_files no\noverride m\nwhat is this\n"},
 	{name: "several modules", files: []string{"kernel/a/m.ko", "kernel/n.ko", "updates/n.ko", "extra/o.ko", "kernel/o.ko", "kernel/p.ko.xz"}, config: "search extra updates built-in\n"},

@@ -25,7 +25,8 @@ type DepmodConfig struct {
 	Overrides []DepmodOverride
 	// External are directories outside the tree, as paths below the machine's root.
 	External []string
-	// Exclude are the names of directories that are not entered, anywhere in the tree.
+	// Exclude are the names of directories that are not entered, and of files that are not taken,
+	// anywhere in the tree.
 	Exclude []string
 	// Lost are lines that make no sense, and files that could not be read.
 	Lost []error

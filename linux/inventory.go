@@ -125,11 +125,14 @@ func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]s
 		for _, e := range entries {
 			name := e.Name()
 			linked := e.Type()&fs.ModeSymlink != 0
+			if slices.Contains(conf.Exclude, name) {
+				continue
+			}
 			if IsModuleFile(name) && !e.IsDir() && !(linked && isDir(t.fsys, p.dir, e)) {
 				files = append(files, p.rel+name)
 				continue
 			}
-			if slices.Contains(conf.Exclude, name) || !e.IsDir() && (!linked || !isDir(t.fsys, p.dir, e)) {
+			if !e.IsDir() && (!linked || !isDir(t.fsys, p.dir, e)) {
 				continue
 			}
 			next := place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.links}
