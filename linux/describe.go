@@ -86,11 +86,15 @@ func (m Modinfo) describe(to *Module) {
 	}
 }
 
-// flag reports whether the entries declare a flag: "Y", or anything but a no for those that come
-// without a fixed value.
+// flag reports whether the entries declare a flag. The kernel asks only whether there is a value,
+// and takes "N" for a yes. Without one the entry may lack its "=", and then there is none for the
+// kernel: not known.
 func (m Modinfo) flag(key string) fact.Tri {
 	v, ok := m.Lookup(key)
-	return fact.TriOf(ok && v != "N" && v != "n" && v != "0")
+	if ok && v == "" {
+		return ""
+	}
+	return fact.TriOf(ok)
 }
 
 // joinParameters joins the declared types and descriptions, either of which may be missing, with

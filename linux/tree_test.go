@@ -329,6 +329,16 @@ func TestBuiltinList(t *testing.T) {
 	}
 }
 
+// TestFlags: the kernel asks only whether a flag's key is there.
+func TestFlags(t *testing.T) {
+	var m Module
+	f := File{Modinfo: ParseModinfo([]byte("intree=N\x00livepatch=0\x00staging\x00"))}
+	f.Describe(&m, "")
+	if m.Intree != fact.Yes || m.Livepatch != fact.Yes || m.Staging != "" || m.Retpoline != fact.No {
+		t.Errorf("intree %q, livepatch %q, staging %q, retpoline %q", m.Intree, m.Livepatch, m.Staging, m.Retpoline)
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	f := File{Size: 9, Compression: "xz", Modinfo: Modinfo{
 		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"}, {"softdep", "pre: x"}, {"weakdep", "y"},
