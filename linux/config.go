@@ -75,6 +75,7 @@ func readConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
 			c.lose(err)
+			c.unread = true // also what is no regular file
 			continue
 		}
 		c.Files = append(c.Files, file)

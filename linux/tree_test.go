@@ -379,14 +379,10 @@ func TestExcludedFiles(t *testing.T) {
 	inv, err := OpenTree(fstest.MapFS{
 		"etc/depmod.d/x.conf": file("exclude foo-bar.ko dir m\n"), "lib/modules/6.1/kernel/foo-bar.ko": file(""), "lib/modules/6.1/kernel/foo_bar.ko.xz": file(""),
 		"lib/modules/6.1/kernel/m.ko": file(""), "lib/modules/6.1/dir/n.ko": file(""), "lib/modules/6.1/foo-bar.ko": file(""),
-	}, ReleaseDir{"6.1", "lib/modules/6.1"}, false).Inventory()
+	}, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false).Inventory()
 	if err != nil || len(inv.Modules) != 2 || inv.Modules[0].Path != "kernel/foo_bar.ko.xz" || inv.Modules[0].Candidates != nil || inv.Modules[1].Name != "m" {
 		t.Errorf("%+v, %v", inv, err)
 	}
-}
-
-func link(target string) *fstest.MapFile {
-	return &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
 }
 
 // TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/linux"
 )
@@ -80,8 +82,39 @@ func TestFIFODoesNotBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sys.Close()
-	if s, err := sys.Snapshot(context.Background()); !errors.Is(err, os.ErrPermission) {
+	if s, err := sys.Snapshot(context.Background()); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a pipe is not an empty list: %v, %v", s, err)
+	}
+}
+
+// A FIFO in place of an index or a file of modprobe's configuration is a Problem, not an empty file.
+func TestFIFOIsNoEmptyFile(t *testing.T) {
+	const dir = "lib/modules/6.1.0-made/"
+	for _, fifo := range []string{dir + "modules.dep", "etc/modprobe.d/x.conf"} {
+		root, _ := writeTree(t, time.Now(), map[string]string{"kernel/m.ko": string(emptyModule())})
+		if fifo != dir+"modules.dep" {
+			os.WriteFile(filepath.Join(root, dir, "modules.dep"), []byte("kernel/m.ko:\n"), 0o644)
+		}
+		os.MkdirAll(filepath.Join(root, "etc/modprobe.d"), 0o755)
+		if err := syscall.Mkfifo(filepath.Join(root, fifo), 0o644); err != nil {
+			t.Skipf("no FIFO can be made here: %v", err)
+		}
+		sys, err := Open(Options{OS: Linux, Root: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sys.Close()
+		list, err := sys.Check(t.Context(), "m")
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s: %+v, %v", fifo, list, err)
+		}
+		said := false
+		for _, p := range list[0].Problems {
+			said = said || p.Code == CodeMalformed && strings.Contains(p.Text, "pipe")
+		}
+		if !said {
+			t.Errorf("%s: %v", fifo, list[0].Problems)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ package hostfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -74,9 +75,29 @@ func appendFD(fd int, dst []byte, name string, max int64, once bool) ([]byte, er
 	if once {
 		dst, buf := limit.Room(dst, int(min(max, limit.Attr)))
 		n, err := read(fd, buf[:min(int64(len(buf)), max)])
+		if n == 0 && err == nil {
+			err = notPipe(fd)
+		}
 		return dst[:len(dst)+n], err
 	}
-	return limit.AppendAll(fdReader(fd), dst, name, max)
+	start := len(dst)
+	dst, err := limit.AppendAll(fdReader(fd), dst, name, max)
+	if err == nil && len(dst) == start {
+		err = notPipe(fd)
+	}
+	return dst, err
+}
+
+// notPipe returns an error for a pipe: one that nobody writes to reads as an empty file.
+func notPipe(fd int) error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&syscall.S_IFMT == syscall.S_IFIFO {
+		return fmt.Errorf("%w: a pipe, not a regular file", fact.ErrMalformed)
+	}
+	return nil
 }
 
 type fdReader int
