@@ -3,9 +3,12 @@
 package windows
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 var testPaths = Paths{SystemRoot: `C:\Windows`, Devices: map[string]string{`\device\harddiskvolume3`: "C:", `\device\harddiskvolume30`: "D:"}}
@@ -39,11 +42,17 @@ func TestResolveImagePath(t *testing.T) {
 		{`"C:\a.sys`, `C:\a.sys`, RuleDrive, []string{MarkQuotes}},
 		{`C:\d\a.sys -k x `, `C:\d\a.sys`, RuleDrive, []string{MarkSpaces, MarkArguments}},
 		{`\odd\a.sys`, ``, RuleRooted, nil},
+		{`\??\GLOBALROOT\SystemRoot\d\a.sys`, `C:\Windows\d\a.sys`, RuleDOSDevice, nil},
+		{`\??\GlobalRoot\Device\HarddiskVolume3\d\a.sys`, `C:\d\a.sys`, RuleDOSDevice, nil},
+		{`\??\Volume{11111111-2222-3333-4444-555555555555}\d\a.sys`, ``, RuleDOSDevice, nil},
 	} {
 		r := testPaths.ResolveImagePath("svc", c.raw)
 		if r.Path != c.path || r.Rule != c.rule || !slices.Equal(r.Marks, c.marks) || r.Raw != c.raw || (r.Err == nil) != (c.path != "") {
 			t.Errorf("%q: %q by %s, marks %v, error %v; want %q by %s, marks %v", c.raw, r.Path, r.Rule, r.Marks, r.Err, c.path, c.rule, c.marks)
 		}
+	}
+	if r := testPaths.ResolveImagePath("svc", `\??\Volume{1}\a.sys`); !errors.Is(r.Err, fact.ErrUnrecorded) {
+		t.Errorf("a volume without a letter: %v", r.Err)
 	}
 	if r := (Paths{}).ResolveImagePath("svc", `\SystemRoot\a.sys`); r.Path != "" || r.Err == nil {
 		t.Errorf("without a Windows folder: %+v", r)
@@ -116,4 +125,16 @@ func FuzzImagePath(f *testing.F) {
 			t.Fatalf("%q leads out of its drive: %q", raw, name)
 		}
 	})
+}
+
+// Early images are named from the root of the boot volume, wherever Windows lies on it.
+func TestEarlyImages(t *testing.T) {
+	for root, want := range map[string]string{`D:\WINNT`: `D:\winnt\x.sys`, `C:\Windows`: "", "C": "", "": ""} {
+		if got, _ := (Paths{SystemRoot: root}).DOS(`\winnt\x.sys`); got != want {
+			t.Errorf("%q: %q, want %q", root, got, want)
+		}
+	}
+	if _, err := ParsePaths([]byte("systemroot C\n")); !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("a Windows folder that is on no drive: %v", err)
+	}
 }

@@ -44,6 +44,9 @@ func ParsePaths(b []byte) (Paths, error) {
 		case "":
 		case "systemroot":
 			p.SystemRoot = strings.TrimRight(rest, `\`)
+			if rest != "" && !isDrivePath(p.SystemRoot) {
+				return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: fmt.Sprintf("the Windows folder %q is not on a drive", rest)}
+			}
 		case "sysnative":
 			p.Sysnative = rest == "yes"
 		case "device":
@@ -78,8 +81,9 @@ func indexFold(s, sub string) int {
 }
 
 // DOS turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
-// \??\UNC\server\…, \Device\HarddiskVolumeN\…; a bare file name is that of a driver that the boot
-// loader of an older Windows took from System32\drivers. The error says what is missing.
+// \??\UNC\server\…, \??\GLOBALROOT\Device\…, \Device\HarddiskVolumeN\…; a bare file name is that of
+// a driver that the boot loader of an older Windows took from System32\drivers. The error says what
+// is missing.
 func (p Paths) DOS(nt string) (string, error) {
 	switch {
 	case hasFoldPrefix(nt, `\SystemRoot\`):
@@ -88,14 +92,14 @@ func (p Paths) DOS(nt string) (string, error) {
 		}
 		return p.SystemRoot + nt[len(`\SystemRoot`):], nil
 	case hasFoldPrefix(nt, `\??\`):
-		return dosName(nt[len(`\??\`):])
+		return p.dosName(nt[len(`\??\`):])
 	case hasFoldPrefix(nt, `\DosDevices\`):
-		return dosName(nt[len(`\DosDevices\`):])
+		return p.dosName(nt[len(`\DosDevices\`):])
 	case hasFoldPrefix(nt, `\GLOBAL??\`):
-		return dosName(nt[len(`\GLOBAL??\`):])
+		return p.dosName(nt[len(`\GLOBAL??\`):])
 	case hasFoldPrefix(nt, `\Device\`):
 		return p.device(nt)
-	case hasFoldPrefix(nt, `\Windows\`) && p.SystemRoot != "":
+	case isDrivePath(p.SystemRoot) && hasFoldPrefix(nt, p.SystemRoot[2:]+`\`):
 		// The boot loader names early images from the root of the boot volume.
 		return p.SystemRoot[:2] + nt, nil
 	case isDrivePath(nt):
@@ -106,7 +110,14 @@ func (p Paths) DOS(nt string) (string, error) {
 	return "", fmt.Errorf("%w: %q is no path of a known form", fact.ErrMalformed, nt)
 }
 
-func dosName(s string) (string, error) {
+// dosName reads what stands behind \??\: a drive, or a name that leads elsewhere.
+func (p Paths) dosName(s string) (string, error) {
+	if hasFoldPrefix(s, `GLOBALROOT\`) {
+		return p.DOS(s[len(`GLOBALROOT`):])
+	}
+	if hasFoldPrefix(s, `Volume{`) {
+		return "", fmt.Errorf("%w: no drive letter is known for %q", fact.ErrUnrecorded, s)
+	}
 	if hasFoldPrefix(s, `UNC\`) {
 		return `\\` + s[len(`UNC\`):], nil
 	}
