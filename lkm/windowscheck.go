@@ -45,6 +45,7 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		}
 	}
 	c.problems = r.problems
+	c.inventory, c.registry = inv, r.whole(windows.SourceRegistry)
 	if policy.Loading == "" && !b.image {
 		c.problems = append(c.problems, incompletePolicy(policy)...)
 	}
@@ -89,11 +90,16 @@ func (r *report) wholeList(image bool) bool {
 		needed = append(needed, windows.SourceModules, windows.SourceServices)
 	}
 	for _, name := range needed {
-		if !slices.ContainsFunc(r.sources, func(s Source) bool { return s.Name == name && s.Outcome == OutcomeOK }) {
+		if !r.whole(name) {
 			return false
 		}
 	}
 	return true
+}
+
+// whole reports whether a source was read to its end.
+func (r *report) whole(source string) bool {
+	return slices.ContainsFunc(r.sources, func(s Source) bool { return s.Name == source && s.Outcome == OutcomeOK })
 }
 
 // anyFile makes an entry of a file that stands where no driver is looked for, when the query is the
@@ -114,11 +120,7 @@ func (b *windowsBackend) anyFile(inv *windows.Inventory, query string) (windows.
 	if info.IsDir() {
 		return windows.Entry{}, fs.ErrNotExist
 	}
-	d := &windows.Driver{}
-	if inv.Registered != nil {
-		d.Services = []windows.Service{}
-	}
-	return windows.Entry{Key: inv.Paths.Key(dos), Name: dos[strings.LastIndexByte(dos, '\\')+1:], Path: dos, Driver: d}, nil
+	return windows.Entry{Key: inv.Paths.Key(dos), Name: dos[strings.LastIndexByte(dos, '\\')+1:], Path: dos, Driver: unnamed(inv)}, nil
 }
 
 // checkVerifier looks for signatures whatever the details: a verdict needs them.
@@ -159,11 +161,13 @@ func windowsNamed(e *windows.Entry, p windows.Paths, query string) bool {
 
 // A windowsCheck makes the verdicts of one query.
 type windowsCheck struct {
-	backend  *windowsBackend
-	query    string
-	release  string
-	policy   *Policy
-	problems []Problem
+	backend   *windowsBackend
+	query     string
+	release   string
+	policy    *Policy
+	inventory *windows.Inventory
+	registry  bool // it was read whole
+	problems  []Problem
 }
 
 func (c *windowsCheck) nothing(known bool) Verdict {
@@ -272,13 +276,18 @@ func (c *windowsCheck) fact(name string) string {
 
 // services says which of the services' ways are open: at boot, and on demand.
 func (c *windowsCheck) services(e *windows.Entry, v *Verdict, say func(string, string, ...any), open Tri) (boot, service Way) {
-	boot, service = Way{Way: windows.WayBoot, Blocked: Yes}, Way{Way: windows.WayService, Blocked: Yes}
-	if e.Driver.Services == nil {
-		boot.Blocked, service.Blocked = "", ""
-		return boot, service
+	closed := Yes
+	if open != Yes && !c.allServices(e) {
+		closed = ""
 	}
-	if len(e.Driver.Services) == 0 {
+	boot, service = Way{Way: windows.WayBoot, Blocked: closed}, Way{Way: windows.WayService, Blocked: closed}
+	switch {
+	case e.Driver.Services == nil:
+		return boot, service
+	case len(e.Driver.Services) == 0 && closed == Yes:
 		say(windows.ReasonNoService, "no service names it")
+	case closed != Yes:
+		say(windows.ReasonNoService, "a service that could not be read, or whose path leads nowhere, may name it")
 	}
 	for _, s := range e.Driver.Services {
 		switch s.Start {
@@ -292,9 +301,7 @@ func (c *windowsCheck) services(e *windows.Entry, v *Verdict, say func(string, s
 			say(windows.ReasonDisabled, "service %s is disabled", s.Name)
 			v.Word = "disabled"
 		default:
-			if service.Blocked == Yes && open != Yes {
-				boot.Blocked, service.Blocked = "", ""
-			}
+			boot.Blocked, service.Blocked = doubted(boot.Blocked, open), doubted(service.Blocked, open)
 		}
 		if s.State == "running" {
 			say(windows.ReasonRunning, "the service manager calls service %s running", s.Name)
@@ -308,6 +315,28 @@ func (c *windowsCheck) services(e *windows.Entry, v *Verdict, say func(string, s
 		}
 	}
 	return boot, service
+}
+
+// doubted is what a way is that a service of unknown start may open. One that is open stays so, and
+// one to a file that cannot be loaded at all stays blocked.
+func doubted(blocked, open Tri) Tri {
+	if blocked == Yes && open != Yes {
+		return ""
+	}
+	return blocked
+}
+
+// allServices reports whether the services that name the file are all of them.
+func (c *windowsCheck) allServices(e *windows.Entry) bool {
+	if e.Driver.Services == nil || !c.registry {
+		return false
+	}
+	for i := range c.inventory.Registered {
+		if c.inventory.Registered[i].MayName(c.inventory.Paths, e.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 // prospect judges the ways together. That an administrator can register any driver anew makes

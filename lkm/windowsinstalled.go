@@ -85,7 +85,7 @@ func (b *windowsBackend) addFiles(entries []windows.Entry, inv *windows.Inventor
 		}
 		known[key] = true
 		n++
-		entries = append(entries, windows.Entry{Key: key, Name: name, Path: dos, Driver: &windows.Driver{Services: []windows.Service{}}})
+		entries = append(entries, windows.Entry{Key: key, Name: name, Path: dos, Driver: unnamed(inv)})
 	}
 	folders := []string{root + `\System32\drivers`}
 	store := root + `\System32\DriverStore\FileRepository`
@@ -116,6 +116,16 @@ func (b *windowsBackend) addFiles(entries []windows.Entry, inv *windows.Inventor
 	}
 	r.source(sourceFolders, outcome, CountOf(int64(n)), nil)
 	return entries
+}
+
+// unnamed is a driver that no service is seen to name; where the registry was not read, that says
+// nothing.
+func unnamed(inv *windows.Inventory) *windows.Driver {
+	d := &windows.Driver{}
+	if inv.Registered != nil {
+		d.Services = []windows.Service{}
+	}
+	return d
 }
 
 func (b *windowsBackend) readFolder(p windows.Paths, dos string) ([]fs.DirEntry, error) {

@@ -87,19 +87,25 @@ func TestWindowsOlderList(t *testing.T) {
 	}
 }
 
-// A key of the registry that a user may not open is no missing one.
-func TestWindowsRefusedKey(t *testing.T) {
-	m := fakewindows.Windows11(true)
+// refuseKeys makes the registry keys of services ones that cannot be opened.
+func refuseKeys(t *testing.T, m *fakewindows.Machine, names ...string) {
+	t.Helper()
 	keys, _, err := windows.ParseReg("test", []byte(m.Calls[windows.OpServiceKeys]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range keys {
-		if keys[i].Name() == "disabled" || keys[i].Name() == "hidden" {
+		if slices.Contains(names, keys[i].Name()) {
 			keys[i].Values, keys[i].Refused = nil, true
 		}
 	}
 	m.Calls[windows.OpServiceKeys] = string(windows.AppendReg(nil, keys))
+}
+
+// A key of the registry that a user may not open is no missing one.
+func TestWindowsRefusedKey(t *testing.T) {
+	m := fakewindows.Windows11(true)
+	refuseKeys(t, m, "disabled", "hidden")
 	sys := openWindows(t, m, lkm.Options{})
 	snap, err := sys.SnapshotOf(context.Background(), lkm.ScopeInstalled)
 	if err != nil {
@@ -241,5 +247,54 @@ func TestWindowsDebugMode(t *testing.T) {
 	p, err := sys.Policy(context.Background())
 	if err != nil || p.Loading != "" {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// addService registers a driver that starts by itself.
+func addService(m *fakewindows.Machine, name, path string) {
+	key := windows.RegKey{Path: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\` + name,
+		Values: []windows.RegValue{windows.DwordValue("Type", 1), windows.DwordValue("Start", 2), windows.StringValue("ImagePath", windows.RegString, path)}}
+	_, text, _ := strings.Cut(string(windows.AppendReg(nil, []windows.RegKey{key})), "\n")
+	m.Calls[windows.OpServiceKeys] += text
+	m.Calls[windows.OpServices] += string(windows.AppendServices(nil, []windows.ServiceStatus{{Name: name, Type: 1, State: 1}}))
+}
+
+func checkOne(t *testing.T, m *fakewindows.Machine, o lkm.Options, query string) lkm.Verdict {
+	t.Helper()
+	v, err := openWindows(t, m, o).Check(context.Background(), query)
+	if err != nil || len(v) != 1 {
+		t.Fatalf("%s: %+v, %v", query, v, err)
+	}
+	return v[0]
+}
+
+// A driver is blocked for want of a service only when all services were seen.
+func TestWindowsCheckUnseenService(t *testing.T) {
+	for name, c := range map[string]struct {
+		path string
+		hide func(m *fakewindows.Machine)
+		want lkm.VerdictOutcome
+	}{
+		"seen":             {`System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
+		"registry refused": {`System32\drivers\leftover.sys`, func(m *fakewindows.Machine) { m.Deny[windows.OpServiceKeys] = true }, lkm.VerdictUnknown},
+		"key refused":      {`System32\drivers\leftover.sys`, func(m *fakewindows.Machine) { refuseKeys(t, m, "lazy") }, lkm.VerdictUnknown},
+		"device":           {`\Device\HarddiskVolume9\leftover.sys`, nil, lkm.VerdictUnknown},
+		"short name":       {`System32\drivers\LEFTOV~1.SYS`, nil, lkm.VerdictUnknown},
+		"global root":      {`\??\GLOBALROOT\SystemRoot\System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
+		"other file":       {`\Device\HarddiskVolume9\other.sys`, nil, lkm.VerdictBlocked},
+	} {
+		m := fakewindows.Windows11(false)
+		addService(m, "lazy", c.path)
+		if c.hide != nil {
+			c.hide(m)
+		}
+		if v := checkOne(t, m, lkm.Options{}, "leftover.sys"); v.NextBoot.Outcome != c.want || v.Now.Outcome != c.want {
+			t.Errorf("%s: now %+v, next boot %+v, %v", name, v.Now, v.NextBoot, v.Reasons)
+		}
+	}
+	m := fakewindows.Windows11(false)
+	refuseKeys(t, m, "odd")
+	if v := checkOne(t, m, lkm.Options{}, "disabled.sys"); v.NextBoot.Outcome != lkm.VerdictUnknown {
+		t.Errorf("a second service of a disabled driver may be refused: %+v", v.NextBoot)
 	}
 }

@@ -18,7 +18,8 @@ type Driver struct {
 	Image *LoadedImage `json:"image,omitzero"`
 	// Services are the registrations that name this image; several may (tcpip and tcpip6). An image
 	// that is loaded without any (the kernel, its libraries, boot drivers) has the empty list; nil
-	// means that neither the service manager nor the registry could be read.
+	// means that the registry, which alone has the paths, could not be read. A service whose path is
+	// not known may name the image all the same.
 	Services []Service `json:"services,omitzero"`
 	// Devices are the devices that the services drive.
 	Devices []Device `json:"devices,omitzero"`
@@ -157,7 +158,7 @@ func (j *joiner) entry(key, name, path string) *Entry {
 	}
 	j.byKey[key] = len(j.entries)
 	d := &Driver{}
-	if j.inv.Registered != nil || j.inv.Statuses != nil {
+	if j.inv.Registered != nil {
 		d.Services = []Service{}
 	}
 	j.entries = append(j.entries, Entry{Key: key, Name: name, Path: j.inv.Paths.longPath(path), Driver: d})
@@ -390,6 +391,18 @@ func (d *Driver) infs() []fact.Evidence {
 		}
 	}
 	return list
+}
+
+// MayName reports whether a service that the list has no image of may name the file: its key, or its
+// path, could not be read, or leads by a name that is not resolved to one like the file's.
+func (s *RegisteredService) MayName(p Paths, file string) bool {
+	if s.Refused || s.ImagePath == "" && s.PathErr != nil || HasShortName(file) {
+		return true
+	}
+	if HasShortName(s.ImagePath) && p.Long[fold(s.ImageFile)] == "" {
+		return true
+	}
+	return s.ImageFile == "" && strings.Contains(fold(s.ImagePath), fold(file))
 }
 
 // views says for each source that was read what it shows of each image.
