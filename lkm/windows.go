@@ -293,7 +293,7 @@ func (b *windowsBackend) readRegistered(ctx context.Context, inv *windows.Invent
 		return
 	}
 	outcome := OutcomeOK
-	if n := refusedKeys(registered); n > 0 {
+	if n := closedKeys(registered); n > 0 {
 		p := problemOf(windows.SourceRegistry, "", "services", fmt.Errorf("keys of services that cannot be opened: %w", fs.ErrPermission))
 		p.Count = n
 		problems = append(problems, p)
@@ -305,6 +305,18 @@ func (b *windowsBackend) readRegistered(ctx context.Context, inv *windows.Invent
 		}
 	}
 	r.source(windows.SourceRegistry, outcome, CountOf(int64(len(registered)-refusedKeys(registered))), nil)
+}
+
+// closedKeys counts the keys that could not be opened; of others the type was damaged, which is told of
+// already.
+func closedKeys(list []windows.RegisteredService) int {
+	n := 0
+	for i := range list {
+		if list[i].Refused && list[i].PathErr == nil {
+			n++
+		}
+	}
+	return n
 }
 
 func refusedKeys(list []windows.RegisteredService) int {

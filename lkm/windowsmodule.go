@@ -42,6 +42,9 @@ func (b *windowsBackend) registry(ctx context.Context, path string) (*windows.Re
 	if len(keys) == 0 {
 		return nil, errNotThere
 	}
+	if keys[0].Partial {
+		return nil, fmt.Errorf("registry key %s: a value cannot be read: %w", path, ErrMalformed)
+	}
 	return &keys[0], nil
 }
 

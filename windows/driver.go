@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -112,7 +113,7 @@ const maxShortPaths = 256
 
 // Join makes one Entry of each image. The order is that of loading, then that of the registry.
 func (inv *Inventory) Join() []Entry {
-	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}, refused: map[string]bool{}}
+	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}, refused: map[string]error{}}
 	for i := range inv.Images {
 		j.addImage(&inv.Images[i])
 	}
@@ -134,8 +135,8 @@ type joiner struct {
 	inv       *Inventory
 	entries   []Entry
 	byKey     map[string]int
-	byService map[string]int  // folded service name → entry
-	refused   map[string]bool // folded names of the services whose registry key could not be opened
+	byService map[string]int   // folded service name → entry
+	refused   map[string]error // why the registry key of a service could not be read, by its folded name
 }
 
 // Key returns the canonical name of an image; see Entry.
@@ -212,7 +213,7 @@ func (e *Entry) NoAlias() {
 
 func (j *joiner) addRegistered(r *RegisteredService) {
 	if r.Refused {
-		j.refused[fold(r.Name)] = true
+		j.refused[fold(r.Name)] = cmp.Or(r.PathErr, errRefusedKey)
 		return
 	}
 	var e *Entry
@@ -254,8 +255,8 @@ func (j *joiner) addStatus(st ServiceStatus) {
 func (j *joiner) addService(name string) int {
 	e := j.entry("service "+fold(name), name, "")
 	e.Driver.Services = append(e.Driver.Services, Service{Name: name, Ephemeral: IsEphemeral(name)})
-	if j.refused[fold(name)] {
-		e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, name, "imagePath", errRefusedKey))
+	if err := j.refused[fold(name)]; err != nil {
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, name, "imagePath", err))
 	}
 	j.byService[fold(name)] = j.byKey[e.Key]
 	return j.byKey[e.Key]
@@ -413,7 +414,7 @@ func (j *joiner) views() {
 		for _, s := range d.Services {
 			state = state || s.State != ""
 			reg = reg || s.registered()
-			refused = refused || j.refused[fold(s.Name)]
+			refused = refused || j.refused[fold(s.Name)] != nil
 		}
 		d.Views = map[string]fact.View{
 			SourceModules:  view(j.inv.Images != nil, d.Image != nil),

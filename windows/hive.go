@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,8 +22,13 @@ const (
 	maxSubkeys    = 100_000
 	maxHiveValues = 4096
 	maxSegments   = 256
+	maxKeyName    = 2 * 256 // bytes; the registry allows 255 characters
 	segmentSize   = 16344
+	maxHiveKeys   = 1_000_000 // keys and index records that one call looks at
+	maxHiveBytes  = 256 << 20 // bytes of names and data that one call takes
 )
+
+var errHiveBudget = fmt.Errorf("%w: its keys lead to more than a registry holds", fact.ErrTooLarge)
 
 // A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
 // written back from its log files is not seen; see Dirty.
@@ -34,6 +40,27 @@ const (
 type Hive struct {
 	b    []byte
 	root uint32
+	left *hiveBudget // of the call that this is a copy for; nil outside of one
+}
+
+// A hiveBudget is what a call may still take. Keys may name each other and share their values, so that
+// a small hive can look as if it held more than any memory.
+type hiveBudget struct{ keys, bytes int }
+
+// budgeted returns the hive for one call.
+func (h *Hive) budgeted() *Hive {
+	c := *h
+	c.left = &hiveBudget{keys: maxHiveKeys, bytes: maxHiveBytes}
+	return &c
+}
+
+func (h *Hive) spend(keys, bytes int) bool {
+	if h.left == nil {
+		return true
+	}
+	h.left.keys -= keys
+	h.left.bytes -= bytes
+	return h.left.keys >= 0 && h.left.bytes >= 0
 }
 
 func hiveError(field, format string, args ...any) error {
@@ -85,8 +112,11 @@ func (h *Hive) key(off uint32) (*HiveKey, error) {
 		return nil, hiveError("nk", "no key at %#x", off)
 	}
 	n := int(binary.LittleEndian.Uint16(c[72:]))
-	if 76+n > len(c) {
+	if 76+n > len(c) || n > maxKeyName {
 		return nil, hiveError("nk", "name of %d bytes", n)
+	}
+	if !h.spend(1, 0) {
+		return nil, errHiveBudget
 	}
 	return &HiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
 }
@@ -151,103 +181,171 @@ func (k *HiveKey) each(f func(*HiveKey) bool) error {
 	if le.Uint32(k.b[20:]) == 0 {
 		return nil
 	}
-	bad, first := 0, error(nil)
-	note := func(err error) {
-		bad++
-		first = cmp.Or(first, err)
+	w := hiveWalk{h: k.h, f: f, left: maxSubkeys, seen: map[uint32]bool{}}
+	if err := w.lists(le.Uint32(k.b[28:])); err != nil {
+		return err
 	}
-	lists := []uint32{le.Uint32(k.b[28:])}
-	if c, ok := k.h.cell(lists[0]); ok && len(c) >= 4 && string(c[:2]) == "ri" {
-		lists = offsets(c, 4)
+	if w.bad > 1 {
+		return fmt.Errorf("%w, and %d more", w.first, w.bad-1)
 	}
-	left, more := maxSubkeys, true
-	for i := 0; i < len(lists) && more; i++ {
-		keys, err := k.h.index(lists[i])
-		if err != nil {
-			note(err)
-		}
-		for j := 0; j < len(keys) && more; j++ {
-			if left--; left < 0 {
-				return hiveError("subkeys", "more than %d", maxSubkeys)
-			}
-			sub, err := k.h.key(keys[j])
-			if err != nil {
-				note(err)
-				continue
-			}
-			more = f(sub)
-		}
-	}
-	if bad > 1 {
-		return fmt.Errorf("%w, and %d more", first, bad-1)
-	}
-	return first
+	return w.first
 }
 
-// index returns where the keys of an index record are.
-func (h *Hive) index(at uint32) ([]uint32, error) {
+// A hiveWalk goes through the subkeys of one key.
+type hiveWalk struct {
+	h     *Hive
+	f     func(*HiveKey) bool
+	left  int             // keys that the list may still have
+	seen  map[uint32]bool // where the keys were that it had
+	done  bool            // f said no
+	bad   int             // parts that make no sense
+	first error           // what is wrong with the first of them
+}
+
+func (w *hiveWalk) note(err error) {
+	w.bad++
+	w.first = cmp.Or(w.first, err)
+}
+
+// lists follows one index record, or a record of several. An error ends the walk.
+func (w *hiveWalk) lists(at uint32) error {
+	c, ok := w.h.cell(at)
+	if !ok || len(c) < 4 || string(c[:2]) != "ri" {
+		return w.list(at)
+	}
+	for i := 0; i < elements(c, 4) && !w.done; i++ {
+		if err := w.list(element(c, 4, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *hiveWalk) list(at uint32) error {
+	if !w.h.spend(1, 0) {
+		return errHiveBudget
+	}
+	c, step, err := w.h.index(at)
+	if err != nil {
+		w.note(err)
+		return nil
+	}
+	for i := 0; i < elements(c, step) && !w.done; i++ {
+		if w.left--; w.left < 0 {
+			return hiveError("subkeys", "more than %d", maxSubkeys)
+		}
+		if err := w.key(element(c, step, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *hiveWalk) key(at uint32) error {
+	if w.seen[at] {
+		w.note(hiveError("subkeys", "the key at %#x twice", at))
+		return nil
+	}
+	w.seen[at] = true
+	sub, err := w.h.key(at)
+	switch {
+	case errors.Is(err, fact.ErrTooLarge):
+		return err
+	case err != nil:
+		w.note(err)
+	default:
+		w.done = !w.f(sub)
+	}
+	return nil
+}
+
+// index returns an index record of keys and the size of its elements.
+func (h *Hive) index(at uint32) (c []byte, step int, err error) {
 	c, ok := h.cell(at)
 	if !ok || len(c) < 4 {
-		return nil, hiveError("subkeys", "no index at %#x", at)
+		return nil, 0, hiveError("subkeys", "no index at %#x", at)
 	}
 	switch string(c[:2]) {
 	case "lf", "lh":
-		return offsets(c, 8), nil
+		return c, 8, nil
 	case "li":
-		return offsets(c, 4), nil
+		return c, 4, nil
 	}
-	return nil, hiveError("subkeys", "index of kind %q", c[:2])
+	return nil, 0, hiveError("subkeys", "index of kind %q", c[:2])
 }
 
-// offsets returns the first word of each element of an index record.
-func offsets(c []byte, step int) []uint32 {
-	le := binary.LittleEndian
-	n := min(int(le.Uint16(c[2:])), (len(c)-4)/step)
-	list := make([]uint32, 0, n)
-	for i := range n {
-		list = append(list, le.Uint32(c[4+i*step:]))
-	}
-	return list
+// elements returns how many elements an index record has.
+func elements(c []byte, step int) int {
+	return min(int(binary.LittleEndian.Uint16(c[2:])), (len(c)-4)/step)
 }
 
-// Values returns the key's values; one that makes no sense is left out.
-func (k *HiveKey) Values() []RegValue {
+// element returns the first word of an index record's element.
+func element(c []byte, step, i int) uint32 {
+	return binary.LittleEndian.Uint32(c[4+i*step:])
+}
+
+// Values returns the key's values. The error tells of one that makes no sense, which is left out: any
+// value that is not in the list may be there.
+func (k *HiveKey) Values() ([]RegValue, error) {
 	le := binary.LittleEndian
-	n := min(int(le.Uint32(k.b[36:])), maxHiveValues)
+	n := le.Uint32(k.b[36:])
+	if n == 0 {
+		return nil, nil
+	}
 	list, ok := k.h.cell(le.Uint32(k.b[40:]))
 	if !ok {
-		return nil
+		return nil, hiveError("values", "no list of %d values", n)
 	}
 	var values []RegValue
-	for i := range min(n, len(list)/4) {
-		if v, ok := k.h.value(le.Uint32(list[4*i:])); ok {
-			values = append(values, v)
+	var first error
+	for i := range min(int(n), maxHiveValues, len(list)/4) {
+		v, err := k.h.value(le.Uint32(list[4*i:]))
+		if errors.Is(err, fact.ErrTooLarge) {
+			return values, err
 		}
+		if err != nil {
+			first = cmp.Or(first, err)
+			continue
+		}
+		values = append(values, v)
 	}
-	return values
+	if int64(n) > maxHiveValues || int(n) > len(list)/4 {
+		first = cmp.Or(first, hiveError("values", "a list of %d values", n))
+	}
+	return values, first
 }
 
-func (h *Hive) value(off uint32) (RegValue, bool) {
+func (h *Hive) value(off uint32) (RegValue, error) {
 	le := binary.LittleEndian
 	c, ok := h.cell(off)
 	if !ok || len(c) < 20 || c[0] != 'v' || c[1] != 'k' {
-		return RegValue{}, false
+		return RegValue{}, hiveError("vk", "no value at %#x", off)
 	}
 	n := int(le.Uint16(c[2:]))
 	if 20+n > len(c) {
-		return RegValue{}, false
+		return RegValue{}, hiveError("vk", "name of %d bytes", n)
 	}
-	v := RegValue{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
 	size := le.Uint32(c[4:])
-	if size&(1<<31) != 0 {
-		v.Data = c[8 : 8+min(size&^(1<<31), 4)]
-		return v, true
+	inline := size&(1<<31) != 0
+	size &^= 1 << 31
+	if inline {
+		size = min(size, 4)
 	}
 	if size > maxRegValue {
-		return RegValue{}, false
+		return RegValue{}, hiveError("vk", "data of %d bytes", size)
 	}
-	v.Data, ok = h.data(le.Uint32(c[8:]), int(size))
-	return v, ok
+	if !h.spend(0, 20+n+int(size)) {
+		return RegValue{}, errHiveBudget
+	}
+	v := RegValue{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
+	if inline {
+		v.Data = c[8 : 8+size]
+		return v, nil
+	}
+	if v.Data, ok = h.data(le.Uint32(c[8:]), int(size)); !ok {
+		return RegValue{}, hiveError("vk", "data of value %q", v.Name)
+	}
+	return v, nil
 }
 
 func (h *Hive) data(off uint32, size int) ([]byte, bool) {
@@ -293,7 +391,11 @@ func (h *Hive) ControlSet() (string, error) {
 		return "", err
 	}
 	if k != nil {
-		key := RegKey{Values: k.Values()}
+		values, err := k.Values()
+		if err != nil {
+			return "", err
+		}
+		key := RegKey{Values: values}
 		for _, name := range []string{"Default", "Current"} {
 			if n, ok := key.Dword(name); ok && n > 0 && n < 1000 {
 				return fmt.Sprintf("ControlSet%03d", n), nil
@@ -303,13 +405,21 @@ func (h *Hive) ControlSet() (string, error) {
 	return "", hiveError("Select", "no control set is chosen")
 }
 
-// Reg returns one key without its subkeys; false when it is not there.
+// Reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
+// values that make no sense.
 func (h *Hive) Reg(path string) (RegKey, bool, error) {
 	k, err := h.Key(path)
 	if err != nil || k == nil {
 		return RegKey{}, false, err
 	}
-	return RegKey{Path: machineHive + path, Values: k.Values()}, true, nil
+	key, err := k.reg(machineHive + path)
+	return key, true, err
+}
+
+// reg returns the key with its values; the error tells of values that make no sense.
+func (k *HiveKey) reg(path string) (RegKey, error) {
+	values, err := k.Values()
+	return RegKey{Path: path, Values: values, Partial: err != nil}, err
 }
 
 const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
@@ -318,7 +428,7 @@ const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 // keys tells of those that make no sense.
 func (h *Hive) Services(controlSet string) ([]RegKey, error) {
 	path := controlSet + `\Services`
-	root, err := h.Key(path)
+	root, err := h.budgeted().Key(path)
 	if err != nil {
 		return nil, err
 	}
@@ -328,9 +438,10 @@ func (h *Hive) Services(controlSet string) ([]RegKey, error) {
 	keys := []RegKey{}
 	var inner error
 	err = root.each(func(k *HiveKey) bool {
-		key := RegKey{Path: machineHive + path + `\` + k.Name, Values: k.Values()}
+		// Values that make no sense are told of by the key.
+		key, _ := k.reg(machineHive + path + `\` + k.Name)
 		typ, ok := key.Dword("Type")
-		if !ok || typ&ServiceTypeDriver == 0 {
+		if !ok && !key.Partial || ok && typ&ServiceTypeDriver == 0 {
 			return true
 		}
 		keys = append(keys, key)
@@ -354,31 +465,36 @@ func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) ([]RegKey,
 		in = next
 	}
 	path += `\` + sub
-	keys = append(keys, RegKey{Path: path, Values: in.Values()})
-	list, err := in.Subkeys()
-	for i, inst := range list {
-		if i == 256 {
-			break
-		}
-		keys = append(keys, RegKey{Path: path + `\` + inst.Name, Values: inst.Values()})
-	}
-	return keys, err
+	key, inner := in.reg(path)
+	keys = append(keys, key)
+	left := maxInstances
+	err := in.each(func(inst *HiveKey) bool {
+		key, err := inst.reg(path + `\` + inst.Name)
+		inner = cmp.Or(inner, err)
+		keys = append(keys, key)
+		left--
+		return left > 0
+	})
+	return keys, cmp.Or(err, inner)
 }
 
 // Packages returns the keys of the driver store's packages; none when the hive has no such key. An
 // error beside keys tells of those that make no sense.
 func (h *Hive) Packages() ([]RegKey, error) {
 	const path = `DriverDatabase\DriverPackages`
-	root, err := h.Key(path)
+	root, err := h.budgeted().Key(path)
 	if err != nil || root == nil {
 		return nil, err
 	}
 	var keys []RegKey
+	var inner error
 	err = root.each(func(k *HiveKey) bool {
-		keys = append(keys, RegKey{Path: machineHive + path + `\` + k.Name, Values: k.Values()})
+		key, err := k.reg(machineHive + path + `\` + k.Name)
+		inner = cmp.Or(inner, err)
+		keys = append(keys, key)
 		return true
 	})
-	return keys, err
+	return keys, cmp.Or(err, inner)
 }
 
 // ServicesOf makes driver services of registry keys at and below a Services key.

@@ -24,6 +24,7 @@ func (d *Device) setClassKey(k *RegKey) {
 // Devices returns the devices of a control set that have a driver: all that were ever there and were not
 // removed, present or not. The error is fs.ErrNotExist when there is no such key; one beside devices tells of keys that make no sense.
 func (h *Hive) Devices(controlSet string) ([]Device, error) {
+	h = h.budgeted()
 	root, err := h.Key(controlSet + `\Enum`)
 	if err != nil {
 		return nil, err
@@ -31,18 +32,18 @@ func (h *Hive) Devices(controlSet string) ([]Device, error) {
 	if root == nil {
 		return nil, fmt.Errorf(`%s\Enum: %w`, controlSet, fs.ErrNotExist)
 	}
-	class, err := h.Key(controlSet + `\Control\Class`)
+	classes, first := h.classes(controlSet)
 	list := []Device{}
-	first := err
 	note := func(err error) { first = cmp.Or(first, err) }
 	note(root.each(func(bus *HiveKey) bool {
 		note(bus.each(func(kind *HiveKey) bool {
 			note(kind.each(func(instance *HiveKey) bool {
-				d := hiveDevice(bus.Name+`\`+kind.Name+`\`+instance.Name, instance)
+				d, err := hiveDevice(bus.Name+`\`+kind.Name+`\`+instance.Name, instance)
+				note(err)
 				if d.Service == "" && d.DriverKey == "" {
 					return true
 				}
-				note(d.addHiveClass(class))
+				note(d.addHiveClass(classes))
 				list = append(list, d)
 				return len(list) < maxServices
 			}))
@@ -53,35 +54,72 @@ func (h *Hive) Devices(controlSet string) ([]Device, error) {
 	return list, first
 }
 
+// A hiveClass is one key below Control\Class with those below it, by folded name.
+type hiveClass struct {
+	key     *HiveKey
+	name    string
+	drivers map[string]*HiveKey // nil until the first device asks
+}
+
+// classes returns the setup classes by folded GUID.
+func (h *Hive) classes(controlSet string) (map[string]*hiveClass, error) {
+	root, err := h.Key(controlSet + `\Control\Class`)
+	if err != nil || root == nil {
+		return nil, err
+	}
+	list := map[string]*hiveClass{}
+	var inner error
+	err = root.each(func(k *HiveKey) bool {
+		key, err := k.reg("")
+		inner = cmp.Or(inner, err)
+		c := &hiveClass{key: k}
+		c.name, _ = key.Text("Class")
+		list[fold(k.Name)] = c
+		return true
+	})
+	return list, cmp.Or(err, inner)
+}
+
+// driver returns the key of a driver; nil when there is none.
+func (c *hiveClass) driver(number string) (*HiveKey, error) {
+	var err error
+	if c.drivers == nil {
+		c.drivers = map[string]*HiveKey{}
+		err = c.key.each(func(k *HiveKey) bool {
+			c.drivers[fold(k.Name)] = k
+			return true
+		})
+	}
+	return c.drivers[fold(number)], err
+}
+
 // hiveDevice makes a device of its key. Names for people may refer to the INF and come with the text.
-func hiveDevice(id string, k *HiveKey) Device {
-	key := RegKey{Values: k.Values()}
+func hiveDevice(id string, k *HiveKey) (Device, error) {
+	key, err := k.reg("")
 	text := func(name string) string { s, _ := key.Text(name); return s }
 	list := func(name string) []string { l, _ := key.Multi(name); return l }
 	return Device{
 		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")), FriendlyName: displayName(text("FriendlyName")),
 		Class: text("Class"), ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
 		Manufacturer: displayName(text("Mfg")), UpperFilters: list("UpperFilters"), LowerFilters: list("LowerFilters"),
-	}
+	}, err
 }
 
 // addHiveClass follows DriverKey, {class}\NNNN, below Control\Class.
-func (d *Device) addHiveClass(class *HiveKey) error {
-	guid, number, ok := strings.Cut(d.DriverKey, `\`)
-	if !ok || class == nil {
+func (d *Device) addHiveClass(classes map[string]*hiveClass) error {
+	guid, number, _ := strings.Cut(d.DriverKey, `\`)
+	class := classes[fold(guid)]
+	if class == nil {
 		return nil
 	}
-	k, err := class.Subkey(guid)
-	if err != nil || k == nil {
-		return err
-	}
 	if d.Class == "" {
-		key := RegKey{Values: k.Values()}
-		d.Class, _ = key.Text("Class")
+		d.Class = class.name
 	}
-	if k, err = k.Subkey(number); err != nil || k == nil {
+	k, err := class.driver(number)
+	if k == nil {
 		return err
 	}
-	d.setClassKey(&RegKey{Values: k.Values()})
-	return nil
+	key, inner := k.reg("")
+	d.setClassKey(&key)
+	return cmp.Or(err, inner)
 }

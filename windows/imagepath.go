@@ -18,6 +18,7 @@ const (
 	RuleEnvironment = "environment" // %SystemRoot%\…, which the kernel takes as relative
 	RuleDrive       = "drive"       // C:\…, which the kernel takes as relative
 	RuleRooted      = "rooted"      // \… of another kind, which the kernel takes as an NT path
+	RuleUnread      = "unread"      // there may be a path: the registry's value could not be read
 )
 
 // Marks of an ImagePath that had to be read leniently.

@@ -315,15 +315,16 @@ func readKey(path string) ([]byte, error) {
 	if err != nil && len(names) == 0 && !isEOF(err) {
 		return nil, err
 	}
-	key := RegKey{Path: machineRoot + path, Values: readValues(k, names)}
+	key := readValues(k, machineRoot+path, names)
 	return AppendReg(nil, []RegKey{key}), nil
 }
 
 func isEOF(err error) bool { return err != nil && err.Error() == "EOF" }
 
-// readValues reads the named values; one that is not there, or too large, is left out.
-func readValues(k registry.Key, names []string) []RegValue {
-	var list []RegValue
+// readValues reads the named values of a key; one that is not there is left out. When another one
+// cannot be read, or is too large, the key is partial.
+func readValues(k registry.Key, path string, names []string) RegKey {
+	key := RegKey{Path: path}
 	buf := make([]byte, 1024)
 	for _, name := range names {
 		n, typ, err := k.GetValue(name, buf)
@@ -331,12 +332,16 @@ func readValues(k registry.Key, names []string) []RegValue {
 			buf = make([]byte, n+64)
 			n, typ, err = k.GetValue(name, buf)
 		}
-		if err != nil {
+		if errors.Is(err, registry.ErrNotExist) {
 			continue
 		}
-		list = append(list, RegValue{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
+		if err != nil {
+			key.Partial = true
+			continue
+		}
+		key.Values = append(key.Values, RegValue{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
 	}
-	return list
+	return key
 }
 
 // serviceValues are the values of a service that RegisteredService has.
@@ -386,7 +391,7 @@ func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
 		return keys
 	}
 	defer k.Close()
-	key := RegKey{Path: path, Values: readValues(k, serviceValues)}
+	key := readValues(k, path, serviceValues)
 	typ, ok := key.Dword("Type")
 	if ok && (typ&ServiceTypeDriver == 0 || typ&0x30 != 0) {
 		return keys
@@ -404,7 +409,7 @@ func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
 }
 
 func appendInstances(keys []RegKey, in registry.Key, path string) []RegKey {
-	keys = append(keys, RegKey{Path: path, Values: readValues(in, []string{"DefaultInstance"})})
+	keys = append(keys, readValues(in, path, []string{"DefaultInstance"}))
 	names, err := subkeys(in, 256)
 	if err != nil {
 		return keys
@@ -414,7 +419,7 @@ func appendInstances(keys []RegKey, in registry.Key, path string) []RegKey {
 		if err != nil {
 			continue
 		}
-		keys = append(keys, RegKey{Path: path + `\` + name, Values: readValues(k, []string{"Altitude", "Flags"})})
+		keys = append(keys, readValues(k, path+`\`+name, []string{"Altitude", "Flags"}))
 		k.Close()
 	}
 	return keys
@@ -456,7 +461,7 @@ func packageKeys(ctx context.Context, path string) ([]RegKey, error) {
 			return
 		}
 		defer k.Close()
-		keys = append(keys, RegKey{Path: machineRoot + path + `\` + name, Values: readValues(k, packageValues)})
+		keys = append(keys, readValues(k, machineRoot+path+`\`+name, packageValues))
 	})
 	return keys, err
 }
@@ -536,7 +541,8 @@ func addClassKey(d *Device) {
 		return
 	}
 	defer k.Close()
-	d.setClassKey(&RegKey{Values: readValues(k, classValues)})
+	key := readValues(k, "", classValues)
+	d.setClassKey(&key)
 }
 
 // filters lists the filter manager's filters; the privilege to load drivers is needed.

@@ -33,6 +33,8 @@ type RegKey struct {
 	Values []RegValue
 	// Refused says that the key is there and could not be opened.
 	Refused bool
+	// Partial says that a value could not be read: one that is not in Values may be there.
+	Partial bool
 }
 
 // A RegValue is one value of a key, its data as the registry keeps it: strings in UTF-16, little
@@ -116,6 +118,9 @@ func utf16Bytes(s string) []byte {
 // regRefused is the comment below a key that could not be opened.
 const regRefused = "; access denied"
 
+// regPartial is the comment below a key of which a value could not be read.
+const regPartial = "; a value could not be read"
+
 const regHeader = "Windows Registry Editor Version 5.00\n"
 
 // AppendReg writes keys as the text of a .reg file in UTF-8. Text that does not fit on one line is
@@ -126,6 +131,9 @@ func AppendReg(dst []byte, keys []RegKey) []byte {
 		dst = append(dst, "\n["+oneLine(k.Path)+"]\n"...)
 		if k.Refused {
 			dst = append(dst, regRefused+"\n"...)
+		}
+		if k.Partial {
+			dst = append(dst, regPartial+"\n"...)
 		}
 		for _, v := range k.Values {
 			dst = appendRegValue(dst, v)
@@ -235,18 +243,22 @@ func (p *regParser) line(s string, n int) error {
 	case s == regRefused && len(p.keys) > 0:
 		p.keys[len(p.keys)-1].Refused = true
 		return nil
+	case s == regPartial && len(p.keys) > 0:
+		p.keys[len(p.keys)-1].Partial = true
+		return nil
 	case !strings.HasPrefix(s, `"`) && !strings.HasPrefix(s, "@="):
 		return nil
 	case len(p.keys) == 0:
 		p.note(n, "a value before the first key")
 		return nil
 	}
+	k := &p.keys[len(p.keys)-1]
 	v, err := parseRegValue(s)
 	if err != "" {
+		k.Partial = true
 		p.note(n, err)
 		return nil
 	}
-	k := &p.keys[len(p.keys)-1]
 	k.Values = append(k.Values, v)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
@@ -42,7 +43,7 @@ func TestParseServiceKeys(t *testing.T) {
 		if list[1].Name != "odd" || list[1].Start != "99" || list[1].PathErr == nil {
 			t.Errorf("%s: %+v", name, list[1])
 		}
-		if len(problems) != 2 || problems[0].Line == 0 || problems[1].Subject != "odd" {
+		if len(problems) != 3 || problems[0].Line == 0 || problems[1].Subject != "odd" || problems[2].Count != 1 {
 			t.Errorf("%s: problems %v", name, problems)
 		}
 	}
@@ -147,6 +148,118 @@ func TestHiveDamaged(t *testing.T) {
 	})
 	if len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("an index of itself: %+v, %v", list, err)
+	}
+}
+
+// manyHive is a hive whose Enum, Services and Class name one key n times on each level, by one list
+// each or by n lists.
+func manyHive(t testing.TB, n int, record string) *Hive {
+	le := binary.LittleEndian
+	b := make([]byte, 32)
+	cell := func(data []byte) uint32 {
+		off := uint32(len(b))
+		c := make([]byte, (4+len(data)+7)&^7)
+		le.PutUint32(c, uint32(-int32(len(c))))
+		copy(c[4:], data)
+		b = append(b, c...)
+		return off
+	}
+	list := func(record string, of []uint32) uint32 {
+		l := le.AppendUint16([]byte(record), uint16(len(of)))
+		for _, at := range of {
+			l = le.AppendUint32(l, at)
+		}
+		return cell(l)
+	}
+	key := func(name string, subs ...uint32) uint32 {
+		c := make([]byte, 76)
+		copy(c, "nk")
+		c[2] = 0x20
+		le.PutUint32(c[20:], uint32(len(subs)))
+		if len(subs) > 0 && record == "ri" && subs[0] == subs[len(subs)-1] {
+			le.PutUint32(c[28:], list("ri", slices.Repeat([]uint32{list("li", subs[:1])}, len(subs))))
+		} else {
+			le.PutUint32(c[28:], list("li", subs))
+		}
+		le.PutUint16(c[72:], uint16(len(name)))
+		return cell(append(c, name...))
+	}
+	times := func(k uint32) []uint32 { return slices.Repeat([]uint32{k}, n) }
+	enum := key("Enum", times(key("bus", times(key("kind", times(key("instance"))...))...))...)
+	set := key("ControlSet001", enum, key("Services", times(key("service"))...), key("Control", key("Class", times(key("class"))...)))
+	head := make([]byte, hiveBins)
+	copy(head, "regf")
+	le.PutUint32(head[36:], key("ROOT", set))
+	h, err := OpenHive(append(head, append(b, make([]byte, 64)...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// A key that its parent names again and again is visited once, whatever a hive claims.
+func TestHiveRepeats(t *testing.T) {
+	for _, record := range []string{"li", "ri"} {
+		h := manyHive(t, 2000, record).budgeted()
+		if list, err := h.Devices("ControlSet001"); len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
+			t.Errorf("%s: %d devices, %v", record, len(list), err)
+		}
+		k, err := h.Key("ControlSet001")
+		if err != nil || k == nil {
+			t.Fatal(err)
+		}
+		before := h.left.keys
+		k, _ = k.Subkey("Enum")
+		if list, err := k.Subkeys(); len(list) != 1 || !errors.Is(err, fact.ErrMalformed) || before-h.left.keys > 3000 {
+			t.Errorf("%s: %d buses, %v, %d looks", record, len(list), err, before-h.left.keys)
+		}
+	}
+	h := manyHive(t, 1, "li").budgeted()
+	h.left.keys = 3
+	if _, err := h.Key(`ControlSet001\Enum\bus`); !errors.Is(err, fact.ErrTooLarge) {
+		t.Errorf("a hive that leads to more than a call looks at: %v", err)
+	}
+}
+
+// A value that makes no sense is not taken for one that is not there.
+func TestHiveLostValues(t *testing.T) {
+	services := func(value string) ([]RegisteredService, []fact.Problem) {
+		b := hivetest.System()
+		if value != "" {
+			disk := bytes.LastIndex(b[:bytes.Index(b, []byte("Disk"))], []byte(value))
+			copy(b[disk-20:], "xx")
+		}
+		h, err := OpenHive(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := h.Services("ControlSet001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A tape keeps the keys as text.
+		back, _, err := ParseReg("test", AppendReg(nil, keys))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ServicesOf(back, testPaths)
+	}
+	for value, want := range map[string]RegisteredService{
+		"":          {Service: Service{ImagePathRule: RuleRelative}},
+		"Type":      {Refused: true, PathErr: errLostValue},
+		"ImagePath": {Service: Service{ImagePathRule: RuleUnread}, PathErr: errLostValue},
+		"Start":     {Service: Service{ImagePathRule: RuleRelative}},
+	} {
+		list, problems := services(value)
+		i := slices.IndexFunc(list, func(s RegisteredService) bool { return s.Name == "Disk" })
+		if i < 0 {
+			t.Errorf("%s: no such service", value)
+			continue
+		}
+		got, lost := list[i], slices.ContainsFunc(problems, func(p fact.Problem) bool { return p.Subject == "" && p.Count == 1 })
+		if got.Refused != want.Refused || !errors.Is(got.PathErr, want.PathErr) || got.ImagePathRule != want.ImagePathRule || lost != (value != "") {
+			t.Errorf("%s: %+v, problems %v", value, got, problems)
+		}
 	}
 }
 

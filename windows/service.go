@@ -15,6 +15,9 @@ import (
 // maxServices is how many services a list may hold; a desktop has some 800 drivers and services.
 const maxServices = 65536
 
+// maxInstances is how many filter instances of a service are kept.
+const maxInstances = 256
+
 // ServiceTypeDriver is the mask of the service types that are drivers: kernel, file system and
 // recognizer.
 const ServiceTypeDriver = 0x0b
@@ -177,12 +180,14 @@ type RegisteredService struct {
 	TypeNumber uint32
 	HasType    bool
 	PathErr    error // why ImageFile is empty
-	Refused    bool  // the key could not be opened: only the name is known, not even whether it is a driver
+	Refused    bool  // the key, or its type, could not be read: only the name is known, not even whether it is a driver
 }
 
+var errLostValue = fmt.Errorf("values that cannot be read: %w", fact.ErrMalformed)
+
 // ParseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is
-// no driver's, is left out: other programs keep their settings there. One that could not be opened
-// is in the list, Refused.
+// no driver's, is left out: other programs keep their settings there. One that could not be opened,
+// or whose type could not be read, is in the list, Refused.
 func ParseServiceKeys(b []byte, p Paths) ([]RegisteredService, []fact.Problem, error) {
 	keys, problems, err := ParseReg(SourceRegistry, b)
 	if err != nil {
@@ -197,6 +202,7 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 	list := []RegisteredService{}
 	index := map[string]int{}
 	var problems []fact.Problem
+	lost := 0
 	for i := range keys {
 		name, sub, ok := serviceKey(keys[i].Path)
 		if !ok {
@@ -208,9 +214,16 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 			}
 			continue
 		}
+		if keys[i].Partial {
+			lost++
+		}
 		s, isDriver := registeredService(&keys[i], name, p)
-		if keys[i].Refused {
+		switch {
+		case keys[i].Refused:
 			list = append(list, RegisteredService{Service: Service{Name: name}, Refused: true})
+			continue
+		case keys[i].Partial && !s.HasType:
+			list = append(list, RegisteredService{Service: Service{Name: name}, Refused: true, PathErr: errLostValue})
 			continue
 		}
 		if !isDriver {
@@ -221,6 +234,11 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 		}
 		index[fold(name)] = len(list)
 		list = append(list, s)
+	}
+	if lost > 0 {
+		p := fact.ProblemOf(SourceRegistry, "", "services", errLostValue)
+		p.Count = lost
+		problems = append(problems, p)
 	}
 	return list, problems
 }
@@ -263,7 +281,11 @@ func registeredService(k *RegKey, name string, p Paths) (RegisteredService, bool
 	}
 	s.Owners, _ = k.Multi("Owners")
 	s.Ephemeral = IsEphemeral(s.Name)
-	raw, _ := k.Text("ImagePath")
+	raw, ok := k.Text("ImagePath")
+	if !ok && k.Partial {
+		s.ImagePathRule, s.PathErr = RuleUnread, errLostValue
+		return s, true
+	}
 	ip := p.ResolveImagePath(s.Name, raw)
 	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile, s.PathErr = ip.Raw, ip.Rule, ip.Marks, ip.Path, ip.Err
 	return s, true
@@ -292,7 +314,7 @@ func (s *RegisteredService) addInstance(k *RegKey, sub string) {
 		return
 	}
 	name := sub[len(`Instances\`):]
-	if strings.Contains(name, `\`) || len(s.Instances) >= 256 {
+	if strings.Contains(name, `\`) || len(s.Instances) >= maxInstances {
 		return
 	}
 	in := FilterInstance{Name: name}
