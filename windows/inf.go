@@ -13,6 +13,7 @@ const (
 	maxINFSections = 4096
 	maxINFLines    = 200_000
 	maxINFServices = 256
+	maxINFLine     = 64 << 10 // bytes of a line with those that it goes on in; Windows takes 4096
 )
 
 // An INF is what a driver package's INF file says of the package.
@@ -78,13 +79,10 @@ func infSections(text string) (map[string][]infLine, error) {
 		var line string
 		line, text, _ = strings.Cut(text, "\n")
 		line = infComment(line)
-		for strings.HasSuffix(line, `\`) && text != "" {
-			var more string
-			more, text, _ = strings.Cut(text, "\n")
-			line = strings.TrimSuffix(line, `\`) + infComment(more)
-			if lines++; lines > maxINFLines {
-				break
-			}
+		if strings.HasSuffix(line, `\`) {
+			var more int
+			line, text, more = continued(line, text, maxINFLine, infComment)
+			lines += more
 		}
 		if lines++; lines > maxINFLines {
 			return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many lines", Err: fact.ErrTooLarge}

@@ -207,17 +207,38 @@ func ParseReg(source string, b []byte) ([]RegKey, []fact.Problem, error) {
 		n++
 		line = strings.TrimRight(line, "\r")
 		start := n
-		for strings.HasSuffix(line, `\`) && strings.Contains(line, "hex") && next != "" {
-			var more string
-			more, next, _ = strings.Cut(next, "\n")
-			n++
-			line = strings.TrimSuffix(line, `\`) + strings.TrimSpace(strings.TrimRight(more, "\r"))
+		if strings.HasSuffix(line, `\`) && strings.Contains(line, "hex") {
+			var lines int
+			line, next, lines = continued(line, next, maxRegLine, strings.TrimSpace)
+			n += lines
 		}
 		if err := p.line(line, start); err != nil {
 			return nil, nil, err
 		}
 	}
 	return p.keys, p.problems, nil
+}
+
+// maxRegLine is how much of a value that goes on over several lines is kept: more bytes than a value
+// may have.
+const maxRegLine = 4 * maxRegValue
+
+// continued joins a line that ends in a backslash with those that it goes on in, each cleaned. What is
+// longer than most is left out. It returns what follows, and how many lines it took.
+func continued(line, next string, most int, clean func(string) string) (joined, rest string, lines int) {
+	var b strings.Builder
+	for strings.HasSuffix(line, `\`) && next != "" {
+		if b.Len() < most {
+			b.WriteString(strings.TrimSuffix(line, `\`))
+		}
+		line, next, _ = strings.Cut(next, "\n")
+		line = clean(line)
+		lines++
+	}
+	if b.Len() < most {
+		b.WriteString(line)
+	}
+	return b.String(), next, lines
 }
 
 type regParser struct {

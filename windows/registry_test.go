@@ -8,7 +8,9 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hivetest"
@@ -148,6 +150,28 @@ func TestHiveDamaged(t *testing.T) {
 	})
 	if len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("an index of itself: %+v, %v", list, err)
+	}
+}
+
+// Lines that go on cost no more than their length, and a value in them no more than a value may.
+func TestContinuedLines(t *testing.T) {
+	reg := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("  01,\\\n", 3) + "  02\n\"b\"=dword:1\n"
+	keys, problems, err := ParseReg("test", []byte(reg))
+	if err != nil || len(problems) > 0 || len(keys) != 1 || len(keys[0].Values) != 2 || !bytes.Equal(keys[0].Values[0].Data, []byte{0, 1, 1, 1, 2}) {
+		t.Fatalf("%+v, %v, %v", keys, problems, err)
+	}
+	start := time.Now()
+	long := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("0,\\\n", 1<<20) + "2\n\"b\"=dword:1\n"
+	keys, _, err = ParseReg("test", []byte(long))
+	if err != nil || len(keys[0].Values) != 2 {
+		t.Errorf("%d values, %v", len(keys[0].Values), err)
+	}
+	inf, err := ParseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) + "y\nProvider=V\n"))
+	if err != nil || inf.Provider != "V" || len(inf.Class) > 2*maxINFLine {
+		t.Errorf("%v", err)
+	}
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("took %s", d)
 	}
 }
 
