@@ -113,7 +113,7 @@ const maxShortPaths = 256
 
 // Join makes one Entry of each image. The order is that of loading, then that of the registry.
 func (inv *Inventory) Join() []Entry {
-	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]int{}, refused: map[string]error{}}
+	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]servicePlace{}, refused: map[string]error{}, links: maxLinks}
 	for i := range inv.Images {
 		j.addImage(&inv.Images[i])
 	}
@@ -135,8 +135,20 @@ type joiner struct {
 	inv       *Inventory
 	entries   []Entry
 	byKey     map[string]int
-	byService map[string]int   // folded service name → entry
-	refused   map[string]error // why the registry key of a service could not be read, by its folded name
+	byService map[string]servicePlace // by folded name
+	links     int                     // devices and packages that entries may still get
+	refused   map[string]error        // why the registry key of a service could not be read, by its folded name
+}
+
+// A servicePlace is where a service is: the entry, and its place in the entry's services.
+type servicePlace struct{ entry, at int }
+
+// addServiceOf adds a service to an entry.
+func (j *joiner) addServiceOf(e *Entry, s Service) servicePlace {
+	place := servicePlace{j.byKey[e.Key], len(e.Driver.Services)}
+	e.Driver.Services = append(e.Driver.Services, s)
+	j.byService[fold(s.Name)] = place
+	return place
 }
 
 // Key returns the canonical name of an image; see Entry.
@@ -225,59 +237,51 @@ func (j *joiner) addRegistered(r *RegisteredService) {
 			e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, r.Name, "path", r.PathErr))
 		}
 	}
-	e.Driver.Services = append(e.Driver.Services, r.Service)
-	j.byService[fold(r.Name)] = j.byKey[e.Key]
+	j.addServiceOf(e, r.Service)
 }
 
 func (j *joiner) addStatus(st ServiceStatus) {
-	at, ok := j.byService[fold(st.Name)]
+	place, ok := j.byService[fold(st.Name)]
 	if !ok {
-		at = j.addService(st.Name)
+		place = j.addService(st.Name)
 	}
-	e := &j.entries[at]
-	for i := range e.Driver.Services {
-		s := &e.Driver.Services[i]
-		if !strings.EqualFold(s.Name, st.Name) {
-			continue
-		}
-		s.merge(st)
-		switch s.State {
-		case stateRunning, "paused", "pause_pending", "continue_pending":
-			e.Loaded = true
-		case "start_pending", "stop_pending":
-			e.Loaded, e.Pending = true, s.State
-		}
+	e := &j.entries[place.entry]
+	s := &e.Driver.Services[place.at]
+	s.merge(st)
+	switch s.State {
+	case stateRunning, "paused", "pause_pending", "continue_pending":
+		e.Loaded = true
+	case "start_pending", "stop_pending":
+		e.Loaded, e.Pending = true, s.State
 	}
 }
 
 // addService adds an entry for a service whose image is not known: the registry does not have it, or
 // does not let it be read.
-func (j *joiner) addService(name string) int {
+func (j *joiner) addService(name string) servicePlace {
 	e := j.entry("service "+fold(name), name, "")
-	e.Driver.Services = append(e.Driver.Services, Service{Name: name, Ephemeral: IsEphemeral(name)})
 	if err := j.refused[fold(name)]; err != nil {
 		e.Problems = append(e.Problems, fact.ProblemOf(SourceRegistry, name, "imagePath", err))
 	}
-	j.byService[fold(name)] = j.byKey[e.Key]
-	return j.byKey[e.Key]
+	return j.addServiceOf(e, Service{Name: name, Ephemeral: IsEphemeral(name)})
 }
 
 func (j *joiner) addFilters() {
 	for i := range j.inv.Filters {
 		f := &j.inv.Filters[i]
-		if at, ok := j.byService[fold(f.Name)]; ok {
-			j.entries[at].Driver.Filter = f
+		if place, ok := j.byService[fold(f.Name)]; ok {
+			j.entries[place.entry].Driver.Filter = f
 		}
 	}
 }
 
 func (j *joiner) addWMI() {
 	for _, w := range j.inv.WMI {
-		at, ok := j.byService[fold(w.Name)]
+		place, ok := j.byService[fold(w.Name)]
 		if !ok {
-			at = j.addService(w.Name)
+			place = j.addService(w.Name)
 		}
-		d := j.entries[at].Driver
+		d := j.entries[place.entry].Driver
 		d.WMI = append(d.WMI, w)
 	}
 }
@@ -307,17 +311,64 @@ func (j *joiner) addDevices() {
 		if w := signed[fold(dev.Instance)]; w != nil && ids[fold(dev.Instance)] == 1 {
 			dev.WMI, dev.Signer, dev.Signed = w, w.Signer, fact.TriOf(w.IsSigned)
 		}
+		cut := dev.cutLists()
 		names := append([]string{dev.Service}, dev.UpperFilters...)
 		seen := map[int]bool{}
 		for _, name := range append(names, dev.LowerFilters...) {
-			at, ok := j.byService[fold(name)]
-			if !ok || seen[at] {
+			place, ok := j.byService[fold(name)]
+			if !ok || seen[place.entry] {
 				continue
 			}
-			seen[at] = true
-			j.entries[at].Driver.Devices = append(j.entries[at].Driver.Devices, dev)
+			seen[place.entry] = true
+			e := &j.entries[place.entry]
+			if cut {
+				e.tooMany(SourceDevices, "devices", fmt.Sprintf("ids or filters of a device, more than %d", maxDeviceNames))
+			}
+			if j.mayLink(e, len(e.Driver.Devices), maxDevices, SourceDevices, "devices") {
+				e.Driver.Devices = append(e.Driver.Devices, dev)
+			}
 		}
 	}
+}
+
+// Limits on what is linked with one driver: a registry may name each device, or each package, with
+// each driver.
+const (
+	maxDevices     = 1024
+	maxPackages    = 64
+	maxDeviceNames = 64      // ids, and filters of each kind, of one device
+	maxLinks       = 1 << 19 // of all drivers together
+)
+
+// mayLink reports whether an entry gets one more of what it has n of. It tells once of those left out.
+func (j *joiner) mayLink(e *Entry, n, most int, source, field string) bool {
+	if n < most && j.links > 0 {
+		j.links--
+		return true
+	}
+	e.tooMany(source, field, fmt.Sprintf("more than %d", n))
+	return false
+}
+
+// tooMany notes, once for each field, that not everything is in the entry.
+func (e *Entry) tooMany(source, field, what string) {
+	for _, p := range e.Problems {
+		if p.Source == source && p.Field == field && p.Code == fact.CodeTooLarge {
+			return
+		}
+	}
+	e.Problems = append(e.Problems, fact.ProblemOf(source, e.Name, field, fmt.Errorf("%w: %s", fact.ErrTooLarge, what)))
+}
+
+// cutLists shortens lists that are longer than those of any device, and reports whether it did.
+func (d *Device) cutLists() bool {
+	cut := false
+	for _, list := range []*[]string{&d.HardwareIDs, &d.UpperFilters, &d.LowerFilters} {
+		if len(*list) > maxDeviceNames {
+			*list, cut = (*list)[:maxDeviceNames:maxDeviceNames], true
+		}
+	}
+	return cut
 }
 
 // addPackages links packages by the INF of the drivers' devices and owners, by the services that
@@ -338,10 +389,14 @@ func (j *joiner) addPackages() {
 		seen := map[int]bool{}
 		link := func(ids ...int) {
 			for _, id := range ids {
-				if !seen[id] {
-					seen[id] = true
-					e.Driver.Packages = append(e.Driver.Packages, j.inv.Packages[id])
+				if seen[id] {
+					continue
 				}
+				if !j.mayLink(e, len(e.Driver.Packages), maxPackages, SourceStore, "packages") {
+					return
+				}
+				seen[id] = true
+				e.Driver.Packages = append(e.Driver.Packages, j.inv.Packages[id])
 			}
 		}
 		for _, inf := range e.Driver.infs() {

@@ -132,3 +132,19 @@ func TestOrigin(t *testing.T) {
 		}
 	}
 }
+
+// What one registry may link with each driver is bounded, and what is left out is told of.
+func TestJoinBounds(t *testing.T) {
+	inv := &Inventory{Paths: testPaths, Registered: []RegisteredService{{Service: Service{Name: "a", ImageFile: `C:\a.sys`, Owners: []string{"oem1.inf"}}}}}
+	for range maxDevices + 5 {
+		inv.Devices = append(inv.Devices, Device{Service: "a", HardwareIDs: make([]string, 100)})
+	}
+	for range maxPackages + 5 {
+		inv.Packages = append(inv.Packages, Package{INF: "oem1.inf"})
+	}
+	e := inv.Join()[0]
+	d := e.Driver
+	if len(d.Devices) != maxDevices || len(d.Packages) != maxPackages || len(d.Devices[0].HardwareIDs) != maxDeviceNames || len(e.Problems) != 2 {
+		t.Errorf("%d devices with %d ids, %d packages, problems %v", len(d.Devices), len(d.Devices[0].HardwareIDs), len(d.Packages), e.Problems)
+	}
+}
