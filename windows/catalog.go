@@ -243,15 +243,26 @@ func (c *Catalogs) whole() bool {
 	return c.built && len(c.names) > 0 && len(c.problems) == 0
 }
 
+// absent reports whether the folder was looked for and is not there.
+func (c *Catalogs) absent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.built && len(c.names) == 0 && len(c.problems) == 1 && c.problems[0].Code == fact.CodeAbsent
+}
+
 // Complete reports whether the catalogs that were read are whole, so that a file that none of them
-// lists is known to be in none.
+// lists is known to be in none. Those of one folder say nothing of another that could not be read.
 func (v *Verifier) Complete() bool {
+	whole := 0
 	for _, c := range v.Catalogs {
-		if c.whole() {
-			return true
+		switch {
+		case c.whole():
+			whole++
+		case !c.absent():
+			return false
 		}
 	}
-	return false
+	return whole > 0
 }
 
 func (c *Catalogs) note(subject string, err error) {
@@ -278,10 +289,13 @@ func (c *Catalogs) load(ctx context.Context) {
 			c.note(name, err)
 			continue
 		}
-		cat, _, err := ParseCatalog(b)
+		cat, skipped, err := ParseCatalog(b)
 		if err != nil {
 			c.note(name, err)
 			continue
+		}
+		if skipped > 0 {
+			c.note(name, fmt.Errorf("%w: %d members without a digest that is known", fact.ErrMalformed, skipped))
 		}
 		if len(c.index)+len(cat.Members) > maxCatalogEntries {
 			c.note("", fmt.Errorf("%w: more than %d digests", fact.ErrTooLarge, maxCatalogEntries))

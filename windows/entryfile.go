@@ -9,7 +9,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known without catalogs (--catalogs DIR)")
+var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
 
 // FileAbsent reports whether the image's file was looked for and is not there.
 func (e *Entry) FileAbsent() bool {

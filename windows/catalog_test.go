@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// listing is an unsigned catalog with one member of that identifier.
+func listing(t *testing.T, id []byte) []byte {
+	marshal := func(v any) []byte {
+		b, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	set := asn1.RawValue{FullBytes: marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true})}
+	explicit := func(b []byte) asn1.RawValue {
+		return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: b}
+	}
+	type member struct {
+		ID         []byte
+		Attributes asn1.RawValue
+	}
+	type content struct {
+		Type asn1.ObjectIdentifier
+		Data asn1.RawValue
+	}
+	list := marshal(struct {
+		Usage     []asn1.ObjectIdentifier
+		ID        []byte
+		Made      time.Time
+		Algorithm pkix.AlgorithmIdentifier
+		Members   []member
+	}{
+		[]asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 12, 1, 1}}, []byte("x"), time.Unix(1700000000, 0).UTC(),
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}}, []member{{id, set}},
+	})
+	signed := marshal(struct {
+		Version    int
+		Algorithms asn1.RawValue
+		Content    content
+		Signers    asn1.RawValue
+	}{1, set, content{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1}, explicit(list)}, set})
+	return marshal(content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, explicit(signed)})
+}
+
+type closedFS struct{}
+
+func (closedFS) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
+// That no catalog lists a file is known only when each folder of catalogs was read whole, or is not
+// there.
+func TestCatalogsComplete(t *testing.T) {
+	folder := func(id []byte) *Catalogs {
+		return NewCatalogs(fstest.MapFS{"a.cat": &fstest.MapFile{Data: listing(t, id)}}, ".")
+	}
+	good, damaged := folder(bytes.Repeat([]byte{1}, 32)), folder([]byte("no digest"))
+	closed, gone := NewCatalogs(closedFS{}, "root"), NewCatalogs(fstest.MapFS{}, "root")
+	for name, c := range map[string]struct {
+		list []*Catalogs
+		want bool
+	}{
+		"one":                          {[]*Catalogs{good}, true},
+		"one beside one that is gone":  {[]*Catalogs{good, gone}, true},
+		"one beside a closed one":      {[]*Catalogs{good, closed}, false},
+		"a member that makes no sense": {[]*Catalogs{damaged}, false},
+		"none that is there":           {[]*Catalogs{gone}, false},
+		"none":                         {nil, false},
+	} {
+		for _, x := range c.list {
+			x.Load(t.Context())
+		}
+		if got := (&Verifier{Catalogs: c.list}).Complete(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if n, problems := damaged.Load(t.Context()); n != 1 || len(problems) != 1 || problems[0].Code != fact.CodeMalformed {
+		t.Errorf("a member that makes no sense: %d catalogs, %v", n, problems)
+	}
+}
