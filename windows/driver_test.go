@@ -124,6 +124,9 @@ func TestOrigin(t *testing.T) {
 		"early launch":            {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
 		"published INF":           {Driver{Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginThirdParty},
 		"INF of Windows":          {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
+		"INF and no signature":    {Driver{Signatures: []Signature{}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+		"INF and any signature":   {Driver{Signatures: []Signature{{Fits: fact.Yes}}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+		"INF and early launch":    {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
 		"signature before INF":    {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}, Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginOS},
 		"another driver's device": {Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
 	} {

@@ -13,9 +13,10 @@ const (
 	FactCompany   = "company_name"    // the version resource's word, which never decides
 )
 
-// Origin says whose code the driver is. The signature decides before the INF, and one that does not
-// fit the file leaves no INF to make it the system's; the version resource's company name is told,
-// and never decides.
+// Origin says whose code the driver is. The signature decides before the INF. An INF of Windows makes
+// the file the system's only where no signature was looked for, or Microsoft signed it: anyone's file
+// may stand under the name that the INF has. The version resource's company name is told, and never
+// decides.
 func (d *Driver) Origin() fact.Origin {
 	var o fact.Origin
 	decide := func(class fact.OriginClass, e fact.Evidence) {
@@ -25,7 +26,7 @@ func (d *Driver) Origin() fact.Origin {
 		o.Evidence = append(o.Evidence, e)
 	}
 	best, ok := BestSignature(d.Signatures)
-	altered := ok && best.Fits == fact.No
+	mayBeOS := d.Signatures == nil || ok && best.Fits == fact.Yes && byMicrosoft(best.Class)
 	if ok && best.Fits == fact.Yes {
 		e := fact.Evidence{Fact: FactSignature, Value: string(best.Class), Source: SourceFile}
 		switch best.Class {
@@ -41,10 +42,10 @@ func (d *Driver) Origin() fact.Origin {
 		switch {
 		case IsOEMInf(inf.Value):
 			decide(fact.OriginThirdParty, inf)
-		case altered:
-			o.Evidence = append(o.Evidence, inf)
-		default:
+		case mayBeOS:
 			decide(fact.OriginOS, inf)
+		default:
+			o.Evidence = append(o.Evidence, inf)
 		}
 	}
 	for _, p := range d.Packages {
@@ -57,4 +58,9 @@ func (d *Driver) Origin() fact.Origin {
 		o.Evidence = append(o.Evidence, fact.Evidence{Fact: FactCompany, Value: company, Source: SourceFile})
 	}
 	return o
+}
+
+// byMicrosoft reports whether Microsoft signs what is signed under the programme.
+func byMicrosoft(c fact.SignatureClass) bool {
+	return c == fact.ClassInbox || c == fact.ClassELAM || c == fact.ClassWHCP
 }
