@@ -36,7 +36,7 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 		}
 	}
 	if len(found) == 0 {
-		e, err := b.anyFile(inv, query)
+		e, err := b.anyFile(inv, query, entries)
 		switch {
 		case err == nil:
 			found = append(found, e)
@@ -104,7 +104,7 @@ func (r *report) whole(source string) bool {
 
 // anyFile makes an entry of a file that stands where no driver is looked for, when the query is the
 // path of one. The error is fs.ErrNotExist for a query that is none, or names no file.
-func (b *windowsBackend) anyFile(inv *windows.Inventory, query string) (windows.Entry, error) {
+func (b *windowsBackend) anyFile(inv *windows.Inventory, query string, others []windows.Entry) (windows.Entry, error) {
 	if !strings.ContainsAny(query, `\/`) || strings.HasPrefix(query, string(KindWindowsDriver)+":") {
 		return windows.Entry{}, fs.ErrNotExist
 	}
@@ -120,7 +120,11 @@ func (b *windowsBackend) anyFile(inv *windows.Inventory, query string) (windows.
 	if info.IsDir() {
 		return windows.Entry{}, fs.ErrNotExist
 	}
-	return windows.Entry{Key: inv.Paths.Key(dos), Name: dos[strings.LastIndexByte(dos, '\\')+1:], Path: dos, Driver: unnamed(inv)}, nil
+	key := inv.Paths.Key(dos)
+	if slices.ContainsFunc(others, func(e windows.Entry) bool { return e.Key == key }) {
+		key = inv.Paths.FullKey(dos)
+	}
+	return windows.Entry{Key: key, Name: dos[strings.LastIndexByte(dos, '\\')+1:], Path: dos, Driver: unnamed(inv)}, nil
 }
 
 // checkVerifier looks for signatures whatever the details: a verdict needs them.
@@ -144,11 +148,18 @@ func (b *windowsBackend) release(ctx context.Context) string {
 }
 
 // windowsNamed reports whether a query means the image: its id, key, file name with or without
-// .sys, path, or a service of it. Case does not count.
+// .sys, path, or a service of it. Case does not count. A path means the file that stands there, and
+// none of the same name elsewhere.
 func windowsNamed(e *windows.Entry, p windows.Paths, query string) bool {
 	q := strings.ToLower(strings.TrimPrefix(query, string(KindWindowsDriver)+":"))
-	dos := strings.ToLower(windowsPath(q))
-	if q == e.Key || q == strings.ToLower(e.Name) || q+".sys" == strings.ToLower(e.Name) || dos == strings.ToLower(e.Path) || p.Key(dos) == e.Key {
+	if q == e.Key {
+		return true
+	}
+	if strings.ContainsAny(q, `\/`) {
+		full := p.FullKey(windowsPath(q))
+		return full == p.FullKey(e.Path) || full == p.FullKey(e.OwnPath())
+	}
+	if q == strings.ToLower(e.Name) || q+".sys" == strings.ToLower(e.Name) {
 		return true
 	}
 	for _, s := range e.Driver.Services {

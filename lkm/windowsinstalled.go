@@ -64,12 +64,13 @@ func (b *windowsBackend) listInstalled(ctx context.Context, r *report) ([]Module
 // sourceFolders is the source of the listing of driver files.
 const sourceFolders = windows.SourceFolders
 
-// addFiles adds an entry for each driver file that no service names. Of a package in the store
-// whose driver was copied to System32\drivers only that copy is listed.
+// addFiles adds an entry for each driver file that no service names. Of several files of one name in
+// the store, or one that was copied to System32\drivers, only one is listed.
 func (b *windowsBackend) addFiles(entries []windows.Entry, inv *windows.Inventory, r *report) []windows.Entry {
-	known := make(map[string]bool, len(entries))
+	known := make(map[string]bool, 2*len(entries)) // keys and paths
 	for i := range entries {
 		known[entries[i].Key] = true
+		known[inv.Paths.FullKey(entries[i].OwnPath())] = true
 	}
 	root := inv.Paths.SystemRoot
 	if root == "" {
@@ -77,17 +78,21 @@ func (b *windowsBackend) addFiles(entries []windows.Entry, inv *windows.Inventor
 		return entries
 	}
 	n, outcome := 0, OutcomeOK
+	drivers := root + `\System32\drivers`
 	add := func(dir, name string) {
 		dos := dir + `\` + name
-		key := inv.Paths.Key(dos)
-		if !strings.EqualFold(path.Ext(name), ".sys") || known[key] || n == maxDriverFiles {
+		key, full := inv.Paths.Key(dos), inv.Paths.FullKey(dos)
+		if !strings.EqualFold(path.Ext(name), ".sys") || known[full] || known[key] && dir != drivers || n == maxDriverFiles {
 			return
 		}
-		known[key] = true
+		if known[key] {
+			key = full
+		}
+		known[key], known[full] = true, true
 		n++
 		entries = append(entries, windows.Entry{Key: key, Name: name, Path: dos, Driver: unnamed(inv)})
 	}
-	folders := []string{root + `\System32\drivers`}
+	folders := []string{drivers}
 	store := root + `\System32\DriverStore\FileRepository`
 	packages, err := b.readFolder(inv.Paths, store)
 	switch {

@@ -298,3 +298,39 @@ func TestWindowsCheckUnseenService(t *testing.T) {
 		t.Errorf("a second service of a disabled driver may be refused: %+v", v.NextBoot)
 	}
 }
+
+// A driver that runs from the driver store is another one than that of the same name in
+// System32\drivers, whether that one is registered or only a file.
+func TestWindowsSameName(t *testing.T) {
+	const store = `C:\Windows\System32\DriverStore\FileRepository\other\`
+	m := fakewindows.Windows11(false)
+	want := map[string]string{}
+	for _, name := range []string{"disabled.sys", "leftover.sys"} {
+		addService(m, "other "+name, store+name)
+		m.Files[strings.ToLower(strings.ReplaceAll(store, `\`, "/"))+name] = m.Files["c:/windows/system32/drivers/tcpip.sys"]
+		want[store+name] = "tcpip.sys"
+		want[`C:\Windows\System32\drivers\`+name] = name
+	}
+	ids := map[string]bool{}
+	for id, x := range windowsSnapshot(t, m, lkm.ScopeInstalled, lkm.Options{Detail: lkm.DetailFiles}) {
+		if name := want[x.Path]; name != "" {
+			delete(want, x.Path)
+			ids[id] = true
+			if x.Description != "Driver "+name {
+				t.Errorf("%s (%s) is %q, want that of %s", x.Path, id, x.Description, name)
+			}
+		}
+	}
+	if len(want) != 0 || !ids["disabled.sys"] || !ids["leftover.sys"] && !ids[`c:\windows\system32\drivers\leftover.sys`] {
+		t.Errorf("ids %v, without %v", ids, want)
+	}
+	for path, outcome := range map[string]lkm.VerdictOutcome{store + "disabled.sys": lkm.VerdictLoadable, `C:\Windows\System32\drivers\disabled.sys`: lkm.VerdictBlocked,
+		`C:/Windows/System32/drivers/leftover.sys`: lkm.VerdictBlocked, store + "none.sys": lkm.VerdictAbsent} {
+		if v := checkOne(t, m, lkm.Options{}, path); v.NextBoot.Outcome != outcome {
+			t.Errorf("%s: %+v of %s", path, v.NextBoot, v.Module)
+		}
+	}
+	if v, err := openWindows(t, m, lkm.Options{}).Check(context.Background(), "disabled.sys"); err != nil || len(v) != 2 {
+		t.Errorf("by name: %+v, %v", v, err)
+	}
+}

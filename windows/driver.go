@@ -55,7 +55,8 @@ type Column struct {
 type Entry struct {
 	// Key names the image on this machine across boots and versions: the folded file name for one
 	// below System32\drivers or in the driver store, else the folded full path; "service NAME" for
-	// a service whose image is not known.
+	// a service whose image is not known. Of several files of one name only one has the name as its
+	// key, the one below System32\drivers before others.
 	Key string
 	// Name is the kernel's name of the image, or the service's when no image is known.
 	Name string
@@ -128,13 +129,14 @@ func (inv *Inventory) Join() []Entry {
 	j.addDevices()
 	j.addPackages()
 	j.views()
+	j.shortKeys()
 	return j.entries
 }
 
 type joiner struct {
 	inv       *Inventory
 	entries   []Entry
-	byKey     map[string]int
+	byKey     map[string]int          // until all is joined the key is the folded path, so that no file stands for another
 	byService map[string]servicePlace // by folded name
 	links     int                     // devices and packages that entries may still get
 	refused   map[string]error        // why the registry key of a service could not be read, by its folded name
@@ -151,9 +153,36 @@ func (j *joiner) addServiceOf(e *Entry, s Service) servicePlace {
 	return place
 }
 
-// Key returns the canonical name of an image; see Entry.
+// shortKeys gives one file of each name its short key.
+func (j *joiner) shortKeys() {
+	owner := make(map[string]string, len(j.entries))
+	for i := range j.entries {
+		path := j.entries[i].Key
+		short := j.inv.Paths.Key(path)
+		if o, ok := owner[short]; !ok || !j.inv.Paths.inDrivers(o) && j.inv.Paths.inDrivers(path) {
+			owner[short] = path
+		}
+	}
+	for i := range j.entries {
+		e := &j.entries[i]
+		if short := j.inv.Paths.Key(e.Key); owner[short] == e.Key {
+			e.Key = short
+		}
+	}
+}
+
+// inDrivers reports whether a folded path is that of a file in System32\drivers itself.
+func (p Paths) inDrivers(path string) bool {
+	rest, ok := strings.CutPrefix(path, fold(p.SystemRoot)+`\system32\drivers\`)
+	return ok && !strings.Contains(rest, `\`)
+}
+
+// FullKey is a path in the one form that all spellings of it have.
+func (p Paths) FullKey(dos string) string { return fold(p.longPath(dos)) }
+
+// Key returns the canonical name of an image when no other file has its name; see Entry.
 func (p Paths) Key(dos string) string {
-	f := fold(p.longPath(dos))
+	f := p.FullKey(dos)
 	dir := f[:strings.LastIndexByte(f, '\\')+1]
 	root := fold(p.SystemRoot)
 	if root == "" {
@@ -186,7 +215,7 @@ func (j *joiner) addImage(m *LoadedImage) {
 	key, name := fold(m.NTPath), m.Name()
 	switch {
 	case err == nil:
-		key = j.inv.Paths.Key(path)
+		key = j.inv.Paths.FullKey(path)
 	case key == "":
 		key, err = noName, fmt.Errorf("%w: the kernel lists an image without a path", fact.ErrMalformed)
 	}
@@ -230,7 +259,7 @@ func (j *joiner) addRegistered(r *RegisteredService) {
 	}
 	var e *Entry
 	if r.ImageFile != "" {
-		e = j.entry(j.inv.Paths.Key(r.ImageFile), baseName(r.ImageFile), r.ImageFile)
+		e = j.entry(j.inv.Paths.FullKey(r.ImageFile), baseName(r.ImageFile), r.ImageFile)
 	} else {
 		e = j.entry("service "+fold(r.Name), r.Name, "")
 		if r.PathErr != nil {
