@@ -334,3 +334,25 @@ func TestWindowsSameName(t *testing.T) {
 		t.Errorf("by name: %+v, %v", v, err)
 	}
 }
+
+// A copy for crash dumps of a driver that runs from the driver store is made of that file.
+func TestWindowsDumpOfStore(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	raw := []byte(m.Calls[windows.OpModulesEx])
+	dump, ketnet := raw[5*entrySize:6*entrySize], raw[6*entrySize:7*entrySize]
+	clear(dump[pathAt:][:256])
+	copy(dump[pathAt:], `\SystemRoot\System32\Drivers\dump_ketnet.sys`)
+	copy(dump[304:312], ketnet[304:312])
+	binary.LittleEndian.PutUint16(dump[46:], uint16(len(`\SystemRoot\System32\Drivers\`)))
+	m.Calls[windows.OpModulesEx] = string(raw)
+	list, err := openWindows(t, m, lkm.Options{}).Discrepancies(context.Background())
+	for _, d := range list {
+		if d.Name == "dump_ketnet.sys" {
+			t.Errorf("%+v", d)
+		}
+	}
+	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["dump_ketnet.sys"]
+	if err != nil || !strings.Contains(x.Path, "FileRepository") || x.OnDisk.Match != lkm.MatchSame {
+		t.Errorf("%s, %+v, %v", x.Path, x.OnDisk, err)
+	}
+}

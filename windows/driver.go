@@ -72,6 +72,8 @@ type Entry struct {
 	Driver   *Driver
 	// Problems are what could not be had.
 	Problems []fact.Problem
+
+	own string // the path of the image's own name, when Path is that of the file that it is a copy of
 }
 
 var errRefusedKey = fmt.Errorf("the service's registry key cannot be opened: %w", fs.ErrPermission)
@@ -121,6 +123,7 @@ func (inv *Inventory) Join() []Entry {
 	for i := range inv.Registered {
 		j.addRegistered(&inv.Registered[i])
 	}
+	j.resolveAliases()
 	for _, st := range inv.Statuses {
 		j.addStatus(st)
 	}
@@ -232,21 +235,66 @@ func (j *joiner) addImage(m *LoadedImage) {
 		e.Problems = append(e.Problems, fact.ProblemOf(SourceModules, name, "path", err))
 	}
 	if m.AliasOf != "" && path != "" {
+		e.own = e.Path
 		e.Path = e.Path[:len(e.Path)-len(baseName(e.Path))] + m.AliasOf
 	}
 }
 
+// resolveAliases finds the files that copies for crash dumps were made of: they are named as if they
+// lay beside System32\drivers' own, wherever the driver runs from.
+func (j *joiner) resolveAliases() {
+	byName := map[string][]int{}
+	for i := range j.entries {
+		e := &j.entries[i]
+		name := fold(baseName(e.Path))
+		if e.own == "" && name != "" && len(byName[name]) < maxSameName {
+			byName[name] = append(byName[name], i)
+		}
+	}
+	for i := range j.entries {
+		e := &j.entries[i]
+		if e.own == "" {
+			continue
+		}
+		best, path := 0, e.Path
+		for _, at := range byName[fold(e.Driver.Image.AliasOf)] {
+			if fit := e.aliasFit(&j.entries[at]); fit > best {
+				best, path = fit, j.entries[at].Path
+			}
+		}
+		if !strings.EqualFold(path, e.Path) {
+			e.Path = path
+		}
+	}
+}
+
+// maxSameName is how many drivers of one name are looked at for one that a copy was made of.
+const maxSameName = 64
+
+// aliasFit says how well a driver fits as the one that the entry is a copy of: one that has its
+// headers, one at the place that the name says, any other.
+func (e *Entry) aliasFit(of *Entry) int {
+	im, other := e.Driver.Image, of.Driver.Image
+	switch {
+	case other != nil && im.Checksum != "" && im.Checksum == other.Checksum && im.TimeStamp == other.TimeStamp:
+		return 3
+	case strings.EqualFold(e.Path, of.Path):
+		return 2
+	}
+	return 1
+}
+
 // OwnPath is where the file would lie that has the image's own name; it is Path but for an alias.
 func (e *Entry) OwnPath() string {
-	if e.Driver.Image == nil || e.Driver.Image.AliasOf == "" || e.Path == "" {
+	if e.own == "" {
 		return e.Path
 	}
-	return e.Path[:len(e.Path)-len(baseName(e.Path))] + e.Driver.Image.Name()
+	return e.own
 }
 
 // NoAlias takes the image for one with a file of its own.
 func (e *Entry) NoAlias() {
-	e.Path = e.OwnPath()
+	e.Path, e.own = e.OwnPath(), ""
 	if e.Driver.Image != nil {
 		e.Driver.Image.AliasOf = ""
 	}
