@@ -45,16 +45,19 @@ type programme struct {
 
 // programmeOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
 // certificates that came with the signature: one of them may be a second certificate for an
-// authority of the chain, as cross certificates are.
+// authority of the chain, as cross certificates are. A certificate that may not issue others, as any
+// customer of an authority has one, leads nowhere.
 func programmeOf(chain sign.Chain, pool []*sign.Certificate) programme {
 	var p programme
-	above := chain.Certificates[1:]
-	for _, c := range above {
-		p.add(c)
-	}
-	for _, c := range pool {
-		if sameAuthority(c, above) {
-			p.add(c)
+	for i := 1; i < len(chain.Certificates); i++ {
+		path := chain.Certificates[:i+1]
+		if sign.CheckIssuers(path) == nil {
+			p.add(path[i])
+		}
+		for _, c := range pool {
+			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c)) == nil {
+				p.add(c)
+			}
 		}
 	}
 	return p
@@ -70,14 +73,9 @@ func (p *programme) add(c *sign.Certificate) {
 	}
 }
 
-// sameAuthority reports whether c is another certificate for the name and key of one of list.
-func sameAuthority(c *sign.Certificate, list []*sign.Certificate) bool {
-	for _, x := range list {
-		if bytes.Equal(c.RawSubject, x.RawSubject) && bytes.Equal(c.RawSPKI, x.RawSPKI) && !bytes.Equal(c.Raw, x.Raw) {
-			return true
-		}
-	}
-	return false
+// sameAuthority reports whether c is another certificate for the name and key of x.
+func sameAuthority(c, x *sign.Certificate) bool {
+	return bytes.Equal(c.RawSubject, x.RawSubject) && bytes.Equal(c.RawSPKI, x.RawSPKI) && !bytes.Equal(c.Raw, x.Raw)
 }
 
 // crossIssuer issues the cross certificates of commercial authorities for kernel-mode code.

@@ -4,11 +4,20 @@ package windows
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
 	"encoding/hex"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
@@ -80,5 +89,71 @@ func TestClassNeedsTheKey(t *testing.T) {
 	chain.Certificates[1].RawTBS[len(chain.Certificates[1].RawTBS)-1] ^= 1
 	if class := classOf(chain, sd.Certificates, fact.SignatureUnchecked); class != "" {
 		t.Errorf("a changed authority: %s", class)
+	}
+}
+
+// A testAuthority has a certificate and its key.
+type testAuthority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+var testSerial int64
+
+// issue makes a certificate; a nil authority makes its own.
+func (a *testAuthority) issue(t *testing.T, name string, ca bool, ekus ...asn1.ObjectIdentifier) *testAuthority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testSerial++
+	c := &x509.Certificate{SerialNumber: big.NewInt(testSerial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: ca, UnknownExtKeyUsage: ekus}
+	if a == nil {
+		a = &testAuthority{c, key}
+	}
+	b, err := x509.CreateCertificate(rand.Reader, c, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = x509.ParseCertificate(b); err != nil {
+		t.Fatal(err)
+	}
+	return &testAuthority{c, key}
+}
+
+func signCertificates(t *testing.T, list ...*testAuthority) []*sign.Certificate {
+	t.Helper()
+	var out []*sign.Certificate
+	for _, a := range list {
+		c, err := sign.ParseCertificate(a.cert.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// Who has a certificate from Microsoft's authority that may not issue others issues none of a
+// programme.
+func TestClassNeedsAuthorities(t *testing.T) {
+	old := programmeKeys[0]
+	defer func() { programmeKeys[0] = old }()
+	root := (*testAuthority)(nil).issue(t, "Test Root", true)
+	spki, err := x509.MarshalPKIXPublicKey(root.cert.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	programmeKeys[0] = programmeKey{name: "Test Root", key: base64.StdEncoding.EncodeToString(spki)}
+	for ca, want := range map[bool]fact.SignatureClass{true: fact.ClassInbox, false: ""} {
+		middle := root.issue(t, "Middle", ca)
+		leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
+		pool := signCertificates(t, leaf, middle)
+		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
+		if got := classOf(chain, pool, fact.SignatureUnchecked); got != want || len(chain.Certificates) != 2 {
+			t.Errorf("an authority %v: class %q, %d certificates", ca, got, len(chain.Certificates))
+		}
 	}
 }

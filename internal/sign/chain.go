@@ -171,8 +171,28 @@ func (b *chainBuilder) fits(path []*Certificate) error {
 		if err := b.fitsUsage(c); err != nil {
 			return err
 		}
-		if i > 0 && (!c.IsCA || c.NoCertSign) {
-			return fmt.Errorf("certificate %q may not issue others", c.Subject.Short())
+		if i > 0 {
+			if err := c.mayIssue(); err != nil {
+				return err
+			}
+		}
+	}
+	return fitsLength(path)
+}
+
+func (c *Certificate) mayIssue() error {
+	if !c.IsCA || c.NoCertSign {
+		return fmt.Errorf("certificate %q may not issue others", c.Subject.Short())
+	}
+	return nil
+}
+
+// CheckIssuers returns why a certificate of a path may not have issued the one below it, by what it
+// says of itself; nil when all may.
+func CheckIssuers(path []*Certificate) error {
+	for _, c := range path[1:] {
+		if err := c.mayIssue(); err != nil {
+			return err
 		}
 	}
 	return fitsLength(path)
