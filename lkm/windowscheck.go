@@ -258,7 +258,11 @@ func (c *windowsCheck) open(e *windows.Entry, say func(string, string, ...any)) 
 		} else {
 			say(windows.ReasonSignature, "it has no signature, and no catalog lists it")
 		}
-		if enforced {
+		switch {
+		case enforced && slices.ContainsFunc(e.Driver.Signatures, func(s windows.Signature) bool { return s.OnlyForeign() }):
+			say(windows.ReasonPolicy, "code integrity may let pass what lies beside a signature")
+			return ""
+		case enforced:
 			say(windows.ReasonPolicy, "code integrity refuses drivers without a signature that fits")
 			return Yes
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/kernelext/kernelext/internal/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
@@ -354,5 +355,21 @@ func TestWindowsDumpOfStore(t *testing.T) {
 	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["dump_ketnet.sys"]
 	if err != nil || !strings.Contains(x.Path, "FileRepository") || x.OnDisk.Match != lkm.MatchSame {
 		t.Errorf("%s, %+v, %v", x.Path, x.OnDisk, err)
+	}
+}
+
+// What Windows makes of data beside a signature is not known.
+func TestWindowsCheckForeignData(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	addService(m, "lazy", `System32\drivers\leftover.sys`)
+	const name = "c:/windows/system32/drivers/leftover.sys"
+	b := slices.Clone(m.Files[name].Data)
+	table := []byte{16, 0, 0, 0, 0, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8} // an entry that is no signature
+	at := int(binary.LittleEndian.Uint32(b[0x3c:])) + 24 + 144
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)))
+	binary.LittleEndian.PutUint32(b[at+4:], uint32(len(table)))
+	m.Files[name] = &fstest.MapFile{Data: append(b, table...)}
+	if v := checkOne(t, m, lkm.Options{}, "leftover.sys"); v.NextBoot.Outcome != lkm.VerdictUnknown {
+		t.Errorf("%+v %v", v.NextBoot, v.Reasons)
 	}
 }

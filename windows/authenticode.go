@@ -49,8 +49,15 @@ func (m *image) claimsCertificates() bool {
 
 var (
 	errTablePlace   = errors.New("certificate table is not behind the sections, within the file")
+	errTableTail    = errors.New("data behind the signature in the certificate table")
 	errTablePadding = errors.New("data between the entries of the certificate table")
 )
+
+// A foreignError says that the certificate table holds what no digest covers. All else may fit.
+type foreignError struct{ err error }
+
+func (e foreignError) Error() string { return sign.ErrMismatch.Error() + ": " + e.err.Error() }
+func (e foreignError) Unwrap() error { return sign.ErrMismatch }
 
 // embedded returns the PKCS#7 blobs of the certificate table. The table is outside every digest, so
 // that what is neither a signature nor the zero bytes between two is an error.
@@ -112,8 +119,11 @@ func (v *Verifier) Verify(p *PE) []Signature {
 		return out
 	}
 	blobs, err := p.img.embedded()
-	if err != nil {
+	switch {
+	case errors.Is(err, errTablePlace):
 		err = fmt.Errorf("%w: %v", sign.ErrMismatch, err)
+	case err != nil:
+		err = foreignError{err}
 	}
 	for _, b := range blobs {
 		out = v.embedded(out, p.img, b, false, err)
@@ -171,9 +181,6 @@ func (s *Signature) checkImage(m *image, sd *sign.SignedData, signer *sign.Signe
 	if err := sd.CheckContent(signer); err != nil {
 		return err
 	}
-	if !nested && !zeroTail(blob) {
-		return fmt.Errorf("%w: data behind the signature in the certificate table", sign.ErrMismatch)
-	}
 	if !ind.hash.Available() {
 		return fmt.Errorf("%w: file digest", sign.ErrAlgorithm)
 	}
@@ -187,6 +194,9 @@ func (s *Signature) checkImage(m *image, sd *sign.SignedData, signer *sign.Signe
 				return fmt.Errorf("%w: a page hash differs", sign.ErrMismatch)
 			}
 		}
+	}
+	if !nested && !zeroTail(blob) {
+		return foreignError{errTableTail}
 	}
 	return nil
 }

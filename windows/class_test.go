@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"math/big"
 	"os"
@@ -154,6 +156,50 @@ func TestClassNeedsAuthorities(t *testing.T) {
 		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
 		if got := classOf(chain, pool, fact.SignatureUnchecked); got != want || len(chain.Certificates) != 2 {
 			t.Errorf("an authority %v: class %q, %d certificates", ca, got, len(chain.Certificates))
+		}
+	}
+}
+
+// Data beside a signature makes it invalid; that there is nothing else is told apart from other bytes
+// that changed.
+func TestForeignData(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(realDrivers(t), "acpi.sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := ParsePE(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le, entry := binary.LittleEndian, p.img.certificateAt()
+	table := int(p.img.dirs[dirCertificate].addr)
+	grow := func(within bool) []byte {
+		c := append(bytes.Clone(b), bytes.Repeat([]byte{0xcc}, 64)...)
+		le.PutUint32(c[entry+4:], uint32(len(c)-table))
+		if within {
+			le.PutUint32(c[table:], uint32(len(c)-table))
+		}
+		return c
+	}
+	changed := grow(true)
+	changed[len(b)/2] ^= 1
+	for name, c := range map[string]struct {
+		file    []byte
+		status  fact.SignatureStatus
+		foreign bool
+	}{
+		"as it is":           {b, fact.SignatureUnchecked, false},
+		"behind the entry":   {grow(false), fact.SignatureInvalid, true},
+		"within the entry":   {grow(true), fact.SignatureInvalid, true},
+		"and a changed file": {changed, fact.SignatureInvalid, false},
+	} {
+		p, _, err := ParsePE(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := (&Verifier{}).Verify(p)
+		if len(list) == 0 || list[0].Status != c.status || list[0].OnlyForeign() != c.foreign {
+			t.Errorf("%s: %+v", name, list)
 		}
 	}
 }

@@ -4,6 +4,7 @@ package windows
 
 import (
 	"crypto"
+	"errors"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -74,7 +75,13 @@ type Signature struct {
 	Timestamps []Timestamp `json:"timestamps,omitzero"`
 	// PageHashes is the signed table of page hashes; nil when there is none.
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
+
+	foreign bool
 }
+
+// OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
+// certificate table that no digest covers. Windows lets some of it pass.
+func (s *Signature) OnlyForeign() bool { return s.foreign }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
@@ -199,6 +206,7 @@ func (s *Signature) verdict(fits error, status fact.SignatureStatus, reason erro
 	s.Status = status
 	if fits != nil {
 		s.Status, reason = fact.SignatureInvalid, fits
+		s.foreign = errors.As(fits, new(foreignError))
 		if sign.IsUndecided(fits) {
 			s.Status = fact.SignatureUnchecked
 		}
