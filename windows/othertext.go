@@ -118,26 +118,27 @@ func ParseOsquery(text string) *Capture {
 		case "0":
 			d.Signed = fact.No
 		}
-		e := b.osqueryEntry(service, r.get("image"))
-		d.Service = e.Driver.Services[0].Name
+		var e *Entry
+		e, d.Service = b.osqueryEntry(service, r.get("image"))
 		e.Driver.Devices = append(e.Driver.Devices, d)
 	}
 	return b.done()
 }
 
-// osqueryEntry finds or adds the entry of a device's service.
-func (b *captureBuilder) osqueryEntry(service, image string) *Entry {
+// osqueryEntry finds or adds the entry of a device's service, and returns it with the service's name.
+func (b *captureBuilder) osqueryEntry(service, image string) (*Entry, string) {
 	object := ""
 	if strings.HasPrefix(service, `\Driver\`) || strings.HasPrefix(service, `\FileSystem\`) {
 		object, service = service, baseName(service)
 	}
 	if i, ok := b.index["service "+fold(service)]; ok && image == "" {
 		b.c.Rows++
-		return &b.c.Entries[i]
+		e := &b.c.Entries[i]
+		return e, e.Driver.Services[0].Name
 	}
 	e, s := b.driver(service, image)
 	s.ObjectName = object
-	return e
+	return e, s.Name
 }
 
 func unixDay(s string) string {

@@ -329,3 +329,19 @@ func FuzzBinaryForms(f *testing.F) {
 		}
 	})
 }
+
+// A device is that of its own service, also where one image has several.
+func TestOsqueryServices(t *testing.T) {
+	record := func(service string) string {
+		return "device_id = ROOT\\" + service + "\n    service = " + service + "\nservice_key = x\n      image = C:\\Windows\\System32\\drivers\\a.sys\n\n"
+	}
+	c := ParseOsquery(record("first") + record("second"))
+	if len(c.Entries) != 1 || len(c.Entries[0].Driver.Devices) != 2 {
+		t.Fatalf("%+v", c)
+	}
+	for i, want := range []string{"first", "second"} {
+		if d := c.Entries[0].Driver.Devices[i]; d.Service != want || d.Instance != `ROOT\`+want {
+			t.Errorf("%+v, want that of %s", d, want)
+		}
+	}
+}
