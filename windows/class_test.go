@@ -203,3 +203,28 @@ func TestForeignData(t *testing.T) {
 		}
 	}
 }
+
+// A block list's authority is found above the certificate that the caller trusts.
+func TestBlockedAuthorityAboveKeys(t *testing.T) {
+	root := (*testAuthority)(nil).issue(t, "Root", true)
+	middle := root.issue(t, "Middle", true)
+	leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
+	pool := signCertificates(t, leaf, middle, root)
+	tbs, _ := pool[2].TBSHash()
+	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="` + tbs + `"/><CertIssuer Value="Middle"/></Signer></Signers>` +
+		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert}, "leaf": {leaf.cert}} {
+		v, errs := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now())
+		if errs != nil {
+			t.Fatal(errs)
+		}
+		s := Signature{Fits: fact.Yes}
+		v.chain(&s, pool[0], pool, time.Now())
+		if m := list.Match(BlockEvidence{Signatures: []Signature{s}}); len(m) != 1 {
+			t.Errorf("trusted %s: %d certificates, %d matches", name, len(s.Certificates), len(m))
+		}
+	}
+}

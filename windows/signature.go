@@ -77,6 +77,9 @@ type Signature struct {
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
 	foreign bool
+	// longest is the longest chain of the certificates that came along, where Certificates end in one
+	// that the caller trusts: block lists name authorities, whoever is trusted.
+	longest []Certificate
 }
 
 // OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
@@ -168,8 +171,7 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	if leaf.Has(ekuLifetime) {
 		at = v.Now
 	}
-	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates, Roots: v.Roots, At: at, Usage: sign.EKUCodeSigning})
-	s.Certificates = certificates(chain.Certificates)
+	chain := v.chain(s, leaf, sd.Certificates, at)
 	switch {
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
@@ -189,6 +191,16 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		}
 	}
 	s.Class = classOf(chain, sd.Certificates, s.Status)
+}
+
+// chain builds the signer's chain.
+func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
+	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: pool, Roots: v.Roots, At: at, Usage: sign.EKUCodeSigning})
+	s.Certificates = certificates(chain.Certificates)
+	if chain.KeySet != "" {
+		s.longest = certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool}).Certificates)
+	}
+	return chain
 }
 
 // badTimestamp reports whether somebody changed a timestamp.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -506,7 +507,7 @@ func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
 func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, bool) {
 	leaf := sig.Signer()
 	var ev []fact.Evidence
-	for _, c := range sig.Certificates {
+	for _, c := range slices.Concat(sig.Certificates, sig.longest) {
 		if c.TBSHash == s.root {
 			ev = append(ev, fact.Evidence{Fact: "tbsHash", Value: c.TBSHash, Source: SourceFile})
 			break
@@ -521,7 +522,7 @@ func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, 
 		}
 		ev = append(ev, fact.Evidence{Fact: "publisher", Value: leaf.CommonName, Source: SourceFile})
 	}
-	if s.issuer != "" && (len(sig.Certificates) < 2 || sig.Certificates[1].CommonName != s.issuer) {
+	if s.issuer != "" && !issuedBy(sig.Certificates, s.issuer) && !issuedBy(sig.longest, s.issuer) {
 		return nil, false
 	}
 	if !s.after.IsZero() && !sig.SignedAt.After(s.after) {
@@ -539,6 +540,10 @@ func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, 
 		}
 	}
 	return ev, true
+}
+
+func issuedBy(chain []Certificate, name string) bool {
+	return len(chain) > 1 && chain[1].CommonName == name
 }
 
 func containsString(list []string, s string) bool {
