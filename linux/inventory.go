@@ -73,12 +73,15 @@ const (
 func (t *Tree) Inventory() (*Inventory, error) {
 	inv := new(Inventory)
 	conf := ReadDepmodConfig(t.fsys, t.Release)
-	inv.Lost = append(t.besides(), conf.Lost...)
+	inv.Lost = append(inv.Lost, conf.Lost...)
+	if t.Release != "" {
+		inv.Lost = append(inv.Lost, t.besides()...)
+	}
 	files, err := t.walk(t.Dir, "", conf, inv)
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range conf.External {
+	for _, dir := range append(slices.Clone(conf.External), t.flatBeside()...) {
 		more, err := t.walk(dir, "/"+dir+"/", conf, inv)
 		if err != nil {
 			inv.Lost = append(inv.Lost, err)

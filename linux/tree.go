@@ -40,8 +40,9 @@ type ReleaseDir struct {
 	Release string
 	// Dir is the directory, as a path below the machine's root.
 	Dir string
-	// Beside are other directories with modules of the same release, or other flat ones: where /lib
-	// and /usr/lib are two, which of them modprobe uses was fixed when it was compiled.
+	// Beside are other directories with modules of the same release: where /lib and /usr/lib are two,
+	// which of them modprobe uses was fixed when it was compiled. Other flat directories are part of
+	// the tree, but for their aliases.
 	Beside []string
 
 	lost []error // why it is not known whether there is another
@@ -198,6 +199,10 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 func (r *ReleaseDir) besides() []error {
 	lost := slices.Clone(r.lost)
 	for _, dir := range r.Beside {
+		if r.Release == "" {
+			lost = append(lost, &fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
+			continue
+		}
 		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir + " are not looked at: which of the two modprobe uses was fixed when it was compiled"})
 	}
 	return lost
@@ -317,6 +322,9 @@ func (t *Tree) readDeps() *depTable {
 	default:
 		d.err = err
 	}
+	for _, dir := range t.flatBeside() {
+		t.readDepsBeside(d, dir)
+	}
 	whole := "/" + t.Dir + "/" // Android writes whole paths
 	for i := range d.lines {
 		d.lines[i].Path = strings.TrimPrefix(d.lines[i].Path, whole)
@@ -336,6 +344,45 @@ func (t *Tree) readDeps() *depTable {
 		d.byPath[d.lines[i].Path] = i
 	}
 	return d
+}
+
+// flatBeside are the other flat directories of a machine whose directories do not say the release.
+func (r *ReleaseDir) flatBeside() []string {
+	if r.Release != "" {
+		return nil
+	}
+	return r.Beside
+}
+
+// readDepsBeside adds the modules.dep of another flat directory, with whole paths.
+func (t *Tree) readDepsBeside(d *depTable, dir string) {
+	text, err := limit.ReadFile(t.fsys, dir+"/"+indexDep, maxIndexFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		d.err = cmp.Or(d.err, err)
+		return
+	}
+	lines, bad := ParseDep(text)
+	d.bad += bad
+	if len(d.lines)+len(lines) > maxDepLines {
+		d.err = d.tooLarge()
+		return
+	}
+	whole := func(file string) string {
+		if path.IsAbs(file) {
+			return file
+		}
+		return "/" + dir + "/" + file
+	}
+	for _, line := range lines {
+		line.Path = whole(line.Path)
+		for i := range line.Needs {
+			line.Needs[i] = whole(line.Needs[i])
+		}
+		d.lines = append(d.lines, line)
+	}
 }
 
 // depsOfIndex fills the table from modules.dep.bin.

@@ -301,6 +301,31 @@ func TestReleasesOfARealDirectory(t *testing.T) {
 	}
 }
 
+// TestAndroid has modules in several flat directories, with and without whole paths in modules.dep.
+func TestAndroid(t *testing.T) {
+	fsys := fstest.MapFS{
+		"vendor_dlkm/lib/modules/wlan.ko": file(""), "vendor_dlkm/lib/modules/modules.dep": file("/vendor_dlkm/lib/modules/wlan.ko: /system_dlkm/lib/modules/rfkill.ko\n"),
+		"system_dlkm/lib/modules/rfkill.ko": file(""), "system_dlkm/lib/modules/zram.ko": file(""), "system_dlkm/lib/modules/modules.dep": file("rfkill.ko:\nzram.ko: rfkill.ko\n"),
+	}
+	dirs, err := Releases(fsys)
+	if err != nil || len(dirs) != 1 {
+		t.Fatal(dirs, err)
+	}
+	tree := OpenTree(fsys, dirs[0], true)
+	inv, err := tree.Inventory()
+	var got []string
+	for _, m := range inv.Modules {
+		got = append(got, m.Name+" "+tree.Path(m.Path)+" "+strings.Join(m.Needs, ","))
+	}
+	want := []string{"rfkill system_dlkm/lib/modules/rfkill.ko ", "zram system_dlkm/lib/modules/zram.ko rfkill", "wlan vendor_dlkm/lib/modules/wlan.ko rfkill"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" || inv.Lost != nil || inv.Stale != nil {
+		t.Errorf("%v, %+v (-want +got):\n%s", err, inv, diff)
+	}
+	if name, err := tree.FileOf("zram"); tree.Path(name) != "system_dlkm/lib/modules/zram.ko" || err != nil {
+		t.Errorf("%q, %v", name, err)
+	}
+}
+
 // TestModulesBeside asks for a module that only the other directory has.
 func TestModulesBeside(t *testing.T) {
 	fsys := treeFS()

@@ -95,7 +95,7 @@ func (d *linuxDescriber) compare(m *Module) {
 		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "onDisk", err))
 		return
 	}
-	if file == "" && len(d.tree.Beside) > 0 {
+	if file == "" && len(d.tree.Beside) > 0 && d.tree.Release != "" {
 		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "onDisk",
 			fmt.Errorf("not in /%s; /%s was not looked at: %w", d.tree.Dir, d.tree.Beside[0], errors.ErrUnsupported)))
 		return
