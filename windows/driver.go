@@ -532,10 +532,26 @@ func (s *RegisteredService) MayName(p Paths, file string) bool {
 	if s.Refused || s.ImagePath == "" && s.PathErr != nil || HasShortName(file) {
 		return true
 	}
-	if HasShortName(s.ImagePath) && p.Long[fold(s.ImageFile)] == "" {
-		return true
+	if s.ImageFile == "" {
+		return HasShortName(s.ImagePath) || strings.Contains(fold(s.ImagePath), fold(file))
 	}
-	return s.ImageFile == "" && strings.Contains(fold(s.ImagePath), fold(file))
+	if !HasShortName(s.ImageFile) || p.Long[fold(s.ImageFile)] != "" {
+		return false
+	}
+	return mayBeShort(baseName(s.ImageFile), file)
+}
+
+// mayBeShort reports whether a name may be the file's short one: such a name begins with the first letter,
+// behind blanks and dots, of the long one.
+func mayBeShort(name, file string) bool {
+	if !HasShortName(name) {
+		return strings.EqualFold(name, file)
+	}
+	first := strings.TrimLeft(file, " .")
+	if first == "" || !strings.ContainsAny(first[:1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
+		return true // it is left out, or another stands for it
+	}
+	return strings.EqualFold(first[:1], name[:1])
 }
 
 // views says for each source that was read what it shows of each image.

@@ -151,3 +151,31 @@ func TestJoinBounds(t *testing.T) {
 		t.Errorf("%d devices with %d ids, %d packages, problems %v", len(d.Devices), len(d.Devices[0].HardwareIDs), len(d.Packages), e.Problems)
 	}
 }
+
+// TestMayName asks which services without a known image may name a file all the same.
+func TestMayName(t *testing.T) {
+	paths := Paths{Long: map[string]string{`c:\progra~1\known.sys`: `C:\Program Files\known.sys`}}
+	for _, tt := range []struct {
+		service RegisteredService
+		want    bool
+	}{
+		{RegisteredService{Refused: true}, true},
+		{RegisteredService{PathErr: errRefusedKey}, true},
+		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\leftover.sys`}}, true},
+		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\other.sys`}}, false},
+		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\LEFTOV~1.SYS`}}, true},
+		{RegisteredService{Service: Service{ImageFile: `C:\Windows\leftover.sys`}}, false}, // then it is a service of the file, and counted
+		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\leftover.sys`}}, true},
+		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\other.sys`}}, false},
+		{RegisteredService{Service: Service{ImageFile: `C:\x\LEFTOV~1.SYS`}}, true},
+		{RegisteredService{Service: Service{ImageFile: `C:\x\OTHERD~1.SYS`}}, false},
+		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\known.sys`}}, false},
+	} {
+		if got := tt.service.MayName(paths, "leftover.sys"); got != tt.want {
+			t.Errorf("%+v: %v", tt.service, got)
+		}
+	}
+	if s := (RegisteredService{Service: Service{ImageFile: `C:\x\A~1.SYS`}}); !s.MayName(paths, "+leftover.sys") {
+		t.Error("a short name may begin with any letter for a long one that begins with none")
+	}
+}
