@@ -31,9 +31,9 @@ func TestNotBlockedAfterAll(t *testing.T) {
 		want  fact.VerdictOutcome
 		says  string // in a reason
 	}{
-		{"no index, whatever modprobe is", bare(), nil, "wl", fact.VerdictUnknown, "no modules.dep"},
+		{"no index, whatever modprobe is", bare(), nil, "wl", fact.VerdictUnknown, "no modules.dep names"},
 		{"no index, busybox", bare(), map[string]string{"sbin/modprobe": "../bin/busybox"}, "wl", fact.VerdictUnknown, ""},
-		{"OpenWrt", bare("etc/modules.d/10-wl", "wl param=1\n"), map[string]string{"sbin/modprobe": "kmodloader"}, "wl", fact.VerdictLoadable, ""},
+		{"OpenWrt", bare("etc/modules.d/10-wl", "wl param=1\n"), map[string]string{"sbin/modprobe": "kmodloader"}, "wl", fact.VerdictLoadable, "without an index"},
 		{"another install line loads it", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall net /sbin/modprobe -i lone; /sbin/modprobe -i net\n"}, nil, "lone",
 			fact.VerdictLoadable, "past its own install line"},
 		{"another install line, in quotes", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall other sh -c 'modprobe -i lone'\n"}, nil, "lone", fact.VerdictUnknown, ""},

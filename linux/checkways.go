@@ -162,10 +162,13 @@ func (c *Checker) unindexedBlocked() fact.Tri {
 }
 
 func (c *Checker) unindexedText() string {
-	if c.plain.HasIndex() == nil {
+	switch c.unindexedBlocked() {
+	case fact.Yes:
 		return "modules.dep does not name the file: modprobe does not find it"
+	case fact.No:
+		return "this machine's modprobe finds the file without an index"
 	}
-	return "there is no modules.dep: kmod's modprobe would not find the file, others may"
+	return "no modules.dep names the file: kmod's modprobe would not find it, others may"
 }
 
 // judge answers for one world.
