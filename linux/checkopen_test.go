@@ -106,3 +106,21 @@ func TestSocketTriggers(t *testing.T) {
 		}
 	}
 }
+
+// TestMoreListsThanAreRead has more lists than the caps allow: that is said, and nothing is called unowned.
+func TestMoreListsThanAreRead(t *testing.T) {
+	fsys := fstest.MapFS{"etc/modules.d/x": file("a\n")}
+	for i := range maxLoadFiles + 1 {
+		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = file("")
+	}
+	if _, lost := ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
+		t.Errorf("lost %v", lost)
+	}
+	lists := fstest.MapFS{}
+	for i := range maxPackageLists + 2 {
+		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = file("/x\n")
+	}
+	if o := ReadOwners(lists, "6"); len(o.Lost) != 1 || !errors.Is(o.Lost[0], fact.ErrTooLarge) {
+		t.Errorf("lost %v", o.Lost)
+	}
+}

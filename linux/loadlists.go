@@ -4,9 +4,11 @@ package linux
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 )
@@ -32,7 +34,11 @@ func namedFiles(fsys fs.FS, dirs []string, lose func(error)) (files []string) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			lose(err)
 		}
-		for _, e := range entries[:min(len(entries), maxLoadFiles)] {
+		if len(entries) > maxLoadFiles {
+			lose(&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles), Err: fact.ErrTooLarge})
+			entries = entries[:maxLoadFiles]
+		}
+		for _, e := range entries {
 			if !e.IsDir() {
 				files = append(files, dir+"/"+e.Name())
 			}

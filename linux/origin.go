@@ -4,6 +4,7 @@ package linux
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -83,8 +84,12 @@ func (o *Owners) readLists(fsys fs.FS, dir string) {
 	total := 0
 	for i, e := range entries {
 		pkg, ok := strings.CutSuffix(e.Name(), ".list")
-		if !ok || i > maxPackageLists || total > maxPackageBytes {
+		if !ok {
 			continue
+		}
+		if i > maxPackageLists || total > maxPackageBytes {
+			o.lose(tooManyLists(dir))
+			return
 		}
 		buf, err = limit.AppendFile(fsys, buf[:0], dir+"/"+e.Name(), maxPackageList)
 		if err != nil {
@@ -96,6 +101,11 @@ func (o *Owners) readLists(fsys fs.FS, dir string) {
 		pkg, _, _ = strings.Cut(pkg, ":") // the architecture
 		o.readList(buf, escape.UTF8(pkg))
 	}
+}
+
+// tooManyLists says that not every package's list was read: then no file is without a package.
+func tooManyLists(dir string) error {
+	return &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d lists or %d bytes", maxPackageLists, maxPackageBytes), Err: fact.ErrTooLarge}
 }
 
 var moduleDirMark = []byte("lib/modules/")

@@ -57,8 +57,12 @@ func (o *Owners) readPacman(fsys fs.FS) {
 	var buf []byte
 	total := 0
 	for i, e := range entries {
-		if !e.IsDir() || i > maxPackageLists || total > maxPackageBytes {
+		if !e.IsDir() {
 			continue
+		}
+		if i > maxPackageLists || total > maxPackageBytes {
+			o.lose(tooManyLists(pacmanDir))
+			return
 		}
 		buf, err = limit.AppendFile(fsys, buf[:0], pacmanDir+"/"+e.Name()+"/files", maxPackageList)
 		if err != nil {
