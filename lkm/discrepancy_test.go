@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
@@ -326,7 +327,7 @@ func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 		{"left the list", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1240")}, "", "strong hidden_from_list ghost: uevent_history"},
 		{"was unloaded", []step{{event: moduleEvent("add", "ghost", 1235)}, {event: moduleEvent("remove", "ghost", 1236)}, last("1240")}, "", ""},
 		{"an event is still to come", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1241")}, ViewUnchecked, ""},
-		{"old news after a loss", []step{{err: linux.ErrEventsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
+		{"old news after a loss", []step{{err: fact.ErrHintsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &eventful{made: viewed(), script: tt.script}
