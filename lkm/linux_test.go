@@ -429,7 +429,7 @@ func TestOpenOfAnotherSystem(t *testing.T) {
 			t.Errorf("%+v: %v, %v", o, s, err)
 		}
 	}
-	s, err := Open(Options{OS: runningOS()})
+	s, err := Open(Options{OS: running().os})
 	if err == nil {
 		err = s.Close()
 	}

@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs"
-	"github.com/kernelext/kernelext/linux"
 )
 
 // Live returns the running machine, or the one mounted at o.Root, and its operating system. The
@@ -20,20 +18,19 @@ import (
 // running kernel is not of the system o.OS. The operating system of an image that looks like none is
 // taken to be that of this program.
 func Live(o Options) (OS, Machine, error) {
-	if os := runningOS(); (o.Root == "" || o.Live) && o.OS != "" && o.OS != os {
-		return "", nil, fmt.Errorf("lkm: open: the kernel that runs here is %s, not %s: %w", os, o.OS, errors.ErrUnsupported)
+	here := running()
+	if !o.image() && o.OS != "" && o.OS != here.os {
+		return "", nil, fmt.Errorf("lkm: open: the kernel that runs here is %s, not %s: %w", here.os, o.OS, errors.ErrUnsupported)
 	}
 	if o.Root == "" {
-		os := runningOS()
-		return os, running(hostfs.Live(), os, o), nil
+		return here.os, here.machine(hostfs.Live(), o), nil
 	}
 	root, err := hostfs.Mounted(o.Root)
 	if err != nil {
 		return "", nil, fmt.Errorf("lkm: open: %w", err)
 	}
 	if o.Live {
-		os := runningOS()
-		return os, running(root, os, o), nil
+		return here.os, here.machine(root, o), nil
 	}
 	os := o.OS
 	if os == "" {
@@ -43,23 +40,6 @@ func Live(o Options) (OS, Machine, error) {
 		return os, &liveMachine{FS: newVolume(root), call: noCall}, nil
 	}
 	return os, &liveMachine{FS: image{root, os}, call: noCall}, nil
-}
-
-// runningOS is the operating system of this program.
-func runningOS() OS {
-	if runtime.GOOS == "android" {
-		return Linux
-	}
-	return OS(runtime.GOOS)
-}
-
-// liveCall returns the function that makes the system's own calls.
-func liveCall(os OS, o Options) fact.Call {
-	r, err := rowOf(os)
-	if err != nil || r.call == nil {
-		return noCall
-	}
-	return r.call(o.Exec)
 }
 
 func noCall(_ context.Context, op string, _ ...string) ([]byte, error) {
@@ -86,18 +66,15 @@ type liveMachine struct {
 	events func(buffer int) (fact.EventSource, error) // nil where there is none
 }
 
-// running is the machine whose kernel runs this program.
-func running(files hostfs.FS, os OS, o Options) *liveMachine {
-	m := &liveMachine{FS: files, call: withFallback(liveCall(os, o), o.Call)}
-	if os == Linux {
-		m.events = linux.ListenUevents
-		calls := m.call
-		m.call = func(ctx context.Context, op string, args ...string) ([]byte, error) {
-			if op == linux.OpModuleLinks { // of the directory below this machine's root
-				return linux.ModuleLinks(files)
-			}
-			return calls(ctx, op, args...)
-		}
+// machine returns the machine of the row's system whose kernel runs this program.
+func (r *row) machine(files hostfs.FS, o Options) *liveMachine {
+	m := &liveMachine{FS: files, call: noCall}
+	if r.call != nil {
+		m.call = r.call(o.Exec)
+	}
+	m.call = withFallback(m.call, o.Call)
+	if r.live != nil {
+		r.live(m)
 	}
 	return m
 }
@@ -207,5 +184,5 @@ func detectOS(fsys fs.FS) OS {
 			return m.os
 		}
 	}
-	return runningOS()
+	return running().os
 }

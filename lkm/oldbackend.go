@@ -175,7 +175,7 @@ func oldOptions(m Machine) (*guard, Options, bool) {
 	return g, g.old, g.old.Root != "" && !g.old.Live
 }
 
-var linuxRow = row{os: Linux, call: func(bool) fact.Call { return linux.Call },
+var linuxRow = row{os: Linux, call: func(bool) fact.Call { return linux.Call }, live: liveLinux,
 	open: func(m Machine, o fact.Options) backend {
 		g, oo, image := oldOptions(m)
 		return shim{Linux, newLinux(g, oo), image}
@@ -235,3 +235,15 @@ var aixRow = row{os: AIX, call: func(exec bool) fact.Call {
 	},
 	loaded: []string{aix.SourceGenkex}, builtin: []string{aix.SourceGenkex}, installed: []string{aix.SourceGenkex}}
 var netwareRow = row{os: NetWare, why: "no live look, only NLM files and captures of MODULES"}
+
+// liveLinux adds the kernel's events, and the links of module directories below the machine's root.
+func liveLinux(m *liveMachine) {
+	m.events = linux.ListenUevents
+	calls := m.call
+	m.call = func(ctx context.Context, op string, args ...string) ([]byte, error) {
+		if op == linux.OpModuleLinks {
+			return linux.ModuleLinks(m.FS)
+		}
+		return calls(ctx, op, args...)
+	}
+}

@@ -21,6 +21,8 @@ type row struct {
 	why string
 	// call answers for the running system; exec allows programs to be started.
 	call func(exec bool) fact.Call
+	// live adds to the running machine what no call answers; nil for nothing.
+	live func(m *liveMachine)
 	// readFile reads a file by itself; nil for a system whose files are read by another row. ok is false for a file
 	// of another system. head is the file's beginning, nil for a folder.
 	readFile func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Module, ok bool, err error)
