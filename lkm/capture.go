@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/capture"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // A CaptureKind names the tool or file whose text a capture holds.
@@ -39,15 +38,15 @@ var captureReaders = [...]struct {
 	{CaptureProcModules, Linux, readProcModulesText},
 	{CaptureLsmod, Linux, readLsmod},
 	{CaptureLinuxModinfo, Linux, readLinuxModinfo},
-	{CaptureSC, Windows, windowsReader(windows.SourceSC, windows.ParseSC)},
-	{CaptureDriverQuery, Windows, windowsReader(windows.SourceDriverQuery, windows.ParseDriverQuery)},
-	{CaptureFltmc, Windows, windowsReader(windows.SourceFltmc, windows.ParseFltmc)},
-	{CapturePnPUtil, Windows, windowsReader(windows.SourcePnPUtil, windows.ParsePnPUtil)},
-	{CaptureMSInfo, Windows, windowsReader(windows.SourceMSInfo, windows.ParseMSInfo)},
-	{CaptureWMI, Windows, windowsReader(windows.SourceWMIText, windows.ParseWMIText)},
-	{CaptureAutoruns, Windows, windowsReader(windows.SourceAutoruns, windows.ParseAutoruns)},
-	{CaptureDriverList, Windows, windowsReader(windows.SourceDriverList, windows.ParseDriverList)},
-	{CaptureOsquery, Windows, windowsReader(windows.SourceOsquery, windows.ParseOsquery)},
+	{CaptureSC, Windows, readSC},
+	{CaptureDriverQuery, Windows, readDriverQuery},
+	{CaptureFltmc, Windows, readFltmc},
+	{CapturePnPUtil, Windows, readPnPUtil},
+	{CaptureMSInfo, Windows, readMSInfo},
+	{CaptureWMI, Windows, readWMIText},
+	{CaptureAutoruns, Windows, readAutoruns},
+	{CaptureDriverList, Windows, readDriverList},
+	{CaptureOsquery, Windows, readOsquery},
 	{CaptureKextstat, Darwin, readKextstat},
 	{CaptureMacOSPanic, Darwin, readMacOSPanic},
 	{CaptureSystemProfiler, Darwin, readSystemProfiler},
