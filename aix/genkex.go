@@ -17,12 +17,12 @@ package aix
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -75,8 +75,8 @@ type Capture struct {
 const maxCapture = 16 << 20
 
 var (
-	dataRow  = regexp.MustCompile(`^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`)
-	plainRow = regexp.MustCompile(`^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`)
+	dataRow  = lazy.Regexp{Pattern: `^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`}
+	plainRow = lazy.Regexp{Pattern: `^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`}
 )
 
 // ParseCapture reads the output of genkex, genkex -d or genkld. The error is fact.ErrTooLarge, or a
@@ -164,7 +164,7 @@ func LooksLikeCapture(text string) bool {
 	return false
 }
 
-var addresses = regexp.MustCompile(`(?m)^(\s*)[0-9a-f]{1,16}(\s+[0-9a-f]{1,16}\s+)([0-9a-f]{1,16})?`)
+var addresses = lazy.Regexp{Pattern: `(?m)^(\s*)[0-9a-f]{1,16}(\s+[0-9a-f]{1,16}\s+)([0-9a-f]{1,16})?`}
 
 // Redact returns data without load addresses. key is a file's slash path, or an op and its
 // arguments joined by blanks. Addresses become 0, which AIX never gives an extension.

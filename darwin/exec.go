@@ -21,20 +21,27 @@ const (
 	execTimeout = 30 * time.Second
 )
 
-// programs are what each op of the last group starts.
-var programs = map[string][]string{
-	OpKmutil:   {"/usr/bin/kmutil", "showloaded"},
-	OpKextstat: {"/usr/sbin/kextstat"},
-	OpNVRAM:    {"/usr/sbin/nvram", "-xp"},
-	OpBridge:   {"/usr/sbin/system_profiler", "-xml", "SPiBridgeDataType"},
+// program returns what an op of the last group starts; nil for any other op.
+func program(op string) []string {
+	switch op {
+	case OpKmutil:
+		return []string{"/usr/bin/kmutil", "showloaded"}
+	case OpKextstat:
+		return []string{"/usr/sbin/kextstat"}
+	case OpNVRAM:
+		return []string{"/usr/sbin/nvram", "-xp"}
+	case OpBridge:
+		return []string{"/usr/sbin/system_profiler", "-xml", "SPiBridgeDataType"}
+	}
+	return nil
 }
 
 // ExecCall answers the ops that start a program of the system: by its absolute path, with no
 // environment but LC_ALL=C, with empty input, for at most 30 seconds and 16 MiB of output. It is for
 // callers who allowed that. Any other op is errors.ErrUnsupported, as is a program that is not there.
 func ExecCall(ctx context.Context, op string, args ...string) ([]byte, error) {
-	words, ok := programs[op]
-	if !ok || len(args) > 0 {
+	words := program(op)
+	if words == nil || len(args) > 0 {
 		return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 	}
 	return runProgram(ctx, words, maxOutput)

@@ -4,10 +4,11 @@ package darwin
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 
 	"howett.net/plist"
+
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
@@ -56,7 +57,7 @@ func Redacts(key string) bool {
 }
 
 // addressColumn is the third column of kextstat.
-var addressColumn = regexp.MustCompile(`(?m)^(\s*[0-9?]+\s+[0-9?]+\s+)0x0*[1-9a-f][0-9a-f]*`)
+var addressColumn = lazy.Regexp{Pattern: `(?m)^(\s*[0-9?]+\s+[0-9?]+\s+)0x0*[1-9a-f][0-9a-f]*`}
 
 // redactLoadedInfo zeroes the addresses. What does not decode is not kept.
 func redactLoadedInfo(data []byte) []byte {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // Rules are the settings that decide which kexts may load. Each has the reason why it is unknown.
@@ -40,7 +41,7 @@ type Rules struct {
 }
 
 // errImage is why calls are not made.
-var errImage = fmt.Errorf("an image has no running system: %w", errors.ErrUnsupported)
+var errImage error = &sentinel.Error{Before: "an image has no running system", Cause: errors.ErrUnsupported}
 
 // ReadRules reads the settings: call makes the machine's calls, nil for an image.
 func ReadRules(ctx context.Context, fsys fs.FS, release string, call func(ctx context.Context, op string, args ...string) ([]byte, error)) *Rules {

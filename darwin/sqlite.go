@@ -6,11 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // What is here reads tables of an SQLite database file, no more: the table b-trees of ordinary
@@ -106,7 +106,7 @@ func openDatabase(source string, data []byte) (*database, error) {
 }
 
 // createTable takes the column definitions out of a CREATE TABLE statement.
-var createTable = regexp.MustCompile(`(?is)^\s*CREATE\s+TABLE\s+\S+\s*\((.*)\)\s*;?\s*$`)
+var createTable = lazy.Regexp{Pattern: `(?is)^\s*CREATE\s+TABLE\s+\S+\s*\((.*)\)\s*;?\s*$`}
 
 // schema reads the table of tables, whose tree starts at page 1.
 func (d *database) schema() error {

@@ -4,11 +4,11 @@ package darwin
 
 import (
 	"encoding/hex"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceIDList is the source of a text of bundle ids.
@@ -36,19 +36,29 @@ func ParseIDList(text string) *Capture {
 const SourcePanic = "panic_report"
 
 // lastKext matches what a panic report says of the kext loaded or unloaded last.
-var lastKext = regexp.MustCompile(`^last (loaded|started|unloaded|stopped) kext at \d+: (\S+)\s+(\S+)(?: \(addr (0x[0-9a-f]+), size (\d+)\))?$`)
+var lastKext = lazy.Regexp{Pattern: `^last (loaded|started|unloaded|stopped) kext at \d+: (\S+)\s+(\S+)(?: \(addr (0x[0-9a-f]+), size (\d+)\))?$`}
 
-// panicPrefixes and panicWords are how panic reports shorten bundle ids.
-var (
-	panicPrefixes = map[byte]string{'>': "com.apple.driver.", '|': "com.apple.iokit.", '$': "com.apple.security.", '@': "com.apple."}
-	panicWords    = strings.NewReplacer("!U", "AppleUSB", "!A", "Apple", "!F", "Family", "!S", "Storage", "!C", "Controller", "!B", "Bluetooth", "!I", "Intel")
-)
+// panicWords undoes the shortening of words in a panic report's bundle ids.
+var panicWords = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
+	return strings.NewReplacer("!U", "AppleUSB", "!A", "Apple", "!F", "Family", "!S", "Storage",
+		"!C", "Controller", "!B", "Bluetooth", "!I", "Intel")
+}}
 
 // expandPanicID undoes the shortening of a bundle id.
 func expandPanicID(s string) string {
-	s = panicWords.Replace(s)
-	if s != "" && panicPrefixes[s[0]] != "" {
-		s = panicPrefixes[s[0]] + s[1:]
+	s = panicWords.Get().Replace(s)
+	if s == "" {
+		return s
+	}
+	switch s[0] {
+	case '>':
+		return "com.apple.driver." + s[1:]
+	case '|':
+		return "com.apple.iokit." + s[1:]
+	case '$':
+		return "com.apple.security." + s[1:]
+	case '@':
+		return "com.apple." + s[1:]
 	}
 	return s
 }

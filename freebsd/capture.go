@@ -4,12 +4,12 @@ package freebsd
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -47,12 +47,14 @@ type CaptureRow struct {
 
 const maxCapture = 16 << 20
 
+// captureData matches what kldstat -d adds to a module's row.
+const captureData = `(?:\s+\((-?\d{1,10}), (\d{1,10}), 0x([0-9a-f]{1,16})\))?`
+
 var (
-	captureRow    = regexp.MustCompile(`^\s*(\d{1,10})\s+(\d{1,10})\s+0x([0-9a-f]{1,16})\s+([0-9A-Za-z.]{1,17})\s+(\S.*)$`)
-	captureData   = `(?:\s+\((-?\d{1,10}), (\d{1,10}), 0x([0-9a-f]{1,16})\))?`
-	captureModule = regexp.MustCompile(`^\s+(\d{1,10})\s+(\S+)` + captureData + `$`)
-	captureDashM  = regexp.MustCompile(`^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)` + captureData + `$`)
-	rounded       = regexp.MustCompile(`^[0-9]+(\.[0-9])?[KMGTPE]$`)
+	captureRow    = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+0x([0-9a-f]{1,16})\s+([0-9A-Za-z.]{1,17})\s+(\S.*)$`}
+	captureModule = lazy.Regexp{Pattern: `^\s+(\d{1,10})\s+(\S+)` + captureData + `$`}
+	captureDashM  = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)` + captureData + `$`}
+	rounded       = lazy.Regexp{Pattern: `^[0-9]+(\.[0-9])?[KMGTPE]$`}
 )
 
 // ParseCapture reads the output of kldstat. Prompts, blank lines, elisions ("...") and squeezed

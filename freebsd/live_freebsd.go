@@ -17,16 +17,25 @@ func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 
 var running = kernel{number: number, fill: fill, sysctl: sysctl, gone: syscall.ENOENT, refused: syscall.EINVAL}
 
-var numbers = map[string]uintptr{
-	OpKldNext:     unix.SYS_KLDNEXT,
-	OpKldStat:     unix.SYS_KLDSTAT,
-	OpKldFirstMod: unix.SYS_KLDFIRSTMOD,
-	OpModFNext:    unix.SYS_MODFNEXT,
-	OpModStat:     unix.SYS_MODSTAT,
+// syscallOf returns the number of an op's system call.
+func syscallOf(op string) uintptr {
+	switch op {
+	case OpKldNext:
+		return unix.SYS_KLDNEXT
+	case OpKldStat:
+		return unix.SYS_KLDSTAT
+	case OpKldFirstMod:
+		return unix.SYS_KLDFIRSTMOD
+	case OpModFNext:
+		return unix.SYS_MODFNEXT
+	case OpModStat:
+		return unix.SYS_MODSTAT
+	}
+	return 0
 }
 
 func number(op string, id int) (int, error) {
-	r, _, errno := syscall.Syscall(numbers[op], uintptr(id), 0, 0)
+	r, _, errno := syscall.Syscall(syscallOf(op), uintptr(id), 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -34,7 +43,7 @@ func number(op string, id int) (int, error) {
 }
 
 func fill(op string, id int, buf []byte) error {
-	_, _, errno := syscall.Syscall(numbers[op], uintptr(id), uintptr(unsafe.Pointer(&buf[0])), 0)
+	_, _, errno := syscall.Syscall(syscallOf(op), uintptr(id), uintptr(unsafe.Pointer(&buf[0])), 0)
 	if errno != 0 {
 		return errno
 	}

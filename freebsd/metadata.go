@@ -14,6 +14,7 @@ import (
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // Metadata is what a .ko file, or a kernel, declares of itself in its linker set modmetadata_set.
@@ -56,7 +57,10 @@ const (
 
 // ErrNoMetadata is returned for an ELF file without the linker set modmetadata_set: it is no .ko
 // of FreeBSD or DragonFly. It satisfies errors.Is(err, errors.ErrUnsupported).
-var ErrNoMetadata = fmt.Errorf("%w: no FreeBSD module metadata (set_modmetadata_set)", errors.ErrUnsupported)
+var ErrNoMetadata error = &sentinel.Error{
+	Cause: errors.ErrUnsupported,
+	After: "no FreeBSD module metadata (set_modmetadata_set)",
+}
 
 // ReadMetadata reads the named file of at most max bytes. The error is that of reading, a
 // *fact.ParseError for a file that is no ELF file, or ErrNoMetadata.

@@ -3,8 +3,9 @@
 package freebsd
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Redact returns data without what a recording should not carry: load addresses, arguments and
@@ -28,7 +29,7 @@ func redact(key string, data []byte, l Layout) []byte {
 	return data
 }
 
-var preloadAddress = regexp.MustCompile(`0x[0-9a-f]{5,16}`)
+var preloadAddress = lazy.Regexp{Pattern: `0x[0-9a-f]{5,16}`}
 
 // redactPreloads removes addresses and the values of arguments.
 func redactPreloads(data []byte) []byte {
@@ -50,7 +51,7 @@ func redactPreloads(data []byte) []byte {
 }
 
 // assignment is a line of a configuration file: indentation, name, "=", the value and the rest.
-var assignment = regexp.MustCompile(`^(\s*(?:export\s+)?)([^\s=#]+)\s*=(.*?)(\r?\n?)$`)
+var assignment = lazy.Regexp{Pattern: `^(\s*(?:export\s+)?)([^\s=#]+)\s*=(.*?)(\r?\n?)$`}
 
 // redactSettings removes the values of the settings that no decoder reads, and comments.
 func redactSettings(data []byte) []byte {

@@ -13,6 +13,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // A BootEntry is one way in which a boot loader would start a kernel: what stands in a loader
@@ -125,7 +126,10 @@ func (b *Boot) perhaps(release string) []BootEntry {
 }
 
 // ErrNoBootEntry says that no boot loader's file tells the next boot's command line.
-var ErrNoBootEntry = fmt.Errorf("no loader entry, grub.cfg, unified kernel image or /etc/kernel/cmdline: %w", fs.ErrNotExist)
+var ErrNoBootEntry error = &sentinel.Error{
+	Before: "no loader entry, grub.cfg, unified kernel image or /etc/kernel/cmdline",
+	Cause:  fs.ErrNotExist,
+}
 
 type bootReader struct {
 	fsys fs.FS
@@ -519,7 +523,7 @@ func (e *BootEntry) InitrdFiles(fsys fs.FS) (names, lost []string) {
 	return names, lost
 }
 
-var errNoReaderAt = fmt.Errorf("file cannot be read at an offset: %w", errors.ErrUnsupported)
+var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}
 
 // malformed makes the error for a file that makes no sense.
 func malformed(source, reason string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // A world is one kernel at one moment: what it enforces, and modprobe's configuration then.
@@ -140,7 +141,10 @@ func (c *Checker) nextWorlds(p *policyReader) {
 }
 
 // errFallback is for a command line that no boot loader's file holds.
-var errFallback = fmt.Errorf("no boot loader's entry was found: boot entries are made from this file, and may say something else: %w", fs.ErrNotExist)
+var errFallback error = &sentinel.Error{
+	Before: "no boot loader's entry was found: boot entries are made from this file, and may say something else",
+	Cause:  fs.ErrNotExist,
+}
 
 // differing returns the first of the entries that say the same of modules.
 func (c *Checker) differing(entries []BootEntry) (differ []BootEntry) {

@@ -16,6 +16,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // A File is what a module file says of itself.
@@ -142,7 +143,7 @@ func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
 	return file, err
 }
 
-var errNoFile = fmt.Errorf("in no index of this release: %w", fs.ErrNotExist)
+var errNoFile error = &sentinel.Error{Before: "in no index of this release", Cause: fs.ErrNotExist}
 
 // Decode reads a module file that is in memory.
 func (r *FileReader) Decode(data []byte, name string, o FileOptions) (File, error) {

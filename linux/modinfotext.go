@@ -4,7 +4,6 @@ package linux
 
 import (
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -209,12 +208,19 @@ func (r *ModinfoRecord) add(e ModinfoEntry) {
 	}
 }
 
-// parameterType is a type as modinfo prints it behind a description, or alone.
-var parameterType = regexp.MustCompile(`^(array of )?(bool|invbool|bint|byte|short|ushort|int|uint|long|ulong|ullong|charp|hexint|string)$`)
+// isParameterType reports whether text is a type as modinfo prints it behind a description, or alone.
+func isParameterType(text string) bool {
+	switch strings.TrimPrefix(text, "array of ") {
+	case "bool", "invbool", "bint", "byte", "short", "ushort", "int", "uint", "long", "ulong", "ullong",
+		"charp", "hexint", "string":
+		return true
+	}
+	return false
+}
 
 // splitParameterType takes "description (type)", "type" or "description" apart.
 func splitParameterType(text string) (description, kind string) {
-	if parameterType.MatchString(text) {
+	if isParameterType(text) {
 		return "", text
 	}
 	if before, ok := strings.CutSuffix(text, ")"); ok {

@@ -180,17 +180,22 @@ const (
 	entryCut             // what was decoded ends before this can be told
 )
 
-// modinfoKeys are the keys of the kernel and of the distributions. A string with another key beside
-// .modinfo may be an entry or a string of the program, so it leaves the search without an answer.
-var modinfoKeys = map[string]bool{
-	"alias": true, "author": true, "depends": true, "description": true, "file": true, "firmware": true,
-	"import_ns": true, "intree": true, "key_mappings": true, "license": true, "livepatch": true,
-	"name": true, "parm": true, "parmtype": true, "retpoline": true, "rhelversion": true,
-	"scmversion": true, "softdep": true, "srcversion": true, "staging": true, "supported": true,
-	"suserelease": true, "test": true, "vermagic": true, "version": true, "weakdep": true,
+// isModinfoKey reports whether the kernel or a distribution uses the key. A string with another key
+// beside .modinfo may be an entry or a string of the program, so it leaves the search without an
+// answer.
+func isModinfoKey(key []byte) bool {
+	switch string(key) {
+	case "alias", "author", "depends", "description", "file", "firmware",
+		"import_ns", "intree", "key_mappings", "license", "livepatch",
+		"name", "parm", "parmtype", "retpoline", "rhelversion",
+		"scmversion", "softdep", "srcversion", "staging", "supported",
+		"suserelease", "test", "vermagic", "version", "weakdep":
+		return true
+	}
+	return false
 }
 
-// maxModinfoKey is more than the longest of modinfoKeys has.
+// maxModinfoKey is more bytes than any key of isModinfoKey has.
 const maxModinfoKey = 16
 
 // entryKind judges the NUL-ended string that b begins with.
@@ -201,7 +206,7 @@ func entryKind(b []byte) int {
 			if i == 0 {
 				return entryNone
 			}
-			if !modinfoKeys[string(b[:i])] {
+			if !isModinfoKey(b[:i]) {
 				return entryDoubtful
 			}
 			return entryKnown
@@ -228,7 +233,7 @@ func hidesEntry(b []byte) bool {
 			key--
 		}
 		for ; key < i; key++ {
-			if modinfoKeys[string(b[key:i])] {
+			if isModinfoKey(b[key:i]) {
 				return true
 			}
 		}

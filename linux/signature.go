@@ -17,6 +17,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/sign"
 )
 
@@ -308,10 +309,9 @@ func badSignature(reason string) error {
 	return &fact.ParseError{Field: "signature", Reason: reason}
 }
 
-// Digest and signature algorithms by object identifier, in the words of the kernel's
-// documentation.
-var (
-	hashNames = map[string]string{
+// hashNames are digest algorithms by object identifier, in the words of the kernel's documentation.
+var hashNames = lazy.Value[map[string]string]{New: func() map[string]string {
+	return map[string]string{
 		"1.2.840.113549.2.4": "md4", "1.2.840.113549.2.5": "md5", "1.3.14.3.2.26": "sha1",
 		"1.3.36.3.2.1": "rmd160", "1.2.156.10197.1.401": "sm3",
 		"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512",
@@ -321,28 +321,33 @@ var (
 		"2.16.840.1.101.3.4.2.11": "shake128", "2.16.840.1.101.3.4.2.12": "shake256",
 		"1.2.643.7.1.1.2.2": "streebog256", "1.2.643.7.1.1.2.3": "streebog512",
 	}
-	algorithmNames = map[string]string{
+}}
+
+// algorithmNames are signature algorithms by object identifier, in the same words.
+var algorithmNames = lazy.Value[map[string]string]{New: func() map[string]string {
+	return map[string]string{
 		"1.2.840.113549.1.1.10": "rsa-pss", "1.2.840.10045.2.1": "ecdsa",
 		"1.2.643.7.1.1.1.1": "ecrdsa", "1.2.643.7.1.1.1.2": "ecrdsa", "1.2.156.10197.1.501": "sm2",
 		"1.3.101.112": "ed25519", "1.3.101.113": "ed448",
 		"2.16.840.1.101.3.4.3.17": "ml-dsa-44", "2.16.840.1.101.3.4.3.18": "ml-dsa-65", "2.16.840.1.101.3.4.3.19": "ml-dsa-87",
 	}
-	// algorithmArcs are families whose members name a digest too, which Hash already says.
-	algorithmArcs = []struct{ prefix, name string }{
-		{"1.2.840.113549.1.1.", "rsa"},
-		{"1.2.840.10045.4.", "ecdsa"},
-	}
-)
+}}
+
+// algorithmArcs are families whose members name a digest too, which Hash already says.
+var algorithmArcs = []struct{ prefix, name string }{
+	{"1.2.840.113549.1.1.", "rsa"},
+	{"1.2.840.10045.4.", "ecdsa"},
+}
 
 func hashName(oid string) string {
-	if name, ok := hashNames[oid]; ok {
+	if name, ok := hashNames.Get()[oid]; ok {
 		return name
 	}
 	return oid
 }
 
 func algorithmName(oid string) string {
-	if name, ok := algorithmNames[oid]; ok {
+	if name, ok := algorithmNames.Get()[oid]; ok {
 		return name
 	}
 	for _, a := range algorithmArcs {

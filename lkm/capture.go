@@ -12,7 +12,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/netbsd"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // A CaptureKind names the tool or file whose text a capture holds.
@@ -44,46 +43,51 @@ func capturedBy[Own any](os OS, read func(string, *fact.Report) fact.Capture[Own
 	}
 }
 
-// captureReaders are the readers by kind, in the order in which they are asked.
-var captureReaders = [...]struct {
+// A captureReader reads the captures of one kind.
+type captureReader struct {
 	kind CaptureKind
 	os   OS
 	read func(text string) captured
-}{
-	{CaptureProcModules, Linux, readProcModulesText},
-	{CaptureLsmod, Linux, readLsmod},
-	{CaptureLinuxModinfo, Linux, readLinuxModinfo},
-	{CaptureSC, Windows, windowsReader(windows.SourceSC, windows.ParseSC)},
-	{CaptureDriverQuery, Windows, windowsReader(windows.SourceDriverQuery, windows.ParseDriverQuery)},
-	{CaptureFltmc, Windows, windowsReader(windows.SourceFltmc, windows.ParseFltmc)},
-	{CapturePnPUtil, Windows, windowsReader(windows.SourcePnPUtil, windows.ParsePnPUtil)},
-	{CaptureMSInfo, Windows, windowsReader(windows.SourceMSInfo, windows.ParseMSInfo)},
-	{CaptureWMI, Windows, windowsReader(windows.SourceWMIText, windows.ParseWMIText)},
-	{CaptureAutoruns, Windows, windowsReader(windows.SourceAutoruns, windows.ParseAutoruns)},
-	{CaptureDriverList, Windows, windowsReader(windows.SourceDriverList, windows.ParseDriverList)},
-	{CaptureOsquery, Windows, windowsReader(windows.SourceOsquery, windows.ParseOsquery)},
-	{CaptureKextstat, Darwin, readKextstat},
-	{CaptureMacOSPanic, Darwin, readMacOSPanic},
-	{CaptureSystemProfiler, Darwin, readSystemProfiler},
-	{CaptureSystemExtensionsCtl, Darwin, readSystemExtensionsCtl},
-	{CaptureKextutil, Darwin, readKextutil},
-	{CaptureKextPolicy, Darwin, readKextPolicyText},
-	{CaptureBundleIDs, Darwin, readBundleIDs},
-	{CaptureKldstat, FreeBSD, readKldstat},
-	{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
-	{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},
-	{CaptureModinfo, Solaris, readSolarisModinfo},
-	{CaptureGenkex, AIX, readGenkex},
-	{CaptureModuleShow, VxWorks, readModuleShow},
-	{CaptureModules, NetWare, readNetWareModules},
-	{CaptureModdebug, Illumos, readModdebug},
-	{CaptureAbendLog, NetWare, readAbendLog},
+}
+
+// captureReaders returns the readers by kind, in the order in which they are asked.
+func captureReaders() []captureReader {
+	return []captureReader{
+		{CaptureProcModules, Linux, readProcModulesText},
+		{CaptureLsmod, Linux, readLsmod},
+		{CaptureLinuxModinfo, Linux, readLinuxModinfo},
+		{CaptureSC, Windows, readSC},
+		{CaptureDriverQuery, Windows, readDriverQuery},
+		{CaptureFltmc, Windows, readFltmc},
+		{CapturePnPUtil, Windows, readPnPUtil},
+		{CaptureMSInfo, Windows, readMSInfo},
+		{CaptureWMI, Windows, readWMIText},
+		{CaptureAutoruns, Windows, readAutoruns},
+		{CaptureDriverList, Windows, readDriverList},
+		{CaptureOsquery, Windows, readOsquery},
+		{CaptureKextstat, Darwin, readKextstat},
+		{CaptureMacOSPanic, Darwin, readMacOSPanic},
+		{CaptureSystemProfiler, Darwin, readSystemProfiler},
+		{CaptureSystemExtensionsCtl, Darwin, readSystemExtensionsCtl},
+		{CaptureKextutil, Darwin, readKextutil},
+		{CaptureKextPolicy, Darwin, readKextPolicyText},
+		{CaptureBundleIDs, Darwin, readBundleIDs},
+		{CaptureKldstat, FreeBSD, readKldstat},
+		{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
+		{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},
+		{CaptureModinfo, Solaris, readSolarisModinfo},
+		{CaptureGenkex, AIX, readGenkex},
+		{CaptureModuleShow, VxWorks, readModuleShow},
+		{CaptureModules, NetWare, readNetWareModules},
+		{CaptureModdebug, Illumos, readModdebug},
+		{CaptureAbendLog, NetWare, readAbendLog},
+	}
 }
 
 // CaptureKinds returns the kinds that ReadCapture knows.
 func CaptureKinds() []CaptureKind {
-	kinds := make([]CaptureKind, len(captureReaders))
-	for i, r := range captureReaders {
+	kinds := make([]CaptureKind, len(captureReaders()))
+	for i, r := range captureReaders() {
 		kinds[i] = r.kind
 	}
 	return kinds
@@ -91,7 +95,7 @@ func CaptureKinds() []CaptureKind {
 
 // OS returns the operating system that captures of this kind come from; "" for an unknown kind.
 func (k CaptureKind) OS() OS {
-	for _, r := range captureReaders {
+	for _, r := range captureReaders() {
 		if r.kind == k {
 			return r.os
 		}
@@ -133,7 +137,7 @@ func readAs(text string, as CaptureKind) (captured, error) {
 	case as == "":
 		return detect(text)
 	}
-	for _, r := range captureReaders {
+	for _, r := range captureReaders() {
 		if r.kind != as {
 			continue
 		}
@@ -173,7 +177,7 @@ func detect(text string) (captured, error) {
 
 // bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.
 func bestOf(text string, ask func(CaptureKind) bool) (best captured, kind CaptureKind) {
-	for _, r := range captureReaders {
+	for _, r := range captureReaders() {
 		if !ask(r.kind) {
 			continue
 		}

@@ -21,9 +21,36 @@ const (
 	CaptureOsquery     CaptureKind = "osquery"     // osquery's table of drivers, line form
 )
 
-// windowsReader makes a reader of captures of a parser and the name of its source.
-func windowsReader(source string, parse func(string) *windows.Capture) func(string) captured {
-	return func(text string) captured { return windowsCapture(parse(windows.ConsoleText(text)), source) }
+// The readers of captures, one for each parser of package windows.
+func readSC(text string) captured { return windowsText(text, windows.SourceSC, windows.ParseSC) }
+func readDriverQuery(text string) captured {
+	return windowsText(text, windows.SourceDriverQuery, windows.ParseDriverQuery)
+}
+func readFltmc(text string) captured {
+	return windowsText(text, windows.SourceFltmc, windows.ParseFltmc)
+}
+func readPnPUtil(text string) captured {
+	return windowsText(text, windows.SourcePnPUtil, windows.ParsePnPUtil)
+}
+func readMSInfo(text string) captured {
+	return windowsText(text, windows.SourceMSInfo, windows.ParseMSInfo)
+}
+func readWMIText(text string) captured {
+	return windowsText(text, windows.SourceWMIText, windows.ParseWMIText)
+}
+func readAutoruns(text string) captured {
+	return windowsText(text, windows.SourceAutoruns, windows.ParseAutoruns)
+}
+func readDriverList(text string) captured {
+	return windowsText(text, windows.SourceDriverList, windows.ParseDriverList)
+}
+func readOsquery(text string) captured {
+	return windowsText(text, windows.SourceOsquery, windows.ParseOsquery)
+}
+
+// windowsText reads the text of a Windows tool with that tool's parser.
+func windowsText(text, source string, parse func(string) *windows.Capture) captured {
+	return windowsCapture(parse(windows.ConsoleText(text)), source)
 }
 
 // windowsCapture makes a Snapshot of a capture's rows.

@@ -13,12 +13,16 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/windows"
 )
 
 var (
-	errNotThere  = fmt.Errorf("not in the registry: %w", fs.ErrNotExist)
-	errNoStamp   = fmt.Errorf("the kernel told neither checksum nor time stamp of the image to compare its file with: %w", errors.ErrUnsupported)
+	errNotThere error = &sentinel.Error{Before: "not in the registry", Cause: fs.ErrNotExist}
+	errNoStamp  error = &sentinel.Error{
+		Before: "the kernel told neither checksum nor time stamp of the image to compare its file with",
+		Cause:  errors.ErrUnsupported,
+	}
 	errReplaced  = errors.New("the file was replaced since it was loaded: imports, signature and the like are the file's, and not those of the code in memory")
 	errDirtyHive = errors.New("the registry was not written back whole: the machine was not shut down cleanly, and its log files are not read")
 )

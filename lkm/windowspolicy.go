@@ -68,16 +68,23 @@ func (b *windowsBackend) codeIntegrity(ctx context.Context, p *Policy) {
 		p.Facts = append(p.Facts, PolicyFact{Name: name, Value: value, Effect: effects[value], Source: windows.SourcePolicy})
 	}
 	add(windows.PolicyCodeIntegrity, strings.Join(ci.Words(), " "), nil)
-	p.Facts[len(p.Facts)-1].Effect = loadingEffects[p.Loading]
+	p.Facts[len(p.Facts)-1].Effect = loadingEffect(p.Loading)
 	add(windows.PolicyTestSign, ci.TestSign(), map[string]string{"yes": "test-signed drivers load"})
 	add(windows.PolicyHVCI, ci.HVCI(), map[string]string{"yes": "the hypervisor lets only checked code run in the kernel"})
 	add(windows.PolicyWHQL, ci.WHQL(), map[string]string{"yes": "cross-signed drivers load only when Windows or a policy lists them", "audit": "cross-signed drivers load and are reported"})
 }
 
-var loadingEffects = map[Loading]string{
-	LoadingAny:    "an administrator can load drivers that nobody trusted signed",
-	LoadingSigned: "drivers need a signature that the kernel accepts",
-	"":            "in debug mode, in which drivers that nobody signed may load",
+// loadingEffect returns what the way of loading means; "" for a way that is not known.
+func loadingEffect(l Loading) string {
+	switch l {
+	case LoadingAny:
+		return "an administrator can load drivers that nobody trusted signed"
+	case LoadingSigned:
+		return "drivers need a signature that the kernel accepts"
+	case "":
+		return "in debug mode, in which drivers that nobody signed may load"
+	}
+	return ""
 }
 
 // kernelFact adds what one of the kernel's answers says.

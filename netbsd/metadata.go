@@ -10,6 +10,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // Metadata is what a .kmod file declares of one module in its linker set link_set_modules.
@@ -36,7 +37,10 @@ const (
 
 // ErrNoMetadata is returned for an ELF file without the linker set link_set_modules: it is no
 // module of NetBSD. It satisfies errors.Is(err, errors.ErrUnsupported).
-var ErrNoMetadata = fmt.Errorf("%w: no NetBSD module metadata (link_set_modules)", errors.ErrUnsupported)
+var ErrNoMetadata error = &sentinel.Error{
+	Cause: errors.ErrUnsupported,
+	After: "no NetBSD module metadata (link_set_modules)",
+}
 
 // ReadMetadata reads the named file of at most max bytes: one entry a module in it, nearly always
 // one, and the records that make no sense. The error is that of reading, a *fact.ParseError for a

@@ -3,10 +3,10 @@
 package netware
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -22,8 +22,8 @@ type Abend struct {
 }
 
 var (
-	abendLine = regexp.MustCompile(`(?i)^\s*Abend \d+ on P\d+: (Server-[0-9A-Za-z.]+)`)
-	nlmName   = regexp.MustCompile(`\b([A-Z0-9_$~!#%&'@^-]{1,8}\.(?:NLM|LAN|DSK|NAM|HAM|CDM))\b`)
+	abendLine = lazy.Regexp{Pattern: `(?i)^\s*Abend \d+ on P\d+: (Server-[0-9A-Za-z.]+)`}
+	nlmName   = lazy.Regexp{Pattern: `\b([A-Z0-9_$~!#%&'@^-]{1,8}\.(?:NLM|LAN|DSK|NAM|HAM|CDM))\b`}
 )
 
 // ParseAbend reads an ABEND.LOG. The error is fact.ErrTooLarge, or a *fact.ParseError for any other

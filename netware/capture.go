@@ -3,11 +3,11 @@
 package netware
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -37,11 +37,11 @@ type Row struct {
 const maxCapture = 16 << 20
 
 var (
-	nameLine    = regexp.MustCompile(`^([A-Za-z0-9_$~!#%&'()@^{}-]{1,8}\.[A-Za-z0-9_]{1,3})(?:\s+\(Address Space\s*=\s*([^)]+)\))?\s*$`)
-	versionLine = regexp.MustCompile(`(?i)^\s+Version\s+(\d{1,5}\.\d{1,5}[a-z]?)(?:[ ,]+(.*\d))?\s*$`)
-	loadedLine  = regexp.MustCompile(`(?i)^\s+Loaded from \[([^\]]*)\](?:\s+on\s+(.*))?$`)
-	spaceLine   = regexp.MustCompile(`(?i)^\s+\(?Address Space\s*=\s*([^)]+)\)?\s*$`)
-	consoleLine = regexp.MustCompile(`(?i)^\S*[:>]\s*modules\b|^<Press .*>|^\S+:\s*$`)
+	nameLine    = lazy.Regexp{Pattern: `^([A-Za-z0-9_$~!#%&'()@^{}-]{1,8}\.[A-Za-z0-9_]{1,3})(?:\s+\(Address Space\s*=\s*([^)]+)\))?\s*$`}
+	versionLine = lazy.Regexp{Pattern: `(?i)^\s+Version\s+(\d{1,5}\.\d{1,5}[a-z]?)(?:[ ,]+(.*\d))?\s*$`}
+	loadedLine  = lazy.Regexp{Pattern: `(?i)^\s+Loaded from \[([^\]]*)\](?:\s+on\s+(.*))?$`}
+	spaceLine   = lazy.Regexp{Pattern: `(?i)^\s+\(?Address Space\s*=\s*([^)]+)\)?\s*$`}
+	consoleLine = lazy.Regexp{Pattern: `(?i)^\S*[:>]\s*modules\b|^<Press .*>|^\S+:\s*$`}
 )
 
 // ParseCapture reads the output of MODULES: a module's name at the start of a line, and indented

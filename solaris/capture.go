@@ -4,12 +4,12 @@ package solaris
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -46,8 +46,8 @@ type CaptureRow struct {
 const maxCapture = 16 << 20
 
 var (
-	classicRow = regexp.MustCompile(`^\s*(\d{1,10})\s+([0-9a-f]{1,16}|--?)\s+([0-9a-f]{1,16}|--?)\s+(-?\d{1,10}|--?)\s+(\d{1,10}|--?)\s+(\S.*)$`)
-	countRow   = regexp.MustCompile(`^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)\s+([A-Z]+(?:/[A-Z]+)*)\s*$`)
+	classicRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+([0-9a-f]{1,16}|--?)\s+([0-9a-f]{1,16}|--?)\s+(-?\d{1,10}|--?)\s+(\d{1,10}|--?)\s+(\S.*)$`}
+	countRow   = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)\s+([A-Z]+(?:/[A-Z]+)*)\s*$`}
 )
 
 // ParseCapture reads the output of modinfo: the fixed columns of illumos and Solaris, those of -c,

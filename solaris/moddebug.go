@@ -3,12 +3,12 @@
 package solaris
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -32,8 +32,8 @@ type Load struct {
 func (l Load) Name() string { return l.Path[strings.LastIndexByte(l.Path, '/')+1:] }
 
 var (
-	loadLine    = regexp.MustCompile(`load '([^']{1,255})' id (\d{1,10}) loaded @ 0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16}) size (\d{1,18})/(\d{1,18})`)
-	installLine = regexp.MustCompile(`installing \S+, module id (\d{1,10})\.`)
+	loadLine    = lazy.Regexp{Pattern: `load '([^']{1,255})' id (\d{1,10}) loaded @ 0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16}) size (\d{1,18})/(\d{1,18})`}
+	installLine = lazy.Regexp{Pattern: `installing \S+, module id (\d{1,10})\.`}
 )
 
 // ParseModdebug reads the messages of moddebug out of a console log, in order; other messages are

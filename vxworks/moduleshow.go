@@ -12,12 +12,12 @@ package vxworks
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -49,8 +49,7 @@ const maxCapture = 16 << 20
 
 var (
 	columnNames = []string{"MODULE NAME", "MODULE ID", "GROUP #", "TEXT START", "DATA START", "BSS START"}
-	sizeLine    = regexp.MustCompile(`(?i)^\s*(?:size of (text|data|bss)\s+segment|(total) size)\s*:\s*(0x[0-9a-f]+|\d+)`)
-	hexWord     = regexp.MustCompile(`^(?:0x)?[0-9a-fA-F]{1,16}$`)
+	sizeLine    = lazy.Regexp{Pattern: `(?i)^\s*(?:size of (text|data|bss)\s+segment|(total) size)\s*:\s*(0x[0-9a-f]+|\d+)`}
 )
 
 // ParseCapture reads the output of moduleShow. Prompts ("-> "), rules and "value = 0" lines do no
@@ -150,6 +149,12 @@ func row(columns []string, line string) (Row, error) {
 	return r, nil
 }
 
+// isHexWord reports whether the word has 1 to 16 hexadecimal digits, with or without 0x.
+func isHexWord(word string) bool {
+	digits := strings.TrimPrefix(word, "0x")
+	return 1 <= len(digits) && len(digits) <= 16 && strings.Trim(digits, "0123456789abcdefABCDEF") == ""
+}
+
 func (r *Row) column(name, word string) error {
 	if name == "GROUP #" {
 		g, err := strconv.ParseInt(word, 10, 64)
@@ -159,7 +164,7 @@ func (r *Row) column(name, word string) error {
 		r.Group = fact.CountOf(g)
 		return nil
 	}
-	if !hexWord.MatchString(word) {
+	if !isHexWord(word) {
 		return fmt.Errorf("%s %.40q is no address", strings.ToLower(name), word)
 	}
 	n, _ := strconv.ParseUint(strings.TrimPrefix(word, "0x"), 16, 64)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -132,7 +133,7 @@ func (e *Entry) setState(s *Service, word string) {
 	if word == "" {
 		return
 	}
-	ours, known := stateWords[fold(word)]
+	ours, known := stateWords.Get()[fold(word)]
 	s.State = ours
 	if !known || !strings.EqualFold(ours, strings.ReplaceAll(word, " ", "_")) {
 		s.StateWord = word
@@ -150,54 +151,60 @@ func (s *Service) setStart(word string) {
 	if word == "" {
 		return
 	}
-	s.Start = startWords[fold(word)]
+	s.Start = startWords.Get()[fold(word)]
 	if s.Start == "" || !strings.EqualFold(s.Start, word) {
 		s.StartWord = word
 	}
 }
 
-func (s *Service) setType(word string) { s.Type = driverTypeWords[fold(strings.TrimSpace(word))] }
+func (s *Service) setType(word string) { s.Type = driverTypeWords.Get()[fold(strings.TrimSpace(word))] }
 
 // stateWords are the words for states that the tools print, in the languages that are known.
-var stateWords = map[string]string{
-	"running": "running", "stopped": "stopped", "start pending": "start_pending", "stop pending": "stop_pending",
-	"continue pending": "continue_pending", "pause pending": "pause_pending", "paused": "paused",
-	"wird ausgeführt": "running", "ausgeführt": "running", "gestartet": "running", "beendet": "stopped", "angehalten": "paused",
-	"en cours d’exécution": "running", "en cours d'exécution": "running", "en cours": "running", "arrêté": "stopped",
-	"en ejecución": "running", "detenido": "stopped", "en pausa": "paused",
-	"in esecuzione": "running", "arrestato": "stopped", "interrotto": "stopped",
-	"em execução": "running", "executando": "running", "parado": "stopped",
-	"работает": "running", "выполняется": "running", "остановлена": "stopped", "остановлено": "stopped",
-	"正在运行": "running", "已停止": "stopped", "執行中": "running", "已停止執行": "stopped",
-	"実行中": "running", "停止": "stopped", "실행 중": "running", "중지됨": "stopped",
-}
+var stateWords = lazy.Value[map[string]string]{New: func() map[string]string {
+	return map[string]string{
+		"running": "running", "stopped": "stopped", "start pending": "start_pending", "stop pending": "stop_pending",
+		"continue pending": "continue_pending", "pause pending": "pause_pending", "paused": "paused",
+		"wird ausgeführt": "running", "ausgeführt": "running", "gestartet": "running", "beendet": "stopped", "angehalten": "paused",
+		"en cours d’exécution": "running", "en cours d'exécution": "running", "en cours": "running", "arrêté": "stopped",
+		"en ejecución": "running", "detenido": "stopped", "en pausa": "paused",
+		"in esecuzione": "running", "arrestato": "stopped", "interrotto": "stopped",
+		"em execução": "running", "executando": "running", "parado": "stopped",
+		"работает": "running", "выполняется": "running", "остановлена": "stopped", "остановлено": "stopped",
+		"正在运行": "running", "已停止": "stopped", "執行中": "running", "已停止執行": "stopped",
+		"実行中": "running", "停止": "stopped", "실행 중": "running", "중지됨": "stopped",
+	}
+}}
 
 // startWords are the words for start types.
-var startWords = map[string]string{
-	"boot": "boot", "system": "system", "auto": "auto", "automatic": "auto", "manual": "demand", "demand": "demand", "disabled": "disabled",
-	"boot start": "boot", "system start": "system", "auto start": "auto", "demand start": "demand",
-	"boot_start": "boot", "system_start": "system", "auto_start": "auto", "demand_start": "demand",
-	"start": "boot", "automatisch": "auto", "manuell": "demand", "deaktiviert": "disabled",
-	"manuel": "demand", "désactivé": "disabled", "système": "system", "automatique": "auto",
-	"deshabilitado": "disabled", "automático": "auto", "sistema": "system", "arranque": "boot",
-	"disabilitato": "disabled", "manuale": "demand", "automatico": "auto", "avvio": "boot",
-	"desativado": "disabled", "inicialização": "boot",
-	"вручную": "demand", "отключена": "disabled", "авто": "auto",
-	"手动": "demand", "禁用": "disabled", "已禁用": "disabled", "自动": "auto", "手動": "demand", "無効": "disabled",
-}
+var startWords = lazy.Value[map[string]string]{New: func() map[string]string {
+	return map[string]string{
+		"boot": "boot", "system": "system", "auto": "auto", "automatic": "auto", "manual": "demand", "demand": "demand", "disabled": "disabled",
+		"boot start": "boot", "system start": "system", "auto start": "auto", "demand start": "demand",
+		"boot_start": "boot", "system_start": "system", "auto_start": "auto", "demand_start": "demand",
+		"start": "boot", "automatisch": "auto", "manuell": "demand", "deaktiviert": "disabled",
+		"manuel": "demand", "désactivé": "disabled", "système": "system", "automatique": "auto",
+		"deshabilitado": "disabled", "automático": "auto", "sistema": "system", "arranque": "boot",
+		"disabilitato": "disabled", "manuale": "demand", "automatico": "auto", "avvio": "boot",
+		"desativado": "disabled", "inicialização": "boot",
+		"вручную": "demand", "отключена": "disabled", "авто": "auto",
+		"手动": "demand", "禁用": "disabled", "已禁用": "disabled", "自动": "auto", "手動": "demand", "無効": "disabled",
+	}
+}}
 
 // driverTypeWords are the words for driver types.
-var driverTypeWords = map[string]string{
-	"kernel": "kernel_driver", "kernel driver": "kernel_driver", "kernel_driver": "kernel_driver", "kernel-treiber": "kernel_driver",
-	"file system": "file_system_driver", "file system driver": "file_system_driver", "file_system_driver": "file_system_driver",
-	"dateisystem": "file_system_driver", "dateisystemtreiber": "file_system_driver", "kerneltreiber": "kernel_driver",
-	"noyau": "kernel_driver", "pilote de noyau": "kernel_driver", "système de fichiers": "file_system_driver",
-	"sistema de archivos": "file_system_driver", "núcleo": "kernel_driver",
-	"recognizer driver": "recognizer_driver", "file system recognizer": "recognizer_driver", "adapter": "adapter",
-	"ядро": "kernel_driver", "файловая система": "file_system_driver", "драйвер ядра": "kernel_driver",
-	"内核": "kernel_driver", "内核驱动程序": "kernel_driver", "文件系统": "file_system_driver", "文件系统驱动程序": "file_system_driver",
-	"カーネル": "kernel_driver", "ファイル システム": "file_system_driver",
-}
+var driverTypeWords = lazy.Value[map[string]string]{New: func() map[string]string {
+	return map[string]string{
+		"kernel": "kernel_driver", "kernel driver": "kernel_driver", "kernel_driver": "kernel_driver", "kernel-treiber": "kernel_driver",
+		"file system": "file_system_driver", "file system driver": "file_system_driver", "file_system_driver": "file_system_driver",
+		"dateisystem": "file_system_driver", "dateisystemtreiber": "file_system_driver", "kerneltreiber": "kernel_driver",
+		"noyau": "kernel_driver", "pilote de noyau": "kernel_driver", "système de fichiers": "file_system_driver",
+		"sistema de archivos": "file_system_driver", "núcleo": "kernel_driver",
+		"recognizer driver": "recognizer_driver", "file system recognizer": "recognizer_driver", "adapter": "adapter",
+		"ядро": "kernel_driver", "файловая система": "file_system_driver", "драйвер ядра": "kernel_driver",
+		"内核": "kernel_driver", "内核驱动程序": "kernel_driver", "文件系统": "file_system_driver", "文件系统驱动程序": "file_system_driver",
+		"カーネル": "kernel_driver", "ファイル システム": "file_system_driver",
+	}
+}}
 
 // column keeps a value that has no field of its own.
 func (d *Driver) column(name, value string) {

@@ -65,7 +65,7 @@ func decodeBytes(text, page string) string {
 // knownWords counts the known words beyond ASCII that stand in a folded text.
 func knownWords(text string) int {
 	n := 0
-	for _, words := range []map[string]string{stateWords, startWords, driverTypeWords} {
+	for _, words := range []map[string]string{stateWords.Get(), startWords.Get(), driverTypeWords.Get()} {
 		for w := range words {
 			if !ascii(w) && strings.Contains(text, w) {
 				n++

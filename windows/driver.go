@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // A Driver is what Windows says of one driver image, in its own words, beside what every kernel
@@ -76,7 +77,10 @@ type Entry struct {
 	own string // the path of the image's own name, when Path is that of the file that it is a copy of
 }
 
-var errRefusedKey = fmt.Errorf("the service's registry key cannot be opened: %w", fs.ErrPermission)
+var errRefusedKey error = &sentinel.Error{
+	Before: "the service's registry key cannot be opened",
+	Cause:  fs.ErrPermission,
+}
 
 // An Inventory is what the sources said. A nil list was not read; an empty one was, and had
 // nothing.

@@ -16,7 +16,10 @@ const (
 )
 
 // dqColumns are the names of the verbose columns that have no field of their own.
-var dqColumns = map[int]string{6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes", 11: "bssBytes", 12: "linkDate", 14: "initBytes"}
+var dqColumns = [dqVerbose]string{
+	6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes", 11: "bssBytes",
+	12: "linkDate", 14: "initBytes",
+}
 
 // ParseDriverQuery reads what driverquery prints, with and without /v, /nh and /si, as table, list
 // or CSV, in any language. Of a table without its ruler the columns are found by what all rows have

@@ -3,11 +3,11 @@
 package windows
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceFltmc is the source of a capture of fltmc.
@@ -15,12 +15,12 @@ const SourceFltmc = "fltmc"
 
 var (
 	// fltFilter matches a row of fltmc filters: name, instances, altitude, frame.
-	fltFilter = regexp.MustCompile(`^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`)
+	fltFilter = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`}
 	// fltLegacy matches the row of a filter that is no minifilter.
-	fltLegacy = regexp.MustCompile(`^(\S.*?)\s{2,}<(\S+)>$`)
+	fltLegacy = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}<(\S+)>$`}
 	// fltInstance matches a row of fltmc instances: filter, volume, altitude, instance, frame,
 	// features, status; volume and status may be blank.
-	fltInstance = regexp.MustCompile(`^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`)
+	fltInstance = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`}
 )
 
 // ParseFltmc reads what fltmc filters and fltmc instances print, in any language. The altitude is

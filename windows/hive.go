@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // MaxHive is the largest registry hive that is read, in bytes.
@@ -28,7 +29,7 @@ const (
 	maxHiveBytes  = 256 << 20 // bytes of names and data that one call takes
 )
 
-var errHiveBudget = fmt.Errorf("%w: its keys lead to more than a registry holds", fact.ErrTooLarge)
+var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
 // A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
 // written back from its log files is not seen; see Dirty.

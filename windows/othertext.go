@@ -83,7 +83,7 @@ func ParseDriverList(text string) *Capture {
 			f[i] = strings.TrimSpace(f[i])
 		}
 		k := len(f)
-		if k < 5 || f[k-3] != "Driver" || !serviceName(f[0]) || stateWords[fold(f[k-2])] == "" || b.full() {
+		if k < 5 || f[k-3] != "Driver" || !serviceName(f[0]) || stateWords.Get()[fold(f[k-2])] == "" || b.full() {
 			b.stray(n, line)
 			continue
 		}

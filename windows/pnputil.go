@@ -3,15 +3,16 @@
 package windows
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourcePnPUtil is the source of a capture of pnputil.
 const SourcePnPUtil = "pnputil"
 
 // pnpVersion matches a date and a version: "09/19/2022 4.410.137.0".
-var pnpVersion = regexp.MustCompile(`^(\d{1,2}/\d{1,2}/\d{4})\s+(\d+(?:\.\d+)*)$`)
+var pnpVersion = lazy.Regexp{Pattern: `^(\d{1,2}/\d{1,2}/\d{4})\s+(\d+(?:\.\d+)*)$`}
 
 // ParsePnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are
 // localised, so values are told by their place and form: a package begins with its published name,

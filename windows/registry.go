@@ -12,6 +12,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Types of registry values.
@@ -188,9 +189,11 @@ func plainText(b []byte) bool {
 	return strings.IndexFunc(s[:len(s)-1], func(r rune) bool { return r < 0x20 || r == 0x7f }) < 0
 }
 
-var regEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+var regEscaper = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+}}
 
-func regEscape(s string) string { return regEscaper.Replace(s) }
+func regEscape(s string) string { return regEscaper.Get().Replace(s) }
 
 // ParseReg reads the text of a .reg file, in UTF-8 or in UTF-16 with its mark, version 5 or
 // REGEDIT4's text. A value that makes no sense is told of and left out.

@@ -98,7 +98,7 @@ func TestHive(t *testing.T) {
 	if len(list) != 3 || list[2].Name != hivetest.OtherName || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
 		t.Errorf("%+v", list)
 	}
-	if list[0].DisplayName != hivetest.LongName {
+	if list[0].DisplayName != hivetest.LongName() {
 		t.Errorf("a value of several segments has %d characters", len(list[0].DisplayName))
 	}
 	key, ok, err := h.Reg(set + `\control\CI\config`)

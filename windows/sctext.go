@@ -3,18 +3,18 @@
 package windows
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceSC is the source of a capture of sc.exe.
 const SourceSC = "sc"
 
 // scNumber matches a value with its number and word: "1  KERNEL_DRIVER".
-var scNumber = regexp.MustCompile(`^([0-9a-fA-F]+)\s+([A-Z_]+)?`)
+var scNumber = lazy.Regexp{Pattern: `^([0-9a-fA-F]+)\s+([A-Z_]+)?`}
 
 // ParseSC reads what sc query, sc queryex and sc qc print, in any language, also as a session with
 // prompts. Numbers, their words, which are never translated, and places count, not keys. Services

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // maxServices is how many services a list may hold; a desktop has some 800 drivers and services.
@@ -137,13 +138,11 @@ type FilterInstance struct {
 }
 
 var (
-	serviceTypes   = map[uint32]string{1: "kernel_driver", 2: "file_system_driver", 4: "adapter", 8: "recognizer_driver"}
-	serviceStarts  = []string{"boot", "system", "auto", "demand", "disabled"}
-	errorControls  = []string{"ignore", "normal", "severe", "critical"}
-	serviceStates  = []string{"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
-	stateStopped   = "stopped"
-	stateRunning   = "running"
-	serviceObjects = map[string]string{"file_system_driver": `\FileSystem\`, "recognizer_driver": `\FileSystem\`}
+	serviceStarts = []string{"boot", "system", "auto", "demand", "disabled"}
+	errorControls = []string{"ignore", "normal", "severe", "critical"}
+	serviceStates = []string{"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
+	stateStopped  = "stopped"
+	stateRunning  = "running"
 )
 
 func wordOf(words []string, n uint32) string {
@@ -154,8 +153,15 @@ func wordOf(words []string, n uint32) string {
 }
 
 func typeWord(n uint32) string {
-	if w, ok := serviceTypes[n&^0x100]; ok { // 0x100 is SERVICE_INTERACTIVE_PROCESS
-		return w
+	switch n &^ 0x100 { // 0x100 is SERVICE_INTERACTIVE_PROCESS
+	case 1:
+		return "kernel_driver"
+	case 2:
+		return "file_system_driver"
+	case 4:
+		return "adapter"
+	case 8:
+		return "recognizer_driver"
 	}
 	return strconv.FormatUint(uint64(n), 10)
 }
@@ -165,8 +171,8 @@ func (s *Service) DriverObject() string {
 	if s.ObjectName != "" {
 		return s.ObjectName
 	}
-	if dir, ok := serviceObjects[s.Type]; ok {
-		return dir + s.Name
+	if s.Type == "file_system_driver" || s.Type == "recognizer_driver" {
+		return `\FileSystem\` + s.Name
 	}
 	return `\Driver\` + s.Name
 }
@@ -183,7 +189,7 @@ type RegisteredService struct {
 	Refused    bool  // the key, or its type, could not be read: only the name is known, not even whether it is a driver
 }
 
-var errLostValue = fmt.Errorf("values that cannot be read: %w", fact.ErrMalformed)
+var errLostValue error = &sentinel.Error{Before: "values that cannot be read", Cause: fact.ErrMalformed}
 
 // ParseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is
 // no driver's, is left out: other programs keep their settings there. One that could not be opened,

@@ -329,12 +329,36 @@ func (s *Signature) Common() fact.Signature {
 
 // statusRank orders what is said best of a file with several signatures. An invalid signature
 // stands above none: it is news.
-var statusRank = map[fact.SignatureStatus]int{
-	fact.SignatureValid: 5, fact.SignatureUntrusted: 4, fact.SignatureUnchecked: 3, fact.SignatureInvalid: 2,
+func statusRank(s fact.SignatureStatus) int {
+	switch s {
+	case fact.SignatureValid:
+		return 5
+	case fact.SignatureUntrusted:
+		return 4
+	case fact.SignatureUnchecked:
+		return 3
+	case fact.SignatureInvalid:
+		return 2
+	}
+	return 0
 }
 
-var classRank = map[fact.SignatureClass]int{
-	fact.ClassInbox: 6, fact.ClassELAM: 5, fact.ClassWHCP: 4, fact.ClassCrossSigned: 3, fact.ClassEnterprise: 2, fact.ClassSelfSigned: 1,
+func classRank(c fact.SignatureClass) int {
+	switch c {
+	case fact.ClassInbox:
+		return 6
+	case fact.ClassELAM:
+		return 5
+	case fact.ClassWHCP:
+		return 4
+	case fact.ClassCrossSigned:
+		return 3
+	case fact.ClassEnterprise:
+		return 2
+	case fact.ClassSelfSigned:
+		return 1
+	}
+	return 0
 }
 
 // BestSignature returns the signature that says most for the file: by status, then class, then
@@ -353,10 +377,10 @@ func BestSignature(list []Signature) (Signature, bool) {
 }
 
 func better(a, b *Signature) bool {
-	if x, y := statusRank[a.Status], statusRank[b.Status]; x != y {
+	if x, y := statusRank(a.Status), statusRank(b.Status); x != y {
 		return x > y
 	}
-	if x, y := classRank[a.Class], classRank[b.Class]; x != y {
+	if x, y := classRank(a.Class), classRank(b.Class); x != y {
 		return x > y
 	}
 	return a.HashAlgorithm == "sha256" && b.HashAlgorithm == "sha1"

@@ -192,10 +192,23 @@ func prospectWord(p *lkm.Prospect) string {
 	return string(p.Outcome)
 }
 
-// reasonLabels are the labels of reasons on a card.
-var reasonLabels = map[string]string{
-	linux.ReasonOnDisk: "on disk", linux.ReasonLoaded: "loaded", linux.ReasonBuiltin: "built in", linux.ReasonNotIndexed: "on disk", linux.ReasonFileMissing: "on disk",
-	linux.ReasonBlacklistIgnored: "ignored", linux.ReasonInstallIgnored: "ignored", linux.ReasonVolatile: "not kept", linux.ReasonSigned: "signed",
+// reasonLabel returns the label of a reason on a card.
+func reasonLabel(code string) string {
+	switch code {
+	case linux.ReasonOnDisk, linux.ReasonNotIndexed, linux.ReasonFileMissing:
+		return "on disk"
+	case linux.ReasonLoaded:
+		return "loaded"
+	case linux.ReasonBuiltin:
+		return "built in"
+	case linux.ReasonBlacklistIgnored, linux.ReasonInstallIgnored:
+		return "ignored"
+	case linux.ReasonVolatile:
+		return "not kept"
+	case linux.ReasonSigned:
+		return "signed"
+	}
+	return "because"
 }
 
 // writeVerdict prints one verdict for a person, without the problems that are shared by all.
@@ -206,11 +219,7 @@ func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 	}
 	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(name), strings.ToUpper(string(worst(v))), escape.Text(a.momentText(v)))
 	for _, r := range v.Reasons {
-		label, ok := reasonLabels[r.Code]
-		if !ok {
-			label = "because"
-		}
-		a.cardLine(label, reasonText(r))
+		a.cardLine(reasonLabel(r.Code), reasonText(r))
 	}
 	a.writeWays(v)
 	a.writeTriggers(v.Triggers)
@@ -272,15 +281,21 @@ func placeOf(r lkm.Reason) string {
 	return r.File
 }
 
-// wayNames are the ways in words.
-var wayNames = map[string]string{
-	linux.WayAutoloadAlias: "autoload by alias", linux.WayAutoloadName: "autoload by name", linux.WayUnprivileged: "any process",
-	linux.WayModprobe: "modprobe", linux.WayDependency: "as a dependency", linux.WayInsmod: "insmod (root)",
-}
-
+// wayName returns a way in words.
 func wayName(way string) string {
-	if name, ok := wayNames[way]; ok {
-		return name
+	switch way {
+	case linux.WayAutoloadAlias:
+		return "autoload by alias"
+	case linux.WayAutoloadName:
+		return "autoload by name"
+	case linux.WayUnprivileged:
+		return "any process"
+	case linux.WayModprobe:
+		return "modprobe"
+	case linux.WayDependency:
+		return "as a dependency"
+	case linux.WayInsmod:
+		return "insmod (root)"
 	}
 	return way // another kernel's
 }

@@ -89,18 +89,31 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 	return nil
 }
 
-// explanations say what a kind of finding may mean.
-var explanations = map[string]string{
-	linux.KindHiddenFromList:   "other views show a module that the list does not: a known way to hide, not proof",
-	linux.KindMissingDirectory: "a listed module has a directory in /sys/module: a known way to hide, not proof",
-	linux.KindHiddenDirectory:  "a directory that can be opened is left out of the listing: a known way to hide, not proof",
-	linux.KindDirectoryCount:   "/sys/module says that it holds more directories than it lists: a known way to hide, not proof",
-	linux.KindTaintUnexplained: "taint is sticky: the module may have been unloaded, may have failed to load, or hides",
-	linux.KindUnloadedTainted:  "a tainted module was here and is gone, by the kernel's own list",
-	linux.KindDiskMemory:       "another build than the file's is loaded: replaced since it was loaded, or loaded from elsewhere (an initramfs, insmod)",
-	linux.KindNoFile:           "loaded from elsewhere, or its file was removed since",
-	linux.KindUnownedFile:      "no package and no DKMS build has this file: built or copied by hand, or put there",
-	linux.KindInstallCommand:   "modprobe runs this command in place of loading the module",
+// explanation returns what a kind of finding may mean; "" for a kind that has none.
+func explanation(kind string) string {
+	switch kind {
+	case linux.KindHiddenFromList:
+		return "other views show a module that the list does not: a known way to hide, not proof"
+	case linux.KindMissingDirectory:
+		return "a listed module has a directory in /sys/module: a known way to hide, not proof"
+	case linux.KindHiddenDirectory:
+		return "a directory that can be opened is left out of the listing: a known way to hide, not proof"
+	case linux.KindDirectoryCount:
+		return "/sys/module says that it holds more directories than it lists: a known way to hide, not proof"
+	case linux.KindTaintUnexplained:
+		return "taint is sticky: the module may have been unloaded, may have failed to load, or hides"
+	case linux.KindUnloadedTainted:
+		return "a tainted module was here and is gone, by the kernel's own list"
+	case linux.KindDiskMemory:
+		return "another build than the file's is loaded: replaced since it was loaded, or loaded from elsewhere (an initramfs, insmod)"
+	case linux.KindNoFile:
+		return "loaded from elsewhere, or its file was removed since"
+	case linux.KindUnownedFile:
+		return "no package and no DKMS build has this file: built or copied by hand, or put there"
+	case linux.KindInstallCommand:
+		return "modprobe runs this command in place of loading the module"
+	}
+	return ""
 }
 
 // writeFinding writes one finding: grade, subject and kind; the views; what it may mean; the facts.
@@ -112,7 +125,7 @@ func (a *app) writeFinding(d lkm.Discrepancy) {
 	if d.Samples > 1 {
 		line += fmt.Sprintf("  (%d looks agree)", d.Samples)
 	}
-	more := []string{explanations[d.Kind]}
+	more := []string{explanation(d.Kind)}
 	for _, e := range d.Evidence {
 		more = append(more, factText(e))
 	}

@@ -102,10 +102,14 @@ func alike(f, g lkm.PolicyFact) bool {
 	return f.Source == g.Source && f.File == g.File && f.Code == g.Code && f.Effect == g.Effect
 }
 
-// detailFacts are options of the kernel's configuration that matter only beside others.
-var detailFacts = map[string]bool{
-	"CONFIG_MODULE_SIG_ALL": true, "CONFIG_MODULE_SIG_HASH": true, "CONFIG_MODULE_FORCE_LOAD": true, "CONFIG_MODULE_UNLOAD": true,
-	"CONFIG_MODPROBE_PATH": true, "CONFIG_SECURITY_LOCKDOWN_LSM": true, "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY": true, "CONFIG_LSM": true,
+// isDetail reports whether an option of the kernel's configuration matters only beside others.
+func isDetail(option string) bool {
+	switch option {
+	case "CONFIG_MODULE_SIG_ALL", "CONFIG_MODULE_SIG_HASH", "CONFIG_MODULE_FORCE_LOAD", "CONFIG_MODULE_UNLOAD",
+		"CONFIG_MODPROBE_PATH", "CONFIG_SECURITY_LOCKDOWN_LSM", "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "CONFIG_LSM":
+		return true
+	}
+	return false
 }
 
 // unremarkable is a fact that says nothing of interest by itself: an option of the kernel's
@@ -118,7 +122,8 @@ func unremarkable(f lkm.PolicyFact) bool {
 	case f.Code != "":
 		return isConfig || strings.HasPrefix(f.Name, ".") && f.Name != ".builtin_trusted_keys"
 	}
-	return isConfig && (f.Value == "n" || f.Value == "" || detailFacts[f.Name]) || f.Effect == "not on the command line" && f.Name != "module_blacklist"
+	return isConfig && (f.Value == "n" || f.Value == "" || isDetail(f.Name)) ||
+		f.Effect == "not on the command line" && f.Name != "module_blacklist"
 }
 
 // isUnknown tells a fact that could not be read from a thing that is known not to be there.

@@ -8,10 +8,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"regexp"
 	"strings"
 	"unicode/utf16"
 
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -32,7 +32,7 @@ func Read(r io.Reader) (string, error) {
 
 // ansi matches the escape sequences that terminals understand: CSI and OSC sequences, character
 // set choices and the two-character ones.
-var ansi = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z]|[=>NOM78cDEHZ])")
+var ansi = lazy.Regexp{Pattern: "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z]|[=>NOM78cDEHZ])"}
 
 // Clean does what Read does with bytes that are in memory.
 func Clean(b []byte) string {
@@ -78,7 +78,7 @@ func utf16Text(b []byte, order binary.ByteOrder) string {
 
 // prompt matches the start of a shell's prompt with the command behind it: "$ lsmod",
 // "root@host:~# kldstat -v", "fc:9970> lsmod", "C:\>driverquery".
-var prompt = regexp.MustCompile(`^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3}\s?)?[$#%>]\s*([A-Za-z./].*)?$`)
+var prompt = lazy.Regexp{Pattern: `^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3}\s?)?[$#%>]\s*([A-Za-z./].*)?$`}
 
 // Prompt reports whether line is a shell's prompt, and which command stands behind it.
 func Prompt(line string) (command string, ok bool) {

@@ -16,8 +16,8 @@ const (
 	checksumAt  = 508
 )
 
-// LongName is the display name of the driver Filter: a value of several parts.
-var LongName = strings.Repeat("long ", 4000) + "name"
+// LongName returns the display name of the driver Filter: a value of several parts.
+func LongName() string { return strings.Repeat("long ", 4000) + "name" }
 
 // DiskClass is the setup class of the one device, which Disk drives and Filter filters.
 const DiskClass = "{4d36e967-e325-11ce-bfc1-08002be10318}"
@@ -169,7 +169,7 @@ func System() []byte {
 	instance := m.key("Filter Instance", "lf", []value{text("Altitude", 1, "385250.5"), dword("Flags", 0)})
 	instances := m.key("Instances", "li", []value{text("DefaultInstance", 1, "Filter Instance")}, instance)
 	filter := m.key("Filter", "lf", []value{dword("Type", 2), dword("Start", 0),
-		text("DisplayName", 1, LongName)}, instances)
+		text("DisplayName", 1, LongName())}, instances)
 	disk := m.key("Disk", "lf", []value{dword("Type", 1), dword("Start", 3), text("ImagePath", 2, `System32\drivers\disk.sys`)})
 	dhcp := m.key("Dhcp", "lf", []value{dword("Type", 0x20)})
 	other := m.key(OtherName, "lf", []value{dword("Type", 1), dword("Start", 4)})

@@ -13,6 +13,9 @@ import (
 	_ "crypto/sha512"
 	"errors"
 	"fmt"
+
+	"github.com/kernelext/kernelext/internal/lazy"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // Errors of a check. They say apart what does not fit from what could not be decided.
@@ -20,22 +23,24 @@ var (
 	// ErrMismatch: the bytes are not those that were signed.
 	ErrMismatch = errors.New("signature does not fit")
 	// ErrAlgorithm: the algorithm is unknown, or not accepted by this library or by Go.
-	ErrAlgorithm = fmt.Errorf("signature algorithm: %w", errors.ErrUnsupported)
+	ErrAlgorithm error = &sentinel.Error{Before: "signature algorithm", Cause: errors.ErrUnsupported}
 	// ErrNoCertificate: the signer's certificate is not among those present.
 	ErrNoCertificate = errors.New("signer's certificate is not present")
 )
 
-var digestOIDs = map[string]crypto.Hash{
-	"1.2.840.113549.2.5":      crypto.MD5,
-	"1.3.14.3.2.26":           crypto.SHA1,
-	"2.16.840.1.101.3.4.2.1":  crypto.SHA256,
-	"2.16.840.1.101.3.4.2.2":  crypto.SHA384,
-	"2.16.840.1.101.3.4.2.3":  crypto.SHA512,
-	"2.16.840.1.101.3.4.2.4":  crypto.SHA224,
-	"2.16.840.1.101.3.4.2.8":  crypto.SHA3_256,
-	"2.16.840.1.101.3.4.2.9":  crypto.SHA3_384,
-	"2.16.840.1.101.3.4.2.10": crypto.SHA3_512,
-}
+var digestOIDs = lazy.Value[map[string]crypto.Hash]{New: func() map[string]crypto.Hash {
+	return map[string]crypto.Hash{
+		"1.2.840.113549.2.5":      crypto.MD5,
+		"1.3.14.3.2.26":           crypto.SHA1,
+		"2.16.840.1.101.3.4.2.1":  crypto.SHA256,
+		"2.16.840.1.101.3.4.2.2":  crypto.SHA384,
+		"2.16.840.1.101.3.4.2.3":  crypto.SHA512,
+		"2.16.840.1.101.3.4.2.4":  crypto.SHA224,
+		"2.16.840.1.101.3.4.2.8":  crypto.SHA3_256,
+		"2.16.840.1.101.3.4.2.9":  crypto.SHA3_384,
+		"2.16.840.1.101.3.4.2.10": crypto.SHA3_512,
+	}
+}}
 
 // HashName returns the usual short name of a digest algorithm, such as "sha256"; for one that is
 // not known it returns "".
@@ -77,31 +82,33 @@ const (
 	kindEd25519
 )
 
-var schemes = map[string]scheme{
-	"1.2.840.113549.1.1.1":    {0, kindPKCS1},
-	"1.2.840.113549.1.1.4":    {crypto.MD5, kindPKCS1},
-	"1.2.840.113549.1.1.5":    {crypto.SHA1, kindPKCS1},
-	"1.3.14.3.2.29":           {crypto.SHA1, kindPKCS1},
-	"1.2.840.113549.1.1.11":   {crypto.SHA256, kindPKCS1},
-	"1.2.840.113549.1.1.12":   {crypto.SHA384, kindPKCS1},
-	"1.2.840.113549.1.1.13":   {crypto.SHA512, kindPKCS1},
-	"1.2.840.113549.1.1.14":   {crypto.SHA224, kindPKCS1},
-	"1.2.840.113549.1.1.10":   {0, kindPSS},
-	"1.2.840.10045.2.1":       {0, kindECDSA},
-	"1.2.840.10045.4.1":       {crypto.SHA1, kindECDSA},
-	"1.2.840.10045.4.3.1":     {crypto.SHA224, kindECDSA},
-	"1.2.840.10045.4.3.2":     {crypto.SHA256, kindECDSA},
-	"1.2.840.10045.4.3.3":     {crypto.SHA384, kindECDSA},
-	"1.2.840.10045.4.3.4":     {crypto.SHA512, kindECDSA},
-	"2.16.840.1.101.3.4.3.13": {crypto.SHA3_256, kindPKCS1},
-	"2.16.840.1.101.3.4.3.14": {crypto.SHA3_256, kindPKCS1},
-	"2.16.840.1.101.3.4.3.15": {crypto.SHA3_384, kindPKCS1},
-	"2.16.840.1.101.3.4.3.16": {crypto.SHA3_512, kindPKCS1},
-	"2.16.840.1.101.3.4.3.10": {crypto.SHA3_256, kindECDSA},
-	"2.16.840.1.101.3.4.3.11": {crypto.SHA3_384, kindECDSA},
-	"2.16.840.1.101.3.4.3.12": {crypto.SHA3_512, kindECDSA},
-	"1.3.101.112":             {0, kindEd25519},
-}
+var schemes = lazy.Value[map[string]scheme]{New: func() map[string]scheme {
+	return map[string]scheme{
+		"1.2.840.113549.1.1.1":    {0, kindPKCS1},
+		"1.2.840.113549.1.1.4":    {crypto.MD5, kindPKCS1},
+		"1.2.840.113549.1.1.5":    {crypto.SHA1, kindPKCS1},
+		"1.3.14.3.2.29":           {crypto.SHA1, kindPKCS1},
+		"1.2.840.113549.1.1.11":   {crypto.SHA256, kindPKCS1},
+		"1.2.840.113549.1.1.12":   {crypto.SHA384, kindPKCS1},
+		"1.2.840.113549.1.1.13":   {crypto.SHA512, kindPKCS1},
+		"1.2.840.113549.1.1.14":   {crypto.SHA224, kindPKCS1},
+		"1.2.840.113549.1.1.10":   {0, kindPSS},
+		"1.2.840.10045.2.1":       {0, kindECDSA},
+		"1.2.840.10045.4.1":       {crypto.SHA1, kindECDSA},
+		"1.2.840.10045.4.3.1":     {crypto.SHA224, kindECDSA},
+		"1.2.840.10045.4.3.2":     {crypto.SHA256, kindECDSA},
+		"1.2.840.10045.4.3.3":     {crypto.SHA384, kindECDSA},
+		"1.2.840.10045.4.3.4":     {crypto.SHA512, kindECDSA},
+		"2.16.840.1.101.3.4.3.13": {crypto.SHA3_256, kindPKCS1},
+		"2.16.840.1.101.3.4.3.14": {crypto.SHA3_256, kindPKCS1},
+		"2.16.840.1.101.3.4.3.15": {crypto.SHA3_384, kindPKCS1},
+		"2.16.840.1.101.3.4.3.16": {crypto.SHA3_512, kindPKCS1},
+		"2.16.840.1.101.3.4.3.10": {crypto.SHA3_256, kindECDSA},
+		"2.16.840.1.101.3.4.3.11": {crypto.SHA3_384, kindECDSA},
+		"2.16.840.1.101.3.4.3.12": {crypto.SHA3_512, kindECDSA},
+		"1.3.101.112":             {0, kindEd25519},
+	}
+}}
 
 // An Algorithm is an AlgorithmIdentifier.
 type Algorithm struct {
@@ -131,10 +138,10 @@ func ParseAlgorithm(v Value) (Algorithm, error) {
 // Digest returns the digest algorithm that a names, itself or as part of a signature algorithm;
 // 0 when it names none that is known.
 func (a Algorithm) Digest() crypto.Hash {
-	if h, ok := digestOIDs[a.OID]; ok {
+	if h, ok := digestOIDs.Get()[a.OID]; ok {
 		return h
 	}
-	s := schemes[a.OID]
+	s := schemes.Get()[a.OID]
 	if s.kind == kindPSS {
 		return pssHash(a.Params)
 	}
@@ -157,14 +164,14 @@ func pssHash(params Value) crypto.Hash {
 	if err != nil {
 		return 0
 	}
-	return digestOIDs[a.OID]
+	return digestOIDs.Get()[a.OID]
 }
 
 // verify applies key to sig over digest, which hash made.
 func verify(key crypto.PublicKey, a Algorithm, hash crypto.Hash, digest, sig []byte) error {
-	s, ok := schemes[a.OID]
+	s, ok := schemes.Get()[a.OID]
 	if h := a.Digest(); h != 0 && s.kind != kindUnknown {
-		if _, isDigest := digestOIDs[a.OID]; !isDigest && h != hash {
+		if _, isDigest := digestOIDs.Get()[a.OID]; !isDigest && h != hash {
 			return fmt.Errorf("%w: %s over a %s digest", ErrMismatch, a.OID, HashName(hash))
 		}
 	}
@@ -212,7 +219,7 @@ func verifyRSA(k *rsa.PublicKey, kind int, hash crypto.Hash, digest, sig []byte)
 
 // verifyMessage is verify for a signature over the message itself.
 func verifyMessage(key crypto.PublicKey, a Algorithm, message, sig []byte) error {
-	if k, ok := key.(ed25519.PublicKey); ok && schemes[a.OID].kind == kindEd25519 {
+	if k, ok := key.(ed25519.PublicKey); ok && schemes.Get()[a.OID].kind == kindEd25519 {
 		if !ed25519.Verify(k, message, sig) {
 			return ErrMismatch
 		}

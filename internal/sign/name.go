@@ -14,16 +14,29 @@ const (
 	oidOrganizationalUnit = "2.5.4.11"
 )
 
-var shortNames = map[string]string{
-	oidCommonName:                "CN",
-	oidCountry:                   "C",
-	oidLocality:                  "L",
-	oidState:                     "ST",
-	oidOrganization:              "O",
-	oidOrganizationalUnit:        "OU",
-	"2.5.4.5":                    "SERIALNUMBER",
-	"1.2.840.113549.1.9.1":       "E",
-	"0.9.2342.19200300.100.1.25": "DC",
+// shortName returns the usual short name of an attribute; the object identifier if it has none.
+func shortName(oid string) string {
+	switch oid {
+	case oidCommonName:
+		return "CN"
+	case oidCountry:
+		return "C"
+	case oidLocality:
+		return "L"
+	case oidState:
+		return "ST"
+	case oidOrganization:
+		return "O"
+	case oidOrganizationalUnit:
+		return "OU"
+	case "2.5.4.5":
+		return "SERIALNUMBER"
+	case "1.2.840.113549.1.9.1":
+		return "E"
+	case "0.9.2342.19200300.100.1.25":
+		return "DC"
+	}
+	return oid
 }
 
 // A Name is a distinguished name: its parts in the order of the certificate.
@@ -78,11 +91,7 @@ func (n Name) String() string {
 		if b.Len() > 0 {
 			b.WriteString(", ")
 		}
-		short, ok := shortNames[n[i].Type]
-		if !ok {
-			short = n[i].Type
-		}
-		b.WriteString(short + "=")
+		b.WriteString(shortName(n[i].Type) + "=")
 		for _, r := range n[i].Value {
 			if strings.ContainsRune(`,+"\<>;=`, r) {
 				b.WriteByte('\\')

@@ -19,15 +19,13 @@ const (
 	checkSHA256 checkKind = 10
 )
 
-var crc64Table = crc64.MakeTable(crc64.ECMA)
-
 // hash returns what computes the check; nil for none and for kinds that the format reserves.
 func (k checkKind) hash() hash.Hash {
 	switch k {
 	case checkCRC32:
 		return crc32.NewIEEE()
 	case checkCRC64:
-		return crc64.New(crc64Table)
+		return crc64.New(crc64.MakeTable(crc64.ECMA)) // MakeTable keeps the table
 	case checkSHA256:
 		return sha256.New()
 	}

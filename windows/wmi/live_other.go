@@ -6,14 +6,14 @@ package wmi
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/windows"
 )
 
 type live struct{}
 
-var errNotWindows = fmt.Errorf("the running system is not Windows: %w", errors.ErrUnsupported)
+var errNotWindows error = &sentinel.Error{Before: "the running system is not Windows", Cause: errors.ErrUnsupported}
 
 func (live) Drivers() ([]windows.WMIDriver, error) { return nil, errNotWindows }
 

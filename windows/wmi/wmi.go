@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -65,12 +66,12 @@ func (c *Client) work() {
 
 // process is the client of the running system. It is one for the whole process because the lock
 // below it is.
-var process = NewClient(live{}, Timeout)
+var process = lazy.Value[*Client]{New: func() *Client { return NewClient(live{}, Timeout) }}
 
 // Call answers windows.OpWMIDrivers and windows.OpWMIPnP on the running system; any other op, and
 // every op on other systems, is errors.ErrUnsupported.
 func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
-	return process.Call(ctx, op, args...)
+	return process.Get().Call(ctx, op, args...)
 }
 
 // Call answers the two ops. The error is os.ErrDeadlineExceeded when the query took too long, or
