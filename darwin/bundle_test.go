@@ -15,7 +15,7 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 )
 
 const kextDir = "Library/Extensions/Driver.kext"

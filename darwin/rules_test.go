@@ -17,7 +17,7 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 )
 
 func kextPolicyDB() []byte {

@@ -28,8 +28,8 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 

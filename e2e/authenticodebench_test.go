@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/bsd"
 	"github.com/kernelext/kernelext/e2e/lab"
-	"github.com/kernelext/kernelext/internal/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
 	"github.com/kernelext/kernelext/lkm"
 )
 

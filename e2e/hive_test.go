@@ -16,7 +16,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/kernelext/kernelext/e2e/lab"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 )
 
 // A hiveNode is a key as hivexml prints it.

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 // anyRow is written apart from the parser: five or more words, the third 0x….

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func TestLoaderConf(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 func decode(t testing.TB, b []byte) *Metadata {

@@ -17,8 +17,8 @@ import (
 
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func openMac(t testing.TB, h fakedarwin.Host, o Options) *System {

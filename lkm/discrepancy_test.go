@@ -12,7 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
 

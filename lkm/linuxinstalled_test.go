@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
 

@@ -20,9 +20,9 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
-	"github.com/kernelext/kernelext/internal/fakeunix"
-	"github.com/kernelext/kernelext/internal/kotest"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )

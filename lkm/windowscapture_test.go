@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/lkm"
 )
 

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakeunix"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 var equalCounts = cmp.Comparer(func(a, b fact.Count) bool { return a == b })

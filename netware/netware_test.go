@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/kotest"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func TestNLM(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 )
 
 // sampleImage is a small driver with everything in it.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 )
 
 const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +

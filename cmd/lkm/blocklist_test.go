@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )

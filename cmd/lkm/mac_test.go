@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 )
 
 // A mounted macOS volume, a bundle and a kernel collection are read on any operating system.

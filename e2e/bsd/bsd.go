@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 // Find builds bsdrun from the source that lies beside the recordings. Where it is not there the test is skipped. The error says

@@ -101,7 +101,7 @@ func TestImports(t *testing.T) {
 		"expvar":         nil,
 		"net/http/pprof": nil,
 		"C":              nil,
-		"testing":        {"internal/testdata"},
+		"testing":        {"internal/testing"},
 		"flag":           nil,
 		"os/signal":      {"cmd"},
 
@@ -110,7 +110,7 @@ func TestImports(t *testing.T) {
 		"github.com/yusufpapurcu/wmi":  {"windows/wmi"},
 		"github.com/go-ole/go-ole":     {"windows/wmi"},
 		"github.com/ebitengine/purego": {"internal/applefw"},
-		"github.com/google/go-cmp/cmp": nil,
+		"github.com/google/go-cmp/cmp": {"internal/testing"},
 		"howett.net/plist":             {"darwin", "internal"},
 	}
 	each(t, false, func(s *source) {
@@ -129,6 +129,21 @@ func TestImports(t *testing.T) {
 	})
 }
 
+// Fakes and builders of files are for tests alone: nothing that a user links contains them.
+func TestTestSupport(t *testing.T) {
+	const support = "internal/testing"
+	each(t, true, func(s *source) {
+		if s.test() || below(s.dir(), support) || below(s.dir(), "e2e") {
+			return
+		}
+		for _, p := range s.imports(t) {
+			if to, ours := strings.CutPrefix(p, "./"); ours && below(to, support) {
+				t.Errorf("%s imports %s; only tests, %s and e2e may", s.name, to, support)
+			}
+		}
+	})
+}
+
 // The library reads no environment and prints nothing.
 func TestQuiet(t *testing.T) {
 	loud := map[string]map[string]bool{
@@ -136,7 +151,7 @@ func TestQuiet(t *testing.T) {
 		"fmt": {"Print": true, "Println": true, "Printf": true},
 	}
 	each(t, false, func(s *source) {
-		if s.test() || below(s.dir(), "cmd") || s.dir() == "internal/testdata" {
+		if s.test() || below(s.dir(), "cmd") {
 			return
 		}
 		ast.Inspect(s.syntax, func(n ast.Node) bool {

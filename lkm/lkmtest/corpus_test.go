@@ -17,7 +17,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/fakelinux"
 	"github.com/kernelext/kernelext/internal/tour"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"

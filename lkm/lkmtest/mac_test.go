@@ -3,7 +3,7 @@
 package lkmtest_test
 
 import (
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 	"github.com/kernelext/kernelext/lkm"
 )
 

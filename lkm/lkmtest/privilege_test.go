@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/fakelinux"
 	"github.com/kernelext/kernelext/lkm"
 )
 

@@ -3,7 +3,7 @@
 package lkmtest_test
 
 import (
-	"github.com/kernelext/kernelext/internal/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
 	"github.com/kernelext/kernelext/lkm"
 )
 

@@ -3,7 +3,7 @@
 package lkmtest_test
 
 import (
-	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 )
 

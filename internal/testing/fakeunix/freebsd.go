@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 // A FreeBSD is a made-up FreeBSD or DragonFly machine.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 
