@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestDecode(t *testing.T) {
@@ -21,7 +23,7 @@ func TestDecode(t *testing.T) {
 	}
 	again, _ := json.Marshal(got)
 	if !bytes.Equal(text, again) {
-		t.Errorf("a round trip changes\n%s\nto\n%s", text, again)
+		t.Errorf("a round trip changes the text (-want +got):\n%s", cmp.Diff(string(text), string(again)))
 	}
 }
 
@@ -89,7 +91,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("what was written is not read: %v\n%s", err, once)
 		}
 		if twice, _ := json.Marshal(again); !bytes.Equal(once, twice) {
-			t.Fatalf("%s\n%s", once, twice)
+			t.Fatalf("written twice (-once +twice):\n%s", cmp.Diff(string(once), string(twice)))
 		}
 		_ = s.Err()
 		_ = Diff(s, again)

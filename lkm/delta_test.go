@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/freebsd"
@@ -135,8 +136,8 @@ func TestApplyIsTheInverseOfDiff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if steady(t, got) != steady(t, b) {
-			t.Fatalf("from\n%s\nto\n%s\ngot\n%s", steady(t, a), steady(t, b), steady(t, got))
+		if diff := cmp.Diff(steady(t, b), steady(t, got)); diff != "" {
+			t.Fatalf("from\n%s\n(-want +got):\n%s", steady(t, a), diff)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
@@ -190,7 +191,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 				tt.want[i] = head + ": " + sorted(seen) + " - " + sorted(missing)
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+				t.Errorf("(-want +got):\n%s", cmp.Diff(tt.want, got))
 			}
 		})
 	}
@@ -490,7 +491,7 @@ func TestDiscrepanciesOnDisk(t *testing.T) {
 		"weak install_runs_programs three: modprobe_d - ",
 	}
 	if got := words(found); !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
 	}
 	var text strings.Builder
 	for _, d := range found {
@@ -526,7 +527,7 @@ func TestDiscrepanciesOfAnImage(t *testing.T) {
 		}
 		found, err := s.Discrepancies(t.Context())
 		if got := words(found); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: %v\n%s\nwant\n%s", kernel, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%q: %v (-want +got):\n%s", kernel, err, cmp.Diff(want, got))
 			continue
 		}
 		if found[0].Views[linux.SourceModules] != ViewUnchecked {

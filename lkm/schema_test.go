@@ -6,38 +6,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/linux"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
-
-// golden compares got with the golden file, or rewrites that with -update.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", file, got)
-	}
-}
 
 var someTime = time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 
@@ -103,7 +81,7 @@ func TestTypesAreFrozen(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		golden(t, "schema/"+name+".json", append(b, '\n'))
+		golden.Check(t, filepath.Join("testdata", "schema", name+".json"), append(b, '\n'), *update)
 		back := reflect.New(reflect.TypeOf(v).Elem()).Interface()
 		if err := json.Unmarshal(b, back); err != nil {
 			t.Errorf("%s: %v", name, err)

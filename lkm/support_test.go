@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 	"github.com/kernelext/kernelext/lkm/tape"
@@ -177,7 +178,7 @@ func replaceSection(t *testing.T, file, name, text string) {
 		return
 	}
 	if flag.Lookup("update").Value.String() != "true" {
-		t.Fatalf("%s says otherwise (go test ./lkm -run Support -update rewrites it):\n%s", file, text)
+		t.Fatalf("%s says otherwise (go test ./lkm -run Support -update rewrites it):\n%s", file, golden.Diff(string(old), string(updated)))
 	}
 	if err := os.WriteFile(file, updated, 0o644); err != nil {
 		t.Fatal(err)

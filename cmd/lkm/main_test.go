@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"github.com/kernelext/kernelext/internal/near"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -33,26 +34,10 @@ func lkmRun(t *testing.T, stdin string, args ...string) (code int, stdout, stder
 	return code, out.String(), errs.String()
 }
 
-// golden compares what a command prints with a golden file, or rewrites that with -update.
-func golden(t *testing.T, name, got string) {
+// checkGolden compares what a command prints with a golden file, or rewrites that with -update.
+func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", file, got)
-	}
+	golden.Check(t, filepath.Join("testdata", name), []byte(got), *update)
 }
 
 // transcript is a command with all that it gave.
@@ -88,7 +73,7 @@ func TestGoldenOfTapes(t *testing.T) {
 		} {
 			b.WriteString(transcript(t, "", args...) + "\n")
 		}
-		golden(t, name+".txt", b.String())
+		checkGolden(t, name+".txt", b.String())
 	}
 }
 
@@ -119,7 +104,7 @@ func TestJSONIsTheLibrarys(t *testing.T) {
 				continue
 			}
 			if a, b := jsonText(got), jsonText(want); a != b {
-				t.Errorf("%s %s:\n%s\n%s", name, scope, a, b)
+				t.Errorf("%s %s: %s", name, scope, golden.Diff(b, a))
 			}
 		}
 	}
@@ -226,7 +211,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestImport(t *testing.T) {
 	const text = "Module                  Size  Used by    Tainted: P\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
-	golden(t, "import.txt", transcript(t, text, "import", "-")+"\n"+
+	checkGolden(t, "import.txt", transcript(t, text, "import", "-")+"\n"+
 		transcript(t, text, "import", "-", "--format", "json")+"\n"+
 		transcript(t, text+"oops (core dumped)\n", "import", "-", "--strict")+"\n"+
 		transcript(t, "nothing of the kind\n", "import", "-")+"\n"+

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -264,14 +265,14 @@ func TestRecordIsStable(t *testing.T) {
 	first := text(t, record(newMachine(), Options{}))
 	slices.Reverse(qs)
 	if got := text(t, record(newMachine(), Options{})); got != first {
-		t.Errorf("asked the other way round:\n%s\nwant\n%s", got, first)
+		t.Errorf("asked the other way round: %s", golden.Diff(first, got))
 	}
 	tp, err := Read(strings.NewReader(first))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := text(t, record(tp, Options{})); got != first {
-		t.Errorf("recorded from the tape:\n%s\nwant\n%s", got, first)
+		t.Errorf("recorded from the tape: %s", golden.Diff(first, got))
 	}
 }
 

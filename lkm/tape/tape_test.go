@@ -17,6 +17,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -79,7 +80,7 @@ func TestFormatExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := text(t, tp); got != want.String() {
-		t.Errorf("written again:\n%s\nwant:\n%s", got, want.String())
+		t.Errorf("written again: %s", golden.Diff(want.String(), got))
 	}
 	b, err := tp.AppendFile(nil, "sys/subsystem/dummy/notes/.note.gnu.build-id", 100)
 	if err != nil || !bytes.HasSuffix(b, []byte("\x10\x11\x12\x13")) {
