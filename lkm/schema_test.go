@@ -71,7 +71,8 @@ func fill(v reflect.Value, depth int) {
 // The JSON of every shared type is frozen: a key here may be added, never renamed or removed.
 func TestTypesAreFrozen(t *testing.T) {
 	for name, v := range map[string]any{
-		"snapshot-0": &Snapshot{}, "verdict": &Verdict{}, "step": &Step{}, "discrepancy": &Discrepancy{}, "event": &Event{}, "delta": &Delta{}, "plan": &Plan{},
+		"snapshot-0": &Snapshot{}, "verdict": &Verdict{}, "step": &Step{}, "discrepancy": &Discrepancy{},
+		"event": &Event{}, "delta": &Delta{}, "plan": &Plan{},
 	} {
 		fill(reflect.ValueOf(v).Elem(), 0)
 		if s, ok := v.(*Snapshot); ok {
@@ -131,7 +132,8 @@ func TestDetailWords(t *testing.T) {
 }
 
 func TestSnapshotErr(t *testing.T) {
-	s := &Snapshot{Sources: []Source{{Name: "a", Outcome: OutcomeOK}, {Name: "b", Outcome: OutcomeUnsupported}, {Name: "c", Outcome: OutcomeSkipped}, {Name: "d", Outcome: OutcomeAbsent}},
+	s := &Snapshot{Sources: []Source{{Name: "a", Outcome: OutcomeOK}, {Name: "b", Outcome: OutcomeUnsupported},
+		{Name: "c", Outcome: OutcomeSkipped}, {Name: "d", Outcome: OutcomeAbsent}},
 		Problems: []Problem{{Code: CodeUnsupported}}}
 	if err := s.Err(); err != nil {
 		t.Errorf("complete: %v", err)

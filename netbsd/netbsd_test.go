@@ -37,11 +37,17 @@ func TestReadModules(t *testing.T) {
 			t.Fatalf("%s: %v %v", name, err, l)
 		}
 		want := []Stat{
-			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000), Refs: fact.CountOf(0), Flags: []string{}, Required: []string{"solaris"}},
-			{Name: "solaris", Address: 0xffffffff81f00000, Source: "filesys", Class: "misc", Size: fact.CountOf(0x20000), Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
-			{Name: "nfs", Address: 0xffffffff81e00000, Source: "boot", Class: "vfs", Size: fact.CountOf(0x10000), Refs: fact.CountOf(0), Flags: []string{"auto_loaded"}, Required: []string{"compat_util", "sysv_ipc"}},
-			{Name: "ffs", Source: "builtin", Class: "vfs", Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
-			{Name: "compat_50", Source: "builtin", Class: "exec", Disabled: true, Flags: []string{"must_force"}, Required: []string{}},
+			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000),
+				Refs: fact.CountOf(0), Flags: []string{}, Required: []string{"solaris"}},
+			{Name: "solaris", Address: 0xffffffff81f00000, Source: "filesys", Class: "misc",
+				Size: fact.CountOf(0x20000),
+				Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
+			{Name: "nfs", Address: 0xffffffff81e00000, Source: "boot", Class: "vfs", Size: fact.CountOf(0x10000),
+				Refs: fact.CountOf(0), Flags: []string{"auto_loaded"}, Required: []string{"compat_util", "sysv_ipc"}},
+			{Name: "ffs", Source: "builtin", Class: "vfs", Refs: fact.CountOf(1), Flags: []string{},
+				Required: []string{}},
+			{Name: "compat_50", Source: "builtin", Class: "exec", Disabled: true, Flags: []string{"must_force"},
+				Required: []string{}},
 		}
 		if m.Old {
 			for i := range want {
@@ -71,7 +77,8 @@ func TestGrowth(t *testing.T) {
 // TestHostileAnswers gives answers that no kernel gives.
 func TestHostileAnswers(t *testing.T) {
 	for _, answer := range []string{
-		"", "\n", "little\n", "little -1\n", "middle 4\n\x00\x00\x00\x00", "little 99999999999999999999\n", "little 3\nabc",
+		"", "\n", "little\n", "little -1\n", "middle 4\n\x00\x00\x00\x00", "little 99999999999999999999\n",
+		"little 3\nabc",
 		"little 4\n\xff\xff\xff\xff", "big 4\n\x00\x00\x00\x01", "little 100\nabc", "little 2000000000\n",
 	} {
 		call := func(context.Context, string, ...string) ([]byte, error) { return []byte(answer), nil }
@@ -86,8 +93,11 @@ func TestHostileAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := string(b[:len(b)-3])
-	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")), fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
-	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) { return []byte(cut), nil })
+	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")),
+		fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
+	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) {
+		return []byte(cut), nil
+	})
 	if err != nil || len(l.Modules) != 1 || l.Modules[0].Required != nil || len(l.Problems) != 2 {
 		t.Errorf("%+v %v", l, err)
 	}
@@ -95,10 +105,16 @@ func TestHostileAnswers(t *testing.T) {
 
 func TestModstat(t *testing.T) {
 	for name, text := range map[string]string{
-		"2009": "NAME\t\tCLASS\tSOURCE\tREFS\tSIZE\tREQUIRES\nexec_elf32      exec\tfilesys\t1\t13000\tcoredump\ncoredump        misc\tfilesys\t1\t2000\t-\n",
-		"2010": "NAME             CLASS      SOURCE     REFS  SIZE     REQUIRES\nexec_elf32       exec       filesys    1     13000    coredump\ncoredump         misc       filesys    1     2000     -\n",
-		"2012": "nbsd# modstat\nNAME         CLASS      SOURCE     REFS  ADDRESS          SIZE    REQUIRES\nexec_elf32   exec       filesys    1     ffffffff80d0a000 13000   coredump\ncoredump     misc       filesys    1     ffffffff80d0c000 2000    -\n",
-		"8":    "NAME         CLASS   SOURCE   FLAG REFS SIZE  REQUIRES\nexec_elf32   exec    filesys  a    1    13000 coredump\ncoredump     misc    filesys  -    1    2000  -\n",
+		"2009": "NAME\t\tCLASS\tSOURCE\tREFS\tSIZE\tREQUIRES\nexec_elf32      exec\tfilesys\t1\t13000\tcoredump\n" +
+			"coredump        misc\tfilesys\t1\t2000\t-\n",
+		"2010": "NAME             CLASS      SOURCE     REFS  SIZE     REQUIRES\n" +
+			"exec_elf32       exec       filesys    1     13000    coredump\n" +
+			"coredump         misc       filesys    1     2000     -\n",
+		"2012": "nbsd# modstat\nNAME         CLASS      SOURCE     REFS  ADDRESS          SIZE    REQUIRES\n" +
+			"exec_elf32   exec       filesys    1     ffffffff80d0a000 13000   coredump\n" +
+			"coredump     misc       filesys    1     ffffffff80d0c000 2000    -\n",
+		"8": "NAME         CLASS   SOURCE   FLAG REFS SIZE  REQUIRES\n" +
+			"exec_elf32   exec    filesys  a    1    13000 coredump\ncoredump     misc    filesys  -    1    2000  -\n",
 	} {
 		c, err := ParseCapture(text)
 		if err != nil || c.BadCount != 0 || len(c.Rows) != 2 {
@@ -106,7 +122,8 @@ func TestModstat(t *testing.T) {
 			continue
 		}
 		e := c.Rows[0]
-		if e.Name != "exec_elf32" || e.Class != "exec" || e.Source != "filesys" || e.Refs != fact.CountOf(1) || e.Size != fact.CountOf(13000) || !slices.Equal(e.Required, []string{"coredump"}) {
+		if e.Name != "exec_elf32" || e.Class != "exec" || e.Source != "filesys" || e.Refs != fact.CountOf(1) ||
+			e.Size != fact.CountOf(13000) || !slices.Equal(e.Required, []string{"coredump"}) {
 			t.Errorf("%s: %+v", name, e)
 		}
 		if r := c.Rows[1].Required; r == nil || len(r) != 0 {
@@ -116,7 +133,8 @@ func TestModstat(t *testing.T) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	c, err := ParseCapture("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\nx misc filesys - q 1 -\n")
+	c, err := ParseCapture("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\n" +
+		"x misc filesys - q 1 -\n")
 	if err != nil || len(c.Rows) != 1 || !c.Rows[0].Disabled || c.BadCount != 2 {
 		t.Errorf("%v %+v", err, c)
 	}
@@ -128,12 +146,14 @@ func TestModstat(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	fsys := fstest.MapFS{"x.kmod": {Data: kotest.KMOD()}, "f.ko": {Data: kotest.AMD64().Bytes()}, "no": {Data: []byte("no")}}
+	fsys := fstest.MapFS{"x.kmod": {Data: kotest.KMOD()}, "f.ko": {Data: kotest.AMD64().Bytes()},
+		"no": {Data: []byte("no")}}
 	m, problems, err := ReadMetadata(fsys, "x.kmod", 1<<20)
 	if err != nil || len(problems) != 0 || len(m) != 1 {
 		t.Fatalf("%+v %v %v", m, problems, err)
 	}
-	if m[0].Name != "zfs" || m[0].Class != "vfs" || m[0].BuiltFor != 1000000000 || !slices.Equal(m[0].Required, []string{"solaris", "xcall"}) || Release(m[0].BuiltFor) != "10.0" {
+	if m[0].Name != "zfs" || m[0].Class != "vfs" || m[0].BuiltFor != 1000000000 ||
+		!slices.Equal(m[0].Required, []string{"solaris", "xcall"}) || Release(m[0].BuiltFor) != "10.0" {
 		t.Errorf("%+v", m[0])
 	}
 	if _, _, err := ReadMetadata(fsys, "f.ko", 1<<20); !errors.Is(err, errors.ErrUnsupported) {
@@ -147,9 +167,11 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%d: %q, want %q", v, got, want)
 		}
 	}
-	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")}, "m/other/readme": {}}
+	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")},
+		"m/other/readme": {}}
 	files, err := ReadDisk(t.Context(), disk, "/m", 1<<20)
-	if err != nil || len(files) != 2 || files[0].Err == nil || files[1].Path != "/m/zfs/zfs.kmod" || len(files[1].Modules) != 1 {
+	if err != nil || len(files) != 2 || files[0].Err == nil || files[1].Path != "/m/zfs/zfs.kmod" ||
+		len(files[1].Modules) != 1 {
 		t.Errorf("%+v %v", files, err)
 	}
 }

@@ -42,12 +42,16 @@ func madeUps() []madeUp {
 	user := root
 	user.User = true
 	return append([]madeUp{
-		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root", lkm.Linux, onLinux(root)},
+		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root",
+			lkm.Linux, onLinux(root)},
 		{"synthetic-debian-user", "the same machine as an ordinary user", lkm.Linux, onLinux(user)},
 		{"synthetic-nomodules", "a kernel built without loadable modules", lkm.Linux, onLinux(fakelinux.NoModules())},
-		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux, onLinux(fakelinux.Container())},
-		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux, onLinux(fakelinux.ProcSubsetPID())},
-		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux, onLinux(fakelinux.ProtectKernelModules())},
+		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux,
+			onLinux(fakelinux.Container())},
+		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux,
+			onLinux(fakelinux.ProcSubsetPID())},
+		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux,
+			onLinux(fakelinux.ProtectKernelModules())},
 	}, slices.Concat(unixMadeUps(), macMadeUps(), windowsMadeUps())...)
 }
 
@@ -59,7 +63,8 @@ func record(t testing.TB, m madeUp, unredacted bool) *tape.Tape {
 		t.Fatal(err)
 	}
 	r := tape.Record(m.os, m.machine(), tape.Options{Unredacted: unredacted, Header: tape.Header{
-		Producer: "go test ./lkm/lkmtest -update", Comment: "made up: " + m.comment, Synthetic: true, Detail: detail.String(),
+		Producer: "go test ./lkm/lkmtest -update", Comment: "made up: " + m.comment, Synthetic: true,
+		Detail: detail.String(),
 	}})
 	sys, err := lkm.OpenMachine(m.os, r, lkm.Options{Detail: detail})
 	if err != nil {
@@ -233,7 +238,8 @@ func TestGolden(t *testing.T) {
 				continue
 			}
 			if twice, _ := json.Marshal(again); !bytes.Equal(twice, text) {
-				t.Errorf("%s: another Snapshot after a trip through JSON: %s", name, golden.Diff(string(text), string(twice)))
+				t.Errorf("%s: another Snapshot after a trip through JSON: %s", name,
+					golden.Diff(string(text), string(twice)))
 			}
 		}
 	}
@@ -298,7 +304,8 @@ func lessButSaid(full, less outlook) error {
 		}
 		was, is := bare(pair[0]), bare(pair[1])
 		if was != is && !unrecordedProblem(pair[1]) {
-			return fmt.Errorf("another result, and nothing says that an answer was not recorded: %s", golden.Diff(was, is))
+			return fmt.Errorf("another result, and nothing says that an answer was not recorded: %s",
+				golden.Diff(was, is))
 		}
 	}
 	return nil
