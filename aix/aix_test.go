@@ -55,9 +55,8 @@ func TestGenkexForms(t *testing.T) {
 			t.Errorf("%q: %+v %v", text, c, err)
 		}
 	}
-	redacted :=
-		string(Redact(OpGenkex, []byte("    Text address     Size     Data address     Size File\n"+
-			"f1000000c0338000    77000 f1000000c0390000    1ec8c /usr/lib/drivers/cluster\n")))
+	redacted := string(Redact(OpGenkex, []byte("    Text address     Size     Data address     Size File\n"+
+		"f1000000c0338000    77000 f1000000c0390000    1ec8c /usr/lib/drivers/cluster\n")))
 	if c, err := ParseCapture(redacted); err != nil || c.Rows[0].Text != 0 || c.Rows[0].Data != 0 ||
 		c.Rows[0].TextSize != fact.CountOf(0x77000) || c.Rows[0].DataSize != fact.CountOf(0x1ec8c) {
 		t.Errorf("%q: %v %+v", redacted, err, c)

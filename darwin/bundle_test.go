@@ -16,6 +16,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 const kextDir = "Library/Extensions/Driver.kext"
@@ -136,26 +137,12 @@ func TestUnsignedBundles(t *testing.T) {
 func TestLayouts(t *testing.T) {
 	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b, Mode: 0o644} }
 	files := fstest.MapFS{
-		"a.dext/Info.plist":      file(fakedarwin.InfoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
-		"a.dext/com.vendor.dext": file(fakedarwin.KextCode("arm64e", "uuid", nil)),
-		"codeless.kext/Contents/" +
-			"Info.plist": file(
-			[]byte(
-				`<plist><dict><key>CFBundleIdentifier</key><string>com.v.codeless</string><key>CFBundleVersion</key>` +
-					`<integer>3</integer>
-<key>IOKitPersonalities</key><dict><key>A</key><dict><key>IOClass</key><string>X</string><key>idVendor</key>` +
-					`<integer>1452</integer></dict><key>Bad</key><string>no</string></dict>
-<key>OSBundleLibraries</key><array/></dict></plist>`)),
-		"arch.kext/Contents/" +
-			"Info.plist": file(
-			[]byte(
-				`<plist><dict><key>CFBundleIdentifier</key><string>com.v.arch</string><key>CFBundleExecutable</key>` +
-					`<string>../../evil</string>
-<key>OSBundleLibraries</key><dict><key>a</key><string>1</string></dict><key>OSBundleLibraries_arm64e</key><dict>` +
-					`<key>b</key><string>2</string></dict>
-<key>OSKernelResource_arm64e</key><true/></dict></plist>`)),
-		"nothing.kext/Contents/x":         file(nil),
-		"broken.kext/Contents/Info.plist": file([]byte("bplist00")),
+		"a.dext/Info.plist":                 file(fakedarwin.InfoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
+		"a.dext/com.vendor.dext":            file(fakedarwin.KextCode("arm64e", "uuid", nil)),
+		"codeless.kext/Contents/Info.plist": file([]byte(texts.Read(t, "codeless.plist"))),
+		"arch.kext/Contents/Info.plist":     file([]byte(texts.Read(t, "arch.plist"))),
+		"nothing.kext/Contents/x":           file(nil),
+		"broken.kext/Contents/Info.plist":   file([]byte("bplist00")),
 	}
 	r := BundleReader{FS: files, Architecture: "arm64e", Code: true}
 	if b, err := r.Read("a.dext"); err != nil || b.ExecutablePath != "/a.dext/com.vendor.dext" || len(b.Slices) != 1 {

@@ -182,10 +182,9 @@ func TestOrigin(t *testing.T) {
 }
 
 func FuzzLoadedInfo(f *testing.F) {
-	f.Add(
-		loadedInfo(f,
-			map[string]any{"a.b": info{"OSBundleLoadTag": 1, "OSBundleDependencies": []int{1},
-				"OSBundleUUID": []byte("x")}}))
+	f.Add(loadedInfo(f,
+		map[string]any{"a.b": info{"OSBundleLoadTag": 1, "OSBundleDependencies": []int{1},
+			"OSBundleUUID": []byte("x")}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := ParseLoadedInfo(data)
 		if err != nil && len(list.Kexts) > 0 {

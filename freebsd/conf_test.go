@@ -119,9 +119,8 @@ func TestRecordedConf(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
-	got :=
-		string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\n"+
-			"malformed hunter2\n")))
+	got := string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\n"+
+		"malformed hunter2\n")))
 	want := "#\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"[redacted]\"\n# [redacted]\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -183,9 +183,8 @@ func TestPolicyOfBuiltinWords(t *testing.T) {
 		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
-	if p :=
-		ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
-			Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
+	if p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
+		Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
 		t.Errorf("%q", p.Loading)
 	}
 }

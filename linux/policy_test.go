@@ -270,9 +270,8 @@ func TestCmdline(t *testing.T) {
 }
 
 func TestUevent(t *testing.T) {
-	e, err :=
-		ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
-			"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
+	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
+		"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
 	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
 		t.Errorf("%+v, %v", e, err)
 	}

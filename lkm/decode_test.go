@@ -28,13 +28,11 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeForwards(t *testing.T) {
-	s, err :=
-		Decode(
-			strings.NewReader(
-				`{"schema":0,"os":"templeos","modules":[{"id":"x:y","kind":"x","name":"y","state":"dreaming",` +
-					`"colour":"red",
+	s, err := Decode(strings.NewReader(
+		`{"schema":0,"os":"templeos","modules":[{"id":"x:y","kind":"x","name":"y","state":"dreaming",` +
+			`"colour":"red",
 		"signature":{"status":"blessed"}}],"sources":[{"name":"n","outcome":"maybe","code":"new_word"}],` +
-					`"detail":["files","dreams"],"extra":{"a":1}}`))
+			`"detail":["files","dreams"],"extra":{"a":1}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -325,9 +325,8 @@ func TestSiPolicySigners(t *testing.T) {
 
 // References count wherever they stand, and only in the kernel's scenario.
 func TestSiPolicyReferencesFirst(t *testing.T) {
-	text :=
-		`<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
-			`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
+	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
+		`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
 <FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
 	l, err := ParseBlockList([]byte(text))
 	if err != nil || describe(l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}})) != "D hash strong sha256" {

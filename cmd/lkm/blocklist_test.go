@@ -78,11 +78,10 @@ func TestBlockList(t *testing.T) {
 	}
 	// Drivers that are only present are compared too, and told as such.
 	present := tempFile(t, "present.xml",
-		[]byte(
-			`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios>`+
-				`<SigningScenario Value="131"><ProductSigners>
+		[]byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios>`+
+			`<SigningScenario Value="131"><ProductSigners>
 <FileRulesRef><FileRuleRef RuleID="ID_DENY_ALL"/></FileRulesRef></ProductSigners>`+
-				`</SigningScenario></SigningScenarios></SiPolicy>`))
+			`</SigningScenario></SigningScenarios></SiPolicy>`))
 	if out, _, code = runLkm(t, "list", "--all", "--tape", tp, "--blocklist", present); code != exitFindings ||
 		!strings.Contains(out, "  loaded  strong by file ID_DENY_ALL") ||
 		!strings.Contains(out, "  installed  strong by file ID_DENY_ALL") {

@@ -83,11 +83,10 @@ func pkcs7(t testing.TB, p *party, certs []*party, content []byte, attached bool
 		Type   asn1.ObjectIdentifier
 		Values asn1.RawValue
 	}
-	attrs :=
-		append(der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3},
-			wrap(t, 0, 17, der(t, oidDataValue))}),
-			der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4},
-				wrap(t, 0, 17, der(t, Sum(crypto.SHA256, content)))})...)
+	attrs := append(der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3},
+		wrap(t, 0, 17, der(t, oidDataValue))}),
+		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4},
+			wrap(t, 0, 17, der(t, Sum(crypto.SHA256, content)))})...)
 	attrs = append(attrs,
 		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}, wrap(t, 0, 17, der(t, inTime))})...)
 	set := wrap(t, 0, 17, attrs)

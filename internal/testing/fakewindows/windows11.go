@@ -159,10 +159,9 @@ func (m *Machine) policy() {
 	// the secure kernel runs and enforces code integrity
 	m.Calls[windows.OpIsolatedUserMode] = "\x03" + strings.Repeat("\x00", 15)
 	key := func(path, value string, n uint32) {
-		m.Calls[windows.OpRegistry+" "+path] =
-			string(windows.AppendReg(nil,
-				[]windows.RegKey{
-					{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
+		m.Calls[windows.OpRegistry+" "+path] = string(windows.AppendReg(nil,
+			[]windows.RegKey{
+				{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
 	}
 	key(windows.CIConfigKey, "VulnerableDriverBlocklistEnable", 1)
 	key(windows.HVCIKey, "Enabled", 1)
