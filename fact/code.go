@@ -46,6 +46,9 @@ var (
 // configuration keeps aliases from loading what it stands for. It has no code: nothing is unknown.
 var ErrBlacklisted = errors.New("blacklisted")
 
+// ErrHintsLost is what Hints.Next returns if the kernel dropped events.
+var ErrHintsLost = errors.New("events were lost")
+
 // sentinels pairs each code with the error it stands for, most specific first: an error that is
 // both (a redacted file is also unrecorded, say) takes the first code that fits.
 var sentinels = [...]struct {

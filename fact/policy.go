@@ -2,6 +2,11 @@
 
 package fact
 
+import (
+	"errors"
+	"strings"
+)
+
 // Loading says in one word whether new code can enter the kernel. Empty means unknown.
 type Loading string
 
@@ -35,4 +40,102 @@ type PolicyFact struct {
 	Line int    `json:"line,omitzero"`
 	// Code is why the value is unknown; empty when it is known.
 	Code Code `json:"code,omitzero"`
+}
+
+// Err is for callers who want everything or nothing: it joins what could not be read, and is nil if nothing is
+// missing. It is never nil for a Policy without a conclusion.
+func (p *Policy) Err() error {
+	var errs []error
+	for _, problem := range p.Incomplete() {
+		errs = append(errs, problem)
+	}
+	return errors.Join(errs...)
+}
+
+// Incomplete returns a Problem for each source and code of the facts that could not be read. Absent and unsupported
+// facts are no problems. If the conclusion is unknown, there is at least one Problem.
+func (p *Policy) Incomplete() []Problem {
+	var problems []Problem
+	index := make(map[[2]string]int)
+	for _, f := range p.Facts {
+		missed := f.Code == CodeAbsent && p.Loading == "" && strings.HasPrefix(f.Effect, "not known")
+		if !missed && (f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported) {
+			continue
+		}
+		key := [2]string{f.Source, string(f.Code)}
+		if i, ok := index[key]; ok {
+			problems[i].Count = max(problems[i].Count, 1) + 1
+			continue
+		}
+		index[key] = len(problems)
+		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code, Text: f.Effect})
+	}
+	if p.Loading == "" && len(problems) == 0 {
+		problems = append(problems, Problem{Field: "policy", Code: CodeOther, Text: "whether new code can enter the kernel is not known" + unsupportedFacts(p)})
+	}
+	return problems
+}
+
+// unsupportedFacts names, after a colon, the facts that this library cannot read; "" for none.
+func unsupportedFacts(p *Policy) string {
+	var names []string
+	for _, f := range p.Facts {
+		if f.Code == CodeUnsupported {
+			names = append(names, f.Name)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+// Policy reports the sources of the policy's facts that were not reported before, and what could not be read.
+func (r *Report) Policy(p *Policy) {
+	known := make(map[string]bool, len(r.Sources))
+	for _, s := range r.Sources {
+		known[s.Name] = true
+	}
+	for _, f := range p.Facts {
+		if !known[f.Source] {
+			known[f.Source] = true
+			r.Sources = append(r.Sources, policySource(p, f.Source))
+		}
+	}
+	for _, problem := range p.Incomplete() {
+		r.Add(problem)
+	}
+}
+
+// policySource says how reading one source of facts went.
+func policySource(p *Policy, name string) Source {
+	src := Source{Name: name, Outcome: OutcomeOK}
+	had, missing := 0, 0
+	for _, f := range p.Facts {
+		switch {
+		case f.Source != name:
+		case f.Code == "":
+			had++
+		case f.Code == CodeAbsent:
+			missing++
+			if src.Code == "" {
+				src.Code = f.Code
+			}
+		default:
+			src.Code = f.Code
+			src.Outcome = OutcomeOf(f.Code.Err())
+			if f.Code.Err() == nil {
+				src.Outcome = OutcomeFailed
+			}
+		}
+	}
+	switch {
+	case src.Outcome != OutcomeOK && had > 0:
+		src.Outcome = OutcomePartial
+	case src.Outcome == OutcomeOK && had > 0:
+		src.Code = ""
+	case src.Outcome == OutcomeOK && missing > 0:
+		src.Outcome = OutcomeAbsent
+	}
+	return src
 }

@@ -22,6 +22,8 @@ type Way struct {
 	Way string `json:"way"`
 	// Blocked says whether something stops it; empty when unknown.
 	Blocked Tri `json:"blocked,omitzero"`
+	// Because is why Blocked is unknown; empty otherwise.
+	Because Reason `json:"-"`
 }
 
 // A Prospect is the answer for one moment: the running kernel, or the next boot.

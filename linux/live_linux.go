@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kernelext/kernelext/fact"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -83,7 +84,7 @@ func identity() ([]byte, error) {
 // the size in bytes of what the kernel keeps until it is read, 0 for a MiB; the kernel gives at
 // most net.core.rmem_max. In a network namespace that does not belong to the first user namespace
 // the kernel sends nothing.
-func ListenUevents(buffer int) (UeventSource, error) {
+func ListenUevents(buffer int) (fact.EventSource, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		return nil, fmt.Errorf("listen for kernel events: socket: %w", err)
@@ -133,7 +134,7 @@ func (s *ueventSocket) Receive(deadline time.Time) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case errors.Is(received, unix.ENOBUFS):
-			return nil, ErrEventsLost
+			return nil, fact.ErrHintsLost
 		case received != nil:
 			return nil, received
 		}

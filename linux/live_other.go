@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kernelext/kernelext/fact"
 )
 
 // Call answers no op here: the running system is not Linux.
@@ -16,6 +17,6 @@ func Call(_ context.Context, op string, _ ...string) ([]byte, error) {
 }
 
 // ListenUevents fails here: the running system is not Linux.
-func ListenUevents(int) (UeventSource, error) {
+func ListenUevents(int) (fact.EventSource, error) {
 	return nil, fmt.Errorf("listen for kernel events: the running system is not Linux: %w", errors.ErrUnsupported)
 }

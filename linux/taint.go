@@ -11,14 +11,7 @@ import (
 )
 
 // A TaintFlag is one bit of the kernel's taint mask.
-type TaintFlag struct {
-	// Letter is the kernel's letter for the bit; empty for a bit that this version does not know.
-	Letter string `json:"letter,omitzero"`
-	// Bit is its number, from 0.
-	Bit int `json:"bit"`
-	// Meaning says what set it; empty for an unknown bit.
-	Meaning string `json:"meaning,omitzero"`
-}
+type TaintFlag = fact.TaintFlag
 
 // taintFlags are the bits in order, as Documentation/admin-guide/tainted-kernels.rst has them.
 var taintFlags = [...]struct {

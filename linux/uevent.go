@@ -3,10 +3,8 @@
 package linux
 
 import (
-	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
@@ -62,20 +60,4 @@ func (e Uevent) Module() string {
 		return ""
 	}
 	return escape.UTF8(name)
-}
-
-// ErrEventsLost is the error of a UeventSource whose kernel dropped events because they were not
-// taken in time.
-var ErrEventsLost = errors.New("the kernel dropped events that were not read in time")
-
-// A UeventSource gives the kernel's events as they come.
-type UeventSource interface {
-	// Receive waits for the next event and returns its bytes, valid until the next call. The error
-	// is os.ErrDeadlineExceeded when there was none by then or Wake was called, ErrEventsLost when
-	// some were dropped, and any other when there will be no more.
-	Receive(deadline time.Time) ([]byte, error)
-	// Wake makes a Receive that waits, and every later one, return at once.
-	Wake()
-	// Close releases the source.
-	Close() error
 }

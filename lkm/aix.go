@@ -45,7 +45,7 @@ func (b *aixBackend) loaded(ctx context.Context, _ *Snapshot, r *report) ([]Modu
 	}
 	asked := b.options.Detail&DetailAddresses != 0
 	modules := aixModules(c, asked)
-	if asked && b.guard.redacted(aix.OpGenkex) {
+	if asked && b.guard.Redacted(aix.OpGenkex) {
 		r.problem(aix.SourceGenkex, "", "address", fmt.Errorf("addresses %w", ErrRedacted))
 	}
 	outcome := badLines(r, aix.SourceGenkex, toErrors(c.Bad), c.BadCount)
@@ -62,7 +62,7 @@ func (b *aixBackend) poll(ctx context.Context, l *List) error {
 	l.Modules = append(l.Modules[:0], modules...)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

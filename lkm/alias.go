@@ -110,6 +110,110 @@ const (
 	ViewUnchecked   = fact.ViewUnchecked
 )
 
+// The words and records that every kernel's package shares; each is described in package fact.
+type (
+	OS       = fact.OS         // an operating system; see [fact.OS]
+	Kind     = fact.Kind       // what a Module is; see [fact.Kind]
+	State    = fact.State      // where a Module is in its life; see [fact.State]
+	Detail   = fact.Detail     // facts to read beyond the kernel's own list; see [fact.Detail]
+	Scope    = fact.Scope      // which modules a Snapshot holds; see [fact.Scope]
+	Source   = fact.Source     // one place that facts come from, and how reading it went; see [fact.Source]
+	Outcome  = fact.Outcome    // how reading a Source went; see [fact.Outcome]
+	Plan     = fact.SourcePlan // what would be read of a source; see [fact.SourcePlan]
+	Kernel   = fact.Kernel     // what a kernel says of itself; see [fact.Kernel]
+	OnDisk   = fact.OnDisk     // a loaded module compared with its file; see [fact.OnDisk]
+	Match    = fact.Match      // the result of that comparison; see [fact.Match]
+	Other    = fact.Other      // a system without an object of its own; see [fact.Other]
+	Field    = fact.Field      // one named value; see [fact.Field]
+	Step     = fact.Step       // one step of a load plan; see [fact.Step]
+	Machine  = fact.Machine    // what answers for an operating system; see [fact.Machine]
+	Redactor = fact.Redactor   // a Machine whose answers may have been altered; see [fact.Redactor]
+)
+
+// The operating systems.
+const (
+	Linux     = fact.Linux
+	FreeBSD   = fact.FreeBSD
+	DragonFly = fact.DragonFly
+	NetBSD    = fact.NetBSD
+	OpenBSD   = fact.OpenBSD
+	Illumos   = fact.Illumos
+	Solaris   = fact.Solaris
+	AIX       = fact.AIX
+	Darwin    = fact.Darwin
+	Windows   = fact.Windows
+	VxWorks   = fact.VxWorks
+	NetWare   = fact.NetWare
+)
+
+// The kinds of modules.
+const (
+	KindLinuxModule   = fact.KindLinuxModule
+	KindFreeBSDKld    = fact.KindFreeBSDKld
+	KindDragonFlyKld  = fact.KindDragonFlyKld
+	KindNetBSDModule  = fact.KindNetBSDModule
+	KindIllumosModule = fact.KindIllumosModule
+	KindSolarisModule = fact.KindSolarisModule
+	KindAIXKext       = fact.KindAIXKext
+	KindVxWorksModule = fact.KindVxWorksModule
+	KindNetWareNLM    = fact.KindNetWareNLM
+	KindMacOSKext     = fact.KindMacOSKext
+	KindMacOSDext     = fact.KindMacOSDext
+	KindWindowsDriver = fact.KindWindowsDriver
+)
+
+// The states of a module.
+const (
+	StateLoaded    = fact.StateLoaded
+	StateLoading   = fact.StateLoading
+	StateUnloading = fact.StateUnloading
+	StateBuiltin   = fact.StateBuiltin
+	StateInstalled = fact.StateInstalled
+)
+
+// The outcomes of reading a source.
+const (
+	OutcomeOK          = fact.OutcomeOK
+	OutcomeDenied      = fact.OutcomeDenied
+	OutcomeAbsent      = fact.OutcomeAbsent
+	OutcomeUnsupported = fact.OutcomeUnsupported
+	OutcomePartial     = fact.OutcomePartial
+	OutcomeFailed      = fact.OutcomeFailed
+	OutcomeSkipped     = fact.OutcomeSkipped
+)
+
+// The details.
+const (
+	DetailFiles      = fact.DetailFiles
+	DetailHashes     = fact.DetailHashes
+	DetailSignatures = fact.DetailSignatures
+	DetailParameters = fact.DetailParameters
+	DetailAddresses  = fact.DetailAddresses
+	DetailSymbols    = fact.DetailSymbols
+	DetailPolicy     = fact.DetailPolicy
+)
+
+// The scopes of a Snapshot.
+const (
+	ScopeLoaded    = fact.ScopeLoaded
+	ScopeBuiltin   = fact.ScopeBuiltin
+	ScopeInstalled = fact.ScopeInstalled
+	ScopeAll       = fact.ScopeAll
+)
+
+// The results of comparing loaded code with a file.
+const (
+	MatchSame      = fact.MatchSame
+	MatchDifferent = fact.MatchDifferent
+	MatchAbsent    = fact.MatchAbsent
+)
+
+// KernelAll is the Options.Kernel that makes Check answer for every kernel release on disk.
+const KernelAll = fact.KernelAll
+
+// ParseDetail reads words separated by commas, such as "files,signatures"; see [fact.ParseDetail].
+func ParseDetail(text string) (Detail, error) { return fact.ParseDetail(text) }
+
 // CountOf returns the known count n.
 func CountOf(n int64) Count { return fact.CountOf(n) }
 

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -28,6 +30,18 @@ type captured struct {
 	rows     int  // rows that the text has in this form
 	stray    int  // lines that are not of this form
 	sure     bool // something beside the rows says that it is this form, such as a header
+}
+
+// capturedBy returns a reader made of that of a kernel's package.
+func capturedBy[Own any](os OS, read func(string, *fact.Report) fact.Capture[Own]) func(string) captured {
+	return func(text string) captured {
+		var r fact.Report
+		c := read(text, &r)
+		if c.Rows == 0 && !c.Sure {
+			return captured{}
+		}
+		return captured{FromRecords(os, c.Records, c.Header, &r), c.Rows, c.Stray, c.Sure}
+	}
 }
 
 // captureReaders are the readers by kind, in the order in which they are asked.
@@ -57,7 +71,7 @@ var captureReaders = [...]struct {
 	{CaptureBundleIDs, Darwin, readBundleIDs},
 	{CaptureKldstat, FreeBSD, readKldstat},
 	{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
-	{CaptureModstat, NetBSD, readModstat},
+	{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},
 	{CaptureModinfo, Solaris, readSolarisModinfo},
 	{CaptureGenkex, AIX, readGenkex},
 	{CaptureModuleShow, VxWorks, readModuleShow},

@@ -7,19 +7,6 @@ import (
 	"fmt"
 )
 
-// KernelAll is the Options.Kernel that makes Check answer for every kernel release on disk.
-const KernelAll = "all"
-
-// A checker answers whether code is, or can get, in a kernel.
-type checker interface {
-	// check answers for each module that the query means, and once when it means none.
-	check(ctx context.Context, query string) ([]Verdict, error)
-}
-
-func (u unsupported) check(context.Context, string) ([]Verdict, error) {
-	return nil, u.err()
-}
-
 // Check answers whether the code that a name, an alias or a device means is in the kernel or can
 // get there, now and after the next boot, with the facts that decide: one Verdict a module. A query
 // that nothing is known of gives one Verdict whose outcomes are absent, or unknown when not every
@@ -35,7 +22,7 @@ func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	if err := s.usable(op, false); err != nil {
 		return nil, err
 	}
-	verdicts, err := s.backend.check(ctx, query)
+	verdicts, err := s.backend.check(ctx, query, s.report())
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -191,7 +191,7 @@ func (b *darwinBackend) addresses(kexts []darwin.Loaded, modules []Module, sourc
 		return
 	}
 	err := fmt.Errorf("addresses %w: it shows none of auxiliary kexts on Apple silicon", ErrRestricted)
-	if b.guard.redacted(op) {
+	if b.guard.Redacted(op) {
 		err = fmt.Errorf("addresses: %w", ErrRedacted)
 	}
 	p := problemOf(source, "", "address", err)
@@ -259,7 +259,7 @@ func diskSource(r *report, d *darwin.Disk, name string, count int) {
 		if name == darwin.SourceBundles && code == CodeOther && len(d.BadBundles) > 0 {
 			code = d.BadBundles[0].Problems[0].Code
 		}
-		r.sources = append(r.sources, Source{Name: name, Outcome: OutcomePartial, Count: CountOf(int64(count)), Code: code})
+		r.Sources = append(r.Sources, Source{Name: name, Outcome: OutcomePartial, Count: CountOf(int64(count)), Code: code})
 	default:
 		r.source(name, OutcomeOK, CountOf(int64(count)), nil)
 	}
@@ -326,7 +326,7 @@ func (b *darwinBackend) poll(ctx context.Context, l *List) error {
 	finishDarwin(l.Modules, source)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

@@ -43,7 +43,7 @@ func darwinCapture(c *darwin.Capture, source string) captured {
 		r.add(Problem{Source: source, Field: "modules", Code: CodeOther, Text: "the text shows some kexts only: its command, or its form, leaves others out"})
 	}
 	r.source(source, outcome, CountOf(int64(len(c.Kexts))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Kexts), stray: c.Stray, sure: c.Sure}
 }
 
@@ -101,7 +101,7 @@ func readSystemProfiler(text string) captured {
 		r.add(problem)
 	}
 	r.source(darwin.SourceProfiler, outcome, CountOf(int64(len(p.Items))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(p.Items), stray: p.Stray, sure: p.Sure}
 }
 
@@ -140,7 +140,7 @@ func readSystemExtensionsCtl(text string) captured {
 			Reason: fmt.Sprintf("%d of %d extensions are in the text", len(c.Extensions), n)})
 	}
 	r.source(darwin.SourceSystemExtensionsCtl, outcome, CountOf(int64(len(c.Extensions))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Extensions), stray: c.Stray, sure: c.Sure}
 }
 
@@ -159,6 +159,6 @@ func readKextPolicyText(text string) captured {
 		strayProblem(&r, darwin.SourceKextPolicy, c.Bad, c.Stray)
 	}
 	r.source(darwin.SourceKextPolicy, outcome, CountOf(int64(len(c.Approvals))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Approvals), stray: c.Stray, sure: c.Sure}
 }

@@ -65,7 +65,7 @@ func (b *darwinBackend) check(ctx context.Context, query string) ([]Verdict, err
 	reader.Code, reader.Signatures, reader.Verify, reader.Personalities = true, true, false, true
 	d := b.readDisk(ctx, reader, &r)
 	r.badBundles(d)
-	problems = append(problems, r.problems...)
+	problems = append(problems, r.Problems...)
 	rules := b.rules(ctx, release)
 
 	var verdicts []Verdict

@@ -9,13 +9,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/kernelext/kernelext/aix"
-	"github.com/kernelext/kernelext/darwin"
-	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/netbsd"
-	"github.com/kernelext/kernelext/solaris"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // A Delta is what changed from one Snapshot to a later one of the same machine. Volatile facts do
@@ -138,7 +132,11 @@ func lost(old, new *Snapshot, source string) bool {
 // what says so in the older one was lost. What is on disk is found in all of its sources, what is
 // in the kernel in any of them.
 func listLost(old, new *Snapshot, state State) bool {
-	sources := listSources(old.OS, state)
+	row, err := rowOf(old.OS)
+	if err != nil {
+		return false
+	}
+	sources := row.listed(state)
 	if state == StateInstalled {
 		return slices.ContainsFunc(sources, func(name string) bool { return lost(old, new, name) })
 	}
@@ -149,46 +147,6 @@ func listLost(old, new *Snapshot, state State) bool {
 		})
 	}
 	return whole(old) && !whole(new)
-}
-
-// listSources are the sources that say which modules of that state there are.
-func listSources(os OS, state State) []string {
-	installed := state == StateInstalled
-	switch os {
-	case Linux:
-		switch state {
-		case StateBuiltin:
-			return []string{linux.SourceBuiltin}
-		case StateInstalled:
-			return []string{linux.SourceTree}
-		}
-		return []string{linux.SourceModules, SourceLsmod}
-	case FreeBSD, DragonFly:
-		if installed {
-			return []string{freebsd.SourceModulePath}
-		}
-		return []string{freebsd.SourceKldstat}
-	case NetBSD:
-		if installed {
-			return []string{netbsd.SourceModulePath}
-		}
-		return []string{netbsd.SourceModctl}
-	case Illumos, Solaris:
-		return []string{solaris.SourceModinfo}
-	case AIX:
-		return []string{aix.SourceGenkex}
-	case Darwin:
-		if installed {
-			return []string{darwin.SourceBundles, darwin.SourceCollections}
-		}
-		return []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat}
-	case Windows:
-		if installed {
-			return []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore}
-		}
-		return []string{windows.SourceModules, windows.SourceServices}
-	}
-	return nil
 }
 
 func byID(s *Snapshot) map[string]*Module {

@@ -14,16 +14,6 @@ import (
 	"github.com/kernelext/kernelext/linux"
 )
 
-// A comparer is the part of a backend that compares its sources with each other.
-type comparer interface {
-	// discrepancies returns what does not agree, what was not compared first.
-	discrepancies(ctx context.Context) ([]Discrepancy, error)
-}
-
-func (u unsupported) discrepancies(context.Context) ([]Discrepancy, error) {
-	return nil, u.err()
-}
-
 // Discrepancies compares what the kernel's sources say of its modules with each other and with the
 // disk: modules that one shows and another does not, taint that nothing explains, loaded code that
 // is not the file's, files that no package owns, configuration that runs programs. Each is evidence
@@ -41,11 +31,10 @@ func (u unsupported) discrepancies(context.Context) ([]Discrepancy, error) {
 // The error is that of Snapshot, or errors.ErrUnsupported where this library compares nothing.
 func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 	const op = "compare sources"
-	_, files := s.backend.(*linuxBackend) // compares those of an image too
-	if err := s.usable(op, !files); err != nil {
+	if err := s.usable(op, !s.backend.comparesFiles()); err != nil {
 		return nil, err
 	}
-	found, err := s.backend.discrepancies(ctx)
+	found, err := s.backend.discrepancies(ctx, s.report())
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -67,7 +56,7 @@ func (b *linuxBackend) discrepancies(ctx context.Context) ([]Discrepancy, error)
 		if none := b.noList(err, &r); none != nil {
 			return nil, none
 		}
-		linux.AddUnchecked(&unchecked, linux.SourceModules, r.problems[0])
+		linux.AddUnchecked(&unchecked, linux.SourceModules, r.Problems[0])
 		return []Discrepancy{unchecked}, nil
 	}
 	if len(found) > 0 && found[0].Kind == linux.KindUnchecked {
@@ -169,7 +158,7 @@ func (b *linuxBackend) compareFiles(ctx context.Context, tree *linux.Tree, unche
 		linux.AddUnchecked(unchecked, linux.SourceTree, err)
 		return nil
 	}
-	if tree, ok := findSource(r.sources, linux.SourceTree); ok && tree.Outcome != OutcomeOK && tree.Outcome != OutcomePartial {
+	if tree, ok := findSource(r.Sources, linux.SourceTree); ok && tree.Outcome != OutcomeOK && tree.Outcome != OutcomePartial {
 		linux.AddUnchecked(unchecked, linux.SourceTree, Problem{Source: linux.SourceTree, Code: tree.Code, Text: "module files were not read: " + string(tree.Code)})
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
@@ -359,8 +360,8 @@ func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 				last("1240")}, "", ""},
 		{"an event is still to come", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1241")},
 			ViewUnchecked, ""},
-		{"old news after a loss", []step{{err: linux.ErrEventsLost}, {event: moduleEvent("add", "ghost", 1234)},
-			last("1240")}, "", ""},
+		{"old news after a loss",
+			[]step{{err: fact.ErrHintsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &eventful{made: viewed(), script: tt.script}

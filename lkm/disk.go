@@ -12,36 +12,10 @@ import (
 	"github.com/kernelext/kernelext/linux"
 )
 
-// A disk answers for what is on a machine's disk, beside the list of it.
-type disk interface {
-	// file reads a file of the machine, by its absolute path there.
-	file(ctx context.Context, path string) ([]Module, error)
-	// resolve returns the modules that a name or an alias stands for, in the order of loading.
-	resolve(ctx context.Context, alias string) ([]Module, error)
-	// loadPlan returns what the system's own loader would do for a name or an alias.
-	loadPlan(ctx context.Context, query string) ([]Step, error)
-	// refresh forgets what is kept of the disk.
-	refresh()
-}
-
-func (u unsupported) file(context.Context, string) ([]Module, error) {
-	return nil, u.err()
-}
-
-func (u unsupported) resolve(context.Context, string) ([]Module, error) {
-	return nil, u.err()
-}
-
-func (u unsupported) loadPlan(context.Context, string) ([]Step, error) {
-	return nil, u.err()
-}
-
-func (unsupported) refresh() {}
-
 // File reads one module file of the machine, by its absolute path there, whether or not it is
 // where modules belong. A file may hold several modules. See ReadFile for a file by itself.
 func (s *System) File(ctx context.Context, path string) ([]Module, error) {
-	return asked(s, "read "+path, func() ([]Module, error) { return s.backend.file(ctx, path) })
+	return asked(s, "read "+path, func() ([]Module, error) { return s.backend.file(ctx, path, s.report()) })
 }
 
 // Resolve returns the modules that a name, an alias, a device's modalias or (on Linux)
@@ -52,7 +26,7 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 	if err := s.usable("resolve", false); err != nil {
 		return nil, err
 	}
-	modules, err := s.backend.resolve(ctx, alias)
+	modules, err := s.backend.resolve(ctx, alias, s.report())
 	if err != nil {
 		return nil, fmt.Errorf("lkm: resolve %s: %w", alias, err)
 	}
@@ -64,7 +38,7 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 // when nothing has that name, and ErrBlacklisted when it is an alias of modules that the configuration
 // keeps aliases from loading.
 func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
-	return asked(s, "plan the load of "+query, func() ([]Step, error) { return s.backend.loadPlan(ctx, query) })
+	return asked(s, "plan the load of "+query, func() ([]Step, error) { return s.backend.loadPlan(ctx, query, s.report()) })
 }
 
 func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
@@ -109,6 +83,14 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	head, err := readHead(fsys, name)
 	if err != nil {
 		return nil, err
+	}
+	for _, r := range rows() {
+		if r.readFile == nil {
+			continue
+		}
+		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os)); ok {
+			return modules, err
+		}
 	}
 	if modules, ok, err := readDarwinFile(ctx, fsys, name, head, o); ok {
 		return modules, err

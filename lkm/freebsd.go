@@ -308,7 +308,7 @@ func (b *freebsdBackend) poll(ctx context.Context, l *List) error {
 	l.Modules = append(l.Modules[:0], b.modules(list, &r)...)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

@@ -51,7 +51,7 @@ func freebsdCapture(text string, os OS, kind Kind) captured {
 		r.problem(freebsd.SourceKldstat, "", "freebsd.id", fmt.Errorf("kldstat -m lists modules without the files that hold them: %w", errors.ErrUnsupported))
 	}
 	r.source(freebsd.SourceKldstat, outcome, CountOf(int64(len(s.Modules))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(s.Modules), stray: c.BadCount, sure: freebsd.LooksLikeCapture(text)}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -43,6 +44,7 @@ type guard struct {
 	hanging int       // abandoned reads that have not come back
 	timers  sync.Pool // of *time.Timer
 	buffers sync.Pool // of *[]byte
+	old     Options
 }
 
 // A question is what may be refused: a file's content may be, and not what stat says of it.
@@ -70,6 +72,7 @@ func newGuard(m Machine, o Options) *guard {
 		patience: patience,
 		refused:  make(map[question]refusal),
 		stuck:    make(map[string]int),
+		old:      o,
 	}
 }
 
@@ -184,33 +187,10 @@ func (g *guard) forget() {
 	clear(g.refused)
 }
 
-// path returns name as a user of the machine would write it.
-func (g *guard) path(name string) string {
-	switch {
-	case strings.Contains(name, ":"): // C:/Windows, or a call
-		return name
-	case name == ".":
-		return g.prefix + "/"
-	}
-	return g.prefix + "/" + name
-}
+func (g *guard) path(name string) string { return fact.PathAt(g.prefix, name) }
 
 // named puts the user's path in an error about name.
-func (g *guard) named(name string, err error) error {
-	switch e := err.(type) {
-	case *fs.PathError:
-		if e.Path == name {
-			return &fs.PathError{Op: e.Op, Path: g.path(name), Err: e.Err}
-		}
-	case *ParseError:
-		if e.Source == name {
-			c := *e
-			c.Source = g.path(name)
-			return &c
-		}
-	}
-	return err
-}
+func (g *guard) named(name string, err error) error { return fact.ErrorAt(g.prefix, name, err) }
 
 func (g *guard) Open(name string) (fs.File, error) {
 	return guarded(g, "open", name, func() (fs.File, error) { return g.machine.Open(name) })
@@ -276,8 +256,14 @@ func (g *guard) Call(ctx context.Context, op string, args ...string) ([]byte, er
 	return b, err
 }
 
-// redacted reports whether something was taken out of the machine's answer for key.
-func (g *guard) redacted(key string) bool {
-	r, ok := g.machine.(Redactor)
-	return ok && r.Redacted(key)
+// Redacted reports whether something was taken out of the machine's answer for key.
+func (g *guard) Redacted(key string) bool { return fact.IsRedacted(g.machine, key) }
+
+// Events opens the stream of a machine that gives its kernel's events.
+func (g *guard) Events(buffer int) (fact.EventSource, error) {
+	l, ok := g.machine.(fact.Listener)
+	if !ok {
+		return nil, fmt.Errorf("listen for kernel events: not a running machine: %w", errors.ErrUnsupported)
+	}
+	return l.Events(buffer)
 }

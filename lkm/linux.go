@@ -237,7 +237,7 @@ func (b *linuxBackend) readAddresses(list *linux.ModuleList, modules []Module, r
 // hiddenAddresses says why addresses are zero: the tape's recorder took them out, or the kernel
 // does not show them to this caller.
 func (b *linuxBackend) hiddenAddresses() error {
-	if b.guard.redacted(linux.ModulesFile) {
+	if b.guard.Redacted(linux.ModulesFile) {
 		return fmt.Errorf("addresses %w", ErrRedacted)
 	}
 	settings := ""
@@ -271,7 +271,7 @@ func (b *linuxBackend) poll(_ context.Context, l *List) error {
 		}
 		scratch.list.Parse("")
 		l.Modules = l.Modules[:0]
-		l.Sources, l.Problems = r.sources, r.problems
+		l.Sources, l.Problems = r.Sources, r.Problems
 		return nil
 	}
 	scratch.slabs.modules = l.Modules
@@ -279,7 +279,7 @@ func (b *linuxBackend) poll(_ context.Context, l *List) error {
 	r.list(&scratch.list, unsteady)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

@@ -51,6 +51,6 @@ func linuxCapture(c *linux.Capture, source string) captured {
 		s.Kernel.TaintFlags = linux.TaintFlagsOf(c.KernelTaint)
 	}
 	r.source(source, outcome, CountOf(int64(len(c.Entries))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Entries), stray: c.Stray, sure: c.Header || (c.Filtered && len(c.Entries) > 0)}
 }

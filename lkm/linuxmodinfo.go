@@ -49,7 +49,7 @@ func readLinuxModinfo(text string) captured {
 		r.problem(SourceLinuxModinfo, "", "modules", &ParseError{Source: SourceLinuxModinfo, Reason: "the text ends within a line: its last field may be cut, and more may be missing"})
 	}
 	r.source(SourceLinuxModinfo, outcome, CountOf(int64(len(c.Records))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Records), stray: c.Stray, sure: c.Prompt && len(c.Records)+len(c.Errors) > 0}
 }
 

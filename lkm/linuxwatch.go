@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -36,21 +37,12 @@ func (b *linuxBackend) machineTime(ctx context.Context) time.Time {
 	return t
 }
 
-// machineUevents is a Machine that gives its kernel's events.
-type machineUevents interface {
-	Uevents(buffer int) (linux.UeventSource, error)
-}
-
-func (b *linuxBackend) hints(buffer int) (hintSource, error) {
-	m, ok := b.guard.machine.(machineUevents)
-	if !ok {
-		return nil, fmt.Errorf("listen for kernel events: not a running machine: %w", errors.ErrUnsupported)
-	}
-	source, err := m.Uevents(buffer)
+func (b *linuxBackend) hints(buffer int) (fact.Hints, error) {
+	source, err := b.guard.Events(buffer)
 	if err != nil {
 		return nil, err
 	}
-	hints := &ueventHints{UeventSource: source, backend: b, history: new(moduleHistory)}
+	hints := &ueventHints{EventSource: source, backend: b, history: new(moduleHistory)}
 	hints.history.begin(b)
 	b.history.Store(hints.history)
 	return hints, nil
@@ -58,34 +50,34 @@ func (b *linuxBackend) hints(buffer int) (hintSource, error) {
 
 // ueventHints turns the kernel's events into hints, and keeps what they say for Discrepancies.
 type ueventHints struct {
-	linux.UeventSource
+	fact.EventSource
 	backend *linuxBackend
 	history *moduleHistory
 }
 
 func (u *ueventHints) Close() error {
 	u.backend.history.CompareAndSwap(u.history, nil)
-	return u.UeventSource.Close()
+	return u.EventSource.Close()
 }
 
-func (u *ueventHints) next(deadline time.Time) (hint, error) {
+func (u *ueventHints) Next(deadline time.Time) (fact.Hint, error) {
 	b, err := u.Receive(deadline)
 	switch {
-	case errors.Is(err, linux.ErrEventsLost):
+	case errors.Is(err, fact.ErrHintsLost):
 		u.history.begin(u.backend)
-		return hint{}, errHintsLost
+		return fact.Hint{}, fact.ErrHintsLost
 	case err != nil:
-		return hint{}, err
+		return fact.Hint{}, err
 	}
 	e, err := linux.ParseUevent(b)
 	if err != nil {
 		u.history.begin(u.backend)
-		return hint{}, errHintsLost
+		return fact.Hint{}, fact.ErrHintsLost
 	}
-	h := hint{seq: e.Seq}
+	h := fact.Hint{Seq: e.Seq}
 	if name := e.Module(); name != "" && (e.Action == "add" || e.Action == "remove") {
-		h.id, h.name, h.came = string(KindLinuxModule)+":"+name, name, e.Action == "add"
+		h.ID, h.Name, h.Came = string(KindLinuxModule)+":"+name, name, e.Action == "add"
 	}
-	u.history.event(h.seq, h.name, h.came)
+	u.history.event(h.Seq, h.Name, h.Came)
 	return h, nil
 }

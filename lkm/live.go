@@ -10,18 +10,10 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/kernelext/kernelext/aix"
-	"github.com/kernelext/kernelext/darwin"
-	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/netbsd"
-	"github.com/kernelext/kernelext/solaris"
-	"github.com/kernelext/kernelext/windows"
 )
-
-// A call answers Machine.Call.
-type call func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // Live returns the running machine, or the one mounted at o.Root, and its operating system. The
 // machine has a Close method. Its error is that of opening o.Root, or errors.ErrUnsupported when the
@@ -62,30 +54,12 @@ func runningOS() OS {
 }
 
 // liveCall returns the function that makes the system's own calls.
-func liveCall(os OS, o Options) call {
-	switch os {
-	case Linux:
-		return linux.Call
-	case Darwin:
-		if o.Exec {
-			return withFallback(darwin.Call, darwin.ExecCall)
-		}
-		return darwin.Call
-	case Windows:
-		return windows.Call
-	case FreeBSD, DragonFly:
-		return freebsd.Call
-	case NetBSD:
-		return netbsd.Call
-	case Illumos, Solaris:
-		return solaris.Call
-	case AIX:
-		if o.Exec {
-			return withFallback(aix.Call, aix.Exec)
-		}
-		return aix.Call
+func liveCall(os OS, o Options) fact.Call {
+	r, err := rowOf(os)
+	if err != nil || r.call == nil {
+		return noCall
 	}
-	return noCall
+	return r.call(o.Exec)
 }
 
 func noCall(_ context.Context, op string, _ ...string) ([]byte, error) {
@@ -93,7 +67,7 @@ func noCall(_ context.Context, op string, _ ...string) ([]byte, error) {
 }
 
 // withFallback asks the caller's function for what the system does not answer.
-func withFallback(first, second call) call {
+func withFallback(first, second fact.Call) fact.Call {
 	if second == nil {
 		return first
 	}
@@ -108,15 +82,15 @@ func withFallback(first, second call) call {
 
 type liveMachine struct {
 	hostfs.FS
-	call    call
-	uevents func(buffer int) (linux.UeventSource, error) // nil where there is none
+	call   fact.Call
+	events func(buffer int) (fact.EventSource, error) // nil where there is none
 }
 
 // running is the machine whose kernel runs this program.
 func running(files hostfs.FS, os OS, o Options) *liveMachine {
 	m := &liveMachine{FS: files, call: withFallback(liveCall(os, o), o.Call)}
 	if os == Linux {
-		m.uevents = linux.ListenUevents
+		m.events = linux.ListenUevents
 		calls := m.call
 		m.call = func(ctx context.Context, op string, args ...string) ([]byte, error) {
 			if op == linux.OpModuleLinks { // of the directory below this machine's root
@@ -132,13 +106,13 @@ func (m *liveMachine) Call(ctx context.Context, op string, args ...string) ([]by
 	return m.call(ctx, op, args...)
 }
 
-// Uevents opens the running kernel's own stream of events: the one exception to the rule that all
+// Events opens the running kernel's own stream of events: the one exception to the rule that all
 // comes through Machine.
-func (m *liveMachine) Uevents(buffer int) (linux.UeventSource, error) {
-	if m.uevents == nil {
+func (m *liveMachine) Events(buffer int) (fact.EventSource, error) {
+	if m.events == nil {
 		return nil, fmt.Errorf("listen for kernel events: %w", errors.ErrUnsupported)
 	}
-	return m.uevents(buffer)
+	return m.events(buffer)
 }
 
 // An image is a mounted root that runs no kernel. What its proc and sys directories hold, should

@@ -78,44 +78,6 @@ type Module struct {
 	Other *Other `json:"other,omitzero"`
 }
 
-// An OnDisk compares a loaded module with the file that would be loaded now.
-type OnDisk struct {
-	// Match is the result; empty is unknown, and a Problem of the module says why.
-	Match Match `json:"match,omitzero"`
-	// Path is that file.
-	Path string `json:"path,omitzero"`
-	// ContentID is the file's content id, or what stands in for it (see By).
-	ContentID string `json:"contentId,omitzero"`
-	// By says what was compared, such as "build_id" or "srcversion".
-	By string `json:"by,omitzero"`
-}
-
-// A Match is the result of comparing loaded code with a file.
-type Match string
-
-// The results.
-const (
-	MatchSame      Match = "same"      // the same code
-	MatchDifferent Match = "different" // other code: replaced since it was loaded
-	MatchAbsent    Match = "absent"    // no file would be loaded under that name
-)
-
-// Other is what a system without an object of its own says, in its words.
-type Other struct {
-	// System is the operating system.
-	System OS `json:"system"`
-	// Fields are its facts in the order in which it gives them; names may repeat.
-	Fields []Field `json:"fields,omitzero"`
-}
-
-// A Field is one named value.
-type Field struct {
-	// Name is the system's own term.
-	Name string `json:"name"`
-	// Value is what it says.
-	Value string `json:"value,omitzero"`
-}
-
 // Clone returns a copy that shares nothing that this package's callers may edit: slices and the
 // kernel's own object are new, the strings and their nested slices stay shared.
 func (m *Module) Clone() Module {

@@ -6,7 +6,10 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // Options say which machine to look at, and how much. The zero value is the running machine and
@@ -51,3 +54,21 @@ type Options struct {
 	// Logger is told what is read, at debug level; nil is silent.
 	Logger *slog.Logger
 }
+
+// facts returns what the package of the machine's kernel is told.
+func (o *Options) facts(os OS) fact.Options {
+	f := fact.Options{
+		OS: os, Image: o.image(), Root: o.Root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Catalogs: o.Catalogs,
+		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
+	}
+	if o.Only != nil {
+		f.Only = func(id, name string, state State) bool {
+			kind, _, _ := strings.Cut(id, ":")
+			return o.Only(&Module{ID: id, Kind: Kind(kind), Name: name, State: state})
+		}
+	}
+	return f
+}
+
+// image reports whether the machine runs no kernel.
+func (o *Options) image() bool { return o.Root != "" && !o.Live }

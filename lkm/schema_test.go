@@ -118,19 +118,6 @@ func TestUnknownIsNotWritten(t *testing.T) {
 	}
 }
 
-func TestDetailWords(t *testing.T) {
-	d, err := ParseDetail("files, signatures,,policy")
-	if err != nil || d != DetailFiles|DetailSignatures|DetailPolicy || d.String() != "files,signatures,policy" {
-		t.Errorf("%v, %v", d, err)
-	}
-	if all, err := ParseDetail("all"); err != nil || all != allDetail {
-		t.Errorf("%v, %v", all, err)
-	}
-	if _, err := ParseDetail("file"); err == nil {
-		t.Error("unknown word is taken")
-	}
-}
-
 func TestSnapshotErr(t *testing.T) {
 	s := &Snapshot{Sources: []Source{{Name: "a", Outcome: OutcomeOK}, {Name: "b", Outcome: OutcomeUnsupported},
 		{Name: "c", Outcome: OutcomeSkipped}, {Name: "d", Outcome: OutcomeAbsent}},

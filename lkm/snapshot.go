@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/fact"
 )
 
 // Schema is the number of the JSON form of a Snapshot. A new optional field or word keeps it; a
@@ -59,40 +59,8 @@ type Snapshot struct {
 	Problems []Problem `json:"problems,omitzero"`
 }
 
-// A Kernel is what a kernel says of itself that bears on its modules.
-type Kernel struct {
-	// Taint is Linux's taint mask (/proc/sys/kernel/tainted).
-	Taint Count `json:"taint,omitzero"`
-	// TaintFlags are its bits, lowest first; empty for an untainted kernel.
-	TaintFlags []linux.TaintFlag `json:"taintFlags,omitzero"`
-}
-
-// IsZero reports whether nothing is known.
-func (k Kernel) IsZero() bool { return k.Taint.IsZero() && k.TaintFlags == nil }
-
-// A Source is one place that facts come from, and how reading it went.
-type Source struct {
-	// Name is a constant of the kernel's package, such as linux.SourceModules.
-	Name string `json:"name"`
-	// Outcome is how it went.
-	Outcome Outcome `json:"outcome"`
-	// Count is how many things it named, where it names things.
-	Count Count `json:"count,omitzero"`
-	// Code is why the outcome is not ok or skipped, as one word.
-	Code Code `json:"code,omitzero"`
-}
-
 // Source returns the source of that name, and whether the snapshot has one.
-func (s *Snapshot) Source(name string) (Source, bool) { return findSource(s.Sources, name) }
-
-func findSource(sources []Source, name string) (Source, bool) {
-	for _, src := range sources {
-		if src.Name == name {
-			return src, true
-		}
-	}
-	return Source{}, false
-}
+func (s *Snapshot) Source(name string) (Source, bool) { return fact.FindSource(s.Sources, name) }
 
 // Module returns the module with that id, or nil.
 func (s *Snapshot) Module(id string) *Module {
@@ -121,11 +89,6 @@ func (s *Snapshot) Err() error {
 		errs = appendProblems(errs, s.Modules[i].Problems)
 	}
 	return errors.Join(errs...)
-}
-
-// Incomplete reports whether facts are missing because of how reading the source went.
-func (s Source) Incomplete() bool {
-	return s.Outcome == OutcomeDenied || s.Outcome == OutcomePartial || s.Outcome == OutcomeFailed
 }
 
 func appendProblems(errs []error, problems []Problem) []error {

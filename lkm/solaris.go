@@ -101,7 +101,7 @@ func (b *solarisBackend) poll(ctx context.Context, l *List) error {
 	l.Modules = append(l.Modules[:0], modules...)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"iter"
 	"slices"
 	"sync/atomic"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // A System is one machine that can be looked at. It is safe for concurrent use. Close it when done.
@@ -50,12 +52,20 @@ func OpenMachine(os OS, m Machine, o Options) (*System, error) { return open(os,
 
 func open(os OS, m Machine, o Options) (*System, error) {
 	g := newGuard(m, o)
-	b, err := newBackend(os, g, o)
+	b, err := openBackend(os, g, o)
 	if err != nil {
 		closeMachine(m)
 		return nil, fmt.Errorf("lkm: open: %w", err)
 	}
-	return &System{os: os, options: o, guard: g, backend: b, image: o.Root != "" && !o.Live}, nil
+	return &System{os: os, options: o, guard: g, backend: b, image: o.image()}, nil
+}
+
+func openBackend(os OS, g *guard, o Options) (backend, error) {
+	r, err := rowOf(os)
+	if err != nil {
+		return nil, err
+	}
+	return r.backend(g, o)
 }
 
 func closeMachine(m Machine) error {
@@ -76,19 +86,6 @@ func (s *System) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s.SnapshotOf(ctx, ScopeLoaded)
 }
 
-// A Scope says which modules a Snapshot holds.
-type Scope string
-
-// The scopes.
-const (
-	ScopeLoaded  Scope = "loaded"  // loaded, loading and unloading
-	ScopeBuiltin Scope = "builtin" // compiled in
-	// ScopeInstalled is what is on disk.
-	ScopeInstalled Scope = "installed"
-	// ScopeAll is the union of the others by id; what is said of a loaded module wins.
-	ScopeAll Scope = "all"
-)
-
 // SnapshotOf is Snapshot with other modules than the loaded ones: its loaded source is then
 // skipped. ScopeInstalled works on images, ScopeBuiltin too where the backend reads it from disk. The error is
 // that of Snapshot, or the one of the sequence that the scope is made of.
@@ -104,11 +101,12 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	if s.image {
 		snap.Live = No
 	}
-	var r report
-	s.backend.header(ctx, snap, &r)
-	modules, err := s.collect(ctx, scope, snap, &r)
+	r := s.report()
+	var h fact.Header
+	s.backend.header(ctx, &h, r)
+	modules, err := s.collect(ctx, scope, &h, r)
 	if err == nil {
-		s.addPolicy(ctx, snap, &r)
+		s.addPolicy(ctx, snap, r)
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -119,21 +117,22 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	}
 	sortModules(modules)
 	snap.Modules = numberDuplicates(modules)
-	snap.Sources = append(r.sources, s.backend.skipped(scope)...)
-	snap.Problems = r.problems
+	snap.setHeader(h)
+	snap.Sources = append(r.Sources, s.backend.skipped(scope)...)
+	snap.Problems = r.Problems
 	return snap, nil
 }
 
-func (s *System) collect(ctx context.Context, scope Scope, snap *Snapshot, r *report) ([]Module, error) {
+func (s *System) collect(ctx context.Context, scope Scope, h *fact.Header, r *fact.Report) ([]Module, error) {
 	switch scope {
 	case ScopeLoaded:
-		return s.backend.loaded(ctx, snap, r)
+		return s.backend.loaded(ctx, h, r)
 	case ScopeBuiltin:
 		return gather(s.backend.builtin(ctx, r))
 	case ScopeInstalled:
 		return gather(s.backend.installed(ctx, r))
 	case ScopeAll:
-		return s.collectAll(ctx, snap, r)
+		return s.collectAll(ctx, h, r)
 	}
 	return nil, fmt.Errorf("scope %q: %w", scope, errors.ErrUnsupported)
 }
@@ -141,7 +140,7 @@ func (s *System) collect(ctx context.Context, scope Scope, snap *Snapshot, r *re
 // collectAll is the union of what is loaded, compiled in and on disk, as far as the system has
 // each. The first that has an id says what it is. A list that cannot be had is a Problem as long as
 // there is another, but for the kernel's own: without that there is no answer.
-func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]Module, error) {
+func (s *System) collectAll(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error) {
 	var all []Module
 	known := make(map[string]bool)
 	any := false
@@ -150,7 +149,7 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 		if scope == ScopeLoaded && s.image {
 			continue
 		}
-		modules, err := s.collect(ctx, scope, snap, r)
+		modules, err := s.collect(ctx, scope, h, r)
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
@@ -158,7 +157,7 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 			return nil, err
 		}
 		if err != nil {
-			r.problem(string(scope), "", "modules", err)
+			r.Problem(string(scope), "", "modules", err)
 			lost = append(lost, err)
 			continue
 		}
@@ -180,7 +179,7 @@ func (s *System) collectAll(ctx context.Context, snap *Snapshot, r *report) ([]M
 	if !any {
 		return nil, fmt.Errorf("not on %s: %w", s.os, errors.ErrUnsupported)
 	}
-	r.merge()
+	r.Merge()
 	return all, nil
 }
 
@@ -311,17 +310,31 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list builtin modules", false); err != nil {
 		return failed(err)
 	}
+	return s.sequence("list builtin modules", func(r *fact.Report) iter.Seq2[Module, error] { return s.backend.builtin(ctx, r) })
+}
+
+// sequence yields what list does. A list that its budget cut short ends in an error, because nobody sees its Problem.
+func (s *System) sequence(op string, list func(*fact.Report) iter.Seq2[Module, error]) iter.Seq2[Module, error] {
 	return func(yield func(Module, error) bool) {
-		for m, err := range s.backend.builtin(ctx, new(report)) {
+		r := s.report()
+		for m, err := range list(r) {
 			if err != nil {
-				yield(Module{}, fmt.Errorf("lkm: list builtin modules: %w", err))
+				yield(Module{}, fmt.Errorf("lkm: %s: %w", op, err))
 				return
 			}
 			if !yield(m, nil) {
 				return
 			}
 		}
+		if err := r.BudgetErr(); err != nil {
+			yield(Module{}, fmt.Errorf("lkm: %s: %w", op, err))
+		}
 	}
+}
+
+// report returns the report of one call.
+func (s *System) report() *fact.Report {
+	return &fact.Report{Budget: fact.NewBudget(s.options.Deadline)}
 }
 
 // Installed yields the modules that are on disk, sorted by path: thousands on a usual system. On
@@ -333,21 +346,9 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list installed modules", false); err != nil {
 		return failed(err)
 	}
-	return func(yield func(Module, error) bool) {
-		var r report
-		for m, err := range s.backend.installed(ctx, &r) {
-			if err != nil {
-				yield(Module{}, fmt.Errorf("lkm: list installed modules: %w", err))
-				return
-			}
-			if !yield(m, nil) {
-				return
-			}
-		}
-		if err := r.budgetErr(); err != nil { // here nobody sees the Problem
-			yield(Module{}, fmt.Errorf("lkm: list installed modules: %w", err))
-		}
-	}
+	return s.sequence("list installed modules", func(r *fact.Report) iter.Seq2[Module, error] {
+		return s.backend.installed(ctx, r)
+	})
 }
 
 // Plan says what a Snapshot with the System's details reads.

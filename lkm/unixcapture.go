@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/kernelext/kernelext/aix"
-	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/netware"
 	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/vxworks"
@@ -31,20 +30,6 @@ func (k CaptureKind) Experimental() bool {
 	return k == CaptureModuleShow || k == CaptureModules || k == CaptureModstat
 }
 
-func readModstat(text string) captured {
-	c, err := netbsd.ParseCapture(text)
-	if err != nil {
-		return captured{}
-	}
-	s := &Snapshot{OS: NetBSD}
-	r := &report{}
-	outcome := badLines(r, netbsd.SourceModctl, toErrors(c.Bad), c.BadCount)
-	s.Modules = netbsdModules(c.Rows, true, r)
-	r.source(netbsd.SourceModctl, outcome, CountOf(int64(len(c.Rows))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
-	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: netbsd.LooksLikeCapture(text)}
-}
-
 func readSolarisModinfo(text string) captured {
 	c, err := solaris.ParseCapture(text)
 	if err != nil {
@@ -55,7 +40,7 @@ func readSolarisModinfo(text string) captured {
 	outcome := badLines(r, solaris.SourceModinfo, toErrors(c.Bad), c.BadCount)
 	s.Modules = solarisRows(c.Rows)
 	r.source(solaris.SourceModinfo, outcome, CountOf(int64(len(s.Modules))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: solaris.LooksLikeCapture(text)}
 }
 
@@ -106,7 +91,7 @@ func readModdebug(text string) captured {
 	r := &report{}
 	r.source(string(CaptureModdebug), OutcomePartial, CountOf(int64(len(loads))), nil)
 	r.problem(string(CaptureModdebug), "", "modules", fmt.Errorf("the messages tell what was loaded while they were printed, not what was loaded before: %w", ErrUnrecorded))
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(loads), sure: true}
 }
 
@@ -124,7 +109,7 @@ func readAbendLog(text string) captured {
 	r := &report{}
 	r.source(string(CaptureAbendLog), OutcomePartial, CountOf(int64(len(a.Modules))), nil)
 	r.problem(string(CaptureAbendLog), "", "modules", fmt.Errorf("the log names the modules on the stack, not all that were loaded: %w", ErrUnrecorded))
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(a.Modules), sure: true}
 }
 
@@ -137,7 +122,7 @@ func readGenkex(text string) captured {
 	r := &report{}
 	outcome := badLines(r, aix.SourceGenkex, toErrors(c.Bad), c.BadCount)
 	r.source(aix.SourceGenkex, outcome, CountOf(int64(len(c.Rows))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: true}
 }
 
@@ -150,33 +135,15 @@ func aixModules(c *aix.Capture, addresses bool) []Module {
 			Size: row.TextSize, Other: &Other{System: AIX},
 		}
 		o := m.Other
-		o.count("textSize", row.TextSize)
-		o.count("dataSize", row.DataSize)
+		o.AddCount("textSize", row.TextSize)
+		o.AddCount("dataSize", row.DataSize)
 		if addresses {
 			m.Address = row.Text
-			o.address("dataAddress", row.Data)
+			o.AddAddress("dataAddress", row.Data)
 		}
 		out = append(out, m)
 	}
 	return out
-}
-
-func (o *Other) add(name, value string) {
-	if value != "" {
-		o.Fields = append(o.Fields, Field{name, value})
-	}
-}
-
-func (o *Other) count(name string, c Count) {
-	if n, ok := c.Get(); ok {
-		o.add(name, strconv.FormatInt(n, 10))
-	}
-}
-
-func (o *Other) address(name string, a Address) {
-	if a != 0 {
-		o.add(name, a.String())
-	}
 }
 
 const sourceModuleShow, sourceModules = "moduleshow", "modules"
@@ -193,19 +160,19 @@ func readModuleShow(text string) captured {
 			Size: row.Total, Address: row.Text, Other: &Other{System: VxWorks},
 		}
 		o := m.Other
-		o.add("moduleId", row.ID)
-		o.count("group", row.Group)
-		o.address("dataStart", row.Data)
-		o.address("bssStart", row.BSS)
-		o.count("textSize", row.TextSize)
-		o.count("dataSize", row.DataSize)
-		o.count("bssSize", row.BSSSize)
+		o.Add("moduleId", row.ID)
+		o.AddCount("group", row.Group)
+		o.AddAddress("dataStart", row.Data)
+		o.AddAddress("bssStart", row.BSS)
+		o.AddCount("textSize", row.TextSize)
+		o.AddCount("dataSize", row.DataSize)
+		o.AddCount("bssSize", row.BSSSize)
 		s.Modules = append(s.Modules, m)
 	}
 	r := &report{}
 	outcome := badLines(r, sourceModuleShow, toErrors(c.Bad), c.BadCount)
 	r.source(sourceModuleShow, outcome, CountOf(int64(len(c.Rows))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: true}
 }
 
@@ -220,18 +187,18 @@ func readNetWareModules(text string) captured {
 			ID: string(KindNetWareNLM) + ":" + row.Name, Kind: KindNetWareNLM, Name: row.Name, State: StateLoaded,
 			Version: row.Version, Description: row.Description, Other: &Other{System: NetWare},
 		}
-		m.Other.add("date", row.Date)
-		m.Other.add("loadedFrom", row.LoadedFrom)
-		m.Other.add("addressSpace", row.AddressSpace)
+		m.Other.Add("date", row.Date)
+		m.Other.Add("loadedFrom", row.LoadedFrom)
+		m.Other.Add("addressSpace", row.AddressSpace)
 		for _, note := range row.Notes {
-			m.Other.add("note", note)
+			m.Other.Add("note", note)
 		}
 		s.Modules = append(s.Modules, m)
 	}
 	r := &report{}
 	outcome := badLines(r, sourceModules, toErrors(c.Bad), c.BadCount)
 	r.source(sourceModules, outcome, CountOf(int64(len(c.Rows))), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: len(c.Rows), stray: c.BadCount, sure: netware.LooksLikeCapture(text)}
 }
 
@@ -242,20 +209,20 @@ func nlmModule(n *netware.NLM, path string) Module {
 		Description: n.Description, Path: path, Size: CountOf(n.Size), Requires: n.Depends, Problems: n.Problems, Other: &Other{System: NetWare},
 	}
 	o := m.Other
-	o.add("type", n.Type)
-	o.add("date", n.Date)
-	o.add("copyright", n.Copyright)
-	o.add("screen", n.Screen)
-	o.add("thread", n.Thread)
-	o.add("flags", fmt.Sprintf("0x%x", n.Flags))
-	o.add("codeSize", strconv.FormatUint(uint64(n.CodeSize), 10))
-	o.add("dataSize", strconv.FormatUint(uint64(n.DataSize), 10))
-	o.add("bssSize", strconv.FormatUint(uint64(n.BSSSize), 10))
+	o.Add("type", n.Type)
+	o.Add("date", n.Date)
+	o.Add("copyright", n.Copyright)
+	o.Add("screen", n.Screen)
+	o.Add("thread", n.Thread)
+	o.Add("flags", fmt.Sprintf("0x%x", n.Flags))
+	o.Add("codeSize", strconv.FormatUint(uint64(n.CodeSize), 10))
+	o.Add("dataSize", strconv.FormatUint(uint64(n.DataSize), 10))
+	o.Add("bssSize", strconv.FormatUint(uint64(n.BSSSize), 10))
 	for _, name := range n.Imports {
-		o.add("import", name)
+		o.Add("import", name)
 	}
 	for _, name := range n.Exports {
-		o.add("export", name)
+		o.Add("export", name)
 	}
 	return m
 }

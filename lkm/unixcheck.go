@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"strings"
 
-	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/solaris"
 )
 
@@ -97,7 +95,7 @@ func named(modules []Module, query string) []Module {
 }
 
 // everything returns the modules in the kernel, built-in ones too.
-func everything(ctx context.Context, b backend) ([]Module, error) {
+func everything(ctx context.Context, b oldBackend) ([]Module, error) {
 	modules, err := b.loaded(ctx, &Snapshot{Live: Yes}, new(report))
 	if err != nil {
 		return nil, err
@@ -112,7 +110,7 @@ func everything(ctx context.Context, b backend) ([]Module, error) {
 }
 
 // resolveName returns the modules of a list that a name stands for.
-func resolveName(ctx context.Context, b backend, name string) ([]Module, error) {
+func resolveName(ctx context.Context, b oldBackend, name string) ([]Module, error) {
 	modules, err := everything(ctx, b)
 	if err != nil {
 		return nil, err
@@ -122,84 +120,6 @@ func resolveName(ctx context.Context, b backend, name string) ([]Module, error) 
 		out = []Module{}
 	}
 	return out, nil
-}
-
-// dir is the directory that NetBSD's kernel loads modules from.
-func (b *netbsdBackend) dir(ctx context.Context) (string, error) {
-	return netbsd.CallFunc(b.guard.Call).Text(ctx, netbsd.SysctlModulePath)
-}
-
-func (b *netbsdBackend) listInstalled(ctx context.Context, r *report) ([]Module, error) {
-	dir, err := b.dir(ctx)
-	if err != nil {
-		return nil, err
-	}
-	files, err := netbsd.ReadDisk(ctx, b.guard, dir, (&freebsdBackend{options: b.options}).maxFile())
-	if err != nil {
-		return nil, err
-	}
-	modules := []Module{}
-	outcome := OutcomeOK
-	for i := range files {
-		f := &files[i]
-		if f.Err != nil {
-			outcome = OutcomePartial
-			r.problem(netbsd.SourceModulePath, f.Path, "modules", f.Err)
-		}
-		for j := range f.Modules {
-			modules = append(modules, netbsdFile(&f.Modules[j], f.Path))
-		}
-	}
-	r.source(netbsd.SourceModulePath, outcome, CountOf(int64(len(modules))), nil)
-	return modules, nil
-}
-
-func (b *netbsdBackend) installed(ctx context.Context, r *report) iter.Seq2[Module, error] {
-	return func(yield func(Module, error) bool) {
-		modules, err := b.listInstalled(ctx, r)
-		if err != nil {
-			yield(Module{}, err)
-			return
-		}
-		for _, m := range modules {
-			if !yield(m, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (b *netbsdBackend) resolve(ctx context.Context, name string) ([]Module, error) {
-	out, err := resolveName(ctx, b, name)
-	if err != nil || len(out) > 0 {
-		return out, err
-	}
-	disk, err := b.listInstalled(ctx, new(report))
-	if err != nil {
-		return nil, err
-	}
-	return append(out, named(disk, name)...), nil
-}
-
-func (b *netbsdBackend) policy(ctx context.Context, r *report) (*Policy, error) {
-	p := netbsd.Policy(ctx, b.guard.Call)
-	r.policy(p)
-	return p, ctx.Err()
-}
-
-func (b *netbsdBackend) check(ctx context.Context, query string) ([]Verdict, error) {
-	c := &simpleCheck{query: query}
-	c.modules, c.err = everything(ctx, b)
-	c.disk, c.diskErr = b.listInstalled(ctx, new(report))
-	p := netbsd.Policy(ctx, b.guard.Call)
-	switch p.Loading {
-	case LoadingAny:
-		c.blocked = No
-	case LoadingNone:
-		c.blocked = Yes
-		c.why = Reason{Code: "securelevel", Text: p.Facts[0].Effect}
-	}
-	return c.verdicts(), ctx.Err()
 }
 
 func (b *solarisBackend) resolve(ctx context.Context, name string) ([]Module, error) {

@@ -5,11 +5,9 @@ package lkm
 import (
 	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/freebsd"
-	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/netware"
 )
 
@@ -35,28 +33,5 @@ func readUnixFile(fsys fs.FS, name string, head []byte, o Options) (modules []Mo
 	if !errors.Is(err, freebsd.ErrNoMetadata) {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}
-	list, problems, err := netbsd.ReadMetadata(fsys, name, max)
-	if err != nil {
-		return nil, false, nil
-	}
-	for i := range list {
-		modules = append(modules, netbsdFile(&list[i], name))
-	}
-	if len(modules) > 0 {
-		modules[0].Problems = problems
-	}
-	return modules, len(modules) > 0, nil
-}
-
-// netbsdFile converts a module that a file declares.
-func netbsdFile(m *netbsd.Metadata, path string) Module {
-	out := Module{
-		ID: string(KindNetBSDModule) + ":" + m.Name, Kind: KindNetBSDModule, Name: m.Name, State: StateInstalled, Path: path,
-		Size: CountOf(m.Size), ContentID: m.BuildID, Requires: slices.Sorted(slices.Values(m.Required)),
-		NetBSD: &netbsd.Module{Class: m.Class, Required: m.Required, BuiltFor: CountOf(int64(m.BuiltFor))},
-	}
-	if out.Requires == nil {
-		out.Requires = []string{}
-	}
-	return out
+	return nil, false, nil
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // WatchOptions say how a watch looks. The zero value is right for most.
@@ -28,41 +30,6 @@ type WatchOptions struct {
 	// MiB. Too small a buffer costs events, which is told, never a wrong list.
 	Buffer int
 }
-
-// A hint is one event of the kernel.
-type hint struct {
-	id, name string // of a module that came or went; empty for anything else
-	came     bool
-	seq      uint64 // the counter's value with this event
-}
-
-// A hintSource gives the kernel's events. next waits for one until the deadline
-// (os.ErrDeadlineExceeded); errHintsLost says that some were dropped.
-type hintSource interface {
-	next(deadline time.Time) (hint, error)
-	Wake()
-	Close() error
-}
-
-var errHintsLost = errors.New("events were lost")
-
-// A watcher is the part of a backend that Watch needs.
-type watcher interface {
-	// hints opens the kernel's own events about modules.
-	hints(buffer int) (hintSource, error)
-	// oneModule returns what the kernel says now of one loaded module: ErrGone when it is not there.
-	oneModule(ctx context.Context, name string) (*Module, error)
-	// machineTime is the machine's time; zero when it is not known.
-	machineTime(ctx context.Context) time.Time
-}
-
-func (u unsupported) oneModule(context.Context, string) (*Module, error) {
-	return nil, u.err()
-}
-
-func (unsupported) machineTime(context.Context) time.Time { return time.Time{} }
-
-func (u unsupported) hints(int) (hintSource, error) { return nil, u.err() }
 
 // Watch tells what comes and goes. The first event is a baseline with a Snapshot; then come loads,
 // unloads and changes, in the order in which the kernel tells of them, as long as the caller goes
@@ -107,7 +74,7 @@ type watch struct {
 	o     WatchOptions
 	yield func(Event, error) bool
 
-	hints   hintSource // nil: poll
+	hints   fact.Hints // nil: poll
 	noHints error      // why
 	seq     uint64
 	heard   uint64 // the counter's value with the last hint; before the first, that of the baseline
@@ -180,7 +147,7 @@ func (w *watch) snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	src := Source{Name: sourceEvents, Outcome: OutcomeOK}
 	if w.hints == nil {
-		src.Outcome, src.Code = outcomeOf(w.noHints), problemOf(sourceEvents, "", "", w.noHints).Code
+		src.Outcome, src.Code = fact.OutcomeOf(w.noHints), problemOf(sourceEvents, "", "", w.noHints).Code
 	}
 	snap.Sources = append(snap.Sources, src)
 	w.base, w.looked = snap, time.Now()
@@ -199,11 +166,11 @@ func (w *watch) step(ctx context.Context) error {
 		}
 		return w.check(ctx)
 	}
-	h, err := w.hints.next(deadline)
+	h, err := w.hints.Next(deadline)
 	switch {
 	case err == nil:
 		return w.deal(ctx, h)
-	case errors.Is(err, errHintsLost):
+	case errors.Is(err, fact.ErrHintsLost):
 		return w.lose(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return w.check(ctx)
@@ -221,8 +188,8 @@ const drainWait = 10 * time.Millisecond
 func (w *watch) lose(ctx context.Context) error {
 	until := w.count(ctx)
 	for {
-		h, err := w.hints.next(time.Now().Add(drainWait))
-		if err != nil || h.seq > until {
+		h, err := w.hints.Next(time.Now().Add(drainWait))
+		if err != nil || h.Seq > until {
 			// Whatever it is, it is new: what comes of it is in the look that follows, and a source
 			// that is broken says so again.
 			return w.makeUp(ctx)
@@ -267,28 +234,28 @@ func wait(ctx context.Context, deadline time.Time) error {
 }
 
 // deal handles a hint. One that agrees with what was told already is old news: a look was faster.
-func (w *watch) deal(ctx context.Context, h hint) error {
-	w.heard = max(w.heard, h.seq)
-	if h.id == "" || h.seq > 0 && h.seq <= w.since || h.came == (w.present[h.id] != nil) {
+func (w *watch) deal(ctx context.Context, h fact.Hint) error {
+	w.heard = max(w.heard, h.Seq)
+	if h.ID == "" || h.Seq > 0 && h.Seq <= w.since || h.Came == (w.present[h.ID] != nil) {
 		return w.checkAge(ctx)
 	}
-	if !h.came {
-		return w.gone(ctx, h.id)
+	if !h.Came {
+		return w.gone(ctx, h.ID)
 	}
 	m := w.find(ctx, h)
-	w.present[h.id], w.thin[h.id] = m, true
-	return w.emit(Event{Type: EventLoad, ID: h.id, After: m, At: w.clock(ctx)})
+	w.present[h.ID], w.thin[h.ID] = m, true
+	return w.emit(Event{Type: EventLoad, ID: h.ID, After: m, At: w.clock(ctx)})
 }
 
 // find returns what the kernel says now of the module that just came.
-func (w *watch) find(ctx context.Context, h hint) *Module {
-	m, err := w.s.backend.oneModule(ctx, h.name)
+func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
+	m, err := w.s.backend.oneModule(ctx, h.Name, w.s.report())
 	if err == nil {
 		return m
 	}
-	kind, _, _ := strings.Cut(h.id, ":")
-	m = &Module{ID: h.id, Kind: Kind(kind), Name: h.name}
-	m.Problems = []Problem{problemOf(sourceEvents, h.name, "", err)}
+	kind, _, _ := strings.Cut(h.ID, ":")
+	m = &Module{ID: h.ID, Kind: Kind(kind), Name: h.Name}
+	m.Problems = []Problem{problemOf(sourceEvents, h.Name, "", err)}
 	return m
 }
 

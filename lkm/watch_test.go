@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -32,7 +33,7 @@ type step struct {
 	err    error
 }
 
-func (e *eventful) Uevents(int) (linux.UeventSource, error) { return e, nil }
+func (e *eventful) Events(int) (fact.EventSource, error) { return e, nil }
 
 func (e *eventful) Receive(time.Time) ([]byte, error) {
 	if len(e.script) == 0 || e.woken {
@@ -161,7 +162,7 @@ func TestWatchTellsEveryEvent(t *testing.T) {
 			{change: lists(1238, "nvme_core"), err: os.ErrDeadlineExceeded},
 		}, "load a, unload a"},
 		{"dropped", []step{
-			{change: lists(1240, "nvme_core", "a", "b"), err: linux.ErrEventsLost},
+			{change: lists(1240, "nvme_core", "a", "b"), err: fact.ErrHintsLost},
 			{event: moduleEvent("add", "b", 1240)},
 			{event: moduleEvent("remove", "a", 1241), change: lists(1241, "nvme_core", "b")},
 		}, "load b, lost"},
@@ -228,7 +229,7 @@ type deaf struct {
 	err error
 }
 
-func (d deaf) Uevents(int) (linux.UeventSource, error) { return nil, d.err }
+func (d deaf) Events(int) (fact.EventSource, error) { return nil, d.err }
 
 // TestWatchPollsWhereEventsAreRefused is what a container without netlink gets.
 func TestWatchPollsWhereEventsAreRefused(t *testing.T) {
@@ -371,7 +372,7 @@ func TestWatchWithoutCounter(t *testing.T) {
 func TestWatchCountsWhatWasLost(t *testing.T) {
 	m := &eventful{made: madeLinux(), script: []step{
 		{event: moduleEvent("add", "a", 1235), change: lists(1235, "nvme_core", "a")},
-		{err: linux.ErrEventsLost, change: lists(1250, "nvme_core", "c")},
+		{err: fact.ErrHintsLost, change: lists(1250, "nvme_core", "c")},
 		{event: moduleEvent("add", "b", 1236)}, // held from before the loss
 		{err: os.ErrDeadlineExceeded},
 		{event: moduleEvent("add", "ghost", 1249)}, // covered by the look

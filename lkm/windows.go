@@ -244,7 +244,7 @@ func (b *windowsBackend) hideBases(images []windows.LoadedImage, r *report) {
 	}
 	if hidden > 0 && b.asked(DetailAddresses) {
 		err := fmt.Errorf("addresses %w: from Windows 11 24H2 only with SeDebugPrivilege enabled", ErrRestricted)
-		if b.guard.redacted(windows.OpModulesEx) || b.guard.redacted(windows.OpModules) {
+		if b.guard.Redacted(windows.OpModulesEx) || b.guard.Redacted(windows.OpModules) {
 			err = fmt.Errorf("addresses %w", ErrRedacted)
 		}
 		p := problemOf(windows.SourceModules, "", "address", err)
@@ -497,7 +497,7 @@ func (b *windowsBackend) poll(ctx context.Context, l *List) error {
 	}
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.sources, r.problems
+	l.Sources, l.Problems = r.Sources, r.Problems
 	return nil
 }
 

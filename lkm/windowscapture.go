@@ -53,7 +53,7 @@ func windowsCapture(c *windows.Capture, source string) captured {
 		r.problem(source, "", "modules", &ParseError{Source: source, Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
 	}
 	r.source(source, outcome, CountOf(int64(c.Rows)), nil)
-	s.Sources, s.Problems = r.sources, r.problems
+	s.Sources, s.Problems = r.Sources, r.Problems
 	return captured{snapshot: s, rows: c.Rows, stray: c.Stray, sure: c.Sure}
 }
 

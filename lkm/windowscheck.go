@@ -44,7 +44,7 @@ func (b *windowsBackend) check(ctx context.Context, query string) ([]Verdict, er
 			r.problem(windows.SourceFile, query, "file", err)
 		}
 	}
-	c.problems = r.problems
+	c.problems = r.Problems
 	c.inventory, c.registry = inv, r.whole(windows.SourceRegistry)
 	if policy.Loading == "" && !b.image {
 		c.problems = append(c.problems, incompletePolicy(policy)...)
@@ -99,7 +99,7 @@ func (r *report) wholeList(image bool) bool {
 
 // whole reports whether a source was read to its end.
 func (r *report) whole(source string) bool {
-	return slices.ContainsFunc(r.sources, func(s Source) bool { return s.Name == source && s.Outcome == OutcomeOK })
+	return slices.ContainsFunc(r.Sources, func(s Source) bool { return s.Name == source && s.Outcome == OutcomeOK })
 }
 
 // anyFile makes an entry of a file that stands where no driver is looked for, when the query is the

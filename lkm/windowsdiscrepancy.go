@@ -60,7 +60,7 @@ func (b *windowsBackend) disagreements(ctx context.Context) (found, unchecked []
 		found = append(found, e.Discrepancies(string(KindWindowsDriver)+":"+e.Key)...)
 	}
 	views := make(map[string]View)
-	for _, s := range r.sources {
+	for _, s := range r.Sources {
 		if s.Outcome != OutcomeOK && s.Outcome != OutcomeSkipped && s.Outcome != OutcomeUnsupported {
 			views[s.Name] = ViewUnchecked
 		}

@@ -78,7 +78,7 @@ func (b *windowsBackend) file(ctx context.Context, name string) ([]Module, error
 	}
 	m := windowsModule(&e, b.options.Detail)
 	m.State = ""
-	m.Problems = append(m.Problems, r.problems...)
+	m.Problems = append(m.Problems, r.Problems...)
 	return []Module{m}, nil
 }
 

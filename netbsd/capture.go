@@ -9,78 +9,38 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 )
-
-// A Capture is what the text that modstat(8) prints says, of any generation.
-type Capture struct {
-	// Rows are the modules, in order.
-	Rows []Stat
-	// Lines are the lines they stand on, counted from 1.
-	Lines []int
-	// Bad are the lines that make no sense, at most 100; BadCount is how many there were.
-	Bad      []*fact.ParseError
-	BadCount int
-}
-
-const maxCapture = 16 << 20
 
 // defaultColumns are those of a row without a header.
 var defaultColumns = []string{"NAME", "CLASS", "SOURCE", "REFS", "SIZE", "REQUIRES"}
 
-// ParseCapture reads the output of modstat. Which columns there are is told by the header. The
-// error is fact.ErrTooLarge, or a *fact.ParseError when no line is modstat's.
-func ParseCapture(text string) (*Capture, error) {
-	if len(text) > maxCapture {
-		return nil, limit.TooLarge("modstat", maxCapture)
-	}
-	c := &Capture{}
-	columns, known := defaultColumns, false
-	n := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		n++
+// ReadModstat reads the text that modstat(8) of any generation prints. The header says which columns there are. A line
+// that is no row is reported.
+func ReadModstat(text string, r *fact.Report) fact.Capture[Module] {
+	var c fact.Capture[Module]
+	var stats []Stat
+	columns := defaultColumns
+	c.Stray = capture.Scan(text, capture.Form{Tool: "modstat", Source: SourceModctl}, r, func(line string) error {
 		words := strings.Fields(line)
-		if len(words) == 0 || prompt(line) {
-			continue
-		}
 		if isHeader(words) {
-			columns, known = words, true
-			continue
+			columns, c.Sure = words, true
+			return nil
 		}
 		s, err := row(columns, words)
-		if err != nil {
-			c.BadCount++
-			if len(c.Bad) < limit.Problems {
-				c.Bad = append(c.Bad, &fact.ParseError{Source: "modstat", Line: n, Reason: err.Error()})
-			}
-			continue
+		if err == nil {
+			stats = append(stats, s)
 		}
-		c.Rows, c.Lines = append(c.Rows, s), append(c.Lines, n)
-	}
-	if !known && len(c.Rows) == 0 {
-		return nil, &fact.ParseError{Source: "modstat", Reason: "neither a header nor a row of modstat"}
-	}
-	return c, nil
-}
-
-// LooksLikeCapture reports whether text is the output of modstat: it has its header.
-func LooksLikeCapture(text string) bool {
-	for line := range strings.SplitSeq(text, "\n") {
-		if isHeader(strings.Fields(line)) {
-			return true
-		}
-	}
-	return false
+		return err
+	})
+	c.Rows, c.Records = len(stats), records(stats, true, r)
+	r.Done(SourceModctl, fact.CountOf(int64(c.Rows)))
+	return c
 }
 
 func isHeader(words []string) bool {
 	return len(words) >= 5 && words[0] == "NAME" && words[1] == "CLASS" && words[2] == "SOURCE"
-}
-
-func prompt(line string) bool {
-	i := strings.Index(line, "modstat")
-	return i == 0 || i > 0 && strings.ContainsAny(line[:i], "#$%>") || strings.HasSuffix(strings.TrimSpace(line), "#")
 }
 
 func row(columns, words []string) (Stat, error) {

@@ -46,16 +46,9 @@ const RedactedAddress = ^uint64(0)
 // disabledRefs is the reference count of a disabled built-in module.
 const disabledRefs = 0xffffffff
 
-// A List is the kernel's list of modules.
-type List struct {
-	// Modules are the modules, loaded ones first, in the kernel's order.
-	Modules []Stat
-	// Problems are what made no sense, or was cut off.
-	Problems []*fact.ParseError
-}
-
-// ReadModules asks for the list, with a larger buffer as long as modules appear meanwhile.
-func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
+// ReadModules returns the kernel's list, loaded modules first, in the kernel's order. It asks again with a larger
+// buffer as long as modules appear meanwhile. What makes no sense, or was cut off, is reported.
+func ReadModules(ctx context.Context, call CallFunc, r *fact.Report) ([]Stat, error) {
 	command, size := commandStat, firstSize
 	for range maxAttempts {
 		b, err := call(ctx, OpModctlStat, strconv.Itoa(command), strconv.Itoa(size))
@@ -71,7 +64,7 @@ func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
 			return nil, err
 		}
 		if needed <= len(body) {
-			return decode(command, order, body[:needed])
+			return decode(command, order, body[:needed], r)
 		}
 		if needed > maxSize {
 			return nil, fmt.Errorf("%s: %w: an answer of %d bytes", OpModctlStat, fact.ErrTooLarge, needed)
@@ -102,11 +95,20 @@ func answer(b []byte) (binary.ByteOrder, int, []byte, error) {
 	return nil, 0, nil, &fact.ParseError{Source: OpModctlStat, Reason: "the answer lacks its first line"}
 }
 
-func decode(command int, order binary.ByteOrder, b []byte) (*List, error) {
+// A list collects the modules of an answer.
+type list struct {
+	modules []Stat
+	report  *fact.Report
+}
+
+func decode(command int, order binary.ByteOrder, b []byte, r *fact.Report) ([]Stat, error) {
+	l := &list{report: r}
 	if command == commandOldStat {
-		return decodeOld(order, b)
+		err := l.decodeOld(order, b)
+		return l.modules, err
 	}
-	return decodeNew(order, b)
+	err := l.decodeNew(order, b)
+	return l.modules, err
 }
 
 const (
@@ -118,16 +120,16 @@ const (
 
 // decodeNew decodes a count, the records, and one block of strings. The records begin at offset 4,
 // so their 64-bit addresses are not aligned.
-func decodeNew(order binary.ByteOrder, b []byte) (*List, error) {
+func (l *list) decodeNew(order binary.ByteOrder, b []byte) error {
 	if len(b) < 4 {
-		return nil, &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("answer of %d bytes", len(b))}
+		return &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("answer of %d bytes", len(b))}
 	}
 	n := uint64(order.Uint32(b))
 	if n > uint64(len(b)-4)/newSize {
-		return nil, &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
+		return &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
 	}
 	records, texts := b[4:4+n*newSize], b[4+n*newSize:]
-	l := &List{Modules: make([]Stat, 0, n)}
+	l.modules = make([]Stat, 0, n)
 	at := 1 // byte 0 of the block is unused
 	for ; len(records) > 0; records = records[newSize:] {
 		r := records[:newSize]
@@ -137,12 +139,12 @@ func decodeNew(order binary.ByteOrder, b []byte) (*List, error) {
 		s.Required, at = l.required(s.Name, texts, at, order.Uint32(r[60:]))
 		l.add(s)
 	}
-	return l, nil
+	return nil
 }
 
 // required returns the requirements of a module. The strings stand in the records' order, so the
 // offset, which some kernels get wrong, only says whether there is one.
-func (l *List) required(name string, texts []byte, at int, offset uint32) ([]string, int) {
+func (l *list) required(name string, texts []byte, at int, offset uint32) ([]string, int) {
 	if offset == 0 {
 		return []string{}, at
 	}
@@ -158,11 +160,11 @@ func (l *List) required(name string, texts []byte, at int, offset uint32) ([]str
 	return splitNames(string(texts[at : at+end])), at + end + 1
 }
 
-func decodeOld(order binary.ByteOrder, b []byte) (*List, error) {
+func (l *list) decodeOld(order binary.ByteOrder, b []byte) error {
 	if len(b)%oldSize != 0 {
-		return nil, &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
+		return &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
 	}
-	l := &List{Modules: make([]Stat, 0, len(b)/oldSize)}
+	l.modules = make([]Stat, 0, len(b)/oldSize)
 	for ; len(b) > 0; b = b[oldSize:] {
 		r := b[:oldSize]
 		s := stat(order, r[:nameLen], r[352:], r[360:])
@@ -170,7 +172,7 @@ func decodeOld(order binary.ByteOrder, b []byte) (*List, error) {
 		s.Required = splitNames(text(r[nameLen : nameLen+oldReqLen]))
 		l.add(s)
 	}
-	return l, nil
+	return nil
 }
 
 func stat(order binary.ByteOrder, name, addr, words []byte) Stat {
@@ -194,21 +196,19 @@ func (s *Stat) refs(size, refs uint32) {
 	s.Hidden = s.Source != sources[0] && !s.Redacted && s.Address == 0 && size == 0
 }
 
-func (l *List) add(s Stat) {
+func (l *list) add(s Stat) {
 	if s.Name == "" {
 		l.bad("", "name", "a module without a name")
 		return
 	}
-	l.Modules = append(l.Modules, s)
+	l.modules = append(l.modules, s)
 }
 
-func (l *List) bad(name, field, reason string) {
-	if len(l.Problems) < 100 {
-		if name != "" {
-			reason = name + ": " + reason
-		}
-		l.Problems = append(l.Problems, &fact.ParseError{Source: OpModctlStat, Field: field, Reason: reason})
+func (l *list) bad(name, field, reason string) {
+	if name != "" {
+		reason = name + ": " + reason
 	}
+	l.report.Problem(SourceModctl, "", "", &fact.ParseError{Source: OpModctlStat, Field: field, Reason: reason})
 }
 
 // text is the text of a char array of fixed length.

@@ -32,9 +32,10 @@ func TestReadModules(t *testing.T) {
 	} {
 		m := fakeunix.NetBSD10()
 		change(m)
-		l, err := ReadModules(t.Context(), m.Machine().Call)
-		if err != nil || len(l.Problems) != 0 {
-			t.Fatalf("%s: %v %v", name, err, l)
+		var r fact.Report
+		l, err := ReadModules(t.Context(), m.Machine().Call, &r)
+		if err != nil || len(r.Problems) != 0 {
+			t.Fatalf("%s: %v %v", name, err, r.Problems)
 		}
 		want := []Stat{
 			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000),
@@ -54,7 +55,7 @@ func TestReadModules(t *testing.T) {
 				want[i].Flags = nil
 			}
 		}
-		if diff := cmp.Diff(want, l.Modules, equalCounts); diff != "" {
+		if diff := cmp.Diff(want, l, equalCounts); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
@@ -68,8 +69,8 @@ func TestGrowth(t *testing.T) {
 		asked = append(asked, args[1])
 		return m.Machine().Call(ctx, op, args...)
 	}
-	l, err := ReadModules(t.Context(), call)
-	if err != nil || len(l.Modules) != 605 || len(asked) != 4 || asked[0] != "8192" {
+	l, err := ReadModules(t.Context(), call, new(fact.Report))
+	if err != nil || len(l) != 605 || len(asked) != 4 || asked[0] != "8192" {
 		t.Errorf("%v, buffers %v", err, asked)
 	}
 }
@@ -82,7 +83,7 @@ func TestHostileAnswers(t *testing.T) {
 		"little 4\n\xff\xff\xff\xff", "big 4\n\x00\x00\x00\x01", "little 100\nabc", "little 2000000000\n",
 	} {
 		call := func(context.Context, string, ...string) ([]byte, error) { return []byte(answer), nil }
-		if l, err := ReadModules(t.Context(), call); err == nil {
+		if l, err := ReadModules(t.Context(), call, new(fact.Report)); err == nil {
 			t.Errorf("%q: %+v", answer, l)
 		}
 	}
@@ -95,11 +96,12 @@ func TestHostileAnswers(t *testing.T) {
 	cut := string(b[:len(b)-3])
 	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")),
 		fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
+	var r fact.Report
 	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) {
 		return []byte(cut), nil
-	})
-	if err != nil || len(l.Modules) != 1 || l.Modules[0].Required != nil || len(l.Problems) != 2 {
-		t.Errorf("%+v %v", l, err)
+	}, &r)
+	if err != nil || len(l) != 1 || l[0].Required != nil || len(r.Problems) != 2 {
+		t.Errorf("%+v %v %v", l, r.Problems, err)
 	}
 }
 
@@ -116,31 +118,32 @@ func TestModstat(t *testing.T) {
 		"8": "NAME         CLASS   SOURCE   FLAG REFS SIZE  REQUIRES\n" +
 			"exec_elf32   exec    filesys  a    1    13000 coredump\ncoredump     misc    filesys  -    1    2000  -\n",
 	} {
-		c, err := ParseCapture(text)
-		if err != nil || c.BadCount != 0 || len(c.Rows) != 2 {
-			t.Errorf("%s: %v %+v", name, err, c)
+		c := ReadModstat(text, new(fact.Report))
+		if !c.Sure || c.Stray != 0 || len(c.Records) != 2 {
+			t.Errorf("%s: %+v", name, c)
 			continue
 		}
-		e := c.Rows[0]
-		if e.Name != "exec_elf32" || e.Class != "exec" || e.Source != "filesys" || e.Refs != fact.CountOf(1) ||
-			e.Size != fact.CountOf(13000) || !slices.Equal(e.Required, []string{"coredump"}) {
+		e := c.Records[0]
+		if e.Name != "exec_elf32" || e.Own.Class != "exec" || e.Own.Source != "filesys" || e.Refs != fact.CountOf(1) ||
+			e.Size != fact.CountOf(13000) || !slices.Equal(e.Requires, []string{"coredump"}) {
 			t.Errorf("%s: %+v", name, e)
 		}
-		if r := c.Rows[1].Required; r == nil || len(r) != 0 {
+		if r := c.Records[1].Requires; r == nil || len(r) != 0 {
 			t.Errorf("%s: no requirements are %v", name, r)
 		}
-		if (name == "2012") != (e.Address != 0) || (name == "8") != slices.Equal(e.Flags, []string{"auto_loaded"}) {
+		if (name == "2012") != (e.Address != 0) || (name == "8") != slices.Equal(e.Own.Flags, []string{"auto_loaded"}) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	c, err := ParseCapture("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\n" +
-		"x misc filesys - q 1 -\n")
-	if err != nil || len(c.Rows) != 1 || !c.Rows[0].Disabled || c.BadCount != 2 {
-		t.Errorf("%v %+v", err, c)
+	var r fact.Report
+	c := ReadModstat("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\n"+
+		"x misc filesys - q 1 -\n", &r)
+	if len(c.Records) != 1 || c.Records[0].Own.Disabled != fact.Yes || c.Stray != 2 || r.Whole(SourceModctl) {
+		t.Errorf("%+v %+v", c, r)
 	}
 	for _, text := range []string{"", "  1    7 0xc0400000 97f830   kernel\n", "Module Size Used by\n"} {
-		if c, err := ParseCapture(text); !errors.Is(err, fact.ErrMalformed) {
-			t.Errorf("%q: %+v %v", text, c, err)
+		if c := ReadModstat(text, new(fact.Report)); c.Rows > 0 || c.Sure {
+			t.Errorf("%q: %+v", text, c)
 		}
 	}
 }
@@ -169,10 +172,11 @@ func TestMetadata(t *testing.T) {
 	}
 	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")},
 		"m/other/readme": {}}
-	files, err := ReadDisk(t.Context(), disk, "/m", 1<<20)
-	if err != nil || len(files) != 2 || files[0].Err == nil || files[1].Path != "/m/zfs/zfs.kmod" ||
-		len(files[1].Modules) != 1 {
-		t.Errorf("%+v %v", files, err)
+	var r fact.Report
+	files, err := ReadDisk(t.Context(), disk, "/m", 1<<20, &r)
+	if err != nil || len(files) != 1 || files[0].Path != "/m/zfs/zfs.kmod" || len(r.Problems) != 1 ||
+		r.Problems[0].Subject != "/m/bad/bad.kmod" {
+		t.Errorf("%+v %+v %v", files, r.Problems, err)
 	}
 }
 
@@ -188,11 +192,11 @@ func TestRedact(t *testing.T) {
 			b, err := m.Machine().Call(ctx, op, args...)
 			return Redact(op+" "+strings.Join(args, " "), b), err
 		}
-		l, err := ReadModules(t.Context(), call)
-		if err != nil || len(l.Modules) != 5 {
+		l, err := ReadModules(t.Context(), call, new(fact.Report))
+		if err != nil || len(l) != 5 {
 			t.Fatal(err)
 		}
-		for _, s := range l.Modules {
+		for _, s := range l {
 			loaded := s.Source != "builtin"
 			if s.Address != 0 || s.Redacted != loaded || s.Hidden {
 				t.Errorf("command %s: %+v", command, s)
@@ -224,12 +228,13 @@ func FuzzStat(f *testing.F) {
 		if old {
 			command = commandOldStat
 		}
-		l, err := decode(command, order, body[:needed])
+		var r fact.Report
+		l, err := decode(command, order, body[:needed], &r)
 		if (l == nil) == (err == nil) {
 			t.Fatal("value and error")
 		}
-		if l != nil && (len(l.Modules) > len(b)/newSize+1 || len(l.Problems) > 100) {
-			t.Fatalf("%d modules of %d bytes", len(l.Modules), len(b))
+		if len(l) > len(b)/newSize+1 || len(r.Problems) > fact.MaxProblems+1 {
+			t.Fatalf("%d modules of %d bytes", len(l), len(b))
 		}
 		Redact(OpModctlStat+" 4 1", b)
 		Redact(OpModctlStat+" 2 1", b)
@@ -239,11 +244,9 @@ func FuzzStat(f *testing.F) {
 func FuzzCapture(f *testing.F) {
 	f.Add("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\nexec_elf32 exec filesys a 1 13000 coredump\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		c, err := ParseCapture(s)
-		if (c == nil) == (err == nil) {
-			t.Fatal("value and error")
-		}
-		if c != nil && (len(c.Rows) > 1+strings.Count(s, "\n") || len(c.Bad) > 100 || len(c.Rows) != len(c.Lines)) {
+		var r fact.Report
+		if c := ReadModstat(s, &r); c.Rows > 1+strings.Count(s, "\n") || c.Rows != len(c.Records) ||
+			len(r.Problems) > fact.MaxProblems+1 {
 			t.Fatal("more rows than lines")
 		}
 	})

@@ -9,9 +9,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// Policy asks the running kernel what it enforces on loading: above securelevel 0 no module is
+// readPolicy asks the running kernel what it enforces on loading: above securelevel 0 no module is
 // loaded. NetBSD has no signatures of modules.
-func Policy(ctx context.Context, call CallFunc) *fact.Policy {
+func readPolicy(ctx context.Context, call CallFunc) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
 	level, err := call.Int(ctx, SysctlSecureLevel)
 	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + SysctlSecureLevel, Code: fact.CodeOf(err)}

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package fact
 
 import (
 	"context"
 	"io/fs"
+	"time"
 )
 
 // A Machine answers with what an operating system said. All that this library knows comes through
@@ -39,4 +40,26 @@ type Redactor interface {
 	// or a call's op and arguments with spaces between them. A whole answer that was taken out is
 	// the error ErrRedacted as well.
 	Redacted(key string) bool
+}
+
+// An EventSource gives the messages of a running kernel as they come.
+type EventSource interface {
+	// Receive waits for the next message and returns its bytes, valid until the next call. It returns
+	// os.ErrDeadlineExceeded if there was none by the deadline or Wake was called, ErrHintsLost if the
+	// kernel dropped some, and any other error if there will be no more.
+	Receive(deadline time.Time) ([]byte, error)
+	// Wake makes a Receive that waits, and every later one, return at once.
+	Wake()
+	// Close releases the source.
+	Close() error
+}
+
+// A Listener is a Machine that gives its kernel's events. It is the one exception to the rule that all comes through
+// the methods of Machine.
+type Listener interface {
+	Machine
+
+	// Events opens the kernel's stream of events. buffer is how many bytes of them the kernel keeps; 0 means a
+	// MiB.
+	Events(buffer int) (EventSource, error)
 }

@@ -1,12 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package fact
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
 )
+
+// A Detail is a set of facts to read beyond the kernel's own list. Each bit has a price; 0 is the
+// cheapest.
+type Detail uint32
+
+// The details. Prices are for a host with 250 modules.
+const (
+	// DetailFiles reads the module files on disk: metadata, origin, and whether the loaded code is the
+	// file's. It opens a file a module.
+	DetailFiles Detail = 1 << iota
+	// DetailHashes reads module files whole and hashes them: as expensive as reading every byte.
+	DetailHashes
+	// DetailSignatures decodes, and with keys verifies, the signatures of files; compressed files are
+	// decompressed whole for it.
+	DetailSignatures
+	// DetailParameters reads the current values of parameters: one small read each, which runs the
+	// driver's code and may block.
+	DetailParameters
+	// DetailAddresses gives load and section addresses, which need privilege: a small read a section.
+	DetailAddresses
+	// DetailSymbols reads imported and exported symbols from module files: tens of thousands of strings.
+	DetailSymbols
+	// DetailPolicy reads what the system enforces on loading: some twenty small files.
+	DetailPolicy
+)
+
+// detailWords are the details by their JSON words, in bit order.
+var detailWords = [...]struct {
+	bit  Detail
+	word string
+}{
+	{DetailFiles, "files"}, {DetailHashes, "hashes"}, {DetailSignatures, "signatures"}, {DetailParameters, "parameters"},
+	{DetailAddresses, "addresses"}, {DetailSymbols, "symbols"}, {DetailPolicy, "policy"},
+}
 
 // ParseDetail reads words separated by commas, such as "files,signatures"; empty text is 0 and
 // "all" is every detail. An unknown word is an error that lists the known ones.

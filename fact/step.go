@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package fact
 
 // A Step is one thing that loading a module would do, in order.
 type Step struct {

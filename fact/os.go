@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package fact
 
 // An OS is an operating system whose kernel extensions this library knows, or knows that it does
 // not know. The words are those of GOOS where Go has one.

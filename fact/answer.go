@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fact
+
+// An Answer is what one step of a judgement found about one way into a kernel: whether the step stops it, and why.
+// It is made by [Stops], [Passes] and [Unsure] alone, so that no unknown answer lacks its reason. The zero value
+// means that the step does not apply, and decides nothing.
+type Answer struct {
+	applies bool
+	blocked Tri
+	because Reason
+}
+
+// Stops returns the answer of a step that stops the way.
+func Stops(because Reason) Answer { return Answer{true, Yes, because} }
+
+// Passes returns the answer of a step that lets the module pass.
+func Passes(because Reason) Answer { return Answer{true, No, because} }
+
+// Unsure returns the answer of a step that cannot tell. code is the reason's code, text names what was not read.
+func Unsure(code, text string) Answer { return UnsureOf(Reason{Code: code, Text: text}) }
+
+// UnsureOf returns the answer of a step that cannot tell, with a reason that says where.
+func UnsureOf(because Reason) Answer { return Answer{true, "", because} }
+
+// Applies reports whether the step had something to say.
+func (a Answer) Applies() bool { return a.applies }
+
+// Blocked returns whether the step stops the way; empty if it cannot tell, and for the zero value.
+func (a Answer) Blocked() Tri { return a.blocked }
+
+// Because returns the fact that decided.
+func (a Answer) Because() Reason { return a.because }
+
+// Way returns the way of that name as the answer judges it.
+func (a Answer) Way(name string) Way {
+	w := Way{Way: name, Blocked: a.blocked}
+	if a.blocked == "" {
+		w.Because = a.because
+	}
+	return w
+}

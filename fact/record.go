@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fact
+
+import "github.com/kernelext/kernelext/internal/escape"
+
+// A Kind says what a Module is, and is the first part of its ID.
+type Kind string
+
+// The kinds.
+const (
+	KindLinuxModule   Kind = "linux_module"
+	KindFreeBSDKld    Kind = "freebsd_kld"
+	KindDragonFlyKld  Kind = "dragonfly_kld"
+	KindNetBSDModule  Kind = "netbsd_module"
+	KindIllumosModule Kind = "illumos_module"
+	KindSolarisModule Kind = "solaris_module"
+	KindAIXKext       Kind = "aix_kext"
+	KindVxWorksModule Kind = "vxworks_module"
+	KindNetWareNLM    Kind = "netware_nlm"
+	KindMacOSKext     Kind = "macos_kext"
+	KindMacOSDext     Kind = "macos_dext"
+	KindWindowsDriver Kind = "windows_driver"
+)
+
+// A State says where a Module is in its life. Empty means unknown.
+type State string
+
+// The states.
+const (
+	StateLoaded    State = "loaded"    // in the kernel
+	StateLoading   State = "loading"   // being put into the kernel
+	StateUnloading State = "unloading" // being taken out of it
+	StateBuiltin   State = "builtin"   // compiled into the kernel
+	StateInstalled State = "installed" // on disk only
+)
+
+// A Record is one kernel extension as its kernel's package reports it: what means the same on every system, and
+// in Own what only that kernel says. The fields are those of lkm.Module; an empty field is unknown unless its
+// comment says otherwise.
+type Record[Own any] struct {
+	// ID is Kind, a colon and the canonical name: "linux_module:nvme". It is unique in a Snapshot
+	// and the same across boots and versions. A second module of the same name gets "#2".
+	ID string
+	// Kind says what it is.
+	Kind Kind
+	// Name is the kernel's own name for it, with bytes that are not UTF-8 written \xNN. It may hold
+	// control characters: escape it before showing it on a terminal.
+	Name string
+	// State says where it is in its life.
+	State State
+	// Version is the extension's own version, as its maker wrote it; most Linux modules have none.
+	Version string
+	// Description is what its maker says it does; only with DetailFiles.
+	Description string
+	// Path is the file it was, or would be, loaded from, as an absolute path on its machine. Linux
+	// does not keep it: it is the file that would be loaded now, only with DetailFiles.
+	Path string
+	// Size is its memory in the kernel in bytes when it is loaded, else the file's size in bytes.
+	Size Count
+	// Address is where its code starts; only with DetailAddresses, and only when the kernel shows
+	// it to the caller.
+	Address Address
+	// Refs is how many users the kernel counts; unknown where the kernel does not count. Linux
+	// says -1 while a module is being unloaded.
+	Refs Count
+	// Requires are the names of the modules that this one needs, sorted: of a loaded one, those
+	// the running kernel knows of; of one on disk, those that the system's index or its file names.
+	// Linux's index has also what those need in turn; linux.depends are the direct ones. Empty means
+	// none.
+	Requires []string
+	// UsedBy are the names of the modules that need this one, in the same sense, in the kernel's
+	// order. Empty means none.
+	UsedBy []string
+	// ContentID identifies the code: the build-id on Linux, in lower-case hexadecimal.
+	ContentID string
+	// OnDisk says whether the loaded code is that of the file which would be loaded now.
+	OnDisk OnDisk
+	// Signature is what is known of who signed it.
+	Signature Signature
+	// Origin says whose code it is, with the evidence.
+	Origin Origin
+	// Problems are about this module alone: facts that could not be had, and why.
+	Problems []Problem
+
+	// Own is the kernel's own object; never nil in a finished record.
+	Own *Own
+}
+
+// AddProblem adds a Problem about the module, or counts it if there are MaxProblems already.
+func (m *Record[Own]) AddProblem(p Problem) {
+	n := len(m.Problems)
+	switch {
+	case n < MaxProblems:
+		m.Problems = append(m.Problems, p)
+	case n == MaxProblems:
+		m.Problems = append(m.Problems, Problem{Source: p.Source, Subject: p.Subject, Code: p.Code, Text: manyMore, Count: 1})
+	default:
+		m.Problems[n-1].Count++
+	}
+}
+
+// Problem adds a Problem about the module made of err.
+func (m *Record[Own]) Problem(source, field string, err error) {
+	m.AddProblem(ProblemOf(source, escape.UTF8(m.Name), field, err))
+}
+
+// A Loss is a field of one module of a list that could not be read.
+type Loss struct {
+	Module        int // index in the list
+	Source, Field string
+	Err           error
+}
+
+// Settle gives each record the problems of its losses. A cause that hit every one of several records becomes one
+// Problem of its source.
+func Settle[Own any](r *Report, records []Record[Own], losses []Loss) {
+	type cause struct {
+		source, field string
+		code          Code
+	}
+	causeOf := func(l Loss) cause { return cause{l.Source, l.Field, CodeOf(l.Err)} }
+	hits, fields := make(map[cause]map[int]bool), make(map[cause]int)
+	for _, l := range losses {
+		c := causeOf(l)
+		if hits[c] == nil {
+			hits[c] = make(map[int]bool)
+		}
+		hits[c][l.Module] = true
+		fields[c]++
+	}
+	reported := make(map[cause]bool)
+	for _, l := range losses {
+		c := causeOf(l)
+		switch {
+		case reported[c]:
+		case len(hits[c]) == len(records) && len(records) > 1:
+			p := ProblemOf(l.Source, "", l.Field, l.Err)
+			p.Count = fields[c]
+			r.Add(p)
+			reported[c] = true
+		default:
+			records[l.Module].Problem(l.Source, l.Field, l.Err)
+		}
+	}
+}
+
+// An OnDisk compares a loaded module with the file that would be loaded now.
+type OnDisk struct {
+	// Match is the result; empty is unknown, and a Problem of the module says why.
+	Match Match `json:"match,omitzero"`
+	// Path is that file.
+	Path string `json:"path,omitzero"`
+	// ContentID is the file's content id, or what stands in for it (see By).
+	ContentID string `json:"contentId,omitzero"`
+	// By says what was compared, such as "build_id" or "srcversion".
+	By string `json:"by,omitzero"`
+}
+
+// A Match is the result of comparing loaded code with a file.
+type Match string
+
+// The results.
+const (
+	MatchSame      Match = "same"      // the same code
+	MatchDifferent Match = "different" // other code: replaced since it was loaded
+	MatchAbsent    Match = "absent"    // no file would be loaded under that name
+)
+
+// Other is what a system without an object of its own says, in its words.
+type Other struct {
+	// System is the operating system.
+	System OS `json:"system"`
+	// Fields are its facts in the order in which it gives them; names may repeat.
+	Fields []Field `json:"fields,omitzero"`
+}
+
+// A Field is one named value.
+type Field struct {
+	// Name is the system's own term.
+	Name string `json:"name"`
+	// Value is what it says.
+	Value string `json:"value,omitzero"`
+}
+
+// Add adds a field, unless its value is empty.
+func (o *Other) Add(name, value string) {
+	if value != "" {
+		o.Fields = append(o.Fields, Field{name, value})
+	}
+}
+
+// AddCount adds a field for a count, unless it is unknown.
+func (o *Other) AddCount(name string, c Count) {
+	if !c.IsZero() {
+		o.Add(name, c.String())
+	}
+}
+
+// AddAddress adds a field for an address, unless it is unknown.
+func (o *Other) AddAddress(name string, a Address) {
+	if a != 0 {
+		o.Add(name, a.String())
+	}
+}

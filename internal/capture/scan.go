@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A Form is what Scan knows of the text that a tool prints.
+type Form struct {
+	// Tool is the tool's name, which the text may begin with as somebody typed it.
+	Tool string
+	// Source is the name of the source that lines without sense are reported of.
+	Source string
+}
+
+// Scan gives each line of a text that is neither blank nor a prompt to row, which returns an error for a line that is
+// no row. It returns how many lines were refused, and reports them as one Problem that names the first.
+func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
+	n := 0
+	var first error
+	for line := range strings.SplitSeq(text, "\n") {
+		n++
+		if strings.TrimSpace(line) == "" || form.typed(line) {
+			continue
+		}
+		err := row(strings.TrimRight(line, " \t\r"))
+		if err == nil {
+			continue
+		}
+		if stray++; first == nil {
+			first = &fact.ParseError{Source: form.Tool, Line: n, Reason: err.Error()}
+		}
+	}
+	Stray(r, form.Source, first, stray)
+	return stray
+}
+
+// Stray reports the lines of a text that are no rows as one Problem that names the first.
+func Stray(r *fact.Report, source string, first error, count int) {
+	if count == 0 {
+		return
+	}
+	p := fact.ProblemOf(source, "", "", first)
+	if count > 1 {
+		p.Text = fmt.Sprintf("%d lines are no rows; the first: %s", count, p.Text)
+		p.Count = count
+	}
+	r.Add(p)
+}
+
+// typed reports whether the line is a prompt, or the command as somebody typed it.
+func (f Form) typed(line string) bool {
+	if f.Tool != "" && strings.HasPrefix(strings.TrimSpace(line), f.Tool) {
+		return true
+	}
+	_, ok := Prompt(line)
+	return ok
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// maxDirEntries is how many modules one module path may hold.
+const maxDirEntries = 64 << 10
+
+// Installed yields the modules below the directory that the running kernel loads from, sorted by path.
+func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		modules, err := k.installed(ctx, r)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, m := range modules {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
+	dir, err := k.call().Text(ctx, SysctlModulePath)
+	if err != nil {
+		return nil, err
+	}
+	modules, err := ReadDisk(ctx, k.machine, dir, k.options.FileCap(), r)
+	if err != nil {
+		return nil, err
+	}
+	r.Done(SourceModulePath, fact.CountOf(int64(len(modules))))
+	return modules, nil
+}
+
+// ReadDisk returns the modules in the files below the directory dir: NAME/NAME.kmod for each NAME, sorted. max is the
+// largest file that is read, in bytes. A file that cannot be read costs itself, which is reported; the error is that
+// of reading the directory.
+func ReadDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *fact.Report) ([]Record, error) {
+	root := path.Clean("/" + dir)
+	entries, err := fsys.ReadDir(root[1:])
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > maxDirEntries {
+		return nil, fmt.Errorf("%s: %w: %d entries", root, fact.ErrTooLarge, len(entries))
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	out := []Record{}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		file := root + "/" + name + "/" + name + ".kmod"
+		list, problems, err := ReadMetadata(fsys, file[1:], max)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a directory of something else
+		}
+		if err != nil {
+			r.Problem(SourceModulePath, file, "modules", err)
+		}
+		for _, p := range problems {
+			p.Subject = file
+			r.Add(p)
+		}
+		for i := range list {
+			out = append(out, fileRecord(&list[i], file))
+		}
+	}
+	return out, nil
+}
+
+// ReadFile reads a module's file by itself. ok is false for a file that is not of NetBSD. head is the file's
+// beginning, nil for a folder.
+func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+	if !strings.HasPrefix(string(head), "\x7fELF") {
+		return nil, false, nil
+	}
+	list, problems, err := ReadMetadata(fsys, name, o.FileCap())
+	if err != nil || len(list) == 0 {
+		return nil, false, nil // whoever else may know it says what is wrong with it
+	}
+	for i := range list {
+		m = append(m, fileRecord(&list[i], name))
+	}
+	m[0].Problems = problems
+	return m, true, nil
+}
