@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 var equalCounts = cmp.Comparer(func(a, b fact.Count) bool { return a == b })
@@ -27,8 +27,10 @@ func TestRecordedGenkex(t *testing.T) {
 	}
 	c, err := ParseCapture(string(b))
 	want := []Row{
-		{Path: "/usr/lib/drivers/cluster", Text: 0xf1000000c0338000, TextSize: fact.CountOf(0x77000), Data: 0xf1000000c0390000, DataSize: fact.CountOf(0x1ec8c), Line: 2},
-		{Path: "/usr/lib/drivers/if_en", Text: 0x6390000, TextSize: fact.CountOf(0x20000), Data: 0x63a0000, DataSize: fact.CountOf(0xba8), Line: 3},
+		{Path: "/usr/lib/drivers/cluster", Text: 0xf1000000c0338000, TextSize: fact.CountOf(0x77000),
+			Data: 0xf1000000c0390000, DataSize: fact.CountOf(0x1ec8c), Line: 2},
+		{Path: "/usr/lib/drivers/if_en", Text: 0x6390000, TextSize: fact.CountOf(0x20000), Data: 0x63a0000,
+			DataSize: fact.CountOf(0xba8), Line: 3},
 	}
 	if err != nil || !c.WithData || c.BadCount != 0 {
 		t.Fatalf("%v %+v", err, c)
@@ -39,8 +41,10 @@ func TestRecordedGenkex(t *testing.T) {
 }
 
 func TestGenkexForms(t *testing.T) {
-	c, err := ParseCapture("# genkex\n    Text address     Size File\n\n f1000000c0338000    77000 /usr/lib/drivers/[shr.o]\n 6390000 20000 /usr/lib/lib-c.a(shr.o)\n/unix\n")
-	if err != nil || len(c.Rows) != 2 || c.WithData || c.BadCount != 1 || c.Rows[0].Name() != "[shr.o]" || c.Rows[1].Path != "/usr/lib/lib-c.a(shr.o)" {
+	c, err := ParseCapture("# genkex\n    Text address     Size File\n\n" +
+		" f1000000c0338000    77000 /usr/lib/drivers/[shr.o]\n 6390000 20000 /usr/lib/lib-c.a(shr.o)\n/unix\n")
+	if err != nil || len(c.Rows) != 2 || c.WithData || c.BadCount != 1 || c.Rows[0].Name() != "[shr.o]" ||
+		c.Rows[1].Path != "/usr/lib/lib-c.a(shr.o)" {
 		t.Errorf("%v %+v", err, c)
 	}
 	if c, err := ParseCapture("Virtual Address  Size  File\n 1 2 /unix\n"); err != nil || len(c.Rows) != 1 {
@@ -51,8 +55,10 @@ func TestGenkexForms(t *testing.T) {
 			t.Errorf("%q: %+v %v", text, c, err)
 		}
 	}
-	redacted := string(Redact(OpGenkex, []byte("    Text address     Size     Data address     Size File\nf1000000c0338000    77000 f1000000c0390000    1ec8c /usr/lib/drivers/cluster\n")))
-	if c, err := ParseCapture(redacted); err != nil || c.Rows[0].Text != 0 || c.Rows[0].Data != 0 || c.Rows[0].TextSize != fact.CountOf(0x77000) || c.Rows[0].DataSize != fact.CountOf(0x1ec8c) {
+	redacted := string(Redact(OpGenkex, []byte("    Text address     Size     Data address     Size File\n"+
+		"f1000000c0338000    77000 f1000000c0390000    1ec8c /usr/lib/drivers/cluster\n")))
+	if c, err := ParseCapture(redacted); err != nil || c.Rows[0].Text != 0 || c.Rows[0].Data != 0 ||
+		c.Rows[0].TextSize != fact.CountOf(0x77000) || c.Rows[0].DataSize != fact.CountOf(0x1ec8c) {
 		t.Errorf("%q: %v %+v", redacted, err, c)
 	}
 }

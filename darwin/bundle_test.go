@@ -15,32 +15,42 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 const kextDir = "Library/Extensions/Driver.kext"
 
 func TestSignedBundle(t *testing.T) {
 	cert, sign := fakedarwin.Developer("Developer ID Application: Vendor (ABCDE12345)", "ABCDE12345")
-	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", Flags: 0x10000, CMS: sign})
+	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
+		&fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", Flags: 0x10000, CMS: sign})
 	r := BundleReader{FS: files, Architecture: "arm64e", Code: true, Signatures: true, Verify: true}
 	b, err := r.Read(kextDir)
 	if err != nil || len(b.Problems) != 0 {
 		t.Fatal(err, b.Problems)
 	}
-	if b.Identifier != "com.vendor.driver" || b.Version != "1.2.3" || b.Codeless != fact.No || b.ExecutablePath != "/"+kextDir+"/Contents/MacOS/Driver" || len(b.Libraries) != 1 {
+	if b.Identifier != "com.vendor.driver" || b.Version != "1.2.3" || b.Codeless != fact.No || b.ExecutablePath != "/"+
+		kextDir+"/Contents/MacOS/Driver" || len(b.Libraries) != 1 {
 		t.Errorf("%+v", b)
 	}
-	if len(b.Slices) != 2 || b.Slices[0].Architecture != "x86_64" || b.Slices[1].Architecture != "arm64e" || b.Slices[1].Type != "kext" ||
-		b.Slices[0].UUID == b.Slices[1].UUID || b.Slices[0].SourceVersion != "12.3" || b.Slices[0].MinimumOS != "11.3" || b.Slices[0].SDK != "12.0" {
+	if len(b.Slices) != 2 || b.Slices[0].Architecture != "x86_64" || b.Slices[1].Architecture != "arm64e" ||
+		b.Slices[1].Type != "kext" ||
+		b.Slices[0].UUID == b.Slices[1].UUID || b.Slices[0].SourceVersion != "12.3" ||
+		b.Slices[0].MinimumOS != "11.3" ||
+		b.Slices[0].SDK != "12.0" {
 		t.Errorf("%+v", b.Slices)
 	}
 	s := b.Signature
-	got := fmt.Sprint(s.Present, " ", s.Architecture, " ", s.Identifier, " ", s.TeamID, " ", s.Flags, " ", s.AdHoc, " ", s.HashType, " ", s.Signer, " ", s.Notarized, " ", s.CodeFits, " ", s.SignatureFits, " ", s.SignedAt.Year(), " ", len(s.CDHash))
-	if want := "yes arm64e com.vendor.driver ABCDE12345 [runtime] no sha256 Developer ID Application: Vendor (ABCDE12345) yes yes yes 2026 40"; got != want {
+	got := fmt.Sprint(s.Present, " ", s.Architecture, " ", s.Identifier, " ", s.TeamID, " ", s.Flags, " ", s.AdHoc, " ",
+		s.HashType, " ", s.Signer, " ", s.Notarized, " ", s.CodeFits, " ", s.SignatureFits, " ",
+		s.SignedAt.Year(), " ", len(s.CDHash))
+	if want := "yes arm64e com.vendor.driver ABCDE12345 [runtime] no sha256 Developer ID Application: Vendor " +
+		"(ABCDE12345) yes yes yes 2026 40"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
-	if s.Seal == nil || s.Seal.Broken() || s.Seal.Info != fact.Yes || s.Seal.Resources != fact.Yes || s.Seal.Files.String() != "1" {
+	if s.Seal == nil || s.Seal.Broken() || s.Seal.Info != fact.Yes || s.Seal.Resources != fact.Yes ||
+		s.Seal.Files.String() != "1" {
 		t.Errorf("seal %+v", s.Seal)
 	}
 	if f := SignatureOf(s); f.Status != fact.SignatureUnchecked {
@@ -67,7 +77,8 @@ func TestTampering(t *testing.T) {
 		change func(fstest.MapFS)
 		want   func(*CodeSignature) bool
 	}{
-		{"code", func(f fstest.MapFS) { d := f[kextDir+"/Contents/MacOS/Driver"].Data; d[4096+2000] ^= 1 }, func(s *CodeSignature) bool { return s.CodeFits == fact.No }},
+		{"code", func(f fstest.MapFS) { d := f[kextDir+"/Contents/MacOS/Driver"].Data; d[4096+2000] ^= 1 },
+			func(s *CodeSignature) bool { return s.CodeFits == fact.No }},
 		{"Info.plist", func(f fstest.MapFS) {
 			p := f[kextDir+"/Contents/Info.plist"]
 			p.Data = bytes.Replace(p.Data, []byte("1.2.3"), []byte("1.2.4"), 1)
@@ -76,13 +87,18 @@ func TestTampering(t *testing.T) {
 			p := f[kextDir+"/Contents/_CodeSignature/CodeResources"]
 			p.Data = append(p.Data, '\n')
 		}, func(s *CodeSignature) bool { return s.Seal.Resources == fact.No }},
-		{"resource", func(f fstest.MapFS) { f[kextDir+"/Contents/Resources/a.txt"].Data = []byte("other") }, func(s *CodeSignature) bool { return slices.Equal(s.Seal.Changed, []string{"Resources/a.txt"}) }},
-		{"missing", func(f fstest.MapFS) { delete(f, kextDir+"/Contents/Resources/a.txt") }, func(s *CodeSignature) bool { return slices.Equal(s.Seal.Missing, []string{"Resources/a.txt"}) }},
-		{"extra", func(f fstest.MapFS) { f[kextDir+"/Contents/Resources/b.txt"] = &fstest.MapFile{} }, func(s *CodeSignature) bool { return slices.Equal(s.Seal.Extra, []string{"Resources/b.txt"}) }},
+		{"resource", func(f fstest.MapFS) { f[kextDir+"/Contents/Resources/a.txt"].Data = []byte("other") },
+			func(s *CodeSignature) bool { return slices.Equal(s.Seal.Changed, []string{"Resources/a.txt"}) }},
+		{"missing", func(f fstest.MapFS) { delete(f, kextDir+"/Contents/Resources/a.txt") },
+			func(s *CodeSignature) bool { return slices.Equal(s.Seal.Missing, []string{"Resources/a.txt"}) }},
+		{"extra", func(f fstest.MapFS) { f[kextDir+"/Contents/Resources/b.txt"] = &fstest.MapFile{} },
+			func(s *CodeSignature) bool { return slices.Equal(s.Seal.Extra, []string{"Resources/b.txt"}) }},
 	} {
-		files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", CMS: sign})
+		files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
+			&fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", CMS: sign})
 		tt.change(files)
-		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true, Verify: true}.Read(kextDir)
+		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
+			Verify: true}.Read(kextDir)
 		if err != nil || b.Signature == nil || !tt.want(b.Signature) {
 			t.Errorf("%s: not noticed: %+v, seal %+v, %v, %v", tt.name, b.Signature, b.Signature.Seal, err, b.Problems)
 			continue
@@ -92,7 +108,9 @@ func TestTampering(t *testing.T) {
 		}
 	}
 	// A signature of other code: the certificate did not sign this code directory.
-	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver", CMS: func([]byte) []byte { return sign([]byte("something else")) }})
+	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
+		&fakedarwin.Signer{Identifier: "com.vendor.driver",
+			CMS: func([]byte) []byte { return sign([]byte("something else")) }})
 	b, err := BundleReader{FS: files, Code: true, Signatures: true, Verify: true}.Read(kextDir)
 	if err != nil || b.Signature.SignatureFits != fact.No || SignatureOf(b.Signature).Status != fact.SignatureInvalid {
 		t.Errorf("foreign signature: %+v, %v", b.Signature, err)
@@ -100,12 +118,15 @@ func TestTampering(t *testing.T) {
 }
 
 func TestUnsignedBundles(t *testing.T) {
-	b, err := BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true, Verify: true}.Read(kextDir)
+	b, err := BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true,
+		Verify: true}.Read(kextDir)
 	if err != nil || b.Signature.Present != fact.No || SignatureOf(b.Signature).Status != fact.SignatureNone {
 		t.Errorf("unsigned: %+v, %v", b.Signature, err)
 	}
-	b, err = BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "x", Flags: 2}), Code: true, Signatures: true}.Read(kextDir)
-	if err != nil || b.Signature.AdHoc != fact.Yes || b.Signature.Signer != "" || SignatureOf(b.Signature).Evidence != "adhoc" {
+	b, err = BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
+		&fakedarwin.Signer{Identifier: "x", Flags: 2}), Code: true, Signatures: true}.Read(kextDir)
+	if err != nil || b.Signature.AdHoc != fact.Yes || b.Signature.Signer != "" ||
+		SignatureOf(b.Signature).Evidence != "adhoc" {
 		t.Errorf("ad hoc: %+v, %v", b.Signature, err)
 	}
 	if b.Signature.CodeFits != "" || b.Signature.Seal != nil {
@@ -116,30 +137,29 @@ func TestUnsignedBundles(t *testing.T) {
 func TestLayouts(t *testing.T) {
 	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b, Mode: 0o644} }
 	files := fstest.MapFS{
-		"a.dext/Info.plist":      file(fakedarwin.InfoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
-		"a.dext/com.vendor.dext": file(fakedarwin.KextCode("arm64e", "uuid", nil)),
-		"codeless.kext/Contents/Info.plist": file([]byte(`<plist><dict><key>CFBundleIdentifier</key><string>com.v.codeless</string><key>CFBundleVersion</key><integer>3</integer>
-<key>IOKitPersonalities</key><dict><key>A</key><dict><key>IOClass</key><string>X</string><key>idVendor</key><integer>1452</integer></dict><key>Bad</key><string>no</string></dict>
-<key>OSBundleLibraries</key><array/></dict></plist>`)),
-		"arch.kext/Contents/Info.plist": file([]byte(`<plist><dict><key>CFBundleIdentifier</key><string>com.v.arch</string><key>CFBundleExecutable</key><string>../../evil</string>
-<key>OSBundleLibraries</key><dict><key>a</key><string>1</string></dict><key>OSBundleLibraries_arm64e</key><dict><key>b</key><string>2</string></dict>
-<key>OSKernelResource_arm64e</key><true/></dict></plist>`)),
-		"nothing.kext/Contents/x":         file(nil),
-		"broken.kext/Contents/Info.plist": file([]byte("bplist00")),
+		"a.dext/Info.plist":                 file(fakedarwin.InfoPlist("com.vendor.dext", "1", "com.vendor.dext", "")),
+		"a.dext/com.vendor.dext":            file(fakedarwin.KextCode("arm64e", "uuid", nil)),
+		"codeless.kext/Contents/Info.plist": file([]byte(texts.Read(t, "codeless.plist"))),
+		"arch.kext/Contents/Info.plist":     file([]byte(texts.Read(t, "arch.plist"))),
+		"nothing.kext/Contents/x":           file(nil),
+		"broken.kext/Contents/Info.plist":   file([]byte("bplist00")),
 	}
 	r := BundleReader{FS: files, Architecture: "arm64e", Code: true}
 	if b, err := r.Read("a.dext"); err != nil || b.ExecutablePath != "/a.dext/com.vendor.dext" || len(b.Slices) != 1 {
 		t.Errorf("flat: %+v, %v", b, err)
 	}
 	b, err := r.Read("codeless.kext")
-	if err != nil || b.Codeless != fact.Yes || b.Version != "3" || len(b.Personalities) != 1 || b.Personalities[0].Match[0].Values[0] != "1452" || b.Libraries != nil {
+	if err != nil || b.Codeless != fact.Yes || b.Version != "3" || len(b.Personalities) != 1 ||
+		b.Personalities[0].Match[0].Values[0] != "1452" || b.Libraries != nil {
 		t.Errorf("codeless: %+v, %v", b, err)
 	}
-	if len(b.Problems) != 2 || b.Problems[0].Code != fact.CodeMalformed { // the array of libraries, the text in place of a personality
+	// the array of libraries, the text in place of a personality
+	if len(b.Problems) != 2 || b.Problems[0].Code != fact.CodeMalformed {
 		t.Errorf("codeless: %+v", b.Problems)
 	}
 	b, err = r.Read("arch.kext")
-	if err != nil || !slices.Equal(b.LibraryIDs(), []string{"b"}) || b.KernelResource != "" || b.ExecutablePath != "" || len(b.Problems) != 1 || !slices.Equal(b.Variants, []string{"OSBundleLibraries_arm64e"}) {
+	if err != nil || !slices.Equal(b.LibraryIDs(), []string{"b"}) || b.KernelResource != "" || b.ExecutablePath != "" ||
+		len(b.Problems) != 1 || !slices.Equal(b.Variants, []string{"OSBundleLibraries_arm64e"}) {
 		t.Errorf("variants: %+v, %v", b, err)
 	}
 	if _, err := r.Read("nothing.kext"); !errors.Is(err, fs.ErrNotExist) {
@@ -153,25 +173,31 @@ func TestLayouts(t *testing.T) {
 func TestSearch(t *testing.T) {
 	info := &fstest.MapFile{Data: fakedarwin.InfoPlist("x", "1", "x", "")}
 	files := fstest.MapFS{
-		"System/Library/Extensions/A.kext/Contents/Info.plist":                                        info,
-		"System/Library/Extensions/A.kext/Contents/PlugIns/B.kext/Contents/Info.plist":                info,
-		"System/Library/Extensions/A.kext/Contents/PlugIns/B.kext/Contents/PlugIns/C.kext/Contents/x": info, // too deep to count
-		"System/Library/Extensions/._A.kext":                                                          info,
-		"Library/Extensions/Plain.kext":                                                               {Data: []byte("no folder")},
-		"Library/Extensions/Folder/Hidden.kext/Contents/Info.plist":                                   info, // not directly in the folder
-		"Library/DriverExtensions/D.dext/Info.plist":                                                  info,
-		"Library/Filesystems/macfuse.fs/Contents/Extensions/11/macfuse.kext/Contents/Info.plist":      info,
-		"Library/Filesystems/macfuse.fs/Contents/Extensions/12/macfuse.kext/Contents/Info.plist":      info,
-		"Library/Application Support/VirtualBox/VBoxDrv.kext/Contents/Info.plist":                     info,
-		"Library/StagedExtensions/Library/Extensions/S.kext/Contents/Info.plist":                      info,
-		"Library/SystemExtensions/0A1B/com.v.d.dext/Info.plist":                                       info,
+		"System/Library/Extensions/A.kext/Contents/Info.plist":                         info,
+		"System/Library/Extensions/A.kext/Contents/PlugIns/B.kext/Contents/Info.plist": info,
+		// too deep to count
+		"System/Library/Extensions/A.kext/Contents/PlugIns/B.kext/Contents/PlugIns/C.kext/Contents/x": info,
+		"System/Library/Extensions/._A.kext": info,
+		"Library/Extensions/Plain.kext": {
+			Data: []byte("no folder")},
+		// not directly in the folder
+		"Library/Extensions/Folder/Hidden.kext/Contents/Info.plist":                              info,
+		"Library/DriverExtensions/D.dext/Info.plist":                                             info,
+		"Library/Filesystems/macfuse.fs/Contents/Extensions/11/macfuse.kext/Contents/Info.plist": info,
+		"Library/Filesystems/macfuse.fs/Contents/Extensions/12/macfuse.kext/Contents/Info.plist": info,
+		"Library/Application Support/VirtualBox/VBoxDrv.kext/Contents/Info.plist":                info,
+		"Library/StagedExtensions/Library/Extensions/S.kext/Contents/Info.plist":                 info,
+		"Library/SystemExtensions/0A1B/com.v.d.dext/Info.plist":                                  info,
 	}
 	var got []string
 	problems := Search(context.Background(), files, func(dir string) bool { got = append(got, dir); return true })
 	want := []string{
-		"System/Library/Extensions/A.kext", "System/Library/Extensions/A.kext/Contents/PlugIns/B.kext", "Library/DriverExtensions/D.dext",
-		"Library/Filesystems/macfuse.fs/Contents/Extensions/11/macfuse.kext", "Library/Filesystems/macfuse.fs/Contents/Extensions/12/macfuse.kext",
-		"Library/StagedExtensions/Library/Extensions/S.kext", "Library/SystemExtensions/0A1B/com.v.d.dext", "Library/Application Support/VirtualBox/VBoxDrv.kext",
+		"System/Library/Extensions/A.kext", "System/Library/Extensions/A.kext/Contents/PlugIns/B.kext",
+		"Library/DriverExtensions/D.dext",
+		"Library/Filesystems/macfuse.fs/Contents/Extensions/11/macfuse.kext",
+		"Library/Filesystems/macfuse.fs/Contents/Extensions/12/macfuse.kext",
+		"Library/StagedExtensions/Library/Extensions/S.kext", "Library/SystemExtensions/0A1B/com.v.d.dext",
+		"Library/Application Support/VirtualBox/VBoxDrv.kext",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
@@ -190,11 +216,15 @@ func TestSearch(t *testing.T) {
 // FuzzBundle reads hostile code and property lists as the parts of a bundle.
 func FuzzBundle(f *testing.F) {
 	s := &fakedarwin.Signer{Identifier: "a.b", Team: "ABCDE12345", Special: map[int][]byte{1: nil}}
-	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.KextCode("x86_64", "u", s), []byte(`<plist><dict><key>files</key><dict/></dict></plist>`))
-	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.Fat(fakedarwin.KextCode("arm64", "u", nil)), []byte(nil))
+	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.KextCode("x86_64", "u", s),
+		[]byte(`<plist><dict><key>files</key><dict/></dict></plist>`))
+	f.Add(fakedarwin.InfoPlist("a.b", "1", "x", ""), fakedarwin.Fat(fakedarwin.KextCode("arm64", "u", nil)),
+		[]byte(nil))
 	f.Fuzz(func(t *testing.T, info, code, resources []byte) {
-		files := fstest.MapFS{"a.kext/Contents/Info.plist": {Data: info}, "a.kext/Contents/MacOS/x": {Data: code}, "a.kext/Contents/_CodeSignature/CodeResources": {Data: resources}}
-		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true, Verify: true}.Read("a.kext")
+		files := fstest.MapFS{"a.kext/Contents/Info.plist": {Data: info}, "a.kext/Contents/MacOS/x": {Data: code},
+			"a.kext/Contents/_CodeSignature/CodeResources": {Data: resources}}
+		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
+			Verify: true}.Read("a.kext")
 		if err != nil && (b.Identifier != "" || b.Slices != nil) {
 			t.Fatalf("value %+v and error %v", b, err)
 		}

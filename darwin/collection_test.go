@@ -17,12 +17,14 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 // prelink writes the property list of a collection.
 func prelink(members ...string) string {
-	return `<dict><key>_PrelinkKCID</key>` + fakedarwin.KCID(1) + `<key>_BootKCID</key>` + fakedarwin.KCID(2) + `<key>_PrelinkLinkKASLROffsets</key><data>AAAA</data>` +
+	return `<dict><key>_PrelinkKCID</key>` + fakedarwin.KCID(1) + `<key>_BootKCID</key>` + fakedarwin.KCID(2) +
+		`<key>_PrelinkLinkKASLROffsets</key><data>AAAA</data>` +
 		`<key>_PrelinkInfoDictionary</key><array>` + strings.Join(members, "") + `</array></dict>`
 }
 
@@ -31,21 +33,26 @@ func readCollectionBytes(name string, b []byte) (Collection, []fact.Problem, err
 }
 
 func TestCollection(t *testing.T) {
-	plain := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 0xffffff8000200000), fakedarwin.PrelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
+	plain := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 0xffffff8000200000),
+		fakedarwin.PrelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
 	other := fakedarwin.Collection("arm64e", prelink(fakedarwin.PrelinkKext("com.apple.c", "3.0", 1)), "com.apple.c")
 	for name, tt := range map[string]struct {
 		data     []byte
 		wrappers string
 	}{
-		"thin": {plain, "[]"}, "fat": {fakedarwin.Fat(other, plain), "[fat]"}, "im4p": {fakedarwin.IM4P("krnl", plain), "[im4p]"},
-		"img4": {fakedarwin.IMG4(fakedarwin.IM4P("krnl", plain)), "[img4 im4p]"}, "fat in im4p": {fakedarwin.IM4P("krnl", fakedarwin.Fat(plain)), "[im4p fat]"},
+		"thin": {plain, "[]"}, "fat": {fakedarwin.Fat(other, plain), "[fat]"},
+		"im4p":        {fakedarwin.IM4P("krnl", plain), "[im4p]"},
+		"img4":        {fakedarwin.IMG4(fakedarwin.IM4P("krnl", plain)), "[img4 im4p]"},
+		"fat in im4p": {fakedarwin.IM4P("krnl", fakedarwin.Fat(plain)), "[im4p fat]"},
 	} {
-		c, problems, err := readCollectionBytes("System/Library/KernelCollections/AuxiliaryKernelExtensions.kc", tt.data)
+		c, problems, err := readCollectionBytes("System/Library/KernelCollections/AuxiliaryKernelExtensions.kc",
+			tt.data)
 		if err != nil || len(problems) != 0 {
 			t.Errorf("%s: %v, %v", name, err, problems)
 			continue
 		}
-		if got := fmt.Sprint(c.Wrappers); got != tt.wrappers || c.Kind != KindAuxiliary || c.Type != "fileset" || c.Receipt != fact.No || c.Architecture != "x86_64" {
+		if got := fmt.Sprint(c.Wrappers); got != tt.wrappers || c.Kind != KindAuxiliary || c.Type != "fileset" ||
+			c.Receipt != fact.No || c.Architecture != "x86_64" {
 			t.Errorf("%s: %s, %+v", name, got, c)
 		}
 		if c.ID != "01010101-0101-0101-0101-010101010101" || c.BootID != "02020202-0202-0202-0202-020202020202" {
@@ -56,8 +63,11 @@ func TestCollection(t *testing.T) {
 			continue
 		}
 		a, b := c.Members[0], c.Members[1]
-		if a.Identifier != "com.apple.a" || a.Version != "1.0" || a.LoadAddress != 0xffffff8000200000 || a.Size.String() != "16384" || a.SourceVersion != "1.0" ||
-			a.UUID != formatUUID([]byte("member-000000000")) || a.ExecutablePath != "/System/Library/Extensions/com.apple.a.kext/Contents/MacOS/x" || len(a.Personalities) != 1 || a.Libraries[0].BundleID != "com.apple.kpi.bsd" {
+		if a.Identifier != "com.apple.a" || a.Version != "1.0" || a.LoadAddress != 0xffffff8000200000 ||
+			a.Size.String() != "16384" || a.SourceVersion != "1.0" ||
+			a.UUID != formatUUID([]byte("member-000000000")) ||
+			a.ExecutablePath != "/System/Library/Extensions/com.apple.a.kext/Contents/MacOS/x" ||
+			len(a.Personalities) != 1 || a.Libraries[0].BundleID != "com.apple.kpi.bsd" {
 			t.Errorf("%s: %+v", name, a)
 		}
 		if b.LoadAddress != 0 || b.UUID != "" || b.Size.String() != "?" {
@@ -79,7 +89,8 @@ func TestCompressedCollections(t *testing.T) {
 		"im4p comp":     {fakedarwin.IM4P("krnl", fakedarwin.Comp("lzss", payload)), "lzss"},
 	} {
 		c, _, err := readCollectionBytes("kernelcache", tt.data)
-		if !errors.Is(err, errors.ErrUnsupported) || c.Compression != tt.compression || !strings.Contains(err.Error(), tt.compression) || c.Kind != KindCache {
+		if !errors.Is(err, errors.ErrUnsupported) || c.Compression != tt.compression ||
+			!strings.Contains(err.Error(), tt.compression) || c.Kind != KindCache {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 	}
@@ -95,11 +106,9 @@ func rawFat(payload []byte) []byte {
 
 // TestSharedValues reads the dialect of old caches, where values are given once and referred to.
 func TestSharedValues(t *testing.T) {
-	text := `<dict ID="0"><key>_PrelinkInfoDictionary</key><array ID="1"><dict ID="2"><key>CFBundleIdentifier</key><string ID="3">com.apple.a</string>
-<key>CFBundleVersion</key><string ID="4">1.0</string><key>IOKitPersonalities</key><dict ID="5"><key>P</key><dict ID="6"><key>IOClass</key><string ID="7">K</string></dict></dict>
-<key>OSBundleLibraries</key><dict ID="8"><key>com.apple.kpi.bsd</key><string IDREF="4"/></dict><key>_PrelinkExecutableSize</key><integer ID="9" size="64">0x10</integer><key>_PrelinkExecutableLoadAddr</key><integer size="64" ID="10">0xffffff8000000000</integer></dict>
-<dict><key>CFBundleIdentifier</key><string>com.apple.b</string><key>CFBundleVersion</key><reference IDREF="4"/><key>OSBundleLibraries</key><dict IDREF="8"/><key>CFBundleName</key><string IDREF="7"></string></dict></array></dict>`
-	for form, text := range map[string]string{"dictionary": text, "bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
+	text := texts.Read(t, "shared-values.plist")
+	for form, text := range map[string]string{"dictionary": text,
+		"bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
 		b := fakedarwin.Collection("x86_64", text)
 		c, problems, err := CollectionReader{}.Read("prelinkedkernel", bytes.NewReader(b), int64(len(b)))
 		if err != nil || len(problems) != 0 || len(c.Members) != 2 {
@@ -107,7 +116,8 @@ func TestSharedValues(t *testing.T) {
 			continue
 		}
 		a, second := c.Members[0], c.Members[1]
-		if a.Libraries[0].Version != "1.0" || second.Version != "1.0" || second.Libraries[0].Version != "1.0" || a.Size.String() != "16" || second.Name != "K" || a.Personalities != nil {
+		if a.Libraries[0].Version != "1.0" || second.Version != "1.0" || second.Libraries[0].Version != "1.0" ||
+			a.Size.String() != "16" || second.Name != "K" || a.Personalities != nil {
 			t.Errorf("%s: %+v\n%+v", form, a, second)
 		}
 	}
@@ -122,16 +132,18 @@ func TestHostileCollections(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"empty": {}, "short": good[:20], "cut commands": good[:100], "cut section": good[:17000],
-		"commands too many":    change(func(b []byte) { b[16] = 0xff; b[17] = 0xff }),
-		"commands too long":    change(func(b []byte) { b[23] = 0x7f }),
-		"command of 0 bytes":   change(func(b []byte) { b[36] = 0 }),
-		"no prelink":           fakedarwin.NewMacho("x86_64", uint32(TypeFileset)).Bytes(4096),
-		"text instead":         []byte("#!/bin/sh\necho this is no kernel collection\n"),
-		"im4p cut":             fakedarwin.IM4P("krnl", good)[:40],
-		"im4p long length":     {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
-		"im4p in im4p in …":    fakedarwin.IM4P("a", fakedarwin.IM4P("b", fakedarwin.IM4P("c", fakedarwin.IM4P("d", fakedarwin.IM4P("e", good))))),
-		"im4p empty":           append(fakedarwin.IM4P("krnl", nil), make([]byte, 20)...),
-		"fat outside":          append([]byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1, 1, 0, 0, 7, 0, 0, 0, 3, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 12}, make([]byte, 100)...),
+		"commands too many":  change(func(b []byte) { b[16] = 0xff; b[17] = 0xff }),
+		"commands too long":  change(func(b []byte) { b[23] = 0x7f }),
+		"command of 0 bytes": change(func(b []byte) { b[36] = 0 }),
+		"no prelink":         fakedarwin.NewMacho("x86_64", uint32(TypeFileset)).Bytes(4096),
+		"text instead":       []byte("#!/bin/sh\necho this is no kernel collection\n"),
+		"im4p cut":           fakedarwin.IM4P("krnl", good)[:40],
+		"im4p long length":   {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
+		"im4p in im4p in …": fakedarwin.IM4P("a",
+			fakedarwin.IM4P("b", fakedarwin.IM4P("c", fakedarwin.IM4P("d", fakedarwin.IM4P("e", good))))),
+		"im4p empty": append(fakedarwin.IM4P("krnl", nil), make([]byte, 20)...),
+		"fat outside": append([]byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 1, 1, 0, 0, 7, 0, 0, 0, 3, 0x7f, 0, 0, 0,
+			0, 0, 1, 0, 0, 0, 0, 12}, make([]byte, 100)...),
 		"xml cut":              fakedarwin.Collection("x86_64", prelink()[:60]),
 		"xml of another kind":  fakedarwin.Collection("x86_64", `<string>x</string>`),
 		"unknown reference":    fakedarwin.Collection("x86_64", `<array><dict IDREF="5"/></array>`),
@@ -139,13 +151,16 @@ func TestHostileCollections(t *testing.T) {
 		"comp too long":        fakedarwin.Comp("lzss", make([]byte, 100))[:compHeader+10],
 	} {
 		c, _, err := readCollectionBytes("kernelcache", b)
-		if err == nil || len(c.Members) != 0 || !errors.Is(err, fact.ErrMalformed) && !errors.Is(err, fact.ErrTooLarge) {
+		if err == nil || len(c.Members) != 0 || !errors.Is(err, fact.ErrMalformed) &&
+			!errors.Is(err, fact.ErrTooLarge) {
 			t.Errorf("%s: %d members, %v", name, len(c.Members), err)
 		}
 	}
 	// A bad member costs itself.
-	b := fakedarwin.Collection("x86_64", prelink(`<string>no kext</string>`, `<dict><key>CFBundleVersion</key><string>1</string></dict>`,
-		`<dict><key>CFBundleIdentifier</key><string>com.apple.x</string><key>CFBundleVersion</key><array/></dict>`, fakedarwin.PrelinkKext("com.apple.a", "1.0", 1)), "com.apple.a", "com.apple.lost")
+	b := fakedarwin.Collection("x86_64",
+		prelink(`<string>no kext</string>`, `<dict><key>CFBundleVersion</key><string>1</string></dict>`,
+			`<dict><key>CFBundleIdentifier</key><string>com.apple.x</string><key>CFBundleVersion</key><array/></dict>`,
+			fakedarwin.PrelinkKext("com.apple.a", "1.0", 1)), "com.apple.a", "com.apple.lost")
 	c, problems, err := readCollectionBytes("x.kc", b)
 	if err != nil || len(c.Members) != 2 || len(problems) != 3 {
 		t.Errorf("%d members, %d problems %v, %v", len(c.Members), len(problems), problems, err)
@@ -153,7 +168,8 @@ func TestHostileCollections(t *testing.T) {
 }
 
 func TestStale(t *testing.T) {
-	all := []Collection{{Kind: KindBoot, ID: "A"}, {Kind: KindAuxiliary, BootID: "A"}, {Kind: KindAuxiliary, BootID: "B"}, {Kind: KindSystem}}
+	all := []Collection{{Kind: KindBoot, ID: "A"}, {Kind: KindAuxiliary, BootID: "A"},
+		{Kind: KindAuxiliary, BootID: "B"}, {Kind: KindSystem}}
 	MarkStale(all)
 	if all[0].Stale != "" || all[1].Stale != fact.No || all[2].Stale != fact.Yes || all[3].Stale != "" {
 		t.Errorf("%+v", all)
@@ -167,13 +183,15 @@ func TestStale(t *testing.T) {
 
 func TestFindCollections(t *testing.T) {
 	files := fstest.MapFS{
-		"System/Library/KernelCollections/BootKernelExtensions.kc": {}, "Library/KernelCollections/AuxiliaryKernelExtensions.kc": {},
+		"System/Library/KernelCollections/BootKernelExtensions.kc":                                          {},
+		"Library/KernelCollections/AuxiliaryKernelExtensions.kc":                                            {},
 		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/kernelcache": {},
 		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/other":       {},
-		"System/Volumes/Preboot/0A-1B/other": {},
+		"System/Volumes/Preboot/0A-1B/other":                                                                {},
 	}
 	got, problems := FindCollections(files)
-	want := []string{"System/Library/KernelCollections/BootKernelExtensions.kc", "Library/KernelCollections/AuxiliaryKernelExtensions.kc",
+	want := []string{"System/Library/KernelCollections/BootKernelExtensions.kc",
+		"Library/KernelCollections/AuxiliaryKernelExtensions.kc",
 		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/kernelcache"}
 	if !slices.Equal(got, want) || len(problems) != 0 {
 		t.Errorf("%q, %v", got, problems)
@@ -192,11 +210,14 @@ func bigCollection(tb testing.TB) string {
 	tb.Helper()
 	const kexts, size = 500, 300 << 20
 	var members, ids []string
-	filler := strings.Repeat(`<key>K</key><dict><key>IOClass</key><string>SomeDriverClass</string><key>IOProviderClass</key><string>IOPCIDevice</string><key>IOPCIMatch</key><string>0x15338086 0x15348086 0x15358086</string></dict>`, 40)
+	filler := strings.Repeat(`<key>K</key><dict><key>IOClass</key><string>SomeDriverClass</string>`+
+		`<key>IOProviderClass</key><string>IOPCIDevice</string><key>IOPCIMatch</key><string>0x15338086 0x15348086 `+
+		`0x15358086</string></dict>`, 40)
 	for i := range kexts {
 		id := fmt.Sprintf("com.apple.driver.Kext%03d", i)
 		m := fakedarwin.PrelinkKext(id, "1.0.0", 0xffffff8000000000+uint64(i)<<20)
-		members = append(members, strings.Replace(m, `<key>IOKitPersonalities</key><dict>`, `<key>IOKitPersonalities</key><dict>`+filler, 1))
+		members = append(members,
+			strings.Replace(m, `<key>IOKitPersonalities</key><dict>`, `<key>IOKitPersonalities</key><dict>`+filler, 1))
 		ids = append(ids, id)
 	}
 	text := prelink(members...)
@@ -268,7 +289,8 @@ func TestBigCollection(t *testing.T) {
 	if err != nil || len(problems) != 0 || len(collection.Members) != 500 {
 		t.Fatalf("%d members, %v, %v", len(collection.Members), problems, err)
 	}
-	t.Logf("read %d KiB of 300 MiB; heap peak %d KiB over %d KiB; allocated in all %d KiB", c.bytes>>10, (peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
+	t.Logf("read %d KiB of 300 MiB; heap peak %d KiB over %d KiB; allocated in all %d KiB", c.bytes>>10,
+		(peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
 	if used := peak - before.HeapAlloc; used > 16<<20 {
 		t.Errorf("heap grew by %d KiB", used>>10)
 	}
@@ -300,7 +322,8 @@ func BenchmarkCollection300MB(b *testing.B) {
 	defer f.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := (CollectionReader{Architecture: "x86_64"}).Read("SystemKernelExtensions.kc", f, 300<<20); err != nil {
+		if _, _, err := (CollectionReader{Architecture: "x86_64"}).Read("SystemKernelExtensions.kc",
+			f, 300<<20); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 // sampleInfoPlists are the recorded property lists of real bundles.

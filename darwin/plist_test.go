@@ -83,10 +83,12 @@ func TestPlistHostile(t *testing.T) {
 		{"blank", []byte(" \n"), fact.CodeMalformed},
 		{"a word", []byte("hello"), fact.CodeMalformed},
 		{"only header", []byte("bplist00"), fact.CodeMalformed},
-		{"entities", []byte(`<!DOCTYPE plist [<!ENTITY a "aaaa">]><plist><string>&a;</string></plist>`), fact.CodeMalformed},
+		{"entities", []byte(`<!DOCTYPE plist [<!ENTITY a "aaaa">]><plist><string>&a;</string></plist>`),
+			fact.CodeMalformed},
 		{"unclosed", []byte(`<plist><dict><key>a</key>`), fact.CodeMalformed},
 		{"wrong end", []byte(`<plist><dict></array></plist>`), fact.CodeMalformed},
-		{"hex data", []byte(`<plist><dict><key>a</key><data format="hex">zz!</data></dict></plist>`), fact.CodeMalformed},
+		{"hex data", []byte(`<plist><dict><key>a</key><data format="hex">zz!</data></dict></plist>`),
+			fact.CodeMalformed},
 		{"too long", make([]byte, limit.PlistBytes+1), fact.CodeTooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,7 +118,8 @@ func TestPlistForms(t *testing.T) {
 	}
 	want := node{kind: dictNode, dict: map[string]node{
 		"s": {kind: stringNode, str: "a <b> é"}, "n": {kind: integerNode, num: 0xffffff7f81000000 - 0x5a46000 + 0},
-		"h": {kind: integerNode, num: 0xffffff7f80a46000}, "b": {kind: boolNode, num: 1}, "d": {kind: dataNode, data: []byte{1, 2, 3}},
+		"h": {kind: integerNode, num: 0xffffff7f80a46000}, "b": {kind: boolNode, num: 1},
+		"d": {kind: dataNode, data: []byte{1, 2, 3}},
 		"l": {kind: arrayNode, list: []node{{kind: integerNode, num: 1}, {kind: integerNode, num: 2}}},
 		"m": {kind: dictNode, dict: map[string]node{}},
 	}}
@@ -138,11 +141,15 @@ func TestPlistForms(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
 		}
 	}
-	text, err := decodePlist("x", []byte(`{ CFBundleIdentifier = "a.b"; OSBundleUUID = <655aa406 97024364>; l = (a, b); }`))
-	if err != nil || text.dict["CFBundleIdentifier"].str != "a.b" || len(text.dict["OSBundleUUID"].data) != 8 || len(text.dict["l"].list) != 2 {
+	text, err := decodePlist("x",
+		[]byte(`{ CFBundleIdentifier = "a.b"; OSBundleUUID = <655aa406 97024364>; l = (a, b); }`))
+	if err != nil || text.dict["CFBundleIdentifier"].str != "a.b" || len(text.dict["OSBundleUUID"].data) != 8 ||
+		len(text.dict["l"].list) != 2 {
 		t.Errorf("text form: %+v, %v", text, err)
 	}
-	latin1, err := decodePlist("x", []byte("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><plist><dict><key>a</key><string>\xa9</string></dict></plist>"))
+	latin1, err := decodePlist("x",
+		[]byte("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><plist><dict><key>a</key>"+
+			"<string>\xa9</string></dict></plist>"))
 	if err != nil || latin1.dict["a"].str != "©" {
 		t.Errorf("ISO-8859-1: %+v, %v", latin1, err)
 	}
@@ -180,7 +187,8 @@ func TestDialectSharing(t *testing.T) {
 		t.Errorf("error %v, want too large", err)
 	}
 	t.Logf("took %v", took)
-	if _, err := decodePlist("x", []byte(`<array ID="1"><array IDREF="1"/></array>`)); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := decodePlist("x", []byte(`<array ID="1"><array IDREF="1"/></array>`)); !errors.Is(err,
+		fact.ErrMalformed) {
 		t.Errorf("cycle: %v", err)
 	}
 }
@@ -227,7 +235,8 @@ func TestPlistAsPlistutil(t *testing.T) {
 func FuzzPlist(f *testing.F) {
 	f.Add([]byte(`{a=b;}`))
 	f.Add([]byte(`<plist><dict ID="0"><key>a</key><reference IDREF="1"/></dict></plist>`))
-	f.Add(bplistOf([]byte{0xd1, 1, 2}, []byte{0x51, 'a'}, []byte{0xa1, 3}, []byte{0x13, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}))
+	f.Add(bplistOf([]byte{0xd1, 1, 2}, []byte{0x51, 'a'}, []byte{0xa1, 3},
+		[]byte{0x13, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}))
 	raw, _ := base64.StdEncoding.DecodeString("YnBsaXN0MDDRAQJRYVFiCAsNAAAAAAAAAQEAAAAAAAAAAwAAAAAAAAAAAAAAAAAAAA8=")
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -11,33 +11,39 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 // reference finds the rows of a capture in another way than the parser: one expression for the
 // whole row.
-var reference = regexp.MustCompile(`^\s*(\d+)\s+(\d+) (0x[0-9a-f]+|0)\s+(0x[0-9a-f]+|0)\s+(0x[0-9a-f]+|0)\s+(\S+) \(([^)]*)\)(?: ([0-9A-F]{8}-[0-9A-F-]{27}))?(?: <([0-9 ]*)>)?$`)
+var reference = regexp.MustCompile(`^\s*(\d+)\s+(\d+) (0x[0-9a-f]+|0)\s+(0x[0-9a-f]+|0)\s+(0x[0-9a-f]+|0)\s+(\S+) ` +
+	`\(([^)]*)\)(?: ([0-9A-F]{8}-[0-9A-F-]{27}))?(?: <([0-9 ]*)>)?$`)
 
 func TestKextstatCaptures(t *testing.T) {
 	for name, rows := range map[string]int{
 		"kextstat-10.11.5-ux303ub/kextstat.txt": 124, "kextstat-10.11.5-ux303ub-early/kextstat.txt": 123,
-		"kextstat-10.12-hornidis/capture.txt": 10, "kextstat-10.12-macfuse/capture.txt": 10, "kextstat-10.12.6-kbfs/capture.txt": 10,
+		"kextstat-10.12-hornidis/capture.txt": 10, "kextstat-10.12-macfuse/capture.txt": 10,
+		"kextstat-10.12.6-kbfs/capture.txt":      10,
 		"kextstat-10.14-tunnelblick/capture.txt": 8, "kextstat-kl-ohai/capture.txt": 3,
-		"kmutil-11.0beta5/capture.txt": 9, "kmutil-11.2-imacpro/capture.txt": 9, "kmutil-11.4-hacktricks/capture.txt": 6,
-		"kmutil-grep-smbus/capture.txt": 2,
+		"kmutil-11.0beta5/capture.txt": 9, "kmutil-11.2-imacpro/capture.txt": 9,
+		"kmutil-11.4-hacktricks/capture.txt": 6,
+		"kmutil-grep-smbus/capture.txt":      2,
 	} {
 		text := string(captureText(t, name))
 		var want []string
 		for line := range strings.Lines(text) {
 			if m := reference.FindStringSubmatch(strings.TrimRight(line, "\r\n ")); m != nil {
 				links := strings.Fields(m[9])
-				slices.SortFunc(links, func(a, b string) int { x, _ := strconv.Atoi(a); y, _ := strconv.Atoi(b); return x - y })
+				slices.SortFunc(links,
+					func(a, b string) int { x, _ := strconv.Atoi(a); y, _ := strconv.Atoi(b); return x - y })
 				want = append(want, fmt.Sprintln(m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], links))
 			}
 		}
 		c := ParseKextstat(text)
 		var got []string
 		for _, k := range c.Kexts {
-			got = append(got, fmt.Sprintln(k.Tag, k.Refs, zeroHex(uint64(k.Address)), hexCount(k.Size), hexCount(k.Wired), k.BundleID, k.Version, k.UUID, k.Links))
+			got = append(got, fmt.Sprintln(k.Tag, k.Refs, zeroHex(uint64(k.Address)), hexCount(k.Size),
+				hexCount(k.Wired), k.BundleID, k.Version, k.UUID, k.Links))
 		}
 		if len(got) != rows || !slices.Equal(got, want) {
 			t.Errorf("%s: %d rows, want %d\n got %v\nwant %v", name, len(got), rows, got, want)
@@ -62,7 +68,8 @@ func hexCount(c fact.Count) string {
 
 func TestCutKextstat(t *testing.T) {
 	c := ParseKextstat(string(captureText(t, "kmutil-cut-amfi-users/capture.txt")))
-	if len(c.Kexts) != 17 || c.Stray != 0 || !c.Sure || !c.Filtered || c.Kexts[1].BundleID != "com.apple.driver.AppleMobileFileIntegrity" || c.Kexts[1].Tag.String() != "19" {
+	if len(c.Kexts) != 17 || c.Stray != 0 || !c.Sure || !c.Filtered ||
+		c.Kexts[1].BundleID != "com.apple.driver.AppleMobileFileIntegrity" || c.Kexts[1].Tag.String() != "19" {
 		t.Errorf("%+v", c)
 	}
 	for _, k := range c.Kexts {
@@ -79,22 +86,33 @@ func TestCutKextstat(t *testing.T) {
 func TestKextstatRows(t *testing.T) {
 	id := "com.vendor.driver"
 	for line, want := range map[string]string{
-		"  250    0 0                  0x18b0     0x18b0     io.macfuse.filesystems.macfuse (2128.20) BBB320C0-1111-2222-3333-444455556666 <7 5 4 3 1>": "250 0 ? 6320 6320  io.macfuse.filesystems.macfuse 2128.20 BBB320C0-1111-2222-3333-444455556666 [1 3 4 5 7]",
-		"12345    0 0xffffff7f8 0x10 0x10 x86_64 " + id + " (1.0) no UUID <2>":                                                                          "12345 0 0x0000000ffffff7f8 16 16 x86_64 " + id + " 1.0  [2]",
-		"   ??   ?? ????               ????       ????       ????/???? ???? (????)":                                                                     "? ? ? ? ?     []",
-		"    5    1 0x1 0x2 0x3 0x1000007/0x3 " + id + " (1.0 (beta) x) <>":                                                                             "5 1 0x0000000000000001 2 3 0x1000007/0x3 " + id + " 1.0 (beta) x  []",
-		"5 1 0xfffffe0007004000 0x1 0x1 " + id + " (10) aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee":                                                           "5 1 0xfffffe0007004000 1 1  " + id + " 10 AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE []",
+		"  250    0 0                  0x18b0     0x18b0     io.macfuse.filesystems.macfuse (2128.20) " +
+			"BBB320C0-1111-2222-3333-444455556666 <7 5 4 3 1>": "250 0 ? 6320 6320  io.macfuse.filesystems.macfuse " +
+			"2128.20 BBB320C0-1111-2222-3333-444455556666 [1 3 4 5 7]",
+		"12345    0 0xffffff7f8 0x10 0x10 x86_64 " + id +
+			" (1.0) no UUID <2>": "12345 0 0x0000000ffffff7f8 16 16 x86_64 " + id + " 1.0  [2]",
+		"   ??   ?? ????               ????       ????       ????/???? " +
+			"???? (????)": "? ? ? ? ?     []",
+		"    5    1 0x1 0x2 0x3 0x1000007/0x3 " + id +
+			" (1.0 (beta) x) <>": "5 1 0x0000000000000001 2 3 0x1000007/0x3 " + id + " 1.0 (beta) x  []",
+		"5 1 0xfffffe0007004000 0x1 0x1 " + id +
+			" (10) aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee": "5 1 0xfffffe0007004000 1 1  " + id +
+			" 10 AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE []",
 	} {
 		k, ok := kextstatRow(strings.TrimSpace(line))
-		got := fmt.Sprint(k.Tag, " ", k.Refs, " ", k.Address, " ", k.Size, " ", k.Wired, " ", k.Architecture, " ", k.BundleID, " ", k.Version, " ", k.UUID, " ", k.Links)
+		got := fmt.Sprint(k.Tag, " ", k.Refs, " ", k.Address, " ", k.Size, " ", k.Wired, " ", k.Architecture, " ",
+			k.BundleID, " ", k.Version, " ", k.UUID, " ", k.Links)
 		if !ok || got != want {
 			t.Errorf("%s:\n got %s, %v\nwant %s", line, got, ok, want)
 		}
 	}
 	for _, line := range []string{
-		"", "5", "5 1", "5 1 x", "5 1 0x1 0x2", "5 1 0x1 0x2 0x3 " + id, "5 1 0x1 0x2 0x3 " + id + " (1.0", "5 1 0x1 0x2 0x3 " + id + " (1.0) <x>",
-		"5 1 0x1 0x2 0x3 " + id + " (1.0) <1", "5 1 0x1 0xffffffffffffffff 0x3 " + id + " (1.0)", "-5 1 0x1 0x2 0x3 " + id + " (1.0)",
-		"99999999999 1 0x1 0x2 0x3 " + id + " (1.0)", "5 1 0x1 0x2 0x3 a b " + id + " (1.0)", "5 1 0x1 0x2 0x3 not!an!id (1.0)",
+		"", "5", "5 1", "5 1 x", "5 1 0x1 0x2", "5 1 0x1 0x2 0x3 " + id, "5 1 0x1 0x2 0x3 " + id + " (1.0",
+		"5 1 0x1 0x2 0x3 " + id + " (1.0) <x>",
+		"5 1 0x1 0x2 0x3 " + id + " (1.0) <1", "5 1 0x1 0xffffffffffffffff 0x3 " + id + " (1.0)",
+		"-5 1 0x1 0x2 0x3 " + id + " (1.0)",
+		"99999999999 1 0x1 0x2 0x3 " + id + " (1.0)", "5 1 0x1 0x2 0x3 a b " + id + " (1.0)",
+		"5 1 0x1 0x2 0x3 not!an!id (1.0)",
 	} {
 		if k, ok := kextstatRow(line); ok {
 			t.Errorf("%q is read as a row: %+v", line, k)
@@ -107,8 +125,9 @@ func TestPanicCaptures(t *testing.T) {
 		rows int
 		last string
 	}{
-		"panic-kexts-10.13-trendmicro/capture.txt": {21, "com.github.osxfuse.filesystems.osxfuse 3.8.0 0xffffff7fa07b5000 106496"},
-		"panic-kexts-m1-12/capture.txt":            {28, ""},
+		"panic-kexts-10.13-trendmicro/capture.txt": {21, "com.github.osxfuse.filesystems.osxfuse 3.8.0 " +
+			"0xffffff7fa07b5000 106496"},
+		"panic-kexts-m1-12/capture.txt": {28, ""},
 	} {
 		text := string(captureText(t, name))
 		c := ParsePanic(text)
@@ -121,16 +140,20 @@ func TestPanicCaptures(t *testing.T) {
 			}
 		}
 		k := c.Kexts[0]
-		if got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.Address, " ", k.Size); want.last != "" && got != want.last {
+		if got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.Address, " ", k.Size); want.last != "" &&
+			got != want.last {
 			t.Errorf("%s: first is %s", name, got)
 		}
 	}
-	c := ParsePanic("last loaded kext at 5: >usb.!UHostBillboardDevice\t1.0 (addr 0xffffff7f8, size 12)\nloaded kexts:\n>usb.!UHostBillboardDevice\t1.0\n|IOUSB!F\t900\n@filesystems.apfs\t1\n$sandbox\t3\n>!AHD!C\t2\n\nother\n")
+	c := ParsePanic("last loaded kext at 5: >usb.!UHostBillboardDevice\t1.0 (addr 0xffffff7f8, size 12)\n" +
+		"loaded kexts:\n>usb.!UHostBillboardDevice\t1.0\n|IOUSB!F\t900\n@filesystems.apfs\t1\n" +
+		"$sandbox\t3\n>!AHD!C\t2\n\nother\n")
 	var ids []string
 	for _, k := range c.Kexts {
 		ids = append(ids, k.BundleID)
 	}
-	want := "com.apple.driver.usb.AppleUSBHostBillboardDevice com.apple.iokit.IOUSBFamily com.apple.filesystems.apfs com.apple.security.sandbox com.apple.driver.AppleHDController"
+	want := "com.apple.driver.usb.AppleUSBHostBillboardDevice com.apple.iokit.IOUSBFamily com.apple.filesystems.apfs " +
+		"com.apple.security.sandbox com.apple.driver.AppleHDController"
 	if got := strings.Join(ids, " "); got != want || c.Kexts[0].Size.String() != "12" {
 		t.Errorf("%s, %v", got, c.Kexts)
 	}
@@ -142,8 +165,10 @@ func TestKextutilCapture(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	k := c.Kexts[0]
-	got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.CompatibleVersion, " ", k.UUID, " ", k.Tag, " ", k.Refs, " ", k.Address, " ", k.Size, " ", k.Wired, " ", k.Path, " ", k.Interface, k.KernelResource, k.Prelinked, k.Started)
-	want := "com.apple.kpi.bsd 19.6.0 8.0.0b1 655AA406-9702-4364-9D30-481571CF631D 1 115 0xffffff7f81000000 50016 50016 /System/Library/Extensions/System.kext/PlugIns/BSDKernel.kext yesyesyesyes"
+	got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.CompatibleVersion, " ", k.UUID, " ", k.Tag, " ", k.Refs, " ",
+		k.Address, " ", k.Size, " ", k.Wired, " ", k.Path, " ", k.Interface, k.KernelResource, k.Prelinked, k.Started)
+	want := "com.apple.kpi.bsd 19.6.0 8.0.0b1 655AA406-9702-4364-9D30-481571CF631D 1 115 0xffffff7f81000000 50016 " +
+		"50016 /System/Library/Extensions/System.kext/PlugIns/BSDKernel.kext yesyesyesyes"
 	address := int64(-551890460672)
 	want = strings.Replace(want, "0xffffff7f81000000", fact.Address(address).String(), 1)
 	if got != want {
@@ -157,18 +182,25 @@ func TestKextutilCapture(t *testing.T) {
 func TestSystemExtensionsCtlCaptures(t *testing.T) {
 	for name, want := range map[string][]string{
 		"systemextensionsctl-karabiner-rows/capture.txt": {
-			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 1.8.0 1.8.0 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice yes/yes activated_enabled []",
-			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 6.2.0 6.2.0 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice yes/no activated_waiting_for_user []",
-			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 1.8.0 1.8.0 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice no/no terminated_waiting_to_uninstall_on_reboot []",
+			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 1.8.0 1.8.0 " +
+				"org.pqrs.Karabiner-DriverKit-VirtualHIDDevice yes/yes activated_enabled []",
+			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 6.2.0 6.2.0 " +
+				"org.pqrs.Karabiner-DriverKit-VirtualHIDDevice yes/no activated_waiting_for_user []",
+			"G43BCU2T37 org.pqrs.Karabiner-DriverKit-VirtualHIDDevice 1.8.0 1.8.0 " +
+				"org.pqrs.Karabiner-DriverKit-VirtualHIDDevice no/no terminated_waiting_to_uninstall_on_reboot []",
 		},
-		"systemextensionsctl-lulu-11/capture.txt":            {"VBG97UB4TA com.objective-see.lulu.extension 2.3.0 2.3.0 Extension yes/yes activated_enabled [network_extension]"},
-		"systemextensionsctl-lulu-27-row/capture.txt":        {"VBG97UB4TA com.objective-see.lulu.extension 4.4.0 4.4.0 LuLu unknown/unknown activated_waiting_for_user []"},
-		"systemextensionsctl-prolific-driverkit/capture.txt": {"2MP849R8J5 com.prolific.cdc.PLCdcFSDriver    yes/yes activated_enabled []"},
+		"systemextensionsctl-lulu-11/capture.txt": {"VBG97UB4TA com.objective-see.lulu.extension 2.3.0 " +
+			"2.3.0 Extension yes/yes activated_enabled [network_extension]"},
+		"systemextensionsctl-lulu-27-row/capture.txt": {"VBG97UB4TA com.objective-see.lulu.extension 4.4.0 " +
+			"4.4.0 LuLu unknown/unknown activated_waiting_for_user []"},
+		"systemextensionsctl-prolific-driverkit/capture.txt": {"2MP849R8J5 com.prolific.cdc.PLCdcFSDriver    " +
+			"yes/yes activated_enabled []"},
 	} {
 		c := ParseSystemExtensionsCtl(string(captureText(t, name)))
 		var got []string
 		for _, s := range c.Extensions {
-			got = append(got, fmt.Sprintf("%s %s %s %s %s %s/%s %s %v", s.TeamID, s.BundleID, s.Version, s.ShortVersion, s.Name, s.Enabled, s.Active, s.State, s.Categories))
+			got = append(got, fmt.Sprintf("%s %s %s %s %s %s/%s %s %v", s.TeamID, s.BundleID, s.Version, s.ShortVersion,
+				s.Name, s.Enabled, s.Active, s.State, s.Categories))
 		}
 		if !slices.Equal(got, want) || c.Stray != 0 {
 			t.Errorf("%s: %d stray\n got %q\nwant %q", name, c.Stray, got, want)
@@ -186,7 +218,9 @@ func TestOtherCaptures(t *testing.T) {
 		t.Fatalf("%+v", policy)
 	}
 	a, legacy := policy.Approvals[0], policy.Approvals[2]
-	if a.Developer != "Objective-See, LLC" || a.Allowed != fact.Yes || a.TeamID != "VBG97UB4TA" || legacy.TeamID != "" || policy.Approvals[5].Flags.String() != "0" {
+	if a.Developer != "Objective-See, LLC" || a.Allowed != fact.Yes || a.TeamID != "VBG97UB4TA" ||
+		legacy.TeamID != "" ||
+		policy.Approvals[5].Flags.String() != "0" {
 		t.Errorf("%+v", policy.Approvals)
 	}
 }
@@ -224,20 +258,8 @@ const profilerSample = `Extensions:
 `
 
 func TestProfiler(t *testing.T) {
-	xml := `<?xml version="1.0"?><plist version="1.0"><array><dict><key>_dataType</key><string>SPExtensionsDataType</string><key>_items</key><array>
-<dict><key>_name</key><string>IOUSBFamily</string><key>spext_bundleid</key><string>com.apple.iokit.IOUSBFamily</string><key>spext_loaded</key><string>spext_yes</string>
-<key>spext_loadable</key><string>yes</string><key>spext_hasAllDependencies</key><string>spext_satisfied</string><key>spext_obtained_from</key><string>spext_apple</string>
-<key>spext_architectures</key><array><string>x86_64</string><string>arm64e</string></array><key>spext_version</key><string>900.4.2</string><key>version</key><string>900.4.2</string>
-<key>spext_info</key><string>USB: 900.4.2</string><key>spext_path</key><string>/System/Library/Extensions/IOUSBFamily.kext</string>
-<key>spext_signed_by</key><string>Software Signing, Apple Code Signing Certification Authority, Apple Root CA</string></dict>
-<dict><key>_name</key><string>BadDriver</string><key>spext_bundleid</key><string>com.vendor.bad</string><key>spext_loaded</key><string>spext_no</string><key>spext_loadable</key><string>no</string>
-<key>spext_hasAllDependencies</key><string>spext_incomplete</string><key>spext_obtained_from</key><string>spext_not_signed</string><key>spext_valid_errors</key><dict><key>No library found</key><array/></dict></dict>
-</array></dict></array></plist>`
-	json := `{"SPExtensionsDataType":[{"_name":"IOUSBFamily","spext_bundleid":"com.apple.iokit.IOUSBFamily","spext_loaded":"spext_yes","spext_loadable":"yes",
-"spext_hasAllDependencies":"spext_satisfied","spext_obtained_from":"spext_apple","spext_architectures":["x86_64","arm64e"],"spext_version":"900.4.2","version":"900.4.2",
-"spext_info":"USB: 900.4.2","spext_path":"/System/Library/Extensions/IOUSBFamily.kext","spext_signed_by":"Software Signing, Apple Code Signing Certification Authority, Apple Root CA"},
-{"_name":"BadDriver","spext_bundleid":"com.vendor.bad","spext_loaded":"spext_no","spext_loadable":"no","spext_hasAllDependencies":"spext_incomplete","spext_obtained_from":"spext_not_signed",
-"spext_valid_errors":{"No library found":[]}}]}`
+	xml := texts.Read(t, "extensions.xml")
+	json := texts.Read(t, "extensions.json")
 	for form, text := range map[string]string{"text": profilerSample, "xml": xml, "json": json} {
 		c := ParseProfiler(text)
 		if len(c.Items) != 2 || !c.Sure || c.Stray != 0 || len(c.Problems) != 0 {
@@ -245,11 +267,14 @@ func TestProfiler(t *testing.T) {
 			continue
 		}
 		p, bad := c.Items[0], c.Items[1]
-		got := fmt.Sprint(p.Name, " ", p.BundleID, " ", p.Version, " ", p.ShortVersion, " ", p.Loaded, p.Loadable, p.Dependencies, " ", p.ObtainedFrom, " ", p.Architectures, " ", p.Path, " ", len(p.SignedBy))
-		if want := "IOUSBFamily com.apple.iokit.IOUSBFamily 900.4.2 900.4.2 yesyesyes apple [x86_64 arm64e] /System/Library/Extensions/IOUSBFamily.kext 3"; got != want {
+		got := fmt.Sprint(p.Name, " ", p.BundleID, " ", p.Version, " ", p.ShortVersion, " ", p.Loaded, p.Loadable,
+			p.Dependencies, " ", p.ObtainedFrom, " ", p.Architectures, " ", p.Path, " ", len(p.SignedBy))
+		if want := "IOUSBFamily com.apple.iokit.IOUSBFamily 900.4.2 900.4.2 yesyesyes apple [x86_64 arm64e] " +
+			"/System/Library/Extensions/IOUSBFamily.kext 3"; got != want {
 			t.Errorf("%s:\n got %s\nwant %s", form, got, want)
 		}
-		if bad.Loaded != fact.No || bad.Loadable != fact.No || bad.Dependencies != fact.No || bad.ObtainedFrom != "not_signed" || len(bad.Errors) == 0 {
+		if bad.Loaded != fact.No || bad.Loadable != fact.No || bad.Dependencies != fact.No ||
+			bad.ObtainedFrom != "not_signed" || len(bad.Errors) == 0 {
 			t.Errorf("%s: %+v", form, bad)
 		}
 	}
@@ -264,7 +289,8 @@ func FuzzTexts(f *testing.F) {
 	f.Add("|a.b|1|x|1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
-		for name, c := range map[string]*Capture{"kextstat": ParseKextstat(text), "ids": ParseIDList(text), "panic": ParsePanic(text), "kextutil": ParseKextutilInfo(text)} {
+		for name, c := range map[string]*Capture{"kextstat": ParseKextstat(text), "ids": ParseIDList(text),
+			"panic": ParsePanic(text), "kextutil": ParseKextutilInfo(text)} {
 			if len(c.Kexts)+c.Stray > lines || len(c.Bad) > c.Stray {
 				t.Fatalf("%s: %d rows and %d stray of %d lines", name, len(c.Kexts), c.Stray, lines)
 			}

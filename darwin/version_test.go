@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func TestParseVersion(t *testing.T) {

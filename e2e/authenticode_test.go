@@ -28,8 +28,8 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -77,7 +77,8 @@ func issue(t testing.TB, c certificateOf, issuer *party) *party {
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: c.name, Organization: []string{"Kernelext Test"}},
-		NotBefore: time.Date(max(c.from, 2010), 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(max(c.to, 2040*boolInt(c.to == 0)), 1, 1, 0, 0, 0, 0, time.UTC),
+		NotBefore:             time.Date(max(c.from, 2010), 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:              time.Date(max(c.to, 2040*boolInt(c.to == 0)), 1, 1, 0, 0, 0, 0, time.UTC),
 		BasicConstraintsValid: true, IsCA: c.ca, UnknownExtKeyUsage: c.ekus, KeyUsage: x509.KeyUsageDigitalSignature,
 	}
 	if c.ca {
@@ -143,7 +144,8 @@ func (o ossl) sign(t testing.TB, name string, data []byte, signer *party, chain 
 	for _, c := range chain {
 		certs = append(certs, c.cert)
 	}
-	argv := append([]string{"sign", "-certs", o.file(t, "certs.pem", pemOf(certs...)), "-key", o.file(t, "key.pem", pemKey(t, signer.key))}, args...)
+	argv := append([]string{"sign", "-certs", o.file(t, "certs.pem", pemOf(certs...)), "-key",
+		o.file(t, "key.pem", pemKey(t, signer.key))}, args...)
 	argv = append(argv, "-in", in, "-out", out)
 	if text, err := exec.CommandContext(t.Context(), "osslsigncode", argv...).CombinedOutput(); err != nil {
 		t.Fatalf("osslsigncode %q: %v\n%s", argv, err, text)
@@ -181,8 +183,11 @@ func verify(t testing.TB, image []byte, keys []fact.KeySet, catalogs ...*windows
 func testDriver() []byte {
 	return petest.Image{
 		TimeStamp: 1600000000, PDB: `C:\build\ket.pdb`, Code: bytes.Repeat([]byte{0x90, 0xc3, 0x31, 0xc0}, 3000),
-		Imports: []petest.Import{{Library: "ntoskrnl.exe", Functions: []string{"IoCreateDevice", "RtlInitUnicodeString"}}, {Library: "HAL.dll", Functions: []string{"#7"}}},
-		Version: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket test driver", "FileVersion": "1.2.3.4"}, Numbers: [4]uint16{1, 2, 3, 4},
+		Imports: []petest.Import{
+			{Library: "ntoskrnl.exe", Functions: []string{"IoCreateDevice", "RtlInitUnicodeString"}},
+			{Library: "HAL.dll", Functions: []string{"#7"}}},
+		Version: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket test driver",
+			"FileVersion": "1.2.3.4"}, Numbers: [4]uint16{1, 2, 3, 4},
 	}.Build()
 }
 
@@ -222,8 +227,9 @@ func issueStamping(t testing.TB, root *party) *party {
 		t.Fatal(err)
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "Test Time Stamping"}, NotBefore: time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter: time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC), KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "Test Time Stamping"},
+		NotBefore: time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC),
+		NotAfter:  time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, root.cert, key.Public(), root.key)
@@ -240,7 +246,8 @@ func issueStamping(t testing.TB, root *party) *party {
 // stamped are the arguments for a timestamp of our own authority.
 func (f *signingFixture) stamped(t testing.TB, at time.Time) []string {
 	return []string{
-		"-TSA-certs", f.file(t, "tsa.pem", pemOf(f.tsa.cert, f.tsaRoot.cert)), "-TSA-key", f.file(t, "tsa.key", pemKey(t, f.tsa.key)),
+		"-TSA-certs", f.file(t, "tsa.pem", pemOf(f.tsa.cert, f.tsaRoot.cert)), "-TSA-key",
+		f.file(t, "tsa.key", pemKey(t, f.tsa.key)),
 		"-TSA-time", fmt.Sprint(at.Unix()),
 	}
 }
@@ -257,7 +264,8 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 	leaf := func(name string, ekus ...asn1.ObjectIdentifier) *party {
 		return issue(t, certificateOf{name: name, ekus: append([]asn1.ObjectIdentifier{oidCodeSigning}, ekus...)}, f.ca)
 	}
-	past := certificateOf{name: "Past Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}, from: 2014, to: 2016}
+	past := certificateOf{name: "Past Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL},
+		from: 2014, to: 2016}
 	pastLeaf := issue(t, past, f.ca)
 	trusted := keysOf("test", f.root, f.tsaRoot)
 	in2015 := time.Date(2015, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -271,45 +279,69 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 		class  fact.SignatureClass
 		at     time.Time
 	}{
-		{name: "hardware programme", signer: leaf("Publisher", oidWHQL, oidAttested), keys: trusted, status: fact.SignatureValid, class: fact.ClassWHCP},
-		{name: "inbox", signer: leaf("Windows", oidInbox), keys: trusted, status: fact.SignatureValid, class: fact.ClassInbox},
-		{name: "early launch", signer: leaf("Early", oidELAM), keys: trusted, status: fact.SignatureValid, class: fact.ClassELAM},
-		{name: "company", signer: leaf("Company"), keys: trusted, status: fact.SignatureValid, class: fact.ClassEnterprise},
-		{name: "elliptic curve", signer: issue(t, certificateOf{name: "Curve", ekus: []asn1.ObjectIdentifier{oidCodeSigning}, key: ec}, f.ca), keys: trusted,
+		{name: "hardware programme", signer: leaf("Publisher", oidWHQL, oidAttested), keys: trusted,
+			status: fact.SignatureValid, class: fact.ClassWHCP},
+		{name: "inbox", signer: leaf("Windows", oidInbox), keys: trusted, status: fact.SignatureValid,
+			class: fact.ClassInbox},
+		{name: "early launch", signer: leaf("Early", oidELAM), keys: trusted, status: fact.SignatureValid,
+			class: fact.ClassELAM},
+		{name: "company", signer: leaf("Company"), keys: trusted, status: fact.SignatureValid,
+			class: fact.ClassEnterprise},
+		{name: "elliptic curve",
+			signer: issue(t, certificateOf{name: "Curve", ekus: []asn1.ObjectIdentifier{oidCodeSigning}, key: ec},
+				f.ca),
+			keys:   trusted,
 			status: fact.SignatureValid, class: fact.ClassEnterprise},
-		{name: "cross signed", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
-			keys: keysOf("ms", microsoft), status: fact.SignatureValid, class: fact.ClassCrossSigned},
-		{name: "cross signed, other keys", signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross), chain: []*party{cross},
-			keys: trusted, status: fact.SignatureUntrusted}, // the name alone is a claim
+		{name: "cross signed",
+			signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross),
+			chain:  []*party{cross},
+			keys:   keysOf("ms", microsoft), status: fact.SignatureValid, class: fact.ClassCrossSigned},
+		{name: "cross signed, other keys",
+			signer: issue(t, certificateOf{name: "Vendor", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, cross),
+			chain:  []*party{cross},
+			keys:   trusted, status: fact.SignatureUntrusted}, // the name alone is a claim
 		{name: "self signed", signer: own, keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassSelfSigned},
-		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid, class: fact.ClassSelfSigned},
+		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid,
+			class: fact.ClassSelfSigned},
 		{name: "no keys", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUnchecked},
-		{name: "claims a programme, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft), status: fact.SignatureUntrusted},
-		{name: "wrong usage", signer: issue(t, certificateOf{name: "Web", ekus: []asn1.ObjectIdentifier{oidServerAuth}}, f.ca), keys: trusted, status: fact.SignatureUntrusted},
-		{name: "issued by no authority", signer: issue(t, certificateOf{name: "Leaf of a leaf", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, own),
-			chain: []*party{own}, keys: trusted, status: fact.SignatureUntrusted},
+		{name: "claims a programme, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft),
+			status: fact.SignatureUntrusted},
+		{name: "wrong usage", signer: issue(t, certificateOf{name: "Web", ekus: []asn1.ObjectIdentifier{oidServerAuth}},
+			f.ca), keys: trusted, status: fact.SignatureUntrusted},
+		{name: "issued by no authority",
+			signer: issue(t, certificateOf{name: "Leaf of a leaf", ekus: []asn1.ObjectIdentifier{oidCodeSigning}}, own),
+			chain:  []*party{own}, keys: trusted, status: fact.SignatureUntrusted},
 		{name: "expired", signer: pastLeaf, keys: trusted, status: fact.SignatureUntrusted},
-		{name: "expired, stamped in time", signer: pastLeaf, args: f.stamped(t, in2015), keys: trusted, status: fact.SignatureValid, class: fact.ClassWHCP, at: in2015},
-		{name: "expired, stamped in time, for its lifetime only", signer: issue(t, certificateOf{name: "Short", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidLifetime}, from: 2014, to: 2016}, f.ca),
+		{name: "expired, stamped in time", signer: pastLeaf, args: f.stamped(t, in2015), keys: trusted,
+			status: fact.SignatureValid, class: fact.ClassWHCP, at: in2015},
+		{name: "expired, stamped in time, for its lifetime only",
+			signer: issue(t, certificateOf{name: "Short", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidLifetime},
+				from: 2014, to: 2016}, f.ca),
 			args: f.stamped(t, in2015), keys: trusted, status: fact.SignatureUntrusted, at: in2015},
-		{name: "expired, stamped too late", signer: pastLeaf, args: f.stamped(t, now.AddDate(-1, 0, 0)), keys: trusted, status: fact.SignatureUntrusted, at: now.AddDate(-1, 0, 0)},
-		{name: "expired, stamp not trusted", signer: pastLeaf, args: f.stamped(t, in2015), keys: keysOf("test", f.root), status: fact.SignatureUntrusted, at: in2015},
+		{name: "expired, stamped too late", signer: pastLeaf, args: f.stamped(t, now.AddDate(-1, 0, 0)), keys: trusted,
+			status: fact.SignatureUntrusted, at: now.AddDate(-1, 0, 0)},
+		{name: "expired, stamp not trusted", signer: pastLeaf, args: f.stamped(t, in2015), keys: keysOf("test", f.root),
+			status: fact.SignatureUntrusted, at: in2015},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			chain := c.chain
 			if chain == nil {
 				chain = []*party{f.ca}
 			}
-			list := verify(t, f.sign(t, "d.sys", f.driver, c.signer, chain, append([]string{"-h", "sha256"}, c.args...)...), c.keys)
+			list := verify(t,
+				f.sign(t, "d.sys", f.driver, c.signer, chain, append([]string{"-h", "sha256"}, c.args...)...), c.keys)
 			if len(list) != 1 {
 				t.Fatalf("%d signatures", len(list))
 			}
 			s := list[0]
-			if s.Status != c.status || s.Class != c.class || s.Fits != fact.Yes || s.Signer().CommonName != c.signer.cert.Subject.CommonName {
-				t.Errorf("status %s class %q fits %s signer %q, want %s %q yes %q (%s)", s.Status, s.Class, s.Fits, s.Signer().CommonName,
+			if s.Status != c.status || s.Class != c.class || s.Fits != fact.Yes ||
+				s.Signer().CommonName != c.signer.cert.Subject.CommonName {
+				t.Errorf("status %s class %q fits %s signer %q, want %s %q yes %q (%s)", s.Status, s.Class,
+					s.Fits, s.Signer().CommonName,
 					c.status, c.class, c.signer.cert.Subject.CommonName, s.Reason)
 			}
-			if (s.KeySet != "") != (s.Status == fact.SignatureValid) || (s.Reason == "") != (s.Status == fact.SignatureValid) {
+			if (s.KeySet != "") != (s.Status == fact.SignatureValid) ||
+				(s.Reason == "") != (s.Status == fact.SignatureValid) {
 				t.Errorf("status %s with key set %q and reason %q", s.Status, s.KeySet, s.Reason)
 			}
 			if !c.at.IsZero() && (!s.SignedAt.Equal(c.at) || s.TimeFrom != windows.TimeFromTimestamp) {
@@ -323,10 +355,13 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
 	keys := keysOf("test", f.root, f.tsaRoot)
-	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-ph", "-n", "Ket Programme", "-i", "https://example.invalid/ket")
-	both := f.sign(t, "n.sys", first, leaf, []*party{f.ca}, append([]string{"-nest", "-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
+	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-ph", "-n", "Ket Programme", "-i",
+		"https://example.invalid/ket")
+	both := f.sign(t, "n.sys", first, leaf, []*party{f.ca},
+		append([]string{"-nest", "-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
 	list := verify(t, both, keys)
-	if len(list) != 2 || list[0].HashAlgorithm != "sha1" || list[1].HashAlgorithm != "sha256" || list[0].Nested || !list[1].Nested {
+	if len(list) != 2 || list[0].HashAlgorithm != "sha1" || list[1].HashAlgorithm != "sha256" ||
+		list[0].Nested || !list[1].Nested {
 		t.Fatalf("signatures: %+v", list)
 	}
 	for _, s := range list {
@@ -352,7 +387,8 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 // againstOssl compares the digests of a signed file with those that osslsigncode prints.
 func (f *signingFixture) againstOssl(t *testing.T, image []byte) {
 	t.Helper()
-	out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in", f.file(t, "check.sys", image)).CombinedOutput()
+	out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in",
+		f.file(t, "check.sys", image)).CombinedOutput()
 	p, _, err := windows.ParsePE(image)
 	if err != nil {
 		t.Fatal(err)
@@ -371,7 +407,8 @@ func TestAuthenticodeTampered(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
 	keys := keysOf("test", f.root, f.tsaRoot)
-	image := f.sign(t, "t.sys", f.driver, leaf, []*party{f.ca}, append([]string{"-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
+	image := f.sign(t, "t.sys", f.driver, leaf, []*party{f.ca},
+		append([]string{"-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
 	if s := verify(t, image, keys); len(s) != 1 || s[0].Status != fact.SignatureValid {
 		t.Fatalf("untouched: %+v", s)
 	}
@@ -457,7 +494,8 @@ func grow(image []byte, opt, table int) []byte {
 
 // secondEntry adds an entry to the certificate table.
 func secondEntry(image []byte, opt, table int, typ, revision uint16) []byte {
-	b := append(bytes.Clone(image), 16, 0, 0, 0, byte(revision), byte(revision>>8), byte(typ), byte(typ>>8), 1, 2, 3, 4, 5, 6, 7, 8)
+	b := append(bytes.Clone(image), 16, 0, 0, 0, byte(revision), byte(revision>>8), byte(typ),
+		byte(typ>>8), 1, 2, 3, 4, 5, 6, 7, 8)
 	put32(b, opt+148, uint32(len(b)-table))
 	return b
 }
@@ -557,8 +595,10 @@ func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
 	set := func(content []byte) asn1.RawValue {
 		return asn1.RawValue{FullBytes: marshal(asn1.RawValue{Tag: 17, IsCompound: true, Bytes: content})}
 	}
-	sha256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
-	sha1 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}, Parameters: asn1.NullRawValue}
+	sha256 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1},
+		Parameters: asn1.NullRawValue}
+	sha1 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26},
+		Parameters: asn1.NullRawValue}
 	var members []member
 	for _, d := range digests {
 		type digestInfo struct {
@@ -576,8 +616,10 @@ func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
 		indirect := marshal(struct {
 			Data   data
 			Digest digestInfo
-		}{data{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 15}, asn1.RawValue{FullBytes: []byte{0x30, 0x00}}}, digestInfo{algorithm, d}})
-		members = append(members, member{d, set(marshal(attribute{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 4}, set(indirect)}))})
+		}{data{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 15}, asn1.RawValue{FullBytes: []byte{0x30, 0x00}}},
+			digestInfo{algorithm, d}})
+		members = append(members,
+			member{d, set(marshal(attribute{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 1, 4}, set(indirect)}))})
 	}
 	ctl := marshal(struct {
 		Usage   []asn1.ObjectIdentifier
@@ -587,7 +629,8 @@ func unsignedCatalog(t testing.TB, digests ...[]byte) []byte {
 		Members []member
 	}{
 		[]asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 12, 1, 1}}, []byte("kernelext test 1"), now.UTC(),
-		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}, Parameters: asn1.NullRawValue}, members,
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3},
+			Parameters: asn1.NullRawValue}, members,
 	})
 	explicit := func(b []byte) asn1.RawValue {
 		return asn1.RawValue{Class: 2, Tag: 0, IsCompound: true, Bytes: b}
@@ -618,7 +661,8 @@ func TestCatalogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := f.sign(t, "k.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA256), q.Authentihash(crypto.SHA256)), leaf, []*party{f.ca}, "-h", "sha256")
+	cat := f.sign(t, "k.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA256), q.Authentihash(crypto.SHA256)), leaf,
+		[]*party{f.ca}, "-h", "sha256")
 	index := func(b []byte) *windows.Catalogs {
 		return windows.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}}, "CatRoot")
 	}
@@ -628,17 +672,20 @@ func TestCatalogs(t *testing.T) {
 			t.Fatalf("%s: %d signatures", name, len(list))
 		}
 		s := list[0]
-		if s.Source != fact.SignatureCatalog || s.Catalog != "CatRoot/oem1.cat" || s.Status != fact.SignatureValid || s.Class != fact.ClassInbox {
+		if s.Source != fact.SignatureCatalog || s.Catalog != "CatRoot/oem1.cat" || s.Status != fact.SignatureValid ||
+			s.Class != fact.ClassInbox {
 			t.Errorf("%s: %s %s %s %s (%s)", name, s.Source, s.Catalog, s.Status, s.Class, s.Reason)
 		}
 	}
 	old := f.sign(t, "o.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA1)), leaf, []*party{f.ca}, "-h", "sha256")
-	if list := verify(t, f.driver, keys, index(old)); len(list) != 1 || list[0].Status != fact.SignatureValid || list[0].HashAlgorithm != "sha1" {
+	if list := verify(t, f.driver, keys, index(old)); len(list) != 1 || list[0].Status != fact.SignatureValid ||
+		list[0].HashAlgorithm != "sha1" {
 		t.Errorf("by SHA-1: %+v", list)
 	}
 	whole := sha256.Sum256(f.driver)
 	flat := f.sign(t, "f.cat", unsignedCatalog(t, whole[:]), leaf, []*party{f.ca}, "-h", "sha256")
-	if list := verify(t, f.driver, keys, index(flat), index(cat)); len(list) != 2 || list[0].Status != fact.SignatureValid || list[1].Status != fact.SignatureValid {
+	if list := verify(t, f.driver, keys, index(flat), index(cat)); len(list) != 2 ||
+		list[0].Status != fact.SignatureValid || list[1].Status != fact.SignatureValid {
 		t.Errorf("by the whole file's digest, and by a second folder: %+v", list)
 	}
 	// A load that was cut short is not made up for behind the caller's back, and can be made again.

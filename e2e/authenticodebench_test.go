@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -44,7 +44,8 @@ func TestAuthenticodeThroughput(t *testing.T) {
 		for j := range code {
 			code[j] = byte(rng.Uint32())
 		}
-		image := petest.Image{Code: code, Imports: []petest.Import{{Library: "ntoskrnl.exe", Functions: []string{"IoCreateDevice"}}}}.Build()
+		image := petest.Image{Code: code,
+			Imports: []petest.Import{{Library: "ntoskrnl.exe", Functions: []string{"IoCreateDevice"}}}}.Build()
 		signed := f.sign(t, "b.sys", image, leaf, []*party{f.ca}, "-h", "sha256")
 		name := filepath.Join(dir, fmt.Sprintf("d%03d.sys", i))
 		if err := os.WriteFile(name, signed, 0o644); err != nil {
@@ -56,7 +57,8 @@ func TestAuthenticodeThroughput(t *testing.T) {
 	reference := func() time.Duration {
 		start := time.Now()
 		for i, name := range files {
-			out, err := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-CAfile", roots, "-in", name).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-CAfile", roots,
+				"-in", name).CombinedOutput()
 			m := signedDigest.FindSubmatch(out)
 			if err != nil || m == nil {
 				t.Fatalf("osslsigncode verify %s: %v\n%s", name, err, out)
@@ -96,8 +98,10 @@ func TestAuthenticodeThroughput(t *testing.T) {
 	}
 	slices.Sort(their)
 	slices.Sort(our)
-	t.Logf("%d drivers, %.1f MB, %d cores, median of %d runs: osslsigncode verify %v, all hashes and signatures here %v on one core: %.1f times as fast", n, float64(bytes)/1e6,
-		runtime.NumCPU(), runs, their[runs/2].Round(time.Millisecond), our[runs/2].Round(time.Millisecond), float64(their[runs/2])/float64(our[runs/2]))
+	t.Logf("%d drivers, %.1f MB, %d cores, median of %d runs: osslsigncode verify %v, all hashes and signatures here "+
+		"%v on one core: %.1f times as fast", n, float64(bytes)/1e6,
+		runtime.NumCPU(), runs, their[runs/2].Round(time.Millisecond), our[runs/2].Round(time.Millisecond),
+		float64(their[runs/2])/float64(our[runs/2]))
 }
 
 func mustHex(t *testing.T, s string) []byte {

@@ -74,7 +74,8 @@ func TestMicrosoftDrivers(t *testing.T) {
 	keys := keysOf("microsoft", root)
 	o := ossl{t.TempDir()}
 	roots := o.file(t, "root.pem", pemOf(root.cert))
-	for name, class := range map[string]fact.SignatureClass{"acpi.sys": fact.ClassInbox, "amdxata.sys": fact.ClassInbox, "WdBoot.sys": fact.ClassELAM} {
+	for name, class := range map[string]fact.SignatureClass{"acpi.sys": fact.ClassInbox, "amdxata.sys": fact.ClassInbox,
+		"WdBoot.sys": fact.ClassELAM} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Skipf("skipped: %v (go mod download github.com/saferwall/pe@v1.6.5)", err)
@@ -84,16 +85,21 @@ func TestMicrosoftDrivers(t *testing.T) {
 			t.Fatalf("%s: %d signatures", name, len(list))
 		}
 		s := list[0]
-		if s.Status != fact.SignatureValid || s.KeySet != "microsoft" || s.Class != class || len(s.Certificates) != 3 || s.Certificates[2].CommonName != "Microsoft Root Certificate Authority 2010" {
+		if s.Status != fact.SignatureValid || s.KeySet != "microsoft" || s.Class != class || len(s.Certificates) != 3 ||
+			s.Certificates[2].CommonName != "Microsoft Root Certificate Authority 2010" {
 			t.Errorf("%s: %s %s by %d certificates (%s)", name, s.Status, s.Class, len(s.Certificates), s.Reason)
 		}
-		if len(s.Timestamps) != 1 || s.Timestamps[0].Status != fact.SignatureValid || now.Before(s.Certificates[0].NotAfter) {
+		if len(s.Timestamps) != 1 || s.Timestamps[0].Status != fact.SignatureValid ||
+			now.Before(s.Certificates[0].NotAfter) {
 			t.Errorf("%s: timestamps %+v", name, s.Timestamps)
 		}
-		out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-ignore-cdp", "-ignore-timestamp", "-time", fmt.Sprint(s.SignedAt.Unix()),
+		out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-ignore-cdp",
+			"-ignore-timestamp", "-time",
+			fmt.Sprint(s.SignedAt.Unix()),
 			"-CAfile", roots, "-in", filepath.Join(dir, name)).CombinedOutput()
 		m := signedDigest.FindSubmatch(out)
-		if m == nil || !strings.EqualFold(string(m[1]), s.Digest) || !strings.Contains(string(out), "Signing certificate chain verified using:") {
+		if m == nil || !strings.EqualFold(string(m[1]), s.Digest) ||
+			!strings.Contains(string(out), "Signing certificate chain verified using:") {
 			t.Errorf("osslsigncode verify %s: %s is signed here\n%s", name, s.Digest, out)
 		}
 		v, _ := windows.NewVerifier(keys, now)
@@ -147,13 +153,15 @@ func TestAuthenticodeLayouts(t *testing.T) {
 		if list[0].Digest != hex.EncodeToString(before) {
 			t.Errorf("%s: signed %s, before signing it was %x", name, list[0].Digest, before)
 		}
-		out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in", f.file(t, "check.sys", signed)).CombinedOutput()
+		out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in",
+			f.file(t, "check.sys", signed)).CombinedOutput()
 		if m := signedDigest.FindSubmatch(out); m == nil || !strings.EqualFold(string(m[1]), list[0].Digest) {
 			t.Errorf("%s: osslsigncode computes another digest than %s\n%s", name, list[0].Digest, out)
 		}
 		q, _, err := windows.ParsePE(signed)
 		if err != nil || q.Checksum != q.ComputedChecksum {
-			t.Errorf("%s: osslsigncode wrote checksum %s, computed here %s (%v)", name, q.Checksum, q.ComputedChecksum, err)
+			t.Errorf("%s: osslsigncode wrote checksum %s, computed here %s (%v)", name,
+				q.Checksum, q.ComputedChecksum, err)
 		}
 		signed[c.spot] ^= 0x10
 		if list := verify(t, signed, keys); list[0].Status != fact.SignatureInvalid {

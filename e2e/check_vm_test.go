@@ -31,8 +31,8 @@ const (
 	helperFile = "/proc/sys/kernel/modprobe"
 )
 
-// trials are the ways that can be tried: af_alg has an alias that any process may trigger, and comes with algif_hash; algif_aead
-// is asked for by name; kernelext_base is unsigned.
+// trials are the ways that can be tried: af_alg has an alias that any process may trigger, and
+// comes with algif_hash; algif_aead is asked for by name; kernelext_base is unsigned.
 func trials(tree string) []trial {
 	user := func(argv ...string) agent.Command { return agent.Command{Argv: argv, UID: lab.User, GID: lab.User} }
 	root := func(argv ...string) agent.Command { return agent.Command{Argv: argv} }
@@ -59,7 +59,8 @@ type regime struct {
 	cmdline string
 	only    string // the module that is tried; empty for all
 	helper  string // what to write to /proc/sys/kernel/modprobe; empty for nothing
-	// blocked are the attempts that the kernel must refuse, as "module way": the table's own word, beside that of the kernel.
+	// blocked are the attempts that the kernel must refuse, as "module way": the table's own word,
+	// beside that of the kernel.
 	blocked string
 }
 
@@ -67,19 +68,28 @@ var regimes = []regime{
 	{name: "nothing"},
 	{name: "blacklist", conf: "blacklist af_alg\nblacklist algif_aead\nblacklist kernelext_base\n",
 		blocked: "af_alg autoload_alias, af_alg unprivileged"},
-	{name: "install false", conf: "install af_alg /bin/false\ninstall algif_aead /bin/false\ninstall kernelext_base /bin/false\n",
-		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe, " +
+	{name: "install false", conf: "install af_alg /bin/false\ninstall algif_aead /bin/false\n" +
+		"install kernelext_base /bin/false\n",
+		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, algif_aead " +
+			"autoload_name, algif_aead unprivileged, algif_aead modprobe, " +
 			"kernelext_base modprobe"},
-	{name: "install true", conf: "install algif_aead /bin/true\n", blocked: "algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe"},
-	{name: "install false, and a softdep", only: "algif_aead", conf: "install algif_aead /bin/false\nsoftdep algif_aead pre: af_alg\n"},
-	{name: "install false, and a softdep of nothing", only: "algif_aead", conf: "install algif_aead /bin/false\nsoftdep algif_aead pre: nosuch\n",
+	{name: "install true", conf: "install algif_aead /bin/true\n", blocked: "algif_aead autoload_name, algif_aead " +
+		"unprivileged, algif_aead modprobe"},
+	{name: "install false, and a softdep", only: "algif_aead", conf: "install algif_aead /bin/false\n" +
+		"softdep algif_aead pre: af_alg\n"},
+	{name: "install false, and a softdep of nothing", only: "algif_aead", conf: "install algif_aead /bin/false\n" +
+		"softdep algif_aead pre: nosuch\n",
 		blocked: "algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe"},
-	{name: "alias off", only: "af_alg", conf: "alias net-pf-38 off\n", blocked: "af_alg autoload_alias, af_alg unprivileged"},
-	{name: "no helper", helper: "\n", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name, algif_aead unprivileged"},
-	{name: "a helper that does nothing", only: "algif_aead", helper: "/bin/true", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name, algif_aead unprivileged"},
+	{name: "alias off", only: "af_alg", conf: "alias net-pf-38 off\n",
+		blocked: "af_alg autoload_alias, af_alg unprivileged"},
+	{name: "no helper", helper: "\n", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name," +
+		" algif_aead unprivileged"},
+	{name: "a helper that does nothing", only: "algif_aead", helper: "/bin/true",
+		blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name, algif_aead unprivileged"},
 	{name: "modules_disabled", set: "/proc/sys/kernel/modules_disabled", blocked: "all"},
 	{name: "module_blacklist", cmdline: "module_blacklist=af_alg,kernelext_base",
-		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, af_alg insmod, algif_aead autoload_name, algif_aead unprivileged, " +
+		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency, af_alg insmod, " +
+			"algif_aead autoload_name, algif_aead unprivileged, " +
 			"algif_aead modprobe, algif_aead insmod, kernelext_base modprobe, kernelext_base insmod"},
 	{name: "sig_enforce", cmdline: "module.sig_enforce=1", blocked: "kernelext_base modprobe, kernelext_base insmod"},
 	{name: "lockdown", cmdline: "lockdown=integrity", blocked: "kernelext_base modprobe, kernelext_base insmod"},
@@ -146,7 +156,8 @@ func (r regime) run(t *testing.T, g *lab.Guest, tree string) {
 		if r.set == "" {
 			unload(t, g)
 			for _, name := range a.before {
-				g.Do(agent.Command{Argv: []string{"insmod", tree + "/kernel/crypto/" + name + ".ko"}}) // past the configuration
+				// past the configuration
+				g.Do(agent.Command{Argv: []string{"insmod", tree + "/kernel/crypto/" + name + ".ko"}})
 			}
 		}
 		said := verdictNow(t, g, a.module, a.way)
@@ -220,8 +231,8 @@ func checkCode(v lkm.Verdict) int {
 	return code
 }
 
-// TestInitcallBlacklist: code that is compiled in is there, unless the kernel is told not to start it; lkm finds the name of the
-// function that starts it, and what it says is what the kernel did.
+// TestInitcallBlacklist: code that is compiled in is there, unless the kernel is told not to start
+// it; lkm finds the name of the function that starts it, and what it says is what the kernel did.
 func TestInitcallBlacklist(t *testing.T) {
 	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)

@@ -15,8 +15,8 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// TestBadFiles lists a tree with a truncated, an empty, a foreign and a huge decompressing module: all others are listed, and each bad
-// one is named with what is wrong with it.
+// TestBadFiles lists a tree with a truncated, an empty, a foreign and a huge decompressing module:
+// all others are listed, and each bad one is named with what is wrong with it.
 func TestBadFiles(t *testing.T) {
 	root, release := t.TempDir(), "6.1.0-bad"
 	kernel := filepath.Join(root, "lib", "modules", release, "kernel")
@@ -54,7 +54,8 @@ func TestBadFiles(t *testing.T) {
 	}
 	for _, detail := range []string{"", "files", "files,signatures"} {
 		t.Run("detail "+detail, func(t *testing.T) {
-			out := output(t, program, "list", "--installed", "--root", root, "--kernel", release, "--format", "jsonl", "--detail", detail)
+			out := output(t, program, "list", "--installed", "--root", root, "--kernel", release, "--format",
+				"jsonl", "--detail", detail)
 			listed := 0
 			for line := range strings.Lines(out) {
 				var m lkm.Module

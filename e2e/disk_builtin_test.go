@@ -11,8 +11,8 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// TestBuiltinWithFile has a module that is compiled in and also stands in the tree as a file: for modprobe it is loaded already, with
-// and without the line that says it is compiled in.
+// TestBuiltinWithFile has a module that is compiled in and also stands in the tree as a file: for
+// modprobe it is loaded already, with and without the line that says it is compiled in.
 func TestBuiltinWithFile(t *testing.T) {
 	file := smallest(t, plainTree(t), 1)[0]
 	data, err := os.ReadFile(file)
@@ -42,8 +42,10 @@ func TestBuiltinWithFile(t *testing.T) {
 		if err != nil || len(found) != 1 {
 			t.Fatal(found, err)
 		}
-		if inserts := strings.Contains(theirs, "insmod "); inserts == builtin || plan[0].Builtin != builtin || (found[0].State == lkm.StateBuiltin) != builtin {
-			t.Errorf("compiled in: %v; modprobe says %q, the plan %+v, resolve %s", builtin, theirs, plan[0], found[0].State)
+		if inserts := strings.Contains(theirs, "insmod "); inserts == builtin || plan[0].Builtin != builtin ||
+			(found[0].State == lkm.StateBuiltin) != builtin {
+			t.Errorf("compiled in: %v; modprobe says %q, the plan %+v, resolve %s", builtin,
+				theirs, plan[0], found[0].State)
 		}
 	}
 }

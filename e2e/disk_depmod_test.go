@@ -16,8 +16,9 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// A choice is a tree by hand: files of the same few modules in several places, and depmod's configuration. ROOT stands for the tree's
-// root, which depmod wants in the name of an external directory.
+// A choice is a tree by hand: files of the same few modules in several places, and depmod's
+// configuration. ROOT stands for the tree's root, which depmod wants in the name of an external
+// directory.
 type choice struct {
 	name   string
 	files  []string // below the release directory, or absolute for an external directory
@@ -34,39 +35,60 @@ var choices = []choice{
 	{name: "one of two without rank", files: []string{"kernel/a/m.ko", "extra/m.ko"}},
 	{name: "compressed and not", files: []string{"kernel/a/m.ko", "kernel/a/m.ko.xz", "updates/m.ko.zst"}},
 	{name: "dash and underscore", files: []string{"kernel/a/m-n.ko", "updates/m_n.ko"}},
-	{name: "Red Hat's search", files: []string{"kernel/a/m.ko", "extra/m.ko", "weak-updates/m.ko", "updates/m.ko"}, config: "search updates extra built-in weak-updates\n"},
-	{name: "weak update alone", files: []string{"kernel/a/m.ko", "weak-updates/m.ko"}, config: "search updates extra built-in weak-updates\n"},
+	{name: "Red Hat's search", files: []string{"kernel/a/m.ko", "extra/m.ko", "weak-updates/m.ko", "updates/m.ko"},
+		config: "search updates extra built-in weak-updates\n"},
+	{name: "weak update alone", files: []string{"kernel/a/m.ko", "weak-updates/m.ko"},
+		config: "search updates extra built-in weak-updates\n"},
 	{
-		name: "weak update is a link", files: []string{"kernel/a/n.ko", "../5.0/extra/m.ko"}, links: [][2]string{{"weak-updates/m.ko", "../../5.0/extra/m.ko"}},
+		name: "weak update is a link", files: []string{"kernel/a/n.ko", "../5.0/extra/m.ko"},
+		links:  [][2]string{{"weak-updates/m.ko", "../../5.0/extra/m.ko"}},
 		config: "search updates extra built-in weak-updates\n",
 	},
 	{name: "built-in first", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "search built-in updates\n"},
-	{name: "two search lines", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "search extra\nsearch updates built-in\n"},
+	{name: "two search lines", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"},
+		config: "search extra\nsearch updates built-in\n"},
 	{name: "no built-in", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "search extra\n"},
-	{name: "the same prefix", files: []string{"foo/m.ko", "foobar/m.ko", "kernel/m.ko"}, config: "search foobar foo built-in\n"},
-	{name: "the same prefix, other way", files: []string{"foo/m.ko", "foobar/m.ko", "kernel/m.ko"}, config: "search foo foobar built-in\n"},
-	{name: "a directory below another", files: []string{"updates/a/m.ko", "updates/b/m.ko"}, config: "search updates/b updates built-in\n"},
+	{name: "the same prefix", files: []string{"foo/m.ko", "foobar/m.ko", "kernel/m.ko"},
+		config: "search foobar foo built-in\n"},
+	{name: "the same prefix, other way", files: []string{"foo/m.ko", "foobar/m.ko", "kernel/m.ko"},
+		config: "search foo foobar built-in\n"},
+	{name: "a directory below another", files: []string{"updates/a/m.ko", "updates/b/m.ko"},
+		config: "search updates/b updates built-in\n"},
 	{name: "override", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "override m * extra\n"},
-	{name: "override of this release", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "override m 6.1.0-choice extra\n"},
-	{name: "override of another release", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "override m 6.2 extra\n"},
-	{name: "override by a pattern", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "override m ^6\\.1.*ch(oice|ance)$ extra\n"},
+	{name: "override of this release", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"},
+		config: "override m 6.1.0-choice extra\n"},
+	{name: "override of another release", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"},
+		config: "override m 6.2 extra\n"},
+	{name: "override by a pattern", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"},
+		config: "override m ^6\\.1.*ch(oice|ance)$ extra\n"},
 	{name: "override into kernel", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "override m * kernel/a\n"},
-	{name: "two overrides", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"}, config: "override m * extra\noverride m * kernel/a\n"},
-	{name: "override of what is not there", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "override m * extra\n"},
-	{name: "external first", files: []string{"kernel/a/m.ko", "updates/m.ko", "/ext/x/m.ko"}, config: "search external updates built-in\nexternal * ROOT/ext/x\n"},
-	{name: "external last", files: []string{"kernel/a/m.ko", "updates/m.ko", "/ext/x/m.ko", "/ext/x/only.ko"}, config: "search updates built-in external\nexternal * ROOT/ext/x\n"},
-	{name: "external not searched", files: []string{"kernel/a/m.ko", "/ext/x/m.ko"}, config: "external 6.1.* ROOT/ext/x\n"},
-	{name: "external of another release", files: []string{"kernel/a/m.ko", "/ext/x/m.ko"}, config: "search external built-in\nexternal 7.* ROOT/ext/x\n"},
-	{name: "two externals", files: []string{"kernel/a/m.ko", "/ext/x/m.ko", "/ext/y/m.ko"}, config: "search external built-in\nexternal * ROOT/ext/x ROOT/ext/y\n"},
-	{name: "excluded", files: []string{"kernel/a/m.ko", "updates/m.ko", "kernel/b/n.ko"}, config: "exclude updates b\n"},
-	{name: "excluded file", files: []string{"kernel/a/m-n.ko", "kernel/a/m_n.ko", "updates/o.ko", "kernel/o.ko.xz", "kernel/p.ko"}, config: "exclude m-n.ko o.ko p\n"},
+	{name: "two overrides", files: []string{"kernel/a/m.ko", "updates/m.ko", "extra/m.ko"},
+		config: "override m * extra\noverride m * kernel/a\n"},
+	{name: "override of what is not there", files: []string{"kernel/a/m.ko", "updates/m.ko"},
+		config: "override m * extra\n"},
+	{name: "external first", files: []string{"kernel/a/m.ko", "updates/m.ko", "/ext/x/m.ko"},
+		config: "search external updates built-in\nexternal * ROOT/ext/x\n"},
+	{name: "external last", files: []string{"kernel/a/m.ko", "updates/m.ko", "/ext/x/m.ko", "/ext/x/only.ko"},
+		config: "search updates built-in external\nexternal * ROOT/ext/x\n"},
+	{name: "external not searched", files: []string{"kernel/a/m.ko", "/ext/x/m.ko"},
+		config: "external 6.1.* ROOT/ext/x\n"},
+	{name: "external of another release", files: []string{"kernel/a/m.ko", "/ext/x/m.ko"},
+		config: "search external built-in\nexternal 7.* ROOT/ext/x\n"},
+	{name: "two externals", files: []string{"kernel/a/m.ko", "/ext/x/m.ko", "/ext/y/m.ko"},
+		config: "search external built-in\nexternal * ROOT/ext/x ROOT/ext/y\n"},
+	{name: "excluded", files: []string{"kernel/a/m.ko", "updates/m.ko", "kernel/b/n.ko"},
+		config: "exclude updates b\n"},
+	{name: "excluded file", files: []string{"kernel/a/m-n.ko", "kernel/a/m_n.ko", "updates/o.ko", "kernel/o.ko.xz",
+		"kernel/p.ko"}, config: "exclude m-n.ko o.ko p\n"},
 	{name: "build and source", files: []string{"kernel/a/m.ko", "build/m.ko", "source/n.ko", "kernel/build/o.ko"}},
-	{name: "nonsense in the configuration", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "# x\nsearch\nmake_map_files no\noverride m\nwhat is this\n"},
-	{name: "several modules", files: []string{"kernel/a/m.ko", "kernel/n.ko", "updates/n.ko", "extra/o.ko", "kernel/o.ko", "kernel/p.ko.xz"}, config: "search extra updates built-in\n"},
+	{name: "nonsense in the configuration", files: []string{"kernel/a/m.ko", "updates/m.ko"}, config: "# x\nsearch\n" +
+		"make_map_files no\noverride m\nwhat is this\n"},
+	{name: "several modules", files: []string{"kernel/a/m.ko", "kernel/n.ko", "updates/n.ko", "extra/o.ko",
+		"kernel/o.ko", "kernel/p.ko.xz"}, config: "search extra updates built-in\n"},
 }
 
-// TestDepmod compares the file that the library says would be loaded, of several of one module, with the one that depmod takes: on
-// trees by hand and on random ones.
+// TestDepmod compares the file that the library says would be loaded, of several of one module,
+// with the one that depmod takes: on trees by hand and on random ones.
 func TestDepmod(t *testing.T) {
 	lab.Tools(t, "depmod", "xz", "zstd")
 	contents := choiceFiles(t)
@@ -108,7 +130,8 @@ func choiceFiles(t *testing.T) map[string][]byte {
 
 // randomChoice makes a tree of a few modules in many places.
 func randomChoice(r *rand.Rand) choice {
-	places := []string{"kernel/a", "kernel/a/b", "updates", "updates/dkms", "extra", "extras", "weak-updates", "foo", "foo/bar", "/ext/x", "/ext/x/y"}
+	places := []string{"kernel/a", "kernel/a/b", "updates", "updates/dkms", "extra", "extras", "weak-updates", "foo",
+		"foo/bar", "/ext/x", "/ext/x/y"}
 	var c choice
 	for _, module := range []string{"m", "n-o", "n_o", "p"} {
 		for _, place := range places {
@@ -129,7 +152,8 @@ func randomChoice(r *rand.Rand) choice {
 		c.config += "external * ROOT/ext/x\n"
 	}
 	for range r.IntN(3) {
-		c.config += fmt.Sprintf("override %s %s %s\n", []string{"m", "n_o", "n-o", "p"}[r.IntN(4)], []string{"*", "6.1", "7"}[r.IntN(3)], places[r.IntN(9)])
+		c.config += fmt.Sprintf("override %s %s %s\n", []string{"m", "n_o", "n-o", "p"}[r.IntN(4)],
+			[]string{"*", "6.1", "7"}[r.IntN(3)], places[r.IntN(9)])
 	}
 	if r.IntN(4) == 0 {
 		c.config += "exclude " + []string{"dkms", "b", "extra", "updates"}[r.IntN(4)] + "\n"

@@ -19,8 +19,9 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// TestModinfo compares all that the library says of every module of two Debian kernels, of a zstd recompression of one of them and
-// of a gzip recompression with what modinfo says. Debian's modinfo reads no gzip, so that tree is compared with the plain one.
+// TestModinfo compares all that the library says of every module of two Debian kernels, of a zstd
+// recompression of one of them and of a gzip recompression with what modinfo says. Debian's modinfo
+// reads no gzip, so that tree is compared with the plain one.
 func TestModinfo(t *testing.T) {
 	lab.Tools(t, "modinfo")
 	for _, tree := range []struct {
@@ -78,8 +79,8 @@ func (d *differences) check(m *lkm.Module, field string, got, want any) {
 	}
 }
 
-// A modinfoRecord is what modinfo -0 prints of one file: "key=value" entries in order, and of each parameter one text that joins its
-// name, its description and its type.
+// A modinfoRecord is what modinfo -0 prints of one file: "key=value" entries in order, and of each
+// parameter one text that joins its name, its description and its type.
 type modinfoRecord struct {
 	entries []linux.ModinfoEntry
 	params  []string
@@ -146,7 +147,8 @@ func escaped(s string) string {
 // signatureKeys are the entries that modinfo makes of the signature.
 var signatureKeys = []string{"sig_id", "signer", "sig_key", "sig_hashalgo", "signature"}
 
-// compareEntries compares the .modinfo section: every entry, in the file's order, but for parameters, of which modinfo prints a text.
+// compareEntries compares the .modinfo section: every entry, in the file's order, but for
+// parameters, of which modinfo prints a text.
 func compareEntries(d *differences, m *lkm.Module, r *modinfoRecord) {
 	d.t.Helper()
 	var got, want []linux.ModinfoEntry
@@ -187,14 +189,15 @@ func compareFields(d *differences, m *lkm.Module, r *modinfoRecord) {
 	for _, flag := range []struct {
 		key string
 		got lkm.Tri
-	}{{"intree", m.Linux.Intree}, {"retpoline", m.Linux.Retpoline}, {"staging", m.Linux.Staging}, {"livepatch", m.Linux.Livepatch}} {
+	}{{"intree", m.Linux.Intree}, {"retpoline", m.Linux.Retpoline}, {"staging", m.Linux.Staging},
+		{"livepatch", m.Linux.Livepatch}} {
 		d.check(m, flag.key, flag.got, map[bool]lkm.Tri{true: lkm.Yes, false: lkm.No}[r.get(flag.key) == "Y"])
 	}
 	d.check(m, "parameters", parameterTexts(m), sortedParams(r))
 }
 
-// parameterTexts writes the parameters as modinfo does: name, description and type where it has them. Of several descriptions modinfo
-// shows the last, where the library keeps each that differs.
+// parameterTexts writes the parameters as modinfo does: name, description and type where it has
+// them. Of several descriptions modinfo shows the last, where the library keeps each that differs.
 func parameterTexts(m *lkm.Module) []string {
 	last := map[string]string{}
 	for _, text := range m.Linux.Modinfo.Values("parm") {
@@ -233,7 +236,8 @@ func compareSignature(d *differences, m *lkm.Module, r *modinfoRecord) {
 	d.t.Helper()
 	s := m.Linux.Signature
 	if s == nil {
-		d.check(m, "signature", lkm.SignatureNone, map[bool]lkm.SignatureStatus{true: "modinfo shows one", false: lkm.SignatureNone}[r.get("sig_id") != ""])
+		d.check(m, "signature", lkm.SignatureNone,
+			map[bool]lkm.SignatureStatus{true: "modinfo shows one", false: lkm.SignatureNone}[r.get("sig_id") != ""])
 		return
 	}
 	d.check(m, "signature.status", m.Signature.Status, lkm.SignatureUnchecked)
@@ -257,7 +261,8 @@ func hexOnly(r rune) rune {
 	return -1
 }
 
-// compareTypes compares the declared types of all modules' parameters, of which modinfo prints no text of its own unless asked.
+// compareTypes compares the declared types of all modules' parameters, of which modinfo prints no
+// text of its own unless asked.
 func compareTypes(t *testing.T, modules []lkm.Module, root string) {
 	t.Helper()
 	var files, got []string
@@ -266,7 +271,8 @@ func compareTypes(t *testing.T, modules []lkm.Module, root string) {
 		got = append(got, modules[i].Linux.Modinfo.Values("parmtype")...)
 	}
 	var want []string
-	for text := range strings.SplitSeq(strings.TrimSuffix(outputs(t, files, "modinfo", "-0", "-F", "parmtype"), "\x00"), "\x00") {
+	for text := range strings.SplitSeq(strings.TrimSuffix(outputs(t, files, "modinfo", "-0", "-F", "parmtype"), "\x00"),
+		"\x00") {
 		want = append(want, escaped(text))
 	}
 	if len(want) < 1000 || !slices.Equal(got, want) {
@@ -312,18 +318,20 @@ func comparePrefix(d *differences, prefix, whole []lkm.Module) {
 	}
 }
 
-// compareTrees compares two trees of the same modules in different containers, by our own answers: nothing may differ but what says
-// which container it is, and what only indexes say.
+// compareTrees compares two trees of the same modules in different containers, by our own answers:
+// nothing may differ but what says which container it is, and what only indexes say.
 func compareTrees(t *testing.T, a, b debian.Kernel) {
 	t.Helper()
 	for _, detail := range []lkm.Detail{lkm.DetailFiles, lkm.DetailFiles | lkm.DetailSignatures} {
-		one, two := installed(t, openRoot(t, a.Root, a.Release, detail)), installed(t, openRoot(t, b.Root, b.Release, detail))
+		one, two := installed(t, openRoot(t, a.Root, a.Release, detail)),
+			installed(t, openRoot(t, b.Root, b.Release, detail))
 		if len(one) != len(two) || len(one) < 4000 {
 			t.Fatalf("%d and %d modules", len(one), len(two))
 		}
 		d := differences{t: t}
 		for i := range one {
-			d.check(&one[i], "in another container", encode(t, withoutContainer(one[i])), encode(t, withoutContainer(two[i])))
+			d.check(&one[i], "in another container", encode(t, withoutContainer(one[i])),
+				encode(t, withoutContainer(two[i])))
 		}
 	}
 }

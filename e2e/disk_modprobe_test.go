@@ -18,8 +18,8 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// sentinel is an alias of the configuration that modprobe is given, asked for between any two queries: so it is known which query an
-// answer belongs to, although one process answers thousands.
+// sentinel is an alias of the configuration that modprobe is given, asked for between any two
+// queries: so it is known which query an answer belongs to, although one process answers thousands.
 const (
 	sentinel       = "kernelext-e2e-sentinel"
 	sentinelName   = "kernelext_e2e_sentinel"
@@ -27,8 +27,9 @@ const (
 	sentinelPlan   = "install /kernelext/sentinel "
 )
 
-// An indexed tree is a root with the indexes of a kernel's modules and configuration files of its own. Of the modules it has only the
-// names: nothing that is asked here opens them, though modprobe looks whether they are there.
+// An indexed tree is a root with the indexes of a kernel's modules and configuration files of its
+// own. Of the modules it has only the names: nothing that is asked here opens them, though modprobe
+// looks whether they are there.
 type indexed struct {
 	root, release string
 	system        *lkm.System
@@ -126,7 +127,8 @@ func (x indexed) modprobeOnce(t testing.TB, option string, queries []string) [][
 	return answers
 }
 
-// compareResolve compares modprobe -R with Resolve and reports how many queries had an answer, and how many had several.
+// compareResolve compares modprobe -R with Resolve and reports how many queries had an answer, and
+// how many had several.
 func (x indexed) compareResolve(t *testing.T, what string, queries []string) {
 	t.Helper()
 	want := x.modprobe(t, "-R", queries)
@@ -153,7 +155,8 @@ func (x indexed) compareResolve(t *testing.T, what string, queries []string) {
 			}
 		}
 	}
-	t.Logf("%s %s: %d queries, %d found, %d with several answers, %d differences", x.release, what, len(queries), found, several, differ)
+	t.Logf("%s %s: %d queries, %d found, %d with several answers, %d differences", x.release, what,
+		len(queries), found, several, differ)
 }
 
 // once drops what is repeated: modprobe names a module once for each of its aliases that fit, the library once.
@@ -181,11 +184,13 @@ func (x indexed) comparePlans(t *testing.T, what string, queries []string) {
 		longest = max(longest, len(got))
 		if !slices.Equal(got, want) {
 			if differ++; differ <= 20 {
-				t.Errorf("LoadPlan(%q):\n %s\nmodprobe -D:\n %s", queries[i], strings.Join(got, "\n "), strings.Join(want, "\n "))
+				t.Errorf("LoadPlan(%q):\n %s\nmodprobe -D:\n %s", queries[i], strings.Join(got, "\n "),
+					strings.Join(want, "\n "))
 			}
 		}
 	}
-	t.Logf("%s %s: %d queries, %d steps, %d in the longest plan, %d differences", x.release, what, len(queries), steps, longest, differ)
+	t.Logf("%s %s: %d queries, %d steps, %d in the longest plan, %d differences", x.release, what,
+		len(queries), steps, longest, differ)
 }
 
 // plan writes a load plan as modprobe does.
@@ -275,8 +280,8 @@ func concrete(pattern string, long bool) string {
 	return b.String()
 }
 
-// modaliases are what devices of real machines ask for, beside those of the machine that the test runs on: a laptop, a server, a
-// virtual machine, a board with a device tree.
+// modaliases are what devices of real machines ask for, beside those of the machine that the test
+// runs on: a laptop, a server, a virtual machine, a board with a device tree.
 var modaliases = []string{
 	"pci:v00008086d00009A49sv00001028sd00000991bc03sc00i00", "pci:v00008086d0000A0F0sv00008086sd00000074bc02sc80i00",
 	"pci:v00008086d0000A0C8sv00001028sd00000991bc04sc01i00", "pci:v00008086d0000A0EDsv00001028sd00000991bc0Csc03i30",
@@ -292,23 +297,36 @@ var modaliases = []string{
 	"usb:v1D6Bp0003d0612dc09dsc00dp03ic09isc00ip00in00", "usb:v0403p6001d0600dc00dsc00dp00icFFiscFFipFFin00",
 	"usb:v0C45p6A06d0000dcEFdsc02dp01ic0Eisc01ip00in00", "usb:v2341p0043d0001dc02dsc00dp00ic0Aisc00ip00in01",
 	"usb:v1050p0407d0543dc00dsc00dp00ic0Bisc00ip00in02", "usb:vFFFFpFFFFdFFFFdcFFdscFFdpFFicFFiscFFipFFinFF",
-	"acpi:PNP0C0A:", "acpi:INT33A1:PNP0D80:", "acpi:PNP0303:", "acpi:DLL0991:PNP0F13:", "acpi:INTC1041:INT34C5:", "acpi:ACPI0003:",
+	"acpi:PNP0C0A:", "acpi:INT33A1:PNP0D80:", "acpi:PNP0303:", "acpi:DLL0991:PNP0F13:", "acpi:INTC1041:INT34C5:",
+	"acpi:ACPI0003:",
 	"acpi:LEN0071:PNP0F13:", "acpi:IPI0001:", "acpi:MSFT0101:MSFT0101:", "acpi:PNP0C14:PNP0C14:", "acpi:ZZZZ9999:",
-	"of:NserialT(null)Cns16550a", "of:Nmmcnr@7e300000T(null)Cbrcm,bcm2835-mmcCbrcm,bcm2835-sdhci", "of:NethernetT(null)Cbrcm,genet-v5",
+	"of:NserialT(null)Cns16550a", "of:Nmmcnr@7e300000T(null)Cbrcm,bcm2835-mmcCbrcm,bcm2835-sdhci",
+	"of:NethernetT(null)Cbrcm,genet-v5",
 	"of:NrtcT(null)Cdallas,ds1307", "of:NgpuT(null)Cbrcm,bcm2711-vc5", "of:Nzzz9T(null)Czzz,zzz",
 	"hid:b0003g0001v0000046Dp0000C52B", "hid:b0018g0004v00006243p00000001", "hid:b0003g0001v0000054Cp000009CC",
-	"hdaudio:v10EC0257r00100001a01", "hdaudio:v8086280Br00100000a01", "input:b0003v046Dp4069e0111-e0,1,2,4,11,14,k71,72,ram4,l0,1,sfw",
-	"i2c:ds1307", "spi:spidev", "platform:pcspkr", "platform:coretemp", "platform:efivars", "serio:ty06pr00id00ex00", "serio:ty01pr00id00ex00",
-	"virtio:d00000001v00001AF4", "virtio:d00000019v00001AF4", "vmbus:635161f83edfc546913ff2d2f965ed0e", "xen:vif", "xen-backend:vbd",
-	"wmi:05901221-D566-11D1-B2F0-00A0C9062910", "mdio:00000000001000100001010101000001", "sdio:c00v02D0dA9A6", "scsi:t-0x00", "scsi:t-0x05",
-	"dmi:bvnDellInc.:bvr1.14.0:bd10/11/2022:br1.14:svnDellInc.:pnXPS139310:pvr:rvnDellInc.:rn0DXP1F:rvrA00:cvnDellInc.:ct10:cvr:sku0991:",
-	"dmi:bvnLENOVO:bvrN2IET94W(1.72):bd04/20/2021:br1.72:efr1.22:svnLENOVO:pn20N2:pvrThinkPadT490:rvnLENOVO:rn20N2:rvr:cvnLENOVO:ct10:cvrNone:",
-	"cpu:type:x86,ven0000fam0006mod008C:feature:,0000,0001,0002,0003,0004,0005,0081,0083,0089,0093,0094,0097,0099,009C,009D,009E,0121,0127",
+	"hdaudio:v10EC0257r00100001a01", "hdaudio:v8086280Br00100000a01",
+	"input:b0003v046Dp4069e0111-e0,1,2,4,11,14,k71,72,ram4,l0,1,sfw",
+	"i2c:ds1307", "spi:spidev", "platform:pcspkr", "platform:coretemp", "platform:efivars", "serio:ty06pr00id00ex00",
+	"serio:ty01pr00id00ex00",
+	"virtio:d00000001v00001AF4", "virtio:d00000019v00001AF4", "vmbus:635161f83edfc546913ff2d2f965ed0e",
+	"xen:vif", "xen-backend:vbd",
+	"wmi:05901221-D566-11D1-B2F0-00A0C9062910", "mdio:00000000001000100001010101000001", "sdio:c00v02D0dA9A6",
+	"scsi:t-0x00", "scsi:t-0x05",
+	"dmi:bvnDellInc.:bvr1.14.0:bd10/11/" +
+		"2022:br1.14:svnDellInc.:pnXPS139310:pvr:rvnDellInc.:rn0DXP1F:rvrA00:cvnDellInc.:ct10:cvr:sku0991:",
+	"dmi:bvnLENOVO:bvrN2IET94W(1.72):bd04/20/" +
+		"2021:br1.72:efr1.22:svnLENOVO:pn20N2:pvrThinkPadT490:rvnLENOVO:rn20N2:rvr:cvnLENOVO:ct10:cvrNone:",
+	"cpu:type:x86,ven0000fam0006mod008C:feature:,0000,0001,0002,0003,0004,0005,0081,0083,0089,0093,0094,0097,0099," +
+		"009C,009D,009E,0121,0127",
 	"cpu:type:x86,ven0002fam0019mod0021:feature:,0000,0001,0002,0081,0099,00C2,0133,0206",
-	"ieee1394:ven00000000mo00000000sp0000609Ever00010483", "pnp:dPNP0501", "pcmcia:m0101c0589f06fn00pfn00paB4BE14E3pb8B1AB2C1pc00000000pd00000000",
-	"fs-ext4", "fs-vfat", "fs-nosuchfs", "net-pf-10", "net-pf-16-proto-4", "net-pf-99", "netdev-sit0", "rtnl-link-bridge", "ip_tables", "ipt_REJECT",
-	"crypto-crc32c", "crypto-aes", "char-major-10-200", "devname:loop-control", "block-major-8-0", "binfmt-464c", "tcp_bbr", "nls_utf8",
-	"symbol:nosuch", "nosuch", "", "pci:", "[", "]", "a[b", "a]b", "a[b]c", "NVME", "nvme-core", "crc7.ko", "kernel/lib/crc7.ko", "*", "?", "a b", "\xff",
+	"ieee1394:ven00000000mo00000000sp0000609Ever00010483", "pnp:dPNP0501",
+	"pcmcia:m0101c0589f06fn00pfn00paB4BE14E3pb8B1AB2C1pc00000000pd00000000",
+	"fs-ext4", "fs-vfat", "fs-nosuchfs", "net-pf-10", "net-pf-16-proto-4", "net-pf-99", "netdev-sit0",
+	"rtnl-link-bridge", "ip_tables", "ipt_REJECT",
+	"crypto-crc32c", "crypto-aes", "char-major-10-200", "devname:loop-control", "block-major-8-0",
+	"binfmt-464c", "tcp_bbr", "nls_utf8",
+	"symbol:nosuch", "nosuch", "", "pci:", "[", "]", "a[b", "a]b", "a[b]c", "NVME", "nvme-core", "crc7.ko",
+	"kernel/lib/crc7.ko", "*", "?", "a b", "\xff",
 }
 
 // sysModaliases are what the devices of this machine ask for.
@@ -326,8 +344,9 @@ func sysModaliases(t testing.TB) []string {
 	return list
 }
 
-// TestResolve compares Resolve with modprobe -R: for every alias of two kernels' indexes, as it stands and as a device would ask for it,
-// for every symbol, for every module, and for devices of real machines.
+// TestResolve compares Resolve with modprobe -R: for every alias of two kernels' indexes, as it
+// stands and as a device would ask for it, for every symbol, for every module, and for devices of
+// real machines.
 func TestResolve(t *testing.T) {
 	lab.Tools(t, "modprobe")
 	for _, k := range []debian.Kernel{plainTree(t), xzTree(t)} {
@@ -430,14 +449,16 @@ config dump
 	"conf.bak~": "options nvme not_read=2\n",
 }
 
-// TestLoadPlanConfig compares load plans and answers under a configuration: for every module, for devices, and for the names that
-// the configuration makes up.
+// TestLoadPlanConfig compares load plans and answers under a configuration: for every module, for
+// devices, and for the names that the configuration makes up.
 func TestLoadPlanConfig(t *testing.T) {
 	lab.Tools(t, "modprobe")
 	x := withConfig(t, plainTree(t), modprobeConfig)
 	names := []string{
-		"eth0", "eth1", "eth7", "wild-1-2", "wild-1", "two", "class-a", "class-d", "net-pf-10", "symbol:crc7_be", "nvme-alias", "nvme_alias",
-		"chain", "nosuch", "nosuchmodule", "only-remove", "self", "off", "kernelext", "snd_hda_intel", "snd-hda-intel", "pcspkr", "platform:pcspkr",
+		"eth0", "eth1", "eth7", "wild-1-2", "wild-1", "two", "class-a", "class-d", "net-pf-10", "symbol:crc7_be",
+		"nvme-alias", "nvme_alias",
+		"chain", "nosuch", "nosuchmodule", "only-remove", "self", "off", "kernelext", "snd_hda_intel", "snd-hda-intel",
+		"pcspkr", "platform:pcspkr",
 	}
 	x.compareResolve(t, "names of the configuration", names)
 	x.compareResolve(t, "modules under a configuration", moduleNames(t, plainTree(t)))

@@ -108,7 +108,8 @@ func opensslCMS(t *testing.T, hash string, module []byte, signers []signer, opti
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "m.ko")
 	writeFile(t, file, module)
-	args := []string{"cms", "-sign", "-binary", "-nocerts", "-nosmimecap", "-md", hash, "-outform", "DER", "-in", file, "-out", file + ".p7s"}
+	args := []string{"cms", "-sign", "-binary", "-nocerts", "-nosmimecap", "-md", hash, "-outform", "DER", "-in",
+		file, "-out", file + ".p7s"}
 	for _, s := range signers {
 		args = append(args, "-signer", s.dir+"/cert.pem", "-inkey", s.dir+"/key.pem")
 	}
@@ -165,7 +166,8 @@ func opensslVerify(t *testing.T, module, block []byte, signers []signer) {
 	writeFile(t, dir+"/certs.pem", certs)
 	writeFile(t, dir+"/m.ko", module)
 	writeFile(t, dir+"/m.p7s", block)
-	output(t, "openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", "-in", dir+"/m.p7s", "-content", dir+"/m.ko", "-certfile", dir+"/certs.pem", "-out", os.DevNull)
+	output(t, "openssl", "cms", "-verify", "-binary", "-noverify", "-inform", "DER", "-in", dir+"/m.p7s", "-content",
+		dir+"/m.ko", "-certfile", dir+"/certs.pem", "-out", os.DevNull)
 }
 
 const signatureMark = "~Module signature appended~\n"
@@ -184,15 +186,17 @@ func unsigned(t *testing.T, module []byte) []byte {
 // inspect reads a module in memory with everything that can be read of it.
 func inspect(data []byte, keys []lkm.KeySet) (lkm.Module, error) {
 	fsys := fstest.MapFS{"m.ko": {Data: data}}
-	list, err := lkm.ReadFile(context.Background(), fsys, "m.ko", lkm.Options{Detail: lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailSymbols | lkm.DetailHashes, Keys: keys})
+	list, err := lkm.ReadFile(context.Background(), fsys, "m.ko",
+		lkm.Options{Detail: lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailSymbols | lkm.DetailHashes, Keys: keys})
 	if err != nil {
 		return lkm.Module{}, err
 	}
 	return list[0], nil
 }
 
-// TestSignature signs modules with keys of its own, by the kernel's program and by openssl, and checks what the library says of them:
-// valid for the right key; never valid for another, for an unsigned module, or with any byte changed.
+// TestSignature signs modules with keys of its own, by the kernel's program and by openssl, and
+// checks what the library says of them: valid for the right key; never valid for another, for an
+// unsigned module, or with any byte changed.
 func TestSignature(t *testing.T) {
 	lab.Tools(t, "openssl", "xz", "zstd", "gzip")
 	k := plainTree(t)
@@ -211,7 +215,8 @@ func TestSignature(t *testing.T) {
 		module = unsigned(t, module)
 		s, other := signers[i%2], signers[(i+1)%2]
 		hash := []string{"sha256", "sha512", "sha384"}[i%3]
-		for how, signed := range map[string][]byte{"sign-file": s.kernelSign(t, program, hash, module), "openssl": s.opensslSign(t, hash, module)} {
+		for how, signed := range map[string][]byte{"sign-file": s.kernelSign(t, program, hash, module),
+			"openssl": s.opensslSign(t, hash, module)} {
 			t.Run(how+" "+s.name+" "+filepath.Base(file), func(t *testing.T) {
 				want := verified{lkm.SignatureValid, s.name, hash}
 				want.check(t, signed, s.keys())
@@ -228,8 +233,9 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// TestSignatureForms asks of signatures by openssl what the kernel asks (TestKernelSignatureRules): none with signed attributes (pkcs7_verify), and of several
-// signers none that is wrong and one that is trusted (pkcs7_validate_trust). openssl takes all that are refused for their form alone.
+// TestSignatureForms asks of signatures by openssl what the kernel asks (TestKernelSignatureRules):
+// none with signed attributes (pkcs7_verify), and of several signers none that is wrong and one
+// that is trusted (pkcs7_validate_trust). openssl takes all that are refused for their form alone.
 func TestSignatureForms(t *testing.T) {
 	lab.Tools(t, "openssl")
 	module, err := os.ReadFile(smallest(t, plainTree(t), 1)[0])
@@ -263,11 +269,14 @@ func TestSignatureForms(t *testing.T) {
 		})
 	}
 	twoDigests := func(module []byte) []byte {
-		return mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), opensslCMS(t, "sha512", module, []signer{b}, "-noattr"))
+		return mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"),
+			opensslCMS(t, "sha512", module, []signer{b}, "-noattr"))
 	}
 	for what, sign := range map[string]func(module []byte) []byte{
-		"two signers":                func(m []byte) []byte { return opensslCMS(t, "sha256", m, signers, "-noattr") },
-		"two signers by key":         func(m []byte) []byte { return opensslCMS(t, "sha256", m, signers, "-noattr", "-keyid") },
+		"two signers": func(m []byte) []byte { return opensslCMS(t, "sha256", m, signers, "-noattr") },
+		"two signers by key": func(m []byte) []byte {
+			return opensslCMS(t, "sha256", m, signers, "-noattr", "-keyid")
+		},
 		"two signers of two digests": twoDigests,
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -281,16 +290,19 @@ func TestSignatureForms(t *testing.T) {
 		})
 	}
 	for what, second := range map[string][]byte{
-		"attributes of one":     opensslCMS(t, "sha512", module, []signer{b}),
-		"one named by key":      opensslCMS(t, "sha512", module, []signer{b}, "-noattr", "-keyid"),
-		"unknown to the kernel": opensslCMS(t, "sha512", module, []signer{a}, "-noattr", "-keyopt", "rsa_padding_mode:pss"),
+		"attributes of one": opensslCMS(t, "sha512", module, []signer{b}),
+		"one named by key":  opensslCMS(t, "sha512", module, []signer{b}, "-noattr", "-keyid"),
+		"unknown to the kernel": opensslCMS(t, "sha512", module, []signer{a}, "-noattr",
+			"-keyopt", "rsa_padding_mode:pss"),
 	} {
 		t.Run(what, func(t *testing.T) {
-			check(t, mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), second), both, lkm.SignatureUnchecked)
+			check(t, mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), second),
+				both, lkm.SignatureUnchecked)
 		})
 	}
 	t.Run("one of two is wrong", func(t *testing.T) {
-		block := mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"), opensslCMS(t, "sha512", changed, []signer{b}, "-noattr"))
+		block := mergeCMS(t, opensslCMS(t, "sha256", module, []signer{a}, "-noattr"),
+			opensslCMS(t, "sha512", changed, []signer{b}, "-noattr"))
 		check(t, block, both, lkm.SignatureInvalid)
 		check(t, block, b.keys(), lkm.SignatureInvalid)
 		check(t, block, a.keys(), lkm.SignatureValid) // without the other's key the kernel cannot know
@@ -322,7 +334,8 @@ func TestSignerNames(t *testing.T) {
 		}
 		r, s := modinfo(t, []string{file})[file], m.Linux.Signature
 		got := []string{s.Signer, s.KeyID, s.Hash, strings.ToUpper(hex.EncodeToString(s.Value))}
-		want := []string{r.get("signer"), r.get("sig_key"), r.get("sig_hashalgo"), strings.Map(hexOnly, r.get("signature"))}
+		want := []string{r.get("signer"), r.get("sig_key"), r.get("sig_hashalgo"),
+			strings.Map(hexOnly, r.get("signature"))}
 		if !slices.Equal(got, want) || s.KeyID[0] < '8' {
 			t.Errorf("%s: %q, modinfo: %q", what, got, want)
 		}
@@ -347,8 +360,9 @@ func (want verified) check(t *testing.T, data []byte, keys []lkm.KeySet) {
 	}
 }
 
-// flipAll changes each byte in turn, from an offset on in nine ways, before it in one, and fails if the result is valid. same, if given,
-// tells of a container that still holds the same module: that is no change of the code.
+// flipAll changes each byte in turn, from an offset on in nine ways, before it in one, and fails if
+// the result is valid. same, if given, tells of a container that still holds the same module: that
+// is no change of the code.
 func flipAll(t *testing.T, signed []byte, from int, keys []lkm.KeySet, same func([]byte) bool) {
 	t.Helper()
 	var next, tried, valid atomic.Int64
@@ -376,13 +390,15 @@ func flipAll(t *testing.T, signed []byte, from int, keys []lkm.KeySet, same func
 		})
 	}
 	wg.Wait()
-	t.Logf("%d changes of %d bytes; after %d of them the same module is in the container", tried.Load(), len(signed), valid.Load())
+	t.Logf("%d changes of %d bytes; after %d of them the same module is in the container", tried.Load(),
+		len(signed), valid.Load())
 }
 
 // flipContainers changes each byte of a compressed module.
 func flipContainers(t *testing.T, signed []byte, keys []lkm.KeySet) {
 	t.Helper()
-	for _, container := range [][]string{{"gzip", "-n", "-c"}, {"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"}, {"zstd", "-q", "-c"}} {
+	for _, container := range [][]string{{"gzip", "-n", "-c"}, {"xz", "--check=crc32", "--lzma2=dict=1MiB", "-c"},
+		{"zstd", "-q", "-c"}} {
 		data := pipe(t, signed, container...)
 		if m, err := inspect(data, keys); err != nil || m.Signature.Status != lkm.SignatureValid {
 			t.Fatalf("%s: %v, %v", container[0], m.Signature, err)

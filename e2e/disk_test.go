@@ -104,8 +104,8 @@ func attempt(t testing.TB, name string, args ...string) (out, complaints string,
 	return stdout.String(), stderr.String(), err
 }
 
-// outputs runs a program over many arguments, split among as many processes as there are processors, and returns what they printed
-// in the order of the arguments.
+// outputs runs a program over many arguments, split among as many processes as there are
+// processors, and returns what they printed in the order of the arguments.
 func outputs(t testing.TB, last []string, name string, first ...string) string {
 	t.Helper()
 	n := runtime.NumCPU()

@@ -14,7 +14,7 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/bsd"
 	"github.com/kernelext/kernelext/e2e/lab"
-	"github.com/kernelext/kernelext/internal/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -57,7 +57,8 @@ func bsdTable(m *fakeunix.FreeBSD, more ...string) string {
 			fmt.Fprintf(&b, "sysctl %s i %d\n", ctl, v)
 		}
 	}
-	b.WriteString("sysctl kern.ostype s FreeBSD\nsysctl kern.osrelease s 14.2-RELEASE\nsysctl kern.version s made-up\nsysctl hw.machine s amd64\n")
+	b.WriteString("sysctl kern.ostype s FreeBSD\nsysctl kern.osrelease s 14.2-RELEASE\n" +
+		"sysctl kern.version s made-up\nsysctl hw.machine s amd64\n")
 	for _, line := range more {
 		b.WriteString(line + "\n")
 	}
@@ -96,11 +97,13 @@ func (b *bsdBox) snapshot(t *testing.T, k bsd.Kernel, args ...string) *lkm.Snaps
 	return s
 }
 
-// TestFreeBSDLists lists kernels of 1, 30 and 400 files, with every version of the module structure, while files vanish.
+// TestFreeBSDLists lists kernels of 1, 30 and 400 files, with every version of the module
+// structure, while files vanish.
 func TestFreeBSDLists(t *testing.T) {
 	b := newBSDBox(t)
 	for _, n := range []int{1, 30, 400} {
-		for _, more := range [][]string{nil, {"nov3"}, {"nov3", "nov2"}, {fmt.Sprintf("vanish %d", n)}, {"vanish 1"}, {fmt.Sprintf("vanish %d", n/2+1), "vanish 1", "nov3"}} {
+		for _, more := range [][]string{nil, {"nov3"}, {"nov3", "nov2"}, {fmt.Sprintf("vanish %d", n)}, {"vanish 1"},
+			{fmt.Sprintf("vanish %d", n/2+1), "vanish 1", "nov3"}} {
 			m := fakeunix.Many(n)
 			s := b.snapshot(t, bsd.New(t, b.run, bsdTable(m, more...), t.TempDir()))
 			if len(s.Modules) != n {
@@ -123,7 +126,8 @@ func checkFile(t *testing.T, s *lkm.Snapshot, f fakeunix.File, more []string) {
 	if m == nil {
 		t.Fatalf("%v: no %s", more, f.Name)
 	}
-	if m.Path != f.Path || m.Size != lkm.CountOf(int64(f.Size)) || m.Refs != lkm.CountOf(int64(f.Refs)) || len(m.FreeBSD.Modules) != len(f.Modules) {
+	if m.Path != f.Path || m.Size != lkm.CountOf(int64(f.Size)) || m.Refs != lkm.CountOf(int64(f.Refs)) ||
+		len(m.FreeBSD.Modules) != len(f.Modules) {
 		t.Errorf("%v: %+v, want %+v", more, m, f)
 		return
 	}
@@ -257,7 +261,8 @@ func TestFreeBSDPackage(t *testing.T) {
 	b := newBSDBox(t)
 	k := bsd.New(t, b.run, bsdTable(fakeunix.Many(30)), t.TempDir())
 	program := bsd.Build(t, "./freebsd", true)
-	r, err := k.Do(t, program, "-test.run", "^(TestLive|TestReadFiles|TestVanishing|TestIDReuse|TestMetadataOfEveryKindOfFile)$", "-test.v")
+	r, err := k.Do(t, program, "-test.run",
+		"^(TestLive|TestReadFiles|TestVanishing|TestIDReuse|TestMetadataOfEveryKindOfFile)$", "-test.v")
 	if err != nil || r.Code != 0 || strings.Count("\n"+r.Stdout, "\n--- PASS: Test") != 5 {
 		t.Errorf("exit %d, %v\n%s%s", r.Code, err, r.Stdout, r.Stderr)
 	}

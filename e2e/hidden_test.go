@@ -32,7 +32,8 @@ type hiding struct {
 var hidings = []hiding{
 	{"off the list", []string{"off_list=1"}, linux.KindHiddenFromList, lkm.GradeStrong, module.Hidden,
 		[]string{linux.SourceSysModule}, []string{linux.SourceModules}},
-	{"off the list and out of sysfs", []string{"off_list=1", "off_sysfs=1"}, linux.KindHiddenFromList, lkm.GradeStrong, module.Hidden,
+	{"off the list and out of sysfs", []string{"off_list=1", "off_sysfs=1"}, linux.KindHiddenFromList,
+		lkm.GradeStrong, module.Hidden,
 		[]string{linux.ViewFtrace}, []string{linux.SourceModules, linux.SourceSysModule}},
 	{"out of sysfs", []string{"off_sysfs=1"}, linux.KindMissingDirectory, lkm.GradeStrong, module.Hidden,
 		[]string{linux.SourceModules}, []string{linux.SourceSysModule}},
@@ -93,14 +94,16 @@ func (h hiding) check(t *testing.T, found []lkm.Discrepancy, grade lkm.Grade) {
 	t.Errorf("no %s of %s in %+v", h.kind, h.subject, found)
 }
 
-// checkOthers checks that a module which left the list is found by an ordinary user too, and beside a hundred events a second that
-// are about something else. There the looks may never be steady.
+// checkOthers checks that a module which left the list is found by an ordinary user too, and beside
+// a hundred events a second that are about something else. There the looks may never be steady.
 func (h hiding) checkOthers(t *testing.T, g *lab.Guest) {
 	t.Helper()
-	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, UID: lab.User, GID: lab.User, Timeout: 4 * time.Minute})
+	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, UID: lab.User, GID: lab.User,
+		Timeout: 4 * time.Minute})
 	h.seen = []string{linux.SourceSysModule}
 	h.check(t, decode(t, r, 1), h.grade)
-	p, err := g.Start(t.Context(), agent.Command{Argv: []string{cycler, "-n", "1000", "-pause", "1s", "-events", "100"}, Timeout: time.Hour})
+	p, err := g.Start(t.Context(), agent.Command{Argv: []string{cycler, "-n", "1000", "-pause", "1s", "-events", "100"},
+		Timeout: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +125,9 @@ func (h hiding) checkOthers(t *testing.T, g *lab.Guest) {
 	t.Errorf("on a busy machine: %+v", found)
 }
 
-// findings runs lkm discrepancies as root, which must end with the exit code, and returns the findings but for files that no
-// package owns and modules without files: the guest has neither packages nor all files.
+// findings runs lkm discrepancies as root, which must end with the exit code, and returns the
+// findings but for files that no package owns and modules without files: the guest has neither
+// packages nor all files.
 func findings(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm.Discrepancy {
 	t.Helper()
 	all := discrepancies(t, g, code, mounts...)
@@ -138,7 +142,9 @@ func findings(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm
 
 func discrepancies(t *testing.T, g *lab.Guest, code int, mounts ...agent.Mount) []lkm.Discrepancy {
 	t.Helper()
-	return decode(t, g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, Mounts: mounts, Timeout: 4 * time.Minute}), code)
+	return decode(t,
+		g.Do(agent.Command{Argv: []string{lab.Lkm, "discrepancies", "--format", "json"}, Mounts: mounts,
+			Timeout: 4 * time.Minute}), code)
 }
 
 // decode reads the output of lkm discrepancies, which must have ended with the exit code.
@@ -151,8 +157,9 @@ func decode(t *testing.T, r agent.Result, code int) []lkm.Discrepancy {
 	return found
 }
 
-// TestHonest loads and unloads a module 200 times beside the check, which must find nothing above transient; and hides /sys/module
-// from it, of which it must say that it was not compared, or covers one directory of it, which is no strong finding.
+// TestHonest loads and unloads a module 200 times beside the check, which must find nothing above
+// transient; and hides /sys/module from it, of which it must say that it was not compared, or
+// covers one directory of it, which is no strong finding.
 func TestHonest(t *testing.T) {
 	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)
@@ -185,7 +192,8 @@ func TestHonest(t *testing.T) {
 	g.Root("modprobe", "dummy")
 	for _, target := range []string{"/sys/module", "/sys"} {
 		all := discrepancies(t, g, 0, agent.Mount{Source: "none", Target: target, Type: "tmpfs"})
-		if len(all) == 0 || all[0].Kind != linux.KindUnchecked || all[0].Views[linux.SourceSysModule] != lkm.ViewUnchecked {
+		if len(all) == 0 || all[0].Kind != linux.KindUnchecked ||
+			all[0].Views[linux.SourceSysModule] != lkm.ViewUnchecked {
 			t.Errorf("without %s: %+v", target, all)
 		}
 	}
@@ -201,13 +209,16 @@ const cycler = "/usr/bin/cycle"
 // cycles is the command that loads and unloads dummy n times.
 func cycles(k debian.Kernel, n int, args ...string) agent.Command {
 	file := "/lib/modules/" + k.Release + "/kernel/drivers/net/dummy.ko"
-	return agent.Command{Argv: append([]string{cycler, "-file", file, "-name", "dummy", "-n", strconv.Itoa(n)}, args...), Timeout: time.Hour}
+	return agent.Command{Argv: append([]string{cycler, "-file", file, "-name", "dummy", "-n", strconv.Itoa(n)},
+		args...),
+		Timeout: time.Hour}
 }
 
 // watching starts lkm watch as a user and waits for its baseline.
 func watching(t *testing.T, g *lab.Guest, uid uint32, args ...string) *watcher {
 	t.Helper()
-	return watch(t, g, agent.Command{Argv: append([]string{lab.Lkm, "watch"}, args...), UID: uid, GID: uid, Timeout: time.Hour})
+	return watch(t, g, agent.Command{Argv: append([]string{lab.Lkm, "watch"}, args...), UID: uid,
+		GID: uid, Timeout: time.Hour})
 }
 
 func watch(t *testing.T, g *lab.Guest, c agent.Command) *watcher {

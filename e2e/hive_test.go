@@ -16,7 +16,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/kernelext/kernelext/e2e/lab"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 )
 
 // A hiveNode is a key as hivexml prints it.
@@ -48,19 +48,22 @@ func (n *hiveNode) value(name string) (text string, parts []string) {
 	return "", nil
 }
 
-// hivexScript makes services of every kind: names in several scripts, long and short values, lists, and keys that are no drivers.
+// hivexScript makes services of every kind: names in several scripts, long and short values, lists,
+// and keys that are no drivers.
 func hivexScript(n int, out string) string {
 	var s strings.Builder
 	for i := range n {
 		name := []string{"ketdrv%d", "Драйвер%d", "驱动%d", "ket drv %d"}[i%4]
 		typ := []int{1, 2, 8, 0x10, 0x20, 1}[i%6]
 		fmt.Fprintf(&s, "cd \\ControlSet001\\Services\nadd "+name+"\ncd "+name+"\n", i, i)
-		values := []string{fmt.Sprintf("Type\ndword:%d", typ), fmt.Sprintf("Start\ndword:%d", i%5), "ErrorControl\ndword:1"}
+		values := []string{fmt.Sprintf("Type\ndword:%d", typ), fmt.Sprintf("Start\ndword:%d", i%5),
+			"ErrorControl\ndword:1"}
 		switch i % 3 {
 		case 0:
 			values = append(values, fmt.Sprintf("ImagePath\nexpandstring:System32\\drivers\\file%d.sys", i))
 		case 1:
-			values = append(values, fmt.Sprintf("ImagePath\nstring:\\??\\C:\\Programme\\%s\\file%d.sys", strings.Repeat("lang", i%50), i))
+			values = append(values, fmt.Sprintf("ImagePath\nstring:\\??\\C:\\Programme\\%s\\file%d.sys",
+				strings.Repeat("lang", i%50), i))
 		}
 		if i%7 == 0 {
 			var list []byte
@@ -123,7 +126,8 @@ func TestHive(t *testing.T) {
 	if err := os.WriteFile(local, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	list := exec.CommandContext(t.Context(), local, "list", "--installed", "--format", "json", "--root", root, "--strict")
+	list := exec.CommandContext(t.Context(), local, "list", "--installed", "--format", "json",
+		"--root", root, "--strict")
 	var stderr strings.Builder
 	list.Stderr = &stderr
 	text, err := list.Output()
@@ -168,7 +172,8 @@ func TestHive(t *testing.T) {
 		}
 		image, _ := n.value("ImagePath")
 		_, depends := n.value("DependOnService") // hivex also gives the empty string that ends the list
-		if line := strings.Join([]string{startWords[k], image, strings.TrimSuffix(strings.Join(depends, "|"), "|")}, "\n"); got[n.Name] != line {
+		if line := strings.Join([]string{startWords[k], image, strings.TrimSuffix(strings.Join(depends, "|"), "|")},
+			"\n"); got[n.Name] != line {
 			t.Errorf("%s: %q, hivex has %q", n.Name, got[n.Name], line)
 		}
 	}

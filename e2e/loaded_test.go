@@ -163,7 +163,8 @@ func compareSections(t *testing.T, g *lab.Guest, v view) {
 	}
 }
 
-// compareParameters compares the parameters of every module. Who is root makes no difference: only what anyone may read is read.
+// compareParameters compares the parameters of every module. Who is root makes no difference: only
+// what anyone may read is read.
 func compareParameters(t *testing.T, g *lab.Guest, user uint32) {
 	s, _ := list(t, g, user, "--detail", "parameters")
 	total := 0
@@ -225,7 +226,8 @@ func trimmed(g *lab.Guest, name string) string { return strings.TrimSpace(string
 
 // compareLoading compares while a module is being loaded.
 func compareLoading(t *testing.T, g *lab.Guest) {
-	p, err := g.Start(t.Context(), agent.Command{Argv: []string{"insmod", lab.Modules + "/" + module.Slow + ".ko", "load_ms=15000"}})
+	p, err := g.Start(t.Context(),
+		agent.Command{Argv: []string{"insmod", lab.Modules + "/" + module.Slow + ".ko", "load_ms=15000"}})
 	if err != nil {
 		t.Fatal(err)
 	}

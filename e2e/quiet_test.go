@@ -30,7 +30,8 @@ var quietCommands = [][]string{
 	{"sources", "--plan"},
 }
 
-// TestQuiet watches every system call of lkm that could leave a trace, on this machine and, where modules are loaded, in a guest.
+// TestQuiet watches every system call of lkm that could leave a trace, on this machine and, where
+// modules are loaded, in a guest.
 func TestQuiet(t *testing.T) {
 	t.Parallel()
 	lab.Tools(t, "strace")
@@ -55,7 +56,8 @@ func TestQuiet(t *testing.T) {
 
 // traceArgs makes strace write every call of every thread that names a file, makes a process or uses the network.
 func traceArgs(log string, argv ...string) []string {
-	return append([]string{"strace", "-f", "--seccomp-bpf", "-qq", "-s", "256", "-o", log, "-e", "trace=%file,%process,%network,write,ioctl,bpf"}, argv...)
+	return append([]string{"strace", "-f", "--seccomp-bpf", "-qq", "-s", "256", "-o", log, "-e",
+		"trace=%file,%process,%network,write,ioctl,bpf"}, argv...)
 }
 
 func traceHere(t *testing.T, lkm string, words []string) string {
@@ -75,7 +77,8 @@ func traceHere(t *testing.T, lkm string, words []string) string {
 func traceGuest(t *testing.T, g *lab.Guest, user uint32, words []string) string {
 	t.Helper()
 	log := fmt.Sprintf("/tmp/trace-%d", user)
-	r := g.Do(agent.Command{Argv: traceArgs(log, append([]string{lab.Lkm}, words...)...), UID: user, GID: user, Timeout: 4 * time.Minute})
+	r := g.Do(agent.Command{Argv: traceArgs(log, append([]string{lab.Lkm}, words...)...), UID: user, GID: user,
+		Timeout: 4 * time.Minute})
 	if r.Code > 1 { // 1 is a finding: our own modules have no file in the tree
 		t.Fatalf("%q: exit code %d\n%s%s", words, r.Code, r.Stdout, r.Stderr)
 	}
@@ -117,7 +120,8 @@ func loud(line string) string {
 	name, args := found[1], found[2]
 	switch name {
 	case "open", "openat":
-		if strings.Contains(args, "O_RDONLY") && !strings.Contains(args, "O_CREAT") && !strings.Contains(args, "O_TRUNC") {
+		if strings.Contains(args, "O_RDONLY") && !strings.Contains(args, "O_CREAT") &&
+			!strings.Contains(args, "O_TRUNC") {
 			return ""
 		}
 		return "opens a file for writing"
@@ -127,7 +131,8 @@ func loud(line string) string {
 		}
 		return "starts a process"
 	case "write":
-		if strings.HasPrefix(args, "1, ") || strings.HasPrefix(args, "2, ") || strings.Contains(args, `"\1\0\0\0\0\0\0\0", 8`) {
+		if strings.HasPrefix(args, "1, ") || strings.HasPrefix(args, "2, ") ||
+			strings.Contains(args, `"\1\0\0\0\0\0\0\0", 8`) {
 			return "" // its output, or the runtime waking its own poller
 		}
 		return "writes"
@@ -141,7 +146,8 @@ func loud(line string) string {
 			return ""
 		}
 		return "controls a device"
-	case "access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "statx", "statfs", "readlink", "readlinkat",
+	case "access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "statx", "statfs",
+		"readlink", "readlinkat",
 		"getcwd", "arch_prctl", "exit", "exit_group":
 		return ""
 	}

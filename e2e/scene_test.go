@@ -14,15 +14,16 @@ import (
 // families are the kernels that the tests of loaded modules run on.
 var families = []debian.Family{debian.Cloud61, debian.Cloud612}
 
-// wanted are modules that both kernels have: with and without dependencies, versions and parameters, with a dash in the file name
-// (dm-crypt), and one that can never be unloaded (vrf).
+// wanted are modules that both kernels have: with and without dependencies, versions and
+// parameters, with a dash in the file name (dm-crypt), and one that can never be unloaded (vrf).
 var wanted = []string{
 	"8021q", "bridge", "br_netfilter", "vxlan", "vrf", "wireguard", "nf_tables", "xt_conntrack", "overlay", "squashfs",
 	"loop", "dm-crypt", "zram", "vhost_net", "virtio_net", "sunrpc", "binfmt_misc", "algif_hash",
 }
 
-// scene boots a kernel and brings it into the state that is compared and recorded: wanted modules and what they need loaded,
-// one in use by a mount, and modules of ours that are out of tree and unsigned.
+// scene boots a kernel and brings it into the state that is compared and recorded: wanted modules
+// and what they need loaded, one in use by a mount, and modules of ours that are out of tree and
+// unsigned.
 func scene(t *testing.T, f debian.Family, tools ...string) *lab.Guest {
 	t.Helper()
 	k := lab.Kernel(t, f)

@@ -12,8 +12,9 @@ import (
 	"github.com/kernelext/kernelext/e2e/lab"
 )
 
-// TestKernelSignatureRules asks a kernel that wants signatures what it takes: the rules that the library judges by. Debian's own
-// signature is the one that the kernel trusts; the keys of the test are unknown to it.
+// TestKernelSignatureRules asks a kernel that wants signatures what it takes: the rules that the
+// library judges by. Debian's own signature is the one that the kernel trusts; the keys of the test
+// are unknown to it.
 func TestKernelSignatureRules(t *testing.T) {
 	t.Parallel()
 	lab.Tools(t, "openssl")
@@ -38,13 +39,20 @@ func TestKernelSignatureRules(t *testing.T) {
 	}{
 		{"Debian's", debians, true, ""},
 		{"a stranger's", opensslCMS(t, "sha256", module, rsa, "-noattr"), false, "unavailable key"},
-		{"a stranger's, with signed attributes", opensslCMS(t, "sha256", module, rsa), false, "Invalid module sig (has authattrs)"},
+		{"a stranger's, with signed attributes", opensslCMS(t, "sha256", module, rsa), false,
+			"Invalid module sig (has authattrs)"},
 		{"Debian's and a stranger's", mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa, "-noattr")), true, ""},
-		{"Debian's and a stranger's by another algorithm", mergeCMS(t, debians, opensslCMS(t, "sha512", module, ecdsa, "-noattr")), true, ""},
-		{"Debian's and a stranger's of another content", mergeCMS(t, debians, opensslCMS(t, "sha512", other, rsa, "-noattr")), true, ""},
-		{"Debian's and a stranger's with signed attributes", mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa)), false, "Inconsistently supplied authAttrs"},
-		{"Debian's and a stranger's named by key", mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa, "-noattr", "-keyid")), false, "version mismatch"},
-		{"Debian's and a stranger's of RSA-PSS", mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa, "-noattr", "-keyopt", "rsa_padding_mode:pss")), false, "Unsupported pkey algo"},
+		{"Debian's and a stranger's by another algorithm",
+			mergeCMS(t, debians, opensslCMS(t, "sha512", module, ecdsa, "-noattr")), true, ""},
+		{"Debian's and a stranger's of another content",
+			mergeCMS(t, debians, opensslCMS(t, "sha512", other, rsa, "-noattr")), true, ""},
+		{"Debian's and a stranger's with signed attributes", mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa)),
+			false, "Inconsistently supplied authAttrs"},
+		{"Debian's and a stranger's named by key",
+			mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa, "-noattr", "-keyid")), false, "version mismatch"},
+		{"Debian's and a stranger's of RSA-PSS",
+			mergeCMS(t, debians, opensslCMS(t, "sha512", module, rsa, "-noattr", "-keyopt", "rsa_padding_mode:pss")),
+			false, "Unsupported pkey algo"},
 	} {
 		if err := g.WriteFile(t.Context(), "/tmp/m.ko", 0o644, appendSignature(module, c.block)); err != nil {
 			t.Fatal(err)
@@ -53,7 +61,8 @@ func TestKernelSignatureRules(t *testing.T) {
 		r := g.Do(agent.Command{Argv: []string{"insmod", "/tmp/m.ko"}})
 		came := strings.Contains("\n"+string(g.File("/proc/modules")), "\n"+name+" ")
 		if said := g.Console()[before:]; came != c.loads || !strings.Contains(said, c.log) {
-			t.Errorf("%s: loaded: %v, want %v; %s; the kernel said %q, want %q", c.what, came, c.loads, r.Stderr, said, c.log)
+			t.Errorf("%s: loaded: %v, want %v; %s; the kernel said %q, want %q", c.what, came,
+				c.loads, r.Stderr, said, c.log)
 		}
 		if came {
 			g.Root("rmmod", name)

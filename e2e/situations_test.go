@@ -33,11 +33,13 @@ var situations = []situation{
 	{name: "no /sys", source: "sys_module", shown: true, lost: "sys_module",
 		command: agent.Command{Mounts: []agent.Mount{{Source: "none", Target: "/sys", Type: "tmpfs"}}}},
 	{name: "ProcSubset=pid", code: 2, says: "/proc/modules",
-		command: agent.Command{Mounts: []agent.Mount{{Source: "proc", Target: "/proc", Type: "proc", Data: "subset=pid"}}}},
+		command: agent.Command{
+			Mounts: []agent.Mount{{Source: "proc", Target: "/proc", Type: "proc", Data: "subset=pid"}}}},
 	{name: "no /proc", code: 2, says: "/proc/modules",
 		command: agent.Command{Mounts: []agent.Mount{{Source: "none", Target: "/proc", Type: "tmpfs"}}}},
 	{name: "/proc/modules refused", code: 2, says: "permission denied",
-		command: agent.Command{UID: lab.User, GID: lab.User, Mounts: []agent.Mount{{Source: "/root/closed", Target: "/proc/modules", Flags: unix.MS_BIND}}}},
+		command: agent.Command{UID: lab.User, GID: lab.User,
+			Mounts: []agent.Mount{{Source: "/root/closed", Target: "/proc/modules", Flags: unix.MS_BIND}}}},
 	{name: "host mounted in a container", shown: true,
 		command: agent.Command{Argv: []string{"--root", "/host", "--live"}, Mounts: []agent.Mount{
 			{Source: "/", Target: "/host", Flags: unix.MS_BIND | unix.MS_REC},
@@ -45,7 +47,8 @@ var situations = []situation{
 		}}},
 	{name: "no host mounted", code: 2, command: agent.Command{Argv: []string{"--root", "/mnt", "--live"}}},
 	{name: "root, pointers restricted", kptr: "1", shown: true},
-	{name: "root without CAP_SYSLOG", kptr: "1", lost: "address", command: agent.Command{Drop: []uintptr{agent.CapSyslog}}},
+	{name: "root without CAP_SYSLOG", kptr: "1", lost: "address",
+		command: agent.Command{Drop: []uintptr{agent.CapSyslog}}},
 	{name: "root, pointers hidden", kptr: "2", lost: "address"},
 	{name: "user with CAP_SYSLOG", kptr: "1", shown: true, lost: "sections", // whose files are root's
 		command: agent.Command{UID: lab.User, GID: lab.User, Ambient: []uintptr{agent.CapSyslog}}},

@@ -21,15 +21,16 @@ import (
 // record makes TestRecord write the corpus of package lkmtest again; see README.md.
 var record = flag.Bool("record", false, "write the tapes of lkm/lkmtest/testdata again")
 
-// recordDetail is what the corpus holds beyond the kernel's own list. Whoever adds a source of live facts adds its word here.
+// recordDetail is what the corpus holds beyond the kernel's own list. Whoever adds a source of live
+// facts adds its word here.
 const recordDetail = "parameters,policy"
 
-// maxTape is the size that a tape of the corpus should not exceed: each is everything that lkm reads of a machine, the text of
-// modules.builtin.modinfo included.
+// maxTape is the size that a tape of the corpus should not exceed: each is everything that lkm
+// reads of a machine, the text of modules.builtin.modinfo included.
 const maxTape = 256 << 10
 
-// TestRecord records real kernels, as root and as an ordinary user, and checks that a tape gives on another machine what the
-// recorded machine itself gives. With -record the tapes become the corpus.
+// TestRecord records real kernels, as root and as an ordinary user, and checks that a tape gives on
+// another machine what the recorded machine itself gives. With -record the tapes become the corpus.
 func TestRecord(t *testing.T) {
 	lkm := filepath.Join(t.TempDir(), "lkm")
 	if err := os.WriteFile(lkm, lab.Program(t, ".", "./cmd/lkm"), 0o755); err != nil {
@@ -67,7 +68,8 @@ func guestLkm(g *lab.Guest, user uint32) runner {
 	return runner{
 		run: func(t *testing.T, args ...string) []byte {
 			t.Helper()
-			return g.For(t).Must(agent.Command{Argv: append([]string{lab.Lkm}, args...), UID: user, GID: user, Timeout: 4 * time.Minute})
+			return g.For(t).Must(agent.Command{Argv: append([]string{lab.Lkm}, args...), UID: user, GID: user,
+				Timeout: 4 * time.Minute})
 		},
 		read: func(t *testing.T, name string) []byte { t.Helper(); return g.For(t).File(name) },
 	}

@@ -16,8 +16,9 @@ import (
 	"github.com/kernelext/kernelext/e2e/lab"
 )
 
-// A truth is what one kernel says of a loaded module in its own files, read by the plainest code and by nothing of the library.
-// Texts are as the kernel prints them; a file that does not exist is "-".
+// A truth is what one kernel says of a loaded module in its own files, read by the plainest code
+// and by nothing of the library. Texts are as the kernel prints them; a file that does not exist is
+// "-".
 type truth struct {
 	name, size, refs, state, address, letters string // /proc/modules
 	usedBy                                    []string
@@ -118,7 +119,8 @@ func readLsmod(t *testing.T, g *lab.Guest, all map[string]truth) {
 	}
 }
 
-// A view is what the library must say of a module: its JSON, with the fields that the kernel's files decide and no others.
+// A view is what the library must say of a module: its JSON, with the fields that the kernel's
+// files decide and no others.
 type view struct {
 	ID        string   `json:"id"`
 	Kind      string   `json:"kind"`
@@ -199,8 +201,8 @@ func (m truth) differences(v view, addresses bool) []string {
 	return append(all, m.lsmodDifferences(v)...)
 }
 
-// shownAddress is the address that has to be in the JSON. A module without code of its own beyond initialisation has none: where
-// others have an address, the kernel prints 0 for it.
+// shownAddress is the address that has to be in the JSON. A module without code of its own beyond
+// initialisation has none: where others have an address, the kernel prints 0 for it.
 func (m truth) shownAddress(asked bool) string {
 	digits := strings.TrimPrefix(m.address, "0x")
 	if !asked || strings.Trim(digits, "0") == "" {

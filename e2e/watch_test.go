@@ -111,8 +111,9 @@ func last(name string) func([]lkm.Event) bool {
 	}
 }
 
-// TestWatch loads and unloads a module 200 times in front of lkm watch, an ordinary user's and root's, with a hundred other events a
-// second between, and then with a buffer so small, and lkm stopped, that events must be lost.
+// TestWatch loads and unloads a module 200 times in front of lkm watch, an ordinary user's and
+// root's, with a hundred other events a second between, and then with a buffer so small, and lkm
+// stopped, that events must be lost.
 func TestWatch(t *testing.T) {
 	k := lab.Kernel(t, debian.Cloud61)
 	i := lab.Image(t, k, "dummy", "loop")
@@ -175,8 +176,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestIdleWatch counts the calls of lkm watch while nothing happens: one small read of the event counter each interval, and a look
-// whether an event waits.
+// TestIdleWatch counts the calls of lkm watch while nothing happens: one small read of the event
+// counter each interval, and a look whether an event waits.
 func TestIdleWatch(t *testing.T) {
 	lab.Tools(t, "strace")
 	k := lab.Kernel(t, debian.Cloud61)
@@ -186,7 +187,8 @@ func TestIdleWatch(t *testing.T) {
 	for _, mode := range [][]string{nil, {"--poll"}} {
 		const log = "/tmp/idle"
 		// With -D lkm itself is what is started here, and signalled.
-		argv := append([]string{"strace", "-D", "-f", "-qq", "-o", log, "-e", "trace=%desc,%file,%network", lab.Lkm, "watch", "--interval", "200ms"}, mode...)
+		argv := append([]string{"strace", "-D", "-f", "-qq", "-o", log, "-e", "trace=%desc,%file,%network", lab.Lkm,
+			"watch", "--interval", "200ms"}, mode...)
 		w := watch(t, g, agent.Command{Argv: argv, Timeout: time.Hour})
 		time.Sleep(5 * time.Second)
 		if err := w.signal(t.Context(), syscall.SIGINT); err != nil {
@@ -214,7 +216,8 @@ func TestIdleWatch(t *testing.T) {
 		}
 		for name, n := range calls {
 			switch name {
-			case "pread64", "epoll_pwait", "write", "read": // the counter; waiting; Go's runtime waking itself, of which it is told
+			// the counter; waiting; Go's runtime waking itself, of which it is told
+			case "pread64", "epoll_pwait", "write", "read":
 			case "recvfrom":
 				if n > reads+2 || n < reads-2 { // one of each an interval
 					t.Errorf("%q: %d looks for events, %d reads of the counter", mode, n, reads)

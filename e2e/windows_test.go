@@ -53,8 +53,8 @@ func newWineBox(t *testing.T) *wineBox {
 	return b
 }
 
-// hold keeps one program running, and with it the service manager: without any it ends, and reads the registry anew when the
-// next one starts.
+// hold keeps one program running, and with it the service manager: without any it ends, and reads
+// the registry anew when the next one starts.
 func (b *wineBox) hold(t *testing.T) {
 	t.Helper()
 	cmd := b.Command(context.Background(), b.scm, "wait", "-")
@@ -62,7 +62,8 @@ func (b *wineBox) hold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The programs that Wine starts by itself inherit the pipe, so that it never ends: one line is all that is read of it.
+	// The programs that Wine starts by itself inherit the pipe, so that it never ends: one line is
+	// all that is read of it.
 	out, childOut, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,8 @@ func (b *wineBox) runExit(t *testing.T, code int, program string, args ...string
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if got := cmd.ProcessState.ExitCode(); got != code {
-		t.Fatalf("%s %q: exit %d, want %d: %v\n%s%s", filepath.Base(program), args, got, code, err, out, stderr.String())
+		t.Fatalf("%s %q: exit %d, want %d: %v\n%s%s", filepath.Base(program), args, got, code,
+			err, out, stderr.String())
 	}
 	return strings.ReplaceAll(string(out), "\r\n", "\n")
 }
@@ -155,7 +157,8 @@ var imagePaths = []struct{ name, path, rule, file string }{
 	{"ketrelative", `System32\drivers\ketrelative.sys`, "relative", `C:\windows\System32\drivers\ketrelative.sys`},
 	{"ketlower", `system32\DRIVERS\ketlower.sys`, "relative", `C:\windows\system32\DRIVERS\ketlower.sys`},
 	{"ketroot", `\SystemRoot\System32\drivers\ketroot.sys`, "system_root", `C:\windows\System32\drivers\ketroot.sys`},
-	{"ketsystemroot", `\systemroot\system32\drivers\ketsystemroot.sys`, "system_root", `C:\windows\system32\drivers\ketsystemroot.sys`},
+	{"ketsystemroot", `\systemroot\system32\drivers\ketsystemroot.sys`, "system_root",
+		`C:\windows\system32\drivers\ketsystemroot.sys`},
 	{"ketdos", `\??\C:\Program Files\Ket\ketdos.sys`, "dos_device", `C:\Program Files\Ket\ketdos.sys`},
 	{"ketunc", `\??\UNC\server\share\ketunc.sys`, "unc", `\\server\share\ketunc.sys`},
 	{"ketenv", `%SystemRoot%\System32\drivers\ketenv.sys`, "environment", `C:\windows\System32\drivers\ketenv.sys`},
@@ -167,7 +170,8 @@ var imagePaths = []struct{ name, path, rule, file string }{
 	{"ketwin32", `\\?\C:\Drivers\ketwin32.sys`, "dos_device", `C:\Drivers\ketwin32.sys`},
 	{"ketshare", `\\server\share\ketshare.sys`, "unc", `\\server\share\ketshare.sys`},
 	{"ketwindir", `%windir%\ketwindir.sys`, "environment", `C:\windows\ketwindir.sys`},
-	{"ketarguments", `System32\drivers\ketarguments.sys -k x`, "relative", `C:\windows\System32\drivers\ketarguments.sys`},
+	{"ketarguments", `System32\drivers\ketarguments.sys -k x`, "relative",
+		`C:\windows\System32\drivers\ketarguments.sys`},
 	{"ketshort", `C:\PROGRA~1\Ket\ketshort.sys`, "drive", `C:\PROGRA~1\Ket\ketshort.sys`},
 }
 
@@ -299,9 +303,10 @@ func (b *wineBox) services(t *testing.T) {
 	}
 }
 
-// hiddenServices compares what the service manager enumerates with what lkm calls hidden. Windows leaves a service out whose
-// security descriptor denies SERVICE_QUERY_STATUS; Wine 8.0 takes the descriptor and ignores it, so that there only the key that
-// was written behind the service manager's back is one. A Wine that obeys is held to it.
+// hiddenServices compares what the service manager enumerates with what lkm calls hidden. Windows
+// leaves a service out whose security descriptor denies SERVICE_QUERY_STATUS; Wine 8.0 takes the
+// descriptor and ignores it, so that there only the key that was written behind the service
+// manager's back is one. A Wine that obeys is held to it.
 func (b *wineBox) hiddenServices(t *testing.T) {
 	listed := map[string]bool{}
 	for line := range strings.Lines(b.run(t, b.scm, "list", "-")) {
@@ -342,7 +347,8 @@ func (b *wineBox) hiddenServices(t *testing.T) {
 	}
 }
 
-// wmi asks WMI for classes that Wine does not have: no rows and no error there, a source that failed here, and the same list.
+// wmi asks WMI for classes that Wine does not have: no rows and no error there, a source that
+// failed here, and the same list.
 func (b *wineBox) wmi(t *testing.T) {
 	with, without := b.snapshot(t, "--wmi", "--detail", "files"), b.snapshot(t, "--detail", "files")
 	if len(with.Modules) != len(without.Modules) {
@@ -365,7 +371,8 @@ func (b *wineBox) verdicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"Drivers/ketdrive.sys", "Temp/nobodys.sys", "windows/system32/drivers/ketdisabled.sys"} {
+	for _, name := range []string{"Drivers/ketdrive.sys", "Temp/nobodys.sys",
+		"windows/system32/drivers/ketdisabled.sys"} {
 		if err := os.MkdirAll(filepath.Dir(b.Path(name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -377,12 +384,14 @@ func (b *wineBox) verdicts(t *testing.T) {
 		query, outcome string
 		exit           int
 	}{
-		{"MountMgr", "loaded", 1}, {"ketdrive", "loadable", 1}, {"KETDISABLED", "blocked", 0}, {"ketdos.sys", "absent", 0},
+		{"MountMgr", "loaded", 1}, {"ketdrive", "loadable", 1}, {"KETDISABLED", "blocked", 0},
+		{"ketdos.sys", "absent", 0},
 		{`C:\Temp\nobodys.sys`, "blocked", 0}, {"no such driver", "absent", 0},
 	} {
 		var verdicts []struct{ Now struct{ Outcome string } }
 		out := b.runExit(t, c.exit, b.lkm, "check", c.query, "--format", "json")
-		if err := json.Unmarshal([]byte(out), &verdicts); err != nil || len(verdicts) != 1 || verdicts[0].Now.Outcome != c.outcome {
+		if err := json.Unmarshal([]byte(out), &verdicts); err != nil || len(verdicts) != 1 ||
+			verdicts[0].Now.Outcome != c.outcome {
 			t.Errorf("%s: want %s: %v\n%s", c.query, c.outcome, err, out)
 		}
 	}
@@ -444,20 +453,24 @@ func (b *wineBox) imagePaths(t *testing.T) {
 		}
 		s := d.Windows.Services[i]
 		if s.ImagePath != p.path || s.ImagePathRule != p.rule || !strings.EqualFold(s.ImageFile, p.file) {
-			t.Errorf("%s: %q by rule %s is %q, want rule %s and %q", p.name, s.ImagePath, s.ImagePathRule, s.ImageFile, p.rule, p.file)
+			t.Errorf("%s: %q by rule %s is %q, want rule %s and %q", p.name, s.ImagePath, s.ImagePathRule,
+				s.ImageFile, p.rule, p.file)
 		}
 	}
-	if d := byService["ketnopath"]; indexOf(d, "ketnopath") < 0 || d.Windows.Services[0].ImagePathRule != "default" || d.ID != "windows_driver:ketnopath.sys" {
+	if d := byService["ketnopath"]; indexOf(d, "ketnopath") < 0 || d.Windows.Services[0].ImagePathRule != "default" ||
+		d.ID != "windows_driver:ketnopath.sys" {
 		t.Errorf("a service without a path: %+v", d)
 	}
-	if d := byService["ketlong"]; d.Path != windowsPath(longName) || d.ID != `windows_driver:`+strings.ToLower(windowsPath(longName)) {
+	if d := byService["ketlong"]; d.Path != windowsPath(longName) || d.ID != `windows_driver:`+
+		strings.ToLower(windowsPath(longName)) {
 		t.Errorf("a service registered by short names: %+v", d)
 	}
 	if d := byService["ketshared6"]; len(d.Windows.Services) != 2 || d.ID != "windows_driver:ketrelative.sys" {
 		t.Errorf("two services of one image: %+v", d)
 	}
 	f := byService["ketfilter"]
-	if i := indexOf(f, "ketfilter"); i < 0 || f.Windows.Services[i].DefaultInstance != "Ket Instance" || len(f.Windows.Services[i].Instances) != 1 ||
+	if i := indexOf(f, "ketfilter"); i < 0 || f.Windows.Services[i].DefaultInstance != "Ket Instance" ||
+		len(f.Windows.Services[i].Instances) != 1 ||
 		f.Windows.Services[i].Instances[0].Altitude != "385250.500000000000000000001" {
 		t.Errorf("a minifilter: %+v", f)
 	}
@@ -506,8 +519,8 @@ func checkWindowsTape(t *testing.T, b *wineBox, name, detail string, keep bool) 
 	}
 }
 
-// stable drops what differs between a machine and its tape: the time, what is redacted in device ids, and Windows' own words
-// for an error.
+// stable drops what differs between a machine and its tape: the time, what is redacted in device
+// ids, and Windows' own words for an error.
 func stable(t *testing.T, text string) string {
 	t.Helper()
 	var m map[string]any

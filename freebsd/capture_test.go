@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 // anyRow is written apart from the parser: five or more words, the third 0x….
@@ -122,11 +122,13 @@ what is this
 	if r := c.Rows[0]; !r.Elided {
 		t.Error("a module that vanished leaves a gap")
 	}
-	if r := c.Rows[1]; r.Address != 0 || r.Pathname != "/boot/modules/dir (old)/secret.ko" || r.Modules == nil || len(r.Modules) != 0 {
+	if r := c.Rows[1]; r.Address != 0 || r.Pathname != "/boot/modules/dir (old)/secret.ko" || r.Modules == nil ||
+		len(r.Modules) != 0 {
 		t.Errorf("%+v", r)
 	}
 
-	c, err = ParseCapture("Id Refs Address             Size Name\n 2    3 0xffffffff82649000  824 tiny.ko\n 3    3 0xffffffff82650000  1.2M big.ko\n")
+	c, err = ParseCapture("Id Refs Address             Size Name\n 2    3 0xffffffff82649000  824 tiny.ko\n" +
+		" 3    3 0xffffffff82650000  1.2M big.ko\n")
 	if err != nil || !c.Human {
 		t.Fatalf("%v %+v", err, c)
 	}
@@ -141,7 +143,8 @@ what is this
 	if err != nil || len(c.Modules) != 1 || c.Modules[0].Refs != fact.CountOf(1) || c.Modules[0].Data == nil {
 		t.Fatalf("%v %+v", err, c)
 	}
-	for _, text := range []string{"", "hello\n", "Module                  Size  Used by\nzfs 1 2\n", "NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\n"} {
+	for _, text := range []string{"", "hello\n", "Module                  Size  Used by\nzfs 1 2\n",
+		"NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\n"} {
 		if c, err := ParseCapture(text); err == nil {
 			t.Errorf("%q is read as kldstat: %+v", text, c)
 		}
@@ -152,7 +155,8 @@ what is this
 }
 
 func FuzzCapture(f *testing.F) {
-	f.Add("Id Refs Address            Size     Name\n 1   10 0xc0000000 e97de8   kernel (/boot/kernel)\n\tContains modules:\n\t\tId Name\n\t\t1 cam (1, 2, 0x3)\n...\n")
+	f.Add("Id Refs Address            Size     Name\n 1   10 0xc0000000 e97de8   kernel (/boot/kernel)\n" +
+		"\tContains modules:\n\t\tId Name\n\t\t1 cam (1, 2, 0x3)\n...\n")
 	f.Add("Id  Refs Name\n291    1 cd_example\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseCapture(s)

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 var forRelease = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1499999}}
@@ -28,7 +28,8 @@ func kld(modules []kotest.Module, versions []kotest.Version, depends ...kotest.D
 // diskRoot is a root with a kernel, klds and configuration.
 func diskRoot() fstest.MapFS {
 	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: binary.LittleEndian}
-	kernel.Modules = []kotest.Module{{Record: "vtnet_virtio", Name: "virtio_pci/vtnet"}, {Record: "crypto", Name: "cryptosoft"}}
+	kernel.Modules = []kotest.Module{{Record: "vtnet_virtio", Name: "virtio_pci/vtnet"},
+		{Record: "crypto", Name: "cryptosoft"}}
 	kernel.Versions = []kotest.Version{{Name: "kernel", Version: 1402000}, {Name: "crypto", Version: 1}}
 	em := kld([]kotest.Module{{Record: "em_pci", Name: "pci/em"}}, []kotest.Version{{Name: "em", Version: 1}})
 	row := binary.LittleEndian.AppendUint32(nil, 0x8086)
@@ -38,19 +39,25 @@ func diskRoot() fstest.MapFS {
 	newer.Depends[0] = kotest.Depend{Name: "kernel", Min: 1500000, Preferred: 1500000, Max: 1599999}
 	file := func(k kotest.KLD) *fstest.MapFile { return &fstest.MapFile{Data: k.Bytes()} }
 	return fstest.MapFS{
-		"boot/kernel/kernel":      file(kernel),
-		"boot/kernel/aesni.ko":    file(kld([]kotest.Module{{Record: "aesni_nexus", Name: "nexus/aesni"}}, []kotest.Version{{Name: "aesni", Version: 1}}, kotest.Depend{Name: "crypto", Min: 1, Preferred: 1, Max: 1})),
+		"boot/kernel/kernel": file(kernel),
+		"boot/kernel/aesni.ko": file(kld([]kotest.Module{{Record: "aesni_nexus", Name: "nexus/aesni"}},
+			[]kotest.Version{{Name: "aesni", Version: 1}},
+			kotest.Depend{Name: "crypto", Min: 1, Preferred: 1, Max: 1})),
 		"boot/kernel/if_vtnet.ko": file(kld([]kotest.Module{{Record: "vtnet_virtio", Name: "virtio_pci/vtnet"}}, nil)),
 		"boot/kernel/if_em.ko":    file(em),
-		"boot/kernel/linux.ko":    file(kld([]kotest.Module{{Record: "linuxelf", Name: "linuxelf"}}, nil, kotest.Depend{Name: "linux_common", Min: 1, Preferred: 1, Max: 1})),
+		"boot/kernel/linux.ko": file(kld([]kotest.Module{{Record: "linuxelf", Name: "linuxelf"}}, nil,
+			kotest.Depend{Name: "linux_common", Min: 1, Preferred: 1, Max: 1})),
 		"boot/kernel/linux_common.ko": file(kld([]kotest.Module{{Record: "linux_common", Name: "linux_common"}},
 			[]kotest.Version{{Name: "linux_common", Version: 1}})),
-		"boot/kernel/new.ko":     file(newer),
-		"boot/kernel/orphan.ko":  file(kld([]kotest.Module{{Record: "orphan", Name: "orphan"}}, nil, kotest.Depend{Name: "gone", Min: 1, Preferred: 1, Max: 1})),
+		"boot/kernel/new.ko": file(newer),
+		"boot/kernel/orphan.ko": file(kld([]kotest.Module{{Record: "orphan", Name: "orphan"}}, nil,
+			kotest.Depend{Name: "gone", Min: 1, Preferred: 1, Max: 1})),
 		"boot/kernel/if_em.ko.x": {Data: []byte("no")},
-		"boot/modules/drm.ko":    file(kld([]kotest.Module{{Record: "drmn", Name: "drmn"}}, []kotest.Version{{Name: "drmn", Version: 2}})),
-		"boot/loader.conf":       {Data: []byte("linux_load=\"YES\"\nmodule_blacklist=\"drm linux\"\n")},
-		"etc/rc.conf":            {Data: []byte("kld_list=\"drm\"\ndevmatch_enable=\"YES\"\ndevmatch_blocklist=\"other\"\n")},
+		"boot/modules/drm.ko": file(kld([]kotest.Module{{Record: "drmn", Name: "drmn"}},
+			[]kotest.Version{{Name: "drmn", Version: 2}})),
+		"boot/loader.conf": {Data: []byte("linux_load=\"YES\"\nmodule_blacklist=\"drm linux\"\n")},
+		"etc/rc.conf": {Data: []byte("kld_list=\"drm\"\ndevmatch_enable=\"YES\"\n" +
+			"devmatch_blocklist=\"other\"\n")},
 	}
 }
 
@@ -63,9 +70,12 @@ func situation(t *testing.T, fsys fstest.MapFS, live bool) *Situation {
 	}
 	if live {
 		s.Loaded = []LoadedFile{
-			{FileStat: FileStat{ID: 1, Name: "kernel", Pathname: "/boot/kernel/kernel"}, Modules: []ModuleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
-			{FileStat: FileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"}, Modules: []ModuleStat{{ID: 3, Name: "nexus/aesni"}}},
-			{FileStat: FileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"}, Modules: []ModuleStat{{ID: 4, Name: "gone_driver"}}},
+			{FileStat: FileStat{ID: 1, Name: "kernel", Pathname: "/boot/kernel/kernel"},
+				Modules: []ModuleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
+			{FileStat: FileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"},
+				Modules: []ModuleStat{{ID: 3, Name: "nexus/aesni"}}},
+			{FileStat: FileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"},
+				Modules: []ModuleStat{{ID: 4, Name: "gone_driver"}}},
 		}
 		s.Preloads = []Preload{{Name: "/boot/kernel/aesni.ko", Type: "elf obj module"}}
 	}
@@ -101,8 +111,11 @@ func TestPresence(t *testing.T) {
 		"pci:vendor=0x8086 device=0x10d3": {"if_em.ko", fact.VerdictLoadable, fact.VerdictLoadable, ""},
 	} {
 		f := s.Check(query)
-		if len(f) != 1 || f[0].Name != want.name || f[0].Now.Outcome != want.now || f[0].NextBoot.Outcome != want.next || f[0].Word != want.word {
-			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].Name, f[0].Now, f[0].NextBoot, f[0].Word, want)
+		if len(f) != 1 || f[0].Name != want.name || f[0].Now.Outcome != want.now ||
+			f[0].NextBoot.Outcome != want.next ||
+			f[0].Word != want.word {
+			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].Name, f[0].Now,
+				f[0].NextBoot, f[0].Word, want)
 		}
 	}
 }
@@ -124,7 +137,8 @@ func TestWays(t *testing.T) {
 		t.Error(diff)
 	}
 	common := s.Check("linux_common")[0]
-	if diff := cmp.Diff([]fact.Way{{Way: WayDependency, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}}, common.Now.Ways); diff != "" {
+	if diff := cmp.Diff([]fact.Way{{Way: WayDependency, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}},
+		common.Now.Ways); diff != "" {
 		t.Error(diff)
 	}
 
@@ -150,7 +164,8 @@ func TestWays(t *testing.T) {
 
 func TestImageAndSecureLevel(t *testing.T) {
 	root := diskRoot()
-	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte("kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\nkld_list=\"drm\"\n")}
+	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte("kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\n" +
+		"kld_list=\"drm\"\n")}
 	s := situation(t, root, false)
 	f := s.Check("if_em")[0]
 	if f.Now != nil || f.NextBoot.Outcome != fact.VerdictUnknown || len(f.Bypasses) != 1 {
@@ -175,7 +190,8 @@ func TestImageAndSecureLevel(t *testing.T) {
 		want fact.Loading
 	}{
 		{Lock{SecureLevel: 1}, fact.LoadingNone}, {Lock{Veriexec: "enforce"}, fact.LoadingSigned},
-		{Lock{LevelErr: fs.ErrPermission}, ""}, {Lock{VeriexecErr: fs.ErrPermission}, ""}, {Lock{SecureLevel: 3, VeriexecErr: fs.ErrPermission}, fact.LoadingNone},
+		{Lock{LevelErr: fs.ErrPermission}, ""}, {Lock{VeriexecErr: fs.ErrPermission}, ""},
+		{Lock{SecureLevel: 3, VeriexecErr: fs.ErrPermission}, fact.LoadingNone},
 	} {
 		if got := Policy(&c.lock, s.Config).Loading; got != c.want {
 			t.Errorf("%+v: %q, want %q", c.lock, got, c.want)
@@ -184,7 +200,8 @@ func TestImageAndSecureLevel(t *testing.T) {
 }
 
 func TestLibrary(t *testing.T) {
-	l := ReadLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"}, "/boot/kernel/kernel", 1<<30)
+	l := ReadLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"},
+		"/boot/kernel/kernel", 1<<30)
 	if len(l.Files) != 8 || len(l.Problems) != 0 {
 		t.Fatalf("%d files, %v", len(l.Files), l.Problems)
 	}
@@ -197,7 +214,8 @@ func TestLibrary(t *testing.T) {
 	if strings.Join(names, " ") != "kernel linux_common.ko" || missing != nil {
 		t.Errorf("linux.ko needs %v, missing %v", names, missing)
 	}
-	if _, missing := l.Requires(l.Find("new")[0]); len(missing) != 1 || !errors.Is(ErrMissing(missing[0]), fs.ErrNotExist) {
+	if _, missing := l.Requires(l.Find("new")[0]); len(missing) != 1 ||
+		!errors.Is(ErrMissing(missing[0]), fs.ErrNotExist) {
 		t.Errorf("new.ko is for another kernel: %v", missing)
 	}
 	d, _ := ParseDevice("? at slot=0 vendor=0x8086 device=0x10d3 on pci0")

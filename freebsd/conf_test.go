@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func TestLoaderConf(t *testing.T) {
@@ -22,9 +22,11 @@ module_blacklist="${module_blacklist} nvidia-drm"
 module_path="/boot/modules;/boot/dtb"
 exec=".( Loading )"
 `)
-	c.ReadLoaderConf("/boot/loader.conf", "zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\nbad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n")
+	c.ReadLoaderConf("/boot/loader.conf", "zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\n"+
+		"kern.hz=100\nbad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n")
 	words, s := c.Words("module_blacklist")
-	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 || s.File != "/boot/defaults/loader.conf" {
+	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 ||
+		s.File != "/boot/defaults/loader.conf" {
 		t.Error(diff, s)
 	}
 	for name, want := range map[string]Setting{
@@ -62,8 +64,9 @@ y="$unset z"
 path="a\"b"
 `)
 	for name, want := range map[string]string{
-		"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs", "kern_securelevel_enable": "YES", "kern_securelevel": "1",
-		"y": " z", "hostname": "secret", "path": `a"b`,
+		"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs", "kern_securelevel_enable": "YES",
+		"kern_securelevel": "1",
+		"y":                " z", "hostname": "secret", "path": `a"b`,
 	} {
 		if got, ok := c.Lookup(name); !ok || got.Value != want || got.Code != "" {
 			t.Errorf("%s = %+v, want %q", name, got, want)
@@ -116,7 +119,8 @@ func TestRecordedConf(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
-	got := string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\nmalformed hunter2\n")))
+	got := string(Redact("boot/loader.conf", []byte("# my key\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"hunter2\"\n"+
+		"malformed hunter2\n")))
 	want := "#\nzfs_load=\"YES\"\ngeom_eli_passphrase=\"[redacted]\"\n# [redacted]\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -141,10 +145,12 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-const preloadText = "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n\tvalue:\t/boot/kernel/kernel\n" +
+const preloadText = "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n" +
+	"\tvalue:\t/boot/kernel/kernel\n" +
 	" 0xffffffff8254901c:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t11\n\tvalue:\telf kernel\n" +
 	" 0xffffffff82549030:\n\ttype:\t(0x04) MODINFO_SIZE\n\tlen:\t8\n\tvalue:\t38797312\n" +
-	" 0xffffffff82549040:\n\ttype:\t(0x8006) MODINFO_METADATA | MODINFOMD_ENVP\n\tlen:\t8\n\tvalue:\t0xffffffff82549000\n" +
+	" 0xffffffff82549040:\n\ttype:\t(0x8006) MODINFO_METADATA | MODINFOMD_ENVP\n\tlen:\t8\n" +
+	"\tvalue:\t0xffffffff82549000\n" +
 	" 0xffffffff82549050:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n\tvalue:\t/boot/kernel/zfs.ko\n" +
 	" 0xffffffff82549060:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t15\n\tvalue:\telf obj module\n" +
 	" 0xffffffff82549070:\n\ttype:\t(0x06) MODINFO_ARGS\n\tlen:\t15\n\tvalue:\tsecret=1\n" +

@@ -62,15 +62,18 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 		Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}},
 		Versions: []Version{{"geom_raid", 0}, {"aesni", 3}},
 		Depends:  []Depend{{"kernel", 1402000, 1402000, 1401999}},
-		PNP:      []DeviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;", IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
+		PNP: []DeviceTable{
+			{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;",
+				IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
 	}
 	for name, c := range map[string]struct {
 		args []string
 		typ  elf.Type
 	}{
-		"relocatable":           {[]string{"-c", "-fno-pic", "-mcmodel=kernel"}, elf.ET_REL},
-		"relocatable, linked":   {[]string{"-nostdlib", "-r", "-fno-pic", "-mcmodel=kernel"}, elf.ET_REL},
-		"shared":                {[]string{"-shared", "-nostdlib", "-fPIC", "-Wl,-z,start-stop-visibility=default"}, elf.ET_DYN},
+		"relocatable":         {[]string{"-c", "-fno-pic", "-mcmodel=kernel"}, elf.ET_REL},
+		"relocatable, linked": {[]string{"-nostdlib", "-r", "-fno-pic", "-mcmodel=kernel"}, elf.ET_REL},
+		"shared": {[]string{"-shared", "-nostdlib", "-fPIC", "-Wl,-z,start-stop-visibility=default"},
+			elf.ET_DYN},
 		"shared, hidden":        {[]string{"-shared", "-nostdlib", "-fPIC"}, elf.ET_DYN},
 		"relocatable, 32 bits":  {[]string{"-m32", "-c", "-fno-pic"}, elf.ET_REL},
 		"shared, 32 bits":       {[]string{"-m32", "-shared", "-nostdlib", "-fPIC"}, elf.ET_DYN},
@@ -85,8 +88,10 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 			if m.Type != c.typ {
 				t.Errorf("type %v, want %v", m.Type, c.typ)
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
-				cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts, cmpopts.SortSlices(func(a, b Version) bool { return a.Version < b.Version }))
+			diff := cmp.Diff(want, m,
+				cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
+				cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
+				cmpopts.SortSlices(func(a, b Version) bool { return a.Version < b.Version }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}

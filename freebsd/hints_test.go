@@ -50,7 +50,8 @@ func sampleHints(o appendOrder) []byte {
 	w.module("aesni_nexus", "aesni.ko")
 	w.version("aesni", 1, "aesni.ko")
 	w.module("em_pci", "if_em.ko")
-	w.int(mdtPNPInfo).str("pci").str("I:vendor;J:device;D:#;").int(2).int(0x8086).int(0x10d3).str("82574L").int(0x8087).int(-1).str("").end()
+	w.int(mdtPNPInfo).str("pci").str("I:vendor;J:device;D:#;").int(2).int(0x8086).int(0x10d3).str("82574L").int(
+		0x8087).int(-1).str("").end()
 	w.int(mdtPNPInfo).str("usb").str("Z:mode;T:class=3;").int(1).str("host").end()
 	w.int(9).int(1).end()
 	w.version("last", -1, "x.ko")
@@ -67,11 +68,14 @@ func TestHints(t *testing.T) {
 			Modules:  []HintModule{{"aesni_nexus", "aesni.ko"}, {"em_pci", "if_em.ko"}},
 			Versions: []HintVersion{{"aesni", 1, "aesni.ko"}, {"last", -1, "x.ko"}},
 			PNP: []HintPNP{
-				{DeviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;", IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
-				{DeviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;", IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
+				{DeviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;",
+					IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
+				{DeviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;",
+					IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
 			},
 		}
-		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(Hints{}, "Order", "Problems"), cmpopts.IgnoreUnexported(DeviceTable{})); diff != "" {
+		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(Hints{}, "Order", "Problems"),
+			cmpopts.IgnoreUnexported(DeviceTable{})); diff != "" {
 			t.Error(diff)
 		}
 		if len(h.Problems) != 1 {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 func decode(t testing.TB, b []byte) *Metadata {
@@ -39,7 +39,8 @@ func sample(k kotest.KLD) kotest.KLD {
 	k.Modules = []kotest.Module{{Record: "aesni_nexus", Name: "nexus/aesni"}, {Record: "aesni2", Name: "nexus/aesni2"}}
 	k.Versions = []kotest.Version{{Name: "aesni", Version: 1}, {Name: "old", Version: 0}}
 	k.BSSVersions = true
-	k.Depends = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1499999}, {Name: "crypto", Min: 1, Preferred: 1, Max: 1}}
+	k.Depends = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1499999},
+		{Name: "crypto", Min: 1, Preferred: 1, Max: 1}}
 	row := func(vendor, device uint32, class uint16, flags byte) []byte {
 		b := k.Order.AppendUint32(nil, vendor)
 		b = k.Order.AppendUint32(b, device)
@@ -55,17 +56,18 @@ func sample(k kotest.KLD) kotest.KLD {
 var equalCounts = cmp.Comparer(func(a, b fact.Count) bool { return a == b })
 
 var kinds = map[string]kotest.KLD{
-	"amd64 rel":        kotest.AMD64(),
-	"i386 dyn":         kotest.I386(),
-	"arm64 dyn":        kotest.ARM64(),
-	"powerpc64 dyn":    kotest.PPC64(),
-	"amd64 exec":       {Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: binary.LittleEndian},
-	"riscv64 dyn":      {Type: elf.ET_DYN, Machine: elf.EM_RISCV, Class: elf.ELFCLASS64, Order: binary.LittleEndian},
-	"armv7 dyn":        {Type: elf.ET_DYN, Machine: elf.EM_ARM, Class: elf.ELFCLASS32, Order: binary.LittleEndian},
-	"i386 rel":         {Type: elf.ET_REL, Machine: elf.EM_386, Class: elf.ELFCLASS32, Order: binary.LittleEndian},
-	"powerpc rel":      {Type: elf.ET_REL, Machine: elf.EM_PPC, Class: elf.ELFCLASS32, Order: binary.BigEndian},
-	"powerpc64 rel":    {Type: elf.ET_REL, Machine: elf.EM_PPC64, Class: elf.ELFCLASS64, Order: binary.BigEndian},
-	"no section table": {Type: elf.ET_DYN, Machine: elf.EM_AARCH64, Class: elf.ELFCLASS64, Order: binary.LittleEndian, NoSections: true},
+	"amd64 rel":     kotest.AMD64(),
+	"i386 dyn":      kotest.I386(),
+	"arm64 dyn":     kotest.ARM64(),
+	"powerpc64 dyn": kotest.PPC64(),
+	"amd64 exec":    {Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: binary.LittleEndian},
+	"riscv64 dyn":   {Type: elf.ET_DYN, Machine: elf.EM_RISCV, Class: elf.ELFCLASS64, Order: binary.LittleEndian},
+	"armv7 dyn":     {Type: elf.ET_DYN, Machine: elf.EM_ARM, Class: elf.ELFCLASS32, Order: binary.LittleEndian},
+	"i386 rel":      {Type: elf.ET_REL, Machine: elf.EM_386, Class: elf.ELFCLASS32, Order: binary.LittleEndian},
+	"powerpc rel":   {Type: elf.ET_REL, Machine: elf.EM_PPC, Class: elf.ELFCLASS32, Order: binary.BigEndian},
+	"powerpc64 rel": {Type: elf.ET_REL, Machine: elf.EM_PPC64, Class: elf.ELFCLASS64, Order: binary.BigEndian},
+	"no section table": {Type: elf.ET_DYN, Machine: elf.EM_AARCH64, Class: elf.ELFCLASS64, Order: binary.LittleEndian,
+		NoSections: true},
 }
 
 func TestMetadataOfEveryKindOfFile(t *testing.T) {
@@ -73,7 +75,8 @@ func TestMetadataOfEveryKindOfFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := decode(t, sample(k).Bytes())
 			want := &Metadata{
-				Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}, {Name: "nexus/aesni2", Record: "aesni2"}},
+				Modules: []Module{{Name: "nexus/aesni", Record: "aesni_nexus"},
+					{Name: "nexus/aesni2", Record: "aesni2"}},
 				Versions: []Version{{"aesni", 1}, {"old", 0}},
 				Depends:  []Depend{{"kernel", 1402000, 1402000, 1499999}, {"crypto", 1, 1, 1}},
 				PNP: []DeviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
@@ -83,7 +86,8 @@ func TestMetadataOfEveryKindOfFile(t *testing.T) {
 			if k.NoSections {
 				want.BuildID = ""
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size"), cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
+			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size"),
+				cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
 				cmp.Comparer(func(a, b binary.ByteOrder) bool { return a.String() == b.String() }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
@@ -133,12 +137,14 @@ func TestPNPFields(t *testing.T) {
 	b = append(b, make([]byte, 8)...)     // P
 	b = append(b, make([]byte, 8)...)     // D, null
 	b = append(b, 1, 2, 3, 4, 5, 6, 7, 8) // not described
-	k.PNP = []kotest.PNP{{Bus: "isa", Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;", EntryLen: 40, Rows: b, Num: 1}}
+	k.PNP = []kotest.PNP{{Bus: "isa", Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;",
+		EntryLen: 40, Rows: b, Num: 1}}
 	m := decode(t, k.Bytes())
 	if len(m.Problems) != 0 || len(m.PNP) != 1 || len(m.PNP[0].IDs) != 1 {
 		t.Fatalf("%+v", m)
 	}
-	if got, want := m.PNP[0].IDs[0], "vendor=0x1002 device=0x4380 _HID=PNP0501 lo>=0x100 hi<=0x200 rev=0x5 class=0x01"; got != want {
+	if got, want := m.PNP[0].IDs[0], "vendor=0x1002 device=0x4380 _HID=PNP0501 lo>=0x100 hi<=0x200 rev=0x5 "+
+		"class=0x01"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	for descr, want := range map[string]string{
@@ -150,7 +156,8 @@ func TestPNPFields(t *testing.T) {
 	} {
 		k.PNP = []kotest.PNP{{Bus: "pci", Descr: descr, EntryLen: 8, Rows: make([]byte, 8), Num: 1}}
 		m := decode(t, k.Bytes())
-		if want == "" && len(m.Problems) != 0 || want != "" && (len(m.Problems) != 1 || !strings.Contains(m.Problems[0].Text, want)) {
+		if want == "" && len(m.Problems) != 0 || want != "" &&
+			(len(m.Problems) != 1 || !strings.Contains(m.Problems[0].Text, want)) {
 			t.Errorf("descriptor %q: problems %v, want %q", descr, m.Problems, want)
 		}
 	}

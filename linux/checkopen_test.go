@@ -17,7 +17,8 @@ import (
 func TestNotBlockedAfterAll(t *testing.T) {
 	const noIndex = "-"
 	bare := func(more ...string) map[string]string {
-		texts := map[string]string{"lib/modules/6/modules.dep": noIndex, "lib/modules/6/modules.alias": noIndex, "lib/modules/6/modules.builtin": noIndex, "lib/modules/6/wl.ko": "x"}
+		texts := map[string]string{"lib/modules/6/modules.dep": noIndex, "lib/modules/6/modules.alias": noIndex,
+			"lib/modules/6/modules.builtin": noIndex, "lib/modules/6/wl.ko": "x"}
 		for i := 0; i+1 < len(more); i += 2 {
 			texts[more[i]] = more[i+1]
 		}
@@ -32,25 +33,45 @@ func TestNotBlockedAfterAll(t *testing.T) {
 		says  string // in a reason
 	}{
 		{"no index, whatever modprobe is", bare(), nil, "wl", fact.VerdictUnknown, "no modules.dep names"},
-		{"no index, busybox", bare(), map[string]string{"sbin/modprobe": "../bin/busybox"}, "wl", fact.VerdictUnknown, ""},
-		{"OpenWrt", bare("etc/modules.d/10-wl", "wl param=1\n"), map[string]string{"sbin/modprobe": "kmodloader"}, "wl", fact.VerdictLoadable, "without an index"},
-		{"another install line loads it", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall net /sbin/modprobe -i lone; /sbin/modprobe -i net\n"}, nil, "lone",
+		{"no index, busybox", bare(), map[string]string{"sbin/modprobe": "../bin/busybox"}, "wl",
+			fact.VerdictUnknown, ""},
+		{"OpenWrt", bare("etc/modules.d/10-wl", "wl param=1\n"), map[string]string{"sbin/modprobe": "kmodloader"}, "wl",
+			fact.VerdictLoadable, "without an index"},
+		{"another install line loads it", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n" +
+			"install net /sbin/modprobe -i lone; /sbin/modprobe -i net\n"}, nil, "lone",
 			fact.VerdictLoadable, "past its own install line"},
-		{"another install line, in quotes", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\ninstall other sh -c 'modprobe -i lone'\n"}, nil, "lone", fact.VerdictUnknown, ""},
-		{"an alias that runs a command", map[string]string{"etc/modprobe.d/a.conf": "alias net-pf-38 wrap\ninstall wrap /sbin/modprobe -i lone\n"}, nil, "net-pf-38", fact.VerdictUnknown, "install wrap"},
-		{"a name that runs a command", map[string]string{"etc/modprobe.d/a.conf": "install foo_x modprobe lone\n"}, nil, "foo_x", fact.VerdictUnknown, "install foo_x"},
-		{"a name that runs nothing", map[string]string{"etc/modprobe.d/a.conf": "install foo_x /bin/true\n"}, nil, "foo_x", fact.VerdictAbsent, ""},
-		{"an alias that is off", map[string]string{"lib/modules/6/modules.alias": "alias net-pf-38 lone\n", "etc/modprobe.d/a.conf": "alias net-pf-38 off\n"}, nil, "net-pf-38", fact.VerdictLoadable, "alias net_pf_38 off"},
-		{"another directory of the release", map[string]string{"usr/lib/modules/6/kernel/more.ko": "x"}, nil, "more", fact.VerdictUnknown, "nothing that could be read"},
-		{"a function that System.map names", map[string]string{"boot/System.map-6": "0 d __initcall__kmod_core__1_2_core_start6\n", options: "version 6\noptions initcall_blacklist=core_start\n"}, nil, "core",
+		{"another install line, in quotes", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n" +
+			"install other sh -c 'modprobe -i lone'\n"}, nil, "lone", fact.VerdictUnknown, ""},
+		{"an alias that runs a command", map[string]string{"etc/modprobe.d/a.conf": "alias net-pf-38 wrap\n" +
+			"install wrap /sbin/modprobe -i lone\n"}, nil, "net-pf-38", fact.VerdictUnknown, "install wrap"},
+		{"a name that runs a command", map[string]string{"etc/modprobe.d/a.conf": "install foo_x modprobe lone\n"}, nil,
+			"foo_x", fact.VerdictUnknown, "install foo_x"},
+		{"a name that runs nothing", map[string]string{"etc/modprobe.d/a.conf": "install foo_x /bin/true\n"}, nil,
+			"foo_x", fact.VerdictAbsent, ""},
+		{"an alias that is off", map[string]string{"lib/modules/6/modules.alias": "alias net-pf-38 lone\n",
+			"etc/modprobe.d/a.conf": "alias net-pf-38 off\n"}, nil, "net-pf-38", fact.VerdictLoadable,
+			"alias net_pf_38 off"},
+		{"another directory of the release", map[string]string{"usr/lib/modules/6/kernel/more.ko": "x"}, nil, "more",
+			fact.VerdictUnknown, "nothing that could be read"},
+		{"a function that System.map names",
+			map[string]string{"boot/System.map-6": "0 d __initcall__kmod_core__1_2_core_start6\n",
+				options: "version 6\noptions initcall_blacklist=core_start\n"}, nil, "core",
 			fact.VerdictBlocked, "core_start"},
-		{"a function that may be its own", map[string]string{options: "version 6\noptions initcall_blacklist=core_init\n"}, nil, "core", fact.VerdictUnknown, "core_init"},
-		{"its file was removed", map[string]string{"lib/modules/6/kernel/lone.ko": "-"}, nil, "lone", fact.VerdictBlocked, "it is not there"},
-		{"its file was removed, another is loaded", map[string]string{"lib/modules/6/kernel/lone.ko": "-", "etc/modprobe.d/a.conf": "install lone insmod /opt/lone.ko\n"}, nil, "lone", fact.VerdictUnknown, "insmod /opt"},
-		{"aliases of builtin code that make no sense", map[string]string{"lib/modules/6/modules.builtin.alias.bin": "x"}, nil, "nosuch", fact.VerdictUnknown, ""},
+		{"a function that may be its own",
+			map[string]string{options: "version 6\noptions initcall_blacklist=core_init\n"}, nil, "core",
+			fact.VerdictUnknown, "core_init"},
+		{"its file was removed", map[string]string{"lib/modules/6/kernel/lone.ko": "-"}, nil, "lone",
+			fact.VerdictBlocked, "it is not there"},
+		{"its file was removed, another is loaded",
+			map[string]string{"lib/modules/6/kernel/lone.ko": "-", "etc/modprobe.d/a.conf": "install lone insmod " +
+				"/opt/lone.ko\n"}, nil, "lone", fact.VerdictUnknown, "insmod /opt"},
+		{"aliases of builtin code that make no sense",
+			map[string]string{"lib/modules/6/modules.builtin.alias.bin": "x"},
+			nil, "nosuch", fact.VerdictUnknown, ""},
 		{"aliases of builtin code are not listed, a name", nil, nil, "nosuch", fact.VerdictAbsent, ""},
 		{"aliases of builtin code are not listed, an alias", nil, nil, "net-pf-79", fact.VerdictUnknown, ""},
-		{"aliases of builtin code are listed", map[string]string{"lib/modules/6/modules.builtin.alias": ""}, nil, "net-pf-79", fact.VerdictAbsent, ""},
+		{"aliases of builtin code are listed", map[string]string{"lib/modules/6/modules.builtin.alias": ""}, nil,
+			"net-pf-79", fact.VerdictAbsent, ""},
 	} {
 		fsys := imageOf(tt.files)
 		for name, target := range tt.links {
@@ -77,9 +98,11 @@ func TestManySoftdeps(t *testing.T) {
 
 // TestLoadListsOfOpenWrt has files that are called anything.
 func TestLoadListsOfOpenWrt(t *testing.T) {
-	fsys := fstest.MapFS{"etc/modules.d/20-net": file("tun\nwl param=1\n"), "etc/modules-boot.d/01-crypto": file("crypto\n"), "etc/modules.d/sub/x": file("no\n")}
+	fsys := fstest.MapFS{"etc/modules.d/20-net": file("tun\nwl param=1\n"),
+		"etc/modules-boot.d/01-crypto": file("crypto\n"), "etc/modules.d/sub/x": file("no\n")}
 	list, lost := ReadLoadLists(fsys)
-	if got := fmt.Sprint(list); got != "[{crypto  etc/modules-boot.d/01-crypto 1} {tun  etc/modules.d/20-net 1} {wl  etc/modules.d/20-net 2}]" || lost != nil {
+	if got := fmt.Sprint(list); got != "[{crypto  etc/modules-boot.d/01-crypto 1} {tun  etc/modules.d/20-net 1} {wl  "+
+		"etc/modules.d/20-net 2}]" || lost != nil {
 		t.Errorf("%s, %v", got, lost)
 	}
 	if _, lost := ReadLoadLists(refusesDir{fsys}); len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {

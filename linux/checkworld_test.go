@@ -15,13 +15,15 @@ import (
 )
 
 const (
-	signedConfig = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_LSM=\"lockdown,yama\"\n"
-	options      = "boot/loader/entries/a.conf"
+	signedConfig = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_SECURITY_LOCKDOWN_LSM=y\n" +
+		"CONFIG_LSM=\"lockdown,yama\"\n"
+	options = "boot/loader/entries/a.conf"
 )
 
 // unsignedFile is a module file without a signature: "lone" of imageOf.
 func unsignedFile(config string, more ...string) map[string]string {
-	texts := map[string]string{"boot/config-6": config, "lib/modules/6/kernel/lone.ko": string(moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes())}
+	texts := map[string]string{"boot/config-6": config,
+		"lib/modules/6/kernel/lone.ko": string(moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes())}
 	for i := 0; i+1 < len(more); i += 2 {
 		texts[more[i]] = more[i+1]
 	}
@@ -41,19 +43,26 @@ func TestUnsignedAfterABoot(t *testing.T) {
 		{"sig_enforce without signatures in the kernel", "CONFIG_MODULES=y\n", "module.sig_enforce=1", fact.No},
 		{"lockdown", signedConfig, "lockdown=integrity", fact.Yes},
 		{"lockdown, not among the modules that are started", signedConfig, "lockdown=integrity lsm=yama", fact.No},
-		{"lockdown, early", signedConfig + "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y\n", "lockdown=integrity lsm=yama", fact.Yes},
+		{"lockdown, early", signedConfig + "CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y\n", "lockdown=integrity lsm=yama",
+			fact.Yes},
 		{"no lockdown in the kernel", "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n", "lockdown=integrity", fact.No},
 		{"forced lockdown", signedConfig + "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y\n", "quiet", fact.Yes},
 		{"forced signatures", signedConfig + "CONFIG_MODULE_SIG_FORCE=y\n", "quiet", fact.Yes},
 		{"Secure Boot would lock down", signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n", "quiet", ""},
 		{"Secure Boot would enforce", signedConfig + "CONFIG_IMA_ARCH_POLICY=y\n", "quiet", ""},
-		{"IMA asks for its own signatures", signedConfig + "CONFIG_IMA_APPRAISE=y\nCONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS=y\n", "quiet", ""},
-		{"IMA's policy on the command line", signedConfig + "CONFIG_IMA_APPRAISE=y\n", "ima_policy=tcb|secure_boot", ""},
+		{"IMA asks for its own signatures", signedConfig + "CONFIG_IMA_APPRAISE=y\n" +
+			"CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS=y\n", "quiet", ""},
+		{"IMA's policy on the command line", signedConfig + "CONFIG_IMA_APPRAISE=y\n",
+			"ima_policy=tcb|secure_boot", ""},
 		{"LoadPin", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin", ""},
-		{"LoadPin off", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n", "lsm=loadpin loadpin.enforce=0", fact.No},
-		{"words of the kernel's own", signedConfig + "CONFIG_X86=y\nCONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
-		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n", "module.sig_enforce=1", fact.No},
-		{"only where there is none", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\nCONFIG_CMDLINE_FROM_BOOTLOADER=y\n", "quiet", fact.No},
+		{"LoadPin off", signedConfig + "CONFIG_SECURITY_LOADPIN=y\nCONFIG_SECURITY_LOADPIN_ENFORCE=y\n",
+			"lsm=loadpin loadpin.enforce=0", fact.No},
+		{"words of the kernel's own", signedConfig + "CONFIG_X86=y\nCONFIG_CMDLINE_BOOL=y\n" +
+			"CONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
+		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n",
+			"module.sig_enforce=1", fact.No},
+		{"only where there is none", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\n" +
+			"CONFIG_CMDLINE_FROM_BOOTLOADER=y\n", "quiet", fact.No},
 		{"configuration not known", "-", "module.sig_enforce=1", ""},
 	} {
 		v := checkOf(t, imageOf(unsignedFile(tt.config, options, "version 6\noptions "+tt.cmdline+"\n")), "lone")
@@ -90,7 +99,8 @@ func TestBuiltinCmdline(t *testing.T) {
 		{"nomodule, which the loader may undo", "CONFIG_X86=y", "nomodule", "$more", fact.VerdictUnknown},
 	} {
 		entry := "version 6\noptions " + tt.loader + "\n"
-		texts := map[string]string{"boot/config-6": "CONFIG_MODULES=y\n" + tt.config + "\nCONFIG_CMDLINE=\"" + tt.words + "\"\n", options: entry}
+		texts := map[string]string{"boot/config-6": "CONFIG_MODULES=y\n" + tt.config + "\nCONFIG_CMDLINE=\"" +
+			tt.words + "\"\n", options: entry}
 		switch tt.loader {
 		case "-":
 			texts[options] = "-"
@@ -119,17 +129,22 @@ func TestSysctlWords(t *testing.T) {
 		{"-- " + off, "", "", fact.VerdictLoadable, fact.No},
 		{off, "# CONFIG_PROC_SYSCTL is not set\n", "", fact.VerdictLoadable, fact.No},
 		{"sysctl.kernel.modprobe=/bin/true", "", "", fact.VerdictLoadable, fact.Yes},
-		{"sysctl.kernel.modprobe=/bin/true sysctl.kernel.modprobe=/sbin/modprobe", "", "", fact.VerdictLoadable, fact.No},
+		{"sysctl.kernel.modprobe=/bin/true sysctl.kernel.modprobe=/sbin/modprobe", "", "",
+			fact.VerdictLoadable, fact.No},
 		{"sysctl.kernel.modprobe=", "", "", fact.VerdictLoadable, fact.No},
 		{"sysctl.kernel.modprobe=/bin/true", "", "kernel.modprobe = /sbin/modprobe\n", fact.VerdictLoadable, ""},
 		{"sysctl.kernel.modprobe=/bin/true $more", "", "", fact.VerdictLoadable, ""},
 	} {
-		v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n", "boot/config-6": "CONFIG_MODULES=y\n" + tt.config, "etc/sysctl.d/a.conf": tt.sysctl}), "lone")
-		if v.NextBoot.Outcome != tt.want || !slices.Contains(v.NextBoot.Ways, fact.Way{Way: WayAutoloadName, Blocked: tt.byName}) {
+		v := checkOf(t,
+			imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n",
+				"boot/config-6": "CONFIG_MODULES=y\n" + tt.config, "etc/sysctl.d/a.conf": tt.sysctl}), "lone")
+		if v.NextBoot.Outcome != tt.want ||
+			!slices.Contains(v.NextBoot.Ways, fact.Way{Way: WayAutoloadName, Blocked: tt.byName}) {
 			t.Errorf("%s %s: %s, want %s by name %q", tt.words, tt.config, outcomes(v), tt.want, tt.byName)
 		}
 	}
-	for release, want := range map[string]bool{"5.8.0-1": true, "5.10": true, "6": true, "10.1": true, "5.7.9": false, "4.19.0-cip": false, "": false, "x": false, "5": false} {
+	for release, want := range map[string]bool{"5.8.0-1": true, "5.10": true, "6": true, "10.1": true, "5.7.9": false,
+		"4.19.0-cip": false, "": false, "x": false, "5": false} {
 		if since(release, 5, 8) != want {
 			t.Errorf("%s: %v", release, !want)
 		}
@@ -142,7 +157,8 @@ func TestSysctlWords(t *testing.T) {
 
 // TestFallbackIsAGuess: the file from which entries are made is named as such.
 func TestFallbackIsAGuess(t *testing.T) {
-	fsys := imageOf(map[string]string{options: "-", "etc/kernel/cmdline": "nomodule module.sig_enforce\n", "boot/config-6": signedConfig})
+	fsys := imageOf(map[string]string{options: "-", "etc/kernel/cmdline": "nomodule module.sig_enforce\n",
+		"boot/config-6": signedConfig})
 	v := checkOf(t, fsys, "lone")
 	told := func(p fact.Problem) bool {
 		return p.Source == SourceCmdline && p.Subject == "etc/kernel/cmdline" && errors.Is(p, fs.ErrNotExist)
@@ -150,20 +166,25 @@ func TestFallbackIsAGuess(t *testing.T) {
 	if v.NextBoot.Outcome != fact.VerdictUnknown || !slices.ContainsFunc(v.Problems, told) {
 		t.Errorf("%s %+v", outcomes(v), v.Problems)
 	}
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("nomodule module.sig_enforce"), CmdlineFile: "etc/kernel/cmdline"})
-	if f := factOf(t, p, "module.sig_enforce"); p.Loading != "" || f.Value == "" || !strings.Contains(f.Effect, "unless") {
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("nomodule module.sig_enforce"),
+		CmdlineFile: "etc/kernel/cmdline"})
+	if f := factOf(t, p, "module.sig_enforce"); p.Loading != "" || f.Value == "" ||
+		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
 }
 
 // TestPolicyOfBuiltinWords: words that may be replaced are told with that, and conclude nothing.
 func TestPolicyOfBuiltinWords(t *testing.T) {
-	fsys := files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\nCONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
+	fsys := files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\n" +
+		"CONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
 	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6"})
-	if f := factOf(t, p, FactModuleBlacklist); p.Loading != "" || f.Value != "a" || !strings.Contains(f.Effect, "unless") {
+	if f := factOf(t, p, FactModuleBlacklist); p.Loading != "" || f.Value != "a" ||
+		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
-	if p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
+	if p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
+		Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
 		t.Errorf("%q", p.Loading)
 	}
 }
@@ -179,25 +200,48 @@ func TestOtherWorlds(t *testing.T) {
 	}{
 		{"below /etc", map[string]string{"etc/modprobe.d/a.conf": install}, fact.VerdictBlocked, ReasonInstall},
 		{"below /run", map[string]string{"run/modprobe.d/a.conf": install}, fact.VerdictLoadable, ReasonVolatile},
-		{"below both", map[string]string{"run/modprobe.d/a.conf": install, "etc/modprobe.d/b.conf": install}, fact.VerdictBlocked, ReasonInstall},
-		{"/run hides it", map[string]string{"run/modprobe.d/a.conf": "", "usr/lib/modprobe.d/a.conf": install}, fact.VerdictLoadable, ""},
-		{"kmod before 33 reads more", map[string]string{"etc/modprobe.d/a.conf": install, "etc/modprobe.d/b.alias": ""}, fact.VerdictUnknown, ""},
-		{"a softdep of the module", map[string]string{"etc/modprobe.d/a.conf": install + "softdep lone pre: net\n"}, fact.VerdictLoadable, ReasonInstallIgnored},
-		{"the first line counts", map[string]string{"etc/modprobe.d/a.conf": "install lone modprobe -i lone\n" + install}, fact.VerdictLoadable, ReasonInstallIgnored},
-		{"no helper for anything", map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=\"/sbin/h\"\n"}, fact.VerdictLoadable, ReasonHelper},
-		{"a boot entry that could not be read", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/efi/EFI/Linux/b.efi": "MZ"}, fact.VerdictUnknown, ReasonModuleBlacklist},
-		{"an entry of a kernel without modules, which may be ours by another name", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "linux /vmlinuz-7.1-custom quiet\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
-		{"an entry that does not tell its kernel", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/loader/entries/b.conf": "version 1@6\nlinux /suse/6/linux-e7ee7b7d1f0ad2\noptions quiet\n"}, fact.VerdictLoadable, ReasonModuleBlacklist},
-		{"an entry that goes on elsewhere", map[string]string{options: "version 6\noptions module_blacklist=lone\n", "boot/grub/grub.cfg": "configfile (hd1)/x.cfg\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
-		{"only what entries are made from", map[string]string{options: "-", "etc/kernel/cmdline": "root=x module_blacklist=lone\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
-		{"only what entries are made from, and an install line", map[string]string{options: "-", "usr/lib/kernel/cmdline": "root=x\n", "etc/modprobe.d/a.conf": install}, fact.VerdictBlocked, ReasonInstall},
-		{"the boot loader may say otherwise", map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"below both", map[string]string{"run/modprobe.d/a.conf": install, "etc/modprobe.d/b.conf": install},
+			fact.VerdictBlocked, ReasonInstall},
+		{"/run hides it", map[string]string{"run/modprobe.d/a.conf": "", "usr/lib/modprobe.d/a.conf": install},
+			fact.VerdictLoadable, ""},
+		{"kmod before 33 reads more", map[string]string{"etc/modprobe.d/a.conf": install, "etc/modprobe.d/b.alias": ""},
+			fact.VerdictUnknown, ""},
+		{"a softdep of the module", map[string]string{"etc/modprobe.d/a.conf": install + "softdep lone pre: net\n"},
+			fact.VerdictLoadable, ReasonInstallIgnored},
+		{"the first line counts", map[string]string{"etc/modprobe.d/a.conf": "install lone modprobe -i lone\n" +
+			install}, fact.VerdictLoadable, ReasonInstallIgnored},
+		{"no helper for anything", map[string]string{"boot/config-6": "CONFIG_MODULES=y\n" +
+			"CONFIG_STATIC_USERMODEHELPER=y\nCONFIG_STATIC_USERMODEHELPER_PATH=\"/sbin/h\"\n"},
+			fact.VerdictLoadable, ReasonHelper},
+		{"a boot entry that could not be read", map[string]string{options: "version 6\noptions module_blacklist=lone\n",
+			"boot/efi/EFI/Linux/b.efi": "MZ"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"an entry of a kernel without modules, which may be ours by another name",
+			map[string]string{options: "version 6\noptions module_blacklist=lone\n",
+				"boot/grub/grub.cfg": "linux /vmlinuz-7.1-custom quiet\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"an entry that does not tell its kernel",
+			map[string]string{options: "version 6\noptions module_blacklist=lone\n",
+				"boot/loader/entries/b.conf": "version 1@6\nlinux /suse/6/linux-e7ee7b7d1f0ad2\noptions quiet\n"},
+			fact.VerdictLoadable, ReasonModuleBlacklist},
+		{"an entry that goes on elsewhere", map[string]string{options: "version 6\noptions module_blacklist=lone\n",
+			"boot/grub/grub.cfg": "configfile (hd1)/x.cfg\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
+		{"only what entries are made from",
+			map[string]string{options: "-", "etc/kernel/cmdline": "root=x module_blacklist=lone\n"},
+			fact.VerdictUnknown,
+			ReasonModuleBlacklist},
+		{"only what entries are made from, and an install line",
+			map[string]string{options: "-", "usr/lib/kernel/cmdline": "root=x\n", "etc/modprobe.d/a.conf": install},
+			fact.VerdictBlocked, ReasonInstall},
+		{"the boot loader may say otherwise",
+			map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown,
+			ReasonModuleBlacklist},
 	} {
 		v := checkOf(t, imageOf(tt.files), "lone")
 		if v.NextBoot.Outcome != tt.want {
 			t.Errorf("%s: %s, want %s: %+v %+v", tt.name, outcomes(v), tt.want, v.Reasons, v.Problems)
 		}
-		if tt.code != "" && !slices.ContainsFunc(v.Reasons, func(r fact.Reason) bool { return r.Code == tt.code && (r.File != "" || r.Text != "") }) {
+		if tt.code != "" &&
+			!slices.ContainsFunc(v.Reasons,
+				func(r fact.Reason) bool { return r.Code == tt.code && (r.File != "" || r.Text != "") }) {
 			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v.Reasons)
 		}
 	}
@@ -209,7 +253,9 @@ func TestRemedyOfAModuleWithSoftdeps(t *testing.T) {
 	if len(v.Remedies) == 0 || !strings.HasPrefix(v.Remedies[0].Text, "softdep lone pre: ") {
 		t.Fatalf("%+v", v.Remedies)
 	}
-	v = checkOf(t, imageOf(map[string]string{"lib/modules/6/modules.softdep": "softdep lone pre: net\n", "etc/modprobe.d/a.conf": "softdep lone pre:\ninstall lone /bin/false\n"}), "lone")
+	v = checkOf(t,
+		imageOf(map[string]string{"lib/modules/6/modules.softdep": "softdep lone pre: net\n",
+			"etc/modprobe.d/a.conf": "softdep lone pre:\ninstall lone /bin/false\n"}), "lone")
 	if v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("the remedy does not hold: %s", outcomes(v))
 	}
@@ -217,14 +263,17 @@ func TestRemedyOfAModuleWithSoftdeps(t *testing.T) {
 
 // TestModprobeOfBusybox: it knows no install lines.
 func TestModprobeOfBusybox(t *testing.T) {
-	fsys := imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "bin/busybox": "x", "bin/kmod": "x"})
-	for target, want := range map[string]fact.VerdictOutcome{"/bin/busybox": fact.VerdictUnknown, "../bin/busybox": fact.VerdictUnknown, "/bin/kmod": fact.VerdictBlocked} {
+	fsys := imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n",
+		"bin/busybox": "x", "bin/kmod": "x"})
+	for target, want := range map[string]fact.VerdictOutcome{"/bin/busybox": fact.VerdictUnknown,
+		"../bin/busybox": fact.VerdictUnknown, "/bin/kmod": fact.VerdictBlocked} {
 		fsys["sbin/modprobe"] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
 		v := checkOf(t, fsys, "lone")
 		if v.NextBoot.Outcome != want {
 			t.Errorf("%s: %s, want %s", target, outcomes(v), want)
 		}
-		told := slices.ContainsFunc(v.Problems, func(p fact.Problem) bool { return p.Source == SourceConfig && errors.Is(p, errors.ErrUnsupported) })
+		told := slices.ContainsFunc(v.Problems,
+			func(p fact.Problem) bool { return p.Source == SourceConfig && errors.Is(p, errors.ErrUnsupported) })
 		if told != (want == fact.VerdictUnknown) {
 			t.Errorf("%s: %+v", target, v.Problems)
 		}
@@ -241,7 +290,8 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	texts := unsignedFile(signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n")
 	for name, text := range map[string]string{
 		"proc/config.gz": string(zipped([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
-		DisabledFile:     "1\n", LockdownFile: "none [integrity] confidentiality\n", SigEnforceFile: "Y\n", CmdlineFile: "module_blacklist=lone\n",
+		DisabledFile:     "1\n", LockdownFile: "none [integrity] confidentiality\n", SigEnforceFile: "Y\n",
+		CmdlineFile:   "module_blacklist=lone\n",
 		SecureBootVar: "\x06\x00\x00\x00\x01", MokSBStateVar: "\x06\x00\x00\x00\x01",
 	} {
 		texts[name] = text
@@ -266,21 +316,28 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
 	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: ParseCmdline("quiet")})
-	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" || factOf(t, p, "CONFIG_MODULES").Value != "y" {
+	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" ||
+		factOf(t, p, "CONFIG_MODULES").Value != "y" {
 		t.Errorf("%q %+v", p.Loading, p.Facts)
 	}
-	if slices.ContainsFunc(p.Facts, func(f fact.PolicyFact) bool { return f.Name == FactModulesDisabled || f.Name == FactLockdown }) {
+	if slices.ContainsFunc(p.Facts, func(f fact.PolicyFact) bool {
+		return f.Name == FactModulesDisabled ||
+			f.Name == FactLockdown
+	}) {
 		t.Errorf("facts of the running kernel: %+v", p.Facts)
 	}
 }
 
 // TestBuiltinByTheKernelItself: without any list, /sys/module tells.
 func TestBuiltinByTheKernelItself(t *testing.T) {
-	fsys := files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n", "sys/module/printk/parameters/time": "Y\n",
-		"sys/module/lone/initstate": "live\n", "sys/module/coming/initstate": "coming\n", "sys/module/compression": "xz\n"})
+	fsys := files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n",
+		"sys/module/printk/parameters/time": "Y\n",
+		"sys/module/lone/initstate":         "live\n", "sys/module/coming/initstate": "coming\n",
+		"sys/module/compression": "xz\n"})
 	_, err := FindRelease(fsys, "6")
 	c := NewChecker(CheckMachine{FS: fsys, Release: "6", DirErr: err, Running: true, Live: true})
-	for query, want := range map[string]fact.VerdictOutcome{"printk": fact.VerdictBuiltin, "lone": fact.VerdictLoaded, "coming": fact.VerdictUnknown, "compression": fact.VerdictUnknown, "nosuch": fact.VerdictUnknown} {
+	for query, want := range map[string]fact.VerdictOutcome{"printk": fact.VerdictBuiltin, "lone": fact.VerdictLoaded,
+		"coming": fact.VerdictUnknown, "compression": fact.VerdictUnknown, "nosuch": fact.VerdictUnknown} {
 		v, err := c.Check(query)
 		if err != nil || len(v) != 1 || v[0].Now.Outcome != want {
 			t.Errorf("%s: %+v, %v", query, v[0].Now, err)
@@ -290,8 +347,12 @@ func TestBuiltinByTheKernelItself(t *testing.T) {
 
 // TestWordsThatLoad: systemd and initial file systems load what the command line names.
 func TestWordsThatLoad(t *testing.T) {
-	v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions modules-load=x,lone rd.driver.pre=net\n"}), "lone")
-	if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool { return r.Code == ReasonTriggerList && r.File == "/"+options && r.Line == 2 }) {
+	v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions modules-load=x,lone rd.driver.pre=net\n"}),
+		"lone")
+	if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool {
+		return r.Code == ReasonTriggerList && r.File == "/"+
+			options && r.Line == 2
+	}) {
 		t.Errorf("%+v", v.Triggers)
 	}
 }
@@ -331,7 +392,8 @@ func TestKeysOfACheck(t *testing.T) {
 		if !slices.Contains(v[0].NextBoot.Ways, fact.Way{Way: WayInsmod, Blocked: tt.want}) {
 			t.Errorf("%s: %s %+v", tt.name, outcomes(v[0]), v[0].Reasons)
 		}
-		if tt.code != "" && !slices.ContainsFunc(v[0].Reasons, func(r fact.Reason) bool { return r.Code == tt.code && r.Text != "" }) {
+		if tt.code != "" &&
+			!slices.ContainsFunc(v[0].Reasons, func(r fact.Reason) bool { return r.Code == tt.code && r.Text != "" }) {
 			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v[0].Reasons)
 		}
 	}

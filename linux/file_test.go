@@ -38,19 +38,24 @@ func zstandard(t testing.TB, data []byte) []byte {
 
 func TestReadFile(t *testing.T) {
 	want := Modinfo{
-		{"author", "A"}, {"author", "B"}, {"description", "two\nlines"}, {"license", "GPL"}, {"depends", "a,b-c"}, {"intree", "Y"},
+		{"author", "A"}, {"author", "B"}, {"description", "two\nlines"}, {"license", "GPL"},
+		{"depends", "a,b-c"}, {"intree", "Y"},
 		{"name", "demo"}, {"vermagic", "6.1.0-test SMP mod_unload "},
 	}
 	for _, c := range []struct {
 		name  string
 		order byteOrder
 		is64  bool
-	}{{"64 little", binary.LittleEndian, true}, {"64 big", binary.BigEndian, true}, {"32 little", binary.LittleEndian, false}, {"32 big", binary.BigEndian, false}} {
+	}{{"64 little", binary.LittleEndian, true}, {"64 big", binary.BigEndian, true},
+		{"32 little", binary.LittleEndian, false}, {"32 big", binary.BigEndian, false}} {
 		t.Run(c.name, func(t *testing.T) {
-			data := moduleOf(c.order, c.is64, entriesOf("demo", "author=A", "author=B", "description=two\nlines")...).bytes()
-			fsys := fstest.MapFS{"demo.ko": {Data: data}, "demo.ko.gz": {Data: gzipped(t, data)}, "demo.ko.zst": {Data: zstandard(t, data)}, "misnamed.ko": {Data: gzipped(t, data)}}
+			data := moduleOf(c.order, c.is64,
+				entriesOf("demo", "author=A", "author=B", "description=two\nlines")...).bytes()
+			fsys := fstest.MapFS{"demo.ko": {Data: data}, "demo.ko.gz": {Data: gzipped(t, data)},
+				"demo.ko.zst": {Data: zstandard(t, data)}, "misnamed.ko": {Data: gzipped(t, data)}}
 			r := NewFileReader()
-			for file, compression := range map[string]string{"demo.ko": "none", "demo.ko.gz": "gzip", "demo.ko.zst": "zstd", "misnamed.ko": "gzip"} {
+			for file, compression := range map[string]string{"demo.ko": "none", "demo.ko.gz": "gzip",
+				"demo.ko.zst": "zstd", "misnamed.ko": "gzip"} {
 				for _, whole := range []bool{false, true} {
 					f, err := r.ReadFile(fsys, file, FileOptions{NoPrefix: whole})
 					if err != nil {
@@ -59,7 +64,8 @@ func TestReadFile(t *testing.T) {
 					if diff := cmp.Diff(want, f.Modinfo); diff != "" {
 						t.Errorf("%s whole=%v (-want +got):\n%s", file, whole, diff)
 					}
-					if f.Compression != compression || f.Name != "demo" || len(f.BuildID) != 40 || f.Size != int64(len(fsys[file].Data)) {
+					if f.Compression != compression || f.Name != "demo" || len(f.BuildID) != 40 ||
+						f.Size != int64(len(fsys[file].Data)) {
 						t.Errorf("%s: %+v", file, f)
 					}
 				}
@@ -72,7 +78,8 @@ func TestReadFile(t *testing.T) {
 // of the file must not be believed then, and the result never differs from the whole's.
 func TestPrefixIsCareful(t *testing.T) {
 	for name, before := range map[string]string{
-		"format string": "name=%s\x00", "unknown key": "speed=9\x00", "known key": "alias=x\x00", "no NUL before": "\x01\x02", "no NUL and letters": "\x01xyz",
+		"format string": "name=%s\x00", "unknown key": "speed=9\x00", "known key": "alias=x\x00",
+		"no NUL before": "\x01\x02", "no NUL and letters": "\x01xyz",
 		"second vermagic": "vermagic=5.0 \x00depends=\x00name=other\x00\x00",
 	} {
 		for _, after := range []string{"", "mode=%d\x00", "alias=y\x00", "\x00\x00\x00"} {
@@ -130,19 +137,24 @@ func TestBadFiles(t *testing.T) {
 	noInfo := moduleOf(binary.LittleEndian, true)
 	noInfo.sections = noInfo.sections[:2]
 	for name, data := range map[string][]byte{
-		"empty": nil, "short": good[:10], "half": good[:len(good)/2], "text": []byte("#!/bin/sh\n"), "far": far, "many": many, "no modinfo": noInfo.bytes(),
-		"gzip cut": gzipped(t, good)[:100], "gzip of text": gzipped(t, []byte("hello")), "zstd cut": zstandard(t, good)[:60], "xz cut": []byte("\xfd7zXZ\x00\x00\x01"),
-		"executable": append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00"), make([]byte, 100)...),
+		"empty": nil, "short": good[:10], "half": good[:len(good)/2], "text": []byte("#!/bin/sh\n"), "far": far,
+		"many": many, "no modinfo": noInfo.bytes(),
+		"gzip cut": gzipped(t, good)[:100], "gzip of text": gzipped(t, []byte("hello")),
+		"zstd cut": zstandard(t, good)[:60], "xz cut": []byte("\xfd7zXZ\x00\x00\x01"),
+		"executable": append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00"),
+			make([]byte, 100)...),
 	} {
 		f, err := NewFileReader().Decode(data, "m.ko", FileOptions{Signature: true, Symbols: true})
 		if !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%s: %v, %+v", name, err, f)
 		}
 	}
-	if _, err := NewFileReader().Decode(gzipped(t, make([]byte, 1<<20)), "bomb.ko.gz", FileOptions{Signature: true, MaxFile: 1 << 16}); !errors.Is(err, fact.ErrTooLarge) {
+	if _, err := NewFileReader().Decode(gzipped(t, make([]byte, 1<<20)), "bomb.ko.gz",
+		FileOptions{Signature: true, MaxFile: 1 << 16}); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("more than allowed: %v", err)
 	}
-	if _, err := NewFileReader().Decode(gzipped(t, far), "far.ko.gz", FileOptions{}); !errors.Is(err, fact.ErrTooLarge) {
+	if _, err := NewFileReader().Decode(gzipped(t, far), "far.ko.gz", FileOptions{}); !errors.Is(err,
+		fact.ErrTooLarge) {
 		t.Errorf("headers beyond the limit: %v", err)
 	}
 	if _, err := NewFileReader().ReadFile(fstest.MapFS{"d.ko": {Mode: fs.ModeDir}}, "d.ko", FileOptions{}); err == nil {

@@ -55,7 +55,8 @@ func TestGlanceSeesWhatIsTooLarge(t *testing.T) {
 	}
 	w.Close()
 	two := append(zstandard(t, zeros[:1<<19]), zstandard(t, zeros[:1<<19])...)
-	for name, data := range map[string][]byte{"plain": zeros, "gzip": gzipped(t, zeros), "zstd": zstandard(t, zeros), "two zstd frames": two} {
+	for name, data := range map[string][]byte{"plain": zeros, "gzip": gzipped(t, zeros), "zstd": zstandard(t, zeros),
+		"two zstd frames": two} {
 		if f, err := glance(data, 1<<20-1); !errors.Is(err, fact.ErrTooLarge) {
 			t.Errorf("%s: %v %+v", name, err, f)
 		}
@@ -81,7 +82,8 @@ func FuzzGlance(f *testing.F) {
 		if err == nil {
 			return
 		}
-		if f, whole := NewFileReader().Decode(data, "m.ko", FileOptions{MaxFile: max, Signature: true}); whole == nil && f.Compression != CompressionGzip {
+		if f, whole := NewFileReader().Decode(data, "m.ko", FileOptions{MaxFile: max, Signature: true}); whole == nil &&
+			f.Compression != CompressionGzip {
 			t.Fatalf("%v, but it can be read", err)
 		}
 	})

@@ -19,10 +19,14 @@ func TestMatchAlias(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "", true}, {"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abbc", true}, {"a*c", "abbd", false},
-		{"a?c", "abc", true}, {"a?c", "ac", false}, {"*a*b*", "xxaxxbxx", true}, {"*a*b*", "xxbxxaxx", false}, {"a**b", "ab", true},
-		{"[abc]", "b", true}, {"[a-c]x", "bx", true}, {"[!a-c]", "b", false}, {"[^a-c]", "d", true}, {"[]]", "]", true}, {"[!]]", "a", true}, {"[a-]", "-", true},
-		{"[abc", "[abc", true}, {"[abc", "a", false}, {"[[:digit:]]", "7", true}, {"[[:digit:]a]", "a", true}, {"[[:nothing:]]", "a", false},
+		{"", "", true}, {"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abbc", true},
+		{"a*c", "abbd", false},
+		{"a?c", "abc", true}, {"a?c", "ac", false}, {"*a*b*", "xxaxxbxx", true}, {"*a*b*", "xxbxxaxx", false},
+		{"a**b", "ab", true},
+		{"[abc]", "b", true}, {"[a-c]x", "bx", true}, {"[!a-c]", "b", false}, {"[^a-c]", "d", true}, {"[]]", "]", true},
+		{"[!]]", "a", true}, {"[a-]", "-", true},
+		{"[abc", "[abc", true}, {"[abc", "a", false}, {"[[:digit:]]", "7", true}, {"[[:digit:]a]", "a", true},
+		{"[[:nothing:]]", "a", false},
 		{`\*`, "*", true}, {`\*`, "a", false}, {`a\`, `a\`, false}, {"[\\]]", "]", true},
 		{"pci:v00008086d*sv*sd*bc*sc*i*", "pci:v00008086d000015B7sv000017AAsd00002233bc02sc00i00", true},
 		{"usb:v0781p0100d[0-9A-F]*dc*", "usb:v0781p0100dA1dc00", true},
@@ -116,7 +120,8 @@ func TestIndexMissAllocatesNothing(t *testing.T) {
 	}
 	var entries []indexEntry
 	for i := range 500 {
-		entries = append(entries, indexEntry{fmt.Sprintf("of:N*T*C%d,x*", i), IndexValue{uint32(i), "m"}}, indexEntry{fmt.Sprintf("pci:v%d*", i), IndexValue{uint32(i), "m"}})
+		entries = append(entries, indexEntry{fmt.Sprintf("of:N*T*C%d,x*", i), IndexValue{uint32(i), "m"}},
+			indexEntry{fmt.Sprintf("pci:v%d*", i), IndexValue{uint32(i), "m"}})
 	}
 	x := indexOf(entries)
 	x.Match(nil, "of:NnothingT(null)Cnobody")
@@ -146,8 +151,10 @@ func TestHostileIndexes(t *testing.T) {
 		many = append(many, 0, 0, 0, 0, 0)
 	}
 	for name, data := range map[string][]byte{
-		"cycle": cycle, "out of range": head(nodeChildren | nodeOffset), "no end": head(nodePrefix|12, 'a', 'b'), "children cut": head(nodeChildren|12, 'a', 'z', 0),
-		"backwards": head(nodeChildren|12, 'z', 'a'), "values cut": head(nodeValues|12, 0, 0, 0, 9), "many values": many,
+		"cycle": cycle, "out of range": head(nodeChildren | nodeOffset), "no end": head(nodePrefix|12, 'a', 'b'),
+		"children cut": head(nodeChildren|12, 'a', 'z', 0),
+		"backwards":    head(nodeChildren|12, 'z', 'a'), "values cut": head(nodeValues|12, 0, 0, 0, 9),
+		"many values": many,
 	} {
 		x, err := ParseIndex(data, "hostile.bin")
 		if err != nil {
@@ -167,7 +174,8 @@ func TestHostileIndexes(t *testing.T) {
 			t.Errorf("%s: match %v, lookup %v, each %v", name, matchErr, lookupErr, eachErr)
 		}
 	}
-	for _, data := range [][]byte{[]byte("text"), head(0)[:8], append(binary.BigEndian.AppendUint32(nil, indexMagic), 0, 9, 0, 0, 0, 0, 0, 0)} {
+	for _, data := range [][]byte{[]byte("text"), head(0)[:8],
+		append(binary.BigEndian.AppendUint32(nil, indexMagic), 0, 9, 0, 0, 0, 0, 0, 0)} {
 		if _, err := ParseIndex(data, "x.bin"); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", data, err)
 		}

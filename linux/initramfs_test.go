@@ -59,7 +59,8 @@ func lz4Of(data []byte) []byte {
 }
 
 func TestLZ4(t *testing.T) {
-	for name, data := range map[string][]byte{"nothing": {}, "short": []byte("abc"), "zeros": make([]byte, 70000), "text": bytes.Repeat([]byte("kernel/crypto/a.ko\n"), 3000)} {
+	for name, data := range map[string][]byte{"nothing": {}, "short": []byte("abc"), "zeros": make([]byte, 70000),
+		"text": bytes.Repeat([]byte("kernel/crypto/a.ko\n"), 3000)} {
 		packed := lz4Of(data)
 		got, err := io.ReadAll(newLZ4Reader(bytes.NewReader(packed)))
 		if err != nil || !bytes.Equal(got, data) {
@@ -101,7 +102,8 @@ func TestInitramfsOfSeveralArchives(t *testing.T) {
 		"microcode, then two": join(archiveOf("kernel/x86/microcode/a.bin", "z"), zeros, zipped(a), b),
 	} {
 		i, err := ParseInitramfs(data, "boot/x")
-		if err != nil || i.Lost != nil || !slices.Equal(i.Modules, []string{"lib/modules/6/a.ko", "usr/lib/modules/6/b.ko"}) {
+		if err != nil || i.Lost != nil ||
+			!slices.Equal(i.Modules, []string{"lib/modules/6/a.ko", "usr/lib/modules/6/b.ko"}) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
@@ -124,16 +126,30 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 		want  string // the bypass's file; "" for none, "?" for unknown
 	}{
 		{"an entry without one", nil, ""},
-		{"named by a loader entry", map[string]string{"boot/loader/entries/a.conf": "version 6\noptions quiet\ninitrd /m/6/initrd\n", "boot/m/6/initrd": copyOf}, "/boot/m/6/initrd"},
-		{"on the EFI partition", map[string]string{"boot/efi/loader/entries/b.conf": "linux /m/6.1/linux\n", "boot/loader/entries/a.conf": "options quiet\ninitrd /m/6/initrd\n", "boot/efi/m/6/initrd": copyOf}, "/boot/efi/m/6/initrd"},
-		{"two of one entry", map[string]string{"boot/loader/entries/a.conf": "initrd /ucode.img\ninitrd /initramfs-linux.img\n", "boot/ucode.img": string(archiveOf("kernel/x86/a.bin", "z")), "boot/initramfs-linux.img": copyOf}, "/boot/initramfs-linux.img"},
-		{"named by grub", map[string]string{"boot/loader/entries/a.conf": "-", "boot/grub/grub.cfg": "linux ($root)/boot/vmlinuz-6 quiet\ninitrd ($root)/boot/early.img /boot/main.img\n",
-			"boot/early.img": string(archiveOf("kernel/x86/a.bin", "z")), "boot/main.img": copyOf}, "/boot/main.img"},
-		{"in a unified image", map[string]string{"boot/loader/entries/a.conf": "-", "efi/EFI/Linux/a.efi": string(madeImage(map[string]string{".cmdline": "quiet", ".initrd": copyOf, ".uname": "6"}))}, "/efi/EFI/Linux/a.efi"},
+		{"named by a loader entry", map[string]string{"boot/loader/entries/a.conf": "version 6\noptions quiet\n" +
+			"initrd /m/6/initrd\n", "boot/m/6/initrd": copyOf}, "/boot/m/6/initrd"},
+		{"on the EFI partition", map[string]string{"boot/efi/loader/entries/b.conf": "linux /m/6.1/linux\n",
+			"boot/loader/entries/a.conf": "options quiet\ninitrd /m/6/initrd\n", "boot/efi/m/6/initrd": copyOf},
+			"/boot/efi/m/6/initrd"},
+		{"two of one entry", map[string]string{"boot/loader/entries/a.conf": "initrd /ucode.img\n" +
+			"initrd /initramfs-linux.img\n", "boot/ucode.img": string(archiveOf("kernel/x86/a.bin", "z")),
+			"boot/initramfs-linux.img": copyOf}, "/boot/initramfs-linux.img"},
+		{"named by grub",
+			map[string]string{"boot/loader/entries/a.conf": "-", "boot/grub/grub.cfg": "linux ($root)/boot/vmlinuz-6 " +
+				"quiet\ninitrd ($root)/boot/early.img /boot/main.img\n",
+				"boot/early.img": string(archiveOf("kernel/x86/a.bin", "z")), "boot/main.img": copyOf},
+			"/boot/main.img"},
+		{"in a unified image",
+			map[string]string{"boot/loader/entries/a.conf": "-",
+				"efi/EFI/Linux/a.efi": string(madeImage(map[string]string{".cmdline": "quiet", ".initrd": copyOf,
+					".uname": "6"}))}, "/efi/EFI/Linux/a.efi"},
 		{"named, and not there", map[string]string{"boot/loader/entries/a.conf": "initrd /gone\n"}, "?"},
 		{"nothing tells", map[string]string{"boot/loader/entries/a.conf": "-"}, "?"},
-		{"only a command line", map[string]string{"boot/loader/entries/a.conf": "-", "etc/kernel/cmdline": "quiet\n"}, "?"},
-		{"the kernel refuses it anyway", map[string]string{"boot/loader/entries/a.conf": "options module_blacklist=lone\n", "boot/initrd.img-6": copyOf}, ""},
+		{"only a command line", map[string]string{"boot/loader/entries/a.conf": "-", "etc/kernel/cmdline": "quiet\n"},
+			"?"},
+		{"the kernel refuses it anyway",
+			map[string]string{"boot/loader/entries/a.conf": "options module_blacklist=lone\n",
+				"boot/initrd.img-6": copyOf}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			texts := map[string]string{}
@@ -157,7 +173,8 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("bypass %q, want %q: %+v", got, tt.want, v.Bypasses)
 			}
-			told := slices.ContainsFunc(v.Problems, func(p fact.Problem) bool { return p.Source == SourceInitramfs && errors.Is(p, fs.ErrNotExist) })
+			told := slices.ContainsFunc(v.Problems,
+				func(p fact.Problem) bool { return p.Source == SourceInitramfs && errors.Is(p, fs.ErrNotExist) })
 			if told != (tt.want == "?") {
 				t.Errorf("problems %+v", v.Problems)
 			}
@@ -173,7 +190,9 @@ func TestInitramfsOfDracutSquash(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "boot/initrd.img-6": string(archiveOf("squash-root.img", "hsqs"))}), "lone")
+	v := checkOf(t,
+		imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n",
+			"boot/initrd.img-6": string(archiveOf("squash-root.img", "hsqs"))}), "lone")
 	if !slices.ContainsFunc(v.Bypasses, func(r fact.Reason) bool { return strings.HasPrefix(r.Text, "unknown") }) {
 		t.Errorf("%+v", v.Bypasses)
 	}

@@ -40,9 +40,11 @@ func TestFirmwareNamesAreBounded(t *testing.T) {
 	reads := 0
 	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": file("")}, &reads}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
-		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", maxFirmwareName+1): "", strings.Repeat("a/", maxFirmwareElements) + "x": "",
+		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", maxFirmwareName+1): "",
+		strings.Repeat("a/", maxFirmwareElements) + "x":   "",
 		strings.Repeat("a/", maxFirmwareElements-1) + "x": fact.No, strings.Repeat("x", maxFirmwareName): fact.No,
-		"a/b/c.bin": fact.Yes, "a//./b/../b/c.bin": fact.Yes, "/a/b/c.bin": fact.Yes, "a/c.bin": fact.No, "..": fact.No, "a/../../b": fact.No, "": fact.No,
+		"a/b/c.bin": fact.Yes, "a//./b/../b/c.bin": fact.Yes, "/a/b/c.bin": fact.Yes, "a/c.bin": fact.No, "..": fact.No,
+		"a/../../b": fact.No, "": fact.No,
 	} {
 		if got := f.Present(name); got != want {
 			t.Errorf("%.40q, %d bytes: %q, want %q", name, len(name), got, want)
@@ -51,9 +53,11 @@ func TestFirmwareNamesAreBounded(t *testing.T) {
 	if reads > 8 {
 		t.Errorf("%d directories were read", reads)
 	}
-	b := moduleOf(binary.LittleEndian, true, entriesOf("demo", "firmware="+strings.Repeat("a/", 1<<15)+"x", "firmware=ok.bin")...)
+	b := moduleOf(binary.LittleEndian, true,
+		entriesOf("demo", "firmware="+strings.Repeat("a/", 1<<15)+"x", "firmware=ok.bin")...)
 	got, err := NewFileReader().Decode(b.bytes(), "demo.ko", FileOptions{})
-	if err != nil || len(got.Lost) != 1 || got.Lost[0].Field != "firmware" || !errors.Is(got.Lost[0].Err, fact.ErrTooLarge) {
+	if err != nil || len(got.Lost) != 1 || got.Lost[0].Field != "firmware" ||
+		!errors.Is(got.Lost[0].Err, fact.ErrTooLarge) {
 		t.Errorf("%v, lost %v", err, got.Lost)
 	}
 }
@@ -65,7 +69,8 @@ func TestChainOfNeeds(t *testing.T) {
 		for i := range n {
 			fmt.Fprintf(&b, "m%d.ko: m%d.ko\n", i, i+1)
 		}
-		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String()), "lib/modules/1/m0.ko": file("x")}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String()), "lib/modules/1/m0.ko": file("x")},
+			ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 		inv, err := tree.Inventory()
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +97,8 @@ func TestNeedsNamedOverAndOver(t *testing.T) {
 	for i := range 10000 {
 		fmt.Fprintf(&b, "m%d.ko: a.ko\n", i)
 	}
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String())}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(b.String())},
+		ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if _, ok := tree.deps().closure(); ok {
 		t.Error("looked at 100 million names")
 	}
@@ -133,7 +139,8 @@ func TestSharedValues(t *testing.T) {
 		b = append(b, "\x00\x00\x00\x00a:\x00"...)
 	}
 	b = sharedBy(b, ref, 2, "abcdefghijklmnop")
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep.bin": {Data: b}}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep.bin": {Data: b}},
+		ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if d := tree.deps(); len(d.lines) > 10000 || !errors.Is(d.err, fact.ErrMalformed) {
 		t.Errorf("%d lines, %v", len(d.lines), d.err)
 	}
@@ -153,7 +160,8 @@ func TestSharedPrefix(t *testing.T) {
 		t.Errorf("%d values, %v", len(v), err)
 	}
 	keys := 0
-	if err := x.Each(func(string, []IndexValue) bool { keys++; return true }); !errors.Is(err, fact.ErrMalformed) || keys > 2 {
+	if err := x.Each(func(string, []IndexValue) bool { keys++; return true }); !errors.Is(err, fact.ErrMalformed) ||
+		keys > 2 {
 		t.Errorf("%d keys, %v", keys, err)
 	}
 }
@@ -193,7 +201,8 @@ func TestLongKeys(t *testing.T) {
 	}
 	sum := 0
 	x = indexOf(entries)
-	if err := x.Each(func(key string, _ []IndexValue) bool { sum += len(key); return true }); !errors.Is(err, fact.ErrTooLarge) || sum > maxKeyShare*len(x.data) {
+	if err := x.Each(func(key string, _ []IndexValue) bool { sum += len(key); return true }); !errors.Is(err,
+		fact.ErrTooLarge) || sum > maxKeyShare*len(x.data) {
 		t.Errorf("%d bytes of keys of %d, %v", sum, len(x.data), err)
 	}
 }
@@ -223,12 +232,15 @@ func TestTextIndexesAreBounded(t *testing.T) {
 	for i := range 70_000 {
 		fmt.Fprintf(&b, "alias %06x\x01 m\nalias %06x\x7f m\n", i, i)
 	}
-	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.alias": file(b.String())}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+	tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.alias": file(b.String())},
+		ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	if x, err := tree.index(indexAlias); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("%d bytes of index of %d bytes of text, %v", len(x.data), b.Len(), err)
 	}
-	for name, text := range map[string]string{"lines": strings.Repeat("\n", 4<<20), "needs": "a.ko:" + strings.Repeat(" ", 4<<20), "tabs": "a.ko:" + strings.Repeat("\tb", 2<<20)} {
-		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(text)}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+	for name, text := range map[string]string{"lines": strings.Repeat("\n", 4<<20), "needs": "a.ko:" +
+		strings.Repeat(" ", 4<<20), "tabs": "a.ko:" + strings.Repeat("\tb", 2<<20)} {
+		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": file(text)},
+			ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 		used := allocated(func() {
 			if d := tree.deps(); !errors.Is(d.err, fact.ErrTooLarge) || len(d.lines) > 0 {
 				t.Errorf("%s: %v", name, d.err)
@@ -254,7 +266,8 @@ func TestOverlappingNames(t *testing.T) {
 		}
 		b := moduleOf(binary.LittleEndian, true, entriesOf("demo")...)
 		n := uint32(len(b.sections))
-		b.sections = append(b.sections, builtSection{name: ".symtab", kind: sectionSym, data: table, link: n + 2}, builtSection{name: ".strtab", kind: 3, data: names})
+		b.sections = append(b.sections, builtSection{name: ".symtab", kind: sectionSym, data: table, link: n + 2},
+			builtSection{name: ".strtab", kind: 3, data: names})
 		return readSymbols(memorySource(b.bytes()), "demo.ko")
 	}
 	var err error
@@ -272,7 +285,8 @@ func TestOverlappingNames(t *testing.T) {
 	if s, err := read(same, func(int) uint32 { return 1 }); err != nil || len(s.Imports) != 1 {
 		t.Errorf("shared name: %v, %v", s, err)
 	}
-	if s, err := read(append(bytes.Repeat([]byte("n"), 600), 0), func(int) uint32 { return 0 }); err == nil && len(s.Imports[0].Name) != maxSymbolName {
+	if s, err := read(append(bytes.Repeat([]byte("n"), 600), 0), func(int) uint32 { return 0 }); err == nil &&
+		len(s.Imports[0].Name) != maxSymbolName {
 		t.Errorf("a name of %d bytes", len(s.Imports[0].Name))
 	}
 }

@@ -34,7 +34,8 @@ func TestLsmodRows(t *testing.T) {
 		{"fuse    4096  1 [permanent]", permanent},
 		// Linux 2.4
 		{"ide-cd                 34016   0 (autoclean)", row("ide-cd", 34016, 0, none)},
-		{"cdrom                  32608   0 (autoclean) [ide-cd sr_mod]", row("cdrom", 32608, 0, []string{"ide-cd", "sr_mod"})},
+		{"cdrom                  32608   0 (autoclean) [ide-cd sr_mod]",
+			row("cdrom", 32608, 0, []string{"ide-cd", "sr_mod"})},
 		{"mine                    4096   0 (initializing)", loading},
 	} {
 		got, ok := lsmodRow(tt.line)
@@ -47,7 +48,8 @@ func TestLsmodRows(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		"Module                  Size  Used by", "nvme", "nvme 1", "nvme x 0", "nvme -1 0", "1 2 3", "/dev/sda1 100 20 /mnt",
+		"Module                  Size  Used by", "nvme", "nvme 1", "nvme x 0", "nvme -1 0",
+		"1 2 3", "/dev/sda1 100 20 /mnt",
 		"[   93.04] CPU: 23", "nvme 1 0 what(ever", " 1    5 0xc0400000 6a5c94   kernel",
 	} {
 		if e, ok := lsmodRow(line); ok {
@@ -57,7 +59,8 @@ func TestLsmodRows(t *testing.T) {
 }
 
 func TestLsmodCapture(t *testing.T) {
-	c := ParseLsmod("root@host:~# lsmod\nModule                  Size  Used by    Tainted: PF \nnvme 57344 3\n\nlsmod: oops\nwhat is this\n...\nnvme_core 184320 5 nvme\nroot@host:~# \n")
+	c := ParseLsmod("root@host:~# lsmod\nModule                  Size  Used by    Tainted: PF \nnvme 57344 3\n\n" +
+		"lsmod: oops\nwhat is this\n...\nnvme_core 184320 5 nvme\nroot@host:~# \n")
 	if !c.Header || c.KernelTaint != "PF" || !c.HasKernelTaint || c.Stray != 1 || len(c.Entries) != 2 || c.Truncated {
 		t.Errorf("%+v", c)
 	}
@@ -72,7 +75,8 @@ func TestLsmodCapture(t *testing.T) {
 }
 
 func FuzzLsmod(f *testing.F) {
-	f.Add("Module                  Size  Used by    Tainted: P\ncdrom 32608 0 (autoclean) [ide-cd]\nfuse 1 1 [permanent]\n")
+	f.Add("Module                  Size  Used by    Tainted: P\ncdrom 32608 0 (autoclean) [ide-cd]\n" +
+		"fuse 1 1 [permanent]\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, c := range []*Capture{ParseLsmod(text), ParseModulesText(text)} {
 			if n := strings.Count(text, "\n") + 1; len(c.Entries)+c.Stray > n || len(c.Bad) > c.Stray {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 const modinfoSample = `$ modinfo demo loop none
@@ -46,12 +46,15 @@ func TestParseModinfoText(t *testing.T) {
 	want := []ModinfoRecord{{
 		Filename: "/lib/modules/6.1.0-test/updates/demo.ko.xz", Name: "demo",
 		Fields: Modinfo{
-			{"description", "A driver"}, {"author", "A <a@example.org>"}, {"author", "B"}, {"license", "GPL v2"}, {"depends", ""},
+			{"description", "A driver"}, {"author", "A <a@example.org>"}, {"author", "B"},
+			{"license", "GPL v2"}, {"depends", ""},
 			{"vermagic", "6.1.0-test SMP "},
 			{"parmtype", "speed:int"}, {"parm", "speed:How fast\n  0: not at all\n  1: very"},
-			{"parmtype", "quiet:bool"}, {"parmtype", "names:array of charp"}, {"parmtype", "odd:see below"}, {"parm", "odd:no type"},
+			{"parmtype", "quiet:bool"}, {"parmtype", "names:array of charp"}, {"parmtype", "odd:see below"},
+			{"parm", "odd:no type"},
 		},
-		Signature: &ModuleSignature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256", Value: []byte{0, 1, 2, 3}},
+		Signature: &ModuleSignature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256",
+			Value: []byte{0, 1, 2, 3}},
 	}, {
 		Builtin: true, Name: "loop",
 		Fields: Modinfo{{"name", "loop"}, {"license", "GPL"}, {"file", "drivers/block/loop"}},
@@ -59,7 +62,8 @@ func TestParseModinfoText(t *testing.T) {
 	if diff := cmp.Diff(want, c.Records); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]ModinfoError{{"other", "Module other not found."}, {"none", "Module none not found."}}, c.Errors); diff != "" {
+	if diff := cmp.Diff([]ModinfoError{{"other", "Module other not found."}, {"none", "Module none not found."}},
+		c.Errors); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}
 	if !c.Prompt || c.Truncated || c.Stray != 0 {
@@ -71,8 +75,11 @@ func TestParseModinfoText(t *testing.T) {
 }
 
 func TestModinfoComplaintAboutAFile(t *testing.T) {
-	c := ParseModinfoText("filename:       /x/nvidia-drm.ko.xz\nmodinfo: ERROR: could not get modinfo from 'nvidia_drm': Invalid argument\nfilename:       /x/b.ko\nlicense:        GPL\n")
-	if len(c.Records) != 2 || c.Records[0].Err == "" || c.Records[0].Name != "nvidia_drm" || c.Records[1].Err != "" || len(c.Errors) != 0 {
+	c := ParseModinfoText("filename:       /x/nvidia-drm.ko.xz\n" +
+		"modinfo: ERROR: could not get modinfo from 'nvidia_drm': Invalid argument\nfilename:       /x/b.ko\n" +
+		"license:        GPL\n")
+	if len(c.Records) != 2 || c.Records[0].Err == "" || c.Records[0].Name != "nvidia_drm" || c.Records[1].Err != "" ||
+		len(c.Errors) != 0 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -225,7 +225,8 @@ type signerInfo struct {
 
 func (s signing) info(t testing.TB, module []byte) signerInfo {
 	t.Helper()
-	info := signerInfo{Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: s.key.cert.RawIssuer}, s.key.cert.SerialNumber}}
+	info := signerInfo{Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: s.key.cert.RawIssuer},
+		s.key.cert.SerialNumber}}
 	if s.serial != nil {
 		info.ID.Serial = s.serial
 	}
@@ -248,7 +249,8 @@ func (s signing) info(t testing.TB, module []byte) signerInfo {
 			Type   asn1.ObjectIdentifier
 			Values []any `asn1:"set"`
 		}
-		set, err := asn1.MarshalWithParams([]attribute{{oidContentType, []any{oidDataType}}, {oidMessageDigest, []any{sum}}}, "set")
+		set, err := asn1.MarshalWithParams([]attribute{{oidContentType, []any{oidDataType}},
+			{oidMessageDigest, []any{sum}}}, "set")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,8 @@ func TestModuleListLines(t *testing.T) {
 		{"nvme_core 184320 5 nvme, Live 0x0000000000000000",
 			Entry{"nvme_core", 184320, fact.CountOf(5), []string{"nvme"}, false, "Live", 0, ""}},
 		{"vsock 45056 5 vsock_loopback,vmw_vsock_vmci_transport, Live 0x0 (OE)",
-			Entry{"vsock", 45056, fact.CountOf(5), []string{"vsock_loopback", "vmw_vsock_vmci_transport"}, false, "Live", 0, "OE"}},
+			Entry{"vsock", 45056, fact.CountOf(5), []string{"vsock_loopback", "vmw_vsock_vmci_transport"},
+				false, "Live", 0, "OE"}},
 		{"fuse 4096 1 [permanent], Live 0x0000000000000000",
 			Entry{"fuse", 4096, fact.CountOf(1), none, true, "Live", 0, ""}},
 		{"fuse 4096 2 cuse,[permanent], Live 0x0000000000000000",
@@ -134,7 +135,8 @@ func modulesText(n int) string {
 		if i%10 == 0 {
 			taint = " (OE)"
 		}
-		fmt.Fprintf(&b, "mod_%03d %d %d %s Live 0x%016x%s\n", i, 16384+4096*i, i%4, users, 0xffffffffc0000000+uint64(i)<<14, taint)
+		fmt.Fprintf(&b, "mod_%03d %d %d %s Live 0x%016x%s\n", i, 16384+4096*i, i%4, users,
+			0xffffffffc0000000+uint64(i)<<14, taint)
 	}
 	return b.String()
 }
@@ -194,8 +196,10 @@ func TestListIsReadAgainWhenItMoved(t *testing.T) {
 		for _, e := range l.Entries {
 			names = append(names, e.Name)
 		}
-		if got := strings.Join(names, " "); got != tt.want || unsteady != tt.unsteady || fsys.opens[ModulesFile] != tt.opens {
-			t.Errorf("%s: %q, unsteady %v, %d reads; want %q, %v, %d", tt.name, got, unsteady, fsys.opens[ModulesFile], tt.want, tt.unsteady, tt.opens)
+		if got := strings.Join(names, " "); got != tt.want || unsteady != tt.unsteady ||
+			fsys.opens[ModulesFile] != tt.opens {
+			t.Errorf("%s: %q, unsteady %v, %d reads; want %q, %v, %d", tt.name, got, unsteady, fsys.opens[ModulesFile],
+				tt.want, tt.unsteady, tt.opens)
 		}
 	}
 	if _, err := NewListReader(fstest.MapFS{}).Read(new(ModuleList)); !errors.Is(err, fs.ErrNotExist) {

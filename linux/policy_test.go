@@ -19,23 +19,26 @@ import (
 // kernelFiles is a running Debian kernel's policy, seen by root.
 func kernelFiles() map[string]string {
 	return map[string]string{
-		DisabledFile:    "0\n",
-		ModprobeFile:    "/sbin/modprobe\n",
-		SigEnforceFile:  "N\n",
-		LockdownFile:    "[none] integrity confidentiality\n",
-		LSMFile:         "lockdown,capability,landlock,yama,apparmor",
-		SecureBootVar:   "\x06\x00\x00\x00\x01",
-		SetupModeVar:    "\x06\x00\x00\x00\x00",
-		TaintedFile:     "12289\n",
-		CmdlineFile:     "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet initcall_blacklist=x initcall_blacklist=y\n",
-		KeysFile:        rootKeys,
-		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\nCONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
+		DisabledFile:   "0\n",
+		ModprobeFile:   "/sbin/modprobe\n",
+		SigEnforceFile: "N\n",
+		LockdownFile:   "[none] integrity confidentiality\n",
+		LSMFile:        "lockdown,capability,landlock,yama,apparmor",
+		SecureBootVar:  "\x06\x00\x00\x00\x01",
+		SetupModeVar:   "\x06\x00\x00\x00\x00",
+		TaintedFile:    "12289\n",
+		CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet " +
+			"initcall_blacklist=x initcall_blacklist=y\n",
+		KeysFile: rootKeys,
+		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\n" +
+			"CONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
 	}
 }
 
 const rootKeys = `02ab1c30 I------     1 perm 0f0b0000     0     0 keyring   .blacklist: 1
 04c3b2a1 I------     1 perm 1f0b0000     0     0 keyring   .builtin_trusted_keys: 2
-1e2d3c4b I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []
+1e2d3c4b I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: ` +
+	`6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []
 2f3e4d5c I------     1 perm 1f0f0000     0     0 keyring   .secondary_trusted_keys: 1
 3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty
 `
@@ -86,7 +89,8 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		{FactTaint, "12289", "/" + TaintedFile, 0, ""},
 		{".builtin_trusted_keys", "2", "/" + KeysFile, 2, ""},
 		{".machine", "", "/" + KeysFile, 0, fact.CodeAbsent},
-		{FactKey, "Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []", "/" + KeysFile, 3, ""},
+		{FactKey, "Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []",
+			"/" + KeysFile, 3, ""},
 	} {
 		f := factOf(t, p, tt.name)
 		if f.Value != tt.value || f.File != tt.file || f.Line != tt.line || f.Code != tt.code || f.Source == "" {
@@ -104,17 +108,25 @@ func TestPolicyConclusion(t *testing.T) {
 		{"plain", nil, fact.LoadingAny},
 		{"modules_disabled", map[string]string{DisabledFile: "1\n"}, fact.LoadingNone},
 		{"sig_enforce", map[string]string{SigEnforceFile: "Y\n"}, fact.LoadingSigned},
-		{"lockdown integrity", map[string]string{LockdownFile: "none [integrity] confidentiality\n"}, fact.LoadingSigned},
-		{"disabled beats lockdown", map[string]string{DisabledFile: "1\n", LockdownFile: "none integrity [confidentiality]\n"}, fact.LoadingNone},
-		{"ima appraises modules", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\nappraise func=MODULE_CHECK appraise_type=imasig\n"}, fact.LoadingSigned},
+		{"lockdown integrity", map[string]string{LockdownFile: "none [integrity] confidentiality\n"},
+			fact.LoadingSigned},
+		{"disabled beats lockdown",
+			map[string]string{DisabledFile: "1\n", LockdownFile: "none integrity [confidentiality]\n"},
+			fact.LoadingNone},
+		{"ima appraises modules", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\n" +
+			"appraise func=MODULE_CHECK appraise_type=imasig\n"}, fact.LoadingSigned},
 		{"ima only measures them", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\n"}, fact.LoadingAny},
 		{"no securityfs: lockdown unknown", map[string]string{SecurityDir + "/": "-"}, ""},
 		{"no lockdown among the active modules", map[string]string{LockdownFile: "-"}, fact.LoadingAny},
-		{"no securityfs, but no such thing either", map[string]string{SecurityDir + "/": "-", "boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"}, fact.LoadingAny},
+		{"no securityfs, but no such thing either",
+			map[string]string{SecurityDir + "/": "-", "boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"},
+			fact.LoadingAny},
 		{"no /sys/module: enforcement unknown", map[string]string{"sys/module/": "-"}, ""},
-		{"kernel without signatures", map[string]string{SigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"}, fact.LoadingAny},
+		{"kernel without signatures", map[string]string{SigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"},
+			fact.LoadingAny},
 		{"no /proc/sys", map[string]string{"proc/sys/": "-"}, ""},
-		{"kernel without modules", map[string]string{DisabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"}, fact.LoadingNone},
+		{"kernel without modules", map[string]string{DisabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"},
+			fact.LoadingNone},
 		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
 		{"lockdown makes no sense", map[string]string{LockdownFile: "none\n"}, ""},
 	} {
@@ -158,8 +170,10 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 			t.Errorf("the command line is not known: %+v", f)
 		}
 	}
-	p = ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Cmdline: ParseCmdline("nomodule"), CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
-	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" || f.Line != 7 || f.Value != "nomodule" {
+	p = ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Cmdline: ParseCmdline("nomodule"),
+		CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
+	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" ||
+		f.Line != 7 || f.Value != "nomodule" {
 		t.Errorf("loading %q, %+v", p.Loading, f)
 	}
 }
@@ -167,7 +181,8 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
 	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := ReadPolicy(PolicyMachine{FS: refusing{files(texts), IMAPolicyFile, fs.ErrPermission}, Release: "6", Live: true})
+	p := ReadPolicy(PolicyMachine{FS: refusing{files(texts), IMAPolicyFile, fs.ErrPermission},
+		Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
 	}
@@ -239,7 +254,8 @@ func TestCmdline(t *testing.T) {
 	}{
 		{"", nil},
 		{"  a \t b\n", []CmdlineWord{{Key: "a"}, {Key: "b"}}},
-		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false}, {"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
+		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false},
+			{"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
 		{"a -- b=c", []CmdlineWord{{Key: "a"}}},
 		{`"open quote=x y`, []CmdlineWord{{"open quote", "x y", true, false}}},
 		{"a=[redacted]", []CmdlineWord{{"a", "[redacted]", true, true}}},
@@ -254,16 +270,19 @@ func TestCmdline(t *testing.T) {
 }
 
 func TestUevent(t *testing.T) {
-	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
+	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
+		"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
 	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
 		t.Errorf("%+v, %v", e, err)
 	}
-	for _, other := range []string{"add@/module/x/y\x00SUBSYSTEM=module\x00", "add@/module/x\x00SUBSYSTEM=drivers\x00", "change@/devices/x\x00SUBSYSTEM=module\x00"} {
+	for _, other := range []string{"add@/module/x/y\x00SUBSYSTEM=module\x00", "add@/module/x\x00SUBSYSTEM=drivers\x00",
+		"change@/devices/x\x00SUBSYSTEM=module\x00"} {
 		if e, err := ParseUevent([]byte(other)); err != nil || e.Module() != "" {
 			t.Errorf("%q: %+v, %v", other, e, err)
 		}
 	}
-	for _, bad := range []string{"", "libudev\x00\xfe\xed\xca\xfe", "add@module/x", "@/module/x", "add@/module/x\x00SEQNUM=-1\x00"} {
+	for _, bad := range []string{"", "libudev\x00\xfe\xed\xca\xfe", "add@module/x", "@/module/x",
+		"add@/module/x\x00SEQNUM=-1\x00"} {
 		if _, err := ParseUevent([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -272,14 +291,18 @@ func TestUevent(t *testing.T) {
 
 func TestBootEntries(t *testing.T) {
 	fsys := files(map[string]string{
-		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\noptions root=x module_blacklist=a\noptions $kernelopts $tuned\n",
-		"boot/grub2/grubenv":         "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
-		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
+		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\n" +
+			"options root=x module_blacklist=a\noptions $kernelopts $tuned\n",
+		"boot/grub2/grubenv": "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
+		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n" +
+			"\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
 			"menuentry \"other\" {\n linux /vmlinuz nothing=1\n}\n",
-		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\nlabel l1\n  menu label x\n",
-		"boot/efi/EFI/Linux/uki.efi":  string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00", ".uname": "6.12"})),
-		"boot/efi/EFI/Linux/bad.efi":  "MZ",
-		"etc/kernel/cmdline":          "not used",
+		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\n" +
+			"label l1\n  menu label x\n",
+		"boot/efi/EFI/Linux/uki.efi": string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00",
+			".uname": "6.12"})),
+		"boot/efi/EFI/Linux/bad.efi": "MZ",
+		"etc/kernel/cmdline":         "not used",
 	})
 	b := ReadBoot(fsys)
 	if b.Fallback || len(b.Entries) != 5 {
@@ -306,7 +329,8 @@ func TestBootEntries(t *testing.T) {
 		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
 	} {
 		value, e := find(tt.release, tt.key)
-		if value != tt.value || e.File != tt.file || e.Line != tt.line || strings.Join(e.Unresolved, " ") != tt.unresolved {
+		if value != tt.value || e.File != tt.file || e.Line != tt.line ||
+			strings.Join(e.Unresolved, " ") != tt.unresolved {
 			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
 		}
 	}
@@ -374,7 +398,8 @@ func FuzzPolicyTexts(f *testing.F) {
 			t.Fatal(err)
 		}
 		ReadBoot(fstest.MapFS{
-			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b}, "boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
+			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b},
+			"boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
 		})
 	})
 }

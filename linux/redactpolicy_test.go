@@ -9,7 +9,8 @@ import (
 )
 
 func TestRedactKeys(t *testing.T) {
-	const private = "11111111 I--Q---     1 perm 3f010000  1000  1000 user      krb_ccache:alice: 12\n22222222 I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\n"
+	const private = "11111111 I--Q---     1 perm 3f010000  1000  1000 user      krb_ccache:alice: 12\n" +
+		"22222222 I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\n"
 	got := string(Redact(KeysFile, []byte(private+rootKeys)))
 	if strings.Contains(got, "alice") || strings.Contains(got, "_uid") {
 		t.Errorf("users' keys stay: %s", got)
@@ -22,7 +23,8 @@ func TestRedactKeys(t *testing.T) {
 }
 
 func TestRedactGrub(t *testing.T) {
-	const text = "set superusers=\"root\"\npassword_pbkdf2 root grub.pbkdf2.sha512.1\nmenuentry 'Debian' {\n\tlinux /boot/vmlinuz-6.1 root=UUID=123 module_blacklist=a cryptokey=secret ro\n}\n"
+	const text = "set superusers=\"root\"\npassword_pbkdf2 root grub.pbkdf2.sha512.1\nmenuentry 'Debian' {\n" +
+		"\tlinux /boot/vmlinuz-6.1 root=UUID=123 module_blacklist=a cryptokey=secret ro\n}\n"
 	got := string(Redact("boot/grub/grub.cfg", []byte(text)))
 	for _, secret := range []string{"pbkdf2", "123", "secret"} {
 		if strings.Contains(got, secret) {
@@ -30,7 +32,8 @@ func TestRedactGrub(t *testing.T) {
 		}
 	}
 	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": got}))
-	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" || !reflect.DeepEqual(ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
+	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" ||
+		!reflect.DeepEqual(ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
 		t.Errorf("%q: %+v", got, b.Entries)
 	}
 	if w, _ := LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
@@ -40,7 +43,8 @@ func TestRedactGrub(t *testing.T) {
 
 func TestRedactBootFiles(t *testing.T) {
 	for key, text := range map[string]string{
-		"boot/grub2/grubenv":             "# GRUB Environment Block\nkernelopts=root=UUID=secret module_blacklist=a secret\n",
+		"boot/grub2/grubenv": "# GRUB Environment Block\n" +
+			"kernelopts=root=UUID=secret module_blacklist=a secret\n",
 		"boot/extlinux/extlinux.conf":    "label l\n  kernel /vmlinuz-1\n  APPEND root=secret module_blacklist=a\n",
 		"boot/firmware/cmdline.txt":      "root=secret module_blacklist=a\n",
 		"efi/EFI/Linux/a.efi":            "MZ secret",
@@ -51,7 +55,8 @@ func TestRedactBootFiles(t *testing.T) {
 		"boot/efi/loader/entries/a.conf": "options root=secret module_blacklist=a\n",
 	} {
 		got := string(Redact(key, []byte(text)))
-		if strings.Contains(got, "secret") || strings.Contains(text, "blacklist") && !strings.Contains(got, "module_blacklist=a") || !Redacts(key) {
+		if strings.Contains(got, "secret") || strings.Contains(text, "blacklist") &&
+			!strings.Contains(got, "module_blacklist=a") || !Redacts(key) {
 			t.Errorf("%s: %q", key, got)
 		}
 	}

@@ -23,13 +23,16 @@ func TestReadSignature(t *testing.T) {
 	for _, k := range []testKey{mine, newTestKey(t, "Mine", true)} {
 		signed := k.sign(t, module, nil)
 		sig, verdict, err := ReadSignature(signed, k.keys(t, "set"))
-		if err != nil || verdict.Status != fact.SignatureValid || verdict.KeySet != "set" || verdict.Signer != "Mine" || verdict.Hash != "sha256" {
+		if err != nil || verdict.Status != fact.SignatureValid || verdict.KeySet != "set" || verdict.Signer != "Mine" ||
+			verdict.Hash != "sha256" {
 			t.Fatalf("%+v, %v", verdict, err)
 		}
-		if sig.IDType != "pkcs7" || sig.KeyID != "12:34:56:78:90" || sig.Size != int64(len(signed)-len(module)-40) || len(sig.Value) == 0 {
+		if sig.IDType != "pkcs7" || sig.KeyID != "12:34:56:78:90" || sig.Size != int64(len(signed)-len(module)-40) ||
+			len(sig.Value) == 0 {
 			t.Errorf("%+v", sig)
 		}
-		if _, verdict, err := ReadSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked || verdict.KeySet != "" {
+		if _, verdict, err := ReadSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked ||
+			verdict.KeySet != "" {
 			t.Errorf("without keys: %+v, %v", verdict, err)
 		}
 		if _, verdict, err := ReadSignature(signed, other.keys(t, "set")); verdict.Status == fact.SignatureValid {
@@ -37,7 +40,8 @@ func TestReadSignature(t *testing.T) {
 		}
 		changed := bytes.Clone(signed)
 		changed[100] ^= 1
-		if _, verdict, err := ReadSignature(changed, k.keys(t, "set")); err != nil || verdict.Status != fact.SignatureInvalid {
+		if _, verdict, err := ReadSignature(changed, k.keys(t, "set")); err != nil ||
+			verdict.Status != fact.SignatureInvalid {
 			t.Errorf("changed: %+v, %v", verdict, err)
 		}
 	}
@@ -70,11 +74,13 @@ func TestSignedAttributes(t *testing.T) {
 	module := []byte("content")
 	k := newTestKey(t, "Mine", false)
 	keys := k.keys(t, "set")
-	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true}), keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
+	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true}),
+		keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("RSA: %+v, %v", verdict, err)
 	}
 	// Kernels may be built to take them with ML-DSA: what fails then is the algorithm, not the form.
-	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true, algorithm: oidMLDSA65}), keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
+	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true, algorithm: oidMLDSA65}),
+		keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
 		t.Errorf("ML-DSA: %+v, %v", verdict, err)
 	}
 }
@@ -83,7 +89,8 @@ func TestSignedAttributes(t *testing.T) {
 func TestSeveralSigners(t *testing.T) {
 	module, changed := []byte("content"), []byte("contents")
 	a, b := newTestKey(t, "A", true), newTestKey(t, "B", false) // DER sorts the shorter first
-	both, errs := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.cert}}, {Name: "B", Certificates: []*x509.Certificate{b.cert}}})
+	both, errs := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.cert}},
+		{Name: "B", Certificates: []*x509.Certificate{b.cert}}})
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -111,9 +118,13 @@ func TestSeveralSigners(t *testing.T) {
 		{"other content, the second's key", graft(two, changed), b.keys(t, "B"), fact.SignatureInvalid, "", "B"},
 		{"one wrong", half, both, fact.SignatureInvalid, "", "B"},
 		{"one wrong, whose key is unknown", half, a.keys(t, "A"), fact.SignatureValid, "A", "A"},
-		{"one that cannot be checked", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidMLDSA65}), both, fact.SignatureValid, "A", "A"},
-		{"one that no kernel knows", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidUnknown}), both, fact.SignatureUnchecked, "", "A"},
-		{"one with attributes", signAll(t, module, signing{key: a}, signing{key: b, attributes: true}), both, fact.SignatureUnchecked, "", "A"},
+		{"one that cannot be checked", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidMLDSA65}),
+			both,
+			fact.SignatureValid, "A", "A"},
+		{"one that no kernel knows", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidUnknown}), both,
+			fact.SignatureUnchecked, "", "A"},
+		{"one with attributes", signAll(t, module, signing{key: a}, signing{key: b, attributes: true}), both,
+			fact.SignatureUnchecked, "", "A"},
 	} {
 		_, verdict, err := ReadSignature(c.data, c.keys)
 		if verdict.Status != c.status || verdict.KeySet != c.set || verdict.Signer != c.signer {
@@ -153,13 +164,16 @@ func TestSignerKey(t *testing.T) {
 	k := newTestKey(t, "Mine", false)
 	issuer, err := asn1.Marshal(pkix.RDNSequence{
 		{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "organization"}},
-		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first"}}, {{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "second"}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "first"}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "second"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for serial, want := range map[int64]string{0x80112233: "80:11:22:33", 0x7f01: "7F:01", 0x0102: "01:02", -0x1234: "12:34", 0: ""} {
-		sig, verdict, err := ReadSignature(signAll(t, []byte("x"), signing{key: k, serial: big.NewInt(serial), issuer: issuer}), nil)
+	for serial, want := range map[int64]string{0x80112233: "80:11:22:33", 0x7f01: "7F:01", 0x0102: "01:02",
+		-0x1234: "12:34", 0: ""} {
+		sig, verdict, err :=
+			ReadSignature(signAll(t, []byte("x"), signing{key: k, serial: big.NewInt(serial), issuer: issuer}), nil)
 		if err != nil || sig.KeyID != want || sig.Signer != "first" || verdict.Signer != "first" {
 			t.Errorf("%#x: %+v, %+v, %v", serial, sig, verdict, err)
 		}
@@ -182,7 +196,8 @@ func TestSignatureNames(t *testing.T) {
 		}
 	}
 	for oid, want := range map[string]string{
-		"2.16.840.1.101.3.4.2.10": "sha3-512", "2.16.840.1.101.3.4.2.2": "sha384", "1.3.14.3.2.26": "sha1", "9.9": "9.9",
+		"2.16.840.1.101.3.4.2.10": "sha3-512", "2.16.840.1.101.3.4.2.2": "sha384",
+		"1.3.14.3.2.26": "sha1", "9.9": "9.9",
 	} {
 		if got := hashName(oid); got != want {
 			t.Errorf("hash %s = %s, want %s", oid, got, want)
@@ -190,7 +205,8 @@ func TestSignatureNames(t *testing.T) {
 	}
 	for oid, want := range map[string]string{
 		"2.16.840.1.101.3.4.3.17": "ml-dsa-44", "2.16.840.1.101.3.4.3.19": "ml-dsa-87", "1.2.840.10045.4.3.3": "ecdsa",
-		"2.16.840.1.101.3.4.3.11": "ecdsa", "2.16.840.1.101.3.4.3.16": "rsa", "1.2.840.113549.1.1.11": "rsa", "1.2.840.113549.1.1.10": "rsa-pss",
+		"2.16.840.1.101.3.4.3.11": "ecdsa", "2.16.840.1.101.3.4.3.16": "rsa", "1.2.840.113549.1.1.11": "rsa",
+		"1.2.840.113549.1.1.10": "rsa-pss",
 	} {
 		if got := algorithmName(oid); got != want {
 			t.Errorf("algorithm %s = %s, want %s", oid, got, want)
@@ -199,7 +215,8 @@ func TestSignatureNames(t *testing.T) {
 }
 
 func TestTrailer(t *testing.T) {
-	if sig, verdict, err := ReadSignature([]byte("no signature"), nil); sig != nil || verdict.Status != fact.SignatureNone || err != nil {
+	if sig, verdict, err := ReadSignature([]byte("no signature"), nil); sig != nil ||
+		verdict.Status != fact.SignatureNone || err != nil {
 		t.Errorf("%+v %+v %v", sig, verdict, err)
 	}
 	for name, data := range map[string][]byte{
@@ -217,7 +234,8 @@ func TestTrailer(t *testing.T) {
 	for kind, want := range map[byte]string{3: "3", 255: "255"} {
 		data := append([]byte("content\x00\x00"), kind)
 		sig, verdict, err := ReadSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil)
-		if err != nil || verdict.Status != fact.SignatureUnchecked || verdict.Hash != "" || sig.IDType != want || sig.Hash != "" || sig.Algorithm != "" || sig.Signer != "" || sig.KeyID != "" {
+		if err != nil || verdict.Status != fact.SignatureUnchecked || verdict.Hash != "" || sig.IDType != want ||
+			sig.Hash != "" || sig.Algorithm != "" || sig.Signer != "" || sig.KeyID != "" {
 			t.Errorf("kind %d: %+v %+v %v", kind, sig, verdict, err)
 		}
 	}
@@ -227,8 +245,11 @@ func TestTrailer(t *testing.T) {
 	old = append(old, 1, 2, 3)                                 // signature
 	old = append(old, 1, 4, idX509, 7, 2, 0, 0, 0, 0, 0, 0, 3) // rsa, sha256
 	sig, verdict, err := ReadSignature(append(old, signatureMark...), nil)
-	want := ModuleSignature{IDType: "x509", Signer: "Old key", KeyID: "AA:BB", Hash: "sha256", Algorithm: "rsa", Size: 3}
-	if err != nil || sig.IDType != want.IDType || sig.Signer != want.Signer || sig.KeyID != want.KeyID || sig.Hash != want.Hash || sig.Algorithm != want.Algorithm || sig.Size != 3 || verdict.Status != fact.SignatureUnchecked {
+	want := ModuleSignature{IDType: "x509", Signer: "Old key", KeyID: "AA:BB", Hash: "sha256",
+		Algorithm: "rsa", Size: 3}
+	if err != nil || sig.IDType != want.IDType || sig.Signer != want.Signer || sig.KeyID != want.KeyID ||
+		sig.Hash != want.Hash || sig.Algorithm != want.Algorithm || sig.Size != 3 ||
+		verdict.Status != fact.SignatureUnchecked {
 		t.Errorf("%+v %+v %v", sig, verdict, err)
 	}
 }

@@ -60,7 +60,8 @@ func TestReadSysModule(t *testing.T) {
 		t.Fatal(err, lost)
 	}
 	want := SysModule{Loadable: fact.Yes, State: "live", Taints: "OE", HasTaints: true, Version: "1.0",
-		Srcversion: "9A1B2C3D4E5F60718293A4B", CoreSize: fact.CountOf(57344), InitSize: fact.CountOf(0), BuildID: "b1e9337c"}
+		Srcversion: "9A1B2C3D4E5F60718293A4B", CoreSize: fact.CountOf(57344), InitSize: fact.CountOf(0),
+		BuildID: "b1e9337c"}
 	if diff := cmp.Diff(want, got, count); diff != "" {
 		t.Errorf("nvme (-want +got):\n%s", diff)
 	}
@@ -157,7 +158,8 @@ func TestReadParameters(t *testing.T) {
 	}
 	many := fstest.MapFS{}
 	for i := range maxSysfsValues + 1 {
-		many["sys/module/m/parameters/p"+strings.Repeat("x", i%200)+string(rune('a'+i%26))+strings.Repeat("y", i/200)] = &fstest.MapFile{Mode: 0o444}
+		many["sys/module/m/parameters/p"+strings.Repeat("x", i%200)+string(rune('a'+i%26))+strings.Repeat("y", i/200)] =
+			&fstest.MapFile{Mode: 0o444}
 	}
 	if len(many) > maxSysfsValues {
 		if _, _, err := ReadParameters(many, "m"); !errors.Is(err, fact.ErrTooLarge) {

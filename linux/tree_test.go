@@ -28,25 +28,31 @@ const testDir = "lib/modules/6.1.0-test"
 // treeFS is a small release directory with text indexes.
 func treeFS() fstest.MapFS {
 	module := func(name string) *fstest.MapFile {
-		return &fstest.MapFile{Data: moduleOf(binary.LittleEndian, true, entriesOf(name)...).bytes(), ModTime: time.Unix(1, 0)}
+		return &fstest.MapFile{Data: moduleOf(binary.LittleEndian, true, entriesOf(name)...).bytes(),
+			ModTime: time.Unix(1, 0)}
 	}
 	return fstest.MapFS{
-		testDir + "/kernel/a.ko":             module("a"),
-		testDir + "/kernel/b-b.ko":           module("b_b"),
-		testDir + "/kernel/sub/c.ko":         module("c"),
-		testDir + "/updates/c.ko":            module("c"),
-		testDir + "/modules.dep":             file("kernel/a.ko: kernel/b-b.ko updates/c.ko\nkernel/b-b.ko: updates/c.ko\nupdates/c.ko:\n"),
-		testDir + "/modules.alias":           file("# comment\nalias pci:v*d00[0-9]* a\nalias fs-demo b_b\nalias pci:v*d001* c\n"),
-		testDir + "/modules.symbols":         file("alias symbol:do_c c\n"),
-		testDir + "/modules.builtin":         file("kernel/lib/crc-x.ko\n"),
-		testDir + "/modules.softdep":         file("softdep a pre: crc-x none post: fs-demo\n"),
-		"etc/modprobe.d/z.conf":              file("options a x=1\noptions a y=\\\n2\nblacklist c\nalias my-dev a\nalias many-* b-b\nalias many-* a\n"),
-		"usr/lib/modprobe.d/z.conf":          file("blacklist never\n"),
-		"usr/lib/modprobe.d/a.conf":          file("install other /bin/true\nnonsense\noptions\nalias [x a\n# comment\n\ninclude foo\n"),
-		"etc/modprobe.d/skip":                file("blacklist skipped\n"),
-		"etc/modprobe.d/.hidden.conf":        file("blacklist hidden\n"),
-		"etc/modprobe.d/dir.conf/x":          file("blacklist dir\n"),
-		testDir + "/modules.builtin.modinfo": file("crc_x.license=GPL\x00crc_x.parm=p:two\nlines\x00core.author=A\x00crc_x.author=B\x00core.license=GPL\x00"),
+		testDir + "/kernel/a.ko":     module("a"),
+		testDir + "/kernel/b-b.ko":   module("b_b"),
+		testDir + "/kernel/sub/c.ko": module("c"),
+		testDir + "/updates/c.ko":    module("c"),
+		testDir + "/modules.dep": file("kernel/a.ko: kernel/b-b.ko updates/c.ko\n" +
+			"kernel/b-b.ko: updates/c.ko\nupdates/c.ko:\n"),
+		testDir + "/modules.alias": file("# comment\nalias pci:v*d00[0-9]* a\nalias fs-demo b_b\n" +
+			"alias pci:v*d001* c\n"),
+		testDir + "/modules.symbols": file("alias symbol:do_c c\n"),
+		testDir + "/modules.builtin": file("kernel/lib/crc-x.ko\n"),
+		testDir + "/modules.softdep": file("softdep a pre: crc-x none post: fs-demo\n"),
+		"etc/modprobe.d/z.conf": file("options a x=1\noptions a y=\\\n2\nblacklist c\nalias my-dev a\n" +
+			"alias many-* b-b\nalias many-* a\n"),
+		"usr/lib/modprobe.d/z.conf": file("blacklist never\n"),
+		"usr/lib/modprobe.d/a.conf": file("install other /bin/true\nnonsense\noptions\nalias [x a\n" +
+			"# comment\n\ninclude foo\n"),
+		"etc/modprobe.d/skip":         file("blacklist skipped\n"),
+		"etc/modprobe.d/.hidden.conf": file("blacklist hidden\n"),
+		"etc/modprobe.d/dir.conf/x":   file("blacklist dir\n"),
+		testDir + "/modules.builtin.modinfo": file("crc_x.license=GPL\x00crc_x.parm=p:two\n" +
+			"lines\x00core.author=A\x00crc_x.author=B\x00core.license=GPL\x00"),
 	}
 }
 
@@ -59,7 +65,8 @@ func TestConfig(t *testing.T) {
 	where := func(list []Directive) []string {
 		var out []string
 		for _, d := range list {
-			out = append(out, fmt.Sprintf("%s=%s@%s:%d", d.Name, d.Value, d.File[strings.LastIndexByte(d.File, '/')+1:], d.Line))
+			out = append(out,
+				fmt.Sprintf("%s=%s@%s:%d", d.Name, d.Value, d.File[strings.LastIndexByte(d.File, '/')+1:], d.Line))
 		}
 		return out
 	}
@@ -82,9 +89,11 @@ func TestConfig(t *testing.T) {
 func TestResolve(t *testing.T) {
 	tree := testTree()
 	for query, want := range map[string]string{
-		"a": "a/name", "b-b": "b_b/name", "pci:v1d0015": "a/alias c/alias", "pci:v1d0099": "a/alias", "fs-demo": "b_b/alias",
-		"symbol:do_c": "c/symbol", "symbol:none": "", "my-dev": "a/config_alias", "many-x": "b_b/config_alias a/config_alias",
-		"crc-x": "crc_x/builtin/builtin", "other": "other/command", "nothing": "",
+		"a": "a/name", "b-b": "b_b/name", "pci:v1d0015": "a/alias c/alias", "pci:v1d0099": "a/alias",
+		"fs-demo":     "b_b/alias",
+		"symbol:do_c": "c/symbol", "symbol:none": "", "my-dev": "a/config_alias",
+		"many-x": "b_b/config_alias a/config_alias",
+		"crc-x":  "crc_x/builtin/builtin", "other": "other/command", "nothing": "",
 	} {
 		matches, lost, err := tree.Resolve(query)
 		var got []string
@@ -125,7 +134,8 @@ func TestLoadPlan(t *testing.T) {
 	}
 	var got []string
 	for _, s := range plan.Steps {
-		got = append(got, fmt.Sprintf("%s %s %s builtin=%v optional=%v %s", s.Reason, s.Name, s.Path, s.Builtin, s.Optional, s.Params))
+		got = append(got, fmt.Sprintf("%s %s %s builtin=%v optional=%v %s", s.Reason, s.Name, s.Path,
+			s.Builtin, s.Optional, s.Params))
 	}
 	want := []string{
 		"depends c updates/c.ko builtin=false optional=false ",
@@ -185,7 +195,8 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 	fsys[testDir+"/kernel/new.ko"] = fsys[testDir+"/kernel/a.ko"]
 	delete(fsys, testDir+"/kernel/b-b.ko")
 	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).Inventory()
-	if err != nil || len(inv.Stale) != 2 || !strings.Contains(inv.Stale[0], "kernel/b-b.ko") || !strings.Contains(inv.Stale[1], "kernel/new.ko") {
+	if err != nil || len(inv.Stale) != 2 || !strings.Contains(inv.Stale[0], "kernel/b-b.ko") ||
+		!strings.Contains(inv.Stale[1], "kernel/new.ko") {
 		t.Errorf("%q, %v", inv.Stale, err)
 	}
 	flat := fstest.MapFS{"lib/modules/5.15.134/x.ko": file(""), "lib/modules/5.15.134/y.ko": file("")}
@@ -194,7 +205,8 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 		t.Fatal(dirs, err)
 	}
 	inv, err = OpenTree(flat, dirs[0], false).Inventory()
-	if err != nil || !inv.NoIndex || len(inv.Modules) != 2 || inv.Modules[0].Needs != nil || inv.Modules[0].UsedBy != nil {
+	if err != nil || !inv.NoIndex || len(inv.Modules) != 2 || inv.Modules[0].Needs != nil ||
+		inv.Modules[0].UsedBy != nil {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
@@ -202,7 +214,8 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 // TestBusyBoxDep has lists that are not complete, and paths with "./".
 func TestBusyBoxDep(t *testing.T) {
 	fsys := treeFS()
-	fsys[testDir+"/modules.dep"] = file("./kernel/a.ko: ./kernel/b-b.ko\n./kernel/b-b.ko: ./updates/c.ko\r\n./updates/c.ko:\nrubbish\n")
+	fsys[testDir+"/modules.dep"] = file("./kernel/a.ko: ./kernel/b-b.ko\n./kernel/b-b.ko: ./updates/c.ko\r\n" +
+		"./updates/c.ko:\nrubbish\n")
 	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false).Inventory()
 	if err != nil || !slices.Equal(inv.Modules[0].Needs, []string{"b_b", "c"}) || len(inv.Lost) != 1 {
 		t.Errorf("%+v, %v", inv, err)
@@ -218,7 +231,8 @@ func TestReleases(t *testing.T) {
 		"lib/modules/README":                                     file(""),
 	}
 	dirs, err := Releases(fsys)
-	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}}, {Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
+	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}},
+		{Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
 	if diff := cmp.Diff(want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -250,11 +264,15 @@ func TestDirectoriesBeside(t *testing.T) {
 			[]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}},
 		"two": {fstest.MapFS{"lib/modules/1/updates/kmp.ko": file(""), "usr/lib/modules/1/kernel/a.ko": file("")},
 			[]ReleaseDir{{Release: "1", Dir: "lib/modules/1", Beside: []string{"usr/lib/modules/1"}}}},
-		"NixOS, an image": {fstest.MapFS{"nix/var/nix/profiles/system/kernel-modules/lib/modules/1/modules.dep": file("")},
+		"NixOS, an image": {
+			fstest.MapFS{"nix/var/nix/profiles/system/kernel-modules/lib/modules/1/modules.dep": file("")},
 			[]ReleaseDir{{Release: "1", Dir: "nix/var/nix/profiles/system/kernel-modules/lib/modules/1"}}},
-		"Arch": {fstest.MapFS{"lib/modules/1-arch/modules.dep": file(""), "lib/modules/1-arch/extramodules": link("../extramodules-1-ARCH"), "lib/modules/extramodules-1-ARCH/version": file("1-arch\n")},
+		"Arch": {fstest.MapFS{"lib/modules/1-arch/modules.dep": file(""),
+			"lib/modules/1-arch/extramodules":         link("../extramodules-1-ARCH"),
+			"lib/modules/extramodules-1-ARCH/version": file("1-arch\n")},
 			[]ReleaseDir{{Release: "1-arch", Dir: "lib/modules/1-arch"}}},
-		"Android": {fstest.MapFS{"vendor/lib/modules": link("../../vendor_dlkm/lib/modules"), "vendor_dlkm/lib/modules/wlan.ko": file(""), "system_dlkm/lib/modules/zram.ko": file("")},
+		"Android": {fstest.MapFS{"vendor/lib/modules": link("../../vendor_dlkm/lib/modules"),
+			"vendor_dlkm/lib/modules/wlan.ko": file(""), "system_dlkm/lib/modules/zram.ko": file("")},
 			[]ReleaseDir{{Dir: "vendor/lib/modules", Beside: []string{"system_dlkm/lib/modules"}}}},
 		"Android, by release": {fstest.MapFS{"system_dlkm/lib/modules/6.1.0-x/kernel/zram.ko": file("")},
 			[]ReleaseDir{{Release: "6.1.0-x", Dir: "system_dlkm/lib/modules/6.1.0-x"}}},
@@ -278,7 +296,8 @@ type loops struct{ fstest.MapFS }
 func (loops) ReadLink(name string) (string, error) { return path.Base(name), nil }
 
 func TestRealDir(t *testing.T) {
-	if dir, err := realDir(fstest.MapFS{"lib": link("/usr/lib")}, "lib/modules/1"); dir != "usr/lib/modules/1" || err != nil {
+	if dir, err := realDir(fstest.MapFS{"lib": link("/usr/lib")}, "lib/modules/1"); dir != "usr/lib/modules/1" ||
+		err != nil {
 		t.Error(dir, err)
 	}
 	if dir, err := realDir(loops{}, "lib/modules/1"); err == nil {
@@ -296,7 +315,8 @@ func TestReleasesOfARealDirectory(t *testing.T) {
 		t.Skip("skipped: this system makes no links:", err)
 	}
 	dirs, err := Releases(os.DirFS(root))
-	if diff := cmp.Diff([]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+	if diff := cmp.Diff([]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}, dirs,
+		cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
@@ -304,8 +324,11 @@ func TestReleasesOfARealDirectory(t *testing.T) {
 // TestAndroid has modules in several flat directories, with and without whole paths in modules.dep.
 func TestAndroid(t *testing.T) {
 	fsys := fstest.MapFS{
-		"vendor_dlkm/lib/modules/wlan.ko": file(""), "vendor_dlkm/lib/modules/modules.dep": file("/vendor_dlkm/lib/modules/wlan.ko: /system_dlkm/lib/modules/rfkill.ko\n"),
-		"system_dlkm/lib/modules/rfkill.ko": file(""), "system_dlkm/lib/modules/zram.ko": file(""), "system_dlkm/lib/modules/modules.dep": file("rfkill.ko:\nzram.ko: rfkill.ko\n"),
+		"vendor_dlkm/lib/modules/wlan.ko": file(""),
+		"vendor_dlkm/lib/modules/modules.dep": file("/vendor_dlkm/lib/modules/wlan.ko: " +
+			"/system_dlkm/lib/modules/rfkill.ko\n"),
+		"system_dlkm/lib/modules/rfkill.ko": file(""), "system_dlkm/lib/modules/zram.ko": file(""),
+		"system_dlkm/lib/modules/modules.dep": file("rfkill.ko:\nzram.ko: rfkill.ko\n"),
 	}
 	dirs, err := Releases(fsys)
 	if err != nil || len(dirs) != 1 {
@@ -317,7 +340,8 @@ func TestAndroid(t *testing.T) {
 	for _, m := range inv.Modules {
 		got = append(got, m.Name+" "+tree.Path(m.Path)+" "+strings.Join(m.Needs, ","))
 	}
-	want := []string{"rfkill system_dlkm/lib/modules/rfkill.ko ", "zram system_dlkm/lib/modules/zram.ko rfkill", "wlan vendor_dlkm/lib/modules/wlan.ko rfkill"}
+	want := []string{"rfkill system_dlkm/lib/modules/rfkill.ko ", "zram system_dlkm/lib/modules/zram.ko rfkill",
+		"wlan vendor_dlkm/lib/modules/wlan.ko rfkill"}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" || inv.Lost != nil || inv.Stale != nil {
 		t.Errorf("%v, %+v (-want +got):\n%s", err, inv, diff)
 	}
@@ -338,7 +362,8 @@ func TestModulesBeside(t *testing.T) {
 	if m, lost, err := tree.Resolve("only"); m != nil || len(lost) != 1 || err != nil {
 		t.Errorf("%v, lost %v, %v", m, lost, err)
 	}
-	if inv, err := tree.Inventory(); err != nil || len(inv.Lost) != 1 || !strings.Contains(inv.Lost[0].Error(), "usr/"+testDir) {
+	if inv, err := tree.Inventory(); err != nil || len(inv.Lost) != 1 ||
+		!strings.Contains(inv.Lost[0].Error(), "usr/"+testDir) {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
@@ -347,7 +372,8 @@ func TestBuiltinList(t *testing.T) {
 	got, infoErr, err := testTree().Builtin()
 	want := []BuiltinModule{
 		{Name: "core", Modinfo: Modinfo{{"author", "A"}, {"license", "GPL"}}},
-		{Name: "crc_x", File: "kernel/lib/crc-x.ko", Modinfo: Modinfo{{"license", "GPL"}, {"parm", "p:two\nlines"}, {"author", "B"}}},
+		{Name: "crc_x", File: "kernel/lib/crc-x.ko",
+			Modinfo: Modinfo{{"license", "GPL"}, {"parm", "p:two\nlines"}, {"author", "B"}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil || infoErr != nil {
 		t.Errorf("%v, %v (-want +got):\n%s", err, infoErr, diff)
@@ -366,16 +392,22 @@ func TestFlags(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	f := File{Size: 9, Compression: "xz", Modinfo: Modinfo{
-		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"}, {"softdep", "pre: x"}, {"weakdep", "y"},
-		{"firmware", "f.bin"}, {"import_ns", "NS"}, {"depends", "q-r,s"}, {"vermagic", "6.1.0 SMP "}, {"intree", "Y"}, {"livepatch", "Y"}, {"version", "2"},
+		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"},
+		{"softdep", "pre: x"}, {"weakdep", "y"},
+		{"firmware", "f.bin"}, {"import_ns", "NS"}, {"depends", "q-r,s"}, {"vermagic", "6.1.0 SMP "}, {"intree", "Y"},
+		{"livepatch", "Y"}, {"version", "2"},
 	}}
 	m := Module{Version: "1", Parameters: []Parameter{{Name: "a", Value: "7", Readable: fact.Yes}}}
 	f.Describe(&m, "6.2.0")
 	want := Module{
-		Version: "1", Release: "6.2.0", FileSize: fact.CountOf(9), Compression: "xz", Modinfo: f.Modinfo, Depends: []string{"q_r", "s"},
-		Parameters: []Parameter{{Name: "a", Type: "uint", Description: "first", Value: "7", Readable: fact.Yes}, {Name: "b", Type: "int", Description: "second"}},
-		Softdeps:   []string{"pre: x"}, Weakdeps: []string{"y"}, ImportNamespaces: []string{"NS"}, Firmware: []Firmware{{Name: "f.bin"}},
-		Vermagic: "6.1.0 SMP ", FitsRelease: fact.No, Intree: fact.Yes, Livepatch: fact.Yes, Retpoline: fact.No, Staging: fact.No,
+		Version: "1", Release: "6.2.0", FileSize: fact.CountOf(9), Compression: "xz", Modinfo: f.Modinfo,
+		Depends: []string{"q_r", "s"},
+		Parameters: []Parameter{{Name: "a", Type: "uint", Description: "first", Value: "7", Readable: fact.Yes},
+			{Name: "b", Type: "int", Description: "second"}},
+		Softdeps: []string{"pre: x"}, Weakdeps: []string{"y"}, ImportNamespaces: []string{"NS"},
+		Firmware: []Firmware{{Name: "f.bin"}},
+		Vermagic: "6.1.0 SMP ", FitsRelease: fact.No, Intree: fact.Yes, Livepatch: fact.Yes,
+		Retpoline: fact.No, Staging: fact.No,
 	}
 	if diff := cmp.Diff(want, m, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -384,13 +416,17 @@ func TestDescribe(t *testing.T) {
 
 func TestFirmware(t *testing.T) {
 	f := NewFirmwareFinder(fstest.MapFS{
-		"lib/firmware/a.bin": file(""), "lib/firmware/sub/b.bin.xz": file(""), "lib/firmware/updates/6.1/c.bin": file(""), "lib/firmware/iwl-7.ucode": file(""),
-		"lib/firmware/dangling.bin": link("../gone.bin"), "lib/firmware/linked.bin": link("a.bin"), "lib/firmware/dir.bin/x": file(""), "lib/firmware/dirs-1/x": file(""),
+		"lib/firmware/a.bin": file(""), "lib/firmware/sub/b.bin.xz": file(""),
+		"lib/firmware/updates/6.1/c.bin": file(""), "lib/firmware/iwl-7.ucode": file(""),
+		"lib/firmware/dangling.bin": link("../gone.bin"), "lib/firmware/linked.bin": link("a.bin"),
+		"lib/firmware/dir.bin/x": file(""), "lib/firmware/dirs-1/x": file(""),
 		"lib/firmware/linkdir": link("sub"),
 	}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
-		"a.bin": fact.Yes, "sub/b.bin": fact.Yes, "c.bin": fact.Yes, "iwl-*.ucode": fact.Yes, "d.bin": fact.No, "no/such/dir/x": fact.No, "../../etc/passwd": fact.No,
-		"dangling.bin": fact.No, "dang*": fact.No, "linked.bin": fact.Yes, "link*.bin": fact.Yes, "dir.bin": fact.No, "dirs-*": fact.No, "linkdir/b.bin": fact.Yes,
+		"a.bin": fact.Yes, "sub/b.bin": fact.Yes, "c.bin": fact.Yes, "iwl-*.ucode": fact.Yes, "d.bin": fact.No,
+		"no/such/dir/x": fact.No, "../../etc/passwd": fact.No,
+		"dangling.bin": fact.No, "dang*": fact.No, "linked.bin": fact.Yes, "link*.bin": fact.Yes, "dir.bin": fact.No,
+		"dirs-*": fact.No, "linkdir/b.bin": fact.Yes,
 		"a.bin/b": fact.No,
 	} {
 		if got := f.Present(name); got != want {
@@ -402,17 +438,21 @@ func TestFirmware(t *testing.T) {
 // TestExcludedFiles: depmod's exclude names files as well as directories, by their whole base name.
 func TestExcludedFiles(t *testing.T) {
 	inv, err := OpenTree(fstest.MapFS{
-		"etc/depmod.d/x.conf": file("exclude foo-bar.ko dir m\n"), "lib/modules/6.1/kernel/foo-bar.ko": file(""), "lib/modules/6.1/kernel/foo_bar.ko.xz": file(""),
-		"lib/modules/6.1/kernel/m.ko": file(""), "lib/modules/6.1/dir/n.ko": file(""), "lib/modules/6.1/foo-bar.ko": file(""),
+		"etc/depmod.d/x.conf": file("exclude foo-bar.ko dir m\n"), "lib/modules/6.1/kernel/foo-bar.ko": file(""),
+		"lib/modules/6.1/kernel/foo_bar.ko.xz": file(""),
+		"lib/modules/6.1/kernel/m.ko":          file(""), "lib/modules/6.1/dir/n.ko": file(""),
+		"lib/modules/6.1/foo-bar.ko": file(""),
 	}, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false).Inventory()
-	if err != nil || len(inv.Modules) != 2 || inv.Modules[0].Path != "kernel/foo_bar.ko.xz" || inv.Modules[0].Candidates != nil || inv.Modules[1].Name != "m" {
+	if err != nil || len(inv.Modules) != 2 || inv.Modules[0].Path != "kernel/foo_bar.ko.xz" ||
+		inv.Modules[0].Candidates != nil || inv.Modules[1].Name != "m" {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
 
 // TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.
 func TestFirmwareElsewhere(t *testing.T) {
-	told := fstest.MapFS{FirmwarePathFile: file("/nix/fw\nrest"), "nix/fw/own.bin": file(""), "lib/firmware/usual.bin": file("")}
+	told := fstest.MapFS{FirmwarePathFile: file("/nix/fw\nrest"), "nix/fw/own.bin": file(""),
+		"lib/firmware/usual.bin": file("")}
 	for name, c := range map[string]struct {
 		fsys           fs.FS
 		live           bool
@@ -426,7 +466,8 @@ func TestFirmwareElsewhere(t *testing.T) {
 		"image without directories": {fstest.MapFS{"nix/fw/own.bin": file("")}, false, "", "", ""},
 	} {
 		f := NewFirmwareFinder(c.fsys, "6.1", c.live)
-		if own, usual, no := f.Present("own.bin"), f.Present("usual.bin"), f.Present("no.bin"); own != c.own || usual != c.usual || no != c.no {
+		if own, usual, no := f.Present("own.bin"), f.Present("usual.bin"), f.Present("no.bin"); own != c.own ||
+			usual != c.usual || no != c.no {
 			t.Errorf("%s: %q %q %q", name, own, usual, no)
 		}
 	}
@@ -464,11 +505,14 @@ func TestOrigin(t *testing.T) {
 // TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
 func TestOriginOfDKMSBuild(t *testing.T) {
 	o := ReadOwners(fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":               file("/lib/modules/6.1/kernel/net/dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
-		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko":    file(""),
-		"var/lib/dkms/dummy/1.0/source/dkms.conf":              file("PACKAGE_NAME=dummy\nDEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
-		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz":   file(""),
-		"usr/src/late-2.0/dkms.conf":                           file("  DEST_MODULE_LOCATION[0]='/kernel/drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
+		"var/lib/dpkg/info/linux-image-6.1.list": file("/lib/modules/6.1/kernel/net/dummy.ko\n" +
+			"/lib/modules/6.1/kernel/net/late.ko\n"),
+		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko": file(""),
+		"var/lib/dkms/dummy/1.0/source/dkms.conf": file("PACKAGE_NAME=dummy\n" +
+			"DEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
+		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz": file(""),
+		"usr/src/late-2.0/dkms.conf": file("  DEST_MODULE_LOCATION[0]='/kernel/drivers/" +
+			"late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
 		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      file(""),
 		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": file(""),
 	}, "6.1")
@@ -507,7 +551,8 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 // TestOriginWithoutPackages: where nothing says whose files are, the file's own word and its place do.
 func TestOriginWithoutPackages(t *testing.T) {
 	none := ReadOwners(fstest.MapFS{}, "6.1")
-	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS, "extra/a.ko": "", "": ""} {
+	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS,
+		"extra/a.ko": "", "": ""} {
 		if got := none.Origin(&Module{Intree: fact.Yes}, "a", file, "x/a.ko"); got.Class != want {
 			t.Errorf("%q: %+v, want %q", file, got, want)
 		}
@@ -516,7 +561,8 @@ func TestOriginWithoutPackages(t *testing.T) {
 
 func TestInRelease(t *testing.T) {
 	for name, want := range map[string][2]string{
-		"lib/modules/6.1/extra/a.ko": {"6.1", "extra/a.ko"}, "usr/lib/modules/6.1/a.ko": {"6.1", "a.ko"}, "lib/modules/a.ko": {"a.ko", ""},
+		"lib/modules/6.1/extra/a.ko": {"6.1", "extra/a.ko"}, "usr/lib/modules/6.1/a.ko": {"6.1", "a.ko"},
+		"lib/modules/a.ko":        {"a.ko", ""},
 		"vendor/lib/modules/a.ko": {"", "a.ko"}, "root/lib/modules/6.1/a.ko": {"", ""}, "lib/modules": {"", ""},
 	} {
 		if release, file := InRelease(name); release != want[0] || file != want[1] {
@@ -532,10 +578,12 @@ func TestOriginWithALostList(t *testing.T) {
 		"var/lib/dpkg/info/linux-image-1.list": file("/lib/modules/1/kernel/a.ko\n"),
 		"var/lib/dpkg/info/vendor.list":        file("/lib/modules/1/extra/v.ko\n"),
 		"lib/modules/1/modules.dep":            file("kernel/a.ko:\nextra/v.ko:\nextra/x.ko:\n"),
-		"lib/modules/1/kernel/a.ko":            file(""), "lib/modules/1/extra/v.ko": file(""), "lib/modules/1/extra/x.ko": file(""),
+		"lib/modules/1/kernel/a.ko":            file(""), "lib/modules/1/extra/v.ko": file(""),
+		"lib/modules/1/extra/x.ko": file(""),
 	}
 	packageOf := func(o *Owners) string {
-		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko").Evidence {
+		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko",
+			"lib/modules/1/kernel/a.ko").Evidence {
 			if e.Fact == "package" {
 				return e.Value
 			}
@@ -577,14 +625,18 @@ func (r refuses) Open(name string) (fs.File, error) {
 
 func TestOwnersOfEveryPackageManager(t *testing.T) {
 	o := ReadOwners(fstest.MapFS{
-		"var/lib/pacman/local/linux-lts-6.6.1-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
-		"var/lib/pacman/local/ALPM_DB_VERSION":         file("9\n"),
-		"var/lib/pacman/local/odd/files":               file("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
-		"lib/apk/db/installed":                         file("C:Q1\nP:linux-virt\nV:6.1-r0\nF:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\nF:usr/lib/modules/6.1/extra\nR:b.ko\n"),
+		"var/lib/pacman/local/linux-lts-6.6.1-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n" +
+			"\n%BACKUP%\n"),
+		"var/lib/pacman/local/ALPM_DB_VERSION": file("9\n"),
+		"var/lib/pacman/local/odd/files":       file("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
+		"lib/apk/db/installed": file("C:Q1\nP:linux-virt\nV:6.1-r0\n" +
+			"F:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\n" +
+			"F:usr/lib/modules/6.1/extra\nR:b.ko\n"),
 	}, "6.1")
 	for file, want := range map[string]string{
-		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd", "usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
-		"lib/modules/6.1/extra/b.ko": "other", "lib/modules/6.1/lost.ko": "",
+		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd",
+		"usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
+		"lib/modules/6.1/extra/b.ko":         "other", "lib/modules/6.1/lost.ko": "",
 	} {
 		if got := o.Package(file); got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)
@@ -618,12 +670,14 @@ func (r refusesIndexes) Open(name string) (fs.File, error) {
 }
 
 func FuzzConfig(f *testing.F) {
-	f.Add("options a b=1\\\n c\nalias x[0-9] y\nsoftdep a pre: b post: c\ninstall a /bin/false\n", `quiet a.b=1 "c.d=e f" modprobe.blacklist=x,y`)
+	f.Add("options a b=1\\\n c\nalias x[0-9] y\nsoftdep a pre: b post: c\ninstall a /bin/false\n",
+		`quiet a.b=1 "c.d=e f" modprobe.blacklist=x,y`)
 	f.Fuzz(func(t *testing.T, text, cmdline string) {
 		var c Config
 		c.Parse([]byte(text), "fuzz.conf")
 		c.ParseCmdline(cmdline, "cmdline")
-		n := len(c.Aliases) + len(c.Blacklist) + len(c.Options) + len(c.Install) + len(c.Remove) + len(c.Softdeps) + len(c.Weakdeps)
+		n := len(c.Aliases) + len(c.Blacklist) + len(c.Options) + len(c.Install) + len(c.Remove) +
+			len(c.Softdeps) + len(c.Weakdeps)
 		if n > strings.Count(text, "\n")+1+strings.Count(cmdline, " ")+1+strings.Count(cmdline, ",") {
 			t.Fatal("more directives than lines")
 		}

@@ -23,7 +23,8 @@ func oddTree(files map[string]string) *Tree {
 
 // TestBuiltinBeatsFile has a file of a module that is compiled in: for kmod it is loaded already.
 func TestBuiltinBeatsFile(t *testing.T) {
-	tree := oddTree(map[string]string{"modules.dep": "updates/demo.ko:\n", "modules.alias": "", "modules.builtin": "kernel/demo.ko\n", "updates/demo.ko": ""})
+	tree := oddTree(map[string]string{"modules.dep": "updates/demo.ko:\n", "modules.alias": "",
+		"modules.builtin": "kernel/demo.ko\n", "updates/demo.ko": ""})
 	matches, lost, err := tree.Resolve("demo")
 	if err != nil || lost != nil || len(matches) != 1 || !matches[0].Builtin {
 		t.Errorf("resolve: %+v %v %v", matches, lost, err)
@@ -76,7 +77,8 @@ func TestBrokenDepIndex(t *testing.T) {
 
 // TestWholePathsInDep has modules.dep as Android writes it.
 func TestWholePathsInDep(t *testing.T) {
-	tree := oddTree(map[string]string{"modules.dep": "/lib/modules/6.1/a.ko: /lib/modules/6.1/b.ko\n/lib/modules/6.1/b.ko:\n", "a.ko": "", "b.ko": ""})
+	tree := oddTree(map[string]string{"modules.dep": "/lib/modules/6.1/a.ko: /lib/modules/6.1/b.ko\n" +
+		"/lib/modules/6.1/b.ko:\n", "a.ko": "", "b.ko": ""})
 	inv, err := tree.Inventory()
 	if err != nil || inv.Stale != nil || len(inv.Modules) != 2 || strings.Join(inv.Modules[0].Needs, " ") != "b" {
 		t.Errorf("%+v %v", inv, err)
@@ -85,11 +87,13 @@ func TestWholePathsInDep(t *testing.T) {
 
 // TestDeepTree and a plan without end are cut, and say so.
 func TestDeepTree(t *testing.T) {
-	inv, err := oddTree(map[string]string{"modules.dep": "", strings.Repeat("d/", maxTreeDepth+1) + "deep.ko": ""}).Inventory()
+	inv, err := oddTree(map[string]string{"modules.dep": "", strings.Repeat("d/", maxTreeDepth+1) +
+		"deep.ko": ""}).Inventory()
 	if err != nil || len(inv.Modules) != 0 || !errors.Is(errors.Join(inv.Lost...), fact.ErrTooLarge) {
 		t.Errorf("%+v %v", inv, err)
 	}
-	inv, err = oddTree(map[string]string{"modules.dep": strings.Repeat("d/", 45) + "deep.ko:\n", strings.Repeat("d/", 45) + "deep.ko": ""}).Inventory()
+	inv, err = oddTree(map[string]string{"modules.dep": strings.Repeat("d/", 45) + "deep.ko:\n",
+		strings.Repeat("d/", 45) + "deep.ko": ""}).Inventory()
 	if err != nil || len(inv.Modules) != 1 || inv.Lost != nil {
 		t.Errorf("%+v %v", inv, err)
 	}

@@ -30,7 +30,8 @@ func TestTags(t *testing.T) {
 		{functionTag, "nvme_probe [nvme]\n", "nvme"},
 		{functionTag, "schedule\n", ""},
 		{functionTag, "__ftrace_invalid_address___64\n", ""},
-		{hookTag, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->ftrace_ops_assist_func+0x0/0xf0\n", "hide"},
+		{hookTag, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 " +
+			"[hide])->ftrace_ops_assist_func+0x0/0xf0\n", "hide"},
 		{hookTag, "nvme_probe [nvme] (1)\n", "nvme"},
 		{hookTag, "kfree (1)\n", ""},
 		{debugTag, "drivers/nvme/host/pci.c:123 [nvme]nvme_probe =_ \"said [x]\\012\"\n", "nvme"},
@@ -59,7 +60,8 @@ func TestScanTags(t *testing.T) {
 		want []string
 		err  error
 	}{
-		{"one of each", strings.NewReader("a [x]\nb [x]\nc [y]\nd [bpf]\ne [__builtin__ftrace]\n"), []string{"x", "y"}, nil},
+		{"one of each", strings.NewReader("a [x]\nb [x]\nc [y]\nd [bpf]\ne [__builtin__ftrace]\n"),
+			[]string{"x", "y"}, nil},
 		{"cut off", strings.NewReader("a [x]\nb [y"), []string{"x"}, nil},
 		{"no end of line", strings.NewReader("a [x]"), []string{"x"}, nil},
 		{"a line without end", strings.NewReader(strings.Repeat("a", 1<<20) + " [x]\nb [y]\n"), []string{"y"}, nil},
@@ -72,7 +74,8 @@ func TestScanTags(t *testing.T) {
 	} {
 		seen := make(names)
 		err := scanTags(t.Context(), tt.r, "f", functionTag, seen)
-		if got := slices.Sorted(maps.Keys(seen)); !errors.Is(err, tt.err) || tt.err == nil && !slices.Equal(got, tt.want) {
+		if got := slices.Sorted(maps.Keys(seen)); !errors.Is(err, tt.err) || tt.err == nil &&
+			!slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, %v", tt.name, got, err)
 		}
 	}
@@ -92,10 +95,12 @@ func (endless) Read(b []byte) (int, error) {
 func TestParseModuleLog(t *testing.T) {
 	log := "<6>[    0.000000] Linux version 6.1.0\n" +
 		"<4>[   12.345678] nv: loading out-of-tree module taints kernel.\n" +
-		"<4>[   12.345680][  T123] nv: module verification failed: signature and/or required key missing - tainting kernel\n" +
+		"<4>[   12.345680][  T123] nv: module verification failed: signature and/or required key " +
+		"missing - tainting kernel\n" +
 		"<4>[   12.345681] nvidia: module license 'NVIDIA' taints kernel.\n" +
 		"<4>[   13.000000] Disabling lock debugging due to kernel taint\n" +
-		"<4>[   14.000000] r8188eu: module is from the staging directory, the quality is unknown, you have been warned.\n" +
+		"<4>[   14.000000] r8188eu: module is from the staging directory, the quality is unknown, " +
+		"you have been warned.\n" +
 		"<5>[   15.000000] fix: tainting kernel with TAINT_LIVEPATCH\n" +
 		"<4>[   16.000000] old: no version magic: kernel tainted.\n" +
 		"<4>kt: loading test module taints kernel.\n" +
@@ -113,7 +118,8 @@ func TestParseModuleLog(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	kept := string(ModuleLogLines([]byte(log)))
-	if strings.Count(kept, "\n") != len(want) || strings.Contains(kept, "Linux version") || len(ParseModuleLog(kept)) != len(want) {
+	if strings.Count(kept, "\n") != len(want) || strings.Contains(kept, "Linux version") ||
+		len(ParseModuleLog(kept)) != len(want) {
 		t.Errorf("kept %q", kept)
 	}
 }
@@ -131,7 +137,8 @@ func TestParseVmallocinfo(t *testing.T) {
 		areas int
 		err   error
 	}{
-		{"0xffffc90000000000-0xffffc90000005000   20480 map_irq_stack+0x93/0xe0 vmap phys=0x0\n0xffffffffc0000000-0xffffffffc0005000   20480 load_module+0x1\n", 2, nil},
+		{"0xffffc90000000000-0xffffc90000005000   20480 map_irq_stack+0x93/0xe0 vmap phys=0x0\n" +
+			"0xffffffffc0000000-0xffffffffc0005000   20480 load_module+0x1\n", 2, nil},
 		{"", 0, nil},
 		{"0x0000000000000000-0x0000000000000000   20480 x\n", 0, fact.ErrRestricted},
 		{"0x2-0x1 1\n", 0, fact.ErrMalformed},
@@ -150,12 +157,14 @@ func TestParseVmallocinfo(t *testing.T) {
 // than was said.
 func FuzzViews(f *testing.F) {
 	f.Add([]byte("ffffffffc0a14000 t nvme_probe\t[nvme]\nnvme_probe [nvme]\nmodule : x\n"))
-	f.Add([]byte("<4>[   12.345678] nv: loading out-of-tree module taints kernel.\n0x1-0x2 4096 load_module\nnvidia (POE) 1\n"))
+	f.Add([]byte("<4>[   12.345678] nv: loading out-of-tree module taints kernel.\n0x1-0x2 4096 load_module\n" +
+		"nvidia (POE) 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, v := range taggedViews {
 			for _, file := range v.files {
 				seen := make(names)
-				if err := scanTags(t.Context(), strings.NewReader(string(text)), "f", file.tag, seen); err != nil && len(text) > 0 {
+				if err := scanTags(t.Context(), strings.NewReader(string(text)), "f", file.tag, seen); err != nil &&
+					len(text) > 0 {
 					t.Fatalf("%v of %q", err, text)
 				}
 				if len(seen) > strings.Count(string(text), "\n")+1 {

@@ -16,11 +16,12 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/linux"
 )
 
-const lsmodText = "Module                  Size  Used by\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
+const lsmodText = "Module                  Size  Used by\nnvme                   57344  3\n" +
+	"nvme_core             184320  5 nvme\n"
 
 // A capture that went through other hands is read like the original.
 func TestCaptureCleanUp(t *testing.T) {
@@ -53,7 +54,8 @@ func TestCaptureCleanUp(t *testing.T) {
 			continue
 		}
 		core := s.Module("linux_module:nvme_core")
-		if len(s.Modules) != 2 || core == nil || !slices.Equal(core.UsedBy, []string{"nvme"}) || outcome(t, s, SourceLsmod) != OutcomeOK || len(s.Problems) != 0 {
+		if len(s.Modules) != 2 || core == nil || !slices.Equal(core.UsedBy, []string{"nvme"}) ||
+			outcome(t, s, SourceLsmod) != OutcomeOK || len(s.Problems) != 0 {
 			t.Errorf("%s: %d modules, %v, %v", name, len(s.Modules), s.Sources, s.Problems)
 		}
 		if !s.TakenAt.IsZero() || s.Live != "" || core.Linux.Taints != nil {
@@ -78,7 +80,8 @@ func TestCaptureStrayAndCut(t *testing.T) {
 		t.Errorf("a header alone is an empty list: %v, %+v", err, s)
 	}
 	s, err = ReadCapture(strings.NewReader("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"), "")
-	if err != nil || !slices.Equal(s.Modules[0].Linux.Taints, []string{"O", "E"}) || outcome(t, s, linux.SourceModules) != OutcomeOK {
+	if err != nil || !slices.Equal(s.Modules[0].Linux.Taints, []string{"O", "E"}) ||
+		outcome(t, s, linux.SourceModules) != OutcomeOK {
 		t.Errorf("proc_modules: %v, %+v", err, s)
 	}
 }
@@ -87,39 +90,50 @@ func TestCaptureStrayAndCut(t *testing.T) {
 func TestCaptureLong(t *testing.T) {
 	var lsmod, drivers, objects, report strings.Builder
 	lsmod.WriteString("Module                  Size  Used by\n")
-	drivers.WriteString("Module Name  Display Name           Driver Type   Link Date\n============ ====================== ============= ======================\n")
+	drivers.WriteString("Module Name  Display Name           Driver Type   Link Date\n" +
+		"============ ====================== ============= ======================\n")
 	objects.WriteString("[")
 	report.WriteString("[System Summary]\n\nItem\tValue\nOS Name\tMicrosoft Windows\n\n[Tasks]\n\n")
 	const n = 3000
 	for i := range n {
 		fmt.Fprintf(&lsmod, "module_%04d         57344  0\n", i)
-		fmt.Fprintf(&drivers, "%-12s %-22s %-13s %s\n", fmt.Sprintf("driver%04d", i), "Some driver", "Kernel", "19/05/2015 05:28:03")
-		fmt.Fprintf(&objects, `{"Name":"driver%04d","State":"Running","PathName":"C:\\Windows\\System32\\drivers\\d%04d.sys"},`, i, i)
+		fmt.Fprintf(&drivers, "%-12s %-22s %-13s %s\n", fmt.Sprintf("driver%04d", i), "Some driver",
+			"Kernel", "19/05/2015 05:28:03")
+		fmt.Fprintf(&objects,
+			`{"Name":"driver%04d","State":"Running","PathName":"C:\\Windows\\System32\\drivers\\d%04d.sys"},`, i, i)
 		fmt.Fprintf(&report, "task %d\tc:\\windows\\system32\\task.exe\t%d\tsome more of it\n", i, i)
 	}
 	objects.WriteString(`{"Name":"last","State":"Stopped"}]`)
-	report.WriteString("\n[System Drivers]\n\nName\tDescription\tFile\tType\tStarted\tStart Mode\tState\tStatus\tError Control\tAccept Pause\tAccept Stop\t\n")
-	report.WriteString("acpi\tACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tKernel Driver\tYes\tBoot\tRunning\tOK\tCritical\tNo\tYes\t\n")
+	report.WriteString("\n[System Drivers]\n\n" +
+		"Name\tDescription\tFile\tType\tStarted\tStart Mode\tState\tStatus\tError " +
+		"Control\tAccept Pause\tAccept Stop\t\n")
+	report.WriteString("acpi\tACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tKernel " +
+		"Driver\tYes\tBoot\tRunning\tOK\tCritical\tNo\tYes\t\n")
 	for name, c := range map[string]struct {
 		text string
 		rows int
-	}{"lsmod": {lsmod.String(), n}, "driverquery": {drivers.String(), n}, "JSON": {objects.String(), n + 1}, "msinfo32": {report.String(), 1}} {
+	}{"lsmod": {lsmod.String(), n}, "driverquery": {drivers.String(), n}, "JSON": {objects.String(), n + 1},
+		"msinfo32": {report.String(), 1}} {
 		s, err := ReadCapture(strings.NewReader(c.text), "")
 		if err != nil || len(s.Modules) != c.rows || len(s.Problems) > 0 || len(c.text) < captureHead {
 			t.Errorf("%s, %d bytes: %v, %+v", name, len(c.text), err, s)
 		}
 	}
-	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil || !errors.Is(err, ErrMalformed) {
+	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil ||
+		!errors.Is(err, ErrMalformed) {
 		t.Errorf("behind other text: %v, %v", s, err)
 	}
-	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()), CaptureLsmod); err != nil || len(s.Modules) != n {
+	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()),
+		CaptureLsmod); err != nil || len(s.Modules) != n {
 		t.Errorf("behind other text, named: %v", err)
 	}
 }
 
 func TestCaptureRefuses(t *testing.T) {
-	for _, text := range []string{"", "\n\n", "hello world\n", "total 12\ndrwxr-xr-x 3 root root 4096 Nov 23 03:29 .\n", `{"modules":[]}`, "lsmod: command not found\n",
-		"LSMOD(8)  lsmod  LSMOD(8)\n\nNAME\n  lsmod - Show the status of modules in the Linux Kernel\n", "\x7fELF\x02\x01\x01\x00", "name,size\nnvme,5\n"} {
+	for _, text := range []string{"", "\n\n", "hello world\n", "total 12\ndrwxr-xr-x 3 root root 4096 Nov 23 03:29 .\n",
+		`{"modules":[]}`, "lsmod: command not found\n",
+		"LSMOD(8)  lsmod  LSMOD(8)\n\nNAME\n  lsmod - Show the status of modules in the Linux Kernel\n",
+		"\x7fELF\x02\x01\x01\x00", "name,size\nnvme,5\n"} {
 		if s, err := ReadCapture(strings.NewReader(text), ""); s != nil || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v, %v", text, s, err)
 		}
@@ -135,7 +149,8 @@ func TestCaptureRefuses(t *testing.T) {
 // Captures from real machines: every row is a module, with the text's values.
 func TestRealLinuxCaptures(t *testing.T) {
 	dir := testdata.Dir(t, "captures")
-	lsmod := regexp.MustCompile(`^([A-Za-z0-9_]+) +(\d+) +(-?\d+)(?: ([A-Za-z0-9_,]+)(?:,\[permanent\])?)?(?: \[permanent\])? *$`)
+	lsmod := regexp.MustCompile(`^([A-Za-z0-9_]+) +(\d+) +(-?\d+)(?: ([A-Za-z0-9_,]+)(?:,\[permanent\])?)?(?: ` +
+		`\[permanent\])? *$`)
 	procModules := regexp.MustCompile(`^([A-Za-z0-9_]+) (\d+) (-?\d+) (\S+) Live (0x[0-9a-f]+)(?: \(([A-Z]+)\))?$`)
 	for file, row := range map[string]*regexp.Regexp{
 		"insights-lsmod/kml_lsmod.txt":            lsmod,
@@ -185,7 +200,8 @@ func TestRealLinuxCaptures(t *testing.T) {
 				t.Errorf("%s: %s is missing", file, id)
 				continue
 			}
-			users := strings.FieldsFunc(strings.TrimSuffix(strings.TrimSuffix(m[4], "[permanent],"), ",[permanent]"), func(r rune) bool { return r == ',' || r == '-' })
+			users := strings.FieldsFunc(strings.TrimSuffix(strings.TrimSuffix(m[4], "[permanent],"), ",[permanent]"),
+				func(r rune) bool { return r == ',' || r == '-' })
 			if got.Size.String() != m[2] || got.Refs.String() != m[3] || !slices.Equal(got.UsedBy, users) {
 				t.Errorf("%s: %q became size %s, refs %s, users %v", file, line, got.Size, got.Refs, got.UsedBy)
 			}

@@ -17,8 +17,8 @@ import (
 
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakedarwin"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func openMac(t testing.TB, h fakedarwin.Host, o Options) *System {
@@ -42,20 +42,28 @@ func snapshotMac(t testing.TB, h fakedarwin.Host, o Options) *Snapshot {
 
 func TestDarwinSnapshot(t *testing.T) {
 	snap := snapshotMac(t, fakedarwin.Intel(), Options{})
-	if snap.Release != "20.4.0" || snap.Arch != "x86_64" || snap.Privilege != "root" || snap.BootID == "" || snap.TakenAt.IsZero() || len(snap.Modules) != 11 {
+	if snap.Release != "20.4.0" || snap.Arch != "x86_64" || snap.Privilege != "root" || snap.BootID == "" ||
+		snap.TakenAt.IsZero() || len(snap.Modules) != 11 {
 		t.Fatalf("%+v", snap)
 	}
-	bsd, made, vendor := snap.Module("macos_kext:com.apple.kpi.bsd"), snap.Module("macos_kext:com.apple.driver.Made001"), snap.Module("macos_kext:com.vendor.driver")
-	if bsd == nil || made == nil || vendor == nil || snap.Module("macos_kext:__kernel__").Darwin.Pseudo != darwin.PseudoKernel {
+	bsd, made, vendor := snap.Module("macos_kext:com.apple.kpi.bsd"),
+		snap.Module("macos_kext:com.apple.driver.Made001"),
+		snap.Module("macos_kext:com.vendor.driver")
+	if bsd == nil || made == nil || vendor == nil ||
+		snap.Module("macos_kext:__kernel__").Darwin.Pseudo != darwin.PseudoKernel {
 		t.Fatalf("%+v", snap.Modules)
 	}
-	if bsd.Darwin.Pseudo != darwin.PseudoKPI || bsd.Origin.Class != OriginOS || !slices.Contains(bsd.UsedBy, "com.vendor.driver") {
+	if bsd.Darwin.Pseudo != darwin.PseudoKPI || bsd.Origin.Class != OriginOS ||
+		!slices.Contains(bsd.UsedBy, "com.vendor.driver") {
 		t.Errorf("%+v", bsd)
 	}
-	if got := fmt.Sprint(made.Requires); got != "[com.apple.driver.Made000 com.apple.kpi.bsd com.apple.kpi.iokit com.apple.kpi.libkern]" || made.Origin.Class != OriginOS || made.Address != 0 || made.ContentID == "" {
+	if got := fmt.Sprint(made.Requires); got != "[com.apple.driver.Made000 com.apple.kpi.bsd com.apple.kpi.iokit "+
+		"com.apple.kpi.libkern]" || made.Origin.Class != OriginOS || made.Address != 0 || made.ContentID == "" {
 		t.Errorf("%s, %+v", got, made)
 	}
-	if vendor.Origin.Class != OriginThirdParty || vendor.Darwin.Collection != "Auxiliary" || len(vendor.Problems) != 1 || vendor.Problems[0].Code != CodeGone || len(vendor.Darwin.LinkedAgainst) != 3 {
+	if vendor.Origin.Class != OriginThirdParty || vendor.Darwin.Collection != "Auxiliary" ||
+		len(vendor.Problems) != 1 ||
+		vendor.Problems[0].Code != CodeGone || len(vendor.Darwin.LinkedAgainst) != 3 {
 		t.Errorf("%+v", vendor)
 	}
 	if vendor.Signature.Status != "" || vendor.Darwin.Bundle != nil || vendor.OnDisk.Match != "" {
@@ -67,7 +75,8 @@ func TestDarwinSnapshot(t *testing.T) {
 		}
 	}
 	var l List
-	if err := openMac(t, fakedarwin.Intel(), Options{}).Poll(context.Background(), &l); err != nil || len(l.Modules) != 11 {
+	if err := openMac(t, fakedarwin.Intel(), Options{}).Poll(context.Background(), &l); err != nil ||
+		len(l.Modules) != 11 {
 		t.Errorf("poll: %d, %v", len(l.Modules), err)
 	}
 }
@@ -77,23 +86,28 @@ func TestDarwinDisk(t *testing.T) {
 		snap := snapshotMac(t, h, Options{Detail: DetailFiles | DetailSignatures | DetailHashes | DetailAddresses})
 		vendor := snap.Module("macos_kext:com.vendor.driver")
 		k := vendor.Darwin
-		if vendor.OnDisk.Match != MatchSame || vendor.OnDisk.By != "macho_uuid" || k.Bundle == nil || k.Bundle.Path != "/Library/Extensions/Driver.kext" || k.PendingReboot != Yes {
+		if vendor.OnDisk.Match != MatchSame || vendor.OnDisk.By != "macho_uuid" || k.Bundle == nil ||
+			k.Bundle.Path != "/Library/Extensions/Driver.kext" || k.PendingReboot != Yes {
 			t.Errorf("%s: %+v, bundle %+v", name, vendor, k.Bundle)
 		}
-		if k.CodeSignature == nil || k.CodeSignature.TeamID != "ABCDE12345" || k.CodeSignature.Seal.Broken() || vendor.Signature.Status != SignatureUnchecked || vendor.Signature.Signer == "" {
+		if k.CodeSignature == nil || k.CodeSignature.TeamID != "ABCDE12345" || k.CodeSignature.Seal.Broken() ||
+			vendor.Signature.Status != SignatureUnchecked || vendor.Signature.Signer == "" {
 			t.Errorf("%s: %+v", name, k.CodeSignature)
 		}
-		if fmt.Sprint(k.Views) != "map[bundles:seen collections:seen kextmanager:seen]" || len(k.Collections) != 1 || k.Collections[0].Stale != No {
+		if fmt.Sprint(k.Views) != "map[bundles:seen collections:seen kextmanager:seen]" || len(k.Collections) != 1 ||
+			k.Collections[0].Stale != No {
 			t.Errorf("%s: %+v, %+v", name, k.Views, k.Collections)
 		}
 		made := snap.Module("macos_kext:com.apple.driver.Made001") // in the collection, and a bundle without code
 		if made.OnDisk.Match != "" && made.OnDisk.Match != MatchSame {
 			t.Errorf("%s: %+v", name, made.OnDisk)
 		}
-		if even := snap.Module("macos_kext:com.apple.driver.Made002"); even.Origin.Evidence[0].Fact != "platform" || even.OnDisk.Match != MatchSame {
+		if even := snap.Module("macos_kext:com.apple.driver.Made002"); even.Origin.Evidence[0].Fact != "platform" ||
+			even.OnDisk.Match != MatchSame {
 			t.Errorf("%s: %+v, %+v", name, even.Origin, even.OnDisk)
 		}
-		hidden := slices.ContainsFunc(snap.Problems, func(p Problem) bool { return p.Field == "address" && p.Code == CodeRestricted && p.Count == 1 })
+		hidden := slices.ContainsFunc(snap.Problems,
+			func(p Problem) bool { return p.Field == "address" && p.Code == CodeRestricted && p.Count == 1 })
 		if (name == "silicon") != hidden || (vendor.Address == 0) != hidden || made.Address == 0 {
 			t.Errorf("%s: addresses %v %v, %v", name, vendor.Address, made.Address, snap.Problems)
 		}
@@ -109,7 +123,8 @@ func TestDarwinDisk(t *testing.T) {
 func TestDarwinRefusal(t *testing.T) {
 	h := fakedarwin.Intel()
 	h.Denied = true
-	if snap, err := openMac(t, h, Options{}).Snapshot(context.Background()); !errors.Is(err, fs.ErrPermission) || snap != nil || !strings.Contains(err.Error(), "--exec") {
+	if snap, err := openMac(t, h, Options{}).Snapshot(context.Background()); !errors.Is(err, fs.ErrPermission) ||
+		snap != nil || !strings.Contains(err.Error(), "--exec") {
 		t.Errorf("refused: %+v, %v", snap, err)
 	}
 	snap := snapshotMac(t, fakedarwin.Sandboxed(), Options{Detail: DetailAddresses})
@@ -123,7 +138,8 @@ func TestDarwinRefusal(t *testing.T) {
 	for i := range snap.Modules {
 		m := &snap.Modules[i]
 		w := whole.Module(m.ID)
-		if w == nil || w.Address != m.Address || w.Size != m.Size || w.Refs != m.Refs || w.ContentID != m.ContentID || w.Version != m.Version || !slices.Equal(w.Requires, m.Requires) {
+		if w == nil || w.Address != m.Address || w.Size != m.Size || w.Refs != m.Refs || w.ContentID != m.ContentID ||
+			w.Version != m.Version || !slices.Equal(w.Requires, m.Requires) {
 			t.Errorf("%s differs:\n%+v\n%+v", m.Name, m, w)
 		}
 	}
@@ -138,14 +154,19 @@ func TestDarwinInstalled(t *testing.T) {
 		}
 		ids = append(ids, m.ID+" "+m.Path)
 	}
-	for _, want := range []string{"macos_kext:com.vendor.driver /Library/Extensions/Driver.kext", "macos_kext:com.vendor.codeless /Library/Extensions/Codeless.kext", "macos_kext:Broken /Library/Extensions/Broken.kext",
-		"macos_dext:com.vendor.usb /Library/SystemExtensions/U/com.vendor.usb.dext", "macos_kext:com.apple.driver.Made001 /System/Library/Extensions/Made001.kext"} {
+	for _, want := range []string{"macos_kext:com.vendor.driver /Library/Extensions/Driver.kext",
+		"macos_kext:com.vendor.codeless /Library/Extensions/Codeless.kext",
+		"macos_kext:Broken /Library/Extensions/Broken.kext",
+		"macos_dext:com.vendor.usb /Library/SystemExtensions/U/com.vendor.usb.dext",
+		"macos_kext:com.apple.driver.Made001 /System/Library/Extensions/Made001.kext"} {
 		if !slices.Contains(ids, want) {
 			t.Errorf("%s is not in %q", want, ids)
 		}
 	}
-	for query, want := range map[string]string{"com.vendor.driver": "com.vendor.driver", "usb:v05ACp1234d0100dc00dsc00dp00ic08isc06ip50in00": "com.vendor.codeless",
-		"pci:v00008086d0000000Bsv*sd*bc02sc00i00": "com.apple.driver.Made001", "idVendor=1,idProduct=2": "", "com.nobody": ""} {
+	for query, want := range map[string]string{"com.vendor.driver": "com.vendor.driver",
+		"usb:v05ACp1234d0100dc00dsc00dp00ic08isc06ip50in00": "com.vendor.codeless",
+		"pci:v00008086d0000000Bsv*sd*bc02sc00i00":           "com.apple.driver.Made001", "idVendor=1,idProduct=2": "",
+		"com.nobody": ""} {
 		found, err := s.Resolve(context.Background(), query)
 		got := ""
 		if len(found) > 0 {
@@ -157,7 +178,8 @@ func TestDarwinInstalled(t *testing.T) {
 		}
 	}
 	steps, err := s.LoadPlan(context.Background(), "com.vendor.driver")
-	if err != nil || len(steps) != 2 || steps[0].Module != "macos_kext:com.apple.kpi.bsd" || steps[1].Path != "/Library/Extensions/Driver.kext" {
+	if err != nil || len(steps) != 2 || steps[0].Module != "macos_kext:com.apple.kpi.bsd" ||
+		steps[1].Path != "/Library/Extensions/Driver.kext" {
 		t.Errorf("%+v, %v", steps, err)
 	}
 }
@@ -165,9 +187,11 @@ func TestDarwinInstalled(t *testing.T) {
 func TestDarwinCheck(t *testing.T) {
 	s := openMac(t, fakedarwin.Intel(), Options{})
 	for query, want := range map[string]string{
-		"com.vendor.driver": "loaded loadable loaded", "com.apple.driver.Made001": "loaded loadable loaded", "com.apple.kpi.bsd": "loaded loaded loaded",
-		"com.vendor.usb": "blocked blocked activated_enabled", "/Library/Extensions/Driver.kext": "loaded loadable loaded",
-		"com.nobody": "unknown unknown ", // one bundle could not be read
+		"com.vendor.driver": "loaded loadable loaded", "com.apple.driver.Made001": "loaded loadable loaded",
+		"com.apple.kpi.bsd":               "loaded loaded loaded",
+		"com.vendor.usb":                  "blocked blocked activated_enabled",
+		"/Library/Extensions/Driver.kext": "loaded loadable loaded",
+		"com.nobody":                      "unknown unknown ", // one bundle could not be read
 	} {
 		v, err := s.Check(context.Background(), query)
 		if err != nil || len(v) != 1 {
@@ -185,7 +209,9 @@ func TestDarwinCheck(t *testing.T) {
 	user := fakedarwin.Intel()
 	user.User = true
 	p, err = openMac(t, user, Options{}).Policy(context.Background())
-	if err != nil || !slices.ContainsFunc(p.Facts, func(f PolicyFact) bool { return f.Name == "kext_approvals" && f.Code == CodePermission }) {
+	if err != nil ||
+		!slices.ContainsFunc(p.Facts,
+			func(f PolicyFact) bool { return f.Name == "kext_approvals" && f.Code == CodePermission }) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -214,7 +240,8 @@ func TestDarwinImage(t *testing.T) {
 		t.Errorf("an image has a loaded list: %v", err)
 	}
 	snap, err := s.SnapshotOf(context.Background(), ScopeInstalled)
-	if err != nil || snap.Module("macos_kext:com.vendor.driver") == nil || snap.Module("macos_kext:com.vendor.driver").Darwin.Views[darwin.SourceCollections] != fact.ViewSeen {
+	if err != nil || snap.Module("macos_kext:com.vendor.driver") == nil ||
+		snap.Module("macos_kext:com.vendor.driver").Darwin.Views[darwin.SourceCollections] != fact.ViewSeen {
 		t.Errorf("%v", err)
 	}
 	v, err := s.Check(context.Background(), "com.vendor.driver")
@@ -244,7 +271,8 @@ func TestDarwinReadFile(t *testing.T) {
 		t.Errorf("compressed: %v", err)
 	}
 	files["program"] = &fstest.MapFile{Data: fakedarwin.NewMacho("x86_64", fakedarwin.TypeExecute).Bytes(4096)}
-	for name, code := range map[string]Code{"program": CodeUnsupported, "Library/Extensions/Broken.kext": CodeMalformed, "Library": CodeMalformed, "nothing": CodeAbsent} {
+	for name, code := range map[string]Code{"program": CodeUnsupported, "Library/Extensions/Broken.kext": CodeMalformed,
+		"Library": CodeMalformed, "nothing": CodeAbsent} {
 		if m, err := read(name); fact.CodeOf(err) != code || m != nil {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
@@ -258,13 +286,21 @@ func TestDarwinCaptures(t *testing.T) {
 		kind CaptureKind
 		rows int
 	}{
-		"kext-bundle-ids-sonoma-t2": {CaptureBundleIDs, 25}, "kext-loadinfo-10.15.6-itlwm": {CaptureKextutil, 2}, "kextpolicy-dump-10.14": {CaptureKextPolicy, 6},
-		"kextstat-10.11.5-ux303ub": {CaptureKextstat, 124}, "kextstat-10.11.5-ux303ub-early": {CaptureKextstat, 123}, "kextstat-10.12-hornidis": {CaptureKextstat, 10},
-		"kextstat-10.12-macfuse": {CaptureKextstat, 10}, "kextstat-10.12.6-kbfs": {CaptureKextstat, 10}, "kextstat-10.14-tunnelblick": {CaptureKextstat, 8},
-		"kextstat-kl-ohai": {CaptureKextstat, 3}, "kmutil-11.0beta5": {CaptureKextstat, 9}, "kmutil-11.2-imacpro": {CaptureKextstat, 9}, "kmutil-11.4-hacktricks": {CaptureKextstat, 6},
-		"kmutil-cut-amfi-users": {CaptureKextstat, 17}, "kmutil-grep-smbus": {CaptureKextstat, 2}, "kmutil-uninstaller-virtualbox": {CaptureKextstat, 0},
-		"panic-kexts-10.13-trendmicro": {CaptureMacOSPanic, 21}, "panic-kexts-m1-12": {CaptureMacOSPanic, 28}, "systemextensionsctl-karabiner-rows": {CaptureSystemExtensionsCtl, 3},
-		"systemextensionsctl-lulu-11": {CaptureSystemExtensionsCtl, 1}, "systemextensionsctl-lulu-27-row": {CaptureSystemExtensionsCtl, 1}, "systemextensionsctl-prolific-driverkit": {CaptureSystemExtensionsCtl, 1},
+		"kext-bundle-ids-sonoma-t2": {CaptureBundleIDs, 25}, "kext-loadinfo-10.15.6-itlwm": {CaptureKextutil, 2},
+		"kextpolicy-dump-10.14":    {CaptureKextPolicy, 6},
+		"kextstat-10.11.5-ux303ub": {CaptureKextstat, 124}, "kextstat-10.11.5-ux303ub-early": {CaptureKextstat, 123},
+		"kextstat-10.12-hornidis": {CaptureKextstat, 10},
+		"kextstat-10.12-macfuse":  {CaptureKextstat, 10}, "kextstat-10.12.6-kbfs": {CaptureKextstat, 10},
+		"kextstat-10.14-tunnelblick": {CaptureKextstat, 8},
+		"kextstat-kl-ohai":           {CaptureKextstat, 3}, "kmutil-11.0beta5": {CaptureKextstat, 9},
+		"kmutil-11.2-imacpro": {CaptureKextstat, 9}, "kmutil-11.4-hacktricks": {CaptureKextstat, 6},
+		"kmutil-cut-amfi-users": {CaptureKextstat, 17}, "kmutil-grep-smbus": {CaptureKextstat, 2},
+		"kmutil-uninstaller-virtualbox": {CaptureKextstat, 0},
+		"panic-kexts-10.13-trendmicro":  {CaptureMacOSPanic, 21}, "panic-kexts-m1-12": {CaptureMacOSPanic, 28},
+		"systemextensionsctl-karabiner-rows":     {CaptureSystemExtensionsCtl, 3},
+		"systemextensionsctl-lulu-11":            {CaptureSystemExtensionsCtl, 1},
+		"systemextensionsctl-lulu-27-row":        {CaptureSystemExtensionsCtl, 1},
+		"systemextensionsctl-prolific-driverkit": {CaptureSystemExtensionsCtl, 1},
 	}
 	folders, err := os.ReadDir(dir)
 	if err != nil {
@@ -287,7 +323,8 @@ func TestDarwinCaptures(t *testing.T) {
 				if err != nil || snap.OS != Darwin || len(snap.Modules) != want.rows {
 					t.Errorf("%s as %q: %v", folder.Name(), as, err)
 					if snap != nil {
-						t.Errorf("%s: %s, %d modules, want %d; %v", folder.Name(), snap.OS, len(snap.Modules), want.rows, snap.Problems)
+						t.Errorf("%s: %s, %d modules, want %d; %v", folder.Name(), snap.OS, len(snap.Modules),
+							want.rows, snap.Problems)
 					}
 				}
 			}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestDecode(t *testing.T) {
@@ -21,18 +23,22 @@ func TestDecode(t *testing.T) {
 	}
 	again, _ := json.Marshal(got)
 	if !bytes.Equal(text, again) {
-		t.Errorf("a round trip changes\n%s\nto\n%s", text, again)
+		t.Errorf("a round trip changes the text (-want +got):\n%s", cmp.Diff(string(text), string(again)))
 	}
 }
 
 func TestDecodeForwards(t *testing.T) {
-	s, err := Decode(strings.NewReader(`{"schema":0,"os":"templeos","modules":[{"id":"x:y","kind":"x","name":"y","state":"dreaming","colour":"red",
-		"signature":{"status":"blessed"}}],"sources":[{"name":"n","outcome":"maybe","code":"new_word"}],"detail":["files","dreams"],"extra":{"a":1}}`))
+	s, err := Decode(strings.NewReader(
+		`{"schema":0,"os":"templeos","modules":[{"id":"x:y","kind":"x","name":"y","state":"dreaming",` +
+			`"colour":"red",
+		"signature":{"status":"blessed"}}],"sources":[{"name":"n","outcome":"maybe","code":"new_word"}],` +
+			`"detail":["files","dreams"],"extra":{"a":1}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := s.Modules[0]
-	if s.OS != "templeos" || m.State != "dreaming" || m.Signature.Status != "blessed" || s.Sources[0].Outcome != "maybe" || s.Sources[0].Code != "new_word" || s.Detail != DetailFiles {
+	if s.OS != "templeos" || m.State != "dreaming" || m.Signature.Status != "blessed" ||
+		s.Sources[0].Outcome != "maybe" || s.Sources[0].Code != "new_word" || s.Detail != DetailFiles {
 		t.Errorf("%+v", s)
 	}
 }
@@ -42,8 +48,10 @@ func TestDecodeRefuses(t *testing.T) {
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "schema 7 is newer than 0") {
 		t.Errorf("newer schema: %v", err)
 	}
-	for _, text := range []string{"", "{", "[]", "null", "{}", `{"schema":0}`, `{"modules":[]}`, `{"schema":-1,"modules":[]}`, `{"schema":"0","modules":[]}`,
-		`{"schema":0,"modules":[{"size":1.5}]}`, `{"schema":0,"modules":[]} trailing`, `{"schema":0,"modules":{}}`, strings.Repeat("[", 100000)} {
+	for _, text := range []string{"", "{", "[]", "null", "{}", `{"schema":0}`, `{"modules":[]}`,
+		`{"schema":-1,"modules":[]}`, `{"schema":"0","modules":[]}`,
+		`{"schema":0,"modules":[{"size":1.5}]}`, `{"schema":0,"modules":[]} trailing`, `{"schema":0,"modules":{}}`,
+		strings.Repeat("[", 100000)} {
 		if s, err := Decode(strings.NewReader(text)); s != nil || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%.40q: %v, %v", text, s, err)
 		}
@@ -89,7 +97,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("what was written is not read: %v\n%s", err, once)
 		}
 		if twice, _ := json.Marshal(again); !bytes.Equal(once, twice) {
-			t.Fatalf("%s\n%s", once, twice)
+			t.Fatalf("written twice (-once +twice):\n%s", cmp.Diff(string(once), string(twice)))
 		}
 		_ = s.Err()
 		_ = Diff(s, again)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/freebsd"
@@ -54,7 +55,8 @@ func TestDiff(t *testing.T) {
 	if !slices.Equal(ids(d.Added), []string{"fresh"}) || !slices.Equal(ids(d.Removed), []string{"mine"}) {
 		t.Errorf("added %v, removed %v", ids(d.Added), ids(d.Removed))
 	}
-	if len(d.Changed) != 1 || d.Changed[0].ID != "linux_module:nvme_core" || !slices.Equal(d.Changed[0].Fields, []string{"linux", "version"}) {
+	if len(d.Changed) != 1 || d.Changed[0].ID != "linux_module:nvme_core" ||
+		!slices.Equal(d.Changed[0].Fields, []string{"linux", "version"}) {
 		t.Errorf("changed %+v", d.Changed)
 	}
 	if !Diff(old, take(t, madeLinux(), Options{})).IsEmpty() {
@@ -69,7 +71,8 @@ func TestDiffDoesNotTakeLostSightForChange(t *testing.T) {
 	m.fails["sys/module/"] = fs.ErrPermission
 	d := Diff(old, take(t, m, Options{}))
 	if len(d.Changed)+len(d.Removed)+len(d.Added) != 0 || len(d.Unobserved) != 3 {
-		t.Errorf("%d changed, %d removed, %d added, %d unobserved", len(d.Changed), len(d.Removed), len(d.Added), len(d.Unobserved))
+		t.Errorf("%d changed, %d removed, %d added, %d unobserved", len(d.Changed), len(d.Removed),
+			len(d.Added), len(d.Unobserved))
 	}
 	m = madeLinux()
 	m.set(linux.ModulesFile, "nvme 57344 9 - Live 0xffffffffc0a14000\nnvme_core 18")
@@ -83,11 +86,14 @@ func TestDiffDoesNotTakeLostSightForChange(t *testing.T) {
 // changed, whatever else was lost.
 func TestDiffOfLostSources(t *testing.T) {
 	list := map[OS]string{
-		Linux: linux.SourceModules, FreeBSD: freebsd.SourceKldstat, DragonFly: freebsd.SourceKldstat, NetBSD: netbsd.SourceModctl,
-		Illumos: solaris.SourceModinfo, Solaris: solaris.SourceModinfo, AIX: aix.SourceGenkex, Darwin: darwin.SourceKmutil, Windows: windows.SourceModules,
+		Linux: linux.SourceModules, FreeBSD: freebsd.SourceKldstat, DragonFly: freebsd.SourceKldstat,
+		NetBSD:  netbsd.SourceModctl,
+		Illumos: solaris.SourceModinfo, Solaris: solaris.SourceModinfo, AIX: aix.SourceGenkex,
+		Darwin: darwin.SourceKmutil, Windows: windows.SourceModules,
 	}
 	for os, source := range list {
-		old := &Snapshot{OS: os, Modules: []Module{{ID: "a", State: StateLoaded}}, Sources: []Source{{Name: source, Outcome: OutcomeOK}}}
+		old := &Snapshot{OS: os, Modules: []Module{{ID: "a", State: StateLoaded}},
+			Sources: []Source{{Name: source, Outcome: OutcomeOK}}}
 		now := &Snapshot{OS: os, Modules: []Module{}, Sources: []Source{{Name: source, Outcome: OutcomePartial}}}
 		if d := Diff(old, now); len(d.Removed) != 0 || len(d.Unobserved) != 1 {
 			t.Errorf("%s: %d removed, %d unobserved", os, len(d.Removed), len(d.Unobserved))
@@ -98,7 +104,8 @@ func TestDiffOfLostSources(t *testing.T) {
 		}
 	}
 	withProblem := []Problem{{Source: linux.SourceSysModule, Field: "version", Code: CodePermission}}
-	old := &Snapshot{OS: Linux, Modules: []Module{{ID: "a", Version: "1", Linux: &linux.Module{Srcversion: "A", Version: "1"}}}}
+	old := &Snapshot{OS: Linux,
+		Modules: []Module{{ID: "a", Version: "1", Linux: &linux.Module{Srcversion: "A", Version: "1"}}}}
 	for want, l := range map[string]*linux.Module{"unobserved": {Srcversion: "A"}, "changed": {Srcversion: "B"}} {
 		d := Diff(old, &Snapshot{OS: Linux, Modules: []Module{{ID: "a", Linux: l, Problems: withProblem}}})
 		if (want == "changed") != (len(d.Changed) == 1) || len(d.Changed)+len(d.Unobserved) != 1 {
@@ -135,8 +142,8 @@ func TestApplyIsTheInverseOfDiff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if steady(t, got) != steady(t, b) {
-			t.Fatalf("from\n%s\nto\n%s\ngot\n%s", steady(t, a), steady(t, b), steady(t, got))
+		if diff := cmp.Diff(steady(t, b), steady(t, got)); diff != "" {
+			t.Fatalf("from\n%s\n(-want +got):\n%s", steady(t, a), diff)
 		}
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -21,9 +22,11 @@ import (
 func viewed() *made {
 	m := madeLinux()
 	m.calls[linux.OpModuleLinks] = "7\n" // five directories
-	m.set(linux.KallsymsFile, "0 t a\t[nvme]\n0 t b\t[nvme_core]\n0 t b\t[mine]\n0 t x\t[bpf]\n0 t y\t[__builtin__ftrace]\n0 T init\n")
+	m.set(linux.KallsymsFile, "0 t a\t[nvme]\n0 t b\t[nvme_core]\n0 t b\t[mine]\n0 t x\t[bpf]\n"+
+		"0 t y\t[__builtin__ftrace]\n0 T init\n")
 	m.set(linux.FtraceFile, "nvme_x [nvme]\nschedule\n")
-	m.set(linux.DynamicDebugFile, "# filename:lineno [module]function flags format\ninit/main.c:1 [main]f =p \"x\"\na.c:1 [nvme]f =_ \"y [z]\"\n")
+	m.set(linux.DynamicDebugFile, "# filename:lineno [module]function flags format\ninit/main.c:1 [main]f =p \"x\"\n"+
+		"a.c:1 [nvme]f =_ \"y [z]\"\n")
 	m.set(linux.CryptoFile, "name : x\nmodule       : kernel\nname : y\nmodule       : nvme_core\n")
 	m.set(linux.BTFDir+"/vmlinux", "")
 	m.set(linux.BTFDir+"/nvme", "")
@@ -64,7 +67,8 @@ func words(found []Discrepancy) []string {
 		}
 		slices.Sort(seen)
 		slices.Sort(missing)
-		all = append(all, string(d.Grade)+" "+d.Kind+" "+d.Name+": "+strings.Join(seen, ",")+" - "+strings.Join(missing, ","))
+		all = append(all, string(d.Grade)+" "+d.Kind+" "+d.Name+": "+strings.Join(seen, ",")+" - "+
+			strings.Join(missing, ","))
 	}
 	return all
 }
@@ -97,20 +101,26 @@ func TestDiscrepancyMatrix(t *testing.T) {
 	}{
 		{"honest", func(*made) {}, nil},
 		{"off the list, directory kept", func(m *made) { hideFromList(m, "mine") }, []string{
-			"strong hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest + ",proc_modules,unloaded_tainted",
+			"strong hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest +
+				",proc_modules,unloaded_tainted",
 			"weak taint_unexplained OE: tainted - proc_modules,unloaded_tainted"}},
 		{"off the list, directory gone, functions left", func(m *made) {
 			hideFromList(m, "nvme")
 			dropDirectory(m, "nvme")
 			m.set(linux.KallsymsFile, "0 t b\t[nvme_core]\n")
-		}, []string{"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders - crypto,drivers,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+		}, []string{"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders - crypto,drivers,kallsyms," +
+			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"user of another that nobody lists", func(m *made) {
-			m.set(linux.ModulesFile, strings.Replace(string(m.MapFS[linux.ModulesFile].Data), "nvme,", "ghost,nvme,", 1))
-		}, []string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			m.set(linux.ModulesFile,
+				strings.Replace(string(m.MapFS[linux.ModulesFile].Data), "nvme,", "ghost,nvme,", 1))
+		}, []string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms," +
+			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"only an algorithm is left", func(m *made) { m.set(linux.CryptoFile, "module       : ghost\n") },
-			[]string{"weak hidden_from_list ghost: crypto - btf,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			[]string{"weak hidden_from_list ghost: crypto - btf,drivers,dynamic_debug,ftrace,holders,kallsyms," +
+				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"directory gone", func(m *made) { dropDirectory(m, "nvme") },
-			[]string{"strong missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto,drivers,sys_module,sys_module_open,unloaded_tainted"}},
+			[]string{"strong missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto," +
+				"drivers,sys_module,sys_module_open,unloaded_tainted"}},
 		{"directory left out of its listing", func(m *made) { m.calls[linux.OpModuleLinks] = "8\n" },
 			[]string{"strong directory_count /sys/module: sys_module_links - sys_module"}},
 		{"taint cleared", func(m *made) {
@@ -119,7 +129,8 @@ func TestDiscrepancyMatrix(t *testing.T) {
 		{"a tainted module is gone", func(m *made) {
 			m.set(linux.TaintedFile, "12289\n")
 			m.set(linux.UnloadedFile, "nvidia (POE) 1\n")
-		}, []string{"transient unloaded_tainted nvidia: unloaded_tainted - btf,crypto,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open"}},
+		}, []string{"transient unloaded_tainted nvidia: unloaded_tainted - btf,crypto,drivers,dynamic_debug,ftrace," +
+			"holders,kallsyms,proc_modules,sys_module,sys_module_open"}},
 		{"builtin directories", func(m *made) {
 			m.set("sys/module/loop/parameters/max_loop", "8\n")
 			m.set(linux.CryptoFile, "module : loop\n")
@@ -135,45 +146,60 @@ func TestDiscrepancyMatrix(t *testing.T) {
 			m.set("sys/module/new/initstate", "coming\n")
 			m.set("sys/module/new/coresize", "1\n")
 			m.calls[linux.OpModuleLinks] = "8\n"
-		}, []string{"weak hidden_from_list new: sys_module,sys_module_open - " + rest + ",kallsyms,proc_modules,unloaded_tainted"}},
+		}, []string{"weak hidden_from_list new: sys_module,sys_module_open - " + rest +
+			",kallsyms,proc_modules,unloaded_tainted"}},
 		{"directory left out of its listing, and opened by name", func(m *made) {
 			m.hide("sys/module/nvme")
 			m.calls[linux.OpModuleLinks] = "7\n"
 		}, []string{
 			"strong directory_count /sys/module: sys_module_links - sys_module",
-			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module_open - crypto,drivers,sys_module,unloaded_tainted"}},
+			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module_open - " +
+				"crypto,drivers,sys_module,unloaded_tainted"}},
 		{"directory left out of its listing, off the list", func(m *made) {
 			hideFromList(m, "nvme")
 			m.hide("sys/module/nvme")
 			m.calls[linux.OpModuleLinks] = "7\n"
 		}, []string{
 			"strong directory_count /sys/module: sys_module_links - sys_module",
-			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto,drivers,proc_modules,sys_module,unloaded_tainted",
-			"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto,drivers,proc_modules,sys_module,unloaded_tainted"}},
+			"strong hidden_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto," +
+				"drivers,proc_modules,sys_module,unloaded_tainted",
+			"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders,kallsyms,sys_module_open - crypto," +
+				"drivers,proc_modules,sys_module,unloaded_tainted"}},
 		{"what is in the directory is covered", func(m *made) {
 			dropDirectory(m, "nvme")
 			m.set("sys/module/nvme/x", "")
 			m.calls[linux.OpModuleLinks] = "7\n"
-		}, []string{"weak missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto,drivers,sys_module,sys_module_open,unloaded_tainted"}},
+		}, []string{"weak missing_directory nvme: btf,dynamic_debug,ftrace,holders,kallsyms,proc_modules - crypto," +
+			"drivers,sys_module,sys_module_open,unloaded_tainted"}},
 		{"the directory may not be read", func(m *made) { m.fails["sys/module/nvme/"] = fs.ErrPermission }, nil},
 		{"a holder in sysfs that nobody lists", func(m *made) { m.set("sys/module/nvme/holders/ghost", "") },
-			[]string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			[]string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms," +
+				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"a hook of a module that nobody lists", func(m *made) {
-			m.set(linux.FtraceUsedFile, "nvme_x [nvme] (1) R I     \ttramp: 0xffffffffc0000000 (hook+0x0/0x50 [ghost]) ->ftrace_ops_assist_func+0x0/0xf0\nkfree (1)\n")
-		}, []string{"strong hidden_from_list ghost: ftrace - btf,crypto,drivers,dynamic_debug,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			m.set(linux.FtraceUsedFile, "nvme_x [nvme] (1) R I     \ttramp: 0xffffffffc0000000 (hook+0x0/0x50 "+
+				"[ghost]) ->ftrace_ops_assist_func+0x0/0xf0\nkfree (1)\n")
+		}, []string{"strong hidden_from_list ghost: ftrace - btf,crypto,drivers,dynamic_debug,holders,kallsyms," +
+			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"types of a module that nobody lists", func(m *made) { m.set(linux.BTFDir+"/ghost", "") },
-			[]string{"weak hidden_from_list ghost: btf - crypto,drivers,dynamic_debug,ftrace,holders,kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			[]string{"weak hidden_from_list ghost: btf - crypto,drivers,dynamic_debug,ftrace,holders,kallsyms," +
+				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"the log names a module that neither is there nor is gone", func(m *made) {
-			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n<4>[    1.5] mine: loading out-of-tree module taints kernel.\n"
-		}, []string{"weak hidden_from_list ghost: kernel_log - " + rest + ",kallsyms,proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
+			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n" +
+				"<4>[    1.5] mine: loading out-of-tree module taints kernel.\n"
+		}, []string{"weak hidden_from_list ghost: kernel_log - " + rest + ",kallsyms,proc_modules,sys_module," +
+			"sys_module_open,unloaded_tainted"}},
 		{"the log names a module that is gone", func(m *made) {
 			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n"
 			m.set(linux.UnloadedFile, "ghost (OE) 1\n")
-		}, []string{"transient unloaded_tainted ghost: kernel_log,unloaded_tainted - " + rest + ",kallsyms,proc_modules,sys_module,sys_module_open"}},
+		}, []string{"transient unloaded_tainted ghost: kernel_log,unloaded_tainted - " + rest +
+			",kallsyms,proc_modules,sys_module,sys_module_open"}},
 		{"an empty list beside modules", func(m *made) { m.set(linux.ModulesFile, "") }, []string{
-			"weak hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest + ",proc_modules,unloaded_tainted",
-			"weak hidden_from_list nvme: btf,dynamic_debug,ftrace,kallsyms,sys_module,sys_module_open - crypto,drivers,holders,proc_modules,unloaded_tainted",
-			"weak hidden_from_list nvme_core: crypto,kallsyms,sys_module,sys_module_open - btf,drivers,dynamic_debug,ftrace,holders,proc_modules,unloaded_tainted",
+			"weak hidden_from_list mine: kallsyms,sys_module,sys_module_open - " + rest +
+				",proc_modules,unloaded_tainted",
+			"weak hidden_from_list nvme: btf,dynamic_debug,ftrace,kallsyms,sys_module,sys_module_open - crypto," +
+				"drivers,holders,proc_modules,unloaded_tainted",
+			"weak hidden_from_list nvme_core: crypto,kallsyms,sys_module,sys_module_open - btf,drivers,dynamic_debug," +
+				"ftrace,holders,proc_modules,unloaded_tainted",
 			"weak taint_unexplained OE: tainted - proc_modules,unloaded_tainted"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -191,7 +217,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 				tt.want[i] = head + ": " + sorted(seen) + " - " + sorted(missing)
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+				t.Errorf("(-want +got):\n%s", cmp.Diff(tt.want, got))
 			}
 		})
 	}
@@ -284,7 +310,8 @@ func TestLargeFilesAreReadAgainForTheirOwn(t *testing.T) {
 	m.set("sys/module/mine2/initstate", "live\n")
 	m.set(linux.KallsymsFile, string(m.MapFS[linux.KallsymsFile].Data)+"0 t x\t[mine2]\n")
 	m.calls[linux.OpModuleLinks] = "8\n"
-	if found := words(discrepanciesOf(t, m)); len(found) != 1 || !strings.HasPrefix(found[0], "strong hidden_from_list mine2: kallsyms,sys_module,") {
+	if found := words(discrepanciesOf(t, m)); len(found) != 1 ||
+		!strings.HasPrefix(found[0], "strong hidden_from_list mine2: kallsyms,sys_module,") {
 		t.Errorf("%q", found)
 	}
 	for _, name := range []string{linux.KallsymsFile, linux.FtraceFile, linux.CryptoFile, linux.DynamicDebugFile} {
@@ -297,11 +324,13 @@ func TestLargeFilesAreReadAgainForTheirOwn(t *testing.T) {
 // TestMaskedFilesAreUnchecked puts nothing, or a device, in a view's place, as container runtimes do.
 func TestMaskedFilesAreUnchecked(t *testing.T) {
 	for view, name := range map[string]string{
-		linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile, linux.ViewCrypto: linux.CryptoFile, linux.ViewDynamicDebug: linux.DynamicDebugFile,
+		linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile, linux.ViewCrypto: linux.CryptoFile,
+		linux.ViewDynamicDebug: linux.DynamicDebugFile,
 	} {
 		m := viewed()
 		m.set(name, "")
-		if found := discrepanciesOf(t, m); found[0].Kind != linux.KindUnchecked || found[0].Views[view] != ViewUnchecked {
+		if found := discrepanciesOf(t, m); found[0].Kind != linux.KindUnchecked ||
+			found[0].Views[view] != ViewUnchecked {
 			t.Errorf("%s: %+v", view, found)
 		}
 	}
@@ -324,10 +353,15 @@ func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 		view   View // of the history
 		found  string
 	}{
-		{"left the list", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1240")}, "", "strong hidden_from_list ghost: uevent_history"},
-		{"was unloaded", []step{{event: moduleEvent("add", "ghost", 1235)}, {event: moduleEvent("remove", "ghost", 1236)}, last("1240")}, "", ""},
-		{"an event is still to come", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1241")}, ViewUnchecked, ""},
-		{"old news after a loss", []step{{err: fact.ErrHintsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
+		{"left the list", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1240")}, "",
+			"strong hidden_from_list ghost: uevent_history"},
+		{"was unloaded",
+			[]step{{event: moduleEvent("add", "ghost", 1235)}, {event: moduleEvent("remove", "ghost", 1236)},
+				last("1240")}, "", ""},
+		{"an event is still to come", []step{{event: moduleEvent("add", "ghost", 1235)}, last("1241")},
+			ViewUnchecked, ""},
+		{"old news after a loss",
+			[]step{{err: fact.ErrHintsLost}, {event: moduleEvent("add", "ghost", 1234)}, last("1240")}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &eventful{made: viewed(), script: tt.script}
@@ -370,7 +404,8 @@ func TestMemoryOfAModuleInQuestion(t *testing.T) {
 		text, areas string
 		want        View
 	}{
-		{"0xffffffffc0b01000\n", "0xffffffffc0a00000-0xffffffffc0a05000   20480 load_module+0x1\n0xffffffffc0b00000-0xffffffffc0b05000   20480 load_module+0x1 pages=4\n", ViewSeen},
+		{"0xffffffffc0b01000\n", "0xffffffffc0a00000-0xffffffffc0a05000   20480 load_module+0x1\n" +
+			"0xffffffffc0b00000-0xffffffffc0b05000   20480 load_module+0x1 pages=4\n", ViewSeen},
 		{"0xffffffffc0b05000\n", "0xffffffffc0b00000-0xffffffffc0b05000   20480 load_module+0x1\n", ViewMissing},
 		{"0x0000000000000000\n", "0xffffffffc0b00000-0xffffffffc0b05000   20480\n", ViewUnchecked},
 		{"0xffffffffc0b01000\n", "0x0000000000000000-0x0000000000000000   20480\n", ViewUnchecked},
@@ -419,15 +454,18 @@ func (s *settling) Open(name string) (fs.File, error) {
 // TestUncheckedIsNeverClean refuses or removes each view: the result must say so.
 func TestUncheckedIsNeverClean(t *testing.T) {
 	for view, path := range map[string]string{
-		linux.SourceSysModule: "sys/module/", linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile, linux.ViewCrypto: linux.CryptoFile,
-		linux.ViewBTF: linux.BTFDir + "/", linux.ViewDrivers: linux.BusDir + "/", linux.ViewDynamicDebug: linux.DynamicDebugFile,
-		linux.ViewUnloaded: linux.UnloadedFile, linux.SourceTainted: linux.TaintedFile,
+		linux.SourceSysModule: "sys/module/", linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile,
+		linux.ViewCrypto: linux.CryptoFile,
+		linux.ViewBTF:    linux.BTFDir + "/", linux.ViewDrivers: linux.BusDir + "/",
+		linux.ViewDynamicDebug: linux.DynamicDebugFile,
+		linux.ViewUnloaded:     linux.UnloadedFile, linux.SourceTainted: linux.TaintedFile,
 	} {
 		for _, err := range []error{fs.ErrPermission, fs.ErrNotExist} {
 			m := viewed()
 			m.fails[path] = err
 			found := discrepanciesOf(t, m)
-			if len(found) == 0 || found[0].Kind != linux.KindUnchecked || found[0].Views[view] != ViewUnchecked || found[0].Grade != GradeTransient {
+			if len(found) == 0 || found[0].Kind != linux.KindUnchecked || found[0].Views[view] != ViewUnchecked ||
+				found[0].Grade != GradeTransient {
 				t.Errorf("%s %v: %+v", view, err, found)
 			}
 			for _, d := range found[1:] {
@@ -464,19 +502,24 @@ func TestDiscrepanciesWithoutAList(t *testing.T) {
 func withFiles() *made {
 	m := viewed()
 	const tree = "lib/modules/6.1.0-56-amd64/"
-	m.set(tree+"modules.dep", "kernel/nvme.ko:\nkernel/nvme_core.ko:\nextra/byhand.ko:\nupdates/dkms/built.ko:\nweak-updates/w.ko:\n")
+	m.set(tree+"modules.dep", "kernel/nvme.ko:\nkernel/nvme_core.ko:\nextra/byhand.ko:\nupdates/dkms/built.ko:\n"+
+		"weak-updates/w.ko:\n")
 	m.set("sys/module/nvme/srcversion", "AAAA\n")
 	m.set("sys/module/nvme_core/srcversion", "BBBB\n")
-	for file, srcversion := range map[string]string{"kernel/nvme.ko": "CCCC", "kernel/nvme_core.ko": "BBBB", "extra/byhand.ko": "D", "updates/dkms/built.ko": "E"} {
+	for file, srcversion := range map[string]string{"kernel/nvme.ko": "CCCC", "kernel/nvme_core.ko": "BBBB",
+		"extra/byhand.ko": "D", "updates/dkms/built.ko": "E"} {
 		m.set(tree+file, string(kotest.LinuxModule("license=GPL", "srcversion="+srcversion)))
 		m.MapFS[tree+file].ModTime = time.Date(2026, 11, 23, 3, 59, 0, 0, time.UTC)
 	}
 	m.set("lib/modules/6.0/extra/w.ko", "")
-	m.MapFS[tree+"weak-updates/w.ko"] = &fstest.MapFile{Data: []byte("/lib/modules/6.0/extra/w.ko"), Mode: fs.ModeSymlink}
+	m.MapFS[tree+"weak-updates/w.ko"] = &fstest.MapFile{Data: []byte("/lib/modules/6.0/extra/w.ko"),
+		Mode: fs.ModeSymlink}
 	m.set("var/lib/dkms/built/1/6.1.0-56-amd64/x86_64/module/built.ko", "")
-	m.set("var/lib/dpkg/info/linux-image-6.1.0-56-amd64.list", "/lib/modules/6.1.0-56-amd64/kernel/nvme.ko\n/usr/lib/modules/6.1.0-56-amd64/kernel/nvme_core.ko\n")
+	m.set("var/lib/dpkg/info/linux-image-6.1.0-56-amd64.list", "/lib/modules/6.1.0-56-amd64/kernel/nvme.ko\n"+
+		"/usr/lib/modules/6.1.0-56-amd64/kernel/nvme_core.ko\n")
 	m.set("var/lib/dpkg/info/vendor.list", "/lib/modules/6.0/extra/w.ko\n")
-	m.set("etc/modprobe.d/a.conf", "install one /bin/false\ninstall two /bin/true\ninstall three /usr/bin/logger x; /sbin/modprobe --ignore-install three\nremove four /bin/rm x\n")
+	m.set("etc/modprobe.d/a.conf", "install one /bin/false\ninstall two /bin/true\n"+
+		"install three /usr/bin/logger x; /sbin/modprobe --ignore-install three\nremove four /bin/rm x\n")
 	return m
 }
 
@@ -491,7 +534,7 @@ func TestDiscrepanciesOnDisk(t *testing.T) {
 		"weak install_runs_programs three: modprobe_d - ",
 	}
 	if got := words(found); !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
 	}
 	var text strings.Builder
 	for _, d := range found {
@@ -516,9 +559,12 @@ func TestDiscrepanciesOfAnImage(t *testing.T) {
 	m := withFiles()
 	m.set("lib/modules/6.0/extra/left.ko", "")
 	for kernel, want := range map[string][]string{
-		"":         {"weak unowned_file left: modules_dir - packages", "weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
-		KernelAll:  {"weak unowned_file left: modules_dir - packages", "weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
-		"6.0":      {"weak unowned_file left: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		"": {"weak unowned_file left: modules_dir - packages",
+			"weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		KernelAll: {"weak unowned_file left: modules_dir - packages",
+			"weak unowned_file byhand: modules_dir - packages", "weak install_runs_programs three: modprobe_d - "},
+		"6.0": {"weak unowned_file left: modules_dir - packages",
+			"weak install_runs_programs three: modprobe_d - "},
 		"5.0-none": {"weak install_runs_programs three: modprobe_d - "},
 	} {
 		s, err := OpenMachine(Linux, m, Options{Root: "/image", Kernel: kernel})
@@ -527,7 +573,7 @@ func TestDiscrepanciesOfAnImage(t *testing.T) {
 		}
 		found, err := s.Discrepancies(t.Context())
 		if got := words(found); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: %v\n%s\nwant\n%s", kernel, err, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%q: %v (-want +got):\n%s", kernel, err, cmp.Diff(want, got))
 			continue
 		}
 		if found[0].Views[linux.SourceModules] != ViewUnchecked {
@@ -548,12 +594,14 @@ func TestDiskIsUncheckedWithoutItsSources(t *testing.T) {
 		views  []string
 		code   Code
 	}{
-		{"no packages", func(m *made) { m.fails["var/lib/"] = fs.ErrNotExist }, []string{linux.SourcePackages}, CodeAbsent},
+		{"no packages", func(m *made) { m.fails["var/lib/"] = fs.ErrNotExist }, []string{linux.SourcePackages},
+			CodeAbsent},
 		{"rpm", func(m *made) {
 			m.fails["var/lib/dpkg/"] = fs.ErrNotExist
 			m.set("var/lib/rpm/rpmdb.sqlite", "")
 		}, []string{linux.SourcePackages}, CodeUnsupported},
-		{"no tree", func(m *made) { m.fails["lib/modules/"] = fs.ErrNotExist }, []string{linux.SourceTree, linux.SourcePackages}, CodeAbsent},
+		{"no tree", func(m *made) { m.fails["lib/modules/"] = fs.ErrNotExist },
+			[]string{linux.SourceTree, linux.SourcePackages}, CodeAbsent},
 	} {
 		m := withFiles()
 		tt.change(m)
@@ -562,12 +610,14 @@ func TestDiskIsUncheckedWithoutItsSources(t *testing.T) {
 			if found[0].Kind != linux.KindUnchecked || found[0].Views[view] != ViewUnchecked {
 				t.Errorf("%s: %s is not unchecked: %+v", tt.name, view, found[0])
 			}
-			if !slices.ContainsFunc(found[0].Evidence, func(e Evidence) bool { return e.Source == view && e.Fact == string(tt.code) }) {
+			if !slices.ContainsFunc(found[0].Evidence,
+				func(e Evidence) bool { return e.Source == view && e.Fact == string(tt.code) }) {
 				t.Errorf("%s: %+v", tt.name, found[0].Evidence)
 			}
 		}
 		got := words(found)
-		if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "unowned") }) || !slices.Contains(got, "weak install_runs_programs three: modprobe_d - ") {
+		if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "unowned") }) ||
+			!slices.Contains(got, "weak install_runs_programs three: modprobe_d - ") {
 			t.Errorf("%s: %q", tt.name, got)
 		}
 	}
@@ -578,7 +628,8 @@ func TestAnotherDirectory(t *testing.T) {
 	m := withFiles()
 	m.set("usr/lib/modules/6.1.0-56-amd64/extra/mine.ko", "")
 	found := discrepanciesOf(t, m)
-	if got := words(found); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file") }) || found[0].Views[linux.SourceTree] != ViewUnchecked {
+	if got := words(found); slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file") }) ||
+		found[0].Views[linux.SourceTree] != ViewUnchecked {
 		t.Errorf("%q, %+v", got, found[0])
 	}
 }
@@ -589,7 +640,8 @@ func TestNoFilesAtAll(t *testing.T) {
 	m.set("lib/modules/6.1.0-56-amd64/modules.dep", "")
 	m.fails["lib/modules/6.1.0-56-amd64/kernel/"] = fs.ErrNotExist
 	got := words(discrepanciesOf(t, m))
-	if !slices.Contains(got, "weak no_file /lib/modules/6.1.0-56-amd64: proc_modules - modules_dir") || slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file mine") }) {
+	if !slices.Contains(got, "weak no_file /lib/modules/6.1.0-56-amd64: proc_modules - modules_dir") ||
+		slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "no_file mine") }) {
 		t.Errorf("%q", got)
 	}
 }

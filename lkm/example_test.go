@@ -99,7 +99,8 @@ func ExampleSnapshot_Err() {
 }
 
 func ExampleReadCapture() {
-	text := "$ lsmod\nModule                  Size  Used by\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
+	text := "$ lsmod\nModule                  Size  Used by\nnvme                   57344  3\n" +
+		"nvme_core             184320  5 nvme\n"
 	snap, err := lkm.ReadCapture(strings.NewReader(text), "")
 	if err != nil {
 		fmt.Println(err)

@@ -49,7 +49,8 @@ func TestBlockedReadCostsTwoGoroutinesAtMost(t *testing.T) {
 				t.Fatal(err)
 			}
 			nvme := s.Module("linux_module:nvme")
-			if len(nvme.Problems) != 1 || nvme.Problems[0].Code != CodeTimeout || nvme.Problems[0].Field != "version" || nvme.ContentID == "" {
+			if len(nvme.Problems) != 1 || nvme.Problems[0].Code != CodeTimeout || nvme.Problems[0].Field != "version" ||
+				nvme.ContentID == "" {
 				t.Errorf("look %d: %v", look, nvme.Problems)
 			}
 			if took := time.Since(start); look >= maxAbandoned && took != 0 {
@@ -201,7 +202,8 @@ func TestGuardRemembersABoundedNumberOfPaths(t *testing.T) {
 }
 
 func TestGuardNamesThePathAsTheUserWould(t *testing.T) {
-	for root, want := range map[string]string{"": "/proc/none", "/host": "/host/proc/none", "/host/": "/host/proc/none"} {
+	for root, want := range map[string]string{"": "/proc/none", "/host": "/host/proc/none",
+		"/host/": "/host/proc/none"} {
 		g := newGuard(madeLinux(), Options{Root: root})
 		_, err := g.Open("proc/none")
 		var pe *fs.PathError

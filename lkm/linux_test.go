@@ -47,7 +47,8 @@ func outcome(t *testing.T, s *Snapshot, source string) Outcome {
 
 func TestSnapshotOfLinux(t *testing.T) {
 	s := take(t, madeLinux(), Options{})
-	if s.OS != Linux || s.Release != "6.1.0-56-amd64" || s.Arch != "x86_64" || s.Privilege != "root" || s.Live != Yes || s.TakenAt.IsZero() || s.BootID == "" {
+	if s.OS != Linux || s.Release != "6.1.0-56-amd64" || s.Arch != "x86_64" || s.Privilege != "root" || s.Live != Yes ||
+		s.TakenAt.IsZero() || s.BootID == "" {
 		t.Errorf("header %+v", s)
 	}
 	var ids []string
@@ -58,19 +59,23 @@ func TestSnapshotOfLinux(t *testing.T) {
 		t.Errorf("ids %s", got)
 	}
 	mine, nvme, core := s.Module("linux_module:mine"), s.Module("linux_module:nvme"), s.Module("linux_module:nvme_core")
-	if mine.Origin.Class != OriginThirdParty || mine.Signature.Evidence != EvidenceTaintE || mine.Signature.Status != "" || !slices.Equal(mine.Linux.Taints, []string{"O", "E"}) {
+	if mine.Origin.Class != OriginThirdParty || mine.Signature.Evidence != EvidenceTaintE ||
+		mine.Signature.Status != "" || !slices.Equal(mine.Linux.Taints, []string{"O", "E"}) {
 		t.Errorf("mine %+v", mine)
 	}
-	if nvme.Version != "1.0" || nvme.ContentID != "6e766d65" || nvme.State != StateLoaded || nvme.Linux.State != "Live" || nvme.Address != 0 || nvme.Linux.Sections != nil || nvme.Linux.Parameters != nil {
+	if nvme.Version != "1.0" || nvme.ContentID != "6e766d65" || nvme.State != StateLoaded ||
+		nvme.Linux.State != "Live" || nvme.Address != 0 || nvme.Linux.Sections != nil || nvme.Linux.Parameters != nil {
 		t.Errorf("nvme %+v %+v", nvme, nvme.Linux)
 	}
-	if !slices.Equal(nvme.Requires, []string{"nvme_core"}) || nvme.UsedBy == nil || len(nvme.UsedBy) != 0 || !slices.Equal(core.UsedBy, []string{"nvme"}) || core.Requires == nil {
+	if !slices.Equal(nvme.Requires, []string{"nvme_core"}) || nvme.UsedBy == nil || len(nvme.UsedBy) != 0 ||
+		!slices.Equal(core.UsedBy, []string{"nvme"}) || core.Requires == nil {
 		t.Errorf("relations: %#v %#v %#v", nvme.Requires, nvme.UsedBy, core.UsedBy)
 	}
 	if n, _ := s.Kernel.Taint.Get(); n != 12288 || len(s.Kernel.TaintFlags) != 2 {
 		t.Errorf("kernel %+v", s.Kernel)
 	}
-	for _, name := range []string{linux.SourceModules, linux.SourceSysModule, linux.SourceTainted, linux.SourceMachine} {
+	for _, name := range []string{linux.SourceModules, linux.SourceSysModule, linux.SourceTainted,
+		linux.SourceMachine} {
 		if outcome(t, s, name) != OutcomeOK {
 			t.Errorf("%s is %s", name, outcome(t, s, name))
 		}
@@ -88,7 +93,8 @@ func TestSnapshotOfLinux(t *testing.T) {
 func TestSnapshotDetails(t *testing.T) {
 	s := take(t, madeLinux(), Options{Detail: DetailParameters | DetailAddresses})
 	nvme := s.Module("linux_module:nvme")
-	if len(nvme.Linux.Parameters) != 1 || nvme.Linux.Parameters[0].Value != "1024" || len(nvme.Linux.Sections) != 1 || nvme.Address != 0xffffffffc0a14000 {
+	if len(nvme.Linux.Parameters) != 1 || nvme.Linux.Parameters[0].Value != "1024" || len(nvme.Linux.Sections) != 1 ||
+		nvme.Address != 0xffffffffc0a14000 {
 		t.Errorf("nvme %+v", nvme.Linux)
 	}
 }
@@ -105,14 +111,16 @@ func TestSameInputSameBytes(t *testing.T) {
 
 func TestHiddenAddresses(t *testing.T) {
 	m := madeLinux()
-	m.set(linux.ModulesFile, "nvme 57344 3 - Live 0x0000000000000000\nnvme_core 184320 4 nvme, Live 0x0000000000000000\n")
+	m.set(linux.ModulesFile, "nvme 57344 3 - Live 0x0000000000000000\n"+
+		"nvme_core 184320 4 nvme, Live 0x0000000000000000\n")
 	s := take(t, m, Options{})
 	if len(s.Problems) != 0 {
 		t.Errorf("addresses were not asked for: %v", s.Problems)
 	}
 	s = take(t, m, Options{Detail: DetailAddresses})
 	i := slices.IndexFunc(s.Problems, func(p Problem) bool { return p.Field == "address" })
-	if i < 0 || !errors.Is(s.Problems[i], ErrRestricted) || s.Problems[i].Count != 2 || !strings.Contains(s.Problems[i].Text, "kptr_restrict=1") {
+	if i < 0 || !errors.Is(s.Problems[i], ErrRestricted) || s.Problems[i].Count != 2 ||
+		!strings.Contains(s.Problems[i].Text, "kptr_restrict=1") {
 		t.Errorf("problems %v", s.Problems)
 	}
 }
@@ -132,19 +140,22 @@ func TestSituations(t *testing.T) {
 			t.Errorf("%s", b)
 		}
 		var l List
-		if err := openMade(t, m, Options{}).Poll(context.Background(), &l); err != nil || len(l.Modules) != 0 || l.Sources[0].Outcome != OutcomeUnsupported {
+		if err := openMade(t, m, Options{}).Poll(context.Background(), &l); err != nil || len(l.Modules) != 0 ||
+			l.Sources[0].Outcome != OutcomeUnsupported {
 			t.Errorf("poll: %v, %+v", err, l)
 		}
 	})
 	t.Run("subset=pid", func(t *testing.T) {
-		m := &made{MapFS: madeLinux().MapFS, calls: madeLinux().calls, fails: map[string]error{}, opens: map[string]int{}}
+		m := &made{MapFS: madeLinux().MapFS, calls: madeLinux().calls, fails: map[string]error{},
+			opens: map[string]int{}}
 		for name := range m.MapFS {
 			if strings.HasPrefix(name, "proc/") {
 				delete(m.MapFS, name)
 			}
 		}
 		_, err := openMade(t, m, Options{}).Snapshot(context.Background())
-		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "subset=pid") || !strings.HasPrefix(err.Error(), "lkm: list modules: open /proc/modules: ") {
+		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "subset=pid") ||
+			!strings.HasPrefix(err.Error(), "lkm: list modules: open /proc/modules: ") {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -152,7 +163,8 @@ func TestSituations(t *testing.T) {
 		m := madeLinux()
 		m.fails[linux.ModulesFile] = fs.ErrPermission
 		_, err := openMade(t, m, Options{}).Snapshot(context.Background())
-		if !errors.Is(err, fs.ErrPermission) || err.Error() != "lkm: list modules: open /proc/modules: permission denied" {
+		if !errors.Is(err, fs.ErrPermission) ||
+			err.Error() != "lkm: list modules: open /proc/modules: permission denied" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -189,7 +201,8 @@ func TestSituations(t *testing.T) {
 		}
 		s := take(t, m, Options{})
 		nvme := s.Module("linux_module:nvme")
-		if nvme == nil || len(nvme.Problems) != 1 || nvme.Problems[0].Code != CodeGone || outcome(t, s, linux.SourceSysModule) != OutcomePartial {
+		if nvme == nil || len(nvme.Problems) != 1 || nvme.Problems[0].Code != CodeGone ||
+			outcome(t, s, linux.SourceSysModule) != OutcomePartial {
 			t.Errorf("%+v", nvme)
 		}
 	})
@@ -218,7 +231,8 @@ func TestSituations(t *testing.T) {
 		delete(m.MapFS, "sys/module/nvme/taint")
 		m.fails["sys/module/nvme/initstate"] = fs.ErrPermission
 		s := take(t, m, Options{})
-		if nvme := s.Module("linux_module:nvme"); len(nvme.Problems) != 0 || nvme.Linux.Taints == nil || nvme.Linux.State != "Live" {
+		if nvme := s.Module("linux_module:nvme"); len(nvme.Problems) != 0 || nvme.Linux.Taints == nil ||
+			nvme.Linux.State != "Live" {
 			t.Errorf("%v", nvme.Problems)
 		}
 	})
@@ -239,7 +253,8 @@ func TestSituations(t *testing.T) {
 		m := madeLinux()
 		m.set(linux.ModulesFile, "nvme x 3 - Live 0x0\nnvme_core 184320 4 - Live 0x0\n")
 		s := take(t, m, Options{})
-		if len(s.Modules) != 1 || outcome(t, s, linux.SourceModules) != OutcomePartial || len(s.Problems) != 1 || s.Problems[0].Line != 1 || s.Problems[0].Field != "size" {
+		if len(s.Modules) != 1 || outcome(t, s, linux.SourceModules) != OutcomePartial || len(s.Problems) != 1 ||
+			s.Problems[0].Line != 1 || s.Problems[0].Field != "size" {
 			t.Errorf("%v %v", s.Modules, s.Problems)
 		}
 	})
@@ -261,7 +276,8 @@ func TestBuiltin(t *testing.T) {
 		t.Errorf("builtin %s", got)
 	}
 	s, err := sys.SnapshotOf(context.Background(), ScopeBuiltin)
-	if err != nil || len(s.Modules) != 2 || outcome(t, s, linux.SourceModules) != OutcomeSkipped || outcome(t, s, linux.SourceBuiltin) != OutcomePartial {
+	if err != nil || len(s.Modules) != 2 || outcome(t, s, linux.SourceModules) != OutcomeSkipped ||
+		outcome(t, s, linux.SourceBuiltin) != OutcomePartial {
 		t.Errorf("%v, %v", s, err)
 	}
 	for range sys.Builtin(context.Background()) {
@@ -283,7 +299,8 @@ func TestPollMatchesSnapshot(t *testing.T) {
 		}
 		for i := range l.Modules {
 			p, s := &l.Modules[i], &snap.Modules[i]
-			if p.ID != s.ID || p.Size != s.Size || p.Refs != s.Refs || p.State != s.State || !slices.Equal(p.UsedBy, s.UsedBy) || !slices.Equal(p.Requires, s.Requires) {
+			if p.ID != s.ID || p.Size != s.Size || p.Refs != s.Refs || p.State != s.State ||
+				!slices.Equal(p.UsedBy, s.UsedBy) || !slices.Equal(p.Requires, s.Requires) {
 				t.Errorf("%+v\n%+v", p, s)
 			}
 		}
@@ -329,7 +346,8 @@ func TestChanged(t *testing.T) {
 	}
 	delete(m.MapFS, linux.UeventSeqFile)
 	sys.Refresh()
-	if _, err := sys.Changed(context.Background(), &token); !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := sys.Changed(context.Background(), &token); !errors.Is(err, fs.ErrNotExist) ||
+		!errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("no counter: %v", err)
 	}
 }
@@ -337,7 +355,8 @@ func TestChanged(t *testing.T) {
 func TestImageRunsNoKernel(t *testing.T) {
 	sys := openMade(t, madeLinux(), Options{Root: "/mnt"})
 	_, err := sys.Snapshot(context.Background())
-	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "Installed") || !strings.Contains(err.Error(), "--installed") {
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "Installed") ||
+		!strings.Contains(err.Error(), "--installed") {
 		t.Errorf("snapshot: %v", err)
 	}
 	if err := sys.Poll(context.Background(), new(List)); !errors.Is(err, errors.ErrUnsupported) {
@@ -425,7 +444,8 @@ func TestPolicyErrOfNoConclusion(t *testing.T) {
 // TestOpenOfAnotherSystem: the running kernel is not looked at for another system's.
 func TestOpenOfAnotherSystem(t *testing.T) {
 	for _, o := range []Options{{OS: "bogus"}, {OS: "bogus", Root: t.TempDir(), Live: true}} {
-		if s, err := Open(o); !errors.Is(err, errors.ErrUnsupported) || s != nil || !strings.Contains(err.Error(), "bogus") {
+		if s, err := Open(o); !errors.Is(err, errors.ErrUnsupported) || s != nil ||
+			!strings.Contains(err.Error(), "bogus") {
 			t.Errorf("%+v: %v, %v", o, s, err)
 		}
 	}
@@ -448,7 +468,8 @@ func TestUnknownSystems(t *testing.T) {
 }
 
 func TestDuplicateNamesAreNumbered(t *testing.T) {
-	modules := []Module{{ID: "k:a", Name: "a"}, {ID: "k:a", Name: "a"}, {ID: "k:a", Name: "a"}, {ID: "k:b", Name: "b"}, {ID: "k:b", Name: "b"}}
+	modules := []Module{{ID: "k:a", Name: "a"}, {ID: "k:a", Name: "a"}, {ID: "k:a", Name: "a"}, {ID: "k:b", Name: "b"},
+		{ID: "k:b", Name: "b"}}
 	var ids []string
 	for _, m := range numberDuplicates(modules) {
 		ids = append(ids, m.ID)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/linux"
 )
 
@@ -78,7 +78,8 @@ func TestInstalledNamesBadFiles(t *testing.T) {
 	if len(snap.Modules) != 5 || outcome(t, snap, "modules_dir") != OutcomePartial || len(snap.Problems) > 0 {
 		t.Fatalf("%d modules, %v, %v", len(snap.Modules), snap.Sources, snap.Problems)
 	}
-	for name, code := range map[string]Code{"good": "", "cut": CodeMalformed, "empty": CodeMalformed, "text": CodeMalformed, "bomb": CodeTooLarge} {
+	for name, code := range map[string]Code{"good": "", "cut": CodeMalformed, "empty": CodeMalformed,
+		"text": CodeMalformed, "bomb": CodeTooLarge} {
 		m := snap.Module("linux_module:" + name)
 		if _, known := m.Size.Get(); !known {
 			t.Errorf("%s: no size", name)
@@ -103,11 +104,13 @@ func TestStaleIndexes(t *testing.T) {
 	}{
 		"as depmod left it": {},
 		"newer file":        {"kernel/a.ko", good, "1 module files are newer than modules.dep, such as kernel/a.ko"},
-		"other index":       {"modules.alias.bin", "", "was not written together with 1 other indexes, such as modules.alias.bin"},
-		"new file":          {"updates/b.ko", good, "lacks 1 modules that are there, such as updates/b.ko"},
+		"other index": {"modules.alias.bin", "", "was not written together with 1 other indexes, " +
+			"such as modules.alias.bin"},
+		"new file": {"updates/b.ko", good, "lacks 1 modules that are there, such as updates/b.ko"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, dir := writeTree(t, then, map[string]string{"kernel/a.ko": good, "modules.dep": "kernel/a.ko:\n", "modules.alias.bin": ""})
+			root, dir := writeTree(t, then, map[string]string{"kernel/a.ko": good, "modules.dep": "kernel/a.ko:\n",
+				"modules.alias.bin": ""})
 			if c.file != "" {
 				file := filepath.Join(dir, filepath.FromSlash(c.file))
 				os.MkdirAll(filepath.Dir(file), 0o755)
@@ -155,7 +158,8 @@ func TestLostIsSaidOnce(t *testing.T) {
 				}
 			}
 			if packages != c.packages || keys != c.keys {
-				t.Errorf("%s, detail %v: %d problems of packages, %d of keys, want %d and %d: %v", scope, c.detail, packages, keys, c.packages, c.keys, snap.Problems)
+				t.Errorf("%s, detail %v: %d problems of packages, %d of keys, want %d and %d: %v", scope, c.detail,
+					packages, keys, c.packages, c.keys, snap.Problems)
 			}
 			for i := range snap.Modules {
 				for _, p := range snap.Modules[i].Problems {
@@ -170,7 +174,8 @@ func TestLostIsSaidOnce(t *testing.T) {
 
 // TestFileTellsOfUselessKeys: a module by itself says which keys could not be used.
 func TestFileTellsOfUselessKeys(t *testing.T) {
-	o := Options{Detail: DetailSignatures, Keys: []KeySet{{Name: "mine.pem", Certificates: []*x509.Certificate{{Raw: []byte("no certificate")}}}}}
+	o := Options{Detail: DetailSignatures,
+		Keys: []KeySet{{Name: "mine.pem", Certificates: []*x509.Certificate{{Raw: []byte("no certificate")}}}}}
 	s, err := OpenMachine(Linux, withFiles(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +228,8 @@ func TestFileAgreesWithInstalled(t *testing.T) {
 	m := withFiles()
 	const tree = "/lib/modules/6.1.0-56-amd64/"
 	for _, file := range []string{"kernel/nvme.ko", "kernel/planted.ko", "planted2.ko"} {
-		m.set(tree[1:]+file, string(kotest.LinuxModule("license=GPL", "intree=Y", "vermagic=6.1.0-56-amd64 SMP", "firmware=none.bin")))
+		m.set(tree[1:]+file,
+			string(kotest.LinuxModule("license=GPL", "intree=Y", "vermagic=6.1.0-56-amd64 SMP", "firmware=none.bin")))
 	}
 	m.set("root/alone.ko", string(kotest.LinuxModule("license=GPL", "intree=Y")))
 	s := openMade(t, m, Options{Detail: DetailFiles})
@@ -240,7 +246,8 @@ func TestFileAgreesWithInstalled(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen++
-		if !cmp.Equal(got[0].Origin, want.Origin) || !cmp.Equal(got[0].Linux.Firmware, want.Linux.Firmware) || got[0].Linux.File != want.Linux.File ||
+		if !cmp.Equal(got[0].Origin, want.Origin) || !cmp.Equal(got[0].Linux.Firmware, want.Linux.Firmware) ||
+			got[0].Linux.File != want.Linux.File ||
 			got[0].Linux.Release != want.Linux.Release || got[0].Linux.FitsRelease != want.Linux.FitsRelease {
 			t.Errorf("%s: File says %+v, Installed %+v", want.Path, got[0], want)
 		}
@@ -270,7 +277,8 @@ func TestReadFileRefusesWhatIsNoFile(t *testing.T) {
 // TestFileRefusesWhatIsNoFile: a directory of the machine is no module, as for ReadFile.
 func TestFileRefusesWhatIsNoFile(t *testing.T) {
 	s := openMade(t, withFiles(), Options{})
-	if list, err := s.File(t.Context(), "/lib/modules"); !errors.Is(err, ErrMalformed) || list != nil || !strings.Contains(err.Error(), "lib/modules: not a regular file") {
+	if list, err := s.File(t.Context(), "/lib/modules"); !errors.Is(err, ErrMalformed) || list != nil ||
+		!strings.Contains(err.Error(), "lib/modules: not a regular file") {
 		t.Errorf("%v, %v", list, err)
 	}
 }

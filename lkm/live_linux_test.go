@@ -134,7 +134,8 @@ func TestMountedLiveRoot(t *testing.T) {
 	if err := open(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without /proc: %v", err)
 	}
-	for name, text := range map[string]string{linux.ModulesFile: "nvme 57344 3 - Live 0x0\n", linux.TaintedFile: "0\n"} {
+	for name, text := range map[string]string{linux.ModulesFile: "nvme 57344 3 - Live 0x0\n",
+		linux.TaintedFile: "0\n"} {
 		os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755)
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

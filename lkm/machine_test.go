@@ -65,7 +65,8 @@ func (m *made) ReadDir(name string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	entries, err := m.MapFS.ReadDir(name)
-	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(m.left, name+"/"+e.Name()) }), err
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(m.left, name+"/"+e.Name()) }),
+		err
 }
 
 // hide leaves a path out of its directory's listing; it can still be opened.

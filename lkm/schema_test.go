@@ -6,38 +6,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/linux"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
-
-// golden compares got with the golden file, or rewrites that with -update.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", file, got)
-	}
-}
 
 var someTime = time.Date(2026, 11, 23, 4, 0, 0, 0, time.UTC)
 
@@ -93,7 +71,8 @@ func fill(v reflect.Value, depth int) {
 // The JSON of every shared type is frozen: a key here may be added, never renamed or removed.
 func TestTypesAreFrozen(t *testing.T) {
 	for name, v := range map[string]any{
-		"snapshot-0": &Snapshot{}, "verdict": &Verdict{}, "step": &Step{}, "discrepancy": &Discrepancy{}, "event": &Event{}, "delta": &Delta{}, "plan": &Plan{},
+		"snapshot-0": &Snapshot{}, "verdict": &Verdict{}, "step": &Step{}, "discrepancy": &Discrepancy{},
+		"event": &Event{}, "delta": &Delta{}, "plan": &Plan{},
 	} {
 		fill(reflect.ValueOf(v).Elem(), 0)
 		if s, ok := v.(*Snapshot); ok {
@@ -103,7 +82,7 @@ func TestTypesAreFrozen(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		golden(t, "schema/"+name+".json", append(b, '\n'))
+		golden.Check(t, filepath.Join("testdata", "schema", name+".json"), append(b, '\n'), *update)
 		back := reflect.New(reflect.TypeOf(v).Elem()).Interface()
 		if err := json.Unmarshal(b, back); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -140,7 +119,8 @@ func TestUnknownIsNotWritten(t *testing.T) {
 }
 
 func TestSnapshotErr(t *testing.T) {
-	s := &Snapshot{Sources: []Source{{Name: "a", Outcome: OutcomeOK}, {Name: "b", Outcome: OutcomeUnsupported}, {Name: "c", Outcome: OutcomeSkipped}, {Name: "d", Outcome: OutcomeAbsent}},
+	s := &Snapshot{Sources: []Source{{Name: "a", Outcome: OutcomeOK}, {Name: "b", Outcome: OutcomeUnsupported},
+		{Name: "c", Outcome: OutcomeSkipped}, {Name: "d", Outcome: OutcomeAbsent}},
 		Problems: []Problem{{Code: CodeUnsupported}}}
 	if err := s.Err(); err != nil {
 		t.Errorf("complete: %v", err)

@@ -13,13 +13,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 	"github.com/kernelext/kernelext/lkm/tape"
 )
 
 // systems are the rows of the support table.
-var systems = []lkm.OS{lkm.Linux, lkm.FreeBSD, lkm.DragonFly, lkm.NetBSD, lkm.OpenBSD, lkm.Illumos, lkm.Solaris, lkm.AIX, lkm.Darwin, lkm.Windows, lkm.VxWorks, lkm.NetWare}
+var systems = []lkm.OS{lkm.Linux, lkm.FreeBSD, lkm.DragonFly, lkm.NetBSD, lkm.OpenBSD,
+	lkm.Illumos, lkm.Solaris, lkm.AIX,
+	lkm.Darwin, lkm.Windows, lkm.VxWorks, lkm.NetWare}
 
 // supportCalls are its columns: a call works when it does not say that it is unsupported.
 var supportCalls = []struct {
@@ -177,7 +180,8 @@ func replaceSection(t *testing.T, file, name, text string) {
 		return
 	}
 	if flag.Lookup("update").Value.String() != "true" {
-		t.Fatalf("%s says otherwise (go test ./lkm -run Support -update rewrites it):\n%s", file, text)
+		t.Fatalf("%s says otherwise (go test ./lkm -run Support -update rewrites it):\n%s", file,
+			golden.Diff(string(old), string(updated)))
 	}
 	if err := os.WriteFile(file, updated, 0o644); err != nil {
 		t.Fatal(err)

@@ -20,9 +20,9 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
-	"github.com/kernelext/kernelext/internal/fakeunix"
-	"github.com/kernelext/kernelext/internal/kotest"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )
@@ -68,15 +68,18 @@ func facts(t testing.TB, s *lkm.Snapshot) string {
 func TestFreeBSDSnapshot(t *testing.T) {
 	all, _ := lkm.ParseDetail("all")
 	s := snapshot(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), all)
-	if s.Release != "14.2-RELEASE" || s.Arch != "amd64" || s.Privilege != "root" || s.BootID == "" || s.TakenAt != fakeunix.Clock {
+	if s.Release != "14.2-RELEASE" || s.Arch != "amd64" || s.Privilege != "root" || s.BootID == "" ||
+		s.TakenAt != fakeunix.Clock {
 		t.Errorf("header %+v", s)
 	}
 	if len(s.Modules) != 6 {
 		t.Fatalf("%d modules", len(s.Modules))
 	}
 	aesni := s.Module("freebsd_kld:aesni.ko")
-	if aesni == nil || aesni.FreeBSD.Preloaded != lkm.Yes || aesni.Address != 0xffffffff8214e000 || aesni.Origin.Class != lkm.OriginOS ||
-		aesni.FreeBSD.BuiltFor != lkm.CountOf(1402000) || aesni.FreeBSD.Modules[0].Record != "aesni_nexus" || !slices.Equal(aesni.Requires, []string{"kernel"}) {
+	if aesni == nil || aesni.FreeBSD.Preloaded != lkm.Yes || aesni.Address != 0xffffffff8214e000 ||
+		aesni.Origin.Class != lkm.OriginOS ||
+		aesni.FreeBSD.BuiltFor != lkm.CountOf(1402000) || aesni.FreeBSD.Modules[0].Record != "aesni_nexus" ||
+		!slices.Equal(aesni.Requires, []string{"kernel"}) {
 		t.Errorf("aesni.ko: %+v %+v", aesni, aesni.FreeBSD)
 	}
 	kernel := s.Module("freebsd_kld:kernel")
@@ -93,7 +96,8 @@ func TestFreeBSDSnapshot(t *testing.T) {
 	if drm := s.Module("freebsd_kld:drm.ko"); drm.Origin.Class != lkm.OriginThirdParty {
 		t.Errorf("drm.ko: %+v", drm.Origin)
 	}
-	if g := s.Module("freebsd_kld:gone.ko"); g.OnDisk.Match != lkm.MatchAbsent || g.FreeBSD.Modules == nil || len(g.FreeBSD.Modules) != 0 {
+	if g := s.Module("freebsd_kld:gone.ko"); g.OnDisk.Match != lkm.MatchAbsent || g.FreeBSD.Modules == nil ||
+		len(g.FreeBSD.Modules) != 0 {
 		t.Errorf("gone.ko: %+v %+v", g.OnDisk, g.FreeBSD)
 	}
 	if s.Policy == nil || s.Policy.Loading != lkm.LoadingAny {
@@ -113,7 +117,8 @@ func TestFreeBSDSituations(t *testing.T) {
 	m := fakeunix.GENERIC()
 	m.Deny = true
 	sys := system(t, lkm.FreeBSD, m.Machine(), lkm.Options{})
-	if s, err := sys.Snapshot(t.Context()); !errors.Is(err, fs.ErrPermission) || s != nil || !strings.Contains(err.Error(), "HardenedBSD") {
+	if s, err := sys.Snapshot(t.Context()); !errors.Is(err, fs.ErrPermission) || s != nil ||
+		!strings.Contains(err.Error(), "HardenedBSD") {
 		t.Errorf("EPERM: %v, %v", s, err)
 	}
 
@@ -123,7 +128,8 @@ func TestFreeBSDSituations(t *testing.T) {
 	if len(s.Modules) != 6 || s.Modules[0].Address != 0 || !s.Modules[0].Size.IsZero() {
 		t.Errorf("zero addresses: %+v", s.Modules[0])
 	}
-	hidden := slices.ContainsFunc(s.Problems, func(p lkm.Problem) bool { return p.Field == "size" && errors.Is(p, lkm.ErrRestricted) && p.Count == 6 })
+	hidden := slices.ContainsFunc(s.Problems,
+		func(p lkm.Problem) bool { return p.Field == "size" && errors.Is(p, lkm.ErrRestricted) && p.Count == 6 })
 	if !hidden {
 		t.Errorf("nothing says that sizes are hidden: %v", s.Problems)
 	}
@@ -131,14 +137,17 @@ func TestFreeBSDSituations(t *testing.T) {
 	m = fakeunix.GENERIC()
 	m.Bits = 32
 	s = snapshot(t, lkm.FreeBSD, m.Machine(), lkm.DetailAddresses)
-	if s.Modules[0].Address != 0 || !slices.ContainsFunc(s.Problems, func(p lkm.Problem) bool { return p.Field == "address" && errors.Is(p, errors.ErrUnsupported) }) {
+	if s.Modules[0].Address != 0 ||
+		!slices.ContainsFunc(s.Problems,
+			func(p lkm.Problem) bool { return p.Field == "address" && errors.Is(p, errors.ErrUnsupported) }) {
 		t.Errorf("half an address of a kernel of 64 bits: %+v %v", s.Modules[0], s.Problems)
 	}
 
 	for _, version := range []int{2, 1} {
 		m = fakeunix.GENERIC()
 		m.ModuleVersion = version
-		if s := snapshot(t, lkm.FreeBSD, m.Machine(), 0); s.Err() != nil || len(s.Module("freebsd_kld:kernel").FreeBSD.Modules) != 4 {
+		if s := snapshot(t, lkm.FreeBSD, m.Machine(), 0); s.Err() != nil ||
+			len(s.Module("freebsd_kld:kernel").FreeBSD.Modules) != 4 {
 			t.Errorf("module_stat version %d: %v", version, s.Err())
 		}
 	}
@@ -163,7 +172,8 @@ func TestFreeBSDSituations(t *testing.T) {
 	}
 	vanished = -1 << 30
 	s = snapshot(t, lkm.FreeBSD, m.Machine(), 0)
-	if src := source(t, s, freebsd.SourceKldstat); src.Outcome != lkm.OutcomePartial || !errors.Is(s.Err(), lkm.ErrGone) {
+	if src := source(t, s, freebsd.SourceKldstat); src.Outcome != lkm.OutcomePartial ||
+		!errors.Is(s.Err(), lkm.ErrGone) {
 		t.Errorf("a race that does not end: %+v %v", src, s.Err())
 	}
 }
@@ -194,7 +204,8 @@ func TestUnixTapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, unredacted := range []bool{true, false} {
-				r := tape.Record(c.os, c.m(), tape.Options{Unredacted: unredacted, Header: tape.Header{Producer: "test", Synthetic: true}})
+				r := tape.Record(c.os, c.m(),
+					tape.Options{Unredacted: unredacted, Header: tape.Header{Producer: "test", Synthetic: true}})
 				live := snapshot(t, c.os, r, all)
 				var b bytes.Buffer
 				if _, err := r.WriteTo(&b); err != nil {
@@ -237,10 +248,12 @@ func TestNetBSD(t *testing.T) {
 		t.Fatalf("%+v %v", s.Modules, s.Err())
 	}
 	zfs, nfs := s.Module("netbsd_module:zfs"), s.Module("netbsd_module:nfs")
-	if !slices.Equal(zfs.Requires, []string{"solaris"}) || zfs.Address == 0 || zfs.NetBSD.Class != "vfs" || zfs.NetBSD.Source != "filesys" {
+	if !slices.Equal(zfs.Requires, []string{"solaris"}) || zfs.Address == 0 || zfs.NetBSD.Class != "vfs" ||
+		zfs.NetBSD.Source != "filesys" {
 		t.Errorf("zfs %+v %+v", zfs, zfs.NetBSD)
 	}
-	if !slices.Equal(nfs.NetBSD.Required, []string{"compat_util", "sysv_ipc"}) || !slices.Equal(nfs.NetBSD.Flags, []string{"auto_loaded"}) {
+	if !slices.Equal(nfs.NetBSD.Required, []string{"compat_util", "sysv_ipc"}) ||
+		!slices.Equal(nfs.NetBSD.Flags, []string{"auto_loaded"}) {
 		t.Errorf("nfs %+v", nfs.NetBSD)
 	}
 	sol := s.Module("netbsd_module:solaris")
@@ -248,7 +261,8 @@ func TestNetBSD(t *testing.T) {
 		t.Errorf("solaris used by %v", sol.UsedBy)
 	}
 	b, err := system(t, lkm.NetBSD, m.Machine(), lkm.Options{}).SnapshotOf(t.Context(), lkm.ScopeBuiltin)
-	if err != nil || len(b.Modules) != 2 || b.Modules[0].Name != "compat_50" || b.Modules[0].NetBSD.Disabled != lkm.Yes || !b.Modules[0].Refs.IsZero() {
+	if err != nil || len(b.Modules) != 2 || b.Modules[0].Name != "compat_50" ||
+		b.Modules[0].NetBSD.Disabled != lkm.Yes || !b.Modules[0].Refs.IsZero() {
 		t.Errorf("builtin %+v %v", b, err)
 	}
 	for name, change := range map[string]func(*fakeunix.NetBSD){
@@ -275,7 +289,8 @@ func TestNetBSD(t *testing.T) {
 	}
 	m = fakeunix.NetBSD10()
 	m.Hidden = true
-	if s := snapshot(t, lkm.NetBSD, m.Machine(), 0); !errors.Is(s.Err(), lkm.ErrRestricted) || !s.Modules[0].Size.IsZero() {
+	if s := snapshot(t, lkm.NetBSD, m.Machine(), 0); !errors.Is(s.Err(), lkm.ErrRestricted) ||
+		!s.Modules[0].Size.IsZero() {
 		t.Errorf("hidden: %v", s.Err())
 	}
 }
@@ -287,7 +302,8 @@ func TestIllumos(t *testing.T) {
 		t.Fatalf("%+v %v", s.Modules, s.Err())
 	}
 	rpc := s.Module("illumos_module:rpcmod")
-	if len(rpc.Solaris.Linkages) != 3 || rpc.Solaris.Linkages[0].Info != lkm.CountOf(226) || !rpc.Solaris.Linkages[1].Info.IsZero() || rpc.Description != "RPC syscall" {
+	if len(rpc.Solaris.Linkages) != 3 || rpc.Solaris.Linkages[0].Info != lkm.CountOf(226) ||
+		!rpc.Solaris.Linkages[1].Info.IsZero() || rpc.Description != "RPC syscall" {
 		t.Errorf("%+v", rpc.Solaris)
 	}
 	if fd := s.Module("illumos_module:fdfs"); fd.State != lkm.StateInstalled || fd.Address != 0 {
@@ -321,7 +337,8 @@ func TestIllumos(t *testing.T) {
 
 func TestAIX(t *testing.T) {
 	s := snapshot(t, lkm.AIX, fakeunix.AIX72().Machine(), lkm.DetailAddresses)
-	if len(s.Modules) != 3 || s.Modules[2].ID != "aix_kext:/usr/lib/drivers/if_en#2" || s.Modules[0].Size != lkm.CountOf(0x77000) || s.Modules[0].Address != 0xf1000000c0338000 {
+	if len(s.Modules) != 3 || s.Modules[2].ID != "aix_kext:/usr/lib/drivers/if_en#2" ||
+		s.Modules[0].Size != lkm.CountOf(0x77000) || s.Modules[0].Address != 0xf1000000c0338000 {
 		t.Errorf("%+v", s.Modules)
 	}
 	if s.Modules[0].Other.System != lkm.AIX || len(s.Modules[0].Other.Fields) != 3 {
@@ -353,14 +370,17 @@ func TestFreeBSDDisk(t *testing.T) {
 			t.Fatalf("%v %+v", err, s)
 		}
 		linux := s.Module("freebsd_kld:linux.ko")
-		if linux.Path != "/boot/kernel/linux.ko" || !slices.Equal(linux.Requires, []string{"kernel", "linux_common.ko"}) || linux.FreeBSD.BuiltFor != lkm.CountOf(1402000) {
+		if linux.Path != "/boot/kernel/linux.ko" ||
+			!slices.Equal(linux.Requires, []string{"kernel", "linux_common.ko"}) ||
+			linux.FreeBSD.BuiltFor != lkm.CountOf(1402000) {
 			t.Errorf("linux.ko %+v", linux)
 		}
 		if b := s.Module("freebsd_kld:broken.ko"); len(b.Problems) != 1 || !errors.Is(b.Problems[0], lkm.ErrMalformed) {
 			t.Errorf("broken.ko %+v", b)
 		}
 		for query, want := range map[string]string{
-			"aesni": "aesni.ko", "nexus/aesni": "aesni.ko", "aesni.ko": "aesni.ko", "pci:vendor=0x8086 device=0x10d3": "if_em.ko",
+			"aesni": "aesni.ko", "nexus/aesni": "aesni.ko", "aesni.ko": "aesni.ko",
+			"pci:vendor=0x8086 device=0x10d3":                            "if_em.ko",
 			"? at slot=0 function=0 vendor=0x8086 device=0x10d3 on pci0": "if_em.ko", "cam": "cam", "nothing": "",
 		} {
 			got, err := sys.Resolve(t.Context(), query)
@@ -369,7 +389,8 @@ func TestFreeBSDDisk(t *testing.T) {
 			}
 		}
 		steps, err := sys.LoadPlan(t.Context(), "linux")
-		if err != nil || len(steps) != 2 || steps[0].Path != "/boot/kernel/linux_common.ko" || steps[0].Reason != "depends" || steps[1].Module != "freebsd_kld:linux.ko" {
+		if err != nil || len(steps) != 2 || steps[0].Path != "/boot/kernel/linux_common.ko" ||
+			steps[0].Reason != "depends" || steps[1].Module != "freebsd_kld:linux.ko" {
 			t.Errorf("%+v %v", steps, err)
 		}
 		if _, err := sys.LoadPlan(t.Context(), "nothing"); !errors.Is(err, fs.ErrNotExist) {
@@ -380,7 +401,8 @@ func TestFreeBSDDisk(t *testing.T) {
 			t.Errorf("check vtnet: %+v %v", v, err)
 		}
 		v, err = sys.Check(t.Context(), "freebsd_kld:aesni.ko")
-		if err != nil || len(v) != 1 || v[0].Module != "freebsd_kld:aesni.ko" || !image && v[0].Now.Outcome != lkm.VerdictLoaded {
+		if err != nil || len(v) != 1 || v[0].Module != "freebsd_kld:aesni.ko" || !image &&
+			v[0].Now.Outcome != lkm.VerdictLoaded {
 			t.Errorf("check aesni: %+v %v", v, err)
 		}
 		b, err := sys.SnapshotOf(t.Context(), lkm.ScopeBuiltin)
@@ -397,7 +419,8 @@ func TestFreeBSDDisk(t *testing.T) {
 
 // TestFreeBSDHints lists without opening the files: the index tells the interfaces.
 func TestFreeBSDHints(t *testing.T) {
-	s, err := system(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), lkm.Options{}).SnapshotOf(t.Context(), lkm.ScopeInstalled)
+	s, err := system(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), lkm.Options{}).SnapshotOf(t.Context(),
+		lkm.ScopeInstalled)
 	if err != nil || len(s.Modules) != 7 {
 		t.Fatalf("%+v %v", s, err)
 	}
@@ -405,7 +428,8 @@ func TestFreeBSDHints(t *testing.T) {
 		t.Errorf("%+v", src)
 	}
 	em := s.Module("freebsd_kld:if_em.ko")
-	if len(em.FreeBSD.Versions) != 1 || em.FreeBSD.Versions[0] != (freebsd.Version{Name: "em", Version: 1}) || em.FreeBSD.PNP != nil {
+	if len(em.FreeBSD.Versions) != 1 || em.FreeBSD.Versions[0] != (freebsd.Version{Name: "em", Version: 1}) ||
+		em.FreeBSD.PNP != nil {
 		t.Errorf("%+v", em.FreeBSD)
 	}
 }
@@ -413,16 +437,20 @@ func TestFreeBSDHints(t *testing.T) {
 // TestThreeFiles reads files of three systems side by side, on any system.
 func TestThreeFiles(t *testing.T) {
 	k := kotest.AMD64()
-	k.Modules, k.Depends = []kotest.Module{{Record: "a", Name: "nexus/a"}}, []kotest.Depend{{Name: "kernel", Min: 1, Preferred: 1, Max: 2}}
-	files := fstest.MapFS{"a.ko": {Data: k.Bytes()}, "b.NLM": {Data: kotest.NLM()}, "n.kmod": {Data: kotest.KMOD()}, "junk": {Data: []byte("junk")}, "empty": {}}
-	for name, want := range map[string]string{"a.ko": "freebsd_kld:a.ko", "b.NLM": "netware_nlm:CLIB.NLM", "n.kmod": "netbsd_module:zfs"} {
+	k.Modules, k.Depends = []kotest.Module{{Record: "a", Name: "nexus/a"}},
+		[]kotest.Depend{{Name: "kernel", Min: 1, Preferred: 1, Max: 2}}
+	files := fstest.MapFS{"a.ko": {Data: k.Bytes()}, "b.NLM": {Data: kotest.NLM()}, "n.kmod": {Data: kotest.KMOD()},
+		"junk": {Data: []byte("junk")}, "empty": {}}
+	for name, want := range map[string]string{"a.ko": "freebsd_kld:a.ko", "b.NLM": "netware_nlm:CLIB.NLM",
+		"n.kmod": "netbsd_module:zfs"} {
 		m, err := lkm.ReadFile(t.Context(), files, name, lkm.Options{})
 		if err != nil || len(m) != 1 || m[0].ID != want {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
 	}
 	nlm, err := lkm.ReadFile(t.Context(), files, "b.NLM", lkm.Options{})
-	if err != nil || nlm[0].Version != "5.00a" || !slices.Equal(nlm[0].Requires, []string{"THREADS.NLM"}) || nlm[0].Description != "C Library" {
+	if err != nil || nlm[0].Version != "5.00a" || !slices.Equal(nlm[0].Requires, []string{"THREADS.NLM"}) ||
+		nlm[0].Description != "C Library" {
 		t.Errorf("%+v %v", nlm, err)
 	}
 	for _, name := range []string{"junk", "empty"} {
@@ -501,7 +529,8 @@ func modules(s *lkm.Snapshot) int {
 func kldstatRows(text string) int {
 	n := 0
 	for line := range strings.Lines(text) {
-		if w := strings.Fields(line); len(w) >= 5 && strings.HasPrefix(w[2], "0x") || len(w) == 3 && w[2] == "cd_example" {
+		if w := strings.Fields(line); len(w) >= 5 && strings.HasPrefix(w[2], "0x") ||
+			len(w) == 3 && w[2] == "cd_example" {
 			n++
 		}
 	}

@@ -54,7 +54,8 @@ func (e *eventful) Wake()        { e.woken = true }
 func (e *eventful) Close() error { e.closed = true; return nil }
 
 func moduleEvent(action, name string, seq int) string {
-	return fmt.Sprintf("%s@/module/%s\x00ACTION=%s\x00DEVPATH=/module/%s\x00SUBSYSTEM=module\x00SEQNUM=%d\x00", action, name, action, name, seq)
+	return fmt.Sprintf("%s@/module/%s\x00ACTION=%s\x00DEVPATH=/module/%s\x00SUBSYSTEM=module\x00SEQNUM=%d\x00",
+		action, name, action, name, seq)
 }
 
 // lists changes the machine's list to the named modules, all live, and moves the counter.
@@ -174,7 +175,8 @@ func TestWatchTellsEveryEvent(t *testing.T) {
 		{"others' events", []step{{event: quiet(1235)}, {event: quiet(1236)}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := &eventful{made: madeLinux(), script: append([]step{{change: func(*made) {}, event: quiet(1234)}}, tt.script...)}
+			m := &eventful{made: madeLinux(),
+				script: append([]step{{change: func(*made) {}, event: quiet(1234)}}, tt.script...)}
 			lists(1234, "nvme_core")(m.made)
 			want := []string{"baseline"}
 			if tt.want != "" {
@@ -206,14 +208,16 @@ func TestWatchByPolling(t *testing.T) {
 	m := madeLinux()
 	lists(1, "a", "b")(m)
 	n := 0
-	changes := []func(*made){lists(2, "a", "b", "c"), lists(3, "b", "c"), func(m *made) { m.set("sys/module/b/version", "2\n") }}
-	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: 20 * time.Millisecond, PollOnly: true}, func() bool {
-		if n < len(changes) {
-			changes[n](m)
-		}
-		n++
-		return n > len(changes)
-	})
+	changes := []func(*made){lists(2, "a", "b", "c"), lists(3, "b", "c"),
+		func(m *made) { m.set("sys/module/b/version", "2\n") }}
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: 20 * time.Millisecond, PollOnly: true},
+		func() bool {
+			if n < len(changes) {
+				changes[n](m)
+			}
+			n++
+			return n > len(changes)
+		})
 	if want := []string{"baseline", "load c", "unload a", "change b"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -229,7 +233,8 @@ func (d deaf) Events(int) (fact.EventSource, error) { return nil, d.err }
 
 // TestWatchPollsWhereEventsAreRefused is what a container without netlink gets.
 func TestWatchPollsWhereEventsAreRefused(t *testing.T) {
-	for err, want := range map[error]Outcome{fs.ErrPermission: OutcomeDenied, errors.ErrUnsupported: OutcomeUnsupported} {
+	for err, want := range map[error]Outcome{fs.ErrPermission: OutcomeDenied,
+		errors.ErrUnsupported: OutcomeUnsupported} {
 		m := madeLinux()
 		lists(1, "a")(m)
 		s, _ := OpenMachine(Linux, deaf{m, fmt.Errorf("socket: %w", err)}, Options{})
@@ -258,12 +263,13 @@ func TestWatchPollsWhereEventsAreRefused(t *testing.T) {
 func TestWatchTellsARestart(t *testing.T) {
 	m := madeLinux()
 	n := 0
-	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true}, func() bool {
-		if n++; n == 1 {
-			m.set(linux.BootIDFile, "another\n")
-		}
-		return n == 3
-	})
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true},
+		func() bool {
+			if n++; n == 1 {
+				m.set(linux.BootIDFile, "another\n")
+			}
+			return n == 3
+		})
 	if want := []string{"baseline", "epoch", "baseline"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -272,11 +278,12 @@ func TestWatchTellsARestart(t *testing.T) {
 func TestWatchEndsWithOneError(t *testing.T) {
 	m := madeLinux()
 	n := 0
-	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true}, func() bool {
-		n++
-		m.fails[linux.ModulesFile] = fs.ErrPermission
-		return false
-	})
+	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true},
+		func() bool {
+			n++
+			m.fails[linux.ModulesFile] = fs.ErrPermission
+			return false
+		})
 	if want := []string{"baseline", "error permission"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -392,7 +399,8 @@ func TestWatchCountsWhatWasLost(t *testing.T) {
 			break
 		}
 	}
-	if want := []string{"baseline ", "load a", "load b", "lost 14", "unload a", "unload b", "load c", "load last"}; !slices.Equal(got, want) {
+	if want := []string{"baseline ", "load a", "load b", "lost 14", "unload a", "unload b", "load c",
+		"load last"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -404,7 +412,8 @@ func TestWatchBesideOtherEvents(t *testing.T) {
 	for seq := range 10000 {
 		m.script = append(m.script, step{event: quiet(1235 + seq)})
 	}
-	m.script = append(m.script, step{event: moduleEvent("add", "last", 11235), change: lists(11235, "nvme_core", "last")})
+	m.script = append(m.script,
+		step{event: moduleEvent("add", "last", 11235), change: lists(11235, "nvme_core", "last")})
 	reads := 0
 	got := watched(t, m, WatchOptions{Interval: time.Hour}, func() bool {
 		if reads == 0 {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -19,7 +19,8 @@ func TestWindowsCaptures(t *testing.T) {
 		kind lkm.CaptureKind
 		rows int // drivers; -1: refused
 	}{
-		"autorunsc-localized-row/capture.csv":           {lkm.CaptureAutoruns, -1}, // its one row is of another category
+		// its one row is of another category
+		"autorunsc-localized-row/capture.csv":           {lkm.CaptureAutoruns, -1},
 		"cim-npcap-list/capture.txt":                    {lkm.CaptureWMI, 1},
 		"driverquery-csv-3ware/driversquery_stdout.csv": {lkm.CaptureDriverQuery, 2},
 		"driverquery-redirect-error-ru/capture.txt":     {"", -1}, // an error message
@@ -72,7 +73,8 @@ func TestWindowsCaptures(t *testing.T) {
 					continue
 				}
 				if n := windowsDrivers(s); n != w.rows || s.OS != lkm.Windows {
-					t.Errorf("as %q: %s with %d drivers, want %d; sources %+v, problems %v", as, s.OS, n, w.rows, s.Sources, s.Problems)
+					t.Errorf("as %q: %s with %d drivers, want %d; sources %+v, problems %v", as, s.OS, n,
+						w.rows, s.Sources, s.Problems)
 				}
 			}
 		})

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -48,34 +48,40 @@ func TestWindowsLoaded(t *testing.T) {
 		t.Fatalf("%d modules", len(mods))
 	}
 	tcpip := mods["tcpip.sys"]
-	if len(tcpip.Windows.Services) != 2 || tcpip.State != lkm.StateLoaded || tcpip.Version != "10.0.26100.4652" || tcpip.OnDisk.Match != lkm.MatchSame ||
+	if len(tcpip.Windows.Services) != 2 || tcpip.State != lkm.StateLoaded || tcpip.Version != "10.0.26100.4652" ||
+		tcpip.OnDisk.Match != lkm.MatchSame ||
 		tcpip.Address == 0 || len(tcpip.Requires) != 1 || tcpip.Windows.Hashes == nil {
 		t.Errorf("tcpip: %+v", tcpip)
 	}
 	if m := mods["replaced.sys"]; m.OnDisk.Match != lkm.MatchDifferent || m.OnDisk.By != "checksum_timestamp" {
 		t.Errorf("replaced: %+v", m.OnDisk)
 	}
-	if m := mods["ketnet.sys"]; m.Origin.Class != lkm.OriginThirdParty || len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 1 {
+	if m := mods["ketnet.sys"]; m.Origin.Class != lkm.OriginThirdParty || len(m.Windows.Devices) != 1 ||
+		len(m.Windows.Packages) != 1 {
 		t.Errorf("ketnet: %+v", m.Origin)
 	}
 	if m := mods["acpi.sys"]; m.Origin.Class != lkm.OriginOS || len(m.UsedBy) != 0 {
 		t.Errorf("acpi: %+v", m.Origin)
 	}
 	// Its version resource says Microsoft; that decides nothing.
-	if m := mods[`c:\program files\ket watch\ketwatch.sys`]; m.Origin.Class != "" || m.Windows.Filter == nil || m.Windows.Services[0].Instances[0].Altitude != "385250.5" {
+	if m := mods[`c:\program files\ket watch\ketwatch.sys`]; m.Origin.Class != "" || m.Windows.Filter == nil ||
+		m.Windows.Services[0].Instances[0].Altitude != "385250.5" {
 		t.Errorf("ketwatch: %+v", m)
 	}
-	if m := mods["dump_stornvme.sys"]; m.Windows.Image.AliasOf != "stornvme.sys" || m.Path != `C:\Windows\System32\Drivers\stornvme.sys` || m.Windows.PE == nil {
+	if m := mods["dump_stornvme.sys"]; m.Windows.Image.AliasOf != "stornvme.sys" ||
+		m.Path != `C:\Windows\System32\Drivers\stornvme.sys` || m.Windows.PE == nil {
 		t.Errorf("dump: %+v", m)
 	}
-	if m := mods["gone.sys"]; len(m.Problems) != 1 || m.Problems[0].Code != lkm.CodeAbsent || m.Windows.Views[windows.SourceServices] != lkm.ViewMissing {
+	if m := mods["gone.sys"]; len(m.Problems) != 1 || m.Problems[0].Code != lkm.CodeAbsent ||
+		m.Windows.Views[windows.SourceServices] != lkm.ViewMissing {
 		t.Errorf("gone: %+v", m)
 	}
 }
 
 // A user sees the same list; what is missing is told once.
 func TestWindowsUser(t *testing.T) {
-	snap, err := openWindows(t, fakewindows.Windows11(true), lkm.Options{Detail: lkm.DetailAddresses | lkm.DetailFiles}).Snapshot(context.Background())
+	snap, err := openWindows(t, fakewindows.Windows11(true),
+		lkm.Options{Detail: lkm.DetailAddresses | lkm.DetailFiles}).Snapshot(context.Background())
 	if err != nil || len(snap.Modules) != 10 || snap.Privilege != "user" {
 		t.Fatalf("%v %+v", err, snap)
 	}
@@ -95,7 +101,8 @@ func TestWindowsUser(t *testing.T) {
 
 func TestWindowsInstalled(t *testing.T) {
 	mods := windowsSnapshot(t, fakewindows.Windows11(false), lkm.ScopeInstalled, lkm.Options{Detail: lkm.DetailFiles})
-	for id, state := range map[string]lkm.State{"tcpip.sys": lkm.StateInstalled, "leftover.sys": lkm.StateInstalled, "hidden.sys": lkm.StateInstalled, "ketnet.sys": lkm.StateInstalled, "service odd": lkm.StateInstalled} {
+	for id, state := range map[string]lkm.State{"tcpip.sys": lkm.StateInstalled, "leftover.sys": lkm.StateInstalled,
+		"hidden.sys": lkm.StateInstalled, "ketnet.sys": lkm.StateInstalled, "service odd": lkm.StateInstalled} {
 		if m, ok := mods[id]; !ok || m.State != state {
 			t.Errorf("%s: %+v", id, m)
 		}
@@ -124,9 +131,11 @@ func TestWindowsNoList(t *testing.T) {
 // The cross-check with WMI: rows join, and no rows at all are a problem.
 func TestWindowsWMI(t *testing.T) {
 	m := fakewindows.Windows11(false)
-	m.Calls[windows.OpWMIDrivers] = string(windows.AppendWMIDrivers(nil, []windows.WMIDriver{{Name: "TCPIP", State: "Running", Started: true}}))
+	m.Calls[windows.OpWMIDrivers] =
+		string(windows.AppendWMIDrivers(nil, []windows.WMIDriver{{Name: "TCPIP", State: "Running", Started: true}}))
 	mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{})
-	if x := mods["tcpip.sys"].Windows; len(x.WMI) != 1 || x.Views[windows.SourceWMI] != lkm.ViewSeen || mods["acpi.sys"].Windows.Views[windows.SourceWMI] != lkm.ViewMissing {
+	if x := mods["tcpip.sys"].Windows; len(x.WMI) != 1 || x.Views[windows.SourceWMI] != lkm.ViewSeen ||
+		mods["acpi.sys"].Windows.Views[windows.SourceWMI] != lkm.ViewMissing {
 		t.Errorf("%+v", x)
 	}
 	m.Calls[windows.OpWMIDrivers] = ""
@@ -151,7 +160,8 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 	for _, f := range p.Facts {
 		facts[f.Name] += f.Value
 	}
-	for name, want := range map[string]string{windows.PolicyHVCI: "yes", windows.PolicyWHQL: "audit", windows.PolicySecureBoot: "yes", windows.PolicyDebugger: "no", windows.PolicyBlockList: "1"} {
+	for name, want := range map[string]string{windows.PolicyHVCI: "yes", windows.PolicyWHQL: "audit",
+		windows.PolicySecureBoot: "yes", windows.PolicyDebugger: "no", windows.PolicyBlockList: "1"} {
 		if facts[name] != want {
 			t.Errorf("%s: %q, want %q", name, facts[name], want)
 		}
@@ -207,20 +217,23 @@ func TestWindowsDiscrepancies(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
-	want := map[string]string{windows.HiddenService: "hidden.sys ", windows.ReplacedOnDisk: "replaced.sys ", windows.NoFile: "gone.sys "}
+	want := map[string]string{windows.HiddenService: "hidden.sys ", windows.ReplacedOnDisk: "replaced.sys ",
+		windows.NoFile: "gone.sys "}
 	if !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	closed := fakewindows.Windows11(false)
 	closed.Deny["C:/Windows/System32/drivers/tcpip.sys"] = true
 	found, err = openWindows(t, closed, lkm.Options{}).Discrepancies(context.Background())
-	if err != nil || len(found) != 4 || found[0].Kind != windows.KindUnchecked || found[0].Views[windows.SourceFile] != lkm.ViewUnchecked {
+	if err != nil || len(found) != 4 || found[0].Kind != windows.KindUnchecked ||
+		found[0].Views[windows.SourceFile] != lkm.ViewUnchecked {
 		t.Errorf("with a file that cannot be read: %+v, %v", found, err)
 	}
 	m := fakewindows.Windows11(true)
 	m.Deny[windows.OpServices] = true
 	found, err = openWindows(t, m, lkm.Options{}).Discrepancies(context.Background())
-	if err != nil || len(found) == 0 || found[0].Kind != windows.KindUnchecked || found[0].Views[windows.SourceServices] != lkm.ViewUnchecked {
+	if err != nil || len(found) == 0 || found[0].Kind != windows.KindUnchecked ||
+		found[0].Views[windows.SourceServices] != lkm.ViewUnchecked {
 		t.Errorf("without the service manager: %+v, %v", found, err)
 	}
 }
@@ -266,16 +279,19 @@ func TestWindowsImage(t *testing.T) {
 	for _, m := range snap.Modules {
 		found[m.ID] = true
 	}
-	if !found["windows_driver:disk.sys"] || !found["windows_driver:leftover.sys"] || !found["windows_driver:filter.sys"] {
+	if !found["windows_driver:disk.sys"] || !found["windows_driver:leftover.sys"] ||
+		!found["windows_driver:filter.sys"] {
 		t.Errorf("modules %v", found)
 	}
 	if snap.Release != "10.0.26100.4652" || snap.Arch != "amd64" {
 		t.Errorf("release %q, architecture %q", snap.Release, snap.Arch)
 	}
-	if m := snap.Module("windows_driver:disk.sys"); m.Origin.Class != lkm.OriginThirdParty || len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 1 {
+	if m := snap.Module("windows_driver:disk.sys"); m.Origin.Class != lkm.OriginThirdParty ||
+		len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 1 {
 		t.Errorf("disk: %+v %+v", m.Origin, m.Windows)
 	}
-	if m := snap.Module("windows_driver:filter.sys"); m.Origin.Class != "" || len(m.Windows.Devices) != 1 || len(m.Windows.Packages) != 0 {
+	if m := snap.Module("windows_driver:filter.sys"); m.Origin.Class != "" || len(m.Windows.Devices) != 1 ||
+		len(m.Windows.Packages) != 0 {
 		t.Errorf("filter: %+v %+v", m.Origin, m.Windows)
 	}
 	p, err := s.Policy(context.Background())
@@ -283,7 +299,8 @@ func TestWindowsImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range p.Facts {
-		if f.Name == windows.PolicyBlockList && f.Value != "1" || f.Name == windows.PolicyCodeIntegrity && f.Code != lkm.CodeUnsupported {
+		if f.Name == windows.PolicyBlockList && f.Value != "1" || f.Name == windows.PolicyCodeIntegrity &&
+			f.Code != lkm.CodeUnsupported {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -298,15 +315,18 @@ func TestWindowsImage(t *testing.T) {
 
 func TestReadFileWindows(t *testing.T) {
 	files := fakewindows.Windows11(false).Files
-	mods, err := lkm.ReadFile(context.Background(), files, "c:/windows/system32/drivers/tcpip.sys", lkm.Options{Detail: lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailHashes})
+	mods, err := lkm.ReadFile(context.Background(), files, "c:/windows/system32/drivers/tcpip.sys",
+		lkm.Options{Detail: lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailHashes})
 	if err != nil || len(mods) != 1 {
 		t.Fatal(err)
 	}
 	m := mods[0]
-	if m.Kind != lkm.KindWindowsDriver || m.State != "" || m.Signature.Status != "" || len(m.Problems) != 1 || m.Windows.Hashes == nil || m.ContentID == "" {
+	if m.Kind != lkm.KindWindowsDriver || m.State != "" || m.Signature.Status != "" || len(m.Problems) != 1 ||
+		m.Windows.Hashes == nil || m.ContentID == "" {
 		t.Errorf("%+v", m)
 	}
-	if _, err := lkm.ReadFile(context.Background(), files, "c:/windows/system32/drivers/broken.sys", lkm.Options{}); !errors.Is(err, lkm.ErrMalformed) {
+	if _, err := lkm.ReadFile(context.Background(), files, "c:/windows/system32/drivers/broken.sys",
+		lkm.Options{}); !errors.Is(err, lkm.ErrMalformed) {
 		t.Errorf("nonsense: %v", err)
 	}
 }

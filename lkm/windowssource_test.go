@@ -12,7 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -33,11 +33,13 @@ func TestWindowsNamelessImage(t *testing.T) {
 	mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{})
 	for _, id := range []string{"(no name)", "(no name)#2"} {
 		x, ok := mods[id]
-		if !ok || x.Name != "(no name)" || x.Path != "" || len(x.Problems) == 0 || x.Problems[0].Code != lkm.CodeMalformed {
+		if !ok || x.Name != "(no name)" || x.Path != "" || len(x.Problems) == 0 ||
+			x.Problems[0].Code != lkm.CodeMalformed {
 			t.Errorf("%s: %+v", id, x)
 		}
 	}
-	if _, ok := mods["stornvme.sys"]; !ok || len(mods) != 12 { // the service manager calls services of tcpip.sys and replaced.sys running
+	// the service manager calls services of tcpip.sys and replaced.sys running
+	if _, ok := mods["stornvme.sys"]; !ok || len(mods) != 12 {
 		t.Errorf("%d modules", len(mods))
 	}
 }
@@ -62,7 +64,8 @@ func TestWindowsOlderList(t *testing.T) {
 		ex       string
 		outcome  lkm.Outcome
 		problems int
-	}{"unsupported": {"", lkm.OutcomeOK, 0}, "nonsense": {"\x05\x00nonsense", lkm.OutcomePartial, 1}, "empty": {"\x00\x00", lkm.OutcomePartial, 1}} {
+	}{"unsupported": {"", lkm.OutcomeOK, 0}, "nonsense": {"\x05\x00nonsense", lkm.OutcomePartial, 1},
+		"empty": {"\x00\x00", lkm.OutcomePartial, 1}} {
 		delete(m.Calls, windows.OpModulesEx)
 		if c.ex != "" {
 			m.Calls[windows.OpModulesEx] = c.ex
@@ -73,14 +76,16 @@ func TestWindowsOlderList(t *testing.T) {
 			continue
 		}
 		src, _ := snap.Source(windows.SourceModules)
-		if n, _ := src.Count.Get(); len(snap.Modules) != 10 || n != 10 || src.Outcome != c.outcome || len(snap.Problems) != c.problems {
+		if n, _ := src.Count.Get(); len(snap.Modules) != 10 || n != 10 || src.Outcome != c.outcome ||
+			len(snap.Problems) != c.problems {
 			t.Errorf("%s: %d modules, %+v, problems %v", name, len(snap.Modules), src, snap.Problems)
 		}
 		for _, x := range snap.Modules {
 			if x.OnDisk.Match != "" && x.OnDisk.Match != lkm.MatchAbsent {
 				t.Errorf("%s: %s is compared without checksum: %+v", name, x.ID, x.OnDisk)
 			}
-			unknown := slices.ContainsFunc(x.Problems, func(p lkm.Problem) bool { return p.Field == "onDisk.match" && p.Code == lkm.CodeUnsupported })
+			unknown := slices.ContainsFunc(x.Problems,
+				func(p lkm.Problem) bool { return p.Field == "onDisk.match" && p.Code == lkm.CodeUnsupported })
 			if unknown != (x.Windows.PE != nil) {
 				t.Errorf("%s: %s: problems %v", name, x.ID, x.Problems)
 			}
@@ -121,7 +126,8 @@ func TestWindowsRefusedKey(t *testing.T) {
 		found = found || p.Source == windows.SourceRegistry && errors.Is(p, fs.ErrPermission) && p.Count == 2
 	}
 	x := snap.Module("windows_driver:service disabled")
-	if !found || x == nil || x.Windows.Views[windows.SourceRegistry] != lkm.ViewUnchecked || len(x.Problems) != 1 || x.Problems[0].Code != lkm.CodePermission {
+	if !found || x == nil || x.Windows.Views[windows.SourceRegistry] != lkm.ViewUnchecked || len(x.Problems) != 1 ||
+		x.Problems[0].Code != lkm.CodePermission {
 		t.Errorf("problems %v, module %+v", snap.Problems, x)
 	}
 	list, err := sys.Discrepancies(context.Background())
@@ -144,7 +150,8 @@ func TestWindowsDumpName(t *testing.T) {
 	const folder = "c:/windows/system32/drivers/"
 	m.Files[folder+"dump_stornvme.sys"] = m.Files[folder+"tcpip.sys"]
 	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["dump_stornvme.sys"]
-	if x.Windows.Image.AliasOf != "" || !strings.HasSuffix(x.Path, "dump_stornvme.sys") || x.OnDisk.Match != lkm.MatchDifferent || x.ContentID != "" || x.Version != "" {
+	if x.Windows.Image.AliasOf != "" || !strings.HasSuffix(x.Path, "dump_stornvme.sys") ||
+		x.OnDisk.Match != lkm.MatchDifferent || x.ContentID != "" || x.Version != "" {
 		t.Errorf("%+v", x)
 	}
 }
@@ -157,9 +164,11 @@ func TestWindowsWMIDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Calls[windows.OpWMIDrivers] = string(windows.AppendWMIDrivers(nil, []windows.WMIDriver{
-		{Name: "ketnet", State: "Running", Started: true}, {Name: "disabled", State: "Running", Started: true}, {Name: "unlisted", State: "Stopped"}}))
+		{Name: "ketnet", State: "Running", Started: true}, {Name: "disabled", State: "Running", Started: true},
+		{Name: "unlisted", State: "Stopped"}}))
 	m.Calls[windows.OpWMIPnP] = string(windows.AppendWMISigned(nil, []windows.WMISignedDriver{
-		{DeviceID: strings.ToLower(devices[1].Instance), InfName: "oem7.inf", IsSigned: true, Signer: "Microsoft Windows Hardware Compatibility Publisher", DriverDate: "20220919000000.******+***"},
+		{DeviceID: strings.ToLower(devices[1].Instance), InfName: "oem7.inf", IsSigned: true,
+			Signer: "Microsoft Windows Hardware Compatibility Publisher", DriverDate: "20220919000000.******+***"},
 		{DeviceID: `HTREE\ROOT\0`}}))
 	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{Detail: lkm.DetailFiles})["ketnet.sys"]
 	if d := x.Windows.Devices[0]; d.Signed != lkm.Yes || d.Signer == "" || d.WMI == nil || d.WMI.InfName != "oem7.inf" {
@@ -198,17 +207,20 @@ func TestWindowsShortName(t *testing.T) {
 	copy(path, `\??\`+short)
 	m.Calls[windows.OpModulesEx] = string(raw)
 	const id = `c:\program files\ket watch\ketwatch.sys`
-	if mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{}); len(mods) != 11 || mods[strings.ToLower(short)].Name == "" {
+	if mods := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{}); len(mods) != 11 ||
+		mods[strings.ToLower(short)].Name == "" {
 		t.Errorf("without a look-up: %d modules", len(mods))
 	}
 	m.Calls[windows.OpLongPath+" "+short] = `C:\Program Files\Ket Watch\ketwatch.sys`
 	sys := openWindows(t, m, lkm.Options{})
 	x := windowsSnapshot(t, m, lkm.ScopeLoaded, lkm.Options{})[id]
-	if x.Windows == nil || x.Windows.Image == nil || len(x.Windows.Services) != 1 || x.Path != `C:\Program Files\Ket Watch\ketwatch.sys` {
+	if x.Windows == nil || x.Windows.Image == nil || len(x.Windows.Services) != 1 ||
+		x.Path != `C:\Program Files\Ket Watch\ketwatch.sys` {
 		t.Errorf("%+v", x)
 	}
 	var list lkm.List
-	if err := sys.Poll(context.Background(), &list); err != nil || len(list.Modules) != 10 || !slices.ContainsFunc(list.Modules, func(m lkm.Module) bool { return m.ID == "windows_driver:"+id }) {
+	if err := sys.Poll(context.Background(), &list); err != nil || len(list.Modules) != 10 ||
+		!slices.ContainsFunc(list.Modules, func(m lkm.Module) bool { return m.ID == "windows_driver:"+id }) {
 		t.Errorf("%v, %v", list.Modules, err)
 	}
 }
@@ -254,10 +266,12 @@ func TestWindowsDebugMode(t *testing.T) {
 // addService registers a driver that starts by itself.
 func addService(m *fakewindows.Machine, name, path string) {
 	key := windows.RegKey{Path: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\` + name,
-		Values: []windows.RegValue{windows.DwordValue("Type", 1), windows.DwordValue("Start", 2), windows.StringValue("ImagePath", windows.RegString, path)}}
+		Values: []windows.RegValue{windows.DwordValue("Type", 1), windows.DwordValue("Start", 2),
+			windows.StringValue("ImagePath", windows.RegString, path)}}
 	_, text, _ := strings.Cut(string(windows.AppendReg(nil, []windows.RegKey{key})), "\n")
 	m.Calls[windows.OpServiceKeys] += text
-	m.Calls[windows.OpServices] += string(windows.AppendServices(nil, []windows.ServiceStatus{{Name: name, Type: 1, State: 1}}))
+	m.Calls[windows.OpServices] += string(windows.AppendServices(nil,
+		[]windows.ServiceStatus{{Name: name, Type: 1, State: 1}}))
 }
 
 func checkOne(t *testing.T, m *fakewindows.Machine, o lkm.Options, query string) lkm.Verdict {
@@ -276,13 +290,15 @@ func TestWindowsCheckUnseenService(t *testing.T) {
 		hide func(m *fakewindows.Machine)
 		want lkm.VerdictOutcome
 	}{
-		"seen":             {`System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
-		"registry refused": {`System32\drivers\leftover.sys`, func(m *fakewindows.Machine) { m.Deny[windows.OpServiceKeys] = true }, lkm.VerdictUnknown},
-		"key refused":      {`System32\drivers\leftover.sys`, func(m *fakewindows.Machine) { refuseKeys(t, m, "lazy") }, lkm.VerdictUnknown},
-		"device":           {`\Device\HarddiskVolume9\leftover.sys`, nil, lkm.VerdictUnknown},
-		"short name":       {`System32\drivers\LEFTOV~1.SYS`, nil, lkm.VerdictUnknown},
-		"global root":      {`\??\GLOBALROOT\SystemRoot\System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
-		"other file":       {`\Device\HarddiskVolume9\other.sys`, nil, lkm.VerdictBlocked},
+		"seen": {`System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
+		"registry refused": {`System32\drivers\leftover.sys`,
+			func(m *fakewindows.Machine) { m.Deny[windows.OpServiceKeys] = true }, lkm.VerdictUnknown},
+		"key refused": {`System32\drivers\leftover.sys`, func(m *fakewindows.Machine) { refuseKeys(t, m, "lazy") },
+			lkm.VerdictUnknown},
+		"device":      {`\Device\HarddiskVolume9\leftover.sys`, nil, lkm.VerdictUnknown},
+		"short name":  {`System32\drivers\LEFTOV~1.SYS`, nil, lkm.VerdictUnknown},
+		"global root": {`\??\GLOBALROOT\SystemRoot\System32\drivers\leftover.sys`, nil, lkm.VerdictLoadable},
+		"other file":  {`\Device\HarddiskVolume9\other.sys`, nil, lkm.VerdictBlocked},
 	} {
 		m := fakewindows.Windows11(false)
 		addService(m, "lazy", c.path)
@@ -308,7 +324,8 @@ func TestWindowsSameName(t *testing.T) {
 	want := map[string]string{}
 	for _, name := range []string{"disabled.sys", "leftover.sys"} {
 		addService(m, "other "+name, store+name)
-		m.Files[strings.ToLower(strings.ReplaceAll(store, `\`, "/"))+name] = m.Files["c:/windows/system32/drivers/tcpip.sys"]
+		m.Files[strings.ToLower(strings.ReplaceAll(store, `\`, "/"))+name] =
+			m.Files["c:/windows/system32/drivers/tcpip.sys"]
 		want[store+name] = "tcpip.sys"
 		want[`C:\Windows\System32\drivers\`+name] = name
 	}
@@ -322,16 +339,19 @@ func TestWindowsSameName(t *testing.T) {
 			}
 		}
 	}
-	if len(want) != 0 || !ids["disabled.sys"] || !ids["leftover.sys"] && !ids[`c:\windows\system32\drivers\leftover.sys`] {
+	if len(want) != 0 || !ids["disabled.sys"] || !ids["leftover.sys"] &&
+		!ids[`c:\windows\system32\drivers\leftover.sys`] {
 		t.Errorf("ids %v, without %v", ids, want)
 	}
-	for path, outcome := range map[string]lkm.VerdictOutcome{store + "disabled.sys": lkm.VerdictLoadable, `C:\Windows\System32\drivers\disabled.sys`: lkm.VerdictBlocked,
+	for path, outcome := range map[string]lkm.VerdictOutcome{store + "disabled.sys": lkm.VerdictLoadable,
+		`C:\Windows\System32\drivers\disabled.sys`: lkm.VerdictBlocked,
 		`C:/Windows/System32/drivers/leftover.sys`: lkm.VerdictBlocked, store + "none.sys": lkm.VerdictAbsent} {
 		if v := checkOne(t, m, lkm.Options{}, path); v.NextBoot.Outcome != outcome {
 			t.Errorf("%s: %+v of %s", path, v.NextBoot, v.Module)
 		}
 	}
-	if v, err := openWindows(t, m, lkm.Options{}).Check(context.Background(), "disabled.sys"); err != nil || len(v) != 2 {
+	if v, err := openWindows(t, m, lkm.Options{}).Check(context.Background(), "disabled.sys"); err != nil ||
+		len(v) != 2 {
 		t.Errorf("by name: %+v, %v", v, err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakeunix"
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 var equalCounts = cmp.Comparer(func(a, b fact.Count) bool { return a == b })
@@ -38,11 +38,17 @@ func TestReadModules(t *testing.T) {
 			t.Fatalf("%s: %v %v", name, err, r.Problems)
 		}
 		want := []Stat{
-			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000), Refs: fact.CountOf(0), Flags: []string{}, Required: []string{"solaris"}},
-			{Name: "solaris", Address: 0xffffffff81f00000, Source: "filesys", Class: "misc", Size: fact.CountOf(0x20000), Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
-			{Name: "nfs", Address: 0xffffffff81e00000, Source: "boot", Class: "vfs", Size: fact.CountOf(0x10000), Refs: fact.CountOf(0), Flags: []string{"auto_loaded"}, Required: []string{"compat_util", "sysv_ipc"}},
-			{Name: "ffs", Source: "builtin", Class: "vfs", Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
-			{Name: "compat_50", Source: "builtin", Class: "exec", Disabled: true, Flags: []string{"must_force"}, Required: []string{}},
+			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000),
+				Refs: fact.CountOf(0), Flags: []string{}, Required: []string{"solaris"}},
+			{Name: "solaris", Address: 0xffffffff81f00000, Source: "filesys", Class: "misc",
+				Size: fact.CountOf(0x20000),
+				Refs: fact.CountOf(1), Flags: []string{}, Required: []string{}},
+			{Name: "nfs", Address: 0xffffffff81e00000, Source: "boot", Class: "vfs", Size: fact.CountOf(0x10000),
+				Refs: fact.CountOf(0), Flags: []string{"auto_loaded"}, Required: []string{"compat_util", "sysv_ipc"}},
+			{Name: "ffs", Source: "builtin", Class: "vfs", Refs: fact.CountOf(1), Flags: []string{},
+				Required: []string{}},
+			{Name: "compat_50", Source: "builtin", Class: "exec", Disabled: true, Flags: []string{"must_force"},
+				Required: []string{}},
 		}
 		if m.Old {
 			for i := range want {
@@ -72,7 +78,8 @@ func TestGrowth(t *testing.T) {
 // TestHostileAnswers gives answers that no kernel gives.
 func TestHostileAnswers(t *testing.T) {
 	for _, answer := range []string{
-		"", "\n", "little\n", "little -1\n", "middle 4\n\x00\x00\x00\x00", "little 99999999999999999999\n", "little 3\nabc",
+		"", "\n", "little\n", "little -1\n", "middle 4\n\x00\x00\x00\x00", "little 99999999999999999999\n",
+		"little 3\nabc",
 		"little 4\n\xff\xff\xff\xff", "big 4\n\x00\x00\x00\x01", "little 100\nabc", "little 2000000000\n",
 	} {
 		call := func(context.Context, string, ...string) ([]byte, error) { return []byte(answer), nil }
@@ -87,9 +94,12 @@ func TestHostileAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := string(b[:len(b)-3])
-	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")), fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
+	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")),
+		fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
 	var r fact.Report
-	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) { return []byte(cut), nil }, &r)
+	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) {
+		return []byte(cut), nil
+	}, &r)
 	if err != nil || len(l) != 1 || l[0].Required != nil || len(r.Problems) != 2 {
 		t.Errorf("%+v %v %v", l, r.Problems, err)
 	}
@@ -97,10 +107,16 @@ func TestHostileAnswers(t *testing.T) {
 
 func TestModstat(t *testing.T) {
 	for name, text := range map[string]string{
-		"2009": "NAME\t\tCLASS\tSOURCE\tREFS\tSIZE\tREQUIRES\nexec_elf32      exec\tfilesys\t1\t13000\tcoredump\ncoredump        misc\tfilesys\t1\t2000\t-\n",
-		"2010": "NAME             CLASS      SOURCE     REFS  SIZE     REQUIRES\nexec_elf32       exec       filesys    1     13000    coredump\ncoredump         misc       filesys    1     2000     -\n",
-		"2012": "nbsd# modstat\nNAME         CLASS      SOURCE     REFS  ADDRESS          SIZE    REQUIRES\nexec_elf32   exec       filesys    1     ffffffff80d0a000 13000   coredump\ncoredump     misc       filesys    1     ffffffff80d0c000 2000    -\n",
-		"8":    "NAME         CLASS   SOURCE   FLAG REFS SIZE  REQUIRES\nexec_elf32   exec    filesys  a    1    13000 coredump\ncoredump     misc    filesys  -    1    2000  -\n",
+		"2009": "NAME\t\tCLASS\tSOURCE\tREFS\tSIZE\tREQUIRES\nexec_elf32      exec\tfilesys\t1\t13000\tcoredump\n" +
+			"coredump        misc\tfilesys\t1\t2000\t-\n",
+		"2010": "NAME             CLASS      SOURCE     REFS  SIZE     REQUIRES\n" +
+			"exec_elf32       exec       filesys    1     13000    coredump\n" +
+			"coredump         misc       filesys    1     2000     -\n",
+		"2012": "nbsd# modstat\nNAME         CLASS      SOURCE     REFS  ADDRESS          SIZE    REQUIRES\n" +
+			"exec_elf32   exec       filesys    1     ffffffff80d0a000 13000   coredump\n" +
+			"coredump     misc       filesys    1     ffffffff80d0c000 2000    -\n",
+		"8": "NAME         CLASS   SOURCE   FLAG REFS SIZE  REQUIRES\n" +
+			"exec_elf32   exec    filesys  a    1    13000 coredump\ncoredump     misc    filesys  -    1    2000  -\n",
 	} {
 		c := ReadModstat(text, new(fact.Report))
 		if !c.Sure || c.Stray != 0 || len(c.Records) != 2 {
@@ -120,7 +136,8 @@ func TestModstat(t *testing.T) {
 		}
 	}
 	var r fact.Report
-	c := ReadModstat("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\nx misc filesys - q 1 -\n", &r)
+	c := ReadModstat("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\ncompat_50 exec builtin - -1 - -\nbad row\n"+
+		"x misc filesys - q 1 -\n", &r)
 	if len(c.Records) != 1 || c.Records[0].Own.Disabled != fact.Yes || c.Stray != 2 || r.Whole(SourceModctl) {
 		t.Errorf("%+v %+v", c, r)
 	}
@@ -132,12 +149,14 @@ func TestModstat(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	fsys := fstest.MapFS{"x.kmod": {Data: kotest.KMOD()}, "f.ko": {Data: kotest.AMD64().Bytes()}, "no": {Data: []byte("no")}}
+	fsys := fstest.MapFS{"x.kmod": {Data: kotest.KMOD()}, "f.ko": {Data: kotest.AMD64().Bytes()},
+		"no": {Data: []byte("no")}}
 	m, problems, err := ReadMetadata(fsys, "x.kmod", 1<<20)
 	if err != nil || len(problems) != 0 || len(m) != 1 {
 		t.Fatalf("%+v %v %v", m, problems, err)
 	}
-	if m[0].Name != "zfs" || m[0].Class != "vfs" || m[0].BuiltFor != 1000000000 || !slices.Equal(m[0].Required, []string{"solaris", "xcall"}) || Release(m[0].BuiltFor) != "10.0" {
+	if m[0].Name != "zfs" || m[0].Class != "vfs" || m[0].BuiltFor != 1000000000 ||
+		!slices.Equal(m[0].Required, []string{"solaris", "xcall"}) || Release(m[0].BuiltFor) != "10.0" {
 		t.Errorf("%+v", m[0])
 	}
 	if _, _, err := ReadMetadata(fsys, "f.ko", 1<<20); !errors.Is(err, errors.ErrUnsupported) {
@@ -151,10 +170,12 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%d: %q, want %q", v, got, want)
 		}
 	}
-	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")}, "m/other/readme": {}}
+	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")},
+		"m/other/readme": {}}
 	var r fact.Report
 	files, err := ReadDisk(t.Context(), disk, "/m", 1<<20, &r)
-	if err != nil || len(files) != 1 || files[0].Path != "/m/zfs/zfs.kmod" || len(r.Problems) != 1 || r.Problems[0].Subject != "/m/bad/bad.kmod" {
+	if err != nil || len(files) != 1 || files[0].Path != "/m/zfs/zfs.kmod" || len(r.Problems) != 1 ||
+		r.Problems[0].Subject != "/m/bad/bad.kmod" {
 		t.Errorf("%+v %+v %v", files, r.Problems, err)
 	}
 }
@@ -224,7 +245,8 @@ func FuzzCapture(f *testing.F) {
 	f.Add("NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\nexec_elf32 exec filesys a 1 13000 coredump\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		var r fact.Report
-		if c := ReadModstat(s, &r); c.Rows > 1+strings.Count(s, "\n") || c.Rows != len(c.Records) || len(r.Problems) > fact.MaxProblems+1 {
+		if c := ReadModstat(s, &r); c.Rows > 1+strings.Count(s, "\n") || c.Rows != len(c.Records) ||
+			len(r.Problems) > fact.MaxProblems+1 {
 			t.Fatal("more rows than lines")
 		}
 	})

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/kotest"
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func TestNLM(t *testing.T) {
@@ -24,16 +24,20 @@ func TestNLM(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &NLM{
-		Name: "CLIB.NLM", Description: "C Library", Version: "5.00a", Date: "1998-09-10", Copyright: "Copyright 1998 somebody", Type: "NLM",
-		CodeSize: 4096, DataSize: 512, BSSSize: 64, Depends: []string{"THREADS.NLM"}, Imports: []string{"AllocateMemory"},
-		Exports: []string{"printf", "malloc"}, Screen: "System Console", Thread: "CLIB", StackSize: 8192, Size: int64(len(kotest.NLM())),
+		Name: "CLIB.NLM", Description: "C Library", Version: "5.00a", Date: "1998-09-10",
+		Copyright: "Copyright 1998 somebody", Type: "NLM",
+		CodeSize: 4096, DataSize: 512, BSSSize: 64, Depends: []string{"THREADS.NLM"},
+		Imports: []string{"AllocateMemory"},
+		Exports: []string{"printf", "malloc"}, Screen: "System Console", Thread: "CLIB", StackSize: 8192,
+		Size: int64(len(kotest.NLM())),
 	}
 	if diff := cmp.Diff(want, n); diff != "" {
 		t.Error(diff)
 	}
 	packed := bytes.Clone(kotest.NLM())
 	packed[24] |= flagPacked
-	if n, err := ParseNLM(packed); err != nil || !n.Packed || n.Imports != nil || len(n.Problems) != 1 || n.Problems[0].Code != fact.CodeUnsupported {
+	if n, err := ParseNLM(packed); err != nil || !n.Packed || n.Imports != nil || len(n.Problems) != 1 ||
+		n.Problems[0].Code != fact.CodeUnsupported {
 		t.Errorf("%+v %v", n, err)
 	}
 	if _, err := ReadNLM(fstest.MapFS{"a": {Data: kotest.NLM()}}, "a", 100); !errors.Is(err, fact.ErrTooLarge) {
@@ -86,13 +90,16 @@ S1:
 		t.Fatalf("%v %+v", err, c)
 	}
 	want := []Row{
-		{Name: "SERVER.NLM", Description: "NetWare Server Operating System", Version: "5.00", Date: "August 27, 1998", Notes: []string{"Copyright 1983-1998 Novell, Inc.", "All Rights Reserved."}, Line: 2},
-		{Name: "CLIB.NLM", Description: "(Build 77) CLIB - C Language Library", Version: "5.00a", Date: "September 10, 1998", LoadedFrom: `SYS:SYSTEM\`, AddressSpace: "OS", Line: 7},
+		{Name: "SERVER.NLM", Description: "NetWare Server Operating System", Version: "5.00", Date: "August 27, 1998",
+			Notes: []string{"Copyright 1983-1998 Novell, Inc.", "All Rights Reserved."}, Line: 2},
+		{Name: "CLIB.NLM", Description: "(Build 77) CLIB - C Language Library", Version: "5.00a",
+			Date: "September 10, 1998", LoadedFrom: `SYS:SYSTEM\`, AddressSpace: "OS", Line: 7},
 	}
 	if diff := cmp.Diff(want, c.Rows); diff != "" {
 		t.Error(diff)
 	}
-	for _, text := range []string{"", "A.B\n", "nothing here\nat all\n", "Id Refs Address Size Name\n 1 2 0x0 3 kernel\n"} {
+	for _, text := range []string{"", "A.B\n", "nothing here\nat all\n", "Id Refs Address Size Name\n" +
+		" 1 2 0x0 3 kernel\n"} {
 		if c, err := ParseCapture(text); !errors.Is(err, fact.ErrMalformed) || LooksLikeCapture(text) {
 			t.Errorf("%q: %+v %v", text, c, err)
 		}
@@ -105,7 +112,8 @@ func TestAbend(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := ParseAbend(string(b))
-	if err != nil || a.Server != "Server-5.00a" || !cmp.Equal(a.Modules, []string{"ABENDEMO.NLM", "NWSNUT.NLM"}) || a.Lines[0] != 13 {
+	if err != nil || a.Server != "Server-5.00a" || !cmp.Equal(a.Modules, []string{"ABENDEMO.NLM", "NWSNUT.NLM"}) ||
+		a.Lines[0] != 13 {
 		t.Errorf("%+v %v", a, err)
 	}
 	for _, text := range []string{"", "CLIB.NLM\n", "Abend 1 on P00: Server-5.00a: Page Fault\n"} {

@@ -39,8 +39,10 @@ func TestModuleShow(t *testing.T) {
 	foo := Row{Name: "foo.o", ID: "0x3f0dd8", Group: fact.CountOf(1), Text: 0x3ed4d8, BSS: 0x3ee500, Line: 6}
 	detail := foo
 	detail.Line = 11
-	detail.TextSize, detail.DataSize, detail.BSSSize, detail.Total = fact.CountOf(4096), fact.CountOf(0), fact.CountOf(16), fact.CountOf(4112)
-	want := []Row{foo, {Name: "a_rather_long_name.out", ID: "0x3f1000", Group: fact.CountOf(12), Text: 0x3fd000, Data: 0x3fe000, Line: 7}, detail}
+	detail.TextSize, detail.DataSize, detail.BSSSize, detail.Total = fact.CountOf(4096), fact.CountOf(0),
+		fact.CountOf(16), fact.CountOf(4112)
+	want := []Row{foo, {Name: "a_rather_long_name.out", ID: "0x3f1000", Group: fact.CountOf(12), Text: 0x3fd000,
+		Data: 0x3fe000, Line: 7}, detail}
 	if diff := cmp.Diff(want, c.Rows, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
@@ -49,7 +51,9 @@ func TestModuleShow(t *testing.T) {
 			t.Errorf("%q: %+v %v", text, c, err)
 		}
 	}
-	if c, err := ParseCapture("MODULE NAME MODULE ID GROUP # TEXT START\nx 0xzz 1 0x1\nx\n y 0x1 q 0x1\n"); err != nil || c.BadCount != 3 || len(c.Rows) != 0 {
+	if c, err := ParseCapture("MODULE NAME MODULE ID GROUP # TEXT START\nx 0xzz 1 0x1\nx\n" +
+		" y 0x1 q 0x1\n"); err != nil ||
+		c.BadCount != 3 || len(c.Rows) != 0 {
 		t.Errorf("%v %+v", err, c)
 	}
 }

@@ -34,28 +34,41 @@ var policyText = `<?xml version="1.0" encoding="utf-8"?>
  <FileAttrib ID="ID_FA_VENDOR" FriendlyName="" FileName="vendor.sys" MaximumFileVersion="3.1.65535.65535"/>
 </FileRules>
 <Signers>
- <Signer ID="ID_SIGNER_LEAKED" Name="Leaked"><CertRoot Type="TBS" Value="` + strings.ToUpper(tbsCA) + `"/><CertPublisher Value="Leaked, Inc."/></Signer>
- <Signer ID="ID_SIGNER_OEM" Name="Oem"><CertRoot Type="TBS" Value="` + tbsCA + `"/><CertEKU ID="ID_EKU_WHQL"/><CertOemID Value="Vendor GmbH"/><FileAttribRef RuleID="ID_FA_VENDOR"/></Signer>
- <Signer ID="ID_SIGNER_USER" Name="User mode only"><CertRoot Type="TBS" Value="` + tbsCA + `"/><CertPublisher Value="User Soft"/></Signer>
+ <Signer ID="ID_SIGNER_LEAKED" Name="Leaked"><CertRoot Type="TBS" Value="` + strings.ToUpper(tbsCA) +
+	`"/><CertPublisher Value="Leaked, Inc."/></Signer>
+ <Signer ID="ID_SIGNER_OEM" Name="Oem"><CertRoot Type="TBS" Value="` + tbsCA +
+	`"/><CertEKU ID="ID_EKU_WHQL"/><CertOemID Value="Vendor GmbH"/><FileAttribRef RuleID="ID_FA_VENDOR"/></Signer>
+ <Signer ID="ID_SIGNER_USER" Name="User mode only"><CertRoot Type="TBS" Value="` + tbsCA +
+	`"/><CertPublisher Value="User Soft"/></Signer>
 </Signers>
 <SigningScenarios>
- <SigningScenario Value="131" ID="S1"><ProductSigners><DeniedSigners><DeniedSigner SignerId="ID_SIGNER_LEAKED"/><DeniedSigner SignerId="ID_SIGNER_OEM"/></DeniedSigners>
-  <FileRulesRef><FileRuleRef RuleID="ID_ALLOW_ALL_1"/><FileRuleRef RuleID="ID_DENY_HASH"/><FileRuleRef RuleID="ID_DENY_PAGE"/><FileRuleRef RuleID="ID_DENY_NAME"/><FileRuleRef RuleID="ID_DENY_ANY"/></FileRulesRef></ProductSigners></SigningScenario>
- <SigningScenario Value="12" ID="S2"><ProductSigners><DeniedSigners><DeniedSigner SignerId="ID_SIGNER_USER"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="ID_DENY_OLD"/></FileRulesRef></ProductSigners></SigningScenario>
+ <SigningScenario Value="131" ID="S1"><ProductSigners><DeniedSigners><DeniedSigner SignerId="ID_SIGNER_LEAKED"/>` +
+	`<DeniedSigner SignerId="ID_SIGNER_OEM"/></DeniedSigners>
+  <FileRulesRef><FileRuleRef RuleID="ID_ALLOW_ALL_1"/><FileRuleRef RuleID="ID_DENY_HASH"/>` +
+	`<FileRuleRef RuleID="ID_DENY_PAGE"/><FileRuleRef RuleID="ID_DENY_NAME"/>` +
+	`<FileRuleRef RuleID="ID_DENY_ANY"/></FileRulesRef></ProductSigners></SigningScenario>
+ <SigningScenario Value="12" ID="S2"><ProductSigners><DeniedSigners>` +
+	`<DeniedSigner SignerId="ID_SIGNER_USER"/></DeniedSigners><FileRulesRef>` +
+	`<FileRuleRef RuleID="ID_DENY_OLD"/></FileRulesRef></ProductSigners></SigningScenario>
 </SigningScenarios>
-<Settings><Setting Provider="PolicyInfo" Key="Information" ValueName="Name"><Value><String>Test Policy</String></Value></Setting></Settings>
+<Settings><Setting Provider="PolicyInfo" Key="Information" ValueName="Name"><Value>` +
+	`<String>Test Policy</String></Value></Setting></Settings>
 </SiPolicy>`
 
 func versionOf(name, version string) *Version {
-	return &Version{File: version, Languages: []VersionLanguage{{Language: "0409", Strings: []VersionString{{"OriginalFilename", name}}}}}
+	return &Version{File: version,
+		Languages: []VersionLanguage{{Language: "0409", Strings: []VersionString{{"OriginalFilename", name}}}}}
 }
 
 func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []Signature {
-	return []Signature{{Fits: fits, ProgramName: programme, Certificates: []Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"}, {CommonName: "CA", TBSHash: tbsCA}}}}
+	return []Signature{
+		{Fits: fits, ProgramName: programme, Certificates: []Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"},
+			{CommonName: "CA", TBSHash: tbsCA}}}}
 }
 
 func TestSiPolicy(t *testing.T) {
-	for name, text := range map[string][]byte{"utf-8": []byte("\xef\xbb\xbf" + policyText), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(policyText)...)} {
+	for name, text := range map[string][]byte{"utf-8": []byte("\xef\xbb\xbf" + policyText),
+		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(policyText)...)} {
 		l, err := ParseBlockList(text)
 		if err != nil {
 			t.Fatal(name, err)
@@ -68,25 +81,36 @@ func TestSiPolicy(t *testing.T) {
 			e    BlockEvidence
 			want string
 		}{
-			{"authentihash", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}}, "ID_DENY_HASH hash strong authentihashSha256"},
+			{"authentihash", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}},
+				"ID_DENY_HASH hash strong authentihashSha256"},
 			{"flat digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}}, "ID_DENY_HASH hash strong sha256"},
-			{"first page", BlockEvidence{Hashes: &Hashes{FirstPageSHA1: hashB}}, "ID_DENY_PAGE hash strong firstPageSha1"},
-			{"a rule of user mode", BlockEvidence{Hashes: &Hashes{SHA256: strings.Repeat("0d", 32)}}, "ID_DENY_OLD hash weak sha256 inactive"},
-			{"lowest version", BlockEvidence{Version: versionOf("VULN.sys", "1.0.0.0")}, "ID_DENY_NAME file strong OriginalFilename fileVersion"},
-			{"highest version", BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.0")}, "ID_DENY_NAME file strong OriginalFilename fileVersion"},
+			{"first page", BlockEvidence{Hashes: &Hashes{FirstPageSHA1: hashB}},
+				"ID_DENY_PAGE hash strong firstPageSha1"},
+			{"a rule of user mode", BlockEvidence{Hashes: &Hashes{SHA256: strings.Repeat("0d", 32)}},
+				"ID_DENY_OLD hash weak sha256 inactive"},
+			{"lowest version", BlockEvidence{Version: versionOf("VULN.sys", "1.0.0.0")},
+				"ID_DENY_NAME file strong OriginalFilename fileVersion"},
+			{"highest version", BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.0")},
+				"ID_DENY_NAME file strong OriginalFilename fileVersion"},
 			{"above", BlockEvidence{Version: versionOf("vuln.sys", "2.0.0.1")}, ""},
 			{"below", BlockEvidence{Version: versionOf("vuln.sys", "0.9.9.9")}, ""},
 			{"no version", BlockEvidence{Version: versionOf("vuln.sys", "")}, ""},
 			{"renamed on disk", BlockEvidence{Name: "vuln.sys", Version: versionOf("other.sys", "1.5.0.0")}, ""},
-			{"any script, any version", BlockEvidence{Version: versionOf("任意.sys", "")}, "ID_DENY_ANY file strong OriginalFilename"},
-			{"publisher", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.Yes)}, "ID_SIGNER_LEAKED signer strong tbsHash publisher"},
+			{"any script, any version", BlockEvidence{Version: versionOf("任意.sys", "")},
+				"ID_DENY_ANY file strong OriginalFilename"},
+			{"publisher", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.Yes)},
+				"ID_SIGNER_LEAKED signer strong tbsHash publisher"},
 			{"other publisher", BlockEvidence{Signatures: signedBy("Honest, Inc.", "", fact.Yes)}, ""},
 			{"a signature that does not fit", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.No)}, ""},
-			{"programme and file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL), Version: versionOf("vendor.sys", "3.1.0.0")},
+			{"programme and file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+				Version: versionOf("vendor.sys", "3.1.0.0")},
 				"ID_SIGNER_OEM signer strong tbsHash programName OriginalFilename fileVersion"},
-			{"programme, newer file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL), Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
-			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes), Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
-			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)}, "ID_SIGNER_USER signer weak tbsHash publisher inactive"},
+			{"programme, newer file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+				Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
+			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes),
+				Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
+			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)},
+				"ID_SIGNER_USER signer weak tbsHash publisher inactive"},
 			{"nothing known", BlockEvidence{}, ""},
 		} {
 			if got := describe(l.Match(c.e)); got != c.want {
@@ -115,8 +139,12 @@ func describe(list []BlockMatch) string {
 }
 
 const lolText = `[
- {"Id":"e1","Tags":["vuln.sys"],"Category":"vulnerable driver","Verified":"TRUE","Commands":{},"KnownVulnerableSamples":[
-  {"Filename":"vuln.sys","MD5":"-","SHA1":"","SHA256":"` + hashA + `","Authentihash":{"MD5":"","SHA1":"","SHA256":"` + tbsCA + `"},"OriginalFilename":"vuln.sys","FileVersion":"1.2.3.4","Imphash":"0123456789abcdef0123456789abcdef","Signatures":{}},
+ {"Id":"e1","Tags":["vuln.sys"],"Category":"vulnerable driver","Verified":"TRUE","Commands":{},` +
+	`"KnownVulnerableSamples":[
+  {"Filename":"vuln.sys","MD5":"-","SHA1":"","SHA256":"` + hashA + `","Authentihash":{"MD5":"","SHA1":"","SHA256":"` +
+	tbsCA +
+	`"},"OriginalFilename":"vuln.sys","FileVersion":"1.2.3.4","Imphash":"0123456789abcdef0123456789abcdef",` +
+	`"Signatures":{}},
   {"Filename":"","MD5":"00112233445566778899aabbccddeeff","Authentihash":"","Signatures":[]}]},
  {"Id":"e2","Tags":"single","KnownVulnerableSamples":[{"SHA256":"` + hashA + `"},{"Filename":7}]},
  {"Id":"e3","KnownVulnerableSamples":"none"},
@@ -133,12 +161,16 @@ func TestLOLDrivers(t *testing.T) {
 		e    BlockEvidence
 		want string
 	}{
-		{"two entries of one digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}}, "e1 sample strong sha256; e2 sample strong sha256"},
-		{"authentihash in its field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: tbsCA}}, "e1 sample strong authentihashSha256"},
-		{"authentihash in the file's field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}}, "e1 sample strong authentihashSha256; e2 sample strong authentihashSha256"},
+		{"two entries of one digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}},
+			"e1 sample strong sha256; e2 sample strong sha256"},
+		{"authentihash in its field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: tbsCA}},
+			"e1 sample strong authentihashSha256"},
+		{"authentihash in the file's field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}},
+			"e1 sample strong authentihashSha256; e2 sample strong authentihashSha256"},
 		{"MD5", BlockEvidence{Hashes: &Hashes{MD5: "00112233445566778899aabbccddeeff"}}, "e1 sample weak md5"},
 		{"imphash", BlockEvidence{PE: &PE{Imphash: "0123456789abcdef0123456789abcdef"}}, "e1 sample hint imphash"},
-		{"name and version", BlockEvidence{Version: versionOf("Vuln.SYS", "1.2.3.4")}, "e1 sample hint OriginalFilename fileVersion"},
+		{"name and version", BlockEvidence{Version: versionOf("Vuln.SYS", "1.2.3.4")},
+			"e1 sample hint OriginalFilename fileVersion"},
 		{"name alone", BlockEvidence{Version: versionOf("vuln.sys", "9.9.9.9")}, ""},
 		{"empty digests", BlockEvidence{Hashes: &Hashes{}}, ""},
 	} {
@@ -149,7 +181,8 @@ func TestLOLDrivers(t *testing.T) {
 }
 
 func TestBlockListNonsense(t *testing.T) {
-	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>", strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>",
+	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>",
+		strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>",
 		"<SiPolicy><Signer><Signer></Signer></Signer></SiPolicy>", "<SiPolicy><Signer></SiPolicy></Signer>"} {
 		if l, err := ParseBlockList([]byte(text)); err == nil || l != nil {
 			t.Errorf("%.20q: %+v, %v", text, l, err)
@@ -171,25 +204,30 @@ func FuzzBlockList(f *testing.F) {
 		if l.Rules > len(b) || len(l.Problems) > 100 {
 			t.Fatalf("%d rules and %d problems of %d bytes", l.Rules, len(l.Problems), len(b))
 		}
-		l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"), PE: &PE{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
+		l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"),
+			PE: &PE{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
 	})
 }
 
 // The code integrity options have one word each.
 func TestCodeIntegrity(t *testing.T) {
 	for bits, want := range map[CodeIntegrity][]string{
-		0: {}, 1: {"enabled"}, 0x403: {"enabled", "test_sign", "hvci"}, 0x8001: {"enabled", "whql_audit"}, 0x10000: {"0x10000"},
+		0: {}, 1: {"enabled"}, 0x403: {"enabled", "test_sign", "hvci"}, 0x8001: {"enabled", "whql_audit"},
+		0x10000: {"0x10000"},
 	} {
 		if got := bits.Words(); !slices.Equal(got, want) {
 			t.Errorf("%#x: %v", uint32(bits), got)
 		}
 	}
-	for bits, want := range map[CodeIntegrity]fact.Loading{0: fact.LoadingAny, 1: fact.LoadingSigned, 3: fact.LoadingAny, 0x401: fact.LoadingSigned} {
+	for bits, want := range map[CodeIntegrity]fact.Loading{0: fact.LoadingAny, 1: fact.LoadingSigned,
+		3:     fact.LoadingAny,
+		0x401: fact.LoadingSigned} {
 		if got := bits.Loading(); got != want {
 			t.Errorf("%#x: %s", uint32(bits), got)
 		}
 	}
-	if c, err := ParseCodeIntegrity([]byte{8, 0, 0, 0, 1, 4, 0, 0}); err != nil || c != 0x401 || c.HVCI() != "yes" || c.TestSign() != "no" || c.WHQL() != "no" {
+	if c, err := ParseCodeIntegrity([]byte{8, 0, 0, 0, 1, 4, 0, 0}); err != nil || c != 0x401 || c.HVCI() != "yes" ||
+		c.TestSign() != "no" || c.WHQL() != "no" {
 		t.Errorf("%#x, %v", uint32(c), err)
 	}
 	if _, err := ParseCodeIntegrity([]byte{4, 0, 0, 0, 1, 0, 0, 0}); err == nil {
@@ -199,17 +237,22 @@ func TestCodeIntegrity(t *testing.T) {
 
 // kernelPolicy makes a policy whose parts the test names.
 func kernelPolicy(rules, signers, scenario string) string {
-	return `<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy" FriendlyName="Own"><FileRules>` + rules + `</FileRules><Signers>` + signers +
-		`</Signers><SigningScenarios><SigningScenario Value="131"><ProductSigners>` + scenario + `</ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`
+	return `<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy" FriendlyName="Own"><FileRules>` + rules +
+		`</FileRules><Signers>` + signers +
+		`</Signers><SigningScenarios><SigningScenario Value="131"><ProductSigners>` + scenario +
+		`</ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`
 }
 
 // A rule that denies and has a minimum alone denies what is up to it.
 func TestSiPolicyMinimumAlone(t *testing.T) {
 	l, err := ParseBlockList([]byte(kernelPolicy(
-		`<Deny ID="D_ALL" FileName="all.sys " MinimumFileVersion="65535.65535.65535.65535"/><Deny ID="D_UP" FileName="up.sys" MinimumFileVersion="4.21.0.0"/>
-<Deny ID="D_MAX" FileName="max.sys" MaximumFileVersion="4.21.0.0"/><FileAttrib ID="A" FileName="vendor.sys" MinimumFileVersion="2.0.0.0"/>`,
+		`<Deny ID="D_ALL" FileName="all.sys " MinimumFileVersion="65535.65535.65535.65535"/>`+
+			`<Deny ID="D_UP" FileName="up.sys" MinimumFileVersion="4.21.0.0"/>
+<Deny ID="D_MAX" FileName="max.sys" MaximumFileVersion="4.21.0.0"/>`+
+			`<FileAttrib ID="A" FileName="vendor.sys" MinimumFileVersion="2.0.0.0"/>`,
 		`<Signer ID="S" Name="S"><CertRoot Type="TBS" Value="`+tbsCA+`"/><FileAttribRef RuleID="A"/></Signer>`,
-		`<DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="D_ALL"/><FileRuleRef RuleID="D_UP"/><FileRuleRef RuleID="D_MAX"/></FileRulesRef>`)))
+		`<DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="D_ALL"/>`+
+			`<FileRuleRef RuleID="D_UP"/><FileRuleRef RuleID="D_MAX"/></FileRulesRef>`)))
 	if err != nil || l.Name != "Own" || l.Rules != 4 || len(l.Problems) > 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -220,7 +263,8 @@ func TestSiPolicyMinimumAlone(t *testing.T) {
 		{"vendor.sys", "2.0.0.0", "S"}, {"vendor.sys", "1.0.0.0", "S"}, {"vendor.sys", "2.0.0.1", ""},
 	} {
 		got := ""
-		if list := l.Match(BlockEvidence{Version: versionOf(c.file, c.version), Signatures: signedBy("x", "", fact.Yes)}); len(list) > 0 {
+		if list := l.Match(BlockEvidence{Version: versionOf(c.file, c.version),
+			Signatures: signedBy("x", "", fact.Yes)}); len(list) > 0 {
 			got = list[0].Rule
 		}
 		if got != c.want {
@@ -232,15 +276,22 @@ func TestSiPolicyMinimumAlone(t *testing.T) {
 // What a signer is denied for beside its certificates: its issuer, the time, exceptions.
 func TestSiPolicySigners(t *testing.T) {
 	signer := func(id, attrs, parts string) string {
-		return `<Signer ID="` + id + `" Name="` + id + `"` + attrs + `><CertRoot Type="TBS" Value="` + tbsCA + `"/>` + parts + `</Signer>`
+		return `<Signer ID="` + id + `" Name="` + id + `"` + attrs + `><CertRoot Type="TBS" Value="` + tbsCA +
+			`"/>` + parts + `</Signer>`
 	}
 	l, err := ParseBlockList([]byte(kernelPolicy(
-		`<Allow ID="ID_ALLOW_FIXED" FileName="fixed.sys" MinimumFileVersion="3.0.0.0"/><Allow ID="ID_ALLOW_HASH" Hash="`+hashA+`"/>`,
-		signer("ISSUER", "", `<CertIssuer Value="CA"/><CertPublisher Value="i"/>`)+signer("OTHER", "", `<CertIssuer Value="Another CA"/><CertPublisher Value="i"/>`)+
-			signer("LATE", ` SignTimeAfter="2020-01-01T00:00:00Z"`, `<CertPublisher Value="l"/>`)+signer("BROKEN", ` SignTimeAfter="soon"`, ``)+
-			signer("EXCEPT", "", `<CertPublisher Value="e"/>`)+`<Signer ID="WELL" Name="w"><CertRoot Type="Wellknown" Value="06"/></Signer>`,
-		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/><DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
-<DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/><ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)))
+		`<Allow ID="ID_ALLOW_FIXED" FileName="fixed.sys" MinimumFileVersion="3.0.0.0"/><Allow `+
+			`ID="ID_ALLOW_HASH" Hash="`+hashA+`"/>`,
+		signer("ISSUER", "", `<CertIssuer Value="CA"/><CertPublisher Value="i"/>`)+
+			signer("OTHER", "", `<CertIssuer Value="Another CA"/><CertPublisher Value="i"/>`)+
+			signer("LATE", ` SignTimeAfter="2020-01-01T00:00:00Z"`, `<CertPublisher Value="l"/>`)+
+			signer("BROKEN", ` SignTimeAfter="soon"`, ``)+
+			signer("EXCEPT", "", `<CertPublisher Value="e"/>`)+`<Signer ID="WELL" Name="w"><CertRoot `+
+			`Type="Wellknown" Value="06"/></Signer>`,
+		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/>`+
+			`<DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
+<DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/>`+
+			`<ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)))
 	if err != nil || l.Rules != 4 || len(l.Problems) != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -254,12 +305,17 @@ func TestSiPolicySigners(t *testing.T) {
 		want string
 	}{
 		{"issuer", BlockEvidence{Signatures: signedBy("i", "", fact.Yes)}, "ISSUER signer strong tbsHash publisher"},
-		{"signed later", BlockEvidence{Signatures: at(2021, signedBy("l", "", fact.Yes))}, "LATE signer strong tbsHash publisher"},
+		{"signed later", BlockEvidence{Signatures: at(2021, signedBy("l", "", fact.Yes))},
+			"LATE signer strong tbsHash publisher"},
 		{"signed before", BlockEvidence{Signatures: at(2019, signedBy("l", "", fact.Yes))}, ""},
 		{"signed at no known time", BlockEvidence{Signatures: signedBy("l", "", fact.Yes)}, ""},
-		{"no exception", BlockEvidence{Version: versionOf("fixed.sys", "2.9.0.0"), Signatures: signedBy("e", "", fact.Yes)}, "EXCEPT signer strong tbsHash publisher"},
-		{"excepted by version", BlockEvidence{Version: versionOf("fixed.sys", "3.0.0.0"), Signatures: signedBy("e", "", fact.Yes)}, ""},
-		{"excepted by digest", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
+		{"no exception",
+			BlockEvidence{Version: versionOf("fixed.sys", "2.9.0.0"), Signatures: signedBy("e", "", fact.Yes)},
+			"EXCEPT signer strong tbsHash publisher"},
+		{"excepted by version",
+			BlockEvidence{Version: versionOf("fixed.sys", "3.0.0.0"), Signatures: signedBy("e", "", fact.Yes)}, ""},
+		{"excepted by digest",
+			BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
 	} {
 		if got := describe(l.Match(c.e)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -269,7 +325,8 @@ func TestSiPolicySigners(t *testing.T) {
 
 // References count wherever they stand, and only in the kernel's scenario.
 func TestSiPolicyReferencesFirst(t *testing.T) {
-	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef><FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
+	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
+		`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
 <FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
 	l, err := ParseBlockList([]byte(text))
 	if err != nil || describe(l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}})) != "D hash strong sha256" {
@@ -279,14 +336,18 @@ func TestSiPolicyReferencesFirst(t *testing.T) {
 
 // An entity is never expanded, and what is no list says what it is.
 func TestBlockListRefuses(t *testing.T) {
-	bomb := `<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><SiPolicy><VersionEx>&b;</VersionEx><FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
-	compiled := append([]byte{8, 0, 0, 0, 0x0e, 0x37, 0x44, 0xa2, 0xc9, 0x44, 0x06, 0x4c, 0xb5, 0x51, 0xf6, 0x01, 0x6e, 0x56, 0x30, 0x76}, make([]byte, 40)...)
-	for text, want := range map[string]string{bomb: "entity", string(compiled): "compiled policy", "\x30\x82\x10\x00": "compiled policy", "Id,Name\n": "neither"} {
+	bomb := `<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><SiPolicy><VersionEx>&b;` +
+		`</VersionEx><FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
+	compiled := append([]byte{8, 0, 0, 0, 0x0e, 0x37, 0x44, 0xa2, 0xc9, 0x44, 0x06, 0x4c, 0xb5, 0x51, 0xf6, 0x01, 0x6e,
+		0x56, 0x30, 0x76}, make([]byte, 40)...)
+	for text, want := range map[string]string{bomb: "entity", string(compiled): "compiled policy",
+		"\x30\x82\x10\x00": "compiled policy", "Id,Name\n": "neither"} {
 		if l, err := ParseBlockList([]byte(text)); l != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30q: %+v, %v", text, l, err)
 		}
 	}
-	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(lolText)...), "utf-16 without a mark": utf16Bytes(lolText)} {
+	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(lolText)...),
+		"utf-16 without a mark": utf16Bytes(lolText)} {
 		if l, err := ParseBlockList(b); err != nil || l.Name != "LOLDrivers" {
 			t.Errorf("%s: %v", name, err)
 		}

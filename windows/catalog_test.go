@@ -43,7 +43,8 @@ func listing(t *testing.T, id []byte) []byte {
 		Members   []member
 	}{
 		[]asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 12, 1, 1}}, []byte("x"), time.Unix(1700000000, 0).UTC(),
-		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}}, []member{{id, set}},
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}},
+		[]member{{id, set}},
 	})
 	signed := marshal(struct {
 		Version    int
@@ -86,7 +87,8 @@ func TestCatalogsComplete(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if n, problems := damaged.Load(t.Context()); n != 1 || len(problems) != 1 || problems[0].Code != fact.CodeMalformed {
+	if n, problems := damaged.Load(t.Context()); n != 1 || len(problems) != 1 ||
+		problems[0].Code != fact.CodeMalformed {
 		t.Errorf("a member that makes no sense: %d catalogs, %v", n, problems)
 	}
 }

@@ -30,14 +30,18 @@ import (
 // drivers that carry it.
 const (
 	crossTBS       = "ee20bff28ffe13be731c294c90d6ded5aae0ec0e"
-	crossSignature = "208cc159ed6f9c6b2dc14a3e751d454c41501cbd80ead9b0928b062a133f53169e56396a8a63b6782479f57db8b947a10a96c2f6cbbda2669f06e1acd279090e" +
-		"fd3cdcac020c70af3f1bec787ed4eb4b056026d973619121edb06863e09712ab6fa012edd99fd2da273cb3e456f9d1d4810f71bd427ca689dccdd5bd95a2abf193117de8ac3129a8" +
-		"5d6670419dfc75c9d5b31a392ad08505508bac91cac493cb71a59da4946f580cfa6e20c40831b5859d7e81f9d23dca5b18856c0a86ec22091ba574344f7f28bc954aab1db698b05d" +
-		"09a477767eefa78e5d84f61824cbd16da6c3a19cc2107580ff9d32fde6cf433a82f7ce8fe1722a9b62b75fed951a395c2f946d48b7015f332fbbdc2d73348904420a1c8b79f9a3fa" +
-		"17effaa11a10dfe0b2c195eb5c0c05973b353e18884ddb6cbf24898dc8bdd89f7b393a24a0d5dfd1f34a1a97f6a66f7a1fb090a9b3ac013991d361b764f13e573803afce7ad2b590" +
-		"f5aedc3999d5b63c97eda6cb16c77d6b2a4c9094e64c54fd1ecd20ecce689c8758e96160beeb0ec9d5197d9fe978bd0eac2175078fa96ee08c6a2a6b9ce3e765bcbc2d3c6ddc04dc" +
-		"67453632af0481bca8006e614c95c55cd48e8e9f2fc13274bdbd11650307cdefb75e0257da86d41a2834af8849b2cfa5dd82566f68aa14e25954feffeaeeefea9270226081e32523" +
-		"c09fcc0f49b235aa58c33ac3d9169410"
+	crossSignature = "" +
+		"208cc159ed6f9c6b2dc14a3e751d454c41501cbd80ead9b0928b062a133f53169e56396a8a63b6782479f57db8b947a1" +
+		"0a96c2f6cbbda2669f06e1acd279090efd3cdcac020c70af3f1bec787ed4eb4b056026d973619121edb06863e09712ab" +
+		"6fa012edd99fd2da273cb3e456f9d1d4810f71bd427ca689dccdd5bd95a2abf193117de8ac3129a85d6670419dfc75c9" +
+		"d5b31a392ad08505508bac91cac493cb71a59da4946f580cfa6e20c40831b5859d7e81f9d23dca5b18856c0a86ec2209" +
+		"1ba574344f7f28bc954aab1db698b05d09a477767eefa78e5d84f61824cbd16da6c3a19cc2107580ff9d32fde6cf433a" +
+		"82f7ce8fe1722a9b62b75fed951a395c2f946d48b7015f332fbbdc2d73348904420a1c8b79f9a3fa17effaa11a10dfe0" +
+		"b2c195eb5c0c05973b353e18884ddb6cbf24898dc8bdd89f7b393a24a0d5dfd1f34a1a97f6a66f7a1fb090a9b3ac0139" +
+		"91d361b764f13e573803afce7ad2b590f5aedc3999d5b63c97eda6cb16c77d6b2a4c9094e64c54fd1ecd20ecce689c87" +
+		"58e96160beeb0ec9d5197d9fe978bd0eac2175078fa96ee08c6a2a6b9ce3e765bcbc2d3c6ddc04dc67453632af0481bc" +
+		"a8006e614c95c55cd48e8e9f2fc13274bdbd11650307cdefb75e0257da86d41a2834af8849b2cfa5dd82566f68aa14e2" +
+		"5954feffeaeeefea9270226081e32523c09fcc0f49b235aa58c33ac3d9169410"
 )
 
 func TestProgrammeKeys(t *testing.T) {
@@ -110,7 +114,8 @@ func (a *testAuthority) issue(t *testing.T, name string, ca bool, ekus ...asn1.O
 		t.Fatal(err)
 	}
 	testSerial++
-	c := &x509.Certificate{SerialNumber: big.NewInt(testSerial), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	c := &x509.Certificate{SerialNumber: big.NewInt(testSerial), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		BasicConstraintsValid: true, IsCA: ca, UnknownExtKeyUsage: ekus}
 	if a == nil {
 		a = &testAuthority{c, key}
@@ -151,7 +156,8 @@ func TestClassNeedsAuthorities(t *testing.T) {
 	programmeKeys[0] = programmeKey{name: "Test Root", key: base64.StdEncoding.EncodeToString(spki)}
 	for ca, want := range map[bool]fact.SignatureClass{true: fact.ClassInbox, false: ""} {
 		middle := root.issue(t, "Middle", ca)
-		leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
+		leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3},
+			asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
 		pool := signCertificates(t, leaf, middle)
 		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
 		if got := classOf(chain, pool, fact.SignatureUnchecked); got != want || len(chain.Certificates) != 2 {
@@ -211,12 +217,15 @@ func TestBlockedAuthorityAboveKeys(t *testing.T) {
 	leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
 	pool := signCertificates(t, leaf, middle, root)
 	tbs, _ := pool[2].TBSHash()
-	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="` + tbs + `"/><CertIssuer Value="Middle"/></Signer></Signers>` +
-		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="` + tbs +
+		`"/><CertIssuer Value="Middle"/></Signer></Signers>` +
+		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner ` +
+		`SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert}, "leaf": {leaf.cert}} {
+	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert},
+		"leaf": {leaf.cert}} {
 		v, errs := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now())
 		if errs != nil {
 			t.Fatal(errs)

@@ -12,7 +12,8 @@ import (
 func testInventory() *Inventory {
 	service := func(name, path string) RegisteredService {
 		ip := testPaths.ResolveImagePath(name, path)
-		return RegisteredService{Service: Service{Name: name, Type: "kernel_driver", Start: "demand", ErrorControl: "normal", ImagePath: path, ImagePathRule: ip.Rule, ImageFile: ip.Path}, PathErr: ip.Err}
+		return RegisteredService{Service: Service{Name: name, Type: "kernel_driver", Start: "demand",
+			ErrorControl: "normal", ImagePath: path, ImagePathRule: ip.Rule, ImageFile: ip.Path}, PathErr: ip.Err}
 	}
 	vendor := service("Vendor", `\??\C:\Program Files\V\vendor.sys`)
 	vendor.Owners = []string{"oem7.inf"}
@@ -20,14 +21,19 @@ func testInventory() *Inventory {
 		Paths: testPaths,
 		Images: []LoadedImage{
 			{NTPath: `\SystemRoot\system32\ntoskrnl.exe`}, {NTPath: `\SystemRoot\System32\drivers\tcpip.sys`},
-			{NTPath: `\SystemRoot\System32\Drivers\dump_stornvme.sys`, AliasOf: "stornvme.sys"}, {NTPath: `\??\C:\Program Files\V\vendor.sys`}, {NTPath: `\Device\HarddiskVolume9\x.sys`},
+			{NTPath: `\SystemRoot\System32\Drivers\dump_stornvme.sys`, AliasOf: "stornvme.sys"},
+			{NTPath: `\??\C:\Program Files\V\vendor.sys`}, {NTPath: `\Device\HarddiskVolume9\x.sys`},
 		},
-		Statuses: []ServiceStatus{{Name: "Tcpip", Type: 1, State: 4}, {Name: "tcpip6", Type: 1, State: 1}, {Name: "VENDOR", Type: 1, State: 4}, {Name: "gone", Type: 1, State: 3}, {Name: "lost", Type: 1, State: 1}},
-		Registered: []RegisteredService{service("Tcpip", `System32\drivers\tcpip.sys`), service("tcpip6", `System32\drivers\tcpip.sys`), vendor, service("hidden", ""),
+		Statuses: []ServiceStatus{{Name: "Tcpip", Type: 1, State: 4}, {Name: "tcpip6", Type: 1, State: 1},
+			{Name: "VENDOR", Type: 1, State: 4}, {Name: "gone", Type: 1, State: 3}, {Name: "lost", Type: 1, State: 1}},
+		Registered: []RegisteredService{service("Tcpip", `System32\drivers\tcpip.sys`),
+			service("tcpip6", `System32\drivers\tcpip.sys`), vendor, service("hidden", ""),
 			service("lost", `\Device\HarddiskVolume9\y.sys`)},
-		Devices:  []Device{{Instance: `ROOT\V\0000`, Service: "vendor", INF: "oem7.inf", UpperFilters: []string{"hidden"}}},
-		Packages: []Package{{Name: "vendor.inf_amd64_1", INF: "oem7.inf", Provider: "V"}, {Name: "other.inf_amd64_2", INF: "oem8.inf", Services: []string{"hidden"}}},
-		Filters:  []Filter{{Name: "Vendor", Altitude: "1.5"}},
+		Devices: []Device{{Instance: `ROOT\V\0000`, Service: "vendor", INF: "oem7.inf",
+			UpperFilters: []string{"hidden"}}},
+		Packages: []Package{{Name: "vendor.inf_amd64_1", INF: "oem7.inf", Provider: "V"},
+			{Name: "other.inf_amd64_2", INF: "oem8.inf", Services: []string{"hidden"}}},
+		Filters: []Filter{{Name: "Vendor", Altitude: "1.5"}},
 	}
 }
 
@@ -45,14 +51,22 @@ func TestJoin(t *testing.T) {
 		services []string
 		views    [3]fact.View // modules, services, registry
 	}{
-		`c:\windows\system32\ntoskrnl.exe`: {"ntoskrnl.exe", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
-		"tcpip.sys":                        {"tcpip.sys", true, []string{"Tcpip", "tcpip6"}, [3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
-		"dump_stornvme.sys":                {"dump_stornvme.sys", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
-		`c:\program files\v\vendor.sys`:    {"vendor.sys", true, []string{"Vendor"}, [3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
-		`\device\harddiskvolume9\x.sys`:    {"x.sys", true, nil, [3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
-		"hidden.sys":                       {"hidden.sys", false, []string{"hidden"}, [3]fact.View{fact.ViewMissing, fact.ViewMissing, fact.ViewSeen}},
-		"service lost":                     {"lost", false, []string{"lost"}, [3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewSeen}},
-		"service gone":                     {"gone", true, []string{"gone"}, [3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewMissing}},
+		`c:\windows\system32\ntoskrnl.exe`: {"ntoskrnl.exe", true, nil,
+			[3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		"tcpip.sys": {"tcpip.sys", true, []string{"Tcpip", "tcpip6"},
+			[3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
+		"dump_stornvme.sys": {"dump_stornvme.sys", true, nil,
+			[3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		`c:\program files\v\vendor.sys`: {"vendor.sys", true, []string{"Vendor"},
+			[3]fact.View{fact.ViewSeen, fact.ViewSeen, fact.ViewSeen}},
+		`\device\harddiskvolume9\x.sys`: {"x.sys", true, nil,
+			[3]fact.View{fact.ViewSeen, fact.ViewMissing, fact.ViewMissing}},
+		"hidden.sys": {"hidden.sys", false, []string{"hidden"},
+			[3]fact.View{fact.ViewMissing, fact.ViewMissing, fact.ViewSeen}},
+		"service lost": {"lost", false, []string{"lost"},
+			[3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewSeen}},
+		"service gone": {"gone", true, []string{"gone"},
+			[3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewMissing}},
 	} {
 		e, ok := byKey[key]
 		if !ok {
@@ -65,7 +79,8 @@ func TestJoin(t *testing.T) {
 			names = append(names, s.Name)
 		}
 		v := e.Driver.Views
-		if e.Name != c.name || e.Loaded != c.loaded || !slices.Equal(names, c.services) || [3]fact.View{v[SourceModules], v[SourceServices], v[SourceRegistry]} != c.views {
+		if e.Name != c.name || e.Loaded != c.loaded || !slices.Equal(names, c.services) ||
+			[3]fact.View{v[SourceModules], v[SourceServices], v[SourceRegistry]} != c.views {
 			t.Errorf("%s: name %s loaded %v services %v views %v", key, e.Name, e.Loaded, names, v)
 		}
 		if e.Driver.Services == nil {
@@ -77,7 +92,8 @@ func TestJoin(t *testing.T) {
 				t.Errorf("the dump driver's file is %s", e.Path)
 			}
 		case `c:\program files\v\vendor.sys`:
-			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Filter == nil || e.Driver.Origin().Class != fact.OriginThirdParty {
+			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Filter == nil ||
+				e.Driver.Origin().Class != fact.OriginThirdParty {
 				t.Errorf("vendor: %+v", e.Driver)
 			}
 		case "hidden.sys":
@@ -105,30 +121,43 @@ func TestJoinUnread(t *testing.T) {
 	inv.Statuses, inv.Registered, inv.Devices = nil, nil, nil
 	for _, e := range inv.Join() {
 		v := e.Driver.Views
-		if v[SourceServices] != fact.ViewUnchecked || v[SourceRegistry] != fact.ViewUnchecked || v[SourceDevices] != fact.ViewUnchecked || e.Driver.Services != nil {
+		if v[SourceServices] != fact.ViewUnchecked || v[SourceRegistry] != fact.ViewUnchecked ||
+			v[SourceDevices] != fact.ViewUnchecked || e.Driver.Services != nil {
 			t.Errorf("%s: %v, services %v", e.Key, v, e.Driver.Services)
 		}
 	}
 }
 
 func TestOrigin(t *testing.T) {
-	company := &Version{Languages: []VersionLanguage{{Strings: []VersionString{{"CompanyName", "Microsoft Corporation"}}}}}
+	company := &Version{
+		Languages: []VersionLanguage{{Strings: []VersionString{{"CompanyName", "Microsoft Corporation"}}}}}
 	for name, c := range map[string]struct {
 		d    Driver
 		want fact.OriginClass
 	}{
-		"company name alone":      {Driver{Version: company}, ""},
-		"inbox signature":         {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}}, fact.OriginOS},
+		"company name alone": {Driver{Version: company}, ""},
+		"inbox signature": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}},
+			fact.OriginOS},
 		"inbox that does not fit": {Driver{Signatures: []Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
-		"hardware programme":      {Driver{Version: company, Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}}, fact.OriginThirdParty},
-		"early launch":            {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
-		"published INF":           {Driver{Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginThirdParty},
-		"INF of Windows":          {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
-		"INF and no signature":    {Driver{Signatures: []Signature{}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
-		"INF and any signature":   {Driver{Signatures: []Signature{{Fits: fact.Yes}}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
-		"INF and early launch":    {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
-		"signature before INF":    {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}, Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginOS},
-		"another driver's device": {Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
+		"hardware programme": {
+			Driver{Version: company, Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}},
+			fact.OriginThirdParty},
+		"early launch": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
+		"published INF": {Driver{Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}},
+			fact.OriginThirdParty},
+		"INF of Windows": {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}},
+			fact.OriginOS},
+		"INF and no signature": {
+			Driver{Signatures: []Signature{}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+		"INF and any signature": {
+			Driver{Signatures: []Signature{{Fits: fact.Yes}},
+				Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+		"INF and early launch": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}},
+			Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
+		"signature before INF": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}},
+			Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginOS},
+		"another driver's device": {
+			Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
 	} {
 		if got := c.d.Origin(); got.Class != c.want {
 			t.Errorf("%s: %+v", name, got)
@@ -138,7 +167,9 @@ func TestOrigin(t *testing.T) {
 
 // What one registry may link with each driver is bounded, and what is left out is told of.
 func TestJoinBounds(t *testing.T) {
-	inv := &Inventory{Paths: testPaths, Registered: []RegisteredService{{Service: Service{Name: "a", ImageFile: `C:\a.sys`, Owners: []string{"oem1.inf"}}}}}
+	inv := &Inventory{Paths: testPaths,
+		Registered: []RegisteredService{
+			{Service: Service{Name: "a", ImageFile: `C:\a.sys`, Owners: []string{"oem1.inf"}}}}}
 	for range maxDevices + 5 {
 		inv.Devices = append(inv.Devices, Device{Service: "a", HardwareIDs: make([]string, 100)})
 	}
@@ -147,8 +178,10 @@ func TestJoinBounds(t *testing.T) {
 	}
 	e := inv.Join()[0]
 	d := e.Driver
-	if len(d.Devices) != maxDevices || len(d.Packages) != maxPackages || len(d.Devices[0].HardwareIDs) != maxDeviceNames || len(e.Problems) != 2 {
-		t.Errorf("%d devices with %d ids, %d packages, problems %v", len(d.Devices), len(d.Devices[0].HardwareIDs), len(d.Packages), e.Problems)
+	if len(d.Devices) != maxDevices || len(d.Packages) != maxPackages ||
+		len(d.Devices[0].HardwareIDs) != maxDeviceNames || len(e.Problems) != 2 {
+		t.Errorf("%d devices with %d ids, %d packages, problems %v", len(d.Devices), len(d.Devices[0].HardwareIDs),
+			len(d.Packages), e.Problems)
 	}
 }
 
@@ -164,7 +197,8 @@ func TestMayName(t *testing.T) {
 		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\leftover.sys`}}, true},
 		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\other.sys`}}, false},
 		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\LEFTOV~1.SYS`}}, true},
-		{RegisteredService{Service: Service{ImageFile: `C:\Windows\leftover.sys`}}, false}, // then it is a service of the file, and counted
+		// then it is a service of the file, and counted
+		{RegisteredService{Service: Service{ImageFile: `C:\Windows\leftover.sys`}}, false},
 		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\leftover.sys`}}, true},
 		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\other.sys`}}, false},
 		{RegisteredService{Service: Service{ImageFile: `C:\x\LEFTOV~1.SYS`}}, true},

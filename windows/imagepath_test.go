@@ -11,7 +11,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-var testPaths = Paths{SystemRoot: `C:\Windows`, Devices: map[string]string{`\device\harddiskvolume3`: "C:", `\device\harddiskvolume30`: "D:"}}
+var testPaths = Paths{SystemRoot: `C:\Windows`,
+	Devices: map[string]string{`\device\harddiskvolume3`: "C:", `\device\harddiskvolume30`: "D:"}}
 
 func TestResolveImagePath(t *testing.T) {
 	for _, c := range []struct {
@@ -25,7 +26,8 @@ func TestResolveImagePath(t *testing.T) {
 		{`\SystemRoot\System32\drivers\a.sys`, `C:\Windows\System32\drivers\a.sys`, RuleSystemRoot, nil},
 		{`\systemROOT\x\a.sys`, `C:\Windows\x\a.sys`, RuleSystemRoot, nil},
 		{`\??\C:\Program Files\V\a.sys`, `C:\Program Files\V\a.sys`, RuleDOSDevice, nil},
-		{`\??\B:\Steam Library\Call of Duty HQ\randgrid.sys`, `B:\Steam Library\Call of Duty HQ\randgrid.sys`, RuleDOSDevice, nil},
+		{`\??\B:\Steam Library\Call of Duty HQ\randgrid.sys`, `B:\Steam Library\Call of Duty HQ\randgrid.sys`,
+			RuleDOSDevice, nil},
 		{`\??\UNC\srv\share\a.sys`, `\\srv\share\a.sys`, RuleUNC, nil},
 		{`\\srv\share\a.sys`, `\\srv\share\a.sys`, RuleUNC, nil},
 		{`\\?\C:\d\a.sys`, `C:\d\a.sys`, RuleDOSDevice, nil},
@@ -47,8 +49,10 @@ func TestResolveImagePath(t *testing.T) {
 		{`\??\Volume{11111111-2222-3333-4444-555555555555}\d\a.sys`, ``, RuleDOSDevice, nil},
 	} {
 		r := testPaths.ResolveImagePath("svc", c.raw)
-		if r.Path != c.path || r.Rule != c.rule || !slices.Equal(r.Marks, c.marks) || r.Raw != c.raw || (r.Err == nil) != (c.path != "") {
-			t.Errorf("%q: %q by %s, marks %v, error %v; want %q by %s, marks %v", c.raw, r.Path, r.Rule, r.Marks, r.Err, c.path, c.rule, c.marks)
+		if r.Path != c.path || r.Rule != c.rule || !slices.Equal(r.Marks, c.marks) || r.Raw != c.raw ||
+			(r.Err == nil) != (c.path != "") {
+			t.Errorf("%q: %q by %s, marks %v, error %v; want %q by %s, marks %v", c.raw, r.Path, r.Rule, r.Marks,
+				r.Err, c.path, c.rule, c.marks)
 		}
 	}
 	if r := testPaths.ResolveImagePath("svc", `\??\Volume{1}\a.sys`); !errors.Is(r.Err, fact.ErrUnrecorded) {
@@ -72,7 +76,8 @@ func TestKeyAndFile(t *testing.T) {
 		}
 	}
 	for dos, want := range map[string]string{
-		`c:\Windows\a.sys`: "C:/Windows/a.sys", `C:\`: "C:", `\\srv\a`: "", `C:\a\..\b`: "", `C:\a:stream`: "", `C:\a?`: "", "C:\\a\x00b": "", `relative`: "",
+		`c:\Windows\a.sys`: "C:/Windows/a.sys", `C:\`: "C:", `\\srv\a`: "", `C:\a\..\b`: "", `C:\a:stream`: "",
+		`C:\a?`: "", "C:\\a\x00b": "", `relative`: "",
 	} {
 		got, err := FSPath(dos)
 		if got != want || (err == nil) != (want != "") {
@@ -91,7 +96,8 @@ func TestParsePaths(t *testing.T) {
 	if err != nil || p.SystemRoot != `C:\Windows` || !p.Sysnative || p.Devices[`\device\harddiskvolume3`] != "C:" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	for _, bad := range []string{"nonsense", "device C:\n", strings.Repeat("device C: \\Device\\x\n", 1) + "other x\n"} {
+	for _, bad := range []string{"nonsense", "device C:\n", strings.Repeat("device C: \\Device\\x\n", 1) +
+		"other x\n"} {
 		if _, err := ParsePaths([]byte(bad)); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
@@ -100,8 +106,10 @@ func TestParsePaths(t *testing.T) {
 
 func TestIsEphemeral(t *testing.T) {
 	for name, want := range map[string]bool{
-		"MpKsl1a2b3c4d": true, "MpKslDrv": false, "tcpip": false, "KAPE_12345678": false, "drv_deadbeef": false, "x9f8e7d6c5": true,
-		"{4d36e97d-e325-11ce-bfc1-08002be10318}Gw64": true, "WinRing0_1_2_0": false, "HWiNFO_158": false, "cpuz143": false,
+		"MpKsl1a2b3c4d": true, "MpKslDrv": false, "tcpip": false, "KAPE_12345678": false, "drv_deadbeef": false,
+		"x9f8e7d6c5": true,
+		"{4d36e97d-e325-11ce-bfc1-08002be10318}Gw64": true, "WinRing0_1_2_0": false,
+		"HWiNFO_158": false, "cpuz143": false,
 	} {
 		if got := IsEphemeral(name); got != want {
 			t.Errorf("%s: %v", name, got)
@@ -110,7 +118,8 @@ func TestIsEphemeral(t *testing.T) {
 }
 
 func FuzzImagePath(f *testing.F) {
-	for _, s := range []string{"", `\SystemRoot\a.sys`, `"C:\x.sys" a`, `\??\UNC\a`, `%SystemRoot%\`, `\Device\`, "C:"} {
+	for _, s := range []string{"", `\SystemRoot\a.sys`, `"C:\x.sys" a`, `\??\UNC\a`,
+		`%SystemRoot%\`, `\Device\`, "C:"} {
 		f.Add("svc", s)
 	}
 	f.Fuzz(func(t *testing.T, service, raw string) {
@@ -121,7 +130,8 @@ func FuzzImagePath(f *testing.F) {
 		if len(r.Path) > len(raw)+len(service)+64 {
 			t.Fatalf("%q grew to %q", raw, r.Path)
 		}
-		if name, err := testPaths.File(r.Path); err == nil && strings.Contains(name, "..") && strings.Contains("/"+name+"/", "/../") {
+		if name, err := testPaths.File(r.Path); err == nil && strings.Contains(name, "..") &&
+			strings.Contains("/"+name+"/", "/../") {
 			t.Fatalf("%q leads out of its drive: %q", raw, name)
 		}
 	})

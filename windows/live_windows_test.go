@@ -68,7 +68,8 @@ func TestLive(t *testing.T) {
 	} else if keys, _, err := ParseReg("test", b); err != nil || len(keys) != 1 {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
-	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil || !strings.EqualFold(string(long), paths.SystemRoot) {
+	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil ||
+		!strings.EqualFold(string(long), paths.SystemRoot) {
 		t.Errorf("long path of %s: %q, %v", paths.SystemRoot, long, err)
 	}
 	for _, size := range []int{4096, 16384} {
@@ -90,6 +91,7 @@ func testPages(t *testing.T, size int) {
 	}
 	pages, err := services(context.Background(), size)
 	if err != nil || !bytes.Equal(whole, pages) {
-		t.Errorf("pages of %d bytes: %d lines, one page has %d, %v", size, bytes.Count(pages, []byte("\n")), bytes.Count(whole, []byte("\n")), err)
+		t.Errorf("pages of %d bytes: %d lines, one page has %d, %v", size, bytes.Count(pages, []byte("\n")),
+			bytes.Count(whole, []byte("\n")), err)
 	}
 }

@@ -89,7 +89,8 @@ func check(t *testing.T, name string, got []LoadedImage, err error, want []Loade
 		return
 	}
 	for i, m := range got {
-		if m.NTPath != want[i].NTPath || m.Base != want[i].Base || m.Size != want[i].Size || m.LoadOrder != i || m.Checksum != checksum {
+		if m.NTPath != want[i].NTPath || m.Base != want[i].Base || m.Size != want[i].Size || m.LoadOrder != i ||
+			m.Checksum != checksum {
 			t.Errorf("%s: %+v, want %+v", name, m, want[i])
 		}
 	}
@@ -101,7 +102,8 @@ func check(t *testing.T, name string, got []LoadedImage, err error, want []Loade
 func TestParseModulesNonsense(t *testing.T) {
 	good := moduleListEx(layout64, someImages, true)
 	for name, b := range map[string][]byte{
-		"empty": {}, "a count without entries": {5, 0, 0, 0}, "a huge count": {255, 255, 255, 255}, "cut": moduleList(layout64, someImages)[:400],
+		"empty": {}, "a count without entries": {5, 0, 0, 0}, "a huge count": {255, 255, 255, 255},
+		"cut": moduleList(layout64, someImages)[:400],
 	} {
 		if list, err := ParseModules(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("class 11, %s: %d images, %v", name, len(list), err)
@@ -117,12 +119,14 @@ func TestParseModulesNonsense(t *testing.T) {
 	// An image whose name was wiped costs its own name.
 	blank := append([]byte(nil), good...)
 	blank[layout64.first+layout64.size+16] = 0
-	if list, err := ParseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" || list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
+	if list, err := ParseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" ||
+		list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
 		t.Errorf("no name: %+v, %v", list, err)
 	}
 	// A kernel that tells neither checksum nor time stamp.
 	clear(blank[len(blank)-2-16:][:8])
-	if list, err := ParseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" || list[1].Checksum == "" {
+	if list, err := ParseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" ||
+		list[1].Checksum == "" {
 		t.Errorf("no checksum: %+v, %v", list, err)
 	}
 	if list, err := ParseModulesEx([]byte{0, 0}); err != nil || list == nil || len(list) != 0 {
@@ -141,7 +145,8 @@ func TestLongerEntries(t *testing.T) {
 	list, err := ParseModulesEx(b)
 	check(t, "longer entries", list, err, someImages, "0x00001234")
 	kept := Redact(OpModulesEx, b)
-	if list, err := ParseModulesEx(kept); err != nil || len(list) != len(someImages) || bytes.Contains(kept, []byte{3, 4, 5, 6}) {
+	if list, err := ParseModulesEx(kept); err != nil || len(list) != len(someImages) ||
+		bytes.Contains(kept, []byte{3, 4, 5, 6}) {
 		t.Errorf("redacted: %d images, %v", len(list), err)
 	}
 }
@@ -153,8 +158,10 @@ func TestRedactModules(t *testing.T) {
 		data  []byte
 		parse func([]byte) ([]LoadedImage, error)
 	}{
-		"11, 32": {OpModules, moduleList(layout32, someImages), ParseModules}, "11, 64": {OpModules, moduleList(layout64, someImages), ParseModules},
-		"77, 32": {OpModulesEx, moduleListEx(layout32, someImages, true), ParseModulesEx}, "77, 64": {OpModulesEx, moduleListEx(layout64, someImages, true), ParseModulesEx},
+		"11, 32": {OpModules, moduleList(layout32, someImages), ParseModules},
+		"11, 64": {OpModules, moduleList(layout64, someImages), ParseModules},
+		"77, 32": {OpModulesEx, moduleListEx(layout32, someImages, true), ParseModulesEx},
+		"77, 64": {OpModulesEx, moduleListEx(layout64, someImages, true), ParseModulesEx},
 	} {
 		kept := Redact(c.op, c.data)
 		list, err := c.parse(kept)
@@ -177,23 +184,33 @@ func TestRedactModules(t *testing.T) {
 }
 
 func TestRedactDevices(t *testing.T) {
-	b := AppendDevices(nil, []Device{{Instance: `USB\VID_0781&PID_5581\4C530001230507117214`, FriendlyName: "John's stick", Service: "USBSTOR"}, {Instance: `ROOT\ACPI_HAL\0000`}})
+	b := AppendDevices(nil,
+		[]Device{{Instance: `USB\VID_0781&PID_5581\4C530001230507117214`, FriendlyName: "John's stick",
+			Service: "USBSTOR"}, {Instance: `ROOT\ACPI_HAL\0000`}})
 	list, err := ParseDevices(Redact(OpDevices, b))
-	if err != nil || list[0].Instance != `USB\VID_0781&PID_5581\-` || list[0].FriendlyName != "-" || list[0].Service != "USBSTOR" || list[1].Instance != `ROOT\ACPI_HAL\0000` {
+	if err != nil || list[0].Instance != `USB\VID_0781&PID_5581\-` || list[0].FriendlyName != "-" ||
+		list[0].Service != "USBSTOR" || list[1].Instance != `ROOT\ACPI_HAL\0000` {
 		t.Errorf("%+v, %v", list, err)
 	}
-	for id, want := range map[string]string{
-		`BTHENUM\Dev_F4F5D8AABBCC\7&1B2C3D4E&0&BluetoothDevice_F4F5D8AABBCC`:               `BTHENUM\Dev_-\-`,
-		`HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_f4f5d8aabbcc&Col01\9&2`: `HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_-&Col01\-`,
-		`PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\3&11583659&0&FE`:                     `PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\-`,
+	for _, c := range []struct{ id, want string }{
+		{`BTHENUM\Dev_F4F5D8AABBCC\7&1B2C3D4E&0&BluetoothDevice_F4F5D8AABBCC`, `BTHENUM\Dev_-\-`},
+		{`HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_f4f5d8aabbcc&Col01\9&2`,
+			`HID\{00001812-0000-1000-8000-00805f9b34fb}_Dev_VID&02046d_-&Col01\-`},
+		{`PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\3&11583659&0&FE`,
+			`PCI\VEN_8086&DEV_15B7&SUBSYS_00000000&REV_31\-`},
 	} {
-		b := Redact(OpDevices, AppendDevices(nil, []Device{{Instance: id, HardwareIDs: []string{`BTHENUM\Dev_F4F5D8AABBCC`, `PCI\CC_0200`}, MatchingID: `a_001122334455`}}))
+		b := Redact(OpDevices,
+			AppendDevices(nil,
+				[]Device{{Instance: c.id, HardwareIDs: []string{`BTHENUM\Dev_F4F5D8AABBCC`, `PCI\CC_0200`},
+					MatchingID: `a_001122334455`}}))
 		list, err := ParseDevices(b)
-		if err != nil || list[0].Instance != want || list[0].HardwareIDs[0] != `BTHENUM\Dev_-` || list[0].HardwareIDs[1] != `PCI\CC_0200` || list[0].MatchingID != "a_-" {
-			t.Errorf("%s: %s, %v", id, b, err)
+		if err != nil || list[0].Instance != c.want || list[0].HardwareIDs[0] != `BTHENUM\Dev_-` ||
+			list[0].HardwareIDs[1] != `PCI\CC_0200` || list[0].MatchingID != "a_-" {
+			t.Errorf("%s: %s, %v", c.id, b, err)
 		}
 	}
-	if strings.Contains(string(Redact(OpWMIPnP, AppendWMISigned(nil, []WMISignedDriver{{DeviceID: `USB\VID_1\SECRET`, DeviceName: "SECRET"}}))), "SECRET") {
+	if strings.Contains(string(Redact(OpWMIPnP,
+		AppendWMISigned(nil, []WMISignedDriver{{DeviceID: `USB\VID_1\SECRET`, DeviceName: "SECRET"}}))), "SECRET") {
 		t.Error("WMI's device id keeps its serial number")
 	}
 }

@@ -14,15 +14,17 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 )
 
 // sampleImage is a small driver with everything in it.
 func sampleImage() petest.Image {
 	return petest.Image{
 		TimeStamp: 0x5f5e1000, PDB: `D:\b\ket.pdb`, Code: make([]byte, 9000),
-		Imports: []petest.Import{{Library: "NTOSKRNL.exe", Functions: []string{"IoCreateDevice", "#12"}}, {Library: "Fltmgr.SYS", Functions: []string{"FltRegisterFilter"}}},
-		Version: map[string]string{"OriginalFilename": "ket.sys", "CompanyName": "Ket, Inc.", "FileDescription": "Ket © driver", "FileVersion": "2, 0, 0, 1"},
+		Imports: []petest.Import{{Library: "NTOSKRNL.exe", Functions: []string{"IoCreateDevice", "#12"}},
+			{Library: "Fltmgr.SYS", Functions: []string{"FltRegisterFilter"}}},
+		Version: map[string]string{"OriginalFilename": "ket.sys", "CompanyName": "Ket, Inc.",
+			"FileDescription": "Ket © driver", "FileVersion": "2, 0, 0, 1"},
 		Numbers: [4]uint16{2, 0, 70, 1},
 	}
 }
@@ -39,10 +41,13 @@ func TestParsePE(t *testing.T) {
 			t.Fatalf("%v, %v", err, f)
 		}
 		p := f.PE
-		if want := map[bool]string{true: "amd64", false: "386"}[wide]; p.Machine != want || p.Subsystem != "native" || p.Checksum != p.ComputedChecksum {
-			t.Errorf("machine %s subsystem %s checksum %s, computed %s", p.Machine, p.Subsystem, p.Checksum, p.ComputedChecksum)
+		if want := map[bool]string{true: "amd64", false: "386"}[wide]; p.Machine != want || p.Subsystem != "native" ||
+			p.Checksum != p.ComputedChecksum {
+			t.Errorf("machine %s subsystem %s checksum %s, computed %s", p.Machine, p.Subsystem,
+				p.Checksum, p.ComputedChecksum)
 		}
-		if p.LinkedAt.Unix() != 0x5f5e1000 || p.Reproducible || p.PDB.ID() != "A30C7413C3EAF4C899AC95798321BE651" || p.PDB.Path != `D:\b\ket.pdb` {
+		if p.LinkedAt.Unix() != 0x5f5e1000 || p.Reproducible || p.PDB.ID() != "A30C7413C3EAF4C899AC95798321BE651" ||
+			p.PDB.Path != `D:\b\ket.pdb` {
 			t.Errorf("linked %v, pdb %+v", p.LinkedAt, p.PDB)
 		}
 		if len(p.Imports) != 2 || p.Imports[0].Functions[1] != "#12" || p.Imports[1].Library != "Fltmgr.SYS" {
@@ -54,7 +59,8 @@ func TestParsePE(t *testing.T) {
 			t.Errorf("imphash %s", p.Imphash)
 		}
 		v := f.Version
-		if v.File != "2.0.70.1" || v.String("originalfilename") != "ket.sys" || v.String("FileDescription") != "Ket © driver" || v.Languages[0].Language != "0409" {
+		if v.File != "2.0.70.1" || v.String("originalfilename") != "ket.sys" ||
+			v.String("FileDescription") != "Ket © driver" || v.Languages[0].Language != "0409" {
 			t.Errorf("version %+v", v)
 		}
 		if f.Hashes.AuthentihashSHA256 == "" || f.Hashes.FirstPageSHA256 == "" {
@@ -74,7 +80,9 @@ func TestVersionLanguages(t *testing.T) {
 		im := sampleImage()
 		im.Odd = odd
 		im.Languages = []petest.Language{
-			{Key: "040704E4", Strings: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket-Treiber für Größe", "CompanyName": ""}},
+			{Key: "040704E4",
+				Strings: map[string]string{"OriginalFilename": "ket.sys", "FileDescription": "Ket-Treiber für Größe",
+					"CompanyName": ""}},
 			{Key: "0804", Strings: map[string]string{"OriginalFilename": "任意.sys"}},
 		}
 		f, err := ParseFile(im.Build(), FileOptions{})
@@ -82,13 +90,15 @@ func TestVersionLanguages(t *testing.T) {
 			t.Fatalf("odd %v: %v, %+v", odd, err, f)
 		}
 		v := f.Version
-		if len(v.Languages) != 3 || v.Languages[1].Language != "0407" || v.Languages[1].CodePage != "04e4" || v.Languages[2].Language != "0804" || v.Languages[2].CodePage != "" {
+		if len(v.Languages) != 3 || v.Languages[1].Language != "0407" || v.Languages[1].CodePage != "04e4" ||
+			v.Languages[2].Language != "0804" || v.Languages[2].CodePage != "" {
 			t.Fatalf("odd %v: %+v", odd, v.Languages)
 		}
 		if got := v.Strings("OriginalFilename"); !slices.Equal(got, []string{"ket.sys", "任意.sys"}) {
 			t.Errorf("odd %v: %q", odd, got)
 		}
-		if got := v.Strings("FileDescription"); !slices.Equal(got, []string{"Ket © driver", "Ket-Treiber für Größe"}) || v.String("CompanyName") != "Ket, Inc." {
+		if got := v.Strings("FileDescription"); !slices.Equal(got, []string{"Ket © driver", "Ket-Treiber für Größe"}) ||
+			v.String("CompanyName") != "Ket, Inc." {
 			t.Errorf("odd %v: %q", odd, got)
 		}
 	}
@@ -97,7 +107,8 @@ func TestVersionLanguages(t *testing.T) {
 // The record of old linkers, and entries that make no sense beside ones that do.
 func TestDebugRecords(t *testing.T) {
 	nb10 := append([]byte("NB10\x00\x00\x00\x00"), 0x78, 0x56, 0x34, 0x12, 3, 0, 0, 0)
-	if p := parseCodeView(append(nb10, "c:\\old.pdb\x00junk"...)); p == nil || p.ID() != "123456783" || p.Path != `c:\old.pdb` || p.GUID != "" {
+	if p := parseCodeView(append(nb10, "c:\\old.pdb\x00junk"...)); p == nil || p.ID() != "123456783" ||
+		p.Path != `c:\old.pdb` || p.GUID != "" {
 		t.Errorf("NB10: %+v", p)
 	}
 	for _, b := range [][]byte{nil, []byte("RSDS"), []byte("NB10"), []byte("NB09________________________")} {
@@ -160,7 +171,8 @@ func TestAuthentihash(t *testing.T) {
 func TestCertificateTablePlace(t *testing.T) {
 	b := sampleImage().Build()
 	opt := int(b[0x3c]) + 24
-	for name, place := range map[string][2]uint32{"over the code": {0x400, 64}, "over the headers": {8, 64}, "outside": {uint32(len(b)), 64}, "huge": {0xffffff00, 0xffffff00}} {
+	for name, place := range map[string][2]uint32{"over the code": {0x400, 64}, "over the headers": {8, 64},
+		"outside": {uint32(len(b)), 64}, "huge": {0xffffff00, 0xffffff00}} {
 		c := append([]byte(nil), b...)
 		binary.LittleEndian.PutUint32(c[opt+144:], place[0])
 		binary.LittleEndian.PutUint32(c[opt+148:], place[1])
@@ -213,8 +225,10 @@ func FuzzParseFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(file.PE.Imports) > maxLibraries || len(file.PE.Sections) > maxSections || len(file.Signatures) > maxSignatures+1 || len(file.Problems) > 10 {
-			t.Fatalf("%d imports, %d sections, %d signatures, %d problems", len(file.PE.Imports), len(file.PE.Sections), len(file.Signatures), len(file.Problems))
+		if len(file.PE.Imports) > maxLibraries || len(file.PE.Sections) > maxSections ||
+			len(file.Signatures) > maxSignatures+1 || len(file.Problems) > 10 {
+			t.Fatalf("%d imports, %d sections, %d signatures, %d problems", len(file.PE.Imports), len(file.PE.Sections),
+				len(file.Signatures), len(file.Problems))
 		}
 		for _, s := range file.Signatures {
 			if s.Status == fact.SignatureValid {

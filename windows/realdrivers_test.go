@@ -31,7 +31,8 @@ func realDrivers(t testing.TB) string {
 	}
 	dir := filepath.Join(cache, "github.com", "saferwall", "pe@v1.6.5", "test")
 	if _, err := os.Stat(filepath.Join(dir, "acpi.sys")); err != nil {
-		t.Skipf("skipped: no real drivers on %s: %v (go mod download github.com/saferwall/pe@v1.6.5)", runtime.GOOS, err)
+		t.Skipf("skipped: no real drivers on %s: %v (go mod download github.com/saferwall/pe@v1.6.5)",
+			runtime.GOOS, err)
 	}
 	return dir
 }
@@ -45,14 +46,20 @@ func TestRealDrivers(t *testing.T) {
 		stamped                                      string
 		repro                                        bool
 	}{
-		{file: "acpi.sys", authentihash: "75a80d4b48ad70d0e999364798d6e0336ac83807704daa2dbade07749bd18b62", imphash: "7217a9807e0fc56e51475952da59a6f9",
-			version: "10.0.18362.1", signer: "Microsoft Windows", class: fact.ClassInbox, stamped: "2019-03-18", repro: true},
-		{file: "amdxata.sys", authentihash: "045fe86c7024bd3816910a4959cbb8d1b21cc6fa2af9ce07cc822f42057aa5d3", imphash: "6fa245b8ee618736008feb7d0779ef70",
+		{file: "acpi.sys", authentihash: "75a80d4b48ad70d0e999364798d6e0336ac83807704daa2dbade07749bd18b62",
+			imphash: "7217a9807e0fc56e51475952da59a6f9",
+			version: "10.0.18362.1", signer: "Microsoft Windows", class: fact.ClassInbox,
+			stamped: "2019-03-18", repro: true},
+		{file: "amdxata.sys", authentihash: "045fe86c7024bd3816910a4959cbb8d1b21cc6fa2af9ce07cc822f42057aa5d3",
+			imphash: "6fa245b8ee618736008feb7d0779ef70",
 			version: "1.1.3.277", signer: "Microsoft Windows", class: fact.ClassInbox, stamped: "2019-03-19"},
-		{file: "amdi2c.sys", authentihash: "d5a41937eb87681bf9932d2f574c4299e4a24ebc41c8ac3d95c446f442c9b7fe", imphash: "79eecefe13ed889629056af7783d0fe5",
+		{file: "amdi2c.sys", authentihash: "d5a41937eb87681bf9932d2f574c4299e4a24ebc41c8ac3d95c446f442c9b7fe",
+			imphash: "79eecefe13ed889629056af7783d0fe5",
 			version: "1.2.0.94"},
-		{file: "WdBoot.sys", authentihash: "61edb4da", imphash: "849a6f20e1993d772db6ae7a9c61349e", version: "4.18.1906.3",
-			signer: "Microsoft Windows Early Launch Anti-malware Publisher", class: fact.ClassELAM, stamped: "2019-06-21", repro: true},
+		{file: "WdBoot.sys", authentihash: "61edb4da", imphash: "849a6f20e1993d772db6ae7a9c61349e",
+			version: "4.18.1906.3",
+			signer:  "Microsoft Windows Early Launch Anti-malware Publisher", class: fact.ClassELAM,
+			stamped: "2019-06-21", repro: true},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			b, err := os.ReadFile(filepath.Join(dir, c.file))
@@ -69,8 +76,10 @@ func TestRealDrivers(t *testing.T) {
 			if got := f.Hashes.AuthentihashSHA256; got[:len(c.authentihash)] != c.authentihash {
 				t.Errorf("authentihash %s, want %s", got, c.authentihash)
 			}
-			if f.PE.Imphash != c.imphash || f.Version.File != c.version || f.PE.Reproducible != c.repro || f.PE.Machine != "amd64" {
-				t.Errorf("imphash %s version %s reproducible %v machine %s", f.PE.Imphash, f.Version.File, f.PE.Reproducible, f.PE.Machine)
+			if f.PE.Imphash != c.imphash || f.Version.File != c.version || f.PE.Reproducible != c.repro ||
+				f.PE.Machine != "amd64" {
+				t.Errorf("imphash %s version %s reproducible %v machine %s", f.PE.Imphash, f.Version.File,
+					f.PE.Reproducible, f.PE.Machine)
 			}
 			if f.PE.Checksum != f.PE.ComputedChecksum {
 				t.Errorf("checksum %s, computed %s", f.PE.Checksum, f.PE.ComputedChecksum)
@@ -85,7 +94,8 @@ func TestRealDrivers(t *testing.T) {
 				t.Fatalf("%d signatures", len(f.Signatures))
 			}
 			s := f.Signatures[0]
-			if s.Fits != fact.Yes || s.Status != fact.SignatureUnchecked || s.Class != c.class || s.Signer().CommonName != c.signer {
+			if s.Fits != fact.Yes || s.Status != fact.SignatureUnchecked || s.Class != c.class ||
+				s.Signer().CommonName != c.signer {
 				t.Errorf("fits %s status %s class %s signer %q", s.Fits, s.Status, s.Class, s.Signer().CommonName)
 			}
 			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped || s.TimeFrom != TimeFromTimestamp {

@@ -13,31 +13,41 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 )
 
 const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
 	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter]\r\n" +
 	"\"Type\"=dword:00000002\r\n\"Start\"=dword:00000000\r\n\"ErrorControl\"=dword:00000001\r\n" +
-	"\"ImagePath\"=hex(2):73,00,79,00,73,00,74,00,65,00,6d,00,33,00,32,00,5c,00,77,00,\\\r\n  2e,00,73,00,79,00,73,00,00,00\r\n" +
-	"\"DisplayName\"=\"@%ProgramFiles%\\\\x.dll,-310\"\r\n\"DependOnService\"=hex(7):46,00,6c,00,74,00,4d,00,67,00,72,00,00,00,00,00\r\n" +
+	"\"ImagePath\"=hex(2):73,00,79,00,73,00,74,00,65,00,6d,00,33,00,32,00,5c,00,77,00,\\\r\n" +
+	"  2e,00,73,00,79,00,73,00,00,00\r\n" +
+	"\"DisplayName\"=\"@%ProgramFiles%\\\\x.dll,-310\"\r\n\"DependOnService\"=hex(7):46,00,6c,00,74,00,4d,00,67," +
+	"00,72,00,00,00,00,00\r\n" +
 	"\"Owners\"=hex(7):6f,00,65,00,6d,00,37,00,2e,00,69,00,6e,00,66,00,00,00,00,00\r\n\r\n" +
-	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances]\r\n\"DefaultInstance\"=\"WdFilter Instance\"\r\n\r\n" +
-	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances\\WdFilter Instance]\r\n\"Altitude\"=\"328010\"\r\n\"Flags\"=dword:00000000\r\n\r\n" +
-	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Dhcp]\r\n\"Type\"=dword:00000020\r\n\"Start\"=dword:00000002\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances]\r\n" +
+	"\"DefaultInstance\"=\"WdFilter Instance\"\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WdFilter\\Instances\\WdFilter Instance]\r\n" +
+	"\"Altitude\"=\"328010\"\r\n\"Flags\"=dword:00000000\r\n\r\n" +
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Dhcp]\r\n\"Type\"=dword:00000020\r\n" +
+	"\"Start\"=dword:00000002\r\n\r\n" +
 	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\.NET Data]\r\n\r\n" +
-	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\odd]\r\n\"Type\"=dword:00000001\r\n\"Start\"=dword:00000063\r\n\"ImagePath\"=\"\\\\odd\\\\x.sys\"\r\n\"broken\"=dword:xyz\r\n"
+	"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\odd]\r\n\"Type\"=dword:00000001\r\n" +
+	"\"Start\"=dword:00000063\r\n\"ImagePath\"=\"\\\\odd\\\\x.sys\"\r\n\"broken\"=dword:xyz\r\n"
 
 func TestParseServiceKeys(t *testing.T) {
-	for name, text := range map[string][]byte{"utf-8": []byte(regSample), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(regSample)...)} {
+	for name, text := range map[string][]byte{"utf-8": []byte(regSample),
+		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(regSample)...)} {
 		list, problems, err := ParseServiceKeys(text, testPaths)
 		if err != nil || len(list) != 2 {
 			t.Fatalf("%s: %d services, %v", name, len(list), err)
 		}
 		want := Service{
-			Name: "WdFilter", DisplayName: `@%ProgramFiles%\x.dll,-310`, Type: "file_system_driver", Start: "boot", ErrorControl: "normal",
-			ImagePath: `system32\w.sys`, ImagePathRule: RuleRelative, ImageFile: `C:\Windows\system32\w.sys`, DependsOn: []string{"FltMgr"}, Owners: []string{"oem7.inf"},
-			DefaultInstance: "WdFilter Instance", Instances: []FilterInstance{{Name: "WdFilter Instance", Altitude: "328010", Flags: fact.CountOf(0)}},
+			Name: "WdFilter", DisplayName: `@%ProgramFiles%\x.dll,-310`, Type: "file_system_driver",
+			Start: "boot", ErrorControl: "normal",
+			ImagePath: `system32\w.sys`, ImagePathRule: RuleRelative, ImageFile: `C:\Windows\system32\w.sys`,
+			DependsOn: []string{"FltMgr"}, Owners: []string{"oem7.inf"},
+			DefaultInstance: "WdFilter Instance",
+			Instances:       []FilterInstance{{Name: "WdFilter Instance", Altitude: "328010", Flags: fact.CountOf(0)}},
 		}
 		if !reflect.DeepEqual(list[0].Service, want) {
 			t.Errorf("%s: %+v\nwant %+v", name, list[0].Service, want)
@@ -58,10 +68,14 @@ func TestParseServiceKeys(t *testing.T) {
 func TestRegRoundTrip(t *testing.T) {
 	keys := []RegKey{
 		{Path: `HKEY_LOCAL_MACHINE\A b]"[`, Values: []RegValue{
-			StringValue("", RegString, "default"), StringValue(`q"uo\te`, RegString, `a\b"c`), StringValue("ctl", RegString, "a\nb\x1b[31m"),
-			StringValue("exp", RegExpand, `%SystemRoot%\x`), DwordValue("n", 0xdeadbeef), {Name: "bin", Type: RegBinary, Data: []byte{0, 255, 16}},
-			{Name: "half", Type: RegString, Data: []byte{0x41, 0}}, {Name: "lone", Type: RegString, Data: []byte{0x00, 0xd8, 0, 0}},
-			{Name: "multi", Type: RegMulti, Data: utf16Bytes("a\x00b\x00\x00")}, {Name: "none", Type: RegNone}, {Name: "big", Type: RegQword, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
+			StringValue("", RegString, "default"), StringValue(`q"uo\te`, RegString, `a\b"c`),
+			StringValue("ctl", RegString, "a\nb\x1b[31m"),
+			StringValue("exp", RegExpand, `%SystemRoot%\x`), DwordValue("n", 0xdeadbeef),
+			{Name: "bin", Type: RegBinary, Data: []byte{0, 255, 16}},
+			{Name: "half", Type: RegString, Data: []byte{0x41, 0}},
+			{Name: "lone", Type: RegString, Data: []byte{0x00, 0xd8, 0, 0}},
+			{Name: "multi", Type: RegMulti, Data: utf16Bytes("a\x00b\x00\x00")}, {Name: "none", Type: RegNone},
+			{Name: "big", Type: RegQword, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
 			StringValue("rtl", RegString, "abc\u202edef"), StringValue("empty", RegString, ""),
 		}},
 		{Path: `HKEY_LOCAL_MACHINE\Empty`},
@@ -95,7 +109,9 @@ func TestHive(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, _ := ServicesOf(keys, testPaths)
-	if len(list) != 3 || list[2].Name != hivetest.OtherName || list[0].Name != "Filter" || len(list[0].Instances) != 1 || list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
+	if len(list) != 3 || list[2].Name != hivetest.OtherName || list[0].Name != "Filter" ||
+		len(list[0].Instances) != 1 ||
+		list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
 		t.Errorf("%+v", list)
 	}
 	if list[0].DisplayName != hivetest.LongName() {
@@ -106,8 +122,10 @@ func TestHive(t *testing.T) {
 		t.Errorf("%+v %v %v", key, ok, err)
 	}
 	devices, err := h.Devices(set)
-	want := Device{Instance: `SCSI\Disk&Ven_Ket\4&1`, Service: "disk", Description: "Ket Disk", Class: "DiskDrive", DriverKey: hivetest.DiskClass + `\0003`,
-		HardwareIDs: []string{`SCSI\Ket`, "GenDisk"}, INF: "oem9.inf", Provider: "Ket Disks", DriverDate: "2022-09-19", DriverVersion: "4.1.0.2", UpperFilters: []string{"Filter"}}
+	want := Device{Instance: `SCSI\Disk&Ven_Ket\4&1`, Service: "disk", Description: "Ket Disk", Class: "DiskDrive",
+		DriverKey:   hivetest.DiskClass + `\0003`,
+		HardwareIDs: []string{`SCSI\Ket`, "GenDisk"}, INF: "oem9.inf", Provider: "Ket Disks", DriverDate: "2022-09-19",
+		DriverVersion: "4.1.0.2", UpperFilters: []string{"Filter"}}
 	if err != nil || len(devices) != 1 || !reflect.DeepEqual(devices[0], want) {
 		t.Errorf("%+v, %v", devices, err)
 	}
@@ -155,18 +173,22 @@ func TestHiveDamaged(t *testing.T) {
 
 // Lines that go on cost no more than their length, and a value in them no more than a value may.
 func TestContinuedLines(t *testing.T) {
-	reg := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("  01,\\\n", 3) + "  02\n\"b\"=dword:1\n"
+	reg := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("  01,\\\n", 3) +
+		"  02\n\"b\"=dword:1\n"
 	keys, problems, err := ParseReg("test", []byte(reg))
-	if err != nil || len(problems) > 0 || len(keys) != 1 || len(keys[0].Values) != 2 || !bytes.Equal(keys[0].Values[0].Data, []byte{0, 1, 1, 1, 2}) {
+	if err != nil || len(problems) > 0 || len(keys) != 1 || len(keys[0].Values) != 2 ||
+		!bytes.Equal(keys[0].Values[0].Data, []byte{0, 1, 1, 1, 2}) {
 		t.Fatalf("%+v, %v, %v", keys, problems, err)
 	}
 	start := time.Now()
-	long := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("0,\\\n", 1<<20) + "2\n\"b\"=dword:1\n"
+	long := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("0,\\\n", 1<<20) +
+		"2\n\"b\"=dword:1\n"
 	keys, _, err = ParseReg("test", []byte(long))
 	if err != nil || len(keys[0].Values) != 2 {
 		t.Errorf("%d values, %v", len(keys[0].Values), err)
 	}
-	inf, err := ParseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) + "y\nProvider=V\n"))
+	inf, err := ParseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) +
+		"y\nProvider=V\n"))
 	if err != nil || inf.Provider != "V" || len(inf.Class) > 2*maxINFLine {
 		t.Errorf("%v", err)
 	}
@@ -210,7 +232,8 @@ func manyHive(t testing.TB, n int, record string) *Hive {
 	}
 	times := func(k uint32) []uint32 { return slices.Repeat([]uint32{k}, n) }
 	enum := key("Enum", times(key("bus", times(key("kind", times(key("instance"))...))...))...)
-	set := key("ControlSet001", enum, key("Services", times(key("service"))...), key("Control", key("Class", times(key("class"))...)))
+	set := key("ControlSet001", enum, key("Services", times(key("service"))...),
+		key("Control", key("Class", times(key("class"))...)))
 	head := make([]byte, hiveBins)
 	copy(head, "regf")
 	le.PutUint32(head[36:], key("ROOT", set))
@@ -280,8 +303,10 @@ func TestHiveLostValues(t *testing.T) {
 			t.Errorf("%s: no such service", value)
 			continue
 		}
-		got, lost := list[i], slices.ContainsFunc(problems, func(p fact.Problem) bool { return p.Subject == "" && p.Count == 1 })
-		if got.Refused != want.Refused || !errors.Is(got.PathErr, want.PathErr) || got.ImagePathRule != want.ImagePathRule || lost != (value != "") {
+		got, lost := list[i],
+			slices.ContainsFunc(problems, func(p fact.Problem) bool { return p.Subject == "" && p.Count == 1 })
+		if got.Refused != want.Refused || !errors.Is(got.PathErr, want.PathErr) ||
+			got.ImagePathRule != want.ImagePathRule || lost != (value != "") {
 			t.Errorf("%s: %+v, problems %v", value, got, problems)
 		}
 	}
@@ -317,7 +342,8 @@ func FuzzParseReg(f *testing.F) {
 	f.Add([]byte(regSample))
 	f.Add([]byte("REGEDIT4\n[A]\n@=hex(7):41,00,\\\n 00\n"))
 	// In lower case these names have more bytes.
-	f.Add([]byte("REGEDIT4\n[A\xff\xff\xff\\SERVICES\\]\n[Ⱥ\xff\\Services\\b]\n\"Type\"=dword:1\n\"ImagePath\"=\"\xff\xff\xff\xff.sys a\"\n[A\\DriverPackages\\\xff\xff\xff.inf_x]\n"))
+	f.Add([]byte("REGEDIT4\n[A\xff\xff\xff\\SERVICES\\]\n[Ⱥ\xff\\Services\\b]\n\"Type\"=dword:1\n" +
+		"\"ImagePath\"=\"\xff\xff\xff\xff.sys a\"\n[A\\DriverPackages\\\xff\xff\xff.inf_x]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keys, problems, err := ParseReg("fuzz", b)
 		bounded(t, keys, err, len(b), 0)

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 // row is what a test looks at of one driver of a capture.
@@ -29,64 +30,78 @@ func rows(c *Capture) []row {
 }
 
 func TestCaptures(t *testing.T) {
+	captures := texts.Archive(t, "captures.txtar")
+	// these have no end of line
+	captures["ConvertTo-Json"] = `[{"Name":"Beep","State":"Stopped","StartMode":"Disabled","PathName":null,` +
+		`"Started":false},{"Caption":"no driver"}]`
+	captures["ConvertTo-Json, cut off"] = `[{"Name":"Beep","State":"Stopped"},{"name":"Null",` +
+		`"state":"Running","Name":7},{"Name":"cu`
+	captures["ConvertTo-Json of one"] = `{"Name":"Beep","State":"Stopped"}`
 	for _, c := range []struct {
 		name  string
 		parse func(string) *Capture
-		text  string
 		want  []row
 		stray int
 	}{
-		{"driverquery in German", ParseDriverQuery, `"Modulname","Anzeigename","Beschreibung","Treibertyp","Startmodus","Status","Status","Beenden annehmen","Anhalten annehmen","Ausgelagerter Pool (Bytes)","Code(Bytes)","BSS(Bytes)","Linkdatum","Pfad","Init(Bytes)"
-"ACPI","Microsoft ACPI-Treiber","Microsoft ACPI-Treiber","Kernel ","Start","Wird ausgeführt","OK","TRUE","FALSE","4.096","81.920","0","18.05.2015 15:28:03","C:\Windows\system32\drivers\ACPI.sys","4.096"
-"luafv","UAC-Dateivirtualisierung","UAC","Dateisystem ","Auto","Eigenartig","OK","FALSE","FALSE","4.096","81.920","0","","\SystemRoot\system32\drivers\luafv.sys","4.096"
-`, []row{{"acpi.sys", "ACPI.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"}, {"luafv.sys", "luafv.sys", "", "auto", "file_system_driver", "Eigenartig"}}, 0},
-		{"driverquery /si", ParseDriverQuery, "\"DeviceName\",\"InfName\",\"IsSigned\",\"Manufacturer\"\n\"ACPI x64-based PC\",\"hal.inf\",\"TRUE\",\"(Standard computers)\"\n\"Thing\",\"\",\"FALSE\",\"\"\n",
-			[]row{{key: "device acpi x64-based pc|hal.inf", name: "ACPI x64-based PC"}, {key: "device thing|", name: "Thing"}}, 0},
-		{"driverquery /nh /fo csv", ParseDriverQuery, "\"3ware\",\"3ware\",\"Kernel \",\"5/18/2015 6:28:03 PM\"\n", []row{{"service 3ware", "3ware", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery table with ruler", ParseDriverQuery, `
-Module Name  Display Name           Driver Type   Link Date
-============ ====================== ============= ======================
-1394ohci     1394 OHCI Compliant Ho Kernel
-AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
-`, []row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpiaudiocom", "AcpiAudioCom", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery table in Chinese", ParseDriverQuery, "\n模块名       显示名称               驱动程序类型  链接日期\n============ ====================== ============= ======================\n1394ohci     符合 OHCI 的主机控制器 Kernel        \nACPI         Microsoft ACPI 驱动程  内核          2015/5/18 18:28:03\nx            x                      内核          \n",
-			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpi", "ACPI", "", "", "kernel_driver", ""}, {"service x", "x", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery /fo list in French", ParseDriverQuery, "\nNom du module:        1394ohci\nNom complet:          1394 OHCI Compliant Host Controller\nType de pilote:       Noyau\nDate du lien:         18/05/2015 18:28:03\n\nNom du module:        ACPI\nNom complet:          Pilote ACPI: Microsoft\nType de pilote:       Noyau\nDate du lien:         \n",
-			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""}, {"service acpi", "ACPI", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery with Swiss numbers", ParseDriverQuery, "\"a\",\"A\",\"A\",\"Kernel \",\"Manuell\",\"Angehalten\",\"OK\",\"FALSE\",\"FALSE\",\"4’096\",\"81’920\",\"0\",\"\",\"C:\\Windows\\system32\\drivers\\a.sys\",\"4’096\"\n",
+		{"driverquery in German", ParseDriverQuery,
+			[]row{{"acpi.sys", "ACPI.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"},
+				{"luafv.sys", "luafv.sys", "", "auto", "file_system_driver", "Eigenartig"}}, 0},
+		{"driverquery /si", ParseDriverQuery,
+			[]row{{key: "device acpi x64-based pc|hal.inf", name: "ACPI x64-based PC"},
+				{key: "device thing|", name: "Thing"}}, 0},
+		{"driverquery /nh /fo csv", ParseDriverQuery,
+			[]row{{"service 3ware", "3ware", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery table with ruler", ParseDriverQuery,
+			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
+				{"service acpiaudiocom", "AcpiAudioCom", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery table in Chinese", ParseDriverQuery,
+			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
+				{"service acpi", "ACPI", "", "", "kernel_driver", ""}, {"service x", "x", "", "", "kernel_driver", ""}},
+			0},
+		{"driverquery /fo list in French", ParseDriverQuery,
+			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
+				{"service acpi", "ACPI", "", "", "kernel_driver", ""}}, 0},
+		{"driverquery with Swiss numbers", ParseDriverQuery,
 			[]row{{"a.sys", "a.sys", "paused", "demand", "kernel_driver", "Angehalten"}}, 0},
-		{"sc query in Russian", ParseSC, "\nИмя_службы: Beep\nВыводимое_имя: Beep\n        Тип                : 1  KERNEL_DRIVER\n        Состояние          : 4  RUNNING\n                                (STOPPABLE, NOT_PAUSABLE, IGNORES_SHUTDOWN)\n        Код_выхода_Win32   : 0  (0x0)\n\nИмя_службы: afd\nВыводимое_имя: Ancillary\n        Тип                : 1  KERNEL_DRIVER\n        Состояние          : 1  STOPPED\n",
-			[]row{{"service beep", "Beep", "running", "", "kernel_driver", ""}, {"service afd", "afd", "stopped", "", "kernel_driver", ""}}, 0},
-		{"sc qc in Spanish", ParseSC, "[SC] QueryServiceConfig CORRECTO\n\nNOMBRE_SERVICIO: afd\n        TIPO               : 1  KERNEL_DRIVER\n        TIPO_INICIO        : 4   DISABLED\n        CONTROL_ERROR      : 1   NORMAL\n        NOMBRE_RUTA_BINARIO: \\SystemRoot\\system32\\drivers\\afd.sys\n        GRUPO_ORDEN_CARGA  : PNP_TDI\n        ETIQUETA           : 3\n        NOMBRE_MOSTRAR     : Ancillary: Function\n        DEPENDENCIAS       : tcpip\n                           : tdx\n        NOMBRE_INICIO_SERVICIO: x\n",
+		{"sc query in Russian", ParseSC,
+			[]row{{"service beep", "Beep", "running", "", "kernel_driver", ""},
+				{"service afd", "afd", "stopped", "", "kernel_driver", ""}}, 0},
+		{"sc qc in Spanish", ParseSC,
 			[]row{{"afd.sys", "afd.sys", "", "disabled", "kernel_driver", ""}}, 0},
-		{"sc of no service", ParseSC, "some_key: value\nSERVICE_NAME: Beep\n        TYPE               : 1  KERNEL_DRIVER\n", []row{{"service beep", "Beep", "", "", "kernel_driver", ""}}, 1},
-		{"sc qc", ParseSC, "[SC] QueryServiceConfig SUCCESS\r\n\r\nSERVICE_NAME: tcpip\r\n        TYPE               : 1  KERNEL_DRIVER\r\n        START_TYPE         : 0   BOOT_START\r\n        ERROR_CONTROL      : 1   NORMAL\r\n        BINARY_PATH_NAME   : System32\\drivers\\tcpip.sys\r\n        LOAD_ORDER_GROUP   : PNP_TDI\r\n        TAG                : 3\r\n        DISPLAY_NAME       : TCP/IP Protocol Driver\r\n        DEPENDENCIES       :\r\n        SERVICE_START_NAME :\r\n",
+		{"sc of no service", ParseSC,
+			[]row{{"service beep", "Beep", "", "", "kernel_driver", ""}}, 1},
+		{"sc qc", ParseSC,
 			[]row{{"tcpip.sys", "tcpip.sys", "", "boot", "kernel_driver", ""}}, 0},
-		{"sc query with a user's service", ParseSC, "SERVICE_NAME: Dhcp\nDISPLAY_NAME: DHCP-Client\n        TYP                : 20  WIN32_SHARE_PROCESS\n        STATUS             : 4  RUNNING\n\nSERVICE_NAME: Beep\nDISPLAY_NAME: Beep\n        TYP                : 1  KERNEL_DRIVER\n        STATUS             : 1  STOPPED\n        WIN32_BEENDCODE    : 1077  (0x435)\n",
+		{"sc query with a user's service", ParseSC,
 			[]row{{"service beep", "Beep", "stopped", "", "kernel_driver", ""}}, 0},
-		{"wmic list", ParseWMIText, "\r\n\r\nDisplayName=Beep\r\nName=Beep\r\nPathName=C:\\Windows\\system32\\drivers\\beep.sys\r\nStartMode=System\r\nState=Running\r\n\r\n\r\n",
+		{"wmic list", ParseWMIText,
 			[]row{{"beep.sys", "beep.sys", "running", "system", "", ""}}, 0},
-		{"wmic csv", ParseWMIText, "\n\nNode,DisplayName,Name,PathName,ServiceType,StartMode,Started,State\nPC1,Beep,Beep,C:\\Windows\\system32\\drivers\\beep.sys,Kernel Driver,System,TRUE,Running\n",
+		{"wmic csv", ParseWMIText,
 			[]row{{"beep.sys", "beep.sys", "running", "system", "kernel_driver", ""}}, 0},
-		{"ConvertTo-Json", ParseWMIText, `[{"Name":"Beep","State":"Stopped","StartMode":"Disabled","PathName":null,"Started":false},{"Caption":"no driver"}]`,
+		{"ConvertTo-Json", ParseWMIText,
 			[]row{{"service beep", "Beep", "stopped", "disabled", "", ""}}, 1},
-		{"ConvertTo-Json, cut off", ParseWMIText, `[{"Name":"Beep","State":"Stopped"},{"name":"Null","state":"Running","Name":7},{"Name":"cu`,
+		{"ConvertTo-Json, cut off", ParseWMIText,
 			[]row{{"service beep", "Beep", "stopped", "", "", ""}, {"service 7", "7", "running", "", "", ""}}, 0},
-		{"ConvertTo-Json of one", ParseWMIText, `{"Name":"Beep","State":"Stopped"}`, []row{{"service beep", "Beep", "stopped", "", "", ""}}, 0},
-		{"signed drivers", ParseWMIText, "DeviceName    : ACPI x64-based PC\nInfName       : hal.inf\nDriverVersion : 10.0.1\nDriverDate    : 20060621000000.******+***\nIsSigned      : True\nDeviceID      : ROOT\\ACPI_HAL\\0000\n",
+		{"ConvertTo-Json of one", ParseWMIText,
+			[]row{{"service beep", "Beep", "stopped", "", "", ""}}, 0},
+		{"signed drivers", ParseWMIText,
 			[]row{{key: `device root\acpi_hal\0000`, name: "ACPI x64-based PC"}}, 0},
-		{"pnputil in German", ParsePnPUtil, "Microsoft-PnP-Hilfsprogramm\n\nVeröffentlichter Name:     oem72.inf\nOriginalname:      e1d68x64.inf\nAnbietername:      Intel\nKlassenname:         Netzwerkadapter\nKlassen-GUID:         {4d36e972-e325-11ce-bfc1-08002be10318}\nTreiberversion:     09/19/2022 4.410.137.0\nSignaturgebername:        Microsoft Windows Hardware Compatibility Publisher\n",
+		{"pnputil in German", ParsePnPUtil,
 			[]row{{key: "oem72.inf", name: "oem72.inf"}}, 0},
-		{"pnputil in the old Russian layout", ParsePnPUtil, "Опубликованное имя :\n   oem0.inf\nПоставщик пакета драйверов :\n   VMware, Inc.\nКласс :\n   Мыши\nДата и версия драйвера :\n   07/01/2015 12.5.4.0\nИмя подписавшего :\n   Microsoft Windows\n",
+		{"pnputil in the old Russian layout", ParsePnPUtil,
 			[]row{{key: "oem0.inf", name: "oem0.inf"}}, 0},
-		{"fltmc instances", ParseFltmc, "Filter                Volume Name                              Altitude        Instance Name       Frame   SprtFtrs  VlStatus\n--------------------  -------------------------------------  ------------  ----------------------  -----   --------  --------\nWdFilter              \\Device\\Mup                             328010       WdFilter Instance         0     0000000f\nWdFilter              C:                                      328010       WdFilter Instance         0     0000000f  Detached\nbindflt                                                       409800       bindflt Instance          0     0000000f\n",
+		{"fltmc instances", ParseFltmc,
 			[]row{{key: "service wdfilter", name: "WdFilter"}, {key: "service bindflt", name: "bindflt"}}, 0},
-		{"msinfo32 as XML, in German", ParseMSInfo, "<?xml version=\"1.0\"?>\r\n<MsInfo>\r\n<Metadata>\r\n<Version>8.0</Version>\r\n</Metadata>\r\n<Category name=\"Systemübersicht\">\r\n<Data>\r\n<Element><![CDATA[Betriebssystemname]]></Element>\r\n<Wert><![CDATA[Microsoft Windows 11 Pro]]></Wert>\r\n</Data>\r\n<Category name=\"Systemtreiber\">\r\n<Data>\r\n<Name><![CDATA[acpi]]></Name>\r\n<Beschreibung><![CDATA[Microsoft ACPI-Treiber]]></Beschreibung>\r\n<Datei><![CDATA[c:\\windows\\system32\\drivers\\acpi.sys]]></Datei>\r\n<Typ><![CDATA[Kerneltreiber]]></Typ>\r\n<Gestartet><![CDATA[Ja]]></Gestartet>\r\n<Startmodus><![CDATA[Start]]></Startmodus>\r\n<Status><![CDATA[Wird ausgeführt]]></Status>\r\n<Status><![CDATA[OK]]></Status>\r\n<Fehlersteuerung><![CDATA[Kritisch]]></Fehlersteuerung>\r\n<Anhalten><![CDATA[Nein]]></Anhalten>\r\n<Beenden><![CDATA[Ja]]></Beenden>\r\n</Data>\r\n</Category>\r\n</Category>\r\n</MsInfo>\r\n",
+		{"msinfo32 as XML, in German", ParseMSInfo,
 			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"}}, 0},
-		{"msinfo32 in French", ParseMSInfo, "[Résumé système]\n\n[Pilotes système]\n\nNom\tDescription\tFichier\tType\tDémarré\tMode de démarrage\tÉtat\tStatut\tContrôle d’erreur\tAccepte la pause\tAccepte l’arrêt\t\nacpi\tPilote ACPI\tc:\\windows\\system32\\drivers\\acpi.sys\tPilote de noyau\tOui\tBoot\tEn cours d’exécution\tOK\tCritique\tNon\tOui\t\n",
+		{"msinfo32 in French", ParseMSInfo,
 			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "En cours d’exécution"}}, 0},
 	} {
-		got := c.parse(c.text)
+		text, ok := captures[c.name]
+		if !ok {
+			t.Errorf("no text is named %q", c.name)
+		}
+		got := c.parse(text)
 		if g := rows(got); len(g) != len(c.want) {
 			t.Errorf("%s: %+v", c.name, g)
 		} else {
@@ -104,8 +119,10 @@ AcpiAudioCom ACPI Audio Compositor  Kernel        19/05/2015 05:28:03
 
 func TestWMIDate(t *testing.T) {
 	for in, want := range map[string]string{
-		"20060621000000.******+***": "2006-06-21", "2006-06-21T00:00:00Z": "2006-06-21", "/Date(1150848000000)/": "2006-06-21",
-		"2006-06-21T02:00:00+02:00": "2006-06-21", "21/06/2006 02:00:00": "", "/Date(x)/": "", "2006-13-40T00:00:00": "", "": "",
+		"20060621000000.******+***": "2006-06-21", "2006-06-21T00:00:00Z": "2006-06-21",
+		"/Date(1150848000000)/":     "2006-06-21",
+		"2006-06-21T02:00:00+02:00": "2006-06-21", "21/06/2006 02:00:00": "", "/Date(x)/": "",
+		"2006-13-40T00:00:00": "", "": "",
 	} {
 		if got := wmiDate(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
@@ -114,9 +131,16 @@ func TestWMIDate(t *testing.T) {
 }
 
 func TestParseSCFields(t *testing.T) {
-	c := ParseSC("SERVICE_NAME: afd\n        TYPE               : 1  KERNEL_DRIVER\n        START_TYPE         : 1   SYSTEM_START\n        ERROR_CONTROL      : 3   CRITICAL\n        BINARY_PATH_NAME   : 1 odd\\path.sys\n        LOAD_ORDER_GROUP   : PNP_TDI\n        TAG                : 3\n        DISPLAY_NAME       : Ancillary: Function\n        DEPENDENCIES       : tcpip\n                           : tdx\n        SERVICE_START_NAME : \\Driver\\x\n")
+	c := ParseSC("SERVICE_NAME: afd\n        TYPE               : 1  KERNEL_DRIVER\n" +
+		"        START_TYPE         : 1   SYSTEM_START\n        ERROR_CONTROL      : 3   CRITICAL\n" +
+		"        BINARY_PATH_NAME   : 1 odd\\path.sys\n        LOAD_ORDER_GROUP   : PNP_TDI\n" +
+		"        TAG                : 3\n        DISPLAY_NAME       : Ancillary: Function\n" +
+		"        DEPENDENCIES       : tcpip\n                           : tdx\n" +
+		"        SERVICE_START_NAME : \\Driver\\x\n")
 	s := c.Entries[0].Driver.Services[0]
-	if s.DisplayName != "Ancillary: Function" || s.Group != "PNP_TDI" || s.Start != "system" || s.ErrorControl != "critical" || s.ImagePath != `1 odd\path.sys` || !slices.Equal(s.DependsOn, []string{"tcpip", "tdx"}) {
+	if s.DisplayName != "Ancillary: Function" || s.Group != "PNP_TDI" || s.Start != "system" ||
+		s.ErrorControl != "critical" || s.ImagePath != `1 odd\path.sys` ||
+		!slices.Equal(s.DependsOn, []string{"tcpip", "tdx"}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -124,7 +148,8 @@ func TestParseSCFields(t *testing.T) {
 // Texts that would grow with the square of their length do not.
 func TestCaptureBounds(t *testing.T) {
 	long := ParseWMIText("Name : Beep\nState : Running\nDescription : a\n" + strings.Repeat("   more of it\n", 10_000))
-	if cols := long.Entries[0].Driver.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 || len(cols[0].Value) > maxCaptureValue {
+	if cols := long.Entries[0].Driver.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 ||
+		len(cols[0].Value) > maxCaptureValue {
 		t.Errorf("a value over 10,000 lines: %d columns", len(cols))
 	}
 	var same strings.Builder
@@ -147,7 +172,8 @@ func TestCaptureBounds(t *testing.T) {
 // What cmd.exe redirects is in the console's code page, which nothing names.
 func TestConsoleText(t *testing.T) {
 	row := func(start, state string) string {
-		return `"a","A","A","Kernel ","` + start + `","` + state + `","OK","TRUE","FALSE","1","1","0","","C:\a.sys","1"` + "\n"
+		return `"a","A","A","Kernel ","` + start + `","` + state + `","OK","TRUE","FALSE","1","1","0",` +
+			`"","C:\a.sys","1"` + "\n"
 	}
 	encode := func(text, page string) string {
 		var b strings.Builder
@@ -195,32 +221,44 @@ func TestAltitudeIsText(t *testing.T) {
 }
 
 func TestParsePnPUtilFields(t *testing.T) {
-	c := ParsePnPUtil("Published Name:     oem35.inf\nOriginal Name:      fn.inf\nProvider Name:      Lenovo\nClass Name:         Extensions\nClass GUID:         {e2f84ce7-8efa-411c-aa69-97454ca4cb57}\nExtension ID:       {11111111-2222-3333-4444-555555555555}\nDriver Version:     04/03/2020 9.2.0.1\nSigner Name:        Microsoft\n")
+	c := ParsePnPUtil("Published Name:     oem35.inf\nOriginal Name:      fn.inf\nProvider Name:      Lenovo\n" +
+		"Class Name:         Extensions\nClass GUID:         {e2f84ce7-8efa-411c-aa69-97454ca4cb57}\n" +
+		"Extension ID:       {11111111-2222-3333-4444-555555555555}\nDriver Version:     04/03/2020 9.2.0.1\n" +
+		"Signer Name:        Microsoft\n")
 	want := Package{Name: "oem35.inf", INF: "oem35.inf", OriginalINF: "fn.inf", Provider: "Lenovo", Class: "Extensions",
 		ClassGUID: "e2f84ce7-8efa-411c-aa69-97454ca4cb57", Date: "2020-04-03", Version: "9.2.0.1", Signer: "Microsoft"}
-	if got := c.Entries[0].Driver.Packages[0]; got.Name != want.Name || got.ClassGUID != want.ClassGUID || got.Date != want.Date || got.Version != want.Version ||
-		got.Signer != want.Signer || got.Provider != want.Provider || got.Class != want.Class || got.OriginalINF != want.OriginalINF {
+	if got := c.Entries[0].Driver.Packages[0]; got.Name != want.Name || got.ClassGUID != want.ClassGUID ||
+		got.Date != want.Date || got.Version != want.Version ||
+		got.Signer != want.Signer || got.Provider != want.Provider || got.Class != want.Class ||
+		got.OriginalINF != want.OriginalINF {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestParseINF(t *testing.T) {
-	text := "; comment\n[Version]\nSignature = \"$WINDOWS NT$\" ; here\nClass=Net\nClassGuid={4D36E972-E325-11CE-BFC1-08002BE10318}\nProvider=%V%\nDriverVer=9/19/2022,4.410.137.0\nCatalogFile.NTamd64 = ket.cat\n\n" +
-		"[Ket.NT.Services]\nAddService = ket, 0x2, \\\n   Ket.Svc\nAddService=,0x2\n[Ket.Svc]\nServiceType=1\nServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
-	for name, b := range map[string][]byte{"utf-8": []byte(text), "utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(text)...)} {
+	text := "; comment\n[Version]\nSignature = \"$WINDOWS NT$\" ; here\nClass=Net\n" +
+		"ClassGuid={4D36E972-E325-11CE-BFC1-08002BE10318}\nProvider=%V%\nDriverVer=9/19/2022,4.410.137.0\n" +
+		"CatalogFile.NTamd64 = ket.cat\n\n" +
+		"[Ket.NT.Services]\nAddService = ket, 0x2, \\\n   Ket.Svc\nAddService=,0x2\n[Ket.Svc]\nServiceType=1\n" +
+		"ServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
+	for name, b := range map[string][]byte{"utf-8": []byte(text),
+		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(text)...)} {
 		inf, err := ParseINF(b)
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if inf.Provider != "Ket; Inc." || inf.Date != "2022-09-19" || inf.Version != "4.410.137.0" || inf.ClassGUID != "4d36e972-e325-11ce-bfc1-08002be10318" ||
-			len(inf.Services) != 1 || inf.Services[0] != (INFService{"ket", "ket.sys"}) || inf.Catalogs[0] != "ket.cat" {
+		if inf.Provider != "Ket; Inc." || inf.Date != "2022-09-19" || inf.Version != "4.410.137.0" ||
+			inf.ClassGUID != "4d36e972-e325-11ce-bfc1-08002be10318" ||
+			len(inf.Services) != 1 || inf.Services[0] != (INFService{"ket", "ket.sys"}) ||
+			inf.Catalogs[0] != "ket.cat" {
 			t.Errorf("%s: %+v", name, inf)
 		}
 	}
 	if _, err := ParseINF([]byte("[Strings]\na=b\n")); err == nil {
 		t.Error("without a version: no error")
 	}
-	for s, want := range map[string]bool{"oem7.inf": true, `C:\Windows\INF\OEM12.INF`: true, "oem.inf": false, "oemx1.inf": false, "netoem1.inf": false, "oem1.pnf": false} {
+	for s, want := range map[string]bool{"oem7.inf": true, `C:\Windows\INF\OEM12.INF`: true, "oem.inf": false,
+		"oemx1.inf": false, "netoem1.inf": false, "oem1.pnf": false} {
 		if IsOEMInf(s) != want {
 			t.Errorf("%s: %v", s, !want)
 		}
@@ -228,15 +266,18 @@ func TestParseINF(t *testing.T) {
 }
 
 func TestDriverPackages(t *testing.T) {
-	text := "Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\DRIVERS\\DriverDatabase\\DriverPackages\\mslbfoprovider.inf_amd64_f9d27a6b05ef21aa]\n" +
-		"\"Version\"=hex:ff,ff,09,00,00,00,00,00,74,e9,36,4d,25,e3,ce,11,bf,c1,08,00,2b,\\\n  e1,03,18,00,80,8c,a3,c5,94,c6,01,01,00,7c,4f,00,00,0a,00,00,00,00,00,00,00,\\\n  00,00\n" +
+	text := "Windows Registry Editor Version 5.00\n\n" +
+		"[HKEY_LOCAL_MACHINE\\DRIVERS\\DriverDatabase\\DriverPackages\\mslbfoprovider.inf_amd64_f9d27a6b05ef21aa]\n" +
+		"\"Version\"=hex:ff,ff,09,00,00,00,00,00,74,e9,36,4d,25,e3,ce,11,bf,c1,08,00,2b,\\\n" +
+		"  e1,03,18,00,80,8c,a3,c5,94,c6,01,01,00,7c,4f,00,00,0a,00,00,00,00,00,00,00,\\\n  00,00\n" +
 		"\"Provider\"=\"Microsoft\"\n\"SignerScore\"=dword:0d000003\n@=\"mslbfoprovider.inf\"\n"
 	list, problems, err := ParseDriverPackages([]byte(text))
 	if err != nil || len(problems) > 0 || len(list) != 1 {
 		t.Fatalf("%v %v %v", list, problems, err)
 	}
 	p := list[0]
-	if p.INF != "mslbfoprovider.inf" || p.OriginalINF != "mslbfoprovider.inf" || p.Date != "2006-06-21" || p.Version != "10.0.20348.1" ||
+	if p.INF != "mslbfoprovider.inf" || p.OriginalINF != "mslbfoprovider.inf" || p.Date != "2006-06-21" ||
+		p.Version != "10.0.20348.1" ||
 		p.ClassGUID != "4d36e974-e325-11ce-bfc1-08002be10318" || p.SignerScore != "0x0d000003" {
 		t.Errorf("%+v", p)
 	}
@@ -266,7 +307,9 @@ func TestParseFilters(t *testing.T) {
 	}
 	b := append(entry("WdFilter", "328010.5", false, false), entry("old", "", true, true)...)
 	list, err := ParseFilters(b)
-	if err != nil || len(list) != 2 || list[0] != (Filter{Name: "WdFilter", Altitude: "328010.5", Instances: fact.CountOf(3), Frame: fact.CountOf(1)}) || list[1] != (Filter{Name: "old", Legacy: true}) {
+	if err != nil || len(list) != 2 ||
+		list[0] != (Filter{Name: "WdFilter", Altitude: "328010.5", Instances: fact.CountOf(3),
+			Frame: fact.CountOf(1)}) || list[1] != (Filter{Name: "old", Legacy: true}) {
 		t.Errorf("%+v, %v", list, err)
 	}
 	for _, bad := range [][]byte{b[:10], append([]byte{4}, b[1:]...), append(append([]byte(nil), b[:20]...), 255)} {
@@ -285,7 +328,8 @@ func FuzzCaptures(f *testing.F) {
 	f.Add("[{\"Name\":\"x\",\"State\":\"Running\"}]")
 	f.Add("<MsInfo><Data><a>x</a><b/><c>\\x</c><d/><e/><f/><g/><h/><i/><j/><k/></Data></MsInfo>")
 	f.Add("a: x\nb: y\nc: Kernel\nd: 1/1/2020\n")
-	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo, ParseAutoruns, ParseDriverList, ParseOsquery}
+	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo,
+		ParseAutoruns, ParseDriverList, ParseOsquery}
 	f.Fuzz(func(t *testing.T, text string) {
 		if text = ConsoleText(text); !utf8.ValidString(text) {
 			t.Fatalf("%q", text)
@@ -295,8 +339,10 @@ func FuzzCaptures(f *testing.F) {
 			if c == nil {
 				t.Fatalf("parser %d: nil", i)
 			}
-			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+strings.Count(text, "<")+1 || len(c.Bad) > c.Stray {
-				t.Fatalf("parser %d: %d entries of %d rows, %d of %d bad", i, len(c.Entries), c.Rows, len(c.Bad), c.Stray)
+			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+
+				strings.Count(text, "<")+1 || len(c.Bad) > c.Stray {
+				t.Fatalf("parser %d: %d entries of %d rows, %d of %d bad", i, len(c.Entries),
+					c.Rows, len(c.Bad), c.Stray)
 			}
 		}
 	})
@@ -333,7 +379,8 @@ func FuzzBinaryForms(f *testing.F) {
 // A device is that of its own service, also where one image has several.
 func TestOsqueryServices(t *testing.T) {
 	record := func(service string) string {
-		return "device_id = ROOT\\" + service + "\n    service = " + service + "\nservice_key = x\n      image = C:\\Windows\\System32\\drivers\\a.sys\n\n"
+		return "device_id = ROOT\\" + service + "\n    service = " + service + "\nservice_key = x\n" +
+			"      image = C:\\Windows\\System32\\drivers\\a.sys\n\n"
 	}
 	c := ParseOsquery(record("first") + record("second"))
 	if len(c.Entries) != 1 || len(c.Entries[0].Driver.Devices) != 2 {

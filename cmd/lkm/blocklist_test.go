@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )
@@ -55,45 +55,65 @@ func runLkm(t *testing.T, args ...string) (stdout, stderr string, code int) {
 
 func TestBlockList(t *testing.T) {
 	tp := windowsTape(t)
-	policy := tempFile(t, "policy.xml", []byte(`<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><VersionEx>1.0.0.0</VersionEx><FileRules>
+	policy := tempFile(t, "policy.xml",
+		[]byte(`<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><VersionEx>1.0.0.0</VersionEx><FileRules>
 <Deny ID="ID_DENY_KETWATCH" FriendlyName="Ket Watch" FileName="ketwatch.sys" MaximumFileVersion="1.2.0.0"/></FileRules>
-<SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef><FileRuleRef RuleID="ID_DENY_KETWATCH"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+<SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>`+
+			`<FileRuleRef RuleID="ID_DENY_KETWATCH"/></FileRulesRef></ProductSigners>`+
+			`</SigningScenario></SigningScenarios></SiPolicy>`))
 	out, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", policy)
-	if code != exitFindings || !strings.Contains(out, "BLOCKLIST  ketwatch.sys  loaded  strong by file ID_DENY_KETWATCH") || !strings.Contains(out, "1 rules, 1 of 10 drivers named") {
+	if code != exitFindings ||
+		!strings.Contains(out, "BLOCKLIST  ketwatch.sys  loaded  strong by file ID_DENY_KETWATCH") ||
+		!strings.Contains(out, "1 rules, 1 of 10 drivers named") {
 		t.Errorf("exit %d\n%s%s", code, out, stderr)
 	}
-	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--format", "json"); code != exitFindings || !strings.Contains(out, `"rule": "ID_DENY_KETWATCH"`) {
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--format",
+		"json"); code != exitFindings ||
+		!strings.Contains(out, `"rule": "ID_DENY_KETWATCH"`) {
 		t.Errorf("exit %d\n%.400s", code, out)
 	}
-	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--name", "tcpip*"); code != 0 || !strings.Contains(out, "0 of 1 drivers named") {
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--name", "tcpip*"); code != 0 ||
+		!strings.Contains(out, "0 of 1 drivers named") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	// Drivers that are only present are compared too, and told as such.
-	present := tempFile(t, "present.xml", []byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios><SigningScenario Value="131"><ProductSigners>
-<FileRulesRef><FileRuleRef RuleID="ID_DENY_ALL"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
-	if out, _, code = runLkm(t, "list", "--all", "--tape", tp, "--blocklist", present); code != exitFindings || !strings.Contains(out, "  loaded  strong by file ID_DENY_ALL") || !strings.Contains(out, "  installed  strong by file ID_DENY_ALL") {
+	present := tempFile(t, "present.xml",
+		[]byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios>`+
+			`<SigningScenario Value="131"><ProductSigners>
+<FileRulesRef><FileRuleRef RuleID="ID_DENY_ALL"/></FileRulesRef></ProductSigners>`+
+			`</SigningScenario></SigningScenarios></SiPolicy>`))
+	if out, _, code = runLkm(t, "list", "--all", "--tape", tp, "--blocklist", present); code != exitFindings ||
+		!strings.Contains(out, "  loaded  strong by file ID_DENY_ALL") ||
+		!strings.Contains(out, "  installed  strong by file ID_DENY_ALL") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	hint := tempFile(t, "drivers.json", []byte(`[{"Id":"e1","Tags":["x"],"KnownVulnerableSamples":[{"OriginalFilename":"ketwatch.sys","FileVersion":"1.2.0.0"}]}]`))
-	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", hint); code != 0 || !strings.Contains(out, "hint by sample e1") {
+	hint := tempFile(t, "drivers.json",
+		[]byte(`[{"Id":"e1","Tags":["x"],"KnownVulnerableSamples":[{"OriginalFilename":"ketwatch.sys",`+
+			`"FileVersion":"1.2.0.0"}]}]`))
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", hint); code != 0 ||
+		!strings.Contains(out, "hint by sample e1") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	// What the list names counts more than what could not be read; what was not read is told.
-	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--strict"); code != exitFindings || !strings.Contains(out, "BLOCKLIST") || !strings.Contains(out, "not compared (file not read)") {
+	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--strict"); code != exitFindings ||
+		!strings.Contains(out, "BLOCKLIST") || !strings.Contains(out, "not compared (file not read)") {
 		t.Errorf("strict: exit %d\n%s", code, out)
 	}
-	if out, stderr, code = runLkm(t, "list", "--tape", "demo:synthetic-debian-root", "--blocklist", policy); code != exitFatal || out != "" || !strings.Contains(stderr, "Windows drivers; this is linux") {
+	if out, stderr, code = runLkm(t, "list", "--tape", "demo:synthetic-debian-root", "--blocklist",
+		policy); code != exitFatal || out != "" || !strings.Contains(stderr, "Windows drivers; this is linux") {
 		t.Errorf("on Linux: exit %d\n%s%s", code, out, stderr)
 	}
 	for _, bad := range []string{tempFile(t, "bad", []byte("no list")), filepath.Join(t.TempDir(), "none")} {
-		if _, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", bad); code != exitFatal || !strings.Contains(stderr, "--blocklist") {
+		if _, stderr, code := runLkm(t, "list", "--tape", tp, "--blocklist", bad); code != exitFatal ||
+			!strings.Contains(stderr, "--blocklist") {
 			t.Errorf("%s: exit %d, %s", bad, code, stderr)
 		}
 	}
 }
 
 func TestKeysFlag(t *testing.T) {
-	if _, stderr, code := runLkm(t, "list", "--tape", "demo:wine-8.0", "--keys", tempFile(t, "keys.pem", []byte("nothing"))); code != exitFatal || !strings.Contains(stderr, "--keys") {
+	if _, stderr, code := runLkm(t, "list", "--tape", "demo:wine-8.0", "--keys",
+		tempFile(t, "keys.pem", []byte("nothing"))); code != exitFatal || !strings.Contains(stderr, "--keys") {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})

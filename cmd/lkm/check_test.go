@@ -56,18 +56,23 @@ func TestCheckFailsClosed(t *testing.T) {
 	}{
 		{"loadable", nil, []string{"lone"}, 1, "LOADABLE"},
 		{"loadable by alias", nil, []string{"lonely"}, 1, "lonely = lone  LOADABLE"},
-		{"blacklist", map[string]string{"etc/modprobe.d/x.conf": "blacklist lone\n"}, []string{"lone"}, 1, "/etc/modprobe.d/x.conf:1"},
+		{"blacklist", map[string]string{"etc/modprobe.d/x.conf": "blacklist lone\n"}, []string{"lone"}, 1,
+			"/etc/modprobe.d/x.conf:1"},
 		{"blocked", block, []string{"lone"}, 0, "BLOCKED"},
 		{"builtin", nil, []string{"core"}, 1, "BUILTIN"},
 		{"absent", nil, []string{"lome"}, 0, "did you mean lone?"},
 		{"absent, strict", nil, []string{"lome", "--strict"}, 3, "did you mean lone?"},
 		{"unknown", map[string]string{"lib/modules/6/modules.alias": "-"}, []string{"lome"}, 3, "UNKNOWN"},
 		{"one blocked, one in", block, []string{"lone", "core"}, 1, "2 asked: 1 builtin, 1 blocked"},
-		{"one blocked, one unknown", map[string]string{"etc/modprobe.d/x.conf": block["etc/modprobe.d/x.conf"], "lib/modules/6/modules.alias": "-"}, []string{"lone", "nosuch"}, 3, "1 unknown"},
+		{"one blocked, one unknown", map[string]string{"etc/modprobe.d/x.conf": block["etc/modprobe.d/x.conf"],
+			"lib/modules/6/modules.alias": "-"}, []string{"lone", "nosuch"}, 3, "1 unknown"},
 		{"id", nil, []string{"linux_module:lone"}, 1, "LOADABLE"},
-		{"two releases, none named", map[string]string{"lib/modules/7/modules.dep": ""}, []string{"lone"}, 2, "--kernel"},
-		{"one of two releases", map[string]string{"lib/modules/7/modules.dep": ""}, []string{"lone", "--kernel", "6"}, 1, "LOADABLE"},
-		{"all releases", map[string]string{"lib/modules/7/modules.dep": "", "lib/modules/7/modules.alias": "", "lib/modules/7/modules.builtin": ""},
+		{"two releases, none named", map[string]string{"lib/modules/7/modules.dep": ""},
+			[]string{"lone"}, 2, "--kernel"},
+		{"one of two releases", map[string]string{"lib/modules/7/modules.dep": ""}, []string{"lone", "--kernel", "6"},
+			1, "LOADABLE"},
+		{"all releases", map[string]string{"lib/modules/7/modules.dep": "", "lib/modules/7/modules.alias": "",
+			"lib/modules/7/modules.builtin": ""},
 			[]string{"lone", "--kernel", "all"}, 1, "2 asked: 1 loadable, 1 absent"},
 		{"no such release", nil, []string{"lone", "--kernel", "8"}, 3, "UNKNOWN"},
 		{"no name", nil, nil, 2, "requires at least 1 arg"},
@@ -92,7 +97,9 @@ func TestCheckFormats(t *testing.T) {
 	root := checkImage(t, nil)
 	for _, format := range []string{"json", "jsonl", "csv", "markdown"} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), []string{"check", "lone", "--root", root, "--format", format}, strings.NewReader(""), &stdout, &stderr); code != 1 {
+		if code := run(t.Context(), []string{"check", "lone", "--root", root, "--format", format},
+			strings.NewReader(""),
+			&stdout, &stderr); code != 1 {
 			t.Errorf("%s: exit code %d: %s", format, code, stderr.String())
 		}
 		var v lkm.Verdict
@@ -121,7 +128,8 @@ func TestCheckFormats(t *testing.T) {
 
 // TestDiscrepanciesOfAnImage looks at its files; that nothing could look at a kernel is no loss.
 func TestDiscrepanciesOfAnImage(t *testing.T) {
-	owned := map[string]string{"var/lib/dpkg/info/kernel.list": "/lib/modules/6/kernel/lone.ko\n", "lib/modules/6/kernel/lone.ko": ""}
+	owned := map[string]string{"var/lib/dpkg/info/kernel.list": "/lib/modules/6/kernel/lone.ko\n",
+		"lib/modules/6/kernel/lone.ko": ""}
 	foreign := maps.Clone(owned)
 	foreign["etc/modprobe.d/x.conf"] = "install lone /opt/logger\n"
 	for _, tt := range []struct {
@@ -137,31 +145,39 @@ func TestDiscrepanciesOfAnImage(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		args := append([]string{"discrepancies", "--root", checkImage(t, tt.files)}, tt.args...)
-		if code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != tt.code || !strings.Contains(stdout.String(), tt.says) {
-			t.Errorf("%q: exit code %d, want %d; want %q in\n%s%s", args[3:], code, tt.code, tt.says, stdout.String(), stderr.String())
+		if code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr); code != tt.code ||
+			!strings.Contains(stdout.String(), tt.says) {
+			t.Errorf("%q: exit code %d, want %d; want %q in\n%s%s", args[3:], code, tt.code, tt.says,
+				stdout.String(), stderr.String())
 		}
 	}
 }
 
 func TestPolicyOfAnImage(t *testing.T) {
-	root := checkImage(t, map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n", "proc/sys/kernel/modules_disabled": "1\n"})
+	root := checkImage(t, map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n" +
+		"CONFIG_MODULE_SIG_FORCE=y\n", "proc/sys/kernel/modules_disabled": "1\n"})
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"policy", "--root", root, "--verbose"}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+	if code := run(t.Context(), []string{"policy", "--root", root, "--verbose"}, strings.NewReader(""),
+		&stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
-	if out := stdout.String(); !strings.Contains(out, "ONLY SIGNED") || !strings.Contains(out, "/boot/config-6:3") || strings.Contains(out, "/proc/") {
+	if out := stdout.String(); !strings.Contains(out, "ONLY SIGNED") || !strings.Contains(out, "/boot/config-6:3") ||
+		strings.Contains(out, "/proc/") {
 		t.Errorf("%s", out)
 	}
-	if code := run(t.Context(), []string{"policy", "--root", root, "--strict"}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+	if code := run(t.Context(), []string{"policy", "--root", root, "--strict"}, strings.NewReader(""),
+		&stdout, &stderr); code != 0 {
 		t.Errorf("a known answer, strict: exit code %d: %s", code, stderr.String())
 	}
 	stderr.Reset()
 	unpacked := checkImage(t, map[string]string{"boot/config-6": "-", "boot/loader/entries/a.conf": "-"})
-	if code := run(t.Context(), []string{"policy", "--root", unpacked, "--strict"}, strings.NewReader(""), &stdout, &stderr); code != 3 || !strings.Contains(stderr.String(), "no loader entry") {
+	if code := run(t.Context(), []string{"policy", "--root", unpacked, "--strict"}, strings.NewReader(""), &stdout,
+		&stderr); code != 3 || !strings.Contains(stderr.String(), "no loader entry") {
 		t.Errorf("an unknown answer, strict: exit code %d: %s", code, stderr.String())
 	}
 	stdout.Reset()
-	if code := run(t.Context(), []string{"record", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "is an image") {
+	if code := run(t.Context(), []string{"record", "--root", root}, strings.NewReader(""), &stdout,
+		&stderr); code != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "is an image") {
 		t.Errorf("record of an image: exit code %d: %s", code, stderr.String())
 	}
 	if code := run(t.Context(), []string{"watch", "--root", root}, strings.NewReader(""), &stdout, &stderr); code != 2 {

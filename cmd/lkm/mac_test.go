@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 )
 
 // A mounted macOS volume, a bundle and a kernel collection are read on any operating system.
@@ -28,12 +28,18 @@ func TestMacVolume(t *testing.T) {
 		code int
 		want []string
 	}{
-		{[]string{"info", filepath.Join(root, "Library/Extensions/Driver.kext")}, 0, []string{"com.vendor.driver 1.2.3  installed", "Developer ID Application: Vendor (ABCDE12345)", "third-party: teamId ABCDE12345"}},
-		{[]string{"info", filepath.Join(root, "System/Library/KernelCollections/BootKernelExtensions.kc"), "--format", "json"}, 0, []string{`"macos_kext:com.apple.driver.Made005"`, `"kind": "boot"`}},
-		{[]string{"list", "--installed", "--root", root}, 0, []string{"com.vendor.codeless", "com.vendor.usb", "10 installed"}},
-		{[]string{"check", "com.vendor.driver", "--root", root}, 1, []string{"LOADABLE", "AuxiliaryKernelExtensions.kc"}},
+		{[]string{"info", filepath.Join(root, "Library/Extensions/Driver.kext")}, 0,
+			[]string{"com.vendor.driver 1.2.3  installed", "Developer ID Application: Vendor (ABCDE12345)",
+				"third-party: teamId ABCDE12345"}},
+		{[]string{"info", filepath.Join(root, "System/Library/KernelCollections/BootKernelExtensions.kc"), "--format",
+			"json"}, 0, []string{`"macos_kext:com.apple.driver.Made005"`, `"kind": "boot"`}},
+		{[]string{"list", "--installed", "--root", root}, 0,
+			[]string{"com.vendor.codeless", "com.vendor.usb", "10 installed"}},
+		{[]string{"check", "com.vendor.driver", "--root", root}, 1,
+			[]string{"LOADABLE", "AuxiliaryKernelExtensions.kc"}},
 		{[]string{"check", "com.vendor.codeless", "--root", root}, 0, []string{"no code"}},
-		{[]string{"resolve", "usb:v05ACp1234d0100dc00dsc00dp00ic08isc06ip50in00", "--root", root}, 0, []string{"com.vendor.codeless"}},
+		{[]string{"resolve", "usb:v05ACp1234d0100dc00dsc00dp00ic08isc06ip50in00", "--root", root}, 0,
+			[]string{"com.vendor.codeless"}},
 		{[]string{"policy", "--root", root}, 0, []string{"kext_approvals", "1 allowed, 1 not"}},
 		{[]string{"list", "--root", root}, 2, nil},
 	} {

@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"github.com/kernelext/kernelext/internal/near"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -33,26 +34,10 @@ func lkmRun(t *testing.T, stdin string, args ...string) (code int, stdout, stder
 	return code, out.String(), errs.String()
 }
 
-// golden compares what a command prints with a golden file, or rewrites that with -update.
-func golden(t *testing.T, name, got string) {
+// checkGolden compares what a command prints with a golden file, or rewrites that with -update.
+func checkGolden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", file, got)
-	}
+	golden.Check(t, filepath.Join("testdata", name), []byte(got), *update)
 }
 
 // transcript is a command with all that it gave.
@@ -88,7 +73,7 @@ func TestGoldenOfTapes(t *testing.T) {
 		} {
 			b.WriteString(transcript(t, "", args...) + "\n")
 		}
-		golden(t, name+".txt", b.String())
+		checkGolden(t, name+".txt", b.String())
 	}
 }
 
@@ -105,7 +90,8 @@ func TestJSONIsTheLibrarys(t *testing.T) {
 		}
 		defer sys.Close()
 		for scope, flags := range map[lkm.Scope][]string{lkm.ScopeLoaded: nil, lkm.ScopeBuiltin: {"--builtin"}} {
-			code, out, _ := lkmRun(t, "", append([]string{"list", "--tape", "demo:" + name, "--format", "json"}, flags...)...)
+			code, out, _ := lkmRun(t, "",
+				append([]string{"list", "--tape", "demo:" + name, "--format", "json"}, flags...)...)
 			want, err := sys.SnapshotOf(context.Background(), scope)
 			if err != nil {
 				if code != exitFatal || out != "" {
@@ -119,7 +105,7 @@ func TestJSONIsTheLibrarys(t *testing.T) {
 				continue
 			}
 			if a, b := jsonText(got), jsonText(want); a != b {
-				t.Errorf("%s %s:\n%s\n%s", name, scope, a, b)
+				t.Errorf("%s %s: %s", name, scope, golden.Diff(b, a))
 			}
 		}
 	}
@@ -145,8 +131,10 @@ func TestHostileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
-		{"list"}, {"list", "--format", "json"}, {"list", "--format", "jsonl"}, {"list", "--format", "csv"}, {"list", "--format", "markdown"},
-		{"list", "--verbose"}, {"list", "--strict"}, {"sources"}, {"info", "evil\x1b[2J\x1b[1;1H"}, {"info", "evil\x1b[3J"}, {"list", "--fields", "name,usedBy,linux"},
+		{"list"}, {"list", "--format", "json"}, {"list", "--format", "jsonl"}, {"list", "--format", "csv"},
+		{"list", "--format", "markdown"},
+		{"list", "--verbose"}, {"list", "--strict"}, {"sources"}, {"info", "evil\x1b[2J\x1b[1;1H"},
+		{"info", "evil\x1b[3J"}, {"list", "--fields", "name,usedBy,linux"},
 	} {
 		code, out, errs := lkmRun(t, "", append(args, "--tape", file)...)
 		if code == exitFatal && args[0] != "info" {
@@ -218,15 +206,17 @@ func TestExitCodes(t *testing.T) {
 			tt.stderr = ""
 		}
 		code, _, stderr := lkmRun(t, "", tt.args...)
-		if code != tt.want || !strings.Contains(stderr, tt.stderr) || (tt.want == 2 && !strings.HasPrefix(stderr, "lkm: ")) {
+		if code != tt.want || !strings.Contains(stderr, tt.stderr) ||
+			(tt.want == 2 && !strings.HasPrefix(stderr, "lkm: ")) {
 			t.Errorf("%v: exit %d, want %d; stderr %q, want %q in it", tt.args, code, tt.want, stderr, tt.stderr)
 		}
 	}
 }
 
 func TestImport(t *testing.T) {
-	const text = "Module                  Size  Used by    Tainted: P\nnvme                   57344  3\nnvme_core             184320  5 nvme\n"
-	golden(t, "import.txt", transcript(t, text, "import", "-")+"\n"+
+	const text = "Module                  Size  Used by    Tainted: P\nnvme                   57344  3\n" +
+		"nvme_core             184320  5 nvme\n"
+	checkGolden(t, "import.txt", transcript(t, text, "import", "-")+"\n"+
 		transcript(t, text, "import", "-", "--format", "json")+"\n"+
 		transcript(t, text+"oops (core dumped)\n", "import", "-", "--strict")+"\n"+
 		transcript(t, "nothing of the kind\n", "import", "-")+"\n"+
@@ -238,13 +228,15 @@ func TestImport(t *testing.T) {
 func TestImportOfSeveral(t *testing.T) {
 	dir := t.TempDir()
 	cut, whole := filepath.Join(dir, "cut\u202e"), filepath.Join(dir, "whole")
-	for name, text := range map[string]string{cut: "Module Size Used by\nnvme 57344 3\next", whole: "Module Size Used by\next4 57344 3\n"} {
+	for name, text := range map[string]string{cut: "Module Size Used by\nnvme 57344 3\next",
+		whole: "Module Size Used by\next4 57344 3\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	code, out, _ := lkmRun(t, "", "import", "--strict", cut, whole)
-	if code != exitIncomplete || !strings.Contains(out, "ext4") || strings.Contains(out, "\u202e") || !strings.Contains(out, "at least 1 loaded") {
+	if code != exitIncomplete || !strings.Contains(out, "ext4") || strings.Contains(out, "\u202e") ||
+		!strings.Contains(out, "at least 1 loaded") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 }
@@ -325,7 +317,8 @@ func TestNearest(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 1023: "1023", 1024: "1K", 57344: "56K", 184320: "180K", 56623104: "54.0M", 3 << 30: "3.0G"} {
+	for n, want := range map[int64]string{0: "0", 1023: "1023", 1024: "1K", 57344: "56K", 184320: "180K",
+		56623104: "54.0M", 3 << 30: "3.0G"} {
 		if got := bytesText(n); got != want {
 			t.Errorf("%d = %s, want %s", n, got, want)
 		}

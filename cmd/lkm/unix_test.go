@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 // Files of FreeBSD, NetWare and Linux are read side by side, on any system.
 func TestInfoOfThreeSystems(t *testing.T) {
 	k := kotest.AMD64()
-	k.Modules, k.Versions = []kotest.Module{{Record: "aesni_nexus", Name: "nexus/aesni"}}, []kotest.Version{{Name: "aesni", Version: 1}}
+	k.Modules, k.Versions = []kotest.Module{{Record: "aesni_nexus", Name: "nexus/aesni"}},
+		[]kotest.Version{{Name: "aesni", Version: 1}}
 	k.Depends = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1499999}}
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -28,7 +29,9 @@ func TestInfoOfThreeSystems(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	at := 0
-	for _, want := range []string{"a.ko", "nexus/aesni", "14.2", "aesni.1", "CLIB.NLM 5.00a", "C Library", "THREADS.NLM", "AllocateMemory", "printf, malloc", "c 1.0", "GPL"} {
+	for _, want := range []string{"a.ko", "nexus/aesni", "14.2", "aesni.1", "CLIB.NLM 5.00a",
+		"C Library", "THREADS.NLM",
+		"AllocateMemory", "printf, malloc", "c 1.0", "GPL"} {
 		i := strings.Index(out[at:], want)
 		if i < 0 {
 			t.Errorf("no %q in its place in\n%s", want, out)

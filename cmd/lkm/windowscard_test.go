@@ -23,7 +23,8 @@ func output(t *testing.T, args ...string) string {
 func TestWindowsCard(t *testing.T) {
 	tape := windowsTape(t)
 	list := output(t, "list", "--tape", tape)
-	for _, row := range [][]string{{"NAME", "STATE", "SERVICE", "START"}, {"tcpip.sys", "loaded", "Tcpip,tcpip6", "boot,demand"}, {"ntoskrnl.exe", "loaded", "-", "-"}} {
+	for _, row := range [][]string{{"NAME", "STATE", "SERVICE", "START"},
+		{"tcpip.sys", "loaded", "Tcpip,tcpip6", "boot,demand"}, {"ntoskrnl.exe", "loaded", "-", "-"}} {
 		found := false
 		for line := range strings.Lines(list) {
 			f := strings.Fields(line)
@@ -35,9 +36,12 @@ func TestWindowsCard(t *testing.T) {
 	}
 	card := output(t, "info", "ketWATCH", "TCPIP6", "ketnet", "--detail", "hashes", "--tape", tape)
 	for _, want := range []string{
-		"ketwatch.sys 1.2.0.0  loaded, same code as on disk", `loaded as  \??\C:\Program Files\Ket Watch\ketwatch.sys`, "service    KetWatch: file system driver, start demand, running",
-		`image path \??\C:\Program Files\Ket Watch\ketwatch.sys (dos_device)`, "after FltMgr", "altitude 385250.5", "attached 2 times",
-		"service    tcpip6: kernel driver, start demand, stopped", "device     PCI\\VEN_1234&DEV_5678", "package    oem7.inf", "authentihash",
+		"ketwatch.sys 1.2.0.0  loaded, same code as on disk", `loaded as  \??\C:\Program Files\Ket Watch\ketwatch.sys`,
+		"service    KetWatch: file system driver, start demand, running",
+		`image path \??\C:\Program Files\Ket Watch\ketwatch.sys (dos_device)`, "after FltMgr",
+		"altitude 385250.5", "attached 2 times",
+		"service    tcpip6: kernel driver, start demand, stopped", "device     PCI\\VEN_1234&DEV_5678",
+		"package    oem7.inf", "authentihash",
 		"seen by    system_modules, service_manager, services_registry, setupapi, driver_store",
 	} {
 		if !strings.Contains(card, want) {

@@ -2,8 +2,9 @@
 
 // Package agent holds the words that a test on the host and our program in a guest exchange.
 //
-// The guest serves net/rpc over a serial line. Every message is plain data, so both ends need nothing but the standard library,
-// and calls may overlap: a test can let one command run and load modules meanwhile.
+// The guest serves net/rpc over a serial line. Every message is plain data, so both ends need
+// nothing but the standard library, and calls may overlap: a test can let one command run and load
+// modules meanwhile.
 package agent
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bsd runs real freebsd/amd64 programs on Linux, under a program that catches their system calls and answers them as a
-// FreeBSD kernel would, from a table (bsdrun). It proves that the code behind a freebsd build tag makes the right calls with the
-// right buffers; it is no FreeBSD.
+// Package bsd runs real freebsd/amd64 programs on Linux, under a program that catches their system
+// calls and answers them as a FreeBSD kernel would, from a table (bsdrun). It proves that the code
+// behind a freebsd build tag makes the right calls with the right buffers; it is no FreeBSD.
 package bsd
 
 import (
@@ -16,11 +16,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/testdata"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
-// Find builds bsdrun from the source that lies beside the recordings. Where it is not there the test is skipped. The error says
-// what else is missing: gcc, or the kernel's Syscall User Dispatch.
+// Find builds bsdrun from the source that lies beside the recordings. Where it is not there the
+// test is skipped. The error says what else is missing: gcc, or the kernel's Syscall User Dispatch.
 func Find(t testing.TB) (string, error) {
 	t.Helper()
 	dir := filepath.Join(testdata.Dir(t, "tools"), "bsdrun")
@@ -41,8 +41,8 @@ func Find(t testing.TB) (string, error) {
 	return out, nil
 }
 
-// Go 1.26 wakes its network poller by an event of its own (EVFILT_USER), which bsdrun does not know: registering it has to
-// succeed, and waiting for it may end by itself.
+// Go 1.26 wakes its network poller by an event of its own (EVFILT_USER), which bsdrun does not
+// know: registering it has to succeed, and waiting for it may end by itself.
 const (
 	refusesEvents = "if (a[2]) return -ENODEV_;"
 	takesWakeUps  = "if (a[2]) return *(short *)(a[1] + 8) == -11 ? 0 : -ENODEV_;"
@@ -80,7 +80,8 @@ func Build(t testing.TB, pkg string, test bool) string {
 	return out
 }
 
-// A Kernel is what the programs find: a table of bsdrun's directives, and the directory that is the root of their files.
+// A Kernel is what the programs find: a table of bsdrun's directives, and the directory that is the
+// root of their files.
 type Kernel struct {
 	Run, Table, Root string
 }

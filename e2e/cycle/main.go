@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command cycle loads a module and unloads it again, many times, and makes events of the kernel that are about no module. It needs
-// root, and starts no other program: a guest takes long over that.
+// Command cycle loads a module and unloads it again, many times, and makes events of the kernel
+// that are about no module. It needs root, and starts no other program: a guest takes long over
+// that.
 package main
 
 import (
@@ -60,8 +61,8 @@ func once(file, name string) error {
 	return nil
 }
 
-// makeEvents asks the kernel for a "change" of /dev/null, which changes nothing, so many times a second, and returns how often it
-// did. It makes up for ticks that came late.
+// makeEvents asks the kernel for a "change" of /dev/null, which changes nothing, so many times a
+// second, and returns how often it did. It makes up for ticks that came late.
 func makeEvents(perSecond int, stop <-chan struct{}) int {
 	made := 0
 	if perSecond == 0 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package debian fetches Debian's kernels and their headers with apt, unpacks them below a cache directory without installing
-// anything, and builds modules for them.
+// Package debian fetches Debian's kernels and their headers with apt, unpacks them below a cache
+// directory without installing anything, and builds modules for them.
 package debian
 
 import (

@@ -57,8 +57,8 @@ func headerPackages(ctx context.Context, k Kernel) (kbuild, common string, err e
 	return kbuild, common, nil
 }
 
-// Build compiles out-of-tree modules in a kernel's headers and gives the directory with the .ko files. A build is kept until a
-// source changes.
+// Build compiles out-of-tree modules in a kernel's headers and gives the directory with the .ko
+// files. A build is kept until a source changes.
 func Build(ctx context.Context, k Kernel, headers string, sources fs.FS) (string, error) {
 	sum, err := hash(sources)
 	if err != nil {
@@ -69,7 +69,8 @@ func Build(ctx context.Context, k Kernel, headers string, sources fs.FS) (string
 			return err
 		}
 		// The path must not get into the build-id: the same sources always give the same module.
-		_, err := run(ctx, dir, "make", "-s", "-C", headers, "M="+dir, "CC=gcc-12", "KCFLAGS=-ffile-prefix-map="+dir+"=.", "modules")
+		_, err := run(ctx, dir, "make", "-s", "-C", headers, "M="+dir, "CC=gcc-12",
+			"KCFLAGS=-ffile-prefix-map="+dir+"=.", "modules")
 		if err != nil {
 			return err
 		}

@@ -21,8 +21,9 @@ var compressors = map[string][]string{
 	".zst": {"zstd", "-T1", "--rm", "-f", "-q"},
 }
 
-// Recompress gives the kernel with its modules, which must be plain .ko files, compressed: ".gz", ".xz" or ".zst". depmod makes its
-// indexes anew, except with .gz, which Debian's does not read: then there are none.
+// Recompress gives the kernel with its modules, which must be plain .ko files, compressed: ".gz",
+// ".xz" or ".zst". depmod makes its indexes anew, except with .gz, which Debian's does not read:
+// then there are none.
 func Recompress(ctx context.Context, k Kernel, suffix string) (Kernel, error) {
 	compressor := compressors[suffix]
 	if compressor == nil {
@@ -43,7 +44,8 @@ func Recompress(ctx context.Context, k Kernel, suffix string) (Kernel, error) {
 	return k, err
 }
 
-// copyTree copies the modules of a release directory, and of the files beside them those that the kernel's build makes, if asked for.
+// copyTree copies the modules of a release directory, and of the files beside them those that the
+// kernel's build makes, if asked for.
 func copyTree(to, from string, modulesOnly bool) error {
 	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -73,7 +75,8 @@ func compress(ctx context.Context, tree string, compressor []string) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", tree, err)
 	}
-	xargs := exec.CommandContext(ctx, "xargs", append([]string{"-0", "-n", "32", "-P", strconv.Itoa(runtime.NumCPU())}, compressor...)...)
+	xargs := exec.CommandContext(ctx, "xargs",
+		append([]string{"-0", "-n", "32", "-P", strconv.Itoa(runtime.NumCPU())}, compressor...)...)
 	xargs.Stdin = strings.NewReader(string(files))
 	if out, err := xargs.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", compressor[0], err, out)

@@ -23,7 +23,8 @@ const (
 	Modules = "/root/modules" // the out-of-tree modules of package module, built for the guest's kernel
 )
 
-// Met ends a test that lacks something: it fails where CI is "true", because CI installs everything, and is skipped elsewhere.
+// Met ends a test that lacks something: it fails where CI is "true", because CI installs
+// everything, and is skipped elsewhere.
 func Met(t testing.TB, err error) {
 	t.Helper()
 	switch {
@@ -67,8 +68,9 @@ func OutOfTree(t testing.TB, k debian.Kernel) string {
 	return dir
 }
 
-// Image gives the usual file tree of a guest: our guest program, lkm, kmod's tools, and the named modules with all they need
-// below /lib/modules with the indexes of the whole tree. Tests add to it before they boot it.
+// Image gives the usual file tree of a guest: our guest program, lkm, kmod's tools, and the named
+// modules with all they need below /lib/modules with the indexes of the whole tree. Tests add to it
+// before they boot it.
 func Image(t testing.TB, k debian.Kernel, modules ...string) *vm.Image {
 	t.Helper()
 	i := vm.NewImage()

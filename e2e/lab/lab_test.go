@@ -32,7 +32,8 @@ func boot(t *testing.T) *lab.Guest {
 func TestGuest(t *testing.T) {
 	g := boot(t)
 	for name, use := range map[string]func(*testing.T, *lab.Guest){
-		"commands": testCommands, "privilege": testPrivilege, "mounts": testMounts, "files": testFiles, "streams": testStreams,
+		"commands": testCommands, "privilege": testPrivilege, "mounts": testMounts, "files": testFiles,
+		"streams": testStreams,
 	} {
 		t.Run(name, func(t *testing.T) { use(t, g.For(t)) })
 	}
@@ -52,7 +53,8 @@ func testCommands(t *testing.T, g *lab.Guest) {
 	if r.Code != 7 || string(r.Stderr) != "b /usr\n" {
 		t.Errorf("exit code %d, %q; want 7 and the environment", r.Code, r.Stderr)
 	}
-	r, err := g.VM.Run(t.Context(), agent.Command{Argv: []string{"sh", "-c", "sleep 100 & sleep 100"}, Timeout: time.Second})
+	r, err := g.VM.Run(t.Context(),
+		agent.Command{Argv: []string{"sh", "-c", "sleep 100 & sleep 100"}, Timeout: time.Second})
 	if err != nil || !r.TimedOut || r.Code != 128+int(syscall.SIGKILL) {
 		t.Errorf("endless command: %+v, %v", r, err)
 	}
@@ -69,7 +71,8 @@ func testPrivilege(t *testing.T, g *lab.Guest) {
 	}{
 		{"root", agent.Command{}, "000001ffffffffff"},
 		{"user", agent.Command{UID: lab.User, GID: lab.User}, "0000000000000000"},
-		{"user with one", agent.Command{UID: lab.User, GID: lab.User, Ambient: []uintptr{agent.CapSyslog}}, "0000000400000000"},
+		{"user with one", agent.Command{UID: lab.User, GID: lab.User, Ambient: []uintptr{agent.CapSyslog}},
+			"0000000400000000"},
 		{"root without one", agent.Command{Drop: []uintptr{agent.CapSyslog}}, "000001fbffffffff"},
 	} {
 		test.command.Argv = []string{"cat", "/proc/self/status"}
@@ -84,7 +87,8 @@ func testMounts(t *testing.T, g *lab.Guest) {
 	if !bytes.Contains(g.Root("ls", "/sys"), []byte("module")) {
 		t.Fatal("sysfs is not mounted")
 	}
-	hide := []agent.Mount{{Source: "none", Target: "/sys", Type: "tmpfs"}, {Source: "proc", Target: "/proc", Type: "proc", Data: "subset=pid"}}
+	hide := []agent.Mount{{Source: "none", Target: "/sys", Type: "tmpfs"},
+		{Source: "proc", Target: "/proc", Type: "proc", Data: "subset=pid"}}
 	if out := g.Must(agent.Command{Argv: []string{"ls", "/sys"}, Mounts: hide}); len(out) > 0 {
 		t.Errorf("covered /sys holds %s", out)
 	}
@@ -120,7 +124,8 @@ func testFiles(t *testing.T, g *lab.Guest) {
 	if _, err := g.ReadFile(ctx, "/no/such"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
-	if all, err := g.ReadDir(ctx, "/etc"); err != nil || len(all) != 2 || all[0] != (agent.Entry{Name: "group", Mode: 0o644}) {
+	if all, err := g.ReadDir(ctx, "/etc"); err != nil || len(all) != 2 ||
+		all[0] != (agent.Entry{Name: "group", Mode: 0o644}) {
 		t.Errorf("/etc holds %v, %v", all, err)
 	}
 	if err := g.Set(ctx, "/proc/modules", "x"); !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EINVAL) {

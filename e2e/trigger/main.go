@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command trigger makes the kernel ask for a module, as any process may: "trigger socket" opens an AF_ALG socket, for which the
-// kernel asks for net-pf-38, and "trigger bind TYPE" binds one, for which it asks for algif-TYPE. That the kernel then refuses is
-// no error: what counts is whether the module came.
+// Command trigger makes the kernel ask for a module, as any process may: "trigger socket" opens an
+// AF_ALG socket, for which the kernel asks for net-pf-38, and "trigger bind TYPE" binds one, for
+// which it asks for algif-TYPE. That the kernel then refuses is no error: what counts is whether
+// the module came.
 package main
 
 import (

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// A cpioWriter writes the archive format of an initramfs ("newc"): a header of hexadecimal numbers, the name, the bytes,
-// each padded to four bytes.
+// A cpioWriter writes the archive format of an initramfs ("newc"): a header of hexadecimal numbers,
+// the name, the bytes, each padded to four bytes.
 type cpioWriter struct {
 	w   io.Writer
 	ino int

@@ -32,7 +32,8 @@ func TestArchive(t *testing.T) {
 			t.Errorf("the archive lacks %q", want)
 		}
 	}
-	if before, after := strings.Index(b.String(), "usr/lib\x00"), strings.Index(b.String(), "usr/lib/modules\x00"); before < 0 || before > after {
+	if before, after := strings.Index(b.String(), "usr/lib\x00"),
+		strings.Index(b.String(), "usr/lib/modules\x00"); before < 0 || before > after {
 		t.Error("a directory comes after what it holds")
 	}
 }

@@ -32,7 +32,8 @@ type entry struct {
 // NewImage returns a tree with the usual directories, users and links.
 func NewImage() *Image {
 	i := &Image{entries: map[string]entry{}}
-	for _, dir := range []string{"dev", "proc", "sys", "run", "root", "mnt", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "etc"} {
+	for _, dir := range []string{"dev", "proc", "sys", "run", "root", "mnt", "usr/bin", "usr/sbin",
+		"usr/lib", "usr/lib64", "etc"} {
 		i.mkdir(dir)
 	}
 	i.entries["tmp"] = entry{mode: syscall.S_IFDIR | 0o1777}
@@ -68,7 +69,8 @@ func (i *Image) Copy(name, hostFile string) {
 	i.Add(name, info.Mode(), data)
 }
 
-// CopyProgram puts a dynamically linked program of the host into the tree, at the same path, with the libraries it needs.
+// CopyProgram puts a dynamically linked program of the host into the tree, at the same path, with
+// the libraries it needs.
 func (i *Image) CopyProgram(hostFile string) {
 	if i.has(hostFile) {
 		return

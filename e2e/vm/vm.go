@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vm boots a Linux kernel in QEMU, without KVM, into a file tree made by a test, and lets the test drive it step by step.
+// Package vm boots a Linux kernel in QEMU, without KVM, into a file tree made by a test, and lets
+// the test drive it step by step.
 package vm
 
 import (
@@ -150,7 +151,8 @@ func (v *VM) arguments(c Config) []string {
 	if memory == 0 {
 		memory = 512
 	}
-	words := append([]string{"console=ttyS0", "panic=-1", "loglevel=4", "rdinit=/init", "tsc=reliable", "no_timer_check"}, c.Cmdline...)
+	words := append([]string{"console=ttyS0", "panic=-1", "loglevel=4", "rdinit=/init", "tsc=reliable",
+		"no_timer_check"}, c.Cmdline...)
 	args := []string{
 		"-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",

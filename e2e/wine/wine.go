@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 )
 
 // Binary is where Debian's wine64 package keeps the program.

@@ -23,7 +23,8 @@ import (
 // TestSymbols names every C symbol that the source uses: there are no others.
 func TestSymbols(t *testing.T) {
 	want := []string{
-		"CFArrayCreate", "CFDataGetBytePtr", "CFDataGetLength", "CFPropertyListCreateData", "CFRelease", "CFStringCreateWithCString",
+		"CFArrayCreate", "CFDataGetBytePtr", "CFDataGetLength", "CFPropertyListCreateData", "CFRelease",
+		"CFStringCreateWithCString",
 		"KextManagerCopyLoadedKextInfo", "OSKextSetLogOutputFunction", "csr_get_active_config", "kCFTypeArrayCallBacks",
 	}
 	source, err := os.ReadFile("applefw.go")

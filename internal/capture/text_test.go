@@ -13,7 +13,8 @@ import (
 func TestPrompt(t *testing.T) {
 	long := strings.Repeat("ü", 80)
 	for line, want := range map[string]string{
-		"$ lsmod": "lsmod", "root@host:~# kldstat -v": "kldstat -v", "fc:9970> lsmod": "lsmod", `C:\>driverquery`: "driverquery",
+		"$ lsmod": "lsmod", "root@host:~# kldstat -v": "kldstat -v", "fc:9970> lsmod": "lsmod",
+		`C:\>driverquery`: "driverquery",
 		long + " " + long + " " + long + " " + long + " # lsmod": "lsmod",
 		"nvme 57344 3":                        "-",
 		strings.Repeat("x", 5000) + "$ lsmod": "-",

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Only the few lines that make system calls may be built for one system alone; all else compiles
@@ -27,8 +28,10 @@ func TestBuildTags(t *testing.T) {
 		"internal/applefw": regexp.MustCompile(`^darwin \|\| .*linux`), // tested on Linux as far as it goes
 	}
 	each(t, false, func(s *source) {
-		if constrainedByName(t, s.base()) && (!live.MatchString(s.base()) || strings.HasPrefix(s.base(), "live_other")) {
-			t.Errorf("%s: the name makes go build leave it out on most systems; only live_GOOS.go and live_GOOS_test.go may be so", s.name)
+		if constrainedByName(t, s.base()) &&
+			(!live.MatchString(s.base()) || strings.HasPrefix(s.base(), "live_other")) {
+			t.Errorf("%s: the name makes go build leave it out on most systems; only live_GOOS.go and "+
+				"live_GOOS_test.go may be so", s.name)
 		}
 		expr := buildLine(t, s)
 		if expr == "" {
@@ -38,7 +41,8 @@ func TestBuildTags(t *testing.T) {
 			return
 		}
 		if !live.MatchString(s.base()) {
-			t.Errorf("%s: //go:build %s; only live_GOOS.go, live_GOOS_test.go and live_other.go may have a build line", s.name, expr)
+			t.Errorf("%s: //go:build %s; only live_GOOS.go, live_GOOS_test.go and live_other.go may have a build line",
+				s.name, expr)
 		}
 	})
 }
@@ -161,6 +165,24 @@ func TestFileLength(t *testing.T) {
 	})
 }
 
+// A line of a test fits a screen: long inputs are files below testdata. A tab counts four columns.
+func TestLineLength(t *testing.T) {
+	const most = 120
+	each(t, true, func(s *source) {
+		if !s.test() && !below(s.dir(), "internal/testing") && !below(s.dir(), "e2e") {
+			return
+		}
+		n := 0
+		for line := range strings.Lines(string(s.text)) {
+			n++
+			line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
+			if columns := utf8.RuneCountInString(line); columns > most {
+				t.Errorf("%s:%d: %d columns, more than %d", s.name, n, columns, most)
+			}
+		}
+	})
+}
+
 // Every package says what it is, and every exported name what it means. A struct's comment can
 // speak for all of its fields; where one of them has its own, all have.
 func TestComments(t *testing.T) {
@@ -191,7 +213,8 @@ func TestComments(t *testing.T) {
 func uncommented(d ast.Decl, report func(n ast.Node, name string)) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
-		if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || ast.IsExported(receiver(d)) && !obvious(d.Name.Name)) {
+		if d.Name.IsExported() && d.Doc == nil &&
+			(d.Recv == nil || ast.IsExported(receiver(d)) && !obvious(d.Name.Name)) {
 			report(d, d.Name.Name)
 		}
 	case *ast.GenDecl:

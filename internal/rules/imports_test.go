@@ -61,7 +61,8 @@ func crooked(from, to string) string {
 		return "a kernel's package never imports a sibling"
 	case kernel != "" && to != "fact" && kernelOf(to) == "" && !below(to, "internal"):
 		return "a kernel's package imports fact and internal packages"
-	case from == "lkm" && (below(to, "lkm/") || below(to, "export") || below(to, "lkm/tape") || below(to, "lkm/lkmtest")):
+	case from == "lkm" && (below(to, "lkm/") || below(to, "export") || below(to, "lkm/tape") ||
+		below(to, "lkm/lkmtest")):
 		return "lkm does not know what is built on it"
 	case below(from, "export") && to != "lkm" && !below(to, "export"):
 		return "an exporter is a function of lkm's types"
@@ -78,9 +79,11 @@ func TestCrooked(t *testing.T) {
 		from, to string
 		ok       bool
 	}{
-		{"linux", "fact", true}, {"linux", "internal/limit", true}, {"linux", "lkm", false}, {"linux", "freebsd", false},
+		{"linux", "fact", true}, {"linux", "internal/limit", true}, {"linux", "lkm", false},
+		{"linux", "freebsd", false},
 		{"windows/wmi", "windows", true}, {"lkm", "linux", true}, {"lkm", "lkm/tape", false}, {"lkm/tape", "lkm", true},
-		{"fact", "linux", false}, {"cmd/lkm", "windows/wmi", true}, {"lkm", "windows/wmi", false}, {"lkm", "cmd/lkm", false},
+		{"fact", "linux", false}, {"cmd/lkm", "windows/wmi", true}, {"lkm", "windows/wmi", false},
+		{"lkm", "cmd/lkm", false},
 		{"export/ecs", "lkm", true}, {"export/ecs", "linux", false}, {"windows", "internal/applefw", false},
 	} {
 		if (crooked(c.from, c.to) == "") != c.ok {
@@ -101,7 +104,7 @@ func TestImports(t *testing.T) {
 		"expvar":         nil,
 		"net/http/pprof": nil,
 		"C":              nil,
-		"testing":        {"internal/testdata"},
+		"testing":        {"internal/testing"},
 		"flag":           nil,
 		"os/signal":      {"cmd"},
 
@@ -110,7 +113,7 @@ func TestImports(t *testing.T) {
 		"github.com/yusufpapurcu/wmi":  {"windows/wmi"},
 		"github.com/go-ole/go-ole":     {"windows/wmi"},
 		"github.com/ebitengine/purego": {"internal/applefw"},
-		"github.com/google/go-cmp/cmp": nil,
+		"github.com/google/go-cmp/cmp": {"internal/testing"},
 		"howett.net/plist":             {"darwin", "internal"},
 	}
 	each(t, false, func(s *source) {
@@ -129,14 +132,30 @@ func TestImports(t *testing.T) {
 	})
 }
 
+// Fakes and builders of files are for tests alone: nothing that a user links contains them.
+func TestTestSupport(t *testing.T) {
+	const support = "internal/testing"
+	each(t, true, func(s *source) {
+		if s.test() || below(s.dir(), support) || below(s.dir(), "e2e") {
+			return
+		}
+		for _, p := range s.imports(t) {
+			if to, ours := strings.CutPrefix(p, "./"); ours && below(to, support) {
+				t.Errorf("%s imports %s; only tests, %s and e2e may", s.name, to, support)
+			}
+		}
+	})
+}
+
 // The library reads no environment and prints nothing.
 func TestQuiet(t *testing.T) {
 	loud := map[string]map[string]bool{
-		"os":  {"Getenv": true, "LookupEnv": true, "Environ": true, "ExpandEnv": true, "Stdout": true, "Stderr": true, "Stdin": true, "Exit": true},
+		"os": {"Getenv": true, "LookupEnv": true, "Environ": true, "ExpandEnv": true, "Stdout": true, "Stderr": true,
+			"Stdin": true, "Exit": true},
 		"fmt": {"Print": true, "Println": true, "Printf": true},
 	}
 	each(t, false, func(s *source) {
-		if s.test() || below(s.dir(), "cmd") || s.dir() == "internal/testdata" {
+		if s.test() || below(s.dir(), "cmd") {
 			return
 		}
 		ast.Inspect(s.syntax, func(n ast.Node) bool {

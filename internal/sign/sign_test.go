@@ -37,7 +37,8 @@ func issue(t testing.TB, name string, ca bool, issuer *party, ekus ...asn1.Objec
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{`Ket, "Inc."`}}, IsCA: ca,
-		NotBefore: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC), BasicConstraintsValid: true, UnknownExtKeyUsage: ekus,
+		NotBefore: time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC),
+		BasicConstraintsValid: true, UnknownExtKeyUsage: ekus,
 	}
 	parent, signer := tmpl, key
 	if issuer != nil {
@@ -82,9 +83,12 @@ func pkcs7(t testing.TB, p *party, certs []*party, content []byte, attached bool
 		Type   asn1.ObjectIdentifier
 		Values asn1.RawValue
 	}
-	attrs := append(der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3}, wrap(t, 0, 17, der(t, oidDataValue))}),
-		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4}, wrap(t, 0, 17, der(t, Sum(crypto.SHA256, content)))})...)
-	attrs = append(attrs, der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}, wrap(t, 0, 17, der(t, inTime))})...)
+	attrs := append(der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3},
+		wrap(t, 0, 17, der(t, oidDataValue))}),
+		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4},
+			wrap(t, 0, 17, der(t, Sum(crypto.SHA256, content)))})...)
+	attrs = append(attrs,
+		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 5}, wrap(t, 0, 17, der(t, inTime))})...)
 	set := wrap(t, 0, 17, attrs)
 	sig, err := ecdsa.SignASN1(rand.Reader, p.key, Sum(crypto.SHA256, set.FullBytes))
 	if err != nil {
@@ -101,7 +105,8 @@ func pkcs7(t testing.TB, p *party, certs []*party, content []byte, attached bool
 		Attrs     asn1.RawValue
 		Algorithm pkix.AlgorithmIdentifier
 		Signature []byte
-	}{1, id{asn1.RawValue{FullBytes: p.cert.RawIssuer}, p.cert.SerialNumber}, sha256Alg, wrap(t, 2, 0, attrs), ecdsaWith256, sig})
+	}{1, id{asn1.RawValue{FullBytes: p.cert.RawIssuer}, p.cert.SerialNumber}, sha256Alg, wrap(t, 2, 0, attrs),
+		ecdsaWith256, sig})
 	var raw []byte
 	for _, c := range certs {
 		raw = append(raw, c.cert.Raw...)
@@ -119,7 +124,8 @@ func pkcs7(t testing.TB, p *party, certs []*party, content []byte, attached bool
 		Content    asn1.RawValue
 		Certs      asn1.RawValue
 		Signers    asn1.RawValue
-	}{1, wrap(t, 0, 17, der(t, sha256Alg)), asn1.RawValue{FullBytes: encap}, wrap(t, 2, 0, raw), wrap(t, 0, 17, signer)})
+	}{1, wrap(t, 0, 17, der(t, sha256Alg)), asn1.RawValue{FullBytes: encap}, wrap(t, 2, 0, raw),
+		wrap(t, 0, 17, signer)})
 	return der(t, struct {
 		Type asn1.ObjectIdentifier
 		Data asn1.RawValue
@@ -212,13 +218,15 @@ func TestCertificate(t *testing.T) {
 	if c.CheckIssuedBy(r) != nil || c.IsSelfSigned() || !r.IsSelfSigned() || !r.IsCA || c.IsCA || !c.HasConstraints {
 		t.Errorf("leaf %+v", c)
 	}
-	if !c.Allows(EKUCodeSigning) || c.Allows(EKUTimeStamping) || !r.Allows(EKUTimeStamping) || !c.Has(EKUCodeSigning) || r.Has(EKUCodeSigning) {
+	if !c.Allows(EKUCodeSigning) || c.Allows(EKUTimeStamping) || !r.Allows(EKUTimeStamping) || !c.Has(EKUCodeSigning) ||
+		r.Has(EKUCodeSigning) {
 		t.Errorf("usages %v, %v", c.EKUs, r.EKUs)
 	}
 	if tbs, alg := c.TBSHash(); alg != "sha256" || len(tbs) != 64 {
 		t.Errorf("tbs %s %s", tbs, alg)
 	}
-	if !bytes.Equal(c.AuthorityKeyID, r.SubjectKeyID) || c.NotBefore != leaf.cert.NotBefore || c.SerialHex() != leaf.cert.SerialNumber.Text(16) && c.SerialHex() != "0"+leaf.cert.SerialNumber.Text(16) {
+	if !bytes.Equal(c.AuthorityKeyID, r.SubjectKeyID) || c.NotBefore != leaf.cert.NotBefore ||
+		c.SerialHex() != leaf.cert.SerialNumber.Text(16) && c.SerialHex() != "0"+leaf.cert.SerialNumber.Text(16) {
 		t.Errorf("serial %s, want %x", c.SerialHex(), leaf.cert.SerialNumber)
 	}
 	bad := bytes.Clone(leaf.cert.Raw)
@@ -317,8 +325,10 @@ func TestBuildChainBounded(t *testing.T) {
 
 func TestDER(t *testing.T) {
 	for name, b := range map[string][]byte{
-		"empty": {}, "a tag alone": {0x30}, "too long": {0x30, 0x05, 1}, "length of lengths": {0x30, 0x85, 1, 1, 1, 1, 1}, "huge": {0x30, 0x84, 0xff, 0xff, 0xff, 0xff},
-		"indefinite without an end": {0x30, 0x80, 0x02, 0x01, 0x01}, "indefinite primitive": {0x04, 0x80, 0, 0}, "endless tag": {0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"empty": {}, "a tag alone": {0x30}, "too long": {0x30, 0x05, 1},
+		"length of lengths": {0x30, 0x85, 1, 1, 1, 1, 1}, "huge": {0x30, 0x84, 0xff, 0xff, 0xff, 0xff},
+		"indefinite without an end": {0x30, 0x80, 0x02, 0x01, 0x01}, "indefinite primitive": {0x04, 0x80, 0, 0},
+		"endless tag": {0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	} {
 		r := NewReader(b)
 		if v, err := r.Next(); err == nil {
@@ -336,13 +346,15 @@ func TestDER(t *testing.T) {
 	if s, _ := OctetString(v); err != nil || string(s) != "abc" || len(r.Rest()) != 1 {
 		t.Errorf("%q, %v", s, err)
 	}
-	for oid, b := range map[string][]byte{"1.2.840.113549": {6, 6, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d}, "2.5.29.37": {6, 3, 0x55, 0x1d, 0x25}, "2.999": {6, 2, 0x88, 0x37}, "": {6, 1, 0x88}} {
+	for oid, b := range map[string][]byte{"1.2.840.113549": {6, 6, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d},
+		"2.5.29.37": {6, 3, 0x55, 0x1d, 0x25}, "2.999": {6, 2, 0x88, 0x37}, "": {6, 1, 0x88}} {
 		r := NewReader(b)
 		if v, _ := r.Next(); OID(v) != oid {
 			t.Errorf("%x: %s", b, OID(v))
 		}
 	}
-	for text, want := range map[string]string{"490101000000Z": "2049-01-01", "500101000000Z": "1950-01-01", "260101000000+0100": "2025-12-31", "2601010000Z": "2026-01-01"} {
+	for text, want := range map[string]string{"490101000000Z": "2049-01-01", "500101000000Z": "1950-01-01",
+		"260101000000+0100": "2025-12-31", "2601010000Z": "2026-01-01"} {
 		got, err := Time(Value{Tag: TagUTCTime, Body: []byte(text)})
 		if err != nil || got.Format("2006-01-02") != want {
 			t.Errorf("%s: %v, %v", text, got, err)

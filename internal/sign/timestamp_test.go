@@ -133,8 +133,10 @@ func TestTimestamps(t *testing.T) {
 		err   error
 		wrong string // of the attribute itself
 	}{
-		{name: "token", kind: TimestampRFC3161, attr: func(sig []byte) []byte { return attributeOf(t, oidTokenMS, token(sig)) }},
-		{name: "token of another signature", kind: TimestampRFC3161, err: ErrMismatch, attr: func([]byte) []byte { return attributeOf(t, oidTokenMS, token([]byte("other"))) }},
+		{name: "token", kind: TimestampRFC3161,
+			attr: func(sig []byte) []byte { return attributeOf(t, oidTokenMS, token(sig)) }},
+		{name: "token of another signature", kind: TimestampRFC3161, err: ErrMismatch,
+			attr: func([]byte) []byte { return attributeOf(t, oidTokenMS, token([]byte("other"))) }},
 		{name: "token whose time was changed", kind: TimestampRFC3161, err: ErrMismatch, attr: func(sig []byte) []byte {
 			return attributeOf(t, oidTokenMS, []byte(strings.Replace(string(token(sig)), "20200203", "20100203", 1)))
 		}},
@@ -143,16 +145,18 @@ func TestTimestamps(t *testing.T) {
 			info, _ := signerInfo(t, signing{by: tsa, content: content, bare: true})
 			return attributeOf(t, oidTokenMS, contentInfo(t, oidTST, content, info, tsa))
 		}},
-		{name: "token without its content type", kind: TimestampRFC3161, err: ErrMismatch, attr: func(sig []byte) []byte {
-			content := tstInfo(t, sig, at)
-			info, _ := signerInfo(t, signing{by: tsa, content: content})
-			return attributeOf(t, oidTokenMS, contentInfo(t, oidTST, content, info, tsa))
-		}},
-		{name: "token without a certificate", kind: TimestampRFC3161, err: ErrNoCertificate, attr: func(sig []byte) []byte {
-			content := tstInfo(t, sig, at)
-			info, _ := signerInfo(t, signing{by: tsa, typ: oidTST, content: content})
-			return attributeOf(t, oidTokenMS, contentInfo(t, oidTST, content, info))
-		}},
+		{name: "token without its content type", kind: TimestampRFC3161, err: ErrMismatch,
+			attr: func(sig []byte) []byte {
+				content := tstInfo(t, sig, at)
+				info, _ := signerInfo(t, signing{by: tsa, content: content})
+				return attributeOf(t, oidTokenMS, contentInfo(t, oidTST, content, info, tsa))
+			}},
+		{name: "token without a certificate", kind: TimestampRFC3161, err: ErrNoCertificate,
+			attr: func(sig []byte) []byte {
+				content := tstInfo(t, sig, at)
+				info, _ := signerInfo(t, signing{by: tsa, typ: oidTST, content: content})
+				return attributeOf(t, oidTokenMS, contentInfo(t, oidTST, content, info))
+			}},
 		{name: "no token", wrong: "timestamp", attr: func([]byte) []byte {
 			info, _ := signerInfo(t, signing{by: tsa, typ: oidDataValue, content: []byte("x")})
 			return attributeOf(t, oidTokenMS, contentInfo(t, oidDataValue, []byte("x"), info, tsa))
@@ -161,10 +165,11 @@ func TestTimestamps(t *testing.T) {
 			info, _ := signerInfo(t, signing{by: tsa, typ: oidDataValue, content: sig, at: at})
 			return attributeOf(t, oidCounter, info)
 		}},
-		{name: "countersignature of another signature", kind: TimestampCounter, err: ErrMismatch, attr: func([]byte) []byte {
-			info, _ := signerInfo(t, signing{by: tsa, typ: oidDataValue, content: []byte("other"), at: at})
-			return attributeOf(t, oidCounter, info)
-		}},
+		{name: "countersignature of another signature", kind: TimestampCounter, err: ErrMismatch,
+			attr: func([]byte) []byte {
+				info, _ := signerInfo(t, signing{by: tsa, typ: oidDataValue, content: []byte("other"), at: at})
+				return attributeOf(t, oidCounter, info)
+			}},
 		{name: "countersignature without a time", wrong: "signing time", attr: func(sig []byte) []byte {
 			info, _ := signerInfo(t, signing{by: tsa, typ: oidDataValue, content: sig})
 			return attributeOf(t, oidCounter, info)
@@ -191,7 +196,8 @@ func TestTimestamps(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", c.name, list, errs)
 		}
 		got := list[0]
-		if got.Kind != c.kind || !errors.Is(got.Err, c.err) || (got.Err == nil) != (c.err == nil) || got.Err == nil && !got.Time.Equal(at) {
+		if got.Kind != c.kind || !errors.Is(got.Err, c.err) || (got.Err == nil) != (c.err == nil) ||
+			got.Err == nil && !got.Time.Equal(at) {
 			t.Errorf("%s: %s at %s, %v", c.name, got.Kind, got.Time, got.Err)
 		}
 		if (got.Certificate == nil) != (c.err == ErrNoCertificate) {
@@ -285,9 +291,11 @@ func TestParseConstraints(t *testing.T) {
 		length, want int
 		usage        x509.KeyUsage
 		noSign       bool
-	}{{3, 3, x509.KeyUsageCertSign, false}, {-1, -1, x509.KeyUsageDigitalSignature, true}, {0, 0, x509.KeyUsageCertSign | x509.KeyUsageDecipherOnly, false}, {-1, -1, 0, false}} {
+	}{{3, 3, x509.KeyUsageCertSign, false}, {-1, -1, x509.KeyUsageDigitalSignature, true},
+		{0, 0, x509.KeyUsageCertSign | x509.KeyUsageDecipherOnly, false}, {-1, -1, 0, false}} {
 		p := issue(t, "CA", true, nil)
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, MaxPathLen: c.length, MaxPathLenZero: c.length == 0, KeyUsage: c.usage}
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+			MaxPathLen: c.length, MaxPathLenZero: c.length == 0, KeyUsage: c.usage}
 		raw, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, p.key.Public(), p.key)
 		if err != nil {
 			t.Fatal(err)

@@ -222,7 +222,8 @@ func TestPlainSizeOfWhatWasCut(t *testing.T) {
 		t.Errorf("two streams: %d, %v", size, err)
 	}
 	for name, data := range map[string][]byte{
-		"many streams": bytes.Repeat(compress(t, nil), maxStreams+1), "long padding": append(bytes.Clone(one), make([]byte, 2*maxPadding)...),
+		"many streams": bytes.Repeat(compress(t, nil), maxStreams+1),
+		"long padding": append(bytes.Clone(one), make([]byte, 2*maxPadding)...),
 	} {
 		if _, err := PlainSize(bytes.NewReader(data), int64(len(data))); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)

@@ -17,7 +17,8 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/internal/tour"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
@@ -41,12 +42,16 @@ func madeUps() []madeUp {
 	user := root
 	user.User = true
 	return append([]madeUp{
-		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root", lkm.Linux, onLinux(root)},
+		{"synthetic-debian-root", "Debian 12 with 35 modules, one proprietary and one out of tree, as root",
+			lkm.Linux, onLinux(root)},
 		{"synthetic-debian-user", "the same machine as an ordinary user", lkm.Linux, onLinux(user)},
 		{"synthetic-nomodules", "a kernel built without loadable modules", lkm.Linux, onLinux(fakelinux.NoModules())},
-		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux, onLinux(fakelinux.Container())},
-		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux, onLinux(fakelinux.ProcSubsetPID())},
-		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux, onLinux(fakelinux.ProtectKernelModules())},
+		{"synthetic-container", "Debian 12 from a container without /sys/module", lkm.Linux,
+			onLinux(fakelinux.Container())},
+		{"synthetic-procsubset", "Debian 12 from a service with ProcSubset=pid", lkm.Linux,
+			onLinux(fakelinux.ProcSubsetPID())},
+		{"synthetic-protectmodules", "Debian 12 from a service with ProtectKernelModules=", lkm.Linux,
+			onLinux(fakelinux.ProtectKernelModules())},
 	}, slices.Concat(unixMadeUps(), macMadeUps(), windowsMadeUps())...)
 }
 
@@ -58,7 +63,8 @@ func record(t testing.TB, m madeUp, unredacted bool) *tape.Tape {
 		t.Fatal(err)
 	}
 	r := tape.Record(m.os, m.machine(), tape.Options{Unredacted: unredacted, Header: tape.Header{
-		Producer: "go test ./lkm/lkmtest -update", Comment: "made up: " + m.comment, Synthetic: true, Detail: detail.String(),
+		Producer: "go test ./lkm/lkmtest -update", Comment: "made up: " + m.comment, Synthetic: true,
+		Detail: detail.String(),
 	}})
 	sys, err := lkm.OpenMachine(m.os, r, lkm.Options{Detail: detail})
 	if err != nil {
@@ -84,43 +90,12 @@ func write(t testing.TB, tp *tape.Tape) []byte {
 	return b.Bytes()
 }
 
-// golden compares got with a file, or rewrites the file with -update.
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatalf("%v (go test -update makes it)", err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what this version makes (if that is right: go test ./lkm/lkmtest -update)\n%s", file, firstDifference(got, want))
-	}
-}
-
-func firstDifference(got, want []byte) string {
-	g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
-	for i := range min(len(g), len(w)) {
-		if g[i] != w[i] {
-			return fmt.Sprintf("line %d: got  %q\n         want %q", i+1, g[i], w[i])
-		}
-	}
-	return fmt.Sprintf("got %d lines, want %d", len(g), len(w))
-}
-
 // The synthetic tapes are what the made-up hosts give now. A new question to a machine changes
 // them; -update records them again.
 func TestSyntheticTapes(t *testing.T) {
 	for _, m := range madeUps() {
 		tp := record(t, m, false)
-		golden(t, filepath.Join("testdata", m.name+".tape"), write(t, tp))
+		golden.Check(t, filepath.Join("testdata", m.name+".tape"), write(t, tp), *update)
 		for _, e := range tp.Entries() {
 			if e.Code == lkm.CodeTooLarge || e.Code == lkm.CodeTimeout {
 				t.Errorf("%s: %s: %s", m.name, e.Subject, e.Code)
@@ -183,7 +158,7 @@ func TestCorpus(t *testing.T) {
 			t.Errorf("%s: %d bytes; compress it", name, len(text))
 		}
 		if got := write(t, tp); !bytes.Equal(got, text) {
-			t.Errorf("%s is written differently from how it was read: %s", name, firstDifference(got, text))
+			t.Errorf("%s is written differently from how it was read: %s", name, golden.Diff(string(text), string(got)))
 		}
 	}
 	if _, err := lkmtest.Open("no such tape"); !errors.Is(err, fs.ErrNotExist) {
@@ -248,7 +223,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				golden(t, filepath.Join("testdata", "golden", name+".json"), append(got, '\n'))
+				golden.Check(t, filepath.Join("testdata", "golden", name+".json"), append(got, '\n'), *update)
 			}
 			if o.Snapshot == nil {
 				continue
@@ -263,7 +238,8 @@ func TestGolden(t *testing.T) {
 				continue
 			}
 			if twice, _ := json.Marshal(again); !bytes.Equal(twice, text) {
-				t.Errorf("%s: another Snapshot after a trip through JSON: %s", name, firstDifference(twice, text))
+				t.Errorf("%s: another Snapshot after a trip through JSON: %s", name,
+					golden.Diff(string(text), string(twice)))
 			}
 		}
 	}
@@ -328,7 +304,8 @@ func lessButSaid(full, less outlook) error {
 		}
 		was, is := bare(pair[0]), bare(pair[1])
 		if was != is && !unrecordedProblem(pair[1]) {
-			return fmt.Errorf("another result, and nothing says that an answer was not recorded: %s", firstDifference([]byte(is), []byte(was)))
+			return fmt.Errorf("another result, and nothing says that an answer was not recorded: %s",
+				golden.Diff(was, is))
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@
 package lkmtest_test
 
 import (
-	"github.com/kernelext/kernelext/internal/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -17,8 +17,11 @@ func macMadeUps() []madeUp {
 	return []madeUp{
 		{"synthetic-macos-root", "macOS 11 on an Intel Mac with a vendor's kext, as root", lkm.Darwin, mac(root)},
 		{"synthetic-macos-user", "the same Mac as an ordinary user", lkm.Darwin, mac(user)},
-		{"synthetic-macos-silicon", "macOS 15 on an Apple silicon Mac, where the vendor's kext has no address", lkm.Darwin, mac(fakedarwin.Silicon())},
-		{"synthetic-macos-denied", "the Intel Mac from a sandbox, which the kernel tells nothing", lkm.Darwin, mac(denied)},
-		{"synthetic-macos-kmutil", "the Intel Mac from a sandbox, with leave to start kmutil", lkm.Darwin, mac(fakedarwin.Sandboxed())},
+		{"synthetic-macos-silicon", "macOS 15 on an Apple silicon Mac, where the vendor's kext has no address",
+			lkm.Darwin, mac(fakedarwin.Silicon())},
+		{"synthetic-macos-denied", "the Intel Mac from a sandbox, which the kernel tells nothing",
+			lkm.Darwin, mac(denied)},
+		{"synthetic-macos-kmutil", "the Intel Mac from a sandbox, with leave to start kmutil", lkm.Darwin,
+			mac(fakedarwin.Sandboxed())},
 	}
 }

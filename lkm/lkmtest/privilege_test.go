@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/internal/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/fakelinux"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -27,7 +27,8 @@ func TestUserSeesPartOfRoot(t *testing.T) {
 		}
 		pairs++
 		for _, d := range details(t, root.Header()) {
-			compare(t, fmt.Sprintf("%s, detail %q", base, d), look(t, root.Header().OS, root, d), look(t, user.Header().OS, user, d))
+			compare(t, fmt.Sprintf("%s, detail %q", base, d), look(t, root.Header().OS, root, d),
+				look(t, user.Header().OS, user, d))
 		}
 	}
 	if pairs == 0 {
@@ -89,7 +90,8 @@ type loss struct{ module, field, wrong string }
 
 // contained compares two Snapshots as JSON objects.
 func contained(what string, part, all map[string]any) []loss {
-	losses := append(fields(what, "", "", part, all, "modules", "policy"), policies(what, part["policy"], all["policy"])...)
+	losses := append(fields(what, "", "", part, all, "modules", "policy"),
+		policies(what, part["policy"], all["policy"])...)
 	byID := make(map[string]map[string]any)
 	for _, m := range part["modules"].([]any) {
 		m := m.(map[string]any)
@@ -121,7 +123,9 @@ func policies(what string, part, all any) []loss {
 	mine, theirs := part.(map[string]any), all.(map[string]any)
 	var losses []loss
 	if mine["loading"] != theirs["loading"] {
-		losses = append(losses, loss{wrong: fmt.Sprintf("%s: loading is %v for the user, %v for root", what, mine["loading"], theirs["loading"])})
+		losses = append(losses,
+			loss{wrong: fmt.Sprintf("%s: loading is %v for the user, %v for root", what,
+				mine["loading"], theirs["loading"])})
 	}
 	known, hidden := make(map[string]bool), make(map[any]bool)
 	for _, f := range theirs["facts"].([]any) {
@@ -139,7 +143,8 @@ func policies(what string, part, all any) []loss {
 	}
 	for _, f := range theirs["facts"].([]any) {
 		if f := f.(map[string]any); !seen[fmt.Sprint(f)] && !hidden[f["source"]] {
-			losses = append(losses, loss{wrong: fmt.Sprintf("%s: the user does not know %v, and nothing says why", what, f)})
+			losses = append(losses,
+				loss{wrong: fmt.Sprintf("%s: the user does not know %v, and nothing says why", what, f)})
 		}
 	}
 	return losses
@@ -153,7 +158,9 @@ func fields(what, module, prefix string, part, all map[string]any, except ...str
 			continue
 		}
 		if _, ok := all[key]; !ok {
-			losses = append(losses, loss{wrong: fmt.Sprintf("%s: %s: only the user's Snapshot has %s%s = %v", what, module, prefix, key, mine)})
+			losses = append(losses,
+				loss{wrong: fmt.Sprintf("%s: %s: only the user's Snapshot has %s%s = %v", what,
+					module, prefix, key, mine)})
 		}
 	}
 	for key, theirs := range all {
@@ -187,13 +194,16 @@ func inside(what, module, path, key string, mine, theirs any) []loss {
 			x, ok1 := a[i].(map[string]any)
 			y, ok2 := b[i].(map[string]any)
 			if !ok1 || !ok2 || x["name"] != y["name"] {
-				return []loss{{wrong: fmt.Sprintf("%s: %s: %s is %v for the user and %v for root", what, module, path, mine, theirs)}}
+				return []loss{
+					{wrong: fmt.Sprintf("%s: %s: %s is %v for the user and %v for root", what,
+						module, path, mine, theirs)}}
 			}
 			if _, coded := x["code"]; coded && path == "policy.facts" {
 				continue // the fact itself says why it is unknown
 			}
 			for _, l := range fields(what, module, path+".", x, y) {
-				if l.wrong == "" || path == "linux.parameters" { // the value of one that only root may read, and its readable
+				// the value of one that only root may read, and its readable
+				if l.wrong == "" || path == "linux.parameters" {
 					l = loss{module: module, field: key}
 				}
 				losses = append(losses, l)
@@ -201,7 +211,8 @@ func inside(what, module, path, key string, mine, theirs any) []loss {
 		}
 		return losses
 	}
-	return []loss{{wrong: fmt.Sprintf("%s: %s: %s is %v for the user and %v for root", what, module, path, mine, theirs)}}
+	return []loss{
+		{wrong: fmt.Sprintf("%s: %s: %s is %v for the user and %v for root", what, module, path, mine, theirs)}}
 }
 
 // explained reports whether a Problem names the field, on the module or for all of them.

@@ -9,7 +9,7 @@ import (
 	"log"
 	"strings"
 
-	"github.com/kernelext/kernelext/internal/fakelinux"
+	"github.com/kernelext/kernelext/internal/testing/fakelinux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
 )

@@ -20,6 +20,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -170,7 +171,8 @@ func describe(fi fs.FileInfo, err error) string {
 
 func questions() []question {
 	names := []string{
-		".", "a", "a/b", "a/b/file", "a/b/empty", "a/b/binary", "a/secret", "a/broken", "a/half", "a/dev", "a/closed", "a/nostat",
+		".", "a", "a/b", "a/b/file", "a/b/empty", "a/b/binary", "a/secret", "a/broken", "a/half",
+		"a/dev", "a/closed", "a/nostat",
 		"link", "link/file", "dangles", "marker", "long", "missing", "a/b/missing", "link/missing",
 	}
 	var qs []question
@@ -245,7 +247,8 @@ func TestReplayEqualsMachine(t *testing.T) {
 				for _, q := range asked {
 					names = append(names, q.name)
 				}
-				t.Fatalf("round %d: %s: the tape says %q, the machine %q\nasked: %q\n%s", round, q.name, got, answers[i], names, text(t, tp))
+				t.Fatalf("round %d: %s: the tape says %q, the machine %q\nasked: %q\n%s", round, q.name, got,
+					answers[i], names, text(t, tp))
 			}
 		}
 	}
@@ -264,14 +267,14 @@ func TestRecordIsStable(t *testing.T) {
 	first := text(t, record(newMachine(), Options{}))
 	slices.Reverse(qs)
 	if got := text(t, record(newMachine(), Options{})); got != first {
-		t.Errorf("asked the other way round:\n%s\nwant\n%s", got, first)
+		t.Errorf("asked the other way round: %s", golden.Diff(first, got))
 	}
 	tp, err := Read(strings.NewReader(first))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := text(t, record(tp, Options{})); got != first {
-		t.Errorf("recorded from the tape:\n%s\nwant\n%s", got, first)
+		t.Errorf("recorded from the tape: %s", golden.Diff(first, got))
 	}
 }
 
@@ -318,7 +321,8 @@ func TestRecordOpenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make([]byte, 8)
-	if n, err := f.(io.ReaderAt).ReadAt(got, 1000); n != 8 || err != nil || string(got) != string(m.MapFS["long"].Data[1000:1008]) {
+	if n, err := f.(io.ReaderAt).ReadAt(got, 1000); n != 8 || err != nil ||
+		string(got) != string(m.MapFS["long"].Data[1000:1008]) {
 		t.Errorf("merged pieces: %q, %v", got[:n], err)
 	}
 	_, err = f.(io.ReaderAt).ReadAt(got, 995)
@@ -433,7 +437,8 @@ func TestRecordCaps(t *testing.T) {
 	// The same through Open, in small reads, and with pieces at the end.
 	r = Record(lkm.FreeBSD, m, Options{})
 	f, _ := r.Open("big")
-	if n, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{f}, make([]byte, 4096)); n != int64(len(big)) || err != nil {
+	if n, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{f}, make([]byte, 4096)); n != int64(len(big)) ||
+		err != nil {
 		t.Fatal(n, err)
 	}
 	f.Close()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -79,7 +80,7 @@ func TestFormatExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := text(t, tp); got != want.String() {
-		t.Errorf("written again:\n%s\nwant:\n%s", got, want.String())
+		t.Errorf("written again: %s", golden.Diff(want.String(), got))
 	}
 	b, err := tp.AppendFile(nil, "sys/subsystem/dummy/notes/.note.gnu.build-id", 100)
 	if err != nil || !bytes.HasSuffix(b, []byte("\x10\x11\x12\x13")) {
@@ -115,7 +116,8 @@ etc/passwd
 		t.Error(err)
 	}
 	info, err := tp.Stat("etc")
-	if err != nil || info.Mode() != fs.ModeDir|0o700 || info.Size() != 4096 || info.ModTime() != time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC) {
+	if err != nil || info.Mode() != fs.ModeDir|0o700 || info.Size() != 4096 ||
+		info.ModTime() != time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC) {
 		t.Errorf("stat etc: %v, %v", info, err)
 	}
 }
@@ -123,9 +125,11 @@ etc/passwd
 // Every error that a tape can hold is the same error again, whatever the system.
 func TestErrorsReplay(t *testing.T) {
 	for code, want := range map[string]error{
-		"permission": fs.ErrPermission, "absent": fs.ErrNotExist, "gone": fact.ErrGone, "unsupported": errors.ErrUnsupported,
-		"restricted": fact.ErrRestricted, "too_large": fact.ErrTooLarge, "timeout": os.ErrDeadlineExceeded,
-		"redacted": fact.ErrRedacted, "unrecorded": fact.ErrUnrecorded, "malformed": fact.ErrMalformed, "budget": fact.ErrBudget,
+		"permission": fs.ErrPermission, "absent": fs.ErrNotExist, "gone": fact.ErrGone,
+		"unsupported": errors.ErrUnsupported,
+		"restricted":  fact.ErrRestricted, "too_large": fact.ErrTooLarge, "timeout": os.ErrDeadlineExceeded,
+		"redacted": fact.ErrRedacted, "unrecorded": fact.ErrUnrecorded, "malformed": fact.ErrMalformed,
+		"budget": fact.ErrBudget,
 	} {
 		tp := read(t, "-- error open a --\n"+code+"\n-- file b end="+code+" --\nabc\n-- error call op x --\n"+code+"\n")
 		_, err := tp.Open("a")
@@ -147,7 +151,8 @@ func TestErrorsReplay(t *testing.T) {
 		}
 	}
 	tp := read(t, "-- error open a --\nother: too many open files\n-- error open b --\nfuture_word\n")
-	if _, err := tp.Open("a"); fact.CodeOf(err) != fact.CodeOther || !strings.Contains(err.Error(), "too many open files") {
+	if _, err := tp.Open("a"); fact.CodeOf(err) != fact.CodeOther ||
+		!strings.Contains(err.Error(), "too many open files") {
 		t.Errorf("other: %v", err)
 	}
 	if _, err := tp.Open("b"); fact.CodeOf(err) != fact.CodeOther || !strings.Contains(err.Error(), "future_word") {
@@ -157,7 +162,8 @@ func TestErrorsReplay(t *testing.T) {
 
 // What has no entry is unrecorded, for every question, and never absent.
 func TestUnrecorded(t *testing.T) {
-	tp := read(t, "-- dir d --\nf child\nl way\n-- file f --\nx\n-- error open refused --\npermission\n-- link l end=unrecorded --\n")
+	tp := read(t, "-- dir d --\nf child\nl way\n-- file f --\nx\n-- error open refused --\npermission\n"+
+		"-- link l end=unrecorded --\n")
 	for _, name := range []string{"nothing", "d/child", "d/missing", "f/below", "l", "l/below"} {
 		_, err := tp.Open(name)
 		wantErr(t, "open "+name, err, fact.ErrUnrecorded)
@@ -188,7 +194,8 @@ func TestUnrecorded(t *testing.T) {
 
 // An absence answers what follows from it, and nothing else.
 func TestAbsence(t *testing.T) {
-	tp := read(t, "-- error lstat a --\nabsent\n-- error open b --\nabsent\n-- link b --\ngone\n-- error readlink c --\npermission\n")
+	tp := read(t, "-- error lstat a --\nabsent\n-- error open b --\nabsent\n-- link b --\ngone\n"+
+		"-- error readlink c --\npermission\n")
 	ask := map[string]func(string) error{
 		"open":    func(n string) error { _, err := tp.Open(n); return err },
 		"readdir": func(n string) error { _, err := tp.ReadDir(n); return err },
@@ -246,7 +253,8 @@ d1
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
-	for name, want := range map[string]string{"exact/file": "recorded through the link\n", "d0/b/other": "recorded through the first link\n", "d0/b/file": "hello\n"} {
+	for name, want := range map[string]string{"exact/file": "recorded through the link\n",
+		"d0/b/other": "recorded through the first link\n", "d0/b/file": "hello\n"} {
 		b, err := tp.AppendFile(nil, name, 100)
 		if string(b) != want || err != nil {
 			t.Errorf("%s: %q, %v", name, b, err)
@@ -279,7 +287,8 @@ d1
 
 // Windows names are the same in upper and lower case.
 func TestFolding(t *testing.T) {
-	tp, err := Read(strings.NewReader("kernelext tape 1\nos: windows\n-- dir C:/Windows --\nf Driver.SYS\n-- file C:/Windows/Driver.SYS --\nMZ\n" +
+	tp, err := Read(strings.NewReader("kernelext tape 1\nos: windows\n-- dir C:/Windows --\nf Driver.SYS\n" +
+		"-- file C:/Windows/Driver.SYS --\nMZ\n" +
 		"-- link C:/SystemRoot --\n\\??\\C:\\WINDOWS\n-- end --\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +328,8 @@ func TestExtents(t *testing.T) {
 	}{
 		{0, 4, "ELFx", nil}, {4096, 6, "ABCDE\n", nil}, {4098, 2, "CD", nil}, {2, 2, "Fx", nil},
 		{0, 5, "ELFx", fact.ErrUnrecorded}, {4, 1, "", fact.ErrUnrecorded}, {4095, 2, "", fact.ErrUnrecorded},
-		{4100, 100, "E\n", fact.ErrUnrecorded}, {20000, 1, "", io.EOF}, {1 << 60, 1, "", io.EOF}, {-1, 1, "", fs.ErrInvalid},
+		{4100, 100, "E\n", fact.ErrUnrecorded}, {20000, 1, "", io.EOF}, {1 << 60, 1, "", io.EOF},
+		{-1, 1, "", fs.ErrInvalid},
 	} {
 		buf := make([]byte, c.n)
 		n, err := at.ReadAt(buf, c.off)
@@ -422,73 +432,76 @@ func TestReadRefuses(t *testing.T) {
 		line int
 		want string
 	}{
-		"nothing":          {"", 1, "cut"},
-		"no tape":          {"hello\nworld\n", 1, "not a tape"},
-		"a later format":   {"kernelext tape 2\nos: linux\n-- end --\n", 1, "format is 2"},
-		"no number":        {"kernelext tape x\n", 1, "not a number"},
-		"no os":            {"kernelext tape 1\n-- end --\n", 2, "os"},
-		"header":           {head + "what\n-- end --\n", 3, "key: value"},
-		"header key":       {head + "os: x\n-- end --\n", 3, "twice"},
-		"header escape":    {head + "release: %zz\n-- end --\n", 3, "hexadecimal"},
-		"caps":             {head + "caps: many\n-- end --\n", 3, "entry N"},
-		"dropped":          {head + "dropped: -1\n-- end --\n", 3, "count"},
-		"synthetic":        {head + "synthetic: no\n-- end --\n", 3, "yes"},
-		"cut":              {head + "-- file f --\nabc\n", 5, "cut"},
-		"cut in a line":    {head + "-- file f --\nabc", 4, "cut"},
-		"cut in a marker":  {head + "-- file f", 3, "cut"},
-		"after the end":    {head + "-- end --\n-- end --\n", 4, "after the last line"},
-		"CRLF":             {"kernelext tape 1\r\nos: linux\r\n", 1, "CR"},
-		"long line":        {head + "-- file " + long + " --\n-- end --\n", 3, "longer"},
-		"no marker end":    {head + "-- file f\n-- end --\n", 3, "does not end"},
-		"kind":             {head + "-- files f --\n-- end --\n", 3, "kind"},
-		"no subject":       {head + "-- file --\n-- end --\n", 3, "needs one path"},
-		"two subjects":     {head + "-- file a b --\n-- end --\n", 3, "needs one path"},
-		"path":             {head + "-- file /a --\n-- end --\n", 3, "slash path"},
-		"path dots":        {head + "-- file a/../b --\n-- end --\n", 3, "slash path"},
-		"path escape":      {head + "-- file a% --\n-- end --\n", 3, "hexadecimal"},
-		"path not UTF-8":   {head + "-- file a%FF --\n-- end --\n", 3, "slash path"},
-		"question":         {head + "-- error delete f --\nabsent\n-- end --\n", 3, "question"},
-		"call":             {head + "-- call --\n-- end --\n", 3, "without an op"},
-		"duplicate":        {head + "-- file f --\n-- dir d --\n-- file f --\n-- end --\n", 5, "two entries"},
-		"escaped twin":     {head + "-- file f --\n-- file %66 --\n-- end --\n", 4, "two entries"},
-		"file and dir":     {head + "-- file f --\n-- dir f --\n-- end --\n", 4, "both"},
-		"attribute":        {head + "-- file f colour=red --\n-- end --\n", 3, "colour"},
-		"attribute twice":  {head + "-- file f size=1 size=1 --\n-- end --\n", 3, "twice"},
-		"attribute kind":   {head + "-- dir f enc=base64 --\n-- end --\n", 3, "no attribute"},
-		"mode":             {head + "-- file f mode=99 --\n-- end --\n", 3, "mode"},
-		"mode large":       {head + "-- file f mode=17777 --\n-- end --\n", 3, "mode"},
-		"type":             {head + "-- file f type=d --\n-- end --\n", 3, "type"},
-		"size":             {head + "-- file f size=-5 --\n-- end --\n", 3, "size"},
-		"size huge":        {head + "-- file f size=99999999999999999999 --\n-- end --\n", 3, "size"},
-		"time":             {head + "-- file f mtime=now --\n-- end --\n", 3, "mtime"},
-		"end":              {head + "-- file f end=BAD --\n-- end --\n", 3, "error word"},
-		"encoding":         {head + "-- file f enc=rot13 --\n-- end --\n", 3, "encoding"},
-		"newline":          {head + "-- file f newline=yes --\n-- end --\n", 3, "newline"},
-		"newline no line":  {head + "-- file f newline=no --\n-- end --\n", 3, "without a line"},
-		"base64":           {head + "-- file f enc=base64 --\nAAAA\nAA!A\n-- end --\n", 5, "base64"},
-		"base64 cut":       {head + "-- file f enc=base64 --\nAAA\n-- end --\n", 4, "base64"},
-		"base64 loose":     {head + "-- file f enc=base64 --\nAB==\n-- end --\n", 4, "base64"},
-		"extents":          {head + "-- file f extents=0 --\n-- end --\n", 3, "OFFSET+LENGTH"},
-		"extents order":    {head + "-- file f extents=5+1,0+1 --\nab\n-- end --\n", 3, "gap"},
-		"extents touch":    {head + "-- file f extents=0+1,1+1 --\na\n-- end --\n", 3, "gap"},
-		"extents huge":     {head + "-- file f extents=0+9223372036854775807 --\na\n-- end --\n", 3, "range"},
-		"extents far":      {head + "-- file f extents=9223372036854775807+1 --\na\n-- end --\n", 3, "range"},
-		"extents more":     {head + "-- file f extents=0+9 --\na\n-- end --\n", 3, "shorter"},
-		"extents less":     {head + "-- file f extents=0+1 --\na\n-- end --\n", 3, "longer"},
-		"large":            {head + "-- file f --\n" + big + "-- end --\n", 3, "too large"},
-		"large in base64":  {head + "-- file f enc=base64 --\n" + strings.Repeat(strings.Repeat("A", 76)+"\n", EntryCap/50) + "-- end --\n", 3, "too large"},
-		"dir order":        {head + "-- dir d --\nf b\nf a\n-- end --\n", 5, "order"},
-		"dir twice":        {head + "-- dir d --\nf a\nd a\n-- end --\n", 5, "twice"},
-		"dir type":         {head + "-- dir d --\nx a\n-- end --\n", 4, "type"},
-		"dir name":         {head + "-- dir d --\nf ..\n-- end --\n", 4, "name in a directory"},
-		"dir slash":        {head + "-- dir d --\nf a/b\n-- end --\n", 4, "name in a directory"},
-		"dir no name":      {head + "-- dir d --\nf \n-- end --\n", 4, "name in a directory"},
-		"link empty":       {head + "-- link l --\n-- end --\n", 3, "one line"},
-		"link two lines":   {head + "-- link l --\na\nb\n-- end --\n", 3, "one line"},
-		"link long":        {head + "-- link l --\n" + strings.Repeat("a/", maxTarget) + "\n-- end --\n", 3, "too large"},
-		"error empty":      {head + "-- error open f --\n-- end --\n", 3, "error word"},
-		"error two lines":  {head + "-- error open f --\nabsent\ngone\n-- end --\n", 3, "one line"},
-		"error text long":  {head + "-- error open f --\nother: " + strings.Repeat("x", 500) + "\n-- end --\n", 3, "too long"},
+		"nothing":         {"", 1, "cut"},
+		"no tape":         {"hello\nworld\n", 1, "not a tape"},
+		"a later format":  {"kernelext tape 2\nos: linux\n-- end --\n", 1, "format is 2"},
+		"no number":       {"kernelext tape x\n", 1, "not a number"},
+		"no os":           {"kernelext tape 1\n-- end --\n", 2, "os"},
+		"header":          {head + "what\n-- end --\n", 3, "key: value"},
+		"header key":      {head + "os: x\n-- end --\n", 3, "twice"},
+		"header escape":   {head + "release: %zz\n-- end --\n", 3, "hexadecimal"},
+		"caps":            {head + "caps: many\n-- end --\n", 3, "entry N"},
+		"dropped":         {head + "dropped: -1\n-- end --\n", 3, "count"},
+		"synthetic":       {head + "synthetic: no\n-- end --\n", 3, "yes"},
+		"cut":             {head + "-- file f --\nabc\n", 5, "cut"},
+		"cut in a line":   {head + "-- file f --\nabc", 4, "cut"},
+		"cut in a marker": {head + "-- file f", 3, "cut"},
+		"after the end":   {head + "-- end --\n-- end --\n", 4, "after the last line"},
+		"CRLF":            {"kernelext tape 1\r\nos: linux\r\n", 1, "CR"},
+		"long line":       {head + "-- file " + long + " --\n-- end --\n", 3, "longer"},
+		"no marker end":   {head + "-- file f\n-- end --\n", 3, "does not end"},
+		"kind":            {head + "-- files f --\n-- end --\n", 3, "kind"},
+		"no subject":      {head + "-- file --\n-- end --\n", 3, "needs one path"},
+		"two subjects":    {head + "-- file a b --\n-- end --\n", 3, "needs one path"},
+		"path":            {head + "-- file /a --\n-- end --\n", 3, "slash path"},
+		"path dots":       {head + "-- file a/../b --\n-- end --\n", 3, "slash path"},
+		"path escape":     {head + "-- file a% --\n-- end --\n", 3, "hexadecimal"},
+		"path not UTF-8":  {head + "-- file a%FF --\n-- end --\n", 3, "slash path"},
+		"question":        {head + "-- error delete f --\nabsent\n-- end --\n", 3, "question"},
+		"call":            {head + "-- call --\n-- end --\n", 3, "without an op"},
+		"duplicate":       {head + "-- file f --\n-- dir d --\n-- file f --\n-- end --\n", 5, "two entries"},
+		"escaped twin":    {head + "-- file f --\n-- file %66 --\n-- end --\n", 4, "two entries"},
+		"file and dir":    {head + "-- file f --\n-- dir f --\n-- end --\n", 4, "both"},
+		"attribute":       {head + "-- file f colour=red --\n-- end --\n", 3, "colour"},
+		"attribute twice": {head + "-- file f size=1 size=1 --\n-- end --\n", 3, "twice"},
+		"attribute kind":  {head + "-- dir f enc=base64 --\n-- end --\n", 3, "no attribute"},
+		"mode":            {head + "-- file f mode=99 --\n-- end --\n", 3, "mode"},
+		"mode large":      {head + "-- file f mode=17777 --\n-- end --\n", 3, "mode"},
+		"type":            {head + "-- file f type=d --\n-- end --\n", 3, "type"},
+		"size":            {head + "-- file f size=-5 --\n-- end --\n", 3, "size"},
+		"size huge":       {head + "-- file f size=99999999999999999999 --\n-- end --\n", 3, "size"},
+		"time":            {head + "-- file f mtime=now --\n-- end --\n", 3, "mtime"},
+		"end":             {head + "-- file f end=BAD --\n-- end --\n", 3, "error word"},
+		"encoding":        {head + "-- file f enc=rot13 --\n-- end --\n", 3, "encoding"},
+		"newline":         {head + "-- file f newline=yes --\n-- end --\n", 3, "newline"},
+		"newline no line": {head + "-- file f newline=no --\n-- end --\n", 3, "without a line"},
+		"base64":          {head + "-- file f enc=base64 --\nAAAA\nAA!A\n-- end --\n", 5, "base64"},
+		"base64 cut":      {head + "-- file f enc=base64 --\nAAA\n-- end --\n", 4, "base64"},
+		"base64 loose":    {head + "-- file f enc=base64 --\nAB==\n-- end --\n", 4, "base64"},
+		"extents":         {head + "-- file f extents=0 --\n-- end --\n", 3, "OFFSET+LENGTH"},
+		"extents order":   {head + "-- file f extents=5+1,0+1 --\nab\n-- end --\n", 3, "gap"},
+		"extents touch":   {head + "-- file f extents=0+1,1+1 --\na\n-- end --\n", 3, "gap"},
+		"extents huge":    {head + "-- file f extents=0+9223372036854775807 --\na\n-- end --\n", 3, "range"},
+		"extents far":     {head + "-- file f extents=9223372036854775807+1 --\na\n-- end --\n", 3, "range"},
+		"extents more":    {head + "-- file f extents=0+9 --\na\n-- end --\n", 3, "shorter"},
+		"extents less":    {head + "-- file f extents=0+1 --\na\n-- end --\n", 3, "longer"},
+		"large":           {head + "-- file f --\n" + big + "-- end --\n", 3, "too large"},
+		"large in base64": {head + "-- file f enc=base64 --\n" +
+			strings.Repeat(strings.Repeat("A", 76)+"\n", EntryCap/50) + "-- end --\n", 3, "too large"},
+		"dir order":      {head + "-- dir d --\nf b\nf a\n-- end --\n", 5, "order"},
+		"dir twice":      {head + "-- dir d --\nf a\nd a\n-- end --\n", 5, "twice"},
+		"dir type":       {head + "-- dir d --\nx a\n-- end --\n", 4, "type"},
+		"dir name":       {head + "-- dir d --\nf ..\n-- end --\n", 4, "name in a directory"},
+		"dir slash":      {head + "-- dir d --\nf a/b\n-- end --\n", 4, "name in a directory"},
+		"dir no name":    {head + "-- dir d --\nf \n-- end --\n", 4, "name in a directory"},
+		"link empty":     {head + "-- link l --\n-- end --\n", 3, "one line"},
+		"link two lines": {head + "-- link l --\na\nb\n-- end --\n", 3, "one line"},
+		"link long": {head + "-- link l --\n" + strings.Repeat("a/", maxTarget) + "\n-- end --\n",
+			3, "too large"},
+		"error empty":     {head + "-- error open f --\n-- end --\n", 3, "error word"},
+		"error two lines": {head + "-- error open f --\nabsent\ngone\n-- end --\n", 3, "one line"},
+		"error text long": {head + "-- error open f --\nother: " + strings.Repeat("x", 500) + "\n-- end --\n",
+			3, "too long"},
 		"content marker":   {head + "-- file f --\n-- hello\n-- end --\n", 4, "does not end"},
 		"spaces":           {head + "-- file  f --\n-- end --\n", 3, "needs one path"},
 		"hostile control":  {head + "-- file \x1b]0;x\a --\n-- \x1b[2J --\n-- end --\n", 4, "kind"},
@@ -566,7 +579,8 @@ func TestHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := tp.Header()
-	if !bytes.Equal(got.appendTo(nil), want.appendTo(nil)) || got.Comment != want.Comment || got.Release != want.Release {
+	if !bytes.Equal(got.appendTo(nil), want.appendTo(nil)) || got.Comment != want.Comment ||
+		got.Release != want.Release {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	got.Redactions[0] = "changed"
@@ -576,10 +590,12 @@ func TestHeader(t *testing.T) {
 }
 
 func TestEntries(t *testing.T) {
-	tp := read(t, "-- call b a%20c redacted=yes --\nx\n-- file f extents=0+1,5+2 end=too_large --\nab\n-- error open e --\nabsent\n-- dir d --\n")
+	tp := read(t, "-- call b a%20c redacted=yes --\nx\n-- file f extents=0+1,5+2 end=too_large --\nab\n"+
+		"-- error open e --\nabsent\n-- dir d --\n")
 	want := []Entry{
 		{Kind: KindDir, Subject: "d"}, {Kind: KindError, Op: "open", Subject: "e", Code: fact.CodeAbsent},
-		{Kind: KindFile, Subject: "f", Size: 3, Code: fact.CodeTooLarge}, {Kind: KindCall, Subject: "b a c", Size: 2, Redacted: true},
+		{Kind: KindFile, Subject: "f", Size: 3, Code: fact.CodeTooLarge},
+		{Kind: KindCall, Subject: "b a c", Size: 2, Redacted: true},
 	}
 	got := tp.Entries()
 	if len(got) != len(want) {
@@ -593,8 +609,10 @@ func TestEntries(t *testing.T) {
 }
 
 func TestRedacted(t *testing.T) {
-	tp := read(t, "-- file f redacted=yes --\nx\n-- error open g --\nredacted\n-- file h --\n-- link l --\nf\n-- call op a redacted=yes --\n-- error call op b --\nredacted\n")
-	for key, want := range map[string]bool{"f": true, "g": true, "h": false, "l": true, "op a": true, "op b": true, "op": false, "nothing": false, "/": false} {
+	tp := read(t, "-- file f redacted=yes --\nx\n-- error open g --\nredacted\n-- file h --\n-- link l --\nf\n"+
+		"-- call op a redacted=yes --\n-- error call op b --\nredacted\n")
+	for key, want := range map[string]bool{"f": true, "g": true, "h": false, "l": true, "op a": true, "op b": true,
+		"op": false, "nothing": false, "/": false} {
 		if tp.Redacted(key) != want {
 			t.Errorf("Redacted(%q) is not %v", key, want)
 		}
@@ -607,9 +625,13 @@ func TestRedacted(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(head + "-- end --\n"))
-	f.Add([]byte(head + "caps: entry 1, tape 2\nsynthetic: yes\n-- file f mode=0644 type=c size=3 mtime=2026-01-02T03:04:05Z end=other:%20x redacted=yes --\nabc\n-- end --\n"))
-	f.Add([]byte(head + "-- link a --\n../b\n-- link b --\n/a/%20\n-- dir d end=permission --\nd x\nl y%FF\n-- end --\n"))
-	f.Add([]byte(head + "-- file f size=9 extents=0+1,4+2 enc=base64 --\nAAEC\n-- call op \"\" x newline=no --\ny\n-- error call op --\nunsupported\n-- error stat f --\nother: text\n-- end --\n"))
+	f.Add([]byte(head + "caps: entry 1, tape 2\nsynthetic: yes\n" +
+		"-- file f mode=0644 type=c size=3 mtime=2026-01-02T03:04:05Z end=other:%20x redacted=yes --\n" +
+		"abc\n-- end --\n"))
+	f.Add([]byte(head + "-- link a --\n../b\n-- link b --\n/a/%20\n-- dir d end=permission --\n" +
+		"d x\nl y%FF\n-- end --\n"))
+	f.Add([]byte(head + "-- file f size=9 extents=0+1,4+2 enc=base64 --\nAAEC\n-- call op \"\" x newline=no --\ny\n" +
+		"-- error call op --\nunsupported\n-- error stat f --\nother: text\n-- end --\n"))
 	f.Add([]byte("kernelext tape 1\nos: windows\n-- link C:/A --\n\\??\\C:\\B\n-- end --\n"))
 	f.Add([]byte{0x1f, 0x8b, 8, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -25,10 +25,12 @@ func (f fake) SignedDrivers() ([]windows.WMISignedDriver, error) { return f.sign
 
 func TestRows(t *testing.T) {
 	want := []windows.WMIDriver{
-		{Name: "ACPI", DisplayName: "Microsoft ACPI Driver", PathName: `C:\Windows\system32\drivers\ACPI.sys`, ServiceType: "Kernel Driver", StartMode: "Boot", State: "Running", Started: true},
+		{Name: "ACPI", DisplayName: "Microsoft ACPI Driver", PathName: `C:\Windows\system32\drivers\ACPI.sys`,
+			ServiceType: "Kernel Driver", StartMode: "Boot", State: "Running", Started: true},
 		{Name: "evil\n\"name", ExitCode: 1077},
 	}
-	signed := []windows.WMISignedDriver{{DeviceID: `ROOT\ACPI_HAL\0000`, DriverDate: "20060621000000.******+***", IsSigned: true}}
+	signed := []windows.WMISignedDriver{
+		{DeviceID: `ROOT\ACPI_HAL\0000`, DriverDate: "20060621000000.******+***", IsSigned: true}}
 	c := NewClient(fake{func() ([]windows.WMIDriver, error) { return want, nil }, signed}, time.Minute)
 	b, err := c.Call(context.Background(), windows.OpWMIDrivers)
 	if err != nil {
@@ -93,7 +95,8 @@ func TestPanicAndErrors(t *testing.T) {
 		}
 		return nil, boom
 	}}, time.Minute)
-	if _, err := c.Call(context.Background(), windows.OpWMIDrivers); err == nil || !strings.Contains(err.Error(), "panicked") {
+	if _, err := c.Call(context.Background(), windows.OpWMIDrivers); err == nil ||
+		!strings.Contains(err.Error(), "panicked") {
 		t.Errorf("error %v, want the panic", err)
 	}
 	if _, err := c.Call(context.Background(), windows.OpWMIDrivers); !errors.Is(err, boom) {
@@ -113,7 +116,8 @@ func TestOneThread(t *testing.T) {
 	entered, release := make(chan struct{}, 8), make(chan struct{})
 	c := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) {
 		stack := make([]byte, 64)
-		goroutine, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [") // a goroutine locked to its thread
+		// a goroutine locked to its thread
+		goroutine, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [")
 		threads = append(threads, goroutine)
 		entered <- struct{}{}
 		<-release

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command modinfo runs lkm and kmod's modinfo over every module of Debian's kernels in turn, and prints medians and ratios.
+// Command modinfo runs lkm and kmod's modinfo over every module of Debian's kernels in turn, and
+// prints medians and ratios.
 package main
 
 import (
@@ -63,7 +64,8 @@ func bench(ctx context.Context, runs int) error {
 		return err
 	}
 	fmt.Printf("%d cores, %d runs of each in turn, medians\n", runtime.NumCPU(), runs)
-	fmt.Printf("%-6s %8s | %8s %8s %8s | %8s %8s %8s | %6s %6s %6s\n", "", "modules", "wall", "cpu", "peak", "wall", "cpu", "peak", "wall", "cpu", "peak")
+	fmt.Printf("%-6s %8s | %8s %8s %8s | %8s %8s %8s | %6s %6s %6s\n", "", "modules", "wall", "cpu", "peak", "wall",
+		"cpu", "peak", "wall", "cpu", "peak")
 	for _, t := range trees {
 		if err := t.bench(ctx, lkm, runs); err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
@@ -97,7 +99,8 @@ func (t tree) bench(ctx context.Context, lkm string, runs int) error {
 	}
 	var ours, theirs []cost
 	for range runs + 1 { // the first run fills the page cache
-		c, err := measure(ctx, lkm, "list", "--installed", "--root", t.kernel.Root, "--kernel", t.kernel.Release, "--format", "jsonl", "--detail", "files")
+		c, err := measure(ctx, lkm, "list", "--installed", "--root", t.kernel.Root, "--kernel", t.kernel.Release,
+			"--format", "jsonl", "--detail", "files")
 		if err != nil {
 			return err
 		}
@@ -117,7 +120,8 @@ func (t tree) bench(ctx context.Context, lkm string, runs int) error {
 		return nil
 	}
 	b := medians(theirs[1:])
-	fmt.Printf("%s | %6.2f %6.2f %6.1f\n", b, float64(a.wall)/float64(b.wall), float64(a.cpu)/float64(b.cpu), float64(a.peak)/float64(b.peak))
+	fmt.Printf("%s | %6.2f %6.2f %6.1f\n", b, float64(a.wall)/float64(b.wall), float64(a.cpu)/float64(b.cpu),
+		float64(a.peak)/float64(b.peak))
 	return nil
 }
 
@@ -132,7 +136,8 @@ func (t tree) files() ([]string, error) {
 	return files, err
 }
 
-// A cost is what one run took: time on the clock, of all processors in user and system mode, and the most memory resident.
+// A cost is what one run took: time on the clock, of all processors in user and system mode, and
+// the most memory resident.
 type cost struct {
 	wall, cpu time.Duration
 	peak      int64 // bytes

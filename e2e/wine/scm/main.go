@@ -2,8 +2,8 @@
 
 //go:build windows
 
-// Command scm is the second witness in tests under Wine: it makes driver services and says what the service manager holds of
-// each, by calls that lkm does not make (one service opened at a time).
+// Command scm is the second witness in tests under Wine: it makes driver services and says what the
+// service manager holds of each, by calls that lkm does not make (one service opened at a time).
 //
 //	scm create NAME TYPE START PATH    make a service; the numbers are those of the registry
 //	scm hide NAME                      give it a security descriptor that lets nobody query its status
@@ -83,7 +83,8 @@ func create(m windows.Handle, args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := windows.CreateService(m, utf16(args[0]), utf16("Test driver "+args[0]), windows.SERVICE_ALL_ACCESS, uint32(typ), uint32(start),
+	s, err := windows.CreateService(m, utf16(args[0]), utf16("Test driver "+args[0]), windows.SERVICE_ALL_ACCESS,
+		uint32(typ), uint32(start),
 		windows.SERVICE_ERROR_NORMAL, utf16(args[3]), nil, nil, nil, nil, nil)
 	if err != nil {
 		return err
@@ -112,7 +113,8 @@ func hide(m windows.Handle, name string) error {
 func list(m windows.Handle) error {
 	buf := make([]byte, 256<<10)
 	var needed, count, resume uint32
-	if err := windows.EnumServicesStatusEx(m, windows.SC_ENUM_PROCESS_INFO, windows.SERVICE_DRIVER, windows.SERVICE_STATE_ALL, &buf[0], uint32(len(buf)),
+	if err := windows.EnumServicesStatusEx(m, windows.SC_ENUM_PROCESS_INFO, windows.SERVICE_DRIVER,
+		windows.SERVICE_STATE_ALL, &buf[0], uint32(len(buf)),
 		&needed, &count, &resume, nil); err != nil {
 		return err
 	}
@@ -149,6 +151,7 @@ func query(m windows.Handle, name string) error {
 	if err := windows.QueryServiceConfig(s, config, size, &size); err != nil {
 		return err
 	}
-	fmt.Printf("%s\t%d\t%d\t%d\t%s\n", name, config.ServiceType, config.StartType, status.CurrentState, windows.UTF16PtrToString(config.BinaryPathName))
+	fmt.Printf("%s\t%d\t%d\t%d\t%s\n", name, config.ServiceType, config.StartType, status.CurrentState,
+		windows.UTF16PtrToString(config.BinaryPathName))
 	return nil
 }

@@ -48,7 +48,8 @@ func (m *NetBSD) Machine() *Machine {
 }
 
 func (m *NetBSD) call(op string, args []string) ([]byte, error) {
-	if b, ok := host(op, "ostype NetBSD\nrelease 10.0\nversion NetBSD 10.0 (GENERIC) made up\nmachine amd64\n", m.EUID, 64); ok {
+	if b, ok := host(op, "ostype NetBSD\nrelease 10.0\nversion NetBSD 10.0 (GENERIC) made up\n"+
+		"machine amd64\n", m.EUID, 64); ok {
 		return b, nil
 	}
 	switch op {
@@ -79,7 +80,8 @@ func (m *NetBSD) stat(args []string) ([]byte, error) {
 	if m.Growing > 0 {
 		m.Growing--
 		for i := range 200 {
-			m.Modules = append(m.Modules, NetBSDModule{Name: fmt.Sprintf("late%d_%d", m.Growing, i), Address: 0x1000, Source: 2, Class: 1, Size: 1})
+			m.Modules = append(m.Modules, NetBSDModule{Name: fmt.Sprintf("late%d_%d", m.Growing, i), Address: 0x1000,
+				Source: 2, Class: 1, Size: 1})
 		}
 	}
 	b := m.newForm()
@@ -139,9 +141,11 @@ func (m *NetBSD) shown(mod NetBSDModule) (uint64, uint32) {
 func NetBSD10() *NetBSD {
 	return &NetBSD{
 		Modules: []NetBSDModule{
-			{Name: "zfs", Address: 0xffffffff82000000, Source: 2, Class: 2, Size: 0x400000, Refs: 0, Required: "solaris"},
+			{Name: "zfs", Address: 0xffffffff82000000, Source: 2, Class: 2, Size: 0x400000,
+				Refs: 0, Required: "solaris"},
 			{Name: "solaris", Address: 0xffffffff81f00000, Source: 2, Class: 1, Size: 0x20000, Refs: 1},
-			{Name: "nfs", Address: 0xffffffff81e00000, Source: 1, Class: 2, Size: 0x10000, Refs: 0, Flags: 2, Required: "compat_util,sysv_ipc"},
+			{Name: "nfs", Address: 0xffffffff81e00000, Source: 1, Class: 2, Size: 0x10000, Refs: 0, Flags: 2,
+				Required: "compat_util,sysv_ipc"},
 			{Name: "ffs", Source: 0, Class: 2, Refs: 1},
 			{Name: "compat_50", Source: 0, Class: 4, Refs: 0xffffffff, Flags: 1},
 		},
@@ -189,7 +193,8 @@ func (m *Illumos) Machine() *Machine {
 }
 
 func (m *Illumos) call(op string, args []string) ([]byte, error) {
-	if b, ok := host(op, "ostype SunOS\nrelease 5.11\nversion omnios-r151046 made up\nmachine i86pc\n", m.EUID, 64); ok {
+	if b, ok := host(op, "ostype SunOS\nrelease 5.11\nversion omnios-r151046 made up\n"+
+		"machine i86pc\n", m.EUID, 64); ok {
 		return b, nil
 	}
 	if op != "modinfo" {
@@ -245,11 +250,13 @@ func OmniOS() *Illumos {
 	return &Illumos{
 		Modules: []IllumosModule{
 			{6, 3, 0xfffffffff7c49000, 0x4623, 1, 1, "specfs", []IllumosLinkage{{1, "filesystem for specfs"}}},
-			{9, 3, 0xfffffffff7c60000, 0xc640, 1, 1, "rpcmod", []IllumosLinkage{{226, "RPC syscall"}, {-1, "32-bit RPC syscall"}, {-1, "rpc interface str mod"}}},
+			{9, 3, 0xfffffffff7c60000, 0xc640, 1, 1, "rpcmod",
+				[]IllumosLinkage{{226, "RPC syscall"}, {-1, "32-bit RPC syscall"}, {-1, "rpc interface str mod"}}},
 			{66, 3, 0xfffffffff7c44000, 0x4690, 1, 1, "mntfs", []IllumosLinkage{{15, "mount information file system"}}},
 			{70, 0, 0, 0, 1, 2, "fdfs", []IllumosLinkage{}},
 		},
-		Disk: fstest.MapFS{"etc/system": {Data: []byte("* comment\nexclude: drv/fd\nforceload: drv/clone\nset maxusers = 40\n")}},
+		Disk: fstest.MapFS{
+			"etc/system": {Data: []byte("* comment\nexclude: drv/fd\nforceload: drv/clone\nset maxusers = 40\n")}},
 	}
 }
 

@@ -116,9 +116,12 @@ func (w *SQLite) Bytes() []byte {
 
 // The tables of KextPolicy.
 const (
-	PolicySQL  = "CREATE TABLE kext_policy ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, developer_name TEXT, flags INTEGER, PRIMARY KEY (team_id, bundle_id) )"
-	MDMSQL     = "CREATE TABLE kext_policy_mdm ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, payload_uuid TEXT, PRIMARY KEY (team_id, bundle_id) )"
-	HistorySQL = "CREATE TABLE kext_load_history_v3 ( path TEXT PRIMARY KEY, team_id TEXT, bundle_id TEXT, boot_uuid TEXT, created_at TEXT, last_seen TEXT, flags INTEGER , cdhash TEXT)"
+	PolicySQL = "CREATE TABLE kext_policy ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, developer_name TEXT, " +
+		"flags INTEGER, PRIMARY KEY (team_id, bundle_id) )"
+	MDMSQL = "CREATE TABLE kext_policy_mdm ( team_id TEXT, bundle_id TEXT, allowed BOOLEAN, payload_uuid TEXT, " +
+		"PRIMARY KEY (team_id, bundle_id) )"
+	HistorySQL = "CREATE TABLE kext_load_history_v3 ( path TEXT PRIMARY KEY, team_id TEXT, bundle_id TEXT, boot_uuid " +
+		"TEXT, created_at TEXT, last_seen TEXT, flags INTEGER , cdhash TEXT)"
 )
 
 // KextPolicy is the database of approved kexts with the given rows: team, bundle id, allowed,

@@ -18,9 +18,11 @@ func Windows11(user bool) *Machine {
 		base = 0
 		m.Deny[windows.OpFilters] = true
 	}
-	m.Calls[windows.OpUname] = "release 10.0.26100\nversion 10.0.26100.4652\nbuild 26100.1.amd64fre.ge_release\nmachine amd64\n"
+	m.Calls[windows.OpUname] = "release 10.0.26100\nversion 10.0.26100.4652\nbuild 26100.1.amd64fre.ge_release\n" +
+		"machine amd64\n"
 	m.Calls[windows.OpClock] = "2026-11-22T10:00:00Z"
-	m.Calls[windows.OpIdentity] = "elevated " + string(fact.TriOf(!user)) + "\ndebug " + string(fact.TriOf(!user)) + "\n"
+	m.Calls[windows.OpIdentity] = "elevated " + string(fact.TriOf(!user)) + "\ndebug " +
+		string(fact.TriOf(!user)) + "\n"
 	m.Calls[windows.OpPaths] = "systemroot C:\\Windows\ndevice C: \\Device\\HarddiskVolume3\n"
 	m.disk(base)
 	m.services()
@@ -53,17 +55,23 @@ func (m *Machine) disk(base uint64) {
 	load(`\SystemRoot\System32\drivers\FLTMGR.SYS`, drivers+"fltMgr.sys", ms("FLTMGR.SYS", "ntoskrnl.exe"))
 	load(`\SystemRoot\System32\drivers\tcpip.sys`, drivers+"tcpip.sys", ms("tcpip.sys", "ntoskrnl.exe"))
 	load(`\SystemRoot\System32\drivers\stornvme.sys`, drivers+"stornvme.sys", ms("stornvme.sys", "ntoskrnl.exe"))
-	load(`\SystemRoot\System32\Drivers\dump_stornvme.sys`, drivers+"stornvme.sys", ms("stornvme.sys", "ntoskrnl.exe")) // made of that file
+	// made of that file
+	load(`\SystemRoot\System32\Drivers\dump_stornvme.sys`, drivers+"stornvme.sys", ms("stornvme.sys", "ntoskrnl.exe"))
 	load(`\SystemRoot\System32\DriverStore\FileRepository\ketnet.inf_amd64_0123456789abcdef\ketnet.sys`,
-		"C:/Windows/System32/DriverStore/FileRepository/ketnet.inf_amd64_0123456789abcdef/ketnet.sys", driver{"ketnet.sys", "Ket Networks, Inc.", "4.410.137.0", []string{"ntoskrnl.exe", "NDIS.SYS"}})
-	load(`\??\C:\Program Files\Ket Watch\ketwatch.sys`, "C:/Program Files/Ket Watch/ketwatch.sys", driver{"ketwatch.sys", "Microsoft Corporation", "1.2.0.0", []string{"ntoskrnl.exe", "FLTMGR.SYS"}})
+		"C:/Windows/System32/DriverStore/FileRepository/ketnet.inf_amd64_0123456789abcdef/ketnet.sys",
+		driver{"ketnet.sys", "Ket Networks, Inc.", "4.410.137.0", []string{"ntoskrnl.exe", "NDIS.SYS"}})
+	load(`\??\C:\Program Files\Ket Watch\ketwatch.sys`, "C:/Program Files/Ket Watch/ketwatch.sys",
+		driver{"ketwatch.sys", "Microsoft Corporation", "1.2.0.0", []string{"ntoskrnl.exe", "FLTMGR.SYS"}})
 	load(`\SystemRoot\System32\drivers\replaced.sys`, drivers+"replaced.sys", ms("replaced.sys", "ntoskrnl.exe"))
-	m.add(drivers+"replaced.sys", driver{"replaced.sys", "Microsoft Corporation", "10.0.26100.5000", []string{"ntoskrnl.exe", "HAL.dll"}}.build())
+	m.add(drivers+"replaced.sys", driver{"replaced.sys", "Microsoft Corporation", "10.0.26100.5000",
+		[]string{"ntoskrnl.exe", "HAL.dll"}}.build())
 	load(`\SystemRoot\System32\drivers\gone.sys`, "", driver{})
 	m.add(drivers+"leftover.sys", driver{"leftover.sys", "Old Vendor", "0.9.0.0", nil}.build())
 	m.add(drivers+"disabled.sys", ms("disabled.sys").build())
 	m.add(drivers+"broken.sys", []byte("MZ and nothing else"))
-	m.add("C:/Windows/INF/oem7.inf", []byte("[Version]\nClass=Net\nProvider=\"Ket Networks, Inc.\"\nDriverVer=09/19/2022,4.410.137.0\n[Ket.Services]\nAddService=ketnet,2,S\n[S]\nServiceBinary=%13%\\ketnet.sys\n"))
+	m.add("C:/Windows/INF/oem7.inf", []byte("[Version]\nClass=Net\nProvider=\"Ket Networks, Inc.\"\n"+
+		"DriverVer=09/19/2022,4.410.137.0\n[Ket.Services]\nAddService=ketnet,2,S\n[S]\n"+
+		"ServiceBinary=%13%\\ketnet.sys\n"))
 	m.Calls[windows.OpModulesEx] = modulesEx(images)
 }
 
@@ -73,13 +81,16 @@ func (m *Machine) services() {
 	var keys []windows.RegKey
 	var list []windows.ServiceStatus
 	add := func(name string, typ, start, state uint32, path string, more ...windows.RegValue) {
-		k := windows.RegKey{Path: servicesRoot + name, Values: []windows.RegValue{windows.DwordValue("Type", typ), windows.DwordValue("Start", start), windows.DwordValue("ErrorControl", 1)}}
+		k := windows.RegKey{Path: servicesRoot + name,
+			Values: []windows.RegValue{windows.DwordValue("Type", typ), windows.DwordValue("Start", start),
+				windows.DwordValue("ErrorControl", 1)}}
 		if path != "" {
 			k.Values = append(k.Values, windows.StringValue("ImagePath", windows.RegExpand, path))
 		}
 		keys = append(keys, windows.RegKey{Path: k.Path, Values: append(k.Values, more...)})
 		if state != 0 {
-			list = append(list, windows.ServiceStatus{Name: name, DisplayName: "Service " + name, Type: typ, State: state})
+			list = append(list, windows.ServiceStatus{Name: name, DisplayName: "Service " + name,
+				Type: typ, State: state})
 		}
 	}
 	add("ACPI", 1, 0, 4, `System32\drivers\ACPI.sys`)
@@ -87,11 +98,17 @@ func (m *Machine) services() {
 	add("Tcpip", 1, 0, 4, `System32\drivers\tcpip.sys`)
 	add("tcpip6", 1, 3, 1, `System32\drivers\tcpip.sys`)
 	add("stornvme", 1, 0, 4, "")
-	add("ketnet", 1, 3, 4, `\SystemRoot\System32\DriverStore\FileRepository\ketnet.inf_amd64_0123456789abcdef\ketnet.sys`, windows.StringValue("Owners", windows.RegMulti, "oem7.inf\x00"))
-	add("KetWatch", 2, 3, 4, `\??\C:\Program Files\Ket Watch\ketwatch.sys`, windows.StringValue("DependOnService", windows.RegMulti, "FltMgr\x00"))
+	add("ketnet", 1, 3, 4,
+		`\SystemRoot\System32\DriverStore\FileRepository\ketnet.inf_amd64_0123456789abcdef\ketnet.sys`,
+		windows.StringValue("Owners", windows.RegMulti, "oem7.inf\x00"))
+	add("KetWatch", 2, 3, 4, `\??\C:\Program Files\Ket Watch\ketwatch.sys`,
+		windows.StringValue("DependOnService", windows.RegMulti, "FltMgr\x00"))
 	keys = append(keys,
-		windows.RegKey{Path: servicesRoot + `KetWatch\Instances`, Values: []windows.RegValue{windows.StringValue("DefaultInstance", windows.RegString, "KetWatch Instance")}},
-		windows.RegKey{Path: servicesRoot + `KetWatch\Instances\KetWatch Instance`, Values: []windows.RegValue{windows.StringValue("Altitude", windows.RegString, "385250.5"), windows.DwordValue("Flags", 0)}})
+		windows.RegKey{Path: servicesRoot + `KetWatch\Instances`,
+			Values: []windows.RegValue{windows.StringValue("DefaultInstance", windows.RegString, "KetWatch Instance")}},
+		windows.RegKey{Path: servicesRoot + `KetWatch\Instances\KetWatch Instance`,
+			Values: []windows.RegValue{windows.StringValue("Altitude", windows.RegString, "385250.5"),
+				windows.DwordValue("Flags", 0)}})
 	add("replaced", 1, 1, 4, `System32\drivers\replaced.sys`)
 	add("MpKsl1a2b3c4d", 1, 3, 1, `\??\C:\ProgramData\Definition Updates\MpKslDrv.sys`)
 	add("disabled", 1, 4, 1, `System32\drivers\disabled.sys`)
@@ -103,14 +120,19 @@ func (m *Machine) services() {
 
 func (m *Machine) devices() {
 	m.Calls[windows.OpDevices] = string(windows.AppendDevices(nil, []windows.Device{
-		{Instance: `ACPI_HAL\PNP0C08\0`, Service: "ACPI", Class: "System", INF: "acpi.inf", Provider: "Microsoft", DriverVersion: "10.0.26100.1", DriverDate: "2006-06-21", ProblemCode: fact.CountOf(0)},
-		{Instance: `PCI\VEN_1234&DEV_5678&SUBSYS_00000000&REV_01\4&2F1B3D5&0&00E0`, Service: "ketnet", FriendlyName: "Ket Gigabit of Ann", Class: "Net", HardwareIDs: []string{`PCI\VEN_1234&DEV_5678`},
-			INF: "oem7.inf", Provider: "Ket Networks, Inc.", DriverVersion: "4.410.137.0", DriverDate: "2022-09-19", ProblemCode: fact.CountOf(0)},
+		{Instance: `ACPI_HAL\PNP0C08\0`, Service: "ACPI", Class: "System", INF: "acpi.inf", Provider: "Microsoft",
+			DriverVersion: "10.0.26100.1", DriverDate: "2006-06-21", ProblemCode: fact.CountOf(0)},
+		{Instance: `PCI\VEN_1234&DEV_5678&SUBSYS_00000000&REV_01\4&2F1B3D5&0&00E0`, Service: "ketnet",
+			FriendlyName: "Ket Gigabit of Ann", Class: "Net", HardwareIDs: []string{`PCI\VEN_1234&DEV_5678`},
+			INF: "oem7.inf", Provider: "Ket Networks, Inc.", DriverVersion: "4.410.137.0", DriverDate: "2022-09-19",
+			ProblemCode: fact.CountOf(0)},
 	}))
 	m.Calls[windows.OpDriverPackages] = string(windows.AppendReg(nil, []windows.RegKey{{
 		Path: `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\ketnet.inf_amd64_0123456789abcdef`,
-		Values: []windows.RegValue{windows.StringValue("", windows.RegString, "oem7.inf"), windows.StringValue("Provider", windows.RegString, "Ket Networks, Inc."),
-			windows.StringValue("SignerName", windows.RegString, "Microsoft Windows Hardware Compatibility Publisher"), windows.DwordValue("SignerScore", 0x0d000004)},
+		Values: []windows.RegValue{windows.StringValue("", windows.RegString, "oem7.inf"),
+			windows.StringValue("Provider", windows.RegString, "Ket Networks, Inc."),
+			windows.StringValue("SignerName", windows.RegString, "Microsoft Windows Hardware Compatibility Publisher"),
+			windows.DwordValue("SignerScore", 0x0d000004)},
 	}}))
 	m.Calls[windows.OpFilters] = filterInformation("KetWatch", "385250.5")
 }
@@ -134,13 +156,17 @@ func (m *Machine) policy() {
 	m.Calls[windows.OpCodeIntegrity] = "\x08\x00\x00\x00\x01\xa4\x00\x00" // enabled, hvci, ium, whql_audit
 	m.Calls[windows.OpSecureBoot] = "\x01\x01"
 	m.Calls[windows.OpKernelDebugger] = "\x00\x01"
-	m.Calls[windows.OpIsolatedUserMode] = "\x03" + strings.Repeat("\x00", 15) // the secure kernel runs and enforces code integrity
+	// the secure kernel runs and enforces code integrity
+	m.Calls[windows.OpIsolatedUserMode] = "\x03" + strings.Repeat("\x00", 15)
 	key := func(path, value string, n uint32) {
-		m.Calls[windows.OpRegistry+" "+path] = string(windows.AppendReg(nil, []windows.RegKey{{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
+		m.Calls[windows.OpRegistry+" "+path] = string(windows.AppendReg(nil,
+			[]windows.RegKey{
+				{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
 	}
 	key(windows.CIConfigKey, "VulnerableDriverBlocklistEnable", 1)
 	key(windows.HVCIKey, "Enabled", 1)
 	key(windows.SecureBootKey, "UEFISecureBootEnabled", 1)
 	key(windows.BootIDKey, "BootId", 42)
-	m.add("C:/Windows/"+strings.ReplaceAll(windows.PolicyFolder, `\`, "/")+"/driversipolicy.p7b", []byte("a block list"))
+	m.add("C:/Windows/"+strings.ReplaceAll(windows.PolicyFolder, `\`, "/")+"/driversipolicy.p7b",
+		[]byte("a block list"))
 }

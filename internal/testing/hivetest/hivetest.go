@@ -170,15 +170,18 @@ func System() []byte {
 	instances := m.key("Instances", "li", []value{text("DefaultInstance", 1, "Filter Instance")}, instance)
 	filter := m.key("Filter", "lf", []value{dword("Type", 2), dword("Start", 0),
 		text("DisplayName", 1, LongName())}, instances)
-	disk := m.key("Disk", "lf", []value{dword("Type", 1), dword("Start", 3), text("ImagePath", 2, `System32\drivers\disk.sys`)})
+	disk := m.key("Disk", "lf",
+		[]value{dword("Type", 1), dword("Start", 3), text("ImagePath", 2, `System32\drivers\disk.sys`)})
 	dhcp := m.key("Dhcp", "lf", []value{dword("Type", 0x20)})
 	other := m.key(OtherName, "lf", []value{dword("Type", 1), dword("Start", 4)})
 	services := m.key("Services", "lh", nil, filter, disk, dhcp, other)
 	config := m.key("Config", "lf", []value{dword("VulnerableDriverBlocklistEnable", 1)})
-	driver := m.key("0003", "lf", []value{text("InfPath", 1, "oem9.inf"), text("ProviderName", 1, "Ket Disks"), text("DriverDate", 1, "9-19-2022"), text("DriverVersion", 1, "4.1.0.2")})
+	driver := m.key("0003", "lf", []value{text("InfPath", 1, "oem9.inf"), text("ProviderName", 1, "Ket Disks"),
+		text("DriverDate", 1, "9-19-2022"), text("DriverVersion", 1, "4.1.0.2")})
 	class := m.key("Class", "li", nil, m.key(DiskClass, "lf", []value{text("Class", 1, "DiskDrive")}, driver))
 	control := m.key("Control", "lf", nil, m.key("CI", "lf", nil, config), class)
-	device := m.key("4&1", "lf", []value{text("Service", 1, "disk"), text("Driver", 1, DiskClass+`\0003`), text("DeviceDesc", 1, "@oem9.inf,%d%;Ket Disk"), text("HardwareID", 7, "SCSI\\Ket\x00GenDisk\x00"),
+	device := m.key("4&1", "lf", []value{text("Service", 1, "disk"), text("Driver", 1, DiskClass+`\0003`),
+		text("DeviceDesc", 1, "@oem9.inf,%d%;Ket Disk"), text("HardwareID", 7, "SCSI\\Ket\x00GenDisk\x00"),
 		text("UpperFilters", 7, "Filter\x00")})
 	bare := m.key("0", "lf", []value{text("DeviceDesc", 1, "nobody drives it")})
 	enum := m.key("Enum", "lh", nil, m.key("SCSI", "lf", nil, m.key("Disk&Ven_Ket", "lf", nil, device, bare)))
@@ -191,8 +194,10 @@ func System() []byte {
 // Drivers is a DRIVERS hive with one driver package.
 func Drivers() []byte {
 	m := newHive()
-	pack := m.key("ketdisk.inf_amd64_0123456789abcdef", "lf", []value{text("", 1, "oem9.inf"), text("Provider", 1, "Ket Disks")})
-	return m.file(m.key("ROOT", "lf", nil, m.key("DriverDatabase", "lf", nil, m.key("DriverPackages", "lf", nil, pack))))
+	pack := m.key("ketdisk.inf_amd64_0123456789abcdef", "lf",
+		[]value{text("", 1, "oem9.inf"), text("Provider", 1, "Ket Disks")})
+	return m.file(m.key("ROOT", "lf", nil,
+		m.key("DriverDatabase", "lf", nil, m.key("DriverPackages", "lf", nil, pack))))
 }
 
 // file closes the one bin with a free cell and puts the base block before it.

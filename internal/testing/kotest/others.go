@@ -28,7 +28,8 @@ func KMOD() []byte {
 	b := m.relocatable(set)
 	b[7] = 0 // NetBSD leaves EI_OSABI alone
 	// The section has another name of fewer letters.
-	return []byte(strings.Replace(strings.Replace(string(b), ".relaset_modmetadata_set\x00", ".relalink_set_modules\x00\x00\x00\x00", 1),
+	return []byte(strings.Replace(strings.Replace(string(b), ".relaset_modmetadata_set\x00",
+		".relalink_set_modules\x00\x00\x00\x00", 1),
 		"\x00set_modmetadata_set\x00", "\x00link_set_modules\x00\x00\x00\x00", 1))
 }
 

@@ -12,7 +12,8 @@ import (
 func Debian() Host {
 	return Host{
 		Release: "6.1.0-56-amd64", Taint: 1<<0 | 1<<12 | 1<<13, Modules: debianModules(), Builtin: builtinModules(),
-		CommandLine: `BOOT_IMAGE=/vmlinuz-6.1.0-56-amd64 root=UUID=0f3c6f0e-5d4c-4a53-8b1a-1d8f7a1d9c11 ro quiet modprobe.blacklist=nouveau kvm.ignore_msrs=1`,
+		CommandLine: `BOOT_IMAGE=/vmlinuz-6.1.0-56-amd64 root=UUID=0f3c6f0e-5d4c-4a53-8b1a-1d8f7a1d9c11 ro quiet ` +
+			`modprobe.blacklist=nouveau kvm.ignore_msrs=1`,
 	}
 }
 
@@ -114,7 +115,8 @@ crc32c_intel 24576 5 - - - -
 	for line := range strings.Lines(strings.TrimPrefix(table, "\n")) {
 		var m Module
 		var users, taints string
-		if _, err := fmt.Sscanf(line, "%s %d %d %s %s %s %s", &m.Name, &m.Size, &m.Refs, &users, &taints, &m.Version, &m.Srcversion); err != nil {
+		if _, err := fmt.Sscanf(line, "%s %d %d %s %s %s %s", &m.Name, &m.Size, &m.Refs, &users, &taints, &m.Version,
+			&m.Srcversion); err != nil {
 			panic(fmt.Sprintf("fakelinux: %q: %v", line, err))
 		}
 		m.UsedBy, m.Taints = list(users), strings.Trim(taints, "-")

@@ -118,7 +118,8 @@ func (m *image) relocatable(set int) []byte {
 		{name: ".bss", typ: elf.SHT_NOBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, size: bssSize, align: 16},
 		{name: "set_modmetadata_set", typ: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC, data: list, align: m.ptr()},
 		{name: relName + ".data", typ: relType, data: dataRel, link: 6, info: dataSec, align: 8, ent: relSize},
-		{name: relName + "set_modmetadata_set", typ: relType, data: setRel, link: 6, info: setSec, align: 8, ent: relSize},
+		{name: relName + "set_modmetadata_set", typ: relType, data: setRel, link: 6,
+			info: setSec, align: 8, ent: relSize},
 		{name: ".symtab", typ: elf.SHT_SYMTAB, data: syms, link: 7, info: setSec + 1, align: 8, ent: symSize},
 		{name: ".strtab", typ: elf.SHT_STRTAB, data: []byte{0}, align: 1},
 	}
@@ -135,7 +136,8 @@ func (w *writer) note() {
 	b = w.put32(b, uint32(len(id)))
 	b = append(w.put32(b, 3), "GNU\x00"...)
 	b = append(b, id...)
-	w.parts = append(w.parts, part{name: ".note.gnu.build-id", typ: elf.SHT_NOTE, flags: elf.SHF_ALLOC, data: b, align: 4})
+	w.parts = append(w.parts,
+		part{name: ".note.gnu.build-id", typ: elf.SHT_NOTE, flags: elf.SHF_ALLOC, data: b, align: 4})
 }
 
 // linked writes an ET_DYN or ET_EXEC file: one segment with the data, the set, the dynamic symbols
@@ -183,7 +185,8 @@ func (m *image) linked(set int) []byte {
 	if m.k.rela() {
 		tag, sizeTag = elf.DT_RELA, elf.DT_RELASZ
 	}
-	for _, d := range [][2]uint64{{uint64(elf.DT_HASH), uint64(base + hashAt)}, {uint64(elf.DT_SYMTAB), uint64(base + symAt)},
+	for _, d := range [][2]uint64{{uint64(elf.DT_HASH), uint64(base + hashAt)},
+		{uint64(elf.DT_SYMTAB), uint64(base + symAt)},
 		{uint64(elf.DT_STRTAB), uint64(base + strAt)}, {uint64(elf.DT_STRSZ), uint64(len(strs))},
 		{uint64(tag), uint64(base + relAt)}, {uint64(sizeTag), uint64(len(rels))}, {0, 0}} {
 		m.word(d[0])
@@ -203,7 +206,8 @@ func (m *image) linked(set int) []byte {
 			part{name: ".dynstr", typ: elf.SHT_STRTAB, data: strs, align: 1})
 		w.note()
 	}
-	return w.file(&segment{size: uint64(bss), mem: uint64(bss + bssSize), dyn: uint64(dynAt), dynSize: uint64(7 * 2 * m.ptr())})
+	return w.file(&segment{size: uint64(bss), mem: uint64(bss + bssSize), dyn: uint64(dynAt),
+		dynSize: uint64(7 * 2 * m.ptr())})
 }
 
 // segment is what the program headers say: the data at base, and where the dynamic section is.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/petest"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -118,8 +118,10 @@ type driver struct {
 
 func (d driver) build() []byte {
 	im := petest.Image{
-		TimeStamp: 0x60000000 + uint32(len(d.name)), PDB: strings.TrimSuffix(d.name, ".sys") + ".pdb", Code: []byte("code of " + d.name),
-		Version: map[string]string{"CompanyName": d.company, "OriginalFilename": d.name, "FileDescription": "Driver " + d.name, "FileVersion": d.version},
+		TimeStamp: 0x60000000 + uint32(len(d.name)), PDB: strings.TrimSuffix(d.name, ".sys") + ".pdb",
+		Code: []byte("code of " + d.name),
+		Version: map[string]string{"CompanyName": d.company, "OriginalFilename": d.name, "FileDescription": "Driver " +
+			d.name, "FileVersion": d.version},
 	}
 	_, _ = fmt.Sscanf(d.version, "%d.%d.%d.%d", &im.Numbers[0], &im.Numbers[1], &im.Numbers[2], &im.Numbers[3])
 	for _, lib := range d.imports {

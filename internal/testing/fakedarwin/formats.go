@@ -136,7 +136,8 @@ func Fat(slices ...[]byte) []byte {
 	out = binary.BigEndian.AppendUint32(out, uint32(len(slices)))
 	offset := 4096
 	for _, s := range slices {
-		for _, v := range []uint32{binary.LittleEndian.Uint32(s[4:]), binary.LittleEndian.Uint32(s[8:]), uint32(offset), uint32(len(s)), 12} {
+		for _, v := range []uint32{binary.LittleEndian.Uint32(s[4:]), binary.LittleEndian.Uint32(s[8:]),
+			uint32(offset), uint32(len(s)), 12} {
 			out = binary.BigEndian.AppendUint32(out, v)
 		}
 		offset += (len(s) + 4095) &^ 4095
@@ -210,7 +211,8 @@ func (s Signer) sign(code []byte) []byte {
 	if s.CMS != nil {
 		cms = s.CMS(directory)
 	}
-	cms = append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, magicCMS), uint32(8+len(cms))), cms...)
+	cms = append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, magicCMS), uint32(8+len(cms))),
+		cms...)
 	b := make([]byte, 12+16)
 	put := binary.BigEndian.PutUint32
 	put(b[0:], magicSuperBlob)
@@ -279,7 +281,8 @@ func must(b []byte, err error) []byte {
 }
 
 func wrap(tag byte, body ...[]byte) []byte {
-	return must(asn1.Marshal(asn1.RawValue{Class: int(tag >> 6), Tag: int(tag & 0x1f), IsCompound: tag&0x20 != 0, Bytes: bytes.Join(body, nil)}))
+	return must(asn1.Marshal(asn1.RawValue{Class: int(tag >> 6), Tag: int(tag & 0x1f), IsCompound: tag&0x20 != 0,
+		Bytes: bytes.Join(body, nil)}))
 }
 
 // signCMS writes detached SignedData over content.
@@ -294,26 +297,34 @@ func signCMS(cert *x509.Certificate, key ed25519.PrivateKey, content []byte, at 
 		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 4), wrap(0x31, wrap(0x04, sum[:]))),
 	}, nil)
 	signature := ed25519.Sign(key, wrap(0x31, attributes))
-	info := wrap(0x30, must(asn1.Marshal(1)), wrap(0x30, cert.RawIssuer, must(asn1.Marshal(cert.SerialNumber))), sha, wrap(0xa0, attributes),
+	info := wrap(0x30, must(asn1.Marshal(1)), wrap(0x30, cert.RawIssuer, must(asn1.Marshal(cert.SerialNumber))),
+		sha, wrap(0xa0, attributes),
 		wrap(0x30, oid(1, 3, 101, 112)), wrap(0x04, signature))
-	signed := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), wrap(0x30, data), wrap(0xa0, cert.Raw), wrap(0x31, info))
+	signed := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), wrap(0x30, data),
+		wrap(0xa0, cert.Raw), wrap(0x31, info))
 	return wrap(0x30, oid(1, 2, 840, 113549, 1, 7, 2), wrap(0xa0, signed))
 }
 
 // InfoPlist writes an Info.plist.
 func InfoPlist(id, version, executable string, more string) []byte {
-	return []byte(`<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>CFBundleIdentifier</key><string>` + id +
-		`</string><key>CFBundleVersion</key><string>` + version + `</string><key>CFBundlePackageType</key><string>KEXT</string>` +
+	return []byte(`<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>CFBundleIdentifier</key>` +
+		`<string>` + id +
+		`</string><key>CFBundleVersion</key><string>` + version +
+		`</string><key>CFBundlePackageType</key><string>KEXT</string>` +
 		`<key>CFBundleExecutable</key><string>` + executable + `</string>` + more + `</dict></plist>`)
 }
 
 // PrelinkKext is a member's dictionary in a collection.
 func PrelinkKext(id, version string, address uint64) string {
-	return fmt.Sprintf(`<dict><key>CFBundleIdentifier</key><string>%s</string><key>CFBundleVersion</key><string>%s</string>`+
+	return fmt.Sprintf(`<dict><key>CFBundleIdentifier</key><string>%s</string><key>CFBundleVersion</key>`+
+		`<string>%s</string>`+
 		`<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key><string>8.0.0</string></dict>`+
-		`<key>IOKitPersonalities</key><dict><key>P</key><dict><key>IOClass</key><string>C</string><key>IOPCIMatch</key><string>0x15338086</string></dict></dict>`+
-		`<key>_PrelinkBundlePath</key><string>/System/Library/Extensions/%s.kext</string><key>_PrelinkExecutableRelativePath</key><string>Contents/MacOS/x</string>`+
-		`<key>_PrelinkExecutableLoadAddr</key><integer size="64">0x%x</integer><key>_PrelinkExecutableSize</key><integer size="64">0x4000</integer></dict>`,
+		`<key>IOKitPersonalities</key><dict><key>P</key><dict><key>IOClass</key><string>C</string>`+
+		`<key>IOPCIMatch</key><string>0x15338086</string></dict></dict>`+
+		`<key>_PrelinkBundlePath</key><string>/System/Library/Extensions/%s.kext</string>`+
+		`<key>_PrelinkExecutableRelativePath</key><string>Contents/MacOS/x</string>`+
+		`<key>_PrelinkExecutableLoadAddr</key><integer size="64">0x%x</integer><key>_PrelinkExecutableSize</key>`+
+		`<integer size="64">0x4000</integer></dict>`,
 		id, version, id, address)
 }
 
@@ -373,7 +384,8 @@ func Collection(arch, prelink string, ids ...string) []byte {
 
 // IM4P wraps a payload as an Image4 payload.
 func IM4P(kind string, payload []byte) []byte {
-	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")), wrap(0x04, payload))
+	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")),
+		wrap(0x04, payload))
 }
 
 // IMG4 wraps an Image4 payload as an Image4 file.
@@ -392,19 +404,25 @@ func Comp(kind string, payload []byte) []byte {
 
 // BundleFiles are a signed bundle with a sealed resource.
 func BundleFiles(dir, id string, s *Signer) fstest.MapFS {
-	info := InfoPlist(id, "1.2.3", "Driver", `<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key><string>8.0.0</string></dict>`)
+	info := InfoPlist(id, "1.2.3", "Driver", `<key>OSBundleLibraries</key><dict><key>com.apple.kpi.bsd</key>`+
+		`<string>8.0.0</string></dict>`)
 	resource := []byte("some resource\n")
 	sum := sha256.Sum256(resource)
-	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict><key>Resources/a.txt</key><dict><key>hash2</key><data>` + base64Of(sum[:]) +
-		`</data></dict></dict><key>rules2</key><dict><key>^.*</key><true/><key>^Info\.plist$</key><dict><key>omit</key><true/><key>weight</key><real>20</real></dict>` +
-		`<key>^.*\.DS_Store$</key><dict><key>omit</key><true/><key>weight</key><real>2000</real></dict></dict></dict></plist>`)
+	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict><key>Resources/a.txt</key><dict>` +
+		`<key>hash2</key><data>` + base64Of(sum[:]) +
+		`</data></dict></dict><key>rules2</key><dict><key>^.*</key><true/><key>^Info\.plist$</key><dict>` +
+		`<key>omit</key><true/><key>weight</key><real>20</real></dict>` +
+		`<key>^.*\.DS_Store$</key><dict><key>omit</key><true/><key>weight</key>` +
+		`<real>2000</real></dict></dict></dict></plist>`)
 	if s != nil {
 		s.Special = map[int][]byte{SpecialInfo: info, SpecialResources: resources}
 	}
 	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b, Mode: 0o644} }
 	return fstest.MapFS{
-		dir + "/Contents/Info.plist":                   file(info),
-		dir + "/Contents/MacOS/Driver":                 file(Fat(KextCode("x86_64", "uuid-of-x86-----", s), KextCode("arm64e", "uuid-of-arm-----", s))),
+		dir + "/Contents/Info.plist": file(info),
+		dir +
+			"/Contents/MacOS/Driver": file(Fat(KextCode("x86_64", "uuid-of-x86-----", s),
+			KextCode("arm64e", "uuid-of-arm-----", s))),
 		dir + "/Contents/Resources/a.txt":              file(resource),
 		dir + "/Contents/.DS_Store":                    file([]byte("x")),
 		dir + "/Contents/_CodeSignature/CodeResources": file(resources),

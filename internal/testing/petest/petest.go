@@ -251,7 +251,8 @@ func (b *builder) debug() []byte {
 	if b.Repro {
 		n++
 	}
-	record := append([]byte("RSDS"), 0x13, 0x74, 0x0c, 0xa3, 0xea, 0xc3, 0xc8, 0xf4, 0x99, 0xac, 0x95, 0x79, 0x83, 0x21, 0xbe, 0x65, 1, 0, 0, 0)
+	record := append([]byte("RSDS"), 0x13, 0x74, 0x0c, 0xa3, 0xea, 0xc3, 0xc8, 0xf4, 0x99, 0xac, 0x95, 0x79, 0x83,
+		0x21, 0xbe, 0x65, 1, 0, 0, 0)
 	record = append(append(record, b.PDB...), 0)
 	entry := func(typ uint32, rva, size uint32) {
 		e := make([]byte, 28)
@@ -325,7 +326,8 @@ func node(key string, text bool, value []byte, valueLen int, children ...[]byte)
 }
 
 // versionKeys is the order in which strings are written.
-var versionKeys = []string{"CompanyName", "FileDescription", "FileVersion", "InternalName", "LegalCopyright", "OriginalFilename", "ProductName", "ProductVersion"}
+var versionKeys = []string{"CompanyName", "FileDescription", "FileVersion", "InternalName", "LegalCopyright",
+	"OriginalFilename", "ProductName", "ProductVersion"}
 
 func (b *builder) versionInfo() []byte {
 	fixed := make([]byte, 52)

@@ -190,7 +190,8 @@ func (b *builder) sys() {
 		dir := "sys/module/" + m.Name + "/"
 		taints := m.Taints
 		for file, text := range map[string]string{
-			"coresize": fmt.Sprint(m.Size), "initsize": "0", "initstate": "live", "refcnt": fmt.Sprint(m.Refs), "taint": taints,
+			"coresize": fmt.Sprint(m.Size), "initsize": "0", "initstate": "live", "refcnt": fmt.Sprint(m.Refs),
+			"taint": taints,
 		} {
 			b.add(dir+file, text+"\n", 0o444)
 		}
@@ -199,9 +200,11 @@ func (b *builder) sys() {
 		}
 		b.dir(dir+"holders", 0o755)
 		for _, user := range m.UsedBy {
-			b.files[dir+"holders/"+user] = &fstest.MapFile{Data: []byte("../../" + user), Mode: fs.ModeSymlink | 0o777, ModTime: bootTime}
+			b.files[dir+"holders/"+user] = &fstest.MapFile{Data: []byte("../../" + user), Mode: fs.ModeSymlink | 0o777,
+				ModTime: bootTime}
 		}
-		b.files[dir+"notes/.note.gnu.build-id"] = &fstest.MapFile{Data: BuildIDNote(m.Name), Mode: 0o444, ModTime: bootTime}
+		b.files[dir+"notes/.note.gnu.build-id"] = &fstest.MapFile{Data: BuildIDNote(m.Name),
+			Mode: 0o444, ModTime: bootTime}
 		for n, section := range []string{".text", ".data", ".init.text", ".gnu.linkonce.this_module"} {
 			b.add(dir+"sections/"+section, "0x"+b.address(i, n<<12)+"\n", 0o400)
 		}

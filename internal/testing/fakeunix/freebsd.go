@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"testing/fstest"
 
-	"github.com/kernelext/kernelext/internal/kotest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
 // A FreeBSD is a made-up FreeBSD or DragonFly machine.
@@ -252,17 +252,27 @@ func kld(k kotest.KLD, depends ...kotest.Depend) *fstest.MapFile {
 func GENERIC() *FreeBSD {
 	return &FreeBSD{
 		Files: []File{
-			{ID: 1, Refs: 12, Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Path: "/boot/kernel/kernel", Modules: []Mod{
-				{1, 1, "cam", 0}, {2, 1, "virtio_pci/vtnet", 0}, {3, 1, "cryptosoft", 0}, {4, 1, "sys/posix_fallocate", 530 | 530<<32}}},
-			{ID: 2, Refs: 1, Address: 0xffffffff8214e000, Size: 0xbd50, Name: "aesni.ko", Path: "/boot/kernel/aesni.ko", Modules: []Mod{{300, 1, "nexus/aesni", 0}}},
-			{ID: 3, Refs: 2, Address: 0xffffffff82160000, Size: 0x7808, Name: "linux_common.ko", Path: "/boot/kernel/linux_common.ko", Modules: []Mod{{301, 1, "linux_common", 0}}},
-			{ID: 5, Refs: 1, Address: 0xffffffff82170000, Size: 0xb7bd8, Name: "linux.ko", Path: "/boot/kernel/linux.ko", Modules: []Mod{{302, 1, "linuxelf", 0}}},
-			{ID: 6, Refs: 1, Address: 0xffffffff83000000, Size: 0x40000, Name: "drm.ko", Path: "/boot/modules/drm.ko", Modules: []Mod{{303, 1, "drmn", 0}}},
-			{ID: 7, Refs: 1, Address: 0xffffffff83050000, Size: 0x1000, Name: "gone.ko", Path: "/tmp/gone.ko", Modules: []Mod{}},
+			{ID: 1, Refs: 12, Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Path: "/boot/kernel/kernel",
+				Modules: []Mod{
+					{1, 1, "cam", 0}, {2, 1, "virtio_pci/vtnet", 0}, {3, 1, "cryptosoft", 0},
+					{4, 1, "sys/posix_fallocate", 530 | 530<<32}}},
+			{ID: 2, Refs: 1, Address: 0xffffffff8214e000, Size: 0xbd50, Name: "aesni.ko", Path: "/boot/kernel/aesni.ko",
+				Modules: []Mod{{300, 1, "nexus/aesni", 0}}},
+			{ID: 3, Refs: 2, Address: 0xffffffff82160000, Size: 0x7808, Name: "linux_common.ko",
+				Path: "/boot/kernel/linux_common.ko", Modules: []Mod{{301, 1, "linux_common", 0}}},
+			{ID: 5, Refs: 1, Address: 0xffffffff82170000, Size: 0xb7bd8, Name: "linux.ko",
+				Path:    "/boot/kernel/linux.ko",
+				Modules: []Mod{{302, 1, "linuxelf", 0}}},
+			{ID: 6, Refs: 1, Address: 0xffffffff83000000, Size: 0x40000, Name: "drm.ko", Path: "/boot/modules/drm.ko",
+				Modules: []Mod{{303, 1, "drmn", 0}}},
+			{ID: 7, Refs: 1, Address: 0xffffffff83050000, Size: 0x1000, Name: "gone.ko",
+				Path: "/tmp/gone.ko", Modules: []Mod{}},
 		},
 		Text: map[string]string{
-			"kern.module_path": "/boot/kernel;/boot/modules", "kern.bootfile": "/boot/kernel/kernel", "kern.build_id": "0a0b0c0d",
-			"debug.dump_modinfo": "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n\tvalue:\t/boot/kernel/kernel\n" +
+			"kern.module_path": "/boot/kernel;/boot/modules", "kern.bootfile": "/boot/kernel/kernel",
+			"kern.build_id": "0a0b0c0d",
+			"debug.dump_modinfo": "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t20\n" +
+				"\tvalue:\t/boot/kernel/kernel\n" +
 				" 0xffffffff8254901c:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t11\n\tvalue:\telf kernel\n" +
 				" 0xffffffff82549050:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen:\t22\n\tvalue:\t/boot/kernel/aesni.ko\n" +
 				" 0xffffffff82549060:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t15\n\tvalue:\telf obj module\n",
@@ -274,8 +284,10 @@ func GENERIC() *FreeBSD {
 
 // GENERICDisk is the disk of GENERIC.
 func GENERICDisk() fstest.MapFS {
-	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: binary.LittleEndian, BuildID: []byte{10, 11, 12, 13}}
-	kernel.Modules = []kotest.Module{{Record: "cam", Name: "cam"}, {Record: "vtnet_virtio", Name: "virtio_pci/vtnet"}, {Record: "crypto", Name: "cryptosoft"}}
+	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: binary.LittleEndian,
+		BuildID: []byte{10, 11, 12, 13}}
+	kernel.Modules = []kotest.Module{{Record: "cam", Name: "cam"}, {Record: "vtnet_virtio", Name: "virtio_pci/vtnet"},
+		{Record: "crypto", Name: "cryptosoft"}}
 	kernel.Versions = []kotest.Version{{Name: "kernel", Version: 1402000}, {Name: "crypto", Version: 1}}
 	row := binary.LittleEndian.AppendUint32(nil, 0x8086)
 	row = binary.LittleEndian.AppendUint32(row, 0x10d3)
@@ -288,18 +300,21 @@ func GENERICDisk() fstest.MapFS {
 	em.PNP = []kotest.PNP{{Bus: "pci", Descr: "U32:vendor;U32:device;", EntryLen: 8, Rows: row, Num: 1}}
 	text := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s), Mode: 0o644} }
 	return fstest.MapFS{
-		"boot/kernel/kernel":          {Data: kernel.Bytes(), Mode: 0o555},
-		"boot/kernel/aesni.ko":        kld(mod("aesni_nexus", "nexus/aesni", kotest.Version{Name: "aesni", Version: 1}), kotest.Depend{Name: "crypto", Min: 1, Preferred: 1, Max: 1}),
-		"boot/kernel/if_em.ko":        kld(em),
-		"boot/kernel/if_vtnet.ko":     kld(mod("vtnet_virtio", "virtio_pci/vtnet")),
-		"boot/kernel/linux.ko":        kld(mod("linuxelf", "linuxelf"), kotest.Depend{Name: "linux_common", Min: 1, Preferred: 1, Max: 1}),
-		"boot/kernel/linux_common.ko": kld(mod("linux_common", "linux_common", kotest.Version{Name: "linux_common", Version: 1})),
-		"boot/modules/drm.ko":         kld(mod("drmn", "drmn", kotest.Version{Name: "drmn", Version: 2})),
-		"boot/modules/broken.ko":      text("no ELF file"),
-		"boot/kernel/linker.hints":    {Data: hints(), Mode: 0o644},
-		"boot/defaults/loader.conf":   text("module_path=\"/boot/modules\"\nmodule_blacklist=\"radeonkms\"\n"),
-		"boot/loader.conf":            text("aesni_load=\"YES\"\nmodule_blacklist=\"${module_blacklist} drm\"\n"),
-		"etc/rc.conf":                 text("hostname=\"secret\"\nkld_list=\"linux drm\"\ndevmatch_enable=\"YES\"\n"),
+		"boot/kernel/kernel": {Data: kernel.Bytes(), Mode: 0o555},
+		"boot/kernel/aesni.ko": kld(mod("aesni_nexus", "nexus/aesni", kotest.Version{Name: "aesni", Version: 1}),
+			kotest.Depend{Name: "crypto", Min: 1, Preferred: 1, Max: 1}),
+		"boot/kernel/if_em.ko":    kld(em),
+		"boot/kernel/if_vtnet.ko": kld(mod("vtnet_virtio", "virtio_pci/vtnet")),
+		"boot/kernel/linux.ko": kld(mod("linuxelf", "linuxelf"),
+			kotest.Depend{Name: "linux_common", Min: 1, Preferred: 1, Max: 1}),
+		"boot/kernel/linux_common.ko": kld(mod("linux_common", "linux_common",
+			kotest.Version{Name: "linux_common", Version: 1})),
+		"boot/modules/drm.ko":       kld(mod("drmn", "drmn", kotest.Version{Name: "drmn", Version: 2})),
+		"boot/modules/broken.ko":    text("no ELF file"),
+		"boot/kernel/linker.hints":  {Data: hints(), Mode: 0o644},
+		"boot/defaults/loader.conf": text("module_path=\"/boot/modules\"\nmodule_blacklist=\"radeonkms\"\n"),
+		"boot/loader.conf":          text("aesni_load=\"YES\"\nmodule_blacklist=\"${module_blacklist} drm\"\n"),
+		"etc/rc.conf":               text("hostname=\"secret\"\nkld_list=\"linux drm\"\ndevmatch_enable=\"YES\"\n"),
 	}
 }
 
@@ -315,11 +330,15 @@ func hints() []byte {
 
 // Many returns a machine with n klds of two modules each.
 func Many(n int) *FreeBSD {
-	m := &FreeBSD{Numbers: map[string]int64{"kern.securelevel": -1}, Files: []File{{ID: 1, Refs: int32(n + 1), Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Path: "/boot/kernel/kernel", Modules: []Mod{{1, 1, "cam", 0}}}}}
+	m := &FreeBSD{Numbers: map[string]int64{"kern.securelevel": -1},
+		Files: []File{{ID: 1, Refs: int32(n + 1), Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel",
+			Path: "/boot/kernel/kernel", Modules: []Mod{{1, 1, "cam", 0}}}}}
 	for i := 2; i <= n; i++ {
 		name := fmt.Sprintf("kld%04d.ko", i)
-		m.Files = append(m.Files, File{ID: int32(i), Refs: 1, Address: 0xffffffff82000000 + uint64(i)<<16, Size: uint64(i) << 8, Name: name, Path: "/boot/kernel/" + name,
-			Modules: []Mod{{int32(2 * i), 1, fmt.Sprintf("pci/kld%d", i), 0}, {int32(2*i + 1), 1, fmt.Sprintf("kld%d", i), 0}}})
+		m.Files = append(m.Files, File{ID: int32(i), Refs: 1, Address: 0xffffffff82000000 + uint64(i)<<16,
+			Size: uint64(i) << 8, Name: name, Path: "/boot/kernel/" + name,
+			Modules: []Mod{{int32(2 * i), 1, fmt.Sprintf("pci/kld%d", i), 0},
+				{int32(2*i + 1), 1, fmt.Sprintf("kld%d", i), 0}}})
 	}
 	return m
 }
@@ -327,8 +346,11 @@ func Many(n int) *FreeBSD {
 // DragonFly is a DragonFly machine with three files.
 func DragonFly() *FreeBSD {
 	return &FreeBSD{DragonFly: true, Numbers: map[string]int64{"kern.securelevel": -1}, Files: []File{
-		{ID: 1, Refs: 5, Address: 0xffffffff80200000, Size: 0x1eff140, Name: "kernel", Path: "/boot/kernel/kernel", Modules: []Mod{{1, 1, "vga_switcheroo", 0}}},
-		{ID: 2, Refs: 1, Address: 0xffffffff82b58000, Size: 0x2b58, Name: "ecc.ko", Path: "/boot/kernel/ecc.ko", Modules: []Mod{{20, 1, "pci/ecc", 0}}},
-		{ID: 3, Refs: 1, Address: 0xffffffff82b5c000, Size: 0x591d0, Name: "acpi.ko", Path: "/boot/kernel/acpi.ko", Modules: []Mod{{21, 1, "nexus/acpi", 0}, {22, 1, "acpi/acpi_button", 0}}},
+		{ID: 1, Refs: 5, Address: 0xffffffff80200000, Size: 0x1eff140, Name: "kernel", Path: "/boot/kernel/kernel",
+			Modules: []Mod{{1, 1, "vga_switcheroo", 0}}},
+		{ID: 2, Refs: 1, Address: 0xffffffff82b58000, Size: 0x2b58, Name: "ecc.ko", Path: "/boot/kernel/ecc.ko",
+			Modules: []Mod{{20, 1, "pci/ecc", 0}}},
+		{ID: 3, Refs: 1, Address: 0xffffffff82b5c000, Size: 0x591d0, Name: "acpi.ko", Path: "/boot/kernel/acpi.ko",
+			Modules: []Mod{{21, 1, "nexus/acpi", 0}, {22, 1, "acpi/acpi_button", 0}}},
 	}}
 }
