@@ -4,7 +4,7 @@ package linux
 
 import (
 	"errors"
-	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,44 +37,6 @@ func TestGrubWords(t *testing.T) {
 		b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": "set one=1\nset two=\"x y\"\nset root='hd0,1'\n" + line + "\n"}))
 		if len(b.Entries) != 1 || b.Entries[0].Text != want || b.Entries[0].Release != "1" || len(b.Entries[0].Unresolved) > 0 {
 			t.Errorf("%s\n%+v, want %q", line, b.Entries, want)
-		}
-	}
-}
-
-// TestGrubGoesOn: entries may stand in another file; one that is not read may hold any.
-func TestGrubGoesOn(t *testing.T) {
-	const more = "linux /vmlinuz-1 more\n"
-	for _, tt := range []struct {
-		name, cfg string
-		files     map[string]string
-		entries   int
-		lost      bool
-	}{
-		{"beside it", `configfile "${prefix}/grub-btrfs.cfg"`, map[string]string{"boot/grub/grub-btrfs.cfg": more}, 2, false},
-		{"in one line", `submenu "s" { configfile "${prefix}/grub-btrfs.cfg" }`, map[string]string{"boot/grub/grub-btrfs.cfg": more}, 2, false},
-		{"of a partition", `source ($root)/grub2/more.cfg`, map[string]string{"boot/grub2/more.cfg": more}, 2, false},
-		{"a prefix that is known", "set prefix=(hd0,gpt2)/boot/grub\nsource $prefix/more.cfg", map[string]string{"boot/grub/more.cfg": more}, 2, false},
-		{"elsewhere", `configfile (hd1,1)/boot/grub/more.cfg`, nil, 1, true},
-		{"not there, as a custom.cfg often is", `if [ -f ${config_directory}/custom.cfg ]; then source ${config_directory}/custom.cfg; fi`, nil, 1, false},
-		{"its own name", `configfile $prefix/grub.cfg`, nil, 1, true},
-		{"the first of a name of its own", `configfile $prefix/grub.cfg`, map[string]string{"boot/grub2/grub.cfg": "configfile /grub/grub.cfg\n" + more}, 2, false},
-		{"words made of words", `eval "linux /vmlinuz-1 more"`, nil, 1, true},
-		{"syslinux's", `syslinux_configfile /isolinux.cfg`, nil, 1, true},
-	} {
-		texts := map[string]string{"boot/grub/grub.cfg": "linux /vmlinuz-1 one\n" + tt.cfg + "\n"}
-		for name, text := range tt.files {
-			texts[name] = text
-		}
-		b := ReadBoot(files(texts))
-		if len(b.Entries) != tt.entries || (len(b.Lost) > 0) != tt.lost {
-			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
-		}
-		kept := make(map[string]string)
-		for name, text := range texts {
-			kept[name] = string(Redact(name, []byte(text)))
-		}
-		if r := ReadBoot(files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
-			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, r.Lost)
 		}
 	}
 }
@@ -222,41 +184,6 @@ func TestTooManyBootEntries(t *testing.T) {
 	}
 }
 
-// TestMasksAndOddNames: which files of modprobe.d are read.
-func TestMasksAndOddNames(t *testing.T) {
-	fsys := files(map[string]string{"usr/lib/modprobe.d/a.conf": "blacklist a\n", "lib/modprobe.d/b.conf": "blacklist b\n", "lib/modprobe.d/c.conf": "blacklist c\n",
-		"etc/modprobe.d/d.alias": "blacklist d\n", "etc/modules-load.d/a.alias": "x\n"})
-	for name, target := range map[string]string{"etc/modprobe.d/a.conf": "/dev/null", "run/modprobe.d/b.conf": "../../dev/null"} {
-		fsys[name] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
-	}
-	c := ReadConfig(fsys, "", false)
-	if len(c.Blacklist) != 1 || c.Blacklist[0].Name != "c" || len(c.Lost) != 1 || !errors.Is(c.Lost[0], errors.ErrUnsupported) || !c.unread {
-		t.Errorf("%+v", c)
-	}
-	if _, lost := ReadLoadLists(fsys); len(lost) != 0 {
-		t.Errorf("modules-load.d: %v", lost)
-	}
-}
-
-// TestUnreadStaysKnown: however many bad lines there are, a file that could not be read is not forgotten.
-func TestUnreadStaysKnown(t *testing.T) {
-	fsys := refusing{files(map[string]string{"etc/modprobe.d/a.conf": strings.Repeat("nonsense\n", 2*maxConfigLost), "etc/modprobe.d/b.conf": "x\n"}), "etc/modprobe.d/b.conf", errors.New("input/output error")}
-	if c := ReadConfig(fsys, "", false); len(c.Lost) != maxConfigLost || !c.unread {
-		t.Errorf("%d lost, unread %v", len(c.Lost), c.unread)
-	}
-}
-
-// TestModulesOfDebian: modules-load.d has a link to /etc/modules, which is one list.
-func TestModulesOfDebian(t *testing.T) {
-	fsys := files(map[string]string{"etc/modules": "# comment\nloop\nlp irq=7\n", "usr/lib/modules-load.d/b.conf": "; c\nfuse\n"})
-	fsys["etc/modules-load.d/modules.conf"] = &fstest.MapFile{Data: []byte("../modules"), Mode: fs.ModeSymlink | 0o777}
-	fsys["etc/modules-load.d/b.conf"] = &fstest.MapFile{Data: []byte("/dev/null"), Mode: fs.ModeSymlink | 0o777}
-	list, lost := ReadLoadLists(fsys)
-	if len(list) != 2 || list[0].Name != "loop" || list[0].Line != 2 || list[1].Name != "lp" || len(lost) != 0 {
-		t.Errorf("%+v, %v", list, lost)
-	}
-}
-
 // TestUbuntuGrub: a variable that says nothing of modules in any case leaves nothing open; within a word
 // it does.
 func TestUbuntuGrub(t *testing.T) {
@@ -288,5 +215,78 @@ func TestHostileVariables(t *testing.T) {
 	}
 	if len(b.Entries) != 2 {
 		t.Errorf("%d entries", len(b.Entries))
+	}
+}
+
+func TestCmdline(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []CmdlineWord
+	}{
+		{"", nil},
+		{"  a \t b\n", []CmdlineWord{{Key: "a"}, {Key: "b"}}},
+		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false}, {"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
+		{"a -- b=c", []CmdlineWord{{Key: "a"}}},
+		{`"open quote=x y`, []CmdlineWord{{"open quote", "x y", true, false}}},
+		{"a=[redacted]", []CmdlineWord{{"a", "[redacted]", true, true}}},
+	} {
+		if got := ParseCmdline(tt.text); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q: %+v", tt.text, got)
+		}
+	}
+	if n := len(ParseCmdline(strings.Repeat("a ", 3*maxCmdlineWords))); n != maxCmdlineWords {
+		t.Errorf("%d words", n)
+	}
+}
+
+func TestBootEntries(t *testing.T) {
+	fsys := files(map[string]string{
+		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\noptions root=x module_blacklist=a\noptions $kernelopts $tuned\n",
+		"boot/grub2/grubenv":         "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
+		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
+			"menuentry \"other\" {\n linux /vmlinuz nothing=1\n}\n",
+		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\nlabel l1\n  menu label x\n",
+		"boot/efi/EFI/Linux/uki.efi":  string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00", ".uname": "6.12"})),
+		"boot/efi/EFI/Linux/bad.efi":  "MZ",
+		"etc/kernel/cmdline":          "not used",
+	})
+	b := ReadBoot(fsys)
+	if b.Fallback || len(b.Entries) != 5 {
+		t.Fatalf("%+v", b.Entries)
+	}
+	find := func(release, key string) (string, BootEntry) {
+		for _, e := range b.For(release) {
+			if w, ok := LastValue(e.Words, key); ok {
+				return w.Value, e
+			}
+		}
+		return "none", BootEntry{}
+	}
+	for _, tt := range []struct {
+		release, key, value, file string
+		line                      int
+		unresolved                string
+	}{
+		{"6.1", "module_blacklist", "a", "boot/loader/entries/a.conf", 4, "$tuned"},
+		{"6.1", "modprobe.blacklist", "z", "boot/loader/entries/a.conf", 4, "$tuned"},
+		{"6.12", "nomodule", "", "boot/grub/grub.cfg", 3, "$extra"},
+		{"6.12", "module.sig_enforce", "1", "boot/efi/EFI/Linux/uki.efi", 0, ""},
+		{"5.10", "lockdown", "integrity", "boot/extlinux/extlinux.conf", 4, ""},
+		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
+	} {
+		value, e := find(tt.release, tt.key)
+		if value != tt.value || e.File != tt.file || e.Line != tt.line || strings.Join(e.Unresolved, " ") != tt.unresolved {
+			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
+		}
+	}
+	if len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrMalformed) {
+		t.Errorf("lost: %v", b.Lost)
+	}
+	b = ReadBoot(files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}))
+	if !b.Fallback || len(b.For("any")) != 1 || len(b.Entries[0].Words) != 2 {
+		t.Errorf("fallback: %+v", b)
+	}
+	if b = ReadBoot(fstest.MapFS{}); len(b.Entries) != 0 || len(b.Lost) != 0 {
+		t.Errorf("nothing: %+v", b)
 	}
 }

@@ -131,7 +131,7 @@ func (c *Checker) problem(source, subject string, err error) {
 		}
 		c.dirErrSaid, subject, err = true, "", c.m.DirErr
 	}
-	if len(c.problems) < maxConfigLost {
+	if len(c.problems) < maxLost {
 		c.problems = append(c.problems, fact.ProblemOf(source, escape.UTF8(subject), "", err))
 	}
 }
@@ -340,6 +340,9 @@ func (c *Checker) absent(query string, command *Directive) fact.Verdict {
 	return v
 }
 
+// maxLost is how many things that could not be read are kept of a kind.
+const maxLost = 100
+
 // allRead reports whether every source that could know a name was read: the loaded list, the
 // indexes of files, of what is compiled in and of aliases, and the configuration.
 func (c *Checker) allRead(name string) bool {
@@ -352,7 +355,7 @@ func (c *Checker) allRead(name string) bool {
 	if c.m.DirErr != nil || c.m.Running && c.loaded == nil {
 		return false
 	}
-	if c.plain.deps().problem() != nil {
+	if c.plain.DepProblem() != nil {
 		return false
 	}
 	for _, index := range []string{indexAlias, indexBuiltin} {
@@ -361,7 +364,7 @@ func (c *Checker) allRead(name string) bool {
 		}
 	}
 	for _, w := range c.worlds() {
-		if w.config.unread {
+		if w.config.Unread {
 			return false
 		}
 	}
@@ -386,9 +389,9 @@ func (c *Checker) worlds() []*world {
 // names are all names that a query might have meant.
 func (c *Checker) names() []string {
 	var names []string
-	d := c.plain.deps()
-	for i := range d.lines {
-		names = append(names, d.lines[i].Name())
+	lines := c.plain.DepLines()
+	for i := range lines {
+		names = append(names, lines[i].Name())
 	}
 	if modules, _, err := c.plain.Builtin(); err == nil {
 		for i := range modules {

@@ -161,7 +161,7 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	}
 	early := c.initramfs()
 	for _, i := range early.read {
-		bypasses = append(bypasses, i.Copy(t.name)...)
+		bypasses = append(bypasses, initramfsCopy(i, t.name)...)
 	}
 	for _, err := range early.lost {
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", err))
@@ -244,4 +244,27 @@ func (c *Checker) initcallsText(module string) string {
 		return "FUNCTION on the kernel's command line, with the function that starts it (often " + module + "_init)"
 	}
 	return escape.Text(strings.Join(functions, ",")) + " on the kernel's command line"
+}
+
+// initramfsCopy says what the initial file system does with a module: nil when it has no copy, or its own
+// install line keeps the copy out.
+func initramfsCopy(i *Initramfs, module string) []fact.Reason {
+	at := slices.IndexFunc(i.Modules, func(file string) bool { return NameOfFile(file) == module })
+	if at < 0 {
+		return nil
+	}
+	if d := i.Config.install(module); d != nil && i.Config.softdep(module) == nil && !i.NoInstall {
+		switch EffectOf(d.Value, module) {
+		case CommandFails, CommandNothing:
+			return nil
+		}
+	}
+	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
+	for _, s := range i.Lists {
+		if sameModule(s.Name, module) {
+			text += "; " + s.File + " there loads it at boot"
+			break
+		}
+	}
+	return []fact.Reason{{Code: ReasonInitramfs, Text: escape.Text(text), File: "/" + i.Files[len(i.Files)-1]}}
 }

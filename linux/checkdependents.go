@@ -16,11 +16,11 @@ const maxDependents = 64
 func (c *Checker) dependents(w *world, t target) []string {
 	var names []string
 	seen := make(map[string]bool) // names of softdep lines, and what needs the file
-	d := c.plain.deps()
-	for i := range d.lines {
-		if slices.ContainsFunc(d.lines[i].Needs, func(file string) bool { return NameOfFile(file) == t.name }) {
-			names = append(names, d.lines[i].Name())
-			seen[d.lines[i].Name()] = true
+	lines := c.plain.DepLines()
+	for i := range lines {
+		if slices.ContainsFunc(lines[i].Needs, func(file string) bool { return NameOfFile(file) == t.name }) {
+			names = append(names, lines[i].Name())
+			seen[lines[i].Name()] = true
 		}
 	}
 	for i := range w.config.Softdeps {

@@ -370,8 +370,7 @@ func (c *Checker) softdepOf(w *world, module string) *Directive {
 		return nil
 	}
 	dep := ParseSoftdep(d.Value)
-	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
-	if len(p.lookup(dep.Pre))+len(p.lookup(dep.Post)) == 0 {
+	if !w.tree.Knows(append(slices.Clone(dep.Pre), dep.Post...)...) {
 		return nil
 	}
 	return d
@@ -430,15 +429,14 @@ func (w *world) helperBlocks() (fact.Tri, *fact.Reason) {
 
 // reach says whether modprobe, asked for the match, would be kept from loading the target.
 func (c *Checker) reach(w *world, t target, m Match) (fact.Tri, *fact.Reason) {
-	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
-	p.module(m)
+	plan := w.tree.PlanMatch(w.config, m)
 	needs := make(map[string]bool)
-	for _, file := range p.needs(t.name) {
+	for _, file := range w.tree.Needs(t.name) {
 		needs[NameOfFile(file)] = true
 	}
 	var unknown *fact.Reason
-	for i := range p.plan.Steps {
-		s := &p.plan.Steps[i]
+	for i := range plan.Steps {
+		s := &plan.Steps[i]
 		if s.Name != t.name && (s.Builtin || w.loaded[s.Name]) {
 			continue
 		}

@@ -176,7 +176,7 @@ func (c *Checker) nextConfigs() []*Config {
 		}
 	}
 	lasting := slices.DeleteFunc(slices.Clone(ConfigDirs), func(dir string) bool { return dir == runConfigDir })
-	return []*Config{all, readConfig(c.m.FS, lasting, c.m.Dir.Dir, false)}
+	return []*Config{all, ReadConfig(c.m.FS, lasting, c.m.Dir.Dir, false)}
 }
 
 // nextWorld is the kernel as a boot entry would start it.
@@ -196,7 +196,7 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 			}
 		}
 	}
-	w.tree.config = w.config
+	w.tree.SetConfig(w.config)
 	w.settle(c)
 	nomodule, set := LastValue(w.words, "nomodule")
 	off := set && nomodule.isSet()
@@ -443,7 +443,7 @@ func gateNext(p *policyReader, w *world) *fact.Reason {
 // settle notes what of the configuration is not known, and whether modprobe is another program than
 // kmod's, which goes by it.
 func (w *world) settle(c *Checker) {
-	w.notSure = w.config.unread
+	w.notSure = w.config.Unread
 	once := func(err error) {
 		known := fact.ProblemOf(SourceConfig, "", "", err)
 		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {

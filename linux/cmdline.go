@@ -117,3 +117,46 @@ func (w CmdlineWord) isSet() bool {
 	}
 	return false
 }
+
+// keptKeys are the words of the kernel's command line that decoders read, the only ones that a
+// tape keeps with their values. A name with a dot is a module's parameter as well: its file in
+// /sys/module is kept too.
+var keptKeys = []string{
+	// what may be loaded: modprobe's own key, the kernel's, those of the initramfs makers
+	"modprobe.blacklist", "module_blacklist", "blacklist", "rd.driver.blacklist", "rdblacklist",
+	"dracut.omit_drivers",
+	// which built-in part does not start
+	"initcall_blacklist",
+	// what is loaded early
+	"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
+	"rdinsmodpost", "earlymodules",
+	// whether anything may be loaded, and who must have signed it
+	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_appraise_tcb", "ima_policy",
+	"loadpin.enforce", "loadpin.enabled", "loadpin.exclude", "sysctl.kernel.modules_disabled",
+	"sysctl.kernel.modprobe",
+	// where firmware is looked for
+	"firmware_class.path",
+}
+
+// keepsKey reports whether a key of the command line is kept. As in the kernel, dashes and
+// underscores are the same.
+func keepsKey(key string) bool {
+	same := func(s string) string { return strings.ReplaceAll(s, "-", "_") }
+	key = same(key)
+	return slices.ContainsFunc(keptKeys, func(k string) bool { return same(k) == key })
+}
+
+func wordEnd(line []byte, i int) int {
+	for quoted := false; i < len(line); i++ {
+		switch {
+		case line[i] == '"':
+			quoted = !quoted
+		case isKernelSpace(line[i]) && !quoted:
+			return i
+		}
+	}
+	return i
+}
+
+// isKernelSpace reports whether the kernel takes the byte for white space.
+func isKernelSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }

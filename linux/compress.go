@@ -132,8 +132,22 @@ func (x *expander) reserve(n int) {
 	x.out = bigger
 }
 
-// fail makes the error for a container that makes no sense; errors of the file below pass.
-func (x *expander) fail(err error) error {
+// Decompress returns a reader of what is in a container of the kind xz, zstd or gzip that is in memory; at
+// most max bytes come of an xz. path is for errors.
+func Decompress(compression string, data []byte, path string, max int64) (io.Reader, error) {
+	x := new(expander)
+	if err := x.open(compression, data, path, max); err != nil {
+		return nil, err
+	}
+	return x.from, nil
+}
+
+// fail makes the error for a container that makes no sense.
+func (x *expander) fail(err error) error { return CompressionError(err, x.path, int64(len(x.out))) }
+
+// CompressionError returns the error for a container that makes no sense, found at an offset of what is
+// in it; errors of the file below pass.
+func CompressionError(err error, path string, offset int64) error {
 	var pe *fact.ParseError
 	if errors.As(err, &pe) || fact.CodeOf(err) != fact.CodeOther {
 		return err
@@ -145,7 +159,7 @@ func (x *expander) fail(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
 		err = errors.New("the compressed data end early")
 	}
-	return &fact.ParseError{Source: x.path, Field: "compression", Offset: int64(len(x.out)), Reason: err.Error(), Err: kind}
+	return &fact.ParseError{Source: path, Field: "compression", Offset: offset, Reason: err.Error(), Err: kind}
 }
 
 // close gives back what a decoder keeps of its input.

@@ -51,7 +51,8 @@ type Config struct {
 	// Lost are the lines that make no sense and are ignored, and the files that could not be read.
 	Lost []error
 
-	unread bool // a file of it could not be read: it may say anything
+	// Unread is set when a file of it could not be read: it may say anything.
+	Unread bool
 }
 
 // Caps of a configuration.
@@ -62,20 +63,16 @@ const (
 )
 
 // ReadConfig reads modprobe's configuration of the machine whose root is fsys: the directories of
-// ConfigDirs, and modules.softdep and modules.weakdep of the release directory dir (empty for
+// dirs (ConfigDirs are all of them), and modules.softdep and modules.weakdep of the release directory dir (empty for
 // none), in one order by base name. With cmdline the running kernel's command line is read too.
 // Nothing is an error: what could not be read is in Lost.
-func ReadConfig(fsys fs.FS, dir string, cmdline bool) *Config {
-	return readConfig(fsys, ConfigDirs, dir, cmdline)
-}
-
-func readConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
+func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
 	for _, file := range c.files(fsys, dirs, dir) {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
 			c.lose(err)
-			c.unread = true // also what is no regular file
+			c.Unread = true // also what is no regular file
 			continue
 		}
 		c.Files = append(c.Files, file)
@@ -95,7 +92,7 @@ func readConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 }
 
 func (c *Config) lose(err error) {
-	c.unread = c.unread || !errors.Is(err, fact.ErrMalformed)
+	c.Unread = c.Unread || !errors.Is(err, fact.ErrMalformed)
 	if len(c.Lost) < maxConfigLost {
 		c.Lost = append(c.Lost, err)
 	}
@@ -175,6 +172,29 @@ func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
 		return false
 	}
 	return linkTarget(fsys, dir+"/"+e.Name()) == "dev/null"
+}
+
+// ConfigOf returns the configuration that files make, by their paths below the root: in modprobe's order by
+// base name, of which that in the first directory counts. A file without text hides others of its name.
+func ConfigOf(texts map[string][]byte) *Config {
+	var files []string
+	seen := make(map[string]bool)
+	for _, dir := range ConfigDirs {
+		for name := range texts {
+			if path.Dir(name) == dir && !seen[path.Base(name)] {
+				files = append(files, name)
+			}
+		}
+		for _, name := range files {
+			seen[path.Base(name)] = true
+		}
+	}
+	sortByBase(files)
+	c := new(Config)
+	for _, name := range files {
+		c.Parse(texts[name], name)
+	}
+	return c
 }
 
 // Parse reads one configuration file. Lines that make no sense go to Lost and cost nothing else.
@@ -404,4 +424,17 @@ func first(list []Directive, ok func(*Directive) bool) *Directive {
 func trimComment(line []byte) ([]byte, bool) {
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	return line, len(line) > 0 && line[0] != '#'
+}
+
+// linkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
+// leads to another release's tree; "" for what is no link.
+func linkTarget(fsys fs.FS, file string) string {
+	target, err := fs.ReadLink(fsys, file)
+	if err != nil {
+		return ""
+	}
+	if !path.IsAbs(target) {
+		target = path.Join("/", path.Dir(file), target)
+	}
+	return path.Clean(target)[1:]
 }

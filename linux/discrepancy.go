@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -303,19 +302,6 @@ func ConfigDiscrepancies(c *Config) []fact.Discrepancy {
 	return found
 }
 
-// linkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
-// leads to another release's tree; "" for what is no link.
-func linkTarget(fsys fs.FS, file string) string {
-	target, err := fs.ReadLink(fsys, file)
-	if err != nil {
-		return ""
-	}
-	if !path.IsAbs(target) {
-		target = path.Join("/", path.Dir(file), target)
-	}
-	return path.Clean(target)[1:]
-}
-
 // UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
 // when the packages could not be read, not even some: then nothing is known of any file.
 func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
@@ -334,7 +320,7 @@ func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(linkTarget(t.fsys, file)) != "" {
+		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(t.LinkTarget(file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {

@@ -142,8 +142,6 @@ func (r *FileReader) Read(f fs.File, name string, o FileOptions) (File, error) {
 	return file, err
 }
 
-var errNoFile = fmt.Errorf("in no index of this release: %w", fs.ErrNotExist)
-
 // Decode reads a module file that is in memory.
 func (r *FileReader) Decode(data []byte, name string, o FileOptions) (File, error) {
 	return r.decode(File{Path: name, Size: int64(len(data))}, data, o)
@@ -310,3 +308,17 @@ func IsModuleFile(name string) bool { return moduleSuffix(path.Base(name)) != ""
 func IsModule(head []byte) bool {
 	return CompressionOf(head) != CompressionNone || strings.HasPrefix(string(head[:min(len(head), 4)]), elfMagic)
 }
+
+// An AttrError is a file of /sys/module/NAME that could not be read or understood.
+type AttrError struct {
+	// Field is the JSON name of the field that is unknown because of it.
+	Field string
+	// Err is why.
+	Err error
+}
+
+// Error returns why.
+func (e AttrError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e AttrError) Unwrap() error { return e.Err }

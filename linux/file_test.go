@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -191,11 +192,55 @@ func FuzzFile(f *testing.F) {
 			if err == nil && file.Modinfo == nil {
 				t.Fatal("neither value nor error")
 			}
-			var m Module
-			file.Describe(&m, "6.1.0")
 			if len(file.Modinfo) > 1<<20 {
 				t.Fatal("more entries than bytes")
 			}
 		}
 	})
+}
+
+// TestOverlappingNames: the symbols of a hostile table have names that end in one another.
+func TestOverlappingNames(t *testing.T) {
+	read := func(names []byte, offset func(i int) uint32) (*Symbols, error) {
+		var table []byte
+		for i := range 20000 {
+			table = binary.LittleEndian.AppendUint32(table, offset(i))
+			table = append(table, make([]byte, 20)...)
+		}
+		b := moduleOf(binary.LittleEndian, true, entriesOf("demo")...)
+		n := uint32(len(b.sections))
+		b.sections = append(b.sections, builtSection{name: ".symtab", kind: sectionSym, data: table, link: n + 2}, builtSection{name: ".strtab", kind: 3, data: names})
+		return readSymbols(memorySource(b.bytes()), "demo.ko")
+	}
+	var err error
+	used := allocated(func() {
+		_, err = read(bytes.Repeat([]byte{0xff}, 8192), func(i int) uint32 { return uint32(i % 4096) })
+	})
+	if !errors.Is(err, fact.ErrTooLarge) {
+		t.Errorf("overlapping names: %v", err)
+	}
+	if used > 32<<20 {
+		t.Errorf("%d bytes of memory", used)
+	}
+	// A name of many local symbols is stored once.
+	same := []byte("\x00__UNIQUE_ID_of_a_device_table_entry_and_then_some_more_of_it\x00")
+	if s, err := read(same, func(int) uint32 { return 1 }); err != nil || len(s.Imports) != 1 {
+		t.Errorf("shared name: %v, %v", s, err)
+	}
+	if s, err := read(append(bytes.Repeat([]byte("n"), 600), 0), func(int) uint32 { return 0 }); err == nil && len(s.Imports[0].Name) != maxSymbolName {
+		t.Errorf("a name of %d bytes", len(s.Imports[0].Name))
+	}
+}
+
+func TestModinfoMemory(t *testing.T) {
+	m := ParseModinfo(append(make([]byte, 1<<20), "\x00a=1\x00\x00b\x00c=3"...))
+	if len(m) != 3 || cap(m) != 3 || m.Get("a") != "1" || m.Get("c") != "3" {
+		t.Errorf("%d entries, room for %d: %v", len(m), cap(m), m)
+	}
+	long := moduleOf(binary.LittleEndian, true, entriesOf("demo", "author="+strings.Repeat("x", maxModinfo))...)
+	for name, data := range map[string][]byte{"demo.ko": long.bytes(), "demo.ko.gz": gzipped(t, long.bytes())} {
+		if f, err := NewFileReader().Decode(data, name, FileOptions{}); !errors.Is(err, fact.ErrTooLarge) {
+			t.Errorf("%s: %d entries, %v", name, len(f.Modinfo), err)
+		}
+	}
 }

@@ -120,25 +120,3 @@ func identify(info fs.FileInfo) fileID {
 	}
 	return id
 }
-
-// statOf returns the structure with what the system says of a file; false when there is none.
-func statOf(info fs.FileInfo) (reflect.Value, bool) {
-	sys := reflect.ValueOf(info.Sys())
-	if sys.Kind() == reflect.Pointer {
-		sys = sys.Elem()
-	}
-	return sys, sys.Kind() == reflect.Struct
-}
-
-func number(v reflect.Value, field string) uint64 {
-	f := v.FieldByName(field)
-	switch {
-	case !f.IsValid():
-		return 0
-	case f.CanUint():
-		return f.Uint()
-	case f.CanInt():
-		return uint64(f.Int())
-	}
-	return 0
-}

@@ -112,16 +112,6 @@ func (f *FirmwareFinder) Present(name string) fact.Tri {
 	return answer
 }
 
-// Caps of a firmware's name. The longest in Debian's modules has 44 bytes and 4 elements.
-const (
-	maxFirmwareName     = 256
-	maxFirmwareElements = 16
-)
-
-func sensibleFirmware(name string) bool {
-	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
-}
-
 // holds reports whether the directory dir, which is d, has the file, as it is or compressed.
 func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
 	if d.err != nil {

@@ -2,6 +2,8 @@
 
 package linux
 
+import "strings"
+
 // MatchAlias reports whether a pattern of an alias matches a string, as fnmatch(3) does without
 // flags in the C locale: '*', '?', brackets with ranges, classes and '!' or '^', and '\'.
 func MatchAlias(pattern, s string) bool {
@@ -160,3 +162,28 @@ func (s *byteSet) addClass(name string) bool {
 
 func isAlpha(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// NormalizeAlias returns a module name or alias as the indexes and the configuration store it: '-'
+// written '_' except inside brackets. It reports false for unbalanced brackets, which make kmod
+// refuse the alias.
+func NormalizeAlias(alias string) (string, bool) {
+	if !strings.ContainsAny(alias, "-[]") {
+		return alias, true
+	}
+	b := []byte(alias)
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '-':
+			b[i] = '_'
+		case ']':
+			return "", false
+		case '[':
+			n := strings.IndexByte(alias[i:], ']')
+			if n < 0 {
+				return "", false
+			}
+			i += n
+		}
+	}
+	return string(b), true
+}

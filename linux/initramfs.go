@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 )
@@ -40,12 +39,15 @@ type Initramfs struct {
 
 // Caps of an initial file system.
 const (
-	maxInitramfs      = 512 << 20 // bytes of the file
-	maxInitramfsPlain = 4 << 30   // bytes of what is in it, none of which is kept
-	maxInitramfsFiles = 1 << 18
-	maxCpioName       = 4096
-	maxInitramfsKept  = 64 << 20 // bytes of names and configuration that are kept
-	cpioHeader        = 110
+	maxInitramfs        = 512 << 20 // bytes of the file
+	maxInitramfsPlain   = 4 << 30   // bytes of what is in it, none of which is kept
+	maxInitramfsFiles   = 1 << 18
+	maxCpioName         = 4096
+	maxInitramfsKept    = 64 << 20 // bytes of names and configuration that are kept
+	maxInitramfsConfig  = 4 << 20  // bytes of one configuration file or list
+	maxInitramfsConfigs = 4096
+	maxInitramfsLists   = 10000 // lines of lists
+	cpioHeader          = 110
 )
 
 // initramfsFiles are the names of a release's initial file system.
@@ -181,11 +183,11 @@ func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
 		err = r.stream(z)
 		return data[len(data)-plain.Len():], err
 	default:
-		x := new(expander)
-		if err := x.open(compression, data, r.source, maxInitramfsPlain); err != nil {
+		in, err := Decompress(compression, data, r.source, maxInitramfsPlain)
+		if err != nil {
 			return nil, err
 		}
-		return nil, r.stream(x.from)
+		return nil, r.stream(in)
 	}
 }
 
@@ -226,10 +228,7 @@ func skipZeros(in *bufio.Reader) error {
 }
 
 // fail makes the error of a decoder.
-func (r *initramfsReader) fail(err error) error {
-	x := &expander{path: r.source}
-	return x.fail(err)
-}
+func (r *initramfsReader) fail(err error) error { return CompressionError(err, r.source, 0) }
 
 type initramfsReader struct {
 	names   []string
@@ -315,8 +314,8 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 		}
 		r.modules = append(r.modules, escape.UTF8(name))
 	}
-	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modulesLoadDirs, path.Dir(name))
-	if !isConfig && !list || size > maxConfigFile || len(r.configs) >= maxConfigFiles {
+	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(LoadListDirs, path.Dir(name))
+	if !isConfig && !list || size > maxInitramfsConfig || len(r.configs) >= maxInitramfsConfigs {
 		if isConfig {
 			r.configs[name] = nil // not read: it hides others all the same
 		}
@@ -338,7 +337,7 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 	for line := range strings.Lines(string(text)) {
 		n++
 		module, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if module != "" && module[0] != '#' && len(r.lists) < maxSteps {
+		if module != "" && module[0] != '#' && len(r.lists) < maxInitramfsLists {
 			r.lists = append(r.lists, Setting{Name: escape.UTF8(module), File: name, Line: n})
 		}
 	}
@@ -383,48 +382,8 @@ func isPackedRoot(name string) bool {
 	return false
 }
 
-// result parses the configuration in modprobe's order: by base name, the first directory first.
+// result returns what was found.
 func (r *initramfsReader) result() *Initramfs {
-	var files []string
-	seen := make(map[string]bool)
-	for _, dir := range ConfigDirs {
-		for name := range r.configs {
-			if path.Dir(name) == dir && !seen[path.Base(name)] {
-				files = append(files, name)
-			}
-		}
-		for _, name := range files {
-			seen[path.Base(name)] = true
-		}
-	}
-	sortByBase(files)
-	config := new(Config)
-	for _, name := range files {
-		config.Parse(r.configs[name], name)
-	}
-	return &Initramfs{Files: r.names, Modules: r.modules, Config: config, Lists: r.lists, Lost: r.lost,
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: ConfigOf(r.configs), Lists: r.lists, Lost: r.lost,
 		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
-}
-
-// Copy says what the initial file system does with a module: nil when it has no copy, or its own
-// install line keeps the copy out.
-func (i *Initramfs) Copy(module string) []fact.Reason {
-	at := slices.IndexFunc(i.Modules, func(file string) bool { return NameOfFile(file) == module })
-	if at < 0 {
-		return nil
-	}
-	if d := i.Config.install(module); d != nil && i.Config.softdep(module) == nil && !i.NoInstall {
-		switch EffectOf(d.Value, module) {
-		case CommandFails, CommandNothing:
-			return nil
-		}
-	}
-	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
-	for _, s := range i.Lists {
-		if sameModule(s.Name, module) {
-			text += "; " + s.File + " there loads it at boot"
-			break
-		}
-	}
-	return []fact.Reason{{Code: ReasonInitramfs, Text: escape.Text(text), File: "/" + i.Files[len(i.Files)-1]}}
 }

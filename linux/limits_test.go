@@ -7,56 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
 )
-
-// allocated returns the bytes of memory that f asked for.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
-// readsDirs counts the directories that are read.
-type readsDirs struct {
-	fstest.MapFS
-	count *int
-}
-
-func (r readsDirs) ReadDir(name string) ([]fs.DirEntry, error) {
-	*r.count++
-	return r.MapFS.ReadDir(name)
-}
-
-func TestFirmwareNamesAreBounded(t *testing.T) {
-	reads := 0
-	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": file("")}, &reads}, "6.1", true)
-	for name, want := range map[string]fact.Tri{
-		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", maxFirmwareName+1): "", strings.Repeat("a/", maxFirmwareElements) + "x": "",
-		strings.Repeat("a/", maxFirmwareElements-1) + "x": fact.No, strings.Repeat("x", maxFirmwareName): fact.No,
-		"a/b/c.bin": fact.Yes, "a//./b/../b/c.bin": fact.Yes, "/a/b/c.bin": fact.Yes, "a/c.bin": fact.No, "..": fact.No, "a/../../b": fact.No, "": fact.No,
-	} {
-		if got := f.Present(name); got != want {
-			t.Errorf("%.40q, %d bytes: %q, want %q", name, len(name), got, want)
-		}
-	}
-	if reads > 8 {
-		t.Errorf("%d directories were read", reads)
-	}
-	b := moduleOf(binary.LittleEndian, true, entriesOf("demo", "firmware="+strings.Repeat("a/", 1<<15)+"x", "firmware=ok.bin")...)
-	got, err := NewFileReader().Decode(b.bytes(), "demo.ko", FileOptions{})
-	if err != nil || len(got.Lost) != 1 || got.Lost[0].Field != "firmware" || !errors.Is(got.Lost[0].Err, fact.ErrTooLarge) {
-		t.Errorf("%v, lost %v", err, got.Lost)
-	}
-}
 
 // TestChainOfNeeds: the pairs of a chain grow with the square of its length.
 func TestChainOfNeeds(t *testing.T) {
@@ -241,51 +197,5 @@ func TestTextIndexesAreBounded(t *testing.T) {
 	used := allocated(func() { ParseDep(make([]byte, 0)); parseAliases(bytes.Repeat([]byte("\n"), 4<<20)) })
 	if used > 32<<20 {
 		t.Errorf("%d bytes of memory for empty lines", used)
-	}
-}
-
-// TestOverlappingNames: the symbols of a hostile table have names that end in one another.
-func TestOverlappingNames(t *testing.T) {
-	read := func(names []byte, offset func(i int) uint32) (*Symbols, error) {
-		var table []byte
-		for i := range 20000 {
-			table = binary.LittleEndian.AppendUint32(table, offset(i))
-			table = append(table, make([]byte, 20)...)
-		}
-		b := moduleOf(binary.LittleEndian, true, entriesOf("demo")...)
-		n := uint32(len(b.sections))
-		b.sections = append(b.sections, builtSection{name: ".symtab", kind: sectionSym, data: table, link: n + 2}, builtSection{name: ".strtab", kind: 3, data: names})
-		return readSymbols(memorySource(b.bytes()), "demo.ko")
-	}
-	var err error
-	used := allocated(func() {
-		_, err = read(bytes.Repeat([]byte{0xff}, 8192), func(i int) uint32 { return uint32(i % 4096) })
-	})
-	if !errors.Is(err, fact.ErrTooLarge) {
-		t.Errorf("overlapping names: %v", err)
-	}
-	if used > 32<<20 {
-		t.Errorf("%d bytes of memory", used)
-	}
-	// A name of many local symbols is stored once.
-	same := []byte("\x00__UNIQUE_ID_of_a_device_table_entry_and_then_some_more_of_it\x00")
-	if s, err := read(same, func(int) uint32 { return 1 }); err != nil || len(s.Imports) != 1 {
-		t.Errorf("shared name: %v, %v", s, err)
-	}
-	if s, err := read(append(bytes.Repeat([]byte("n"), 600), 0), func(int) uint32 { return 0 }); err == nil && len(s.Imports[0].Name) != maxSymbolName {
-		t.Errorf("a name of %d bytes", len(s.Imports[0].Name))
-	}
-}
-
-func TestModinfoMemory(t *testing.T) {
-	m := ParseModinfo(append(make([]byte, 1<<20), "\x00a=1\x00\x00b\x00c=3"...))
-	if len(m) != 3 || cap(m) != 3 || m.Get("a") != "1" || m.Get("c") != "3" {
-		t.Errorf("%d entries, room for %d: %v", len(m), cap(m), m)
-	}
-	long := moduleOf(binary.LittleEndian, true, entriesOf("demo", "author="+strings.Repeat("x", maxModinfo))...)
-	for name, data := range map[string][]byte{"demo.ko": long.bytes(), "demo.ko.gz": gzipped(t, long.bytes())} {
-		if f, err := NewFileReader().Decode(data, name, FileOptions{}); !errors.Is(err, fact.ErrTooLarge) {
-			t.Errorf("%s: %d entries, %v", name, len(f.Modinfo), err)
-		}
 	}
 }

@@ -52,8 +52,9 @@ const maxLoadFiles = 4096
 
 // The directories of modules-load.d and sysctl.d, most important first.
 var (
-	modulesLoadDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
-	sysctlDirs      = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"}
+	// LoadListDirs are the directories of modules-load.d.
+	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
+	sysctlDirs   = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"}
 )
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:
@@ -71,7 +72,7 @@ func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 		}
 	}
 	lose := func(err error) { lost = append(lost, err) }
-	files := confFiles(fsys, modulesLoadDirs, make(map[string]bool), lose)
+	files := confFiles(fsys, LoadListDirs, make(map[string]bool), lose)
 	sortByBase(files)
 	files = append(files, namedFiles(fsys, openWrtLoadDirs, lose)...)
 	linked := false

@@ -76,6 +76,29 @@ func (t *Tree) LoadPlan(query string) (plan *Plan, matched bool, err error) {
 	return p.plan, len(matches) > 0, nil
 }
 
+// PlanMatch returns what modprobe would do for one match of a query with a configuration that may be
+// another than the tree's.
+func (t *Tree) PlanMatch(config *Config, m Match) *Plan {
+	p := &planner{tree: t, config: config, plan: new(Plan)}
+	p.module(m)
+	return p.plan
+}
+
+// Needs returns the files that the module needs; none when that is not known.
+func (t *Tree) Needs(module string) []string {
+	line, _ := t.depLine(module)
+	if line == nil {
+		return nil
+	}
+	return line.Needs
+}
+
+// Knows reports whether one of the names, which are those of a softdep, stands for a module.
+func (t *Tree) Knows(names ...string) bool {
+	p := &planner{tree: t, plan: new(Plan)}
+	return len(p.lookup(names)) > 0
+}
+
 // A planner collects the steps of one query.
 type planner struct {
 	tree     *Tree
@@ -212,3 +235,5 @@ func (p *planner) step(task planTask) {
 	}
 	p.plan.Steps = append(p.plan.Steps, s)
 }
+
+var errNoFile = fmt.Errorf("in no index of this release: %w", fs.ErrNotExist)

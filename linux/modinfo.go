@@ -126,3 +126,13 @@ func ParseSoftdep(text string) Softdep {
 	}
 	return d
 }
+
+// Caps of a firmware's name. The longest in Debian's modules has 44 bytes and 4 elements.
+const (
+	maxFirmwareName     = 256
+	maxFirmwareElements = 16
+)
+
+func sensibleFirmware(name string) bool {
+	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
+}

@@ -119,7 +119,7 @@ func modinfoField(line string) (key, value string, ok bool) {
 		return "", "", false
 	}
 	for i := range len(key) {
-		if c := key[i]; !isAlpha(c) && !isDigit(c) && c != '_' && c != '-' {
+		if c := key[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
 			return "", "", false
 		}
 	}
@@ -266,7 +266,7 @@ func between(s, before, after string) string {
 func (r *ModinfoRecord) Describe(m *Module) {
 	release, file := splitModulePath(r.Filename)
 	f := File{Modinfo: r.Fields, Signature: r.Signature}
-	f.Describe(m, release)
+	DescribeFile(&f, m, release)
 	m.FileSize, m.File = fact.Count{}, file
 	if r.Builtin {
 		m.Depends, m.Intree, m.Retpoline, m.Livepatch, m.Staging = nil, "", "", "", ""

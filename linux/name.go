@@ -29,28 +29,3 @@ func NameOfFile(file string) string {
 	}
 	return strings.ReplaceAll(base, "-", "_")
 }
-
-// NormalizeAlias returns a module name or alias as the indexes and the configuration store it: '-'
-// written '_' except inside brackets. It reports false for unbalanced brackets, which make kmod
-// refuse the alias.
-func NormalizeAlias(alias string) (string, bool) {
-	if !strings.ContainsAny(alias, "-[]") {
-		return alias, true
-	}
-	b := []byte(alias)
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
-		case '-':
-			b[i] = '_'
-		case ']':
-			return "", false
-		case '[':
-			n := strings.IndexByte(alias[i:], ']')
-			if n < 0 {
-				return "", false
-			}
-			i += n
-		}
-	}
-	return string(b), true
-}

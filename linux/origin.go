@@ -69,7 +69,7 @@ func ReadOwners(fsys fs.FS, release string) *Owners {
 }
 
 func (o *Owners) lose(err error) {
-	if len(o.Lost) < maxConfigLost && fact.CodeOf(err) != fact.CodeAbsent {
+	if len(o.Lost) < maxLost && fact.CodeOf(err) != fact.CodeAbsent {
 		o.Lost = append(o.Lost, err)
 	}
 }

@@ -5,10 +5,8 @@ package linux
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"io/fs"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -39,14 +37,6 @@ const rootKeys = `02ab1c30 I------     1 perm 0f0b0000     0     0 keyring   .bl
 2f3e4d5c I------     1 perm 1f0f0000     0     0 keyring   .secondary_trusted_keys: 1
 3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty
 `
-
-func files(texts map[string]string) fstest.MapFS {
-	m := fstest.MapFS{}
-	for name, text := range texts {
-		m[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
-	}
-	return m
-}
 
 func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
 	t.Helper()
@@ -167,7 +157,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
 	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := ReadPolicy(PolicyMachine{FS: refusing{files(texts), IMAPolicyFile, fs.ErrPermission}, Release: "6", Live: true})
+	p := ReadPolicy(PolicyMachine{FS: refusing(files(texts), IMAPolicyFile, fs.ErrPermission), Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
 	}
@@ -232,27 +222,6 @@ func TestKernelConfigPlaces(t *testing.T) {
 	}
 }
 
-func TestCmdline(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want []CmdlineWord
-	}{
-		{"", nil},
-		{"  a \t b\n", []CmdlineWord{{Key: "a"}, {Key: "b"}}},
-		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false}, {"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
-		{"a -- b=c", []CmdlineWord{{Key: "a"}}},
-		{`"open quote=x y`, []CmdlineWord{{"open quote", "x y", true, false}}},
-		{"a=[redacted]", []CmdlineWord{{"a", "[redacted]", true, true}}},
-	} {
-		if got := ParseCmdline(tt.text); !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%q: %+v", tt.text, got)
-		}
-	}
-	if n := len(ParseCmdline(strings.Repeat("a ", 3*maxCmdlineWords))); n != maxCmdlineWords {
-		t.Errorf("%d words", n)
-	}
-}
-
 func TestUevent(t *testing.T) {
 	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
 	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
@@ -270,58 +239,6 @@ func TestUevent(t *testing.T) {
 	}
 }
 
-func TestBootEntries(t *testing.T) {
-	fsys := files(map[string]string{
-		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\noptions root=x module_blacklist=a\noptions $kernelopts $tuned\n",
-		"boot/grub2/grubenv":         "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
-		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
-			"menuentry \"other\" {\n linux /vmlinuz nothing=1\n}\n",
-		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\nlabel l1\n  menu label x\n",
-		"boot/efi/EFI/Linux/uki.efi":  string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00", ".uname": "6.12"})),
-		"boot/efi/EFI/Linux/bad.efi":  "MZ",
-		"etc/kernel/cmdline":          "not used",
-	})
-	b := ReadBoot(fsys)
-	if b.Fallback || len(b.Entries) != 5 {
-		t.Fatalf("%+v", b.Entries)
-	}
-	find := func(release, key string) (string, BootEntry) {
-		for _, e := range b.For(release) {
-			if w, ok := LastValue(e.Words, key); ok {
-				return w.Value, e
-			}
-		}
-		return "none", BootEntry{}
-	}
-	for _, tt := range []struct {
-		release, key, value, file string
-		line                      int
-		unresolved                string
-	}{
-		{"6.1", "module_blacklist", "a", "boot/loader/entries/a.conf", 4, "$tuned"},
-		{"6.1", "modprobe.blacklist", "z", "boot/loader/entries/a.conf", 4, "$tuned"},
-		{"6.12", "nomodule", "", "boot/grub/grub.cfg", 3, "$extra"},
-		{"6.12", "module.sig_enforce", "1", "boot/efi/EFI/Linux/uki.efi", 0, ""},
-		{"5.10", "lockdown", "integrity", "boot/extlinux/extlinux.conf", 4, ""},
-		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
-	} {
-		value, e := find(tt.release, tt.key)
-		if value != tt.value || e.File != tt.file || e.Line != tt.line || strings.Join(e.Unresolved, " ") != tt.unresolved {
-			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
-		}
-	}
-	if len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrMalformed) {
-		t.Errorf("lost: %v", b.Lost)
-	}
-	b = ReadBoot(files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}))
-	if !b.Fallback || len(b.For("any")) != 1 || len(b.Entries[0].Words) != 2 {
-		t.Errorf("fallback: %+v", b)
-	}
-	if b = ReadBoot(fstest.MapFS{}); len(b.Entries) != 0 || len(b.Lost) != 0 {
-		t.Errorf("nothing: %+v", b)
-	}
-}
-
 // madeImage is a PE file with the sections, none of which can run.
 func madeImage(sections map[string]string) []byte {
 	var list []string
@@ -329,31 +246,6 @@ func madeImage(sections map[string]string) []byte {
 		list = append(list, name, text)
 	}
 	return imageWith(list...)
-}
-
-// imageWith is a PE file with sections, given by name and content, in that order.
-func imageWith(sections ...string) []byte {
-	const head, optional = 64, 240
-	count := len(sections) / 2
-	b := make([]byte, head+24+optional)
-	copy(b, "MZ")
-	binary.LittleEndian.PutUint32(b[60:], head)
-	copy(b[head:], "PE\x00\x00")
-	binary.LittleEndian.PutUint16(b[head+6:], uint16(count))
-	binary.LittleEndian.PutUint16(b[head+20:], optional)
-	data := len(b) + count*peSectionSize
-	var texts []byte
-	for i := range count {
-		name, text := sections[2*i], sections[2*i+1]
-		var s [peSectionSize]byte
-		copy(s[:8], name)
-		binary.LittleEndian.PutUint32(s[8:], uint32(len(text)))
-		binary.LittleEndian.PutUint32(s[16:], uint32(len(text)))
-		binary.LittleEndian.PutUint32(s[20:], uint32(data+len(texts)))
-		b = append(b, s[:]...)
-		texts = append(texts, text...)
-	}
-	return append(b, texts...)
 }
 
 func FuzzPolicyTexts(f *testing.F) {

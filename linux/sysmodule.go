@@ -44,20 +44,6 @@ type SysReader struct {
 // NewSysReader returns a reader of the machine whose root is fsys.
 func NewSysReader(fsys fs.FS) *SysReader { return &SysReader{fsys: fsys} }
 
-// An AttrError is a file of /sys/module/NAME that could not be read or understood.
-type AttrError struct {
-	// Field is the JSON name of the field that is unknown because of it.
-	Field string
-	// Err is why.
-	Err error
-}
-
-// Error returns why.
-func (e AttrError) Error() string { return e.Err.Error() }
-
-// Unwrap returns why.
-func (e AttrError) Unwrap() error { return e.Err }
-
 // ReadModule reads the files of the loaded module name. The error is about the directory as a
 // whole: fact.ErrGone when there is none (any more), or why it cannot be read. Trouble with one
 // file is in lost, and costs only its field.

@@ -309,6 +309,22 @@ func (t *Tree) deps() *depTable {
 	return t.dep
 }
 
+// DepLines returns the lines of modules.dep; none when it cannot be read.
+func (t *Tree) DepLines() []DepLine { return t.deps().lines }
+
+// DepProblem returns why modules.dep cannot be read, or that some of its lines make no sense.
+func (t *Tree) DepProblem() error { return t.deps().problem() }
+
+// LinkTarget returns where a file that is a link leads; "" for what is no link.
+func (t *Tree) LinkTarget(file string) string { return linkTarget(t.fsys, file) }
+
+// SetConfig gives the tree another configuration than the machine's.
+func (t *Tree) SetConfig(c *Config) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.config = c
+}
+
 func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
 	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
@@ -423,7 +439,7 @@ func (t *Tree) Config() *Config {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.config == nil {
-		t.config = ReadConfig(t.fsys, t.Dir, t.cmdline)
+		t.config = ReadConfig(t.fsys, ConfigDirs, t.Dir, t.cmdline)
 	}
 	return t.config
 }

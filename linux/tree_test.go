@@ -3,8 +3,6 @@
 package linux
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,16 +17,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/kotest"
 )
-
-func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
 const testDir = "lib/modules/6.1.0-test"
 
 // treeFS is a small release directory with text indexes.
 func treeFS() fstest.MapFS {
 	module := func(name string) *fstest.MapFile {
-		return &fstest.MapFile{Data: moduleOf(binary.LittleEndian, true, entriesOf(name)...).bytes(), ModTime: time.Unix(1, 0)}
+		data := kotest.LinuxModule("license=GPL", "depends=a,b-c", "intree=Y", "name="+name, "vermagic=6.1.0-test SMP mod_unload ")
+		return &fstest.MapFile{Data: data, ModTime: time.Unix(1, 0)}
 	}
 	return fstest.MapFS{
 		testDir + "/kernel/a.ko":             module("a"),
@@ -232,11 +230,6 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// link is a symbolic link.
-func link(target string) *fstest.MapFile {
-	return &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
-}
-
 // TestDirectoriesBeside has second directories of a release that are the first by another name, and some that are not.
 func TestDirectoriesBeside(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -354,51 +347,6 @@ func TestBuiltinList(t *testing.T) {
 	}
 }
 
-// TestFlags: the kernel asks only whether a flag's key is there.
-func TestFlags(t *testing.T) {
-	var m Module
-	f := File{Modinfo: ParseModinfo([]byte("intree=N\x00livepatch=0\x00staging\x00"))}
-	f.Describe(&m, "")
-	if m.Intree != fact.Yes || m.Livepatch != fact.Yes || m.Staging != "" || m.Retpoline != fact.No {
-		t.Errorf("intree %q, livepatch %q, staging %q, retpoline %q", m.Intree, m.Livepatch, m.Staging, m.Retpoline)
-	}
-}
-
-func TestDescribe(t *testing.T) {
-	f := File{Size: 9, Compression: "xz", Modinfo: Modinfo{
-		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"}, {"softdep", "pre: x"}, {"weakdep", "y"},
-		{"firmware", "f.bin"}, {"import_ns", "NS"}, {"depends", "q-r,s"}, {"vermagic", "6.1.0 SMP "}, {"intree", "Y"}, {"livepatch", "Y"}, {"version", "2"},
-	}}
-	m := Module{Version: "1", Parameters: []Parameter{{Name: "a", Value: "7", Readable: fact.Yes}}}
-	f.Describe(&m, "6.2.0")
-	want := Module{
-		Version: "1", Release: "6.2.0", FileSize: fact.CountOf(9), Compression: "xz", Modinfo: f.Modinfo, Depends: []string{"q_r", "s"},
-		Parameters: []Parameter{{Name: "a", Type: "uint", Description: "first", Value: "7", Readable: fact.Yes}, {Name: "b", Type: "int", Description: "second"}},
-		Softdeps:   []string{"pre: x"}, Weakdeps: []string{"y"}, ImportNamespaces: []string{"NS"}, Firmware: []Firmware{{Name: "f.bin"}},
-		Vermagic: "6.1.0 SMP ", FitsRelease: fact.No, Intree: fact.Yes, Livepatch: fact.Yes, Retpoline: fact.No, Staging: fact.No,
-	}
-	if diff := cmp.Diff(want, m, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestFirmware(t *testing.T) {
-	f := NewFirmwareFinder(fstest.MapFS{
-		"lib/firmware/a.bin": file(""), "lib/firmware/sub/b.bin.xz": file(""), "lib/firmware/updates/6.1/c.bin": file(""), "lib/firmware/iwl-7.ucode": file(""),
-		"lib/firmware/dangling.bin": link("../gone.bin"), "lib/firmware/linked.bin": link("a.bin"), "lib/firmware/dir.bin/x": file(""), "lib/firmware/dirs-1/x": file(""),
-		"lib/firmware/linkdir": link("sub"),
-	}, "6.1", true)
-	for name, want := range map[string]fact.Tri{
-		"a.bin": fact.Yes, "sub/b.bin": fact.Yes, "c.bin": fact.Yes, "iwl-*.ucode": fact.Yes, "d.bin": fact.No, "no/such/dir/x": fact.No, "../../etc/passwd": fact.No,
-		"dangling.bin": fact.No, "dang*": fact.No, "linked.bin": fact.Yes, "link*.bin": fact.Yes, "dir.bin": fact.No, "dirs-*": fact.No, "linkdir/b.bin": fact.Yes,
-		"a.bin/b": fact.No,
-	} {
-		if got := f.Present(name); got != want {
-			t.Errorf("%s: %s, want %s", name, got, want)
-		}
-	}
-}
-
 // TestExcludedFiles: depmod's exclude names files as well as directories, by their whole base name.
 func TestExcludedFiles(t *testing.T) {
 	inv, err := OpenTree(fstest.MapFS{
@@ -407,191 +355,6 @@ func TestExcludedFiles(t *testing.T) {
 	}, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false).Inventory()
 	if err != nil || len(inv.Modules) != 2 || inv.Modules[0].Path != "kernel/foo_bar.ko.xz" || inv.Modules[0].Candidates != nil || inv.Modules[1].Name != "m" {
 		t.Errorf("%+v, %v", inv, err)
-	}
-}
-
-// TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.
-func TestFirmwareElsewhere(t *testing.T) {
-	told := fstest.MapFS{FirmwarePathFile: file("/nix/fw\nrest"), "nix/fw/own.bin": file(""), "lib/firmware/usual.bin": file("")}
-	for name, c := range map[string]struct {
-		fsys           fs.FS
-		live           bool
-		own, usual, no fact.Tri
-	}{
-		"live":                      {told, true, fact.Yes, fact.Yes, fact.No},
-		"image":                     {told, false, fact.No, fact.Yes, fact.No},
-		"refused":                   {refuses{told, FirmwarePathFile}, true, "", fact.Yes, ""},
-		"no path":                   {fstest.MapFS{FirmwarePathFile: file("\n")}, true, fact.No, fact.No, fact.No},
-		"no loader":                 {fstest.MapFS{}, true, fact.No, fact.No, fact.No},
-		"image without directories": {fstest.MapFS{"nix/fw/own.bin": file("")}, false, "", "", ""},
-	} {
-		f := NewFirmwareFinder(c.fsys, "6.1", c.live)
-		if own, usual, no := f.Present("own.bin"), f.Present("usual.bin"), f.Present("no.bin"); own != c.own || usual != c.usual || no != c.no {
-			t.Errorf("%s: %q %q %q", name, own, usual, no)
-		}
-	}
-}
-
-func TestOrigin(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":        file("/.\n/lib/modules/6.1/kernel/a.ko\n"),
-		"var/lib/dpkg/info/vendor-drivers:amd64.list":   file("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
-		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": file(""),
-		"var/lib/dkms/zfs/2.1.0/source/x":               file(""),
-	}, "6.1")
-	for _, c := range []struct {
-		name, file string
-		intree     fact.Tri
-		want       fact.OriginClass
-		pkg        string
-	}{
-		{"a", "kernel/a.ko", fact.Yes, fact.OriginOS, "linux-image-6.1"},
-		{"v", "extra/v.ko.xz", fact.No, fact.OriginThirdParty, "vendor-drivers"},
-		{"z", "updates/dkms/z.ko", fact.Yes, fact.OriginThirdParty, "none"},
-		{"u", "updates/u.ko", fact.Yes, "", "none"},
-		{"planted", "kernel/planted.ko", fact.Yes, "", "none"},
-		{"planted", "planted.ko", fact.Yes, "", "none"},
-		{"n", "kernel/n.ko", fact.No, fact.OriginThirdParty, "none"},
-	} {
-		got := o.Origin(&Module{Intree: c.intree}, c.name, c.file, "lib/modules/6.1/"+c.file)
-		i := slices.IndexFunc(got.Evidence, func(e fact.Evidence) bool { return e.Fact == "package" })
-		if got.Class != c.want || i < 0 || got.Evidence[i].Value != c.pkg {
-			t.Errorf("%s: %+v", c.name, got)
-		}
-	}
-}
-
-// TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
-func TestOriginOfDKMSBuild(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":               file("/lib/modules/6.1/kernel/net/dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
-		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko":    file(""),
-		"var/lib/dkms/dummy/1.0/source/dkms.conf":              file("PACKAGE_NAME=dummy\nDEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
-		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz":   file(""),
-		"usr/src/late-2.0/dkms.conf":                           file("  DEST_MODULE_LOCATION[0]='/kernel/drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
-		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      file(""),
-		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": file(""),
-	}, "6.1")
-	for _, c := range []struct {
-		name, file string
-		want       fact.OriginClass
-		dkms       string
-	}{
-		{"dummy", "kernel/net/dummy.ko", fact.OriginOS, ""},
-		{"dummy", "updates/dkms/dummy.ko", fact.OriginThirdParty, "dummy/1.0"},
-		{"dummy", "extra/dummy.ko.xz", fact.OriginThirdParty, "dummy/1.0"},
-		{"late", "kernel/net/late.ko", fact.OriginOS, ""},
-		{"late", "kernel/drivers/late/late.ko.xz", fact.OriginThirdParty, "late/2.0"},
-		{"late", "kernel/drivers/late.ko", "", ""},
-		{"bare", "kernel/bare.ko", "", ""},
-		{"bare", "bare.ko", "", ""},
-		{"bare", "updates/bare.ko", fact.OriginThirdParty, "bare/3.0"},
-		{"another", "updates/another.ko", "", ""},
-	} {
-		got := o.Origin(&Module{Intree: fact.Yes}, c.name, c.file, "lib/modules/6.1/"+c.file)
-		build := ""
-		for _, e := range got.Evidence {
-			if e.Fact == "dkms" {
-				build = e.Value
-			}
-		}
-		if got.Class != c.want || build != c.dkms {
-			t.Errorf("%s: %+v, want %s, build %q", c.file, got, c.want, c.dkms)
-		}
-	}
-	if len(o.Lost) > 0 {
-		t.Errorf("lost %v", o.Lost)
-	}
-}
-
-// TestOriginWithoutPackages: where nothing says whose files are, the file's own word and its place do.
-func TestOriginWithoutPackages(t *testing.T) {
-	none := ReadOwners(fstest.MapFS{}, "6.1")
-	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS, "extra/a.ko": "", "": ""} {
-		if got := none.Origin(&Module{Intree: fact.Yes}, "a", file, "x/a.ko"); got.Class != want {
-			t.Errorf("%q: %+v, want %q", file, got, want)
-		}
-	}
-}
-
-func TestInRelease(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"lib/modules/6.1/extra/a.ko": {"6.1", "extra/a.ko"}, "usr/lib/modules/6.1/a.ko": {"6.1", "a.ko"}, "lib/modules/a.ko": {"a.ko", ""},
-		"vendor/lib/modules/a.ko": {"", "a.ko"}, "root/lib/modules/6.1/a.ko": {"", ""}, "lib/modules": {"", ""},
-	} {
-		if release, file := InRelease(name); release != want[0] || file != want[1] {
-			t.Errorf("%s: %q, %q", name, release, file)
-		}
-	}
-}
-
-// TestOriginWithALostList: no package owns a file only if all lists were read.
-func TestOriginWithALostList(t *testing.T) {
-	fsys := fstest.MapFS{
-		"var/lib/dpkg/info/bash.list":          file("/bin/bash\n"),
-		"var/lib/dpkg/info/linux-image-1.list": file("/lib/modules/1/kernel/a.ko\n"),
-		"var/lib/dpkg/info/vendor.list":        file("/lib/modules/1/extra/v.ko\n"),
-		"lib/modules/1/modules.dep":            file("kernel/a.ko:\nextra/v.ko:\nextra/x.ko:\n"),
-		"lib/modules/1/kernel/a.ko":            file(""), "lib/modules/1/extra/v.ko": file(""), "lib/modules/1/extra/x.ko": file(""),
-	}
-	packageOf := func(o *Owners) string {
-		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko").Evidence {
-			if e.Fact == "package" {
-				return e.Value
-			}
-		}
-		return ""
-	}
-	tree := OpenTree(fsys, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
-	whole := ReadOwners(fsys, "1")
-	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
-		t.Errorf("package %q, lost %v", got, whole.Lost)
-	}
-	if found, err := UnownedFiles(tree, whole); err != nil || len(found) != 1 || found[0].Name != "x" {
-		t.Errorf("%+v, %v", found, err)
-	}
-	part := ReadOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1")
-	if got := part.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko"); got.Class != "" {
-		t.Errorf("whose it is stands in a list that is lost: %+v", got)
-	}
-	if got := packageOf(part); got != "" || !part.HasPackages || len(part.Lost) != 1 {
-		t.Errorf("package %q, lost %v", got, part.Lost)
-	}
-	if found, err := UnownedFiles(tree, part); !errors.Is(err, fs.ErrPermission) || found != nil {
-		t.Errorf("%+v, %v", found, err)
-	}
-}
-
-// refuses refuses to open one file.
-type refuses struct {
-	fstest.MapFS
-	name string
-}
-
-func (r refuses) Open(name string) (fs.File, error) {
-	if name == r.name {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
-	}
-	return r.MapFS.Open(name)
-}
-
-func TestOwnersOfEveryPackageManager(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
-		"var/lib/pacman/local/linux-lts-6.6.1-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
-		"var/lib/pacman/local/ALPM_DB_VERSION":         file("9\n"),
-		"var/lib/pacman/local/odd/files":               file("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
-		"lib/apk/db/installed":                         file("C:Q1\nP:linux-virt\nV:6.1-r0\nF:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\nF:usr/lib/modules/6.1/extra\nR:b.ko\n"),
-	}, "6.1")
-	for file, want := range map[string]string{
-		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd", "usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
-		"lib/modules/6.1/extra/b.ko": "other", "lib/modules/6.1/lost.ko": "",
-	} {
-		if got := o.Package(file); got != want {
-			t.Errorf("%s: %q, want %q", file, got, want)
-		}
-	}
-	if !o.HasPackages || len(o.Lost) > 0 {
-		t.Errorf("%+v", o)
 	}
 }
 
@@ -629,16 +392,6 @@ func FuzzConfig(f *testing.F) {
 		}
 		for _, d := range c.Softdeps {
 			ParseSoftdep(d.Value)
-		}
-	})
-}
-
-func FuzzAPK(f *testing.F) {
-	f.Add("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		o := ReadOwners(fstest.MapFS{"lib/apk/db/installed": file(text)}, "6.1")
-		if len(o.packages) > strings.Count(text, "\n")+1 {
-			t.Fatalf("%d files in %q", len(o.packages), text)
 		}
 	})
 }

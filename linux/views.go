@@ -387,13 +387,16 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 	l.showed(ViewHistory, heard, err)
 }
 
+// maxUnloadedTainted is how many unloaded modules are kept.
+const maxUnloadedTainted = 4096
+
 // ParseUnloadedTainted reads the kernel's list of tainted modules that are gone: "NAME (LETTERS)
 // COUNT" a line. It returns their letters by name.
 func ParseUnloadedTainted(text string) map[string]string {
 	unloaded := make(map[string]string)
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
-		if len(f) < 2 || len(unloaded) >= maxConfigFiles {
+		if len(f) < 2 || len(unloaded) >= maxUnloadedTainted {
 			continue
 		}
 		unloaded[escape.UTF8(f[0])] = strings.Trim(f[1], "()")

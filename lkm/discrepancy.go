@@ -102,7 +102,7 @@ func (b *linuxBackend) imageDiscrepancies(ctx context.Context, unchecked *Discre
 	for _, tree := range trees {
 		found = append(found, b.unownedFiles(tree, unchecked)...)
 	}
-	return append(found, configDiscrepancies(linux.ReadConfig(b.guard, "", false), unchecked)...)
+	return append(found, configDiscrepancies(linux.ReadConfig(b.guard, linux.ConfigDirs, "", false), unchecked)...)
 }
 
 // imageTrees are the release directories of an image: that of Options.Kernel, else all.
@@ -132,7 +132,7 @@ func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrep
 	if err != nil {
 		linux.AddUnchecked(unchecked, linux.SourceTree, noTree(err))
 		linux.AddUnchecked(unchecked, linux.SourcePackages, noTree(err))
-		return configDiscrepancies(linux.ReadConfig(b.guard, "", true), unchecked)
+		return configDiscrepancies(linux.ReadConfig(b.guard, linux.ConfigDirs, "", true), unchecked)
 	}
 	found := b.compareFiles(ctx, tree, unchecked)
 	found = append(found, b.unownedFiles(tree, unchecked)...)

@@ -143,7 +143,7 @@ func (b *linuxBackend) builtinModule(sys *linux.SysReader, l *builtinList, name 
 	}
 	if d := l.onDisk[name]; d != nil {
 		if b.options.Detail&fileDetail != 0 {
-			d.Describe(m.Linux, l.release)
+			linux.DescribeBuiltin(d, m.Linux, l.release)
 			m.Version, m.Description = m.Linux.Version, d.Modinfo.Get("description")
 		}
 		m.Linux.Release, m.Linux.File = l.release, d.File

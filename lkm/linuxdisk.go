@@ -258,7 +258,7 @@ func addLinuxFile(m *Module, f *linux.File, release string, err error) {
 	if m.Linux == nil {
 		m.Linux = new(linux.Module)
 	}
-	f.Describe(m.Linux, release)
+	linux.DescribeFile(f, m.Linux, release)
 	if f.Size == 0 && err != nil {
 		m.Linux.FileSize = Count{}
 	}
