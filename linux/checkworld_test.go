@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -313,14 +314,14 @@ func TestKeysOfACheck(t *testing.T) {
 		code         string
 	}{
 		{"signed, no keys", force, signed, nil, fact.No, ReasonSigned},
-		{"signed by the key", force, signed, key.keys(t, "site"), fact.No, ReasonSigned},
-		{"signed by another", force, signed, other.keys(t, "site"), "", ReasonSigned},
-		{"unsigned", force, module, key.keys(t, "site"), fact.Yes, ReasonUnsigned},
-		{"broken", force, broken, key.keys(t, "site"), fact.Yes, ReasonBadSignature},
-		{"broken, not enforced", signedConfig, broken, key.keys(t, "site"), "", ReasonBadSignature},
-		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, key.keys(t, "site"), fact.No, ""},
-		{"unsigned, not enforced", signedConfig, module, key.keys(t, "site"), fact.No, ""},
-		{"by another, not enforced", signedConfig, signed, other.keys(t, "site"), fact.No, ""},
+		{"signed by the key", force, signed, checkKeys(t, key, "site"), fact.No, ReasonSigned},
+		{"signed by another", force, signed, checkKeys(t, other, "site"), "", ReasonSigned},
+		{"unsigned", force, module, checkKeys(t, key, "site"), fact.Yes, ReasonUnsigned},
+		{"broken", force, broken, checkKeys(t, key, "site"), fact.Yes, ReasonBadSignature},
+		{"broken, not enforced", signedConfig, broken, checkKeys(t, key, "site"), "", ReasonBadSignature},
+		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, checkKeys(t, key, "site"), fact.No, ""},
+		{"unsigned, not enforced", signedConfig, module, checkKeys(t, key, "site"), fact.No, ""},
+		{"by another, not enforced", signedConfig, signed, checkKeys(t, other, "site"), fact.No, ""},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
 		dir, _ := FindRelease(fsys, "6")
@@ -335,4 +336,14 @@ func TestKeysOfACheck(t *testing.T) {
 			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v[0].Reasons)
 		}
 	}
+}
+
+// checkKeys are the keys of one set with the key's certificate.
+func checkKeys(t testing.TB, k testKey, name string) *Keys {
+	t.Helper()
+	keys, errs := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.cert}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return keys
 }

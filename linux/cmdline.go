@@ -160,3 +160,7 @@ func wordEnd(line []byte, i int) int {
 
 // isKernelSpace reports whether the kernel takes the byte for white space.
 func isKernelSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// RedactedValue stands in a redacted text for what was taken out. Only an answer that the tape
+// says was redacted may be read so: elsewhere it is what somebody wrote.
+const RedactedValue = "[redacted]"

@@ -171,7 +171,7 @@ func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return false
 	}
-	return linkTarget(fsys, dir+"/"+e.Name()) == "dev/null"
+	return LinkTarget(fsys, dir+"/"+e.Name()) == "dev/null"
 }
 
 // ConfigOf returns the configuration that files make, by their paths below the root: in modprobe's order by
@@ -426,9 +426,9 @@ func trimComment(line []byte) ([]byte, bool) {
 	return line, len(line) > 0 && line[0] != '#'
 }
 
-// linkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
+// LinkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
 // leads to another release's tree; "" for what is no link.
-func linkTarget(fsys fs.FS, file string) string {
+func LinkTarget(fsys fs.FS, file string) string {
 	target, err := fs.ReadLink(fsys, file)
 	if err != nil {
 		return ""

@@ -306,7 +306,7 @@ func ConfigDiscrepancies(c *Config) []fact.Discrepancy {
 // when the packages could not be read, not even some: then nothing is known of any file.
 func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
-		return nil, noPackages(t.fsys)
+		return nil, noPackages(t.FS())
 	}
 	if len(owners.Lost) > 0 {
 		return nil, owners.Lost[0]
@@ -320,7 +320,7 @@ func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(t.LinkTarget(file)) != "" {
+		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(LinkTarget(t.FS(), file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {

@@ -53,11 +53,12 @@ func TestFirmwareElsewhere(t *testing.T) {
 }
 
 func TestFirmwareNamesAreBounded(t *testing.T) {
+	const longest, deepest = 256, 16
 	reads := 0
 	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": file("")}, &reads}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
-		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", maxFirmwareName+1): "", strings.Repeat("a/", maxFirmwareElements) + "x": "",
-		strings.Repeat("a/", maxFirmwareElements-1) + "x": fact.No, strings.Repeat("x", maxFirmwareName): fact.No,
+		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", longest+1): "", strings.Repeat("a/", deepest) + "x": "",
+		strings.Repeat("a/", deepest-1) + "x": fact.No, strings.Repeat("x", longest): fact.No,
 		"a/b/c.bin": fact.Yes, "a//./b/../b/c.bin": fact.Yes, "/a/b/c.bin": fact.Yes, "a/c.bin": fact.No, "..": fact.No, "a/../../b": fact.No, "": fact.No,
 	} {
 		if got := f.Present(name); got != want {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing/fstest"
+	"time"
 )
 
 func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
@@ -101,4 +102,40 @@ func imageWith(sections ...string) []byte {
 		texts = append(texts, text...)
 	}
 	return append(b, texts...)
+}
+
+// madeImage is a PE file with the sections, none of which can run.
+func madeImage(sections map[string]string) []byte {
+	var list []string
+	for name, text := range sections {
+		list = append(list, name, text)
+	}
+	return imageWith(list...)
+}
+
+const testDir = "lib/modules/6.1.0-test"
+
+// treeFS is a small release directory with text indexes.
+func treeFS() fstest.MapFS {
+	module := func(name string) *fstest.MapFile {
+		return &fstest.MapFile{Data: moduleOf(binary.LittleEndian, true, entriesOf(name)...).bytes(), ModTime: time.Unix(1, 0)}
+	}
+	return fstest.MapFS{
+		testDir + "/kernel/a.ko":             module("a"),
+		testDir + "/kernel/b-b.ko":           module("b_b"),
+		testDir + "/kernel/sub/c.ko":         module("c"),
+		testDir + "/updates/c.ko":            module("c"),
+		testDir + "/modules.dep":             file("kernel/a.ko: kernel/b-b.ko updates/c.ko\nkernel/b-b.ko: updates/c.ko\nupdates/c.ko:\n"),
+		testDir + "/modules.alias":           file("# comment\nalias pci:v*d00[0-9]* a\nalias fs-demo b_b\nalias pci:v*d001* c\n"),
+		testDir + "/modules.symbols":         file("alias symbol:do_c c\n"),
+		testDir + "/modules.builtin":         file("kernel/lib/crc-x.ko\n"),
+		testDir + "/modules.softdep":         file("softdep a pre: crc-x none post: fs-demo\n"),
+		"etc/modprobe.d/z.conf":              file("options a x=1\noptions a y=\\\n2\nblacklist c\nalias my-dev a\nalias many-* b-b\nalias many-* a\n"),
+		"usr/lib/modprobe.d/z.conf":          file("blacklist never\n"),
+		"usr/lib/modprobe.d/a.conf":          file("install other /bin/true\nnonsense\noptions\nalias [x a\n# comment\n\ninclude foo\n"),
+		"etc/modprobe.d/skip":                file("blacklist skipped\n"),
+		"etc/modprobe.d/.hidden.conf":        file("blacklist hidden\n"),
+		"etc/modprobe.d/dir.conf/x":          file("blacklist dir\n"),
+		testDir + "/modules.builtin.modinfo": file("crc_x.license=GPL\x00crc_x.parm=p:two\nlines\x00core.author=A\x00crc_x.author=B\x00core.license=GPL\x00"),
+	}
 }

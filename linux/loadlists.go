@@ -78,7 +78,7 @@ func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	linked := false
 	for _, name := range files {
 		read(name)
-		linked = linked || linkTarget(fsys, name) == "etc/modules"
+		linked = linked || LinkTarget(fsys, name) == "etc/modules"
 	}
 	if !linked {
 		read("etc/modules")

@@ -17,7 +17,7 @@ func modprobeProgram(fsys fs.FS) (file, program string) {
 	for _, start := range []string{"sbin/modprobe", "usr/sbin/modprobe", "bin/modprobe", "usr/bin/modprobe"} {
 		name := start
 		for range 8 {
-			target := linkTarget(fsys, name)
+			target := LinkTarget(fsys, name)
 			if target == "" {
 				break
 			}

@@ -17,8 +17,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/kernelext/kernelext/fact"
 )
 
 // ELF section types that the reader of modules does not tell apart.
@@ -166,15 +164,6 @@ func newTestKey(t testing.TB, name string, ec bool) testKey {
 	return testKey{cert, key}
 }
 
-func (k testKey) keys(t testing.TB, name string) *Keys {
-	t.Helper()
-	keys, errs := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.cert}}})
-	if errs != nil {
-		t.Fatal(errs)
-	}
-	return keys
-}
-
 type algorithmID struct {
 	Algorithm  asn1.ObjectIdentifier
 	Parameters asn1.RawValue `asn1:"optional"`
@@ -253,7 +242,7 @@ func (s signing) info(t testing.TB, module []byte) signerInfo {
 			t.Fatal(err)
 		}
 		sum = digest(set)
-		set[0] = contextConstructed
+		set[0] = 0xa0
 		info.Attributes.FullBytes = set
 	}
 	var err error
@@ -303,7 +292,7 @@ func signAll(t testing.TB, module []byte, list ...signing) []byte {
 // trailer appends a signature block with its trailer.
 func trailer(module, block []byte) []byte {
 	out := append(bytes.Clone(module), block...)
-	out = append(out, 0, 0, idPKCS7, 0, 0, 0, 0, 0)
+	out = append(out, 0, 0, 2, 0, 0, 0, 0, 0)
 	out = binary.BigEndian.AppendUint32(out, uint32(len(block)))
-	return append(out, signatureMark...)
+	return append(out, "~Module signature appended~\n"...)
 }

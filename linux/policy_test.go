@@ -239,15 +239,6 @@ func TestUevent(t *testing.T) {
 	}
 }
 
-// madeImage is a PE file with the sections, none of which can run.
-func madeImage(sections map[string]string) []byte {
-	var list []string
-	for name, text := range sections {
-		list = append(list, name, text)
-	}
-	return imageWith(list...)
-}
-
 func FuzzPolicyTexts(f *testing.F) {
 	f.Add([]byte(rootKeys), []byte("a=\"b c\" d -- e"), []byte("CONFIG_A=y\n"))
 	f.Add(madeImage(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"), []byte("\x1f\x8b"))

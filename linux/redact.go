@@ -9,10 +9,6 @@ import (
 	"strings"
 )
 
-// RedactedValue stands in a redacted text for what was taken out. Only an answer that the tape
-// says was redacted may be read so: elsewhere it is what somebody wrote.
-const RedactedValue = "[redacted]"
-
 // Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
 func Redactions() []string {
 	return []string{"addresses", "command_line", "device_ids", "parameters"}

@@ -22,7 +22,7 @@ func TestReadSignature(t *testing.T) {
 	mine, other := newTestKey(t, "Mine", false), newTestKey(t, "Other", false)
 	for _, k := range []testKey{mine, newTestKey(t, "Mine", true)} {
 		signed := k.sign(t, module, nil)
-		sig, verdict, err := ReadSignature(signed, k.keys(t, "set"))
+		sig, verdict, err := ReadSignature(signed, keysOf(t, k, "set"))
 		if err != nil || verdict.Status != fact.SignatureValid || verdict.KeySet != "set" || verdict.Signer != "Mine" || verdict.Hash != "sha256" {
 			t.Fatalf("%+v, %v", verdict, err)
 		}
@@ -32,12 +32,12 @@ func TestReadSignature(t *testing.T) {
 		if _, verdict, err := ReadSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked || verdict.KeySet != "" {
 			t.Errorf("without keys: %+v, %v", verdict, err)
 		}
-		if _, verdict, err := ReadSignature(signed, other.keys(t, "set")); verdict.Status == fact.SignatureValid {
+		if _, verdict, err := ReadSignature(signed, keysOf(t, other, "set")); verdict.Status == fact.SignatureValid {
 			t.Errorf("with another key: %+v, %v", verdict, err)
 		}
 		changed := bytes.Clone(signed)
 		changed[100] ^= 1
-		if _, verdict, err := ReadSignature(changed, k.keys(t, "set")); err != nil || verdict.Status != fact.SignatureInvalid {
+		if _, verdict, err := ReadSignature(changed, keysOf(t, k, "set")); err != nil || verdict.Status != fact.SignatureInvalid {
 			t.Errorf("changed: %+v, %v", verdict, err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestFlips(t *testing.T) {
 	module := moduleOf(binary.LittleEndian, true, entriesOf("demo")...).bytes()
 	for _, ec := range []bool{false, true} {
 		k := newTestKey(t, "Mine", ec)
-		keys := k.keys(t, "set")
+		keys := keysOf(t, k, "set")
 		signed := k.sign(t, module, nil)
 		for i := 0; i < len(signed); i++ {
 			if i < len(module) && i%97 != 0 {
@@ -69,7 +69,7 @@ func TestFlips(t *testing.T) {
 func TestSignedAttributes(t *testing.T) {
 	module := []byte("content")
 	k := newTestKey(t, "Mine", false)
-	keys := k.keys(t, "set")
+	keys := keysOf(t, k, "set")
 	if _, verdict, err := ReadSignature(signAll(t, module, signing{key: k, attributes: true}), keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("RSA: %+v, %v", verdict, err)
 	}
@@ -102,15 +102,15 @@ func TestSeveralSigners(t *testing.T) {
 		signer string
 	}{
 		{"both keys", two, both, fact.SignatureValid, "A", "A"},
-		{"the first's key", two, a.keys(t, "A"), fact.SignatureValid, "A", "A"},
-		{"the second's key", two, b.keys(t, "B"), fact.SignatureValid, "B", "B"},
+		{"the first's key", two, keysOf(t, a, "A"), fact.SignatureValid, "A", "A"},
+		{"the second's key", two, keysOf(t, b, "B"), fact.SignatureValid, "B", "B"},
 		{"nobody's key", two, newTestKey(t, "C", false).keys(t, "C"), fact.SignatureUnchecked, "", "A"},
 		{"two digests", mixed, both, fact.SignatureValid, "A", "A"},
-		{"two digests, the second's key", mixed, b.keys(t, "B"), fact.SignatureValid, "B", "B"},
+		{"two digests, the second's key", mixed, keysOf(t, b, "B"), fact.SignatureValid, "B", "B"},
 		{"other content", graft(two, changed), both, fact.SignatureInvalid, "", "A"},
-		{"other content, the second's key", graft(two, changed), b.keys(t, "B"), fact.SignatureInvalid, "", "B"},
+		{"other content, the second's key", graft(two, changed), keysOf(t, b, "B"), fact.SignatureInvalid, "", "B"},
 		{"one wrong", half, both, fact.SignatureInvalid, "", "B"},
-		{"one wrong, whose key is unknown", half, a.keys(t, "A"), fact.SignatureValid, "A", "A"},
+		{"one wrong, whose key is unknown", half, keysOf(t, a, "A"), fact.SignatureValid, "A", "A"},
 		{"one that cannot be checked", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidMLDSA65}), both, fact.SignatureValid, "A", "A"},
 		{"one that no kernel knows", signAll(t, module, signing{key: a}, signing{key: b, algorithm: oidUnknown}), both, fact.SignatureUnchecked, "", "A"},
 		{"one with attributes", signAll(t, module, signing{key: a}, signing{key: b, attributes: true}), both, fact.SignatureUnchecked, "", "A"},
@@ -173,7 +173,7 @@ func TestSignatureNames(t *testing.T) {
 		oid  asn1.ObjectIdentifier
 		want string
 	}{{nil, "rsa"}, {oidMLDSA65, "ml-dsa-65"}, {oidUnknown, "1.2.3.4.5"}} {
-		sig, verdict, err := ReadSignature(k.sign(t, module, c.oid), k.keys(t, "set"))
+		sig, verdict, err := ReadSignature(k.sign(t, module, c.oid), keysOf(t, k, "set"))
 		if sig.Algorithm != c.want {
 			t.Errorf("algorithm %s, want %s", sig.Algorithm, c.want)
 		}
@@ -235,7 +235,7 @@ func TestTrailer(t *testing.T) {
 
 func FuzzSignature(f *testing.F) {
 	k := newTestKey(f, "Mine", true)
-	keys := k.keys(f, "set")
+	keys := keysOf(f, k, "set")
 	signed := k.sign(f, []byte("content"), nil)
 	f.Add(signed)
 	f.Add(append([]byte("x\x01\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"), signatureMark...))
@@ -245,4 +245,14 @@ func FuzzSignature(f *testing.F) {
 			t.Fatal("valid, but nobody signed this")
 		}
 	})
+}
+
+// keysOf are the keys of one set with the key's certificate.
+func keysOf(t testing.TB, k testKey, name string) *Keys {
+	t.Helper()
+	keys, errs := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.cert}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return keys
 }

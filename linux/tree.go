@@ -315,8 +315,8 @@ func (t *Tree) DepLines() []DepLine { return t.deps().lines }
 // DepProblem returns why modules.dep cannot be read, or that some of its lines make no sense.
 func (t *Tree) DepProblem() error { return t.deps().problem() }
 
-// LinkTarget returns where a file that is a link leads; "" for what is no link.
-func (t *Tree) LinkTarget(file string) string { return linkTarget(t.fsys, file) }
+// FS returns the file system of the machine's root.
+func (t *Tree) FS() fs.FS { return t.fsys }
 
 // SetConfig gives the tree another configuration than the machine's.
 func (t *Tree) SetConfig(c *Config) {

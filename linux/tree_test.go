@@ -12,41 +12,11 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/kotest"
 )
-
-const testDir = "lib/modules/6.1.0-test"
-
-// treeFS is a small release directory with text indexes.
-func treeFS() fstest.MapFS {
-	module := func(name string) *fstest.MapFile {
-		data := kotest.LinuxModule("license=GPL", "depends=a,b-c", "intree=Y", "name="+name, "vermagic=6.1.0-test SMP mod_unload ")
-		return &fstest.MapFile{Data: data, ModTime: time.Unix(1, 0)}
-	}
-	return fstest.MapFS{
-		testDir + "/kernel/a.ko":             module("a"),
-		testDir + "/kernel/b-b.ko":           module("b_b"),
-		testDir + "/kernel/sub/c.ko":         module("c"),
-		testDir + "/updates/c.ko":            module("c"),
-		testDir + "/modules.dep":             file("kernel/a.ko: kernel/b-b.ko updates/c.ko\nkernel/b-b.ko: updates/c.ko\nupdates/c.ko:\n"),
-		testDir + "/modules.alias":           file("# comment\nalias pci:v*d00[0-9]* a\nalias fs-demo b_b\nalias pci:v*d001* c\n"),
-		testDir + "/modules.symbols":         file("alias symbol:do_c c\n"),
-		testDir + "/modules.builtin":         file("kernel/lib/crc-x.ko\n"),
-		testDir + "/modules.softdep":         file("softdep a pre: crc-x none post: fs-demo\n"),
-		"etc/modprobe.d/z.conf":              file("options a x=1\noptions a y=\\\n2\nblacklist c\nalias my-dev a\nalias many-* b-b\nalias many-* a\n"),
-		"usr/lib/modprobe.d/z.conf":          file("blacklist never\n"),
-		"usr/lib/modprobe.d/a.conf":          file("install other /bin/true\nnonsense\noptions\nalias [x a\n# comment\n\ninclude foo\n"),
-		"etc/modprobe.d/skip":                file("blacklist skipped\n"),
-		"etc/modprobe.d/.hidden.conf":        file("blacklist hidden\n"),
-		"etc/modprobe.d/dir.conf/x":          file("blacklist dir\n"),
-		testDir + "/modules.builtin.modinfo": file("crc_x.license=GPL\x00crc_x.parm=p:two\nlines\x00core.author=A\x00crc_x.author=B\x00core.license=GPL\x00"),
-	}
-}
 
 func testTree() *Tree {
 	return OpenTree(treeFS(), ReleaseDir{Release: "6.1.0-test", Dir: testDir}, false)
