@@ -104,7 +104,7 @@ func TestSeveralSigners(t *testing.T) {
 		{"both keys", two, both, fact.SignatureValid, "A", "A"},
 		{"the first's key", two, keysOf(t, a, "A"), fact.SignatureValid, "A", "A"},
 		{"the second's key", two, keysOf(t, b, "B"), fact.SignatureValid, "B", "B"},
-		{"nobody's key", two, newTestKey(t, "C", false).keys(t, "C"), fact.SignatureUnchecked, "", "A"},
+		{"nobody's key", two, keysOf(t, newTestKey(t, "C", false), "C"), fact.SignatureUnchecked, "", "A"},
 		{"two digests", mixed, both, fact.SignatureValid, "A", "A"},
 		{"two digests, the second's key", mixed, keysOf(t, b, "B"), fact.SignatureValid, "B", "B"},
 		{"other content", graft(two, changed), both, fact.SignatureInvalid, "", "A"},
