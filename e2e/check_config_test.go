@@ -18,6 +18,7 @@ import (
 	"github.com/kernelext/kernelext/e2e/debian"
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -278,8 +279,8 @@ func (c configuration) compareConfig(t *testing.T, root, release string) {
 		rest = strings.ReplaceAll(rest, "\xff", `\xff`) // as we write a byte that is no text
 		theirs[verb] = append(theirs[verb], strings.TrimSpace(rest))
 	}
-	config := linux.ReadConfig(os.DirFS(root), "lib/modules/"+release, true)
-	for verb, list := range map[string][]linux.Directive{"alias": config.Aliases, "blacklist": config.Blacklist, "options": config.Options,
+	config := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)
+	for verb, list := range map[string][]modprobe.Directive{"alias": config.Aliases, "blacklist": config.Blacklist, "options": config.Options,
 		"install": config.Install, "remove": config.Remove, "softdep": config.Softdeps} {
 		var ours []string
 		for _, d := range list {
@@ -302,7 +303,7 @@ func (c configuration) compareConfig(t *testing.T, root, release string) {
 // softdepText writes a softdep in one way.
 func softdepText(text string) string {
 	name, rest, _ := strings.Cut(text, " ")
-	d := linux.ParseSoftdep(rest)
+	d := ko.ParseSoftdep(rest)
 	return fmt.Sprint(name, " pre: ", d.Pre, " post: ", d.Post)
 }
 
@@ -328,9 +329,9 @@ func (c configuration) compareResolve(t *testing.T, s *lkm.System, root, release
 }
 
 func (c configuration) blacklistsAll(t *testing.T, root, release string, names []string) bool {
-	config := linux.ReadConfig(os.DirFS(root), "lib/modules/"+release, true)
+	config := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)
 	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
-		return !slices.ContainsFunc(config.Blacklist, func(d linux.Directive) bool { return d.Name == name })
+		return !slices.ContainsFunc(config.Blacklist, func(d modprobe.Directive) bool { return d.Name == name })
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 func TestInitcalls(t *testing.T) {
@@ -63,12 +65,12 @@ func imageOf(more map[string]string) fstest.MapFS {
 		}
 		texts[name] = text
 	}
-	return files(texts)
+	return linuxtest.Files(texts)
 }
 
 func checkOf(t *testing.T, fsys fs.FS, query string) fact.Verdict {
 	t.Helper()
-	dir, err := FindRelease(fsys, "6")
+	dir, err := modprobe.FindRelease(fsys, "6")
 	v, checkErr := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, DirErr: err}).Check(query)
 	if checkErr != nil || len(v) != 1 {
 		t.Fatalf("%s: %v, %v", query, v, checkErr)
@@ -136,7 +138,7 @@ func TestCheckNamesTheNearest(t *testing.T) {
 
 // TestAnUnreadConfigurationIsNotBlocked: what could not be read may say the opposite.
 func TestAnUnreadConfigurationIsNotBlocked(t *testing.T) {
-	fsys := refusing(imageOf(map[string]string{"etc/modprobe.d/b.conf": "install lone /bin/false\n", "etc/modprobe.d/a.conf": "x\n"}), "etc/modprobe.d/a.conf", fs.ErrPermission)
+	fsys := linuxtest.Refusing(imageOf(map[string]string{"etc/modprobe.d/b.conf": "install lone /bin/false\n", "etc/modprobe.d/a.conf": "x\n"}), "etc/modprobe.d/a.conf", fs.ErrPermission)
 	v := checkOf(t, fsys, "lone")
 	if v.NextBoot.Outcome != fact.VerdictUnknown {
 		t.Errorf("%s", outcomes(v))

@@ -10,14 +10,16 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 func TestInitramfs(t *testing.T) {
-	micro := archiveOf("kernel/x86/microcode/GenuineIntel.bin", "12345")
-	main := archiveOf("usr/lib/modules/6/kernel/lone.ko", "x", "usr/lib/modules/6/kernel/net.ko.zst", "y", "conf/modules", "# list\nlone\n",
+	micro := linuxtest.Archive("kernel/x86/microcode/GenuineIntel.bin", "12345")
+	main := linuxtest.Archive("usr/lib/modules/6/kernel/lone.ko", "x", "usr/lib/modules/6/kernel/net.ko.zst", "y", "conf/modules", "# list\nlone\n",
 		"etc/modprobe.d/a.conf", "install net /bin/false\n", "lib/modprobe.d/a.conf", "install lone /bin/false\n", "bin/sh", "z")
-	for name, data := range map[string][]byte{"plain": main, "two": append(slices.Clone(micro), main...), "padded and zipped": append(append(slices.Clone(micro), make([]byte, 512)...), zipped(main)...)} {
-		i, err := ParseInitramfs(data, "boot/initrd.img-6")
+	for name, data := range map[string][]byte{"plain": main, "two": append(slices.Clone(micro), main...), "padded and zipped": append(append(slices.Clone(micro), make([]byte, 512)...), linuxtest.Gzip(main)...)} {
+		i, err := boot.ParseInitramfs(data, "boot/initrd.img-6")
 		if err != nil || len(i.Modules) != 2 || len(i.Lists) != 1 {
 			t.Fatalf("%s: %+v, %v", name, i, err)
 		}
@@ -28,12 +30,12 @@ func TestInitramfs(t *testing.T) {
 			t.Errorf("%s: a copy that its own modprobe.d stops, or that is not there", name)
 		}
 	}
-	for name, data := range map[string][]byte{"cut": main[:len(main)/2], "cut zip": zipped(main)[:60], "no header": []byte("070701nonsense"), "cut micro": micro[:100]} {
-		if i, err := ParseInitramfs(data, "x"); err == nil || errors.Is(err, errors.ErrUnsupported) {
+	for name, data := range map[string][]byte{"cut": main[:len(main)/2], "cut zip": linuxtest.Gzip(main)[:60], "no header": []byte("070701nonsense"), "cut micro": micro[:100]} {
+		if i, err := boot.ParseInitramfs(data, "x"); err == nil || errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	if _, err := ParseInitramfs([]byte("\x89LZO\x00\x0d\x0a\x1a\x0a"), "x"); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := boot.ParseInitramfs([]byte("\x89LZO\x00\x0d\x0a\x1a\x0a"), "x"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("lzo: %v", err)
 	}
 	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/x.conf": "install lone /bin/false\n", "boot/initrd.img-6": string(main)}), "lone")
@@ -48,7 +50,7 @@ func TestInitramfs(t *testing.T) {
 
 // TestInitramfsOfBootEntries: the files that a boot entry names are read, wherever they are.
 func TestInitramfsOfBootEntries(t *testing.T) {
-	copyOf := string(zipped(archiveOf("lib/modules/6/kernel/lone.ko", "x")))
+	copyOf := string(linuxtest.Gzip(linuxtest.Archive("lib/modules/6/kernel/lone.ko", "x")))
 	blocked := map[string]string{"etc/modprobe.d/x.conf": "install lone /bin/false\n"}
 	for _, tt := range []struct {
 		name  string
@@ -58,10 +60,10 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 		{"an entry without one", nil, ""},
 		{"named by a loader entry", map[string]string{"boot/loader/entries/a.conf": "version 6\noptions quiet\ninitrd /m/6/initrd\n", "boot/m/6/initrd": copyOf}, "/boot/m/6/initrd"},
 		{"on the EFI partition", map[string]string{"boot/efi/loader/entries/b.conf": "linux /m/6.1/linux\n", "boot/loader/entries/a.conf": "options quiet\ninitrd /m/6/initrd\n", "boot/efi/m/6/initrd": copyOf}, "/boot/efi/m/6/initrd"},
-		{"two of one entry", map[string]string{"boot/loader/entries/a.conf": "initrd /ucode.img\ninitrd /initramfs-linux.img\n", "boot/ucode.img": string(archiveOf("kernel/x86/a.bin", "z")), "boot/initramfs-linux.img": copyOf}, "/boot/initramfs-linux.img"},
+		{"two of one entry", map[string]string{"boot/loader/entries/a.conf": "initrd /ucode.img\ninitrd /initramfs-linux.img\n", "boot/ucode.img": string(linuxtest.Archive("kernel/x86/a.bin", "z")), "boot/initramfs-linux.img": copyOf}, "/boot/initramfs-linux.img"},
 		{"named by grub", map[string]string{"boot/loader/entries/a.conf": "-", "boot/grub/grub.cfg": "linux ($root)/boot/vmlinuz-6 quiet\ninitrd ($root)/boot/early.img /boot/main.img\n",
-			"boot/early.img": string(archiveOf("kernel/x86/a.bin", "z")), "boot/main.img": copyOf}, "/boot/main.img"},
-		{"in a unified image", map[string]string{"boot/loader/entries/a.conf": "-", "efi/EFI/Linux/a.efi": string(madeImage(map[string]string{".cmdline": "quiet", ".initrd": copyOf, ".uname": "6"}))}, "/efi/EFI/Linux/a.efi"},
+			"boot/early.img": string(linuxtest.Archive("kernel/x86/a.bin", "z")), "boot/main.img": copyOf}, "/boot/main.img"},
+		{"in a unified image", map[string]string{"boot/loader/entries/a.conf": "-", "efi/EFI/Linux/a.efi": string(linuxtest.ImageOf(map[string]string{".cmdline": "quiet", ".initrd": copyOf, ".uname": "6"}))}, "/efi/EFI/Linux/a.efi"},
 		{"named, and not there", map[string]string{"boot/loader/entries/a.conf": "initrd /gone\n"}, "?"},
 		{"nothing tells", map[string]string{"boot/loader/entries/a.conf": "-"}, "?"},
 		{"only a command line", map[string]string{"boot/loader/entries/a.conf": "-", "etc/kernel/cmdline": "quiet\n"}, "?"},
@@ -100,12 +102,12 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 // TestInitramfsOfDracutSquash: what is packed in a file system of its own is not read.
 func TestInitramfsOfDracutSquash(t *testing.T) {
 	for _, name := range []string{"squash-root.img", "squash/root.img", "erofs-root.img"} {
-		i, err := ParseInitramfs(archiveOf("init", "x", name, "hsqs"), "boot/x")
+		i, err := boot.ParseInitramfs(linuxtest.Archive("init", "x", name, "hsqs"), "boot/x")
 		if err != nil || !errors.Is(i.Lost, errors.ErrUnsupported) || !strings.Contains(i.Lost.Error(), name) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "boot/initrd.img-6": string(archiveOf("squash-root.img", "hsqs"))}), "lone")
+	v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", "boot/initrd.img-6": string(linuxtest.Archive("squash-root.img", "hsqs"))}), "lone")
 	if !slices.ContainsFunc(v.Bypasses, func(r fact.Reason) bool { return strings.HasPrefix(r.Text, "unknown") }) {
 		t.Errorf("%+v", v.Bypasses)
 	}
@@ -125,11 +127,11 @@ func TestInitramfsOfBusybox(t *testing.T) {
 		{"a program of its own", []string{"bin/busybox", "x", "sbin/modprobe", ""}, true},
 		{"none: a library of kmod's", nil, true},
 	} {
-		data := archiveOf(append(tt.texts, module, "x", conf, "install lone /bin/false\n")...)
+		data := linuxtest.Archive(append(tt.texts, module, "x", conf, "install lone /bin/false\n")...)
 		if len(tt.texts) > 0 && tt.texts[1] != "x" {
 			copy(data[14:], "0000a1ff") // the mode of a symbolic link
 		}
-		i, err := ParseInitramfs(data, "boot/x")
+		i, err := boot.ParseInitramfs(data, "boot/x")
 		if err != nil || (initramfsCopy(i, "lone") == nil) != tt.stops {
 			t.Errorf("%s: %+v, %v", tt.name, i, err)
 		}

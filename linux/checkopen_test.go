@@ -10,6 +10,8 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // TestNotBlockedAfterAll has images where something looks blocked or absent and may get in.
@@ -53,7 +55,7 @@ func TestNotBlockedAfterAll(t *testing.T) {
 	} {
 		fsys := imageOf(tt.files)
 		for name, target := range tt.links {
-			fsys[name] = link(target)
+			fsys[name] = linuxtest.Link(target)
 		}
 		v := checkOf(t, fsys, tt.query)
 		if v.NextBoot.Outcome != tt.want || !strings.Contains(fmt.Sprint(v.Reasons), tt.says) {
@@ -86,16 +88,16 @@ func TestSocketTriggers(t *testing.T) {
 
 // TestMoreListsThanAreRead has more lists than the caps allow: that is said, and nothing is called unowned.
 func TestMoreListsThanAreRead(t *testing.T) {
-	fsys := fstest.MapFS{"etc/modules.d/x": file("a\n")}
+	fsys := fstest.MapFS{"etc/modules.d/x": linuxtest.File("a\n")}
 	for i := range 4096 + 1 {
-		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = file("")
+		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = linuxtest.File("")
 	}
-	if _, lost := ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
+	if _, lost := modprobe.ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
 		t.Errorf("lost %v", lost)
 	}
 	lists := fstest.MapFS{}
 	for i := range maxPackageLists + 2 {
-		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = file("/x\n")
+		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = linuxtest.File("/x\n")
 	}
 	if o := ReadOwners(lists, "6"); len(o.Lost) != 1 || !errors.Is(o.Lost[0], fact.ErrTooLarge) {
 		t.Errorf("lost %v", o.Lost)

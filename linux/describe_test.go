@@ -8,13 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 func FuzzDescribe(f *testing.F) {
 	f.Add([]byte("parm=a:b\x00parmtype=a:int\x00parm=a:c\x00firmware=x\x00"))
 	f.Fuzz(func(t *testing.T, section []byte) {
 		var m Module
-		DescribeFile(&File{Modinfo: ParseModinfo(section)}, &m, "6.1.0")
+		DescribeFile(&ko.File{Modinfo: ko.ParseModinfo(section)}, &m, "6.1.0")
 		if len(m.Parameters)+len(m.Firmware) > len(section) {
 			t.Fatal("more entries than bytes")
 		}
@@ -24,7 +25,7 @@ func FuzzDescribe(f *testing.F) {
 // TestFlags: the kernel asks only whether a flag's key is there.
 func TestFlags(t *testing.T) {
 	var m Module
-	f := File{Modinfo: ParseModinfo([]byte("intree=N\x00livepatch=0\x00staging\x00"))}
+	f := ko.File{Modinfo: ko.ParseModinfo([]byte("intree=N\x00livepatch=0\x00staging\x00"))}
 	DescribeFile(&f, &m, "")
 	if m.Intree != fact.Yes || m.Livepatch != fact.Yes || m.Staging != "" || m.Retpoline != fact.No {
 		t.Errorf("intree %q, livepatch %q, staging %q, retpoline %q", m.Intree, m.Livepatch, m.Staging, m.Retpoline)
@@ -32,9 +33,9 @@ func TestFlags(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	f := File{Size: 9, Compression: "xz", Modinfo: Modinfo{
-		{"parmtype", "b:int"}, {"parm", "a:first"}, {"parmtype", "a:uint"}, {"parm", "b:second"}, {"softdep", "pre: x"}, {"weakdep", "y"},
-		{"firmware", "f.bin"}, {"import_ns", "NS"}, {"depends", "q-r,s"}, {"vermagic", "6.1.0 SMP "}, {"intree", "Y"}, {"livepatch", "Y"}, {"version", "2"},
+	f := ko.File{Size: 9, Compression: "xz", Modinfo: ko.Modinfo{
+		{Key: "parmtype", Value: "b:int"}, {Key: "parm", Value: "a:first"}, {Key: "parmtype", Value: "a:uint"}, {Key: "parm", Value: "b:second"}, {Key: "softdep", Value: "pre: x"}, {Key: "weakdep", Value: "y"},
+		{Key: "firmware", Value: "f.bin"}, {Key: "import_ns", Value: "NS"}, {Key: "depends", Value: "q-r,s"}, {Key: "vermagic", Value: "6.1.0 SMP "}, {Key: "intree", Value: "Y"}, {Key: "livepatch", Value: "Y"}, {Key: "version", Value: "2"},
 	}}
 	m := Module{Version: "1", Parameters: []Parameter{{Name: "a", Value: "7", Readable: fact.Yes}}}
 	DescribeFile(&f, &m, "6.2.0")

@@ -13,7 +13,7 @@
 //   - what is enforced ([ReadPolicy]): settings below /proc/sys/kernel, /sys/kernel/security, the
 //     firmware's variables, /proc/keys, the kernel's configuration and command line
 //   - what may be loaded ([Checker]): modprobe's configuration, the indexes of a release, boot
-//     loaders' entries ([ReadBoot]), lists of modules to load, and for a blocked module the initramfs
+//     loaders' entries ([Read]), lists of modules to load, and for a blocked module the initramfs
 //   - what does not agree ([FindDiscrepancies]): also /proc/kallsyms, /proc/crypto, /sys/kernel/btf,
 //     the drivers' links, and as root ftrace's and dynamic debug's lists
 //

@@ -11,14 +11,16 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 func TestOrigin(t *testing.T) {
 	o := ReadOwners(fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":        file("/.\n/lib/modules/6.1/kernel/a.ko\n"),
-		"var/lib/dpkg/info/vendor-drivers:amd64.list":   file("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
-		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": file(""),
-		"var/lib/dkms/zfs/2.1.0/source/x":               file(""),
+		"var/lib/dpkg/info/linux-image-6.1.list":        linuxtest.File("/.\n/lib/modules/6.1/kernel/a.ko\n"),
+		"var/lib/dpkg/info/vendor-drivers:amd64.list":   linuxtest.File("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
+		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": linuxtest.File(""),
+		"var/lib/dkms/zfs/2.1.0/source/x":               linuxtest.File(""),
 	}, "6.1")
 	for _, c := range []struct {
 		name, file string
@@ -45,13 +47,13 @@ func TestOrigin(t *testing.T) {
 // TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
 func TestOriginOfDKMSBuild(t *testing.T) {
 	o := ReadOwners(fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":               file("/lib/modules/6.1/kernel/net/dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
-		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko":    file(""),
-		"var/lib/dkms/dummy/1.0/source/dkms.conf":              file("PACKAGE_NAME=dummy\nDEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
-		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz":   file(""),
-		"usr/src/late-2.0/dkms.conf":                           file("  DEST_MODULE_LOCATION[0]='/kernel/drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
-		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      file(""),
-		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": file(""),
+		"var/lib/dpkg/info/linux-image-6.1.list":               linuxtest.File("/lib/modules/6.1/kernel/net/dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
+		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko":    linuxtest.File(""),
+		"var/lib/dkms/dummy/1.0/source/dkms.conf":              linuxtest.File("PACKAGE_NAME=dummy\nDEST_MODULE_LOCATION[0]=\"/kernel/net\"\n"),
+		"var/lib/dkms/late/2.0/6.1/x86_64/module/late.ko.xz":   linuxtest.File(""),
+		"usr/src/late-2.0/dkms.conf":                           linuxtest.File("  DEST_MODULE_LOCATION[0]='/kernel/drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
+		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      linuxtest.File(""),
+		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": linuxtest.File(""),
 	}, "6.1")
 	for _, c := range []struct {
 		name, file string
@@ -109,11 +111,11 @@ func TestInRelease(t *testing.T) {
 // TestOriginWithALostList: no package owns a file only if all lists were read.
 func TestOriginWithALostList(t *testing.T) {
 	fsys := fstest.MapFS{
-		"var/lib/dpkg/info/bash.list":          file("/bin/bash\n"),
-		"var/lib/dpkg/info/linux-image-1.list": file("/lib/modules/1/kernel/a.ko\n"),
-		"var/lib/dpkg/info/vendor.list":        file("/lib/modules/1/extra/v.ko\n"),
-		"lib/modules/1/modules.dep":            file("kernel/a.ko:\nextra/v.ko:\nextra/x.ko:\n"),
-		"lib/modules/1/kernel/a.ko":            file(""), "lib/modules/1/extra/v.ko": file(""), "lib/modules/1/extra/x.ko": file(""),
+		"var/lib/dpkg/info/bash.list":          linuxtest.File("/bin/bash\n"),
+		"var/lib/dpkg/info/linux-image-1.list": linuxtest.File("/lib/modules/1/kernel/a.ko\n"),
+		"var/lib/dpkg/info/vendor.list":        linuxtest.File("/lib/modules/1/extra/v.ko\n"),
+		"lib/modules/1/modules.dep":            linuxtest.File("kernel/a.ko:\nextra/v.ko:\nextra/x.ko:\n"),
+		"lib/modules/1/kernel/a.ko":            linuxtest.File(""), "lib/modules/1/extra/v.ko": linuxtest.File(""), "lib/modules/1/extra/x.ko": linuxtest.File(""),
 	}
 	packageOf := func(o *Owners) string {
 		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko").Evidence {
@@ -123,7 +125,7 @@ func TestOriginWithALostList(t *testing.T) {
 		}
 		return ""
 	}
-	tree := OpenTree(fsys, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
+	tree := modprobe.OpenTree(fsys, modprobe.ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	whole := ReadOwners(fsys, "1")
 	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
 		t.Errorf("package %q, lost %v", got, whole.Lost)
@@ -158,10 +160,10 @@ func (r refuses) Open(name string) (fs.File, error) {
 
 func TestOwnersOfEveryPackageManager(t *testing.T) {
 	o := ReadOwners(fstest.MapFS{
-		"var/lib/pacman/local/linux-lts-6.6.1-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
-		"var/lib/pacman/local/ALPM_DB_VERSION":         file("9\n"),
-		"var/lib/pacman/local/odd/files":               file("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
-		"lib/apk/db/installed":                         file("C:Q1\nP:linux-virt\nV:6.1-r0\nF:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\nF:usr/lib/modules/6.1/extra\nR:b.ko\n"),
+		"var/lib/pacman/local/linux-lts-6.6.1-1/files": linuxtest.File("%FILES%\nusr/\nusr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
+		"var/lib/pacman/local/ALPM_DB_VERSION":         linuxtest.File("9\n"),
+		"var/lib/pacman/local/odd/files":               linuxtest.File("%FILES%\nusr/lib/modules/6.1/odd.ko\n"),
+		"lib/apk/db/installed":                         linuxtest.File("C:Q1\nP:linux-virt\nV:6.1-r0\nF:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\nF:usr/lib/modules/6.1/extra\nR:b.ko\n"),
 	}, "6.1")
 	for file, want := range map[string]string{
 		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd", "usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
@@ -179,7 +181,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 func FuzzAPK(f *testing.F) {
 	f.Add("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		o := ReadOwners(fstest.MapFS{"lib/apk/db/installed": file(text)}, "6.1")
+		o := ReadOwners(fstest.MapFS{"lib/apk/db/installed": linuxtest.File(text)}, "6.1")
 		if len(o.packages) > strings.Count(text, "\n")+1 {
 			t.Fatalf("%d files in %q", len(o.packages), text)
 		}

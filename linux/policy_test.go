@@ -12,22 +12,25 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // kernelFiles is a running Debian kernel's policy, seen by root.
 func kernelFiles() map[string]string {
 	return map[string]string{
-		DisabledFile:    "0\n",
-		ModprobeFile:    "/sbin/modprobe\n",
-		SigEnforceFile:  "N\n",
-		LockdownFile:    "[none] integrity confidentiality\n",
-		LSMFile:         "lockdown,capability,landlock,yama,apparmor",
-		SecureBootVar:   "\x06\x00\x00\x00\x01",
-		SetupModeVar:    "\x06\x00\x00\x00\x00",
-		TaintedFile:     "12289\n",
-		CmdlineFile:     "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet initcall_blacklist=x initcall_blacklist=y\n",
-		KeysFile:        rootKeys,
-		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\nCONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
+		DisabledFile:         "0\n",
+		ModprobeFile:         "/sbin/modprobe\n",
+		SigEnforceFile:       "N\n",
+		LockdownFile:         "[none] integrity confidentiality\n",
+		LSMFile:              "lockdown,capability,landlock,yama,apparmor",
+		SecureBootVar:        "\x06\x00\x00\x00\x01",
+		SetupModeVar:         "\x06\x00\x00\x00\x00",
+		TaintedFile:          "12289\n",
+		modprobe.CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet initcall_blacklist=x initcall_blacklist=y\n",
+		KeysFile:             rootKeys,
+		"boot/config-6":      "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\nCONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
 	}
 }
 
@@ -50,7 +53,7 @@ func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
 }
 
 func TestPolicyOfARunningKernel(t *testing.T) {
-	p := ReadPolicy(PolicyMachine{FS: files(kernelFiles()), Release: "6", Live: true})
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(kernelFiles()), Release: "6", Live: true})
 	if p.Loading != fact.LoadingAny {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -68,8 +71,8 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		{FactLSM, "lockdown,capability,landlock,yama,apparmor", "/" + LSMFile, 0, ""},
 		{FactLoadPin, "", "/" + LoadPinFile, 0, fact.CodeAbsent},
 		{FactModprobe, "/sbin/modprobe", "/" + ModprobeFile, 0, ""},
-		{FactModuleBlacklist, "c", "/" + CmdlineFile, 0, ""},
-		{FactInitcalls, "x,y", "/" + CmdlineFile, 0, ""},
+		{FactModuleBlacklist, "c", "/" + modprobe.CmdlineFile, 0, ""},
+		{FactInitcalls, "x,y", "/" + modprobe.CmdlineFile, 0, ""},
 		{"CONFIG_MODULES", "y", "/boot/config-6", 1, ""},
 		{"CONFIG_MODULE_SIG_FORCE", "n", "/boot/config-6", 3, ""},
 		{"CONFIG_MODPROBE_PATH", "/sbin/modprobe", "/boot/config-6", 4, ""},
@@ -120,7 +123,7 @@ func TestPolicyConclusion(t *testing.T) {
 				}
 			}
 		}
-		p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Live: true})
+		p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Live: true})
 		if p.Loading != tt.want {
 			t.Errorf("%s: loading %q, want %q", tt.name, p.Loading, tt.want)
 		}
@@ -136,7 +139,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 	texts := kernelFiles()
 	texts[DisabledFile] = "1\n"
 	texts["boot/config-6"] = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"
-	p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", CmdlineErr: ErrNoBootEntry})
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", CmdlineErr: boot.ErrNoEntry})
 	if p.Loading != fact.LoadingSigned {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -148,7 +151,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 			t.Errorf("the command line is not known: %+v", f)
 		}
 	}
-	p = ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Cmdline: ParseCmdline("nomodule"), CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
+	p = ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Cmdline: boot.ParseCmdline("nomodule"), CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
 	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" || f.Line != 7 || f.Value != "nomodule" {
 		t.Errorf("loading %q, %+v", p.Loading, f)
 	}
@@ -157,7 +160,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
 	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := ReadPolicy(PolicyMachine{FS: refusing(files(texts), IMAPolicyFile, fs.ErrPermission), Release: "6", Live: true})
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), IMAPolicyFile, fs.ErrPermission), Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
 	}
@@ -192,7 +195,7 @@ func TestKernelConfigPlaces(t *testing.T) {
 		{"lib/modules/6.1/build/.config", text, false, true},
 		{"boot/config-6.2", text, true, false},
 	} {
-		c, err := ReadKernelConfig(files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
+		c, err := ReadKernelConfig(linuxtest.Files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
 		if found := err == nil; found != tt.found {
 			t.Fatalf("%s: %v", tt.file, err)
 		}
@@ -210,7 +213,7 @@ func TestKernelConfigPlaces(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "nonsense\n", "\x1f\x8b\x08cut", "\x7fELF"} {
-		_, err := ReadKernelConfig(files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
+		_, err := ReadKernelConfig(linuxtest.Files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
 		if !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -241,13 +244,13 @@ func TestUevent(t *testing.T) {
 
 func FuzzPolicyTexts(f *testing.F) {
 	f.Add([]byte(rootKeys), []byte("a=\"b c\" d -- e"), []byte("CONFIG_A=y\n"))
-	f.Add(madeImage(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"), []byte("\x1f\x8b"))
+	f.Add(linuxtest.ImageOf(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"), []byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
 		keys, bad := ParseKeyFile(a)
 		if lines := bytes.Count(a, []byte("\n")) + 1; len(keys)+len(bad) > lines {
 			t.Fatal("more keys than lines")
 		}
-		if words := ParseCmdline(string(b)); len(words) > len(b) {
+		if words := boot.ParseCmdline(string(b)); len(words) > len(b) {
 			t.Fatal("more words than bytes")
 		}
 		if cfg, err := ParseKernelConfig(c); (cfg == nil) == (err == nil) {
@@ -256,7 +259,7 @@ func FuzzPolicyTexts(f *testing.F) {
 		if _, err := ParseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {
 			t.Fatal(err)
 		}
-		ReadBoot(fstest.MapFS{
+		boot.Read(fstest.MapFS{
 			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b}, "boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
 		})
 	})

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 // Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
@@ -81,7 +83,7 @@ func redactorOf(key string) func([]byte) []byte {
 		return nil
 	case parent == sectionsDir:
 		return redactSection
-	case parent == parametersDir && n > 2 && keepsKey(elems[n-3]+"."+base):
+	case parent == parametersDir && n > 2 && boot.KeepsKey(elems[n-3]+"."+base):
 		return nil
 	case parent == parametersDir, isDeviceID(elems):
 		return redactAll
@@ -211,7 +213,7 @@ func redactWords(line []byte, start int) []byte {
 			i++
 			continue
 		}
-		end := wordEnd(line, i)
+		end := boot.WordEnd(line, i)
 		out = append(out, redactWord(string(line[i:end]))...)
 		i = end
 	}
@@ -224,14 +226,14 @@ func redactWord(word string) string {
 	bare := strings.TrimPrefix(word, `"`) // a quote may stand before the key
 	key, value, hasValue := strings.Cut(bare, "=")
 	switch {
-	case word == "--", word == RedactedValue, keepsKey(strings.TrimSuffix(key, `"`)):
+	case word == "--", word == boot.RedactedValue, boot.KeepsKey(strings.TrimSuffix(key, `"`)):
 		return word
 	case hasValue && isKey(key) && value == "":
 		return word
 	case hasValue && isKey(key):
-		return key + "=" + RedactedValue
+		return key + "=" + boot.RedactedValue
 	}
-	return RedactedValue
+	return boot.RedactedValue
 }
 
 // isKey reports whether s looks like a parameter's name, and not like a part of a value.
@@ -260,7 +262,7 @@ func isGrubConfig(key string) bool {
 // redactGrub keeps the commands of a line that load a kernel or go on with another file. What is no
 // such command and holds no release or default is left out.
 func redactGrub(line []byte) []byte {
-	commands := grubKept(string(line))
+	commands := boot.KeptOfGrub(string(line))
 	if len(commands) == 0 {
 		return nil
 	}
@@ -277,7 +279,7 @@ func redactGrub(line []byte) []byte {
 // redactGrubCommand treats the words behind the file that a command begins with as a command line.
 func redactGrubCommand(line []byte, start int) []byte {
 	for range 2 { // the command, and the file
-		start = wordEnd(line, start)
+		start = boot.WordEnd(line, start)
 		for start < len(line) && isSpace(line[start]) {
 			start++
 		}
@@ -300,16 +302,16 @@ func redactConfig(line []byte) []byte {
 	for i := 0; i < len(line); {
 		end := i + 1
 		if !isSpace(line[i]) {
-			end = wordEnd(line, i)
+			end = boot.WordEnd(line, i)
 		}
 		word := line[i:end]
 		key, value, ok := bytes.Cut(word, []byte("="))
 		switch {
 		case !ok || len(value) == 0:
 		case isKey(string(key)):
-			word = append(bytes.Clone(key), "="+RedactedValue...)
+			word = append(bytes.Clone(key), "="+boot.RedactedValue...)
 		default: // a quote within the key would open what follows
-			word = []byte(RedactedValue)
+			word = []byte(boot.RedactedValue)
 		}
 		out = append(out, word...)
 		i = end
@@ -320,13 +322,13 @@ func redactConfig(line []byte) []byte {
 // redactUevent takes the value out of a "KEY=value" line that identifies one device.
 func redactUevent(line []byte) []byte {
 	key, value, ok := bytes.Cut(line, []byte("="))
-	if !ok || len(value) == 0 || string(value) == RedactedValue {
+	if !ok || len(value) == 0 || string(value) == boot.RedactedValue {
 		return line
 	}
 	for word := range strings.SplitSeq(strings.ToUpper(string(key)), "_") {
 		switch word {
 		case "SERIAL", "UNIQ", "MAC", "WWN", "WWID", "UUID", "EUI", "NGUID", "ADDRESS":
-			return append(bytes.Clone(key), "="+RedactedValue...)
+			return append(bytes.Clone(key), "="+boot.RedactedValue...)
 		}
 	}
 	return line

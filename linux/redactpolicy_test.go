@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 func TestRedactKeys(t *testing.T) {
@@ -29,11 +32,11 @@ func TestRedactGrub(t *testing.T) {
 			t.Errorf("%q stays in %q", secret, got)
 		}
 	}
-	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": got}))
-	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" || !reflect.DeepEqual(ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
+	b := boot.Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": got}))
+	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" || !reflect.DeepEqual(boot.ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
 		t.Errorf("%q: %+v", got, b.Entries)
 	}
-	if w, _ := LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
+	if w, _ := boot.LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
 		t.Errorf("%+v", w)
 	}
 }
@@ -84,7 +87,7 @@ func TestGrubGoesOn(t *testing.T) {
 		for name, text := range tt.files {
 			texts[name] = text
 		}
-		b := ReadBoot(files(texts))
+		b := boot.Read(linuxtest.Files(texts))
 		if len(b.Entries) != tt.entries || (len(b.Lost) > 0) != tt.lost {
 			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
 		}
@@ -92,7 +95,7 @@ func TestGrubGoesOn(t *testing.T) {
 		for name, text := range texts {
 			kept[name] = string(Redact(name, []byte(text)))
 		}
-		if r := ReadBoot(files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
+		if r := boot.Read(linuxtest.Files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
 			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, r.Lost)
 		}
 	}

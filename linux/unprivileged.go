@@ -2,7 +2,11 @@
 
 package linux
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
 
 // A Trigger is something that a process without privilege can do to make the kernel ask for a
 // module.
@@ -47,7 +51,7 @@ var unprivilegedTriggers = [...]Trigger{
 
 // triggerOf returns the first trigger for an alias, or for a module's own name; nil for none.
 func triggerOf(name string, byName bool) *Trigger {
-	normal, ok := NormalizeAlias(name)
+	normal, ok := modprobe.NormalizeAlias(name)
 	if !ok {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -65,11 +66,11 @@ func ModuleLinks(fsys fs.FS) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stat, ok := statOf(info)
-	if !ok || number(stat, "Nlink") == 0 {
+	stat, ok := hostfs.SysStat(info)
+	if !ok || hostfs.StatNumber(stat, "Nlink") == 0 {
 		return nil, fmt.Errorf("links of /%s: %w", SysModuleDir, errors.ErrUnsupported)
 	}
-	return strconv.AppendUint(nil, number(stat, "Nlink"), 10), nil
+	return strconv.AppendUint(nil, hostfs.StatNumber(stat, "Nlink"), 10), nil
 }
 
 // A names is a set of module names.
