@@ -19,6 +19,7 @@ import (
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -237,8 +238,8 @@ func (c configuration) lay(t *testing.T, root string) {
 	}
 }
 
-// modprobe runs modprobe in the root.
-func modprobe(t *testing.T, root, release string, args ...string) (string, error) {
+// runModprobe runs modprobe in the root.
+func runModprobe(t *testing.T, root, release string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/sbin/modprobe", append([]string{"-S", release}, args...)...)
 	cmd.Dir, cmd.Env = "/", []string{"LC_ALL=C"}
@@ -265,7 +266,7 @@ func (c configuration) check(t *testing.T, root, release string) {
 // compareConfig compares modprobe -c, of which the part before the indexes is the configuration.
 func (c configuration) compareConfig(t *testing.T, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-c")
+	out, err := runModprobe(t, root, release, "-c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +310,7 @@ func softdepText(text string) string {
 
 func (c configuration) compareResolve(t *testing.T, s *lkm.System, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-R", c.query)
+	out, err := runModprobe(t, root, release, "-R", c.query)
 	theirs := strings.Fields(out)
 	modules, resolveErr := s.Resolve(t.Context(), c.query)
 	if resolveErr != nil {
@@ -338,7 +339,7 @@ func (c configuration) blacklistsAll(t *testing.T, root, release string, names [
 // comparePlan compares modprobe -n -v with LoadPlan, line by line.
 func (c configuration) comparePlan(t *testing.T, s *lkm.System, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-n", "-v", c.query)
+	out, err := runModprobe(t, root, release, "-n", "-v", c.query)
 	var theirs []string
 	for line := range strings.Lines(out) {
 		theirs = append(theirs, strings.Join(strings.Fields(line), " "))

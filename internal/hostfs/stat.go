@@ -16,6 +16,7 @@ func SysStat(info fs.FileInfo) (reflect.Value, bool) {
 	return sys, sys.Kind() == reflect.Struct
 }
 
+// StatNumber returns an integer field of that structure; 0 when there is none.
 func StatNumber(v reflect.Value, field string) uint64 {
 	f := v.FieldByName(field)
 	switch {

@@ -101,7 +101,7 @@ func TestImports(t *testing.T) {
 		"expvar":         nil,
 		"net/http/pprof": nil,
 		"C":              nil,
-		"testing":        {"internal/testdata"},
+		"testing":        {"internal/testdata", "internal/testing"},
 		"flag":           nil,
 		"os/signal":      {"cmd"},
 

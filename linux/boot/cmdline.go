@@ -146,6 +146,7 @@ func KeepsKey(key string) bool {
 	return slices.ContainsFunc(keptKeys, func(k string) bool { return same(k) == key })
 }
 
+// WordEnd returns where the word of a command line that begins at i ends: at white space outside double quotes.
 func WordEnd(line []byte, i int) int {
 	for quoted := false; i < len(line); i++ {
 		switch {

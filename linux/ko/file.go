@@ -61,8 +61,8 @@ type Options struct {
 	Hash bool
 	// MaxFile is the largest file in bytes, stored or decompressed; 0 means 512 MiB.
 	MaxFile int64
-	// NoPrefix makes it decode compressed files whole even when a prefix would do.
-	NoPrefix bool
+	// noPrefix makes it decode compressed files whole even when a prefix would do.
+	noPrefix bool
 }
 
 func (o *Options) max() int64 {
@@ -73,7 +73,7 @@ func (o *Options) max() int64 {
 }
 
 // whole reports whether metadata alone is not enough.
-func (o *Options) whole() bool { return o.Signature || o.Symbols || o.NoPrefix }
+func (o *Options) whole() bool { return o.Signature || o.Symbols || o.noPrefix }
 
 // A Reader reads module files, one after another, with the same memory. It is not for
 // concurrent use.
@@ -322,3 +322,26 @@ func (e AttrError) Error() string { return e.Err.Error() }
 
 // Unwrap returns why.
 func (e AttrError) Unwrap() error { return e.Err }
+
+// moduleSuffixes are the file name endings that make a file a module, longest first.
+var moduleSuffixes = [...]string{".ko.zst", ".ko.xz", ".ko.gz", ".ko"}
+
+// Suffix returns the ending of a module's file name, "" for any other file.
+func Suffix(file string) string {
+	for _, s := range moduleSuffixes {
+		if strings.HasSuffix(file, s) && len(file) > len(s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// NameOfFile returns the module name that kmod derives from a file's name: the base name up to its
+// first dot, with '-' written '_'. The name in the file itself (modinfo "name") may differ.
+func NameOfFile(file string) string {
+	base := path.Base(file)
+	if i := strings.IndexByte(base, '.'); i >= 0 {
+		base = base[:i]
+	}
+	return strings.ReplaceAll(base, "-", "_")
+}

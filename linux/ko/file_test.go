@@ -54,7 +54,7 @@ func TestReadFile(t *testing.T) {
 			r := NewReader()
 			for file, compression := range map[string]string{"demo.ko": "none", "demo.ko.gz": "gzip", "demo.ko.zst": "zstd", "misnamed.ko": "gzip"} {
 				for _, whole := range []bool{false, true} {
-					f, err := r.ReadFile(fsys, file, Options{NoPrefix: whole})
+					f, err := r.ReadFile(fsys, file, Options{noPrefix: whole})
 					if err != nil {
 						t.Fatal(file, err)
 					}
@@ -87,7 +87,7 @@ func TestPrefixIsCareful(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole, err := r.Decode(data, "demo.ko.gz", Options{NoPrefix: true})
+			whole, err := r.Decode(data, "demo.ko.gz", Options{noPrefix: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -133,6 +133,7 @@ const (
 	maxFirmwareElements = 16
 )
 
+// SensibleFirmware reports whether a name is short enough for a firmware file to have it.
 func SensibleFirmware(name string) bool {
 	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
 }

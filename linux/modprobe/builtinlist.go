@@ -23,10 +23,10 @@ type BuiltinModule struct {
 	Modinfo ko.Modinfo
 }
 
-// ParseBuiltin joins modules.builtin and modules.builtin.modinfo, sorted by name. Either may be
+// parseBuiltin joins modules.builtin and modules.builtin.modinfo, sorted by name. Either may be
 // nil. The second holds NUL-ended "name.key=value" entries; a name's entries need not stand
 // together, and it names code that modules.builtin leaves out.
-func ParseBuiltin(list, modinfo []byte) []BuiltinModule {
+func parseBuiltin(list, modinfo []byte) []BuiltinModule {
 	var modules []BuiltinModule
 	index := make(map[string]int)
 	add := func(name string) *BuiltinModule {
@@ -38,7 +38,7 @@ func ParseBuiltin(list, modinfo []byte) []BuiltinModule {
 		}
 		return &modules[i]
 	}
-	for _, file := range ParseOrder(list) {
+	for _, file := range parseOrder(list) {
 		if m := add(ko.NameOfFile(file)); m.File == "" {
 			m.File = file
 		}

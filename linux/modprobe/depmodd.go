@@ -14,16 +14,16 @@ import (
 	"github.com/kernelext/kernelext/linux/ko"
 )
 
-// DepmodDirs are the directories of depmod's configuration, the most important first.
-var DepmodDirs = []string{"etc/depmod.d", "run/depmod.d", "usr/local/lib/depmod.d", "usr/lib/depmod.d", "lib/depmod.d"}
+// depmodDirs are the directories of depmod's configuration, the most important first.
+var depmodDirs = []string{"etc/depmod.d", "run/depmod.d", "usr/local/lib/depmod.d", "usr/lib/depmod.d", "lib/depmod.d"}
 
-// A DepmodConfig says which of several files of one module depmod chooses.
-type DepmodConfig struct {
+// A depmodConfig says which of several files of one module depmod chooses.
+type depmodConfig struct {
 	// Search are the subdirectories in order of importance, the most important first; "built-in"
 	// is everything else, "external" the external directories.
-	Search []DepmodSearch
+	Search []depmodSearch
 	// Overrides choose a subdirectory for single modules; the last line is looked at first.
-	Overrides []DepmodOverride
+	Overrides []depmodOverride
 	// External are directories outside the tree, as paths below the machine's root.
 	External []string
 	// Exclude are the names of directories that are not entered, and of files that are not taken,
@@ -33,15 +33,15 @@ type DepmodConfig struct {
 	Lost []error
 }
 
-// A DepmodSearch is one word of a search line, and where it stands.
-type DepmodSearch struct {
+// A depmodSearch is one word of a search line, and where it stands.
+type depmodSearch struct {
 	Word string
 	File string
 	Line int
 }
 
-// A DepmodOverride is one override line that fits the release, and where it stands.
-type DepmodOverride struct {
+// A depmodOverride is one override line that fits the release, and where it stands.
+type depmodOverride struct {
 	Module, Dir string
 	File        string
 	Line        int
@@ -53,16 +53,16 @@ const (
 	searchExternal = "external"
 )
 
-// ReadDepmodConfig reads depmod's configuration for a release. Nothing is an error: what could not
+// readDepmodConfig reads depmod's configuration for a release. Nothing is an error: what could not
 // be read is in Lost. Without any search line the order is "updates built-in".
-func ReadDepmodConfig(fsys fs.FS, release string) *DepmodConfig {
-	c := &DepmodConfig{Exclude: []string{"build", "source"}}
+func readDepmodConfig(fsys fs.FS, release string) *depmodConfig {
+	c := &depmodConfig{Exclude: []string{"build", "source"}}
 	lose := func(err error) {
 		if len(c.Lost) < maxConfigLost {
 			c.Lost = append(c.Lost, err)
 		}
 	}
-	files := confFiles(fsys, DepmodDirs, make(map[string]bool), lose)
+	files := confFiles(fsys, depmodDirs, make(map[string]bool), lose)
 	sortByBase(files)
 	for _, file := range files[:min(len(files), maxConfigFiles)] {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
@@ -78,12 +78,12 @@ func ReadDepmodConfig(fsys fs.FS, release string) *DepmodConfig {
 		}
 	}
 	if len(c.Search) == 0 {
-		c.Search = []DepmodSearch{{Word: "updates"}, {Word: searchBuiltin}}
+		c.Search = []depmodSearch{{Word: "updates"}, {Word: searchBuiltin}}
 	}
 	return c
 }
 
-func (c *DepmodConfig) line(line, file string, number int, release string) error {
+func (c *depmodConfig) line(line, file string, number int, release string) error {
 	if line == "" || line[0] == '#' {
 		return nil
 	}
@@ -94,14 +94,14 @@ func (c *DepmodConfig) line(line, file string, number int, release string) error
 	switch w[0] {
 	case "search":
 		for _, word := range w[1:] {
-			c.Search = append(c.Search, DepmodSearch{word, file, number})
+			c.Search = append(c.Search, depmodSearch{word, file, number})
 		}
 	case "override":
 		if len(w) < 4 {
 			return fmt.Errorf("ignored: override without module, release and directory")
 		}
 		if releaseMatches(w[2], release) {
-			c.Overrides = append(c.Overrides, DepmodOverride{w[1], w[3], file, number})
+			c.Overrides = append(c.Overrides, depmodOverride{w[1], w[3], file, number})
 		}
 	case "external":
 		if len(w) < 3 {
@@ -147,7 +147,7 @@ type rank struct {
 const overrideRank = 1 << 20
 
 // rank judges a file, a path relative to the release directory or absolute.
-func (c *DepmodConfig) rank(file string) rank {
+func (c *depmodConfig) rank(file string) rank {
 	base := file[:len(file)-len(ko.Suffix(file))]
 	for i := len(c.Overrides) - 1; i >= 0; i-- {
 		if o := &c.Overrides[i]; o.Dir+"/"+o.Module == base {

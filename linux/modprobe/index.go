@@ -47,9 +47,9 @@ const (
 	maxKeyShare = 16
 )
 
-// ParseIndex checks an index's header; source is its path, for errors. An empty file is a legal
+// parseIndex checks an index's header; source is its path, for errors. An empty file is a legal
 // index of nothing.
-func ParseIndex(data []byte, source string) (*Index, error) {
+func parseIndex(data []byte, source string) (*Index, error) {
 	x := &Index{data: string(data), source: source}
 	if len(data) == 0 {
 		return x, nil

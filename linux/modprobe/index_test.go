@@ -149,7 +149,7 @@ func TestHostileIndexes(t *testing.T) {
 		"cycle": cycle, "out of range": head(nodeChildren | nodeOffset), "no end": head(nodePrefix|12, 'a', 'b'), "children cut": head(nodeChildren|12, 'a', 'z', 0),
 		"backwards": head(nodeChildren|12, 'z', 'a'), "values cut": head(nodeValues|12, 0, 0, 0, 9), "many values": many,
 	} {
-		x, err := ParseIndex(data, "hostile.bin")
+		x, err := parseIndex(data, "hostile.bin")
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -168,11 +168,11 @@ func TestHostileIndexes(t *testing.T) {
 		}
 	}
 	for _, data := range [][]byte{[]byte("text"), head(0)[:8], append(binary.BigEndian.AppendUint32(nil, indexMagic), 0, 9, 0, 0, 0, 0, 0, 0)} {
-		if _, err := ParseIndex(data, "x.bin"); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := parseIndex(data, "x.bin"); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", data, err)
 		}
 	}
-	if x, err := ParseIndex(nil, "empty.bin"); err != nil {
+	if x, err := parseIndex(nil, "empty.bin"); err != nil {
 		t.Error(err)
 	} else if v, err := x.Match(nil, "a"); v != nil || err != nil {
 		t.Error(v, err)
@@ -185,7 +185,7 @@ func FuzzIndex(f *testing.F) {
 		f.Add([]byte(x.data), "ab00x")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, s string) {
-		x, err := ParseIndex(data, "fuzz.bin")
+		x, err := parseIndex(data, "fuzz.bin")
 		if err != nil {
 			return
 		}

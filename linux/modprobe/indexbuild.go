@@ -43,7 +43,7 @@ func buildIndex(entries []indexEntry, source string) (*Index, error) {
 	} else {
 		b.out = nil
 	}
-	return ParseIndex(b.out, source)
+	return parseIndex(b.out, source)
 }
 
 // Caps of an index that is made in memory. Debian's largest have 26,000 keys and 1.3 MiB. A node is

@@ -73,7 +73,7 @@ const (
 // release directory itself.
 func (t *Tree) Inventory() (*Inventory, error) {
 	inv := new(Inventory)
-	conf := ReadDepmodConfig(t.fsys, t.Release)
+	conf := readDepmodConfig(t.fsys, t.Release)
 	inv.Lost = append(inv.Lost, conf.Lost...)
 	if t.Release != "" {
 		inv.Lost = append(inv.Lost, t.Unseen()...)
@@ -112,7 +112,7 @@ func (t *Tree) Inventory() (*Inventory, error) {
 
 // walk lists the module files below dir, with prefix before each path. Links to files and to
 // directories are followed, as depmod does, the latter a few within one another, so that a loop ends.
-func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]string, error) {
+func (t *Tree) walk(dir, prefix string, conf *depmodConfig, inv *Inventory) ([]string, error) {
 	type place struct {
 		dir, rel string
 		depth    int
@@ -173,7 +173,7 @@ func (t *Tree) walk(dir, prefix string, conf *DepmodConfig, inv *Inventory) ([]s
 }
 
 // choose groups the files by module and picks the one that depmod would.
-func (inv *Inventory) choose(t *Tree, files []string, conf *DepmodConfig, d *depTable) {
+func (inv *Inventory) choose(t *Tree, files []string, conf *depmodConfig, d *depTable) {
 	groups := make(map[string][]string, len(files))
 	var names []string
 	for _, f := range files {
@@ -196,7 +196,7 @@ func (inv *Inventory) choose(t *Tree, files []string, conf *DepmodConfig, d *dep
 
 // candidates ranks the files of one module, the chosen one first. Between files of equal rank
 // depmod goes by the directory's own order, which only modules.dep remembers.
-func (t *Tree) candidates(name string, files []string, conf *DepmodConfig, d *depTable) []Candidate {
+func (t *Tree) candidates(name string, files []string, conf *depmodConfig, d *depTable) []Candidate {
 	indexed := ""
 	if i, ok := d.byName[name]; ok {
 		indexed = d.lines[i].Path
@@ -349,7 +349,7 @@ func (inv *Inventory) order(t *Tree) error {
 	if err != nil {
 		return err
 	}
-	paths := ParseOrder(text)
+	paths := parseOrder(text)
 	place := make(map[string]int64, len(paths))
 	for i, p := range paths {
 		place[p] = int64(i)

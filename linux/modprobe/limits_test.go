@@ -102,7 +102,7 @@ func TestSharedPrefix(t *testing.T) {
 	ref := uint32(len(b)) | nodePrefix | nodeValues
 	b = append(bytes.Join([][]byte{b, bytes.Repeat([]byte("*"), 5000)}, nil), 0)
 	b = append(b, 0, 0, 0, 1, 0, 0, 0, 0, 'm', 0)
-	x, err := ParseIndex(sharedBy(b, ref, 9, "*?a"), "shared.bin")
+	x, err := parseIndex(sharedBy(b, ref, 9, "*?a"), "shared.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestLongKeys(t *testing.T) {
 		ref = at
 	}
 	binary.BigEndian.PutUint32(b[8:], ref)
-	x, err := ParseIndex(b, "deep.bin")
+	x, err := parseIndex(b, "deep.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestTextIndexesAreBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes of memory for %d of modules.dep", name, used, len(text))
 		}
 	}
-	used := linuxtest.Allocated(func() { ParseDep(make([]byte, 0)); parseAliases(bytes.Repeat([]byte("\n"), 4<<20)) })
+	used := linuxtest.Allocated(func() { parseDep(make([]byte, 0)); parseAliases(bytes.Repeat([]byte("\n"), 4<<20)) })
 	if used > 32<<20 {
 		t.Errorf("%d bytes of memory for empty lines", used)
 	}

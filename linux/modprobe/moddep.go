@@ -23,9 +23,9 @@ type DepLine struct {
 // Name returns the module's name, from its file's.
 func (d *DepLine) Name() string { return ko.NameOfFile(d.Path) }
 
-// ParseDep reads modules.dep, of kmod or of BusyBox. Lines without a colon are not understood and
+// parseDep reads modules.dep, of kmod or of BusyBox. Lines without a colon are not understood and
 // counted in bad.
-func ParseDep(text []byte) (lines []DepLine, bad int) {
+func parseDep(text []byte) (lines []DepLine, bad int) {
 	lines = make([]DepLine, 0, min(bytes.Count(text, []byte{'\n'}), len(text)/8)+1)
 	for rest := escape.UTF8(string(text)); rest != ""; {
 		var line string
@@ -59,8 +59,8 @@ func parseDepLine(line string) (DepLine, bool) {
 	return d, true
 }
 
-// ParseOrder reads modules.order or modules.builtin: one path a line.
-func ParseOrder(text []byte) []string {
+// parseOrder reads modules.order or modules.builtin: one path a line.
+func parseOrder(text []byte) []string {
 	var paths []string
 	for rest := escape.UTF8(string(text)); rest != ""; {
 		var line string
@@ -72,33 +72,6 @@ func ParseOrder(text []byte) []string {
 	return paths
 }
 
-// A Devname is one line of modules.devname: a device node that asks for a module when it is opened.
-type Devname struct {
-	// Module is the module, Node the device's name below /dev.
-	Module, Node string
-	// Type is c or b; Major and Minor are its numbers as written.
-	Type, Major, Minor string
-}
-
-// ParseDevname reads modules.devname.
-func ParseDevname(text []byte) []Devname {
-	var list []Devname
-	for line := range bytes.Lines(text) {
-		line, ok := trimComment(bytes.TrimSuffix(line, []byte("\n")))
-		w := strings.Fields(escape.UTF8(string(line)))
-		if !ok || len(w) < 3 || len(w[2]) < 4 {
-			continue
-		}
-		major, minor, ok := strings.Cut(w[2][1:], ":")
-		if ok {
-			list = append(list, Devname{Module: w[0], Node: w[1], Type: w[2][:1], Major: major, Minor: minor})
-		}
-	}
-	return list
-}
-
-// parseAliases reads modules.alias, modules.symbols or modules.builtin.alias: "alias PATTERN NAME"
-// lines. Keys are normalised; the order of the lines is the order of the modules.
 func parseAliases(text []byte) []indexEntry {
 	entries := make([]indexEntry, 0, min(bytes.Count(text, []byte{'\n'}), len(text)/16))
 	order := make(map[string]uint32)

@@ -131,7 +131,7 @@ func (t *Tree) walked(name string) (*DepLine, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.files == nil {
-		conf := ReadDepmodConfig(t.fsys, t.Release)
+		conf := readDepmodConfig(t.fsys, t.Release)
 		inv := new(Inventory)
 		files, err := t.walk(t.Dir, "", conf, inv)
 		if err != nil {

@@ -245,7 +245,6 @@ const (
 	IndexBuiltinAlias = "modules.builtin.alias"
 	BuiltinInfoFile   = "modules.builtin.modinfo"
 	fileOrder         = "modules.order"
-	fileDevname       = "modules.devname"
 )
 
 // Caps of an index, and of modules.dep. The largest real indexes have 2 MiB; Debian's modules.dep
@@ -273,7 +272,7 @@ func (t *Tree) readIndex(name string) (*Index, error) {
 	file := t.Dir + "/" + name
 	b, err := limit.ReadFile(t.fsys, file+".bin", maxIndexFile)
 	if err == nil {
-		return ParseIndex(b, file+".bin")
+		return parseIndex(b, file+".bin")
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -333,7 +332,7 @@ func (t *Tree) readDeps() *depTable {
 	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
 		d.err = d.tooLarge()
 	case err == nil:
-		d.lines, d.bad = ParseDep(text)
+		d.lines, d.bad = parseDep(text)
 	case errors.Is(err, fs.ErrNotExist):
 		d.err = t.depsOfIndex(d, err)
 	default:
@@ -381,7 +380,7 @@ func (t *Tree) readDepsBeside(d *depTable, dir string) {
 		d.err = cmp.Or(d.err, err)
 		return
 	}
-	lines, bad := ParseDep(text)
+	lines, bad := parseDep(text)
 	d.bad += bad
 	if len(d.lines)+len(lines) > maxDepLines {
 		d.err = d.tooLarge()
@@ -468,16 +467,7 @@ func (t *Tree) Builtin() (modules []BuiltinModule, infoErr, err error) {
 	if err != nil && infoErr != nil {
 		return nil, infoErr, err
 	}
-	return ParseBuiltin(list, info), cmp.Or(infoErr, err), nil
-}
-
-// Devnames reads modules.devname.
-func (t *Tree) Devnames() ([]Devname, error) {
-	b, err := limit.ReadFile(t.fsys, t.Dir+"/"+fileDevname, maxIndexFile)
-	if err != nil {
-		return nil, err
-	}
-	return ParseDevname(b), nil
+	return parseBuiltin(list, info), cmp.Or(infoErr, err), nil
 }
 
 // problems of the dependency index, as one error; nil for none.
@@ -498,5 +488,5 @@ func (t *Tree) readDepIndex() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseIndex(b, file)
+	return parseIndex(b, file)
 }

@@ -371,11 +371,10 @@ func FuzzConfig(f *testing.F) {
 func FuzzTexts(f *testing.F) {
 	f.Add([]byte("kernel/a.ko: kernel/b.ko\n"), []byte("a.key=value\x00"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		lines, _ := ParseDep(a)
-		ParseOrder(a)
-		ParseDevname(a)
+		lines, _ := parseDep(a)
+		parseOrder(a)
 		buildIndex(parseAliases(a), "fuzz")
-		if list := ParseBuiltin(a, b); len(list)+len(lines) > 2*(len(a)+len(b))+2 {
+		if list := parseBuiltin(a, b); len(list)+len(lines) > 2*(len(a)+len(b))+2 {
 			t.Fatal("more than there was")
 		}
 	})

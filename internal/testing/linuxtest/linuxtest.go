@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package linuxtest builds what a Linux machine holds, for tests: module files with and without
+// signatures, a release directory, initial file systems, boot images. Only tests import it.
 package linuxtest
 
 import (
@@ -14,13 +16,15 @@ import (
 	"time"
 )
 
+// File is a file of that text.
 func File(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
-// Link is a symbolic Link.
+// Link is a symbolic link.
 func Link(target string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink}
 }
 
+// Files are files of those texts, by their names.
 func Files(texts map[string]string) fstest.MapFS {
 	m := fstest.MapFS{}
 	for name, text := range texts {
@@ -71,6 +75,7 @@ func Archive(texts ...string) []byte {
 	return b.Bytes()
 }
 
+// Gzip compresses bytes.
 func Gzip(b []byte) []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
@@ -113,6 +118,7 @@ func ImageOf(sections map[string]string) []byte {
 	return Image(list...)
 }
 
+// Dir is the directory of Release.
 const Dir = "lib/modules/6.1.0-test"
 
 // Release is a small release directory with text indexes.

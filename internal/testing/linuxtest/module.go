@@ -38,6 +38,7 @@ type Module struct {
 	Sections []Section
 }
 
+// A Section is one section of it.
 type Section struct {
 	Name string
 	Kind uint32
@@ -139,6 +140,7 @@ type Key struct {
 	Signer crypto.Signer
 }
 
+// NewKey makes a key, of ECDSA or RSA, and its certificate.
 func NewKey(t testing.TB, name string, ec bool) Key {
 	t.Helper()
 	var key crypto.Signer
@@ -169,6 +171,7 @@ type algorithmID struct {
 	Parameters asn1.RawValue `asn1:"optional"`
 }
 
+// OIDMLDSA65 and OIDUnknown are algorithms that a signature can claim, the others those that it is made with.
 var (
 	oidSHA256        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 	oidSHA512        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
