@@ -18,6 +18,8 @@ import (
 	"github.com/kernelext/kernelext/e2e/debian"
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -345,8 +347,8 @@ func (c configuration) lay(t *testing.T, root string) {
 	}
 }
 
-// modprobe runs modprobe in the root.
-func modprobe(t *testing.T, root, release string, args ...string) (string, error) {
+// runModprobe runs modprobe in the root.
+func runModprobe(t *testing.T, root, release string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/sbin/modprobe", append([]string{"-S", release}, args...)...)
 	cmd.Dir, cmd.Env = "/", []string{"LC_ALL=C"}
@@ -373,7 +375,7 @@ func (c configuration) check(t *testing.T, root, release string) {
 // compareConfig compares modprobe -c, of which the part before the indexes is the configuration.
 func (c configuration) compareConfig(t *testing.T, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-c")
+	out, err := runModprobe(t, root, release, "-c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,8 +389,8 @@ func (c configuration) compareConfig(t *testing.T, root, release string) {
 		rest = strings.ReplaceAll(rest, "\xff", `\xff`) // as we write a byte that is no text
 		theirs[verb] = append(theirs[verb], strings.TrimSpace(rest))
 	}
-	config := linux.ReadConfig(os.DirFS(root), "lib/modules/"+release, true)
-	for verb, list := range map[string][]linux.Directive{"alias": config.Aliases, "blacklist": config.Blacklist,
+	config := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)
+	for verb, list := range map[string][]modprobe.Directive{"alias": config.Aliases, "blacklist": config.Blacklist,
 		"options": config.Options,
 		"install": config.Install, "remove": config.Remove, "softdep": config.Softdeps} {
 		var ours []string
@@ -412,13 +414,13 @@ func (c configuration) compareConfig(t *testing.T, root, release string) {
 // softdepText writes a softdep in one way.
 func softdepText(text string) string {
 	name, rest, _ := strings.Cut(text, " ")
-	d := linux.ParseSoftdep(rest)
+	d := ko.ParseSoftdep(rest)
 	return fmt.Sprint(name, " pre: ", d.Pre, " post: ", d.Post)
 }
 
 func (c configuration) compareResolve(t *testing.T, s *lkm.System, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-R", c.query)
+	out, err := runModprobe(t, root, release, "-R", c.query)
 	theirs := strings.Fields(out)
 	modules, resolveErr := s.Resolve(t.Context(), c.query)
 	if resolveErr != nil {
@@ -438,16 +440,16 @@ func (c configuration) compareResolve(t *testing.T, s *lkm.System, root, release
 }
 
 func (c configuration) blacklistsAll(t *testing.T, root, release string, names []string) bool {
-	config := linux.ReadConfig(os.DirFS(root), "lib/modules/"+release, true)
+	config := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)
 	return len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool {
-		return !slices.ContainsFunc(config.Blacklist, func(d linux.Directive) bool { return d.Name == name })
+		return !slices.ContainsFunc(config.Blacklist, func(d modprobe.Directive) bool { return d.Name == name })
 	})
 }
 
 // comparePlan compares modprobe -n -v with LoadPlan, line by line.
 func (c configuration) comparePlan(t *testing.T, s *lkm.System, root, release string) {
 	t.Helper()
-	out, err := modprobe(t, root, release, "-n", "-v", c.query)
+	out, err := runModprobe(t, root, release, "-n", "-v", c.query)
 	var theirs []string
 	for line := range strings.Lines(out) {
 		theirs = append(theirs, strings.Join(strings.Fields(line), " "))

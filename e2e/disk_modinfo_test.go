@@ -15,7 +15,7 @@ import (
 
 	"github.com/kernelext/kernelext/e2e/debian"
 	"github.com/kernelext/kernelext/e2e/lab"
-	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -82,7 +82,7 @@ func (d *differences) check(m *lkm.Module, field string, got, want any) {
 // A modinfoRecord is what modinfo -0 prints of one file: "key=value" entries in order, and of each
 // parameter one text that joins its name, its description and its type.
 type modinfoRecord struct {
-	entries []linux.ModinfoEntry
+	entries []ko.Entry
 	params  []string
 }
 
@@ -105,7 +105,7 @@ func modinfo(t testing.TB, files []string) map[string]*modinfoRecord {
 		if !ok {
 			t.Fatalf("modinfo -0 printed %q", text)
 		}
-		r.entries = append(r.entries, linux.ModinfoEntry{Key: key, Value: value})
+		r.entries = append(r.entries, ko.Entry{Key: key, Value: value})
 	}
 	return records
 }
@@ -151,7 +151,7 @@ var signatureKeys = []string{"sig_id", "signer", "sig_key", "sig_hashalgo", "sig
 // parameters, of which modinfo prints a text.
 func compareEntries(d *differences, m *lkm.Module, r *modinfoRecord) {
 	d.t.Helper()
-	var got, want []linux.ModinfoEntry
+	var got, want []ko.Entry
 	for _, e := range m.Linux.Modinfo {
 		if e.Key != "parm" && e.Key != "parmtype" {
 			got = append(got, e)
@@ -159,7 +159,7 @@ func compareEntries(d *differences, m *lkm.Module, r *modinfoRecord) {
 	}
 	for _, e := range r.entries {
 		if !slices.Contains(signatureKeys, e.Key) {
-			want = append(want, linux.ModinfoEntry{Key: e.Key, Value: escaped(e.Value)})
+			want = append(want, ko.Entry{Key: e.Key, Value: escaped(e.Value)})
 		}
 	}
 	d.check(m, "modinfo", got, want)

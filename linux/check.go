@@ -12,6 +12,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/near"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // The ways for a module to get into a Linux kernel.
@@ -65,13 +68,13 @@ type CheckMachine struct {
 	// Release is the kernel release in question, and Dir its directory of modules; DirErr is why
 	// there is none.
 	Release string
-	Dir     ReleaseDir
+	Dir     modprobe.ReleaseDir
 	DirErr  error
 	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
 	// kernel of this machine runs, so that the firmware's state is known.
 	Running, Live bool
 	// Keys verify the signature of a file; nil for none. KeyErrs are keys that could not be used.
-	Keys    *Keys
+	Keys    *ko.Keys
 	KeyErrs []error
 }
 
@@ -82,36 +85,36 @@ type Checker struct {
 	m          CheckMachine
 	now        *world   // nil when the kernel does not run
 	next       []*world // one for each way in which a boot loader would start the kernel
-	boot       *Boot
-	plain      *Tree // the tree without any command line
+	boot       *boot.Setup
+	plain      *modprobe.Tree // the tree without any command line
 	loaded     map[string]bool
 	signatures map[string]signedFile
 	// runConfig are the lines of modprobe's configuration that stand below /run, which is empty
 	// after a boot.
-	runConfig []Directive
+	runConfig []modprobe.Directive
 
 	aliasesOf map[string][]string
 	early     *earlyFiles
 
-	loadLists []Setting
+	loadLists []modprobe.Setting
 	problems  []fact.Problem
 }
 
 // NewChecker reads what is the same for all queries.
 func NewChecker(m CheckMachine) *Checker {
 	c := &Checker{m: m, signatures: make(map[string]signedFile), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
-	c.plain = OpenTree(m.FS, m.Dir, false)
-	c.boot = ReadBoot(m.FS)
+	c.plain = modprobe.OpenTree(m.FS, m.Dir, false)
+	c.boot = boot.Read(m.FS)
 	c.lostAll(SourceCmdline, c.boot.Lost)
 	c.lostAll(SourceKeys, m.KeyErrs)
-	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: ErrNoBootEntry})
+	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: boot.ErrNoEntry})
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningWorld(policy)
 	}
 	c.nextWorlds(policy)
 	var lost []error
-	c.loadLists, lost = ReadLoadLists(m.FS)
+	c.loadLists, lost = modprobe.ReadLoadLists(m.FS)
 	c.lostAll(SourceConfig, lost)
 	if m.DirErr != nil {
 		c.problem(SourceTree, "", m.DirErr)
@@ -131,7 +134,7 @@ func (c *Checker) problem(source, subject string, err error) {
 		}
 		c.dirErrSaid, subject, err = true, "", c.m.DirErr
 	}
-	if len(c.problems) < maxConfigLost {
+	if len(c.problems) < maxLost {
 		c.problems = append(c.problems, fact.ProblemOf(source, escape.UTF8(subject), "", err))
 	}
 }
@@ -189,8 +192,8 @@ func (c *Checker) Check(query string) ([]fact.Verdict, error) {
 // targets finds the modules that a query means: the module of that name, whatever the configuration
 // turns the name into, else those that it is an alias of, also where the configuration turns the
 // alias into something else. command is an install line that such a name runs; nil for none.
-func (c *Checker) targets(query string) (targets []target, command *Directive, err error) {
-	name, ok := NormalizeAlias(query)
+func (c *Checker) targets(query string) (targets []target, command *modprobe.Directive, err error) {
+	name, ok := modprobe.NormalizeAlias(query)
 	if !ok || query == "" {
 		return nil, nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
 	}
@@ -207,7 +210,7 @@ func (c *Checker) targets(query string) (targets []target, command *Directive, e
 		return nil, nil, err
 	}
 	for _, m := range matches {
-		if d := tree.Config().install(m.Name); d != nil && mayLoad(EffectOf(d.Value, m.Name)) {
+		if d := tree.Config().FindInstall(m.Name); d != nil && mayLoad(modprobe.EffectOf(d.Value, m.Name)) {
 			command = d
 		}
 	}
@@ -215,11 +218,11 @@ func (c *Checker) targets(query string) (targets []target, command *Directive, e
 		return targets, command, nil
 	}
 	if matches != nil {
-		indexed, err := c.plain.matchIndex(indexAlias, name, MatchAliasIndex)
+		indexed, err := c.plain.MatchIndex(modprobe.IndexAlias, name, modprobe.MatchAliasIndex)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.problem(SourceTree, "", err)
 		}
-		return c.behind(c.plain.settle(indexed), name), command, nil
+		return c.behind(c.plain.Settle(indexed), name), command, nil
 	}
 	if t := c.unindexed(name); t != nil {
 		targets = []target{*t}
@@ -229,7 +232,7 @@ func (c *Checker) targets(query string) (targets []target, command *Directive, e
 
 // behind are the modules that an alias stands for; a match may be a configured name of nothing, or of a
 // command without a module.
-func (c *Checker) behind(matches []Match, alias string) (targets []target) {
+func (c *Checker) behind(matches []modprobe.Match, alias string) (targets []target) {
 	for _, m := range matches {
 		if t := c.byName(m.Name); t != nil {
 			t.alias = alias
@@ -245,7 +248,7 @@ func (c *Checker) byName(name string) *target {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, name, err)
 	}
-	if c.plain.builtin(name) {
+	if c.plain.IsBuiltin(name) {
 		file = "" // for kmod it is loaded already, and a file of that name never is
 	}
 	t := &target{name: name, file: file, onDisk: file != "" && c.plain.HasIndex() == nil}
@@ -267,13 +270,13 @@ func (c *Checker) byName(name string) *target {
 // in modules.builtin.modinfo for one that only has metadata, or by the running kernel. It is empty
 // for one that is not.
 func (c *Checker) builtinAt(name string) string {
-	if c.plain.builtin(name) {
-		return c.m.Dir.Dir + "/" + indexBuiltin
+	if c.plain.IsBuiltin(name) {
+		return c.m.Dir.Dir + "/" + modprobe.IndexBuiltin
 	}
 	if modules, _, err := c.plain.Builtin(); err == nil {
-		_, found := slices.BinarySearchFunc(modules, name, func(m BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
+		_, found := slices.BinarySearchFunc(modules, name, func(m modprobe.BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
 		if found {
-			return c.m.Dir.Dir + "/" + fileBuiltinInfo
+			return c.m.Dir.Dir + "/" + modprobe.BuiltinInfoFile
 		}
 	}
 	if c.now == nil || c.loaded == nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
@@ -313,9 +316,9 @@ func (c *Checker) unindexed(name string) *target {
 }
 
 // absent is the verdict for a name that nothing knows, or that runs a command which may load anything.
-func (c *Checker) absent(query string, command *Directive) fact.Verdict {
+func (c *Checker) absent(query string, command *modprobe.Directive) fact.Verdict {
 	v := fact.Verdict{Query: query, Release: c.m.Release}
-	name, _ := NormalizeAlias(query)
+	name, _ := modprobe.NormalizeAlias(query)
 	outcome, text := fact.VerdictAbsent, "no module or alias of that name on disk, compiled in, or in the configuration"
 	switch {
 	case command != nil:
@@ -324,7 +327,7 @@ func (c *Checker) absent(query string, command *Directive) fact.Verdict {
 		outcome, text = fact.VerdictUnknown, "nothing that could be read knows that name"
 	}
 	v.Reasons = append(v.Reasons, c.directives(name)...)
-	if command != nil && !MatchAlias(command.Name, name) {
+	if command != nil && !modprobe.MatchAlias(command.Name, name) {
 		v.Reasons = append(v.Reasons, reasonOf(ReasonInstall, "install "+command.Name+" "+command.Value, command))
 	}
 	v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonNoSuch, Text: text})
@@ -340,28 +343,31 @@ func (c *Checker) absent(query string, command *Directive) fact.Verdict {
 	return v
 }
 
+// maxLost is how many things that could not be read are kept of a kind.
+const maxLost = 100
+
 // allRead reports whether every source that could know a name was read: the loaded list, the
 // indexes of files, of what is compiled in and of aliases, and the configuration.
 func (c *Checker) allRead(name string) bool {
-	if len(c.m.Dir.besides()) > 0 {
+	if len(c.m.Dir.Unseen()) > 0 {
 		return false
 	}
-	if _, err := c.plain.index(indexBuiltinAlias); err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {
+	if _, err := c.plain.Index(modprobe.IndexBuiltinAlias); err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {
 		return false
 	}
 	if c.m.DirErr != nil || c.m.Running && c.loaded == nil {
 		return false
 	}
-	if c.plain.deps().problem() != nil {
+	if c.plain.DepProblem() != nil {
 		return false
 	}
-	for _, index := range []string{indexAlias, indexBuiltin} {
-		if _, err := c.plain.index(index); err != nil {
+	for _, index := range []string{modprobe.IndexAlias, modprobe.IndexBuiltin} {
+		if _, err := c.plain.Index(index); err != nil {
 			return false
 		}
 	}
 	for _, w := range c.worlds() {
-		if w.config.unread {
+		if w.config.Unread {
 			return false
 		}
 	}
@@ -386,9 +392,9 @@ func (c *Checker) worlds() []*world {
 // names are all names that a query might have meant.
 func (c *Checker) names() []string {
 	var names []string
-	d := c.plain.deps()
-	for i := range d.lines {
-		names = append(names, d.lines[i].Name())
+	lines := c.plain.DepLines()
+	for i := range lines {
+		names = append(names, lines[i].Name())
 	}
 	if modules, _, err := c.plain.Builtin(); err == nil {
 		for i := range modules {
@@ -404,10 +410,10 @@ func (c *Checker) directives(name string) []fact.Reason {
 	var reasons []fact.Reason
 	for _, list := range []struct {
 		verb string
-		of   []Directive
+		of   []modprobe.Directive
 	}{{"alias", config.Aliases}, {"blacklist", config.Blacklist}, {"install", config.Install}} {
 		for i := range list.of {
-			if d := &list.of[i]; MatchAlias(d.Name, name) && len(reasons) < 10 {
+			if d := &list.of[i]; modprobe.MatchAlias(d.Name, name) && len(reasons) < 10 {
 				reasons = append(reasons, reasonOf("configured", list.verb+" "+strings.TrimSpace(d.Name+" "+d.Value), d))
 			}
 		}
@@ -416,7 +422,7 @@ func (c *Checker) directives(name string) []fact.Reason {
 }
 
 // reasonOf makes a reason of a line of the configuration.
-func reasonOf(code, text string, d *Directive) fact.Reason {
+func reasonOf(code, text string, d *modprobe.Directive) fact.Reason {
 	return fact.Reason{Code: code, Text: escape.Text(text), File: slash(d.File), Line: d.Line}
 }
 

@@ -3,9 +3,6 @@
 package linux
 
 import (
-	"bytes"
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -14,40 +11,9 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
-
-func TestEffectOf(t *testing.T) {
-	for command, want := range map[string]CommandEffect{
-		"/bin/false": CommandFails, "/usr/bin/false": CommandFails, "false": CommandFails,
-		"/bin/false # CVE": CommandFails,
-		"/bin/true":        CommandNothing, ":": CommandNothing, "exit 0": CommandNothing, "exit 1": CommandFails,
-		"/bin/echo off; /bin/false": CommandFails, "logger off && false": CommandFails, "false && true": CommandFails,
-		"false; true":         CommandNothing,
-		"/sbin/modprobe -i x": CommandLoads, "modprobe --ignore-install x $CMDLINE_OPTS && /opt/x": CommandLoads,
-		"insmod /opt/x.ko": CommandLoads,
-		"modprobe -i y":    CommandUnknown, "modprobe x": CommandUnknown, "/opt/load": CommandUnknown,
-		"true || insmod /tmp/y": CommandUnknown,
-		"/bin/false | cat":      CommandUnknown, "$(cat /x)": CommandUnknown, "true & /opt/x": CommandUnknown,
-		"/bin/falsey":               CommandUnknown,
-		"/bin/true; modprobe -qi x": CommandLoads,
-		`echo ' #'; /opt/load`:      CommandUnknown, `echo " #"; sh -c "modprobe -i x"`: CommandUnknown,
-		`echo "off" ; /bin/false`: CommandFails, `echo "$(modprobe -i y)"`: CommandUnknown,
-		`echo 'modprobe -i x'`: CommandNothing, "/bin/false # modprobe -i x": CommandFails,
-		"/bin/false;# modprobe -i x": CommandFails, `echo "a`: CommandUnknown, `"/bin/false"`: CommandUnknown,
-		`modprobe -i x; echo "it's in"`: CommandLoads, "false#": CommandUnknown, `fal''se`: CommandUnknown,
-		"/bin/false && /bin/true; /opt/load": CommandUnknown, "false && true; true": CommandNothing,
-		"false && /opt/load": CommandFails, "true && /opt/load": CommandUnknown,
-		"false; exit": CommandFails, "exit 0; /opt/load": CommandNothing, "exit 1; /opt/load": CommandFails,
-		"true &":                           CommandUnknown,
-		"/run/current-system/sw/bin/false": CommandFails, "/nix/store/abc-coreutils-9/bin/true": CommandNothing,
-		"/tmp/false": CommandUnknown, "./true": CommandUnknown, "/tmp/../bin/true": CommandUnknown,
-		"/nix/store/../bin/true": CommandUnknown,
-	} {
-		if got := EffectOf(command, "x"); got != want {
-			t.Errorf("%q: %s, want %s", command, got, want)
-		}
-	}
-}
 
 func TestInitcalls(t *testing.T) {
 	symbols := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n" +
@@ -101,12 +67,12 @@ func imageOf(more map[string]string) fstest.MapFS {
 		}
 		texts[name] = text
 	}
-	return files(texts)
+	return linuxtest.Files(texts)
 }
 
 func checkOf(t *testing.T, fsys fs.FS, query string) fact.Verdict {
 	t.Helper()
-	dir, err := FindRelease(fsys, "6")
+	dir, err := modprobe.FindRelease(fsys, "6")
 	v, checkErr := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, DirErr: err}).Check(query)
 	if checkErr != nil || len(v) != 1 {
 		t.Fatalf("%s: %v, %v", query, v, checkErr)
@@ -187,10 +153,9 @@ func TestCheckNamesTheNearest(t *testing.T) {
 
 // TestAnUnreadConfigurationIsNotBlocked: what could not be read may say the opposite.
 func TestAnUnreadConfigurationIsNotBlocked(t *testing.T) {
-	fsys := refusing{
-		imageOf(map[string]string{"etc/modprobe.d/b.conf": "install lone /bin/false\n",
-			"etc/modprobe.d/a.conf": "x\n"}),
-		"etc/modprobe.d/a.conf", fs.ErrPermission}
+	fsys :=
+		linuxtest.Refusing(imageOf(map[string]string{"etc/modprobe.d/b.conf": "install lone /bin/false\n",
+			"etc/modprobe.d/a.conf": "x\n"}), "etc/modprobe.d/a.conf", fs.ErrPermission)
 	v := checkOf(t, fsys, "lone")
 	if v.NextBoot.Outcome != fact.VerdictUnknown {
 		t.Errorf("%s", outcomes(v))
@@ -222,101 +187,4 @@ func TestCheckTellsTriggersAndRemedies(t *testing.T) {
 	}) {
 		t.Errorf("%+v", v.Bypasses)
 	}
-}
-
-// archiveOf is a cpio archive in the newc form.
-func archiveOf(texts ...string) []byte {
-	var b bytes.Buffer
-	add := func(name, text string, mode int) {
-		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 1, mode, 0, 0, 1, 0, len(text),
-			0, 0, 0, 0, len(name)+1, 0)
-		b.WriteString(name + "\x00")
-		b.Write(make([]byte, pad(uint64(b.Len()))))
-		b.WriteString(text)
-		b.Write(make([]byte, pad(uint64(b.Len()))))
-	}
-	for i := 0; i+1 < len(texts); i += 2 {
-		add(texts[i], texts[i+1], 0o100644)
-	}
-	add("TRAILER!!!", "", 0)
-	return b.Bytes()
-}
-
-func zipped(b []byte) []byte {
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	z.Write(b)
-	z.Close()
-	return out.Bytes()
-}
-
-func TestInitramfs(t *testing.T) {
-	micro := archiveOf("kernel/x86/microcode/GenuineIntel.bin", "12345")
-	main := archiveOf("usr/lib/modules/6/kernel/lone.ko", "x", "usr/lib/modules/6/kernel/net.ko.zst", "y",
-		"conf/modules", "# list\nlone\n",
-		"etc/modprobe.d/a.conf", "install net /bin/false\n", "lib/modprobe.d/a.conf", "install lone /bin/false\n",
-		"bin/sh", "z")
-	for name, data := range map[string][]byte{"plain": main, "two": append(slices.Clone(micro), main...),
-		"padded and zipped": append(append(slices.Clone(micro), make([]byte, 512)...), zipped(main)...)} {
-		i, err := ParseInitramfs(data, "boot/initrd.img-6")
-		if err != nil || len(i.Modules) != 2 || len(i.Lists) != 1 {
-			t.Fatalf("%s: %+v, %v", name, i, err)
-		}
-		if c := i.Copy("lone"); len(c) != 1 || !strings.Contains(c[0].Text, "loads it at boot") {
-			t.Errorf("%s: %+v", name, c)
-		}
-		if i.Copy("net") != nil || i.Copy("other") != nil {
-			t.Errorf("%s: a copy that its own modprobe.d stops, or that is not there", name)
-		}
-	}
-	for name, data := range map[string][]byte{"cut": main[:len(main)/2], "cut zip": zipped(main)[:60],
-		"no header": []byte("070701nonsense"), "cut micro": micro[:100]} {
-		if i, err := ParseInitramfs(data, "x"); err == nil || errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %+v, %v", name, i, err)
-		}
-	}
-	if _, err := ParseInitramfs([]byte("\x89LZO\x00\x0d\x0a\x1a\x0a"), "x"); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("lzo: %v", err)
-	}
-	v := checkOf(t,
-		imageOf(map[string]string{"etc/modprobe.d/x.conf": "install lone /bin/false\n",
-			"boot/initrd.img-6": string(main)}), "lone")
-	if v.NextBoot.Outcome != fact.VerdictBlocked ||
-		!slices.ContainsFunc(v.Bypasses,
-			func(r fact.Reason) bool { return r.Code == ReasonInitramfs && r.File == "/boot/initrd.img-6" }) {
-		t.Errorf("%s: %+v", outcomes(v), v.Bypasses)
-	}
-	v = checkOf(t,
-		imageOf(map[string]string{"etc/modprobe.d/x.conf": "install lone /bin/false\n",
-			"boot/initrd.img-6": "\x89LZO"}),
-		"lone")
-	if !slices.ContainsFunc(v.Problems, func(p fact.Problem) bool { return p.Source == SourceInitramfs }) {
-		t.Errorf("an initramfs that was not read is not told of: %+v", v.Problems)
-	}
-}
-
-func FuzzInitramfs(f *testing.F) {
-	f.Add(archiveOf("lib/modules/6/a.ko", "x", "conf/modules", "a\n"))
-	f.Add(zipped(archiveOf("etc/modprobe.d/a.conf", "install a b\n")))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		i, err := ParseInitramfs(data, "x")
-		if (i == nil) == (err == nil) {
-			t.Fatal("value xor error")
-		}
-	})
-}
-
-func FuzzCommand(f *testing.F) {
-	f.Add("/sbin/modprobe -i x && false; true", "x")
-	f.Fuzz(func(t *testing.T, command, module string) {
-		switch EffectOf(command, module) {
-		case CommandFails, CommandNothing:
-			if strings.ContainsAny(command, "|`$") && !strings.Contains(command, " #") {
-				t.Fatalf("%q was judged", command)
-			}
-		case CommandLoads, CommandUnknown:
-		default:
-			t.Fatal("no such effect")
-		}
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // isDeviceAlias tells a device's modalias, for which udev asks, from a name for which the kernel does.
@@ -20,9 +21,9 @@ func (c *Checker) aliases(module string) []string {
 		return known
 	}
 	var aliases []string
-	if x, err := c.plain.index(indexAlias); err == nil {
-		err = x.Each(func(key string, values []IndexValue) bool {
-			if slices.ContainsFunc(values, func(v IndexValue) bool { return v.Value == module }) {
+	if x, err := c.plain.Index(modprobe.IndexAlias); err == nil {
+		err = x.Each(func(key string, values []modprobe.IndexValue) bool {
+			if slices.ContainsFunc(values, func(v modprobe.IndexValue) bool { return v.Value == module }) {
 				aliases = append(aliases, key)
 			}
 			return len(aliases) < maxAliases
@@ -51,7 +52,7 @@ func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.T
 	if len(aliases) == 0 && !configured {
 		return "", false, nil
 	}
-	if line := w.config.blacklisted(t.name); line != nil {
+	if line := w.config.FindBlacklist(t.name); line != nil {
 		return both(w.certain(fact.Yes), own), true, []fact.Reason{reasonOf(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)}
 	}
 	if configured && (t.alias == "" || c.leadsTo(w, t.alias, t.name)) {
@@ -63,7 +64,7 @@ func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.T
 			return own, true, nil
 		}
 		because = append(because, reasonOf(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
-		if d := w.config.install(other.Value); d != nil && mayLoad(EffectOf(d.Value, other.Value)) {
+		if d := w.config.FindInstall(other.Value); d != nil && mayLoad(modprobe.EffectOf(d.Value, other.Value)) {
 			return "", true, append(because, reasonOf(ReasonInstall, "install "+d.Name+" "+d.Value, d))
 		}
 	}
@@ -71,12 +72,14 @@ func (c *Checker) judgeAliases(w *world, t target, own fact.Tri) (blocked fact.T
 }
 
 // mayLoad reports whether a command may load something.
-func mayLoad(effect CommandEffect) bool { return effect != CommandFails && effect != CommandNothing }
+func mayLoad(effect modprobe.Effect) bool {
+	return effect != modprobe.CommandFails && effect != modprobe.CommandNothing
+}
 
 // leadsTo reports whether the configuration makes the alias stand for the module.
 func (c *Checker) leadsTo(w *world, alias, module string) bool {
 	for i := range w.config.Aliases {
-		if d := &w.config.Aliases[i]; d.Value == module && MatchAlias(d.Name, alias) {
+		if d := &w.config.Aliases[i]; d.Value == module && modprobe.MatchAlias(d.Name, alias) {
 			return true
 		}
 	}
@@ -84,11 +87,11 @@ func (c *Checker) leadsTo(w *world, alias, module string) bool {
 }
 
 // aliasOverride returns the line that makes an alias stand for other modules only; nil for none.
-func (w *world) aliasOverride(alias, module string) *Directive {
-	var other *Directive
+func (w *world) aliasOverride(alias, module string) *modprobe.Directive {
+	var other *modprobe.Directive
 	for i := range w.config.Aliases {
 		d := &w.config.Aliases[i]
-		if !MatchAlias(d.Name, alias) {
+		if !modprobe.MatchAlias(d.Name, alias) {
 			continue
 		}
 		if d.Value == module {

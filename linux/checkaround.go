@@ -12,6 +12,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // maxTriggers is how many triggers of one kind a verdict names.
@@ -39,7 +42,7 @@ func (c *Checker) triggers(t target) []fact.Reason {
 	}
 	triggers = append(triggers, c.presentDevices(aliases)...)
 	for _, s := range c.loadLists {
-		if normal, ok := NormalizeAlias(s.Name); ok && (normal == t.name || normal == t.alias) {
+		if normal, ok := modprobe.NormalizeAlias(s.Name); ok && (normal == t.name || normal == t.alias) {
 			triggers = append(triggers, fact.Reason{Code: ReasonTriggerList, Text: "loaded at boot; a blacklist line stops it", File: slash(s.File), Line: s.Line})
 		}
 	}
@@ -64,9 +67,9 @@ func (c *Checker) cmdlineLoads(t target) []fact.Reason {
 	var triggers []fact.Reason
 	for _, w := range c.worlds() {
 		for _, key := range loadKeys {
-			for _, name := range ListValues(w.words, key, true) {
+			for _, name := range boot.ListValues(w.words, key, true) {
 				r := fact.Reason{Code: ReasonTriggerList, Text: escape.Text(key + "=" + name + " on the command line"), File: w.at.File, Line: w.at.Line}
-				if sameModule(name, t.name) && !slices.Contains(triggers, r) {
+				if modprobe.SameModule(name, t.name) && !slices.Contains(triggers, r) {
 					triggers = append(triggers, r)
 				}
 			}
@@ -114,12 +117,12 @@ func (c *Checker) presentDevices(aliases []string) []fact.Reason {
 				continue
 			}
 			modalias := strings.TrimSpace(string(b))
-			normal, ok := NormalizeAlias(modalias)
+			normal, ok := modprobe.NormalizeAlias(modalias)
 			if !ok {
 				continue
 			}
 			for _, p := range patterns {
-				if MatchAlias(p, normal) {
+				if modprobe.MatchAlias(p, normal) {
 					found = append(found, fact.Reason{Code: ReasonTriggerDevice, Text: escape.Text(d.Name() + " via " + p), File: "/" + dir + "/" + d.Name()})
 					break
 				}
@@ -146,7 +149,7 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	refused := slices.Contains(next.Ways, fact.Way{Way: WayInsmod, Blocked: fact.Yes}) // by the kernel itself
 	if next.Outcome == fact.VerdictBlocked && t.onDisk && !refused {
 		text := "insmod: root's own way past what modprobe is told"
-		if c.next[0].config.install(t.name) != nil {
+		if c.next[0].config.FindInstall(t.name) != nil {
 			text = "modprobe -i, insmod: root's own ways past an install line"
 		}
 		bypasses = append(bypasses, fact.Reason{Code: ReasonIgnoreInstall, Text: text})
@@ -161,7 +164,7 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	}
 	early := c.initramfs()
 	for _, i := range early.read {
-		bypasses = append(bypasses, i.Copy(t.name)...)
+		bypasses = append(bypasses, initramfsCopy(i, t.name)...)
 	}
 	for _, err := range early.lost {
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", err))
@@ -174,7 +177,7 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 
 // earlyFiles are the initial file systems of the release.
 type earlyFiles struct {
-	read []*Initramfs
+	read []*boot.Initramfs
 	lost []error
 }
 
@@ -183,14 +186,14 @@ func (c *Checker) initramfs() *earlyFiles {
 	if c.early != nil {
 		return c.early
 	}
-	sets, lost := InitramfsSets(c.m.FS, c.boot, c.m.Release)
+	sets, lost := boot.InitramfsSets(c.m.FS, c.boot, c.m.Release)
 	c.early = &earlyFiles{lost: lost}
 	if len(sets) > maxNextWorlds {
 		c.early.lost = append(c.early.lost, fmt.Errorf("%d initial file systems: %w", len(sets), fact.ErrTooLarge))
 		sets = sets[:maxNextWorlds]
 	}
 	for _, names := range sets {
-		i, err := ReadInitramfs(c.m.FS, names)
+		i, err := boot.ReadInitramfs(c.m.FS, names)
 		if err != nil {
 			c.early.lost = append(c.early.lost, err)
 			continue
@@ -204,9 +207,9 @@ func (c *Checker) initramfs() *earlyFiles {
 }
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.
-func (c *Checker) sysctl(key string) *Setting {
-	settings, _ := ReadSysctls(c.m.FS) // what could not be read only costs a remark
-	var last *Setting
+func (c *Checker) sysctl(key string) *modprobe.Setting {
+	settings, _ := modprobe.ReadSysctls(c.m.FS) // what could not be read only costs a remark
+	var last *modprobe.Setting
 	for i := range settings {
 		if settings[i].Name == "kernel."+key {
 			last = &settings[i]
@@ -244,4 +247,82 @@ func (c *Checker) initcallsText(module string) string {
 		return "FUNCTION on the kernel's command line, with the function that starts it (often " + module + "_init)"
 	}
 	return escape.Text(strings.Join(functions, ",")) + " on the kernel's command line"
+}
+
+// initramfsCopy says what the initial file system does with a module: nil when it has no copy, or its own
+// install line keeps the copy out.
+func initramfsCopy(i *boot.Initramfs, module string) []fact.Reason {
+	at := slices.IndexFunc(i.Modules, func(file string) bool { return ko.NameOfFile(file) == module })
+	if at < 0 {
+		return nil
+	}
+	if d := i.Config.FindInstall(module); d != nil && i.Config.FindSoftdep(module) == nil && !i.NoInstall {
+		switch modprobe.EffectOf(d.Value, module) {
+		case modprobe.CommandFails, modprobe.CommandNothing:
+			return nil
+		}
+	}
+	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
+	for _, s := range i.Lists {
+		if modprobe.SameModule(s.Name, module) {
+			text += "; " + s.File + " there loads it at boot"
+			break
+		}
+	}
+	return []fact.Reason{{Code: ReasonInitramfs, Text: escape.Text(text), File: "/" + i.Files[len(i.Files)-1]}}
+}
+
+// A Trigger is something that a process without privilege can do to make the kernel ask for a
+// module.
+type Trigger struct {
+	// Prefix is how the name that the kernel asks for begins, normalised.
+	Prefix string
+	// ByName is set when that is the module's own name, not an alias.
+	ByName bool
+	// Text says what the process does.
+	Text string
+}
+
+// unprivilegedTriggers are the requests of the kernel that it makes without asking for a
+// capability, or for one that a user namespace gives. The list is what was found in Linux 6.1 to
+// 6.12; a module without one may have another.
+var unprivilegedTriggers = [...]Trigger{
+	{"net_pf_16_proto_16_family_", false, "a generic netlink request"},
+	{"net_pf_", false, "socket()"},
+	{"can_proto_", false, "socket() of the CAN family"},
+	{"bt_proto_", false, "socket() of the Bluetooth family"},
+	{"tty_ldisc_", false, "TIOCSETD on a terminal, unless dev.tty.ldisc_autoload is 0"},
+	{"algif_", true, "AF_ALG bind()"},
+	{"crypto_", false, "AF_ALG bind()"},
+	{"fs_", false, "mount() in a user namespace"},
+	{"binfmt_", false, "execve() of such a file"},
+	{"rtnl_", false, "a network device in a user namespace"},
+	{"nft_", false, "nftables in a user namespace"},
+	{"nfnetlink_subsys_", false, "netfilter in a user namespace"},
+	{"ip_set_", false, "ipset in a user namespace"},
+	{"ipt_", false, "iptables in a user namespace"},
+	{"ip6t_", false, "ip6tables in a user namespace"},
+	{"xt_", true, "iptables in a user namespace"},
+	{"sch_", true, "traffic control in a user namespace"},
+	{"net_sch_", false, "traffic control in a user namespace"},
+	{"cls_", true, "traffic control in a user namespace"},
+	{"net_cls_", false, "traffic control in a user namespace"},
+	{"act_", true, "traffic control in a user namespace"},
+	{"net_act_", false, "traffic control in a user namespace"},
+	{"devname:net/tun", false, "open() of /dev/net/tun"},
+	{"devname:fuse", false, "open() of /dev/fuse"},
+}
+
+// triggerOf returns the first trigger for an alias, or for a module's own name; nil for none.
+func triggerOf(name string, byName bool) *Trigger {
+	normal, ok := modprobe.NormalizeAlias(name)
+	if !ok {
+		return nil
+	}
+	for i := range unprivilegedTriggers {
+		if t := &unprivilegedTriggers[i]; t.ByName == byName && strings.HasPrefix(normal, t.Prefix) {
+			return t
+		}
+	}
+	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // maxDependents is how many modules that need another are judged.
@@ -16,11 +18,11 @@ const maxDependents = 64
 func (c *Checker) dependents(w *world, t target) []string {
 	var names []string
 	seen := make(map[string]bool) // names of softdep lines, and what needs the file
-	d := c.plain.deps()
-	for i := range d.lines {
-		if slices.ContainsFunc(d.lines[i].Needs, func(file string) bool { return NameOfFile(file) == t.name }) {
-			names = append(names, d.lines[i].Name())
-			seen[d.lines[i].Name()] = true
+	lines := c.plain.DepLines()
+	for i := range lines {
+		if slices.ContainsFunc(lines[i].Needs, func(file string) bool { return ko.NameOfFile(file) == t.name }) {
+			names = append(names, lines[i].Name())
+			seen[lines[i].Name()] = true
 		}
 	}
 	for i := range w.config.Softdeps {
@@ -28,12 +30,12 @@ func (c *Checker) dependents(w *world, t target) []string {
 		if seen[line.Name] || len(names) > maxDependents {
 			continue
 		}
-		dep := ParseSoftdep(line.Value)
-		if !slices.ContainsFunc(append(slices.Clone(dep.Pre), dep.Post...), func(name string) bool { return sameModule(name, t.name) }) {
+		dep := ko.ParseSoftdep(line.Value)
+		if !slices.ContainsFunc(append(slices.Clone(dep.Pre), dep.Post...), func(name string) bool { return modprobe.SameModule(name, t.name) }) {
 			continue
 		}
 		seen[line.Name] = true
-		if c.fileOf(line.Name) != "" && slices.Contains(softdepNames(w.config.softdep(line.Name)), t.name) {
+		if c.fileOf(line.Name) != "" && slices.Contains(softdepNames(w.config.FindSoftdep(line.Name)), t.name) {
 			names = append(names, line.Name)
 		}
 	}
@@ -41,30 +43,30 @@ func (c *Checker) dependents(w *world, t target) []string {
 }
 
 // softdepNames are the modules that a softdep line names; none of none.
-func softdepNames(d *Directive) []string {
+func softdepNames(d *modprobe.Directive) []string {
 	if d == nil {
 		return nil
 	}
-	dep := ParseSoftdep(d.Value)
+	dep := ko.ParseSoftdep(d.Value)
 	names := append(slices.Clone(dep.Pre), dep.Post...)
 	for i := range names {
-		names[i], _ = NormalizeAlias(names[i])
+		names[i], _ = modprobe.NormalizeAlias(names[i])
 	}
 	return names
 }
 
 // loadedByCommand returns the first install line of something else whose command loads the target past
 // its own install line, as modprobe -i or insmod do; sure is false when a shell would have to tell.
-func (c *Checker) loadedByCommand(w *world, t target) (d *Directive, sure bool) {
+func (c *Checker) loadedByCommand(w *world, t target) (d *modprobe.Directive, sure bool) {
 	for i := range w.config.Install {
 		line := &w.config.Install[i]
-		if MatchAlias(line.Name, t.name) {
+		if modprobe.MatchAlias(line.Name, t.name) {
 			continue
 		}
-		if plain, _ := plainCommand(line.Value); loadsItself(plain, t.name) {
+		if plain, _ := modprobe.PlainCommand(line.Value); modprobe.LoadsItself(plain, t.name) {
 			return line, true
 		}
-		if d == nil && loadsItself(strings.NewReplacer(`'`, " ", `"`, " ").Replace(line.Value), t.name) {
+		if d == nil && modprobe.LoadsItself(strings.NewReplacer(`'`, " ", `"`, " ").Replace(line.Value), t.name) {
 			d = line
 		}
 	}
@@ -84,7 +86,7 @@ func (c *Checker) judgeDependents(w *world, t target, j *judgement) (blocked fac
 		blocked = ""
 	}
 	for _, name := range names[:min(len(names), maxDependents)] {
-		stops, _ := c.reach(w, t, Match{Name: name})
+		stops, _ := c.reach(w, t, modprobe.Match{Name: name})
 		switch stops {
 		case fact.No:
 			return fact.No, true

@@ -5,6 +5,8 @@ package linux
 import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // kernelBlocks says whether the kernel itself refuses the module, however it is asked for.
@@ -12,7 +14,7 @@ func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
 	if w.noLoading != nil {
 		return fact.Yes, w.noLoading
 	}
-	for _, name := range ListValues(w.words, FactModuleBlacklist, false) {
+	for _, name := range boot.ListValues(w.words, FactModuleBlacklist, false) {
 		if name != t.name {
 			continue
 		}
@@ -35,7 +37,7 @@ func (c *Checker) kernelBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
 
 // signatureBlocks says whether the kernel refuses the module for its signature.
 func (c *Checker) signatureBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
-	if w.refuses == fact.No && c.m.Keys.empty() {
+	if w.refuses == fact.No && c.m.Keys.Empty() {
 		return fact.No, nil
 	}
 	s := c.signatureOf(t)
@@ -67,7 +69,7 @@ func (c *Checker) signatureBlocks(w *world, t target) (fact.Tri, *fact.Reason) {
 		if w.refuses == fact.No {
 			return fact.No, nil
 		}
-		if c.m.Keys.empty() {
+		if c.m.Keys.Empty() {
 			if w.refuses == "" {
 				return fact.No, nil
 			}
@@ -95,7 +97,7 @@ func (c *Checker) signatureOf(t target) signedFile {
 		return known
 	}
 	var s signedFile
-	file, err := NewFileReader().ReadFile(c.m.FS, c.plain.Path(t.file), FileOptions{Signature: true, Keys: c.m.Keys})
+	file, err := ko.NewReader().ReadFile(c.m.FS, c.plain.Path(t.file), ko.Options{Signature: true, Keys: c.m.Keys})
 	if err != nil {
 		c.problem(SourceTree, t.name, err)
 	} else {
@@ -114,12 +116,12 @@ func (c *Checker) signatureOf(t target) signedFile {
 // is not there yet: then not even insmod of one after the other helps.
 func (c *Checker) kernelBlocksNeeds(w *world, t target, j *judgement) fact.Tri {
 	blocked := fact.No
-	line, _ := c.plain.depLine(t.name)
+	line, _ := c.plain.DepLine(t.name)
 	if line == nil {
 		return blocked
 	}
 	for _, file := range line.Needs {
-		name := NameOfFile(file)
+		name := ko.NameOfFile(file)
 		if w.loaded[name] {
 			continue
 		}

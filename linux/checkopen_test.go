@@ -5,12 +5,13 @@ package linux
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // TestNotBlockedAfterAll has images where something looks blocked or absent and may get in.
@@ -75,7 +76,7 @@ func TestNotBlockedAfterAll(t *testing.T) {
 	} {
 		fsys := imageOf(tt.files)
 		for name, target := range tt.links {
-			fsys[name] = link(target)
+			fsys[name] = linuxtest.Link(target)
 		}
 		v := checkOf(t, fsys, tt.query)
 		if v.NextBoot.Outcome != tt.want || !strings.Contains(fmt.Sprint(v.Reasons), tt.says) {
@@ -96,30 +97,6 @@ func TestManySoftdeps(t *testing.T) {
 	}
 }
 
-// TestLoadListsOfOpenWrt has files that are called anything.
-func TestLoadListsOfOpenWrt(t *testing.T) {
-	fsys := fstest.MapFS{"etc/modules.d/20-net": file("tun\nwl param=1\n"),
-		"etc/modules-boot.d/01-crypto": file("crypto\n"), "etc/modules.d/sub/x": file("no\n")}
-	list, lost := ReadLoadLists(fsys)
-	if got := fmt.Sprint(list); got != "[{crypto  etc/modules-boot.d/01-crypto 1} {tun  etc/modules.d/20-net 1} {wl  "+
-		"etc/modules.d/20-net 2}]" || lost != nil {
-		t.Errorf("%s, %v", got, lost)
-	}
-	if _, lost := ReadLoadLists(refusesDir{fsys}); len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {
-		t.Errorf("lost %v", lost)
-	}
-}
-
-// refusesDir refuses etc/modules.d.
-type refusesDir struct{ fstest.MapFS }
-
-func (r refusesDir) ReadDir(name string) ([]fs.DirEntry, error) {
-	if name == "etc/modules.d" {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
-	}
-	return r.MapFS.ReadDir(name)
-}
-
 // TestSocketTriggers are modules that any process brings in by opening a socket of their protocol, or a terminal.
 func TestSocketTriggers(t *testing.T) {
 	for _, alias := range []string{"can-proto-2", "bt-proto-3", "tty-ldisc-17"} {
@@ -132,16 +109,16 @@ func TestSocketTriggers(t *testing.T) {
 
 // TestMoreListsThanAreRead has more lists than the caps allow: that is said, and nothing is called unowned.
 func TestMoreListsThanAreRead(t *testing.T) {
-	fsys := fstest.MapFS{"etc/modules.d/x": file("a\n")}
-	for i := range maxLoadFiles + 1 {
-		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = file("")
+	fsys := fstest.MapFS{"etc/modules.d/x": linuxtest.File("a\n")}
+	for i := range 4096 + 1 {
+		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = linuxtest.File("")
 	}
-	if _, lost := ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
+	if _, lost := modprobe.ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
 		t.Errorf("lost %v", lost)
 	}
 	lists := fstest.MapFS{}
 	for i := range maxPackageLists + 2 {
-		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = file("/x\n")
+		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = linuxtest.File("/x\n")
 	}
 	if o := ReadOwners(lists, "6"); len(o.Lost) != 1 || !errors.Is(o.Lost[0], fact.ErrTooLarge) {
 		t.Errorf("lost %v", o.Lost)

@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // A judgement is the answer for one module in one world.
@@ -118,7 +121,7 @@ func (c *Checker) mergeNext(t target) judgement {
 		}
 	}
 	for i := range c.runConfig {
-		if d := &c.runConfig[i]; MatchAlias(d.Name, t.name) {
+		if d := &c.runConfig[i]; modprobe.MatchAlias(d.Name, t.name) {
 			text := "blacklist " + d.Name
 			if d.Value != "" {
 				text = "install " + d.Name + " " + d.Value
@@ -152,8 +155,8 @@ func (c *Checker) whereabouts(t target) []fact.Reason {
 // unindexedBlocked says whether modprobe misses a file that no index names: kmod's does where there is an
 // index, OpenWrt's needs none, and without one it is anybody's guess what the machine uses.
 func (c *Checker) unindexedBlocked() fact.Tri {
-	switch _, program := modprobeProgram(c.m.FS); {
-	case program == kmodloader:
+	switch _, program := modprobe.Program(c.m.FS); {
+	case program == modprobe.Kmodloader:
 		return fact.No
 	case program == "" && c.plain.HasIndex() == nil:
 		return fact.Yes
@@ -232,7 +235,7 @@ func (c *Checker) judgeWays(w *world, t target, j *judgement) *fact.Reason {
 // module's own, or another's, may load its code from elsewhere.
 func (c *Checker) judgeGone(w *world, t target, j *judgement) {
 	blocked := w.certain(fact.Yes)
-	if d := w.config.install(t.name); d != nil && mayLoad(EffectOf(d.Value, t.name)) {
+	if d := w.config.FindInstall(t.name); d != nil && mayLoad(modprobe.EffectOf(d.Value, t.name)) {
 		blocked = ""
 		j.why(reasonOf(ReasonInstall, "install "+d.Name+" "+d.Value, d))
 	}
@@ -272,7 +275,7 @@ func outcomeOf(ways []fact.Way) fact.VerdictOutcome {
 // starting.
 func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 	j := judgement{prospect: fact.Prospect{Outcome: fact.VerdictBuiltin}, word: "built in"}
-	list := ListValues(w.words, FactInitcalls, true)
+	list := boot.ListValues(w.words, FactInitcalls, true)
 	if len(list) == 0 || !w.initcalls {
 		return j
 	}
@@ -294,7 +297,7 @@ func (c *Checker) judgeBuiltin(w *world, t target) judgement {
 
 // judgeConfigured judges the ways that go through modprobe.
 func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgement) {
-	direct, because := c.reach(w, t, Match{Name: t.name})
+	direct, because := c.reach(w, t, modprobe.Match{Name: t.name})
 	direct = both(w.certain(direct), kernel)
 	if because != nil {
 		j.why(*because)
@@ -316,7 +319,7 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 		}
 		j.way(WayAutoloadAlias, byKernel, aliasWhy...)
 	}
-	if line := w.config.blacklisted(t.name); line != nil {
+	if line := w.config.FindBlacklist(t.name); line != nil {
 		code, text := ReasonBlacklistIgnored, "blacklist "+t.name+": filters aliases only"
 		switch {
 		case !hasAlias:
@@ -342,12 +345,12 @@ func (c *Checker) judgeConfigured(w *world, t target, kernel fact.Tri, j *judgem
 
 // ignoredInstalls are the install lines for the module that do not count, and why.
 func (c *Checker) ignoredInstalls(w *world, t target) []fact.Reason {
-	counts := w.config.install(t.name)
+	counts := w.config.FindInstall(t.name)
 	if counts == nil {
 		return nil
 	}
 	var ignored []fact.Reason
-	say := func(d *Directive, why string) {
+	say := func(d *modprobe.Directive, why string) {
 		ignored = append(ignored, reasonOf(ReasonInstallIgnored, "install "+d.Name+" "+d.Value+": "+why, d))
 	}
 	if dep := c.softdepOf(w, t.name); dep != nil {
@@ -355,7 +358,7 @@ func (c *Checker) ignoredInstalls(w *world, t target) []fact.Reason {
 	}
 	for i := range w.config.Install {
 		d := &w.config.Install[i]
-		if d != counts && MatchAlias(d.Name, t.name) && len(ignored) < maxTriggers {
+		if d != counts && modprobe.MatchAlias(d.Name, t.name) && len(ignored) < maxTriggers {
 			say(d, fmt.Sprintf("the first such line counts (/%s:%d)", counts.File, counts.Line))
 		}
 	}
@@ -364,14 +367,13 @@ func (c *Checker) ignoredInstalls(w *world, t target) []fact.Reason {
 
 // softdepOf returns the module's softdep that makes modprobe pass by its install line, which is one
 // with a name that something has; nil for none.
-func (c *Checker) softdepOf(w *world, module string) *Directive {
-	d := w.config.softdep(module)
+func (c *Checker) softdepOf(w *world, module string) *modprobe.Directive {
+	d := w.config.FindSoftdep(module)
 	if d == nil {
 		return nil
 	}
-	dep := ParseSoftdep(d.Value)
-	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
-	if len(p.lookup(dep.Pre))+len(p.lookup(dep.Post)) == 0 {
+	dep := ko.ParseSoftdep(d.Value)
+	if !w.tree.Knows(append(slices.Clone(dep.Pre), dep.Post...)...) {
 		return nil
 	}
 	return d
@@ -387,7 +389,7 @@ func (c *Checker) judgeName(w *world, t target, direct fact.Tri) (fact.Tri, *fac
 		}
 		return direct, nil
 	}
-	if line := w.config.blacklisted(t.name); line != nil {
+	if line := w.config.FindBlacklist(t.name); line != nil {
 		r := reasonOf(ReasonBlacklist, "blacklist "+t.name+": its own name is an alias in the configuration", line)
 		return both(w.certain(fact.Yes), direct), &r
 	}
@@ -429,16 +431,15 @@ func (w *world) helperBlocks() (fact.Tri, *fact.Reason) {
 }
 
 // reach says whether modprobe, asked for the match, would be kept from loading the target.
-func (c *Checker) reach(w *world, t target, m Match) (fact.Tri, *fact.Reason) {
-	p := &planner{tree: w.tree, config: w.config, plan: new(Plan)}
-	p.module(m)
+func (c *Checker) reach(w *world, t target, m modprobe.Match) (fact.Tri, *fact.Reason) {
+	plan := w.tree.PlanMatch(w.config, m)
 	needs := make(map[string]bool)
-	for _, file := range p.needs(t.name) {
-		needs[NameOfFile(file)] = true
+	for _, file := range w.tree.Needs(t.name) {
+		needs[ko.NameOfFile(file)] = true
 	}
 	var unknown *fact.Reason
-	for i := range p.plan.Steps {
-		s := &p.plan.Steps[i]
+	for i := range plan.Steps {
+		s := &plan.Steps[i]
 		if s.Name != t.name && (s.Builtin || w.loaded[s.Name]) {
 			continue
 		}
@@ -451,7 +452,7 @@ func (c *Checker) reach(w *world, t target, m Match) (fact.Tri, *fact.Reason) {
 		case s.Optional && !needs[s.Name], stops == fact.No:
 		case stops == "":
 			unknown = because
-		case s.Command == "" || needs[s.Name] || EffectOf(s.Command, s.Name) == CommandFails:
+		case s.Command == "" || needs[s.Name] || modprobe.EffectOf(s.Command, s.Name) == modprobe.CommandFails:
 			return fact.Yes, because // modprobe stops there, or the target misses its symbols
 		}
 	}
@@ -459,17 +460,17 @@ func (c *Checker) reach(w *world, t target, m Match) (fact.Tri, *fact.Reason) {
 }
 
 // stepStops says whether one step loads nothing.
-func (c *Checker) stepStops(w *world, t target, s *LoadStep) (fact.Tri, *fact.Reason) {
+func (c *Checker) stepStops(w *world, t target, s *modprobe.Step) (fact.Tri, *fact.Reason) {
 	if s.Command != "" {
 		text := "install " + s.CommandAt.Name + " " + s.Command
 		if s.Name != t.name {
 			text += " (" + s.Name + " must be loaded first)"
 		}
 		because := reasonOf(ReasonInstall, text, s.CommandAt)
-		switch EffectOf(s.Command, s.Name) {
-		case CommandFails, CommandNothing:
+		switch modprobe.EffectOf(s.Command, s.Name) {
+		case modprobe.CommandFails, modprobe.CommandNothing:
 			return fact.Yes, &because
-		case CommandLoads:
+		case modprobe.CommandLoads:
 			return fact.No, &because
 		}
 		because.Text += ": only running it would tell what it does"

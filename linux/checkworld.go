@@ -13,14 +13,16 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // A world is one kernel at one moment: what it enforces, and modprobe's configuration then.
 type world struct {
-	tree       *Tree
-	config     *Config
+	tree       *modprobe.Tree
+	config     *modprobe.Config
 	loaded     map[string]bool
-	words      []CmdlineWord
+	words      []boot.Word
 	at         fact.Reason // where the command line stands
 	noLoading  *fact.Reason
 	checks     fact.Tri     // signatures are checked at all
@@ -40,8 +42,8 @@ const defaultHelper = "/sbin/modprobe"
 
 // runningWorld is the kernel as it runs.
 func (c *Checker) runningWorld(p *policyReader) *world {
-	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, true), loaded: c.loaded, words: p.Cmdline,
-		at: fact.Reason{File: slash(CmdlineFile)}, helper: p.helper, helperAt: slash(ModprobeFile)}
+	w := &world{tree: modprobe.OpenTree(c.m.FS, c.m.Dir, true), loaded: c.loaded, words: p.Cmdline,
+		at: fact.Reason{File: slash(modprobe.CmdlineFile)}, helper: p.helper, helperAt: slash(ModprobeFile)}
 	w.config = w.tree.Config()
 	w.settle(c)
 	if p.CmdlineErr != nil {
@@ -101,7 +103,7 @@ func refusesNow(p *policyReader) (fact.Tri, *fact.Reason) {
 func (c *Checker) nextWorlds(p *policyReader) {
 	configs := c.nextConfigs()
 	entries := c.differing(c.boot.For(c.m.Release))
-	add := func(e BootEntry, guess bool) {
+	add := func(e boot.Entry, guess bool) {
 		for i, line := range nextCmdlines(p, e, e.File != "" && !c.boot.Fallback) {
 			for _, config := range configs {
 				w := c.nextWorld(p, line, config)
@@ -111,13 +113,13 @@ func (c *Checker) nextWorlds(p *policyReader) {
 		}
 	}
 	if len(entries) == 0 && len(c.boot.Lost) == 0 {
-		c.problem(SourceCmdline, "", ErrNoBootEntry)
+		c.problem(SourceCmdline, "", boot.ErrNoEntry)
 	}
 	if c.boot.Fallback {
 		c.problem(SourceCmdline, entries[0].File, errFallback)
 	}
 	if len(entries) == 0 {
-		entries = []BootEntry{{}}
+		entries = []boot.Entry{{}}
 	}
 	left := len(c.boot.Lost) > 0
 	for i, e := range entries {
@@ -131,12 +133,12 @@ func (c *Checker) nextWorlds(p *policyReader) {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("command line holds %s, which only the boot loader knows: %w", strings.Join(e.Unresolved, " "), errors.ErrUnsupported))
 		}
 	}
-	perhaps := c.differing(c.boot.perhaps(c.m.Release))
+	perhaps := c.differing(c.boot.Perhaps(c.m.Release))
 	for _, e := range perhaps[:min(len(perhaps), maxNextWorlds)] {
 		add(e, true)
 	}
 	if left || len(perhaps) > maxNextWorlds {
-		add(BootEntry{}, true)
+		add(boot.Entry{}, true)
 	}
 }
 
@@ -147,10 +149,10 @@ var errFallback error = &sentinel.Error{
 }
 
 // differing returns the first of the entries that say the same of modules.
-func (c *Checker) differing(entries []BootEntry) (differ []BootEntry) {
+func (c *Checker) differing(entries []boot.Entry) (differ []boot.Entry) {
 	for _, e := range entries {
-		same := func(other BootEntry) bool {
-			return SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
+		same := func(other boot.Entry) bool {
+			return boot.SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
 		}
 		if !slices.ContainsFunc(differ, same) {
 			differ = append(differ, e)
@@ -167,32 +169,32 @@ const runConfigDir = "run/modprobe.d"
 
 // nextConfigs are the configurations that a boot may find: that on disk, and, when /run has some,
 // that without it.
-func (c *Checker) nextConfigs() []*Config {
+func (c *Checker) nextConfigs() []*modprobe.Config {
 	all := c.plain.Config()
 	if entries, err := fs.ReadDir(c.m.FS, runConfigDir); err != nil || len(entries) == 0 {
-		return []*Config{all}
+		return []*modprobe.Config{all}
 	}
-	for _, list := range [][]Directive{all.Blacklist, all.Install} {
+	for _, list := range [][]modprobe.Directive{all.Blacklist, all.Install} {
 		for i := range list {
 			if path.Dir(list[i].File) == runConfigDir {
 				c.runConfig = append(c.runConfig, list[i])
 			}
 		}
 	}
-	lasting := slices.DeleteFunc(slices.Clone(ConfigDirs), func(dir string) bool { return dir == runConfigDir })
-	return []*Config{all, readConfig(c.m.FS, lasting, c.m.Dir.Dir, false)}
+	lasting := slices.DeleteFunc(slices.Clone(modprobe.ConfigDirs), func(dir string) bool { return dir == runConfigDir })
+	return []*modprobe.Config{all, modprobe.ReadConfig(c.m.FS, lasting, c.m.Dir.Dir, false)}
 }
 
 // nextWorld is the kernel as a boot entry would start it.
-func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
-	w := &world{tree: OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line},
+func (c *Checker) nextWorld(p *policyReader, e boot.Entry, base *modprobe.Config) *world {
+	w := &world{tree: modprobe.OpenTree(c.m.FS, c.m.Dir, false), words: e.Words, at: fact.Reason{File: slash(e.File), Line: e.Line},
 		helper: defaultHelper, wordsOpen: len(e.Unresolved) > 0}
 	config := *base
 	w.config = &config
 	if e.Text != "" {
 		config.Options, config.Blacklist = slices.Clone(config.Options), slices.Clone(config.Blacklist)
 		config.ParseCmdline(e.Text, e.File)
-		for _, list := range [][]Directive{config.Options, config.Blacklist} {
+		for _, list := range [][]modprobe.Directive{config.Options, config.Blacklist} {
 			for i := range list {
 				if list[i].File == e.File {
 					list[i].Line = max(e.Line, 1)
@@ -200,10 +202,10 @@ func (c *Checker) nextWorld(p *policyReader, e BootEntry, base *Config) *world {
 			}
 		}
 	}
-	w.tree.config = w.config
+	w.tree.SetConfig(w.config)
 	w.settle(c)
-	nomodule, set := LastValue(w.words, "nomodule")
-	off := set && nomodule.isSet()
+	nomodule, set := boot.LastValue(w.words, "nomodule")
+	off := set && nomodule.IsSet()
 	if off && !w.wordsOpen {
 		w.noLoading = &fact.Reason{Code: ReasonModulesDisabled, Text: "nomodule on the command line", File: w.at.File, Line: w.at.Line}
 	}
@@ -253,13 +255,13 @@ func (c *Checker) sysctlWords(p *policyReader, w *world) {
 
 // disablesModules reports whether the command line switches loading off. The sysctl takes nothing but
 // 1, and once set it stays.
-func disablesModules(p *policyReader, words []CmdlineWord) bool {
+func disablesModules(p *policyReader, words []boot.Word) bool {
 	return slices.Contains(sysctlValues(p, words, FactModulesDisabled), "1")
 }
 
 // sysctlValues are the values that the command line gives to a sysctl of the kernel, which goes by such
 // words since 5.8. One without a value is refused.
-func sysctlValues(p *policyReader, words []CmdlineWord, key string) (values []string) {
+func sysctlValues(p *policyReader, words []boot.Word, key string) (values []string) {
 	if p.isOff("CONFIG_PROC_SYSCTL") || p.isOff("CONFIG_SYSCTL") || !since(p.Release, 5, 8) {
 		return nil
 	}
@@ -284,46 +286,46 @@ func since(release string, major, minor int) bool {
 }
 
 // builtinCmdline is the command line that the kernel was built with; without words when it has none.
-func builtinCmdline(p *policyReader) BootEntry {
+func builtinCmdline(p *policyReader) boot.Entry {
 	if p.config == nil {
-		return BootEntry{}
+		return boot.Entry{}
 	}
 	text, line := p.config.Get("CONFIG_CMDLINE")
 	if text == "n" {
-		return BootEntry{}
+		return boot.Entry{}
 	}
 	text = strings.ReplaceAll(text, `\"`, `"`)
-	return BootEntry{Text: text, Words: ParseCmdline(text), File: p.config.File, Line: line}
+	return boot.Entry{Text: text, Words: boot.ParseCmdline(text), File: p.config.File, Line: line}
 }
 
 // nextCmdlines are the command lines that a boot entry may come to with the words that the kernel was
 // built with. When there are several, only what holds for all is certain. Without known, the entry
 // itself is a guess.
-func nextCmdlines(p *policyReader, e BootEntry, known bool) []BootEntry {
+func nextCmdlines(p *policyReader, e boot.Entry, known bool) []boot.Entry {
 	builtin := builtinCmdline(p)
 	switch {
 	case len(builtin.Words) == 0 && (known || len(e.Words) == 0):
-		return []BootEntry{e}
+		return []boot.Entry{e}
 	case len(builtin.Words) > 0 && (p.is("CONFIG_CMDLINE_OVERRIDE", "y") || p.is("CONFIG_CMDLINE_FORCE", "y")):
-		return []BootEntry{builtin}
+		return []boot.Entry{builtin}
 	case !known:
-		guess := e.with(builtin, e)
+		guess := entryWith(e, builtin, e)
 		guess.Unresolved = slices.Concat(e.Unresolved, []string{"the boot loader's words"})
-		return []BootEntry{guess, {}}
+		return []boot.Entry{guess, {}}
 	case p.is("CONFIG_X86", "y"):
-		return []BootEntry{e.with(builtin, e)}
+		return []boot.Entry{entryWith(e, builtin, e)}
 	case p.is("CONFIG_CMDLINE_EXTEND", "y") && p.is("CONFIG_ARM", "y"): // without a device tree the boot loader's go behind
-		return []BootEntry{e.with(e, builtin), e.with(builtin, e)}
+		return []boot.Entry{entryWith(e, e, builtin), entryWith(e, builtin, e)}
 	case p.is("CONFIG_CMDLINE_EXTEND", "y"):
-		return []BootEntry{e.with(e, builtin)}
+		return []boot.Entry{entryWith(e, e, builtin)}
 	case len(e.Words) == 0 && len(e.Unresolved) == 0: // a word that the boot loader adds would replace them
-		return []BootEntry{builtin, e}
+		return []boot.Entry{builtin, e}
 	}
-	return []BootEntry{e}
+	return []boot.Entry{e}
 }
 
-// with returns the entry with one command line behind another in place of its own.
-func (e BootEntry) with(first, then BootEntry) BootEntry {
+// entryWith returns the entry with one command line behind another in place of its own.
+func entryWith(e, first, then boot.Entry) boot.Entry {
 	if e.File == "" {
 		e.File, e.Line = first.File, first.Line
 	}
@@ -382,12 +384,12 @@ func refusesNext(p *policyReader, w *world) (fact.Tri, *fact.Reason) {
 
 // isSetSomewhere reports whether a boolean of the command line is ever set: what can only be
 // switched on is not switched off by a later word.
-func isSetSomewhere(words []CmdlineWord, key string) bool {
-	return slices.ContainsFunc(words, func(w CmdlineWord) bool { return SameKey(w.Key, key) && w.isSet() })
+func isSetSomewhere(words []boot.Word, key string) bool {
+	return slices.ContainsFunc(words, func(w boot.Word) bool { return boot.SameKey(w.Key, key) && w.IsSet() })
 }
 
 // lockdownLevel is the level that a command line asks for; empty for none.
-func lockdownLevel(words []CmdlineWord) string {
+func lockdownLevel(words []boot.Word) string {
 	for _, w := range words {
 		if w.Key == "lockdown" && (w.Value == "integrity" || w.Value == "confidentiality") {
 			return w.Value
@@ -398,7 +400,7 @@ func lockdownLevel(words []CmdlineWord) string {
 
 // lockdownActive reports whether the kernel starts the lockdown module: early, or because it is on
 // the list of security modules, which the command line may replace.
-func lockdownActive(p *policyReader, words []CmdlineWord) bool {
+func lockdownActive(p *policyReader, words []boot.Word) bool {
 	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n") {
 		return false
 	}
@@ -411,8 +413,8 @@ func lockdownActive(p *policyReader, words []CmdlineWord) bool {
 
 // securityModules are those that the kernel starts: what the command line says, else what it was built
 // with; nil when neither says anything. The kernel's configuration must be known.
-func securityModules(p *policyReader, words []CmdlineWord) []string {
-	if word, ok := LastValue(words, "lsm"); ok {
+func securityModules(p *policyReader, words []boot.Word) []string {
+	if word, ok := boot.LastValue(words, "lsm"); ok {
 		return strings.Split(word.Value, ",")
 	}
 	if list, _ := p.config.Get("CONFIG_LSM"); list != "n" {
@@ -435,8 +437,8 @@ func gateNext(p *policyReader, w *world) *fact.Reason {
 		}
 	}
 	enforced := p.is("CONFIG_SECURITY_LOADPIN_ENFORCE", "y")
-	if word, ok := LastValue(w.words, "loadpin.enforce"); ok {
-		enforced = word.isSet()
+	if word, ok := boot.LastValue(w.words, "loadpin.enforce"); ok {
+		enforced = word.IsSet()
 	}
 	if enforced && p.is("CONFIG_SECURITY_LOADPIN", "y") && slices.Contains(securityModules(p, w.words), "loadpin") {
 		return &fact.Reason{Code: ReasonGate, Text: "LoadPin takes modules from one file system only", File: slash(p.config.File)}
@@ -447,7 +449,7 @@ func gateNext(p *policyReader, w *world) *fact.Reason {
 // settle notes what of the configuration is not known, and whether modprobe is another program than
 // kmod's, which goes by it.
 func (w *world) settle(c *Checker) {
-	w.notSure = w.config.unread
+	w.notSure = w.config.Unread
 	once := func(err error) {
 		known := fact.ProblemOf(SourceConfig, "", "", err)
 		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {
@@ -457,7 +459,7 @@ func (w *world) settle(c *Checker) {
 	for _, err := range w.config.Lost {
 		once(err)
 	}
-	if file, program := modprobeProgram(c.m.FS); program != "" {
+	if file, program := modprobe.Program(c.m.FS); program != "" {
 		w.notSure = true
 		once(fmt.Errorf("/%s is %s's, which knows no install lines: the configuration is judged as kmod reads it: %w", file, program, errors.ErrUnsupported))
 	}

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"io/fs"
@@ -12,6 +13,10 @@ import (
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 const (
@@ -23,7 +28,8 @@ const (
 // unsignedFile is a module file without a signature: "lone" of imageOf.
 func unsignedFile(config string, more ...string) map[string]string {
 	texts := map[string]string{"boot/config-6": config,
-		"lib/modules/6/kernel/lone.ko": string(moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes())}
+		"lib/modules/6/kernel/lone.ko": string(linuxtest.ModuleOf(binary.LittleEndian, true,
+			linuxtest.Entries("lone")...).Bytes())}
 	for i := 0; i+1 < len(more); i += 2 {
 		texts[more[i]] = more[i+1]
 	}
@@ -149,7 +155,7 @@ func TestSysctlWords(t *testing.T) {
 			t.Errorf("%s: %v", release, !want)
 		}
 	}
-	p := ReadPolicy(PolicyMachine{FS: imageOf(nil), Release: "6", Cmdline: ParseCmdline(off)})
+	p := ReadPolicy(PolicyMachine{FS: imageOf(nil), Release: "6", Cmdline: boot.ParseCmdline(off)})
 	if f := factOf(t, p, "sysctl.kernel.modules_disabled"); p.Loading != fact.LoadingNone || f.Value != "1" {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
@@ -166,7 +172,7 @@ func TestFallbackIsAGuess(t *testing.T) {
 	if v.NextBoot.Outcome != fact.VerdictUnknown || !slices.ContainsFunc(v.Problems, told) {
 		t.Errorf("%s %+v", outcomes(v), v.Problems)
 	}
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: ParseCmdline("nomodule module.sig_enforce"),
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: boot.ParseCmdline("nomodule module.sig_enforce"),
 		CmdlineFile: "etc/kernel/cmdline"})
 	if f := factOf(t, p, "module.sig_enforce"); p.Loading != "" || f.Value == "" ||
 		!strings.Contains(f.Effect, "unless") {
@@ -176,15 +182,16 @@ func TestFallbackIsAGuess(t *testing.T) {
 
 // TestPolicyOfBuiltinWords: words that may be replaced are told with that, and conclude nothing.
 func TestPolicyOfBuiltinWords(t *testing.T) {
-	fsys := files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\n" +
+	fsys := linuxtest.Files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\n" +
 		"CONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
 	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6"})
 	if f := factOf(t, p, FactModuleBlacklist); p.Loading != "" || f.Value != "a" ||
 		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
-	if p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
-		Cmdline: ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
+	if p :=
+		ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
+			Cmdline: boot.ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
 		t.Errorf("%q", p.Loading)
 	}
 }
@@ -289,15 +296,15 @@ func TestModprobeOfBusybox(t *testing.T) {
 func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	texts := unsignedFile(signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n")
 	for name, text := range map[string]string{
-		"proc/config.gz": string(zipped([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
+		"proc/config.gz": string(linuxtest.Gzip([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
 		DisabledFile:     "1\n", LockdownFile: "none [integrity] confidentiality\n", SigEnforceFile: "Y\n",
-		CmdlineFile:   "module_blacklist=lone\n",
-		SecureBootVar: "\x06\x00\x00\x00\x01", MokSBStateVar: "\x06\x00\x00\x00\x01",
+		modprobe.CmdlineFile: "module_blacklist=lone\n",
+		SecureBootVar:        "\x06\x00\x00\x00\x01", MokSBStateVar: "\x06\x00\x00\x00\x01",
 	} {
 		texts[name] = text
 	}
 	fsys := imageOf(texts)
-	dir, err := FindRelease(fsys, "6")
+	dir, err := modprobe.FindRelease(fsys, "6")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +322,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if v := check(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: ParseCmdline("quiet")})
+	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: boot.ParseCmdline("quiet")})
 	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" ||
 		factOf(t, p, "CONFIG_MODULES").Value != "y" {
 		t.Errorf("%q %+v", p.Loading, p.Facts)
@@ -330,11 +337,11 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 
 // TestBuiltinByTheKernelItself: without any list, /sys/module tells.
 func TestBuiltinByTheKernelItself(t *testing.T) {
-	fsys := files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n",
+	fsys := linuxtest.Files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n",
 		"sys/module/printk/parameters/time": "Y\n",
 		"sys/module/lone/initstate":         "live\n", "sys/module/coming/initstate": "coming\n",
 		"sys/module/compression": "xz\n"})
-	_, err := FindRelease(fsys, "6")
+	_, err := modprobe.FindRelease(fsys, "6")
 	c := NewChecker(CheckMachine{FS: fsys, Release: "6", DirErr: err, Running: true, Live: true})
 	for query, want := range map[string]fact.VerdictOutcome{"printk": fact.VerdictBuiltin, "lone": fact.VerdictLoaded,
 		"coming": fact.VerdictUnknown, "compression": fact.VerdictUnknown, "nosuch": fact.VerdictUnknown} {
@@ -360,31 +367,31 @@ func TestWordsThatLoad(t *testing.T) {
 // TestKeysOfACheck: a signature that a given key verifies passes, one that it does not fit does not,
 // and one of another key is not known, where the kernel asks for signatures.
 func TestKeysOfACheck(t *testing.T) {
-	module := moduleOf(binary.LittleEndian, true, entriesOf("lone")...).bytes()
-	key, other := newTestKey(t, "ours", true), newTestKey(t, "another", true)
-	signed := key.sign(t, module, nil)
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("lone")...).Bytes()
+	key, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
+	signed := key.Sign(t, module, nil)
 	broken := append([]byte{}, signed...)
 	broken[100] ^= 1
 	const force = signedConfig + "CONFIG_MODULE_SIG_FORCE=y\n"
 	for _, tt := range []struct {
 		name, config string
 		file         []byte
-		keys         *Keys
+		keys         *ko.Keys
 		want         fact.Tri
 		code         string
 	}{
 		{"signed, no keys", force, signed, nil, fact.No, ReasonSigned},
-		{"signed by the key", force, signed, key.keys(t, "site"), fact.No, ReasonSigned},
-		{"signed by another", force, signed, other.keys(t, "site"), "", ReasonSigned},
-		{"unsigned", force, module, key.keys(t, "site"), fact.Yes, ReasonUnsigned},
-		{"broken", force, broken, key.keys(t, "site"), fact.Yes, ReasonBadSignature},
-		{"broken, not enforced", signedConfig, broken, key.keys(t, "site"), "", ReasonBadSignature},
-		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, key.keys(t, "site"), fact.No, ""},
-		{"unsigned, not enforced", signedConfig, module, key.keys(t, "site"), fact.No, ""},
-		{"by another, not enforced", signedConfig, signed, other.keys(t, "site"), fact.No, ""},
+		{"signed by the key", force, signed, checkKeys(t, key, "site"), fact.No, ReasonSigned},
+		{"signed by another", force, signed, checkKeys(t, other, "site"), "", ReasonSigned},
+		{"unsigned", force, module, checkKeys(t, key, "site"), fact.Yes, ReasonUnsigned},
+		{"broken", force, broken, checkKeys(t, key, "site"), fact.Yes, ReasonBadSignature},
+		{"broken, not enforced", signedConfig, broken, checkKeys(t, key, "site"), "", ReasonBadSignature},
+		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, checkKeys(t, key, "site"), fact.No, ""},
+		{"unsigned, not enforced", signedConfig, module, checkKeys(t, key, "site"), fact.No, ""},
+		{"by another, not enforced", signedConfig, signed, checkKeys(t, other, "site"), fact.No, ""},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
-		dir, _ := FindRelease(fsys, "6")
+		dir, _ := modprobe.FindRelease(fsys, "6")
 		v, err := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys}).Check("lone")
 		if err != nil {
 			t.Fatal(err)
@@ -397,4 +404,14 @@ func TestKeysOfACheck(t *testing.T) {
 			t.Errorf("%s: no %s in %+v", tt.name, tt.code, v[0].Reasons)
 		}
 	}
+}
+
+// checkKeys are the keys of one set with the key's certificate.
+func checkKeys(t testing.TB, k linuxtest.Key, name string) *ko.Keys {
+	t.Helper()
+	keys, errs := ko.NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	return keys
 }

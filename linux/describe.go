@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// Describe fills in m what the file says. release is the release of the directory that the file is
+// DescribeFile fills in m what the file says. release is the release of the directory that the file is
 // in, empty for a file by itself. What m says of the running kernel stays, and parameters are
 // joined with the values that it has.
-func (f *File) Describe(m *Module, release string) {
+func DescribeFile(f *ko.File, m *Module, release string) {
 	m.Release = release
 	m.FileSize = fact.CountOf(f.Size)
 	m.Compression, m.SHA256 = f.Compression, f.SHA256
@@ -24,26 +26,26 @@ func (f *File) Describe(m *Module, release string) {
 	if f.Modinfo == nil {
 		return
 	}
-	f.Modinfo.describe(m)
+	describeModinfo(f.Modinfo, m)
 	m.Depends = f.Modinfo.Depends()
 	m.Vermagic = f.Modinfo.Get("vermagic")
 	if release != "" && m.Vermagic != "" {
-		m.FitsRelease = fact.TriOf(ReleaseOf(m.Vermagic) == release)
+		m.FitsRelease = fact.TriOf(ko.ReleaseOf(m.Vermagic) == release)
 	}
-	m.Intree, m.Retpoline = f.Modinfo.flag("intree"), f.Modinfo.flag("retpoline")
-	m.Livepatch, m.Staging = f.Modinfo.flag("livepatch"), f.Modinfo.flag("staging")
+	m.Intree, m.Retpoline = flagOf(f.Modinfo, "intree"), flagOf(f.Modinfo, "retpoline")
+	m.Livepatch, m.Staging = flagOf(f.Modinfo, "livepatch"), flagOf(f.Modinfo, "staging")
 }
 
-// Describe fills in m what the kernel's list of builtins says.
-func (b *BuiltinModule) Describe(m *Module, release string) {
+// DescribeBuiltin fills in m what the kernel's list of builtins says.
+func DescribeBuiltin(b *modprobe.BuiltinModule, m *Module, release string) {
 	m.Release, m.File = release, b.File
 	if b.Modinfo != nil {
-		b.Modinfo.describe(m)
+		describeModinfo(b.Modinfo, m)
 	}
 }
 
-// describe fills in what a module's and a builtin's entries have in common.
-func (m Modinfo) describe(to *Module) {
+// describeModinfo fills in what a module's and a builtin's entries have in common.
+func describeModinfo(m ko.Modinfo, to *Module) {
 	to.Modinfo = m
 	if to.Version == "" {
 		to.Version = m.Get("version")
@@ -86,10 +88,10 @@ func (m Modinfo) describe(to *Module) {
 	}
 }
 
-// flag reports whether the entries declare a flag. The kernel asks only whether there is a value,
+// flagOf reports whether the entries declare a flag. The kernel asks only whether there is a value,
 // and takes "N" for a yes. Without one the entry may lack its "=", and then there is none for the
 // kernel: not known.
-func (m Modinfo) flag(key string) fact.Tri {
+func flagOf(m ko.Modinfo, key string) fact.Tri {
 	v, ok := m.Lookup(key)
 	if ok && v == "" {
 		return ""
@@ -99,7 +101,7 @@ func (m Modinfo) flag(key string) fact.Tri {
 
 // joinParameters joins the declared types and descriptions, either of which may be missing, with
 // the values of the running kernel. Declared ones come first, in the file's order of types.
-func joinParameters(m Modinfo, values []Parameter) []Parameter {
+func joinParameters(m ko.Modinfo, values []Parameter) []Parameter {
 	var list []Parameter
 	index := make(map[string]int)
 	at := func(name string) *Parameter {

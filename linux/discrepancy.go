@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // The kinds of discrepancies.
@@ -288,12 +288,12 @@ const maxFindings = limit.Problems
 
 // ConfigDiscrepancies are the install lines of modprobe's configuration that run something other
 // than nothing.
-func ConfigDiscrepancies(c *Config) []fact.Discrepancy {
+func ConfigDiscrepancies(c *modprobe.Config) []fact.Discrepancy {
 	var found []fact.Discrepancy
 	for i := range c.Install {
 		d := &c.Install[i]
-		effect := EffectOf(d.Value, d.Name)
-		if effect == CommandFails || effect == CommandNothing || len(found) == maxFindings {
+		effect := modprobe.EffectOf(d.Value, d.Name)
+		if effect == modprobe.CommandFails || effect == modprobe.CommandNothing || len(found) == maxFindings {
 			continue
 		}
 		found = append(found, fact.Discrepancy{ID: d.Name, Name: d.Name, Kind: KindInstallCommand, Grade: fact.GradeWeak, Samples: 1,
@@ -303,24 +303,11 @@ func ConfigDiscrepancies(c *Config) []fact.Discrepancy {
 	return found
 }
 
-// linkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
-// leads to another release's tree; "" for what is no link.
-func linkTarget(fsys fs.FS, file string) string {
-	target, err := fs.ReadLink(fsys, file)
-	if err != nil {
-		return ""
-	}
-	if !path.IsAbs(target) {
-		target = path.Join("/", path.Dir(file), target)
-	}
-	return path.Clean(target)[1:]
-}
-
 // UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
 // when the packages could not be read, not even some: then nothing is known of any file.
-func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
+func UnownedFiles(t *modprobe.Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
-		return nil, noPackages(t.fsys)
+		return nil, noPackages(t.FS())
 	}
 	if len(owners.Lost) > 0 {
 		return nil, owners.Lost[0]
@@ -334,7 +321,7 @@ func UnownedFiles(t *Tree, owners *Owners) ([]fact.Discrepancy, error) {
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(linkTarget(t.fsys, file)) != "" {
+		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(modprobe.LinkTarget(t.FS(), file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // FirmwareDirs are the directories that the kernel looks for firmware in, as paths below the
@@ -90,7 +92,7 @@ func (f *FirmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).
 // an image that has none of FirmwareDirs, and for a name that no firmware has ([File.Lost] tells of
 // those).
 func (f *FirmwareFinder) Present(name string) fact.Tri {
-	if !sensibleFirmware(name) {
+	if !ko.SensibleFirmware(name) {
 		return ""
 	}
 	name = path.Clean(name)
@@ -112,16 +114,6 @@ func (f *FirmwareFinder) Present(name string) fact.Tri {
 	return answer
 }
 
-// Caps of a firmware's name. The longest in Debian's modules has 44 bytes and 4 elements.
-const (
-	maxFirmwareName     = 256
-	maxFirmwareElements = 16
-)
-
-func sensibleFirmware(name string) bool {
-	return len(name) <= maxFirmwareName && strings.Count(name, "/") < maxFirmwareElements
-}
-
 // holds reports whether the directory dir, which is d, has the file, as it is or compressed.
 func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
 	if d.err != nil {
@@ -132,7 +124,7 @@ func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri 
 	}
 	names := []string{base, base + ".xz", base + ".zst"}
 	if strings.ContainsAny(base, "*?[") {
-		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)), func(name string) bool { return !MatchAlias(base, name) })
+		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)), func(name string) bool { return !modprobe.MatchAlias(base, name) })
 	}
 	answer := fact.No
 	for _, name := range names {

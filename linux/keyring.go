@@ -6,10 +6,9 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
-
-	"github.com/kernelext/kernelext/fact"
 )
 
 // KeysFile lists the keys that the reader may view.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // A ModinfoText is what a text capture of modinfo says.
@@ -34,10 +35,10 @@ type ModinfoRecord struct {
 	Name string
 	// Fields are the entries of the file, in the order printed; not those that modinfo makes of the
 	// signature.
-	Fields Modinfo
+	Fields ko.Modinfo
 	// Signature is what modinfo says of the signature; nil when it says nothing, which older and
 	// smaller builds of it do of signed files too.
-	Signature *ModuleSignature
+	Signature *ko.Signature
 	// Err is modinfo's complaint about the file; empty for none.
 	Err string
 }
@@ -69,8 +70,8 @@ func ParseModinfoText(text string) *ModinfoText {
 type modinfoParser struct {
 	out     *ModinfoText
 	record  *ModinfoRecord // the current one; nil before the first
-	raw     Modinfo        // its fields as printed
-	pending Modinfo        // a "name" that came before its "filename": builtins are printed so
+	raw     ko.Modinfo     // its fields as printed
+	pending ko.Modinfo     // a "name" that came before its "filename": builtins are printed so
 	cut     string         // the begin of a line into which an error line was printed
 }
 
@@ -97,13 +98,13 @@ func (p *modinfoParser) line(line string) {
 	case ok && key == "filename":
 		p.begin(value)
 	case p.record == nil && ok && key == "name":
-		p.pending = Modinfo{{key, value}}
+		p.pending = ko.Modinfo{{Key: key, Value: value}}
 	case p.record == nil:
 		if strings.TrimSpace(line) != "" {
 			p.out.Stray++
 		}
 	case ok:
-		p.raw = append(p.raw, ModinfoEntry{key, value})
+		p.raw = append(p.raw, ko.Entry{Key: key, Value: value})
 	case len(p.raw) > 0:
 		p.raw[len(p.raw)-1].Value += "\n" + line
 	case strings.TrimSpace(line) != "":
@@ -118,7 +119,7 @@ func modinfoField(line string) (key, value string, ok bool) {
 		return "", "", false
 	}
 	for i := range len(key) {
-		if c := key[i]; !isAlpha(c) && !isDigit(c) && c != '_' && c != '-' {
+		if c := key[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
 			return "", "", false
 		}
 	}
@@ -137,9 +138,9 @@ func modinfoField(line string) (key, value string, ok bool) {
 // begin starts a record. A "name" right before "filename: (builtin)" belongs to it.
 func (p *modinfoParser) begin(filename string) {
 	builtin := filename == "(builtin)"
-	var first Modinfo
+	var first ko.Modinfo
 	if n := len(p.raw); builtin && n > 0 && p.raw[n-1].Key == "name" {
-		first, p.raw = Modinfo{p.raw[n-1]}, p.raw[:n-1]
+		first, p.raw = ko.Modinfo{p.raw[n-1]}, p.raw[:n-1]
 	}
 	p.finish()
 	if builtin && p.pending != nil {
@@ -163,7 +164,7 @@ func (p *modinfoParser) finish() {
 	}
 	r.Name = strings.ReplaceAll(r.Fields.Get("name"), "-", "_")
 	if r.Name == "" {
-		r.Name = NameOfFile(r.Filename)
+		r.Name = ko.NameOfFile(r.Filename)
 	}
 	p.out.Records = append(p.out.Records, *r)
 	p.record, p.raw = nil, nil
@@ -171,10 +172,10 @@ func (p *modinfoParser) finish() {
 
 // add takes one field: modinfo prints parameters with their types, and the signature's parts, as if
 // they were entries of the file.
-func (r *ModinfoRecord) add(e ModinfoEntry) {
-	signature := func() *ModuleSignature {
+func (r *ModinfoRecord) add(e ko.Entry) {
+	signature := func() *ko.Signature {
 		if r.Signature == nil {
-			r.Signature = new(ModuleSignature)
+			r.Signature = new(ko.Signature)
 		}
 		return r.Signature
 	}
@@ -198,10 +199,10 @@ func (r *ModinfoRecord) add(e ModinfoEntry) {
 		name, text, _ := strings.Cut(e.Value, ":")
 		description, kind := splitParameterType(text)
 		if kind != "" {
-			r.Fields = append(r.Fields, ModinfoEntry{"parmtype", name + ":" + kind})
+			r.Fields = append(r.Fields, ko.Entry{Key: "parmtype", Value: name + ":" + kind})
 		}
 		if description != "" {
-			r.Fields = append(r.Fields, ModinfoEntry{"parm", name + ":" + description})
+			r.Fields = append(r.Fields, ko.Entry{Key: "parm", Value: name + ":" + description})
 		}
 	default:
 		r.Fields = append(r.Fields, e)
@@ -271,8 +272,8 @@ func between(s, before, after string) string {
 // Describe fills in m what the record says.
 func (r *ModinfoRecord) Describe(m *Module) {
 	release, file := splitModulePath(r.Filename)
-	f := File{Modinfo: r.Fields, Signature: r.Signature}
-	f.Describe(m, release)
+	f := ko.File{Modinfo: r.Fields, Signature: r.Signature}
+	DescribeFile(&f, m, release)
 	m.FileSize, m.File = fact.Count{}, file
 	if r.Builtin {
 		m.Depends, m.Intree, m.Retpoline, m.Livepatch, m.Staging = nil, "", "", "", ""

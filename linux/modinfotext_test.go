@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/internal/testing/testdata"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 const modinfoSample = `$ modinfo demo loop none
@@ -45,19 +46,20 @@ func TestParseModinfoText(t *testing.T) {
 	c := ParseModinfoText(modinfoSample)
 	want := []ModinfoRecord{{
 		Filename: "/lib/modules/6.1.0-test/updates/demo.ko.xz", Name: "demo",
-		Fields: Modinfo{
-			{"description", "A driver"}, {"author", "A <a@example.org>"}, {"author", "B"},
-			{"license", "GPL v2"}, {"depends", ""},
-			{"vermagic", "6.1.0-test SMP "},
-			{"parmtype", "speed:int"}, {"parm", "speed:How fast\n  0: not at all\n  1: very"},
-			{"parmtype", "quiet:bool"}, {"parmtype", "names:array of charp"}, {"parmtype", "odd:see below"},
-			{"parm", "odd:no type"},
+		Fields: ko.Modinfo{
+			{Key: "description", Value: "A driver"}, {Key: "author", Value: "A <a@example.org>"},
+			{Key: "author", Value: "B"}, {Key: "license", Value: "GPL v2"}, {Key: "depends", Value: ""},
+			{Key: "vermagic", Value: "6.1.0-test SMP "},
+			{Key: "parmtype", Value: "speed:int"}, {Key: "parm", Value: "speed:How fast\n  0: not at all\n  1: very"},
+			{Key: "parmtype", Value: "quiet:bool"}, {Key: "parmtype", Value: "names:array of charp"},
+			{Key: "parmtype", Value: "odd:see below"}, {Key: "parm", Value: "odd:no type"},
 		},
-		Signature: &ModuleSignature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256",
+		Signature: &ko.Signature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256",
 			Value: []byte{0, 1, 2, 3}},
 	}, {
 		Builtin: true, Name: "loop",
-		Fields: Modinfo{{"name", "loop"}, {"license", "GPL"}, {"file", "drivers/block/loop"}},
+		Fields: ko.Modinfo{{Key: "name", Value: "loop"}, {Key: "license", Value: "GPL"},
+			{Key: "file", Value: "drivers/block/loop"}},
 	}}
 	if diff := cmp.Diff(want, c.Records); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -2,7 +2,11 @@
 
 package linux
 
-import "github.com/kernelext/kernelext/fact"
+import (
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
 
 // A Module is what Linux says of one module in its own words, beside what every kernel says. It is
 // the object under "linux" in JSON. Absent fields are unknown unless they say otherwise.
@@ -40,7 +44,7 @@ type Module struct {
 	File string `json:"file,omitzero"`
 	// Candidates are the files that bear this module's name when there are several, the one that
 	// depmod chooses first.
-	Candidates []Candidate `json:"candidates,omitzero"`
+	Candidates []modprobe.Candidate `json:"candidates,omitzero"`
 	// Order is the module's place in modules.order, from 0: the order in which the kernel's build linked
 	// it, which decides between the modules that an alias fits. Of one on disk only; absent for one that
 	// was not built with this kernel.
@@ -53,7 +57,7 @@ type Module struct {
 	SHA256 string `json:"sha256,omitzero"`
 	// Modinfo are all entries of the file's .modinfo section in its order; of a builtin those of
 	// modules.builtin.modinfo.
-	Modinfo Modinfo `json:"modinfo,omitzero"`
+	Modinfo ko.Modinfo `json:"modinfo,omitzero"`
 	// Depends are the modules that the file says it needs directly ("depends").
 	Depends []string `json:"depends,omitzero"`
 	// Softdeps and Weakdeps are its soft and weak dependencies as it declares them, such as
@@ -77,10 +81,10 @@ type Module struct {
 	Livepatch fact.Tri `json:"livepatch,omitzero"`
 	Staging   fact.Tri `json:"staging,omitzero"`
 	// Signature is the file's signature decoded; only with Detail Signatures.
-	Signature *ModuleSignature `json:"signature,omitzero"`
+	Signature *ko.Signature `json:"signature,omitzero"`
 	// Imports and Exports are the symbols that it needs and offers; only with Detail Symbols.
-	Imports []Symbol `json:"imports,omitzero"`
-	Exports []Symbol `json:"exports,omitzero"`
+	Imports []ko.Symbol `json:"imports,omitzero"`
+	Exports []ko.Symbol `json:"exports,omitzero"`
 }
 
 // A Firmware is one firmware file that a module may ask for.

@@ -13,6 +13,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // Names of sources of origin.
@@ -69,7 +71,7 @@ func ReadOwners(fsys fs.FS, release string) *Owners {
 }
 
 func (o *Owners) lose(err error) {
-	if len(o.Lost) < maxConfigLost && fact.CodeOf(err) != fact.CodeAbsent {
+	if len(o.Lost) < maxLost && fact.CodeOf(err) != fact.CodeAbsent {
 		o.Lost = append(o.Lost, err)
 	}
 }
@@ -148,8 +150,8 @@ func (o *Owners) readDKMS(fsys fs.FS, release string) {
 			var files []string
 			for _, arch := range list(dkmsDir + "/" + build + "/" + release) {
 				for _, file := range list(dkmsDir + "/" + build + "/" + release + "/" + arch.Name() + "/module") {
-					if IsModuleFile(file.Name()) {
-						files = append(files, NameOfFile(file.Name()))
+					if ko.IsModuleFile(file.Name()) {
+						files = append(files, ko.NameOfFile(file.Name()))
 					}
 				}
 			}
@@ -275,13 +277,13 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 // the release, empty in a flat directory, and the path relative to that directory; "" for a file that
 // lies in none.
 func InRelease(name string) (release, file string) {
-	for _, root := range ModuleRoots {
+	for _, root := range modprobe.ModuleRoots {
 		if rest, ok := strings.CutPrefix(name, root+"/"); ok {
 			release, file, _ = strings.Cut(rest, "/")
 			return release, file
 		}
 	}
-	for _, root := range FlatRoots {
+	for _, root := range modprobe.FlatRoots {
 		if rest, ok := strings.CutPrefix(name, root+"/"); ok {
 			return "", rest
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // Where apk and pacman keep what belongs to which package, and where rpm keeps a database that is
@@ -83,7 +84,7 @@ func (o *Owners) readPacman(fsys fs.FS) {
 
 // own notes the package of a file, a path below the root, if it is a module's.
 func (o *Owners) own(file, pkg string) {
-	if rel := unmerged(strings.TrimPrefix(file, "/")); strings.HasPrefix(rel, "lib/modules/") && IsModuleFile(file) {
+	if rel := unmerged(strings.TrimPrefix(file, "/")); strings.HasPrefix(rel, "lib/modules/") && ko.IsModuleFile(file) {
 		o.packages[rel] = pkg
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // Files of the running kernel's policy.
@@ -62,7 +64,7 @@ type PolicyMachine struct {
 	// Cmdline is the command line of the next boot of an image, CmdlineFile and CmdlineLine where
 	// it stands; CmdlineErr is why it is not known. CmdlineOpen are the boot loader's variables in
 	// it, which may add any word. Not used when Live is set.
-	Cmdline     []CmdlineWord
+	Cmdline     []boot.Word
 	CmdlineFile string
 	CmdlineLine int
 	CmdlineErr  error
@@ -111,8 +113,8 @@ func readPolicy(m PolicyMachine) *policyReader {
 
 // nextCmdline adds the words that the kernel was built with to those of the boot entry.
 func (r *policyReader) nextCmdline() {
-	e := BootEntry{Words: r.Cmdline, File: r.CmdlineFile, Line: r.CmdlineLine, Unresolved: r.CmdlineOpen}
-	lines := nextCmdlines(r, e, !slices.Contains(cmdlineFiles, e.File))
+	e := boot.Entry{Words: r.Cmdline, File: r.CmdlineFile, Line: r.CmdlineLine, Unresolved: r.CmdlineOpen}
+	lines := nextCmdlines(r, e, !slices.Contains(boot.CmdlineFiles, e.File))
 	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineOpen = lines[0].Words, lines[0].File, lines[0].Line, lines[0].Unresolved
 	r.guess = len(lines) > 1
 }
@@ -172,8 +174,8 @@ func (r *policyReader) attr(name string) (string, error) {
 }
 
 func (r *policyReader) readCmdline() {
-	text, err := limit.AppendFile(r.FS, nil, CmdlineFile, limit.Attr)
-	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineErr = ParseCmdline(string(text)), CmdlineFile, 0, err
+	text, err := limit.AppendFile(r.FS, nil, modprobe.CmdlineFile, limit.Attr)
+	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineErr = boot.ParseCmdline(string(text)), modprobe.CmdlineFile, 0, err
 }
 
 func (r *policyReader) readConfig() {
@@ -334,7 +336,7 @@ func (r *policyReader) commandLine() {
 			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
 			continue
 		}
-		w, set := LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
+		w, set := boot.LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
 		if rare && !set {
 			continue
 		}
@@ -352,7 +354,7 @@ func (r *policyReader) commandLine() {
 				f.Value = w.Key
 			}
 			if k.list {
-				f.Value = strings.Join(ListValues(r.Cmdline, k.name, k.all), ",")
+				f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
 			}
 			if r.guess {
 				f.Effect = "unless the boot loader's words are others: " + f.Effect
@@ -508,10 +510,10 @@ func (r *policyReader) concludeImage() {
 		words = nil
 	}
 	w := &world{words: words, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
-	nomodule, ok := LastValue(words, "nomodule")
+	nomodule, ok := boot.LastValue(words, "nomodule")
 	refuses, _ := refusesNext(r, w)
 	switch {
-	case ok && nomodule.isSet() && len(r.CmdlineOpen) == 0, disablesModules(r, words):
+	case ok && nomodule.IsSet() && len(r.CmdlineOpen) == 0, disablesModules(r, words):
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned

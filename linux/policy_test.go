@@ -5,15 +5,16 @@ package linux
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"io/fs"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // kernelFiles is a running Debian kernel's policy, seen by root.
@@ -27,7 +28,7 @@ func kernelFiles() map[string]string {
 		SecureBootVar:  "\x06\x00\x00\x00\x01",
 		SetupModeVar:   "\x06\x00\x00\x00\x00",
 		TaintedFile:    "12289\n",
-		CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet " +
+		modprobe.CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet " +
 			"initcall_blacklist=x initcall_blacklist=y\n",
 		KeysFile: rootKeys,
 		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\n" +
@@ -43,14 +44,6 @@ const rootKeys = `02ab1c30 I------     1 perm 0f0b0000     0     0 keyring   .bl
 3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty
 `
 
-func files(texts map[string]string) fstest.MapFS {
-	m := fstest.MapFS{}
-	for name, text := range texts {
-		m[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
-	}
-	return m
-}
-
 func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
 	t.Helper()
 	for _, f := range p.Facts {
@@ -63,7 +56,7 @@ func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
 }
 
 func TestPolicyOfARunningKernel(t *testing.T) {
-	p := ReadPolicy(PolicyMachine{FS: files(kernelFiles()), Release: "6", Live: true})
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(kernelFiles()), Release: "6", Live: true})
 	if p.Loading != fact.LoadingAny {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -81,8 +74,8 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		{FactLSM, "lockdown,capability,landlock,yama,apparmor", "/" + LSMFile, 0, ""},
 		{FactLoadPin, "", "/" + LoadPinFile, 0, fact.CodeAbsent},
 		{FactModprobe, "/sbin/modprobe", "/" + ModprobeFile, 0, ""},
-		{FactModuleBlacklist, "c", "/" + CmdlineFile, 0, ""},
-		{FactInitcalls, "x,y", "/" + CmdlineFile, 0, ""},
+		{FactModuleBlacklist, "c", "/" + modprobe.CmdlineFile, 0, ""},
+		{FactInitcalls, "x,y", "/" + modprobe.CmdlineFile, 0, ""},
 		{"CONFIG_MODULES", "y", "/boot/config-6", 1, ""},
 		{"CONFIG_MODULE_SIG_FORCE", "n", "/boot/config-6", 3, ""},
 		{"CONFIG_MODPROBE_PATH", "/sbin/modprobe", "/boot/config-6", 4, ""},
@@ -142,7 +135,7 @@ func TestPolicyConclusion(t *testing.T) {
 				}
 			}
 		}
-		p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Live: true})
+		p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Live: true})
 		if p.Loading != tt.want {
 			t.Errorf("%s: loading %q, want %q", tt.name, p.Loading, tt.want)
 		}
@@ -158,7 +151,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 	texts := kernelFiles()
 	texts[DisabledFile] = "1\n"
 	texts["boot/config-6"] = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"
-	p := ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", CmdlineErr: ErrNoBootEntry})
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", CmdlineErr: boot.ErrNoEntry})
 	if p.Loading != fact.LoadingSigned {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -170,7 +163,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 			t.Errorf("the command line is not known: %+v", f)
 		}
 	}
-	p = ReadPolicy(PolicyMachine{FS: files(texts), Release: "6", Cmdline: ParseCmdline("nomodule"),
+	p = ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Cmdline: boot.ParseCmdline("nomodule"),
 		CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
 	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" ||
 		f.Line != 7 || f.Value != "nomodule" {
@@ -181,7 +174,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
 	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := ReadPolicy(PolicyMachine{FS: refusing{files(texts), IMAPolicyFile, fs.ErrPermission},
+	p := ReadPolicy(PolicyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), IMAPolicyFile, fs.ErrPermission),
 		Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
@@ -217,7 +210,7 @@ func TestKernelConfigPlaces(t *testing.T) {
 		{"lib/modules/6.1/build/.config", text, false, true},
 		{"boot/config-6.2", text, true, false},
 	} {
-		c, err := ReadKernelConfig(files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
+		c, err := ReadKernelConfig(linuxtest.Files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
 		if found := err == nil; found != tt.found {
 			t.Fatalf("%s: %v", tt.file, err)
 		}
@@ -235,7 +228,7 @@ func TestKernelConfigPlaces(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "nonsense\n", "\x1f\x8b\x08cut", "\x7fELF"} {
-		_, err := ReadKernelConfig(files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
+		_, err := ReadKernelConfig(linuxtest.Files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
 		if !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -247,31 +240,10 @@ func TestKernelConfigPlaces(t *testing.T) {
 	}
 }
 
-func TestCmdline(t *testing.T) {
-	for _, tt := range []struct {
-		text string
-		want []CmdlineWord
-	}{
-		{"", nil},
-		{"  a \t b\n", []CmdlineWord{{Key: "a"}, {Key: "b"}}},
-		{`a=1 b="x y" c= "d=p q" e=f=g`, []CmdlineWord{{"a", "1", true, false}, {"b", "x y", true, false},
-			{"c", "", true, false}, {"d", "p q", true, false}, {"e", "f=g", true, false}}},
-		{"a -- b=c", []CmdlineWord{{Key: "a"}}},
-		{`"open quote=x y`, []CmdlineWord{{"open quote", "x y", true, false}}},
-		{"a=[redacted]", []CmdlineWord{{"a", "[redacted]", true, true}}},
-	} {
-		if got := ParseCmdline(tt.text); !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%q: %+v", tt.text, got)
-		}
-	}
-	if n := len(ParseCmdline(strings.Repeat("a ", 3*maxCmdlineWords))); n != maxCmdlineWords {
-		t.Errorf("%d words", n)
-	}
-}
-
 func TestUevent(t *testing.T) {
-	e, err := ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
-		"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
+	e, err :=
+		ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
+			"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
 	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
 		t.Errorf("%+v, %v", e, err)
 	}
@@ -289,106 +261,16 @@ func TestUevent(t *testing.T) {
 	}
 }
 
-func TestBootEntries(t *testing.T) {
-	fsys := files(map[string]string{
-		"boot/loader/entries/a.conf": "title Fedora\nversion 6.1\nlinux /vmlinuz-6.1\n" +
-			"options root=x module_blacklist=a\noptions $kernelopts $tuned\n",
-		"boot/grub2/grubenv": "# GRUB Environment Block\nkernelopts=quiet modprobe.blacklist=z\n####",
-		"boot/grub/grub.cfg": "set default=0\nmenuentry 'Debian, with 6.12' --class x {\n" +
-			"\tlinux\t/boot/vmlinuz-6.12 root=UUID=1 ro  ${extra} nomodule\n\tinitrd /boot/initrd.img-6.12\n}\n" +
-			"menuentry \"other\" {\n linux /vmlinuz nothing=1\n}\n",
-		"boot/extlinux/extlinux.conf": "default l0\nlabel l0\n  kernel /vmlinuz-5.10\n  append lockdown=integrity\n" +
-			"label l1\n  menu label x\n",
-		"boot/efi/EFI/Linux/uki.efi": string(madeImage(map[string]string{".cmdline": "module.sig_enforce=1\x00",
-			".uname": "6.12"})),
-		"boot/efi/EFI/Linux/bad.efi": "MZ",
-		"etc/kernel/cmdline":         "not used",
-	})
-	b := ReadBoot(fsys)
-	if b.Fallback || len(b.Entries) != 5 {
-		t.Fatalf("%+v", b.Entries)
-	}
-	find := func(release, key string) (string, BootEntry) {
-		for _, e := range b.For(release) {
-			if w, ok := LastValue(e.Words, key); ok {
-				return w.Value, e
-			}
-		}
-		return "none", BootEntry{}
-	}
-	for _, tt := range []struct {
-		release, key, value, file string
-		line                      int
-		unresolved                string
-	}{
-		{"6.1", "module_blacklist", "a", "boot/loader/entries/a.conf", 4, "$tuned"},
-		{"6.1", "modprobe.blacklist", "z", "boot/loader/entries/a.conf", 4, "$tuned"},
-		{"6.12", "nomodule", "", "boot/grub/grub.cfg", 3, "$extra"},
-		{"6.12", "module.sig_enforce", "1", "boot/efi/EFI/Linux/uki.efi", 0, ""},
-		{"5.10", "lockdown", "integrity", "boot/extlinux/extlinux.conf", 4, ""},
-		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
-	} {
-		value, e := find(tt.release, tt.key)
-		if value != tt.value || e.File != tt.file || e.Line != tt.line ||
-			strings.Join(e.Unresolved, " ") != tt.unresolved {
-			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
-		}
-	}
-	if len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrMalformed) {
-		t.Errorf("lost: %v", b.Lost)
-	}
-	b = ReadBoot(files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}))
-	if !b.Fallback || len(b.For("any")) != 1 || len(b.Entries[0].Words) != 2 {
-		t.Errorf("fallback: %+v", b)
-	}
-	if b = ReadBoot(fstest.MapFS{}); len(b.Entries) != 0 || len(b.Lost) != 0 {
-		t.Errorf("nothing: %+v", b)
-	}
-}
-
-// madeImage is a PE file with the sections, none of which can run.
-func madeImage(sections map[string]string) []byte {
-	var list []string
-	for name, text := range sections {
-		list = append(list, name, text)
-	}
-	return imageWith(list...)
-}
-
-// imageWith is a PE file with sections, given by name and content, in that order.
-func imageWith(sections ...string) []byte {
-	const head, optional = 64, 240
-	count := len(sections) / 2
-	b := make([]byte, head+24+optional)
-	copy(b, "MZ")
-	binary.LittleEndian.PutUint32(b[60:], head)
-	copy(b[head:], "PE\x00\x00")
-	binary.LittleEndian.PutUint16(b[head+6:], uint16(count))
-	binary.LittleEndian.PutUint16(b[head+20:], optional)
-	data := len(b) + count*peSectionSize
-	var texts []byte
-	for i := range count {
-		name, text := sections[2*i], sections[2*i+1]
-		var s [peSectionSize]byte
-		copy(s[:8], name)
-		binary.LittleEndian.PutUint32(s[8:], uint32(len(text)))
-		binary.LittleEndian.PutUint32(s[16:], uint32(len(text)))
-		binary.LittleEndian.PutUint32(s[20:], uint32(data+len(texts)))
-		b = append(b, s[:]...)
-		texts = append(texts, text...)
-	}
-	return append(b, texts...)
-}
-
 func FuzzPolicyTexts(f *testing.F) {
 	f.Add([]byte(rootKeys), []byte("a=\"b c\" d -- e"), []byte("CONFIG_A=y\n"))
-	f.Add(madeImage(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"), []byte("\x1f\x8b"))
+	f.Add(linuxtest.ImageOf(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"),
+		[]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
 		keys, bad := ParseKeyFile(a)
 		if lines := bytes.Count(a, []byte("\n")) + 1; len(keys)+len(bad) > lines {
 			t.Fatal("more keys than lines")
 		}
-		if words := ParseCmdline(string(b)); len(words) > len(b) {
+		if words := boot.ParseCmdline(string(b)); len(words) > len(b) {
 			t.Fatal("more words than bytes")
 		}
 		if cfg, err := ParseKernelConfig(c); (cfg == nil) == (err == nil) {
@@ -397,7 +279,7 @@ func FuzzPolicyTexts(f *testing.F) {
 		if _, err := ParseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {
 			t.Fatal(err)
 		}
-		ReadBoot(fstest.MapFS{
+		boot.Read(fstest.MapFS{
 			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b},
 			"boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
 		})

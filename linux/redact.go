@@ -7,43 +7,13 @@ import (
 	"path"
 	"slices"
 	"strings"
-)
 
-// RedactedValue stands in a redacted text for what was taken out. Only an answer that the tape
-// says was redacted may be read so: elsewhere it is what somebody wrote.
-const RedactedValue = "[redacted]"
+	"github.com/kernelext/kernelext/linux/boot"
+)
 
 // Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
 func Redactions() []string {
 	return []string{"addresses", "command_line", "device_ids", "parameters"}
-}
-
-// keptKeys are the words of the kernel's command line that decoders read, the only ones that a
-// tape keeps with their values. A name with a dot is a module's parameter as well: its file in
-// /sys/module is kept too.
-var keptKeys = []string{
-	// what may be loaded: modprobe's own key, the kernel's, those of the initramfs makers
-	"modprobe.blacklist", "module_blacklist", "blacklist", "rd.driver.blacklist", "rdblacklist",
-	"dracut.omit_drivers",
-	// which built-in part does not start
-	"initcall_blacklist",
-	// what is loaded early
-	"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
-	"rdinsmodpost", "earlymodules",
-	// whether anything may be loaded, and who must have signed it
-	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_appraise_tcb", "ima_policy",
-	"loadpin.enforce", "loadpin.enabled", "loadpin.exclude", "sysctl.kernel.modules_disabled",
-	"sysctl.kernel.modprobe",
-	// where firmware is looked for
-	"firmware_class.path",
-}
-
-// keepsKey reports whether a key of the command line is kept. As in the kernel, dashes and
-// underscores are the same.
-func keepsKey(key string) bool {
-	same := func(s string) string { return strings.ReplaceAll(s, "-", "_") }
-	key = same(key)
-	return slices.ContainsFunc(keptKeys, func(k string) bool { return same(k) == key })
 }
 
 // Redact returns what a recording may keep of an answer: data itself when there is nothing to take
@@ -113,7 +83,7 @@ func redactorOf(key string) func([]byte) []byte {
 		return nil
 	case parent == sectionsDir:
 		return redactSection
-	case parent == parametersDir && n > 2 && keepsKey(elems[n-3]+"."+base):
+	case parent == parametersDir && n > 2 && boot.KeepsKey(elems[n-3]+"."+base):
 		return nil
 	case parent == parametersDir, isDeviceID(elems):
 		return redactAll
@@ -243,26 +213,12 @@ func redactWords(line []byte, start int) []byte {
 			i++
 			continue
 		}
-		end := wordEnd(line, i)
+		end := boot.WordEnd(line, i)
 		out = append(out, redactWord(string(line[i:end]))...)
 		i = end
 	}
 	return out
 }
-
-func wordEnd(line []byte, i int) int {
-	for quoted := false; i < len(line); i++ {
-		switch {
-		case line[i] == '"':
-			quoted = !quoted
-		case isSpace(line[i]) && !quoted:
-			return i
-		}
-	}
-	return i
-}
-
-func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
 // redactWord keeps a word whose key is kept, "--" (what follows is for init), and the key of any
 // other KEY=VALUE.
@@ -270,14 +226,14 @@ func redactWord(word string) string {
 	bare := strings.TrimPrefix(word, `"`) // a quote may stand before the key
 	key, value, hasValue := strings.Cut(bare, "=")
 	switch {
-	case word == "--", word == RedactedValue, keepsKey(strings.TrimSuffix(key, `"`)):
+	case word == "--", word == boot.RedactedValue, boot.KeepsKey(strings.TrimSuffix(key, `"`)):
 		return word
 	case hasValue && isKey(key) && value == "":
 		return word
 	case hasValue && isKey(key):
-		return key + "=" + RedactedValue
+		return key + "=" + boot.RedactedValue
 	}
-	return RedactedValue
+	return boot.RedactedValue
 }
 
 // isKey reports whether s looks like a parameter's name, and not like a part of a value.
@@ -306,7 +262,7 @@ func isGrubConfig(key string) bool {
 // redactGrub keeps the commands of a line that load a kernel or go on with another file. What is no
 // such command and holds no release or default is left out.
 func redactGrub(line []byte) []byte {
-	commands := grubKept(string(line))
+	commands := boot.KeptOfGrub(string(line))
 	if len(commands) == 0 {
 		return nil
 	}
@@ -323,7 +279,7 @@ func redactGrub(line []byte) []byte {
 // redactGrubCommand treats the words behind the file that a command begins with as a command line.
 func redactGrubCommand(line []byte, start int) []byte {
 	for range 2 { // the command, and the file
-		start = wordEnd(line, start)
+		start = boot.WordEnd(line, start)
 		for start < len(line) && isSpace(line[start]) {
 			start++
 		}
@@ -346,16 +302,16 @@ func redactConfig(line []byte) []byte {
 	for i := 0; i < len(line); {
 		end := i + 1
 		if !isSpace(line[i]) {
-			end = wordEnd(line, i)
+			end = boot.WordEnd(line, i)
 		}
 		word := line[i:end]
 		key, value, ok := bytes.Cut(word, []byte("="))
 		switch {
 		case !ok || len(value) == 0:
 		case isKey(string(key)):
-			word = append(bytes.Clone(key), "="+RedactedValue...)
+			word = append(bytes.Clone(key), "="+boot.RedactedValue...)
 		default: // a quote within the key would open what follows
-			word = []byte(RedactedValue)
+			word = []byte(boot.RedactedValue)
 		}
 		out = append(out, word...)
 		i = end
@@ -366,13 +322,13 @@ func redactConfig(line []byte) []byte {
 // redactUevent takes the value out of a "KEY=value" line that identifies one device.
 func redactUevent(line []byte) []byte {
 	key, value, ok := bytes.Cut(line, []byte("="))
-	if !ok || len(value) == 0 || string(value) == RedactedValue {
+	if !ok || len(value) == 0 || string(value) == boot.RedactedValue {
 		return line
 	}
 	for word := range strings.SplitSeq(strings.ToUpper(string(key)), "_") {
 		switch word {
 		case "SERIAL", "UNIQ", "MAC", "WWN", "WWID", "UUID", "EUI", "NGUID", "ADDRESS":
-			return append(bytes.Clone(key), "="+RedactedValue...)
+			return append(bytes.Clone(key), "="+boot.RedactedValue...)
 		}
 	}
 	return line
@@ -391,4 +347,48 @@ func isDeviceID(elems []string) bool {
 		return slices.Contains(elems, "net") || slices.Contains(elems, "bluetooth") || slices.Contains(elems, "ieee80211")
 	}
 	return false
+}
+
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// redactorOfBoot returns what Redact does with a boot loader's file that is neither grub.cfg nor a
+// loader entry, nil for nothing. Of unified images and initial file systems nothing is kept: they
+// hold command lines, keys and passwords in forms of their own.
+func redactorOfBoot(key string) func([]byte) []byte {
+	base := path.Base(key)
+	if strings.HasPrefix(base, "initr") && strings.Contains(key, "lib/modules/") {
+		return redactAll
+	}
+	if !strings.HasPrefix(key, "boot/") && !strings.HasPrefix(key, "efi/") {
+		return nil
+	}
+	switch {
+	case base == "cmdline.txt":
+		return byLine(redactCommandLine)
+	case base == "grubenv":
+		return byLine(redactGrubEnv)
+	case base == "extlinux.conf", base == "syslinux.cfg":
+		return byLine(redactAppend)
+	case strings.HasSuffix(strings.ToLower(base), ".efi"), strings.HasPrefix(base, "initr"):
+		return redactAll
+	}
+	return nil
+}
+
+// redactGrubEnv treats the value of a variable as a command line.
+func redactGrubEnv(line []byte) []byte {
+	i := bytes.IndexByte(line, '=')
+	if i < 0 || line[0] == '#' {
+		return line
+	}
+	return redactWords(line, i+1)
+}
+
+// redactAppend does the same for the words of an "append" line.
+func redactAppend(line []byte) []byte {
+	trimmed := bytes.TrimLeft(line, " \t")
+	if len(trimmed) < len("append ") || !strings.EqualFold(string(trimmed[:len("append")]), "append") || !isSpace(trimmed[len("append")]) {
+		return line
+	}
+	return redactWords(line, len(line)-len(trimmed)+len("append"))
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 func TestRedact(t *testing.T) {
@@ -121,7 +123,8 @@ func FuzzRedact(f *testing.F) {
 		if again := Redact(key, got); got != nil && !bytes.Equal(again, got) {
 			t.Fatalf("%s: redacted twice: %q, once: %q", key, again, got)
 		}
-		if len(got) > len(text)+strings.Count(text, " ")*len(RedactedValue)+(1+len(text))*(len(RedactedValue)+1) {
+		if len(got) > len(text)+strings.Count(text, " ")*len(boot.RedactedValue)+
+			(1+len(text))*(len(boot.RedactedValue)+1) {
 			t.Fatalf("%s: %d bytes of %d", key, len(got), len(text))
 		}
 		i := strings.IndexByte(text, '\n') + 1

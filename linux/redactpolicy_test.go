@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 func TestRedactKeys(t *testing.T) {
@@ -31,12 +34,12 @@ func TestRedactGrub(t *testing.T) {
 			t.Errorf("%q stays in %q", secret, got)
 		}
 	}
-	b := ReadBoot(files(map[string]string{"boot/grub/grub.cfg": got}))
+	b := boot.Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": got}))
 	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" ||
-		!reflect.DeepEqual(ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
+		!reflect.DeepEqual(boot.ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
 		t.Errorf("%q: %+v", got, b.Entries)
 	}
-	if w, _ := LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
+	if w, _ := boot.LastValue(b.Entries[0].Words, "cryptokey"); !w.Redacted {
 		t.Errorf("%+v", w)
 	}
 }
@@ -62,5 +65,48 @@ func TestRedactBootFiles(t *testing.T) {
 	}
 	if Redacts("boot/vmlinuz-6") || Redacts("etc/initramfs.conf") {
 		t.Error("what holds nothing private is redacted")
+	}
+}
+
+// TestGrubGoesOn: entries may stand in another file; one that is not read may hold any.
+func TestGrubGoesOn(t *testing.T) {
+	const more = "linux /vmlinuz-1 more\n"
+	for _, tt := range []struct {
+		name, cfg string
+		files     map[string]string
+		entries   int
+		lost      bool
+	}{
+		{"beside it", `configfile "${prefix}/grub-btrfs.cfg"`, map[string]string{"boot/grub/grub-btrfs.cfg": more},
+			2, false},
+		{"in one line", `submenu "s" { configfile "${prefix}/grub-btrfs.cfg" }`,
+			map[string]string{"boot/grub/grub-btrfs.cfg": more}, 2, false},
+		{"of a partition", `source ($root)/grub2/more.cfg`, map[string]string{"boot/grub2/more.cfg": more}, 2, false},
+		{"a prefix that is known", "set prefix=(hd0,gpt2)/boot/grub\nsource $prefix/more.cfg",
+			map[string]string{"boot/grub/more.cfg": more}, 2, false},
+		{"elsewhere", `configfile (hd1,1)/boot/grub/more.cfg`, nil, 1, true},
+		{"not there, as a custom.cfg often is", `if [ -f ${config_directory}/custom.cfg ]; then source ` +
+			`${config_directory}/custom.cfg; fi`, nil, 1, false},
+		{"its own name", `configfile $prefix/grub.cfg`, nil, 1, true},
+		{"the first of a name of its own", `configfile $prefix/grub.cfg`,
+			map[string]string{"boot/grub2/grub.cfg": "configfile /grub/grub.cfg\n" + more}, 2, false},
+		{"words made of words", `eval "linux /vmlinuz-1 more"`, nil, 1, true},
+		{"syslinux's", `syslinux_configfile /isolinux.cfg`, nil, 1, true},
+	} {
+		texts := map[string]string{"boot/grub/grub.cfg": "linux /vmlinuz-1 one\n" + tt.cfg + "\n"}
+		for name, text := range tt.files {
+			texts[name] = text
+		}
+		b := boot.Read(linuxtest.Files(texts))
+		if len(b.Entries) != tt.entries || (len(b.Lost) > 0) != tt.lost {
+			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
+		}
+		kept := make(map[string]string)
+		for name, text := range texts {
+			kept[name] = string(Redact(name, []byte(text)))
+		}
+		if r := boot.Read(linuxtest.Files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
+			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, r.Lost)
+		}
 	}
 }

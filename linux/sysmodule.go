@@ -13,6 +13,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // A SysModule is what the files of /sys/module/NAME say of one module. A file that the kernel does
@@ -44,24 +45,10 @@ type SysReader struct {
 // NewSysReader returns a reader of the machine whose root is fsys.
 func NewSysReader(fsys fs.FS) *SysReader { return &SysReader{fsys: fsys} }
 
-// An AttrError is a file of /sys/module/NAME that could not be read or understood.
-type AttrError struct {
-	// Field is the JSON name of the field that is unknown because of it.
-	Field string
-	// Err is why.
-	Err error
-}
-
-// Error returns why.
-func (e AttrError) Error() string { return e.Err.Error() }
-
-// Unwrap returns why.
-func (e AttrError) Unwrap() error { return e.Err }
-
 // ReadModule reads the files of the loaded module name. The error is about the directory as a
 // whole: fact.ErrGone when there is none (any more), or why it cannot be read. Trouble with one
 // file is in lost, and costs only its field.
-func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err error) {
+func (r *SysReader) ReadModule(name string) (m SysModule, lost []ko.AttrError, err error) {
 	if !validName(name) {
 		return m, nil, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
 	}
@@ -78,7 +65,7 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err 
 	}
 	if m.Loadable == fact.Yes {
 		if m.CoreSize, err = parseCount("coresize", core); err != nil {
-			lost = append(lost, AttrError{"coreSize", err})
+			lost = append(lost, ko.AttrError{Field: "coreSize", Err: err})
 		}
 	}
 	text := func(field, file string, needed bool) string {
@@ -87,7 +74,7 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err 
 			return escape.UTF8(s)
 		}
 		if needed || !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, AttrError{field, err})
+			lost = append(lost, ko.AttrError{Field: field, Err: err})
 		}
 		return ""
 	}
@@ -104,17 +91,17 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err 
 	}
 	m.Srcversion = text("srcversion", "srcversion", false)
 	if s, err := r.attr(name, "initsize"); err != nil {
-		lost = append(lost, AttrError{"initSize", err})
+		lost = append(lost, ko.AttrError{Field: "initSize", Err: err})
 	} else if m.InitSize, err = parseCount("initsize", s); err != nil {
-		lost = append(lost, AttrError{"initSize", err})
+		lost = append(lost, ko.AttrError{Field: "initSize", Err: err})
 	}
 	if s, err := r.attr(name, "taint"); err == nil {
 		m.Taints, m.HasTaints = s, true
 	} else {
-		lost = append(lost, AttrError{"taints", err})
+		lost = append(lost, ko.AttrError{Field: "taints", Err: err})
 	}
 	if m.BuildID, err = r.buildID(name); err != nil {
-		lost = append(lost, AttrError{"contentId", err})
+		lost = append(lost, ko.AttrError{Field: "contentId", Err: err})
 	}
 	return m, lost, nil
 }
@@ -216,25 +203,25 @@ func SysModuleNames(fsys fs.FS) ([]string, error) {
 // ReadParameters reads the values of the parameters that the kernel shows for a module, sorted by
 // name. Only world-readable files are opened: reading runs the driver's code. A module without
 // parameters has an empty list.
-func ReadParameters(fsys fs.FS, name string) ([]Parameter, []AttrError, error) {
+func ReadParameters(fsys fs.FS, name string) ([]Parameter, []ko.AttrError, error) {
 	entries, err := readValuesDir(fsys, name, parametersDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var lost []AttrError
+	var lost []ko.AttrError
 	params := make([]Parameter, 0, len(entries))
 	for _, e := range entries {
 		p := Parameter{Name: escape.UTF8(e.Name())}
 		info, err := e.Info()
 		switch {
 		case err != nil:
-			lost = append(lost, AttrError{"parameters", err})
+			lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
 		case info.Mode().Perm()&0o004 == 0:
 			p.Readable = fact.No
 		default:
 			b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+parametersDir+"/"+e.Name(), limit.Attr)
 			if err != nil {
-				lost = append(lost, AttrError{"parameters", err})
+				lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
 				break
 			}
 			p.Value, p.Readable = escape.UTF8(strings.TrimSuffix(string(b), "\n")), fact.Yes
@@ -246,12 +233,12 @@ func ReadParameters(fsys fs.FS, name string) ([]Parameter, []AttrError, error) {
 
 // ReadSections reads the addresses of a loaded module's sections, sorted by name. The files are
 // root's.
-func ReadSections(fsys fs.FS, name string) ([]Section, []AttrError, error) {
+func ReadSections(fsys fs.FS, name string) ([]Section, []ko.AttrError, error) {
 	entries, err := readValuesDir(fsys, name, sectionsDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var lost []AttrError
+	var lost []ko.AttrError
 	sections := make([]Section, 0, len(entries))
 	for _, e := range entries {
 		s := Section{Name: escape.UTF8(e.Name())}
@@ -260,7 +247,7 @@ func ReadSections(fsys fs.FS, name string) ([]Section, []AttrError, error) {
 			s.Address, err = parseAddress(strings.TrimSpace(string(b)))
 		}
 		if err != nil {
-			lost = append(lost, AttrError{"sections", err})
+			lost = append(lost, ko.AttrError{Field: "sections", Err: err})
 		}
 		sections = append(sections, s)
 	}

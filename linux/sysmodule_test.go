@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 )
 
 // note is a .note.gnu.build-id section as a little-endian kernel shows it.
@@ -109,26 +110,12 @@ func TestReadSysModuleMissing(t *testing.T) {
 	}
 }
 
-// refusing answers every path that contains part with err.
-type refusing struct {
-	fs.FS
-	part string
-	err  error
-}
-
-func (r refusing) Open(name string) (fs.File, error) {
-	if strings.Contains(name, r.part) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: r.err}
-	}
-	return r.FS.Open(name)
-}
-
 func TestReadSysModuleRefused(t *testing.T) {
-	r := NewSysReader(refusing{sysTree(), "nvme/coresize", fs.ErrPermission})
+	r := NewSysReader(linuxtest.Refusing(sysTree(), "nvme/coresize", fs.ErrPermission))
 	if _, _, err := r.ReadModule("nvme"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("refused directory: %v", err)
 	}
-	r = NewSysReader(refusing{sysTree(), "nvme/version", fs.ErrPermission})
+	r = NewSysReader(linuxtest.Refusing(sysTree(), "nvme/version", fs.ErrPermission))
 	m, lost, err := r.ReadModule("nvme")
 	if err != nil || len(lost) != 1 || lost[0].Field != "version" || m.Srcversion == "" {
 		t.Errorf("refused file: %v, %v", lost, err)
@@ -149,7 +136,7 @@ func TestReadParameters(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	got, lost, err = ReadParameters(refusing{sysTree(), "two", fact.ErrGone}, "nvme")
+	got, lost, err = ReadParameters(linuxtest.Refusing(sysTree(), "two", fact.ErrGone), "nvme")
 	if err != nil || len(lost) != 1 || len(got) != 4 || got[3].Readable != "" {
 		t.Errorf("failing read: %v, %v, %v", got, lost, err)
 	}
@@ -176,7 +163,7 @@ func TestReadSections(t *testing.T) {
 	if diff := cmp.Diff([]Section{{".init.text", 0}, {".text", 0xffffffffc0a14000}}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, lost, err = ReadSections(refusing{sysTree(), "sections/.text", fs.ErrPermission}, "nvme")
+	_, lost, err = ReadSections(linuxtest.Refusing(sysTree(), "sections/.text", fs.ErrPermission), "nvme")
 	if err != nil || len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {
 		t.Errorf("refused: %v, %v", lost, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -65,11 +66,11 @@ func ModuleLinks(fsys fs.FS) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stat, ok := statOf(info)
-	if !ok || number(stat, "Nlink") == 0 {
+	stat, ok := hostfs.SysStat(info)
+	if !ok || hostfs.StatNumber(stat, "Nlink") == 0 {
 		return nil, fmt.Errorf("links of /%s: %w", SysModuleDir, errors.ErrUnsupported)
 	}
-	return strconv.AppendUint(nil, number(stat, "Nlink"), 10), nil
+	return strconv.AppendUint(nil, hostfs.StatNumber(stat, "Nlink"), 10), nil
 }
 
 // A names is a set of module names.
@@ -387,13 +388,16 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 	l.showed(ViewHistory, heard, err)
 }
 
+// maxUnloadedTainted is how many unloaded modules are kept.
+const maxUnloadedTainted = 4096
+
 // ParseUnloadedTainted reads the kernel's list of tainted modules that are gone: "NAME (LETTERS)
 // COUNT" a line. It returns their letters by name.
 func ParseUnloadedTainted(text string) map[string]string {
 	unloaded := make(map[string]string)
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
-		if len(f) < 2 || len(unloaded) >= maxConfigFiles {
+		if len(f) < 2 || len(unloaded) >= maxUnloadedTainted {
 			continue
 		}
 		unloaded[escape.UTF8(f[0])] = strings.Trim(f[1], "()")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // Discrepancies compares what the kernel's sources say of its modules with each other and with the
@@ -91,23 +92,23 @@ func (b *linuxBackend) imageDiscrepancies(ctx context.Context, unchecked *Discre
 	for _, tree := range trees {
 		found = append(found, b.unownedFiles(tree, unchecked)...)
 	}
-	return append(found, configDiscrepancies(linux.ReadConfig(b.guard, "", false), unchecked)...)
+	return append(found, configDiscrepancies(modprobe.ReadConfig(b.guard, modprobe.ConfigDirs, "", false), unchecked)...)
 }
 
 // imageTrees are the release directories of an image: that of Options.Kernel, else all.
-func (b *linuxBackend) imageTrees(ctx context.Context) ([]*linux.Tree, error) {
+func (b *linuxBackend) imageTrees(ctx context.Context) ([]*modprobe.Tree, error) {
 	if release := b.options.Kernel; release != "" && release != KernelAll {
 		tree, err := b.treeOf(ctx, release)
 		if err != nil {
 			return nil, err
 		}
-		return []*linux.Tree{tree}, nil
+		return []*modprobe.Tree{tree}, nil
 	}
-	dirs, err := linux.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard)
 	if len(dirs) == 0 && err == nil {
-		err = fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(linux.ModuleRoots[0]), fs.ErrNotExist)
+		err = fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(modprobe.ModuleRoots[0]), fs.ErrNotExist)
 	}
-	trees := make([]*linux.Tree, len(dirs))
+	trees := make([]*modprobe.Tree, len(dirs))
 	for i, dir := range dirs {
 		trees[i] = b.treeAt(dir)
 	}
@@ -121,7 +122,7 @@ func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrep
 	if err != nil {
 		linux.AddUnchecked(unchecked, linux.SourceTree, noTree(err))
 		linux.AddUnchecked(unchecked, linux.SourcePackages, noTree(err))
-		return configDiscrepancies(linux.ReadConfig(b.guard, "", true), unchecked)
+		return configDiscrepancies(modprobe.ReadConfig(b.guard, modprobe.ConfigDirs, "", true), unchecked)
 	}
 	found := b.compareFiles(ctx, tree, unchecked)
 	found = append(found, b.unownedFiles(tree, unchecked)...)
@@ -130,7 +131,7 @@ func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrep
 
 // unownedFiles are the files of a tree that no package owns. That the packages could not be read is said
 // once, for all trees.
-func (b *linuxBackend) unownedFiles(tree *linux.Tree, unchecked *Discrepancy) []Discrepancy {
+func (b *linuxBackend) unownedFiles(tree *modprobe.Tree, unchecked *Discrepancy) []Discrepancy {
 	found, err := linux.UnownedFiles(tree, b.owners(tree.Release))
 	if err != nil && unchecked.Views[linux.SourcePackages] == "" {
 		linux.AddUnchecked(unchecked, linux.SourcePackages, err)
@@ -138,7 +139,7 @@ func (b *linuxBackend) unownedFiles(tree *linux.Tree, unchecked *Discrepancy) []
 	return found
 }
 
-func configDiscrepancies(config *linux.Config, unchecked *Discrepancy) []Discrepancy {
+func configDiscrepancies(config *modprobe.Config, unchecked *Discrepancy) []Discrepancy {
 	for _, lost := range config.Lost {
 		if !errors.Is(lost, ErrMalformed) {
 			linux.AddUnchecked(unchecked, linux.SourceConfig, lost)
@@ -149,7 +150,7 @@ func configDiscrepancies(config *linux.Config, unchecked *Discrepancy) []Discrep
 }
 
 // compareFiles compares each loaded module with the file that would be loaded now.
-func (b *linuxBackend) compareFiles(ctx context.Context, tree *linux.Tree, unchecked *Discrepancy) []Discrepancy {
+func (b *linuxBackend) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecked *Discrepancy) []Discrepancy {
 	o := b.options
 	o.Detail = DetailFiles
 	var r report

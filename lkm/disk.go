@@ -9,7 +9,7 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // File reads one module file of the machine, by its absolute path there, whether or not it is
@@ -102,7 +102,7 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if isWindowsFile(head) {
 		return readWindowsFile(ctx, fsys, name, o)
 	}
-	if linux.IsModule(head) {
+	if ko.IsModule(head) {
 		return readLinuxFile(fsys, name, o)
 	}
 	return nil, &ParseError{Source: name, Reason: "no kernel extension of a known kind"}

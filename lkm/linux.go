@@ -16,6 +16,8 @@ import (
 
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // linuxBackend looks at a Linux machine.
@@ -170,7 +172,7 @@ func (b *linuxBackend) readSysModules(ctx context.Context, modules []Module, r *
 		}
 		m := &modules[i]
 		name := m.Name
-		note := func(errs []linux.AttrError, err error) {
+		note := func(errs []ko.AttrError, err error) {
 			if err != nil {
 				lost = append(lost, lostField{i, linux.SourceSysModule, "", err})
 			}
@@ -524,7 +526,7 @@ func policyPlan(asked bool) []Plan {
 			Needs: "root for the IMA policy, and a kernel that shows it", For: "lockdown, security modules, appraisal", Asked: asked},
 		{Source: linux.SourceEFI, Reads: []string{"/" + linux.SecureBootVar, "/" + linux.SetupModeVar, "/" + linux.MokSBStateVar, "/" + linux.MokListTrustedVar},
 			For: "Secure Boot and the owner's keys", Asked: asked},
-		{Source: linux.SourceCmdline, Reads: []string{"/" + linux.CmdlineFile}, For: "module_blacklist and its like", Asked: asked},
+		{Source: linux.SourceCmdline, Reads: []string{"/" + modprobe.CmdlineFile}, For: "module_blacklist and its like", Asked: asked},
 		{Source: linux.SourceKeys, Reads: []string{"/" + linux.KeysFile}, Needs: "root for the kernel's own keyrings", For: "keys that modules are verified with", Asked: asked},
 	}
 }

@@ -10,13 +10,15 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // A builtinList is what is compiled into a kernel, by name: what its directory of modules lists,
 // and what the running kernel shows beside that.
 type builtinList struct {
 	names   []string // sorted
-	onDisk  map[string]*linux.BuiltinModule
+	onDisk  map[string]*modprobe.BuiltinModule
 	shown   map[string]bool // by the running kernel
 	release string
 }
@@ -24,7 +26,7 @@ type builtinList struct {
 // builtins joins the list on disk with the directories of /sys/module, and reports the source: it
 // is whole when the list on disk could be read. list is what is loaded.
 func (b *linuxBackend) builtins(ctx context.Context, list *linux.ModuleList, r *report) (*builtinList, error) {
-	l := &builtinList{onDisk: make(map[string]*linux.BuiltinModule), shown: make(map[string]bool)}
+	l := &builtinList{onDisk: make(map[string]*modprobe.BuiltinModule), shown: make(map[string]bool)}
 	disk, t, running, diskErr := b.builtinsOnDisk(ctx, r)
 	if t != nil {
 		l.release = t.Release
@@ -75,7 +77,7 @@ func (r *report) notBuiltin(name string, err error) {
 
 // builtinTree returns the tree whose list of builtins to read, and whether it is that of the
 // running kernel, which /sys/module shows too.
-func (b *linuxBackend) builtinTree(ctx context.Context) (t *linux.Tree, running bool, err error) {
+func (b *linuxBackend) builtinTree(ctx context.Context) (t *modprobe.Tree, running bool, err error) {
 	if b.image() {
 		t, err = b.tree(ctx)
 		return t, false, err
@@ -94,7 +96,7 @@ func (b *linuxBackend) builtinTree(ctx context.Context) (t *linux.Tree, running 
 
 // builtinsOnDisk reads modules.builtin and its metadata. A release directory that is not there is
 // no error: the list is then what the kernel shows.
-func (b *linuxBackend) builtinsOnDisk(ctx context.Context, r *report) (list []linux.BuiltinModule, t *linux.Tree, running bool, err error) {
+func (b *linuxBackend) builtinsOnDisk(ctx context.Context, r *report) (list []modprobe.BuiltinModule, t *modprobe.Tree, running bool, err error) {
 	t, running, err = b.builtinTree(ctx)
 	if err != nil {
 		return nil, nil, running, err
@@ -143,7 +145,7 @@ func (b *linuxBackend) builtinModule(sys *linux.SysReader, l *builtinList, name 
 	}
 	if d := l.onDisk[name]; d != nil {
 		if b.options.Detail&fileDetail != 0 {
-			d.Describe(m.Linux, l.release)
+			linux.DescribeBuiltin(d, m.Linux, l.release)
 			m.Version, m.Description = m.Linux.Version, d.Modinfo.Get("description")
 		}
 		m.Linux.Release, m.Linux.File = l.release, d.File
@@ -163,7 +165,7 @@ func (b *linuxBackend) addShown(m *Module, sys *linux.SysReader) {
 		m.Linux.Parameters = params
 		lost = append(lost, errs...)
 		if err != nil {
-			lost = append(lost, linux.AttrError{Field: "parameters", Err: err})
+			lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
 		}
 	}
 	for _, l := range lost {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 func (b *linuxBackend) check(ctx context.Context, query string) ([]Verdict, error) {
@@ -45,22 +47,22 @@ func (b *linuxBackend) queryName(query string) (string, error) {
 	if name, ok := strings.CutPrefix(query, string(KindLinuxModule)+":"); ok {
 		return name, nil
 	}
-	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !linux.IsModuleFile(query) {
+	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
 		return query, nil
 	}
-	f, err := linux.NewFileReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), linux.FileOptions{})
+	f, err := ko.NewReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{})
 	if err != nil {
 		return "", err
 	}
 	if name := f.Modinfo.Get("name"); name != "" {
 		return name, nil
 	}
-	return linux.NameOfFile(query), nil
+	return ko.NameOfFile(query), nil
 }
 
 // checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
 func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine, error) {
-	dirs, err := linux.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard)
 	release := b.options.Kernel
 	if release == KernelAll {
 		if len(dirs) == 0 {
@@ -86,13 +88,13 @@ func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine,
 			}
 			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs), strings.Join(names, " "))
 		}
-		return []linux.CheckMachine{b.checkMachine(ctx, "", linux.ReleaseDir{}, err)}, nil
+		return []linux.CheckMachine{b.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
 	}
 	dir, err := b.findRelease(release)
 	return []linux.CheckMachine{b.checkMachine(ctx, release, dir, err)}, nil
 }
 
-func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir linux.ReleaseDir, err error) linux.CheckMachine {
+func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) linux.CheckMachine {
 	keys, errs := b.fileKeys()
 	return linux.CheckMachine{
 		FS: b.guard, Release: release, Dir: dir, DirErr: err,

@@ -15,18 +15,20 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // linuxDisk is what a Linux backend keeps of the machine's disk.
 type linuxDisk struct {
 	mu       sync.Mutex
 	release  string // the running kernel's, once asked
-	trees    map[string]*linux.Tree
+	trees    map[string]*modprobe.Tree
 	firmware map[string]*linux.FirmwareFinder
 	owners   map[string]*linux.Owners
-	keys     *linux.Keys
+	keys     *ko.Keys
 	keyErrs  []error
-	cache    linux.FileCache
+	cache    ko.Cache
 }
 
 func (b *linuxBackend) refresh() {
@@ -64,7 +66,7 @@ func (b *linuxBackend) runningRelease(ctx context.Context) (string, error) {
 
 // tree returns the release directory that the options name: that of Kernel, of the running kernel,
 // or on an image the only one.
-func (b *linuxBackend) tree(ctx context.Context) (*linux.Tree, error) {
+func (b *linuxBackend) tree(ctx context.Context) (*modprobe.Tree, error) {
 	release := b.options.Kernel
 	if release == "" && !b.image() {
 		var err error
@@ -75,10 +77,10 @@ func (b *linuxBackend) tree(ctx context.Context) (*linux.Tree, error) {
 	if release != "" {
 		return b.treeOf(ctx, release)
 	}
-	dirs, err := linux.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard)
 	switch {
 	case len(dirs) == 0 && err == nil:
-		return nil, fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(linux.ModuleRoots[0]), fs.ErrNotExist)
+		return nil, fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(modprobe.ModuleRoots[0]), fs.ErrNotExist)
 	case len(dirs) == 0:
 		return nil, err
 	case len(dirs) > 1:
@@ -91,7 +93,7 @@ func (b *linuxBackend) tree(ctx context.Context) (*linux.Tree, error) {
 	return b.treeAt(dirs[0]), nil
 }
 
-func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree, error) {
+func (b *linuxBackend) treeOf(ctx context.Context, release string) (*modprobe.Tree, error) {
 	b.disk.mu.Lock()
 	t := b.disk.trees[release]
 	b.disk.mu.Unlock()
@@ -101,7 +103,7 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree,
 	dir, err := b.findRelease(release)
 	if errors.Is(err, fs.ErrNotExist) && !b.image() {
 		running, runErr := b.runningRelease(ctx)
-		if flat, flatErr := linux.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
+		if flat, flatErr := modprobe.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
 			for _, f := range flat { // Android: no directory bears the release
 				if f.Release == "" {
 					return b.treeAt(f), nil
@@ -116,31 +118,31 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*linux.Tree,
 }
 
 // findRelease is linux.FindRelease with the path as the machine's user knows it in its error.
-func (b *linuxBackend) findRelease(release string) (linux.ReleaseDir, error) {
-	dir, err := linux.FindRelease(b.guard, release)
+func (b *linuxBackend) findRelease(release string) (modprobe.ReleaseDir, error) {
+	dir, err := modprobe.FindRelease(b.guard, release)
 	return dir, b.guard.named(dir.Dir, err)
 }
 
-func (b *linuxBackend) treeAt(dir linux.ReleaseDir) *linux.Tree {
+func (b *linuxBackend) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {
 	b.disk.mu.Lock()
 	defer b.disk.mu.Unlock()
 	if t := b.disk.trees[dir.Release]; t != nil && t.Dir == dir.Dir {
 		return t
 	}
 	if b.disk.trees == nil {
-		b.disk.trees = make(map[string]*linux.Tree)
+		b.disk.trees = make(map[string]*modprobe.Tree)
 	}
-	t := linux.OpenTree(b.guard, dir, !b.image())
+	t := modprobe.OpenTree(b.guard, dir, !b.image())
 	b.disk.trees[dir.Release] = t
 	return t
 }
 
 // fileKeys makes the keys to verify with, once.
-func (b *linuxBackend) fileKeys() (*linux.Keys, []error) {
+func (b *linuxBackend) fileKeys() (*ko.Keys, []error) {
 	b.disk.mu.Lock()
 	defer b.disk.mu.Unlock()
 	if b.disk.keys == nil {
-		b.disk.keys, b.disk.keyErrs = linux.NewKeys(b.options.Keys)
+		b.disk.keys, b.disk.keyErrs = ko.NewKeys(b.options.Keys)
 	}
 	return b.disk.keys, b.disk.keyErrs
 }
@@ -180,8 +182,8 @@ func (o *Options) reads(m *Module) bool { return o.Only == nil || o.Only(m) }
 // fileDetail are the details for which module files are opened.
 const fileDetail = DetailFiles | DetailHashes | DetailSignatures | DetailSymbols
 
-func linuxFileOptions(o *Options, keys *linux.Keys) linux.FileOptions {
-	return linux.FileOptions{
+func linuxFileOptions(o *Options, keys *ko.Keys) ko.Options {
+	return ko.Options{
 		Signature: o.Detail&DetailSignatures != 0,
 		Symbols:   o.Detail&DetailSymbols != 0,
 		Hash:      o.Detail&DetailHashes != 0,
@@ -193,24 +195,24 @@ func linuxFileOptions(o *Options, keys *linux.Keys) linux.FileOptions {
 // A linuxDescriber fills in modules from their files. It is for one goroutine.
 type linuxDescriber struct {
 	b        *linuxBackend
-	tree     *linux.Tree
-	reader   *linux.FileReader
-	options  linux.FileOptions
+	tree     *modprobe.Tree
+	reader   *ko.Reader
+	options  ko.Options
 	firmware *linux.FirmwareFinder
 	owners   *linux.Owners
 }
 
-func (b *linuxBackend) describer(t *linux.Tree) *linuxDescriber {
+func (b *linuxBackend) describer(t *modprobe.Tree) *linuxDescriber {
 	keys, _ := b.fileKeys()
 	return &linuxDescriber{
-		b: b, tree: t, reader: linux.NewFileReader(), options: linuxFileOptions(&b.options, keys),
+		b: b, tree: t, reader: ko.NewReader(), options: linuxFileOptions(&b.options, keys),
 		firmware: b.firmwareOf(t.Release), owners: b.owners(t.Release),
 	}
 }
 
 // reportLost says once what every description of a module's file lacks: packages that could not be
 // read, and keys that cannot be used.
-func (b *linuxBackend) reportLost(t *linux.Tree, r *report) {
+func (b *linuxBackend) reportLost(t *modprobe.Tree, r *report) {
 	for _, err := range b.owners(t.Release).Lost {
 		r.problem(linux.SourcePackages, "", "origin", err)
 	}
@@ -224,7 +226,7 @@ func (b *linuxBackend) reportLost(t *linux.Tree, r *report) {
 }
 
 // describe adds to m what its file says, a path relative to the release directory.
-func (d *linuxDescriber) describe(m *Module, file string) linux.File {
+func (d *linuxDescriber) describe(m *Module, file string) ko.File {
 	name := d.tree.Path(file)
 	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options)
 	err = d.b.guard.named(name, err)
@@ -254,11 +256,11 @@ func (d *linuxDescriber) place(m *Module, file, name string) {
 }
 
 // addLinuxFile adds to m what a file says; err is why it could not be read.
-func addLinuxFile(m *Module, f *linux.File, release string, err error) {
+func addLinuxFile(m *Module, f *ko.File, release string, err error) {
 	if m.Linux == nil {
 		m.Linux = new(linux.Module)
 	}
-	f.Describe(m.Linux, release)
+	linux.DescribeFile(f, m.Linux, release)
 	if f.Size == 0 && err != nil {
 		m.Linux.FileSize = Count{}
 	}
@@ -341,7 +343,7 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 }
 
 // inventory reports how a walk went.
-func (r *report) inventory(inv *linux.Inventory) Outcome {
+func (r *report) inventory(inv *modprobe.Inventory) Outcome {
 	outcome := OutcomeOK
 	for _, err := range inv.Lost {
 		outcome = OutcomePartial
@@ -367,10 +369,10 @@ type foundModule struct {
 
 // installedModules makes the modules of an inventory in order, with as many workers as the options
 // say. Without a detail that wants the files read, each is only glanced at.
-func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list []linux.TreeModule) iter.Seq[foundModule] {
+func (b *linuxBackend) installedModules(ctx context.Context, t *modprobe.Tree, list []modprobe.Module) iter.Seq[foundModule] {
 	return ordered(ctx, max(b.options.Workers, 1), len(list), func() func(int) foundModule {
 		if b.options.Detail&fileDetail == 0 {
-			reader := linux.NewFileReader()
+			reader := ko.NewReader()
 			return func(i int) foundModule { return b.glance(reader, t, &list[i]) }
 		}
 		d := b.describer(t)
@@ -391,7 +393,7 @@ func (b *linuxBackend) installedModules(ctx context.Context, t *linux.Tree, list
 
 // glance adds the file's size and container, and whether it can be whole. What cannot be looked at
 // is no problem: nobody asked for the file.
-func (b *linuxBackend) glance(r *linux.FileReader, t *linux.Tree, tm *linux.TreeModule) foundModule {
+func (b *linuxBackend) glance(r *ko.Reader, t *modprobe.Tree, tm *modprobe.Module) foundModule {
 	m := installedModule(t, tm)
 	name := t.Path(tm.Path)
 	f, err := r.Glance(b.guard, name, b.options.MaxFile)
@@ -407,7 +409,7 @@ func (b *linuxBackend) glance(r *linux.FileReader, t *linux.Tree, tm *linux.Tree
 }
 
 // installedModule is what directories and indexes say of a module.
-func installedModule(t *linux.Tree, tm *linux.TreeModule) Module {
+func installedModule(t *modprobe.Tree, tm *modprobe.Module) Module {
 	m := newLinuxModule(tm.Name, StateInstalled)
 	m.Path = "/" + t.Path(tm.Path)
 	m.Requires, m.UsedBy = tm.Needs, tm.UsedBy
@@ -486,7 +488,7 @@ func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) 
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
 	keys, errs := b.fileKeys()
 	o := linuxFileOptions(&b.options, keys)
-	f, err := linux.NewFileReader().ReadFile(b.guard, rel, o)
+	f, err := ko.NewReader().ReadFile(b.guard, rel, o)
 	if err != nil {
 		return nil, b.guard.named(rel, err)
 	}
@@ -510,7 +512,7 @@ func (b *linuxBackend) placeFile(m *Module, release, file, name string) {
 }
 
 // addKeyProblems says of a module by itself which keys could not be used, if they were to be.
-func (m *Module) addKeyProblems(o *linux.FileOptions, errs []error) {
+func (m *Module) addKeyProblems(o *ko.Options, errs []error) {
 	if !o.Signature {
 		return
 	}
@@ -521,9 +523,9 @@ func (m *Module) addKeyProblems(o *linux.FileOptions, errs []error) {
 
 // readLinuxFile reads a module file by itself.
 func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
-	keys, errs := linux.NewKeys(o.Keys)
+	keys, errs := ko.NewKeys(o.Keys)
 	options := linuxFileOptions(&o, keys)
-	f, err := linux.NewFileReader().ReadFile(fsys, name, options)
+	f, err := ko.NewReader().ReadFile(fsys, name, options)
 	if err != nil {
 		return nil, err
 	}
@@ -533,7 +535,7 @@ func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
 }
 
 // linuxFileModule is what a file by itself says: that it is the system's it cannot say.
-func linuxFileModule(f *linux.File, name, release string) Module {
+func linuxFileModule(f *ko.File, name, release string) Module {
 	m := newLinuxModule(f.Name, StateInstalled)
 	addLinuxFile(&m, f, release, nil)
 	m.Path, m.Size, m.ContentID = name, CountOf(f.Size), f.BuildID

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // readFiles adds to the loaded modules what the files say that would be loaded now, and whether
@@ -70,7 +71,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 }
 
 // runningTree is the release directory of the kernel that runs.
-func (b *linuxBackend) runningTree(ctx context.Context) (*linux.Tree, error) {
+func (b *linuxBackend) runningTree(ctx context.Context) (*modprobe.Tree, error) {
 	release, err := b.runningRelease(ctx)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // live reports whether the machine's kernel runs.
@@ -23,7 +25,7 @@ func (b *linuxBackend) release(ctx context.Context) string {
 		release, _ := b.runningRelease(ctx) // not known: facts that need it say so
 		return release
 	}
-	if dirs, _ := linux.Releases(b.guard); len(dirs) == 1 {
+	if dirs, _ := modprobe.Releases(b.guard); len(dirs) == 1 {
 		return dirs[0].Release
 	}
 	return ""
@@ -44,8 +46,7 @@ func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 		m.Live, m.Firmware = false, true // another kernel of this machine
 	}
 	if !m.Live {
-		boot := linux.ReadBoot(b.guard)
-		e, err := nextEntry(boot, m.Release)
+		e, err := nextEntry(boot.Read(b.guard), m.Release)
 		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File, e.Line, e.Unresolved, err
 	}
 	p := linux.ReadPolicy(m)
@@ -55,18 +56,18 @@ func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 
 // nextEntry returns the boot entry of the release whose command line counts, when the boot loaders'
 // files leave no choice: all entries for it agree on the words that bear on modules.
-func nextEntry(boot *linux.Boot, release string) (linux.BootEntry, error) {
-	entries := boot.For(release)
+func nextEntry(setup *boot.Setup, release string) (boot.Entry, error) {
+	entries := setup.For(release)
 	if len(entries) == 0 {
-		if len(boot.Lost) > 0 {
-			return linux.BootEntry{}, boot.Lost[0]
+		if len(setup.Lost) > 0 {
+			return boot.Entry{}, setup.Lost[0]
 		}
-		return linux.BootEntry{}, linux.ErrNoBootEntry
+		return boot.Entry{}, boot.ErrNoEntry
 	}
 	first := entries[0]
 	for _, e := range entries[1:] {
-		if !linux.SameForModules(first.Words, e.Words) || !slices.Equal(first.Unresolved, e.Unresolved) {
-			return linux.BootEntry{File: first.File, Line: first.Line}, errBootEntriesDiffer
+		if !boot.SameForModules(first.Words, e.Words) || !slices.Equal(first.Unresolved, e.Unresolved) {
+			return boot.Entry{File: first.File, Line: first.Line}, errBootEntriesDiffer
 		}
 	}
 	return first, nil

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // resolve looks a name up as modprobe does.
@@ -45,7 +46,7 @@ func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, err
 	return modules, nil
 }
 
-func (b *linuxBackend) resolved(t *linux.Tree, match linux.Match) Module {
+func (b *linuxBackend) resolved(t *modprobe.Tree, match modprobe.Match) Module {
 	m := newLinuxModule(match.Name, "")
 	m.Linux = &linux.Module{Release: t.Release}
 	file, err := t.FileOf(match.Name)
@@ -74,7 +75,7 @@ func (b *linuxBackend) loadPlan(ctx context.Context, query string) ([]Step, erro
 	if err != nil {
 		return nil, err
 	}
-	plan, matched, err := t.LoadPlan(query)
+	plan, matched, err := t.Plan(query)
 	if err != nil {
 		return nil, err
 	}

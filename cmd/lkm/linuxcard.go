@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/linux/modprobe"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -99,7 +100,7 @@ func firmwareText(firmware []linux.Firmware) string {
 }
 
 // candidatesText names the files that lost against the one that is used.
-func candidatesText(candidates []linux.Candidate) string {
+func candidatesText(candidates []modprobe.Candidate) string {
 	if len(candidates) < 2 {
 		return ""
 	}

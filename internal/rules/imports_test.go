@@ -66,6 +66,12 @@ func crooked(from, to string) string {
 		return "lkm does not know what is built on it"
 	case below(from, "export") && to != "lkm" && !below(to, "export"):
 		return "an exporter is a function of lkm's types"
+	case to == "linux" && from != "linux" && below(from, "linux"):
+		return "linux stands on its rooms"
+	case from == "linux/ko" && below(to, "linux"):
+		return "a module's file is read alone"
+	case from == "linux/modprobe" && below(to, "linux") && to != "linux/ko":
+		return "modprobe knows of linux only module files"
 	case to == "internal/applefw" && from != "darwin":
 		return "only darwin calls macOS frameworks"
 	case to == "windows/wmi" && !below(from, "cmd") && !below(from, "windows/wmi"):
@@ -84,6 +90,9 @@ func TestCrooked(t *testing.T) {
 		{"windows/wmi", "windows", true}, {"lkm", "linux", true}, {"lkm", "lkm/tape", false}, {"lkm/tape", "lkm", true},
 		{"fact", "linux", false}, {"cmd/lkm", "windows/wmi", true}, {"lkm", "windows/wmi", false},
 		{"lkm", "cmd/lkm", false},
+		{"linux", "linux/ko", true}, {"linux/ko", "linux", false}, {"linux/ko", "linux/modprobe", false},
+		{"linux/modprobe", "linux/ko", true},
+		{"linux/modprobe", "linux/boot", false}, {"linux/boot", "linux/modprobe", true}, {"linux/boot", "linux", false},
 		{"export/ecs", "lkm", true}, {"export/ecs", "linux", false}, {"windows", "internal/applefw", false},
 	} {
 		if (crooked(c.from, c.to) == "") != c.ok {

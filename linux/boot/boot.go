@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// An Entry is one way in which a boot loader would start a kernel: what stands in a loader
+// entry, a grub.cfg, a unified kernel image or a file of command-line words.
+type Entry struct {
+	// Title is the entry's name; empty when it has none.
+	Title string
+	// Release is the kernel release that it starts; empty when the entry does not tell, and then it
+	// may be any.
+	Release string
+	// File is where its command line stands, as a path below the root, and Line the line, 0 for a
+	// file that is nothing else.
+	File string
+	Line int
+	// Text is the command line, and Words are its words.
+	Text  string
+	Words []Word
+	// Initrds are the initial file systems that the entry names, as paths of the boot loader, which
+	// may start at another partition's root.
+	Initrds []string
+	// Unresolved are the boot loader's variables in it whose value is not known, such as
+	// "$kernelopts": they may add any word.
+	Unresolved []string
+
+	unified bool // it is a unified kernel image, which holds its initial file system
+
+	doubtful bool // there are no modules of Release: it may be a name of our own release's kernel
+
+	bare bool // it is nothing but a command line: it does not tell of initial file systems
+}
+
+// A Setup is how the machine's kernels would be started, as far as its boot loaders' files tell.
+type Setup struct {
+	// Entries are all entries of all loaders found.
+	Entries []Entry
+	// Lost are the files that could not be read or understood.
+	Lost []error
+	// Fallback is set when no loader's entry was found, and Entries come from /etc/kernel/cmdline
+	// or its like, from which entries are made.
+	Fallback bool
+}
+
+// Caps for boot loaders' files.
+const (
+	maxBootEntries = 1000
+	maxLoaderFile  = 1 << 20
+)
+
+// loaderDirs hold Boot Loader Specification entries, grubFiles and extlinuxFiles those loaders'
+// configuration, imageDirs unified kernel images, and CmdlineFiles bare command lines, of which
+// the first counts.
+var (
+	loaderDirs    = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
+	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg", "boot/grub2/custom.cfg"}
+	grubEFIDirs   = []string{"boot/efi/EFI", "efi/EFI", "boot/EFI"} // with a folder for each distribution
+	grubEnvFiles  = []string{"boot/grub/grubenv", "boot/grub2/grubenv"}
+	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg", "boot/syslinux/extlinux.conf"}
+	imageDirs     = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
+	bareFiles     = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
+	CmdlineFiles  = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
+)
+
+// Read reads how the machine's kernels would be started. What is not there is left out: a
+// Boot without entries says that the next boot's command line is not known.
+func Read(fsys fs.FS) *Setup {
+	r := &bootReader{fsys: fsys, boot: new(Setup), releases: knownReleases(fsys)}
+	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
+		r.text(name, r.grub)
+	}
+	for _, dir := range grubEFIDirs {
+		r.grubEFI(dir)
+	}
+	for _, dir := range loaderDirs {
+		r.dir(dir, ".conf", r.loaderEntry)
+	}
+	for _, name := range extlinuxFiles {
+		r.text(name, r.extlinux)
+	}
+	for _, dir := range imageDirs {
+		r.dir(dir, ".efi", r.unifiedImage)
+	}
+	for _, name := range bareFiles {
+		r.text(name, r.bare)
+	}
+	if len(r.boot.Entries) == 0 {
+		for _, name := range CmdlineFiles {
+			if len(r.boot.Entries) == 0 {
+				r.text(name, r.bare)
+			}
+		}
+		r.boot.Fallback = len(r.boot.Entries) > 0
+	}
+	return r.boot
+}
+
+// For returns the entries that start, or may start, the release.
+func (b *Setup) For(release string) []Entry {
+	var entries []Entry
+	for _, e := range b.Entries {
+		if e.Release == "" || release == "" || e.Release == release {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// Perhaps returns the entries whose kernel may be the release's under another name.
+func (b *Setup) Perhaps(release string) []Entry {
+	return slices.DeleteFunc(slices.Clone(b.Entries), func(e Entry) bool { return !e.doubtful || e.Release == release })
+}
+
+// ErrNoEntry says that no boot loader's file tells the next boot's command line.
+var ErrNoEntry error = &sentinel.Error{
+	Before: "no loader entry, grub.cfg, unified kernel image or /etc/kernel/cmdline",
+	Cause:  fs.ErrNotExist,
+}
+
+type bootReader struct {
+	fsys fs.FS
+	boot *Setup
+	env  *grubEnv
+
+	grubFiles []string // those that were read
+	releases  []string // of which there are modules
+}
+
+func (r *bootReader) lose(err error) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) && len(r.boot.Lost) < limit.Problems {
+		r.boot.Lost = append(r.boot.Lost, err)
+	}
+}
+
+// add adds an entry and returns its index; -1 when there are too many.
+func (r *bootReader) add(e Entry) int {
+	switch len(r.boot.Entries) {
+	case maxBootEntries:
+		return -1
+	case maxBootEntries - 1:
+		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1), Err: fact.ErrTooLarge})
+	}
+	r.boot.Entries = append(r.boot.Entries, e)
+	return len(r.boot.Entries) - 1
+}
+
+// dir calls read for each file of the directory whose name ends so.
+func (r *bootReader) dir(dir, suffix string, read func(name string)) {
+	entries, err := fs.ReadDir(r.fsys, dir)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(strings.ToLower(e.Name()), suffix) && !e.IsDir() {
+			read(dir + "/" + e.Name())
+		}
+	}
+}
+
+// grubEFI reads the grub.cfg in each folder of an EFI system partition.
+func (r *bootReader) grubEFI(dir string) {
+	entries, err := fs.ReadDir(r.fsys, dir)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			r.text(dir+"/"+e.Name()+"/grub.cfg", r.grub)
+		}
+	}
+}
+
+// text calls read with the content of the file, if it is there.
+func (r *bootReader) text(name string, read func(name, text string)) {
+	text, err := limit.AppendFile(r.fsys, nil, name, maxLoaderFile)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	read(name, string(text))
+}
+
+// loaderEntry reads an entry of the Boot Loader Specification: "options" and "initrd" lines add up.
+func (r *bootReader) loaderEntry(name string) {
+	r.text(name, func(_, text string) {
+		e := Entry{File: name}
+		options, kernel, version, n, isImage := "", "", "", 0, false
+		for line := range strings.Lines(text) {
+			n++
+			key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
+			value = strings.TrimSpace(value)
+			switch key {
+			case "title":
+				e.Title = escape.UTF8(value)
+			case "version":
+				version = escape.UTF8(value)
+			case "linux", "efi", "uki":
+				kernel, isImage = value, key != "linux"
+			case "initrd":
+				e.Initrds = append(e.Initrds, strings.Fields(value)...)
+			case "options":
+				if e.Line == 0 {
+					e.Line = n
+				}
+				options += " " + value
+			}
+		}
+		if startsNoLinux(kernel) || isImage && !r.imageEntry(e, kernel, options == "") {
+			return
+		}
+		r.setRelease(&e, kernel, version)
+		r.fill(&e, options)
+		r.add(e)
+	})
+}
+
+// imageEntry looks at the EFI program that an entry starts, and reports whether the entry's own options
+// are the command line, or may be. A unified kernel image has its own beside them, and another program
+// has none.
+func (r *bootReader) imageEntry(e Entry, program string, bare bool) bool {
+	partition := path.Dir(path.Dir(path.Dir(e.File)))
+	name := partition + path.Clean("/"+program)
+	kind, err := r.programKind(name)
+	switch {
+	case err == nil && kind == programUnified:
+		r.unifiedImage(name)
+		return !bare
+	case err == nil:
+		return !bare || kind == programKernel
+	case bare && len(r.boot.Lost) < limit.Problems:
+		r.boot.Lost = append(r.boot.Lost, fmt.Errorf("/%s starts /%s, whose command line is not known: %w", e.File, escape.UTF8(name), err))
+	}
+	return !bare
+}
+
+// startsNoLinux reports whether a boot entry starts another program: a test of the memory, a shell, a
+// boot loader.
+func startsNoLinux(program string) bool {
+	base := strings.ToLower(path.Base(program))
+	for _, prefix := range []string{"memtest", "mt86", "shell", "ipxe", "memdisk"} {
+		if strings.HasPrefix(base, prefix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(base, "boot") && strings.HasSuffix(base, ".efi") || strings.HasSuffix(base, ".c32") || strings.HasSuffix(base, ".com32")
+}
+
+// setRelease notes which release an entry starts, from its kernel's path and its version. Names are
+// the distributions' own, so one for which there are no modules is only a guess.
+func (r *bootReader) setRelease(e *Entry, kernel, version string) {
+	e.Release = kernelRelease(kernel)
+	if e.Release == "" && (strings.Contains(version, ".") || kernel == "") {
+		e.Release = version // of an ostree it is only a number
+	}
+	if len(r.releases) == 0 {
+		return
+	}
+	_, behind, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
+	for _, name := range append([]string{e.Release, version, behind}, strings.Split(path.Dir(kernel), "/")...) {
+		if slices.Contains(r.releases, name) {
+			e.Release = name
+			return
+		}
+	}
+	if !looksLikeRelease(e.Release) || slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
+		e.Release = "" // a digest, a title, or the name of a series
+		return
+	}
+	e.doubtful = true
+}
+
+// looksLikeRelease tells 6.1.0-1 from a digest or a title.
+func looksLikeRelease(name string) bool {
+	behind := strings.TrimLeft(name, "0123456789")
+	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') && !strings.Contains(name, " ")
+}
+
+// isSeries reports whether the name stands for a series that the release is one of, as
+// 6.1-x86_64 does for 6.1.12-1-MANJARO.
+func isSeries(name, release string) bool {
+	digits := name[:len(name)-len(strings.TrimLeft(name, "0123456789."))]
+	return digits != "" && strings.HasPrefix(release, strings.TrimSuffix(digits, ".")+".")
+}
+
+// knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
+// name in a boot loader's file is only a guess.
+func knownReleases(fsys fs.FS) (known []string) {
+	dirs, _ := modprobe.Releases(fsys)
+	for _, d := range dirs {
+		if d.Release != "" {
+			known = append(known, d.Release)
+		}
+	}
+	return known
+}
+
+// kernelRelease guesses the release from a kernel's path as loaders name it: /vmlinuz-RELEASE, or
+// /MACHINE/RELEASE/linux. It is empty when the path does not tell, as that of a rescue kernel, which
+// is a copy of another.
+func kernelRelease(file string) string {
+	base := path.Base(file)
+	for _, prefix := range []string{"vmlinuz-", "vmlinux-", "kernel-", "Image-", "linux-"} {
+		release, ok := strings.CutPrefix(base, prefix)
+		switch {
+		case ok && strings.HasPrefix(release, "0-rescue"):
+			return ""
+		case ok && strings.ContainsAny(release, "0123456789"):
+			return escape.UTF8(strings.TrimSuffix(release, ".efi"))
+		}
+	}
+	if parent := path.Base(path.Dir(file)); (base == "linux" || base == "vmlinuz") && strings.Contains(parent, ".") && parent != "." {
+		return escape.UTF8(parent)
+	}
+	return ""
+}
+
+// fill gives the entry its words, with the boot loader's variables replaced where they are known.
+func (r *bootReader) fill(e *Entry, options string) {
+	if strings.Contains(options, "$") {
+		options = r.expand(e, options)
+	}
+	e.Text = strings.TrimSpace(options)
+	e.Words = ParseCmdline(options)
+}
+
+// expand replaces $NAME and ${NAME} by the values of grub's variables.
+func (r *bootReader) expand(e *Entry, options string) string {
+	var b strings.Builder
+	grown := 0
+	for {
+		before, rest, ok := strings.Cut(options, "$")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		name, tail := variable(rest)
+		if name == "" {
+			b.WriteByte('$')
+			options = rest
+			continue
+		}
+		options = tail
+		value, known := r.environment().lookup(name)
+		if !known {
+			value, known = r.environment().harmless(name, b.String(), tail)
+		}
+		if grown += len(value); !known || grown > maxExpansion {
+			e.Unresolved = addName(e.Unresolved, name)
+			continue
+		}
+		b.WriteString(value)
+	}
+}
+
+// environment returns grub's variables.
+func (r *bootReader) environment() *grubEnv {
+	if r.env == nil {
+		r.env = &grubEnv{blocks: func() (texts []string) {
+			for _, name := range grubEnvFiles {
+				r.text(name, func(_, text string) { texts = append(texts, text) })
+			}
+			return texts
+		}}
+	}
+	return r.env
+}
+
+// extlinux reads the "append" line of each label, to which a "linux" or "kernel" line belongs.
+func (r *bootReader) extlinux(name, text string) {
+	var e Entry
+	kernel, options, n := "", "", 0
+	flush := func() {
+		if kernel != "" && !startsNoLinux(kernel) {
+			e.File = name
+			r.setRelease(&e, kernel, "")
+			r.fill(&e, options)
+			r.add(e)
+		}
+		e, kernel, options = Entry{}, "", ""
+	}
+	for line := range strings.Lines(text) {
+		n++
+		key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(key) {
+		case "label":
+			flush()
+			e.Title = escape.UTF8(value)
+		case "linux", "kernel":
+			kernel = value
+		case "initrd":
+			e.Initrds = append(e.Initrds, strings.Split(value, ",")...)
+		case "include", "config":
+			r.loseFor(name, n, value)
+		case "append":
+			options, e.Line = value, n
+			for _, w := range ParseCmdline(value) { // older syslinux has it among the options
+				if w.Key == "initrd" && w.HasValue {
+					e.Initrds = append(e.Initrds, strings.Split(w.Value, ",")...)
+				}
+			}
+		}
+	}
+	flush()
+}
+
+// bare reads a file that is nothing but a command line. The one that Raspberry Pi OS leaves in the old
+// place says that it moved.
+func (r *bootReader) bare(name, text string) {
+	if strings.HasPrefix(strings.TrimSpace(text), "DO NOT EDIT THIS FILE") {
+		return
+	}
+	e := Entry{File: name, bare: true}
+	r.fill(&e, text)
+	r.add(e)
+}
+
+// unifiedImage reads the sections .cmdline and .uname of a unified kernel image, of which each
+// profile may have its own, and what its addons add. One without a .cmdline gets its command line
+// from elsewhere.
+func (r *bootReader) unifiedImage(name string) {
+	if strings.HasSuffix(name, ".addon.efi") {
+		return // for an image beside it
+	}
+	sections, err := r.sections(name)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	e := Entry{File: name, Release: strings.TrimSpace(strings.Join(sections[".uname"], "")), unified: true}
+	if e.Release == "" {
+		r.setRelease(&e, name, "")
+	}
+	lines := sections[".cmdline"]
+	if len(lines) == 0 {
+		e.Unresolved, lines = []string{"no .cmdline section"}, []string{""}
+	}
+	more := r.addons(name)
+	for _, text := range lines {
+		one := e
+		r.fill(&one, text+more)
+		r.add(one)
+	}
+}
+
+// programKind tells a unified kernel image and a kernel from any other EFI program.
+func (r *bootReader) programKind(name string) (programKind, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return programOther, err
+	}
+	defer f.Close()
+	return peKind(f, name)
+}
+
+// sections returns the text sections of a PE file that matter for a boot.
+func (r *bootReader) sections(name string) (map[string][]string, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return peSections(f, name, ".cmdline", ".uname")
+}
+
+// addons joins the command lines of the addons of a unified kernel image: those in the folder of
+// its own name, and those for all images of its partition.
+func (r *bootReader) addons(name string) string {
+	text := ""
+	add := func(addon string) {
+		sections, err := r.sections(addon)
+		if err != nil {
+			r.lose(err)
+			return
+		}
+		for _, s := range sections[".cmdline"] {
+			text += " " + s
+		}
+	}
+	r.dir(path.Dir(path.Dir(path.Dir(name)))+"/loader/addons", ".addon.efi", add)
+	r.dir(name+".extra.d", ".addon.efi", add)
+	return text
+}
+
+// InitrdFiles returns the files of the initial file systems that the entry names, as paths below
+// the root: of a unified kernel image, the image itself. lost names those that are not there.
+func (e *Entry) InitrdFiles(fsys fs.FS) (names, lost []string) {
+	if e.unified {
+		names = append(names, e.File)
+	}
+	for _, initrd := range e.Initrds {
+		if strings.HasPrefix(initrd, "(") { // grub's name of a partition
+			_, initrd, _ = strings.Cut(initrd, ")")
+		}
+		name := strings.TrimPrefix(path.Clean("/"+initrd), "/")
+		found := false
+		for _, root := range []string{"boot/", "", "boot/efi/", "efi/"} {
+			if _, err := fs.Stat(fsys, root+name); err == nil && name != "" {
+				names, found = append(names, root+name), true
+				break
+			}
+		}
+		if !found {
+			lost = append(lost, name)
+		}
+	}
+	return names, lost
+}
+
+var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}
+
+// malformed makes the error for a file that makes no sense.
+func malformed(source, reason string) error {
+	return &fact.ParseError{Source: source, Reason: reason}
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package boot reads what a Linux boot loader would start: its entries with their command lines, and the
+// initial file systems that they name.
+//
+// # What it answers
+//
+//   - The entries of all boot loaders, each with its kernel release and its command line ([Read], [Setup.For]).
+//   - The words of a command line, as the kernel divides it ([ParseCmdline]).
+//   - The initial file systems of a release ([InitramfsSets]), and the modules, the modprobe configuration and
+//     the lists of modules in one ([ReadInitramfs]).
+//
+// # What it reads
+//
+// Files of an fs.FS that is rooted at the machine's root: Boot Loader Specification entries, grub.cfg and what
+// it goes on with, grubenv, extlinux.conf, unified kernel images, cmdline.txt, /etc/kernel/cmdline; archives in
+// cpio's newc form, plain or in gzip, xz, zstd, lz4 or bzip2. Most are readable for root alone: some
+// distributions hide grub.cfg, and most hide the initial file systems.
+//
+// # Limits
+//
+// A grub.cfg is a script, which is not run: a variable that only running it would tell is in
+// [Entry.Unresolved] and may add any word. A file system image inside an initial file system is not read.
+// A /boot that is not mounted is not looked for.
+//
+// # Errors
+//
+// What cannot be read or understood is in [Setup.Lost] and [Initramfs.Lost]. A [Setup] without entries says
+// that the next boot's command line is not known ([ErrNoEntry]), not that it is empty.
+package boot

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// grubEnv are grub's variables: those of its environment block, and those that a grub.cfg sets.
+// Neither is read before a variable is asked for.
+type grubEnv struct {
+	blocks  func() []string     // the texts of the environment blocks
+	configs []string            // the texts of the grub.cfg
+	values  map[string][]string // those that a variable is set to; nil until one is asked for
+	unsure  map[string]bool     // set to something that is not known
+}
+
+// lookup returns a variable's value, when it is known.
+func (e *grubEnv) lookup(name string) (string, bool) {
+	if values := e.literals(name); len(values) == 1 {
+		return values[0], true
+	}
+	return "", false
+}
+
+// harmless returns one of the values of a variable that stands between blanks, when all are known and
+// none says anything of modules, as $vt_handoff of Ubuntu.
+func (e *grubEnv) harmless(name, before, behind string) (string, bool) {
+	values := e.literals(name)
+	if len(values) == 0 || !endsInBlank(before) || behind != "" && behind[0] != ' ' && behind[0] != '\t' {
+		return "", false
+	}
+	for _, value := range values {
+		words := ParseCmdline(value)
+		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") || slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
+			return "", false
+		}
+	}
+	return values[0], true
+}
+
+func endsInBlank(s string) bool {
+	return s == "" || strings.HasSuffix(s, " ") || strings.HasSuffix(s, "\t")
+}
+
+// maxLiterals is how many values of one variable are kept.
+const maxLiterals = 16
+
+// literals returns the values that a variable is set to; none when it may have another.
+func (e *grubEnv) literals(name string) []string {
+	if e.values == nil {
+		e.values, e.unsure = make(map[string][]string), make(map[string]bool)
+		for _, text := range e.blocks() {
+			e.block(text)
+		}
+		for _, text := range e.configs {
+			e.config(text)
+		}
+	}
+	if e.unsure[name] || len(e.values[name]) > maxLiterals {
+		return nil
+	}
+	return e.values[name]
+}
+
+// block reads an environment block: lines of NAME=VALUE.
+func (e *grubEnv) block(text string) {
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "=")
+		if ok && !strings.HasPrefix(key, "#") {
+			e.values[key] = []string{value}
+		}
+	}
+}
+
+// config reads the commands of a grub.cfg that set variables. A "set" that stands behind a test for
+// an empty variable gives a default.
+func (e *grubEnv) config(text string) {
+	none := &grubEnv{values: map[string][]string{}}
+	before := ""
+	for command := range grubCommands(text) {
+		words, unresolved := none.words(command.text)
+		switch {
+		case len(words) < 2:
+		case words[0] == "for", words[0] == "read":
+			e.unsure[words[1]] = true
+		case words[0] == "unset":
+			e.addLiteral(words[1], "")
+		case len(words) == 2 && words[0] == "set":
+			name, value, _ := strings.Cut(words[1], "=")
+			old := e.values[name]
+			switch isDefault := strings.Contains(before, "-z") && strings.Contains(before, name); {
+			case len(unresolved) > 0:
+				e.unsure[name] = true
+			case isDefault && len(old) > 0 && !slices.Contains(old, ""):
+			default:
+				e.addLiteral(name, value)
+			}
+		}
+		before = command.text
+	}
+}
+
+// addLiteral notes one more value of a variable.
+func (e *grubEnv) addLiteral(name, value string) {
+	if values := e.values[name]; len(values) <= maxLiterals && !slices.Contains(values, value) {
+		e.values[name] = append(values, value)
+	}
+}
+
+// A grubLine is one line of a grub.cfg, with the number of its last line when it goes on over
+// several.
+type grubLine struct {
+	text   string
+	number int
+}
+
+// grubLines joins lines that end in a backslash.
+func grubLines(text string) func(yield func(grubLine) bool) {
+	return func(yield func(grubLine) bool) {
+		n, joined := 0, ""
+		for line := range strings.Lines(text) {
+			n++
+			line = strings.TrimRight(line, "\r\n")
+			if head, ok := strings.CutSuffix(line, `\`); ok && !strings.HasSuffix(head, `\`) {
+				joined += head
+				continue
+			}
+			if !yield(grubLine{joined + line, n}) {
+				return
+			}
+			joined = ""
+		}
+		if joined != "" {
+			yield(grubLine{joined, n})
+		}
+	}
+}
+
+// grubCommands divides a grub.cfg into its commands: several may stand on one line, behind one
+// another or within braces.
+func grubCommands(text string) func(yield func(grubLine) bool) {
+	return func(yield func(grubLine) bool) {
+		for line := range grubLines(text) {
+			for rest := line.text; rest != ""; {
+				n := commandEnd(rest)
+				command := bareCommand(rest[:n])
+				rest = strings.TrimLeft(rest[n:], commandEnds)
+				if command != "" && !yield(grubLine{command, line.number}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// commandEnds are the characters that end a command outside of quotes.
+const commandEnds = ";{}&|"
+
+// commandEnd is where the line's first command ends. A comment is no command, and belongs to the one
+// before it.
+func commandEnd(line string) int {
+	for i := 0; i < len(line); i++ {
+		switch ch := line[i]; {
+		case ch == '\\':
+			i++
+		case ch == '\'' || ch == '"':
+			i += quotedLength(line[i:]) - 1
+		case ch == '$' && strings.HasPrefix(line[i+1:], "{"):
+			i += max(strings.IndexByte(line[i:], '}'), 1)
+		case ch == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t'):
+			return len(line)
+		case strings.IndexByte(commandEnds, ch) >= 0:
+			return i
+		}
+	}
+	return len(line)
+}
+
+// quotedLength is the length of what stands in quotes at the start of s, with them; all of s when
+// they are not closed.
+func quotedLength(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == s[0]:
+			return i + 1
+		case s[i] == '\\' && s[0] == '"':
+			i++
+		}
+	}
+	return len(s)
+}
+
+// bareCommand takes away the words that only say whether, or how often, a command is run.
+func bareCommand(command string) string {
+	for {
+		command = strings.Trim(command, " \t")
+		word, rest, _ := strings.Cut(strings.ReplaceAll(command, "\t", " "), " ")
+		switch word {
+		case "if", "elif", "then", "else", "while", "until", "do", "!", "time":
+			command = rest
+		default:
+			return command
+		}
+	}
+}
+
+// words divides a line as grub does: at blanks outside quotes, of which single ones keep everything
+// and double ones replace variables; a variable outside quotes is divided again. unresolved are the
+// variables whose value is not known.
+func (e *grubEnv) words(line string) (words, unresolved []string) {
+	var word strings.Builder
+	inWord := false
+	end := func() {
+		if inWord {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		inWord = false
+	}
+	quoted := false // in double quotes
+	grown := 0      // by variables
+	for i := 0; i < len(line); i++ {
+		switch ch := line[i]; {
+		case ch == '\\' && i+1 < len(line) && (!quoted || strings.IndexByte("$\"\\", line[i+1]) >= 0):
+			i++
+			word.WriteByte(line[i])
+			inWord = true
+		case ch == '"':
+			quoted, inWord = !quoted, true
+		case ch == '$':
+			name, rest := variable(line[i+1:])
+			if name == "" {
+				word.WriteByte(ch)
+				inWord = true
+				break
+			}
+			i = len(line) - len(rest) - 1
+			value, known := e.lookup(name)
+			if !known && !quoted && !inWord {
+				value, known = e.harmless(name, "", rest)
+			}
+			if grown += len(value); grown > maxExpansion {
+				known, value = false, ""
+			}
+			if !known {
+				unresolved = addName(unresolved, name)
+			}
+			inWord = inWord || quoted || value != ""
+			if quoted {
+				word.WriteString(value)
+				break
+			}
+			for j, field := range strings.Split(value, " ") {
+				if j > 0 {
+					end()
+				}
+				word.WriteString(field)
+				inWord = inWord || field != ""
+			}
+		case quoted:
+			word.WriteByte(ch)
+		case ch == '\'':
+			inner, rest, _ := strings.Cut(line[i+1:], "'")
+			word.WriteString(inner)
+			inWord = true
+			i = len(line) - len(rest) - 1
+		case ch == ' ' || ch == '\t':
+			end()
+		case ch == ';' || ch == '#' && !inWord:
+			end()
+			return words, unresolved
+		default:
+			word.WriteByte(ch)
+			inWord = true
+		}
+	}
+	end()
+	return words, unresolved
+}
+
+// maxGrubConfigs is how many grub.cfg are read.
+const maxGrubConfigs = 32
+
+// maxExpansion is how many bytes variables may add to one line; a kernel's command line has at most
+// some thousand.
+const maxExpansion = 64 << 10
+
+// addName adds a variable to those that are not known, once.
+func addName(unresolved []string, name string) []string {
+	name = "$" + escape.UTF8(name)
+	if len(unresolved) >= maxCmdlineWords || slices.Contains(unresolved[:min(len(unresolved), 64)], name) {
+		return unresolved
+	}
+	return append(unresolved, name)
+}
+
+// variable divides what follows "$" into a name and the rest; the name is empty when it is none.
+func variable(s string) (name, rest string) {
+	if inner, ok := strings.CutPrefix(s, "{"); ok {
+		name, rest, ok = strings.Cut(inner, "}")
+		if !ok {
+			return "", s
+		}
+		return name, rest
+	}
+	n := 0
+	for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
+		n++
+	}
+	return s[:n], s[n:]
+}
+
+// grub reads the "linux" commands of a grub.cfg, whichever menu entry they stand in, each with the
+// "initrd" command that follows it, and the files that it goes on with.
+func (r *bootReader) grub(name, text string) {
+	title, last := "", -1
+	env := r.environment()
+	if slices.Contains(r.grubFiles, name) {
+		return // one goes on with another, which goes on with the first
+	}
+	if len(env.configs) == maxGrubConfigs {
+		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs), Err: fact.ErrTooLarge})
+		return
+	}
+	r.grubFiles = append(r.grubFiles, name)
+	env.configs, env.values = append(env.configs, text), nil
+	for command := range grubCommands(text) {
+		words, unresolved := env.words(command.text)
+		if len(words) < 2 {
+			continue
+		}
+		switch words[0] {
+		case "menuentry":
+			title, last = escape.UTF8(words[1]), -1
+		case "linux", "linux16", "linuxefi":
+			if last = -1; startsNoLinux(words[1]) {
+				continue
+			}
+			e := Entry{Title: title, File: name, Line: command.number, Unresolved: unresolved}
+			r.setRelease(&e, words[1], "")
+			for i, w := range words[2:] { // grub puts quotes around a word with blanks
+				if strings.Contains(w, " ") {
+					words[2+i] = `"` + w + `"`
+				}
+			}
+			e.Text = strings.Join(words[2:], " ")
+			e.Words = ParseCmdline(e.Text)
+			last = r.add(e)
+		case "initrd", "initrd16", "initrdefi":
+			if last >= 0 {
+				r.boot.Entries[last].Initrds = append(r.boot.Entries[last].Initrds, words[1:]...)
+			}
+		case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
+			r.grubFile(name, words[1], command)
+		case "eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
+			r.loseFor(name, command.number, words[0])
+		}
+	}
+}
+
+// grubFile reads the file that a grub.cfg goes on with. Where grub's partitions are mounted is not
+// known, so the path is looked for in each place that may be meant.
+func (r *bootReader) grubFile(from, file string, command grubLine) {
+	if _, rest, ok := strings.Cut(file, ")"); ok { // behind grub's name of a partition
+		file = rest
+	}
+	file = path.Clean("/" + file)
+	found := false
+	for _, root := range []string{path.Dir(from), "boot/grub", "boot/grub2", "boot", "", "boot/efi", "efi"} {
+		name := strings.TrimPrefix(root+file, "/")
+		if _, err := fs.Stat(r.fsys, name); err != nil || name == from || !strings.HasSuffix(name, ".cfg") {
+			continue
+		}
+		found = true
+		r.text(name, r.grub)
+	}
+	// Beside a grub.cfg that was read, a custom.cfg or user.cfg that is not there is none.
+	inFolder := strings.Contains(command.text, "prefix") || strings.Contains(command.text, "config_directory")
+	if !found && (!inFolder || path.Base(file) == "grub.cfg") {
+		r.loseFor(from, command.number, path.Base(file))
+	}
+}
+
+// loseFor notes that a file goes on with something that is not read, in which more entries may stand.
+func (r *bootReader) loseFor(name string, line int, what string) {
+	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
+}
+
+// KeptOfGrub returns the commands of a line of grub.cfg that a recording keeps: those that load a
+// kernel, with a file, and those that go on with another file.
+func KeptOfGrub(line string) (commands []string) {
+	for command := range grubCommands(line) {
+		word, _, ok := strings.Cut(strings.ReplaceAll(command.text, "\t", " "), " ")
+		if !ok {
+			continue
+		}
+		switch word {
+		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
+			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
+			commands = append(commands, command.text)
+		}
+	}
+	return commands
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boot
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// An Initramfs is what an initial file system holds that bears on modules.
+type Initramfs struct {
+	// Files are the files that it was read from: those of one boot entry, which the kernel unpacks
+	// one over the other.
+	Files []string
+	// Modules are the module files in it, as paths below its root.
+	Modules []string
+	// Config is its own configuration of modprobe.
+	Config *modprobe.Config
+	// Lists are the modules that it is told to load: conf/modules, modules-load.d.
+	Lists []modprobe.Setting
+	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
+	NoInstall bool
+	// Lost is what is in it, or follows the archives that were read, and could not be; nil for nothing.
+	Lost error
+}
+
+// Caps of an initial file system.
+const (
+	maxInitramfs        = 512 << 20 // bytes of the file
+	maxInitramfsPlain   = 4 << 30   // bytes of what is in it, none of which is kept
+	maxInitramfsFiles   = 1 << 18
+	maxCpioName         = 4096
+	maxInitramfsKept    = 64 << 20 // bytes of names and configuration that are kept
+	maxInitramfsConfig  = 4 << 20  // bytes of one configuration file or list
+	maxInitramfsConfigs = 4096
+	maxInitramfsLists   = 10000 // lines of lists
+	cpioHeader          = 110
+)
+
+// initramfsFiles are the names of a release's initial file system.
+func initramfsFiles(release string) []string {
+	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release, "boot/initramfs-" + release,
+		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd", "lib/modules/" + release + "/initrd"}
+}
+
+// InitramfsSets returns the initial file systems of a release: the files that each boot entry names,
+// and those that stand in the usual places. lost says which of the first are not there, or that
+// nothing tells whether there is one.
+func InitramfsSets(fsys fs.FS, boot *Setup, release string) (sets [][]string, lost []error) {
+	add := func(names []string) {
+		if len(names) > 0 && !slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, names) }) {
+			sets = append(sets, names)
+		}
+	}
+	told := false
+	for _, e := range boot.For(release) {
+		names, missing := e.InitrdFiles(fsys)
+		told = told || !e.bare
+		add(names)
+		for _, name := range missing {
+			lost = append(lost, fmt.Errorf("/%s names the initial file system %s, which is not there: %w", e.File, escape.Text(name), fs.ErrNotExist))
+		}
+	}
+	for _, name := range initramfsFiles(release) {
+		if release == "" || !fs.ValidPath(name) || slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
+			continue
+		}
+		if _, err := fs.Stat(fsys, name); err == nil {
+			add([]string{name})
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, err)
+		}
+	}
+	if len(sets) == 0 && len(lost) == 0 && !told {
+		lost = append(lost, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w", fs.ErrNotExist))
+	}
+	return sets, lost
+}
+
+// ReadInitramfs reads the files of one initial file system. The error is errors.ErrUnsupported for
+// a compression other than gzip, xz, zstd, lz4 and bzip2.
+func ReadInitramfs(fsys fs.FS, names []string) (*Initramfs, error) {
+	r := newInitramfsReader(names)
+	for _, name := range names {
+		data, err := readInitrd(fsys, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.parse(data, name); err != nil {
+			return nil, err
+		}
+	}
+	return r.result(), nil
+}
+
+// readInitrd reads the bytes of one file: of a unified kernel image, its section .initrd.
+func readInitrd(fsys fs.FS, name string) ([]byte, error) {
+	if !strings.HasSuffix(strings.ToLower(name), ".efi") {
+		return limit.ReadFile(fsys, name, maxInitramfs)
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return peSection(f, name, ".initrd", maxInitramfs)
+}
+
+// ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
+// each of which may be compressed.
+func ParseInitramfs(data []byte, name string) (*Initramfs, error) {
+	r := newInitramfsReader([]string{name})
+	if err := r.parse(data, name); err != nil {
+		return nil, err
+	}
+	return r.result(), nil
+}
+
+func newInitramfsReader(names []string) *initramfsReader {
+	return &initramfsReader{names: names, configs: make(map[string][]byte), left: maxInitramfsPlain}
+}
+
+// parse goes through the archives of one file. What follows the first archive and makes no sense is
+// noted in lost, and ends the file.
+func (r *initramfsReader) parse(data []byte, name string) error {
+	r.source = name
+	for first := true; ; first = false {
+		data = bytes.TrimLeft(data, "\x00")
+		if len(data) == 0 {
+			return nil
+		}
+		rest, err := r.segment(data)
+		switch {
+		case err != nil && first:
+			return err
+		case err != nil:
+			r.lost = fmt.Errorf("/%s: after the first archive: %w", name, err)
+			return nil
+		}
+		data = rest
+	}
+}
+
+// segment reads the archives that data begins with, which are plain or compressed in one way, and
+// returns what follows. Behind a compression whose end is not told apart nothing is returned.
+func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
+	plain := bytes.NewReader(data)
+	switch {
+	case bytes.HasPrefix(data, []byte("07070")):
+		in := bufio.NewReader(plain)
+		if err := r.archive(in); err != nil {
+			return nil, r.fail(err)
+		}
+		return data[len(data)-plain.Len()-in.Buffered():], nil
+	case bytes.HasPrefix(data, []byte(lz4Magic)):
+		err = r.stream(newLZ4Reader(plain))
+		return data[len(data)-plain.Len():], err
+	case bytes.HasPrefix(data, []byte("BZh")):
+		return nil, r.stream(bzip2.NewReader(plain))
+	}
+	switch compression := ko.CompressionOf(data); compression {
+	case ko.CompressionNone:
+		return nil, fmt.Errorf("/%s: compression not known: %w", r.source, errors.ErrUnsupported)
+	case ko.CompressionGzip:
+		z, err := gzip.NewReader(plain)
+		if err != nil {
+			return nil, r.fail(err)
+		}
+		z.Multistream(false)
+		err = r.stream(z)
+		return data[len(data)-plain.Len():], err
+	default:
+		in, err := ko.Decompress(compression, data, r.source, maxInitramfsPlain)
+		if err != nil {
+			return nil, err
+		}
+		return nil, r.stream(in)
+	}
+}
+
+// stream reads the archives of a decompressed stream, with zeros between them. Zeros behind what is
+// compressed are padding.
+func (r *initramfsReader) stream(from io.Reader) error {
+	limited := &io.LimitedReader{R: from, N: r.left}
+	defer func() { r.left = limited.N }()
+	in := bufio.NewReader(limited)
+	for first := true; ; first = false {
+		err := skipZeros(in)
+		if err == nil {
+			err = r.archive(in)
+		}
+		switch {
+		case err == nil:
+		case limited.N <= 0:
+			return limit.TooLarge(r.source, maxInitramfsPlain)
+		case err == io.EOF && !first:
+			return nil
+		default:
+			return r.fail(err)
+		}
+	}
+}
+
+// skipZeros passes zeros, up to a byte that is none.
+func skipZeros(in *bufio.Reader) error {
+	for {
+		b, err := in.ReadByte()
+		if err != nil {
+			return err
+		}
+		if b != 0 {
+			return in.UnreadByte()
+		}
+	}
+}
+
+// fail makes the error of a decoder.
+func (r *initramfsReader) fail(err error) error { return ko.CompressionError(err, r.source, 0) }
+
+type initramfsReader struct {
+	names   []string
+	source  string
+	left    int64 // how many more decompressed bytes are read
+	lost    error
+	kept    int64 // bytes of names and texts that are kept
+	files   int
+	modules []string
+	configs map[string][]byte
+	lists   []modprobe.Setting
+
+	busybox, kmod, modprobe bool // there is such a program
+	linked                  bool // modprobe is a link to busybox
+}
+
+// archive reads one archive up to its trailer.
+func (r *initramfsReader) archive(in *bufio.Reader) (err error) {
+	defer func() {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF // only a trailer ends an archive
+		}
+	}()
+	for {
+		var head [cpioHeader]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return err
+		}
+		if m := string(head[:6]); m != "070701" && m != "070702" {
+			return malformed(r.source, "is no archive in cpio's newc form")
+		}
+		size, sizeErr := strconv.ParseUint(string(head[54:62]), 16, 32)
+		length, lengthErr := strconv.ParseUint(string(head[94:102]), 16, 32)
+		mode, modeErr := strconv.ParseUint(string(head[14:22]), 16, 32)
+		if sizeErr != nil || lengthErr != nil || modeErr != nil || length == 0 || length > maxCpioName {
+			return malformed(r.source, "has a header that makes no sense")
+		}
+		if r.files++; r.files > maxInitramfsFiles {
+			return malformed(r.source, "holds too many files")
+		}
+		name := make([]byte, length+pad(cpioHeader+length))
+		if _, err := io.ReadFull(in, name); err != nil {
+			return err
+		}
+		text := string(bytes.TrimRight(name, "\x00"))
+		if text == "TRAILER!!!" {
+			return nil
+		}
+		if err := r.file(in, cleanName(text), mode, int64(size)); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(io.Discard, in, int64(pad(size))); err != nil {
+			return err
+		}
+	}
+}
+
+// pad is what is missing to a multiple of four.
+func pad(n uint64) uint64 { return (4 - n%4) % 4 }
+
+func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
+
+// file keeps what bears on modules, and skips the rest.
+func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int64) error {
+	const typeMask, regular, link = 0o170000, 0o100000, 0o120000
+	if slices.Contains(binDirs, path.Dir(name)) {
+		return r.program(in, name, mode&typeMask == link, size)
+	}
+	if mode&typeMask == regular && isPackedRoot(name) {
+		r.lost = fmt.Errorf("/%s: %s in it is a file system, which is not read: %w", r.source, escape.Text(name), errors.ErrUnsupported)
+	}
+	isConfig := slices.Contains(modprobe.ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
+	if mode&typeMask != regular {
+		if isConfig && mode&typeMask == link {
+			r.configs[name] = nil // hides others of its name; where it leads is not followed
+		}
+		_, err := io.CopyN(io.Discard, in, size)
+		return err
+	}
+	if ko.IsModuleFile(name) && strings.Contains(name, "lib/modules/") {
+		if r.kept += int64(len(name)); r.kept > maxInitramfsKept {
+			return limit.TooLarge(r.source, maxInitramfsKept)
+		}
+		r.modules = append(r.modules, escape.UTF8(name))
+	}
+	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modprobe.LoadListDirs, path.Dir(name))
+	if !isConfig && !list || size > maxInitramfsConfig || len(r.configs) >= maxInitramfsConfigs {
+		if isConfig {
+			r.configs[name] = nil // not read: it hides others all the same
+		}
+		_, err := io.CopyN(io.Discard, in, size)
+		return err
+	}
+	if r.kept += size; r.kept > maxInitramfsKept {
+		return limit.TooLarge(r.source, maxInitramfsKept)
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return err
+	}
+	if isConfig {
+		r.configs[name] = text
+		return nil
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		module, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if module != "" && module[0] != '#' && len(r.lists) < maxInitramfsLists {
+			r.lists = append(r.lists, modprobe.Setting{Name: escape.UTF8(module), File: name, Line: n})
+		}
+	}
+	return nil
+}
+
+// binDirs hold an initial file system's programs.
+var binDirs = []string{"sbin", "usr/sbin", "bin", "usr/bin"}
+
+// program notes what serves as modprobe. Scripts make busybox's links only when they run, so where there
+// is no modprobe, busybox is it.
+func (r *initramfsReader) program(in io.Reader, name string, link bool, size int64) error {
+	target := make([]byte, 0)
+	if link && size <= maxCpioName {
+		target = make([]byte, size)
+		if _, err := io.ReadFull(in, target); err != nil {
+			return err
+		}
+		size = 0
+	}
+	switch base := path.Base(name); {
+	case base == "busybox" || base == "toybox":
+		r.busybox = true
+	case base == "kmod":
+		r.kmod = true
+	case base == "modprobe":
+		to := path.Base(strings.TrimRight(string(target), "\x00"))
+		r.linked = r.linked || to == "busybox" || to == "toybox"
+		r.modprobe = true
+	}
+	_, err := io.CopyN(io.Discard, in, size)
+	return err
+}
+
+// isPackedRoot reports whether a file of an initial file system is a file system itself, in which dracut
+// packs the rest.
+func isPackedRoot(name string) bool {
+	switch name {
+	case "squash-root.img", "squash/root.img", "squashfs-root.img", "erofs-root.img":
+		return true
+	}
+	return false
+}
+
+// result returns what was found.
+func (r *initramfsReader) result() *Initramfs {
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs), Lists: r.lists, Lost: r.lost,
+		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
+}

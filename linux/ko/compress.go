@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ko
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/xz"
+)
+
+// The containers that a module file comes in; Linux calls them compression.
+const (
+	CompressionNone = "none"
+	CompressionGzip = "gzip"
+	CompressionXZ   = "xz"
+	CompressionZstd = "zstd"
+)
+
+// maxWindow caps the memory that a container may ask for as its window: 128 MiB is what the
+// kernel's zstd and xz -9 need at most.
+const maxWindow = 128 << 20
+
+// CompressionOf tells a file's container by its first bytes, whatever its name says.
+func CompressionOf(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		return CompressionGzip
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return CompressionXZ
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		return CompressionZstd
+	}
+	return CompressionNone
+}
+
+// An expander decompresses one file after another and keeps the decoders' memory between them. It
+// is not for concurrent use.
+type expander struct {
+	gz  *gzip.Reader
+	xz  xz.Reader
+	zst *zstd.Decoder
+
+	src  bytes.Reader
+	from io.Reader // the decoder in use
+	path string
+	out  []byte // what was decoded of the current file
+	max  int64
+	done bool
+}
+
+// open starts on a file's compressed bytes; at most max bytes will be decoded.
+func (x *expander) open(compression string, data []byte, path string, max int64) (err error) {
+	x.src.Reset(data)
+	x.out, x.path, x.max, x.done = x.out[:0], path, max, false
+	switch compression {
+	case CompressionGzip:
+		if x.gz == nil {
+			x.gz, err = gzip.NewReader(&x.src)
+		} else {
+			err = x.gz.Reset(&x.src)
+		}
+		x.from = x.gz
+	case CompressionXZ:
+		x.xz.Reset(data, maxWindow, max)
+		x.from = &x.xz
+	case CompressionZstd:
+		if x.zst == nil {
+			x.zst, err = zstd.NewReader(&x.src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+		} else {
+			err = x.zst.Reset(&x.src)
+		}
+		x.from = x.zst
+	default:
+		return fmt.Errorf("compression %q: %w", compression, errors.ErrUnsupported)
+	}
+	if err != nil {
+		return x.fail(err)
+	}
+	return nil
+}
+
+// more decodes about n more bytes, fewer at the end, where done becomes true.
+func (x *expander) more(n int) error {
+	if x.done {
+		return nil
+	}
+	n = int(min(int64(n), x.max+1-int64(len(x.out))))
+	x.reserve(n)
+	end := len(x.out) + n
+	for len(x.out) < end {
+		got, err := x.from.Read(x.out[len(x.out):end])
+		x.out = x.out[:len(x.out)+got]
+		if int64(len(x.out)) > x.max {
+			x.out = x.out[:x.max]
+			return &fact.ParseError{Source: x.path, Field: "compression", Reason: fmt.Sprintf("decompresses to more than %d bytes", x.max), Err: fact.ErrTooLarge}
+		}
+		if err == io.EOF {
+			x.done = true
+			return nil
+		}
+		if err != nil {
+			return x.fail(err)
+		}
+	}
+	return nil
+}
+
+// all decodes the rest.
+func (x *expander) all() error {
+	for step := 256 << 10; !x.done; step = min(step*2, 16<<20) {
+		if err := x.more(step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserve makes room for n more bytes.
+func (x *expander) reserve(n int) {
+	if cap(x.out)-len(x.out) >= n {
+		return
+	}
+	bigger := make([]byte, len(x.out), max(len(x.out)+n, cap(x.out)+cap(x.out)/2))
+	copy(bigger, x.out)
+	x.out = bigger
+}
+
+// Decompress returns a reader of what is in a container of the kind xz, zstd or gzip that is in memory; at
+// most max bytes come of an xz. path is for errors.
+func Decompress(compression string, data []byte, path string, max int64) (io.Reader, error) {
+	x := new(expander)
+	if err := x.open(compression, data, path, max); err != nil {
+		return nil, err
+	}
+	return x.from, nil
+}
+
+// fail makes the error for a container that makes no sense.
+func (x *expander) fail(err error) error { return CompressionError(err, x.path, int64(len(x.out))) }
+
+// CompressionError returns the error for a container that makes no sense, found at an offset of what is
+// in it; errors of the file below pass.
+func CompressionError(err error, path string, offset int64) error {
+	var pe *fact.ParseError
+	if errors.As(err, &pe) || fact.CodeOf(err) != fact.CodeOther {
+		return err
+	}
+	kind := error(nil)
+	if errors.Is(err, xz.ErrMemory) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		kind = fact.ErrTooLarge
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
+		err = errors.New("the compressed data end early")
+	}
+	return &fact.ParseError{Source: path, Field: "compression", Offset: offset, Reason: err.Error(), Err: kind}
+}
+
+// close gives back what a decoder keeps of its input.
+func (x *expander) close() {
+	if cap(x.out) > 32<<20 {
+		x.out = nil
+	}
+	x.from = nil
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ko
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+// How much is decoded at a time while looking for .modinfo, and when looking is given up: a module
+// that goes on longer than this without it is decoded whole.
+const (
+	prefixStep = 1 << 10
+	prefixMax  = 64 << 20
+)
+
+// prefix decodes until .modinfo and the build-id are complete, and fills in the file when they are
+// found beyond doubt. It reports false when they are not; what was decoded so far stays.
+func (r *Reader) prefix(file *File, max int64) (bool, error) {
+	x := &r.x
+	if err := x.more(prefixStep); err != nil {
+		return false, err
+	}
+	e := elfImage{src: memorySource(x.out), path: file.Path}
+	if _, _, _, _, err := e.header(); err != nil {
+		return false, nil // the reader of whole files says what is wrong
+	}
+	if end, ok := sectionsEnd(x.out); !ok || end > max {
+		return false, nil
+	}
+	p := prefixSearch{order: e.order}
+	for {
+		if !p.search(x.out, x.done) {
+			return false, nil
+		}
+		if p.end-p.start > maxModinfo {
+			return false, nil
+		}
+		if p.complete() {
+			file.setModinfo(x.out[p.start:p.end])
+			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
+			file.Whole = x.done
+			return true, nil
+		}
+		if x.done || len(x.out) >= prefixMax {
+			return false, nil
+		}
+		if err := x.more(p.step(len(x.out))); err != nil {
+			return false, err
+		}
+	}
+}
+
+// A prefixSearch finds .modinfo and the build-id in the first part of a module, without the
+// section headers, which are at the end.
+type prefixSearch struct {
+	order      binary.ByteOrder
+	seen       int // bytes that were searched for vermagic
+	magic      int // where "vermagic=" is; 0 while not found
+	start, end int // of .modinfo, when end is set
+	idSeen     int // bytes that were searched for the build-id
+	id, idSize int // of the build-id, when idSize is set
+}
+
+func (p *prefixSearch) complete() bool { return p.end > 0 && p.idSize > 0 }
+
+// step returns how much more to decode: while .modinfo goes on, an eighth of what is there of it,
+// which is looked at anew each time.
+func (p *prefixSearch) step(decoded int) int {
+	if p.magic == 0 || p.end > 0 {
+		return prefixStep
+	}
+	return max(prefixStep, (decoded-p.magic)/8)
+}
+
+var (
+	vermagicEntry = []byte("\x00vermagic=")
+	gnuName       = []byte("GNU\x00")
+)
+
+// search looks at what was decoded so far. It reports false when the search can give no certain
+// answer any more.
+func (p *prefixSearch) search(out []byte, done bool) bool {
+	if p.idSize == 0 {
+		p.searchID(out)
+	}
+	if p.end > 0 {
+		return true
+	}
+	if p.magic == 0 {
+		i := bytes.Index(out[p.seen:], vermagicEntry)
+		if i < 0 {
+			p.seen = max(len(out)-len(vermagicEntry), 0)
+			return true
+		}
+		p.magic = p.seen + i + 1
+	}
+	return p.bounds(out, done)
+}
+
+// bounds finds where the run of entries around vermagic begins and ends.
+func (p *prefixSearch) bounds(out []byte, done bool) bool {
+	end := p.magic
+	for {
+		n := bytes.IndexByte(out[end:], 0)
+		if n < 0 {
+			return !done // the rest of the entry, or what follows, is still to come
+		}
+		end += n + 1
+		padding := zeros(out[end:])
+		kind := entryKind(out[end+padding:])
+		if kind == entryCut {
+			return !done
+		}
+		if ends, doubt := borders(kind, padding); doubt {
+			return false
+		} else if ends {
+			break
+		}
+	}
+	start := p.magic
+	for start > 0 {
+		padding := zerosBefore(out[:start-1])
+		last := start - padding
+		before := bytes.LastIndexByte(out[:last-1], 0) + 1
+		kind := entryKind(out[before:last])
+		ends, doubt := borders(kind, padding)
+		if doubt || ends && padding == 0 && hidesEntry(out[before:last]) {
+			return false
+		}
+		if ends {
+			break
+		}
+		start = before
+	}
+	if !plausible(out[start:end]) || formatString(out[start:end]) {
+		return false
+	}
+	p.start, p.end = start, end
+	return true
+}
+
+// borders reports whether a section ends next to a string of that kind, with so many NULs more
+// between the two than the one that ends an entry, and whether that cannot be told.
+func borders(kind, padding int) (ends, doubt bool) {
+	if padding > 0 {
+		return true, kind == entryKnown
+	}
+	return kind == entryNone, kind == entryDoubtful
+}
+
+// maxPadding is how many NULs there may be between two entries. The kernel's build leaves none; old
+// ones did, and then the section's end is not known before the whole file is.
+const maxPadding = 32
+
+// zeros counts the NULs that b begins with.
+func zeros(b []byte) int {
+	n := 0
+	for n < len(b) && n < maxPadding && b[n] == 0 {
+		n++
+	}
+	return n
+}
+
+// zerosBefore counts the NULs that b ends with.
+func zerosBefore(b []byte) int {
+	n := 0
+	for n < len(b)-1 && n < maxPadding && b[len(b)-1-n] == 0 {
+		n++
+	}
+	return n
+}
+
+// What a string next to entries is.
+const (
+	entryNone     = iota // no entry: the section begins or ends here
+	entryKnown           // an entry with a key that modules have
+	entryDoubtful        // like an entry, but maybe a string of the program
+	entryCut             // what was decoded ends before this can be told
+)
+
+// isModinfoKey reports whether the kernel or a distribution uses the key. A string with another key
+// beside .modinfo may be an entry or a string of the program, so it leaves the search without an
+// answer.
+func isModinfoKey(key []byte) bool {
+	switch string(key) {
+	case "alias", "author", "depends", "description", "file", "firmware",
+		"import_ns", "intree", "key_mappings", "license", "livepatch",
+		"name", "parm", "parmtype", "retpoline", "rhelversion",
+		"scmversion", "softdep", "srcversion", "staging", "supported",
+		"suserelease", "test", "vermagic", "version", "weakdep":
+		return true
+	}
+	return false
+}
+
+// maxModinfoKey is more bytes than any key of isModinfoKey has.
+const maxModinfoKey = 16
+
+// entryKind judges the NUL-ended string that b begins with.
+func entryKind(b []byte) int {
+	for i, c := range b {
+		switch {
+		case c == '=':
+			if i == 0 {
+				return entryNone
+			}
+			if !isModinfoKey(b[:i]) {
+				return entryDoubtful
+			}
+			return entryKnown
+		case c == 0:
+			return entryNone
+		case c < ' ' || c > '~' || i > 64:
+			return entryNone
+		case c == ' ':
+			return entryNone // "x = %d": no key has a space
+		}
+	}
+	return entryCut
+}
+
+// hidesEntry reports whether an entry may begin within the string: the section before need not end
+// in NUL.
+func hidesEntry(b []byte) bool {
+	for i, c := range b {
+		if c != '=' {
+			continue
+		}
+		key := i
+		for key > 0 && i-key < maxModinfoKey && (b[key-1] == '_' || b[key-1] >= 'a' && b[key-1] <= 'z') {
+			key--
+		}
+		for ; key < i; key++ {
+			if isModinfoKey(b[key:i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// formatString reports whether the first entry looks like a format string of the program, which may
+// stand right before the section.
+func formatString(section []byte) bool {
+	first, _, _ := bytes.Cut(section, []byte{0})
+	return bytes.IndexByte(first, '%') >= 0
+}
+
+// plausible reports whether the run of entries is that of one module: what the build adds to every
+// module is there, once.
+func plausible(section []byte) bool {
+	count := func(key string) int {
+		n := bytes.Count(section, []byte("\x00"+key+"="))
+		if bytes.HasPrefix(section, []byte(key+"=")) {
+			n++
+		}
+		return n
+	}
+	return count("vermagic") == 1 && count("depends") == 1 && count("name") == 1
+}
+
+// searchID looks for the build-id's note: its sizes, its type and the name GNU.
+func (p *prefixSearch) searchID(out []byte) {
+	from := max(p.idSeen, 12)
+	for {
+		i := bytes.Index(out[min(from, len(out)):], gnuName)
+		if i < 0 {
+			p.idSeen = max(len(out)-len(gnuName), 0)
+			return
+		}
+		at := from + i
+		head := out[at-12 : at]
+		size := int(p.order.Uint32(head[4:]))
+		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID && size > 0 && size <= 64 {
+			if at+4+size > len(out) {
+				p.idSeen = at - 12
+				return
+			}
+			p.id, p.idSize = at+4, size
+			return
+		}
+		from = at + 1
+	}
+}

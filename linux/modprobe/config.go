@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modprobe
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// ConfigDirs are the directories of modprobe's configuration, the most important first.
+var ConfigDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
+
+// CmdlineFile is the running kernel's command line, which modprobe reads too.
+const CmdlineFile = "proc/cmdline"
+
+// A Directive is one line of modprobe's configuration that counts, or one part of the kernel's
+// command line that modprobe takes as such a line.
+type Directive struct {
+	// Name is the alias, the module or the pattern that it is about, normalised: '-' is '_'.
+	Name string
+	// Value is the rest: an alias's module, the text of options, a command, the softdep. Empty for
+	// blacklist.
+	Value string
+	// File and Line are where it stands; a continued line counts as its last, as in kmod's errors.
+	File string
+	Line int
+}
+
+// A Config is modprobe's configuration as kmod reads it: all lists are in the order in which kmod
+// looks at them.
+type Config struct {
+	Aliases   []Directive // NAME is an alias (maybe a pattern) for the module VALUE
+	Blacklist []Directive // aliases do not load NAME
+	Options   []Directive // parameters VALUE for NAME
+	Install   []Directive // the command VALUE instead of loading NAME (maybe a pattern)
+	Remove    []Directive // the command VALUE instead of unloading NAME (maybe a pattern)
+	Softdeps  []Directive // VALUE is "pre: … post: …" of NAME (maybe a pattern)
+	Weakdeps  []Directive // VALUE are modules that NAME may ask for
+	// Files are the files that were read, in order.
+	Files []string
+	// Lost are the lines that make no sense and are ignored, and the files that could not be read.
+	Lost []error
+
+	// Unread is set when a file of it could not be read: it may say anything.
+	Unread bool
+}
+
+// Caps of a configuration.
+const (
+	maxConfigFiles = 4096
+	maxConfigLost  = 100
+	maxConfigFile  = 4 << 20
+)
+
+// ReadConfig reads modprobe's configuration of the machine whose root is fsys: the directories of
+// dirs (ConfigDirs are all of them), and modules.softdep and modules.weakdep of the release directory dir (empty for
+// none), in one order by base name. With cmdline the running kernel's command line is read too.
+// Nothing is an error: what could not be read is in Lost.
+func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
+	c := new(Config)
+	for _, file := range c.files(fsys, dirs, dir) {
+		b, err := limit.ReadFile(fsys, file, maxConfigFile)
+		if err != nil {
+			c.lose(err)
+			c.Unread = true // also what is no regular file
+			continue
+		}
+		c.Files = append(c.Files, file)
+		c.Parse(b, file)
+	}
+	if !cmdline {
+		return c
+	}
+	b, err := limit.ReadFile(fsys, CmdlineFile, limit.Attr)
+	if err != nil {
+		c.lose(err)
+		return c
+	}
+	c.Files = append(c.Files, CmdlineFile)
+	c.ParseCmdline(string(b), CmdlineFile)
+	return c
+}
+
+func (c *Config) lose(err error) {
+	c.Unread = c.Unread || !errors.Is(err, fact.ErrMalformed)
+	if len(c.Lost) < maxConfigLost {
+		c.Lost = append(c.Lost, err)
+	}
+}
+
+// files lists the files to read in kmod's order: by base name; of one base name only the file in
+// the most important directory.
+func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
+	var files []string
+	seen := make(map[string]bool)
+	if dir != "" {
+		for _, name := range []string{"modules.softdep", "modules.weakdep"} {
+			if _, err := fs.Stat(fsys, dir+"/"+name); err == nil {
+				seen[name] = true
+				files = append(files, dir+"/"+name)
+			}
+		}
+	}
+	files = append(files, confFiles(fsys, dirs, seen, c.lose)...)
+	sortByBase(files)
+	if len(files) > maxConfigFiles {
+		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)), Err: fact.ErrTooLarge})
+		files = files[:maxConfigFiles]
+	}
+	return files
+}
+
+// confFiles lists the *.conf files of directories, of which the first to have a base name wins. A
+// link to /dev/null hides the others of its name and is not listed. kmod before version 33 reads
+// *.alias as well: such a file of modprobe.d is told to lose.
+func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, lose func(error)) []string {
+	var files []string
+	for _, dir := range dirs {
+		entries, err := fs.ReadDir(fsys, dir)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				lose(err)
+			}
+			continue
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if name[0] == '.' || seen[name] {
+				continue
+			}
+			if strings.HasSuffix(name, ".alias") && path.Base(dir) == "modprobe.d" {
+				lose(fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w", dir, escape.Text(name), errors.ErrUnsupported))
+			}
+			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || isDir(fsys, dir, e) {
+				continue
+			}
+			seen[name] = true
+			if !isMask(fsys, dir, e) {
+				files = append(files, dir+"/"+name)
+			}
+		}
+	}
+	return files
+}
+
+func sortByBase(files []string) {
+	slices.SortFunc(files, func(a, b string) int { return cmp.Compare(path.Base(a), path.Base(b)) })
+}
+
+// isDir reports whether a directory's entry is, or leads to, a directory.
+func isDir(fsys fs.FS, dir string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	info, err := fs.Stat(fsys, dir+"/"+e.Name())
+	return err == nil && info.IsDir()
+}
+
+// isMask reports whether a directory's entry is a link to /dev/null, which an image may lack.
+func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	return LinkTarget(fsys, dir+"/"+e.Name()) == "dev/null"
+}
+
+// ConfigOf returns the configuration that files make, by their paths below the root: in modprobe's order by
+// base name, of which that in the first directory counts. A file without text hides others of its name.
+func ConfigOf(texts map[string][]byte) *Config {
+	var files []string
+	seen := make(map[string]bool)
+	for _, dir := range ConfigDirs {
+		for name := range texts {
+			if path.Dir(name) == dir && !seen[path.Base(name)] {
+				files = append(files, name)
+			}
+		}
+		for _, name := range files {
+			seen[path.Base(name)] = true
+		}
+	}
+	sortByBase(files)
+	c := new(Config)
+	for _, name := range files {
+		c.Parse(texts[name], name)
+	}
+	return c
+}
+
+// Parse reads one configuration file. Lines that make no sense go to Lost and cost nothing else.
+func (c *Config) Parse(text []byte, file string) {
+	lines := wrappedLines{text: text}
+	for lines.next() {
+		if err := c.line(lines.line, file, lines.number); err != nil {
+			c.lose(&fact.ParseError{Source: file, Line: lines.number, Reason: err.Error()})
+		}
+	}
+}
+
+// wrappedLines gives the lines of a configuration file as kmod reads them: a backslash before a
+// newline joins two lines; any other backslash is dropped, and the byte after it kept. One that ends
+// the file becomes the byte 0xff, as kmod takes the end of the file for a character then: a name or a
+// command that ends so is another one.
+type wrappedLines struct {
+	text   []byte
+	line   string
+	number int // of the last line of line
+}
+
+func (w *wrappedLines) next() bool {
+	var b []byte
+	for i := 0; i < len(w.text); i++ {
+		ch := w.text[i]
+		if ch == '\n' {
+			w.number++
+			w.line, w.text = string(b), w.text[i+1:]
+			return true
+		}
+		if ch == '\\' {
+			if i++; i == len(w.text) {
+				b = append(b, 0xff)
+				break
+			}
+			if ch = w.text[i]; ch == '\n' {
+				w.number++
+				continue
+			}
+		}
+		b = append(b, ch)
+	}
+	w.text = nil
+	if len(b) == 0 {
+		return false
+	}
+	w.number++
+	w.line = string(b)
+	return true
+}
+
+// cutWord splits off the next word; words are separated by blanks and tabs.
+func cutWord(s string) (first, rest string) {
+	s = strings.TrimLeft(s, " \t")
+	i := strings.IndexAny(s, " \t")
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], s[i+1:]
+}
+
+func (c *Config) line(line, file string, number int) error {
+	if i := strings.IndexByte(line, 0); i >= 0 {
+		line = line[:i]
+	}
+	if line == "" || line[0] == '#' {
+		return nil
+	}
+	verb, rest := cutWord(line)
+	if verb == "" {
+		return nil
+	}
+	list, kind := c.list(verb)
+	if list == nil {
+		if verb == "include" || verb == "config" {
+			return fmt.Errorf("%q is not supported any more, and ignored", verb)
+		}
+		return fmt.Errorf("ignored: %q is no directive", escape.Text(verb))
+	}
+	name, rest := cutWord(rest)
+	normal, ok := NormalizeAlias(name)
+	if name == "" || !ok {
+		return fmt.Errorf("ignored: %s of %q", verb, escape.Text(name))
+	}
+	d := Directive{Name: escape.UTF8(normal), File: file, Line: number}
+	switch kind {
+	case takesModule:
+		target, _ := cutWord(rest)
+		if target, ok = NormalizeAlias(target); target == "" || !ok {
+			return fmt.Errorf("ignored: alias %q without a module", escape.Text(name))
+		}
+		d.Value = escape.UTF8(target)
+	case takesText:
+		if rest == "" {
+			return fmt.Errorf("ignored: %s of %q says nothing", verb, escape.Text(name))
+		}
+		if verb == "options" { // the kernel takes no tab between parameters
+			rest = strings.ReplaceAll(rest, "\t", " ")
+		}
+		d.Value = escape.UTF8(rest)
+	}
+	*list = append(*list, d)
+	return nil
+}
+
+// What a directive takes after its name.
+const (
+	takesNothing = iota
+	takesModule
+	takesText
+)
+
+func (c *Config) list(verb string) (list *[]Directive, takes int) {
+	switch verb {
+	case "alias":
+		return &c.Aliases, takesModule
+	case "blacklist":
+		return &c.Blacklist, takesNothing
+	case "options":
+		return &c.Options, takesText
+	case "install":
+		return &c.Install, takesText
+	case "remove":
+		return &c.Remove, takesText
+	case "softdep":
+		return &c.Softdeps, takesText
+	case "weakdep":
+		return &c.Weakdeps, takesText
+	}
+	return nil, 0
+}
+
+// ParseCmdline reads what modprobe takes from a kernel command line: "module.parameter=value" as
+// options, and modprobe.blacklist=a,b.
+func (c *Config) ParseCmdline(line, file string) {
+	for _, o := range cmdlineOptions(line) {
+		if o.module == "modprobe" && strings.HasPrefix(o.text, "blacklist=") {
+			for name := range strings.SplitSeq(o.text[len("blacklist="):], ",") {
+				c.Blacklist = append(c.Blacklist, Directive{Name: escape.UTF8(name), File: file, Line: 1})
+			}
+			continue
+		}
+		name, ok := NormalizeAlias(o.module)
+		if !ok {
+			c.lose(&fact.ParseError{Source: file, Line: 1, Reason: fmt.Sprintf("ignored: module name %q", escape.Text(o.module))})
+			continue
+		}
+		c.Options = append(c.Options, Directive{Name: escape.UTF8(name), Value: escape.UTF8(o.text), File: file, Line: 1})
+	}
+}
+
+type cmdlineOption struct{ module, text string }
+
+// cmdlineOptions splits a command line at blanks outside quotes, and takes the parts of the form
+// module.parameter or module.parameter=value. Boot loaders move quotes: "m.p=a b" is m.p="a b".
+func cmdlineOptions(line string) []cmdlineOption {
+	var options []cmdlineOption
+	for line != "" {
+		end, quoted := 0, false
+		for ; end < len(line) && (quoted || !strings.ContainsRune(" \t\n", rune(line[end]))); end++ {
+			if line[end] == '"' {
+				quoted = !quoted
+			}
+		}
+		if o, ok := cmdlineOptionOf(line[:end]); ok && !quoted {
+			options = append(options, o)
+		}
+		line = line[min(end+1, len(line)):]
+	}
+	return options
+}
+
+func cmdlineOptionOf(part string) (o cmdlineOption, ok bool) {
+	requote := strings.HasPrefix(part, `"`)
+	part = strings.TrimPrefix(part, `"`)
+	name, value, hasValue := strings.Cut(part, "=")
+	module, param, hasParam := strings.Cut(name, ".")
+	if !hasParam || strings.ContainsAny(name, "\" ") || strings.Contains(param, ".") {
+		return o, false
+	}
+	if !hasValue {
+		return cmdlineOption{module, param}, !requote
+	}
+	if requote {
+		value = `"` + value
+	}
+	return cmdlineOption{module, param + "=" + value}, true
+}
+
+// FindBlacklist returns the line that blacklists the module; nil for none.
+func (c *Config) FindBlacklist(module string) *Directive {
+	return first(c.Blacklist, func(d *Directive) bool { return d.Name == module })
+}
+
+// FindInstall returns the first install command for the module; nil for none.
+func (c *Config) FindInstall(module string) *Directive {
+	return first(c.Install, func(d *Directive) bool { return MatchAlias(d.Name, module) })
+}
+
+// FindSoftdep returns the first softdep of the module; nil for none: kmod looks at no other.
+func (c *Config) FindSoftdep(module string) *Directive {
+	return first(c.Softdeps, func(d *Directive) bool { return MatchAlias(d.Name, module) })
+}
+
+// options joins the parameters of the module, also those given under the alias it was asked for by.
+func (c *Config) options(module, alias string) string {
+	var parts []string
+	for i := range c.Options {
+		if d := &c.Options[i]; d.Name == module || alias != "" && d.Name == alias {
+			parts = append(parts, d.Value)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func first(list []Directive, ok func(*Directive) bool) *Directive {
+	for i := range list {
+		if ok(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// trimComment returns a line of an index without its end, and whether it holds anything.
+func trimComment(line []byte) ([]byte, bool) {
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	return line, len(line) > 0 && line[0] != '#'
+}
+
+// LinkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
+// leads to another release's tree; "" for what is no link.
+func LinkTarget(fsys fs.FS, file string) string {
+	target, err := fs.ReadLink(fsys, file)
+	if err != nil {
+		return ""
+	}
+	if !path.IsAbs(target) {
+		target = path.Join("/", path.Dir(file), target)
+	}
+	return path.Clean(target)[1:]
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modprobe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
+)
+
+// A Module is one module of a tree, with every file that bears its name.
+type Module struct {
+	// Name is the module's name, from its file's.
+	Name string
+	// Path is the file that depmod would choose, relative to the release directory or absolute for
+	// an external directory.
+	Path string
+	// Candidates are all files of that name, the chosen one first; nil when there is only one.
+	Candidates []Candidate
+	// Order is its place in modules.order, from 0; unknown for one that was not built with the kernel.
+	Order fact.Count
+	// Needs are the names of the modules that must be in the kernel first, directly or not, sorted;
+	// nil when modules.dep does not say.
+	Needs []string
+	// UsedBy are the names of the modules that need it, directly or not, sorted; nil when
+	// modules.dep could not be read.
+	UsedBy []string
+}
+
+// A Candidate is one of several files that bear one module's name.
+type Candidate struct {
+	// Path is the file, as an absolute path on its machine.
+	Path string `json:"path"`
+	// Chosen is set for the one that depmod chooses.
+	Chosen bool `json:"chosen,omitzero"`
+	// Reason is the rule that gives the file its rank.
+	Reason string `json:"reason"`
+}
+
+// An Inventory is what a release directory holds.
+type Inventory struct {
+	// Modules are sorted by path.
+	Modules []Module
+	// Stale says how the indexes and the files disagree; empty when they do not.
+	Stale []string
+	// Lost are directories and indexes that could not be read, and settings that make no sense.
+	Lost []error
+	// Written is when modules.dep was written; zero when there is none. A module file that is newer
+	// may have been put there without depmod.
+	Written time.Time
+	// NoIndex is set when there is no modules.dep at all, as on OpenWrt or a package just unpacked.
+	NoIndex bool
+}
+
+// Caps of a tree.
+const (
+	maxTreeFiles = 1 << 17
+	maxTreeDirs  = 1 << 15
+	maxTreeDepth = 64
+	maxTreeLinks = 8 // links to directories within one another
+)
+
+// Inventory walks the tree and joins what it finds with modules.dep. The error is that of the
+// release directory itself.
+func (t *Tree) Inventory() (*Inventory, error) {
+	inv := new(Inventory)
+	conf := readDepmodConfig(t.fsys, t.Release)
+	inv.Lost = append(inv.Lost, conf.Lost...)
+	if t.Release != "" {
+		inv.Lost = append(inv.Lost, t.Unseen()...)
+	}
+	files, err := t.walk(t.Dir, "", conf, inv)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range append(slices.Clone(conf.External), t.flatBeside()...) {
+		more, err := t.walk(dir, "/"+dir+"/", conf, inv)
+		if err != nil {
+			inv.Lost = append(inv.Lost, err)
+		}
+		files = append(files, more...)
+	}
+	d := t.deps()
+	inv.NoIndex = fact.CodeOf(d.err) == fact.CodeAbsent
+	if x, err := t.depIndex(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		inv.Lost = append(inv.Lost, err)
+	} else if err == nil && len(x.data) == 0 && len(d.lines) > 0 {
+		inv.Stale = append(inv.Stale, "modules.dep.bin is empty and modules.dep is not: run depmod")
+	}
+	if err := d.problem(); err != nil && !inv.NoIndex {
+		inv.Lost = append(inv.Lost, err)
+	}
+	inv.choose(t, files, conf, d)
+	inv.relate(d)
+	if err := inv.order(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		inv.Lost = append(inv.Lost, err)
+	}
+	inv.compare(files, d)
+	inv.compareTimes(t)
+	slices.SortFunc(inv.Modules, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
+	return inv, nil
+}
+
+// walk lists the module files below dir, with prefix before each path. Links to files and to
+// directories are followed, as depmod does, the latter a few within one another, so that a loop ends.
+func (t *Tree) walk(dir, prefix string, conf *depmodConfig, inv *Inventory) ([]string, error) {
+	type place struct {
+		dir, rel string
+		depth    int
+		links    int
+	}
+	var files []string
+	entries, err := fs.ReadDir(t.fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	var stack []place
+	dirs, skipped := 0, ""
+	visit := func(entries []fs.DirEntry, p place) {
+		for _, e := range entries {
+			name := e.Name()
+			linked := e.Type()&fs.ModeSymlink != 0
+			if slices.Contains(conf.Exclude, name) {
+				continue
+			}
+			if ko.IsModuleFile(name) && !e.IsDir() && !(linked && isDir(t.fsys, p.dir, e)) {
+				files = append(files, p.rel+name)
+				continue
+			}
+			if !e.IsDir() && (!linked || !isDir(t.fsys, p.dir, e)) {
+				continue
+			}
+			next := place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.links}
+			if linked {
+				next.links++
+			}
+			dirs++
+			if next.depth > maxTreeDepth || next.links > maxTreeLinks || dirs > maxTreeDirs {
+				skipped = cmp.Or(skipped, next.dir)
+				continue
+			}
+			stack = append(stack, next)
+		}
+	}
+	visit(entries, place{dir: dir, rel: prefix})
+	for len(stack) > 0 {
+		p := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if len(files) > maxTreeFiles {
+			inv.Lost = append(inv.Lost, &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d module files", maxTreeFiles), Err: fact.ErrTooLarge})
+			break
+		}
+		entries, err := fs.ReadDir(t.fsys, p.dir)
+		if err != nil {
+			inv.Lost = append(inv.Lost, err)
+		}
+		visit(entries, p)
+	}
+	if skipped != "" {
+		inv.Lost = append(inv.Lost, &fact.ParseError{Source: skipped, Reason: fmt.Sprintf("not looked into: more than %d directories, %d deep, or %d links within one another", maxTreeDirs, maxTreeDepth, maxTreeLinks), Err: fact.ErrTooLarge})
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// choose groups the files by module and picks the one that depmod would.
+func (inv *Inventory) choose(t *Tree, files []string, conf *depmodConfig, d *depTable) {
+	groups := make(map[string][]string, len(files))
+	var names []string
+	for _, f := range files {
+		name := ko.NameOfFile(f)
+		if groups[name] == nil {
+			names = append(names, name)
+		}
+		groups[name] = append(groups[name], f)
+	}
+	inv.Modules = make([]Module, 0, len(names))
+	for _, name := range names {
+		m := Module{Name: name, Path: groups[name][0]}
+		if len(groups[name]) > 1 {
+			m.Candidates = t.candidates(name, groups[name], conf, d)
+			m.Path = t.relative(m.Candidates[0].Path)
+		}
+		inv.Modules = append(inv.Modules, m)
+	}
+}
+
+// candidates ranks the files of one module, the chosen one first. Between files of equal rank
+// depmod goes by the directory's own order, which only modules.dep remembers.
+func (t *Tree) candidates(name string, files []string, conf *depmodConfig, d *depTable) []Candidate {
+	indexed := ""
+	if i, ok := d.byName[name]; ok {
+		indexed = d.lines[i].Path
+	}
+	ranks := make(map[string]rank, len(files))
+	for _, f := range files {
+		ranks[f] = conf.rank(f)
+	}
+	slices.SortStableFunc(files, func(a, b string) int {
+		if c := cmp.Compare(ranks[b].level, ranks[a].level); c != 0 {
+			return c
+		}
+		return cmp.Compare(rankIndexed(b, indexed), rankIndexed(a, indexed))
+	})
+	list := make([]Candidate, len(files))
+	for i, f := range files {
+		reason := ranks[f].reason
+		if tie := files[min(1, len(files)-1)]; i == 0 && ranks[tie].level == ranks[f].level {
+			if f == indexed {
+				reason += "; of equal rank with " + tie + ", modules.dep names this one"
+			} else {
+				reason += "; of equal rank with " + tie + ", which one depmod takes is up to the directory's own order"
+			}
+		}
+		list[i] = Candidate{Path: "/" + t.Path(f), Chosen: i == 0, Reason: reason}
+	}
+	return list
+}
+
+func rankIndexed(file, indexed string) int {
+	if file == indexed {
+		return 1
+	}
+	return 0
+}
+
+// relative undoes Path.
+func (t *Tree) relative(abs string) string {
+	if rel, ok := strings.CutPrefix(abs, "/"+t.Dir+"/"); ok {
+		return rel
+	}
+	return abs
+}
+
+// relate fills in who needs whom.
+func (inv *Inventory) relate(d *depTable) {
+	if d.err != nil {
+		return
+	}
+	closure, ok := d.closure()
+	if !ok {
+		inv.Lost = append(inv.Lost, &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d pairs of modules that need one another", maxRelations), Err: fact.ErrTooLarge})
+		return
+	}
+	users := make([]int, len(d.lines))
+	total := 0
+	for _, needs := range closure {
+		total += len(needs)
+		for _, n := range needs {
+			users[n]++
+		}
+	}
+	// Two slabs hold all lists of names.
+	slab := make([]string, 0, 2*total)
+	usedBy := make([][]string, len(d.lines))
+	for i, n := range users {
+		usedBy[i], slab = slab[len(slab):len(slab):len(slab)+n], slab[:len(slab)+n]
+	}
+	for i, needs := range closure {
+		for _, n := range needs {
+			usedBy[n] = append(usedBy[n], d.names[i])
+		}
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		m.UsedBy = []string{}
+		line, ok := d.byName[m.Name]
+		if !ok {
+			continue
+		}
+		from := len(slab)
+		for _, n := range closure[line] {
+			slab = append(slab, d.names[n])
+		}
+		m.Needs = slab[from:len(slab):len(slab)]
+		slices.Sort(m.Needs)
+		m.UsedBy = usedBy[line]
+		slices.Sort(m.UsedBy)
+	}
+}
+
+// Caps of what closure finds, and of how often it looks at what a line names: a chain of n lines
+// has n*n/2 pairs. Debian's largest tree has 11,000 pairs and looks 28,000 times.
+const (
+	maxRelations = 1 << 20
+	maxRelating  = 1 << 24
+)
+
+// closure returns for each line the lines that it needs, directly or not, in the line's order.
+// kmod's lists are complete; others' are completed. Files that modules.dep names without a line of
+// their own are left out. It reports false for more than the caps.
+func (d *depTable) closure() (lines [][]int32, ok bool) {
+	direct := make([][]int32, len(d.lines))
+	total := 0
+	for i := range d.lines {
+		total += len(d.lines[i].Needs)
+	}
+	slab := make([]int32, 0, total)
+	for i := range d.lines {
+		from := len(slab)
+		for _, file := range d.lines[i].Needs {
+			if n, ok := d.byPath[file]; ok {
+				slab = append(slab, int32(n))
+			}
+		}
+		direct[i] = slab[from:len(slab):len(slab)]
+	}
+	seen := make([]int32, len(d.lines)) // the line, counted from 1, that a line was last seen for
+	result := make([][]int32, len(d.lines))
+	pairs, looks := maxRelations, maxRelating
+	for i := range direct {
+		stamp := int32(i + 1)
+		seen[i] = stamp
+		list := make([]int32, 0, len(direct[i]))
+		add := func(needs []int32) {
+			looks -= len(needs)
+			for _, n := range needs {
+				if seen[n] != stamp {
+					seen[n] = stamp
+					list = append(list, n)
+				}
+			}
+		}
+		add(direct[i])
+		for at := 0; at < len(list) && looks >= 0; at++ {
+			add(direct[list[at]])
+		}
+		if pairs -= len(list); pairs < 0 || looks < 0 {
+			return nil, false
+		}
+		result[i] = list
+	}
+	return result, true
+}
+
+// order fills in the modules' places in modules.order, which names files as the build made them,
+// before any was compressed.
+func (inv *Inventory) order(t *Tree) error {
+	text, err := limit.ReadFile(t.fsys, t.Dir+"/"+fileOrder, maxIndexFile)
+	if err != nil {
+		return err
+	}
+	paths := parseOrder(text)
+	place := make(map[string]int64, len(paths))
+	for i, p := range paths {
+		place[p] = int64(i)
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		plain := strings.TrimSuffix(m.Path, ko.Suffix(path.Base(m.Path))) + ".ko"
+		if n, ok := place[plain]; ok {
+			m.Order = fact.CountOf(n)
+		}
+	}
+	return nil
+}
+
+// compare finds where modules.dep and the files disagree.
+func (inv *Inventory) compare(files []string, d *depTable) {
+	if d.err != nil {
+		return
+	}
+	there := make(map[string]bool, len(files))
+	for _, f := range files {
+		there[f] = true
+	}
+	var missing, unlisted, other []string
+	for i := range d.lines {
+		if !there[d.lines[i].Path] {
+			missing = append(missing, d.lines[i].Path)
+		}
+	}
+	for i := range inv.Modules {
+		m := &inv.Modules[i]
+		line, ok := d.byName[m.Name]
+		switch {
+		case !ok:
+			unlisted = append(unlisted, m.Path)
+		case d.lines[line].Path != m.Path && there[d.lines[line].Path]:
+			other = append(other, m.Path)
+		}
+	}
+	inv.stale("names %d files that are not there, such as %s", missing)
+	inv.stale("lacks %d modules that are there, such as %s", unlisted)
+	inv.stale("names other files than depmod would choose now for %d modules, such as %s", other)
+}
+
+// maxIndexSpread is how far apart the indexes of one run of depmod can be written.
+const maxIndexSpread = time.Minute
+
+// compareTimes finds indexes that were not written together with modules.dep.
+func (inv *Inventory) compareTimes(t *Tree) {
+	dep, err := fs.Stat(t.fsys, t.Dir+"/"+indexDep)
+	if err != nil {
+		return
+	}
+	inv.Written = dep.ModTime()
+	var apart []string
+	for _, name := range []string{indexDep, IndexAlias, indexSymbols, IndexBuiltin, IndexBuiltinAlias} {
+		info, err := fs.Stat(t.fsys, t.Dir+"/"+name+".bin")
+		if err == nil && info.ModTime().Sub(inv.Written).Abs() > maxIndexSpread {
+			apart = append(apart, name+".bin")
+		}
+	}
+	inv.stale("was not written together with %d other indexes, such as %s", apart)
+}
+
+func (inv *Inventory) stale(format string, list []string) {
+	if len(list) > 0 {
+		inv.Stale = append(inv.Stale, "modules.dep "+fmt.Sprintf(format, len(list), list[0])+": run depmod")
+	}
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modprobe
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A Setting is one line of a file that asks for something at boot.
+type Setting struct {
+	// Name is what is asked for: a module's name or alias, or the key of a sysctl.
+	Name string
+	// Value is the value of a sysctl; empty for a module.
+	Value string
+	// File and Line are where it stands.
+	File string
+	Line int
+}
+
+// openWrtLoadDirs hold OpenWrt's lists, whatever their files are called.
+var openWrtLoadDirs = []string{"etc/modules-boot.d", "etc/modules.d"}
+
+// namedFiles lists the files of directories, in the order of their names.
+func namedFiles(fsys fs.FS, dirs []string, lose func(error)) (files []string) {
+	for _, dir := range dirs {
+		entries, err := fs.ReadDir(fsys, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			lose(err)
+		}
+		if len(entries) > maxLoadFiles {
+			lose(&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles), Err: fact.ErrTooLarge})
+			entries = entries[:maxLoadFiles]
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				files = append(files, dir+"/"+e.Name())
+			}
+		}
+	}
+	return files
+}
+
+// maxLoadFiles is how many files of one of those directories are read.
+const maxLoadFiles = 4096
+
+// The directories of modules-load.d and sysctl.d, most important first.
+var (
+	// LoadListDirs are the directories of modules-load.d.
+	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
+	sysctlDirs   = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"}
+)
+
+// ReadLoadLists reads the modules that are loaded during boot because a list says so:
+// modules-load.d and /etc/modules, in that order, the second only once where the first has a link
+// to it, and OpenWrt's modules.d. lost is what could not be read.
+func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
+	read := func(name string) {
+		lines, err := settingLines(fsys, name, "#;")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, err)
+		}
+		for _, s := range lines {
+			s.Name, _, _ = strings.Cut(s.Name, " ") // old files give parameters behind the name
+			modules = append(modules, s)
+		}
+	}
+	lose := func(err error) { lost = append(lost, err) }
+	files := confFiles(fsys, LoadListDirs, make(map[string]bool), lose)
+	sortByBase(files)
+	files = append(files, namedFiles(fsys, openWrtLoadDirs, lose)...)
+	linked := false
+	for _, name := range files {
+		read(name)
+		linked = linked || LinkTarget(fsys, name) == "etc/modules"
+	}
+	if !linked {
+		read("etc/modules")
+	}
+	return modules, lost
+}
+
+// ReadSysctls reads the kernel settings that are made during boot, in the order in which they are
+// made: the last one of a key counts. lost is what could not be read.
+func ReadSysctls(fsys fs.FS) (settings []Setting, lost []error) {
+	files := confFiles(fsys, sysctlDirs, make(map[string]bool), func(err error) { lost = append(lost, err) })
+	sortByBase(files)
+	for _, name := range append(files, "etc/sysctl.conf") {
+		lines, err := settingLines(fsys, name, "#;")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, err)
+		}
+		for _, s := range lines {
+			key, value, ok := strings.Cut(s.Name, "=")
+			if !ok {
+				continue
+			}
+			key = strings.TrimPrefix(strings.TrimSpace(key), "-") // "-": a failure is no error
+			s.Name, s.Value = strings.ReplaceAll(key, "/", "."), strings.TrimSpace(value)
+			settings = append(settings, s)
+		}
+	}
+	return settings, lost
+}
+
+// settingLines returns the lines of a file that are neither empty nor start with one of comments.
+func settingLines(fsys fs.FS, name, comments string) ([]Setting, error) {
+	text, err := limit.ReadFile(fsys, name, maxConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	var lines []Setting
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
+		if line != "" && !strings.ContainsRune(comments, rune(line[0])) && len(lines) < maxSteps {
+			lines = append(lines, Setting{Name: escape.UTF8(line), File: name, Line: n})
+		}
+	}
+	return lines, nil
+}

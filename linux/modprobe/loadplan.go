@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modprobe
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/linux/ko"
+)
+
+// A Step is one thing that modprobe would do to load a module.
+type Step struct {
+	// Name is the module's name.
+	Name string
+	// Path is the file that would be loaded, relative to the release directory; empty for a command
+	// and for code that is compiled in.
+	Path string
+	// Builtin is set when nothing need be done because it is compiled in.
+	Builtin bool
+	// Command is what the configuration runs instead, and CommandAt the line that says so.
+	Command   string
+	CommandAt *Directive
+	// Params are the parameters that the configuration gives.
+	Params string
+	// Optional is set when loading goes on if this step fails: a softdep.
+	Optional bool
+	// Reason is why the step is taken: asked, depends, softdep_pre or softdep_post.
+	Reason string
+}
+
+// Reasons of a Step.
+const (
+	ReasonAsked       = "asked"
+	ReasonDepends     = "depends"
+	ReasonSoftdepPre  = "softdep_pre"
+	ReasonSoftdepPost = "softdep_post"
+)
+
+// A Plan is what modprobe would do for a query.
+type Plan struct {
+	// Steps are in order.
+	Steps []Step
+	// Blacklisted are modules that the query stands for as an alias and that a blacklist line keeps
+	// from being loaded.
+	Blacklisted []*Directive
+	// Lost is what could not be read or found on the way.
+	Lost []error
+}
+
+// maxSteps caps a plan; real ones have under 100 steps.
+const maxSteps = 10000
+
+// Plan returns what modprobe would do for a name or an alias if nothing were loaded yet, in
+// its order: what the module depends on first, with softdeps around each. matched is false when
+// nothing has that name.
+func (t *Tree) Plan(query string) (plan *Plan, matched bool, err error) {
+	matches, lost, err := t.Resolve(query)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := t.HasIndex(); errors.Is(err, fs.ErrNotExist) {
+		return &Plan{Lost: append(lost, fmt.Errorf("without modules.dep modprobe finds nothing, run depmod: %w", err))}, len(matches) > 0, nil
+	}
+	p := &planner{tree: t, config: t.Config(), plan: &Plan{Lost: lost}}
+	for _, m := range matches {
+		if m.Alias != "" {
+			if d := p.config.FindBlacklist(m.Name); d != nil {
+				p.plan.Blacklisted = append(p.plan.Blacklisted, d)
+				continue
+			}
+		}
+		p.module(m)
+	}
+	return p.plan, len(matches) > 0, nil
+}
+
+// PlanMatch returns what modprobe would do for one match of a query with a configuration that may be
+// another than the tree's.
+func (t *Tree) PlanMatch(config *Config, m Match) *Plan {
+	p := &planner{tree: t, config: config, plan: new(Plan)}
+	p.module(m)
+	return p.plan
+}
+
+// Needs returns the files that the module needs; none when that is not known.
+func (t *Tree) Needs(module string) []string {
+	line, _ := t.DepLine(module)
+	if line == nil {
+		return nil
+	}
+	return line.Needs
+}
+
+// Knows reports whether one of the names, which are those of a softdep, stands for a module.
+func (t *Tree) Knows(names ...string) bool {
+	p := &planner{tree: t, plan: new(Plan)}
+	return len(p.lookup(names)) > 0
+}
+
+// A planner collects the steps of one query.
+type planner struct {
+	tree     *Tree
+	config   *Config
+	plan     *Plan
+	visited  map[Match]bool
+	required map[string]bool
+}
+
+// A planTask is work that is still to be done: a module with all it needs, or one step.
+type planTask struct {
+	match  Match
+	reason string
+	with   int // what comes with it, one of the with constants
+}
+
+const (
+	withAll      = iota // its dependencies and its softdeps
+	withSoftdeps        // its softdeps
+	withNothing         // the step alone
+)
+
+// module plans one module. Tasks are kept on a stack, because softdeps may be chained without end.
+func (p *planner) module(m Match) {
+	p.visited, p.required = make(map[Match]bool), map[string]bool{m.Name: true}
+	for _, file := range p.needs(m.Name) {
+		p.required[ko.NameOfFile(file)] = true
+	}
+	stack := []planTask{{m, ReasonAsked, withAll}}
+	for len(stack) > 0 {
+		if len(p.plan.Steps) >= maxSteps {
+			p.plan.Lost = append(p.plan.Lost, &fact.ParseError{Source: p.tree.Dir, Field: "steps", Reason: fmt.Sprintf("more than %d steps", maxSteps), Err: fact.ErrTooLarge})
+			return
+		}
+		task := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		switch task.with {
+		case withAll:
+			key := Match{Name: task.match.Name, Alias: task.match.Alias}
+			if p.visited[key] {
+				continue
+			}
+			p.visited[key] = true
+			stack = append(stack, planTask{task.match, task.reason, withSoftdeps})
+			// modules.dep lists what to load last first; the stack turns that around.
+			for _, file := range p.needs(task.match.Name) {
+				stack = append(stack, planTask{Match{Name: ko.NameOfFile(file)}, ReasonDepends, withSoftdeps})
+			}
+		case withSoftdeps:
+			stack = p.softdeps(stack, task)
+		default:
+			p.step(task)
+		}
+	}
+}
+
+// softdeps puts a module's step on the stack with its softdeps around it.
+func (p *planner) softdeps(stack []planTask, task planTask) []planTask {
+	var dep ko.Softdep
+	if d := p.config.FindSoftdep(task.match.Name); d != nil {
+		dep = ko.ParseSoftdep(d.Value)
+	}
+	pre, post := p.lookup(dep.Pre), p.lookup(dep.Post)
+	for i := len(post) - 1; i >= 0; i-- {
+		stack = append(stack, planTask{post[i], ReasonSoftdepPost, withAll})
+	}
+	if len(pre)+len(post) > 0 {
+		task.match.By = softdepBeatsCommand
+	}
+	stack = append(stack, planTask{task.match, task.reason, withNothing})
+	for i := len(pre) - 1; i >= 0; i-- {
+		stack = append(stack, planTask{pre[i], ReasonSoftdepPre, withAll})
+	}
+	return stack
+}
+
+// softdepBeatsCommand marks a module whose install command does not count, because it has softdeps.
+const softdepBeatsCommand = "softdep"
+
+// lookup resolves the names of a softdep; what does not exist is left out, as modprobe does.
+func (p *planner) lookup(names []string) []Match {
+	var matches []Match
+	for _, name := range names {
+		m, lost, err := p.tree.Resolve(name)
+		if err != nil {
+			lost = append(lost, fmt.Errorf("softdep %q: %w", name, err))
+		}
+		if len(p.plan.Lost) < maxConfigLost {
+			p.plan.Lost = append(p.plan.Lost, lost...)
+		}
+		matches = append(matches, m...)
+	}
+	return matches
+}
+
+// needs returns the files that the module needs.
+func (p *planner) needs(name string) []string {
+	line, err := p.tree.DepLine(name)
+	if err != nil && len(p.plan.Lost) < maxConfigLost {
+		p.plan.Lost = append(p.plan.Lost, err)
+	}
+	if line == nil {
+		return nil
+	}
+	return line.Needs
+}
+
+// step adds one step. A module that is neither a file nor compiled in, such as the target of a
+// wrong alias, gives none.
+func (p *planner) step(task planTask) {
+	name := task.match.Name
+	s := Step{Name: name, Reason: task.reason, Optional: !p.required[name], Params: p.config.options(name, task.match.Alias)}
+	// What is compiled in counts as loaded, whatever is configured for it.
+	builtin := task.match.Builtin || p.tree.IsBuiltin(name)
+	if d := p.config.FindInstall(name); d != nil && !builtin && task.match.By != softdepBeatsCommand {
+		s.Command, s.CommandAt = d.Value, d
+		p.plan.Steps = append(p.plan.Steps, s)
+		return
+	}
+	file, err := p.tree.FileOf(name)
+	switch {
+	case builtin:
+		s.Builtin, s.Params = true, ""
+	case file != "":
+		s.Path = file
+	default:
+		if len(p.plan.Lost) < maxConfigLost {
+			if err == nil {
+				err = fmt.Errorf("module %s: %w", name, errNoFile)
+			}
+			p.plan.Lost = append(p.plan.Lost, err)
+		}
+		return
+	}
+	p.plan.Steps = append(p.plan.Steps, s)
+}
+
+var errNoFile error = &sentinel.Error{Before: "in no index of this release", Cause: fs.ErrNotExist}
