@@ -17,18 +17,19 @@ type Form struct {
 	Source string
 }
 
-// Scan gives each line of a text that is neither blank nor a prompt to row, which returns an error for a line that is
-// no row. It returns how many lines were refused, and reports them as one Problem that names the first.
+// Scan gives each line of a text that is not blank to row, which returns an error for a line that is no row. A refused
+// line that is a prompt, or the command as somebody typed it, does no harm; a row is never taken for one, whatever
+// names it holds. Scan returns how many other lines were refused, and reports them as one Problem that names the first.
 func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
 	n := 0
 	var first error
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
-		if strings.TrimSpace(line) == "" || form.typed(line) {
+		if strings.TrimSpace(line) == "" {
 			continue
 		}
 		err := row(strings.TrimRight(line, " \t\r"))
-		if err == nil {
+		if err == nil || form.typed(line) {
 			continue
 		}
 		if stray++; first == nil {
