@@ -25,7 +25,8 @@ func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 			return nil, err
 		}
 		return fmt.Appendf(nil, "ostype %s\nrelease %s.%s\nmachine %s\n", unix.ByteSliceToString(u.Sysname[:]),
-			unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Release[:]), unix.ByteSliceToString(u.Machine[:])), nil
+			unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Release[:]),
+			unix.ByteSliceToString(u.Machine[:])), nil
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 }

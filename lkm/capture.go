@@ -9,9 +9,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/netware"
+	"github.com/kernelext/kernelext/solaris"
+	"github.com/kernelext/kernelext/vxworks"
 )
 
 // A CaptureKind names the tool or file whose text a capture holds.
@@ -22,6 +26,24 @@ const (
 	CaptureLsmod       CaptureKind = "lsmod"        // lsmod of kmod, BusyBox or Linux 2.4
 	CaptureProcModules CaptureKind = "proc_modules" // /proc/modules
 )
+
+// The kinds of captures of the other Unix systems, VxWorks and NetWare. Those of plain genkex,
+// VxWorks and NetWare are experimental: no recording of a real one was at hand.
+const (
+	CaptureModstat    CaptureKind = "modstat"    // modstat of NetBSD
+	CaptureModinfo    CaptureKind = "modinfo"    // modinfo of illumos or Solaris
+	CaptureGenkex     CaptureKind = "genkex"     // genkex, genkex -d or genkld of AIX
+	CaptureModuleShow CaptureKind = "moduleshow" // moduleShow of VxWorks
+	CaptureModules    CaptureKind = "modules"    // MODULES of NetWare
+	CaptureModdebug   CaptureKind = "moddebug"   // console messages of an illumos kernel booted with moddebug
+	CaptureAbendLog   CaptureKind = "abend_log"  // ABEND.LOG of NetWare: the modules on the stack
+)
+
+// Experimental reports whether no recording of a real system was at hand to prove the reader of
+// this kind.
+func (k CaptureKind) Experimental() bool {
+	return k == CaptureModuleShow || k == CaptureModules || k == CaptureModstat
+}
 
 // A captured is what one reader of captures made of a text.
 type captured struct {
@@ -75,12 +97,12 @@ func captureReaders() []captureReader {
 		{CaptureKldstat, FreeBSD, readKldstat},
 		{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
 		{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},
-		{CaptureModinfo, Solaris, readSolarisModinfo},
-		{CaptureGenkex, AIX, readGenkex},
-		{CaptureModuleShow, VxWorks, readModuleShow},
-		{CaptureModules, NetWare, readNetWareModules},
-		{CaptureModdebug, Illumos, readModdebug},
-		{CaptureAbendLog, NetWare, readAbendLog},
+		{CaptureModinfo, Solaris, capturedBy(Solaris, solaris.ReadModinfo)},
+		{CaptureGenkex, AIX, capturedBy(AIX, aix.ReadGenkex)},
+		{CaptureModuleShow, VxWorks, capturedBy(VxWorks, vxworks.ReadModuleShow)},
+		{CaptureModules, NetWare, capturedBy(NetWare, netware.ReadModules)},
+		{CaptureModdebug, Illumos, capturedBy(Illumos, solaris.ReadModdebug)},
+		{CaptureAbendLog, NetWare, capturedBy(NetWare, netware.ReadAbendLog)},
 	}
 }
 

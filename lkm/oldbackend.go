@@ -9,12 +9,10 @@ import (
 	"iter"
 	"time"
 
-	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -211,30 +209,6 @@ var dragonflyRow = row{os: DragonFly, call: func(bool) fact.Call { return freebs
 		return shim{DragonFly, newFreeBSD(DragonFly, g, oo), image}
 	},
 	loaded: []string{freebsd.SourceKldstat}, builtin: []string{freebsd.SourceKldstat}, installed: []string{freebsd.SourceModulePath}}
-var illumosRow = row{os: Illumos, call: func(bool) fact.Call { return solaris.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{Illumos, newSolaris(Illumos, g, oo), image}
-	},
-	loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo}, installed: []string{solaris.SourceModinfo}}
-var solarisRow = row{os: Solaris, call: func(bool) fact.Call { return solaris.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{Solaris, newSolaris(Solaris, g, oo), image}
-	},
-	loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo}, installed: []string{solaris.SourceModinfo}}
-var aixRow = row{os: AIX, call: func(exec bool) fact.Call {
-	if exec {
-		return withFallback(aix.Call, aix.Exec)
-	}
-	return aix.Call
-},
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{AIX, newAIX(g, oo), image}
-	},
-	loaded: []string{aix.SourceGenkex}, builtin: []string{aix.SourceGenkex}, installed: []string{aix.SourceGenkex}}
-var netwareRow = row{os: NetWare, why: "no live look, only NLM files and captures of MODULES"}
 
 // liveLinux adds the kernel's events, and the links of module directories below the machine's root.
 func liveLinux(m *liveMachine) {

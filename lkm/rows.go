@@ -70,7 +70,4 @@ func (r *row) listed(state State) []string {
 	return r.loaded
 }
 
-var (
-	openbsdRow = row{os: OpenBSD, why: "loadable kernel modules were removed from it in 2014"}
-	vxworksRow = row{os: VxWorks, why: "no live look, only captures of moduleShow"}
-)
+var openbsdRow = row{os: OpenBSD, why: "loadable kernel modules were removed from it in 2014"}

@@ -8,20 +8,11 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/freebsd"
-	"github.com/kernelext/kernelext/netware"
 )
 
-// readUnixFile reads a module file of FreeBSD, NetBSD or NetWare, told by its content; ok is false
-// for a file of none of them.
+// readUnixFile reads a module file of FreeBSD, told by its content; ok is false for another file.
 func readUnixFile(fsys fs.FS, name string, head []byte, o Options) (modules []Module, ok bool, err error) {
 	max := (&freebsdBackend{options: o}).maxFile()
-	if netware.IsNLM(head) {
-		n, err := netware.ReadNLM(fsys, name, max)
-		if err != nil {
-			return nil, true, err
-		}
-		return []Module{nlmModule(n, name)}, true, nil
-	}
 	if !strings.HasPrefix(string(head), "\x7fELF") {
 		return nil, false, nil
 	}

@@ -3,38 +3,17 @@
 package netware
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/lazy"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Capture is what the text of the console command MODULES says.
-type Capture struct {
-	// Rows are the modules, in order.
-	Rows []Row
-	// Bad are the lines that make no sense, at most 100; BadCount is how many there were.
-	Bad      []*fact.ParseError
-	BadCount int
-}
-
-// A Row is one module.
-type Row struct {
-	// Name is the module's file name, such as "CLIB.NLM".
-	Name string
-	// Description is the line behind it; Version and Date are as printed.
-	Description, Version, Date string
-	// LoadedFrom and AddressSpace are printed by NetWare 5 and later; empty without.
-	LoadedFrom, AddressSpace string
-	// Notes are the other lines: copyright and licence.
-	Notes []string
-	// Line is where it stands.
-	Line int
-}
-
-const maxCapture = 16 << 20
+// SourceModules is the name of the source of the text that MODULES prints.
+const SourceModules = "modules"
 
 var (
 	nameLine    = lazy.Regexp{Pattern: `^([A-Za-z0-9_$~!#%&'()@^{}-]{1,8}\.[A-Za-z0-9_]{1,3})(?:\s+\(Address Space\s*=\s*([^)]+)\))?\s*$`}
@@ -44,70 +23,81 @@ var (
 	consoleLine = lazy.Regexp{Pattern: `(?i)^\S*[:>]\s*modules\b|^<Press .*>|^\S+:\s*$`}
 )
 
-// ParseCapture reads the output of MODULES: a module's name at the start of a line, and indented
-// lines about it. The error is fact.ErrTooLarge, or a *fact.ParseError when no module is named.
-func ParseCapture(text string) (*Capture, error) {
-	if len(text) > maxCapture {
-		return nil, limit.TooLarge("modules", maxCapture)
-	}
-	c := &Capture{}
-	n, detail := 0, false
-	for line := range strings.SplitSeq(text, "\n") {
-		n++
-		line = strings.TrimRight(line, " \t\r")
-		switch {
-		case line == "" || consoleLine.MatchString(line):
-		case nameLine.MatchString(line):
-			m := nameLine.FindStringSubmatch(line)
-			c.Rows = append(c.Rows, Row{Name: escape.UTF8(m[1]), AddressSpace: escape.UTF8(strings.TrimSpace(m[2])), Line: n})
-		case (line[0] == ' ' || line[0] == '\t') && len(c.Rows) > 0:
-			detail = true
-			c.Rows[len(c.Rows)-1].line(line)
-		default:
-			c.BadCount++
-			if len(c.Bad) < limit.Problems {
-				c.Bad = append(c.Bad, &fact.ParseError{Source: "modules", Line: n, Reason: "neither a module's name nor indented"})
-			}
-		}
-	}
-	if len(c.Rows) == 0 || !detail || c.BadCount > len(c.Rows) {
-		return nil, &fact.ParseError{Source: "modules", Reason: "not the output of NetWare's MODULES"}
-	}
-	return c, nil
+// A module is what MODULES prints of one module.
+type module struct {
+	name string
+	// description is the line behind the name; version and date are as printed.
+	description, version, date string
+	// loadedFrom and addressSpace are printed by NetWare 5 and later; empty without.
+	loadedFrom, addressSpace string
+	// notes are the other lines: copyright and license.
+	notes []string
 }
 
-func (r *Row) line(line string) {
-	if m := versionLine.FindStringSubmatch(line); m != nil && r.Version == "" {
-		r.Version, r.Date = m[1], escape.UTF8(m[2])
+// ReadModules reads the text that the console command MODULES prints: a module's name at the start of a line, and
+// indented lines about it. A version line shows that it is NetWare's. A line of neither kind is reported.
+func ReadModules(text string, r *fact.Report) fact.Capture[fact.Other] {
+	var c fact.Capture[fact.Other]
+	var modules []module
+	detail := false
+	c.Stray = capture.Scan(text, capture.Form{Tool: SourceModules, Source: SourceModules}, r, func(line string) error {
+		switch {
+		case consoleLine.MatchString(line):
+		case nameLine.MatchString(line):
+			m := nameLine.FindStringSubmatch(line)
+			space := escape.UTF8(strings.TrimSpace(m[2]))
+			modules = append(modules, module{name: escape.UTF8(m[1]), addressSpace: space})
+		case (line[0] == ' ' || line[0] == '\t') && len(modules) > 0:
+			detail = true
+			modules[len(modules)-1].line(line)
+		default:
+			return errors.New("neither a module's name nor indented")
+		}
+		return nil
+	})
+	if !detail || c.Stray > len(modules) {
+		return fact.Capture[fact.Other]{Stray: c.Stray} // names alone prove nothing
+	}
+	for i := range modules {
+		c.Sure = c.Sure || modules[i].version != ""
+		c.Records = append(c.Records, modules[i].record())
+	}
+	c.Rows = len(modules)
+	r.Done(SourceModules, fact.CountOf(int64(c.Rows)))
+	return c
+}
+
+// line reads an indented line about the module.
+func (m *module) line(line string) {
+	if found := versionLine.FindStringSubmatch(line); found != nil && m.version == "" {
+		m.version, m.date = found[1], escape.UTF8(found[2])
 		return
 	}
-	if m := loadedLine.FindStringSubmatch(line); m != nil {
-		r.LoadedFrom = escape.UTF8(m[1])
+	if found := loadedLine.FindStringSubmatch(line); found != nil {
+		m.loadedFrom = escape.UTF8(found[1])
 		return
 	}
-	if m := spaceLine.FindStringSubmatch(line); m != nil {
-		r.AddressSpace = escape.UTF8(strings.TrimSpace(m[1]))
+	if found := spaceLine.FindStringSubmatch(line); found != nil {
+		m.addressSpace = escape.UTF8(strings.TrimSpace(found[1]))
 		return
 	}
 	text := escape.UTF8(strings.TrimSpace(line))
-	if r.Description == "" && r.Version == "" {
-		r.Description = text
+	if m.description == "" && m.version == "" {
+		m.description = text
 		return
 	}
-	r.Notes = append(r.Notes, text)
+	m.notes = append(m.notes, text)
 }
 
-// LooksLikeCapture reports whether text is the output of MODULES: it names at least one .NLM and
-// has a version line.
-func LooksLikeCapture(text string) bool {
-	c, err := ParseCapture(text)
-	if err != nil {
-		return false
+// record returns the module as a record.
+func (m *module) record() Record {
+	r := record(m.name, fact.StateLoaded)
+	r.Version, r.Description = m.version, m.description
+	r.Own.Add("date", m.date)
+	r.Own.Add("loadedFrom", m.loadedFrom)
+	r.Own.Add("addressSpace", m.addressSpace)
+	for _, note := range m.notes {
+		r.Own.Add("note", note)
 	}
-	for _, r := range c.Rows {
-		if r.Version != "" {
-			return true
-		}
-	}
-	return false
+	return r
 }

@@ -4,6 +4,7 @@ package netware
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,39 +15,6 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 )
-
-// An NLM is what the header of a NetWare Loadable Module says.
-type NLM struct {
-	// Name is the module's file name in the header, such as "CLIB.NLM".
-	Name string
-	// Description is what its maker says it does; empty for a packed file.
-	Description string
-	// Version is "major.minor" with a revision letter, as the MODULES command prints it; Date is
-	// "YYYY-MM-DD". Both are empty when the file has no version header.
-	Version, Date string
-	// Copyright is the copyright text; empty when there is none.
-	Copyright string
-	// Type is the kind of module: NLM, LAN, DSK or NAM, else its number.
-	Type string
-	// Flags are the header's flags.
-	Flags uint32
-	// CodeSize, DataSize and BSSSize are the sizes of its segments in bytes.
-	CodeSize, DataSize, BSSSize uint32
-	// Depends are the modules that the server loads before this one.
-	Depends []string
-	// Imports and Exports are the names that it uses and offers; nil when they could not be read.
-	Imports, Exports []string
-	// Threads are the names of its screen and its thread; empty when they are not set.
-	Screen, Thread string
-	// StackSize is the size of its first stack in bytes.
-	StackSize uint32
-	// Packed is set for a compressed file: only the fixed header can be read.
-	Packed bool
-	// Size is the file's size in bytes.
-	Size int64
-	// Problems are the tables that make no sense, at most one each.
-	Problems []fact.Problem
-}
 
 // SourceFile is the name of the source of NLM files.
 const SourceFile = "nlm_file"
@@ -60,55 +28,91 @@ const (
 	fieldsStart = 28
 )
 
-// IsNLM reports whether the bytes begin as an NLM does.
-func IsNLM(head []byte) bool { return bytes.HasPrefix(head, []byte(signature)) }
-
-// ReadNLM reads the named file of at most max bytes.
-func ReadNLM(fsys fs.FS, name string, max int64) (*NLM, error) {
-	b, err := limit.ReadFile(fsys, name, max)
-	if err != nil {
-		return nil, err
+// ReadFile reads an NLM by itself. ok is false for a file that is none. head is the file's beginning. What cannot be
+// read of it is a Problem of its record.
+func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+	if !bytes.HasPrefix(head, []byte(signature)) {
+		return nil, false, nil
 	}
-	n, err := ParseNLM(b)
+	b, err := limit.ReadFile(fsys, name, o.FileCap())
+	if err != nil {
+		return nil, true, err
+	}
+	record, err := decode(b)
 	var pe *fact.ParseError
 	if errors.As(err, &pe) {
 		pe.Source = name
 	}
-	return n, err
+	if err != nil {
+		return nil, true, err
+	}
+	record.Path = name
+	return []Record{record}, true, nil
 }
 
-// ParseNLM decodes a file. Tables outside of it cost themselves; the error is for a file that is no
-// NLM.
-func ParseNLM(b []byte) (*NLM, error) {
-	if !IsNLM(b) {
-		return nil, &fact.ParseError{Source: "nlm", Field: "signature", Reason: "no NetWare Loadable Module"}
+// An nlm is a file while it is decoded.
+type nlm struct {
+	file   []byte
+	record Record
+	room   int // how much all tables together may still use, in bytes
+
+	date, copyright, screen, thread string
+	imports, exports                []string // nil if they could not be read
+}
+
+func (n *nlm) u32(off int) uint32 { return binary.LittleEndian.Uint32(n.file[off:]) }
+
+// decode returns the record of a file. A table outside of the file costs itself; the error is for a file that is no NLM.
+func decode(b []byte) (Record, error) {
+	if !bytes.HasPrefix(b, []byte(signature)) {
+		return Record{}, &fact.ParseError{Source: "nlm", Field: "signature", Reason: "no NetWare Loadable Module"}
 	}
 	if len(b) < headerSize {
-		return nil, &fact.ParseError{Source: "nlm", Reason: fmt.Sprintf("%d bytes, shorter than the header", len(b))}
-	}
-	le := binary.LittleEndian
-	u32 := func(off int) uint32 { return le.Uint32(b[off:]) }
-	n := &NLM{
-		CodeSize: u32(46), DataSize: u32(54), BSSSize: u32(58), Flags: u32(126), Type: typeWord(u32(122)),
-		Packed: u32(24)&flagPacked != 0, Size: int64(len(b)), Depends: []string{},
+		return Record{}, &fact.ParseError{Source: "nlm", Reason: fmt.Sprintf("%d bytes, shorter than the header", len(b))}
 	}
 	name, _, ok := pascal(b[fieldsStart:42])
 	if !ok || name == "" {
-		return nil, &fact.ParseError{Source: "nlm", Field: "name", Offset: fieldsStart, Reason: "module name is empty or longer than its field"}
+		return Record{}, &fact.ParseError{Source: "nlm", Field: "name", Offset: fieldsStart,
+			Reason: "module name is empty or longer than its field"}
 	}
-	n.Name = name
-	if n.Packed {
-		n.problem("imports", errors.New("packed file: only the fixed header can be read"), fact.CodeUnsupported)
-		return n, nil
+	// Every name costs a byte of the file at least once, so tables cannot overlap for ever.
+	n := &nlm{file: b, record: record(name, fact.StateInstalled), room: len(b)}
+	n.record.Size = fact.CountOf(int64(len(b)))
+	n.record.Requires = []string{}
+	if n.u32(24)&flagPacked != 0 {
+		n.record.AddProblem(fact.Problem{Source: SourceFile, Subject: name, Field: "imports", Code: fact.CodeUnsupported,
+			Text: "packed file: only the fixed header can be read"})
+	} else {
+		n.variable()
+		n.record.Requires = n.names("requires", n.u32(70), n.u32(74), nil)
+		n.imports = n.names("imports", n.u32(86), n.u32(90), skipImport)
+		n.exports = n.names("exports", n.u32(94), n.u32(98), skipExport)
 	}
-	n.variable(b)
-	room := len(b) // every name costs a byte of the file at least once, so tables may not overlap for ever
-	n.Depends = n.names(b, "requires", u32(70), u32(74), &room, nil)
-	n.Imports = n.names(b, "imports", u32(86), u32(90), &room, skipImport)
-	n.Exports = n.names(b, "exports", u32(94), u32(98), &room, skipExport)
-	return n, nil
+	n.fields()
+	return n.record, nil
 }
 
+// fields gives the record what only NetWare has.
+func (n *nlm) fields() {
+	o := n.record.Own
+	o.Add("type", typeWord(n.u32(122)))
+	o.Add("date", n.date)
+	o.Add("copyright", n.copyright)
+	o.Add("screen", n.screen)
+	o.Add("thread", n.thread)
+	o.Add("flags", fmt.Sprintf("0x%x", n.u32(126)))
+	o.Add("codeSize", strconv.FormatUint(uint64(n.u32(46)), 10))
+	o.Add("dataSize", strconv.FormatUint(uint64(n.u32(54)), 10))
+	o.Add("bssSize", strconv.FormatUint(uint64(n.u32(58)), 10))
+	for _, name := range n.imports {
+		o.Add("import", name)
+	}
+	for _, name := range n.exports {
+		o.Add("export", name)
+	}
+}
+
+// typeWord returns the kind of module: NLM, LAN, DSK or NAM, else its number.
 func typeWord(t uint32) string {
 	words := []string{"NLM", "LAN", "DSK", "NAM"}
 	if int64(t) < int64(len(words)) {
@@ -117,16 +121,9 @@ func typeWord(t uint32) string {
 	return strconv.FormatUint(uint64(t), 10)
 }
 
-func (n *NLM) problem(field string, err error, code fact.Code) {
-	p := fact.ProblemOf(SourceFile, n.Name, field, err)
-	if code != "" {
-		p.Code = code
-	}
-	n.Problems = append(n.Problems, p)
-}
-
-func (n *NLM) malformed(field string, off int, format string, args ...any) {
-	n.problem(field, &fact.ParseError{Source: "nlm", Field: field, Offset: int64(off), Reason: fmt.Sprintf(format, args...)}, "")
+func (n *nlm) malformed(field string, off int, format string, args ...any) {
+	n.record.Problem(SourceFile, field,
+		&fact.ParseError{Source: "nlm", Field: field, Offset: int64(off), Reason: fmt.Sprintf(format, args...)})
 }
 
 // pascal reads a string with its length before it, and returns what follows.
@@ -149,19 +146,18 @@ func pascalZ(b []byte) (s string, rest []byte, ok bool) {
 
 // variable reads the header that follows the fixed one: description, stack size, screen and thread
 // names, and then stamped headers in any order.
-func (n *NLM) variable(b []byte) {
-	rest := b[headerSize:]
+func (n *nlm) variable() {
+	rest := n.file[headerSize:]
 	d, rest, ok := pascalZ(rest)
 	if !ok || len(rest) < 4+4+5 {
 		n.malformed("description", headerSize, "passes the end of the file")
 		return
 	}
-	n.Description = d
-	n.StackSize = binary.LittleEndian.Uint32(rest)
+	n.record.Description = d
 	rest = rest[4+4+5:] // stack size, reserved, old thread name
 	screen, rest, ok := pascalZ(rest)
 	if !ok {
-		n.malformed("screen", len(b)-len(rest), "passes the end of the file")
+		n.malformed("screen", len(n.file)-len(rest), "passes the end of the file")
 		return
 	}
 	thread, rest, ok := pascalZ(rest)
@@ -169,7 +165,7 @@ func (n *NLM) variable(b []byte) {
 		n.malformed("thread", 0, "passes the end of the file")
 		return
 	}
-	n.Screen, n.Thread = screen, thread
+	n.screen, n.thread = screen, thread
 	for range maxStamped {
 		if rest, ok = n.stamped(rest); !ok {
 			return
@@ -179,14 +175,14 @@ func (n *NLM) variable(b []byte) {
 
 // stamped reads one optional header and returns what follows; ok is false at the first that has
 // no known stamp.
-func (n *NLM) stamped(b []byte) (rest []byte, ok bool) {
+func (n *nlm) stamped(b []byte) (rest []byte, ok bool) {
 	le := binary.LittleEndian
 	switch {
 	case bytes.HasPrefix(b, []byte("VeRsIoN#")) && len(b) >= 32:
 		n.version(le.Uint32(b[8:]), le.Uint32(b[12:]), le.Uint32(b[16:]))
 		year, month, day := le.Uint32(b[20:]), le.Uint32(b[24:]), le.Uint32(b[28:])
 		if year > 0 && year < 10000 && month >= 1 && month <= 12 && day >= 1 && day <= 31 {
-			n.Date = fmt.Sprintf("%04d-%02d-%02d", year, month, day)
+			n.date = fmt.Sprintf("%04d-%02d-%02d", year, month, day)
 		}
 		return b[32:], true
 	case bytes.HasPrefix(b, []byte("CoPyRiGhT=")):
@@ -195,7 +191,7 @@ func (n *NLM) stamped(b []byte) (rest []byte, ok bool) {
 			n.malformed("copyright", 0, "passes the end of the file")
 			return nil, false
 		}
-		n.Copyright = s
+		n.copyright = s
 		return rest, true
 	case bytes.HasPrefix(b, []byte("MeSsAgEs")):
 		const size = 8 + 29*4 // the stamp and 29 numbers
@@ -210,14 +206,14 @@ func (n *NLM) stamped(b []byte) (rest []byte, ok bool) {
 }
 
 // version writes a version as MODULES does: 5.00a for 5, 0, 1.
-func (n *NLM) version(major, minor, revision uint32) {
+func (n *nlm) version(major, minor, revision uint32) {
 	if major > 9999 || minor > 9999 {
 		n.malformed("version", 0, "%d.%d", major, minor)
 		return
 	}
-	n.Version = fmt.Sprintf("%d.%02d", major, minor)
+	n.record.Version = fmt.Sprintf("%d.%02d", major, minor)
 	if revision >= 1 && revision <= 26 {
-		n.Version += string(rune('a' + revision - 1))
+		n.record.Version += string(rune('a' + revision - 1))
 	}
 }
 
@@ -244,9 +240,9 @@ func skipExport(rest []byte) int {
 	return 4
 }
 
-// names reads a table of count names at offset off. room is what all tables together may still use.
-func (n *NLM) names(b []byte, field string, off, count uint32, room *int, after skip) []string {
-	out := []string{}
+// names reads a table of count names at offset off.
+func (n *nlm) names(field string, off, count uint32, after skip) []string {
+	b, out := n.file, []string{}
 	if count == 0 {
 		return out
 	}
@@ -264,7 +260,7 @@ func (n *NLM) names(b []byte, field string, off, count uint32, room *int, after 
 				next = next[k:]
 			}
 		}
-		if *room -= len(s) + 1; !ok || *room < 0 {
+		if n.room -= len(s) + 1; !ok || n.room < 0 {
 			n.malformed(field, len(b)-len(rest), "name %d of %d makes no sense", i+1, count)
 			return nil
 		}

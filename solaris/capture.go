@@ -8,88 +8,78 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/lazy"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Capture is what the text that modinfo(8) prints says.
-type Capture struct {
-	// Rows are the lines, in order; one module may have several.
-	Rows []CaptureRow
-	// Bad are the lines that make no sense, at most 100; BadCount is how many there were.
-	Bad      []*fact.ParseError
-	BadCount int
+// A row is one line of modinfo.
+type row struct {
+	id      int64
+	address fact.Address // 0 if it is hidden ("--") or the form has none
+	// These are unknown if the form has no such column, or "-".
+	size, info, rev, loadCount fact.Count
+	name, description          string
+	cut                        bool     // the description's closing parenthesis is missing
+	state                      []string // nil if the form has none
+	path                       string   // empty if the form has none
 }
-
-// A CaptureRow is one line of modinfo.
-type CaptureRow struct {
-	// ID is the module's id.
-	ID int64
-	// Address is where it starts; 0 when it is hidden ("--") or the form has none.
-	Address fact.Address
-	// Size, Info, Rev and LoadCount are unknown when the form has no such column, or "-".
-	Size, Info, Rev, LoadCount fact.Count
-	// Name is the module's name.
-	Name string
-	// Description is the text in parentheses; Cut is set when its closing parenthesis is missing.
-	Description string
-	Cut         bool
-	// State are the words of its state, in lower case; nil when the form has none.
-	State []string
-	// Path is the module's file; empty when the form has none.
-	Path string
-	// Line is where it stands.
-	Line int
-}
-
-const maxCapture = 16 << 20
 
 var (
 	classicRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+([0-9a-f]{1,16}|--?)\s+([0-9a-f]{1,16}|--?)\s+(-?\d{1,10}|--?)\s+(\d{1,10}|--?)\s+(\S.*)$`}
 	countRow   = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)\s+([A-Z]+(?:/[A-Z]+)*)\s*$`}
 )
 
-// ParseCapture reads the output of modinfo: the fixed columns of illumos and Solaris, those of -c,
-// and the parsable form of Solaris 11.4 (-p with a header line, separated by ":"). A row whose
-// description was cut by modinfo is kept. The error is fact.ErrTooLarge, or a *fact.ParseError when
-// no line is modinfo's.
-func ParseCapture(text string) (*Capture, error) {
-	if len(text) > maxCapture {
-		return nil, limit.TooLarge("modinfo", maxCapture)
-	}
-	c := &Capture{}
-	form := formNone
+// ReadModinfo reads the text that modinfo(8) prints: the fixed columns of illumos and Solaris, those of -c, and the
+// parsable form of Solaris 11.4 (-p with a header line, separated by ":"). The lines of one module become one record.
+// A row whose description was cut by modinfo is kept. A line that is no row is reported.
+func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
+	var c fact.Capture[Module]
+	var rows []row
 	var columns []string
-	n := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		n++
-		line = strings.TrimRight(line, " \t\r")
-		if line == "" {
-			continue
-		}
+	form := formNone
+	c.Stray = capture.Scan(text, capture.Form{Tool: "modinfo", Source: SourceModinfo}, r, func(line string) error {
 		if f, cols := headerOf(line); f != formNone {
-			form, columns = f, cols
-			continue
+			form, columns, c.Sure = f, cols, true
+			return nil
 		}
-		if form == formNone && prompt(line) {
-			continue
+		row, err := parseRow(form, columns, line)
+		if err == nil {
+			rows = append(rows, row)
 		}
-		r, err := c.row(form, columns, line)
-		if err != nil {
-			c.BadCount++
-			if len(c.Bad) < limit.Problems {
-				c.Bad = append(c.Bad, &fact.ParseError{Source: "modinfo", Line: n, Reason: err.Error()})
-			}
-			continue
-		}
-		r.Line = n
-		c.Rows = append(c.Rows, r)
+		return err
+	})
+	c.Rows, c.Records = len(rows), joined(rows)
+	r.Done(SourceModinfo, fact.CountOf(int64(len(c.Records))))
+	return c
+}
+
+// joined returns the rows as records, those of one module as one: they have its id and its name.
+func joined(rows []row) []Record {
+	out := make([]Record, 0, len(rows))
+	type key struct {
+		id   int64
+		name string
 	}
-	if form == formNone && len(c.Rows) == 0 {
-		return nil, &fact.ParseError{Source: "modinfo", Reason: "neither a header nor a row of Solaris modinfo"}
+	seen := map[key]int{}
+	for _, row := range rows {
+		link := Linkage{Description: row.description, Info: row.info, Cut: row.cut}
+		if i, ok := seen[key{row.id, row.name}]; ok {
+			out[i].Own.Linkages = append(out[i].Own.Linkages, link)
+			continue
+		}
+		seen[key{row.id, row.name}] = len(out)
+		own := &Module{ID: fact.CountOf(row.id), State: row.state, Rev: row.rev, LoadCount: row.loadCount}
+		if row.description != "" {
+			own.Linkages = []Linkage{link}
+		}
+		out = append(out, Record{
+			ID: string(fact.KindSolarisModule) + ":" + row.name, Kind: fact.KindSolarisModule, Name: row.name,
+			State: fact.StateLoaded, Description: row.description, Path: row.path, Size: row.size, Address: row.address,
+			Own: own,
+		})
 	}
-	return c, nil
+	return out
 }
 
 type form int
@@ -110,18 +100,18 @@ func headerOf(line string) (form, []string) {
 		return formClassic, nil
 	case len(w) >= 3 && w[0] == "Id" && w[1] == "Loadcnt":
 		return formCount, nil
-	case len(w) >= 3 && w[0] == "ID" && known(w):
+	case len(w) >= 3 && w[0] == "ID" && columnsOfSolaris(w):
 		return formNamed, w
 	case len(w) == 1 && strings.Contains(line, ":"):
-		if cols := strings.Split(line, ":"); len(cols) >= 3 && known(cols) {
+		if cols := strings.Split(line, ":"); len(cols) >= 3 && columnsOfSolaris(cols) {
 			return formColon, cols
 		}
 	}
 	return formNone, nil
 }
 
-// known reports whether every word names a column of Solaris 11.4.
-func known(columns []string) bool {
+// columnsOfSolaris reports whether every word names a column of Solaris 11.4.
+func columnsOfSolaris(columns []string) bool {
 	for _, c := range columns {
 		switch c {
 		case "ID", "LOADADDR", "SIZE", "INFO", "REV", "NAMEDESC", "NAME", "DESC", "PATH", "LOADCNT", "STATE":
@@ -132,31 +122,24 @@ func known(columns []string) bool {
 	return true
 }
 
-func prompt(line string) bool {
-	i := strings.Index(line, "modinfo")
-	return i >= 0 && (i == 0 || strings.ContainsAny(line[:i], "#$%>"))
-}
-
-func (c *Capture) row(f form, columns []string, line string) (CaptureRow, error) {
+func parseRow(f form, columns []string, line string) (row, error) {
 	switch f {
 	case formNamed:
-		return named(columns, splitBlanks(line, len(columns)))
+		return namedRow(columns, splitBlanks(line, len(columns)))
 	case formColon:
-		return named(columns, strings.SplitN(line, ":", len(columns)))
+		return namedRow(columns, strings.SplitN(line, ":", len(columns)))
 	case formCount:
 		if m := countRow.FindStringSubmatch(line); m != nil {
-			r := CaptureRow{ID: number(m[1]), LoadCount: count(m[2]), Name: escape.UTF8(m[3])}
-			r.State = states(m[4])
-			return r, nil
+			return row{id: number(m[1]), loadCount: count(m[2]), name: escape.UTF8(m[3]), state: states(m[4])}, nil
 		}
 	default:
 		if m := classicRow.FindStringSubmatch(line); m != nil {
-			r := CaptureRow{ID: number(m[1]), Address: address(m[2]), Size: hexCount(m[3]), Info: count(m[4]), Rev: count(m[5])}
+			r := row{id: number(m[1]), address: address(m[2]), size: hexCount(m[3]), info: count(m[4]), rev: count(m[5])}
 			r.nameAndDescription(m[6])
 			return r, nil
 		}
 	}
-	return CaptureRow{}, fmt.Errorf("%.80q is no row of modinfo", line)
+	return row{}, fmt.Errorf("%.80q is no row of modinfo", line)
 }
 
 // splitBlanks splits a line at runs of blanks into at most n words; the last keeps its blanks.
@@ -177,8 +160,8 @@ func splitBlanks(line string, n int) []string {
 	return out
 }
 
-func named(columns, words []string) (CaptureRow, error) {
-	var r CaptureRow
+func namedRow(columns, words []string) (row, error) {
+	var r row
 	if len(words) != len(columns) {
 		return r, fmt.Errorf("%d columns, not %d", len(words), len(columns))
 	}
@@ -190,44 +173,44 @@ func named(columns, words []string) (CaptureRow, error) {
 			if err != nil {
 				return r, fmt.Errorf("id %.40q", w)
 			}
-			r.ID, id = n, true
+			r.id, id = n, true
 		case "LOADADDR":
-			r.Address = address(w)
+			r.address = address(w)
 		case "SIZE":
-			r.Size = hexCount(w)
+			r.size = hexCount(w)
 		case "INFO":
-			r.Info = count(w)
+			r.info = count(w)
 		case "REV":
-			r.Rev = count(w)
+			r.rev = count(w)
 		case "LOADCNT":
-			r.LoadCount = count(w)
+			r.loadCount = count(w)
 		case "NAMEDESC":
 			r.nameAndDescription(w)
 		case "NAME":
-			r.Name = escape.UTF8(w)
+			r.name = escape.UTF8(w)
 		case "DESC":
-			r.Description = escape.UTF8(strings.TrimSuffix(strings.TrimPrefix(w, "("), ")"))
+			r.description = escape.UTF8(strings.TrimSuffix(strings.TrimPrefix(w, "("), ")"))
 		case "PATH":
-			r.Path = escape.UTF8(w)
+			r.path = escape.UTF8(w)
 		case "STATE":
-			r.State = states(w)
+			r.state = states(w)
 		}
 	}
-	if !id || r.Name == "" {
+	if !id || r.name == "" {
 		return r, fmt.Errorf("no id or no name in %d columns", len(columns))
 	}
 	return r, nil
 }
 
 // nameAndDescription splits "specfs (filesystem for specfs)"; the end may be missing.
-func (r *CaptureRow) nameAndDescription(s string) {
+func (r *row) nameAndDescription(s string) {
 	name, rest, ok := strings.Cut(s, " (")
-	r.Name = escape.UTF8(strings.TrimSpace(name))
+	r.name = escape.UTF8(strings.TrimSpace(name))
 	if !ok {
 		return
 	}
 	d, whole := strings.CutSuffix(rest, ")")
-	r.Description, r.Cut = escape.UTF8(d), !whole || unbalanced(d)
+	r.description, r.cut = escape.UTF8(d), !whole || unbalanced(d)
 }
 
 // unbalanced reports whether a parenthesis that the description opens is still open: then the one
@@ -269,15 +252,4 @@ func states(s string) []string {
 		}
 	}
 	return out
-}
-
-// LooksLikeCapture reports whether text is the output of Solaris' modinfo: it has one of its
-// headers. Linux' modinfo is another program.
-func LooksLikeCapture(text string) bool {
-	for line := range strings.SplitSeq(text, "\n") {
-		if f, _ := headerOf(strings.TrimRight(line, " \t\r")); f != formNone {
-			return true
-		}
-	}
-	return false
 }

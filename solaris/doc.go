@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package solaris reads what an illumos or Solaris kernel says of its modules, in the kernel's own
-// words. It takes a function for system calls; it opens nothing else, and works the same on a
-// running system and on a tape.
+// Package solaris reads what an illumos or Solaris kernel says of its modules, in the kernel's own words. [Open] makes
+// the [Kernel] of a machine, [Kernel.Loaded] returns its modules, and the report that every method takes says what
+// could not be read. All comes through the machine: a running system and a tape work the same.
 //
 // # What is read
 //
-//   - modctl(2) with MODINFO: the modules in the kernel, one call each ([ReadModules])
+//   - modctl(2) with MODINFO: the modules in the kernel, one call each ([Kernel.Loaded])
 //   - the text of modinfo(8): illumos' and older Solaris' fixed columns, and the columns of Solaris
-//     11.4 with -p ([ParseCapture])
-//   - /etc/system: the modules that are excluded or forced to load ([ParseSystem])
+//     11.4 with -p ([ReadModinfo])
+//   - the console messages of a kernel that was booted with moddebug ([ReadModdebug])
+//   - /etc/system: the modules that are excluded or forced to load ([Kernel.Policy], [Kernel.Check])
 //
 // # What needs privilege
 //
@@ -17,7 +18,8 @@
 //
 // # Limits
 //
-// There is no lock over the walk, so the list is walked twice and compared. Names have at most 31
-// bytes and descriptions at most 31: longer ones are cut by the kernel. What requires what, the
-// file and the version of a module are not told.
+// The kernel holds no lock over the walk, so the list is walked twice and compared. Names have at most 31 bytes and
+// descriptions at most 31: the kernel cuts longer ones. The kernel does not say what requires what, nor the file and
+// the version of a module. The files of modules are not read: whether a module that is not in the kernel could be
+// loaded is unknown.
 package solaris

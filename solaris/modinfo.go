@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,14 +44,10 @@ const (
 	SourceModinfo = "modinfo" // the kernel's list, modctl(MODINFO)
 	SourceSystem  = "system"  // /etc/system
 	SourceMachine = "machine" // release, identity and clock
-	SystemFile    = "etc/system"
 )
 
-// A CallFunc asks the machine for what is no file; ops are the constants above.
-type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
-
-// An Info is one struct modinfo.
-type Info struct {
+// A moduleInfo is one struct modinfo.
+type moduleInfo struct {
 	// ID is the module's id.
 	ID int32
 	// Name is its name, at most 31 bytes; bytes that are not UTF-8 are written \xNN.
@@ -80,8 +77,8 @@ const (
 	cutLen         = 31
 )
 
-// RedactedAddress is what Redact writes in place of a load address.
-const RedactedAddress = ^uint64(0)
+// redactedAddress is what Redact writes in place of a load address.
+const redactedAddress = ^uint64(0)
 
 // infoLayout are the offsets of a struct modinfo behind its first four fields.
 type infoLayout struct {
@@ -95,7 +92,8 @@ func layoutOf(b []byte) (infoLayout, binary.ByteOrder, error) {
 	case size32:
 		l = infoLayout{32, 20, 24, 32, 64}
 	default:
-		return l, nil, &fact.ParseError{Source: OpModinfo, Reason: fmt.Sprintf("%d bytes are no struct modinfo", len(b))}
+		return l, nil, &fact.ParseError{Source: OpModinfo, Reason: fmt.Sprintf("%d bytes are no struct modinfo",
+			len(b))}
 	}
 	switch {
 	case binary.LittleEndian.Uint32(b) < 1<<16 && binary.LittleEndian.Uint32(b) > 0:
@@ -106,22 +104,23 @@ func layoutOf(b []byte) (infoLayout, binary.ByteOrder, error) {
 	return l, nil, &fact.ParseError{Source: OpModinfo, Field: "info", Reason: "no flags: the byte order cannot be told"}
 }
 
-// DecodeInfo decodes an answer of OpModinfo.
-func DecodeInfo(b []byte) (Info, error) {
+// decodeInfo decodes an answer of OpModinfo.
+func decodeInfo(b []byte) (moduleInfo, error) {
 	l, o, err := layoutOf(b)
 	if err != nil {
-		return Info{}, err
+		return moduleInfo{}, err
 	}
 	state := o.Uint32(b[4:])
-	i := Info{
-		ID: int32(o.Uint32(b[8:])), Name: text(b[l.name : l.name+32]), Loaded: state&stateLoaded != 0, Installed: state&stateInstalled != 0,
-		Address: word(o, l.bits, b[16:]), Size: word(o, l.bits, b[l.size:]),
+	i := moduleInfo{
+		ID: int32(o.Uint32(b[8:])), Name: text(b[l.name : l.name+32]), Loaded: state&stateLoaded != 0,
+		Installed: state&stateInstalled != 0,
+		Address:   word(o, l.bits, b[16:]), Size: word(o, l.bits, b[l.size:]),
 		Rev: int32(o.Uint32(b[l.rev:])), LoadCount: int32(o.Uint32(b[l.rev+4:])), Linkages: []Linkage{},
 	}
 	if i.Name == "" {
-		return Info{}, &fact.ParseError{Source: OpModinfo, Field: "name", Reason: "empty"}
+		return moduleInfo{}, &fact.ParseError{Source: OpModinfo, Field: "name", Reason: "empty"}
 	}
-	if i.Address == RedactedAddress>>(64-l.bits) {
+	if i.Address == redactedAddress>>(64-l.bits) {
 		i.Address, i.Redacted = 0, true
 	}
 	for n := range linkages {
@@ -153,80 +152,66 @@ func text(b []byte) string {
 	return escape.UTF8(string(b))
 }
 
-// A List is the kernel's list of modules.
-type List struct {
-	// Modules are the modules, by id.
-	Modules []Info
-	// Steady is set when two walks in a row saw the same ids and names.
-	Steady bool
-	// Problems are the answers that make no sense, at most 100.
-	Problems []error
-}
-
-// ReadModules walks the kernel's list until two walks in a row agree, at most four times; the last
-// walk is the result. The error is that of the first call: there is no list then.
-func ReadModules(ctx context.Context, call CallFunc) (*List, error) {
-	var last *List
-	for range maxWalks {
-		l, err := walk(ctx, call)
-		if err != nil {
+// readModules returns the kernel's list of modules, by id. It walks the list until two walks in a row see the same
+// modules, at most four times, and returns the last walk. A list that ends early or kept changing is reported. The
+// error is that of the first call: there is no list then.
+func readModules(ctx context.Context, call fact.Call, r *fact.Report) ([]moduleInfo, error) {
+	var last []moduleInfo
+	var end error
+	steady := false
+	for n := 0; n < maxWalks && !steady; n++ {
+		infos, err := walk(ctx, call)
+		if infos == nil {
 			return nil, err
 		}
-		if last != nil && same(last.Modules, l.Modules) {
-			l.Steady = true
-			return l, nil
-		}
-		last = l
+		steady = last != nil && same(last, infos)
+		last, end = infos, err
+	}
+	switch {
+	case end != nil:
+		r.Problem(SourceModinfo, "", "modules", end)
+	case !steady:
+		r.Add(fact.Problem{Source: SourceModinfo, Field: "modules", Code: fact.CodeGone,
+			Text: "the list kept changing while it was read; a module that came or went may be missing"})
 	}
 	return last, nil
 }
 
-func same(a, b []Info) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].ID != b[i].ID || a[i].Name != b[i].Name {
-			return false
-		}
-	}
-	return true
+func same(a, b []moduleInfo) bool {
+	return slices.EqualFunc(a, b, func(x, y moduleInfo) bool { return x.ID == y.ID && x.Name == y.Name })
 }
 
-func walk(ctx context.Context, call CallFunc) (*List, error) {
-	l := &List{Modules: []Info{}}
+// walk returns the modules from the first to the last. An error says why the walk ended early; the modules are nil if
+// the first call failed.
+func walk(ctx context.Context, call fact.Call) ([]moduleInfo, error) {
+	infos := []moduleInfo{}
 	flags := strconv.Itoa(FlagAll | FlagCount)
-	for id := int32(-1); len(l.Modules) < maxInfos; {
+	for id := int32(-1); len(infos) < maxInfos; {
 		b, err := call(ctx, OpModinfo, strconv.Itoa(int(id)), flags)
 		if errors.Is(err, fs.ErrNotExist) {
-			return l, nil
+			return infos, nil
 		}
 		if err != nil {
+			if len(infos) == 0 {
+				infos = nil
+			}
 			if e := fact.CodeOf(err).Err(); e != nil {
 				err = e // in the same words on every machine
 			}
-			err = fmt.Errorf("%s %d: %w", OpModinfo, id, err)
-			if len(l.Modules) == 0 {
-				return nil, err
-			}
-			return l.stop(err), nil
+			return infos, fmt.Errorf("%s %d: %w", OpModinfo, id, err)
 		}
-		i, err := DecodeInfo(b)
+		i, err := decodeInfo(b)
 		if err == nil && i.ID <= id {
-			err = &fact.ParseError{Source: OpModinfo, Field: "id", Reason: fmt.Sprintf("%d comes behind %d: the list does not end", i.ID, id)}
+			err = &fact.ParseError{Source: OpModinfo, Field: "id",
+				Reason: fmt.Sprintf("%d comes behind %d: the list does not end", i.ID, id)}
 		}
 		if err != nil {
-			return l.stop(err), nil // where the next one would be cannot be told
+			return infos, err // where the next module would be is unknown
 		}
-		l.Modules = append(l.Modules, i)
+		infos = append(infos, i)
 		id = i.ID
 	}
-	return l.stop(fmt.Errorf("%s: %w: more than %d modules", OpModinfo, fact.ErrTooLarge, maxInfos)), nil
-}
-
-func (l *List) stop(err error) *List {
-	l.Problems = append(l.Problems, err)
-	return l
+	return infos, fmt.Errorf("%s: %w: more than %d modules", OpModinfo, fact.ErrTooLarge, maxInfos)
 }
 
 // Redact returns data without load addresses. key is a file's slash path, or an op and its

@@ -3,15 +3,29 @@
 package solaris
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Directive is one line of /etc/system that is about loading modules.
-type Directive struct {
+// The directives that say whether a module is loaded at boot.
+const (
+	wordExclude   = "exclude"
+	wordForceload = "forceload"
+)
+
+// directiveWords are the words of a directive; otherWords are directives that name no module.
+var (
+	directiveWords = []string{wordExclude, wordForceload, "moddir", "rootfs", "rootdev"}
+	otherWords     = []string{"include", "swapdev"}
+)
+
+// A directive is one line of /etc/system that is about loading modules.
+type directive struct {
 	// Word is "exclude", "forceload", "moddir", "rootfs" or "rootdev".
 	Word string
 	// Module is what it is about, such as "drv/fd"; for moddir a search path.
@@ -21,29 +35,47 @@ type Directive struct {
 }
 
 // Name returns the module's name without its kind: "fd" of "drv/fd".
-func (d Directive) Name() string { return d.Module[strings.LastIndexByte(d.Module, '/')+1:] }
+func (d directive) Name() string { return d.Module[strings.LastIndexByte(d.Module, '/')+1:] }
 
-// ParseSystem reads /etc/system: the directives about modules, in order, and the lines that make no
-// sense, at most 100. A line that begins with "*" or "#" is a comment; "set" lines are left out.
-func ParseSystem(text string) ([]Directive, []*fact.ParseError) {
-	out := []Directive{}
-	var bad []*fact.ParseError
-	n := 0
+// readSystem returns the directives about modules in the text of /etc/system, in order. A line that begins with "*" or
+// "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one Problem of SourceSystem.
+func readSystem(text string, r *fact.Report) []directive {
+	out := []directive{}
+	n, stray := 0, 0
+	var first error
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '*' || line[0] == '#' {
 			continue
 		}
-		word, rest, ok := strings.Cut(line, ":")
-		word = strings.TrimSpace(word)
+		d, err := parseDirective(line)
 		switch {
-		case strings.HasPrefix(line, "set ") || strings.HasPrefix(line, "set\t"):
-		case ok && (word == "exclude" || word == "forceload" || word == "moddir" || word == "rootfs" || word == "rootdev"):
-			out = append(out, Directive{Word: word, Module: escape.UTF8(strings.TrimSpace(rest)), Line: n})
-		case len(bad) < limit.Problems:
-			bad = append(bad, &fact.ParseError{Source: "/etc/system", Line: n, Reason: "unknown directive"})
+		case err != nil:
+			if stray++; first == nil {
+				first = &fact.ParseError{Source: "/" + systemFile, Line: n, Reason: err.Error()}
+			}
+		case d.Word != "":
+			d.Line = n
+			out = append(out, d)
 		}
 	}
-	return out, bad
+	capture.Stray(r, SourceSystem, first, stray)
+	return out
+}
+
+// parseDirective reads one line that is no comment. Word is empty for a line that is not about modules.
+func parseDirective(line string) (directive, error) {
+	if strings.HasPrefix(line, "set ") || strings.HasPrefix(line, "set\t") {
+		return directive{}, nil
+	}
+	word, rest, ok := strings.Cut(line, ":")
+	word = strings.TrimSpace(word)
+	switch {
+	case ok && slices.Contains(directiveWords, word):
+		return directive{Word: word, Module: escape.UTF8(strings.TrimSpace(rest))}, nil
+	case ok && slices.Contains(otherWords, word):
+		return directive{}, nil
+	}
+	return directive{}, errors.New("unknown directive")
 }

@@ -1,206 +1,175 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vxworks reads what the shell of VxWorks says of downloadable kernel modules: the text of
-// moduleShow, of the target's shell and of the host's. There is no live look: the kernel has no
-// user processes on most systems, and no Go program runs there.
-//
-// # Limits
-//
-// Everything here is experimental: it follows documentation, and no recording of a real session was
-// at hand. Columns are found by the words of the header, so that other releases' orders do no harm.
 package vxworks
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/lazy"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Row is one module of moduleShow.
-type Row struct {
-	// Name is the module's name; several modules may share one.
-	Name string
-	// ID is the module's id, which is an address; Group is its group number.
-	ID    string
-	Group fact.Count
-	// Text, Data and BSS are where its segments start; 0 is none or unknown.
-	Text, Data, BSS fact.Address
-	// TextSize, DataSize, BSSSize and Total are in bytes; only moduleShow of one module tells them.
-	TextSize, DataSize, BSSSize, Total fact.Count
-	// Line is where it stands.
-	Line int
-}
+// SourceModuleShow is the name of the source of moduleShow's text.
+const SourceModuleShow = "moduleshow"
 
-// A Capture is what a text says.
-type Capture struct {
-	// Rows are the modules, in order, newest first or last as the shell gave them.
-	Rows []Row
-	// Bad are the lines that make no sense, at most 100; BadCount is how many there were.
-	Bad      []*fact.ParseError
-	BadCount int
-}
-
-const maxCapture = 16 << 20
+// A Record is one module: what every system says, and in Own the rest of its row. Several modules may share a name.
+// Size is what moduleShow of one module calls the total, in bytes.
+type Record = fact.Record[fact.Other]
 
 var (
 	columnNames = []string{"MODULE NAME", "MODULE ID", "GROUP #", "TEXT START", "DATA START", "BSS START"}
 	sizeLine    = lazy.Regexp{Pattern: `(?i)^\s*(?:size of (text|data|bss)\s+segment|(total) size)\s*:\s*(0x[0-9a-f]+|\d+)`}
+	hexWord     = lazy.Regexp{Pattern: `^(?:0x)?[0-9a-fA-F]{1,16}$`}
 )
 
-// ParseCapture reads the output of moduleShow. Prompts ("-> "), rules and "value = 0" lines do no
-// harm. The error is fact.ErrTooLarge, or a *fact.ParseError when there is no header of moduleShow.
-func ParseCapture(text string) (*Capture, error) {
-	if len(text) > maxCapture {
-		return nil, limit.TooLarge("moduleShow", maxCapture)
-	}
-	c := &Capture{}
+// A row is one module of moduleShow.
+type row struct {
+	name string
+	// id is the module's id, which is an address; group is its group number.
+	id    string
+	group fact.Count
+	// text, data and bss are where its segments start; 0 is none or unknown.
+	text, data, bss fact.Address
+	// The sizes are in bytes; only moduleShow of one module has them.
+	textSize, dataSize, bssSize, total fact.Count
+}
+
+// ReadModuleShow reads the text that moduleShow prints, the modules in the order in which the shell gave them. What
+// stands before the header is not moduleShow's. A line behind it that is no row is reported.
+func ReadModuleShow(text string, r *fact.Report) fact.Capture[fact.Other] {
+	var c fact.Capture[fact.Other]
+	var rows []row
 	var columns []string
-	n := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		n++
-		line = strings.TrimRight(line, " \t\r")
-		if noise(line) {
-			continue
-		}
+	c.Stray = capture.Scan(text, capture.Form{Tool: "moduleShow", Source: SourceModuleShow}, r, func(line string) error {
 		if cols := header(line); cols != nil {
-			columns = cols
-			continue
+			columns, c.Sure = cols, true
+			return nil
 		}
-		if columns == nil || c.size(line) {
-			continue // what stands before the header is not moduleShow's
+		if columns == nil || addSize(rows, line) {
+			return nil
 		}
-		r, err := row(columns, line)
-		if err != nil {
-			c.BadCount++
-			if len(c.Bad) < limit.Problems {
-				c.Bad = append(c.Bad, &fact.ParseError{Source: "moduleShow", Line: n, Reason: err.Error()})
-			}
-			continue
+		row, err := parseRow(columns, line)
+		switch {
+		case err == nil:
+			rows = append(rows, row)
+		case noise(line):
+			return nil
 		}
-		r.Line = n
-		c.Rows = append(c.Rows, r)
+		return err
+	})
+	c.Rows, c.Records = len(rows), make([]Record, len(rows))
+	for i := range rows {
+		c.Records[i] = rows[i].record()
 	}
-	if columns == nil {
-		return nil, &fact.ParseError{Source: "moduleShow", Reason: "no header of moduleShow"}
-	}
-	return c, nil
+	r.Done(SourceModuleShow, fact.CountOf(int64(c.Rows)))
+	return c
 }
 
-// LooksLikeCapture reports whether text is the output of moduleShow: it has its header.
-func LooksLikeCapture(text string) bool {
-	for line := range strings.SplitSeq(text, "\n") {
-		if header(line) != nil {
-			return true
-		}
+// record returns the row as a record.
+func (r *row) record() Record {
+	m := Record{
+		ID: string(fact.KindVxWorksModule) + ":" + r.name, Kind: fact.KindVxWorksModule, Name: r.name,
+		State: fact.StateLoaded, Size: r.total, Address: r.text, Own: &fact.Other{System: fact.VxWorks},
 	}
-	return false
+	m.Own.Add("moduleId", r.id)
+	m.Own.AddCount("group", r.group)
+	m.Own.AddAddress("dataStart", r.data)
+	m.Own.AddAddress("bssStart", r.bss)
+	m.Own.AddCount("textSize", r.textSize)
+	m.Own.AddCount("dataSize", r.dataSize)
+	m.Own.AddCount("bssSize", r.bssSize)
+	return m
 }
 
-// header returns the columns in the order in which the line has them; nil when it is no header.
+// header returns the columns in the order in which the line has them; nil if it is no header.
 func header(line string) []string {
-	type column struct {
-		name string
-		at   int
-	}
-	var found []column
 	upper := strings.Join(strings.Fields(strings.ToUpper(line)), " ")
+	var found []string
 	for _, name := range columnNames {
-		if i := strings.Index(upper, name); i >= 0 {
-			at := len(found)
-			for at > 0 && found[at-1].at > i {
-				at--
-			}
-			found = append(found[:at], append([]column{{name, i}}, found[at:]...)...)
+		if strings.Contains(upper, name) {
+			found = append(found, name)
 		}
 	}
-	if len(found) < 3 || found[0].name != columnNames[0] {
+	slices.SortFunc(found, func(a, b string) int { return strings.Index(upper, a) - strings.Index(upper, b) })
+	if len(found) < 3 || found[0] != columnNames[0] {
 		return nil
 	}
-	out := make([]string, len(found))
-	for i, f := range found {
-		out[i] = f.name
-	}
-	return out
+	return found
 }
 
+// noise reports whether the line is one of the shell's own: a rule, its prompt or the value of what was called.
 func noise(line string) bool {
 	t := strings.TrimSpace(line)
-	return strings.Trim(t, "- =") == "" || strings.HasPrefix(t, "->") || strings.HasPrefix(t, "value =") || strings.HasPrefix(t, "[vxWorks")
+	return strings.Trim(t, "- =") == "" || strings.HasPrefix(t, "->") || strings.HasPrefix(t, "value =")
 }
 
-// row reads a line whose last words are the columns behind the name; the name takes the rest.
-func row(columns []string, line string) (Row, error) {
+// parseRow reads a line whose last words are the columns behind the name; the name takes the rest.
+func parseRow(columns []string, line string) (row, error) {
 	words := strings.Fields(line)
 	n := len(columns) - 1
 	if len(words) < n+1 {
-		return Row{}, fmt.Errorf("%d columns, not %d: %.80q", len(words), n+1, line)
+		return row{}, fmt.Errorf("%d columns, not %d: %.80q", len(words), n+1, line)
 	}
-	r := Row{Name: escape.UTF8(strings.Join(words[:len(words)-n], " "))}
+	r := row{name: escape.UTF8(strings.Join(words[:len(words)-n], " "))}
 	for i, w := range words[len(words)-n:] {
 		if err := r.column(columns[i+1], w); err != nil {
-			return Row{}, err
+			return row{}, err
 		}
 	}
 	return r, nil
 }
 
-// isHexWord reports whether the word has 1 to 16 hexadecimal digits, with or without 0x.
-func isHexWord(word string) bool {
-	digits := strings.TrimPrefix(word, "0x")
-	return 1 <= len(digits) && len(digits) <= 16 && strings.Trim(digits, "0123456789abcdefABCDEF") == ""
-}
-
-func (r *Row) column(name, word string) error {
+func (r *row) column(name, word string) error {
 	if name == "GROUP #" {
 		g, err := strconv.ParseInt(word, 10, 64)
 		if err != nil {
 			return fmt.Errorf("group %.40q is no number", word)
 		}
-		r.Group = fact.CountOf(g)
+		r.group = fact.CountOf(g)
 		return nil
 	}
-	if !isHexWord(word) {
+	if !hexWord.MatchString(word) {
 		return fmt.Errorf("%s %.40q is no address", strings.ToLower(name), word)
 	}
 	n, _ := strconv.ParseUint(strings.TrimPrefix(word, "0x"), 16, 64)
 	switch name {
 	case "MODULE ID":
-		r.ID = word
+		r.id = word
 	case "TEXT START":
-		r.Text = fact.Address(n)
+		r.text = fact.Address(n)
 	case "DATA START":
-		r.Data = fact.Address(n)
+		r.data = fact.Address(n)
 	case "BSS START":
-		r.BSS = fact.Address(n)
+		r.bss = fact.Address(n)
 	}
 	return nil
 }
 
-// size reads a line of moduleShow "NAME" about the module before it.
-func (c *Capture) size(line string) bool {
+// addSize reads a line of moduleShow "NAME" about the last of the rows, and reports whether it is one.
+func addSize(rows []row, line string) bool {
 	m := sizeLine.FindStringSubmatch(line)
 	if m == nil {
 		return false
 	}
 	n, err := strconv.ParseInt(m[3], 0, 64)
-	if err != nil || len(c.Rows) == 0 {
+	if err != nil || len(rows) == 0 {
 		return true
 	}
-	r := &c.Rows[len(c.Rows)-1]
+	r := &rows[len(rows)-1]
 	switch strings.ToLower(m[1] + m[2]) {
 	case "text":
-		r.TextSize = fact.CountOf(n)
+		r.textSize = fact.CountOf(n)
 	case "data":
-		r.DataSize = fact.CountOf(n)
+		r.dataSize = fact.CountOf(n)
 	case "bss":
-		r.BSSSize = fact.CountOf(n)
+		r.bssSize = fact.CountOf(n)
 	case "total":
-		r.Total = fact.CountOf(n)
+		r.total = fact.CountOf(n)
 	}
 	return true
 }

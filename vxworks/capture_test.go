@@ -3,7 +3,6 @@
 package vxworks
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
@@ -32,40 +31,46 @@ Total size          :     4112
 `
 
 func TestModuleShow(t *testing.T) {
-	c, err := ParseCapture(session)
-	if err != nil || c.BadCount != 0 {
-		t.Fatalf("%v %+v", err, c)
+	var r fact.Report
+	c := ReadModuleShow(session, &r)
+	if c.Rows != 3 || c.Stray != 0 || !c.Sure || !r.Whole(SourceModuleShow) {
+		t.Fatalf("%+v %+v", c, r)
 	}
-	foo := Row{Name: "foo.o", ID: "0x3f0dd8", Group: fact.CountOf(1), Text: 0x3ed4d8, BSS: 0x3ee500, Line: 6}
-	detail := foo
-	detail.Line = 11
-	detail.TextSize, detail.DataSize, detail.BSSSize, detail.Total = fact.CountOf(4096), fact.CountOf(0),
-		fact.CountOf(16), fact.CountOf(4112)
-	want := []Row{foo, {Name: "a_rather_long_name.out", ID: "0x3f1000", Group: fact.CountOf(12), Text: 0x3fd000,
-		Data: 0x3fe000, Line: 7}, detail}
-	if diff := cmp.Diff(want, c.Rows, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
+	module := func(name string, address fact.Address, total fact.Count, fields ...fact.Field) Record {
+		return Record{ID: "vxworks_module:" + name, Kind: fact.KindVxWorksModule, Name: name, State: fact.StateLoaded,
+			Address: address, Size: total, Own: &fact.Other{System: fact.VxWorks, Fields: fields}}
+	}
+	foo := []fact.Field{{Name: "moduleId", Value: "0x3f0dd8"}, {Name: "group", Value: "1"},
+		{Name: "bssStart", Value: "0x00000000003ee500"}}
+	sizes := []fact.Field{{Name: "textSize", Value: "4096"}, {Name: "dataSize", Value: "0"},
+		{Name: "bssSize", Value: "16"}}
+	want := []Record{
+		module("foo.o", 0x3ed4d8, fact.Count{}, foo...),
+		module("a_rather_long_name.out", 0x3fd000, fact.Count{}, fact.Field{Name: "moduleId", Value: "0x3f1000"},
+			fact.Field{Name: "group", Value: "12"}, fact.Field{Name: "dataStart", Value: "0x00000000003fe000"}),
+		module("foo.o", 0x3ed4d8, fact.CountOf(4112), append(foo, sizes...)...),
+	}
+	if diff := cmp.Diff(want, c.Records, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
 	for _, text := range []string{"", "Module not found\n", "Id Refs Address Size Name\n1 2 0x0 3 kernel\n"} {
-		if c, err := ParseCapture(text); !errors.Is(err, fact.ErrMalformed) || LooksLikeCapture(text) {
-			t.Errorf("%q: %+v %v", text, c, err)
+		if c := ReadModuleShow(text, new(fact.Report)); c.Rows != 0 || c.Sure {
+			t.Errorf("%q: %+v", text, c)
 		}
 	}
-	if c, err := ParseCapture("MODULE NAME MODULE ID GROUP # TEXT START\nx 0xzz 1 0x1\nx\n" +
-		" y 0x1 q 0x1\n"); err != nil ||
-		c.BadCount != 3 || len(c.Rows) != 0 {
-		t.Errorf("%v %+v", err, c)
+	r = fact.Report{}
+	c = ReadModuleShow("MODULE NAME MODULE ID GROUP # TEXT START\n"+
+		"x 0xzz 1 0x1\nx\n y 0x1 q 0x1\n-> 3 + 4\nvalue = 7\n", &r)
+	if c.Rows != 0 || c.Stray != 3 || len(r.Problems) != 1 || r.Problems[0].Count != 3 || r.Whole(SourceModuleShow) {
+		t.Errorf("%+v %+v", c, r)
 	}
 }
 
 func FuzzCapture(f *testing.F) {
 	f.Add(session)
 	f.Fuzz(func(t *testing.T, s string) {
-		c, err := ParseCapture(s)
-		if (c == nil) == (err == nil) {
-			t.Fatal("value and error")
-		}
-		if c != nil && (len(c.Rows) > strings.Count(s, "\n") || len(c.Bad) > 100) {
+		c := ReadModuleShow(s, new(fact.Report))
+		if c.Rows+c.Stray > strings.Count(s, "\n")+1 || len(c.Records) != c.Rows {
 			t.Fatal("more rows than lines")
 		}
 	})

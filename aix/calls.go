@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package aix
+
+import "github.com/kernelext/kernelext/internal/lazy"
+
+// The calls that an AIX machine answers. Both run a program of the system's and are refused unless
+// the caller allows that.
+const (
+	// OpGenkex is the output of "/usr/bin/genkex -d".
+	OpGenkex = "genkex"
+	// OpUname is uname(2): text, one "key value" a line.
+	OpUname = "uname"
+	// OpClock is the time: text, RFC 3339 in UTC.
+	OpClock = "clock"
+	// OpIdentity is who is asking: text, "euid N".
+	OpIdentity = "identity"
+	// Program is what OpGenkex runs.
+	Program = "/usr/bin/genkex"
+)
+
+// Names of the sources of AIX facts.
+const (
+	SourceGenkex  = "genkex"  // the list of kernel extensions, genkex -d
+	SourceMachine = "machine" // release, identity and clock
+)
+
+var addresses = lazy.Regexp{Pattern: `(?m)^(\s*)[0-9a-f]{1,16}(\s+[0-9a-f]{1,16}\s+)([0-9a-f]{1,16})?`}
+
+// Redact returns data without load addresses. key is a file's slash path, or an op and its
+// arguments joined by blanks. Addresses become 0, which AIX never gives an extension.
+func Redact(key string, data []byte) []byte {
+	if key != OpGenkex {
+		return data
+	}
+	return addresses.ReplaceAllFunc(data, func(b []byte) []byte {
+		m := addresses.FindSubmatch(b)
+		out := append(append([]byte{}, m[1]...), '0')
+		out = append(out, m[2]...)
+		if len(m[3]) > 0 {
+			out = append(out, '0')
+		}
+		return out
+	})
+}
+
+// Redacts reports whether Redact can alter answers for key.
+func Redacts(key string) bool { return key == OpGenkex }

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+var vxworksRow = row{os: VxWorks, why: "no live look, only captures of moduleShow"}
