@@ -4,10 +4,10 @@ package aix
 
 import "github.com/kernelext/kernelext/internal/lazy"
 
-// The calls that an AIX machine answers. Both run a program of the system's and are refused unless
-// the caller allows that.
+// The calls that an AIX machine answers.
 const (
-	// OpGenkex is the output of "/usr/bin/genkex -d".
+	// OpGenkex is the output of "/usr/bin/genkex -d". It runs that program, and is unsupported unless the caller
+	// allows that.
 	OpGenkex = "genkex"
 	// OpUname is uname(2): text, one "key value" a line.
 	OpUname = "uname"
@@ -15,9 +15,10 @@ const (
 	OpClock = "clock"
 	// OpIdentity is who is asking: text, "euid N".
 	OpIdentity = "identity"
-	// Program is what OpGenkex runs.
-	Program = "/usr/bin/genkex"
 )
+
+// program is what OpGenkex runs.
+const program = "/usr/bin/genkex"
 
 // Names of the sources of AIX facts.
 const (

@@ -26,7 +26,7 @@ func Exec(ctx context.Context, op string, args ...string) ([]byte, error) {
 	if op != OpGenkex || len(args) != 0 {
 		return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 	}
-	return run(ctx, Program, "-d")
+	return run(ctx, program, "-d")
 }
 
 func run(ctx context.Context, program string, args ...string) ([]byte, error) {

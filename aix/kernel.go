@@ -39,7 +39,7 @@ func (k *Kernel) Loaded(ctx context.Context, _ *fact.Header, r *fact.Report) ([]
 	text, err := k.machine.Call(ctx, OpGenkex)
 	if errors.Is(err, errors.ErrUnsupported) && !k.options.Exec {
 		return nil, fmt.Errorf("AIX has no call that lists kernel extensions; allow %s to be run (Options.Exec), "+
-			"or import its output: %w", Program, err)
+			"or import its output: %w", program, err)
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (k *Kernel) Sources(fact.Detail) []fact.SourcePlan {
 	return []fact.SourcePlan{
 		{Source: SourceMachine, Reads: []string{OpUname + "()", OpClock + "()", OpIdentity + "()"},
 			For: "release, architecture, time, privilege", Asked: true},
-		{Source: SourceGenkex, Reads: []string{Program + " -d"}, Needs: "leave to run a program (Options.Exec)",
+		{Source: SourceGenkex, Reads: []string{program + " -d"}, Needs: "leave to run a program (Options.Exec)",
 			For: "the kernel extensions: path, addresses, sizes", Asked: k.options.Exec},
 	}
 }

@@ -8,7 +8,7 @@
 //
 //   - modctl(2) with MODCTL_STAT: every module in the kernel, the built-in ones included, with
 //     class, source, size and what it requires ([ReadModules]); both forms of its answer
-//   - the text of modstat(8), of every generation ([ParseCapture])
+//   - the text of modstat(8), of every generation ([ReadModstat])
 //   - the section link_set_modules of a .kmod file ([ReadMetadata])
 //   - kern.module.path, kern.module.autoload and kern.securelevel, by sysctl(3)
 //
