@@ -66,7 +66,7 @@ func Record(os lkm.OS, m lkm.Machine, o Options) *Recorder {
 		red = noRedaction
 	}
 	r.redaction = red
-	r.header.OS, r.header.Redactions = os, red.kinds
+	r.header.OS, r.header.Redactions = os, red.kinds()
 	r.header.EntryCap, r.header.TapeCap, r.header.Dropped = EntryCap, TapeCap, 0
 	return r
 }

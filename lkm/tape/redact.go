@@ -3,6 +3,8 @@
 package tape
 
 import (
+	"slices"
+
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/freebsd"
@@ -15,8 +17,10 @@ import (
 
 // A redaction is what the kernel package of one operating system takes out of recordings.
 type redaction struct {
+	// os are the systems whose recordings it is for.
+	os []lkm.OS
 	// kinds names what is taken out, for the header.
-	kinds []string
+	kinds func() []string
 	// redact returns what may be kept of an answer: the same bytes when nothing has to go, nil
 	// when nothing may stay. key is a file's slash path, or a call's op and arguments with spaces
 	// between them; data is a whole answer or, of a long file, some whole lines of it.
@@ -25,34 +29,36 @@ type redaction struct {
 	redacts func(key string) bool
 }
 
-// redactionOf returns what is taken out of the system's recordings. An operating system that is
-// not listed has nothing to take out, and its tapes say so by having no redactions.
+// redactions returns one row for each kernel's package. A system without a row has nothing to take out, and its tapes
+// say so by naming no redactions.
+func redactions() []redaction {
+	return []redaction{
+		{[]lkm.OS{lkm.Linux}, linux.Redactions, linux.Redact, linux.Redacts},
+		{[]lkm.OS{lkm.Darwin}, darwin.Redactions, darwin.Redact, darwin.Redacts},
+		{[]lkm.OS{lkm.Windows}, windows.Redactions, windows.Redact, windows.Redacts},
+		{[]lkm.OS{lkm.FreeBSD}, freebsd.Redactions, freebsd.Redact, freebsd.Redacts},
+		{[]lkm.OS{lkm.DragonFly}, freebsd.Redactions, freebsd.RedactDragonFly, freebsd.Redacts},
+		{[]lkm.OS{lkm.NetBSD}, addresses, netbsd.Redact, netbsd.Redacts},
+		{[]lkm.OS{lkm.Illumos, lkm.Solaris}, addresses, solaris.Redact, solaris.Redacts},
+		{[]lkm.OS{lkm.AIX}, addresses, aix.Redact, aix.Redacts},
+	}
+}
+
+// redactionOf returns what is taken out of the system's recordings.
 func redactionOf(os lkm.OS) redaction {
-	switch os {
-	case lkm.Darwin:
-		return redaction{darwin.Redactions(), darwin.Redact, darwin.Redacts}
-	case lkm.Linux:
-		return redaction{linux.Redactions(), linux.Redact, linux.Redacts}
-	case lkm.Windows:
-		return redaction{windows.Redactions(), windows.Redact, windows.Redacts}
-	case lkm.FreeBSD:
-		return redaction{freebsd.Redactions(), freebsd.Redact, freebsd.Redacts}
-	case lkm.DragonFly:
-		return redaction{freebsd.Redactions(), freebsd.RedactDragonFly, freebsd.Redacts}
-	case lkm.NetBSD:
-		return redaction{addresses, netbsd.Redact, netbsd.Redacts}
-	case lkm.Illumos, lkm.Solaris:
-		return redaction{addresses, solaris.Redact, solaris.Redacts}
-	case lkm.AIX:
-		return redaction{addresses, aix.Redact, aix.Redacts}
+	for _, r := range redactions() {
+		if slices.Contains(r.os, os) {
+			return r
+		}
 	}
 	return noRedaction
 }
 
-// addresses is what goes where nothing but load addresses does.
-var addresses = []string{"addresses"}
+// addresses is what is taken out where nothing but load addresses is.
+func addresses() []string { return []string{"addresses"} }
 
 var noRedaction = redaction{
+	kinds:   func() []string { return nil },
 	redact:  func(_ string, data []byte) []byte { return data },
 	redacts: func(string) bool { return false },
 }
