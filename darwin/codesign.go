@@ -135,9 +135,9 @@ func flagWords(flags uint32) []string {
 	return words
 }
 
-// ReadCodeSignature reads the code signature of one slice of the file r. A slice without one gives
+// readCodeSignature reads the code signature of one slice of the file r. A slice without one gives
 // Present: no. The error is a fact.ParseError, or the reader's.
-func ReadCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, error) {
+func readCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, error) {
 	if s.signature.size == 0 {
 		return CodeSignature{Present: fact.No, Architecture: s.Architecture}, nil
 	}
@@ -149,7 +149,7 @@ func ReadCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, er
 	if err != nil {
 		return CodeSignature{}, err
 	}
-	c, err := ParseCodeSignature(source, blob)
+	c, err := parseCodeSignature(source, blob)
 	c.Architecture = s.Architecture
 	return c, err
 }
@@ -158,8 +158,8 @@ func signatureError(source, format string, args ...any) error {
 	return &fact.ParseError{Source: source, Field: "codeSignature", Reason: fmt.Sprintf(format, args...)}
 }
 
-// ParseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
-func ParseCodeSignature(source string, b []byte) (CodeSignature, error) {
+// parseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
+func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 	var c CodeSignature
 	if len(b) < 12 {
 		return c, signatureError(source, "%d bytes", len(b))

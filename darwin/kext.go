@@ -102,8 +102,8 @@ const (
 	PseudoMonitor   = "monitor"
 )
 
-// PseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
-func PseudoOf(bundleID string) string {
+// pseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
+func pseudoOf(bundleID string) string {
 	switch bundleID {
 	case "__kernel__", "com.apple.kernel":
 		return PseudoKernel
@@ -119,37 +119,8 @@ func PseudoOf(bundleID string) string {
 	return ""
 }
 
-// KextOf makes the object of one kext of the kernel's list; tags are the bundle ids by load tag.
-func KextOf(l *Loaded, tags map[int64]string) Kext {
-	k := Kext{
-		BundleID:          l.BundleID,
-		VersionValid:      VersionValid(l.Version),
-		CompatibleVersion: l.CompatibleVersion,
-		PackageType:       l.PackageType,
-		Pseudo:            PseudoOf(l.BundleID),
-		LoadTag:           l.Tag,
-		WiredSize:         l.Wired,
-		UUID:              l.UUID,
-		Interface:         l.Interface,
-		KernelResource:    l.KernelResource,
-		Prelinked:         l.Prelinked,
-		Started:           l.Started,
-		Collection:        l.Collection,
-	}
-	if l.Architecture != "" {
-		k.Architectures = []string{l.Architecture}
-	}
-	if l.Links != nil {
-		k.LinkedAgainst = make([]Link, 0, len(l.Links))
-		for _, tag := range l.Links {
-			k.LinkedAgainst = append(k.LinkedAgainst, Link{Tag: fact.CountOf(tag), BundleID: tags[tag]})
-		}
-	}
-	return k
-}
-
-// VersionValid says whether the kernel can order the version; absent for none.
-func VersionValid(version string) fact.Tri {
+// versionValid says whether the kernel can order the version; absent for none.
+func versionValid(version string) fact.Tri {
 	if version == "" {
 		return ""
 	}
@@ -157,31 +128,10 @@ func VersionValid(version string) fact.Tri {
 	return fact.TriOf(err == nil)
 }
 
-// Tags are the bundle ids of a list by load tag. A tag that two kexts claim is left out: its owner
-// is unknown.
-func Tags(kexts []Loaded) map[int64]string {
-	tags := make(map[int64]string, len(kexts))
-	twice := make(map[int64]bool)
-	for i := range kexts {
-		tag, ok := kexts[i].Tag.Get()
-		if !ok {
-			continue
-		}
-		if _, seen := tags[tag]; seen {
-			twice[tag] = true
-		}
-		tags[tag] = kexts[i].BundleID
-	}
-	for tag := range twice {
-		delete(tags, tag)
-	}
-	return tags
-}
-
-// OriginOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
+// originOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
 // bundle id alone never makes a kext Apple's: anybody may choose one. What the kernel says of its
 // collection does, as do a platform signature, and a developer's team id for the contrary.
-func OriginOf(k *Kext, path, source string) fact.Origin {
+func originOf(k *Kext, path, source string) fact.Origin {
 	var o fact.Origin
 	add := func(name, value, source string) {
 		o.Evidence = append(o.Evidence, fact.Evidence{Fact: name, Value: value, Source: source})
@@ -233,9 +183,9 @@ func OriginOf(k *Kext, path, source string) fact.Origin {
 	return o
 }
 
-// SignatureOf is the common form of a code signature. Without keys it is at best unchecked: no
+// signatureOf is the common form of a code signature. Without keys it is at best unchecked: no
 // chain is validated here.
-func SignatureOf(s *CodeSignature) fact.Signature {
+func signatureOf(s *CodeSignature) fact.Signature {
 	if s == nil {
 		return fact.Signature{}
 	}

@@ -194,15 +194,13 @@ func fromLatin1(data []byte) []byte {
 	return out
 }
 
-// A losses collects what could not be taken from one source about one subject.
+// A losses reports what could not be taken from one source about one subject.
 type losses struct {
+	report          *fact.Report
 	source, subject string
-	problems        []fact.Problem
 }
 
-func (l *losses) add(field string, err error) {
-	l.problems = append(l.problems, fact.ProblemOf(l.source, l.subject, field, err))
-}
+func (l *losses) add(field string, err error) { l.report.Problem(l.source, l.subject, field, err) }
 
 // wrongType notes that the key of a dictionary has a value of an unexpected type; a key that is
 // not there is no loss.

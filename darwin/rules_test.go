@@ -192,9 +192,9 @@ func TestReadRules(t *testing.T) {
 		}
 		return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 	}
-	files := fstest.MapFS{KextPolicyFile: {Data: kextPolicyDB()},
-		ProfileFile: {Data: []byte(texts.Read(t, profileText))},
-		SysExtFile:  {Data: []byte(texts.Read(t, sysextText))}}
+	files := fstest.MapFS{kextPolicyFile: {Data: kextPolicyDB()},
+		profileFile: {Data: []byte(texts.Read(t, profileText))},
+		sysExtFile:  {Data: []byte(texts.Read(t, sysextText))}}
 	r := ReadRules(context.Background(), files, "20.4.0", call)
 	if r.Major != 20 || r.CSR != 0x201 || r.NeedsApproval() != fact.No || r.NeedsSignature() != fact.No ||
 		r.NeedsCollection() != fact.Yes {

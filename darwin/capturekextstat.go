@@ -3,98 +3,101 @@
 package darwin
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
-	"github.com/kernelext/kernelext/internal/limit"
 )
-
-// A Capture is what the text of one of the system's tools says of kexts.
-type Capture struct {
-	// Kexts are the rows, in the text's order.
-	Kexts []Loaded
-	// Sure is set when something beside the rows says which tool printed the text.
-	Sure bool
-	// Header is set when the tool's header was seen.
-	Header bool
-	// Filtered is set when the command that shows asks for some kexts only, or its output went
-	// through another command.
-	Filtered bool
-	// Stray counts the lines that are no rows and not known to be harmless; Bad are the first of
-	// them.
-	Stray int
-	Bad   []*fact.ParseError
-	// Truncated is set when the last line has no newline, so that its end may be missing.
-	Truncated bool
-}
-
-func (c *Capture) stray(source string, n int, line string) {
-	c.Stray++
-	if len(c.Bad) < limit.Problems {
-		c.Bad = append(c.Bad, &fact.ParseError{Source: source, Line: n, Reason: strconv.Quote(cutText(line, 60)) + " is no row"})
-	}
-}
-
-func cutText(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n] + "…"
-}
 
 // kextstatHeader is how kextstat's header starts, in every version.
 const kextstatHeader = "Index Refs Address"
 
-// ParseKextstat reads the text that kextstat or kmutil showloaded prints, of any version of macOS:
-// with or without header, UUIDs and links, with the notices of macOS 11, with prompts and stray
-// lines around it. A text cut down to index and name is read too.
-func ParseKextstat(text string) *Capture {
-	c := &Capture{Kexts: []Loaded{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
+// A kextstatText is what the text of kextstat or kmutil showloaded says beside its rows.
+type kextstatText struct {
+	sure     bool // something beside the rows says which tool printed it
+	filtered bool // the command asks for some kexts only, or its output went through another command
+	rows     []Record
+}
+
+// ReadKextstat reads the text that kextstat or kmutil showloaded prints, of any version of macOS: with or without
+// header, UUIDs and links, with the notices of macOS 11, with prompts and stray lines around it. A text cut down to
+// index and name is read too. A line that is no row is reported.
+func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
+	var k kextstatText
+	c := readText(text, SourceKextstat, r, func(_ *reading, line string) error { return k.line(line) })
+	c.Records, c.Sure = k.rows, k.sure
+	c.loadedKexts()
+	c.ends(isCut(text))
+	c.selects(k.filtered)
+	return c.done()
+}
+
+// readToolList reads the whole output of kmutil or kextstat. A line that is no row is reported: it may hide a kext. An
+// output without header is not a list.
+func readToolList(text, source string, r *fact.Report) ([]Record, error) {
+	if !hasHeader(text) {
+		return nil, &fact.ParseError{Source: source, Reason: "the output has no header: it is no list"}
+	}
+	var k kextstatText
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || c.kextstatNotice(line):
-		case len(c.Kexts) >= maxKexts:
-			c.stray(SourceKextstat, n, line)
-		default:
-			if k, ok := kextstatRow(line); ok {
-				c.Kexts = append(c.Kexts, k)
-				c.Sure = c.Sure || k.Links != nil // a whole row is like nothing else
-			} else {
-				c.stray(SourceKextstat, n, line)
-			}
+		if err := k.line(line); err != nil {
+			r.Problem(source, "", "modules", &fact.ParseError{Source: source, Line: n, Reason: err.Error()})
 		}
 	}
-	return c
+	r.Done(source, fact.CountOf(int64(len(k.rows))))
+	connect(k.rows, source)
+	return k.rows, nil
 }
 
-// kextstatNotice recognises lines that are not rows and are known: the header, the notices of the
-// tools, the command with or without a prompt.
-func (c *Capture) kextstatNotice(line string) bool {
+// hasHeader reports whether a line of the text is kextstat's header.
+func hasHeader(text string) bool {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimSpace(line), kextstatHeader) {
+			return true
+		}
+	}
+	return false
+}
+
+// line reads one line. It returns an error for a line that is neither a row nor known to be harmless.
+func (k *kextstatText) line(line string) error {
+	line = strings.TrimSpace(line)
+	if line == "" || k.notice(line) {
+		return nil
+	}
+	if m, ok := kextstatRow(line); ok && len(k.rows) < maxKexts {
+		k.rows = append(k.rows, m)
+		k.sure = k.sure || m.Own.LinkedAgainst != nil // a whole row is like nothing else
+		return nil
+	}
+	return noRow(line)
+}
+
+// notice recognizes lines that are not rows and are known: the header, the notices of the tools, the command with or
+// without a prompt.
+func (k *kextstatText) notice(line string) bool {
 	switch {
 	case strings.HasPrefix(line, kextstatHeader):
-		c.Header, c.Sure = true, true
+		k.sure = true
 	case strings.HasPrefix(line, "Executing: /usr/bin/kmutil"):
-		c.Sure = true
-		if strings.Contains(line, "--bundle-identifier") || strings.Contains(line, "--filter") || strings.Contains(line, "--collection") || strings.Contains(line, " -b ") {
-			c.Filtered = true
+		k.sure = true
+		for _, option := range []string{"--bundle-identifier", "--filter", "--collection", " -b "} {
+			k.filtered = k.filtered || strings.Contains(line, option)
 		}
 	case strings.HasPrefix(line, "No variant specified, falling back to"):
-		c.Sure = true
+		k.sure = true
 	case strings.HasPrefix(line, "Last login:"), strings.Trim(line, ".-… ") == "":
 	default:
-		return c.command(line, "kextstat", "kmutil")
+		return k.command(line, "kextstat", "kmutil")
 	}
 	return true
 }
 
-// command recognises a prompt, or a line that ends in, or starts with, one of the commands.
-func (c *Capture) command(line string, names ...string) bool {
+// command recognizes a prompt, or a line that ends in, or starts with, one of the commands.
+func (k *kextstatText) command(line string, names ...string) bool {
 	text, prompt := capture.Prompt(line)
 	if !prompt {
 		text = line
@@ -108,14 +111,14 @@ func (c *Capture) command(line string, names ...string) bool {
 			continue
 		}
 		if strings.Contains(text, "|") || strings.Contains(text, " -b ") {
-			c.Filtered = true
+			k.filtered = true
 		}
 		return true
 	}
 	return prompt
 }
 
-// A row is read from left to right, a word at a time.
+// A rowReader reads a row from left to right, a word at a time.
 type rowReader string
 
 // word returns the next word.
@@ -129,46 +132,47 @@ func (r *rowReader) word() string {
 	return s[:end]
 }
 
-func kextstatRow(line string) (k Loaded, ok bool) {
+func kextstatRow(line string) (m Record, ok bool) {
+	m = Record{Kind: fact.KindMacOSKext, State: fact.StateLoaded, Own: &Kext{}}
 	r := rowReader(line)
-	if k.Tag, ok = decimal(r.word()); !ok {
-		return k, false
+	if m.Own.LoadTag, ok = decimal(r.word()); !ok {
+		return m, false
 	}
-	if r.nameOnly(&k) {
-		return k, true
+	if r.nameOnly(&m) {
+		return m, true
 	}
-	if k.Refs, ok = decimal(r.word()); !ok {
-		return k, false
+	if m.Refs, ok = decimal(r.word()); !ok {
+		return m, false
 	}
 	address, ok := hexadecimal(r.word())
 	if !ok {
-		return k, false
+		return m, false
 	}
 	if v, known := address.Get(); known {
-		k.Address = fact.Address(v)
+		m.Address = fact.Address(v)
 	}
-	if k.Size, ok = sizeColumn(r.word()); !ok {
-		return k, false
+	if m.Size, ok = sizeColumn(r.word()); !ok {
+		return m, false
 	}
-	if k.Wired, ok = sizeColumn(r.word()); !ok {
-		return k, false
+	if m.Own.WiredSize, ok = sizeColumn(r.word()); !ok {
+		return m, false
 	}
-	return k, r.name(&k) && r.tail(&k)
+	return m, r.name(&m) && r.tail(&m)
 }
 
 // nameOnly takes "8   com.apple.kec.corecrypto", to which a text was cut down.
-func (r *rowReader) nameOnly(k *Loaded) bool {
+func (r *rowReader) nameOnly(m *Record) bool {
 	rest := *r
 	name := rest.word()
 	if !isBundleID(name) || strings.TrimSpace(string(rest)) != "" {
 		return false
 	}
-	k.BundleID = name
+	m.Name, m.Own.BundleID = name, name
 	return true
 }
 
 // name takes "[architecture] name (version)". A version may hold brackets of its own.
-func (r *rowReader) name(k *Loaded) bool {
+func (r *rowReader) name(m *Record) bool {
 	head, rest, ok := strings.Cut(string(*r), " (")
 	words := strings.Fields(head)
 	if !ok || len(words) < 1 || len(words) > 2 {
@@ -176,12 +180,12 @@ func (r *rowReader) name(k *Loaded) bool {
 	}
 	if len(words) == 2 {
 		if words[0] != "????/????" {
-			k.Architecture = words[0]
+			m.Own.Architectures = words[:1:1]
 		}
 		words = words[1:]
 	}
 	if words[0] != "????" {
-		k.BundleID = words[0]
+		m.Name, m.Own.BundleID = words[0], words[0]
 	}
 	depth := 1
 	for i := range len(rest) {
@@ -193,26 +197,27 @@ func (r *rowReader) name(k *Loaded) bool {
 		}
 		if depth == 0 {
 			if rest[:i] != "????" {
-				k.Version = rest[:i]
+				m.Version = rest[:i]
 			}
 			*r = rowReader(rest[i+1:])
-			return k.BundleID == "" || isBundleID(k.BundleID)
+			return m.Name == "" || isBundleID(m.Name)
 		}
 	}
 	return false
 }
 
 // tail takes "[UUID | no UUID] [<links>]".
-func (r *rowReader) tail(k *Loaded) bool {
+func (r *rowReader) tail(m *Record) bool {
 	rest := strings.TrimSpace(string(*r))
 	if after, ok := strings.CutPrefix(rest, "no UUID"); ok {
 		rest = strings.TrimSpace(after)
 	} else if len(rest) >= 36 && isUUID(strings.ToUpper(rest[:36])) {
-		k.UUID, rest = strings.ToUpper(rest[:36]), strings.TrimSpace(rest[36:])
+		m.ContentID, rest = strings.ToUpper(rest[:36]), strings.TrimSpace(rest[36:])
+		m.Own.UUID = m.ContentID
 	}
 	if rest == "" {
 		// kextstat prints no brackets where there are no links.
-		k.Links = []int64{}
+		m.Own.LinkedAgainst = []Link{}
 		return true
 	}
 	inner, ok := strings.CutPrefix(rest, "<")
@@ -222,15 +227,15 @@ func (r *rowReader) tail(k *Loaded) bool {
 	if inner, ok = strings.CutSuffix(inner, ">"); !ok {
 		return false
 	}
-	k.Links = []int64{}
+	tags := []int64{}
 	for word := range strings.FieldsSeq(inner) {
 		tag, err := strconv.ParseUint(word, 10, 32)
 		if err != nil {
 			return false
 		}
-		k.Links = append(k.Links, int64(tag))
+		tags = append(tags, int64(tag))
 	}
-	slices.Sort(k.Links)
+	m.Own.LinkedAgainst = links(tags)
 	return true
 }
 

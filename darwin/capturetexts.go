@@ -14,22 +14,28 @@ import (
 // SourceIDList is the source of a text of bundle ids.
 const SourceIDList = "id_list"
 
-// ParseIDList reads a text of bundle ids, one a line.
-func ParseIDList(text string) *Capture {
-	c := &Capture{Kexts: []Loaded{}, Truncated: text != "" && !strings.HasSuffix(text, "\n"), Filtered: true}
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
+// ReadIDList reads a text of bundle ids, one a line. A text without one of Apple's is none: names with dots are many
+// things. The text does not say what it lists, so the records have no state.
+func ReadIDList(text string, r *fact.Report) fact.Capture[Kext] {
+	apple := false
+	c := readText(text, SourceIDList, r, func(c *reading, line string) error {
 		line = strings.TrimSpace(line)
 		switch {
 		case line == "" || strings.Trim(line, ".-… ") == "":
-		case isBundleID(line) && strings.Count(line, ".") >= 2 && len(c.Kexts) < maxKexts:
-			c.Kexts = append(c.Kexts, Loaded{BundleID: line})
-		default:
-			c.stray(SourceIDList, n, line)
+			return nil
+		case !isBundleID(line), strings.Count(line, ".") < 2, c.full():
+			return noRow(line)
 		}
+		apple = apple || strings.HasPrefix(line, "com.apple.")
+		c.add(Record{Kind: fact.KindMacOSKext, Name: line, Own: &Kext{BundleID: line}})
+		return nil
+	})
+	if !apple {
+		return fact.Capture[Kext]{}
 	}
-	return c
+	c.ends(isCut(text))
+	c.selects(true)
+	return c.done()
 }
 
 // SourcePanic is the source of what a panic report says.
@@ -63,47 +69,56 @@ func expandPanicID(s string) string {
 	return s
 }
 
-// ParsePanic reads the list of loaded kexts in a panic report: from the line "loaded kexts:" on, a
-// bundle id and a version a line, and the kext that was loaded last with its address and size.
-func ParsePanic(text string) *Capture {
-	c := &Capture{Kexts: []Loaded{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
-	last := make(map[string]Loaded)
-	inside, n := false, 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimRight(line, " \t\n")
-		if m := lastKext.FindStringSubmatch(line); m != nil {
-			if m[1] == "loaded" || m[1] == "started" {
-				last[expandPanicID(m[2])] = Loaded{Address: addressOf(m[4]), Size: sizeOf(m[5])}
-			}
-			continue
-		}
-		switch {
-		case line == "loaded kexts:":
-			inside, c.Sure, c.Header = true, true, true
-		case inside && (line == "" || line == "EOF" || strings.HasPrefix(line, "** ")):
-			inside = false
-		case inside && len(c.Kexts) < maxKexts:
-			c.panicRow(n, line, last)
-		}
-	}
-	return c
+// A panicText is what a panic report says of kexts.
+type panicText struct {
+	*reading
+	inside bool              // between "loaded kexts:" and the end of the list
+	last   map[string]Record // the address and the size of kexts that were loaded last, by bundle id
 }
 
-func (c *Capture) panicRow(n int, line string, last map[string]Loaded) {
+// ReadPanic reads the list of loaded kexts in a panic report: from the line "loaded kexts:" on, a bundle id and a
+// version a line, and the kext that was loaded last with its address and size.
+func ReadPanic(text string, r *fact.Report) fact.Capture[Kext] {
+	p := panicText{last: make(map[string]Record)}
+	p.reading = readText(text, SourcePanic, r, func(c *reading, line string) error {
+		p.reading = c
+		return p.line(strings.TrimRight(line, " \t\n"))
+	})
+	p.loadedKexts()
+	p.ends(isCut(text))
+	return p.done()
+}
+
+func (p *panicText) line(line string) error {
+	if m := lastKext.FindStringSubmatch(line); m != nil {
+		if m[1] == "loaded" || m[1] == "started" {
+			p.last[expandPanicID(m[2])] = Record{Address: addressOf(m[4]), Size: sizeOf(m[5])}
+		}
+		return nil
+	}
+	switch {
+	case line == "loaded kexts:":
+		p.inside, p.Sure = true, true
+	case p.inside && (line == "" || line == "EOF" || strings.HasPrefix(line, "** ")):
+		p.inside = false
+	case p.inside && !p.full():
+		return p.row(line)
+	}
+	return nil
+}
+
+func (p *panicText) row(line string) error {
 	name, version, ok := strings.Cut(line, "\t")
 	if !ok {
 		name, version, ok = strings.Cut(strings.TrimSpace(line), " ")
 	}
-	k := Loaded{BundleID: expandPanicID(strings.TrimSpace(name)), Version: strings.TrimSpace(version)}
-	if !ok || !isBundleID(k.BundleID) || strings.ContainsAny(k.Version, " \t") {
-		c.stray(SourcePanic, n, line)
-		return
+	id, version := expandPanicID(strings.TrimSpace(name)), strings.TrimSpace(version)
+	if !ok || !isBundleID(id) || strings.ContainsAny(version, " \t") {
+		return noRow(line)
 	}
-	if l, ok := last[k.BundleID]; ok {
-		k.Address, k.Size = l.Address, l.Size
-	}
-	c.Kexts = append(c.Kexts, k)
+	p.add(Record{Kind: fact.KindMacOSKext, Name: id, State: fact.StateLoaded, Version: version,
+		Address: p.last[id].Address, Size: p.last[id].Size, Own: &Kext{BundleID: id}})
+	return nil
 }
 
 func addressOf(s string) fact.Address {
@@ -122,27 +137,26 @@ func sizeOf(s string) fact.Count {
 // SourceKextutil is the source of what kextutil -v 6 prints of loaded kexts.
 const SourceKextutil = "kextutil"
 
-// ParseKextutilInfo reads the "Loaded kext info" that kextutil -v 6 prints: a dictionary in old
-// style, without the semicolons that would make it a property list, with long values on a line of
-// their own. The text may end anywhere.
-func ParseKextutilInfo(text string) *Capture {
-	c := &Capture{Kexts: []Loaded{}}
-	p := &kextutilReader{c: c}
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		if line = strings.TrimSpace(line); line != "" {
-			p.line(n, line)
+// ReadKextutil reads the "Loaded kext info" that kextutil -v 6 prints: a dictionary in old style, without the semicolons
+// that would make it a property list, with long values on a line of their own. The text may end anywhere.
+func ReadKextutil(text string, r *fact.Report) fact.Capture[Kext] {
+	var p kextutilReader
+	p.reading = readText(text, SourceKextutil, r, func(c *reading, line string) error {
+		p.reading = c
+		if line = strings.TrimSpace(line); line == "" {
+			return nil
 		}
-	}
+		return p.line(line)
+	})
 	p.end()
-	c.Truncated = p.depth != 0
-	return c
+	p.loadedKexts()
+	p.ends(p.depth != 0)
+	return p.done()
 }
 
 // A kextutilReader keeps what is open between two lines.
 type kextutilReader struct {
-	c     *Capture
+	*reading
 	depth int    // open braces
 	skip  int    // open brackets of a value that is not read
 	id    string // of the open kext
@@ -150,10 +164,10 @@ type kextutilReader struct {
 	key   string // whose value is on the next line
 }
 
-func (p *kextutilReader) line(n int, line string) {
+func (p *kextutilReader) line(line string) error {
 	switch {
 	case strings.HasPrefix(line, "Loaded kext info:"):
-		p.c.Sure, p.c.Header = true, true
+		p.Sure = true
 	case p.skip > 0:
 		p.skip += strings.Count(line, "{") + strings.Count(line, "(") - strings.Count(line, "}") - strings.Count(line, ")")
 	case p.key != "":
@@ -165,17 +179,17 @@ func (p *kextutilReader) line(n int, line string) {
 		p.depth--
 		p.end()
 	default:
-		p.pair(n, line)
+		return p.pair(line)
 	}
+	return nil
 }
 
 // pair reads `"key" = value`, where a value of { opens a kext.
-func (p *kextutilReader) pair(n int, line string) {
+func (p *kextutilReader) pair(line string) error {
 	quoted, value, ok := strings.Cut(line, " =")
 	key := strings.Trim(quoted, `"`)
 	if !ok || p.depth == 0 || key == "" {
-		p.c.stray(SourceKextutil, n, line)
-		return
+		return noRow(line)
 	}
 	value = strings.TrimSpace(value)
 	switch {
@@ -190,6 +204,7 @@ func (p *kextutilReader) pair(n int, line string) {
 	default:
 		p.value(key, value)
 	}
+	return nil
 }
 
 func (p *kextutilReader) value(key, text string) {
@@ -217,9 +232,8 @@ func (p *kextutilReader) value(key, text string) {
 
 // end adds the kext that is open.
 func (p *kextutilReader) end() {
-	if p.id != "" && p.info.dict != nil && len(p.c.Kexts) < maxKexts {
-		k := loadedOf(p.id, p.info)
-		p.c.Kexts = append(p.c.Kexts, k)
+	if p.id != "" && p.info.dict != nil && !p.full() {
+		p.add(loadedRecord(p.id, p.info))
 	}
 	p.id, p.info = "", node{}
 }
