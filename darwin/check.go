@@ -34,8 +34,8 @@ const (
 	ReasonCSR             = "csr"
 	ReasonUserSpace       = "user_space"
 	ReasonCodeless        = "codeless"
-	ReasonRelease         = "release" // which macOS runs is unknown
-	ReasonUnread          = "unread"  // a source that could change the answer was not read
+	ReasonRelease         = "release" // which macOS this is
+	ReasonUnread          = "unread"  // a source that could change the answer
 )
 
 // Check judges every extension that the query means: a bundle id, an id, a device, or a file.
@@ -106,8 +106,7 @@ func (c *check) verdict(m *Record) fact.Verdict {
 	case c.kernel.options.Image:
 		v.Now = nil
 	case !c.listed() && v.Now.Outcome == fact.VerdictBlocked:
-		v.Now.Outcome = fact.VerdictUnknown
-		v.Reasons = append(v.Reasons, c.unlisted.Because())
+		v.Now.Outcome, v.Now.Because = fact.VerdictUnknown, c.unlisted.Because()
 	}
 	return v
 }
@@ -121,9 +120,6 @@ func (c *check) absent() fact.Verdict {
 			answer = c.unlisted
 		}
 		v.Now = prospectOf(answer)
-	}
-	if answer.Applies() {
-		v.Reasons = append(v.Reasons, answer.Because())
 	}
 	return v
 }
@@ -143,7 +139,7 @@ func (c *check) unseen() fact.Answer {
 // prospectOf returns absent if the answer does not apply, else unknown.
 func prospectOf(answer fact.Answer) *fact.Prospect {
 	if answer.Applies() {
-		return &fact.Prospect{Outcome: fact.VerdictUnknown}
+		return &fact.Prospect{Outcome: fact.VerdictUnknown, Because: answer.Because()}
 	}
 	return &fact.Prospect{Outcome: fact.VerdictAbsent}
 }

@@ -45,7 +45,31 @@ func (j *judge) reason(code, file, format string, args ...any) fact.Reason {
 
 // both sets the same prospect for now and the next boot.
 func (j *judge) both(o fact.VerdictOutcome, ways ...fact.Way) {
-	j.v.Now, j.v.NextBoot = &fact.Prospect{Outcome: o, Ways: ways}, &fact.Prospect{Outcome: o, Ways: ways}
+	j.set(fact.Prospect{Outcome: o, Ways: ways})
+}
+
+// unsure sets both prospects to unknown.
+func (j *judge) unsure(because fact.Reason, ways ...fact.Way) {
+	j.set(fact.Prospect{Outcome: fact.VerdictUnknown, Ways: ways, Because: because})
+}
+
+func (j *judge) set(p fact.Prospect) {
+	now, next := p, p
+	j.v.Now, j.v.NextBoot = &now, &next
+}
+
+// prospectBy returns the prospect of a bundle that has one way in.
+func prospectBy(way string, answer fact.Answer) fact.Prospect {
+	p := fact.Prospect{Outcome: fact.VerdictUnknown, Ways: []fact.Way{answer.Way(way)}}
+	switch answer.Blocked() {
+	case fact.Yes:
+		p.Outcome = fact.VerdictBlocked
+	case fact.No:
+		p.Outcome = fact.VerdictLoadable
+	default:
+		p.Because = answer.Because()
+	}
+	return p
 }
 
 // inKernel judges an extension that the kernel lists; after a boot it is what the disk says.
@@ -80,8 +104,7 @@ func (j *judge) nowhere() {
 			text += "; source " + source + " was not read whole"
 		}
 	}
-	j.reason(ReasonUnread, "", "%s", text)
-	j.both(fact.VerdictUnknown)
+	j.unsure(fact.Reason{Code: ReasonUnread, Text: text})
 }
 
 // userSpace judges a system extension, whose code runs outside the kernel.
@@ -132,7 +155,7 @@ func (j *judge) onDisk() {
 	answer := j.mayLoad()
 	switch j.rules.needsCollection() {
 	case fact.No:
-		j.both(outcomeOf(answer), answer.Way(WayBundle))
+		j.set(prospectBy(WayBundle, answer))
 		if answer.Blocked() == fact.No {
 			j.v.Word = "loadable"
 		}
@@ -140,27 +163,18 @@ func (j *judge) onDisk() {
 		// It must be linked into the auxiliary collection first, which a reboot does if it is approved.
 		shut := fact.Way{Way: WayCollection, Blocked: fact.Yes}
 		j.v.Now = &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: []fact.Way{shut}}
-		j.v.NextBoot = &fact.Prospect{Outcome: outcomeOf(answer), Ways: []fact.Way{answer.Way(WayCollection)}}
+		next := prospectBy(WayCollection, answer)
+		j.v.NextBoot = &next
 		if answer.Blocked() == fact.No {
 			j.v.Word = "needs reboot"
 			j.reason(ReasonPending, "", "it loads once the auxiliary collection is rebuilt and the Mac restarted")
 		}
 	default:
-		j.v.Reasons = append(j.v.Reasons, j.rules.unread(SourceMachine, ReasonRelease, "the release of macOS is unknown"))
-		j.both(fact.VerdictUnknown, answer.Way(WayBundle))
+		unread := j.rules.unread(SourceMachine, ReasonRelease, "the release of macOS is unknown")
+		j.unsure(unread, answer.Way(WayBundle))
 	}
 	j.v.Remedies = append(j.v.Remedies, fact.Remedy{Text: "remove " + j.kext.Bundle.Path +
 		", and on macOS 11 and later rebuild the auxiliary collection and restart"})
-}
-
-func outcomeOf(answer fact.Answer) fact.VerdictOutcome {
-	switch answer.Blocked() {
-	case fact.Yes:
-		return fact.VerdictBlocked
-	case fact.No:
-		return fact.VerdictLoadable
-	}
-	return fact.VerdictUnknown
 }
 
 // mayLoad answers whether the rules stop a bundle: signature, boot security, approval, in that order. The first step
