@@ -63,7 +63,8 @@ type layout struct {
 // findLayout tells the two layouts apart: all below Contents, or flat, as DriverKit extensions and
 // old kexts are.
 func findLayout(fsys fs.FS, dir string) (layout, error) {
-	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"), path.Join(dir, "Contents/Info.plist")}
+	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"),
+		path.Join(dir, "Contents/Info.plist")}
 	_, err := fs.Stat(fsys, deep.info)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return deep, err
@@ -85,7 +86,8 @@ func (l layout) executable(info BundleInfo) (string, error) {
 		return "", nil
 	}
 	if strings.ContainsAny(info.Executable, "/\x00") || info.Executable == "." || info.Executable == ".." {
-		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable", Reason: fmt.Sprintf("%q is no file name", info.Executable)}
+		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable",
+			Reason: fmt.Sprintf("%q is no file name", info.Executable)}
 	}
 	return path.Join(l.code, info.Executable), nil
 }

@@ -66,7 +66,9 @@ func tagsOfLinks(m *Record) []string {
 
 // shown reports whether a text was found to show some kexts only.
 func shown(r *fact.Report) bool {
-	return slices.ContainsFunc(r.Problems, func(p fact.Problem) bool { return strings.Contains(p.Text, "some kexts only") })
+	return slices.ContainsFunc(r.Problems, func(p fact.Problem) bool {
+		return strings.Contains(p.Text, "some kexts only")
+	})
 }
 
 func zeroHex(v uint64) string {
@@ -187,7 +189,8 @@ func TestKextutilCapture(t *testing.T) {
 	}
 	m, k := c.Records[0], c.Records[0].Own
 	got := fmt.Sprint(m.Name, " ", m.Version, " ", k.CompatibleVersion, " ", k.UUID, " ", k.LoadTag, " ", m.Refs, " ",
-		m.Address, " ", m.Size, " ", k.WiredSize, " ", m.Path, " ", k.Interface, k.KernelResource, k.Prelinked, k.Started)
+		m.Address, " ", m.Size, " ", k.WiredSize, " ", m.Path, " ",
+		k.Interface, k.KernelResource, k.Prelinked, k.Started)
 	want := "com.apple.kpi.bsd 19.6.0 8.0.0b1 655AA406-9702-4364-9D30-481571CF631D 1 115 0xffffff7f81000000 50016 " +
 		"50016 /System/Library/Extensions/System.kext/PlugIns/BSDKernel.kext yesyesyesyes"
 	address := int64(-551890460672)
@@ -293,7 +296,8 @@ func TestProfiler(t *testing.T) {
 		m, bad := c.Records[0], c.Records[1]
 		b, p := m.Own.Bundle, m.Own.Profiler
 		got := fmt.Sprint(b.Name, " ", m.Name, " ", m.Version, " ", b.ShortVersion, " ", m.State, " ", p.Loadable,
-			p.Dependencies, " ", p.ObtainedFrom, " ", m.Own.Architectures, " ", m.Path, " ", len(m.Own.CodeSignature.Chain))
+			p.Dependencies, " ", p.ObtainedFrom, " ", m.Own.Architectures, " ", m.Path, " ",
+			len(m.Own.CodeSignature.Chain))
 		if want := "IOUSBFamily com.apple.iokit.IOUSBFamily 900.4.2 900.4.2 loaded yesyes apple [x86_64 arm64e] " +
 			"/System/Library/Extensions/IOUSBFamily.kext 3"; got != want {
 			t.Errorf("%s:\n got %s\nwant %s", form, got, want)

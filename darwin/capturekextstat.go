@@ -282,7 +282,8 @@ func isBundleID(s string) bool {
 	if s == "__kernel__" {
 		return true
 	}
-	if len(s) > 256 || !strings.Contains(s, ".") || strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
+	if len(s) > 256 || !strings.Contains(s, ".") || strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") ||
+		strings.Contains(s, "..") {
 		return false
 	}
 	letter := false

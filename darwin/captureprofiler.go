@@ -74,7 +74,9 @@ func (p *profilerItem) record() Record {
 			ShortVersion: p.ShortVersion, Info: p.Info}},
 	}
 	if len(p.SignedBy) > 0 {
-		own.CodeSignature = &CodeSignature{Present: fact.Yes, Signer: p.SignedBy[0], Chain: p.SignedBy, Notarized: p.Notarized}
+		own.CodeSignature = &CodeSignature{
+			Present: fact.Yes, Signer: p.SignedBy[0], Chain: p.SignedBy, Notarized: p.Notarized,
+		}
 	}
 	m := Record{Kind: fact.KindMacOSKext, Name: cmp.Or(p.BundleID, p.Name), Version: p.Version, Path: p.Path,
 		Description: p.Info, Address: p.Address, Own: own}

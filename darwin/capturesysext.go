@@ -73,7 +73,8 @@ func tabRow(line string) (SystemExtension, bool) {
 	if len(f) != 6 {
 		return SystemExtension{}, false
 	}
-	s := SystemExtension{Enabled: fact.TriOf(strings.TrimSpace(f[0]) == "*"), Active: fact.TriOf(strings.TrimSpace(f[1]) == "*"), TeamID: strings.TrimSpace(f[2]), Name: f[4]}
+	starred := func(column string) fact.Tri { return fact.TriOf(strings.TrimSpace(column) == "*") }
+	s := SystemExtension{Enabled: starred(f[0]), Active: starred(f[1]), TeamID: strings.TrimSpace(f[2]), Name: f[4]}
 	return s, s.identity(f[3]) && s.state(f[5])
 }
 

@@ -42,7 +42,8 @@ func ReadIDList(text string, r *fact.Report) fact.Capture[Kext] {
 const SourcePanic = "panic_report"
 
 // lastKext matches what a panic report says of the kext loaded or unloaded last.
-var lastKext = lazy.Regexp{Pattern: `^last (loaded|started|unloaded|stopped) kext at \d+: (\S+)\s+(\S+)(?: \(addr (0x[0-9a-f]+), size (\d+)\))?$`}
+var lastKext = lazy.Regexp{Pattern: `^last (loaded|started|unloaded|stopped) kext at \d+: (\S+)\s+(\S+)` +
+	`(?: \(addr (0x[0-9a-f]+), size (\d+)\))?$`}
 
 // panicWords undoes the shortening of words in a panic report's bundle ids.
 var panicWords = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
@@ -137,8 +138,8 @@ func sizeOf(s string) fact.Count {
 // SourceKextutil is the source of what kextutil -v 6 prints of loaded kexts.
 const SourceKextutil = "kextutil"
 
-// ReadKextutil reads the "Loaded kext info" that kextutil -v 6 prints: a dictionary in old style, without the semicolons
-// that would make it a property list, with long values on a line of their own. The text may end anywhere.
+// ReadKextutil reads the "Loaded kext info" that kextutil -v 6 prints: a dictionary in old style, without the
+// semicolons that would make it a property list, with long values on a line of their own. The text may end anywhere.
 func ReadKextutil(text string, r *fact.Report) fact.Capture[Kext] {
 	var p kextutilReader
 	p.reading = readText(text, SourceKextutil, r, func(c *reading, line string) error {
@@ -169,7 +170,7 @@ func (p *kextutilReader) line(line string) error {
 	case strings.HasPrefix(line, "Loaded kext info:"):
 		p.Sure = true
 	case p.skip > 0:
-		p.skip += strings.Count(line, "{") + strings.Count(line, "(") - strings.Count(line, "}") - strings.Count(line, ")")
+		p.skip += depthOf(line)
 	case p.key != "":
 		p.value(p.key, line)
 		p.key = ""
@@ -182,6 +183,11 @@ func (p *kextutilReader) line(line string) error {
 		return p.pair(line)
 	}
 	return nil
+}
+
+// depthOf returns how many brackets a text opens and does not close.
+func depthOf(text string) int {
+	return strings.Count(text, "{") + strings.Count(text, "(") - strings.Count(text, "}") - strings.Count(text, ")")
 }
 
 // pair reads `"key" = value`, where a value of { opens a kext.
@@ -200,7 +206,7 @@ func (p *kextutilReader) pair(line string) error {
 	case value == "":
 		p.key = key
 	case strings.HasPrefix(value, "{"), strings.HasPrefix(value, "("):
-		p.skip = strings.Count(value, "{") + strings.Count(value, "(") - strings.Count(value, "}") - strings.Count(value, ")")
+		p.skip = depthOf(value)
 	default:
 		p.value(key, value)
 	}

@@ -83,7 +83,8 @@ func (c *check) list(ctx context.Context) {
 	loaded, source, err := c.kernel.list(ctx, c.report)
 	if err != nil {
 		c.report.Problem(SourceKextManager, c.query, "", err)
-		c.unlisted = fact.Unsure(ReasonUnread, "the kernel's list could not be read, so it may be loaded already: "+err.Error())
+		text := "the kernel's list could not be read, so it may be loaded already: " + err.Error()
+		c.unlisted = fact.Unsure(ReasonUnread, text)
 		return
 	}
 	finish(loaded, source)

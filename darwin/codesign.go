@@ -31,8 +31,8 @@ const (
 	maxBlobs           = 64
 )
 
-// A CodeSignature is what a Mach-O file's code signature says of itself. These are statements of
-// the file, not a validation: no chain is checked against Apple's roots.
+// A CodeSignature is what a Mach-O file's code signature says of itself. Only SignatureFits, CodeFits and Seal were
+// compared with anything; whether the signer's chain leads to a key of Options.Keys is in the record's Signature.
 type CodeSignature struct {
 	// Present says whether there is a signature at all; every other field is empty when it is no.
 	Present fact.Tri `json:"present,omitzero"`
@@ -271,7 +271,8 @@ func (d *codeDirectory) validate(source string) error {
 		return signatureError(source, "%d bytes", n)
 	case d.hashSize < 20 || d.hashSize > d.hash.Size():
 		return signatureError(source, "hashes of %d bytes", d.hashSize)
-	case int64(d.hashes) > n || int64(d.code) > (n-int64(d.hashes))/int64(d.hashSize) || int64(d.special) > int64(d.hashes)/int64(d.hashSize):
+	case int64(d.hashes) > n || int64(d.code) > (n-int64(d.hashes))/int64(d.hashSize) ||
+		int64(d.special) > int64(d.hashes)/int64(d.hashSize):
 		return signatureError(source, "%d and %d hashes in %d bytes", d.special, d.code, n)
 	case d.codeLimit < 0:
 		return signatureError(source, "code limit %d", d.codeLimit)

@@ -150,7 +150,8 @@ func (r *collectionReading) all() error {
 		return machoError(r.name, "__PRELINK_INFO", 0, "no such section: it is no kernel collection")
 	}
 	if info.size > maxPrelinkInfo {
-		return &fact.ParseError{Source: r.name, Field: "__PRELINK_INFO", Reason: fmt.Sprintf("%d bytes", info.size), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: r.name, Field: "__PRELINK_INFO",
+			Reason: fmt.Sprintf("%d bytes", info.size), Err: fact.ErrTooLarge}
 	}
 	if info.offset < 0 || info.size < 0 || info.offset > r.slice.size || info.size > r.slice.size-info.offset {
 		return machoError(r.name, "__PRELINK_INFO", info.offset, "%d bytes reach beyond the file", info.size)
@@ -276,9 +277,11 @@ func (r *collectionReading) identity(d *dialect, key string, t limit.XMLToken) e
 // kept too.
 var memberKeys = []string{
 	"AppleSecurityExtension", "CFBundleExecutable", "CFBundleGetInfoString", "CFBundleIdentifier", "CFBundleName",
-	"CFBundlePackageType", "CFBundleShortVersionString", "CFBundleUEXTExecutable", "CFBundleVersion", "LSMinimumSystemVersion",
-	"NSHumanReadableCopyright", "OSBundleAllowUserLoad", "OSBundleCompatibleVersion", "OSBundleIsInterface", "OSBundleLibraries",
-	"OSBundleRequireExplicitLoad", "OSBundleRequired", "OSBundleSharedExecutableIdentifier", "OSBundleUsageDescription",
+	"CFBundlePackageType", "CFBundleShortVersionString", "CFBundleUEXTExecutable", "CFBundleVersion",
+	"LSMinimumSystemVersion",
+	"NSHumanReadableCopyright", "OSBundleAllowUserLoad", "OSBundleCompatibleVersion", "OSBundleIsInterface",
+	"OSBundleLibraries", "OSBundleRequireExplicitLoad", "OSBundleRequired", "OSBundleSharedExecutableIdentifier",
+	"OSBundleUsageDescription",
 	"OSKernelResource", "_PrelinkBundlePath", "_PrelinkExecutableLoadAddr", "_PrelinkExecutableRelativePath",
 	"_PrelinkExecutableSize", "_PrelinkInterfaceUUID",
 }
@@ -313,7 +316,8 @@ func (r *collectionReading) members(d *dialect, t limit.XMLToken) error {
 			return err
 		}
 		if len(r.c.Members) == maxMembers {
-			return &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary", Reason: fmt.Sprintf("more than %d kexts", maxMembers), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary",
+				Reason: fmt.Sprintf("more than %d kexts", maxMembers), Err: fact.ErrTooLarge}
 		}
 		r.add(n)
 	}
@@ -322,13 +326,15 @@ func (r *collectionReading) members(d *dialect, t limit.XMLToken) error {
 
 func (r *collectionReading) add(n node) {
 	if n.kind != dictNode {
-		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary", Reason: "a kext is " + n.kind.String()})
+		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary",
+			Reason: "a kext is " + n.kind.String()})
 		return
 	}
 	l := &losses{r.report, SourceCollections, escape.UTF8(n.dict["CFBundleIdentifier"].str)}
 	m := member{BundleInfo: infoOf(n, r.Architecture, l)}
 	if m.Identifier == "" {
-		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "CFBundleIdentifier", Reason: "a kext without identifier"})
+		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "CFBundleIdentifier",
+			Reason: "a kext without identifier"})
 		return
 	}
 	m.Path = n.text("_PrelinkBundlePath", l)

@@ -30,7 +30,8 @@ func prelink(members ...string) string {
 
 func readCollectionBytes(name string, b []byte) (collection, []fact.Problem, error) {
 	var r fact.Report
-	c, err := collectionReader{Architecture: "x86_64", Personalities: true}.read(name, bytes.NewReader(b), int64(len(b)), &r)
+	c, err := collectionReader{Architecture: "x86_64", Personalities: true}.read(name, bytes.NewReader(b),
+		int64(len(b)), &r)
 	return c, r.Problems, err
 }
 

@@ -96,14 +96,16 @@ func parseNVRAM(data []byte, r *fact.Report) (nvram, error) {
 		return v, err
 	}
 	if n.kind != dictNode {
-		return v, &fact.ParseError{Source: SourceNVRAM, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return v, &fact.ParseError{Source: SourceNVRAM, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
 	l := &losses{report: r, source: SourceNVRAM}
 	if b := n.bytes("csr-active-config", l); len(b) == 4 {
 		mask := binary.LittleEndian.Uint32(b)
 		v.CSR = &mask
 	} else if b != nil {
-		l.add("csr-active-config", &fact.ParseError{Source: SourceNVRAM, Field: "csr-active-config", Reason: fmt.Sprintf("%d bytes", len(b))})
+		l.add("csr-active-config", &fact.ParseError{Source: SourceNVRAM, Field: "csr-active-config",
+			Reason: fmt.Sprintf("%d bytes", len(b))})
 	}
 	if b := n.bytes(secureBootVariable, l); len(b) == 1 {
 		v.SecureBoot = map[byte]string{2: "full", 1: "medium", 0: "none"}[b[0]]
@@ -113,7 +115,8 @@ func parseNVRAM(data []byte, r *fact.Report) (nvram, error) {
 }
 
 // bootArgs are the kernel's switches that bear on kexts.
-var bootArgs = []string{"kext-dev-mode", "amfi_get_out_of_my_way", "amfi", "rootless", "csr", "keepsyms", "kcsuffix", "kc_build", "-x", "-f"}
+var bootArgs = []string{"kext-dev-mode", "amfi_get_out_of_my_way", "amfi", "rootless", "csr", "keepsyms",
+	"kcsuffix", "kc_build", "-x", "-f"}
 
 // keptBootArgs are the words of boot-args whose key is one of bootArgs, separated by blanks.
 func keptBootArgs(v node) string {

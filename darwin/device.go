@@ -54,7 +54,8 @@ func parseDevice(query string) (device, error) {
 		err = fmt.Errorf("neither a modalias nor key=value")
 	}
 	if err != nil {
-		return device{}, &fact.ParseError{Source: "query", Field: "device", Reason: fmt.Sprintf("%q: %v", escape.Text(cutText(query, 80)), err)}
+		return device{}, &fact.ParseError{Source: "query", Field: "device",
+			Reason: fmt.Sprintf("%q: %v", escape.Text(cutText(query, 80)), err)}
 	}
 	return d, nil
 }
@@ -115,12 +116,14 @@ func (d *device) pciAlias(s string) error {
 }
 
 func (d *device) usbAlias(s string) error {
-	f, err := aliasFields(s, []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2}, {"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}})
+	f, err := aliasFields(s, []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2},
+		{"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}})
 	if err != nil {
 		return err
 	}
 	for from, to := range map[string]string{
-		"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass", "dp": "bDeviceProtocol",
+		"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass",
+		"dp": "bDeviceProtocol",
 		"ic": "bInterfaceClass", "isc": "bInterfaceSubClass", "ip": "bInterfaceProtocol", "in": "bInterfaceNumber",
 	} {
 		if v, ok := f[from]; ok {
@@ -187,7 +190,8 @@ func (d *device) fitsProvider(class string) bool {
 	case "", class:
 		return true
 	case "usb":
-		return strings.HasPrefix(class, "IOUSB") || strings.HasPrefix(class, "IOUserUSB") || strings.HasPrefix(class, "AppleUSB")
+		return strings.HasPrefix(class, "IOUSB") || strings.HasPrefix(class, "IOUserUSB") ||
+			strings.HasPrefix(class, "AppleUSB")
 	}
 	return false
 }

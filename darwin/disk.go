@@ -41,7 +41,9 @@ type diskReader struct {
 // read reads it all and reports the sources. Only the end of ctx makes it stop early, which is reported. The error is
 // why no folder of extensions can be read; what else there is on disk is returned all the same.
 func (r diskReader) read(ctx context.Context, report *fact.Report) (*disk, error) {
-	d := &disk{bundles: map[string][]Record{}, members: map[string][]Membership{}, extensions: map[string][]SystemExtension{}}
+	d := &disk{
+		bundles: map[string][]Record{}, members: map[string][]Membership{}, extensions: map[string][]SystemExtension{},
+	}
 	bundles, err := r.readBundles(ctx, d, report)
 	collections := r.readCollections(ctx, d, report)
 	extensions := r.readSystemExtensions(d, report)

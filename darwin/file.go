@@ -18,7 +18,9 @@ import (
 
 // ReadFile reads a bundle, a kernel collection, or the code of a kext by itself. ok is false for a file of another
 // system, and for a folder that is no bundle. head is the file's beginning, nil for a folder.
-func ReadFile(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+func ReadFile(
+	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	signatures := o.Asks(fact.DetailSignatures)
 	reader := bundleReader{
 		FS: fsys, Code: true, Signatures: signatures, Verify: signatures, Keys: o.Keys, MaxBytes: o.MaxFile,

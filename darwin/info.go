@@ -112,7 +112,8 @@ type Match struct {
 // matchKeys are the properties of personalities that devices are matched by.
 var matchKeys = []string{
 	"IOCompatibleMatch", "IONameMatch", "IOPCIClassMatch", "IOPCIMatch", "IOPCIPrimaryMatch", "IOPCISecondaryMatch",
-	"IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch", "IOPropertyMatch", "IOResourceMatch", "IOVirtIOPrimaryMatch",
+	"IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch", "IOPropertyMatch", "IOResourceMatch",
+	"IOVirtIOPrimaryMatch",
 	"DeviceUsagePairs", "PrimaryUsage", "PrimaryUsagePage", "ProductID", "Transport", "VendorID", "VendorIDSource",
 	"bConfigurationValue", "bDeviceClass", "bDeviceProtocol", "bDeviceSubClass", "bInterfaceClass", "bInterfaceNumber",
 	"bInterfaceProtocol", "bInterfaceSubClass", "bcdDevice", "idProduct", "idProductArray", "idProductMask", "idVendor",
@@ -126,7 +127,8 @@ func parseInfo(source string, data []byte, architecture string, r *fact.Report) 
 		return BundleInfo{}, err
 	}
 	if n.kind != dictNode {
-		return BundleInfo{}, &fact.ParseError{Source: source, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return BundleInfo{}, &fact.ParseError{Source: source, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
 	return infoOf(n, architecture, &losses{r, source, source}), nil
 }
@@ -189,7 +191,8 @@ func personalitiesOf(n node, bundleID string, l *losses) []Personality {
 	all := make([]Personality, 0, len(n.dict))
 	for _, name := range n.keys() {
 		if len(all) == maxPersonalities {
-			l.add("IOKitPersonalities", fmt.Errorf("%w: more than %d personalities", fact.ErrTooLarge, maxPersonalities))
+			l.add("IOKitPersonalities",
+				fmt.Errorf("%w: more than %d personalities", fact.ErrTooLarge, maxPersonalities))
 			break
 		}
 		p := n.sub(name, l)

@@ -92,7 +92,8 @@ func (j *judge) inKernel() {
 	j.v.Remedies = next.v.Remedies
 	j.v.Now, j.v.NextBoot = &fact.Prospect{Outcome: fact.VerdictLoaded}, next.v.NextBoot
 	if j.kext.PendingReboot == fact.Yes {
-		j.reason(ReasonPending, j.kext.Bundle.Path, "version %s is on disk, newer than the loaded one", j.kext.Bundle.Version)
+		j.reason(ReasonPending, j.kext.Bundle.Path, "version %s is on disk, newer than the loaded one",
+			j.kext.Bundle.Version)
 	}
 }
 
@@ -126,7 +127,8 @@ func (j *judge) userSpace() {
 // codeless judges a bundle that describes devices for other kexts.
 func (j *judge) codeless() {
 	j.v.Word = "no code"
-	j.reason(ReasonCodeless, j.kext.Bundle.Path, "it has no code of its own, and describes devices for other extensions")
+	j.reason(ReasonCodeless, j.kext.Bundle.Path,
+		"it has no code of its own, and describes devices for other extensions")
 	j.both(fact.VerdictBlocked, []fact.Way{}...)
 }
 

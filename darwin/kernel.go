@@ -215,6 +215,7 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			"/Library/KernelCollections/*.kc", "/System/Volumes/Preboot/*/boot/*"},
 			Needs: "root for the Preboot volume", For: "kexts that are linked but not on disk, stale collections",
 			Asked: files},
-		{Source: SourceSysExt, Reads: []string{"/" + sysExtFile}, For: "system extensions and their state", Asked: files},
+		{Source: SourceSysExt, Reads: []string{"/" + sysExtFile}, For: "system extensions and their state",
+			Asked: files},
 	}
 }

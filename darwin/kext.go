@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -109,7 +110,8 @@ func pseudoOf(bundleID string) string {
 		return PseudoKernel
 	case "com.apple.sptm", "com.apple.txm":
 		return PseudoMonitor
-	case "com.apple.iokit.ApplePlatformFamily", "com.apple.iokit.IONVRAMFamily", "com.apple.iokit.IOSystemManagementFamily",
+	case "com.apple.iokit.ApplePlatformFamily", "com.apple.iokit.IONVRAMFamily",
+		"com.apple.iokit.IOSystemManagementFamily",
 		"com.apple.driver.AppleNMI":
 		return PseudoComponent
 	}
@@ -137,25 +139,12 @@ func originOf(k *Kext, path, source string) fact.Origin {
 		o.Evidence = append(o.Evidence, fact.Evidence{Fact: name, Value: value, Source: source})
 	}
 	decide := func(c fact.OriginClass) {
-		if o.Class == "" {
-			o.Class = c
-		}
+		o.Class = cmp.Or(o.Class, c)
 	}
 	apple := strings.HasPrefix(k.BundleID, "com.apple.") || k.BundleID == "__kernel__"
-	if s := k.CodeSignature; s != nil && s.Present == fact.Yes {
-		switch platform, _ := s.Platform.Get(); {
-		case s.TeamID != "":
-			add("teamId", s.TeamID, SourceBundles)
-			decide(fact.OriginThirdParty)
-		case s.AdHoc == fact.Yes:
-			add("signature", "adhoc", SourceBundles)
-			decide(fact.OriginThirdParty)
-		case platform != 0:
-			add("platform", s.Platform.String(), SourceBundles)
-			if apple {
-				decide(fact.OriginOS)
-			}
-		}
+	if name, value, class := k.CodeSignature.origin(apple); name != "" {
+		add(name, value, SourceBundles)
+		decide(class)
 	}
 	switch k.Collection {
 	case "Primary", "System":
@@ -183,6 +172,25 @@ func originOf(k *Kext, path, source string) fact.Origin {
 	return o
 }
 
+// origin returns the evidence in a code signature, and what follows from it. apple is set for one of Apple's bundle
+// ids.
+func (s *CodeSignature) origin(apple bool) (name, value string, class fact.OriginClass) {
+	if s == nil || s.Present != fact.Yes {
+		return "", "", ""
+	}
+	switch platform, _ := s.Platform.Get(); {
+	case s.TeamID != "":
+		return "teamId", s.TeamID, fact.OriginThirdParty
+	case s.AdHoc == fact.Yes:
+		return "signature", "adhoc", fact.OriginThirdParty
+	case platform != 0 && apple:
+		return "platform", s.Platform.String(), fact.OriginOS
+	case platform != 0:
+		return "platform", s.Platform.String(), ""
+	}
+	return "", "", ""
+}
+
 // signatureOf is the common form of a code signature. Without keys it is at best unchecked: no
 // chain is validated here.
 func signatureOf(s *CodeSignature) fact.Signature {
@@ -193,7 +201,8 @@ func signatureOf(s *CodeSignature) fact.Signature {
 		return fact.Signature{Status: fact.SignatureNone}
 	}
 	f := fact.Signature{
-		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded, Hash: s.HashType, SignedAt: s.SignedAt,
+		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded,
+		Hash: s.HashType, SignedAt: s.SignedAt,
 	}
 	whole := s.CodeFits == fact.Yes && s.SignatureFits == fact.Yes
 	switch {

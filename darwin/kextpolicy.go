@@ -52,7 +52,8 @@ type kextPolicy struct {
 func (p *kextPolicy) approved(teamID, bundleID string) (Approval, bool) {
 	for _, managed := range []bool{true, false} {
 		for _, a := range p.Approvals {
-			if a.Managed == managed && (a.BundleID == bundleID || managed && a.BundleID == "" && a.TeamID == teamID && teamID != "") &&
+			team := managed && a.BundleID == "" && a.TeamID == teamID && teamID != ""
+			if a.Managed == managed && (a.BundleID == bundleID || team) &&
 				(teamID == "" || a.TeamID == teamID || a.TeamID == "") {
 				return a, true
 			}
@@ -80,22 +81,26 @@ func parseKextPolicy(data []byte, report *fact.Report) (kextPolicy, error) {
 	}
 	lose := func(table string, err error) { report.Problem(SourceKextPolicy, table, "", err) }
 	err = db.rows("kext_policy", func(r row) {
-		p.Approvals = append(p.Approvals, Approval{TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
+		p.Approvals = append(p.Approvals, Approval{
+			TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
 			Developer: r.text("developer_name"), Flags: r.count("flags")})
 	})
 	if err != nil {
 		lose("kext_policy", err)
 	}
 	err = db.rows("kext_policy_mdm", func(r row) {
-		p.Approvals = append(p.Approvals, Approval{TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
+		p.Approvals = append(p.Approvals, Approval{
+			TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
 			Managed: true, Payload: r.text("payload_uuid")})
 	})
 	if err != nil {
 		lose("kext_policy_mdm", err)
 	}
 	err = db.rows("kext_load_history_v3", func(r row) {
-		p.History = append(p.History, loadRecord{Path: r.text("path"), TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), CDHash: r.text("cdhash"),
-			BootUUID: r.text("boot_uuid"), Created: r.text("created_at"), LastSeen: r.text("last_seen"), Flags: r.count("flags")})
+		p.History = append(p.History, loadRecord{
+			Path: r.text("path"), TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), CDHash: r.text("cdhash"),
+			BootUUID: r.text("boot_uuid"), Created: r.text("created_at"), LastSeen: r.text("last_seen"),
+			Flags: r.count("flags")})
 	})
 	if err != nil {
 		lose("kext_load_history_v3", err)

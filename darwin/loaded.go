@@ -24,7 +24,8 @@ func parseLoadedInfo(data []byte, r *fact.Report) ([]Record, error) {
 		return nil, err
 	}
 	malformed := func(kind error, format string, args ...any) error {
-		return &fact.ParseError{Source: SourceKextManager, Field: "plist", Reason: fmt.Sprintf(format, args...), Err: kind}
+		return &fact.ParseError{Source: SourceKextManager, Field: "plist",
+			Reason: fmt.Sprintf(format, args...), Err: kind}
 	}
 	if n.kind != dictNode {
 		return nil, malformed(nil, "it is %s, not a dictionary", n.kind)

@@ -79,7 +79,8 @@ func TestLoadedInfo(t *testing.T) {
 	if bsd.Own.Pseudo != PseudoKPI || bsd.Own.VersionValid != fact.Yes {
 		t.Errorf("%+v", bsd.Own)
 	}
-	twice := []Record{{Own: &Kext{BundleID: "a", LoadTag: fact.CountOf(3)}}, {Own: &Kext{BundleID: "b", LoadTag: fact.CountOf(3)}}}
+	twice := []Record{{Own: &Kext{BundleID: "a", LoadTag: fact.CountOf(3)}},
+		{Own: &Kext{BundleID: "b", LoadTag: fact.CountOf(3)}}}
 	if tags := tagsOf(twice); len(tags) != 0 {
 		t.Errorf("a tag of two kexts has an owner: %v", tags)
 	}

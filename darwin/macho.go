@@ -302,7 +302,10 @@ func (s *Slice) readCommands(source string, commands []byte, count int) error {
 }
 
 func (s *Slice) readCommand(source string, kind uint32, c []byte) error {
-	need := map[uint32]int{lcUUID: 24, lcSignature: 16, lcVersion: 16, lcSource: 16, lcBuild: 24, lcFileset: 32, lcSegment: 56, lcSegment64: 72}[kind]
+	need := map[uint32]int{
+		lcUUID: 24, lcSignature: 16, lcVersion: 16, lcSource: 16, lcBuild: 24, lcFileset: 32, lcSegment: 56,
+		lcSegment64: 72,
+	}[kind]
 	if len(c) < need {
 		return machoError(source, "load commands", s.offset, "command 0x%x of %d bytes", kind, len(c))
 	}

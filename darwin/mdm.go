@@ -65,7 +65,8 @@ func parseManagedPolicy(source string, data []byte, r *fact.Report) (managedPoli
 		}
 	}
 	if len(settings) == 0 {
-		return p, &fs.PathError{Op: "read", Path: source, Err: errors.Join(fs.ErrNotExist, errors.New("no payload of type "+payloadType))}
+		none := errors.Join(fs.ErrNotExist, errors.New("no payload of type "+payloadType))
+		return p, &fs.PathError{Op: "read", Path: source, Err: none}
 	}
 	p.Kexts = map[string][]string{}
 	for _, s := range settings {

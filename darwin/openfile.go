@@ -38,7 +38,8 @@ func openFile(fsys fs.FS, name string) (*file, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errors.Join(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not a regular file: %v", st.Mode())}, f.Close())
+		err := &fact.ParseError{Source: name, Reason: fmt.Sprintf("not a regular file: %v", st.Mode())}
+		return nil, errors.Join(err, f.Close())
 	}
 	if r, ok := f.(io.ReaderAt); ok {
 		return &file{ReaderAt: r, size: st.Size(), mode: st.Mode(), closer: f}, nil

@@ -34,7 +34,9 @@ const (
 )
 
 func (k nodeKind) String() string {
-	return [...]string{"nothing", "a string", "an integer", "a boolean", "data", "an array", "a dictionary", "of another type"}[k]
+	return [...]string{
+		"nothing", "a string", "an integer", "a boolean", "data", "an array", "a dictionary", "of another type",
+	}[k]
 }
 
 // A node is one value of a property list. It is the one type that property lists are decoded to,
@@ -113,7 +115,8 @@ func decodePlist(source string, data []byte) (node, error) {
 		return node{}, &fact.ParseError{Source: source, Field: "plist", Reason: err.Error()}
 	}
 	if n.kind != dictNode && n.kind != arrayNode {
-		return node{}, &fact.ParseError{Source: source, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return node{}, &fact.ParseError{Source: source, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
 	return n, nil
 }

@@ -82,7 +82,8 @@ func relate(modules []Record) {
 func bundleRecord(b *Bundle, problems []fact.Problem) Record {
 	own := &Kext{BundleID: b.Identifier, PackageType: b.PackageType, Bundle: b, CodeSignature: b.signature}
 	own.Architectures = architectures(b.Slices)
-	m := Record{Kind: fact.KindMacOSKext, Name: cmp.Or(b.Identifier, path.Base(b.Path)), State: fact.StateInstalled, Own: own}
+	name := cmp.Or(b.Identifier, path.Base(b.Path))
+	m := Record{Kind: fact.KindMacOSKext, Name: name, State: fact.StateInstalled, Own: own}
 	addBundle(&m, b)
 	m.Problems = problems
 	return m

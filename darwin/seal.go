@@ -83,11 +83,13 @@ func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (
 		return nil, &fact.ParseError{Source: source, Field: "files2", Reason: "there is no list of files"}
 	}
 	if len(files.dict) > maxSealedFiles {
-		return nil, &fact.ParseError{Source: source, Field: "files2", Reason: fmt.Sprintf("more than %d files", maxSealedFiles), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: source, Field: "files2",
+			Reason: fmt.Sprintf("more than %d files", maxSealedFiles), Err: fact.ErrTooLarge}
 	}
 	c := &sealCheck{
 		fsys: r.FS, report: r.report, dir: dir, budget: budget, listed: map[string]bool{main: true},
-		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))), Changed: []string{}, Missing: []string{}, Extra: []string{}},
+		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))),
+			Changed: []string{}, Missing: []string{}, Extra: []string{}},
 	}
 	if c.rules, err = sealRules(source, rules); err != nil {
 		return nil, err
@@ -105,12 +107,14 @@ func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (
 
 func sealRules(source string, n node) ([]sealRule, error) {
 	if len(n.dict) > maxSealRules {
-		return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: fmt.Sprintf("more than %d rules", maxSealRules), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: source, Field: "rules2",
+			Reason: fmt.Sprintf("more than %d rules", maxSealRules), Err: fact.ErrTooLarge}
 	}
 	var rules []sealRule
 	for _, text := range n.keys() {
 		if len(text) > 512 {
-			return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: "a rule of more than 512 bytes", Err: fact.ErrTooLarge}
+			return nil, &fact.ParseError{Source: source, Field: "rules2",
+				Reason: "a rule of more than 512 bytes", Err: fact.ErrTooLarge}
 		}
 		pattern, err := regexp.Compile(text)
 		if err != nil {
@@ -153,7 +157,8 @@ func note(list *[]string, name string) {
 // listedFile compares one file with its entry: data (a SHA-1), or a dictionary.
 func (c *sealCheck) listedFile(source, name string, v node) error {
 	if !fs.ValidPath(name) || name == "." {
-		return &fact.ParseError{Source: source, Field: "files2", Reason: fmt.Sprintf("path %q leads out of the bundle", name)}
+		return &fact.ParseError{Source: source, Field: "files2",
+			Reason: fmt.Sprintf("path %q leads out of the bundle", name)}
 	}
 	c.listed[name] = true
 	if v.dict["cdhash"].kind == dataNode {

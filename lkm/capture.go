@@ -32,10 +32,10 @@ const (
 const (
 	CaptureKextstat            CaptureKind = "kextstat"            // kextstat, or kmutil showloaded
 	CaptureMacOSPanic          CaptureKind = "macos_panic"         // the loaded kexts of a panic report
-	CaptureSystemProfiler      CaptureKind = "system_profiler"     // system_profiler SPExtensionsDataType, text, XML or JSON
+	CaptureSystemProfiler      CaptureKind = "system_profiler"     // system_profiler SPExtensionsDataType, in any form
 	CaptureSystemExtensionsCtl CaptureKind = "systemextensionsctl" // systemextensionsctl list
 	CaptureKextutil            CaptureKind = "kextutil"            // "Loaded kext info" of kextutil -v 6
-	CaptureKextPolicy          CaptureKind = "kextpolicy"          // rows that sqlite3 printed of KextPolicy's kext_policy
+	CaptureKextPolicy          CaptureKind = "kextpolicy"          // what sqlite3 printed of KextPolicy's kext_policy
 	CaptureBundleIDs           CaptureKind = "bundle_ids"          // bundle ids, one a line
 )
 
