@@ -30,18 +30,16 @@ type Bundle struct {
 	// Files.
 	Slices []Slice `json:"slices,omitzero"`
 
-	// Signature is the code signature; nil when nobody looked. It belongs to the slice of the
-	// architecture that was asked for, else to the first.
-	Signature *CodeSignature `json:"-"`
-	// Problems are what could not be read of this bundle.
-	Problems []fact.Problem `json:"-"`
+	// signature is the code signature; nil if it was not read. It belongs to the slice of the architecture that was
+	// asked for, else to the first.
+	signature *CodeSignature
 }
 
-// A BundleReader says what to read of bundles.
-type BundleReader struct {
+// A bundleReader says what to read of bundles.
+type bundleReader struct {
 	// FS is rooted at the machine's root.
 	FS fs.FS
-	// Architecture is the kernel's: it chooses variants of properties and slices; "" is not known.
+	// Architecture is the kernel's: it chooses variants of properties and slices; "" is unknown.
 	Architecture string
 	// Code reads the headers of the executable: architectures and UUIDs.
 	Code bool
@@ -50,7 +48,7 @@ type BundleReader struct {
 	Signatures, Verify bool
 	// Keys are certificates to which a signature may lead.
 	Keys []fact.KeySet
-	// MaxBytes is how much of one bundle is read to verify it; 0 is 512 MiB.
+	// MaxBytes is how much of one bundle is read to verify it; 0 means 512 MiB.
 	MaxBytes int64
 }
 
@@ -65,7 +63,8 @@ type layout struct {
 // findLayout tells the two layouts apart: all below Contents, or flat, as DriverKit extensions and
 // old kexts are.
 func findLayout(fsys fs.FS, dir string) (layout, error) {
-	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"), path.Join(dir, "Contents/Info.plist")}
+	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"),
+		path.Join(dir, "Contents/Info.plist")}
 	_, err := fs.Stat(fsys, deep.info)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return deep, err
@@ -87,14 +86,27 @@ func (l layout) executable(info BundleInfo) (string, error) {
 		return "", nil
 	}
 	if strings.ContainsAny(info.Executable, "/\x00") || info.Executable == "." || info.Executable == ".." {
-		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable", Reason: fmt.Sprintf("%q is no file name", info.Executable)}
+		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable",
+			Reason: fmt.Sprintf("%q is no file name", info.Executable)}
 	}
 	return path.Join(l.code, info.Executable), nil
 }
 
-// Read reads the bundle in the folder dir, a path in the file system. A bundle without a readable
-// Info.plist is an error; everything less is one of its Problems.
-func (r BundleReader) Read(dir string) (Bundle, error) {
+// A bundleReading is one reading of one bundle.
+type bundleReading struct {
+	bundleReader
+	*Bundle
+	where  layout
+	report *fact.Report
+}
+
+func (r *bundleReading) lose(subject, field string, err error) {
+	r.report.Problem(SourceBundles, "/"+subject, field, err)
+}
+
+// read reads the bundle in the folder dir, a path in the file system. A bundle without a readable Info.plist is an
+// error; everything less is reported.
+func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 	b := Bundle{Path: "/" + dir}
 	where, err := findLayout(r.FS, dir)
 	if err != nil {
@@ -104,18 +116,19 @@ func (r BundleReader) Read(dir string) (Bundle, error) {
 	if err != nil {
 		return b, err
 	}
-	b.BundleInfo, b.Problems, err = ParseInfo(where.info, data, r.Architecture)
+	b.BundleInfo, err = parseInfo(where.info, data, r.Architecture, report)
 	if err != nil {
 		return b, err
 	}
+	reading := bundleReading{r, &b, where, report}
 	if st, err := fs.Stat(r.FS, dir); err == nil {
 		b.Mode = st.Mode().Perm().String()
 	} else {
-		b.lose(dir, "bundle.mode", err)
+		reading.lose(dir, "bundle.mode", err)
 	}
 	executable, err := where.executable(b.BundleInfo)
 	if err != nil {
-		b.lose(where.info, "executablePath", err)
+		reading.lose(where.info, "executablePath", err)
 		return b, nil
 	}
 	if executable == "" {
@@ -123,43 +136,40 @@ func (r BundleReader) Read(dir string) (Bundle, error) {
 	}
 	b.ExecutablePath = "/" + executable
 	if r.Code || r.Signatures {
-		r.readCode(&b, where, executable, data)
+		reading.readCode(executable, data)
 	}
 	return b, nil
 }
 
-func (b *Bundle) lose(subject, field string, err error) {
-	b.Problems = append(b.Problems, fact.ProblemOf(SourceBundles, "/"+subject, field, err))
-}
-
-func (r BundleReader) readCode(b *Bundle, where layout, executable string, info []byte) {
+// readCode reads the executable's headers and, if that was asked for, its signature.
+func (r *bundleReading) readCode(executable string, info []byte) {
 	f, err := openFile(r.FS, executable)
 	if err != nil {
-		b.lose(executable, "bundle.slices", err)
+		r.lose(executable, "bundle.slices", err)
 		return
 	}
 	defer f.Close()
-	b.ExecutableSize = fact.CountOf(f.size)
-	all, err := ReadSlices(executable, f, f.size)
+	r.ExecutableSize = fact.CountOf(f.size)
+	all, err := readSlices(executable, f, f.size)
 	if err != nil {
-		b.lose(executable, "bundle.slices", err)
+		r.lose(executable, "bundle.slices", err)
 	}
-	b.Slices = all
+	r.Slices = all
 	if len(all) == 0 || !r.Signatures {
 		return
 	}
 	s := chooseSlice(all, r.Architecture)
-	sig, err := ReadCodeSignature(executable, f, s)
+	sig, err := readCodeSignature(executable, f, s)
 	if err != nil {
-		b.lose(executable, "codeSignature", err)
+		r.lose(executable, "codeSignature", err)
 	}
 	if sig.Present == "" {
 		return
 	}
-	b.Signature = &sig
-	r.readTicket(b, where)
+	r.signature = &sig
+	r.readTicket()
 	if r.Verify && sig.Present == fact.Yes {
-		r.verify(b, where, f, s, info)
+		r.verify(f, s, info)
 	}
 }
 
@@ -179,11 +189,11 @@ func chooseSlice(all []Slice, architecture string) Slice {
 func baseArch(a string) string { return strings.TrimSuffix(strings.TrimSuffix(a, "e"), "h") }
 
 // readTicket looks for a stapled notarization ticket: Contents/CodeResources that is no list.
-func (r BundleReader) readTicket(b *Bundle, where layout) {
-	f, err := r.FS.Open(path.Join(where.contents, "CodeResources"))
+func (r *bundleReading) readTicket() {
+	f, err := r.FS.Open(path.Join(r.where.contents, "CodeResources"))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			b.lose(where.contents, "codeSignature.notarized", err)
+			r.lose(r.where.contents, "codeSignature.notarized", err)
 		}
 		return
 	}
@@ -192,48 +202,48 @@ func (r BundleReader) readTicket(b *Bundle, where layout) {
 	n, err := f.Read(head)
 	// The ticket starts with "s8ch"; old bundles keep, or link, the list of files here.
 	if err == nil && n >= 4 && bytes.Equal(head[:4], []byte("s8ch")) {
-		b.Signature.Notarized = fact.Yes
+		r.signature.Notarized = fact.Yes
 	}
 }
 
 // verify compares code, Info.plist and files with what was signed.
-func (r BundleReader) verify(b *Bundle, where layout, f *file, s Slice, info []byte) {
-	sig := b.Signature
-	executable := strings.TrimPrefix(b.ExecutablePath, "/")
+func (r *bundleReading) verify(f *file, s Slice, info []byte) {
+	sig := r.signature
+	executable := strings.TrimPrefix(r.ExecutablePath, "/")
 	maxBytes := r.MaxBytes
 	if maxBytes == 0 {
 		maxBytes = limit.File
 	}
 	if f.size > maxBytes {
-		b.lose(executable, "codeSignature.codeFits", limit.TooLarge(executable, maxBytes))
+		r.lose(executable, "codeSignature.codeFits", limit.TooLarge(executable, maxBytes))
 		return
 	}
 	var err error
 	if sig.CodeFits, err = sig.directory.codeFits(executable, f, s); err != nil {
-		b.lose(executable, "codeSignature.codeFits", err)
+		r.lose(executable, "codeSignature.codeFits", err)
 	}
 	if sig.SignatureFits, sig.keySet, err = sig.checkCMS(r.Keys); err != nil {
-		b.lose(executable, "codeSignature.signatureFits", err)
+		r.lose(executable, "codeSignature.signatureFits", err)
 	}
 	sig.keysGiven = len(r.Keys) > 0
-	r.verifySeal(b, where, executable, info, maxBytes-f.size)
+	r.verifySeal(executable, info, maxBytes-f.size)
 }
 
-func (r BundleReader) verifySeal(b *Bundle, where layout, executable string, info []byte, budget int64) {
-	sig := b.Signature
-	name := path.Join(where.contents, "_CodeSignature/CodeResources")
+// verifySeal compares the bundle's files with the list that was signed with it.
+func (r *bundleReading) verifySeal(executable string, info []byte, budget int64) {
+	sig := r.signature
+	name := path.Join(r.where.contents, "_CodeSignature/CodeResources")
 	resources, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
 	if err != nil {
 		sig.Seal = &Seal{Info: sig.sealed(specialInfo, info)}
 		if sig.directory.specialHash(specialResources) != nil || !errors.Is(err, fs.ErrNotExist) {
-			b.lose(name, "codeSignature.seal", err)
+			r.lose(name, "codeSignature.seal", err)
 		}
 		return
 	}
-	main := strings.TrimPrefix(executable, where.contents+"/")
-	seal, err := checkSeal(r.FS, where.contents, main, resources, budget)
+	seal, err := r.checkSeal(strings.TrimPrefix(executable, r.where.contents+"/"), resources, budget)
 	if err != nil {
-		b.lose(name, "codeSignature.seal", err)
+		r.lose(name, "codeSignature.seal", err)
 		seal = &Seal{}
 	}
 	seal.Info, seal.Resources = sig.sealed(specialInfo, info), sig.sealed(specialResources, resources)
@@ -249,19 +259,19 @@ func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
 	return fact.TriOf(bytes.Equal(c.directory.sum(data), want))
 }
 
-// ReadCode reads the headers of a Mach-O file, and the code signature of its first slice; nil when
+// readCode reads the headers of a Mach-O file, and the code signature of its first slice; nil when
 // it cannot be read. An error with slices is about some of the file only.
-func ReadCode(fsys fs.FS, name string) ([]Slice, *CodeSignature, error) {
+func readCode(fsys fs.FS, name string) ([]Slice, *CodeSignature, error) {
 	f, err := openFile(fsys, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	all, err := ReadSlices(name, f, f.size)
+	all, err := readSlices(name, f, f.size)
 	if len(all) == 0 {
 		return nil, nil, err
 	}
-	sig, sigErr := ReadCodeSignature(name, f, all[0])
+	sig, sigErr := readCodeSignature(name, f, all[0])
 	if sig.Present == "" {
 		return all, nil, errors.Join(err, sigErr)
 	}

@@ -19,14 +19,26 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
+// A testedBundle is a bundle with what could not be read of it.
+type testedBundle struct {
+	Bundle
+	Problems []fact.Problem
+}
+
+func (r bundleReader) tested(dir string) (testedBundle, error) {
+	var report fact.Report
+	b, err := r.read(dir, &report)
+	return testedBundle{b, report.Problems}, err
+}
+
 const kextDir = "Library/Extensions/Driver.kext"
 
 func TestSignedBundle(t *testing.T) {
 	cert, sign := fakedarwin.Developer("Developer ID Application: Vendor (ABCDE12345)", "ABCDE12345")
 	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
 		&fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", Flags: 0x10000, CMS: sign})
-	r := BundleReader{FS: files, Architecture: "arm64e", Code: true, Signatures: true, Verify: true}
-	b, err := r.Read(kextDir)
+	r := bundleReader{FS: files, Architecture: "arm64e", Code: true, Signatures: true, Verify: true}
+	b, err := r.tested(kextDir)
 	if err != nil || len(b.Problems) != 0 {
 		t.Fatal(err, b.Problems)
 	}
@@ -41,7 +53,7 @@ func TestSignedBundle(t *testing.T) {
 		b.Slices[0].SDK != "12.0" {
 		t.Errorf("%+v", b.Slices)
 	}
-	s := b.Signature
+	s := b.signature
 	got := fmt.Sprint(s.Present, " ", s.Architecture, " ", s.Identifier, " ", s.TeamID, " ", s.Flags, " ", s.AdHoc, " ",
 		s.HashType, " ", s.Signer, " ", s.Notarized, " ", s.CodeFits, " ", s.SignatureFits, " ",
 		s.SignedAt.Year(), " ", len(s.CDHash))
@@ -53,18 +65,18 @@ func TestSignedBundle(t *testing.T) {
 		s.Seal.Files.String() != "1" {
 		t.Errorf("seal %+v", s.Seal)
 	}
-	if f := SignatureOf(s); f.Status != fact.SignatureUnchecked {
+	if f := signatureOf(s); f.Status != fact.SignatureUnchecked {
 		t.Errorf("status %s, want unchecked: there are no keys", f.Status)
 	}
 	r.Keys = []fact.KeySet{{Name: "vendor.pem", Certificates: []*x509.Certificate{cert}}}
-	b, _ = r.Read(kextDir)
-	if f := SignatureOf(b.Signature); f.Status != fact.SignatureValid || f.KeySet != "vendor.pem" {
+	b, _ = r.tested(kextDir)
+	if f := signatureOf(b.signature); f.Status != fact.SignatureValid || f.KeySet != "vendor.pem" {
 		t.Errorf("with the vendor's key: %+v", f)
 	}
 	other, _ := fakedarwin.Developer("Other", "ZZZZZ12345")
 	r.Keys = []fact.KeySet{{Name: "other.pem", Certificates: []*x509.Certificate{other}}}
-	b, _ = r.Read(kextDir)
-	if f := SignatureOf(b.Signature); f.Status != fact.SignatureUntrusted || f.KeySet != "" {
+	b, _ = r.tested(kextDir)
+	if f := signatureOf(b.signature); f.Status != fact.SignatureUntrusted || f.KeySet != "" {
 		t.Errorf("with another key: %+v", f)
 	}
 }
@@ -97,13 +109,13 @@ func TestTampering(t *testing.T) {
 		files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
 			&fakedarwin.Signer{Identifier: "com.vendor.driver", Team: "ABCDE12345", CMS: sign})
 		tt.change(files)
-		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
-			Verify: true}.Read(kextDir)
-		if err != nil || b.Signature == nil || !tt.want(b.Signature) {
-			t.Errorf("%s: not noticed: %+v, seal %+v, %v, %v", tt.name, b.Signature, b.Signature.Seal, err, b.Problems)
+		b, err := bundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
+			Verify: true}.tested(kextDir)
+		if err != nil || b.signature == nil || !tt.want(b.signature) {
+			t.Errorf("%s: not noticed: %+v, seal %+v, %v, %v", tt.name, b.signature, b.signature.Seal, err, b.Problems)
 			continue
 		}
-		if f := SignatureOf(b.Signature); f.Status != fact.SignatureInvalid {
+		if f := signatureOf(b.signature); f.Status != fact.SignatureInvalid {
 			t.Errorf("%s: status %s", tt.name, f.Status)
 		}
 	}
@@ -111,26 +123,26 @@ func TestTampering(t *testing.T) {
 	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
 		&fakedarwin.Signer{Identifier: "com.vendor.driver",
 			CMS: func([]byte) []byte { return sign([]byte("something else")) }})
-	b, err := BundleReader{FS: files, Code: true, Signatures: true, Verify: true}.Read(kextDir)
-	if err != nil || b.Signature.SignatureFits != fact.No || SignatureOf(b.Signature).Status != fact.SignatureInvalid {
-		t.Errorf("foreign signature: %+v, %v", b.Signature, err)
+	b, err := bundleReader{FS: files, Code: true, Signatures: true, Verify: true}.tested(kextDir)
+	if err != nil || b.signature.SignatureFits != fact.No || signatureOf(b.signature).Status != fact.SignatureInvalid {
+		t.Errorf("foreign signature: %+v, %v", b.signature, err)
 	}
 }
 
 func TestUnsignedBundles(t *testing.T) {
-	b, err := BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true,
-		Verify: true}.Read(kextDir)
-	if err != nil || b.Signature.Present != fact.No || SignatureOf(b.Signature).Status != fact.SignatureNone {
-		t.Errorf("unsigned: %+v, %v", b.Signature, err)
+	b, err := bundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver", nil), Code: true, Signatures: true,
+		Verify: true}.tested(kextDir)
+	if err != nil || b.signature.Present != fact.No || signatureOf(b.signature).Status != fact.SignatureNone {
+		t.Errorf("unsigned: %+v, %v", b.signature, err)
 	}
-	b, err = BundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
-		&fakedarwin.Signer{Identifier: "x", Flags: 2}), Code: true, Signatures: true}.Read(kextDir)
-	if err != nil || b.Signature.AdHoc != fact.Yes || b.Signature.Signer != "" ||
-		SignatureOf(b.Signature).Evidence != "adhoc" {
-		t.Errorf("ad hoc: %+v, %v", b.Signature, err)
+	b, err = bundleReader{FS: fakedarwin.BundleFiles(kextDir, "com.vendor.driver",
+		&fakedarwin.Signer{Identifier: "x", Flags: 2}), Code: true, Signatures: true}.tested(kextDir)
+	if err != nil || b.signature.AdHoc != fact.Yes || b.signature.Signer != "" ||
+		signatureOf(b.signature).Evidence != "adhoc" {
+		t.Errorf("ad hoc: %+v, %v", b.signature, err)
 	}
-	if b.Signature.CodeFits != "" || b.Signature.Seal != nil {
-		t.Errorf("verified without being asked: %+v", b.Signature)
+	if b.signature.CodeFits != "" || b.signature.Seal != nil {
+		t.Errorf("verified without being asked: %+v", b.signature)
 	}
 }
 
@@ -144,11 +156,11 @@ func TestLayouts(t *testing.T) {
 		"nothing.kext/Contents/x":           file(nil),
 		"broken.kext/Contents/Info.plist":   file([]byte("bplist00")),
 	}
-	r := BundleReader{FS: files, Architecture: "arm64e", Code: true}
-	if b, err := r.Read("a.dext"); err != nil || b.ExecutablePath != "/a.dext/com.vendor.dext" || len(b.Slices) != 1 {
+	r := bundleReader{FS: files, Architecture: "arm64e", Code: true}
+	if b, err := r.tested("a.dext"); err != nil || b.ExecutablePath != "/a.dext/com.vendor.dext" || len(b.Slices) != 1 {
 		t.Errorf("flat: %+v, %v", b, err)
 	}
-	b, err := r.Read("codeless.kext")
+	b, err := r.tested("codeless.kext")
 	if err != nil || b.Codeless != fact.Yes || b.Version != "3" || len(b.Personalities) != 1 ||
 		b.Personalities[0].Match[0].Values[0] != "1452" || b.Libraries != nil {
 		t.Errorf("codeless: %+v, %v", b, err)
@@ -157,15 +169,15 @@ func TestLayouts(t *testing.T) {
 	if len(b.Problems) != 2 || b.Problems[0].Code != fact.CodeMalformed {
 		t.Errorf("codeless: %+v", b.Problems)
 	}
-	b, err = r.Read("arch.kext")
-	if err != nil || !slices.Equal(b.LibraryIDs(), []string{"b"}) || b.KernelResource != "" || b.ExecutablePath != "" ||
+	b, err = r.tested("arch.kext")
+	if err != nil || !slices.Equal(b.libraryIDs(), []string{"b"}) || b.KernelResource != "" || b.ExecutablePath != "" ||
 		len(b.Problems) != 1 || !slices.Equal(b.Variants, []string{"OSBundleLibraries_arm64e"}) {
 		t.Errorf("variants: %+v, %v", b, err)
 	}
-	if _, err := r.Read("nothing.kext"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.tested("nothing.kext"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("nothing: %v", err)
 	}
-	if _, err := r.Read("broken.kext"); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := r.tested("broken.kext"); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("broken: %v", err)
 	}
 }
@@ -189,8 +201,8 @@ func TestSearch(t *testing.T) {
 		"Library/StagedExtensions/Library/Extensions/S.kext/Contents/Info.plist":                 info,
 		"Library/SystemExtensions/0A1B/com.v.d.dext/Info.plist":                                  info,
 	}
-	var got []string
-	problems := Search(context.Background(), files, func(dir string) bool { got = append(got, dir); return true })
+	var r fact.Report
+	got := findBundles(context.Background(), files, &r)
 	want := []string{
 		"System/Library/Extensions/A.kext", "System/Library/Extensions/A.kext/Contents/PlugIns/B.kext",
 		"Library/DriverExtensions/D.dext",
@@ -202,14 +214,15 @@ func TestSearch(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
-	if len(problems) != 1 || problems[0].Subject != "/Library/Extensions/Plain.kext" {
-		t.Errorf("%+v", problems)
+	if len(r.Problems) != 1 || r.Problems[0].Subject != "/Library/Extensions/Plain.kext" {
+		t.Errorf("%+v", r.Problems)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	problems = Search(ctx, files, func(string) bool { t.Error("found something"); return true })
-	if len(problems) != 1 || problems[0].Code != fact.CodeBudget {
-		t.Errorf("cancelled: %+v", problems)
+	r = fact.Report{}
+	found := findBundles(ctx, files, &r)
+	if len(found) != 0 || len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeBudget {
+		t.Errorf("cancelled: %q, %+v", found, r.Problems)
 	}
 }
 
@@ -223,12 +236,12 @@ func FuzzBundle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, info, code, resources []byte) {
 		files := fstest.MapFS{"a.kext/Contents/Info.plist": {Data: info}, "a.kext/Contents/MacOS/x": {Data: code},
 			"a.kext/Contents/_CodeSignature/CodeResources": {Data: resources}}
-		b, err := BundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
-			Verify: true}.Read("a.kext")
+		b, err := bundleReader{FS: files, Architecture: "x86_64", Code: true, Signatures: true,
+			Verify: true}.tested("a.kext")
 		if err != nil && (b.Identifier != "" || b.Slices != nil) {
 			t.Fatalf("value %+v and error %v", b, err)
 		}
-		all, err := ReadSlices("fuzz", bytes.NewReader(code), int64(len(code)))
+		all, err := readSlices("fuzz", bytes.NewReader(code), int64(len(code)))
 		if err == nil && len(all) == 0 {
 			t.Fatal("neither value nor error")
 		}

@@ -3,7 +3,9 @@
 package darwin
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -32,211 +34,153 @@ const (
 	ReasonCSR             = "csr"
 	ReasonUserSpace       = "user_space"
 	ReasonCodeless        = "codeless"
+	ReasonRelease         = "release" // which macOS this is
+	ReasonUnread          = "unread"  // a source that could change the answer
 )
 
-// A Subject is what a check knows of one extension.
-type Subject struct {
-	// Kext is joined with the disk.
-	Kext *Kext
-	// Loaded says whether it is in the kernel; absent when the list was not read.
-	Loaded fact.Tri
-	// Apple says whether it is Apple's.
-	Apple bool
-}
-
-// Check judges whether an extension is, or can get, into the kernel, now and after a boot, from
-// its place on disk and the rules. Query, Release and Module of the verdict are the caller's.
-func Check(s Subject, r *Rules) fact.Verdict {
-	c := &judge{Subject: s, rules: r}
-	switch {
-	case s.Loaded == fact.Yes:
-		c.loaded()
-	case s.Kext.PackageType == "DEXT" || s.Kext.SystemExtension != nil:
-		c.userSpace()
-	case c.linked():
-	case s.Kext.Bundle != nil && s.Kext.Bundle.Codeless == fact.Yes:
-		c.codeless()
-	case s.Kext.Bundle != nil:
-		c.onDisk()
-	default:
-		c.both(fact.VerdictUnknown, nil)
+// Check judges every extension that the query means: a bundle id, an id, a device, or a file.
+func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	release, releaseErr := k.release(ctx)
+	if release == "" {
+		release = k.options.Kernel
 	}
-	return c.v
+	c := check{kernel: k, query: query, release: release, report: r}
+	if !k.options.Image {
+		c.list(ctx)
+	}
+	reader := k.reader(ctx)
+	reader.Code, reader.Signatures, reader.Verify, reader.Personalities = true, true, false, true
+	c.disk, _ = reader.readWithin(ctx, r) // the error is reported as the source's
+	c.disk.reportUnread(r)
+	c.problems = append(c.problems, r.Problems...)
+	c.rules = k.rules(ctx, release, releaseErr)
+	c.rules.tell(r)
+
+	var verdicts []fact.Verdict
+	for _, m := range c.candidates() {
+		verdicts = append(verdicts, c.verdict(&m))
+	}
+	if len(verdicts) == 0 {
+		verdicts = append(verdicts, c.absent())
+	}
+	return verdicts, nil
 }
 
-type judge struct {
-	Subject
-	rules *Rules
-	v     fact.Verdict
+// A check answers one query.
+type check struct {
+	kernel         *Kernel
+	query, release string
+	report         *fact.Report
+	loaded         []Record    // the kernel's list
+	unlisted       fact.Answer // why there is no such list
+	disk           *disk
+	rules          *rules
+	problems       []fact.Problem
 }
 
-func (c *judge) reason(code, file, format string, args ...any) {
-	c.v.Reasons = append(c.v.Reasons, fact.Reason{Code: code, Text: fmt.Sprintf(format, args...), File: file})
-}
-
-// both sets the same prospect for now and the next boot.
-func (c *judge) both(o fact.VerdictOutcome, ways []fact.Way) { c.split(o, o, ways, ways) }
-
-func (c *judge) split(now, next fact.VerdictOutcome, nowWays, nextWays []fact.Way) {
-	c.v.Now, c.v.NextBoot = &fact.Prospect{Outcome: now, Ways: nowWays}, &fact.Prospect{Outcome: next, Ways: nextWays}
-}
-
-// loaded: it is in the kernel; after a boot it is what the disk says.
-func (c *judge) loaded() {
-	c.v.Word = "loaded"
-	c.reason(ReasonLoaded, "", "the kernel lists it")
-	next := judge{Subject: c.Subject, rules: c.rules}
-	next.Loaded = fact.No
-	switch {
-	case c.Kext.Pseudo != "":
-		c.split(fact.VerdictLoaded, fact.VerdictLoaded, nil, nil)
+// list reads the kernel's list.
+func (c *check) list(ctx context.Context) {
+	loaded, source, err := c.kernel.list(ctx, c.report)
+	if err != nil {
+		c.report.Problem(SourceKextManager, c.query, "", err)
+		text := "the kernel's list could not be read, so it may be loaded already: " + err.Error()
+		c.unlisted = fact.Unsure(ReasonUnread, text)
 		return
-	case next.linked():
-	case next.Kext.Bundle != nil:
-		next.onDisk()
-	default:
-		next.both(fact.VerdictUnknown, nil)
 	}
-	c.v.Reasons = append(c.v.Reasons, next.v.Reasons...)
-	c.v.Remedies = next.v.Remedies
-	c.v.Now, c.v.NextBoot = &fact.Prospect{Outcome: fact.VerdictLoaded}, next.v.NextBoot
-	if c.Kext.PendingReboot == fact.Yes {
-		c.reason(ReasonPending, c.Kext.Bundle.Path, "version %s is on disk, newer than the loaded one", c.Kext.Bundle.Version)
-	}
+	finish(loaded, source)
+	c.loaded = loaded
 }
 
-// userSpace: the code of a system extension runs outside the kernel.
-func (c *judge) userSpace() {
-	c.v.Word = "system extension"
-	text := "it runs outside the kernel"
-	if e := c.Kext.SystemExtension; e != nil && e.State != "" {
-		c.v.Word = e.State
-		text += ", state " + e.State
+// listed reports whether the kernel's list was read.
+func (c *check) listed() bool { return !c.kernel.options.Image && !c.unlisted.Applies() }
+
+// verdict judges one extension. Of an image there is no answer for now. Without the kernel's list, an extension that
+// has no open way may be loaded already.
+func (c *check) verdict(m *Record) fact.Verdict {
+	j := judge{kext: m.Own, apple: m.Origin.Class == fact.OriginOS, rules: c.rules}
+	if c.listed() {
+		j.loaded = fact.TriOf(m.State == fact.StateLoaded)
 	}
-	file := "/" + SysExtFile
-	if c.Kext.SystemExtension == nil && c.Kext.Bundle != nil {
-		file = c.Kext.Bundle.Path
+	v := j.verdict()
+	v.Query, v.Release, v.Module, v.Problems = c.query, c.release, m.ID, c.problems
+	switch {
+	case c.kernel.options.Image:
+		v.Now = nil
+	case !c.listed() && v.Now.Outcome == fact.VerdictBlocked:
+		v.Now.Outcome, v.Now.Because = fact.VerdictUnknown, c.unlisted.Because()
 	}
-	c.reason(ReasonUserSpace, file, "%s", text)
-	c.both(fact.VerdictBlocked, []fact.Way{})
+	return v
 }
 
-// codeless: the bundle describes devices for other kexts.
-func (c *judge) codeless() {
-	c.v.Word = "no code"
-	c.reason(ReasonCodeless, c.Kext.Bundle.Path, "it has no code of its own, and describes devices for other extensions")
-	c.both(fact.VerdictBlocked, []fact.Way{})
+// absent is the verdict on what no source knows: absent only if everything was read, else unknown with the reason.
+func (c *check) absent() fact.Verdict {
+	answer := c.unseen()
+	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: prospectOf(answer), Problems: c.problems}
+	if !c.kernel.options.Image {
+		if c.unlisted.Applies() {
+			answer = c.unlisted
+		}
+		v.Now = prospectOf(answer)
+	}
+	return v
 }
 
-// linked judges by the kernel collections; false when none holds it.
-func (c *judge) linked() bool {
-	usable := false
-	for _, m := range c.Kext.Collections {
-		switch {
-		case m.Stale == fact.Yes:
-			c.reason(ReasonStale, m.Path, "linked against another boot collection: this one is not used")
-		default:
-			usable = true
-			c.reason(ReasonCollection, m.Path, "linked into the %s collection", m.Kind)
+// unseen answers why something may be on disk that was not found; it does not apply if all of the disk was read. A
+// system without kernel collections has none to read.
+func (c *check) unseen() fact.Answer {
+	for _, source := range []string{SourceBundles, SourceCollections} {
+		s, _ := c.report.Find(source)
+		if !c.report.Whole(source) && (source == SourceBundles || s.Outcome != fact.OutcomeAbsent) {
+			return fact.Unsure(ReasonUnread, fmt.Sprintf("source %s is %s (%s)", source, s.Outcome, s.Code))
 		}
 	}
-	if !usable {
-		return false
-	}
-	c.v.Word = "linked"
-	open := []fact.Way{{Way: WayCollection, Blocked: fact.No}}
-	c.both(fact.VerdictLoadable, open)
-	return true
+	return fact.Answer{}
 }
 
-// onDisk judges a bundle that no usable collection holds.
-func (c *judge) onDisk() {
-	c.reason(ReasonInstalled, c.Kext.Bundle.Path, "installed, version %s", c.Kext.Bundle.Version)
-	blocked := c.bundleBlocked()
-	way := fact.Way{Way: WayBundle, Blocked: blocked}
-	outcome := map[fact.Tri]fact.VerdictOutcome{fact.Yes: fact.VerdictBlocked, fact.No: fact.VerdictLoadable, "": fact.VerdictUnknown}[blocked]
-	switch c.rules.NeedsCollection() {
-	case fact.No:
-		c.both(outcome, []fact.Way{way})
-		if blocked == fact.No {
-			c.v.Word = "loadable"
-		}
-	case fact.Yes:
-		// It must be linked into the auxiliary collection first, which a reboot does when it is approved.
-		shut := []fact.Way{{Way: WayCollection, Blocked: fact.Yes}}
-		c.split(fact.VerdictBlocked, outcome, shut, []fact.Way{{Way: WayCollection, Blocked: blocked}})
-		if blocked == fact.No {
-			c.v.Word = "needs reboot"
-			c.reason(ReasonPending, "", "it loads once the auxiliary collection is rebuilt and the Mac restarted")
-		}
-	default:
-		c.split(fact.VerdictUnknown, fact.VerdictUnknown, []fact.Way{way}, []fact.Way{way})
+// prospectOf returns absent if the answer does not apply, else unknown.
+func prospectOf(answer fact.Answer) *fact.Prospect {
+	if answer.Applies() {
+		return &fact.Prospect{Outcome: fact.VerdictUnknown, Because: answer.Because()}
 	}
-	c.v.Remedies = append(c.v.Remedies, fact.Remedy{Text: "remove " + c.Kext.Bundle.Path + ", and on macOS 11 and later rebuild the auxiliary collection and restart"})
+	return &fact.Prospect{Outcome: fact.VerdictAbsent}
 }
 
-// bundleBlocked says whether the rules stop a bundle: signature, boot security, approval, in that
-// order.
-func (c *judge) bundleBlocked() fact.Tri {
-	if c.Apple {
-		return fact.No
-	}
-	unknown := false
-	sig := c.Kext.CodeSignature
-	switch need := c.rules.NeedsSignature(); {
-	case need == fact.No:
-		c.reason(ReasonCSR, "", "System Integrity Protection does not ask for a signature")
-	case sig != nil && (sig.Present == fact.No || sig.AdHoc == fact.Yes):
-		c.v.Word = "blocked"
-		c.reason(ReasonNoSignature, c.Kext.Bundle.ExecutablePath, "no signature of a developer")
-		if need == fact.Yes {
-			return fact.Yes
+// candidates returns the records that the query means, loaded ones with what the disk has of them.
+func (c *check) candidates() []Record {
+	match := matcher(c.query)
+	var found []Record
+	seen := make(map[string]bool)
+	for i := range c.loaded {
+		m := &c.loaded[i]
+		c.disk.attach(m.Own, m.Path, m.Version)
+		if match(m) {
+			m.Origin = originOf(m.Own, m.Path, SourceKextManager)
+			found = append(found, *m)
+			seen[m.Name] = true
 		}
-		unknown = true
-	case need == "":
-		unknown = true
 	}
-	if c.rules.BootErr == nil && c.rules.Boot.OtherKexts == fact.No {
-		c.v.Word = "blocked"
-		c.reason(ReasonBootSecurity, "", "the boot security of this Mac (%s) allows no kexts but Apple's", c.rules.Boot.SecureBoot)
-		return fact.Yes
+	installed := c.disk.records()
+	for i := range installed {
+		if m := &installed[i]; !seen[m.Name] && match(m) {
+			found = append(found, *m)
+			seen[m.Name] = true
+		}
 	}
-	switch c.approved() {
-	case fact.No:
-		return fact.Yes
-	case "":
-		unknown = true
-	}
-	if unknown {
-		return ""
-	}
-	return fact.No
+	return found
 }
 
-// approved says whether the approval that it needs is there; yes when it needs none.
-func (c *judge) approved() fact.Tri {
-	need := c.rules.NeedsApproval()
-	if need == fact.No {
-		c.reason(ReasonCSR, "", "no approval is needed")
-		return fact.Yes
+// matcher returns what tells whether a query means a record. A query for a device that makes no sense means none.
+func matcher(query string) func(*Record) bool {
+	if strings.Contains(query, "/") {
+		file := "/" + strings.Trim(query, "/")
+		return func(m *Record) bool { return m.Path == file || m.Own.Bundle != nil && m.Own.Bundle.Path == file }
 	}
-	team := ""
-	if s := c.Kext.CodeSignature; s != nil {
-		team = s.TeamID
+	if !strings.ContainsAny(query, ":=") || strings.HasPrefix(query, "macos_") {
+		return func(m *Record) bool { return m.Name == query || m.ID == query }
 	}
-	approved, by := c.rules.Approved(team, c.Kext.BundleID)
-	switch approved {
-	case fact.Yes:
-		c.reason(ReasonApproved, by, "approved")
-	case fact.No:
-		c.v.Word = "needs approval"
-		c.reason(ReasonNotApproved, by, "not approved")
-		if need == "" {
-			return ""
-		}
-	default:
-		c.v.Word = "approval unknown"
-		c.reason(ReasonApprovalUnknown, by, "whether it was approved is unknown: %v", c.rules.KextPolicyErr)
+	device, err := parseDevice(query)
+	return func(m *Record) bool {
+		_, ok := device.fitsKext(m.Own)
+		return err == nil && ok
 	}
-	return approved
 }

@@ -69,7 +69,9 @@ func (c *CodeSignature) checkCMS(keys []fact.KeySet) (fits fact.Tri, keySet stri
 	if at.IsZero() {
 		at = time.Now()
 	}
-	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: sd.Certificates, Roots: roots, At: at, Usage: sign.EKUCodeSigning})
+	chain := sign.BuildChain(cert, sign.ChainQuery{
+		Pool: sd.Certificates, Roots: roots, At: at, Usage: sign.EKUCodeSigning,
+	})
 	if !chain.Trusted {
 		return fact.Yes, "", nil
 	}

@@ -31,8 +31,8 @@ const (
 	maxBlobs           = 64
 )
 
-// A CodeSignature is what a Mach-O file's code signature says of itself. These are statements of
-// the file, not a validation: no chain is checked against Apple's roots.
+// A CodeSignature is what a Mach-O file's code signature says of itself. Only SignatureFits, CodeFits and Seal were
+// compared with anything; whether the signer's chain leads to a key of Options.Keys is in the record's Signature.
 type CodeSignature struct {
 	// Present says whether there is a signature at all; every other field is empty when it is no.
 	Present fact.Tri `json:"present,omitzero"`
@@ -135,9 +135,9 @@ func flagWords(flags uint32) []string {
 	return words
 }
 
-// ReadCodeSignature reads the code signature of one slice of the file r. A slice without one gives
+// readCodeSignature reads the code signature of one slice of the file r. A slice without one gives
 // Present: no. The error is a fact.ParseError, or the reader's.
-func ReadCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, error) {
+func readCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, error) {
 	if s.signature.size == 0 {
 		return CodeSignature{Present: fact.No, Architecture: s.Architecture}, nil
 	}
@@ -149,7 +149,7 @@ func ReadCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, er
 	if err != nil {
 		return CodeSignature{}, err
 	}
-	c, err := ParseCodeSignature(source, blob)
+	c, err := parseCodeSignature(source, blob)
 	c.Architecture = s.Architecture
 	return c, err
 }
@@ -158,8 +158,8 @@ func signatureError(source, format string, args ...any) error {
 	return &fact.ParseError{Source: source, Field: "codeSignature", Reason: fmt.Sprintf(format, args...)}
 }
 
-// ParseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
-func ParseCodeSignature(source string, b []byte) (CodeSignature, error) {
+// parseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
+func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 	var c CodeSignature
 	if len(b) < 12 {
 		return c, signatureError(source, "%d bytes", len(b))
@@ -271,7 +271,8 @@ func (d *codeDirectory) validate(source string) error {
 		return signatureError(source, "%d bytes", n)
 	case d.hashSize < 20 || d.hashSize > d.hash.Size():
 		return signatureError(source, "hashes of %d bytes", d.hashSize)
-	case int64(d.hashes) > n || int64(d.code) > (n-int64(d.hashes))/int64(d.hashSize) || int64(d.special) > int64(d.hashes)/int64(d.hashSize):
+	case int64(d.hashes) > n || int64(d.code) > (n-int64(d.hashes))/int64(d.hashSize) ||
+		int64(d.special) > int64(d.hashes)/int64(d.hashSize):
 		return signatureError(source, "%d and %d hashes in %d bytes", d.special, d.code, n)
 	case d.codeLimit < 0:
 		return signatureError(source, "code limit %d", d.codeLimit)

@@ -36,8 +36,8 @@ const (
 	KindPrelinked = "prelinked" // prelinkedkernel, immutablekernel
 )
 
-// A Collection is a file in which kexts are linked together, with or without a kernel.
-type Collection struct {
+// A collection is a file in which kexts are linked together, with or without a kernel.
+type collection struct {
 	// Path is the file, from the machine's root.
 	Path string `json:"path"`
 	// Kind is boot, system, auxiliary, kernelcache or prelinked, by the file's name and content;
@@ -65,11 +65,11 @@ type Collection struct {
 	// machine, and so cannot be used; absent when one of the two is unknown.
 	Stale fact.Tri `json:"stale,omitzero"`
 	// Members are the kexts in it, in the file's order. The kernel itself is not among them.
-	Members []Member `json:"members,omitzero"`
+	Members []member `json:"members,omitzero"`
 }
 
-// A Member is a kext in a kernel collection.
-type Member struct {
+// A member is a kext in a kernel collection.
+type member struct {
 	BundleInfo
 	// Path is the bundle that it was made from; it need not be on disk.
 	Path string `json:"path,omitzero"`
@@ -86,34 +86,33 @@ type Member struct {
 	Size fact.Count `json:"size,omitzero"`
 }
 
-// A CollectionReader says what to read of kernel collections.
-type CollectionReader struct {
+// A collectionReader says what to read of kernel collections.
+type collectionReader struct {
 	// Architecture chooses the slice of a fat file; "" is the first.
 	Architecture string
 	// Personalities keeps the members' personalities; they are the most of the text.
 	Personalities bool
 }
 
-// Read reads the kernel collection in the file f of size bytes; name is its path from the machine's
-// root. It reads headers and one section, a few MB even of a collection of 400 MB. Problems are
-// what is lost of members. A compressed collection is errors.ErrUnsupported, together with what its
-// wrapper says.
-func (r CollectionReader) Read(name string, f io.ReaderAt, size int64) (Collection, []fact.Problem, error) {
-	c := Collection{Path: "/" + name, Kind: kindByName(name)}
+// read reads the kernel collection in the file f of size bytes; name is its path from the machine's
+// root. It reads headers and one section, a few MB even of a collection of 400 MB. What is lost of members is
+// reported. The error of a compressed collection matches errors.ErrUnsupported; what its wrapper says is returned all
+// the same.
+func (r collectionReader) read(name string, f io.ReaderAt, size int64, report *fact.Report) (collection, error) {
+	c := collection{Path: "/" + name, Kind: kindByName(name)}
 	w, err := unwrap(name, f, size, r.Architecture)
 	c.Wrappers, c.Compression = w.names, w.compression
 	if err != nil {
-		return c, nil, err
+		return c, err
 	}
 	in := io.NewSectionReader(f, w.extent.offset, w.extent.size)
 	s, err := readSlice(name, in, 0, w.extent.size)
 	if err != nil {
-		return c, nil, err
+		return c, err
 	}
 	c.Architecture, c.UUID, c.Type = s.Architecture, s.UUID, s.Type
-	rd := &collectionRead{CollectionReader: r, c: &c, name: name, in: in, slice: s, l: losses{source: SourceCollections}}
-	err = rd.read()
-	return c, rd.l.problems, err
+	rd := &collectionReading{collectionReader: r, c: &c, name: name, in: in, slice: s, report: report}
+	return c, rd.all()
 }
 
 func kindByName(name string) string {
@@ -133,25 +132,26 @@ func kindByName(name string) string {
 	return ""
 }
 
-// A collectionRead is one reading of one collection.
-type collectionRead struct {
-	CollectionReader
-	c     *Collection
-	name  string
-	in    *io.SectionReader
-	slice Slice
-	l     losses
-	uuids map[string]Slice // headers of the fileset's members, by bundle id
+// A collectionReading is one reading of one collection.
+type collectionReading struct {
+	collectionReader
+	c      *collection
+	name   string
+	in     *io.SectionReader
+	slice  Slice
+	report *fact.Report
+	uuids  map[string]Slice // headers of the fileset's members, by bundle id
 }
 
-func (r *collectionRead) read() error {
+func (r *collectionReading) all() error {
 	_, receipt := r.slice.section("__RECEIPT_INFO", "__aux_kc_receipt")
 	info, ok := r.slice.section("__PRELINK_INFO", "__info")
 	if !ok {
 		return machoError(r.name, "__PRELINK_INFO", 0, "no such section: it is no kernel collection")
 	}
 	if info.size > maxPrelinkInfo {
-		return &fact.ParseError{Source: r.name, Field: "__PRELINK_INFO", Reason: fmt.Sprintf("%d bytes", info.size), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: r.name, Field: "__PRELINK_INFO",
+			Reason: fmt.Sprintf("%d bytes", info.size), Err: fact.ErrTooLarge}
 	}
 	if info.offset < 0 || info.size < 0 || info.offset > r.slice.size || info.size > r.slice.size-info.offset {
 		return machoError(r.name, "__PRELINK_INFO", info.offset, "%d bytes reach beyond the file", info.size)
@@ -171,7 +171,7 @@ func (r *collectionRead) read() error {
 }
 
 // entryHeaders reads the header of every Mach-O in a fileset, for its UUID.
-func (r *collectionRead) entryHeaders() {
+func (r *collectionReading) entryHeaders() {
 	r.uuids = make(map[string]Slice, len(r.slice.entries))
 	for _, e := range r.slice.entries {
 		if e.offset < 0 || e.offset >= r.slice.size {
@@ -191,10 +191,8 @@ func (r *collectionRead) entryHeaders() {
 	}
 }
 
-func (r *collectionRead) lose(subject, field string, err error) {
-	if len(r.l.problems) < 1000 {
-		r.l.problems = append(r.l.problems, fact.ProblemOf(SourceCollections, subject, field, err))
-	}
+func (r *collectionReading) lose(subject, field string, err error) {
+	r.report.Problem(SourceCollections, subject, field, err)
 }
 
 // untilNUL ends at the first NUL byte: the section is padded with them.
@@ -216,7 +214,7 @@ func (u *untilNUL) Read(p []byte) (int, error) {
 }
 
 // prelinkInfo reads the property list: a dictionary, or in old caches the bare array of kexts.
-func (r *collectionRead) prelinkInfo(d *dialect) error {
+func (r *collectionReading) prelinkInfo(d *dialect) error {
 	t, err := d.top()
 	if err != nil {
 		return err
@@ -253,7 +251,7 @@ func (r *collectionRead) prelinkInfo(d *dialect) error {
 }
 
 // identity takes the ids of the collection, and skips other keys.
-func (r *collectionRead) identity(d *dialect, key string, t limit.XMLToken) error {
+func (r *collectionReading) identity(d *dialect, key string, t limit.XMLToken) error {
 	var to *string
 	switch key {
 	case "_PrelinkKCID":
@@ -279,14 +277,16 @@ func (r *collectionRead) identity(d *dialect, key string, t limit.XMLToken) erro
 // kept too.
 var memberKeys = []string{
 	"AppleSecurityExtension", "CFBundleExecutable", "CFBundleGetInfoString", "CFBundleIdentifier", "CFBundleName",
-	"CFBundlePackageType", "CFBundleShortVersionString", "CFBundleUEXTExecutable", "CFBundleVersion", "LSMinimumSystemVersion",
-	"NSHumanReadableCopyright", "OSBundleAllowUserLoad", "OSBundleCompatibleVersion", "OSBundleIsInterface", "OSBundleLibraries",
-	"OSBundleRequireExplicitLoad", "OSBundleRequired", "OSBundleSharedExecutableIdentifier", "OSBundleUsageDescription",
+	"CFBundlePackageType", "CFBundleShortVersionString", "CFBundleUEXTExecutable", "CFBundleVersion",
+	"LSMinimumSystemVersion",
+	"NSHumanReadableCopyright", "OSBundleAllowUserLoad", "OSBundleCompatibleVersion", "OSBundleIsInterface",
+	"OSBundleLibraries", "OSBundleRequireExplicitLoad", "OSBundleRequired", "OSBundleSharedExecutableIdentifier",
+	"OSBundleUsageDescription",
 	"OSKernelResource", "_PrelinkBundlePath", "_PrelinkExecutableLoadAddr", "_PrelinkExecutableRelativePath",
 	"_PrelinkExecutableSize", "_PrelinkInterfaceUUID",
 }
 
-func (r *collectionRead) wanted(key string) bool {
+func (r *collectionReading) wanted(key string) bool {
 	if _, ok := slices.BinarySearch(memberKeys, key); ok {
 		return true
 	}
@@ -301,7 +301,7 @@ func (r *collectionRead) wanted(key string) bool {
 	return ok
 }
 
-func (r *collectionRead) members(d *dialect, t limit.XMLToken) error {
+func (r *collectionReading) members(d *dialect, t limit.XMLToken) error {
 	for t.Kind != limit.XMLEmpty {
 		t, err := d.element()
 		if err != nil {
@@ -316,25 +316,27 @@ func (r *collectionRead) members(d *dialect, t limit.XMLToken) error {
 			return err
 		}
 		if len(r.c.Members) == maxMembers {
-			return &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary", Reason: fmt.Sprintf("more than %d kexts", maxMembers), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary",
+				Reason: fmt.Sprintf("more than %d kexts", maxMembers), Err: fact.ErrTooLarge}
 		}
-		r.member(n)
+		r.add(n)
 	}
 	return nil
 }
 
-func (r *collectionRead) member(n node) {
-	l := &losses{source: SourceCollections}
+func (r *collectionReading) add(n node) {
 	if n.kind != dictNode {
-		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary", Reason: "a kext is " + n.kind.String()})
+		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary",
+			Reason: "a kext is " + n.kind.String()})
 		return
 	}
-	m := Member{BundleInfo: infoOf(n, r.Architecture, l)}
+	l := &losses{r.report, SourceCollections, escape.UTF8(n.dict["CFBundleIdentifier"].str)}
+	m := member{BundleInfo: infoOf(n, r.Architecture, l)}
 	if m.Identifier == "" {
-		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "CFBundleIdentifier", Reason: "a kext without identifier"})
+		r.lose("", "members", &fact.ParseError{Source: r.name, Field: "CFBundleIdentifier",
+			Reason: "a kext without identifier"})
 		return
 	}
-	l.subject = m.Identifier
 	m.Path = n.text("_PrelinkBundlePath", l)
 	if rel := n.text("_PrelinkExecutableRelativePath", l); rel != "" && m.Path != "" {
 		m.ExecutablePath = m.Path + "/" + rel
@@ -347,12 +349,6 @@ func (r *collectionRead) member(n node) {
 	m.UUID = formatUUID(n.bytes("_PrelinkInterfaceUUID", l))
 	if s, ok := r.uuids[m.Identifier]; ok {
 		m.UUID, m.SourceVersion = cmp.Or(s.UUID, m.UUID), s.SourceVersion
-	}
-	for _, p := range l.problems {
-		p.Subject = m.Identifier
-		if len(r.l.problems) < 1000 {
-			r.l.problems = append(r.l.problems, p)
-		}
 	}
 	r.c.Members = append(r.c.Members, m)
 }
@@ -373,14 +369,13 @@ const (
 	cachesFolder  = "System/Library/Caches/com.apple.kernelcaches"
 )
 
-// FindCollections returns the kernel collections of a machine, as paths in its file system. Of the
+// findCollections returns the kernel collections of a machine, as paths in its file system. Of the
 // Preboot volume of an Apple silicon Mac, every boot object is looked at.
-func FindCollections(fsys fs.FS) ([]string, []fact.Problem) {
+func findCollections(fsys fs.FS, r *fact.Report) []string {
 	var found []string
-	var problems []fact.Problem
 	lose := func(name string, err error) {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && len(problems) < 100 {
-			problems = append(problems, fact.ProblemOf(SourceCollections, "/"+name, "", err))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.Problem(SourceCollections, "/"+name, "", err)
 		}
 	}
 	for _, name := range collectionFiles {
@@ -416,11 +411,11 @@ func FindCollections(fsys fs.FS) ([]string, []fact.Problem) {
 			}
 		}
 	}
-	return found, problems
+	return found
 }
 
-// MarkStale fills Stale of the auxiliary and system collections by the boot collection among all.
-func MarkStale(all []Collection) {
+// markStale fills Stale of the auxiliary and system collections by the boot collection among all.
+func markStale(all []collection) {
 	var boot []string
 	for _, c := range all {
 		if (c.Kind == KindBoot || c.Kind == KindCache) && c.ID != "" {
@@ -435,12 +430,12 @@ func MarkStale(all []Collection) {
 	}
 }
 
-// OpenCollection reads the kernel collection name of a file system.
-func (r CollectionReader) OpenCollection(fsys fs.FS, name string) (Collection, []fact.Problem, error) {
+// open reads the kernel collection name of a file system.
+func (r collectionReader) open(fsys fs.FS, name string, report *fact.Report) (collection, error) {
 	f, err := openFile(fsys, name)
 	if err != nil {
-		return Collection{Path: "/" + escape.UTF8(name)}, nil, err
+		return collection{Path: "/" + escape.UTF8(name)}, err
 	}
 	defer f.Close()
-	return r.Read(name, f, f.size)
+	return r.read(name, f, f.size, report)
 }

@@ -28,8 +28,11 @@ func prelink(members ...string) string {
 		`<key>_PrelinkInfoDictionary</key><array>` + strings.Join(members, "") + `</array></dict>`
 }
 
-func readCollectionBytes(name string, b []byte) (Collection, []fact.Problem, error) {
-	return CollectionReader{Architecture: "x86_64", Personalities: true}.Read(name, bytes.NewReader(b), int64(len(b)))
+func readCollectionBytes(name string, b []byte) (collection, []fact.Problem, error) {
+	var r fact.Report
+	c, err := collectionReader{Architecture: "x86_64", Personalities: true}.read(name, bytes.NewReader(b),
+		int64(len(b)), &r)
+	return c, r.Problems, err
 }
 
 func TestCollection(t *testing.T) {
@@ -98,7 +101,7 @@ func TestCompressedCollections(t *testing.T) {
 
 // rawFat wraps bytes that are no Mach-O, as old caches are.
 func rawFat(payload []byte) []byte {
-	head := fakedarwin.NewMacho("x86_64", uint32(TypeExecute)).Bytes(32)
+	head := fakedarwin.NewMacho("x86_64", uint32(typeExecute)).Bytes(32)
 	fat := fakedarwin.Fat(append(head, payload...))
 	copy(fat[4096:], payload)
 	return fat
@@ -110,9 +113,10 @@ func TestSharedValues(t *testing.T) {
 	for form, text := range map[string]string{"dictionary": text,
 		"bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
 		b := fakedarwin.Collection("x86_64", text)
-		c, problems, err := CollectionReader{}.Read("prelinkedkernel", bytes.NewReader(b), int64(len(b)))
-		if err != nil || len(problems) != 0 || len(c.Members) != 2 {
-			t.Errorf("%s: %+v, %v, %v", form, c, problems, err)
+		var r fact.Report
+		c, err := collectionReader{}.read("prelinkedkernel", bytes.NewReader(b), int64(len(b)), &r)
+		if err != nil || len(r.Problems) != 0 || len(c.Members) != 2 {
+			t.Errorf("%s: %+v, %v, %v", form, c, r.Problems, err)
 			continue
 		}
 		a, second := c.Members[0], c.Members[1]
@@ -135,7 +139,7 @@ func TestHostileCollections(t *testing.T) {
 		"commands too many":  change(func(b []byte) { b[16] = 0xff; b[17] = 0xff }),
 		"commands too long":  change(func(b []byte) { b[23] = 0x7f }),
 		"command of 0 bytes": change(func(b []byte) { b[36] = 0 }),
-		"no prelink":         fakedarwin.NewMacho("x86_64", uint32(TypeFileset)).Bytes(4096),
+		"no prelink":         fakedarwin.NewMacho("x86_64", uint32(typeFileset)).Bytes(4096),
 		"text instead":       []byte("#!/bin/sh\necho this is no kernel collection\n"),
 		"im4p cut":           fakedarwin.IM4P("krnl", good)[:40],
 		"im4p long length":   {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
@@ -168,14 +172,14 @@ func TestHostileCollections(t *testing.T) {
 }
 
 func TestStale(t *testing.T) {
-	all := []Collection{{Kind: KindBoot, ID: "A"}, {Kind: KindAuxiliary, BootID: "A"},
+	all := []collection{{Kind: KindBoot, ID: "A"}, {Kind: KindAuxiliary, BootID: "A"},
 		{Kind: KindAuxiliary, BootID: "B"}, {Kind: KindSystem}}
-	MarkStale(all)
+	markStale(all)
 	if all[0].Stale != "" || all[1].Stale != fact.No || all[2].Stale != fact.Yes || all[3].Stale != "" {
 		t.Errorf("%+v", all)
 	}
-	unknown := []Collection{{Kind: KindAuxiliary, BootID: "B"}}
-	MarkStale(unknown)
+	unknown := []collection{{Kind: KindAuxiliary, BootID: "B"}}
+	markStale(unknown)
 	if unknown[0].Stale != "" {
 		t.Error("stale without a boot collection to compare with")
 	}
@@ -189,12 +193,13 @@ func TestFindCollections(t *testing.T) {
 		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/other":       {},
 		"System/Volumes/Preboot/0A-1B/other":                                                                {},
 	}
-	got, problems := FindCollections(files)
+	var r fact.Report
+	got := findCollections(files, &r)
 	want := []string{"System/Library/KernelCollections/BootKernelExtensions.kc",
 		"Library/KernelCollections/AuxiliaryKernelExtensions.kc",
 		"System/Volumes/Preboot/0A-1B/boot/abcdef/System/Library/Caches/com.apple.kernelcaches/kernelcache"}
-	if !slices.Equal(got, want) || len(problems) != 0 {
-		t.Errorf("%q, %v", got, problems)
+	if !slices.Equal(got, want) || len(r.Problems) != 0 {
+		t.Errorf("%q, %v", got, r.Problems)
 	}
 }
 
@@ -221,7 +226,7 @@ func bigCollection(tb testing.TB) string {
 		ids = append(ids, id)
 	}
 	text := prelink(members...)
-	w := fakedarwin.NewMacho("x86_64", uint32(TypeFileset))
+	w := fakedarwin.NewMacho("x86_64", uint32(typeFileset))
 	w.UUID("big")
 	const first, step = 1 << 20, 512 << 10
 	for i, id := range ids {
@@ -242,7 +247,7 @@ func bigCollection(tb testing.TB) string {
 	}
 	write(w.Bytes(0), 0)
 	for i := range ids {
-		m := fakedarwin.NewMacho("x86_64", uint32(TypeKext))
+		m := fakedarwin.NewMacho("x86_64", uint32(typeKext))
 		m.UUID(fmt.Sprintf("member-%09d", i))
 		write(m.Bytes(0), int64(first+i*step))
 	}
@@ -285,9 +290,10 @@ func TestBigCollection(t *testing.T) {
 		runtime.ReadMemStats(&now)
 		peak = max(peak, now.HeapAlloc)
 	}}}
-	collection, problems, err := CollectionReader{Architecture: "x86_64"}.Read("SystemKernelExtensions.kc", c, 300<<20)
-	if err != nil || len(problems) != 0 || len(collection.Members) != 500 {
-		t.Fatalf("%d members, %v, %v", len(collection.Members), problems, err)
+	var r fact.Report
+	kc, err := collectionReader{Architecture: "x86_64"}.read("SystemKernelExtensions.kc", c, 300<<20, &r)
+	if err != nil || len(r.Problems) != 0 || len(kc.Members) != 500 {
+		t.Fatalf("%d members, %v, %v", len(kc.Members), r.Problems, err)
 	}
 	t.Logf("read %d KiB of 300 MiB; heap peak %d KiB over %d KiB; allocated in all %d KiB", c.bytes>>10,
 		(peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
@@ -297,7 +303,7 @@ func TestBigCollection(t *testing.T) {
 	if c.bytes > 8<<20 {
 		t.Errorf("read %d KiB", c.bytes>>10)
 	}
-	for i, m := range collection.Members {
+	for i, m := range kc.Members {
 		if m.UUID != formatUUID(fmt.Appendf(nil, "member-%09d", i)) {
 			t.Fatalf("member %d: %+v", i, m)
 		}
@@ -322,8 +328,8 @@ func BenchmarkCollection300MB(b *testing.B) {
 	defer f.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := (CollectionReader{Architecture: "x86_64"}).Read("SystemKernelExtensions.kc",
-			f, 300<<20); err != nil {
+		if _, err := (collectionReader{Architecture: "x86_64"}).read("SystemKernelExtensions.kc",
+			f, 300<<20, new(fact.Report)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A CSRFlag is one thing that System Integrity Protection allows.
-type CSRFlag struct {
+// A csrFlag is one thing that System Integrity Protection allows.
+type csrFlag struct {
 	// Bit counts from 0.
 	Bit int
 	// Name is the kernel's word, as in CSR_ALLOW_UNTRUSTED_KEXTS.
@@ -28,20 +28,20 @@ var csrNames = [...]string{
 
 // The bits that concern kexts.
 const (
-	CSRAllowUntrustedKexts  = 1 << 0 // kexts without a valid signature load
-	CSRAllowKernelDebugger  = 1 << 3
-	CSRAllowAppleInternal   = 1 << 4
-	CSRAllowUnapprovedKexts = 1 << 9 // kexts that no user approved load
+	csrAllowUntrustedKexts  = 1 << 0 // kexts without a valid signature load
+	csrAllowKernelDebugger  = 1 << 3
+	csrAllowAppleInternal   = 1 << 4
+	csrAllowUnapprovedKexts = 1 << 9 // kexts that no user approved load
 )
 
-// CSRFlags are the bits set in a mask, lowest first; unknown bits have the name "".
-func CSRFlags(mask uint32) []CSRFlag {
-	flags := []CSRFlag{}
+// csrFlags are the bits set in a mask, lowest first; unknown bits have the name "".
+func csrFlags(mask uint32) []csrFlag {
+	flags := []csrFlag{}
 	for bit := range 32 {
 		if mask&(1<<bit) == 0 {
 			continue
 		}
-		f := CSRFlag{Bit: bit}
+		f := csrFlag{Bit: bit}
 		if bit < len(csrNames) {
 			f.Name = csrNames[bit]
 		}
@@ -50,10 +50,10 @@ func CSRFlags(mask uint32) []CSRFlag {
 	return flags
 }
 
-// CSRText writes a mask with its words: "0x00000201 = UNTRUSTED_KEXTS, UNAPPROVED_KEXTS".
-func CSRText(mask uint32) string {
+// csrText writes a mask with its words: "0x00000201 = UNTRUSTED_KEXTS, UNAPPROVED_KEXTS".
+func csrText(mask uint32) string {
 	words := make([]string, 0, 4)
-	for _, f := range CSRFlags(mask) {
+	for _, f := range csrFlags(mask) {
 		if f.Name == "" {
 			f.Name = fmt.Sprintf("bit %d", f.Bit)
 		}
@@ -65,8 +65,8 @@ func CSRText(mask uint32) string {
 	return fmt.Sprintf("0x%08x = %s", mask, strings.Join(words, ", "))
 }
 
-// ParseCSR reads the answer of OpCSRConfig.
-func ParseCSR(text []byte) (uint32, error) {
+// parseCSR reads the answer of OpCSRConfig.
+func parseCSR(text []byte) (uint32, error) {
 	digits, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "0x")
 	v, err := strconv.ParseUint(digits, 16, 32)
 	if !ok || err != nil {
@@ -78,45 +78,45 @@ func ParseCSR(text []byte) (uint32, error) {
 // secureBootVariable is an Intel Mac's secure boot mode, with the vendor's UUID before it.
 const secureBootVariable = "94b73556-2197-4702-82a8-3e1337dafbfb:AppleSecureBootPolicy"
 
-// An NVRAM is what firmware variables say of the policy on kexts.
-type NVRAM struct {
+// An nvram is what firmware variables say of the policy on kexts.
+type nvram struct {
 	// CSR is the variable csr-active-config; nil when it is not set, which means 0 on an Intel Mac.
 	CSR *uint32
 	// SecureBoot is full, medium or none on a Mac with a T2 chip; empty when it is not set.
 	SecureBoot string
 	// BootArgs are the kernel's switches for extensions in boot-args.
 	BootArgs []string
-	// Problems are variables of another form than expected.
-	Problems []fact.Problem
 }
 
-// ParseNVRAM reads the answer of OpNVRAM.
-func ParseNVRAM(data []byte) (NVRAM, error) {
-	var v NVRAM
+// parseNVRAM reads the answer of OpNVRAM. Variables of another form than expected are reported.
+func parseNVRAM(data []byte, r *fact.Report) (nvram, error) {
+	var v nvram
 	n, err := decodePlist(SourceNVRAM, data)
 	if err != nil {
 		return v, err
 	}
 	if n.kind != dictNode {
-		return v, &fact.ParseError{Source: SourceNVRAM, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return v, &fact.ParseError{Source: SourceNVRAM, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
-	l := &losses{source: SourceNVRAM}
+	l := &losses{report: r, source: SourceNVRAM}
 	if b := n.bytes("csr-active-config", l); len(b) == 4 {
 		mask := binary.LittleEndian.Uint32(b)
 		v.CSR = &mask
 	} else if b != nil {
-		l.add("csr-active-config", &fact.ParseError{Source: SourceNVRAM, Field: "csr-active-config", Reason: fmt.Sprintf("%d bytes", len(b))})
+		l.add("csr-active-config", &fact.ParseError{Source: SourceNVRAM, Field: "csr-active-config",
+			Reason: fmt.Sprintf("%d bytes", len(b))})
 	}
 	if b := n.bytes(secureBootVariable, l); len(b) == 1 {
 		v.SecureBoot = map[byte]string{2: "full", 1: "medium", 0: "none"}[b[0]]
 	}
 	v.BootArgs = strings.Fields(keptBootArgs(n.dict["boot-args"]))
-	v.Problems = l.problems
 	return v, nil
 }
 
 // bootArgs are the kernel's switches that bear on kexts.
-var bootArgs = []string{"kext-dev-mode", "amfi_get_out_of_my_way", "amfi", "rootless", "csr", "keepsyms", "kcsuffix", "kc_build", "-x", "-f"}
+var bootArgs = []string{"kext-dev-mode", "amfi_get_out_of_my_way", "amfi", "rootless", "csr", "keepsyms",
+	"kcsuffix", "kc_build", "-x", "-f"}
 
 // keptBootArgs are the words of boot-args whose key is one of bootArgs, separated by blanks.
 func keptBootArgs(v node) string {
@@ -132,8 +132,8 @@ func keptBootArgs(v node) string {
 	return strings.Join(kept, " ")
 }
 
-// A BootPolicy is the boot security of an Apple silicon Mac.
-type BootPolicy struct {
+// A bootPolicy is the boot security of an Apple silicon Mac.
+type bootPolicy struct {
 	// SecureBoot is the mode: "Full Security", "Reduced Security", "Permissive Security".
 	SecureBoot string
 	// OtherKexts says whether kexts that are not Apple's may be loaded at all.
@@ -144,15 +144,15 @@ type BootPolicy struct {
 	SIP string
 }
 
-// ParseBootPolicy reads the answer of OpBridge. A report of a Mac without these settings, which is
-// any Intel Mac, gives an empty BootPolicy.
-func ParseBootPolicy(data []byte) (BootPolicy, error) {
-	var p BootPolicy
+// parseBootPolicy reads the answer of OpBridge. A report of a Mac without these settings, which is
+// any Intel Mac, gives an empty bootPolicy.
+func parseBootPolicy(data []byte, r *fact.Report) (bootPolicy, error) {
+	var p bootPolicy
 	n, err := decodePlist(SourceBootPolicy, data)
 	if err != nil {
 		return p, err
 	}
-	l := &losses{source: SourceBootPolicy}
+	l := &losses{report: r, source: SourceBootPolicy}
 	for _, report := range n.list {
 		for _, item := range report.array("_items", l) {
 			if s := item.text("ibridge_secure_boot", l); s != "" {

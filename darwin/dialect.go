@@ -111,7 +111,8 @@ func (d *dialect) keep(id string, n node) error {
 		return nil
 	}
 	if d.kept += n.size(); d.kept > maxSharedNodes {
-		return &fact.ParseError{Source: d.source, Field: "plist", Reason: fmt.Sprintf("more than %d shared values", maxSharedNodes), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: d.source, Field: "plist",
+			Reason: fmt.Sprintf("more than %d shared values", maxSharedNodes), Err: fact.ErrTooLarge}
 	}
 	if d.ids == nil {
 		d.ids = make(map[string]node)
@@ -122,7 +123,8 @@ func (d *dialect) keep(id string, n node) error {
 
 func (d *dialect) spend(n int) error {
 	if d.nodes += n; d.nodes > d.max {
-		return &fact.ParseError{Source: d.source, Field: "plist", Reason: fmt.Sprintf("more than %d values", d.max), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: d.source, Field: "plist",
+			Reason: fmt.Sprintf("more than %d values", d.max), Err: fact.ErrTooLarge}
 	}
 	return nil
 }

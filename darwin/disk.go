@@ -15,79 +15,120 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A Disk is what is on disk of the extensions: bundles, kernel collections, system extensions.
-type Disk struct {
-	// Bundles are by bundle id; of several with one id, that of the highest version is first, as
-	// the system chooses. A bundle that could not be read is not here.
-	Bundles map[string][]Bundle
-	// BadBundles could not be read; their Problems say why.
-	BadBundles []Bundle
-	// Collections are in the order of FindCollections; compressed ones have no members.
-	Collections []Collection
-	// Members are by bundle id.
-	Members map[string][]Membership
-	// Extensions are the system extensions by bundle id, the one in force first.
-	Extensions map[string][]SystemExtension
-	// Views says of the sources bundles, collections and system_extensions whether they were read
-	// whole: seen (read), unchecked (not, or not whole).
-	Views map[string]fact.View
-	// Errors are why a source was not read, by its name.
-	Errors map[string]error
-	// Problems are what was lost of sources; those of one bundle are with it.
-	Problems []fact.Problem
+// A disk is what is on disk of the extensions: bundles, kernel collections, system extensions.
+type disk struct {
+	// bundles are by bundle id; of several with one id, that of the highest version is first, as the system chooses.
+	bundles map[string][]Record
+	// unread are the bundles that could not be read; their Problems say why.
+	unread []Record
+	// collections are in the order of findCollections; compressed ones have no members.
+	collections []collection
+	// members are by bundle id.
+	members map[string][]Membership
+	// extensions are the system extensions by bundle id, the one in force first.
+	extensions map[string][]SystemExtension
+	// sources say how reading each of the three went, as it was reported.
+	sources []fact.Source
 }
 
-// A DiskReader says what to read of a machine's disk.
-type DiskReader struct {
-	BundleReader
+// A diskReader says what to read of a machine's disk.
+type diskReader struct {
+	bundleReader
 	// Personalities keeps the personalities of members of collections.
 	Personalities bool
 }
 
-// Read reads it all. Only the end of ctx makes it stop early, which Problems then say.
-func (r DiskReader) Read(ctx context.Context) *Disk {
-	d := &Disk{
-		Bundles: map[string][]Bundle{}, Members: map[string][]Membership{}, Extensions: map[string][]SystemExtension{},
-		Views:  map[string]fact.View{SourceBundles: fact.ViewSeen, SourceCollections: fact.ViewSeen, SourceSysExt: fact.ViewSeen},
-		Errors: map[string]error{},
+// read reads it all and reports the sources. Only the end of ctx makes it stop early, which is reported. The error is
+// why no folder of extensions can be read; what else there is on disk is returned all the same.
+func (r diskReader) read(ctx context.Context, report *fact.Report) (*disk, error) {
+	d := &disk{
+		bundles: map[string][]Record{}, members: map[string][]Membership{}, extensions: map[string][]SystemExtension{},
 	}
-	r.readBundles(ctx, d)
-	r.readCollections(ctx, d)
-	r.readSystemExtensions(d)
-	return d
+	bundles, err := r.readBundles(ctx, d, report)
+	collections := r.readCollections(ctx, d, report)
+	extensions := r.readSystemExtensions(d, report)
+	d.sources = []fact.Source{bundles, collections, extensions}
+	report.Sources = append(report.Sources, d.sources...)
+	return d, err
 }
 
-func (d *Disk) lose(source string, problems ...fact.Problem) {
-	if len(problems) > 0 {
-		d.Views[source] = fact.ViewUnchecked
-		d.Problems = append(d.Problems, problems...)
-	}
+// whole reports whether the source was read to its end.
+func (d *disk) whole(name string) bool {
+	s, _ := fact.FindSource(d.sources, name)
+	return s.Outcome == fact.OutcomeOK
 }
 
-func (r DiskReader) readBundles(ctx context.Context, d *Disk) {
-	for b := range r.Bundles(ctx) {
-		switch {
-		case b.Path == "":
-			d.lose(SourceBundles, b.Problems...)
-		case b.Identifier == "":
-			if len(b.Problems) == 0 {
-				b.Problems = []fact.Problem{fact.ProblemOf(SourceBundles, b.Path, "bundle.identifier", &fact.ParseError{Source: b.Path, Field: "CFBundleIdentifier", Reason: "there is none"})}
-			}
-			d.BadBundles = append(d.BadBundles, b)
-			d.Views[SourceBundles] = fact.ViewUnchecked
-		default:
-			d.Bundles[b.Identifier] = append(d.Bundles[b.Identifier], b)
+// sourceSince returns the source of a read that began when the report had from problems: partial with the code of the
+// first problem of the source since then, else ok.
+func sourceSince(report *fact.Report, from int, name string, count int) fact.Source {
+	s := fact.Source{Name: name, Outcome: fact.OutcomeOK, Count: fact.CountOf(int64(count))}
+	for _, p := range report.Problems[from:] {
+		if p.Source == name {
+			s.Outcome, s.Code = fact.OutcomePartial, p.Code
+			break
 		}
 	}
-	for _, list := range d.Bundles {
-		slices.SortStableFunc(list, func(a, b Bundle) int {
+	return s
+}
+
+// unreadSource returns the source of a read that failed.
+func unreadSource(name string, err error) fact.Source {
+	return fact.Source{Name: name, Outcome: fact.OutcomeOf(err), Code: fact.CodeOf(err)}
+}
+
+// outOfTime is the problem of a read that the end of its context stopped.
+func outOfTime(err error) error { return fmt.Errorf("%w: %w", fact.ErrBudget, err) }
+
+// readBundles reads the bundles. Problems of one bundle are its record's. The error is why no folder of extensions can
+// be read.
+func (r diskReader) readBundles(ctx context.Context, d *disk, report *fact.Report) (fact.Source, error) {
+	from := len(report.Problems)
+	dirs := findBundles(ctx, r.FS, report)
+	slices.Sort(dirs)
+	count := 0
+	for _, dir := range slices.Compact(dirs) {
+		if err := ctx.Err(); err != nil {
+			report.Problem(SourceBundles, "/"+dir, "", outOfTime(err))
+			break
+		}
+		var own fact.Report // its problems are the record's
+		b, err := r.bundleReader.read(dir, &own)
+		if err != nil {
+			own.Problem(SourceBundles, b.Path, "", err)
+		}
+		if b.Identifier != "" {
+			count++
+			d.bundles[b.Identifier] = append(d.bundles[b.Identifier], bundleRecord(&b, own.Problems))
+			continue
+		}
+		if len(own.Problems) == 0 {
+			own.Problem(SourceBundles, b.Path, "bundle.identifier",
+				&fact.ParseError{Source: b.Path, Field: "CFBundleIdentifier", Reason: "there is none"})
+		}
+		d.unread = append(d.unread, unreadRecord(b.Path, own.Problems))
+	}
+	for _, list := range d.bundles {
+		slices.SortStableFunc(list, func(a, b Record) int {
 			return cmp.Or(cmp.Compare(rank(a.Path), rank(b.Path)), -CompareVersions(a.Version, b.Version))
 		})
 	}
-	if len(d.Bundles) == 0 && d.Views[SourceBundles] == fact.ViewSeen {
+	source := sourceSince(report, from, SourceBundles, count)
+	if len(d.unread) > 0 && (source.Outcome == fact.OutcomeOK || source.Code == fact.CodeOther) {
+		source.Outcome, source.Code = fact.OutcomePartial, d.unread[0].Problems[0].Code
+	}
+	if len(d.bundles) == 0 && source.Outcome == fact.OutcomeOK {
 		if err := noFolder(r.FS); err != nil {
-			d.Views[SourceBundles] = fact.ViewUnchecked
-			d.Errors[SourceBundles] = err
+			return unreadSource(SourceBundles, err), err
+		}
+	}
+	return source, nil
+}
+
+// reportUnread reports the bundles that could not be read, where they are not records of the result.
+func (d *disk) reportUnread(r *fact.Report) {
+	for i := range d.unread {
+		for _, p := range d.unread[i].Problems {
+			r.Add(p)
 		}
 	}
 }
@@ -115,59 +156,71 @@ func noFolder(fsys fs.FS) error {
 	return first
 }
 
-func (r DiskReader) readCollections(ctx context.Context, d *Disk) {
-	files, problems := FindCollections(r.FS)
-	d.lose(SourceCollections, problems...)
-	reader := CollectionReader{Architecture: r.Architecture, Personalities: r.Personalities}
+// readCollections reads the kernel collections. Problems of one member do not make the source partial.
+func (r diskReader) readCollections(ctx context.Context, d *disk, report *fact.Report) fact.Source {
+	from := len(report.Problems)
+	files := findCollections(r.FS, report)
+	source := sourceSince(report, from, SourceCollections, 0)
+	absent := len(files) == 0 && source.Outcome == fact.OutcomeOK
+	lose := func(name string, err error) {
+		report.Problem(SourceCollections, "/"+name, "", err)
+		source.Outcome = fact.OutcomePartial
+	}
+	reader := collectionReader{Architecture: r.Architecture, Personalities: r.Personalities}
+	count := 0
 	for _, name := range files {
 		if err := ctx.Err(); err != nil {
-			d.lose(SourceCollections, fact.ProblemOf(SourceCollections, "/"+name, "", fmt.Errorf("%w: %w", fact.ErrBudget, err)))
+			lose(name, outOfTime(err))
 			break
 		}
-		c, problems, err := reader.OpenCollection(r.FS, name)
+		c, err := reader.open(r.FS, name, report)
 		if err != nil {
-			d.lose(SourceCollections, fact.ProblemOf(SourceCollections, "/"+name, "", err))
+			lose(name, err)
 		}
-		d.Problems = append(d.Problems, problems...)
-		d.Collections = append(d.Collections, c)
+		count += len(c.Members)
+		d.collections = append(d.collections, c)
 	}
-	if len(files) == 0 && len(problems) == 0 {
-		d.Views[SourceCollections] = fact.ViewUnchecked
-		d.Errors[SourceCollections] = fmt.Errorf("kernel collections: %w", fs.ErrNotExist)
-	}
-	MarkStale(d.Collections)
-	for _, c := range d.Collections {
+	markStale(d.collections)
+	for _, c := range d.collections {
 		for _, m := range c.Members {
-			d.Members[m.Identifier] = append(d.Members[m.Identifier], Membership{Path: c.Path, Kind: c.Kind, Version: m.Version, UUID: m.UUID, Stale: c.Stale})
+			d.members[m.Identifier] = append(d.members[m.Identifier],
+				Membership{Path: c.Path, Kind: c.Kind, Version: m.Version, UUID: m.UUID, Stale: c.Stale})
 		}
 	}
+	if absent {
+		return unreadSource(SourceCollections, fs.ErrNotExist)
+	}
+	source.Count = fact.CountOf(int64(count))
+	if source.Outcome == fact.OutcomePartial {
+		source.Code = sourceSince(report, from, SourceCollections, count).Code
+	}
+	return source
 }
 
-func (r DiskReader) readSystemExtensions(d *Disk) {
-	db, err := ReadSystemExtensions(r.FS)
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // none was ever activated, or macOS is older than 10.15
-		d.Views[SourceSysExt] = fact.ViewUnchecked
-		d.Errors[SourceSysExt] = err
-		return
-	case err != nil:
-		d.Errors[SourceSysExt] = err
-		d.lose(SourceSysExt, fact.ProblemOf(SourceSysExt, "/"+SysExtFile, "", err))
-		return
+// readSystemExtensions reads the database of system extensions. It does not exist if none was ever activated, or if
+// macOS is older than 10.15.
+func (r diskReader) readSystemExtensions(d *disk, report *fact.Report) fact.Source {
+	from := len(report.Problems)
+	db, err := readSystemExtensions(r.FS, report)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			report.Problem(SourceSysExt, "/"+sysExtFile, "", err)
+		}
+		return unreadSource(SourceSysExt, err)
 	}
-	d.lose(SourceSysExt, db.Problems...)
 	for _, e := range db.Extensions {
-		d.Extensions[e.BundleID] = append(d.Extensions[e.BundleID], e)
+		d.extensions[e.BundleID] = append(d.extensions[e.BundleID], e)
 	}
-	for _, list := range d.Extensions {
+	for _, list := range d.extensions {
 		slices.SortStableFunc(list, newest)
 	}
+	return sourceSince(report, from, SourceSysExt, len(db.Extensions))
 }
 
-// Member returns a member of the collections by bundle id, from the collection that is not stale.
-func (d *Disk) Member(bundleID string) (Member, Collection, bool) {
+// member returns a member of the collections by bundle id, from the collection that is not stale.
+func (d *disk) member(bundleID string) (member, collection, bool) {
 	for _, stale := range []bool{false, true} {
-		for _, c := range d.Collections {
+		for _, c := range d.collections {
 			if (c.Stale == fact.Yes) != stale {
 				continue
 			}
@@ -178,19 +231,20 @@ func (d *Disk) Member(bundleID string) (Member, Collection, bool) {
 			}
 		}
 	}
-	return Member{}, Collection{}, false
+	return member{}, collection{}, false
 }
 
-// Attach adds to a kext what the disk has of it. path is where the kernel says the bundle is, ""
-// for a kext that is not loaded; version is the loaded one. It returns the bundle chosen, or nil.
-func (d *Disk) Attach(k *Kext, where, version string) *Bundle {
+// attach adds to a kext what the disk has of it. path is where the kernel says the bundle is, ""
+// for a kext that is not loaded; version is the loaded one. It returns the record of the bundle chosen, or nil.
+func (d *disk) attach(k *Kext, where, version string) *Record {
 	if k.Views == nil {
 		k.Views = map[string]fact.View{}
 	}
-	list := d.Bundles[k.BundleID]
-	b := chooseBundle(list, where, k.UUID)
-	if b != nil {
-		k.Bundle, k.CodeSignature = b, b.Signature
+	list := d.bundles[k.BundleID]
+	chosen := chooseBundle(list, where, k.UUID)
+	if chosen != nil {
+		b := chosen.Own.Bundle
+		k.Bundle, k.CodeSignature = b, b.signature
 		k.PackageType = cmp.Or(k.PackageType, b.PackageType)
 		if len(b.Slices) > 0 {
 			k.Architectures = architectures(b.Slices)
@@ -201,35 +255,36 @@ func (d *Disk) Attach(k *Kext, where, version string) *Bundle {
 			}
 		}
 	}
-	k.Collections = d.Members[k.BundleID]
+	k.Collections = d.members[k.BundleID]
 	if k.Collection == "" && len(k.Collections) > 0 {
 		k.Collection = k.Collections[0].Kind
 	}
-	if list := d.Extensions[k.BundleID]; len(list) > 0 {
+	if list := d.extensions[k.BundleID]; len(list) > 0 {
 		e := list[0]
 		k.SystemExtension = &e
 	}
-	d.view(k, SourceBundles, b != nil)
+	d.view(k, SourceBundles, chosen != nil)
 	d.view(k, SourceCollections, len(k.Collections) > 0)
-	if version != "" && b != nil {
-		k.PendingReboot = pendingReboot(b, version, k.UUID)
+	if version != "" && chosen != nil {
+		k.PendingReboot = pendingReboot(k.Bundle, version, k.UUID)
 	}
-	return b
+	return chosen
 }
 
+// architectures returns the slices' architectures; nil if there are none.
 func architectures(all []Slice) []string {
-	names := make([]string, len(all))
-	for i, s := range all {
-		names[i] = s.Architecture
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Architecture)
 	}
 	return names
 }
 
-func (d *Disk) view(k *Kext, source string, seen bool) {
+func (d *disk) view(k *Kext, source string, seen bool) {
 	switch {
 	case seen:
 		k.Views[source] = fact.ViewSeen
-	case d.Views[source] == fact.ViewSeen:
+	case d.whole(source):
 		k.Views[source] = fact.ViewMissing
 	default:
 		k.Views[source] = fact.ViewUnchecked
@@ -238,7 +293,7 @@ func (d *Disk) view(k *Kext, source string, seen bool) {
 
 // chooseBundle takes the bundle that the kernel names, else the one with the loaded code, else the
 // first. A staged copy stands for its original, which people look for.
-func chooseBundle(list []Bundle, where, uuid string) *Bundle {
+func chooseBundle(list []Record, where, uuid string) *Record {
 	original := strings.TrimPrefix(where, "/Library/StagedExtensions")
 	for _, p := range []string{original, where} {
 		for i := range list {
@@ -248,7 +303,7 @@ func chooseBundle(list []Bundle, where, uuid string) *Bundle {
 		}
 	}
 	for i := range list {
-		if uuid != "" && list[i].hasUUID(uuid) {
+		if uuid != "" && list[i].Own.Bundle.hasUUID(uuid) {
 			return &list[i]
 		}
 	}

@@ -2,8 +2,21 @@
 
 // Package darwin reads what macOS says of its kernel extensions, in its own words: kexts in the
 // kernel, bundles on disk, members of kernel collections, and the policy that governs them. It
-// takes an fs.FS rooted at the machine's root and a function for the few calls that are no files;
-// it works the same on a running Mac, a mounted volume and a tape, on any operating system.
+// takes a fact.Machine, so it works the same on a running Mac, a mounted volume and a tape, on any
+// operating system.
+//
+// # Use
+//
+// [Open] returns the [Kernel] of a machine. Its methods return records and report to a fact.Report which sources they
+// read and what they could not read:
+//
+//	k := darwin.Open(machine, fact.Options{Detail: fact.DetailFiles})
+//	var r fact.Report
+//	kexts, err := k.Loaded(ctx, new(fact.Header), &r) // an error means that there is no list
+//	for _, p := range r.Problems { … }
+//
+// Package lkm does the same for every system, with one type of module. [ReadFile] reads a bundle, a kernel collection
+// or the code of a kext by itself, and [ReadKextstat] and its siblings read the text that a tool printed.
 //
 // # What is read
 //
@@ -20,7 +33,9 @@
 //
 // # Limits
 //
-// Signatures are reported as facts, not validated: no chain is checked against Apple's roots. The
+// With fact.DetailSignatures the code, Info.plist and the sealed files are compared with the hashes that were signed,
+// and the signer's chain is built to the keys in Options.Keys; without keys a signature is at best unchecked. Apple's
+// roots are not built in, and neither revocation nor the notarization ticket is validated. The
 // kernel hides the load addresses of auxiliary kexts on Apple silicon. Compressed kernelcaches
 // (LZFSE, LZVN, LZSS) are named and not read. A kext that hides itself from the kernel's own list
 // is not found.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -42,11 +41,10 @@ var treeFolders = []string{
 
 const filesystemsFolder = "Library/Filesystems" // X.fs/Contents/Extensions/OS/Y.kext
 
-// Search looks for bundles in all the folders above and calls found with the path of each, in a
-// fixed order. A folder that is not there is no problem; one that cannot be read is reported and
-// costs what is in it. The walk stops when found returns false.
-func Search(ctx context.Context, fsys fs.FS, found func(dir string) bool) []fact.Problem {
-	s := &search{ctx: ctx, fsys: fsys, found: found, left: maxFolders}
+// findBundles returns the paths of the bundles in all the folders above, in a fixed order. A folder that does not
+// exist is not a problem. One that cannot be read is reported and costs its content.
+func findBundles(ctx context.Context, fsys fs.FS, r *fact.Report) []string {
+	s := &search{ctx: ctx, fsys: fsys, report: r, left: maxFolders}
 	for _, dir := range extensionFolders {
 		s.folder(dir, true)
 	}
@@ -54,26 +52,24 @@ func Search(ctx context.Context, fsys fs.FS, found func(dir string) bool) []fact
 	for _, dir := range treeFolders {
 		s.tree(dir, 0)
 	}
-	return s.problems
+	return s.found
 }
 
-// Folders are the folders that Search reads, as paths from the machine's root.
-func Folders() []string {
+// folders returns the folders that findBundles reads, as paths from the machine's root.
+func folders() []string {
 	return slices.Concat(extensionFolders, []string{filesystemsFolder}, treeFolders)
 }
 
 type search struct {
-	ctx      context.Context
-	fsys     fs.FS
-	found    func(dir string) bool
-	stopped  bool
-	left     int // folders that may still be read
-	problems []fact.Problem
+	ctx     context.Context
+	fsys    fs.FS
+	report  *fact.Report
+	found   []string
+	stopped bool
+	left    int // folders that may still be read
 }
 
-func (s *search) lose(dir string, err error) {
-	s.problems = append(s.problems, fact.ProblemOf(SourceBundles, "/"+dir, "", err))
-}
+func (s *search) lose(dir string, err error) { s.report.Problem(SourceBundles, "/"+dir, "", err) }
 
 // readDir lists a folder; ok is false when there is nothing to go on with.
 func (s *search) readDir(dir string) (entries []fs.DirEntry, ok bool) {
@@ -135,10 +131,7 @@ func (s *search) bundle(name string, folder, plugIns bool) {
 		s.lose(name, &fact.ParseError{Reason: "it is named like a bundle and is no folder"})
 		return
 	}
-	if !s.found(name) {
-		s.stopped = true
-		return
-	}
+	s.found = append(s.found, name)
 	if plugIns {
 		s.folder(path.Join(name, "Contents/PlugIns"), false)
 	}
@@ -178,35 +171,6 @@ func (s *search) tree(dir string, depth int) {
 			s.tree(path.Join(name, "Contents/Extensions"), depth+1)
 		case e.IsDir() && path.Ext(e.Name()) != ".app":
 			s.tree(name, depth+1)
-		}
-	}
-}
-
-// Bundles reads every bundle that Search finds, sorted by path. A bundle that cannot be read is
-// given with its path and a Problem. Problems of the search come last, on a Bundle without a path.
-func (r BundleReader) Bundles(ctx context.Context) iter.Seq[Bundle] {
-	return func(yield func(Bundle) bool) {
-		var dirs []string
-		problems := Search(ctx, r.FS, func(dir string) bool {
-			dirs = append(dirs, dir)
-			return true
-		})
-		slices.Sort(dirs)
-		for _, dir := range slices.Compact(dirs) {
-			if err := ctx.Err(); err != nil {
-				problems = append(problems, fact.ProblemOf(SourceBundles, "/"+dir, "", fmt.Errorf("%w: %w", fact.ErrBudget, err)))
-				break
-			}
-			b, err := r.Read(dir)
-			if err != nil {
-				b.Problems = append(b.Problems, fact.ProblemOf(SourceBundles, b.Path, "", err))
-			}
-			if !yield(b) {
-				return
-			}
-		}
-		if len(problems) > 0 {
-			yield(Bundle{Problems: problems})
 		}
 	}
 }

@@ -112,25 +112,25 @@ type Match struct {
 // matchKeys are the properties of personalities that devices are matched by.
 var matchKeys = []string{
 	"IOCompatibleMatch", "IONameMatch", "IOPCIClassMatch", "IOPCIMatch", "IOPCIPrimaryMatch", "IOPCISecondaryMatch",
-	"IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch", "IOPropertyMatch", "IOResourceMatch", "IOVirtIOPrimaryMatch",
+	"IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch", "IOPropertyMatch", "IOResourceMatch",
+	"IOVirtIOPrimaryMatch",
 	"DeviceUsagePairs", "PrimaryUsage", "PrimaryUsagePage", "ProductID", "Transport", "VendorID", "VendorIDSource",
 	"bConfigurationValue", "bDeviceClass", "bDeviceProtocol", "bDeviceSubClass", "bInterfaceClass", "bInterfaceNumber",
 	"bInterfaceProtocol", "bInterfaceSubClass", "bcdDevice", "idProduct", "idProductArray", "idProductMask", "idVendor",
 }
 
-// ParseInfo decodes an Info.plist for one architecture ("" takes no variants). Values of a wrong
-// type are left out and reported as Problems of the source. The error is a fact.ParseError: the
-// bytes are no property list, or no dictionary.
-func ParseInfo(source string, data []byte, architecture string) (BundleInfo, []fact.Problem, error) {
+// parseInfo decodes an Info.plist for one architecture ("" takes no variants). Values of a wrong type are left out
+// and reported. The error is a fact.ParseError: the bytes are no property list, or no dictionary.
+func parseInfo(source string, data []byte, architecture string, r *fact.Report) (BundleInfo, error) {
 	n, err := decodePlist(source, data)
 	if err != nil {
-		return BundleInfo{}, nil, err
+		return BundleInfo{}, err
 	}
 	if n.kind != dictNode {
-		return BundleInfo{}, nil, &fact.ParseError{Source: source, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return BundleInfo{}, &fact.ParseError{Source: source, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
-	l := &losses{source: source, subject: source}
-	return infoOf(n, architecture, l), l.problems, nil
+	return infoOf(n, architecture, &losses{r, source, source}), nil
 }
 
 // infoOf takes the facts from the dictionary of an Info.plist.
@@ -191,7 +191,8 @@ func personalitiesOf(n node, bundleID string, l *losses) []Personality {
 	all := make([]Personality, 0, len(n.dict))
 	for _, name := range n.keys() {
 		if len(all) == maxPersonalities {
-			l.add("IOKitPersonalities", fmt.Errorf("%w: more than %d personalities", fact.ErrTooLarge, maxPersonalities))
+			l.add("IOKitPersonalities",
+				fmt.Errorf("%w: more than %d personalities", fact.ErrTooLarge, maxPersonalities))
 			break
 		}
 		p := n.sub(name, l)
@@ -272,8 +273,8 @@ func scalar(v node) string {
 	return "?"
 }
 
-// LibraryIDs are the bundle ids of Libraries; nil when they are unknown.
-func (b BundleInfo) LibraryIDs() []string {
+// libraryIDs are the bundle ids of Libraries; nil when they are unknown.
+func (b BundleInfo) libraryIDs() []string {
 	if b.Libraries == nil {
 		return nil
 	}

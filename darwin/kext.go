@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -102,14 +103,15 @@ const (
 	PseudoMonitor   = "monitor"
 )
 
-// PseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
-func PseudoOf(bundleID string) string {
+// pseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
+func pseudoOf(bundleID string) string {
 	switch bundleID {
 	case "__kernel__", "com.apple.kernel":
 		return PseudoKernel
 	case "com.apple.sptm", "com.apple.txm":
 		return PseudoMonitor
-	case "com.apple.iokit.ApplePlatformFamily", "com.apple.iokit.IONVRAMFamily", "com.apple.iokit.IOSystemManagementFamily",
+	case "com.apple.iokit.ApplePlatformFamily", "com.apple.iokit.IONVRAMFamily",
+		"com.apple.iokit.IOSystemManagementFamily",
 		"com.apple.driver.AppleNMI":
 		return PseudoComponent
 	}
@@ -119,37 +121,8 @@ func PseudoOf(bundleID string) string {
 	return ""
 }
 
-// KextOf makes the object of one kext of the kernel's list; tags are the bundle ids by load tag.
-func KextOf(l *Loaded, tags map[int64]string) Kext {
-	k := Kext{
-		BundleID:          l.BundleID,
-		VersionValid:      VersionValid(l.Version),
-		CompatibleVersion: l.CompatibleVersion,
-		PackageType:       l.PackageType,
-		Pseudo:            PseudoOf(l.BundleID),
-		LoadTag:           l.Tag,
-		WiredSize:         l.Wired,
-		UUID:              l.UUID,
-		Interface:         l.Interface,
-		KernelResource:    l.KernelResource,
-		Prelinked:         l.Prelinked,
-		Started:           l.Started,
-		Collection:        l.Collection,
-	}
-	if l.Architecture != "" {
-		k.Architectures = []string{l.Architecture}
-	}
-	if l.Links != nil {
-		k.LinkedAgainst = make([]Link, 0, len(l.Links))
-		for _, tag := range l.Links {
-			k.LinkedAgainst = append(k.LinkedAgainst, Link{Tag: fact.CountOf(tag), BundleID: tags[tag]})
-		}
-	}
-	return k
-}
-
-// VersionValid says whether the kernel can order the version; absent for none.
-func VersionValid(version string) fact.Tri {
+// versionValid says whether the kernel can order the version; absent for none.
+func versionValid(version string) fact.Tri {
 	if version == "" {
 		return ""
 	}
@@ -157,55 +130,21 @@ func VersionValid(version string) fact.Tri {
 	return fact.TriOf(err == nil)
 }
 
-// Tags are the bundle ids of a list by load tag. A tag that two kexts claim is left out: its owner
-// is unknown.
-func Tags(kexts []Loaded) map[int64]string {
-	tags := make(map[int64]string, len(kexts))
-	twice := make(map[int64]bool)
-	for i := range kexts {
-		tag, ok := kexts[i].Tag.Get()
-		if !ok {
-			continue
-		}
-		if _, seen := tags[tag]; seen {
-			twice[tag] = true
-		}
-		tags[tag] = kexts[i].BundleID
-	}
-	for tag := range twice {
-		delete(tags, tag)
-	}
-	return tags
-}
-
-// OriginOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
+// originOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
 // bundle id alone never makes a kext Apple's: anybody may choose one. What the kernel says of its
 // collection does, as do a platform signature, and a developer's team id for the contrary.
-func OriginOf(k *Kext, path, source string) fact.Origin {
+func originOf(k *Kext, path, source string) fact.Origin {
 	var o fact.Origin
 	add := func(name, value, source string) {
 		o.Evidence = append(o.Evidence, fact.Evidence{Fact: name, Value: value, Source: source})
 	}
 	decide := func(c fact.OriginClass) {
-		if o.Class == "" {
-			o.Class = c
-		}
+		o.Class = cmp.Or(o.Class, c)
 	}
 	apple := strings.HasPrefix(k.BundleID, "com.apple.") || k.BundleID == "__kernel__"
-	if s := k.CodeSignature; s != nil && s.Present == fact.Yes {
-		switch platform, _ := s.Platform.Get(); {
-		case s.TeamID != "":
-			add("teamId", s.TeamID, SourceBundles)
-			decide(fact.OriginThirdParty)
-		case s.AdHoc == fact.Yes:
-			add("signature", "adhoc", SourceBundles)
-			decide(fact.OriginThirdParty)
-		case platform != 0:
-			add("platform", s.Platform.String(), SourceBundles)
-			if apple {
-				decide(fact.OriginOS)
-			}
-		}
+	if name, value, class := k.CodeSignature.origin(apple); name != "" {
+		add(name, value, SourceBundles)
+		decide(class)
 	}
 	switch k.Collection {
 	case "Primary", "System":
@@ -233,9 +172,28 @@ func OriginOf(k *Kext, path, source string) fact.Origin {
 	return o
 }
 
-// SignatureOf is the common form of a code signature. Without keys it is at best unchecked: no
+// origin returns the evidence in a code signature, and what follows from it. apple is set for one of Apple's bundle
+// ids.
+func (s *CodeSignature) origin(apple bool) (name, value string, class fact.OriginClass) {
+	if s == nil || s.Present != fact.Yes {
+		return "", "", ""
+	}
+	switch platform, _ := s.Platform.Get(); {
+	case s.TeamID != "":
+		return "teamId", s.TeamID, fact.OriginThirdParty
+	case s.AdHoc == fact.Yes:
+		return "signature", "adhoc", fact.OriginThirdParty
+	case platform != 0 && apple:
+		return "platform", s.Platform.String(), fact.OriginOS
+	case platform != 0:
+		return "platform", s.Platform.String(), ""
+	}
+	return "", "", ""
+}
+
+// signatureOf is the common form of a code signature. Without keys it is at best unchecked: no
 // chain is validated here.
-func SignatureOf(s *CodeSignature) fact.Signature {
+func signatureOf(s *CodeSignature) fact.Signature {
 	if s == nil {
 		return fact.Signature{}
 	}
@@ -243,7 +201,8 @@ func SignatureOf(s *CodeSignature) fact.Signature {
 		return fact.Signature{Status: fact.SignatureNone}
 	}
 	f := fact.Signature{
-		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded, Hash: s.HashType, SignedAt: s.SignedAt,
+		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded,
+		Hash: s.HashType, SignedAt: s.SignedAt,
 	}
 	whole := s.CodeFits == fact.Yes && s.SignatureFits == fact.Yes
 	switch {

@@ -13,6 +13,10 @@ import (
 	"github.com/kernelext/kernelext/internal/applefw"
 )
 
+// frameworks are the paths of the libraries. The files are in the system's shared cache and need not exist on disk: the
+// loader knows them by these names.
+var frameworks = applefw.Paths{IOKit: applefw.IOKit, CoreFoundation: applefw.CoreFoundation, System: applefw.System}
+
 // Call answers OpUname, OpClock, OpIdentity, OpSysctl, OpLoadedKextInfo and OpCSRConfig on the
 // running system; any other op is errors.ErrUnsupported. It needs no privilege and starts no program.
 //
@@ -37,9 +41,9 @@ func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	case OpIdentity:
 		return fmt.Appendf(nil, "euid %d\n", unix.Geteuid()), nil
 	case OpLoadedKextInfo:
-		return applefw.LoadedKextInfo(applefw.SystemPaths(), LoadedInfoKeys)
+		return applefw.LoadedKextInfo(frameworks, LoadedInfoKeys)
 	case OpCSRConfig:
-		mask, err := applefw.CSRConfig(applefw.SystemPaths())
+		mask, err := applefw.CSRConfig(frameworks)
 		return fmt.Appendf(nil, "0x%08x\n", mask), err
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)

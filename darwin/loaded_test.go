@@ -48,38 +48,40 @@ func TestLoadedInfo(t *testing.T) {
 			"OSBundleDependencies": []any{1, "y"}, "CFBundleIdentifier": "com.other", "OSBundleRetainCount": -3},
 		"com.vendor.text": "not a dictionary",
 	})
-	list, err := ParseLoadedInfo(data)
-	if err != nil || len(list.Kexts) != 4 || len(list.Problems) != 1 {
+	var r fact.Report
+	list, err := parseLoadedInfo(data, &r)
+	if err != nil || len(list) != 4 || len(r.Problems) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	bsd, driver, dext, odd := list.Kexts[0], list.Kexts[1], list.Kexts[2], list.Kexts[3]
+	bsd, driver, dext, odd := list[0], list[1], list[2], list[3]
 	address := int64(-551890460672)
-	if bsd.Address != fact.Address(address) || bsd.UUID != "30313233-3435-3637-3839-616263646566" ||
-		bsd.Refs.String() != "115" || bsd.Interface != fact.Yes || bsd.Links == nil || len(bsd.Links) != 0 ||
-		len(bsd.Problems) != 0 {
+	if bsd.Address != fact.Address(address) || bsd.Own.UUID != "30313233-3435-3637-3839-616263646566" ||
+		bsd.Refs.String() != "115" || bsd.Own.Interface != fact.Yes || bsd.Own.LinkedAgainst == nil ||
+		len(bsd.Own.LinkedAgainst) != 0 || len(bsd.Problems) != 0 {
 		t.Errorf("%+v", bsd)
 	}
-	if driver.Address != 0 || driver.Collection != "Auxiliary" || !slices.Equal(driver.Links, []int64{1, 7}) ||
-		driver.Architecture != "arm64e" || driver.ExecutablePath != "" {
+	if driver.Address != 0 || driver.Own.Collection != "Auxiliary" ||
+		!slices.Equal(driver.Own.Architectures, []string{"arm64e"}) {
 		t.Errorf("%+v", driver)
 	}
 	if dext.Address != 0 {
 		t.Errorf("a made-up address is kept: %+v", dext)
 	}
-	if odd.BundleID != "com.vendor.odd" || odd.UUID != "" || odd.Tag.String() != "?" ||
-		!slices.Equal(odd.Links, []int64{1}) || len(odd.Problems) != 6 {
+	if odd.Name != "com.vendor.odd" || odd.Own.UUID != "" || odd.Own.LoadTag.String() != "?" ||
+		fmt.Sprint(odd.Own.LinkedAgainst) != "[{1 com.apple.kpi.bsd}]" || len(odd.Problems) != 6 {
 		t.Errorf("%+v", odd)
 	}
-	k := KextOf(&driver, Tags(list.Kexts))
-	if got := fmt.Sprint(k.LinkedAgainst); got != "[{1 com.apple.kpi.bsd} {7 }]" || k.VersionValid != fact.No ||
-		k.Pseudo != "" {
-		t.Errorf("%s, %+v", got, k)
+	finish(list, SourceKextManager)
+	if got := fmt.Sprint(driver.Own.LinkedAgainst); got != "[{1 com.apple.kpi.bsd} {7 }]" ||
+		driver.Own.VersionValid != fact.No || driver.Own.Pseudo != "" {
+		t.Errorf("%s, %+v", got, driver.Own)
 	}
-	if k := KextOf(&bsd, nil); k.Pseudo != PseudoKPI || k.VersionValid != fact.Yes {
-		t.Errorf("%+v", k)
+	if bsd.Own.Pseudo != PseudoKPI || bsd.Own.VersionValid != fact.Yes {
+		t.Errorf("%+v", bsd.Own)
 	}
-	twice := []Loaded{{BundleID: "a", Tag: fact.CountOf(3)}, {BundleID: "b", Tag: fact.CountOf(3)}}
-	if tags := Tags(twice); len(tags) != 0 {
+	twice := []Record{{Own: &Kext{BundleID: "a", LoadTag: fact.CountOf(3)}},
+		{Own: &Kext{BundleID: "b", LoadTag: fact.CountOf(3)}}}
+	if tags := tagsOf(twice); len(tags) != 0 {
 		t.Errorf("a tag of two kexts has an owner: %v", tags)
 	}
 }
@@ -91,9 +93,9 @@ func TestRedact(t *testing.T) {
 		"c.d": info{"OSBundleLoadAddress": 0, "OSBundleLoadTag": 2},
 	})
 	out := Redact(OpLoadedKextInfo, data)
-	list, err := ParseLoadedInfo(out)
-	if err != nil || len(list.Kexts) != 2 || list.Kexts[0].Address != 0 || list.Kexts[0].Version != "1" ||
-		list.Kexts[1].Tag.String() != "2" {
+	list, err := parseLoadedInfo(out, new(fact.Report))
+	if err != nil || len(list) != 2 || list[0].Address != 0 || list[0].Version != "1" ||
+		list[1].Own.LoadTag.String() != "2" {
 		t.Errorf("%+v, %v", list, err)
 	}
 	if again := Redact(OpLoadedKextInfo, out); &again[0] != &out[0] {
@@ -106,21 +108,21 @@ func TestRedact(t *testing.T) {
 		"com.apple.kpi.bsd (16.0.0) 369ECC5E-023D-41D5-94AA-125188F389B3\n" +
 		"    2    8 0                  0          0          a.b (1) <>\n"
 	got := string(Redact(OpKextstat, []byte(text)))
-	if strings.Contains(got, "ffff") || len(ParseKextstat(got).Kexts) != 2 ||
+	if strings.Contains(got, "ffff") || ReadKextstat(got, new(fact.Report)).Rows != 2 ||
 		!strings.Contains(got, "    2    8 0                  0") {
 		t.Errorf("%s", got)
 	}
 	nvram, _ := plist.Marshal(map[string]any{"csr-active-config": []byte{1, 2, 0, 0}, "serial": "X123",
 		"boot-args": "secret=1 amfi=0x80 -x"}, plist.XMLFormat)
 	out = Redact(OpNVRAM, nvram)
-	v, err := ParseNVRAM(out)
+	v, err := parseNVRAM(out, new(fact.Report))
 	if err != nil || v.CSR == nil || *v.CSR != 0x201 || strings.Join(v.BootArgs, " ") != "amfi=0x80 -x" ||
 		strings.Contains(string(out), "X123") || strings.Contains(string(out), "secret") {
 		t.Errorf("%q, %+v, %v", out, v, err)
 	}
 	bridge := []byte(texts.Read(t, "bridge.plist"))
 	out = Redact(OpBridge, bridge)
-	p, err := ParseBootPolicy(out)
+	p, err := parseBootPolicy(out, new(fact.Report))
 	if err != nil || p.SecureBoot != "Full Security" || p.OtherKexts != fact.No ||
 		strings.Contains(string(out), "X123") {
 		t.Errorf("%q, %+v, %v", out, p, err)
@@ -136,19 +138,19 @@ func TestRedact(t *testing.T) {
 }
 
 func TestCSR(t *testing.T) {
-	if got := CSRText(0x80000203); got != "0x80000203 = UNTRUSTED_KEXTS, UNRESTRICTED_FS, UNAPPROVED_KEXTS, bit 31" {
+	if got := csrText(0x80000203); got != "0x80000203 = UNTRUSTED_KEXTS, UNRESTRICTED_FS, UNAPPROVED_KEXTS, bit 31" {
 		t.Error(got)
 	}
-	if CSRText(0) != "0x00000000" {
-		t.Error(CSRText(0))
+	if csrText(0) != "0x00000000" {
+		t.Error(csrText(0))
 	}
 	for text, want := range map[string]uint32{"0x00000000\n": 0, "0x7f": 0x7f} {
-		if v, err := ParseCSR([]byte(text)); err != nil || v != want {
+		if v, err := parseCSR([]byte(text)); err != nil || v != want {
 			t.Errorf("%q: %#x, %v", text, v, err)
 		}
 	}
 	for _, text := range []string{"", "7f", "0x1ffffffff", "enabled"} {
-		if _, err := ParseCSR([]byte(text)); err == nil {
+		if _, err := parseCSR([]byte(text)); err == nil {
 			t.Errorf("%q is read", text)
 		}
 	}
@@ -175,7 +177,7 @@ func TestOrigin(t *testing.T) {
 		"interface": {Kext{BundleID: "com.apple.kpi.bsd", Pseudo: PseudoKPI}, fact.OriginOS},
 		"vendor":    {Kext{BundleID: "com.vendor.X"}, fact.OriginThirdParty},
 	} {
-		if o := OriginOf(&tt.k, "", SourceKextManager); o.Class != tt.want || len(o.Evidence) == 0 {
+		if o := originOf(&tt.k, "", SourceKextManager); o.Class != tt.want || len(o.Evidence) == 0 {
 			t.Errorf("%s: %+v, want %q", name, o, tt.want)
 		}
 	}
@@ -186,20 +188,21 @@ func FuzzLoadedInfo(f *testing.F) {
 		map[string]any{"a.b": info{"OSBundleLoadTag": 1, "OSBundleDependencies": []int{1},
 			"OSBundleUUID": []byte("x")}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := ParseLoadedInfo(data)
-		if err != nil && len(list.Kexts) > 0 {
+		var r fact.Report
+		list, err := parseLoadedInfo(data, &r)
+		if err != nil && len(list) > 0 {
 			t.Fatal("value and error")
 		}
-		if len(list.Kexts) > len(data) {
+		if len(list) > len(data) {
 			t.Fatal("more kexts than bytes")
 		}
 		Redact(OpLoadedKextInfo, data)
 		Redact(OpNVRAM, data)
 		Redact(OpBridge, data)
-		if db, err := ParseSystemExtensions(data); err != nil && len(db.Extensions) > 0 {
+		if db, err := parseSystemExtensions(data, &r); err != nil && len(db.Extensions) > 0 {
 			t.Fatal("value and error")
 		}
-		if p, err := ParseManagedPolicy("fuzz", data); err != nil && len(p.Kexts) > 0 {
+		if p, err := parseManagedPolicy("fuzz", data, &r); err != nil && len(p.Kexts) > 0 {
 			t.Fatal("value and error")
 		}
 	})

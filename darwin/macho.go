@@ -37,27 +37,27 @@ const (
 	lcFileset   = 0x35 | lcReqDyld
 )
 
-// A FileType is a Mach-O file's type.
-type FileType uint32
+// A machoType is a Mach-O file's type.
+type machoType uint32
 
 // The file types that occur in kernels.
 const (
-	TypeExecute FileType = 0x2 // a kernel, or a DriverKit extension
-	TypeBundle  FileType = 0x8
-	TypeKext    FileType = 0xb // MH_KEXT_BUNDLE
-	TypeFileset FileType = 0xc // a kernel collection
+	typeExecute machoType = 0x2 // a kernel, or a DriverKit extension
+	typeBundle  machoType = 0x8
+	typeKext    machoType = 0xb // MH_KEXT_BUNDLE
+	typeFileset machoType = 0xc // a kernel collection
 )
 
 // String returns the type's word: "execute", "bundle", "kext", "fileset", or its number.
-func (t FileType) String() string {
+func (t machoType) String() string {
 	switch t {
-	case TypeExecute:
+	case typeExecute:
 		return "execute"
-	case TypeBundle:
+	case typeBundle:
 		return "bundle"
-	case TypeKext:
+	case typeKext:
 		return "kext"
-	case TypeFileset:
+	case typeFileset:
 		return "fileset"
 	}
 	return fmt.Sprintf("0x%x", uint32(t))
@@ -78,7 +78,7 @@ type Slice struct {
 	// SDK is the version of the SDK it was built with; empty when not recorded.
 	SDK string `json:"sdk,omitzero"`
 
-	fileType FileType
+	fileType machoType
 	offset   int64 // of the slice in the file
 	size     int64 // of the slice; -1 when not known
 	order    binary.ByteOrder
@@ -146,11 +146,11 @@ func isFat(head []byte) bool {
 	return magic == magicFat || magic == magicFat64
 }
 
-// ReadSlices reads the headers of a Mach-O file, thin or fat; one Slice for each architecture. It
+// readSlices reads the headers of a Mach-O file, thin or fat; one Slice for each architecture. It
 // reads headers and load commands only. source names the file in errors, which are
 // fact.ParseErrors or the reader's own. A fat file's broken slice costs that slice: the others are
 // returned with the error.
-func ReadSlices(source string, r io.ReaderAt, size int64) ([]Slice, error) {
+func readSlices(source string, r io.ReaderAt, size int64) ([]Slice, error) {
 	head, err := readAt(source, r, size, 0, 8)
 	if err != nil {
 		return nil, err
@@ -270,7 +270,7 @@ func readSlice(source string, r io.ReaderAt, offset, size int64) (Slice, error) 
 		return s, machoError(source, "header", offset, "magic %x is not Mach-O", head[:4])
 	}
 	s.Architecture = archName(s.order.Uint32(head[4:]), s.order.Uint32(head[8:]))
-	s.fileType = FileType(s.order.Uint32(head[12:]))
+	s.fileType = machoType(s.order.Uint32(head[12:]))
 	s.Type = s.fileType.String()
 	count, length := s.order.Uint32(head[16:]), s.order.Uint32(head[20:])
 	if length > maxLoadCommands || count > length/8 {
@@ -302,7 +302,10 @@ func (s *Slice) readCommands(source string, commands []byte, count int) error {
 }
 
 func (s *Slice) readCommand(source string, kind uint32, c []byte) error {
-	need := map[uint32]int{lcUUID: 24, lcSignature: 16, lcVersion: 16, lcSource: 16, lcBuild: 24, lcFileset: 32, lcSegment: 56, lcSegment64: 72}[kind]
+	need := map[uint32]int{
+		lcUUID: 24, lcSignature: 16, lcVersion: 16, lcSource: 16, lcBuild: 24, lcFileset: 32, lcSegment: 56,
+		lcSegment64: 72,
+	}[kind]
 	if len(c) < need {
 		return machoError(source, "load commands", s.offset, "command 0x%x of %d bytes", kind, len(c))
 	}

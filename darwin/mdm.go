@@ -11,14 +11,14 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// ProfileFile holds the settings about kexts that a management server put in force.
-const ProfileFile = "Library/Managed Preferences/com.apple.syspolicy.kernel-extension-policy.plist"
+// profileFile holds the settings about kexts that a management server put in force.
+const profileFile = "Library/Managed Preferences/com.apple.syspolicy.kernel-extension-policy.plist"
 
 // payloadType is the type of such settings in a configuration profile.
 const payloadType = "com.apple.syspolicy.kernel-extension-policy"
 
-// A ManagedPolicy is what a management server says about kexts.
-type ManagedPolicy struct {
+// A managedPolicy is what a management server says about kexts.
+type managedPolicy struct {
 	// UserOverrides says whether users may approve others (AllowUserOverrides); absent is yes.
 	UserOverrides fact.Tri
 	// NonAdminApprovals says whether users without administrator's rights may approve
@@ -28,34 +28,33 @@ type ManagedPolicy struct {
 	Teams []string
 	// Kexts are the allowed bundle ids by team id (AllowedKernelExtensions).
 	Kexts map[string][]string
-	// Problems are settings of another form than expected.
-	Problems []fact.Problem
 }
 
-// Allows reports whether the server allows a kext.
-func (p *ManagedPolicy) Allows(teamID, bundleID string) bool {
+// allows reports whether the server allows a kext.
+func (p *managedPolicy) allows(teamID, bundleID string) bool {
 	return teamID != "" && slices.Contains(p.Teams, teamID) || slices.Contains(p.Kexts[teamID], bundleID)
 }
 
-// ReadManagedPolicy reads the settings in force below the root fsys; the error is fs.ErrNotExist
+// readManagedPolicy reads the settings in force below the root fsys; the error matches fs.ErrNotExist
 // where there are none.
-func ReadManagedPolicy(fsys fs.FS) (ManagedPolicy, error) {
-	data, err := limit.ReadFile(fsys, ProfileFile, limit.PlistBytes)
+func readManagedPolicy(fsys fs.FS, r *fact.Report) (managedPolicy, error) {
+	data, err := limit.ReadFile(fsys, profileFile, limit.PlistBytes)
 	if err != nil {
-		return ManagedPolicy{}, err
+		return managedPolicy{}, err
 	}
-	return ParseManagedPolicy(ProfileFile, data)
+	return parseManagedPolicy(profileFile, data, r)
 }
 
-// ParseManagedPolicy reads the settings: by themselves, or as a payload of a configuration profile
-// (.mobileconfig, not signed). A profile without such a payload is fs.ErrNotExist.
-func ParseManagedPolicy(source string, data []byte) (ManagedPolicy, error) {
-	var p ManagedPolicy
+// parseManagedPolicy reads the settings: by themselves, or as a payload of a configuration profile (.mobileconfig,
+// not signed). Settings of another form than expected are reported. The error matches fs.ErrNotExist for a profile
+// without such a payload.
+func parseManagedPolicy(source string, data []byte, r *fact.Report) (managedPolicy, error) {
+	var p managedPolicy
 	n, err := decodePlist(source, data)
 	if err != nil {
 		return p, err
 	}
-	l := &losses{source: SourceProfiles}
+	l := &losses{report: r, source: SourceProfiles}
 	settings := []node{n}
 	if n.dict["PayloadContent"].kind == arrayNode {
 		settings = settings[:0]
@@ -66,7 +65,8 @@ func ParseManagedPolicy(source string, data []byte) (ManagedPolicy, error) {
 		}
 	}
 	if len(settings) == 0 {
-		return p, &fs.PathError{Op: "read", Path: source, Err: errors.Join(fs.ErrNotExist, errors.New("no payload of type "+payloadType))}
+		none := errors.Join(fs.ErrNotExist, errors.New("no payload of type "+payloadType))
+		return p, &fs.PathError{Op: "read", Path: source, Err: none}
 	}
 	p.Kexts = map[string][]string{}
 	for _, s := range settings {
@@ -82,6 +82,5 @@ func ParseManagedPolicy(source string, data []byte) (ManagedPolicy, error) {
 			p.Kexts[team] = append(p.Kexts[team], kexts.texts(team, l)...)
 		}
 	}
-	p.Problems = l.problems
 	return p, nil
 }

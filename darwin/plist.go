@@ -34,7 +34,9 @@ const (
 )
 
 func (k nodeKind) String() string {
-	return [...]string{"nothing", "a string", "an integer", "a boolean", "data", "an array", "a dictionary", "of another type"}[k]
+	return [...]string{
+		"nothing", "a string", "an integer", "a boolean", "data", "an array", "a dictionary", "of another type",
+	}[k]
 }
 
 // A node is one value of a property list. It is the one type that property lists are decoded to,
@@ -113,7 +115,8 @@ func decodePlist(source string, data []byte) (node, error) {
 		return node{}, &fact.ParseError{Source: source, Field: "plist", Reason: err.Error()}
 	}
 	if n.kind != dictNode && n.kind != arrayNode {
-		return node{}, &fact.ParseError{Source: source, Field: "plist", Reason: "it is " + n.kind.String() + ", not a dictionary"}
+		return node{}, &fact.ParseError{Source: source, Field: "plist",
+			Reason: "it is " + n.kind.String() + ", not a dictionary"}
 	}
 	return n, nil
 }
@@ -194,15 +197,13 @@ func fromLatin1(data []byte) []byte {
 	return out
 }
 
-// A losses collects what could not be taken from one source about one subject.
+// A losses reports what could not be taken from one source about one subject.
 type losses struct {
+	report          *fact.Report
 	source, subject string
-	problems        []fact.Problem
 }
 
-func (l *losses) add(field string, err error) {
-	l.problems = append(l.problems, fact.ProblemOf(l.source, l.subject, field, err))
-}
+func (l *losses) add(field string, err error) { l.report.Problem(l.source, l.subject, field, err) }
 
 // wrongType notes that the key of a dictionary has a value of an unexpected type; a key that is
 // not there is no loss.

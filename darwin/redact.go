@@ -21,7 +21,10 @@ var addressKeys = []string{"OSBundleLoadAddress", "OSBundleExecLoadAddress", "OS
 var keptVariables = []string{"csr-active-config", secureBootVariable, "boot-args"}
 
 // keptBridge are the properties of a SPiBridgeDataType report that decoders read.
-var keptBridge = []string{"_dataType", "_items", "ibridge_secure_boot", "ibridge_sb_sip", "ibridge_sb_other_kext", "ibridge_sb_manual_mdm", "ibridge_sb_device_mdm", "ibridge_sb_boot_args", "ibridge_sb_ctrr", "ibridge_sb_ssv"}
+var keptBridge = []string{
+	"_dataType", "_items", "ibridge_secure_boot", "ibridge_sb_sip", "ibridge_sb_other_kext", "ibridge_sb_manual_mdm",
+	"ibridge_sb_device_mdm", "ibridge_sb_boot_args", "ibridge_sb_ctrr", "ibridge_sb_ssv",
+}
 
 // Redact returns what a recording may keep of an answer: data itself when there is nothing to take
 // out, nil when nothing may be kept. key is the file's slash path below the root, or a call's op

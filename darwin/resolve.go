@@ -3,274 +3,145 @@
 package darwin
 
 import (
-	"fmt"
+	"cmp"
+	"context"
+	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A Device is what personalities are matched with: the properties of a device that a query names.
-type Device struct {
-	// Provider is the class of its nub (IOProviderClass); empty for any.
-	Provider string
-	// Names are what IONameMatch and IOCompatibleMatch look at, such as "pci8086,1533" or "PNP0C0A".
-	Names []string
-	// Numbers are its numeric properties: idVendor, bInterfaceClass, and of a PCI device the four
-	// below.
-	Numbers map[string]uint64
-}
-
-// Numeric properties of a PCI device that no personality names itself.
-const (
-	pciPrimary   = "pci-primary"   // device << 16 | vendor
-	pciSecondary = "pci-secondary" // the same of the subsystem
-	pciClass     = "pci-class"     // class code << 8 | revision
-)
-
-// ParseDevice reads a query for a device: the modalias of a PCI, USB or ACPI device as Linux writes
-// it, or properties as personalities name them, "key=value,key=value". Of those, IOPCIMatch or
-// IOPCIPrimaryMatch is the id 0xDDDDVVVV, IOPCISecondaryMatch the subsystem's, IOPCIClassMatch the
-// class register, IONameMatch a name; other numbers are compared as they are. The error is a
-// fact.ParseError; a text that is no query at all is fact.ErrMalformed with ok false in the sense
-// that it has neither a colon nor an equals sign.
-func ParseDevice(query string) (Device, error) {
-	d := Device{Numbers: map[string]uint64{}}
-	bus, rest, _ := strings.Cut(query, ":")
-	var err error
-	switch {
-	case bus == "pci":
-		err = d.pciAlias(rest)
-	case bus == "usb":
-		err = d.usbAlias(rest)
-	case bus == "acpi":
-		d.Provider = "IOACPIPlatformDevice"
-		d.Names = strings.FieldsFunc(rest, func(r rune) bool { return r == ':' })
-	case strings.Contains(query, "="):
-		err = d.properties(query)
-	default:
-		err = fmt.Errorf("neither a modalias nor key=value")
-	}
-	if err != nil {
-		return Device{}, &fact.ParseError{Source: "query", Field: "device", Reason: fmt.Sprintf("%q: %v", escape.Text(cutText(query, 80)), err)}
-	}
-	return d, nil
-}
-
-// aliasField is one field of a modalias: its key and how many digits it has.
-type aliasField struct {
-	key    string
-	digits int
-}
-
-// aliasFields reads the fields of a modalias in their order. A "*" in place of a number is not
-// there.
-func aliasFields(s string, fields []aliasField) (map[string]uint64, error) {
-	values := make(map[string]uint64)
-	for _, f := range fields {
-		rest, ok := strings.CutPrefix(s, f.key)
-		if !ok {
-			return nil, fmt.Errorf("expected field %q", f.key)
-		}
-		if after, ok := strings.CutPrefix(rest, "*"); ok {
-			s = after
-			continue
-		}
-		if len(rest) < f.digits {
-			return nil, fmt.Errorf("field %q is cut", f.key)
-		}
-		v, err := strconv.ParseUint(rest[:f.digits], 16, 64)
+// Resolve returns the extensions on disk that a bundle id or a device stands for: of a device the one with the highest
+// probe score first, as the system asks them. If there is none, the error is what could not be read, if anything.
+func (k *Kernel) Resolve(ctx context.Context, query string, r *fact.Report) ([]Record, error) {
+	reader := k.reader(ctx)
+	reader.Personalities = true
+	from := len(r.Problems)
+	d, err := reader.read(ctx, r)
+	installed := d.records()
+	found := named(installed, query)
+	if len(found) == 0 && strings.ContainsAny(query, ":=") {
+		device, err := parseDevice(query)
 		if err != nil {
-			return nil, fmt.Errorf("field %q is no number", f.key)
+			return nil, err
 		}
-		values[f.key], s = v, rest[f.digits:]
+		found = device.drivers(installed)
 	}
-	return values, nil
-}
-
-func (d *Device) pciAlias(s string) error {
-	f, err := aliasFields(s, []aliasField{{"v", 8}, {"d", 8}, {"sv", 8}, {"sd", 8}, {"bc", 2}, {"sc", 2}, {"i", 2}})
+	if len(found) > 0 {
+		return found, nil
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.Provider = "IOPCIDevice"
-	pair := func(name, device, vendor string) {
-		v, okV := f[vendor]
-		id, okD := f[device]
-		if okV && okD {
-			d.Numbers[name] = (id&0xffff)<<16 | v&0xffff
+	for _, p := range r.Problems[from:] {
+		if p.Source == SourceBundles {
+			return nil, p
 		}
 	}
-	pair(pciPrimary, "d", "v")
-	pair(pciSecondary, "sd", "sv")
-	if id, ok := d.Numbers[pciPrimary]; ok {
-		d.Names = append(d.Names, fmt.Sprintf("pci%x,%x", id&0xffff, id>>16))
-	}
-	if class, ok := f["bc"]; ok {
-		d.Numbers[pciClass] = class<<24 | f["sc"]<<16 | f["i"]<<8
-	}
-	return nil
+	return nil, nil
 }
 
-func (d *Device) usbAlias(s string) error {
-	f, err := aliasFields(s, []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2}, {"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}})
-	if err != nil {
-		return err
-	}
-	for from, to := range map[string]string{
-		"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass", "dp": "bDeviceProtocol",
-		"ic": "bInterfaceClass", "isc": "bInterfaceSubClass", "ip": "bInterfaceProtocol", "in": "bInterfaceNumber",
-	} {
-		if v, ok := f[from]; ok {
-			d.Numbers[to] = v
+// named returns the records of a bundle id.
+func named(modules []Record, id string) []Record {
+	var found []Record
+	for i := range modules {
+		if modules[i].Name == id {
+			found = append(found, modules[i])
 		}
 	}
-	d.Provider = "usb" // several classes: a device and its interfaces, old and new ones
-	return nil
+	return found
 }
 
-func (d *Device) properties(query string) error {
-	for part := range strings.SplitSeq(query, ",") {
-		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok {
-			// Names may hold a comma: pci8086,1533.
-			if n := len(d.Names); n > 0 {
-				d.Names[n-1] += "," + part
-				continue
-			}
-			return fmt.Errorf("%q is no key=value", part)
-		}
-		switch key {
-		case "IOProviderClass":
-			d.Provider = value
-			continue
-		case "IONameMatch", "IOCompatibleMatch":
-			d.Names = append(d.Names, value)
-			continue
-		}
-		v, err := strconv.ParseUint(value, 0, 64)
-		if err != nil {
-			return fmt.Errorf("%s: %q is no number", key, value)
-		}
-		switch key {
-		case "IOPCIMatch", "IOPCIPrimaryMatch":
-			key = pciPrimary
-		case "IOPCISecondaryMatch":
-			key = pciSecondary
-		case "IOPCIClassMatch":
-			key = pciClass
-		}
-		d.Numbers[key] = v
-	}
-	return nil
-}
-
-// Matches reports whether a personality is for the device: every matching property that it has
-// must be one that the device has, with a value that fits. A personality without any, or with one
-// that cannot be judged from a query (IOPropertyMatch and others), does not match.
-func (d *Device) Matches(p *Personality) bool {
-	if len(p.Match) == 0 || !d.fitsProvider(p.ProviderClass) {
-		return false
-	}
-	for _, m := range p.Match {
-		if !d.fits(m, p) {
-			return false
+// drivers returns the records with a personality for the device, the highest probe score first.
+func (d *device) drivers(modules []Record) []Record {
+	var found []Record
+	scores := make(map[string]int64)
+	for i := range modules {
+		m := &modules[i]
+		if score, ok := d.fitsKext(m.Own); ok {
+			scores[m.ID+m.Path] = score
+			found = append(found, *m)
 		}
 	}
-	return true
-}
-
-func (d *Device) fitsProvider(class string) bool {
-	switch d.Provider {
-	case "", class:
-		return true
-	case "usb":
-		return strings.HasPrefix(class, "IOUSB") || strings.HasPrefix(class, "IOUserUSB") || strings.HasPrefix(class, "AppleUSB")
-	}
-	return false
-}
-
-func (d *Device) fits(m Match, p *Personality) bool {
-	switch m.Key {
-	case "IONameMatch", "IOCompatibleMatch":
-		return slices.ContainsFunc(m.Values, func(v string) bool {
-			return slices.ContainsFunc(d.Names, func(n string) bool { return strings.EqualFold(n, v) })
-		})
-	case "IOPCIMatch":
-		return d.fitsMask(m.Values, pciPrimary) || d.fitsMask(m.Values, pciSecondary)
-	case "IOPCIPrimaryMatch":
-		return d.fitsMask(m.Values, pciPrimary)
-	case "IOPCISecondaryMatch":
-		return d.fitsMask(m.Values, pciSecondary)
-	case "IOPCIClassMatch":
-		return d.fitsMask(m.Values, pciClass)
-	case "idProductMask":
-		return true // judged with idProduct
-	case "idProductArray":
-		return d.fitsNumber("idProduct", m.Values, ^uint64(0))
-	case "idProduct":
-		return d.fitsNumber("idProduct", m.Values, p.productMask())
-	}
-	return d.fitsNumber(m.Key, m.Values, ^uint64(0))
-}
-
-// productMask is which bits of idProduct count.
-func (p *Personality) productMask() uint64 {
-	for _, m := range p.Match {
-		if m.Key == "idProductMask" && len(m.Values) == 1 {
-			if v, err := strconv.ParseUint(m.Values[0], 0, 64); err == nil {
-				return v
-			}
-		}
-	}
-	return ^uint64(0)
-}
-
-// fitsNumber compares a property of the device with any of the values.
-func (d *Device) fitsNumber(key string, values []string, mask uint64) bool {
-	got, ok := d.Numbers[key]
-	return ok && slices.ContainsFunc(values, func(v string) bool {
-		want, err := strconv.ParseUint(v, 0, 64)
-		return err == nil && got&mask == want&mask
+	slices.SortStableFunc(found, func(a, b Record) int {
+		return cmp.Or(-cmp.Compare(scores[a.ID+a.Path], scores[b.ID+b.Path]), cmp.Compare(a.ID, b.ID))
 	})
+	return found
 }
 
-// fitsMask compares a number with lists of "value[&mask]", divided by blanks.
-func (d *Device) fitsMask(values []string, key string) bool {
-	got, ok := d.Numbers[key]
-	if !ok {
-		return false
+// fitsKext returns the probe score of a kext for the device; ok is false if it has no personality for it.
+func (d *device) fitsKext(k *Kext) (score int64, ok bool) {
+	if k.Bundle == nil {
+		return 0, false
 	}
-	for _, list := range values {
-		for word := range strings.FieldsSeq(list) {
-			value, mask, masked := strings.Cut(word, "&")
-			want, err := strconv.ParseUint(value, 0, 64)
-			bits := uint64(0xffffffff)
-			if masked && err == nil {
-				bits, err = strconv.ParseUint(mask, 0, 64)
-			}
-			if err == nil && got&bits == want&bits {
-				return true
-			}
-		}
-	}
-	return false
+	return d.score(&k.Bundle.BundleInfo)
 }
 
-// Score is the best probe score of the personalities in info that match the device; ok is false
-// when none does.
-func (d *Device) Score(info *BundleInfo) (score int64, ok bool) {
-	for i := range info.Personalities {
-		p := &info.Personalities[i]
-		if !d.Matches(p) {
+// maxSteps bounds a plan.
+const maxSteps = 1000
+
+// Plan returns what kmutil load would do: the libraries that a kext names, then the kext.
+func (k *Kernel) Plan(ctx context.Context, query string, r *fact.Report) ([]fact.Step, error) {
+	targets, err := k.Resolve(ctx, query, r)
+	if err != nil {
+		return nil, err
+	}
+	if len(targets) == 0 {
+		return nil, fs.ErrNotExist
+	}
+	d, _ := k.reader(ctx).read(ctx, r) // the error is reported as the source's
+	p := &plan{disk: d, seen: map[string]bool{}}
+	p.add(targets[0].Name, "asked for")
+	return p.steps, nil
+}
+
+// A plan collects steps, libraries before what needs them.
+type plan struct {
+	disk  *disk
+	seen  map[string]bool
+	steps []fact.Step
+}
+
+// add goes down the libraries without recursion: an entry becomes a step when it comes up the second time, after what
+// it needs.
+func (p *plan) add(id, reason string) {
+	type entry struct {
+		id, reason string
+		ready      bool
+	}
+	stack := []entry{{id, reason, false}}
+	for len(stack) > 0 && len(p.steps) < maxSteps {
+		e := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		info, where, known := p.find(e.id)
+		if e.ready {
+			step := fact.Step{Module: string(fact.KindMacOSKext) + ":" + e.id, Path: where, Reason: e.reason}
+			if !known {
+				step.Reason += "; not on disk and in no collection"
+			}
+			p.steps = append(p.steps, step)
 			continue
 		}
-		if v, _ := p.ProbeScore.Get(); !ok || v > score {
-			score = v
+		if p.seen[e.id] {
+			continue
 		}
-		ok = true
+		p.seen[e.id] = true
+		stack = append(stack, entry{e.id, e.reason, true})
+		for _, l := range slices.Backward(info.Libraries) {
+			stack = append(stack, entry{l.BundleID, "library of " + e.id + ", " + l.Version + " or later", false})
+		}
 	}
-	return score, ok
+}
+
+// find returns what the disk has of a bundle id, and whether it is on disk or a part of the kernel.
+func (p *plan) find(id string) (info BundleInfo, where string, known bool) {
+	if list := p.disk.bundles[id]; len(list) > 0 {
+		b := list[0].Own.Bundle
+		return b.BundleInfo, b.Path, true
+	}
+	if m, c, ok := p.disk.member(id); ok {
+		return m.BundleInfo, c.Path, true
+	}
+	return BundleInfo{}, "", pseudoOf(id) != ""
 }

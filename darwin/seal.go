@@ -48,6 +48,7 @@ func (s *Seal) Broken() bool {
 // A sealCheck compares one bundle.
 type sealCheck struct {
 	fsys   fs.FS
+	report *fact.Report
 	dir    string // the folder that paths in the seal start from
 	budget int64  // bytes that may still be hashed
 	seal   *Seal
@@ -64,15 +65,16 @@ type sealRule struct {
 	optional bool
 }
 
-// checkSeal compares the files below dir with resources, the content of CodeResources. main is the
-// bundle's executable, relative to dir, which the code directory covers.
-func checkSeal(fsys fs.FS, dir, main string, resources []byte, budget int64) (*Seal, error) {
+// checkSeal compares the bundle's files with resources, the content of CodeResources. main is the bundle's
+// executable, relative to its contents, which the code directory covers.
+func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (*Seal, error) {
+	dir := r.where.contents
 	source := path.Join(dir, "_CodeSignature/CodeResources")
 	n, err := decodePlist(source, resources)
 	if err != nil {
 		return nil, err
 	}
-	l := &losses{source: source, subject: source}
+	l := &losses{r.report, source, source}
 	files, rules := n.sub("files2", l), n.sub("rules2", l)
 	if files.dict == nil {
 		files, rules = n.sub("files", l), n.sub("rules", l)
@@ -81,11 +83,13 @@ func checkSeal(fsys fs.FS, dir, main string, resources []byte, budget int64) (*S
 		return nil, &fact.ParseError{Source: source, Field: "files2", Reason: "there is no list of files"}
 	}
 	if len(files.dict) > maxSealedFiles {
-		return nil, &fact.ParseError{Source: source, Field: "files2", Reason: fmt.Sprintf("more than %d files", maxSealedFiles), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: source, Field: "files2",
+			Reason: fmt.Sprintf("more than %d files", maxSealedFiles), Err: fact.ErrTooLarge}
 	}
 	c := &sealCheck{
-		fsys: fsys, dir: dir, budget: budget, listed: map[string]bool{main: true},
-		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))), Changed: []string{}, Missing: []string{}, Extra: []string{}},
+		fsys: r.FS, report: r.report, dir: dir, budget: budget, listed: map[string]bool{main: true},
+		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))),
+			Changed: []string{}, Missing: []string{}, Extra: []string{}},
 	}
 	if c.rules, err = sealRules(source, rules); err != nil {
 		return nil, err
@@ -103,12 +107,14 @@ func checkSeal(fsys fs.FS, dir, main string, resources []byte, budget int64) (*S
 
 func sealRules(source string, n node) ([]sealRule, error) {
 	if len(n.dict) > maxSealRules {
-		return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: fmt.Sprintf("more than %d rules", maxSealRules), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: source, Field: "rules2",
+			Reason: fmt.Sprintf("more than %d rules", maxSealRules), Err: fact.ErrTooLarge}
 	}
 	var rules []sealRule
 	for _, text := range n.keys() {
 		if len(text) > 512 {
-			return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: "a rule of more than 512 bytes", Err: fact.ErrTooLarge}
+			return nil, &fact.ParseError{Source: source, Field: "rules2",
+				Reason: "a rule of more than 512 bytes", Err: fact.ErrTooLarge}
 		}
 		pattern, err := regexp.Compile(text)
 		if err != nil {
@@ -151,7 +157,8 @@ func note(list *[]string, name string) {
 // listedFile compares one file with its entry: data (a SHA-1), or a dictionary.
 func (c *sealCheck) listedFile(source, name string, v node) error {
 	if !fs.ValidPath(name) || name == "." {
-		return &fact.ParseError{Source: source, Field: "files2", Reason: fmt.Sprintf("path %q leads out of the bundle", name)}
+		return &fact.ParseError{Source: source, Field: "files2",
+			Reason: fmt.Sprintf("path %q leads out of the bundle", name)}
 	}
 	c.listed[name] = true
 	if v.dict["cdhash"].kind == dataNode {
@@ -230,7 +237,7 @@ func (c *sealCheck) nestedCode(name, want string) error {
 		if err != nil {
 			return ignoreAbsent(err, &c.seal.Missing, name)
 		}
-		info, _, err := ParseInfo(layout.info, data, "")
+		info, err := parseInfo(layout.info, data, "", c.report)
 		if err != nil {
 			return err
 		}
@@ -263,13 +270,13 @@ func fileCDHashes(fsys fs.FS, name string) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	all, err := ReadSlices(name, f, f.size)
+	all, err := readSlices(name, f, f.size)
 	if err != nil {
 		return nil, err
 	}
 	var hashes []string
 	for _, s := range all {
-		sig, err := ReadCodeSignature(name, f, s)
+		sig, err := readCodeSignature(name, f, s)
 		if err != nil {
 			return nil, err
 		}

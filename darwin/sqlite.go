@@ -206,7 +206,8 @@ func (d *database) walk(t table, each func(row)) error {
 			}
 		case 0x0d: // leaf
 			if rows += cells; rows > maxRows {
-				return &fact.ParseError{Source: d.source, Field: "sqlite", Reason: fmt.Sprintf("more than %d rows", maxRows), Err: fact.ErrTooLarge}
+				return &fact.ParseError{Source: d.source, Field: "sqlite",
+					Reason: fmt.Sprintf("more than %d rows", maxRows), Err: fact.ErrTooLarge}
 			}
 			if err := d.leaf(p, header, cells, t.columns, each); err != nil {
 				return err

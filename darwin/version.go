@@ -127,7 +127,8 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func (f *versionForm) parse(s string) (Version, error) {
 	r := versionReader{s: s}
 	bad := func(reason string) (Version, error) {
-		return -1, &fact.ParseError{Field: "version", Offset: int64(r.at), Reason: fmt.Sprintf("%q: %s", escape.Text(s), reason)}
+		return -1, &fact.ParseError{Field: "version", Offset: int64(r.at),
+			Reason: fmt.Sprintf("%q: %s", escape.Text(s), reason)}
 	}
 	if !isDigit(r.peek()) {
 		return bad("it does not start with a digit")

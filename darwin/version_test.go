@@ -61,9 +61,9 @@ func TestParseVersion(t *testing.T) {
 		{"6.0.6f2", 6000000067002, 600067002, "6.0.6f2"},
 	} {
 		now, err := ParseVersion(tt.text)
-		check(t, "ParseVersion", tt.text, now, tt.now, err)
+		checkVersion(t, "ParseVersion", tt.text, now, tt.now, err)
 		old, err := ParseOldVersion(tt.text)
-		check(t, "ParseOldVersion", tt.text, old, tt.old, err)
+		checkVersion(t, "ParseOldVersion", tt.text, old, tt.old, err)
 		if tt.now < 0 {
 			continue
 		}
@@ -76,7 +76,7 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, call, text string, got, want Version, err error) {
+func checkVersion(t *testing.T, call, text string, got, want Version, err error) {
 	t.Helper()
 	if got != want || (err != nil) != (want < 0) {
 		t.Errorf("%s(%q) = %d, %v; want %d", call, text, got, err, want)

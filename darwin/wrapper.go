@@ -202,7 +202,8 @@ func (d *der) text() (string, error) {
 		return "", err
 	}
 	if n > 1024 {
-		return "", &fact.ParseError{Source: d.source, Field: "image4", Reason: "a text of more than 1024 bytes", Err: fact.ErrTooLarge}
+		return "", &fact.ParseError{Source: d.source, Field: "image4",
+			Reason: "a text of more than 1024 bytes", Err: fact.ErrTooLarge}
 	}
 	b, err := readAt(d.source, d.r, d.size, d.at, n)
 	d.at += n

@@ -32,6 +32,8 @@ type Prospect struct {
 	Outcome VerdictOutcome `json:"outcome"`
 	// Ways are the ways that this system has, in a fixed order; one that it lacks is not listed.
 	Ways []Way `json:"ways,omitzero"`
+	// Because is why Outcome is unknown; empty otherwise.
+	Because Reason `json:"-"`
 }
 
 // A Verdict answers "can this module's code get into this kernel?" with its reasons.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/netbsd"
@@ -25,6 +26,17 @@ type CaptureKind string
 const (
 	CaptureLsmod       CaptureKind = "lsmod"        // lsmod of kmod, BusyBox or Linux 2.4
 	CaptureProcModules CaptureKind = "proc_modules" // /proc/modules
+)
+
+// The kinds of macOS captures.
+const (
+	CaptureKextstat            CaptureKind = "kextstat"            // kextstat, or kmutil showloaded
+	CaptureMacOSPanic          CaptureKind = "macos_panic"         // the loaded kexts of a panic report
+	CaptureSystemProfiler      CaptureKind = "system_profiler"     // system_profiler SPExtensionsDataType, in any form
+	CaptureSystemExtensionsCtl CaptureKind = "systemextensionsctl" // systemextensionsctl list
+	CaptureKextutil            CaptureKind = "kextutil"            // "Loaded kext info" of kextutil -v 6
+	CaptureKextPolicy          CaptureKind = "kextpolicy"          // what sqlite3 printed of KextPolicy's kext_policy
+	CaptureBundleIDs           CaptureKind = "bundle_ids"          // bundle ids, one a line
 )
 
 // The kinds of captures of the other Unix systems, VxWorks and NetWare. Those of plain genkex,
@@ -87,13 +99,13 @@ func captureReaders() []captureReader {
 		{CaptureAutoruns, Windows, readAutoruns},
 		{CaptureDriverList, Windows, readDriverList},
 		{CaptureOsquery, Windows, readOsquery},
-		{CaptureKextstat, Darwin, readKextstat},
-		{CaptureMacOSPanic, Darwin, readMacOSPanic},
-		{CaptureSystemProfiler, Darwin, readSystemProfiler},
-		{CaptureSystemExtensionsCtl, Darwin, readSystemExtensionsCtl},
-		{CaptureKextutil, Darwin, readKextutil},
-		{CaptureKextPolicy, Darwin, readKextPolicyText},
-		{CaptureBundleIDs, Darwin, readBundleIDs},
+		{CaptureKextstat, Darwin, capturedBy(Darwin, darwin.ReadKextstat)},
+		{CaptureMacOSPanic, Darwin, capturedBy(Darwin, darwin.ReadPanic)},
+		{CaptureSystemProfiler, Darwin, capturedBy(Darwin, darwin.ReadProfiler)},
+		{CaptureSystemExtensionsCtl, Darwin, capturedBy(Darwin, darwin.ReadSystemExtensionsCtl)},
+		{CaptureKextutil, Darwin, capturedBy(Darwin, darwin.ReadKextutil)},
+		{CaptureKextPolicy, Darwin, capturedBy(Darwin, darwin.ReadKextPolicyText)},
+		{CaptureBundleIDs, Darwin, capturedBy(Darwin, darwin.ReadIDList)},
 		{CaptureKldstat, FreeBSD, readKldstat},
 		{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
 		{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},

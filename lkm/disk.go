@@ -73,27 +73,23 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
 		return nil, &ParseError{Source: name, Reason: "not a regular file"} // opening a pipe waits for a writer
 	}
-	if err == nil && st.IsDir() {
-		modules, ok, err := readDarwinFile(ctx, fsys, name, nil, o)
-		if !ok && err == nil {
-			err = &ParseError{Source: name, Reason: "a folder that is no bundle"}
+	folder := err == nil && st.IsDir()
+	var head []byte
+	if !folder {
+		if head, err = readHead(fsys, name); err != nil {
+			return nil, err
 		}
-		return modules, err
-	}
-	head, err := readHead(fsys, name)
-	if err != nil {
-		return nil, err
 	}
 	for _, r := range rows() {
 		if r.readFile == nil {
 			continue
 		}
 		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os)); ok {
-			return modules, err
+			return numberDuplicates(modules), err
 		}
 	}
-	if modules, ok, err := readDarwinFile(ctx, fsys, name, head, o); ok {
-		return modules, err
+	if folder {
+		return nil, &ParseError{Source: name, Reason: "a folder that is no bundle"}
 	}
 	modules, ok, err := readUnixFile(fsys, name, head, o)
 	if ok || err != nil {

@@ -167,7 +167,7 @@ func (a *adapter[Own]) installed(ctx context.Context, r *fact.Report) iter.Seq2[
 func (a *adapter[Own]) file(ctx context.Context, path string, r *fact.Report) ([]Module, error) {
 	if k, ok := a.kernel.(filer[Own]); ok {
 		records, err := k.File(ctx, path, r)
-		return modulesOf(records), err
+		return numberDuplicates(modulesOf(records)), err
 	}
 	return nil, a.err()
 }

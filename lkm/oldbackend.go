@@ -9,7 +9,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
@@ -179,18 +178,6 @@ var linuxRow = row{os: Linux, call: func(bool) fact.Call { return linux.Call }, 
 		return shim{Linux, newLinux(g, oo), image}
 	},
 	loaded: []string{linux.SourceModules, SourceLsmod}, builtin: []string{linux.SourceBuiltin}, installed: []string{linux.SourceTree}}
-var darwinRow = row{os: Darwin, call: func(exec bool) fact.Call {
-	if exec {
-		return withFallback(darwin.Call, darwin.ExecCall)
-	}
-	return darwin.Call
-},
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{Darwin, newDarwin(g, oo), image}
-	},
-	loaded: []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat}, builtin: []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
-	installed: []string{darwin.SourceBundles, darwin.SourceCollections}}
 var windowsRow = row{os: Windows, call: func(bool) fact.Call { return windows.Call },
 	open: func(m Machine, o fact.Options) backend {
 		g, oo, image := oldOptions(m)

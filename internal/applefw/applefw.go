@@ -29,10 +29,6 @@ const (
 // Paths are where the libraries are.
 type Paths struct{ IOKit, CoreFoundation, System string }
 
-// SystemPaths are the paths on a Mac. The files are in the system's shared cache and need not exist
-// on disk: the loader knows them by these names.
-func SystemPaths() Paths { return Paths{IOKit, CoreFoundation, System} }
-
 // Numbers of CoreFoundation's headers.
 const (
 	encodingUTF8 = 0x08000100 // kCFStringEncodingUTF8

@@ -15,21 +15,27 @@ type Form struct {
 	Tool string
 	// Source is the name of the source that lines without sense are reported of.
 	Source string
+	// Whole is set if row takes every line as it stands: blank lines, prompts and commands, too.
+	Whole bool
 }
 
 // Scan gives each line of a text that is not blank to row, which returns an error for a line that is no row. A refused
-// line that is a prompt, or the command as somebody typed it, does no harm; a row is never taken for one, whatever
-// names it holds. Scan returns how many other lines were refused, and reports them as one Problem that names the first.
+// line that is a prompt, or the command as somebody typed it, does no harm (unless the form is Whole); a row is never
+// taken for one, whatever names it holds. Scan returns how many other lines were refused, and reports them as one
+// Problem that names the first.
 func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
 	n := 0
 	var first error
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
-		if strings.TrimSpace(line) == "" {
-			continue
+		if !form.Whole {
+			if strings.TrimSpace(line) == "" {
+				continue
+			}
+			line = strings.TrimRight(line, " \t\r")
 		}
-		err := row(strings.TrimRight(line, " \t\r"))
-		if err == nil || form.typed(line) {
+		err := row(line)
+		if err == nil || !form.Whole && form.typed(line) {
 			continue
 		}
 		if stray++; first == nil {

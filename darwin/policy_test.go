@@ -34,8 +34,9 @@ func kextPolicyDB() []byte {
 }
 
 func TestKextPolicy(t *testing.T) {
-	p, err := ParseKextPolicy(kextPolicyDB())
-	if err != nil || len(p.Problems) != 0 || len(p.Approvals) != 4 || len(p.History) != 1 {
+	var r fact.Report
+	p, err := parseKextPolicy(kextPolicyDB(), &r)
+	if err != nil || len(r.Problems) != 0 || len(p.Approvals) != 4 || len(p.History) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	if a := p.Approvals[0]; a != (Approval{TeamID: "VBG97UB4TA", BundleID: "com.objective-see.lulu", Allowed: fact.Yes,
@@ -57,7 +58,7 @@ func TestKextPolicy(t *testing.T) {
 	}{{"VBG97UB4TA", "com.objective-see.lulu", fact.Yes, true}, {"ABCDE12345", "com.vendor.driver", fact.No, true},
 		{"MANAGED123", "com.any", fact.Yes, true}, {"X", "com.none", "", false},
 		{"OTHER12345", "com.objective-see.lulu", "", false}} {
-		if a, ok := p.Approved(tt.team, tt.id); ok != tt.ok || a.Allowed != tt.want {
+		if a, ok := p.approved(tt.team, tt.id); ok != tt.ok || a.Allowed != tt.want {
 			t.Errorf("%s %s: %+v, %v", tt.team, tt.id, a, ok)
 		}
 	}
@@ -89,9 +90,10 @@ SELECT team_id,bundle_id,allowed,length(developer_name),flags FROM kext_policy;`
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := ParseKextPolicy(data)
-		if err != nil || len(p.Problems) != 0 {
-			t.Fatalf("%s: %v, %v", pragma, err, p.Problems)
+		var r fact.Report
+		p, err := parseKextPolicy(data, &r)
+		if err != nil || len(r.Problems) != 0 {
+			t.Fatalf("%s: %v, %v", pragma, err, r.Problems)
 		}
 		var got strings.Builder
 		for _, a := range p.Approvals {
@@ -117,16 +119,18 @@ func TestHostileSQLite(t *testing.T) {
 	} {
 		b := bytes.Clone(good)
 		change(b)
-		if p, err := ParseKextPolicy(b); err == nil && len(p.Problems) == 0 {
+		var r fact.Report
+		if p, err := parseKextPolicy(b, &r); err == nil && len(r.Problems) == 0 {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
-	if _, err := ParseKextPolicy(nil); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := parseKextPolicy(nil, new(fact.Report)); !errors.Is(err, fact.ErrMalformed) {
 		t.Error(err)
 	}
 	w := fakedarwin.NewSQLite()
 	w.Table("other", "CREATE TABLE other (a TEXT)", []any{"x"})
-	if p, err := ParseKextPolicy(w.Bytes()); err != nil || len(p.Problems) != 3 {
+	var r fact.Report
+	if p, err := parseKextPolicy(w.Bytes(), &r); err != nil || len(r.Problems) != 3 {
 		t.Errorf("other tables: %+v, %v", p, err)
 	}
 }
@@ -134,7 +138,7 @@ func TestHostileSQLite(t *testing.T) {
 func FuzzSQLite(f *testing.F) {
 	f.Add(kextPolicyDB())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := ParseKextPolicy(b)
+		p, err := parseKextPolicy(b, new(fact.Report))
 		if err != nil && len(p.Approvals) > 0 {
 			t.Fatal("value and error")
 		}
@@ -156,21 +160,22 @@ const (
 )
 
 func TestManagedPolicy(t *testing.T) {
-	p, err := ParseManagedPolicy("x.mobileconfig", []byte(texts.Read(t, profileText)))
-	if err != nil || p.UserOverrides != fact.No || !p.Allows("TEAM123456", "any") ||
-		!p.Allows("VENDOR1234", "com.vendor.driver") || p.Allows("VENDOR1234", "com.vendor.other") ||
-		p.Allows("", "any") {
+	p, err := parseManagedPolicy("x.mobileconfig", []byte(texts.Read(t, profileText)), new(fact.Report))
+	if err != nil || p.UserOverrides != fact.No || !p.allows("TEAM123456", "any") ||
+		!p.allows("VENDOR1234", "com.vendor.driver") || p.allows("VENDOR1234", "com.vendor.other") ||
+		p.allows("", "any") {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if _, err := ParseManagedPolicy("x",
-		[]byte(`<plist><dict><key>PayloadContent</key><array/></dict></plist>`)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := parseManagedPolicy("x", []byte(`<plist><dict><key>PayloadContent</key><array/></dict></plist>`),
+		new(fact.Report)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
 
 func TestSystemExtensionsDB(t *testing.T) {
-	db, err := ParseSystemExtensions([]byte(texts.Read(t, sysextText)))
-	if err != nil || len(db.Extensions) != 2 || len(db.Policies) != 2 || len(db.Problems) != 1 ||
+	var r fact.Report
+	db, err := parseSystemExtensions([]byte(texts.Read(t, sysextText)), &r)
+	if err != nil || len(db.Extensions) != 2 || len(db.Policies) != 2 || len(r.Problems) != 1 ||
 		db.DeveloperMode != fact.No {
 		t.Fatalf("%+v, %v", db, err)
 	}
@@ -179,7 +184,7 @@ func TestSystemExtensionsDB(t *testing.T) {
 		State: "activated_enabled", Categories: []string{"driver_extension"},
 		OriginPath: "/Applications/X.app", StagedPath: "/Library/SystemExtensions/U/com.v.d.dext",
 		CDHashes: []string{"abcd"}}
-	if !reflect.DeepEqual(e, want) || !e.Driver() || newest(db.Extensions[0], e) <= 0 {
+	if !reflect.DeepEqual(e, want) || newest(db.Extensions[0], e) <= 0 {
 		t.Errorf("%+v", e)
 	}
 }
@@ -192,34 +197,45 @@ func TestReadRules(t *testing.T) {
 		}
 		return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
 	}
-	files := fstest.MapFS{KextPolicyFile: {Data: kextPolicyDB()},
-		ProfileFile: {Data: []byte(texts.Read(t, profileText))},
-		SysExtFile:  {Data: []byte(texts.Read(t, sysextText))}}
-	r := ReadRules(context.Background(), files, "20.4.0", call)
-	if r.Major != 20 || r.CSR != 0x201 || r.NeedsApproval() != fact.No || r.NeedsSignature() != fact.No ||
-		r.NeedsCollection() != fact.Yes {
+	files := fstest.MapFS{kextPolicyFile: {Data: kextPolicyDB()},
+		profileFile: {Data: []byte(texts.Read(t, profileText))},
+		sysExtFile:  {Data: []byte(texts.Read(t, sysextText))}}
+	read := func(files fstest.MapFS, release string, call fact.Call) *rules {
+		return readRules(context.Background(), files, release, nil, call)
+	}
+	r := read(files, "20.4.0", call)
+	if r.major != 20 || *r.csr != 0x201 || r.needsApproval() != fact.No || r.needsSignature() != fact.No ||
+		r.needsCollection() != fact.Yes {
 		t.Errorf("%+v", r)
 	}
-	p := r.Policy()
+	p := r.policy()
 	if p.Loading != fact.LoadingAny || len(p.Facts) != 7 || p.Facts[0].Value != "0x00000201 = UNTRUSTED_KEXTS, "+
 		"UNAPPROVED_KEXTS" || p.Facts[1].Code != fact.CodeUnsupported ||
 		p.Facts[4].Value != "3 allowed, 1 not" || p.Facts[5].Effect == "" || p.Facts[6].Value != "no" {
 		t.Errorf("%+v", p)
 	}
 	answers[OpCSRConfig] = "0x00000000\n"
-	if p := ReadRules(context.Background(), fstest.MapFS{}, "20.4.0", call).Policy(); p.Loading != fact.LoadingSigned ||
+	if p := read(fstest.MapFS{}, "20.4.0", call).policy(); p.Loading != fact.LoadingSigned ||
 		p.Facts[4].Code != fact.CodeAbsent {
 		t.Errorf("%+v", p)
 	}
-	if p := ReadRules(context.Background(), fstest.MapFS{}, "", nil).Policy(); p.Loading != "" {
+	if p := read(fstest.MapFS{}, "", nil).policy(); p.Loading != "" {
 		t.Errorf("an image decides: %+v", p)
 	}
 	delete(answers, OpCSRConfig)
 	answers[OpNVRAM] = `<plist><dict><key>csr-active-config</key><data>AQAAAA==</data>` +
 		`<key>94b73556-2197-4702-82a8-3e1337dafbfb:AppleSecureBootPolicy</key><data>Ag==</data></dict></plist>`
-	r = ReadRules(context.Background(), fstest.MapFS{}, "19.6.0", call)
-	if r.CSR != 1 || r.CSRErr != nil || r.CSRSource != SourceNVRAM || r.Policy().Facts[1].Value != "full" {
+	r = read(fstest.MapFS{}, "19.6.0", call)
+	if r.csr == nil || *r.csr != 1 || r.csrSource != SourceNVRAM || r.policy().Facts[1].Value != "full" {
 		t.Errorf("from nvram: %+v", r)
+	}
+	answers[OpNVRAM] = `<plist><dict><key>csr-active-config</key><data>AQAA</data></dict></plist>`
+	r = read(fstest.MapFS{}, "19.6.0", call)
+	var report fact.Report
+	r.tell(&report)
+	if r.csr != nil || r.code(SourceCSR) != fact.CodeUnsupported || len(report.Problems) != 1 ||
+		report.Problems[0].Source != SourceNVRAM {
+		t.Errorf("a variable that makes no sense: %+v, %+v", r, report)
 	}
 }
 
@@ -229,89 +245,12 @@ func TestInstalledMajor(t *testing.T) {
 		files := fstest.MapFS{
 			versionFile: {Data: []byte(`<plist><dict><key>ProductVersion</key><string>` + version +
 				`</string></dict></plist>`)}}
-		if got := ReadRules(context.Background(), files, "", nil).Major; got != want {
+		if got := readRules(context.Background(), files, "", nil, nil).major; got != want {
 			t.Errorf("%s: %d, want %d", version, got, want)
 		}
 	}
-	if r := ReadRules(context.Background(), fstest.MapFS{}, "", nil); r.Major != 0 {
+	if r := readRules(context.Background(), fstest.MapFS{}, "", nil, nil); r.major != 0 || r.code(SourceMachine) == "" {
 		t.Errorf("%+v", r)
-	}
-}
-
-func TestCheck(t *testing.T) {
-	bundle := &Bundle{Path: "/Library/Extensions/D.kext", ExecutablePath: "/x", BundleInfo: BundleInfo{Version: "2"}}
-	team := &CodeSignature{Present: fact.Yes, TeamID: "VBG97UB4TA"}
-	denied := &CodeSignature{Present: fact.Yes, TeamID: "ABCDE12345"}
-	unsigned := &CodeSignature{Present: fact.No}
-	policy, _ := ParseKextPolicy(kextPolicyDB())
-	rules := func(major int, csr uint32) *Rules {
-		return &Rules{Major: major, CSR: csr, KextPolicy: policy, ManagedErr: fs.ErrNotExist,
-			BootErr: errImage, NVRAMErr: errImage}
-	}
-	noDB := rules(20, 0)
-	noDB.KextPolicy, noDB.KextPolicyErr = KextPolicy{}, fs.ErrPermission
-	full := rules(20, 0)
-	full.BootErr, full.Boot = nil, BootPolicy{SecureBoot: "Full Security", OtherKexts: fact.No}
-	boot := []Membership{{Path: "/a.kc", Kind: KindBoot}}
-	for name, tt := range map[string]struct {
-		s         Subject
-		r         *Rules
-		now, next fact.VerdictOutcome
-		word      string
-	}{
-		"loaded and linked": {Subject{Kext: &Kext{BundleID: "a", Collections: boot}, Loaded: fact.Yes},
-			rules(20, 0), fact.VerdictLoaded, fact.VerdictLoadable, "loaded"},
-		"loaded, file gone": {Subject{Kext: &Kext{BundleID: "a"}, Loaded: fact.Yes}, rules(20, 0),
-			fact.VerdictLoaded, fact.VerdictUnknown, "loaded"},
-		"kernel's own": {Subject{Kext: &Kext{BundleID: "com.apple.kpi.bsd", Pseudo: PseudoKPI},
-			Loaded: fact.Yes}, rules(20, 0), fact.VerdictLoaded, fact.VerdictLoaded, "loaded"},
-		"linked": {Subject{Kext: &Kext{BundleID: "a", Collections: boot}}, rules(20, 0),
-			fact.VerdictLoadable, fact.VerdictLoadable, "linked"},
-		"stale": {
-			Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team,
-				Collections: []Membership{{Stale: fact.Yes}}}}, rules(20, 0), fact.VerdictBlocked,
-			fact.VerdictLoadable, "needs reboot"},
-		"approved, 11": {
-			Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, rules(20, 0),
-			fact.VerdictBlocked, fact.VerdictLoadable, "needs reboot"},
-		"approved, 10.15": {
-			Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, rules(19, 0),
-			fact.VerdictLoadable, fact.VerdictLoadable, "loadable"},
-		"denied": {
-			Subject{Kext: &Kext{BundleID: "com.vendor.driver", Bundle: bundle, CodeSignature: denied}}, rules(20, 0),
-			fact.VerdictBlocked, fact.VerdictBlocked, "needs approval"},
-		"never asked, 10.14": {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: denied}},
-			rules(18, 0), fact.VerdictBlocked, fact.VerdictBlocked, "needs approval"},
-		"10.12 asks nobody": {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: denied}},
-			rules(16, 0), fact.VerdictLoadable, fact.VerdictLoadable, "loadable"},
-		"unsigned": {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: unsigned}},
-			rules(19, 0), fact.VerdictBlocked, fact.VerdictBlocked, "blocked"},
-		"unsigned, SIP off": {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: unsigned}},
-			rules(19, 0x201), fact.VerdictLoadable, fact.VerdictLoadable, "loadable"},
-		"policy not readable": {Subject{Kext: &Kext{BundleID: "com.new", Bundle: bundle, CodeSignature: team}},
-			noDB, fact.VerdictBlocked, fact.VerdictUnknown, "approval unknown"},
-		"full security": {
-			Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, full,
-			fact.VerdictBlocked, fact.VerdictBlocked, "blocked"},
-		"system extension": {
-			Subject{Kext: &Kext{BundleID: "com.d", PackageType: "DEXT",
-				SystemExtension: &SystemExtension{State: "activated_enabled"}}}, rules(20, 0), fact.VerdictBlocked,
-			fact.VerdictBlocked, "activated_enabled"},
-		"codeless": {
-			Subject{Kext: &Kext{BundleID: "com.c", Bundle: &Bundle{BundleInfo: BundleInfo{Codeless: fact.Yes}}}},
-			rules(20, 0), fact.VerdictBlocked, fact.VerdictBlocked, "no code"},
-		"release not known": {
-			Subject{Kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, rules(0, 0),
-			fact.VerdictUnknown, fact.VerdictUnknown, ""},
-		"Apple's, in no collection": {Subject{Kext: &Kext{BundleID: "com.apple.x", Bundle: bundle}, Apple: true},
-			rules(19, 0), fact.VerdictLoadable, fact.VerdictLoadable, "loadable"},
-	} {
-		v := Check(tt.s, tt.r)
-		if v.Now == nil || v.NextBoot == nil || v.Now.Outcome != tt.now || v.NextBoot.Outcome != tt.next ||
-			v.Word != tt.word {
-			t.Errorf("%s: %+v %+v %q, want %s %s %q; %v", name, v.Now, v.NextBoot, v.Word, tt.now,
-				tt.next, tt.word, v.Reasons)
-		}
 	}
 }
 
@@ -338,7 +277,7 @@ func TestDevices(t *testing.T) {
 		"acpi:PNP0C0A:":                                         {&acpi},
 		"pci:v00001234d00005678sv*sd*bc*sc*i*":                  nil,
 	} {
-		d, err := ParseDevice(query)
+		d, err := parseDevice(query)
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 			continue
@@ -348,22 +287,22 @@ func TestDevices(t *testing.T) {
 			for _, w := range want {
 				wanted = wanted || w == one
 			}
-			if d.Matches(one) != wanted {
+			if d.matches(one) != wanted {
 				t.Errorf("%s: personality %d: %v, want %v", query, n, !wanted, wanted)
 			}
 		}
 	}
 	for _, query := range []string{"", "hello", "pci:v1", "usb:x", "pci:v0000808Gd00001533sv*sd*bc02sc00i00",
 		"idVendor=x", "a,b=1"} {
-		if _, err := ParseDevice(query); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := parseDevice(query); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", query, err)
 		}
 	}
 	info := &BundleInfo{
 		Personalities: []Personality{{ProviderClass: "IOPCIDevice", ProbeScore: fact.CountOf(-5), Match: pci.Match},
 			{ProviderClass: "IOPCIDevice", ProbeScore: fact.CountOf(-9), Match: pci.Match}}}
-	d, _ := ParseDevice("IOPCIMatch=0x15338086")
-	if score, ok := d.Score(info); !ok || score != -5 {
+	d, _ := parseDevice("IOPCIMatch=0x15338086")
+	if score, ok := d.score(info); !ok || score != -5 {
 		t.Errorf("score %d, %v", score, ok)
 	}
 }
@@ -373,7 +312,7 @@ func FuzzDevice(f *testing.F) {
 	f.Add("usb:v05ACp1234d0100dc00dsc00dp00ic08isc06ip50in00")
 	f.Add("IONameMatch=pci8086,1533,idVendor=5")
 	f.Fuzz(func(t *testing.T, query string) {
-		d, err := ParseDevice(query)
+		d, err := parseDevice(query)
 		if err != nil && d.Numbers != nil {
 			t.Fatal("value and error")
 		}

@@ -39,19 +39,36 @@ func TestKextstatCaptures(t *testing.T) {
 				want = append(want, fmt.Sprintln(m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], links))
 			}
 		}
-		c := ParseKextstat(text)
+		var r fact.Report
+		c := ReadKextstat(text, &r)
 		var got []string
-		for _, k := range c.Kexts {
-			got = append(got, fmt.Sprintln(k.Tag, k.Refs, zeroHex(uint64(k.Address)), hexCount(k.Size),
-				hexCount(k.Wired), k.BundleID, k.Version, k.UUID, k.Links))
+		for _, k := range c.Records {
+			got = append(got, fmt.Sprintln(k.Own.LoadTag, k.Refs, zeroHex(uint64(k.Address)), hexCount(k.Size),
+				hexCount(k.Own.WiredSize), k.Name, k.Version, k.ContentID, tagsOfLinks(&k)))
 		}
 		if len(got) != rows || !slices.Equal(got, want) {
 			t.Errorf("%s: %d rows, want %d\n got %v\nwant %v", name, len(got), rows, got, want)
 		}
 		if c.Stray != 0 {
-			t.Errorf("%s: %v", name, c.Bad)
+			t.Errorf("%s: %v", name, r.Problems)
 		}
 	}
+}
+
+// tagsOfLinks returns the load tags of the links.
+func tagsOfLinks(m *Record) []string {
+	tags := []string{}
+	for _, l := range m.Own.LinkedAgainst {
+		tags = append(tags, l.Tag.String())
+	}
+	return tags
+}
+
+// shown reports whether a text was found to show some kexts only.
+func shown(r *fact.Report) bool {
+	return slices.ContainsFunc(r.Problems, func(p fact.Problem) bool {
+		return strings.Contains(p.Text, "some kexts only")
+	})
 }
 
 func zeroHex(v uint64) string {
@@ -67,18 +84,21 @@ func hexCount(c fact.Count) string {
 }
 
 func TestCutKextstat(t *testing.T) {
-	c := ParseKextstat(string(captureText(t, "kmutil-cut-amfi-users/capture.txt")))
-	if len(c.Kexts) != 17 || c.Stray != 0 || !c.Sure || !c.Filtered ||
-		c.Kexts[1].BundleID != "com.apple.driver.AppleMobileFileIntegrity" || c.Kexts[1].Tag.String() != "19" {
+	var r fact.Report
+	c := ReadKextstat(string(captureText(t, "kmutil-cut-amfi-users/capture.txt")), &r)
+	if len(c.Records) != 17 || c.Stray != 0 || !c.Sure || !shown(&r) ||
+		c.Records[1].Name != "com.apple.driver.AppleMobileFileIntegrity" || c.Records[1].Own.LoadTag.String() != "19" {
 		t.Errorf("%+v", c)
 	}
-	for _, k := range c.Kexts {
-		if k.Links != nil || k.Refs.String() != "?" || k.Version != "" {
-			t.Errorf("%s has what the text does not say: %+v", k.BundleID, k)
+	for _, k := range c.Records {
+		if k.Own.LinkedAgainst != nil || k.Refs.String() != "?" || k.Version != "" {
+			t.Errorf("%s has what the text does not say: %+v", k.Name, k)
 		}
 	}
-	c = ParseKextstat(string(captureText(t, "kmutil-uninstaller-virtualbox/capture.txt")))
-	if len(c.Kexts) != 0 || c.Stray != 0 || !c.Sure || !c.Filtered || c.Header {
+	text := string(captureText(t, "kmutil-uninstaller-virtualbox/capture.txt"))
+	r = fact.Report{}
+	c = ReadKextstat(text, &r)
+	if len(c.Records) != 0 || c.Stray != 0 || !c.Sure || !shown(&r) || hasHeader(text) {
 		t.Errorf("%+v", c)
 	}
 }
@@ -100,8 +120,8 @@ func TestKextstatRows(t *testing.T) {
 			" 10 AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE []",
 	} {
 		k, ok := kextstatRow(strings.TrimSpace(line))
-		got := fmt.Sprint(k.Tag, " ", k.Refs, " ", k.Address, " ", k.Size, " ", k.Wired, " ", k.Architecture, " ",
-			k.BundleID, " ", k.Version, " ", k.UUID, " ", k.Links)
+		got := fmt.Sprint(k.Own.LoadTag, " ", k.Refs, " ", k.Address, " ", k.Size, " ", k.Own.WiredSize, " ",
+			strings.Join(k.Own.Architectures, ","), " ", k.Name, " ", k.Version, " ", k.ContentID, " ", tagsOfLinks(&k))
 		if !ok || got != want {
 			t.Errorf("%s:\n got %s, %v\nwant %s", line, got, ok, want)
 		}
@@ -130,43 +150,47 @@ func TestPanicCaptures(t *testing.T) {
 		"panic-kexts-m1-12/capture.txt": {28, ""},
 	} {
 		text := string(captureText(t, name))
-		c := ParsePanic(text)
-		if len(c.Kexts) != want.rows || c.Stray != 0 || !c.Sure {
-			t.Errorf("%s: %d rows, %d stray, %v", name, len(c.Kexts), c.Stray, c.Bad)
+		var r fact.Report
+		c := ReadPanic(text, &r)
+		if len(c.Records) != want.rows || c.Stray != 0 || !c.Sure {
+			t.Errorf("%s: %d rows, %d stray, %v", name, len(c.Records), c.Stray, r.Problems)
 		}
-		for _, k := range c.Kexts {
-			if !strings.Contains(text, "\n"+k.BundleID+"\t"+k.Version+"\n") {
-				t.Errorf("%s: %s %s is not in the text", name, k.BundleID, k.Version)
+		for _, k := range c.Records {
+			if !strings.Contains(text, "\n"+k.Name+"\t"+k.Version+"\n") {
+				t.Errorf("%s: %s %s is not in the text", name, k.Name, k.Version)
 			}
 		}
-		k := c.Kexts[0]
-		if got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.Address, " ", k.Size); want.last != "" &&
+		k := c.Records[0]
+		if got := fmt.Sprint(k.Name, " ", k.Version, " ", k.Address, " ", k.Size); want.last != "" &&
 			got != want.last {
 			t.Errorf("%s: first is %s", name, got)
 		}
 	}
-	c := ParsePanic("last loaded kext at 5: >usb.!UHostBillboardDevice\t1.0 (addr 0xffffff7f8, size 12)\n" +
-		"loaded kexts:\n>usb.!UHostBillboardDevice\t1.0\n|IOUSB!F\t900\n@filesystems.apfs\t1\n" +
-		"$sandbox\t3\n>!AHD!C\t2\n\nother\n")
+	c := ReadPanic("last loaded kext at 5: >usb.!UHostBillboardDevice\t1.0 (addr 0xffffff7f8, size 12)\n"+
+		"loaded kexts:\n>usb.!UHostBillboardDevice\t1.0\n|IOUSB!F\t900\n@filesystems.apfs\t1\n"+
+		"$sandbox\t3\n>!AHD!C\t2\n\nother\n", new(fact.Report))
 	var ids []string
-	for _, k := range c.Kexts {
-		ids = append(ids, k.BundleID)
+	for _, k := range c.Records {
+		ids = append(ids, k.Name)
 	}
 	want := "com.apple.driver.usb.AppleUSBHostBillboardDevice com.apple.iokit.IOUSBFamily com.apple.filesystems.apfs " +
 		"com.apple.security.sandbox com.apple.driver.AppleHDController"
-	if got := strings.Join(ids, " "); got != want || c.Kexts[0].Size.String() != "12" {
-		t.Errorf("%s, %v", got, c.Kexts)
+	if got := strings.Join(ids, " "); got != want || c.Records[0].Size.String() != "12" {
+		t.Errorf("%s, %v", got, c.Records)
 	}
 }
 
 func TestKextutilCapture(t *testing.T) {
-	c := ParseKextutilInfo(string(captureText(t, "kext-loadinfo-10.15.6-itlwm/capture.txt")))
-	if len(c.Kexts) != 2 || c.Stray != 0 || !c.Sure || !c.Truncated {
-		t.Fatalf("%+v", c)
+	var r fact.Report
+	c := ReadKextutil(string(captureText(t, "kext-loadinfo-10.15.6-itlwm/capture.txt")), &r)
+	if len(c.Records) != 2 || c.Stray != 0 || !c.Sure || len(r.Problems) != 1 ||
+		!strings.Contains(r.Problems[0].Text, "ends early") {
+		t.Fatalf("%+v, %v", c, r.Problems)
 	}
-	k := c.Kexts[0]
-	got := fmt.Sprint(k.BundleID, " ", k.Version, " ", k.CompatibleVersion, " ", k.UUID, " ", k.Tag, " ", k.Refs, " ",
-		k.Address, " ", k.Size, " ", k.Wired, " ", k.Path, " ", k.Interface, k.KernelResource, k.Prelinked, k.Started)
+	m, k := c.Records[0], c.Records[0].Own
+	got := fmt.Sprint(m.Name, " ", m.Version, " ", k.CompatibleVersion, " ", k.UUID, " ", k.LoadTag, " ", m.Refs, " ",
+		m.Address, " ", m.Size, " ", k.WiredSize, " ", m.Path, " ",
+		k.Interface, k.KernelResource, k.Prelinked, k.Started)
 	want := "com.apple.kpi.bsd 19.6.0 8.0.0b1 655AA406-9702-4364-9D30-481571CF631D 1 115 0xffffff7f81000000 50016 " +
 		"50016 /System/Library/Extensions/System.kext/PlugIns/BSDKernel.kext yesyesyesyes"
 	address := int64(-551890460672)
@@ -174,8 +198,8 @@ func TestKextutilCapture(t *testing.T) {
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
-	if k := c.Kexts[1]; k.BundleID != "com.apple.kpi.libkern" || k.Tag.String() != "5" || k.Path != "" {
-		t.Errorf("second: %+v", k)
+	if m := c.Records[1]; m.Name != "com.apple.kpi.libkern" || m.Own.LoadTag.String() != "5" || m.Path != "" {
+		t.Errorf("second: %+v", m)
 	}
 }
 
@@ -196,9 +220,10 @@ func TestSystemExtensionsCtlCaptures(t *testing.T) {
 		"systemextensionsctl-prolific-driverkit/capture.txt": {"2MP849R8J5 com.prolific.cdc.PLCdcFSDriver    " +
 			"yes/yes activated_enabled []"},
 	} {
-		c := ParseSystemExtensionsCtl(string(captureText(t, name)))
+		c := ReadSystemExtensionsCtl(string(captureText(t, name)), new(fact.Report))
 		var got []string
-		for _, s := range c.Extensions {
+		for _, m := range c.Records {
+			s := m.Own.SystemExtension
 			got = append(got, fmt.Sprintf("%s %s %s %s %s %s/%s %s %v", s.TeamID, s.BundleID, s.Version, s.ShortVersion,
 				s.Name, s.Enabled, s.Active, s.State, s.Categories))
 		}
@@ -209,19 +234,20 @@ func TestSystemExtensionsCtlCaptures(t *testing.T) {
 }
 
 func TestOtherCaptures(t *testing.T) {
-	ids := ParseIDList(string(captureText(t, "kext-bundle-ids-sonoma-t2/capture.txt")))
-	if len(ids.Kexts) != 25 || ids.Stray != 0 {
-		t.Errorf("%d ids, %v", len(ids.Kexts), ids.Bad)
+	var r fact.Report
+	ids := ReadIDList(string(captureText(t, "kext-bundle-ids-sonoma-t2/capture.txt")), &r)
+	if len(ids.Records) != 25 || ids.Stray != 0 || ids.Records[0].State != "" {
+		t.Errorf("%d ids, %v", len(ids.Records), r.Problems)
 	}
-	policy := ParseKextPolicyText(string(captureText(t, "kextpolicy-dump-10.14/capture.txt")))
-	if len(policy.Approvals) != 6 || policy.Stray != 0 || !policy.Sure {
+	policy := ReadKextPolicyText(string(captureText(t, "kextpolicy-dump-10.14/capture.txt")), &r)
+	if len(policy.Records) != 6 || policy.Stray != 0 || !policy.Sure {
 		t.Fatalf("%+v", policy)
 	}
-	a, legacy := policy.Approvals[0], policy.Approvals[2]
+	a, legacy := policy.Records[0].Own.Approval, policy.Records[2].Own.Approval
 	if a.Developer != "Objective-See, LLC" || a.Allowed != fact.Yes || a.TeamID != "VBG97UB4TA" ||
 		legacy.TeamID != "" ||
-		policy.Approvals[5].Flags.String() != "0" {
-		t.Errorf("%+v", policy.Approvals)
+		policy.Records[5].Own.Approval.Flags.String() != "0" {
+		t.Errorf("%+v", policy.Records)
 	}
 }
 
@@ -261,20 +287,23 @@ func TestProfiler(t *testing.T) {
 	xml := texts.Read(t, "extensions.xml")
 	json := texts.Read(t, "extensions.json")
 	for form, text := range map[string]string{"text": profilerSample, "xml": xml, "json": json} {
-		c := ParseProfiler(text)
-		if len(c.Items) != 2 || !c.Sure || c.Stray != 0 || len(c.Problems) != 0 {
-			t.Errorf("%s: %+v", form, c)
+		var r fact.Report
+		c := ReadProfiler(text, &r)
+		if len(c.Records) != 2 || !c.Sure || c.Stray != 0 || len(r.Problems) != 0 {
+			t.Errorf("%s: %+v, %v", form, c, r.Problems)
 			continue
 		}
-		p, bad := c.Items[0], c.Items[1]
-		got := fmt.Sprint(p.Name, " ", p.BundleID, " ", p.Version, " ", p.ShortVersion, " ", p.Loaded, p.Loadable,
-			p.Dependencies, " ", p.ObtainedFrom, " ", p.Architectures, " ", p.Path, " ", len(p.SignedBy))
-		if want := "IOUSBFamily com.apple.iokit.IOUSBFamily 900.4.2 900.4.2 yesyesyes apple [x86_64 arm64e] " +
+		m, bad := c.Records[0], c.Records[1]
+		b, p := m.Own.Bundle, m.Own.Profiler
+		got := fmt.Sprint(b.Name, " ", m.Name, " ", m.Version, " ", b.ShortVersion, " ", m.State, " ", p.Loadable,
+			p.Dependencies, " ", p.ObtainedFrom, " ", m.Own.Architectures, " ", m.Path, " ",
+			len(m.Own.CodeSignature.Chain))
+		if want := "IOUSBFamily com.apple.iokit.IOUSBFamily 900.4.2 900.4.2 loaded yesyes apple [x86_64 arm64e] " +
 			"/System/Library/Extensions/IOUSBFamily.kext 3"; got != want {
 			t.Errorf("%s:\n got %s\nwant %s", form, got, want)
 		}
-		if bad.Loaded != fact.No || bad.Loadable != fact.No || bad.Dependencies != fact.No ||
-			bad.ObtainedFrom != "not_signed" || len(bad.Errors) == 0 {
+		if p := bad.Own.Profiler; bad.State != fact.StateInstalled || p.Loadable != fact.No ||
+			p.Dependencies != fact.No || p.ObtainedFrom != "not_signed" || len(p.Errors) == 0 {
 			t.Errorf("%s: %+v", form, bad)
 		}
 	}
@@ -289,19 +318,16 @@ func FuzzTexts(f *testing.F) {
 	f.Add("|a.b|1|x|1\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Count(text, "\n") + 1
-		for name, c := range map[string]*Capture{"kextstat": ParseKextstat(text), "ids": ParseIDList(text),
-			"panic": ParsePanic(text), "kextutil": ParseKextutilInfo(text)} {
-			if len(c.Kexts)+c.Stray > lines || len(c.Bad) > c.Stray {
-				t.Fatalf("%s: %d rows and %d stray of %d lines", name, len(c.Kexts), c.Stray, lines)
+		for name, read := range map[string]func(string, *fact.Report) fact.Capture[Kext]{"kextstat": ReadKextstat,
+			"ids": ReadIDList, "panic": ReadPanic, "kextutil": ReadKextutil, "sysext": ReadSystemExtensionsCtl,
+			"kextpolicy": ReadKextPolicyText} {
+			var r fact.Report
+			c := read(text, &r)
+			if len(c.Records)+c.Stray > lines || c.Rows != len(c.Records) || c.Stray > 0 && len(r.Problems) == 0 {
+				t.Fatalf("%s: %d rows and %d stray of %d lines, %v", name, c.Rows, c.Stray, lines, r.Problems)
 			}
 		}
-		if c := ParseSystemExtensionsCtl(text); len(c.Extensions)+c.Stray > lines {
-			t.Fatal("more rows than lines")
-		}
-		if c := ParseKextPolicyText(text); len(c.Approvals)+c.Stray > lines {
-			t.Fatal("more rows than lines")
-		}
-		if c := ParseProfiler(text); len(c.Items) > len(text) {
+		if c := ReadProfiler(text, new(fact.Report)); c.Rows > len(text) {
 			t.Fatal("more items than bytes")
 		}
 	})

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"fmt"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A judge says whether one extension is in the kernel or can get there, now and after a boot, from its place on disk
+// and the rules.
+type judge struct {
+	kext   *Kext    // joined with the disk
+	loaded fact.Tri // whether it is in the kernel; empty if the list was not read
+	apple  bool     // whether it is Apple's
+	rules  *rules
+	v      fact.Verdict
+}
+
+// verdict judges the extension. Query, Release and Module of the verdict are the caller's.
+func (j *judge) verdict() fact.Verdict {
+	switch {
+	case j.loaded == fact.Yes:
+		j.inKernel()
+	case j.kext.PackageType == "DEXT" || j.kext.SystemExtension != nil:
+		j.userSpace()
+	case j.linked():
+	case j.kext.Bundle != nil && j.kext.Bundle.Codeless == fact.Yes:
+		j.codeless()
+	case j.kext.Bundle != nil:
+		j.onDisk()
+	default:
+		j.nowhere()
+	}
+	return j.v
+}
+
+// reason adds a fact that is known.
+func (j *judge) reason(code, file, format string, args ...any) fact.Reason {
+	because := fact.Reason{Code: code, Text: fmt.Sprintf(format, args...), File: file}
+	j.v.Reasons = append(j.v.Reasons, because)
+	return because
+}
+
+// both sets the same prospect for now and the next boot.
+func (j *judge) both(o fact.VerdictOutcome, ways ...fact.Way) {
+	j.set(fact.Prospect{Outcome: o, Ways: ways})
+}
+
+// unsure sets both prospects to unknown.
+func (j *judge) unsure(because fact.Reason, ways ...fact.Way) {
+	j.set(fact.Prospect{Outcome: fact.VerdictUnknown, Ways: ways, Because: because})
+}
+
+func (j *judge) set(p fact.Prospect) {
+	now, next := p, p
+	j.v.Now, j.v.NextBoot = &now, &next
+}
+
+// prospectBy returns the prospect of a bundle that has one way in.
+func prospectBy(way string, answer fact.Answer) fact.Prospect {
+	p := fact.Prospect{Outcome: fact.VerdictUnknown, Ways: []fact.Way{answer.Way(way)}}
+	switch answer.Blocked() {
+	case fact.Yes:
+		p.Outcome = fact.VerdictBlocked
+	case fact.No:
+		p.Outcome = fact.VerdictLoadable
+	default:
+		p.Because = answer.Because()
+	}
+	return p
+}
+
+// inKernel judges an extension that the kernel lists; after a boot it is what the disk says.
+func (j *judge) inKernel() {
+	j.v.Word = "loaded"
+	j.reason(ReasonLoaded, "", "the kernel lists it")
+	if j.kext.Pseudo != "" {
+		j.both(fact.VerdictLoaded)
+		return
+	}
+	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, loaded: fact.No}
+	switch {
+	case next.linked():
+	case next.kext.Bundle != nil:
+		next.onDisk()
+	default:
+		next.nowhere()
+	}
+	j.v.Reasons = append(j.v.Reasons, next.v.Reasons...)
+	j.v.Remedies = next.v.Remedies
+	j.v.Now, j.v.NextBoot = &fact.Prospect{Outcome: fact.VerdictLoaded}, next.v.NextBoot
+	if j.kext.PendingReboot == fact.Yes {
+		j.reason(ReasonPending, j.kext.Bundle.Path, "version %s is on disk, newer than the loaded one",
+			j.kext.Bundle.Version)
+	}
+}
+
+// nowhere judges an extension of which neither a bundle nor a usable collection was found.
+func (j *judge) nowhere() {
+	text := "no bundle of it and no kernel collection in use that holds it was found"
+	for _, source := range []string{SourceBundles, SourceCollections} {
+		if j.kext.Views[source] == fact.ViewUnchecked {
+			text += "; source " + source + " was not read whole"
+		}
+	}
+	j.unsure(fact.Reason{Code: ReasonUnread, Text: text})
+}
+
+// userSpace judges a system extension, whose code runs outside the kernel.
+func (j *judge) userSpace() {
+	j.v.Word = "system extension"
+	text := "it runs outside the kernel"
+	if e := j.kext.SystemExtension; e != nil && e.State != "" {
+		j.v.Word = e.State
+		text += ", state " + e.State
+	}
+	file := "/" + sysExtFile
+	if j.kext.SystemExtension == nil && j.kext.Bundle != nil {
+		file = j.kext.Bundle.Path
+	}
+	j.reason(ReasonUserSpace, file, "%s", text)
+	j.both(fact.VerdictBlocked, []fact.Way{}...)
+}
+
+// codeless judges a bundle that describes devices for other kexts.
+func (j *judge) codeless() {
+	j.v.Word = "no code"
+	j.reason(ReasonCodeless, j.kext.Bundle.Path,
+		"it has no code of its own, and describes devices for other extensions")
+	j.both(fact.VerdictBlocked, []fact.Way{}...)
+}
+
+// linked judges by the kernel collections; it returns false if no usable one holds the extension.
+func (j *judge) linked() bool {
+	usable := false
+	for _, m := range j.kext.Collections {
+		if m.Stale == fact.Yes {
+			j.reason(ReasonStale, m.Path, "linked against another boot collection: this one is not used")
+			continue
+		}
+		usable = true
+		j.reason(ReasonCollection, m.Path, "linked into the %s collection", m.Kind)
+	}
+	if !usable {
+		return false
+	}
+	j.v.Word = "linked"
+	j.both(fact.VerdictLoadable, fact.Way{Way: WayCollection, Blocked: fact.No})
+	return true
+}
+
+// onDisk judges a bundle that no usable collection holds.
+func (j *judge) onDisk() {
+	j.reason(ReasonInstalled, j.kext.Bundle.Path, "installed, version %s", j.kext.Bundle.Version)
+	answer := j.mayLoad()
+	switch j.rules.needsCollection() {
+	case fact.No:
+		j.set(prospectBy(WayBundle, answer))
+		if answer.Blocked() == fact.No {
+			j.v.Word = "loadable"
+		}
+	case fact.Yes:
+		// It must be linked into the auxiliary collection first, which a reboot does if it is approved.
+		shut := fact.Way{Way: WayCollection, Blocked: fact.Yes}
+		j.v.Now = &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: []fact.Way{shut}}
+		next := prospectBy(WayCollection, answer)
+		j.v.NextBoot = &next
+		if answer.Blocked() == fact.No {
+			j.v.Word = "needs reboot"
+			j.reason(ReasonPending, "", "it loads once the auxiliary collection is rebuilt and the Mac restarted")
+		}
+	default:
+		unread := j.rules.unread(SourceMachine, ReasonRelease, "the release of macOS is unknown")
+		j.unsure(unread, answer.Way(WayBundle))
+	}
+	j.v.Remedies = append(j.v.Remedies, fact.Remedy{Text: "remove " + j.kext.Bundle.Path +
+		", and on macOS 11 and later rebuild the auxiliary collection and restart"})
+}
+
+// mayLoad answers whether the rules stop a bundle: signature, boot security, approval, in that order. The first step
+// that stops it decides, and else the first that cannot tell.
+func (j *judge) mayLoad() fact.Answer {
+	if j.apple {
+		return fact.Passes(fact.Reason{Code: ReasonInstalled, Text: "it is Apple's"})
+	}
+	var answer fact.Answer
+	for _, step := range []func() fact.Answer{j.signed, j.bootSecurity, j.approved} {
+		switch a := step(); {
+		case !a.Applies():
+		case a.Blocked() == fact.Yes:
+			return a
+		case !answer.Applies(), answer.Blocked() == fact.No && a.Blocked() == "":
+			answer = a
+		}
+	}
+	return answer
+}
+
+// signed answers whether the rules ask for a signature that the bundle lacks.
+func (j *judge) signed() fact.Answer {
+	need := j.rules.needsSignature()
+	if need == fact.No {
+		return fact.Passes(j.reason(ReasonCSR, "", "System Integrity Protection does not ask for a signature"))
+	}
+	sig := j.kext.CodeSignature
+	if sig != nil && (sig.Present == fact.No || sig.AdHoc == fact.Yes) {
+		j.v.Word = "blocked"
+		because := j.reason(ReasonNoSignature, j.kext.Bundle.ExecutablePath, "no signature of a developer")
+		if need == fact.Yes {
+			return fact.Stops(because)
+		}
+	}
+	if need == "" {
+		return j.rules.integrityUnread()
+	}
+	return fact.Answer{}
+}
+
+// bootSecurity answers whether the boot security of an Apple silicon Mac allows kexts that are not Apple's. A Mac that
+// does not say leaves it to the other steps.
+func (j *judge) bootSecurity() fact.Answer {
+	if j.rules.boot == nil || j.rules.boot.OtherKexts != fact.No {
+		return fact.Answer{}
+	}
+	j.v.Word = "blocked"
+	return fact.Stops(j.reason(ReasonBootSecurity, "", "the boot security of this Mac (%s) allows no kexts but Apple's",
+		j.rules.boot.SecureBoot))
+}
+
+// approved answers whether the rules ask for an approval that the kext lacks.
+func (j *judge) approved() fact.Answer {
+	need := j.rules.needsApproval()
+	if need == fact.No {
+		return fact.Passes(j.reason(ReasonCSR, "", "no approval is needed"))
+	}
+	team := ""
+	if s := j.kext.CodeSignature; s != nil {
+		team = s.TeamID
+	}
+	answer := j.rules.approved(team, j.kext.BundleID)
+	j.v.Reasons = append(j.v.Reasons, answer.Because())
+	switch answer.Blocked() {
+	case fact.Yes:
+		j.v.Word = "needs approval"
+		if need == "" {
+			return j.rules.integrityUnread()
+		}
+	case "":
+		j.v.Word = "approval unknown"
+	}
+	return answer
+}
+
+// approved answers whether the kext was approved, by whom or why that is unknown.
+func (r *rules) approved(teamID, bundleID string) fact.Answer {
+	database := "/" + kextPolicyFile
+	denied := fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
+	switch {
+	case r.managed != nil && r.managed.allows(teamID, bundleID):
+		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved", File: "/" + profileFile})
+	case r.approvals != nil:
+		a, ok := r.approvals.approved(teamID, bundleID)
+		switch {
+		case !ok, a.Allowed == fact.No:
+			return denied
+		case a.Allowed == fact.Yes:
+			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved", File: database})
+		}
+		return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
+			Text: "whether it was approved is unknown: its row in the database has no decision"})
+	case r.code(SourceKextPolicy) == fact.CodeAbsent:
+		return denied // nobody was asked yet
+	}
+	because := r.unread(SourceKextPolicy, ReasonApprovalUnknown, "whether it was approved is unknown")
+	because.File = database
+	return fact.UnsureOf(because)
+}
+
+// integrityUnread answers for a step that needs the state of System Integrity Protection where that is unknown.
+func (r *rules) integrityUnread() fact.Answer {
+	return fact.UnsureOf(r.unread(SourceCSR, ReasonCSR, "the state of System Integrity Protection is unknown"))
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package darwin
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// maxWhole is how much of a file is read into memory when it cannot be read at an offset.
+const maxWhole = 64 << 20
+
+// A file is an open file that is read at offsets.
+type file struct {
+	io.ReaderAt
+	size   int64
+	mode   fs.FileMode
+	closer io.Closer
+}
+
+func (f *file) Close() error { return f.closer.Close() }
+
+// openFile opens a regular file. Where the file system cannot read at an offset, the file is read
+// whole, up to a cap.
+func openFile(fsys fs.FS, name string) (*file, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if !st.Mode().IsRegular() {
+		err := &fact.ParseError{Source: name, Reason: fmt.Sprintf("not a regular file: %v", st.Mode())}
+		return nil, errors.Join(err, f.Close())
+	}
+	if r, ok := f.(io.ReaderAt); ok {
+		return &file{ReaderAt: r, size: st.Size(), mode: st.Mode(), closer: f}, nil
+	}
+	data, err := limit.AppendAll(f, nil, name, maxWhole)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &file{ReaderAt: bytes.NewReader(data), size: int64(len(data)), mode: st.Mode(), closer: f}, nil
+}
