@@ -21,6 +21,11 @@ type Form struct {
 // line that is a prompt, or the command as somebody typed it, does no harm; a row is never taken for one, whatever
 // names it holds. Scan returns how many other lines were refused, and reports them as one Problem that names the first.
 func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
+	return ScanNumbered(text, form, r, func(_ int, line string) error { return row(line) })
+}
+
+// ScanNumbered is Scan for rows that need the number of their line, counted from 1.
+func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line string) error) (stray int) {
 	n := 0
 	var first error
 	for line := range strings.SplitSeq(text, "\n") {
@@ -28,7 +33,7 @@ func Scan(text string, form Form, r *fact.Report, row func(line string) error) (
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		err := row(strings.TrimRight(line, " \t\r"))
+		err := row(n, strings.TrimRight(line, " \t\r"))
 		if err == nil || form.typed(line) {
 			continue
 		}
