@@ -24,7 +24,7 @@
 //   - debug.dump_modinfo: what the boot loader had loaded before the kernel ran
 //
 // Which file needs which is told by neither: it follows from the metadata inside the files on disk
-// ([Metadata]) and the kernel's rule for versions ([Depend.Accepts]).
+// ([metadata]) and the kernel's rule for versions ([Depend.Accepts]).
 //
 // # What needs privilege
 //
@@ -35,7 +35,7 @@
 // # Limits
 //
 // The list is walked by ids, without a lock over the walk: a file that is unloaded in between
-// breaks the chain. [ReadFiles] then begins again, a bounded number of times, and says so when the
+// breaks the chain. [readFiles] then begins again, a bounded number of times, and says so when the
 // list is still not whole. Ids are used again after an unload. A process of 32 bits on a kernel of
 // 64 sees only the low half of each address. The kernel gives no content id for a loaded file.
 // Files compressed for the boot loader (.ko.gz) are not read.

@@ -95,10 +95,6 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if modules, ok, err := readDarwinFile(ctx, fsys, name, head, o); ok {
 		return modules, err
 	}
-	modules, ok, err := readUnixFile(fsys, name, head, o)
-	if ok || err != nil {
-		return modules, err
-	}
 	if isWindowsFile(head) {
 		return readWindowsFile(ctx, fsys, name, o)
 	}
