@@ -59,7 +59,8 @@ func checkRow(t *testing.T, m Record, w []string) {
 	id, _ := strconv.ParseInt(w[1], 10, 64)
 	refs, _ := strconv.ParseInt(w[2], 10, 64)
 	addr, _ := strconv.ParseUint(w[3], 16, 64)
-	if m.Own.ID != fact.CountOf(id) || m.Refs != fact.CountOf(refs) || uint64(m.Address) != addr || m.Name != w[5] || m.Own.Pathname != w[6] {
+	if m.Own.ID != fact.CountOf(id) || m.Refs != fact.CountOf(refs) || uint64(m.Address) != addr ||
+		m.Name != w[5] || m.Own.Pathname != w[6] {
 		t.Errorf("%+v %+v, want %q", m, m.Own, w)
 	}
 	if n, ok := m.Size.Get(); ok {
@@ -115,7 +116,8 @@ kldstat: can't stat module id 3: No such file or directory
 		 Id Name
 what is this
 `, &r)
-	if len(c.Records) != 2 || c.Stray != 2 || len(r.Problems) != 1 || r.Problems[0].Line != 9 || r.Problems[0].Count != 2 || !c.Sure {
+	if len(c.Records) != 2 || c.Stray != 2 || len(r.Problems) != 1 || r.Problems[0].Line != 9 ||
+		r.Problems[0].Count != 2 || !c.Sure {
 		t.Fatalf("%+v %v", c, r.Problems)
 	}
 	want := []Module{
@@ -138,7 +140,8 @@ what is this
 }
 
 func TestCaptureSizes(t *testing.T) {
-	text := "Id Refs Address             Size Name\n 2    3 0xffffffff82649000  824 tiny.ko\n 3    3 0xffffffff82650000  1.2M big.ko\n"
+	text := "Id Refs Address             Size Name\n" +
+		" 2    3 0xffffffff82649000  824 tiny.ko\n 3    3 0xffffffff82650000  1.2M big.ko\n"
 	c := ReadKldstat(text, new(fact.Report))
 	if n, ok := c.Records[0].Size.Get(); n != 824 || !ok {
 		t.Errorf("a size of less than 1000 is exact also with -h: %d", n)
@@ -148,13 +151,16 @@ func TestCaptureSizes(t *testing.T) {
 	}
 	var r fact.Report
 	c = ReadKldstat("Id  Refs Name data..(int, uint, ulong)\n291    1 cd_example (0, 0, 0x0)\n", &r)
-	if len(c.Records) != 1 || c.Records[0].Refs != fact.CountOf(1) || c.Records[0].Own.Modules[0].Data == nil || r.Count(SourceKldstat) != 1 {
+	if len(c.Records) != 1 || c.Records[0].Refs != fact.CountOf(1) || c.Records[0].Own.Modules[0].Data == nil ||
+		r.Count(SourceKldstat) != 1 {
 		t.Fatalf("%+v %v", c, r.Problems)
 	}
-	if c := ReadKldstatDragonFly(text, new(fact.Report)); c.Sure || c.Rows != 2 || c.Records[0].ID != "dragonfly_kld:tiny.ko" {
+	if c := ReadKldstatDragonFly(text, new(fact.Report)); c.Sure || c.Rows != 2 ||
+		c.Records[0].ID != "dragonfly_kld:tiny.ko" {
 		t.Errorf("%+v", c)
 	}
-	for _, text := range []string{"", "hello\n", "Module                  Size  Used by\nzfs 1 2\n", "NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\n"} {
+	for _, text := range []string{"", "hello\n", "Module                  Size  Used by\nzfs 1 2\n",
+		"NAME CLASS SOURCE FLAG REFS SIZE REQUIRES\n"} {
 		if c := ReadKldstat(text, new(fact.Report)); c.Sure || c.Rows != 0 {
 			t.Errorf("%q is read as kldstat: %+v", text, c)
 		}

@@ -76,8 +76,10 @@ func checkerOf(t *testing.T, fsys fstest.MapFS, live bool) *checker {
 		c.loaded = []loadedFile{
 			{fileStat: fileStat{ID: 1, Name: "kernel", Pathname: "/boot/kernel/kernel"},
 				Modules: []moduleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
-			{fileStat: fileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"}, Modules: []moduleStat{{ID: 3, Name: "nexus/aesni"}}},
-			{fileStat: fileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"}, Modules: []moduleStat{{ID: 4, Name: "gone_driver"}}},
+			{fileStat: fileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"},
+				Modules: []moduleStat{{ID: 3, Name: "nexus/aesni"}}},
+			{fileStat: fileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"}, Modules: []moduleStat{{ID: 4,
+				Name: "gone_driver"}}},
 		}
 		c.preloads = []preload{{Name: "/boot/kernel/aesni.ko", Type: "elf obj module"}}
 	}
@@ -138,8 +140,10 @@ func TestPresence(t *testing.T) {
 		"pci:vendor=0x8086 device=0x10d3": {"if_em.ko", fact.VerdictLoadable, fact.VerdictLoadable, ""},
 	} {
 		f := s.check(query)
-		if len(f) != 1 || f[0].name != want.name || f[0].Now.Outcome != want.now || f[0].NextBoot.Outcome != want.next || f[0].Word != want.word {
-			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].name, f[0].Now, f[0].NextBoot, f[0].Word, want)
+		if len(f) != 1 || f[0].name != want.name || f[0].Now.Outcome != want.now ||
+			f[0].NextBoot.Outcome != want.next || f[0].Word != want.word {
+			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].name, f[0].Now, f[0].NextBoot,
+				f[0].Word, want)
 		}
 	}
 }
@@ -161,7 +165,8 @@ func TestWays(t *testing.T) {
 		t.Error(diff)
 	}
 	common := s.check("linux_common")[0]
-	if diff := cmp.Diff([]fact.Way{{Way: WayDependency, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}}, common.Now.Ways); diff != "" {
+	if diff := cmp.Diff([]fact.Way{{Way: WayDependency, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}},
+		common.Now.Ways); diff != "" {
 		t.Error(diff)
 	}
 
@@ -188,7 +193,8 @@ func TestWays(t *testing.T) {
 
 func TestImageAndSecureLevel(t *testing.T) {
 	root := diskRoot()
-	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte("kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\nkld_list=\"drm\"\n")}
+	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte(
+		"kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\nkld_list=\"drm\"\n")}
 	s := checkerOf(t, root, false)
 	f := s.check("if_em")[0]
 	if f.Now != nil || f.NextBoot.Outcome != fact.VerdictUnknown || len(f.Bypasses) != 1 {
@@ -221,7 +227,8 @@ func TestImageAndSecureLevel(t *testing.T) {
 }
 
 func TestLibrary(t *testing.T) {
-	l := readLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"}, "/boot/kernel/kernel", 1<<30)
+	l := readLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"},
+		"/boot/kernel/kernel", 1<<30)
 	if len(l.Files) != 8 || len(l.report.Problems) != 0 {
 		t.Fatalf("%d files, %v", len(l.Files), l.report.Problems)
 	}
@@ -234,7 +241,8 @@ func TestLibrary(t *testing.T) {
 	if strings.Join(names, " ") != "kernel linux_common.ko" || missing != nil {
 		t.Errorf("linux.ko needs %v, missing %v", names, missing)
 	}
-	if _, missing := l.requires(l.find("new")[0]); len(missing) != 1 || !errors.Is(errMissing(missing[0]), fs.ErrNotExist) {
+	if _, missing := l.requires(l.find("new")[0]); len(missing) != 1 || !errors.Is(errMissing(missing[0]),
+		fs.ErrNotExist) {
 		t.Errorf("new.ko is for another kernel: %v", missing)
 	}
 	d, _ := parseDevice("? at slot=0 vendor=0x8086 device=0x10d3 on pci0")

@@ -23,7 +23,9 @@ module_blacklist="${module_blacklist} nvidia-drm"
 module_path="/boot/modules;/boot/dtb"
 exec=".( Loading )"
 `, &r)
-	c.readLoaderConf("/boot/loader.conf", "zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\nbad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n", &r)
+	c.readLoaderConf("/boot/loader.conf",
+		"zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\n"+
+			"bad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n", &r)
 	words, s := c.Words("module_blacklist")
 	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 ||
 		s.File != "/boot/defaults/loader.conf" {

@@ -27,10 +27,16 @@ type config struct {
 
 // loaderFiles are what the boot loader reads, in order; directories end in "/".
 var loaderFiles = []string{
-	"boot/defaults/loader.conf", "boot/device.hints", "boot/loader.conf", "boot/loader.conf.d/", "boot/loader.conf.local",
+	"boot/defaults/loader.conf", "boot/device.hints", "boot/loader.conf", "boot/loader.conf.d/",
+	"boot/loader.conf.local",
 }
 
-var rcFiles = []string{"etc/defaults/rc.conf", "etc/rc.conf", "etc/rc.conf.local", "etc/rc.conf.d/", "usr/local/etc/rc.conf.d/"}
+var rcFiles = []string{
+	"etc/defaults/rc.conf", "etc/rc.conf", "etc/rc.conf.local", "etc/rc.conf.d/", "usr/local/etc/rc.conf.d/",
+}
+
+// An addFunc adds the text of a file to a conf.
+type addFunc func(file, text string, r *fact.Report)
 
 // readConfig reads the configuration of a machine. Files that do not exist cost nothing.
 func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
@@ -44,7 +50,7 @@ func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
 	return c
 }
 
-func (c *config) read(ctx context.Context, fsys fs.ReadDirFS, name, suffix string, add func(file, text string, r *fact.Report)) {
+func (c *config) read(ctx context.Context, fsys fs.ReadDirFS, name, suffix string, add addFunc) {
 	if ctx.Err() != nil {
 		c.lose(ctx.Err())
 		return
@@ -72,7 +78,7 @@ func (c *config) read(ctx context.Context, fsys fs.ReadDirFS, name, suffix strin
 // lose reports a file that could not be read; which of the two kinds it is does not matter to a reader.
 func (c *config) lose(err error) { c.unread.Problem(SourceLoaderConf, "", "", err) }
 
-func (c *config) readFile(fsys fs.FS, name string, add func(file, text string, r *fact.Report)) {
+func (c *config) readFile(fsys fs.FS, name string, add addFunc) {
 	b, err := limit.ReadFile(fsys, name, 4<<20)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {

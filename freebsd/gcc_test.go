@@ -64,7 +64,8 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 		Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}},
 		Versions: []Version{{"geom_raid", 0}, {"aesni", 3}},
 		Depends:  []Depend{{"kernel", 1402000, 1402000, 1401999}},
-		PNP:      []deviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;", IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
+		PNP: []deviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;",
+			IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
 	}
 	for name, c := range map[string]struct {
 		args []string
@@ -89,7 +90,10 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 				t.Errorf("type %v, want %v", m.Type, c.typ)
 			}
 			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
-				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts, cmpopts.SortSlices(func(a, b Version) bool { return a.Version < b.Version }))
+				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts, cmpopts.SortSlices(func(a,
+					b Version) bool {
+					return a.Version < b.Version
+				}))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}

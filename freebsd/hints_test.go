@@ -71,8 +71,10 @@ func TestHints(t *testing.T) {
 			Modules:  []hintModule{{"aesni_nexus", "aesni.ko"}, {"em_pci", "if_em.ko"}},
 			Versions: []hintVersion{{"aesni", 1, "aesni.ko"}, {"last", -1, "x.ko"}},
 			PNP: []hintPNP{
-				{deviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;", IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
-				{deviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;", IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
+				{deviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;",
+					IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
+				{deviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;",
+					IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
 			},
 		}
 		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(hints{}, "Order"), cmp.AllowUnexported(hintPNP{}),

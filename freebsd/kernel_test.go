@@ -82,9 +82,12 @@ func outcomes(t *testing.T, k *Kernel, query string) (now, next fact.VerdictOutc
 // the exception: a name that it alone has is absent from an image without it, and what it alone provides is missing.
 func TestRefusals(t *testing.T) {
 	m := fakeunix.GENERIC()
-	keys := []string{"kldnext 0", "kldnext 3", "kldstat 1 2", "kldstat 3 2", "kldfirstmod 1", "kldfirstmod 3", "modfnext 1", "modstat 301 3",
-		"uname", "sysctl_int " + SysctlSecureLevel, "sysctl_int " + SysctlOSRelDate, "sysctl " + SysctlVeriexec, "sysctl " + SysctlPreloaded,
-		"sysctl " + SysctlModulePath, "sysctl " + SysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d", "etc/rc.conf.d"}
+	keys := []string{"kldnext 0", "kldnext 3", "kldstat 1 2", "kldstat 3 2", "kldfirstmod 1", "kldfirstmod 3",
+		"modfnext 1", "modstat 301 3",
+		"uname", "sysctl_int " + SysctlSecureLevel, "sysctl_int " + SysctlOSRelDate, "sysctl " + SysctlVeriexec,
+		"sysctl " + SysctlPreloaded,
+		"sysctl " + SysctlModulePath, "sysctl " + SysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d",
+		"etc/rc.conf.d"}
 	for name := range m.Disk {
 		if name != "boot/kernel/kernel" {
 			keys = append(keys, name)
@@ -132,7 +135,8 @@ func TestUnsureWays(t *testing.T) {
 		if err != nil || len(verdicts) != 1 {
 			t.Fatalf("%s: %+v, %v", name, verdicts, err)
 		}
-		if w := verdicts[0].Now.Ways[0]; w.Way != WayDevmatch || w.Blocked != "" || !strings.Contains(w.Because.Text, c.want) {
+		if w := verdicts[0].Now.Ways[0]; w.Way != WayDevmatch || w.Blocked != "" || !strings.Contains(w.Because.Text,
+			c.want) {
 			t.Errorf("%s: %+v, want %q", name, w, c.want)
 		}
 	}
@@ -153,7 +157,8 @@ func TestReports(t *testing.T) {
 	m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(". /etc/more.conf\n")}
 	for key, want := range map[string]string{
 		"boot/modules": SourceModulePath, "sysctl " + SysctlPreloaded: SourcePreloaded, "uname": SourceMachine,
-		"etc/rc.conf": SourceLoaderConf, "none": SourceRCConf, "kldnext 0": SourceKldstat, "boot/kernel/if_em.ko": SourceModulePath,
+		"etc/rc.conf": SourceLoaderConf, "none": SourceRCConf, "kldnext 0": SourceKldstat,
+		"boot/kernel/if_em.ko": SourceModulePath,
 	} {
 		var r fact.Report
 		_, err := Open(refusing{m.Machine(), key}, fact.Options{}).Check(t.Context(), "if_em", &r)

@@ -71,7 +71,9 @@ func (k system) noArgs(op string) ([]byte, error) {
 		return fmt.Appendf(nil, "%x\n", b), nil
 	}
 	var out []byte
-	for _, kv := range [][2]string{{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine", "hw.machine"}} {
+	for _, kv := range [][2]string{
+		{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine", "hw.machine"},
+	} {
 		b, err := k.sysctl(kv[1])
 		if err != nil {
 			continue // the others still say something

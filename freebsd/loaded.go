@@ -110,7 +110,7 @@ func (k *Kernel) addAddresses(files []loadedFile, records []Record, arch string,
 		case f.Redacted:
 			err = fmt.Errorf("address %w", fact.ErrRedacted)
 		case f.Address == 0:
-			err = errRestricted("address")
+			err = fmt.Errorf("address %w", fact.ErrRestricted)
 		case f.Bits == 32 && wideMachine(arch):
 			err = errUnsupported("this program has pointers of 32 bits and sees only the low half of the kernel's addresses")
 		default:

@@ -89,7 +89,8 @@ func TestMetadataOfEveryKindOfFile(t *testing.T) {
 			if k.NoSections {
 				want.BuildID = ""
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size"), cmpopts.IgnoreUnexported(deviceTable{}), equalCounts,
+			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size"),
+				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts,
 				cmp.Comparer(func(a, b binary.ByteOrder) bool { return a.String() == b.String() }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
@@ -139,7 +140,8 @@ func TestPNPFields(t *testing.T) {
 	b = append(b, make([]byte, 8)...)     // P
 	b = append(b, make([]byte, 8)...)     // D, null
 	b = append(b, 1, 2, 3, 4, 5, 6, 7, 8) // not described
-	k.PNP = []kotest.PNP{{Bus: "isa", Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;", EntryLen: 40, Rows: b, Num: 1}}
+	k.PNP = []kotest.PNP{{Bus: "isa",
+		Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;", EntryLen: 40, Rows: b, Num: 1}}
 	m, problems := decode(t, k.Bytes())
 	if len(problems) != 0 || len(m.PNP) != 1 || len(m.PNP[0].IDs) != 1 {
 		t.Fatalf("%+v", m)
@@ -157,7 +159,8 @@ func TestPNPFields(t *testing.T) {
 	} {
 		k.PNP = []kotest.PNP{{Bus: "pci", Descr: descr, EntryLen: 8, Rows: make([]byte, 8), Num: 1}}
 		_, problems := decode(t, k.Bytes())
-		if want == "" && len(problems) != 0 || want != "" && (len(problems) != 1 || !strings.Contains(problems[0].Text, want)) {
+		if want == "" && len(problems) != 0 || want != "" && (len(problems) != 1 ||
+			!strings.Contains(problems[0].Text, want)) {
 			t.Errorf("descriptor %q: problems %v, want %q", descr, problems, want)
 		}
 	}

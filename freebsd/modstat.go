@@ -26,8 +26,11 @@ type moduleStat struct {
 // A ModuleData is the value that a module keeps for its own use, read as each member of the
 // kernel's union; a system-call module has its slot number there.
 type ModuleData struct {
-	Int   int32  `json:"int"`
-	Uint  uint32 `json:"uint"`
+	// Int is the union read as an int.
+	Int int32 `json:"int"`
+	// Uint is it read as an unsigned int.
+	Uint uint32 `json:"uint"`
+	// Ulong is it read as an unsigned long.
 	Ulong uint64 `json:"ulong"`
 }
 

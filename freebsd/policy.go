@@ -132,7 +132,8 @@ func policyOf(l *lock, c *config) *fact.Policy {
 }
 
 func (c *config) securelevelFact(s setting, raised bool) fact.PolicyFact {
-	f := fact.PolicyFact{Name: "kern_securelevel", Source: SourceRCConf, Value: s.Value, File: s.File, Line: s.Line, Code: s.Code}
+	f := fact.PolicyFact{Name: "kern_securelevel", Source: SourceRCConf, Value: s.Value, File: s.File,
+		Line: s.Line, Code: s.Code}
 	switch {
 	case raised:
 		f.Effect = "rc(8) raises the securelevel at the end of the boot; what loads during the boot comes before"

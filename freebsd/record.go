@@ -57,16 +57,23 @@ type Module struct {
 
 // A Version is one interface that a file provides.
 type Version struct {
-	Name    string `json:"name"`
-	Version int32  `json:"version"`
+	// Name is the interface's name, such as "crypto".
+	Name string `json:"name"`
+	// Version is which version of it the file provides.
+	Version int32 `json:"version"`
 }
 
-// A Depend is one interface that a file needs, with the versions that it accepts.
+// A Depend is one interface that a file needs, with the versions that it accepts. The kernel takes the preferred
+// version, also where it lies outside the range, else the highest version within it.
 type Depend struct {
-	Name      string `json:"name"`
-	Min       int32  `json:"min"`
-	Preferred int32  `json:"preferred"`
-	Max       int32  `json:"max"`
+	// Name is the interface's name; "kernel" stands for the release that the file was built for.
+	Name string `json:"name"`
+	// Min is the lowest version that is accepted.
+	Min int32 `json:"min"`
+	// Preferred is the version that the file was built with.
+	Preferred int32 `json:"preferred"`
+	// Max is the highest version that is accepted. A few files have one below Min.
+	Max int32 `json:"max"`
 }
 
 // loadedRecord returns a loaded file as a record. kernelDir is the directory of the running kernel.
@@ -109,7 +116,8 @@ func (m *moduleStat) module() Module {
 // builtinRecord returns a module inside the kernel's own file as a record.
 func (k *Kernel) builtinRecord(m Module) Record {
 	return Record{
-		ID: k.id(m.Name), Kind: k.kind, Name: m.Name, State: fact.StateBuiltin, Refs: m.Refs, Own: &File{Modules: []Module{m}},
+		ID: k.id(m.Name), Kind: k.kind, Name: m.Name, State: fact.StateBuiltin, Refs: m.Refs,
+		Own: &File{Modules: []Module{m}},
 	}
 }
 
@@ -190,9 +198,6 @@ func dirOf(path string) string {
 	}
 	return path[:len(path)-len(fileName(path))]
 }
-
-// errRestricted is the error for size and address of a file, which the kernel gives as 0.
-func errRestricted(what string) error { return fmt.Errorf("%s %w", what, fact.ErrRestricted) }
 
 // errUnsupported is the error for what neither the kernel nor a text says.
 func errUnsupported(text string) error { return fmt.Errorf("%s: %w", text, errors.ErrUnsupported) }

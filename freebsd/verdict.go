@@ -81,7 +81,8 @@ func (c *checker) presence(f *result, sub subject) {
 		f.Reasons = append(f.Reasons, fact.Reason{Code: ReasonInstalled, Text: installedText(d), File: d.Path})
 	}
 	if m := sub.matched; m != nil {
-		f.trigger(ReasonDevmatch, "row %d of its table for bus %s drives the device: %s", m.Row, m.Table.Bus, m.Table.IDs[m.Row])
+		f.trigger(ReasonDevmatch, "row %d of its table for bus %s drives the device: %s", m.Row, m.Table.Bus,
+			m.Table.IDs[m.Row])
 	}
 	if f.name == "" {
 		if c.complete() {

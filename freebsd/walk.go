@@ -88,7 +88,8 @@ func (w *walker) walk(ctx context.Context) ([]loadedFile, error) {
 			return files, err
 		}
 		if ids[next] || len(ids) == maxFiles {
-			return files, &fact.ParseError{Source: OpKldNext, Reason: fmt.Sprintf("the list of files does not end: id %d again", next)}
+			return files, &fact.ParseError{Source: OpKldNext,
+				Reason: fmt.Sprintf("the list of files does not end: id %d again", next)}
 		}
 		id = next
 		ids[id] = true
@@ -156,7 +157,8 @@ func (w *walker) modules(ctx context.Context, f *loadedFile, id int) ([]moduleSt
 	next, err := w.call.number(ctx, OpKldFirstMod, id)
 	for ; err == nil && next != 0; next, err = w.call.number(ctx, OpModFNext, next) {
 		if seen[next] || len(seen) == maxModules {
-			return nil, &fact.ParseError{Source: OpModFNext, Reason: fmt.Sprintf("the list of modules does not end: id %d again", next)}
+			return nil, &fact.ParseError{Source: OpModFNext,
+				Reason: fmt.Sprintf("the list of modules does not end: id %d again", next)}
 		}
 		seen[next] = true
 		m, err := w.modstat(ctx, next)
@@ -164,7 +166,8 @@ func (w *walker) modules(ctx context.Context, f *loadedFile, id int) ([]moduleSt
 			return nil, err
 		}
 		if m.Cut {
-			f.report.Add(fact.Problem{Source: SourceModstat, Subject: f.Name, Field: "freebsd.modules", Code: fact.CodeUnsupported,
+			f.report.Add(fact.Problem{Source: SourceModstat, Subject: f.Name, Field: "freebsd.modules",
+				Code: fact.CodeUnsupported,
 				Text: fmt.Sprintf("module name %s is cut at 32 bytes by this kernel's struct module_stat", m.Name)})
 		}
 		mods = append(mods, m)
