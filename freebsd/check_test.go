@@ -78,8 +78,8 @@ func checkerOf(t *testing.T, fsys fstest.MapFS, live bool) *checker {
 				Modules: []moduleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
 			{fileStat: fileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"},
 				Modules: []moduleStat{{ID: 3, Name: "nexus/aesni"}}},
-			{fileStat: fileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"}, Modules: []moduleStat{{ID: 4,
-				Name: "gone_driver"}}},
+			{fileStat: fileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"},
+				Modules: []moduleStat{{ID: 4, Name: "gone_driver"}}},
 		}
 		c.preloads = []preload{{Name: "/boot/kernel/aesni.ko", Type: "elf obj module"}}
 	}

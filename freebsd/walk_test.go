@@ -178,8 +178,8 @@ func newFake() *fakeKernel {
 			{ID: 4, Refs: 1, Address: 0xffffffff83018000, Size: 0x4250, Name: "drm.ko", Pathname: "/boot/modules/drm.ko"},
 		},
 		modules: map[int32][]moduleStat{
-			1: {{ID: 1, Refs: 1, Name: "cam"}, {ID: 10, Refs: 1, Name: "pci/ahci", Data: &ModuleData{Int: -1,
-				Uint: 0xffffffff, Ulong: 0xffffffff}}},
+			1: {{ID: 1, Refs: 1, Name: "cam"},
+				{ID: 10, Refs: 1, Name: "pci/ahci", Data: &ModuleData{Int: -1, Uint: 0xffffffff, Ulong: 0xffffffff}}},
 			2: {{ID: 300, Refs: 1, Name: "zfsctrl"}, {ID: 301, Refs: 2, Name: "a_firmware_name_that_needs_more_than_32_bytes"}},
 		},
 	}
