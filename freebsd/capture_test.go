@@ -131,10 +131,12 @@ what is this
 		t.Error("a module that vanished leaves a gap")
 	}
 	m := c.Records[1]
-	if m.Address != 0 || m.Path != "/boot/modules/dir (old)/secret.ko" || m.Own.Modules == nil || len(m.Own.Modules) != 0 {
+	if m.Address != 0 || m.Path != "/boot/modules/dir (old)/secret.ko" || m.Own.Modules == nil ||
+		len(m.Own.Modules) != 0 {
 		t.Errorf("%+v", m)
 	}
-	if !m.Size.IsZero() || len(m.Problems) != 1 || m.Problems[0].Code != fact.CodeRestricted || m.Problems[0].Line != 10 {
+	if !m.Size.IsZero() || len(m.Problems) != 1 || m.Problems[0].Code != fact.CodeRestricted ||
+		m.Problems[0].Line != 10 {
 		t.Errorf("a hidden size is unknown: %+v", m)
 	}
 }

@@ -89,7 +89,8 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 			if m.Type != c.typ {
 				t.Errorf("type %v, want %v", m.Type, c.typ)
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
+			diff := cmp.Diff(want, m,
+				cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
 				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts,
 				cmpopts.SortSlices(func(a, b Version) bool { return a.Version < b.Version }))
 			if diff != "" {

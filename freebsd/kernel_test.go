@@ -82,12 +82,12 @@ func outcomes(t *testing.T, k *Kernel, query string) (now, next fact.VerdictOutc
 // the exception: a name that it alone has is absent from an image without it, and what it alone provides is missing.
 func TestRefusals(t *testing.T) {
 	m := fakeunix.GENERIC()
-	keys := []string{"kldnext 0", "kldnext 3", "kldstat 1 2", "kldstat 3 2", "kldfirstmod 1", "kldfirstmod 3",
-		"modfnext 1", "modstat 301 3",
-		"uname", "sysctl_int " + SysctlSecureLevel, "sysctl_int " + SysctlOSRelDate, "sysctl " + SysctlVeriexec,
-		"sysctl " + SysctlPreloaded,
-		"sysctl " + SysctlModulePath, "sysctl " + SysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d",
-		"etc/rc.conf.d"}
+	keys := []string{
+		"kldnext 0", "kldnext 3", "kldstat 1 2", "kldstat 3 2", "kldfirstmod 1", "kldfirstmod 3", "modfnext 1",
+		"modstat 301 3", "uname", "sysctl_int " + SysctlSecureLevel, "sysctl_int " + SysctlOSRelDate,
+		"sysctl " + SysctlVeriexec, "sysctl " + SysctlPreloaded, "sysctl " + SysctlModulePath,
+		"sysctl " + SysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d", "etc/rc.conf.d",
+	}
 	for name := range m.Disk {
 		if name != "boot/kernel/kernel" {
 			keys = append(keys, name)
@@ -118,8 +118,9 @@ func TestUnsureWays(t *testing.T) {
 		veri string
 		want string // in the reason of a way
 	}{
-		"veriexec":       {rc: "devmatch_enable=YES\n", veri: "active enforce", want: "veriexec enforces"},
-		"no securelevel": {rc: "devmatch_enable=YES\n", deny: "sysctl_int " + SysctlSecureLevel, want: SysctlSecureLevel},
+		"veriexec": {rc: "devmatch_enable=YES\n", veri: "active enforce", want: "veriexec enforces"},
+		"no securelevel": {rc: "devmatch_enable=YES\n", deny: "sysctl_int " + SysctlSecureLevel,
+			want: SysctlSecureLevel},
 		"no veriexec":    {rc: "devmatch_enable=YES\n", deny: "sysctl " + SysctlVeriexec, want: "veriexec"},
 		"nobody sets it": {rc: "x=y\n", want: "devmatch_enable"},
 		"computed":       {rc: "devmatch_enable=`x`\n", want: "computed"},

@@ -79,7 +79,8 @@ func TestMetadataOfEveryKindOfFile(t *testing.T) {
 				t.Errorf("problems %v", problems)
 			}
 			want := &metadata{
-				Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}, {Name: "nexus/aesni2", Record: "aesni2"}},
+				Modules: []Module{{Name: "nexus/aesni", Record: "aesni_nexus"},
+					{Name: "nexus/aesni2", Record: "aesni2"}},
 				Versions: []Version{{"aesni", 1}, {"old", 0}},
 				Depends:  []Depend{{"kernel", 1402000, 1402000, 1499999}, {"crypto", 1, 1, 1}},
 				PNP: []deviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
@@ -141,7 +142,8 @@ func TestPNPFields(t *testing.T) {
 	b = append(b, make([]byte, 8)...)     // D, null
 	b = append(b, 1, 2, 3, 4, 5, 6, 7, 8) // not described
 	k.PNP = []kotest.PNP{{Bus: "isa",
-		Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;", EntryLen: 40, Rows: b, Num: 1}}
+		Descr:    "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;",
+		EntryLen: 40, Rows: b, Num: 1}}
 	m, problems := decode(t, k.Bytes())
 	if len(problems) != 0 || len(m.PNP) != 1 || len(m.PNP[0].IDs) != 1 {
 		t.Fatalf("%+v", m)

@@ -173,14 +173,18 @@ func newFake() *fakeKernel {
 	return &fakeKernel{
 		bits: 64, order: binary.LittleEndian, fileVersion: 2, moduleVersion: 3, fail: map[string]int{},
 		files: []fileStat{
-			{ID: 1, Refs: 25, Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel", Pathname: "/boot/kernel/kernel"},
-			{ID: 2, Refs: 1, Address: 0xffffffff8214e000, Size: 0x620f30, Name: "zfs.ko", Pathname: "/boot/kernel/zfs.ko"},
-			{ID: 4, Refs: 1, Address: 0xffffffff83018000, Size: 0x4250, Name: "drm.ko", Pathname: "/boot/modules/drm.ko"},
+			{ID: 1, Refs: 25, Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel",
+				Pathname: "/boot/kernel/kernel"},
+			{ID: 2, Refs: 1, Address: 0xffffffff8214e000, Size: 0x620f30, Name: "zfs.ko",
+				Pathname: "/boot/kernel/zfs.ko"},
+			{ID: 4, Refs: 1, Address: 0xffffffff83018000, Size: 0x4250, Name: "drm.ko",
+				Pathname: "/boot/modules/drm.ko"},
 		},
 		modules: map[int32][]moduleStat{
 			1: {{ID: 1, Refs: 1, Name: "cam"},
 				{ID: 10, Refs: 1, Name: "pci/ahci", Data: &ModuleData{Int: -1, Uint: 0xffffffff, Ulong: 0xffffffff}}},
-			2: {{ID: 300, Refs: 1, Name: "zfsctrl"}, {ID: 301, Refs: 2, Name: "a_firmware_name_that_needs_more_than_32_bytes"}},
+			2: {{ID: 300, Refs: 1, Name: "zfsctrl"},
+				{ID: 301, Refs: 2, Name: "a_firmware_name_that_needs_more_than_32_bytes"}},
 		},
 	}
 }
@@ -237,7 +241,8 @@ func TestReadFiles(t *testing.T) {
 						if mv < 3 && len(l[1].report.Problems) != 1 {
 							t.Errorf("a cut name has problems %v", l[1].report.Problems)
 						}
-						if d := l[0].Modules[1].Data; mv > 1 && (d == nil || d.Ulong != 0xffffffff && order == binary.LittleEndian) {
+						if d := l[0].Modules[1].Data; mv > 1 && (d == nil ||
+							d.Ulong != 0xffffffff && order == binary.LittleEndian) {
 							t.Errorf("data %+v", d)
 						}
 					}
