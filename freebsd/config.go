@@ -22,7 +22,7 @@ type config struct {
 	// Files are the files that were read, with a leading "/".
 	Files  []string
 	unread fact.Report // the files that exist and could not be read
-	syntax fact.Report // the lines that make no sense; no answer tells of them yet, other than the report of Check
+	syntax fact.Report // the lines that make no sense; only Check reports them
 }
 
 // loaderFiles are what the boot loader reads, in order; directories end in "/".
@@ -75,7 +75,7 @@ func (c *config) read(ctx context.Context, fsys fs.ReadDirFS, name, suffix strin
 	}
 }
 
-// lose reports a file that could not be read; which of the two kinds it is does not matter to a reader.
+// lose reports a file that could not be read, under the loader's source whichever of the two it belongs to.
 func (c *config) lose(err error) { c.unread.Problem(SourceLoaderConf, "", "", err) }
 
 func (c *config) readFile(fsys fs.FS, name string, add addFunc) {
