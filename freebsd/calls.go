@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/machine"
 )
 
 // The calls that a FreeBSD or DragonFly machine answers, beside its files. An id that no longer
@@ -38,12 +39,12 @@ const (
 	OpSysctlInt = "sysctl_int"
 	// OpUname is uname(3): text, one "key value" a line, with the keys ostype, release, version and
 	// machine. The host's name is not among them.
-	OpUname = "uname"
+	OpUname = machine.OpUname
 	// OpClock is the time: text, RFC 3339 in UTC.
-	OpClock = "clock"
+	OpClock = machine.OpClock
 	// OpIdentity is who is asking: text, "euid N" and "pointer N" (the caller's own pointer size in
 	// bits), one a line.
-	OpIdentity = "identity"
+	OpIdentity = machine.OpIdentity
 	// OpBootID is the random id that the kernel made at boot (kern.boot_id, FreeBSD 13 and later):
 	// 32 hexadecimal digits.
 	OpBootID = "boot_id"
@@ -85,8 +86,8 @@ const (
 	SourceDTrace     = "dtrace"       // DTrace probes: not looked at
 )
 
-// A CallFunc asks the machine for what is no file; ops are the constants above.
-type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
+// A callFunc asks the machine for what is no file; ops are the constants above.
+type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // plain returns the error that err's code stands for: what a machine says beside it differs from
 // machine to machine, and a recording keeps the code alone. An error without a code stays.
@@ -98,7 +99,7 @@ func plain(err error) error {
 }
 
 // number asks for a decimal answer from 0 to 2³¹−1.
-func (c CallFunc) number(ctx context.Context, op string, id int) (int, error) {
+func (c callFunc) number(ctx context.Context, op string, id int) (int, error) {
 	b, err := c(ctx, op, strconv.Itoa(id))
 	if err != nil {
 		return 0, fmt.Errorf("%s %d: %w", op, id, plain(err))
@@ -110,8 +111,8 @@ func (c CallFunc) number(ctx context.Context, op string, id int) (int, error) {
 	return n, nil
 }
 
-// Text asks for a sysctl of text.
-func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
+// text asks for a sysctl of text.
+func (c callFunc) text(ctx context.Context, name string) (string, error) {
 	b, err := c(ctx, OpSysctl, name)
 	if err != nil {
 		return "", fmt.Errorf("sysctl %s: %w", name, plain(err))
@@ -125,8 +126,8 @@ func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
 	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
 }
 
-// Int asks for a sysctl of a number.
-func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
+// integer asks for a sysctl of a number.
+func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	b, err := c(ctx, OpSysctlInt, name)
 	if err != nil {
 		return 0, fmt.Errorf("sysctl %s: %w", name, plain(err))
@@ -138,18 +139,8 @@ func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
 	return n, nil
 }
 
-// ModulePath returns the directories in which kldload(2) looks for files. When the machine does
-// not say (an image has no running kernel) they are the kernel's default, and known is false.
-func (c CallFunc) ModulePath(ctx context.Context) (dirs []string, known bool, err error) {
-	text, err := c.Text(ctx, SysctlModulePath)
-	if err != nil {
-		return SplitModulePath(defaultModulePath), false, err
-	}
-	return SplitModulePath(text), true, nil
-}
-
-// SplitModulePath splits a module path such as "/boot/kernel;/boot/modules"; never nil.
-func SplitModulePath(path string) []string {
+// splitModulePath splits a module path such as "/boot/kernel;/boot/modules"; never nil.
+func splitModulePath(path string) []string {
 	dirs := []string{}
 	for d := range strings.SplitSeq(path, ";") {
 		if d = strings.TrimSpace(d); d != "" {
@@ -157,48 +148,6 @@ func SplitModulePath(path string) []string {
 		}
 	}
 	return dirs
-}
-
-// Uname is the answer of OpUname, taken apart. Fields are empty when the answer lacks them.
-type Uname struct {
-	OSType, Release, Version, Machine string
-}
-
-// ParseUname reads the answer of OpUname.
-func ParseUname(b []byte) Uname {
-	kv := keyValues(b)
-	return Uname{OSType: kv["ostype"], Release: kv["release"], Version: kv["version"], Machine: kv["machine"]}
-}
-
-// Identity is the answer of OpIdentity, taken apart.
-type Identity struct {
-	// EUID is the caller's effective user id; -1 when unknown.
-	EUID int
-	// Pointer is the caller's pointer size in bits; 0 when unknown.
-	Pointer int
-}
-
-// ParseIdentity reads the answer of OpIdentity.
-func ParseIdentity(b []byte) Identity {
-	kv := keyValues(b)
-	id := Identity{EUID: -1}
-	if n, err := strconv.Atoi(kv["euid"]); err == nil && n >= 0 {
-		id.EUID = n
-	}
-	if n, err := strconv.Atoi(kv["pointer"]); err == nil && (n == 32 || n == 64) {
-		id.Pointer = n
-	}
-	return id
-}
-
-func keyValues(b []byte) map[string]string {
-	kv := map[string]string{}
-	for line := range strings.Lines(string(b)) {
-		if k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), " "); ok {
-			kv[k] = escape.UTF8(v)
-		}
-	}
-	return kv
 }
 
 // clock answers OpClock.

@@ -3,9 +3,11 @@
 package freebsd
 
 import (
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -61,30 +63,57 @@ func diskRoot() fstest.MapFS {
 	}
 }
 
-func situation(t *testing.T, fsys fstest.MapFS, live bool) *Situation {
+// checkerOf returns what verdicts follow from: a root, and a running kernel if live.
+func checkerOf(t *testing.T, fsys fstest.MapFS, live bool) *checker {
 	t.Helper()
-	conf := ReadConfig(t.Context(), fsys)
-	s := &Situation{
-		Live: live, Config: conf, OSRelDate: 1402000,
-		Library: ReadLibrary(t.Context(), fsys, conf.ModulePath(), "/boot/kernel/kernel", 1<<30),
+	conf := readConfig(t.Context(), fsys)
+	c := &checker{
+		live: live, config: conf, osRelDate: 1402000,
+		library: readLibrary(t.Context(), fsys, conf.modulePath(), "/boot/kernel/kernel", 1<<30),
 	}
 	if live {
-		s.Loaded = []LoadedFile{
-			{FileStat: FileStat{ID: 1, Name: "kernel", Pathname: "/boot/kernel/kernel"},
-				Modules: []ModuleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
-			{FileStat: FileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"},
-				Modules: []ModuleStat{{ID: 3, Name: "nexus/aesni"}}},
-			{FileStat: FileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"},
-				Modules: []ModuleStat{{ID: 4, Name: "gone_driver"}}},
+		c.lock = lockOf(t, int64(0), nil).answer()
+		c.loaded = []loadedFile{
+			{fileStat: fileStat{ID: 1, Name: "kernel", Pathname: "/boot/kernel/kernel"},
+				Modules: []moduleStat{{ID: 1, Name: "virtio_pci/vtnet"}, {ID: 2, Name: "cryptosoft"}}},
+			{fileStat: fileStat{ID: 2, Name: "aesni.ko", Pathname: "/boot/kernel/aesni.ko"},
+				Modules: []moduleStat{{ID: 3, Name: "nexus/aesni"}}},
+			{fileStat: fileStat{ID: 3, Name: "gone.ko", Pathname: "/tmp/gone.ko"},
+				Modules: []moduleStat{{ID: 4, Name: "gone_driver"}}},
 		}
-		s.Preloads = []Preload{{Name: "/boot/kernel/aesni.ko", Type: "elf obj module"}}
+		c.preloads = []preload{{Name: "/boot/kernel/aesni.ko", Type: "elf obj module"}}
 	}
-	return s
+	return c
+}
+
+// lockOf returns the lock of a kernel that answers with a number or an error, and with a text, an error, or nil for a
+// kernel without veriexec.
+func lockOf(t *testing.T, level, veriexec any) *lock {
+	t.Helper()
+	return lockReported(t, level, veriexec, new(fact.Report))
+}
+
+func lockReported(t *testing.T, level, veriexec any, r *fact.Report) *lock {
+	t.Helper()
+	return readLock(t.Context(), func(_ context.Context, op string, _ ...string) ([]byte, error) {
+		answer := veriexec
+		if op == OpSysctlInt {
+			answer = level
+		}
+		switch a := answer.(type) {
+		case error:
+			return nil, a
+		case nil:
+			return nil, fs.ErrNotExist
+		default:
+			return fmt.Append(nil, a), nil
+		}
+	}, r)
 }
 
 // TestPresence asks whether something is present, as a file or compiled in, by module and file name.
 func TestPresence(t *testing.T) {
-	s := situation(t, diskRoot(), true)
+	s := checkerOf(t, diskRoot(), true)
 	for query, want := range map[string]struct {
 		name string
 		now  fact.VerdictOutcome
@@ -110,53 +139,53 @@ func TestPresence(t *testing.T) {
 		"/boot/modules/drm.ko":            {"drm.ko", fact.VerdictLoadable, fact.VerdictLoadable, "blacklisted"},
 		"pci:vendor=0x8086 device=0x10d3": {"if_em.ko", fact.VerdictLoadable, fact.VerdictLoadable, ""},
 	} {
-		f := s.Check(query)
-		if len(f) != 1 || f[0].Name != want.name || f[0].Now.Outcome != want.now ||
-			f[0].NextBoot.Outcome != want.next ||
-			f[0].Word != want.word {
-			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].Name, f[0].Now,
-				f[0].NextBoot, f[0].Word, want)
+		f := s.check(query)
+		if len(f) != 1 || f[0].name != want.name || f[0].Now.Outcome != want.now ||
+			f[0].NextBoot.Outcome != want.next || f[0].Word != want.word {
+			t.Errorf("%s: %d findings, %q %+v %+v %q\nwant %+v", query, len(f), f[0].name, f[0].Now, f[0].NextBoot,
+				f[0].Word, want)
 		}
 	}
 }
 
 func TestWays(t *testing.T) {
-	s := situation(t, diskRoot(), true)
-	em := s.Check("if_em")[0]
+	s := checkerOf(t, diskRoot(), true)
+	em := s.check("if_em")[0]
 	want := []fact.Way{{Way: WayDevmatch, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}}
 	if diff := cmp.Diff(want, em.Now.Ways); diff != "" {
 		t.Error(diff)
 	}
-	drm := s.Check("drm")[0]
+	drm := s.check("drm")[0]
 	if len(drm.Triggers) != 1 || drm.Triggers[0].File != "/etc/rc.conf" || drm.Triggers[0].Line != 1 {
 		t.Errorf("triggers %+v", drm.Triggers)
 	}
-	linux := s.Check("linux")[0]
+	linux := s.check("linux")[0]
 	want = []fact.Way{{Way: WayLoader, Blocked: fact.Yes}, {Way: WayKldload, Blocked: fact.No}}
 	if diff := cmp.Diff(want, linux.NextBoot.Ways); diff != "" {
 		t.Error(diff)
 	}
-	common := s.Check("linux_common")[0]
+	common := s.check("linux_common")[0]
 	if diff := cmp.Diff([]fact.Way{{Way: WayDependency, Blocked: fact.No}, {Way: WayKldload, Blocked: fact.No}},
 		common.Now.Ways); diff != "" {
 		t.Error(diff)
 	}
 
-	s.Lock.SecureLevel = 1
-	if f := s.Check("if_em")[0]; f.Now.Outcome != fact.VerdictBlocked || f.NextBoot.Outcome != fact.VerdictLoadable {
+	s.lock = lockOf(t, 1, nil).answer()
+	if f := s.check("if_em")[0]; f.Now.Outcome != fact.VerdictBlocked || f.NextBoot.Outcome != fact.VerdictLoadable {
 		t.Errorf("securelevel 1: %+v %+v", f.Now, f.NextBoot)
 	}
-	s.Lock = Lock{Veriexec: "loaded active enforce"}
-	if f := s.Check("if_em")[0]; f.Now.Outcome != fact.VerdictUnknown {
+	s.lock = lockOf(t, 0, "loaded active enforce").answer()
+	if f := s.check("if_em")[0]; f.Now.Outcome != fact.VerdictUnknown {
 		t.Errorf("veriexec decides by file: %+v", f.Now)
 	}
-	s.Lock = Lock{LevelErr: fs.ErrPermission}
-	if f := s.Check("if_em")[0]; f.Now.Outcome != fact.VerdictUnknown || len(f.Problems) != 1 {
+	s.lock = lockReported(t, fs.ErrPermission, nil, &s.unread).answer()
+	if f := s.check("if_em")[0]; f.Now.Outcome != fact.VerdictUnknown || len(f.Problems) != 1 {
 		t.Errorf("an unknown securelevel: %+v %v", f.Now, f.Problems)
 	}
-	s.Loaded, s.LoadedErr = nil, fs.ErrPermission
+	s.loaded = nil
+	s.unread.Problem(SourceKldstat, "", "", fs.ErrPermission)
 	for _, query := range []string{"if_em", "nothing"} {
-		if f := s.Check(query)[0]; f.Now.Outcome != fact.VerdictUnknown {
+		if f := s.check(query)[0]; f.Now.Outcome != fact.VerdictUnknown {
 			t.Errorf("%s without the kernel's list: %+v", query, f.Now)
 		}
 	}
@@ -164,49 +193,47 @@ func TestWays(t *testing.T) {
 
 func TestImageAndSecureLevel(t *testing.T) {
 	root := diskRoot()
-	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte("kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\n" +
-		"kld_list=\"drm\"\n")}
-	s := situation(t, root, false)
-	f := s.Check("if_em")[0]
+	root["etc/rc.conf"] = &fstest.MapFile{Data: []byte(
+		"kern_securelevel_enable=\"YES\"\nkern_securelevel=\"2\"\nkld_list=\"drm\"\n")}
+	s := checkerOf(t, root, false)
+	f := s.check("if_em")[0]
 	if f.Now != nil || f.NextBoot.Outcome != fact.VerdictUnknown || len(f.Bypasses) != 1 {
 		t.Errorf("devmatch is unknown, kldload is blocked: %+v %+v", f.NextBoot, f.Bypasses)
 	}
-	if f := s.Check("drm")[0]; f.NextBoot.Outcome != fact.VerdictLoadable {
+	if f := s.check("drm")[0]; f.NextBoot.Outcome != fact.VerdictLoadable {
 		t.Errorf("kld_list comes before the securelevel: %+v", f.NextBoot)
 	}
-	if f := s.Check("vtnet")[0]; f.NextBoot.Outcome != fact.VerdictBuiltin || !f.InKernel {
+	if f := s.check("vtnet")[0]; f.NextBoot.Outcome != fact.VerdictBuiltin {
 		t.Errorf("the kernel's own file has it: %+v", f)
 	}
-	p := Policy(nil, s.Config)
+	p := policyOf(nil, s.config)
 	if p.Loading != "" {
 		t.Errorf("loading %q: raised at the end of the boot, so not certain", p.Loading)
 	}
-	lock := &Lock{SecureLevel: -1}
-	if p := Policy(lock, s.Config); p.Loading != fact.LoadingAny || p.Facts[0].Value != "-1" {
+	if p := policyOf(lockOf(t, -1, nil), s.config); p.Loading != fact.LoadingAny || p.Facts[0].Value != "-1" {
 		t.Errorf("%+v", p)
 	}
 	for _, c := range []struct {
-		lock Lock
-		want fact.Loading
+		level, veriexec any
+		want            fact.Loading
 	}{
-		{Lock{SecureLevel: 1}, fact.LoadingNone}, {Lock{Veriexec: "enforce"}, fact.LoadingSigned},
-		{Lock{LevelErr: fs.ErrPermission}, ""}, {Lock{VeriexecErr: fs.ErrPermission}, ""},
-		{Lock{SecureLevel: 3, VeriexecErr: fs.ErrPermission}, fact.LoadingNone},
+		{1, nil, fact.LoadingNone}, {0, "enforce", fact.LoadingSigned}, {fs.ErrPermission, nil, ""},
+		{0, fs.ErrPermission, ""}, {3, fs.ErrPermission, fact.LoadingNone}, {fs.ErrPermission, "enforce", ""},
 	} {
-		if got := Policy(&c.lock, s.Config).Loading; got != c.want {
-			t.Errorf("%+v: %q, want %q", c.lock, got, c.want)
+		if got := policyOf(lockOf(t, c.level, c.veriexec), s.config).Loading; got != c.want {
+			t.Errorf("%+v: %q, want %q", c, got, c.want)
 		}
 	}
 }
 
 func TestLibrary(t *testing.T) {
-	l := ReadLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"},
+	l := readLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"},
 		"/boot/kernel/kernel", 1<<30)
-	if len(l.Files) != 8 || len(l.Problems) != 0 {
-		t.Fatalf("%d files, %v", len(l.Files), l.Problems)
+	if len(l.Files) != 8 || len(l.report.Problems) != 0 {
+		t.Fatalf("%d files, %v", len(l.Files), l.report.Problems)
 	}
-	linux := l.Find("linux")[0]
-	needs, missing := l.Requires(linux)
+	linux := l.find("linux")[0]
+	needs, missing := l.requires(linux)
 	names := []string{}
 	for _, n := range needs {
 		names = append(names, n.Name())
@@ -214,19 +241,19 @@ func TestLibrary(t *testing.T) {
 	if strings.Join(names, " ") != "kernel linux_common.ko" || missing != nil {
 		t.Errorf("linux.ko needs %v, missing %v", names, missing)
 	}
-	if _, missing := l.Requires(l.Find("new")[0]); len(missing) != 1 ||
-		!errors.Is(ErrMissing(missing[0]), fs.ErrNotExist) {
+	if _, missing := l.requires(l.find("new")[0]); len(missing) != 1 || !errors.Is(errMissing(missing[0]),
+		fs.ErrNotExist) {
 		t.Errorf("new.ko is for another kernel: %v", missing)
 	}
-	d, _ := ParseDevice("? at slot=0 vendor=0x8086 device=0x10d3 on pci0")
-	if m := l.Match(d); len(m) != 1 || m[0].File.Name() != "if_em.ko" {
+	d, _ := parseDevice("? at slot=0 vendor=0x8086 device=0x10d3 on pci0")
+	if m := l.drivers(d); len(m) != 1 || m[0].File.Name() != "if_em.ko" {
 		t.Errorf("%+v", m)
 	}
 	broken := diskRoot()
 	broken["boot/kernel/bad.ko"] = &fstest.MapFile{Data: []byte("\x7fELF")}
-	l = ReadLibrary(t.Context(), broken, []string{"/boot/kernel"}, "", 1<<30)
-	bad := l.Find("bad")
-	if len(bad) != 1 || bad[0].Err == nil || len(l.Files) != 8 {
+	l = readLibrary(t.Context(), broken, []string{"/boot/kernel"}, "", 1<<30)
+	bad := l.find("bad")
+	if len(bad) != 1 || bad[0].unread == nil || len(l.Files) != 8 {
 		t.Errorf("a broken file costs itself: %+v", bad)
 	}
 }

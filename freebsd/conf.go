@@ -8,11 +8,10 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Setting is one assignment of a configuration file.
-type Setting struct {
+// A setting is one assignment of a configuration file.
+type setting struct {
 	// Name and Value are the variable and what it is set to, quotes and expansions resolved.
 	Name, Value string
 	// File is the path below the machine's root, with a leading "/"; Line counts from 1.
@@ -22,15 +21,14 @@ type Setting struct {
 	Code fact.Code
 }
 
-// A Conf is the effect of one or more configuration files, read in order: the last assignment of a
+// A conf is the effect of one or more configuration files, read in order: the last assignment of a
 // name wins, and may add to the one before ("${name} more").
-type Conf struct {
+type conf struct {
 	// Settings are the assignments in force, in the order of their first appearance.
-	Settings []Setting
-	// Problems are the lines that make no sense, at most 100.
-	Problems []*fact.ParseError
+	Settings []setting
 
-	at map[string]int
+	source string // the name of the source
+	at     map[string]int
 }
 
 // maxSettings and maxConfLine bound what hostile files can make of expansions.
@@ -40,17 +38,17 @@ const (
 )
 
 // Lookup returns the setting in force of a name.
-func (c *Conf) Lookup(name string) (Setting, bool) {
+func (c *conf) Lookup(name string) (setting, bool) {
 	i, ok := c.at[name]
 	if !ok {
-		return Setting{}, false
+		return setting{}, false
 	}
 	return c.Settings[i], true
 }
 
 // Words returns the value of a name split at blanks (and commas, which the loader's lists allow),
 // with the setting that says so; nil when it is not set.
-func (c *Conf) Words(name string) ([]string, Setting) {
+func (c *conf) Words(name string) ([]string, setting) {
 	s, ok := c.Lookup(name)
 	if !ok {
 		return nil, s
@@ -58,8 +56,8 @@ func (c *Conf) Words(name string) ([]string, Setting) {
 	return strings.FieldsFunc(s.Value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }), s
 }
 
-// Yes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
-func Yes(value string) bool {
+// saysYes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
+func saysYes(value string) bool {
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "yes", "true", "on", "1":
 		return true
@@ -67,7 +65,7 @@ func Yes(value string) bool {
 	return false
 }
 
-func (c *Conf) set(s Setting) {
+func (c *conf) set(s setting, r *fact.Report) {
 	if c.at == nil {
 		c.at = map[string]int{}
 	}
@@ -76,32 +74,31 @@ func (c *Conf) set(s Setting) {
 		return
 	}
 	if len(c.Settings) == maxSettings {
-		c.bad(s.File, s.Line, "more than %d settings", maxSettings)
+		c.bad(r, s.File, s.Line, "more than %d settings", maxSettings)
 		return
 	}
 	c.at[s.Name] = len(c.Settings)
 	c.Settings = append(c.Settings, s)
 }
 
-func (c *Conf) bad(file string, line int, format string, args ...any) {
-	if len(c.Problems) < limit.Problems {
-		c.Problems = append(c.Problems, &fact.ParseError{Source: file, Line: line, Reason: fmt.Sprintf(format, args...)})
-	}
+func (c *conf) bad(r *fact.Report, file string, line int, format string, args ...any) {
+	r.Problem(c.source, "", "", &fact.ParseError{Source: file, Line: line, Reason: fmt.Sprintf(format, args...)})
 }
 
-// ReadLoaderConf adds a file of loader.conf(5), or device.hints(5), to the settings: lines
+// readLoaderConf adds a file of loader.conf(5), or device.hints(5), to the settings: lines
 // name="value", name=word, comments.
-func (c *Conf) ReadLoaderConf(file, text string) {
-	c.read(file, text, false)
+func (c *conf) readLoaderConf(file, text string, r *fact.Report) {
+	c.read(file, text, false, r)
 }
 
-// ReadRCConf adds a file of rc.conf(5). It is a shell script; only plain assignments are read, and
+// readRCConf adds a file of rc.conf(5). It is a shell script; only plain assignments are read, and
 // the value of one that runs a command or uses a variable of elsewhere is unknown.
-func (c *Conf) ReadRCConf(file, text string) {
-	c.read(file, text, true)
+func (c *conf) readRCConf(file, text string, r *fact.Report) {
+	c.read(file, text, true, r)
 }
 
-func (c *Conf) read(file, text string, shell bool) {
+// read adds a file. A line that makes no sense costs itself, which is reported.
+func (c *conf) read(file, text string, shell bool, r *fact.Report) {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
@@ -110,43 +107,43 @@ func (c *Conf) read(file, text string, shell bool) {
 			continue
 		}
 		if len(line) > maxConfLine {
-			c.bad(file, n, "line of %d bytes", len(line))
+			c.bad(r, file, n, "line of %d bytes", len(line))
 			continue
 		}
 		for line != "" {
-			line = c.assignment(file, n, line, shell)
+			line = c.assignment(file, n, line, shell, r)
 		}
 	}
 }
 
 // assignment reads one name=value and returns what follows it on the line; shells allow several.
-func (c *Conf) assignment(file string, n int, line string, shell bool) string {
+func (c *conf) assignment(file string, n int, line string, shell bool, r *fact.Report) string {
 	if shell {
 		line = strings.TrimPrefix(line, "export ")
 	}
 	name, rest, ok := strings.Cut(line, "=")
 	name = strings.TrimRight(name, " \t")
 	if !ok || !confName(name, shell) {
-		c.bad(file, n, "no assignment")
+		c.bad(r, file, n, "no assignment")
 		return ""
 	}
 	if !shell {
 		rest = strings.TrimLeft(rest, " \t")
 	}
-	v, rest, ok := c.value(rest, name, shell)
-	s := Setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
+	v, rest, ok := c.value(rest, shell)
+	s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
 	if !ok {
 		s.Value, s.Code = "", fact.CodeUnsupported
-		c.bad(file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
+		c.bad(r, file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
 		rest = ""
 	}
-	c.set(s)
+	c.set(s, r)
 	rest = strings.TrimLeft(rest, " \t;")
 	if strings.HasPrefix(rest, "#") {
 		return ""
 	}
 	if rest != "" && !shell {
-		c.bad(file, n, "text behind the value")
+		c.bad(r, file, n, "text behind the value")
 		return ""
 	}
 	return rest
@@ -171,7 +168,7 @@ func confName(s string, shell bool) bool {
 }
 
 // value reads one value, quoted or not, with ${other} replaced by the setting in force.
-func (c *Conf) value(s, name string, shell bool) (v, rest string, ok bool) {
+func (c *conf) value(s string, shell bool) (v, rest string, ok bool) {
 	var b strings.Builder
 	quote := byte(0)
 	for i := 0; i < len(s); {
@@ -212,7 +209,7 @@ func (c *Conf) value(s, name string, shell bool) (v, rest string, ok bool) {
 
 // expand writes the value of the variable that s begins with, and returns how long its name is; 0
 // when it cannot be told.
-func (c *Conf) expand(b *strings.Builder, s string, shell bool) int {
+func (c *conf) expand(b *strings.Builder, s string, shell bool) int {
 	name, n := "", 0
 	if strings.HasPrefix(s, "${") {
 		end := strings.IndexByte(s, '}')

@@ -15,21 +15,23 @@ import (
 )
 
 func TestLoaderConf(t *testing.T) {
-	var c Conf
-	c.ReadLoaderConf("/boot/defaults/loader.conf", `# Loader defaults
+	var c conf
+	var r fact.Report
+	c.readLoaderConf("/boot/defaults/loader.conf", `# Loader defaults
 module_blacklist="drm drm2 radeonkms"	# Loader module blacklist
 module_blacklist="${module_blacklist} nvidia-drm"
 module_path="/boot/modules;/boot/dtb"
 exec=".( Loading )"
-`)
-	c.ReadLoaderConf("/boot/loader.conf", "zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\n"+
-		"kern.hz=100\nbad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n")
+`, &r)
+	c.readLoaderConf("/boot/loader.conf",
+		"zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\n"+
+			"bad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n", &r)
 	words, s := c.Words("module_blacklist")
 	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 ||
 		s.File != "/boot/defaults/loader.conf" {
 		t.Error(diff, s)
 	}
-	for name, want := range map[string]Setting{
+	for name, want := range map[string]setting{
 		"zfs_load":              {Name: "zfs_load", Value: "YES", File: "/boot/loader.conf", Line: 1},
 		"hint.atkbd.0.disabled": {Name: "hint.atkbd.0.disabled", Value: "1", File: "/boot/loader.conf", Line: 2},
 		"kern.hz":               {Name: "kern.hz", Value: "100", File: "/boot/loader.conf", Line: 4},
@@ -42,17 +44,18 @@ exec=".( Loading )"
 		}
 	}
 	lines := []int{}
-	for _, p := range c.Problems {
+	for _, p := range r.Problems {
 		lines = append(lines, p.Line)
 	}
 	if diff := cmp.Diff([]int{3, 5, 7}, lines); diff != "" {
-		t.Errorf("problems %v: %s", c.Problems, diff)
+		t.Errorf("problems %v: %s", r.Problems, diff)
 	}
 }
 
 func TestRCConf(t *testing.T) {
-	var c Conf
-	c.ReadRCConf("/etc/rc.conf", `hostname='secret'
+	var c conf
+	var r fact.Report
+	c.readRCConf("/etc/rc.conf", `hostname='secret'
 kld_list="nvidia-modeset /boot/modules/drm.ko"
 kld_list="${kld_list} fusefs"; kern_securelevel_enable=YES
 export kern_securelevel="1"
@@ -62,7 +65,7 @@ x=`+"`date`"+`
 if [ -f /x ]; then
 y="$unset z"
 path="a\"b"
-`)
+`, &r)
 	for name, want := range map[string]string{
 		"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs", "kern_securelevel_enable": "YES",
 		"kern_securelevel": "1",
@@ -77,8 +80,8 @@ path="a\"b"
 			t.Errorf("%s is computed: %+v", name, got)
 		}
 	}
-	if len(c.Problems) != 4 {
-		t.Errorf("problems %v", c.Problems)
+	if len(r.Problems) != 4 {
+		t.Errorf("problems %v", r.Problems)
 	}
 }
 
@@ -94,8 +97,9 @@ func TestRecordedConf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c Conf
-		c.ReadLoaderConf(file, string(b))
+		var c conf
+		var r fact.Report
+		c.readLoaderConf(file, string(b), &r)
 		want := 0
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
@@ -105,13 +109,13 @@ func TestRecordedConf(t *testing.T) {
 		if len(c.Settings) > want || want > 0 && len(c.Settings) == 0 {
 			t.Errorf("%s: %d settings of %d lines", file, len(c.Settings), want)
 		}
-		if len(c.Problems) != 0 {
-			t.Errorf("%s: %v", file, c.Problems)
+		if len(r.Problems) != 0 {
+			t.Errorf("%s: %v", file, r.Problems)
 		}
 		if strings.HasSuffix(file, "hellosystem-12.2/loader.conf") {
 			zfs, _ := c.Lookup("zfs_load")
 			open, _ := c.Lookup("openzfs_load")
-			if Yes(zfs.Value) || !Yes(open.Value) {
+			if saysYes(zfs.Value) || !saysYes(open.Value) {
 				t.Errorf("zfs %+v, openzfs %+v", zfs, open)
 			}
 		}
@@ -127,21 +131,22 @@ func TestRedact(t *testing.T) {
 	}
 	k := newFake()
 	b, _ := k.call(t.Context(), OpKldStat, "2", "2")
-	s, err := DecodeFileStat(Redact("kldstat 2 2", b), LayoutFreeBSD)
+	s, err := decodeFileStat(Redact("kldstat 2 2", b), layoutFreeBSD)
 	if err != nil || s.Address != 0 || !s.Redacted || s.Name != "zfs.ko" || s.Size != 0x620f30 {
 		t.Errorf("%+v %v", s, err)
 	}
 	k.files[1].Address = 0
 	b, _ = k.call(t.Context(), OpKldStat, "2", "2")
-	if s, _ := DecodeFileStat(Redact("kldstat 2 2", b), LayoutFreeBSD); s.Redacted {
+	if s, _ := decodeFileStat(Redact("kldstat 2 2", b), layoutFreeBSD); s.Redacted {
 		t.Error("an address that the kernel hid is now called redacted")
 	}
 	text := Redact("sysctl debug.dump_modinfo", []byte(preloadText))
 	if strings.Contains(string(text), "ffffffff8") || strings.Contains(string(text), "secret") {
 		t.Errorf("%s", text)
 	}
-	if p, bad := ParsePreloads(string(text)); len(p) != 3 || len(bad) != 0 || p[1].Name != "/boot/kernel/zfs.ko" {
-		t.Errorf("%+v %v", p, bad)
+	var r fact.Report
+	if p := parsePreloads(string(text), &r); len(p) != 3 || len(r.Problems) != 0 || p[1].Name != "/boot/kernel/zfs.ko" {
+		t.Errorf("%+v %v", p, r.Problems)
 	}
 }
 
@@ -158,20 +163,21 @@ const preloadText = "\n 0xffffffff82549000:\n\ttype:\t(0x01) MODINFO_NAME\n\tlen
 	" 0xffffffff82549090:\n\ttype:\t(0x02) MODINFO_TYPE\n\tlen:\t19\n\tvalue:\tboot_entropy_cache\n"
 
 func TestPreloads(t *testing.T) {
-	p, bad := ParsePreloads(preloadText)
-	want := []Preload{
+	var r fact.Report
+	p := parsePreloads(preloadText, &r)
+	want := []preload{
 		{Name: "/boot/kernel/kernel", Type: "elf kernel", Size: fact.CountOf(38797312)},
 		{Name: "/boot/kernel/zfs.ko", Type: "elf obj module", Args: "secret=1"},
 		{Name: "/boot/entropy", Type: "boot_entropy_cache"},
 	}
-	if diff := cmp.Diff(want, p, equalCounts); diff != "" || len(bad) != 0 {
-		t.Error(diff, bad)
+	if diff := cmp.Diff(want, p, equalCounts); diff != "" || len(r.Problems) != 0 {
+		t.Error(diff, r.Problems)
 	}
 	if !p[1].Code() || p[2].Code() {
 		t.Error("code and data are mixed up")
 	}
-	if p, bad := ParsePreloads("value: x\ngarbage\n"); len(p) != 0 || len(bad) != 1 || p == nil {
-		t.Errorf("%v %v", p, bad)
+	if p := parsePreloads("value: x\ngarbage\n", &r); len(p) != 0 || len(r.Problems) != 1 || p == nil {
+		t.Errorf("%v %v", p, r.Problems)
 	}
 }
 
@@ -179,16 +185,17 @@ func FuzzConf(f *testing.F) {
 	f.Add("kld_list=\"${kld_list} a\"; x=`y`\nexport z='1'\n", true)
 	f.Add("module_blacklist=\"${module_blacklist} b\" # c\n", false)
 	f.Fuzz(func(t *testing.T, s string, shell bool) {
-		var c Conf
+		var c conf
+		var r fact.Report
 		if shell {
-			c.ReadRCConf("f", s)
+			c.readRCConf("f", s, &r)
 		} else {
-			c.ReadLoaderConf("f", s)
+			c.readLoaderConf("f", s, &r)
 		}
-		if len(c.Settings) > len(s) || len(c.Problems) > 100 {
+		if len(c.Settings) > len(s) || len(r.Problems) > fact.MaxProblems+1 {
 			t.Fatal("more than the input")
 		}
 		_ = Redact("boot/loader.conf", []byte(s))
-		_, _ = ParsePreloads(s)
+		_ = parsePreloads(s, &r)
 	})
 }

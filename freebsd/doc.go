@@ -1,9 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package freebsd reads what a FreeBSD or DragonFly kernel says of its kernel linker files (klds)
-// and of the modules inside them, in the kernel's own words. It takes an fs.FS rooted at the
-// machine's root and a function for system calls; it opens nothing else, and works the same on a
-// running system, a mounted root and a tape.
+// Package freebsd reads what a FreeBSD or DragonFly kernel says of its kernel linker files (klds) and of the modules
+// inside them, and judges whether a kld can get into the kernel. All that it reads comes through a [fact.Machine], so
+// it works the same on a running system, a mounted root and a tape.
+//
+// # Use
+//
+// Package lkm is the one interface to all kernels. By itself this package is used so:
+//
+//	k := freebsd.Open(m, fact.Options{OS: fact.FreeBSD}) // or fact.DragonFly
+//	var h fact.Header
+//	var r fact.Report
+//	k.Header(ctx, &h, &r)
+//	files, err := k.Loaded(ctx, &h, &r)
+//
+// An error means that there is no list. What is less, such as a path that the kernel hides, is in the report and in the
+// Problems of each [Record]. [ReadFile] reads a .ko file on any system, [ReadKldstat] the text that kldstat(8) prints.
 //
 // # What is read, and from which call
 //
@@ -23,8 +35,8 @@
 //   - kern.securelevel, security.mac.veriexec.state: whether klds may be loaded at all
 //   - debug.dump_modinfo: what the boot loader had loaded before the kernel ran
 //
-// Which file needs which is told by neither: it follows from the metadata inside the files on disk
-// ([Metadata]) and the kernel's rule for versions ([Depend.Accepts]).
+// Neither says which file needs which: that follows from the metadata inside the files on disk
+// ([File]) and the kernel's rule for versions ([Depend]).
 //
 // # What needs privilege
 //
@@ -35,8 +47,8 @@
 // # Limits
 //
 // The list is walked by ids, without a lock over the walk: a file that is unloaded in between
-// breaks the chain. [ReadFiles] then begins again, a bounded number of times, and says so when the
-// list is still not whole. Ids are used again after an unload. A process of 32 bits on a kernel of
+// breaks the chain. [Kernel.Loaded] then begins again, a bounded number of times, and
+// reports a list that is still not whole. Ids are used again after an unload. A process of 32 bits on a kernel of
 // 64 sees only the low half of each address. The kernel gives no content id for a loaded file.
 // Files compressed for the boot loader (.ko.gz) are not read.
 package freebsd

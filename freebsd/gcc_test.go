@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // kldSource declares what FreeBSD's sys/module.h makes of MODULE_VERSION, MODULE_DEPEND,
@@ -58,13 +60,12 @@ func compileKLD(t *testing.T, args ...string) string {
 }
 
 func TestFilesThatGCCBuilds(t *testing.T) {
-	want := &Metadata{
+	want := &metadata{
 		Modules:  []Module{{Name: "nexus/aesni", Record: "aesni_nexus"}},
 		Versions: []Version{{"geom_raid", 0}, {"aesni", 3}},
 		Depends:  []Depend{{"kernel", 1402000, 1402000, 1401999}},
-		PNP: []DeviceTable{
-			{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;",
-				IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
+		PNP: []deviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;D:#;",
+			IDs: []string{"vendor=0x1002 device=0x6780", "vendor=0x8086"}}}},
 	}
 	for name, c := range map[string]struct {
 		args []string
@@ -81,7 +82,7 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := compileKLD(t, c.args...)
-			m, err := ReadMetadata(os.DirFS(filepath.Dir(file)), filepath.Base(file), 1<<30)
+			m, err := readMetadata(os.DirFS(filepath.Dir(file)), filepath.Base(file), 1<<30, new(fact.Report))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,8 +90,8 @@ func TestFilesThatGCCBuilds(t *testing.T) {
 				t.Errorf("type %v, want %v", m.Type, c.typ)
 			}
 			diff := cmp.Diff(want, m,
-				cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
-				cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
+				cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size", "Order", "Type", "BuildID"),
+				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts,
 				cmpopts.SortSlices(func(a, b Version) bool { return a.Version < b.Version }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)

@@ -13,110 +13,106 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// Hints is what a linker.hints file says: an index, made by kldxref(8), of the metadata of the
+// hints is what a linker.hints file says: an index, made by kldxref(8), of the metadata of the
 // files in its directory. It can be older than they are, and lacks dependencies.
-type Hints struct {
+type hints struct {
 	// Modules are the MODULE records: Name is the record's name, File the file that has it.
-	Modules []HintModule
+	Modules []hintModule
 	// Versions are the VERSION records.
-	Versions []HintVersion
+	Versions []hintVersion
 	// PNP are the tables of devices, each with the file of the MODULE record before it, which is
 	// the file it belongs to.
-	PNP []HintPNP
+	PNP []hintPNP
 	// Order is the byte order of the file, which is that of its kernel.
 	Order binary.ByteOrder
-	// Problems are the records that make no sense, at most 100.
-	Problems []*fact.ParseError
 }
 
-// A HintModule is one MODULE record.
-type HintModule struct {
+// A hintModule is one MODULE record.
+type hintModule struct {
 	Name, File string
 }
 
-// A HintVersion is one VERSION record.
-type HintVersion struct {
+// A hintVersion is one VERSION record.
+type hintVersion struct {
 	Name    string
 	Version int32
 	File    string
 }
 
-// A HintPNP is one PNP_INFO record.
-type HintPNP struct {
-	DeviceTable
+// A hintPNP is one PNP_INFO record.
+type hintPNP struct {
+	deviceTable
 	File string
 }
 
-// HintsFile is the index's name in its directory.
-const HintsFile = "linker.hints"
+// hintsFile is the index's name in its directory.
+const hintsFile = "linker.hints"
 
 // maxHints is a generous multiple of the kernel's own limit of 1 MiB.
 const maxHints = 8 << 20
 
-// ReadHints reads the linker.hints file of a module directory.
-func ReadHints(fsys fs.FS, dir string) (*Hints, error) {
-	b, err := limit.ReadFile(fsys, slashPath(dir+"/"+HintsFile), maxHints)
+// readHints reads the linker.hints file of a module directory.
+func readHints(fsys fs.FS, dir string, r *fact.Report) (*hints, error) {
+	b, err := limit.ReadFile(fsys, slashPath(dir+"/"+hintsFile), maxHints)
 	if err != nil {
 		return nil, err
 	}
-	return ParseHints(b)
+	return parseHints(b, dir, r)
 }
 
-// ParseHints reads a linker.hints file, of either byte order. A record that makes no sense costs
-// itself; one whose length makes no sense ends the reading, since nothing says where the next one
+// parseHints reads the linker.hints file of a directory, of either byte order. A record that makes no sense costs
+// itself, which is reported; one whose length makes no sense ends the reading, since nothing says where the next one
 // begins. The error is for a file that is no linker.hints at all.
-func ParseHints(b []byte) (*Hints, error) {
+func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 	if len(b) > maxHints {
-		return nil, limit.TooLarge(HintsFile, maxHints)
+		return nil, limit.TooLarge(hintsFile, maxHints)
 	}
-	h := &Hints{}
+	h := &hints{}
 	switch {
 	case len(b) < 4:
-		return nil, &fact.ParseError{Source: HintsFile, Field: "version", Reason: fmt.Sprintf("%d bytes long", len(b))}
+		return nil, &fact.ParseError{Source: hintsFile, Field: "version", Reason: fmt.Sprintf("%d bytes long", len(b))}
 	case binary.LittleEndian.Uint32(b) == 1:
 		h.Order = binary.LittleEndian
 	case binary.BigEndian.Uint32(b) == 1:
 		h.Order = binary.BigEndian
 	default:
-		return nil, &fact.ParseError{Source: HintsFile, Field: "version", Reason: fmt.Sprintf("%#x is not version 1", b[:4])}
+		return nil, &fact.ParseError{Source: hintsFile, Field: "version", Reason: fmt.Sprintf("%#x is not version 1", b[:4])}
+	}
+	bad := func(at int, field, format string, args ...any) {
+		err := &fact.ParseError{Source: hintsFile, Field: field, Offset: int64(at), Reason: fmt.Sprintf(format, args...)}
+		r.Problem(SourceHints, dir, "freebsd.versions", err)
 	}
 	last := ""
 	for at := 4; at < len(b); {
 		if len(b)-at < 8 {
-			h.bad(at, "record", "%d bytes behind the last record", len(b)-at)
+			bad(at, "record", "%d bytes behind the last record", len(b)-at)
 			break
 		}
 		n := int(int32(h.Order.Uint32(b[at:])))
 		if n < 4 || n%4 != 0 || n > len(b)-at-4 {
-			h.bad(at, "length", "%d makes no sense", n)
+			bad(at, "length", "%d makes no sense", n)
 			break
 		}
-		r := &hintReader{b: b[at+4 : at+4+n], order: h.Order}
-		if err := h.record(r, &last); err != nil {
-			h.bad(at, "record", "%v", err)
+		rec := &hintReader{b: b[at+4 : at+4+n], order: h.Order}
+		if err := h.record(rec, &last); err != nil {
+			bad(at, "record", "%v", err)
 		}
 		at += 4 + n
 	}
 	return h, nil
 }
 
-func (h *Hints) bad(at int, field, format string, args ...any) {
-	if len(h.Problems) < limit.Problems {
-		h.Problems = append(h.Problems, &fact.ParseError{Source: HintsFile, Field: field, Offset: int64(at), Reason: fmt.Sprintf(format, args...)})
-	}
-}
-
-func (h *Hints) record(r *hintReader, last *string) error {
+func (h *hints) record(r *hintReader, last *string) error {
 	switch typ := r.int(); typ {
 	case mdtVersion:
-		v := HintVersion{Name: r.str()}
+		v := hintVersion{Name: r.str()}
 		v.Version = r.int()
 		v.File = r.str()
 		if r.err == nil {
 			h.Versions = append(h.Versions, v)
 		}
 	case mdtModule:
-		m := HintModule{Name: r.str(), File: r.str()}
+		m := hintModule{Name: r.str(), File: r.str()}
 		if r.err == nil {
 			h.Modules = append(h.Modules, m)
 			*last = m.File
@@ -134,8 +130,8 @@ func (h *Hints) record(r *hintReader, last *string) error {
 	return r.err
 }
 
-func readHintPNP(r *hintReader) (HintPNP, error) {
-	p := HintPNP{DeviceTable: DeviceTable{PNPTable: PNPTable{Bus: r.str(), Descriptor: r.str(), IDs: []string{}}}}
+func readHintPNP(r *hintReader) (hintPNP, error) {
+	p := hintPNP{deviceTable: deviceTable{PNPTable: PNPTable{Bus: r.str(), Descriptor: r.str(), IDs: []string{}}}}
 	n := r.int()
 	if r.err != nil {
 		return p, r.err
@@ -175,8 +171,8 @@ func readHintPNP(r *hintReader) (HintPNP, error) {
 }
 
 // hintFields takes a descriptor of a linker.hints file apart: "I:vendor;I:device;D:#;".
-func hintFields(descr string) ([]PNPField, error) {
-	var out []PNPField
+func hintFields(descr string) ([]pnpField, error) {
+	var out []pnpField
 	for part := range strings.SplitSeq(descr, ";") {
 		if part == "" {
 			continue
@@ -187,7 +183,7 @@ func hintFields(descr string) ([]PNPField, error) {
 		if len(out) == maxPNPFields {
 			return nil, fmt.Errorf("descriptor of more than %d fields", maxPNPFields)
 		}
-		out = append(out, PNPField{part[0], part[2:]})
+		out = append(out, pnpField{part[0], part[2:]})
 	}
 	return out, nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // hintWriter writes linker.hints as kldxref(8) does, in either byte order.
@@ -60,26 +62,27 @@ func sampleHints(o appendOrder) []byte {
 
 func TestHints(t *testing.T) {
 	for _, o := range []appendOrder{binary.LittleEndian, binary.BigEndian} {
-		h, err := ParseHints(sampleHints(o))
+		var r fact.Report
+		h, err := parseHints(sampleHints(o), "/boot/kernel", &r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := &Hints{
-			Modules:  []HintModule{{"aesni_nexus", "aesni.ko"}, {"em_pci", "if_em.ko"}},
-			Versions: []HintVersion{{"aesni", 1, "aesni.ko"}, {"last", -1, "x.ko"}},
-			PNP: []HintPNP{
-				{DeviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;",
+		want := &hints{
+			Modules:  []hintModule{{"aesni_nexus", "aesni.ko"}, {"em_pci", "if_em.ko"}},
+			Versions: []hintVersion{{"aesni", 1, "aesni.ko"}, {"last", -1, "x.ko"}},
+			PNP: []hintPNP{
+				{deviceTable{PNPTable: PNPTable{Bus: "pci", Descriptor: "I:vendor;J:device;D:#;",
 					IDs: []string{"vendor=0x8086 device=0x10d3", "vendor=0x8087"}}}, "if_em.ko"},
-				{DeviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;",
+				{deviceTable{PNPTable: PNPTable{Bus: "usb", Descriptor: "Z:mode;T:class=3;",
 					IDs: []string{"mode=host class=3"}}}, "if_em.ko"},
 			},
 		}
-		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(Hints{}, "Order", "Problems"),
-			cmpopts.IgnoreUnexported(DeviceTable{})); diff != "" {
+		if diff := cmp.Diff(want, h, cmpopts.IgnoreFields(hints{}, "Order"), cmp.AllowUnexported(hintPNP{}),
+			cmpopts.IgnoreUnexported(deviceTable{})); diff != "" {
 			t.Error(diff)
 		}
-		if len(h.Problems) != 1 {
-			t.Errorf("an unknown record costs itself: %v", h.Problems)
+		if len(r.Problems) != 1 || r.Problems[0].Subject != "/boot/kernel" {
+			t.Errorf("an unknown record costs itself: %v", r.Problems)
 		}
 	}
 }
@@ -87,11 +90,12 @@ func TestHints(t *testing.T) {
 func TestHostileHints(t *testing.T) {
 	good := sampleHints(binary.LittleEndian)
 	for cut := range good {
-		h, err := ParseHints(good[:cut])
+		var r fact.Report
+		h, err := parseHints(good[:cut], "", &r)
 		if (h == nil) == (err == nil) {
 			t.Fatalf("cut at %d: %v, %v", cut, h, err)
 		}
-		if err == nil && cut > 4 && len(h.Problems) == 0 && len(h.Modules)+len(h.Versions)+len(h.PNP) == 0 {
+		if err == nil && cut > 4 && len(r.Problems) == 0 && len(h.Modules)+len(h.Versions)+len(h.PNP) == 0 {
 			t.Errorf("cut at %d: nothing and no problem", cut)
 		}
 	}
@@ -99,7 +103,8 @@ func TestHostileHints(t *testing.T) {
 		b := binary.LittleEndian.AppendUint32(nil, 1)
 		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		b = append(b, make([]byte, 16)...)
-		if h, err := ParseHints(b); err != nil || len(h.Problems) != 1 {
+		var r fact.Report
+		if h, err := parseHints(b, "", &r); err != nil || len(r.Problems) != 1 {
 			t.Errorf("a record of %d bytes: %v, %v", n, h, err)
 		}
 	}
@@ -107,13 +112,14 @@ func TestHostileHints(t *testing.T) {
 	rows.int(mdtPNPInfo).str("pci").str("T:x=1;").int(1 << 30).end()
 	rows.int(mdtPNPInfo).str("pci").str("I:v;").int(1 << 30).end()
 	rows.int(mdtPNPInfo).str("pci").str("I:v;Q:z").int(1).end()
-	if h, err := ParseHints(rows.out); err != nil || len(h.Problems) != 3 || len(h.PNP) != 0 {
+	var r fact.Report
+	if h, err := parseHints(rows.out, "", &r); err != nil || len(r.Problems) != 3 || len(h.PNP) != 0 {
 		t.Errorf("rows that are not there: %v, %v", h, err)
 	}
 }
 
 func TestDevices(t *testing.T) {
-	h, err := ParseHints(sampleHints(binary.LittleEndian))
+	h, err := parseHints(sampleHints(binary.LittleEndian), "", new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +137,7 @@ func TestDevices(t *testing.T) {
 		"uhub:mode=host subclass=3":                                        false,
 		"at vendor=0x8086 device=0x10d3 name='Stratford on Avon' on pci12": true,
 	} {
-		d, err := ParseDevice(query)
+		d, err := parseDevice(query)
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 			continue
@@ -147,7 +153,7 @@ func TestDevices(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "aesni", "pci", "pci:", "? at slot=0", "nexus/aesni", "a b:c=d"} {
-		if d, err := ParseDevice(bad); err == nil {
+		if d, err := parseDevice(bad); err == nil {
 			t.Errorf("%q is a device: %+v", bad, d)
 		}
 	}
@@ -166,7 +172,7 @@ func TestMask(t *testing.T) {
 		"vendor=1 device=2 rev=2": false,
 		"vendor=1 rev=3":          true,
 	} {
-		if got := row.matches(Device{Bus: "pci", PNPInfo: info}); got != want {
+		if got := row.matches(device{Bus: "pci", PNPInfo: info}); got != want {
 			t.Errorf("%s: %v", info, got)
 		}
 	}
@@ -180,11 +186,11 @@ func TestDepend(t *testing.T) {
 	}{
 		{nil, -1}, {[]int32{0, 6}, -1}, {[]int32{1, 4, 2}, 1}, {[]int32{1, 5, 3}, 2}, {[]int32{4, 4}, 0},
 	} {
-		if got := d.Choose(c.have); got != c.want {
+		if got := d.choose(c.have); got != c.want {
 			t.Errorf("of %v the kernel takes %d, not %d", c.have, c.want, got)
 		}
 	}
-	if i := (Depend{Min: 5, Preferred: 9, Max: 1}).Choose([]int32{3, 9}); i != 1 {
+	if i := (Depend{Min: 5, Preferred: 9, Max: 1}).choose([]int32{3, 9}); i != 1 {
 		t.Errorf("a range that ends before it starts is met by the preferred version: %d", i)
 	}
 }
@@ -193,17 +199,18 @@ func FuzzHints(f *testing.F) {
 	f.Add(sampleHints(binary.LittleEndian))
 	f.Add(sampleHints(binary.BigEndian))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := ParseHints(b)
+		var r fact.Report
+		h, err := parseHints(b, "", &r)
 		if (h == nil) == (err == nil) {
 			t.Fatal("value and error")
 		}
 		if h == nil {
 			return
 		}
-		n := len(h.Modules) + len(h.Versions) + len(h.Problems)
+		n := len(h.Modules) + len(h.Versions) + min(len(r.Problems), fact.MaxProblems)
 		for _, p := range h.PNP {
 			n += 1 + len(p.IDs)
-			p.Matches(Device{"pci", "vendor=0x8086"})
+			p.Matches(device{"pci", "vendor=0x8086"})
 		}
 		if n > len(b) {
 			t.Fatalf("%d results of %d bytes", n, len(b))
@@ -214,8 +221,8 @@ func FuzzHints(f *testing.F) {
 func FuzzDevice(f *testing.F) {
 	f.Add("? at slot=0 vendor=0x8086 on pci0")
 	f.Fuzz(func(t *testing.T, s string) {
-		d, err := ParseDevice(s)
-		if (d == Device{}) == (err == nil) {
+		d, err := parseDevice(s)
+		if (d == device{}) == (err == nil) {
 			t.Fatal("value and error", d, err)
 		}
 		d.number("vendor")

@@ -11,22 +11,22 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A Layout says whose structures are to be decoded: DragonFly's kld_file_stat has the size of
+// A layout says whose structures are to be decoded: DragonFly's kld_file_stat has the size of
 // FreeBSD's and other offsets, so the size alone cannot tell.
-type Layout int
+type layout int
 
 // The layouts.
 const (
-	LayoutFreeBSD Layout = iota
-	LayoutDragonFly
+	layoutFreeBSD layout = iota
+	layoutDragonFly
 )
 
-// RedactedAddress is what Redact writes in place of a load address: all bits set, which is no
+// redactedAddress is what Redact writes in place of a load address: all bits set, which is no
 // kernel's address and, unlike 0, no kernel's way to hide one.
-const RedactedAddress = ^uint64(0)
+const redactedAddress = ^uint64(0)
 
-// A FileStat is one struct kld_file_stat: what kldstat(2) says of a linker file.
-type FileStat struct {
+// A fileStat is one struct kld_file_stat: what kldstat(2) says of a linker file.
+type fileStat struct {
 	// Name is the file's base name, such as "zfs.ko"; bytes that are not UTF-8 are written \xNN.
 	Name string
 	// Refs is 1 and one for each file that depends on this one.
@@ -73,9 +73,9 @@ var dragonflyFileLayouts = []fileLayout{
 
 // fileLayoutOf finds the layout and byte order of an answer of OpKldStat by its field version,
 // which is the structure's size.
-func fileLayoutOf(b []byte, l Layout) (fileLayout, binary.ByteOrder, error) {
+func fileLayoutOf(b []byte, l layout) (fileLayout, binary.ByteOrder, error) {
 	layouts := freebsdFileLayouts
-	if l == LayoutDragonFly {
+	if l == layoutDragonFly {
 		layouts = dragonflyFileLayouts
 	}
 	for _, f := range layouts {
@@ -101,24 +101,24 @@ func orderOf(b []byte, what string) (binary.ByteOrder, error) {
 		Reason: fmt.Sprintf("%#x is not the size of the structure, %d", b[:4], len(b))}
 }
 
-// DecodeFileStat decodes an answer of OpKldStat.
-func DecodeFileStat(b []byte, l Layout) (FileStat, error) {
+// decodeFileStat decodes an answer of OpKldStat.
+func decodeFileStat(b []byte, l layout) (fileStat, error) {
 	f, order, err := fileLayoutOf(b, l)
 	if err != nil {
-		return FileStat{}, err
+		return fileStat{}, err
 	}
 	name, _ := fixedString(b[4 : 4+maxPath])
 	if name == "" {
-		return FileStat{}, &fact.ParseError{Source: OpKldStat, Field: "name", Offset: 4, Reason: "empty"}
+		return fileStat{}, &fact.ParseError{Source: OpKldStat, Field: "name", Offset: 4, Reason: "empty"}
 	}
-	s := FileStat{
+	s := fileStat{
 		Name: name, Bits: f.bits,
 		Refs: int32(order.Uint32(b[f.refs:])),
 		ID:   int32(order.Uint32(b[f.id:])),
 		Size: word(b[f.bytes:], order, f.bits),
 	}
 	s.Address = word(b[f.address:], order, f.bits)
-	if s.Address == RedactedAddress>>(64-f.bits) {
+	if s.Address == redactedAddress>>(64-f.bits) {
 		s.Address, s.Redacted = 0, true
 	}
 	if f.path != 0 {
@@ -129,7 +129,7 @@ func DecodeFileStat(b []byte, l Layout) (FileStat, error) {
 }
 
 // redactFileStat overwrites the address in an answer of OpKldStat.
-func redactFileStat(b []byte, l Layout) []byte {
+func redactFileStat(b []byte, l layout) []byte {
 	f, order, err := fileLayoutOf(b, l)
 	if err != nil {
 		return b

@@ -13,9 +13,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A kernel is the running kernel's system calls. The errors that they return are errors of package
+// A system is the running kernel's system calls. The errors that they return are errors of package
 // syscall; which of them means what is the same on both systems.
-type kernel struct {
+type system struct {
 	// number makes a call that takes and returns an id.
 	number func(op string, id int) (int, error)
 	// fill makes a call that takes an id and fills a structure.
@@ -27,7 +27,7 @@ type kernel struct {
 }
 
 // call answers one op of the constants.
-func (k kernel) call(op string, args []string) ([]byte, error) {
+func (k system) call(op string, args []string) ([]byte, error) {
 	switch op {
 	case OpClock, OpIdentity, OpUname, OpBootID:
 		if len(args) != 0 {
@@ -57,7 +57,7 @@ func badArgs(op string, args []string) error {
 	return fmt.Errorf("call %s with %d arguments: %w", op, len(args), errors.ErrUnsupported)
 }
 
-func (k kernel) noArgs(op string) ([]byte, error) {
+func (k system) noArgs(op string) ([]byte, error) {
 	switch op {
 	case OpClock:
 		return clock(), nil
@@ -71,7 +71,9 @@ func (k kernel) noArgs(op string) ([]byte, error) {
 		return fmt.Appendf(nil, "%x\n", b), nil
 	}
 	var out []byte
-	for _, kv := range [][2]string{{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine", "hw.machine"}} {
+	for _, kv := range [][2]string{
+		{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine", "hw.machine"},
+	} {
 		b, err := k.sysctl(kv[1])
 		if err != nil {
 			continue // the others still say something
@@ -89,7 +91,7 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(strings.Trim(s, "\x00")), " ")
 }
 
-func (k kernel) readSysctl(op, name string) ([]byte, error) {
+func (k system) readSysctl(op, name string) ([]byte, error) {
 	b, err := k.sysctl(name)
 	if err != nil {
 		if k.refused != nil && errors.Is(err, k.refused) { // debug.dump_modinfo without a boot loader
@@ -109,7 +111,7 @@ func (k kernel) readSysctl(op, name string) ([]byte, error) {
 	return nil, fmt.Errorf("sysctl %s: %w: %d bytes are no number", name, fact.ErrMalformed, len(b))
 }
 
-func (k kernel) next(op, arg string) ([]byte, error) {
+func (k system) next(op, arg string) ([]byte, error) {
 	id, err := strconv.Atoi(arg)
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w: id %.20q", op, fact.ErrMalformed, arg)
@@ -122,7 +124,7 @@ func (k kernel) next(op, arg string) ([]byte, error) {
 }
 
 // stat makes kldstat or modstat with a structure of the version that is asked for.
-func (k kernel) stat(op, idArg, versionArg string) ([]byte, error) {
+func (k system) stat(op, idArg, versionArg string) ([]byte, error) {
 	id, err := strconv.Atoi(idArg)
 	size := structSize(op, versionArg, strconv.IntSize)
 	if err != nil || size == 0 {
@@ -162,7 +164,7 @@ func sizeFor(bits, lp64, ilp32 int) int {
 }
 
 // meaning turns an error number of the kernel linker's calls into what the ops promise.
-func (k kernel) meaning(err error) error {
+func (k system) meaning(err error) error {
 	switch {
 	case errors.Is(err, k.gone):
 		return fmt.Errorf("%w: %w", fact.ErrGone, err)

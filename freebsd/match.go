@@ -10,31 +10,31 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A Device is what a bus says of one device: the bus's name and the words of its pnpinfo.
-type Device struct {
+// A device is what a bus says of one device: the bus's name and the words of its pnpinfo.
+type device struct {
 	// Bus is the bus's driver without its unit number, such as "pci" or "uhub".
 	Bus string
 	// PNPInfo is the bus's text, such as "vendor=0x8086 device=0x10d3 class=0x020000".
 	PNPInfo string
 }
 
-// ParseDevice reads a device as a query names it: "pci:vendor=0x8086 device=0x10d3", or the text of
+// parseDevice reads a device as a query names it: "pci:vendor=0x8086 device=0x10d3", or the text of
 // a NOMATCH event of devctl(4), "? at slot=0 vendor=0x8086 device=0x10d3 on pci0", with or without
 // its "?".
-func ParseDevice(query string) (Device, error) {
+func parseDevice(query string) (device, error) {
 	q := strings.TrimSpace(query)
 	if rest, ok := strings.CutPrefix(strings.TrimSpace(strings.TrimPrefix(q, "?")), "at "); ok {
 		i := strings.LastIndex(rest, " on ")
 		if i < 0 {
-			return Device{}, &fact.ParseError{Source: "device", Reason: fmt.Sprintf("%.80q names no bus: no \" on BUS\"", query)}
+			return device{}, &fact.ParseError{Source: "device", Reason: fmt.Sprintf("%.80q names no bus: no \" on BUS\"", query)}
 		}
-		return Device{Bus: busName(strings.TrimSpace(rest[i+4:])), PNPInfo: strings.TrimSpace(rest[:i])}, nil
+		return device{Bus: busName(strings.TrimSpace(rest[i+4:])), PNPInfo: strings.TrimSpace(rest[:i])}, nil
 	}
 	bus, info, ok := strings.Cut(q, ":")
 	if !ok || bus == "" || !strings.Contains(info, "=") || strings.ContainsAny(bus, " =/") {
-		return Device{}, &fact.ParseError{Source: "device", Reason: fmt.Sprintf("%.80q is not BUS:key=value…", query)}
+		return device{}, &fact.ParseError{Source: "device", Reason: fmt.Sprintf("%.80q is not BUS:key=value…", query)}
 	}
-	return Device{Bus: busName(bus), PNPInfo: strings.TrimSpace(info)}, nil
+	return device{Bus: busName(bus), PNPInfo: strings.TrimSpace(info)}, nil
 }
 
 // busName drops the unit number of a device name.
@@ -49,7 +49,7 @@ func busName(s string) string {
 }
 
 // value returns the value of a key of the device's text; ok is false when it has none.
-func (d Device) value(key string) (v string, ok bool) {
+func (d device) value(key string) (v string, ok bool) {
 	for at := 0; ; {
 		i := strings.Index(d.PNPInfo[at:], key+"=")
 		if i < 0 {
@@ -73,7 +73,7 @@ func (d Device) value(key string) (v string, ok bool) {
 }
 
 // number is value as a C program's strtol(…, 0) reads it, −1 when the device lacks the key.
-func (d Device) number(key string) int32 {
+func (d device) number(key string) int32 {
 	v, ok := d.value(key)
 	if !ok {
 		return -1
@@ -103,7 +103,7 @@ func numberPrefix(v string) string {
 }
 
 // Matches reports whether the table drives the device, as devmatch(8) decides it, and which row.
-func (t *DeviceTable) Matches(d Device) (row int, ok bool) {
+func (t *deviceTable) Matches(d device) (row int, ok bool) {
 	if busName(t.Bus) != d.Bus {
 		return 0, false
 	}
@@ -115,7 +115,7 @@ func (t *DeviceTable) Matches(d Device) (row int, ok bool) {
 	return 0, false
 }
 
-func (r *pnpRow) matches(d Device) bool {
+func (r *pnpRow) matches(d device) bool {
 	mask := int32(-1)
 	for i, f := range r.fields {
 		// As devmatch counts, bit 0 of a mask is about the second field.
@@ -133,7 +133,7 @@ func (r *pnpRow) matches(d Device) bool {
 	return len(r.fields) > 0
 }
 
-func (f PNPField) matches(d Device, n int32, s string) bool {
+func (f pnpField) matches(d device, n int32, s string) bool {
 	if f.Name == "#" {
 		return true
 	}

@@ -13,12 +13,10 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
-	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
-// Metadata is what a .ko file, or a kernel, declares of itself in its linker set modmetadata_set.
-type Metadata struct {
+// metadata is what a .ko file, or a kernel, declares of itself in its linker set modmetadata_set.
+type metadata struct {
 	// Modules are its MODULE records: Name from moduledata, Record from the record itself.
 	Modules []Module
 	// Versions are its VERSION records.
@@ -26,7 +24,7 @@ type Metadata struct {
 	// Depends are its DEPEND records, as they stand: not even max < min is corrected.
 	Depends []Depend
 	// PNP are its tables of devices.
-	PNP []DeviceTable
+	PNP []deviceTable
 	// Machine is the processor it is for, as FreeBSD's machine_arch names it.
 	Machine string
 	// Bits is 32 or 64; Order is the byte order.
@@ -39,8 +37,6 @@ type Metadata struct {
 	BuildID string
 	// Size is the file's size in bytes.
 	Size int64
-	// Problems are the records that make no sense, at most 100 and then a count.
-	Problems []fact.Problem
 }
 
 // The kinds of records in modmetadata_set.
@@ -55,42 +51,45 @@ const (
 	maxName        = 1024     // bytes of a name; the kernel's own limit is MAXPATHLEN
 )
 
-// ErrNoMetadata is returned for an ELF file without the linker set modmetadata_set: it is no .ko
-// of FreeBSD or DragonFly. It satisfies errors.Is(err, errors.ErrUnsupported).
-var ErrNoMetadata error = &sentinel.Error{
-	Cause: errors.ErrUnsupported,
-	After: "no FreeBSD module metadata (set_modmetadata_set)",
+// noMetadata is the error for an ELF file without the linker set modmetadata_set: it is no .ko of FreeBSD or
+// DragonFly. It matches errors.ErrUnsupported.
+type noMetadata struct{}
+
+func (noMetadata) Error() string {
+	return errors.ErrUnsupported.Error() + ": no FreeBSD module metadata (" + modMetadataSet + ")"
 }
 
-// ReadMetadata reads the named file of at most max bytes. The error is that of reading, a
-// *fact.ParseError for a file that is no ELF file, or ErrNoMetadata.
-func ReadMetadata(fsys fs.FS, name string, max int64) (*Metadata, error) {
+func (noMetadata) Unwrap() error { return errors.ErrUnsupported }
+
+// readMetadata reads the named file of at most max bytes. A record that makes no sense costs that record, which is
+// reported. The error is that of reading, a *fact.ParseError for a file that is no ELF file, or noMetadata.
+func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
 	f, closer, err := elfset.OpenFS(fsys, name, max)
 	if err != nil {
 		return nil, err
 	}
 	defer closer.Close()
-	m, err := DecodeMetadata(f)
+	m, err := decodeMetadata(f, r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return m, nil
 }
 
-// DecodeMetadata decodes the metadata of an open ELF file. A record that makes no sense costs that
-// record only.
-func DecodeMetadata(f *elfset.File) (*Metadata, error) {
+// decodeMetadata decodes the metadata of an open ELF file. A record that makes no sense costs that record, which is
+// reported.
+func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 	set, err := f.Set(modMetadataSet)
 	if err != nil {
 		return nil, err
 	}
 	if set == nil && f.OSABI != elf.ELFOSABI_FREEBSD {
-		return nil, ErrNoMetadata
+		return nil, noMetadata{}
 	}
-	d := &decoder{f: f, room: f.Size() + 1<<20, m: &Metadata{
+	d := &decoder{f: f, room: f.Size() + 1<<20, m: &metadata{
 		Machine: machineArch(f), Bits: 8 * f.PtrSize(), Order: f.Order, Type: f.Type,
 		BuildID: f.BuildID(), Size: f.Size(),
-		Modules: []Module{}, Versions: []Version{}, Depends: []Depend{}, PNP: []DeviceTable{},
+		Modules: []Module{}, Versions: []Version{}, Depends: []Depend{}, PNP: []deviceTable{},
 	}}
 	n := 0
 	f.Words(set, maxRecords, func(addr, value uint64, err error) bool {
@@ -98,7 +97,9 @@ func DecodeMetadata(f *elfset.File) (*Metadata, error) {
 		if err == nil {
 			err = d.record(value)
 		}
-		d.problem(fmt.Sprintf("record %d", n), err)
+		if err != nil {
+			r.Problem(SourceModulePath, fmt.Sprintf("record %d", n), "", err)
+		}
 		return !errors.Is(err, fact.ErrTooLarge)
 	})
 	return d.m, nil
@@ -108,21 +109,8 @@ func DecodeMetadata(f *elfset.File) (*Metadata, error) {
 // same long text.
 type decoder struct {
 	f    *elfset.File
-	m    *Metadata
+	m    *metadata
 	room int64
-	bad  int
-}
-
-func (d *decoder) problem(subject string, err error) {
-	if err == nil {
-		return
-	}
-	d.bad++
-	if d.bad <= limit.Problems {
-		d.m.Problems = append(d.m.Problems, fact.ProblemOf(SourceModulePath, subject, "", err))
-		return
-	}
-	d.m.Problems[limit.Problems-1].Count = d.bad - limit.Problems + 1
 }
 
 // take books n bytes of result.
@@ -227,8 +215,8 @@ func (d *decoder) version(data uint64, name string) error {
 	return nil
 }
 
-// Tables returns the tables of devices as the record has them; never nil.
-func (m *Metadata) Tables() []PNPTable {
+// tables returns the tables of devices as the record has them; never nil.
+func (m *metadata) tables() []PNPTable {
 	out := make([]PNPTable, len(m.PNP))
 	for i := range m.PNP {
 		out[i] = m.PNP[i].PNPTable
@@ -236,9 +224,9 @@ func (m *Metadata) Tables() []PNPTable {
 	return out
 }
 
-// BuiltFor returns the __FreeBSD_version that the file was built for: the preferred version of its
+// builtFor returns the __FreeBSD_version that the file was built for: the preferred version of its
 // dependency on "kernel". A few files have no such dependency.
-func BuiltFor(depends []Depend) (int32, bool) {
+func builtFor(depends []Depend) (int32, bool) {
 	for _, d := range depends {
 		if d.Name == kernelName {
 			return d.Preferred, true

@@ -21,17 +21,18 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/kotest"
 )
 
-func decode(t testing.TB, b []byte) *Metadata {
+func decode(t testing.TB, b []byte) (*metadata, []fact.Problem) {
 	t.Helper()
-	m, err := decodeBytes(b)
+	var r fact.Report
+	m, err := decodeBytes(b, &r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return m, r.Problems
 }
 
-func decodeBytes(b []byte) (*Metadata, error) {
-	return ReadMetadata(fstest.MapFS{"x.ko": {Data: b}}, "x.ko", 64<<20)
+func decodeBytes(b []byte, r *fact.Report) (*metadata, error) {
+	return readMetadata(fstest.MapFS{"x.ko": {Data: b}}, "x.ko", 64<<20, r)
 }
 
 // sample gives every kind of record to a file of the kind k.
@@ -73,26 +74,29 @@ var kinds = map[string]kotest.KLD{
 func TestMetadataOfEveryKindOfFile(t *testing.T) {
 	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
-			m := decode(t, sample(k).Bytes())
-			want := &Metadata{
+			m, problems := decode(t, sample(k).Bytes())
+			if len(problems) != 0 {
+				t.Errorf("problems %v", problems)
+			}
+			want := &metadata{
 				Modules: []Module{{Name: "nexus/aesni", Record: "aesni_nexus"},
 					{Name: "nexus/aesni2", Record: "aesni2"}},
 				Versions: []Version{{"aesni", 1}, {"old", 0}},
 				Depends:  []Depend{{"kernel", 1402000, 1402000, 1499999}, {"crypto", 1, 1, 1}},
-				PNP: []DeviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
+				PNP: []deviceTable{{PNPTable: PNPTable{Bus: "pci", Descriptor: "U32:vendor;V32:device;V16:class;U8:#;",
 					IDs: []string{"vendor=0x1002 device=0x6780 class=0x300", "vendor=0x8086"}}}},
 				Type: k.Type, Order: binary.ByteOrder(k.Order), BuildID: "deadbeef",
 			}
 			if k.NoSections {
 				want.BuildID = ""
 			}
-			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(Metadata{}, "Machine", "Bits", "Size"),
-				cmpopts.IgnoreUnexported(DeviceTable{}), equalCounts,
+			diff := cmp.Diff(want, m, cmpopts.IgnoreFields(metadata{}, "Machine", "Bits", "Size"),
+				cmpopts.IgnoreUnexported(deviceTable{}), equalCounts,
 				cmp.Comparer(func(a, b binary.ByteOrder) bool { return a.String() == b.String() }))
 			if diff != "" {
 				t.Errorf("metadata (-want +got):\n%s", diff)
 			}
-			if n, ok := BuiltFor(m.Depends); n != 1402000 || !ok || Release(int64(n)) != "14.2" {
+			if n, ok := builtFor(m.Depends); n != 1402000 || !ok || Release(int64(n)) != "14.2" {
 				t.Errorf("built for %d, %v, %q", n, ok, Release(int64(n)))
 			}
 		})
@@ -103,24 +107,24 @@ func TestMetadataTraps(t *testing.T) {
 	k := kotest.AMD64()
 	k.Versions = []kotest.Version{{Name: "vboxdrv", Version: 1}}
 	k.Depends = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1401999}}
-	m := decode(t, k.Bytes())
+	m, _ := decode(t, k.Bytes())
 	if len(m.Modules) != 0 || m.Modules == nil {
 		t.Errorf("a file without MODULE records has modules %v", m.Modules)
 	}
-	if d := m.Depends[0]; d.Max != 1401999 || !d.Accepts(1402000) || d.Accepts(1402001) || d.Accepts(1401999) {
+	if d := m.Depends[0]; d.Max != 1401999 || !d.accepts(1402000) || d.accepts(1402001) || d.accepts(1401999) {
 		t.Errorf("a dependency with max < min is kept as it is and met by its preferred version only: %+v", d)
 	}
 
-	if _, err := decodeBytes([]byte("#!/bin/sh\n")); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := decodeBytes([]byte("#!/bin/sh\n"), new(fact.Report)); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("a script: %v", err)
 	}
-	empty := decode(t, kotest.AMD64().Bytes()) // marked FreeBSD, without metadata
+	empty, _ := decode(t, kotest.AMD64().Bytes()) // marked FreeBSD, without metadata
 	if len(empty.Versions)+len(empty.Depends)+len(empty.Modules) != 0 {
 		t.Errorf("metadata out of nothing: %+v", empty)
 	}
 	linux := kotest.AMD64().Bytes()
 	linux[elf.EI_OSABI] = 0
-	if _, err := decodeBytes(linux); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := decodeBytes(linux, new(fact.Report)); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("an ELF file of nobody's: %v", err)
 	}
 }
@@ -137,10 +141,11 @@ func TestPNPFields(t *testing.T) {
 	b = append(b, make([]byte, 8)...)     // P
 	b = append(b, make([]byte, 8)...)     // D, null
 	b = append(b, 1, 2, 3, 4, 5, 6, 7, 8) // not described
-	k.PNP = []kotest.PNP{{Bus: "isa", Descr: "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;",
+	k.PNP = []kotest.PNP{{Bus: "isa",
+		Descr:    "W32:vendor/device;E:_HID;G16:lo;L16:hi;V8:any;U8:rev;P;D:#;T:class=0x01;",
 		EntryLen: 40, Rows: b, Num: 1}}
-	m := decode(t, k.Bytes())
-	if len(m.Problems) != 0 || len(m.PNP) != 1 || len(m.PNP[0].IDs) != 1 {
+	m, problems := decode(t, k.Bytes())
+	if len(problems) != 0 || len(m.PNP) != 1 || len(m.PNP[0].IDs) != 1 {
 		t.Fatalf("%+v", m)
 	}
 	if got, want := m.PNP[0].IDs[0], "vendor=0x1002 device=0x4380 _HID=PNP0501 lo>=0x100 hi<=0x200 rev=0x5 "+
@@ -155,10 +160,10 @@ func TestPNPFields(t *testing.T) {
 		"U32:a;U32:b;P;Z:c": "descriptor is longer than the row",
 	} {
 		k.PNP = []kotest.PNP{{Bus: "pci", Descr: descr, EntryLen: 8, Rows: make([]byte, 8), Num: 1}}
-		m := decode(t, k.Bytes())
-		if want == "" && len(m.Problems) != 0 || want != "" &&
-			(len(m.Problems) != 1 || !strings.Contains(m.Problems[0].Text, want)) {
-			t.Errorf("descriptor %q: problems %v, want %q", descr, m.Problems, want)
+		_, problems := decode(t, k.Bytes())
+		if want == "" && len(problems) != 0 || want != "" && (len(problems) != 1 ||
+			!strings.Contains(problems[0].Text, want)) {
+			t.Errorf("descriptor %q: problems %v, want %q", descr, problems, want)
 		}
 	}
 }
@@ -183,8 +188,8 @@ func TestHostileFiles(t *testing.T) {
 	checkBounded(t, "65,535 sections", manySections(65535))
 	unterminated := kotest.AMD64()
 	unterminated.Versions = []kotest.Version{{Name: strings.Repeat("x", 5000), Version: 1}}
-	m := decode(t, unterminated.Bytes())
-	if len(m.Versions) != 0 || len(m.Problems) != 1 {
+	m, problems := decode(t, unterminated.Bytes())
+	if len(m.Versions) != 0 || len(problems) != 1 {
 		t.Errorf("a name of 5,000 bytes: %+v", m)
 	}
 	amplify := kotest.AMD64() // every record shares one long name, so the result could outgrow the file
@@ -223,7 +228,7 @@ func checkBounded(t *testing.T, what string, b []byte) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	m, err := decodeBytes(b)
+	m, err := decodeBytes(b, new(fact.Report))
 	runtime.ReadMemStats(&after)
 	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20+100*uint64(len(b)) {
 		t.Errorf("%s allocated %d bytes for %d", what, used, len(b))
@@ -245,7 +250,8 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m, err := DecodeMetadata(e)
+		var r fact.Report
+		m, err := decodeMetadata(e, &r)
 		if (m == nil) == (err == nil) {
 			t.Fatal("value and error", m, err)
 		}
@@ -264,8 +270,8 @@ func FuzzMetadata(f *testing.F) {
 				n += len(id)
 			}
 		}
-		if n > 8*(len(b)+1<<20) || len(m.Problems) > 100 {
-			t.Fatalf("%d bytes of result, %d problems, for %d bytes", n, len(m.Problems), len(b))
+		if n > 8*(len(b)+1<<20) || len(r.Problems) > fact.MaxProblems+1 {
+			t.Fatalf("%d bytes of result, %d problems, for %d bytes", n, len(r.Problems), len(b))
 		}
 	})
 }

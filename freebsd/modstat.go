@@ -8,8 +8,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A ModuleStat is one struct module_stat: what modstat(2) says of a module inside a linker file.
-type ModuleStat struct {
+// A moduleStat is one struct module_stat: what modstat(2) says of a module inside a linker file.
+type moduleStat struct {
 	// Name is the module's name, such as "pci/nvme"; bytes that are not UTF-8 are written \xNN.
 	Name string
 	// Cut is set when the kernel's structure had no room for the whole name (32 bytes before
@@ -26,8 +26,11 @@ type ModuleStat struct {
 // A ModuleData is the value that a module keeps for its own use, read as each member of the
 // kernel's union; a system-call module has its slot number there.
 type ModuleData struct {
-	Int   int32  `json:"int"`
-	Uint  uint32 `json:"uint"`
+	// Int is the union read as an int.
+	Int int32 `json:"int"`
+	// Uint is it read as an unsigned int.
+	Uint uint32 `json:"uint"`
+	// Ulong is it read as an unsigned long.
 	Ulong uint64 `json:"ulong"`
 }
 
@@ -46,27 +49,27 @@ var moduleLayouts = []moduleLayout{
 	{44, 32, 36, 40, 0, 0},
 }
 
-// DecodeModuleStat decodes an answer of OpModStat.
-func DecodeModuleStat(b []byte) (ModuleStat, error) {
+// decodeModuleStat decodes an answer of OpModStat.
+func decodeModuleStat(b []byte) (moduleStat, error) {
 	for _, l := range moduleLayouts {
 		if l.size == len(b) {
-			return decodeModuleStat(b, l)
+			return moduleStatOf(b, l)
 		}
 	}
-	return ModuleStat{}, &fact.ParseError{Source: OpModStat, Field: "version",
+	return moduleStat{}, &fact.ParseError{Source: OpModStat, Field: "version",
 		Reason: fmt.Sprintf("%d bytes are no version of struct module_stat", len(b))}
 }
 
-func decodeModuleStat(b []byte, l moduleLayout) (ModuleStat, error) {
+func moduleStatOf(b []byte, l moduleLayout) (moduleStat, error) {
 	order, err := orderOf(b, OpModStat)
 	if err != nil {
-		return ModuleStat{}, err
+		return moduleStat{}, err
 	}
 	name, ended := fixedString(b[4 : 4+l.name])
 	if name == "" {
-		return ModuleStat{}, &fact.ParseError{Source: OpModStat, Field: "name", Offset: 4, Reason: "empty"}
+		return moduleStat{}, &fact.ParseError{Source: OpModStat, Field: "name", Offset: 4, Reason: "empty"}
 	}
-	m := ModuleStat{Name: name, Cut: !ended, Refs: int32(order.Uint32(b[l.refs:])), ID: int32(order.Uint32(b[l.id:]))}
+	m := moduleStat{Name: name, Cut: !ended, Refs: int32(order.Uint32(b[l.refs:])), ID: int32(order.Uint32(b[l.id:]))}
 	if l.data != 0 {
 		first := order.Uint32(b[l.data:]) // an int member lies at the union's start in either byte order
 		m.Data = &ModuleData{Int: int32(first), Uint: first, Ulong: word(b[l.data:], order, l.bits)}

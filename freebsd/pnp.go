@@ -22,23 +22,23 @@ type PNPTable struct {
 	IDs []string `json:"ids,omitzero"`
 }
 
-// A DeviceTable is a table of devices that can be asked whether it drives one.
-type DeviceTable struct {
+// A deviceTable is a table of devices that can be asked whether it drives one.
+type deviceTable struct {
 	PNPTable
 	rows []pnpRow
 }
 
-// A PNPField is one field of a descriptor, in the form that linker.hints has: I (number), J
+// A pnpField is one field of a descriptor, in the form that linker.hints has: I (number), J
 // (number, −1 matches any), G (at least), L (at most), M (mask of the fields that count), D
 // (description), Z (string), T (key=value that holds for the whole table).
-type PNPField struct {
+type pnpField struct {
 	Kind byte
 	Name string
 }
 
 // pnpRow holds the values of one row in the order of its fields; T has none.
 type pnpRow struct {
-	fields []PNPField // shared by the rows of a table
+	fields []pnpField // shared by the rows of a table
 	nums   []int32
 	texts  []string
 }
@@ -52,7 +52,7 @@ const (
 // pnpElement is how one field of a descriptor lies in a row.
 type pnpElement struct {
 	typ    string
-	fields []PNPField // none: skipped or ignored; two for W32
+	fields []pnpField // none: skipped or ignored; two for W32
 	size   uint64
 }
 
@@ -106,7 +106,7 @@ func pnpElementOf(descr, typ, name string, ptr uint64) (pnpElement, error) {
 		e.size = ptr
 		return e, nil
 	case "T":
-		e.fields = []PNPField{{'T', name}}
+		e.fields = []pnpField{{'T', name}}
 		return e, nil
 	default:
 		return e, descriptorError(descr, "unknown type %q", typ)
@@ -119,10 +119,10 @@ func pnpElementOf(descr, typ, name string, ptr uint64) (pnpElement, error) {
 		if !two {
 			return e, descriptorError(descr, "W32 with one name")
 		}
-		e.fields = []PNPField{{kind, first}, {kind, second}}
+		e.fields = []pnpField{{kind, first}, {kind, second}}
 		return e, nil
 	}
-	e.fields = []PNPField{{kind, name}}
+	e.fields = []pnpField{{kind, name}}
 	return e, nil
 }
 
@@ -153,14 +153,14 @@ func (d *decoder) pnp(data uint64) error {
 	if err != nil {
 		return err
 	}
-	t := DeviceTable{PNPTable: PNPTable{Bus: bus, Descriptor: escape.UTF8(descr), IDs: []string{}}}
+	t := deviceTable{PNPTable: PNPTable{Bus: bus, Descriptor: escape.UTF8(descr), IDs: []string{}}}
 	err = d.rows(&t, descr, p[2], uint64(entryLen), uint64(num))
 	d.m.PNP = append(d.m.PNP, t)
 	return err
 }
 
 // rows decodes the table's rows until one makes no sense.
-func (d *decoder) rows(t *DeviceTable, descr string, table, entryLen, num uint64) error {
+func (d *decoder) rows(t *deviceTable, descr string, table, entryLen, num uint64) error {
 	elements, err := parseDescriptor(descr, uint64(d.f.PtrSize()))
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (d *decoder) rows(t *DeviceTable, descr string, table, entryLen, num uint64
 	if entryLen == 0 || entryLen > maxEntryLen {
 		return d.bad0("PNP table with rows of %d bytes", entryLen)
 	}
-	var fields []PNPField
+	var fields []pnpField
 	for _, e := range elements {
 		fields = append(fields, e.fields...)
 	}
@@ -190,7 +190,7 @@ func (d *decoder) rows(t *DeviceTable, descr string, table, entryLen, num uint64
 	return nil
 }
 
-func (d *decoder) row(elements []pnpElement, fields []PNPField, base, entryLen uint64) (pnpRow, error) {
+func (d *decoder) row(elements []pnpElement, fields []pnpField, base, entryLen uint64) (pnpRow, error) {
 	row := pnpRow{fields: fields}
 	at := uint64(0)
 	for _, e := range elements {
@@ -289,7 +289,7 @@ func (r pnpRow) String() string {
 	return b.String()
 }
 
-func (f PNPField) word(n int32, s string) string {
+func (f pnpField) word(n int32, s string) string {
 	if f.Name == "#" || f.Name == "" {
 		return ""
 	}

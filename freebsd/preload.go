@@ -8,11 +8,10 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Preload is one thing that the boot loader put into memory before the kernel ran.
-type Preload struct {
+// A preload is one thing that the boot loader put into memory before the kernel ran.
+type preload struct {
 	// Name is its path, such as "/boot/kernel/zfs.ko", or a word for what is no file.
 	Name string
 	// Type is the loader's word: "elf kernel", "elf module", "elf obj module", or what data it is.
@@ -24,16 +23,15 @@ type Preload struct {
 }
 
 // Code reports whether it is code of the kernel's: a kernel or a module, not a data file.
-func (p Preload) Code() bool {
+func (p preload) Code() bool {
 	return strings.HasPrefix(p.Type, "elf ")
 }
 
-// ParsePreloads reads the text of debug.dump_modinfo: for each entry of the boot loader's metadata
-// the lines " 0xADDRESS:", "type:", "len:" and "value:". It returns what was named, in order, and
-// the lines that make no sense.
-func ParsePreloads(text string) ([]Preload, []*fact.ParseError) {
-	out := []Preload{}
-	var bad []*fact.ParseError
+// parsePreloads reads the text of debug.dump_modinfo: for each entry of the boot loader's metadata
+// the lines " 0xADDRESS:", "type:", "len:" and "value:". It returns what was named, in order. A line that makes no
+// sense is reported.
+func parsePreloads(text string, r *fact.Report) []preload {
+	out := []preload{}
 	kind := ""
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
@@ -47,12 +45,11 @@ func ParsePreloads(text string) ([]Preload, []*fact.ParseError) {
 			out = preloadValue(out, kind, strings.TrimSpace(t[len("value:"):]))
 			kind = ""
 		default:
-			if len(bad) < limit.Problems {
-				bad = append(bad, &fact.ParseError{Source: SysctlPreloaded, Line: n, Reason: "neither an address nor type, len or value"})
-			}
+			r.Problem(SourcePreloaded, "", "freebsd.preloaded",
+				&fact.ParseError{Source: SysctlPreloaded, Line: n, Reason: "neither an address nor type, len or value"})
 		}
 	}
-	return out, bad
+	return out
 }
 
 // preloadKind takes MODINFO_NAME out of "type:\t(0x01) MODINFO_NAME".
@@ -63,9 +60,9 @@ func preloadKind(t string) string {
 	return ""
 }
 
-func preloadValue(out []Preload, kind, v string) []Preload {
+func preloadValue(out []preload, kind, v string) []preload {
 	if kind == "MODINFO_NAME" {
-		return append(out, Preload{Name: escape.UTF8(v)})
+		return append(out, preload{Name: escape.UTF8(v)})
 	}
 	if len(out) == 0 {
 		return out

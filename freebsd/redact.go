@@ -11,13 +11,13 @@ import (
 // Redact returns data without what a recording should not carry: load addresses, arguments and
 // settings that no decoder here reads, such as a disk's passphrase in loader.conf. key is a file's
 // slash path, or an op and its arguments joined by blanks. What was removed stays recognisable: an
-// address becomes RedactedAddress, a value "[redacted]".
-func Redact(key string, data []byte) []byte { return redact(key, data, LayoutFreeBSD) }
+// address becomes redactedAddress, a value "[redacted]".
+func Redact(key string, data []byte) []byte { return redact(key, data, layoutFreeBSD) }
 
 // RedactDragonFly is Redact for DragonFly's structures.
-func RedactDragonFly(key string, data []byte) []byte { return redact(key, data, LayoutDragonFly) }
+func RedactDragonFly(key string, data []byte) []byte { return redact(key, data, layoutDragonFly) }
 
-func redact(key string, data []byte, l Layout) []byte {
+func redact(key string, data []byte, l layout) []byte {
 	switch {
 	case strings.HasPrefix(key, OpKldStat+" "):
 		return redactFileStat(data, l)
@@ -98,7 +98,7 @@ func Redacts(key string) bool {
 
 // isConf reports whether the key is a configuration file's path.
 func isConf(key string) bool {
-	name := FileName(key)
+	name := fileName(key)
 	switch {
 	case strings.HasPrefix(key, "boot/"):
 		return strings.Contains(name, ".conf") || name == "device.hints"

@@ -10,19 +10,19 @@ import (
 // Accepts reports whether an interface of version v meets the dependency, as the kernel decides
 // it: the preferred version always does, any other when it lies within the range. Some real files
 // have a range whose end lies before its start; only the preferred version meets those.
-func (d Depend) Accepts(v int32) bool {
+func (d Depend) accepts(v int32) bool {
 	return v == d.Preferred || (v >= d.Min && v <= d.Max)
 }
 
 // Choose returns the index of the version that the kernel would take for the dependency: the
 // preferred one, else the highest within the range, the first of equals; -1 when none will do.
-func (d Depend) Choose(versions []int32) int {
+func (d Depend) choose(versions []int32) int {
 	best := -1
 	for i, v := range versions {
 		if v == d.Preferred {
 			return i
 		}
-		if d.Accepts(v) && (best < 0 || v > versions[best]) {
+		if d.accepts(v) && (best < 0 || v > versions[best]) {
 			best = i
 		}
 	}
@@ -39,12 +39,12 @@ func Release(osreldate int64) string {
 	return fmt.Sprintf("%d.%d", osreldate/100000, osreldate/1000%100)
 }
 
-// BaseName returns the name of a file without its directory and without ".ko".
-func BaseName(path string) string {
-	return strings.TrimSuffix(FileName(path), ".ko")
+// baseName returns the name of a file without its directory and without ".ko".
+func baseName(path string) string {
+	return strings.TrimSuffix(fileName(path), ".ko")
 }
 
-// FileName returns the name of a file without its directory.
-func FileName(path string) string {
+// fileName returns the name of a file without its directory.
+func fileName(path string) string {
 	return path[strings.LastIndexByte(path, '/')+1:]
 }

@@ -11,45 +11,40 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A LoadedFile is one linker file of the running kernel with the modules inside.
-type LoadedFile struct {
-	FileStat
-	// Modules are the modules inside, in the kernel's order; nil when they could not be read, empty
-	// when there is none.
-	Modules []ModuleStat
-	// Problems are what could not be read of this file.
-	Problems []fact.Problem
+// A loadedFile is one linker file of the running kernel with the modules inside.
+type loadedFile struct {
+	fileStat
+	// Modules are the modules inside, in the kernel's order; nil if they could not be read, empty if there is none.
+	Modules []moduleStat
+	report  fact.Report // of this file alone: the problems of its record
 }
 
-// A FileList is the kernel's list of linker files.
-type FileList struct {
-	// Files are the files in load order, the kernel first.
-	Files []LoadedFile
-	// Modules is how many modules are inside them.
-	Modules int
-	// Partial is the error that says why the list is not whole: files came and went during every one
-	// of several walks, or the walk met an answer that makes no sense. It is nil for a whole list.
-	Partial error
-	// Passes is how many walks it took.
-	Passes int
+// A partialError says that a list is not whole: files came and went during every one of several walks, or the walk
+// met an answer that makes no sense.
+type partialError struct {
+	passes int // how many walks it took
+	err    error
 }
 
-// ReadFiles walks the kernel's list of linker files. It begins again when a file vanishes under it,
-// at most eight times; if no walk was undisturbed the list is the union of them all, and Partial says
-// so. The error is that of the first call: there is no list then.
-func ReadFiles(ctx context.Context, call CallFunc, l Layout) (*FileList, error) {
-	w := &walker{call: call, layout: l, fileVersion: 2, moduleVersion: 3, seen: map[fileKey]int{}}
-	for w.pass = 1; ; w.pass++ {
+func (e *partialError) Error() string { return e.err.Error() }
+func (e *partialError) Unwrap() error { return e.err }
+
+// readFiles walks the kernel's list of linker files and returns them in load order, the kernel first. It begins again
+// if a file vanishes under it, at most eight times. If no walk was undisturbed it returns the union of them all, and
+// a partialError beside it. Any other error is that of the first call: there is no list, and it is nil.
+func readFiles(ctx context.Context, call callFunc, l layout) ([]loadedFile, error) {
+	w := &walker{call: call, layout: l, fileVersion: 2, moduleVersion: 3, seen: map[fileKey]int{}, union: []loadedFile{}}
+	for pass := 1; ; pass++ {
 		files, err := w.walk(ctx)
 		if err == nil {
-			return w.list(files, nil), nil
+			return files, nil
 		}
 		if len(files) == 0 && len(w.union) == 0 && !errors.Is(err, fact.ErrGone) {
 			return nil, err
 		}
 		w.keep(files)
-		if w.pass == maxPasses || !errors.Is(err, fact.ErrGone) || ctx.Err() != nil {
-			return w.list(w.union, err), nil
+		if pass == maxPasses || !errors.Is(err, fact.ErrGone) || ctx.Err() != nil {
+			return w.union, &partialError{pass, err}
 		}
 	}
 }
@@ -62,25 +57,16 @@ type fileKey struct {
 }
 
 type walker struct {
-	call          CallFunc
-	layout        Layout
-	fileVersion   int // of struct kld_file_stat, the newest that the kernel accepts
-	moduleVersion int // of struct module_stat, likewise
-	pass          int
-	union         []LoadedFile
+	call          callFunc
+	layout        layout
+	fileVersion   int          // of struct kld_file_stat, the newest that the kernel accepts
+	moduleVersion int          // of struct module_stat, likewise
+	union         []loadedFile // never nil
 	seen          map[fileKey]int
 }
 
-func (w *walker) list(files []LoadedFile, err error) *FileList {
-	l := &FileList{Files: files, Partial: err, Passes: w.pass}
-	for i := range files {
-		l.Modules += len(files[i].Modules)
-	}
-	return l
-}
-
 // keep adds what a broken walk saw to what earlier ones saw; the newer view of a file wins.
-func (w *walker) keep(files []LoadedFile) {
+func (w *walker) keep(files []loadedFile) {
 	for _, f := range files {
 		k := fileKey{f.ID, f.Name, f.Address}
 		if i, ok := w.seen[k]; ok {
@@ -93,8 +79,8 @@ func (w *walker) keep(files []LoadedFile) {
 }
 
 // walk goes through the list once. fact.ErrGone means that it changed meanwhile.
-func (w *walker) walk(ctx context.Context) ([]LoadedFile, error) {
-	var files []LoadedFile
+func (w *walker) walk(ctx context.Context) ([]loadedFile, error) {
+	files := []loadedFile{}
 	ids := map[int]bool{}
 	for id := 0; ; {
 		next, err := w.call.number(ctx, OpKldNext, id)
@@ -102,7 +88,8 @@ func (w *walker) walk(ctx context.Context) ([]LoadedFile, error) {
 			return files, err
 		}
 		if ids[next] || len(ids) == maxFiles {
-			return files, &fact.ParseError{Source: OpKldNext, Reason: fmt.Sprintf("the list of files does not end: id %d again", next)}
+			return files, &fact.ParseError{Source: OpKldNext,
+				Reason: fmt.Sprintf("the list of files does not end: id %d again", next)}
 		}
 		id = next
 		ids[id] = true
@@ -113,7 +100,7 @@ func (w *walker) walk(ctx context.Context) ([]LoadedFile, error) {
 		case errors.Is(err, fact.ErrGone), len(files) == 0:
 			return files, err
 		default: // this file alone cannot be had
-			f.Problems = append(f.Problems, fact.ProblemOf(SourceKldstat, "id "+strconv.Itoa(id), "", err))
+			f.report.Problem(SourceKldstat, "id "+strconv.Itoa(id), "", err)
 			f.ID = int32(id)
 			files = append(files, f)
 		}
@@ -121,32 +108,32 @@ func (w *walker) walk(ctx context.Context) ([]LoadedFile, error) {
 }
 
 // file reads one file and its modules, and makes sure that the id still meant the same file after.
-func (w *walker) file(ctx context.Context, id int) (LoadedFile, error) {
+func (w *walker) file(ctx context.Context, id int) (loadedFile, error) {
 	st, err := w.stat(ctx, id)
 	if err != nil {
-		return LoadedFile{}, err
+		return loadedFile{}, err
 	}
-	f := LoadedFile{FileStat: st}
+	f := loadedFile{fileStat: st}
 	f.Modules, err = w.modules(ctx, &f, id)
 	if errors.Is(err, fact.ErrGone) {
-		return LoadedFile{}, err
+		return loadedFile{}, err
 	}
 	if err != nil {
 		f.Modules = nil
-		f.Problems = append(f.Problems, fact.ProblemOf(SourceModstat, st.Name, "freebsd.modules", err))
+		f.report.Problem(SourceModstat, st.Name, "freebsd.modules", err)
 	}
 	again, err := w.stat(ctx, id)
 	if errors.Is(err, fact.ErrGone) {
-		return LoadedFile{}, err
+		return loadedFile{}, err
 	}
 	if err == nil && (again.Name != st.Name || again.Address != st.Address || again.ID != st.ID) {
-		return LoadedFile{}, fmt.Errorf("%s %d: %w: the id now means %s", OpKldStat, id, fact.ErrGone, again.Name)
+		return loadedFile{}, fmt.Errorf("%s %d: %w: the id now means %s", OpKldStat, id, fact.ErrGone, again.Name)
 	}
 	return f, nil
 }
 
 // stat asks for the newest structure that the kernel accepts, and remembers which one that is.
-func (w *walker) stat(ctx context.Context, id int) (FileStat, error) {
+func (w *walker) stat(ctx context.Context, id int) (fileStat, error) {
 	for {
 		b, err := w.call(ctx, OpKldStat, strconv.Itoa(id), strconv.Itoa(w.fileVersion))
 		if errors.Is(err, errors.ErrUnsupported) && w.fileVersion > 1 {
@@ -154,9 +141,9 @@ func (w *walker) stat(ctx context.Context, id int) (FileStat, error) {
 			continue
 		}
 		if err != nil {
-			return FileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, plain(err))
+			return fileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, plain(err))
 		}
-		st, err := DecodeFileStat(b, w.layout)
+		st, err := decodeFileStat(b, w.layout)
 		if err == nil && int(st.ID) != id {
 			err = &fact.ParseError{Source: OpKldStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, st.ID)}
 		}
@@ -164,13 +151,14 @@ func (w *walker) stat(ctx context.Context, id int) (FileStat, error) {
 	}
 }
 
-func (w *walker) modules(ctx context.Context, f *LoadedFile, id int) ([]ModuleStat, error) {
-	mods := []ModuleStat{}
+func (w *walker) modules(ctx context.Context, f *loadedFile, id int) ([]moduleStat, error) {
+	mods := []moduleStat{}
 	seen := map[int]bool{}
 	next, err := w.call.number(ctx, OpKldFirstMod, id)
 	for ; err == nil && next != 0; next, err = w.call.number(ctx, OpModFNext, next) {
 		if seen[next] || len(seen) == maxModules {
-			return nil, &fact.ParseError{Source: OpModFNext, Reason: fmt.Sprintf("the list of modules does not end: id %d again", next)}
+			return nil, &fact.ParseError{Source: OpModFNext,
+				Reason: fmt.Sprintf("the list of modules does not end: id %d again", next)}
 		}
 		seen[next] = true
 		m, err := w.modstat(ctx, next)
@@ -178,7 +166,8 @@ func (w *walker) modules(ctx context.Context, f *LoadedFile, id int) ([]ModuleSt
 			return nil, err
 		}
 		if m.Cut {
-			f.Problems = append(f.Problems, fact.Problem{Source: SourceModstat, Subject: f.Name, Field: "freebsd.modules", Code: fact.CodeUnsupported,
+			f.report.Add(fact.Problem{Source: SourceModstat, Subject: f.Name, Field: "freebsd.modules",
+				Code: fact.CodeUnsupported,
 				Text: fmt.Sprintf("module name %s is cut at 32 bytes by this kernel's struct module_stat", m.Name)})
 		}
 		mods = append(mods, m)
@@ -187,7 +176,7 @@ func (w *walker) modules(ctx context.Context, f *LoadedFile, id int) ([]ModuleSt
 }
 
 // modstat asks for version 3 of the structure, then 2, then 1, and remembers the one that works.
-func (w *walker) modstat(ctx context.Context, id int) (ModuleStat, error) {
+func (w *walker) modstat(ctx context.Context, id int) (moduleStat, error) {
 	for {
 		b, err := w.call(ctx, OpModStat, strconv.Itoa(id), strconv.Itoa(w.moduleVersion))
 		if errors.Is(err, errors.ErrUnsupported) && w.moduleVersion > 1 {
@@ -195,9 +184,9 @@ func (w *walker) modstat(ctx context.Context, id int) (ModuleStat, error) {
 			continue
 		}
 		if err != nil {
-			return ModuleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, plain(err))
+			return moduleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, plain(err))
 		}
-		m, err := DecodeModuleStat(b)
+		m, err := decodeModuleStat(b)
 		if err == nil && int(m.ID) != id {
 			err = &fact.ParseError{Source: OpModStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, m.ID)}
 		}

@@ -21,12 +21,12 @@ type appendOrder interface {
 }
 
 // encodeFile writes a struct kld_file_stat of a version (2 or 1), width, byte order and layout.
-func encodeFile(l Layout, version, bits int, o appendOrder, s FileStat) []byte {
+func encodeFile(l layout, version, bits int, o appendOrder, s fileStat) []byte {
 	b := make([]byte, structSize(OpKldStat, strconv.Itoa(version), bits))
 	o.PutUint32(b, uint32(len(b)))
 	copy(b[4:4+maxPath], s.Name)
 	at := 4 + maxPath
-	if l == LayoutDragonFly && version == 2 {
+	if l == layoutDragonFly && version == 2 {
 		copy(b[at:at+maxPath], s.Pathname)
 		at += maxPath
 	}
@@ -43,14 +43,14 @@ func encodeFile(l Layout, version, bits int, o appendOrder, s FileStat) []byte {
 		o.PutUint32(b[at+4:], uint32(s.Size))
 		at += 8
 	}
-	if l == LayoutFreeBSD && version == 2 {
+	if l == layoutFreeBSD && version == 2 {
 		copy(b[at:at+maxPath], s.Pathname)
 	}
 	return b
 }
 
 // encodeModule writes a struct module_stat of a version (3, 2 or 1), width and byte order.
-func encodeModule(version, bits int, o appendOrder, m ModuleStat) []byte {
+func encodeModule(version, bits int, o appendOrder, m moduleStat) []byte {
 	b := make([]byte, structSize(OpModStat, strconv.Itoa(version), bits))
 	o.PutUint32(b, uint32(len(b)))
 	name := 32
@@ -72,11 +72,11 @@ func encodeModule(version, bits int, o appendOrder, m ModuleStat) []byte {
 
 // fakeKernel answers the ops from a table, with the troubles that a test asks for.
 type fakeKernel struct {
-	layout        Layout
+	layout        layout
 	bits          int
 	order         appendOrder
-	files         []FileStat
-	modules       map[int32][]ModuleStat
+	files         []fileStat
+	modules       map[int32][]moduleStat
 	fileVersion   int // the newest accepted
 	moduleVersion int
 	fail          map[string]int // "kldnext 3": answer gone this many times
@@ -172,7 +172,7 @@ func (k *fakeKernel) mod(op string, id int32, args []string) ([]byte, error) {
 func newFake() *fakeKernel {
 	return &fakeKernel{
 		bits: 64, order: binary.LittleEndian, fileVersion: 2, moduleVersion: 3, fail: map[string]int{},
-		files: []FileStat{
+		files: []fileStat{
 			{ID: 1, Refs: 25, Address: 0xffffffff80200000, Size: 0x1f4dcd8, Name: "kernel",
 				Pathname: "/boot/kernel/kernel"},
 			{ID: 2, Refs: 1, Address: 0xffffffff8214e000, Size: 0x620f30, Name: "zfs.ko",
@@ -180,7 +180,7 @@ func newFake() *fakeKernel {
 			{ID: 4, Refs: 1, Address: 0xffffffff83018000, Size: 0x4250, Name: "drm.ko",
 				Pathname: "/boot/modules/drm.ko"},
 		},
-		modules: map[int32][]ModuleStat{
+		modules: map[int32][]moduleStat{
 			1: {{ID: 1, Refs: 1, Name: "cam"},
 				{ID: 10, Refs: 1, Name: "pci/ahci", Data: &ModuleData{Int: -1, Uint: 0xffffffff, Ulong: 0xffffffff}}},
 			2: {{ID: 300, Refs: 1, Name: "zfsctrl"},
@@ -189,12 +189,12 @@ func newFake() *fakeKernel {
 	}
 }
 
-func checkList(t *testing.T, k *fakeKernel, l *FileList) {
+func checkList(t *testing.T, k *fakeKernel, files []loadedFile) {
 	t.Helper()
-	if len(l.Files) != len(k.files) {
-		t.Fatalf("%d files, want %d: %+v", len(l.Files), len(k.files), l.Files)
+	if len(files) != len(k.files) {
+		t.Fatalf("%d files, want %d: %+v", len(files), len(k.files), files)
 	}
-	for i, f := range l.Files {
+	for i, f := range files {
 		want := k.files[i]
 		if k.bits == 32 {
 			want.Address &= 0xffffffff
@@ -203,8 +203,8 @@ func checkList(t *testing.T, k *fakeKernel, l *FileList) {
 			want.Pathname = ""
 		}
 		want.HasPath, want.Bits = k.fileVersion == 2, k.bits
-		if f.FileStat != want {
-			t.Errorf("file %d: %+v, want %+v", i, f.FileStat, want)
+		if f.fileStat != want {
+			t.Errorf("file %d: %+v, want %+v", i, f.fileStat, want)
 		}
 		if len(f.Modules) != len(k.modules[f.ID]) || f.Modules == nil {
 			t.Errorf("%s: modules %v, want %v", f.Name, f.Modules, k.modules[f.ID])
@@ -226,23 +226,23 @@ func checkList(t *testing.T, k *fakeKernel, l *FileList) {
 
 // TestReadFiles walks every layout, width, byte order and structure version.
 func TestReadFiles(t *testing.T) {
-	for _, layout := range []Layout{LayoutFreeBSD, LayoutDragonFly} {
+	for _, layout := range []layout{layoutFreeBSD, layoutDragonFly} {
 		for _, bits := range []int{64, 32} {
 			for _, order := range []appendOrder{binary.LittleEndian, binary.BigEndian} {
 				for _, fv := range []int{1, 2} {
 					for _, mv := range []int{1, 2, 3} {
 						k := newFake()
 						k.layout, k.bits, k.order, k.fileVersion, k.moduleVersion = layout, bits, order, fv, mv
-						l, err := ReadFiles(t.Context(), k.call, layout)
-						if err != nil || l.Partial != nil || l.Passes != 1 {
+						l, err := readFiles(t.Context(), k.call, layout)
+						if err != nil {
 							t.Fatalf("%v %d %v %d %d: %v, %+v", layout, bits, order, fv, mv, err, l)
 						}
 						checkList(t, k, l)
-						if mv < 3 && len(l.Files[1].Problems) != 1 {
-							t.Errorf("a cut name has problems %v", l.Files[1].Problems)
+						if mv < 3 && len(l[1].report.Problems) != 1 {
+							t.Errorf("a cut name has problems %v", l[1].report.Problems)
 						}
-						if d := l.Files[0].Modules[1].Data; mv > 1 &&
-							(d == nil || d.Ulong != 0xffffffff && order == binary.LittleEndian) {
+						if d := l[0].Modules[1].Data; mv > 1 && (d == nil ||
+							d.Ulong != 0xffffffff && order == binary.LittleEndian) {
 							t.Errorf("data %+v", d)
 						}
 					}
@@ -255,16 +255,16 @@ func TestReadFiles(t *testing.T) {
 // TestDragonFlyLayout shows why the size of the structure cannot choose the layout.
 func TestDragonFlyLayout(t *testing.T) {
 	k := newFake()
-	k.layout = LayoutDragonFly
+	k.layout = layoutDragonFly
 	b, err := k.call(t.Context(), OpKldStat, "2", "2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	right, err := DecodeFileStat(b, LayoutDragonFly)
+	right, err := decodeFileStat(b, layoutDragonFly)
 	if err != nil || right.Pathname != "/boot/kernel/zfs.ko" || right.ID != 2 {
 		t.Errorf("%+v, %v", right, err)
 	}
-	wrong, err := DecodeFileStat(b, LayoutFreeBSD)
+	wrong, err := decodeFileStat(b, layoutFreeBSD)
 	if err == nil && wrong.ID == 2 {
 		t.Error("FreeBSD's layout read DragonFly's bytes")
 	}
@@ -278,16 +278,17 @@ func TestVanishing(t *testing.T) {
 		for times := 1; times < maxPasses; times++ {
 			k := newFake()
 			k.fail[key] = times
-			l, err := ReadFiles(t.Context(), k.call, LayoutFreeBSD)
-			if err != nil || l.Partial != nil {
+			l, err := readFiles(t.Context(), k.call, layoutFreeBSD)
+			if err != nil {
 				t.Fatalf("%s gone %d times: %v, %+v", key, times, err, l)
 			}
 			checkList(t, k, l)
 		}
 		k := newFake()
 		k.fail[key] = 1 << 30
-		l, err := ReadFiles(t.Context(), k.call, LayoutFreeBSD)
-		if err != nil || !errors.Is(l.Partial, fact.ErrGone) || l.Passes != maxPasses {
+		l, err := readFiles(t.Context(), k.call, layoutFreeBSD)
+		var p *partialError
+		if !errors.As(err, &p) || !errors.Is(err, fact.ErrGone) || p.passes != maxPasses || l == nil {
 			t.Errorf("%s gone for ever: %v, %+v", key, err, l)
 		}
 		if k.calls > 2000 {
@@ -305,8 +306,8 @@ func TestUnload(t *testing.T) {
 			k.onCall = nil
 		}
 	}
-	l, err := ReadFiles(t.Context(), k.call, LayoutFreeBSD)
-	if err != nil || l.Partial != nil || l.Passes != 2 {
+	l, err := readFiles(t.Context(), k.call, layoutFreeBSD)
+	if err != nil {
 		t.Fatalf("%v, %+v", err, l)
 	}
 	checkList(t, k, l)
@@ -318,12 +319,12 @@ func TestIDReuse(t *testing.T) {
 	k.onCall = func(k *fakeKernel, key string) {
 		if key == "modstat 300" {
 			k.files[1].Name, k.files[1].Address = "vmm.ko", 0xffffffff83200000
-			k.modules[2] = []ModuleStat{{ID: 300, Refs: 1, Name: "vmm"}}
+			k.modules[2] = []moduleStat{{ID: 300, Refs: 1, Name: "vmm"}}
 			k.onCall = nil
 		}
 	}
-	l, err := ReadFiles(t.Context(), k.call, LayoutFreeBSD)
-	if err != nil || l.Partial != nil || l.Passes != 2 {
+	l, err := readFiles(t.Context(), k.call, layoutFreeBSD)
+	if err != nil {
 		t.Fatalf("%v, %+v", err, l)
 	}
 	checkList(t, k, l)
@@ -332,7 +333,7 @@ func TestIDReuse(t *testing.T) {
 func TestDenied(t *testing.T) {
 	k := newFake()
 	k.deny = true
-	if l, err := ReadFiles(t.Context(), k.call, LayoutFreeBSD); !errors.Is(err, fs.ErrPermission) || l != nil {
+	if l, err := readFiles(t.Context(), k.call, layoutFreeBSD); !errors.Is(err, fs.ErrPermission) || l != nil {
 		t.Errorf("EPERM gives %v, %v: never a list", l, err)
 	}
 }
@@ -344,22 +345,23 @@ func TestHostileAnswers(t *testing.T) {
 		case OpKldNext:
 			return []byte("7"), nil
 		case OpKldStat:
-			return encodeFile(LayoutFreeBSD, 2, 64, binary.LittleEndian, FileStat{ID: 7, Name: "x"}), nil
+			return encodeFile(layoutFreeBSD, 2, 64, binary.LittleEndian, fileStat{ID: 7, Name: "x"}), nil
 		case OpKldFirstMod, OpModFNext:
 			return []byte("9"), nil
 		}
-		return encodeModule(3, 64, binary.LittleEndian, ModuleStat{ID: 9, Name: "m"}), nil
+		return encodeModule(3, 64, binary.LittleEndian, moduleStat{ID: 9, Name: "m"}), nil
 	}
-	l, err := ReadFiles(t.Context(), loop, LayoutFreeBSD)
-	if err != nil || len(l.Files) != 1 || !errors.Is(l.Partial, fact.ErrMalformed) {
+	l, err := readFiles(t.Context(), loop, layoutFreeBSD)
+	var p *partialError
+	if len(l) != 1 || !errors.Is(err, fact.ErrMalformed) || !errors.As(err, &p) || p.passes != 1 {
 		t.Errorf("a list in a circle: %v, %+v", err, l)
 	}
-	if len(l.Files) == 1 && (l.Files[0].Modules != nil || len(l.Files[0].Problems) != 1) {
-		t.Errorf("modules in a circle: %+v", l.Files[0])
+	if len(l) == 1 && (l[0].Modules != nil || len(l[0].report.Problems) != 1) {
+		t.Errorf("modules in a circle: %+v", l[0])
 	}
 	for _, answer := range []string{"", "x", "-1", "99999999999999999999", "1.5"} {
 		bad := func(context.Context, string, ...string) ([]byte, error) { return []byte(answer), nil }
-		if l, err := ReadFiles(t.Context(), bad, LayoutFreeBSD); !errors.Is(err, fact.ErrMalformed) {
+		if l, err := readFiles(t.Context(), bad, layoutFreeBSD); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("answer %q: %v, %v", answer, l, err)
 		}
 	}
@@ -368,8 +370,8 @@ func TestHostileAnswers(t *testing.T) {
 func FuzzStructs(f *testing.F) {
 	k := newFake()
 	for _, v := range []int{1, 2} {
-		f.Add(encodeFile(LayoutFreeBSD, v, 64, binary.LittleEndian, k.files[1]), true)
-		f.Add(encodeFile(LayoutDragonFly, v, 32, binary.BigEndian, k.files[1]), true)
+		f.Add(encodeFile(layoutFreeBSD, v, 64, binary.LittleEndian, k.files[1]), true)
+		f.Add(encodeFile(layoutDragonFly, v, 32, binary.BigEndian, k.files[1]), true)
 	}
 	for _, v := range []int{1, 2, 3} {
 		f.Add(encodeModule(v, 64, binary.LittleEndian, k.modules[2][1]), false)
@@ -377,14 +379,14 @@ func FuzzStructs(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, file bool) {
 		if !file {
-			m, err := DecodeModuleStat(b)
+			m, err := decodeModuleStat(b)
 			if (m.Name == "") == (err == nil) {
 				t.Fatal("value and error", m, err)
 			}
 			return
 		}
-		for _, l := range []Layout{LayoutFreeBSD, LayoutDragonFly} {
-			s, err := DecodeFileStat(b, l)
+		for _, l := range []layout{layoutFreeBSD, layoutDragonFly} {
+			s, err := decodeFileStat(b, l)
 			if (s.Name == "") == (err == nil) {
 				t.Fatal("value and error", s, err)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/netware"
@@ -106,8 +107,8 @@ func captureReaders() []captureReader {
 		{CaptureKextutil, Darwin, capturedBy(Darwin, darwin.ReadKextutil)},
 		{CaptureKextPolicy, Darwin, capturedBy(Darwin, darwin.ReadKextPolicyText)},
 		{CaptureBundleIDs, Darwin, capturedBy(Darwin, darwin.ReadIDList)},
-		{CaptureKldstat, FreeBSD, readKldstat},
-		{CaptureKldstatDragonFly, DragonFly, readKldstatDragonFly},
+		{CaptureKldstat, FreeBSD, capturedBy(FreeBSD, freebsd.ReadKldstat)},
+		{CaptureKldstatDragonFly, DragonFly, capturedBy(DragonFly, freebsd.ReadKldstatDragonFly)},
 		{CaptureModstat, NetBSD, capturedBy(NetBSD, netbsd.ReadModstat)},
 		{CaptureModinfo, Solaris, capturedBy(Solaris, solaris.ReadModinfo)},
 		{CaptureGenkex, AIX, capturedBy(AIX, aix.ReadGenkex)},

@@ -91,10 +91,6 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if folder {
 		return nil, &ParseError{Source: name, Reason: "a folder that is no bundle"}
 	}
-	modules, ok, err := readUnixFile(fsys, name, head, o)
-	if ok || err != nil {
-		return modules, err
-	}
 	if isWindowsFile(head) {
 		return readWindowsFile(ctx, fsys, name, o)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/windows"
 )
@@ -184,18 +183,6 @@ var windowsRow = row{os: Windows, call: func(bool) fact.Call { return windows.Ca
 		return shim{Windows, newWindows(g, oo), image}
 	},
 	loaded: []string{windows.SourceModules, windows.SourceServices}, builtin: []string{windows.SourceModules, windows.SourceServices}, installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore}}
-var freebsdRow = row{os: FreeBSD, call: func(bool) fact.Call { return freebsd.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{FreeBSD, newFreeBSD(FreeBSD, g, oo), image}
-	},
-	loaded: []string{freebsd.SourceKldstat}, builtin: []string{freebsd.SourceKldstat}, installed: []string{freebsd.SourceModulePath}}
-var dragonflyRow = row{os: DragonFly, call: func(bool) fact.Call { return freebsd.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{DragonFly, newFreeBSD(DragonFly, g, oo), image}
-	},
-	loaded: []string{freebsd.SourceKldstat}, builtin: []string{freebsd.SourceKldstat}, installed: []string{freebsd.SourceModulePath}}
 
 // liveLinux adds the kernel's events, and the links of module directories below the machine's root.
 func liveLinux(m *liveMachine) {

@@ -24,6 +24,11 @@ type Form struct {
 // taken for one, whatever names it holds. Scan returns how many other lines were refused, and reports them as one
 // Problem that names the first.
 func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
+	return ScanNumbered(text, form, r, func(_ int, line string) error { return row(line) })
+}
+
+// ScanNumbered is Scan for rows that need the number of their line, counted from 1.
+func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line string) error) (stray int) {
 	n := 0
 	var first error
 	for line := range strings.SplitSeq(text, "\n") {
@@ -34,7 +39,7 @@ func Scan(text string, form Form, r *fact.Report, row func(line string) error) (
 			}
 			line = strings.TrimRight(line, " \t\r")
 		}
-		err := row(line)
+		err := row(n, line)
 		if err == nil || !form.Whole && form.typed(line) {
 			continue
 		}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A diskFile is one .ko file, or the kernel, on disk.
+type diskFile struct {
+	// Path is where it lies, with a leading "/".
+	Path string
+	// metadata is what it declares; nil if it was not, or could not be, read.
+	*metadata
+	unread error       // why there is no metadata; nil if there is, or if the file was only listed
+	report fact.Report // of this file alone: the problems of its record
+}
+
+// Name returns the file's base name.
+func (f *diskFile) Name() string { return fileName(f.Path) }
+
+// A library is the .ko files of a machine's module path and, when it could be read, its kernel,
+// with indexes of what they declare.
+type library struct {
+	// Files are the files, in the order of the module path's directories, by name within each.
+	Files []diskFile
+	// Kernel is the kernel's own file; nil when it was not read.
+	Kernel *diskFile
+	report fact.Report // of the directories that could not be read
+
+	interfaces map[string][]provision
+	modules    map[string][]*diskFile // by module, record and interface name, and last parts of names
+	names      map[string][]*diskFile // by file name
+}
+
+// A provision is one VERSION record: a file that provides an interface.
+type provision struct {
+	version int32
+	file    *diskFile
+}
+
+const (
+	maxDirEntries = 64 << 10
+	maxDirs       = 64
+)
+
+// slashPath turns an absolute path of the machine into one of package fs.
+func slashPath(p string) string {
+	p = path.Clean("/" + p)[1:]
+	if p == "" {
+		return "."
+	}
+	return p
+}
+
+// walkDirs yields each .ko file of the directories, in their order and by name within each, until yield returns false
+// or ctx ends. A directory that does not exist is passed over; one that cannot be read is reported. The file's name is
+// yielded before the file is read, so a caller may stop cheaply.
+func walkDirs(ctx context.Context, fsys fs.ReadDirFS, dirs []string, r *fact.Report, yield func(path string) bool) {
+	for _, dir := range dirs[:min(len(dirs), maxDirs)] {
+		if ctx.Err() != nil {
+			return
+		}
+		entries, err := fsys.ReadDir(slashPath(dir))
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				r.Problem(SourceModulePath, "", "modules", err)
+			}
+			continue
+		}
+		if len(entries) > maxDirEntries {
+			err := fmt.Errorf("%s: %w: %d entries", dir, fact.ErrTooLarge, len(entries))
+			r.Problem(SourceModulePath, "", "modules", err)
+			entries = entries[:maxDirEntries]
+		}
+		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".ko") && !e.IsDir() && !yield(path.Clean("/"+dir)+"/"+e.Name()) {
+				return
+			}
+		}
+	}
+}
+
+// readDisk reads the metadata of the file at path, of at most max bytes.
+func readDisk(fsys fs.FS, path string, max int64, r *fact.Report) (*metadata, error) {
+	m, err := readMetadata(fsys, slashPath(path), max, r)
+	if errors.Is(err, fs.ErrNotExist) { // in the same words on every machine
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return m, err
+}
+
+// readDiskFile is readDisk for a file that stays in the list if it cannot be read.
+func readDiskFile(fsys fs.FS, path string, max int64) diskFile {
+	f := diskFile{Path: path}
+	f.metadata, f.unread = readDisk(fsys, path, max, &f.report)
+	return f
+}
+
+// readLibrary reads the files in the directories, and the kernel if its path is not empty.
+func readLibrary(ctx context.Context, fsys fs.ReadDirFS, dirs []string, kernel string, max int64) *library {
+	l := &library{}
+	walkDirs(ctx, fsys, dirs, &l.report, func(p string) bool {
+		l.Files = append(l.Files, readDiskFile(fsys, p, max))
+		return ctx.Err() == nil
+	})
+	if kernel != "" {
+		k := readDiskFile(fsys, kernel, max)
+		l.Kernel = &k
+	}
+	l.index()
+	return l
+}
+
+// kernelModules returns the modules that the kernel's file declares; nil if it was not read.
+func (l *library) kernelModules() []Module {
+	if l.Kernel == nil || l.Kernel.metadata == nil {
+		return nil
+	}
+	return l.Kernel.Modules
+}
+
+// tell reports the directories and the files that could not be read, in words for a conclusion: no field is missing,
+// and a kernel without a file is no problem.
+func (l *library) tell(r *fact.Report) {
+	for _, p := range l.report.Problems {
+		p.Field = ""
+		r.Add(p)
+	}
+	for i := range l.Files {
+		if f := &l.Files[i]; f.unread != nil {
+			r.Problem(SourceModulePath, f.Name(), "", f.unread)
+		}
+	}
+	if k := l.Kernel; k != nil && k.unread != nil && !errors.Is(k.unread, fs.ErrNotExist) {
+		r.Problem(SourceModulePath, kernelName, "", k.unread)
+	}
+}
+
+// err returns why there are no files: a directory could not be read. It is nil if there are some, or none to find.
+func (l *library) err() error {
+	if len(l.Files) > 0 || len(l.report.Problems) == 0 {
+		return nil
+	}
+	return asError(l.report.Problems[0])
+}
+
+// asError returns a Problem as the error of a whole call, which names no source or field.
+func asError(p fact.Problem) error { return fact.Problem{Code: p.Code, Text: p.Text} }
+
+// newLibrary makes a library of files that were read one by one.
+func newLibrary(files []diskFile, kernel *diskFile) *library {
+	l := &library{Files: files, Kernel: kernel}
+	l.index()
+	return l
+}
+
+func (l *library) index() {
+	l.interfaces, l.modules, l.names = map[string][]provision{}, map[string][]*diskFile{}, map[string][]*diskFile{}
+	if l.Kernel != nil {
+		l.add(l.Kernel)
+	}
+	for i := range l.Files {
+		l.add(&l.Files[i])
+	}
+}
+
+func (l *library) add(f *diskFile) {
+	l.names[f.Name()] = append(l.names[f.Name()], f)
+	if f.metadata == nil {
+		return
+	}
+	for _, v := range f.Versions {
+		l.interfaces[v.Name] = append(l.interfaces[v.Name], provision{v.Version, f})
+		l.module(v.Name, f)
+	}
+	for _, m := range f.Modules {
+		l.module(m.Name, f)
+		l.module(m.Record, f)
+		l.module(lastPart(m.Name), f)
+	}
+}
+
+func (l *library) module(name string, f *diskFile) {
+	if files := l.modules[name]; name != "" && !slices.Contains(files, f) {
+		l.modules[name] = append(files, f)
+	}
+}
+
+// lastPart returns what follows the last "/" of a module's name: "aesni" of "nexus/aesni".
+func lastPart(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// provider returns the file that meets the dependency, as the kernel would choose it; nil when
+// there is none.
+func (l *library) provider(d Depend) *diskFile {
+	have := l.interfaces[d.Name]
+	versions := make([]int32, len(have))
+	for i, p := range have {
+		versions[i] = p.version
+	}
+	if i := d.choose(versions); i >= 0 {
+		return have[i].file
+	}
+	return nil
+}
+
+// requires returns the files that f depends on, each once, in the order of its DEPEND records, and
+// the dependencies that nothing meets. What the file itself provides is left out, as the kernel
+// leaves it out.
+func (l *library) requires(f *diskFile) (files []*diskFile, missing []Depend) {
+	if f.metadata == nil {
+		return nil, nil
+	}
+	own := map[string]bool{}
+	for _, v := range f.Versions {
+		own[v.Name] = true
+	}
+	for _, d := range f.Depends {
+		if own[d.Name] {
+			continue
+		}
+		p := l.provider(d)
+		switch {
+		case p == nil && d.Name == kernelName && len(l.interfaces[kernelName]) == 0: // the kernel does not say its release
+		case p == nil:
+			missing = append(missing, d)
+		case p != f && !slices.Contains(files, p):
+			files = append(files, p)
+		}
+	}
+	return files, missing
+}
+
+// find returns the files that a name means: a file name with or without ".ko", else a path, else a
+// module's, record's or interface's name, or the last part of a module's name. The kernel's own
+// file is among them when the name is that of something compiled in.
+func (l *library) find(name string) []*diskFile {
+	if strings.HasPrefix(name, "/") {
+		for i := range l.Files {
+			if l.Files[i].Path == name {
+				return []*diskFile{&l.Files[i]}
+			}
+		}
+		return nil
+	}
+	for _, n := range []string{name, name + ".ko"} {
+		if files := l.names[n]; len(files) > 0 {
+			return files
+		}
+	}
+	return l.modules[name]
+}
+
+// A match is a file that drives a device, with the table that says so.
+type match struct {
+	File  *diskFile
+	Table *deviceTable
+	Row   int
+}
+
+// drivers returns the files that drive the device, each once, as devmatch(8) would find them.
+func (l *library) drivers(d device) []match {
+	var out []match
+	for i := range l.Files {
+		if m, ok := l.Files[i].match(d); ok {
+			out = append(out, m)
+		}
+	}
+	if l.Kernel != nil {
+		if m, ok := l.Kernel.match(d); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (f *diskFile) match(d device) (match, bool) {
+	if f.metadata == nil {
+		return match{}, false
+	}
+	for i := range f.PNP {
+		if row, ok := f.PNP[i].Matches(d); ok {
+			return match{f, &f.PNP[i], row}, true
+		}
+	}
+	return match{}, false
+}
+
+// lacks returns how many of the modules that the kernel shows of the file the file does not declare. A name that the
+// kernel cut is compared as far as it goes.
+func (m *metadata) lacks(loaded []moduleStat) (missing int) {
+	for _, s := range loaded {
+		found := slices.ContainsFunc(m.Modules, func(d Module) bool {
+			return d.Name == s.Name || s.Cut && strings.HasPrefix(d.Name, s.Name)
+		})
+		if !found {
+			missing++
+		}
+	}
+	return missing
+}
+
+// errMissing is the error for a dependency that no file meets.
+func errMissing(d Depend) error {
+	return fmt.Errorf("%w: no file provides %s.%d (%d to %d)", fs.ErrNotExist, d.Name, d.Preferred, d.Min, d.Max)
+}

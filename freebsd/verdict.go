@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A result is a verdict in the making, on one file, or on the name if there is none.
+type result struct {
+	name string // of the file or, for what is compiled in, of the module; empty if nothing has that name
+	fact.Verdict
+}
+
+// check answers for each thing that the query means, and once if it means none.
+func (c *checker) check(query string) []result {
+	var out []result
+	for _, sub := range c.subjects(query) {
+		out = append(out, c.verdict(query, sub))
+	}
+	if out == nil {
+		out = append(out, c.verdict(query, subject{}))
+	}
+	return out
+}
+
+func (c *checker) verdict(query string, sub subject) result {
+	f := result{name: sub.name(), Verdict: fact.Verdict{Query: query, Release: c.release}}
+	if f.Release == "" {
+		f.Release = Release(c.osRelDate)
+	}
+	c.presence(&f, sub)
+	if f.name != "" && sub.inKernel == "" {
+		c.configuration(&f, sub)
+	}
+	if c.live {
+		f.Now = c.now(&f, sub)
+	}
+	f.NextBoot = c.nextBoot(&f, sub)
+	f.Problems = slices.Clone(c.unread.Problems)
+	return f
+}
+
+func (f *result) reason(code, format string, args ...any) {
+	f.Reasons = append(f.Reasons, fact.Reason{Code: code, Text: fmt.Sprintf(format, args...)})
+}
+
+func (f *result) trigger(code, format string, args ...any) {
+	f.Triggers = append(f.Triggers, fact.Reason{Code: code, Text: fmt.Sprintf(format, args...)})
+}
+
+// reason returns the setting as a reason.
+func (s setting) reason(code, text string) fact.Reason {
+	return fact.Reason{Code: code, Text: text, File: s.File, Line: s.Line}
+}
+
+// presence says where it is.
+func (c *checker) presence(f *result, sub subject) {
+	if l := sub.loaded; l != nil {
+		f.Word = "loaded"
+		f.reason(ReasonLoaded, "%s is loaded as id %d%s", l.Name, l.ID, from(l.Pathname))
+		if c.preloaded(l) {
+			f.Word = "preloaded"
+			f.reason(ReasonPreloaded, "the boot loader had loaded it")
+		}
+	}
+	if sub.inKernel != "" {
+		f.Word = "in kernel"
+		if sub.disk != nil {
+			f.reason(ReasonInKernel, "%s of %s is compiled into the kernel", sub.inKernel, sub.disk.Name())
+		} else {
+			f.reason(ReasonInKernel, "%s is compiled into the kernel", sub.inKernel)
+		}
+	}
+	if d := sub.disk; d != nil {
+		f.Reasons = append(f.Reasons, fact.Reason{Code: ReasonInstalled, Text: installedText(d), File: d.Path})
+	}
+	if m := sub.matched; m != nil {
+		f.trigger(ReasonDevmatch, "row %d of its table for bus %s drives the device: %s", m.Row, m.Table.Bus,
+			m.Table.IDs[m.Row])
+	}
+	if f.name == "" {
+		if c.complete() {
+			f.reason(ReasonNoFile, "no loaded file, no module in the kernel and no file in the module path has that name")
+		} else {
+			f.reason(ReasonUnread, "nothing that was read has that name, but not everything could be read")
+		}
+	}
+}
+
+func from(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " from " + path
+}
+
+func installedText(d *diskFile) string {
+	if d.metadata == nil {
+		return "its file is on disk, and could not be read"
+	}
+	names := make([]string, 0, len(d.Modules))
+	for _, m := range d.Modules {
+		names = append(names, m.Name)
+	}
+	text := "its file is on disk"
+	if len(names) > 0 {
+		text += ", with " + strings.Join(names[:min(len(names), 5)], ", ")
+		if len(names) > 5 {
+			text += fmt.Sprintf(" and %d more", len(names)-5)
+		}
+	}
+	if n, ok := builtFor(d.Depends); ok {
+		text += "; built for " + Release(int64(n))
+	}
+	return text
+}
+
+func (c *checker) preloaded(l *loadedFile) bool {
+	return slices.ContainsFunc(c.preloads, func(p preload) bool { return p.Code() && p.Name == l.Pathname })
+}
+
+// configuration says what asks for the file and what keeps it out.
+func (c *checker) configuration(f *result, sub subject) {
+	base := baseName(f.name)
+	if set, ok := c.config.loads(base); ok {
+		f.Triggers = append(f.Triggers, set.reason(ReasonLoaderConf,
+			"the boot loader loads it"))
+	}
+	if set, ok := c.config.blacklisted(base); ok {
+		f.Reasons = append(f.Reasons, set.reason(ReasonBlacklist,
+			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
+		if f.Word == "" {
+			f.Word = "blacklisted"
+		}
+	}
+	if set, ok := c.config.rcListed(base); ok {
+		f.Triggers = append(f.Triggers, set.reason(ReasonKldList,
+			"rc(8) loads it at boot"))
+	}
+	if sub.disk == nil {
+		return
+	}
+	if set, ok := c.config.devmatchBlocked(base); ok {
+		f.Reasons = append(f.Reasons, set.reason(ReasonDevBlock,
+			"devmatch(8) does not load it"))
+	}
+	if n := deviceRows(sub.disk); n > 0 && sub.matched == nil {
+		f.trigger(ReasonDevmatch, "it declares %d devices that devmatch(8) loads it for", n)
+	}
+	if users := c.users(sub.disk); len(users) > 0 {
+		f.trigger(ReasonDependency, "needed by %s", strings.Join(users[:min(len(users), 5)], ", "))
+	}
+}
+
+func deviceRows(d *diskFile) int {
+	n := 0
+	if d.metadata != nil {
+		for i := range d.PNP {
+			n += len(d.PNP[i].rows)
+		}
+	}
+	return n
+}
+
+// users returns the names of the files that need this one.
+func (c *checker) users(d *diskFile) []string {
+	var out []string
+	for i := range c.library.Files {
+		f := &c.library.Files[i]
+		if needs, _ := c.library.requires(f); slices.Contains(needs, d) {
+			out = append(out, f.Name())
+		}
+	}
+	return out
+}
+
+// unmet returns the dependencies because of which the kernel would refuse the file.
+func (c *checker) unmet(d *diskFile) []Depend {
+	if d.metadata == nil {
+		return nil
+	}
+	_, missing := c.library.requires(d)
+	if len(c.library.report.Problems) > 0 {
+		// Any other may be in what was not read.
+		missing = slices.DeleteFunc(missing, func(d Depend) bool { return d.Name != kernelName })
+	}
+	if c.osRelDate == 0 {
+		return missing
+	}
+	for _, dep := range d.Depends {
+		known := slices.ContainsFunc(missing, func(m Depend) bool { return m == dep })
+		if dep.Name == kernelName && !known && c.live && !dep.accepts(int32(c.osRelDate)) {
+			missing = append(missing, dep)
+		}
+	}
+	return missing
+}
+
+// complete reports whether every source that could know a name was read.
+func (c *checker) complete() bool { return c.listed() && c.diskComplete() }
+
+// listed reports whether the kernel's list was read whole.
+func (c *checker) listed() bool { return c.unread.Count(SourceKldstat) == 0 }
+
+// diskComplete reports whether every file on disk that could know a name was read.
+func (c *checker) diskComplete() bool {
+	if len(c.library.report.Problems) > 0 || len(c.library.Files) == 0 {
+		return false
+	}
+	for i := range c.library.Files {
+		// The name may be that of a module inside; but what is no ELF file the kernel refuses too.
+		if err := c.library.Files[i].unread; err != nil && !errors.Is(err, fact.ErrMalformed) {
+			return false
+		}
+	}
+	return true
+}
+
+// kernelRelease returns the release number that a kernel's file gives itself; 0 if it was not read.
+func kernelRelease(k *diskFile) int64 {
+	if k == nil || k.metadata == nil {
+		return 0
+	}
+	for _, v := range k.Versions {
+		if v.Name == kernelName {
+			return int64(v.Version)
+		}
+	}
+	return 0
+}
