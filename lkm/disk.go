@@ -99,9 +99,6 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if ok || err != nil {
 		return modules, err
 	}
-	if isWindowsFile(head) {
-		return readWindowsFile(ctx, fsys, name, o)
-	}
 	if ko.IsModule(head) {
 		return readLinuxFile(fsys, name, o)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // An oldBackend answers for one operating system. Each is in the file of its kernel's name (linux.go)
@@ -191,12 +190,6 @@ var darwinRow = row{os: Darwin, call: func(exec bool) fact.Call {
 	},
 	loaded: []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat}, builtin: []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
 	installed: []string{darwin.SourceBundles, darwin.SourceCollections}}
-var windowsRow = row{os: Windows, call: func(bool) fact.Call { return windows.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{Windows, newWindows(g, oo), image}
-	},
-	loaded: []string{windows.SourceModules, windows.SourceServices}, builtin: []string{windows.SourceModules, windows.SourceServices}, installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore}}
 var freebsdRow = row{os: FreeBSD, call: func(bool) fact.Call { return freebsd.Call },
 	open: func(m Machine, o fact.Options) backend {
 		g, oo, image := oldOptions(m)
