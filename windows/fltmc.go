@@ -3,38 +3,33 @@
 package windows
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceFltmc is the source of a capture of fltmc.
 const SourceFltmc = "fltmc"
 
-// fltForms are the forms of rows. They are compiled for each text.
-type fltForms struct{ filter, legacy, instance *regexp.Regexp }
-
-func newFltForms() fltForms {
-	return fltForms{
-		// A row of fltmc filters: name, instances, altitude, frame.
-		filter: regexp.MustCompile(`^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`),
-		// The row of a filter that is no minifilter.
-		legacy: regexp.MustCompile(`^(\S.*?)\s{2,}<(\S+)>$`),
-		// A row of fltmc instances: filter, volume, altitude, instance, frame, features, status; volume and status may
-		// be blank.
-		instance: regexp.MustCompile(`^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}` +
-			`(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`),
-	}
-}
+var (
+	// fltFilter matches a row of fltmc filters: name, instances, altitude, frame.
+	fltFilter = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`}
+	// fltLegacy matches the row of a filter that is no minifilter.
+	fltLegacy = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}<(\S+)>$`}
+	// fltInstance matches a row of fltmc instances: filter, volume, altitude, instance, frame, features, status;
+	// volume and status may be blank.
+	fltInstance = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}` +
+		`(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`}
+)
 
 // ReadFltmc reads what fltmc filters and fltmc instances print, in any language. The altitude is kept as text.
 func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 	text = consoleText(text)
 	b := newCapture(SourceFltmc, text)
-	forms, header := newFltForms(), fltHeader(text)
+	header := fltHeader(text)
 	b.strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {
 		trimmed := strings.TrimSpace(line)
 		switch {
@@ -43,7 +38,7 @@ func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 		case fltRuler(trimmed):
 			b.sure = true
 			return nil
-		case len(line) <= maxCaptureLine && b.fltRow(forms, line), isRuler(trimmed), b.rows == 0 && line == header:
+		case len(line) <= maxCaptureLine && b.fltRow(line), isRuler(trimmed), b.rows == 0 && line == header:
 			return nil
 		}
 		return noRow(line)
@@ -69,8 +64,8 @@ func fltHeader(text string) string {
 
 func fltRuler(line string) bool { return strings.Trim(line, "- ") == "" }
 
-func (b *captureBuilder) fltRow(forms fltForms, line string) bool {
-	if m := forms.instance.FindStringSubmatch(line); m != nil {
+func (b *captureBuilder) fltRow(line string) bool {
+	if m := fltInstance.FindStringSubmatch(line); m != nil {
 		b.rows++
 		e := b.filterEntry(m[1])
 		in := FilterInstance{Name: m[4], Altitude: m[3]}
@@ -81,7 +76,7 @@ func (b *captureBuilder) fltRow(forms fltForms, line string) bool {
 		e.Driver.column("volumeStatus", m[7])
 		return true
 	}
-	if m := forms.filter.FindStringSubmatch(line); m != nil {
+	if m := fltFilter.FindStringSubmatch(line); m != nil {
 		b.rows++
 		instances, _ := strconv.ParseInt(m[2], 10, 64)
 		frame, _ := strconv.ParseInt(m[4], 10, 64)
@@ -89,7 +84,7 @@ func (b *captureBuilder) fltRow(forms fltForms, line string) bool {
 			Name: m[1], Altitude: m[3], Instances: fact.CountOf(instances), Frame: fact.CountOf(frame)}
 		return true
 	}
-	if m := forms.legacy.FindStringSubmatch(line); m != nil {
+	if m := fltLegacy.FindStringSubmatch(line); m != nil {
 		b.rows++
 		b.filterEntry(m[1]).Driver.Filter = &Filter{Name: m[1], Legacy: true}
 		return true

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // maxHive is the largest registry hive that is read, in bytes.
@@ -28,9 +29,7 @@ const (
 	maxHiveBytes  = 256 << 20 // bytes of names and data that one call takes
 )
 
-func errHiveBudget() error {
-	return fmt.Errorf("%w: its keys lead to more than a registry holds", fact.ErrTooLarge)
-}
+var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
 // A hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
 // written back from its log files is not seen; dirty reports that.
@@ -118,7 +117,7 @@ func (h *hive) keyAt(off uint32) (*hiveKey, error) {
 		return nil, hiveError("nk", "name of %d bytes", n)
 	}
 	if !h.spend(1, 0) {
-		return nil, errHiveBudget()
+		return nil, errHiveBudget
 	}
 	return &hiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
 }
@@ -215,7 +214,7 @@ func (w *hiveWalk) lists(at uint32) error {
 
 func (w *hiveWalk) list(at uint32) error {
 	if !w.h.spend(1, 0) {
-		return errHiveBudget()
+		return errHiveBudget
 	}
 	c, step, err := w.h.index(at)
 	if err != nil {
@@ -327,7 +326,7 @@ func (h *hive) value(off uint32) (RegValue, error) {
 		return RegValue{}, hiveError("vk", "data of %d bytes", size)
 	}
 	if !h.spend(0, 20+n+int(size)) {
-		return RegValue{}, errHiveBudget()
+		return RegValue{}, errHiveBudget
 	}
 	v := RegValue{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
 	if inline {

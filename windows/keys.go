@@ -13,9 +13,10 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
-func errNotThere() error { return fmt.Errorf("not in the registry: %w", fs.ErrNotExist) }
+var errNotThere error = &sentinel.Error{Before: "not in the registry", Cause: fs.ErrNotExist}
 
 // registry reads one key of HKEY_LOCAL_MACHINE; of an image only those of the SYSTEM hive.
 func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
@@ -24,7 +25,7 @@ func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
 	}
 	raw, err := k.machine.Call(ctx, OpRegistry, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotThere()
+		return nil, errNotThere
 	}
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
 		return nil, err
 	}
 	if len(keys) == 0 {
-		return nil, errNotThere()
+		return nil, errNotThere
 	}
 	if keys[0].Partial {
 		return nil, fmt.Errorf("registry key %s: a value cannot be read: %w", path, fact.ErrMalformed)
@@ -57,7 +58,7 @@ func (k *Kernel) hiveKey(path string) (*RegKey, error) {
 		return nil, err
 	}
 	if !found {
-		return nil, errNotThere()
+		return nil, errNotThere
 	}
 	return &key, nil
 }
@@ -116,7 +117,7 @@ func (k *Kernel) hivePackages(r *fact.Report) ([]Package, error) {
 		errDrivers = nil
 	}
 	if keys == nil {
-		return nil, cmp.Or(err, errDrivers, errNotThere())
+		return nil, cmp.Or(err, errDrivers, errNotThere)
 	}
 	for _, err := range []error{err, errDrivers} {
 		if err != nil {

@@ -5,20 +5,20 @@ package windows
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 var errReplaced = errors.New("the file was replaced since it was loaded: " +
 	"imports, signature and the like are the file's, and not those of the code in memory")
 
-func errNoStamp() error {
-	const text = "the kernel told neither checksum nor time stamp of the image to compare its file with"
-	return fmt.Errorf("%s: %w", text, errors.ErrUnsupported)
+var errNoStamp error = &sentinel.Error{
+	Before: "the kernel told neither checksum nor time stamp of the image to compare its file with",
+	Cause:  errors.ErrUnsupported,
 }
 
 // idOf returns the id of the image with that key; see entry.Key.
@@ -80,7 +80,7 @@ func (e *entry) addImage(m *Record) {
 	m.Size, m.Address = fact.CountOf(e.Driver.Image.Size), e.Driver.Image.Base
 	m.OnDisk = e.onDisk()
 	if e.Driver.PE != nil && m.OnDisk.Match == "" {
-		m.AddProblem(fact.ProblemOf(SourceModules, safe(e.Name), "onDisk.match", errNoStamp()))
+		m.AddProblem(fact.ProblemOf(SourceModules, safe(e.Name), "onDisk.match", errNoStamp))
 	}
 	if m.OnDisk.Match == fact.MatchDifferent {
 		m.Version, m.ContentID = "", ""

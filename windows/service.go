@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // maxServices is how many services a list may hold; a desktop has some 800 drivers and services.
@@ -186,15 +187,11 @@ func (s *registeredService) problem(field string, err error) {
 	s.Problems = append(s.Problems, fact.ProblemOf(SourceRegistry, s.Name, field, err))
 }
 
-func errLostValue() error { return fmt.Errorf("values that cannot be read: %w", fact.ErrMalformed) }
-
-func errRefusedKey() error {
-	return fmt.Errorf("the service's registry key cannot be opened: %w", fs.ErrPermission)
-}
-
-func errClosedKeys() error {
-	return fmt.Errorf("keys of services that cannot be opened: %w", fs.ErrPermission)
-}
+var (
+	errLostValue  error = &sentinel.Error{Before: "values that cannot be read", Cause: fact.ErrMalformed}
+	errRefusedKey error = &sentinel.Error{Before: "the service's registry key cannot be opened", Cause: fs.ErrPermission}
+	errClosedKeys error = &sentinel.Error{Before: "keys of services that cannot be opened", Cause: fs.ErrPermission}
+)
 
 // parseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is no driver's, is left
 // out: other programs keep their settings there. A key that could not be opened, or whose type could not be read, is
@@ -230,10 +227,10 @@ func servicesOf(keys []RegKey, p ntPaths, r *fact.Report) []registeredService {
 		switch {
 		case keys[i].Refused:
 			closed++
-			list = append(list, refusedService(name, errRefusedKey()))
+			list = append(list, refusedService(name, errRefusedKey))
 			continue
 		case keys[i].Partial && !s.HasType:
-			list = append(list, refusedService(name, errLostValue()))
+			list = append(list, refusedService(name, errLostValue))
 			continue
 		}
 		if !isDriver {
@@ -242,8 +239,8 @@ func servicesOf(keys []RegKey, p ntPaths, r *fact.Report) []registeredService {
 		index[fold(name)] = len(list)
 		list = append(list, s)
 	}
-	countedProblem(r, lost, errLostValue())
-	countedProblem(r, closed, errClosedKeys())
+	countedProblem(r, lost, errLostValue)
+	countedProblem(r, closed, errClosedKeys)
 	return list
 }
 
@@ -303,7 +300,7 @@ func readService(k *RegKey, name string, p ntPaths) (registeredService, bool) {
 	raw, ok := k.text("ImagePath")
 	if !ok && k.Partial {
 		s.ImagePathRule = RuleUnread
-		s.problem("path", errLostValue())
+		s.problem("path", errLostValue)
 		return s, true
 	}
 	ip, err := p.resolveImagePath(s.Name, raw)
