@@ -168,11 +168,12 @@ func keysOf(name string, parties ...*party) []fact.KeySet {
 
 func verify(t testing.TB, image []byte, keys []fact.KeySet, catalogs ...*windows.Catalogs) []windows.Signature {
 	t.Helper()
-	v, errs := windows.NewVerifier(keys, now, catalogs...)
-	if len(errs) > 0 {
-		t.Fatal(errs)
+	var r fact.Report
+	v := windows.NewVerifier(keys, now, catalogs, &r)
+	if len(r.Problems) > 0 {
+		t.Fatal(r.Problems)
 	}
-	f, err := windows.ParseFile(image, windows.FileOptions{Verifier: v})
+	f, err := windows.ParseFile(image, windows.FileOptions{Verifier: v}, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +390,7 @@ func (f *signingFixture) againstOssl(t *testing.T, image []byte) {
 	t.Helper()
 	out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in",
 		f.file(t, "check.sys", image)).CombinedOutput()
-	p, _, err := windows.ParsePE(image)
+	p, err := windows.ParsePE(image, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,8 +427,8 @@ func TestAuthenticodeTampered(t *testing.T) {
 		for _, bit := range []byte{0x01, 0x80} {
 			mutant := bytes.Clone(image)
 			mutant[i] ^= bit
-			v, _ := windows.NewVerifier(keys, now)
-			p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
+			v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+			p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v}, new(fact.Report))
 			if err != nil {
 				continue // no image any more
 			}
@@ -457,8 +458,8 @@ func TestAuthenticodeTampered(t *testing.T) {
 		"zero bytes and data":            append(grow(image, opt, table)[:len(image)+56], 0, 0, 0, 0, 0, 0, 0, 1),
 		"signature of another, swapped":  append(append(bytes.Clone(image[:0x500]), image[0x501]^1), image[0x501:]...),
 	} {
-		v, _ := windows.NewVerifier(keys, now)
-		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v})
+		v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v}, new(fact.Report))
 		if err != nil {
 			continue
 		}
@@ -653,11 +654,11 @@ func TestCatalogs(t *testing.T) {
 	leaf := issue(t, certificateOf{name: "Windows", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidInbox}}, f.ca)
 	keys := keysOf("test", f.root)
 	odd := append(testDriver(), 1, 2, 3) // a length that is no multiple of eight
-	p, _, err := windows.ParsePE(f.driver)
+	p, err := windows.ParsePE(f.driver, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, _, err := windows.ParsePE(odd)
+	q, err := windows.ParsePE(odd, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -692,14 +693,15 @@ func TestCatalogs(t *testing.T) {
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	late := index(cat)
-	if n, problems := late.Load(stopped); n != 0 || len(problems) == 0 {
-		t.Errorf("stopped: %d catalogs, %v", n, problems)
+	var cut, again, nonsense fact.Report
+	if n, err := late.Load(stopped, &cut); n != 0 || err != nil || len(cut.Problems) == 0 {
+		t.Errorf("stopped: %d catalogs, %v, %v", n, err, cut.Problems)
 	}
 	if list := verify(t, f.driver, keys, late); len(list) != 0 {
 		t.Errorf("stopped: %+v", list)
 	}
-	if n, problems := late.Load(t.Context()); n != 1 || len(problems) != 0 {
-		t.Errorf("again: %d catalogs, %v", n, problems)
+	if n, err := late.Load(t.Context(), &again); n != 1 || err != nil || len(again.Problems) != 0 {
+		t.Errorf("again: %d catalogs, %v, %v", n, err, again.Problems)
 	}
 	if list := verify(t, f.driver, nil, index(cat)); len(list) != 1 || list[0].Status != fact.SignatureUnchecked {
 		t.Errorf("without keys: %+v", list)
@@ -710,7 +712,7 @@ func TestCatalogs(t *testing.T) {
 		t.Errorf("a changed driver is in the catalog: %+v", list)
 	}
 	// A catalog into which a digest was written is no longer signed.
-	r, _, err := windows.ParsePE(other)
+	r, err := windows.ParsePE(other, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -718,8 +720,9 @@ func TestCatalogs(t *testing.T) {
 	if list := verify(t, other, keys, index(forged)); len(list) != 1 || list[0].Status != fact.SignatureInvalid {
 		t.Errorf("a forged catalog: %+v", list)
 	}
-	v, _ := windows.NewVerifier(keys, now, index([]byte("no catalog")))
-	if n, problems := v.Catalogs[0].Load(t.Context()); n != 0 || len(problems) != 1 || v.Complete() {
-		t.Errorf("nonsense: %d catalogs, %v", n, problems)
+	v := windows.NewVerifier(keys, now, []*windows.Catalogs{index([]byte("no catalog"))}, new(fact.Report))
+	if n, err := v.Catalogs[0].Load(t.Context(), &nonsense); n != 0 || err != nil || len(nonsense.Problems) != 1 ||
+		v.Complete() {
+		t.Errorf("nonsense: %d catalogs, %v, %v", n, err, nonsense.Problems)
 	}
 }

@@ -70,13 +70,13 @@ func TestAuthenticodeThroughput(t *testing.T) {
 	ours := make([]string, n)
 	library := func() time.Duration {
 		start := time.Now()
-		v, _ := windows.NewVerifier(keys, now)
+		v := windows.NewVerifier(keys, now, nil, new(fact.Report))
 		for i, name := range files {
 			b, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			file, err := windows.ParseFile(b, windows.FileOptions{Hashes: true, Verifier: v})
+			file, err := windows.ParseFile(b, windows.FileOptions{Hashes: true, Verifier: v}, new(fact.Report))
 			if err != nil || len(file.Signatures) != 1 || file.Signatures[0].Status != fact.SignatureValid {
 				t.Fatalf("%s: %v", name, err)
 			}

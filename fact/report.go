@@ -82,6 +82,25 @@ func (r *Report) Add(p Problem) {
 	r.Problems = append(r.Problems, Problem{Source: p.Source, Code: p.Code, Text: manyMore, Count: 1})
 }
 
+// Append adds the sources and the problems of another report.
+func (r *Report) Append(o *Report) {
+	r.Sources = append(r.Sources, o.Sources...)
+	for i, p := range o.Problems {
+		r.Add(p)
+		if rest, ok := o.more[p.Source]; ok && rest == i { // it stands for several
+			r.addCount(p.Source, p.Count-1)
+		}
+	}
+}
+
+// addCount counts n more problems of a source that has no room for them.
+func (r *Report) addCount(source string, n int) {
+	r.count[source] += n
+	if i, ok := r.more[source]; ok {
+		r.Problems[i].Count += n
+	}
+}
+
 // Count returns how many problems of the source were reported, those without room included.
 func (r *Report) Count(source string) int { return r.count[source] }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/kernelext/kernelext/netware"
 	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/vxworks"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A CaptureKind names the tool or file whose text a capture holds.
@@ -91,15 +92,15 @@ func captureReaders() []captureReader {
 		{CaptureProcModules, Linux, readProcModulesText},
 		{CaptureLsmod, Linux, readLsmod},
 		{CaptureLinuxModinfo, Linux, readLinuxModinfo},
-		{CaptureSC, Windows, readSC},
-		{CaptureDriverQuery, Windows, readDriverQuery},
-		{CaptureFltmc, Windows, readFltmc},
-		{CapturePnPUtil, Windows, readPnPUtil},
-		{CaptureMSInfo, Windows, readMSInfo},
-		{CaptureWMI, Windows, readWMIText},
-		{CaptureAutoruns, Windows, readAutoruns},
-		{CaptureDriverList, Windows, readDriverList},
-		{CaptureOsquery, Windows, readOsquery},
+		{CaptureSC, Windows, capturedBy(Windows, windows.ReadSC)},
+		{CaptureDriverQuery, Windows, capturedBy(Windows, windows.ReadDriverQuery)},
+		{CaptureFltmc, Windows, capturedBy(Windows, windows.ReadFltmc)},
+		{CapturePnPUtil, Windows, capturedBy(Windows, windows.ReadPnPUtil)},
+		{CaptureMSInfo, Windows, capturedBy(Windows, windows.ReadMSInfo)},
+		{CaptureWMI, Windows, capturedBy(Windows, windows.ReadWMIText)},
+		{CaptureAutoruns, Windows, capturedBy(Windows, windows.ReadAutoruns)},
+		{CaptureDriverList, Windows, capturedBy(Windows, windows.ReadDriverList)},
+		{CaptureOsquery, Windows, capturedBy(Windows, windows.ReadOsquery)},
 		{CaptureKextstat, Darwin, capturedBy(Darwin, darwin.ReadKextstat)},
 		{CaptureMacOSPanic, Darwin, capturedBy(Darwin, darwin.ReadPanic)},
 		{CaptureSystemProfiler, Darwin, capturedBy(Darwin, darwin.ReadProfiler)},

@@ -91,9 +91,6 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if folder {
 		return nil, &ParseError{Source: name, Reason: "a folder that is no bundle"}
 	}
-	if isWindowsFile(head) {
-		return readWindowsFile(ctx, fsys, name, o)
-	}
 	if ko.IsModule(head) {
 		return readLinuxFile(fsys, name, o)
 	}

@@ -36,8 +36,8 @@ func Live(o Options) (OS, Machine, error) {
 	if os == "" {
 		os = detectOS(root)
 	}
-	if os == Windows {
-		return os, &liveMachine{FS: newVolume(root), call: noCall}, nil
+	if r, err := rowOf(os); err == nil && r.root != nil {
+		return os, &liveMachine{FS: r.root(root), call: noCall}, nil
 	}
 	return os, &liveMachine{FS: image{root, os}, call: noCall}, nil
 }

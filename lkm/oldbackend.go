@@ -11,7 +11,6 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // An oldBackend answers for one operating system. Each is in the file of its kernel's name (linux.go)
@@ -177,12 +176,6 @@ var linuxRow = row{os: Linux, call: func(bool) fact.Call { return linux.Call }, 
 		return shim{Linux, newLinux(g, oo), image}
 	},
 	loaded: []string{linux.SourceModules, SourceLsmod}, builtin: []string{linux.SourceBuiltin}, installed: []string{linux.SourceTree}}
-var windowsRow = row{os: Windows, call: func(bool) fact.Call { return windows.Call },
-	open: func(m Machine, o fact.Options) backend {
-		g, oo, image := oldOptions(m)
-		return shim{Windows, newWindows(g, oo), image}
-	},
-	loaded: []string{windows.SourceModules, windows.SourceServices}, builtin: []string{windows.SourceModules, windows.SourceServices}, installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore}}
 
 // liveLinux adds the kernel's events, and the links of module directories below the machine's root.
 func liveLinux(m *liveMachine) {

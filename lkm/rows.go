@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
 // A row is what lkm knows of one operating system: functions of its kernel's package, and plain data. Each is a
@@ -23,6 +24,8 @@ type row struct {
 	call func(exec bool) fact.Call
 	// live adds to the running machine what no call answers; nil for nothing.
 	live func(m *liveMachine)
+	// root returns a mounted root as the machine had it; nil if it had it as it is.
+	root func(hostfs.FS) hostfs.FS
 	// readFile reads a file by itself; nil for a system whose files are read by another row. ok is false for a file
 	// of another system. head is the file's beginning, nil for a folder.
 	readFile func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Module, ok bool, err error)

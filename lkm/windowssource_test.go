@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
@@ -96,7 +97,7 @@ func TestWindowsOlderList(t *testing.T) {
 // refuseKeys makes the registry keys of services ones that cannot be opened.
 func refuseKeys(t *testing.T, m *fakewindows.Machine, names ...string) {
 	t.Helper()
-	keys, _, err := windows.ParseReg("test", []byte(m.Calls[windows.OpServiceKeys]))
+	keys, err := windows.ParseReg("test", []byte(m.Calls[windows.OpServiceKeys]), new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}

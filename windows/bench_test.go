@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // BenchmarkRealDriver decodes, hashes and verifies an 800 KB driver of Windows.
@@ -16,7 +18,7 @@ func BenchmarkRealDriver(b *testing.B) {
 	}
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &Verifier{}}); err != nil {
+		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &Verifier{}}, new(fact.Report)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -31,7 +33,7 @@ func BenchmarkParseModulesEx(b *testing.B) {
 	raw := moduleListEx(layout64, list, true)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ParseModulesEx(raw); err != nil {
+		if _, err := parseModulesEx(raw); err != nil {
 			b.Fatal(err)
 		}
 	}

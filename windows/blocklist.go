@@ -73,28 +73,29 @@ type BlockList struct {
 	Version string
 	// Rules is how many rules or samples can hit.
 	Rules int
-	// Problems are the entries that make no sense.
-	Problems []fact.Problem
 
 	policy  *siPolicy
 	samples *loldrivers
 }
 
-// ParseBlockList reads a block list of either kind.
-func ParseBlockList(b []byte) (*BlockList, error) {
+// sourceBlockList is the source of a block list's Problems.
+const sourceBlockList = "block list"
+
+// ParseBlockList reads a block list of either kind, and reports the entries that make no sense.
+func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 	if len(b) > MaxBlockList {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
 	}
-	text := strings.TrimLeft(DecodeText(b), " \t\r\n")
+	text := strings.TrimLeft(decodeText(b), " \t\r\n")
 	switch {
 	case strings.HasPrefix(text, "["):
-		return parseLOLDrivers([]byte(text))
+		return parseLOLDrivers([]byte(text), r)
 	case strings.HasPrefix(text, "<"):
-		return parseSiPolicy(text)
+		return parseSiPolicy(text, r)
 	case bytes.HasPrefix(b, []byte{0x30, 0x82}), bytes.HasPrefix(b, []byte{0x30, 0x83}), compiledPolicy(b):
-		return nil, &fact.ParseError{Source: "block list", Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
+		return nil, &fact.ParseError{Source: sourceBlockList, Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
 	}
-	return nil, &fact.ParseError{Source: "block list", Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
+	return nil, &fact.ParseError{Source: sourceBlockList, Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
 }
 
 // compiledPolicy reports whether b begins as an unsigned compiled policy does: a small version,

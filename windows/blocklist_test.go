@@ -69,12 +69,13 @@ func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []Signature
 func TestSiPolicy(t *testing.T) {
 	for name, text := range map[string][]byte{"utf-8": []byte("\xef\xbb\xbf" + policyText),
 		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(policyText)...)} {
-		l, err := ParseBlockList(text)
+		var r fact.Report
+		l, err := ParseBlockList(text, &r)
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if l.Name != "Test Policy" || l.Version != "10.0.1.2" || l.Rules != 8 || len(l.Problems) != 1 {
-			t.Errorf("%s: %q %q, %d rules, %v", name, l.Name, l.Version, l.Rules, l.Problems)
+		if l.Name != "Test Policy" || l.Version != "10.0.1.2" || l.Rules != 8 || len(r.Problems) != 1 {
+			t.Errorf("%s: %q %q, %d rules, %v", name, l.Name, l.Version, l.Rules, r.Problems)
 		}
 		for _, c := range []struct {
 			name string
@@ -152,8 +153,9 @@ const lolText = `[
 ]`
 
 func TestLOLDrivers(t *testing.T) {
-	l, err := ParseBlockList([]byte(lolText))
-	if err != nil || l.Name != "LOLDrivers" || l.Rules != 4 || len(l.Problems) != 3 {
+	var r fact.Report
+	l, err := ParseBlockList([]byte(lolText), &r)
+	if err != nil || l.Name != "LOLDrivers" || l.Rules != 4 || len(r.Problems) != 3 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for _, c := range []struct {
@@ -184,7 +186,7 @@ func TestBlockListNonsense(t *testing.T) {
 	for _, text := range []string{"", "x", "[]", "[{}]", "<a/>", "<SiPolicy>", "<SiPolicy/>",
 		strings.Repeat("<SiPolicy>", 40), "<SiPolicy></SiPolicy></SiPolicy>",
 		"<SiPolicy><Signer><Signer></Signer></Signer></SiPolicy>", "<SiPolicy><Signer></SiPolicy></Signer>"} {
-		if l, err := ParseBlockList([]byte(text)); err == nil || l != nil {
+		if l, err := ParseBlockList([]byte(text), new(fact.Report)); err == nil || l != nil {
 			t.Errorf("%.20q: %+v, %v", text, l, err)
 		}
 	}
@@ -194,15 +196,16 @@ func FuzzBlockList(f *testing.F) {
 	f.Add([]byte(policyText))
 	f.Add([]byte(lolText))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		l, err := ParseBlockList(b)
+		var r fact.Report
+		l, err := ParseBlockList(b, &r)
 		if (err == nil) == (l == nil) {
 			t.Fatalf("value %v and error %v", l, err)
 		}
 		if err != nil {
 			return
 		}
-		if l.Rules > len(b) || len(l.Problems) > 100 {
-			t.Fatalf("%d rules and %d problems of %d bytes", l.Rules, len(l.Problems), len(b))
+		if l.Rules > len(b) || len(r.Problems) > 100 {
+			t.Fatalf("%d rules and %d problems of %d bytes", l.Rules, len(r.Problems), len(b))
 		}
 		l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"),
 			PE: &PE{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
@@ -211,7 +214,7 @@ func FuzzBlockList(f *testing.F) {
 
 // The code integrity options have one word each.
 func TestCodeIntegrity(t *testing.T) {
-	for bits, want := range map[CodeIntegrity][]string{
+	for bits, want := range map[codeIntegrity][]string{
 		0: {}, 1: {"enabled"}, 0x403: {"enabled", "test_sign", "hvci"}, 0x8001: {"enabled", "whql_audit"},
 		0x10000: {"0x10000"},
 	} {
@@ -219,18 +222,18 @@ func TestCodeIntegrity(t *testing.T) {
 			t.Errorf("%#x: %v", uint32(bits), got)
 		}
 	}
-	for bits, want := range map[CodeIntegrity]fact.Loading{0: fact.LoadingAny, 1: fact.LoadingSigned,
+	for bits, want := range map[codeIntegrity]fact.Loading{0: fact.LoadingAny, 1: fact.LoadingSigned,
 		3:     fact.LoadingAny,
 		0x401: fact.LoadingSigned} {
 		if got := bits.Loading(); got != want {
 			t.Errorf("%#x: %s", uint32(bits), got)
 		}
 	}
-	if c, err := ParseCodeIntegrity([]byte{8, 0, 0, 0, 1, 4, 0, 0}); err != nil || c != 0x401 || c.HVCI() != "yes" ||
+	if c, err := parseCodeIntegrity([]byte{8, 0, 0, 0, 1, 4, 0, 0}); err != nil || c != 0x401 || c.HVCI() != "yes" ||
 		c.TestSign() != "no" || c.WHQL() != "no" {
 		t.Errorf("%#x, %v", uint32(c), err)
 	}
-	if _, err := ParseCodeIntegrity([]byte{4, 0, 0, 0, 1, 0, 0, 0}); err == nil {
+	if _, err := parseCodeIntegrity([]byte{4, 0, 0, 0, 1, 0, 0, 0}); err == nil {
 		t.Error("a length of 4: no error")
 	}
 }
@@ -245,6 +248,7 @@ func kernelPolicy(rules, signers, scenario string) string {
 
 // A rule that denies and has a minimum alone denies what is up to it.
 func TestSiPolicyMinimumAlone(t *testing.T) {
+	var r fact.Report
 	l, err := ParseBlockList([]byte(kernelPolicy(
 		`<Deny ID="D_ALL" FileName="all.sys " MinimumFileVersion="65535.65535.65535.65535"/>`+
 			`<Deny ID="D_UP" FileName="up.sys" MinimumFileVersion="4.21.0.0"/>
@@ -252,8 +256,8 @@ func TestSiPolicyMinimumAlone(t *testing.T) {
 			`<FileAttrib ID="A" FileName="vendor.sys" MinimumFileVersion="2.0.0.0"/>`,
 		`<Signer ID="S" Name="S"><CertRoot Type="TBS" Value="`+tbsCA+`"/><FileAttribRef RuleID="A"/></Signer>`,
 		`<DeniedSigners><DeniedSigner SignerId="S"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="D_ALL"/>`+
-			`<FileRuleRef RuleID="D_UP"/><FileRuleRef RuleID="D_MAX"/></FileRulesRef>`)))
-	if err != nil || l.Name != "Own" || l.Rules != 4 || len(l.Problems) > 0 {
+			`<FileRuleRef RuleID="D_UP"/><FileRuleRef RuleID="D_MAX"/></FileRulesRef>`)), &r)
+	if err != nil || l.Name != "Own" || l.Rules != 4 || len(r.Problems) > 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	for _, c := range []struct{ file, version, want string }{
@@ -279,6 +283,7 @@ func TestSiPolicySigners(t *testing.T) {
 		return `<Signer ID="` + id + `" Name="` + id + `"` + attrs + `><CertRoot Type="TBS" Value="` + tbsCA +
 			`"/>` + parts + `</Signer>`
 	}
+	var r fact.Report
 	l, err := ParseBlockList([]byte(kernelPolicy(
 		`<Allow ID="ID_ALLOW_FIXED" FileName="fixed.sys" MinimumFileVersion="3.0.0.0"/><Allow `+
 			`ID="ID_ALLOW_HASH" Hash="`+hashA+`"/>`,
@@ -291,8 +296,8 @@ func TestSiPolicySigners(t *testing.T) {
 		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/>`+
 			`<DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
 <DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/>`+
-			`<ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)))
-	if err != nil || l.Rules != 4 || len(l.Problems) != 2 {
+			`<ExceptAllowRule AllowRuleID="ID_ALLOW_HASH"/></DeniedSigner></DeniedSigners>`)), &r)
+	if err != nil || l.Rules != 4 || len(r.Problems) != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	at := func(year int, list []Signature) []Signature {
@@ -328,7 +333,7 @@ func TestSiPolicyReferencesFirst(t *testing.T) {
 	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
 		`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
 <FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
-	l, err := ParseBlockList([]byte(text))
+	l, err := ParseBlockList([]byte(text), new(fact.Report))
 	if err != nil || describe(l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}})) != "D hash strong sha256" {
 		t.Errorf("%+v, %v", l, err)
 	}
@@ -342,13 +347,14 @@ func TestBlockListRefuses(t *testing.T) {
 		0x56, 0x30, 0x76}, make([]byte, 40)...)
 	for text, want := range map[string]string{bomb: "entity", string(compiled): "compiled policy",
 		"\x30\x82\x10\x00": "compiled policy", "Id,Name\n": "neither"} {
-		if l, err := ParseBlockList([]byte(text)); l != nil || err == nil || !strings.Contains(err.Error(), want) {
+		l, err := ParseBlockList([]byte(text), new(fact.Report))
+		if l != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30q: %+v, %v", text, l, err)
 		}
 	}
 	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(lolText)...),
 		"utf-16 without a mark": utf16Bytes(lolText)} {
-		if l, err := ParseBlockList(b); err != nil || l.Name != "LOLDrivers" {
+		if l, err := ParseBlockList(b, new(fact.Report)); err != nil || l.Name != "LOLDrivers" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

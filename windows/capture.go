@@ -6,43 +6,30 @@ import (
 	"bufio"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
-	"github.com/kernelext/kernelext/internal/lazy"
-	"github.com/kernelext/kernelext/internal/limit"
 )
-
-// A Capture is what a text that some tool printed says of drivers.
-type Capture struct {
-	// Entries are the drivers, in the text's order; rows of one image are one entry with several
-	// services.
-	Entries []Entry
-	// Rows is how many rows the text has.
-	Rows int
-	// Sure is set when something beside the rows says which tool printed it.
-	Sure bool
-	// Stray counts the lines that are no rows; Bad are the first of them.
-	Stray int
-	Bad   []*fact.ParseError
-	// Truncated is set when the last row is cut.
-	Truncated bool
-}
 
 // capturePaths is where the machines that captures come from keep Windows, unless a path in them
 // says otherwise.
-var capturePaths = Paths{SystemRoot: `C:\Windows`}
+var capturePaths = ntPaths{SystemRoot: `C:\Windows`}
 
 // A captureBuilder collects the rows of one text.
 type captureBuilder struct {
 	source   string
-	c        *Capture
-	index    map[string]int    // place in Entries by key
+	entries  []entry           // in the text's order; rows of one image are one entry with several services
+	index    map[string]int    // place in entries by key
 	services map[serviceOf]int // place in an entry's Services
+	rows     int
+	sure     bool  // something beside the rows says which tool printed the text
+	cut      bool  // the last row is cut
+	strays   int   // lines that are no rows
+	first    error // about the first of them; nil if they are reported already
 }
 
 // A serviceOf is a service of an entry, by its folded name.
@@ -52,8 +39,10 @@ type serviceOf struct {
 }
 
 func newCapture(source, text string) *captureBuilder {
-	c := &Capture{Entries: []Entry{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
-	return &captureBuilder{source: source, c: c, index: map[string]int{}, services: map[serviceOf]int{}}
+	return &captureBuilder{
+		source: source, index: map[string]int{}, services: map[serviceOf]int{},
+		cut: text != "" && !strings.HasSuffix(text, "\n"),
+	}
 }
 
 // Limits on texts: the rows that are kept, the bytes of a line that can be a row of fixed columns,
@@ -66,17 +55,17 @@ const (
 
 // driver adds a row about a service and returns the service to fill. image is the path as the
 // text has it; empty when it has none.
-func (b *captureBuilder) driver(service, image string) (*Entry, *Service) {
-	s := Service{Name: service, Ephemeral: IsEphemeral(service)}
+func (b *captureBuilder) driver(service, image string) (*entry, *Service) {
+	s := Service{Name: service, Ephemeral: isEphemeral(service)}
 	key, name, path := "service "+fold(service), service, ""
 	if image != "" {
-		ip := capturePaths.ResolveImagePath(service, image)
+		ip, _ := capturePaths.resolveImagePath(service, image) // the raw path stays if there is no other
 		s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile = ip.Raw, ip.Rule, ip.Marks, ip.Path
 		if ip.Path != "" {
-			key, name, path = capturePaths.Key(ip.Path), baseName(ip.Path), ip.Path
+			key, name, path = capturePaths.key(ip.Path), baseName(ip.Path), ip.Path
 		}
 	}
-	b.c.Rows++
+	b.rows++
 	e := b.entry(key, name, path)
 	sk := serviceOf{b.index[key], fold(service)}
 	if i, ok := b.services[sk]; ok { // the same service again: the later word counts
@@ -89,32 +78,39 @@ func (b *captureBuilder) driver(service, image string) (*Entry, *Service) {
 	return e, &e.Driver.Services[len(e.Driver.Services)-1]
 }
 
-func (b *captureBuilder) entry(key, name, path string) *Entry {
+func (b *captureBuilder) entry(key, name, path string) *entry {
 	i, ok := b.index[key]
 	if !ok {
-		i = len(b.c.Entries)
+		i = len(b.entries)
 		b.index[key] = i
-		b.c.Entries = append(b.c.Entries, Entry{Key: key, Name: name, Path: path, Driver: &Driver{}})
+		b.entries = append(b.entries, newEntry(key, name, path))
 	}
-	return &b.c.Entries[i]
+	return &b.entries[i]
 }
 
-func (b *captureBuilder) full() bool { return b.c.Rows >= maxCaptureRows }
+func (b *captureBuilder) full() bool { return b.rows >= maxCaptureRows }
 
-// stray counts a line that is no row, unless it is known to be harmless: blank, a prompt, a
-// ruler.
+// stray counts a line that is no row, unless it is known to be harmless: blank, a prompt, a ruler.
 func (b *captureBuilder) stray(n int, line string) {
 	text := strings.TrimSpace(line)
-	if text == "" || strings.Trim(text, "-=+| ") == "" {
+	if text == "" || isRuler(text) {
 		return
 	}
-	if _, ok := capture.Prompt(text); ok || strings.HasPrefix(text, "PS ") && strings.Contains(text, ">") {
+	if _, ok := capture.Prompt(text); ok {
 		return
 	}
-	b.c.Stray++
-	if len(b.c.Bad) < limit.Problems {
-		b.c.Bad = append(b.c.Bad, &fact.ParseError{Source: b.source, Line: n, Reason: strconv.Quote(cutText(text, 60)) + " is no row"})
+	b.strays++
+	if b.first == nil {
+		b.first = &fact.ParseError{Source: b.source, Line: n, Reason: noRow(text).Error()}
 	}
+}
+
+// isRuler reports whether a line separates others.
+func isRuler(text string) bool { return strings.Trim(text, "-=+| ") == "" }
+
+// noRow returns the error of a line that is no row.
+func noRow(line string) error {
+	return fmt.Errorf("%q is no row", cutText(strings.TrimSpace(line), 60))
 }
 
 func cutText(s string, n int) string {
@@ -124,18 +120,51 @@ func cutText(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// done drops a capture without rows.
-func (b *captureBuilder) done() *Capture { return b.c }
+// done returns the rows as records, and reports what was not read. A text without a row is of another form.
+func (b *captureBuilder) done(r *fact.Report) fact.Capture[Driver] {
+	c := fact.Capture[Driver]{Rows: b.rows, Stray: b.strays, Sure: b.sure && b.rows > 0}
+	if b.first != nil {
+		capture.Stray(r, b.source, b.first, b.strays)
+	}
+	if b.cut {
+		r.Problem(b.source, "", "modules", &fact.ParseError{Source: b.source,
+			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
+	}
+	r.Done(b.source, fact.CountOf(int64(b.rows)))
+	for i := range b.entries {
+		m := b.entries[i].fileRecord()
+		m.State = b.entries[i].captureState()
+		c.Records = append(c.Records, m)
+	}
+	return c
+}
+
+// captureState returns the state of a text's driver. It is unknown if the text does not say, or says it in an unknown
+// language.
+func (e *entry) captureState() fact.State {
+	if e.Loaded {
+		return e.state()
+	}
+	if len(e.Driver.Packages) > 0 {
+		return fact.StateInstalled
+	}
+	for _, s := range e.Driver.Services {
+		if s.State == stateStopped {
+			return fact.StateInstalled
+		}
+	}
+	return ""
+}
 
 // setState notes a state by its word in any known language; the raw word is kept beside ours.
-func (e *Entry) setState(s *Service, word string) {
+func (e *entry) setState(s *Service, word string) {
 	word = strings.TrimSpace(word)
 	if word == "" {
 		return
 	}
-	ours, known := stateWords.Get()[fold(word)]
+	ours := meaningOf(stateWords[:], word)
 	s.State = ours
-	if !known || !strings.EqualFold(ours, strings.ReplaceAll(word, " ", "_")) {
+	if ours == "" || !strings.EqualFold(ours, strings.ReplaceAll(word, " ", "_")) {
 		s.StateWord = word
 	}
 	switch ours {
@@ -151,60 +180,13 @@ func (s *Service) setStart(word string) {
 	if word == "" {
 		return
 	}
-	s.Start = startWords.Get()[fold(word)]
+	s.Start = meaningOf(startWords[:], word)
 	if s.Start == "" || !strings.EqualFold(s.Start, word) {
 		s.StartWord = word
 	}
 }
 
-func (s *Service) setType(word string) { s.Type = driverTypeWords.Get()[fold(strings.TrimSpace(word))] }
-
-// stateWords are the words for states that the tools print, in the languages that are known.
-var stateWords = lazy.Value[map[string]string]{New: func() map[string]string {
-	return map[string]string{
-		"running": "running", "stopped": "stopped", "start pending": "start_pending", "stop pending": "stop_pending",
-		"continue pending": "continue_pending", "pause pending": "pause_pending", "paused": "paused",
-		"wird ausgeführt": "running", "ausgeführt": "running", "gestartet": "running", "beendet": "stopped", "angehalten": "paused",
-		"en cours d’exécution": "running", "en cours d'exécution": "running", "en cours": "running", "arrêté": "stopped",
-		"en ejecución": "running", "detenido": "stopped", "en pausa": "paused",
-		"in esecuzione": "running", "arrestato": "stopped", "interrotto": "stopped",
-		"em execução": "running", "executando": "running", "parado": "stopped",
-		"работает": "running", "выполняется": "running", "остановлена": "stopped", "остановлено": "stopped",
-		"正在运行": "running", "已停止": "stopped", "執行中": "running", "已停止執行": "stopped",
-		"実行中": "running", "停止": "stopped", "실행 중": "running", "중지됨": "stopped",
-	}
-}}
-
-// startWords are the words for start types.
-var startWords = lazy.Value[map[string]string]{New: func() map[string]string {
-	return map[string]string{
-		"boot": "boot", "system": "system", "auto": "auto", "automatic": "auto", "manual": "demand", "demand": "demand", "disabled": "disabled",
-		"boot start": "boot", "system start": "system", "auto start": "auto", "demand start": "demand",
-		"boot_start": "boot", "system_start": "system", "auto_start": "auto", "demand_start": "demand",
-		"start": "boot", "automatisch": "auto", "manuell": "demand", "deaktiviert": "disabled",
-		"manuel": "demand", "désactivé": "disabled", "système": "system", "automatique": "auto",
-		"deshabilitado": "disabled", "automático": "auto", "sistema": "system", "arranque": "boot",
-		"disabilitato": "disabled", "manuale": "demand", "automatico": "auto", "avvio": "boot",
-		"desativado": "disabled", "inicialização": "boot",
-		"вручную": "demand", "отключена": "disabled", "авто": "auto",
-		"手动": "demand", "禁用": "disabled", "已禁用": "disabled", "自动": "auto", "手動": "demand", "無効": "disabled",
-	}
-}}
-
-// driverTypeWords are the words for driver types.
-var driverTypeWords = lazy.Value[map[string]string]{New: func() map[string]string {
-	return map[string]string{
-		"kernel": "kernel_driver", "kernel driver": "kernel_driver", "kernel_driver": "kernel_driver", "kernel-treiber": "kernel_driver",
-		"file system": "file_system_driver", "file system driver": "file_system_driver", "file_system_driver": "file_system_driver",
-		"dateisystem": "file_system_driver", "dateisystemtreiber": "file_system_driver", "kerneltreiber": "kernel_driver",
-		"noyau": "kernel_driver", "pilote de noyau": "kernel_driver", "système de fichiers": "file_system_driver",
-		"sistema de archivos": "file_system_driver", "núcleo": "kernel_driver",
-		"recognizer driver": "recognizer_driver", "file system recognizer": "recognizer_driver", "adapter": "adapter",
-		"ядро": "kernel_driver", "файловая система": "file_system_driver", "драйвер ядра": "kernel_driver",
-		"内核": "kernel_driver", "内核驱动程序": "kernel_driver", "文件系统": "file_system_driver", "文件系统驱动程序": "file_system_driver",
-		"カーネル": "kernel_driver", "ファイル システム": "file_system_driver",
-	}
-}}
+func (s *Service) setType(word string) { s.Type = meaningOf(driverTypeWords[:], word) }
 
 // column keeps a value that has no field of its own.
 func (d *Driver) column(name, value string) {

@@ -32,53 +32,52 @@ const (
 	maxKeptCatalogs   = 64 << 20 // bytes of the catalogs that are kept decoded
 )
 
-// Catalog is a signed list of file digests.
-type Catalog struct {
+// A catalog is a signed list of file digests.
+type catalog struct {
 	// Members are what it lists.
-	Members []CatalogMember
+	Members []catalogMember
 	// Created is when the list was made, UTC; zero when it does not say.
 	Created time.Time
 
-	data *sign.SignedData
+	data    *sign.SignedData
+	unknown int // members without a digest of a known kind, which are not in Members
 }
 
-// A CatalogMember is one file of a catalog.
-type CatalogMember struct {
+// A catalogMember is one file of a catalog.
+type catalogMember struct {
 	HashAlgorithm string // sha1 or sha256
 	Digest        []byte // an authentihash for an image, else the digest of the file
 	Flat          bool   // the digest is of the whole file
 }
 
-// ParseCatalog reads a catalog: a certificate trust list in a PKCS#7 signature. A member that
-// makes no sense is counted in skipped.
-func ParseCatalog(b []byte) (c *Catalog, skipped int, err error) {
+// parseCatalog reads a catalog: a certificate trust list in a PKCS#7 signature.
+func parseCatalog(b []byte) (*catalog, error) {
 	sd, err := sign.ParseContentInfo(b)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if sd.ContentType != oidTrustList {
-		return nil, 0, &fact.ParseError{Source: SourceCatalogs, Field: "contentType", Reason: sd.ContentType + " is no trust list"}
+		return nil, &fact.ParseError{Source: SourceCatalogs, Field: "contentType", Reason: sd.ContentType + " is no trust list"}
 	}
-	c = &Catalog{data: sd}
-	skipped, err = c.parseList(sd.Content)
-	if err != nil {
-		return nil, 0, err
+	c := &catalog{data: sd}
+	if err := c.parseList(sd.Content); err != nil {
+		return nil, err
 	}
-	return c, skipped, nil
+	return c, nil
 }
 
-func (c *Catalog) parseList(b []byte) (skipped int, err error) {
+func (c *catalog) parseList(b []byte) error {
 	top := sign.NewReader(b)
 	seq, err := top.Expect(sign.TagSequence, "ctl")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	r := seq.Reader()
 	if v, ok := r.Peek(); ok && v.Is(sign.TagInteger) {
 		_, _ = r.Next()
 	}
 	if _, err := r.Expect(sign.TagSequence, "subjectUsage"); err != nil {
-		return 0, err
+		return err
 	}
 	// Identifier, sequence number, one or two times and the algorithm stand before the members, most
 	// of them optional; the members are the sequence after the algorithm.
@@ -86,7 +85,7 @@ func (c *Catalog) parseList(b []byte) (skipped int, err error) {
 	for !r.Empty() {
 		v, err := r.Next()
 		if err != nil {
-			return 0, err
+			return err
 		}
 		switch {
 		case v.Is(sign.TagUTCTime), v.Is(sign.TagGeneralizedTime):
@@ -99,35 +98,35 @@ func (c *Catalog) parseList(b []byte) (skipped int, err error) {
 			return c.parseMembers(v.Reader())
 		}
 	}
-	return 0, nil
+	return nil
 }
 
-func (c *Catalog) parseMembers(r sign.Reader) (skipped int, err error) {
+func (c *catalog) parseMembers(r sign.Reader) error {
 	for !r.Empty() {
 		v, err := r.Next()
 		if err != nil {
-			return skipped, err
+			return err
 		}
 		if len(c.Members) == maxMembers {
-			return skipped, &fact.ParseError{Source: SourceCatalogs, Field: "members", Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: SourceCatalogs, Field: "members", Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
 		}
 		m, ok := parseMember(v)
 		if !ok {
-			skipped++
+			c.unknown++
 			continue
 		}
 		c.Members = append(c.Members, m)
 	}
-	return skipped, nil
+	return nil
 }
 
 // parseMember reads a trusted subject: an identifier and attributes, one of which holds the
 // digest. Without that attribute the identifier is the digest, as it is in catalogs of version 2.
-func parseMember(v sign.Value) (CatalogMember, bool) {
+func parseMember(v sign.Value) (catalogMember, bool) {
 	r := v.Reader()
 	id, err := r.Expect(sign.TagOctetString, "subjectIdentifier")
 	if err != nil {
-		return CatalogMember{}, false
+		return catalogMember{}, false
 	}
 	if set, err := r.Expect(sign.TagSet, "subjectAttributes"); err == nil {
 		for ar := set.Reader(); !ar.Empty(); {
@@ -143,31 +142,31 @@ func parseMember(v sign.Value) (CatalogMember, bool) {
 	return memberByID(id.Body)
 }
 
-func memberDigest(a sign.Value) (CatalogMember, bool) {
+func memberDigest(a sign.Value) (catalogMember, bool) {
 	r := a.Reader()
 	oid, err := r.Expect(sign.TagOID, "attribute")
 	if err != nil || sign.OID(oid) != oidIndirectData {
-		return CatalogMember{}, false
+		return catalogMember{}, false
 	}
 	set, err := r.Expect(sign.TagSet, "attribute")
 	if err != nil {
-		return CatalogMember{}, false
+		return catalogMember{}, false
 	}
 	ind, err := parseIndirect(set.Body)
 	if err != nil || !digestSize(ind.digest) {
-		return CatalogMember{}, false
+		return catalogMember{}, false
 	}
-	return CatalogMember{HashAlgorithm: sign.HashName(ind.hash), Digest: ind.digest, Flat: ind.typ != oidPEImageData}, true
+	return catalogMember{HashAlgorithm: sign.HashName(ind.hash), Digest: ind.digest, Flat: ind.typ != oidPEImageData}, true
 }
 
 func digestSize(b []byte) bool { return len(b) == 20 || len(b) == 32 }
 
 // memberByID reads an identifier that is a digest: raw, or as hexadecimal in UTF-16.
-func memberByID(b []byte) (CatalogMember, bool) {
+func memberByID(b []byte) (catalogMember, bool) {
 	if !digestSize(b) {
 		raw, err := hex.DecodeString(cutNUL(utf16Text(b)))
 		if err != nil || !digestSize(raw) {
-			return CatalogMember{}, false
+			return catalogMember{}, false
 		}
 		b = raw
 	}
@@ -175,7 +174,7 @@ func memberByID(b []byte) (CatalogMember, bool) {
 	if len(b) == 32 {
 		name = "sha256"
 	}
-	return CatalogMember{HashAlgorithm: name, Digest: b}, true
+	return catalogMember{HashAlgorithm: name, Digest: b}, true
 }
 
 // Catalogs is an index of all catalogs of a folder by the digests that they list. It is built by
@@ -184,14 +183,14 @@ type Catalogs struct {
 	fsys fs.FS
 	root string
 
-	mu       sync.Mutex
-	tried    bool // Load was called
-	built    bool // and came to its end
-	names    []string
-	index    []catalogEntry // by key, then catalog
-	problems []fact.Problem
-	parsed   map[int32]*Catalog
-	kept     int // bytes of parsed
+	mu     sync.Mutex
+	tried  bool // Load was called
+	built  bool // and came to its end
+	names  []string
+	index  []catalogEntry // by key, then catalog
+	report fact.Report    // of the index, which each Load passes on
+	parsed map[int32]*catalog
+	kept   int // bytes of parsed
 }
 
 // A catalogEntry is one member: the beginning of its digest, which the catalog itself is asked to
@@ -215,39 +214,47 @@ func NewCatalogs(fsys fs.FS, root string) *Catalogs {
 	return &Catalogs{fsys: fsys, root: root}
 }
 
-// Load builds the index unless that has been done. It returns how many catalogs it holds and what
-// could not be read. When the context ends, what was read until then is what look-ups see, and a
-// later Load begins again.
-func (c *Catalogs) Load(ctx context.Context) (int, []fact.Problem) {
+// Load builds the index unless that has been done. It returns how many catalogs the index holds, and reports what
+// could not be read, but for a folder that does not exist: its error matches fs.ErrNotExist. When the context ends,
+// look-ups see what was read until then, and a later Load begins again.
+func (c *Catalogs) Load(ctx context.Context, r *fact.Report) (int, error) {
 	if c == nil {
 		return 0, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.loadOnce(ctx)
+	c.loadOnce(ctx)
+	if c.noFolder() {
+		return 0, c.report.Problems[0]
+	}
+	r.Append(&c.report)
+	return len(c.names), nil
 }
 
-func (c *Catalogs) loadOnce(ctx context.Context) (int, []fact.Problem) {
+func (c *Catalogs) loadOnce(ctx context.Context) {
 	c.tried = true
 	if !c.built {
 		c.load(ctx)
 		c.built = ctx.Err() == nil
 	}
-	return len(c.names), c.problems
 }
 
 // whole reports whether the index holds every catalog of a folder that has some.
 func (c *Catalogs) whole() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.built && len(c.names) > 0 && len(c.problems) == 0
+	return c.built && len(c.names) > 0 && len(c.report.Problems) == 0
 }
 
 // absent reports whether the folder was looked for and is not there.
 func (c *Catalogs) absent() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.built && len(c.names) == 0 && len(c.problems) == 1 && c.problems[0].Code == fact.CodeAbsent
+	return c.noFolder()
+}
+
+func (c *Catalogs) noFolder() bool {
+	return c.built && len(c.names) == 0 && len(c.report.Problems) == 1 && c.report.Problems[0].Code == fact.CodeAbsent
 }
 
 // Complete reports whether the catalogs that were read are whole, so that a file that none of them
@@ -266,17 +273,11 @@ func (v *Verifier) Complete() bool {
 }
 
 func (c *Catalogs) note(subject string, err error) {
-	const most = 100
-	if len(c.problems) < most {
-		c.problems = append(c.problems, fact.ProblemOf(SourceCatalogs, subject, "signature", err))
-		return
-	}
-	last := &c.problems[most-1]
-	last.Count = max(last.Count, 1) + 1
+	c.report.Add(fact.ProblemOf(SourceCatalogs, subject, "signature", err))
 }
 
 func (c *Catalogs) load(ctx context.Context) {
-	c.names, c.problems, c.index, c.parsed, c.kept = nil, nil, nil, map[int32]*Catalog{}, 0
+	c.names, c.report, c.index, c.parsed, c.kept = nil, fact.Report{}, nil, map[int32]*catalog{}, 0
 	defer func() { slices.SortFunc(c.index, catalogEntry.compare) }()
 	files := c.list(ctx)
 	for _, name := range files {
@@ -289,13 +290,13 @@ func (c *Catalogs) load(ctx context.Context) {
 			c.note(name, err)
 			continue
 		}
-		cat, skipped, err := ParseCatalog(b)
+		cat, err := parseCatalog(b)
 		if err != nil {
 			c.note(name, err)
 			continue
 		}
-		if skipped > 0 {
-			c.note(name, fmt.Errorf("%w: %d members without a digest that is known", fact.ErrMalformed, skipped))
+		if cat.unknown > 0 {
+			c.note(name, fmt.Errorf("%w: %d members without a digest that is known", fact.ErrMalformed, cat.unknown))
 		}
 		if len(c.index)+len(cat.Members) > maxCatalogEntries {
 			c.note("", fmt.Errorf("%w: more than %d digests", fact.ErrTooLarge, maxCatalogEntries))
@@ -305,7 +306,7 @@ func (c *Catalogs) load(ctx context.Context) {
 	}
 }
 
-func (c *Catalogs) add(name string, cat *Catalog) {
+func (c *Catalogs) add(name string, cat *catalog) {
 	id := int32(len(c.names))
 	c.names = append(c.names, name)
 	for _, m := range cat.Members {
@@ -362,7 +363,7 @@ func (c *Catalogs) find(digests ...[]byte) []catalogHit {
 			if seen[id] {
 				continue
 			}
-			cat, err := c.catalog(id)
+			cat, err := c.decoded(id)
 			if err != nil {
 				c.note(c.names[id], err)
 				continue
@@ -380,11 +381,11 @@ func (c *Catalogs) find(digests ...[]byte) []catalogHit {
 type catalogHit struct {
 	name   string
 	digest []byte
-	cat    *Catalog
+	cat    *catalog
 }
 
-// catalog returns a catalog of the index, decoded again unless it is among the last few.
-func (c *Catalogs) catalog(id int32) (*Catalog, error) {
+// decoded returns a catalog of the index, decoded again unless it is among the last few.
+func (c *Catalogs) decoded(id int32) (*catalog, error) {
 	if cat := c.parsed[id]; cat != nil {
 		return cat, nil
 	}
@@ -392,7 +393,7 @@ func (c *Catalogs) catalog(id int32) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	cat, _, err := ParseCatalog(b)
+	cat, err := parseCatalog(b)
 	if err != nil {
 		return nil, err
 	}
@@ -405,7 +406,7 @@ func (c *Catalogs) catalog(id int32) (*Catalog, error) {
 }
 
 // lists reports whether the catalog lists the digest.
-func (cat *Catalog) lists(digest []byte) bool {
+func (cat *catalog) lists(digest []byte) bool {
 	for _, m := range cat.Members {
 		if string(m.Digest) == string(digest) {
 			return true

@@ -81,14 +81,15 @@ func TestCatalogsComplete(t *testing.T) {
 		"none":                         {nil, false},
 	} {
 		for _, x := range c.list {
-			x.Load(t.Context())
+			x.Load(t.Context(), new(fact.Report))
 		}
 		if got := (&Verifier{Catalogs: c.list}).Complete(); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if n, problems := damaged.Load(t.Context()); n != 1 || len(problems) != 1 ||
-		problems[0].Code != fact.CodeMalformed {
-		t.Errorf("a member that makes no sense: %d catalogs, %v", n, problems)
+	var r fact.Report
+	if n, err := damaged.Load(t.Context(), &r); n != 1 || err != nil || len(r.Problems) != 1 ||
+		r.Problems[0].Code != fact.CodeMalformed {
+		t.Errorf("a member that makes no sense: %d catalogs, %v, %v", n, err, r.Problems)
 	}
 }

@@ -75,7 +75,7 @@ func TestClassNeedsTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, _, err := ParsePE(b)
+	p, err := ParsePE(b, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestForeignData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, _, err := ParsePE(b)
+	p, err := ParsePE(b, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,12 +199,12 @@ func TestForeignData(t *testing.T) {
 		"within the entry":   {grow(true), fact.SignatureInvalid, true},
 		"and a changed file": {changed, fact.SignatureInvalid, false},
 	} {
-		p, _, err := ParsePE(c.file)
+		p, err := ParsePE(c.file, new(fact.Report))
 		if err != nil {
 			t.Fatal(err)
 		}
 		list := (&Verifier{}).Verify(p)
-		if len(list) == 0 || list[0].Status != c.status || list[0].OnlyForeign() != c.foreign {
+		if len(list) == 0 || list[0].Status != c.status || list[0].onlyForeign() != c.foreign {
 			t.Errorf("%s: %+v", name, list)
 		}
 	}
@@ -217,18 +217,20 @@ func TestBlockedAuthorityAboveKeys(t *testing.T) {
 	leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
 	pool := signCertificates(t, leaf, middle, root)
 	tbs, _ := pool[2].TBSHash()
-	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="` + tbs +
-		`"/><CertIssuer Value="Middle"/></Signer></Signers>` +
-		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner ` +
-		`SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`))
+	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="`+tbs+
+		`"/><CertIssuer Value="Middle"/></Signer></Signers>`+
+		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner `+
+		`SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`),
+		new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert},
 		"leaf": {leaf.cert}} {
-		v, errs := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now())
-		if errs != nil {
-			t.Fatal(errs)
+		var r fact.Report
+		v := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now(), nil, &r)
+		if len(r.Problems) > 0 {
+			t.Fatal(r.Problems)
 		}
 		s := Signature{Fits: fact.Yes}
 		v.chain(&s, pool[0], pool, time.Now())

@@ -27,11 +27,11 @@ var codePages = [...]string{
 // codePageHead is how much of a text its code page is found out by, in bytes.
 const codePageHead = 64 << 10
 
-// ConsoleText turns a text that is not UTF-8 into UTF-8. cmd.exe redirects what tools print in the
+// consoleText turns a text that is not UTF-8 into UTF-8. cmd.exe redirects what tools print in the
 // code page of the console, which the text does not name: it is the one in which most of the words
 // make sense that tools print for states, start types and driver types. When none does, each byte
 // becomes the character of the same number, so that columns keep their place and no byte is lost.
-func ConsoleText(text string) string {
+func consoleText(text string) string {
 	if utf8.ValidString(text) {
 		return text
 	}
@@ -65,9 +65,9 @@ func decodeBytes(text, page string) string {
 // knownWords counts the known words beyond ASCII that stand in a folded text.
 func knownWords(text string) int {
 	n := 0
-	for _, words := range []map[string]string{stateWords.Get(), startWords.Get(), driverTypeWords.Get()} {
-		for w := range words {
-			if !ascii(w) && strings.Contains(text, w) {
+	for _, terms := range [][]term{stateWords[:], startWords[:], driverTypeWords[:]} {
+		for _, t := range terms {
+			if !ascii(t.word) && strings.Contains(text, t.word) {
 				n++
 			}
 		}

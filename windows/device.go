@@ -64,9 +64,9 @@ func ParseDevices(b []byte) ([]Device, error) {
 	return jsonLines(SourceDevices, b, maxServices, func(d *Device) bool { return d.Instance != "" })
 }
 
-// IsOEMInf reports whether an INF has the name that Windows gives a package that did not come
+// isOEMInf reports whether an INF has the name that Windows gives a package that did not come
 // with it: oemNN.inf.
-func IsOEMInf(name string) bool {
+func isOEMInf(name string) bool {
 	s := fold(baseName(name))
 	mid, ok := strings.CutPrefix(s, "oem")
 	if !ok {
@@ -103,14 +103,14 @@ type Package struct {
 	Services []string `json:"services,omitzero"`
 }
 
-// ParseDriverPackages reads the answer to OpDriverPackages. The layout is not documented: what
-// does not have the expected form is left out.
-func ParseDriverPackages(b []byte) ([]Package, []fact.Problem, error) {
-	keys, problems, err := ParseReg(SourceStore, b)
+// parseDriverPackages reads the answer to OpDriverPackages. The layout is not documented: what does not have the
+// expected form is left out.
+func parseDriverPackages(b []byte, r *fact.Report) ([]Package, error) {
+	keys, err := ParseReg(SourceStore, b, r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return packagesOf(keys), problems, nil
+	return packagesOf(keys), nil
 }
 
 // packagesOf makes packages of the keys below a DriverPackages key. Two hives may have the same one.
@@ -132,20 +132,20 @@ func packagesOf(keys []RegKey) []Package {
 
 func packageOf(k *RegKey) Package {
 	p := Package{Name: k.Name()}
-	p.INF, _ = k.Text("")
-	p.OriginalINF, _ = k.Text("InfName")
-	p.Provider, _ = k.Text("Provider")
-	p.Catalog, _ = k.Text("Catalog")
-	p.Signer, _ = k.Text("SignerName")
+	p.INF, _ = k.text("")
+	p.OriginalINF, _ = k.text("InfName")
+	p.Provider, _ = k.text("Provider")
+	p.Catalog, _ = k.text("Catalog")
+	p.Signer, _ = k.text("SignerName")
 	if p.OriginalINF == "" {
 		if i := indexFold(p.Name, ".inf_"); i > 0 {
 			p.OriginalINF = p.Name[:i+4]
 		}
 	}
-	if n, ok := k.Dword("SignerScore"); ok {
+	if n, ok := k.dword("SignerScore"); ok {
 		p.SignerScore = hex32(n)
 	}
-	if v, ok := k.Value("Version"); ok {
+	if v, ok := k.value("Version"); ok {
 		p.ClassGUID, p.Date, p.Version = packageVersion(v.Data)
 	}
 	return p

@@ -3,6 +3,8 @@
 package windows
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -33,60 +35,181 @@ const (
 	KindUnchecked = "unchecked"
 )
 
-// Discrepancies returns where the sources do not agree about an image; none of them is proof of
-// anything. id is the image's id.
-func (e *Entry) Discrepancies(id string) []fact.Discrepancy {
-	var out []fact.Discrepancy
-	d := e.Driver
-	add := func(kind string, grade fact.Grade, evidence ...fact.Evidence) {
-		out = append(out, fact.Discrepancy{ID: id, Name: e.Name, Kind: kind, Grade: grade, Views: d.Views, Evidence: evidence, Samples: 1})
+// looks is how many times an image that sources disagree about is looked at: one that comes or goes between two reads
+// looks like a contradiction.
+const looks = 2
+
+// Discrepancies compares the kernel's list, the service manager, the registry and the files. What was not compared
+// comes first, as a Discrepancy of KindUnchecked.
+func (k *Kernel) Discrepancies(ctx context.Context, r *fact.Report) ([]fact.Discrepancy, error) {
+	first, err := k.disagreements(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	managed, registered := d.Views[SourceServices] != fact.ViewUnchecked, d.Views[SourceRegistry] != fact.ViewUnchecked
-	running := false
-	for _, s := range d.Services {
-		running = running || s.State == stateRunning || s.State == "start_pending" || s.State == "stop_pending" || s.State == "paused"
-		if !managed || !registered {
-			continue
+	out := unchecked(r)
+	if len(first) == 0 {
+		return out, nil
+	}
+	second, err := k.disagreements(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	r.Merge()
+	again := make(map[string]bool, len(second))
+	key := func(d fact.Discrepancy) string { return fmt.Sprint(d.ID, "\n", d.Kind, "\n", d.Evidence) }
+	for _, d := range second {
+		again[key(d)] = true
+	}
+	for _, d := range first {
+		d.Samples = looks
+		if !again[key(d)] {
+			d.Samples, d.Grade = 1, fact.GradeTransient
 		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// disagreements is one look. It reports the loaded images' files as a source.
+func (k *Kernel) disagreements(ctx context.Context, r *fact.Report) ([]fact.Discrepancy, error) {
+	inv, err := k.inventory(ctx, true, r)
+	if err != nil {
+		return nil, err
+	}
+	entries := inv.join()
+	var found []fact.Discrepancy
+	files := 0
+	for i := range entries {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		e := &entries[i]
+		if e.Driver.Image != nil {
+			files++
+			k.readDriver(e, inv.Paths, FileOptions{})
+			if e.Driver.PE == nil && !e.fileAbsent() {
+				e.reportUnread(r)
+			}
+		}
+		found = append(found, e.discrepancies()...)
+	}
+	r.Done(SourceFile, fact.CountOf(int64(files)))
+	return found, nil
+}
+
+// reportUnread reports why the image's file was not read.
+func (e *entry) reportUnread(r *fact.Report) {
+	for _, p := range e.Problems {
+		if p.Source == SourceFile {
+			r.Add(p)
+			return
+		}
+	}
+	r.Problem(SourceFile, e.Name, "file", fmt.Errorf("%w: the image has no path to read its file at", fact.ErrMalformed))
+}
+
+// unchecked returns the Discrepancy that names the sources which were not read whole; nil if all were.
+func unchecked(r *fact.Report) []fact.Discrepancy {
+	views := make(map[string]fact.View)
+	for _, s := range r.Sources {
+		switch s.Outcome {
+		case fact.OutcomeOK, fact.OutcomeSkipped, fact.OutcomeUnsupported:
+		default:
+			views[s.Name] = fact.ViewUnchecked
+		}
+	}
+	if len(views) == 0 {
+		return nil
+	}
+	return []fact.Discrepancy{{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: views}}
+}
+
+// discrepancies returns where the sources do not agree about an image; none of them is proof of anything.
+func (e *entry) discrepancies() []fact.Discrepancy {
+	var out []fact.Discrepancy
+	add := func(kind string, evidence ...fact.Evidence) {
+		out = append(out, fact.Discrepancy{
+			ID: idOf(e.Key), Name: e.Name, Kind: kind, Grade: fact.GradeWeak, Views: e.Driver.Views, Evidence: evidence, Samples: 1})
+	}
+	e.Driver.compareRegistrations(add)
+	e.Driver.compareImage(add)
+	if e.Driver.Image != nil && e.fileAbsent() {
+		add(NoFile, ntPath(e.Driver.Image))
+	}
+	if differ := e.Driver.replaced(); differ != nil {
+		add(ReplacedOnDisk, differ...)
+	}
+	e.Driver.compareWMI(add)
+	return slices.Clip(out)
+}
+
+// seenBy reports whether the source was read.
+func (d *Driver) seenBy(source string) bool { return d.Views[source] != fact.ViewUnchecked }
+
+// compareRegistrations compares the registry with the service manager.
+func (d *Driver) compareRegistrations(add func(kind string, evidence ...fact.Evidence)) {
+	if !d.seenBy(SourceServices) || !d.seenBy(SourceRegistry) {
+		return
+	}
+	for _, s := range d.Services {
 		switch {
 		case !s.registered() && s.State == "":
 			// Only WMI lists it.
 		case s.State == "":
-			add(HiddenService, fact.GradeWeak, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceRegistry})
+			add(HiddenService, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceRegistry})
 		case !s.registered() && d.Views[SourceRegistry] == fact.ViewMissing:
-			add(UnregisteredService, fact.GradeWeak, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceServices})
+			add(UnregisteredService, fact.Evidence{Fact: "service", Value: s.Name, Source: SourceServices})
 		}
 	}
+}
+
+// compareImage compares the kernel's list with the service manager.
+func (d *Driver) compareImage(add func(kind string, evidence ...fact.Evidence)) {
+	running := slices.ContainsFunc(d.Services, func(s Service) bool {
+		return s.State == stateRunning || s.State == "start_pending" || s.State == "stop_pending" || s.State == "paused"
+	})
 	switch {
 	case d.Views[SourceModules] == fact.ViewMissing && running:
-		add(RunningNotLoaded, fact.GradeWeak, fact.Evidence{Fact: "state", Value: stateRunning, Source: SourceServices})
-	case d.Image != nil && managed && len(d.Services) > 0 && !running:
-		add(LoadedNotRunning, fact.GradeWeak, fact.Evidence{Fact: "ntPath", Value: d.Image.NTPath, Source: SourceModules})
+		add(RunningNotLoaded, fact.Evidence{Fact: "state", Value: stateRunning, Source: SourceServices})
+	case d.Image != nil && d.seenBy(SourceServices) && len(d.Services) > 0 && !running:
+		add(LoadedNotRunning, ntPath(d.Image))
 	}
-	if d.Image != nil && e.FileAbsent() {
-		add(NoFile, fact.GradeWeak, fact.Evidence{Fact: "ntPath", Value: d.Image.NTPath, Source: SourceModules})
+}
+
+func ntPath(im *LoadedImage) fact.Evidence {
+	return fact.Evidence{Fact: "ntPath", Value: im.NTPath, Source: SourceModules}
+}
+
+// replaced returns which headers of the image in memory are not those of its file; nil if none, or one side is unknown.
+func (d *Driver) replaced() []fact.Evidence {
+	if d.Image == nil || d.PE == nil || d.Image.Checksum == "" {
+		return nil
 	}
-	if d.Image != nil && d.PE != nil && d.Image.Checksum != "" {
-		var differ []fact.Evidence
-		compare := func(name, memory, file string) {
-			if memory != file {
-				differ = append(differ, fact.Evidence{Fact: name, Value: memory, Source: SourceModules}, fact.Evidence{Fact: name, Value: file, Source: SourceFile})
-			}
+	var differ []fact.Evidence
+	compare := func(name, memory, file string) {
+		if memory != file {
+			differ = append(differ, fact.Evidence{Fact: name, Value: memory, Source: SourceModules},
+				fact.Evidence{Fact: name, Value: file, Source: SourceFile})
 		}
-		compare("checksum", d.Image.Checksum, d.PE.Checksum)
-		compare("timeStamp", d.Image.TimeStamp, d.PE.TimeStamp)
-		if differ != nil {
-			add(ReplacedOnDisk, fact.GradeWeak, differ...)
-		}
+	}
+	compare("checksum", d.Image.Checksum, d.PE.Checksum)
+	compare("timeStamp", d.Image.TimeStamp, d.PE.TimeStamp)
+	return differ
+}
+
+// compareWMI compares WMI with the service manager.
+func (d *Driver) compareWMI(add func(kind string, evidence ...fact.Evidence)) {
+	if !d.seenBy(SourceServices) {
+		return
 	}
 	for _, w := range d.WMI {
-		if managed && w.Started != d.runs(w.Name) {
-			add(WMIDisagrees, fact.GradeWeak, fact.Evidence{Fact: "state", Value: strings.TrimSpace(w.Name + " " + w.State), Source: SourceWMI})
-		} else if managed && !d.managed(w.Name) {
-			add(WMIDisagrees, fact.GradeWeak, fact.Evidence{Fact: "service", Value: w.Name, Source: SourceWMI})
+		switch {
+		case w.Started != d.runs(w.Name):
+			add(WMIDisagrees, fact.Evidence{Fact: "state", Value: strings.TrimSpace(w.Name + " " + w.State), Source: SourceWMI})
+		case !d.managed(w.Name):
+			add(WMIDisagrees, fact.Evidence{Fact: "service", Value: w.Name, Source: SourceWMI})
 		}
 	}
-	return slices.Clip(out)
 }
 
 // managed reports whether the service manager lists a service.

@@ -4,6 +4,21 @@
 // which services are registered, which devices and packages use them, what their files say and
 // who signed them, and what code integrity enforces.
 //
+// # Use
+//
+// [Open] returns a [Kernel] for a machine; its methods answer in [Record], and report to a [fact.Report] which sources
+// they read and what they could not read:
+//
+//	k := windows.Open(machine, fact.Options{Detail: fact.DetailFiles})
+//	var h fact.Header
+//	var r fact.Report
+//	k.Header(ctx, &h, &r)
+//	drivers, err := k.Loaded(ctx, &h, &r) // an error means that there is no list
+//	verdicts, err := k.Check(ctx, "tcpip", &r)
+//
+// [ReadFile] reads one driver's file, the readers such as [ReadSC] read what other tools printed, and [Volume] shows a
+// mounted volume as its machine had it.
+//
 // # What is read
 //
 // Everything comes through an [io/fs.FS] rooted at the drives (C:/Windows/…) and a Call function

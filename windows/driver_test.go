@@ -9,15 +9,19 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-func testInventory() *Inventory {
-	service := func(name, path string) RegisteredService {
-		ip := testPaths.ResolveImagePath(name, path)
-		return RegisteredService{Service: Service{Name: name, Type: "kernel_driver", Start: "demand",
-			ErrorControl: "normal", ImagePath: path, ImagePathRule: ip.Rule, ImageFile: ip.Path}, PathErr: ip.Err}
+func testInventory() *inventory {
+	service := func(name, path string) registeredService {
+		ip, err := testPaths.resolveImagePath(name, path)
+		s := registeredService{Service: Service{Name: name, Type: "kernel_driver", Start: "demand",
+			ErrorControl: "normal", ImagePath: path, ImagePathRule: ip.Rule, ImageFile: ip.Path}}
+		if err != nil {
+			s.problem("path", err)
+		}
+		return s
 	}
 	vendor := service("Vendor", `\??\C:\Program Files\V\vendor.sys`)
 	vendor.Owners = []string{"oem7.inf"}
-	return &Inventory{
+	return &inventory{
 		Paths: testPaths,
 		Images: []LoadedImage{
 			{NTPath: `\SystemRoot\system32\ntoskrnl.exe`}, {NTPath: `\SystemRoot\System32\drivers\tcpip.sys`},
@@ -26,7 +30,7 @@ func testInventory() *Inventory {
 		},
 		Statuses: []ServiceStatus{{Name: "Tcpip", Type: 1, State: 4}, {Name: "tcpip6", Type: 1, State: 1},
 			{Name: "VENDOR", Type: 1, State: 4}, {Name: "gone", Type: 1, State: 3}, {Name: "lost", Type: 1, State: 1}},
-		Registered: []RegisteredService{service("Tcpip", `System32\drivers\tcpip.sys`),
+		Registered: []registeredService{service("Tcpip", `System32\drivers\tcpip.sys`),
 			service("tcpip6", `System32\drivers\tcpip.sys`), vendor, service("hidden", ""),
 			service("lost", `\Device\HarddiskVolume9\y.sys`)},
 		Devices: []Device{{Instance: `ROOT\V\0000`, Service: "vendor", INF: "oem7.inf",
@@ -38,8 +42,8 @@ func testInventory() *Inventory {
 }
 
 func TestJoin(t *testing.T) {
-	byKey := map[string]Entry{}
-	for _, e := range testInventory().Join() {
+	byKey := map[string]entry{}
+	for _, e := range testInventory().join() {
 		if _, twice := byKey[e.Key]; twice {
 			t.Errorf("%s twice", e.Key)
 		}
@@ -93,7 +97,7 @@ func TestJoin(t *testing.T) {
 			}
 		case `c:\program files\v\vendor.sys`:
 			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Filter == nil ||
-				e.Driver.Origin().Class != fact.OriginThirdParty {
+				e.Driver.origin().Class != fact.OriginThirdParty {
 				t.Errorf("vendor: %+v", e.Driver)
 			}
 		case "hidden.sys":
@@ -119,7 +123,7 @@ func TestJoin(t *testing.T) {
 func TestJoinUnread(t *testing.T) {
 	inv := testInventory()
 	inv.Statuses, inv.Registered, inv.Devices = nil, nil, nil
-	for _, e := range inv.Join() {
+	for _, e := range inv.join() {
 		v := e.Driver.Views
 		if v[SourceServices] != fact.ViewUnchecked || v[SourceRegistry] != fact.ViewUnchecked ||
 			v[SourceDevices] != fact.ViewUnchecked || e.Driver.Services != nil {
@@ -159,7 +163,7 @@ func TestOrigin(t *testing.T) {
 		"another driver's device": {
 			Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
 	} {
-		if got := c.d.Origin(); got.Class != c.want {
+		if got := c.d.origin(); got.Class != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -167,8 +171,8 @@ func TestOrigin(t *testing.T) {
 
 // What one registry may link with each driver is bounded, and what is left out is told of.
 func TestJoinBounds(t *testing.T) {
-	inv := &Inventory{Paths: testPaths,
-		Registered: []RegisteredService{
+	inv := &inventory{Paths: testPaths,
+		Registered: []registeredService{
 			{Service: Service{Name: "a", ImageFile: `C:\a.sys`, Owners: []string{"oem1.inf"}}}}}
 	for range maxDevices + 5 {
 		inv.Devices = append(inv.Devices, Device{Service: "a", HardwareIDs: make([]string, 100)})
@@ -176,7 +180,7 @@ func TestJoinBounds(t *testing.T) {
 	for range maxPackages + 5 {
 		inv.Packages = append(inv.Packages, Package{INF: "oem1.inf"})
 	}
-	e := inv.Join()[0]
+	e := inv.join()[0]
 	d := e.Driver
 	if len(d.Devices) != maxDevices || len(d.Packages) != maxPackages ||
 		len(d.Devices[0].HardwareIDs) != maxDeviceNames || len(e.Problems) != 2 {
@@ -187,29 +191,29 @@ func TestJoinBounds(t *testing.T) {
 
 // TestMayName asks which services without a known image may name a file all the same.
 func TestMayName(t *testing.T) {
-	paths := Paths{Long: map[string]string{`c:\progra~1\known.sys`: `C:\Program Files\known.sys`}}
+	paths := ntPaths{Long: map[string]string{`c:\progra~1\known.sys`: `C:\Program Files\known.sys`}}
 	for _, tt := range []struct {
-		service RegisteredService
+		service registeredService
 		want    bool
 	}{
-		{RegisteredService{Refused: true}, true},
-		{RegisteredService{PathErr: errRefusedKey}, true},
-		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\leftover.sys`}}, true},
-		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\other.sys`}}, false},
-		{RegisteredService{Service: Service{ImagePath: `\??\Volume{1}\x\LEFTOV~1.SYS`}}, true},
+		{registeredService{Refused: true}, true},
+		{registeredService{}, true},
+		{registeredService{Service: Service{ImagePath: `\??\Volume{1}\x\leftover.sys`}}, true},
+		{registeredService{Service: Service{ImagePath: `\??\Volume{1}\x\other.sys`}}, false},
+		{registeredService{Service: Service{ImagePath: `\??\Volume{1}\x\LEFTOV~1.SYS`}}, true},
 		// then it is a service of the file, and counted
-		{RegisteredService{Service: Service{ImageFile: `C:\Windows\leftover.sys`}}, false},
-		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\leftover.sys`}}, true},
-		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\other.sys`}}, false},
-		{RegisteredService{Service: Service{ImageFile: `C:\x\LEFTOV~1.SYS`}}, true},
-		{RegisteredService{Service: Service{ImageFile: `C:\x\OTHERD~1.SYS`}}, false},
-		{RegisteredService{Service: Service{ImageFile: `C:\PROGRA~1\known.sys`}}, false},
+		{registeredService{Service: Service{ImageFile: `C:\Windows\leftover.sys`}}, false},
+		{registeredService{Service: Service{ImageFile: `C:\PROGRA~1\leftover.sys`}}, true},
+		{registeredService{Service: Service{ImageFile: `C:\PROGRA~1\other.sys`}}, false},
+		{registeredService{Service: Service{ImageFile: `C:\x\LEFTOV~1.SYS`}}, true},
+		{registeredService{Service: Service{ImageFile: `C:\x\OTHERD~1.SYS`}}, false},
+		{registeredService{Service: Service{ImageFile: `C:\PROGRA~1\known.sys`}}, false},
 	} {
-		if got := tt.service.MayName(paths, "leftover.sys"); got != tt.want {
+		if got := tt.service.mayName(paths, "leftover.sys"); got != tt.want {
 			t.Errorf("%+v: %v", tt.service, got)
 		}
 	}
-	if s := (RegisteredService{Service: Service{ImageFile: `C:\x\A~1.SYS`}}); !s.MayName(paths, "+leftover.sys") {
+	if s := (registeredService{Service: Service{ImageFile: `C:\x\A~1.SYS`}}); !s.mayName(paths, "+leftover.sys") {
 		t.Error("a short name may begin with any letter for a long one that begins with none")
 	}
 }

@@ -4,6 +4,8 @@ package windows
 
 import (
 	"strings"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // SourceDriverQuery is the source of a capture of driverquery.
@@ -16,20 +18,22 @@ const (
 )
 
 // dqColumns are the names of the verbose columns that have no field of their own.
-var dqColumns = [dqVerbose]string{
-	6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes", 11: "bssBytes",
-	12: "linkDate", 14: "initBytes",
-}
+var dqColumns = [dqVerbose]string{6: "status", 7: "acceptStop", 8: "acceptPause", 9: "pagedPoolBytes", 10: "codeBytes",
+	11: "bssBytes", 12: "linkDate", 14: "initBytes"}
 
-// ParseDriverQuery reads what driverquery prints, with and without /v, /nh and /si, as table, list
+// ReadDriverQuery reads what driverquery prints, with and without /v, /nh and /si, as table, list
 // or CSV, in any language. Of a table without its ruler the columns are found by what all rows have
 // in common.
-func ParseDriverQuery(text string) *Capture {
+func ReadDriverQuery(text string, r *fact.Report) fact.Capture[Driver] {
+	return driverQueryRows(consoleText(text)).done(r)
+}
+
+func driverQueryRows(text string) *captureBuilder {
 	if c := driverQueryCSV(text); c != nil {
 		return c
 	}
 	table := driverQueryTable(text)
-	if table.Rows == 0 && !table.Sure {
+	if table.rows == 0 && !table.sure {
 		if c := driverQueryList(text); c != nil {
 			return c
 		}
@@ -39,7 +43,7 @@ func ParseDriverQuery(text string) *Capture {
 
 // driverQueryList reads /fo list: a block of "key: value" lines for each row, whose keys are
 // localised. It returns nil when the text has no such block.
-func driverQueryList(text string) *Capture {
+func driverQueryList(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	for _, r := range records(text, ":", b.stray) {
 		row := make([]string, 0, dqVerbose)
@@ -51,14 +55,14 @@ func driverQueryList(text string) *Capture {
 			b.stray(r.line, r.pairs[0].key)
 		}
 	}
-	if b.c.Rows == 0 {
+	if b.rows == 0 {
 		return nil
 	}
-	return b.done()
+	return b
 }
 
 // driverQueryCSV returns nil when the text is no CSV of driverquery.
-func driverQueryCSV(text string) *Capture {
+func driverQueryCSV(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	n := 0
 	for i, row := range csvRows(text) {
@@ -68,18 +72,18 @@ func driverQueryCSV(text string) *Capture {
 				b.stray(i+1, strings.Join(row, ","))
 			}
 		case i == n && dqHeader(row):
-			b.c.Sure = true
+			b.sure = true
 		case !b.dqRow(row):
 			b.stray(i+1, strings.Join(row, ","))
 		}
-		if b.c.Rows == 0 && !b.c.Sure {
+		if b.rows == 0 && !b.sure {
 			n = i + 1
 		}
 	}
-	if b.c.Rows == 0 {
+	if b.rows == 0 {
 		return nil
 	}
-	return b.done()
+	return b
 }
 
 // dqHeader recognises the header of a CSV by what it cannot be: a row.
@@ -140,7 +144,7 @@ func (b *captureBuilder) dqRow(row []string) bool {
 	return true
 }
 
-func (b *captureBuilder) last() *Driver { return b.c.Entries[len(b.c.Entries)-1].Driver }
+func (b *captureBuilder) last() *Driver { return b.entries[len(b.entries)-1].Driver }
 
 func (b *captureBuilder) dqVerbose(row []string) {
 	e, s := b.driver(row[0], row[13])
@@ -163,7 +167,7 @@ func (b *captureBuilder) dqVerbose(row []string) {
 
 // dqSigned reads a row of /si: one device.
 func (b *captureBuilder) dqSigned(row []string) {
-	b.c.Rows++
+	b.rows++
 	key := "device " + fold(row[0]) + "|" + fold(row[1])
 	e := b.entry(key, row[0], "")
 	d := Device{Description: row[0], INF: row[1], Manufacturer: row[3], Signed: "no"}
@@ -196,7 +200,7 @@ func dateShape(s string) bool {
 }
 
 // driverQueryTable reads the fixed-width forms.
-func driverQueryTable(text string) *Capture {
+func driverQueryTable(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -205,10 +209,10 @@ func driverQueryTable(text string) *Capture {
 	starts, first := rulerColumns(lines)
 	if starts == nil {
 		if starts = commonColumns(lines); len(starts) == 0 {
-			return b.done()
+			return b
 		}
 	} else {
-		b.c.Sure = true
+		b.sure = true
 	}
 	for i, line := range lines {
 		if i < first || b.full() {
@@ -225,7 +229,7 @@ func driverQueryTable(text string) *Capture {
 		if row == nil || !dqShape(row) {
 			row = cutColumns(line, starts, false)
 		}
-		if len(starts) == dqVerbose && i == len(lines)-1 && b.c.Truncated && row != nil && row[14] == "" {
+		if len(starts) == dqVerbose && i == len(lines)-1 && b.cut && row != nil && row[14] == "" {
 			b.stray(i+1, line)
 			continue
 		}
@@ -233,7 +237,7 @@ func driverQueryTable(text string) *Capture {
 			b.stray(i+1, line)
 		}
 	}
-	return b.done()
+	return b
 }
 
 // rulerColumns finds the line of "=" below the header; each group begins a column.

@@ -3,7 +3,15 @@
 package windows
 
 import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // A File is what a driver's image file says, and who signed it.
@@ -19,8 +27,6 @@ type File struct {
 	// Signatures are all of them, in the file's order, catalogs' last; nil unless they were asked
 	// for, empty when there is none.
 	Signatures []Signature
-	// Problems are the parts that make no sense.
-	Problems []fact.Problem
 }
 
 // FileOptions say what ParseFile does beyond headers, imports and version.
@@ -29,21 +35,81 @@ type FileOptions struct {
 	Verifier *Verifier // fill Signatures; nil to leave them out
 }
 
-// ParseFile reads a driver's image file. An error means that it is no image file.
-func ParseFile(b []byte, o FileOptions) (*File, error) {
-	p, problems, err := ParsePE(b)
+// ParseFile reads a driver's image file, and reports the parts that make no sense. An error means that it is no image
+// file.
+func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
+	p, err := ParsePE(b, r)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Size: int64(len(b)), PE: p, Problems: problems}
-	if f.Version, err = p.Version(); err != nil {
-		f.Problems = append(f.Problems, fact.ProblemOf(SourceFile, "", "version", err))
+	f := &File{Size: int64(len(b)), PE: p}
+	if f.Version, err = p.img.version(); err != nil {
+		r.Problem(SourceFile, "", "version", err)
 	}
 	if o.Hashes {
-		f.Hashes = HashFile(b, p)
+		f.Hashes = hashFile(b, p)
 	}
 	if o.Verifier != nil {
 		f.Signatures = o.Verifier.Verify(p)
 	}
 	return f, nil
+}
+
+// ReadFile reads a driver's file by itself. Without DetailHashes and DetailSignatures only its headers are decoded.
+// ok is false for a file that is no image file. head is the file's beginning, nil for a folder.
+func ReadFile(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+	if len(head) < 2 || head[0] != 'M' || head[1] != 'Z' {
+		return nil, false, nil
+	}
+	raw, err := limit.ReadFile(fsys, name, o.FileCap())
+	if err != nil {
+		return nil, true, err
+	}
+	var r fact.Report // of this file alone: its Problems become those of the record
+	fo := FileOptions{Hashes: o.Asks(fact.DetailHashes)}
+	if o.Asks(fact.DetailSignatures) {
+		fo.Verifier = fileVerifier(ctx, o, &r)
+	}
+	f, err := ParseFile(raw, fo, &r)
+	if err != nil {
+		return nil, true, err
+	}
+	e := newEntry(strings.ToLower(path.Base(name)), path.Base(name), name)
+	e.Problems = r.Problems
+	e.setFile(f, fo.Verifier)
+	return []Record{e.fileRecord()}, true, nil
+}
+
+// fileVerifier returns what the signatures of a file by itself are checked with: the caller's keys and catalogs.
+func fileVerifier(ctx context.Context, o fact.Options, r *fact.Report) *Verifier {
+	var catalogs []*Catalogs
+	if o.Catalogs != nil {
+		c := NewCatalogs(o.Catalogs, ".")
+		if _, err := c.Load(ctx, r); err != nil {
+			r.Problem(SourceCatalogs, "", "signature", err)
+		}
+		catalogs = append(catalogs, c)
+	}
+	return NewVerifier(o.Keys, time.Now(), catalogs, r)
+}
+
+// File reads a driver's file of the machine, by its DOS path or as the file system has it.
+func (k *Kernel) File(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
+	paths, err := k.paths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dos := dosPath(name)
+	v := k.askedVerifier(ctx, k.now(ctx), r)
+	e := newEntry(paths.key(dos), baseName(dos), dos)
+	k.readDriver(&e, paths, FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: v})
+	if e.Driver.PE == nil {
+		for _, p := range e.Problems {
+			return nil, p
+		}
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	m := e.fileRecord()
+	m.Problems = append(m.Problems, r.Problems...)
+	return []Record{m}, nil
 }

@@ -27,9 +27,9 @@ func filterError(format string, args ...any) error {
 	return &fact.ParseError{Source: SourceFilters, Reason: fmt.Sprintf(format, args...)}
 }
 
-// ParseFilters reads the answer to OpFilters: FILTER_AGGREGATE_STANDARD_INFORMATION structures,
+// parseFilters reads the answer to OpFilters: FILTER_AGGREGATE_STANDARD_INFORMATION structures,
 // each with NextEntryOffset, flags (1 minifilter, 2 legacy) and the kind's own part.
-func ParseFilters(b []byte) ([]Filter, error) {
+func parseFilters(b []byte) ([]Filter, error) {
 	list := []Filter{}
 	le := binary.LittleEndian
 	for pos := 0; pos < len(b); {

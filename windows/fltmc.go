@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/lazy"
 )
 
@@ -18,43 +19,54 @@ var (
 	fltFilter = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`}
 	// fltLegacy matches the row of a filter that is no minifilter.
 	fltLegacy = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}<(\S+)>$`}
-	// fltInstance matches a row of fltmc instances: filter, volume, altitude, instance, frame,
-	// features, status; volume and status may be blank.
-	fltInstance = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`}
+	// fltInstance matches a row of fltmc instances: filter, volume, altitude, instance, frame, features, status;
+	// volume and status may be blank.
+	fltInstance = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(?:(\S.*?)\s{2,})?(\d{1,64}(?:\.\d{1,64})?)\s{2,}` +
+		`(\S.*?)\s+(\d{1,6})\s+([0-9a-fA-F]{8})(?:\s+(\S.*))?$`}
 )
 
-// ParseFltmc reads what fltmc filters and fltmc instances print, in any language. The altitude is
-// kept as text.
-func ParseFltmc(text string) *Capture {
+// ReadFltmc reads what fltmc filters and fltmc instances print, in any language. The altitude is kept as text.
+func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
+	text = consoleText(text)
 	b := newCapture(SourceFltmc, text)
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimRight(line, " \t\r\n")
+	header := fltHeader(text)
+	b.strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {
 		trimmed := strings.TrimSpace(line)
 		switch {
-		case trimmed == "" || b.full():
-		case strings.Trim(trimmed, "- ") == "":
-			b.c.Sure = true
-			if b.c.Stray > 0 && b.c.Rows == 0 { // the line above was the header
-				b.c.Stray--
-				b.c.Bad = b.c.Bad[:len(b.c.Bad)-1]
-			}
-		case len(line) <= maxCaptureLine && b.fltRow(line):
-		case trimmed == "...":
+		case b.full(), trimmed == "...":
+			return nil
+		case fltRuler(trimmed):
+			b.sure = true
+			return nil
+		case len(line) <= maxCaptureLine && b.fltRow(line), isRuler(trimmed), b.rows == 0 && line == header:
+			return nil
+		}
+		return noRow(line)
+	})
+	return b.done(r)
+}
+
+// fltHeader returns the line above the ruler, whose words are those of some language; empty if there is none.
+func fltHeader(text string) string {
+	last := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, " \t\r\n")
+		switch {
+		case strings.TrimSpace(line) == "":
+		case fltRuler(strings.TrimSpace(line)):
+			return last
 		default:
-			b.stray(n, line)
+			last = line
 		}
 	}
-	if b.c.Rows == 0 {
-		b.c.Sure = false
-	}
-	return b.done()
+	return ""
 }
+
+func fltRuler(line string) bool { return strings.Trim(line, "- ") == "" }
 
 func (b *captureBuilder) fltRow(line string) bool {
 	if m := fltInstance.FindStringSubmatch(line); m != nil {
-		b.c.Rows++
+		b.rows++
 		e := b.filterEntry(m[1])
 		in := FilterInstance{Name: m[4], Altitude: m[3]}
 		s := &e.Driver.Services[0]
@@ -65,14 +77,15 @@ func (b *captureBuilder) fltRow(line string) bool {
 		return true
 	}
 	if m := fltFilter.FindStringSubmatch(line); m != nil {
-		b.c.Rows++
+		b.rows++
 		instances, _ := strconv.ParseInt(m[2], 10, 64)
 		frame, _ := strconv.ParseInt(m[4], 10, 64)
-		b.filterEntry(m[1]).Driver.Filter = &Filter{Name: m[1], Altitude: m[3], Instances: fact.CountOf(instances), Frame: fact.CountOf(frame)}
+		b.filterEntry(m[1]).Driver.Filter = &Filter{
+			Name: m[1], Altitude: m[3], Instances: fact.CountOf(instances), Frame: fact.CountOf(frame)}
 		return true
 	}
 	if m := fltLegacy.FindStringSubmatch(line); m != nil {
-		b.c.Rows++
+		b.rows++
 		b.filterEntry(m[1]).Driver.Filter = &Filter{Name: m[1], Legacy: true}
 		return true
 	}
@@ -80,10 +93,10 @@ func (b *captureBuilder) fltRow(line string) bool {
 }
 
 // filterEntry is the entry of a filter, which is loaded: the filter manager lists no other.
-func (b *captureBuilder) filterEntry(name string) *Entry {
+func (b *captureBuilder) filterEntry(name string) *entry {
 	e := b.entry("service "+fold(name), name, "")
 	if len(e.Driver.Services) == 0 {
-		e.Driver.Services = []Service{{Name: name, Ephemeral: IsEphemeral(name)}}
+		e.Driver.Services = []Service{{Name: name, Ephemeral: isEphemeral(name)}}
 	}
 	e.Loaded = true
 	return e

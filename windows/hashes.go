@@ -27,8 +27,8 @@ type Hashes struct {
 	FirstPageSHA1      string `json:"firstPageSha1,omitzero"`
 }
 
-// HashFile computes the digests of a whole file; p may be nil when it is no image file.
-func HashFile(b []byte, p *PE) *Hashes {
+// hashFile computes the digests of a whole file; p may be nil when it is no image file.
+func hashFile(b []byte, p *PE) *Hashes {
 	s256, s1, m5 := sha256.Sum256(b), sha1.Sum(b), md5.Sum(b)
 	h := &Hashes{
 		SHA256: hex.EncodeToString(s256[:]),

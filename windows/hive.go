@@ -14,8 +14,8 @@ import (
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
-// MaxHive is the largest registry hive that is read, in bytes.
-const MaxHive = 512 << 20
+// maxHive is the largest registry hive that is read, in bytes.
+const maxHive = 512 << 20
 
 // Limits of one hive's parts.
 const (
@@ -31,14 +31,14 @@ const (
 
 var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
-// A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
-// written back from its log files is not seen; see Dirty.
+// A hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
+// written back from its log files is not seen; dirty reports that.
 //
 // It has a reader of its own because a hive may be hostile. The maintained one in Go
 // (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
 // itself ends the process, and takes a part that makes no sense for one that is not there, which
 // would make a damaged registry one without drivers.
-type Hive struct {
+type hive struct {
 	b    []byte
 	root uint32
 	left *hiveBudget // of the call that this is a copy for; nil outside of one
@@ -49,13 +49,13 @@ type Hive struct {
 type hiveBudget struct{ keys, bytes int }
 
 // budgeted returns the hive for one call.
-func (h *Hive) budgeted() *Hive {
+func (h *hive) budgeted() *hive {
 	c := *h
 	c.left = &hiveBudget{keys: maxHiveKeys, bytes: maxHiveBytes}
 	return &c
 }
 
-func (h *Hive) spend(keys, bytes int) bool {
+func (h *hive) spend(keys, bytes int) bool {
 	if h.left == nil {
 		return true
 	}
@@ -68,26 +68,26 @@ func hiveError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: "hive", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// OpenHive reads a hive's header.
-func OpenHive(b []byte) (*Hive, error) {
+// openHive reads a hive's header.
+func openHive(b []byte) (*hive, error) {
 	if len(b) < hiveBins+32 || !bytes.Equal(b[:4], []byte("regf")) {
 		return nil, hiveError("header", "no regf mark")
 	}
-	h := &Hive{b: b, root: binary.LittleEndian.Uint32(b[36:])}
-	if _, err := h.key(h.root); err != nil {
+	h := &hive{b: b, root: binary.LittleEndian.Uint32(b[36:])}
+	if _, err := h.keyAt(h.root); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// Dirty reports whether changes to the hive are still in its log files: the system was not shut
+// dirty reports whether changes to the hive are still in its log files: the system was not shut
 // down cleanly.
-func (h *Hive) Dirty() bool {
+func (h *hive) dirty() bool {
 	return binary.LittleEndian.Uint32(h.b[4:]) != binary.LittleEndian.Uint32(h.b[8:])
 }
 
 // cell returns the contents of an allocated cell.
-func (h *Hive) cell(off uint32) ([]byte, bool) {
+func (h *hive) cell(off uint32) ([]byte, bool) {
 	at := int64(off) + hiveBins
 	if off == 0xffffffff || at+4 > int64(len(h.b)) {
 		return nil, false
@@ -99,15 +99,15 @@ func (h *Hive) cell(off uint32) ([]byte, bool) {
 	return h.b[at+4 : at-size], true
 }
 
-// A HiveKey is one key of a hive.
-type HiveKey struct {
-	h *Hive
+// A hiveKey is one key of a hive.
+type hiveKey struct {
+	h *hive
 	b []byte // the nk record
 	// Name is the key's name.
 	Name string
 }
 
-func (h *Hive) key(off uint32) (*HiveKey, error) {
+func (h *hive) keyAt(off uint32) (*hiveKey, error) {
 	c, ok := h.cell(off)
 	if !ok || len(c) < 76 || c[0] != 'n' || c[1] != 'k' {
 		return nil, hiveError("nk", "no key at %#x", off)
@@ -119,7 +119,7 @@ func (h *Hive) key(off uint32) (*HiveKey, error) {
 	if !h.spend(1, 0) {
 		return nil, errHiveBudget
 	}
-	return &HiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
+	return &hiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
 }
 
 func hiveName(b []byte, ascii bool) string {
@@ -133,27 +133,27 @@ func hiveName(b []byte, ascii bool) string {
 	return string(r)
 }
 
-// Root returns the hive's root key.
-func (h *Hive) Root() (*HiveKey, error) { return h.key(h.root) }
+// rootKey returns the hive's root key.
+func (h *hive) rootKey() (*hiveKey, error) { return h.keyAt(h.root) }
 
-// Key returns the key at a path below the root, its parts separated by backslashes; names fold
+// key returns the key at a path below the root, its parts separated by backslashes; names fold
 // case. A key that is not there is fs.ErrNotExist by way of nil, nil.
-func (h *Hive) Key(path string) (*HiveKey, error) {
-	k, err := h.Root()
+func (h *hive) key(path string) (*hiveKey, error) {
+	k, err := h.rootKey()
 	for part := range strings.SplitSeq(path, `\`) {
 		if err != nil || k == nil {
 			return nil, err
 		}
-		k, err = k.Subkey(part)
+		k, err = k.subkey(part)
 	}
 	return k, err
 }
 
-// Subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
+// subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
 // those that make no sense.
-func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
-	var found *HiveKey
-	err := k.each(func(sub *HiveKey) bool {
+func (k *hiveKey) subkey(name string) (*hiveKey, error) {
+	var found *hiveKey
+	err := k.each(func(sub *hiveKey) bool {
 		if strings.EqualFold(sub.Name, name) {
 			found = sub
 		}
@@ -165,19 +165,9 @@ func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 	return found, err
 }
 
-// Subkeys returns the subkeys. The error tells of those that make no sense.
-func (k *HiveKey) Subkeys() ([]*HiveKey, error) {
-	var list []*HiveKey
-	err := k.each(func(sub *HiveKey) bool {
-		list = append(list, sub)
-		return true
-	})
-	return list, err
-}
-
 // each calls f for each subkey until it says no. Index records lead to keys, or to one more level
 // of index records. What makes no sense is passed over; the error tells of the first and how many.
-func (k *HiveKey) each(f func(*HiveKey) bool) error {
+func (k *hiveKey) each(f func(*hiveKey) bool) error {
 	le := binary.LittleEndian
 	if le.Uint32(k.b[20:]) == 0 {
 		return nil
@@ -194,8 +184,8 @@ func (k *HiveKey) each(f func(*HiveKey) bool) error {
 
 // A hiveWalk goes through the subkeys of one key.
 type hiveWalk struct {
-	h     *Hive
-	f     func(*HiveKey) bool
+	h     *hive
+	f     func(*hiveKey) bool
 	left  int             // keys that the list may still have
 	seen  map[uint32]bool // where the keys were that it had
 	done  bool            // f said no
@@ -248,7 +238,7 @@ func (w *hiveWalk) key(at uint32) error {
 		return nil
 	}
 	w.seen[at] = true
-	sub, err := w.h.key(at)
+	sub, err := w.h.keyAt(at)
 	switch {
 	case errors.Is(err, fact.ErrTooLarge):
 		return err
@@ -261,7 +251,7 @@ func (w *hiveWalk) key(at uint32) error {
 }
 
 // index returns an index record of keys and the size of its elements.
-func (h *Hive) index(at uint32) (c []byte, step int, err error) {
+func (h *hive) index(at uint32) (c []byte, step int, err error) {
 	c, ok := h.cell(at)
 	if !ok || len(c) < 4 {
 		return nil, 0, hiveError("subkeys", "no index at %#x", at)
@@ -285,9 +275,9 @@ func element(c []byte, step, i int) uint32 {
 	return binary.LittleEndian.Uint32(c[4+i*step:])
 }
 
-// Values returns the key's values. The error tells of one that makes no sense, which is left out: any
+// values returns the key's values. The error tells of one that makes no sense, which is left out: any
 // value that is not in the list may be there.
-func (k *HiveKey) Values() ([]RegValue, error) {
+func (k *hiveKey) values() ([]RegValue, error) {
 	le := binary.LittleEndian
 	n := le.Uint32(k.b[36:])
 	if n == 0 {
@@ -316,7 +306,7 @@ func (k *HiveKey) Values() ([]RegValue, error) {
 	return values, first
 }
 
-func (h *Hive) value(off uint32) (RegValue, error) {
+func (h *hive) value(off uint32) (RegValue, error) {
 	le := binary.LittleEndian
 	c, ok := h.cell(off)
 	if !ok || len(c) < 20 || c[0] != 'v' || c[1] != 'k' {
@@ -349,7 +339,7 @@ func (h *Hive) value(off uint32) (RegValue, error) {
 	return v, nil
 }
 
-func (h *Hive) data(off uint32, size int) ([]byte, bool) {
+func (h *hive) data(off uint32, size int) ([]byte, bool) {
 	if size == 0 {
 		return nil, true
 	}
@@ -367,7 +357,7 @@ func (h *Hive) data(off uint32, size int) ([]byte, bool) {
 }
 
 // segments joins the parts of a large value.
-func (h *Hive) segments(c []byte, size int) ([]byte, bool) {
+func (h *hive) segments(c []byte, size int) ([]byte, bool) {
 	le := binary.LittleEndian
 	n := int(le.Uint16(c[2:]))
 	list, ok := h.cell(le.Uint32(c[4:]))
@@ -385,20 +375,20 @@ func (h *Hive) segments(c []byte, size int) ([]byte, bool) {
 	return out, len(out) == size
 }
 
-// ControlSet returns the name of the control set that the next boot uses, such as ControlSet001.
-func (h *Hive) ControlSet() (string, error) {
-	k, err := h.Key("Select")
+// controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
+func (h *hive) controlSet() (string, error) {
+	k, err := h.key("Select")
 	if err != nil {
 		return "", err
 	}
 	if k != nil {
-		values, err := k.Values()
+		values, err := k.values()
 		if err != nil {
 			return "", err
 		}
 		key := RegKey{Values: values}
 		for _, name := range []string{"Default", "Current"} {
-			if n, ok := key.Dword(name); ok && n > 0 && n < 1000 {
+			if n, ok := key.dword(name); ok && n > 0 && n < 1000 {
 				return fmt.Sprintf("ControlSet%03d", n), nil
 			}
 		}
@@ -406,10 +396,10 @@ func (h *Hive) ControlSet() (string, error) {
 	return "", hiveError("Select", "no control set is chosen")
 }
 
-// Reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
+// reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
 // values that make no sense.
-func (h *Hive) Reg(path string) (RegKey, bool, error) {
-	k, err := h.Key(path)
+func (h *hive) reg(path string) (RegKey, bool, error) {
+	k, err := h.key(path)
 	if err != nil || k == nil {
 		return RegKey{}, false, err
 	}
@@ -418,48 +408,65 @@ func (h *Hive) Reg(path string) (RegKey, bool, error) {
 }
 
 // reg returns the key with its values; the error tells of values that make no sense.
-func (k *HiveKey) reg(path string) (RegKey, error) {
-	values, err := k.Values()
+func (k *hiveKey) reg(path string) (RegKey, error) {
+	values, err := k.values()
 	return RegKey{Path: path, Values: values, Partial: err != nil}, err
 }
 
 const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 
-// Services returns the keys of a control set's services and of their filter instances. An error beside
-// keys tells of those that make no sense.
-func (h *Hive) Services(controlSet string) ([]RegKey, error) {
+var errDirtyHive = errors.New("the registry was not written back whole: " +
+	"the machine was not shut down cleanly, and its log files are not read")
+
+// services returns the driver services of a control set, and reports keys that make no sense. An error means that
+// there is none.
+func (h *hive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
+	keys, damage := h.serviceKeys(controlSet)
+	if damage != nil && len(keys) == 0 {
+		return nil, damage
+	}
+	list := servicesOf(keys, p, r)
+	if damage != nil {
+		r.Problem(SourceRegistry, "", "services", damage)
+	}
+	if h.dirty() {
+		r.Problem(SourceRegistry, "", "", errDirtyHive)
+	}
+	return list, nil
+}
+
+// serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
+// key that makes no sense.
+func (h *hive) serviceKeys(controlSet string) (keys []RegKey, damage error) {
 	path := controlSet + `\Services`
-	root, err := h.budgeted().Key(path)
+	root, err := h.budgeted().key(path)
 	if err != nil {
 		return nil, err
 	}
 	if root == nil {
 		return nil, hiveError("Services", "no such key in %s", controlSet)
 	}
-	keys := []RegKey{}
-	var inner error
-	err = root.each(func(k *HiveKey) bool {
-		// Values that make no sense are told of by the key.
-		key, _ := k.reg(machineHive + path + `\` + k.Name)
-		typ, ok := key.Dword("Type")
-		if !ok && !key.Partial || ok && typ&ServiceTypeDriver == 0 {
+	err = root.each(func(k *hiveKey) bool {
+		key, _ := k.reg(machineHive + path + `\` + k.Name) // a value that makes no sense makes it Partial
+		typ, ok := key.dword("Type")
+		if !ok && !key.Partial || ok && typ&serviceTypeDriver == 0 {
 			return true
 		}
 		keys = append(keys, key)
 		for _, sub := range []string{`Instances`, `Parameters\Instances`} {
 			var err error
 			keys, err = appendHiveInstances(keys, k, key.Path, sub)
-			inner = cmp.Or(inner, err)
+			damage = cmp.Or(damage, err)
 		}
 		return len(keys) < maxRegKeys
 	})
-	return keys, cmp.Or(err, inner)
+	return keys, cmp.Or(err, damage)
 }
 
-func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) ([]RegKey, error) {
+func appendHiveInstances(keys []RegKey, k *hiveKey, path, sub string) ([]RegKey, error) {
 	in := k
 	for part := range strings.SplitSeq(sub, `\`) {
-		next, err := in.Subkey(part)
+		next, err := in.subkey(part)
 		if err != nil || next == nil {
 			return keys, err
 		}
@@ -469,7 +476,7 @@ func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) ([]RegKey,
 	key, inner := in.reg(path)
 	keys = append(keys, key)
 	left := maxInstances
-	err := in.each(func(inst *HiveKey) bool {
+	err := in.each(func(inst *hiveKey) bool {
 		key, err := inst.reg(path + `\` + inst.Name)
 		inner = cmp.Or(inner, err)
 		keys = append(keys, key)
@@ -479,29 +486,25 @@ func appendHiveInstances(keys []RegKey, k *HiveKey, path, sub string) ([]RegKey,
 	return keys, cmp.Or(err, inner)
 }
 
-// Packages returns the keys of the driver store's packages; none when the hive has no such key. An
-// error beside keys tells of those that make no sense.
-func (h *Hive) Packages() ([]RegKey, error) {
+// packages returns the keys of the driver store's packages, and reports keys that make no sense; nil if the hive has
+// no such key. An error means that there is none.
+func (h *hive) packages(r *fact.Report) ([]RegKey, error) {
 	const path = `DriverDatabase\DriverPackages`
-	root, err := h.budgeted().Key(path)
+	root, err := h.budgeted().key(path)
 	if err != nil || root == nil {
 		return nil, err
 	}
 	var keys []RegKey
-	var inner error
-	err = root.each(func(k *HiveKey) bool {
+	var damage error
+	err = root.each(func(k *hiveKey) bool {
 		key, err := k.reg(machineHive + path + `\` + k.Name)
-		inner = cmp.Or(inner, err)
+		damage = cmp.Or(damage, err)
 		keys = append(keys, key)
 		return true
 	})
-	return keys, cmp.Or(err, inner)
+	if damage = cmp.Or(err, damage); damage != nil && keys != nil {
+		r.Problem(SourceStore, "", "packages", damage)
+		return keys, nil
+	}
+	return keys, damage
 }
-
-// ServicesOf makes driver services of registry keys at and below a Services key.
-func ServicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
-	return servicesOf(keys, p)
-}
-
-// PackagesOf makes driver packages of the keys below a DriverPackages key.
-func PackagesOf(keys []RegKey) []Package { return packagesOf(keys) }

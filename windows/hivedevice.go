@@ -7,25 +7,28 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // setClassKey adds what the driver's own key, Control\Class\{class}\NNNN, says of its INF.
 func (d *Device) setClassKey(k *RegKey) {
-	d.INF, _ = k.Text("InfPath")
-	d.Section, _ = k.Text("InfSection")
-	d.DriverVersion, _ = k.Text("DriverVersion")
-	d.Provider, _ = k.Text("ProviderName")
-	d.MatchingID, _ = k.Text("MatchingDeviceId")
-	if date, ok := k.Text("DriverDate"); ok {
+	d.INF, _ = k.text("InfPath")
+	d.Section, _ = k.text("InfSection")
+	d.DriverVersion, _ = k.text("DriverVersion")
+	d.Provider, _ = k.text("ProviderName")
+	d.MatchingID, _ = k.text("MatchingDeviceId")
+	if date, ok := k.text("DriverDate"); ok {
 		d.DriverDate = usDate(date)
 	}
 }
 
-// Devices returns the devices of a control set that have a driver: all that were ever there and were not
-// removed, present or not. The error is fs.ErrNotExist when there is no such key; one beside devices tells of keys that make no sense.
-func (h *Hive) Devices(controlSet string) ([]Device, error) {
+// devices returns the devices of a control set that have a driver: all that were ever there and were not removed,
+// present or not. It reports keys that make no sense. An error means that there is no device; it matches
+// fs.ErrNotExist if there is no such key.
+func (h *hive) devices(controlSet string, r *fact.Report) ([]Device, error) {
 	h = h.budgeted()
-	root, err := h.Key(controlSet + `\Enum`)
+	root, err := h.key(controlSet + `\Enum`)
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +38,9 @@ func (h *Hive) Devices(controlSet string) ([]Device, error) {
 	classes, first := h.classes(controlSet)
 	list := []Device{}
 	note := func(err error) { first = cmp.Or(first, err) }
-	note(root.each(func(bus *HiveKey) bool {
-		note(bus.each(func(kind *HiveKey) bool {
-			note(kind.each(func(instance *HiveKey) bool {
+	note(root.each(func(bus *hiveKey) bool {
+		note(bus.each(func(kind *hiveKey) bool {
+			note(kind.each(func(instance *hiveKey) bool {
 				d, err := hiveDevice(bus.Name+`\`+kind.Name+`\`+instance.Name, instance)
 				note(err)
 				if d.Service == "" && d.DriverKey == "" {
@@ -51,29 +54,35 @@ func (h *Hive) Devices(controlSet string) ([]Device, error) {
 		}))
 		return len(list) < maxServices
 	}))
-	return list, first
+	if first != nil && len(list) == 0 {
+		return nil, first
+	}
+	if first != nil {
+		r.Problem(SourceDevices, "", "devices", first)
+	}
+	return list, nil
 }
 
 // A hiveClass is one key below Control\Class with those below it, by folded name.
 type hiveClass struct {
-	key     *HiveKey
+	key     *hiveKey
 	name    string
-	drivers map[string]*HiveKey // nil until the first device asks
+	drivers map[string]*hiveKey // nil until the first device asks
 }
 
 // classes returns the setup classes by folded GUID.
-func (h *Hive) classes(controlSet string) (map[string]*hiveClass, error) {
-	root, err := h.Key(controlSet + `\Control\Class`)
+func (h *hive) classes(controlSet string) (map[string]*hiveClass, error) {
+	root, err := h.key(controlSet + `\Control\Class`)
 	if err != nil || root == nil {
 		return nil, err
 	}
 	list := map[string]*hiveClass{}
 	var inner error
-	err = root.each(func(k *HiveKey) bool {
+	err = root.each(func(k *hiveKey) bool {
 		key, err := k.reg("")
 		inner = cmp.Or(inner, err)
 		c := &hiveClass{key: k}
-		c.name, _ = key.Text("Class")
+		c.name, _ = key.text("Class")
 		list[fold(k.Name)] = c
 		return true
 	})
@@ -81,11 +90,11 @@ func (h *Hive) classes(controlSet string) (map[string]*hiveClass, error) {
 }
 
 // driver returns the key of a driver; nil when there is none.
-func (c *hiveClass) driver(number string) (*HiveKey, error) {
+func (c *hiveClass) driver(number string) (*hiveKey, error) {
 	var err error
 	if c.drivers == nil {
-		c.drivers = map[string]*HiveKey{}
-		err = c.key.each(func(k *HiveKey) bool {
+		c.drivers = map[string]*hiveKey{}
+		err = c.key.each(func(k *hiveKey) bool {
 			c.drivers[fold(k.Name)] = k
 			return true
 		})
@@ -94,10 +103,10 @@ func (c *hiveClass) driver(number string) (*HiveKey, error) {
 }
 
 // hiveDevice makes a device of its key. Names for people may refer to the INF and come with the text.
-func hiveDevice(id string, k *HiveKey) (Device, error) {
+func hiveDevice(id string, k *hiveKey) (Device, error) {
 	key, err := k.reg("")
-	text := func(name string) string { s, _ := key.Text(name); return s }
-	list := func(name string) []string { l, _ := key.Multi(name); return l }
+	text := func(name string) string { s, _ := key.text(name); return s }
+	list := func(name string) []string { l, _ := key.multi(name); return l }
 	return Device{
 		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")), FriendlyName: displayName(text("FriendlyName")),
 		Class: text("Class"), ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),

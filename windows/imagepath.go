@@ -29,18 +29,17 @@ const (
 	MarkSpaces    = "spaces"
 )
 
-// An ImagePath is a service's image path: as it stands and as it was read.
-type ImagePath struct {
+// An imagePath is a service's image path: as it stands and as it was read.
+type imagePath struct {
 	Raw   string   // the registry's value; empty when absent
 	Path  string   // the DOS path; empty when it could not be had
 	Rule  string   // the rule used
 	Marks []string // what was put right first
-	Err   error    // why there is no Path
 }
 
-// ResolveImagePath reads the ImagePath of a service.
-func (p Paths) ResolveImagePath(service, raw string) ImagePath {
-	r := ImagePath{Raw: raw}
+// resolveImagePath reads the ImagePath of a service. The error says why there is no Path.
+func (p ntPaths) resolveImagePath(service, raw string) (imagePath, error) {
+	r := imagePath{Raw: raw}
 	s := r.clean(raw)
 	switch {
 	case s == "":
@@ -68,12 +67,13 @@ func (p Paths) ResolveImagePath(service, raw string) ImagePath {
 	default:
 		r.Rule, s = RuleRelative, `\SystemRoot\`+s
 	}
-	r.Path, r.Err = p.DOS(s)
-	return r
+	var err error
+	r.Path, err = p.dos(s)
+	return r, err
 }
 
 // clean puts right what the kernel would not accept, noting each.
-func (r *ImagePath) clean(s string) string {
+func (r *imagePath) clean(s string) string {
 	if t := strings.Trim(s, " \t"); t != s {
 		r.Marks, s = append(r.Marks, MarkSpaces), t
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-var testPaths = Paths{SystemRoot: `C:\Windows`,
+var testPaths = ntPaths{SystemRoot: `C:\Windows`,
 	Devices: map[string]string{`\device\harddiskvolume3`: "C:", `\device\harddiskvolume30`: "D:"}}
 
 func TestResolveImagePath(t *testing.T) {
@@ -48,17 +48,17 @@ func TestResolveImagePath(t *testing.T) {
 		{`\??\GlobalRoot\Device\HarddiskVolume3\d\a.sys`, `C:\d\a.sys`, RuleDOSDevice, nil},
 		{`\??\Volume{11111111-2222-3333-4444-555555555555}\d\a.sys`, ``, RuleDOSDevice, nil},
 	} {
-		r := testPaths.ResolveImagePath("svc", c.raw)
+		r, err := testPaths.resolveImagePath("svc", c.raw)
 		if r.Path != c.path || r.Rule != c.rule || !slices.Equal(r.Marks, c.marks) || r.Raw != c.raw ||
-			(r.Err == nil) != (c.path != "") {
+			(err == nil) != (c.path != "") {
 			t.Errorf("%q: %q by %s, marks %v, error %v; want %q by %s, marks %v", c.raw, r.Path, r.Rule, r.Marks,
-				r.Err, c.path, c.rule, c.marks)
+				err, c.path, c.rule, c.marks)
 		}
 	}
-	if r := testPaths.ResolveImagePath("svc", `\??\Volume{1}\a.sys`); !errors.Is(r.Err, fact.ErrUnrecorded) {
-		t.Errorf("a volume without a letter: %v", r.Err)
+	if _, err := testPaths.resolveImagePath("svc", `\??\Volume{1}\a.sys`); !errors.Is(err, fact.ErrUnrecorded) {
+		t.Errorf("a volume without a letter: %v", err)
 	}
-	if r := (Paths{}).ResolveImagePath("svc", `\SystemRoot\a.sys`); r.Path != "" || r.Err == nil {
+	if r, err := (ntPaths{}).resolveImagePath("svc", `\SystemRoot\a.sys`); r.Path != "" || err == nil {
 		t.Errorf("without a Windows folder: %+v", r)
 	}
 }
@@ -71,7 +71,7 @@ func TestKeyAndFile(t *testing.T) {
 		`C:\Windows\System32\drivers\umdf\x.dll`:                             `c:\windows\system32\drivers\umdf\x.dll`,
 		`D:\V\v.sys`:                                                         `d:\v\v.sys`,
 	} {
-		if got := testPaths.Key(dos); got != want {
+		if got := testPaths.key(dos); got != want {
 			t.Errorf("%s: %q, want %q", dos, got, want)
 		}
 	}
@@ -79,26 +79,26 @@ func TestKeyAndFile(t *testing.T) {
 		`c:\Windows\a.sys`: "C:/Windows/a.sys", `C:\`: "C:", `\\srv\a`: "", `C:\a\..\b`: "", `C:\a:stream`: "",
 		`C:\a?`: "", "C:\\a\x00b": "", `relative`: "",
 	} {
-		got, err := FSPath(dos)
+		got, err := fsPath(dos)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", dos, got, err, want)
 		}
 	}
 	wow := testPaths
 	wow.Sysnative = true
-	if got, _ := wow.File(`C:\Windows\System32\drivers\a.sys`); got != "C:/Windows/Sysnative/drivers/a.sys" {
+	if got, _ := wow.file(`C:\Windows\System32\drivers\a.sys`); got != "C:/Windows/Sysnative/drivers/a.sys" {
 		t.Errorf("for a 32-bit reader: %s", got)
 	}
 }
 
 func TestParsePaths(t *testing.T) {
-	p, err := ParsePaths([]byte("systemroot C:\\Windows\nsysnative yes\ndevice C: \\Device\\HarddiskVolume3\n"))
+	p, err := parsePaths([]byte("systemroot C:\\Windows\nsysnative yes\ndevice C: \\Device\\HarddiskVolume3\n"))
 	if err != nil || p.SystemRoot != `C:\Windows` || !p.Sysnative || p.Devices[`\device\harddiskvolume3`] != "C:" {
 		t.Errorf("%+v, %v", p, err)
 	}
 	for _, bad := range []string{"nonsense", "device C:\n", strings.Repeat("device C: \\Device\\x\n", 1) +
 		"other x\n"} {
-		if _, err := ParsePaths([]byte(bad)); err == nil {
+		if _, err := parsePaths([]byte(bad)); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}
@@ -111,7 +111,7 @@ func TestIsEphemeral(t *testing.T) {
 		"{4d36e97d-e325-11ce-bfc1-08002be10318}Gw64": true, "WinRing0_1_2_0": false,
 		"HWiNFO_158": false, "cpuz143": false,
 	} {
-		if got := IsEphemeral(name); got != want {
+		if got := isEphemeral(name); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -123,14 +123,14 @@ func FuzzImagePath(f *testing.F) {
 		f.Add("svc", s)
 	}
 	f.Fuzz(func(t *testing.T, service, raw string) {
-		r := testPaths.ResolveImagePath(service, raw)
-		if (r.Path == "") == (r.Err == nil) || r.Raw != raw || r.Rule == "" {
+		r, err := testPaths.resolveImagePath(service, raw)
+		if (r.Path == "") == (err == nil) || r.Raw != raw || r.Rule == "" {
 			t.Fatalf("%q: %+v", raw, r)
 		}
 		if len(r.Path) > len(raw)+len(service)+64 {
 			t.Fatalf("%q grew to %q", raw, r.Path)
 		}
-		if name, err := testPaths.File(r.Path); err == nil && strings.Contains(name, "..") &&
+		if name, err := testPaths.file(r.Path); err == nil && strings.Contains(name, "..") &&
 			strings.Contains("/"+name+"/", "/../") {
 			t.Fatalf("%q leads out of its drive: %q", raw, name)
 		}
@@ -140,11 +140,11 @@ func FuzzImagePath(f *testing.F) {
 // Early images are named from the root of the boot volume, wherever Windows lies on it.
 func TestEarlyImages(t *testing.T) {
 	for root, want := range map[string]string{`D:\WINNT`: `D:\winnt\x.sys`, `C:\Windows`: "", "C": "", "": ""} {
-		if got, _ := (Paths{SystemRoot: root}).DOS(`\winnt\x.sys`); got != want {
+		if got, _ := (ntPaths{SystemRoot: root}).dos(`\winnt\x.sys`); got != want {
 			t.Errorf("%q: %q, want %q", root, got, want)
 		}
 	}
-	if _, err := ParsePaths([]byte("systemroot C\n")); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := parsePaths([]byte("systemroot C\n")); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("a Windows folder that is on no drive: %v", err)
 	}
 }

@@ -17,28 +17,28 @@ const (
 )
 
 // An INF is what a driver package's INF file says of the package.
-type INF struct {
+type inf struct {
 	Class     string // device setup class
 	ClassGUID string
 	Provider  string
 	Date      string // YYYY-MM-DD
 	Version   string
 	Catalogs  []string     // catalog files, of any architecture
-	Services  []INFService // what it adds, in the file's order
+	Services  []infService // what it adds, in the file's order
 }
 
-// An INFService is a service that an INF adds.
-type INFService struct {
+// An infService is a service that an INF adds.
+type infService struct {
 	Name   string
 	Binary string // the file's name; empty when the INF does not say
 }
 
 type infLine struct{ key, value string }
 
-// ParseINF reads an INF file in any of its encodings. Strings (%NAME%) are put in, line
+// parseINF reads an INF file in any of its encodings. Strings (%NAME%) are put in, line
 // continuations joined, comments dropped.
-func ParseINF(b []byte) (*INF, error) {
-	sections, err := infSections(DecodeText(b))
+func parseINF(b []byte) (*inf, error) {
+	sections, err := infSections(decodeText(b))
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func ParseINF(b []byte) (*INF, error) {
 		return nil, &fact.ParseError{Source: "inf", Field: "Version", Reason: "no such section"}
 	}
 	strs := infStrings(sections)
-	inf := &INF{}
+	inf := &inf{}
 	for _, l := range version {
 		v := expandINF(firstField(l.value), strs)
 		switch key := fold(l.key); {
@@ -211,7 +211,7 @@ func twoDigits(s string) string {
 
 // addServices follows AddService = name,flags,section in the order of the file; the section's
 // ServiceBinary names the file.
-func (inf *INF) addServices(sections map[string][]infLine, strs map[string]string) {
+func (inf *inf) addServices(sections map[string][]infLine, strs map[string]string) {
 	seen := map[string]bool{}
 	for _, sec := range sections[""] {
 		for _, l := range sections[sec.key] {
@@ -224,7 +224,7 @@ func (inf *INF) addServices(sections map[string][]infLine, strs map[string]strin
 				continue
 			}
 			seen[fold(name)] = true
-			s := INFService{Name: name}
+			s := infService{Name: name}
 			if len(fields) >= 3 {
 				s.Binary = serviceBinary(sections[fold(strings.TrimSpace(fields[2]))], strs)
 			}

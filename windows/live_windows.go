@@ -273,7 +273,7 @@ func services(ctx context.Context, size int) ([]byte, error) {
 			return nil, err
 		}
 		var needed, count uint32
-		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, ServiceTypeDriver, windows.SERVICE_STATE_ALL,
+		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, serviceTypeDriver, windows.SERVICE_STATE_ALL,
 			&buf[0], uint32(size), &needed, &count, &resume, nil)
 		if err != nil && (count == 0 || !errors.Is(err, windows.ERROR_MORE_DATA)) {
 			return nil, err
@@ -344,7 +344,7 @@ func readValues(k registry.Key, path string, names []string) RegKey {
 	return key
 }
 
-// serviceValues are the values of a service that RegisteredService has.
+// serviceValues are the values of a service that registeredService has.
 var serviceValues = []string{"Type", "Start", "ErrorControl", "Tag", "ImagePath", "DisplayName", "Group", "ObjectName",
 	"DependOnService", "DependOnGroup", "Owners"}
 
@@ -392,8 +392,8 @@ func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
 	}
 	defer k.Close()
 	key := readValues(k, path, serviceValues)
-	typ, ok := key.Dword("Type")
-	if ok && (typ&ServiceTypeDriver == 0 || typ&0x30 != 0) {
+	typ, ok := key.dword("Type")
+	if ok && (typ&serviceTypeDriver == 0 || typ&0x30 != 0) {
 		return keys
 	}
 	keys = append(keys, key)

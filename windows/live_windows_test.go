@@ -8,6 +8,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // Every op of the running system answers something that its decoder reads, or says why not. Wine
@@ -15,15 +17,16 @@ import (
 func TestLive(t *testing.T) {
 	ctx := context.Background()
 	images := 0
-	var paths Paths
+	var paths ntPaths
 	for op, parse := range map[string]func([]byte) error{
-		OpModulesEx: func(b []byte) error { l, err := ParseModulesEx(b); images = max(images, len(l)); return err },
-		OpModules:   func(b []byte) error { l, err := ParseModules(b); images = max(images, len(l)); return err },
-		OpServices:  func(b []byte) error { _, err := ParseServices(b); return err },
-		OpPaths:     func(b []byte) (err error) { paths, err = ParsePaths(b); return err },
+		OpModulesEx: func(b []byte) error { l, err := parseModulesEx(b); images = max(images, len(l)); return err },
+		OpModules:   func(b []byte) error { l, err := parseModules(b); images = max(images, len(l)); return err },
+		OpServices:  func(b []byte) error { _, err := parseServices(b); return err },
+		OpPaths:     func(b []byte) (err error) { paths, err = parsePaths(b); return err },
 		OpServiceKeys: func(b []byte) error {
-			_, problems, err := ParseServiceKeys(b, Paths{SystemRoot: `C:\Windows`})
-			for _, p := range problems {
+			var r fact.Report
+			_, err := parseServiceKeys(b, ntPaths{SystemRoot: `C:\Windows`}, &r)
+			for _, p := range r.Problems {
 				if p.Line != 0 {
 					t.Errorf("service keys: %v", p)
 				}
@@ -31,16 +34,16 @@ func TestLive(t *testing.T) {
 			return err
 		},
 		OpDevices:          func(b []byte) error { _, err := ParseDevices(b); return err },
-		OpDriverPackages:   func(b []byte) error { _, _, err := ParseDriverPackages(b); return err },
-		OpFilters:          func(b []byte) error { _, err := ParseFilters(b); return err },
-		OpCodeIntegrity:    func(b []byte) error { _, err := ParseCodeIntegrity(b); return err },
-		OpSecureBoot:       func(b []byte) error { _, _, err := ParseSecureBoot(b); return err },
-		OpKernelDebugger:   func(b []byte) error { _, _, err := ParseKernelDebugger(b); return err },
+		OpDriverPackages:   func(b []byte) error { _, err := parseDriverPackages(b, new(fact.Report)); return err },
+		OpFilters:          func(b []byte) error { _, err := parseFilters(b); return err },
+		OpCodeIntegrity:    func(b []byte) error { _, err := parseCodeIntegrity(b); return err },
+		OpSecureBoot:       func(b []byte) error { _, _, err := parseSecureBoot(b); return err },
+		OpKernelDebugger:   func(b []byte) error { _, _, err := parseKernelDebugger(b); return err },
 		OpIsolatedUserMode: func([]byte) error { return nil },
 		OpUname:            func([]byte) error { return nil },
 		OpClock:            func([]byte) error { return nil },
 		OpIdentity: func(b []byte) error {
-			if Privilege(b) == "" {
+			if privilege(b) == "" {
 				return errors.New("no privilege")
 			}
 			return nil
@@ -65,7 +68,7 @@ func TestLive(t *testing.T) {
 	}
 	if b, err := Call(ctx, OpRegistry, `SYSTEM\CurrentControlSet\Control`); err != nil {
 		t.Error(err)
-	} else if keys, _, err := ParseReg("test", b); err != nil || len(keys) != 1 {
+	} else if keys, err := ParseReg("test", b, new(fact.Report)); err != nil || len(keys) != 1 {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
 	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil ||

@@ -84,7 +84,7 @@ func (h *lenientHashes) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func parseLOLDrivers(b []byte) (*BlockList, error) {
+func parseLOLDrivers(b []byte, r *fact.Report) (*BlockList, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return nil, &fact.ParseError{Source: "LOLDrivers", Reason: err.Error()}
@@ -92,14 +92,12 @@ func parseLOLDrivers(b []byte) (*BlockList, error) {
 	l := &BlockList{Name: "LOLDrivers"}
 	s := &loldrivers{byHash: map[string][]int{}, byImphash: map[string][]int{}, byName: map[string][]int{}}
 	note := func(i int, err error) {
-		if len(l.Problems) < 100 {
-			l.Problems = append(l.Problems, fact.ProblemOf("block list", fmt.Sprintf("entry %d", i), "", err))
-		}
+		r.Problem(sourceBlockList, fmt.Sprintf("entry %d", i), "", err)
 	}
 	entries := 0
-	for i, r := range raw {
+	for i, text := range raw {
 		var e lolEntry
-		if err := json.Unmarshal(r, &e); err != nil {
+		if err := json.Unmarshal(text, &e); err != nil {
 			note(i, &fact.ParseError{Source: "LOLDrivers", Reason: err.Error()})
 			continue
 		}

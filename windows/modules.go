@@ -71,8 +71,8 @@ func modulesError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: SourceModules, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// ParseModules decodes class 11 for either pointer width, which the length tells.
-func ParseModules(b []byte) ([]LoadedImage, error) {
+// parseModules decodes class 11 for either pointer width, which the length tells.
+func parseModules(b []byte) ([]LoadedImage, error) {
 	if len(b) < 4 {
 		return nil, modulesError("count", "%d bytes", len(b))
 	}
@@ -108,8 +108,8 @@ func layoutOf(length, n int) (layout, bool) {
 	return layout{}, false
 }
 
-// ParseModulesEx decodes class 77 for either pointer width, which the first offset tells.
-func ParseModulesEx(b []byte) ([]LoadedImage, error) {
+// parseModulesEx decodes class 77 for either pointer width, which the first offset tells.
+func parseModulesEx(b []byte) ([]LoadedImage, error) {
 	list := []LoadedImage{}
 	le := binary.LittleEndian
 	for pos := 0; pos+2 <= len(b); {

@@ -68,15 +68,15 @@ func TestParseModules(t *testing.T) {
 		if l == layout32 {
 			want[0].Base = 0x12345000
 		}
-		list, err := ParseModules(moduleList(l, want))
+		list, err := parseModules(moduleList(l, want))
 		check(t, name+" class 11", list, err, want, "")
 		for _, closed := range []bool{false, true} {
-			list, err = ParseModulesEx(moduleListEx(l, want, closed))
+			list, err = parseModulesEx(moduleListEx(l, want, closed))
 			check(t, name+" class 77", list, err, want, "0x00001234")
 		}
 		// A buffer that is longer than what was used.
 		if l == layout64 {
-			list, err = ParseModules(append(moduleList(l, want), make([]byte, 500)...))
+			list, err = parseModules(append(moduleList(l, want), make([]byte, 500)...))
 			check(t, name+" with slack", list, err, want, "")
 		}
 	}
@@ -105,31 +105,31 @@ func TestParseModulesNonsense(t *testing.T) {
 		"empty": {}, "a count without entries": {5, 0, 0, 0}, "a huge count": {255, 255, 255, 255},
 		"cut": moduleList(layout64, someImages)[:400],
 	} {
-		if list, err := ParseModules(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
+		if list, err := parseModules(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("class 11, %s: %d images, %v", name, len(list), err)
 		}
 	}
 	small := append([]byte(nil), good...)
 	binary.LittleEndian.PutUint16(small, 8)
 	for name, b := range map[string][]byte{"an offset into itself": small, "cut": good[:500], "a byte": {64}} {
-		if list, err := ParseModulesEx(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
+		if list, err := parseModulesEx(b); err == nil || list != nil || !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("class 77, %s: %d images, %v", name, len(list), err)
 		}
 	}
 	// An image whose name was wiped costs its own name.
 	blank := append([]byte(nil), good...)
 	blank[layout64.first+layout64.size+16] = 0
-	if list, err := ParseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" ||
+	if list, err := parseModulesEx(blank); err != nil || len(list) != len(someImages) || list[0].NTPath != "" ||
 		list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
 		t.Errorf("no name: %+v, %v", list, err)
 	}
 	// A kernel that tells neither checksum nor time stamp.
 	clear(blank[len(blank)-2-16:][:8])
-	if list, err := ParseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" ||
+	if list, err := parseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" ||
 		list[1].Checksum == "" {
 		t.Errorf("no checksum: %+v, %v", list, err)
 	}
-	if list, err := ParseModulesEx([]byte{0, 0}); err != nil || list == nil || len(list) != 0 {
+	if list, err := parseModulesEx([]byte{0, 0}); err != nil || list == nil || len(list) != 0 {
 		t.Errorf("a bare end: %v, %v", list, err)
 	}
 }
@@ -142,10 +142,10 @@ func TestLongerEntries(t *testing.T) {
 		binary.LittleEndian.PutUint16(e, uint16(len(e)))
 		b = append(b, e...)
 	}
-	list, err := ParseModulesEx(b)
+	list, err := parseModulesEx(b)
 	check(t, "longer entries", list, err, someImages, "0x00001234")
 	kept := Redact(OpModulesEx, b)
-	if list, err := ParseModulesEx(kept); err != nil || len(list) != len(someImages) ||
+	if list, err := parseModulesEx(kept); err != nil || len(list) != len(someImages) ||
 		bytes.Contains(kept, []byte{3, 4, 5, 6}) {
 		t.Errorf("redacted: %d images, %v", len(list), err)
 	}
@@ -158,10 +158,10 @@ func TestRedactModules(t *testing.T) {
 		data  []byte
 		parse func([]byte) ([]LoadedImage, error)
 	}{
-		"11, 32": {OpModules, moduleList(layout32, someImages), ParseModules},
-		"11, 64": {OpModules, moduleList(layout64, someImages), ParseModules},
-		"77, 32": {OpModulesEx, moduleListEx(layout32, someImages, true), ParseModulesEx},
-		"77, 64": {OpModulesEx, moduleListEx(layout64, someImages, true), ParseModulesEx},
+		"11, 32": {OpModules, moduleList(layout32, someImages), parseModules},
+		"11, 64": {OpModules, moduleList(layout64, someImages), parseModules},
+		"77, 32": {OpModulesEx, moduleListEx(layout32, someImages, true), parseModulesEx},
+		"77, 64": {OpModulesEx, moduleListEx(layout64, someImages, true), parseModulesEx},
 	} {
 		kept := Redact(c.op, c.data)
 		list, err := c.parse(kept)
@@ -219,7 +219,7 @@ func FuzzParseModules(f *testing.F) {
 	f.Add(moduleList(layout32, someImages))
 	f.Add(moduleList(layout64, someImages))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := ParseModules(b)
+		list, err := parseModules(b)
 		bounded(t, list, err, len(b), 0)
 	})
 }
@@ -228,7 +228,7 @@ func FuzzParseModulesEx(f *testing.F) {
 	f.Add(moduleListEx(layout32, someImages, true))
 	f.Add(moduleListEx(layout64, someImages, false))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := ParseModulesEx(b)
+		list, err := parseModulesEx(b)
 		bounded(t, list, err, len(b), 0)
 	})
 }

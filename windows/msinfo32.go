@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // SourceMSInfo is the source of a capture of msinfo32.
@@ -16,15 +18,19 @@ const SourceMSInfo = "msinfo32"
 // type, started, start mode, state, status, error control, accept pause, accept stop.
 const msinfoColumns = 11
 
-// ParseMSInfo reads the section of system drivers of a report that msinfo32 wrote, as text (/report)
+// ReadMSInfo reads the section of system drivers of a report that msinfo32 wrote, as text (/report)
 // or as XML (/nfo). The section is found by its rows, which are localised: eleven columns whose third
 // is a path.
-func ParseMSInfo(text string) *Capture {
+func ReadMSInfo(text string, r *fact.Report) fact.Capture[Driver] {
+	return msinfoRows(consoleText(text)).done(r)
+}
+
+func msinfoRows(text string) *captureBuilder {
 	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "<") {
 		return msinfoXML(text)
 	}
 	b := newCapture(SourceMSInfo, text)
-	b.c.Truncated = false // the section ends long before the text does
+	b.cut = false // the section ends long before the text does
 	inSection, sections := false, 0
 	n := 0
 	for line := range strings.Lines(text) {
@@ -46,12 +52,12 @@ func ParseMSInfo(text string) *Capture {
 			b.stray(n, line)
 		}
 	}
-	b.c.Sure = b.c.Rows > 0 && sections > 1
-	return b.done()
+	b.sure = b.rows > 0 && sections > 1
+	return b
 }
 
 // msinfoXML reads a .nfo: a Data element for each row, with an element for each column.
-func msinfoXML(text string) *Capture {
+func msinfoXML(text string) *captureBuilder {
 	b := newCapture(SourceMSInfo, text)
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil } // it was decoded already
@@ -60,7 +66,7 @@ func msinfoXML(text string) *Capture {
 	for !b.full() {
 		tok, err := d.RawToken()
 		if err != nil {
-			b.c.Truncated = !errors.Is(err, io.EOF) || depth != 0
+			b.cut = !errors.Is(err, io.EOF) || depth != 0
 			break
 		}
 		switch t := tok.(type) {
@@ -92,8 +98,8 @@ func msinfoXML(text string) *Capture {
 			}
 		}
 	}
-	b.c.Sure = b.c.Rows > 0 && root == "MsInfo"
-	return b.done()
+	b.sure = b.rows > 0 && root == "MsInfo"
+	return b
 }
 
 // driverFile reports whether s is a path, or the mark of a missing one, as the section has them.

@@ -10,8 +10,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// Paths is what a machine needs to turn the kernel's paths into a user's.
-type Paths struct {
+// ntPaths is what a machine needs to turn the kernel's paths into a user's.
+type ntPaths struct {
 	// SystemRoot is the Windows folder, such as C:\Windows; empty when unknown.
 	SystemRoot string
 	// Devices are the drives by their device, folded to lower case: \device\harddiskvolume3 → C:.
@@ -24,20 +24,20 @@ type Paths struct {
 	Long map[string]string
 }
 
-// HasShortName reports whether a path may have short names in it: they have a tilde.
-func HasShortName(dos string) bool { return strings.Contains(dos, "~") }
+// hasShortName reports whether a path may have short names in it: they have a tilde.
+func hasShortName(dos string) bool { return strings.Contains(dos, "~") }
 
 // longPath returns the long form of a path, if it is known.
-func (p Paths) longPath(dos string) string {
+func (p ntPaths) longPath(dos string) string {
 	if long, ok := p.Long[fold(dos)]; ok {
 		return long
 	}
 	return dos
 }
 
-// ParsePaths reads the answer to OpPaths.
-func ParsePaths(b []byte) (Paths, error) {
-	p := Paths{Devices: map[string]string{}}
+// parsePaths reads the answer to OpPaths.
+func parsePaths(b []byte) (ntPaths, error) {
+	p := ntPaths{Devices: map[string]string{}}
 	for i, line := range strings.Split(string(b), "\n") {
 		key, rest, _ := strings.Cut(strings.TrimRight(line, "\r"), " ")
 		switch key {
@@ -80,11 +80,11 @@ func indexFold(s, sub string) int {
 	return -1
 }
 
-// DOS turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
+// dos turns an NT path into a DOS path: \SystemRoot\…, \??\C:\…, \DosDevices\C:\…,
 // \??\UNC\server\…, \??\GLOBALROOT\Device\…, \Device\HarddiskVolumeN\…; a bare file name is that of
 // a driver that the boot loader of an older Windows took from System32\drivers. The error says what
 // is missing.
-func (p Paths) DOS(nt string) (string, error) {
+func (p ntPaths) dos(nt string) (string, error) {
 	switch {
 	case hasFoldPrefix(nt, `\SystemRoot\`):
 		if p.SystemRoot == "" {
@@ -111,9 +111,9 @@ func (p Paths) DOS(nt string) (string, error) {
 }
 
 // dosName reads what stands behind \??\: a drive, or a name that leads elsewhere.
-func (p Paths) dosName(s string) (string, error) {
+func (p ntPaths) dosName(s string) (string, error) {
 	if hasFoldPrefix(s, `GLOBALROOT\`) {
-		return p.DOS(s[len(`GLOBALROOT`):])
+		return p.dos(s[len(`GLOBALROOT`):])
 	}
 	if hasFoldPrefix(s, `Volume{`) {
 		return "", fmt.Errorf("%w: no drive letter is known for %q", fact.ErrUnrecorded, s)
@@ -127,7 +127,7 @@ func (p Paths) dosName(s string) (string, error) {
 	return "", fmt.Errorf("%w: %q names no drive", fact.ErrMalformed, s)
 }
 
-func (p Paths) device(nt string) (string, error) {
+func (p ntPaths) device(nt string) (string, error) {
 	if hasFoldPrefix(nt, `\Device\Mup\`) {
 		return `\\` + nt[len(`\Device\Mup\`):], nil
 	}
@@ -147,18 +147,18 @@ func isDrivePath(s string) bool {
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// File turns a DOS path into the name of the file in the machine's file system; see FSPath.
-func (p Paths) File(dos string) (string, error) {
+// file turns a DOS path into the name of the file in the machine's file system; see fsPath.
+func (p ntPaths) file(dos string) (string, error) {
 	system32 := p.SystemRoot + `\System32\`
 	if p.Sysnative && p.SystemRoot != "" && hasFoldPrefix(dos, system32) {
 		dos = p.SystemRoot + `\Sysnative\` + dos[len(system32):]
 	}
-	return FSPath(dos)
+	return fsPath(dos)
 }
 
-// FSPath turns a DOS path into a path of a machine's file system (C:/Windows/…). A name that a
+// fsPath turns a DOS path into a path of a machine's file system (C:/Windows/…). A name that a
 // file system cannot have, a UNC path, a stream or a device is an error.
-func FSPath(dos string) (string, error) {
+func fsPath(dos string) (string, error) {
 	if !isDrivePath(dos) {
 		return "", fmt.Errorf("%w: %q is not on a drive", fact.ErrMalformed, dos)
 	}

@@ -13,11 +13,11 @@ const (
 	FactCompany   = "company_name"    // the version resource's word, which never decides
 )
 
-// Origin says whose code the driver is. The signature decides before the INF. An INF of Windows makes
+// origin says whose code the driver is. The signature decides before the INF. An INF of Windows makes
 // the file the system's only where no signature was looked for, or Microsoft signed it: anyone's file
 // may stand under the name that the INF has. The version resource's company name is told, and never
 // decides.
-func (d *Driver) Origin() fact.Origin {
+func (d *Driver) origin() fact.Origin {
 	var o fact.Origin
 	decide := func(class fact.OriginClass, e fact.Evidence) {
 		if o.Class == "" {
@@ -40,7 +40,7 @@ func (d *Driver) Origin() fact.Origin {
 	for _, inf := range d.infs() {
 		told[fold(inf.Value)] = true
 		switch {
-		case IsOEMInf(inf.Value):
+		case isOEMInf(inf.Value):
 			decide(fact.OriginThirdParty, inf)
 		case mayBeOS:
 			decide(fact.OriginOS, inf)
@@ -49,7 +49,7 @@ func (d *Driver) Origin() fact.Origin {
 		}
 	}
 	for _, p := range d.Packages {
-		if IsOEMInf(p.INF) && !told[fold(p.INF)] {
+		if isOEMInf(p.INF) && !told[fold(p.INF)] {
 			decide(fact.OriginThirdParty, fact.Evidence{Fact: FactINF, Value: p.INF, Source: SourceStore})
 			break
 		}

@@ -266,12 +266,12 @@ func (m *image) text(rva uint32) (string, bool) {
 	return escape.UTF8(string(b[:end])), true
 }
 
-// ParsePE reads what an image file says of itself. A part that makes no sense is told of and left
-// out; an error means that it is no image file.
-func ParsePE(b []byte) (*PE, []fact.Problem, error) {
+// ParsePE reads what an image file says of itself. A part that makes no sense is reported and left out; an error
+// means that it is no image file.
+func ParsePE(b []byte, r *fact.Report) (*PE, error) {
 	m, err := parseImage(b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p := &PE{
 		Machine:          machineName(m.machine),
@@ -284,10 +284,9 @@ func ParsePE(b []byte) (*PE, []fact.Problem, error) {
 		Sections:         m.sections,
 		img:              m,
 	}
-	var problems []fact.Problem
 	note := func(field string, err error) {
 		if err != nil {
-			problems = append(problems, fact.ProblemOf(SourceFile, "", field, err))
+			r.Problem(SourceFile, "", field, err)
 		}
 	}
 	p.Imports, err = m.imports()
@@ -297,7 +296,7 @@ func ParsePE(b []byte) (*PE, []fact.Problem, error) {
 	if m.stamp != 0 && !p.Reproducible {
 		p.LinkedAt = time.Unix(int64(m.stamp), 0).UTC()
 	}
-	return p, problems, nil
+	return p, nil
 }
 
 func machineName(n uint16) string {
@@ -517,4 +516,10 @@ func pdbPath(b []byte) string {
 func guidText(b []byte) string {
 	le := binary.LittleEndian
 	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(b), le.Uint16(b[4:]), le.Uint16(b[6:]), b[8:10], b[10:16])
+}
+
+// isAPISet reports whether an imported library is an API set: the name of a group of functions, which
+// some image has, and none of its own.
+func isAPISet(library string) bool {
+	return hasFoldPrefix(library, "ext-ms-") || hasFoldPrefix(library, "api-ms-")
 }

@@ -36,9 +36,10 @@ func TestParsePE(t *testing.T) {
 		if !wide {
 			im.Machine = 0x14c
 		}
-		f, err := ParseFile(im.Build(), FileOptions{Hashes: true})
-		if err != nil || len(f.Problems) > 0 {
-			t.Fatalf("%v, %v", err, f)
+		var r fact.Report
+		f, err := ParseFile(im.Build(), FileOptions{Hashes: true}, &r)
+		if err != nil || len(r.Problems) > 0 {
+			t.Fatalf("%v, %v", err, r.Problems)
 		}
 		p := f.PE
 		if want := map[bool]string{true: "amd64", false: "386"}[wide]; p.Machine != want || p.Subsystem != "native" ||
@@ -68,7 +69,7 @@ func TestParsePE(t *testing.T) {
 		}
 	}
 	im.Repro = true
-	p, _, err := ParsePE(im.Build())
+	p, err := ParsePE(im.Build(), new(fact.Report))
 	if err != nil || !p.Reproducible || !p.LinkedAt.IsZero() {
 		t.Errorf("a reproducible build: %+v, %v", p, err)
 	}
@@ -85,8 +86,9 @@ func TestVersionLanguages(t *testing.T) {
 					"CompanyName": ""}},
 			{Key: "0804", Strings: map[string]string{"OriginalFilename": "任意.sys"}},
 		}
-		f, err := ParseFile(im.Build(), FileOptions{})
-		if err != nil || len(f.Problems) > 0 || f.Version == nil {
+		var r fact.Report
+		f, err := ParseFile(im.Build(), FileOptions{}, &r)
+		if err != nil || len(r.Problems) > 0 || f.Version == nil {
 			t.Fatalf("odd %v: %v, %+v", odd, err, f)
 		}
 		v := f.Version
@@ -119,23 +121,24 @@ func TestDebugRecords(t *testing.T) {
 	im := sampleImage()
 	im.Repro = true
 	b := im.Build()
-	p, _, err := ParsePE(b)
+	p, err := ParsePE(b, new(fact.Report))
 	if err != nil || p.PDB == nil {
 		t.Fatal(err)
 	}
 	// The CodeView entry, which stands first, now points behind the file.
 	at, _ := p.img.offset(p.img.dirs[dirDebug].addr)
 	binary.LittleEndian.PutUint32(b[at+24:], uint32(len(b)))
-	p, problems, err := ParsePE(b)
-	if err != nil || len(problems) != 1 || p.PDB != nil || !p.Reproducible {
-		t.Errorf("%+v, %v, %v", p, problems, err)
+	var r fact.Report
+	p, err = ParsePE(b, &r)
+	if err != nil || len(r.Problems) != 1 || p.PDB != nil || !p.Reproducible {
+		t.Errorf("%+v, %v, %v", p, r.Problems, err)
 	}
 }
 
 // The authentihash leaves out what signing changes, and pads to eight bytes.
 func TestAuthentihash(t *testing.T) {
 	b := sampleImage().Build()
-	p, _, err := ParsePE(b)
+	p, err := ParsePE(b, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,14 +149,14 @@ func TestAuthentihash(t *testing.T) {
 	binary.LittleEndian.PutUint32(with[opt+144:], uint32(len(b)))
 	binary.LittleEndian.PutUint32(with[opt+148:], 16)
 	with = append(with, 16, 0, 0, 0, 0, 2, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8)
-	q, _, err := ParsePE(with)
+	q, err := ParsePE(with, new(fact.Report))
 	if err != nil || string(q.Authentihash(crypto.SHA256)) != string(want) {
 		t.Errorf("with a checksum and a table: another digest, %v", err)
 	}
 	padded := append(append([]byte(nil), b...), 7, 0, 0, 0, 0, 0, 0, 0)
 	odd := append(append([]byte(nil), b...), 7)
-	x, _, _ := ParsePE(padded)
-	y, _, _ := ParsePE(odd)
+	x, _ := ParsePE(padded, new(fact.Report))
+	y, _ := ParsePE(odd, new(fact.Report))
 	if string(x.Authentihash(crypto.SHA1)) != string(y.Authentihash(crypto.SHA1)) {
 		t.Error("a file is not padded to eight bytes")
 	}
@@ -162,7 +165,7 @@ func TestAuthentihash(t *testing.T) {
 	d.Write(b[opt+68 : opt+144])
 	d.Write(b[opt+152 : 0x400])
 	d.Write(make([]byte, 4096-0x400))
-	if got := HashFile(b, p).FirstPageSHA256; got != hex.EncodeToString(d.Sum(nil)) {
+	if got := hashFile(b, p).FirstPageSHA256; got != hex.EncodeToString(d.Sum(nil)) {
 		t.Errorf("first page %s", got)
 	}
 }
@@ -176,7 +179,7 @@ func TestCertificateTablePlace(t *testing.T) {
 		c := append([]byte(nil), b...)
 		binary.LittleEndian.PutUint32(c[opt+144:], place[0])
 		binary.LittleEndian.PutUint32(c[opt+148:], place[1])
-		f, err := ParseFile(c, FileOptions{Verifier: &Verifier{}})
+		f, err := ParseFile(c, FileOptions{Verifier: &Verifier{}}, new(fact.Report))
 		if err != nil || len(f.Signatures) != 1 || f.Signatures[0].Status != fact.SignatureInvalid {
 			t.Errorf("%s: %+v, %v", name, f.Signatures, err)
 		}
@@ -186,13 +189,13 @@ func TestCertificateTablePlace(t *testing.T) {
 func TestParsePENonsense(t *testing.T) {
 	good := sampleImage().Build()
 	for n := 0; n < 0x400; n += 7 {
-		if _, _, err := ParsePE(good[:n]); err == nil && n < 0x200 {
+		if _, err := ParsePE(good[:n], new(fact.Report)); err == nil && n < 0x200 {
 			t.Errorf("%d bytes: no error", n)
 		}
 	}
 	many := append([]byte(nil), good...)
 	binary.LittleEndian.PutUint16(many[int(good[0x3c])+6:], 97)
-	if _, _, err := ParsePE(many); err == nil {
+	if _, err := ParsePE(many, new(fact.Report)); err == nil {
 		t.Error("97 sections: no error")
 	}
 	// Import descriptors that never end.
@@ -201,9 +204,10 @@ func TestParsePENonsense(t *testing.T) {
 	for range 300 {
 		loop.Imports = append(loop.Imports, petest.Import{Library: "a.sys", Functions: []string{"b"}})
 	}
-	p, problems, err := ParsePE(loop.Build())
-	if err != nil || len(problems) != 1 || len(p.Imports) != maxLibraries {
-		t.Errorf("300 imported images: %v, %v", problems, err)
+	var r fact.Report
+	p, err := ParsePE(loop.Build(), &r)
+	if err != nil || len(r.Problems) != 1 || len(p.Imports) != maxLibraries {
+		t.Errorf("300 imported images: %v, %v", r.Problems, err)
 	}
 }
 
@@ -218,7 +222,8 @@ func FuzzParseFile(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		file, err := ParseFile(b, FileOptions{Hashes: len(b) < 1<<16, Verifier: &Verifier{}})
+		var r fact.Report
+		file, err := ParseFile(b, FileOptions{Hashes: len(b) < 1<<16, Verifier: &Verifier{}}, &r)
 		if (err == nil) == (file == nil) {
 			t.Fatalf("value %v and error %v", file, err)
 		}
@@ -226,9 +231,9 @@ func FuzzParseFile(f *testing.F) {
 			return
 		}
 		if len(file.PE.Imports) > maxLibraries || len(file.PE.Sections) > maxSections ||
-			len(file.Signatures) > maxSignatures+1 || len(file.Problems) > 10 {
+			len(file.Signatures) > maxSignatures+1 || len(r.Problems) > 10 {
 			t.Fatalf("%d imports, %d sections, %d signatures, %d problems", len(file.PE.Imports), len(file.PE.Sections),
-				len(file.Signatures), len(file.Problems))
+				len(file.Signatures), len(r.Problems))
 		}
 		for _, s := range file.Signatures {
 			if s.Status == fact.SignatureValid {
@@ -241,11 +246,11 @@ func FuzzParseFile(f *testing.F) {
 func FuzzParseCatalog(f *testing.F) {
 	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, skipped, err := ParseCatalog(b)
-		if (err == nil) == (c == nil) || skipped > len(b) {
-			t.Fatalf("value %v, error %v, %d skipped", c, err, skipped)
+		c, err := parseCatalog(b)
+		if (err == nil) == (c == nil) {
+			t.Fatalf("value %v, error %v", c, err)
 		}
-		if c != nil && len(c.Members) > len(b) {
+		if c != nil && len(c.Members)+c.unknown > len(b) {
 			t.Fatalf("%d members of %d bytes", len(c.Members), len(b))
 		}
 	})

@@ -2,10 +2,24 @@
 
 package windows
 
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
 // Registry keys of settings, below HKEY_LOCAL_MACHINE.
 const (
 	CIConfigKey      = `SYSTEM\CurrentControlSet\Control\CI\Config`
 	HVCIKey          = `SYSTEM\CurrentControlSet\Control\DeviceGuard\Scenarios\HypervisorEnforcedCodeIntegrity`
+	servicesKey      = `HKLM\SYSTEM\CurrentControlSet\Services`
 	SecureBootKey    = `SYSTEM\CurrentControlSet\Control\SecureBoot\State`
 	SourceCIRegistry = "code_integrity_registry" // settings, which may need a boot to take effect
 	SourceCIFiles    = "code_integrity_files"    // policy files
@@ -14,9 +28,9 @@ const (
 // PolicyFolder is where code integrity keeps its policies, below the Windows folder.
 const PolicyFolder = `System32\CodeIntegrity`
 
-// PolicyFiles are the policies that may lie in PolicyFolder by name; those of the newer format are
+// policyFileNames are the policies that may lie in PolicyFolder by name; those of the newer format are
 // in PolicyFolder\CIPolicies\Active.
-var PolicyFiles = [...]struct{ Name, Meaning string }{
+var policyFileNames = [...]struct{ name, meaning string }{
 	{"driversipolicy.p7b", "the block list that comes with Windows"},
 	{"SiPolicy.p7b", "a policy that an administrator installed"},
 }
@@ -36,43 +50,223 @@ const (
 	PolicyFile          = "policy_file"       // one for each policy file
 )
 
-// Ways for a driver to get into the kernel.
-const (
-	WayBoot       = "boot_start"    // started by the loader, the kernel or the service manager at boot
-	WayService    = "service_start" // started by its registered service on demand, or for its device
-	WayNewService = "new_service"   // registered anew by an administrator
-)
+// maxPolicyFile is the largest policy file that is read, in bytes; Microsoft's has 300 KiB.
+const maxPolicyFile = 64 << 20
 
-// Codes of the reasons of a verdict.
-const (
-	ReasonLoaded     = "loaded"           // the kernel lists the image
-	ReasonRunning    = "service_running"  // the service manager calls a service of it running
-	ReasonRegistered = "registered"       // a service of it is registered, with its start type
-	ReasonDisabled   = "service_disabled" // a service of it is disabled
-	ReasonNoService  = "no_service"       // no service names it
-	ReasonOnDisk     = "on_disk"          // its file is there
-	ReasonNoFile     = "no_file"          // there is no such file
-	ReasonUnread     = "unread_file"      // its file could not be read
-	ReasonSignature  = "signature"        // what its signature is worth
-	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
-)
-
-// tri writes a bit as yes, audit (when only the audit bit is set) or no.
-func (c CodeIntegrity) tri(on, audit CodeIntegrity) string {
-	switch {
-	case c&on != 0:
-		return "yes"
-	case audit != 0 && c&audit != 0:
-		return "audit"
-	}
-	return "no"
+// Policy reads code integrity's state from the kernel, and its settings and policy files, which say what the next boot
+// begins with.
+func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
+	p := k.readPolicy(ctx)
+	r.Policy(p)
+	return p, nil
 }
 
-// TestSign says whether test-signed drivers load: yes or no.
-func (c CodeIntegrity) TestSign() string { return c.tri(CITestSign, 0) }
+// readPolicy returns the policy. A fact that could not be read has the code of its error.
+func (k *Kernel) readPolicy(ctx context.Context) *fact.Policy {
+	p := &fact.Policy{Facts: []fact.PolicyFact{}}
+	k.codeIntegrity(ctx, p)
+	k.kernelFact(ctx, p, OpSecureBoot, PolicySecureBoot, secureBootFact)
+	k.kernelFact(ctx, p, OpKernelDebugger, PolicyDebugger, debuggerFact)
+	k.kernelFact(ctx, p, OpIsolatedUserMode, PolicyVBS, secureKernelFact)
+	k.registryPolicy(ctx, p)
+	k.policyFiles(ctx, p)
+	return p
+}
 
-// HVCI says whether the hypervisor enforces code integrity: yes, audit or no.
-func (c CodeIntegrity) HVCI() string { return c.tri(CIHVCI, CIHVCIAudit) }
+// unknownFact returns a fact that could not be read.
+func unknownFact(name, source string, err error) fact.PolicyFact {
+	return fact.PolicyFact{Name: name, Source: source, Code: fact.CodeOf(err)}
+}
 
-// WHQL says whether only drivers of the hardware programme load: yes, audit or no.
-func (c CodeIntegrity) WHQL() string { return c.tri(CIWHQLEnforcement, CIWHQLAudit) }
+// running asks the running kernel; an image has none.
+func (k *Kernel) running(ctx context.Context, op string) ([]byte, error) {
+	if k.options.Image {
+		return nil, fmt.Errorf("an image has no running kernel: %w", errors.ErrUnsupported)
+	}
+	return k.machine.Call(ctx, op)
+}
+
+// codeIntegrity adds the four facts of the answer to OpCodeIntegrity, and the conclusion.
+func (k *Kernel) codeIntegrity(ctx context.Context, p *fact.Policy) {
+	raw, err := k.running(ctx, OpCodeIntegrity)
+	var ci codeIntegrity
+	if err == nil {
+		ci, err = parseCodeIntegrity(raw)
+	}
+	if err != nil {
+		for _, name := range []string{PolicyCodeIntegrity, PolicyTestSign, PolicyHVCI, PolicyWHQL} {
+			p.Facts = append(p.Facts, unknownFact(name, SourcePolicy, err))
+		}
+		return
+	}
+	p.Loading = ci.Loading()
+	add := func(name, value, effect string) {
+		p.Facts = append(p.Facts, fact.PolicyFact{Name: name, Value: value, Effect: effect, Source: SourcePolicy})
+	}
+	add(PolicyCodeIntegrity, strings.Join(ci.Words(), " "), loadingEffect(p.Loading))
+	add(PolicyTestSign, ci.TestSign(), when(ci.TestSign(), "yes", "test-signed drivers load"))
+	add(PolicyHVCI, ci.HVCI(), when(ci.HVCI(), "yes", "the hypervisor lets only checked code run in the kernel"))
+	add(PolicyWHQL, ci.WHQL(), whqlEffect(ci.WHQL()))
+}
+
+func when(value, is, effect string) string {
+	if value == is {
+		return effect
+	}
+	return ""
+}
+
+func whqlEffect(value string) string {
+	switch value {
+	case "yes":
+		return "cross-signed drivers load only when Windows or a policy lists them"
+	case "audit":
+		return "cross-signed drivers load and are reported"
+	}
+	return ""
+}
+
+func loadingEffect(l fact.Loading) string {
+	switch l {
+	case fact.LoadingAny:
+		return "an administrator can load drivers that nobody trusted signed"
+	case fact.LoadingSigned:
+		return "drivers need a signature that the kernel accepts"
+	}
+	return "in debug mode, in which drivers that nobody signed may load"
+}
+
+// kernelFact adds what one of the kernel's answers says.
+func (k *Kernel) kernelFact(ctx context.Context, p *fact.Policy, op, name string, parse func([]byte) (value, effect string, err error)) {
+	raw, err := k.running(ctx, op)
+	f := fact.PolicyFact{Name: name, Source: SourcePolicy}
+	if err == nil {
+		f.Value, f.Effect, err = parse(raw)
+	}
+	if err != nil {
+		f = unknownFact(name, SourcePolicy, err)
+		if f.Code == fact.CodeUnsupported && !k.options.Image {
+			f.Code, f.Effect = fact.CodeAbsent, "this Windows, or its firmware, has no such thing"
+		}
+	}
+	p.Facts = append(p.Facts, f)
+}
+
+func secureBootFact(raw []byte) (value, effect string, err error) {
+	enabled, capable, err := parseSecureBoot(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case enabled:
+		return "yes", "", nil
+	case !capable:
+		return "unsupported", "", nil
+	}
+	return "no", "test signing can be switched on", nil
+}
+
+func debuggerFact(raw []byte) (value, effect string, err error) {
+	enabled, present, err := parseKernelDebugger(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case enabled && present:
+		return "attached", "drivers that nobody signed may load", nil
+	case enabled:
+		return "enabled", "a debugger can be attached", nil
+	}
+	return "no", "", nil
+}
+
+func secureKernelFact(raw []byte) (value, effect string, err error) {
+	m, err := parseIsolatedUserMode(raw)
+	switch {
+	case err != nil:
+		return "", "", err
+	case m.SecureKernel:
+		return "yes", "", nil
+	}
+	return "no", "nothing keeps the kernel from changing its own checks", nil
+}
+
+// A setting is one number of the registry that bears on loading.
+type setting struct {
+	name, key, value string
+	on, off          string // what follows
+}
+
+var settings = [...]setting{
+	{PolicyBlockList, CIConfigKey, "VulnerableDriverBlocklistEnable",
+		"Microsoft's block list is wanted (from the next boot)", "Microsoft's block list is switched off"},
+	{PolicyHVCIConfig, HVCIKey, "Enabled", "wanted from the next boot", "switched off"},
+	{PolicySecureConfig, SecureBootKey, "UEFISecureBootEnabled", "the firmware checked this boot", ""},
+}
+
+func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
+	for _, s := range settings {
+		f := fact.PolicyFact{Name: s.name, Source: SourceCIRegistry, File: `HKLM\` + s.key + `\` + s.value}
+		key, err := k.registry(ctx, s.key)
+		n, found := uint32(0), false
+		if err == nil {
+			n, found = key.dword(s.value)
+		}
+		switch {
+		case err == nil && found && n != 0:
+			f.Value, f.Effect = "1", s.on
+		case err == nil && found:
+			f.Value, f.Effect = "0", s.off
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+			f.Code, f.Effect = fact.CodeAbsent, "not set: this Windows' default holds"
+		default:
+			f.Code = fact.CodeOf(err)
+		}
+		p.Facts = append(p.Facts, f)
+	}
+}
+
+// policyFiles adds a fact for each policy file with its digest: what is in it is not decoded.
+func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
+	paths, err := k.paths(ctx)
+	if err == nil && paths.SystemRoot == "" {
+		err = fact.ErrUnrecorded
+	}
+	if err != nil {
+		p.Facts = append(p.Facts, unknownFact(PolicyFile, SourceCIFiles, err))
+		return
+	}
+	folder := paths.SystemRoot + `\` + PolicyFolder
+	for _, f := range policyFileNames {
+		p.Facts = append(p.Facts, k.policyFile(paths, folder+`\`+f.name, f.meaning))
+	}
+	active := folder + `\CIPolicies\Active`
+	entries, err := k.readFolder(paths, active)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f := unknownFact(PolicyFile, SourceCIFiles, err)
+		f.File = active
+		p.Facts = append(p.Facts, f)
+	}
+	for i, e := range entries {
+		if i == 256 {
+			break
+		}
+		if !e.IsDir() && strings.HasSuffix(strings.ToLower(e.Name()), ".cip") {
+			p.Facts = append(p.Facts, k.policyFile(paths, active+`\`+e.Name(), "an active policy"))
+		}
+	}
+}
+
+func (k *Kernel) policyFile(paths ntPaths, dos, meaning string) fact.PolicyFact {
+	f := fact.PolicyFact{Name: PolicyFile, Source: SourceCIFiles, File: dos}
+	name, err := paths.file(dos)
+	var raw []byte
+	if err == nil {
+		raw, err = limit.ReadFile(k.machine, name, maxPolicyFile)
+	}
+	if err != nil {
+		f.Code = fact.CodeOf(err)
+		return f
+	}
+	sum := sha256.Sum256(raw)
+	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))
+	return f
+}

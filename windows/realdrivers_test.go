@@ -66,12 +66,13 @@ func TestRealDrivers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f, err := ParseFile(b, FileOptions{Hashes: true, Verifier: &Verifier{Now: time.Now()}})
+			var r fact.Report
+			f, err := ParseFile(b, FileOptions{Hashes: true, Verifier: &Verifier{Now: time.Now()}}, &r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(f.Problems) > 0 {
-				t.Errorf("problems: %v", f.Problems)
+			if len(r.Problems) > 0 {
+				t.Errorf("problems: %v", r.Problems)
 			}
 			if got := f.Hashes.AuthentihashSHA256; got[:len(c.authentihash)] != c.authentihash {
 				t.Errorf("authentihash %s, want %s", got, c.authentihash)
@@ -103,7 +104,7 @@ func TestRealDrivers(t *testing.T) {
 			}
 			// One changed byte of the code is enough.
 			b[0x1000] ^= 1
-			f, err = ParseFile(b, FileOptions{Verifier: &Verifier{}})
+			f, err = ParseFile(b, FileOptions{Verifier: &Verifier{}}, new(fact.Report))
 			if err != nil || f.Signatures[0].Status != fact.SignatureInvalid || f.Signatures[0].Fits != fact.No {
 				t.Errorf("changed: %+v, %v", f.Signatures, err)
 			}

@@ -56,7 +56,7 @@ func (l layout) blank(e []byte) bool {
 }
 
 func redactModules(data []byte) []byte {
-	if _, err := ParseModules(data); err != nil {
+	if _, err := parseModules(data); err != nil {
 		return nil
 	}
 	n := int(binary.LittleEndian.Uint32(data))
@@ -73,7 +73,7 @@ func redactModules(data []byte) []byte {
 }
 
 func redactModulesEx(data []byte) []byte {
-	if _, err := ParseModulesEx(data); err != nil {
+	if _, err := parseModulesEx(data); err != nil {
 		return nil
 	}
 	out := append([]byte(nil), data...)

@@ -12,18 +12,17 @@ import (
 	"unicode/utf16"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Types of registry values.
 const (
-	RegNone     = 0
+	regNone     = 0
 	RegString   = 1
 	RegExpand   = 2
-	RegBinary   = 3
-	RegDword    = 4
+	regBinary   = 3
+	regDword    = 4
 	RegMulti    = 7
-	RegQword    = 11
+	regQword    = 11
 	maxRegKeys  = 100_000
 	maxRegValue = 1 << 20 // bytes of one value that are kept
 )
@@ -46,8 +45,8 @@ type RegValue struct {
 	Data []byte
 }
 
-// Value returns the named value; names fold case.
-func (k *RegKey) Value(name string) (RegValue, bool) {
+// value returns the named value; names fold case.
+func (k *RegKey) value(name string) (RegValue, bool) {
 	for _, v := range k.Values {
 		if strings.EqualFold(v.Name, name) {
 			return v, true
@@ -56,27 +55,27 @@ func (k *RegKey) Value(name string) (RegValue, bool) {
 	return RegValue{}, false
 }
 
-// Text returns a string value; false when it is absent or of another type.
-func (k *RegKey) Text(name string) (string, bool) {
-	v, ok := k.Value(name)
+// text returns a string value; false when it is absent or of another type.
+func (k *RegKey) text(name string) (string, bool) {
+	v, ok := k.value(name)
 	if !ok || v.Type != RegString && v.Type != RegExpand {
 		return "", false
 	}
 	return cutNUL(utf16Text(v.Data)), true
 }
 
-// Dword returns a numeric value; false when it is absent or of another type.
-func (k *RegKey) Dword(name string) (uint32, bool) {
-	v, ok := k.Value(name)
-	if !ok || v.Type != RegDword || len(v.Data) != 4 {
+// dword returns a numeric value; false when it is absent or of another type.
+func (k *RegKey) dword(name string) (uint32, bool) {
+	v, ok := k.value(name)
+	if !ok || v.Type != regDword || len(v.Data) != 4 {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint32(v.Data), true
 }
 
-// Multi returns a list of strings; a single string is a list of one.
-func (k *RegKey) Multi(name string) ([]string, bool) {
-	v, ok := k.Value(name)
+// multi returns a list of strings; a single string is a list of one.
+func (k *RegKey) multi(name string) ([]string, bool) {
+	v, ok := k.value(name)
 	if !ok {
 		return nil, false
 	}
@@ -105,7 +104,7 @@ func StringValue(name string, typ uint32, s string) RegValue {
 
 // DwordValue makes a numeric value.
 func DwordValue(name string, n uint32) RegValue {
-	return RegValue{Name: name, Type: RegDword, Data: binary.LittleEndian.AppendUint32(nil, n)}
+	return RegValue{Name: name, Type: regDword, Data: binary.LittleEndian.AppendUint32(nil, n)}
 }
 
 func utf16Bytes(s string) []byte {
@@ -162,10 +161,10 @@ func appendRegValue(dst []byte, v RegValue) []byte {
 	switch {
 	case v.Type == RegString && plainText(v.Data):
 		dst = append(dst, `"`+regEscape(cutNUL(utf16Text(v.Data)))+`"`...)
-	case v.Type == RegDword && len(v.Data) == 4:
+	case v.Type == regDword && len(v.Data) == 4:
 		dst = fmt.Appendf(dst, "dword:%08x", binary.LittleEndian.Uint32(v.Data))
 	default:
-		if v.Type == RegBinary {
+		if v.Type == regBinary {
 			dst = append(dst, "hex:"...)
 		} else {
 			dst = fmt.Appendf(dst, "hex(%x):", v.Type)
@@ -189,22 +188,20 @@ func plainText(b []byte) bool {
 	return strings.IndexFunc(s[:len(s)-1], func(r rune) bool { return r < 0x20 || r == 0x7f }) < 0
 }
 
-var regEscaper = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-}}
+func regEscape(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`)
+}
 
-func regEscape(s string) string { return regEscaper.Get().Replace(s) }
-
-// ParseReg reads the text of a .reg file, in UTF-8 or in UTF-16 with its mark, version 5 or
-// REGEDIT4's text. A value that makes no sense is told of and left out.
-func ParseReg(source string, b []byte) ([]RegKey, []fact.Problem, error) {
-	text := DecodeText(b)
+// ParseReg reads the text of a .reg file, in UTF-8 or in UTF-16 with its mark, version 5 or REGEDIT4's text. A value
+// that makes no sense is reported of the source and left out. The error says that the text is no .reg file.
+func ParseReg(source string, b []byte, r *fact.Report) ([]RegKey, error) {
+	text := decodeText(b)
 	first, _, _ := strings.Cut(text, "\n")
 	first = strings.TrimSpace(first)
 	if first != strings.TrimSpace(regHeader) && first != "REGEDIT4" {
-		return nil, nil, &fact.ParseError{Source: source, Line: 1, Reason: "not the text of a .reg file"}
+		return nil, &fact.ParseError{Source: source, Line: 1, Reason: "not the text of a .reg file"}
 	}
-	p := regParser{source: source, keys: []RegKey{}}
+	p := regParser{source: source, keys: []RegKey{}, report: r}
 	for line, next, n := "", text, 0; next != ""; {
 		line, next, _ = strings.Cut(next, "\n")
 		n++
@@ -216,10 +213,10 @@ func ParseReg(source string, b []byte) ([]RegKey, []fact.Problem, error) {
 			n += lines
 		}
 		if err := p.line(line, start); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return p.keys, p.problems, nil
+	return p.keys, nil
 }
 
 // maxRegLine is how much of a value that goes on over several lines is kept: more bytes than a value
@@ -245,15 +242,13 @@ func continued(line, next string, most int, clean func(string) string) (joined, 
 }
 
 type regParser struct {
-	source   string
-	keys     []RegKey
-	problems []fact.Problem
+	source string
+	keys   []RegKey
+	report *fact.Report
 }
 
 func (p *regParser) note(line int, reason string) {
-	if len(p.problems) < 100 {
-		p.problems = append(p.problems, fact.ProblemOf(p.source, "", "", &fact.ParseError{Source: p.source, Line: line, Reason: reason}))
-	}
+	p.report.Problem(p.source, "", "", &fact.ParseError{Source: p.source, Line: line, Reason: reason})
 }
 
 func (p *regParser) line(s string, n int) error {
@@ -313,7 +308,7 @@ func parseRegValue(s string) (RegValue, string) {
 		if err != nil {
 			return v, "a dword that is no number"
 		}
-		v.Type, v.Data = RegDword, binary.LittleEndian.AppendUint32(nil, uint32(n))
+		v.Type, v.Data = regDword, binary.LittleEndian.AppendUint32(nil, uint32(n))
 	case strings.HasPrefix(data, "hex"):
 		return parseRegHex(v, data[3:])
 	default:
@@ -323,7 +318,7 @@ func parseRegValue(s string) (RegValue, string) {
 }
 
 func parseRegHex(v RegValue, s string) (RegValue, string) {
-	v.Type = RegBinary
+	v.Type = regBinary
 	if inner, ok := strings.CutPrefix(s, "("); ok {
 		typ, after, ok := strings.Cut(inner, ")")
 		n, err := strconv.ParseUint(typ, 16, 32)
@@ -370,9 +365,9 @@ func regQuoted(s string) (text, rest string, ok bool) {
 	return "", "", false
 }
 
-// DecodeText returns text as UTF-8: UTF-16 with a mark, or without one when every other of its
+// decodeText returns text as UTF-8: UTF-16 with a mark, or without one when every other of its
 // first bytes is zero, is converted, a UTF-8 mark dropped.
-func DecodeText(b []byte) string {
+func decodeText(b []byte) string {
 	switch {
 	case bytes.HasPrefix(b, []byte{0xff, 0xfe}):
 		return utf16Text(b[2:])

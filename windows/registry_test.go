@@ -37,7 +37,8 @@ const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
 func TestParseServiceKeys(t *testing.T) {
 	for name, text := range map[string][]byte{"utf-8": []byte(regSample),
 		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(regSample)...)} {
-		list, problems, err := ParseServiceKeys(text, testPaths)
+		var r fact.Report
+		list, err := parseServiceKeys(text, testPaths, &r)
 		if err != nil || len(list) != 2 {
 			t.Fatalf("%s: %d services, %v", name, len(list), err)
 		}
@@ -52,14 +53,15 @@ func TestParseServiceKeys(t *testing.T) {
 		if !reflect.DeepEqual(list[0].Service, want) {
 			t.Errorf("%s: %+v\nwant %+v", name, list[0].Service, want)
 		}
-		if list[1].Name != "odd" || list[1].Start != "99" || list[1].PathErr == nil {
+		if list[1].Name != "odd" || list[1].Start != "99" || len(list[1].Problems) != 1 {
 			t.Errorf("%s: %+v", name, list[1])
 		}
-		if len(problems) != 3 || problems[0].Line == 0 || problems[1].Subject != "odd" || problems[2].Count != 1 {
-			t.Errorf("%s: problems %v", name, problems)
+		if p := r.Problems; len(p) != 2 || p[0].Line == 0 || p[1].Count != 1 ||
+			list[1].Problems[0].Subject != "odd" {
+			t.Errorf("%s: problems %v and %v", name, p, list[1].Problems)
 		}
 	}
-	if _, _, err := ParseServiceKeys([]byte("[HKEY"), testPaths); err == nil {
+	if _, err := parseServiceKeys([]byte("[HKEY"), testPaths, new(fact.Report)); err == nil {
 		t.Error("text without a header is read")
 	}
 }
@@ -71,18 +73,19 @@ func TestRegRoundTrip(t *testing.T) {
 			StringValue("", RegString, "default"), StringValue(`q"uo\te`, RegString, `a\b"c`),
 			StringValue("ctl", RegString, "a\nb\x1b[31m"),
 			StringValue("exp", RegExpand, `%SystemRoot%\x`), DwordValue("n", 0xdeadbeef),
-			{Name: "bin", Type: RegBinary, Data: []byte{0, 255, 16}},
+			{Name: "bin", Type: regBinary, Data: []byte{0, 255, 16}},
 			{Name: "half", Type: RegString, Data: []byte{0x41, 0}},
 			{Name: "lone", Type: RegString, Data: []byte{0x00, 0xd8, 0, 0}},
-			{Name: "multi", Type: RegMulti, Data: utf16Bytes("a\x00b\x00\x00")}, {Name: "none", Type: RegNone},
-			{Name: "big", Type: RegQword, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
+			{Name: "multi", Type: RegMulti, Data: utf16Bytes("a\x00b\x00\x00")}, {Name: "none", Type: regNone},
+			{Name: "big", Type: regQword, Data: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
 			StringValue("rtl", RegString, "abc\u202edef"), StringValue("empty", RegString, ""),
 		}},
 		{Path: `HKEY_LOCAL_MACHINE\Empty`},
 	}
-	got, problems, err := ParseReg("test", AppendReg(nil, keys))
-	if err != nil || len(problems) > 0 || len(got) != 2 {
-		t.Fatalf("%d keys, %v, %v", len(got), problems, err)
+	var r fact.Report
+	got, err := ParseReg("test", AppendReg(nil, keys), &r)
+	if err != nil || len(r.Problems) > 0 || len(got) != 2 {
+		t.Fatalf("%d keys, %v, %v", len(got), r.Problems, err)
 	}
 	for i, v := range keys[0].Values {
 		g := got[0].Values[i]
@@ -96,19 +99,19 @@ func TestRegRoundTrip(t *testing.T) {
 }
 
 func TestHive(t *testing.T) {
-	h, err := OpenHive(hivetest.System())
+	h, err := openHive(hivetest.System())
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := h.ControlSet()
+	set, err := h.controlSet()
 	if err != nil || set != "ControlSet001" {
 		t.Fatalf("control set %q, %v", set, err)
 	}
-	keys, err := h.Services(set)
-	if err != nil {
-		t.Fatal(err)
+	var r fact.Report
+	list, err := h.services(set, testPaths, &r)
+	if err != nil || len(r.Problems) != 0 {
+		t.Fatal(err, r.Problems)
 	}
-	list, _ := ServicesOf(keys, testPaths)
 	if len(list) != 3 || list[2].Name != hivetest.OtherName || list[0].Name != "Filter" ||
 		len(list[0].Instances) != 1 ||
 		list[0].Instances[0].Altitude != "385250.5" || list[1].Name != "Disk" {
@@ -117,11 +120,11 @@ func TestHive(t *testing.T) {
 	if list[0].DisplayName != hivetest.LongName() {
 		t.Errorf("a value of several segments has %d characters", len(list[0].DisplayName))
 	}
-	key, ok, err := h.Reg(set + `\control\CI\config`)
-	if n, _ := key.Dword("VulnerableDriverBlocklistEnable"); err != nil || !ok || n != 1 {
+	key, ok, err := h.reg(set + `\control\CI\config`)
+	if n, _ := key.dword("VulnerableDriverBlocklistEnable"); err != nil || !ok || n != 1 {
 		t.Errorf("%+v %v %v", key, ok, err)
 	}
-	devices, err := h.Devices(set)
+	devices, err := h.devices(set, &r)
 	want := Device{Instance: `SCSI\Disk&Ven_Ket\4&1`, Service: "disk", Description: "Ket Disk", Class: "DiskDrive",
 		DriverKey:   hivetest.DiskClass + `\0003`,
 		HardwareIDs: []string{`SCSI\Ket`, "GenDisk"}, INF: "oem9.inf", Provider: "Ket Disks", DriverDate: "2022-09-19",
@@ -129,25 +132,28 @@ func TestHive(t *testing.T) {
 	if err != nil || len(devices) != 1 || !reflect.DeepEqual(devices[0], want) {
 		t.Errorf("%+v, %v", devices, err)
 	}
-	if _, ok, err := h.Reg("No\\Such"); ok || err != nil {
+	if _, ok, err := h.reg("No\\Such"); ok || err != nil {
 		t.Errorf("a key that is not there: %v %v", ok, err)
 	}
-	if h.Dirty() {
+	if h.dirty() {
 		t.Error("dirty")
 	}
 }
 
 // A damaged part of a hive costs itself, and is told of; an index that names itself ends nothing.
 func TestHiveDamaged(t *testing.T) {
-	services := func(damage func(b []byte)) ([]RegisteredService, error) {
+	services := func(damage func(b []byte)) ([]registeredService, error) {
 		b := hivetest.System()
 		damage(b)
-		h, err := OpenHive(b)
+		h, err := openHive(b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := h.Services("ControlSet001")
-		list, _ := ServicesOf(keys, testPaths)
+		var r fact.Report
+		list, err := h.services("ControlSet001", testPaths, &r)
+		if err == nil && len(r.Problems) > 0 {
+			err = r.Problems[0]
+		}
 		return list, err
 	}
 	at := func(b []byte, text string, before int) []byte { return b[bytes.Index(b, []byte(text))-before:] }
@@ -175,19 +181,20 @@ func TestHiveDamaged(t *testing.T) {
 func TestContinuedLines(t *testing.T) {
 	reg := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("  01,\\\n", 3) +
 		"  02\n\"b\"=dword:1\n"
-	keys, problems, err := ParseReg("test", []byte(reg))
-	if err != nil || len(problems) > 0 || len(keys) != 1 || len(keys[0].Values) != 2 ||
+	var r fact.Report
+	keys, err := ParseReg("test", []byte(reg), &r)
+	if err != nil || len(r.Problems) > 0 || len(keys) != 1 || len(keys[0].Values) != 2 ||
 		!bytes.Equal(keys[0].Values[0].Data, []byte{0, 1, 1, 1, 2}) {
-		t.Fatalf("%+v, %v, %v", keys, problems, err)
+		t.Fatalf("%+v, %v, %v", keys, r.Problems, err)
 	}
 	start := time.Now()
 	long := regHeader + "[HKEY_LOCAL_MACHINE\\A]\n\"a\"=hex:00,\\\n" + strings.Repeat("0,\\\n", 1<<20) +
 		"2\n\"b\"=dword:1\n"
-	keys, _, err = ParseReg("test", []byte(long))
+	keys, err = ParseReg("test", []byte(long), &r)
 	if err != nil || len(keys[0].Values) != 2 {
 		t.Errorf("%d values, %v", len(keys[0].Values), err)
 	}
-	inf, err := ParseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) +
+	inf, err := parseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) +
 		"y\nProvider=V\n"))
 	if err != nil || inf.Provider != "V" || len(inf.Class) > 2*maxINFLine {
 		t.Errorf("%v", err)
@@ -199,7 +206,7 @@ func TestContinuedLines(t *testing.T) {
 
 // manyHive is a hive whose Enum, Services and Class name one key n times on each level, by one list
 // each or by n lists.
-func manyHive(t testing.TB, n int, record string) *Hive {
+func manyHive(t testing.TB, n int, record string) *hive {
 	le := binary.LittleEndian
 	b := make([]byte, 32)
 	cell := func(data []byte) uint32 {
@@ -237,7 +244,7 @@ func manyHive(t testing.TB, n int, record string) *Hive {
 	head := make([]byte, hiveBins)
 	copy(head, "regf")
 	le.PutUint32(head[36:], key("ROOT", set))
-	h, err := OpenHive(append(head, append(b, make([]byte, 64)...)...))
+	h, err := openHive(append(head, append(b, make([]byte, 64)...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,66 +255,82 @@ func manyHive(t testing.TB, n int, record string) *Hive {
 func TestHiveRepeats(t *testing.T) {
 	for _, record := range []string{"li", "ri"} {
 		h := manyHive(t, 2000, record).budgeted()
-		if list, err := h.Devices("ControlSet001"); len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
+		var r fact.Report
+		if list, err := h.devices("ControlSet001", &r); len(list) != 0 || !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%s: %d devices, %v", record, len(list), err)
 		}
-		k, err := h.Key("ControlSet001")
+		k, err := h.key("ControlSet001")
 		if err != nil || k == nil {
 			t.Fatal(err)
 		}
 		before := h.left.keys
-		k, _ = k.Subkey("Enum")
-		if list, err := k.Subkeys(); len(list) != 1 || !errors.Is(err, fact.ErrMalformed) || before-h.left.keys > 3000 {
+		k, _ = k.subkey("Enum")
+		var list []string
+		err = k.each(func(sub *hiveKey) bool {
+			list = append(list, sub.Name)
+			return true
+		})
+		if len(list) != 1 || !errors.Is(err, fact.ErrMalformed) || before-h.left.keys > 3000 {
 			t.Errorf("%s: %d buses, %v, %d looks", record, len(list), err, before-h.left.keys)
 		}
 	}
 	h := manyHive(t, 1, "li").budgeted()
 	h.left.keys = 3
-	if _, err := h.Key(`ControlSet001\Enum\bus`); !errors.Is(err, fact.ErrTooLarge) {
+	if _, err := h.key(`ControlSet001\Enum\bus`); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("a hive that leads to more than a call looks at: %v", err)
 	}
 }
 
 // A value that makes no sense is not taken for one that is not there.
 func TestHiveLostValues(t *testing.T) {
-	services := func(value string) ([]RegisteredService, []fact.Problem) {
+	services := func(value string, r *fact.Report) []registeredService {
 		b := hivetest.System()
 		if value != "" {
 			disk := bytes.LastIndex(b[:bytes.Index(b, []byte("Disk"))], []byte(value))
 			copy(b[disk-20:], "xx")
 		}
-		h, err := OpenHive(b)
+		h, err := openHive(b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := h.Services("ControlSet001")
+		keys, err := h.serviceKeys("ControlSet001")
 		if err != nil {
 			t.Fatal(err)
 		}
 		// A tape keeps the keys as text.
-		back, _, err := ParseReg("test", AppendReg(nil, keys))
+		back, err := ParseReg("test", AppendReg(nil, keys), r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ServicesOf(back, testPaths)
+		return servicesOf(back, testPaths, r)
 	}
-	for value, want := range map[string]RegisteredService{
-		"":          {Service: Service{ImagePathRule: RuleRelative}},
-		"Type":      {Refused: true, PathErr: errLostValue},
-		"ImagePath": {Service: Service{ImagePathRule: RuleUnread}, PathErr: errLostValue},
-		"Start":     {Service: Service{ImagePathRule: RuleRelative}},
+	for value, want := range map[string]struct {
+		refused  bool
+		rule     string
+		problems int
+	}{
+		"":          {false, RuleRelative, 0},
+		"Type":      {true, "", 1},
+		"ImagePath": {false, RuleUnread, 1},
+		"Start":     {false, RuleRelative, 0},
 	} {
-		list, problems := services(value)
-		i := slices.IndexFunc(list, func(s RegisteredService) bool { return s.Name == "Disk" })
+		var r fact.Report
+		list := services(value, &r)
+		i := slices.IndexFunc(list, func(s registeredService) bool { return s.Name == "Disk" })
 		if i < 0 {
 			t.Errorf("%s: no such service", value)
 			continue
 		}
-		got, lost := list[i],
-			slices.ContainsFunc(problems, func(p fact.Problem) bool { return p.Subject == "" && p.Count == 1 })
-		if got.Refused != want.Refused || !errors.Is(got.PathErr, want.PathErr) ||
-			got.ImagePathRule != want.ImagePathRule || lost != (value != "") {
-			t.Errorf("%s: %+v, problems %v", value, got, problems)
+		got := list[i]
+		lost := slices.ContainsFunc(r.Problems, func(p fact.Problem) bool { return p.Subject == "" && p.Count == 1 })
+		if got.Refused != want.refused || len(got.Problems) != want.problems || got.ImagePathRule != want.rule ||
+			lost != (value != "") {
+			t.Errorf("%s: %+v, problems %v", value, got, r.Problems)
+		}
+		for _, p := range got.Problems {
+			if !errors.Is(p, fact.ErrMalformed) {
+				t.Errorf("%s: %v", value, p)
+			}
 		}
 	}
 }
@@ -315,23 +338,25 @@ func TestHiveLostValues(t *testing.T) {
 func FuzzHive(f *testing.F) {
 	f.Add(hivetest.System())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := OpenHive(b)
+		h, err := openHive(b)
 		if (err == nil) == (h == nil) {
 			t.Fatalf("%v and %v", h, err)
 		}
 		if err != nil {
 			return
 		}
-		set, err := h.ControlSet()
+		set, err := h.controlSet()
 		if err != nil {
 			set = "ControlSet001"
 		}
-		keys, _ := h.Services(set)
+		keys, _ := h.serviceKeys(set)
 		if len(keys) > maxRegKeys+1000 {
 			t.Fatalf("%d keys of %d bytes", len(keys), len(b))
 		}
-		_, _ = h.Packages()
-		devices, _ := h.Devices(set)
+		var r fact.Report
+		_, _ = h.services(set, testPaths, &r)
+		_, _ = h.packages(&r)
+		devices, _ := h.devices(set, &r)
 		if len(devices) > maxServices {
 			t.Fatalf("%d devices of %d bytes", len(devices), len(b))
 		}
@@ -345,19 +370,20 @@ func FuzzParseReg(f *testing.F) {
 	f.Add([]byte("REGEDIT4\n[A\xff\xff\xff\\SERVICES\\]\n[Ⱥ\xff\\Services\\b]\n\"Type\"=dword:1\n" +
 		"\"ImagePath\"=\"\xff\xff\xff\xff.sys a\"\n[A\\DriverPackages\\\xff\xff\xff.inf_x]\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		keys, problems, err := ParseReg("fuzz", b)
+		var r fact.Report
+		keys, err := ParseReg("fuzz", b, &r)
 		bounded(t, keys, err, len(b), 0)
-		if len(problems) > 100 {
-			t.Fatalf("%d problems", len(problems))
+		if len(r.Problems) > fact.MaxProblems+1 {
+			t.Fatalf("%d problems", len(r.Problems))
 		}
 		if err != nil {
 			return
 		}
-		again, _, err := ParseReg("fuzz", AppendReg(nil, keys))
+		again, err := ParseReg("fuzz", AppendReg(nil, keys), &r)
 		if err != nil || len(again) != len(keys) {
 			t.Fatalf("written and read again: %d keys, %v; want %d", len(again), err, len(keys))
 		}
-		_, _ = servicesOf(keys, testPaths)
+		_ = servicesOf(keys, testPaths, &r)
 		_ = packagesOf(keys)
 	})
 }

@@ -7,19 +7,31 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceSC is the source of a capture of sc.exe.
 const SourceSC = "sc"
 
-// scNumber matches a value with its number and word: "1  KERNEL_DRIVER".
-var scNumber = lazy.Regexp{Pattern: `^([0-9a-fA-F]+)\s+([A-Z_]+)?`}
+// scNumber splits a value into its number and its word: "1  KERNEL_DRIVER".
+func scNumber(value string) (number, word string, ok bool) {
+	rest := strings.TrimLeft(value, "0123456789abcdefABCDEF")
+	number = value[:len(value)-len(rest)]
+	word = strings.TrimLeft(rest, " \t\f")
+	if number == "" || word == rest {
+		return "", "", false
+	}
+	end := strings.TrimLeft(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+	return number, word[:len(word)-len(end)], true
+}
 
-// ParseSC reads what sc query, sc queryex and sc qc print, in any language, also as a session with
+// ReadSC reads what sc query, sc queryex and sc qc print, in any language, also as a session with
 // prompts. Numbers, their words, which are never translated, and places count, not keys. Services
 // that are no drivers are left out; a service that comes twice has its later state.
-func ParseSC(text string) *Capture {
+func ReadSC(text string, r *fact.Report) fact.Capture[Driver] {
+	return scRows(consoleText(text)).done(r)
+}
+
+func scRows(text string) *captureBuilder {
 	b := newCapture(SourceSC, text)
 	var cur *scBlock
 	flush := func() {
@@ -60,7 +72,7 @@ func ParseSC(text string) *Capture {
 		}
 	}
 	flush()
-	return b.done()
+	return b
 }
 
 // scName reports whether a key can be SERVICE_NAME or DISPLAY_NAME in some language: words with
@@ -101,15 +113,15 @@ func (s *scBlock) pair(key, value string) {
 		s.text(key, value)
 		return
 	}
-	m := scNumber.FindStringSubmatch(value)
-	if m == nil {
+	number, word, ok := scNumber(value)
+	if !ok {
 		return
 	}
-	n64, err := strconv.ParseUint(m[1], 16, 32)
+	n64, err := strconv.ParseUint(number, 16, 32)
 	if err != nil {
 		return
 	}
-	n, word := uint32(n64), m[2]
+	n := uint32(n64)
 	s.numbers++
 	switch {
 	case s.numbers == 1:
@@ -121,7 +133,7 @@ func (s *scBlock) pair(key, value string) {
 	case s.numbers == 3 && s.hasStart:
 		s.errCtl = n
 	case s.numbers == 3:
-		if d, err := strconv.ParseUint(m[1], 10, 32); err == nil && d != 0 {
+		if d, err := strconv.ParseUint(number, 10, 32); err == nil && d != 0 {
 			s.exit = fact.CountOf(int64(d))
 		}
 	}
@@ -154,10 +166,10 @@ func (s *scBlock) add(b *captureBuilder) {
 		b.stray(s.line, s.key)
 		return
 	}
-	if s.name == "" || s.typ&ServiceTypeDriver == 0 || s.typ&0x30 != 0 || b.full() {
+	if s.name == "" || s.typ&serviceTypeDriver == 0 || s.typ&0x30 != 0 || b.full() {
 		return
 	}
-	b.c.Sure = true
+	b.sure = true
 	e, v := b.driver(s.name, s.path)
 	v.DisplayName, v.Group, v.ExitCode, v.DependsOn = s.display, s.group, s.exit, s.depends
 	v.Type = typeWord(s.typ)

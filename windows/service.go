@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -19,9 +20,9 @@ const maxServices = 65536
 // maxInstances is how many filter instances of a service are kept.
 const maxInstances = 256
 
-// ServiceTypeDriver is the mask of the service types that are drivers: kernel, file system and
+// serviceTypeDriver is the mask of the service types that are drivers: kernel, file system and
 // recognizer.
-const ServiceTypeDriver = 0x0b
+const serviceTypeDriver = 0x0b
 
 // A ServiceStatus is one driver of the service manager's list.
 type ServiceStatus struct {
@@ -52,8 +53,8 @@ func appendJSONLine(dst []byte, v any) []byte {
 	return append(append(dst, b...), '\n')
 }
 
-// ParseServices reads the answer to OpServices.
-func ParseServices(b []byte) ([]ServiceStatus, error) {
+// parseServices reads the answer to OpServices.
+func parseServices(b []byte) ([]ServiceStatus, error) {
 	return jsonLines(SourceServices, b, maxServices, func(s *ServiceStatus) bool { return s.Name != "" })
 }
 
@@ -153,7 +154,7 @@ func wordOf(words []string, n uint32) string {
 }
 
 func typeWord(n uint32) string {
-	switch n &^ 0x100 { // 0x100 is SERVICE_INTERACTIVE_PROCESS
+	switch n &^ 0x100 { // SERVICE_INTERACTIVE_PROCESS
 	case 1:
 		return "kernel_driver"
 	case 2:
@@ -166,49 +167,48 @@ func typeWord(n uint32) string {
 	return strconv.FormatUint(uint64(n), 10)
 }
 
-// DriverObject is the name of the kernel's object for the driver.
-func (s *Service) DriverObject() string {
-	if s.ObjectName != "" {
-		return s.ObjectName
-	}
-	if s.Type == "file_system_driver" || s.Type == "recognizer_driver" {
-		return `\FileSystem\` + s.Name
-	}
-	return `\Driver\` + s.Name
-}
-
 // registered reports whether the registry has it: only there is an image path to read, or none by rule.
 func (s *Service) registered() bool { return s.ImagePathRule != "" }
 
-// A RegisteredService is what the registry has of one driver service.
-type RegisteredService struct {
+// A registeredService is what the registry has of one driver service.
+type registeredService struct {
 	Service
+	// TypeNumber is the registry's number of Type, HasType whether it has one.
 	TypeNumber uint32
 	HasType    bool
-	PathErr    error // why ImageFile is empty
-	Refused    bool  // the key, or its type, could not be read: only the name is known, not even whether it is a driver
+	// Refused is set if the key, or its type, could not be read: only the name is known, not even whether it is a driver.
+	Refused bool
+	// Problems say why ImageFile is empty, or why the key is Refused. They become those of the image's record.
+	Problems []fact.Problem
 }
 
-var errLostValue error = &sentinel.Error{Before: "values that cannot be read", Cause: fact.ErrMalformed}
+// problem adds a Problem about the service.
+func (s *registeredService) problem(field string, err error) {
+	s.Problems = append(s.Problems, fact.ProblemOf(SourceRegistry, s.Name, field, err))
+}
 
-// ParseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is
-// no driver's, is left out: other programs keep their settings there. One that could not be opened,
-// or whose type could not be read, is in the list, Refused.
-func ParseServiceKeys(b []byte, p Paths) ([]RegisteredService, []fact.Problem, error) {
-	keys, problems, err := ParseReg(SourceRegistry, b)
+var (
+	errLostValue  error = &sentinel.Error{Before: "values that cannot be read", Cause: fact.ErrMalformed}
+	errRefusedKey error = &sentinel.Error{Before: "the service's registry key cannot be opened", Cause: fs.ErrPermission}
+	errClosedKeys error = &sentinel.Error{Before: "keys of services that cannot be opened", Cause: fs.ErrPermission}
+)
+
+// parseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is no driver's, is left
+// out: other programs keep their settings there. A key that could not be opened, or whose type could not be read, is
+// in the list, Refused.
+func parseServiceKeys(b []byte, p ntPaths, r *fact.Report) ([]registeredService, error) {
+	keys, err := ParseReg(SourceRegistry, b, r)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	list, more := servicesOf(keys, p)
-	return list, append(problems, more...), nil
+	return servicesOf(keys, p, r), nil
 }
 
-// servicesOf takes the driver services from keys at and below …\Services.
-func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
-	list := []RegisteredService{}
+// servicesOf returns the driver services of keys at and below …\Services.
+func servicesOf(keys []RegKey, p ntPaths, r *fact.Report) []registeredService {
+	list := []registeredService{}
 	index := map[string]int{}
-	var problems []fact.Problem
-	lost := 0
+	lost, closed := 0, 0
 	for i := range keys {
 		name, sub, ok := serviceKey(keys[i].Path)
 		if !ok {
@@ -223,30 +223,40 @@ func servicesOf(keys []RegKey, p Paths) ([]RegisteredService, []fact.Problem) {
 		if keys[i].Partial {
 			lost++
 		}
-		s, isDriver := registeredService(&keys[i], name, p)
+		s, isDriver := readService(&keys[i], name, p)
 		switch {
 		case keys[i].Refused:
-			list = append(list, RegisteredService{Service: Service{Name: name}, Refused: true})
+			closed++
+			list = append(list, refusedService(name, errRefusedKey))
 			continue
 		case keys[i].Partial && !s.HasType:
-			list = append(list, RegisteredService{Service: Service{Name: name}, Refused: true, PathErr: errLostValue})
+			list = append(list, refusedService(name, errLostValue))
 			continue
 		}
 		if !isDriver {
 			continue
 		}
-		if s.PathErr != nil {
-			problems = append(problems, fact.ProblemOf(SourceRegistry, name, "imageFile", s.PathErr))
-		}
 		index[fold(name)] = len(list)
 		list = append(list, s)
 	}
-	if lost > 0 {
-		p := fact.ProblemOf(SourceRegistry, "", "services", errLostValue)
-		p.Count = lost
-		problems = append(problems, p)
+	countedProblem(r, lost, errLostValue)
+	countedProblem(r, closed, errClosedKeys)
+	return list
+}
+
+func refusedService(name string, err error) registeredService {
+	s := registeredService{Service: Service{Name: name}, Refused: true}
+	s.problem("imagePath", err)
+	return s
+}
+
+// countedProblem reports n services of one cause; 0 is none.
+func countedProblem(r *fact.Report, n int, err error) {
+	if n > 0 {
+		p := fact.ProblemOf(SourceRegistry, "", "services", err)
+		p.Count = n
+		r.Add(p)
 	}
-	return list, problems
 }
 
 // serviceKey splits HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\NAME[\SUB].
@@ -259,41 +269,45 @@ func serviceKey(path string) (name, sub string, ok bool) {
 	return name, sub, name != ""
 }
 
-func registeredService(k *RegKey, name string, p Paths) (RegisteredService, bool) {
-	s := RegisteredService{Service: Service{Name: name}}
-	s.TypeNumber, s.HasType = k.Dword("Type")
-	if !s.HasType || s.TypeNumber&ServiceTypeDriver == 0 || s.TypeNumber&0x30 != 0 {
+func readService(k *RegKey, name string, p ntPaths) (registeredService, bool) {
+	s := registeredService{Service: Service{Name: name}}
+	s.TypeNumber, s.HasType = k.dword("Type")
+	if !s.HasType || s.TypeNumber&serviceTypeDriver == 0 || s.TypeNumber&0x30 != 0 {
 		return s, false
 	}
 	s.Type = typeWord(s.TypeNumber)
-	if n, ok := k.Dword("Start"); ok {
+	if n, ok := k.dword("Start"); ok {
 		s.Start = wordOf(serviceStarts, n)
 	}
-	if n, ok := k.Dword("ErrorControl"); ok {
+	if n, ok := k.dword("ErrorControl"); ok {
 		s.ErrorControl = wordOf(errorControls, n)
 	}
-	if n, ok := k.Dword("Tag"); ok {
+	if n, ok := k.dword("Tag"); ok {
 		s.Tag = fact.CountOf(int64(n))
 	}
-	name, _ = k.Text("DisplayName")
+	name, _ = k.text("DisplayName")
 	s.DisplayName = displayName(name)
-	s.Group, _ = k.Text("Group")
-	s.ObjectName, _ = k.Text("ObjectName")
-	s.DependsOn, _ = k.Multi("DependOnService")
-	if groups, ok := k.Multi("DependOnGroup"); ok {
+	s.Group, _ = k.text("Group")
+	s.ObjectName, _ = k.text("ObjectName")
+	s.DependsOn, _ = k.multi("DependOnService")
+	if groups, ok := k.multi("DependOnGroup"); ok {
 		for _, g := range groups {
 			s.DependsOn = append(s.DependsOn, "+"+g)
 		}
 	}
-	s.Owners, _ = k.Multi("Owners")
-	s.Ephemeral = IsEphemeral(s.Name)
-	raw, ok := k.Text("ImagePath")
+	s.Owners, _ = k.multi("Owners")
+	s.Ephemeral = isEphemeral(s.Name)
+	raw, ok := k.text("ImagePath")
 	if !ok && k.Partial {
-		s.ImagePathRule, s.PathErr = RuleUnread, errLostValue
+		s.ImagePathRule = RuleUnread
+		s.problem("path", errLostValue)
 		return s, true
 	}
-	ip := p.ResolveImagePath(s.Name, raw)
-	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile, s.PathErr = ip.Raw, ip.Rule, ip.Marks, ip.Path, ip.Err
+	ip, err := p.resolveImagePath(s.Name, raw)
+	s.ImagePath, s.ImagePathRule, s.ImagePathMarks, s.ImageFile = ip.Raw, ip.Rule, ip.Marks, ip.Path
+	if err != nil {
+		s.problem("path", err)
+	}
 	return s, true
 }
 
@@ -308,12 +322,12 @@ func displayName(s string) string {
 
 // addInstance reads …\Instances (older drivers) and …\Parameters\Instances (the newer place) and
 // the keys below them.
-func (s *RegisteredService) addInstance(k *RegKey, sub string) {
+func (s *registeredService) addInstance(k *RegKey, sub string) {
 	if len(sub) > len(`Parameters\`) && strings.EqualFold(sub[:len(`Parameters\`)], `Parameters\`) {
 		sub = sub[len(`Parameters\`):]
 	}
 	if strings.EqualFold(sub, "Instances") {
-		s.DefaultInstance, _ = k.Text("DefaultInstance")
+		s.DefaultInstance, _ = k.text("DefaultInstance")
 		return
 	}
 	if !hasFoldPrefix(sub, `Instances\`) {
@@ -324,8 +338,8 @@ func (s *RegisteredService) addInstance(k *RegKey, sub string) {
 		return
 	}
 	in := FilterInstance{Name: name}
-	in.Altitude, _ = k.Text("Altitude")
-	if n, ok := k.Dword("Flags"); ok {
+	in.Altitude, _ = k.text("Altitude")
+	if n, ok := k.dword("Flags"); ok {
 		in.Flags = fact.CountOf(int64(n))
 	}
 	s.Instances = append(s.Instances, in)
@@ -345,9 +359,9 @@ func (s *Service) merge(st ServiceStatus) {
 	}
 }
 
-// IsEphemeral reports whether a service's name looks made up for one run: it holds a GUID, or
+// isEphemeral reports whether a service's name looks made up for one run: it holds a GUID, or
 // eight or more hexadecimal digits in a row at its end, digits and letters mixed.
-func IsEphemeral(name string) bool {
+func isEphemeral(name string) bool {
 	if hasGUID(name) {
 		return true
 	}
@@ -385,4 +399,32 @@ func matchesGUID(s, form string) bool {
 		}
 	}
 	return true
+}
+
+// mayName reports whether a service that the list has no image of may name the file: its key, or its
+// path, could not be read, or leads by a name that is not resolved to one like the file's.
+func (s *registeredService) mayName(p ntPaths, file string) bool {
+	if s.Refused || s.ImagePath == "" && s.ImageFile == "" || hasShortName(file) {
+		return true
+	}
+	if s.ImageFile == "" {
+		return hasShortName(s.ImagePath) || strings.Contains(fold(s.ImagePath), fold(file))
+	}
+	if !hasShortName(s.ImageFile) || p.Long[fold(s.ImageFile)] != "" {
+		return false
+	}
+	return mayBeShort(baseName(s.ImageFile), file)
+}
+
+// mayBeShort reports whether a name may be the file's short one: such a name begins with the first letter,
+// behind blanks and dots, of the long one.
+func mayBeShort(name, file string) bool {
+	if !hasShortName(name) {
+		return strings.EqualFold(name, file)
+	}
+	first := strings.TrimLeft(file, " .")
+	if first == "" || !strings.ContainsAny(first[:1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
+		return true // it is left out, or another stands for it
+	}
+	return strings.EqualFold(first[:1], name[:1])
 }

@@ -82,9 +82,9 @@ type Signature struct {
 	longest []Certificate
 }
 
-// OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
+// onlyForeign reports whether the signature is invalid for no other reason than data in the file's
 // certificate table that no digest covers. Windows lets some of it pass.
-func (s *Signature) OnlyForeign() bool { return s.foreign }
+func (s *Signature) onlyForeign() bool { return s.foreign }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
@@ -146,10 +146,13 @@ type Verifier struct {
 	Now time.Time
 }
 
-// NewVerifier makes a Verifier of a caller's keys. A key that cannot be read is told of.
-func NewVerifier(keys []fact.KeySet, now time.Time, catalogs ...*Catalogs) (*Verifier, []error) {
+// NewVerifier returns a Verifier of a caller's keys, and reports a key that cannot be read.
+func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots, errs := sign.NewRoots(keys)
-	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}, errs
+	for _, err := range errs {
+		r.Problem(SourceFile, "", "signature", err)
+	}
+	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}
 }
 
 // judge fills everything that follows from a signer whose bytes have been compared: fits is the
@@ -312,8 +315,8 @@ func (s *Signature) Signer() *Certificate {
 	return &s.Certificates[0]
 }
 
-// Common returns what every kernel's signatures have in common.
-func (s *Signature) Common() fact.Signature {
+// common returns what every kernel's signatures have in common.
+func (s *Signature) common() fact.Signature {
 	c := fact.Signature{
 		Status: s.Status, Source: s.Source, Class: s.Class, KeySet: s.KeySet,
 		Hash: s.HashAlgorithm, SignedAt: s.SignedAt,
@@ -327,8 +330,8 @@ func (s *Signature) Common() fact.Signature {
 	return c
 }
 
-// statusRank orders what is said best of a file with several signatures. An invalid signature
-// stands above none: it is news.
+// statusRank orders what is said best of a file with several signatures. An invalid signature stands above none: it
+// is news.
 func statusRank(s fact.SignatureStatus) int {
 	switch s {
 	case fact.SignatureValid:

@@ -70,6 +70,7 @@ func policyError(format string, args ...any) error {
 }
 
 type policyParser struct {
+	report   *fact.Report
 	list     *BlockList
 	policy   *siPolicy
 	byID     map[string]*policyRule
@@ -86,8 +87,9 @@ type policyParser struct {
 	exceptions           [][2]string // signer, rule
 }
 
-func parseSiPolicy(text string) (*BlockList, error) {
+func parseSiPolicy(text string, r *fact.Report) (*BlockList, error) {
 	p := &policyParser{
+		report: r,
 		list:   &BlockList{Name: "SiPolicy"},
 		policy: &siPolicy{hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{}, ekus: map[string]string{}},
 		byID:   map[string]*policyRule{}, signerID: map[string]*policySigner{},
@@ -273,16 +275,12 @@ func (p *policyParser) rule(t xml.StartElement) {
 // noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered
 // roots (Type="Wellknown"), whose certificates a policy does not hold.
 func (p *policyParser) noteSigner(s *policySigner) {
-	if len(p.list.Problems) < 100 {
-		err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
-		p.list.Problems = append(p.list.Problems, fact.ProblemOf("block list", s.id, "CertRoot", err))
-	}
+	err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
+	p.report.Problem(sourceBlockList, s.id, "CertRoot", err)
 }
 
 func (p *policyParser) note(id, field, value string) {
-	if len(p.list.Problems) < 100 {
-		p.list.Problems = append(p.list.Problems, fact.ProblemOf("block list", id, field, policyError("%s is %q", field, value)))
-	}
+	p.report.Problem(sourceBlockList, id, field, policyError("%s is %q", field, value))
 }
 
 func (s *policySigner) part(t xml.StartElement) {

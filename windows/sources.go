@@ -24,21 +24,21 @@ const (
 const (
 	// BootIDKey holds BootId, which the boot loader counts up at each boot.
 	BootIDKey = `SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters`
-	// SystemHiveFile is the hive of HKEY_LOCAL_MACHINE\SYSTEM.
-	SystemHiveFile = "C:/Windows/System32/config/SYSTEM"
-	// DriversHiveFile is the hive of HKEY_LOCAL_MACHINE\DRIVERS, where newer systems keep the driver
+	// systemHiveFile is the hive of HKEY_LOCAL_MACHINE\SYSTEM.
+	systemHiveFile = "C:/Windows/System32/config/SYSTEM"
+	// driversHiveFile is the hive of HKEY_LOCAL_MACHINE\DRIVERS, where newer systems keep the driver
 	// store's database.
-	DriversHiveFile = "C:/Windows/System32/config/DRIVERS"
-	// KernelFile is the kernel.
-	KernelFile = "C:/Windows/System32/ntoskrnl.exe"
-	// CatalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
+	driversHiveFile = "C:/Windows/System32/config/DRIVERS"
+	// kernelFile is the kernel.
+	kernelFile = "C:/Windows/System32/ntoskrnl.exe"
+	// catalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
 	// below its own folder.
-	CatalogRoot = `System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
+	catalogRoot = `System32\CatRoot\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}`
 )
 
-// Privilege returns the answer to OpIdentity as one line: "administrator", "administrator,
+// privilege returns the answer to OpIdentity as one line: "administrator", "administrator,
 // debug", "user".
-func Privilege(identity []byte) string {
+func privilege(identity []byte) string {
 	keys := map[string]string{}
 	for line := range strings.SplitSeq(string(identity), "\n") {
 		if k, v, ok := strings.Cut(line, " "); ok {
@@ -83,7 +83,7 @@ const (
 	OpServices = "services"
 	// OpServiceKeys are the driver services of the registry: the text of a .reg file in UTF-8, one
 	// key for each service whose Type has a driver's bit or is missing, with the values that
-	// [RegisteredService] names, and its subkeys Instances, Parameters\Instances and theirs.
+	// tell how it is loaded, and its subkeys Instances, Parameters\Instances and theirs.
 	OpServiceKeys = "service_keys"
 	// OpRegistry KEY is one key of HKEY_LOCAL_MACHINE without its subkeys, as the text of a .reg
 	// file in UTF-8. KEY is such as SYSTEM\CurrentControlSet\Control\CI.

@@ -16,12 +16,18 @@ import (
 // row is what a test looks at of one driver of a capture.
 type row struct{ key, name, state, start, typ, stateWord string }
 
-func rows(c *Capture) []row {
+// A reader is one of the readers of captures.
+type reader func(string, *fact.Report) fact.Capture[Driver]
+
+// read reads a text as reader does, and drops the report.
+func read(reader reader, text string) fact.Capture[Driver] { return reader(text, new(fact.Report)) }
+
+func rows(c fact.Capture[Driver]) []row {
 	var out []row
-	for _, e := range c.Entries {
-		r := row{key: e.Key, name: e.Name}
-		if len(e.Driver.Services) > 0 {
-			s := e.Driver.Services[0]
+	for _, m := range c.Records {
+		r := row{key: strings.TrimPrefix(m.ID, "windows_driver:"), name: m.Name}
+		if len(m.Own.Services) > 0 {
+			s := m.Own.Services[0]
 			r.state, r.start, r.typ, r.stateWord = s.State, s.Start, s.Type, s.StateWord
 		}
 		out = append(out, r)
@@ -39,69 +45,70 @@ func TestCaptures(t *testing.T) {
 	captures["ConvertTo-Json of one"] = `{"Name":"Beep","State":"Stopped"}`
 	for _, c := range []struct {
 		name  string
-		parse func(string) *Capture
+		parse reader
 		want  []row
 		stray int
 	}{
-		{"driverquery in German", ParseDriverQuery,
+		{"driverquery in German", ReadDriverQuery,
 			[]row{{"acpi.sys", "ACPI.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"},
 				{"luafv.sys", "luafv.sys", "", "auto", "file_system_driver", "Eigenartig"}}, 0},
-		{"driverquery /si", ParseDriverQuery,
+		{"driverquery /si", ReadDriverQuery,
 			[]row{{key: "device acpi x64-based pc|hal.inf", name: "ACPI x64-based PC"},
 				{key: "device thing|", name: "Thing"}}, 0},
-		{"driverquery /nh /fo csv", ParseDriverQuery,
+		{"driverquery /nh /fo csv", ReadDriverQuery,
 			[]row{{"service 3ware", "3ware", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery table with ruler", ParseDriverQuery,
+		{"driverquery table with ruler", ReadDriverQuery,
 			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
 				{"service acpiaudiocom", "AcpiAudioCom", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery table in Chinese", ParseDriverQuery,
+		{"driverquery table in Chinese", ReadDriverQuery,
 			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
 				{"service acpi", "ACPI", "", "", "kernel_driver", ""}, {"service x", "x", "", "", "kernel_driver", ""}},
 			0},
-		{"driverquery /fo list in French", ParseDriverQuery,
+		{"driverquery /fo list in French", ReadDriverQuery,
 			[]row{{"service 1394ohci", "1394ohci", "", "", "kernel_driver", ""},
 				{"service acpi", "ACPI", "", "", "kernel_driver", ""}}, 0},
-		{"driverquery with Swiss numbers", ParseDriverQuery,
+		{"driverquery with Swiss numbers", ReadDriverQuery,
 			[]row{{"a.sys", "a.sys", "paused", "demand", "kernel_driver", "Angehalten"}}, 0},
-		{"sc query in Russian", ParseSC,
+		{"sc query in Russian", ReadSC,
 			[]row{{"service beep", "Beep", "running", "", "kernel_driver", ""},
 				{"service afd", "afd", "stopped", "", "kernel_driver", ""}}, 0},
-		{"sc qc in Spanish", ParseSC,
+		{"sc qc in Spanish", ReadSC,
 			[]row{{"afd.sys", "afd.sys", "", "disabled", "kernel_driver", ""}}, 0},
-		{"sc of no service", ParseSC,
+		{"sc of no service", ReadSC,
 			[]row{{"service beep", "Beep", "", "", "kernel_driver", ""}}, 1},
-		{"sc qc", ParseSC,
+		{"sc qc", ReadSC,
 			[]row{{"tcpip.sys", "tcpip.sys", "", "boot", "kernel_driver", ""}}, 0},
-		{"sc query with a user's service", ParseSC,
+		{"sc query with a user's service", ReadSC,
 			[]row{{"service beep", "Beep", "stopped", "", "kernel_driver", ""}}, 0},
-		{"wmic list", ParseWMIText,
+		{"wmic list", ReadWMIText,
 			[]row{{"beep.sys", "beep.sys", "running", "system", "", ""}}, 0},
-		{"wmic csv", ParseWMIText,
+		{"wmic csv", ReadWMIText,
 			[]row{{"beep.sys", "beep.sys", "running", "system", "kernel_driver", ""}}, 0},
-		{"ConvertTo-Json", ParseWMIText,
+		{"ConvertTo-Json", ReadWMIText,
 			[]row{{"service beep", "Beep", "stopped", "disabled", "", ""}}, 1},
-		{"ConvertTo-Json, cut off", ParseWMIText,
+		{"ConvertTo-Json, cut off", ReadWMIText,
 			[]row{{"service beep", "Beep", "stopped", "", "", ""}, {"service 7", "7", "running", "", "", ""}}, 0},
-		{"ConvertTo-Json of one", ParseWMIText,
+		{"ConvertTo-Json of one", ReadWMIText,
 			[]row{{"service beep", "Beep", "stopped", "", "", ""}}, 0},
-		{"signed drivers", ParseWMIText,
+		{"signed drivers", ReadWMIText,
 			[]row{{key: `device root\acpi_hal\0000`, name: "ACPI x64-based PC"}}, 0},
-		{"pnputil in German", ParsePnPUtil,
+		{"pnputil in German", ReadPnPUtil,
 			[]row{{key: "oem72.inf", name: "oem72.inf"}}, 0},
-		{"pnputil in the old Russian layout", ParsePnPUtil,
+		{"pnputil in the old Russian layout", ReadPnPUtil,
 			[]row{{key: "oem0.inf", name: "oem0.inf"}}, 0},
-		{"fltmc instances", ParseFltmc,
+		{"fltmc instances", ReadFltmc,
 			[]row{{key: "service wdfilter", name: "WdFilter"}, {key: "service bindflt", name: "bindflt"}}, 0},
-		{"msinfo32 as XML, in German", ParseMSInfo,
+		{"msinfo32 as XML, in German", ReadMSInfo,
 			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "Wird ausgeführt"}}, 0},
-		{"msinfo32 in French", ParseMSInfo,
+		{"msinfo32 in French", ReadMSInfo,
 			[]row{{"acpi.sys", "acpi.sys", "running", "boot", "kernel_driver", "En cours d’exécution"}}, 0},
 	} {
 		text, ok := captures[c.name]
 		if !ok {
 			t.Errorf("no text is named %q", c.name)
 		}
-		got := c.parse(text)
+		var r fact.Report
+		got := c.parse(text, &r)
 		if g := rows(got); len(g) != len(c.want) {
 			t.Errorf("%s: %+v", c.name, g)
 		} else {
@@ -112,7 +119,7 @@ func TestCaptures(t *testing.T) {
 			}
 		}
 		if got.Stray != c.stray {
-			t.Errorf("%s: %d stray lines: %v", c.name, got.Stray, got.Bad)
+			t.Errorf("%s: %d stray lines: %v", c.name, got.Stray, r.Problems)
 		}
 	}
 }
@@ -131,13 +138,13 @@ func TestWMIDate(t *testing.T) {
 }
 
 func TestParseSCFields(t *testing.T) {
-	c := ParseSC("SERVICE_NAME: afd\n        TYPE               : 1  KERNEL_DRIVER\n" +
-		"        START_TYPE         : 1   SYSTEM_START\n        ERROR_CONTROL      : 3   CRITICAL\n" +
-		"        BINARY_PATH_NAME   : 1 odd\\path.sys\n        LOAD_ORDER_GROUP   : PNP_TDI\n" +
-		"        TAG                : 3\n        DISPLAY_NAME       : Ancillary: Function\n" +
-		"        DEPENDENCIES       : tcpip\n                           : tdx\n" +
+	c := read(ReadSC, "SERVICE_NAME: afd\n        TYPE               : 1  KERNEL_DRIVER\n"+
+		"        START_TYPE         : 1   SYSTEM_START\n        ERROR_CONTROL      : 3   CRITICAL\n"+
+		"        BINARY_PATH_NAME   : 1 odd\\path.sys\n        LOAD_ORDER_GROUP   : PNP_TDI\n"+
+		"        TAG                : 3\n        DISPLAY_NAME       : Ancillary: Function\n"+
+		"        DEPENDENCIES       : tcpip\n                           : tdx\n"+
 		"        SERVICE_START_NAME : \\Driver\\x\n")
-	s := c.Entries[0].Driver.Services[0]
+	s := c.Records[0].Own.Services[0]
 	if s.DisplayName != "Ancillary: Function" || s.Group != "PNP_TDI" || s.Start != "system" ||
 		s.ErrorControl != "critical" || s.ImagePath != `1 odd\path.sys` ||
 		!slices.Equal(s.DependsOn, []string{"tcpip", "tdx"}) {
@@ -147,8 +154,9 @@ func TestParseSCFields(t *testing.T) {
 
 // Texts that would grow with the square of their length do not.
 func TestCaptureBounds(t *testing.T) {
-	long := ParseWMIText("Name : Beep\nState : Running\nDescription : a\n" + strings.Repeat("   more of it\n", 10_000))
-	if cols := long.Entries[0].Driver.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 ||
+	long := read(ReadWMIText, "Name : Beep\nState : Running\nDescription : a\n"+
+		strings.Repeat("   more of it\n", 10_000))
+	if cols := long.Records[0].Own.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 ||
 		len(cols[0].Value) > maxCaptureValue {
 		t.Errorf("a value over 10,000 lines: %d columns", len(cols))
 	}
@@ -156,15 +164,16 @@ func TestCaptureBounds(t *testing.T) {
 	for i := range 5000 {
 		fmt.Fprintf(&same, "Name : s%d\nPathName : C:\\a.sys\nState : Running\n\n", i%4000)
 	}
-	c := ParseWMIText(same.String())
-	if len(c.Entries) != 1 || c.Rows != 5000 || len(c.Entries[0].Driver.Services) != 4000 {
-		t.Errorf("one image of 4,000 services: %d entries, %d rows", len(c.Entries), c.Rows)
+	c := read(ReadWMIText, same.String())
+	if len(c.Records) != 1 || c.Rows != 5000 || len(c.Records[0].Own.Services) != 4000 {
+		t.Errorf("one image of 4,000 services: %d entries, %d rows", len(c.Records), c.Rows)
 	}
-	field := ParseMSInfo("<MsInfo><Data><a>x" + strings.Repeat("<!-- -->x", 10_000) + "</a></Data></MsInfo>")
-	if cut := ParseMSInfo("<MsInfo><Data><a>x"); field.Rows != 0 || field.Truncated || !cut.Truncated {
-		t.Errorf("%+v", field)
+	var whole, cut fact.Report
+	field := ReadMSInfo("<MsInfo><Data><a>x"+strings.Repeat("<!-- -->x", 10_000)+"</a></Data></MsInfo>", &whole)
+	if ReadMSInfo("<MsInfo><Data><a>x", &cut); field.Rows != 0 || len(whole.Problems) != 0 || len(cut.Problems) != 1 {
+		t.Errorf("%+v, %v, %v", field, whole.Problems, cut.Problems)
 	}
-	if c := ParseFltmc("x   " + strings.Repeat("1  ", 10_000) + "\n"); c.Rows != 0 || c.Stray != 1 {
+	if c := read(ReadFltmc, "x   "+strings.Repeat("1  ", 10_000)+"\n"); c.Rows != 0 || c.Stray != 1 {
 		t.Errorf("a line of 30 KB: %+v", c)
 	}
 }
@@ -199,35 +208,35 @@ func TestConsoleText(t *testing.T) {
 		if utf8.ValidString(text) {
 			t.Fatalf("%q is UTF-8", text)
 		}
-		s := ParseDriverQuery(ConsoleText(text)).Entries[0].Driver.Services[0]
+		s := read(ReadDriverQuery, text).Records[0].Own.Services[0]
 		if s.Start != c.wantStart || s.State != c.wantState || s.StateWord != c.state {
 			t.Errorf("%s: %+v", c.state, s)
 		}
 	}
-	if got := ConsoleText("n\xff\x80 x"); got != "n\u00ff\u0080 x" {
+	if got := consoleText("n\xff\x80 x"); got != "n\u00ff\u0080 x" {
 		t.Errorf("of no known page: %q", got)
 	}
-	if got := ConsoleText("naïve"); got != "naïve" {
+	if got := consoleText("naïve"); got != "naïve" {
 		t.Errorf("%q", got)
 	}
 }
 
 // A number with any digits stays as it stands.
 func TestAltitudeIsText(t *testing.T) {
-	c := ParseFltmc("x         1       385250.500000000000000000001         0\n")
-	if len(c.Entries) != 1 || c.Entries[0].Driver.Filter.Altitude != "385250.500000000000000000001" {
-		t.Errorf("%+v", c.Entries)
+	c := read(ReadFltmc, "x         1       385250.500000000000000000001         0\n")
+	if len(c.Records) != 1 || c.Records[0].Own.Filter.Altitude != "385250.500000000000000000001" {
+		t.Errorf("%+v", c.Records)
 	}
 }
 
 func TestParsePnPUtilFields(t *testing.T) {
-	c := ParsePnPUtil("Published Name:     oem35.inf\nOriginal Name:      fn.inf\nProvider Name:      Lenovo\n" +
-		"Class Name:         Extensions\nClass GUID:         {e2f84ce7-8efa-411c-aa69-97454ca4cb57}\n" +
-		"Extension ID:       {11111111-2222-3333-4444-555555555555}\nDriver Version:     04/03/2020 9.2.0.1\n" +
+	c := read(ReadPnPUtil, "Published Name:     oem35.inf\nOriginal Name:      fn.inf\nProvider Name:      Lenovo\n"+
+		"Class Name:         Extensions\nClass GUID:         {e2f84ce7-8efa-411c-aa69-97454ca4cb57}\n"+
+		"Extension ID:       {11111111-2222-3333-4444-555555555555}\nDriver Version:     04/03/2020 9.2.0.1\n"+
 		"Signer Name:        Microsoft\n")
 	want := Package{Name: "oem35.inf", INF: "oem35.inf", OriginalINF: "fn.inf", Provider: "Lenovo", Class: "Extensions",
 		ClassGUID: "e2f84ce7-8efa-411c-aa69-97454ca4cb57", Date: "2020-04-03", Version: "9.2.0.1", Signer: "Microsoft"}
-	if got := c.Entries[0].Driver.Packages[0]; got.Name != want.Name || got.ClassGUID != want.ClassGUID ||
+	if got := c.Records[0].Own.Packages[0]; got.Name != want.Name || got.ClassGUID != want.ClassGUID ||
 		got.Date != want.Date || got.Version != want.Version ||
 		got.Signer != want.Signer || got.Provider != want.Provider || got.Class != want.Class ||
 		got.OriginalINF != want.OriginalINF {
@@ -243,23 +252,23 @@ func TestParseINF(t *testing.T) {
 		"ServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
 	for name, b := range map[string][]byte{"utf-8": []byte(text),
 		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(text)...)} {
-		inf, err := ParseINF(b)
+		inf, err := parseINF(b)
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		if inf.Provider != "Ket; Inc." || inf.Date != "2022-09-19" || inf.Version != "4.410.137.0" ||
 			inf.ClassGUID != "4d36e972-e325-11ce-bfc1-08002be10318" ||
-			len(inf.Services) != 1 || inf.Services[0] != (INFService{"ket", "ket.sys"}) ||
+			len(inf.Services) != 1 || inf.Services[0] != (infService{"ket", "ket.sys"}) ||
 			inf.Catalogs[0] != "ket.cat" {
 			t.Errorf("%s: %+v", name, inf)
 		}
 	}
-	if _, err := ParseINF([]byte("[Strings]\na=b\n")); err == nil {
+	if _, err := parseINF([]byte("[Strings]\na=b\n")); err == nil {
 		t.Error("without a version: no error")
 	}
 	for s, want := range map[string]bool{"oem7.inf": true, `C:\Windows\INF\OEM12.INF`: true, "oem.inf": false,
 		"oemx1.inf": false, "netoem1.inf": false, "oem1.pnf": false} {
-		if IsOEMInf(s) != want {
+		if isOEMInf(s) != want {
 			t.Errorf("%s: %v", s, !want)
 		}
 	}
@@ -271,9 +280,10 @@ func TestDriverPackages(t *testing.T) {
 		"\"Version\"=hex:ff,ff,09,00,00,00,00,00,74,e9,36,4d,25,e3,ce,11,bf,c1,08,00,2b,\\\n" +
 		"  e1,03,18,00,80,8c,a3,c5,94,c6,01,01,00,7c,4f,00,00,0a,00,00,00,00,00,00,00,\\\n  00,00\n" +
 		"\"Provider\"=\"Microsoft\"\n\"SignerScore\"=dword:0d000003\n@=\"mslbfoprovider.inf\"\n"
-	list, problems, err := ParseDriverPackages([]byte(text))
-	if err != nil || len(problems) > 0 || len(list) != 1 {
-		t.Fatalf("%v %v %v", list, problems, err)
+	var r fact.Report
+	list, err := parseDriverPackages([]byte(text), &r)
+	if err != nil || len(r.Problems) > 0 || len(list) != 1 {
+		t.Fatalf("%v %v %v", list, r.Problems, err)
 	}
 	p := list[0]
 	if p.INF != "mslbfoprovider.inf" || p.OriginalINF != "mslbfoprovider.inf" || p.Date != "2006-06-21" ||
@@ -306,14 +316,14 @@ func TestParseFilters(t *testing.T) {
 		return e
 	}
 	b := append(entry("WdFilter", "328010.5", false, false), entry("old", "", true, true)...)
-	list, err := ParseFilters(b)
+	list, err := parseFilters(b)
 	if err != nil || len(list) != 2 ||
 		list[0] != (Filter{Name: "WdFilter", Altitude: "328010.5", Instances: fact.CountOf(3),
 			Frame: fact.CountOf(1)}) || list[1] != (Filter{Name: "old", Legacy: true}) {
 		t.Errorf("%+v, %v", list, err)
 	}
 	for _, bad := range [][]byte{b[:10], append([]byte{4}, b[1:]...), append(append([]byte(nil), b[:20]...), 255)} {
-		if list, err := ParseFilters(bad); err == nil {
+		if list, err := parseFilters(bad); err == nil {
 			t.Errorf("%x: %+v", bad, list)
 		}
 	}
@@ -328,21 +338,19 @@ func FuzzCaptures(f *testing.F) {
 	f.Add("[{\"Name\":\"x\",\"State\":\"Running\"}]")
 	f.Add("<MsInfo><Data><a>x</a><b/><c>\\x</c><d/><e/><f/><g/><h/><i/><j/><k/></Data></MsInfo>")
 	f.Add("a: x\nb: y\nc: Kernel\nd: 1/1/2020\n")
-	parsers := []func(string) *Capture{ParseDriverQuery, ParseSC, ParseFltmc, ParsePnPUtil, ParseWMIText, ParseMSInfo,
-		ParseAutoruns, ParseDriverList, ParseOsquery}
+	readers := []reader{ReadDriverQuery, ReadSC, ReadFltmc, ReadPnPUtil, ReadWMIText, ReadMSInfo,
+		ReadAutoruns, ReadDriverList, ReadOsquery}
 	f.Fuzz(func(t *testing.T, text string) {
-		if text = ConsoleText(text); !utf8.ValidString(text) {
+		if text = consoleText(text); !utf8.ValidString(text) {
 			t.Fatalf("%q", text)
 		}
-		for i, parse := range parsers {
-			c := parse(text)
-			if c == nil {
-				t.Fatalf("parser %d: nil", i)
-			}
-			if len(c.Entries) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+
-				strings.Count(text, "<")+1 || len(c.Bad) > c.Stray {
-				t.Fatalf("parser %d: %d entries of %d rows, %d of %d bad", i, len(c.Entries),
-					c.Rows, len(c.Bad), c.Stray)
+		for i, parse := range readers {
+			var r fact.Report
+			c := parse(text, &r)
+			if len(c.Records) > c.Rows || c.Rows > strings.Count(text, "\n")+strings.Count(text, "{")+
+				strings.Count(text, "<")+1 || len(r.Problems) > 2 {
+				t.Fatalf("reader %d: %d records of %d rows, %v", i, len(c.Records),
+					c.Rows, r.Problems)
 			}
 		}
 	})
@@ -353,7 +361,7 @@ func FuzzBinaryForms(f *testing.F) {
 	f.Add(AppendServices(nil, []ServiceStatus{{Name: "x", Type: 1}}))
 	f.Add(AppendDevices(nil, []Device{{Instance: "x"}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ParseServices(b)
+		s, err := parseServices(b)
 		bounded(t, s, err, len(b), 1)
 		d, err := ParseDevices(b)
 		bounded(t, d, err, len(b), 1)
@@ -361,15 +369,15 @@ func FuzzBinaryForms(f *testing.F) {
 		bounded(t, w, err, len(b), 1)
 		g, err := ParseWMISigned(b)
 		bounded(t, g, err, len(b), 1)
-		fl, err := ParseFilters(b)
+		fl, err := parseFilters(b)
 		bounded(t, fl, err, len(b), 1)
-		inf, err := ParseINF(b)
+		inf, err := parseINF(b)
 		if (err == nil) == (inf == nil) {
 			t.Fatalf("%v and %v", inf, err)
 		}
-		_, _ = ParseCodeIntegrity(b)
-		_, _, _ = ParseSecureBoot(b)
-		_, _ = ParsePaths(b)
+		_, _ = parseCodeIntegrity(b)
+		_, _, _ = parseSecureBoot(b)
+		_, _ = parsePaths(b)
 		for _, op := range []string{OpModules, OpModulesEx, OpDevices, OpWMIPnP, OpServices} {
 			Redact(op, b)
 		}
@@ -382,12 +390,12 @@ func TestOsqueryServices(t *testing.T) {
 		return "device_id = ROOT\\" + service + "\n    service = " + service + "\nservice_key = x\n" +
 			"      image = C:\\Windows\\System32\\drivers\\a.sys\n\n"
 	}
-	c := ParseOsquery(record("first") + record("second"))
-	if len(c.Entries) != 1 || len(c.Entries[0].Driver.Devices) != 2 {
+	c := read(ReadOsquery, record("first")+record("second"))
+	if len(c.Records) != 1 || len(c.Records[0].Own.Devices) != 2 {
 		t.Fatalf("%+v", c)
 	}
 	for i, want := range []string{"first", "second"} {
-		if d := c.Entries[0].Driver.Devices[i]; d.Service != want || d.Instance != `ROOT\`+want {
+		if d := c.Records[0].Own.Devices[i]; d.Service != want || d.Instance != `ROOT\`+want {
 			t.Errorf("%+v, want that of %s", d, want)
 		}
 	}

@@ -77,12 +77,9 @@ func (v *Version) Strings(name string) []string {
 	return out
 }
 
-// Version reads the version resources of the image; nil, nil when it has none.
-func (p *PE) Version() (*Version, error) {
-	if p.img == nil {
-		return nil, nil
-	}
-	blobs, err := p.img.versionResources()
+// version reads the version resources; nil, nil if there is none. An error beside a Version says what is damaged.
+func (m *image) version() (*Version, error) {
+	blobs, err := m.versionResources()
 	if len(blobs) == 0 {
 		return nil, err
 	}

@@ -19,10 +19,14 @@ import (
 // SourceWMIText is the source of a capture of Win32_SystemDriver or Win32_PnPSignedDriver.
 const SourceWMIText = "wmi_text"
 
-// ParseWMIText reads what Get-CimInstance, Get-WmiObject and wmic print of Win32_SystemDriver,
+// ReadWMIText reads what Get-CimInstance, Get-WmiObject and wmic print of Win32_SystemDriver,
 // Win32_PnPSignedDriver and services: lists (Name : value, Name=value), CSV, and JSON of
 // ConvertTo-Json. Property names are never localised.
-func ParseWMIText(text string) *Capture {
+func ReadWMIText(text string, r *fact.Report) fact.Capture[Driver] {
+	return wmiRows(consoleText(text)).done(r)
+}
+
+func wmiRows(text string) *captureBuilder {
 	trimmed := strings.TrimLeft(text, " \t\r\n")
 	switch {
 	case strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{"):
@@ -36,7 +40,7 @@ func ParseWMIText(text string) *Capture {
 			b.stray(r.line, r.pairs[0].key)
 		}
 	}
-	return b.done()
+	return b
 }
 
 // wmiKeys are the properties of which a row has at least one beside its name.
@@ -82,7 +86,7 @@ func (b *captureBuilder) wmiRow(get func(string) string) bool {
 }
 
 func (b *captureBuilder) wmiDevice(get func(string) string, id string) {
-	b.c.Rows++
+	b.rows++
 	name := get("DeviceName")
 	if name == "" {
 		name = get("Description")
@@ -162,7 +166,7 @@ func wmiCSVHeader(text string) bool {
 	return false
 }
 
-func wmiCSV(text string) *Capture {
+func wmiCSV(text string) *captureBuilder {
 	b := newCapture(SourceWMIText, text)
 	var header []string
 	for i, row := range csvRows(text) {
@@ -172,7 +176,7 @@ func wmiCSV(text string) *Capture {
 				b.stray(i+1, "a line")
 			}
 		case header == nil:
-			header, b.c.Sure = row, true
+			header, b.sure = row, true
 		case len(row) != len(header):
 			b.stray(i+1, strings.Join(row, ","))
 		default:
@@ -181,8 +185,8 @@ func wmiCSV(text string) *Capture {
 			}
 		}
 	}
-	b.c.Sure = b.c.Sure && b.c.Rows > 0
-	return b.done()
+	b.sure = b.sure && b.rows > 0
+	return b
 }
 
 func column(header, row []string) func(string) string {
@@ -197,9 +201,9 @@ func column(header, row []string) func(string) string {
 }
 
 // wmiJSON reads one object or a list of them. A list that is cut off keeps what stands before.
-func wmiJSON(text, trimmed string) *Capture {
+func wmiJSON(text, trimmed string) *captureBuilder {
 	b := newCapture(SourceWMIText, text)
-	b.c.Truncated = false
+	b.cut = false
 	d := json.NewDecoder(strings.NewReader(trimmed))
 	list := trimmed[0] == '['
 	if list {
@@ -208,8 +212,8 @@ func wmiJSON(text, trimmed string) *Capture {
 	for i := 1; !b.full() && (!list && i == 1 || list && d.More()); i++ {
 		var m map[string]any
 		if err := d.Decode(&m); err != nil {
-			b.c.Truncated = errors.Is(err, io.ErrUnexpectedEOF)
-			if !b.c.Truncated {
+			b.cut = errors.Is(err, io.ErrUnexpectedEOF)
+			if !b.cut {
 				b.stray(i, "JSON: "+err.Error())
 			}
 			break
@@ -218,8 +222,8 @@ func wmiJSON(text, trimmed string) *Capture {
 			b.stray(i, "an object that is no driver")
 		}
 	}
-	b.c.Sure = b.c.Rows > 0
-	return b.done()
+	b.sure = b.rows > 0
+	return b
 }
 
 // jsonProperty returns an object's properties by name; the name as it stands counts first, then one

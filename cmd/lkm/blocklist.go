@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
@@ -74,7 +75,10 @@ func parseKeys(b []byte) ([]*x509.Certificate, error) {
 }
 
 // A blockList is the list that --blocklist gives; nil without it.
-type blockList struct{ *windows.BlockList }
+type blockList struct {
+	*windows.BlockList
+	read facts.Report // how reading it went
+}
 
 func readBlockList(name string) (*blockList, error) {
 	if name == "" {
@@ -84,11 +88,11 @@ func readBlockList(name string) (*blockList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--blocklist: %w", err)
 	}
-	l, err := windows.ParseBlockList(b)
-	if err != nil {
+	l := &blockList{}
+	if l.BlockList, err = windows.ParseBlockList(b, &l.read); err != nil {
 		return nil, fmt.Errorf("--blocklist %s: %w", name, err)
 	}
-	return &blockList{l}, nil
+	return l, nil
 }
 
 // match marks the drivers that the list names.
@@ -145,7 +149,7 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 		fmt.Fprintln(a.stderr, "lkm: block list", text)
 	case a.flags.format == "table":
 		fmt.Fprintln(a.stdout, text)
-		for _, p := range l.Problems {
+		for _, p := range l.read.Problems {
 			fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
 		}
 	}

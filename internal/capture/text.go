@@ -86,6 +86,11 @@ func Prompt(line string) (command string, ok bool) {
 	if !strings.ContainsAny(line[:min(len(line), longest)], "$#%>") {
 		return "", false
 	}
+	if behind, ok := strings.CutPrefix(line, "PS "); ok { // of PowerShell, with a path that may have blanks
+		if _, command, ok := strings.Cut(behind, ">"); ok {
+			return strings.TrimSpace(command), true
+		}
+	}
 	m := prompt.FindStringSubmatch(line)
 	if m == nil {
 		return "", false

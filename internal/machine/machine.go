@@ -63,6 +63,8 @@ type Reader struct {
 	// Plain is set for systems whose error texts differ from machine to machine: a Problem then has the text of
 	// its code.
 	Plain bool
+	// ReleaseKey is the key of the answer to OpUname that has the release, if the answer has it; else "release" has.
+	ReleaseKey string
 
 	lost bool
 }
@@ -73,6 +75,9 @@ func (m *Reader) Read(ctx context.Context, h *fact.Header, r *fact.Report) {
 	m.Note(r, "release", err)
 	keys := Keys(uname)
 	h.Release, h.Arch = keys["release"], keys["machine"]
+	if release := keys[m.ReleaseKey]; m.ReleaseKey != "" && release != "" {
+		h.Release = release
+	}
 	h.TakenAt, err = Time(ctx, m.Machine)
 	m.Note(r, "takenAt", err)
 	identity, err := m.Machine.Call(ctx, OpIdentity)

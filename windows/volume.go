@@ -1,25 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package windows
 
 import (
 	"io/fs"
 
 	"github.com/kernelext/kernelext/internal/hostfs"
-	"github.com/kernelext/kernelext/windows"
 )
 
-// A volume is a mounted Windows volume as the machine had it: drive C:, names without regard to
-// case. Reparse points that the host shows as symbolic links lead within the volume.
+// Volume returns a mounted Windows volume as the machine had it: drive C:, names without regard to case. Reparse
+// points that the host shows as symbolic links lead within the volume.
+func Volume(root hostfs.FS) hostfs.FS { return volume{root, newFoldFS(root, "C:")} }
+
 type volume struct {
 	hostfs.FS
-	fold *windows.FoldFS
+	fold *foldFS
 }
 
-func newVolume(root hostfs.FS) volume { return volume{root, windows.NewFoldFS(root, "C:")} }
-
 func (v volume) resolve(op, name string) (string, error) {
-	own, err := v.fold.Resolve(name)
+	own, err := v.fold.resolve(name)
 	if err != nil {
 		return "", &fs.PathError{Op: op, Path: name, Err: err}
 	}

@@ -9,10 +9,10 @@ import (
 	"sync"
 )
 
-// A FoldFS finds files of a Windows volume by name without regard to case, on a system that minds
+// A foldFS finds files of a Windows volume by name without regard to case, on a system that minds
 // it. Its root is the drive: C:/Windows is Windows, or WINDOWS, at the volume's root. It is safe
 // for concurrent use.
-type FoldFS struct {
+type foldFS struct {
 	fsys  fs.FS
 	drive string
 
@@ -23,14 +23,14 @@ type FoldFS struct {
 // maxFoldDirs is how many directories' names are kept.
 const maxFoldDirs = 1024
 
-// NewFoldFS makes fsys, the root of a volume, appear as the given drive, such as "C:".
-func NewFoldFS(fsys fs.FS, drive string) *FoldFS {
-	return &FoldFS{fsys: fsys, drive: drive, dirs: map[string]map[string]string{}}
+// newFoldFS makes fsys, the root of a volume, appear as the given drive, such as "C:".
+func newFoldFS(fsys fs.FS, drive string) *foldFS {
+	return &foldFS{fsys: fsys, drive: drive, dirs: map[string]map[string]string{}}
 }
 
-// Resolve returns the volume's own spelling of name. What does not exist is kept as it is, for the
+// resolve returns the volume's own spelling of name. What does not exist is kept as it is, for the
 // error of whoever opens it.
-func (f *FoldFS) Resolve(name string) (string, error) {
+func (f *foldFS) resolve(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", fs.ErrInvalid
 	}
@@ -53,7 +53,7 @@ func (f *FoldFS) Resolve(name string) (string, error) {
 
 // spelling returns the directory's own spelling of a name. A name that was not there when the
 // directory was listed is looked for again.
-func (f *FoldFS) spelling(dir, part string) string {
+func (f *foldFS) spelling(dir, part string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if own, ok := f.dirs[dir][fold(part)]; ok {
@@ -74,7 +74,7 @@ func (f *FoldFS) spelling(dir, part string) string {
 }
 
 // list reads a directory's names; an exact name wins over one that differs in case.
-func (f *FoldFS) list(dir, exact string) (map[string]string, error) {
+func (f *foldFS) list(dir, exact string) (map[string]string, error) {
 	entries, err := fs.ReadDir(f.fsys, dir)
 	if err != nil && len(entries) == 0 {
 		return nil, err

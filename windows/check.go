@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/near"
+)
+
+// Ways for a driver to get into the kernel.
+const (
+	WayBoot       = "boot_start"    // started by the loader, the kernel or the service manager at boot
+	WayService    = "service_start" // started by its registered service on demand, or for its device
+	WayNewService = "new_service"   // registered anew by an administrator
+)
+
+// Codes of the reasons of a verdict.
+const (
+	ReasonLoaded     = "loaded"           // the kernel lists the image
+	ReasonRunning    = "service_running"  // the service manager calls a service of it running
+	ReasonRegistered = "registered"       // a service of it is registered, with its start type
+	ReasonDisabled   = "service_disabled" // a service of it is disabled
+	ReasonNoService  = "no_service"       // no service names it
+	ReasonOnDisk     = "on_disk"          // its file is there
+	ReasonNoFile     = "no_file"          // there is no such file
+	ReasonUnread     = "unread_file"      // its file could not be read
+	ReasonSignature  = "signature"        // what its signature is worth
+	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
+)
+
+// Check answers for each image that a name, a service, an id or a path means, and once if the query means none.
+func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	inv, err := k.inventory(ctx, !k.options.Image, r)
+	if err != nil {
+		return nil, err
+	}
+	entries := k.addFiles(inv.join(), inv, r)
+	found := k.meant(query, entries, inv, r)
+	c := checker{
+		query: query, image: k.options.Image, inventory: inv, registry: r.Whole(SourceRegistry),
+		problems: slices.Clone(r.Problems),
+	}
+	whole := k.wholeList(r)
+	// Problems from here on are those of a fact that has a reason of its own, or of one driver.
+	var h fact.Header
+	k.Header(ctx, &h, r)
+	c.release = h.Release
+	if c.policy, err = k.Policy(ctx, r); err != nil {
+		return nil, err
+	}
+	if c.policy.Loading == "" && !c.image {
+		c.problems = append(c.problems, c.policy.Incomplete()...)
+	}
+	if len(found) == 0 {
+		c.problems = append([]fact.Problem{nearest(query, entries)}, c.problems...)
+		return []fact.Verdict{c.nothing(whole)}, nil
+	}
+	verifier := k.verifier(ctx, k.now(ctx), r)
+	verdicts := make([]fact.Verdict, 0, len(found))
+	for i := range found {
+		k.readDriver(&found[i], inv.Paths, FileOptions{Verifier: verifier})
+		verdicts = append(verdicts, c.verdict(&found[i]))
+	}
+	return verdicts, nil
+}
+
+// meant returns the entries that the query means; if there is none, that of a file outside the folders of drivers.
+func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Report) []entry {
+	var found []entry
+	for _, e := range entries {
+		if e.named(inv.Paths, query) {
+			found = append(found, e)
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	e, err := k.anyFile(inv, query, entries)
+	switch {
+	case err == nil:
+		return []entry{e}
+	case !errors.Is(err, fs.ErrNotExist):
+		r.Problem(SourceFile, query, "file", err)
+	}
+	return nil
+}
+
+// nearest returns the Problem of a query that nothing is known of, with the names that are like it.
+func nearest(query string, entries []entry) fact.Problem {
+	names := make([]string, 0, 2*len(entries))
+	for _, e := range entries {
+		names = append(names, strings.ToLower(e.Name))
+		for _, s := range e.Driver.Services {
+			names = append(names, strings.ToLower(s.Name))
+		}
+	}
+	text := "no such driver or service"
+	if like := near.Names(strings.ToLower(query), names); len(like) > 0 {
+		text += "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	return fact.Problem{Source: SourceRegistry, Subject: safe(query), Field: "module", Code: fact.CodeAbsent, Text: text}
+}
+
+// wholeList reports whether all that a name could mean was read: a name that is not there is absent only then.
+func (k *Kernel) wholeList(r *fact.Report) bool {
+	if !k.options.Image && !r.Whole(SourceModules, SourceServices) {
+		return false
+	}
+	return r.Whole(SourceRegistry, SourceFolders)
+}
+
+// anyFile returns an entry for a file outside the folders of drivers. It returns fs.ErrNotExist if the query is no
+// path, or no such file exists.
+func (k *Kernel) anyFile(inv *inventory, query string, others []entry) (entry, error) {
+	if !strings.ContainsAny(query, `\/`) || strings.HasPrefix(query, idOf("")) {
+		return entry{}, fs.ErrNotExist
+	}
+	dos := dosPath(query)
+	name, err := inv.Paths.file(dos)
+	if err != nil {
+		return entry{}, err
+	}
+	info, err := fs.Stat(k.machine, name)
+	if err != nil {
+		return entry{}, err
+	}
+	if info.IsDir() {
+		return entry{}, fs.ErrNotExist
+	}
+	key := inv.Paths.key(dos)
+	if slices.ContainsFunc(others, func(e entry) bool { return e.Key == key }) {
+		key = inv.Paths.fullKey(dos)
+	}
+	return inv.unnamed(key, baseName(dos), dos), nil
+}
+
+// named reports whether a query means the image: its id, key, file name with or without .sys, path, or a service of
+// it. Case does not count. A path means the file that stands there, and none of the same name elsewhere.
+func (e *entry) named(p ntPaths, query string) bool {
+	q := strings.ToLower(strings.TrimPrefix(query, idOf("")))
+	if q == e.Key {
+		return true
+	}
+	if strings.ContainsAny(q, `\/`) {
+		full := p.fullKey(dosPath(q))
+		return full == p.fullKey(e.Path) || full == p.fullKey(e.ownPath())
+	}
+	if q == strings.ToLower(e.Name) || q+".sys" == strings.ToLower(e.Name) {
+		return true
+	}
+	for _, s := range e.Driver.Services {
+		if strings.ToLower(s.Name) == q {
+			return true
+		}
+	}
+	return false
+}

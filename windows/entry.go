@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// An entry is one driver image, joined from all sources.
+type entry struct {
+	// Key names the image on this machine across boots and versions: the folded file name for one
+	// below System32\drivers or in the driver store, else the folded full path; "service NAME" for
+	// a service whose image is not known. Of several files of one name only one has the name as its
+	// key, the one below System32\drivers before others.
+	Key string
+	// Name is the kernel's name of the image, or the service's when no image is known.
+	Name string
+	// Path is the DOS path; empty when unknown.
+	Path string
+	// Loaded says that the kernel lists the image, or that the service manager calls a service of
+	// it running.
+	Loaded bool
+	// Pending is start_pending or stop_pending when a service of it is in that state.
+	Pending string
+	// FileSize is the size of the image's file, in bytes; unknown until it is read.
+	FileSize fact.Count
+	Driver   *Driver
+	// Problems are what could not be had.
+	Problems []fact.Problem
+
+	own string // the path of the image's own name, when Path is that of the file that it is a copy of
+}
+
+// newEntry returns an entry of which nothing but its name and its path are known.
+func newEntry(key, name, path string) entry {
+	return entry{Key: key, Name: name, Path: path, Driver: &Driver{}}
+}
+
+// ownPath is where the file would lie that has the image's own name; it is Path but for an alias.
+func (e *entry) ownPath() string {
+	if e.own == "" {
+		return e.Path
+	}
+	return e.own
+}
+
+// noAlias takes the image for one with a file of its own.
+func (e *entry) noAlias() {
+	e.Path, e.own = e.ownPath(), ""
+	if e.Driver.Image != nil {
+		e.Driver.Image.AliasOf = ""
+	}
+}
+
+// tooMany notes, once for each field, that not everything is in the entry.
+func (e *entry) tooMany(source, field, what string) {
+	for _, p := range e.Problems {
+		if p.Source == source && p.Field == field && p.Code == fact.CodeTooLarge {
+			return
+		}
+	}
+	e.Problems = append(e.Problems, fact.ProblemOf(source, e.Name, field, fmt.Errorf("%w: %s", fact.ErrTooLarge, what)))
+}
+
+var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+
+// fileAbsent reports whether the image's file was looked for and is not there.
+func (e *entry) fileAbsent() bool {
+	return slices.ContainsFunc(e.Problems, func(p fact.Problem) bool {
+		return p.Source == SourceFile && p.Field == "file" && p.Code == fact.CodeAbsent
+	})
+}
+
+// setFile adds what the image's file says. Without any signature, that there is none is known only
+// when the verifier's catalogs are whole.
+func (e *entry) setFile(f *File, v *Verifier) {
+	d := e.Driver
+	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
+	e.FileSize = fact.CountOf(f.Size)
+	if v != nil && len(f.Signatures) == 0 && !v.Complete() {
+		d.Signatures = nil
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "signature", errNoCatalog))
+	}
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+const (
+	// maxDriverFiles is how many files of a folder, or packages of the store, are listed.
+	maxDriverFiles = 100_000
+	// maxINF is the largest INF file that is read, in bytes.
+	maxINF = 8 << 20
+)
+
+// Installed yields what is registered, and the *.sys files of System32\drivers and of the driver store that no
+// service names.
+func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		list, err := k.installed(ctx, r)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, m := range list {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
+	inv, err := k.inventory(ctx, false, r)
+	if err != nil {
+		return nil, err
+	}
+	if inv.Registered == nil && inv.Statuses == nil {
+		return nil, errors.New("neither the registry nor the service manager could be read")
+	}
+	k.readINFs(inv, r)
+	entries := inv.join()
+	for i := range entries {
+		entries[i].Loaded, entries[i].Pending = false, ""
+	}
+	entries = k.addFiles(entries, inv, r)
+	now := k.Time(ctx)
+	if k.options.Image {
+		now = time.Time{} // a list of an image does not age
+	}
+	list, err := k.records(ctx, entries, inv, now, r)
+	slices.SortStableFunc(list, func(x, y Record) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(x.Path), strings.ToLower(y.Path)), cmp.Compare(x.ID, y.ID))
+	})
+	return list, err
+}
+
+// addFiles adds an entry for each driver file that no service names. Of several files of one name in the store, or
+// one that was copied to System32\drivers, only one is listed.
+func (k *Kernel) addFiles(entries []entry, inv *inventory, r *fact.Report) []entry {
+	root := inv.Paths.SystemRoot
+	if root == "" {
+		r.Source(SourceFolders, fact.OutcomeFailed, fact.Count{}, fact.ErrUnrecorded)
+		return entries
+	}
+	f := newFileList(entries, inv)
+	for _, dir := range append([]string{f.drivers}, k.storeFolders(inv.Paths, r)...) {
+		files, err := k.readFolder(inv.Paths, dir)
+		if err != nil {
+			r.Problem(SourceFolders, dir, "", err)
+			continue
+		}
+		for _, file := range files {
+			if !file.IsDir() {
+				f.add(dir, file.Name())
+			}
+		}
+	}
+	r.Done(SourceFolders, fact.CountOf(int64(f.added)))
+	return f.entries
+}
+
+// storeFolders returns the folders of the driver store's packages.
+func (k *Kernel) storeFolders(p ntPaths, r *fact.Report) []string {
+	store := p.SystemRoot + `\System32\DriverStore\FileRepository`
+	packages, err := k.readFolder(p, store)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fact.ErrUnrecorded) {
+		r.Problem(SourceFolders, store, "", err)
+	}
+	var folders []string
+	for _, e := range packages {
+		if e.IsDir() && len(folders)+1 < maxDriverFiles {
+			folders = append(folders, store+`\`+e.Name())
+		}
+	}
+	return folders
+}
+
+// A fileList adds driver files to entries.
+type fileList struct {
+	inv     *inventory
+	entries []entry
+	known   map[string]bool // keys and paths
+	drivers string          // the folder whose files always count
+	added   int
+}
+
+func newFileList(entries []entry, inv *inventory) *fileList {
+	f := &fileList{
+		inv: inv, entries: entries, known: make(map[string]bool, 2*len(entries)),
+		drivers: inv.Paths.SystemRoot + `\System32\drivers`,
+	}
+	for i := range entries {
+		f.known[entries[i].Key] = true
+		f.known[inv.Paths.fullKey(entries[i].ownPath())] = true
+	}
+	return f
+}
+
+// add adds a file of a folder if it is a driver's and is not known.
+func (f *fileList) add(dir, name string) {
+	dos := dir + `\` + name
+	key, full := f.inv.Paths.key(dos), f.inv.Paths.fullKey(dos)
+	if !strings.EqualFold(path.Ext(name), ".sys") || f.known[full] || f.known[key] && dir != f.drivers ||
+		f.added == maxDriverFiles {
+		return
+	}
+	if f.known[key] {
+		key = full
+	}
+	f.known[key], f.known[full] = true, true
+	f.added++
+	f.entries = append(f.entries, f.inv.unnamed(key, name, dos))
+}
+
+// unnamed returns an entry of a file that no service is seen to name. If the registry was not read, that says
+// nothing.
+func (inv *inventory) unnamed(key, name, dos string) entry {
+	e := newEntry(key, name, dos)
+	if inv.Registered != nil {
+		e.Driver.Services = []Service{}
+	}
+	return e
+}
+
+func (k *Kernel) readFolder(p ntPaths, dos string) ([]fs.DirEntry, error) {
+	name, err := p.file(dos)
+	if err != nil {
+		return nil, err
+	}
+	return k.machine.ReadDir(name)
+}
+
+// readINFs reads the published INF files (oemNN.inf) and adds what they say to the packages of the store: an image is
+// then linked with its package even without a device. A package that the store does not list is added.
+func (k *Kernel) readINFs(inv *inventory, r *fact.Report) {
+	if !k.options.Asks(fact.DetailFiles) || inv.Paths.SystemRoot == "" {
+		return
+	}
+	dir := inv.Paths.SystemRoot + `\INF`
+	files, err := k.readFolder(inv.Paths, dir)
+	if err != nil {
+		if !errors.Is(err, fact.ErrUnrecorded) && !errors.Is(err, fs.ErrNotExist) {
+			r.Problem(SourceStore, dir, "", err)
+		}
+		return
+	}
+	byINF := make(map[string]int)
+	for i, p := range inv.Packages {
+		byINF[strings.ToLower(p.INF)] = i
+	}
+	for _, f := range files {
+		if f.IsDir() || !isOEMInf(f.Name()) {
+			continue
+		}
+		inf, err := k.readINF(inv.Paths, dir+`\`+f.Name())
+		if err != nil {
+			r.Problem(SourceStore, f.Name(), "packages", err)
+			continue
+		}
+		i, ok := byINF[strings.ToLower(f.Name())]
+		if !ok {
+			i = len(inv.Packages)
+			inv.Packages = append(inv.Packages, inf.asPackage(f.Name()))
+		}
+		for _, s := range inf.Services {
+			inv.Packages[i].Services = append(inv.Packages[i].Services, s.Name)
+		}
+	}
+}
+
+func (inf *inf) asPackage(name string) Package {
+	return Package{
+		Name: name, INF: name, Class: inf.Class, ClassGUID: inf.ClassGUID, Provider: inf.Provider, Date: inf.Date,
+		Version: inf.Version,
+	}
+}
+
+func (k *Kernel) readINF(p ntPaths, dos string) (*inf, error) {
+	name, err := p.file(dos)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := limit.ReadFile(k.machine, name, maxINF)
+	if err != nil {
+		return nil, err
+	}
+	return parseINF(raw)
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
+)
+
+var errNotThere error = &sentinel.Error{Before: "not in the registry", Cause: fs.ErrNotExist}
+
+// registry reads one key of HKEY_LOCAL_MACHINE; of an image only those of the SYSTEM hive.
+func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
+	if k.options.Image {
+		return k.hiveKey(path)
+	}
+	raw, err := k.machine.Call(ctx, OpRegistry, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotThere
+	}
+	if err != nil {
+		return nil, err
+	}
+	var damaged fact.Report // what it holds makes the key Partial
+	keys, err := ParseReg(OpRegistry, raw, &damaged)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errNotThere
+	}
+	if keys[0].Partial {
+		return nil, fmt.Errorf("registry key %s: a value cannot be read: %w", path, fact.ErrMalformed)
+	}
+	return &keys[0], nil
+}
+
+func (k *Kernel) hiveKey(path string) (*RegKey, error) {
+	rest, ok := strings.CutPrefix(path, `SYSTEM\CurrentControlSet\`)
+	if !ok {
+		return nil, fmt.Errorf("registry key %s of an image: %w", path, errors.ErrUnsupported)
+	}
+	hive, set, err := k.controlSet()
+	if err != nil {
+		return nil, err
+	}
+	key, found, err := hive.reg(set + `\` + rest)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, errNotThere
+	}
+	return &key, nil
+}
+
+// systemHive returns the SYSTEM hive of an image, which is read once.
+func (k *Kernel) systemHive() (*hive, error) {
+	k.mu.Lock()
+	if k.hive == nil {
+		k.hive = sync.OnceValues(func() (*hive, error) { return k.readHive(systemHiveFile) })
+	}
+	read := k.hive
+	k.mu.Unlock()
+	return read()
+}
+
+// controlSet returns the SYSTEM hive with the name of the control set that the next boot uses.
+func (k *Kernel) controlSet() (*hive, string, error) {
+	hive, err := k.systemHive()
+	if err != nil {
+		return nil, "", err
+	}
+	set, err := hive.controlSet()
+	return hive, set, err
+}
+
+func (k *Kernel) readHive(name string) (*hive, error) {
+	raw, err := limit.ReadFile(k.machine, name, maxHive)
+	if err != nil {
+		return nil, err
+	}
+	return openHive(raw)
+}
+
+func (k *Kernel) hiveDevices(r *fact.Report) ([]Device, error) {
+	hive, set, err := k.controlSet()
+	if err != nil {
+		return nil, err
+	}
+	return hive.devices(set, r)
+}
+
+// hivePackages returns the packages of both hives that may hold the store's database.
+func (k *Kernel) hivePackages(r *fact.Report) ([]Package, error) {
+	hive, err := k.systemHive()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := hive.packages(r)
+	drivers, errDrivers := k.readHive(driversHiveFile)
+	if errDrivers == nil {
+		var more []RegKey
+		more, errDrivers = drivers.packages(r)
+		keys = append(keys, more...)
+	}
+	if errors.Is(errDrivers, fs.ErrNotExist) {
+		errDrivers = nil
+	}
+	if keys == nil {
+		return nil, cmp.Or(err, errDrivers, errNotThere)
+	}
+	for _, err := range []error{err, errDrivers} {
+		if err != nil {
+			r.Problem(SourceStore, "", "packages", err)
+		}
+	}
+	return packagesOf(keys), nil
+}

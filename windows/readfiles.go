@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// verifier returns what signatures are checked with at a time, and reports the keys and the catalogs that it has.
+func (k *Kernel) verifier(ctx context.Context, now time.Time, r *fact.Report) *Verifier {
+	catalogs := k.catalogIndexes()
+	v := NewVerifier(k.options.Keys, now, catalogs, r)
+	loadCatalogs(ctx, catalogs, r)
+	return v
+}
+
+// askedVerifier returns the verifier if signatures were asked for, else nil.
+func (k *Kernel) askedVerifier(ctx context.Context, now time.Time, r *fact.Report) *Verifier {
+	if !k.options.Asks(fact.DetailSignatures) {
+		return nil
+	}
+	return k.verifier(ctx, now, r)
+}
+
+// catalogIndexes returns the indexes of the caller's catalogs and of the machine's. They are kept.
+func (k *Kernel) catalogIndexes() []*Catalogs {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.catalogs != nil {
+		return k.catalogs
+	}
+	if k.options.Catalogs != nil {
+		k.catalogs = append(k.catalogs, NewCatalogs(k.options.Catalogs, "."))
+	}
+	if k.known != nil && len(k.known.SystemRoot) > 2 {
+		if root, err := k.known.file(k.known.SystemRoot + `\` + catalogRoot); err == nil {
+			k.catalogs = append(k.catalogs, NewCatalogs(k.machine, root))
+		}
+	}
+	return k.catalogs
+}
+
+// loadCatalogs loads the indexes and reports how that went. A file without a signature of its own is known to have
+// none only if an index was read whole.
+func loadCatalogs(ctx context.Context, list []*Catalogs, r *fact.Report) {
+	if len(list) == 0 {
+		r.Skip(SourceCatalogs)
+		return
+	}
+	total, lost := 0, r.Count(SourceCatalogs)
+	var absent error
+	for _, c := range list {
+		n, err := c.Load(ctx, r)
+		total += n
+		if err != nil {
+			absent = err
+		}
+	}
+	switch count := fact.CountOf(int64(total)); {
+	case r.Count(SourceCatalogs) > lost:
+		r.Source(SourceCatalogs, fact.OutcomePartial, count, nil)
+	case total == 0:
+		r.Source(SourceCatalogs, fact.OutcomeAbsent, count, absent)
+	default:
+		r.Source(SourceCatalogs, fact.OutcomeOK, count, nil)
+	}
+}
+
+// readFiles reads the drivers' files, Workers at a time. The error is that of ctx.
+func (k *Kernel) readFiles(ctx context.Context, entries []entry, paths ntPaths, now time.Time, r *fact.Report) error {
+	if limit := r.Budget.Time(); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fact.ErrBudget)
+		defer cancel()
+	}
+	o := FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: k.askedVerifier(ctx, now, r)}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range max(1, k.options.Workers) {
+		wg.Go(func() {
+			for i := range next {
+				k.readDriver(&entries[i], paths, o)
+			}
+		})
+	}
+	done := 0
+	for i := range entries {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+		done++
+	}
+	close(next)
+	wg.Wait()
+	if done == len(entries) {
+		r.Source(SourceFile, filesOutcome(entries), fact.CountOf(int64(done)), nil)
+		return nil
+	}
+	if !errors.Is(context.Cause(ctx), fact.ErrBudget) {
+		return ctx.Err()
+	}
+	r.Source(SourceFile, fact.OutcomePartial, fact.CountOf(int64(done)), fact.ErrBudget)
+	p := fact.ProblemOf(SourceFile, "", "", fmt.Errorf("%w: %d of %d files were read", fact.ErrBudget, done, len(entries)))
+	p.Count = len(entries) - done
+	r.Add(p)
+	return nil
+}
+
+func filesOutcome(entries []entry) fact.Outcome {
+	for _, e := range entries {
+		if e.Path != "" && e.Driver.PE == nil {
+			return fact.OutcomePartial
+		}
+	}
+	return fact.OutcomeOK
+}
+
+// readDriver adds what the image's file says. What could not be read becomes a Problem of the entry.
+func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions) {
+	if e.Path == "" {
+		return
+	}
+	k.resolveAlias(e, paths)
+	if field, err := k.readImage(e, paths, o); err != nil {
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, safe(e.Path), field, err))
+	}
+}
+
+// readImage adds what the image's file says. The error is that of one step, whose name is field.
+func (k *Kernel) readImage(e *entry, paths ntPaths, o FileOptions) (field string, err error) {
+	name, err := paths.file(e.Path)
+	if err != nil {
+		return "path", err
+	}
+	raw, err := limit.ReadFile(k.machine, name, k.options.FileCap())
+	if err != nil {
+		return "file", err
+	}
+	var r fact.Report // of this file alone: its Problems become those of the entry
+	f, err := ParseFile(raw, o, &r)
+	if err != nil {
+		return "pe", err
+	}
+	for _, p := range r.Problems {
+		p.Subject = e.Path
+		e.Problems = append(e.Problems, p)
+	}
+	e.setFile(f, o.Verifier)
+	return "", nil
+}
+
+// resolveAlias looks whether an image whose name is that of a copy for crash dumps has a file of its own after all:
+// any driver may have such a name.
+func (k *Kernel) resolveAlias(e *entry, paths ntPaths) {
+	own := e.ownPath()
+	if own == e.Path {
+		return
+	}
+	if name, err := paths.file(own); err == nil {
+		if _, err := fs.Stat(k.machine, name); err == nil {
+			e.noAlias()
+		}
+	}
+}
+
+// safe returns a name from the machine as it may stand in a Problem.
+func safe(name string) string { return escape.UTF8(name) }

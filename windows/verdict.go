@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A checker makes the verdicts of one query. Each step returns a fact.Answer: whether it stops a way, and why.
+type checker struct {
+	query     string
+	release   string
+	image     bool
+	policy    *fact.Policy
+	inventory *inventory
+	registry  bool // it was read whole
+	problems  []fact.Problem
+}
+
+// nothing is the verdict on a query that means no driver: absent if every source was read whole, else unknown.
+func (c *checker) nothing(whole bool) fact.Verdict {
+	outcome := fact.VerdictAbsent
+	if !whole {
+		outcome = fact.VerdictUnknown
+	}
+	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: &fact.Prospect{Outcome: outcome}, Problems: c.problems}
+	if !c.image {
+		v.Now = &fact.Prospect{Outcome: outcome}
+	}
+	return v
+}
+
+func (c *checker) verdict(e *entry) fact.Verdict {
+	v := fact.Verdict{
+		Query: c.query, Release: c.release, Module: idOf(e.Key), Problems: slices.Concat(c.problems, e.Problems),
+	}
+	file := c.file(e)
+	boot, demand := c.services(e, file)
+	v.Reasons = slices.Concat(loadedReasons(e), fileReasons(e, file), c.serviceReasons(e, file), readReasons(e))
+	v.Word = word(e)
+	if file.Blocked() != fact.Yes {
+		v.Remedies = remedies(e)
+	}
+	anew := c.anew(e, file).Way(WayNewService)
+	v.Now, v.NextBoot = prospect(demand.Way(WayService), anew), prospect(boot.Way(WayBoot), demand.Way(WayService), anew)
+	if e.fileAbsent() {
+		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
+	}
+	if c.image {
+		v.Now = nil
+		return v
+	}
+	if e.Loaded {
+		v.Now.Outcome, v.Word = fact.VerdictLoaded, loadedWord(e)
+	}
+	return v
+}
+
+// word returns Windows' own term for the state of a driver that is not loaded.
+func word(e *entry) string {
+	for _, s := range e.Driver.Services {
+		if s.Start == "disabled" {
+			return s.Start
+		}
+	}
+	return ""
+}
+
+// loadedWord returns the service manager's term for the state of a loaded driver.
+func loadedWord(e *entry) string {
+	for _, s := range e.Driver.Services {
+		if s.State != "" {
+			return s.State
+		}
+	}
+	return "loaded"
+}
+
+// file answers for every way by what is known of the file itself. It stops all of them if there is no file, or if code
+// integrity enforces and no signature fits. It cannot tell if the kernel may refuse the file by what is not read here.
+func (c *checker) file(e *entry) fact.Answer {
+	if e.fileAbsent() {
+		return fact.Stops(fact.Reason{Code: ReasonNoFile, Text: "there is no file " + e.Path})
+	}
+	if e.Driver.PE == nil || e.Driver.Signatures == nil {
+		return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "its signature was not read"})
+	}
+	if c.policy.Loading != fact.LoadingSigned {
+		return fact.Passes(fact.Reason{Code: ReasonPolicy, Text: "code integrity is not known to refuse any signature"})
+	}
+	if _, bad := badSignature(e.Driver); bad {
+		return badSignatureAnswer(e.Driver.Signatures)
+	}
+	switch best, _ := BestSignature(e.Driver.Signatures); {
+	case best.Class == fact.ClassSelfSigned:
+		return fact.Unsure(ReasonPolicy, "it is self-signed: code integrity refuses it unless a policy of this machine allows its signer")
+	case best.Class == fact.ClassCrossSigned && c.setting(PolicyWHQL) == "yes":
+		return fact.Unsure(ReasonPolicy, "it is cross-signed: code integrity refuses it unless Windows or a policy of this machine lists it")
+	}
+	return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "code integrity does not refuse its kind of signature"})
+}
+
+// badSignature returns what is wrong with the best signature; false if there is nothing, or it was not read.
+func badSignature(d *Driver) (fact.Reason, bool) {
+	if d.PE == nil || d.Signatures == nil {
+		return fact.Reason{}, false
+	}
+	best, ok := BestSignature(d.Signatures)
+	switch {
+	case !ok:
+		return fact.Reason{Code: ReasonSignature, Text: "it has no signature, and no catalog lists it"}, true
+	case best.Status == fact.SignatureInvalid:
+		return fact.Reason{Code: ReasonSignature, Text: "its signature does not fit: " + best.Reason}, true
+	}
+	return fact.Reason{}, false
+}
+
+// badSignatureAnswer answers for a driver without a signature that fits where code integrity enforces.
+func badSignatureAnswer(list []Signature) fact.Answer {
+	if slices.ContainsFunc(list, func(s Signature) bool { return s.onlyForeign() }) {
+		return fact.Unsure(ReasonPolicy, "code integrity may let pass what lies beside a signature")
+	}
+	return fact.Stops(fact.Reason{Code: ReasonPolicy, Text: "code integrity refuses drivers without a signature that fits"})
+}
+
+// setting returns the value of a policy fact; empty if it is unknown.
+func (c *checker) setting(name string) string {
+	for _, f := range c.policy.Facts {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// services answers for the ways of the services that name the file: at boot, and on demand.
+func (c *checker) services(e *entry, file fact.Answer) (boot, demand fact.Answer) {
+	boot = c.unregistered(e, file)
+	demand = boot
+	for _, s := range e.Driver.Services {
+		switch s.Start {
+		case "boot", "system", "auto":
+			boot, demand = file, file
+		case "demand":
+			demand = file
+		case "disabled":
+		default:
+			boot, demand = unknownStart(&s, boot, file), unknownStart(&s, demand, file)
+		}
+	}
+	return boot, demand
+}
+
+// unregistered answers for the ways of services as far as no service is seen to open them: they are closed if all
+// services were seen, or nothing can load the file anyway.
+func (c *checker) unregistered(e *entry, file fact.Answer) fact.Answer {
+	if file.Blocked() == fact.Yes {
+		return file
+	}
+	if unseen, ok := c.unseenService(e); ok {
+		return fact.UnsureOf(unseen)
+	}
+	return fact.Stops(fact.Reason{Code: ReasonNoService, Text: "no service names it"})
+}
+
+// unseenService names what may hold a service that names the file and was not read; false if all services were seen.
+func (c *checker) unseenService(e *entry) (fact.Reason, bool) {
+	switch {
+	case e.Driver.Services == nil:
+		return fact.Reason{Code: ReasonNoService, File: servicesKey,
+			Text: "the registry of services could not be read: which of them name the file is unknown"}, true
+	case !c.registry:
+		return fact.Reason{Code: ReasonNoService, File: servicesKey,
+			Text: "the registry of services was not read whole: a service that was not read may name the file"}, true
+	}
+	for i := range c.inventory.Registered {
+		s := &c.inventory.Registered[i]
+		if s.mayName(c.inventory.Paths, e.Name) {
+			return fact.Reason{Code: ReasonNoService, File: servicesKey + `\` + s.Name,
+				Text: "service " + s.Name + ", whose image path leads nowhere or is not known, may name the file"}, true
+		}
+	}
+	return fact.Reason{}, false
+}
+
+// unknownStart answers for a way that a service of unknown start type may open. A way that is open stays so, and one
+// to a file that cannot be loaded at all stays closed.
+func unknownStart(s *Service, way, file fact.Answer) fact.Answer {
+	if way.Blocked() != fact.Yes || file.Blocked() == fact.Yes {
+		return way
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonRegistered, File: servicesKey + `\` + s.Name,
+		Text: "the start type of service " + s.Name + " is not known"})
+}
+
+// anew answers for an administrator who registers the driver anew.
+func (c *checker) anew(e *entry, file fact.Answer) fact.Answer {
+	switch {
+	case file.Blocked() != fact.No, c.policy.Loading == fact.LoadingAny:
+		return file
+	case c.policy.Loading == "":
+		return fact.Unsure(ReasonPolicy, "what code integrity enforces is not known"+c.unreadPolicy())
+	case e.Driver.PE == nil || e.Driver.Signatures == nil:
+		return fact.UnsureOf(fact.Reason{Code: ReasonSignature, File: e.Path,
+			Text: "code integrity enforces, and the file's signature was not read"})
+	}
+	return fact.Unsure(ReasonPolicy, "code integrity enforces, by policies that are not decoded here")
+}
+
+// unreadPolicy says why the options of code integrity are unknown.
+func (c *checker) unreadPolicy() string {
+	for _, f := range c.policy.Facts {
+		if f.Name == PolicyCodeIntegrity && f.Code != "" {
+			return fmt.Sprintf(": %s: %s", f.Source, f.Code)
+		}
+	}
+	return ": debug mode"
+}
+
+// prospect judges the ways together. That an administrator can register any driver anew makes nothing loadable, as
+// insmod does not on Linux.
+func prospect(ways ...fact.Way) *fact.Prospect {
+	p := &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: ways}
+	for _, w := range ways {
+		switch {
+		case w.Way == WayNewService:
+		case w.Blocked == fact.No:
+			p.Outcome = fact.VerdictLoadable
+			return p
+		case w.Blocked == "":
+			p.Outcome = fact.VerdictUnknown
+		}
+	}
+	return p
+}
+
+func loadedReasons(e *entry) []fact.Reason {
+	if e.Driver.Image == nil {
+		return nil
+	}
+	return []fact.Reason{{Code: ReasonLoaded, Text: "the kernel lists it as " + e.Driver.Image.NTPath}}
+}
+
+// fileReasons returns what is wrong with the signature, and what makes the file's answer other than open.
+func fileReasons(e *entry, file fact.Answer) []fact.Reason {
+	var list []fact.Reason
+	if bad, ok := badSignature(e.Driver); ok {
+		list = append(list, bad)
+	}
+	if file.Blocked() != fact.No {
+		list = append(list, file.Because())
+	}
+	return list
+}
+
+func (c *checker) serviceReasons(e *entry, file fact.Answer) []fact.Reason {
+	if e.Driver.Services == nil {
+		return nil
+	}
+	var list []fact.Reason
+	say := func(code, text string) { list = append(list, fact.Reason{Code: code, Text: text}) }
+	switch {
+	case c.unregistered(e, file).Blocked() != fact.Yes:
+		say(ReasonNoService, "a service that could not be read, or whose path leads nowhere, may name it")
+	case len(e.Driver.Services) == 0:
+		say(ReasonNoService, "no service names it")
+	}
+	for _, s := range e.Driver.Services {
+		switch s.Start {
+		case "boot", "system", "auto":
+			say(ReasonRegistered, "service "+s.Name+" starts at "+s.Start)
+		case "demand":
+			say(ReasonRegistered, "service "+s.Name+" starts on demand")
+		case "disabled":
+			say(ReasonDisabled, "service "+s.Name+" is disabled")
+		}
+		if s.State == stateRunning {
+			say(ReasonRunning, "the service manager calls service "+s.Name+" running")
+		}
+	}
+	return list
+}
+
+// readReasons says whether the file was read.
+func readReasons(e *entry) []fact.Reason {
+	switch {
+	case e.Driver.PE != nil:
+		return []fact.Reason{{Code: ReasonOnDisk, Text: "its file is on disk", File: e.Path}}
+	case e.Path != "" && !e.fileAbsent():
+		return []fact.Reason{{Code: ReasonUnread, Text: "its file could not be read", File: e.Path}}
+	}
+	return nil
+}
+
+// remedies returns what stops the services that start the driver.
+func remedies(e *entry) []fact.Remedy {
+	var list []fact.Remedy
+	for _, s := range e.Driver.Services {
+		switch s.Start {
+		case "demand", "boot", "system", "auto":
+			list = append(list, fact.Remedy{
+				Text: "sc config " + s.Name + " start= disabled", NotAgainst: []string{WayNewService}})
+		}
+	}
+	return list
+}
