@@ -208,7 +208,7 @@ func (c *Checker) initramfs() *earlyFiles {
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.
 func (c *Checker) sysctl(key string) *modprobe.Setting {
-	settings, _ := modprobe.ReadSysctls(c.m.FS) // what could not be read only costs a remark
+	settings := modprobe.ReadSysctls(c.m.FS, &c.untold) // what could not be read only costs a remark
 	var last *modprobe.Setting
 	for i := range settings {
 		if settings[i].Name == "kernel."+key {

@@ -101,10 +101,7 @@ func (b *linuxBackend) builtinsOnDisk(ctx context.Context, r *report) (list []mo
 	if err != nil {
 		return nil, nil, running, err
 	}
-	list, infoErr, err := t.Builtin()
-	if err == nil && infoErr != nil {
-		r.problem(linux.SourceBuiltin, "", "linux.modinfo", infoErr)
-	}
+	list, err = t.Builtin(&r.Report)
 	return list, t, running, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -62,7 +63,7 @@ func (b *linuxBackend) queryName(query string) (string, error) {
 
 // checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
 func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine, error) {
-	dirs, err := modprobe.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard, new(fact.Report))
 	release := b.options.Kernel
 	if release == KernelAll {
 		if len(dirs) == 0 {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -77,7 +78,7 @@ func (b *linuxBackend) tree(ctx context.Context) (*modprobe.Tree, error) {
 	if release != "" {
 		return b.treeOf(ctx, release)
 	}
-	dirs, err := modprobe.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard, new(fact.Report))
 	switch {
 	case len(dirs) == 0 && err == nil:
 		return nil, fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(modprobe.ModuleRoots[0]), fs.ErrNotExist)
@@ -103,7 +104,9 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*modprobe.Tr
 	dir, err := b.findRelease(release)
 	if errors.Is(err, fs.ErrNotExist) && !b.image() {
 		running, runErr := b.runningRelease(ctx)
-		if flat, flatErr := modprobe.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
+		var lost fact.Report
+		flat, flatErr := modprobe.Releases(b.guard, &lost)
+		if flatErr == nil && len(lost.Problems) == 0 && runErr == nil && running == release {
 			for _, f := range flat { // Android: no directory bears the release
 				if f.Release == "" {
 					return b.treeAt(f), nil
@@ -293,13 +296,16 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 			yield(Module{}, err)
 			return
 		}
-		inv, err := t.Inventory()
+		inv, err := t.Inventory(&r.Report)
 		if err != nil {
 			r.source(linux.SourceTree, "", Count{}, err)
 			yield(Module{}, err)
 			return
 		}
-		outcome := r.inventory(inv)
+		outcome := OutcomeOK
+		if !inv.Whole {
+			outcome = OutcomePartial
+		}
 		if b.options.Detail&fileDetail != 0 {
 			b.reportLost(t, r)
 		}
@@ -340,22 +346,6 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 		}
 		r.source(linux.SourceTree, outcome, CountOf(n), nil)
 	}
-}
-
-// inventory reports how a walk went.
-func (r *report) inventory(inv *modprobe.Inventory) Outcome {
-	outcome := OutcomeOK
-	for _, err := range inv.Lost {
-		outcome = OutcomePartial
-		r.problem(linux.SourceTree, "", "", err)
-	}
-	for _, text := range inv.Stale {
-		r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeOther, Text: text})
-	}
-	if inv.NoIndex {
-		r.add(Problem{Source: linux.SourceTree, Field: "requires", Code: CodeAbsent, Text: "no modules.dep: who needs whom is only in the files (linux.depends)"})
-	}
-	return outcome
 }
 
 // timeGrain is how coarse a file system's times may be.

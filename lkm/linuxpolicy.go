@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -25,7 +26,7 @@ func (b *linuxBackend) release(ctx context.Context) string {
 		release, _ := b.runningRelease(ctx) // not known: facts that need it say so
 		return release
 	}
-	if dirs, _ := modprobe.Releases(b.guard); len(dirs) == 1 {
+	if dirs, _ := modprobe.Releases(b.guard, new(fact.Report)); len(dirs) == 1 {
 		return dirs[0].Release
 	}
 	return ""

@@ -302,7 +302,7 @@ func isSeries(name, release string) bool {
 // knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
 // name in a boot loader's file is only a guess.
 func knownReleases(fsys fs.FS) (known []string) {
-	dirs, _ := modprobe.Releases(fsys)
+	dirs, _ := modprobe.Releases(fsys, new(fact.Report))
 	for _, d := range dirs {
 		if d.Release != "" {
 			known = append(known, d.Release)

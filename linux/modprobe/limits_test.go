@@ -17,29 +17,30 @@ import (
 
 // TestChainOfNeeds: the pairs of a chain grow with the square of its length.
 func TestChainOfNeeds(t *testing.T) {
-	chain := func(n int) *Inventory {
+	chain := func(n int, r *fact.Report) *Inventory {
 		var b strings.Builder
 		for i := range n {
 			fmt.Fprintf(&b, "m%d.ko: m%d.ko\n", i, i+1)
 		}
 		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": linuxtest.File(b.String()),
 			"lib/modules/1/m0.ko": linuxtest.File("x")}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
-		inv, err := tree.Inventory()
+		inv, err := tree.Inventory(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return inv
 	}
-	if inv := chain(500); len(inv.Lost) > 0 || len(inv.Modules[0].Needs) != 499 {
-		t.Errorf("%d needs, lost %v", len(inv.Modules[0].Needs), inv.Lost)
+	if inv := chain(500, new(fact.Report)); !inv.Whole || len(inv.Modules[0].Needs) != 499 {
+		t.Errorf("%d needs", len(inv.Modules[0].Needs))
 	}
+	var r fact.Report
 	var inv *Inventory
-	if used := linuxtest.Allocated(func() { inv = chain(8000) }); used > 64<<20 {
+	if used := linuxtest.Allocated(func() { inv = chain(8000, &r) }); used > 64<<20 {
 		t.Errorf("%d bytes of memory", used)
 	}
 	m := inv.Modules[0]
-	if m.Needs != nil || m.UsedBy != nil || len(inv.Lost) != 1 || !errors.Is(inv.Lost[0], fact.ErrTooLarge) {
-		t.Errorf("%d needs, %d users, lost %v", len(m.Needs), len(m.UsedBy), inv.Lost)
+	if m.Needs != nil || m.UsedBy != nil || inv.Whole || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("%d needs, %d users, %v", len(m.Needs), len(m.UsedBy), r.Problems)
 	}
 }
 
