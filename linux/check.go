@@ -86,6 +86,7 @@ type Checker struct {
 	now        *world   // nil when the kernel does not run
 	next       []*world // one for each way in which a boot loader would start the kernel
 	boot       *boot.Setup
+	bootWhole  bool           // every file of a boot loader was read
 	plain      *modprobe.Tree // the tree without any command line
 	loaded     map[string]bool
 	signatures map[string]signedFile
@@ -106,8 +107,10 @@ type Checker struct {
 func NewChecker(m CheckMachine) *Checker {
 	c := &Checker{m: m, signatures: make(map[string]signedFile), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
 	c.plain = modprobe.OpenTree(m.FS, m.Dir, false)
-	c.boot = boot.Read(m.FS)
-	c.lostAll(SourceCmdline, c.boot.Lost)
+	var lost fact.Report
+	c.boot = boot.Read(m.FS, &lost)
+	c.tell(&lost)
+	c.bootWhole = len(lost.Problems) == 0
 	c.lostAll(SourceKeys, m.KeyErrs)
 	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: boot.ErrNoEntry})
 	if m.Running {
@@ -125,7 +128,7 @@ func NewChecker(m CheckMachine) *Checker {
 }
 
 // SourceInitramfs is the initial file system of a boot.
-const SourceInitramfs = "initramfs"
+const SourceInitramfs = boot.SourceInitramfs
 
 // problem notes what could not be read. Of a directory of modules that is not there, every file is
 // missing too: that is said once.

@@ -112,7 +112,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 			}
 		}
 	}
-	if len(entries) == 0 && len(c.boot.Lost) == 0 {
+	if len(entries) == 0 && c.bootWhole {
 		c.problem(SourceCmdline, "", boot.ErrNoEntry)
 	}
 	if c.boot.Fallback {
@@ -121,7 +121,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 	if len(entries) == 0 {
 		entries = []boot.Entry{{}}
 	}
-	left := len(c.boot.Lost) > 0
+	left := !c.bootWhole
 	for i, e := range entries {
 		if i == maxNextWorlds {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("more than %d boot entries that differ: %w", maxNextWorlds, fact.ErrTooLarge))

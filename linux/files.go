@@ -2,7 +2,10 @@
 
 package linux
 
-import "github.com/kernelext/kernelext/linux/modprobe"
+import (
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
 
 // The files read for the loaded list, as paths below the machine's root.
 const (
@@ -46,7 +49,7 @@ const (
 	SourceSysctl    = "sysctl"               // settings below /proc/sys
 	SourceSecurity  = "securityfs"           // /sys/kernel/security
 	SourceEFI       = "efivars"              // the firmware's variables
-	SourceCmdline   = "cmdline"              // the kernel's command line
+	SourceCmdline   = boot.SourceCmdline     // the kernel's command line
 	SourceKeys      = "proc_keys"            // the kernel's keyrings, /proc/keys
 	SourceBPF       = "bpf"                  // BPF programs: not looked at
 	SourceLivepatch = "livepatch"            // /sys/kernel/livepatch: not looked at

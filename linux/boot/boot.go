@@ -17,6 +17,12 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
+// The names under which this package reports problems.
+const (
+	SourceCmdline   = "cmdline"   // the files of boot loaders, which hold command lines
+	SourceInitramfs = "initramfs" // the initial file systems
+)
+
 // An Entry is one way in which a boot loader would start a kernel: what stands in a loader
 // entry, a grub.cfg, a unified kernel image or a file of command-line words.
 type Entry struct {
@@ -50,8 +56,6 @@ type Entry struct {
 type Setup struct {
 	// Entries are all entries of all loaders found.
 	Entries []Entry
-	// Lost are the files that could not be read or understood.
-	Lost []error
 	// Fallback is set when no loader's entry was found, and Entries come from /etc/kernel/cmdline
 	// or its like, from which entries are made.
 	Fallback bool
@@ -78,9 +82,10 @@ var (
 )
 
 // Read reads how the machine's kernels would be started. What is not there is left out: a
-// Boot without entries says that the next boot's command line is not known.
-func Read(fsys fs.FS) *Setup {
-	r := &bootReader{fsys: fsys, boot: new(Setup), releases: knownReleases(fsys)}
+// Setup without entries says that the next boot's command line is not known. Files that could not be
+// read or understood are problems of SourceCmdline.
+func Read(fsys fs.FS, report *fact.Report) *Setup {
+	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys)}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
 		r.text(name, r.grub)
 	}
@@ -133,17 +138,18 @@ var ErrNoEntry error = &sentinel.Error{
 }
 
 type bootReader struct {
-	fsys fs.FS
-	boot *Setup
-	env  *grubEnv
+	fsys   fs.FS
+	boot   *Setup
+	report *fact.Report
+	env    *grubEnv
 
 	grubFiles []string // those that were read
 	releases  []string // of which there are modules
 }
 
 func (r *bootReader) lose(err error) {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) && len(r.boot.Lost) < limit.Problems {
-		r.boot.Lost = append(r.boot.Lost, err)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
+		r.report.Problem(SourceCmdline, "", "", err)
 	}
 }
 
@@ -244,8 +250,9 @@ func (r *bootReader) imageEntry(e Entry, program string, bare bool) bool {
 		return !bare
 	case err == nil:
 		return !bare || kind == programKernel
-	case bare && len(r.boot.Lost) < limit.Problems:
-		r.boot.Lost = append(r.boot.Lost, fmt.Errorf("/%s starts /%s, whose command line is not known: %w", e.File, escape.UTF8(name), err))
+	case bare:
+		r.report.Problem(SourceCmdline, "", "",
+			fmt.Errorf("/%s starts /%s, whose command line is not known: %w", e.File, escape.UTF8(name), err))
 	}
 	return !bare
 }
@@ -300,7 +307,8 @@ func isSeries(name, release string) bool {
 }
 
 // knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
-// name in a boot loader's file is only a guess.
+// name in a boot loader's file is only a guess; that it cannot be listed is for those to report who ask for
+// its modules.
 func knownReleases(fsys fs.FS) (known []string) {
 	dirs, _ := modprobe.Releases(fsys, new(fact.Report))
 	for _, d := range dirs {
@@ -499,9 +507,9 @@ func (r *bootReader) addons(name string) string {
 	return text
 }
 
-// InitrdFiles returns the files of the initial file systems that the entry names, as paths below
-// the root: of a unified kernel image, the image itself. lost names those that are not there.
-func (e *Entry) InitrdFiles(fsys fs.FS) (names, lost []string) {
+// initrdFiles returns the files of the initial file systems that the entry names, as paths below
+// the root: of a unified kernel image, the image itself. missing names those that are not there.
+func (e *Entry) initrdFiles(fsys fs.FS) (names, missing []string) {
 	if e.unified {
 		names = append(names, e.File)
 	}
@@ -518,10 +526,10 @@ func (e *Entry) InitrdFiles(fsys fs.FS) (names, lost []string) {
 			}
 		}
 		if !found {
-			lost = append(lost, name)
+			missing = append(missing, name)
 		}
 	}
-	return names, lost
+	return names, missing
 }
 
 var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}

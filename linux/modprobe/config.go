@@ -93,7 +93,7 @@ func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 			continue
 		}
 		c.Files = append(c.Files, file)
-		c.Parse(b, file)
+		c.parse(b, file)
 	}
 	if !cmdline {
 		return c
@@ -215,13 +215,13 @@ func ConfigOf(texts map[string][]byte) *Config {
 	sortByBase(files)
 	c := new(Config)
 	for _, name := range files {
-		c.Parse(texts[name], name)
+		c.parse(texts[name], name)
 	}
 	return c
 }
 
-// Parse reads one configuration file. A line that makes no sense costs that line.
-func (c *Config) Parse(text []byte, file string) {
+// parse reads one configuration file. A line that makes no sense costs that line.
+func (c *Config) parse(text []byte, file string) {
 	lines := wrappedLines{text: text}
 	for lines.next() {
 		if err := c.line(lines.line, file, lines.number); err != nil {

@@ -161,8 +161,8 @@ func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 	return dst, nil
 }
 
-// Lookup appends to dst the values of exactly that key. A miss appends nothing.
-func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
+// lookup appends to dst the values of exactly that key. A miss appends nothing.
+func (x *Index) lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 	if x.data == "" {
 		return dst, nil
 	}
@@ -202,10 +202,10 @@ func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 	}
 }
 
-// Match appends to dst the values of every key that matches the string when taken as a pattern (see
+// match appends to dst the values of every key that matches the string when taken as a pattern (see
 // [MatchAlias]), in order of priority. As in kmod, a '[' in the string
 // may be taken for itself too. A string that matches nothing costs no memory.
-func (x *Index) Match(dst []IndexValue, s string) ([]IndexValue, error) {
+func (x *Index) match(dst []IndexValue, s string) ([]IndexValue, error) {
 	if x.data == "" || len(s) > maxIndexKey {
 		return dst, nil
 	}

@@ -110,7 +110,7 @@ func TestSharedPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := x.Match(nil, strings.Repeat("a", 60)); !errors.Is(err, fact.ErrMalformed) || len(v) > 2 {
+	if v, err := x.match(nil, strings.Repeat("a", 60)); !errors.Is(err, fact.ErrMalformed) || len(v) > 2 {
 		t.Errorf("%d values, %v", len(v), err)
 	}
 	keys := 0
@@ -137,7 +137,7 @@ func TestLongKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	used := linuxtest.Allocated(func() {
-		if _, err := x.Match(nil, strings.Repeat("a", 4000)); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := x.match(nil, strings.Repeat("a", 4000)); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("match: %v", err)
 		}
 	})
@@ -168,11 +168,11 @@ func TestBracketsAreBounded(t *testing.T) {
 		entries = append(entries, indexEntry{fmt.Sprintf("*[%s%02d", strings.Repeat("*a", 100), i), IndexValue{0, "m"}})
 	}
 	x := indexOf(entries)
-	if v, err := x.Match(nil, strings.Repeat("a", 8000)); !errors.Is(err, fact.ErrTooLarge) || len(v) > 0 {
+	if v, err := x.match(nil, strings.Repeat("a", 8000)); !errors.Is(err, fact.ErrTooLarge) || len(v) > 0 {
 		t.Errorf("%d values, %v", len(v), err)
 	}
 	x = indexOf([]indexEntry{{"[" + strings.Repeat("a", 8000), IndexValue{0, "m"}}})
-	if _, err := x.Match(nil, "a"); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := x.match(nil, "a"); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("a bracket of 8000 bytes: %v", err)
 	}
 }

@@ -216,13 +216,13 @@ func (t *Tree) MatchIndex(index, alias, by string) ([]Match, error) {
 		return nil, err
 	}
 	if by == MatchBuiltin {
-		values, err := x.Lookup(nil, alias)
+		values, err := x.lookup(nil, alias)
 		if len(values) == 0 {
 			return nil, err
 		}
 		return []Match{{Name: alias, By: by, Builtin: true}}, err
 	}
-	values, err := x.Match(nil, alias)
+	values, err := x.match(nil, alias)
 	var matches []Match
 	for _, v := range values {
 		matches = append(matches, Match{Name: v.Value, Alias: alias, By: by, Builtin: by == MatchBuiltinAlias})
@@ -254,7 +254,7 @@ func (t *Tree) IsBuiltin(name string) bool {
 	if err != nil {
 		return false
 	}
-	values, _ := x.Lookup(nil, name)
+	values, _ := x.lookup(nil, name)
 	return len(values) > 0
 }
 
@@ -266,7 +266,7 @@ func (t *Tree) DepLine(name string) (*DepLine, error) {
 	if errors.Is(binErr, fs.ErrNotExist) {
 		binErr = nil // the text is the only index
 	} else if binErr == nil {
-		values, err := x.Lookup(nil, name)
+		values, err := x.lookup(nil, name)
 		if err != nil || len(values) == 0 {
 			return nil, err
 		}

@@ -402,7 +402,7 @@ func FuzzConfig(f *testing.F) {
 		`quiet a.b=1 "c.d=e f" modprobe.blacklist=x,y`)
 	f.Fuzz(func(t *testing.T, text, cmdline string) {
 		var c Config
-		c.Parse([]byte(text), "fuzz.conf")
+		c.parse([]byte(text), "fuzz.conf")
 		c.ParseCmdline(cmdline, "cmdline")
 		n := len(c.Aliases) + len(c.Blacklist) + len(c.Options) + len(c.Install) + len(c.Remove) +
 			len(c.Softdeps) + len(c.Weakdeps)
