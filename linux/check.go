@@ -73,9 +73,8 @@ type CheckMachine struct {
 	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
 	// kernel of this machine runs, so that the firmware's state is known.
 	Running, Live bool
-	// Keys verify the signature of a file; nil for none. KeyErrs are keys that could not be used.
-	Keys    *ko.Keys
-	KeyErrs []error
+	// Keys verify the signature of a file; nil for none.
+	Keys *ko.Keys
 }
 
 // A Checker judges whether a module's code can get into one kernel. It reads what it needs once and
@@ -111,7 +110,11 @@ func NewChecker(m CheckMachine) *Checker {
 	c.boot = boot.Read(m.FS, &lost)
 	c.tell(&lost)
 	c.bootWhole = len(lost.Problems) == 0
-	c.lostAll(SourceKeys, m.KeyErrs)
+	var keys fact.Report
+	m.Keys.Report(&keys)
+	for _, p := range keys.Problems {
+		c.problem(SourceKeys, "", p)
+	}
 	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: boot.ErrNoEntry})
 	if m.Running {
 		c.readLoaded()
@@ -141,12 +144,6 @@ func (c *Checker) problem(source, subject string, err error) {
 	}
 	if len(c.problems) < maxLost {
 		c.problems = append(c.problems, fact.ProblemOf(source, escape.UTF8(subject), "", err))
-	}
-}
-
-func (c *Checker) lostAll(source string, errs []error) {
-	for _, err := range errs {
-		c.problem(source, "", err)
 	}
 }
 

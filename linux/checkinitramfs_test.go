@@ -35,7 +35,8 @@ func TestInitramfs(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"cut": main[:len(main)/2], "cut zip": linuxtest.Gzip(main)[:60],
 		"no header": []byte("070701nonsense"), "cut micro": micro[:100]} {
-		if i, err := boot.ParseInitramfs(data, "x", new(fact.Report)); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		if i, err := boot.ParseInitramfs(data, "x", new(fact.Report)); err == nil ||
+			errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}

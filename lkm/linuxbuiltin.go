@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -162,7 +161,7 @@ func (b *linuxBackend) addShown(m *Module, sys *linux.SysReader) {
 		m.Linux.Parameters = params
 		lost = append(lost, errs...)
 		if err != nil {
-			lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
+			lost = append(lost, linux.AttrError{Field: "parameters", Err: err})
 		}
 	}
 	for _, l := range lost {

@@ -51,7 +51,7 @@ func (b *linuxBackend) queryName(query string) (string, error) {
 	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
 		return query, nil
 	}
-	f, err := ko.NewReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{})
+	f, err := ko.NewReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, new(fact.Report))
 	if err != nil {
 		return "", err
 	}
@@ -96,9 +96,8 @@ func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine,
 }
 
 func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) linux.CheckMachine {
-	keys, errs := b.fileKeys()
 	return linux.CheckMachine{
 		FS: b.guard, Release: release, Dir: dir, DirErr: err,
-		Running: b.isRunning(ctx, release), Live: b.live(), Keys: keys, KeyErrs: errs,
+		Running: b.isRunning(ctx, release), Live: b.live(), Keys: b.fileKeys(),
 	}
 }

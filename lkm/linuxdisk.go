@@ -28,7 +28,6 @@ type linuxDisk struct {
 	firmware map[string]*linux.FirmwareFinder
 	owners   map[string]*linux.Owners
 	keys     *ko.Keys
-	keyErrs  []error
 	cache    ko.Cache
 }
 
@@ -141,13 +140,13 @@ func (b *linuxBackend) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {
 }
 
 // fileKeys makes the keys to verify with, once.
-func (b *linuxBackend) fileKeys() (*ko.Keys, []error) {
+func (b *linuxBackend) fileKeys() *ko.Keys {
 	b.disk.mu.Lock()
 	defer b.disk.mu.Unlock()
 	if b.disk.keys == nil {
-		b.disk.keys, b.disk.keyErrs = ko.NewKeys(b.options.Keys)
+		b.disk.keys = ko.NewKeys(b.options.Keys)
 	}
-	return b.disk.keys, b.disk.keyErrs
+	return b.disk.keys
 }
 
 // owners reads which package and which DKMS build files are of, once a release.
@@ -206,9 +205,10 @@ type linuxDescriber struct {
 }
 
 func (b *linuxBackend) describer(t *modprobe.Tree) *linuxDescriber {
-	keys, _ := b.fileKeys()
+	options := linuxFileOptions(&b.options, b.fileKeys())
+	options.Root = cmp.Or(b.guard.prefix, "/")
 	return &linuxDescriber{
-		b: b, tree: t, reader: ko.NewReader(), options: linuxFileOptions(&b.options, keys),
+		b: b, tree: t, reader: ko.NewReader(), options: options,
 		firmware: b.firmwareOf(t.Release), owners: b.owners(t.Release),
 	}
 }
@@ -222,21 +222,17 @@ func (b *linuxBackend) reportLost(t *modprobe.Tree, r *report) {
 	if b.options.Detail&DetailSignatures == 0 {
 		return
 	}
-	_, errs := b.fileKeys()
-	for _, err := range errs {
-		r.problem(linux.SourceTree, "", "signature", err)
+	for _, p := range keyProblems(b.fileKeys(), "") {
+		r.add(p)
 	}
 }
 
 // describe adds to m what its file says, a path relative to the release directory.
 func (d *linuxDescriber) describe(m *Module, file string) ko.File {
 	name := d.tree.Path(file)
-	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options)
-	err = d.b.guard.named(name, err)
-	for i := range f.Lost {
-		f.Lost[i].Err = d.b.guard.named(name, f.Lost[i].Err)
-	}
-	addLinuxFile(m, &f, d.tree.Release, err)
+	var lost fact.Report
+	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options, &lost)
+	addLinuxFile(m, &f, d.tree.Release, &lost, err)
 	m.Linux.File = file
 	if err != nil {
 		return f
@@ -258,8 +254,8 @@ func (d *linuxDescriber) place(m *Module, file, name string) {
 	m.Origin.Evidence = append(m.Origin.Evidence[:len(m.Origin.Evidence):len(m.Origin.Evidence)], origin.Evidence...)
 }
 
-// addLinuxFile adds to m what a file says; err is why it could not be read.
-func addLinuxFile(m *Module, f *ko.File, release string, err error) {
+// addLinuxFile adds to m what a file says; lost and err are what of it could not be read.
+func addLinuxFile(m *Module, f *ko.File, release string, lost *fact.Report, err error) {
 	if m.Linux == nil {
 		m.Linux = new(linux.Module)
 	}
@@ -271,8 +267,8 @@ func addLinuxFile(m *Module, f *ko.File, release string, err error) {
 		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
 		return
 	}
-	for _, l := range f.Lost {
-		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, l.Field, l.Err))
+	for _, p := range lost.Problems {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", p))
 	}
 	m.Version, m.Description = m.Linux.Version, f.Modinfo.Get("description")
 	evidence := m.Signature.Evidence
@@ -476,18 +472,18 @@ func ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 // Installed says.
 func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) {
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
-	keys, errs := b.fileKeys()
-	o := linuxFileOptions(&b.options, keys)
-	f, err := ko.NewReader().ReadFile(b.guard, rel, o)
+	o := linuxFileOptions(&b.options, b.fileKeys())
+	var lost fact.Report
+	f, err := ko.NewReader().ReadFile(b.guard, rel, o, &lost)
 	if err != nil {
 		return nil, b.guard.named(rel, err)
 	}
 	release, file := linux.InRelease(rel)
-	m := linuxFileModule(&f, "/"+rel, cmp.Or(release, b.options.Kernel))
+	m := linuxFileModule(&f, "/"+rel, cmp.Or(release, b.options.Kernel), &lost)
 	if file != "" {
 		b.placeFile(&m, release, file, rel)
 	}
-	m.addKeyProblems(&o, errs)
+	m.addKeyProblems(&o)
 	return []Module{m}, nil
 }
 
@@ -502,32 +498,39 @@ func (b *linuxBackend) placeFile(m *Module, release, file, name string) {
 }
 
 // addKeyProblems says of a module by itself which keys could not be used, if they were to be.
-func (m *Module) addKeyProblems(o *ko.Options, errs []error) {
-	if !o.Signature {
-		return
+func (m *Module) addKeyProblems(o *ko.Options) {
+	if o.Signature {
+		m.Problems = append(m.Problems, keyProblems(o.Keys, m.Name)...)
 	}
-	for _, err := range errs {
-		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "signature", err))
+}
+
+// keyProblems says which keys could not be used, as problems of the signature of a module, or of all.
+func keyProblems(keys *ko.Keys, module string) []Problem {
+	var lost fact.Report
+	keys.Report(&lost)
+	for i, p := range lost.Problems {
+		lost.Problems[i] = problemOf(linux.SourceTree, module, "signature", p)
 	}
+	return lost.Problems
 }
 
 // readLinuxFile reads a module file by itself.
 func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
-	keys, errs := ko.NewKeys(o.Keys)
-	options := linuxFileOptions(&o, keys)
-	f, err := ko.NewReader().ReadFile(fsys, name, options)
+	options := linuxFileOptions(&o, ko.NewKeys(o.Keys))
+	var lost fact.Report
+	f, err := ko.NewReader().ReadFile(fsys, name, options, &lost)
 	if err != nil {
 		return nil, err
 	}
-	m := linuxFileModule(&f, name, o.Kernel)
-	m.addKeyProblems(&options, errs)
+	m := linuxFileModule(&f, name, o.Kernel, &lost)
+	m.addKeyProblems(&options)
 	return []Module{m}, nil
 }
 
 // linuxFileModule is what a file by itself says: that it is the system's it cannot say.
-func linuxFileModule(f *ko.File, name, release string) Module {
+func linuxFileModule(f *ko.File, name, release string, lost *fact.Report) Module {
 	m := newLinuxModule(f.Name, StateInstalled)
-	addLinuxFile(&m, f, release, nil)
+	addLinuxFile(&m, f, release, lost, nil)
 	m.Path, m.Size, m.ContentID = name, CountOf(f.Size), f.BuildID
 	var none *linux.Owners
 	m.Origin = none.Origin(m.Linux, m.Name, "", name)

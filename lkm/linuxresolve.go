@@ -36,8 +36,7 @@ func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, err
 			}
 			f := d.describe(&m, m.Linux.File)
 			m.Size, m.ContentID = m.Linux.FileSize, f.BuildID
-			_, errs := b.fileKeys()
-			m.addKeyProblems(&d.options, errs)
+			m.addKeyProblems(&d.options)
 		}
 		modules = append(modules, m)
 	}

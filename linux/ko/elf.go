@@ -166,6 +166,19 @@ func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err erro
 	return int64(e.order.Uint32(h[32:])), int64(e.order.Uint16(h[46:])), uint32(e.order.Uint16(h[48:])), uint32(e.order.Uint16(h[50:])), nil
 }
 
+// extended returns the number of section headers and the index of the names, which the first section header
+// has if they do not fit into the ELF header.
+func (e *elfImage) extended(raw []byte, count int64, strings uint32) (int64, uint32) {
+	first := e.section(raw)
+	if count == 0 {
+		count = first.size
+	}
+	if strings == 0xffff {
+		strings = first.link
+	}
+	return count, strings
+}
+
 // readSections reads the table of section headers and the names.
 func (e *elfImage) readSections(shoff, entry int64, count, strings uint32) error {
 	want := e.pick(40, 64)
@@ -184,14 +197,7 @@ func (e *elfImage) readSections(shoff, entry int64, count, strings uint32) error
 	}
 	raw = raw[lead:]
 	if n == 0 || strings == 0xffff {
-		first := e.section(raw)
-		if n == 0 {
-			n = first.size
-		}
-		if strings == 0xffff {
-			strings = first.link
-		}
-		if n <= 0 || n > maxSections {
+		if n, strings = e.extended(raw, n, strings); n <= 0 || n > maxSections {
 			return e.bad("sections", shoff, "impossible number of section headers")
 		}
 		if raw, err = e.src.bytes(shoff, n*want); err != nil {

@@ -63,25 +63,42 @@ const (
 )
 
 // Keys are the certificates that module signatures are verified against.
-type Keys struct{ roots *sign.Roots }
+type Keys struct {
+	roots    *sign.Roots
+	problems []fact.Problem // certificates that cannot be used
+}
 
-// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, and an
-// error for it is returned.
-func NewKeys(sets []fact.KeySet) (*Keys, []error) {
+// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
+// [Keys.Report] tells.
+func NewKeys(sets []fact.KeySet) *Keys {
 	roots, errs := sign.NewRoots(sets)
-	return &Keys{roots}, errs
+	k := &Keys{roots: roots}
+	for _, err := range errs {
+		k.problems = append(k.problems, fact.ProblemOf(SourceKeys, "", "", err))
+	}
+	return k
+}
+
+// Report tells r which certificates cannot be used. They are problems of SourceKeys.
+func (k *Keys) Report(r *fact.Report) {
+	if k == nil {
+		return
+	}
+	for _, p := range k.problems {
+		r.Add(p)
+	}
 }
 
 // Empty reports whether there is nothing to verify against.
 func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() }
 
-// ReadSignature decodes the trailer of a module file, which must be decompressed, and verifies it
+// readSignature decodes the trailer of a module file, which must be decompressed, and verifies it
 // when keys are given. Without a trailer the status is none and the Signature nil. Of several
 // signers it asks what the kernel asks: none of the signatures that can be checked may be wrong, and
 // one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
 // says why a signature that is there could not be decoded or verified; its status is unchecked
 // then, never a guess.
-func ReadSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error) {
+func readSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error) {
 	content, ok := bytes.CutSuffix(module, []byte(signatureMark))
 	if !ok {
 		return nil, fact.Signature{Status: fact.SignatureNone}, nil

@@ -52,7 +52,8 @@ const (
 )
 
 // readDepmodConfig reads depmod's configuration for a release. Nothing is an error: files that could
-// not be read, and lines that make no sense, are problems of SourceTree. Without any search line the order is "updates built-in".
+// not be read, and lines that make no sense, are problems of SourceTree. Without any search line the
+// order is "updates built-in".
 func readDepmodConfig(fsys fs.FS, release string, r *fact.Report) *depmodConfig {
 	c := &depmodConfig{Exclude: []string{"build", "source"}}
 	files := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)

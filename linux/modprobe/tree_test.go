@@ -179,7 +179,8 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 	}
 	r = fact.Report{}
 	inv, err = OpenTree(flat, dirs[0], false).Inventory(&r)
-	if err != nil || !inv.Whole || len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeAbsent || len(inv.Modules) != 2 || inv.Modules[0].Needs != nil ||
+	if err != nil || !inv.Whole || len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeAbsent ||
+		len(inv.Modules) != 2 || inv.Modules[0].Needs != nil ||
 		inv.Modules[0].UsedBy != nil {
 		t.Errorf("%+v, %v", inv, err)
 	}

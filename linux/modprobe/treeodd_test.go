@@ -115,7 +115,8 @@ func TestDeepTree(t *testing.T) {
 	var r fact.Report
 	inv, err := oddTree(map[string]string{"modules.dep": "", strings.Repeat("d/", maxTreeDepth+1) +
 		"deep.ko": ""}).Inventory(&r)
-	if err != nil || len(inv.Modules) != 0 || inv.Whole || len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+	if err != nil || len(inv.Modules) != 0 || inv.Whole || len(r.Problems) != 1 ||
+		!errors.Is(r.Problems[0], fact.ErrTooLarge) {
 		t.Errorf("%+v %v %v", inv, r.Problems, err)
 	}
 	r = fact.Report{}
