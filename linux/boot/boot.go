@@ -71,14 +71,16 @@ const (
 // configuration, imageDirs unified kernel images, and CmdlineFiles bare command lines, of which
 // the first counts.
 var (
-	loaderDirs    = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
-	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg", "boot/grub2/custom.cfg"}
+	loaderDirs = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
+	grubFiles  = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg",
+		"boot/grub2/custom.cfg"}
 	grubEFIDirs   = []string{"boot/efi/EFI", "efi/EFI", "boot/EFI"} // with a folder for each distribution
 	grubEnvFiles  = []string{"boot/grub/grubenv", "boot/grub2/grubenv"}
-	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg", "boot/syslinux/extlinux.conf"}
-	imageDirs     = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
-	bareFiles     = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
-	CmdlineFiles  = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
+	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg",
+		"boot/syslinux/extlinux.conf"}
+	imageDirs    = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
+	bareFiles    = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
+	CmdlineFiles = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
 )
 
 // Read reads how the machine's kernels would be started. What is not there is left out: a
@@ -159,7 +161,8 @@ func (r *bootReader) add(e Entry) int {
 	case maxBootEntries:
 		return -1
 	case maxBootEntries - 1:
-		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1), Err: fact.ErrTooLarge})
+		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1),
+			Err: fact.ErrTooLarge})
 	}
 	r.boot.Entries = append(r.boot.Entries, e)
 	return len(r.boot.Entries) - 1
@@ -266,7 +269,8 @@ func startsNoLinux(program string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(base, "boot") && strings.HasSuffix(base, ".efi") || strings.HasSuffix(base, ".c32") || strings.HasSuffix(base, ".com32")
+	return strings.HasPrefix(base, "boot") && strings.HasSuffix(base, ".efi") || strings.HasSuffix(base, ".c32") ||
+		strings.HasSuffix(base, ".com32")
 }
 
 // setRelease notes which release an entry starts, from its kernel's path and its version. Names are
@@ -286,7 +290,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 			return
 		}
 	}
-	if !looksLikeRelease(e.Release) || slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
+	if !looksLikeRelease(e.Release) ||
+		slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
 		e.Release = "" // a digest, a title, or the name of a series
 		return
 	}
@@ -296,7 +301,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 // looksLikeRelease tells 6.1.0-1 from a digest or a title.
 func looksLikeRelease(name string) bool {
 	behind := strings.TrimLeft(name, "0123456789")
-	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') && !strings.Contains(name, " ")
+	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') &&
+		!strings.Contains(name, " ")
 }
 
 // isSeries reports whether the name stands for a series that the release is one of, as
@@ -333,7 +339,8 @@ func kernelRelease(file string) string {
 			return escape.UTF8(strings.TrimSuffix(release, ".efi"))
 		}
 	}
-	if parent := path.Base(path.Dir(file)); (base == "linux" || base == "vmlinuz") && strings.Contains(parent, ".") && parent != "." {
+	if parent := path.Base(path.Dir(file)); (base == "linux" || base == "vmlinuz") && strings.Contains(parent, ".") &&
+		parent != "." {
 		return escape.UTF8(parent)
 	}
 	return ""

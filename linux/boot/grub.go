@@ -39,7 +39,8 @@ func (e *grubEnv) harmless(name, before, behind string) (string, bool) {
 	}
 	for _, value := range values {
 		words := ParseCmdline(value)
-		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") || slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
+		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") ||
+			slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
 			return "", false
 		}
 	}
@@ -344,7 +345,8 @@ func (r *bootReader) grub(name, text string) {
 		return // one goes on with another, which goes on with the first
 	}
 	if len(env.configs) == maxGrubConfigs {
-		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs), Err: fact.ErrTooLarge})
+		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs),
+			Err: fact.ErrTooLarge})
 		return
 	}
 	r.grubFiles = append(r.grubFiles, name)
@@ -408,7 +410,8 @@ func (r *bootReader) grubFile(from, file string, command grubLine) {
 
 // loseFor notes that a file goes on with something that is not read, in which more entries may stand.
 func (r *bootReader) loseFor(name string, line int, what string) {
-	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
+	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) +
+		", which is not read"})
 }
 
 // KeptOfGrub returns the commands of a line of grub.cfg that a recording keeps: those that load a
@@ -420,7 +423,8 @@ func KeptOfGrub(line string) (commands []string) {
 			continue
 		}
 		switch word {
-		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
+		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile",
+			"extract_entries_source",
 			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
 			commands = append(commands, command.text)
 		}

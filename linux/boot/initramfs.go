@@ -53,8 +53,10 @@ const (
 
 // initramfsFiles are the names of a release's initial file system.
 func initramfsFiles(release string) []string {
-	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release, "boot/initramfs-" + release,
-		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd", "lib/modules/" + release + "/initrd"}
+	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release,
+		"boot/initramfs-" + release,
+		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd",
+		"lib/modules/" + release + "/initrd"}
 }
 
 // InitramfsSets returns the initial file systems of a release: the files that each boot entry names,
@@ -78,7 +80,8 @@ func InitramfsSets(fsys fs.FS, boot *Setup, release string, r *fact.Report) (set
 		}
 	}
 	for _, name := range initramfsFiles(release) {
-		if release == "" || !fs.ValidPath(name) || slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
+		if release == "" || !fs.ValidPath(name) ||
+			slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
 			continue
 		}
 		if _, err := fs.Stat(fsys, name); err == nil {

@@ -214,7 +214,8 @@ func (r *Reader) expand(file *File, o Options) error {
 	}
 	end, ok := sectionsEnd(r.x.out)
 	if ok && end > o.max() {
-		return &fact.ParseError{Source: file.Path, Field: "sections", Reason: fmt.Sprintf("end at byte %d, limit %d", end, o.max()), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: file.Path, Field: "sections",
+			Reason: fmt.Sprintf("end at byte %d, limit %d", end, o.max()), Err: fact.ErrTooLarge}
 	}
 	if !o.whole() {
 		if ok {

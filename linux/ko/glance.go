@@ -53,7 +53,9 @@ func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	case err != nil:
 		return file, &fact.ParseError{Source: name, Field: "compression", Reason: err.Error()}
 	case plain > o.max():
-		return file, &fact.ParseError{Source: name, Field: "compression", Reason: fmt.Sprintf("decompresses to more than %d bytes", o.max()), Err: fact.ErrTooLarge}
+		return file,
+			&fact.ParseError{Source: name, Field: "compression",
+				Reason: fmt.Sprintf("decompresses to more than %d bytes", o.max()), Err: fact.ErrTooLarge}
 	}
 	return file, nil
 }

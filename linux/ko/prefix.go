@@ -273,7 +273,8 @@ func (p *prefixSearch) searchID(out []byte) {
 		at := from + i
 		head := out[at-12 : at]
 		size := int(p.order.Uint32(head[4:]))
-		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID && size > 0 && size <= 64 {
+		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID &&
+			size > 0 && size <= 64 {
 			if at+4+size > len(out) {
 				p.idSeen = at - 12
 				return

@@ -18,7 +18,8 @@ import (
 )
 
 // ConfigDirs are the directories of modprobe's configuration, the most important first.
-var ConfigDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
+var ConfigDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d",
+	"usr/lib/modprobe.d", "lib/modprobe.d"}
 
 // CmdlineFile is the running kernel's command line, which modprobe reads too.
 const CmdlineFile = "proc/cmdline"
@@ -136,7 +137,8 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 	}
 	sortByBase(files)
 	if len(files) > maxConfigFiles {
-		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)), Err: fact.ErrTooLarge})
+		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)),
+			Err: fact.ErrTooLarge})
 		files = files[:maxConfigFiles]
 	}
 	return files
@@ -363,10 +365,12 @@ func (c *Config) ParseCmdline(line, file string) {
 		}
 		name, ok := NormalizeAlias(o.module)
 		if !ok {
-			c.lose(&fact.ParseError{Source: file, Line: 1, Reason: fmt.Sprintf("ignored: module name %q", escape.Text(o.module))})
+			c.lose(&fact.ParseError{Source: file, Line: 1,
+				Reason: fmt.Sprintf("ignored: module name %q", escape.Text(o.module))})
 			continue
 		}
-		c.Options = append(c.Options, Directive{Name: escape.UTF8(name), Value: escape.UTF8(o.text), File: file, Line: 1})
+		c.Options = append(c.Options,
+			Directive{Name: escape.UTF8(name), Value: escape.UTF8(o.text), File: file, Line: 1})
 	}
 }
 

@@ -152,7 +152,9 @@ func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 			return dst, x.bad(at, "value without an end")
 		}
 		if len(dst) >= maxIndexValues {
-			return dst, &fact.ParseError{Source: x.source, Field: "index", Reason: "more than " + strconv.Itoa(maxIndexValues) + " values", Err: fact.ErrTooLarge}
+			return dst,
+				&fact.ParseError{Source: x.source, Field: "index", Reason: "more than " + strconv.Itoa(maxIndexValues) +
+					" values", Err: fact.ErrTooLarge}
 		}
 		dst = append(dst, IndexValue{priority, x.data[at : at+end]})
 		at += end + 1

@@ -36,7 +36,8 @@ func namedFiles(fsys fs.FS, dirs []string, r *fact.Report) (files []string) {
 		}
 		if len(entries) > maxLoadFiles {
 			r.Problem(SourceConfig, "", "",
-				&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles), Err: fact.ErrTooLarge})
+				&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles),
+					Err: fact.ErrTooLarge})
 			entries = entries[:maxLoadFiles]
 		}
 		for _, e := range entries {
@@ -54,8 +55,10 @@ const maxLoadFiles = 4096
 // The directories of modules-load.d and sysctl.d, most important first.
 var (
 	// LoadListDirs are the directories of modules-load.d.
-	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
-	sysctlDirs   = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"}
+	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d",
+		"usr/lib/modules-load.d", "lib/modules-load.d"}
+	sysctlDirs = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d",
+		"usr/lib/sysctl.d", "lib/sysctl.d"}
 )
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:

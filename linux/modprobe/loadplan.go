@@ -228,7 +228,8 @@ func (p *planner) needs(name string) []string {
 // wrong alias, gives none.
 func (p *planner) step(task planTask) {
 	name := task.match.Name
-	s := Step{Name: name, Reason: task.reason, Optional: !p.required[name], Params: p.config.options(name, task.match.Alias)}
+	s := Step{Name: name, Reason: task.reason, Optional: !p.required[name],
+		Params: p.config.options(name, task.match.Alias)}
 	// What is compiled in counts as loaded, whatever is configured for it.
 	builtin := task.match.Builtin || p.tree.IsBuiltin(name)
 	if d := p.config.FindInstall(name); d != nil && !builtin && task.match.By != softdepBeatsCommand {

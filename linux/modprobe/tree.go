@@ -217,10 +217,12 @@ func (r *ReleaseDir) unseen() []error {
 	lost := slices.Clone(r.besideErrs)
 	for _, dir := range r.Beside {
 		if r.Release == "" {
-			lost = append(lost, &fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
+			lost = append(lost,
+				&fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
 			continue
 		}
-		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir + " are not looked at: which of the two modprobe uses was fixed when it was compiled"})
+		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir +
+			" are not looked at: which of the two modprobe uses was fixed when it was compiled"})
 	}
 	return lost
 }
@@ -347,7 +349,8 @@ func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
 	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
 	switch {
-	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
+	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+
+		bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
 		d.err = d.tooLarge()
 	case err == nil:
 		d.lines, d.bad = parseDep(text)
@@ -432,7 +435,8 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 	needs := 0
 	eachErr := x.Each(func(_ string, values []IndexValue) bool {
 		for _, v := range values {
-			if needs += strings.Count(v.Value, " ") + strings.Count(v.Value, "\t"); needs > maxDepNeeds || len(d.lines)+d.bad >= maxDepLines {
+			if needs += strings.Count(v.Value, " ") + strings.Count(v.Value, "\t"); needs > maxDepNeeds ||
+				len(d.lines)+d.bad >= maxDepLines {
 				err = d.tooLarge()
 				return false
 			}
@@ -449,7 +453,8 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 }
 
 func (d *depTable) tooLarge() error {
-	return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d lines or %d files that they need", maxDepLines, maxDepNeeds), Err: fact.ErrTooLarge}
+	return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d lines or %d files that they need",
+		maxDepLines, maxDepNeeds), Err: fact.ErrTooLarge}
 }
 
 // Config returns modprobe's configuration for this release.
