@@ -3,6 +3,7 @@
 package fact
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -34,8 +35,13 @@ type Problem struct {
 }
 
 // ProblemOf makes a Problem of err. A ParseError gives its field and line too. Its Text is err's
-// text with unprintable characters escaped, without the field that the Problem names already.
+// text with unprintable characters escaped, without the field that the Problem names already. A
+// Problem keeps its code, text, line and count, and its field if field is empty.
 func ProblemOf(source, subject, field string, err error) Problem {
+	if told, ok := err.(Problem); ok {
+		told.Source, told.Subject, told.Field = source, subject, cmp.Or(field, told.Field)
+		return told
+	}
 	p := Problem{Source: source, Subject: subject, Field: field, Code: CodeOf(err)}
 	var pe *ParseError
 	if errors.As(err, &pe) {

@@ -73,9 +73,8 @@ type CheckMachine struct {
 	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
 	// kernel of this machine runs, so that the firmware's state is known.
 	Running, Live bool
-	// Keys verify the signature of a file; nil for none. KeyErrs are keys that could not be used.
-	Keys    *ko.Keys
-	KeyErrs []error
+	// Keys verify the signature of a file; nil for none.
+	Keys *ko.Keys
 }
 
 // A Checker judges whether a module's code can get into one kernel. It reads what it needs once and
@@ -86,6 +85,7 @@ type Checker struct {
 	now        *world   // nil when the kernel does not run
 	next       []*world // one for each way in which a boot loader would start the kernel
 	boot       *boot.Setup
+	bootWhole  bool           // every file of a boot loader was read
 	plain      *modprobe.Tree // the tree without any command line
 	loaded     map[string]bool
 	signatures map[string]signedFile
@@ -98,24 +98,32 @@ type Checker struct {
 
 	loadLists []modprobe.Setting
 	problems  []fact.Problem
+	// untold is what steps could not read whose losses no verdict tells: telling them would change verdicts.
+	untold fact.Report
 }
 
 // NewChecker reads what is the same for all queries.
 func NewChecker(m CheckMachine) *Checker {
 	c := &Checker{m: m, signatures: make(map[string]signedFile), aliasesOf: make(map[string][]string), loaded: make(map[string]bool)}
 	c.plain = modprobe.OpenTree(m.FS, m.Dir, false)
-	c.boot = boot.Read(m.FS)
-	c.lostAll(SourceCmdline, c.boot.Lost)
-	c.lostAll(SourceKeys, m.KeyErrs)
+	var lost fact.Report
+	c.boot = boot.Read(m.FS, &lost)
+	c.tell(&lost)
+	c.bootWhole = len(lost.Problems) == 0
+	var keys fact.Report
+	m.Keys.Report(&keys)
+	for _, p := range keys.Problems {
+		c.problem(SourceKeys, "", p)
+	}
 	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live, CmdlineErr: boot.ErrNoEntry})
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningWorld(policy)
 	}
 	c.nextWorlds(policy)
-	var lost []error
-	c.loadLists, lost = modprobe.ReadLoadLists(m.FS)
-	c.lostAll(SourceConfig, lost)
+	var lists fact.Report
+	c.loadLists = modprobe.ReadLoadLists(m.FS, &lists)
+	c.tell(&lists)
 	if m.DirErr != nil {
 		c.problem(SourceTree, "", m.DirErr)
 	}
@@ -123,7 +131,7 @@ func NewChecker(m CheckMachine) *Checker {
 }
 
 // SourceInitramfs is the initial file system of a boot.
-const SourceInitramfs = "initramfs"
+const SourceInitramfs = boot.SourceInitramfs
 
 // problem notes what could not be read. Of a directory of modules that is not there, every file is
 // missing too: that is said once.
@@ -139,9 +147,10 @@ func (c *Checker) problem(source, subject string, err error) {
 	}
 }
 
-func (c *Checker) lostAll(source string, errs []error) {
-	for _, err := range errs {
-		c.problem(source, "", err)
+// tell notes the problems of a report that is about the machine as a whole.
+func (c *Checker) tell(r *fact.Report) {
+	for _, p := range r.Problems {
+		c.problem(p.Source, "", p)
 	}
 }
 
@@ -204,11 +213,9 @@ func (c *Checker) targets(query string) (targets []target, command *modprobe.Dir
 	if c.now != nil {
 		tree = c.now.tree
 	}
-	matches, lost, err := tree.Resolve(query)
-	c.lostAll(SourceTree, lost)
-	if err != nil {
-		return nil, nil, err
-	}
+	var lost fact.Report
+	matches, _ := tree.Resolve(query, &lost) // the query is sound, and lost says what could not be read
+	c.tell(&lost)
 	for _, m := range matches {
 		if d := tree.Config().FindInstall(m.Name); d != nil && mayLoad(modprobe.EffectOf(d.Value, m.Name)) {
 			command = d
@@ -251,7 +258,7 @@ func (c *Checker) byName(name string) *target {
 	if c.plain.IsBuiltin(name) {
 		file = "" // for kmod it is loaded already, and a file of that name never is
 	}
-	t := &target{name: name, file: file, onDisk: file != "" && c.plain.HasIndex() == nil}
+	t := &target{name: name, file: file, onDisk: file != "" && c.plain.IndexErr() == nil}
 	if t.onDisk {
 		_, err := fs.Stat(c.m.FS, c.plain.Path(file))
 		t.gone = errors.Is(err, fs.ErrNotExist)
@@ -273,7 +280,7 @@ func (c *Checker) builtinAt(name string) string {
 	if c.plain.IsBuiltin(name) {
 		return c.m.Dir.Dir + "/" + modprobe.IndexBuiltin
 	}
-	if modules, _, err := c.plain.Builtin(); err == nil {
+	if modules, err := c.plain.Builtin(&c.untold); err == nil {
 		_, found := slices.BinarySearchFunc(modules, name, func(m modprobe.BuiltinModule, name string) int { return strings.Compare(m.Name, name) })
 		if found {
 			return c.m.Dir.Dir + "/" + modprobe.BuiltinInfoFile
@@ -302,7 +309,7 @@ func (c *Checker) unindexed(name string) *target {
 	if c.m.DirErr != nil {
 		return nil
 	}
-	inv, err := c.plain.Inventory()
+	inv, err := c.plain.Inventory(&c.untold)
 	if err != nil {
 		c.problem(SourceTree, "", err)
 		return nil
@@ -349,7 +356,7 @@ const maxLost = 100
 // allRead reports whether every source that could know a name was read: the loaded list, the
 // indexes of files, of what is compiled in and of aliases, and the configuration.
 func (c *Checker) allRead(name string) bool {
-	if len(c.m.Dir.Unseen()) > 0 {
+	if c.m.Dir.HasUnseen() {
 		return false
 	}
 	if _, err := c.plain.Index(modprobe.IndexBuiltinAlias); err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {
@@ -358,7 +365,7 @@ func (c *Checker) allRead(name string) bool {
 	if c.m.DirErr != nil || c.m.Running && c.loaded == nil {
 		return false
 	}
-	if c.plain.DepProblem() != nil {
+	if c.plain.DepErr() != nil {
 		return false
 	}
 	for _, index := range []string{modprobe.IndexAlias, modprobe.IndexBuiltin} {
@@ -367,7 +374,7 @@ func (c *Checker) allRead(name string) bool {
 		}
 	}
 	for _, w := range c.worlds() {
-		if w.config.Unread {
+		if !w.config.Whole() {
 			return false
 		}
 	}
@@ -396,7 +403,7 @@ func (c *Checker) names() []string {
 	for i := range lines {
 		names = append(names, lines[i].Name())
 	}
-	if modules, _, err := c.plain.Builtin(); err == nil {
+	if modules, err := c.plain.Builtin(&c.untold); err == nil {
 		for i := range modules {
 			names = append(names, modules[i].Name)
 		}

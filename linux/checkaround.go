@@ -166,10 +166,10 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	for _, i := range early.read {
 		bypasses = append(bypasses, initramfsCopy(i, t.name)...)
 	}
-	for _, err := range early.lost {
-		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", err))
+	for _, p := range early.report.Problems {
+		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", p))
 	}
-	if len(early.lost) > 0 {
+	if len(problems) > 0 {
 		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: not all of the initramfs was read; a copy in it is loaded by its own rules"})
 	}
 	return bypasses, problems
@@ -177,8 +177,8 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 
 // earlyFiles are the initial file systems of the release.
 type earlyFiles struct {
-	read []*boot.Initramfs
-	lost []error
+	read   []*boot.Initramfs
+	report fact.Report
 }
 
 // initramfs reads them, once.
@@ -186,29 +186,27 @@ func (c *Checker) initramfs() *earlyFiles {
 	if c.early != nil {
 		return c.early
 	}
-	sets, lost := boot.InitramfsSets(c.m.FS, c.boot, c.m.Release)
-	c.early = &earlyFiles{lost: lost}
+	c.early = new(earlyFiles)
+	r := &c.early.report
+	sets := boot.InitramfsSets(c.m.FS, c.boot, c.m.Release, r)
 	if len(sets) > maxNextWorlds {
-		c.early.lost = append(c.early.lost, fmt.Errorf("%d initial file systems: %w", len(sets), fact.ErrTooLarge))
+		r.Problem(SourceInitramfs, "", "", fmt.Errorf("%d initial file systems: %w", len(sets), fact.ErrTooLarge))
 		sets = sets[:maxNextWorlds]
 	}
 	for _, names := range sets {
-		i, err := boot.ReadInitramfs(c.m.FS, names)
+		i, err := boot.ReadInitramfs(c.m.FS, names, r)
 		if err != nil {
-			c.early.lost = append(c.early.lost, err)
+			r.Problem(SourceInitramfs, "", "modules", err)
 			continue
 		}
 		c.early.read = append(c.early.read, i)
-		if i.Lost != nil {
-			c.early.lost = append(c.early.lost, i.Lost)
-		}
 	}
 	return c.early
 }
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.
 func (c *Checker) sysctl(key string) *modprobe.Setting {
-	settings, _ := modprobe.ReadSysctls(c.m.FS) // what could not be read only costs a remark
+	settings := modprobe.ReadSysctls(c.m.FS, &c.untold) // what could not be read only costs a remark
 	var last *modprobe.Setting
 	for i := range settings {
 		if settings[i].Name == "kernel."+key {

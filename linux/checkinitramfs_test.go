@@ -22,7 +22,7 @@ func TestInitramfs(t *testing.T) {
 		"bin/sh", "z")
 	for name, data := range map[string][]byte{"plain": main, "two": append(slices.Clone(micro), main...),
 		"padded and zipped": append(append(slices.Clone(micro), make([]byte, 512)...), linuxtest.Gzip(main)...)} {
-		i, err := boot.ParseInitramfs(data, "boot/initrd.img-6")
+		i, err := boot.ParseInitramfs(data, "boot/initrd.img-6", new(fact.Report))
 		if err != nil || len(i.Modules) != 2 || len(i.Lists) != 1 {
 			t.Fatalf("%s: %+v, %v", name, i, err)
 		}
@@ -35,11 +35,12 @@ func TestInitramfs(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"cut": main[:len(main)/2], "cut zip": linuxtest.Gzip(main)[:60],
 		"no header": []byte("070701nonsense"), "cut micro": micro[:100]} {
-		if i, err := boot.ParseInitramfs(data, "x"); err == nil || errors.Is(err, errors.ErrUnsupported) {
+		if i, err := boot.ParseInitramfs(data, "x", new(fact.Report)); err == nil ||
+			errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	if _, err := boot.ParseInitramfs([]byte("\x89LZO\x00\x0d\x0a\x1a\x0a"), "x"); !errors.Is(err,
+	if _, err := boot.ParseInitramfs([]byte("\x89LZO\x00\x0d\x0a\x1a\x0a"), "x", new(fact.Report)); !errors.Is(err,
 		errors.ErrUnsupported) {
 		t.Errorf("lzo: %v", err)
 	}
@@ -130,9 +131,11 @@ func TestInitramfsOfBootEntries(t *testing.T) {
 // TestInitramfsOfDracutSquash: what is packed in a file system of its own is not read.
 func TestInitramfsOfDracutSquash(t *testing.T) {
 	for _, name := range []string{"squash-root.img", "squash/root.img", "erofs-root.img"} {
-		i, err := boot.ParseInitramfs(linuxtest.Archive("init", "x", name, "hsqs"), "boot/x")
-		if err != nil || !errors.Is(i.Lost, errors.ErrUnsupported) || !strings.Contains(i.Lost.Error(), name) {
-			t.Errorf("%s: %+v, %v", name, i, err)
+		var r fact.Report
+		i, err := boot.ParseInitramfs(linuxtest.Archive("init", "x", name, "hsqs"), "boot/x", &r)
+		if err != nil || len(r.Problems) != 1 || !errors.Is(r.Problems[0], errors.ErrUnsupported) ||
+			!strings.Contains(r.Problems[0].Text, name) {
+			t.Errorf("%s: %+v, %v, %v", name, i, r.Problems, err)
 		}
 	}
 	v := checkOf(t,
@@ -161,7 +164,7 @@ func TestInitramfsOfBusybox(t *testing.T) {
 		if len(tt.texts) > 0 && tt.texts[1] != "x" {
 			copy(data[14:], "0000a1ff") // the mode of a symbolic link
 		}
-		i, err := boot.ParseInitramfs(data, "boot/x")
+		i, err := boot.ParseInitramfs(data, "boot/x", new(fact.Report))
 		if err != nil || (initramfsCopy(i, "lone") == nil) != tt.stops {
 			t.Errorf("%s: %+v, %v", tt.name, i, err)
 		}

@@ -97,14 +97,16 @@ func (c *Checker) signatureOf(t target) signedFile {
 		return known
 	}
 	var s signedFile
-	file, err := ko.NewReader().ReadFile(c.m.FS, c.plain.Path(t.file), ko.Options{Signature: true, Keys: c.m.Keys})
+	var r fact.Report
+	o := ko.Options{Signature: true, Keys: c.m.Keys}
+	file, err := ko.NewReader().ReadFile(c.m.FS, c.plain.Path(t.file), o, &r)
 	if err != nil {
 		c.problem(SourceTree, t.name, err)
 	} else {
 		s.Signature, s.why = file.Verdict, "it leads to none of them"
-		for _, lost := range file.Lost {
-			if lost.Field == "signature" {
-				s.why = lost.Err.Error()
+		for _, p := range r.Problems {
+			if p.Field == "signature" {
+				s.why = p.Text
 			}
 		}
 	}

@@ -113,8 +113,9 @@ func TestMoreListsThanAreRead(t *testing.T) {
 	for i := range 4096 + 1 {
 		fsys[fmt.Sprintf("etc/modules.d/%05d", i)] = linuxtest.File("")
 	}
-	if _, lost := modprobe.ReadLoadLists(fsys); len(lost) != 1 || !errors.Is(lost[0], fact.ErrTooLarge) {
-		t.Errorf("lost %v", lost)
+	var r fact.Report
+	if modprobe.ReadLoadLists(fsys, &r); len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("%v", r.Problems)
 	}
 	lists := fstest.MapFS{}
 	for i := range maxPackageLists + 2 {

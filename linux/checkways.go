@@ -158,7 +158,7 @@ func (c *Checker) unindexedBlocked() fact.Tri {
 	switch _, program := modprobe.Program(c.m.FS); {
 	case program == modprobe.Kmodloader:
 		return fact.No
-	case program == "" && c.plain.HasIndex() == nil:
+	case program == "" && c.plain.IndexErr() == nil:
 		return fact.Yes
 	}
 	return ""
@@ -373,7 +373,7 @@ func (c *Checker) softdepOf(w *world, module string) *modprobe.Directive {
 		return nil
 	}
 	dep := ko.ParseSoftdep(d.Value)
-	if !w.tree.Knows(append(slices.Clone(dep.Pre), dep.Post...)...) {
+	if !w.tree.Knows(append(slices.Clone(dep.Pre), dep.Post...), &c.untold) {
 		return nil
 	}
 	return d
@@ -432,7 +432,7 @@ func (w *world) helperBlocks() (fact.Tri, *fact.Reason) {
 
 // reach says whether modprobe, asked for the match, would be kept from loading the target.
 func (c *Checker) reach(w *world, t target, m modprobe.Match) (fact.Tri, *fact.Reason) {
-	plan := w.tree.PlanMatch(w.config, m)
+	plan := w.tree.PlanMatch(w.config, m, &c.untold)
 	needs := make(map[string]bool)
 	for _, file := range w.tree.Needs(t.name) {
 		needs[ko.NameOfFile(file)] = true

@@ -112,7 +112,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 			}
 		}
 	}
-	if len(entries) == 0 && len(c.boot.Lost) == 0 {
+	if len(entries) == 0 && c.bootWhole {
 		c.problem(SourceCmdline, "", boot.ErrNoEntry)
 	}
 	if c.boot.Fallback {
@@ -121,7 +121,7 @@ func (c *Checker) nextWorlds(p *policyReader) {
 	if len(entries) == 0 {
 		entries = []boot.Entry{{}}
 	}
-	left := len(c.boot.Lost) > 0
+	left := !c.bootWhole
 	for i, e := range entries {
 		if i == maxNextWorlds {
 			c.problem(SourceCmdline, e.File, fmt.Errorf("more than %d boot entries that differ: %w", maxNextWorlds, fact.ErrTooLarge))
@@ -449,15 +449,17 @@ func gateNext(p *policyReader, w *world) *fact.Reason {
 // settle notes what of the configuration is not known, and whether modprobe is another program than
 // kmod's, which goes by it.
 func (w *world) settle(c *Checker) {
-	w.notSure = w.config.Unread
+	w.notSure = !w.config.Whole()
 	once := func(err error) {
 		known := fact.ProblemOf(SourceConfig, "", "", err)
 		if !slices.ContainsFunc(c.problems, func(p fact.Problem) bool { return p.Source == known.Source && p.Text == known.Text }) {
 			c.problem(SourceConfig, "", err)
 		}
 	}
-	for _, err := range w.config.Lost {
-		once(err)
+	var lost fact.Report
+	w.config.Report(&lost)
+	for _, p := range lost.Problems {
+		once(p)
 	}
 	if file, program := modprobe.Program(c.m.FS); program != "" {
 		w.notSure = true

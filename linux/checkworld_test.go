@@ -409,9 +409,10 @@ func TestKeysOfACheck(t *testing.T) {
 // checkKeys are the keys of one set with the key's certificate.
 func checkKeys(t testing.TB, k linuxtest.Key, name string) *ko.Keys {
 	t.Helper()
-	keys, errs := ko.NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
-	if errs != nil {
-		t.Fatal(errs)
+	keys := ko.NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
+	var r fact.Report
+	if keys.Report(&r); r.Problems != nil {
+		t.Fatal(r.Problems)
 	}
 	return keys
 }

@@ -304,15 +304,16 @@ func ConfigDiscrepancies(c *modprobe.Config) []fact.Discrepancy {
 }
 
 // UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
-// when the packages could not be read, not even some: then nothing is known of any file.
-func UnownedFiles(t *modprobe.Tree, owners *Owners) ([]fact.Discrepancy, error) {
+// when the packages could not be read, not even some: then nothing is known of any file. r takes what
+// [modprobe.Tree.Inventory] reports.
+func UnownedFiles(t *modprobe.Tree, owners *Owners, r *fact.Report) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
 		return nil, noPackages(t.FS())
 	}
 	if len(owners.Lost) > 0 {
 		return nil, owners.Lost[0]
 	}
-	inv, err := t.Inventory()
+	inv, err := t.Inventory(r)
 	if err != nil {
 		return nil, err
 	}

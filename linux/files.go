@@ -2,6 +2,11 @@
 
 package linux
 
+import (
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
 // The files read for the loaded list, as paths below the machine's root.
 const (
 	ModulesFile      = "proc/modules"
@@ -34,21 +39,21 @@ const (
 
 // Names of the sources of Linux facts.
 const (
-	SourceModules   = "proc_modules" // the kernel's list, /proc/modules
-	SourceSysModule = "sys_module"   // per-module files, /sys/module
-	SourceBuiltin   = "builtin"      // what is compiled in
-	SourceTree      = "modules_dir"  // module files and indexes on disk
-	SourceConfig    = "modprobe_d"   // modprobe's configuration
-	SourceTainted   = "tainted"      // /proc/sys/kernel/tainted
-	SourceMachine   = "machine"      // release, identity, clock and boot id
-	SourceSysctl    = "sysctl"       // settings below /proc/sys
-	SourceSecurity  = "securityfs"   // /sys/kernel/security
-	SourceEFI       = "efivars"      // the firmware's variables
-	SourceCmdline   = "cmdline"      // the kernel's command line
-	SourceKeys      = "proc_keys"    // the kernel's keyrings, /proc/keys
-	SourceBPF       = "bpf"          // BPF programs: not looked at
-	SourceLivepatch = "livepatch"    // /sys/kernel/livepatch: not looked at
-	SourceKexec     = "kexec"        // kexec images: not looked at
+	SourceModules   = "proc_modules"         // the kernel's list, /proc/modules
+	SourceSysModule = "sys_module"           // per-module files, /sys/module
+	SourceBuiltin   = modprobe.SourceBuiltin // what is compiled in
+	SourceTree      = modprobe.SourceTree    // module files and indexes on disk
+	SourceConfig    = modprobe.SourceConfig  // modprobe's configuration
+	SourceTainted   = "tainted"              // /proc/sys/kernel/tainted
+	SourceMachine   = "machine"              // release, identity, clock and boot id
+	SourceSysctl    = "sysctl"               // settings below /proc/sys
+	SourceSecurity  = "securityfs"           // /sys/kernel/security
+	SourceEFI       = "efivars"              // the firmware's variables
+	SourceCmdline   = boot.SourceCmdline     // the kernel's command line
+	SourceKeys      = "proc_keys"            // the kernel's keyrings, /proc/keys
+	SourceBPF       = "bpf"                  // BPF programs: not looked at
+	SourceLivepatch = "livepatch"            // /sys/kernel/livepatch: not looked at
+	SourceKexec     = "kexec"                // kexec images: not looked at
 
 	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )

@@ -89,7 +89,7 @@ func (f *FirmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).
 
 // Present reports whether a firmware file is there, as it is or compressed; the name may be a
 // pattern. It is unknown when a directory that might hold it could not be read or is not known, as on
-// an image that has none of FirmwareDirs, and for a name that no firmware has ([File.Lost] tells of
+// an image that has none of FirmwareDirs, and for a name that no firmware has ([ko.Reader.ReadFile] reports
 // those).
 func (f *FirmwareFinder) Present(name string) fact.Tri {
 	if !ko.SensibleFirmware(name) {

@@ -81,10 +81,11 @@ func TestFirmwareNamesAreBounded(t *testing.T) {
 	}
 	b := linuxtest.ModuleOf(binary.LittleEndian, true,
 		linuxtest.Entries("demo", "firmware="+strings.Repeat("a/", 1<<15)+"x", "firmware=ok.bin")...)
-	got, err := ko.NewReader().Decode(b.Bytes(), "demo.ko", ko.Options{})
-	if err != nil || len(got.Lost) != 1 || got.Lost[0].Field != "firmware" ||
-		!errors.Is(got.Lost[0].Err, fact.ErrTooLarge) {
-		t.Errorf("%v, lost %v", err, got.Lost)
+	var r fact.Report
+	_, err := ko.NewReader().Decode(b.Bytes(), "demo.ko", ko.Options{}, &r)
+	if err != nil || len(r.Problems) != 1 || r.Problems[0].Field != "firmware" ||
+		!errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("%v, %v", err, r.Problems)
 	}
 }
 

@@ -137,7 +137,8 @@ func TestOriginWithALostList(t *testing.T) {
 	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
 		t.Errorf("package %q, lost %v", got, whole.Lost)
 	}
-	if found, err := UnownedFiles(tree, whole); err != nil || len(found) != 1 || found[0].Name != "x" {
+	if found, err := UnownedFiles(tree, whole, new(fact.Report)); err != nil || len(found) != 1 ||
+		found[0].Name != "x" {
 		t.Errorf("%+v, %v", found, err)
 	}
 	part := ReadOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1")
@@ -147,7 +148,7 @@ func TestOriginWithALostList(t *testing.T) {
 	if got := packageOf(part); got != "" || !part.HasPackages || len(part.Lost) != 1 {
 		t.Errorf("package %q, lost %v", got, part.Lost)
 	}
-	if found, err := UnownedFiles(tree, part); !errors.Is(err, fs.ErrPermission) || found != nil {
+	if found, err := UnownedFiles(tree, part, new(fact.Report)); !errors.Is(err, fs.ErrPermission) || found != nil {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

@@ -282,6 +282,6 @@ func FuzzPolicyTexts(f *testing.F) {
 		boot.Read(fstest.MapFS{
 			"boot/efi/EFI/Linux/a.efi": {Data: a}, "boot/grub/grub.cfg": {Data: b},
 			"boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
-		})
+		}, new(fact.Report))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux/boot"
 )
@@ -34,7 +35,7 @@ func TestRedactGrub(t *testing.T) {
 			t.Errorf("%q stays in %q", secret, got)
 		}
 	}
-	b := boot.Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": got}))
+	b := boot.Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": got}), new(fact.Report))
 	if len(b.Entries) != 1 || b.Entries[0].Release != "6.1" ||
 		!reflect.DeepEqual(boot.ListValues(b.Entries[0].Words, FactModuleBlacklist, false), []string{"a"}) {
 		t.Errorf("%q: %+v", got, b.Entries)
@@ -97,16 +98,18 @@ func TestGrubGoesOn(t *testing.T) {
 		for name, text := range tt.files {
 			texts[name] = text
 		}
-		b := boot.Read(linuxtest.Files(texts))
-		if len(b.Entries) != tt.entries || (len(b.Lost) > 0) != tt.lost {
-			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
+		var lost, keptLost fact.Report
+		b := boot.Read(linuxtest.Files(texts), &lost)
+		if len(b.Entries) != tt.entries || (len(lost.Problems) > 0) != tt.lost {
+			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, lost.Problems)
 		}
 		kept := make(map[string]string)
 		for name, text := range texts {
 			kept[name] = string(Redact(name, []byte(text)))
 		}
-		if r := boot.Read(linuxtest.Files(kept)); len(r.Entries) != tt.entries || (len(r.Lost) > 0) != tt.lost {
-			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, r.Lost)
+		r := boot.Read(linuxtest.Files(kept), &keptLost)
+		if len(r.Entries) != tt.entries || (len(keptLost.Problems) > 0) != tt.lost {
+			t.Errorf("%s: of a recording: %+v, lost %v", tt.name, r.Entries, keptLost.Problems)
 		}
 	}
 }

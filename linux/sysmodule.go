@@ -13,7 +13,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
-	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // A SysModule is what the files of /sys/module/NAME say of one module. A file that the kernel does
@@ -48,7 +47,7 @@ func NewSysReader(fsys fs.FS) *SysReader { return &SysReader{fsys: fsys} }
 // ReadModule reads the files of the loaded module name. The error is about the directory as a
 // whole: fact.ErrGone when there is none (any more), or why it cannot be read. Trouble with one
 // file is in lost, and costs only its field.
-func (r *SysReader) ReadModule(name string) (m SysModule, lost []ko.AttrError, err error) {
+func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err error) {
 	if !validName(name) {
 		return m, nil, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
 	}
@@ -65,7 +64,7 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []ko.AttrError, e
 	}
 	if m.Loadable == fact.Yes {
 		if m.CoreSize, err = parseCount("coresize", core); err != nil {
-			lost = append(lost, ko.AttrError{Field: "coreSize", Err: err})
+			lost = append(lost, AttrError{Field: "coreSize", Err: err})
 		}
 	}
 	text := func(field, file string, needed bool) string {
@@ -74,7 +73,7 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []ko.AttrError, e
 			return escape.UTF8(s)
 		}
 		if needed || !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, ko.AttrError{Field: field, Err: err})
+			lost = append(lost, AttrError{Field: field, Err: err})
 		}
 		return ""
 	}
@@ -91,17 +90,17 @@ func (r *SysReader) ReadModule(name string) (m SysModule, lost []ko.AttrError, e
 	}
 	m.Srcversion = text("srcversion", "srcversion", false)
 	if s, err := r.attr(name, "initsize"); err != nil {
-		lost = append(lost, ko.AttrError{Field: "initSize", Err: err})
+		lost = append(lost, AttrError{Field: "initSize", Err: err})
 	} else if m.InitSize, err = parseCount("initsize", s); err != nil {
-		lost = append(lost, ko.AttrError{Field: "initSize", Err: err})
+		lost = append(lost, AttrError{Field: "initSize", Err: err})
 	}
 	if s, err := r.attr(name, "taint"); err == nil {
 		m.Taints, m.HasTaints = s, true
 	} else {
-		lost = append(lost, ko.AttrError{Field: "taints", Err: err})
+		lost = append(lost, AttrError{Field: "taints", Err: err})
 	}
 	if m.BuildID, err = r.buildID(name); err != nil {
-		lost = append(lost, ko.AttrError{Field: "contentId", Err: err})
+		lost = append(lost, AttrError{Field: "contentId", Err: err})
 	}
 	return m, lost, nil
 }
@@ -203,25 +202,25 @@ func SysModuleNames(fsys fs.FS) ([]string, error) {
 // ReadParameters reads the values of the parameters that the kernel shows for a module, sorted by
 // name. Only world-readable files are opened: reading runs the driver's code. A module without
 // parameters has an empty list.
-func ReadParameters(fsys fs.FS, name string) ([]Parameter, []ko.AttrError, error) {
+func ReadParameters(fsys fs.FS, name string) ([]Parameter, []AttrError, error) {
 	entries, err := readValuesDir(fsys, name, parametersDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var lost []ko.AttrError
+	var lost []AttrError
 	params := make([]Parameter, 0, len(entries))
 	for _, e := range entries {
 		p := Parameter{Name: escape.UTF8(e.Name())}
 		info, err := e.Info()
 		switch {
 		case err != nil:
-			lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
+			lost = append(lost, AttrError{Field: "parameters", Err: err})
 		case info.Mode().Perm()&0o004 == 0:
 			p.Readable = fact.No
 		default:
 			b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+parametersDir+"/"+e.Name(), limit.Attr)
 			if err != nil {
-				lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
+				lost = append(lost, AttrError{Field: "parameters", Err: err})
 				break
 			}
 			p.Value, p.Readable = escape.UTF8(strings.TrimSuffix(string(b), "\n")), fact.Yes
@@ -233,12 +232,12 @@ func ReadParameters(fsys fs.FS, name string) ([]Parameter, []ko.AttrError, error
 
 // ReadSections reads the addresses of a loaded module's sections, sorted by name. The files are
 // root's.
-func ReadSections(fsys fs.FS, name string) ([]Section, []ko.AttrError, error) {
+func ReadSections(fsys fs.FS, name string) ([]Section, []AttrError, error) {
 	entries, err := readValuesDir(fsys, name, sectionsDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var lost []ko.AttrError
+	var lost []AttrError
 	sections := make([]Section, 0, len(entries))
 	for _, e := range entries {
 		s := Section{Name: escape.UTF8(e.Name())}
@@ -247,7 +246,7 @@ func ReadSections(fsys fs.FS, name string) ([]Section, []ko.AttrError, error) {
 			s.Address, err = parseAddress(strings.TrimSpace(string(b)))
 		}
 		if err != nil {
-			lost = append(lost, ko.AttrError{Field: "sections", Err: err})
+			lost = append(lost, AttrError{Field: "sections", Err: err})
 		}
 		sections = append(sections, s)
 	}
@@ -307,3 +306,17 @@ func BuiltinNames(fsys fs.FS, list *ModuleList, unknown func(name string, err er
 	}
 	return builtin, nil
 }
+
+// An AttrError is a file of /sys/module/NAME that could not be read or understood.
+type AttrError struct {
+	// Field is the JSON name of the field that is unknown because of it.
+	Field string
+	// Err is why.
+	Err error
+}
+
+// Error returns why.
+func (e AttrError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e AttrError) Unwrap() error { return e.Err }

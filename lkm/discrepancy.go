@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -104,7 +105,12 @@ func (b *linuxBackend) imageTrees(ctx context.Context) ([]*modprobe.Tree, error)
 		}
 		return []*modprobe.Tree{tree}, nil
 	}
-	dirs, err := modprobe.Releases(b.guard)
+	var lost fact.Report
+	dirs, err := modprobe.Releases(b.guard, &lost)
+	for _, p := range lost.Problems { // one at most
+		p.Source = ""
+		err = p
+	}
 	if len(dirs) == 0 && err == nil {
 		err = fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(modprobe.ModuleRoots[0]), fs.ErrNotExist)
 	}
@@ -132,7 +138,7 @@ func (b *linuxBackend) diskDiscrepancies(ctx context.Context, unchecked *Discrep
 // unownedFiles are the files of a tree that no package owns. That the packages could not be read is said
 // once, for all trees.
 func (b *linuxBackend) unownedFiles(tree *modprobe.Tree, unchecked *Discrepancy) []Discrepancy {
-	found, err := linux.UnownedFiles(tree, b.owners(tree.Release))
+	found, err := linux.UnownedFiles(tree, b.owners(tree.Release), new(fact.Report))
 	if err != nil && unchecked.Views[linux.SourcePackages] == "" {
 		linux.AddUnchecked(unchecked, linux.SourcePackages, err)
 	}
@@ -140,9 +146,12 @@ func (b *linuxBackend) unownedFiles(tree *modprobe.Tree, unchecked *Discrepancy)
 }
 
 func configDiscrepancies(config *modprobe.Config, unchecked *Discrepancy) []Discrepancy {
-	for _, lost := range config.Lost {
-		if !errors.Is(lost, ErrMalformed) {
-			linux.AddUnchecked(unchecked, linux.SourceConfig, lost)
+	var lost fact.Report
+	config.Report(&lost)
+	for _, p := range lost.Problems {
+		if p.Code != CodeMalformed {
+			p.Source = ""
+			linux.AddUnchecked(unchecked, linux.SourceConfig, p)
 			break
 		}
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -172,7 +171,7 @@ func (b *linuxBackend) readSysModules(ctx context.Context, modules []Module, r *
 		}
 		m := &modules[i]
 		name := m.Name
-		note := func(errs []ko.AttrError, err error) {
+		note := func(errs []linux.AttrError, err error) {
 			if err != nil {
 				lost = append(lost, lostField{i, linux.SourceSysModule, "", err})
 			}

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/linux"
-	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -101,10 +100,7 @@ func (b *linuxBackend) builtinsOnDisk(ctx context.Context, r *report) (list []mo
 	if err != nil {
 		return nil, nil, running, err
 	}
-	list, infoErr, err := t.Builtin()
-	if err == nil && infoErr != nil {
-		r.problem(linux.SourceBuiltin, "", "linux.modinfo", infoErr)
-	}
+	list, err = t.Builtin(&r.Report)
 	return list, t, running, err
 }
 
@@ -165,7 +161,7 @@ func (b *linuxBackend) addShown(m *Module, sys *linux.SysReader) {
 		m.Linux.Parameters = params
 		lost = append(lost, errs...)
 		if err != nil {
-			lost = append(lost, ko.AttrError{Field: "parameters", Err: err})
+			lost = append(lost, linux.AttrError{Field: "parameters", Err: err})
 		}
 	}
 	for _, l := range lost {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -50,7 +51,7 @@ func (b *linuxBackend) queryName(query string) (string, error) {
 	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
 		return query, nil
 	}
-	f, err := ko.NewReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{})
+	f, err := ko.NewReader().ReadFile(b.guard, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, new(fact.Report))
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +63,7 @@ func (b *linuxBackend) queryName(query string) (string, error) {
 
 // checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
 func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine, error) {
-	dirs, err := modprobe.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard, new(fact.Report))
 	release := b.options.Kernel
 	if release == KernelAll {
 		if len(dirs) == 0 {
@@ -95,9 +96,8 @@ func (b *linuxBackend) checkMachines(ctx context.Context) ([]linux.CheckMachine,
 }
 
 func (b *linuxBackend) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) linux.CheckMachine {
-	keys, errs := b.fileKeys()
 	return linux.CheckMachine{
 		FS: b.guard, Release: release, Dir: dir, DirErr: err,
-		Running: b.isRunning(ctx, release), Live: b.live(), Keys: keys, KeyErrs: errs,
+		Running: b.isRunning(ctx, release), Live: b.live(), Keys: b.fileKeys(),
 	}
 }

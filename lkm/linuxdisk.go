@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -27,7 +28,6 @@ type linuxDisk struct {
 	firmware map[string]*linux.FirmwareFinder
 	owners   map[string]*linux.Owners
 	keys     *ko.Keys
-	keyErrs  []error
 	cache    ko.Cache
 }
 
@@ -77,7 +77,7 @@ func (b *linuxBackend) tree(ctx context.Context) (*modprobe.Tree, error) {
 	if release != "" {
 		return b.treeOf(ctx, release)
 	}
-	dirs, err := modprobe.Releases(b.guard)
+	dirs, err := modprobe.Releases(b.guard, new(fact.Report))
 	switch {
 	case len(dirs) == 0 && err == nil:
 		return nil, fmt.Errorf("no kernel's modules under %s: %w", b.guard.path(modprobe.ModuleRoots[0]), fs.ErrNotExist)
@@ -103,7 +103,9 @@ func (b *linuxBackend) treeOf(ctx context.Context, release string) (*modprobe.Tr
 	dir, err := b.findRelease(release)
 	if errors.Is(err, fs.ErrNotExist) && !b.image() {
 		running, runErr := b.runningRelease(ctx)
-		if flat, flatErr := modprobe.Releases(b.guard); flatErr == nil && runErr == nil && running == release {
+		var lost fact.Report
+		flat, flatErr := modprobe.Releases(b.guard, &lost)
+		if flatErr == nil && len(lost.Problems) == 0 && runErr == nil && running == release {
 			for _, f := range flat { // Android: no directory bears the release
 				if f.Release == "" {
 					return b.treeAt(f), nil
@@ -138,13 +140,13 @@ func (b *linuxBackend) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {
 }
 
 // fileKeys makes the keys to verify with, once.
-func (b *linuxBackend) fileKeys() (*ko.Keys, []error) {
+func (b *linuxBackend) fileKeys() *ko.Keys {
 	b.disk.mu.Lock()
 	defer b.disk.mu.Unlock()
 	if b.disk.keys == nil {
-		b.disk.keys, b.disk.keyErrs = ko.NewKeys(b.options.Keys)
+		b.disk.keys = ko.NewKeys(b.options.Keys)
 	}
-	return b.disk.keys, b.disk.keyErrs
+	return b.disk.keys
 }
 
 // owners reads which package and which DKMS build files are of, once a release.
@@ -203,9 +205,10 @@ type linuxDescriber struct {
 }
 
 func (b *linuxBackend) describer(t *modprobe.Tree) *linuxDescriber {
-	keys, _ := b.fileKeys()
+	options := linuxFileOptions(&b.options, b.fileKeys())
+	options.Root = cmp.Or(b.guard.prefix, "/")
 	return &linuxDescriber{
-		b: b, tree: t, reader: ko.NewReader(), options: linuxFileOptions(&b.options, keys),
+		b: b, tree: t, reader: ko.NewReader(), options: options,
 		firmware: b.firmwareOf(t.Release), owners: b.owners(t.Release),
 	}
 }
@@ -219,21 +222,17 @@ func (b *linuxBackend) reportLost(t *modprobe.Tree, r *report) {
 	if b.options.Detail&DetailSignatures == 0 {
 		return
 	}
-	_, errs := b.fileKeys()
-	for _, err := range errs {
-		r.problem(linux.SourceTree, "", "signature", err)
+	for _, p := range keyProblems(b.fileKeys(), "") {
+		r.add(p)
 	}
 }
 
 // describe adds to m what its file says, a path relative to the release directory.
 func (d *linuxDescriber) describe(m *Module, file string) ko.File {
 	name := d.tree.Path(file)
-	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options)
-	err = d.b.guard.named(name, err)
-	for i := range f.Lost {
-		f.Lost[i].Err = d.b.guard.named(name, f.Lost[i].Err)
-	}
-	addLinuxFile(m, &f, d.tree.Release, err)
+	var lost fact.Report
+	f, err := d.b.disk.cache.ReadFile(d.reader, d.b.guard, name, d.options, &lost)
+	addLinuxFile(m, &f, d.tree.Release, &lost, err)
 	m.Linux.File = file
 	if err != nil {
 		return f
@@ -255,8 +254,8 @@ func (d *linuxDescriber) place(m *Module, file, name string) {
 	m.Origin.Evidence = append(m.Origin.Evidence[:len(m.Origin.Evidence):len(m.Origin.Evidence)], origin.Evidence...)
 }
 
-// addLinuxFile adds to m what a file says; err is why it could not be read.
-func addLinuxFile(m *Module, f *ko.File, release string, err error) {
+// addLinuxFile adds to m what a file says; lost and err are what of it could not be read.
+func addLinuxFile(m *Module, f *ko.File, release string, lost *fact.Report, err error) {
 	if m.Linux == nil {
 		m.Linux = new(linux.Module)
 	}
@@ -268,8 +267,8 @@ func addLinuxFile(m *Module, f *ko.File, release string, err error) {
 		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
 		return
 	}
-	for _, l := range f.Lost {
-		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, l.Field, l.Err))
+	for _, p := range lost.Problems {
+		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", p))
 	}
 	m.Version, m.Description = m.Linux.Version, f.Modinfo.Get("description")
 	evidence := m.Signature.Evidence
@@ -293,13 +292,16 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 			yield(Module{}, err)
 			return
 		}
-		inv, err := t.Inventory()
+		inv, err := t.Inventory(&r.Report)
 		if err != nil {
 			r.source(linux.SourceTree, "", Count{}, err)
 			yield(Module{}, err)
 			return
 		}
-		outcome := r.inventory(inv)
+		outcome := OutcomeOK
+		if !inv.Whole {
+			outcome = OutcomePartial
+		}
 		if b.options.Detail&fileDetail != 0 {
 			b.reportLost(t, r)
 		}
@@ -340,22 +342,6 @@ func (b *linuxBackend) installed(ctx context.Context, r *report) iter.Seq2[Modul
 		}
 		r.source(linux.SourceTree, outcome, CountOf(n), nil)
 	}
-}
-
-// inventory reports how a walk went.
-func (r *report) inventory(inv *modprobe.Inventory) Outcome {
-	outcome := OutcomeOK
-	for _, err := range inv.Lost {
-		outcome = OutcomePartial
-		r.problem(linux.SourceTree, "", "", err)
-	}
-	for _, text := range inv.Stale {
-		r.add(Problem{Source: linux.SourceTree, Field: "modules", Code: CodeOther, Text: text})
-	}
-	if inv.NoIndex {
-		r.add(Problem{Source: linux.SourceTree, Field: "requires", Code: CodeAbsent, Text: "no modules.dep: who needs whom is only in the files (linux.depends)"})
-	}
-	return outcome
 }
 
 // timeGrain is how coarse a file system's times may be.
@@ -486,18 +472,18 @@ func ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 // Installed says.
 func (b *linuxBackend) file(ctx context.Context, name string) ([]Module, error) {
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
-	keys, errs := b.fileKeys()
-	o := linuxFileOptions(&b.options, keys)
-	f, err := ko.NewReader().ReadFile(b.guard, rel, o)
+	o := linuxFileOptions(&b.options, b.fileKeys())
+	var lost fact.Report
+	f, err := ko.NewReader().ReadFile(b.guard, rel, o, &lost)
 	if err != nil {
 		return nil, b.guard.named(rel, err)
 	}
 	release, file := linux.InRelease(rel)
-	m := linuxFileModule(&f, "/"+rel, cmp.Or(release, b.options.Kernel))
+	m := linuxFileModule(&f, "/"+rel, cmp.Or(release, b.options.Kernel), &lost)
 	if file != "" {
 		b.placeFile(&m, release, file, rel)
 	}
-	m.addKeyProblems(&o, errs)
+	m.addKeyProblems(&o)
 	return []Module{m}, nil
 }
 
@@ -512,32 +498,39 @@ func (b *linuxBackend) placeFile(m *Module, release, file, name string) {
 }
 
 // addKeyProblems says of a module by itself which keys could not be used, if they were to be.
-func (m *Module) addKeyProblems(o *ko.Options, errs []error) {
-	if !o.Signature {
-		return
+func (m *Module) addKeyProblems(o *ko.Options) {
+	if o.Signature {
+		m.Problems = append(m.Problems, keyProblems(o.Keys, m.Name)...)
 	}
-	for _, err := range errs {
-		m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "signature", err))
+}
+
+// keyProblems says which keys could not be used, as problems of the signature of a module, or of all.
+func keyProblems(keys *ko.Keys, module string) []Problem {
+	var lost fact.Report
+	keys.Report(&lost)
+	for i, p := range lost.Problems {
+		lost.Problems[i] = problemOf(linux.SourceTree, module, "signature", p)
 	}
+	return lost.Problems
 }
 
 // readLinuxFile reads a module file by itself.
 func readLinuxFile(fsys fs.FS, name string, o Options) ([]Module, error) {
-	keys, errs := ko.NewKeys(o.Keys)
-	options := linuxFileOptions(&o, keys)
-	f, err := ko.NewReader().ReadFile(fsys, name, options)
+	options := linuxFileOptions(&o, ko.NewKeys(o.Keys))
+	var lost fact.Report
+	f, err := ko.NewReader().ReadFile(fsys, name, options, &lost)
 	if err != nil {
 		return nil, err
 	}
-	m := linuxFileModule(&f, name, o.Kernel)
-	m.addKeyProblems(&options, errs)
+	m := linuxFileModule(&f, name, o.Kernel, &lost)
+	m.addKeyProblems(&options)
 	return []Module{m}, nil
 }
 
 // linuxFileModule is what a file by itself says: that it is the system's it cannot say.
-func linuxFileModule(f *ko.File, name, release string) Module {
+func linuxFileModule(f *ko.File, name, release string, lost *fact.Report) Module {
 	m := newLinuxModule(f.Name, StateInstalled)
-	addLinuxFile(&m, f, release, nil)
+	addLinuxFile(&m, f, release, lost, nil)
 	m.Path, m.Size, m.ContentID = name, CountOf(f.Size), f.BuildID
 	var none *linux.Owners
 	m.Origin = none.Origin(m.Linux, m.Name, "", name)

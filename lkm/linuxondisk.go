@@ -25,7 +25,7 @@ func (b *linuxBackend) readFiles(ctx context.Context, modules []Module, r *repor
 		r.add(noTree(err))
 		return
 	}
-	if err := t.HasIndex(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.IndexErr(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.source(linux.SourceTree, "", Count{}, err)
 		r.problem(linux.SourceTree, "", "onDisk", err)
 		return

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -25,7 +26,7 @@ func (b *linuxBackend) release(ctx context.Context) string {
 		release, _ := b.runningRelease(ctx) // not known: facts that need it say so
 		return release
 	}
-	if dirs, _ := modprobe.Releases(b.guard); len(dirs) == 1 {
+	if dirs, _ := modprobe.Releases(b.guard, new(fact.Report)); len(dirs) == 1 {
 		return dirs[0].Release
 	}
 	return ""
@@ -46,7 +47,9 @@ func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 		m.Live, m.Firmware = false, true // another kernel of this machine
 	}
 	if !m.Live {
-		e, err := nextEntry(boot.Read(b.guard), m.Release)
+		var lost fact.Report
+		setup := boot.Read(b.guard, &lost)
+		e, err := nextEntry(setup, m.Release, lost.Problems)
 		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File, e.Line, e.Unresolved, err
 	}
 	p := linux.ReadPolicy(m)
@@ -55,12 +58,15 @@ func (b *linuxBackend) policy(ctx context.Context, r *report) (*Policy, error) {
 }
 
 // nextEntry returns the boot entry of the release whose command line counts, when the boot loaders'
-// files leave no choice: all entries for it agree on the words that bear on modules.
-func nextEntry(setup *boot.Setup, release string) (boot.Entry, error) {
+// files leave no choice: all entries for it agree on the words that bear on modules. lost are files that
+// could not be read.
+func nextEntry(setup *boot.Setup, release string, lost []Problem) (boot.Entry, error) {
 	entries := setup.For(release)
 	if len(entries) == 0 {
-		if len(setup.Lost) > 0 {
-			return boot.Entry{}, setup.Lost[0]
+		if len(lost) > 0 {
+			p := lost[0]
+			p.Source = ""
+			return boot.Entry{}, p
 		}
 		return boot.Entry{}, boot.ErrNoEntry
 	}

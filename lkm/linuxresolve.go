@@ -4,10 +4,10 @@ package lkm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
@@ -18,19 +18,17 @@ func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, err
 	if err != nil {
 		return nil, err
 	}
-	matches, lost, err := t.Resolve(alias)
-	if err != nil {
-		return nil, err
-	}
+	var lost fact.Report
+	matches, err := t.Resolve(alias, &lost)
 	if len(matches) == 0 {
-		return nil, errors.Join(lost...)
+		return nil, err
 	}
 	modules := make([]Module, 0, len(matches))
 	var d *linuxDescriber
 	for _, match := range matches {
 		m := b.resolved(t, match)
-		for _, err := range lost {
-			m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", err))
+		for _, p := range lost.Problems {
+			m.Problems = append(m.Problems, problemOf(linux.SourceTree, m.Name, "", p))
 		}
 		if m.Path != "" && b.options.Detail&fileDetail != 0 {
 			if d == nil {
@@ -38,8 +36,7 @@ func (b *linuxBackend) resolve(ctx context.Context, alias string) ([]Module, err
 			}
 			f := d.describe(&m, m.Linux.File)
 			m.Size, m.ContentID = m.Linux.FileSize, f.BuildID
-			_, errs := b.fileKeys()
-			m.addKeyProblems(&d.options, errs)
+			m.addKeyProblems(&d.options)
 		}
 		modules = append(modules, m)
 	}
@@ -75,20 +72,13 @@ func (b *linuxBackend) loadPlan(ctx context.Context, query string) ([]Step, erro
 	if err != nil {
 		return nil, err
 	}
-	plan, matched, err := t.Plan(query)
+	plan, err := t.Plan(query, new(fact.Report))
 	if err != nil {
 		return nil, err
 	}
-	if len(plan.Steps) == 0 {
-		switch {
-		case len(plan.Blacklisted) > 0:
-			d := plan.Blacklisted[0]
-			return nil, fmt.Errorf("blacklist %s (%s:%d) keeps aliases from loading it: %w", d.Name, b.guard.path(d.File), d.Line, ErrBlacklisted)
-		case len(plan.Lost) > 0:
-			return nil, errors.Join(plan.Lost...)
-		case !matched:
-			return nil, fmt.Errorf("no module, alias or symbol of that name in release %s: %w", t.Release, fs.ErrNotExist)
-		}
+	if len(plan.Steps) == 0 && len(plan.Blacklisted) > 0 {
+		d := plan.Blacklisted[0]
+		return nil, fmt.Errorf("blacklist %s (%s:%d) keeps aliases from loading it: %w", d.Name, b.guard.path(d.File), d.Line, ErrBlacklisted)
 	}
 	steps := make([]Step, len(plan.Steps))
 	for i, s := range plan.Steps {

@@ -17,6 +17,12 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
+// The names under which this package reports problems.
+const (
+	SourceCmdline   = "cmdline"   // the files of boot loaders, which hold command lines
+	SourceInitramfs = "initramfs" // the initial file systems
+)
+
 // An Entry is one way in which a boot loader would start a kernel: what stands in a loader
 // entry, a grub.cfg, a unified kernel image or a file of command-line words.
 type Entry struct {
@@ -50,8 +56,6 @@ type Entry struct {
 type Setup struct {
 	// Entries are all entries of all loaders found.
 	Entries []Entry
-	// Lost are the files that could not be read or understood.
-	Lost []error
 	// Fallback is set when no loader's entry was found, and Entries come from /etc/kernel/cmdline
 	// or its like, from which entries are made.
 	Fallback bool
@@ -67,20 +71,23 @@ const (
 // configuration, imageDirs unified kernel images, and CmdlineFiles bare command lines, of which
 // the first counts.
 var (
-	loaderDirs    = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
-	grubFiles     = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg", "boot/grub2/custom.cfg"}
+	loaderDirs = []string{"boot/loader/entries", "boot/efi/loader/entries", "efi/loader/entries"}
+	grubFiles  = []string{"boot/grub/grub.cfg", "boot/grub2/grub.cfg", "boot/grub/custom.cfg",
+		"boot/grub2/custom.cfg"}
 	grubEFIDirs   = []string{"boot/efi/EFI", "efi/EFI", "boot/EFI"} // with a folder for each distribution
 	grubEnvFiles  = []string{"boot/grub/grubenv", "boot/grub2/grubenv"}
-	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg", "boot/syslinux/extlinux.conf"}
-	imageDirs     = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
-	bareFiles     = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
-	CmdlineFiles  = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
+	extlinuxFiles = []string{"boot/extlinux/extlinux.conf", "boot/extlinux.conf", "boot/syslinux/syslinux.cfg",
+		"boot/syslinux/extlinux.conf"}
+	imageDirs    = []string{"boot/efi/EFI/Linux", "efi/EFI/Linux", "boot/EFI/Linux"}
+	bareFiles    = []string{"boot/firmware/cmdline.txt", "boot/cmdline.txt"}
+	CmdlineFiles = []string{"etc/kernel/cmdline", "usr/lib/kernel/cmdline"}
 )
 
 // Read reads how the machine's kernels would be started. What is not there is left out: a
-// Boot without entries says that the next boot's command line is not known.
-func Read(fsys fs.FS) *Setup {
-	r := &bootReader{fsys: fsys, boot: new(Setup), releases: knownReleases(fsys)}
+// Setup without entries says that the next boot's command line is not known. Files that could not be
+// read or understood are problems of SourceCmdline.
+func Read(fsys fs.FS, report *fact.Report) *Setup {
+	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys)}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
 		r.text(name, r.grub)
 	}
@@ -133,17 +140,18 @@ var ErrNoEntry error = &sentinel.Error{
 }
 
 type bootReader struct {
-	fsys fs.FS
-	boot *Setup
-	env  *grubEnv
+	fsys   fs.FS
+	boot   *Setup
+	report *fact.Report
+	env    *grubEnv
 
 	grubFiles []string // those that were read
 	releases  []string // of which there are modules
 }
 
 func (r *bootReader) lose(err error) {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) && len(r.boot.Lost) < limit.Problems {
-		r.boot.Lost = append(r.boot.Lost, err)
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
+		r.report.Problem(SourceCmdline, "", "", err)
 	}
 }
 
@@ -153,7 +161,8 @@ func (r *bootReader) add(e Entry) int {
 	case maxBootEntries:
 		return -1
 	case maxBootEntries - 1:
-		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1), Err: fact.ErrTooLarge})
+		r.lose(&fact.ParseError{Source: e.File, Reason: fmt.Sprintf("more than %d boot entries", maxBootEntries-1),
+			Err: fact.ErrTooLarge})
 	}
 	r.boot.Entries = append(r.boot.Entries, e)
 	return len(r.boot.Entries) - 1
@@ -244,8 +253,9 @@ func (r *bootReader) imageEntry(e Entry, program string, bare bool) bool {
 		return !bare
 	case err == nil:
 		return !bare || kind == programKernel
-	case bare && len(r.boot.Lost) < limit.Problems:
-		r.boot.Lost = append(r.boot.Lost, fmt.Errorf("/%s starts /%s, whose command line is not known: %w", e.File, escape.UTF8(name), err))
+	case bare:
+		r.report.Problem(SourceCmdline, "", "",
+			fmt.Errorf("/%s starts /%s, whose command line is not known: %w", e.File, escape.UTF8(name), err))
 	}
 	return !bare
 }
@@ -259,7 +269,8 @@ func startsNoLinux(program string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(base, "boot") && strings.HasSuffix(base, ".efi") || strings.HasSuffix(base, ".c32") || strings.HasSuffix(base, ".com32")
+	return strings.HasPrefix(base, "boot") && strings.HasSuffix(base, ".efi") || strings.HasSuffix(base, ".c32") ||
+		strings.HasSuffix(base, ".com32")
 }
 
 // setRelease notes which release an entry starts, from its kernel's path and its version. Names are
@@ -279,7 +290,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 			return
 		}
 	}
-	if !looksLikeRelease(e.Release) || slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
+	if !looksLikeRelease(e.Release) ||
+		slices.ContainsFunc(r.releases, func(known string) bool { return isSeries(e.Release, known) }) {
 		e.Release = "" // a digest, a title, or the name of a series
 		return
 	}
@@ -289,7 +301,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 // looksLikeRelease tells 6.1.0-1 from a digest or a title.
 func looksLikeRelease(name string) bool {
 	behind := strings.TrimLeft(name, "0123456789")
-	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') && !strings.Contains(name, " ")
+	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') &&
+		!strings.Contains(name, " ")
 }
 
 // isSeries reports whether the name stands for a series that the release is one of, as
@@ -300,9 +313,10 @@ func isSeries(name, release string) bool {
 }
 
 // knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
-// name in a boot loader's file is only a guess.
+// name in a boot loader's file is only a guess; that it cannot be listed is for those to report who ask for
+// its modules.
 func knownReleases(fsys fs.FS) (known []string) {
-	dirs, _ := modprobe.Releases(fsys)
+	dirs, _ := modprobe.Releases(fsys, new(fact.Report))
 	for _, d := range dirs {
 		if d.Release != "" {
 			known = append(known, d.Release)
@@ -325,7 +339,8 @@ func kernelRelease(file string) string {
 			return escape.UTF8(strings.TrimSuffix(release, ".efi"))
 		}
 	}
-	if parent := path.Base(path.Dir(file)); (base == "linux" || base == "vmlinuz") && strings.Contains(parent, ".") && parent != "." {
+	if parent := path.Base(path.Dir(file)); (base == "linux" || base == "vmlinuz") && strings.Contains(parent, ".") &&
+		parent != "." {
 		return escape.UTF8(parent)
 	}
 	return ""
@@ -499,9 +514,9 @@ func (r *bootReader) addons(name string) string {
 	return text
 }
 
-// InitrdFiles returns the files of the initial file systems that the entry names, as paths below
-// the root: of a unified kernel image, the image itself. lost names those that are not there.
-func (e *Entry) InitrdFiles(fsys fs.FS) (names, lost []string) {
+// initrdFiles returns the files of the initial file systems that the entry names, as paths below
+// the root: of a unified kernel image, the image itself. missing names those that are not there.
+func (e *Entry) initrdFiles(fsys fs.FS) (names, missing []string) {
 	if e.unified {
 		names = append(names, e.File)
 	}
@@ -518,10 +533,10 @@ func (e *Entry) InitrdFiles(fsys fs.FS) (names, lost []string) {
 			}
 		}
 		if !found {
-			lost = append(lost, name)
+			missing = append(missing, name)
 		}
 	}
-	return names, lost
+	return names, missing
 }
 
 var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}

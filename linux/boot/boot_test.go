@@ -35,8 +35,9 @@ func TestGrubWords(t *testing.T) {
 		`linux /vmlinuz-1 a="unclosed b`:                        `"a=unclosed b"`,
 		`linux /vmlinuz-1`:                                      "",
 	} {
+		var r fact.Report
 		b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": "set one=1\nset two=\"x y\"\n" +
-			"set root='hd0,1'\n" + line + "\n"}))
+			"set root='hd0,1'\n" + line + "\n"}), &r)
 		if len(b.Entries) != 1 || b.Entries[0].Text != want || b.Entries[0].Release != "1" ||
 			len(b.Entries[0].Unresolved) > 0 {
 			t.Errorf("%s\n%+v, want %q", line, b.Entries, want)
@@ -69,9 +70,10 @@ func TestGrubVariables(t *testing.T) {
 		{"of another variable", "set kernelopts=\"a $x\"\n", "", "$kernelopts"},
 		{"none", "set other=1\n", "other=2", "$kernelopts"},
 	} {
+		var r fact.Report
 		b := Read(linuxtest.Files(map[string]string{"boot/grub2/grub.cfg": tt.cfg,
 			"boot/grub2/grubenv":         "# GRUB Environment Block\n" + tt.env + "\n###",
-			"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions $kernelopts\n"}))
+			"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions $kernelopts\n"}), &r)
 		got := "none"
 		if len(b.Entries) == 1 {
 			if got = b.Entries[0].Text; len(b.Entries[0].Unresolved) > 0 {
@@ -93,13 +95,15 @@ func TestBootReleases(t *testing.T) {
 		{"a rescue kernel is any", "version 0-rescue-77\nlinux /vmlinuz-0-rescue-77\n", ""},
 		{"no release at all", "linux /vmlinuz-linux\ninitrd /a.img\ninitrd /b.img\n", ""},
 	} {
-		b := Read(linuxtest.Files(map[string]string{"efi/loader/entries/a.conf": tt.entry}))
+		var r fact.Report
+		b := Read(linuxtest.Files(map[string]string{"efi/loader/entries/a.conf": tt.entry}), &r)
 		if len(b.Entries) != 1 || b.Entries[0].Release != tt.want {
 			t.Errorf("%s: %+v", tt.name, b.Entries)
 		}
 	}
+	var r fact.Report
 	b := Read(linuxtest.Files(map[string]string{"boot/loader/entries/a.conf": "options x\n",
-		"efi/loader/entries/a.conf": "options y\n"}))
+		"efi/loader/entries/a.conf": "options y\n"}), &r)
 	if len(b.Entries) != 2 {
 		t.Errorf("two entries of one name: %+v", b.Entries)
 	}
@@ -126,8 +130,9 @@ func TestReleasesOfDistributions(t *testing.T) {
 			"6.2"},
 		{"no modules of it", "boot/grub/grub.cfg", "linux /boot/vmlinuz-6.1.0-2-default a\n", "6.1.0-2-default"},
 	} {
+		var r fact.Report
 		b := Read(linuxtest.Files(map[string]string{tt.file: tt.text, "lib/modules/" + suse + "/modules.dep": "",
-			"usr/lib/modules/" + manjaro + "/modules.dep": ""}))
+			"usr/lib/modules/" + manjaro + "/modules.dep": ""}), &r)
 		if len(b.Entries) != 1 || b.Entries[0].Release != tt.want || b.Entries[0].Text != "a" ||
 			b.Entries[0].doubtful == (tt.want == "" || tt.want == suse || tt.want == manjaro) {
 			t.Errorf("%s: %+v", tt.name, b.Entries)
@@ -176,19 +181,21 @@ func TestEntriesWithoutLinux(t *testing.T) {
 		{"words for one that is not there", map[string]string{entry: "efi /EFI/x/a.efi\noptions a\n"},
 			[]string{"a"}, false},
 	} {
-		b := Read(linuxtest.Files(tt.files))
+		var r fact.Report
+		b := Read(linuxtest.Files(tt.files), &r)
 		var texts []string
 		for _, e := range b.Entries {
 			texts = append(texts, strings.TrimSpace(e.Text))
 		}
-		if !slices.Equal(texts, tt.texts) || (len(b.Lost) > 0) != tt.lost {
-			t.Errorf("%s: %+v, lost %v", tt.name, b.Entries, b.Lost)
+		if !slices.Equal(texts, tt.texts) || (len(r.Problems) > 0) != tt.lost {
+			t.Errorf("%s: %+v, %v", tt.name, b.Entries, r.Problems)
 		}
 	}
 }
 
 // TestUnifiedImages: each profile has its command line, and addons add to all of them.
 func TestUnifiedImages(t *testing.T) {
+	var r fact.Report
 	b := Read(linuxtest.Files(map[string]string{
 		"efi/EFI/Linux/a.efi": string(linuxtest.Image(".cmdline", "one", ".uname", "6.1",
 			".profile", "ID=x", ".cmdline", "two")),
@@ -198,22 +205,23 @@ func TestUnifiedImages(t *testing.T) {
 		"efi/EFI/Linux/b.addon.efi":                 string(linuxtest.Image(".cmdline", "not an image of its own")),
 		"efi/EFI/Linux/vmlinuz-6.2.efi":             string(linuxtest.Image(".linux", "x")),
 		"efi/EFI/Linux/vmlinuz-6.2.efi.extra.d/bad": "not an addon",
-	}))
+	}), &r)
 	var texts []string
 	for _, e := range b.Entries {
 		texts = append(texts, e.Release+": "+strings.Join(strings.Fields(e.Text), " "))
 	}
 	want := []string{"6.1: one quiet module_blacklist=a", "6.1: two quiet module_blacklist=a", "6.2: quiet"}
-	if !slices.Equal(texts, want) || len(b.Lost) != 0 || len(b.Entries[2].Unresolved) != 1 {
-		t.Errorf("%q, want %q: %v", texts, want, b.Lost)
+	if !slices.Equal(texts, want) || len(r.Problems) != 0 || len(b.Entries[2].Unresolved) != 1 {
+		t.Errorf("%q, want %q: %v", texts, want, r.Problems)
 	}
 }
 
 func TestTooManyBootEntries(t *testing.T) {
+	var r fact.Report
 	b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": strings.Repeat("linux /vmlinuz-1 a\n"+
-		"initrd /b\n", maxBootEntries+10)}))
-	if len(b.Entries) != maxBootEntries || len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrTooLarge) {
-		t.Errorf("%d entries, lost %v", len(b.Entries), b.Lost)
+		"initrd /b\n", maxBootEntries+10)}), &r)
+	if len(b.Entries) != maxBootEntries || len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("%d entries, %v", len(b.Entries), r.Problems)
 	}
 }
 
@@ -230,7 +238,8 @@ func TestUbuntuGrub(t *testing.T) {
 		"linux /vmlinuz-6 \"$vt_handoff\" module_blacklist=a":        1,
 		"linux /vmlinuz-6 $gfxpayload module_blacklist=a":            1,
 	} {
-		b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": head + line + "\n"}))
+		var r fact.Report
+		b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": head + line + "\n"}), &r)
 		if len(b.Entries) != 1 || len(b.Entries[0].Unresolved) != want {
 			t.Errorf("%s: %+v", line, b.Entries)
 		}
@@ -240,9 +249,10 @@ func TestUbuntuGrub(t *testing.T) {
 // TestHostileVariables: a short text that asks for a long command line does not get it.
 func TestHostileVariables(t *testing.T) {
 	big := "set x=" + strings.Repeat("a", 400<<10) + "\n"
+	var r fact.Report
 	b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": big + "linux /vmlinuz-1 module_blacklist=q " +
 		strings.Repeat("$x", 100<<10) + "\n",
-		"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions " + strings.Repeat("$x", 100<<10) + "\n"}))
+		"boot/loader/entries/a.conf": "linux /vmlinuz-1\noptions " + strings.Repeat("$x", 100<<10) + "\n"}), &r)
 	for _, e := range b.Entries {
 		if len(e.Text) > 2*maxExpansion || len(e.Unresolved) != 1 {
 			t.Errorf("%s: %d bytes, %d unresolved", e.File, len(e.Text), len(e.Unresolved))
@@ -292,7 +302,8 @@ func TestBootEntries(t *testing.T) {
 		"boot/efi/EFI/Linux/bad.efi": "MZ",
 		"etc/kernel/cmdline":         "not used",
 	})
-	b := Read(fsys)
+	var r fact.Report
+	b := Read(fsys, &r)
 	if b.Fallback || len(b.Entries) != 5 {
 		t.Fatalf("%+v", b.Entries)
 	}
@@ -322,14 +333,15 @@ func TestBootEntries(t *testing.T) {
 			t.Errorf("%s %s: %q, %+v", tt.release, tt.key, value, e)
 		}
 	}
-	if len(b.Lost) != 1 || !errors.Is(b.Lost[0], fact.ErrMalformed) {
-		t.Errorf("lost: %v", b.Lost)
+	if len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrMalformed) {
+		t.Errorf("%v", r.Problems)
 	}
-	b = Read(linuxtest.Files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}))
+	r = fact.Report{}
+	b = Read(linuxtest.Files(map[string]string{"etc/kernel/cmdline": "a=1\nb"}), &r)
 	if !b.Fallback || len(b.For("any")) != 1 || len(b.Entries[0].Words) != 2 {
 		t.Errorf("fallback: %+v", b)
 	}
-	if b = Read(fstest.MapFS{}); len(b.Entries) != 0 || len(b.Lost) != 0 {
+	if b = Read(fstest.MapFS{}, &r); len(b.Entries) != 0 || len(r.Problems) != 0 {
 		t.Errorf("nothing: %+v", b)
 	}
 }

@@ -25,6 +25,7 @@
 //
 // # Errors
 //
-// What cannot be read or understood is in [Setup.Lost] and [Initramfs.Lost]. A [Setup] without entries says
-// that the next boot's command line is not known ([ErrNoEntry]), not that it is empty.
+// Each call takes a *[fact.Report] and tells it what it could not read or understand, under [SourceCmdline] or
+// [SourceInitramfs]. An error says that there is no answer. A [Setup] without entries says that the next boot's
+// command line is not known ([ErrNoEntry]), not that it is empty.
 package boot

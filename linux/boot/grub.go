@@ -39,7 +39,8 @@ func (e *grubEnv) harmless(name, before, behind string) (string, bool) {
 	}
 	for _, value := range values {
 		words := ParseCmdline(value)
-		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") || slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
+		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") ||
+			slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
 			return "", false
 		}
 	}
@@ -216,74 +217,91 @@ func bareCommand(command string) string {
 // and double ones replace variables; a variable outside quotes is divided again. unresolved are the
 // variables whose value is not known.
 func (e *grubEnv) words(line string) (words, unresolved []string) {
-	var word strings.Builder
-	inWord := false
-	end := func() {
-		if inWord {
-			words = append(words, word.String())
-		}
-		word.Reset()
-		inWord = false
-	}
-	quoted := false // in double quotes
-	grown := 0      // by variables
+	w := grubWords{env: e}
 	for i := 0; i < len(line); i++ {
 		switch ch := line[i]; {
-		case ch == '\\' && i+1 < len(line) && (!quoted || strings.IndexByte("$\"\\", line[i+1]) >= 0):
+		case ch == '\\' && i+1 < len(line) && (!w.quoted || strings.IndexByte("$\"\\", line[i+1]) >= 0):
 			i++
-			word.WriteByte(line[i])
-			inWord = true
+			w.put(line[i : i+1])
 		case ch == '"':
-			quoted, inWord = !quoted, true
+			w.quoted, w.inWord = !w.quoted, true
 		case ch == '$':
-			name, rest := variable(line[i+1:])
-			if name == "" {
-				word.WriteByte(ch)
-				inWord = true
-				break
-			}
-			i = len(line) - len(rest) - 1
-			value, known := e.lookup(name)
-			if !known && !quoted && !inWord {
-				value, known = e.harmless(name, "", rest)
-			}
-			if grown += len(value); grown > maxExpansion {
-				known, value = false, ""
-			}
-			if !known {
-				unresolved = addName(unresolved, name)
-			}
-			inWord = inWord || quoted || value != ""
-			if quoted {
-				word.WriteString(value)
-				break
-			}
-			for j, field := range strings.Split(value, " ") {
-				if j > 0 {
-					end()
-				}
-				word.WriteString(field)
-				inWord = inWord || field != ""
-			}
-		case quoted:
-			word.WriteByte(ch)
+			i = len(line) - len(w.expand(line[i+1:])) - 1
+		case w.quoted:
+			w.put(line[i : i+1])
 		case ch == '\'':
 			inner, rest, _ := strings.Cut(line[i+1:], "'")
-			word.WriteString(inner)
-			inWord = true
+			w.put(inner)
 			i = len(line) - len(rest) - 1
 		case ch == ' ' || ch == '\t':
-			end()
-		case ch == ';' || ch == '#' && !inWord:
-			end()
-			return words, unresolved
+			w.end()
+		case ch == ';' || ch == '#' && !w.inWord:
+			w.end()
+			return w.words, w.unresolved
 		default:
-			word.WriteByte(ch)
-			inWord = true
+			w.put(line[i : i+1])
 		}
 	}
-	end()
-	return words, unresolved
+	w.end()
+	return w.words, w.unresolved
+}
+
+// grubWords collects the words of a line.
+type grubWords struct {
+	env        *grubEnv
+	words      []string
+	unresolved []string
+	word       strings.Builder // the word that is being read
+	inWord     bool            // there is one, maybe an empty one in quotes
+	quoted     bool            // in double quotes
+	grown      int             // bytes that variables added
+}
+
+// put adds to the word.
+func (w *grubWords) put(s string) {
+	w.word.WriteString(s)
+	w.inWord = true
+}
+
+// end ends the word.
+func (w *grubWords) end() {
+	if w.inWord {
+		w.words = append(w.words, w.word.String())
+	}
+	w.word.Reset()
+	w.inWord = false
+}
+
+// expand adds the value of the variable whose name follows the "$", and returns what follows it.
+func (w *grubWords) expand(after string) (rest string) {
+	name, rest := variable(after)
+	if name == "" {
+		w.put("$")
+		return after
+	}
+	value, known := w.env.lookup(name)
+	if !known && !w.quoted && !w.inWord {
+		value, known = w.env.harmless(name, "", rest)
+	}
+	if w.grown += len(value); w.grown > maxExpansion {
+		known, value = false, ""
+	}
+	if !known {
+		w.unresolved = addName(w.unresolved, name)
+	}
+	w.inWord = w.inWord || w.quoted || value != ""
+	if w.quoted {
+		w.word.WriteString(value)
+		return rest
+	}
+	for i, field := range strings.Split(value, " ") {
+		if i > 0 {
+			w.end()
+		}
+		w.word.WriteString(field)
+		w.inWord = w.inWord || field != ""
+	}
+	return rest
 }
 
 // maxGrubConfigs is how many grub.cfg are read.
@@ -327,7 +345,8 @@ func (r *bootReader) grub(name, text string) {
 		return // one goes on with another, which goes on with the first
 	}
 	if len(env.configs) == maxGrubConfigs {
-		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs), Err: fact.ErrTooLarge})
+		r.lose(&fact.ParseError{Source: name, Reason: fmt.Sprintf("not read: more than %d grub.cfg", maxGrubConfigs),
+			Err: fact.ErrTooLarge})
 		return
 	}
 	r.grubFiles = append(r.grubFiles, name)
@@ -391,7 +410,8 @@ func (r *bootReader) grubFile(from, file string, command grubLine) {
 
 // loseFor notes that a file goes on with something that is not read, in which more entries may stand.
 func (r *bootReader) loseFor(name string, line int, what string) {
-	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) + ", which is not read"})
+	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) +
+		", which is not read"})
 }
 
 // KeptOfGrub returns the commands of a line of grub.cfg that a recording keeps: those that load a
@@ -403,7 +423,8 @@ func KeptOfGrub(line string) (commands []string) {
 			continue
 		}
 		switch word {
-		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
+		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile",
+			"extract_entries_source",
 			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
 			commands = append(commands, command.text)
 		}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/ko"
@@ -35,8 +36,6 @@ type Initramfs struct {
 	Lists []modprobe.Setting
 	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
 	NoInstall bool
-	// Lost is what is in it, or follows the archives that were read, and could not be; nil for nothing.
-	Lost error
 }
 
 // Caps of an initial file system.
@@ -54,14 +53,17 @@ const (
 
 // initramfsFiles are the names of a release's initial file system.
 func initramfsFiles(release string) []string {
-	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release, "boot/initramfs-" + release,
-		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd", "lib/modules/" + release + "/initrd"}
+	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release,
+		"boot/initramfs-" + release,
+		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd",
+		"lib/modules/" + release + "/initrd"}
 }
 
 // InitramfsSets returns the initial file systems of a release: the files that each boot entry names,
-// and those that stand in the usual places. lost says which of the first are not there, or that
-// nothing tells whether there is one.
-func InitramfsSets(fsys fs.FS, boot *Setup, release string) (sets [][]string, lost []error) {
+// and those that stand in the usual places. Problems of SourceInitramfs say which of the first are not
+// there, or that nothing tells whether there is one.
+func InitramfsSets(fsys fs.FS, boot *Setup, release string, r *fact.Report) (sets [][]string) {
+	before := r.Count(SourceInitramfs)
 	add := func(names []string) {
 		if len(names) > 0 && !slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, names) }) {
 			sets = append(sets, names)
@@ -69,33 +71,40 @@ func InitramfsSets(fsys fs.FS, boot *Setup, release string) (sets [][]string, lo
 	}
 	told := false
 	for _, e := range boot.For(release) {
-		names, missing := e.InitrdFiles(fsys)
+		names, missing := e.initrdFiles(fsys)
 		told = told || !e.bare
 		add(names)
 		for _, name := range missing {
-			lost = append(lost, fmt.Errorf("/%s names the initial file system %s, which is not there: %w", e.File, escape.Text(name), fs.ErrNotExist))
+			lose(r, fmt.Errorf("/%s names the initial file system %s, which is not there: %w",
+				e.File, escape.Text(name), fs.ErrNotExist))
 		}
 	}
 	for _, name := range initramfsFiles(release) {
-		if release == "" || !fs.ValidPath(name) || slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
+		if release == "" || !fs.ValidPath(name) ||
+			slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
 			continue
 		}
 		if _, err := fs.Stat(fsys, name); err == nil {
 			add([]string{name})
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, err)
+			lose(r, err)
 		}
 	}
-	if len(sets) == 0 && len(lost) == 0 && !told {
-		lost = append(lost, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w", fs.ErrNotExist))
+	if len(sets) == 0 && r.Count(SourceInitramfs) == before && !told {
+		lose(r, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w",
+			fs.ErrNotExist))
 	}
-	return sets, lost
+	return sets
 }
 
-// ReadInitramfs reads the files of one initial file system. The error is errors.ErrUnsupported for
+// lose reports modules of an initial file system that are not known.
+func lose(r *fact.Report, err error) { r.Problem(SourceInitramfs, "", "modules", err) }
+
+// ReadInitramfs reads the files of one initial file system. What is in it, or follows the archives that
+// were read, and could not be read is a problem of SourceInitramfs. The error is errors.ErrUnsupported for
 // a compression other than gzip, xz, zstd, lz4 and bzip2.
-func ReadInitramfs(fsys fs.FS, names []string) (*Initramfs, error) {
-	r := newInitramfsReader(names)
+func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs, error) {
+	r := newInitramfsReader(names, report)
 	for _, name := range names {
 		data, err := readInitrd(fsys, name)
 		if err != nil {
@@ -122,21 +131,21 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 }
 
 // ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
-// each of which may be compressed.
-func ParseInitramfs(data []byte, name string) (*Initramfs, error) {
-	r := newInitramfsReader([]string{name})
+// each of which may be compressed. Problems and the error are those of ReadInitramfs.
+func ParseInitramfs(data []byte, name string, report *fact.Report) (*Initramfs, error) {
+	r := newInitramfsReader([]string{name}, report)
 	if err := r.parse(data, name); err != nil {
 		return nil, err
 	}
 	return r.result(), nil
 }
 
-func newInitramfsReader(names []string) *initramfsReader {
-	return &initramfsReader{names: names, configs: make(map[string][]byte), left: maxInitramfsPlain}
+func newInitramfsReader(names []string, report *fact.Report) *initramfsReader {
+	return &initramfsReader{names: names, report: report, configs: make(map[string][]byte), left: maxInitramfsPlain}
 }
 
 // parse goes through the archives of one file. What follows the first archive and makes no sense is
-// noted in lost, and ends the file.
+// a problem, and ends the file.
 func (r *initramfsReader) parse(data []byte, name string) error {
 	r.source = name
 	for first := true; ; first = false {
@@ -149,7 +158,7 @@ func (r *initramfsReader) parse(data []byte, name string) error {
 		case err != nil && first:
 			return err
 		case err != nil:
-			r.lost = fmt.Errorf("/%s: after the first archive: %w", name, err)
+			lose(r.report, fmt.Errorf("/%s: after the first archive: %w", name, err))
 			return nil
 		}
 		data = rest
@@ -236,7 +245,7 @@ type initramfsReader struct {
 	names   []string
 	source  string
 	left    int64 // how many more decompressed bytes are read
-	lost    error
+	report  *fact.Report
 	kept    int64 // bytes of names and texts that are kept
 	files   int
 	modules []string
@@ -300,7 +309,8 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 		return r.program(in, name, mode&typeMask == link, size)
 	}
 	if mode&typeMask == regular && isPackedRoot(name) {
-		r.lost = fmt.Errorf("/%s: %s in it is a file system, which is not read: %w", r.source, escape.Text(name), errors.ErrUnsupported)
+		lose(r.report, fmt.Errorf("/%s: %s in it is a file system, which is not read: %w",
+			r.source, escape.Text(name), errors.ErrUnsupported))
 	}
 	isConfig := slices.Contains(modprobe.ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
 	if mode&typeMask != regular {
@@ -335,15 +345,20 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 		r.configs[name] = text
 		return nil
 	}
+	r.list(name, string(text))
+	return nil
+}
+
+// list keeps the lines of a list of modules.
+func (r *initramfsReader) list(name, text string) {
 	n := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		n++
 		module, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if module != "" && module[0] != '#' && len(r.lists) < maxInitramfsLists {
 			r.lists = append(r.lists, modprobe.Setting{Name: escape.UTF8(module), File: name, Line: n})
 		}
 	}
-	return nil
 }
 
 // binDirs hold an initial file system's programs.
@@ -386,6 +401,6 @@ func isPackedRoot(name string) bool {
 
 // result returns what was found.
 func (r *initramfsReader) result() *Initramfs {
-	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs), Lists: r.lists, Lost: r.lost,
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs), Lists: r.lists,
 		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
 }

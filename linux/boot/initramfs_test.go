@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 )
 
@@ -99,17 +100,20 @@ func TestInitramfsOfSeveralArchives(t *testing.T) {
 		"padded at the end":   join(linuxtest.Gzip(a), linuxtest.Gzip(b), zeros),
 		"microcode, then two": join(linuxtest.Archive("kernel/x86/microcode/a.bin", "z"), zeros, linuxtest.Gzip(a), b),
 	} {
-		i, err := ParseInitramfs(data, "boot/x")
-		if err != nil || i.Lost != nil ||
+		var r fact.Report
+		i, err := ParseInitramfs(data, "boot/x", &r)
+		if err != nil || r.Problems != nil ||
 			!slices.Equal(i.Modules, []string{"lib/modules/6/a.ko", "usr/lib/modules/6/b.ko"}) {
 			t.Errorf("%s: %+v, %v", name, i, err)
 		}
 	}
-	i, err := ParseInitramfs(append(linuxtest.Gzip(a), "something else"...), "boot/x")
-	if err != nil || len(i.Modules) != 1 || !errors.Is(i.Lost, errors.ErrUnsupported) {
+	var r fact.Report
+	i, err := ParseInitramfs(append(linuxtest.Gzip(a), "something else"...), "boot/x", &r)
+	if err != nil || len(i.Modules) != 1 || len(r.Problems) != 1 ||
+		!errors.Is(r.Problems[0], errors.ErrUnsupported) {
 		t.Errorf("what follows is not told of: %+v, %v", i, err)
 	}
-	if i, err := ParseInitramfs(linuxtest.Gzip(a[:len(a)-200]), "boot/x"); err == nil {
+	if i, err := ParseInitramfs(linuxtest.Gzip(a[:len(a)-200]), "boot/x", &r); err == nil {
 		t.Errorf("an archive without a trailer: %+v", i)
 	}
 }
@@ -118,7 +122,7 @@ func FuzzInitramfs(f *testing.F) {
 	f.Add(linuxtest.Archive("lib/modules/6/a.ko", "x", "conf/modules", "a\n"))
 	f.Add(linuxtest.Gzip(linuxtest.Archive("etc/modprobe.d/a.conf", "install a b\n")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		i, err := ParseInitramfs(data, "x")
+		i, err := ParseInitramfs(data, "x", new(fact.Report))
 		if (i == nil) == (err == nil) {
 			t.Fatal("value xor error")
 		}

@@ -50,7 +50,8 @@ func peRanges(r io.ReaderAt, source string) ([]peRange, error) {
 		}
 		// The raw size is padded; the virtual size is the content's.
 		size := min(binary.LittleEndian.Uint32(s[8:]), binary.LittleEndian.Uint32(s[16:]))
-		ranges[i] = peRange{strings.TrimRight(string(s[:8]), "\x00"), int64(binary.LittleEndian.Uint32(s[20:])), int64(size)}
+		ranges[i] = peRange{strings.TrimRight(string(s[:8]), "\x00"), int64(binary.LittleEndian.Uint32(s[20:])),
+			int64(size)}
 	}
 	return ranges, nil
 }
@@ -58,7 +59,8 @@ func peRanges(r io.ReaderAt, source string) ([]peRange, error) {
 // read returns the section's content, of at most max bytes.
 func (p peRange) read(r io.ReaderAt, source string, max int64) ([]byte, error) {
 	if p.size > max {
-		return nil, &fact.ParseError{Source: source, Reason: "section " + p.name + " is too large", Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: source, Reason: "section " + p.name + " is too large",
+			Err: fact.ErrTooLarge}
 	}
 	b := make([]byte, min(p.size, 1<<20))
 	for n := int64(0); ; { // grows with what is there, not with what a header says

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
@@ -81,26 +82,27 @@ func (c *Cache) Clear() {
 }
 
 // ReadFile is r.ReadFile, unless the cache knows the file in its present state. Only metadata are
-// kept: signatures, symbols and digests are read anew.
-func (c *Cache) ReadFile(r *Reader, fsys fs.FS, name string, o Options) (File, error) {
+// kept, of files without problems: signatures, symbols and digests are read anew.
+func (c *Cache) ReadFile(r *Reader, fsys fs.FS, name string, o Options, report *fact.Report) (File, error) {
 	if o.Signature || o.Symbols || o.Hash {
-		return r.ReadFile(fsys, name, o)
+		return r.ReadFile(fsys, name, o, report)
 	}
 	open, err := fsys.Open(name)
 	if err != nil {
-		return File{Path: name}, err
+		return File{Path: name}, o.errorAt(name, err)
 	}
 	defer open.Close()
 	info, err := open.Stat()
 	if err != nil {
-		return File{Path: name}, err
+		return File{Path: name}, o.errorAt(name, err)
 	}
 	id := identify(info)
 	if f, ok := c.get(name, id); ok {
 		return f, nil
 	}
-	f, err := r.Read(open, name, o)
-	if err == nil && len(f.Lost) == 0 {
+	before := report.Count(SourceFile)
+	f, err := r.readOpen(open, name, o, report)
+	if err == nil && report.Count(SourceFile) == before {
 		c.put(name, id, f)
 	}
 	return f, err

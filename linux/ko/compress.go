@@ -72,7 +72,8 @@ func (x *expander) open(compression string, data []byte, path string, max int64)
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {
-			x.zst, err = zstd.NewReader(&x.src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+			x.zst, err = zstd.NewReader(&x.src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
+				zstd.WithDecoderLowmem(true))
 		} else {
 			err = x.zst.Reset(&x.src)
 		}
@@ -99,7 +100,8 @@ func (x *expander) more(n int) error {
 		x.out = x.out[:len(x.out)+got]
 		if int64(len(x.out)) > x.max {
 			x.out = x.out[:x.max]
-			return &fact.ParseError{Source: x.path, Field: "compression", Reason: fmt.Sprintf("decompresses to more than %d bytes", x.max), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: x.path, Field: "compression",
+				Reason: fmt.Sprintf("decompresses to more than %d bytes", x.max), Err: fact.ErrTooLarge}
 		}
 		if err == io.EOF {
 			x.done = true
@@ -153,7 +155,8 @@ func CompressionError(err error, path string, offset int64) error {
 		return err
 	}
 	kind := error(nil)
-	if errors.Is(err, xz.ErrMemory) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+	if errors.Is(err, xz.ErrMemory) || errors.Is(err, zstd.ErrWindowSizeExceeded) ||
+		errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		kind = fact.ErrTooLarge
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {

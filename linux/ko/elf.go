@@ -161,9 +161,24 @@ func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err erro
 	}
 	if e.is64 {
 		off := e.order.Uint64(h[40:])
-		return int64(min(off, 1<<62)), int64(e.order.Uint16(h[58:])), uint32(e.order.Uint16(h[60:])), uint32(e.order.Uint16(h[62:])), nil
+		return int64(min(off, 1<<62)), int64(e.order.Uint16(h[58:])), uint32(e.order.Uint16(h[60:])),
+			uint32(e.order.Uint16(h[62:])), nil
 	}
-	return int64(e.order.Uint32(h[32:])), int64(e.order.Uint16(h[46:])), uint32(e.order.Uint16(h[48:])), uint32(e.order.Uint16(h[50:])), nil
+	return int64(e.order.Uint32(h[32:])), int64(e.order.Uint16(h[46:])), uint32(e.order.Uint16(h[48:])),
+		uint32(e.order.Uint16(h[50:])), nil
+}
+
+// extended returns the number of section headers and the index of the names, which the first section header
+// has if they do not fit into the ELF header.
+func (e *elfImage) extended(raw []byte, count int64, strings uint32) (int64, uint32) {
+	first := e.section(raw)
+	if count == 0 {
+		count = first.size
+	}
+	if strings == 0xffff {
+		strings = first.link
+	}
+	return count, strings
 }
 
 // readSections reads the table of section headers and the names.
@@ -184,14 +199,7 @@ func (e *elfImage) readSections(shoff, entry int64, count, strings uint32) error
 	}
 	raw = raw[lead:]
 	if n == 0 || strings == 0xffff {
-		first := e.section(raw)
-		if n == 0 {
-			n = first.size
-		}
-		if strings == 0xffff {
-			strings = first.link
-		}
-		if n <= 0 || n > maxSections {
+		if n, strings = e.extended(raw, n, strings); n <= 0 || n > maxSections {
 			return e.bad("sections", shoff, "impossible number of section headers")
 		}
 		if raw, err = e.src.bytes(shoff, n*want); err != nil {
@@ -260,7 +268,8 @@ func (e *elfImage) data(s *elfSection, field string, limit int64) ([]byte, error
 		return nil, e.bad(field, s.offset, "section has no bytes in the file")
 	}
 	if s.size > limit {
-		return nil, &fact.ParseError{Source: e.path, Field: field, Offset: s.offset, Reason: fmt.Sprintf("section of %d bytes, limit %d", s.size, limit), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: e.path, Field: field, Offset: s.offset,
+			Reason: fmt.Sprintf("section of %d bytes, limit %d", s.size, limit), Err: fact.ErrTooLarge}
 	}
 	b, err := e.src.bytes(s.offset, s.size)
 	if err != nil {

@@ -45,9 +45,13 @@ type File struct {
 	// Whole says that the file was read to its end. The metadata of a compressed file are known
 	// before that, see [Reader].
 	Whole bool
-	// Lost are facts that could not be had although they were asked for, and why.
-	Lost []AttrError
 }
+
+// The names under which this package reports problems.
+const (
+	SourceFile = "module_file" // a module's file
+	SourceKeys = "keys"        // the certificates to verify signatures against
+)
 
 // Options say what to read of a module file beyond its metadata.
 type Options struct {
@@ -61,6 +65,9 @@ type Options struct {
 	Hash bool
 	// MaxFile is the largest file in bytes, stored or decompressed; 0 means 512 MiB.
 	MaxFile int64
+	// Root is where the caller's file system is, put before the file's path in errors and problems;
+	// empty leaves the path as it is.
+	Root string
 	// noPrefix makes it decode compressed files whole even when a prefix would do.
 	noPrefix bool
 }
@@ -70,6 +77,14 @@ func (o *Options) max() int64 {
 		return o.MaxFile
 	}
 	return limit.File
+}
+
+// errorAt returns an error about the file with its path as the caller knows it.
+func (o *Options) errorAt(name string, err error) error {
+	if o.Root == "" {
+		return err
+	}
+	return fact.ErrorAt(o.Root, name, err)
 }
 
 // whole reports whether metadata alone is not enough.
@@ -91,24 +106,40 @@ type Reader struct {
 	image  elfImage
 	head   [512]byte
 	tail   [256]byte // of a file that is only glanced at
+	report *fact.Report
+	root   string // of the file that is being read
 }
 
 // NewReader returns a reader.
 func NewReader() *Reader { return new(Reader) }
 
 // ReadFile reads the module file of that name in fsys. The error is about the file as a whole: it
-// cannot be read, or is no module. Less than that is in File.Lost.
-func (r *Reader) ReadFile(fsys fs.FS, name string, o Options) (File, error) {
+// cannot be read, or is no module. A field that was asked for and could not be read is a problem of
+// SourceFile, with the module's name as its subject.
+func (r *Reader) ReadFile(fsys fs.FS, name string, o Options, report *fact.Report) (File, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
-		return File{Path: name}, err
+		return File{Path: name}, o.errorAt(name, err)
 	}
 	defer f.Close()
-	return r.Read(f, name, o)
+	return r.readOpen(f, name, o, report)
 }
 
-// Read reads an open module file; name is for errors and for the module's name.
-func (r *Reader) Read(f fs.File, name string, o Options) (File, error) {
+// readOpen reads an open module file; name is for errors and for the module's name.
+func (r *Reader) readOpen(f fs.File, name string, o Options, report *fact.Report) (File, error) {
+	r.report, r.root = report, o.Root
+	file, err := r.read(f, name, o)
+	r.report = nil
+	return file, o.errorAt(name, err)
+}
+
+// lose reports a field that could not be read.
+func (r *Reader) lose(file *File, field string, err error) {
+	o := Options{Root: r.root}
+	r.report.Problem(SourceFile, file.Name, field, o.errorAt(file.Path, err))
+}
+
+func (r *Reader) read(f fs.File, name string, o Options) (File, error) {
 	file, err := describeFile(f, name, o.max())
 	if err != nil {
 		return file, err
@@ -142,9 +173,12 @@ func (r *Reader) Read(f fs.File, name string, o Options) (File, error) {
 	return file, err
 }
 
-// Decode reads a module file that is in memory.
-func (r *Reader) Decode(data []byte, name string, o Options) (File, error) {
-	return r.decode(File{Path: name, Size: int64(len(data))}, data, o)
+// Decode reads a module file that is in memory. Problems and the error are those of ReadFile.
+func (r *Reader) Decode(data []byte, name string, o Options, report *fact.Report) (File, error) {
+	r.report, r.root = report, o.Root
+	file, err := r.decode(File{Path: name, Size: int64(len(data))}, data, o)
+	r.report = nil
+	return file, o.errorAt(name, err)
 }
 
 func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
@@ -180,7 +214,8 @@ func (r *Reader) expand(file *File, o Options) error {
 	}
 	end, ok := sectionsEnd(r.x.out)
 	if ok && end > o.max() {
-		return &fact.ParseError{Source: file.Path, Field: "sections", Reason: fmt.Sprintf("end at byte %d, limit %d", end, o.max()), Err: fact.ErrTooLarge}
+		return &fact.ParseError{Source: file.Path, Field: "sections",
+			Reason: fmt.Sprintf("end at byte %d, limit %d", end, o.max()), Err: fact.ErrTooLarge}
 	}
 	if !o.whole() {
 		if ok {
@@ -221,7 +256,7 @@ func (r *Reader) finish(file File, data []byte, o Options) (File, error) {
 	if o.Symbols {
 		symbols, err := readSymbols(src, file.Path)
 		if err != nil {
-			file.Lost = append(file.Lost, AttrError{"symbols", err})
+			r.lose(&file, "symbols", err)
 		}
 		file.Symbols = symbols
 	}
@@ -242,14 +277,15 @@ func (r *Reader) metadata(file *File, src byteSource) error {
 	if err != nil {
 		return err
 	}
-	file.setModinfo(b)
+	r.setModinfo(file, b)
 	if file.BuildID, err = e.buildID(); err != nil {
-		file.Lost = append(file.Lost, AttrError{"contentId", err})
+		r.lose(file, "contentId", err)
 	}
 	return nil
 }
 
-func (f *File) setModinfo(section []byte) {
+// setModinfo takes what .modinfo says.
+func (r *Reader) setModinfo(f *File, section []byte) {
 	f.Modinfo = ParseModinfo(section)
 	f.Name = strings.ReplaceAll(f.Modinfo.Get("name"), "-", "_")
 	if f.Name == "" {
@@ -257,16 +293,18 @@ func (f *File) setModinfo(section []byte) {
 	}
 	for _, e := range f.Modinfo {
 		if e.Key == "firmware" && !SensibleFirmware(e.Value) {
-			f.Lost = append(f.Lost, AttrError{"firmware", &fact.ParseError{Source: f.Path, Field: "firmware", Reason: fmt.Sprintf("a name of %d bytes and %d elements is not looked for", len(e.Value), strings.Count(e.Value, "/")+1), Err: fact.ErrTooLarge}})
+			r.lose(f, "firmware", &fact.ParseError{Source: f.Path, Field: "firmware", Err: fact.ErrTooLarge,
+				Reason: fmt.Sprintf("a name of %d bytes and %d elements is not looked for",
+					len(e.Value), strings.Count(e.Value, "/")+1)})
 			break
 		}
 	}
 }
 
 func (r *Reader) signature(file *File, data []byte, o Options) {
-	sig, verdict, err := ReadSignature(data, o.Keys)
+	sig, verdict, err := readSignature(data, o.Keys)
 	if err != nil {
-		file.Lost = append(file.Lost, AttrError{"signature", named(err, file.Path)})
+		r.lose(file, "signature", named(err, file.Path))
 	}
 	file.Signature, file.Verdict = sig, verdict
 }
@@ -308,20 +346,6 @@ func IsModuleFile(name string) bool { return Suffix(path.Base(name)) != "" }
 func IsModule(head []byte) bool {
 	return CompressionOf(head) != CompressionNone || strings.HasPrefix(string(head[:min(len(head), 4)]), elfMagic)
 }
-
-// An AttrError is a file of /sys/module/NAME that could not be read or understood.
-type AttrError struct {
-	// Field is the JSON name of the field that is unknown because of it.
-	Field string
-	// Err is why.
-	Err error
-}
-
-// Error returns why.
-func (e AttrError) Error() string { return e.Err.Error() }
-
-// Unwrap returns why.
-func (e AttrError) Unwrap() error { return e.Err }
 
 // moduleSuffixes are the file name endings that make a file a module, longest first.
 var moduleSuffixes = [...]string{".ko.zst", ".ko.xz", ".ko.gz", ".ko"}

@@ -59,7 +59,7 @@ func TestReadFile(t *testing.T) {
 			for file, compression := range map[string]string{"demo.ko": "none", "demo.ko.gz": "gzip",
 				"demo.ko.zst": "zstd", "misnamed.ko": "gzip"} {
 				for _, whole := range []bool{false, true} {
-					f, err := r.ReadFile(fsys, file, Options{noPrefix: whole})
+					f, err := r.ReadFile(fsys, file, Options{noPrefix: whole}, new(fact.Report))
 					if err != nil {
 						t.Fatal(file, err)
 					}
@@ -90,11 +90,11 @@ func TestPrefixIsCareful(t *testing.T) {
 			b.Sections[4].Data = append([]byte(after), make([]byte, 2000)...)
 			data := gzipped(t, b.Bytes())
 			r := NewReader()
-			first, err := r.Decode(data, "demo.ko.gz", Options{})
+			first, err := r.Decode(data, "demo.ko.gz", Options{}, new(fact.Report))
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole, err := r.Decode(data, "demo.ko.gz", Options{noPrefix: true})
+			whole, err := r.Decode(data, "demo.ko.gz", Options{noPrefix: true}, new(fact.Report))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +114,7 @@ func TestPaddedEntries(t *testing.T) {
 	for _, pad := range []int{1, 2, 7, maxPadding - 1} {
 		b := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo", "author=A", "alias=x")...)
 		b.Sections[3].Data = bytes.ReplaceAll(b.Sections[3].Data, []byte{0}, make([]byte, pad))
-		f, err := NewReader().Decode(gzipped(t, b.Bytes()), "demo.ko.gz", Options{})
+		f, err := NewReader().Decode(gzipped(t, b.Bytes()), "demo.ko.gz", Options{}, new(fact.Report))
 		if err != nil || len(f.Modinfo) != len(linuxtest.Entries("demo"))+2 {
 			t.Errorf("%d NULs: %v %+v", pad, err, f.Modinfo)
 		}
@@ -125,7 +125,7 @@ func TestPaddedEntries(t *testing.T) {
 func TestUnknownKeysAreKept(t *testing.T) {
 	data := gzipped(t,
 		linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo", "my_key=1", "author=A")...).Bytes())
-	f, err := NewReader().Decode(data, "demo.ko.gz", Options{})
+	f, err := NewReader().Decode(data, "demo.ko.gz", Options{}, new(fact.Report))
 	if err != nil || f.Modinfo.Get("my_key") != "1" {
 		t.Errorf("%v %+v", err, f.Modinfo)
 	}
@@ -147,19 +147,21 @@ func TestBadFiles(t *testing.T) {
 		"executable": append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00"),
 			make([]byte, 100)...),
 	} {
-		f, err := NewReader().Decode(data, "m.ko", Options{Signature: true, Symbols: true})
+		f, err := NewReader().Decode(data, "m.ko", Options{Signature: true, Symbols: true}, new(fact.Report))
 		if !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%s: %v, %+v", name, err, f)
 		}
 	}
 	if _, err := NewReader().Decode(gzipped(t, make([]byte, 1<<20)), "bomb.ko.gz",
-		Options{Signature: true, MaxFile: 1 << 16}); !errors.Is(err, fact.ErrTooLarge) {
+		Options{Signature: true, MaxFile: 1 << 16}, new(fact.Report)); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("more than allowed: %v", err)
 	}
-	if _, err := NewReader().Decode(gzipped(t, far), "far.ko.gz", Options{}); !errors.Is(err, fact.ErrTooLarge) {
+	if _, err := NewReader().Decode(gzipped(t, far), "far.ko.gz", Options{}, new(fact.Report)); !errors.Is(err,
+		fact.ErrTooLarge) {
 		t.Errorf("headers beyond the limit: %v", err)
 	}
-	if _, err := NewReader().ReadFile(fstest.MapFS{"d.ko": {Mode: fs.ModeDir}}, "d.ko", Options{}); err == nil {
+	if _, err := NewReader().ReadFile(fstest.MapFS{"d.ko": {Mode: fs.ModeDir}}, "d.ko", Options{},
+		new(fact.Report)); err == nil {
 		t.Error("a directory was read")
 	}
 }
@@ -171,7 +173,7 @@ func TestFileCache(t *testing.T) {
 	var c Cache
 	r := NewReader()
 	read := func() string {
-		f, err := c.ReadFile(r, fsys, "demo.ko", Options{})
+		f, err := c.ReadFile(r, fsys, "demo.ko", Options{}, new(fact.Report))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +204,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(linuxtest.Trailer(module, []byte("0\x00")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, o := range []Options{{MaxFile: 1 << 20}, {MaxFile: 1 << 20, Signature: true, Symbols: true}} {
-			file, err := NewReader().Decode(data, "m.ko", o)
+			file, err := NewReader().Decode(data, "m.ko", o, new(fact.Report))
 			if err == nil && file.Modinfo == nil {
 				t.Fatal("neither value nor error")
 			}
@@ -256,7 +258,7 @@ func TestModinfoMemory(t *testing.T) {
 	long := linuxtest.ModuleOf(binary.LittleEndian, true,
 		linuxtest.Entries("demo", "author="+strings.Repeat("x", maxModinfo))...)
 	for name, data := range map[string][]byte{"demo.ko": long.Bytes(), "demo.ko.gz": gzipped(t, long.Bytes())} {
-		if f, err := NewReader().Decode(data, name, Options{}); !errors.Is(err, fact.ErrTooLarge) {
+		if f, err := NewReader().Decode(data, name, Options{}, new(fact.Report)); !errors.Is(err, fact.ErrTooLarge) {
 			t.Errorf("%s: %d entries, %v", name, len(f.Modinfo), err)
 		}
 	}

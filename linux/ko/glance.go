@@ -9,8 +9,6 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/xz"
@@ -55,7 +53,9 @@ func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	case err != nil:
 		return file, &fact.ParseError{Source: name, Field: "compression", Reason: err.Error()}
 	case plain > o.max():
-		return file, &fact.ParseError{Source: name, Field: "compression", Reason: fmt.Sprintf("decompresses to more than %d bytes", o.max()), Err: fact.ErrTooLarge}
+		return file,
+			&fact.ParseError{Source: name, Field: "compression",
+				Reason: fmt.Sprintf("decompresses to more than %d bytes", o.max()), Err: fact.ErrTooLarge}
 	}
 	return file, nil
 }
@@ -138,67 +138,4 @@ func (f *fileEnds) ReadAt(b []byte, offset int64) (int, error) {
 		return copy(b, f.tail[offset-f.tailAt:]), nil
 	}
 	return f.r.ReadAt(b, offset)
-}
-
-// maxZstdSteps is how many frames and blocks are stepped over: more than 512 MiB ever has.
-const maxZstdSteps = 1 << 13
-
-// zstdSize steps from block to block, by their headers, to the end of a zstd file. A frame that does
-// not say what it decompresses to counts by its blocks, each of which has up to 128 KiB.
-func zstdSize(r io.ReaderAt, size int64) (int64, error) {
-	total, steps := int64(0), 0
-	for at := int64(0); at < size; {
-		var head [zstd.HeaderMaxSize]byte
-		n, err := r.ReadAt(head[:min(int64(len(head)), size-at)], at)
-		if err != nil && err != io.EOF {
-			return 0, err
-		}
-		var h zstd.Header
-		if err := h.Decode(head[:n]); err != nil {
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				return 0, errCutOff
-			}
-			return 0, err
-		}
-		at += int64(h.HeaderSize)
-		if h.Skippable {
-			at += int64(h.SkippableSize)
-		}
-		plain, known := int64(h.FrameContentSize), h.HasFCS
-		for last := h.Skippable; !last; {
-			if steps++; steps > maxZstdSteps {
-				return 0, fmt.Errorf("more than %d zstd blocks: %w", maxZstdSteps, errors.ErrUnsupported)
-			}
-			var b [4]byte
-			if n, err := r.ReadAt(b[:3], at); n < 3 {
-				if err == io.EOF {
-					err = errCutOff
-				}
-				return 0, err
-			}
-			block := binary.LittleEndian.Uint32(b[:])
-			last = block&1 != 0
-			length := int64(block >> 3)
-			if !known {
-				plain += min(length, 128<<10)
-			}
-			if block>>1&3 == 1 { // one byte, repeated
-				length = 1
-			}
-			at += 3 + length
-		}
-		if h.HasCheckSum {
-			at += 4
-		}
-		if total += plain; total < 0 || plain < 0 {
-			return 0, errors.New("impossible size")
-		}
-		if steps++; steps > maxZstdSteps {
-			return 0, fmt.Errorf("more than %d zstd frames: %w", maxZstdSteps, errors.ErrUnsupported)
-		}
-		if at > size {
-			return 0, errCutOff
-		}
-	}
-	return total, nil
 }

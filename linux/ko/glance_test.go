@@ -83,7 +83,8 @@ func FuzzGlance(f *testing.F) {
 		if err == nil {
 			return
 		}
-		if f, whole := NewReader().Decode(data, "m.ko", Options{MaxFile: max, Signature: true}); whole == nil &&
+		if f, whole := NewReader().Decode(data, "m.ko", Options{MaxFile: max, Signature: true},
+			new(fact.Report)); whole == nil &&
 			f.Compression != CompressionGzip {
 			t.Fatalf("%v, but it can be read", err)
 		}

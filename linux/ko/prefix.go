@@ -38,7 +38,7 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 			return false, nil
 		}
 		if p.complete() {
-			file.setModinfo(x.out[p.start:p.end])
+			r.setModinfo(file, x.out[p.start:p.end])
 			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
 			file.Whole = x.done
 			return true, nil
@@ -273,7 +273,8 @@ func (p *prefixSearch) searchID(out []byte) {
 		at := from + i
 		head := out[at-12 : at]
 		size := int(p.order.Uint32(head[4:]))
-		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID && size > 0 && size <= 64 {
+		if at%4 == 0 && p.order.Uint32(head) == 4 && p.order.Uint32(head[8:]) == noteGNUBuildID &&
+			size > 0 && size <= 64 {
 			if at+4+size > len(out) {
 				p.idSeen = at - 12
 				return

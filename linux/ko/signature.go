@@ -63,25 +63,42 @@ const (
 )
 
 // Keys are the certificates that module signatures are verified against.
-type Keys struct{ roots *sign.Roots }
+type Keys struct {
+	roots    *sign.Roots
+	problems []fact.Problem // certificates that cannot be used
+}
 
-// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, and an
-// error for it is returned.
-func NewKeys(sets []fact.KeySet) (*Keys, []error) {
+// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
+// [Keys.Report] tells.
+func NewKeys(sets []fact.KeySet) *Keys {
 	roots, errs := sign.NewRoots(sets)
-	return &Keys{roots}, errs
+	k := &Keys{roots: roots}
+	for _, err := range errs {
+		k.problems = append(k.problems, fact.ProblemOf(SourceKeys, "", "", err))
+	}
+	return k
+}
+
+// Report tells r which certificates cannot be used. They are problems of SourceKeys.
+func (k *Keys) Report(r *fact.Report) {
+	if k == nil {
+		return
+	}
+	for _, p := range k.problems {
+		r.Add(p)
+	}
 }
 
 // Empty reports whether there is nothing to verify against.
 func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() }
 
-// ReadSignature decodes the trailer of a module file, which must be decompressed, and verifies it
+// readSignature decodes the trailer of a module file, which must be decompressed, and verifies it
 // when keys are given. Without a trailer the status is none and the Signature nil. Of several
 // signers it asks what the kernel asks: none of the signatures that can be checked may be wrong, and
 // one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
 // says why a signature that is there could not be decoded or verified; its status is unchecked
 // then, never a guess.
-func ReadSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error) {
+func readSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error) {
 	content, ok := bytes.CutSuffix(module, []byte(signatureMark))
 	if !ok {
 		return nil, fact.Signature{Status: fact.SignatureNone}, nil
@@ -105,7 +122,8 @@ func ReadSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error
 			sig.old(h, content)
 			verdict.Signer, verdict.Hash = sig.Signer, sig.Hash
 		}
-		return sig, verdict, unverified(keys, fmt.Errorf("signature of type %s is not verified: %w", sig.IDType, errors.ErrUnsupported))
+		return sig, verdict,
+			unverified(keys, fmt.Errorf("signature of type %s is not verified: %w", sig.IDType, errors.ErrUnsupported))
 	}
 	if !bytes.Equal(h[:8], []byte{0, 0, idPKCS7, 0, 0, 0, 0, 0}) {
 		return sig, verdict, badSignature("trailer of a PKCS#7 signature has fields that must be zero")
@@ -139,7 +157,8 @@ func (s *Signature) old(h, content []byte) {
 	content = content[:len(content)-int(h[4])]
 	s.Signer = escape.UTF8(string(content[len(content)-int(h[3]):]))
 	s.KeyID = colonHex(keyID)
-	algorithms, hashes := [...]string{"dsa", "rsa"}, [...]string{"md4", "md5", "sha1", "rmd160", "sha256", "sha384", "sha512", "sha224"}
+	algorithms, hashes := [...]string{"dsa", "rsa"},
+		[...]string{"md4", "md5", "sha1", "rmd160", "sha256", "sha384", "sha512", "sha224"}
 	if s.Algorithm = strconv.Itoa(int(h[0])); int(h[0]) < len(algorithms) {
 		s.Algorithm = algorithms[h[0]]
 	}
@@ -149,7 +168,8 @@ func (s *Signature) old(h, content []byte) {
 }
 
 // verifyPKCS7 decodes the signature block, and checks it against the content that it signs.
-func verifyPKCS7(sig *Signature, verdict fact.Signature, block, content []byte, keys *Keys) (*Signature, fact.Signature, error) {
+func verifyPKCS7(sig *Signature, verdict fact.Signature, block, content []byte, keys *Keys) (*Signature,
+	fact.Signature, error) {
 	data, err := sign.ParseContentInfo(block)
 	if err != nil {
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
@@ -227,7 +247,8 @@ func judge(data *sign.SignedData, content []byte, keys *Keys) signerVerdict {
 }
 
 func signatureRank(s fact.SignatureStatus) int {
-	return slices.Index([]fact.SignatureStatus{fact.SignatureUnchecked, fact.SignatureUntrusted, fact.SignatureValid}, s)
+	return slices.Index([]fact.SignatureStatus{fact.SignatureUnchecked, fact.SignatureUntrusted, fact.SignatureValid},
+		s)
 }
 
 // covers reports whether each certificate that came with a signature is one of those that were used.
@@ -315,7 +336,8 @@ var hashNames = lazy.Value[map[string]string]{New: func() map[string]string {
 		"1.2.840.113549.2.4": "md4", "1.2.840.113549.2.5": "md5", "1.3.14.3.2.26": "sha1",
 		"1.3.36.3.2.1": "rmd160", "1.2.156.10197.1.401": "sm3",
 		"2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384", "2.16.840.1.101.3.4.2.3": "sha512",
-		"2.16.840.1.101.3.4.2.4": "sha224", "2.16.840.1.101.3.4.2.5": "sha512-224", "2.16.840.1.101.3.4.2.6": "sha512-256",
+		"2.16.840.1.101.3.4.2.4": "sha224", "2.16.840.1.101.3.4.2.5": "sha512-224",
+		"2.16.840.1.101.3.4.2.6": "sha512-256",
 		"2.16.840.1.101.3.4.2.7": "sha3-224", "2.16.840.1.101.3.4.2.8": "sha3-256",
 		"2.16.840.1.101.3.4.2.9": "sha3-384", "2.16.840.1.101.3.4.2.10": "sha3-512",
 		"2.16.840.1.101.3.4.2.11": "shake128", "2.16.840.1.101.3.4.2.12": "shake256",
@@ -329,7 +351,8 @@ var algorithmNames = lazy.Value[map[string]string]{New: func() map[string]string
 		"1.2.840.113549.1.1.10": "rsa-pss", "1.2.840.10045.2.1": "ecdsa",
 		"1.2.643.7.1.1.1.1": "ecrdsa", "1.2.643.7.1.1.1.2": "ecrdsa", "1.2.156.10197.1.501": "sm2",
 		"1.3.101.112": "ed25519", "1.3.101.113": "ed448",
-		"2.16.840.1.101.3.4.3.17": "ml-dsa-44", "2.16.840.1.101.3.4.3.18": "ml-dsa-65", "2.16.840.1.101.3.4.3.19": "ml-dsa-87",
+		"2.16.840.1.101.3.4.3.17": "ml-dsa-44", "2.16.840.1.101.3.4.3.18": "ml-dsa-65",
+		"2.16.840.1.101.3.4.3.19": "ml-dsa-87",
 	}
 }}
 

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
@@ -23,7 +24,7 @@ func TestReadSignature(t *testing.T) {
 	mine, other := linuxtest.NewKey(t, "Mine", false), linuxtest.NewKey(t, "Other", false)
 	for _, k := range []linuxtest.Key{mine, linuxtest.NewKey(t, "Mine", true)} {
 		signed := k.Sign(t, module, nil)
-		sig, verdict, err := ReadSignature(signed, keysOf(t, k, "set"))
+		sig, verdict, err := readSignature(signed, keysOf(t, k, "set"))
 		if err != nil || verdict.Status != fact.SignatureValid || verdict.KeySet != "set" || verdict.Signer != "Mine" ||
 			verdict.Hash != "sha256" {
 			t.Fatalf("%+v, %v", verdict, err)
@@ -32,16 +33,16 @@ func TestReadSignature(t *testing.T) {
 			len(sig.Value) == 0 {
 			t.Errorf("%+v", sig)
 		}
-		if _, verdict, err := ReadSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked ||
+		if _, verdict, err := readSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked ||
 			verdict.KeySet != "" {
 			t.Errorf("without keys: %+v, %v", verdict, err)
 		}
-		if _, verdict, err := ReadSignature(signed, keysOf(t, other, "set")); verdict.Status == fact.SignatureValid {
+		if _, verdict, err := readSignature(signed, keysOf(t, other, "set")); verdict.Status == fact.SignatureValid {
 			t.Errorf("with another key: %+v, %v", verdict, err)
 		}
 		changed := bytes.Clone(signed)
 		changed[100] ^= 1
-		if _, verdict, err := ReadSignature(changed, keysOf(t, k, "set")); err != nil ||
+		if _, verdict, err := readSignature(changed, keysOf(t, k, "set")); err != nil ||
 			verdict.Status != fact.SignatureInvalid {
 			t.Errorf("changed: %+v, %v", verdict, err)
 		}
@@ -61,7 +62,7 @@ func TestFlips(t *testing.T) {
 			}
 			for bit := range 8 {
 				signed[i] ^= 1 << bit
-				if _, verdict, _ := ReadSignature(signed, keys); verdict.Status == fact.SignatureValid {
+				if _, verdict, _ := readSignature(signed, keys); verdict.Status == fact.SignatureValid {
 					t.Errorf("ec=%v: byte %d of %d (content %d), bit %d: valid", ec, i, len(signed), len(module), bit)
 				}
 				signed[i] ^= 1 << bit
@@ -75,13 +76,13 @@ func TestSignedAttributes(t *testing.T) {
 	module := []byte("content")
 	k := linuxtest.NewKey(t, "Mine", false)
 	keys := keysOf(t, k, "set")
-	if _, verdict, err := ReadSignature(linuxtest.SignAll(t, module, linuxtest.Signing{Key: k, Attributes: true}),
+	if _, verdict, err := readSignature(linuxtest.SignAll(t, module, linuxtest.Signing{Key: k, Attributes: true}),
 		keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("RSA: %+v, %v", verdict, err)
 	}
 	// Kernels may be built to take them with ML-DSA: what fails then is the algorithm, not the form.
 	if _, verdict, err :=
-		ReadSignature(linuxtest.SignAll(t, module,
+		readSignature(linuxtest.SignAll(t, module,
 			linuxtest.Signing{Key: k, Attributes: true, Algorithm: linuxtest.OIDMLDSA65}),
 			keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
 		t.Errorf("ML-DSA: %+v, %v", verdict, err)
@@ -92,11 +93,8 @@ func TestSignedAttributes(t *testing.T) {
 func TestSeveralSigners(t *testing.T) {
 	module, changed := []byte("content"), []byte("contents")
 	a, b := linuxtest.NewKey(t, "A", true), linuxtest.NewKey(t, "B", false) // DER sorts the shorter first
-	both, errs := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.Cert}},
+	both := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.Cert}},
 		{Name: "B", Certificates: []*x509.Certificate{b.Cert}}})
-	if errs != nil {
-		t.Fatal(errs)
-	}
 	// graft puts the trailer of a signed module behind another content.
 	graft := func(signed, content []byte) []byte { return append(bytes.Clone(content), signed[len(module):]...) }
 	two := linuxtest.SignAll(t, module, linuxtest.Signing{Key: a}, linuxtest.Signing{Key: b})
@@ -132,7 +130,7 @@ func TestSeveralSigners(t *testing.T) {
 			linuxtest.SignAll(t, module, linuxtest.Signing{Key: a}, linuxtest.Signing{Key: b, Attributes: true}), both,
 			fact.SignatureUnchecked, "", "A"},
 	} {
-		_, verdict, err := ReadSignature(c.data, c.keys)
+		_, verdict, err := readSignature(c.data, c.keys)
 		if verdict.Status != c.status || verdict.KeySet != c.set || verdict.Signer != c.signer {
 			t.Errorf("%s: %+v, %v", c.what, verdict, err)
 		}
@@ -179,7 +177,7 @@ func TestSignerKey(t *testing.T) {
 	for serial, want := range map[int64]string{0x80112233: "80:11:22:33", 0x7f01: "7F:01", 0x0102: "01:02",
 		-0x1234: "12:34", 0: ""} {
 		sig, verdict, err :=
-			ReadSignature(linuxtest.SignAll(t, []byte("x"),
+			readSignature(linuxtest.SignAll(t, []byte("x"),
 				linuxtest.Signing{Key: k, Serial: big.NewInt(serial), Issuer: issuer}), nil)
 		if err != nil || sig.KeyID != want || sig.Signer != "first" || verdict.Signer != "first" {
 			t.Errorf("%#x: %+v, %+v, %v", serial, sig, verdict, err)
@@ -194,7 +192,7 @@ func TestSignatureNames(t *testing.T) {
 		oid  asn1.ObjectIdentifier
 		want string
 	}{{nil, "rsa"}, {linuxtest.OIDMLDSA65, "ml-dsa-65"}, {linuxtest.OIDUnknown, "1.2.3.4.5"}} {
-		sig, verdict, err := ReadSignature(k.Sign(t, module, c.oid), keysOf(t, k, "set"))
+		sig, verdict, err := readSignature(k.Sign(t, module, c.oid), keysOf(t, k, "set"))
 		if sig.Algorithm != c.want {
 			t.Errorf("algorithm %s, want %s", sig.Algorithm, c.want)
 		}
@@ -222,7 +220,7 @@ func TestSignatureNames(t *testing.T) {
 }
 
 func TestTrailer(t *testing.T) {
-	if sig, verdict, err := ReadSignature([]byte("no signature"), nil); sig != nil ||
+	if sig, verdict, err := readSignature([]byte("no signature"), nil); sig != nil ||
 		verdict.Status != fact.SignatureNone || err != nil {
 		t.Errorf("%+v %+v %v", sig, verdict, err)
 	}
@@ -233,14 +231,14 @@ func TestTrailer(t *testing.T) {
 		"size":        append([]byte("x\x00\x00\x02\x00\x00\x00\x00\x00\xff\xff\xff\xff"), signatureMark...),
 		"other field": append([]byte("content\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00"), signatureMark...),
 	} {
-		if _, verdict, err := ReadSignature(data, nil); verdict.Status != fact.SignatureUnchecked || err == nil {
+		if _, verdict, err := readSignature(data, nil); verdict.Status != fact.SignatureUnchecked || err == nil {
 			t.Errorf("%s: %+v, %v", name, verdict, err)
 		}
 	}
 	// What is of no known kind is not read as one that is.
 	for kind, want := range map[byte]string{3: "3", 255: "255"} {
 		data := append([]byte("content\x00\x00"), kind)
-		sig, verdict, err := ReadSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil)
+		sig, verdict, err := readSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil)
 		if err != nil || verdict.Status != fact.SignatureUnchecked || verdict.Hash != "" || sig.IDType != want ||
 			sig.Hash != "" || sig.Algorithm != "" || sig.Signer != "" || sig.KeyID != "" {
 			t.Errorf("kind %d: %+v %+v %v", kind, sig, verdict, err)
@@ -251,7 +249,7 @@ func TestTrailer(t *testing.T) {
 	old = append(old, 0xaa, 0xbb)                              // key id
 	old = append(old, 1, 2, 3)                                 // signature
 	old = append(old, 1, 4, idX509, 7, 2, 0, 0, 0, 0, 0, 0, 3) // rsa, sha256
-	sig, verdict, err := ReadSignature(append(old, signatureMark...), nil)
+	sig, verdict, err := readSignature(append(old, signatureMark...), nil)
 	want := Signature{IDType: "x509", Signer: "Old key", KeyID: "AA:BB", Hash: "sha256", Algorithm: "rsa", Size: 3}
 	if err != nil || sig.IDType != want.IDType || sig.Signer != want.Signer || sig.KeyID != want.KeyID ||
 		sig.Hash != want.Hash || sig.Algorithm != want.Algorithm || sig.Size != 3 ||
@@ -267,7 +265,7 @@ func FuzzSignature(f *testing.F) {
 	f.Add(signed)
 	f.Add(append([]byte("x\x01\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"), signatureMark...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, verdict, _ := ReadSignature(data, keys)
+		_, verdict, _ := readSignature(data, keys)
 		if verdict.Status == fact.SignatureValid && !bytes.HasPrefix(data, []byte("content")) {
 			t.Fatal("valid, but nobody signed this")
 		}
@@ -277,9 +275,25 @@ func FuzzSignature(f *testing.F) {
 // keysOf are the keys of one set with the key's certificate.
 func keysOf(t testing.TB, k linuxtest.Key, name string) *Keys {
 	t.Helper()
-	keys, errs := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
-	if errs != nil {
-		t.Fatal(errs)
+	keys := NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
+	var r fact.Report
+	if keys.Report(&r); r.Problems != nil {
+		t.Fatal(r.Problems)
 	}
 	return keys
+}
+
+// TestUnusableKeys: a certificate that cannot be used is told to each caller, and costs no other.
+func TestUnusableKeys(t *testing.T) {
+	k := linuxtest.NewKey(t, "A", true)
+	keys := NewKeys([]fact.KeySet{{Name: "set", Certificates: []*x509.Certificate{{Raw: []byte("x")}, k.Cert}}})
+	for range 2 {
+		var r fact.Report
+		if keys.Report(&r); len(r.Problems) != 1 || r.Problems[0].Source != SourceKeys || keys.Empty() ||
+			!strings.Contains(r.Problems[0].Text, "set") {
+			t.Errorf("%v", r.Problems)
+		}
+	}
+	var none *Keys
+	none.Report(nil)
 }

@@ -47,7 +47,8 @@ const maxSymbolName = 511
 const symbolNameShare = 8
 
 func (e *elfImage) overlapping() error {
-	return &fact.ParseError{Source: e.path, Field: "symbols", Reason: "the symbols' names overlap", Err: fact.ErrTooLarge}
+	return &fact.ParseError{Source: e.path, Field: "symbols", Reason: "the symbols' names overlap",
+		Err: fact.ErrTooLarge}
 }
 
 // versionEntry is the size of an entry of __versions, its checksum included, in every kernel.
@@ -276,7 +277,8 @@ func (e *elfImage) symbolTable() ([]elfSymbol, error) {
 	entry := int(e.pick(16, 24))
 	n := len(b) / entry
 	if n > maxSymbols {
-		return nil, &fact.ParseError{Source: e.path, Field: "symbols", Reason: fmt.Sprintf("%d symbols", n), Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: e.path, Field: "symbols", Reason: fmt.Sprintf("%d symbols", n),
+			Err: fact.ErrTooLarge}
 	}
 	names, err := e.data(&e.sections[table.link], "symbols", maxSymbolBytes)
 	if err != nil {

@@ -107,7 +107,8 @@ func PlainCommand(command string) (string, bool) {
 }
 
 // programDirs are where systems keep their programs: a shell's search path, NixOS's, Android's.
-var programDirs = []string{"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/run/current-system/sw/bin", "/system/bin"}
+var programDirs = []string{"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
+	"/run/current-system/sw/bin", "/system/bin"}
 
 // systemProgram is the base name of a program of the system; "" for a file anywhere else.
 func systemProgram(word string) string {
@@ -115,7 +116,8 @@ func systemProgram(word string) string {
 	if dir == "" || slices.Contains(programDirs, strings.TrimSuffix(dir, "/")) {
 		return base
 	}
-	if store, ok := strings.CutPrefix(dir, "/nix/store/"); ok && strings.HasSuffix(store, "/bin/") && strings.Count(store, "/") == 2 && !strings.HasPrefix(store, "..") {
+	if store, ok := strings.CutPrefix(dir, "/nix/store/"); ok && strings.HasSuffix(store, "/bin/") &&
+		strings.Count(store, "/") == 2 && !strings.HasPrefix(store, "..") {
 		return base
 	}
 	return ""
@@ -124,7 +126,8 @@ func systemProgram(word string) string {
 // LoadsItself reports whether the command calls modprobe --ignore-install or insmod for the module,
 // the usual way of loading something else beside it.
 func LoadsItself(command, module string) bool {
-	words := strings.Fields(strings.NewReplacer(";", " ; ", "&&", " && ", "||", " || ", "{", " { ", "}", " } ").Replace(command))
+	words := strings.Fields(strings.NewReplacer(";", " ; ", "&&", " && ", "||", " || ", "{", " { ",
+		"}", " } ").Replace(command))
 	for i, w := range words {
 		base := path.Base(w)
 		if base != "modprobe" && base != "insmod" {
@@ -136,7 +139,8 @@ func LoadsItself(command, module string) bool {
 				break
 			}
 			switch {
-			case arg == "-i" || arg == "--ignore-install" || strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "--") && strings.Contains(arg, "i"):
+			case arg == "-i" || arg == "--ignore-install" || strings.HasPrefix(arg, "-") &&
+				!strings.HasPrefix(arg, "--") && strings.Contains(arg, "i"):
 				ignores = true
 			case ignores && (SameModule(arg, module) || ko.NameOfFile(arg) == module):
 				return true

@@ -18,7 +18,8 @@ import (
 )
 
 // ConfigDirs are the directories of modprobe's configuration, the most important first.
-var ConfigDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
+var ConfigDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d",
+	"usr/lib/modprobe.d", "lib/modprobe.d"}
 
 // CmdlineFile is the running kernel's command line, which modprobe reads too.
 const CmdlineFile = "proc/cmdline"
@@ -36,6 +37,14 @@ type Directive struct {
 	Line int
 }
 
+// The names under which this package reports problems.
+const (
+	SourceTree    = "modules_dir" // module files and indexes on disk, and depmod's configuration
+	SourceConfig  = "modprobe_d"  // modprobe's configuration, and the lists of modules to load during boot
+	SourceBuiltin = "builtin"     // what is compiled in
+	SourceSysctls = "sysctl_d"    // the settings that are made during boot
+)
+
 // A Config is modprobe's configuration as kmod reads it: all lists are in the order in which kmod
 // looks at them.
 type Config struct {
@@ -48,11 +57,20 @@ type Config struct {
 	Weakdeps  []Directive // VALUE are modules that NAME may ask for
 	// Files are the files that were read, in order.
 	Files []string
-	// Lost are the lines that make no sense and are ignored, and the files that could not be read.
-	Lost []error
 
-	// Unread is set when a file of it could not be read: it may say anything.
-	Unread bool
+	problems []fact.Problem // lines that make no sense and are ignored, and files that could not be read
+	unread   bool           // a file could not be read
+}
+
+// Whole reports whether every file of the configuration was read. If not, it may say anything.
+// Lines that make no sense are ignored, as modprobe does.
+func (c *Config) Whole() bool { return !c.unread }
+
+// Report tells r which files could not be read, and which lines are ignored.
+func (c *Config) Report(r *fact.Report) {
+	for _, p := range c.problems {
+		r.Add(p)
+	}
 }
 
 // Caps of a configuration.
@@ -65,18 +83,18 @@ const (
 // ReadConfig reads modprobe's configuration of the machine whose root is fsys: the directories of
 // dirs (ConfigDirs are all of them), and modules.softdep and modules.weakdep of the release directory dir (empty for
 // none), in one order by base name. With cmdline the running kernel's command line is read too.
-// Nothing is an error: what could not be read is in Lost.
+// Nothing is an error: [Config.Report] tells what could not be read.
 func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
 	for _, file := range c.files(fsys, dirs, dir) {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
 			c.lose(err)
-			c.Unread = true // also what is no regular file
+			c.unread = true // also what is no regular file
 			continue
 		}
 		c.Files = append(c.Files, file)
-		c.Parse(b, file)
+		c.parse(b, file)
 	}
 	if !cmdline {
 		return c
@@ -92,9 +110,10 @@ func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 }
 
 func (c *Config) lose(err error) {
-	c.Unread = c.Unread || !errors.Is(err, fact.ErrMalformed)
-	if len(c.Lost) < maxConfigLost {
-		c.Lost = append(c.Lost, err)
+	p := fact.ProblemOf(SourceConfig, "", "", err)
+	c.unread = c.unread || p.Code != fact.CodeMalformed
+	if len(c.problems) < maxConfigLost {
+		c.problems = append(slices.Clip(c.problems), p) // copies of a Config share the rest
 	}
 }
 
@@ -111,10 +130,15 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 			}
 		}
 	}
-	files = append(files, confFiles(fsys, dirs, seen, c.lose)...)
+	var lost fact.Report
+	files = append(files, confFiles(fsys, dirs, seen, SourceConfig, &lost)...)
+	for _, p := range lost.Problems {
+		c.lose(p)
+	}
 	sortByBase(files)
 	if len(files) > maxConfigFiles {
-		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)), Err: fact.ErrTooLarge})
+		c.lose(&fact.ParseError{Source: files[0], Reason: fmt.Sprintf("%d configuration files", len(files)),
+			Err: fact.ErrTooLarge})
 		files = files[:maxConfigFiles]
 	}
 	return files
@@ -122,14 +146,14 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 
 // confFiles lists the *.conf files of directories, of which the first to have a base name wins. A
 // link to /dev/null hides the others of its name and is not listed. kmod before version 33 reads
-// *.alias as well: such a file of modprobe.d is told to lose.
-func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, lose func(error)) []string {
+// *.alias as well: such a file of modprobe.d is a problem. Problems are reported under the source's name.
+func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r *fact.Report) []string {
 	var files []string
 	for _, dir := range dirs {
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
-				lose(err)
+				r.Problem(source, "", "", err)
 			}
 			continue
 		}
@@ -139,7 +163,8 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, lose func(error)
 				continue
 			}
 			if strings.HasSuffix(name, ".alias") && path.Base(dir) == "modprobe.d" {
-				lose(fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w", dir, escape.Text(name), errors.ErrUnsupported))
+				r.Problem(source, "", "", fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w",
+					dir, escape.Text(name), errors.ErrUnsupported))
 			}
 			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || isDir(fsys, dir, e) {
 				continue
@@ -192,13 +217,13 @@ func ConfigOf(texts map[string][]byte) *Config {
 	sortByBase(files)
 	c := new(Config)
 	for _, name := range files {
-		c.Parse(texts[name], name)
+		c.parse(texts[name], name)
 	}
 	return c
 }
 
-// Parse reads one configuration file. Lines that make no sense go to Lost and cost nothing else.
-func (c *Config) Parse(text []byte, file string) {
+// parse reads one configuration file. A line that makes no sense costs that line.
+func (c *Config) parse(text []byte, file string) {
 	lines := wrappedLines{text: text}
 	for lines.next() {
 		if err := c.line(lines.line, file, lines.number); err != nil {
@@ -340,10 +365,12 @@ func (c *Config) ParseCmdline(line, file string) {
 		}
 		name, ok := NormalizeAlias(o.module)
 		if !ok {
-			c.lose(&fact.ParseError{Source: file, Line: 1, Reason: fmt.Sprintf("ignored: module name %q", escape.Text(o.module))})
+			c.lose(&fact.ParseError{Source: file, Line: 1,
+				Reason: fmt.Sprintf("ignored: module name %q", escape.Text(o.module))})
 			continue
 		}
-		c.Options = append(c.Options, Directive{Name: escape.UTF8(name), Value: escape.UTF8(o.text), File: file, Line: 1})
+		c.Options = append(c.Options,
+			Directive{Name: escape.UTF8(name), Value: escape.UTF8(o.text), File: file, Line: 1})
 	}
 }
 

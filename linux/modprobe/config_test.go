@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 )
 
@@ -23,12 +24,15 @@ func TestMasksAndOddNames(t *testing.T) {
 		fsys[name] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
 	}
 	c := ReadConfig(fsys, ConfigDirs, "", false)
-	if len(c.Blacklist) != 1 || c.Blacklist[0].Name != "c" || len(c.Lost) != 1 ||
-		!errors.Is(c.Lost[0], errors.ErrUnsupported) || !c.Unread {
+	var r fact.Report
+	c.Report(&r)
+	if len(c.Blacklist) != 1 || c.Blacklist[0].Name != "c" || len(r.Problems) != 1 ||
+		!errors.Is(r.Problems[0], errors.ErrUnsupported) || c.Whole() {
 		t.Errorf("%+v", c)
 	}
-	if _, lost := ReadLoadLists(fsys); len(lost) != 0 {
-		t.Errorf("modules-load.d: %v", lost)
+	r = fact.Report{}
+	if ReadLoadLists(fsys, &r); len(r.Problems) != 0 {
+		t.Errorf("modules-load.d: %v", r.Problems)
 	}
 }
 
@@ -38,8 +42,27 @@ func TestUnreadStaysKnown(t *testing.T) {
 		linuxtest.Refusing(linuxtest.Files(map[string]string{"etc/modprobe.d/a.conf": strings.Repeat("nonsense\n",
 			2*maxConfigLost), "etc/modprobe.d/b.conf": "x\n"}), "etc/modprobe.d/b.conf",
 			errors.New("input/output error"))
-	if c := ReadConfig(fsys, ConfigDirs, "", false); len(c.Lost) != maxConfigLost || !c.Unread {
-		t.Errorf("%d lost, unread %v", len(c.Lost), c.Unread)
+	c := ReadConfig(fsys, ConfigDirs, "", false)
+	for range 2 { // each caller is told
+		var r fact.Report
+		if c.Report(&r); len(r.Problems) != maxConfigLost || c.Whole() {
+			t.Errorf("%d problems, whole %v", len(r.Problems), c.Whole())
+		}
+	}
+}
+
+// TestCopiesOfAConfig: what one copy is told does not reach another.
+func TestCopiesOfAConfig(t *testing.T) {
+	base := ReadConfig(linuxtest.Files(map[string]string{"etc/modprobe.d/a.conf": "nonsense\n"}), ConfigDirs, "", false)
+	one, two := *base, *base
+	one.ParseCmdline("a[.x=1", "one")
+	two.ParseCmdline("b[.x=1", "two")
+	for config, want := range map[*Config]string{base: "nonsense", &one: `"a["`, &two: `"b["`} {
+		var r fact.Report
+		config.Report(&r)
+		if last := r.Problems[len(r.Problems)-1]; !strings.Contains(last.Text, want) || !config.Whole() {
+			t.Errorf("%v, want %s", r.Problems, want)
+		}
 	}
 }
 
@@ -49,9 +72,10 @@ func TestModulesOfDebian(t *testing.T) {
 		"usr/lib/modules-load.d/b.conf": "; c\nfuse\n"})
 	fsys["etc/modules-load.d/modules.conf"] = &fstest.MapFile{Data: []byte("../modules"), Mode: fs.ModeSymlink | 0o777}
 	fsys["etc/modules-load.d/b.conf"] = &fstest.MapFile{Data: []byte("/dev/null"), Mode: fs.ModeSymlink | 0o777}
-	list, lost := ReadLoadLists(fsys)
-	if len(list) != 2 || list[0].Name != "loop" || list[0].Line != 2 || list[1].Name != "lp" || len(lost) != 0 {
-		t.Errorf("%+v, %v", list, lost)
+	var r fact.Report
+	list := ReadLoadLists(fsys, &r)
+	if len(list) != 2 || list[0].Name != "loop" || list[0].Line != 2 || list[1].Name != "lp" || len(r.Problems) != 0 {
+		t.Errorf("%+v, %v", list, r.Problems)
 	}
 }
 
@@ -59,13 +83,14 @@ func TestModulesOfDebian(t *testing.T) {
 func TestLoadListsOfOpenWrt(t *testing.T) {
 	fsys := fstest.MapFS{"etc/modules.d/20-net": linuxtest.File("tun\nwl param=1\n"),
 		"etc/modules-boot.d/01-crypto": linuxtest.File("crypto\n"), "etc/modules.d/sub/x": linuxtest.File("no\n")}
-	list, lost := ReadLoadLists(fsys)
+	var r fact.Report
+	list := ReadLoadLists(fsys, &r)
 	if got := fmt.Sprint(list); got != "[{crypto  etc/modules-boot.d/01-crypto 1} {tun  etc/modules.d/20-net 1} {wl  "+
-		"etc/modules.d/20-net 2}]" || lost != nil {
-		t.Errorf("%s, %v", got, lost)
+		"etc/modules.d/20-net 2}]" || r.Problems != nil {
+		t.Errorf("%s, %v", got, r.Problems)
 	}
-	if _, lost := ReadLoadLists(refusesDir{fsys}); len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {
-		t.Errorf("lost %v", lost)
+	if ReadLoadLists(refusesDir{fsys}, &r); len(r.Problems) != 1 || !errors.Is(r.Problems[0], fs.ErrPermission) {
+		t.Errorf("%v", r.Problems)
 	}
 }
 

@@ -29,8 +29,6 @@ type depmodConfig struct {
 	// Exclude are the names of directories that are not entered, and of files that are not taken,
 	// anywhere in the tree.
 	Exclude []string
-	// Lost are lines that make no sense, and files that could not be read.
-	Lost []error
 }
 
 // A depmodSearch is one word of a search line, and where it stands.
@@ -53,27 +51,23 @@ const (
 	searchExternal = "external"
 )
 
-// readDepmodConfig reads depmod's configuration for a release. Nothing is an error: what could not
-// be read is in Lost. Without any search line the order is "updates built-in".
-func readDepmodConfig(fsys fs.FS, release string) *depmodConfig {
+// readDepmodConfig reads depmod's configuration for a release. Nothing is an error: files that could
+// not be read, and lines that make no sense, are problems of SourceTree. Without any search line the
+// order is "updates built-in".
+func readDepmodConfig(fsys fs.FS, release string, r *fact.Report) *depmodConfig {
 	c := &depmodConfig{Exclude: []string{"build", "source"}}
-	lose := func(err error) {
-		if len(c.Lost) < maxConfigLost {
-			c.Lost = append(c.Lost, err)
-		}
-	}
-	files := confFiles(fsys, depmodDirs, make(map[string]bool), lose)
+	files := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)
 	sortByBase(files)
 	for _, file := range files[:min(len(files), maxConfigFiles)] {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
-			lose(err)
+			r.Problem(SourceTree, "", "", err)
 			continue
 		}
 		lines := wrappedLines{text: b}
 		for lines.next() {
 			if err := c.line(lines.line, file, lines.number, release); err != nil {
-				lose(&fact.ParseError{Source: file, Line: lines.number, Reason: err.Error()})
+				r.Problem(SourceTree, "", "", &fact.ParseError{Source: file, Line: lines.number, Reason: err.Error()})
 			}
 		}
 	}

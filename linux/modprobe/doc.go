@@ -27,7 +27,8 @@
 //
 // # Errors
 //
-// An index or a file that cannot be read is in Lost (of [Config], [Plan], [Inventory], or the second result),
-// and the answer is what the others say. fs.ErrNotExist is for a release that is not there. An empty answer
-// with nothing lost says that everything was read and nothing has the name.
+// Each call takes a *[fact.Report] and tells it which index or file it could not read, under one of the Source
+// names; the answer is what the others say. A [Config] is read once: [Config.Report] tells each caller what it
+// lacks. An error says that there is no answer; it matches fs.ErrNotExist for a release that is not there. No
+// match and no error say that everything was read and nothing has the name.
 package modprobe

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing/fstest"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -24,8 +25,12 @@ func ExampleTree_Plan() {
 		fmt.Println(err)
 		return
 	}
-	plan, found, err := modprobe.OpenTree(fsys, dir, false).Plan("pci:v00008086d000010D3sv00008086")
-	fmt.Println(found, err, plan.Lost)
+	var r fact.Report
+	plan, err := modprobe.OpenTree(fsys, dir, false).Plan("pci:v00008086d000010D3sv00008086", &r)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	for _, s := range plan.Steps {
 		switch {
 		case s.Command != "":
@@ -36,8 +41,9 @@ func ExampleTree_Plan() {
 			fmt.Printf("%s: %s is %s %s\n", s.Reason, s.Name, s.Path, s.Params)
 		}
 	}
+	fmt.Println("problems:", len(r.Problems))
 	// Output:
-	// true <nil> []
 	// depends: ptp runs "/bin/false" (fails), etc/modprobe.d/site.conf:2
 	// asked: e1000e is kernel/e1000e.ko IntMode=1
+	// problems: 0
 }

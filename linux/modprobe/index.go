@@ -152,7 +152,9 @@ func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 			return dst, x.bad(at, "value without an end")
 		}
 		if len(dst) >= maxIndexValues {
-			return dst, &fact.ParseError{Source: x.source, Field: "index", Reason: "more than " + strconv.Itoa(maxIndexValues) + " values", Err: fact.ErrTooLarge}
+			return dst,
+				&fact.ParseError{Source: x.source, Field: "index", Reason: "more than " + strconv.Itoa(maxIndexValues) +
+					" values", Err: fact.ErrTooLarge}
 		}
 		dst = append(dst, IndexValue{priority, x.data[at : at+end]})
 		at += end + 1
@@ -161,8 +163,8 @@ func (x *Index) appendValues(dst []IndexValue, n *node) ([]IndexValue, error) {
 	return dst, nil
 }
 
-// Lookup appends to dst the values of exactly that key. A miss appends nothing.
-func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
+// lookup appends to dst the values of exactly that key. A miss appends nothing.
+func (x *Index) lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 	if x.data == "" {
 		return dst, nil
 	}
@@ -202,10 +204,10 @@ func (x *Index) Lookup(dst []IndexValue, key string) ([]IndexValue, error) {
 	}
 }
 
-// Match appends to dst the values of every key that matches the string when taken as a pattern (see
+// match appends to dst the values of every key that matches the string when taken as a pattern (see
 // [MatchAlias]), in order of priority. As in kmod, a '[' in the string
 // may be taken for itself too. A string that matches nothing costs no memory.
-func (x *Index) Match(dst []IndexValue, s string) ([]IndexValue, error) {
+func (x *Index) match(dst []IndexValue, s string) ([]IndexValue, error) {
 	if x.data == "" || len(s) > maxIndexKey {
 		return dst, nil
 	}
@@ -233,60 +235,12 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 	if x.data == "" {
 		return nil
 	}
-	type frame struct {
-		node node
-		next int
-		path int
-	}
-	var path []byte
-	var values []IndexValue
-	var stack []frame
-	budget, keys := len(x.data), maxKeyShare*len(x.data)
-	enter := func(ref uint32) (more bool, err error) {
-		length, at := len(path), int(ref&nodeOffset)
-		if text := x.text(ref); text > 0 {
-			end := strings.IndexByte(x.data[min(text, len(x.data)):], 0)
-			if end < 0 {
-				return false, x.bad(text, "prefix without an end")
-			}
-			if len(path)+end > maxIndexKey {
-				return false, x.bad(text, keyTooLong)
-			}
-			path = append(path, x.data[text:text+end]...)
-			at = text + end + 1
-		}
-		n, ok := x.node(ref, at)
-		if !ok {
-			return false, x.bad(at, "node beyond the end")
-		}
-		if n.values > 0 {
-			if values, err = x.appendValues(values[:0], &n); err != nil {
-				return false, err
-			}
-			keys -= len(path)
-		}
-		if budget -= n.size; budget < 0 {
-			return false, x.shared()
-		}
-		if keys < 0 {
-			return false, &fact.ParseError{Source: x.source, Field: "index", Reason: "keys longer than " + strconv.Itoa(maxKeyShare) + " times the file", Err: fact.ErrTooLarge}
-		}
-		if n.values > 0 && !f(string(path), values) {
-			return false, nil
-		}
-		stack = append(stack, frame{n, int(n.first), length})
-		return true, nil
-	}
-	if more, err := enter(x.root); !more {
-		return err
-	}
-	for len(stack) > 0 {
-		top := &stack[len(stack)-1]
+	w := indexWalk{x: x, f: f, bytes: len(x.data), keys: maxKeyShare * len(x.data)}
+	more, err := w.enter(x.root)
+	for more && err == nil && len(w.stack) > 0 {
+		top := &w.stack[len(w.stack)-1]
 		if top.node.children == 0 || top.next > int(top.node.last) {
-			path = path[:top.path]
-			if stack = stack[:len(stack)-1]; len(stack) > 0 {
-				path = path[:len(path)-1] // the byte that led here
-			}
+			w.leave()
 			continue
 		}
 		c := byte(top.next)
@@ -295,14 +249,76 @@ func (x *Index) Each(f func(key string, values []IndexValue) bool) error {
 		if ref == 0 {
 			continue
 		}
-		if path = append(path, c); len(path) > maxIndexKey {
+		if w.path = append(w.path, c); len(w.path) > maxIndexKey {
 			return x.bad(top.node.children, keyTooLong)
 		}
-		if more, err := enter(ref); !more {
-			return err
-		}
+		more, err = w.enter(ref)
 	}
-	return nil
+	return err
+}
+
+// An indexWalk goes through all nodes of an index.
+type indexWalk struct {
+	x      *Index
+	f      func(key string, values []IndexValue) bool
+	path   []byte // the key so far
+	values []IndexValue
+	stack  []walkFrame
+	bytes  int // of nodes that may still come: as many as the file has
+	keys   int // bytes of keys that may still come
+}
+
+// A walkFrame is a node on the way from the root.
+type walkFrame struct {
+	node node
+	next int // the byte whose child comes next
+	path int // length of the key before the node
+}
+
+// enter adds a node's prefix to the key, and calls f with its values. It reports whether to go on.
+func (w *indexWalk) enter(ref uint32) (more bool, err error) {
+	x, length, at := w.x, len(w.path), int(ref&nodeOffset)
+	if text := x.text(ref); text > 0 {
+		end := strings.IndexByte(x.data[min(text, len(x.data)):], 0)
+		if end < 0 {
+			return false, x.bad(text, "prefix without an end")
+		}
+		if len(w.path)+end > maxIndexKey {
+			return false, x.bad(text, keyTooLong)
+		}
+		w.path = append(w.path, x.data[text:text+end]...)
+		at = text + end + 1
+	}
+	n, ok := x.node(ref, at)
+	if !ok {
+		return false, x.bad(at, "node beyond the end")
+	}
+	if n.values > 0 {
+		if w.values, err = x.appendValues(w.values[:0], &n); err != nil {
+			return false, err
+		}
+		w.keys -= len(w.path)
+	}
+	if w.bytes -= n.size; w.bytes < 0 {
+		return false, x.shared()
+	}
+	if w.keys < 0 {
+		return false, &fact.ParseError{Source: x.source, Field: "index", Err: fact.ErrTooLarge,
+			Reason: "keys longer than " + strconv.Itoa(maxKeyShare) + " times the file"}
+	}
+	if n.values > 0 && !w.f(string(w.path), w.values) {
+		return false, nil
+	}
+	w.stack = append(w.stack, walkFrame{n, int(n.first), length})
+	return true, nil
+}
+
+// leave goes back to the node above.
+func (w *indexWalk) leave() {
+	w.path = w.path[:w.stack[len(w.stack)-1].path]
+	if w.stack = w.stack[:len(w.stack)-1]; len(w.stack) > 0 {
+		w.path = w.path[:len(w.path)-1] // the byte that led here
+	}
 }
 
 // shared is the error of a walk or a search that came to more bytes of nodes than the file has: in

@@ -75,7 +75,7 @@ func TestIndexFindsAll(t *testing.T) {
 			if rng.IntN(2) == 0 && len(s) > 8 {
 				s = s[:rng.IntN(8)]
 			}
-			got, err := x.Match(nil, s)
+			got, err := x.match(nil, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func TestIndexFindsAll(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Fatalf("seed %d, %q: %v, want %v", seed, s, got, want)
 			}
-			exact, err := x.Lookup(nil, s)
+			exact, err := x.lookup(nil, s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,12 +124,12 @@ func TestIndexMissAllocatesNothing(t *testing.T) {
 			indexEntry{fmt.Sprintf("pci:v%d*", i), IndexValue{uint32(i), "m"}})
 	}
 	x := indexOf(entries)
-	x.Match(nil, "of:NnothingT(null)Cnobody")
+	x.match(nil, "of:NnothingT(null)Cnobody")
 	if n := testing.AllocsPerRun(100, func() {
-		if v, _ := x.Match(nil, "of:NnothingT(null)Cnobody"); v != nil {
+		if v, _ := x.match(nil, "of:NnothingT(null)Cnobody"); v != nil {
 			t.Fatal(v)
 		}
-		if v, _ := x.Lookup(nil, "nothing"); v != nil {
+		if v, _ := x.lookup(nil, "nothing"); v != nil {
 			t.Fatal(v)
 		}
 	}); n > 0 {
@@ -167,8 +167,8 @@ func TestHostileIndexes(t *testing.T) {
 		if name == "no end" {
 			s = "ab"
 		}
-		_, matchErr := x.Match(nil, s)
-		_, lookupErr := x.Lookup(nil, strings.Repeat("*", 5000))
+		_, matchErr := x.match(nil, s)
+		_, lookupErr := x.lookup(nil, strings.Repeat("*", 5000))
 		eachErr := x.Each(func(string, []IndexValue) bool { return true })
 		if matchErr == nil && lookupErr == nil || eachErr == nil {
 			t.Errorf("%s: match %v, lookup %v, each %v", name, matchErr, lookupErr, eachErr)
@@ -182,7 +182,7 @@ func TestHostileIndexes(t *testing.T) {
 	}
 	if x, err := parseIndex(nil, "empty.bin"); err != nil {
 		t.Error(err)
-	} else if v, err := x.Match(nil, "a"); v != nil || err != nil {
+	} else if v, err := x.match(nil, "a"); v != nil || err != nil {
 		t.Error(v, err)
 	}
 }
@@ -197,8 +197,8 @@ func FuzzIndex(f *testing.F) {
 		if err != nil {
 			return
 		}
-		v, _ := x.Match(nil, s)
-		x.Lookup(nil, s)
+		v, _ := x.match(nil, s)
+		x.lookup(nil, s)
 		n := 0
 		x.Each(func(string, []IndexValue) bool { n++; return n < 10000 })
 		if len(v) > 2*maxIndexValues {
@@ -216,7 +216,7 @@ func FuzzMatchAlias(f *testing.F) {
 			return
 		}
 		x := indexOf([]indexEntry{{pattern, IndexValue{1, "m"}}})
-		v, err := x.Match(nil, s)
+		v, err := x.match(nil, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,8 @@ func buildIndex(entries []indexEntry, source string) (*Index, error) {
 		return nil, tooManyEntries(source)
 	}
 	entries = slices.DeleteFunc(entries, func(e indexEntry) bool {
-		return len(e.key) > maxIndexKey || slices.ContainsFunc([]byte(e.key), func(c byte) bool { return c >= 0x80 || c == 0 })
+		return len(e.key) > maxIndexKey ||
+			slices.ContainsFunc([]byte(e.key), func(c byte) bool { return c >= 0x80 || c == 0 })
 	})
 	slices.SortStableFunc(entries, func(a, b indexEntry) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.Priority, b.Priority))
@@ -54,7 +55,9 @@ const (
 )
 
 func tooManyEntries(source string) error {
-	return &fact.ParseError{Source: source, Field: "index", Reason: fmt.Sprintf("more than %d keys, or %d bytes as an index", maxIndexEntries, maxIndexBuilt), Err: fact.ErrTooLarge}
+	return &fact.ParseError{Source: source, Field: "index",
+		Reason: fmt.Sprintf("more than %d keys, or %d bytes as an index", maxIndexEntries, maxIndexBuilt),
+		Err:    fact.ErrTooLarge}
 }
 
 type indexBuilder struct{ out []byte }

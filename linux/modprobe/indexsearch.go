@@ -156,7 +156,8 @@ func (m *search) enter(dst []IndexValue, ref uint32, quoted bool) []IndexValue {
 		return dst
 	}
 	if n.children > 0 {
-		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text), openAt: m.openAt, quoted: quoted, wild: m.wild})
+		m.frames = append(m.frames, searchFrame{node: n, next: int(n.first), single: m.position(), text: len(m.text),
+			openAt: m.openAt, quoted: quoted, wild: m.wild})
 		m.sets = append(m.sets, m.set...)
 	}
 	return dst
@@ -173,7 +174,8 @@ func (m *search) charge(size int) bool {
 // chargeBracket is charge for the steps of a bracket expression.
 func (m *search) chargeBracket(steps int) bool {
 	if m.bracket -= steps; m.bracket < 0 && m.err == nil {
-		m.err = &fact.ParseError{Source: m.x.source, Field: "index", Reason: "too many bracket expressions", Err: fact.ErrTooLarge}
+		m.err = &fact.ParseError{Source: m.x.source, Field: "index", Reason: "too many bracket expressions",
+			Err: fact.ErrTooLarge}
 	}
 	return m.err == nil
 }

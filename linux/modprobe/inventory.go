@@ -50,15 +50,11 @@ type Candidate struct {
 type Inventory struct {
 	// Modules are sorted by path.
 	Modules []Module
-	// Stale says how the indexes and the files disagree; empty when they do not.
-	Stale []string
-	// Lost are directories and indexes that could not be read, and settings that make no sense.
-	Lost []error
 	// Written is when modules.dep was written; zero when there is none. A module file that is newer
 	// may have been put there without depmod.
 	Written time.Time
-	// NoIndex is set when there is no modules.dep at all, as on OpenWrt or a package just unpacked.
-	NoIndex bool
+	// Whole says that every directory and index was read, and every line of depmod's configuration.
+	Whole bool
 }
 
 // Caps of a tree.
@@ -69,107 +65,131 @@ const (
 	maxTreeLinks = 8 // links to directories within one another
 )
 
-// Inventory walks the tree and joins what it finds with modules.dep. The error is that of the
-// release directory itself.
-func (t *Tree) Inventory() (*Inventory, error) {
+// Inventory walks the tree and joins what it finds with modules.dep. Problems of SourceTree are the
+// directories and indexes that could not be read, the lines of depmod's configuration that make no
+// sense, how modules.dep and the files disagree, and that there is no modules.dep. The error is that
+// of the release directory itself.
+func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	inv := new(Inventory)
-	conf := readDepmodConfig(t.fsys, t.Release)
-	inv.Lost = append(inv.Lost, conf.Lost...)
+	before := r.Count(SourceTree)
+	conf := readDepmodConfig(t.fsys, t.Release, r)
 	if t.Release != "" {
-		inv.Lost = append(inv.Lost, t.Unseen()...)
+		t.reportUnseen(r)
 	}
-	files, err := t.walk(t.Dir, "", conf, inv)
+	files, err := t.walk(t.Dir, "", conf, r)
 	if err != nil {
 		return nil, err
 	}
 	for _, dir := range append(slices.Clone(conf.External), t.flatBeside()...) {
-		more, err := t.walk(dir, "/"+dir+"/", conf, inv)
+		more, err := t.walk(dir, "/"+dir+"/", conf, r)
 		if err != nil {
-			inv.Lost = append(inv.Lost, err)
+			r.Problem(SourceTree, "", "", err)
 		}
 		files = append(files, more...)
 	}
 	d := t.deps()
-	inv.NoIndex = fact.CodeOf(d.err) == fact.CodeAbsent
-	if x, err := t.depIndex(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		inv.Lost = append(inv.Lost, err)
-	} else if err == nil && len(x.data) == 0 && len(d.lines) > 0 {
-		inv.Stale = append(inv.Stale, "modules.dep.bin is empty and modules.dep is not: run depmod")
+	noIndex := fact.CodeOf(d.err) == fact.CodeAbsent
+	x, err := t.depIndex()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceTree, "", "", err)
 	}
-	if err := d.problem(); err != nil && !inv.NoIndex {
-		inv.Lost = append(inv.Lost, err)
+	if err := d.problem(); err != nil && !noIndex {
+		r.Problem(SourceTree, "", "", err)
 	}
 	inv.choose(t, files, conf, d)
-	inv.relate(d)
+	inv.relate(d, r)
 	if err := inv.order(t); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		inv.Lost = append(inv.Lost, err)
+		r.Problem(SourceTree, "", "", err)
 	}
-	inv.compare(files, d)
-	inv.compareTimes(t)
+	inv.Whole = r.Count(SourceTree) == before
+	if x != nil && len(x.data) == 0 && len(d.lines) > 0 {
+		disagrees(r, "modules", fact.CodeOther, "modules.dep.bin is empty and modules.dep is not: run depmod")
+	}
+	inv.compare(files, d, r)
+	inv.compareTimes(t, r)
+	if noIndex {
+		disagrees(r, "requires", fact.CodeAbsent, "no modules.dep: who needs whom is only in the files (linux.depends)")
+	}
 	slices.SortFunc(inv.Modules, func(a, b Module) int { return cmp.Compare(a.Path, b.Path) })
 	return inv, nil
 }
 
+// A walker lists the module files below a directory.
+type walker struct {
+	fsys    fs.FS
+	conf    *depmodConfig
+	files   []string
+	stack   []place // directories to look into
+	dirs    int     // how many were found
+	skipped string  // the first that is not looked into
+}
+
+// A place is a directory that a walk comes to.
+type place struct {
+	dir, rel string
+	depth    int
+	links    int
+}
+
 // walk lists the module files below dir, with prefix before each path. Links to files and to
 // directories are followed, as depmod does, the latter a few within one another, so that a loop ends.
-func (t *Tree) walk(dir, prefix string, conf *depmodConfig, inv *Inventory) ([]string, error) {
-	type place struct {
-		dir, rel string
-		depth    int
-		links    int
-	}
-	var files []string
+// The error is that of dir itself; directories that are not looked into are problems.
+func (t *Tree) walk(dir, prefix string, conf *depmodConfig, r *fact.Report) ([]string, error) {
 	entries, err := fs.ReadDir(t.fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	var stack []place
-	dirs, skipped := 0, ""
-	visit := func(entries []fs.DirEntry, p place) {
-		for _, e := range entries {
-			name := e.Name()
-			linked := e.Type()&fs.ModeSymlink != 0
-			if slices.Contains(conf.Exclude, name) {
-				continue
-			}
-			if ko.IsModuleFile(name) && !e.IsDir() && !(linked && isDir(t.fsys, p.dir, e)) {
-				files = append(files, p.rel+name)
-				continue
-			}
-			if !e.IsDir() && (!linked || !isDir(t.fsys, p.dir, e)) {
-				continue
-			}
-			next := place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.links}
-			if linked {
-				next.links++
-			}
-			dirs++
-			if next.depth > maxTreeDepth || next.links > maxTreeLinks || dirs > maxTreeDirs {
-				skipped = cmp.Or(skipped, next.dir)
-				continue
-			}
-			stack = append(stack, next)
-		}
-	}
-	visit(entries, place{dir: dir, rel: prefix})
-	for len(stack) > 0 {
-		p := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		if len(files) > maxTreeFiles {
-			inv.Lost = append(inv.Lost, &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d module files", maxTreeFiles), Err: fact.ErrTooLarge})
+	w := walker{fsys: t.fsys, conf: conf}
+	w.visit(entries, place{dir: dir, rel: prefix})
+	for len(w.stack) > 0 {
+		p := w.stack[len(w.stack)-1]
+		w.stack = w.stack[:len(w.stack)-1]
+		if len(w.files) > maxTreeFiles {
+			r.Problem(SourceTree, "", "", &fact.ParseError{Source: dir,
+				Reason: fmt.Sprintf("more than %d module files", maxTreeFiles), Err: fact.ErrTooLarge})
 			break
 		}
 		entries, err := fs.ReadDir(t.fsys, p.dir)
 		if err != nil {
-			inv.Lost = append(inv.Lost, err)
+			r.Problem(SourceTree, "", "", err)
 		}
-		visit(entries, p)
+		w.visit(entries, p)
 	}
-	if skipped != "" {
-		inv.Lost = append(inv.Lost, &fact.ParseError{Source: skipped, Reason: fmt.Sprintf("not looked into: more than %d directories, %d deep, or %d links within one another", maxTreeDirs, maxTreeDepth, maxTreeLinks), Err: fact.ErrTooLarge})
+	if w.skipped != "" {
+		r.Problem(SourceTree, "", "", &fact.ParseError{Source: w.skipped, Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("not looked into: more than %d directories, %d deep, or %d links within one another",
+				maxTreeDirs, maxTreeDepth, maxTreeLinks)})
 	}
-	slices.Sort(files)
-	return files, nil
+	slices.Sort(w.files)
+	return w.files, nil
+}
+
+// visit takes the module files of a directory, and puts its directories on the stack.
+func (w *walker) visit(entries []fs.DirEntry, p place) {
+	for _, e := range entries {
+		name := e.Name()
+		linked := e.Type()&fs.ModeSymlink != 0
+		if slices.Contains(w.conf.Exclude, name) {
+			continue
+		}
+		if ko.IsModuleFile(name) && !e.IsDir() && !(linked && isDir(w.fsys, p.dir, e)) {
+			w.files = append(w.files, p.rel+name)
+			continue
+		}
+		if !e.IsDir() && (!linked || !isDir(w.fsys, p.dir, e)) {
+			continue
+		}
+		next := place{p.dir + "/" + name, p.rel + name + "/", p.depth + 1, p.links}
+		if linked {
+			next.links++
+		}
+		w.dirs++
+		if next.depth > maxTreeDepth || next.links > maxTreeLinks || w.dirs > maxTreeDirs {
+			w.skipped = cmp.Or(w.skipped, next.dir)
+			continue
+		}
+		w.stack = append(w.stack, next)
+	}
 }
 
 // choose groups the files by module and picks the one that depmod would.
@@ -242,13 +262,14 @@ func (t *Tree) relative(abs string) string {
 }
 
 // relate fills in who needs whom.
-func (inv *Inventory) relate(d *depTable) {
+func (inv *Inventory) relate(d *depTable, r *fact.Report) {
 	if d.err != nil {
 		return
 	}
 	closure, ok := d.closure()
 	if !ok {
-		inv.Lost = append(inv.Lost, &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d pairs of modules that need one another", maxRelations), Err: fact.ErrTooLarge})
+		r.Problem(SourceTree, "", "", &fact.ParseError{Source: d.source, Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("more than %d pairs of modules that need one another", maxRelations)})
 		return
 	}
 	users := make([]int, len(d.lines))
@@ -365,7 +386,7 @@ func (inv *Inventory) order(t *Tree) error {
 }
 
 // compare finds where modules.dep and the files disagree.
-func (inv *Inventory) compare(files []string, d *depTable) {
+func (inv *Inventory) compare(files []string, d *depTable, r *fact.Report) {
 	if d.err != nil {
 		return
 	}
@@ -389,16 +410,16 @@ func (inv *Inventory) compare(files []string, d *depTable) {
 			other = append(other, m.Path)
 		}
 	}
-	inv.stale("names %d files that are not there, such as %s", missing)
-	inv.stale("lacks %d modules that are there, such as %s", unlisted)
-	inv.stale("names other files than depmod would choose now for %d modules, such as %s", other)
+	stale(r, "names %d files that are not there, such as %s", missing)
+	stale(r, "lacks %d modules that are there, such as %s", unlisted)
+	stale(r, "names other files than depmod would choose now for %d modules, such as %s", other)
 }
 
 // maxIndexSpread is how far apart the indexes of one run of depmod can be written.
 const maxIndexSpread = time.Minute
 
 // compareTimes finds indexes that were not written together with modules.dep.
-func (inv *Inventory) compareTimes(t *Tree) {
+func (inv *Inventory) compareTimes(t *Tree, r *fact.Report) {
 	dep, err := fs.Stat(t.fsys, t.Dir+"/"+indexDep)
 	if err != nil {
 		return
@@ -411,11 +432,17 @@ func (inv *Inventory) compareTimes(t *Tree) {
 			apart = append(apart, name+".bin")
 		}
 	}
-	inv.stale("was not written together with %d other indexes, such as %s", apart)
+	stale(r, "was not written together with %d other indexes, such as %s", apart)
 }
 
-func (inv *Inventory) stale(format string, list []string) {
+// stale reports how modules.dep differs from the files of a list, if there are any.
+func stale(r *fact.Report, format string, list []string) {
 	if len(list) > 0 {
-		inv.Stale = append(inv.Stale, "modules.dep "+fmt.Sprintf(format, len(list), list[0])+": run depmod")
+		disagrees(r, "modules", fact.CodeOther, "modules.dep "+fmt.Sprintf(format, len(list), list[0])+": run depmod")
 	}
+}
+
+// disagrees reports what is wrong with modules.dep.
+func disagrees(r *fact.Report, field string, code fact.Code, text string) {
+	r.Add(fact.Problem{Source: SourceTree, Field: field, Code: code, Text: text})
 }

@@ -17,29 +17,30 @@ import (
 
 // TestChainOfNeeds: the pairs of a chain grow with the square of its length.
 func TestChainOfNeeds(t *testing.T) {
-	chain := func(n int) *Inventory {
+	chain := func(n int, r *fact.Report) *Inventory {
 		var b strings.Builder
 		for i := range n {
 			fmt.Fprintf(&b, "m%d.ko: m%d.ko\n", i, i+1)
 		}
 		tree := OpenTree(fstest.MapFS{"lib/modules/1/modules.dep": linuxtest.File(b.String()),
 			"lib/modules/1/m0.ko": linuxtest.File("x")}, ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
-		inv, err := tree.Inventory()
+		inv, err := tree.Inventory(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return inv
 	}
-	if inv := chain(500); len(inv.Lost) > 0 || len(inv.Modules[0].Needs) != 499 {
-		t.Errorf("%d needs, lost %v", len(inv.Modules[0].Needs), inv.Lost)
+	if inv := chain(500, new(fact.Report)); !inv.Whole || len(inv.Modules[0].Needs) != 499 {
+		t.Errorf("%d needs", len(inv.Modules[0].Needs))
 	}
+	var r fact.Report
 	var inv *Inventory
-	if used := linuxtest.Allocated(func() { inv = chain(8000) }); used > 64<<20 {
+	if used := linuxtest.Allocated(func() { inv = chain(8000, &r) }); used > 64<<20 {
 		t.Errorf("%d bytes of memory", used)
 	}
 	m := inv.Modules[0]
-	if m.Needs != nil || m.UsedBy != nil || len(inv.Lost) != 1 || !errors.Is(inv.Lost[0], fact.ErrTooLarge) {
-		t.Errorf("%d needs, %d users, lost %v", len(m.Needs), len(m.UsedBy), inv.Lost)
+	if m.Needs != nil || m.UsedBy != nil || inv.Whole || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("%d needs, %d users, %v", len(m.Needs), len(m.UsedBy), r.Problems)
 	}
 }
 
@@ -109,7 +110,7 @@ func TestSharedPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, err := x.Match(nil, strings.Repeat("a", 60)); !errors.Is(err, fact.ErrMalformed) || len(v) > 2 {
+	if v, err := x.match(nil, strings.Repeat("a", 60)); !errors.Is(err, fact.ErrMalformed) || len(v) > 2 {
 		t.Errorf("%d values, %v", len(v), err)
 	}
 	keys := 0
@@ -136,7 +137,7 @@ func TestLongKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	used := linuxtest.Allocated(func() {
-		if _, err := x.Match(nil, strings.Repeat("a", 4000)); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := x.match(nil, strings.Repeat("a", 4000)); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("match: %v", err)
 		}
 	})
@@ -167,11 +168,11 @@ func TestBracketsAreBounded(t *testing.T) {
 		entries = append(entries, indexEntry{fmt.Sprintf("*[%s%02d", strings.Repeat("*a", 100), i), IndexValue{0, "m"}})
 	}
 	x := indexOf(entries)
-	if v, err := x.Match(nil, strings.Repeat("a", 8000)); !errors.Is(err, fact.ErrTooLarge) || len(v) > 0 {
+	if v, err := x.match(nil, strings.Repeat("a", 8000)); !errors.Is(err, fact.ErrTooLarge) || len(v) > 0 {
 		t.Errorf("%d values, %v", len(v), err)
 	}
 	x = indexOf([]indexEntry{{"[" + strings.Repeat("a", 8000), IndexValue{0, "m"}}})
-	if _, err := x.Match(nil, "a"); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := x.match(nil, "a"); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("a bracket of 8000 bytes: %v", err)
 	}
 }

@@ -28,14 +28,16 @@ type Setting struct {
 var openWrtLoadDirs = []string{"etc/modules-boot.d", "etc/modules.d"}
 
 // namedFiles lists the files of directories, in the order of their names.
-func namedFiles(fsys fs.FS, dirs []string, lose func(error)) (files []string) {
+func namedFiles(fsys fs.FS, dirs []string, r *fact.Report) (files []string) {
 	for _, dir := range dirs {
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			lose(err)
+			r.Problem(SourceConfig, "", "", err)
 		}
 		if len(entries) > maxLoadFiles {
-			lose(&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles), Err: fact.ErrTooLarge})
+			r.Problem(SourceConfig, "", "",
+				&fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d files", maxLoadFiles),
+					Err: fact.ErrTooLarge})
 			entries = entries[:maxLoadFiles]
 		}
 		for _, e := range entries {
@@ -53,28 +55,29 @@ const maxLoadFiles = 4096
 // The directories of modules-load.d and sysctl.d, most important first.
 var (
 	// LoadListDirs are the directories of modules-load.d.
-	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d"}
-	sysctlDirs   = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d"}
+	LoadListDirs = []string{"etc/modules-load.d", "run/modules-load.d", "usr/local/lib/modules-load.d",
+		"usr/lib/modules-load.d", "lib/modules-load.d"}
+	sysctlDirs = []string{"etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d",
+		"usr/lib/sysctl.d", "lib/sysctl.d"}
 )
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:
 // modules-load.d and /etc/modules, in that order, the second only once where the first has a link
-// to it, and OpenWrt's modules.d. lost is what could not be read.
-func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
+// to it, and OpenWrt's modules.d. What could not be read is a problem of SourceConfig.
+func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	read := func(name string) {
 		lines, err := settingLines(fsys, name, "#;")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, err)
+			r.Problem(SourceConfig, "", "", err)
 		}
 		for _, s := range lines {
 			s.Name, _, _ = strings.Cut(s.Name, " ") // old files give parameters behind the name
 			modules = append(modules, s)
 		}
 	}
-	lose := func(err error) { lost = append(lost, err) }
-	files := confFiles(fsys, LoadListDirs, make(map[string]bool), lose)
+	files := confFiles(fsys, LoadListDirs, make(map[string]bool), SourceConfig, r)
 	sortByBase(files)
-	files = append(files, namedFiles(fsys, openWrtLoadDirs, lose)...)
+	files = append(files, namedFiles(fsys, openWrtLoadDirs, r)...)
 	linked := false
 	for _, name := range files {
 		read(name)
@@ -83,18 +86,18 @@ func ReadLoadLists(fsys fs.FS) (modules []Setting, lost []error) {
 	if !linked {
 		read("etc/modules")
 	}
-	return modules, lost
+	return modules
 }
 
 // ReadSysctls reads the kernel settings that are made during boot, in the order in which they are
-// made: the last one of a key counts. lost is what could not be read.
-func ReadSysctls(fsys fs.FS) (settings []Setting, lost []error) {
-	files := confFiles(fsys, sysctlDirs, make(map[string]bool), func(err error) { lost = append(lost, err) })
+// made: the last one of a key counts. What could not be read is a problem of SourceSysctls.
+func ReadSysctls(fsys fs.FS, r *fact.Report) (settings []Setting) {
+	files := confFiles(fsys, sysctlDirs, make(map[string]bool), SourceSysctls, r)
 	sortByBase(files)
 	for _, name := range append(files, "etc/sysctl.conf") {
 		lines, err := settingLines(fsys, name, "#;")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, err)
+			r.Problem(SourceSysctls, "", "", err)
 		}
 		for _, s := range lines {
 			key, value, ok := strings.Cut(s.Name, "=")
@@ -106,7 +109,7 @@ func ReadSysctls(fsys fs.FS) (settings []Setting, lost []error) {
 			settings = append(settings, s)
 		}
 	}
-	return settings, lost
+	return settings
 }
 
 // settingLines returns the lines of a file that are neither empty nor start with one of comments.

@@ -47,42 +47,44 @@ type Plan struct {
 	// Blacklisted are modules that the query stands for as an alias and that a blacklist line keeps
 	// from being loaded.
 	Blacklisted []*Directive
-	// Lost is what could not be read or found on the way.
-	Lost []error
 }
 
 // maxSteps caps a plan; real ones have under 100 steps.
 const maxSteps = 10000
 
 // Plan returns what modprobe would do for a name or an alias if nothing were loaded yet, in
-// its order: what the module depends on first, with softdeps around each. matched is false when
-// nothing has that name.
-func (t *Tree) Plan(query string) (plan *Plan, matched bool, err error) {
-	matches, lost, err := t.Resolve(query)
-	if err != nil {
-		return nil, false, err
+// its order: what the module depends on first, with softdeps around each. What could not be read or
+// found on the way is a problem of SourceTree. The error says why there are no steps: nothing has that
+// name, or what could not be read. A blacklist line that leaves no step is no error.
+func (t *Tree) Plan(query string, r *fact.Report) (*Plan, error) {
+	alias, ok := NormalizeAlias(query)
+	if !ok {
+		return nil, errUnbalanced
 	}
-	if err := t.HasIndex(); errors.Is(err, fs.ErrNotExist) {
-		return &Plan{Lost: append(lost, fmt.Errorf("without modules.dep modprobe finds nothing, run depmod: %w", err))}, len(matches) > 0, nil
+	p := &planner{lookup: lookup{tree: t}, config: t.Config(), plan: new(Plan)}
+	matches := p.resolve(alias)
+	if err := t.IndexErr(); errors.Is(err, fs.ErrNotExist) {
+		p.add(fmt.Errorf("without modules.dep modprobe finds nothing, run depmod: %w", err))
+	} else {
+		p.modules(matches)
 	}
-	p := &planner{tree: t, config: t.Config(), plan: &Plan{Lost: lost}}
-	for _, m := range matches {
-		if m.Alias != "" {
-			if d := p.config.FindBlacklist(m.Name); d != nil {
-				p.plan.Blacklisted = append(p.plan.Blacklisted, d)
-				continue
-			}
-		}
-		p.module(m)
+	p.report(r)
+	switch {
+	case len(p.plan.Steps) > 0 || len(p.plan.Blacklisted) > 0:
+	case len(p.lost) > 0:
+		return nil, errors.Join(p.lost...)
+	case len(matches) == 0:
+		return nil, fmt.Errorf("no module, alias or symbol of that name in release %s: %w", t.Release, fs.ErrNotExist)
 	}
-	return p.plan, len(matches) > 0, nil
+	return p.plan, nil
 }
 
 // PlanMatch returns what modprobe would do for one match of a query with a configuration that may be
-// another than the tree's.
-func (t *Tree) PlanMatch(config *Config, m Match) *Plan {
-	p := &planner{tree: t, config: config, plan: new(Plan)}
+// another than the tree's. What could not be read or found on the way is a problem of SourceTree.
+func (t *Tree) PlanMatch(config *Config, m Match, r *fact.Report) *Plan {
+	p := &planner{lookup: lookup{tree: t}, config: config, plan: new(Plan)}
 	p.module(m)
+	p.report(r)
 	return p.plan
 }
 
@@ -95,15 +97,17 @@ func (t *Tree) Needs(module string) []string {
 	return line.Needs
 }
 
-// Knows reports whether one of the names, which are those of a softdep, stands for a module.
-func (t *Tree) Knows(names ...string) bool {
-	p := &planner{tree: t, plan: new(Plan)}
-	return len(p.lookup(names)) > 0
+// Knows reports whether one of the names, which are those of a softdep, stands for a module. Indexes
+// that could not be read are problems of SourceTree.
+func (t *Tree) Knows(names []string, r *fact.Report) bool {
+	l := lookup{tree: t}
+	defer l.report(r)
+	return len(l.softdep(names)) > 0
 }
 
 // A planner collects the steps of one query.
 type planner struct {
-	tree     *Tree
+	lookup
 	config   *Config
 	plan     *Plan
 	visited  map[Match]bool
@@ -123,6 +127,19 @@ const (
 	withNothing         // the step alone
 )
 
+// modules plans what a query stands for, but for modules that a blacklist line keeps its aliases from.
+func (p *planner) modules(matches []Match) {
+	for _, m := range matches {
+		if m.Alias != "" {
+			if d := p.config.FindBlacklist(m.Name); d != nil {
+				p.plan.Blacklisted = append(p.plan.Blacklisted, d)
+				continue
+			}
+		}
+		p.module(m)
+	}
+}
+
 // module plans one module. Tasks are kept on a stack, because softdeps may be chained without end.
 func (p *planner) module(m Match) {
 	p.visited, p.required = make(map[Match]bool), map[string]bool{m.Name: true}
@@ -132,7 +149,8 @@ func (p *planner) module(m Match) {
 	stack := []planTask{{m, ReasonAsked, withAll}}
 	for len(stack) > 0 {
 		if len(p.plan.Steps) >= maxSteps {
-			p.plan.Lost = append(p.plan.Lost, &fact.ParseError{Source: p.tree.Dir, Field: "steps", Reason: fmt.Sprintf("more than %d steps", maxSteps), Err: fact.ErrTooLarge})
+			p.add(&fact.ParseError{Source: p.tree.Dir, Field: "steps",
+				Reason: fmt.Sprintf("more than %d steps", maxSteps), Err: fact.ErrTooLarge})
 			return
 		}
 		task := stack[len(stack)-1]
@@ -163,7 +181,7 @@ func (p *planner) softdeps(stack []planTask, task planTask) []planTask {
 	if d := p.config.FindSoftdep(task.match.Name); d != nil {
 		dep = ko.ParseSoftdep(d.Value)
 	}
-	pre, post := p.lookup(dep.Pre), p.lookup(dep.Post)
+	pre, post := p.softdep(dep.Pre), p.softdep(dep.Post)
 	for i := len(post) - 1; i >= 0; i-- {
 		stack = append(stack, planTask{post[i], ReasonSoftdepPost, withAll})
 	}
@@ -180,18 +198,16 @@ func (p *planner) softdeps(stack []planTask, task planTask) []planTask {
 // softdepBeatsCommand marks a module whose install command does not count, because it has softdeps.
 const softdepBeatsCommand = "softdep"
 
-// lookup resolves the names of a softdep; what does not exist is left out, as modprobe does.
-func (p *planner) lookup(names []string) []Match {
+// softdep resolves the names of a softdep; what does not exist is left out, as modprobe does.
+func (l *lookup) softdep(names []string) []Match {
 	var matches []Match
 	for _, name := range names {
-		m, lost, err := p.tree.Resolve(name)
-		if err != nil {
-			lost = append(lost, fmt.Errorf("softdep %q: %w", name, err))
+		alias, ok := NormalizeAlias(name)
+		if !ok {
+			l.add(fmt.Errorf("softdep %q: %w", name, errUnbalanced))
+			continue
 		}
-		if len(p.plan.Lost) < maxConfigLost {
-			p.plan.Lost = append(p.plan.Lost, lost...)
-		}
-		matches = append(matches, m...)
+		matches = append(matches, l.resolve(alias)...)
 	}
 	return matches
 }
@@ -199,8 +215,8 @@ func (p *planner) lookup(names []string) []Match {
 // needs returns the files that the module needs.
 func (p *planner) needs(name string) []string {
 	line, err := p.tree.DepLine(name)
-	if err != nil && len(p.plan.Lost) < maxConfigLost {
-		p.plan.Lost = append(p.plan.Lost, err)
+	if err != nil {
+		p.add(err)
 	}
 	if line == nil {
 		return nil
@@ -212,7 +228,8 @@ func (p *planner) needs(name string) []string {
 // wrong alias, gives none.
 func (p *planner) step(task planTask) {
 	name := task.match.Name
-	s := Step{Name: name, Reason: task.reason, Optional: !p.required[name], Params: p.config.options(name, task.match.Alias)}
+	s := Step{Name: name, Reason: task.reason, Optional: !p.required[name],
+		Params: p.config.options(name, task.match.Alias)}
 	// What is compiled in counts as loaded, whatever is configured for it.
 	builtin := task.match.Builtin || p.tree.IsBuiltin(name)
 	if d := p.config.FindInstall(name); d != nil && !builtin && task.match.By != softdepBeatsCommand {
@@ -227,12 +244,10 @@ func (p *planner) step(task planTask) {
 	case file != "":
 		s.Path = file
 	default:
-		if len(p.plan.Lost) < maxConfigLost {
-			if err == nil {
-				err = fmt.Errorf("module %s: %w", name, errNoFile)
-			}
-			p.plan.Lost = append(p.plan.Lost, err)
+		if err == nil {
+			err = fmt.Errorf("module %s: %w", name, errNoFile)
 		}
+		p.add(err)
 		return
 	}
 	p.plan.Steps = append(p.plan.Steps, s)

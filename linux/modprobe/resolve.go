@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -38,106 +39,153 @@ const (
 )
 
 // Resolve returns the modules that a name, an alias, a device's modalias or "symbol:NAME" stands
-// for, in the order in which modprobe would load them; the same module only once. None is no error.
-// lost are indexes that could not be read: the answer is what the others say. The error is for a
-// query that makes no sense.
-func (t *Tree) Resolve(query string) (matches []Match, lost []error, err error) {
+// for, in the order in which modprobe would load them; the same module only once. Indexes that could
+// not be read are problems of SourceTree: the answer is what the others say. Without a module the
+// error is nil if everything was read and nothing has the name; else it says what was not read. A
+// query that makes no sense is an error too.
+func (t *Tree) Resolve(query string, r *fact.Report) ([]Match, error) {
 	alias, ok := NormalizeAlias(query)
 	if !ok {
-		return nil, nil, &fact.ParseError{Field: "alias", Reason: "unbalanced brackets"}
+		return nil, errUnbalanced
 	}
-	lose := func(err error) {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, err)
+	l := lookup{tree: t}
+	matches := l.resolve(alias)
+	l.report(r)
+	if len(matches) == 0 {
+		return nil, errors.Join(l.lost...)
+	}
+	return matches, nil
+}
+
+var errUnbalanced error = &fact.ParseError{Field: "alias", Reason: "unbalanced brackets"}
+
+// A lookup is one search of a tree, with what it could not read.
+type lookup struct {
+	tree *Tree
+	lost []error
+}
+
+// add notes something that could not be read or found.
+func (l *lookup) add(err error) {
+	if len(l.lost) < maxConfigLost {
+		l.lost = append(l.lost, err)
+	}
+}
+
+// lose notes why a file could not be read, unless it does not exist.
+func (l *lookup) lose(err error) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.add(err)
+	}
+}
+
+// report tells r what could not be read.
+func (l *lookup) report(r *fact.Report) {
+	for _, err := range l.lost {
+		r.Problem(SourceTree, "", "", err)
+	}
+}
+
+// resolve asks one source after another, as modprobe does.
+func (l *lookup) resolve(alias string) []Match {
+	config := l.tree.Config()
+	if matches := config.matches(alias); matches != nil {
+		return l.found(matches)
+	}
+	line, err := l.tree.DepLine(alias)
+	l.lose(err)
+	if line != nil {
+		return l.found([]Match{{Name: alias, By: MatchName}})
+	}
+	if strings.HasPrefix(alias, "symbol:") {
+		if m := l.index(indexSymbols, alias, MatchSymbol); m != nil {
+			return l.found(m)
 		}
 	}
-	// found says which are compiled in, and that it is not known when their list cannot be read.
-	found := func(matches []Match) ([]Match, []error, error) {
-		_, err := t.Index(IndexBuiltin)
-		lose(err)
-		return t.Settle(matches), lost, nil
+	if config.command(alias) != nil {
+		return l.found([]Match{{Name: alias, By: MatchCommand}})
 	}
-	c := t.Config()
+	if m := l.index(IndexAlias, alias, MatchAliasIndex); m != nil {
+		return l.found(m)
+	}
+	if m := l.index(IndexBuiltin, alias, MatchBuiltin); m != nil {
+		return l.tree.Settle(m)
+	}
+	if m := l.index(IndexBuiltinAlias, alias, MatchBuiltinAlias); m != nil {
+		return l.tree.Settle(m)
+	}
+	l.missing(alias)
+	return nil
+}
+
+// matches returns the modules that the configuration makes of an alias.
+func (c *Config) matches(alias string) (matches []Match) {
 	for i := range c.Aliases {
 		if d := &c.Aliases[i]; MatchAlias(d.Name, alias) {
 			matches = append(matches, Match{Name: d.Value, Alias: d.Name, By: MatchConfig})
 		}
 	}
-	if matches != nil {
-		return found(matches)
-	}
-	line, err := t.DepLine(alias)
-	lose(err)
-	if line != nil {
-		return found([]Match{{Name: alias, By: MatchName}})
-	}
-	if strings.HasPrefix(alias, "symbol:") {
-		m, err := t.MatchIndex(indexSymbols, alias, MatchSymbol)
-		lose(err)
-		if m != nil {
-			return found(m)
-		}
-	}
-	if c.command(alias) != nil {
-		return found([]Match{{Name: alias, By: MatchCommand}})
-	}
-	m, err := t.MatchIndex(IndexAlias, alias, MatchAliasIndex)
-	lose(err)
-	if m != nil {
-		return found(m)
-	}
-	for _, stage := range []struct{ index, by string }{{IndexBuiltin, MatchBuiltin}, {IndexBuiltinAlias, MatchBuiltinAlias}} {
-		m, err := t.MatchIndex(stage.index, alias, stage.by)
-		lose(err)
-		if m != nil {
-			return t.Settle(m), lost, nil
-		}
-	}
-	return nil, append(lost, t.missing(alias)...), nil
+	return matches
 }
 
-// missing returns the indexes that a name could have been in and that do not exist, and directories
+// found says which modules are compiled in, and that this is not known if their list cannot be read.
+func (l *lookup) found(matches []Match) []Match {
+	_, err := l.tree.Index(IndexBuiltin)
+	l.lose(err)
+	return l.tree.Settle(matches)
+}
+
+// index looks an alias up in one index.
+func (l *lookup) index(index, alias, by string) []Match {
+	m, err := l.tree.MatchIndex(index, alias, by)
+	l.lose(err)
+	return m
+}
+
+// missing notes the indexes that a name could have been in and that do not exist, and directories
 // that nobody looks into: without them "nothing" is not known.
-func (t *Tree) missing(alias string) (lost []error) {
-	names := []string{indexDep, IndexAlias}
+func (l *lookup) missing(alias string) {
+	index := IndexAlias
 	if strings.HasPrefix(alias, "symbol:") {
-		names = []string{indexDep, indexSymbols}
+		index = indexSymbols
 	}
-	for _, name := range names {
-		var err error
-		if name == indexDep {
-			err = t.HasIndex()
-		} else {
-			_, err = t.Index(name)
-		}
+	_, indexErr := l.tree.Index(index)
+	for _, err := range []error{l.tree.IndexErr(), indexErr} {
 		if errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, fmt.Errorf("%w: run depmod", err))
+			l.add(fmt.Errorf("%w: run depmod", err))
 		}
 	}
-	return append(lost, t.Unseen()...)
+	for _, err := range l.tree.unseen() {
+		l.add(err)
+	}
 }
 
-// HasIndex returns why neither modules.dep.bin nor modules.dep can be read; nil when one can. It is
-// fs.ErrNotExist when there is neither, as on OpenWrt or for a package just unpacked.
-func (t *Tree) HasIndex() error {
+// IndexErr returns why neither modules.dep.bin nor modules.dep can be read; nil if one can. It is
+// fs.ErrNotExist if there is neither, as on OpenWrt or for a package just unpacked.
+func (t *Tree) IndexErr() error {
 	if _, err := t.depIndex(); err == nil {
 		return nil
 	}
 	return t.deps().err
 }
 
-// walked returns the module's file on a tree without modules.dep, found by walking it.
+// walked returns the module's file on a tree without modules.dep, found by walking it. For a module
+// without a file the error says which part of the tree could not be read.
 func (t *Tree) walked(name string) (*DepLine, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.files == nil {
-		conf := readDepmodConfig(t.fsys, t.Release)
-		inv := new(Inventory)
-		files, err := t.walk(t.Dir, "", conf, inv)
+		var lost fact.Report
+		conf := readDepmodConfig(t.fsys, t.Release, &lost)
+		files, err := t.walk(t.Dir, "", conf, &lost)
 		if err != nil {
 			return nil, err
 		}
+		inv := new(Inventory)
 		inv.choose(t, files, conf, new(depTable))
+		if i := slices.IndexFunc(lost.Problems, isNoLine); i >= 0 {
+			t.filesErr = lost.Problems[i]
+		}
 		t.files = make(map[string]string, len(inv.Modules))
 		for i := range inv.Modules {
 			t.files[inv.Modules[i].Name] = inv.Modules[i].Path
@@ -146,8 +194,11 @@ func (t *Tree) walked(name string) (*DepLine, error) {
 	if file := t.files[name]; file != "" {
 		return &DepLine{Path: file}, nil
 	}
-	return nil, nil
+	return nil, t.filesErr
 }
+
+// isNoLine reports whether a problem is another than that one line of a file makes no sense.
+func isNoLine(p fact.Problem) bool { return p.Line == 0 }
 
 // command returns the install or remove command of exactly that name; nil for none.
 func (c *Config) command(name string) *Directive {
@@ -165,13 +216,13 @@ func (t *Tree) MatchIndex(index, alias, by string) ([]Match, error) {
 		return nil, err
 	}
 	if by == MatchBuiltin {
-		values, err := x.Lookup(nil, alias)
+		values, err := x.lookup(nil, alias)
 		if len(values) == 0 {
 			return nil, err
 		}
 		return []Match{{Name: alias, By: by, Builtin: true}}, err
 	}
-	values, err := x.Match(nil, alias)
+	values, err := x.match(nil, alias)
 	var matches []Match
 	for _, v := range values {
 		matches = append(matches, Match{Name: v.Value, Alias: alias, By: by, Builtin: by == MatchBuiltinAlias})
@@ -203,7 +254,7 @@ func (t *Tree) IsBuiltin(name string) bool {
 	if err != nil {
 		return false
 	}
-	values, _ := x.Lookup(nil, name)
+	values, _ := x.lookup(nil, name)
 	return len(values) > 0
 }
 
@@ -215,7 +266,7 @@ func (t *Tree) DepLine(name string) (*DepLine, error) {
 	if errors.Is(binErr, fs.ErrNotExist) {
 		binErr = nil // the text is the only index
 	} else if binErr == nil {
-		values, err := x.Lookup(nil, name)
+		values, err := x.lookup(nil, name)
 		if err != nil || len(values) == 0 {
 			return nil, err
 		}

@@ -46,14 +46,14 @@ type ReleaseDir struct {
 	// the tree, but for their aliases.
 	Beside []string
 
-	lost []error // why it is not known whether there is another
+	besideErrs []error // why it is not known whether there is another
 }
 
 // Releases lists the directories of modules on a machine, those of more important roots first, and
 // each root's in the order of their names. A release that several roots have is listed once, and so
-// are the flat directories. The error is that of the first root that exists and cannot be read; it
-// is fs.ErrNotExist when there is no root at all.
-func Releases(fsys fs.FS) ([]ReleaseDir, error) {
+// are the flat directories. The first root that exists and cannot be read is a problem of SourceTree;
+// without any directory it is the error, which is fs.ErrNotExist if there is no root at all.
+func Releases(fsys fs.FS, r *fact.Report) ([]ReleaseDir, error) {
 	var dirs []ReleaseDir
 	var firstErr error
 	exists := false
@@ -86,7 +86,13 @@ func Releases(fsys fs.FS) ([]ReleaseDir, error) {
 	if firstErr == nil && !exists {
 		firstErr = &fs.PathError{Op: "open", Path: ModuleRoots[0], Err: fs.ErrNotExist}
 	}
-	return dirs, firstErr
+	if len(dirs) == 0 {
+		return nil, firstErr
+	}
+	if firstErr != nil {
+		r.Problem(SourceTree, "", "", firstErr)
+	}
+	return dirs, nil
 }
 
 // mayBeRelease leaves out directories that are no release: those in which Arch keeps modules for
@@ -124,7 +130,7 @@ func (r *ReleaseDir) addBeside(fsys fs.FS, dir string) {
 	for _, known := range append([]string{r.Dir}, r.Beside...) {
 		place, placeErr := realDir(fsys, known)
 		if err = cmp.Or(err, placeErr); err != nil {
-			r.lost = append(r.lost, err)
+			r.besideErrs = append(r.besideErrs, err)
 			return
 		}
 		if place == real {
@@ -196,15 +202,27 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 	}
 }
 
-// Unseen says of each directory beside this one that nobody looked into it.
-func (r *ReleaseDir) Unseen() []error {
-	lost := slices.Clone(r.lost)
+// HasUnseen reports whether there is, or may be, a directory beside this one that nobody looks into.
+func (r *ReleaseDir) HasUnseen() bool { return len(r.Beside)+len(r.besideErrs) > 0 }
+
+// reportUnseen says of each directory beside this one that nobody looked into it.
+func (d *ReleaseDir) reportUnseen(r *fact.Report) {
+	for _, err := range d.unseen() {
+		r.Problem(SourceTree, "", "", err)
+	}
+}
+
+// unseen returns why directories beside this one could hold more.
+func (r *ReleaseDir) unseen() []error {
+	lost := slices.Clone(r.besideErrs)
 	for _, dir := range r.Beside {
 		if r.Release == "" {
-			lost = append(lost, &fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
+			lost = append(lost,
+				&fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
 			continue
 		}
-		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir + " are not looked at: which of the two modprobe uses was fixed when it was compiled"})
+		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir +
+			" are not looked at: which of the two modprobe uses was fixed when it was compiled"})
 	}
 	return lost
 }
@@ -219,8 +237,10 @@ type Tree struct {
 	indexes map[string]*lazyIndex
 	dep     *depTable
 	files   map[string]string // by module, of a tree without modules.dep
-	config  *Config
-	cmdline bool
+	// filesErr is why files may lack a module; nil if the whole tree was walked.
+	filesErr error
+	config   *Config
+	cmdline  bool
 }
 
 // lazyIndex is an index, or why there is none.
@@ -312,8 +332,8 @@ func (t *Tree) deps() *depTable {
 // DepLines returns the lines of modules.dep; none when it cannot be read.
 func (t *Tree) DepLines() []DepLine { return t.deps().lines }
 
-// DepProblem returns why modules.dep cannot be read, or that some of its lines make no sense.
-func (t *Tree) DepProblem() error { return t.deps().problem() }
+// DepErr returns why modules.dep cannot be read, or that some of its lines make no sense.
+func (t *Tree) DepErr() error { return t.deps().problem() }
 
 // FS returns the file system of the machine's root.
 func (t *Tree) FS() fs.FS { return t.fsys }
@@ -329,7 +349,8 @@ func (t *Tree) readDeps() *depTable {
 	d := &depTable{source: t.Dir + "/" + indexDep}
 	text, err := limit.ReadFile(t.fsys, d.source, maxIndexFile)
 	switch {
-	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
+	case err == nil && (bytes.Count(text, []byte{'\n'}) > maxDepLines || bytes.Count(text, []byte{' '})+
+		bytes.Count(text, []byte{'\t'}) > maxDepNeeds):
 		d.err = d.tooLarge()
 	case err == nil:
 		d.lines, d.bad = parseDep(text)
@@ -414,7 +435,8 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 	needs := 0
 	eachErr := x.Each(func(_ string, values []IndexValue) bool {
 		for _, v := range values {
-			if needs += strings.Count(v.Value, " ") + strings.Count(v.Value, "\t"); needs > maxDepNeeds || len(d.lines)+d.bad >= maxDepLines {
+			if needs += strings.Count(v.Value, " ") + strings.Count(v.Value, "\t"); needs > maxDepNeeds ||
+				len(d.lines)+d.bad >= maxDepLines {
 				err = d.tooLarge()
 				return false
 			}
@@ -431,7 +453,8 @@ func (t *Tree) depsOfIndex(d *depTable, noText error) error {
 }
 
 func (d *depTable) tooLarge() error {
-	return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d lines or %d files that they need", maxDepLines, maxDepNeeds), Err: fact.ErrTooLarge}
+	return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("more than %d lines or %d files that they need",
+		maxDepLines, maxDepNeeds), Err: fact.ErrTooLarge}
 }
 
 // Config returns modprobe's configuration for this release.
@@ -454,23 +477,26 @@ func (t *Tree) Path(file string) string {
 
 // Builtin reads the list of what is compiled in. The error is that of modules.builtin. Of it and
 // modules.builtin.modinfo one may be missing: then the metadata are unknown, or what has none is,
-// and infoErr says why.
-func (t *Tree) Builtin() (modules []BuiltinModule, infoErr, err error) {
+// which is a problem of SourceBuiltin.
+func (t *Tree) Builtin(r *fact.Report) ([]BuiltinModule, error) {
 	list, err := limit.ReadFile(t.fsys, t.Dir+"/"+IndexBuiltin, maxIndexFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
+		return nil, err
 	}
 	info, infoErr := limit.ReadFile(t.fsys, t.Dir+"/"+BuiltinInfoFile, maxIndexFile)
 	if infoErr != nil {
 		info = nil
 	}
 	if err != nil && infoErr != nil {
-		return nil, infoErr, err
+		return nil, err
 	}
-	return parseBuiltin(list, info), cmp.Or(infoErr, err), nil
+	if err := cmp.Or(infoErr, err); err != nil {
+		r.Problem(SourceBuiltin, "", "linux.modinfo", err)
+	}
+	return parseBuiltin(list, info), nil
 }
 
-// problems of the dependency index, as one error; nil for none.
+// problem returns the problems of the dependency index as one error; nil for none.
 func (d *depTable) problem() error {
 	if d.err != nil {
 		return d.err

@@ -3,6 +3,7 @@
 package modprobe
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -45,8 +46,9 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, c.got, c.want)
 		}
 	}
-	if len(c.Lost) != 4 {
-		t.Errorf("lost %v", c.Lost)
+	var r fact.Report
+	if c.Report(&r); len(r.Problems) != 4 || !c.Whole() {
+		t.Errorf("%v", r.Problems)
 	}
 }
 
@@ -59,7 +61,8 @@ func TestResolve(t *testing.T) {
 		"many-x": "b_b/config_alias a/config_alias",
 		"crc-x":  "crc_x/builtin/builtin", "other": "other/command", "nothing": "",
 	} {
-		matches, lost, err := tree.Resolve(query)
+		var r fact.Report
+		matches, err := tree.Resolve(query, &r)
 		var got []string
 		for _, m := range matches {
 			s := m.Name + "/" + m.By
@@ -68,11 +71,11 @@ func TestResolve(t *testing.T) {
 			}
 			got = append(got, s)
 		}
-		if err != nil || lost != nil || strings.Join(got, " ") != want {
-			t.Errorf("%s: %q, %v, %v; want %q", query, got, lost, err, want)
+		if err != nil || r.Problems != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, %v, %v; want %q", query, got, r.Problems, err, want)
 		}
 	}
-	if _, _, err := tree.Resolve("a[b"); err == nil {
+	if _, err := tree.Resolve("a[b", new(fact.Report)); err == nil {
 		t.Error("unbalanced brackets")
 	}
 }
@@ -84,16 +87,17 @@ func TestResolveWithoutBuiltins(t *testing.T) {
 	fsys[linuxtest.Dir+"/modules.builtin.bin"] = linuxtest.File("no index")
 	tree := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false)
 	for _, query := range []string{"a", "pci:v1d0015", "symbol:do_c", "my-dev", "other"} {
-		matches, lost, err := tree.Resolve(query)
-		if err != nil || len(matches) == 0 || len(lost) != 1 {
-			t.Errorf("%s: %v, lost %v, %v", query, matches, lost, err)
+		var r fact.Report
+		matches, err := tree.Resolve(query, &r)
+		if err != nil || len(matches) == 0 || len(r.Problems) != 1 {
+			t.Errorf("%s: %v, %v, %v", query, matches, r.Problems, err)
 		}
 	}
 }
 
 func TestLoadPlan(t *testing.T) {
-	plan, ok, err := testTree().Plan("a")
-	if err != nil || !ok {
+	plan, err := testTree().Plan("a", new(fact.Report))
+	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -112,11 +116,11 @@ func TestLoadPlan(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	plan, ok, err = testTree().Plan("pci:v1d001")
-	if err != nil || !ok || len(plan.Blacklisted) != 1 || plan.Blacklisted[0].Line != 4 {
+	plan, err = testTree().Plan("pci:v1d001", new(fact.Report))
+	if err != nil || len(plan.Blacklisted) != 1 || plan.Blacklisted[0].Line != 4 {
 		t.Errorf("a blacklisted module by its alias: %+v, %v", plan, err)
 	}
-	if _, ok, _ := testTree().Plan("nothing"); ok {
+	if _, err := testTree().Plan("nothing", new(fact.Report)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("nothing was found")
 	}
 }
@@ -126,7 +130,8 @@ func TestSoftdepLoop(t *testing.T) {
 	fsys := linuxtest.Release()
 	fsys[linuxtest.Dir+"/modules.softdep"] = linuxtest.File("softdep a pre: b-b\nsoftdep b-b pre: c\n" +
 		"softdep c pre: a post: a b-b\n")
-	plan, _, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Plan("a")
+	tree := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false)
+	plan, err := tree.Plan("a", new(fact.Report))
 	if err != nil || len(plan.Steps) == 0 || len(plan.Steps) > 100 {
 		t.Errorf("%d steps, %v", len(plan.Steps), err)
 	}
@@ -135,7 +140,8 @@ func TestSoftdepLoop(t *testing.T) {
 func TestInventory(t *testing.T) {
 	fsys := linuxtest.Release()
 	fsys[linuxtest.Dir+"/modules.order"] = linuxtest.File("kernel/b-b.ko\nkernel/gone.ko\nkernel/a.ko\n")
-	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory()
+	var r fact.Report
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory(&r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +156,8 @@ func TestInventory(t *testing.T) {
 	if diff := cmp.Diff(want, inv.Modules, cmp.Comparer(func(a, b fact.Count) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if inv.Stale != nil || inv.Lost != nil || inv.NoIndex {
-		t.Errorf("%+v", inv)
+	if r.Problems != nil || !inv.Whole {
+		t.Errorf("%+v, %v", inv, r.Problems)
 	}
 }
 
@@ -159,19 +165,22 @@ func TestStaleAndMissingIndexes(t *testing.T) {
 	fsys := linuxtest.Release()
 	fsys[linuxtest.Dir+"/kernel/new.ko"] = fsys[linuxtest.Dir+"/kernel/a.ko"]
 	delete(fsys, linuxtest.Dir+"/kernel/b-b.ko")
-	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory()
-	if err != nil || len(inv.Stale) != 2 || !strings.Contains(inv.Stale[0], "kernel/b-b.ko") ||
-		!strings.Contains(inv.Stale[1], "kernel/new.ko") {
-		t.Errorf("%q, %v", inv.Stale, err)
+	var r fact.Report
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory(&r)
+	if err != nil || !inv.Whole || len(r.Problems) != 2 || !strings.Contains(r.Problems[0].Text, "kernel/b-b.ko") ||
+		!strings.Contains(r.Problems[1].Text, "kernel/new.ko") {
+		t.Errorf("%q, %v", r.Problems, err)
 	}
 	flat := fstest.MapFS{"lib/modules/5.15.134/x.ko": linuxtest.File(""),
 		"lib/modules/5.15.134/y.ko": linuxtest.File("")}
-	dirs, err := Releases(flat)
+	dirs, err := Releases(flat, &r)
 	if err != nil || len(dirs) != 1 {
 		t.Fatal(dirs, err)
 	}
-	inv, err = OpenTree(flat, dirs[0], false).Inventory()
-	if err != nil || !inv.NoIndex || len(inv.Modules) != 2 || inv.Modules[0].Needs != nil ||
+	r = fact.Report{}
+	inv, err = OpenTree(flat, dirs[0], false).Inventory(&r)
+	if err != nil || !inv.Whole || len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeAbsent ||
+		len(inv.Modules) != 2 || inv.Modules[0].Needs != nil ||
 		inv.Modules[0].UsedBy != nil {
 		t.Errorf("%+v, %v", inv, err)
 	}
@@ -182,9 +191,10 @@ func TestBusyBoxDep(t *testing.T) {
 	fsys := linuxtest.Release()
 	fsys[linuxtest.Dir+"/modules.dep"] = linuxtest.File("./kernel/a.ko: ./kernel/b-b.ko\n" +
 		"./kernel/b-b.ko: ./updates/c.ko\r\n./updates/c.ko:\nrubbish\n")
-	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory()
-	if err != nil || !slices.Equal(inv.Modules[0].Needs, []string{"b_b", "c"}) || len(inv.Lost) != 1 {
-		t.Errorf("%+v, %v", inv, err)
+	var r fact.Report
+	inv, err := OpenTree(fsys, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false).Inventory(&r)
+	if err != nil || !slices.Equal(inv.Modules[0].Needs, []string{"b_b", "c"}) || inv.Whole || len(r.Problems) == 0 {
+		t.Errorf("%+v, %v, %v", inv, r.Problems, err)
 	}
 }
 
@@ -196,13 +206,13 @@ func TestReleases(t *testing.T) {
 		"vendor/lib/modules/wlan.ko":                             linuxtest.File(""),
 		"lib/modules/README":                                     linuxtest.File(""),
 	}
-	dirs, err := Releases(fsys)
+	dirs, err := Releases(fsys, new(fact.Report))
 	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}},
 		{Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
 	if diff := cmp.Diff(want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := Releases(fstest.MapFS{}); fact.CodeOf(err) != fact.CodeAbsent {
+	if _, err := Releases(fstest.MapFS{}, new(fact.Report)); fact.CodeOf(err) != fact.CodeAbsent {
 		t.Error(err)
 	}
 	for _, bad := range []string{"", "..", "a/b"} {
@@ -240,7 +250,7 @@ func TestDirectoriesBeside(t *testing.T) {
 		"Android, by release": {fstest.MapFS{"system_dlkm/lib/modules/6.1.0-x/kernel/zram.ko": linuxtest.File("")},
 			[]ReleaseDir{{Release: "6.1.0-x", Dir: "system_dlkm/lib/modules/6.1.0-x"}}},
 	} {
-		dirs, err := Releases(tt.fsys)
+		dirs, err := Releases(tt.fsys, new(fact.Report))
 		if diff := cmp.Diff(tt.want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
@@ -277,7 +287,7 @@ func TestReleasesOfARealDirectory(t *testing.T) {
 	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
 		t.Skip("skipped: this system makes no links:", err)
 	}
-	dirs, err := Releases(os.DirFS(root))
+	dirs, err := Releases(os.DirFS(root), new(fact.Report))
 	if diff := cmp.Diff([]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}, dirs,
 		cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -294,20 +304,21 @@ func TestAndroid(t *testing.T) {
 		"system_dlkm/lib/modules/zram.ko":     linuxtest.File(""),
 		"system_dlkm/lib/modules/modules.dep": linuxtest.File("rfkill.ko:\nzram.ko: rfkill.ko\n"),
 	}
-	dirs, err := Releases(fsys)
+	dirs, err := Releases(fsys, new(fact.Report))
 	if err != nil || len(dirs) != 1 {
 		t.Fatal(dirs, err)
 	}
 	tree := OpenTree(fsys, dirs[0], true)
-	inv, err := tree.Inventory()
+	var r fact.Report
+	inv, err := tree.Inventory(&r)
 	var got []string
 	for _, m := range inv.Modules {
 		got = append(got, m.Name+" "+tree.Path(m.Path)+" "+strings.Join(m.Needs, ","))
 	}
 	want := []string{"rfkill system_dlkm/lib/modules/rfkill.ko ", "zram system_dlkm/lib/modules/zram.ko rfkill",
 		"wlan vendor_dlkm/lib/modules/wlan.ko rfkill"}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" || inv.Lost != nil || inv.Stale != nil {
-		t.Errorf("%v, %+v (-want +got):\n%s", err, inv, diff)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" || r.Problems != nil {
+		t.Errorf("%v, %+v, %v (-want +got):\n%s", err, inv, r.Problems, diff)
 	}
 	if name, err := tree.FileOf("zram"); tree.Path(name) != "system_dlkm/lib/modules/zram.ko" || err != nil {
 		t.Errorf("%q, %v", name, err)
@@ -323,25 +334,28 @@ func TestModulesBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	tree := OpenTree(fsys, dir, false)
-	if m, lost, err := tree.Resolve("only"); m != nil || len(lost) != 1 || err != nil {
-		t.Errorf("%v, lost %v, %v", m, lost, err)
+	var r fact.Report
+	if m, err := tree.Resolve("only", &r); m != nil || len(r.Problems) != 1 || err == nil || !dir.HasUnseen() {
+		t.Errorf("%v, %v, %v", m, r.Problems, err)
 	}
-	if inv, err := tree.Inventory(); err != nil || len(inv.Lost) != 1 ||
-		!strings.Contains(inv.Lost[0].Error(), "usr/"+linuxtest.Dir) {
-		t.Errorf("%+v, %v", inv, err)
+	r = fact.Report{}
+	if inv, err := tree.Inventory(&r); err != nil || inv.Whole || len(r.Problems) != 1 ||
+		!strings.Contains(r.Problems[0].Text, "usr/"+linuxtest.Dir) {
+		t.Errorf("%+v, %v, %v", inv, r.Problems, err)
 	}
 }
 
 func TestBuiltinList(t *testing.T) {
-	got, infoErr, err := testTree().Builtin()
+	var r fact.Report
+	got, err := testTree().Builtin(&r)
 	want := []BuiltinModule{
 		{Name: "core", Modinfo: ko.Modinfo{{Key: "author", Value: "A"}, {Key: "license", Value: "GPL"}}},
 		{Name: "crc_x", File: "kernel/lib/crc-x.ko",
 			Modinfo: ko.Modinfo{{Key: "license", Value: "GPL"}, {Key: "parm", Value: "p:two\nlines"},
 				{Key: "author", Value: "B"}}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" || err != nil || infoErr != nil {
-		t.Errorf("%v, %v (-want +got):\n%s", err, infoErr, diff)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || r.Problems != nil {
+		t.Errorf("%v, %v (-want +got):\n%s", err, r.Problems, diff)
 	}
 }
 
@@ -353,7 +367,7 @@ func TestExcludedFiles(t *testing.T) {
 		"lib/modules/6.1/kernel/foo_bar.ko.xz": linuxtest.File(""),
 		"lib/modules/6.1/kernel/m.ko":          linuxtest.File(""), "lib/modules/6.1/dir/n.ko": linuxtest.File(""),
 		"lib/modules/6.1/foo-bar.ko": linuxtest.File(""),
-	}, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false).Inventory()
+	}, ReleaseDir{Release: "6.1", Dir: "lib/modules/6.1"}, false).Inventory(new(fact.Report))
 	if err != nil || len(inv.Modules) != 2 || inv.Modules[0].Path != "kernel/foo_bar.ko.xz" ||
 		inv.Modules[0].Candidates != nil || inv.Modules[1].Name != "m" {
 		t.Errorf("%+v, %v", inv, err)
@@ -363,11 +377,13 @@ func TestExcludedFiles(t *testing.T) {
 // TestUnreadableTree: what may not be read is told apart from what is not there.
 func TestUnreadableTree(t *testing.T) {
 	tree := OpenTree(refusesIndexes{linuxtest.Release()}, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false)
-	if _, lost, err := tree.Resolve("pci:v1d0015"); err != nil || len(lost) == 0 {
-		t.Errorf("lost %v, %v", lost, err)
+	var r fact.Report
+	if _, err := tree.Resolve("pci:v1d0015", &r); !errors.Is(err, fs.ErrPermission) || len(r.Problems) == 0 {
+		t.Errorf("%v, %v", r.Problems, err)
 	}
-	inv, err := tree.Inventory()
-	if err != nil || inv.NoIndex || len(inv.Lost) == 0 || inv.Modules[0].Needs != nil {
+	r = fact.Report{}
+	inv, err := tree.Inventory(&r)
+	if err != nil || inv.Whole || !errors.Is(r.Problems[0], fs.ErrPermission) || inv.Modules[0].Needs != nil {
 		t.Errorf("%+v, %v", inv, err)
 	}
 }
@@ -387,7 +403,7 @@ func FuzzConfig(f *testing.F) {
 		`quiet a.b=1 "c.d=e f" modprobe.blacklist=x,y`)
 	f.Fuzz(func(t *testing.T, text, cmdline string) {
 		var c Config
-		c.Parse([]byte(text), "fuzz.conf")
+		c.parse([]byte(text), "fuzz.conf")
 		c.ParseCmdline(cmdline, "cmdline")
 		n := len(c.Aliases) + len(c.Blacklist) + len(c.Options) + len(c.Install) + len(c.Remove) +
 			len(c.Softdeps) + len(c.Weakdeps)
