@@ -145,3 +145,18 @@ func TestZeroRecordsAreUnknown(t *testing.T) {
 		t.Error("Origin.IsZero")
 	}
 }
+
+// TestProblemOfAProblem: a Problem that is told under another name keeps what it says.
+func TestProblemOfAProblem(t *testing.T) {
+	told := ProblemOf("file", "a", "index", &ParseError{Source: "a.bin", Field: "index", Line: 7, Reason: "bad"})
+	told.Count = 3
+	want := Problem{Source: "tree", Subject: "m", Field: "index", Code: CodeMalformed,
+		Text: "a.bin:7: bad", Line: 7, Count: 3}
+	if got := ProblemOf("tree", "m", "", told); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	want.Field = "onDisk"
+	if got := ProblemOf("tree", "m", "onDisk", told); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
