@@ -54,7 +54,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	c.disk.reportUnread(r)
 	c.problems = append(c.problems, r.Problems...)
 	c.rules = k.rules(ctx, release, releaseErr)
-	c.rules.tell(r)
+	c.rules.addLosses(r)
 
 	var verdicts []fact.Verdict
 	for _, m := range c.candidates() {

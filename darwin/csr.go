@@ -29,8 +29,6 @@ var csrNames = [...]string{
 // The bits that concern kexts.
 const (
 	csrAllowUntrustedKexts  = 1 << 0 // kexts without a valid signature load
-	csrAllowKernelDebugger  = 1 << 3
-	csrAllowAppleInternal   = 1 << 4
 	csrAllowUnapprovedKexts = 1 << 9 // kexts that no user approved load
 )
 

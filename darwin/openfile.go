@@ -20,7 +20,6 @@ const maxWhole = 64 << 20
 type file struct {
 	io.ReaderAt
 	size   int64
-	mode   fs.FileMode
 	closer io.Closer
 }
 
@@ -42,11 +41,11 @@ func openFile(fsys fs.FS, name string) (*file, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	if r, ok := f.(io.ReaderAt); ok {
-		return &file{ReaderAt: r, size: st.Size(), mode: st.Mode(), closer: f}, nil
+		return &file{ReaderAt: r, size: st.Size(), closer: f}, nil
 	}
 	data, err := limit.AppendAll(f, nil, name, maxWhole)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &file{ReaderAt: bytes.NewReader(data), size: int64(len(data)), mode: st.Mode(), closer: f}, nil
+	return &file{ReaderAt: bytes.NewReader(data), size: int64(len(data)), closer: f}, nil
 }

@@ -22,7 +22,7 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 	rules := k.rules(ctx, release, err)
 	p := rules.policy()
 	r.Policy(p)
-	rules.tell(r)
+	rules.addLosses(r)
 	return p, nil
 }
 
@@ -177,8 +177,8 @@ func (r *rules) unread(source, code, unknown string) fact.Reason {
 	return because
 }
 
-// tell reports what is lost of the settings that were read. Those that could not be read are in the policy's facts.
-func (r *rules) tell(report *fact.Report) {
+// addLosses reports what is lost of the settings that were read. Those that could not be read are in the policy's facts.
+func (r *rules) addLosses(report *fact.Report) {
 	for _, p := range r.report.Problems {
 		if s, _ := r.report.Find(p.Source); s.Outcome == fact.OutcomePartial && !slices.Contains(report.Problems, p) {
 			report.Add(p)

@@ -232,7 +232,7 @@ func TestReadRules(t *testing.T) {
 	answers[OpNVRAM] = `<plist><dict><key>csr-active-config</key><data>AQAA</data></dict></plist>`
 	r = read(fstest.MapFS{}, "19.6.0", call)
 	var report fact.Report
-	r.tell(&report)
+	r.addLosses(&report)
 	if r.csr != nil || r.code(SourceCSR) != fact.CodeUnsupported || len(report.Problems) != 1 ||
 		report.Problems[0].Source != SourceNVRAM {
 		t.Errorf("a variable that makes no sense: %+v, %+v", r, report)
