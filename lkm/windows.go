@@ -12,7 +12,7 @@ import (
 
 // The kinds of Windows captures.
 const (
-	CaptureDriverQuery CaptureKind = "driverquery" // driverquery, with and without /v and /si, table or CSV, any language
+	CaptureDriverQuery CaptureKind = "driverquery" // driverquery with and without /v, /si, table or CSV, any language
 	CaptureSC          CaptureKind = "sc"          // sc query, queryex and qc
 	CaptureFltmc       CaptureKind = "fltmc"       // fltmc filters and instances
 	CapturePnPUtil     CaptureKind = "pnputil"     // pnputil /enum-drivers and -e, any language

@@ -93,9 +93,11 @@ func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 	case strings.HasPrefix(text, "<"):
 		return parseSiPolicy(text, r)
 	case bytes.HasPrefix(b, []byte{0x30, 0x82}), bytes.HasPrefix(b, []byte{0x30, 0x83}), compiledPolicy(b):
-		return nil, &fact.ParseError{Source: sourceBlockList, Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
+		return nil, &fact.ParseError{Source: sourceBlockList,
+			Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
 	}
-	return nil, &fact.ParseError{Source: sourceBlockList, Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
+	return nil, &fact.ParseError{Source: sourceBlockList,
+		Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
 }
 
 // compiledPolicy reports whether b begins as an unsigned compiled policy does: a small version,

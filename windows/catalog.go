@@ -57,7 +57,8 @@ func parseCatalog(b []byte) (*catalog, error) {
 		return nil, err
 	}
 	if sd.ContentType != oidTrustList {
-		return nil, &fact.ParseError{Source: SourceCatalogs, Field: "contentType", Reason: sd.ContentType + " is no trust list"}
+		return nil, &fact.ParseError{Source: SourceCatalogs, Field: "contentType",
+			Reason: sd.ContentType + " is no trust list"}
 	}
 	c := &catalog{data: sd}
 	if err := c.parseList(sd.Content); err != nil {
@@ -108,7 +109,8 @@ func (c *catalog) parseMembers(r sign.Reader) error {
 			return err
 		}
 		if len(c.Members) == maxMembers {
-			return &fact.ParseError{Source: SourceCatalogs, Field: "members", Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: SourceCatalogs, Field: "members",
+				Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
 		}
 		m, ok := parseMember(v)
 		if !ok {
@@ -156,7 +158,8 @@ func memberDigest(a sign.Value) (catalogMember, bool) {
 	if err != nil || !digestSize(ind.digest) {
 		return catalogMember{}, false
 	}
-	return catalogMember{HashAlgorithm: sign.HashName(ind.hash), Digest: ind.digest, Flat: ind.typ != oidPEImageData}, true
+	m := catalogMember{HashAlgorithm: sign.HashName(ind.hash), Digest: ind.digest, Flat: ind.typ != oidPEImageData}
+	return m, true
 }
 
 func digestSize(b []byte) bool { return len(b) == 20 || len(b) == 32 }

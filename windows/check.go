@@ -104,7 +104,8 @@ func nearest(query string, entries []entry) fact.Problem {
 	if like := near.Names(strings.ToLower(query), names); len(like) > 0 {
 		text += "; did you mean " + strings.Join(like, ", ") + "?"
 	}
-	return fact.Problem{Source: SourceRegistry, Subject: safe(query), Field: "module", Code: fact.CodeAbsent, Text: text}
+	return fact.Problem{
+		Source: SourceRegistry, Subject: safe(query), Field: "module", Code: fact.CodeAbsent, Text: text}
 }
 
 // wholeList reports whether all that a name could mean was read: a name that is not there is absent only then.

@@ -53,10 +53,14 @@ func (c codeIntegrity) Words() []string {
 	return words
 }
 
+func policyAnswerError(field, format string, args ...any) error {
+	return &fact.ParseError{Source: SourcePolicy, Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
 // parseCodeIntegrity reads the answer to OpCodeIntegrity: a length and the options.
 func parseCodeIntegrity(b []byte) (codeIntegrity, error) {
 	if len(b) < 8 || binary.LittleEndian.Uint32(b) < 8 {
-		return 0, &fact.ParseError{Source: SourcePolicy, Field: "codeIntegrityOptions", Reason: fmt.Sprintf("%d bytes", len(b))}
+		return 0, policyAnswerError("codeIntegrityOptions", "%d bytes", len(b))
 	}
 	return codeIntegrity(binary.LittleEndian.Uint32(b[4:])), nil
 }
@@ -84,16 +88,18 @@ type isolatedUserMode struct {
 // parseIsolatedUserMode reads the answer to OpIsolatedUserMode: bits, then reserved bytes.
 func parseIsolatedUserMode(b []byte) (isolatedUserMode, error) {
 	if len(b) < 1 {
-		return isolatedUserMode{}, &fact.ParseError{Source: SourcePolicy, Field: "isolatedUserMode", Reason: "no bytes"}
+		return isolatedUserMode{}, policyAnswerError("isolatedUserMode", "no bytes")
 	}
-	return isolatedUserMode{SecureKernel: b[0]&1 != 0, HVCI: b[0]&2 != 0, HVCIStrict: b[0]&4 != 0, Debug: b[0]&8 != 0}, nil
+	return isolatedUserMode{
+		SecureKernel: b[0]&1 != 0, HVCI: b[0]&2 != 0, HVCIStrict: b[0]&4 != 0, Debug: b[0]&8 != 0,
+	}, nil
 }
 
 // parseSecureBoot reads the answer to OpSecureBoot: whether it is on, and whether the firmware
 // has it.
 func parseSecureBoot(b []byte) (enabled, capable bool, err error) {
 	if len(b) < 2 {
-		return false, false, &fact.ParseError{Source: SourcePolicy, Field: "secureBoot", Reason: fmt.Sprintf("%d bytes", len(b))}
+		return false, false, policyAnswerError("secureBoot", "%d bytes", len(b))
 	}
 	return b[0] != 0, b[1] != 0, nil
 }
@@ -102,7 +108,7 @@ func parseSecureBoot(b []byte) (enabled, capable bool, err error) {
 // a debugger is attached.
 func parseKernelDebugger(b []byte) (enabled, present bool, err error) {
 	if len(b) < 2 {
-		return false, false, &fact.ParseError{Source: SourcePolicy, Field: "kernelDebugger", Reason: fmt.Sprintf("%d bytes", len(b))}
+		return false, false, policyAnswerError("kernelDebugger", "%d bytes", len(b))
 	}
 	return b[0] != 0, b[1] == 0, nil
 }

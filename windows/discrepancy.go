@@ -105,7 +105,8 @@ func (e *entry) reportUnread(r *fact.Report) {
 			return
 		}
 	}
-	r.Problem(SourceFile, e.Name, "file", fmt.Errorf("%w: the image has no path to read its file at", fact.ErrMalformed))
+	err := fmt.Errorf("%w: the image has no path to read its file at", fact.ErrMalformed)
+	r.Problem(SourceFile, e.Name, "file", err)
 }
 
 // unchecked returns the Discrepancy that names the sources which were not read whole; nil if all were.
@@ -129,7 +130,8 @@ func (e *entry) discrepancies() []fact.Discrepancy {
 	var out []fact.Discrepancy
 	add := func(kind string, evidence ...fact.Evidence) {
 		out = append(out, fact.Discrepancy{
-			ID: idOf(e.Key), Name: e.Name, Kind: kind, Grade: fact.GradeWeak, Views: e.Driver.Views, Evidence: evidence, Samples: 1})
+			ID: idOf(e.Key), Name: e.Name, Kind: kind, Grade: fact.GradeWeak, Views: e.Driver.Views, Evidence: evidence,
+			Samples: 1})
 	}
 	e.Driver.compareRegistrations(add)
 	e.Driver.compareImage(add)
@@ -205,7 +207,8 @@ func (d *Driver) compareWMI(add func(kind string, evidence ...fact.Evidence)) {
 	for _, w := range d.WMI {
 		switch {
 		case w.Started != d.runs(w.Name):
-			add(WMIDisagrees, fact.Evidence{Fact: "state", Value: strings.TrimSpace(w.Name + " " + w.State), Source: SourceWMI})
+			state := strings.TrimSpace(w.Name + " " + w.State)
+			add(WMIDisagrees, fact.Evidence{Fact: "state", Value: state, Source: SourceWMI})
 		case !d.managed(w.Name):
 			add(WMIDisagrees, fact.Evidence{Fact: "service", Value: w.Name, Source: SourceWMI})
 		}

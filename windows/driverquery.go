@@ -13,8 +13,9 @@ const SourceDriverQuery = "driverquery"
 
 // Columns of driverquery's forms. Their headers are localised, so that position counts.
 const (
-	dqBrief   = 4  // module, display name, type, link date
-	dqVerbose = 15 // module, display name, description, type, start, state, status, stop, pause, paged, code, bss, date, path, init
+	dqBrief = 4 // module, display name, type, link date
+	// module, display name, description, type, start, state, status, stop, pause, paged, code, bss, date, path, init
+	dqVerbose = 15
 )
 
 // dqColumns are the names of the verbose columns that have no field of their own.
@@ -92,7 +93,8 @@ func dqHeader(row []string) bool {
 	case dqVerbose:
 		return !isTruth(row[7]) && !isTruth(row[8])
 	case dqBrief:
-		return strings.EqualFold(row[0], "Module Name") || strings.EqualFold(row[0], "DeviceName") || strings.Contains(fold(row[2]), "signed")
+		return strings.EqualFold(row[0], "Module Name") || strings.EqualFold(row[0], "DeviceName") ||
+			strings.Contains(fold(row[2]), "signed")
 	}
 	return false
 }

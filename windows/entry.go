@@ -66,7 +66,8 @@ func (e *entry) tooMany(source, field, what string) {
 	e.Problems = append(e.Problems, fact.ProblemOf(source, e.Name, field, fmt.Errorf("%w: %s", fact.ErrTooLarge, what)))
 }
 
-var errNoCatalog = errors.New("no signature in the file; whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+var errNoCatalog = errors.New("no signature in the file; " +
+	"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
 
 // fileAbsent reports whether the image's file was looked for and is not there.
 func (e *entry) fileAbsent() bool {

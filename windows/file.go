@@ -57,7 +57,9 @@ func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
 
 // ReadFile reads a driver's file by itself. Without DetailHashes and DetailSignatures only its headers are decoded.
 // ok is false for a file that is no image file. head is the file's beginning, nil for a folder.
-func ReadFile(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+func ReadFile(
+	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	if len(head) < 2 || head[0] != 'M' || head[1] != 'Z' {
 		return nil, false, nil
 	}

@@ -57,7 +57,9 @@ func (k *Kernel) images(ctx context.Context, r *fact.Report) ([]LoadedImage, err
 }
 
 // imagesOf reads one form of the list. A kernel is an image itself, so an empty list is an error.
-func (k *Kernel) imagesOf(ctx context.Context, op string, parse func([]byte) ([]LoadedImage, error)) ([]LoadedImage, error) {
+func (k *Kernel) imagesOf(
+	ctx context.Context, op string, parse func([]byte) ([]LoadedImage, error),
+) ([]LoadedImage, error) {
 	raw, err := k.machine.Call(ctx, op)
 	if err != nil {
 		return nil, err

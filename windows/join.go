@@ -47,7 +47,10 @@ const maxShortPaths = 256
 
 // join makes one entry of each image. The order is that of loading, then that of the registry.
 func (inv *inventory) join() []entry {
-	j := joiner{inv: inv, byKey: map[string]int{}, byService: map[string]servicePlace{}, refused: map[string]*registeredService{}, links: maxLinks}
+	j := joiner{
+		inv: inv, byKey: map[string]int{}, byService: map[string]servicePlace{}, links: maxLinks,
+		refused: map[string]*registeredService{},
+	}
 	for i := range inv.Images {
 		j.addImage(&inv.Images[i])
 	}
@@ -70,7 +73,7 @@ func (inv *inventory) join() []entry {
 type joiner struct {
 	inv       *inventory
 	entries   []entry
-	byKey     map[string]int                // until all is joined the key is the folded path, so that no file stands for another
+	byKey     map[string]int                // until all is joined by folded path: no file stands for another
 	byService map[string]servicePlace       // by folded name
 	links     int                           // devices and packages that entries may still get
 	refused   map[string]*registeredService // those whose registry key could not be read, by folded name
@@ -315,7 +318,8 @@ func (j *joiner) addDevices() {
 			seen[place.entry] = true
 			e := &j.entries[place.entry]
 			if cut {
-				e.tooMany(SourceDevices, "devices", fmt.Sprintf("ids or filters of a device, more than %d", maxDeviceNames))
+				e.tooMany(SourceDevices, "devices",
+					fmt.Sprintf("ids or filters of a device, more than %d", maxDeviceNames))
 			}
 			if j.mayLink(e, len(e.Driver.Devices), maxDevices, SourceDevices, "devices") {
 				e.Driver.Devices = append(e.Driver.Devices, dev)

@@ -51,7 +51,7 @@ func autorunsCSV(text string) *captureBuilder {
 	var header []string
 	for i, row := range csvRows(text) {
 		if header == nil {
-			if len(row) > 5 && containsString(row, "entry Location") && containsString(row, "Category") {
+			if len(row) > 5 && containsString(row, "Entry Location") && containsString(row, "Category") {
 				header = row
 			}
 			continue
@@ -61,10 +61,10 @@ func autorunsCSV(text string) *captureBuilder {
 			continue
 		}
 		get := column(header, row)
-		if !strings.EqualFold(get("Category"), "Drivers") || get("entry") == "" {
+		if !strings.EqualFold(get("Category"), "Drivers") || get("Entry") == "" {
 			continue
 		}
-		e, s := b.driver(get("entry"), get("Image Path"))
+		e, s := b.driver(get("Entry"), get("Image Path"))
 		s.DisplayName = get("Description")
 		for _, k := range []string{"Company", "Signer", "Version", "Enabled", "Launch String"} {
 			e.Driver.column(fold(strings.ReplaceAll(k, " ", "_")), get(k))

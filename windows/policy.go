@@ -137,7 +137,9 @@ func loadingEffect(l fact.Loading) string {
 }
 
 // kernelFact adds what one of the kernel's answers says.
-func (k *Kernel) kernelFact(ctx context.Context, p *fact.Policy, op, name string, parse func([]byte) (value, effect string, err error)) {
+func (k *Kernel) kernelFact(
+	ctx context.Context, p *fact.Policy, op, name string, parse func([]byte) (value, effect string, err error),
+) {
 	raw, err := k.running(ctx, op)
 	f := fact.PolicyFact{Name: name, Source: SourcePolicy}
 	if err == nil {

@@ -110,7 +110,8 @@ func (k *Kernel) readFiles(ctx context.Context, entries []entry, paths ntPaths, 
 		return ctx.Err()
 	}
 	r.Source(SourceFile, fact.OutcomePartial, fact.CountOf(int64(done)), fact.ErrBudget)
-	p := fact.ProblemOf(SourceFile, "", "", fmt.Errorf("%w: %d of %d files were read", fact.ErrBudget, done, len(entries)))
+	err := fmt.Errorf("%w: %d of %d files were read", fact.ErrBudget, done, len(entries))
+	p := fact.ProblemOf(SourceFile, "", "", err)
 	p.Count = len(entries) - done
 	r.Add(p)
 	return nil

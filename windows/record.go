@@ -25,7 +25,9 @@ var errNoStamp error = &sentinel.Error{
 func idOf(key string) string { return string(fact.KindWindowsDriver) + ":" + key }
 
 // records returns entries as records, and reads their files if that was asked for.
-func (k *Kernel) records(ctx context.Context, entries []entry, inv *inventory, now time.Time, r *fact.Report) ([]Record, error) {
+func (k *Kernel) records(
+	ctx context.Context, entries []entry, inv *inventory, now time.Time, r *fact.Report,
+) ([]Record, error) {
 	if readsFiles(k.options.Detail) {
 		if err := k.readFiles(ctx, entries, inv.Paths, now, r); err != nil {
 			return nil, err
@@ -175,7 +177,8 @@ func gather(list []Record, r *fact.Report) {
 	}
 	for _, p := range slices.Clone(list[0].Problems) {
 		has := func(q fact.Problem) bool { return same(p, q) }
-		if p.Subject == "" || slices.ContainsFunc(list, func(m Record) bool { return !slices.ContainsFunc(m.Problems, has) }) {
+		lacks := func(m Record) bool { return !slices.ContainsFunc(m.Problems, has) }
+		if p.Subject == "" || slices.ContainsFunc(list, lacks) {
 			continue
 		}
 		for i := range list {

@@ -141,9 +141,10 @@ type FilterInstance struct {
 var (
 	serviceStarts = []string{"boot", "system", "auto", "demand", "disabled"}
 	errorControls = []string{"ignore", "normal", "severe", "critical"}
-	serviceStates = []string{"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
-	stateStopped  = "stopped"
-	stateRunning  = "running"
+	serviceStates = []string{
+		"", "stopped", "start_pending", "stop_pending", "running", "continue_pending", "pause_pending", "paused"}
+	stateStopped = "stopped"
+	stateRunning = "running"
 )
 
 func wordOf(words []string, n uint32) string {
@@ -176,7 +177,8 @@ type registeredService struct {
 	// TypeNumber is the registry's number of Type, HasType whether it has one.
 	TypeNumber uint32
 	HasType    bool
-	// Refused is set if the key, or its type, could not be read: only the name is known, not even whether it is a driver.
+	// Refused is set if the key, or its type, could not be read: only the name is known, not even whether it is a
+	// driver.
 	Refused bool
 	// Problems say why ImageFile is empty, or why the key is Refused. They become those of the image's record.
 	Problems []fact.Problem
@@ -189,7 +191,8 @@ func (s *registeredService) problem(field string, err error) {
 
 var (
 	errLostValue  error = &sentinel.Error{Before: "values that cannot be read", Cause: fact.ErrMalformed}
-	errRefusedKey error = &sentinel.Error{Before: "the service's registry key cannot be opened", Cause: fs.ErrPermission}
+	errRefusedKey error = &sentinel.Error{
+		Before: "the service's registry key cannot be opened", Cause: fs.ErrPermission}
 	errClosedKeys error = &sentinel.Error{Before: "keys of services that cannot be opened", Cause: fs.ErrPermission}
 )
 

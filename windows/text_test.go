@@ -400,3 +400,16 @@ func TestOsqueryServices(t *testing.T) {
 		}
 	}
 }
+
+// autorunsc's columns are found by their header; rows of other categories are no drivers.
+func TestAutorunsCSV(t *testing.T) {
+	var r fact.Report
+	c := ReadAutoruns("Time,Entry Location,Entry,Enabled,Category,Description,Image Path\n"+
+		"x,HKLM\\System,WinRing0,enabled,Drivers,Ring,c:\\temp\\winring0.sys\n"+
+		"x,HKLM\\System,Dhcp,enabled,Services,DHCP,c:\\dhcp.dll\n"+
+		"too,few\n", &r)
+	want := row{key: `c:\temp\winring0.sys`, name: "winring0.sys"}
+	if got := rows(c); len(got) != 1 || got[0] != want || !c.Sure || c.Stray != 1 || len(r.Problems) != 1 {
+		t.Errorf("%+v, %+v, %v", got, c, r.Problems)
+	}
+}

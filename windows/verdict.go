@@ -26,7 +26,9 @@ func (c *checker) nothing(whole bool) fact.Verdict {
 	if !whole {
 		outcome = fact.VerdictUnknown
 	}
-	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: &fact.Prospect{Outcome: outcome}, Problems: c.problems}
+	v := fact.Verdict{
+		Query: c.query, Release: c.release, NextBoot: &fact.Prospect{Outcome: outcome}, Problems: c.problems,
+	}
 	if !c.image {
 		v.Now = &fact.Prospect{Outcome: outcome}
 	}
@@ -45,7 +47,8 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 		v.Remedies = remedies(e)
 	}
 	anew := c.anew(e, file).Way(WayNewService)
-	v.Now, v.NextBoot = prospect(demand.Way(WayService), anew), prospect(boot.Way(WayBoot), demand.Way(WayService), anew)
+	v.Now = prospect(demand.Way(WayService), anew)
+	v.NextBoot = prospect(boot.Way(WayBoot), demand.Way(WayService), anew)
 	if e.fileAbsent() {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
 	}
@@ -96,9 +99,11 @@ func (c *checker) file(e *entry) fact.Answer {
 	}
 	switch best, _ := BestSignature(e.Driver.Signatures); {
 	case best.Class == fact.ClassSelfSigned:
-		return fact.Unsure(ReasonPolicy, "it is self-signed: code integrity refuses it unless a policy of this machine allows its signer")
+		return fact.Unsure(ReasonPolicy, "it is self-signed: "+
+			"code integrity refuses it unless a policy of this machine allows its signer")
 	case best.Class == fact.ClassCrossSigned && c.setting(PolicyWHQL) == "yes":
-		return fact.Unsure(ReasonPolicy, "it is cross-signed: code integrity refuses it unless Windows or a policy of this machine lists it")
+		return fact.Unsure(ReasonPolicy, "it is cross-signed: "+
+			"code integrity refuses it unless Windows or a policy of this machine lists it")
 	}
 	return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "code integrity does not refuse its kind of signature"})
 }
@@ -123,7 +128,8 @@ func badSignatureAnswer(list []Signature) fact.Answer {
 	if slices.ContainsFunc(list, func(s Signature) bool { return s.onlyForeign() }) {
 		return fact.Unsure(ReasonPolicy, "code integrity may let pass what lies beside a signature")
 	}
-	return fact.Stops(fact.Reason{Code: ReasonPolicy, Text: "code integrity refuses drivers without a signature that fits"})
+	return fact.Stops(fact.Reason{
+		Code: ReasonPolicy, Text: "code integrity refuses drivers without a signature that fits"})
 }
 
 // setting returns the value of a policy fact; empty if it is unknown.
