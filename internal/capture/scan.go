@@ -17,6 +17,8 @@ type Form struct {
 	Source string
 	// Whole is set if row takes every line as it stands: blank lines, prompts and commands, too.
 	Whole bool
+	// Typed is given the command behind each prompt; nil if it does not matter.
+	Typed func(command string)
 }
 
 // Scan gives each line of a text that is not blank to row, which returns an error for a line that is no row. A refused
@@ -69,6 +71,9 @@ func (f Form) typed(line string) bool {
 	if f.Tool != "" && strings.HasPrefix(strings.TrimSpace(line), f.Tool) {
 		return true
 	}
-	_, ok := Prompt(line)
+	command, ok := Prompt(line)
+	if ok && f.Typed != nil {
+		f.Typed(command)
+	}
 	return ok
 }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package parallel computes many results with a few workers.
+package parallel
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+// Ordered computes n results with several workers and gives them in order. At most a few results
+// for each worker wait; no goroutine outlives the loop.
+func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int) T) iter.Seq[T] {
+	if workers <= 1 {
+		return func(yield func(T) bool) {
+			f := worker()
+			for i := 0; i < n && ctx.Err() == nil; i++ {
+				if !yield(f(i)) {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(T) bool) {
+		const batch = 8 // so that the workers meet seldom
+		type job struct {
+			from int
+			done chan []T
+		}
+		jobs := make(chan job)
+		queue := make(chan job, 4*workers)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer close(stop)
+		for range workers {
+			wg.Go(func() {
+				f := worker()
+				for j := range jobs {
+					out := make([]T, 0, batch)
+					for i := j.from; i < min(j.from+batch, n) && ctx.Err() == nil; i++ {
+						out = append(out, f(i))
+					}
+					j.done <- out
+				}
+			})
+		}
+		wg.Go(func() {
+			defer close(jobs)
+			defer close(queue)
+			for i := 0; i < n && ctx.Err() == nil; i += batch {
+				j := job{i, make(chan []T, 1)}
+				select {
+				case queue <- j:
+				case <-stop:
+					return
+				}
+				select {
+				case jobs <- j:
+				case <-stop:
+					j.done <- nil
+					return
+				}
+			}
+		})
+		for j := range queue {
+			for _, v := range <-j.done {
+				if !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
