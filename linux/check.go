@@ -155,9 +155,9 @@ func (c *Checker) tell(r *fact.Report) {
 }
 
 func (c *Checker) readLoaded() {
-	var list ModuleList
-	if _, err := NewListReader(c.m.FS).Read(&list); err != nil {
-		if none, noErr := NoModuleSupport(c.m.FS); noErr == nil && none {
+	var list moduleList
+	if err := newListReader(c.m.FS).Read(&list, new(fact.Report)); err != nil {
+		if none, noErr := noModuleSupport(c.m.FS); noErr == nil && none {
 			return
 		}
 		c.problem(SourceModules, "", err)

@@ -121,7 +121,8 @@ func TestMoreListsThanAreRead(t *testing.T) {
 	for i := range maxPackageLists + 2 {
 		lists[fmt.Sprintf("var/lib/dpkg/info/p%06d.list", i)] = linuxtest.File("/x\n")
 	}
-	if o := ReadOwners(lists, "6"); len(o.Lost) != 1 || !errors.Is(o.Lost[0], fact.ErrTooLarge) {
-		t.Errorf("lost %v", o.Lost)
+	r = fact.Report{}
+	if readOwners(lists, "6", &r); len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
+		t.Errorf("lost %v", r.Problems)
 	}
 }

@@ -150,9 +150,12 @@ func (l *look) carry(before *look) {
 	for view, seen := range before.seen {
 		l.seen[view] = maps.Clone(seen)
 	}
-	l.why = maps.Clone(before.why)
+	for view, lost := range before.reports {
+		if view != SourceModules && view != ViewHistory {
+			l.reports[view] = lost
+		}
+	}
 	delete(l.seen, ViewHistory)
-	delete(l.why, ViewHistory)
 	l.states, l.bare, l.unsure = maps.Clone(before.states), maps.Clone(before.bare), maps.Clone(before.unsure)
 	l.dirs, l.links = before.dirs, before.links
 	l.taint, l.hasTaint, l.unloaded, l.log = before.taint, before.hasTaint, before.unloaded, before.log

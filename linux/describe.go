@@ -12,10 +12,10 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// DescribeFile fills in m what the file says. release is the release of the directory that the file is
+// describeFile fills in m what the file says. release is the release of the directory that the file is
 // in, empty for a file by itself. What m says of the running kernel stays, and parameters are
 // joined with the values that it has.
-func DescribeFile(f *ko.File, m *Module, release string) {
+func describeFile(f *ko.File, m *Module, release string) {
 	m.Release = release
 	m.FileSize = fact.CountOf(f.Size)
 	m.Compression, m.SHA256 = f.Compression, f.SHA256
@@ -36,8 +36,8 @@ func DescribeFile(f *ko.File, m *Module, release string) {
 	m.Livepatch, m.Staging = flagOf(f.Modinfo, "livepatch"), flagOf(f.Modinfo, "staging")
 }
 
-// DescribeBuiltin fills in m what the kernel's list of builtins says.
-func DescribeBuiltin(b *modprobe.BuiltinModule, m *Module, release string) {
+// describeBuiltin fills in m what the kernel's list of builtins says.
+func describeBuiltin(b *modprobe.BuiltinModule, m *Module, release string) {
 	m.Release, m.File = release, b.File
 	if b.Modinfo != nil {
 		describeModinfo(b.Modinfo, m)

@@ -15,7 +15,7 @@ func FuzzDescribe(f *testing.F) {
 	f.Add([]byte("parm=a:b\x00parmtype=a:int\x00parm=a:c\x00firmware=x\x00"))
 	f.Fuzz(func(t *testing.T, section []byte) {
 		var m Module
-		DescribeFile(&ko.File{Modinfo: ko.ParseModinfo(section)}, &m, "6.1.0")
+		describeFile(&ko.File{Modinfo: ko.ParseModinfo(section)}, &m, "6.1.0")
 		if len(m.Parameters)+len(m.Firmware) > len(section) {
 			t.Fatal("more entries than bytes")
 		}
@@ -26,7 +26,7 @@ func FuzzDescribe(f *testing.F) {
 func TestFlags(t *testing.T) {
 	var m Module
 	f := ko.File{Modinfo: ko.ParseModinfo([]byte("intree=N\x00livepatch=0\x00staging\x00"))}
-	DescribeFile(&f, &m, "")
+	describeFile(&f, &m, "")
 	if m.Intree != fact.Yes || m.Livepatch != fact.Yes || m.Staging != "" || m.Retpoline != fact.No {
 		t.Errorf("intree %q, livepatch %q, staging %q, retpoline %q", m.Intree, m.Livepatch, m.Staging, m.Retpoline)
 	}
@@ -41,7 +41,7 @@ func TestDescribe(t *testing.T) {
 		{Key: "version", Value: "2"},
 	}}
 	m := Module{Version: "1", Parameters: []Parameter{{Name: "a", Value: "7", Readable: fact.Yes}}}
-	DescribeFile(&f, &m, "6.2.0")
+	describeFile(&f, &m, "6.2.0")
 	want := Module{
 		Version: "1", Release: "6.2.0", FileSize: fact.CountOf(9), Compression: "xz", Modinfo: f.Modinfo,
 		Depends: []string{"q_r", "s"},

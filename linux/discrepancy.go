@@ -5,7 +5,6 @@ package linux
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -31,16 +30,7 @@ const (
 	KindInstallCommand   = "install_runs_programs" // loading a module runs something
 )
 
-// A DiscrepancyMachine is what FindDiscrepancies looks at: a running machine's root and its calls.
-type DiscrepancyMachine struct {
-	FS   fs.FS
-	Call func(ctx context.Context, op string, args ...string) ([]byte, error)
-	// History tells which modules were loaded, and not unloaded since, by the kernel's own events up
-	// to the one with that number; the error is why it does not know. It may be nil.
-	History func() (loaded map[string]bool, upTo uint64, err error)
-}
-
-// FindDiscrepancies compares what the kernel's views say of its modules. A gap counts as strong
+// findGaps compares what the kernel's views say of its modules. A gap counts as strong
 // only after three looks under an unchanged event counter with no module on its way in or out; one
 // that goes away by itself, or whose module is in any of the lists that are read meanwhile, is left
 // out. On a machine whose event counter never stands still a gap that is in each of twelve looks is
@@ -54,12 +44,13 @@ type DiscrepancyMachine struct {
 // no proof.
 //
 // The error is that of the list itself, or ctx's.
-func FindDiscrepancies(ctx context.Context, m DiscrepancyMachine) ([]fact.Discrepancy, error) {
-	r := &viewReader{DiscrepancyMachine: m}
+func (k *Kernel) findGaps(ctx context.Context, report *fact.Report) ([]fact.Discrepancy, error) {
+	r := &viewReader{kernel: k, fsys: k.machine}
 	c, err := r.confirm(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c.last.report(report)
 	var found []fact.Discrepancy
 	if d := c.last.unchecked(); len(d.Views) > 0 {
 		found = append(found, d)
@@ -113,7 +104,7 @@ func (l *look) gaps(fresh bool) map[gap]bool {
 	}
 	if opened := l.seen[ViewOpen]; opened != nil {
 		for name := range l.stayed {
-			if !opened[name] && !l.moving[name] && l.unsure[name] == nil && validName(name) {
+			if !opened[name] && !l.moving[name] && !l.unsure[name] && validName(name) {
 				gaps[gap{KindMissingDirectory, name}] = true
 			}
 		}
@@ -203,31 +194,46 @@ func (l *look) onlyWeak(g gap) bool {
 
 // unchecked says which views could not be compared, and why.
 func (l *look) unchecked() fact.Discrepancy {
-	d := fact.Discrepancy{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: make(map[string]fact.View)}
-	for _, view := range slices.Sorted(maps.Keys(l.why)) {
-		if _, ok := l.seen[view]; ok {
-			continue
+	d := newUnchecked()
+	for _, view := range slices.Sorted(maps.Keys(l.reports)) {
+		if _, ok := l.seen[view]; !ok {
+			p := l.reports[view].Problems[0]
+			addUnchecked(&d, view, p.Code, p.Text)
 		}
-		AddUnchecked(&d, view, l.why[view])
 	}
-	if name, err := firstOf(l.unsure); err != nil {
-		AddUnchecked(&d, SourceSysModule, fmt.Errorf("%d directories could not be read, the first is %s: %w", len(l.unsure), name, err))
+	if p, ok := l.firstUnsure(); ok {
+		text := fmt.Sprintf("%d directories could not be read, the first is %s: %s", len(l.unsure), escape.Text(p.Subject), p.Text)
+		addUnchecked(&d, SourceSysModule, p.Code, text)
 	}
 	return d
 }
 
-// firstOf returns the first error by name; nil when there is none.
-func firstOf(errs map[string]error) (string, error) {
-	for _, name := range slices.Sorted(maps.Keys(errs)) {
-		return name, errs[name]
-	}
-	return "", nil
+func newUnchecked() fact.Discrepancy {
+	return fact.Discrepancy{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: make(map[string]fact.View)}
 }
 
-// AddUnchecked adds a view that could not be compared to the discrepancy of kind "unchecked".
-func AddUnchecked(d *fact.Discrepancy, view string, why error) {
+// firstUnsure returns the Problem of the first directory, by name, that could not be read.
+func (l *look) firstUnsure() (first fact.Problem, ok bool) {
+	if len(l.unsure) == 0 {
+		return first, false
+	}
+	for _, p := range l.reports[SourceSysModule].Problems {
+		if l.unsure[p.Subject] && (!ok || p.Subject <= first.Subject) {
+			first, ok = p, true
+		}
+	}
+	return first, ok
+}
+
+// addUnchecked adds a view that could not be compared to the discrepancy of kind "unchecked".
+func addUnchecked(d *fact.Discrepancy, view string, code fact.Code, text string) {
 	d.Views[view] = fact.ViewUnchecked
-	d.Evidence = append(d.Evidence, fact.Evidence{Fact: string(fact.CodeOf(why)), Value: escape.Text(why.Error()), Source: view})
+	d.Evidence = append(d.Evidence, fact.Evidence{Fact: string(code), Value: text, Source: view})
+}
+
+// addUncheckedFor does the same with the error of reading the view.
+func addUncheckedFor(d *fact.Discrepancy, view string, err error) {
+	addUnchecked(d, view, fact.CodeOf(err), escape.Text(err.Error()))
 }
 
 // moduleTaints are the taint bits that nothing but a module sets, with their letters. The test taint
@@ -286,9 +292,9 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 // maxFindings is how many findings of one kind are listed; the rest is counted in the last one.
 const maxFindings = limit.Problems
 
-// ConfigDiscrepancies are the install lines of modprobe's configuration that run something other
+// installCommands returns the install lines of modprobe's configuration that run something other
 // than nothing.
-func ConfigDiscrepancies(c *modprobe.Config) []fact.Discrepancy {
+func installCommands(c *modprobe.Config) []fact.Discrepancy {
 	var found []fact.Discrepancy
 	for i := range c.Install {
 		d := &c.Install[i]
@@ -303,15 +309,17 @@ func ConfigDiscrepancies(c *modprobe.Config) []fact.Discrepancy {
 	return found
 }
 
-// UnownedFiles are the module files of a tree that no package and no DKMS build owns. It is nil
-// when the packages could not be read, not even some: then nothing is known of any file. r takes what
-// [modprobe.Tree.Inventory] reports.
-func UnownedFiles(t *modprobe.Tree, owners *Owners, r *fact.Report) ([]fact.Discrepancy, error) {
+// unownedFiles returns the module files of a tree that no package and no DKMS build owns. It is nil
+// when the packages could not be read, not even some: then nothing is known of any file. lost is what reading
+// the owners reported; r takes what the walk of the tree does.
+func unownedFiles(t *modprobe.Tree, owners *fileOwners, lost, r *fact.Report) ([]fact.Discrepancy, error) {
 	if len(owners.packages) == 0 {
 		return nil, noPackages(t.FS())
 	}
-	if len(owners.Lost) > 0 {
-		return nil, owners.Lost[0]
+	if len(lost.Problems) > 0 {
+		p := lost.Problems[0]
+		p.Source, p.Field = "", "" // the caller names them
+		return nil, p
 	}
 	inv, err := t.Inventory(r)
 	if err != nil {

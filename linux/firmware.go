@@ -17,18 +17,18 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// FirmwareDirs are the directories that the kernel looks for firmware in, as paths below the
-// machine's root; RELEASE stands for the kernel's release. The one of FirmwarePathFile comes before
+// firmwareDirs are the directories that the kernel looks for firmware in, as paths below the
+// machine's root; RELEASE stands for the kernel's release. The one of firmwarePathFile comes before
 // them.
-var FirmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/updates", "lib/firmware/RELEASE", "lib/firmware"}
+var firmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/updates", "lib/firmware/RELEASE", "lib/firmware"}
 
-// FirmwarePathFile holds the directory that the running kernel looks into first (firmware_class.path=),
+// firmwarePathFile holds the directory that the running kernel looks into first (firmware_class.path=),
 // as on NixOS and Android.
-const FirmwarePathFile = "sys/module/firmware_class/parameters/path"
+const firmwarePathFile = "sys/module/firmware_class/parameters/path"
 
-// A FirmwareFinder tells which firmware files a machine has. It reads each directory once and is
+// A firmwareFinder tells which firmware files a machine has. It reads each directory once and is
 // safe for concurrent use.
-type FirmwareFinder struct {
+type firmwareFinder struct {
 	fsys fs.FS
 	dirs []string
 	open bool // firmware may be in a directory that is not known
@@ -46,14 +46,14 @@ type firmwareDir struct {
 // maxFirmwareDirs caps the directories that are remembered.
 const maxFirmwareDirs = 10000
 
-// NewFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release. live
+// newFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release. live
 // says that its kernel runs, and so can tell where it looks.
-func NewFirmwareFinder(fsys fs.FS, release string, live bool) *FirmwareFinder {
-	f := &FirmwareFinder{fsys: fsys, seen: make(map[string]firmwareDir)}
+func newFirmwareFinder(fsys fs.FS, release string, live bool) *firmwareFinder {
+	f := &firmwareFinder{fsys: fsys, seen: make(map[string]firmwareDir)}
 	if live {
 		f.addOwnDir()
 	}
-	for _, dir := range FirmwareDirs {
+	for _, dir := range firmwareDirs {
 		if release == "" && strings.Contains(dir, "RELEASE") {
 			continue
 		}
@@ -67,8 +67,8 @@ func NewFirmwareFinder(fsys fs.FS, release string, live bool) *FirmwareFinder {
 
 // addOwnDir adds the directory that the kernel was told to look into. Like the kernel it takes the
 // text up to the first newline.
-func (f *FirmwareFinder) addOwnDir() {
-	text, err := limit.AppendAttr(f.fsys, nil, FirmwarePathFile, limit.Attr)
+func (f *firmwareFinder) addOwnDir() {
+	text, err := limit.AppendAttr(f.fsys, nil, firmwarePathFile, limit.Attr)
 	if err != nil {
 		f.open = !errors.Is(err, fs.ErrNotExist) // a kernel without a firmware loader has no such file
 		return
@@ -85,13 +85,13 @@ func (f *FirmwareFinder) addOwnDir() {
 	f.dirs = append(f.dirs, dir)
 }
 
-func (f *FirmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).err, fs.ErrNotExist) }
+func (f *firmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).err, fs.ErrNotExist) }
 
 // Present reports whether a firmware file is there, as it is or compressed; the name may be a
 // pattern. It is unknown when a directory that might hold it could not be read or is not known, as on
-// an image that has none of FirmwareDirs, and for a name that no firmware has ([ko.Reader.ReadFile] reports
+// an image that has none of firmwareDirs, and for a name that no firmware has ([File.Lost] tells of
 // those).
-func (f *FirmwareFinder) Present(name string) fact.Tri {
+func (f *firmwareFinder) Present(name string) fact.Tri {
 	if !ko.SensibleFirmware(name) {
 		return ""
 	}
@@ -115,7 +115,7 @@ func (f *FirmwareFinder) Present(name string) fact.Tri {
 }
 
 // holds reports whether the directory dir, which is d, has the file, as it is or compressed.
-func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
+func (f *firmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
 	if d.err != nil {
 		if errors.Is(d.err, fs.ErrNotExist) {
 			return fact.No
@@ -140,7 +140,7 @@ func (f *FirmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri 
 
 // isFile reports whether a directory's entry is, or leads to, a regular file: the kernel takes
 // nothing else for firmware.
-func (f *FirmwareFinder) isFile(dir string, d firmwareDir, name string) fact.Tri {
+func (f *firmwareFinder) isFile(dir string, d firmwareDir, name string) fact.Tri {
 	mode, ok := d.names[name]
 	if ok && mode&fs.ModeSymlink != 0 {
 		info, err := fs.Stat(f.fsys, dir+"/"+name)
@@ -156,7 +156,7 @@ func (f *FirmwareFinder) isFile(dir string, d firmwareDir, name string) fact.Tri
 
 // holder returns the directory below dir that would hold the named file, and the file's name in it.
 // It goes down from dir and reads only what is there: most machines lack most of them.
-func (f *FirmwareFinder) holder(dir, name string) (string, firmwareDir, string) {
+func (f *firmwareFinder) holder(dir, name string) (string, firmwareDir, string) {
 	d := f.dir(dir)
 	for {
 		element, rest, deeper := strings.Cut(name, "/")
@@ -172,7 +172,7 @@ func (f *FirmwareFinder) holder(dir, name string) (string, firmwareDir, string) 
 }
 
 // dir reads a directory.
-func (f *FirmwareFinder) dir(name string) firmwareDir {
+func (f *firmwareFinder) dir(name string) firmwareDir {
 	f.mu.Lock()
 	d, ok := f.seen[name]
 	f.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 )
 
 func TestFirmware(t *testing.T) {
-	f := NewFirmwareFinder(fstest.MapFS{
+	f := newFirmwareFinder(fstest.MapFS{
 		"lib/firmware/a.bin": linuxtest.File(""), "lib/firmware/sub/b.bin.xz": linuxtest.File(""),
 		"lib/firmware/updates/6.1/c.bin": linuxtest.File(""), "lib/firmware/iwl-7.ucode": linuxtest.File(""),
 		"lib/firmware/dangling.bin": linuxtest.Link("../gone.bin"), "lib/firmware/linked.bin": linuxtest.Link("a.bin"),
@@ -38,7 +38,7 @@ func TestFirmware(t *testing.T) {
 
 // TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.
 func TestFirmwareElsewhere(t *testing.T) {
-	told := fstest.MapFS{FirmwarePathFile: linuxtest.File("/nix/fw\nrest"), "nix/fw/own.bin": linuxtest.File(""),
+	told := fstest.MapFS{firmwarePathFile: linuxtest.File("/nix/fw\nrest"), "nix/fw/own.bin": linuxtest.File(""),
 		"lib/firmware/usual.bin": linuxtest.File("")}
 	for name, c := range map[string]struct {
 		fsys           fs.FS
@@ -47,13 +47,13 @@ func TestFirmwareElsewhere(t *testing.T) {
 	}{
 		"live":    {told, true, fact.Yes, fact.Yes, fact.No},
 		"image":   {told, false, fact.No, fact.Yes, fact.No},
-		"refused": {refuses{told, FirmwarePathFile}, true, "", fact.Yes, ""},
-		"no path": {fstest.MapFS{FirmwarePathFile: linuxtest.File("\n")}, true,
+		"refused": {refuses{told, firmwarePathFile}, true, "", fact.Yes, ""},
+		"no path": {fstest.MapFS{firmwarePathFile: linuxtest.File("\n")}, true,
 			fact.No, fact.No, fact.No},
 		"no loader":                 {fstest.MapFS{}, true, fact.No, fact.No, fact.No},
 		"image without directories": {fstest.MapFS{"nix/fw/own.bin": linuxtest.File("")}, false, "", "", ""},
 	} {
-		f := NewFirmwareFinder(c.fsys, "6.1", c.live)
+		f := newFirmwareFinder(c.fsys, "6.1", c.live)
 		if own, usual, no := f.Present("own.bin"), f.Present("usual.bin"), f.Present("no.bin"); own != c.own ||
 			usual != c.usual || no != c.no {
 			t.Errorf("%s: %q %q %q", name, own, usual, no)
@@ -64,7 +64,7 @@ func TestFirmwareElsewhere(t *testing.T) {
 func TestFirmwareNamesAreBounded(t *testing.T) {
 	const longest, deepest = 256, 16
 	reads := 0
-	f := NewFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": linuxtest.File("")}, &reads}, "6.1", true)
+	f := newFirmwareFinder(readsDirs{fstest.MapFS{"lib/firmware/a/b/c.bin": linuxtest.File("")}, &reads}, "6.1", true)
 	for name, want := range map[string]fact.Tri{
 		strings.Repeat("a/", 1<<15) + "x": "", strings.Repeat("x", longest+1): "",
 		strings.Repeat("a/", deepest) + "x":   "",

@@ -13,8 +13,8 @@ import (
 // from other readers.
 const OpModuleLog = "module_log"
 
-// A LogTaint is a line of the kernel's log that says that a module taints the kernel.
-type LogTaint struct {
+// A logTaint is a line of the kernel's log that says that a module taints the kernel.
+type logTaint struct {
 	// Module is the module's name.
 	Module string
 	// Letter is that of the taint, as in /proc/modules.
@@ -38,10 +38,10 @@ var taintSentences = []struct{ begin, hold, letter string }{
 // maxLogTaints caps what is read of one log: the kernel says most of these once.
 const maxLogTaints = 4096
 
-// ParseModuleLog finds the lines of a kernel log in which the kernel itself says that a module taints
+// parseModuleLog finds the lines of a kernel log in which the kernel itself says that a module taints
 // it. What a program wrote to the log is left out.
-func ParseModuleLog(log string) []LogTaint {
-	var found []LogTaint
+func parseModuleLog(log string) []logTaint {
+	var found []logTaint
 	for line := range strings.Lines(log) {
 		if t, ok := parseLogTaint(line); ok && len(found) < maxLogTaints {
 			found = append(found, t)
@@ -50,8 +50,8 @@ func ParseModuleLog(log string) []LogTaint {
 	return found
 }
 
-// ModuleLogLines returns the lines of a kernel log that ParseModuleLog reads.
-func ModuleLogLines(log []byte) []byte {
+// moduleLogLines returns the lines of a kernel log that parseModuleLog reads.
+func moduleLogLines(log []byte) []byte {
 	kept := []byte{}
 	for line := range strings.Lines(string(log)) {
 		if _, ok := parseLogTaint(line); ok {
@@ -62,21 +62,21 @@ func ModuleLogLines(log []byte) []byte {
 }
 
 // parseLogTaint reads "<4>[   12.345678] NAME: loading out-of-tree module taints kernel.".
-func parseLogTaint(line string) (LogTaint, bool) {
+func parseLogTaint(line string) (logTaint, bool) {
 	text, ok := kernelSays(strings.TrimRight(line, "\r\n"))
 	if !ok {
-		return LogTaint{}, false
+		return logTaint{}, false
 	}
 	name, sentence, ok := strings.Cut(text, ": ")
 	if !ok || !validName(name) || strings.ContainsAny(name, " \t") {
-		return LogTaint{}, false
+		return logTaint{}, false
 	}
 	for _, s := range taintSentences {
 		if strings.HasPrefix(sentence, s.begin) && strings.Contains(sentence, s.hold) {
-			return LogTaint{Module: escape.UTF8(name), Letter: s.letter, Text: escape.UTF8(sentence)}, true
+			return logTaint{Module: escape.UTF8(name), Letter: s.letter, Text: escape.UTF8(sentence)}, true
 		}
 	}
-	return LogTaint{}, false
+	return logTaint{}, false
 }
 
 // kernelSays cuts the level and the time off a line of the log. It is false for a line of a program:

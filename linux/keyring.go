@@ -8,14 +8,13 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // KeysFile lists the keys that the reader may view.
 const KeysFile = "proc/keys"
 
-// A Key is one line of /proc/keys.
-type Key struct {
+// A kernelKey is one line of /proc/keys.
+type kernelKey struct {
 	// Type is the key's type as the kernel prints it, cut to nine letters: keyring, asymmetri, …
 	Type string
 	// Description is what follows it: of a keyring "NAME: COUNT", of an X.509 certificate its
@@ -25,45 +24,45 @@ type Key struct {
 	Line int
 }
 
-// ParseKeyFile reads /proc/keys. A line that makes no sense costs that line; at most limit.Problems
-// of them are in bad.
-func ParseKeyFile(text []byte) (keys []Key, bad []*fact.ParseError) {
+// parseKeyFile reads /proc/keys. A line that makes no sense is reported and left out.
+func parseKeyFile(text []byte, r *fact.Report) []kernelKey {
+	var keys []kernelKey
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
 		k, ok := parseKey(strings.TrimSuffix(string(line), "\n"))
-		switch {
-		case ok:
-			k.Line = n
-			keys = append(keys, k)
-		case len(bad) < limit.Problems:
-			bad = append(bad, &fact.ParseError{Source: KeysFile, Line: n, Reason: "is not a key: ID FLAGS USAGE TIMEOUT PERM UID GID TYPE DESCRIPTION"})
+		if !ok {
+			r.Problem(SourceKeys, "", "", &fact.ParseError{Source: KeysFile, Line: n,
+				Reason: "is not a key: ID FLAGS USAGE TIMEOUT PERM UID GID TYPE DESCRIPTION"})
+			continue
 		}
+		k.Line = n
+		keys = append(keys, k)
 	}
-	return keys, bad
+	return keys
 }
 
 // parseKey takes the type and the description; seven fields stand before them.
-func parseKey(line string) (Key, bool) {
+func parseKey(line string) (kernelKey, bool) {
 	rest := line
 	for range 7 {
 		rest = strings.TrimLeft(rest, " ")
 		_, tail, ok := strings.Cut(rest, " ")
 		if !ok {
-			return Key{}, false
+			return kernelKey{}, false
 		}
 		rest = tail
 	}
 	kind, description, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
 	if kind == "" {
-		return Key{}, false
+		return kernelKey{}, false
 	}
-	return Key{Type: kind, Description: escape.UTF8(strings.TrimSpace(description))}, true
+	return kernelKey{Type: kind, Description: escape.UTF8(strings.TrimSpace(description))}, true
 }
 
 // Keyring divides the description of a keyring into its name and what it holds ("empty" or a
 // number). ok is false for a key that is no keyring.
-func (k Key) Keyring() (name, holds string, ok bool) {
+func (k kernelKey) Keyring() (name, holds string, ok bool) {
 	if k.Type != "keyring" {
 		return "", "", false
 	}

@@ -60,7 +60,7 @@ func moduleLog() ([]byte, error) {
 	if n, err = unix.Klogctl(readAll, buf); err != nil {
 		return nil, logError(err)
 	}
-	return ModuleLogLines(buf[:n]), nil
+	return moduleLogLines(buf[:n]), nil
 }
 
 func logError(err error) error {

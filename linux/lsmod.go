@@ -3,106 +3,104 @@
 package linux
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Capture is what a text capture of lsmod, or of /proc/modules, says.
-type Capture struct {
-	// Entries are the rows, in the capture's order, repeated ones too. Those of lsmod have no address, no taints, and
-	// a state only where the text has a word for it.
-	Entries []Entry
-	// Header is set when lsmod's header was seen, or a prompt with the command: an empty list is
-	// then one that the tool printed.
-	Header bool
-	// Filtered is set when a prompt shows the command with its output going through another, so
-	// that rows may be missing.
-	Filtered bool
-	// KernelTaint are the kernel's taint letters from the header of a 2.4 or BusyBox lsmod; empty
-	// when it has none, valid when HasKernelTaint is set.
-	KernelTaint    string
-	HasKernelTaint bool
-	// Stray counts the lines that are no rows and not known to be harmless; Bad are the first of
-	// them.
-	Stray int
-	Bad   []*fact.ParseError
-	// Truncated is set when the last line has no newline, so that its end may be missing.
-	Truncated bool
-}
+// SourceLsmod is the source of a list made from the text that lsmod prints.
+const SourceLsmod = "lsmod"
 
-// ParseLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or
-// without the header, with prompts and stray lines around it. A line that is no row is counted,
-// and costs nothing else.
-func ParseLsmod(text string) *Capture { return parseCapture("lsmod", text, lsmodRow) }
-
-// ParseModulesText reads a capture of /proc/modules in the same way.
-func ParseModulesText(text string) *Capture {
-	var l ModuleList
-	return parseCapture("/proc/modules", text, func(line string) (Entry, bool) {
-		e, err := l.parseLine(line)
-		return e, err == nil && moduleName(e.Name)
-	})
-}
-
-// parseCapture reads the rows of text that row recognises; a prompt with command in it says what the
-// text is.
-func parseCapture(command, text string, row func(line string) (Entry, bool)) *Capture {
-	c := &Capture{Entries: []Entry{}, Truncated: text != "" && !strings.HasSuffix(text, "\n")}
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimRight(line, " \t\n")
-		if line == "" || c.prompt(line, command) || (command == "lsmod" && c.header(line)) || harmless(line) {
-			continue
-		}
-		if e, ok := row(line); ok {
-			c.Entries = append(c.Entries, e)
-		} else {
-			c.stray(n, line)
+// ReadLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or without the header, with
+// prompts and stray lines around it. The records have no taint, and a state only where the text has a word for it or a
+// reference count. A line that is not a row is reported, and so is a text that ends within a line.
+func ReadLsmod(text string, r *fact.Report) fact.Capture[Module] {
+	l := listText{command: "lsmod", source: SourceLsmod, row: lsmodRow}
+	c := l.read(text, r)
+	for i := range c.Records {
+		m := &c.Records[i]
+		m.Own.Taints = nil // lsmod does not print it
+		if refs, ok := m.Refs.Get(); m.State == "" && ok && refs >= 0 {
+			m.State = fact.StateLoaded
 		}
 	}
 	return c
 }
 
-func (c *Capture) stray(n int, line string) {
-	c.Stray++
-	if len(c.Bad) < limit.Problems {
-		c.Bad = append(c.Bad, &fact.ParseError{Line: n, Reason: strconv.Quote(cut(line, 60)) + " is no row"})
+// ReadModulesText reads the text of /proc/modules, with prompts and stray lines around it, in the same way.
+func ReadModulesText(text string, r *fact.Report) fact.Capture[Module] {
+	var list moduleList
+	l := listText{command: "/proc/modules", source: SourceModules, row: func(line string) (listEntry, bool) {
+		e, err := list.parseLine(line)
+		return e, err == nil && moduleName(e.Name)
+	}}
+	return l.read(text, r)
+}
+
+// A listText is a text capture of the list of loaded modules.
+type listText struct {
+	command string // in a prompt, it says what the text is
+	source  string
+	row     func(line string) (listEntry, bool)
+
+	entries  []listEntry
+	sure     bool // the header was seen, or a prompt with the command: an empty list is then one that was printed
+	filtered bool // a prompt pipes the command's output into another: rows may be missing
+	kernel   fact.Kernel
+}
+
+func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
+	form := capture.Form{Source: l.source, Typed: l.typed}
+	stray := capture.Scan(text, form, r, func(line string) error {
+		if l.header(line) || harmless(line) {
+			return nil
+		}
+		e, ok := l.row(line)
+		if !ok {
+			return errors.New(strconv.Quote(cut(line, 60)) + " is no row")
+		}
+		l.entries = append(l.entries, e)
+		return nil
+	})
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		r.Problem(l.source, "", "modules", &fact.ParseError{Source: l.source,
+			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
+	}
+	r.Done(l.source, fact.CountOf(int64(len(l.entries))))
+	return fact.Capture[Module]{
+		Records: recordsOf(&moduleList{Entries: l.entries}, nil), Header: fact.Header{Kernel: l.kernel},
+		Rows: len(l.entries), Stray: stray, Sure: l.sure || l.filtered && len(l.entries) > 0,
 	}
 }
 
 // header recognises lsmod's header, with the kernel's taint on old systems.
-func (c *Capture) header(line string) bool {
+func (l *listText) header(line string) bool {
 	rest, ok := headerRest(line)
-	if !ok {
+	if !ok || l.source != SourceLsmod {
 		return false
 	}
-	c.Header = true
+	l.sure = true
 	switch letters, tainted := strings.CutPrefix(rest, "Tainted:"); {
 	case tainted:
-		c.KernelTaint, c.HasKernelTaint = strings.Join(strings.Fields(letters), ""), true
+		l.kernel.TaintFlags = flagsOfLetters(strings.Join(strings.Fields(letters), ""))
 	case rest == "Not tainted":
-		c.HasKernelTaint = true
+		l.kernel.TaintFlags = flagsOfLetters("")
 	}
 	return true
 }
 
-// prompt recognises a shell's prompt, and what stands behind it.
-func (c *Capture) prompt(line, command string) bool {
-	typed, ok := capture.Prompt(line)
-	if !ok || !strings.Contains(typed, command) {
-		return ok
+// typed looks for the command behind a prompt.
+func (l *listText) typed(command string) {
+	switch {
+	case !strings.Contains(command, l.command):
+	case strings.Contains(command, "|"):
+		l.filtered = true
+	default:
+		l.sure = true
 	}
-	if strings.Contains(typed, "|") {
-		c.Filtered = true
-	} else {
-		c.Header = true
-	}
-	return true
 }
 
 func headerRest(line string) (string, bool) {
@@ -127,21 +125,21 @@ func harmless(line string) bool {
 
 // lsmodRow reads "name size refs [users]". Users are separated by commas (kmod, BusyBox), or stand
 // in brackets separated by blanks (2.4), beside words such as (autoclean) and [permanent].
-func lsmodRow(line string) (Entry, bool) {
+func lsmodRow(line string) (listEntry, bool) {
 	var f [3]string
 	n := fields(line, f[:])
 	if n < 3 || !moduleName(f[0]) {
-		return Entry{}, false
+		return listEntry{}, false
 	}
 	size, err := strconv.ParseInt(f[1], 10, 64)
 	if err != nil || size < 0 {
-		return Entry{}, false
+		return listEntry{}, false
 	}
 	refs, err := parseRefs(f[2])
 	if err != nil {
-		return Entry{}, false
+		return listEntry{}, false
 	}
-	e := Entry{Name: f[0], Size: size, Refs: refs}
+	e := listEntry{Name: f[0], Size: size, Refs: refs}
 	count, counted := refs.Get()
 	if counted && count < -1 {
 		// kmod prints the error number of a reference count that it could not read.
@@ -156,7 +154,7 @@ func lsmodRow(line string) (Entry, bool) {
 			_, rest, _ = cutField(rest)
 		}
 		if !e.users(rest) {
-			return Entry{}, false
+			return listEntry{}, false
 		}
 	}
 	return e, true
@@ -172,7 +170,7 @@ func cutField(s string) (word, rest string, ok bool) {
 }
 
 // users reads lsmod's last column.
-func (e *Entry) users(s string) bool {
+func (e *listEntry) users(s string) bool {
 	// 2.4 puts the users in brackets, which the mark of a permanent module also has.
 	s = strings.ReplaceAll(s, "[permanent]", " permanent] ")
 	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '[' }) {

@@ -13,8 +13,8 @@ import (
 
 func TestLsmodRows(t *testing.T) {
 	none := []string{}
-	row := func(name string, size, refs int64, users []string) Entry {
-		return Entry{Name: name, Size: size, Refs: fact.CountOf(refs), UsedBy: users}
+	row := func(name string, size, refs int64, users []string) listEntry {
+		return listEntry{Name: name, Size: size, Refs: fact.CountOf(refs), UsedBy: users}
 	}
 	permanent := row("fuse", 4096, 1, none)
 	permanent.Permanent = true
@@ -22,13 +22,13 @@ func TestLsmodRows(t *testing.T) {
 	loading.State = "Loading"
 	for _, tt := range []struct {
 		line string
-		want Entry
+		want listEntry
 	}{
 		{"igb                   249856  0", row("igb", 249856, 0, none)},
 		{"dm_log 18411  2 dm_region_hash,dm_mirror", row("dm_log", 18411, 2, []string{"dm_region_hash", "dm_mirror"})},
 		{"kkm                   163840  -1", row("kkm", 163840, -1, none)},
-		{"kkm                   163840  -2", Entry{Name: "kkm", Size: 163840}},
-		{"nound  4096  -", Entry{Name: "nound", Size: 4096}},
+		{"kkm                   163840  -2", listEntry{Name: "kkm", Size: 163840}},
+		{"nound  4096  -", listEntry{Name: "nound", Size: 4096}},
 		{"8250 4096 0", row("8250", 4096, 0, none)},
 		// BusyBox
 		{"fuse    4096  1 [permanent]", permanent},
@@ -59,18 +59,27 @@ func TestLsmodRows(t *testing.T) {
 }
 
 func TestLsmodCapture(t *testing.T) {
-	c := ParseLsmod("root@host:~# lsmod\nModule                  Size  Used by    Tainted: PF \nnvme 57344 3\n\n" +
+	read := func(text string) (fact.Capture[Module], *fact.Report) {
+		r := new(fact.Report)
+		return ReadLsmod(text, r), r
+	}
+	c, r := read("root@host:~# lsmod\nModule                  Size  Used by    Tainted: PF \nnvme 57344 3\n\n" +
 		"lsmod: oops\nwhat is this\n...\nnvme_core 184320 5 nvme\nroot@host:~# \n")
-	if !c.Header || c.KernelTaint != "PF" || !c.HasKernelTaint || c.Stray != 1 || len(c.Entries) != 2 || c.Truncated {
-		t.Errorf("%+v", c)
+	if !c.Sure || len(c.Header.Kernel.TaintFlags) != 2 || c.Stray != 1 || c.Rows != 2 || len(r.Problems) != 1 ||
+		r.Problems[0].Line != 6 {
+		t.Errorf("%+v, %+v", c, r)
 	}
-	c = ParseLsmod("Module Size Used by    Not tainted\n")
-	if !c.Header || !c.HasKernelTaint || c.KernelTaint != "" || len(c.Entries) != 0 {
-		t.Errorf("empty list: %+v", c)
+	c, r = read("Module Size Used by    Not tainted\n")
+	if !c.Sure || c.Header.Kernel.TaintFlags == nil || len(c.Header.Kernel.TaintFlags) != 0 || c.Rows != 0 ||
+		!r.Whole(SourceLsmod) {
+		t.Errorf("empty list: %+v, %+v", c, r)
 	}
-	c = ParseLsmod("$ lsmod|egrep procfs3\nprocfs3                16384  -1")
-	if c.Header || !c.Filtered || len(c.Entries) != 1 || !c.Truncated {
-		t.Errorf("filtered: %+v", c)
+	c, r = read("$ lsmod|egrep procfs3\nprocfs3                16384  -1")
+	if !c.Sure || c.Rows != 1 || r.Whole(SourceLsmod) || len(r.Problems) != 1 || r.Problems[0].Field != "modules" {
+		t.Errorf("filtered and cut off: %+v, %+v", c, r)
+	}
+	if c, _ = read("$ lsmod|egrep procfs3\n"); c.Sure {
+		t.Errorf("filtered, no rows: %+v", c)
 	}
 }
 
@@ -78,15 +87,18 @@ func FuzzLsmod(f *testing.F) {
 	f.Add("Module                  Size  Used by    Tainted: P\ncdrom 32608 0 (autoclean) [ide-cd]\n" +
 		"fuse 1 1 [permanent]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, c := range []*Capture{ParseLsmod(text), ParseModulesText(text)} {
-			if n := strings.Count(text, "\n") + 1; len(c.Entries)+c.Stray > n || len(c.Bad) > c.Stray {
-				t.Fatalf("%d rows and %d stray of %d lines", len(c.Entries), c.Stray, n)
+		for _, read := range []func(string, *fact.Report) fact.Capture[Module]{ReadLsmod, ReadModulesText} {
+			var r fact.Report
+			c := read(text, &r)
+			n := strings.Count(text, "\n") + 1
+			if c.Rows != len(c.Records) || c.Rows+c.Stray > n || len(r.Problems) > 2 {
+				t.Fatalf("%d rows and %d stray of %d lines", c.Rows, c.Stray, n)
 			}
 			users := 0
-			for _, e := range c.Entries {
-				users += len(e.UsedBy)
-				if e.Name == "" || e.Size < 0 {
-					t.Fatalf("%+v", e)
+			for _, m := range c.Records {
+				users += len(m.UsedBy)
+				if size, ok := m.Size.Get(); m.Name == "" || !ok || size < 0 {
+					t.Fatalf("%+v", m)
 				}
 			}
 			if users > len(text) {

@@ -4,6 +4,9 @@ package linux
 
 import (
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -11,68 +14,67 @@ import (
 	"github.com/kernelext/kernelext/linux/ko"
 )
 
-// A ModinfoText is what a text capture of modinfo says.
-type ModinfoText struct {
-	// Records are the modules, in the text's order.
-	Records []ModinfoRecord
-	// Errors are modinfo's own error lines that are about no record, with the module they name.
-	Errors []ModinfoError
-	// Prompt is set when a prompt with the command was seen.
-	Prompt bool
-	// Stray counts the lines before the first record that are none of modinfo's.
-	Stray int
-	// Truncated is set when the last line has no newline, so that its end may be missing.
-	Truncated bool
-}
+// SourceModinfo is the source of a list made from the text that modinfo prints. Its modules are those on disk and those
+// compiled in; which are loaded is unknown.
+const SourceModinfo = "modinfo"
 
-// A ModinfoRecord is what modinfo printed of one module.
-type ModinfoRecord struct {
-	// Filename is the file's path; empty for code that is compiled in.
-	Filename string
-	// Builtin is set for code that is compiled in ("filename: (builtin)").
-	Builtin bool
-	// Name is the module's name, else as kmod derives it from the file's.
-	Name string
-	// Fields are the entries of the file, in the order printed; not those that modinfo makes of the
-	// signature.
-	Fields ko.Modinfo
-	// Signature is what modinfo says of the signature; nil when it says nothing, which older and
-	// smaller builds of it do of signed files too.
-	Signature *ko.Signature
-	// Err is modinfo's complaint about the file; empty for none.
-	Err string
-}
-
-// A ModinfoError is an error line of modinfo.
-type ModinfoError struct {
-	// Module is the module that it names; empty for none.
-	Module string
-	// Text is the line without "modinfo: ERROR: ".
-	Text string
+// A modinfoRecord is what modinfo printed of one module.
+type modinfoRecord struct {
+	filename  string        // the file's path; empty for code that is compiled in
+	builtin   bool          // "filename: (builtin)"
+	name      string        // the module's name, else as kmod derives it from the file's
+	fields    ko.Modinfo    // the file's entries, in the order printed; not those that modinfo makes of the signature
+	signature *ko.Signature // nil if it prints none, which older and smaller builds of it do of signed files too
+	complaint string        // modinfo's own about the file; empty for none
 }
 
 // modinfoColumn is where modinfo's values begin; a longer key pushes its value to the right.
 const modinfoColumn = 16
 
-// ParseModinfoText reads the text that modinfo prints, of any number of modules, with error lines
-// between them. A line that begins no field goes on with the value before it: values hold newlines,
-// and signatures are wrapped.
-func ParseModinfoText(text string) *ModinfoText {
-	m := &ModinfoText{Truncated: text != "" && !strings.HasSuffix(text, "\n")}
-	p := modinfoParser{out: m}
+// ReadModinfo reads the text that modinfo prints, of any number of modules, with error lines between them, which are
+// reported. A line that begins no field continues the value before it: values hold newlines, and signatures are wrapped.
+func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
+	p := modinfoParser{report: r}
 	for line := range strings.Lines(text) {
 		p.line(strings.TrimSuffix(line, "\n"))
 	}
 	p.finish()
-	return m
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		r.Problem(SourceModinfo, "", "modules", &fact.ParseError{Source: SourceModinfo,
+			Reason: "the text ends within a line: its last field may be cut, and more may be missing"})
+	}
+	c := fact.Capture[Module]{Rows: len(p.records), Stray: p.stray}
+	c.Sure = p.prompt && (len(p.records) > 0 || p.complaints > 0)
+	outcome := fact.OutcomeOK
+	if r.Count(SourceModinfo) > 0 {
+		outcome = fact.OutcomePartial
+	}
+	for i := range p.records {
+		m := p.records[i].record()
+		if i == 0 {
+			c.Header.Release = m.Own.Release
+		} else if c.Header.Release != m.Own.Release {
+			c.Header.Release = "" // of several kernels
+		}
+		if len(m.Problems) > 0 {
+			outcome = fact.OutcomePartial
+		}
+		c.Records = append(c.Records, m)
+	}
+	r.Source(SourceModinfo, outcome, fact.CountOf(int64(c.Rows)), nil)
+	return c
 }
 
 type modinfoParser struct {
-	out     *ModinfoText
-	record  *ModinfoRecord // the current one; nil before the first
-	raw     ko.Modinfo     // its fields as printed
-	pending ko.Modinfo     // a "name" that came before its "filename": builtins are printed so
-	cut     string         // the begin of a line into which an error line was printed
+	report     *fact.Report
+	records    []modinfoRecord
+	complaints int            // modinfo's error lines that are about no record
+	prompt     bool           // a prompt with the command was seen
+	stray      int            // lines before the first record that are not modinfo's
+	current    *modinfoRecord // nil before the first
+	raw        ko.Modinfo     // its fields as printed
+	pending    ko.Modinfo     // a "name" that came before its "filename": builtins are printed so
+	cut        string         // the begin of a line into which an error line was printed
 }
 
 func (p *modinfoParser) line(line string) {
@@ -90,25 +92,25 @@ func (p *modinfoParser) line(line string) {
 	line, p.cut = p.cut+line, ""
 	if typed, ok := capture.Prompt(line); ok && strings.Contains(typed, "modinfo") {
 		p.finish()
-		p.out.Prompt = true
+		p.prompt = true
 		return
 	}
 	key, value, ok := modinfoField(line)
 	switch {
 	case ok && key == "filename":
 		p.begin(value)
-	case p.record == nil && ok && key == "name":
+	case p.current == nil && ok && key == "name":
 		p.pending = ko.Modinfo{{Key: key, Value: value}}
-	case p.record == nil:
+	case p.current == nil:
 		if strings.TrimSpace(line) != "" {
-			p.out.Stray++
+			p.stray++
 		}
 	case ok:
 		p.raw = append(p.raw, ko.Entry{Key: key, Value: value})
 	case len(p.raw) > 0:
 		p.raw[len(p.raw)-1].Value += "\n" + line
 	case strings.TrimSpace(line) != "":
-		p.out.Stray++
+		p.stray++
 	}
 }
 
@@ -147,37 +149,37 @@ func (p *modinfoParser) begin(filename string) {
 		first = p.pending
 	}
 	p.pending = nil
-	p.record, p.raw = &ModinfoRecord{Filename: filename, Builtin: builtin}, first
+	p.current, p.raw = &modinfoRecord{filename: filename, builtin: builtin}, first
 	if builtin {
-		p.record.Filename = ""
+		p.current.filename = ""
 	}
 }
 
 // finish closes the current record.
 func (p *modinfoParser) finish() {
-	r := p.record
+	r := p.current
 	if r == nil {
 		return
 	}
 	for _, e := range p.raw {
 		r.add(e)
 	}
-	r.Name = strings.ReplaceAll(r.Fields.Get("name"), "-", "_")
-	if r.Name == "" {
-		r.Name = ko.NameOfFile(r.Filename)
+	r.name = strings.ReplaceAll(r.fields.Get("name"), "-", "_")
+	if r.name == "" {
+		r.name = ko.NameOfFile(r.filename)
 	}
-	p.out.Records = append(p.out.Records, *r)
-	p.record, p.raw = nil, nil
+	p.records = append(p.records, *r)
+	p.current, p.raw = nil, nil
 }
 
 // add takes one field: modinfo prints parameters with their types, and the signature's parts, as if
 // they were entries of the file.
-func (r *ModinfoRecord) add(e ko.Entry) {
+func (r *modinfoRecord) add(e ko.Entry) {
 	signature := func() *ko.Signature {
-		if r.Signature == nil {
-			r.Signature = new(ko.Signature)
+		if r.signature == nil {
+			r.signature = new(ko.Signature)
 		}
-		return r.Signature
+		return r.signature
 	}
 	switch e.Key {
 	case "sig_id":
@@ -199,13 +201,13 @@ func (r *ModinfoRecord) add(e ko.Entry) {
 		name, text, _ := strings.Cut(e.Value, ":")
 		description, kind := splitParameterType(text)
 		if kind != "" {
-			r.Fields = append(r.Fields, ko.Entry{Key: "parmtype", Value: name + ":" + kind})
+			r.fields = append(r.fields, ko.Entry{Key: "parmtype", Value: name + ":" + kind})
 		}
 		if description != "" {
-			r.Fields = append(r.Fields, ko.Entry{Key: "parm", Value: name + ":" + description})
+			r.fields = append(r.fields, ko.Entry{Key: "parm", Value: name + ":" + description})
 		}
 	default:
-		r.Fields = append(r.Fields, e)
+		r.fields = append(r.fields, e)
 	}
 }
 
@@ -244,17 +246,22 @@ func modinfoComplaint(line string) (string, bool) {
 	return "", false
 }
 
-// complain files an error line: with the record it follows when it is about that, else by itself.
+// complain reports an error line, or keeps it with the record that it follows if it is about that.
 func (p *modinfoParser) complain(text string) {
 	subject := between(text, "'", "'")
 	if subject == "" {
 		subject = between(text, "Module ", " not found")
 	}
-	if p.record != nil && len(p.raw) == 0 && strings.Contains(text, "could not get") {
-		p.record.Err = text
+	if p.current != nil && len(p.raw) == 0 && strings.Contains(text, "could not get") {
+		p.current.complaint = text
 		return
 	}
-	p.out.Errors = append(p.out.Errors, ModinfoError{Module: subject, Text: text})
+	p.complaints++
+	err := errors.New(text)
+	if strings.Contains(text, "not found") {
+		err = fmt.Errorf("%s: %w", text, fs.ErrNotExist)
+	}
+	p.report.Problem(SourceModinfo, subject, "", err)
 }
 
 func between(s, before, after string) string {
@@ -269,13 +276,36 @@ func between(s, before, after string) string {
 	return s
 }
 
-// Describe fills in m what the record says.
-func (r *ModinfoRecord) Describe(m *Module) {
-	release, file := splitModulePath(r.Filename)
-	f := ko.File{Modinfo: r.Fields, Signature: r.Signature}
-	DescribeFile(&f, m, release)
+// record returns what modinfo printed as a Record.
+func (r *modinfoRecord) record() Record {
+	m := newRecord(r.name, fact.StateInstalled)
+	m.Own = new(Module)
+	r.describe(m.Own)
+	m.Path, m.Version, m.Description = r.filename, m.Own.Version, r.fields.Get("description")
+	if r.builtin {
+		m.State = fact.StateBuiltin
+	} else if r.complaint == "" {
+		var nobody *fileOwners
+		m.Origin = nobody.Origin(m.Own, m.Name, m.Own.File, r.filename)
+	}
+	if sig := r.signature; sig != nil {
+		m.Signature = fact.Signature{
+			Status: fact.SignatureUnchecked, Source: fact.SignatureEmbedded, Signer: sig.Signer, Hash: sig.Hash,
+		}
+	}
+	if r.complaint != "" {
+		m.Problem(SourceModinfo, "", fmt.Errorf("%s: %w", r.complaint, fact.ErrMalformed))
+		m.Own.Depends, m.Own.Modinfo = nil, nil
+	}
+	return m
+}
+
+func (r *modinfoRecord) describe(m *Module) {
+	release, file := splitModulePath(r.filename)
+	f := ko.File{Modinfo: r.fields, Signature: r.signature}
+	describeFile(&f, m, release)
 	m.FileSize, m.File = fact.Count{}, file
-	if r.Builtin {
+	if r.builtin {
 		m.Depends, m.Intree, m.Retpoline, m.Livepatch, m.Staging = nil, "", "", "", ""
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/linux/ko"
 )
@@ -42,11 +43,22 @@ license:        GPL
 file:           drivers/block/loop
 `
 
-func TestParseModinfoText(t *testing.T) {
-	c := ParseModinfoText(modinfoSample)
-	want := []ModinfoRecord{{
-		Filename: "/lib/modules/6.1.0-test/updates/demo.ko.xz", Name: "demo",
-		Fields: ko.Modinfo{
+// parseModinfo returns what the parser makes of a text, and what it reports.
+func parseModinfo(text string) (*modinfoParser, *fact.Report) {
+	r := new(fact.Report)
+	p := &modinfoParser{report: r}
+	for line := range strings.Lines(text) {
+		p.line(strings.TrimSuffix(line, "\n"))
+	}
+	p.finish()
+	return p, r
+}
+
+func TestModinfoText(t *testing.T) {
+	p, r := parseModinfo(modinfoSample)
+	want := []modinfoRecord{{
+		filename: "/lib/modules/6.1.0-test/updates/demo.ko.xz", name: "demo",
+		fields: ko.Modinfo{
 			{Key: "description", Value: "A driver"}, {Key: "author", Value: "A <a@example.org>"},
 			{Key: "author", Value: "B"}, {Key: "license", Value: "GPL v2"}, {Key: "depends", Value: ""},
 			{Key: "vermagic", Value: "6.1.0-test SMP "},
@@ -54,35 +66,44 @@ func TestParseModinfoText(t *testing.T) {
 			{Key: "parmtype", Value: "quiet:bool"}, {Key: "parmtype", Value: "names:array of charp"},
 			{Key: "parmtype", Value: "odd:see below"}, {Key: "parm", Value: "odd:no type"},
 		},
-		Signature: &ko.Signature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256",
+		signature: &ko.Signature{IDType: "pkcs7", Signer: "A key", KeyID: "0A:FF", Hash: "sha256",
 			Value: []byte{0, 1, 2, 3}},
 	}, {
-		Builtin: true, Name: "loop",
-		Fields: ko.Modinfo{{Key: "name", Value: "loop"}, {Key: "license", Value: "GPL"},
+		builtin: true, name: "loop",
+		fields: ko.Modinfo{{Key: "name", Value: "loop"}, {Key: "license", Value: "GPL"},
 			{Key: "file", Value: "drivers/block/loop"}},
 	}}
-	if diff := cmp.Diff(want, c.Records); diff != "" {
+	if diff := cmp.Diff(want, p.records, cmp.AllowUnexported(modinfoRecord{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]ModinfoError{{"other", "Module other not found."}, {"none", "Module none not found."}},
-		c.Errors); diff != "" {
-		t.Errorf("errors (-want +got):\n%s", diff)
+	problem := func(module, text string) fact.Problem {
+		return fact.Problem{Source: SourceModinfo, Subject: module, Code: fact.CodeAbsent,
+			Text: text + ": file does not exist"}
 	}
-	if !c.Prompt || c.Truncated || c.Stray != 0 {
-		t.Errorf("prompt %v, truncated %v, stray %d", c.Prompt, c.Truncated, c.Stray)
+	problems := []fact.Problem{problem("other", "Module other not found."), problem("none", "Module none not found.")}
+	if diff := cmp.Diff(problems, r.Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
 	}
-	if !ParseModinfoText(strings.TrimSuffix(modinfoSample, "\n")).Truncated {
-		t.Error("a text without its last newline is not truncated")
+	if !p.prompt || p.stray != 0 {
+		t.Errorf("prompt %v, stray %d", p.prompt, p.stray)
+	}
+	for text, problems := range map[string]int{modinfoSample: 2, strings.TrimSuffix(modinfoSample, "\n"): 3} {
+		r := new(fact.Report)
+		c := ReadModinfo(text, r)
+		if c.Rows != 2 || !c.Sure || r.Count(SourceModinfo) != problems || r.Whole(SourceModinfo) {
+			t.Errorf("%+v, %+v", c, r)
+		}
 	}
 }
 
 func TestModinfoComplaintAboutAFile(t *testing.T) {
-	c := ParseModinfoText("filename:       /x/nvidia-drm.ko.xz\n" +
-		"modinfo: ERROR: could not get modinfo from 'nvidia_drm': Invalid argument\nfilename:       /x/b.ko\n" +
-		"license:        GPL\n")
-	if len(c.Records) != 2 || c.Records[0].Err == "" || c.Records[0].Name != "nvidia_drm" || c.Records[1].Err != "" ||
-		len(c.Errors) != 0 {
-		t.Errorf("%+v", c)
+	var r fact.Report
+	c := ReadModinfo("filename:       /x/nvidia-drm.ko.xz\n"+
+		"modinfo: ERROR: could not get modinfo from 'nvidia_drm': Invalid argument\nfilename:       /x/b.ko\n"+
+		"license:        GPL\n", &r)
+	if len(c.Records) != 2 || len(c.Records[0].Problems) != 1 || c.Records[0].Name != "nvidia_drm" ||
+		c.Records[1].Problems != nil || len(r.Problems) != 0 || r.Whole(SourceModinfo) {
+		t.Errorf("%+v, %+v", c, r)
 	}
 }
 
@@ -98,16 +119,16 @@ func TestModinfoCaptures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := ParseModinfoText(string(text))
-		if want := strings.Count("\n"+string(text), "\nfilename:"); len(c.Records) != want {
-			t.Errorf("%s: %d records of %d", file, len(c.Records), want)
+		p, _ := parseModinfo(string(text))
+		if want := strings.Count("\n"+string(text), "\nfilename:"); len(p.records) != want {
+			t.Errorf("%s: %d records of %d", file, len(p.records), want)
 		}
 		signed := 0
-		for _, r := range c.Records {
-			if r.Signature != nil && len(r.Signature.Value) > 0 {
+		for _, r := range p.records {
+			if r.signature != nil && len(r.signature.Value) > 0 {
 				signed++
 			}
-			if r.Name == "" {
+			if r.name == "" {
 				t.Errorf("%s: a record without a name: %+v", file, r)
 			}
 		}
@@ -127,10 +148,10 @@ func FuzzModinfoText(f *testing.F) {
 	f.Add(modinfoSample)
 	f.Add("name: x\nfilename:       (builtin)\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c := ParseModinfoText(text)
+		p, _ := parseModinfo(text)
 		size := 0
-		for _, r := range c.Records {
-			for _, e := range r.Fields {
+		for _, r := range p.records {
+			for _, e := range r.fields {
 				size += len(e.Key) + len(e.Value)
 			}
 		}

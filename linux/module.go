@@ -3,6 +3,8 @@
 package linux
 
 import (
+	"slices"
+
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -87,6 +89,21 @@ type Module struct {
 	Exports []ko.Symbol `json:"exports,omitzero"`
 }
 
+// Stable returns a copy without what changes all the time: reference count, parameter values and section addresses.
+func (m *Module) Stable() Module {
+	s := *m
+	s.Refcnt = fact.Count{}
+	s.Parameters = slices.Clone(m.Parameters)
+	for i := range s.Parameters {
+		s.Parameters[i].Value = ""
+	}
+	s.Sections = slices.Clone(m.Sections)
+	for i := range s.Sections {
+		s.Sections[i].Address = 0
+	}
+	return s
+}
+
 // A Firmware is one firmware file that a module may ask for.
 type Firmware struct {
 	// Name is the file's name below the firmware directories.
@@ -119,8 +136,8 @@ type Section struct {
 	Address fact.Address `json:"address,omitzero"`
 }
 
-// SplitTaints returns each letter of a taint string such as "OE"; never nil.
-func SplitTaints(letters string) []string {
+// splitTaints returns each letter of a taint string such as "OE"; never nil.
+func splitTaints(letters string) []string {
 	if letters == "" {
 		return noTaints
 	}

@@ -3,7 +3,11 @@
 package linux
 
 import (
-	"io"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +16,8 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// An Entry is one line of /proc/modules.
-type Entry struct {
+// A listEntry is one line of /proc/modules.
+type listEntry struct {
 	// Name is the module's name as the kernel has it; bytes that are not UTF-8 are written \xNN.
 	Name string
 	// Size is the memory of the module in bytes, init memory included while it is loading.
@@ -34,74 +38,69 @@ type Entry struct {
 	Taints string
 }
 
-// A ModuleList is what one read of /proc/modules says. Its memory can be used again by Parse.
-type ModuleList struct {
+// A moduleList is what one read of /proc/modules says. Its memory can be used again by Parse.
+type moduleList struct {
 	// Entries are the lines that made sense: after Parse in the kernel's order, which is newest
-	// first, after [ListReader.Read] sorted by name.
-	Entries []Entry
-	// Bad are the lines that did not, one error each, at most limit.Problems of them.
-	Bad []*fact.ParseError
-	// BadCount is how many lines made no sense, also those that Bad has no room for.
-	BadCount int
-	// Truncated is set when the text ends within a line; that line is not in Entries.
-	Truncated bool
+	// first, after [listReader.Read] sorted by name.
+	Entries []listEntry
 
-	holders []string // backs every Entry.UsedBy
+	holders []string // backs every listlistEntry.UsedBy
 }
 
-// ParseModules reads /proc/modules from r, at most limit.Proc bytes. A line that makes no sense
-// costs that line. The error is that of reading, or fact.ErrTooLarge.
-func ParseModules(r io.Reader) (*ModuleList, error) {
-	b, err := limit.AppendAll(r, nil, ModulesFile, limit.Proc)
-	if err != nil {
-		return nil, err
-	}
-	l := new(ModuleList)
-	l.Parse(string(b))
-	return l, nil
-}
-
-// Parse replaces the list's content with what text says. The entries share text's memory.
-func (l *ModuleList) Parse(text string) {
+// Parse replaces the list's content with what text says. The entries share text's memory. A line that makes no sense is
+// reported and left out, and so is one that the text ends in. The error is why there is no list: no line makes sense.
+func (l *moduleList) Parse(text string, r *fact.Report) error {
 	l.reset(text)
+	var first error
 	for n := 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")
 		text = rest
 		if !whole {
-			l.Truncated = true
-			return
+			r.Problem(SourceModules, "", "modules",
+				&fact.ParseError{Source: ModulesFile, Reason: "ends within a line: the list is cut off"})
+			if first == nil {
+				first = &fact.ParseError{Source: "/" + ModulesFile, Line: 1, Reason: "ends within the line"}
+			}
+			break
 		}
 		e, err := l.parseLine(line)
 		if err == nil {
 			l.Entries = append(l.Entries, e)
 			continue
 		}
-		l.BadCount++
-		if len(l.Bad) < limit.Problems {
-			err.Source, err.Line = "/"+ModulesFile, n
-			l.Bad = append(l.Bad, err)
+		err.Source, err.Line = "/"+ModulesFile, n
+		if first == nil {
+			first = err
+		}
+		if r.Count(SourceModules) < fact.MaxProblems {
+			r.Problem(SourceModules, "", "", err)
+		} else {
+			r.Add(fact.Problem{Source: SourceModules, Code: fact.CodeMalformed}) // it is counted
 		}
 	}
+	if len(l.Entries) > 0 {
+		return nil
+	}
+	return first
 }
 
 // reset empties the list and makes room for what text can hold, so that a parse allocates once
 // for the entries and once for the holders.
-func (l *ModuleList) reset(text string) {
+func (l *moduleList) reset(text string) {
 	lines, commas := strings.Count(text, "\n"), strings.Count(text, ",")
 	if cap(l.Entries) < lines {
-		l.Entries = make([]Entry, 0, lines)
+		l.Entries = make([]listEntry, 0, lines)
 	}
 	if cap(l.holders) < commas {
 		l.holders = make([]string, 0, commas)
 	}
 	l.Entries, l.holders = l.Entries[:0], l.holders[:0]
-	l.Bad, l.BadCount, l.Truncated = nil, 0, false
 }
 
 // parseLine reads one line: name size refs holders state address [(taints)], where a kernel
 // without module unloading prints "- -" for refs and holders.
-func (l *ModuleList) parseLine(line string) (Entry, *fact.ParseError) {
-	var e Entry
+func (l *moduleList) parseLine(line string) (listEntry, *fact.ParseError) {
+	var e listEntry
 	var f [7]string
 	n := fields(line, f[:])
 	if n < 6 {
@@ -124,7 +123,7 @@ func (l *ModuleList) parseLine(line string) (Entry, *fact.ParseError) {
 		return e, bad("address", "is "+strconv.Quote(f[5])+", not a hexadecimal number")
 	}
 	if n == 7 {
-		letters, ok := ParseTaintSuffix(f[6])
+		letters, ok := parseTaintSuffix(f[6])
 		if !ok {
 			return e, bad("taints", "is "+strconv.Quote(f[6])+", not letters in parentheses")
 		}
@@ -150,7 +149,7 @@ func parseRefs(s string) (fact.Count, error) {
 
 // parseHolders splits "a,b,[permanent]," into its names and the permanent mark. Every name is
 // followed by a comma; "-" is none, or nothing known when the kernel does not count references.
-func (l *ModuleList) parseHolders(s string, counted bool) (names []string, permanent bool) {
+func (l *moduleList) parseHolders(s string, counted bool) (names []string, permanent bool) {
 	if s == "-" {
 		if counted {
 			names = l.holders[len(l.holders):len(l.holders):len(l.holders)]
@@ -189,9 +188,9 @@ func parseAddress(s string) (fact.Address, error) {
 	return fact.Address(n), err
 }
 
-// ParseTaintSuffix reads the last column of /proc/modules, such as "(OE)" or "(POE+)", and returns
+// parseTaintSuffix reads the last column of /proc/modules, such as "(OE)" or "(POE+)", and returns
 // its letters without the mark for a module that is coming (+) or going (-).
-func ParseTaintSuffix(s string) (letters string, ok bool) {
+func parseTaintSuffix(s string) (letters string, ok bool) {
 	s, ok1 := strings.CutPrefix(s, "(")
 	s, ok2 := strings.CutSuffix(s, ")")
 	if !ok1 || !ok2 {
@@ -235,4 +234,167 @@ func word(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// listTries is how often /proc/modules is read when it changes while being read.
+const listTries = 3
+
+// A listReader reads /proc/modules of one machine, as often as needed for one consistent list. It
+// keeps its buffers and is not for concurrent use.
+type listReader struct {
+	fsys fs.FS
+	buf  []byte
+	last []byte
+	seq  []byte
+}
+
+// newListReader returns a reader of the machine whose root is fsys.
+func newListReader(fsys fs.FS) *listReader { return &listReader{fsys: fsys} }
+
+// Read replaces l's content with the kernel's list, sorted by name. The kernel gives the list in pieces, between which a
+// module can come or go, so that a line is skipped or repeated. The list is therefore read again if the kernel's event
+// counter moved meanwhile, a name stands twice or the text is cut off, until two reads agree, at most three times. What
+// the last read lost is reported, and a list that kept changing; of repeated lines the first stays.
+//
+// The error is that of opening or reading /proc/modules, or why what is there is not the kernel's list: no line makes
+// sense, or it is empty and something was put in its place. [noModuleSupport] reports whether a file that does not exist
+// means a kernel without modules.
+func (r *listReader) Read(l *moduleList, report *fact.Report) error {
+	r.last = r.last[:0]
+	for try := 1; ; try++ {
+		before := r.readSeq(nil)
+		var err error
+		r.buf, err = limit.AppendFile(r.fsys, r.buf[:0], ModulesFile, limit.Proc)
+		if err != nil {
+			return err
+		}
+		r.seq = r.readSeq(r.seq)
+		steady := before == nil || bytes.Equal(before, r.seq) || (try > 1 && bytes.Equal(r.buf, r.last))
+		var lost fact.Report // of this try: only what the last one lost counts
+		err = l.Parse(string(r.buf), &lost)
+		repeated := l.dropRepeated()
+		whole := len(r.buf) == 0 || r.buf[len(r.buf)-1] == '\n'
+		if try < listTries && (!steady || repeated || !whole) {
+			r.last = append(r.last[:0], r.buf...)
+			continue
+		}
+		if err == nil && len(l.Entries) == 0 {
+			err = r.shown()
+		}
+		if err != nil {
+			return err
+		}
+		report.Append(&lost)
+		if !steady || repeated {
+			report.Add(fact.Problem{Source: SourceModules, Field: "modules", Code: fact.CodeOther,
+				Text: "the list kept changing while it was read; a module that came or went may be missing"})
+		}
+		return nil
+	}
+}
+
+// shown returns why an empty list is not the kernel's word that nothing is loaded.
+func (r *listReader) shown() error {
+	info, err := fs.Stat(r.fsys, ModulesFile)
+	if err != nil {
+		return err
+	}
+	return masked(ModulesFile, info)
+}
+
+// masked returns an error when a file or directory of /proc is not the kernel's: a service manager or a
+// container that hides one puts a device, a pipe, or something that nobody may read in its place,
+// and to root all of them look empty.
+func masked(name string, info fs.FileInfo) error {
+	if (info.Mode().IsRegular() || info.IsDir()) && info.Mode().Perm() != 0 {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: "/" + name, Err: fmt.Errorf("%s is in its place, which hides it: %w", info.Mode(), fs.ErrPermission)}
+}
+
+// readSeq returns the event counter, or nil when the machine has none to show.
+func (r *listReader) readSeq(dst []byte) []byte {
+	b, err := limit.AppendAttr(r.fsys, dst[:0], UeventSeqFile, limit.Attr)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// dropRepeated sorts the entries by name, removes every one whose name an earlier one has, and
+// reports whether there was one.
+func (l *moduleList) dropRepeated() bool {
+	slices.SortStableFunc(l.Entries, func(a, b listEntry) int { return strings.Compare(a.Name, b.Name) })
+	n := len(l.Entries)
+	l.Entries = slices.CompactFunc(l.Entries, func(a, b listEntry) bool { return a.Name == b.Name })
+	return len(l.Entries) < n
+}
+
+// noModuleSupport reports whether the machine's kernel was built without loadable modules, given
+// that it has no /proc/modules: its sysctl directory can be read and lacks modules_disabled. The
+// error is why that cannot be told; a service without access to /proc/sys sees neither file.
+func noModuleSupport(fsys fs.FS) (bool, error) {
+	_, err := fs.Stat(fsys, DisabledFile)
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	info, err := fs.Stat(fsys, kernelDir)
+	if err != nil {
+		return false, err
+	}
+	if !info.IsDir() {
+		return false, &fact.ParseError{Source: "/" + kernelDir, Reason: "is not a directory"}
+	}
+	if err := masked(kernelDir, info); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// parseSeq reads the kernel's event counter, /sys/kernel/uevent_seqnum.
+func parseSeq(b []byte) (uint64, error) {
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, &fact.ParseError{Source: "/" + UeventSeqFile, Reason: "is not a number"}
+	}
+	return n, nil
+}
+
+// ParseKeys reads text of one "key value" a line, the form of OpUname and OpIdentity.
+func ParseKeys(b []byte) map[string]string {
+	keys := make(map[string]string)
+	for line := range strings.Lines(string(b)) {
+		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		if ok {
+			keys[key] = value
+		}
+	}
+	return keys
+}
+
+// capSysAdmin is the bit of CAP_SYS_ADMIN in a capability mask.
+const capSysAdmin = 1 << 21
+
+// Privilege returns one word for the answer to OpIdentity: root, restricted_root (uid 0 without
+// CAP_SYS_ADMIN), capable (another uid with some capability), or user. It is empty when the
+// answer says nothing.
+func Privilege(identity []byte) string {
+	keys := ParseKeys(identity)
+	uid, ok := keys["euid"]
+	if !ok {
+		return ""
+	}
+	caps, err := strconv.ParseUint(keys["capeff"], 16, 64)
+	switch {
+	case uid == "0" && (err != nil || caps&capSysAdmin != 0):
+		return "root"
+	case uid == "0":
+		return "restricted_root"
+	case err == nil && caps != 0:
+		return "capable"
+	}
+	return "user"
 }

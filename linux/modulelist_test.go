@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,35 +22,36 @@ func TestModuleListLines(t *testing.T) {
 	none := []string{}
 	for _, tt := range []struct {
 		line string
-		want Entry
+		want listEntry
 	}{
 		{"nvme 57344 3 - Live 0xffffffffc0a14000",
-			Entry{"nvme", 57344, fact.CountOf(3), none, false, "Live", 0xffffffffc0a14000, ""}},
+			listEntry{"nvme", 57344, fact.CountOf(3), none, false, "Live", 0xffffffffc0a14000, ""}},
 		{"nvme_core 184320 5 nvme, Live 0x0000000000000000",
-			Entry{"nvme_core", 184320, fact.CountOf(5), []string{"nvme"}, false, "Live", 0, ""}},
+			listEntry{"nvme_core", 184320, fact.CountOf(5), []string{"nvme"}, false, "Live", 0, ""}},
 		{"vsock 45056 5 vsock_loopback,vmw_vsock_vmci_transport, Live 0x0 (OE)",
-			Entry{"vsock", 45056, fact.CountOf(5), []string{"vsock_loopback", "vmw_vsock_vmci_transport"},
+			listEntry{"vsock", 45056, fact.CountOf(5), []string{"vsock_loopback", "vmw_vsock_vmci_transport"},
 				false, "Live", 0, "OE"}},
 		{"fuse 4096 1 [permanent], Live 0x0000000000000000",
-			Entry{"fuse", 4096, fact.CountOf(1), none, true, "Live", 0, ""}},
+			listEntry{"fuse", 4096, fact.CountOf(1), none, true, "Live", 0, ""}},
 		{"fuse 4096 2 cuse,[permanent], Live 0x0000000000000000",
-			Entry{"fuse", 4096, fact.CountOf(2), []string{"cuse"}, true, "Live", 0, ""}},
+			listEntry{"fuse", 4096, fact.CountOf(2), []string{"cuse"}, true, "Live", 0, ""}},
 		{"mine 16384 1 - Loading 0xffffffffc0000000 (OE+)",
-			Entry{"mine", 16384, fact.CountOf(1), none, false, "Loading", 0xffffffffc0000000, "OE"}},
+			listEntry{"mine", 16384, fact.CountOf(1), none, false, "Loading", 0xffffffffc0000000, "OE"}},
 		{"mine 16384 -1 - Unloading 0xffffffffc0000000 (POE-)",
-			Entry{"mine", 16384, fact.CountOf(-1), none, false, "Unloading", 0xffffffffc0000000, "POE"}},
+			listEntry{"mine", 16384, fact.CountOf(-1), none, false, "Unloading", 0xffffffffc0000000, "POE"}},
 		{"mine 16384 0 - Live 0xc051e000 (+)",
-			Entry{"mine", 16384, fact.CountOf(0), none, false, "Live", 0xc051e000, ""}},
+			listEntry{"mine", 16384, fact.CountOf(0), none, false, "Live", 0xc051e000, ""}},
 		{"noun 16384 - - Live 0xc051e000",
-			Entry{"noun", 16384, fact.Count{}, nil, false, "Live", 0xc051e000, ""}},
+			listEntry{"noun", 16384, fact.Count{}, nil, false, "Live", 0xc051e000, ""}},
 		{"later 16384 0 - Dreaming 0xc051e000",
-			Entry{"later", 16384, fact.CountOf(0), none, false, "Dreaming", 0xc051e000, ""}},
+			listEntry{"later", 16384, fact.CountOf(0), none, false, "Dreaming", 0xc051e000, ""}},
 		{"bad\xff\x1b 1 0 - Live 0x0",
-			Entry{`bad\xff` + "\x1b", 1, fact.CountOf(0), none, false, "Live", 0, ""}},
+			listEntry{`bad\xff` + "\x1b", 1, fact.CountOf(0), none, false, "Live", 0, ""}},
 	} {
-		l, err := ParseModules(strings.NewReader(tt.line + "\n"))
-		if err != nil || len(l.Entries) != 1 {
-			t.Errorf("%q: %d entries, %v, %v", tt.line, len(l.Entries), err, l.Bad)
+		var l moduleList
+		var r fact.Report
+		if err := l.Parse(tt.line+"\n", &r); err != nil || len(l.Entries) != 1 {
+			t.Errorf("%q: %d entries, %v, %v", tt.line, len(l.Entries), err, r.Problems)
 			continue
 		}
 		if diff := cmp.Diff(tt.want, l.Entries[0], count); diff != "" {
@@ -79,46 +79,49 @@ func TestModuleListBadLines(t *testing.T) {
 		"nvme 1 0 - Live 0x0 OE":                 "taints",
 		"nvme 1 0 - Live 0x0 (o)":                "taints",
 	} {
-		l, err := ParseModules(strings.NewReader("good 1 0 - Live 0x0\n" + line + "\nalso 1 0 - Live 0x0\n"))
-		if err != nil {
+		var l moduleList
+		var r fact.Report
+		if err := l.Parse("good 1 0 - Live 0x0\n"+line+"\nalso 1 0 - Live 0x0\n", &r); err != nil {
 			t.Fatal(err)
 		}
-		if len(l.Entries) != 2 || len(l.Bad) != 1 || l.BadCount != 1 || l.Truncated {
-			t.Errorf("%q: %d entries, %d bad", line, len(l.Entries), len(l.Bad))
+		if len(l.Entries) != 2 || len(r.Problems) != 1 {
+			t.Errorf("%q: %d entries, %v", line, len(l.Entries), r.Problems)
 			continue
 		}
-		if bad := l.Bad[0]; bad.Field != field || bad.Line != 2 || !errors.Is(bad, fact.ErrMalformed) {
+		if bad := r.Problems[0]; bad.Field != field || bad.Line != 2 || !errors.Is(bad, fact.ErrMalformed) {
 			t.Errorf("%q: %v, field %q line %d, want field %q line 2", line, bad, bad.Field, bad.Line, field)
 		}
 	}
 }
 
 func TestModuleListCutOff(t *testing.T) {
-	l, _ := ParseModules(strings.NewReader("good 1 0 - Live 0x0\ncut 16384 0 - Li"))
-	if len(l.Entries) != 1 || !l.Truncated || l.BadCount != 0 {
-		t.Errorf("%d entries, truncated %v", len(l.Entries), l.Truncated)
+	var l moduleList
+	var r fact.Report
+	err := l.Parse("good 1 0 - Live 0x0\ncut 16384 0 - Li", &r)
+	if err != nil || len(l.Entries) != 1 || len(r.Problems) != 1 || r.Problems[0].Field != "modules" {
+		t.Errorf("%d entries, %v, %v", len(l.Entries), err, r.Problems)
 	}
-	l, _ = ParseModules(strings.NewReader(""))
-	if len(l.Entries) != 0 || l.Truncated {
-		t.Error("empty text is an empty list")
+	r = fact.Report{}
+	if err := l.Parse("", &r); err != nil || len(l.Entries) != 0 || len(r.Problems) != 0 {
+		t.Errorf("empty text is an empty list: %v, %v", err, r.Problems)
 	}
 }
 
 func TestModuleListManyBadLines(t *testing.T) {
-	l, _ := ParseModules(strings.NewReader(strings.Repeat("junk\n", 1000)))
-	if len(l.Bad) != limit.Problems || l.BadCount != 1000 {
-		t.Errorf("%d kept of %d", len(l.Bad), l.BadCount)
-	}
-	if _, err := ParseModules(iotest.ErrReader(fs.ErrPermission)); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("error %v", err)
+	var l moduleList
+	var r fact.Report
+	err := l.Parse(strings.Repeat("junk\n", 1000), &r)
+	if !errors.Is(err, fact.ErrMalformed) || len(r.Problems) != limit.Problems+1 || r.Count(SourceModules) != 1000 {
+		t.Errorf("%v, %d kept of %d", err, len(r.Problems), r.Count(SourceModules))
 	}
 }
 
 func TestParseReusesMemory(t *testing.T) {
 	text := modulesText(250)
-	var l ModuleList
-	l.Parse(text)
-	if n := testing.AllocsPerRun(20, func() { l.Parse(text) }); n > 0 {
+	var l moduleList
+	r := new(fact.Report)
+	l.Parse(text, r)
+	if n := testing.AllocsPerRun(20, func() { l.Parse(text, r) }); n > 0 {
 		t.Errorf("parsing again allocates %v times", n)
 	}
 }
@@ -186,9 +189,9 @@ func TestListIsReadAgainWhenItMoved(t *testing.T) {
 		{"cut once", []string{a + "b 1", a + b}, []string{"5"}, "a b", false, 2},
 	} {
 		fsys := newScript(tt.list, tt.seq)
-		var l ModuleList
-		unsteady, err := NewListReader(fsys).Read(&l)
-		if err != nil {
+		var l moduleList
+		var r fact.Report
+		if err := newListReader(fsys).Read(&l, &r); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
@@ -196,13 +199,13 @@ func TestListIsReadAgainWhenItMoved(t *testing.T) {
 		for _, e := range l.Entries {
 			names = append(names, e.Name)
 		}
-		if got := strings.Join(names, " "); got != tt.want || unsteady != tt.unsteady ||
+		if got := strings.Join(names, " "); got != tt.want || (r.Count(SourceModules) > 0) != tt.unsteady ||
 			fsys.opens[ModulesFile] != tt.opens {
-			t.Errorf("%s: %q, unsteady %v, %d reads; want %q, %v, %d", tt.name, got, unsteady, fsys.opens[ModulesFile],
-				tt.want, tt.unsteady, tt.opens)
+			t.Errorf("%s: %q, problems %v, %d reads; want %q, %v, %d", tt.name, got, r.Problems,
+				fsys.opens[ModulesFile], tt.want, tt.unsteady, tt.opens)
 		}
 	}
-	if _, err := NewListReader(fstest.MapFS{}).Read(new(ModuleList)); !errors.Is(err, fs.ErrNotExist) {
+	if err := newListReader(fstest.MapFS{}).Read(new(moduleList), new(fact.Report)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no list: %v", err)
 	}
 }
@@ -220,7 +223,7 @@ func TestReadRefusesAnEmptyListThatIsNone(t *testing.T) {
 		"no line of it":    {fstest.MapFile{Mode: 0o444, Data: []byte("what is\nthis\n")}, fact.ErrMalformed},
 		"cut in the first": {fstest.MapFile{Mode: 0o444, Data: []byte("nvme 57")}, fact.ErrMalformed},
 	} {
-		_, err := NewListReader(fstest.MapFS{ModulesFile: &tt.file}).Read(new(ModuleList))
+		err := newListReader(fstest.MapFS{ModulesFile: &tt.file}).Read(new(moduleList), new(fact.Report))
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v, want %v", name, err, tt.err)
 		}
@@ -234,14 +237,14 @@ func TestNoModuleSupport(t *testing.T) {
 		want bool
 		err  error
 	}{
-		"built without":  {fstest.MapFS{KernelDir: dir}, true, nil},
+		"built without":  {fstest.MapFS{kernelDir: dir}, true, nil},
 		"has modules":    {fstest.MapFS{DisabledFile: {Data: []byte("0\n")}}, false, nil},
-		"hidden":         {fstest.MapFS{KernelDir: {Mode: fs.ModeDir}}, false, fs.ErrPermission},
+		"hidden":         {fstest.MapFS{kernelDir: {Mode: fs.ModeDir}}, false, fs.ErrPermission},
 		"subset=pid":     {fstest.MapFS{"proc": dir}, false, fs.ErrNotExist},
-		"not a sysctl":   {fstest.MapFS{KernelDir: {Data: []byte("x")}}, false, fact.ErrMalformed},
+		"not a sysctl":   {fstest.MapFS{kernelDir: {Data: []byte("x")}}, false, fact.ErrMalformed},
 		"nothing at all": {fstest.MapFS{}, false, fs.ErrNotExist},
 	} {
-		got, err := NoModuleSupport(tt.fsys)
+		got, err := noModuleSupport(tt.fsys)
 		if got != tt.want || !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v, %v; want %v, %v", name, got, err, tt.want, tt.err)
 		}
@@ -255,7 +258,7 @@ func FuzzModuleLine(f *testing.F) {
 		if strings.Contains(line, "\n") {
 			return
 		}
-		var l ModuleList
+		var l moduleList
 		e, err := l.parseLine(line)
 		if err != nil {
 			if e.Name != "" {
@@ -273,16 +276,15 @@ func FuzzModules(f *testing.F) {
 	f.Add(modulesText(5))
 	f.Add("a 1 0 - Live 0x0\njunk\ncut")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := ParseModules(strings.NewReader(text))
-		if (l == nil) == (err == nil) {
-			t.Fatalf("%v, %v", l, err)
-		}
-		if l == nil {
-			return
-		}
+		var l moduleList
+		var r fact.Report
+		err := l.Parse(text, &r)
 		lines := strings.Count(text, "\n")
-		if len(l.Entries)+l.BadCount != lines {
-			t.Fatalf("%d entries and %d bad of %d lines", len(l.Entries), l.BadCount, lines)
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			lines++
+		}
+		if len(l.Entries)+r.Count(SourceModules) != lines || (err != nil) != (len(l.Entries) == 0 && lines > 0) {
+			t.Fatalf("%d entries and %d bad of %d lines, %v", len(l.Entries), r.Count(SourceModules), lines, err)
 		}
 	})
 }
@@ -293,9 +295,10 @@ func BenchmarkParseModules(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(text)))
-			var l ModuleList
+			var l moduleList
+			var r fact.Report
 			for b.Loop() {
-				l.Parse(text)
+				l.Parse(text, &r)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ package linux
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -39,14 +40,13 @@ const (
 	maxDKMSConf     = 1 << 20
 )
 
-// Owners says which package a module file is of, and which DKMS build.
-type Owners struct {
+// fileOwners says which package a module file is of, and which DKMS build.
+type fileOwners struct {
 	// HasPackages is set when there are lists of files; without them a file without a package says
 	// nothing.
 	HasPackages bool
-	// Lost are lists that could not be read: then a file without a package says nothing either.
-	Lost []error
 
+	whole    bool                   // every list was read: else a file without a package says nothing either
 	packages map[string]string      // path below the root, with usr/ cut, to package
 	dkms     map[string][]dkmsBuild // by name of the module file without endings
 }
@@ -57,27 +57,37 @@ type dkmsBuild struct {
 	dests []string // directories that its dkms.conf names, relative to the release directory
 }
 
-// ReadOwners reads the package lists of a machine as far as they name files in module directories,
-// and the DKMS builds for the release.
-func ReadOwners(fsys fs.FS, release string) *Owners {
-	o := &Owners{packages: make(map[string]string), dkms: make(map[string][]dkmsBuild)}
+// readOwners reads the package lists of a machine as far as they name files in module directories, and the DKMS builds
+// for the release. It reports what it could not read under SourcePackages.
+func readOwners(fsys fs.FS, release string, r *fact.Report) *fileOwners {
+	b := ownersReader{fsys: fsys, report: r}
+	b.packages, b.dkms = make(map[string]string), make(map[string][]dkmsBuild)
+	before := r.Count(SourcePackages)
 	for _, dir := range packageListDirs {
-		o.readLists(fsys, dir)
+		b.readLists(dir)
 	}
-	o.readAPK(fsys)
-	o.readPacman(fsys)
-	o.readDKMS(fsys, release)
-	return o
+	b.readAPK()
+	b.readPacman()
+	b.readDKMS(release)
+	b.whole = r.Count(SourcePackages) == before
+	return &b.fileOwners
 }
 
-func (o *Owners) lose(err error) {
-	if len(o.Lost) < maxLost && fact.CodeOf(err) != fact.CodeAbsent {
-		o.Lost = append(o.Lost, err)
+// An ownersReader reads the package lists and DKMS trees of one machine.
+type ownersReader struct {
+	fileOwners
+	fsys   fs.FS
+	report *fact.Report
+}
+
+func (o *ownersReader) lose(err error) {
+	if fact.CodeOf(err) != fact.CodeAbsent {
+		o.report.Problem(SourcePackages, "", "origin", err)
 	}
 }
 
-func (o *Owners) readLists(fsys fs.FS, dir string) {
-	entries, err := fs.ReadDir(fsys, dir)
+func (o *ownersReader) readLists(dir string) {
+	entries, err := fs.ReadDir(o.fsys, dir)
 	if err != nil {
 		o.lose(err)
 		return
@@ -93,7 +103,7 @@ func (o *Owners) readLists(fsys fs.FS, dir string) {
 			o.lose(tooManyLists(dir))
 			return
 		}
-		buf, err = limit.AppendFile(fsys, buf[:0], dir+"/"+e.Name(), maxPackageList)
+		buf, err = limit.AppendFile(o.fsys, buf[:0], dir+"/"+e.Name(), maxPackageList)
 		if err != nil {
 			o.lose(err)
 			continue
@@ -112,7 +122,7 @@ func tooManyLists(dir string) error {
 
 var moduleDirMark = []byte("lib/modules/")
 
-func (o *Owners) readList(list []byte, pkg string) {
+func (o *ownersReader) readList(list []byte, pkg string) {
 	if !bytes.Contains(list, moduleDirMark) {
 		return
 	}
@@ -125,10 +135,10 @@ func (o *Owners) readList(list []byte, pkg string) {
 func unmerged(file string) string { return strings.TrimPrefix(file, "usr/") }
 
 // readDKMS finds the modules that DKMS built for the release: NAME/VERSION/RELEASE/ARCH/module/*.
-func (o *Owners) readDKMS(fsys fs.FS, release string) {
+func (o *ownersReader) readDKMS(release string) {
 	left := maxDKMS
 	list := func(dir string) []fs.DirEntry {
-		entries, err := fs.ReadDir(fsys, dir)
+		entries, err := fs.ReadDir(o.fsys, dir)
 		if err != nil {
 			o.lose(err)
 		}
@@ -156,7 +166,7 @@ func (o *Owners) readDKMS(fsys fs.FS, release string) {
 				}
 			}
 			if len(files) > 0 {
-				o.addBuild(fsys, name.Name(), version.Name(), files)
+				o.addBuild(name.Name(), version.Name(), files)
 			}
 		}
 	}
@@ -164,11 +174,11 @@ func (o *Owners) readDKMS(fsys fs.FS, release string) {
 
 // addBuild notes a build of the modules of these names. Its dkms.conf is in the source directory,
 // which by default is a link below /usr/src.
-func (o *Owners) addBuild(fsys fs.FS, name, version string, modules []string) {
+func (o *ownersReader) addBuild(name, version string, modules []string) {
 	b := dkmsBuild{id: escape.UTF8(name + "/" + version)}
-	conf, err := limit.ReadFile(fsys, dkmsDir+"/"+name+"/"+version+"/source/dkms.conf", maxDKMSConf)
+	conf, err := limit.ReadFile(o.fsys, dkmsDir+"/"+name+"/"+version+"/source/dkms.conf", maxDKMSConf)
 	if err != nil {
-		conf, err = limit.ReadFile(fsys, "usr/src/"+name+"-"+version+"/dkms.conf", maxDKMSConf)
+		conf, err = limit.ReadFile(o.fsys, "usr/src/"+name+"-"+version+"/dkms.conf", maxDKMSConf)
 	}
 	if err != nil {
 		o.lose(err)
@@ -198,13 +208,13 @@ func dkmsDests(conf []byte) []string {
 }
 
 // Package returns the package that owns a file, a path below the machine's root; "" for none.
-func (o *Owners) Package(file string) string { return o.packages[unmerged(file)] }
+func (o *fileOwners) Package(file string) string { return o.packages[unmerged(file)] }
 
 // DKMS returns "name/version" of the DKMS build that a module file is of; "" for none. That one of
 // its name was built is not enough: it may not be installed. The file must stand where DKMS puts what
 // it builds, or where the build's dkms.conf says, and be no kernel package's. file is the path
 // relative to the release directory, root the one below the machine's root.
-func (o *Owners) DKMS(module, file, root string) string {
+func (o *fileOwners) DKMS(module, file, root string) string {
 	builds := o.dkms[module]
 	if len(builds) == 0 || isKernelPackage(o.Package(root)) {
 		return ""
@@ -237,7 +247,7 @@ func isKernelPackage(pkg string) bool {
 // own word, and anybody can put it anywhere: where packages say what is theirs, a file that none of
 // them names is never the system's. file is the path relative to the release directory, empty for a
 // file that lies in none, path the one below the machine's root.
-func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
+func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
 	var origin fact.Origin
 	say := func(fact_, value, source string) {
 		origin.Evidence = append(origin.Evidence, fact.Evidence{Fact: fact_, Value: value, Source: source})
@@ -258,7 +268,7 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	}
 	if pkg != "" {
 		say("package", pkg, SourcePackages)
-	} else if o != nil && o.HasPackages && len(o.Lost) == 0 {
+	} else if o != nil && o.HasPackages && o.whole {
 		say("package", "none", SourcePackages)
 	}
 	place := file != "" && (dir == "kernel" || dir == "")
@@ -273,10 +283,10 @@ func (o *Owners) Origin(m *Module, name, file, path string) fact.Origin {
 	return origin
 }
 
-// InRelease splits the path of a file, below the machine's root, that lies in a directory of modules:
+// inRelease splits the path of a file, below the machine's root, that lies in a directory of modules:
 // the release, empty in a flat directory, and the path relative to that directory; "" for a file that
 // lies in none.
-func InRelease(name string) (release, file string) {
+func inRelease(name string) (release, file string) {
 	for _, root := range modprobe.ModuleRoots {
 		if rest, ok := strings.CutPrefix(name, root+"/"); ok {
 			release, file, _ = strings.Cut(rest, "/")
@@ -302,4 +312,89 @@ func topDir(file string) string {
 		return ""
 	}
 	return dir
+}
+
+// Where apk and pacman keep what belongs to which package, and where rpm keeps a database that is
+// not read: it is in one of several binary formats.
+const (
+	apkFile   = "lib/apk/db/installed"
+	pacmanDir = "var/lib/pacman/local"
+)
+
+var rpmDirs = []string{"usr/lib/sysimage/rpm", "var/lib/rpm"}
+
+// readAPK reads apk's database: in each record P: is the package's name, F: a directory, and R: a file
+// in it.
+func (o *ownersReader) readAPK() {
+	text, err := limit.ReadFile(o.fsys, apkFile, maxPackageBytes/16)
+	if err != nil {
+		o.lose(err)
+		return
+	}
+	o.HasPackages = true
+	pkg, dir := "", ""
+	for line := range bytes.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), ":")
+		switch key {
+		case "":
+			pkg, dir = "", ""
+		case "P":
+			pkg = escape.UTF8(value)
+		case "F":
+			dir = value
+		case "R":
+			o.own(dir+"/"+value, pkg)
+		}
+	}
+}
+
+// readPacman reads pacman's lists of files: NAME-VERSION-RELEASE/files.
+func (o *ownersReader) readPacman() {
+	entries, err := fs.ReadDir(o.fsys, pacmanDir)
+	if err != nil {
+		o.lose(err)
+		return
+	}
+	var buf []byte
+	total := 0
+	for i, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if i > maxPackageLists || total > maxPackageBytes {
+			o.lose(tooManyLists(pacmanDir))
+			return
+		}
+		buf, err = limit.AppendFile(o.fsys, buf[:0], pacmanDir+"/"+e.Name()+"/files", maxPackageList)
+		if err != nil {
+			o.lose(err)
+			continue
+		}
+		o.HasPackages = true
+		total += len(buf)
+		name := e.Name()
+		for range 2 { // the release, and the version
+			if i := strings.LastIndexByte(name, '-'); i > 0 {
+				name = name[:i]
+			}
+		}
+		o.readList(buf, escape.UTF8(name))
+	}
+}
+
+// own notes the package of a file, a path below the root, if it is a module's.
+func (o *ownersReader) own(file, pkg string) {
+	if rel := unmerged(strings.TrimPrefix(file, "/")); strings.HasPrefix(rel, "lib/modules/") && ko.IsModuleFile(file) {
+		o.packages[rel] = pkg
+	}
+}
+
+// noPackages is why no package is known to own a module file.
+func noPackages(fsys fs.FS) error {
+	for _, dir := range rpmDirs {
+		if _, err := fs.Stat(fsys, dir); err == nil {
+			return fmt.Errorf("/%s: rpm's database is not read: %w", dir, errors.ErrUnsupported)
+		}
+	}
+	return fmt.Errorf("no package database that lists module files: %w", fs.ErrNotExist)
 }

@@ -16,12 +16,13 @@ import (
 )
 
 func TestOrigin(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
+	var r fact.Report
+	o := readOwners(fstest.MapFS{
 		"var/lib/dpkg/info/linux-image-6.1.list":        linuxtest.File("/.\n/lib/modules/6.1/kernel/a.ko\n"),
 		"var/lib/dpkg/info/vendor-drivers:amd64.list":   linuxtest.File("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
 		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": linuxtest.File(""),
 		"var/lib/dkms/zfs/2.1.0/source/x":               linuxtest.File(""),
-	}, "6.1")
+	}, "6.1", &r)
 	for _, c := range []struct {
 		name, file string
 		intree     fact.Tri
@@ -46,7 +47,8 @@ func TestOrigin(t *testing.T) {
 
 // TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
 func TestOriginOfDKMSBuild(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
+	var r fact.Report
+	o := readOwners(fstest.MapFS{
 		"var/lib/dpkg/info/linux-image-6.1.list": linuxtest.File("/lib/modules/6.1/kernel/net/" +
 			"dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
 		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko": linuxtest.File(""),
@@ -57,7 +59,7 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 			"drivers/late/'\nDEST_MODULE_LOCATION[1]=/$x\nDEST_MODULE_LOCATION[2]=/\n"),
 		"var/lib/dkms/bare/3.0/6.1/x86_64/module/bare.ko":      linuxtest.File(""),
 		"var/lib/dkms/other/4.0/5.10/x86_64/module/another.ko": linuxtest.File(""),
-	}, "6.1")
+	}, "6.1", &r)
 	for _, c := range []struct {
 		name, file string
 		want       fact.OriginClass
@@ -85,14 +87,14 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 			t.Errorf("%s: %+v, want %s, build %q", c.file, got, c.want, c.dkms)
 		}
 	}
-	if len(o.Lost) > 0 {
-		t.Errorf("lost %v", o.Lost)
+	if len(r.Problems) > 0 {
+		t.Errorf("lost %v", r.Problems)
 	}
 }
 
 // TestOriginWithoutPackages: where nothing says whose files are, the file's own word and its place do.
 func TestOriginWithoutPackages(t *testing.T) {
-	none := ReadOwners(fstest.MapFS{}, "6.1")
+	none := readOwners(fstest.MapFS{}, "6.1", new(fact.Report))
 	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS,
 		"extra/a.ko": "", "": ""} {
 		if got := none.Origin(&Module{Intree: fact.Yes}, "a", file, "x/a.ko"); got.Class != want {
@@ -107,7 +109,7 @@ func TestInRelease(t *testing.T) {
 		"lib/modules/a.ko":        {"a.ko", ""},
 		"vendor/lib/modules/a.ko": {"", "a.ko"}, "root/lib/modules/6.1/a.ko": {"", ""}, "lib/modules": {"", ""},
 	} {
-		if release, file := InRelease(name); release != want[0] || file != want[1] {
+		if release, file := inRelease(name); release != want[0] || file != want[1] {
 			t.Errorf("%s: %q, %q", name, release, file)
 		}
 	}
@@ -123,7 +125,7 @@ func TestOriginWithALostList(t *testing.T) {
 		"lib/modules/1/kernel/a.ko":            linuxtest.File(""), "lib/modules/1/extra/v.ko": linuxtest.File(""),
 		"lib/modules/1/extra/x.ko": linuxtest.File(""),
 	}
-	packageOf := func(o *Owners) string {
+	packageOf := func(o *fileOwners) string {
 		for _, e := range o.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko",
 			"lib/modules/1/kernel/a.ko").Evidence {
 			if e.Fact == "package" {
@@ -133,22 +135,22 @@ func TestOriginWithALostList(t *testing.T) {
 		return ""
 	}
 	tree := modprobe.OpenTree(fsys, modprobe.ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
-	whole := ReadOwners(fsys, "1")
-	if got := packageOf(whole); got != "linux-image-1" || len(whole.Lost) > 0 {
-		t.Errorf("package %q, lost %v", got, whole.Lost)
+	var lost fact.Report
+	whole := readOwners(fsys, "1", &lost)
+	if got := packageOf(whole); got != "linux-image-1" || len(lost.Problems) > 0 {
+		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
-	if found, err := UnownedFiles(tree, whole, new(fact.Report)); err != nil || len(found) != 1 ||
-		found[0].Name != "x" {
+	if found, err := unownedFiles(tree, whole, &lost, new(fact.Report)); err != nil || len(found) != 1 || found[0].Name != "x" {
 		t.Errorf("%+v, %v", found, err)
 	}
-	part := ReadOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1")
+	part := readOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1", &lost)
 	if got := part.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko"); got.Class != "" {
 		t.Errorf("whose it is stands in a list that is lost: %+v", got)
 	}
-	if got := packageOf(part); got != "" || !part.HasPackages || len(part.Lost) != 1 {
-		t.Errorf("package %q, lost %v", got, part.Lost)
+	if got := packageOf(part); got != "" || !part.HasPackages || len(lost.Problems) != 1 {
+		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
-	if found, err := UnownedFiles(tree, part, new(fact.Report)); !errors.Is(err, fs.ErrPermission) || found != nil {
+	if found, err := unownedFiles(tree, part, &lost, new(fact.Report)); !errors.Is(err, fs.ErrPermission) || found != nil {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
@@ -167,7 +169,8 @@ func (r refuses) Open(name string) (fs.File, error) {
 }
 
 func TestOwnersOfEveryPackageManager(t *testing.T) {
-	o := ReadOwners(fstest.MapFS{
+	var r fact.Report
+	o := readOwners(fstest.MapFS{
 		"var/lib/pacman/local/linux-lts-6.6.1-1/files": linuxtest.File("%FILES%\nusr/\n" +
 			"usr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
 		"var/lib/pacman/local/ALPM_DB_VERSION": linuxtest.File("9\n"),
@@ -175,7 +178,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 		"lib/apk/db/installed": linuxtest.File("C:Q1\nP:linux-virt\nV:6.1-r0\n" +
 			"F:lib/modules/6.1/kernel\nR:a.ko.gz\na:0:0:644\n\nP:other\nR:lost.ko\n" +
 			"F:usr/lib/modules/6.1/extra\nR:b.ko\n"),
-	}, "6.1")
+	}, "6.1", &r)
 	for file, want := range map[string]string{
 		"lib/modules/6.1/kernel/p.ko.zst": "linux-lts", "lib/modules/6.1/odd.ko": "odd",
 		"usr/lib/modules/6.1/kernel/a.ko.gz": "linux-virt",
@@ -185,7 +188,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
 	}
-	if !o.HasPackages || len(o.Lost) > 0 {
+	if !o.HasPackages || len(r.Problems) > 0 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -193,7 +196,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 func FuzzAPK(f *testing.F) {
 	f.Add("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		o := ReadOwners(fstest.MapFS{"lib/apk/db/installed": linuxtest.File(text)}, "6.1")
+		o := readOwners(fstest.MapFS{"lib/apk/db/installed": linuxtest.File(text)}, "6.1", new(fact.Report))
 		if len(o.packages) > strings.Count(text, "\n")+1 {
 			t.Fatalf("%d files in %q", len(o.packages), text)
 		}

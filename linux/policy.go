@@ -208,7 +208,7 @@ func (r *policyReader) modulesDisabled() {
 	value, err := r.attr(DisabledFile)
 	if err != nil {
 		effect := ""
-		if none, noErr := NoModuleSupport(r.FS); noErr == nil && none && errors.Is(err, fs.ErrNotExist) {
+		if none, noErr := noModuleSupport(r.FS); noErr == nil && none && errors.Is(err, fs.ErrNotExist) {
 			r.noModules = fact.Yes
 			effect = "this kernel was built without loadable modules"
 		}
@@ -411,14 +411,14 @@ func (r *policyReader) taint() {
 	text, err := r.attr(TaintedFile)
 	var mask uint64
 	if err == nil {
-		mask, err = ParseTaint([]byte(text))
+		mask, err = parseTaint([]byte(text))
 	}
 	if err != nil {
 		r.unknown(FactTaint, SourceTainted, TaintedFile, "", err)
 		return
 	}
 	var words []string
-	for _, f := range TaintFlags(mask) {
+	for _, f := range flagsOfMask(mask) {
 		word := "bit " + strconv.Itoa(f.Bit)
 		if f.Letter != "" {
 			word = f.Letter + " " + f.Meaning
@@ -441,8 +441,9 @@ func (r *policyReader) keys() {
 		}
 		return
 	}
-	keys, bad := ParseKeyFile(text)
-	shown := slices.ContainsFunc(keys, func(k Key) bool { return isTrustedKeyring(k) })
+	var lost fact.Report // the fact below says so
+	keys := parseKeyFile(text, &lost)
+	shown := slices.ContainsFunc(keys, func(k kernelKey) bool { return isTrustedKeyring(k) })
 	for _, ring := range trustedKeyrings {
 		r.add(keyringFact(keys, ring.name, ring.effect, shown))
 	}
@@ -456,14 +457,14 @@ func (r *policyReader) keys() {
 		}
 		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel", Source: SourceKeys, File: slash(KeysFile), Line: k.Line})
 	}
-	if len(bad) > 0 {
-		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: bad[0].Line, Code: fact.CodeMalformed})
+	for _, p := range lost.Problems[:min(len(lost.Problems), 1)] {
+		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: p.Line, Code: fact.CodeMalformed})
 	}
 }
 
 // isTrustedKeyring reports whether the key is one of the keyrings that bear on modules. Whoever may
 // view one may view all.
-func isTrustedKeyring(k Key) bool {
+func isTrustedKeyring(k kernelKey) bool {
 	name, _, _ := k.Keyring()
 	for _, ring := range trustedKeyrings {
 		if ring.name == name {
@@ -475,7 +476,7 @@ func isTrustedKeyring(k Key) bool {
 
 // keyringFact is the fact of one keyring. To a reader who is shown none of them, they may all be
 // there.
-func keyringFact(keys []Key, ring, effect string, shown bool) fact.PolicyFact {
+func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyFact {
 	for _, k := range keys {
 		if name, holds, ok := k.Keyring(); ok && name == ring {
 			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys, File: slash(KeysFile), Line: k.Line}

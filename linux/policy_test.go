@@ -242,20 +242,20 @@ func TestKernelConfigPlaces(t *testing.T) {
 
 func TestUevent(t *testing.T) {
 	e, err :=
-		ParseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
+		parseUevent([]byte("add@/module/snd_seq\x00ACTION=add\x00DEVPATH=/module/" +
 			"snd_seq\x00SUBSYSTEM=module\x00SEQNUM=1234\x00"))
 	if err != nil || e.Module() != "snd_seq" || e.Action != "add" || e.Seq != 1234 {
 		t.Errorf("%+v, %v", e, err)
 	}
 	for _, other := range []string{"add@/module/x/y\x00SUBSYSTEM=module\x00", "add@/module/x\x00SUBSYSTEM=drivers\x00",
 		"change@/devices/x\x00SUBSYSTEM=module\x00"} {
-		if e, err := ParseUevent([]byte(other)); err != nil || e.Module() != "" {
+		if e, err := parseUevent([]byte(other)); err != nil || e.Module() != "" {
 			t.Errorf("%q: %+v, %v", other, e, err)
 		}
 	}
 	for _, bad := range []string{"", "libudev\x00\xfe\xed\xca\xfe", "add@module/x", "@/module/x",
 		"add@/module/x\x00SEQNUM=-1\x00"} {
-		if _, err := ParseUevent([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := parseUevent([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -266,8 +266,9 @@ func FuzzPolicyTexts(f *testing.F) {
 	f.Add(linuxtest.ImageOf(map[string]string{".cmdline": "a"}), []byte("linux /vmlinuz-1 $x ${y} ${z"),
 		[]byte("\x1f\x8b"))
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
-		keys, bad := ParseKeyFile(a)
-		if lines := bytes.Count(a, []byte("\n")) + 1; len(keys)+len(bad) > lines {
+		var r fact.Report
+		keys := parseKeyFile(a, &r)
+		if lines := bytes.Count(a, []byte("\n")) + 1; len(keys)+r.Count(SourceKeys) > lines {
 			t.Fatal("more keys than lines")
 		}
 		if words := boot.ParseCmdline(string(b)); len(words) > len(b) {
@@ -276,7 +277,7 @@ func FuzzPolicyTexts(f *testing.F) {
 		if cfg, err := ParseKernelConfig(c); (cfg == nil) == (err == nil) {
 			t.Fatal("value xor error")
 		}
-		if _, err := ParseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {
+		if _, err := parseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {
 			t.Fatal(err)
 		}
 		boot.Read(fstest.MapFS{

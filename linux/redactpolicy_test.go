@@ -19,10 +19,11 @@ func TestRedactKeys(t *testing.T) {
 	if strings.Contains(got, "alice") || strings.Contains(got, "_uid") {
 		t.Errorf("users' keys stay: %s", got)
 	}
-	want, _ := ParseKeyFile([]byte(rootKeys))
-	kept, bad := ParseKeyFile([]byte(got))
-	if len(bad) != 0 || len(kept) != len(want)-1 {
-		t.Errorf("%+v of %+v, %v", kept, want, bad)
+	var r fact.Report
+	want := parseKeyFile([]byte(rootKeys), &r)
+	kept := parseKeyFile([]byte(got), &r)
+	if len(r.Problems) != 0 || len(kept) != len(want)-1 {
+		t.Errorf("%+v of %+v, %v", kept, want, r.Problems)
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A SysModule is what the files of /sys/module/NAME say of one module. A file that the kernel does
+// A sysModule is what the files of /sys/module/NAME say of one module. A file that the kernel does
 // not make for this module leaves its field empty.
-type SysModule struct {
+type sysModule struct {
 	// Loadable is yes when the directory is that of a loaded module, no when it is that of code
 	// compiled in, unknown when the files that tell could not be read.
 	Loadable fact.Tri
@@ -34,80 +34,91 @@ type SysModule struct {
 	BuildID string
 }
 
-// A SysReader reads /sys/module of one machine. It keeps a buffer and is not for concurrent use.
-type SysReader struct {
+// A sysReader reads /sys/module of one machine. It keeps a buffer and is not for concurrent use.
+type sysReader struct {
 	fsys fs.FS
 	path []byte
 	buf  []byte
+
+	module int         // index of the module that is read in the caller's list
+	losses []fact.Loss // what could not be read, of all modules so far
 }
 
-// NewSysReader returns a reader of the machine whose root is fsys.
-func NewSysReader(fsys fs.FS) *SysReader { return &SysReader{fsys: fsys} }
+func (r *sysReader) lose(field string, err error) {
+	r.losses = append(r.losses, fact.Loss{Module: r.module, Source: SourceSysModule, Field: field, Err: err})
+}
 
-// ReadModule reads the files of the loaded module name. The error is about the directory as a
-// whole: fact.ErrGone when there is none (any more), or why it cannot be read. Trouble with one
-// file is in lost, and costs only its field.
-func (r *SysReader) ReadModule(name string) (m SysModule, lost []AttrError, err error) {
+// readModule reads the files of the loaded module name. The error is about the directory as a whole: fact.ErrGone if
+// there is none (any more), or why it cannot be read. A file that cannot be read is a loss of its field alone.
+func (r *sysReader) readModule(name string) (m sysModule, err error) {
+	before := len(r.losses)
 	if !validName(name) {
-		return m, nil, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
+		return m, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
 	}
 	core, err := r.attr(name, "coresize")
 	switch {
 	case err == nil:
 		m.Loadable = fact.Yes
 	case !errors.Is(err, fs.ErrNotExist):
-		return m, nil, err
+		return m, err
 	default:
 		if err := r.missing(name); err != nil {
-			return m, nil, err
+			return m, err
 		}
 	}
 	if m.Loadable == fact.Yes {
 		if m.CoreSize, err = parseCount("coresize", core); err != nil {
-			lost = append(lost, AttrError{Field: "coreSize", Err: err})
+			r.lose("coreSize", err)
 		}
-	}
-	text := func(field, file string, needed bool) string {
-		s, err := r.attr(name, file)
-		if err == nil {
-			return escape.UTF8(s)
-		}
-		if needed || !errors.Is(err, fs.ErrNotExist) {
-			lost = append(lost, AttrError{Field: field, Err: err})
-		}
-		return ""
 	}
 	loadable := m.Loadable == fact.Yes
-	m.State = text("state", "initstate", loadable)
+	m.State = r.text(name, "state", "initstate", loadable)
 	if m.State != "" {
 		m.Loadable, loadable = fact.Yes, true
-	} else if !loadable && len(lost) == 0 {
+	} else if !loadable && len(r.losses) == before {
 		m.Loadable = fact.No
 	}
-	m.Version = text("version", "version", false)
-	if !loadable {
-		return m, lost, nil
+	m.Version = r.text(name, "version", "version", false)
+	if loadable {
+		r.readLoadable(name, &m)
 	}
-	m.Srcversion = text("srcversion", "srcversion", false)
+	return m, nil
+}
+
+// text reads an attribute as the text of a field. needed says that the kernel makes it for this module.
+func (r *sysReader) text(name, field, file string, needed bool) string {
+	s, err := r.attr(name, file)
+	if err == nil {
+		return escape.UTF8(s)
+	}
+	if needed || !errors.Is(err, fs.ErrNotExist) {
+		r.lose(field, err)
+	}
+	return ""
+}
+
+// readLoadable reads what compiled-in code does not have.
+func (r *sysReader) readLoadable(name string, m *sysModule) {
+	var err error
+	m.Srcversion = r.text(name, "srcversion", "srcversion", false)
 	if s, err := r.attr(name, "initsize"); err != nil {
-		lost = append(lost, AttrError{Field: "initSize", Err: err})
+		r.lose("initSize", err)
 	} else if m.InitSize, err = parseCount("initsize", s); err != nil {
-		lost = append(lost, AttrError{Field: "initSize", Err: err})
+		r.lose("initSize", err)
 	}
 	if s, err := r.attr(name, "taint"); err == nil {
 		m.Taints, m.HasTaints = s, true
 	} else {
-		lost = append(lost, AttrError{Field: "taints", Err: err})
+		r.lose("taints", err)
 	}
 	if m.BuildID, err = r.buildID(name); err != nil {
-		lost = append(lost, AttrError{Field: "contentId", Err: err})
+		r.lose("contentId", err)
 	}
-	return m, lost, nil
 }
 
 // missing tells why /sys/module/name has no coresize: nil when the directory is there (code that
 // is compiled in), fact.ErrGone when it is not but others are, else why /sys/module is unreadable.
-func (r *SysReader) missing(name string) error {
+func (r *sysReader) missing(name string) error {
 	_, err := fs.Stat(r.fsys, SysModuleDir+"/"+name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -121,12 +132,12 @@ func (r *SysReader) missing(name string) error {
 }
 
 // attr reads one attribute as text without its final newline.
-func (r *SysReader) attr(name, file string) (string, error) {
+func (r *sysReader) attr(name, file string) (string, error) {
 	b, err := r.read(name, file)
 	return string(bytes.TrimSuffix(b, []byte("\n"))), err
 }
 
-func (r *SysReader) read(name, file string) ([]byte, error) {
+func (r *sysReader) read(name, file string) ([]byte, error) {
 	r.path = append(append(append(append(append(r.path[:0], SysModuleDir...), '/'), name...), '/'), file...)
 	var err error
 	r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], string(r.path), limit.Attr)
@@ -136,7 +147,7 @@ func (r *SysReader) read(name, file string) ([]byte, error) {
 	return r.buf, nil
 }
 
-func (r *SysReader) buildID(name string) (string, error) {
+func (r *sysReader) buildID(name string) (string, error) {
 	b, err := r.read(name, buildIDNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // a kernel built without notes, or a module without the note
@@ -144,7 +155,7 @@ func (r *SysReader) buildID(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return ParseBuildID(b)
+	return parseBuildID(b)
 }
 
 func parseCount(file, s string) (fact.Count, error) {
@@ -160,9 +171,9 @@ func validName(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
 }
 
-// ParseBuildID returns the build-id of a .note.gnu.build-id section in lower-case hexadecimal. The
+// parseBuildID returns the build-id of a .note.gnu.build-id section in lower-case hexadecimal. The
 // note's byte order is that of the machine; it is told from the sizes, which are small.
-func ParseBuildID(note []byte) (string, error) {
+func parseBuildID(note []byte) (string, error) {
 	fail := func(reason string) (string, error) {
 		return "", &fact.ParseError{Source: buildIDNote, Field: "contentId", Reason: reason}
 	}
@@ -184,8 +195,8 @@ func ParseBuildID(note []byte) (string, error) {
 	return hex.EncodeToString(note[16 : 16+descLen]), nil
 }
 
-// SysModuleNames lists the directories of /sys/module, sorted. Plain files there are left out.
-func SysModuleNames(fsys fs.FS) ([]string, error) {
+// sysModuleNames lists the directories of /sys/module, sorted. Plain files there are left out.
+func sysModuleNames(fsys fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, SysModuleDir)
 	if err != nil {
 		return nil, err
@@ -199,58 +210,58 @@ func SysModuleNames(fsys fs.FS) ([]string, error) {
 	return names, nil
 }
 
-// ReadParameters reads the values of the parameters that the kernel shows for a module, sorted by
+// readParameters reads the values of the parameters that the kernel shows for a module, sorted by
 // name. Only world-readable files are opened: reading runs the driver's code. A module without
 // parameters has an empty list.
-func ReadParameters(fsys fs.FS, name string) ([]Parameter, []AttrError, error) {
-	entries, err := readValuesDir(fsys, name, parametersDir)
+func (r *sysReader) readParameters(name string) []Parameter {
+	entries, err := readValuesDir(r.fsys, name, parametersDir)
 	if err != nil {
-		return nil, nil, err
+		r.lose("", err)
+		return nil
 	}
-	var lost []AttrError
 	params := make([]Parameter, 0, len(entries))
 	for _, e := range entries {
 		p := Parameter{Name: escape.UTF8(e.Name())}
 		info, err := e.Info()
 		switch {
 		case err != nil:
-			lost = append(lost, AttrError{Field: "parameters", Err: err})
+			r.lose("parameters", err)
 		case info.Mode().Perm()&0o004 == 0:
 			p.Readable = fact.No
 		default:
-			b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+parametersDir+"/"+e.Name(), limit.Attr)
+			b, err := limit.AppendAttr(r.fsys, nil, SysModuleDir+"/"+name+"/"+parametersDir+"/"+e.Name(), limit.Attr)
 			if err != nil {
-				lost = append(lost, AttrError{Field: "parameters", Err: err})
+				r.lose("parameters", err)
 				break
 			}
 			p.Value, p.Readable = escape.UTF8(strings.TrimSuffix(string(b), "\n")), fact.Yes
 		}
 		params = append(params, p)
 	}
-	return params, lost, nil
+	return params
 }
 
-// ReadSections reads the addresses of a loaded module's sections, sorted by name. The files are
+// readSections reads the addresses of a loaded module's sections, sorted by name. The files are
 // root's.
-func ReadSections(fsys fs.FS, name string) ([]Section, []AttrError, error) {
-	entries, err := readValuesDir(fsys, name, sectionsDir)
+func (r *sysReader) readSections(name string) []Section {
+	entries, err := readValuesDir(r.fsys, name, sectionsDir)
 	if err != nil {
-		return nil, nil, err
+		r.lose("", err)
+		return nil
 	}
-	var lost []AttrError
 	sections := make([]Section, 0, len(entries))
 	for _, e := range entries {
 		s := Section{Name: escape.UTF8(e.Name())}
-		b, err := limit.AppendAttr(fsys, nil, SysModuleDir+"/"+name+"/"+sectionsDir+"/"+e.Name(), limit.Attr)
+		b, err := limit.AppendAttr(r.fsys, nil, SysModuleDir+"/"+name+"/"+sectionsDir+"/"+e.Name(), limit.Attr)
 		if err == nil {
 			s.Address, err = parseAddress(strings.TrimSpace(string(b)))
 		}
 		if err != nil {
-			lost = append(lost, AttrError{Field: "sections", Err: err})
+			r.lose("sections", err)
 		}
 		sections = append(sections, s)
 	}
-	return sections, lost, nil
+	return sections
 }
 
 func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
@@ -276,13 +287,13 @@ func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
 	return files, nil
 }
 
-// BuiltinNames lists the directories of /sys/module that belong to code compiled into the kernel,
+// builtinNames lists the directories of /sys/module that belong to code compiled into the kernel,
 // sorted: those that neither list names nor have an initstate, which only a loadable module has. A
 // builtin module without parameters and without a version has no directory there, so the list is
-// never whole. unknown, unless it is nil, gets each directory that cannot be told, with why; a
-// module that is loaded or unloaded meanwhile is not among them.
-func BuiltinNames(fsys fs.FS, list *ModuleList, unknown func(name string, err error)) ([]string, error) {
-	names, err := SysModuleNames(fsys)
+// never whole. A directory that could not be classified is reported; a module that is loaded or
+// unloaded meanwhile is not.
+func builtinNames(fsys fs.FS, list *moduleList, r *fact.Report) ([]string, error) {
+	names, err := sysModuleNames(fsys)
 	if err != nil {
 		return nil, err
 	}
@@ -300,23 +311,9 @@ func BuiltinNames(fsys fs.FS, list *ModuleList, unknown func(name string, err er
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			builtin = append(builtin, name)
-		case err != nil && !errors.Is(err, fact.ErrGone) && unknown != nil:
-			unknown(name, err)
+		case err != nil && !errors.Is(err, fact.ErrGone):
+			r.Problem(SourceBuiltin, name, "", err)
 		}
 	}
 	return builtin, nil
 }
-
-// An AttrError is a file of /sys/module/NAME that could not be read or understood.
-type AttrError struct {
-	// Field is the JSON name of the field that is unknown because of it.
-	Field string
-	// Err is why.
-	Err error
-}
-
-// Error returns why.
-func (e AttrError) Error() string { return e.Err.Error() }
-
-// Unwrap returns why.
-func (e AttrError) Unwrap() error { return e.Err }

@@ -54,78 +54,85 @@ func sysTree() fstest.MapFS {
 	}
 }
 
+func newSysReader(fsys fs.FS) *sysReader { return &sysReader{fsys: fsys} }
+
 func TestReadSysModule(t *testing.T) {
-	r := NewSysReader(sysTree())
-	got, lost, err := r.ReadModule("nvme")
-	if err != nil || lost != nil {
-		t.Fatal(err, lost)
+	r := newSysReader(sysTree())
+	got, err := r.readModule("nvme")
+	if err != nil || r.losses != nil {
+		t.Fatal(err, r.losses)
 	}
-	want := SysModule{Loadable: fact.Yes, State: "live", Taints: "OE", HasTaints: true, Version: "1.0",
+	want := sysModule{Loadable: fact.Yes, State: "live", Taints: "OE", HasTaints: true, Version: "1.0",
 		Srcversion: "9A1B2C3D4E5F60718293A4B", CoreSize: fact.CountOf(57344), InitSize: fact.CountOf(0),
 		BuildID: "b1e9337c"}
 	if diff := cmp.Diff(want, got, count); diff != "" {
 		t.Errorf("nvme (-want +got):\n%s", diff)
 	}
-	got, lost, err = r.ReadModule("tcp_cubic")
-	if err != nil || lost != nil || got.Loadable != fact.No || got.Version != "2.3" {
-		t.Errorf("builtin: %+v, %v, %v", got, lost, err)
+	got, err = r.readModule("tcp_cubic")
+	if err != nil || r.losses != nil || got.Loadable != fact.No || got.Version != "2.3" {
+		t.Errorf("builtin: %+v, %v, %v", got, r.losses, err)
 	}
 }
 
 func TestReadSysModuleLosesOnlyTheField(t *testing.T) {
-	r := NewSysReader(sysTree())
-	_, lost, err := r.ReadModule("odd")
+	r := newSysReader(sysTree())
+	r.module = 7
+	_, err := r.readModule("odd")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var fields []string
-	for _, l := range lost {
+	for _, l := range r.losses {
 		fields = append(fields, l.Field)
-		if !errors.Is(l, fact.ErrMalformed) {
-			t.Errorf("%s: %v", l.Field, l)
+		if !errors.Is(l.Err, fact.ErrMalformed) || l.Module != 7 || l.Source != SourceSysModule {
+			t.Errorf("%s: %+v", l.Field, l)
 		}
 	}
 	if got := strings.Join(fields, " "); got != "coreSize initSize contentId" {
 		t.Errorf("lost %q", got)
 	}
-	_, lost, err = r.ReadModule("going")
+	r.losses = nil
+	_, err = r.readModule("going")
+	lost := r.losses
 	if err != nil || len(lost) != 2 || lost[0].Field != "initSize" || lost[1].Field != "taints" {
 		t.Errorf("vanished files: %v, %v", lost, err)
 	}
 }
 
 func TestReadSysModuleMissing(t *testing.T) {
-	r := NewSysReader(sysTree())
-	if _, _, err := r.ReadModule("vanished"); !errors.Is(err, fact.ErrGone) {
+	r := newSysReader(sysTree())
+	if _, err := r.readModule("vanished"); !errors.Is(err, fact.ErrGone) {
 		t.Errorf("gone: %v", err)
 	}
-	r = NewSysReader(fstest.MapFS{})
-	if _, _, err := r.ReadModule("nvme"); !errors.Is(err, fs.ErrNotExist) {
+	r = newSysReader(fstest.MapFS{})
+	if _, err := r.readModule("nvme"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no /sys/module: %v", err)
 	}
 	for _, name := range []string{"", ".", "..", "a/b", "a\x00b", "../../etc"} {
-		if _, _, err := r.ReadModule(name); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := r.readModule(name); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
 }
 
 func TestReadSysModuleRefused(t *testing.T) {
-	r := NewSysReader(linuxtest.Refusing(sysTree(), "nvme/coresize", fs.ErrPermission))
-	if _, _, err := r.ReadModule("nvme"); !errors.Is(err, fs.ErrPermission) {
+	r := newSysReader(linuxtest.Refusing(sysTree(), "nvme/coresize", fs.ErrPermission))
+	if _, err := r.readModule("nvme"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("refused directory: %v", err)
 	}
-	r = NewSysReader(linuxtest.Refusing(sysTree(), "nvme/version", fs.ErrPermission))
-	m, lost, err := r.ReadModule("nvme")
+	r = newSysReader(linuxtest.Refusing(sysTree(), "nvme/version", fs.ErrPermission))
+	m, err := r.readModule("nvme")
+	lost := r.losses
 	if err != nil || len(lost) != 1 || lost[0].Field != "version" || m.Srcversion == "" {
 		t.Errorf("refused file: %v, %v", lost, err)
 	}
 }
 
 func TestReadParameters(t *testing.T) {
-	got, lost, err := ReadParameters(sysTree(), "nvme")
-	if err != nil || lost != nil {
-		t.Fatal(err, lost)
+	r := newSysReader(sysTree())
+	got := r.readParameters("nvme")
+	if r.losses != nil {
+		t.Fatal(r.losses)
 	}
 	want := []Parameter{
 		{Name: "empty", Readable: fact.Yes},
@@ -136,12 +143,13 @@ func TestReadParameters(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	got, lost, err = ReadParameters(linuxtest.Refusing(sysTree(), "two", fact.ErrGone), "nvme")
-	if err != nil || len(lost) != 1 || len(got) != 4 || got[3].Readable != "" {
-		t.Errorf("failing read: %v, %v, %v", got, lost, err)
+	r = newSysReader(linuxtest.Refusing(sysTree(), "two", fact.ErrGone))
+	if got = r.readParameters("nvme"); len(r.losses) != 1 || len(got) != 4 || got[3].Readable != "" {
+		t.Errorf("failing read: %v, %v", got, r.losses)
 	}
-	if got, _, err := ReadParameters(sysTree(), "tcp_cubic"); got == nil || len(got) != 0 || err != nil {
-		t.Errorf("no parameters: %#v, %v", got, err)
+	r = newSysReader(sysTree())
+	if got := r.readParameters("tcp_cubic"); got == nil || len(got) != 0 || r.losses != nil {
+		t.Errorf("no parameters: %#v, %v", got, r.losses)
 	}
 	many := fstest.MapFS{}
 	for i := range maxSysfsValues + 1 {
@@ -149,29 +157,32 @@ func TestReadParameters(t *testing.T) {
 			&fstest.MapFile{Mode: 0o444}
 	}
 	if len(many) > maxSysfsValues {
-		if _, _, err := ReadParameters(many, "m"); !errors.Is(err, fact.ErrTooLarge) {
-			t.Errorf("%d parameters: %v", len(many), err)
+		r := newSysReader(many)
+		got := r.readParameters("m")
+		if got != nil || len(r.losses) != 1 || !errors.Is(r.losses[0].Err, fact.ErrTooLarge) {
+			t.Errorf("%d parameters: %v", len(many), r.losses)
 		}
 	}
 }
 
 func TestReadSections(t *testing.T) {
-	got, lost, err := ReadSections(sysTree(), "nvme")
-	if err != nil || lost != nil {
-		t.Fatal(err, lost)
+	r := newSysReader(sysTree())
+	got := r.readSections("nvme")
+	if r.losses != nil {
+		t.Fatal(r.losses)
 	}
 	if diff := cmp.Diff([]Section{{".init.text", 0}, {".text", 0xffffffffc0a14000}}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, lost, err = ReadSections(linuxtest.Refusing(sysTree(), "sections/.text", fs.ErrPermission), "nvme")
-	if err != nil || len(lost) != 1 || !errors.Is(lost[0], fs.ErrPermission) {
-		t.Errorf("refused: %v, %v", lost, err)
+	r = newSysReader(linuxtest.Refusing(sysTree(), "sections/.text", fs.ErrPermission))
+	if r.readSections("nvme"); len(r.losses) != 1 || !errors.Is(r.losses[0].Err, fs.ErrPermission) {
+		t.Errorf("refused: %v", r.losses)
 	}
 }
 
 func TestBuiltinNames(t *testing.T) {
-	l := &ModuleList{Entries: []Entry{{Name: "nvme"}, {Name: "odd"}}}
-	got, err := BuiltinNames(sysTree(), l, nil)
+	l := &moduleList{Entries: []listEntry{{Name: "nvme"}, {Name: "odd"}}}
+	got, err := builtinNames(sysTree(), l, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,25 +190,25 @@ func TestBuiltinNames(t *testing.T) {
 	if diff := cmp.Diff([]string{"printk", "tcp_cubic"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if _, err := BuiltinNames(fstest.MapFS{}, l, nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := builtinNames(fstest.MapFS{}, l, new(fact.Report)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no /sys/module: %v", err)
 	}
 }
 
 func TestParseBuildID(t *testing.T) {
 	big := []byte{0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 3, 'G', 'N', 'U', 0, 0xab, 0xcd, 0, 0}
-	if id, err := ParseBuildID(big); id != "abcd" || err != nil {
+	if id, err := parseBuildID(big); id != "abcd" || err != nil {
 		t.Errorf("big-endian: %q, %v", id, err)
 	}
 	good := note("12345678901234567890")
 	for n := range good {
-		if id, err := ParseBuildID(good[:n]); (id == "") == (err == nil) || err == nil {
+		if id, err := parseBuildID(good[:n]); (id == "") == (err == nil) || err == nil {
 			t.Errorf("cut to %d bytes: %q, %v", n, id, err)
 		}
 	}
 	long := note("x")
 	long[4], long[5], long[6], long[7] = 0xff, 0xff, 0xff, 0xff
-	if _, err := ParseBuildID(long); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := parseBuildID(long); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("huge size: %v", err)
 	}
 }
@@ -205,7 +216,7 @@ func TestParseBuildID(t *testing.T) {
 func FuzzParseBuildID(f *testing.F) {
 	f.Add(note("\x01\x02\x03\x04"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		id, err := ParseBuildID(b)
+		id, err := parseBuildID(b)
 		if (id == "") == (err == nil) || len(id) > 2*len(b) {
 			t.Fatalf("%q, %v", id, err)
 		}

@@ -10,9 +10,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A TaintFlag is one bit of the kernel's taint mask.
-type TaintFlag = fact.TaintFlag
-
 // taintFlags are the bits in order, as Documentation/admin-guide/tainted-kernels.rst has them.
 var taintFlags = [...]struct {
 	letter  byte
@@ -40,8 +37,8 @@ var taintFlags = [...]struct {
 	19: {'J', "userspace used a mutating debug operation in fwctl"},
 }
 
-// ParseTaint reads /proc/sys/kernel/tainted, a decimal mask.
-func ParseTaint(b []byte) (uint64, error) {
+// parseTaint reads /proc/sys/kernel/tainted, a decimal mask.
+func parseTaint(b []byte) (uint64, error) {
 	s := strings.TrimSpace(string(b))
 	mask, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
@@ -51,12 +48,12 @@ func ParseTaint(b []byte) (uint64, error) {
 }
 
 // TaintFlags returns the bits set in mask, lowest first; unknown bits have no letter.
-func TaintFlags(mask uint64) []TaintFlag {
-	flags := make([]TaintFlag, 0, bits.OnesCount64(mask))
+func flagsOfMask(mask uint64) []fact.TaintFlag {
+	flags := make([]fact.TaintFlag, 0, bits.OnesCount64(mask))
 	for mask != 0 {
 		bit := bits.TrailingZeros64(mask)
 		mask &^= 1 << bit
-		f := TaintFlag{Bit: bit}
+		f := fact.TaintFlag{Bit: bit}
 		if bit < len(taintFlags) {
 			f.Letter, f.Meaning = string(taintFlags[bit].letter), taintFlags[bit].meaning
 		}
@@ -76,14 +73,14 @@ func TaintMeaning(letter byte) string {
 	return ""
 }
 
-// TaintFlagsOf returns the bits that the letters stand for, lowest first, as an old lsmod prints
+// flagsOfLetters returns the bits that the letters stand for, lowest first, as an old lsmod prints
 // them: G is no flag but the absence of P, and a letter that this version does not know is left out.
-func TaintFlagsOf(letters string) []TaintFlag {
+func flagsOfLetters(letters string) []fact.TaintFlag {
 	var mask uint64
 	for bit, f := range taintFlags {
 		if strings.IndexByte(letters, f.letter) >= 0 {
 			mask |= 1 << bit
 		}
 	}
-	return TaintFlags(mask)
+	return flagsOfMask(mask)
 }

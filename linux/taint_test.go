@@ -10,12 +10,12 @@ import (
 )
 
 func TestTaint(t *testing.T) {
-	mask, err := ParseTaint([]byte("12289\n"))
+	mask, err := parseTaint([]byte("12289\n"))
 	if err != nil || mask != 12289 {
 		t.Fatalf("mask %d, %v", mask, err)
 	}
 	var letters string
-	for _, f := range TaintFlags(mask) {
+	for _, f := range flagsOfMask(mask) {
 		letters += f.Letter
 		if f.Meaning == "" {
 			t.Errorf("bit %d has no meaning", f.Bit)
@@ -24,23 +24,23 @@ func TestTaint(t *testing.T) {
 	if letters != "POE" {
 		t.Errorf("letters %q", letters)
 	}
-	unknown := TaintFlags(1<<63 | 1<<40 | 1)
+	unknown := flagsOfMask(1<<63 | 1<<40 | 1)
 	if len(unknown) != 3 || unknown[1].Bit != 40 || unknown[1].Letter != "" || unknown[2].Bit != 63 {
 		t.Errorf("unknown bits: %+v", unknown)
 	}
-	if f := TaintFlags(0); f == nil || len(f) != 0 {
+	if f := flagsOfMask(0); f == nil || len(f) != 0 {
 		t.Errorf("no taint is known none: %#v", f)
 	}
 	for _, bad := range []string{"", "x", "-1", "0x3001", "99999999999999999999"} {
-		if _, err := ParseTaint([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
+		if _, err := parseTaint([]byte(bad)); !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	if TaintMeaning('O') == "" || TaintMeaning('z') != "" {
 		t.Error("TaintMeaning")
 	}
-	flags := TaintFlagsOf("GPOZ")
+	flags := flagsOfLetters("GPOZ")
 	if len(flags) != 2 || flags[0].Letter != "P" || flags[1].Letter != "O" {
-		t.Errorf("TaintFlagsOf = %+v", flags)
+		t.Errorf("flagsOfLetters = %+v", flags)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,9 +60,9 @@ const (
 // in it: text, a decimal number.
 const OpModuleLinks = "module_links"
 
-// ModuleLinks answers OpModuleLinks for the machine whose root is fsys. The error is that of looking
+// moduleLinks answers OpModuleLinks for the machine whose root is fsys. The error is that of looking
 // at /sys/module, or errors.ErrUnsupported where its file system does not tell.
-func ModuleLinks(fsys fs.FS) ([]byte, error) {
+func moduleLinks(fsys fs.FS) ([]byte, error) {
 	info, err := fs.Stat(fsys, SysModuleDir)
 	if err != nil {
 		return nil, err
@@ -78,41 +79,45 @@ type names map[string]bool
 
 // A look is what the views said at one moment.
 type look struct {
-	list   ModuleList
+	list   moduleList
 	listed names // in the list at the look's begin, or at its end
 	stayed names // in the list at both
 	moving names // listed, and on their way in or out
 	// seen has the modules that a view shows; a view without an entry was not checked.
-	seen  map[string]names
-	why   map[string]error // why a view was not checked
-	fresh names            // the views that this look read itself, not taken over from the one before
+	seen    map[string]names
+	reports map[string]*fact.Report // by view, what reading it lost
+	fresh   names                   // the views that this look read itself, not taken over from the one before
 	// states are initstate's words of the directories of /sys/module that are a loaded module's.
 	states map[string]string
 	// bare are directories without initstate: those of compiled-in code. unsure are those that
-	// could not be read.
+	// could not be read; the report of SourceSysModule says why.
 	bare     names
-	unsure   map[string]error
+	unsure   names
 	dirs     int // directories in /sys/module
 	links    int // what /sys/module says of that; -1 when not known
 	taint    uint64
 	hasTaint bool
 	unloaded map[string]string // tainted modules that are gone, with their letters
-	log      []LogTaint
+	log      []logTaint
 	steady   bool
 }
 
 // viewReader takes looks at one machine.
 type viewReader struct {
-	DiscrepancyMachine
-	buf []byte
+	kernel *Kernel
+	fsys   fs.FS // the machine's
+	buf    []byte
 }
 
 // takeLook reads every view. A later look reads again what the gaps in question need, and takes
 // over the rest from the look before. The error is that of the list itself, or ctx's.
 func (r *viewReader) takeLook(ctx context.Context, before *look, pending map[gap]bool) (*look, error) {
-	l := &look{seen: make(map[string]names), why: make(map[string]error), fresh: make(names)}
+	lists := new(fact.Report)
+	l := &look{
+		seen: make(map[string]names), fresh: make(names), reports: map[string]*fact.Report{SourceModules: lists},
+	}
 	first, errFirst := r.seq()
-	unsteady, err := NewListReader(r.FS).Read(&l.list)
+	err := newListReader(r.fsys).Read(&l.list, lists)
 	if err != nil {
 		return nil, err
 	}
@@ -124,27 +129,27 @@ func (r *viewReader) takeLook(ctx context.Context, before *look, pending map[gap
 	if err != nil {
 		return nil, err
 	}
-	var again ModuleList
-	unsteadyAgain, err := NewListReader(r.FS).Read(&again)
-	if err != nil {
+	var again moduleList
+	if err := newListReader(r.fsys).Read(&again, lists); err != nil {
 		return nil, err
 	}
+	lists.Merge()
 	last, errLast := r.seq()
 	same := l.compareLists(&again)
-	l.steady = same && !unsteady && !unsteadyAgain && errFirst == nil && errLast == nil && first == last && len(l.moving) == 0 &&
-		l.list.BadCount+again.BadCount == 0 && !l.list.Truncated && !again.Truncated
+	l.steady = same && errFirst == nil && errLast == nil && first == last && len(l.moving) == 0 &&
+		lists.Count(SourceModules) == 0
 	r.history(l, last, errLast)
 	return l, ctx.Err()
 }
 
 // compareLists joins the list of the look's end with that of its begin and reports whether they name
 // the same modules.
-func (l *look) compareLists(again *ModuleList) bool {
+func (l *look) compareLists(again *moduleList) bool {
 	l.listed, l.stayed, l.moving = make(names), make(names), make(names)
 	for i := range l.list.Entries {
 		l.listed[l.list.Entries[i].Name] = true
 	}
-	for _, list := range []*ModuleList{&l.list, again} {
+	for _, list := range []*moduleList{&l.list, again} {
 		for _, e := range list.Entries {
 			if e.State != "Live" {
 				l.moving[e.Name] = true
@@ -200,27 +205,45 @@ func (l *look) inQuestion() names {
 }
 
 func (r *viewReader) seq() (uint64, error) {
-	b, err := limit.AppendAttr(r.FS, nil, UeventSeqFile, limit.Attr)
+	b, err := limit.AppendAttr(r.fsys, nil, UeventSeqFile, limit.Attr)
 	if err != nil {
 		return 0, err
 	}
-	return ParseSeq(b)
+	return parseSeq(b)
 }
 
 // showed notes what a view showed; err is why it could not be read.
 func (l *look) showed(view string, seen names, err error) {
 	l.fresh[view] = true
+	l.reports[view] = new(fact.Report)
 	if err != nil {
-		l.why[view] = err
+		l.reports[view].Problem(view, "", "", err)
 		return
 	}
 	l.seen[view] = seen
 }
 
+// report reports the views of the look as sources.
+func (l *look) report(r *fact.Report) {
+	for _, view := range slices.Sorted(maps.Keys(l.reports)) {
+		lost := l.reports[view]
+		r.Append(lost)
+		seen, ok := l.seen[view]
+		switch {
+		case ok && seen != nil:
+			r.Done(view, fact.CountOf(int64(len(seen))))
+		case ok:
+			r.Done(view, fact.Count{})
+		default:
+			r.Source(view, "", fact.Count{}, lost.Problems[0].Code.Err())
+		}
+	}
+}
+
 // directories reads /sys/module: which directories are a loaded module's.
 func (r *viewReader) directories(l *look) {
-	l.states, l.bare, l.unsure = make(map[string]string), make(names), make(map[string]error)
-	found, err := SysModuleNames(r.FS)
+	l.states, l.bare, l.unsure = make(map[string]string), make(names), make(names)
+	found, err := sysModuleNames(r.fsys)
 	if err == nil && len(found) == 0 {
 		err = &fs.PathError{Op: "readdir", Path: SysModuleDir, Err: fs.ErrNotExist}
 	}
@@ -231,14 +254,14 @@ func (r *viewReader) directories(l *look) {
 		return
 	}
 	seen := make(names)
+	l.showed(SourceSysModule, seen, nil)
 	for _, name := range found {
 		if r.initstate(l, name) {
 			seen[escape.UTF8(name)] = true
-		} else if l.unsure[escape.UTF8(name)] == nil {
+		} else if !l.unsure[escape.UTF8(name)] {
 			l.bare[escape.UTF8(name)] = true
 		}
 	}
-	l.showed(SourceSysModule, seen, nil)
 	l.showed(ViewOpen, maps.Clone(seen), nil)
 }
 
@@ -246,12 +269,13 @@ func (r *viewReader) directories(l *look) {
 // whether it is one.
 func (r *viewReader) initstate(l *look, name string) bool {
 	var err error
-	r.buf, err = limit.AppendAttr(r.FS, r.buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
+	r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
 	switch {
 	case err == nil:
 		l.states[escape.UTF8(name)] = strings.TrimSpace(string(r.buf))
 	case !errors.Is(err, fs.ErrNotExist):
-		l.unsure[escape.UTF8(name)] = err
+		l.unsure[escape.UTF8(name)] = true
+		l.reports[SourceSysModule].Problem(SourceSysModule, name, "", err)
 	}
 	return err == nil
 }
@@ -262,7 +286,7 @@ func (r *viewReader) openByName(l *look, wanted names) {
 		return
 	}
 	for name := range wanted {
-		known := l.seen[SourceSysModule][name] || l.bare[name] || l.unsure[name] != nil
+		known := l.seen[SourceSysModule][name] || l.bare[name] || l.unsure[name]
 		if !known && validName(name) && r.initstate(l, name) {
 			l.seen[ViewOpen][name] = true
 		}
@@ -272,7 +296,7 @@ func (r *viewReader) openByName(l *look, wanted names) {
 // links asks how many directories /sys/module says that it holds.
 func (r *viewReader) links(ctx context.Context, l *look) {
 	l.links = -1
-	b, err := r.Call(ctx, OpModuleLinks)
+	b, err := r.kernel.machine.Call(ctx, OpModuleLinks)
 	if err == nil {
 		var n int
 		if n, err = strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
@@ -291,7 +315,7 @@ func (r *viewReader) holders(l *look) {
 		}
 	}
 	for name := range l.states {
-		users, err := fs.ReadDir(r.FS, SysModuleDir+"/"+name+"/"+holdersDir)
+		users, err := fs.ReadDir(r.fsys, SysModuleDir+"/"+name+"/"+holdersDir)
 		if err != nil {
 			continue // the list names them too
 		}
@@ -303,7 +327,7 @@ func (r *viewReader) holders(l *look) {
 }
 
 func (r *viewReader) btf(l *look) {
-	entries, err := fs.ReadDir(r.FS, BTFDir)
+	entries, err := fs.ReadDir(r.fsys, BTFDir)
 	seen := make(names)
 	for _, e := range entries {
 		if e.Name() != "vmlinux" {
@@ -315,16 +339,16 @@ func (r *viewReader) btf(l *look) {
 
 // drivers reads the links from drivers to their modules.
 func (r *viewReader) drivers(l *look) {
-	links, ok := r.FS.(fs.ReadLinkFS)
+	links, ok := r.fsys.(fs.ReadLinkFS)
 	if !ok {
 		l.showed(ViewDrivers, nil, fmt.Errorf("links cannot be read: %w", errors.ErrUnsupported))
 		return
 	}
-	buses, err := fs.ReadDir(r.FS, BusDir)
+	buses, err := fs.ReadDir(r.fsys, BusDir)
 	seen := make(names)
 	for _, bus := range buses {
 		dir := BusDir + "/" + bus.Name() + "/drivers"
-		drivers, err := fs.ReadDir(r.FS, dir)
+		drivers, err := fs.ReadDir(r.fsys, dir)
 		if err != nil {
 			continue
 		}
@@ -340,18 +364,18 @@ func (r *viewReader) drivers(l *look) {
 }
 
 func (r *viewReader) taints(l *look) {
-	text, err := limit.AppendAttr(r.FS, nil, TaintedFile, limit.Attr)
+	text, err := limit.AppendAttr(r.fsys, nil, TaintedFile, limit.Attr)
 	if err == nil {
-		l.taint, err = ParseTaint(text)
+		l.taint, err = parseTaint(text)
 	}
 	l.hasTaint = err == nil
 	l.showed(SourceTainted, nil, err)
-	text, err = limit.AppendFile(r.FS, nil, UnloadedFile, limit.Proc)
+	text, err = limit.AppendFile(r.fsys, nil, UnloadedFile, limit.Proc)
 	if err != nil {
 		l.showed(ViewUnloaded, nil, err)
 		return
 	}
-	l.unloaded = ParseUnloadedTainted(string(text))
+	l.unloaded = parseUnloadedTainted(string(text))
 	seen := make(names, len(l.unloaded))
 	for name := range l.unloaded {
 		seen[name] = true
@@ -360,10 +384,10 @@ func (r *viewReader) taints(l *look) {
 }
 
 func (r *viewReader) log(ctx context.Context, l *look) {
-	text, err := r.Call(ctx, OpModuleLog)
+	text, err := r.kernel.machine.Call(ctx, OpModuleLog)
 	seen := make(names)
 	if err == nil {
-		l.log = ParseModuleLog(string(text))
+		l.log = parseModuleLog(string(text))
 		for i := range l.log {
 			seen[l.log[i].Module] = true
 		}
@@ -373,11 +397,7 @@ func (r *viewReader) log(ctx context.Context, l *look) {
 
 // history asks what a watch heard. It counts only when that heard every event up to this moment.
 func (r *viewReader) history(l *look, seq uint64, errSeq error) {
-	if r.History == nil {
-		l.showed(ViewHistory, nil, fmt.Errorf("no watch of this System hears the kernel's events: %w", errors.ErrUnsupported))
-		return
-	}
-	heard, upTo, err := r.History()
+	heard, upTo, err := r.kernel.heardModules()
 	switch {
 	case err != nil:
 	case errSeq != nil:
@@ -391,9 +411,9 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 // maxUnloadedTainted is how many unloaded modules are kept.
 const maxUnloadedTainted = 4096
 
-// ParseUnloadedTainted reads the kernel's list of tainted modules that are gone: "NAME (LETTERS)
+// parseUnloadedTainted reads the kernel's list of tainted modules that are gone: "NAME (LETTERS)
 // COUNT" a line. It returns their letters by name.
-func ParseUnloadedTainted(text string) map[string]string {
+func parseUnloadedTainted(text string) map[string]string {
 	unloaded := make(map[string]string)
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
@@ -418,13 +438,23 @@ func (l *look) views(name string) map[string]fact.View {
 			views[view] = fact.ViewMissing
 		}
 	}
-	for view := range l.why {
-		if l.seen[view] == nil {
+	for view, lost := range l.reports {
+		if l.seen[view] == nil && lost.Count(view) > 0 {
 			views[view] = fact.ViewUnchecked
 		}
 	}
-	if l.unsure[name] != nil {
+	if l.unsure[name] {
 		views[SourceSysModule], views[ViewOpen] = fact.ViewUnchecked, fact.ViewUnchecked
 	}
 	return views
+}
+
+// CallBelow returns a Call that answers OpModuleLinks for the machine whose root is fsys, and leaves the rest to call.
+func CallBelow(fsys fs.FS, call fact.Call) fact.Call {
+	return func(ctx context.Context, op string, args ...string) ([]byte, error) {
+		if op == OpModuleLinks {
+			return moduleLinks(fsys)
+		}
+		return call(ctx, op, args...)
+	}
 }

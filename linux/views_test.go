@@ -110,22 +110,22 @@ func TestParseModuleLog(t *testing.T) {
 		"[   20.000000] nolevel: loading out-of-tree module taints kernel.\n" +
 		"<4>[   21.00"
 	var got []string
-	for _, l := range ParseModuleLog(log) {
+	for _, l := range parseModuleLog(log) {
 		got = append(got, l.Module+" "+l.Letter)
 	}
 	want := []string{"nv O", "nv E", "nvidia P", "r8188eu C", "fix K", "old F", "kt N"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	kept := string(ModuleLogLines([]byte(log)))
+	kept := string(moduleLogLines([]byte(log)))
 	if strings.Count(kept, "\n") != len(want) || strings.Contains(kept, "Linux version") ||
-		len(ParseModuleLog(kept)) != len(want) {
+		len(parseModuleLog(kept)) != len(want) {
 		t.Errorf("kept %q", kept)
 	}
 }
 
 func TestParseUnloadedTainted(t *testing.T) {
-	got := ParseUnloadedTainted("nvidia (POE) 1\nnv_peer (OE) 12\n\ncut")
+	got := parseUnloadedTainted("nvidia (POE) 1\nnv_peer (OE) 12\n\ncut")
 	if want := map[string]string{"nvidia": "POE", "nv_peer": "OE"}; !maps.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
@@ -146,7 +146,7 @@ func TestParseVmallocinfo(t *testing.T) {
 		{"0x1-0x1ffffffffffffffff 1\n", 0, fact.ErrMalformed},
 		{"\n", 0, fact.ErrMalformed},
 	} {
-		areas, err := ParseVmallocinfo([]byte(tt.text))
+		areas, err := parseVmallocinfo([]byte(tt.text))
 		if len(areas) != tt.areas || !errors.Is(err, tt.err) {
 			t.Errorf("%q: %d areas, %v", tt.text, len(areas), err)
 		}
@@ -173,24 +173,24 @@ func FuzzViews(f *testing.F) {
 			}
 		}
 		lines := strings.Count(string(text), "\n") + 1
-		log := ParseModuleLog(string(text))
-		if again := ParseModuleLog(string(ModuleLogLines(text))); len(log) > lines || len(again) != len(log) {
+		log := parseModuleLog(string(text))
+		if again := parseModuleLog(string(moduleLogLines(text))); len(log) > lines || len(again) != len(log) {
 			t.Fatalf("%d lines of the log, %d of what is kept", len(log), len(again))
 		}
-		if areas, err := ParseVmallocinfo(text); err != nil && areas != nil || len(areas) > lines {
+		if areas, err := parseVmallocinfo(text); err != nil && areas != nil || len(areas) > lines {
 			t.Fatalf("%d areas, %v", len(areas), err)
 		}
-		if len(ParseUnloadedTainted(string(text))) > lines {
+		if len(parseUnloadedTainted(string(text))) > lines {
 			t.Fatal("more modules than lines")
 		}
 	})
 }
 
 func TestModuleLinks(t *testing.T) {
-	if _, err := ModuleLinks(fstest.MapFS{SysModuleDir + "/x/y": {}}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := moduleLinks(fstest.MapFS{SysModuleDir + "/x/y": {}}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a file system without links: %v", err)
 	}
-	if _, err := ModuleLinks(fstest.MapFS{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := moduleLinks(fstest.MapFS{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no directory: %v", err)
 	}
 }

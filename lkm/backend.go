@@ -24,6 +24,7 @@ type backend interface {
 	policy(ctx context.Context, r *fact.Report) (*Policy, error)
 	check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
 	comparesFiles() bool
+	fileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
 	discrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
 	hints(buffer int) (fact.Hints, error)
 	oneModule(ctx context.Context, name string, r *fact.Report) (*Module, error)

@@ -14,6 +14,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/netware"
 	"github.com/kernelext/kernelext/solaris"
@@ -26,8 +27,15 @@ type CaptureKind string
 
 // The kinds of Linux captures.
 const (
-	CaptureLsmod       CaptureKind = "lsmod"        // lsmod of kmod, BusyBox or Linux 2.4
-	CaptureProcModules CaptureKind = "proc_modules" // /proc/modules
+	CaptureLsmod        CaptureKind = "lsmod"         // lsmod of kmod, BusyBox or Linux 2.4
+	CaptureProcModules  CaptureKind = "proc_modules"  // /proc/modules
+	CaptureLinuxModinfo CaptureKind = "linux_modinfo" // Linux's modinfo, of one module or many
+)
+
+// The sources of Snapshots made from Linux captures.
+const (
+	SourceLsmod        = linux.SourceLsmod   // its modules are those loaded
+	SourceLinuxModinfo = linux.SourceModinfo // its modules are those on disk and those compiled in
 )
 
 // The kinds of macOS captures.
@@ -89,9 +97,9 @@ type captureReader struct {
 // captureReaders returns the readers by kind, in the order in which they are asked.
 func captureReaders() []captureReader {
 	return []captureReader{
-		{CaptureProcModules, Linux, readProcModulesText},
-		{CaptureLsmod, Linux, readLsmod},
-		{CaptureLinuxModinfo, Linux, readLinuxModinfo},
+		{CaptureProcModules, Linux, capturedBy(Linux, linux.ReadModulesText)},
+		{CaptureLsmod, Linux, capturedBy(Linux, linux.ReadLsmod)},
+		{CaptureLinuxModinfo, Linux, capturedBy(Linux, linux.ReadModinfo)},
 		{CaptureSC, Windows, capturedBy(Windows, windows.ReadSC)},
 		{CaptureDriverQuery, Windows, capturedBy(Windows, windows.ReadDriverQuery)},
 		{CaptureFltmc, Windows, capturedBy(Windows, windows.ReadFltmc)},

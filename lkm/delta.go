@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/kernelext/kernelext/linux"
 )
 
 // A Delta is what changed from one Snapshot to a later one of the same machine. Volatile facts do
@@ -175,16 +173,9 @@ func fieldsOf(m *Module) map[string]json.RawMessage {
 // dropVolatile empties the fields that change all the time. The module must be a Clone.
 func (m *Module) dropVolatile() {
 	m.Refs, m.UsedBy, m.Address = Count{}, nil, 0
-	if l := m.Linux; l != nil {
-		l.Refcnt = Count{}
-		l.Parameters = clone(l.Parameters)
-		for i := range l.Parameters {
-			l.Parameters[i].Value = ""
-		}
-		l.Sections = clone(l.Sections)
-		for i := range l.Sections {
-			l.Sections[i] = linux.Section{Name: l.Sections[i].Name}
-		}
+	if m.Linux != nil {
+		stable := m.Linux.Stable()
+		m.Linux = &stable
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-
-	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // File reads one module file of the machine, by its absolute path there, whether or not it is
@@ -90,9 +88,6 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	}
 	if folder {
 		return nil, &ParseError{Source: name, Reason: "a folder that is no bundle"}
-	}
-	if ko.IsModule(head) {
-		return readLinuxFile(fsys, name, o)
 	}
 	return nil, &ParseError{Source: name, Reason: "no kernel extension of a known kind"}
 }

@@ -44,7 +44,6 @@ type guard struct {
 	hanging int       // abandoned reads that have not come back
 	timers  sync.Pool // of *time.Timer
 	buffers sync.Pool // of *[]byte
-	old     Options
 }
 
 // A question is what may be refused: a file's content may be, and not what stat says of it.
@@ -72,7 +71,6 @@ func newGuard(m Machine, o Options) *guard {
 		patience: patience,
 		refused:  make(map[question]refusal),
 		stuck:    make(map[string]int),
-		old:      o,
 	}
 }
 

@@ -68,6 +68,10 @@ type (
 	comparer interface {
 		Discrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
 	}
+	// A fileComparer returns, of an image, what does not agree between its files.
+	fileComparer interface {
+		FileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
+	}
 	// A hinter opens the kernel's own events about modules.
 	hinter interface {
 		Hints(buffer int) (fact.Hints, error)
@@ -201,12 +205,16 @@ func (a *adapter[Own]) check(ctx context.Context, query string, r *fact.Report) 
 	return nil, a.err()
 }
 
-// comparesFiles is a comparer that has an answer for an image, too.
-type comparesFiles interface{ ComparesFiles() }
-
 func (a *adapter[Own]) comparesFiles() bool {
-	_, ok := a.kernel.(comparesFiles)
+	_, ok := a.kernel.(fileComparer)
 	return ok
+}
+
+func (a *adapter[Own]) fileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error) {
+	if k, ok := a.kernel.(fileComparer); ok {
+		return k.FileDiscrepancies(ctx, r)
+	}
+	return nil, a.err()
 }
 
 func (a *adapter[Own]) discrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error) {

@@ -43,7 +43,3 @@ func (s *System) addPolicy(ctx context.Context, snap *Snapshot, r *fact.Report) 
 
 // PolicyErr is (*fact.Policy).Err: it joins what could not be read of a policy.
 func PolicyErr(p *Policy) error { return p.Err() }
-
-func incompletePolicy(p *Policy) []Problem { return p.Incomplete() }
-
-func (r *report) policy(p *Policy) { r.Policy(p) }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 )
 
 // WatchOptions say how a watch looks. The zero value is right for most.
@@ -147,7 +148,7 @@ func (w *watch) snapshot(ctx context.Context) (*Snapshot, error) {
 	}
 	src := Source{Name: sourceEvents, Outcome: OutcomeOK}
 	if w.hints == nil {
-		src.Outcome, src.Code = fact.OutcomeOf(w.noHints), problemOf(sourceEvents, "", "", w.noHints).Code
+		src.Outcome, src.Code = fact.OutcomeOf(w.noHints), fact.CodeOf(w.noHints)
 	}
 	snap.Sources = append(snap.Sources, src)
 	w.base, w.looked = snap, time.Now()
@@ -255,7 +256,7 @@ func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
 	}
 	kind, _, _ := strings.Cut(h.ID, ":")
 	m = &Module{ID: h.ID, Kind: Kind(kind), Name: h.Name}
-	m.Problems = []Problem{problemOf(sourceEvents, h.Name, "", err)}
+	m.Problems = []Problem{fact.ProblemOf(sourceEvents, escape.UTF8(h.Name), "", err)}
 	return m
 }
 

@@ -119,7 +119,7 @@ func watched(t *testing.T, m Machine, o WatchOptions, done func() bool) []string
 	return got
 }
 
-func codeOf(err error) Code { return problemOf("", "", "", err).Code }
+func codeOf(err error) Code { return fact.CodeOf(err) }
 
 func quiet(seq int) string {
 	return fmt.Sprintf("change@/devices/x\x00SUBSYSTEM=block\x00SEQNUM=%d\x00", seq)

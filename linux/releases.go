@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// diskFacts is what a Linux backend keeps of the machine's disk.
+type diskFacts struct {
+	mu       sync.Mutex
+	release  string // the running kernel's, once asked
+	trees    map[string]*modprobe.Tree
+	firmware map[string]*firmwareFinder
+	owners   map[string]*foundOwners
+	keys     *ko.Keys
+	keysLost fact.Report // what making the keys reported
+	cache    ko.Cache
+}
+
+func (d *diskFacts) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.release, d.trees, d.firmware, d.owners = "", nil, nil, nil
+	d.cache.Clear()
+}
+
+// runningRelease is the release of the kernel that runs.
+func (k *Kernel) runningRelease(ctx context.Context) (string, error) {
+	k.disk.mu.Lock()
+	defer k.disk.mu.Unlock()
+	if k.disk.release != "" {
+		return k.disk.release, nil
+	}
+	uname, err := k.machine.Call(ctx, OpUname)
+	if err != nil {
+		return "", err
+	}
+	release := ParseKeys(uname)["release"]
+	if release == "" {
+		return "", &fact.ParseError{Source: OpUname, Field: "release", Reason: "no release"}
+	}
+	k.disk.release = release
+	return release, nil
+}
+
+// tree returns the release directory that the options name: that of Kernel, of the running kernel,
+// or on an image the only one.
+func (k *Kernel) tree(ctx context.Context) (*modprobe.Tree, error) {
+	release := k.options.Kernel
+	if release == "" && !k.options.Image {
+		var err error
+		if release, err = k.runningRelease(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if release != "" {
+		return k.treeOf(ctx, release)
+	}
+	dirs, err := modprobe.Releases(k.machine, new(fact.Report)) // a root that could not be read is no cause to refuse
+	switch {
+	case len(dirs) == 0 && err == nil:
+		return nil, fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]), fs.ErrNotExist)
+	case len(dirs) == 0:
+		return nil, err
+	case len(dirs) > 1:
+		names := make([]string, len(dirs))
+		for i := range dirs {
+			names[i] = dirs[i].Release
+		}
+		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s", strings.Join(names, ", "))
+	}
+	return k.treeAt(dirs[0]), nil
+}
+
+func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, error) {
+	k.disk.mu.Lock()
+	t := k.disk.trees[release]
+	k.disk.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	dir, err := k.findRelease(release)
+	if errors.Is(err, fs.ErrNotExist) && !k.options.Image {
+		running, runErr := k.runningRelease(ctx)
+		var lost fact.Report
+		flat, flatErr := modprobe.Releases(k.machine, &lost)
+		if flatErr == nil && len(lost.Problems) == 0 && runErr == nil && running == release {
+			for _, f := range flat { // Android: no directory bears the release
+				if f.Release == "" {
+					return k.treeAt(f), nil
+				}
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.treeAt(dir), nil
+}
+
+// findRelease is FindRelease with the path as the machine's user knows it in its error.
+func (k *Kernel) findRelease(release string) (modprobe.ReleaseDir, error) {
+	dir, err := modprobe.FindRelease(k.machine, release)
+	return dir, fact.ErrorAt(k.options.Root, dir.Dir, err)
+}
+
+func (k *Kernel) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {
+	k.disk.mu.Lock()
+	defer k.disk.mu.Unlock()
+	if t := k.disk.trees[dir.Release]; t != nil && t.Dir == dir.Dir {
+		return t
+	}
+	if k.disk.trees == nil {
+		k.disk.trees = make(map[string]*modprobe.Tree)
+	}
+	t := modprobe.OpenTree(k.machine, dir, !k.options.Image)
+	k.disk.trees[dir.Release] = t
+	return t
+}
+
+// live reports whether the machine's kernel runs.
+func (k *Kernel) live() bool { return !k.options.Image }
+
+// release returns the kernel release that questions are about: the one asked for, else the running
+// one, else the only one on the image; empty when that does not decide.
+func (k *Kernel) release(ctx context.Context) string {
+	if k.options.Kernel != "" && k.options.Kernel != fact.KernelAll {
+		return k.options.Kernel
+	}
+	if k.live() {
+		release, _ := k.runningRelease(ctx) // not known: facts that need it say so
+		return release
+	}
+	if dirs, _ := modprobe.Releases(k.machine, new(fact.Report)); len(dirs) == 1 {
+		return dirs[0].Release
+	}
+	return ""
+}
+
+// isRunning reports whether the release is that of the kernel that runs.
+func (k *Kernel) isRunning(ctx context.Context, release string) bool {
+	if !k.live() {
+		return false
+	}
+	running, err := k.runningRelease(ctx)
+	return err == nil && running == release
+}
+
+// fileKeys makes the keys to verify with, once, and returns what that reported too.
+func (k *Kernel) fileKeys() (*ko.Keys, *fact.Report) {
+	k.disk.mu.Lock()
+	defer k.disk.mu.Unlock()
+	if k.disk.keys == nil {
+		k.disk.keys = newKeys(k.options.Keys, &k.disk.keysLost)
+	}
+	return k.disk.keys, &k.disk.keysLost
+}
+
+// foundOwners are the owners of a release's files, and what reading them reported.
+type foundOwners struct {
+	owners *fileOwners
+	lost   fact.Report
+}
+
+// owners reads which package and which DKMS build files are of, once a release, and returns what that reported too.
+func (k *Kernel) owners(release string) (*fileOwners, *fact.Report) {
+	k.disk.mu.Lock()
+	defer k.disk.mu.Unlock()
+	if o := k.disk.owners[release]; o != nil {
+		return o.owners, &o.lost
+	}
+	if k.disk.owners == nil {
+		k.disk.owners = make(map[string]*foundOwners)
+	}
+	o := new(foundOwners)
+	o.owners = readOwners(k.machine, release, &o.lost)
+	k.disk.owners[release] = o
+	return o.owners, &o.lost
+}
+
+func (k *Kernel) firmwareOf(release string) *firmwareFinder {
+	k.disk.mu.Lock()
+	defer k.disk.mu.Unlock()
+	if f := k.disk.firmware[release]; f != nil {
+		return f
+	}
+	if k.disk.firmware == nil {
+		k.disk.firmware = make(map[string]*firmwareFinder)
+	}
+	f := newFirmwareFinder(k.machine, release, !k.options.Image)
+	k.disk.firmware[release] = f
+	return f
+}
