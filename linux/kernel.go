@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,30 @@ func (k *Kernel) Header(ctx context.Context, h *fact.Header, r *fact.Report) {
 	m.Note(r, "bootId", err)
 	h.BootID = strings.TrimSpace(string(bootID))
 	m.Done(r)
+}
+
+// capSysAdmin is the bit of CAP_SYS_ADMIN in a capability mask.
+const capSysAdmin = 1 << 21
+
+// Privilege returns one word for the answer to OpIdentity: root, restricted_root (uid 0 without
+// CAP_SYS_ADMIN), capable (another uid with some capability), or user. It is empty when the
+// answer says nothing.
+func Privilege(identity []byte) string {
+	keys := machine.Keys(identity)
+	uid, ok := keys["euid"]
+	if !ok {
+		return ""
+	}
+	caps, err := strconv.ParseUint(keys["capeff"], 16, 64)
+	switch {
+	case uid == "0" && (err != nil || caps&capSysAdmin != 0):
+		return "root"
+	case uid == "0":
+		return "restricted_root"
+	case err == nil && caps != 0:
+		return "capable"
+	}
+	return "user"
 }
 
 // readTaint fills in the kernel's taint mask.

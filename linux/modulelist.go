@@ -362,39 +362,3 @@ func parseSeq(b []byte) (uint64, error) {
 	}
 	return n, nil
 }
-
-// ParseKeys reads text of one "key value" a line, the form of OpUname and OpIdentity.
-func ParseKeys(b []byte) map[string]string {
-	keys := make(map[string]string)
-	for line := range strings.Lines(string(b)) {
-		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
-		if ok {
-			keys[key] = value
-		}
-	}
-	return keys
-}
-
-// capSysAdmin is the bit of CAP_SYS_ADMIN in a capability mask.
-const capSysAdmin = 1 << 21
-
-// Privilege returns one word for the answer to OpIdentity: root, restricted_root (uid 0 without
-// CAP_SYS_ADMIN), capable (another uid with some capability), or user. It is empty when the
-// answer says nothing.
-func Privilege(identity []byte) string {
-	keys := ParseKeys(identity)
-	uid, ok := keys["euid"]
-	if !ok {
-		return ""
-	}
-	caps, err := strconv.ParseUint(keys["capeff"], 16, 64)
-	switch {
-	case uid == "0" && (err != nil || caps&capSysAdmin != 0):
-		return "root"
-	case uid == "0":
-		return "restricted_root"
-	case err == nil && caps != 0:
-		return "capable"
-	}
-	return "user"
-}

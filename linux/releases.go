@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/machine"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
@@ -45,7 +46,7 @@ func (k *Kernel) runningRelease(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	release := ParseKeys(uname)["release"]
+	release := machine.Keys(uname)["release"]
 	if release == "" {
 		return "", &fact.ParseError{Source: OpUname, Field: "release", Reason: "no release"}
 	}
