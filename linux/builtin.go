@@ -91,7 +91,8 @@ func (k *Kernel) builtinTree(ctx context.Context) (t *modprobe.Tree, running boo
 
 // builtinsOnDisk reads modules.builtin and its metadata. A release directory that is not there is
 // no error: the list is then what the kernel shows.
-func (k *Kernel) builtinsOnDisk(ctx context.Context, r *fact.Report) (list []modprobe.BuiltinModule, t *modprobe.Tree, running bool, err error) {
+func (k *Kernel) builtinsOnDisk(ctx context.Context, r *fact.Report) (list []modprobe.BuiltinModule, t *modprobe.Tree,
+	running bool, err error) {
 	t, running, err = k.builtinTree(ctx)
 	if err != nil {
 		return nil, nil, running, err

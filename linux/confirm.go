@@ -183,7 +183,8 @@ func (r *viewReader) reopen(l *look, wanted names, listed bool) {
 
 // byCost are the views that can show that a module is there which the list does not name, those that
 // cost least first.
-var byCost = []string{ViewOpen, ViewHistory, ViewLog, ViewBTF, ViewHolders, ViewCrypto, ViewDrivers, ViewFtrace, ViewSymbols}
+var byCost = []string{ViewOpen, ViewHistory, ViewLog, ViewBTF, ViewHolders, ViewCrypto,
+	ViewDrivers, ViewFtrace, ViewSymbols}
 
 // cheapest is the view that shows the module for the least cost.
 func (l *look) cheapest(name string) string {

@@ -136,7 +136,9 @@ func (c *confirmation) discrepancy(g gap) fact.Discrepancy {
 		d.Grade = fact.GradeWeak
 	case c.busy(g):
 		d.Grade = fact.GradeWeak
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "looks that agree while the event counter did not stand still", Value: fmt.Sprint(c.all[g]), Source: SourceModules})
+		d.Evidence = append(d.Evidence,
+			fact.Evidence{Fact: "looks that agree while the event counter did not stand still",
+				Value: fmt.Sprint(c.all[g]), Source: SourceModules})
 	}
 	return d
 }
@@ -153,13 +155,17 @@ func (l *look) describeCount(d *fact.Discrepancy) {
 func (l *look) describeModule(d *fact.Discrepancy) {
 	d.ID, d.Views = d.Name, l.views(d.Name)
 	if state, ok := l.states[d.Name]; ok {
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "initstate", Value: escape.Text(state), Source: SourceSysModule})
+		d.Evidence = append(d.Evidence,
+			fact.Evidence{Fact: "initstate", Value: escape.Text(state), Source: SourceSysModule})
 	}
 	if l.bare[d.Name] {
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "directory", Value: "without initstate: covered by a mount, or that of compiled-in code", Source: SourceSysModule})
+		d.Evidence = append(d.Evidence,
+			fact.Evidence{Fact: "directory", Source: SourceSysModule,
+				Value: "without initstate: covered by a mount, or that of compiled-in code"})
 	}
 	if d.Kind == KindHiddenFromList && len(l.list.Entries) == 0 {
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "list", Value: "empty: it may be covered by a mount", Source: SourceModules})
+		d.Evidence = append(d.Evidence,
+			fact.Evidence{Fact: "list", Value: "empty: it may be covered by a mount", Source: SourceModules})
 	}
 	for _, t := range l.log {
 		if t.Module == d.Name {
@@ -202,14 +208,16 @@ func (l *look) unchecked() fact.Discrepancy {
 		}
 	}
 	if p, ok := l.firstUnsure(); ok {
-		text := fmt.Sprintf("%d directories could not be read, the first is %s: %s", len(l.unsure), escape.Text(p.Subject), p.Text)
+		text := fmt.Sprintf("%d directories could not be read, the first is %s: %s", len(l.unsure),
+			escape.Text(p.Subject), p.Text)
 		addUnchecked(&d, SourceSysModule, p.Code, text)
 	}
 	return d
 }
 
 func newUnchecked() fact.Discrepancy {
-	return fact.Discrepancy{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient, Views: make(map[string]fact.View)}
+	return fact.Discrepancy{Name: "kernel", Kind: KindUnchecked, Grade: fact.GradeTransient,
+		Views: make(map[string]fact.View)}
 }
 
 // firstUnsure returns the Problem of the first directory, by name, that could not be read.
@@ -250,8 +258,10 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	for _, name := range slices.Sorted(maps.Keys(l.unloaded)) {
 		carried.WriteString(l.unloaded[name])
 		if len(found) < maxFindings && !l.listed[name] {
-			found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted, Grade: fact.GradeTransient, Views: l.views(name),
-				Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: escape.Text(l.unloaded[name]), Source: ViewUnloaded}}, Samples: 1})
+			found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted,
+				Grade: fact.GradeTransient, Views: l.views(name),
+				Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: escape.Text(l.unloaded[name]),
+					Source: ViewUnloaded}}, Samples: 1})
 		}
 	}
 	if !l.hasTaint {
@@ -270,7 +280,8 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 		return found
 	}
 	d := fact.Discrepancy{Name: unexplained, Kind: KindTaintUnexplained, Grade: fact.GradeWeak, Samples: 1,
-		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing, ViewUnloaded: fact.ViewMissing, ViewLog: fact.ViewMissing}}
+		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing,
+			ViewUnloaded: fact.ViewMissing, ViewLog: fact.ViewMissing}}
 	for _, view := range []string{ViewUnloaded, ViewLog} {
 		if l.seen[view] == nil {
 			d.Views[view] = fact.ViewUnchecked
@@ -283,7 +294,8 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	for _, t := range l.log {
 		if strings.Contains(unexplained, t.Letter) && len(d.Evidence) < maxFindings {
 			d.Views[ViewLog] = fact.ViewSeen
-			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: ViewLog})
+			d.Evidence = append(d.Evidence,
+				fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: ViewLog})
 		}
 	}
 	return append(found, d)
@@ -302,9 +314,11 @@ func installCommands(c *modprobe.Config) []fact.Discrepancy {
 		if effect == modprobe.CommandFails || effect == modprobe.CommandNothing || len(found) == maxFindings {
 			continue
 		}
-		found = append(found, fact.Discrepancy{ID: d.Name, Name: d.Name, Kind: KindInstallCommand, Grade: fact.GradeWeak, Samples: 1,
-			Views:    map[string]fact.View{SourceConfig: fact.ViewSeen},
-			Evidence: []fact.Evidence{{Fact: "install", Value: escape.Text(d.Value), Source: fmt.Sprintf("/%s:%d", d.File, d.Line)}}})
+		found = append(found, fact.Discrepancy{ID: d.Name, Name: d.Name, Kind: KindInstallCommand,
+			Grade: fact.GradeWeak, Samples: 1,
+			Views: map[string]fact.View{SourceConfig: fact.ViewSeen},
+			Evidence: []fact.Evidence{
+				{Fact: "install", Value: escape.Text(d.Value), Source: fmt.Sprintf("/%s:%d", d.File, d.Line)}}})
 	}
 	return found
 }
@@ -330,20 +344,23 @@ func unownedFiles(t *modprobe.Tree, owners *fileOwners, lost, r *fact.Report) ([
 	for i := range inv.Modules {
 		m := &inv.Modules[i]
 		file := t.Path(m.Path)
-		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" || owners.Package(modprobe.LinkTarget(t.FS(), file)) != "" {
+		if owners.DKMS(m.Name, m.Path, file) != "" || owners.Package(file) != "" ||
+			owners.Package(modprobe.LinkTarget(t.FS(), file)) != "" {
 			continue
 		}
 		if len(found) == maxFindings {
 			more++
 			continue
 		}
-		found = append(found, fact.Discrepancy{ID: m.Name, Name: m.Name, Kind: KindUnownedFile, Grade: fact.GradeWeak, Samples: 1,
+		found = append(found, fact.Discrepancy{ID: m.Name, Name: m.Name, Kind: KindUnownedFile,
+			Grade: fact.GradeWeak, Samples: 1,
 			Views:    map[string]fact.View{SourceTree: fact.ViewSeen, SourcePackages: fact.ViewMissing},
 			Evidence: []fact.Evidence{{Fact: "file", Value: "/" + file, Source: SourceTree}}})
 	}
 	if more > 0 {
 		last := &found[len(found)-1]
-		last.Evidence = append(last.Evidence, fact.Evidence{Fact: "and more such files", Value: fmt.Sprint(more), Source: SourceTree})
+		last.Evidence = append(last.Evidence,
+			fact.Evidence{Fact: "and more such files", Value: fmt.Sprint(more), Source: SourceTree})
 	}
 	return found, nil
 }

@@ -61,7 +61,8 @@ func (k *Kernel) FileDiscrepancies(ctx context.Context, r *fact.Report) ([]fact.
 	for _, tree := range trees {
 		found = append(found, k.unownedFiles(tree, &unchecked, r)...)
 	}
-	found = append(found, configDiscrepancies(modprobe.ReadConfig(k.machine, modprobe.ConfigDirs, "", false), &unchecked, r)...)
+	found = append(found, configDiscrepancies(modprobe.ReadConfig(k.machine, modprobe.ConfigDirs, "", false),
+		&unchecked, r)...)
 	return joinDiscrepancies(unchecked, found), nil
 }
 
@@ -82,7 +83,8 @@ func (k *Kernel) imageTrees(ctx context.Context, r *fact.Report) ([]*modprobe.Tr
 		err = p
 	}
 	if len(dirs) == 0 && err == nil {
-		err = fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]), fs.ErrNotExist)
+		err = fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]),
+			fs.ErrNotExist)
 	}
 	trees := make([]*modprobe.Tree, len(dirs))
 	for i, dir := range dirs {
@@ -93,7 +95,8 @@ func (k *Kernel) imageTrees(ctx context.Context, r *fact.Report) ([]*modprobe.Tr
 
 // diskDiscrepancies compares the loaded modules with their files, the files with the packages, and
 // looks for install lines that run programs.
-func (k *Kernel) diskDiscrepancies(ctx context.Context, unchecked *fact.Discrepancy, r *fact.Report) []fact.Discrepancy {
+func (k *Kernel) diskDiscrepancies(ctx context.Context, unchecked *fact.Discrepancy,
+	r *fact.Report) []fact.Discrepancy {
 	tree, err := k.runningTree(ctx)
 	if err != nil {
 		addUncheckedFor(unchecked, SourceTree, noTree(err))
@@ -130,14 +133,16 @@ func configDiscrepancies(config *modprobe.Config, unchecked *fact.Discrepancy, r
 }
 
 // compareFiles compares each loaded module with the file that would be loaded now.
-func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecked *fact.Discrepancy, r *fact.Report) []fact.Discrepancy {
+func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecked *fact.Discrepancy,
+	r *fact.Report) []fact.Discrepancy {
 	modules, err := k.loadedWithFiles(ctx, r)
 	if err != nil {
 		addUncheckedFor(unchecked, SourceTree, err)
 		return nil
 	}
 	if tree, ok := r.Find(SourceTree); ok && tree.Outcome != fact.OutcomeOK && tree.Outcome != fact.OutcomePartial {
-		addUncheckedFor(unchecked, SourceTree, fact.Problem{Source: SourceTree, Code: tree.Code, Text: "module files were not read: " + string(tree.Code)})
+		addUncheckedFor(unchecked, SourceTree,
+			fact.Problem{Source: SourceTree, Code: tree.Code, Text: "module files were not read: " + string(tree.Code)})
 		return nil
 	}
 	var different, absent []fact.Discrepancy
@@ -158,12 +163,16 @@ func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecke
 		}
 	}
 	if unknown > 0 {
-		why.Text = fmt.Sprintf("%d of %d loaded modules could not be compared with a file, the first is %s: %s", unknown, len(modules), why.Subject, why.Text)
+		why.Text = fmt.Sprintf("%d of %d loaded modules could not be compared with a file, the first is %s: %s",
+			unknown, len(modules), why.Subject, why.Text)
 		addUncheckedFor(unchecked, SourceTree, why)
 	}
 	if len(absent) == len(modules) && len(absent) > 1 {
-		absent = []fact.Discrepancy{{Name: "/" + tree.Dir, Kind: KindNoFile, Grade: fact.GradeWeak, Samples: 1, Views: absent[0].Views,
-			Evidence: []fact.Evidence{{Fact: "loaded modules, none of which has a file", Value: fmt.Sprint(len(modules)), Source: SourceTree}}}}
+		absent = []fact.Discrepancy{{Name: "/" + tree.Dir, Kind: KindNoFile, Grade: fact.GradeWeak,
+			Samples: 1, Views: absent[0].Views,
+			Evidence: []fact.Evidence{
+				{Fact: "loaded modules, none of which has a file", Value: fmt.Sprint(len(modules)),
+					Source: SourceTree}}}}
 	}
 	return append(different, absent...)
 }

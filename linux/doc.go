@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package linux reads what a Linux kernel says of its loadable modules, in the kernel's own words, and answers what could
-// be loaded into it. It reads a [fact.Machine] alone, and works the same on a running system, a mounted root and a tape.
+// Package linux reads what a Linux kernel says of its loadable modules, in the kernel's own words, and
+// answers what could be loaded into it. It reads a [fact.Machine] alone, and works the same on a running
+// system, a mounted root and a tape.
 //
-// [Open] returns the [Kernel] of a machine. Its methods are those of every kernel's package: Loaded, Builtin, Installed,
-// File, Resolve, Plan, Policy, Check, Discrepancies and others. Each takes a [fact.Report], which says afterwards which
-// sources were read and what could not be read. An error means that there is no result. Package lkm is the same for all
-// systems.
+// [Open] returns the [Kernel] of a machine. Its methods are those of every kernel's package: Loaded,
+// Builtin, Installed, File, Resolve, Plan, Policy, Check, Discrepancies and others. Each takes a
+// [fact.Report], which says afterwards which sources were read and what could not be read. An error means
+// that there is no result. Package lkm is the same for all systems.
 //
 // Three packages beside it work alone: linux/ko reads a module's file, linux/modprobe answers what modprobe would
 // do, linux/boot reads what a boot loader would start.

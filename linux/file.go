@@ -37,7 +37,9 @@ func (k *Kernel) File(_ context.Context, name string, r *fact.Report) ([]Record,
 
 // ReadFile reads a module's file by itself. ok is false for a file that is not a Linux module. head is the file's
 // beginning, nil for a folder.
-func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+func ReadFile(
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	if !ko.IsModule(head) {
 		return nil, false, nil
 	}

@@ -20,7 +20,8 @@ import (
 // firmwareDirs are the directories that the kernel looks for firmware in, as paths below the
 // machine's root; RELEASE stands for the kernel's release. The one of firmwarePathFile comes before
 // them.
-var firmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/updates", "lib/firmware/RELEASE", "lib/firmware"}
+var firmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/updates",
+	"lib/firmware/RELEASE", "lib/firmware"}
 
 // firmwarePathFile holds the directory that the running kernel looks into first (firmware_class.path=),
 // as on NixOS and Android.
@@ -124,7 +125,8 @@ func (f *firmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri 
 	}
 	names := []string{base, base + ".xz", base + ".zst"}
 	if strings.ContainsAny(base, "*?[") {
-		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)), func(name string) bool { return !modprobe.MatchAlias(base, name) })
+		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)),
+			func(name string) bool { return !modprobe.MatchAlias(base, name) })
 	}
 	answer := fact.No
 	for _, name := range names {

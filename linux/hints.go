@@ -168,7 +168,8 @@ func parseUevent(b []byte) (uevent, error) {
 		case "SEQNUM":
 			n, err := strconv.ParseUint(value, 10, 64)
 			if err != nil {
-				return uevent{}, &fact.ParseError{Source: SourceUevents, Field: "SEQNUM", Reason: "is " + strconv.Quote(value)}
+				return uevent{},
+					&fact.ParseError{Source: SourceUevents, Field: "SEQNUM", Reason: "is " + strconv.Quote(value)}
 			}
 			e.Seq = n
 		}

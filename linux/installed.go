@@ -79,7 +79,8 @@ func (w *walk) add(f *foundModule) {
 
 // cutShort reports a walk that its budget ended.
 func (w *walk) cutShort(r *fact.Report) {
-	text := fmt.Sprintf("%d of %d modules read in %v, the rest left out", w.count, len(w.inventory.Modules), r.Budget.Time())
+	text := fmt.Sprintf("%d of %d modules read in %v, the rest left out", w.count, len(w.inventory.Modules),
+		r.Budget.Time())
 	r.Add(fact.Problem{Source: SourceTree, Field: "modules", Code: fact.CodeBudget, Text: text})
 	r.Source(SourceTree, fact.OutcomePartial, fact.CountOf(w.count), fact.ErrBudget)
 }
@@ -88,7 +89,8 @@ func (w *walk) cutShort(r *fact.Report) {
 func (w *walk) done(r *fact.Report) {
 	if w.newer > 0 {
 		r.Add(fact.Problem{Source: SourceTree, Field: "modules", Code: fact.CodeOther,
-			Text: fmt.Sprintf("%d module files are newer than modules.dep, such as %s: run depmod", w.newer, w.example)})
+			Text: fmt.Sprintf("%d module files are newer than modules.dep, such as %s: run depmod",
+				w.newer, w.example)})
 	}
 	r.Source(SourceTree, w.outcome, fact.CountOf(w.count), nil)
 }

@@ -77,7 +77,8 @@ func (k kernelKey) Keyring() (name, holds string, ok bool) {
 var trustedKeyrings = [...]struct{ name, effect string }{
 	{".builtin_trusted_keys", "keys that were compiled into the kernel: their modules pass"},
 	{".secondary_trusted_keys", "keys added while running, signed by a builtin key: their modules pass"},
-	{".machine", "keys of the machine's owner (MOK): their modules pass where the kernel links it to the secondary keyring"},
+	{".machine", "keys of the machine's owner (MOK): their modules pass where the kernel links it " +
+		"to the secondary keyring"},
 	{".platform", "keys of the firmware: for kexec images only; some distributions accept them for modules"},
 	{".blacklist", "hashes and keys that are refused"},
 }

@@ -48,7 +48,8 @@ func (k *Kernel) whyNoList(cause error) error {
 	}
 	none, err := noModuleSupport(k.machine)
 	if err != nil {
-		return fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, and without subset=pid?)", cause, err)
+		return fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, "+
+			"and without subset=pid?)", cause, err)
 	}
 	if !none {
 		return fmt.Errorf("%w, although the kernel has modules: something hides it", cause)
@@ -142,7 +143,8 @@ func (k *Kernel) hiddenAddresses() error {
 			settings += path.Base(file) + "=" + strings.TrimSpace(string(v)) + " and "
 		}
 	}
-	return fmt.Errorf("addresses %w: %sno CAP_SYSLOG (needed only for --detail addresses)", fact.ErrRestricted, settings)
+	return fmt.Errorf("addresses %w: %sno CAP_SYSLOG (needed only for --detail addresses)",
+		fact.ErrRestricted, settings)
 }
 
 // A pollScratch is what Poll keeps from one call to the next.

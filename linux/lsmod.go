@@ -14,9 +14,10 @@ import (
 // SourceLsmod is the source of a list made from the text that lsmod prints.
 const SourceLsmod = "lsmod"
 
-// ReadLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or without the header, with
-// prompts and stray lines around it. The records have no taint, and a state only where the text has a word for it or a
-// reference count. A line that is not a row is reported, and so is a text that ends within a line.
+// ReadLsmod reads the text that lsmod prints: that of kmod, of BusyBox and of Linux 2.4, with or
+// without the header, with prompts and stray lines around it. The records have no taint, and a
+// state only where the text has a word for it or a reference count. A line that is not a row is
+// reported, and so is a text that ends within a line.
 func ReadLsmod(text string, r *fact.Report) fact.Capture[Module] {
 	l := listText{command: "lsmod", source: SourceLsmod, row: lsmodRow}
 	c := l.read(text, r)
@@ -115,7 +116,8 @@ func headerRest(line string) (string, bool) {
 // harmless recognises the error lines of the tools themselves and of what stands before them in a
 // pipe.
 func harmless(line string) bool {
-	for _, start := range []string{"lsmod: ", "libkmod: ", "grep: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ", "ERROR: ", "WARNING: "} {
+	for _, start := range []string{"lsmod: ", "libkmod: ", "grep: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ",
+		"ERROR: ", "WARNING: "} {
 		if strings.HasPrefix(line, start) {
 			return true
 		}
@@ -173,7 +175,8 @@ func cutField(s string) (word, rest string, ok bool) {
 func (e *listEntry) users(s string) bool {
 	// 2.4 puts the users in brackets, which the mark of a permanent module also has.
 	s = strings.ReplaceAll(s, "[permanent]", " permanent] ")
-	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '[' }) {
+	for word := range strings.FieldsFuncSeq(s,
+		func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '[' }) {
 		switch word {
 		case "permanent]":
 			e.Permanent = true

@@ -31,8 +31,9 @@ type modinfoRecord struct {
 // modinfoColumn is where modinfo's values begin; a longer key pushes its value to the right.
 const modinfoColumn = 16
 
-// ReadModinfo reads the text that modinfo prints, of any number of modules, with error lines between them, which are
-// reported. A line that begins no field continues the value before it: values hold newlines, and signatures are wrapped.
+// ReadModinfo reads the text that modinfo prints, of any number of modules, with error lines
+// between them, which are reported. A line that begins no field continues the value before it:
+// values hold newlines, and signatures are wrapped.
 func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	p := modinfoParser{report: r}
 	for line := range strings.Lines(text) {

@@ -251,14 +251,15 @@ type listReader struct {
 // newListReader returns a reader of the machine whose root is fsys.
 func newListReader(fsys fs.FS) *listReader { return &listReader{fsys: fsys} }
 
-// Read replaces l's content with the kernel's list, sorted by name. The kernel gives the list in pieces, between which a
-// module can come or go, so that a line is skipped or repeated. The list is therefore read again if the kernel's event
-// counter moved meanwhile, a name stands twice or the text is cut off, until two reads agree, at most three times. What
-// the last read lost is reported, and a list that kept changing; of repeated lines the first stays.
+// Read replaces l's content with the kernel's list, sorted by name. The kernel gives the list in
+// pieces, between which a module can come or go, so that a line is skipped or repeated. The list is
+// therefore read again if the kernel's event counter moved meanwhile, a name stands twice or the
+// text is cut off, until two reads agree, at most three times. What the last read lost is reported,
+// and a list that kept changing; of repeated lines the first stays.
 //
-// The error is that of opening or reading /proc/modules, or why what is there is not the kernel's list: no line makes
-// sense, or it is empty and something was put in its place. [noModuleSupport] reports whether a file that does not exist
-// means a kernel without modules.
+// The error is that of opening or reading /proc/modules, or why what is there is not the kernel's
+// list: no line makes sense, or it is empty and something was put in its place. [noModuleSupport]
+// reports whether a file that does not exist means a kernel without modules.
 func (r *listReader) Read(l *moduleList, report *fact.Report) error {
 	r.last = r.last[:0]
 	for try := 1; ; try++ {
@@ -309,7 +310,8 @@ func masked(name string, info fs.FileInfo) error {
 	if (info.Mode().IsRegular() || info.IsDir()) && info.Mode().Perm() != 0 {
 		return nil
 	}
-	return &fs.PathError{Op: "open", Path: "/" + name, Err: fmt.Errorf("%s is in its place, which hides it: %w", info.Mode(), fs.ErrPermission)}
+	return &fs.PathError{Op: "open", Path: "/" + name,
+		Err: fmt.Errorf("%s is in its place, which hides it: %w", info.Mode(), fs.ErrPermission)}
 }
 
 // readSeq returns the event counter, or nil when the machine has none to show.

@@ -60,7 +60,8 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 }
 
 // compared yields the modules in their order, each compared with its file, with as many workers as the options say.
-func (k *Kernel) compared(ctx context.Context, t *modprobe.Tree, modules []Record, detail fact.Detail) iter.Seq[Record] {
+func (k *Kernel) compared(ctx context.Context, t *modprobe.Tree, modules []Record,
+	detail fact.Detail) iter.Seq[Record] {
 	return parallel.Ordered(ctx, k.options.Workers, len(modules), func() func(int) Record {
 		d := k.describer(t, detail)
 		return func(i int) Record {
@@ -86,7 +87,8 @@ func (k *Kernel) runningTree(ctx context.Context) (*modprobe.Tree, error) {
 func noTree(err error) fact.Problem {
 	p := fact.ProblemOf(SourceTree, "", "onDisk", err)
 	if errors.Is(err, fs.ErrNotExist) {
-		p.Text += " (removed by an upgrade, not in this container, or hidden from this service by ProtectKernelModules=: bind /usr/lib/modules read-only)"
+		p.Text += " (removed by an upgrade, not in this container, or hidden from this service by " +
+			"ProtectKernelModules=: bind /usr/lib/modules read-only)"
 	}
 	return p
 }
@@ -124,7 +126,8 @@ func (d *describer) compare(m *Record) {
 	case m.ContentID != "" && f.BuildID != "":
 		m.OnDisk.By, m.OnDisk.ContentID, m.OnDisk.Match = "build_id", f.BuildID, sameOrNot(m.ContentID, f.BuildID)
 	case live.Srcversion != "" && srcversion != "":
-		m.OnDisk.By, m.OnDisk.ContentID, m.OnDisk.Match = "srcversion", srcversion, sameOrNot(live.Srcversion, srcversion)
+		m.OnDisk.By, m.OnDisk.ContentID, m.OnDisk.Match = "srcversion", srcversion,
+			sameOrNot(live.Srcversion, srcversion)
 	default:
 		m.Problems = append(m.Problems, fact.ProblemOf(SourceTree, m.Name, "onDisk",
 			fmt.Errorf("neither build-id nor srcversion of both the loaded module and its file: %w", fs.ErrNotExist)))

@@ -117,7 +117,8 @@ func (o *ownersReader) readLists(dir string) {
 
 // tooManyLists says that not every package's list was read: then no file is without a package.
 func tooManyLists(dir string) error {
-	return &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d lists or %d bytes", maxPackageLists, maxPackageBytes), Err: fact.ErrTooLarge}
+	return &fact.ParseError{Source: dir, Reason: fmt.Sprintf("more than %d lists or %d bytes", maxPackageLists,
+		maxPackageBytes), Err: fact.ErrTooLarge}
 }
 
 var moduleDirMark = []byte("lib/modules/")

@@ -70,7 +70,8 @@ func addTaintEvidence(m *Record, letters string) {
 		switch letters[i] {
 		case 'O', 'P':
 			m.Origin.Class = fact.OriginThirdParty
-			m.Origin.Evidence = append(m.Origin.Evidence, fact.Evidence{Fact: "taint", Value: letters[i : i+1], Source: SourceModules})
+			m.Origin.Evidence = append(m.Origin.Evidence,
+				fact.Evidence{Fact: "taint", Value: letters[i : i+1], Source: SourceModules})
 		case 'E':
 			m.Signature.Evidence = fact.EvidenceTaintE
 		}

@@ -239,7 +239,8 @@ func redactWord(word string) string {
 // isKey reports whether s looks like a parameter's name, and not like a part of a value.
 func isKey(s string) bool {
 	const most = 64
-	return s != "" && len(s) <= most && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
+	return s != "" && len(s) <= most &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == ""
 }
 
 // redactKey keeps a line of /proc/keys that is about the kernel's own keyrings and certificates;
@@ -267,7 +268,8 @@ func redactGrub(line []byte) []byte {
 		return nil
 	}
 	trimmed := bytes.TrimLeft(line, " \t")
-	if strings.HasPrefix(commands[0], "linux") && bytes.HasPrefix(trimmed, []byte(commands[0])) && len(bytes.TrimSpace(trimmed)) == len(commands[0]) {
+	if strings.HasPrefix(commands[0], "linux") && bytes.HasPrefix(trimmed, []byte(commands[0])) &&
+		len(bytes.TrimSpace(trimmed)) == len(commands[0]) {
 		return redactGrubCommand(line, len(line)-len(trimmed))
 	}
 	for i, command := range commands {
@@ -344,7 +346,8 @@ func isDeviceID(elems []string) bool {
 		"node_guid", "sys_image_guid", "vpd", "vpd_pg80", "vpd_pg83", "cid":
 		return true
 	case "address", "broadcast":
-		return slices.Contains(elems, "net") || slices.Contains(elems, "bluetooth") || slices.Contains(elems, "ieee80211")
+		return slices.Contains(elems, "net") || slices.Contains(elems, "bluetooth") ||
+			slices.Contains(elems, "ieee80211")
 	}
 	return false
 }
@@ -387,7 +390,8 @@ func redactGrubEnv(line []byte) []byte {
 // redactAppend does the same for the words of an "append" line.
 func redactAppend(line []byte) []byte {
 	trimmed := bytes.TrimLeft(line, " \t")
-	if len(trimmed) < len("append ") || !strings.EqualFold(string(trimmed[:len("append")]), "append") || !isSpace(trimmed[len("append")]) {
+	if len(trimmed) < len("append ") || !strings.EqualFold(string(trimmed[:len("append")]), "append") ||
+		!isSpace(trimmed[len("append")]) {
 		return line
 	}
 	return redactWords(line, len(line)-len(trimmed)+len("append"))

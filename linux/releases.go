@@ -70,7 +70,8 @@ func (k *Kernel) tree(ctx context.Context) (*modprobe.Tree, error) {
 	dirs, err := modprobe.Releases(k.machine, new(fact.Report)) // a root that could not be read is no cause to refuse
 	switch {
 	case len(dirs) == 0 && err == nil:
-		return nil, fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]), fs.ErrNotExist)
+		return nil, fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]),
+			fs.ErrNotExist)
 	case len(dirs) == 0:
 		return nil, err
 	case len(dirs) > 1:
@@ -78,7 +79,8 @@ func (k *Kernel) tree(ctx context.Context) (*modprobe.Tree, error) {
 		for i := range dirs {
 			names[i] = dirs[i].Release
 		}
-		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s", strings.Join(names, ", "))
+		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s",
+			strings.Join(names, ", "))
 	}
 	return k.treeAt(dirs[0]), nil
 }

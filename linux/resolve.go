@@ -84,7 +84,8 @@ func (k *Kernel) Plan(ctx context.Context, query string, r *fact.Report) ([]fact
 	}
 	steps := make([]fact.Step, len(plan.Steps))
 	for i, s := range plan.Steps {
-		steps[i] = fact.Step{Module: string(fact.KindLinuxModule) + ":" + s.Name, Command: s.Command, Params: s.Params, Optional: s.Optional, Reason: s.Reason}
+		steps[i] = fact.Step{Module: string(fact.KindLinuxModule) + ":" + s.Name, Command: s.Command, Params: s.Params,
+			Optional: s.Optional, Reason: s.Reason}
 		switch {
 		case s.Path != "":
 			steps[i].Path = "/" + t.Path(s.Path)

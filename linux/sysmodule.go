@@ -53,7 +53,9 @@ func (r *sysReader) lose(field string, err error) {
 func (r *sysReader) readModule(name string) (m sysModule, err error) {
 	before := len(r.losses)
 	if !validName(name) {
-		return m, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
+		return m,
+			&fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) +
+				" is no file name"}
 	}
 	core, err := r.attr(name, "coresize")
 	switch {
@@ -161,7 +163,9 @@ func (r *sysReader) buildID(name string) (string, error) {
 func parseCount(file, s string) (fact.Count, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
-		return fact.Count{}, &fact.ParseError{Source: "/" + SysModuleDir, Field: file, Reason: "is " + strconv.Quote(s) + ", not a number of bytes"}
+		return fact.Count{},
+			&fact.ParseError{Source: "/" + SysModuleDir, Field: file, Reason: "is " + strconv.Quote(s) +
+				", not a number of bytes"}
 	}
 	return fact.CountOf(n), nil
 }
@@ -282,7 +286,8 @@ func readValuesDir(fsys fs.FS, name, dir string) ([]fs.DirEntry, error) {
 		}
 	}
 	if len(files) > maxSysfsValues {
-		return nil, &fact.ParseError{Source: "/" + SysModuleDir + "/" + name + "/" + dir, Reason: "has " + strconv.Itoa(len(files)) + " files", Err: fact.ErrTooLarge}
+		return nil, &fact.ParseError{Source: "/" + SysModuleDir + "/" + name + "/" + dir, Reason: "has " +
+			strconv.Itoa(len(files)) + " files", Err: fact.ErrTooLarge}
 	}
 	return files, nil
 }

@@ -110,7 +110,8 @@ func scanTags(ctx context.Context, f io.Reader, name string, tag func([]byte) st
 		case !errors.Is(err, io.EOF):
 			return err
 		case read == 0:
-			return &fs.PathError{Op: "read", Path: "/" + name, Err: fmt.Errorf("is empty, so that it shows nothing of any module: %w", fs.ErrNotExist)}
+			return &fs.PathError{Op: "read", Path: "/" + name,
+				Err: fmt.Errorf("is empty, so that it shows nothing of any module: %w", fs.ErrNotExist)}
 		default:
 			return ctx.Err()
 		}
@@ -219,7 +220,9 @@ func parseVmallocinfo(text []byte) ([]vmallocArea, error) {
 // not given back, and no area is held against anyone.
 func (r *viewReader) inMemory(name string) (bool, error) {
 	if !validName(name) {
-		return false, &fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) + " is no file name"}
+		return false,
+			&fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) +
+				" is no file name"}
 	}
 	text, err := limit.AppendAttr(r.fsys, nil, SysModuleDir+"/"+name+"/"+sectionsDir+"/.text", limit.Attr)
 	if err != nil {

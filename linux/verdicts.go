@@ -54,7 +54,9 @@ func (k *Kernel) queryName(query string) (string, error) {
 	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
 		return query, nil
 	}
-	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, new(fact.Report)) // only the name is asked for
+	// only the name is asked for
+	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"),
+		ko.Options{}, new(fact.Report))
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +92,8 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]CheckMach
 			for i, d := range dirs {
 				names[i] = d.Release
 			}
-			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs), strings.Join(names, " "))
+			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs),
+				strings.Join(names, " "))
 		}
 		return []CheckMachine{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
 	}
@@ -116,7 +119,8 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 		var lost fact.Report // the facts of the command line say so
 		setup := boot.Read(k.machine, &lost)
 		e, err := nextEntry(setup, m.Release, lost.Problems)
-		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File, e.Line, e.Unresolved, err
+		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File,
+			e.Line, e.Unresolved, err
 	}
 	p := ReadPolicy(m)
 	r.Policy(p)

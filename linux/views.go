@@ -37,7 +37,9 @@ const (
 
 // Views are the sources that FindDiscrepancies compares, those that everyone may read first. What is
 // on disk is beside them.
-var Views = []string{SourceModules, SourceSysModule, ViewOpen, ViewLinks, ViewHolders, ViewSymbols, ViewBTF, ViewDrivers, ViewCrypto, SourceTainted, ViewLog,
+var Views = []string{SourceModules, SourceSysModule, ViewOpen, ViewLinks, ViewHolders,
+	ViewSymbols, ViewBTF, ViewDrivers,
+	ViewCrypto, SourceTainted, ViewLog,
 	ViewUnloaded, ViewFtrace, ViewDynamicDebug, ViewHistory}
 
 // The files of the views.
@@ -403,7 +405,8 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 	case errSeq != nil:
 		err = errSeq
 	case upTo != seq:
-		err = fmt.Errorf("the watch heard events up to number %d, the last one is %d: %w", upTo, seq, errors.ErrUnsupported)
+		err = fmt.Errorf("the watch heard events up to number %d, the last one is %d: %w", upTo,
+			seq, errors.ErrUnsupported)
 	}
 	l.showed(ViewHistory, heard, err)
 }
