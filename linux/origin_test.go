@@ -140,7 +140,8 @@ func TestOriginWithALostList(t *testing.T) {
 	if got := packageOf(whole); got != "linux-image-1" || len(lost.Problems) > 0 {
 		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
-	if found, err := unownedFiles(tree, whole, &lost, new(fact.Report)); err != nil || len(found) != 1 || found[0].Name != "x" {
+	if found, err := unownedFiles(tree, whole, &lost, new(fact.Report)); err != nil || len(found) != 1 ||
+		found[0].Name != "x" {
 		t.Errorf("%+v, %v", found, err)
 	}
 	part := readOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1", &lost)
@@ -150,7 +151,8 @@ func TestOriginWithALostList(t *testing.T) {
 	if got := packageOf(part); got != "" || !part.HasPackages || len(lost.Problems) != 1 {
 		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
-	if found, err := unownedFiles(tree, part, &lost, new(fact.Report)); !errors.Is(err, fs.ErrPermission) || found != nil {
+	if found, err := unownedFiles(tree, part, &lost, new(fact.Report)); !errors.Is(err, fs.ErrPermission) ||
+		found != nil {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
-	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
 
 func openMac(t testing.TB, h fakedarwin.Host, o Options) *System {
@@ -275,59 +274,6 @@ func TestDarwinReadFile(t *testing.T) {
 		"Library": CodeMalformed, "nothing": CodeAbsent} {
 		if m, err := read(name); fact.CodeOf(err) != code || m != nil {
 			t.Errorf("%s: %+v, %v", name, m, err)
-		}
-	}
-}
-
-// TestDarwinCaptures reads every recorded text of a Mac without being told what it is.
-func TestDarwinCaptures(t *testing.T) {
-	dir := filepath.Join(testdata.Dir(t, "captures"), "darwin")
-	kinds := map[string]struct {
-		kind CaptureKind
-		rows int
-	}{
-		"kext-bundle-ids-sonoma-t2": {CaptureBundleIDs, 25}, "kext-loadinfo-10.15.6-itlwm": {CaptureKextutil, 2},
-		"kextpolicy-dump-10.14":    {CaptureKextPolicy, 6},
-		"kextstat-10.11.5-ux303ub": {CaptureKextstat, 124}, "kextstat-10.11.5-ux303ub-early": {CaptureKextstat, 123},
-		"kextstat-10.12-hornidis": {CaptureKextstat, 10},
-		"kextstat-10.12-macfuse":  {CaptureKextstat, 10}, "kextstat-10.12.6-kbfs": {CaptureKextstat, 10},
-		"kextstat-10.14-tunnelblick": {CaptureKextstat, 8},
-		"kextstat-kl-ohai":           {CaptureKextstat, 3}, "kmutil-11.0beta5": {CaptureKextstat, 9},
-		"kmutil-11.2-imacpro": {CaptureKextstat, 9}, "kmutil-11.4-hacktricks": {CaptureKextstat, 6},
-		"kmutil-cut-amfi-users": {CaptureKextstat, 17}, "kmutil-grep-smbus": {CaptureKextstat, 2},
-		"kmutil-uninstaller-virtualbox": {CaptureKextstat, 0},
-		"panic-kexts-10.13-trendmicro":  {CaptureMacOSPanic, 21}, "panic-kexts-m1-12": {CaptureMacOSPanic, 28},
-		"systemextensionsctl-karabiner-rows":     {CaptureSystemExtensionsCtl, 3},
-		"systemextensionsctl-lulu-11":            {CaptureSystemExtensionsCtl, 1},
-		"systemextensionsctl-lulu-27-row":        {CaptureSystemExtensionsCtl, 1},
-		"systemextensionsctl-prolific-driverkit": {CaptureSystemExtensionsCtl, 1},
-	}
-	folders, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, folder := range folders {
-		files, _ := filepath.Glob(filepath.Join(dir, folder.Name(), "*.txt"))
-		for _, file := range files {
-			want, ok := kinds[folder.Name()]
-			if !ok {
-				t.Errorf("%s is not in the test's table", folder.Name())
-				continue
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, as := range []CaptureKind{want.kind, ""} {
-				snap, err := ReadCapture(strings.NewReader(string(text)), as)
-				if err != nil || snap.OS != Darwin || len(snap.Modules) != want.rows {
-					t.Errorf("%s as %q: %v", folder.Name(), as, err)
-					if snap != nil {
-						t.Errorf("%s: %s, %d modules, want %d; %v", folder.Name(), snap.OS, len(snap.Modules),
-							want.rows, snap.Problems)
-					}
-				}
-			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
@@ -98,22 +99,9 @@ func ExampleSnapshot_Err() {
 	// Output: true
 }
 
-func ExampleReadCapture() {
-	text := "$ lsmod\nModule                  Size  Used by\nnvme                   57344  3\n" +
-		"nvme_core             184320  5 nvme\n"
-	snap, err := lkm.ReadCapture(strings.NewReader(text), "")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	core := snap.Module("linux_module:nvme_core")
-	fmt.Println(core.Size, core.Refs, core.UsedBy)
-	// Output: 184320 5 [nvme]
-}
-
 func ExampleDiff() {
-	a, _ := lkm.ReadCapture(strings.NewReader("Module Size Used by\nnvme 57344 3\n"), "")
-	b, _ := lkm.ReadCapture(strings.NewReader("Module Size Used by\nnvme 57344 9\next4 815104 1\n"), "")
+	a, _ := capture.Read(strings.NewReader("Module Size Used by\nnvme 57344 3\n"), "")
+	b, _ := capture.Read(strings.NewReader("Module Size Used by\nnvme 57344 9\next4 815104 1\n"), "")
 	d := lkm.Diff(a, b)
 	fmt.Println(len(d.Added), len(d.Removed), len(d.Changed)) // reference counts do not count
 	// Output: 1 0 0

@@ -32,10 +32,3 @@ var dragonflyRow = row{
 }
 
 func openFreeBSD(m Machine, o fact.Options) backend { return adapt(freebsd.Open(m, o), o.OS) }
-
-// The kinds of captures of FreeBSD and DragonFly. The two systems print the same columns: a text
-// whose kind is found out is taken to be FreeBSD's.
-const (
-	CaptureKldstat          CaptureKind = "kldstat"           // kldstat of FreeBSD, with -v, -h, -d, -i, -n or -m
-	CaptureKldstatDragonFly CaptureKind = "kldstat_dragonfly" // kldstat of DragonFly
-)

@@ -18,7 +18,7 @@ var linuxRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(linux.ReadFile(ctx, fsys, name, head, o))
 	},
-	loaded:    []string{linux.SourceModules, SourceLsmod},
+	loaded:    []string{linux.SourceModules, linux.SourceLsmod},
 	builtin:   []string{linux.SourceBuiltin},
 	installed: []string{linux.SourceTree},
 }

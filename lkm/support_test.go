@@ -15,6 +15,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 	"github.com/kernelext/kernelext/lkm/tape"
 )
@@ -122,7 +123,7 @@ func liveSource(os lkm.OS, tapes []*tape.Tape) string {
 
 func captureKinds(os lkm.OS) string {
 	var words []string
-	for _, k := range lkm.CaptureKinds() {
+	for _, k := range capture.Kinds() {
 		if k.OS() == os {
 			word := string(k)
 			if k.Experimental() {

@@ -14,12 +14,13 @@ import (
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
 )
 
 func (a *app) importCaptures() *cobra.Command {
 	var as string
-	kinds := make([]string, 0, len(lkm.CaptureKinds()))
-	for _, k := range lkm.CaptureKinds() {
+	kinds := make([]string, 0, len(capture.Kinds()))
+	for _, k := range capture.Kinds() {
 		kinds = append(kinds, string(k))
 	}
 	var f filter
@@ -41,7 +42,7 @@ is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join
 					}
 					fmt.Fprintln(a.stdout, escape.Text(name)+":")
 				}
-				err := a.importOne(name, lkm.CaptureKind(as), &f)
+				err := a.importOne(name, capture.Kind(as), &f)
 				if !errors.As(err, new(exit)) && err != nil {
 					return err
 				}
@@ -58,13 +59,13 @@ is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join
 	return c
 }
 
-func (a *app) importOne(name string, as lkm.CaptureKind, f *filter) error {
+func (a *app) importOne(name string, as capture.Kind, f *filter) error {
 	r, err := a.input(name)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	snap, err := lkm.ReadCapture(r, as)
+	snap, err := capture.Read(r, as)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

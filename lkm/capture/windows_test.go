@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm_test
+package capture_test
 
 import (
 	"errors"
@@ -10,38 +10,39 @@ import (
 
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
 )
 
 // Every shared capture has as many drivers as its text has rows, or is refused.
 func TestWindowsCaptures(t *testing.T) {
 	dir := testdata.Dir(t, "captures")
 	want := map[string]struct {
-		kind lkm.CaptureKind
+		kind capture.Kind
 		rows int // drivers; -1: refused
 	}{
 		// its one row is of another category
-		"autorunsc-localized-row/capture.csv":           {lkm.CaptureAutoruns, -1},
-		"cim-npcap-list/capture.txt":                    {lkm.CaptureWMI, 1},
-		"driverquery-csv-3ware/driversquery_stdout.csv": {lkm.CaptureDriverQuery, 2},
+		"autorunsc-localized-row/capture.csv":           {capture.Autoruns, -1},
+		"cim-npcap-list/capture.txt":                    {capture.WMI, 1},
+		"driverquery-csv-3ware/driversquery_stdout.csv": {capture.DriverQuery, 2},
 		"driverquery-redirect-error-ru/capture.txt":     {"", -1}, // an error message
-		"driverquery-table-winserver2012/capture.txt":   {lkm.CaptureDriverQuery, 17},
-		"driverquery-v-aceblock/capture.txt":            {lkm.CaptureDriverQuery, 3},
-		"driverview-list-win10/capture.txt":             {lkm.CaptureDriverList, 22},
+		"driverquery-table-winserver2012/capture.txt":   {capture.DriverQuery, 17},
+		"driverquery-v-aceblock/capture.txt":            {capture.DriverQuery, 3},
+		"driverview-list-win10/capture.txt":             {capture.DriverList, 22},
 		"fltmc-access-denied/capture.txt":               {"", -1}, // an error message
-		"fltmc-instances-bfs/capture.txt":               {lkm.CaptureFltmc, 1},
-		"fltmc-prjflt-legacy/capture.txt":               {lkm.CaptureFltmc, 12},
-		"fltmc-win11-mssecflt/capture.txt":              {lkm.CaptureFltmc, 13},
-		"msinfo32-aws-g2/msinfo32.txt":                  {lkm.CaptureMSInfo, 259},
-		"osquery-drivers-2012r2/capture.txt":            {lkm.CaptureOsquery, 3},
-		"pnputil-e-en-amd/capture.txt":                  {lkm.CapturePnPUtil, 5},
-		"pnputil-e-en-vmware-npcap/capture.txt":         {lkm.CapturePnPUtil, 6},
-		"pnputil-e-zh-cn/capture.txt":                   {lkm.CapturePnPUtil, 6},
-		"pnputil-enum-drivers-en-win11/capture.txt":     {lkm.CapturePnPUtil, 4},
-		"psautorun-drivers/bedaisy.txt":                 {lkm.CaptureAutoruns, 1},
-		"psautorun-drivers/randgrid.txt":                {lkm.CaptureAutoruns, 1},
-		"psautorun-drivers/xhunter1.txt":                {lkm.CaptureAutoruns, 1},
-		"sc-query-haxm-docs/capture.txt":                {lkm.CaptureSC, 1},
-		"sc-query-session-test-driver/capture.txt":      {lkm.CaptureSC, 1},
+		"fltmc-instances-bfs/capture.txt":               {capture.Fltmc, 1},
+		"fltmc-prjflt-legacy/capture.txt":               {capture.Fltmc, 12},
+		"fltmc-win11-mssecflt/capture.txt":              {capture.Fltmc, 13},
+		"msinfo32-aws-g2/msinfo32.txt":                  {capture.MSInfo, 259},
+		"osquery-drivers-2012r2/capture.txt":            {capture.Osquery, 3},
+		"pnputil-e-en-amd/capture.txt":                  {capture.PnPUtil, 5},
+		"pnputil-e-en-vmware-npcap/capture.txt":         {capture.PnPUtil, 6},
+		"pnputil-e-zh-cn/capture.txt":                   {capture.PnPUtil, 6},
+		"pnputil-enum-drivers-en-win11/capture.txt":     {capture.PnPUtil, 4},
+		"psautorun-drivers/bedaisy.txt":                 {capture.Autoruns, 1},
+		"psautorun-drivers/randgrid.txt":                {capture.Autoruns, 1},
+		"psautorun-drivers/xhunter1.txt":                {capture.Autoruns, 1},
+		"sc-query-haxm-docs/capture.txt":                {capture.SC, 1},
+		"sc-query-session-test-driver/capture.txt":      {capture.SC, 1},
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "windows", "*", "*"))
 	if err != nil || len(files) == 0 {
@@ -55,12 +56,12 @@ func TestWindowsCaptures(t *testing.T) {
 			if !ok {
 				t.Fatal("a capture that this test does not know: count its rows")
 			}
-			for _, as := range []lkm.CaptureKind{"", w.kind} {
+			for _, as := range []capture.Kind{"", w.kind} {
 				f, err := os.Open(file)
 				if err != nil {
 					t.Fatal(err)
 				}
-				s, err := lkm.ReadCapture(f, as)
+				s, err := capture.Read(f, as)
 				f.Close()
 				if w.rows < 0 {
 					if !errors.Is(err, lkm.ErrMalformed) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lkm
+package capture_test
 
 import (
 	"bytes"
@@ -18,6 +18,8 @@ import (
 
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
 )
 
 const lsmodText = "Module                  Size  Used by\nnvme                   57344  3\n" +
@@ -48,14 +50,14 @@ func TestCaptureCleanUp(t *testing.T) {
 		"blank lines":     []byte("\n\n" + lsmodText + "\n\n"),
 		"title":           []byte("\x1b]0;user@host: ~\x07" + lsmodText),
 	} {
-		s, err := ReadCapture(bytes.NewReader(text), "")
+		s, err := capture.Read(bytes.NewReader(text), "")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		core := s.Module("linux_module:nvme_core")
 		if len(s.Modules) != 2 || core == nil || !slices.Equal(core.UsedBy, []string{"nvme"}) ||
-			outcome(t, s, SourceLsmod) != OutcomeOK || len(s.Problems) != 0 {
+			outcome(t, s, linux.SourceLsmod) != lkm.OutcomeOK || len(s.Problems) != 0 {
 			t.Errorf("%s: %d modules, %v, %v", name, len(s.Modules), s.Sources, s.Problems)
 		}
 		if !s.TakenAt.IsZero() || s.Live != "" || core.Linux.Taints != nil {
@@ -65,23 +67,24 @@ func TestCaptureCleanUp(t *testing.T) {
 }
 
 func TestCaptureStrayAndCut(t *testing.T) {
-	s, err := ReadCapture(strings.NewReader(lsmodText+"Segmentation fault\n"), "")
-	if err != nil || len(s.Modules) != 2 || outcome(t, s, SourceLsmod) != OutcomePartial || s.Problems[0].Line != 4 {
+	s, err := capture.Read(strings.NewReader(lsmodText+"Segmentation fault\n"), "")
+	if err != nil || len(s.Modules) != 2 || outcome(t, s, linux.SourceLsmod) != lkm.OutcomePartial ||
+		s.Problems[0].Line != 4 {
 		t.Errorf("stray line: %v, %+v", err, s)
 	}
 	for _, cut := range []int{1, 3, 8, 20} {
-		s, err := ReadCapture(strings.NewReader(lsmodText[:len(lsmodText)-cut]), "")
-		if err != nil || outcome(t, s, SourceLsmod) != OutcomePartial {
+		s, err := capture.Read(strings.NewReader(lsmodText[:len(lsmodText)-cut]), "")
+		if err != nil || outcome(t, s, linux.SourceLsmod) != lkm.OutcomePartial {
 			t.Errorf("cut by %d: %v, %+v", cut, err, s)
 		}
 	}
-	s, err = ReadCapture(strings.NewReader("Module                  Size  Used by\n"), "")
-	if err != nil || len(s.Modules) != 0 || outcome(t, s, SourceLsmod) != OutcomeOK {
+	s, err = capture.Read(strings.NewReader("Module                  Size  Used by\n"), "")
+	if err != nil || len(s.Modules) != 0 || outcome(t, s, linux.SourceLsmod) != lkm.OutcomeOK {
 		t.Errorf("a header alone is an empty list: %v, %+v", err, s)
 	}
-	s, err = ReadCapture(strings.NewReader("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"), "")
+	s, err = capture.Read(strings.NewReader("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"), "")
 	if err != nil || !slices.Equal(s.Modules[0].Linux.Taints, []string{"O", "E"}) ||
-		outcome(t, s, linux.SourceModules) != OutcomeOK {
+		outcome(t, s, linux.SourceModules) != lkm.OutcomeOK {
 		t.Errorf("proc_modules: %v, %+v", err, s)
 	}
 }
@@ -114,17 +117,17 @@ func TestCaptureLong(t *testing.T) {
 		rows int
 	}{"lsmod": {lsmod.String(), n}, "driverquery": {drivers.String(), n}, "JSON": {objects.String(), n + 1},
 		"msinfo32": {report.String(), 1}} {
-		s, err := ReadCapture(strings.NewReader(c.text), "")
-		if err != nil || len(s.Modules) != c.rows || len(s.Problems) > 0 || len(c.text) < captureHead {
+		s, err := capture.Read(strings.NewReader(c.text), "")
+		if err != nil || len(s.Modules) != c.rows || len(s.Problems) > 0 || len(c.text) < (64<<10) {
 			t.Errorf("%s, %d bytes: %v, %+v", name, len(c.text), err, s)
 		}
 	}
-	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil ||
-		!errors.Is(err, ErrMalformed) {
+	if s, err := capture.Read(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil ||
+		!errors.Is(err, lkm.ErrMalformed) {
 		t.Errorf("behind other text: %v, %v", s, err)
 	}
-	if s, err := ReadCapture(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()),
-		CaptureLsmod); err != nil || len(s.Modules) != n {
+	if s, err := capture.Read(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()),
+		capture.Lsmod); err != nil || len(s.Modules) != n {
 		t.Errorf("behind other text, named: %v", err)
 	}
 }
@@ -132,16 +135,16 @@ func TestCaptureLong(t *testing.T) {
 func TestCaptureRefuses(t *testing.T) {
 	for _, text := range []string{"", "\n\n", "hello world\n", "total 12\ndrwxr-xr-x 3 root root 4096 Nov 23 03:29 .\n",
 		`{"modules":[]}`, "lsmod: command not found\n",
-		"LSMOD(8)  lsmod  LSMOD(8)\n\nNAME\n  lsmod - Show the status of modules in the Linux Kernel\n",
+		"LSMOD(8)  lsmod  LSMOD(8)\n\nNAME\n  lsmod - Show the status of modules in the lkm.Linux Kernel\n",
 		"\x7fELF\x02\x01\x01\x00", "name,size\nnvme,5\n"} {
-		if s, err := ReadCapture(strings.NewReader(text), ""); s != nil || !errors.Is(err, ErrMalformed) {
+		if s, err := capture.Read(strings.NewReader(text), ""); s != nil || !errors.Is(err, lkm.ErrMalformed) {
 			t.Errorf("%q: %v, %v", text, s, err)
 		}
 	}
-	if _, err := ReadCapture(strings.NewReader(lsmodText), CaptureProcModules); !errors.Is(err, ErrMalformed) {
+	if _, err := capture.Read(strings.NewReader(lsmodText), capture.ProcModules); !errors.Is(err, lkm.ErrMalformed) {
 		t.Errorf("another kind: %v", err)
 	}
-	if _, err := ReadCapture(strings.NewReader(lsmodText), "tea leaves"); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := capture.Read(strings.NewReader(lsmodText), "tea leaves"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("no kind: %v", err)
 	}
 }
@@ -177,7 +180,7 @@ func TestRealLinuxCaptures(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		s, err := ReadCapture(bytes.NewReader(text), "")
+		s, err := capture.Read(bytes.NewReader(text), "")
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -218,17 +221,17 @@ func TestRealLinuxCaptures(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer man.Close()
-	if _, err := ReadCapture(man, ""); !errors.Is(err, ErrMalformed) {
+	if _, err := capture.Read(man, ""); !errors.Is(err, lkm.ErrMalformed) {
 		t.Errorf("a manual page: %v", err)
 	}
 }
 
-func FuzzReadCapture(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	f.Add([]byte(lsmodText))
 	f.Add([]byte("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"))
 	f.Add([]byte("\xff\xfen\x00v\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := ReadCapture(bytes.NewReader(b), "")
+		s, err := capture.Read(bytes.NewReader(b), "")
 		if (s == nil) == (err == nil) {
 			t.Fatalf("%v, %v", s, err)
 		}
@@ -239,4 +242,13 @@ func FuzzReadCapture(f *testing.F) {
 			t.Fatalf("%d modules of %d bytes", len(s.Modules), len(b))
 		}
 	})
+}
+
+func outcome(t *testing.T, s *lkm.Snapshot, source string) lkm.Outcome {
+	t.Helper()
+	src, ok := s.Source(source)
+	if !ok {
+		t.Fatalf("no source %s in %v", source, s.Sources)
+	}
+	return src.Outcome
 }

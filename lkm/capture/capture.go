@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	text "github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A captured is what one reader of captures made of a text.
+type captured struct {
+	snapshot *lkm.Snapshot
+	rows     int  // rows that the text has in this form
+	stray    int  // lines that are not of this form
+	sure     bool // something beside the rows says that it is this form, such as a header
+}
+
+// by returns a reader made of that of a kernel's package.
+func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) func(string) captured {
+	return func(text string) captured {
+		var r fact.Report
+		c := read(text, &r)
+		if c.Rows == 0 && !c.Sure {
+			return captured{}
+		}
+		return captured{lkm.FromRecords(os, c.Records, c.Header, &r), c.Rows, c.Stray, c.Sure}
+	}
+}
+
+// Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
+// returns, byte-order marks, UTF-16, terminal colours and stray lines do no harm. With as "" the
+// kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an error
+// that satisfies lkm.ErrMalformed; a text whose last row is cut makes the source partial. The snapshot
+// has no time: when the text was made is not known.
+func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
+	clean, err := text.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: read capture: %w", err)
+	}
+	best, err := readAs(clean, as)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: read capture: %w", err)
+	}
+	return best.snapshot, nil
+}
+
+// headSize is how much of a long text is looked at to find out its kind, in bytes.
+const headSize = 64 << 10
+
+// deepKinds are the kinds whose rows may stand behind any amount of other text.
+var deepKinds = [...]Kind{MSInfo, MacOSPanic, SystemProfiler, AbendLog}
+
+func readAs(text string, as Kind) (captured, error) {
+	switch {
+	case strings.TrimSpace(text) == "":
+		return captured{}, fmt.Errorf("%w: the text is empty, which is no empty list", lkm.ErrMalformed)
+	case as == "":
+		return detect(text)
+	}
+	r, ok := as.reader()
+	if !ok {
+		return captured{}, fmt.Errorf("capture kind %q: %w", as, errors.ErrUnsupported)
+	}
+	if c := r.read(text); c.fits() {
+		return c, nil
+	}
+	return captured{}, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as)
+}
+
+// detect reads a text as the kind that fits it best. Of a long one only the beginning is given to
+// every reader, and the whole to the one that it fits.
+func detect(text string) (captured, error) {
+	head := text
+	if len(text) > headSize {
+		head = text[:headSize]
+		if i := strings.LastIndexByte(head, '\n'); i > 0 {
+			head = head[:i+1]
+		}
+	}
+	best, kind := bestOf(head, func(Kind) bool { return true })
+	if best.snapshot != nil && len(head) < len(text) {
+		best, _ = bestOf(text, func(k Kind) bool { return k == kind })
+	}
+	if len(head) < len(text) && (best.snapshot == nil || best.rows < best.stray) {
+		deep, _ := bestOf(text, func(k Kind) bool { return slices.Contains(deepKinds[:], k) })
+		if deep.snapshot != nil && deep.better(best) {
+			best = deep
+		}
+	}
+	if best.snapshot == nil {
+		return captured{}, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed)
+	}
+	return best, nil
+}
+
+// bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.
+func bestOf(text string, ask func(Kind) bool) (best captured, kind Kind) {
+	for _, r := range readers() {
+		if !ask(r.kind) {
+			continue
+		}
+		if c := r.read(text); c.fits() && c.better(best) {
+			best, kind = c, r.kind
+		}
+	}
+	return best, kind
+}
+
+// fits reports whether the text is of the reader's form: something says so, or rows make up the
+// better part of it.
+func (c captured) fits() bool {
+	return c.snapshot != nil && (c.sure || (c.rows > 0 && c.rows >= c.stray))
+}
+
+func (c captured) better(than captured) bool {
+	if than.snapshot == nil {
+		return true
+	}
+	if c.rows != than.rows {
+		return c.rows > than.rows
+	}
+	return c.sure && !than.sure
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package capture reads the text that other tools printed of kernel extensions: lsmod, kldstat, kextstat, driverquery
+// and their like, of any system on any system.
+//
+//	snap, err := capture.Read(file, "") // "" detects the kind
+//
+// [Read] returns a Snapshot like that of a live machine, with what the text says and Problems for what it leaves out.
+// It reads the text and nothing else, needs no privilege, and takes at most 8 MiB. A text that is not a list of a known
+// tool is an error that matches lkm.ErrMalformed, and so is an empty one: neither is an empty list.
+package capture
