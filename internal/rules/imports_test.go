@@ -86,7 +86,8 @@ func TestCrooked(t *testing.T) {
 	}{
 		{"linux", "fact", true}, {"linux", "internal/limit", true}, {"linux", "lkm", false},
 		{"linux", "freebsd", false},
-		{"windows/wmi", "windows", true}, {"lkm", "linux", true}, {"lkm", "lkm/tape", false}, {"lkm", "lkm/capture", false}, {"lkm/tape", "lkm", true},
+		{"windows/wmi", "windows", true}, {"lkm", "linux", true}, {"lkm", "lkm/tape", false},
+		{"lkm", "lkm/capture", false}, {"lkm/tape", "lkm", true},
 		{"fact", "linux", false}, {"cmd/lkm", "windows/wmi", true}, {"lkm", "windows/wmi", false},
 		{"lkm", "cmd/lkm", false},
 		{"linux", "linux/ko", true}, {"linux/ko", "linux", false}, {"linux/ko", "linux/modprobe", false},
