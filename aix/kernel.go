@@ -70,8 +70,10 @@ func (k *Kernel) Resolve(ctx context.Context, name string, r *fact.Report) ([]Re
 // Check answers for each loaded extension that the query names.
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
 	files := fmt.Errorf("kernel extension files of AIX: %w", errors.ErrUnsupported)
-	c := judge.Case[fact.Other]{Query: query, DiskErr: files, Load: fact.Unsure(reasonFiles, files.Error())}
-	c.Kernel, c.KernelErr = k.Loaded(ctx, new(fact.Header), r)
+	c := judge.Case[fact.Other]{Query: query, Load: fact.Unsure(reasonFiles, files.Error())}
+	modules, err := k.Loaded(ctx, new(fact.Header), r)
+	c.Add(SourceGenkex, modules, err, r)
+	c.Add("", nil, files, r)
 	return c.Verdicts(), ctx.Err()
 }
 

@@ -91,8 +91,10 @@ func (k *Kernel) Resolve(ctx context.Context, name string, r *fact.Report) ([]Re
 // Check answers for each module that the query names.
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
 	c := judge.Case[Module]{Query: query}
-	c.Kernel, c.KernelErr = k.list(ctx, r)
-	c.Disk, c.DiskErr = k.installed(ctx, r)
+	modules, err := k.list(ctx, r)
+	c.Add(SourceModctl, modules, err, r)
+	modules, err = k.installed(ctx, r)
+	c.Add(SourceModulePath, modules, err, r)
 	p := readPolicy(ctx, k.call())
 	switch level := p.Facts[0]; p.Loading {
 	case fact.LoadingAny:

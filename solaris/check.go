@@ -19,15 +19,17 @@ const reasonFiles = "module_files"
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
 	files := fmt.Errorf("module files of %s: %w", k.options.OS, errors.ErrUnsupported)
 	c := judge.Case[Module]{
-		Query: query, DiskErr: files,
+		Query: query,
 		// Whether a module that was unloaded again can come back depends on its file.
 		Load: fact.Unsure(reasonFiles, files.Error()),
 	}
-	c.Kernel, c.KernelErr = k.Loaded(ctx, new(fact.Header), r)
+	modules, err := k.Loaded(ctx, new(fact.Header), r)
+	c.Add(SourceModinfo, modules, err, r)
 	list, err := k.directives(r)
-	if err != nil && c.KernelErr == nil {
-		c.KernelErr = err
+	if err != nil {
+		c.Add("", nil, err, r)
 	}
+	c.Add("", nil, files, r)
 	out := c.Verdicts()
 	name := strings.TrimPrefix(query, string(k.kind())+":")
 	for _, d := range list {

@@ -10,25 +10,50 @@ import (
 // Way is the one way (modload, modprobe, loadext).
 const Way = "modload"
 
+// Codes of reasons that every such system has.
+const (
+	ReasonInstalled = "installed" // the module's file is on disk
+	ReasonUnread    = "unread"    // a list that could name the module was not read whole
+)
+
 // A Case is what a verdict is made of. Own is the kernel's own object.
 type Case[Own any] struct {
 	// Query is what was asked, as the caller wrote it.
 	Query string
-	// Kernel are the modules in the kernel and those known to it, KernelErr is why they could not be read.
-	Kernel    []fact.Record[Own]
-	KernelErr error
-	// Disk are those on disk, DiskErr is why those could not be read.
-	Disk    []fact.Record[Own]
-	DiskErr error
 	// Load says whether root may load a module that is not in the kernel.
 	Load fact.Answer
+
+	modules []fact.Record[Own]
+	unread  []fact.Problem
+}
+
+// Add adds a list of modules, those in the kernel first, and what it lacks: err if there is no list, else what the
+// report has of its source, which is empty for a list without one.
+func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r *fact.Report) {
+	c.modules = append(c.modules, modules...)
+	switch {
+	case err != nil:
+		c.unread = append(c.unread, fact.ProblemOf("", "", "", err))
+	case source != "" && !r.Whole(source):
+		c.unread = append(c.unread, firstOf(r, source))
+	}
+}
+
+// firstOf returns the first problem of a source that was not read whole.
+func firstOf(r *fact.Report, source string) fact.Problem {
+	for _, p := range r.Problems {
+		if p.Source == source {
+			return p
+		}
+	}
+	return fact.Problem{Source: source, Code: fact.CodeOther, Text: "not read whole"}
 }
 
 // Verdicts answers for each module that the query names, and once if it names none.
 func (c *Case[Own]) Verdicts() []fact.Verdict {
 	var out []fact.Verdict
 	seen := map[string]bool{}
-	for _, m := range append(Named(c.Kernel, c.Query), Named(c.Disk, c.Query)...) {
+	for _, m := range Named(c.modules, c.Query) {
 		if !seen[m.ID] {
 			seen[m.ID] = true
 			out = append(out, c.verdict(&m))
@@ -38,29 +63,28 @@ func (c *Case[Own]) Verdicts() []fact.Verdict {
 		out = append(out, c.nothing())
 	}
 	for i := range out {
-		for _, err := range []error{c.KernelErr, c.DiskErr} {
-			if err != nil {
-				out[i].Problems = append(out[i].Problems, fact.ProblemOf("", "", "", err))
-			}
-		}
+		out[i].Problems = append(out[i].Problems, c.unread...)
 	}
 	return out
 }
 
-// nothing is the verdict on a name that no list has: absent if both lists were read, else unknown.
+// unreadReason returns the reason of an answer that needs every list.
+func (c *Case[Own]) unreadReason() fact.Reason {
+	return fact.Reason{Code: ReasonUnread, Text: c.unread[0].Error()}
+}
+
+// nothing is the verdict on a name that no list has: absent if every list was read whole, else unknown.
 func (c *Case[Own]) nothing() fact.Verdict {
-	outcome := fact.VerdictAbsent
-	if c.KernelErr != nil || c.DiskErr != nil {
-		outcome = fact.VerdictUnknown
+	v := fact.Verdict{Query: c.Query, Now: &fact.Prospect{Outcome: fact.VerdictAbsent}, NextBoot: &fact.Prospect{Outcome: fact.VerdictAbsent}}
+	if len(c.unread) > 0 {
+		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictUnknown, fact.VerdictUnknown
+		v.Reasons = []fact.Reason{c.unreadReason()}
 	}
-	return fact.Verdict{Query: c.Query, Now: &fact.Prospect{Outcome: outcome}, NextBoot: &fact.Prospect{Outcome: outcome}}
+	return v
 }
 
 func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 	v := fact.Verdict{Query: c.Query, Module: m.ID, NextBoot: &fact.Prospect{Outcome: fact.VerdictUnknown}}
-	if c.Load.Blocked() == fact.Yes {
-		v.Reasons = append(v.Reasons, c.Load.Because())
-	}
 	switch m.State {
 	case fact.StateLoaded:
 		v.Now, v.Word = &fact.Prospect{Outcome: fact.VerdictLoaded}, "loaded"
@@ -69,10 +93,14 @@ func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 		v.NextBoot.Outcome = fact.VerdictBuiltin
 	default:
 		v.Now = &fact.Prospect{Outcome: outcomeOf(c.Load), Ways: []fact.Way{c.Load.Way(Way)}}
+		v.Reasons = append(v.Reasons, c.Load.Because())
 	}
 	if m.Path != "" && m.State != fact.StateBuiltin {
-		v.Reasons = append(v.Reasons, fact.Reason{Code: "installed", Text: "its file is on disk", File: m.Path})
+		v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonInstalled, Text: "its file is on disk", File: m.Path})
 		v.NextBoot.Outcome = fact.VerdictLoadable
+	}
+	if v.NextBoot.Outcome == fact.VerdictUnknown && len(c.unread) > 0 {
+		v.Reasons = append(v.Reasons, c.unreadReason())
 	}
 	return v
 }
