@@ -288,8 +288,8 @@ func TestCheck(t *testing.T) {
 					t.Errorf("%q refused, %s: way %s is unknown without a reason", key, query, w.Way)
 				}
 			}
-			if v[0].Now.Outcome == fact.VerdictUnknown && len(v[0].Problems) == 0 {
-				t.Errorf("%q refused, %s: unknown without a Problem", key, query)
+			if v[0].Now.Outcome == fact.VerdictUnknown && (len(v[0].Problems) == 0 || len(v[0].Reasons) == 0) {
+				t.Errorf("%q refused, %s: unknown without a Problem and a reason", key, query)
 			}
 			return v[0]
 		}
@@ -306,8 +306,8 @@ func TestCheck(t *testing.T) {
 		if denied != (key != "") {
 			t.Errorf("%q refused: %v", key, none.Problems)
 		}
-		if key != systemFile && (len(loaded.Triggers) != 1 || len(unloaded.Reasons) != 1 ||
-			unloaded.Reasons[0].Line != 1) {
+		if key != systemFile && (len(loaded.Triggers) != 1 || unloaded.Reasons[0].Text == "" ||
+			unloaded.Reasons[len(unloaded.Reasons)-1].Line != 1) {
 			t.Errorf("%q refused: %+v %+v", key, loaded, unloaded)
 		}
 	}

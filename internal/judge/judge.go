@@ -99,7 +99,7 @@ func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 		v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonInstalled, Text: "its file is on disk", File: m.Path})
 		v.NextBoot.Outcome = fact.VerdictLoadable
 	}
-	if v.NextBoot.Outcome == fact.VerdictUnknown && len(c.unread) > 0 {
+	if v.NextBoot.Outcome == fact.VerdictUnknown && len(c.unread) > 0 && (len(v.Reasons) == 0 || c.Load.Blocked() != "") {
 		v.Reasons = append(v.Reasons, c.unreadReason())
 	}
 	return v
