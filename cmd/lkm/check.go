@@ -31,6 +31,7 @@ knows is absent, which counts as unknown under --strict.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: a.onSystem(a.runCheck),
 	}
+	c.Flags().BoolVar(&a.flags.explain, "explain", false, "one line for each verdict: the fact that decided it, or what was not read")
 	a.commonFlags(c)
 	return c
 }
@@ -110,6 +111,10 @@ func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 }
 
 func (a *app) writeVerdicts(verdicts []lkm.Verdict) error {
+	if a.flags.explain {
+		a.writeExplanations(verdicts)
+		return nil
+	}
 	if a.flags.format == "table" {
 		shared := sharedProblems(verdicts)
 		for i := range verdicts {
@@ -213,11 +218,7 @@ func reasonLabel(code string) string {
 
 // writeVerdict prints one verdict for a person, without the problems that are shared by all.
 func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
-	name := v.Query
-	if _, module, ok := strings.Cut(v.Module, ":"); ok && module != v.Query {
-		name += " = " + module
-	}
-	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(name), strings.ToUpper(string(worst(v))), escape.Text(a.momentText(v)))
+	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(worst(v))), escape.Text(a.momentText(v)))
 	for _, r := range v.Reasons {
 		a.cardLine(reasonLabel(r.Code), reasonText(r))
 	}
@@ -241,6 +242,14 @@ func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 		a.cardLine(label, text)
 		label = ""
 	}
+}
+
+// verdictName returns the query, and the module that it means if that is called otherwise.
+func verdictName(v *lkm.Verdict) string {
+	if _, module, ok := strings.Cut(v.Module, ":"); ok && module != v.Query {
+		return v.Query + " = " + module
+	}
+	return v.Query
 }
 
 // writeTriggers prints the triggers, those of one kind that stand nowhere on one line.

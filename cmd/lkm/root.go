@@ -51,6 +51,7 @@ type app struct {
 		wmi     bool
 		exec    bool
 		strict  bool
+		explain bool
 		verbose bool
 	}
 }
