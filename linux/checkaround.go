@@ -170,7 +170,7 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", p))
 	}
 	if len(problems) > 0 {
-		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: not all of the initramfs was read; a copy in it is loaded by its own rules"})
+		bypasses = append(bypasses, fact.Reason{Code: ReasonInitramfs, Text: "unknown: not all of the initramfs was read; a copy in it is loaded by its own rules", Unread: problems[0].Text})
 	}
 	return bypasses, problems
 }

@@ -146,9 +146,15 @@ func (r *policyReader) add(f fact.PolicyFact) {
 	r.policy.Facts = append(r.policy.Facts, f)
 }
 
-// unknown adds a fact that could not be read; without an effect it says why.
+// A notMounted is the error for a setting of a file system, which it names, that is not mounted.
+type notMounted string
+
+func (e notMounted) Error() string { return string(e) + " is not mounted here" }
+func (e notMounted) Unwrap() error { return fs.ErrNotExist }
+
+// unknown adds a fact that could not be read. Without an effect, its value is unknown, and the effect says why.
 func (r *policyReader) unknown(name, source, file, effect string, err error) {
-	code := fact.CodeOf(err)
+	code, unknown := fact.CodeOf(err), effect == ""
 	if effect == "" {
 		var pe *fs.PathError
 		if errors.As(err, &pe) && file != "" {
@@ -156,7 +162,7 @@ func (r *policyReader) unknown(name, source, file, effect string, err error) {
 		}
 		effect = "not known: " + escape.Text(err.Error())
 	}
-	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code})
+	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code, Unknown: unknown})
 }
 
 // slash is the file as its machine's user writes it.
@@ -270,7 +276,7 @@ func (r *policyReader) lockdown() {
 		case r.hasSecurityFS():
 			r.locked, effect = fact.No, "lockdown is not among the active security modules"
 		default:
-			effect = "not known: securityfs is not mounted here"
+			err = notMounted("securityfs")
 		}
 		r.unknown(FactLockdown, SourceSecurity, LockdownFile, effect, err)
 		return
@@ -340,15 +346,19 @@ func (r *policyReader) commandLine() {
 		if rare && !set {
 			continue
 		}
-		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline,
+			File: slash(r.CmdlineFile), Line: r.CmdlineLine}
 		switch {
 		case w.Redacted:
 			f.Effect, f.Code = "", fact.CodeRedacted
 		case !set && r.guess:
-			f.Effect, f.Code = "not known: the boot loader's words may be others", fact.CodeUnsupported
+			f.Effect, f.Code, f.Unknown = "not known: the boot loader's words may be others", fact.CodeUnsupported, true
 		case !set && len(r.CmdlineOpen) > 0:
-			f.Effect, f.Code = "not known: the boot loader may put it for "+strings.Join(r.CmdlineOpen, " "), fact.CodeUnsupported
-		case set:
+			f.Effect = "not known: the boot loader may put it for " + strings.Join(r.CmdlineOpen, " ")
+			f.Code, f.Unknown = fact.CodeUnsupported, true
+		case !set:
+			f.Unset = true
+		default:
 			f.Value, f.Effect = w.Value, k.effect
 			if !w.HasValue {
 				f.Value = w.Key

@@ -14,11 +14,10 @@ import (
 func (r *policyReader) lsm() {
 	value, err := r.attr(LSMFile)
 	if err != nil {
-		effect := ""
 		if errors.Is(err, fs.ErrNotExist) {
-			effect = "not known: securityfs is not mounted here"
+			err = notMounted("securityfs")
 		}
-		r.unknown(FactLSM, SourceSecurity, LSMFile, effect, err)
+		r.unknown(FactLSM, SourceSecurity, LSMFile, "", err)
 		return
 	}
 	for name := range strings.SplitSeq(value, ",") {
