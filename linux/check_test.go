@@ -89,6 +89,11 @@ func outcomes(v fact.Verdict) string {
 	return text
 }
 
+// hasWay reports whether a prospect has the way with that answer.
+func hasWay(p *fact.Prospect, way string, blocked fact.Tri) bool {
+	return slices.ContainsFunc(p.Ways, func(w fact.Way) bool { return w.Way == way && w.Blocked == blocked })
+}
+
 func TestCheckAnImage(t *testing.T) {
 	const open = "autoload_name=open unprivileged=? modprobe=open"
 	for _, tt := range []struct {

@@ -145,7 +145,7 @@ func TestSysctlWords(t *testing.T) {
 			imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n",
 				"boot/config-6": "CONFIG_MODULES=y\n" + tt.config, "etc/sysctl.d/a.conf": tt.sysctl}), "lone")
 		if v.NextBoot.Outcome != tt.want ||
-			!slices.Contains(v.NextBoot.Ways, fact.Way{Way: WayAutoloadName, Blocked: tt.byName}) {
+			!hasWay(v.NextBoot, WayAutoloadName, tt.byName) {
 			t.Errorf("%s %s: %s, want %s by name %q", tt.words, tt.config, outcomes(v), tt.want, tt.byName)
 		}
 	}
@@ -396,7 +396,7 @@ func TestKeysOfACheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(v[0].NextBoot.Ways, fact.Way{Way: WayInsmod, Blocked: tt.want}) {
+		if !hasWay(v[0].NextBoot, WayInsmod, tt.want) {
 			t.Errorf("%s: %s %+v", tt.name, outcomes(v[0]), v[0].Reasons)
 		}
 		if tt.code != "" &&

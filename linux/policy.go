@@ -520,15 +520,14 @@ func (r *policyReader) concludeImage() {
 	if r.guess {
 		words = nil
 	}
-	w := &world{words: words, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
-	nomodule, ok := boot.LastValue(words, "nomodule")
-	refuses, _ := refusesNext(r, w)
+	l := &commandLine{words: words, file: slash(r.CmdlineFile), line: r.CmdlineLine, open: r.CmdlineOpen}
+	refuses := unsignedNext(r, l).Blocked()
 	switch {
-	case ok && nomodule.IsSet() && len(r.CmdlineOpen) == 0, disablesModules(r, words):
+	case l.isSet("nomodule") && len(l.open) == 0, l.disablesModules(r):
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
-	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(r.CmdlineOpen) == 0 && gateNext(r, w) == nil:
+	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(l.open) == 0 && !gateNext(r, l).Applies():
 		r.policy.Loading = fact.LoadingAny
 	}
 }
