@@ -90,7 +90,8 @@ func initramfsCopy(i *boot.Initramfs, module string) []fact.Reason {
 	if d != nil && i.Config.FindSoftdep(module) == nil && !i.NoInstall && !mayLoad(d, module) {
 		return nil
 	}
-	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] + "), whose own modprobe.d does not stop it"
+	text := "a copy in /" + strings.Join(i.Files, ", /") + " (" + i.Modules[at] +
+		"), whose own modprobe.d does not stop it"
 	for _, s := range i.Lists {
 		if modprobe.SameModule(s.Name, module) {
 			text += "; " + s.File + " there loads it at boot"

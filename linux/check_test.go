@@ -77,6 +77,7 @@ func checkOf(t *testing.T, fsys fs.FS, query string) fact.Verdict {
 	if checkErr != nil || len(v) != 1 {
 		t.Fatalf("%s: %v, %v", query, v, checkErr)
 	}
+	unknownReasons(t, v[0])
 	return v[0]
 }
 

@@ -319,59 +319,67 @@ func (r *policyReader) modprobe() {
 	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl, File: slash(ModprobeFile)})
 }
 
-// commandLine adds what the command line says of modules; a key that is not set has an empty value.
+// A cmdlineKey is a key of the command line that bears on loading.
+type cmdlineKey struct {
+	name, effect string
+	list, all    bool // its value is a list; all of its words count, not the last alone
+}
+
+// cmdlineKeys are the keys in the order of their facts.
+var cmdlineKeys = [...]cmdlineKey{
+	{FactModuleBlacklist, "these are refused by the kernel itself, also from insmod", true, false},
+	{FactInitcalls, "these parts of the kernel are not started", true, true},
+	{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
+	{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
+	{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
+	{sysctlPrefix + FactModulesDisabled, "no module can be loaded or unloaded until the next boot", false, false},
+	{sysctlPrefix + FactModprobe, "the kernel runs it when it wants a module", false, false},
+	{"lockdown=", "the lockdown level asked for at boot", false, false},
+	{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
+	{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
+}
+
+// commandLine adds what the command line says of modules. A key that is not set has an empty value; a sysctl that is
+// not set is left out.
 func (r *policyReader) commandLine() {
-	type key struct {
-		name, effect string
-		list, all    bool
-	}
-	for _, k := range []key{
-		{FactModuleBlacklist, "these are refused by the kernel itself, also from insmod", true, false},
-		{FactInitcalls, "these parts of the kernel are not started", true, true},
-		{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
-		{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
-		{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
-		{sysctlPrefix + FactModulesDisabled, "no module can be loaded or unloaded until the next boot", false, false},
-		{sysctlPrefix + FactModprobe, "the kernel runs it when it wants a module", false, false},
-		{"lockdown=", "the lockdown level asked for at boot", false, false},
-		{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
-		{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
-	} {
-		rare := strings.HasPrefix(k.name, sysctlPrefix) // told of only where it is set
-		if r.CmdlineErr != nil && !rare {
-			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
-			continue
-		}
+	for _, k := range cmdlineKeys {
 		w, set := boot.LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
-		if rare && !set {
-			continue
-		}
-		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline,
-			File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+		optional := strings.HasPrefix(k.name, sysctlPrefix)
 		switch {
-		case w.Redacted:
-			f.Effect, f.Code = "", fact.CodeRedacted
-		case !set && r.guess:
-			f.Effect, f.Code, f.Unknown = "not known: the boot loader's words may be others", fact.CodeUnsupported, true
-		case !set && len(r.CmdlineOpen) > 0:
-			f.Effect = "not known: the boot loader may put it for " + strings.Join(r.CmdlineOpen, " ")
-			f.Code, f.Unknown = fact.CodeUnsupported, true
-		case !set:
-			f.Unset = true
-		default:
-			f.Value, f.Effect = w.Value, k.effect
-			if !w.HasValue {
-				f.Value = w.Key
-			}
-			if k.list {
-				f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
-			}
-			if r.guess {
-				f.Effect = "unless the boot loader's words are others: " + f.Effect
-			}
+		case r.CmdlineErr != nil && !optional:
+			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
+		case set, !optional:
+			r.add(r.wordFact(k, w, set))
 		}
-		r.add(f)
 	}
+}
+
+// wordFact returns the fact of a key of the command line, whose last word is w if it is set.
+func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.PolicyFact {
+	f := fact.PolicyFact{Name: k.name, Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+	switch {
+	case w.Redacted:
+		f.Code = fact.CodeRedacted
+	case !set && r.guess:
+		f.Effect, f.Code, f.Unknown = "not known: the boot loader's words may be others", fact.CodeUnsupported, true
+	case !set && len(r.CmdlineOpen) > 0:
+		f.Effect = "not known: the boot loader may put it for " + strings.Join(r.CmdlineOpen, " ")
+		f.Code, f.Unknown = fact.CodeUnsupported, true
+	case !set:
+		f.Effect, f.Unset = "not on the command line", true
+	default:
+		f.Value, f.Effect = w.Value, k.effect
+		if !w.HasValue {
+			f.Value = w.Key
+		}
+		if k.list {
+			f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
+		}
+		if r.guess {
+			f.Effect = "unless the boot loader's words are others: " + f.Effect
+		}
+	}
+	return f
 }
 
 // sysctlPrefix begins the words of the command line that set a sysctl of the kernel.
