@@ -15,7 +15,7 @@ import (
 )
 
 // absent is the verdict for a name that nothing knows, or that runs a command which may load anything.
-func (c *Checker) absent(query string, command *modprobe.Directive) fact.Verdict {
+func (c *checker) absent(query string, command *modprobe.Directive) fact.Verdict {
 	name, _ := modprobe.NormalizeAlias(query)
 	v := fact.Verdict{Query: query, Release: c.machine.Release, Reasons: c.directives(name)}
 	if command != nil && !modprobe.MatchAlias(command.Name, name) {
@@ -37,7 +37,7 @@ func (c *Checker) absent(query string, command *modprobe.Directive) fact.Verdict
 }
 
 // prospectOfNothing returns the outcome for a name that nothing which was read knows, and what a verdict says of it.
-func (c *Checker) prospectOfNothing(name string, command *modprobe.Directive) (p fact.Prospect, text string) {
+func (c *checker) prospectOfNothing(name string, command *modprobe.Directive) (p fact.Prospect, text string) {
 	if command != nil {
 		because := lineReason(ReasonInstall, installText(command), command)
 		because.Unread = "the command's effect"
@@ -54,7 +54,7 @@ func (c *Checker) prospectOfNothing(name string, command *modprobe.Directive) (p
 
 // everythingRead says whether every source that could know a name was read: the loaded list, the indexes of files, of
 // what is compiled in and of aliases, and the configuration. It is unsure because of the first that was not.
-func (c *Checker) everythingRead(name string) fact.Answer {
+func (c *checker) everythingRead(name string) fact.Answer {
 	if c.machine.Dir.HasUnseen() {
 		return fact.UnsureOf(c.unseen())
 	}
@@ -65,7 +65,7 @@ func (c *Checker) everythingRead(name string) fact.Answer {
 	if err := c.machine.DirErr; err != nil {
 		return fact.UnsureOf(unread(ReasonUnread, "the directory of modules", err))
 	}
-	if c.machine.Running && c.loaded == nil {
+	if c.machine.Running && c.loadedErr != nil {
 		return fact.UnsureOf(c.loadedUnread())
 	}
 	if err := c.tree.DepErr(); err != nil {
@@ -85,7 +85,7 @@ func (c *Checker) everythingRead(name string) fact.Answer {
 }
 
 // unseen is the reason of an answer that directories beside that of the release could change.
-func (c *Checker) unseen() fact.Reason {
+func (c *checker) unseen() fact.Reason {
 	r := fact.Reason{Code: ReasonUnread, Unread: "directories beside /" + c.machine.Dir.Dir}
 	if len(c.machine.Dir.Beside) > 0 {
 		r.Unread = "/" + c.machine.Dir.Beside[0]
@@ -95,7 +95,7 @@ func (c *Checker) unseen() fact.Reason {
 }
 
 // indexUnread is the answer if an index of the release could not be read.
-func (c *Checker) indexUnread(index string, err error) fact.Answer {
+func (c *checker) indexUnread(index string, err error) fact.Answer {
 	return fact.UnsureOf(unread(ReasonUnread, "/"+c.tree.Path(index), err))
 }
 
@@ -113,7 +113,7 @@ var aliasPrefixes = []string{"net_pf_", "can_proto_", "bt_proto_", "tty_ldisc_",
 	"block_major_", "rtnl_link_", "binfmt_", "devname_", "ip_set_", "ipt_", "nft_", "nfct_", "tcp_", "xfrm_"}
 
 // names returns all names that a query might have meant.
-func (c *Checker) names() []string {
+func (c *checker) names() []string {
 	var names []string
 	lines := c.tree.DepLines()
 	for i := range lines {
@@ -131,7 +131,7 @@ func (c *Checker) names() []string {
 const maxDirectives = 10
 
 // directives returns the lines of the configuration about a name, as reasons.
-func (c *Checker) directives(name string) []fact.Reason {
+func (c *checker) directives(name string) []fact.Reason {
 	config := c.tree.Config()
 	var reasons []fact.Reason
 	for _, list := range []struct {

@@ -18,8 +18,8 @@ func isDeviceAlias(alias string) bool {
 const maxAliases = 5000
 
 // aliasesOf returns the names in the indexes that stand for the module, at most maxAliases.
-func (c *Checker) aliasesOf(module string) []string {
-	if known, ok := c.aliases[module]; ok {
+func (c *checker) aliasesOf(module string) []string {
+	if known, ok := c.kept.aliases[module]; ok {
 		return known
 	}
 	var aliases []string
@@ -34,6 +34,6 @@ func (c *Checker) aliasesOf(module string) []string {
 			c.problem(SourceTree, "", err)
 		}
 	}
-	c.aliases[module] = aliases
+	c.kept.aliases[module] = aliases
 	return aliases
 }

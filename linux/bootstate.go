@@ -27,7 +27,7 @@ type bootState struct {
 const maxBootStates = 16
 
 // runningState is the kernel as it runs.
-func (c *Checker) runningState(p *policyReader) *bootState {
+func (c *checker) runningState(p *policyReader) *bootState {
 	tree := modprobe.OpenTree(c.machine.FS, c.machine.Dir, true)
 	s := &bootState{modprobe: c.newModprobeState(tree, tree.Config())}
 	s.kernel = c.runningEnforcement(p)
@@ -35,7 +35,7 @@ func (c *Checker) runningState(p *policyReader) *bootState {
 }
 
 // nextStates makes a state of each boot entry that differs in what it says of modules. The first is certain.
-func (c *Checker) nextStates(p *policyReader) {
+func (c *checker) nextStates(p *policyReader) {
 	b := &bootStates{checker: c, policy: p, configs: c.nextConfigs()}
 	entries := differing(c.setup.For(c.machine.Release))
 	if len(entries) == 0 && c.bootErr == nil {
@@ -81,7 +81,7 @@ func (c *Checker) nextStates(p *policyReader) {
 
 // bootStates collects the states of a kernel's boot entries.
 type bootStates struct {
-	checker *Checker
+	checker *checker
 	policy  *policyReader
 	configs []*modprobe.Config // that a boot may find
 	states  []*bootState
@@ -127,7 +127,7 @@ func differing(entries []boot.Entry) (differ []boot.Entry) {
 const runConfigDir = "run/modprobe.d"
 
 // nextConfigs returns the configurations that a boot may find: that on disk, and, if /run has some, that without it.
-func (c *Checker) nextConfigs() []*modprobe.Config {
+func (c *checker) nextConfigs() []*modprobe.Config {
 	all := c.tree.Config()
 	if entries, err := fs.ReadDir(c.machine.FS, runConfigDir); err != nil || len(entries) == 0 {
 		return []*modprobe.Config{all}
@@ -148,7 +148,7 @@ type volatileLine struct {
 	reason fact.Reason
 }
 
-func (c *Checker) addVolatile(text string, d *modprobe.Directive) {
+func (c *checker) addVolatile(text string, d *modprobe.Directive) {
 	if path.Dir(d.File) == runConfigDir {
 		c.volatile = append(c.volatile,
 			volatileLine{d, lineReason(ReasonVolatile, text+": /run is empty after a boot", d)})
@@ -156,7 +156,7 @@ func (c *Checker) addVolatile(text string, d *modprobe.Directive) {
 }
 
 // nextState is the kernel as a boot entry would start it, with a configuration.
-func (c *Checker) nextState(p *policyReader, e boot.Entry, base *modprobe.Config) *bootState {
+func (c *checker) nextState(p *policyReader, e boot.Entry, base *modprobe.Config) *bootState {
 	config := configAt(base, e)
 	tree := modprobe.OpenTree(c.machine.FS, c.machine.Dir, false)
 	tree.SetConfig(config)
@@ -182,7 +182,7 @@ func configAt(base *modprobe.Config, e boot.Entry) *modprobe.Config {
 }
 
 // sysctl returns the last setting of a kernel key during boot; nil for none.
-func (c *Checker) sysctl(key string) *modprobe.Setting {
+func (c *checker) sysctl(key string) *modprobe.Setting {
 	settings := modprobe.ReadSysctls(c.machine.FS, c.other) // what could not be read only costs a remark
 	var last *modprobe.Setting
 	for i := range settings {

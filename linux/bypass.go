@@ -14,7 +14,7 @@ import (
 )
 
 // bypasses returns what could put the code in despite what blocks it, and what of that could not be read.
-func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reason, problems []fact.Problem) {
+func (c *checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reason, problems []fact.Problem) {
 	if t.builtin || t.file == "" {
 		return nil, nil
 	}
@@ -35,11 +35,11 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	if next.Outcome == fact.VerdictLoadable || refused {
 		return bypasses, nil // it gets in without, or not even so
 	}
-	early := c.initramfs()
-	for _, i := range early.read {
+	files := c.initramfs()
+	for _, i := range files.read {
 		bypasses = append(bypasses, initramfsCopy(i, t.name)...)
 	}
-	for _, p := range early.report.Problems {
+	for _, p := range files.report.Problems {
 		problems = append(problems, fact.ProblemOf(SourceInitramfs, t.name, "bypasses", p))
 	}
 	if len(problems) > 0 {
@@ -49,19 +49,19 @@ func (c *Checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	return bypasses, problems
 }
 
-// earlyFiles are the initial file systems of the release.
-type earlyFiles struct {
+// initialFiles are the initial file systems of the release.
+type initialFiles struct {
 	read   []*boot.Initramfs
 	report fact.Report
 }
 
 // initramfs reads them, once.
-func (c *Checker) initramfs() *earlyFiles {
-	if c.early != nil {
-		return c.early
+func (c *checker) initramfs() *initialFiles {
+	if c.kept.initramfs != nil {
+		return c.kept.initramfs
 	}
-	f := new(earlyFiles)
-	c.early = f
+	f := new(initialFiles)
+	c.kept.initramfs = f
 	sets := boot.InitramfsSets(c.machine.FS, c.setup, c.machine.Release, &f.report)
 	if len(sets) > maxBootStates {
 		err := fmt.Errorf("%d initial file systems: %w", len(sets), fact.ErrTooLarge)

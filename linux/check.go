@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"context"
 	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
@@ -11,12 +12,12 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// A CheckMachine is what a Checker looks at.
-type CheckMachine struct {
+// A checkedKernel is a machine and one of its kernels.
+type checkedKernel struct {
 	// FS is the machine's root.
 	FS fs.FS
-	// Release is the kernel release in question, and Dir its directory of modules; DirErr is why
-	// there is none.
+	// Release is the kernel release in question, and Dir its directory of modules; DirErr is the error if there is
+	// none.
 	Release string
 	Dir     modprobe.ReleaseDir
 	DirErr  error
@@ -27,37 +28,51 @@ type CheckMachine struct {
 	Keys *ko.Keys
 }
 
-// A Checker answers whether a module's code can get into one kernel. It reads what it needs once and is not for
-// concurrent use.
-type Checker struct {
-	machine CheckMachine
-	report  *fact.Report
+// A checker answers whether a module's code can get into one kernel. It reads what it needs once.
+type checker struct {
+	machine checkedKernel
+	report  *fact.Report   // what could not be read and its verdicts say
 	other   *fact.Report   // what could not be read and no verdict says
 	tree    *modprobe.Tree // without any command line
 	setup   *boot.Setup
-	bootErr error      // the first of a boot loader's files that could not be read
+	bootErr error      // the first of the boot loaders' files that could not be read
 	now     *bootState // nil if the kernel does not run
 	next    []*bootState
-	// loaded are the loaded modules; nil if the list could not be read, which loadedErr says why.
+	// loaded are the loaded modules; empty if the list could not be read, which loadedErr says why.
 	loaded    map[string]bool
 	loadedErr error
 	loadLists []modprobe.Setting
 	volatile  []volatileLine
-	noTree    bool // it was reported that there is no directory of modules
+	kept      kept
+}
 
-	// What was read for one module is kept for the next.
+// kept is what was read for one module and may be asked for again.
+type kept struct {
 	signatures map[string]fileSignature
 	aliases    map[string][]string
-	early      *earlyFiles
+	initramfs  *initialFiles
 }
 
 // SourceInitramfs is the initial file system of a boot.
 const SourceInitramfs = boot.SourceInitramfs
 
-// NewChecker reads what is the same for all queries.
-func NewChecker(m CheckMachine) *Checker {
-	c := &Checker{machine: m, report: new(fact.Report), other: new(fact.Report), signatures: make(map[string]fileSignature),
-		aliases: make(map[string][]string), loaded: make(map[string]bool)}
+// check answers for a name or an alias in one kernel: one Verdict for each module that it may mean, whose Module is the
+// module's name, and one for a name that means none. It returns an error for a query that is no name. What could not be
+// read is in r, and what bears on a verdict is in its Problems, too.
+func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) ([]fact.Verdict, error) {
+	c := newChecker(m, r)
+	verdicts, err := c.check(ctx, query)
+	for _, p := range c.report.Problems {
+		r.Add(p)
+	}
+	return verdicts, err
+}
+
+// newChecker reads what is the same for all queries. The checker has a report of its own, because a verdict says what
+// could not be read of its kernel, not of those that the same call answers for.
+func newChecker(m checkedKernel, r *fact.Report) *checker {
+	c := &checker{machine: m, report: new(fact.Report), other: r, loaded: make(map[string]bool),
+		kept: kept{signatures: make(map[string]fileSignature), aliases: make(map[string][]string)}}
 	c.tree = modprobe.OpenTree(m.FS, m.Dir, false)
 	var setup fact.Report
 	c.setup = boot.Read(m.FS, &setup)
@@ -88,31 +103,31 @@ func NewChecker(m CheckMachine) *Checker {
 
 // problem reports what could not be read. If there is no directory of modules, every file is missing, too: that is
 // said once.
-func (c *Checker) problem(source, subject string, err error) {
+func (c *checker) problem(source, subject string, err error) {
 	if source == SourceTree && c.machine.DirErr != nil {
-		if c.noTree {
+		if c.report.Count(SourceTree) > 0 {
 			return
 		}
-		c.noTree, subject, err = true, "", c.machine.DirErr
+		subject, err = "", c.machine.DirErr
 	}
 	c.report.Problem(source, subject, "", err)
 }
 
 // take reports the problems of a report that is about the machine as a whole.
-func (c *Checker) take(r *fact.Report) {
+func (c *checker) take(r *fact.Report) {
 	for _, p := range r.Problems {
 		c.problem(p.Source, "", p)
 	}
 }
 
-func (c *Checker) readLoaded() {
+func (c *checker) readLoaded() {
 	var list moduleList
 	if err := newListReader(c.machine.FS).Read(&list, c.other); err != nil {
 		if none, noErr := noModuleSupport(c.machine.FS); noErr == nil && none {
 			return
 		}
 		c.problem(SourceModules, "", err)
-		c.loaded, c.loadedErr = nil, err
+		c.loadedErr = err
 		return
 	}
 	for _, e := range list.Entries {
@@ -121,16 +136,15 @@ func (c *Checker) readLoaded() {
 }
 
 // states returns every state of the kernel, that of now first.
-func (c *Checker) states() []*bootState {
+func (c *checker) states() []*bootState {
 	if c.now == nil {
 		return c.next
 	}
 	return append([]*bootState{c.now}, c.next...)
 }
 
-// Check answers for a name or an alias: one Verdict for each module that it may mean, whose Module is the module's
-// name. It returns an error for a query that is no name.
-func (c *Checker) Check(query string) ([]fact.Verdict, error) {
+// check answers for a name or an alias.
+func (c *checker) check(ctx context.Context, query string) ([]fact.Verdict, error) {
 	targets, command, err := c.targets(query)
 	if err != nil {
 		return nil, err
@@ -140,13 +154,16 @@ func (c *Checker) Check(query string) ([]fact.Verdict, error) {
 	}
 	var verdicts []fact.Verdict
 	for _, t := range targets {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		verdicts = append(verdicts, c.verdict(query, t))
 	}
 	return verdicts, nil
 }
 
 // verdict answers for one module: what holds now, then what will hold after a boot.
-func (c *Checker) verdict(query string, t target) fact.Verdict {
+func (c *checker) verdict(query string, t target) fact.Verdict {
 	v := fact.Verdict{Query: query, Release: c.machine.Release, Module: t.name, Reasons: c.places(t)}
 	if c.now != nil {
 		r := c.resultNow(t)
@@ -167,9 +184,9 @@ func (c *Checker) verdict(query string, t target) fact.Verdict {
 }
 
 // resultNow answers for the running kernel.
-func (c *Checker) resultNow(t target) result {
+func (c *checker) resultNow(t target) result {
 	r := c.resultAt(c.now, t)
-	if c.loaded != nil || r.prospect.Outcome == fact.VerdictBuiltin || r.prospect.Outcome == fact.VerdictLoadable {
+	if c.loadedErr == nil || r.prospect.Outcome == fact.VerdictBuiltin || r.prospect.Outcome == fact.VerdictLoadable {
 		return r
 	}
 	r.set(fact.VerdictUnknown, r.word, c.loadedUnread()) // it may be loaded
@@ -177,12 +194,12 @@ func (c *Checker) resultNow(t target) result {
 }
 
 // loadedUnread is the reason of an answer that needs the list of loaded modules, which could not be read.
-func (c *Checker) loadedUnread() fact.Reason {
+func (c *checker) loadedUnread() fact.Reason {
 	return unread(ReasonUnread, "/"+ModulesFile, c.loadedErr)
 }
 
 // resultNext answers for the next boot: a way is blocked only if it is with every boot entry.
-func (c *Checker) resultNext(t target) result {
+func (c *checker) resultNext(t target) result {
 	r := c.resultAt(c.next[0], t)
 	for _, s := range c.next[1:] {
 		r.merge(c.resultAt(s, t), s.doubt)

@@ -15,7 +15,7 @@ import (
 const maxDependents = 64
 
 // dependents returns the modules that bring the target along, those that need it first.
-func (c *Checker) dependents(m *modprobeState, t target) []string {
+func (c *checker) dependents(m *modprobeState, t target) []string {
 	var names []string
 	seen := make(map[string]bool) // names of softdep lines, and what needs the file
 	lines := c.tree.DepLines()
@@ -45,7 +45,7 @@ func (c *Checker) dependents(m *modprobeState, t target) []string {
 }
 
 // fileOf returns the file that modules.dep names for the module; empty for none.
-func (c *Checker) fileOf(name string) string {
+func (c *checker) fileOf(name string) string {
 	file, _ := c.tree.FileOf(name)
 	return file
 }
@@ -65,7 +65,7 @@ func softdepNames(d *modprobe.Directive) []string {
 
 // blockedDependents says whether every module that brings the target along is kept from doing so. It does not apply if
 // there is none.
-func (c *Checker) blockedDependents(r *result, s *bootState, t target) fact.Answer {
+func (c *checker) blockedDependents(r *result, s *bootState, t target) fact.Answer {
 	names := c.dependents(s.modprobe, t)
 	var found fact.Answer
 	if line, sure := s.modprobe.loadedBy(t.name); line != nil {

@@ -26,7 +26,7 @@ type enforcement struct {
 }
 
 // runningEnforcement is what the kernel enforces as it runs.
-func (c *Checker) runningEnforcement(p *policyReader) *enforcement {
+func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 	if p.CmdlineErr != nil {
 		c.problem(SourceCmdline, "", p.CmdlineErr)
 	}
@@ -69,7 +69,7 @@ func staticHelper(p *policyReader) fact.Answer {
 }
 
 // nextEnforcement is what the kernel will enforce if a boot entry starts it.
-func (c *Checker) nextEnforcement(p *policyReader, e boot.Entry) *enforcement {
+func (c *checker) nextEnforcement(p *policyReader, e boot.Entry) *enforcement {
 	k := &enforcement{cmdline: commandLineOf(e), heeds: !p.isOff("CONFIG_KALLSYMS")}
 	if p.config != nil {
 		k.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
@@ -102,7 +102,7 @@ func loadingNext(p *policyReader, l *commandLine) fact.Answer {
 }
 
 // helperNext says whether the kernel's requests for modules will reach modprobe.
-func (c *Checker) helperNext(p *policyReader, l *commandLine) fact.Answer {
+func (c *checker) helperNext(p *policyReader, l *commandLine) fact.Answer {
 	if a := staticHelper(p); a.Applies() {
 		return a
 	}
@@ -144,7 +144,7 @@ func (k *enforcement) listed(module string) fact.Answer {
 }
 
 // refuses says whether the kernel itself refuses the module, however it is asked for.
-func (c *Checker) refuses(k *enforcement, t target) fact.Answer {
+func (c *checker) refuses(k *enforcement, t target) fact.Answer {
 	if k.loading.Applies() {
 		return k.loading
 	}
@@ -163,7 +163,7 @@ func (c *Checker) refuses(k *enforcement, t target) fact.Answer {
 
 // refusesNeeds says whether the kernel itself refuses a module that the target needs and that is not loaded. Then
 // insmod of one after the other does not help.
-func (c *Checker) refusesNeeds(k *enforcement, t target) fact.Answer {
+func (c *checker) refusesNeeds(k *enforcement, t target) fact.Answer {
 	found := passes()
 	line, _ := c.tree.DepLine(t.name)
 	if line == nil {

@@ -16,8 +16,8 @@ type fileSignature struct {
 }
 
 // signatureOf reads the signature of a module's file, once. Its Status is empty if that fails.
-func (c *Checker) signatureOf(t target) fileSignature {
-	if known, ok := c.signatures[t.file]; ok {
+func (c *checker) signatureOf(t target) fileSignature {
+	if known, ok := c.kept.signatures[t.file]; ok {
 		return known
 	}
 	var s fileSignature
@@ -36,12 +36,12 @@ func (c *Checker) signatureOf(t target) fileSignature {
 			c.other.Add(p)
 		}
 	}
-	c.signatures[t.file] = s
+	c.kept.signatures[t.file] = s
 	return s
 }
 
 // refusesSignature says whether the kernel refuses the module for its signature.
-func (c *Checker) refusesSignature(k *enforcement, t target) fact.Answer {
+func (c *checker) refusesSignature(k *enforcement, t target) fact.Answer {
 	rule := k.unsigned.Blocked()
 	if rule == fact.No && c.machine.Keys.Empty() {
 		return passes()
@@ -77,7 +77,7 @@ func (c *Checker) refusesSignature(k *enforcement, t target) fact.Answer {
 }
 
 // refusesBadSignature says whether the kernel refuses a file whose signature does not fit it.
-func (c *Checker) refusesBadSignature(k *enforcement, t target) fact.Answer {
+func (c *checker) refusesBadSignature(k *enforcement, t target) fact.Answer {
 	r := fact.Reason{Code: ReasonBadSignature, File: "/" + c.tree.Path(t.file),
 		Text: "the file's signature does not fit it: a kernel that has the key refuses it"}
 	switch {
@@ -92,7 +92,7 @@ func (c *Checker) refusesBadSignature(k *enforcement, t target) fact.Answer {
 
 // refusesUnverified says whether the kernel refuses a file whose signature was not verified. rule says whether it
 // refuses one without.
-func (c *Checker) refusesUnverified(rule fact.Tri, s fileSignature, signed fact.Reason) fact.Answer {
+func (c *checker) refusesUnverified(rule fact.Tri, s fileSignature, signed fact.Reason) fact.Answer {
 	switch {
 	case c.machine.Keys.Empty() && rule == "":
 		return passes()

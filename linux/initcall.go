@@ -136,7 +136,7 @@ func initcallsBlocked(blacklist, functions []string, module string) (blocked fac
 }
 
 // resultOfBuiltin answers for code that is compiled in: only initcall_blacklist= keeps it from starting.
-func (c *Checker) resultOfBuiltin(k *enforcement, t target) result {
+func (c *checker) resultOfBuiltin(k *enforcement, t target) result {
 	var r result
 	r.set(fact.VerdictBuiltin, "built in", builtinReason(t))
 	a := c.blockedInitcalls(k, t)
@@ -152,7 +152,7 @@ func (c *Checker) resultOfBuiltin(k *enforcement, t target) result {
 
 // blockedInitcalls says whether initcall_blacklist= keeps a built-in module from being started. It does not apply
 // where nothing is listed or the kernel does not heed the list.
-func (c *Checker) blockedInitcalls(k *enforcement, t target) fact.Answer {
+func (c *checker) blockedInitcalls(k *enforcement, t target) fact.Answer {
 	list := boot.ListValues(k.cmdline.words, FactInitcalls, true)
 	if len(list) == 0 || !k.heeds {
 		return fact.Answer{}

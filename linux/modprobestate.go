@@ -34,7 +34,7 @@ type nameLines struct {
 type aliasLines []*modprobe.Directive
 
 // newModprobeState returns the state for a configuration, and reports what of it could not be read.
-func (c *Checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config) *modprobeState {
+func (c *checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config) *modprobeState {
 	s := &modprobeState{tree: tree, config: config,
 		lines: make(map[string]nameLines), aliases: make(map[string]aliasLines)}
 	var lost fact.Report
@@ -55,7 +55,7 @@ func (c *Checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config)
 }
 
 // configProblem reports a problem of the configuration, which several boot states share, once.
-func (c *Checker) configProblem(err error) {
+func (c *checker) configProblem(err error) {
 	added := fact.ProblemOf(SourceConfig, "", "", err)
 	same := func(p fact.Problem) bool { return p.Source == added.Source && p.Text == added.Text }
 	if !slices.ContainsFunc(c.report.Problems, same) {

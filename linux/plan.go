@@ -9,7 +9,7 @@ import (
 )
 
 // blockedByPlan says whether modprobe, asked for the match, would be kept from loading the target.
-func (c *Checker) blockedByPlan(s *bootState, t target, m modprobe.Match) fact.Answer {
+func (c *checker) blockedByPlan(s *bootState, t target, m modprobe.Match) fact.Answer {
 	plan := s.modprobe.tree.PlanMatch(s.modprobe.config, m, c.other)
 	needs := make(map[string]bool)
 	for _, file := range s.modprobe.tree.Needs(t.name) {
@@ -43,7 +43,7 @@ func endsPlan(step *modprobe.Step) bool {
 }
 
 // blockedStep says whether one step of a plan loads nothing.
-func (c *Checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.Answer {
+func (c *checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.Answer {
 	switch {
 	case step.Command != "":
 		return blockedCommand(t, step)
@@ -77,7 +77,7 @@ func blockedCommand(t target, step *modprobe.Step) fact.Answer {
 
 // unindexed says whether modprobe misses a file that no index names: kmod's does where there is an index, OpenWrt's
 // needs none, and without one it is not known what the machine uses.
-func (c *Checker) unindexed(t target) fact.Answer {
+func (c *checker) unindexed(t target) fact.Answer {
 	r := fact.Reason{Code: ReasonNotIndexed, File: "/" + c.tree.Path(t.file)}
 	switch _, program := modprobe.Program(c.machine.FS); {
 	case program == modprobe.Kmodloader:

@@ -27,7 +27,7 @@ type target struct {
 // targets finds the modules that a query means: the module of that name, whatever the configuration turns the name
 // into, else those that it is an alias of, also where the configuration turns the alias into something else. command
 // is an install line that such a name runs; nil for none.
-func (c *Checker) targets(query string) (targets []target, command *modprobe.Directive, err error) {
+func (c *checker) targets(query string) (targets []target, command *modprobe.Directive, err error) {
 	name, ok := modprobe.NormalizeAlias(query)
 	if !ok || query == "" {
 		return nil, nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
@@ -61,7 +61,7 @@ func (c *Checker) targets(query string) (targets []target, command *modprobe.Dir
 
 // targetsOf returns the modules that an alias stands for. A match may be a configured name of nothing, or of a command
 // without a module.
-func (c *Checker) targetsOf(matches []modprobe.Match, alias string) (targets []target) {
+func (c *checker) targetsOf(matches []modprobe.Match, alias string) (targets []target) {
 	for _, m := range matches {
 		if t := c.byName(m.Name); t != nil {
 			t.alias = alias
@@ -72,7 +72,7 @@ func (c *Checker) targetsOf(matches []modprobe.Match, alias string) (targets []t
 }
 
 // indexed returns the modules that the index of aliases has for an alias.
-func (c *Checker) indexed(alias string) []modprobe.Match {
+func (c *checker) indexed(alias string) []modprobe.Match {
 	matches, err := c.tree.MatchIndex(modprobe.IndexAlias, alias, modprobe.MatchAliasIndex)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, "", err)
@@ -81,7 +81,7 @@ func (c *Checker) indexed(alias string) []modprobe.Match {
 }
 
 // byName returns the module of that name: on disk, compiled in, or loaded; nil for none.
-func (c *Checker) byName(name string) *target {
+func (c *checker) byName(name string) *target {
 	file, err := c.tree.FileOf(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, name, err)
@@ -107,7 +107,7 @@ func (c *Checker) byName(name string) *target {
 // builtinAt says where it is told that a module which is no file is compiled in: in modules.builtin,
 // in modules.builtin.modinfo for one that only has metadata, or by the running kernel. It is empty
 // for one that is not.
-func (c *Checker) builtinAt(name string) string {
+func (c *checker) builtinAt(name string) string {
 	if c.tree.IsBuiltin(name) {
 		return c.machine.Dir.Dir + "/" + modprobe.IndexBuiltin
 	}
@@ -117,7 +117,7 @@ func (c *Checker) builtinAt(name string) string {
 			return c.machine.Dir.Dir + "/" + modprobe.BuiltinInfoFile
 		}
 	}
-	if c.now == nil || c.loaded == nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
+	if c.now == nil || c.loadedErr != nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
 		return ""
 	}
 	dir := SysModuleDir + "/" + name
@@ -131,7 +131,7 @@ func (c *Checker) builtinAt(name string) string {
 }
 
 // unindexedFile looks for a file of that name that modules.dep does not name.
-func (c *Checker) unindexedFile(name string) *target {
+func (c *checker) unindexedFile(name string) *target {
 	if c.machine.DirErr != nil {
 		return nil
 	}
@@ -149,7 +149,7 @@ func (c *Checker) unindexedFile(name string) *target {
 }
 
 // places says where the code is.
-func (c *Checker) places(t target) []fact.Reason {
+func (c *checker) places(t target) []fact.Reason {
 	var places []fact.Reason
 	if c.loaded[t.name] {
 		places = append(places, loadedReason())
@@ -172,7 +172,7 @@ func builtinReason(t target) fact.Reason {
 }
 
 // fileReason says what is known of the module's file.
-func (c *Checker) fileReason(t target) fact.Reason {
+func (c *checker) fileReason(t target) fact.Reason {
 	file := "/" + c.tree.Path(t.file)
 	switch {
 	case t.gone:

@@ -11,7 +11,7 @@ import (
 )
 
 // remedies says what would stop what is open.
-func (c *Checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
+func (c *checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 	worst := v.NextBoot.Outcome
 	if v.Now != nil && worse(v.Now.Outcome, worst) {
 		worst = v.Now.Outcome
@@ -33,7 +33,7 @@ func (c *Checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 }
 
 // initcallsText names the functions that start a built-in module, as far as the kernel's symbols tell.
-func (c *Checker) initcallsText(module string) string {
+func (c *checker) initcallsText(module string) string {
 	functions, _ := readInitcalls(c.machine.FS, c.machine.Release, module, c.machine.Running) // not known: said in words
 	if len(functions) == 0 {
 		return "FUNCTION on the kernel's command line, with the function that starts it (often " + module + "_init)"

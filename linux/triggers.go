@@ -18,7 +18,7 @@ import (
 const maxTriggers = 8
 
 // triggers returns what would ask for the module.
-func (c *Checker) triggers(t target) []fact.Reason {
+func (c *checker) triggers(t target) []fact.Reason {
 	if t.builtin {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (c *Checker) triggers(t target) []fact.Reason {
 }
 
 // aliasTriggers returns the requests for the module's name and its aliases, those of any process first.
-func (c *Checker) aliasTriggers(t target) (triggers []fact.Reason) {
+func (c *checker) aliasTriggers(t target) (triggers []fact.Reason) {
 	if by := triggerOf(t.name, true); by != nil {
 		triggers = append(triggers, fact.Reason{Code: ReasonTriggerProcess,
 			Text: "unprivileged " + by.does + ": the kernel asks for it by name"})
@@ -68,7 +68,7 @@ var loadKeys = []string{"modules_load", "rd.modules_load", "rd.driver.pre", "rd.
 	"rdinsmodpost", "earlymodules"}
 
 // cmdlineLoads returns the words of a command line that ask for the module.
-func (c *Checker) cmdlineLoads(t target) (triggers []fact.Reason) {
+func (c *checker) cmdlineLoads(t target) (triggers []fact.Reason) {
 	for _, s := range c.states() {
 		l := &s.kernel.cmdline
 		for _, key := range loadKeys {
@@ -88,7 +88,7 @@ const maxDevices = 20000
 
 // presentDevices names devices that are there and that the aliases fit. What could not be read is left out: the ways
 // are judged without it.
-func (c *Checker) presentDevices(aliases []string) (found []fact.Reason) {
+func (c *checker) presentDevices(aliases []string) (found []fact.Reason) {
 	patterns := slices.DeleteFunc(slices.Clone(aliases), func(a string) bool { return !isDeviceAlias(a) })
 	if !c.machine.Live || len(patterns) == 0 {
 		return nil
@@ -120,7 +120,7 @@ func (c *Checker) presentDevices(aliases []string) (found []fact.Reason) {
 }
 
 // patternOf returns the first pattern that fits a device's modalias; empty for none.
-func (c *Checker) patternOf(device string, patterns []string) string {
+func (c *checker) patternOf(device string, patterns []string) string {
 	b, err := limit.AppendAttr(c.machine.FS, nil, device+"/modalias", limit.Attr)
 	if err != nil {
 		return ""

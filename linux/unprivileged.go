@@ -11,7 +11,7 @@ import (
 
 // unprivilegedWay says whether what any process may trigger is blocked. alias and name are the answers for requests by
 // alias and by the module's own name; alias does not apply to a module without one.
-func (c *Checker) unprivilegedWay(m *modprobeState, t target, alias, name fact.Answer) fact.Answer {
+func (c *checker) unprivilegedWay(m *modprobeState, t target, alias, name fact.Answer) fact.Answer {
 	if name.Blocked() == fact.Yes && (!alias.Applies() || alias.Blocked() == fact.Yes) {
 		return name
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // resultAt answers for one module in one boot state.
-func (c *Checker) resultAt(s *bootState, t target) result {
+func (c *checker) resultAt(s *bootState, t target) result {
 	var r result
 	var refused fact.Answer
 	switch {
@@ -28,7 +28,7 @@ func (c *Checker) resultAt(s *bootState, t target) result {
 }
 
 // setOutcome sets the outcome that the ways come to, and the word for it. refused is what the kernel itself says.
-func (c *Checker) setOutcome(r *result, s *bootState, t target, refused fact.Answer) {
+func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Answer) {
 	r.word = "not loadable"
 	r.setFromWays()
 	outcome, because := r.prospect.Outcome, r.prospect.Because
@@ -59,7 +59,7 @@ func (c *Checker) setOutcome(r *result, s *bootState, t target, refused fact.Ans
 }
 
 // addWays adds the ways of a module that has a file, or is only loaded.
-func (c *Checker) addWays(r *result, s *bootState, t target, refused fact.Answer) {
+func (c *checker) addWays(r *result, s *bootState, t target, refused fact.Answer) {
 	switch {
 	case t.onDisk:
 		c.addConfiguredWays(r, s, t, refused)
@@ -80,7 +80,7 @@ func (c *Checker) addWays(r *result, s *bootState, t target, refused fact.Answer
 
 // addWaysWithoutFile adds the ways of a module whose file is not there: modprobe fails, unless an install line of the
 // module's own, or another's, may load its code from elsewhere.
-func (c *Checker) addWaysWithoutFile(r *result, s *bootState, t target) {
+func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
 	a := s.modprobe.certainly(fact.Stops(c.fileReason(t)))
 	own := s.modprobe.of(t.name).install
 	other, _ := s.modprobe.loadedBy(t.name)
@@ -99,7 +99,7 @@ func (c *Checker) addWaysWithoutFile(r *result, s *bootState, t target) {
 
 // addConfiguredWays adds the ways that go through modprobe. Each is a list of steps, in the order in which the kernel
 // and modprobe take them.
-func (c *Checker) addConfiguredWays(r *result, s *bootState, t target, refused fact.Answer) {
+func (c *checker) addConfiguredWays(r *result, s *bootState, t target, refused fact.Answer) {
 	plan := c.blockedByPlan(s, t, modprobe.Match{Name: t.name})
 	r.addReason(plan.Because())
 	r.addReason(s.modprobe.ignoredInstalls(t.name, c.other)...)
@@ -160,7 +160,7 @@ func blockedName(m *modprobeState, t target) fact.Answer {
 
 // aliasWay answers for requests by alias: every one of the module, or the one that was asked for. It does not apply to
 // a module without. load is the answer of what follows a request.
-func (c *Checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) fact.Answer {
+func (c *checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) fact.Answer {
 	blocked, shown := c.blockedAliases(s.modprobe, t)
 	if !blocked.Applies() {
 		return fact.Answer{}
@@ -178,7 +178,7 @@ func (c *Checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) 
 
 // blockedAliases says whether the configuration keeps every alias of the module from leading to it. It does not apply
 // to a module without alias. shown are the lines that a verdict shows.
-func (c *Checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, shown []fact.Reason) {
+func (c *checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, shown []fact.Reason) {
 	aliases := c.aliasesOf(t.name)
 	if t.alias != "" {
 		aliases = []string{t.alias}

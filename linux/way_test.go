@@ -68,16 +68,17 @@ func TestUnknownNamesWhatWasNotRead(t *testing.T) {
 		{"modules.builtin", "nosuch", imageOf(nil), false, "lib/modules/6/modules.builtin"},
 		{"modules.dep", "nosuch", imageOf(nil), false, "lib/modules/6/modules.dep"},
 		{"modprobe.d", "nosuch", imageOf(map[string]string{"etc/modprobe.d/a.conf": "x\n"}), false, "etc/modprobe.d"},
-		{"loader/entries/b.conf", "lone", imageOf(map[string]string{options: "version 6\noptions module_blacklist=lone\n",
-			"boot/loader/entries/b.conf": "version 6\n"}), false, "boot/loader/entries/b.conf"},
+		{"loader/entries/b.conf", "lone",
+			imageOf(map[string]string{options: "version 6\noptions module_blacklist=lone\n",
+				"boot/loader/entries/b.conf": "version 6\n"}), false, "boot/loader/entries/b.conf"},
 		{"proc/modules", "nosuch", imageOf(nil), true, "/proc/modules"},
 		{"proc/sys/kernel/modprobe", "lone", imageOf(nil), true, ModprobeFile},
 		{"sig_enforce", "lone", imageOf(unsignedFile(signedConfig)), true, SigEnforceFile},
 	} {
 		fsys := linuxtest.Refusing(tt.fsys, tt.refused, fs.ErrPermission)
 		dir, err := modprobe.FindRelease(fsys, "6")
-		verdicts, checkErr := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: tt.running,
-			Live: tt.running}).Check(tt.query)
+		verdicts, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: tt.running,
+			Live: tt.running}, tt.query, new(fact.Report))
 		if checkErr != nil || len(verdicts) != 1 {
 			t.Fatalf("%s: %v, %v", tt.refused, verdicts, checkErr)
 		}
