@@ -19,16 +19,16 @@ func TestInitcalls(t *testing.T) {
 	symbols := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n" +
 		"0 d __initcall__kmod_serio__272_1052_serio_more6s\t[x]\n0 d __initcall__kmod_seriox__1_2_other6\n" +
 		"0 d __initcall__kmod_v2__3_4_start_v26\n0 d __initcall__kmod_serio__nonsense\n")
-	got := Initcalls(symbols, "serio")
+	got := initcallsOf(symbols, "serio")
 	if !slices.Equal(got, []string{"serio_init", "serio_more"}) {
 		t.Fatalf("%q", got)
 	}
-	if v2 := Initcalls(symbols, "v2"); !slices.Equal(v2, []string{"start_v2"}) {
+	if v2 := initcallsOf(symbols, "v2"); !slices.Equal(v2, []string{"start_v2"}) {
 		t.Errorf("%q", v2)
 	}
 	lto := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n" +
 		"0 t __initstub__kmod_serio__271_1051_serio_init4\n")
-	if got := Initcalls(lto, "serio"); !slices.Equal(got, []string{"__initstub__kmod_serio__271_1051_serio_init4"}) {
+	if got := initcallsOf(lto, "serio"); !slices.Equal(got, []string{"__initstub__kmod_serio__271_1051_serio_init4"}) {
 		t.Errorf("%q", got)
 	}
 	for _, tt := range []struct {

@@ -18,11 +18,11 @@ const KallsymsFile = "proc/kallsyms"
 // maxSymbolFile caps a list of symbols: a kernel with debugging has some 300,000.
 const maxSymbolFile = 64 << 20
 
-// Initcalls returns the functions that start the built-in module, from a list of symbols in the
+// initcallsOf returns the functions that start the built-in module, from a list of symbols in the
 // form of System.map or /proc/kallsyms: since Linux 5.10 each has a symbol
 // __initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL. A kernel linked by clang as a whole (LTO) starts
 // a stub instead, __initstub__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL, whose own name counts.
-func Initcalls(symbols []byte, module string) []string {
+func initcallsOf(symbols []byte, module string) []string {
 	if stubs := initStubs(symbols, module); stubs != nil {
 		return stubs
 	}
@@ -85,7 +85,7 @@ func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, err
 		}
 		symbols, err := readSymbolList(fsys, name)
 		if err == nil {
-			if functions := Initcalls(symbols, module); len(functions) > 0 {
+			if functions := initcallsOf(symbols, module); len(functions) > 0 {
 				return functions, nil
 			}
 			continue

@@ -265,7 +265,7 @@ func (r *policyReader) lockdown() {
 	text, err := r.attr(LockdownFile)
 	value := ""
 	if err == nil {
-		value, err = ParseLockdown(text)
+		value, err = parseLockdown(text)
 	}
 	if err != nil {
 		effect := ""
@@ -289,8 +289,8 @@ func (r *policyReader) lockdown() {
 	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity, File: slash(LockdownFile)})
 }
 
-// ParseLockdown returns the word in brackets of "none [integrity] confidentiality".
-func ParseLockdown(text string) (string, error) {
+// parseLockdown returns the word in brackets of "none [integrity] confidentiality".
+func parseLockdown(text string) (string, error) {
 	_, rest, ok := strings.Cut(text, "[")
 	word, _, closed := strings.Cut(rest, "]")
 	if !ok || !closed || word == "" {
