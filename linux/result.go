@@ -22,15 +22,18 @@ func (r *result) addReason(reasons ...fact.Reason) { r.reasons = appendReasons(r
 // appendReasons appends reasons that are not in the list yet; the zero Reason never is one.
 func appendReasons(list []fact.Reason, reasons ...fact.Reason) []fact.Reason {
 	for _, added := range reasons {
-		same := func(known fact.Reason) bool {
-			known.Unread = added.Unread
-			return known == added
-		}
+		same := func(known fact.Reason) bool { return sameReason(known, added) }
 		if added.Code != "" && !slices.ContainsFunc(list, same) {
 			list = append(list, added)
 		}
 	}
 	return list
+}
+
+// sameReason reports whether two reasons show the same.
+func sameReason(a, b fact.Reason) bool {
+	a.Unread = b.Unread
+	return a == b
 }
 
 // addWay adds a way.
