@@ -48,8 +48,8 @@ func (c *checker) prospectOfNothing(name string, command *modprobe.Directive) (p
 		return fact.Prospect{Outcome: fact.VerdictUnknown, Because: a.Because()},
 			"nothing that could be read knows that name"
 	}
-	text = "no module or alias of that name on disk, compiled in, or in the configuration"
-	return fact.Prospect{Outcome: fact.VerdictAbsent, Because: fact.Reason{Code: ReasonNoSuch, Text: text}}, text
+	return fact.Prospect{Outcome: fact.VerdictAbsent},
+		"no module or alias of that name on disk, compiled in, or in the configuration"
 }
 
 // everythingRead says whether every source that could know a name was read: the loaded list, the indexes of files, of

@@ -11,6 +11,7 @@ import (
 // A result is the answer for one module in one boot state.
 type result struct {
 	prospect fact.Prospect
+	because  fact.Reason // what decided the outcome; of one that is unknown, what was not read
 	word     string
 	reasons  []fact.Reason // what a verdict shows
 	answers  []fact.Answer // of each of the prospect's ways
@@ -44,7 +45,11 @@ func (r *result) addWay(name string, a fact.Answer) {
 
 // set sets the outcome, the word for it, and the fact that decided.
 func (r *result) set(outcome fact.VerdictOutcome, word string, because fact.Reason) {
-	r.prospect.Outcome, r.word, r.prospect.Because = outcome, word, because
+	r.prospect.Outcome, r.prospect.Because = outcome, fact.Reason{}
+	if outcome == fact.VerdictUnknown {
+		r.prospect.Because = because
+	}
+	r.word, r.because = word, because
 }
 
 // setFromWays sets the outcome that the ways come to: loadable if one is open, unknown if one may be, else blocked.
@@ -98,7 +103,7 @@ func (r *result) merge(other result, doubt fact.Answer) {
 			other.set(fact.VerdictUnknown, string(fact.VerdictUnknown), doubt.Because())
 		}
 		if worse(other.prospect.Outcome, r.prospect.Outcome) {
-			r.set(other.prospect.Outcome, other.word, other.prospect.Because)
+			r.set(other.prospect.Outcome, other.word, other.because)
 		}
 	}
 	for i := range r.prospect.Ways {

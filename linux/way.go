@@ -31,7 +31,7 @@ func (c *checker) resultAt(s *bootState, t target) result {
 func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Answer) {
 	r.word = "not loadable"
 	r.setFromWays()
-	outcome, because := r.prospect.Outcome, r.prospect.Because
+	outcome, because := r.prospect.Outcome, r.because
 	switch {
 	case s.kernel.loaded[t.name]:
 		r.set(fact.VerdictLoaded, "loaded", loadedReason())
