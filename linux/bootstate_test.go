@@ -309,7 +309,8 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	verdict := func() fact.Verdict {
-		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Live: true}, "lone", new(fact.Report))
+		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Live: true},
+			"lone", new(fact.Report))
 		if err != nil || len(v) != 1 || v[0].Now != nil {
 			t.Fatalf("%+v, %v", v, err)
 		}
@@ -392,7 +393,8 @@ func TestKeysOfACheck(t *testing.T) {
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
 		dir, _ := modprobe.FindRelease(fsys, "6")
-		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys}, "lone", new(fact.Report))
+		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys},
+			"lone", new(fact.Report))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,8 @@ func imageOf(more map[string]string) fstest.MapFS {
 func checkOf(t *testing.T, fsys fs.FS, query string) fact.Verdict {
 	t.Helper()
 	dir, err := modprobe.FindRelease(fsys, "6")
-	v, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err}, query, new(fact.Report))
+	v, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err},
+		query, new(fact.Report))
 	if checkErr != nil || len(v) != 1 {
 		t.Fatalf("%s: %v, %v", query, v, checkErr)
 	}

@@ -201,7 +201,8 @@ func TestFactsSayWhatTheirEffectSays(t *testing.T) {
 		"no entry":   {FS: linuxtest.Files(nil), CmdlineErr: boot.ErrNoEntry},
 	} {
 		for _, f := range ReadPolicy(m).Facts {
-			if f.Unknown != strings.HasPrefix(f.Effect, "not known") || f.Unset != (f.Effect == "not on the command line") {
+			if f.Unknown != strings.HasPrefix(f.Effect, "not known") ||
+				f.Unset != (f.Effect == "not on the command line") {
 				t.Errorf("%s: %+v", name, f)
 			}
 		}

@@ -77,8 +77,9 @@ func TestUnknownNamesWhatWasNotRead(t *testing.T) {
 	} {
 		fsys := linuxtest.Refusing(tt.fsys, tt.refused, fs.ErrPermission)
 		dir, err := modprobe.FindRelease(fsys, "6")
-		verdicts, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: tt.running,
-			Live: tt.running}, tt.query, new(fact.Report))
+		verdicts, checkErr := check(t.Context(),
+			checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: tt.running,
+				Live: tt.running}, tt.query, new(fact.Report))
 		if checkErr != nil || len(verdicts) != 1 {
 			t.Fatalf("%s: %v, %v", tt.refused, verdicts, checkErr)
 		}
