@@ -14,7 +14,7 @@ import (
 const (
 	WayAutoloadAlias = "autoload_alias" // the kernel or udev asks for one of its aliases
 	WayAutoloadName  = "autoload_name"  // the kernel asks for it by its own name, as request_module("algif-%s")
-	WayUnprivileged  = "unprivileged"   // a process without privilege can trigger one of the two; blocked if every known request is
+	WayUnprivileged  = "unprivileged"   // any process can trigger one of the two; blocked if every known request is
 	WayModprobe      = "modprobe"       // root runs modprobe NAME
 	WayDependency    = "dependency"     // it comes with a module that needs it, or has it as a softdep
 	WayInsmod        = "insmod"         // root loads its file directly

@@ -77,7 +77,8 @@ func unsignedByLockdown(p *policyReader, l *commandLine, level string) fact.Answ
 	if !lockdownActive(p, l) {
 		return fact.Answer{}
 	}
-	for _, o := range []string{"CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY"} {
+	for _, level := range []string{"INTEGRITY", "CONFIDENTIALITY"} {
+		o := "CONFIG_LOCK_DOWN_KERNEL_FORCE_" + level
 		if p.is(o, "y") {
 			_, line := p.config.Get(o)
 			return stopsUnsigned(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)

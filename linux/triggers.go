@@ -34,7 +34,8 @@ func (c *checker) triggers(t target) []fact.Reason {
 	names := c.dependents(c.states()[0].modprobe, t)
 	for i, name := range names {
 		if i == maxTriggers {
-			triggers = append(triggers, fact.Reason{Code: ReasonTriggerDependent, Text: fmt.Sprintf("and %d more", len(names)-i)})
+			text := fmt.Sprintf("and %d more", len(names)-i)
+			triggers = append(triggers, fact.Reason{Code: ReasonTriggerDependent, Text: text})
 			break
 		}
 		triggers = append(triggers, textReason(ReasonTriggerDependent, "comes with "+name, "", 0))
