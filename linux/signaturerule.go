@@ -77,8 +77,8 @@ func unsignedByLockdown(p *policyReader, l *commandLine, level string) fact.Answ
 	if !lockdownActive(p, l) {
 		return fact.Answer{}
 	}
-	for _, level := range []string{"INTEGRITY", "CONFIDENTIALITY"} {
-		o := "CONFIG_LOCK_DOWN_KERNEL_FORCE_" + level
+	for _, kind := range []string{"INTEGRITY", "CONFIDENTIALITY"} {
+		o := "CONFIG_LOCK_DOWN_KERNEL_FORCE_" + kind
 		if p.is(o, "y") {
 			_, line := p.config.Get(o)
 			return stopsUnsigned(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)
