@@ -40,6 +40,10 @@ type PolicyFact struct {
 	Line int    `json:"line,omitzero"`
 	// Code is why the value is unknown; empty when it is known.
 	Code Code `json:"code,omitzero"`
+	// Unknown is set if the value is not known. An absent fact without it is known not to be there.
+	Unknown bool `json:"-"`
+	// Unset is set for a setting that was looked for and is not made.
+	Unset bool `json:"-"`
 }
 
 // Err is for callers who want everything or nothing: it joins what could not be read, and is nil if nothing is
@@ -58,7 +62,7 @@ func (p *Policy) Incomplete() []Problem {
 	var problems []Problem
 	index := make(map[[2]string]int)
 	for _, f := range p.Facts {
-		missed := f.Code == CodeAbsent && p.Loading == "" && strings.HasPrefix(f.Effect, "not known")
+		missed := f.Code == CodeAbsent && p.Loading == "" && f.Unknown
 		if !missed && (f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported) {
 			continue
 		}

@@ -72,6 +72,8 @@ type Reason struct {
 	// File and Line are where it stands; empty and 0 when it is not from a file's line.
 	File string `json:"file,omitzero"`
 	Line int    `json:"line,omitzero"`
+	// Unread names the source, file or setting that was not read, if that makes the answer unknown; empty otherwise.
+	Unread string `json:"-"`
 }
 
 // A Remedy is one thing that would block a module.

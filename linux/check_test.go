@@ -19,16 +19,16 @@ func TestInitcalls(t *testing.T) {
 	symbols := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n" +
 		"0 d __initcall__kmod_serio__272_1052_serio_more6s\t[x]\n0 d __initcall__kmod_seriox__1_2_other6\n" +
 		"0 d __initcall__kmod_v2__3_4_start_v26\n0 d __initcall__kmod_serio__nonsense\n")
-	got := Initcalls(symbols, "serio")
+	got := initcallsOf(symbols, "serio")
 	if !slices.Equal(got, []string{"serio_init", "serio_more"}) {
 		t.Fatalf("%q", got)
 	}
-	if v2 := Initcalls(symbols, "v2"); !slices.Equal(v2, []string{"start_v2"}) {
+	if v2 := initcallsOf(symbols, "v2"); !slices.Equal(v2, []string{"start_v2"}) {
 		t.Errorf("%q", v2)
 	}
 	lto := []byte("0 d __initcall__kmod_serio__271_1051_serio_init4\n" +
 		"0 t __initstub__kmod_serio__271_1051_serio_init4\n")
-	if got := Initcalls(lto, "serio"); !slices.Equal(got, []string{"__initstub__kmod_serio__271_1051_serio_init4"}) {
+	if got := initcallsOf(lto, "serio"); !slices.Equal(got, []string{"__initstub__kmod_serio__271_1051_serio_init4"}) {
 		t.Errorf("%q", got)
 	}
 	for _, tt := range []struct {
@@ -73,10 +73,12 @@ func imageOf(more map[string]string) fstest.MapFS {
 func checkOf(t *testing.T, fsys fs.FS, query string) fact.Verdict {
 	t.Helper()
 	dir, err := modprobe.FindRelease(fsys, "6")
-	v, checkErr := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, DirErr: err}).Check(query)
+	v, checkErr := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err},
+		query, new(fact.Report))
 	if checkErr != nil || len(v) != 1 {
 		t.Fatalf("%s: %v, %v", query, v, checkErr)
 	}
+	unknownReasons(t, v[0])
 	return v[0]
 }
 
@@ -87,6 +89,11 @@ func outcomes(v fact.Verdict) string {
 			map[fact.Tri]string{fact.Yes: "blocked", fact.No: "open", "": "?"}[w.Blocked])
 	}
 	return text
+}
+
+// hasWay reports whether a prospect has the way with that answer.
+func hasWay(p *fact.Prospect, way string, blocked fact.Tri) bool {
+	return slices.ContainsFunc(p.Ways, func(w fact.Way) bool { return w.Way == way && w.Blocked == blocked })
 }
 
 func TestCheckAnImage(t *testing.T) {

@@ -81,7 +81,7 @@ func (r *policyReader) noEFI(name string, err error) (string, error) {
 	}
 	_, efiErr := fs.Stat(r.FS, "sys/firmware/efi")
 	if efiErr == nil {
-		return "not known: efivarfs is not mounted here", err
+		return "", notMounted("efivarfs")
 	}
 	_, sysErr := fs.Stat(r.FS, "sys/firmware")
 	switch {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/boot"
 )
 
 // KallsymsFile lists the running kernel's symbols.
@@ -17,11 +18,11 @@ const KallsymsFile = "proc/kallsyms"
 // maxSymbolFile caps a list of symbols: a kernel with debugging has some 300,000.
 const maxSymbolFile = 64 << 20
 
-// Initcalls returns the functions that start the built-in module, from a list of symbols in the
+// initcallsOf returns the functions that start the built-in module, from a list of symbols in the
 // form of System.map or /proc/kallsyms: since Linux 5.10 each has a symbol
 // __initcall__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL. A kernel linked by clang as a whole (LTO) starts
 // a stub instead, __initstub__kmod_MODULE__COUNTER_LINE_FUNCTIONLEVEL, whose own name counts.
-func Initcalls(symbols []byte, module string) []string {
+func initcallsOf(symbols []byte, module string) []string {
 	if stubs := initStubs(symbols, module); stubs != nil {
 		return stubs
 	}
@@ -84,7 +85,7 @@ func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, err
 		}
 		symbols, err := readSymbolList(fsys, name)
 		if err == nil {
-			if functions := Initcalls(symbols, module); len(functions) > 0 {
+			if functions := initcallsOf(symbols, module); len(functions) > 0 {
 				return functions, nil
 			}
 			continue
@@ -132,4 +133,44 @@ func initcallsBlocked(blacklist, functions []string, module string) (blocked fac
 		}
 	}
 	return fact.No, ""
+}
+
+// resultOfBuiltin answers for code that is compiled in: only initcall_blacklist= keeps it from starting.
+func (c *checker) resultOfBuiltin(k *enforcement, t target) result {
+	var r result
+	r.set(fact.VerdictBuiltin, "built in", builtinReason(t))
+	a := c.blockedInitcalls(k, t)
+	switch {
+	case a.Blocked() == fact.Yes:
+		r.set(fact.VerdictBlocked, "built in, not started", a.Because())
+	case a.Applies() && a.Blocked() == "":
+		r.set(fact.VerdictUnknown, "unknown", a.Because())
+	}
+	r.addReason(a.Because())
+	return r
+}
+
+// blockedInitcalls says whether initcall_blacklist= keeps a built-in module from being started. It does not apply
+// where nothing is listed or the kernel does not heed the list.
+func (c *checker) blockedInitcalls(k *enforcement, t target) fact.Answer {
+	list := boot.ListValues(k.cmdline.words, FactInitcalls, true)
+	if len(list) == 0 || !k.heeds {
+		return fact.Answer{}
+	}
+	functions, err := readInitcalls(c.machine.FS, c.machine.Release, t.name, c.machine.Running)
+	blocked, by := initcallsBlocked(list, functions, t.name)
+	switch blocked {
+	case fact.Yes:
+		return fact.Stops(k.cmdline.reason(ReasonInitcall, "initcall_blacklist="+by+" keeps it from starting"))
+	case fact.No:
+		return passes()
+	}
+	r := k.cmdline.reason(ReasonInitcall,
+		"initcall_blacklist="+by+" may name its start function: no list of the kernel's symbols does")
+	r.Unread = "the kernel's symbols"
+	if err != nil {
+		c.problem(SourceBuiltin, t.name, err)
+		r.Unread += ": " + err.Error()
+	}
+	return fact.UnsureOf(r)
 }

@@ -146,9 +146,15 @@ func (r *policyReader) add(f fact.PolicyFact) {
 	r.policy.Facts = append(r.policy.Facts, f)
 }
 
-// unknown adds a fact that could not be read; without an effect it says why.
+// A notMounted is the error for a setting of a file system, which it names, that is not mounted.
+type notMounted string
+
+func (e notMounted) Error() string { return string(e) + " is not mounted here" }
+func (e notMounted) Unwrap() error { return fs.ErrNotExist }
+
+// unknown adds a fact that could not be read. Without an effect, its value is unknown, and the effect says why.
 func (r *policyReader) unknown(name, source, file, effect string, err error) {
-	code := fact.CodeOf(err)
+	code, unknown := fact.CodeOf(err), effect == ""
 	if effect == "" {
 		var pe *fs.PathError
 		if errors.As(err, &pe) && file != "" {
@@ -156,7 +162,7 @@ func (r *policyReader) unknown(name, source, file, effect string, err error) {
 		}
 		effect = "not known: " + escape.Text(err.Error())
 	}
-	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code})
+	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code, Unknown: unknown})
 }
 
 // slash is the file as its machine's user writes it.
@@ -259,7 +265,7 @@ func (r *policyReader) lockdown() {
 	text, err := r.attr(LockdownFile)
 	value := ""
 	if err == nil {
-		value, err = ParseLockdown(text)
+		value, err = parseLockdown(text)
 	}
 	if err != nil {
 		effect := ""
@@ -270,7 +276,7 @@ func (r *policyReader) lockdown() {
 		case r.hasSecurityFS():
 			r.locked, effect = fact.No, "lockdown is not among the active security modules"
 		default:
-			effect = "not known: securityfs is not mounted here"
+			err = notMounted("securityfs")
 		}
 		r.unknown(FactLockdown, SourceSecurity, LockdownFile, effect, err)
 		return
@@ -283,8 +289,8 @@ func (r *policyReader) lockdown() {
 	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity, File: slash(LockdownFile)})
 }
 
-// ParseLockdown returns the word in brackets of "none [integrity] confidentiality".
-func ParseLockdown(text string) (string, error) {
+// parseLockdown returns the word in brackets of "none [integrity] confidentiality".
+func parseLockdown(text string) (string, error) {
 	_, rest, ok := strings.Cut(text, "[")
 	word, _, closed := strings.Cut(rest, "]")
 	if !ok || !closed || word == "" {
@@ -313,55 +319,67 @@ func (r *policyReader) modprobe() {
 	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl, File: slash(ModprobeFile)})
 }
 
-// commandLine adds what the command line says of modules; a key that is not set has an empty value.
+// A cmdlineKey is a key of the command line that bears on loading.
+type cmdlineKey struct {
+	name, effect string
+	list, all    bool // its value is a list; all of its words count, not the last alone
+}
+
+// cmdlineKeys are the keys in the order of their facts.
+var cmdlineKeys = [...]cmdlineKey{
+	{FactModuleBlacklist, "these are refused by the kernel itself, also from insmod", true, false},
+	{FactInitcalls, "these parts of the kernel are not started", true, true},
+	{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
+	{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
+	{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
+	{sysctlPrefix + FactModulesDisabled, "no module can be loaded or unloaded until the next boot", false, false},
+	{sysctlPrefix + FactModprobe, "the kernel runs it when it wants a module", false, false},
+	{"lockdown=", "the lockdown level asked for at boot", false, false},
+	{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
+	{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
+}
+
+// commandLine adds what the command line says of modules. A key that is not set has an empty value; a sysctl that is
+// not set is left out.
 func (r *policyReader) commandLine() {
-	type key struct {
-		name, effect string
-		list, all    bool
-	}
-	for _, k := range []key{
-		{FactModuleBlacklist, "these are refused by the kernel itself, also from insmod", true, false},
-		{FactInitcalls, "these parts of the kernel are not started", true, true},
-		{"modprobe.blacklist", "modprobe does not load these by alias", true, true},
-		{"nomodule", "no module can be loaded or unloaded until the next boot", false, false},
-		{"module.sig_enforce", "only modules signed by a key the kernel trusts are loaded", false, false},
-		{sysctlPrefix + FactModulesDisabled, "no module can be loaded or unloaded until the next boot", false, false},
-		{sysctlPrefix + FactModprobe, "the kernel runs it when it wants a module", false, false},
-		{"lockdown=", "the lockdown level asked for at boot", false, false},
-		{"ima_appraise=", "how IMA's appraisal was asked for at boot", false, false},
-		{"ima_policy=", "IMA's built-in rules that were asked for at boot", false, false},
-	} {
-		rare := strings.HasPrefix(k.name, sysctlPrefix) // told of only where it is set
-		if r.CmdlineErr != nil && !rare {
-			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
-			continue
-		}
+	for _, k := range cmdlineKeys {
 		w, set := boot.LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
-		if rare && !set {
-			continue
-		}
-		f := fact.PolicyFact{Name: k.name, Effect: "not on the command line", Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+		optional := strings.HasPrefix(k.name, sysctlPrefix)
 		switch {
-		case w.Redacted:
-			f.Effect, f.Code = "", fact.CodeRedacted
-		case !set && r.guess:
-			f.Effect, f.Code = "not known: the boot loader's words may be others", fact.CodeUnsupported
-		case !set && len(r.CmdlineOpen) > 0:
-			f.Effect, f.Code = "not known: the boot loader may put it for "+strings.Join(r.CmdlineOpen, " "), fact.CodeUnsupported
-		case set:
-			f.Value, f.Effect = w.Value, k.effect
-			if !w.HasValue {
-				f.Value = w.Key
-			}
-			if k.list {
-				f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
-			}
-			if r.guess {
-				f.Effect = "unless the boot loader's words are others: " + f.Effect
-			}
+		case r.CmdlineErr != nil && !optional:
+			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
+		case set, !optional:
+			r.add(r.wordFact(k, w, set))
 		}
-		r.add(f)
 	}
+}
+
+// wordFact returns the fact of a key of the command line, whose last word is w if it is set.
+func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.PolicyFact {
+	f := fact.PolicyFact{Name: k.name, Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+	switch {
+	case w.Redacted:
+		f.Code = fact.CodeRedacted
+	case !set && r.guess:
+		f.Effect, f.Code, f.Unknown = "not known: the boot loader's words may be others", fact.CodeUnsupported, true
+	case !set && len(r.CmdlineOpen) > 0:
+		f.Effect = "not known: the boot loader may put it for " + strings.Join(r.CmdlineOpen, " ")
+		f.Code, f.Unknown = fact.CodeUnsupported, true
+	case !set:
+		f.Effect, f.Unset = "not on the command line", true
+	default:
+		f.Value, f.Effect = w.Value, k.effect
+		if !w.HasValue {
+			f.Value = w.Key
+		}
+		if k.list {
+			f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
+		}
+		if r.guess {
+			f.Effect = "unless the boot loader's words are others: " + f.Effect
+		}
+	}
+	return f
 }
 
 // sysctlPrefix begins the words of the command line that set a sysctl of the kernel.
@@ -510,15 +528,14 @@ func (r *policyReader) concludeImage() {
 	if r.guess {
 		words = nil
 	}
-	w := &world{words: words, at: fact.Reason{File: slash(r.CmdlineFile), Line: r.CmdlineLine}}
-	nomodule, ok := boot.LastValue(words, "nomodule")
-	refuses, _ := refusesNext(r, w)
+	l := &commandLine{words: words, file: slash(r.CmdlineFile), line: r.CmdlineLine, open: r.CmdlineOpen}
+	refuses := unsignedNext(r, l).Blocked()
 	switch {
-	case ok && nomodule.IsSet() && len(r.CmdlineOpen) == 0, disablesModules(r, words):
+	case l.isSet("nomodule") && len(l.open) == 0, l.disablesModules(r):
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
-	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(r.CmdlineOpen) == 0 && gateNext(r, w) == nil:
+	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(l.open) == 0 && !gateNext(r, l).Applies():
 		r.policy.Loading = fact.LoadingAny
 	}
 }

@@ -190,6 +190,25 @@ func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	}
 }
 
+// TestFactsSayWhatTheirEffectSays: a program asks a field for what the effect says to a person.
+func TestFactsSayWhatTheirEffectSays(t *testing.T) {
+	for name, m := range map[string]PolicyMachine{
+		"running":    {FS: linuxtest.Files(kernelFiles()), Release: "6.1.0", Live: true},
+		"no files":   {FS: linuxtest.Files(nil), Live: true},
+		"EFI":        {FS: linuxtest.Files(map[string]string{"sys/firmware/efi/x": ""}), Live: true},
+		"image":      {FS: linuxtest.Files(nil), Cmdline: boot.ParseCmdline("quiet nomodule")},
+		"open words": {FS: linuxtest.Files(nil), CmdlineOpen: []string{"$more"}},
+		"no entry":   {FS: linuxtest.Files(nil), CmdlineErr: boot.ErrNoEntry},
+	} {
+		for _, f := range ReadPolicy(m).Facts {
+			if f.Unknown != strings.HasPrefix(f.Effect, "not known") ||
+				f.Unset != (f.Effect == "not on the command line") {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+	}
+}
+
 func TestKernelConfigPlaces(t *testing.T) {
 	const text = "#\n# Linux\n#\nCONFIG_MODULES=y\n# CONFIG_X is not set\nCONFIG_S=\"a \\\"b\"\nnonsense\n"
 	var zipped bytes.Buffer

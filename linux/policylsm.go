@@ -14,11 +14,10 @@ import (
 func (r *policyReader) lsm() {
 	value, err := r.attr(LSMFile)
 	if err != nil {
-		effect := ""
 		if errors.Is(err, fs.ErrNotExist) {
-			effect = "not known: securityfs is not mounted here"
+			err = notMounted("securityfs")
 		}
-		r.unknown(FactLSM, SourceSecurity, LSMFile, effect, err)
+		r.unknown(FactLSM, SourceSecurity, LSMFile, "", err)
 		return
 	}
 	for name := range strings.SplitSeq(value, ",") {
@@ -67,7 +66,7 @@ func (r *policyReader) ima() {
 		r.unknown(FactIMAAppraise, SourceSecurity, IMAPolicyFile, effect, err)
 		return
 	}
-	rule, line := FindModuleAppraisal(string(text))
+	rule, line := moduleAppraisal(string(text))
 	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules", Source: SourceSecurity, File: slash(IMAPolicyFile)}
 	r.appraised = fact.No
 	if rule != "" {
@@ -77,10 +76,10 @@ func (r *policyReader) ima() {
 	r.add(f)
 }
 
-// FindModuleAppraisal returns the first rule of an IMA policy that appraises module files, and its
+// moduleAppraisal returns the first rule of an IMA policy that appraises module files, and its
 // line; "" when there is none. A rule without a function is about files of every use, and one of
 // FILE_CHECK about every file that is opened.
-func FindModuleAppraisal(policy string) (rule string, line int) {
+func moduleAppraisal(policy string) (rule string, line int) {
 	for text := range strings.Lines(policy) {
 		line++
 		words := strings.Fields(text)

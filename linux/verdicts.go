@@ -28,7 +28,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	}
 	var verdicts []fact.Verdict
 	for _, m := range machines {
-		found, err := NewChecker(m).Check(name)
+		found, err := check(ctx, m, name, r)
 		if err != nil {
 			return nil, err
 		}
@@ -67,14 +67,14 @@ func (k *Kernel) queryName(query string) (string, error) {
 }
 
 // checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
-func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]CheckMachine, error) {
+func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKernel, error) {
 	dirs, err := modprobe.Releases(k.machine, r)
 	release := k.options.Kernel
 	if release == fact.KernelAll {
 		if len(dirs) == 0 {
 			return nil, fmt.Errorf("no kernel release on disk: %w", err)
 		}
-		var machines []CheckMachine
+		var machines []checkedKernel
 		for _, dir := range dirs {
 			machines = append(machines, k.checkMachine(ctx, dir.Release, dir, nil))
 		}
@@ -86,7 +86,7 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]CheckMach
 	if release == "" {
 		switch {
 		case len(dirs) == 1:
-			return []CheckMachine{k.checkMachine(ctx, dirs[0].Release, dirs[0], nil)}, nil
+			return []checkedKernel{k.checkMachine(ctx, dirs[0].Release, dirs[0], nil)}, nil
 		case len(dirs) > 1:
 			names := make([]string, len(dirs))
 			for i, d := range dirs {
@@ -95,15 +95,15 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]CheckMach
 			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs),
 				strings.Join(names, " "))
 		}
-		return []CheckMachine{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
+		return []checkedKernel{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
 	}
 	dir, err := k.findRelease(release)
-	return []CheckMachine{k.checkMachine(ctx, release, dir, err)}, nil
+	return []checkedKernel{k.checkMachine(ctx, release, dir, err)}, nil
 }
 
-func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) CheckMachine {
+func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) checkedKernel {
 	keys, _ := k.fileKeys() // the check asks the keys itself what is wrong with them
-	return CheckMachine{
+	return checkedKernel{
 		FS: k.machine, Release: release, Dir: dir, DirErr: err,
 		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys,
 	}

@@ -225,7 +225,7 @@ func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 	a.writeWays(v)
 	a.writeTriggers(v.Triggers)
 	for _, r := range v.Bypasses {
-		if strings.HasPrefix(r.Text, "unknown: ") {
+		if r.Unread != "" {
 			continue // the problem says why
 		}
 		a.cardLine("bypass", reasonText(r))

@@ -123,12 +123,12 @@ func unremarkable(f lkm.PolicyFact) bool {
 		return isConfig || strings.HasPrefix(f.Name, ".") && f.Name != ".builtin_trusted_keys"
 	}
 	return isConfig && (f.Value == "n" || f.Value == "" || isDetail(f.Name)) ||
-		f.Effect == "not on the command line" && f.Name != "module_blacklist"
+		f.Unset && f.Name != "module_blacklist"
 }
 
 // isUnknown tells a fact that could not be read from a thing that is known not to be there.
 func isUnknown(f lkm.PolicyFact) bool {
-	return f.Code != "" && (f.Code != lkm.CodeAbsent || strings.HasPrefix(f.Effect, "not known"))
+	return f.Code != "" && (f.Code != lkm.CodeAbsent || f.Unknown)
 }
 
 func factValue(f lkm.PolicyFact) string {

@@ -145,7 +145,7 @@ func TestSysctlWords(t *testing.T) {
 			imageOf(map[string]string{options: "version 6\noptions " + tt.words + "\n",
 				"boot/config-6": "CONFIG_MODULES=y\n" + tt.config, "etc/sysctl.d/a.conf": tt.sysctl}), "lone")
 		if v.NextBoot.Outcome != tt.want ||
-			!slices.Contains(v.NextBoot.Ways, fact.Way{Way: WayAutoloadName, Blocked: tt.byName}) {
+			!hasWay(v.NextBoot, WayAutoloadName, tt.byName) {
 			t.Errorf("%s %s: %s, want %s by name %q", tt.words, tt.config, outcomes(v), tt.want, tt.byName)
 		}
 	}
@@ -308,18 +308,19 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func() fact.Verdict {
-		v, err := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, Live: true}).Check("lone")
+	verdict := func() fact.Verdict {
+		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Live: true},
+			"lone", new(fact.Report))
 		if err != nil || len(v) != 1 || v[0].Now != nil {
 			t.Fatalf("%+v, %v", v, err)
 		}
 		return v[0]
 	}
-	if v := check(); v.NextBoot.Outcome != fact.VerdictLoadable {
+	if v := verdict(); v.NextBoot.Outcome != fact.VerdictLoadable {
 		t.Errorf("shim does not validate: %s %+v", outcomes(v), v.Reasons)
 	}
 	delete(fsys, MokSBStateVar)
-	if v := check(); v.NextBoot.Outcome != fact.VerdictBlocked {
+	if v := verdict(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
 	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: boot.ParseCmdline("quiet")})
@@ -342,10 +343,10 @@ func TestBuiltinByTheKernelItself(t *testing.T) {
 		"sys/module/lone/initstate":         "live\n", "sys/module/coming/initstate": "coming\n",
 		"sys/module/compression": "xz\n"})
 	_, err := modprobe.FindRelease(fsys, "6")
-	c := NewChecker(CheckMachine{FS: fsys, Release: "6", DirErr: err, Running: true, Live: true})
+	m := checkedKernel{FS: fsys, Release: "6", DirErr: err, Running: true, Live: true}
 	for query, want := range map[string]fact.VerdictOutcome{"printk": fact.VerdictBuiltin, "lone": fact.VerdictLoaded,
 		"coming": fact.VerdictUnknown, "compression": fact.VerdictUnknown, "nosuch": fact.VerdictUnknown} {
-		v, err := c.Check(query)
+		v, err := check(t.Context(), m, query, new(fact.Report))
 		if err != nil || len(v) != 1 || v[0].Now.Outcome != want {
 			t.Errorf("%s: %+v, %v", query, v[0].Now, err)
 		}
@@ -392,11 +393,12 @@ func TestKeysOfACheck(t *testing.T) {
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
 		dir, _ := modprobe.FindRelease(fsys, "6")
-		v, err := NewChecker(CheckMachine{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys}).Check("lone")
+		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: "6", Dir: dir, Keys: tt.keys},
+			"lone", new(fact.Report))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(v[0].NextBoot.Ways, fact.Way{Way: WayInsmod, Blocked: tt.want}) {
+		if !hasWay(v[0].NextBoot, WayInsmod, tt.want) {
 			t.Errorf("%s: %s %+v", tt.name, outcomes(v[0]), v[0].Reasons)
 		}
 		if tt.code != "" &&

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// A modprobeState is what modprobe goes by at one boot: the tree of the release and a configuration. What the
+// configuration says of a name is looked up once.
+type modprobeState struct {
+	tree    *modprobe.Tree
+	config  *modprobe.Config
+	doubt   fact.Answer // what modprobe goes by and was not read; does not apply if all was
+	lines   map[string]nameLines
+	aliases map[string]aliasLines
+}
+
+// nameLines are the lines of the configuration that count for one module; each is nil if there is none.
+type nameLines struct {
+	install   *modprobe.Directive
+	blacklist *modprobe.Directive
+	softdep   *modprobe.Directive
+}
+
+// aliasLines are the lines that make one name stand for modules, in their order.
+type aliasLines []*modprobe.Directive
+
+// newModprobeState returns the state for a configuration, and reports what of it could not be read.
+func (c *checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config) *modprobeState {
+	s := &modprobeState{tree: tree, config: config,
+		lines: make(map[string]nameLines), aliases: make(map[string]aliasLines)}
+	var lost fact.Report
+	config.Report(&lost)
+	for _, p := range lost.Problems {
+		c.configProblem(p)
+	}
+	if file, program := modprobe.Program(c.machine.FS); program != "" {
+		text := "/" + file + " is " + program + "'s, which knows no install lines"
+		s.doubt = fact.UnsureOf(fact.Reason{Code: ReasonModprobeProgram, Text: text, File: "/" + file,
+			Unread: "the configuration as " + program + " reads it"})
+		c.configProblem(fmt.Errorf("%s: the configuration is judged as kmod reads it: %w", text, errors.ErrUnsupported))
+	}
+	if err := unreadConfig(config); err != nil {
+		s.doubt = fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))
+	}
+	return s
+}
+
+// configProblem reports a problem of the configuration, which several boot states share, once.
+func (c *checker) configProblem(err error) {
+	added := fact.ProblemOf(SourceConfig, "", "", err)
+	same := func(p fact.Problem) bool { return p.Source == added.Source && p.Text == added.Text }
+	if !slices.ContainsFunc(c.report.Problems, same) {
+		c.problem(SourceConfig, "", err)
+	}
+}
+
+// unreadConfig returns the first error that leaves a part of the configuration unread; nil if all was read. A line
+// that makes no sense is ignored by modprobe, too.
+func unreadConfig(config *modprobe.Config) error {
+	if config.Whole() {
+		return nil
+	}
+	var lost fact.Report
+	config.Report(&lost)
+	for _, p := range lost.Problems {
+		if p.Code != fact.CodeMalformed {
+			return p
+		}
+	}
+	if len(lost.Problems) > 0 {
+		return lost.Problems[0] // what is no regular file
+	}
+	return errConfigUnread
+}
+
+var errConfigUnread = errors.New("not known which")
+
+// certainly returns the answer of a step that goes by the configuration. What was not read may undo what stops.
+func (s *modprobeState) certainly(a fact.Answer) fact.Answer {
+	if a.Blocked() == fact.Yes && s.doubt.Applies() {
+		return s.doubt
+	}
+	return a
+}
+
+// of returns the lines that count for a module.
+func (s *modprobeState) of(module string) nameLines {
+	lines, ok := s.lines[module]
+	if !ok {
+		lines = nameLines{s.config.FindInstall(module), s.config.FindBlacklist(module), s.config.FindSoftdep(module)}
+		s.lines[module] = lines
+	}
+	return lines
+}
+
+// mayLoad reports whether the install line may load something.
+func mayLoad(d *modprobe.Directive, module string) bool {
+	if d == nil {
+		return false
+	}
+	switch modprobe.EffectOf(d.Value, module) {
+	case modprobe.CommandFails, modprobe.CommandNothing:
+		return false
+	}
+	return true
+}
+
+// targetsOf returns the lines that make a name or an alias stand for modules.
+func (s *modprobeState) targetsOf(alias string) aliasLines {
+	if len(s.config.Aliases) == 0 {
+		return nil
+	}
+	lines, ok := s.aliases[alias]
+	if !ok {
+		for i := range s.config.Aliases {
+			if d := &s.config.Aliases[i]; modprobe.MatchAlias(d.Name, alias) {
+				lines = append(lines, d)
+			}
+		}
+		s.aliases[alias] = lines
+	}
+	return lines
+}
+
+// include reports whether one of the lines is for the module.
+func (lines aliasLines) include(module string) bool {
+	return slices.ContainsFunc(lines, func(d *modprobe.Directive) bool { return d.Value == module })
+}
+
+// override returns the line that makes the alias stand for other modules only; nil for none.
+func (lines aliasLines) override(module string) *modprobe.Directive {
+	if len(lines) == 0 || lines.include(module) {
+		return nil
+	}
+	return lines[0]
+}
+
+// hasAlias reports whether some line makes an alias stand for the module.
+func (s *modprobeState) hasAlias(module string) bool {
+	return slices.ContainsFunc(s.config.Aliases, func(d modprobe.Directive) bool { return d.Value == module })
+}
+
+// effectiveSoftdep returns the softdep that makes modprobe pass by the module's install line, which is one with a
+// name that something has; nil for none.
+func (s *modprobeState) effectiveSoftdep(module string, r *fact.Report) *modprobe.Directive {
+	d := s.of(module).softdep
+	if d == nil {
+		return nil
+	}
+	dep := ko.ParseSoftdep(d.Value)
+	if !s.tree.Knows(append(slices.Clone(dep.Pre), dep.Post...), r) {
+		return nil
+	}
+	return d
+}
+
+// ignoredInstalls returns the install lines for the module that do not count, each with the reason.
+func (s *modprobeState) ignoredInstalls(module string, r *fact.Report) []fact.Reason {
+	counts := s.of(module).install
+	if counts == nil {
+		return nil
+	}
+	var ignored []fact.Reason
+	add := func(d *modprobe.Directive, text string, by *modprobe.Directive) {
+		text = fmt.Sprintf("%s: %s (/%s:%d)", installText(d), text, by.File, by.Line)
+		ignored = append(ignored, lineReason(ReasonInstallIgnored, text, d))
+	}
+	if dep := s.effectiveSoftdep(module, r); dep != nil {
+		add(counts, "not run, because the module has softdeps", dep)
+	}
+	for i := range s.config.Install {
+		d := &s.config.Install[i]
+		if d != counts && modprobe.MatchAlias(d.Name, module) && len(ignored) < maxTriggers {
+			add(d, "the first such line counts", counts)
+		}
+	}
+	return ignored
+}
+
+// loadedBy returns the first install line of another module whose command loads this one past its own install line,
+// as modprobe -i or insmod do. sure is false if only a shell would tell.
+func (s *modprobeState) loadedBy(module string) (line *modprobe.Directive, sure bool) {
+	for i := range s.config.Install {
+		d := &s.config.Install[i]
+		if modprobe.MatchAlias(d.Name, module) {
+			continue
+		}
+		if plain, _ := modprobe.PlainCommand(d.Value); modprobe.LoadsItself(plain, module) {
+			return d, true
+		}
+		unquoted := strings.NewReplacer(`'`, " ", `"`, " ").Replace(d.Value)
+		if line == nil && modprobe.LoadsItself(unquoted, module) {
+			line = d
+		}
+	}
+	return line, false
+}

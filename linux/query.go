@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// A target is what a query means.
+type target struct {
+	name    string
+	alias   string // what was asked for, when that is not the name
+	file    string // the file that root's insmod would load; "" for none
+	onDisk  bool   // modules.dep names it
+	gone    bool   // and there is no such file
+	builtin bool
+	// builtinAt is where it says that the code is compiled in, below the root.
+	builtinAt string
+}
+
+// targets finds the modules that a query means: the module of that name, whatever the configuration turns the name
+// into, else those that it is an alias of, also where the configuration turns the alias into something else. command
+// is an install line that such a name runs; nil for none.
+func (c *checker) targets(query string) (targets []target, command *modprobe.Directive, err error) {
+	name, ok := modprobe.NormalizeAlias(query)
+	if !ok || query == "" {
+		return nil, nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
+	}
+	if t := c.byName(name); t != nil {
+		return []target{*t}, nil, nil
+	}
+	tree := c.tree
+	if c.now != nil {
+		tree = c.now.modprobe.tree
+	}
+	var lost fact.Report
+	matches, _ := tree.Resolve(query, &lost) // the query is sound, and lost says what could not be read
+	c.take(&lost)
+	for _, m := range matches {
+		if d := tree.Config().FindInstall(m.Name); mayLoad(d, m.Name) {
+			command = d
+		}
+	}
+	if targets = c.targetsOf(matches, name); targets != nil {
+		return targets, command, nil
+	}
+	if matches != nil {
+		return c.targetsOf(c.indexed(name), name), command, nil
+	}
+	if t := c.unindexedFile(name); t != nil {
+		targets = []target{*t}
+	}
+	return targets, command, nil
+}
+
+// targetsOf returns the modules that an alias stands for. A match may be a configured name of nothing, or of a command
+// without a module.
+func (c *checker) targetsOf(matches []modprobe.Match, alias string) (targets []target) {
+	for _, m := range matches {
+		if t := c.byName(m.Name); t != nil {
+			t.alias = alias
+			targets = append(targets, *t)
+		}
+	}
+	return targets
+}
+
+// indexed returns the modules that the index of aliases has for an alias.
+func (c *checker) indexed(alias string) []modprobe.Match {
+	matches, err := c.tree.MatchIndex(modprobe.IndexAlias, alias, modprobe.MatchAliasIndex)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.problem(SourceTree, "", err)
+	}
+	return c.tree.Settle(matches)
+}
+
+// byName returns the module of that name: on disk, compiled in, or loaded; nil for none.
+func (c *checker) byName(name string) *target {
+	file, err := c.tree.FileOf(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.problem(SourceTree, name, err)
+	}
+	if c.tree.IsBuiltin(name) {
+		file = "" // for kmod it is loaded already, and a file of that name never is
+	}
+	t := &target{name: name, file: file, onDisk: file != "" && c.tree.IndexErr() == nil}
+	if t.onDisk {
+		_, err := fs.Stat(c.machine.FS, c.tree.Path(file))
+		t.gone = errors.Is(err, fs.ErrNotExist)
+	}
+	if t.file == "" {
+		t.builtinAt = c.builtinAt(name)
+		t.builtin = t.builtinAt != ""
+	}
+	if t.file == "" && !t.builtin && !c.loaded[name] {
+		return nil
+	}
+	return t
+}
+
+// builtinAt says where it is told that a module which is no file is compiled in: in modules.builtin,
+// in modules.builtin.modinfo for one that only has metadata, or by the running kernel. It is empty
+// for one that is not.
+func (c *checker) builtinAt(name string) string {
+	if c.tree.IsBuiltin(name) {
+		return c.machine.Dir.Dir + "/" + modprobe.IndexBuiltin
+	}
+	if modules, err := c.tree.Builtin(c.other); err == nil {
+		byName := func(m modprobe.BuiltinModule, name string) int { return strings.Compare(m.Name, name) }
+		if _, found := slices.BinarySearchFunc(modules, name, byName); found {
+			return c.machine.Dir.Dir + "/" + modprobe.BuiltinInfoFile
+		}
+	}
+	if c.now == nil || c.loadedErr != nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
+		return ""
+	}
+	dir := SysModuleDir + "/" + name
+	if info, err := fs.Stat(c.machine.FS, dir); err != nil || !info.IsDir() {
+		return ""
+	}
+	if _, err := fs.Stat(c.machine.FS, dir+"/initstate"); !errors.Is(err, fs.ErrNotExist) {
+		return "" // being loaded, or taken off the list
+	}
+	return dir
+}
+
+// unindexedFile looks for a file of that name that modules.dep does not name.
+func (c *checker) unindexedFile(name string) *target {
+	if c.machine.DirErr != nil {
+		return nil
+	}
+	inv, err := c.tree.Inventory(c.other)
+	if err != nil {
+		c.problem(SourceTree, "", err)
+		return nil
+	}
+	for i := range inv.Modules {
+		if inv.Modules[i].Name == name {
+			return &target{name: name, file: inv.Modules[i].Path}
+		}
+	}
+	return nil
+}
+
+// places says where the code is.
+func (c *checker) places(t target) []fact.Reason {
+	var places []fact.Reason
+	if c.loaded[t.name] {
+		places = append(places, loadedReason())
+	}
+	if t.builtin {
+		places = append(places, builtinReason(t))
+	}
+	if t.file != "" {
+		places = append(places, c.fileReason(t))
+	}
+	return places
+}
+
+func loadedReason() fact.Reason {
+	return fact.Reason{Code: ReasonLoaded, Text: "in the kernel as a module", File: slash(ModulesFile)}
+}
+
+func builtinReason(t target) fact.Reason {
+	return fact.Reason{Code: ReasonBuiltin, Text: "compiled into the kernel", File: slash(t.builtinAt)}
+}
+
+// fileReason says what is known of the module's file.
+func (c *checker) fileReason(t target) fact.Reason {
+	file := "/" + c.tree.Path(t.file)
+	switch {
+	case t.gone:
+		return fact.Reason{Code: ReasonFileMissing, Text: "modules.dep names this file, and it is not there", File: file}
+	case t.onDisk:
+		return fact.Reason{Code: ReasonOnDisk, Text: "module file", File: file}
+	}
+	return c.unindexed(t).Because()
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/linux/boot"
+)
+
+// stopsUnsigned returns the answer of a kernel that refuses modules without a signature.
+func stopsUnsigned(text, file string, line int) fact.Answer {
+	return fact.Stops(fact.Reason{Code: ReasonUnsigned, Text: text, File: file, Line: line})
+}
+
+// unsignedNow says whether the running kernel refuses modules without a signature.
+func unsignedNow(p *policyReader) fact.Answer {
+	switch {
+	case p.enforced == fact.Yes:
+		return stopsUnsigned("sig_enforce=Y: the kernel takes only signed modules", slash(SigEnforceFile), 0)
+	case p.locked == fact.Yes:
+		return stopsUnsigned("lockdown: the kernel takes only signed modules", slash(LockdownFile), 0)
+	case p.enforced == fact.No && p.locked == fact.No:
+		return passes()
+	}
+	r := fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known",
+		Unread: slash(LockdownFile)}
+	if p.enforced == "" {
+		r.Unread = slash(SigEnforceFile)
+	}
+	return fact.UnsureOf(r)
+}
+
+// unsignedNext says whether a kernel will refuse modules without a signature after a boot with that command line.
+func unsignedNext(p *policyReader, l *commandLine) fact.Answer {
+	asked, level := l.isEverSet("module.sig_enforce"), l.lockdown()
+	if p.config == nil {
+		return unsignedWithoutConfig(p, l, asked || level != "")
+	}
+	if p.is("CONFIG_MODULE_SIG", "n") {
+		return passes() // lockdown cannot refuse what the kernel does not look at
+	}
+	const force = "CONFIG_MODULE_SIG_FORCE"
+	if p.is(force, "y") {
+		_, line := p.config.Get(force)
+		return stopsUnsigned(force+"=y: the kernel takes only signed modules", slash(p.config.File), line)
+	}
+	if asked {
+		return stopsUnsigned("module.sig_enforce on the command line", l.file, l.line)
+	}
+	if a := unsignedByLockdown(p, l, level); a.Applies() {
+		return a
+	}
+	return unsignedBySecureBoot(p, l)
+}
+
+// unsignedWithoutConfig is the answer for a kernel whose configuration is not known.
+func unsignedWithoutConfig(p *policyReader, l *commandLine, asked bool) fact.Answer {
+	r := fact.Reason{Code: ReasonUnsigned, Text: "the kernel's configuration is not known",
+		Unread: "the kernel's configuration"}
+	if p.configErr != nil {
+		r.Unread += ": " + p.configErr.Error()
+	}
+	if asked {
+		r.Text = "the command line asks for signatures; whether this kernel checks them is not known"
+		r.File, r.Line = l.file, l.line
+	}
+	return fact.UnsureOf(r)
+}
+
+// unsignedByLockdown says whether lockdown will refuse modules without a signature. It does not apply if no level
+// is set.
+func unsignedByLockdown(p *policyReader, l *commandLine, level string) fact.Answer {
+	if !lockdownActive(p, l) {
+		return fact.Answer{}
+	}
+	for _, kind := range []string{"INTEGRITY", "CONFIDENTIALITY"} {
+		o := "CONFIG_LOCK_DOWN_KERNEL_FORCE_" + kind
+		if p.is(o, "y") {
+			_, line := p.config.Get(o)
+			return stopsUnsigned(o+"=y: the kernel takes only signed modules", slash(p.config.File), line)
+		}
+	}
+	if level != "" {
+		return stopsUnsigned("lockdown="+level+" on the command line", l.file, l.line)
+	}
+	return fact.Answer{}
+}
+
+// unsignedBySecureBoot says whether the kernel will refuse modules without a signature because of Secure Boot.
+func unsignedBySecureBoot(p *policyReader, l *commandLine) fact.Answer {
+	heeds := p.is("CONFIG_IMA_ARCH_POLICY", "y") ||
+		p.is("CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "y") && lockdownActive(p, l)
+	switch {
+	case !heeds, p.secureBooted == fact.No:
+		return passes()
+	case p.secureBooted == fact.Yes:
+		return stopsUnsigned("Secure Boot makes the kernel take only signed modules", slash(SecureBootVar), 0)
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonUnsigned, Unread: slash(SecureBootVar),
+		Text: "with Secure Boot the kernel would take only signed modules; whether it is on is not known"})
+}
+
+// lockdownActive reports whether the kernel starts the lockdown module: early, or because it is on the list of
+// security modules, which the command line may replace.
+func lockdownActive(p *policyReader, l *commandLine) bool {
+	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM", "n") {
+		return false
+	}
+	if p.is("CONFIG_SECURITY_LOCKDOWN_LSM_EARLY", "y") {
+		return true
+	}
+	list := securityModules(p, l)
+	return list == nil || slices.Contains(list, "lockdown") // before 5.1 there was no list
+}
+
+// securityModules returns those that the kernel starts: what the command line says, else what it was built with;
+// nil if neither says anything. The kernel's configuration must be known.
+func securityModules(p *policyReader, l *commandLine) []string {
+	if word, ok := boot.LastValue(l.words, "lsm"); ok {
+		return strings.Split(word.Value, ",")
+	}
+	if list, _ := p.config.Get("CONFIG_LSM"); list != "n" {
+		return strings.Split(list, ",")
+	}
+	return nil
+}
+
+// The gates that may refuse a module, and do not say which.
+const (
+	imaAppraises  = "IMA appraises module files: only the kernel knows which pass"
+	imaByWord     = "IMA's policy on the command line appraises module files: only the kernel knows which pass"
+	loadPinPins   = "LoadPin takes modules from one file system only"
+	loadPinOption = "CONFIG_SECURITY_LOADPIN"
+	imaSigsOption = "CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS"
+)
+
+// gateNow says what else may refuse modules in the running kernel. It does not apply if nothing does.
+func gateNow(p *policyReader) fact.Answer {
+	switch {
+	case p.appraised == fact.Yes:
+		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: imaAppraises, File: slash(IMAPolicyFile),
+			Line: p.appraisedLine, Unread: "IMA's result"})
+	case p.pinned != "":
+		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: loadPinPins, File: slash(p.pinned),
+			Unread: "LoadPin's file system"})
+	}
+	return fact.Answer{}
+}
+
+// gateNext says what else may refuse modules after a boot. It does not apply if nothing does.
+func gateNext(p *policyReader, l *commandLine) fact.Answer {
+	if a := imaNext(p, l); a.Applies() {
+		return a
+	}
+	enforced := p.is("CONFIG_SECURITY_LOADPIN_ENFORCE", "y")
+	if word, ok := boot.LastValue(l.words, "loadpin.enforce"); ok {
+		enforced = word.IsSet()
+	}
+	if enforced && p.is(loadPinOption, "y") && slices.Contains(securityModules(p, l), "loadpin") {
+		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: loadPinPins, File: slash(p.config.File),
+			Unread: "LoadPin's file system"})
+	}
+	return fact.Answer{}
+}
+
+// imaNext says whether IMA may refuse modules after a boot. It does not apply if IMA does not appraise them.
+func imaNext(p *policyReader, l *commandLine) fact.Answer {
+	if !p.is("CONFIG_IMA_APPRAISE", "y") {
+		return fact.Answer{}
+	}
+	if p.is(imaSigsOption, "y") {
+		_, line := p.config.Get(imaSigsOption)
+		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: imaAppraises, File: slash(p.config.File), Line: line,
+			Unread: "IMA's result"})
+	}
+	for _, word := range l.words {
+		byPolicy := word.Key == "ima_policy" &&
+			(strings.Contains(word.Value, "secure_boot") || strings.Contains(word.Value, "appraise_tcb"))
+		if byPolicy || word.Key == "ima_appraise_tcb" {
+			r := l.reason(ReasonGate, imaByWord)
+			r.Unread = "IMA's result"
+			return fact.UnsureOf(r)
+		}
+	}
+	return fact.Answer{}
+}
+
+// helperOf says whether requests for modules reach modprobe if the kernel runs that program for them. file is where
+// the program's name stands.
+func helperOf(program, file string) fact.Answer {
+	r := fact.Reason{Code: ReasonHelper, Text: "the kernel runs " + quote(program) + " for a module", File: file}
+	switch {
+	case program == "":
+		r.Text = "the kernel's helper is empty: it asks for no module"
+		return fact.Stops(r)
+	case strings.HasSuffix(program, "/true"), strings.HasSuffix(program, "/false"):
+		return fact.Stops(r)
+	case strings.HasSuffix(program, "/modprobe"):
+		return passes()
+	}
+	r.Unread = "what " + escape.Text(program) + " does"
+	return fact.UnsureOf(r)
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"slices"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// resultAt answers for one module in one boot state.
+func (c *checker) resultAt(s *bootState, t target) result {
+	var r result
+	var refused fact.Answer
+	switch {
+	case t.builtin:
+		return c.resultOfBuiltin(s.kernel, t)
+	case t.gone:
+		c.addWaysWithoutFile(&r, s, t)
+	default:
+		refused = c.refuses(s.kernel, t)
+		r.addReason(refused.Because())
+		c.addWays(&r, s, t, refused)
+	}
+	c.setOutcome(&r, s, t, refused)
+	return r
+}
+
+// setOutcome sets the outcome that the ways come to, and the word for it. refused is what the kernel itself says.
+func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Answer) {
+	r.word = "not loadable"
+	r.setFromWays()
+	outcome, because := r.prospect.Outcome, r.because
+	switch {
+	case s.kernel.loaded[t.name]:
+		r.set(fact.VerdictLoaded, "loaded", loadedReason())
+	case t.file == "":
+		if a := c.everythingRead(t.name); a.Blocked() == fact.No {
+			r.set(fact.VerdictAbsent, "no file on disk", fact.Reason{Code: ReasonNoSuch, Text: "no file on disk"})
+		} else {
+			r.set(fact.VerdictUnknown, "no file on disk", a.Because())
+		}
+	case outcome == fact.VerdictLoadable:
+		r.word = "loadable"
+	case refused.Blocked() == fact.Yes:
+		if outcome == fact.VerdictBlocked {
+			because = refused.Because()
+		}
+		r.set(outcome, refused.Because().Code, because)
+	case outcome != fact.VerdictBlocked:
+	case t.gone:
+		r.set(outcome, "file is missing", c.fileReason(t))
+	case !t.onDisk:
+		r.set(outcome, "not in modules.dep", because)
+	default:
+		r.word = "install override"
+	}
+}
+
+// addWays adds the ways of a module that has a file, or is only loaded.
+func (c *checker) addWays(r *result, s *bootState, t target, refused fact.Answer) {
+	switch {
+	case t.onDisk:
+		c.addConfiguredWays(r, s, t, refused)
+	case t.file != "":
+		a := inTurn(c.unindexed(t), refused)
+		r.addWay(WayAutoloadName, a)
+		r.addWay(WayModprobe, a)
+	}
+	if t.file == "" {
+		return
+	}
+	needs := c.refusesNeeds(s.kernel, t)
+	if needs.Blocked() == fact.Yes {
+		r.addReason(needs.Because())
+	}
+	r.addWay(WayInsmod, inTurn(refused, needs))
+}
+
+// addWaysWithoutFile adds the ways of a module whose file is not there: modprobe fails, unless an install line of the
+// module's own, or another's, may load its code from elsewhere.
+func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
+	a := s.modprobe.certainly(fact.Stops(c.fileReason(t)))
+	own := s.modprobe.of(t.name).install
+	other, _ := s.modprobe.loadedBy(t.name)
+	for _, d := range []*modprobe.Directive{own, other} {
+		if d == nil || d == own && !mayLoad(d, t.name) {
+			continue
+		}
+		because := lineReason(ReasonInstall, installText(d), d)
+		r.addReason(because)
+		because.Unread = "the command's effect"
+		a = fact.UnsureOf(because)
+	}
+	r.addWay(WayAutoloadName, a)
+	r.addWay(WayModprobe, a)
+}
+
+// addConfiguredWays adds the ways that go through modprobe. Each is a list of steps, in the order in which the kernel
+// and modprobe take them.
+func (c *checker) addConfiguredWays(r *result, s *bootState, t target, refused fact.Answer) {
+	plan := c.blockedByPlan(s, t, modprobe.Match{Name: t.name})
+	r.addReason(plan.Because())
+	r.addReason(s.modprobe.ignoredInstalls(t.name, c.other)...)
+	load := inTurn(s.modprobe.certainly(plan), refused)
+
+	turned := blockedName(s.modprobe, t)
+	r.addReason(turned.Because())
+	byName := inTurn(s.modprobe.certainly(turned), load)
+
+	helper := s.kernel.helper
+	alias := c.aliasWay(r, s, t, load)
+	if alias.Applies() {
+		r.addWay(WayAutoloadAlias, alias)
+	}
+	if line := s.modprobe.of(t.name).blacklist; line != nil {
+		r.addReason(blacklistReason(line, t, alias.Applies(), load))
+	}
+	r.addReason(helper.Because())
+	autoload := inTurn(helper, byName)
+	r.addWay(WayAutoloadName, autoload)
+	r.addWay(WayUnprivileged, c.unprivilegedWay(s.modprobe, t, alias, autoload))
+	r.addWay(WayModprobe, byName)
+	if dependents := c.blockedDependents(r, s, t); dependents.Applies() {
+		r.addWay(WayDependency, inTurn(s.modprobe.certainly(dependents), refused))
+	}
+}
+
+// blacklistReason says what a blacklist line for the module does. load is the answer of what follows a request.
+func blacklistReason(line *modprobe.Directive, t target, hasAlias bool, load fact.Answer) fact.Reason {
+	code, text := ReasonBlacklistIgnored, "blacklist "+t.name+": filters aliases only"
+	switch {
+	case !hasAlias:
+		text += "; this module has none"
+	case load.Blocked() == fact.Yes:
+		code = ReasonBlacklist
+	default:
+		text += "; not a request by name, nor as a dependency"
+	}
+	return lineReason(code, text, line)
+}
+
+// blockedName says whether a request for the module's own name loads something else, or nothing: the configuration
+// may turn the name into something else, and a blacklist line then counts. It does not apply to other names.
+func blockedName(m *modprobeState, t target) fact.Answer {
+	lines := m.targetsOf(t.name)
+	blacklist := m.of(t.name).blacklist
+	switch {
+	case !lines.include(t.name):
+		if other := lines.override(t.name); other != nil {
+			return fact.Stops(lineReason(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
+		}
+	case blacklist != nil:
+		text := "blacklist " + t.name + ": its own name is an alias in the configuration"
+		return fact.Stops(lineReason(ReasonBlacklist, text, blacklist))
+	}
+	return fact.Answer{}
+}
+
+// aliasWay answers for requests by alias: every one of the module, or the one that was asked for. It does not apply to
+// a module without. load is the answer of what follows a request.
+func (c *checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) fact.Answer {
+	blocked, shown := c.blockedAliases(s.modprobe, t)
+	if !blocked.Applies() {
+		return fact.Answer{}
+	}
+	r.addReason(shown...)
+	way := blocked // a command of another module may load the code itself
+	if blocked.Blocked() != "" {
+		way = inTurn(s.modprobe.certainly(blocked), load)
+	}
+	if slices.ContainsFunc(c.aliasesOf(t.name), isDeviceAlias) {
+		return way // udev asks for those, without the helper
+	}
+	return inTurn(s.kernel.helper, way)
+}
+
+// blockedAliases says whether the configuration keeps every alias of the module from leading to it. It does not apply
+// to a module without alias. shown are the lines that a verdict shows.
+func (c *checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, shown []fact.Reason) {
+	aliases := c.aliasesOf(t.name)
+	if t.alias != "" {
+		aliases = []string{t.alias}
+	}
+	configured := m.hasAlias(t.name)
+	if len(aliases) == 0 && !configured {
+		return fact.Answer{}, nil
+	}
+	if line := m.of(t.name).blacklist; line != nil {
+		because := lineReason(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)
+		return fact.Stops(because), []fact.Reason{because}
+	}
+	if configured && (t.alias == "" || m.targetsOf(t.alias).include(t.name)) {
+		return passes(), nil
+	}
+	for _, alias := range aliases {
+		other := m.targetsOf(alias).override(t.name)
+		if other == nil {
+			return passes(), nil
+		}
+		shown = append(shown, lineReason(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
+		if d := m.of(other.Value).install; mayLoad(d, other.Value) {
+			because := lineReason(ReasonInstall, installText(d), d)
+			shown = append(shown, because)
+			because.Unread = "the command's effect"
+			return fact.UnsureOf(because), shown
+		}
+	}
+	return fact.Stops(shown[0]), shown[:min(len(shown), 3)]
+}
