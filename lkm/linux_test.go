@@ -433,10 +433,10 @@ func TestContextEndsALook(t *testing.T) {
 // TestPolicyErrOfNoConclusion: a policy that says nothing is never complete, whatever its facts are.
 func TestPolicyErrOfNoConclusion(t *testing.T) {
 	facts := []PolicyFact{{Name: "a", Code: CodeAbsent, Effect: "no such thing"}, {Name: "b", Code: CodeUnsupported}}
-	if err := PolicyErr(&Policy{Loading: LoadingAny, Facts: facts}); err != nil {
+	if err := (&Policy{Loading: LoadingAny, Facts: facts}).Err(); err != nil {
 		t.Error(err)
 	}
-	if err := PolicyErr(&Policy{Facts: facts}); err == nil || !strings.Contains(err.Error(), "not known: b") {
+	if err := (&Policy{Facts: facts}).Err(); err == nil || !strings.Contains(err.Error(), "not known: b") {
 		t.Error(err)
 	}
 }

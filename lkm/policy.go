@@ -40,6 +40,3 @@ func (s *System) addPolicy(ctx context.Context, snap *Snapshot, r *fact.Report) 
 	}
 	snap.Policy = p
 }
-
-// PolicyErr is (*fact.Policy).Err: it joins what could not be read of a policy.
-func PolicyErr(p *Policy) error { return p.Err() }

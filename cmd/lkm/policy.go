@@ -29,7 +29,7 @@ and the file it was read from, or why it is not known. Of an image it is what is
 			if err := a.writePolicy(p); err != nil {
 				return err
 			}
-			return a.strictly(lkm.PolicyErr(p))
+			return a.strictly(p.Err())
 		}),
 	}
 	a.commonFlags(c)
