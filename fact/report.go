@@ -133,6 +133,18 @@ func (r *Report) BudgetErr() error {
 	return nil
 }
 
+// Err joins the problems whose code is not unsupported, and is nil if there is none. It is for a result that has no
+// place for problems of its own, such as an empty list.
+func (r *Report) Err() error {
+	var errs []error
+	for _, p := range r.Problems {
+		if p.Code != CodeUnsupported {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Merge drops what several reads of one machine reported twice: of the sources of one name it keeps the first
 // that was not skipped, and of equal problems the first.
 func (r *Report) Merge() {

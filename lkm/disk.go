@@ -19,12 +19,17 @@ func (s *System) File(ctx context.Context, path string) ([]Module, error) {
 // Resolve returns the modules that a name, an alias, a device's modalias or (on Linux)
 // "symbol:NAME" stands for, in the order in which the system's loader would load them. None is an
 // empty list and no error. Whether they are loaded is not looked up: their State is builtin,
-// installed on an image, and else unknown.
+// installed on an image, and else unknown. If nothing was found and not everything could be read,
+// the error says what was not.
 func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 	if err := s.usable("resolve", false); err != nil {
 		return nil, err
 	}
-	modules, err := s.backend.resolve(ctx, alias, s.report())
+	r := s.report()
+	modules, err := s.backend.resolve(ctx, alias, r)
+	if err == nil && len(modules) == 0 {
+		err = r.Err() // none is an answer only if everything was read
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lkm: resolve %s: %w", alias, err)
 	}
