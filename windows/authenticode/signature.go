@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"crypto"
@@ -10,6 +10,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // Object identifiers of Authenticode.
@@ -82,9 +83,13 @@ type Signature struct {
 	longest []Certificate
 }
 
-// onlyForeign reports whether the signature is invalid for no other reason than data in the file's
+// Longest returns the longest chain of the certificates that came along, if Certificates end in a certificate that the
+// caller trusts; else nil.
+func (s *Signature) Longest() []Certificate { return s.longest }
+
+// OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
 // certificate table that no digest covers. Windows lets some of it pass.
-func (s *Signature) onlyForeign() bool { return s.foreign }
+func (s *Signature) OnlyForeign() bool { return s.foreign }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
@@ -92,14 +97,8 @@ type PageHashes struct {
 	Pages         int      `json:"pages"`         // entries, the closing one included
 	Match         fact.Tri `json:"match,omitzero"`
 
-	table []PageHash
+	table []pe.PageHash
 	alg   crypto.Hash
-}
-
-// PageHash is one entry of a page-hash table.
-type PageHash struct {
-	Offset uint32 // of the page in the file
-	Digest string // hexadecimal
 }
 
 // Certificate is one certificate of a chain.
@@ -150,7 +149,7 @@ type Verifier struct {
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots, errs := sign.NewRoots(keys)
 	for _, err := range errs {
-		r.Problem(SourceFile, "", "signature", err)
+		r.Problem(pe.SourceFile, "", "signature", err)
 	}
 	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}
 }
@@ -315,8 +314,8 @@ func (s *Signature) Signer() *Certificate {
 	return &s.Certificates[0]
 }
 
-// common returns what every kernel's signatures have in common.
-func (s *Signature) common() fact.Signature {
+// Common returns what every kernel's signatures have in Common.
+func (s *Signature) Common() fact.Signature {
 	c := fact.Signature{
 		Status: s.Status, Source: s.Source, Class: s.Class, KeySet: s.KeySet,
 		Hash: s.HashAlgorithm, SignedAt: s.SignedAt,
@@ -364,9 +363,9 @@ func classRank(c fact.SignatureClass) int {
 	return 0
 }
 
-// BestSignature returns the signature that says most for the file: by status, then class, then
+// Best returns the signature that says most for the file: by status, then class, then
 // digest, the earlier of equals; false when there is none.
-func BestSignature(list []Signature) (Signature, bool) {
+func Best(list []Signature) (Signature, bool) {
 	if len(list) == 0 {
 		return Signature{}, false
 	}

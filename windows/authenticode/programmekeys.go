@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 // A programmeKey is the public key of a root that issues for one of Microsoft's programmes.
 type programmeKey struct {
