@@ -168,7 +168,8 @@ func keysOf(name string, parties ...*party) []fact.KeySet {
 	return []fact.KeySet{s}
 }
 
-func verify(t testing.TB, image []byte, keys []fact.KeySet, catalogs ...*authenticode.Catalogs) []authenticode.Signature {
+func verify(t testing.TB, image []byte, keys []fact.KeySet,
+	catalogs ...*authenticode.Catalogs) []authenticode.Signature {
 	t.Helper()
 	var r fact.Report
 	v := authenticode.NewVerifier(keys, now, catalogs, &r)
@@ -667,7 +668,8 @@ func TestCatalogs(t *testing.T) {
 	cat := f.sign(t, "k.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA256), q.Authentihash(crypto.SHA256)), leaf,
 		[]*party{f.ca}, "-h", "sha256")
 	index := func(b []byte) *authenticode.Catalogs {
-		return authenticode.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}}, "CatRoot")
+		return authenticode.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}},
+			"CatRoot")
 	}
 	for name, image := range map[string][]byte{"even": f.driver, "odd": odd} {
 		list := verify(t, image, keys, index(cat))

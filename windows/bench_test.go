@@ -20,7 +20,8 @@ func BenchmarkRealDriver(b *testing.B) {
 	}
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &authenticode.Verifier{}}, new(fact.Report)); err != nil {
+		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &authenticode.Verifier{}},
+			new(fact.Report)); err != nil {
 			b.Fatal(err)
 		}
 	}

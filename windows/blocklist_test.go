@@ -60,13 +60,18 @@ var policyText = `<?xml version="1.0" encoding="utf-8"?>
 
 func versionOf(name, version string) *pe.Version {
 	return &pe.Version{File: version,
-		Languages: []pe.VersionLanguage{{Language: "0409", Strings: []pe.VersionString{{Name: "OriginalFilename", Value: name}}}}}
+		Languages: []pe.VersionLanguage{
+			{Language: "0409", Strings: []pe.VersionString{{Name: "OriginalFilename", Value: name}}}}}
 }
+
+// ekuWHQL is the extended key usage of the hardware program.
+const ekuWHQL = "1.3.6.1.4.1.311.10.3.5"
 
 func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []authenticode.Signature {
 	return []authenticode.Signature{
-		{Fits: fits, ProgramName: programme, Certificates: []authenticode.Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"},
-			{CommonName: "CA", TBSHash: tbsCA}}}}
+		{Fits: fits, ProgramName: programme,
+			Certificates: []authenticode.Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"},
+				{CommonName: "CA", TBSHash: tbsCA}}}}
 }
 
 func TestSiPolicy(t *testing.T) {
@@ -106,11 +111,13 @@ func TestSiPolicy(t *testing.T) {
 				"ID_SIGNER_LEAKED signer strong tbsHash publisher"},
 			{"other publisher", BlockEvidence{Signatures: signedBy("Honest, Inc.", "", fact.Yes)}, ""},
 			{"a signature that does not fit", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.No)}, ""},
-			{"programme and file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, "1.3.6.1.4.1.311.10.3.5"),
-				Version: versionOf("vendor.sys", "3.1.0.0")},
+			{"programme and file",
+				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+					Version: versionOf("vendor.sys", "3.1.0.0")},
 				"ID_SIGNER_OEM signer strong tbsHash programName OriginalFilename fileVersion"},
-			{"programme, newer file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, "1.3.6.1.4.1.311.10.3.5"),
-				Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
+			{"programme, newer file",
+				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+					Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
 			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes),
 				Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
 			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)},

@@ -136,7 +136,8 @@ func TestJoinUnread(t *testing.T) {
 
 func TestOrigin(t *testing.T) {
 	company := &pe.Version{
-		Languages: []pe.VersionLanguage{{Strings: []pe.VersionString{{Name: "CompanyName", Value: "Microsoft Corporation"}}}}}
+		Languages: []pe.VersionLanguage{
+			{Strings: []pe.VersionString{{Name: "CompanyName", Value: "Microsoft Corporation"}}}}}
 	for name, c := range map[string]struct {
 		d    Driver
 		want fact.OriginClass
@@ -144,7 +145,8 @@ func TestOrigin(t *testing.T) {
 		"company name alone": {Driver{Version: company}, ""},
 		"inbox signature": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}},
 			fact.OriginOS},
-		"inbox that does not fit": {Driver{Signatures: []authenticode.Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
+		"inbox that does not fit": {
+			Driver{Signatures: []authenticode.Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
 		"hardware programme": {
 			Driver{Version: company, Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}},
 			fact.OriginThirdParty},
@@ -154,7 +156,8 @@ func TestOrigin(t *testing.T) {
 		"INF of Windows": {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}},
 			fact.OriginOS},
 		"INF and no signature": {
-			Driver{Signatures: []authenticode.Signature{}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+			Driver{Signatures: []authenticode.Signature{},
+				Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
 		"INF and any signature": {
 			Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes}},
 				Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},

@@ -75,7 +75,8 @@ func TestRealDrivers(t *testing.T) {
 				s.Signer().CommonName != c.signer {
 				t.Errorf("fits %s status %s class %s signer %q", s.Fits, s.Status, s.Class, s.Signer().CommonName)
 			}
-			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped || s.TimeFrom != authenticode.TimeFromTimestamp {
+			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped ||
+				s.TimeFrom != authenticode.TimeFromTimestamp {
 				t.Errorf("signed at %s by %s, want %s", got, s.TimeFrom, c.stamped)
 			}
 			// One changed byte of the code is enough.

@@ -15,15 +15,13 @@ import (
 
 // Object identifiers of Authenticode.
 const (
-	oidIndirectData  = "1.3.6.1.4.1.311.2.1.4"
-	oidPEImageData   = "1.3.6.1.4.1.311.2.1.15"
-	oidFlatData      = "1.3.6.1.4.1.311.2.1.25" // what catalogs use for files that are no image
-	oidOpusInfo      = "1.3.6.1.4.1.311.2.1.12"
-	oidNested        = "1.3.6.1.4.1.311.2.4.1"
-	oidPageHashSHA1  = "1.3.6.1.4.1.311.2.3.1"
-	oidPageHashSHA2  = "1.3.6.1.4.1.311.2.3.2"
-	oidTrustList     = "1.3.6.1.4.1.311.10.1"
-	oidCatalogMember = "1.3.6.1.4.1.311.12.1.2"
+	oidIndirectData = "1.3.6.1.4.1.311.2.1.4"
+	oidPEImageData  = "1.3.6.1.4.1.311.2.1.15"
+	oidOpusInfo     = "1.3.6.1.4.1.311.2.1.12"
+	oidNested       = "1.3.6.1.4.1.311.2.4.1"
+	oidPageHashSHA1 = "1.3.6.1.4.1.311.2.3.1"
+	oidPageHashSHA2 = "1.3.6.1.4.1.311.2.3.2"
+	oidTrustList    = "1.3.6.1.4.1.311.10.1"
 )
 
 // Extended key usages that name a programme.
@@ -247,7 +245,8 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 		}
 	}
 	for _, err := range errs {
-		s.Timestamps = append(s.Timestamps, Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
+		s.Timestamps = append(s.Timestamps,
+			Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
 	}
 	if s.TimeFrom == "" {
 		if t := signer.SigningTime(); !t.IsZero() {
@@ -274,7 +273,8 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		return ts
 	}
 	// An authority's certificate must have been valid when it stamped.
-	chain := sign.BuildChain(t.Certificate, sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
+	chain := sign.BuildChain(t.Certificate,
+		sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
 	if !chain.Trusted {
 		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
 		return ts

@@ -43,7 +43,7 @@ const (
 	debugRepro    = 16
 )
 
-// PE is what an image file says of itself.
+// A File is what an image file says of itself.
 type File struct {
 	// Machine is the processor that it is for: amd64, arm64, 386, arm; another one is 0x and four
 	// hexadecimal digits.
@@ -212,6 +212,7 @@ func (m *image) parseSections(at, n int) error {
 	return nil
 }
 
+// Hex32 returns a number in the form of [File.Checksum] and [File.TimeStamp]: 0x and eight digits.
 func Hex32(n uint32) string { return fmt.Sprintf("0x%08x", n) }
 
 // checksumAt is the offset of the CheckSum field.
@@ -302,6 +303,7 @@ func Parse(b []byte, r *fact.Report) (*File, error) {
 	return p, nil
 }
 
+// MachineName returns the processor in the form of [File.Machine].
 func MachineName(n uint16) string {
 	switch n {
 	case 0x8664:
@@ -515,7 +517,7 @@ func pdbPath(b []byte) string {
 	return escape.UTF8(string(b[:min(len(b), maxName)]))
 }
 
-// GUID writes 16 bytes as a GUID.
+// GUID returns 16 bytes as a GUID: lower-case hexadecimal with dashes.
 func GUID(b []byte) string {
 	le := binary.LittleEndian
 	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(b), le.Uint16(b[4:]), le.Uint16(b[6:]), b[8:10], b[10:16])

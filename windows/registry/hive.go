@@ -18,7 +18,7 @@ import (
 // MaxHive is the largest registry hive that is read, in bytes.
 const MaxHive = 512 << 20
 
-// Limits of one hive's parts.
+// Limits on one hive's parts.
 const (
 	hiveBins      = 4096 // where the bins begin
 	maxSubkeys    = 100_000
@@ -32,8 +32,9 @@ const (
 
 var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
-// A hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
-// written back from its log files is not seen; dirty reports that.
+// A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
+// written back from its log files is not seen; [Hive.Dirty] reports that. A Hive is safe for concurrent use, a budgeted
+// one is not.
 //
 // It has a reader of its own because a hive may be hostile. The maintained one in Go
 // (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
@@ -49,7 +50,8 @@ type Hive struct {
 // a small hive can look as if it held more than any memory.
 type hiveBudget struct{ keys, bytes int }
 
-// Budgeted returns the hive for one call.
+// Budgeted returns the hive for one call, which may take no more keys and bytes than a registry holds: then its error
+// matches fact.ErrTooLarge. A hive from [OpenHive] itself has no such bound.
 func (h *Hive) Budgeted() *Hive {
 	c := *h
 	c.left = &hiveBudget{keys: maxHiveKeys, bytes: maxHiveBytes}
@@ -137,8 +139,8 @@ func hiveName(b []byte, ascii bool) string {
 // rootKey returns the hive's root key.
 func (h *Hive) rootKey() (*HiveKey, error) { return h.keyAt(h.root) }
 
-// Key returns the Key at a path below the root, its parts separated by backslashes; names fold
-// case. A key that is not there is fs.ErrNotExist by way of nil, nil.
+// Key returns the key at a path below the root, its parts separated by backslashes; names fold
+// case. It returns nil, nil if there is no such key.
 func (h *Hive) Key(path string) (*HiveKey, error) {
 	k, err := h.rootKey()
 	for part := range strings.SplitSeq(path, `\`) {
@@ -150,8 +152,8 @@ func (h *Hive) Key(path string) (*HiveKey, error) {
 	return k, err
 }
 
-// Subkey returns the Subkey of that name; nil when there is none. The error says that it may be one of
-// those that make no sense.
+// Subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
+// those that cannot be read.
 func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 	var found *HiveKey
 	err := k.Each(func(sub *HiveKey) bool {
@@ -166,8 +168,8 @@ func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 	return found, err
 }
 
-// Each calls f for Each subkey until it says no. Index records lead to keys, or to one more level
-// of index records. What makes no sense is passed over; the error tells of the first and how many.
+// Each calls f for each subkey until f returns false. Index records lead to keys, or to one more level
+// of index records. What cannot be read is passed over; the error names the first and how many.
 func (k *HiveKey) Each(f func(*HiveKey) bool) error {
 	le := binary.LittleEndian
 	if le.Uint32(k.b[20:]) == 0 {
@@ -376,7 +378,8 @@ func (h *Hive) segments(c []byte, size int) ([]byte, bool) {
 	return out, len(out) == size
 }
 
-// Read returns the key with its values; the error tells of values that make no sense.
+// Read returns the key with its values, under the path that the caller gives. The error names a value that cannot be
+// read; the key is then Partial.
 func (k *HiveKey) Read(path string) (Key, error) {
 	values, err := k.values()
 	return Key{Path: path, Values: values, Partial: err != nil}, err

@@ -17,14 +17,18 @@ import (
 // Types of registry values.
 const (
 	typeNone   = 0
-	TypeString = 1
-	TypeExpand = 2
+	TypeString = 1 // text
+	TypeExpand = 2 // text with variables, such as %SystemRoot%
 	typeBinary = 3
 	typeDword  = 4
-	TypeMulti  = 7
+	TypeMulti  = 7 // a list of texts
 	typeQword  = 11
-	MaxKeys    = 100_000
-	MaxValue   = 1 << 20 // bytes of one value that are kept
+)
+
+// Limits on what is read.
+const (
+	MaxKeys  = 100_000 // keys of one text
+	MaxValue = 1 << 20 // bytes of one value
 )
 
 // A Key is one key of the registry with its values.
@@ -45,7 +49,7 @@ type Value struct {
 	Data []byte
 }
 
-// Value returns the named Value; names fold case.
+// Value returns the named value; names fold case.
 func (k *Key) Value(name string) (Value, bool) {
 	for _, v := range k.Values {
 		if strings.EqualFold(v.Name, name) {
@@ -215,7 +219,7 @@ func ParseText(source string, b []byte, r *fact.Report) ([]Key, error) {
 // may have.
 const maxLine = 4 * MaxValue
 
-// continued joins a line that ends in a backslash with those that it goes on in, each cleaned. What is
+// Continued joins a line that ends in a backslash with those that it goes on in, each cleaned. What is
 // longer than most is left out. It returns what follows, and how many lines it took.
 func Continued(line, next string, most int, clean func(string) string) (joined, rest string, lines int) {
 	var b strings.Builder
@@ -247,7 +251,8 @@ func (p *textParser) line(s string, n int) error {
 	switch {
 	case strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]"):
 		if len(p.keys) == MaxKeys {
-			return &fact.ParseError{Source: p.source, Line: n, Reason: fmt.Sprintf("more than %d keys", MaxKeys), Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: p.source, Line: n, Reason: fmt.Sprintf("more than %d keys", MaxKeys),
+				Err: fact.ErrTooLarge}
 		}
 		p.keys = append(p.keys, Key{Path: s[1 : len(s)-1]})
 		return nil

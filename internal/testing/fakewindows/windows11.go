@@ -106,7 +106,8 @@ func (m *Machine) services() {
 		registry.StringValue("DependOnService", registry.TypeMulti, "FltMgr\x00"))
 	keys = append(keys,
 		registry.Key{Path: servicesRoot + `KetWatch\Instances`,
-			Values: []registry.Value{registry.StringValue("DefaultInstance", registry.TypeString, "KetWatch Instance")}},
+			Values: []registry.Value{
+				registry.StringValue("DefaultInstance", registry.TypeString, "KetWatch Instance")}},
 		registry.Key{Path: servicesRoot + `KetWatch\Instances\KetWatch Instance`,
 			Values: []registry.Value{registry.StringValue("Altitude", registry.TypeString, "385250.5"),
 				registry.DwordValue("Flags", 0)}})
@@ -132,7 +133,8 @@ func (m *Machine) devices() {
 		Path: `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\ketnet.inf_amd64_0123456789abcdef`,
 		Values: []registry.Value{registry.StringValue("", registry.TypeString, "oem7.inf"),
 			registry.StringValue("Provider", registry.TypeString, "Ket Networks, Inc."),
-			registry.StringValue("SignerName", registry.TypeString, "Microsoft Windows Hardware Compatibility Publisher"),
+			registry.StringValue("SignerName", registry.TypeString,
+				"Microsoft Windows Hardware Compatibility Publisher"),
 			registry.DwordValue("SignerScore", 0x0d000004)},
 	}}))
 	m.Calls[windows.OpFilters] = filterInformation("KetWatch", "385250.5")
