@@ -354,7 +354,9 @@ const servicesPath = `SYSTEM\CurrentControlSet\Services`
 
 func serviceKeys(ctx context.Context) ([]byte, error) {
 	keys := []registry.Key{}
-	err := eachSubkey(ctx, servicesPath, func(root sysregistry.Key, name string) { keys = appendService(keys, root, name) })
+	err := eachSubkey(ctx, servicesPath, func(root sysregistry.Key, name string) {
+		keys = appendService(keys, root, name)
+	})
 	if err != nil {
 		return nil, err
 	}
