@@ -31,6 +31,8 @@ import (
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // A party has a certificate and its key.
@@ -166,10 +168,11 @@ func keysOf(name string, parties ...*party) []fact.KeySet {
 	return []fact.KeySet{s}
 }
 
-func verify(t testing.TB, image []byte, keys []fact.KeySet, catalogs ...*windows.Catalogs) []windows.Signature {
+func verify(t testing.TB, image []byte, keys []fact.KeySet,
+	catalogs ...*authenticode.Catalogs) []authenticode.Signature {
 	t.Helper()
 	var r fact.Report
-	v := windows.NewVerifier(keys, now, catalogs, &r)
+	v := authenticode.NewVerifier(keys, now, catalogs, &r)
 	if len(r.Problems) > 0 {
 		t.Fatal(r.Problems)
 	}
@@ -345,7 +348,7 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 				(s.Reason == "") != (s.Status == fact.SignatureValid) {
 				t.Errorf("status %s with key set %q and reason %q", s.Status, s.KeySet, s.Reason)
 			}
-			if !c.at.IsZero() && (!s.SignedAt.Equal(c.at) || s.TimeFrom != windows.TimeFromTimestamp) {
+			if !c.at.IsZero() && (!s.SignedAt.Equal(c.at) || s.TimeFrom != authenticode.TimeFromTimestamp) {
 				t.Errorf("signed at %s by %s, want %s", s.SignedAt, s.TimeFrom, c.at)
 			}
 		})
@@ -379,7 +382,7 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 	if p := list[0].PageHashes; p == nil || p.HashAlgorithm != "sha1" || p.Match != fact.Yes {
 		t.Errorf("page hashes of the first %+v", p)
 	}
-	if best, _ := windows.BestSignature(list); best.HashAlgorithm != "sha256" {
+	if best, _ := authenticode.Best(list); best.HashAlgorithm != "sha256" {
 		t.Errorf("best is %s", best.HashAlgorithm)
 	}
 	f.againstOssl(t, both)
@@ -390,7 +393,7 @@ func (f *signingFixture) againstOssl(t *testing.T, image []byte) {
 	t.Helper()
 	out, _ := exec.CommandContext(t.Context(), "osslsigncode", "verify", "-in",
 		f.file(t, "check.sys", image)).CombinedOutput()
-	p, err := windows.ParsePE(image, new(fact.Report))
+	p, err := pe.Parse(image, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -427,7 +430,7 @@ func TestAuthenticodeTampered(t *testing.T) {
 		for _, bit := range []byte{0x01, 0x80} {
 			mutant := bytes.Clone(image)
 			mutant[i] ^= bit
-			v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+			v := authenticode.NewVerifier(keys, now, nil, new(fact.Report))
 			p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v}, new(fact.Report))
 			if err != nil {
 				continue // no image any more
@@ -458,7 +461,7 @@ func TestAuthenticodeTampered(t *testing.T) {
 		"zero bytes and data":            append(grow(image, opt, table)[:len(image)+56], 0, 0, 0, 0, 0, 0, 0, 1),
 		"signature of another, swapped":  append(append(bytes.Clone(image[:0x500]), image[0x501]^1), image[0x501:]...),
 	} {
-		v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+		v := authenticode.NewVerifier(keys, now, nil, new(fact.Report))
 		p, err := windows.ParseFile(mutant, windows.FileOptions{Verifier: v}, new(fact.Report))
 		if err != nil {
 			continue
@@ -654,18 +657,19 @@ func TestCatalogs(t *testing.T) {
 	leaf := issue(t, certificateOf{name: "Windows", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidInbox}}, f.ca)
 	keys := keysOf("test", f.root)
 	odd := append(testDriver(), 1, 2, 3) // a length that is no multiple of eight
-	p, err := windows.ParsePE(f.driver, new(fact.Report))
+	p, err := pe.Parse(f.driver, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := windows.ParsePE(odd, new(fact.Report))
+	q, err := pe.Parse(odd, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cat := f.sign(t, "k.cat", unsignedCatalog(t, p.Authentihash(crypto.SHA256), q.Authentihash(crypto.SHA256)), leaf,
 		[]*party{f.ca}, "-h", "sha256")
-	index := func(b []byte) *windows.Catalogs {
-		return windows.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}}, "CatRoot")
+	index := func(b []byte) *authenticode.Catalogs {
+		return authenticode.NewCatalogs(fstest.MapFS{"CatRoot/oem1.cat": {Data: b}, "CatRoot/readme.txt": {}},
+			"CatRoot")
 	}
 	for name, image := range map[string][]byte{"even": f.driver, "odd": odd} {
 		list := verify(t, image, keys, index(cat))
@@ -712,7 +716,7 @@ func TestCatalogs(t *testing.T) {
 		t.Errorf("a changed driver is in the catalog: %+v", list)
 	}
 	// A catalog into which a digest was written is no longer signed.
-	r, err := windows.ParsePE(other, new(fact.Report))
+	r, err := pe.Parse(other, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -720,7 +724,7 @@ func TestCatalogs(t *testing.T) {
 	if list := verify(t, other, keys, index(forged)); len(list) != 1 || list[0].Status != fact.SignatureInvalid {
 		t.Errorf("a forged catalog: %+v", list)
 	}
-	v := windows.NewVerifier(keys, now, []*windows.Catalogs{index([]byte("no catalog"))}, new(fact.Report))
+	v := authenticode.NewVerifier(keys, now, []*authenticode.Catalogs{index([]byte("no catalog"))}, new(fact.Report))
 	if n, err := v.Catalogs[0].Load(t.Context(), &nonsense); n != 0 || err != nil || len(nonsense.Problems) != 1 ||
 		v.Complete() {
 		t.Errorf("nonsense: %d catalogs, %v, %v", n, err, nonsense.Problems)

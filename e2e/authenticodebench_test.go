@@ -20,6 +20,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // signedDigest is what osslsigncode verify prints as the digest that it computed itself.
@@ -70,7 +71,7 @@ func TestAuthenticodeThroughput(t *testing.T) {
 	ours := make([]string, n)
 	library := func() time.Duration {
 		start := time.Now()
-		v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+		v := authenticode.NewVerifier(keys, now, nil, new(fact.Report))
 		for i, name := range files {
 			b, err := os.ReadFile(name)
 			if err != nil {

@@ -20,6 +20,8 @@ import (
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // wineRoots is the library in which Wine ships the roots of Microsoft.
@@ -102,7 +104,7 @@ func TestMicrosoftDrivers(t *testing.T) {
 			!strings.Contains(string(out), "Signing certificate chain verified using:") {
 			t.Errorf("osslsigncode verify %s: %s is signed here\n%s", name, s.Digest, out)
 		}
-		v := windows.NewVerifier(keys, now, nil, new(fact.Report))
+		v := authenticode.NewVerifier(keys, now, nil, new(fact.Report))
 		b[len(b)/2] ^= 0x80
 		f, err := windows.ParseFile(b, windows.FileOptions{Verifier: v}, new(fact.Report))
 		if err != nil || f.Signatures[0].Status != fact.SignatureInvalid {
@@ -139,7 +141,7 @@ func TestAuthenticodeLayouts(t *testing.T) {
 		"seven bytes": {append(bytes.Clone(driver), 1, 2, 3, 4, 5, 6, 7), len(driver) + 6},
 		"a lot":       {append(bytes.Clone(driver), bytes.Repeat([]byte{9}, 12345)...), len(driver) + 12000},
 	} {
-		p, err := windows.ParsePE(c.image, new(fact.Report))
+		p, err := pe.Parse(c.image, new(fact.Report))
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -158,7 +160,7 @@ func TestAuthenticodeLayouts(t *testing.T) {
 		if m := signedDigest.FindSubmatch(out); m == nil || !strings.EqualFold(string(m[1]), list[0].Digest) {
 			t.Errorf("%s: osslsigncode computes another digest than %s\n%s", name, list[0].Digest, out)
 		}
-		q, err := windows.ParsePE(signed, new(fact.Report))
+		q, err := pe.Parse(signed, new(fact.Report))
 		if err != nil || q.Checksum != q.ComputedChecksum {
 			t.Errorf("%s: osslsigncode wrote checksum %s, computed here %s (%v)", name,
 				q.Checksum, q.ComputedChecksum, err)

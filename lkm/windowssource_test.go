@@ -16,6 +16,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // entrySize is the size of an entry of class 77 on a 64-bit kernel, pathAt where its path is.
@@ -97,7 +98,7 @@ func TestWindowsOlderList(t *testing.T) {
 // refuseKeys makes the registry keys of services ones that cannot be opened.
 func refuseKeys(t *testing.T, m *fakewindows.Machine, names ...string) {
 	t.Helper()
-	keys, err := windows.ParseReg("test", []byte(m.Calls[windows.OpServiceKeys]), new(fact.Report))
+	keys, err := registry.ParseText("test", []byte(m.Calls[windows.OpServiceKeys]), new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func refuseKeys(t *testing.T, m *fakewindows.Machine, names ...string) {
 			keys[i].Values, keys[i].Refused = nil, true
 		}
 	}
-	m.Calls[windows.OpServiceKeys] = string(windows.AppendReg(nil, keys))
+	m.Calls[windows.OpServiceKeys] = string(registry.AppendText(nil, keys))
 }
 
 // A key of the registry that a user may not open is no missing one.
@@ -266,10 +267,10 @@ func TestWindowsDebugMode(t *testing.T) {
 
 // addService registers a driver that starts by itself.
 func addService(m *fakewindows.Machine, name, path string) {
-	key := windows.RegKey{Path: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\` + name,
-		Values: []windows.RegValue{windows.DwordValue("Type", 1), windows.DwordValue("Start", 2),
-			windows.StringValue("ImagePath", windows.RegString, path)}}
-	_, text, _ := strings.Cut(string(windows.AppendReg(nil, []windows.RegKey{key})), "\n")
+	key := registry.Key{Path: `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\` + name,
+		Values: []registry.Value{registry.DwordValue("Type", 1), registry.DwordValue("Start", 2),
+			registry.StringValue("ImagePath", registry.TypeString, path)}}
+	_, text, _ := strings.Cut(string(registry.AppendText(nil, []registry.Key{key})), "\n")
 	m.Calls[windows.OpServiceKeys] += text
 	m.Calls[windows.OpServices] += string(windows.AppendServices(nil,
 		[]windows.ServiceStatus{{Name: name, Type: 1, State: 1}}))

@@ -8,17 +8,20 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // BenchmarkRealDriver decodes, hashes and verifies an 800 KB driver of Windows.
 func BenchmarkRealDriver(b *testing.B) {
-	raw, err := os.ReadFile(filepath.Join(realDrivers(b), "acpi.sys"))
+	raw, err := os.ReadFile(filepath.Join(petest.RealDrivers(b), "acpi.sys"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(raw)))
 	for b.Loop() {
-		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &Verifier{}}, new(fact.Report)); err != nil {
+		if _, err := ParseFile(raw, FileOptions{Hashes: true, Verifier: &authenticode.Verifier{}},
+			new(fact.Report)); err != nil {
 			b.Fatal(err)
 		}
 	}

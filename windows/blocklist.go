@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // MaxBlockList is the largest block list that is read, in bytes.
@@ -58,10 +61,10 @@ type BlockMatch struct {
 // BlockEvidence is what a block list looks at. What is nil or empty cannot be hit.
 type BlockEvidence struct {
 	Name       string // the image's file name
-	Hashes     *Hashes
-	Version    *Version
-	PE         *PE
-	Signatures []Signature
+	Hashes     *pe.Hashes
+	Version    *pe.Version
+	PE         *pe.File
+	Signatures []authenticode.Signature
 }
 
 // A BlockList is a list of drivers that somebody says should not load: Microsoft's block rules or
@@ -86,7 +89,7 @@ func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 	if len(b) > MaxBlockList {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
 	}
-	text := strings.TrimLeft(decodeText(b), " \t\r\n")
+	text := strings.TrimLeft(utf16text.DecodeFile(b), " \t\r\n")
 	switch {
 	case strings.HasPrefix(text, "["):
 		return parseLOLDrivers([]byte(text), r)

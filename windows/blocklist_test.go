@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 const (
@@ -55,20 +58,25 @@ var policyText = `<?xml version="1.0" encoding="utf-8"?>
 	`<String>Test Policy</String></Value></Setting></Settings>
 </SiPolicy>`
 
-func versionOf(name, version string) *Version {
-	return &Version{File: version,
-		Languages: []VersionLanguage{{Language: "0409", Strings: []VersionString{{"OriginalFilename", name}}}}}
+func versionOf(name, version string) *pe.Version {
+	return &pe.Version{File: version,
+		Languages: []pe.VersionLanguage{
+			{Language: "0409", Strings: []pe.VersionString{{Name: "OriginalFilename", Value: name}}}}}
 }
 
-func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []Signature {
-	return []Signature{
-		{Fits: fits, ProgramName: programme, Certificates: []Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"},
-			{CommonName: "CA", TBSHash: tbsCA}}}}
+// ekuWHQL is the extended key usage of the hardware program.
+const ekuWHQL = "1.3.6.1.4.1.311.10.3.5"
+
+func signedBy(leaf, programme string, fits fact.Tri, ekus ...string) []authenticode.Signature {
+	return []authenticode.Signature{
+		{Fits: fits, ProgramName: programme,
+			Certificates: []authenticode.Certificate{{CommonName: leaf, EKUs: ekus, TBSHash: "1"},
+				{CommonName: "CA", TBSHash: tbsCA}}}}
 }
 
 func TestSiPolicy(t *testing.T) {
 	for name, text := range map[string][]byte{"utf-8": []byte("\xef\xbb\xbf" + policyText),
-		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(policyText)...)} {
+		"utf-16": append([]byte{0xff, 0xfe}, utf16text.Encode(policyText)...)} {
 		var r fact.Report
 		l, err := ParseBlockList(text, &r)
 		if err != nil {
@@ -82,12 +90,12 @@ func TestSiPolicy(t *testing.T) {
 			e    BlockEvidence
 			want string
 		}{
-			{"authentihash", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}},
+			{"authentihash", BlockEvidence{Hashes: &pe.Hashes{AuthentihashSHA256: hashA}},
 				"ID_DENY_HASH hash strong authentihashSha256"},
-			{"flat digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}}, "ID_DENY_HASH hash strong sha256"},
-			{"first page", BlockEvidence{Hashes: &Hashes{FirstPageSHA1: hashB}},
+			{"flat digest", BlockEvidence{Hashes: &pe.Hashes{SHA256: hashA}}, "ID_DENY_HASH hash strong sha256"},
+			{"first page", BlockEvidence{Hashes: &pe.Hashes{FirstPageSHA1: hashB}},
 				"ID_DENY_PAGE hash strong firstPageSha1"},
-			{"a rule of user mode", BlockEvidence{Hashes: &Hashes{SHA256: strings.Repeat("0d", 32)}},
+			{"a rule of user mode", BlockEvidence{Hashes: &pe.Hashes{SHA256: strings.Repeat("0d", 32)}},
 				"ID_DENY_OLD hash weak sha256 inactive"},
 			{"lowest version", BlockEvidence{Version: versionOf("VULN.sys", "1.0.0.0")},
 				"ID_DENY_NAME file strong OriginalFilename fileVersion"},
@@ -103,11 +111,13 @@ func TestSiPolicy(t *testing.T) {
 				"ID_SIGNER_LEAKED signer strong tbsHash publisher"},
 			{"other publisher", BlockEvidence{Signatures: signedBy("Honest, Inc.", "", fact.Yes)}, ""},
 			{"a signature that does not fit", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.No)}, ""},
-			{"programme and file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
-				Version: versionOf("vendor.sys", "3.1.0.0")},
+			{"programme and file",
+				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+					Version: versionOf("vendor.sys", "3.1.0.0")},
 				"ID_SIGNER_OEM signer strong tbsHash programName OriginalFilename fileVersion"},
-			{"programme, newer file", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
-				Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
+			{"programme, newer file",
+				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
+					Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
 			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes),
 				Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
 			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)},
@@ -163,18 +173,18 @@ func TestLOLDrivers(t *testing.T) {
 		e    BlockEvidence
 		want string
 	}{
-		{"two entries of one digest", BlockEvidence{Hashes: &Hashes{SHA256: hashA}},
+		{"two entries of one digest", BlockEvidence{Hashes: &pe.Hashes{SHA256: hashA}},
 			"e1 sample strong sha256; e2 sample strong sha256"},
-		{"authentihash in its field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: tbsCA}},
+		{"authentihash in its field", BlockEvidence{Hashes: &pe.Hashes{AuthentihashSHA256: tbsCA}},
 			"e1 sample strong authentihashSha256"},
-		{"authentihash in the file's field", BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}},
+		{"authentihash in the file's field", BlockEvidence{Hashes: &pe.Hashes{AuthentihashSHA256: hashA}},
 			"e1 sample strong authentihashSha256; e2 sample strong authentihashSha256"},
-		{"MD5", BlockEvidence{Hashes: &Hashes{MD5: "00112233445566778899aabbccddeeff"}}, "e1 sample weak md5"},
-		{"imphash", BlockEvidence{PE: &PE{Imphash: "0123456789abcdef0123456789abcdef"}}, "e1 sample hint imphash"},
+		{"MD5", BlockEvidence{Hashes: &pe.Hashes{MD5: "00112233445566778899aabbccddeeff"}}, "e1 sample weak md5"},
+		{"imphash", BlockEvidence{PE: &pe.File{Imphash: "0123456789abcdef0123456789abcdef"}}, "e1 sample hint imphash"},
 		{"name and version", BlockEvidence{Version: versionOf("Vuln.SYS", "1.2.3.4")},
 			"e1 sample hint OriginalFilename fileVersion"},
 		{"name alone", BlockEvidence{Version: versionOf("vuln.sys", "9.9.9.9")}, ""},
-		{"empty digests", BlockEvidence{Hashes: &Hashes{}}, ""},
+		{"empty digests", BlockEvidence{Hashes: &pe.Hashes{}}, ""},
 	} {
 		if got := describe(l.Match(c.e)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -207,8 +217,8 @@ func FuzzBlockList(f *testing.F) {
 		if l.Rules > len(b) || len(r.Problems) > 100 {
 			t.Fatalf("%d rules and %d problems of %d bytes", l.Rules, len(r.Problems), len(b))
 		}
-		l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"),
-			PE: &PE{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
+		l.Match(BlockEvidence{Hashes: &pe.Hashes{SHA256: hashA}, Version: versionOf("vuln.sys", "1.5.0.0"),
+			PE: &pe.File{Imphash: "x"}, Signatures: signedBy("a", "b", fact.Yes)})
 	})
 }
 
@@ -300,7 +310,7 @@ func TestSiPolicySigners(t *testing.T) {
 	if err != nil || l.Rules != 4 || len(r.Problems) != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
-	at := func(year int, list []Signature) []Signature {
+	at := func(year int, list []authenticode.Signature) []authenticode.Signature {
 		list[0].SignedAt = time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
 		return list
 	}
@@ -320,7 +330,7 @@ func TestSiPolicySigners(t *testing.T) {
 		{"excepted by version",
 			BlockEvidence{Version: versionOf("fixed.sys", "3.0.0.0"), Signatures: signedBy("e", "", fact.Yes)}, ""},
 		{"excepted by digest",
-			BlockEvidence{Hashes: &Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
+			BlockEvidence{Hashes: &pe.Hashes{AuthentihashSHA256: hashA}, Signatures: signedBy("e", "", fact.Yes)}, ""},
 	} {
 		if got := describe(l.Match(c.e)); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -334,7 +344,7 @@ func TestSiPolicyReferencesFirst(t *testing.T) {
 		`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
 <FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
 	l, err := ParseBlockList([]byte(text), new(fact.Report))
-	if err != nil || describe(l.Match(BlockEvidence{Hashes: &Hashes{SHA256: hashA}})) != "D hash strong sha256" {
+	if err != nil || describe(l.Match(BlockEvidence{Hashes: &pe.Hashes{SHA256: hashA}})) != "D hash strong sha256" {
 		t.Errorf("%+v, %v", l, err)
 	}
 }
@@ -352,8 +362,8 @@ func TestBlockListRefuses(t *testing.T) {
 			t.Errorf("%.30q: %+v, %v", text, l, err)
 		}
 	}
-	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(lolText)...),
-		"utf-16 without a mark": utf16Bytes(lolText)} {
+	for name, b := range map[string][]byte{"utf-16": append([]byte{0xff, 0xfe}, utf16text.Encode(lolText)...),
+		"utf-16 without a mark": utf16text.Encode(lolText)} {
 		if l, err := ParseBlockList(b, new(fact.Report)); err != nil || l.Name != "LOLDrivers" {
 			t.Errorf("%s: %v", name, err)
 		}

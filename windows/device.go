@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/pe"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // A Device is one device and the driver that Windows chose for it: one that is present, or, of a
@@ -106,7 +108,7 @@ type Package struct {
 // parseDriverPackages reads the answer to OpDriverPackages. The layout is not documented: what does not have the
 // expected form is left out.
 func parseDriverPackages(b []byte, r *fact.Report) ([]Package, error) {
-	keys, err := ParseReg(SourceStore, b, r)
+	keys, err := registry.ParseText(SourceStore, b, r)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func parseDriverPackages(b []byte, r *fact.Report) ([]Package, error) {
 }
 
 // packagesOf makes packages of the keys below a DriverPackages key. Two hives may have the same one.
-func packagesOf(keys []RegKey) []Package {
+func packagesOf(keys []registry.Key) []Package {
 	list := []Package{}
 	seen := make(map[string]bool, len(keys))
 	for i := range keys {
@@ -130,22 +132,22 @@ func packagesOf(keys []RegKey) []Package {
 	return list
 }
 
-func packageOf(k *RegKey) Package {
+func packageOf(k *registry.Key) Package {
 	p := Package{Name: k.Name()}
-	p.INF, _ = k.text("")
-	p.OriginalINF, _ = k.text("InfName")
-	p.Provider, _ = k.text("Provider")
-	p.Catalog, _ = k.text("Catalog")
-	p.Signer, _ = k.text("SignerName")
+	p.INF, _ = k.Text("")
+	p.OriginalINF, _ = k.Text("InfName")
+	p.Provider, _ = k.Text("Provider")
+	p.Catalog, _ = k.Text("Catalog")
+	p.Signer, _ = k.Text("SignerName")
 	if p.OriginalINF == "" {
 		if i := indexFold(p.Name, ".inf_"); i > 0 {
 			p.OriginalINF = p.Name[:i+4]
 		}
 	}
-	if n, ok := k.dword("SignerScore"); ok {
-		p.SignerScore = hex32(n)
+	if n, ok := k.Dword("SignerScore"); ok {
+		p.SignerScore = pe.Hex32(n)
 	}
-	if v, ok := k.value("Version"); ok {
+	if v, ok := k.Value("Version"); ok {
 		p.ClassGUID, p.Date, p.Version = packageVersion(v.Data)
 	}
 	return p
@@ -158,7 +160,7 @@ func packageVersion(b []byte) (class, date, version string) {
 		return "", "", ""
 	}
 	le := binary.LittleEndian
-	class = guidText(b[8:24])
+	class = pe.GUID(b[8:24])
 	if t := filetime(le.Uint64(b[24:])); !t.IsZero() {
 		date = t.Format("2006-01-02")
 	}

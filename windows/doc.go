@@ -25,9 +25,9 @@
 // that answers the Op constants of this package with recorded bytes. Decoders take bytes and run
 // on every operating system; only live_windows.go makes system calls.
 //
-// Image files are decoded by a reader of this package: debug/pe reads symbols, strings and
-// relocations, whose sizes a hostile file chooses, and knows neither resources nor debug records nor
-// the certificate table.
+// The package has three rooms, which can be used alone: pe reads an image file, authenticode judges its
+// signatures, registry reads hives and .reg files. This package knows what services, devices, packages and
+// policies are.
 //
 // # Privilege
 //
@@ -38,6 +38,6 @@
 // # Limits
 //
 // No revocation is looked up, nothing goes to the network, and no verdict is that of the kernel:
-// [Verifier] judges signatures against the certificates that a caller gives. Umdf drivers, which
+// [authenticode.Verifier] judges signatures against the certificates that a caller gives. Umdf drivers, which
 // run in user mode, are not listed.
 package windows

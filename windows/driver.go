@@ -4,6 +4,8 @@ package windows
 
 import (
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // A Driver is what Windows says of one driver image, in its own words, beside what every kernel
@@ -28,12 +30,12 @@ type Driver struct {
 	// WMI is what Win32_SystemDriver says of its services, only when a caller injected it.
 	WMI []WMIDriver `json:"wmi,omitzero"`
 	// PE and Version are what the file says, only with Detail Files.
-	PE      *PE      `json:"pe,omitzero"`
-	Version *Version `json:"version,omitzero"`
+	PE      *pe.File    `json:"pe,omitzero"`
+	Version *pe.Version `json:"version,omitzero"`
 	// Hashes are of the file, only with Detail Hashes.
-	Hashes *Hashes `json:"hashes,omitzero"`
+	Hashes *pe.Hashes `json:"hashes,omitzero"`
 	// Signatures are all of the file's, only with Detail Signatures; the best is the module's.
-	Signatures []Signature `json:"signatures,omitzero"`
+	Signatures []authenticode.Signature `json:"signatures,omitzero"`
 	// Columns are what a text capture says beside the fields above, in its order.
 	Columns []Column `json:"columns,omitzero"`
 	// Views say which of the sources show it.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 func testInventory() *inventory {
@@ -133,32 +135,35 @@ func TestJoinUnread(t *testing.T) {
 }
 
 func TestOrigin(t *testing.T) {
-	company := &Version{
-		Languages: []VersionLanguage{{Strings: []VersionString{{"CompanyName", "Microsoft Corporation"}}}}}
+	company := &pe.Version{
+		Languages: []pe.VersionLanguage{
+			{Strings: []pe.VersionString{{Name: "CompanyName", Value: "Microsoft Corporation"}}}}}
 	for name, c := range map[string]struct {
 		d    Driver
 		want fact.OriginClass
 	}{
 		"company name alone": {Driver{Version: company}, ""},
-		"inbox signature": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}},
+		"inbox signature": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}},
 			fact.OriginOS},
-		"inbox that does not fit": {Driver{Signatures: []Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
+		"inbox that does not fit": {
+			Driver{Signatures: []authenticode.Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
 		"hardware programme": {
-			Driver{Version: company, Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}},
+			Driver{Version: company, Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}},
 			fact.OriginThirdParty},
-		"early launch": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
+		"early launch": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
 		"published INF": {Driver{Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}},
 			fact.OriginThirdParty},
 		"INF of Windows": {Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}},
 			fact.OriginOS},
 		"INF and no signature": {
-			Driver{Signatures: []Signature{}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
-		"INF and any signature": {
-			Driver{Signatures: []Signature{{Fits: fact.Yes}},
+			Driver{Signatures: []authenticode.Signature{},
 				Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
-		"INF and early launch": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassELAM}},
+		"INF and any signature": {
+			Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes}},
+				Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
+		"INF and early launch": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassELAM}},
 			Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, fact.OriginOS},
-		"signature before INF": {Driver{Signatures: []Signature{{Fits: fact.Yes, Class: fact.ClassInbox}},
+		"signature before INF": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassInbox}},
 			Services: []Service{{Name: "a", Owners: []string{"oem3.inf"}}}}, fact.OriginOS},
 		"another driver's device": {
 			Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},

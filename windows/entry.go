@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // An entry is one driver image, joined from all sources.
@@ -78,7 +79,7 @@ func (e *entry) fileAbsent() bool {
 
 // setFile adds what the image's file says. Without any signature, that there is none is known only
 // when the verifier's catalogs are whole.
-func (e *entry) setFile(f *File, v *Verifier) {
+func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
 	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
 	e.FileSize = fact.CountOf(f.Size)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // A File is what a driver's image file says, and who signed it.
@@ -19,35 +21,35 @@ type File struct {
 	// Size is the file's, in bytes.
 	Size int64
 	// PE are its headers and tables.
-	PE *PE
+	PE *pe.File
 	// Version is its version resource; nil when it has none.
-	Version *Version
+	Version *pe.Version
 	// Hashes are its digests; nil unless they were asked for.
-	Hashes *Hashes
+	Hashes *pe.Hashes
 	// Signatures are all of them, in the file's order, catalogs' last; nil unless they were asked
 	// for, empty when there is none.
-	Signatures []Signature
+	Signatures []authenticode.Signature
 }
 
 // FileOptions say what ParseFile does beyond headers, imports and version.
 type FileOptions struct {
-	Hashes   bool      // compute Hashes: reads every byte seven times, about 5 ms a megabyte
-	Verifier *Verifier // fill Signatures; nil to leave them out
+	Hashes   bool                   // compute Hashes: reads every byte seven times, about 5 ms a megabyte
+	Verifier *authenticode.Verifier // fill Signatures; nil to leave them out
 }
 
 // ParseFile reads a driver's image file, and reports the parts that make no sense. An error means that it is no image
 // file.
 func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
-	p, err := ParsePE(b, r)
+	p, err := pe.Parse(b, r)
 	if err != nil {
 		return nil, err
 	}
 	f := &File{Size: int64(len(b)), PE: p}
-	if f.Version, err = p.img.version(); err != nil {
+	if f.Version, err = p.Version(); err != nil {
 		r.Problem(SourceFile, "", "version", err)
 	}
 	if o.Hashes {
-		f.Hashes = hashFile(b, p)
+		f.Hashes = p.Hashes()
 	}
 	if o.Verifier != nil {
 		f.Signatures = o.Verifier.Verify(p)
@@ -83,16 +85,16 @@ func ReadFile(
 }
 
 // fileVerifier returns what the signatures of a file by itself are checked with: the caller's keys and catalogs.
-func fileVerifier(ctx context.Context, o fact.Options, r *fact.Report) *Verifier {
-	var catalogs []*Catalogs
+func fileVerifier(ctx context.Context, o fact.Options, r *fact.Report) *authenticode.Verifier {
+	var catalogs []*authenticode.Catalogs
 	if o.Catalogs != nil {
-		c := NewCatalogs(o.Catalogs, ".")
+		c := authenticode.NewCatalogs(o.Catalogs, ".")
 		if _, err := c.Load(ctx, r); err != nil {
 			r.Problem(SourceCatalogs, "", "signature", err)
 		}
 		catalogs = append(catalogs, c)
 	}
-	return NewVerifier(o.Keys, time.Now(), catalogs, r)
+	return authenticode.NewVerifier(o.Keys, time.Now(), catalogs, r)
 }
 
 // File reads a driver's file of the machine, by its DOS path or as the file system has it.

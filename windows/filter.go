@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
 )
 
 // A Filter is one file system filter that the filter manager knows.
@@ -89,5 +90,5 @@ func filterText(e []byte, length, offset uint16) (string, bool) {
 	if int(offset)+int(length) > len(e) {
 		return "", false
 	}
-	return utf16Text(e[offset : int(offset)+int(length)]), true
+	return utf16text.Decode(e[offset : int(offset)+int(length)]), true
 }

@@ -9,16 +9,17 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // setClassKey adds what the driver's own key, Control\Class\{class}\NNNN, says of its INF.
-func (d *Device) setClassKey(k *RegKey) {
-	d.INF, _ = k.text("InfPath")
-	d.Section, _ = k.text("InfSection")
-	d.DriverVersion, _ = k.text("DriverVersion")
-	d.Provider, _ = k.text("ProviderName")
-	d.MatchingID, _ = k.text("MatchingDeviceId")
-	if date, ok := k.text("DriverDate"); ok {
+func (d *Device) setClassKey(k *registry.Key) {
+	d.INF, _ = k.Text("InfPath")
+	d.Section, _ = k.Text("InfSection")
+	d.DriverVersion, _ = k.Text("DriverVersion")
+	d.Provider, _ = k.Text("ProviderName")
+	d.MatchingID, _ = k.Text("MatchingDeviceId")
+	if date, ok := k.Text("DriverDate"); ok {
 		d.DriverDate = usDate(date)
 	}
 }
@@ -26,9 +27,9 @@ func (d *Device) setClassKey(k *RegKey) {
 // devices returns the devices of a control set that have a driver: all that were ever there and were not removed,
 // present or not. It reports keys that make no sense. An error means that there is no device; it matches
 // fs.ErrNotExist if there is no such key.
-func (h *hive) devices(controlSet string, r *fact.Report) ([]Device, error) {
-	h = h.budgeted()
-	root, err := h.key(controlSet + `\Enum`)
+func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error) {
+	h = systemHive{h.Budgeted()}
+	root, err := h.Key(controlSet + `\Enum`)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +39,9 @@ func (h *hive) devices(controlSet string, r *fact.Report) ([]Device, error) {
 	classes, first := h.classes(controlSet)
 	list := []Device{}
 	note := func(err error) { first = cmp.Or(first, err) }
-	note(root.each(func(bus *hiveKey) bool {
-		note(bus.each(func(kind *hiveKey) bool {
-			note(kind.each(func(instance *hiveKey) bool {
+	note(root.Each(func(bus *registry.HiveKey) bool {
+		note(bus.Each(func(kind *registry.HiveKey) bool {
+			note(kind.Each(func(instance *registry.HiveKey) bool {
 				d, err := hiveDevice(bus.Name+`\`+kind.Name+`\`+instance.Name, instance)
 				note(err)
 				if d.Service == "" && d.DriverKey == "" {
@@ -65,24 +66,24 @@ func (h *hive) devices(controlSet string, r *fact.Report) ([]Device, error) {
 
 // A hiveClass is one key below Control\Class with those below it, by folded name.
 type hiveClass struct {
-	key     *hiveKey
+	key     *registry.HiveKey
 	name    string
-	drivers map[string]*hiveKey // nil until the first device asks
+	drivers map[string]*registry.HiveKey // nil until the first device asks
 }
 
 // classes returns the setup classes by folded GUID.
-func (h *hive) classes(controlSet string) (map[string]*hiveClass, error) {
-	root, err := h.key(controlSet + `\Control\Class`)
+func (h systemHive) classes(controlSet string) (map[string]*hiveClass, error) {
+	root, err := h.Key(controlSet + `\Control\Class`)
 	if err != nil || root == nil {
 		return nil, err
 	}
 	list := map[string]*hiveClass{}
 	var inner error
-	err = root.each(func(k *hiveKey) bool {
-		key, err := k.reg("")
+	err = root.Each(func(k *registry.HiveKey) bool {
+		key, err := k.Read("")
 		inner = cmp.Or(inner, err)
 		c := &hiveClass{key: k}
-		c.name, _ = key.text("Class")
+		c.name, _ = key.Text("Class")
 		list[fold(k.Name)] = c
 		return true
 	})
@@ -90,11 +91,11 @@ func (h *hive) classes(controlSet string) (map[string]*hiveClass, error) {
 }
 
 // driver returns the key of a driver; nil when there is none.
-func (c *hiveClass) driver(number string) (*hiveKey, error) {
+func (c *hiveClass) driver(number string) (*registry.HiveKey, error) {
 	var err error
 	if c.drivers == nil {
-		c.drivers = map[string]*hiveKey{}
-		err = c.key.each(func(k *hiveKey) bool {
+		c.drivers = map[string]*registry.HiveKey{}
+		err = c.key.Each(func(k *registry.HiveKey) bool {
 			c.drivers[fold(k.Name)] = k
 			return true
 		})
@@ -103,10 +104,10 @@ func (c *hiveClass) driver(number string) (*hiveKey, error) {
 }
 
 // hiveDevice makes a device of its key. Names for people may refer to the INF and come with the text.
-func hiveDevice(id string, k *hiveKey) (Device, error) {
-	key, err := k.reg("")
-	text := func(name string) string { s, _ := key.text(name); return s }
-	list := func(name string) []string { l, _ := key.multi(name); return l }
+func hiveDevice(id string, k *registry.HiveKey) (Device, error) {
+	key, err := k.Read("")
+	text := func(name string) string { s, _ := key.Text(name); return s }
+	list := func(name string) []string { l, _ := key.Multi(name); return l }
 	return Device{
 		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")), FriendlyName: displayName(text("FriendlyName")),
 		Class: text("Class"), ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
@@ -128,7 +129,7 @@ func (d *Device) addHiveClass(classes map[string]*hiveClass) error {
 	if k == nil {
 		return err
 	}
-	key, inner := k.reg("")
+	key, inner := k.Read("")
 	d.setClassKey(&key)
 	return cmp.Or(err, inner)
 }

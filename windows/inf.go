@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // Limits of an INF file.
@@ -38,7 +40,7 @@ type infLine struct{ key, value string }
 // parseINF reads an INF file in any of its encodings. Strings (%NAME%) are put in, line
 // continuations joined, comments dropped.
 func parseINF(b []byte) (*inf, error) {
-	sections, err := infSections(decodeText(b))
+	sections, err := infSections(utf16text.DecodeFile(b))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func infSections(text string) (map[string][]infLine, error) {
 		line = infComment(line)
 		if strings.HasSuffix(line, `\`) {
 			var more int
-			line, text, more = continued(line, text, maxINFLine, infComment)
+			line, text, more = registry.Continued(line, text, maxINFLine, infComment)
 			lines += more
 		}
 		if lines++; lines > maxINFLines {

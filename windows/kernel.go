@@ -14,6 +14,8 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/machine"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // A Record is one driver image: what every system says, and Windows' own facts.
@@ -27,8 +29,8 @@ type Kernel struct {
 
 	mu       sync.Mutex // guards what follows, each read once
 	known    *ntPaths
-	hive     func() (*hive, error)
-	catalogs []*Catalogs
+	hive     func() (systemHive, error)
+	catalogs []*authenticode.Catalogs
 }
 
 // Open returns the Kernel of a machine. It reads nothing yet.
@@ -62,14 +64,14 @@ func (k *Kernel) imageHeader(h *fact.Header) {
 	if err != nil {
 		return
 	}
-	m, err := parseImage(raw)
+	arch, v, err := pe.Glance(raw)
 	if err != nil {
 		return
 	}
-	if v, _ := m.version(); v != nil { // what is whole of a damaged resource counts
+	if v != nil {
 		h.Release = v.File
 	}
-	h.Arch = machineName(m.machine)
+	h.Arch = arch
 }
 
 // bootID returns the number that the boot loader counts up at each boot; empty where it is not kept.
@@ -81,7 +83,7 @@ func (k *Kernel) bootID(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if n, ok := key.dword("BootId"); ok {
+	if n, ok := key.Dword("BootId"); ok {
 		return fmt.Sprint(n), nil
 	}
 	return "", nil

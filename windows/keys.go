@@ -14,12 +14,13 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 var errNotThere error = &sentinel.Error{Before: "not in the registry", Cause: fs.ErrNotExist}
 
 // registry reads one key of HKEY_LOCAL_MACHINE; of an image only those of the SYSTEM hive.
-func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
+func (k *Kernel) registry(ctx context.Context, path string) (*registry.Key, error) {
 	if k.options.Image {
 		return k.hiveKey(path)
 	}
@@ -31,7 +32,7 @@ func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
 		return nil, err
 	}
 	var damaged fact.Report // what it holds makes the key Partial
-	keys, err := ParseReg(OpRegistry, raw, &damaged)
+	keys, err := registry.ParseText(OpRegistry, raw, &damaged)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func (k *Kernel) registry(ctx context.Context, path string) (*RegKey, error) {
 	return &keys[0], nil
 }
 
-func (k *Kernel) hiveKey(path string) (*RegKey, error) {
+func (k *Kernel) hiveKey(path string) (*registry.Key, error) {
 	rest, ok := strings.CutPrefix(path, `SYSTEM\CurrentControlSet\`)
 	if !ok {
 		return nil, fmt.Errorf("registry key %s of an image: %w", path, errors.ErrUnsupported)
@@ -64,10 +65,10 @@ func (k *Kernel) hiveKey(path string) (*RegKey, error) {
 }
 
 // systemHive returns the SYSTEM hive of an image, which is read once.
-func (k *Kernel) systemHive() (*hive, error) {
+func (k *Kernel) systemHive() (systemHive, error) {
 	k.mu.Lock()
 	if k.hive == nil {
-		k.hive = sync.OnceValues(func() (*hive, error) { return k.readHive(systemHiveFile) })
+		k.hive = sync.OnceValues(func() (systemHive, error) { return k.readHive(systemHiveFile) })
 	}
 	read := k.hive
 	k.mu.Unlock()
@@ -75,21 +76,22 @@ func (k *Kernel) systemHive() (*hive, error) {
 }
 
 // controlSet returns the SYSTEM hive with the name of the control set that the next boot uses.
-func (k *Kernel) controlSet() (*hive, string, error) {
+func (k *Kernel) controlSet() (systemHive, string, error) {
 	hive, err := k.systemHive()
 	if err != nil {
-		return nil, "", err
+		return systemHive{}, "", err
 	}
 	set, err := hive.controlSet()
 	return hive, set, err
 }
 
-func (k *Kernel) readHive(name string) (*hive, error) {
-	raw, err := limit.ReadFile(k.machine, name, maxHive)
+func (k *Kernel) readHive(name string) (systemHive, error) {
+	raw, err := limit.ReadFile(k.machine, name, registry.MaxHive)
 	if err != nil {
-		return nil, err
+		return systemHive{}, err
 	}
-	return openHive(raw)
+	h, err := registry.OpenHive(raw)
+	return systemHive{h}, err
 }
 
 func (k *Kernel) hiveDevices(r *fact.Report) ([]Device, error) {
@@ -109,7 +111,7 @@ func (k *Kernel) hivePackages(r *fact.Report) ([]Package, error) {
 	keys, err := hive.packages(r)
 	drivers, errDrivers := k.readHive(driversHiveFile)
 	if errDrivers == nil {
-		var more []RegKey
+		var more []registry.Key
 		more, errDrivers = drivers.packages(r)
 		keys = append(keys, more...)
 	}

@@ -15,9 +15,11 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
-	"golang.org/x/sys/windows/registry"
+	sysregistry "golang.org/x/sys/windows/registry"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/pe"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // Call answers the ops of this package on the running system, except WMI's.
@@ -151,7 +153,7 @@ func uname() ([]byte, error) {
 			out = fmt.Appendf(out, "version %s.%d\n", release, ubr)
 		}
 		if lab, _, err := k.GetStringValue("BuildLabEx"); err == nil {
-			out = fmt.Appendf(out, "build %s\n", oneLine(lab))
+			out = fmt.Appendf(out, "build %s\n", registry.OneLine(lab))
 		}
 	}
 	return fmt.Appendf(out, "machine %s\n", nativeMachine()), nil
@@ -161,7 +163,7 @@ func uname() ([]byte, error) {
 func nativeMachine() string {
 	var process, native uint16
 	if err := windows.IsWow64Process2(windows.CurrentProcess(), &process, &native); err == nil && native != 0 {
-		return machineName(native)
+		return pe.MachineName(native)
 	}
 	return runtime.GOARCH
 }
@@ -233,7 +235,7 @@ func paths() ([]byte, error) {
 		if err != nil || n == 0 {
 			continue
 		}
-		out = fmt.Appendf(out, "device %s %s\n", drive, oneLine(windows.UTF16ToString(target[:n])))
+		out = fmt.Appendf(out, "device %s %s\n", drive, registry.OneLine(windows.UTF16ToString(target[:n])))
 	}
 	return out, nil
 }
@@ -296,10 +298,10 @@ func services(ctx context.Context, size int) ([]byte, error) {
 	return nil, fmt.Errorf("%w: more than 1024 pages", fact.ErrTooLarge)
 }
 
-const readAccess = registry.QUERY_VALUE | registry.ENUMERATE_SUB_KEYS | registry.WOW64_64KEY
+const readAccess = sysregistry.QUERY_VALUE | sysregistry.ENUMERATE_SUB_KEYS | sysregistry.WOW64_64KEY
 
-func openKey(path string) (registry.Key, error) {
-	return registry.OpenKey(registry.LOCAL_MACHINE, path, readAccess)
+func openKey(path string) (sysregistry.Key, error) {
+	return sysregistry.OpenKey(sysregistry.LOCAL_MACHINE, path, readAccess)
 }
 
 const machineRoot = `HKEY_LOCAL_MACHINE\`
@@ -316,30 +318,30 @@ func readKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	key := readValues(k, machineRoot+path, names)
-	return AppendReg(nil, []RegKey{key}), nil
+	return registry.AppendText(nil, []registry.Key{key}), nil
 }
 
 func isEOF(err error) bool { return err != nil && err.Error() == "EOF" }
 
 // readValues reads the named values of a key; one that is not there is left out. When another one
 // cannot be read, or is too large, the key is partial.
-func readValues(k registry.Key, path string, names []string) RegKey {
-	key := RegKey{Path: path}
+func readValues(k sysregistry.Key, path string, names []string) registry.Key {
+	key := registry.Key{Path: path}
 	buf := make([]byte, 1024)
 	for _, name := range names {
 		n, typ, err := k.GetValue(name, buf)
-		if errors.Is(err, registry.ErrShortBuffer) && n <= maxRegValue {
+		if errors.Is(err, sysregistry.ErrShortBuffer) && n <= registry.MaxValue {
 			buf = make([]byte, n+64)
 			n, typ, err = k.GetValue(name, buf)
 		}
-		if errors.Is(err, registry.ErrNotExist) {
+		if errors.Is(err, sysregistry.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			key.Partial = true
 			continue
 		}
-		key.Values = append(key.Values, RegValue{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
+		key.Values = append(key.Values, registry.Value{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
 	}
 	return key
 }
@@ -351,16 +353,18 @@ var serviceValues = []string{"Type", "Start", "ErrorControl", "Tag", "ImagePath"
 const servicesPath = `SYSTEM\CurrentControlSet\Services`
 
 func serviceKeys(ctx context.Context) ([]byte, error) {
-	keys := []RegKey{}
-	err := eachSubkey(ctx, servicesPath, func(root registry.Key, name string) { keys = appendService(keys, root, name) })
+	keys := []registry.Key{}
+	err := eachSubkey(ctx, servicesPath, func(root sysregistry.Key, name string) {
+		keys = appendService(keys, root, name)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return AppendReg(nil, keys), nil
+	return registry.AppendText(nil, keys), nil
 }
 
 // eachSubkey calls f with the name of each subkey of a key below HKEY_LOCAL_MACHINE.
-func eachSubkey(ctx context.Context, path string, f func(root registry.Key, name string)) error {
+func eachSubkey(ctx context.Context, path string, f func(root sysregistry.Key, name string)) error {
 	root, err := openKey(path)
 	if err != nil {
 		return err
@@ -381,24 +385,24 @@ func eachSubkey(ctx context.Context, path string, f func(root registry.Key, name
 
 // appendService adds a service's key if it is a driver's, and those of its filter instances. A
 // key that cannot be opened may be one.
-func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
+func appendService(keys []registry.Key, root sysregistry.Key, name string) []registry.Key {
 	path := machineRoot + servicesPath + `\` + name
-	k, err := registry.OpenKey(root, name, readAccess)
+	k, err := sysregistry.OpenKey(root, name, readAccess)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			keys = append(keys, RegKey{Path: path, Refused: true})
+			keys = append(keys, registry.Key{Path: path, Refused: true})
 		}
 		return keys
 	}
 	defer k.Close()
 	key := readValues(k, path, serviceValues)
-	typ, ok := key.dword("Type")
+	typ, ok := key.Dword("Type")
 	if ok && (typ&serviceTypeDriver == 0 || typ&0x30 != 0) {
 		return keys
 	}
 	keys = append(keys, key)
 	for _, sub := range []string{`Instances`, `Parameters\Instances`} {
-		in, err := registry.OpenKey(k, sub, readAccess)
+		in, err := sysregistry.OpenKey(k, sub, readAccess)
 		if err != nil {
 			continue
 		}
@@ -408,14 +412,14 @@ func appendService(keys []RegKey, root registry.Key, name string) []RegKey {
 	return keys
 }
 
-func appendInstances(keys []RegKey, in registry.Key, path string) []RegKey {
+func appendInstances(keys []registry.Key, in sysregistry.Key, path string) []registry.Key {
 	keys = append(keys, readValues(in, path, []string{"DefaultInstance"}))
 	names, err := subkeys(in, 256)
 	if err != nil {
 		return keys
 	}
 	for _, name := range names {
-		k, err := registry.OpenKey(in, name, readAccess)
+		k, err := sysregistry.OpenKey(in, name, readAccess)
 		if err != nil {
 			continue
 		}
@@ -425,7 +429,7 @@ func appendInstances(keys []RegKey, in registry.Key, path string) []RegKey {
 	return keys
 }
 
-func subkeys(k registry.Key, most int) ([]string, error) {
+func subkeys(k sysregistry.Key, most int) ([]string, error) {
 	names, err := k.ReadSubKeyNames(most)
 	if err != nil && !isEOF(err) {
 		return nil, err
@@ -436,7 +440,7 @@ func subkeys(k registry.Key, most int) ([]string, error) {
 // driverPackages reads the store's keys of both hives that may have them.
 func driverPackages(ctx context.Context) ([]byte, error) {
 	var first error
-	keys, found := []RegKey{}, false
+	keys, found := []registry.Key{}, false
 	for _, path := range []string{`SYSTEM\DriverDatabase\DriverPackages`, `DRIVERS\DriverDatabase\DriverPackages`} {
 		list, err := packageKeys(ctx, path)
 		if err != nil {
@@ -448,15 +452,15 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 	if !found || ctx.Err() != nil {
 		return nil, cmp.Or(ctx.Err(), first)
 	}
-	return AppendReg(nil, keys), nil
+	return registry.AppendText(nil, keys), nil
 }
 
 var packageValues = []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
 
-func packageKeys(ctx context.Context, path string) ([]RegKey, error) {
-	var keys []RegKey
-	err := eachSubkey(ctx, path, func(root registry.Key, name string) {
-		k, err := registry.OpenKey(root, name, readAccess)
+func packageKeys(ctx context.Context, path string) ([]registry.Key, error) {
+	var keys []registry.Key
+	err := eachSubkey(ctx, path, func(root sysregistry.Key, name string) {
+		k, err := sysregistry.OpenKey(root, name, readAccess)
 		if err != nil {
 			return
 		}

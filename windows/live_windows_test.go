@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // Every op of the running system answers something that its decoder reads, or says why not. Wine
@@ -68,7 +69,7 @@ func TestLive(t *testing.T) {
 	}
 	if b, err := Call(ctx, OpRegistry, `SYSTEM\CurrentControlSet\Control`); err != nil {
 		t.Error(err)
-	} else if keys, err := ParseReg("test", b, new(fact.Report)); err != nil || len(keys) != 1 {
+	} else if keys, err := registry.ParseText("test", b, new(fact.Report)); err != nil || len(keys) != 1 {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
 	if long, err := Call(ctx, OpLongPath, paths.SystemRoot); err != nil ||

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // maxModules is how many images a list may hold; a desktop has some 250.
@@ -141,7 +142,7 @@ func (l layout) decode(e []byte) LoadedImage {
 	m := LoadedImage{Base: fact.Address(pointer(e[l.base:], l))}
 	f := e[l.size:]
 	m.Size = int64(le.Uint32(f))
-	m.Flags = hex32(le.Uint32(f[4:]))
+	m.Flags = pe.Hex32(le.Uint32(f[4:]))
 	m.LoadOrder, m.LoadCount = int(le.Uint16(f[8:])), int(le.Uint16(f[12:]))
 	nameAt, path := int(le.Uint16(f[14:])), f[16:16+256]
 	if end := bytes.IndexByte(path, 0); end >= 0 {
@@ -162,7 +163,7 @@ func (l layout) decodeEx(e []byte) LoadedImage {
 	le := binary.LittleEndian
 	tail := e[l.first+l.size+16+256:]
 	if sum, stamp := le.Uint32(tail), le.Uint32(tail[4:]); sum != 0 || stamp != 0 {
-		m.Checksum, m.TimeStamp = hex32(sum), hex32(stamp)
+		m.Checksum, m.TimeStamp = pe.Hex32(sum), pe.Hex32(stamp)
 	}
 	return m
 }

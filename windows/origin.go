@@ -4,6 +4,7 @@ package windows
 
 import (
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // Facts of an Origin's evidence.
@@ -25,7 +26,7 @@ func (d *Driver) origin() fact.Origin {
 		}
 		o.Evidence = append(o.Evidence, e)
 	}
-	best, ok := BestSignature(d.Signatures)
+	best, ok := authenticode.Best(d.Signatures)
 	mayBeOS := d.Signatures == nil || ok && best.Fits == fact.Yes && byMicrosoft(best.Class)
 	if ok && best.Fits == fact.Yes {
 		e := fact.Evidence{Fact: FactSignature, Value: string(best.Class), Source: SourceFile}

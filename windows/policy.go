@@ -210,7 +210,7 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 		key, err := k.registry(ctx, s.key)
 		n, found := uint32(0), false
 		if err == nil {
-			n, found = key.dword(s.value)
+			n, found = key.Dword(s.value)
 		}
 		switch {
 		case err == nil && found && n != 0:

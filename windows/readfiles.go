@@ -13,18 +13,19 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // verifier returns what signatures are checked with at a time, and reports the keys and the catalogs that it has.
-func (k *Kernel) verifier(ctx context.Context, now time.Time, r *fact.Report) *Verifier {
+func (k *Kernel) verifier(ctx context.Context, now time.Time, r *fact.Report) *authenticode.Verifier {
 	catalogs := k.catalogIndexes()
-	v := NewVerifier(k.options.Keys, now, catalogs, r)
+	v := authenticode.NewVerifier(k.options.Keys, now, catalogs, r)
 	loadCatalogs(ctx, catalogs, r)
 	return v
 }
 
 // askedVerifier returns the verifier if signatures were asked for, else nil.
-func (k *Kernel) askedVerifier(ctx context.Context, now time.Time, r *fact.Report) *Verifier {
+func (k *Kernel) askedVerifier(ctx context.Context, now time.Time, r *fact.Report) *authenticode.Verifier {
 	if !k.options.Asks(fact.DetailSignatures) {
 		return nil
 	}
@@ -32,18 +33,18 @@ func (k *Kernel) askedVerifier(ctx context.Context, now time.Time, r *fact.Repor
 }
 
 // catalogIndexes returns the indexes of the caller's catalogs and of the machine's. They are kept.
-func (k *Kernel) catalogIndexes() []*Catalogs {
+func (k *Kernel) catalogIndexes() []*authenticode.Catalogs {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.catalogs != nil {
 		return k.catalogs
 	}
 	if k.options.Catalogs != nil {
-		k.catalogs = append(k.catalogs, NewCatalogs(k.options.Catalogs, "."))
+		k.catalogs = append(k.catalogs, authenticode.NewCatalogs(k.options.Catalogs, "."))
 	}
 	if k.known != nil && len(k.known.SystemRoot) > 2 {
 		if root, err := k.known.file(k.known.SystemRoot + `\` + catalogRoot); err == nil {
-			k.catalogs = append(k.catalogs, NewCatalogs(k.machine, root))
+			k.catalogs = append(k.catalogs, authenticode.NewCatalogs(k.machine, root))
 		}
 	}
 	return k.catalogs
@@ -51,7 +52,7 @@ func (k *Kernel) catalogIndexes() []*Catalogs {
 
 // loadCatalogs loads the indexes and reports how that went. A file without a signature of its own is known to have
 // none only if an index was read whole.
-func loadCatalogs(ctx context.Context, list []*Catalogs, r *fact.Report) {
+func loadCatalogs(ctx context.Context, list []*authenticode.Catalogs, r *fact.Report) {
 	if len(list) == 0 {
 		r.Skip(SourceCatalogs)
 		return

@@ -5,41 +5,17 @@ package windows
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
-
-// realDrivers is where the module cache has the drivers that github.com/saferwall/pe is tested
-// with. They are read where they lie; `go mod download github.com/saferwall/pe@v1.6.5` puts them
-// there.
-func realDrivers(t testing.TB) string {
-	t.Helper()
-	cache := os.Getenv("GOMODCACHE")
-	if cache == "" {
-		gopath := os.Getenv("GOPATH")
-		if gopath == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				t.Skip("skipped: ", err)
-			}
-			gopath = filepath.Join(home, "go")
-		}
-		cache = filepath.Join(gopath, "pkg", "mod")
-	}
-	dir := filepath.Join(cache, "github.com", "saferwall", "pe@v1.6.5", "test")
-	if _, err := os.Stat(filepath.Join(dir, "acpi.sys")); err != nil {
-		t.Skipf("skipped: no real drivers on %s: %v (go mod download github.com/saferwall/pe@v1.6.5)",
-			runtime.GOOS, err)
-	}
-	return dir
-}
 
 // Facts of real drivers, as two other tools (saferwall/pe and osslsigncode) give them.
 func TestRealDrivers(t *testing.T) {
-	dir := realDrivers(t)
+	dir := petest.RealDrivers(t)
 	for _, c := range []struct {
 		file, authentihash, imphash, version, signer string
 		class                                        fact.SignatureClass
@@ -67,7 +43,7 @@ func TestRealDrivers(t *testing.T) {
 				t.Fatal(err)
 			}
 			var r fact.Report
-			f, err := ParseFile(b, FileOptions{Hashes: true, Verifier: &Verifier{Now: time.Now()}}, &r)
+			f, err := ParseFile(b, FileOptions{Hashes: true, Verifier: &authenticode.Verifier{Now: time.Now()}}, &r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,12 +75,13 @@ func TestRealDrivers(t *testing.T) {
 				s.Signer().CommonName != c.signer {
 				t.Errorf("fits %s status %s class %s signer %q", s.Fits, s.Status, s.Class, s.Signer().CommonName)
 			}
-			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped || s.TimeFrom != TimeFromTimestamp {
+			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped ||
+				s.TimeFrom != authenticode.TimeFromTimestamp {
 				t.Errorf("signed at %s by %s, want %s", got, s.TimeFrom, c.stamped)
 			}
 			// One changed byte of the code is enough.
 			b[0x1000] ^= 1
-			f, err = ParseFile(b, FileOptions{Verifier: &Verifier{}}, new(fact.Report))
+			f, err = ParseFile(b, FileOptions{Verifier: &authenticode.Verifier{}}, new(fact.Report))
 			if err != nil || f.Signatures[0].Status != fact.SignatureInvalid || f.Signatures[0].Fits != fact.No {
 				t.Errorf("changed: %+v, %v", f.Signatures, err)
 			}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 var errReplaced = errors.New("the file was replaced since it was loaded: " +
@@ -69,8 +71,8 @@ func (e *entry) fileRecord() Record {
 	if d.Version != nil {
 		m.Version = d.Version.File
 	}
-	if best, ok := BestSignature(d.Signatures); ok {
-		m.Signature = best.common()
+	if best, ok := authenticode.Best(d.Signatures); ok {
+		m.Signature = best.Common()
 	} else if d.Signatures != nil {
 		m.Signature.Status = fact.SignatureNone
 	}
@@ -106,7 +108,7 @@ func (e *entry) state() fact.State {
 
 // requires returns the imported images, as the file names them, each once. API sets are names of groups of functions
 // and no images.
-func requires(p *PE) []string {
+func requires(p *pe.File) []string {
 	if p.Imports == nil {
 		return nil
 	}
@@ -147,8 +149,8 @@ func addUsers(list []Record) {
 // onDisk compares the headers in memory with the file's. If the file was not read, a Problem says why there is no
 // answer.
 func (e *entry) onDisk() fact.OnDisk {
-	im, pe := e.Driver.Image, e.Driver.PE
-	if pe == nil {
+	im, headers := e.Driver.Image, e.Driver.PE
+	if headers == nil {
 		if e.fileAbsent() {
 			return fact.OnDisk{Match: fact.MatchAbsent, Path: e.Path}
 		}
@@ -158,11 +160,11 @@ func (e *entry) onDisk() fact.OnDisk {
 		return fact.OnDisk{Path: e.Path}
 	}
 	o := fact.OnDisk{Match: fact.MatchSame, Path: e.Path, By: "checksum_timestamp"}
-	if im.Checksum != pe.Checksum || im.TimeStamp != pe.TimeStamp {
+	if im.Checksum != headers.Checksum || im.TimeStamp != headers.TimeStamp {
 		o.Match = fact.MatchDifferent
 	}
-	if pe.PDB != nil {
-		o.ContentID = pe.PDB.ID()
+	if headers.PDB != nil {
+		o.ContentID = headers.PDB.ID()
 	}
 	return o
 }
@@ -187,4 +189,10 @@ func gather(list []Record, r *fact.Report) {
 		p.Subject, p.Count = "", len(list)
 		r.Add(p)
 	}
+}
+
+// isAPISet reports whether an imported library is an API set: the name of a group of functions, which
+// some image has, and none of its own.
+func isAPISet(library string) bool {
+	return hasFoldPrefix(library, "ext-ms-") || hasFoldPrefix(library, "api-ms-")
 }

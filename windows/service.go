@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // maxServices is how many services a list may hold; a desktop has some 800 drivers and services.
@@ -200,7 +201,7 @@ var (
 // out: other programs keep their settings there. A key that could not be opened, or whose type could not be read, is
 // in the list, Refused.
 func parseServiceKeys(b []byte, p ntPaths, r *fact.Report) ([]registeredService, error) {
-	keys, err := ParseReg(SourceRegistry, b, r)
+	keys, err := registry.ParseText(SourceRegistry, b, r)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +209,7 @@ func parseServiceKeys(b []byte, p ntPaths, r *fact.Report) ([]registeredService,
 }
 
 // servicesOf returns the driver services of keys at and below …\Services.
-func servicesOf(keys []RegKey, p ntPaths, r *fact.Report) []registeredService {
+func servicesOf(keys []registry.Key, p ntPaths, r *fact.Report) []registeredService {
 	list := []registeredService{}
 	index := map[string]int{}
 	lost, closed := 0, 0
@@ -272,35 +273,35 @@ func serviceKey(path string) (name, sub string, ok bool) {
 	return name, sub, name != ""
 }
 
-func readService(k *RegKey, name string, p ntPaths) (registeredService, bool) {
+func readService(k *registry.Key, name string, p ntPaths) (registeredService, bool) {
 	s := registeredService{Service: Service{Name: name}}
-	s.TypeNumber, s.HasType = k.dword("Type")
+	s.TypeNumber, s.HasType = k.Dword("Type")
 	if !s.HasType || s.TypeNumber&serviceTypeDriver == 0 || s.TypeNumber&0x30 != 0 {
 		return s, false
 	}
 	s.Type = typeWord(s.TypeNumber)
-	if n, ok := k.dword("Start"); ok {
+	if n, ok := k.Dword("Start"); ok {
 		s.Start = wordOf(serviceStarts, n)
 	}
-	if n, ok := k.dword("ErrorControl"); ok {
+	if n, ok := k.Dword("ErrorControl"); ok {
 		s.ErrorControl = wordOf(errorControls, n)
 	}
-	if n, ok := k.dword("Tag"); ok {
+	if n, ok := k.Dword("Tag"); ok {
 		s.Tag = fact.CountOf(int64(n))
 	}
-	name, _ = k.text("DisplayName")
+	name, _ = k.Text("DisplayName")
 	s.DisplayName = displayName(name)
-	s.Group, _ = k.text("Group")
-	s.ObjectName, _ = k.text("ObjectName")
-	s.DependsOn, _ = k.multi("DependOnService")
-	if groups, ok := k.multi("DependOnGroup"); ok {
+	s.Group, _ = k.Text("Group")
+	s.ObjectName, _ = k.Text("ObjectName")
+	s.DependsOn, _ = k.Multi("DependOnService")
+	if groups, ok := k.Multi("DependOnGroup"); ok {
 		for _, g := range groups {
 			s.DependsOn = append(s.DependsOn, "+"+g)
 		}
 	}
-	s.Owners, _ = k.multi("Owners")
+	s.Owners, _ = k.Multi("Owners")
 	s.Ephemeral = isEphemeral(s.Name)
-	raw, ok := k.text("ImagePath")
+	raw, ok := k.Text("ImagePath")
 	if !ok && k.Partial {
 		s.ImagePathRule = RuleUnread
 		s.problem("path", errLostValue)
@@ -325,12 +326,12 @@ func displayName(s string) string {
 
 // addInstance reads …\Instances (older drivers) and …\Parameters\Instances (the newer place) and
 // the keys below them.
-func (s *registeredService) addInstance(k *RegKey, sub string) {
+func (s *registeredService) addInstance(k *registry.Key, sub string) {
 	if len(sub) > len(`Parameters\`) && strings.EqualFold(sub[:len(`Parameters\`)], `Parameters\`) {
 		sub = sub[len(`Parameters\`):]
 	}
 	if strings.EqualFold(sub, "Instances") {
-		s.DefaultInstance, _ = k.text("DefaultInstance")
+		s.DefaultInstance, _ = k.Text("DefaultInstance")
 		return
 	}
 	if !hasFoldPrefix(sub, `Instances\`) {
@@ -341,8 +342,8 @@ func (s *registeredService) addInstance(k *RegKey, sub string) {
 		return
 	}
 	in := FilterInstance{Name: name}
-	in.Altitude, _ = k.text("Altitude")
-	if n, ok := k.dword("Flags"); ok {
+	in.Altitude, _ = k.Text("Altitude")
+	if n, ok := k.Dword("Flags"); ok {
 		in.Flags = fact.CountOf(int64(n))
 	}
 	s.Instances = append(s.Instances, in)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // maxPolicyRules is how many rules a policy may have; Microsoft's has some 4,000.
@@ -405,7 +407,7 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 
 // matches compares the rule's strings and range with the version resource. A file without one
 // cannot be hit by name.
-func (r *policyRule) matches(v *Version) ([]fact.Evidence, bool) {
+func (r *policyRule) matches(v *pe.Version) ([]fact.Evidence, bool) {
 	ranged := r.min != nil || r.max != nil
 	if v == nil || len(r.fields) == 0 && !ranged {
 		return nil, false
@@ -442,7 +444,7 @@ func (r *policyRule) covers(v fileVersion) bool {
 	return (r.min == nil || !v.less(*r.min)) && (r.max == nil || !r.max.less(v))
 }
 
-func equalString(v *Version, name, want string) (string, bool) {
+func equalString(v *pe.Version, name, want string) (string, bool) {
 	for _, s := range v.Strings(name) {
 		if strings.EqualFold(s, want) {
 			return s, true
@@ -502,10 +504,10 @@ func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
 	return false
 }
 
-func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, bool) {
+func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) ([]fact.Evidence, bool) {
 	leaf := sig.Signer()
 	var ev []fact.Evidence
-	for _, c := range slices.Concat(sig.Certificates, sig.longest) {
+	for _, c := range slices.Concat(sig.Certificates, sig.Longest()) {
 		if c.TBSHash == s.root {
 			ev = append(ev, fact.Evidence{Fact: "tbsHash", Value: c.TBSHash, Source: SourceFile})
 			break
@@ -520,7 +522,7 @@ func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, 
 		}
 		ev = append(ev, fact.Evidence{Fact: "publisher", Value: leaf.CommonName, Source: SourceFile})
 	}
-	if s.issuer != "" && !issuedBy(sig.Certificates, s.issuer) && !issuedBy(sig.longest, s.issuer) {
+	if s.issuer != "" && !issuedBy(sig.Certificates, s.issuer) && !issuedBy(sig.Longest(), s.issuer) {
 		return nil, false
 	}
 	if !s.after.IsZero() && !sig.SignedAt.After(s.after) {
@@ -540,7 +542,7 @@ func (s *policySigner) signature(p *siPolicy, sig *Signature) ([]fact.Evidence, 
 	return ev, true
 }
 
-func issuedBy(chain []Certificate, name string) bool {
+func issuedBy(chain []authenticode.Certificate, name string) bool {
 	return len(chain) > 1 && chain[1].CommonName == name
 }
 

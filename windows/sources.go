@@ -2,22 +2,27 @@
 
 package windows
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
+)
 
 // Names of sources, as a Snapshot lists them and as Views name them.
 const (
-	SourceModules  = "system_modules"    // NtQuerySystemInformation, classes 77 and 11
-	SourceServices = "service_manager"   // EnumServicesStatusEx
-	SourceRegistry = "services_registry" // HKLM\SYSTEM\CurrentControlSet\Services
-	SourceDevices  = "setupapi"          // devices with their drivers
-	SourceStore    = "driver_store"      // HKLM\SYSTEM\DriverDatabase
-	SourceFile     = "driver_files"      // the drivers' files
-	SourceCatalogs = "catalogs"          // CatRoot, or the folder that the caller gave
-	SourceWMI      = "wmi"               // Win32_SystemDriver and Win32_PnPSignedDriver
-	SourceFilters  = "filter_manager"    // fltlib
-	SourcePolicy   = "code_integrity"    // NtQuerySystemInformation, class 103 and its like
-	SourceMachine  = "machine"           // release, identity, clock, paths
-	SourceFolders  = "driver_folders"    // System32\drivers and the driver store
+	SourceModules  = "system_modules"            // NtQuerySystemInformation, classes 77 and 11
+	SourceServices = "service_manager"           // EnumServicesStatusEx
+	SourceRegistry = "services_registry"         // HKLM\SYSTEM\CurrentControlSet\Services
+	SourceDevices  = "setupapi"                  // devices with their drivers
+	SourceStore    = "driver_store"              // HKLM\SYSTEM\DriverDatabase
+	SourceFile     = pe.SourceFile               // the drivers' files
+	SourceCatalogs = authenticode.SourceCatalogs // CatRoot, or the folder that the caller gave
+	SourceWMI      = "wmi"                       // Win32_SystemDriver and Win32_PnPSignedDriver
+	SourceFilters  = "filter_manager"            // fltlib
+	SourcePolicy   = "code_integrity"            // NtQuerySystemInformation, class 103 and its like
+	SourceMachine  = "machine"                   // release, identity, clock, paths
+	SourceFolders  = "driver_folders"            // System32\drivers and the driver store
 )
 
 // Places in the registry and the file system.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/texts"
+	"github.com/kernelext/kernelext/internal/utf16text"
 )
 
 // row is what a test looks at of one driver of a capture.
@@ -251,7 +252,7 @@ func TestParseINF(t *testing.T) {
 		"[Ket.NT.Services]\nAddService = ket, 0x2, \\\n   Ket.Svc\nAddService=,0x2\n[Ket.Svc]\nServiceType=1\n" +
 		"ServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
 	for name, b := range map[string][]byte{"utf-8": []byte(text),
-		"utf-16": append([]byte{0xff, 0xfe}, utf16Bytes(text)...)} {
+		"utf-16": append([]byte{0xff, 0xfe}, utf16text.Encode(text)...)} {
 		inf, err := parseINF(b)
 		if err != nil {
 			t.Fatal(name, err)
@@ -296,7 +297,7 @@ func TestDriverPackages(t *testing.T) {
 func TestParseFilters(t *testing.T) {
 	entry := func(name, altitude string, legacy, last bool) []byte {
 		e := make([]byte, 28)
-		n, a := utf16Bytes(name), utf16Bytes(altitude)
+		n, a := utf16text.Encode(name), utf16text.Encode(altitude)
 		e[4] = 1
 		at := 20
 		if legacy {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // A checker makes the verdicts of one query. Each step returns a fact.Answer: whether it stops a way, and why.
@@ -97,7 +98,7 @@ func (c *checker) file(e *entry) fact.Answer {
 	if _, bad := badSignature(e.Driver); bad {
 		return badSignatureAnswer(e.Driver.Signatures)
 	}
-	switch best, _ := BestSignature(e.Driver.Signatures); {
+	switch best, _ := authenticode.Best(e.Driver.Signatures); {
 	case best.Class == fact.ClassSelfSigned:
 		return fact.Unsure(ReasonPolicy, "it is self-signed: "+
 			"code integrity refuses it unless a policy of this machine allows its signer")
@@ -113,7 +114,7 @@ func badSignature(d *Driver) (fact.Reason, bool) {
 	if d.PE == nil || d.Signatures == nil {
 		return fact.Reason{}, false
 	}
-	best, ok := BestSignature(d.Signatures)
+	best, ok := authenticode.Best(d.Signatures)
 	switch {
 	case !ok:
 		return fact.Reason{Code: ReasonSignature, Text: "it has no signature, and no catalog lists it"}, true
@@ -124,8 +125,8 @@ func badSignature(d *Driver) (fact.Reason, bool) {
 }
 
 // badSignatureAnswer answers for a driver without a signature that fits where code integrity enforces.
-func badSignatureAnswer(list []Signature) fact.Answer {
-	if slices.ContainsFunc(list, func(s Signature) bool { return s.onlyForeign() }) {
+func badSignatureAnswer(list []authenticode.Signature) fact.Answer {
+	if slices.ContainsFunc(list, func(s authenticode.Signature) bool { return s.OnlyForeign() }) {
 		return fact.Unsure(ReasonPolicy, "code integrity may let pass what lies beside a signature")
 	}
 	return fact.Stops(fact.Reason{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 var (
@@ -156,7 +157,7 @@ func deviceText(d *windows.Device) string {
 	return text
 }
 
-func signedText(s *windows.Signature) string {
+func signedText(s *authenticode.Signature) string {
 	source := s.Source
 	if s.Nested {
 		source = "nested"

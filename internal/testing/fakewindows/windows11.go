@@ -7,6 +7,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // Windows11 is a desktop with Windows 11 24H2: its bases are hidden from a user. One service is
@@ -78,16 +79,16 @@ func (m *Machine) disk(base uint64) {
 const servicesRoot = `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\`
 
 func (m *Machine) services() {
-	var keys []windows.RegKey
+	var keys []registry.Key
 	var list []windows.ServiceStatus
-	add := func(name string, typ, start, state uint32, path string, more ...windows.RegValue) {
-		k := windows.RegKey{Path: servicesRoot + name,
-			Values: []windows.RegValue{windows.DwordValue("Type", typ), windows.DwordValue("Start", start),
-				windows.DwordValue("ErrorControl", 1)}}
+	add := func(name string, typ, start, state uint32, path string, more ...registry.Value) {
+		k := registry.Key{Path: servicesRoot + name,
+			Values: []registry.Value{registry.DwordValue("Type", typ), registry.DwordValue("Start", start),
+				registry.DwordValue("ErrorControl", 1)}}
 		if path != "" {
-			k.Values = append(k.Values, windows.StringValue("ImagePath", windows.RegExpand, path))
+			k.Values = append(k.Values, registry.StringValue("ImagePath", registry.TypeExpand, path))
 		}
-		keys = append(keys, windows.RegKey{Path: k.Path, Values: append(k.Values, more...)})
+		keys = append(keys, registry.Key{Path: k.Path, Values: append(k.Values, more...)})
 		if state != 0 {
 			list = append(list, windows.ServiceStatus{Name: name, DisplayName: "Service " + name,
 				Type: typ, State: state})
@@ -100,21 +101,22 @@ func (m *Machine) services() {
 	add("stornvme", 1, 0, 4, "")
 	add("ketnet", 1, 3, 4,
 		`\SystemRoot\System32\DriverStore\FileRepository\ketnet.inf_amd64_0123456789abcdef\ketnet.sys`,
-		windows.StringValue("Owners", windows.RegMulti, "oem7.inf\x00"))
+		registry.StringValue("Owners", registry.TypeMulti, "oem7.inf\x00"))
 	add("KetWatch", 2, 3, 4, `\??\C:\Program Files\Ket Watch\ketwatch.sys`,
-		windows.StringValue("DependOnService", windows.RegMulti, "FltMgr\x00"))
+		registry.StringValue("DependOnService", registry.TypeMulti, "FltMgr\x00"))
 	keys = append(keys,
-		windows.RegKey{Path: servicesRoot + `KetWatch\Instances`,
-			Values: []windows.RegValue{windows.StringValue("DefaultInstance", windows.RegString, "KetWatch Instance")}},
-		windows.RegKey{Path: servicesRoot + `KetWatch\Instances\KetWatch Instance`,
-			Values: []windows.RegValue{windows.StringValue("Altitude", windows.RegString, "385250.5"),
-				windows.DwordValue("Flags", 0)}})
+		registry.Key{Path: servicesRoot + `KetWatch\Instances`,
+			Values: []registry.Value{
+				registry.StringValue("DefaultInstance", registry.TypeString, "KetWatch Instance")}},
+		registry.Key{Path: servicesRoot + `KetWatch\Instances\KetWatch Instance`,
+			Values: []registry.Value{registry.StringValue("Altitude", registry.TypeString, "385250.5"),
+				registry.DwordValue("Flags", 0)}})
 	add("replaced", 1, 1, 4, `System32\drivers\replaced.sys`)
 	add("MpKsl1a2b3c4d", 1, 3, 1, `\??\C:\ProgramData\Definition Updates\MpKslDrv.sys`)
 	add("disabled", 1, 4, 1, `System32\drivers\disabled.sys`)
 	add("hidden", 1, 3, 0, `System32\drivers\hidden.sys`)
 	add("odd", 1, 3, 1, `\Device\HarddiskVolume9\odd.sys`)
-	m.Calls[windows.OpServiceKeys] = string(windows.AppendReg(nil, keys))
+	m.Calls[windows.OpServiceKeys] = string(registry.AppendText(nil, keys))
 	m.Calls[windows.OpServices] = string(windows.AppendServices(nil, list))
 }
 
@@ -127,12 +129,13 @@ func (m *Machine) devices() {
 			INF: "oem7.inf", Provider: "Ket Networks, Inc.", DriverVersion: "4.410.137.0", DriverDate: "2022-09-19",
 			ProblemCode: fact.CountOf(0)},
 	}))
-	m.Calls[windows.OpDriverPackages] = string(windows.AppendReg(nil, []windows.RegKey{{
+	m.Calls[windows.OpDriverPackages] = string(registry.AppendText(nil, []registry.Key{{
 		Path: `HKEY_LOCAL_MACHINE\SYSTEM\DriverDatabase\DriverPackages\ketnet.inf_amd64_0123456789abcdef`,
-		Values: []windows.RegValue{windows.StringValue("", windows.RegString, "oem7.inf"),
-			windows.StringValue("Provider", windows.RegString, "Ket Networks, Inc."),
-			windows.StringValue("SignerName", windows.RegString, "Microsoft Windows Hardware Compatibility Publisher"),
-			windows.DwordValue("SignerScore", 0x0d000004)},
+		Values: []registry.Value{registry.StringValue("", registry.TypeString, "oem7.inf"),
+			registry.StringValue("Provider", registry.TypeString, "Ket Networks, Inc."),
+			registry.StringValue("SignerName", registry.TypeString,
+				"Microsoft Windows Hardware Compatibility Publisher"),
+			registry.DwordValue("SignerScore", 0x0d000004)},
 	}}))
 	m.Calls[windows.OpFilters] = filterInformation("KetWatch", "385250.5")
 }
@@ -159,9 +162,9 @@ func (m *Machine) policy() {
 	// the secure kernel runs and enforces code integrity
 	m.Calls[windows.OpIsolatedUserMode] = "\x03" + strings.Repeat("\x00", 15)
 	key := func(path, value string, n uint32) {
-		m.Calls[windows.OpRegistry+" "+path] = string(windows.AppendReg(nil,
-			[]windows.RegKey{
-				{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []windows.RegValue{windows.DwordValue(value, n)}}}))
+		m.Calls[windows.OpRegistry+" "+path] = string(registry.AppendText(nil,
+			[]registry.Key{
+				{Path: `HKEY_LOCAL_MACHINE\` + path, Values: []registry.Value{registry.DwordValue(value, n)}}}))
 	}
 	key(windows.CIConfigKey, "VulnerableDriverBlocklistEnable", 1)
 	key(windows.HVCIKey, "Enabled", 1)

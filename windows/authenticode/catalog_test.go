@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"bytes"
@@ -92,4 +92,17 @@ func TestCatalogsComplete(t *testing.T) {
 		r.Problems[0].Code != fact.CodeMalformed {
 		t.Errorf("a member that makes no sense: %d catalogs, %v, %v", n, err, r.Problems)
 	}
+}
+
+func FuzzParseCatalog(f *testing.F) {
+	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := parseCatalog(b)
+		if (err == nil) == (c == nil) {
+			t.Fatalf("value %v, error %v", c, err)
+		}
+		if c != nil && len(c.Members)+c.unknown > len(b) {
+			t.Fatalf("%d members of %d bytes", len(c.Members), len(b))
+		}
+	})
 }

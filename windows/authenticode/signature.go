@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"crypto"
@@ -10,19 +10,18 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // Object identifiers of Authenticode.
 const (
-	oidIndirectData  = "1.3.6.1.4.1.311.2.1.4"
-	oidPEImageData   = "1.3.6.1.4.1.311.2.1.15"
-	oidFlatData      = "1.3.6.1.4.1.311.2.1.25" // what catalogs use for files that are no image
-	oidOpusInfo      = "1.3.6.1.4.1.311.2.1.12"
-	oidNested        = "1.3.6.1.4.1.311.2.4.1"
-	oidPageHashSHA1  = "1.3.6.1.4.1.311.2.3.1"
-	oidPageHashSHA2  = "1.3.6.1.4.1.311.2.3.2"
-	oidTrustList     = "1.3.6.1.4.1.311.10.1"
-	oidCatalogMember = "1.3.6.1.4.1.311.12.1.2"
+	oidIndirectData = "1.3.6.1.4.1.311.2.1.4"
+	oidPEImageData  = "1.3.6.1.4.1.311.2.1.15"
+	oidOpusInfo     = "1.3.6.1.4.1.311.2.1.12"
+	oidNested       = "1.3.6.1.4.1.311.2.4.1"
+	oidPageHashSHA1 = "1.3.6.1.4.1.311.2.3.1"
+	oidPageHashSHA2 = "1.3.6.1.4.1.311.2.3.2"
+	oidTrustList    = "1.3.6.1.4.1.311.10.1"
 )
 
 // Extended key usages that name a programme.
@@ -82,9 +81,13 @@ type Signature struct {
 	longest []Certificate
 }
 
-// onlyForeign reports whether the signature is invalid for no other reason than data in the file's
+// Longest returns the longest chain of the certificates that came along, if Certificates end in a certificate that the
+// caller trusts; else nil.
+func (s *Signature) Longest() []Certificate { return s.longest }
+
+// OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
 // certificate table that no digest covers. Windows lets some of it pass.
-func (s *Signature) onlyForeign() bool { return s.foreign }
+func (s *Signature) OnlyForeign() bool { return s.foreign }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
@@ -92,14 +95,8 @@ type PageHashes struct {
 	Pages         int      `json:"pages"`         // entries, the closing one included
 	Match         fact.Tri `json:"match,omitzero"`
 
-	table []PageHash
+	table []pe.PageHash
 	alg   crypto.Hash
-}
-
-// PageHash is one entry of a page-hash table.
-type PageHash struct {
-	Offset uint32 // of the page in the file
-	Digest string // hexadecimal
 }
 
 // Certificate is one certificate of a chain.
@@ -150,7 +147,7 @@ type Verifier struct {
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots, errs := sign.NewRoots(keys)
 	for _, err := range errs {
-		r.Problem(SourceFile, "", "signature", err)
+		r.Problem(pe.SourceFile, "", "signature", err)
 	}
 	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}
 }
@@ -248,7 +245,8 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 		}
 	}
 	for _, err := range errs {
-		s.Timestamps = append(s.Timestamps, Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
+		s.Timestamps = append(s.Timestamps,
+			Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
 	}
 	if s.TimeFrom == "" {
 		if t := signer.SigningTime(); !t.IsZero() {
@@ -275,7 +273,8 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		return ts
 	}
 	// An authority's certificate must have been valid when it stamped.
-	chain := sign.BuildChain(t.Certificate, sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
+	chain := sign.BuildChain(t.Certificate,
+		sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
 	if !chain.Trusted {
 		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
 		return ts
@@ -315,8 +314,8 @@ func (s *Signature) Signer() *Certificate {
 	return &s.Certificates[0]
 }
 
-// common returns what every kernel's signatures have in common.
-func (s *Signature) common() fact.Signature {
+// Common returns what every kernel's signatures have in Common.
+func (s *Signature) Common() fact.Signature {
 	c := fact.Signature{
 		Status: s.Status, Source: s.Source, Class: s.Class, KeySet: s.KeySet,
 		Hash: s.HashAlgorithm, SignedAt: s.SignedAt,
@@ -364,9 +363,9 @@ func classRank(c fact.SignatureClass) int {
 	return 0
 }
 
-// BestSignature returns the signature that says most for the file: by status, then class, then
+// Best returns the signature that says most for the file: by status, then class, then
 // digest, the earlier of equals; false when there is none.
-func BestSignature(list []Signature) (Signature, bool) {
+func Best(list []Signature) (Signature, bool) {
 	if len(list) == 0 {
 		return Signature{}, false
 	}

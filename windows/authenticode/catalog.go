@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"cmp"
@@ -20,7 +20,12 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/utf16text"
+	"github.com/kernelext/kernelext/windows/pe"
 )
+
+// SourceCatalogs names the source of what catalogs say, in Problems and Sources.
+const SourceCatalogs = "catalogs"
 
 // Limits on catalogs.
 const (
@@ -167,7 +172,7 @@ func digestSize(b []byte) bool { return len(b) == 20 || len(b) == 32 }
 // memberByID reads an identifier that is a digest: raw, or as hexadecimal in UTF-16.
 func memberByID(b []byte) (catalogMember, bool) {
 	if !digestSize(b) {
-		raw, err := hex.DecodeString(cutNUL(utf16Text(b)))
+		raw, err := hex.DecodeString(utf16text.DecodeZ(b))
 		if err != nil || !digestSize(raw) {
 			return catalogMember{}, false
 		}
@@ -419,16 +424,16 @@ func (cat *catalog) lists(digest []byte) bool {
 }
 
 // catalogSignatures returns a signature for each catalog that lists the file.
-func (v *Verifier) catalogSignatures(p *PE) []Signature {
-	if len(v.Catalogs) == 0 || p.img == nil {
+func (v *Verifier) catalogSignatures(p *pe.File) []Signature {
+	b := p.Bytes()
+	if len(v.Catalogs) == 0 || b == nil {
 		return nil
 	}
-	m := p.img
-	digests := [][]byte{m.authentihash(crypto.SHA256), m.authentihash(crypto.SHA1)}
-	if len(m.b)%8 != 0 && !m.hasCertificates() {
-		digests = append(digests, m.unpadded(crypto.SHA256), m.unpadded(crypto.SHA1))
+	digests := [][]byte{p.Authentihash(crypto.SHA256), p.Authentihash(crypto.SHA1)}
+	if d := p.UnpaddedAuthentihash(crypto.SHA256); d != nil {
+		digests = append(digests, d, p.UnpaddedAuthentihash(crypto.SHA1))
 	}
-	digests = append(digests, sign.Sum(crypto.SHA256, m.b), sign.Sum(crypto.SHA1, m.b))
+	digests = append(digests, sign.Sum(crypto.SHA256, b), sign.Sum(crypto.SHA1, b))
 	var out []Signature
 	for _, c := range v.Catalogs {
 		for _, hit := range c.find(digests...) {

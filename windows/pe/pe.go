@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package pe
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 )
+
+// SourceFile names the source of what files say, in Problems and Sources.
+const SourceFile = "driver_files"
 
 // Limits on what an image file may hold; drivers stay far below.
 const (
@@ -40,8 +43,8 @@ const (
 	debugRepro    = 16
 )
 
-// PE is what an image file says of itself.
-type PE struct {
+// A File is what an image file says of itself.
+type File struct {
 	// Machine is the processor that it is for: amd64, arm64, 386, arm; another one is 0x and four
 	// hexadecimal digits.
 	Machine string `json:"machine"`
@@ -200,7 +203,7 @@ func (m *image) parseSections(at, n int) error {
 			RawSize:        le.Uint32(s[16:]),
 			RawOffset:      le.Uint32(s[20:]),
 		}
-		sec.Characteristics = hex32(le.Uint32(s[36:]))
+		sec.Characteristics = Hex32(le.Uint32(s[36:]))
 		m.sections = append(m.sections, sec)
 		if sec.RawSize > 0 {
 			m.sectionsEnd = max(m.sectionsEnd, int64(sec.RawOffset)+int64(sec.RawSize))
@@ -209,7 +212,8 @@ func (m *image) parseSections(at, n int) error {
 	return nil
 }
 
-func hex32(n uint32) string { return fmt.Sprintf("0x%08x", n) }
+// Hex32 returns a number in the form of [File.Checksum] and [File.TimeStamp]: 0x and eight digits.
+func Hex32(n uint32) string { return fmt.Sprintf("0x%08x", n) }
 
 // checksumAt is the offset of the CheckSum field.
 func (m *image) checksumAt() int { return m.opt + 64 }
@@ -252,7 +256,7 @@ func (m *image) at(rva uint32, n int) ([]byte, bool) {
 	return m.b[off : off+n], true
 }
 
-// text returns the zero-terminated text at an address in memory.
+// Text returns the zero-terminated Text at an address in memory.
 func (m *image) text(rva uint32) (string, bool) {
 	off, ok := m.offset(rva)
 	if !ok {
@@ -266,19 +270,19 @@ func (m *image) text(rva uint32) (string, bool) {
 	return escape.UTF8(string(b[:end])), true
 }
 
-// ParsePE reads what an image file says of itself. A part that makes no sense is reported and left out; an error
+// Parse reads what an image file says of itself. A part that makes no sense is reported and left out; an error
 // means that it is no image file.
-func ParsePE(b []byte, r *fact.Report) (*PE, error) {
+func Parse(b []byte, r *fact.Report) (*File, error) {
 	m, err := parseImage(b)
 	if err != nil {
 		return nil, err
 	}
-	p := &PE{
-		Machine:          machineName(m.machine),
+	p := &File{
+		Machine:          MachineName(m.machine),
 		Subsystem:        subsystemName(m.subsystem),
-		TimeStamp:        hex32(m.stamp),
-		Checksum:         hex32(m.checksum),
-		ComputedChecksum: hex32(m.computeChecksum()),
+		TimeStamp:        Hex32(m.stamp),
+		Checksum:         Hex32(m.checksum),
+		ComputedChecksum: Hex32(m.computeChecksum()),
 		SizeOfImage:      int64(m.sizeOfImage),
 		Characteristics:  characteristics(m.characteristic),
 		Sections:         m.sections,
@@ -299,7 +303,8 @@ func ParsePE(b []byte, r *fact.Report) (*PE, error) {
 	return p, nil
 }
 
-func machineName(n uint16) string {
+// MachineName returns the processor in the form of [File.Machine].
+func MachineName(n uint16) string {
 	switch n {
 	case 0x8664:
 		return "amd64"
@@ -462,7 +467,7 @@ func imphash(imports []Import) string {
 }
 
 // debug fills PDB and Reproducible. An entry that makes no sense costs itself.
-func (m *image) debug(p *PE) error {
+func (m *image) debug(p *File) error {
 	dir := m.dirs[dirDebug]
 	if dir.addr == 0 || dir.size == 0 {
 		return nil
@@ -498,9 +503,9 @@ func parseCodeView(b []byte) *PDB {
 	le := binary.LittleEndian
 	switch {
 	case len(b) >= 24 && string(b[:4]) == "RSDS":
-		return &PDB{GUID: guidText(b[4:20]), Age: le.Uint32(b[20:]), Path: pdbPath(b[24:])}
+		return &PDB{GUID: GUID(b[4:20]), Age: le.Uint32(b[20:]), Path: pdbPath(b[24:])}
 	case len(b) >= 16 && string(b[:4]) == "NB10":
-		return &PDB{Signature: hex32(le.Uint32(b[8:])), Age: le.Uint32(b[12:]), Path: pdbPath(b[16:])}
+		return &PDB{Signature: Hex32(le.Uint32(b[8:])), Age: le.Uint32(b[12:]), Path: pdbPath(b[16:])}
 	}
 	return nil
 }
@@ -512,14 +517,8 @@ func pdbPath(b []byte) string {
 	return escape.UTF8(string(b[:min(len(b), maxName)]))
 }
 
-// guidText writes 16 bytes as a GUID.
-func guidText(b []byte) string {
+// GUID returns 16 bytes as a GUID: lower-case hexadecimal with dashes.
+func GUID(b []byte) string {
 	le := binary.LittleEndian
 	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(b), le.Uint16(b[4:]), le.Uint16(b[6:]), b[8:10], b[10:16])
-}
-
-// isAPISet reports whether an imported library is an API set: the name of a group of functions, which
-// some image has, and none of its own.
-func isAPISet(library string) bool {
-	return hasFoldPrefix(library, "ext-ms-") || hasFoldPrefix(library, "api-ms-")
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"encoding/binary"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // Limits on signatures in one file.
@@ -24,31 +26,7 @@ const (
 	certRevision2 = 0x0200
 )
 
-// certificateTable returns where the certificate table lies; ok is false when there is none, or
-// when it does not lie within the file behind the headers and sections, in which case the file
-// is hashed as if it had none, and its signature cannot fit.
-func (m *image) certificateTable() (start, end int, ok bool) {
-	if m.dirN <= dirCertificate {
-		return 0, 0, false
-	}
-	d := m.dirs[dirCertificate]
-	if d.addr == 0 || d.size == 0 {
-		return 0, 0, false
-	}
-	from, to := int64(d.addr), int64(d.addr)+int64(d.size)
-	if to > int64(len(m.b)) || from < m.sectionsEnd || from < int64(m.certificateAt())+8 {
-		return 0, 0, false
-	}
-	return int(from), int(to), true
-}
-
-// claimsCertificates reports whether the header says that there is a certificate table, wherever.
-func (m *image) claimsCertificates() bool {
-	return m.dirN > dirCertificate && m.dirs[dirCertificate].addr != 0 && m.dirs[dirCertificate].size != 0
-}
-
 var (
-	errTablePlace   = errors.New("certificate table is not behind the sections, within the file")
 	errTableTail    = errors.New("data behind the signature in the certificate table")
 	errTablePadding = errors.New("data between the entries of the certificate table")
 )
@@ -59,49 +37,36 @@ type foreignError struct{ err error }
 func (e foreignError) Error() string { return sign.ErrMismatch.Error() + ": " + e.err.Error() }
 func (e foreignError) Unwrap() error { return sign.ErrMismatch }
 
-// embedded returns the PKCS#7 blobs of the certificate table. The table is outside every digest, so
+// entries returns the PKCS#7 blobs of a certificate table. The table is outside every digest, so
 // that what is neither a signature nor the zero bytes between two is an error.
-func (m *image) embedded() ([][]byte, error) {
-	start, end, ok := m.certificateTable()
-	if !ok {
-		if m.claimsCertificates() {
-			return nil, errTablePlace
-		}
-		return nil, nil
-	}
+func entries(table []byte) ([][]byte, error) {
 	var out [][]byte
-	for b := m.b[start:end]; !zeros(b); {
+	for b := table; !zeros(b); {
 		if len(b) < winCertHeader {
-			return out, errTablePadding
+			return out, foreignError{errTablePadding}
 		}
 		le := binary.LittleEndian
 		n, revision, typ := int64(le.Uint32(b)), le.Uint16(b[4:]), le.Uint16(b[6:])
 		switch {
 		case n < winCertHeader || n > int64(len(b)):
-			return out, fmt.Errorf("certificate table: entry of %d bytes, %d left", n, len(b))
+			return out, foreignError{fmt.Errorf("certificate table: entry of %d bytes, %d left", n, len(b))}
 		case len(out) == maxSignatures:
-			return out, fmt.Errorf("certificate table: more than %d entries", maxSignatures)
+			return out, foreignError{fmt.Errorf("certificate table: more than %d entries", maxSignatures)}
 		case typ != certPKCS || revision != certRevision1 && revision != certRevision2:
-			return out, fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature", typ, revision)
+			return out, foreignError{fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature",
+				typ, revision)}
 		}
 		out = append(out, b[winCertHeader:n])
 		next := min((n+7)&^7, int64(len(b)))
 		if !zeros(b[n:next]) {
-			return out, errTablePadding
+			return out, foreignError{errTablePadding}
 		}
 		b = b[next:]
 	}
 	return out, nil
 }
 
-func zeros(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+func zeros(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
 // Verify finds and judges every signature of a driver: those in the file, and those of catalogs
 // that list it. The list is empty when there is none.
@@ -113,20 +78,19 @@ func zeros(b []byte) bool {
 // which hold timestamps and nested signatures (a timestamp that no longer fits its signature makes
 // it untrusted). What else stands in the certificate table makes the signature invalid, also where
 // Windows would let it pass: programs have been hidden there.
-func (v *Verifier) Verify(p *PE) []Signature {
+func (v *Verifier) Verify(p *pe.File) []Signature {
 	out := []Signature{}
-	if p.img == nil {
+	if p.Bytes() == nil {
 		return out
 	}
-	blobs, err := p.img.embedded()
-	switch {
-	case errors.Is(err, errTablePlace):
+	table, err := p.CertificateTable()
+	if err != nil {
 		err = fmt.Errorf("%w: %v", sign.ErrMismatch, err)
-	case err != nil:
-		err = foreignError{err}
 	}
+	blobs, foreign := entries(table)
+	err = cmp.Or(err, foreign)
 	for _, b := range blobs {
-		out = v.embedded(out, p.img, b, false, err)
+		out = v.embedded(out, p, b, false, err)
 	}
 	if err != nil && len(blobs) == 0 {
 		s := Signature{Source: fact.SignatureEmbedded}
@@ -138,7 +102,7 @@ func (v *Verifier) Verify(p *PE) []Signature {
 
 // embedded appends the signatures of one blob: its own and, when allowed, those nested in it. table
 // is what is wrong with the table that it is from: data there that no digest covers.
-func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool, table error) []Signature {
+func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, table error) []Signature {
 	if len(out) >= maxSignatures {
 		return out
 	}
@@ -152,7 +116,7 @@ func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool, ta
 		return append(out, s)
 	}
 	signer := sd.Signers[0]
-	fits := s.checkImage(m, sd, signer, b, nested)
+	fits := s.checkImage(p, sd, signer, b, nested)
 	if fits == nil {
 		fits = table
 	}
@@ -162,13 +126,13 @@ func (v *Verifier) embedded(out []Signature, m *image, b []byte, nested bool, ta
 		return out
 	}
 	for _, a := range signer.UnsignedAttributes(oidNested) {
-		out = v.embedded(out, m, a.Full, true, table)
+		out = v.embedded(out, p, a.Full, true, table)
 	}
 	return out
 }
 
 // checkImage compares the signed digest with the file and the signature with the digest.
-func (s *Signature) checkImage(m *image, sd *sign.SignedData, signer *sign.Signer, blob []byte, nested bool) error {
+func (s *Signature) checkImage(p *pe.File, sd *sign.SignedData, signer *sign.Signer, blob []byte, nested bool) error {
 	if sd.ContentType != oidIndirectData || sd.Content == nil {
 		return fmt.Errorf("%w: content type %s is no image digest", fact.ErrMalformed, sd.ContentType)
 	}
@@ -184,12 +148,12 @@ func (s *Signature) checkImage(m *image, sd *sign.SignedData, signer *sign.Signe
 	if !ind.hash.Available() {
 		return fmt.Errorf("%w: file digest", sign.ErrAlgorithm)
 	}
-	if !bytes.Equal(m.authentihash(ind.hash), ind.digest) {
+	if !bytes.Equal(p.Authentihash(ind.hash), ind.digest) {
 		return fmt.Errorf("%w: the file's digest differs", sign.ErrMismatch)
 	}
-	if p := s.PageHashes; p != nil {
-		if match, checked := m.checkPages(p.alg, p.table); checked {
-			p.Match = fact.TriOf(match)
+	if h := s.PageHashes; h != nil {
+		if match, checked := p.CheckPages(h.alg, h.table); checked {
+			h.Match = fact.TriOf(match)
 			if !match {
 				return fmt.Errorf("%w: a page hash differs", sign.ErrMismatch)
 			}
@@ -334,7 +298,7 @@ func pageTable(b []byte, alg crypto.Hash) *PageHashes {
 	}
 	p := &PageHashes{HashAlgorithm: sign.HashName(alg), Pages: len(b) / entry, alg: alg}
 	for ; len(b) >= entry; b = b[entry:] {
-		p.table = append(p.table, PageHash{Offset: binary.LittleEndian.Uint32(b), Digest: hex.EncodeToString(b[4:entry])})
+		p.table = append(p.table, pe.PageHash{Offset: binary.LittleEndian.Uint32(b), Digest: hex.EncodeToString(b[4:entry])})
 	}
 	return p
 }

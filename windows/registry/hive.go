@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package registry
 
 import (
 	"bytes"
@@ -12,12 +12,13 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sentinel"
+	"github.com/kernelext/kernelext/internal/utf16text"
 )
 
-// maxHive is the largest registry hive that is read, in bytes.
-const maxHive = 512 << 20
+// MaxHive is the largest registry hive that is read, in bytes.
+const MaxHive = 512 << 20
 
-// Limits of one hive's parts.
+// Limits on one hive's parts.
 const (
 	hiveBins      = 4096 // where the bins begin
 	maxSubkeys    = 100_000
@@ -31,14 +32,15 @@ const (
 
 var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
 
-// A hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
-// written back from its log files is not seen; dirty reports that.
+// A Hive is a registry hive file, such as Windows\System32\config\SYSTEM. What has not been
+// written back from its log files is not seen; [Hive.Dirty] reports that. A Hive is safe for concurrent use, a budgeted
+// one is not.
 //
 // It has a reader of its own because a hive may be hostile. The maintained one in Go
 // (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
 // itself ends the process, and takes a part that makes no sense for one that is not there, which
 // would make a damaged registry one without drivers.
-type hive struct {
+type Hive struct {
 	b    []byte
 	root uint32
 	left *hiveBudget // of the call that this is a copy for; nil outside of one
@@ -48,14 +50,15 @@ type hive struct {
 // a small hive can look as if it held more than any memory.
 type hiveBudget struct{ keys, bytes int }
 
-// budgeted returns the hive for one call.
-func (h *hive) budgeted() *hive {
+// Budgeted returns the hive for one call, which may take no more keys and bytes than a registry holds: then its error
+// matches fact.ErrTooLarge. A hive from [OpenHive] itself has no such bound.
+func (h *Hive) Budgeted() *Hive {
 	c := *h
 	c.left = &hiveBudget{keys: maxHiveKeys, bytes: maxHiveBytes}
 	return &c
 }
 
-func (h *hive) spend(keys, bytes int) bool {
+func (h *Hive) spend(keys, bytes int) bool {
 	if h.left == nil {
 		return true
 	}
@@ -68,26 +71,26 @@ func hiveError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: "hive", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// openHive reads a hive's header.
-func openHive(b []byte) (*hive, error) {
+// OpenHive reads a hive's header.
+func OpenHive(b []byte) (*Hive, error) {
 	if len(b) < hiveBins+32 || !bytes.Equal(b[:4], []byte("regf")) {
 		return nil, hiveError("header", "no regf mark")
 	}
-	h := &hive{b: b, root: binary.LittleEndian.Uint32(b[36:])}
+	h := &Hive{b: b, root: binary.LittleEndian.Uint32(b[36:])}
 	if _, err := h.keyAt(h.root); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// dirty reports whether changes to the hive are still in its log files: the system was not shut
+// Dirty reports whether changes to the hive are still in its log files: the system was not shut
 // down cleanly.
-func (h *hive) dirty() bool {
+func (h *Hive) Dirty() bool {
 	return binary.LittleEndian.Uint32(h.b[4:]) != binary.LittleEndian.Uint32(h.b[8:])
 }
 
 // cell returns the contents of an allocated cell.
-func (h *hive) cell(off uint32) ([]byte, bool) {
+func (h *Hive) cell(off uint32) ([]byte, bool) {
 	at := int64(off) + hiveBins
 	if off == 0xffffffff || at+4 > int64(len(h.b)) {
 		return nil, false
@@ -99,15 +102,15 @@ func (h *hive) cell(off uint32) ([]byte, bool) {
 	return h.b[at+4 : at-size], true
 }
 
-// A hiveKey is one key of a hive.
-type hiveKey struct {
-	h *hive
+// A HiveKey is one key of a hive.
+type HiveKey struct {
+	h *Hive
 	b []byte // the nk record
 	// Name is the key's name.
 	Name string
 }
 
-func (h *hive) keyAt(off uint32) (*hiveKey, error) {
+func (h *Hive) keyAt(off uint32) (*HiveKey, error) {
 	c, ok := h.cell(off)
 	if !ok || len(c) < 76 || c[0] != 'n' || c[1] != 'k' {
 		return nil, hiveError("nk", "no key at %#x", off)
@@ -119,12 +122,12 @@ func (h *hive) keyAt(off uint32) (*hiveKey, error) {
 	if !h.spend(1, 0) {
 		return nil, errHiveBudget
 	}
-	return &hiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
+	return &HiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
 }
 
 func hiveName(b []byte, ascii bool) string {
 	if !ascii {
-		return utf16Text(b)
+		return utf16text.Decode(b)
 	}
 	r := make([]rune, len(b))
 	for i, c := range b {
@@ -134,26 +137,26 @@ func hiveName(b []byte, ascii bool) string {
 }
 
 // rootKey returns the hive's root key.
-func (h *hive) rootKey() (*hiveKey, error) { return h.keyAt(h.root) }
+func (h *Hive) rootKey() (*HiveKey, error) { return h.keyAt(h.root) }
 
-// key returns the key at a path below the root, its parts separated by backslashes; names fold
-// case. A key that is not there is fs.ErrNotExist by way of nil, nil.
-func (h *hive) key(path string) (*hiveKey, error) {
+// Key returns the key at a path below the root, its parts separated by backslashes; names fold
+// case. It returns nil, nil if there is no such key.
+func (h *Hive) Key(path string) (*HiveKey, error) {
 	k, err := h.rootKey()
 	for part := range strings.SplitSeq(path, `\`) {
 		if err != nil || k == nil {
 			return nil, err
 		}
-		k, err = k.subkey(part)
+		k, err = k.Subkey(part)
 	}
 	return k, err
 }
 
-// subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
-// those that make no sense.
-func (k *hiveKey) subkey(name string) (*hiveKey, error) {
-	var found *hiveKey
-	err := k.each(func(sub *hiveKey) bool {
+// Subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
+// those that cannot be read.
+func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
+	var found *HiveKey
+	err := k.Each(func(sub *HiveKey) bool {
 		if strings.EqualFold(sub.Name, name) {
 			found = sub
 		}
@@ -165,9 +168,9 @@ func (k *hiveKey) subkey(name string) (*hiveKey, error) {
 	return found, err
 }
 
-// each calls f for each subkey until it says no. Index records lead to keys, or to one more level
-// of index records. What makes no sense is passed over; the error tells of the first and how many.
-func (k *hiveKey) each(f func(*hiveKey) bool) error {
+// Each calls f for each subkey until f returns false. Index records lead to keys, or to one more level
+// of index records. What cannot be read is passed over; the error names the first and how many.
+func (k *HiveKey) Each(f func(*HiveKey) bool) error {
 	le := binary.LittleEndian
 	if le.Uint32(k.b[20:]) == 0 {
 		return nil
@@ -184,8 +187,8 @@ func (k *hiveKey) each(f func(*hiveKey) bool) error {
 
 // A hiveWalk goes through the subkeys of one key.
 type hiveWalk struct {
-	h     *hive
-	f     func(*hiveKey) bool
+	h     *Hive
+	f     func(*HiveKey) bool
 	left  int             // keys that the list may still have
 	seen  map[uint32]bool // where the keys were that it had
 	done  bool            // f said no
@@ -251,7 +254,7 @@ func (w *hiveWalk) key(at uint32) error {
 }
 
 // index returns an index record of keys and the size of its elements.
-func (h *hive) index(at uint32) (c []byte, step int, err error) {
+func (h *Hive) index(at uint32) (c []byte, step int, err error) {
 	c, ok := h.cell(at)
 	if !ok || len(c) < 4 {
 		return nil, 0, hiveError("subkeys", "no index at %#x", at)
@@ -277,7 +280,7 @@ func element(c []byte, step, i int) uint32 {
 
 // values returns the key's values. The error tells of one that makes no sense, which is left out: any
 // value that is not in the list may be there.
-func (k *hiveKey) values() ([]RegValue, error) {
+func (k *HiveKey) values() ([]Value, error) {
 	le := binary.LittleEndian
 	n := le.Uint32(k.b[36:])
 	if n == 0 {
@@ -287,7 +290,7 @@ func (k *hiveKey) values() ([]RegValue, error) {
 	if !ok {
 		return nil, hiveError("values", "no list of %d values", n)
 	}
-	var values []RegValue
+	var values []Value
 	var first error
 	for i := range min(int(n), maxHiveValues, len(list)/4) {
 		v, err := k.h.value(le.Uint32(list[4*i:]))
@@ -306,15 +309,15 @@ func (k *hiveKey) values() ([]RegValue, error) {
 	return values, first
 }
 
-func (h *hive) value(off uint32) (RegValue, error) {
+func (h *Hive) value(off uint32) (Value, error) {
 	le := binary.LittleEndian
 	c, ok := h.cell(off)
 	if !ok || len(c) < 20 || c[0] != 'v' || c[1] != 'k' {
-		return RegValue{}, hiveError("vk", "no value at %#x", off)
+		return Value{}, hiveError("vk", "no value at %#x", off)
 	}
 	n := int(le.Uint16(c[2:]))
 	if 20+n > len(c) {
-		return RegValue{}, hiveError("vk", "name of %d bytes", n)
+		return Value{}, hiveError("vk", "name of %d bytes", n)
 	}
 	size := le.Uint32(c[4:])
 	inline := size&(1<<31) != 0
@@ -322,24 +325,24 @@ func (h *hive) value(off uint32) (RegValue, error) {
 	if inline {
 		size = min(size, 4)
 	}
-	if size > maxRegValue {
-		return RegValue{}, hiveError("vk", "data of %d bytes", size)
+	if size > MaxValue {
+		return Value{}, hiveError("vk", "data of %d bytes", size)
 	}
 	if !h.spend(0, 20+n+int(size)) {
-		return RegValue{}, errHiveBudget
+		return Value{}, errHiveBudget
 	}
-	v := RegValue{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
+	v := Value{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
 	if inline {
 		v.Data = c[8 : 8+size]
 		return v, nil
 	}
 	if v.Data, ok = h.data(le.Uint32(c[8:]), int(size)); !ok {
-		return RegValue{}, hiveError("vk", "data of value %q", v.Name)
+		return Value{}, hiveError("vk", "data of value %q", v.Name)
 	}
 	return v, nil
 }
 
-func (h *hive) data(off uint32, size int) ([]byte, bool) {
+func (h *Hive) data(off uint32, size int) ([]byte, bool) {
 	if size == 0 {
 		return nil, true
 	}
@@ -357,7 +360,7 @@ func (h *hive) data(off uint32, size int) ([]byte, bool) {
 }
 
 // segments joins the parts of a large value.
-func (h *hive) segments(c []byte, size int) ([]byte, bool) {
+func (h *Hive) segments(c []byte, size int) ([]byte, bool) {
 	le := binary.LittleEndian
 	n := int(le.Uint16(c[2:]))
 	list, ok := h.cell(le.Uint32(c[4:]))
@@ -375,136 +378,9 @@ func (h *hive) segments(c []byte, size int) ([]byte, bool) {
 	return out, len(out) == size
 }
 
-// controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
-func (h *hive) controlSet() (string, error) {
-	k, err := h.key("Select")
-	if err != nil {
-		return "", err
-	}
-	if k != nil {
-		values, err := k.values()
-		if err != nil {
-			return "", err
-		}
-		key := RegKey{Values: values}
-		for _, name := range []string{"Default", "Current"} {
-			if n, ok := key.dword(name); ok && n > 0 && n < 1000 {
-				return fmt.Sprintf("ControlSet%03d", n), nil
-			}
-		}
-	}
-	return "", hiveError("Select", "no control set is chosen")
-}
-
-// reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
-// values that make no sense.
-func (h *hive) reg(path string) (RegKey, bool, error) {
-	k, err := h.key(path)
-	if err != nil || k == nil {
-		return RegKey{}, false, err
-	}
-	key, err := k.reg(machineHive + path)
-	return key, true, err
-}
-
-// reg returns the key with its values; the error tells of values that make no sense.
-func (k *hiveKey) reg(path string) (RegKey, error) {
+// Read returns the key with its values, under the path that the caller gives. The error names a value that cannot be
+// read; the key is then Partial.
+func (k *HiveKey) Read(path string) (Key, error) {
 	values, err := k.values()
-	return RegKey{Path: path, Values: values, Partial: err != nil}, err
-}
-
-const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
-
-var errDirtyHive = errors.New("the registry was not written back whole: " +
-	"the machine was not shut down cleanly, and its log files are not read")
-
-// services returns the driver services of a control set, and reports keys that make no sense. An error means that
-// there is none.
-func (h *hive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
-	keys, damage := h.serviceKeys(controlSet)
-	if damage != nil && len(keys) == 0 {
-		return nil, damage
-	}
-	list := servicesOf(keys, p, r)
-	if damage != nil {
-		r.Problem(SourceRegistry, "", "services", damage)
-	}
-	if h.dirty() {
-		r.Problem(SourceRegistry, "", "", errDirtyHive)
-	}
-	return list, nil
-}
-
-// serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
-// key that makes no sense.
-func (h *hive) serviceKeys(controlSet string) (keys []RegKey, damage error) {
-	path := controlSet + `\Services`
-	root, err := h.budgeted().key(path)
-	if err != nil {
-		return nil, err
-	}
-	if root == nil {
-		return nil, hiveError("Services", "no such key in %s", controlSet)
-	}
-	err = root.each(func(k *hiveKey) bool {
-		key, _ := k.reg(machineHive + path + `\` + k.Name) // a value that makes no sense makes it Partial
-		typ, ok := key.dword("Type")
-		if !ok && !key.Partial || ok && typ&serviceTypeDriver == 0 {
-			return true
-		}
-		keys = append(keys, key)
-		for _, sub := range []string{`Instances`, `Parameters\Instances`} {
-			var err error
-			keys, err = appendHiveInstances(keys, k, key.Path, sub)
-			damage = cmp.Or(damage, err)
-		}
-		return len(keys) < maxRegKeys
-	})
-	return keys, cmp.Or(err, damage)
-}
-
-func appendHiveInstances(keys []RegKey, k *hiveKey, path, sub string) ([]RegKey, error) {
-	in := k
-	for part := range strings.SplitSeq(sub, `\`) {
-		next, err := in.subkey(part)
-		if err != nil || next == nil {
-			return keys, err
-		}
-		in = next
-	}
-	path += `\` + sub
-	key, inner := in.reg(path)
-	keys = append(keys, key)
-	left := maxInstances
-	err := in.each(func(inst *hiveKey) bool {
-		key, err := inst.reg(path + `\` + inst.Name)
-		inner = cmp.Or(inner, err)
-		keys = append(keys, key)
-		left--
-		return left > 0
-	})
-	return keys, cmp.Or(err, inner)
-}
-
-// packages returns the keys of the driver store's packages, and reports keys that make no sense; nil if the hive has
-// no such key. An error means that there is none.
-func (h *hive) packages(r *fact.Report) ([]RegKey, error) {
-	const path = `DriverDatabase\DriverPackages`
-	root, err := h.budgeted().key(path)
-	if err != nil || root == nil {
-		return nil, err
-	}
-	var keys []RegKey
-	var damage error
-	err = root.each(func(k *hiveKey) bool {
-		key, err := k.reg(machineHive + path + `\` + k.Name)
-		damage = cmp.Or(damage, err)
-		keys = append(keys, key)
-		return true
-	})
-	if damage = cmp.Or(err, damage); damage != nil && keys != nil {
-		r.Problem(SourceStore, "", "packages", damage)
-		return keys, nil
-	}
-	return keys, damage
+	return Key{Path: path, Values: values, Partial: err != nil}, err
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package pe
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/utf16text"
 )
 
 // Limits of a version resource.
@@ -75,6 +76,25 @@ func (v *Version) Strings(name string) []string {
 		}
 	}
 	return out
+}
+
+// Version returns the version resource; nil, nil if there is none. An error beside a Version says what is damaged.
+func (p *File) Version() (*Version, error) {
+	if p.img == nil {
+		return nil, nil
+	}
+	return p.img.version()
+}
+
+// Glance returns the processor and the version resource of an image file and decodes nothing else. An error means that
+// b is no image file; what is whole of a damaged resource is returned.
+func Glance(b []byte) (machine string, v *Version, err error) {
+	m, err := parseImage(b)
+	if err != nil {
+		return "", nil, err
+	}
+	v, _ = m.version()
+	return MachineName(m.machine), v, nil
 }
 
 // version reads the version resources; nil, nil if there is none. An error beside a Version says what is damaged.
@@ -192,7 +212,7 @@ func nextBlock(b []byte) (versionBlock, []byte, error) {
 	for end+1 < length && (node[end] != 0 || node[end+1] != 0) {
 		end += 2
 	}
-	blk.key = utf16Text(node[6:end])
+	blk.key = utf16text.Decode(node[6:end])
 	pos := min(align4(end+2), length)
 	if typ == 1 {
 		valueLen *= 2
@@ -204,17 +224,9 @@ func nextBlock(b []byte) (versionBlock, []byte, error) {
 }
 
 // padding reports whether no node can follow: there is no room, or nothing but zero bytes.
-func padding(b []byte) bool { return len(b) < 6 || zeros(b) }
+func padding(b []byte) bool { return len(b) < 6 || len(bytes.TrimLeft(b, "\x00")) == 0 }
 
 func align4(n int) int { return (n + 3) &^ 3 }
-
-func utf16Text(b []byte) string {
-	u := make([]uint16, 0, len(b)/2)
-	for ; len(b) >= 2; b = b[2:] {
-		u = append(u, binary.LittleEndian.Uint16(b))
-	}
-	return string(utf16.Decode(u))
-}
 
 func (v *Version) parse(b []byte) error {
 	top, _, err := nextBlock(b)
@@ -282,7 +294,7 @@ func (v *Version) parseTables(b []byte, left *int) error {
 			if *left--; *left < 0 {
 				return versionError("more than %d strings", maxVersionStrings)
 			}
-			lang.Strings = append(lang.Strings, VersionString{Name: s.key, Value: cutNUL(utf16Text(s.rest))})
+			lang.Strings = append(lang.Strings, VersionString{Name: s.key, Value: utf16text.DecodeZ(s.rest)})
 		}
 		v.Languages = append(v.Languages, lang)
 		if err != nil {
@@ -290,11 +302,4 @@ func (v *Version) parseTables(b []byte, left *int) error {
 		}
 	}
 	return nil
-}
-
-func cutNUL(s string) string {
-	if i := strings.IndexByte(s, 0); i >= 0 {
-		return s[:i]
-	}
-	return s
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package pe
 
 import (
 	"crypto"
@@ -17,31 +17,18 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/petest"
 )
 
-// sampleImage is a small driver with everything in it.
-func sampleImage() petest.Image {
-	return petest.Image{
-		TimeStamp: 0x5f5e1000, PDB: `D:\b\ket.pdb`, Code: make([]byte, 9000),
-		Imports: []petest.Import{{Library: "NTOSKRNL.exe", Functions: []string{"IoCreateDevice", "#12"}},
-			{Library: "Fltmgr.SYS", Functions: []string{"FltRegisterFilter"}}},
-		Version: map[string]string{"OriginalFilename": "ket.sys", "CompanyName": "Ket, Inc.",
-			"FileDescription": "Ket © driver", "FileVersion": "2, 0, 0, 1"},
-		Numbers: [4]uint16{2, 0, 70, 1},
-	}
-}
-
 func TestParsePE(t *testing.T) {
-	im := sampleImage()
+	im := petest.Sample()
 	for _, wide := range []bool{true, false} {
 		im.PE32, im.Machine = !wide, 0x8664
 		if !wide {
 			im.Machine = 0x14c
 		}
 		var r fact.Report
-		f, err := ParseFile(im.Build(), FileOptions{Hashes: true}, &r)
+		p, err := Parse(im.Build(), &r)
 		if err != nil || len(r.Problems) > 0 {
 			t.Fatalf("%v, %v", err, r.Problems)
 		}
-		p := f.PE
 		if want := map[bool]string{true: "amd64", false: "386"}[wide]; p.Machine != want || p.Subsystem != "native" ||
 			p.Checksum != p.ComputedChecksum {
 			t.Errorf("machine %s subsystem %s checksum %s, computed %s", p.Machine, p.Subsystem,
@@ -59,17 +46,17 @@ func TestParsePE(t *testing.T) {
 		if p.Imphash != hex.EncodeToString(sum[:]) {
 			t.Errorf("imphash %s", p.Imphash)
 		}
-		v := f.Version
-		if v.File != "2.0.70.1" || v.String("originalfilename") != "ket.sys" ||
+		v, err := p.Version()
+		if err != nil || v.File != "2.0.70.1" || v.String("originalfilename") != "ket.sys" ||
 			v.String("FileDescription") != "Ket © driver" || v.Languages[0].Language != "0409" {
-			t.Errorf("version %+v", v)
+			t.Errorf("version %+v, %v", v, err)
 		}
-		if f.Hashes.AuthentihashSHA256 == "" || f.Hashes.FirstPageSHA256 == "" {
-			t.Errorf("hashes %+v", f.Hashes)
+		if h := p.Hashes(); h.AuthentihashSHA256 == "" || h.FirstPageSHA256 == "" {
+			t.Errorf("hashes %+v", h)
 		}
 	}
 	im.Repro = true
-	p, err := ParsePE(im.Build(), new(fact.Report))
+	p, err := Parse(im.Build(), new(fact.Report))
 	if err != nil || !p.Reproducible || !p.LinkedAt.IsZero() {
 		t.Errorf("a reproducible build: %+v, %v", p, err)
 	}
@@ -78,7 +65,7 @@ func TestParsePE(t *testing.T) {
 // Strings in several languages, with lengths and padding as some resource compilers have them.
 func TestVersionLanguages(t *testing.T) {
 	for _, odd := range []bool{false, true} {
-		im := sampleImage()
+		im := petest.Sample()
 		im.Odd = odd
 		im.Languages = []petest.Language{
 			{Key: "040704E4",
@@ -87,11 +74,14 @@ func TestVersionLanguages(t *testing.T) {
 			{Key: "0804", Strings: map[string]string{"OriginalFilename": "任意.sys"}},
 		}
 		var r fact.Report
-		f, err := ParseFile(im.Build(), FileOptions{}, &r)
-		if err != nil || len(r.Problems) > 0 || f.Version == nil {
-			t.Fatalf("odd %v: %v, %+v", odd, err, f)
+		p, err := Parse(im.Build(), &r)
+		if err != nil || len(r.Problems) > 0 {
+			t.Fatalf("odd %v: %v, %v", odd, err, r.Problems)
 		}
-		v := f.Version
+		v, err := p.Version()
+		if err != nil || v == nil {
+			t.Fatalf("odd %v: %v", odd, err)
+		}
 		if len(v.Languages) != 3 || v.Languages[1].Language != "0407" || v.Languages[1].CodePage != "04e4" ||
 			v.Languages[2].Language != "0804" || v.Languages[2].CodePage != "" {
 			t.Fatalf("odd %v: %+v", odd, v.Languages)
@@ -118,10 +108,10 @@ func TestDebugRecords(t *testing.T) {
 			t.Errorf("%q: %+v", b, p)
 		}
 	}
-	im := sampleImage()
+	im := petest.Sample()
 	im.Repro = true
 	b := im.Build()
-	p, err := ParsePE(b, new(fact.Report))
+	p, err := Parse(b, new(fact.Report))
 	if err != nil || p.PDB == nil {
 		t.Fatal(err)
 	}
@@ -129,7 +119,7 @@ func TestDebugRecords(t *testing.T) {
 	at, _ := p.img.offset(p.img.dirs[dirDebug].addr)
 	binary.LittleEndian.PutUint32(b[at+24:], uint32(len(b)))
 	var r fact.Report
-	p, err = ParsePE(b, &r)
+	p, err = Parse(b, &r)
 	if err != nil || len(r.Problems) != 1 || p.PDB != nil || !p.Reproducible {
 		t.Errorf("%+v, %v, %v", p, r.Problems, err)
 	}
@@ -137,8 +127,8 @@ func TestDebugRecords(t *testing.T) {
 
 // The authentihash leaves out what signing changes, and pads to eight bytes.
 func TestAuthentihash(t *testing.T) {
-	b := sampleImage().Build()
-	p, err := ParsePE(b, new(fact.Report))
+	b := petest.Sample().Build()
+	p, err := Parse(b, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,14 +139,14 @@ func TestAuthentihash(t *testing.T) {
 	binary.LittleEndian.PutUint32(with[opt+144:], uint32(len(b)))
 	binary.LittleEndian.PutUint32(with[opt+148:], 16)
 	with = append(with, 16, 0, 0, 0, 0, 2, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8)
-	q, err := ParsePE(with, new(fact.Report))
+	q, err := Parse(with, new(fact.Report))
 	if err != nil || string(q.Authentihash(crypto.SHA256)) != string(want) {
 		t.Errorf("with a checksum and a table: another digest, %v", err)
 	}
 	padded := append(append([]byte(nil), b...), 7, 0, 0, 0, 0, 0, 0, 0)
 	odd := append(append([]byte(nil), b...), 7)
-	x, _ := ParsePE(padded, new(fact.Report))
-	y, _ := ParsePE(odd, new(fact.Report))
+	x, _ := Parse(padded, new(fact.Report))
+	y, _ := Parse(odd, new(fact.Report))
 	if string(x.Authentihash(crypto.SHA1)) != string(y.Authentihash(crypto.SHA1)) {
 		t.Error("a file is not padded to eight bytes")
 	}
@@ -165,55 +155,39 @@ func TestAuthentihash(t *testing.T) {
 	d.Write(b[opt+68 : opt+144])
 	d.Write(b[opt+152 : 0x400])
 	d.Write(make([]byte, 4096-0x400))
-	if got := hashFile(b, p).FirstPageSHA256; got != hex.EncodeToString(d.Sum(nil)) {
+	if got := p.Hashes().FirstPageSHA256; got != hex.EncodeToString(d.Sum(nil)) {
 		t.Errorf("first page %s", got)
 	}
 }
 
-// A table that lies where code is, or outside the file, makes a signature invalid, never absent.
-func TestCertificateTablePlace(t *testing.T) {
-	b := sampleImage().Build()
-	opt := int(b[0x3c]) + 24
-	for name, place := range map[string][2]uint32{"over the code": {0x400, 64}, "over the headers": {8, 64},
-		"outside": {uint32(len(b)), 64}, "huge": {0xffffff00, 0xffffff00}} {
-		c := append([]byte(nil), b...)
-		binary.LittleEndian.PutUint32(c[opt+144:], place[0])
-		binary.LittleEndian.PutUint32(c[opt+148:], place[1])
-		f, err := ParseFile(c, FileOptions{Verifier: &Verifier{}}, new(fact.Report))
-		if err != nil || len(f.Signatures) != 1 || f.Signatures[0].Status != fact.SignatureInvalid {
-			t.Errorf("%s: %+v, %v", name, f.Signatures, err)
-		}
-	}
-}
-
 func TestParsePENonsense(t *testing.T) {
-	good := sampleImage().Build()
+	good := petest.Sample().Build()
 	for n := 0; n < 0x400; n += 7 {
-		if _, err := ParsePE(good[:n], new(fact.Report)); err == nil && n < 0x200 {
+		if _, err := Parse(good[:n], new(fact.Report)); err == nil && n < 0x200 {
 			t.Errorf("%d bytes: no error", n)
 		}
 	}
 	many := append([]byte(nil), good...)
 	binary.LittleEndian.PutUint16(many[int(good[0x3c])+6:], 97)
-	if _, err := ParsePE(many, new(fact.Report)); err == nil {
+	if _, err := Parse(many, new(fact.Report)); err == nil {
 		t.Error("97 sections: no error")
 	}
 	// Import descriptors that never end.
-	loop := sampleImage()
+	loop := petest.Sample()
 	loop.Imports = nil
 	for range 300 {
 		loop.Imports = append(loop.Imports, petest.Import{Library: "a.sys", Functions: []string{"b"}})
 	}
 	var r fact.Report
-	p, err := ParsePE(loop.Build(), &r)
+	p, err := Parse(loop.Build(), &r)
 	if err != nil || len(r.Problems) != 1 || len(p.Imports) != maxLibraries {
 		t.Errorf("300 imported images: %v, %v", r.Problems, err)
 	}
 }
 
-func FuzzParseFile(f *testing.F) {
-	f.Add(sampleImage().Build())
-	im := sampleImage()
+func FuzzParse(f *testing.F) {
+	f.Add(petest.Sample().Build())
+	im := petest.Sample()
 	im.PE32, im.Repro, im.Trailing = true, true, []byte{1, 2, 3}
 	f.Add(im.Build())
 	if cache := os.Getenv("GOMODCACHE"); cache != "" {
@@ -223,35 +197,19 @@ func FuzzParseFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r fact.Report
-		file, err := ParseFile(b, FileOptions{Hashes: len(b) < 1<<16, Verifier: &Verifier{}}, &r)
-		if (err == nil) == (file == nil) {
-			t.Fatalf("value %v and error %v", file, err)
+		p, err := Parse(b, &r)
+		if (err == nil) == (p == nil) {
+			t.Fatalf("value %v and error %v", p, err)
 		}
 		if err != nil {
 			return
 		}
-		if len(file.PE.Imports) > maxLibraries || len(file.PE.Sections) > maxSections ||
-			len(file.Signatures) > maxSignatures+1 || len(r.Problems) > 10 {
-			t.Fatalf("%d imports, %d sections, %d signatures, %d problems", len(file.PE.Imports), len(file.PE.Sections),
-				len(file.Signatures), len(r.Problems))
+		if len(p.Imports) > maxLibraries || len(p.Sections) > maxSections || len(r.Problems) > 10 {
+			t.Fatalf("%d imports, %d sections, %d problems", len(p.Imports), len(p.Sections), len(r.Problems))
 		}
-		for _, s := range file.Signatures {
-			if s.Status == fact.SignatureValid {
-				t.Fatal("valid without keys")
-			}
-		}
-	})
-}
-
-func FuzzParseCatalog(f *testing.F) {
-	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := parseCatalog(b)
-		if (err == nil) == (c == nil) {
-			t.Fatalf("value %v, error %v", c, err)
-		}
-		if c != nil && len(c.Members)+c.unknown > len(b) {
-			t.Fatalf("%d members of %d bytes", len(c.Members), len(b))
+		_, _ = p.Version()
+		if len(b) < 1<<16 {
+			p.Hashes()
 		}
 	})
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package authenticode
 
 import (
 	"bytes"
@@ -23,6 +23,8 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // The root of the cross certificates signed this one for "DigiCert High Assurance EV Root CA",
@@ -71,15 +73,19 @@ func TestProgrammeKeys(t *testing.T) {
 
 // A certificate that only has the name of one of Microsoft's roots as its issuer gives no class.
 func TestClassNeedsTheKey(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(realDrivers(t), "acpi.sys"))
+	b, err := os.ReadFile(filepath.Join(petest.RealDrivers(t), "acpi.sys"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := ParsePE(b, new(fact.Report))
+	p, err := pe.Parse(b, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blobs, err := p.img.embedded()
+	table, err := p.CertificateTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := entries(table)
 	if err != nil || len(blobs) != 1 {
 		t.Fatal(err)
 	}
@@ -169,16 +175,13 @@ func TestClassNeedsAuthorities(t *testing.T) {
 // Data beside a signature makes it invalid; that there is nothing else is told apart from other bytes
 // that changed.
 func TestForeignData(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(realDrivers(t), "acpi.sys"))
+	b, err := os.ReadFile(filepath.Join(petest.RealDrivers(t), "acpi.sys"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := ParsePE(b, new(fact.Report))
-	if err != nil {
-		t.Fatal(err)
-	}
-	le, entry := binary.LittleEndian, p.img.certificateAt()
-	table := int(p.img.dirs[dirCertificate].addr)
+	le := binary.LittleEndian
+	entry := int(le.Uint32(b[0x3c:])) + 24 + 144 // of the table in the data directory
+	table := int(le.Uint32(b[entry:]))
 	grow := func(within bool) []byte {
 		c := append(bytes.Clone(b), bytes.Repeat([]byte{0xcc}, 64)...)
 		le.PutUint32(c[entry+4:], uint32(len(c)-table))
@@ -199,43 +202,13 @@ func TestForeignData(t *testing.T) {
 		"within the entry":   {grow(true), fact.SignatureInvalid, true},
 		"and a changed file": {changed, fact.SignatureInvalid, false},
 	} {
-		p, err := ParsePE(c.file, new(fact.Report))
+		p, err := pe.Parse(c.file, new(fact.Report))
 		if err != nil {
 			t.Fatal(err)
 		}
 		list := (&Verifier{}).Verify(p)
-		if len(list) == 0 || list[0].Status != c.status || list[0].onlyForeign() != c.foreign {
+		if len(list) == 0 || list[0].Status != c.status || list[0].OnlyForeign() != c.foreign {
 			t.Errorf("%s: %+v", name, list)
-		}
-	}
-}
-
-// A block list's authority is found above the certificate that the caller trusts.
-func TestBlockedAuthorityAboveKeys(t *testing.T) {
-	root := (*testAuthority)(nil).issue(t, "Root", true)
-	middle := root.issue(t, "Middle", true)
-	leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
-	pool := signCertificates(t, leaf, middle, root)
-	tbs, _ := pool[2].TBSHash()
-	list, err := ParseBlockList([]byte(`<SiPolicy><Signers><Signer ID="S" Name="s"><CertRoot Type="TBS" Value="`+tbs+
-		`"/><CertIssuer Value="Middle"/></Signer></Signers>`+
-		`<SigningScenarios><SigningScenario Value="131"><ProductSigners><DeniedSigners><DeniedSigner `+
-		`SignerId="S"/></DeniedSigners></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`),
-		new(fact.Report))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert},
-		"leaf": {leaf.cert}} {
-		var r fact.Report
-		v := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now(), nil, &r)
-		if len(r.Problems) > 0 {
-			t.Fatal(r.Problems)
-		}
-		s := Signature{Fits: fact.Yes}
-		v.chain(&s, pool[0], pool, time.Now())
-		if m := list.Match(BlockEvidence{Signatures: []Signature{s}}); len(m) != 1 {
-			t.Errorf("trusted %s: %d certificates, %d matches", name, len(s.Certificates), len(m))
 		}
 	}
 }

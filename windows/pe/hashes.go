@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package pe
 
 import (
 	"crypto"
@@ -27,36 +27,54 @@ type Hashes struct {
 	FirstPageSHA1      string `json:"firstPageSha1,omitzero"`
 }
 
-// hashFile computes the digests of a whole file; p may be nil when it is no image file.
-func hashFile(b []byte, p *PE) *Hashes {
-	s256, s1, m5 := sha256.Sum256(b), sha1.Sum(b), md5.Sum(b)
-	h := &Hashes{
-		SHA256: hex.EncodeToString(s256[:]),
-		SHA1:   hex.EncodeToString(s1[:]),
-		MD5:    hex.EncodeToString(m5[:]),
-	}
-	if p == nil || p.img == nil {
-		return h
-	}
-	h.AuthentihashSHA256 = hex.EncodeToString(p.img.authentihash(crypto.SHA256))
-	h.AuthentihashSHA1 = hex.EncodeToString(p.img.authentihash(crypto.SHA1))
-	h.FirstPageSHA256 = hex.EncodeToString(p.img.firstPage(crypto.SHA256))
-	h.FirstPageSHA1 = hex.EncodeToString(p.img.firstPage(crypto.SHA1))
-	return h
-}
-
-// Authentihash returns the digest that Authenticode signs; nil when the algorithm is not known.
-func (p *PE) Authentihash(h crypto.Hash) []byte {
+// Hashes returns the digests of the file; nil unless it was parsed from bytes.
+func (p *File) Hashes() *Hashes {
 	if p.img == nil {
 		return nil
 	}
-	return p.img.authentihash(h)
+	b := p.img.b
+	s256, s1, m5 := sha256.Sum256(b), sha1.Sum(b), md5.Sum(b)
+	return &Hashes{
+		SHA256:             hex.EncodeToString(s256[:]),
+		SHA1:               hex.EncodeToString(s1[:]),
+		MD5:                hex.EncodeToString(m5[:]),
+		AuthentihashSHA256: hex.EncodeToString(p.img.authentihash(crypto.SHA256)),
+		AuthentihashSHA1:   hex.EncodeToString(p.img.authentihash(crypto.SHA1)),
+		FirstPageSHA256:    hex.EncodeToString(p.img.firstPage(crypto.SHA256)),
+		FirstPageSHA1:      hex.EncodeToString(p.img.firstPage(crypto.SHA1)),
+	}
+}
+
+// Bytes returns the file; nil unless it was parsed from bytes.
+func (p *File) Bytes() []byte {
+	if p.img == nil {
+		return nil
+	}
+	return p.img.b
+}
+
+// Authentihash returns the digest that Authenticode signs; nil when the algorithm is not known.
+func (p *File) Authentihash(alg crypto.Hash) []byte {
+	if p.img == nil {
+		return nil
+	}
+	return p.img.authentihash(alg)
+}
+
+// UnpaddedAuthentihash returns the digest without the padding to a multiple of eight bytes, which some signers leave
+// out; nil when it does not differ.
+func (p *File) UnpaddedAuthentihash(alg crypto.Hash) []byte {
+	if p.img == nil || len(p.img.b)%8 == 0 || p.img.hasCertificates() {
+		return nil
+	}
+	return p.img.unpadded(alg)
 }
 
 // authentihash covers the file without the checksum, the certificate table's directory entry and
 // the certificate table itself: the whole file in its order, so that bytes between sections and
-// behind them count, and bytes of two sections count once. A file without the table is padded with zero bytes to a multiple
-// of eight first, as the signer does, so that the digest is the same before and after signing.
+// behind them count, and bytes of two sections count once. A file without the table is padded with
+// zero bytes to a multiple of eight first, as the signer does, so that the digest is the same before
+// and after signing.
 func (m *image) authentihash(alg crypto.Hash) []byte {
 	d, size := m.digest(alg)
 	if d == nil {
@@ -124,8 +142,21 @@ func (m *image) firstPage(alg crypto.Hash) []byte {
 	return d.Sum(nil)
 }
 
-// checkPages compares a page-hash table with the file. It answers false, false when the table
-// does not have the form that can be checked.
+// A PageHash is one entry of a page-hash table.
+type PageHash struct {
+	Offset uint32 // of the page in the file
+	Digest string // hexadecimal
+}
+
+// CheckPages compares a page-hash table with the file. It returns false, false if the form of the table cannot be
+// checked.
+func (p *File) CheckPages(alg crypto.Hash, pages []PageHash) (match, checked bool) {
+	if p.img == nil {
+		return false, false
+	}
+	return p.img.checkPages(alg, pages)
+}
+
 func (m *image) checkPages(alg crypto.Hash, pages []PageHash) (match, checked bool) {
 	if len(pages) < 2 || pages[0].Offset != 0 || !alg.Available() || m.headerSize > pageSize {
 		return false, false

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authenticode
+
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// SignaturesOfChain returns signatures of one chain (Leaf, Middle, Root) by the certificate that the caller trusts,
+// and the hash of the root's signed part.
+func SignaturesOfChain(t *testing.T) (byTrust map[string]Signature, rootTBS string) {
+	t.Helper()
+	root := (*testAuthority)(nil).issue(t, "Root", true)
+	middle := root.issue(t, "Middle", true)
+	leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
+	pool := signCertificates(t, leaf, middle, root)
+	rootTBS, _ = pool[2].TBSHash()
+	byTrust = map[string]Signature{}
+	for name, keys := range map[string][]*x509.Certificate{"none": nil, "root": {root.cert}, "middle": {middle.cert},
+		"leaf": {leaf.cert}} {
+		var r fact.Report
+		v := NewVerifier([]fact.KeySet{{Name: "k", Certificates: keys}}, time.Now(), nil, &r)
+		if len(r.Problems) > 0 {
+			t.Fatal(r.Problems)
+		}
+		s := Signature{Fits: fact.Yes}
+		v.chain(&s, pool[0], pool, time.Now())
+		byTrust[name] = s
+	}
+	return byTrust, rootTBS
+}

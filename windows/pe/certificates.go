@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pe
+
+import "errors"
+
+var errTablePlace = errors.New("certificate table is not behind the sections, within the file")
+
+// CertificateTable returns the certificate table; nil when there is none. The error says that the header names one
+// that is not behind the headers and sections, within the file.
+func (p *File) CertificateTable() ([]byte, error) {
+	if p.img == nil {
+		return nil, nil
+	}
+	start, end, ok := p.img.certificateTable()
+	if ok {
+		return p.img.b[start:end], nil
+	}
+	if p.img.claimsCertificates() {
+		return nil, errTablePlace
+	}
+	return nil, nil
+}
+
+// certificateTable returns where the certificate table lies; ok is false when there is none, or
+// when it does not lie within the file behind the headers and sections, in which case the file
+// is hashed as if it had none, and its signature cannot fit.
+func (m *image) certificateTable() (start, end int, ok bool) {
+	if m.dirN <= dirCertificate {
+		return 0, 0, false
+	}
+	d := m.dirs[dirCertificate]
+	if d.addr == 0 || d.size == 0 {
+		return 0, 0, false
+	}
+	from, to := int64(d.addr), int64(d.addr)+int64(d.size)
+	if to > int64(len(m.b)) || from < m.sectionsEnd || from < int64(m.certificateAt())+8 {
+		return 0, 0, false
+	}
+	return int(from), int(to), true
+}
+
+// claimsCertificates reports whether the header says that there is a certificate table, wherever.
+func (m *image) claimsCertificates() bool {
+	return m.dirN > dirCertificate && m.dirs[dirCertificate].addr != 0 && m.dirs[dirCertificate].size != 0
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
+)
+
+// A systemHive is the hive of HKEY_LOCAL_MACHINE\SYSTEM, or DRIVERS with the driver store's database.
+type systemHive struct{ *registry.Hive }
+
+// controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
+func (h systemHive) controlSet() (string, error) {
+	k, err := h.Key("Select")
+	if err != nil {
+		return "", err
+	}
+	if k != nil {
+		key, err := k.Read("")
+		if err != nil {
+			return "", err
+		}
+		for _, name := range []string{"Default", "Current"} {
+			if n, ok := key.Dword(name); ok && n > 0 && n < 1000 {
+				return fmt.Sprintf("ControlSet%03d", n), nil
+			}
+		}
+	}
+	return "", &fact.ParseError{Source: "hive", Field: "Select", Reason: "no control set is chosen"}
+}
+
+// reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
+// values that make no sense.
+func (h systemHive) reg(path string) (registry.Key, bool, error) {
+	k, err := h.Key(path)
+	if err != nil || k == nil {
+		return registry.Key{}, false, err
+	}
+	key, err := k.Read(machineHive + path)
+	return key, true, err
+}
+
+const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
+
+var errDirtyHive = errors.New("the registry was not written back whole: " +
+	"the machine was not shut down cleanly, and its log files are not read")
+
+// services returns the driver services of a control set, and reports keys that make no sense. An error means that
+// there is none.
+func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
+	keys, damage := h.serviceKeys(controlSet)
+	if damage != nil && len(keys) == 0 {
+		return nil, damage
+	}
+	list := servicesOf(keys, p, r)
+	if damage != nil {
+		r.Problem(SourceRegistry, "", "services", damage)
+	}
+	if h.Dirty() {
+		r.Problem(SourceRegistry, "", "", errDirtyHive)
+	}
+	return list, nil
+}
+
+// serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
+// key that makes no sense.
+func (h systemHive) serviceKeys(controlSet string) (keys []registry.Key, damage error) {
+	path := controlSet + `\Services`
+	root, err := h.Budgeted().Key(path)
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return nil, &fact.ParseError{Source: "hive", Field: "Services", Reason: "no such key in " + controlSet}
+	}
+	err = root.Each(func(k *registry.HiveKey) bool {
+		key, _ := k.Read(machineHive + path + `\` + k.Name) // a value that makes no sense makes it Partial
+		typ, ok := key.Dword("Type")
+		if !ok && !key.Partial || ok && typ&serviceTypeDriver == 0 {
+			return true
+		}
+		keys = append(keys, key)
+		for _, sub := range []string{`Instances`, `Parameters\Instances`} {
+			var err error
+			keys, err = appendHiveInstances(keys, k, key.Path, sub)
+			damage = cmp.Or(damage, err)
+		}
+		return len(keys) < registry.MaxKeys
+	})
+	return keys, cmp.Or(err, damage)
+}
+
+func appendHiveInstances(keys []registry.Key, k *registry.HiveKey, path, sub string) ([]registry.Key, error) {
+	in := k
+	for part := range strings.SplitSeq(sub, `\`) {
+		next, err := in.Subkey(part)
+		if err != nil || next == nil {
+			return keys, err
+		}
+		in = next
+	}
+	path += `\` + sub
+	key, inner := in.Read(path)
+	keys = append(keys, key)
+	left := maxInstances
+	err := in.Each(func(inst *registry.HiveKey) bool {
+		key, err := inst.Read(path + `\` + inst.Name)
+		inner = cmp.Or(inner, err)
+		keys = append(keys, key)
+		left--
+		return left > 0
+	})
+	return keys, cmp.Or(err, inner)
+}
+
+// packages returns the keys of the driver store's packages, and reports keys that make no sense; nil if the hive has
+// no such key. An error means that there is none.
+func (h systemHive) packages(r *fact.Report) ([]registry.Key, error) {
+	const path = `DriverDatabase\DriverPackages`
+	root, err := h.Budgeted().Key(path)
+	if err != nil || root == nil {
+		return nil, err
+	}
+	var keys []registry.Key
+	var damage error
+	err = root.Each(func(k *registry.HiveKey) bool {
+		key, err := k.Read(machineHive + path + `\` + k.Name)
+		damage = cmp.Or(damage, err)
+		keys = append(keys, key)
+		return true
+	})
+	if damage = cmp.Or(err, damage); damage != nil && keys != nil {
+		r.Problem(SourceStore, "", "packages", damage)
+		return keys, nil
+	}
+	return keys, damage
+}
