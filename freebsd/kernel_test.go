@@ -155,6 +155,7 @@ func TestUnsureWays(t *testing.T) {
 
 // TestLeadingReason asks for the fact that decides.
 func TestLeadingReason(t *testing.T) {
+	const raise = "kern_securelevel_enable=YES\nkern_securelevel=1\n"
 	for name, c := range map[string]struct {
 		query string
 		rc    string
@@ -166,19 +167,20 @@ func TestLeadingReason(t *testing.T) {
 	}{
 		"loaded":          {query: "aesni", want: ReasonLoaded},
 		"built in":        {query: "kernel", want: ReasonInKernel},
-		"on disk":         {query: "drm", want: ReasonInstalled},
+		"on disk":         {query: "gve", want: ReasonInstalled},
 		"devmatch":        {query: "if_em", rc: "devmatch_enable=YES\n", want: ReasonDevmatch, text: "devmatch_enable is set"},
-		"rc.conf":         {query: "drm", level: 1, rc: "kld_list=drm\n", want: ReasonKldList, text: "etc/rc.conf"},
-		"level":           {query: "drm", level: 1, want: ReasonInstalled}, // the next boot is worse
-		"level of a boot": {query: "drm", level: 1, rc: "kern_securelevel_enable=YES\nkern_securelevel=1\n", want: ReasonLevel},
-		"next boot":       {query: "drm", rc: "kern_securelevel_enable=YES\nkern_securelevel=1\n", want: ReasonInstalled},
-		"veriexec": {query: "drm", veri: "active enforce", rc: "kern_securelevel_enable=YES\nkern_securelevel=1\n",
+		"rc.conf":         {query: "gve", level: 1, rc: "kld_list=gve\n", want: ReasonKldList, text: "etc/rc.conf"},
+		"level":           {query: "gve", level: 1, want: ReasonInstalled}, // the next boot is worse
+		"level of a boot": {query: "gve", level: 1, rc: raise, want: ReasonLevel},
+		"next boot":       {query: "gve", rc: raise, want: ReasonInstalled},
+		"veriexec": {query: "gve", veri: "active enforce", rc: raise,
 			want: ReasonVeriexec},
 		"no list":  {query: "nothing", deny: "kldnext 0", want: ReasonUnread, text: "the kernel's list"},
 		"no disk":  {query: "nothing", deny: "boot/kernel", want: ReasonUnread, text: "not every file"},
 		"no files": {query: "nothing", want: ReasonNoFile},
 	} {
 		m := fakeunix.GENERIC()
+		m.Disk["boot/modules/gve.ko"] = m.Disk["boot/modules/drm.ko"]
 		m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(c.rc)}
 		m.Numbers[SysctlSecureLevel] = c.level
 		if c.veri != "" {
