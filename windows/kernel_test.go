@@ -96,7 +96,7 @@ func failsClosed(t *testing.T, what string, was, is *fact.Prospect) {
 	}
 }
 
-// unknownWays asks that every unknown way of a verdict names what was not read.
+// unknownWays asks that every unknown way and outcome of a verdict names what was not read.
 func unknownWays(t *testing.T, query string, v *fact.Verdict) {
 	t.Helper()
 	for _, p := range []*fact.Prospect{v.Now, v.NextBoot} {
@@ -108,6 +108,13 @@ func unknownWays(t *testing.T, query string, v *fact.Verdict) {
 				t.Errorf("%s: way %s blocked %q because %+v", query, w.Way, w.Blocked, w.Because)
 			}
 		}
+		unknown := p.Outcome == fact.VerdictUnknown
+		if unknown != (p.Because.Code != "" && p.Because.Text != "") || unknown && !slices.Contains(v.Reasons, p.Because) {
+			t.Errorf("%s: %s because %+v of %+v", query, p.Outcome, p.Because, v.Reasons)
+		}
+	}
+	if len(v.Reasons) == 0 {
+		t.Errorf("%s: %+v has no reason", query, v)
 	}
 }
 
