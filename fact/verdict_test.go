@@ -38,16 +38,19 @@ func TestLeadBy(t *testing.T) {
 		worst VerdictOutcome
 		want  []Reason
 	}{
-		"now is worse": {Verdict{Now: of(VerdictLoaded), NextBoot: of(VerdictAbsent)}, VerdictLoaded, []Reason{now, next}},
+		"now is worse": {Verdict{Now: of(VerdictLoaded), NextBoot: of(VerdictAbsent)}, VerdictLoaded,
+			[]Reason{now, next}},
 		"next is worse": {Verdict{Now: of(VerdictBlocked), NextBoot: of(VerdictLoadable)}, VerdictLoadable,
 			[]Reason{next, now}},
-		"equal":         {Verdict{Now: of(VerdictBlocked), NextBoot: of(VerdictBlocked)}, VerdictBlocked, []Reason{now}},
-		"image":         {Verdict{NextBoot: of(VerdictBlocked)}, VerdictBlocked, []Reason{next}},
-		"no next boot":  {Verdict{Now: of(VerdictBuiltin)}, VerdictBuiltin, []Reason{now}},
-		"unknown":       {Verdict{Now: unknown, NextBoot: of(VerdictAbsent)}, VerdictUnknown, []Reason{unread, next}},
-		"both unknown":  {Verdict{Now: of(VerdictUnknown), NextBoot: unknown}, VerdictUnknown, []Reason{now, unread}},
-		"no outcome":    {Verdict{}, VerdictUnknown, nil},
-		"a later word":  {Verdict{Now: of("maybe"), NextBoot: of(VerdictBlocked)}, VerdictUnknown, []Reason{now, next}},
+		"equal": {Verdict{Now: of(VerdictBlocked), NextBoot: of(VerdictBlocked)}, VerdictBlocked,
+			[]Reason{now}},
+		"image":        {Verdict{NextBoot: of(VerdictBlocked)}, VerdictBlocked, []Reason{next}},
+		"no next boot": {Verdict{Now: of(VerdictBuiltin)}, VerdictBuiltin, []Reason{now}},
+		"unknown":      {Verdict{Now: unknown, NextBoot: of(VerdictAbsent)}, VerdictUnknown, []Reason{unread, next}},
+		"both unknown": {Verdict{Now: of(VerdictUnknown), NextBoot: unknown}, VerdictUnknown, []Reason{now, unread}},
+		"no outcome":   {Verdict{}, VerdictUnknown, nil},
+		"a later word": {Verdict{Now: of("maybe"), NextBoot: of(VerdictBlocked)}, VerdictUnknown,
+			[]Reason{now, next}},
 		"both the same": {Verdict{Now: unknown, NextBoot: unknown}, VerdictUnknown, []Reason{unread}},
 	} {
 		tt.v.LeadBy(now, next)

@@ -165,11 +165,12 @@ func TestLeadingReason(t *testing.T) {
 		want  string // the code
 		text  string // in the text or the file
 	}{
-		"loaded":          {query: "aesni", want: ReasonLoaded},
-		"built in":        {query: "kernel", want: ReasonInKernel},
-		"on disk":         {query: "gve", want: ReasonInstalled},
-		"devmatch":        {query: "if_em", rc: "devmatch_enable=YES\n", want: ReasonDevmatch, text: "devmatch_enable is set"},
-		"rc.conf":         {query: "gve", level: 1, rc: "kld_list=gve\n", want: ReasonKldList, text: "etc/rc.conf"},
+		"loaded":   {query: "aesni", want: ReasonLoaded},
+		"built in": {query: "kernel", want: ReasonInKernel},
+		"on disk":  {query: "gve", want: ReasonInstalled},
+		"devmatch": {query: "if_em", rc: "devmatch_enable=YES\n", want: ReasonDevmatch, text: "devmatch_enable is set"},
+		"rc.conf": {query: "gve", level: 1, rc: "kld_list=gve\n", want: ReasonKldList,
+			text: "etc/rc.conf"},
 		"level":           {query: "gve", level: 1, want: ReasonInstalled}, // the next boot is worse
 		"level of a boot": {query: "gve", level: 1, rc: raise, want: ReasonLevel},
 		"next boot":       {query: "gve", rc: raise, want: ReasonInstalled},
