@@ -34,6 +34,7 @@ const (
 	ReasonCSR             = "csr"
 	ReasonUserSpace       = "user_space"
 	ReasonCodeless        = "codeless"
+	ReasonNoFile          = "no_file" // nothing has that name
 	ReasonRelease         = "release" // which macOS this is
 	ReasonUnread          = "unread"  // a source that could change the answer
 )
@@ -109,6 +110,7 @@ func (c *check) verdict(m *Record) fact.Verdict {
 	case !c.listed() && v.Now.Outcome == fact.VerdictBlocked:
 		v.Now.Outcome, v.Now.Because = fact.VerdictUnknown, c.unlisted.Because()
 	}
+	v.LeadBy(j.now, j.next)
 	return v
 }
 
@@ -122,6 +124,11 @@ func (c *check) absent() fact.Verdict {
 		}
 		v.Now = prospectOf(answer)
 	}
+	none := fact.Reason{Code: ReasonNoFile, Text: "no bundle and no extension in a kernel collection has that name"}
+	if c.listed() {
+		none.Text = "no loaded extension, no bundle and no extension in a kernel collection has that name"
+	}
+	v.LeadBy(none, none)
 	return v
 }
 

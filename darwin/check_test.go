@@ -5,6 +5,7 @@ package darwin
 import (
 	"context"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,7 +28,24 @@ func explained(t *testing.T, name string, v *fact.Verdict) {
 		if p.Outcome == fact.VerdictUnknown && (p.Because.Code == "" || p.Because.Text == "") {
 			t.Errorf("%s: unknown without a reason", name)
 		}
+		if p.Outcome == fact.VerdictUnknown && !slices.Contains(v.Reasons, p.Because) {
+			t.Errorf("%s: %+v is not in %+v", name, p.Because, v.Reasons)
+		}
 	}
+	if len(v.Reasons) == 0 {
+		t.Errorf("%s: no reason", name)
+	}
+}
+
+// leading are the codes of the reasons that lead the verdicts of TestCheck.
+var leading = map[string]string{
+	"loaded and linked": ReasonLoaded, "loaded, file gone": ReasonLoaded, "kernel's own": ReasonLoaded,
+	"linked": ReasonCollection, "stale": ReasonApproved, "approved, 11": ReasonApproved,
+	"approved, 10.15": ReasonApproved, "denied": ReasonNotApproved, "never asked, 10.14": ReasonNotApproved,
+	"10.12 asks nobody": ReasonCSR, "unsigned": ReasonNoSignature, "unsigned, SIP off": ReasonCSR,
+	"policy not readable": ReasonApprovalUnknown, "full security": ReasonBootSecurity,
+	"system extension": ReasonUserSpace, "codeless": ReasonCodeless, "release not known": ReasonRelease,
+	"integrity not readable": ReasonCSR, "Apple's, in no collection": ReasonInstalled,
 }
 
 func TestCheck(t *testing.T) {
@@ -112,7 +130,11 @@ func TestCheck(t *testing.T) {
 				tt.next, tt.word, v.Reasons)
 			continue
 		}
+		v.LeadBy(tt.j.now, tt.j.next)
 		explained(t, name, &v)
+		if v.Reasons[0].Code != leading[name] {
+			t.Errorf("%s: %+v, want %s first", name, v.Reasons, leading[name])
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/kernelext/kernelext/fact"
@@ -16,6 +17,8 @@ type judge struct {
 	apple  bool     // whether it is Apple's
 	rules  *rules
 	v      fact.Verdict
+	// now and next are the facts that decided.
+	now, next fact.Reason
 }
 
 // verdict judges the extension. Query, Release and Module of the verdict are the caller's.
@@ -44,18 +47,19 @@ func (j *judge) reason(code, file, format string, args ...any) fact.Reason {
 }
 
 // both sets the same prospect for now and the next boot.
-func (j *judge) both(o fact.VerdictOutcome, ways ...fact.Way) {
-	j.set(fact.Prospect{Outcome: o, Ways: ways})
+func (j *judge) both(o fact.VerdictOutcome, because fact.Reason, ways ...fact.Way) {
+	j.set(fact.Prospect{Outcome: o, Ways: ways}, because)
 }
 
 // unsure sets both prospects to unknown.
 func (j *judge) unsure(because fact.Reason, ways ...fact.Way) {
-	j.set(fact.Prospect{Outcome: fact.VerdictUnknown, Ways: ways, Because: because})
+	j.set(fact.Prospect{Outcome: fact.VerdictUnknown, Ways: ways, Because: because}, because)
 }
 
-func (j *judge) set(p fact.Prospect) {
+func (j *judge) set(p fact.Prospect, because fact.Reason) {
 	now, next := p, p
 	j.v.Now, j.v.NextBoot = &now, &next
+	j.now, j.next = because, because
 }
 
 // prospectBy returns the prospect of a bundle that has one way in.
@@ -75,9 +79,9 @@ func prospectBy(way string, answer fact.Answer) fact.Prospect {
 // inKernel judges an extension that the kernel lists; after a boot it is what the disk says.
 func (j *judge) inKernel() {
 	j.v.Word = "loaded"
-	j.reason(ReasonLoaded, "", "the kernel lists it")
+	lists := j.reason(ReasonLoaded, "", "the kernel lists it")
 	if j.kext.Pseudo != "" {
-		j.both(fact.VerdictLoaded)
+		j.both(fact.VerdictLoaded, lists)
 		return
 	}
 	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, loaded: fact.No}
@@ -91,6 +95,7 @@ func (j *judge) inKernel() {
 	j.v.Reasons = append(j.v.Reasons, next.v.Reasons...)
 	j.v.Remedies = next.v.Remedies
 	j.v.Now, j.v.NextBoot = &fact.Prospect{Outcome: fact.VerdictLoaded}, next.v.NextBoot
+	j.now, j.next = lists, next.next
 	if j.kext.PendingReboot == fact.Yes {
 		j.reason(ReasonPending, j.kext.Bundle.Path, "version %s is on disk, newer than the loaded one",
 			j.kext.Bundle.Version)
@@ -120,57 +125,48 @@ func (j *judge) userSpace() {
 	if j.kext.SystemExtension == nil && j.kext.Bundle != nil {
 		file = j.kext.Bundle.Path
 	}
-	j.reason(ReasonUserSpace, file, "%s", text)
-	j.both(fact.VerdictBlocked, []fact.Way{}...)
+	j.both(fact.VerdictBlocked, j.reason(ReasonUserSpace, file, "%s", text), []fact.Way{}...)
 }
 
 // codeless judges a bundle that describes devices for other kexts.
 func (j *judge) codeless() {
 	j.v.Word = "no code"
-	j.reason(ReasonCodeless, j.kext.Bundle.Path,
+	because := j.reason(ReasonCodeless, j.kext.Bundle.Path,
 		"it has no code of its own, and describes devices for other extensions")
-	j.both(fact.VerdictBlocked, []fact.Way{}...)
+	j.both(fact.VerdictBlocked, because, []fact.Way{}...)
 }
 
 // linked judges by the kernel collections; it returns false if no usable one holds the extension.
 func (j *judge) linked() bool {
-	usable := false
+	var usable fact.Reason // the first collection in use
 	for _, m := range j.kext.Collections {
 		if m.Stale == fact.Yes {
 			j.reason(ReasonStale, m.Path, "linked against another boot collection: this one is not used")
 			continue
 		}
-		usable = true
-		j.reason(ReasonCollection, m.Path, "linked into the %s collection", m.Kind)
+		holds := j.reason(ReasonCollection, m.Path, "linked into the %s collection", m.Kind)
+		usable = cmp.Or(usable, holds)
 	}
-	if !usable {
+	if usable == (fact.Reason{}) {
 		return false
 	}
 	j.v.Word = "linked"
-	j.both(fact.VerdictLoadable, fact.Way{Way: WayCollection, Blocked: fact.No})
+	j.both(fact.VerdictLoadable, usable, fact.Way{Way: WayCollection, Blocked: fact.No})
 	return true
 }
 
 // onDisk judges a bundle that no usable collection holds.
 func (j *judge) onDisk() {
-	j.reason(ReasonInstalled, j.kext.Bundle.Path, "installed, version %s", j.kext.Bundle.Version)
-	answer := j.mayLoad()
+	installed := j.reason(ReasonInstalled, j.kext.Bundle.Path, "installed, version %s", j.kext.Bundle.Version)
+	answer := j.mayLoad(installed)
 	switch j.rules.needsCollection() {
 	case fact.No:
-		j.set(prospectBy(WayBundle, answer))
+		j.set(prospectBy(WayBundle, answer), answer.Because())
 		if answer.Blocked() == fact.No {
 			j.v.Word = "loadable"
 		}
 	case fact.Yes:
-		// It must be linked into the auxiliary collection first, which a reboot does if it is approved.
-		shut := fact.Way{Way: WayCollection, Blocked: fact.Yes}
-		j.v.Now = &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: []fact.Way{shut}}
-		next := prospectBy(WayCollection, answer)
-		j.v.NextBoot = &next
-		if answer.Blocked() == fact.No {
-			j.v.Word = "needs reboot"
-			j.reason(ReasonPending, "", "it loads once the auxiliary collection is rebuilt and the Mac restarted")
-		}
+		j.onceLinked(answer)
 	default:
 		unread := j.rules.unread(SourceMachine, ReasonRelease, "the release of macOS is unknown")
 		j.unsure(unread, answer.Way(WayBundle))
@@ -179,11 +175,28 @@ func (j *judge) onDisk() {
 		", and on macOS 11 and later rebuild the auxiliary collection and restart"})
 }
 
+// onceLinked judges a bundle that must be linked into the auxiliary collection first, which a reboot does if it is
+// approved.
+func (j *judge) onceLinked(answer fact.Answer) {
+	shut := fact.Way{Way: WayCollection, Blocked: fact.Yes}
+	j.v.Now = &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: []fact.Way{shut}}
+	next := prospectBy(WayCollection, answer)
+	j.v.NextBoot = &next
+	j.next = answer.Because()
+	switch answer.Blocked() {
+	case fact.Yes:
+		j.now = j.next
+	case fact.No:
+		j.v.Word = "needs reboot"
+		j.now = j.reason(ReasonPending, "", "it loads once the auxiliary collection is rebuilt and the Mac restarted")
+	}
+}
+
 // mayLoad answers whether the rules stop a bundle: signature, boot security, approval, in that order. The first step
-// that stops it decides, and else the first that cannot tell.
-func (j *judge) mayLoad() fact.Answer {
+// that stops it decides, and else the first that cannot tell. Apple's own pass, for they are installed.
+func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 	if j.apple {
-		return fact.Passes(fact.Reason{Code: ReasonInstalled, Text: "it is Apple's"})
+		return fact.Passes(installed)
 	}
 	var answer fact.Answer
 	for _, step := range []func() fact.Answer{j.signed, j.bootSecurity, j.approved} {

@@ -5,6 +5,7 @@ package freebsd
 import (
 	"context"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -66,11 +67,20 @@ func outcomes(t *testing.T, k *Kernel, query string) (now, next fact.VerdictOutc
 		if p.Outcome == fact.VerdictUnknown && len(p.Ways) == 0 && len(v.Problems) == 0 {
 			t.Errorf("%s is unknown, and nothing says why: %+v", query, v)
 		}
+		if (p.Outcome == fact.VerdictUnknown) != (p.Because.Code != "" && p.Because.Text != "") {
+			t.Errorf("%s is %s because %+v", query, p.Outcome, p.Because)
+		}
+		if p.Outcome == fact.VerdictUnknown && !slices.Contains(v.Reasons, p.Because) {
+			t.Errorf("%s: %+v is not in %+v", query, p.Because, v.Reasons)
+		}
 		for _, w := range p.Ways {
 			if (w.Blocked == "") != (w.Because.Text != "") {
 				t.Errorf("%s: way %+v", query, w)
 			}
 		}
+	}
+	if len(v.Reasons) == 0 {
+		t.Errorf("%s has no reason", query)
 	}
 	if v.Now != nil {
 		now = v.Now.Outcome
@@ -139,6 +149,53 @@ func TestUnsureWays(t *testing.T) {
 		if w := verdicts[0].Now.Ways[0]; w.Way != WayDevmatch || w.Blocked != "" || !strings.Contains(w.Because.Text,
 			c.want) {
 			t.Errorf("%s: %+v, want %q", name, w, c.want)
+		}
+	}
+}
+
+// TestLeadingReason asks for the fact that decides.
+func TestLeadingReason(t *testing.T) {
+	const raise = "kern_securelevel_enable=YES\nkern_securelevel=1\n"
+	for name, c := range map[string]struct {
+		query string
+		rc    string
+		level int64
+		veri  string
+		deny  string
+		want  string // the code
+		text  string // in the text or the file
+	}{
+		"loaded":   {query: "aesni", want: ReasonLoaded},
+		"built in": {query: "kernel", want: ReasonInKernel},
+		"on disk":  {query: "gve", want: ReasonInstalled},
+		"devmatch": {query: "if_em", rc: "devmatch_enable=YES\n", want: ReasonDevmatch, text: "devmatch_enable is set"},
+		"rc.conf": {query: "gve", level: 1, rc: "kld_list=gve\n", want: ReasonKldList,
+			text: "etc/rc.conf"},
+		"level":           {query: "gve", level: 1, want: ReasonInstalled}, // the next boot is worse
+		"level of a boot": {query: "gve", level: 1, rc: raise, want: ReasonLevel},
+		"next boot":       {query: "gve", rc: raise, want: ReasonInstalled},
+		"veriexec": {query: "gve", veri: "active enforce", rc: raise,
+			want: ReasonVeriexec},
+		"no list":  {query: "nothing", deny: "kldnext 0", want: ReasonUnread, text: "the kernel's list"},
+		"no disk":  {query: "nothing", deny: "boot/kernel", want: ReasonUnread, text: "not every file"},
+		"no files": {query: "nothing", want: ReasonNoFile},
+	} {
+		m := fakeunix.GENERIC()
+		m.Disk["boot/modules/gve.ko"] = m.Disk["boot/modules/drm.ko"]
+		m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(c.rc)}
+		m.Numbers[SysctlSecureLevel] = c.level
+		if c.veri != "" {
+			m.Text[SysctlVeriexec] = c.veri
+		}
+		k := Open(refusing{m.Machine(), c.deny}, fact.Options{OS: fact.FreeBSD})
+		verdicts, err := k.Check(t.Context(), c.query, new(fact.Report))
+		if err != nil || len(verdicts) != 1 {
+			t.Fatalf("%s: %+v, %v", name, verdicts, err)
+		}
+		v := verdicts[0]
+		if r := v.Reasons[0]; r.Code != c.want || !strings.Contains(r.Text+r.File, c.text) {
+			t.Errorf("%s: now %s, next boot %s because %+v, want %s %q", name, v.Now.Outcome, v.NextBoot.Outcome,
+				v.Reasons, c.want, c.text)
 		}
 	}
 }

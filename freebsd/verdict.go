@@ -38,10 +38,12 @@ func (c *checker) verdict(query string, sub subject) result {
 	if f.name != "" && sub.inKernel == "" {
 		c.configuration(&f, sub)
 	}
+	var now, next fact.Reason
 	if c.live {
-		f.Now = c.now(&f, sub)
+		f.Now, now = c.now(&f, sub)
 	}
-	f.NextBoot = c.nextBoot(&f, sub)
+	f.NextBoot, next = c.nextBoot(&f, sub)
+	f.LeadBy(now, next)
 	f.Problems = slices.Clone(c.unread.Problems)
 	return f
 }
@@ -63,7 +65,7 @@ func (s setting) reason(code, text string) fact.Reason {
 func (c *checker) presence(f *result, sub subject) {
 	if l := sub.loaded; l != nil {
 		f.Word = "loaded"
-		f.reason(ReasonLoaded, "%s is loaded as id %d%s", l.Name, l.ID, from(l.Pathname))
+		f.Reasons = append(f.Reasons, sub.presence())
 		if c.preloaded(l) {
 			f.Word = "preloaded"
 			f.reason(ReasonPreloaded, "the boot loader had loaded it")
@@ -71,26 +73,32 @@ func (c *checker) presence(f *result, sub subject) {
 	}
 	if sub.inKernel != "" {
 		f.Word = "in kernel"
-		if sub.disk != nil {
-			f.reason(ReasonInKernel, "%s of %s is compiled into the kernel", sub.inKernel, sub.disk.Name())
-		} else {
-			f.reason(ReasonInKernel, "%s is compiled into the kernel", sub.inKernel)
-		}
+		f.Reasons = append(f.Reasons, sub.presence())
 	}
-	if d := sub.disk; d != nil {
-		f.Reasons = append(f.Reasons, fact.Reason{Code: ReasonInstalled, Text: installedText(d), File: d.Path})
+	if sub.disk != nil {
+		f.Reasons = append(f.Reasons, sub.disk.installed())
 	}
 	if m := sub.matched; m != nil {
 		f.trigger(ReasonDevmatch, "row %d of its table for bus %s drives the device: %s", m.Row, m.Table.Bus,
 			m.Table.IDs[m.Row])
 	}
-	if f.name == "" {
-		if c.complete() {
-			f.reason(ReasonNoFile, "no loaded file, no module in the kernel and no file in the module path has that name")
-		} else {
-			f.reason(ReasonUnread, "nothing that was read has that name, but not everything could be read")
-		}
+}
+
+// presence returns the fact that the kernel has it.
+func (s *subject) presence() fact.Reason {
+	if l := s.loaded; l != nil {
+		return fact.Reason{Code: ReasonLoaded, Text: fmt.Sprintf("%s is loaded as id %d%s", l.Name, l.ID, from(l.Pathname))}
 	}
+	text := s.inKernel
+	if s.disk != nil {
+		text += " of " + s.disk.Name()
+	}
+	return fact.Reason{Code: ReasonInKernel, Text: text + " is compiled into the kernel"}
+}
+
+// installed returns the fact that the file is on disk.
+func (f *diskFile) installed() fact.Reason {
+	return fact.Reason{Code: ReasonInstalled, Text: installedText(f), File: f.Path}
 }
 
 func from(path string) string {
@@ -202,24 +210,36 @@ func (c *checker) unmet(d *diskFile) []Depend {
 	return missing
 }
 
-// complete reports whether every source that could know a name was read.
-func (c *checker) complete() bool { return c.listed() && c.diskComplete() }
+// unlisted answers why something may be loaded that is not in the kernel's list; it does not apply if the list was read
+// whole, nor to an image.
+func (c *checker) unlisted() fact.Answer {
+	for _, p := range c.unread.Problems {
+		if p.Source == SourceKldstat {
+			return fact.Unsure(ReasonUnread, "the kernel's list was not read whole: "+p.Error())
+		}
+	}
+	return fact.Answer{}
+}
 
-// listed reports whether the kernel's list was read whole.
-func (c *checker) listed() bool { return c.unread.Count(SourceKldstat) == 0 }
-
-// diskComplete reports whether every file on disk that could know a name was read.
-func (c *checker) diskComplete() bool {
-	if len(c.library.report.Problems) > 0 || len(c.library.Files) == 0 {
-		return false
+// unseen answers why a name may be on disk that was not found; it does not apply if every file that could know a name
+// was read.
+func (c *checker) unseen() fact.Answer {
+	const text = "no file that was read has that name, but not every file was read: "
+	if lost := c.library.report.Problems; len(lost) > 0 {
+		return fact.Unsure(ReasonUnread, text+lost[0].Error())
+	}
+	if len(c.library.Files) == 0 {
+		return fact.Unsure(ReasonUnread, "no file was found in the module path")
 	}
 	for i := range c.library.Files {
 		// The name may be that of a module inside; but what is no ELF file the kernel refuses too.
-		if err := c.library.Files[i].unread; err != nil && !errors.Is(err, fact.ErrMalformed) {
-			return false
+		f := &c.library.Files[i]
+		if f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
+			p := fact.ProblemOf(SourceModulePath, f.Path, "", f.unread)
+			return fact.UnsureOf(fact.Reason{Code: ReasonUnread, Text: text + p.Text, File: f.Path})
 		}
 	}
-	return true
+	return fact.Answer{}
 }
 
 // kernelRelease returns the release number that a kernel's file gives itself; 0 if it was not read.

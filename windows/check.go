@@ -5,6 +5,7 @@ package windows
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ const (
 	ReasonOnDisk     = "on_disk"          // its file is there
 	ReasonNoFile     = "no_file"          // there is no such file
 	ReasonUnread     = "unread_file"      // its file could not be read
+	ReasonSource     = "unread"           // a source that may know the name was not read whole
 	ReasonSignature  = "signature"        // what its signature is worth
 	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
 )
@@ -46,7 +48,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 		query: query, image: k.options.Image, inventory: inv, registry: r.Whole(SourceRegistry),
 		problems: slices.Clone(r.Problems),
 	}
-	whole := k.wholeList(r)
+	unseen := k.unseen(r)
 	// Problems from here on are those of a fact that has a reason of its own, or of one driver.
 	var h fact.Header
 	k.Header(ctx, &h, r)
@@ -59,7 +61,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	}
 	if len(found) == 0 {
 		c.problems = append([]fact.Problem{nearest(query, entries)}, c.problems...)
-		return []fact.Verdict{c.nothing(whole)}, nil
+		return []fact.Verdict{c.nothing(unseen)}, nil
 	}
 	verifier := k.verifier(ctx, k.now(ctx), r)
 	verdicts := make([]fact.Verdict, 0, len(found))
@@ -108,12 +110,24 @@ func nearest(query string, entries []entry) fact.Problem {
 		Source: SourceRegistry, Subject: safe(query), Field: "module", Code: fact.CodeAbsent, Text: text}
 }
 
-// wholeList reports whether all that a name could mean was read: a name that is not there is absent only then.
-func (k *Kernel) wholeList(r *fact.Report) bool {
-	if !k.options.Image && !r.Whole(SourceModules, SourceServices) {
-		return false
+// unseen answers why something may have a name that was not found. It does not apply if all that a name could mean was
+// read: a name that is not there is absent only then.
+func (k *Kernel) unseen(r *fact.Report) fact.Answer {
+	sources := []string{SourceModules, SourceServices, SourceRegistry, SourceFolders}
+	if k.options.Image {
+		sources = sources[2:]
 	}
-	return r.Whole(SourceRegistry, SourceFolders)
+	for _, source := range sources {
+		if r.Whole(source) {
+			continue
+		}
+		text := fmt.Sprintf("nothing that was read has that name, but source %s was not read whole", source)
+		if i := slices.IndexFunc(r.Problems, func(p fact.Problem) bool { return p.Source == source }); i >= 0 {
+			text += ": " + r.Problems[i].Text
+		}
+		return fact.Unsure(ReasonSource, text)
+	}
+	return fact.Answer{}
 }
 
 // anyFile returns an entry for a file outside the folders of drivers. It returns fs.ErrNotExist if the query is no

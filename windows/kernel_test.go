@@ -96,7 +96,7 @@ func failsClosed(t *testing.T, what string, was, is *fact.Prospect) {
 	}
 }
 
-// unknownWays asks that every unknown way of a verdict names what was not read.
+// unknownWays asks that every unknown way and outcome of a verdict names what was not read.
 func unknownWays(t *testing.T, query string, v *fact.Verdict) {
 	t.Helper()
 	for _, p := range []*fact.Prospect{v.Now, v.NextBoot} {
@@ -108,6 +108,14 @@ func unknownWays(t *testing.T, query string, v *fact.Verdict) {
 				t.Errorf("%s: way %s blocked %q because %+v", query, w.Way, w.Blocked, w.Because)
 			}
 		}
+		unknown := p.Outcome == fact.VerdictUnknown
+		if unknown != (p.Because.Code != "" && p.Because.Text != "") ||
+			unknown && !slices.Contains(v.Reasons, p.Because) {
+			t.Errorf("%s: %s because %+v of %+v", query, p.Outcome, p.Because, v.Reasons)
+		}
+	}
+	if len(v.Reasons) == 0 {
+		t.Errorf("%s: %+v has no reason", query, v)
 	}
 }
 
@@ -137,6 +145,36 @@ func TestUnknownWayNamesIt(t *testing.T) {
 		i := slices.IndexFunc(list[0].Now.Ways, func(w fact.Way) bool { return w.Way == c.way })
 		if w := list[0].Now.Ways[i]; !strings.Contains(w.Because.Text, c.want) {
 			t.Errorf("%s: %+v", name, w)
+		}
+	}
+}
+
+// The first reason of a verdict is the fact that decides.
+func TestLeadingReason(t *testing.T) {
+	blind := fakewindows.Windows11(true)
+	blind.Deny[windows.OpServiceKeys] = true
+	whole := fakewindows.Windows11(true)
+	for _, c := range []struct {
+		machine *fakewindows.Machine
+		image   bool
+		query   string
+		want    string
+	}{
+		{whole, false, "tcpip", windows.ReasonLoaded},
+		{whole, false, "gone.sys", windows.ReasonLoaded},
+		{whole, false, "odd", windows.ReasonRegistered},
+		{whole, false, "hidden.sys", windows.ReasonNoFile},
+		{whole, false, "disabled.sys", windows.ReasonDisabled},
+		{whole, false, "leftover.sys", windows.ReasonNoService},
+		{whole, false, "none", windows.ReasonNoFile},
+		{whole, true, "tcpip.sys", windows.ReasonNoService},
+		{blind, false, "leftover.sys", windows.ReasonNoService},
+		{blind, false, "none", windows.ReasonSource},
+	} {
+		k := windows.Open(c.machine, fact.Options{Image: c.image})
+		list, err := k.Check(context.Background(), c.query, new(fact.Report))
+		if err != nil || len(list) != 1 || len(list[0].Reasons) == 0 || list[0].Reasons[0].Code != c.want {
+			t.Errorf("%s, image %v: %+v, %v, want %s", c.query, c.image, list, err, c.want)
 		}
 	}
 }

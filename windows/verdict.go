@@ -21,18 +21,21 @@ type checker struct {
 	problems  []fact.Problem
 }
 
-// nothing is the verdict on a query that means no driver: absent if every source was read whole, else unknown.
-func (c *checker) nothing(whole bool) fact.Verdict {
-	outcome := fact.VerdictAbsent
-	if !whole {
-		outcome = fact.VerdictUnknown
+// nothing is the verdict on a query that means no driver: absent if every source was read whole, else unknown for the
+// reason of unseen.
+func (c *checker) nothing(unseen fact.Answer) fact.Verdict {
+	p := fact.Prospect{Outcome: fact.VerdictAbsent}
+	because := fact.Reason{Code: ReasonNoFile, Text: "no driver, no service and no file has that name"}
+	if unseen.Applies() {
+		because = unseen.Because()
+		p = fact.Prospect{Outcome: fact.VerdictUnknown, Because: because}
 	}
-	v := fact.Verdict{
-		Query: c.query, Release: c.release, NextBoot: &fact.Prospect{Outcome: outcome}, Problems: c.problems,
-	}
+	next := p
+	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: &next, Problems: c.problems}
 	if !c.image {
-		v.Now = &fact.Prospect{Outcome: outcome}
+		v.Now = &p
 	}
+	v.Lead(because)
 	return v
 }
 
@@ -47,19 +50,21 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	if file.Blocked() != fact.Yes {
 		v.Remedies = remedies(e)
 	}
-	anew := c.anew(e, file).Way(WayNewService)
-	v.Now = prospect(demand.Way(WayService), anew)
-	v.NextBoot = prospect(boot.Way(WayBoot), demand.Way(WayService), anew)
+	anew := way{WayNewService, c.anew(e, file)}
+	var now, next fact.Reason
+	v.Now, now = prospect(way{WayService, demand}, anew)
+	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, anew)
 	if e.fileAbsent() {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
 	}
-	if c.image {
+	switch {
+	case c.image:
 		v.Now = nil
-		return v
+	case e.Loaded:
+		v.Now.Outcome, v.Now.Because, v.Word = fact.VerdictLoaded, fact.Reason{}, loadedWord(e)
+		now = loadedReason(e)
 	}
-	if e.Loaded {
-		v.Now.Outcome, v.Word = fact.VerdictLoaded, loadedWord(e)
-	}
+	v.LeadBy(now, next)
 	return v
 }
 
@@ -150,15 +155,40 @@ func (c *checker) services(e *entry, file fact.Answer) (boot, demand fact.Answer
 	for _, s := range e.Driver.Services {
 		switch s.Start {
 		case "boot", "system", "auto":
-			boot, demand = file, file
+			boot, demand = s.starts(boot, file), s.starts(demand, file)
 		case "demand":
-			demand = file
+			demand = s.starts(demand, file)
 		case "disabled":
 		default:
 			boot, demand = unknownStart(&s, boot, file), unknownStart(&s, demand, file)
 		}
 	}
 	return boot, demand
+}
+
+// starts answers for a way that the service opens, if the file may be loaded; another service may have opened it.
+func (s *Service) starts(way, file fact.Answer) fact.Answer {
+	if file.Blocked() != fact.No {
+		return file
+	}
+	if way.Blocked() == fact.No {
+		return way
+	}
+	return fact.Passes(s.startReason())
+}
+
+// startReason returns the fact that the service starts its driver, or that it is disabled; the zero Reason if its start
+// type is unknown.
+func (s *Service) startReason() fact.Reason {
+	switch s.Start {
+	case "boot", "system", "auto":
+		return fact.Reason{Code: ReasonRegistered, Text: "service " + s.Name + " starts at " + s.Start}
+	case "demand":
+		return fact.Reason{Code: ReasonRegistered, Text: "service " + s.Name + " starts on demand"}
+	case "disabled":
+		return fact.Reason{Code: ReasonDisabled, Text: "service " + s.Name + " is disabled"}
+	}
+	return fact.Reason{}
 }
 
 // unregistered answers for the ways of services as far as no service is seen to open them: they are closed if all
@@ -169,6 +199,11 @@ func (c *checker) unregistered(e *entry, file fact.Answer) fact.Answer {
 	}
 	if unseen, ok := c.unseenService(e); ok {
 		return fact.UnsureOf(unseen)
+	}
+	for i := range e.Driver.Services {
+		if s := &e.Driver.Services[i]; s.Start == "disabled" {
+			return fact.Stops(s.startReason())
+		}
 	}
 	return fact.Stops(fact.Reason{Code: ReasonNoService, Text: "no service names it"})
 }
@@ -227,28 +262,58 @@ func (c *checker) unreadPolicy() string {
 	return ": debug mode"
 }
 
-// prospect judges the ways together. That an administrator can register any driver anew makes nothing loadable, as
-// insmod does not on Linux.
-func prospect(ways ...fact.Way) *fact.Prospect {
-	p := &fact.Prospect{Outcome: fact.VerdictBlocked, Ways: ways}
+// A way is one way into the kernel with the answer to whether it is open.
+type way struct {
+	name   string
+	answer fact.Answer
+}
+
+// prospect judges the ways together, and returns the reason of the first way that decides, too. That an administrator
+// can register any driver anew makes nothing loadable, as insmod does not on Linux.
+func prospect(ways ...way) (*fact.Prospect, fact.Reason) {
+	p := &fact.Prospect{Outcome: fact.VerdictBlocked}
+	decides := ways[0].answer
 	for _, w := range ways {
-		switch {
-		case w.Way == WayNewService:
-		case w.Blocked == fact.No:
-			p.Outcome = fact.VerdictLoadable
-			return p
-		case w.Blocked == "":
-			p.Outcome = fact.VerdictUnknown
+		p.Ways = append(p.Ways, w.answer.Way(w.name))
+		switch blocked := w.answer.Blocked(); {
+		case w.name == WayNewService:
+		case blocked == fact.No && p.Outcome != fact.VerdictLoadable:
+			p.Outcome, decides = fact.VerdictLoadable, w.answer
+		case blocked == "" && p.Outcome == fact.VerdictBlocked:
+			p.Outcome, decides = fact.VerdictUnknown, w.answer
 		}
 	}
-	return p
+	if p.Outcome == fact.VerdictUnknown {
+		p.Because = decides.Because()
+	}
+	return p, decides.Because()
+}
+
+// loadedReason returns the fact that a driver is in the kernel.
+func loadedReason(e *entry) fact.Reason {
+	if e.Driver.Image != nil {
+		return fact.Reason{Code: ReasonLoaded, Text: "the kernel lists it as " + e.Driver.Image.NTPath}
+	}
+	for i := range e.Driver.Services {
+		switch s := &e.Driver.Services[i]; s.State {
+		case "", "stopped":
+		default:
+			return s.stateReason()
+		}
+	}
+	return fact.Reason{Code: ReasonLoaded, Text: "a list of loaded drivers names it"}
+}
+
+// stateReason returns what the service manager calls the service, such as running or paused.
+func (s *Service) stateReason() fact.Reason {
+	return fact.Reason{Code: ReasonRunning, Text: "the service manager calls service " + s.Name + " " + s.State}
 }
 
 func loadedReasons(e *entry) []fact.Reason {
 	if e.Driver.Image == nil {
 		return nil
 	}
-	return []fact.Reason{{Code: ReasonLoaded, Text: "the kernel lists it as " + e.Driver.Image.NTPath}}
+	return []fact.Reason{loadedReason(e)}
 }
 
 // fileReasons returns what is wrong with the signature, and what makes the file's answer other than open.
@@ -268,24 +333,19 @@ func (c *checker) serviceReasons(e *entry, file fact.Answer) []fact.Reason {
 		return nil
 	}
 	var list []fact.Reason
-	say := func(code, text string) { list = append(list, fact.Reason{Code: code, Text: text}) }
-	switch {
-	case c.unregistered(e, file).Blocked() != fact.Yes:
-		say(ReasonNoService, "a service that could not be read, or whose path leads nowhere, may name it")
+	switch answer := c.unregistered(e, file); {
+	case answer.Blocked() != fact.Yes:
+		list = append(list, answer.Because())
 	case len(e.Driver.Services) == 0:
-		say(ReasonNoService, "no service names it")
+		list = append(list, fact.Reason{Code: ReasonNoService, Text: "no service names it"})
 	}
-	for _, s := range e.Driver.Services {
-		switch s.Start {
-		case "boot", "system", "auto":
-			say(ReasonRegistered, "service "+s.Name+" starts at "+s.Start)
-		case "demand":
-			say(ReasonRegistered, "service "+s.Name+" starts on demand")
-		case "disabled":
-			say(ReasonDisabled, "service "+s.Name+" is disabled")
+	for i := range e.Driver.Services {
+		s := &e.Driver.Services[i]
+		if r := s.startReason(); r != (fact.Reason{}) {
+			list = append(list, r)
 		}
 		if s.State == stateRunning {
-			say(ReasonRunning, "the service manager calls service "+s.Name+" running")
+			list = append(list, s.stateReason())
 		}
 	}
 	return list

@@ -12,6 +12,9 @@ const Way = "modload"
 
 // Codes of reasons that every such system has.
 const (
+	ReasonLoaded    = "loaded"    // the kernel lists the module
+	ReasonBuiltin   = "builtin"   // it is compiled into the kernel
+	ReasonNoFile    = "no_file"   // nothing has that name
 	ReasonInstalled = "installed" // the module's file is on disk
 	ReasonUnread    = "unread"    // a list that could name the module was not read whole
 )
@@ -75,34 +78,62 @@ func (c *Case[Own]) unreadReason() fact.Reason {
 
 // nothing is the verdict on a name that no list has: absent if every list was read whole, else unknown.
 func (c *Case[Own]) nothing() fact.Verdict {
-	v := fact.Verdict{Query: c.Query, Now: &fact.Prospect{Outcome: fact.VerdictAbsent}, NextBoot: &fact.Prospect{Outcome: fact.VerdictAbsent}}
+	p := fact.Prospect{Outcome: fact.VerdictAbsent}
+	because := fact.Reason{Code: ReasonNoFile, Text: "no module has that name"}
 	if len(c.unread) > 0 {
-		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictUnknown, fact.VerdictUnknown
-		v.Reasons = []fact.Reason{c.unreadReason()}
+		because = c.unreadReason()
+		p = fact.Prospect{Outcome: fact.VerdictUnknown, Because: because}
 	}
+	now, next := p, p
+	v := fact.Verdict{Query: c.Query, Now: &now, NextBoot: &next}
+	v.Lead(because)
 	return v
 }
 
 func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
-	v := fact.Verdict{Query: c.Query, Module: m.ID, NextBoot: &fact.Prospect{Outcome: fact.VerdictUnknown}}
+	v := fact.Verdict{Query: c.Query, Module: m.ID}
+	var now, next fact.Reason
 	switch m.State {
 	case fact.StateLoaded:
 		v.Now, v.Word = &fact.Prospect{Outcome: fact.VerdictLoaded}, "loaded"
+		now = fact.Reason{Code: ReasonLoaded, Text: "the kernel lists it"}
 	case fact.StateBuiltin:
 		v.Now, v.Word = &fact.Prospect{Outcome: fact.VerdictBuiltin}, "builtin"
-		v.NextBoot.Outcome = fact.VerdictBuiltin
+		now = fact.Reason{Code: ReasonBuiltin, Text: "it is compiled into the kernel"}
 	default:
 		v.Now = &fact.Prospect{Outcome: outcomeOf(c.Load), Ways: []fact.Way{c.Load.Way(Way)}}
-		v.Reasons = append(v.Reasons, c.Load.Because())
+		v.Now.Because = v.Now.Ways[0].Because
+		now = c.Load.Because()
 	}
 	if m.Path != "" && m.State != fact.StateBuiltin {
-		v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonInstalled, Text: "its file is on disk", File: m.Path})
-		v.NextBoot.Outcome = fact.VerdictLoadable
+		v.Lead(installed(m.Path))
 	}
-	if v.NextBoot.Outcome == fact.VerdictUnknown && len(c.unread) > 0 && (len(v.Reasons) == 0 || c.Load.Blocked() != "") {
-		v.Reasons = append(v.Reasons, c.unreadReason())
-	}
+	v.NextBoot, next = c.nextBoot(m, now)
+	v.LeadBy(now, next)
 	return v
+}
+
+// installed returns the fact that the module's file is on disk.
+func installed(path string) fact.Reason {
+	return fact.Reason{Code: ReasonInstalled, Text: "its file is on disk", File: path}
+}
+
+// nextBoot returns the answer for the next boot, and the reason that decides. now is that of the running kernel.
+func (c *Case[Own]) nextBoot(m *fact.Record[Own], now fact.Reason) (*fact.Prospect, fact.Reason) {
+	switch {
+	case m.State == fact.StateBuiltin:
+		return &fact.Prospect{Outcome: fact.VerdictBuiltin}, now
+	case m.Path != "":
+		return &fact.Prospect{Outcome: fact.VerdictLoadable}, installed(m.Path)
+	}
+	because := fact.Reason{Code: ReasonUnread, Text: "which file it comes from is unknown"}
+	switch {
+	case m.State != fact.StateLoaded && c.Load.Blocked() == "":
+		because = c.Load.Because() // the file, which is not read, is what makes it unknown, too
+	case len(c.unread) > 0:
+		because = c.unreadReason()
+	}
+	return &fact.Prospect{Outcome: fact.VerdictUnknown, Because: because}, because
 }
 
 func outcomeOf(load fact.Answer) fact.VerdictOutcome {
