@@ -2,6 +2,8 @@
 
 package fact
 
+import "slices"
+
 // A VerdictOutcome says, for one moment, whether a module's code is or can get into a kernel.
 type VerdictOutcome string
 
@@ -51,7 +53,7 @@ type Verdict struct {
 	NextBoot *Prospect `json:"nextBoot,omitzero"`
 	// Word is the operating system's own term for the state, such as "blacklisted".
 	Word string `json:"word,omitzero"`
-	// Reasons are the facts that the outcome follows from, the deciding ones first.
+	// Reasons are the facts that the outcome follows from, the deciding ones first: the first is that of [Verdict.Worst].
 	Reasons []Reason `json:"reasons,omitzero"`
 	// Bypasses are what could put the code in despite what blocks it, or could not be read.
 	Bypasses []Reason `json:"bypasses,omitzero"`
@@ -61,6 +63,64 @@ type Verdict struct {
 	Remedies []Remedy `json:"remedies,omitzero"`
 	// Problems are what could not be read for this verdict.
 	Problems []Problem `json:"problems,omitzero"`
+}
+
+// Worst returns the worse of the two outcomes, which decides: the first of loaded, builtin, loadable, unknown, blocked
+// and absent. A word of a later version counts as unknown, and so does a verdict without an outcome.
+func (v *Verdict) Worst() VerdictOutcome {
+	worst := min(v.Now.rank(), v.NextBoot.rank())
+	if worst == len(ranks) {
+		return VerdictUnknown
+	}
+	return ranks[worst]
+}
+
+// ranks are the outcomes, the worst first.
+var ranks = [...]VerdictOutcome{
+	VerdictLoaded, VerdictBuiltin, VerdictLoadable, VerdictUnknown, VerdictBlocked, VerdictAbsent,
+}
+
+// rank returns the index of the outcome in ranks, and one behind the last for nil.
+func (p *Prospect) rank() int {
+	if p == nil {
+		return len(ranks)
+	}
+	if i := slices.Index(ranks[:], p.Outcome); i >= 0 {
+		return i
+	}
+	return slices.Index(ranks[:], VerdictUnknown)
+}
+
+// Lead makes a reason the first one. An equal one moves there. The zero Reason changes nothing.
+func (v *Verdict) Lead(because Reason) {
+	if because == (Reason{}) {
+		return
+	}
+	rest := slices.DeleteFunc(slices.Clone(v.Reasons), func(r Reason) bool { return r == because })
+	v.Reasons = slices.Insert(rest, 0, because)
+}
+
+// LeadBy makes the reason of the worse outcome the first one: now is the reason of Now, next that of NextBoot. The
+// reason of the other outcome follows if that outcome differs or is unknown. A Prospect's own Because is used instead.
+func (v *Verdict) LeadBy(now, next Reason) {
+	first, second := v.Now, v.NextBoot
+	if second.rank() < first.rank() {
+		first, second, now, next = second, first, next, now
+	}
+	if second != nil && (second.Outcome != first.Outcome || second.Outcome == VerdictUnknown) {
+		v.Lead(second.because(next))
+	}
+	if first != nil {
+		v.Lead(first.because(now))
+	}
+}
+
+// because returns why the outcome is unknown; known if it is not, or has no reason of its own.
+func (p *Prospect) because(known Reason) Reason {
+	if p.Because != (Reason{}) {
+		return p.Because
+	}
+	return known
 }
 
 // A Reason is one fact in a verdict, with where it stands.

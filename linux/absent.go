@@ -22,12 +22,15 @@ func (c *checker) absent(query string, command *modprobe.Directive) fact.Verdict
 		v.Reasons = append(v.Reasons, lineReason(ReasonInstall, installText(command), command))
 	}
 	p, text := c.prospectOfNothing(name, command)
-	v.Reasons = append(v.Reasons, fact.Reason{Code: ReasonNoSuch, Text: text, Unread: p.Because.Unread})
+	none := fact.Reason{Code: ReasonNoSuch, Text: text}
+	v.Reasons = append(v.Reasons, none)
 	v.Word = string(p.Outcome)
 	v.NextBoot = &p
 	if c.now != nil {
 		v.Now = &fact.Prospect{Outcome: p.Outcome, Because: p.Because}
 	}
+	v.LeadBy(none, none)
+	v.Reasons = appendReasons(nil, v.Reasons...) // one may differ only in what was not read
 	if like := near.Names(name, c.names()); len(like) > 0 {
 		text += "; did you mean " + strings.Join(like, ", ") + "?"
 	}

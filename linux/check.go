@@ -165,17 +165,19 @@ func (c *checker) check(ctx context.Context, query string) ([]fact.Verdict, erro
 // verdict answers for one module: what holds now, then what will hold after a boot.
 func (c *checker) verdict(query string, t target) fact.Verdict {
 	v := fact.Verdict{Query: query, Release: c.machine.Release, Module: t.name, Reasons: c.places(t)}
+	var now result
 	if c.now != nil {
-		r := c.resultNow(t)
-		v.Now, v.Word = &r.prospect, r.word
-		v.Reasons = appendReasons(v.Reasons, r.reasons...)
+		now = c.resultNow(t)
+		v.Now, v.Word = &now.prospect, now.word
 	}
-	r := c.resultNext(t)
-	v.NextBoot = &r.prospect
+	next := c.resultNext(t)
+	v.NextBoot = &next.prospect
 	if v.Word == "" || v.Now == nil || worse(v.NextBoot.Outcome, v.Now.Outcome) {
-		v.Word = r.word
+		v.Word = next.word
 	}
-	v.Reasons = appendReasons(v.Reasons, r.reasons...)
+	v.Reasons = appendReasons(appendReasons(v.Reasons, now.reasons...), next.reasons...)
+	v.LeadBy(now.because, next.because)
+	v.Reasons = appendReasons(nil, v.Reasons...) // one may differ only in what was not read
 	v.Triggers = c.triggers(t)
 	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot)
 	v.Remedies = c.remedies(t, &v)

@@ -12,11 +12,7 @@ import (
 
 // remedies says what would stop what is open.
 func (c *checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
-	worst := v.NextBoot.Outcome
-	if v.Now != nil && worse(v.Now.Outcome, worst) {
-		worst = v.Now.Outcome
-	}
-	switch {
+	switch worst := v.Worst(); {
 	case worst == fact.VerdictBlocked || worst == fact.VerdictAbsent:
 		return nil
 	case t.builtin:

@@ -42,7 +42,10 @@ func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Ans
 			r.set(fact.VerdictUnknown, "no file on disk", a.Because())
 		}
 	case outcome == fact.VerdictLoadable:
-		r.word = "loadable"
+		if because.Code == "" {
+			because = c.fileReason(t) // nothing but the file is needed
+		}
+		r.set(outcome, "loadable", because)
 	case refused.Blocked() == fact.Yes:
 		if outcome == fact.VerdictBlocked {
 			because = refused.Because()

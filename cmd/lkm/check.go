@@ -51,32 +51,12 @@ func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) e
 	return a.verdictExit(verdicts)
 }
 
-// worst is the worse of the two answers of a verdict.
-func worst(v *lkm.Verdict) lkm.VerdictOutcome {
-	order := []lkm.VerdictOutcome{lkm.VerdictLoaded, lkm.VerdictBuiltin, lkm.VerdictLoadable, lkm.VerdictUnknown, lkm.VerdictBlocked, lkm.VerdictAbsent}
-	found := len(order)
-	for _, p := range []*lkm.Prospect{v.Now, v.NextBoot} {
-		if p == nil {
-			continue
-		}
-		i := slices.Index(order, p.Outcome)
-		if i < 0 {
-			i = slices.Index(order, lkm.VerdictUnknown) // a word of a later version
-		}
-		found = min(found, i)
-	}
-	if found == len(order) {
-		return lkm.VerdictUnknown
-	}
-	return order[found]
-}
-
 // verdictExit is 1 when code can get in, else 3 when that is not known of some, else 0.
 func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 	in, unknown := false, false
 	for i := range verdicts {
 		v := &verdicts[i]
-		switch worst(v) {
+		switch v.Worst() {
 		case lkm.VerdictLoaded, lkm.VerdictBuiltin, lkm.VerdictLoadable:
 			in = true
 		case lkm.VerdictUnknown:
@@ -135,7 +115,7 @@ func (a *app) writeVerdicts(verdicts []lkm.Verdict) error {
 		v := &verdicts[i]
 		why := ""
 		if len(v.Reasons) > 0 {
-			r := v.Reasons[len(v.Reasons)-1]
+			r := v.Reasons[0]
 			why = strings.TrimSpace(placeOf(r) + " " + r.Text)
 		}
 		t.rows = append(t.rows, []string{v.Query, orNone(v.Module), orUnknown(v.Release), prospectWord(v.Now), prospectWord(v.NextBoot), v.Word, why})
@@ -218,7 +198,7 @@ func reasonLabel(code string) string {
 
 // writeVerdict prints one verdict for a person, without the problems that are shared by all.
 func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
-	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(worst(v))), escape.Text(a.momentText(v)))
+	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(v.Worst())), escape.Text(a.momentText(v)))
 	for _, r := range v.Reasons {
 		a.cardLine(reasonLabel(r.Code), reasonText(r))
 	}
@@ -355,7 +335,7 @@ func waysText(p *lkm.Prospect) string {
 func (a *app) countVerdicts(verdicts []lkm.Verdict) {
 	counts := make(map[lkm.VerdictOutcome]int)
 	for i := range verdicts {
-		counts[worst(&verdicts[i])]++
+		counts[verdicts[i].Worst()]++
 	}
 	text := fmt.Sprintf("%d asked:", len(verdicts))
 	var parts []string

@@ -15,7 +15,7 @@ import (
 func (a *app) writeExplanations(verdicts []lkm.Verdict) {
 	for i := range verdicts {
 		v := &verdicts[i]
-		fmt.Fprintln(a.stdout, escape.Text(verdictName(v)+"  "+string(worst(v))+"  "+explained(v)))
+		fmt.Fprintln(a.stdout, escape.Text(verdictName(v)+"  "+string(v.Worst())+"  "+explained(v)))
 	}
 }
 
