@@ -4,13 +4,109 @@ package linux
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
+
+// Check answers for each module that the query means, of each kernel in question.
+func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	name, err := k.queryName(query)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := k.checkMachines(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var verdicts []fact.Verdict
+	for _, m := range machines {
+		found, err := check(ctx, m, name, r)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			found[i].Query = query
+			if found[i].Module != "" {
+				found[i].Module = string(fact.KindLinuxModule) + ":" + found[i].Module
+			}
+		}
+		verdicts = append(verdicts, found...)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return verdicts, nil
+}
+
+// queryName turns an id, or the path of a module's file, into a name.
+func (k *Kernel) queryName(query string) (string, error) {
+	if name, ok := strings.CutPrefix(query, string(fact.KindLinuxModule)+":"); ok {
+		return name, nil
+	}
+	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
+		return query, nil
+	}
+	// only the name is asked for
+	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"),
+		ko.Options{}, new(fact.Report))
+	if err != nil {
+		return "", err
+	}
+	if name := f.Modinfo.Get("name"); name != "" {
+		return name, nil
+	}
+	return ko.NameOfFile(query), nil
+}
+
+// checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
+func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKernel, error) {
+	dirs, err := modprobe.Releases(k.machine, r)
+	release := k.options.Kernel
+	if release == fact.KernelAll {
+		if len(dirs) == 0 {
+			return nil, fmt.Errorf("no kernel release on disk: %w", err)
+		}
+		var machines []checkedKernel
+		for _, dir := range dirs {
+			machines = append(machines, k.checkMachine(ctx, dir.Release, dir, nil))
+		}
+		return machines, nil
+	}
+	if release == "" && k.live() {
+		release = k.release(ctx)
+	}
+	if release == "" {
+		switch {
+		case len(dirs) == 1:
+			return []checkedKernel{k.checkMachine(ctx, dirs[0].Release, dirs[0], nil)}, nil
+		case len(dirs) > 1:
+			names := make([]string, len(dirs))
+			for i, d := range dirs {
+				names[i] = d.Release
+			}
+			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs),
+				strings.Join(names, " "))
+		}
+		return []checkedKernel{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
+	}
+	dir, err := k.findRelease(release)
+	return []checkedKernel{k.checkMachine(ctx, release, dir, err)}, nil
+}
+
+func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) checkedKernel {
+	keys, _ := k.fileKeys() // the check asks the keys itself what is wrong with them
+	return checkedKernel{
+		FS: k.machine, Release: release, Dir: dir, DirErr: err,
+		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys,
+	}
+}
 
 // A checkedKernel is a machine and one of its kernels.
 type checkedKernel struct {

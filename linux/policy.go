@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"slices"
@@ -539,3 +540,46 @@ func (r *policyReader) concludeImage() {
 		r.policy.Loading = fact.LoadingAny
 	}
 }
+
+// Policy returns what is enforced on loading: by the running kernel, or by the next boot of one that does not run.
+func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
+	m := PolicyMachine{FS: k.machine, Release: k.release(ctx), Live: k.live()}
+	if running, err := k.runningRelease(ctx); m.Live && err == nil && m.Release != running {
+		m.Live, m.Firmware = false, true // another kernel of this machine
+	}
+	if !m.Live {
+		var lost fact.Report // the facts of the command line say so
+		setup := boot.Read(k.machine, &lost)
+		e, err := nextEntry(setup, m.Release, lost.Problems)
+		m.Cmdline, m.CmdlineFile, m.CmdlineLine, m.CmdlineOpen, m.CmdlineErr = e.Words, e.File,
+			e.Line, e.Unresolved, err
+	}
+	p := ReadPolicy(m)
+	r.Policy(p)
+	return p, ctx.Err()
+}
+
+// nextEntry returns the boot entry of the release whose command line counts, when the boot loaders'
+// files leave no choice: all entries for it agree on the words that bear on modules. lost are files that
+// could not be read.
+func nextEntry(setup *boot.Setup, release string, lost []fact.Problem) (boot.Entry, error) {
+	entries := setup.For(release)
+	if len(entries) == 0 {
+		if len(lost) > 0 {
+			p := lost[0]
+			p.Source = "" // the fact names it
+			return boot.Entry{}, p
+		}
+		return boot.Entry{}, boot.ErrNoEntry
+	}
+	first := entries[0]
+	for _, e := range entries[1:] {
+		if !boot.SameForModules(first.Words, e.Words) || !slices.Equal(first.Unresolved, e.Unresolved) {
+			return boot.Entry{File: first.File, Line: first.Line}, errBootEntriesDiffer
+		}
+	}
+	return first, nil
+}
+
+// errBootEntriesDiffer is for several ways to start a kernel that treat modules differently.
+var errBootEntriesDiffer = errors.New("boot loader entries differ in what they say of modules")
