@@ -76,9 +76,9 @@ func noBuiltins(r *fact.Report, err error) error {
 
 // builtinTree returns the tree whose list of builtins to read, and whether it is that of the
 // running kernel, which /sys/module shows too.
-func (k *Kernel) builtinTree(ctx context.Context) (t *modprobe.Tree, running bool, err error) {
+func (k *Kernel) builtinTree(ctx context.Context, r *fact.Report) (t *modprobe.Tree, running bool, err error) {
 	if k.options.Image {
-		t, err = k.tree(ctx)
+		t, err = k.tree(ctx, r)
 		return t, false, err
 	}
 	release, err := k.runningRelease(ctx)
@@ -97,7 +97,7 @@ func (k *Kernel) builtinTree(ctx context.Context) (t *modprobe.Tree, running boo
 // no error: the list is then what the kernel shows.
 func (k *Kernel) builtinsOnDisk(ctx context.Context, r *fact.Report) (list []modprobe.BuiltinModule, t *modprobe.Tree,
 	running bool, err error) {
-	t, running, err = k.builtinTree(ctx)
+	t, running, err = k.builtinTree(ctx, r)
 	if err != nil {
 		return nil, nil, running, err
 	}
@@ -110,8 +110,7 @@ func (k *Kernel) Builtin(ctx context.Context, r *fact.Report) iter.Seq2[Record, 
 	return func(yield func(Record, error) bool) {
 		var list moduleList
 		if !k.options.Image {
-			// What the list lost costs nothing here: each directory that it does not name is asked for its state.
-			err := newListReader(k.machine).Read(&list, new(fact.Report))
+			err := newListReader(k.machine).Read(&list, r)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				yield(Record{}, err)
 				return

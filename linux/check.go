@@ -17,7 +17,7 @@ import (
 
 // Check answers for each module that the query means, of each kernel in question.
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
-	name, err := k.queryName(query)
+	name, err := k.queryName(query, r)
 	if err != nil {
 		return nil, err
 	}
@@ -46,16 +46,14 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 }
 
 // queryName turns an id, or the path of a module's file, into a name.
-func (k *Kernel) queryName(query string) (string, error) {
+func (k *Kernel) queryName(query string, r *fact.Report) (string, error) {
 	if name, ok := strings.CutPrefix(query, string(fact.KindLinuxModule)+":"); ok {
 		return name, nil
 	}
 	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
 		return query, nil
 	}
-	// only the name is asked for
-	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"),
-		ko.Options{}, new(fact.Report))
+	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, r)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +78,7 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKe
 		return machines, nil
 	}
 	if release == "" && k.live() {
-		release = k.release(ctx)
+		release = k.release(ctx, r)
 	}
 	if release == "" {
 		switch {
@@ -181,8 +179,11 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 	for _, p := range keys.Problems {
 		c.problem(SourceKeys, "", p)
 	}
-	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live,
-		CmdlineErr: boot.ErrNoEntry})
+	machine := policyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live}
+	if !m.Running {
+		machine.Unread.Problem(SourceCmdline, "", "", boot.ErrNoEntry) // each entry has a state of its own
+	}
+	policy := readPolicy(machine)
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningState(policy)

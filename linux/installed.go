@@ -21,7 +21,7 @@ import (
 func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		r.Budget.Spent() // the time runs from here on
-		t, err := k.tree(ctx)
+		t, err := k.tree(ctx, r)
 		var inv *modprobe.Inventory
 		if err == nil {
 			inv, err = t.Inventory(r)

@@ -160,8 +160,8 @@ func unsignedNext(p *policyReader, l *commandLine) fact.Answer {
 func unsignedWithoutConfig(p *policyReader, l *commandLine, asked bool) fact.Answer {
 	r := fact.Reason{Code: ReasonUnsigned, Text: "the kernel's configuration is not known",
 		Unread: "the kernel's configuration"}
-	if p.configErr != nil {
-		r.Unread += ": " + p.configErr.Error()
+	if err := p.unread(SourceKernelConfig); err != nil {
+		r.Unread += ": " + err.Error()
 	}
 	if asked {
 		r.Text = "the command line asks for signatures; whether this kernel checks them is not known"
