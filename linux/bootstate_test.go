@@ -155,7 +155,7 @@ func TestSysctlWords(t *testing.T) {
 			t.Errorf("%s: %v", release, !want)
 		}
 	}
-	p := ReadPolicy(PolicyMachine{FS: imageOf(nil), Release: "6", Cmdline: boot.ParseCmdline(off)})
+	p := policyOf(policyMachine{FS: imageOf(nil), Release: "6", Entry: boot.Entry{Words: boot.ParseCmdline(off)}})
 	if f := factOf(t, p, "sysctl.kernel.modules_disabled"); p.Loading != fact.LoadingNone || f.Value != "1" {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
@@ -172,8 +172,8 @@ func TestFallbackIsAGuess(t *testing.T) {
 	if v.NextBoot.Outcome != fact.VerdictUnknown || !slices.ContainsFunc(v.Problems, told) {
 		t.Errorf("%s %+v", outcomes(v), v.Problems)
 	}
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Cmdline: boot.ParseCmdline("nomodule module.sig_enforce"),
-		CmdlineFile: "etc/kernel/cmdline"})
+	p := policyOf(policyMachine{FS: fsys, Release: "6", Entry: boot.Entry{
+		Words: boot.ParseCmdline("nomodule module.sig_enforce"), File: "etc/kernel/cmdline"}})
 	if f := factOf(t, p, "module.sig_enforce"); p.Loading != "" || f.Value == "" ||
 		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
@@ -184,14 +184,14 @@ func TestFallbackIsAGuess(t *testing.T) {
 func TestPolicyOfBuiltinWords(t *testing.T) {
 	fsys := linuxtest.Files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\n" +
 		"CONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6"})
+	p := policyOf(policyMachine{FS: fsys, Release: "6"})
 	if f := factOf(t, p, FactModuleBlacklist); p.Loading != "" || f.Value != "a" ||
 		!strings.Contains(f.Effect, "unless") {
 		t.Errorf("%q %+v", p.Loading, f)
 	}
 	if p :=
-		ReadPolicy(PolicyMachine{FS: fsys, Release: "6",
-			Cmdline: boot.ParseCmdline("quiet")}); p.Loading != fact.LoadingAny {
+		policyOf(policyMachine{FS: fsys, Release: "6",
+			Entry: boot.Entry{Words: boot.ParseCmdline("quiet")}}); p.Loading != fact.LoadingAny {
 		t.Errorf("%q", p.Loading)
 	}
 }
@@ -323,7 +323,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if v := verdict(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
-	p := ReadPolicy(PolicyMachine{FS: fsys, Release: "6", Firmware: true, Cmdline: boot.ParseCmdline("quiet")})
+	p := policyOf(policyMachine{FS: fsys, Release: "6", Firmware: true, Entry: boot.Entry{Words: boot.ParseCmdline("quiet")}})
 	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" ||
 		factOf(t, p, "CONFIG_MODULES").Value != "y" {
 		t.Errorf("%q %+v", p.Loading, p.Facts)

@@ -4,13 +4,107 @@ package linux
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
+
+// Check answers for each module that the query means, of each kernel in question.
+func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	name, err := k.queryName(query, r)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := k.checkMachines(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var verdicts []fact.Verdict
+	for _, m := range machines {
+		found, err := check(ctx, m, name, r)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			found[i].Query = query
+			if found[i].Module != "" {
+				found[i].Module = string(fact.KindLinuxModule) + ":" + found[i].Module
+			}
+		}
+		verdicts = append(verdicts, found...)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return verdicts, nil
+}
+
+// queryName turns an id, or the path of a module's file, into a name.
+func (k *Kernel) queryName(query string, r *fact.Report) (string, error) {
+	if name, ok := strings.CutPrefix(query, string(fact.KindLinuxModule)+":"); ok {
+		return name, nil
+	}
+	if !strings.Contains(query, "/") || strings.Contains(query, ":") || !ko.IsModuleFile(query) {
+		return query, nil
+	}
+	f, err := ko.NewReader().ReadFile(k.machine, strings.TrimPrefix(path.Clean(query), "/"), ko.Options{}, r)
+	if err != nil {
+		return "", err
+	}
+	if name := f.Modinfo.Get("name"); name != "" {
+		return name, nil
+	}
+	return ko.NameOfFile(query), nil
+}
+
+// checkMachines are the kernels in question: the running one, the one asked for, or all on disk.
+func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKernel, error) {
+	dirs, err := modprobe.Releases(k.machine, r)
+	release := k.options.Kernel
+	if release == fact.KernelAll {
+		if len(dirs) == 0 {
+			return nil, fmt.Errorf("no kernel release on disk: %w", err)
+		}
+		var machines []checkedKernel
+		for _, dir := range dirs {
+			machines = append(machines, k.checkMachine(ctx, dir.Release, dir, nil))
+		}
+		return machines, nil
+	}
+	if release == "" && k.live() {
+		release = k.release(ctx, r)
+	}
+	if release == "" {
+		switch {
+		case len(dirs) == 1:
+			return []checkedKernel{k.checkMachine(ctx, dirs[0].Release, dirs[0], nil)}, nil
+		case len(dirs) > 1:
+			names := make([]string, len(dirs))
+			for i, d := range dirs {
+				names[i] = d.Release
+			}
+			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs),
+				strings.Join(names, " "))
+		}
+		return []checkedKernel{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
+	}
+	dir, err := k.findRelease(release)
+	return []checkedKernel{k.checkMachine(ctx, release, dir, err)}, nil
+}
+
+func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) checkedKernel {
+	keys, _ := k.fileKeys() // the check asks the keys itself what is wrong with them
+	return checkedKernel{
+		FS: k.machine, Release: release, Dir: dir, DirErr: err,
+		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys,
+	}
+}
 
 // A checkedKernel is a machine and one of its kernels.
 type checkedKernel struct {
@@ -85,8 +179,11 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 	for _, p := range keys.Problems {
 		c.problem(SourceKeys, "", p)
 	}
-	policy := readPolicy(PolicyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live,
-		CmdlineErr: boot.ErrNoEntry})
+	machine := policyMachine{FS: m.FS, Release: m.Release, Live: m.Running, Firmware: m.Live}
+	if !m.Running {
+		machine.Unread.Problem(SourceCmdline, "", "", boot.ErrNoEntry) // each entry has a state of its own
+	}
+	policy := readPolicy(machine)
 	if m.Running {
 		c.readLoaded()
 		c.now = c.runningState(policy)
@@ -165,17 +262,19 @@ func (c *checker) check(ctx context.Context, query string) ([]fact.Verdict, erro
 // verdict answers for one module: what holds now, then what will hold after a boot.
 func (c *checker) verdict(query string, t target) fact.Verdict {
 	v := fact.Verdict{Query: query, Release: c.machine.Release, Module: t.name, Reasons: c.places(t)}
+	var now result
 	if c.now != nil {
-		r := c.resultNow(t)
-		v.Now, v.Word = &r.prospect, r.word
-		v.Reasons = appendReasons(v.Reasons, r.reasons...)
+		now = c.resultNow(t)
+		v.Now, v.Word = &now.prospect, now.word
 	}
-	r := c.resultNext(t)
-	v.NextBoot = &r.prospect
+	next := c.resultNext(t)
+	v.NextBoot = &next.prospect
 	if v.Word == "" || v.Now == nil || worse(v.NextBoot.Outcome, v.Now.Outcome) {
-		v.Word = r.word
+		v.Word = next.word
 	}
-	v.Reasons = appendReasons(v.Reasons, r.reasons...)
+	v.Reasons = appendReasons(appendReasons(v.Reasons, now.reasons...), next.reasons...)
+	v.LeadBy(now.because, next.because)
+	v.Reasons = appendReasons(nil, v.Reasons...) // one may differ only in what was not read
 	v.Triggers = c.triggers(t)
 	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot)
 	v.Remedies = c.remedies(t, &v)

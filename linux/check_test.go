@@ -195,3 +195,36 @@ func TestCheckTellsTriggersAndRemedies(t *testing.T) {
 		t.Errorf("%+v", v.Bypasses)
 	}
 }
+
+// TestFirstReason holds that a verdict's first reason is the one that decides.
+func TestFirstReason(t *testing.T) {
+	const conf = "etc/modprobe.d/a.conf"
+	for _, tt := range []struct {
+		query string
+		files map[string]string
+		want  string
+	}{
+		{"lone", nil, "loadable on_disk"},
+		{"lone", map[string]string{conf: "blacklist lone\n"}, "loadable on_disk"},
+		{"lone", map[string]string{conf: "install lone /bin/false\n"}, "blocked install"},
+		{"lone", map[string]string{conf: "install lone /opt/tool\n"}, "unknown install"},
+		{"lone", map[string]string{"lib/modules/6/kernel/lone.ko": "-"}, "blocked file_missing"},
+		{"net", map[string]string{conf: "install hid /bin/false\n"}, "blocked install"},
+		{"lone", map[string]string{"boot/loader/entries/a.conf": "version 6\noptions module_blacklist=lone\n"},
+			"blocked module_blacklist"},
+		{"core", nil, "builtin builtin"},
+		{"core", map[string]string{"boot/loader/entries/a.conf": "version 6\noptions initcall_blacklist=core_init\n"},
+			"unknown initcall_blacklist"},
+		{"nosuch", nil, "absent no_such_module"},
+		{"nosuch", map[string]string{conf: "alias nosuch other\n"}, "absent no_such_module"},
+		{"nosuch", map[string]string{"lib/modules/6/modules.alias": "-"}, "unknown unread"},
+	} {
+		v := checkOf(t, imageOf(tt.files), tt.query)
+		if got := string(v.Worst()) + " " + v.Reasons[0].Code; got != tt.want {
+			t.Errorf("%s with %v: %s, want %s", tt.query, tt.files, got, tt.want)
+		}
+		if list := appendReasons(nil, v.Reasons...); len(list) != len(v.Reasons) {
+			t.Errorf("%s with %v: a reason stands twice: %v", tt.query, tt.files, v.Reasons)
+		}
+	}
+}

@@ -27,11 +27,11 @@ type enforcement struct {
 
 // runningEnforcement is what the kernel enforces as it runs.
 func (c *checker) runningEnforcement(p *policyReader) *enforcement {
-	if p.CmdlineErr != nil {
-		c.problem(SourceCmdline, "", p.CmdlineErr)
+	if err := p.unread(SourceCmdline); err != nil {
+		c.problem(SourceCmdline, "", err)
 	}
 	k := &enforcement{loaded: c.loaded, heeds: !p.isOff("CONFIG_KALLSYMS"), checks: fact.TriOf(!p.noSignatures),
-		cmdline:  commandLine{words: p.Cmdline, file: slash(p.CmdlineFile)},
+		cmdline:  commandLine{words: p.Entry.Words, file: slash(p.Entry.File)},
 		unsigned: unsignedNow(p), gate: gateNow(p), helper: staticHelper(p)}
 	switch {
 	case p.noModules == fact.Yes:
@@ -40,13 +40,8 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 		k.loading = fact.Stops(fact.Reason{Code: ReasonModulesDisabled,
 			Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(DisabledFile)})
 	}
-	switch {
-	case k.helper.Applies():
-	case p.helperErr != nil:
-		k.helper = fact.UnsureOf(fact.Reason{Code: ReasonHelper, File: slash(ModprobeFile), Unread: p.helperErr.Error(),
-			Text: "what the kernel runs for a module is not known"})
-	default:
-		k.helper = helperOf(p.helper, slash(ModprobeFile))
+	if !k.helper.Applies() {
+		k.helper = p.helper
 	}
 	return k
 }

@@ -69,9 +69,10 @@ func (u *ueventHints) Next(deadline time.Time) (fact.Hint, error) {
 type moduleHistory struct {
 	mu     sync.Mutex
 	loaded map[string]bool
-	since  uint64 // the counter's value before the list that it started with
-	upTo   uint64 // and with the last event
-	err    error  // why it knows nothing
+	since  uint64      // the counter's value before the list that it started with
+	upTo   uint64      // and with the last event
+	err    error       // why it knows nothing
+	lost   fact.Report // what of the list that it started with could not be read
 }
 
 // maxHistory caps the names of a history.
@@ -84,9 +85,9 @@ func (h *moduleHistory) begin(k *Kernel) {
 	h.loaded = make(map[string]bool)
 	seq, err := readSeq(k.machine)
 	var list moduleList
+	h.lost = fact.Report{}
 	if err == nil {
-		// What the list lost is not reported: nobody waits for it here, and the history claims only what it names.
-		err = newListReader(k.machine).Read(&list, new(fact.Report))
+		err = newListReader(k.machine).Read(&list, &h.lost)
 	}
 	h.err, h.since, h.upTo = err, seq, seq
 	for i := range list.Entries {
@@ -110,12 +111,16 @@ func (h *moduleHistory) event(seq uint64, name string, came bool) {
 	}
 }
 
-// known returns what is loaded by the events up to one. The error is why that is not known.
-func (h *moduleHistory) known() (map[string]bool, uint64, error) {
+// known returns what is loaded by the events up to one. What of the list before them could not be read is a problem of
+// ViewHistory. The error is why nothing is known.
+func (h *moduleHistory) known(r *fact.Report) (map[string]bool, uint64, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err != nil {
 		return nil, 0, fmt.Errorf("the watch of this System could not start: %w", h.err)
+	}
+	for _, p := range h.lost.Problems {
+		r.Problem(ViewHistory, "", "", p)
 	}
 	loaded := make(map[string]bool, len(h.loaded))
 	for name := range h.loaded {
@@ -125,12 +130,12 @@ func (h *moduleHistory) known() (map[string]bool, uint64, error) {
 }
 
 // heardModules is what the running watch heard, for FindDiscrepancies.
-func (k *Kernel) heardModules() (map[string]bool, uint64, error) {
+func (k *Kernel) heardModules(r *fact.Report) (map[string]bool, uint64, error) {
 	h := k.history.Load()
 	if h == nil {
 		return nil, 0, fmt.Errorf("no watch of this System hears the kernel's events: %w", errors.ErrUnsupported)
 	}
-	return h.known()
+	return h.known(r)
 }
 
 // SourceUevents are the kernel's own events, heard on a netlink socket.

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"slices"
@@ -49,42 +50,38 @@ const (
 	FactKey             = "key"
 )
 
-// A PolicyMachine is what ReadPolicy looks at.
-type PolicyMachine struct {
+// A policyMachine is what readPolicy looks at.
+type policyMachine struct {
 	// FS is the machine's root.
 	FS fs.FS
 	// Release is the kernel release whose configuration counts; empty when unknown.
 	Release string
-	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Cmdline
+	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Entry
 	// stands in for the command line.
 	Live bool
 	// Firmware is set for another kernel of a running machine: the firmware's variables, which stay
 	// over a boot, are read, and nothing else of the kernel that runs.
 	Firmware bool
-	// Cmdline is the command line of the next boot of an image, CmdlineFile and CmdlineLine where
-	// it stands; CmdlineErr is why it is not known. CmdlineOpen are the boot loader's variables in
-	// it, which may add any word. Not used when Live is set.
-	Cmdline     []boot.Word
-	CmdlineFile string
-	CmdlineLine int
-	CmdlineErr  error
-	CmdlineOpen []string
+	// Entry is the boot entry of the next boot: its command line, where it stands, and the boot loader's variables in
+	// it, which may add any word. Unread says why it is not known. Neither is used when Live is set.
+	Entry  boot.Entry
+	Unread fact.Report
 }
 
-// ReadPolicy reads what a machine enforces on the loading of modules: some twenty small files.
+// readPolicy reads what a machine enforces on the loading of modules: some twenty small files.
 // Every fact names its source; one that is not known says why. It never fails as a whole.
 //
 // On a machine that is not live only the kernel's configuration and the next boot's command line
 // are known; nothing of the running machine takes part.
-func ReadPolicy(m PolicyMachine) *fact.Policy { return readPolicy(m).policy }
-
-func readPolicy(m PolicyMachine) *policyReader {
-	r := &policyReader{PolicyMachine: m, policy: &fact.Policy{Facts: []fact.PolicyFact{}}}
+func readPolicy(m policyMachine) *policyReader {
+	r := &policyReader{policyMachine: m, policy: &fact.Policy{Facts: []fact.PolicyFact{}}}
 	if m.Live {
 		r.readCmdline()
+	} else if err := r.unread(SourceCmdline); err != nil {
+		r.noCmdline = unknownFact("", SourceCmdline, r.Entry.File, err)
 	}
 	r.readConfig()
-	if !m.Live && m.CmdlineErr == nil {
+	if !m.Live && !r.noCmdline.Unknown {
 		r.nextCmdline()
 	}
 	if m.Live {
@@ -113,23 +110,21 @@ func readPolicy(m PolicyMachine) *policyReader {
 
 // nextCmdline adds the words that the kernel was built with to those of the boot entry.
 func (r *policyReader) nextCmdline() {
-	e := boot.Entry{Words: r.Cmdline, File: r.CmdlineFile, Line: r.CmdlineLine, Unresolved: r.CmdlineOpen}
-	lines := nextCmdlines(r, e, !slices.Contains(boot.CmdlineFiles, e.File))
-	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineOpen = lines[0].Words, lines[0].File, lines[0].Line, lines[0].Unresolved
+	lines := nextCmdlines(r, r.Entry, !slices.Contains(boot.CmdlineFiles, r.Entry.File))
+	r.Entry = lines[0]
 	r.guess = len(lines) > 1
 }
 
 // A policyReader collects the facts, and what of them decides.
 type policyReader struct {
-	PolicyMachine
+	policyMachine
 	policy    *fact.Policy
 	config    *KernelConfig
-	configErr error
 	guess     bool // the command line may be another one
 	loadPinOn bool
-	pinned    string // the file that says that LoadPin enforces
-	helper    string // the modprobe helper
-	helperErr error
+	pinned    string          // the file that says that LoadPin enforces
+	helper    fact.Answer     // whether the kernel's requests for modules reach modprobe
+	noCmdline fact.PolicyFact // what is said of each key if the command line is not known; zero if it is
 
 	noModules     fact.Tri // CONFIG_MODULES is off
 	disabled      fact.Tri // modules_disabled is 1
@@ -154,15 +149,33 @@ func (e notMounted) Unwrap() error { return fs.ErrNotExist }
 
 // unknown adds a fact that could not be read. Without an effect, its value is unknown, and the effect says why.
 func (r *policyReader) unknown(name, source, file, effect string, err error) {
-	code, unknown := fact.CodeOf(err), effect == ""
-	if effect == "" {
-		var pe *fs.PathError
-		if errors.As(err, &pe) && file != "" {
-			err = pe.Err // the fact names the file
-		}
-		effect = "not known: " + escape.Text(err.Error())
+	f := unknownFact(name, source, file, err)
+	if effect != "" {
+		f.Effect, f.Unknown = effect, false
 	}
-	r.add(fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code, Unknown: unknown})
+	r.add(f)
+}
+
+// unknownFact returns the fact that is not known because of err.
+func unknownFact(name, source, file string, err error) fact.PolicyFact {
+	code := fact.CodeOf(err)
+	var pe *fs.PathError
+	if errors.As(err, &pe) && file != "" {
+		err = pe.Err // the fact names the file
+	}
+	effect := "not known: " + escape.Text(err.Error())
+	return fact.PolicyFact{Name: name, Source: source, File: slash(file), Effect: effect, Code: code, Unknown: true}
+}
+
+// unread returns why a source was not read; nil if it was.
+func (r *policyReader) unread(source string) error {
+	for _, p := range r.Unread.Problems {
+		if p.Source == source {
+			p.Source = "" // whoever asks names it
+			return p
+		}
+	}
+	return nil
 }
 
 // slash is the file as its machine's user writes it.
@@ -181,15 +194,21 @@ func (r *policyReader) attr(name string) (string, error) {
 
 func (r *policyReader) readCmdline() {
 	text, err := limit.AppendFile(r.FS, nil, modprobe.CmdlineFile, limit.Attr)
-	r.Cmdline, r.CmdlineFile, r.CmdlineLine, r.CmdlineErr = boot.ParseCmdline(string(text)), modprobe.CmdlineFile, 0, err
+	r.Entry = boot.Entry{Words: boot.ParseCmdline(string(text)), File: modprobe.CmdlineFile}
+	if err != nil {
+		r.Unread.Problem(SourceCmdline, "", "", err)
+		r.noCmdline = unknownFact("", SourceCmdline, modprobe.CmdlineFile, err)
+	}
 }
 
 func (r *policyReader) readConfig() {
-	r.config, r.configErr = ReadKernelConfig(r.FS, r.Release, r.Live)
-	if r.config != nil {
-		v, _ := r.config.Get("CONFIG_MODULES")
-		r.noModules = fact.TriOf(v == "n")
+	config, err := ReadKernelConfig(r.FS, r.Release, r.Live)
+	if err != nil {
+		r.Unread.Problem(SourceKernelConfig, "", "", err)
+		return
 	}
+	v, _ := config.Get("CONFIG_MODULES")
+	r.config, r.noModules = config, fact.TriOf(v == "n")
 }
 
 // is reports whether the kernel's configuration is known and the option has the value.
@@ -307,11 +326,13 @@ func (r *policyReader) hasSecurityFS() bool {
 
 func (r *policyReader) modprobe() {
 	value, err := r.attr(ModprobeFile)
-	r.helper, r.helperErr = value, err
 	if err != nil {
+		r.helper = fact.UnsureOf(fact.Reason{Code: ReasonHelper, File: slash(ModprobeFile), Unread: err.Error(),
+			Text: "what the kernel runs for a module is not known"})
 		r.unknown(FactModprobe, SourceSysctl, ModprobeFile, "", err)
 		return
 	}
+	r.helper = helperOf(value, slash(ModprobeFile))
 	effect := "the kernel runs it when it wants a module"
 	if value == "" {
 		effect = "empty: the kernel loads no module by itself"
@@ -343,11 +364,13 @@ var cmdlineKeys = [...]cmdlineKey{
 // not set is left out.
 func (r *policyReader) commandLine() {
 	for _, k := range cmdlineKeys {
-		w, set := boot.LastValue(r.Cmdline, strings.TrimSuffix(k.name, "="))
+		w, set := boot.LastValue(r.Entry.Words, strings.TrimSuffix(k.name, "="))
 		optional := strings.HasPrefix(k.name, sysctlPrefix)
 		switch {
-		case r.CmdlineErr != nil && !optional:
-			r.unknown(k.name, SourceCmdline, r.CmdlineFile, "", r.CmdlineErr)
+		case r.noCmdline.Unknown && !optional:
+			f := r.noCmdline
+			f.Name = k.name
+			r.add(f)
 		case set, !optional:
 			r.add(r.wordFact(k, w, set))
 		}
@@ -356,14 +379,14 @@ func (r *policyReader) commandLine() {
 
 // wordFact returns the fact of a key of the command line, whose last word is w if it is set.
 func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.PolicyFact {
-	f := fact.PolicyFact{Name: k.name, Source: SourceCmdline, File: slash(r.CmdlineFile), Line: r.CmdlineLine}
+	f := fact.PolicyFact{Name: k.name, Source: SourceCmdline, File: slash(r.Entry.File), Line: r.Entry.Line}
 	switch {
 	case w.Redacted:
 		f.Code = fact.CodeRedacted
 	case !set && r.guess:
 		f.Effect, f.Code, f.Unknown = "not known: the boot loader's words may be others", fact.CodeUnsupported, true
-	case !set && len(r.CmdlineOpen) > 0:
-		f.Effect = "not known: the boot loader may put it for " + strings.Join(r.CmdlineOpen, " ")
+	case !set && len(r.Entry.Unresolved) > 0:
+		f.Effect = "not known: the boot loader may put it for " + strings.Join(r.Entry.Unresolved, " ")
 		f.Code, f.Unknown = fact.CodeUnsupported, true
 	case !set:
 		f.Effect, f.Unset = "not on the command line", true
@@ -373,7 +396,7 @@ func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.Policy
 			f.Value = w.Key
 		}
 		if k.list {
-			f.Value = strings.Join(boot.ListValues(r.Cmdline, k.name, k.all), ",")
+			f.Value = strings.Join(boot.ListValues(r.Entry.Words, k.name, k.all), ",")
 		}
 		if r.guess {
 			f.Effect = "unless the boot loader's words are others: " + f.Effect
@@ -413,7 +436,7 @@ var configOptions = [...]struct{ name, effect string }{
 func (r *policyReader) options() {
 	for _, o := range configOptions {
 		if r.config == nil {
-			r.unknown(o.name, SourceKernelConfig, "", "", r.configErr)
+			r.unknown(o.name, SourceKernelConfig, "", "", r.unread(SourceKernelConfig))
 			continue
 		}
 		value, line := r.config.Get(o.name)
@@ -524,18 +547,63 @@ func (r *policyReader) conclude() {
 
 // concludeImage says what is certain of a kernel that does not run.
 func (r *policyReader) concludeImage() {
-	words := r.Cmdline
+	words := r.Entry.Words
 	if r.guess {
 		words = nil
 	}
-	l := &commandLine{words: words, file: slash(r.CmdlineFile), line: r.CmdlineLine, open: r.CmdlineOpen}
+	l := &commandLine{words: words, file: slash(r.Entry.File), line: r.Entry.Line, open: r.Entry.Unresolved}
 	refuses := unsignedNext(r, l).Blocked()
 	switch {
 	case l.isSet("nomodule") && len(l.open) == 0, l.disablesModules(r):
 		r.policy.Loading = fact.LoadingNone
 	case refuses == fact.Yes:
 		r.policy.Loading = fact.LoadingSigned
-	case refuses == fact.No && r.CmdlineErr == nil && !r.guess && len(l.open) == 0 && !gateNext(r, l).Applies():
+	case refuses == fact.No && !r.noCmdline.Unknown && !r.guess && len(l.open) == 0 && !gateNext(r, l).Applies():
 		r.policy.Loading = fact.LoadingAny
 	}
 }
+
+// Policy returns what is enforced on loading: by the running kernel, or by the next boot of one that does not run.
+func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
+	m := policyMachine{FS: k.machine, Release: k.release(ctx, r), Live: k.live()}
+	if running, err := k.runningRelease(ctx); m.Live && err == nil && m.Release != running {
+		m.Live, m.Firmware = false, true // another kernel of this machine
+	}
+	if !m.Live {
+		var lost fact.Report // of the boot loaders' files: without an entry, the facts of the command line say it
+		setup := boot.Read(k.machine, &lost)
+		if m.Entry = nextEntry(setup, &lost, m.Release, &m.Unread); m.Unread.Count(SourceCmdline) == 0 {
+			r.Append(&lost)
+		}
+	}
+	p := readPolicy(m).policy
+	r.Policy(p)
+	return p, ctx.Err()
+}
+
+// nextEntry returns the boot entry of the release whose command line counts, when the boot loaders'
+// files leave no choice: all entries for it agree on the words that bear on modules. lost are files that
+// could not be read. Why there is no such entry is a problem of SourceCmdline.
+func nextEntry(setup *boot.Setup, lost *fact.Report, release string, r *fact.Report) boot.Entry {
+	entries := setup.For(release)
+	switch {
+	case len(entries) > 0:
+	case len(lost.Problems) > 0:
+		r.Problem(SourceCmdline, "", "", lost.Problems[0])
+		return boot.Entry{}
+	default:
+		r.Problem(SourceCmdline, "", "", boot.ErrNoEntry)
+		return boot.Entry{}
+	}
+	first := entries[0]
+	for _, e := range entries[1:] {
+		if !boot.SameForModules(first.Words, e.Words) || !slices.Equal(first.Unresolved, e.Unresolved) {
+			r.Problem(SourceCmdline, "", "", errBootEntriesDiffer)
+			return boot.Entry{File: first.File, Line: first.Line}
+		}
+	}
+	return first
+}
+
+// errBootEntriesDiffer is for several ways to start a kernel that treat modules differently.
+var errBootEntriesDiffer = errors.New("boot loader entries differ in what they say of modules")

@@ -56,7 +56,7 @@ func factOf(t *testing.T, p *fact.Policy, name string) fact.PolicyFact {
 }
 
 func TestPolicyOfARunningKernel(t *testing.T) {
-	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(kernelFiles()), Release: "6", Live: true})
+	p := policyOf(policyMachine{FS: linuxtest.Files(kernelFiles()), Release: "6", Live: true})
 	if p.Loading != fact.LoadingAny {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -135,7 +135,7 @@ func TestPolicyConclusion(t *testing.T) {
 				}
 			}
 		}
-		p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Live: true})
+		p := policyOf(policyMachine{FS: linuxtest.Files(texts), Release: "6", Live: true})
 		if p.Loading != tt.want {
 			t.Errorf("%s: loading %q, want %q", tt.name, p.Loading, tt.want)
 		}
@@ -151,7 +151,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 	texts := kernelFiles()
 	texts[DisabledFile] = "1\n"
 	texts["boot/config-6"] = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"
-	p := ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", CmdlineErr: boot.ErrNoEntry})
+	p := policyOf(policyMachine{FS: linuxtest.Files(texts), Release: "6", Unread: noEntry()})
 	if p.Loading != fact.LoadingSigned {
 		t.Errorf("loading %q", p.Loading)
 	}
@@ -163,8 +163,8 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 			t.Errorf("the command line is not known: %+v", f)
 		}
 	}
-	p = ReadPolicy(PolicyMachine{FS: linuxtest.Files(texts), Release: "6", Cmdline: boot.ParseCmdline("nomodule"),
-		CmdlineFile: "boot/grub/grub.cfg", CmdlineLine: 7})
+	p = policyOf(policyMachine{FS: linuxtest.Files(texts), Release: "6", Entry: boot.Entry{
+		Words: boot.ParseCmdline("nomodule"), File: "boot/grub/grub.cfg", Line: 7}})
 	if f := factOf(t, p, "nomodule"); p.Loading != fact.LoadingNone || f.File != "/boot/grub/grub.cfg" ||
 		f.Line != 7 || f.Value != "nomodule" {
 		t.Errorf("loading %q, %+v", p.Loading, f)
@@ -174,7 +174,7 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
 	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := ReadPolicy(PolicyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), IMAPolicyFile, fs.ErrPermission),
+	p := policyOf(policyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), IMAPolicyFile, fs.ErrPermission),
 		Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
@@ -192,15 +192,15 @@ func TestPolicyToAnOrdinaryUser(t *testing.T) {
 
 // TestFactsSayWhatTheirEffectSays: a program asks a field for what the effect says to a person.
 func TestFactsSayWhatTheirEffectSays(t *testing.T) {
-	for name, m := range map[string]PolicyMachine{
+	for name, m := range map[string]policyMachine{
 		"running":    {FS: linuxtest.Files(kernelFiles()), Release: "6.1.0", Live: true},
 		"no files":   {FS: linuxtest.Files(nil), Live: true},
 		"EFI":        {FS: linuxtest.Files(map[string]string{"sys/firmware/efi/x": ""}), Live: true},
-		"image":      {FS: linuxtest.Files(nil), Cmdline: boot.ParseCmdline("quiet nomodule")},
-		"open words": {FS: linuxtest.Files(nil), CmdlineOpen: []string{"$more"}},
-		"no entry":   {FS: linuxtest.Files(nil), CmdlineErr: boot.ErrNoEntry},
+		"image":      {FS: linuxtest.Files(nil), Entry: boot.Entry{Words: boot.ParseCmdline("quiet nomodule")}},
+		"open words": {FS: linuxtest.Files(nil), Entry: boot.Entry{Unresolved: []string{"$more"}}},
+		"no entry":   {FS: linuxtest.Files(nil), Unread: noEntry()},
 	} {
-		for _, f := range ReadPolicy(m).Facts {
+		for _, f := range policyOf(m).Facts {
 			if f.Unknown != strings.HasPrefix(f.Effect, "not known") ||
 				f.Unset != (f.Effect == "not on the command line") {
 				t.Errorf("%s: %+v", name, f)
@@ -304,4 +304,12 @@ func FuzzPolicyTexts(f *testing.F) {
 			"boot/loader/entries/a.conf": {Data: c}, "boot/grub/grubenv": {Data: a},
 		}, new(fact.Report))
 	})
+}
+
+func policyOf(m policyMachine) *fact.Policy { return readPolicy(m).policy }
+
+// noEntry says that no boot entry is known.
+func noEntry() (r fact.Report) {
+	r.Problem(SourceCmdline, "", "", boot.ErrNoEntry)
+	return r
 }

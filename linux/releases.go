@@ -56,7 +56,7 @@ func (k *Kernel) runningRelease(ctx context.Context) (string, error) {
 
 // tree returns the release directory that the options name: that of Kernel, of the running kernel,
 // or on an image the only one.
-func (k *Kernel) tree(ctx context.Context) (*modprobe.Tree, error) {
+func (k *Kernel) tree(ctx context.Context, r *fact.Report) (*modprobe.Tree, error) {
 	release := k.options.Kernel
 	if release == "" && !k.options.Image {
 		var err error
@@ -67,7 +67,7 @@ func (k *Kernel) tree(ctx context.Context) (*modprobe.Tree, error) {
 	if release != "" {
 		return k.treeOf(ctx, release)
 	}
-	dirs, err := modprobe.Releases(k.machine, new(fact.Report)) // a root that could not be read is no cause to refuse
+	dirs, err := modprobe.Releases(k.machine, r)
 	switch {
 	case len(dirs) == 0 && err == nil:
 		return nil, fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]),
@@ -95,7 +95,7 @@ func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, er
 	dir, err := k.findRelease(release)
 	if errors.Is(err, fs.ErrNotExist) && !k.options.Image {
 		running, runErr := k.runningRelease(ctx)
-		var lost fact.Report
+		var lost fact.Report // a root that could not be read may hold the release: its modules are then not these
 		flat, flatErr := modprobe.Releases(k.machine, &lost)
 		if flatErr == nil && len(lost.Problems) == 0 && runErr == nil && running == release {
 			for _, f := range flat { // Android: no directory bears the release
@@ -136,7 +136,7 @@ func (k *Kernel) live() bool { return !k.options.Image }
 
 // release returns the kernel release that questions are about: the one asked for, else the running
 // one, else the only one on the image; empty when that does not decide.
-func (k *Kernel) release(ctx context.Context) string {
+func (k *Kernel) release(ctx context.Context, r *fact.Report) string {
 	if k.options.Kernel != "" && k.options.Kernel != fact.KernelAll {
 		return k.options.Kernel
 	}
@@ -144,7 +144,7 @@ func (k *Kernel) release(ctx context.Context) string {
 		release, _ := k.runningRelease(ctx) // not known: facts that need it say so
 		return release
 	}
-	if dirs, _ := modprobe.Releases(k.machine, new(fact.Report)); len(dirs) == 1 {
+	if dirs, _ := modprobe.Releases(k.machine, r); len(dirs) == 1 {
 		return dirs[0].Release
 	}
 	return ""

@@ -13,7 +13,7 @@ import (
 
 // Resolve looks a name up as modprobe does.
 func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]Record, error) {
-	t, err := k.tree(ctx)
+	t, err := k.tree(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (k *Kernel) resolved(t *modprobe.Tree, match modprobe.Match) Record {
 
 // Plan says what modprobe would do.
 func (k *Kernel) Plan(ctx context.Context, query string, r *fact.Report) ([]fact.Step, error) {
-	t, err := k.tree(ctx)
+	t, err := k.tree(ctx, r)
 	if err != nil {
 		return nil, err
 	}

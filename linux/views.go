@@ -399,7 +399,8 @@ func (r *viewReader) log(ctx context.Context, l *look) {
 
 // history asks what a watch heard. It counts only when that heard every event up to this moment.
 func (r *viewReader) history(l *look, seq uint64, errSeq error) {
-	heard, upTo, err := r.kernel.heardModules()
+	var lost fact.Report
+	heard, upTo, err := r.kernel.heardModules(&lost)
 	switch {
 	case err != nil:
 	case errSeq != nil:
@@ -409,6 +410,7 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 			seq, errors.ErrUnsupported)
 	}
 	l.showed(ViewHistory, heard, err)
+	l.reports[ViewHistory].Append(&lost)
 }
 
 // maxUnloadedTainted is how many unloaded modules are kept.

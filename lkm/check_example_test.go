@@ -51,11 +51,11 @@ func ExampleSystem_Check() {
 			return
 		}
 		v := verdicts[0]
-		why := v.Reasons[len(v.Reasons)-1]
+		why := v.Reasons[0] // the one that decides
 		fmt.Printf("%s: %s (%s:%d %s)\n", image.what, v.NextBoot.Outcome, why.File, why.Line, why.Text)
 	}
 	// Output:
-	// blacklist: loadable (/etc/modprobe.d/cve.conf:1 blacklist algif_aead: filters aliases only; this module has none)
+	// blacklist: loadable (/lib/modules/6.1.0/kernel/crypto/algif_aead.ko:0 module file)
 	// install: blocked (/etc/modprobe.d/cve.conf:1 install algif_aead /bin/false)
 	// built in: builtin (/lib/modules/6.1.0/modules.builtin:0 compiled into the kernel)
 	// without it: absent (:0 no module or alias of that name on disk, compiled in, or in the configuration)

@@ -87,7 +87,7 @@ var (
 // Setup without entries says that the next boot's command line is not known. Files that could not be
 // read or understood are problems of SourceCmdline.
 func Read(fsys fs.FS, report *fact.Report) *Setup {
-	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys)}
+	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys, report)}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
 		r.text(name, r.grub)
 	}
@@ -313,10 +313,9 @@ func isSeries(name, release string) bool {
 }
 
 // knownReleases are the releases that have a directory of modules. Of one that cannot be listed, a
-// name in a boot loader's file is only a guess; that it cannot be listed is for those to report who ask for
-// its modules.
-func knownReleases(fsys fs.FS) (known []string) {
-	dirs, _ := modprobe.Releases(fsys, new(fact.Report))
+// name in a boot loader's file is only a guess: that is a problem of the source of modules.
+func knownReleases(fsys fs.FS, r *fact.Report) (known []string) {
+	dirs, _ := modprobe.Releases(fsys, r)
 	for _, d := range dirs {
 		if d.Release != "" {
 			known = append(known, d.Release)

@@ -68,11 +68,11 @@ func (t *Tree) Plan(query string, r *fact.Report) (*Plan, error) {
 	} else {
 		p.modules(matches)
 	}
-	p.report(r)
+	r.Append(&p.lost)
 	switch {
 	case len(p.plan.Steps) > 0 || len(p.plan.Blacklisted) > 0:
-	case len(p.lost) > 0:
-		return nil, errors.Join(p.lost...)
+	case len(p.lost.Problems) > 0:
+		return nil, p.err()
 	case len(matches) == 0:
 		return nil, fmt.Errorf("no module, alias or symbol of that name in release %s: %w", t.Release, fs.ErrNotExist)
 	}
@@ -84,7 +84,7 @@ func (t *Tree) Plan(query string, r *fact.Report) (*Plan, error) {
 func (t *Tree) PlanMatch(config *Config, m Match, r *fact.Report) *Plan {
 	p := &planner{lookup: lookup{tree: t}, config: config, plan: new(Plan)}
 	p.module(m)
-	p.report(r)
+	r.Append(&p.lost)
 	return p.plan
 }
 
@@ -101,8 +101,9 @@ func (t *Tree) Needs(module string) []string {
 // that could not be read are problems of SourceTree.
 func (t *Tree) Knows(names []string, r *fact.Report) bool {
 	l := lookup{tree: t}
-	defer l.report(r)
-	return len(l.softdep(names)) > 0
+	found := l.softdep(names)
+	r.Append(&l.lost)
+	return len(found) > 0
 }
 
 // A planner collects the steps of one query.

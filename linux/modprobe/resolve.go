@@ -50,9 +50,9 @@ func (t *Tree) Resolve(query string, r *fact.Report) ([]Match, error) {
 	}
 	l := lookup{tree: t}
 	matches := l.resolve(alias)
-	l.report(r)
+	r.Append(&l.lost)
 	if len(matches) == 0 {
-		return nil, errors.Join(l.lost...)
+		return nil, l.err()
 	}
 	return matches, nil
 }
@@ -62,27 +62,26 @@ var errUnbalanced error = &fact.ParseError{Field: "alias", Reason: "unbalanced b
 // A lookup is one search of a tree, with what it could not read.
 type lookup struct {
 	tree *Tree
-	lost []error
+	lost fact.Report
 }
 
 // add notes something that could not be read or found.
-func (l *lookup) add(err error) {
-	if len(l.lost) < maxConfigLost {
-		l.lost = append(l.lost, err)
+func (l *lookup) add(err error) { l.lost.Problem(SourceTree, "", "", err) }
+
+// err returns all that could not be read or found as one error; nil if there is nothing.
+func (l *lookup) err() error {
+	var errs []error
+	for _, p := range l.lost.Problems {
+		p.Source = "" // whoever reports the error names it
+		errs = append(errs, p)
 	}
+	return errors.Join(errs...)
 }
 
 // lose notes why a file could not be read, unless it does not exist.
 func (l *lookup) lose(err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.add(err)
-	}
-}
-
-// report tells r what could not be read.
-func (l *lookup) report(r *fact.Report) {
-	for _, err := range l.lost {
-		r.Problem(SourceTree, "", "", err)
 	}
 }
 
@@ -155,9 +154,7 @@ func (l *lookup) missing(alias string) {
 			l.add(fmt.Errorf("%w: run depmod", err))
 		}
 	}
-	for _, err := range l.tree.unseen() {
-		l.add(err)
-	}
+	l.tree.reportUnseen(&l.lost)
 }
 
 // IndexErr returns why neither modules.dep.bin nor modules.dep can be read; nil if one can. It is

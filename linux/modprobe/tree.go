@@ -46,7 +46,7 @@ type ReleaseDir struct {
 	// the tree, but for their aliases.
 	Beside []string
 
-	besideErrs []error // why it is not known whether there is another
+	beside fact.Report // why it is not known whether there is another
 }
 
 // Releases lists the directories of modules on a machine, those of more important roots first, and
@@ -130,7 +130,7 @@ func (r *ReleaseDir) addBeside(fsys fs.FS, dir string) {
 	for _, known := range append([]string{r.Dir}, r.Beside...) {
 		place, placeErr := realDir(fsys, known)
 		if err = cmp.Or(err, placeErr); err != nil {
-			r.besideErrs = append(r.besideErrs, err)
+			r.beside.Problem(SourceTree, "", "", err)
 			return
 		}
 		if place == real {
@@ -203,28 +203,19 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 }
 
 // HasUnseen reports whether there is, or may be, a directory beside this one that nobody looks into.
-func (r *ReleaseDir) HasUnseen() bool { return len(r.Beside)+len(r.besideErrs) > 0 }
+func (r *ReleaseDir) HasUnseen() bool { return len(r.Beside)+len(r.beside.Problems) > 0 }
 
-// reportUnseen says of each directory beside this one that nobody looked into it.
+// reportUnseen says why directories beside this one could hold more.
 func (d *ReleaseDir) reportUnseen(r *fact.Report) {
-	for _, err := range d.unseen() {
-		r.Problem(SourceTree, "", "", err)
-	}
-}
-
-// unseen returns why directories beside this one could hold more.
-func (r *ReleaseDir) unseen() []error {
-	lost := slices.Clone(r.besideErrs)
-	for _, dir := range r.Beside {
-		if r.Release == "" {
-			lost = append(lost,
-				&fact.ParseError{Source: dir, Reason: "its aliases are not looked up, only those of /" + r.Dir})
-			continue
+	r.Append(&d.beside)
+	for _, dir := range d.Beside {
+		reason := "its aliases are not looked up, only those of /" + d.Dir
+		if d.Release != "" {
+			reason = "modules of the same kernel as in /" + d.Dir +
+				" are not looked at: which of the two modprobe uses was fixed when it was compiled"
 		}
-		lost = append(lost, &fact.ParseError{Source: dir, Reason: "modules of the same kernel as in /" + r.Dir +
-			" are not looked at: which of the two modprobe uses was fixed when it was compiled"})
+		r.Problem(SourceTree, "", "", &fact.ParseError{Source: dir, Reason: reason})
 	}
-	return lost
 }
 
 // A Tree is the directory of one kernel release, with its indexes, each read when it is first

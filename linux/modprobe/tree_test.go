@@ -209,7 +209,7 @@ func TestReleases(t *testing.T) {
 	dirs, err := Releases(fsys, new(fact.Report))
 	want := []ReleaseDir{{Release: "6.1.0", Dir: "lib/modules/6.1.0", Beside: []string{"usr/lib/modules/6.1.0"}},
 		{Release: "6.12.0", Dir: "run/current-system/kernel-modules/lib/modules/6.12.0"}, {Dir: "vendor/lib/modules"}}
-	if diff := cmp.Diff(want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+	if diff := cmp.Diff(want, dirs, cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, err := Releases(fstest.MapFS{}, new(fact.Report)); fact.CodeOf(err) != fact.CodeAbsent {
@@ -251,12 +251,12 @@ func TestDirectoriesBeside(t *testing.T) {
 			[]ReleaseDir{{Release: "6.1.0-x", Dir: "system_dlkm/lib/modules/6.1.0-x"}}},
 	} {
 		dirs, err := Releases(tt.fsys, new(fact.Report))
-		if diff := cmp.Diff(tt.want, dirs, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+		if diff := cmp.Diff(tt.want, dirs, cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
 		if release := tt.want[0].Release; release != "" {
 			dir, err := FindRelease(tt.fsys, release)
-			if diff := cmp.Diff(tt.want[0], dir, cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.want[0], dir, cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil || diff != "" {
 				t.Errorf("%s, found: %v (-want +got):\n%s", name, err, diff)
 			}
 		}
@@ -289,7 +289,7 @@ func TestReleasesOfARealDirectory(t *testing.T) {
 	}
 	dirs, err := Releases(os.DirFS(root), new(fact.Report))
 	if diff := cmp.Diff([]ReleaseDir{{Release: "1", Dir: "lib/modules/1"}}, dirs,
-		cmp.AllowUnexported(ReleaseDir{})); err != nil || diff != "" {
+		cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
