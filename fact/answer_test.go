@@ -21,7 +21,8 @@ func TestAnswer(t *testing.T) {
 		"where":  {UnsureOf(because), true, "", because, Way{Way: "insmod", Because: because}},
 	} {
 		a := tt.answer
-		if a.Applies() != tt.applies || a.Blocked() != tt.blocked || a.Because() != tt.because || a.Way("insmod") != tt.way {
+		if a.Applies() != tt.applies || a.Blocked() != tt.blocked || a.Because() != tt.because ||
+			a.Way("insmod") != tt.way {
 			t.Errorf("%s: %+v, way %+v", name, a, a.Way("insmod"))
 		}
 	}

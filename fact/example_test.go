@@ -15,7 +15,8 @@ func ExampleReport() {
 		var sizes []int
 		for _, name := range names {
 			if name == "secret" {
-				r.Problem("sizes", name, "size", &fs.PathError{Op: "open", Path: "/sizes/secret", Err: fs.ErrPermission})
+				err := &fs.PathError{Op: "open", Path: "/sizes/secret", Err: fs.ErrPermission}
+				r.Problem("sizes", name, "size", err)
 				continue
 			}
 			sizes = append(sizes, len(name))

@@ -47,3 +47,18 @@ func TestErrorAt(t *testing.T) {
 		t.Error("the cause is lost")
 	}
 }
+
+func TestOptions(t *testing.T) {
+	var zero Options
+	if zero.Asks(DetailFiles) || zero.FileCap() != DefaultMaxFile || !zero.Reads("id", "name", StateLoaded) {
+		t.Error("the zero value reads the list alone, and no module is left out")
+	}
+	o := Options{Detail: DetailFiles | DetailHashes, MaxFile: 7,
+		Only: func(id, _ string, state State) bool { return id == "a" && state == StateLoaded }}
+	if !o.Asks(DetailHashes|DetailPolicy) || o.Asks(DetailPolicy) || o.FileCap() != 7 {
+		t.Errorf("%+v", o)
+	}
+	if !o.Reads("a", "", StateLoaded) || o.Reads("a", "", StateBuiltin) || o.Reads("b", "", StateLoaded) {
+		t.Error("Only does not choose")
+	}
+}

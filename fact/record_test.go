@@ -65,7 +65,8 @@ func TestOther(t *testing.T) {
 	o.AddCount("refs", CountOf(0))
 	o.AddAddress("base", 0xff)
 	o.Add("refs", "again")
-	if want := []Field{{"refs", "0"}, {"base", "0x00000000000000ff"}, {"refs", "again"}}; !slices.Equal(o.Fields, want) {
+	want := []Field{{"refs", "0"}, {"base", "0x00000000000000ff"}, {"refs", "again"}}
+	if !slices.Equal(o.Fields, want) {
 		t.Errorf("%+v", o.Fields)
 	}
 }

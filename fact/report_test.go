@@ -84,7 +84,8 @@ func TestReportSources(t *testing.T) {
 	r.Done("damaged", CountOf(1))
 	want := []Source{
 		{"denied", OutcomeDenied, Count{}, CodePermission}, {"absent", OutcomeAbsent, Count{}, CodeAbsent},
-		{"unsupported", OutcomeUnsupported, Count{}, CodeUnsupported}, {"hidden", OutcomeDenied, Count{}, CodeRestricted},
+		{"unsupported", OutcomeUnsupported, Count{}, CodeUnsupported},
+		{"hidden", OutcomeDenied, Count{}, CodeRestricted},
 		{"failed", OutcomeFailed, Count{}, CodeOther}, {"mine", OutcomePartial, CountOf(3), CodeMalformed},
 		{"skipped", OutcomeSkipped, Count{}, ""}, {"too", OutcomeSkipped, Count{}, ""},
 		{"whole", OutcomeOK, CountOf(0), ""}, {"damaged", OutcomePartial, CountOf(1), ""},
@@ -139,7 +140,8 @@ func TestMerge(t *testing.T) {
 	r.Problem("b", "m", "size", errBad)
 	r.Problem("a", "m", "size", errBad)
 	r.Merge()
-	if want := []Source{{"a", OutcomeOK, CountOf(2), ""}, {"b", OutcomeSkipped, Count{}, ""}}; !slices.Equal(r.Sources, want) {
+	want := []Source{{"a", OutcomeOK, CountOf(2), ""}, {"b", OutcomeSkipped, Count{}, ""}}
+	if !slices.Equal(r.Sources, want) {
 		t.Errorf("sources %+v, want %+v", r.Sources, want)
 	}
 	if len(r.Problems) != 2 || r.Count("a") != 1 || r.Count("b") != 1 {
@@ -167,7 +169,7 @@ func TestMergeKeepsCounting(t *testing.T) {
 }
 
 func TestBudgetErr(t *testing.T) {
-	r := reportOf("x", MaxProblems)
+	r := reportOf("x", MaxProblems+1)
 	if err := r.BudgetErr(); err != nil {
 		t.Errorf("a whole call: %v", err)
 	}

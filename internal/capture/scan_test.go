@@ -52,7 +52,10 @@ func TestScanWhole(t *testing.T) {
 	if stray != 1 || !slices.Equal(lines, want) {
 		t.Errorf("%d stray, %q, want %q", stray, lines, want)
 	}
-	if len(r.Problems) != 1 || r.Problems[0].Line != 3 || r.Problems[0].Count != 0 || r.Problems[0].Text != "tool:3: no row" {
+	if len(r.Problems) != 1 {
+		t.Fatalf("%+v", r.Problems)
+	}
+	if p := r.Problems[0]; p.Line != 3 || p.Count != 0 || p.Text != "tool:3: no row" {
 		t.Errorf("%+v", r.Problems)
 	}
 }
@@ -62,7 +65,8 @@ func TestScanTyped(t *testing.T) {
 	var r fact.Report
 	var typed []string
 	f := Form{Tool: "tool", Source: "s", Typed: func(c string) { typed = append(typed, c) }}
-	stray := Scan("$ tool -v\ntool -x\nroot@h:~# other\n# \n", f, &r, func(string) error { return errors.New("no row") })
+	text := "$ tool -v\ntool -x\nroot@h:~# other\n# \n"
+	stray := Scan(text, f, &r, func(string) error { return errors.New("no row") })
 	if stray != 0 || r.Problems != nil || !slices.Equal(typed, []string{"tool -v", "other", ""}) {
 		t.Errorf("%d stray, %v, typed %q", stray, r.Problems, typed)
 	}
