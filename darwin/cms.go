@@ -61,7 +61,7 @@ func (c *CodeSignature) checkCMS(keys []fact.KeySet) (fits fact.Tri, keySet stri
 	case err != nil:
 		return "", "", err
 	}
-	roots, _ := sign.NewRoots(keys)
+	roots := sign.NewRoots(keys)
 	if roots.Empty() {
 		return fact.Yes, "", nil
 	}

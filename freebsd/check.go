@@ -101,7 +101,9 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		c.osRelDate = kernelRelease(lib.Kernel)
 		return c, ctx.Err()
 	}
-	c.lock = readLock(ctx, k.call(), &c.unread).answer()
+	l := readLock(ctx, k.call())
+	l.report(&c.unread)
+	c.lock = l.answer()
 	uname, err := k.machine.Call(ctx, OpUname)
 	if err != nil {
 		r.Problem(SourceMachine, "", "release", err)

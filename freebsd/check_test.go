@@ -95,7 +95,7 @@ func lockOf(t *testing.T, level, veriexec any) *lock {
 
 func lockReported(t *testing.T, level, veriexec any, r *fact.Report) *lock {
 	t.Helper()
-	return readLock(t.Context(), func(_ context.Context, op string, _ ...string) ([]byte, error) {
+	l := readLock(t.Context(), func(_ context.Context, op string, _ ...string) ([]byte, error) {
 		answer := veriexec
 		if op == OpSysctlInt {
 			answer = level
@@ -108,7 +108,9 @@ func lockReported(t *testing.T, level, veriexec any, r *fact.Report) *lock {
 		default:
 			return fmt.Append(nil, a), nil
 		}
-	}, r)
+	})
+	l.report(r)
+	return l
 }
 
 // TestPresence asks whether something is present, as a file or compiled in, by module and file name.

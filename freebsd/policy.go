@@ -20,10 +20,12 @@ type lock struct {
 	// veriexec is security.mac.veriexec.state; absent where the kernel has no such module. With "enforce" in it a kld
 	// needs a fingerprint in the manifest.
 	veriexec fact.PolicyFact
+
+	unread []fact.Problem // why one of them is unknown
 }
 
 // readLock asks the running kernel.
-func readLock(ctx context.Context, call callFunc, r *fact.Report) *lock {
+func readLock(ctx context.Context, call callFunc) *lock {
 	l := &lock{
 		level:    fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + SysctlSecureLevel},
 		veriexec: fact.PolicyFact{Name: "veriexec", Source: SourcePolicy, File: "sysctl " + SysctlVeriexec},
@@ -31,7 +33,7 @@ func readLock(ctx context.Context, call callFunc, r *fact.Report) *lock {
 	level, err := call.integer(ctx, SysctlSecureLevel)
 	if err != nil {
 		l.level.Code = fact.CodeOf(err)
-		r.Problem(SourcePolicy, "", "", err)
+		l.unread = append(l.unread, fact.ProblemOf(SourcePolicy, "", "", err))
 	} else {
 		l.level.Value, l.level.Effect, l.raised = strconv.FormatInt(level, 10), "root may load klds", level > 0
 	}
@@ -42,13 +44,20 @@ func readLock(ctx context.Context, call callFunc, r *fact.Report) *lock {
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		l.veriexec.Code = fact.CodeOf(err)
-		r.Problem(SourcePolicy, "", "", err)
+		l.unread = append(l.unread, fact.ProblemOf(SourcePolicy, "", "", err))
 	case l.veriexec.Value == "":
 		l.veriexec.Code, l.veriexec.Effect = fact.CodeAbsent, "mac_veriexec is not loaded"
 	case l.enforcing():
 		l.veriexec.Effect = "a kld without a fingerprint in the manifest is refused"
 	}
 	return l
+}
+
+// report reports what the kernel did not answer. A Policy has a fact with a code instead.
+func (l *lock) report(r *fact.Report) {
+	for _, p := range l.unread {
+		r.Add(p)
+	}
 }
 
 // answer says whether the kernel refuses every kld now. It is unknown also with veriexec enforcing, which decides file
@@ -92,8 +101,7 @@ func (l *lock) loading() fact.Loading {
 func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
 	var l *lock
 	if !k.options.Image {
-		// A setting that could not be read is reported as a fact with a code, by r.Policy, and not twice.
-		l = readLock(ctx, k.call(), new(fact.Report))
+		l = readLock(ctx, k.call())
 	}
 	p := policyOf(l, k.conf(ctx))
 	r.Policy(p)

@@ -4,6 +4,7 @@ package capture
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -32,5 +33,41 @@ func TestScan(t *testing.T) {
 	}
 	if p := r.Problems[0]; p.Source != "s" || p.Line != 9 || p.Count != 2 || p.Code != fact.CodeMalformed {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestScanWhole gives every line of a whole form to row as it stands, with its number.
+func TestScanWhole(t *testing.T) {
+	var r fact.Report
+	var lines []string
+	stray := ScanNumbered("a \r\n\n$ tool\nx\n", Form{Tool: "tool", Source: "s", Whole: true}, &r,
+		func(n int, line string) error {
+			lines = append(lines, fmt.Sprint(n, line))
+			if n == 3 {
+				return errors.New("no row")
+			}
+			return nil
+		})
+	want := []string{"1a \r", "2", "3$ tool", "4x", "5"}
+	if stray != 1 || !slices.Equal(lines, want) {
+		t.Errorf("%d stray, %q, want %q", stray, lines, want)
+	}
+	if len(r.Problems) != 1 {
+		t.Fatalf("%+v", r.Problems)
+	}
+	if p := r.Problems[0]; p.Line != 3 || p.Count != 0 || p.Text != "tool:3: no row" {
+		t.Errorf("%+v", r.Problems)
+	}
+}
+
+// TestScanTyped tells a form which commands were typed, and reports nothing of a text without a stray line.
+func TestScanTyped(t *testing.T) {
+	var r fact.Report
+	var typed []string
+	f := Form{Tool: "tool", Source: "s", Typed: func(c string) { typed = append(typed, c) }}
+	text := "$ tool -v\ntool -x\nroot@h:~# other\n# \n"
+	stray := Scan(text, f, &r, func(string) error { return errors.New("no row") })
+	if stray != 0 || r.Problems != nil || !slices.Equal(typed, []string{"tool -v", "other", ""}) {
+		t.Errorf("%d stray, %v, typed %q", stray, r.Problems, typed)
 	}
 }

@@ -12,30 +12,41 @@ import (
 )
 
 // Roots are the certificates that a caller trusts, in named sets. Its zero value trusts nobody.
-type Roots struct{ sets []rootSet }
+type Roots struct {
+	sets   []rootSet
+	unread []fact.Problem // certificates that cannot be read
+}
 
 type rootSet struct {
 	name  string
 	certs []*Certificate
 }
 
-// NewRoots takes the sets of a caller. A certificate that cannot be read is left out and told of.
-func NewRoots(sets []fact.KeySet) (*Roots, []error) {
+// NewRoots returns the certificates of a caller's sets. It leaves out one that cannot be read, which Report reports.
+func NewRoots(sets []fact.KeySet) *Roots {
 	r := &Roots{}
-	var errs []error
 	for _, s := range sets {
 		rs := rootSet{name: s.Name}
 		for _, x := range s.Certificates {
 			c, err := ParseCertificate(x.Raw)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("key set %s: %w", s.Name, err))
+				err = fmt.Errorf("key set %s: %w", s.Name, err)
+				r.unread = append(r.unread, fact.ProblemOf("", "", "", err))
 				continue
 			}
 			rs.certs = append(rs.certs, c)
 		}
 		r.sets = append(r.sets, rs)
 	}
-	return r, errs
+	return r
+}
+
+// Report reports each certificate that cannot be read, as a problem of the source and the field; with an empty field
+// it names the part of the certificate that is malformed.
+func (r *Roots) Report(report *fact.Report, source, field string) {
+	for _, p := range r.unread {
+		report.Problem(source, "", field, p)
+	}
 }
 
 // Empty reports whether there is nothing to trust.

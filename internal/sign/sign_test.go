@@ -247,9 +247,10 @@ func TestBuildChain(t *testing.T) {
 		for _, p := range ps {
 			s.Certificates = append(s.Certificates, p.cert)
 		}
-		r, errs := NewRoots([]fact.KeySet{s})
-		if errs != nil {
-			t.Fatal(errs)
+		r := NewRoots([]fact.KeySet{s})
+		var report fact.Report
+		if r.Report(&report, "keys", ""); report.Problems != nil {
+			t.Fatal(report.Problems)
 		}
 		return r
 	}
@@ -368,7 +369,7 @@ func FuzzContentInfo(f *testing.F) {
 	f.Add(pkcs7(f, leaf, []*party{root, leaf}, []byte("content"), true))
 	f.Add(pkcs7(f, leaf, nil, []byte("content"), false))
 	set := []fact.KeySet{{Name: "keys", Certificates: []*x509.Certificate{root.cert}}}
-	roots, _ := NewRoots(set)
+	roots := NewRoots(set)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sd, err := ParseContentInfo(b)
 		if (err == nil) == (sd == nil) {
@@ -382,7 +383,7 @@ func FuzzContentInfo(f *testing.F) {
 		}
 		for _, s := range sd.Signers {
 			_ = sd.CheckContent(s)
-			_, _ = s.Timestamps(sd.Certificates)
+			_ = s.Timestamps(sd.Certificates)
 			if c := s.Certificate(sd.Certificates); c != nil {
 				BuildChain(c, ChainQuery{Pool: sd.Certificates, Roots: roots, At: inTime, Usage: EKUCodeSigning})
 			}

@@ -4,6 +4,7 @@ package sign
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"fmt"
 	"time"
@@ -31,10 +32,10 @@ type SignedData struct {
 	Covered []byte
 	// Certificates are those that came with it, in their order.
 	Certificates []*Certificate
-	// CertificateErrors are why others of them could not be read.
-	CertificateErrors []error
 	// Signers are who signed; a real one has exactly one.
 	Signers []*Signer
+
+	certErr error // why the first of the certificates that are left out could not be read
 }
 
 // A Signer is a SignerInfo.
@@ -162,32 +163,30 @@ func (sd *SignedData) parseContent(r Reader) error {
 
 // parseCertificates keeps what can be read; one certificate that cannot costs only itself.
 func (sd *SignedData) parseCertificates(r Reader) {
-	fail := func(err error) {
-		if len(sd.CertificateErrors) < 8 {
-			sd.CertificateErrors = append(sd.CertificateErrors, err)
-		}
-	}
 	for !r.Empty() {
 		v, err := r.Next()
 		if err != nil {
-			fail(bad("certificates", "%v", err))
+			sd.certErr = cmp.Or(sd.certErr, bad("certificates", "%v", err))
 			return
 		}
 		if !v.Is(TagSequence) {
 			continue // an attribute certificate or another form
 		}
 		if len(sd.Certificates) == maxCerts {
-			fail(bad("certificates", "more than %d", maxCerts))
+			sd.certErr = cmp.Or(sd.certErr, bad("certificates", "more than %d", maxCerts))
 			return
 		}
 		c, err := parseCertificate(v)
 		if err != nil {
-			fail(err)
+			sd.certErr = cmp.Or(sd.certErr, err)
 			continue
 		}
 		sd.Certificates = append(sd.Certificates, c)
 	}
 }
+
+// CertificatesErr returns why the first certificate that Certificates lacks could not be read; nil if none is missing.
+func (sd *SignedData) CertificatesErr() error { return sd.certErr }
 
 // ParseSigner reads a SignerInfo, also that of a countersignature.
 func ParseSigner(v Value) (*Signer, error) {

@@ -20,30 +20,29 @@ const (
 const (
 	TimestampRFC3161 = "rfc3161"          // a token of RFC 3161
 	TimestampCounter = "countersignature" // a PKCS#9 countersignature with a signing time
+	TimestampUnknown = "unknown"          // an attribute that could not be read
 )
 
 // A Timestamp says when a signature existed, by the word of a time stamping authority.
 type Timestamp struct {
-	Kind        string         // rfc3161 or countersignature
-	Time        time.Time      // UTC
+	Kind        string         // one of the constants
+	Time        time.Time      // UTC; zero if the kind is unknown
 	Certificate *Certificate   // the authority's; nil when it is not present
 	Pool        []*Certificate // the certificates that came with it
-	// Err is nil when the authority's key signed this very signature and time; else ErrMismatch,
-	// ErrAlgorithm or ErrNoCertificate.
+	// Err is nil if the authority's key signed this very signature and time. Else it is ErrMismatch, ErrAlgorithm or
+	// ErrNoCertificate, and fact.ErrMalformed for an unknown kind.
 	Err error
 }
 
-// Timestamps returns the timestamps of a signer, those of RFC 3161 first. An attribute that makes
-// no sense is an error of its own and costs only itself. outer are the certificates beside the
-// signer, where those of a countersignature are kept.
-func (s *Signer) Timestamps(outer []*Certificate) ([]Timestamp, []error) {
-	var out []Timestamp
-	var errs []error
+// Timestamps returns the timestamps of a signer, those of RFC 3161 first and last those of unknown kind: attributes
+// that could not be read. outer are the certificates beside the signer, which include those of a countersignature.
+func (s *Signer) Timestamps(outer []*Certificate) []Timestamp {
+	var out, unread []Timestamp
 	for _, oid := range []string{OIDMicrosoftTimestamp, OIDTimestampToken} {
 		for _, v := range s.UnsignedAttributes(oid) {
 			t, err := s.token(v.Full)
 			if err != nil {
-				errs = append(errs, err)
+				unread = append(unread, Timestamp{Kind: TimestampUnknown, Err: err})
 				continue
 			}
 			out = append(out, t)
@@ -52,12 +51,12 @@ func (s *Signer) Timestamps(outer []*Certificate) ([]Timestamp, []error) {
 	for _, v := range s.UnsignedAttributes(OIDCounterSign) {
 		t, err := s.countersignature(v, outer)
 		if err != nil {
-			errs = append(errs, err)
+			unread = append(unread, Timestamp{Kind: TimestampUnknown, Err: err})
 			continue
 		}
 		out = append(out, t)
 	}
-	return out, errs
+	return append(out, unread...)
 }
 
 func (s *Signer) token(b []byte) (Timestamp, error) {

@@ -63,29 +63,18 @@ const (
 )
 
 // Keys are the certificates that module signatures are verified against.
-type Keys struct {
-	roots    *sign.Roots
-	problems []fact.Problem // certificates that cannot be used
-}
+type Keys struct{ roots *sign.Roots }
 
 // NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
 // [Keys.Report] tells.
 func NewKeys(sets []fact.KeySet) *Keys {
-	roots, errs := sign.NewRoots(sets)
-	k := &Keys{roots: roots}
-	for _, err := range errs {
-		k.problems = append(k.problems, fact.ProblemOf(SourceKeys, "", "", err))
-	}
-	return k
+	return &Keys{roots: sign.NewRoots(sets)}
 }
 
 // Report tells r which certificates cannot be used. They are problems of SourceKeys.
 func (k *Keys) Report(r *fact.Report) {
-	if k == nil {
-		return
-	}
-	for _, p := range k.problems {
-		r.Add(p)
+	if k != nil {
+		k.roots.Report(r, SourceKeys, "")
 	}
 }
 

@@ -22,8 +22,8 @@ func strictForm(block []byte, data *sign.SignedData) error {
 	if data.ContentType != sign.OIDData || data.Content != nil {
 		return errors.New("signed content is inside the signature")
 	}
-	if len(data.CertificateErrors) > 0 {
-		return data.CertificateErrors[0]
+	if err := data.CertificatesErr(); err != nil {
+		return err
 	}
 	s, err := readForm(block)
 	if err != nil {

@@ -145,10 +145,8 @@ type Verifier struct {
 
 // NewVerifier returns a Verifier of a caller's keys, and reports a key that cannot be read.
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
-	roots, errs := sign.NewRoots(keys)
-	for _, err := range errs {
-		r.Problem(pe.SourceFile, "", "signature", err)
-	}
+	roots := sign.NewRoots(keys)
+	roots.Report(r, pe.SourceFile, "signature")
 	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}
 }
 
@@ -232,8 +230,7 @@ func (s *Signature) verdict(fits error, status fact.SignatureStatus, reason erro
 // chain is trusted, else now.
 func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer) (at time.Time, trusted bool) {
 	at = v.Now
-	list, errs := signer.Timestamps(sd.Certificates)
-	for _, t := range list {
+	for _, t := range signer.Timestamps(sd.Certificates) {
 		ts := v.timestamp(t)
 		s.Timestamps = append(s.Timestamps, ts)
 		if ts.Status == fact.SignatureValid && !trusted {
@@ -243,10 +240,6 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 		if fits && (s.TimeFrom == "" || trusted && ts.Status == fact.SignatureValid && !s.SignedAt.Equal(at)) {
 			s.SignedAt, s.TimeFrom = ts.Time, TimeFromTimestamp
 		}
-	}
-	for _, err := range errs {
-		s.Timestamps = append(s.Timestamps,
-			Timestamp{Kind: "unknown", Status: fact.SignatureUnchecked, Reason: escape.Text(err.Error())})
 	}
 	if s.TimeFrom == "" {
 		if t := signer.SigningTime(); !t.IsZero() {
