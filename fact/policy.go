@@ -41,9 +41,9 @@ type PolicyFact struct {
 	// Code is why the value is unknown; empty when it is known.
 	Code Code `json:"code,omitzero"`
 	// Unknown is set if the value is not known. An absent fact without it is known not to be there.
-	Unknown bool `json:"-"`
+	Unknown bool `json:"unknown,omitzero"`
 	// Unset is set for a setting that was looked for and is not made.
-	Unset bool `json:"-"`
+	Unset bool `json:"unset,omitzero"`
 }
 
 // Err is for callers who want everything or nothing: it joins what could not be read, and is nil if nothing is

@@ -25,7 +25,7 @@ type Way struct {
 	// Blocked says whether something stops it; empty when unknown.
 	Blocked Tri `json:"blocked,omitzero"`
 	// Because is why Blocked is unknown; empty otherwise.
-	Because Reason `json:"-"`
+	Because Reason `json:"because,omitzero"`
 }
 
 // A Prospect is the answer for one moment: the running kernel, or the next boot.
@@ -35,7 +35,7 @@ type Prospect struct {
 	// Ways are the ways that this system has, in a fixed order; one that it lacks is not listed.
 	Ways []Way `json:"ways,omitzero"`
 	// Because is why Outcome is unknown; empty otherwise.
-	Because Reason `json:"-"`
+	Because Reason `json:"because,omitzero"`
 }
 
 // A Verdict answers "can this module's code get into this kernel?" with its reasons.
@@ -133,7 +133,7 @@ type Reason struct {
 	File string `json:"file,omitzero"`
 	Line int    `json:"line,omitzero"`
 	// Unread names the source, file or setting that was not read, if that makes the answer unknown; empty otherwise.
-	Unread string `json:"-"`
+	Unread string `json:"unread,omitzero"`
 }
 
 // A Remedy is one thing that would block a module.

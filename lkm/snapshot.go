@@ -17,7 +17,7 @@ const Schema = 0
 const Producer = "kernelext/" + Version
 
 // Version is the version of this library.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // A Snapshot is what one look at a machine found, and what it could not see. The same input gives
 // the same bytes of JSON: it holds no host name and no duration.
