@@ -105,7 +105,8 @@ func ReadKernelConfig(fsys fs.FS, release string, live bool) (*KernelConfig, err
 		}
 	}
 	if first == nil || errors.Is(first, fs.ErrNotExist) {
-		return nil, fmt.Errorf("none of /proc/config.gz, /boot/config-%[1]s and /lib/modules/%[1]s/config: %[2]w", orRelease(release), fs.ErrNotExist)
+		return nil, fmt.Errorf("none of /proc/config.gz, /boot/config-%[1]s and /lib/modules/%[1]s/config: %[2]w",
+			orRelease(release), fs.ErrNotExist)
 	}
 	return nil, first
 }

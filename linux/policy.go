@@ -245,7 +245,8 @@ func (r *policyReader) modulesDisabled() {
 	if r.disabled == fact.Yes {
 		effect = "no module can be loaded or unloaded until the next boot"
 	}
-	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl, File: slash(DisabledFile)})
+	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl,
+		File: slash(DisabledFile)})
 }
 
 func (r *policyReader) sigEnforce() {
@@ -264,7 +265,8 @@ func (r *policyReader) sigEnforce() {
 	if r.enforced == fact.Yes {
 		effect = "only modules signed by a key the kernel trusts are loaded"
 	}
-	r.add(fact.PolicyFact{Name: FactSigEnforce, Value: value, Effect: effect, Source: SourceSysModule, File: slash(SigEnforceFile)})
+	r.add(fact.PolicyFact{Name: FactSigEnforce, Value: value, Effect: effect, Source: SourceSysModule,
+		File: slash(SigEnforceFile)})
 }
 
 // hasNoSigEnforce reports whether the missing parameter means a kernel that cannot check
@@ -305,7 +307,8 @@ func (r *policyReader) lockdown() {
 	if r.locked == fact.Yes {
 		effect = "modules without a valid signature are refused, also from root"
 	}
-	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity, File: slash(LockdownFile)})
+	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity,
+		File: slash(LockdownFile)})
 }
 
 // parseLockdown returns the word in brackets of "none [integrity] confidentiality".
@@ -313,7 +316,8 @@ func parseLockdown(text string) (string, error) {
 	_, rest, ok := strings.Cut(text, "[")
 	word, _, closed := strings.Cut(rest, "]")
 	if !ok || !closed || word == "" {
-		return "", &fact.ParseError{Source: LockdownFile, Reason: "is " + strconv.Quote(text) + ", with no word in brackets"}
+		return "", &fact.ParseError{Source: LockdownFile, Reason: "is " + strconv.Quote(text) +
+			", with no word in brackets"}
 	}
 	return word, nil
 }
@@ -337,7 +341,8 @@ func (r *policyReader) modprobe() {
 	if value == "" {
 		effect = "empty: the kernel loads no module by itself"
 	}
-	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl, File: slash(ModprobeFile)})
+	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl,
+		File: slash(ModprobeFile)})
 }
 
 // A cmdlineKey is a key of the command line that bears on loading.
@@ -440,7 +445,8 @@ func (r *policyReader) options() {
 			continue
 		}
 		value, line := r.config.Get(o.name)
-		f := fact.PolicyFact{Name: o.name, Value: value, Effect: o.effect, Source: SourceKernelConfig, File: slash(r.config.File), Line: line}
+		f := fact.PolicyFact{Name: o.name, Value: value, Effect: o.effect, Source: SourceKernelConfig,
+			File: slash(r.config.File), Line: line}
 		if value == "n" {
 			f.Effect = "off: " + o.effect
 		}
@@ -470,7 +476,8 @@ func (r *policyReader) taint() {
 	if len(words) > 0 {
 		effect = strings.Join(words, ", ")
 	}
-	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted, File: slash(TaintedFile)})
+	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted,
+		File: slash(TaintedFile)})
 }
 
 // keys adds the keyrings that bear on modules, and the certificates, that the reader may view.
@@ -496,10 +503,12 @@ func (r *policyReader) keys() {
 		if n++; n > limit.Problems {
 			break
 		}
-		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel", Source: SourceKeys, File: slash(KeysFile), Line: k.Line})
+		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel",
+			Source: SourceKeys, File: slash(KeysFile), Line: k.Line})
 	}
 	for _, p := range lost.Problems[:min(len(lost.Problems), 1)] {
-		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: p.Line, Code: fact.CodeMalformed})
+		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: p.Line,
+			Code: fact.CodeMalformed})
 	}
 }
 
@@ -520,11 +529,13 @@ func isTrustedKeyring(k kernelKey) bool {
 func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyFact {
 	for _, k := range keys {
 		if name, holds, ok := k.Keyring(); ok && name == ring {
-			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys, File: slash(KeysFile), Line: k.Line}
+			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys,
+				File: slash(KeysFile), Line: k.Line}
 		}
 	}
 	if shown {
-		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeAbsent}
+		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys,
+			File: slash(KeysFile), Code: fact.CodeAbsent}
 	}
 	return fact.PolicyFact{Name: ring, Effect: "not shown: /proc/keys lists only keys that the reader may view",
 		Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeRestricted}

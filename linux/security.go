@@ -24,7 +24,8 @@ func (r *policyReader) lsm() {
 	for name := range strings.SplitSeq(value, ",") {
 		r.loadPinOn = r.loadPinOn || name == "loadpin"
 	}
-	r.add(fact.PolicyFact{Name: FactLSM, Value: value, Effect: "the active security modules", Source: SourceSecurity, File: slash(LSMFile)})
+	r.add(fact.PolicyFact{Name: FactLSM, Value: value, Effect: "the active security modules", Source: SourceSecurity,
+		File: slash(LSMFile)})
 }
 
 func (r *policyReader) loadPin() {
@@ -68,7 +69,8 @@ func (r *policyReader) ima() {
 		return
 	}
 	rule, line := moduleAppraisal(string(text))
-	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules", Source: SourceSecurity, File: slash(IMAPolicyFile)}
+	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules",
+		Source: SourceSecurity, File: slash(IMAPolicyFile)}
 	r.appraised = fact.No
 	if rule != "" {
 		r.appraised, r.appraisedLine = fact.Yes, line
@@ -121,16 +123,20 @@ const (
 // then the value.
 func ParseEFIByte(b []byte) (byte, error) {
 	if len(b) != 5 {
-		return 0, &fact.ParseError{Source: EFIVarsDir, Reason: "has " + strconv.Itoa(len(b)) + " bytes, not four of attributes and one of value"}
+		return 0, &fact.ParseError{Source: EFIVarsDir, Reason: "has " + strconv.Itoa(len(b)) +
+			" bytes, not four of attributes and one of value"}
 	}
 	return b[4], nil
 }
 
 func (r *policyReader) secureBoot() {
 	r.efiByte(FactSecureBoot, SecureBootVar, "the firmware verifies the boot loader", "the firmware starts anything")
-	r.efiByte(FactSetupMode, SetupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing", "the firmware's keys are fixed")
-	r.efiByte(FactMokSBState, MokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off", "shim validates")
-	r.efiByte(FactMokListTrusted, MokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine", "the owner's keys (MOK) are not trusted for modules")
+	r.efiByte(FactSetupMode, SetupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing",
+		"the firmware's keys are fixed")
+	r.efiByte(FactMokSBState, MokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off",
+		"shim validates")
+	r.efiByte(FactMokListTrusted, MokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine",
+		"the owner's keys (MOK) are not trusted for modules")
 }
 
 func (r *policyReader) efiByte(name, file, on, off string) {

@@ -59,7 +59,7 @@ const (
 	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )
 
-// policySources are the sources of ReadPolicy that a look at the loaded modules does not read.
+// policySources are the sources of readPolicy that a look at the loaded modules does not read.
 var policySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, SourceEFI, SourceCmdline, SourceKeys}
 
 // Sources returns what a list with the given details reads.
