@@ -69,7 +69,7 @@ func redactorOf(key string) func([]byte) []byte {
 	switch {
 	case key == ModulesFile:
 		return byLine(redactModule)
-	case key == KeysFile:
+	case key == keysFile:
 		return byLine(redactKey)
 	case isGrubConfig(key):
 		return byLine(redactGrub)
