@@ -323,7 +323,8 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if v := verdict(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
-	p := policyOf(policyMachine{FS: fsys, Release: "6", Firmware: true, Entry: boot.Entry{Words: boot.ParseCmdline("quiet")}})
+	p := policyOf(policyMachine{FS: fsys, Release: "6", Firmware: true,
+		Entry: boot.Entry{Words: boot.ParseCmdline("quiet")}})
 	if p.Loading != fact.LoadingSigned || factOf(t, p, FactSecureBoot).Value != "1" ||
 		factOf(t, p, "CONFIG_MODULES").Value != "y" {
 		t.Errorf("%q %+v", p.Loading, p.Facts)

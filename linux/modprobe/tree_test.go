@@ -256,7 +256,8 @@ func TestDirectoriesBeside(t *testing.T) {
 		}
 		if release := tt.want[0].Release; release != "" {
 			dir, err := FindRelease(tt.fsys, release)
-			if diff := cmp.Diff(tt.want[0], dir, cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.want[0], dir, cmp.AllowUnexported(ReleaseDir{}, fact.Report{})); err != nil ||
+				diff != "" {
 				t.Errorf("%s, found: %v (-want +got):\n%s", name, err, diff)
 			}
 		}
