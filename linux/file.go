@@ -151,8 +151,13 @@ func (d *describer) describe(m *Record, file string) ko.File {
 // place adds what the machine says of a file that lies in a release directory: which firmware it has,
 // and whose the file is.
 func (d *describer) place(m *Record, file, name string) {
+	var unread error
 	for i := range m.Own.Firmware {
-		m.Own.Firmware[i].Present = d.firmware.Present(m.Own.Firmware[i].Name)
+		present, err := d.firmware.Present(m.Own.Firmware[i].Name)
+		m.Own.Firmware[i].Present, unread = present, cmp.Or(unread, err)
+	}
+	if unread != nil {
+		m.Problem(SourceTree, "firmware", unread)
 	}
 	origin := d.owners.Origin(m.Own, m.Name, file, name)
 	if m.Origin.Class == "" {

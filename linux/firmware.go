@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -32,7 +33,7 @@ const firmwarePathFile = "sys/module/firmware_class/parameters/path"
 type firmwareFinder struct {
 	fsys fs.FS
 	dirs []string
-	open bool // firmware may be in a directory that is not known
+	open error // why firmware may be in a directory that is not known; nil if all are known
 
 	mu   sync.Mutex
 	seen map[string]firmwareDir
@@ -60,8 +61,8 @@ func newFirmwareFinder(fsys fs.FS, release string, live bool) *firmwareFinder {
 		}
 		f.dirs = append(f.dirs, strings.ReplaceAll(dir, "RELEASE", release))
 	}
-	if !live {
-		f.open = !slices.ContainsFunc(f.dirs, f.exists)
+	if !live && !slices.ContainsFunc(f.dirs, f.exists) {
+		f.open = &fs.PathError{Op: "open", Path: "/" + firmwareDirs[len(firmwareDirs)-1], Err: fs.ErrNotExist}
 	}
 	return f
 }
@@ -70,8 +71,11 @@ func newFirmwareFinder(fsys fs.FS, release string, live bool) *firmwareFinder {
 // text up to the first newline.
 func (f *firmwareFinder) addOwnDir() {
 	text, err := limit.AppendAttr(f.fsys, nil, firmwarePathFile, limit.Attr)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // a kernel without a firmware loader has no such file
+	}
 	if err != nil {
-		f.open = !errors.Is(err, fs.ErrNotExist) // a kernel without a firmware loader has no such file
+		f.open = fact.ErrorAt("/", firmwarePathFile, err)
 		return
 	}
 	dir, _, _ := strings.Cut(string(text), "\n")
@@ -80,7 +84,7 @@ func (f *firmwareFinder) addOwnDir() {
 	}
 	dir = strings.Trim(path.Clean("/"+dir), "/")
 	if !fs.ValidPath(dir) {
-		f.open = true
+		f.open = &fact.ParseError{Source: "/" + firmwarePathFile, Reason: "is no path"}
 		return
 	}
 	f.dirs = append(f.dirs, dir)
@@ -90,70 +94,69 @@ func (f *firmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).
 
 // Present reports whether a firmware file is there, as it is or compressed; the name may be a
 // pattern. It is unknown when a directory that might hold it could not be read or is not known, as on
-// an image that has none of firmwareDirs, and for a name that no firmware has ([File.Lost] tells of
-// those).
-func (f *firmwareFinder) Present(name string) fact.Tri {
+// an image that has none of firmwareDirs, which the error tells, and for a name that no firmware has, of
+// which [ko.Reader] tells.
+func (f *firmwareFinder) Present(name string) (fact.Tri, error) {
 	if !ko.SensibleFirmware(name) {
-		return ""
+		return "", nil
 	}
 	name = path.Clean(name)
 	if name == ".." || strings.HasPrefix(name, "../") {
-		return fact.No
+		return fact.No, nil
 	}
-	answer := fact.No
-	if f.open {
-		answer = ""
-	}
+	unread := f.open
 	for _, dir := range f.dirs {
-		switch f.holds(f.holder(dir, strings.TrimPrefix(name, "/"))) {
-		case fact.Yes:
-			return fact.Yes
-		case "":
-			answer = ""
+		holds, err := f.holds(f.holder(dir, strings.TrimPrefix(name, "/")))
+		if holds {
+			return fact.Yes, nil
 		}
+		unread = cmp.Or(unread, err)
 	}
-	return answer
+	if unread != nil {
+		return "", unread
+	}
+	return fact.No, nil
 }
 
-// holds reports whether the directory dir, which is d, has the file, as it is or compressed.
-func (f *firmwareFinder) holds(dir string, d firmwareDir, base string) fact.Tri {
+// holds reports whether the directory dir, which is d, has the file, as it is or compressed. The error is why it may
+// have it for all that.
+func (f *firmwareFinder) holds(dir string, d firmwareDir, base string) (bool, error) {
+	if errors.Is(d.err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if d.err != nil {
-		if errors.Is(d.err, fs.ErrNotExist) {
-			return fact.No
-		}
-		return ""
+		return false, d.err
 	}
 	names := []string{base, base + ".xz", base + ".zst"}
 	if strings.ContainsAny(base, "*?[") {
 		names = slices.DeleteFunc(slices.Collect(maps.Keys(d.names)),
 			func(name string) bool { return !modprobe.MatchAlias(base, name) })
 	}
-	answer := fact.No
+	var unread error
 	for _, name := range names {
-		switch f.isFile(dir, d, name) {
-		case fact.Yes:
-			return fact.Yes
-		case "":
-			answer = ""
+		is, err := f.isFile(dir, d, name)
+		if is {
+			return true, nil
 		}
+		unread = cmp.Or(unread, err)
 	}
-	return answer
+	return false, unread
 }
 
 // isFile reports whether a directory's entry is, or leads to, a regular file: the kernel takes
 // nothing else for firmware.
-func (f *firmwareFinder) isFile(dir string, d firmwareDir, name string) fact.Tri {
+func (f *firmwareFinder) isFile(dir string, d firmwareDir, name string) (bool, error) {
 	mode, ok := d.names[name]
 	if ok && mode&fs.ModeSymlink != 0 {
 		info, err := fs.Stat(f.fsys, dir+"/"+name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return ""
+			return false, err
 		}
 		if ok = err == nil; ok {
 			mode = info.Mode()
 		}
 	}
-	return fact.TriOf(ok && mode.IsRegular())
+	return ok && mode.IsRegular(), nil
 }
 
 // holder returns the directory below dir that would hold the named file, and the file's name in it.
@@ -182,7 +185,7 @@ func (f *firmwareFinder) dir(name string) firmwareDir {
 		return d
 	}
 	entries, err := fs.ReadDir(f.fsys, name)
-	d.err = err
+	d.err = fact.ErrorAt("/", name, err)
 	if err == nil {
 		d.names = make(map[string]fs.FileMode, len(entries))
 		for _, e := range entries {

@@ -129,7 +129,7 @@ func (h *moduleHistory) known(r *fact.Report) (map[string]bool, uint64, error) {
 	return loaded, h.upTo, nil
 }
 
-// heardModules is what the running watch heard, for FindDiscrepancies.
+// heardModules is what the running watch heard, for [Kernel.Discrepancies].
 func (k *Kernel) heardModules(r *fact.Report) (map[string]bool, uint64, error) {
 	h := k.history.Load()
 	if h == nil {

@@ -14,31 +14,31 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// KernelConfigFile is the running kernel's configuration, where it was built with one to show.
-const KernelConfigFile = "proc/config.gz"
+// kernelConfigFile is the running kernel's configuration, where it was built with one to show.
+const kernelConfigFile = "proc/config.gz"
 
-// A KernelConfig is the configuration that a kernel was built with: the options that are set.
-type KernelConfig struct {
+// A kernelConfig is the configuration that a kernel was built with: the options that are set.
+type kernelConfig struct {
 	// File is where it was read.
 	File string
 	// Options are by name, such as CONFIG_MODULES.
-	Options map[string]KernelOption
+	Options map[string]kernelOption
 	// Off are the options that the file says are not set, with their lines.
 	Off map[string]int
 }
 
-// A KernelOption is one option of a kernel configuration.
-type KernelOption struct {
+// A kernelOption is one option of a kernel configuration.
+type kernelOption struct {
 	// Value is y, m, a number, or a string without its quotes.
 	Value string
 	// Line is where it stands, counted from 1.
 	Line int
 }
 
-// ParseKernelConfig reads the text of a .config. Lines that are neither an option nor "# CONFIG_X
+// parseKernelConfig reads the text of a .config. Lines that are neither an option nor "# CONFIG_X
 // is not set" are passed over. Text without a single option is an error: it is no configuration.
-func ParseKernelConfig(text []byte) (*KernelConfig, error) {
-	c := &KernelConfig{Options: make(map[string]KernelOption), Off: make(map[string]int)}
+func parseKernelConfig(text []byte) (*kernelConfig, error) {
+	c := &kernelConfig{Options: make(map[string]kernelOption), Off: make(map[string]int)}
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
@@ -56,7 +56,7 @@ func ParseKernelConfig(text []byte) (*KernelConfig, error) {
 		if len(value) > 1 && value[0] == '"' {
 			value = strings.TrimSuffix(value[1:], `"`)
 		}
-		c.Options[name] = KernelOption{Value: value, Line: n}
+		c.Options[name] = kernelOption{Value: value, Line: n}
 	}
 	if len(c.Options) == 0 {
 		return nil, &fact.ParseError{Source: "kernel configuration", Reason: "holds no option"}
@@ -66,7 +66,7 @@ func ParseKernelConfig(text []byte) (*KernelConfig, error) {
 
 // Get returns the option's value and line: "n" for one that is not set, which the file need not
 // say. Options that another one brings along are left out of the file when that one is off.
-func (c *KernelConfig) Get(name string) (value string, line int) {
+func (c *kernelConfig) Get(name string) (value string, line int) {
 	if o, ok := c.Options[name]; ok {
 		return o.Value, o.Line
 	}
@@ -77,7 +77,7 @@ func (c *KernelConfig) Get(name string) (value string, line int) {
 func kernelConfigFiles(release string, live bool) []string {
 	var files []string
 	if live {
-		files = append(files, KernelConfigFile)
+		files = append(files, kernelConfigFile)
 	}
 	if release == "" || !fs.ValidPath(release) || strings.Contains(release, "/") {
 		return files
@@ -90,13 +90,13 @@ func kernelConfigFiles(release string, live bool) []string {
 		"usr/lib/ostree-boot/config-"+release)
 }
 
-// ReadKernelConfig reads the configuration of the kernel release: the running kernel's own
+// readKernelConfig reads the configuration of the kernel release: the running kernel's own
 // /proc/config.gz when live is set, else a file of that release below /boot or /lib/modules. The
 // error is that of the most telling file: fs.ErrNotExist when there is none at all.
-func ReadKernelConfig(fsys fs.FS, release string, live bool) (*KernelConfig, error) {
+func readKernelConfig(fsys fs.FS, release string, live bool) (*kernelConfig, error) {
 	var first error
 	for _, name := range kernelConfigFiles(release, live) {
-		c, err := readKernelConfig(fsys, name)
+		c, err := readConfigFile(fsys, name)
 		if err == nil {
 			return c, nil
 		}
@@ -105,7 +105,8 @@ func ReadKernelConfig(fsys fs.FS, release string, live bool) (*KernelConfig, err
 		}
 	}
 	if first == nil || errors.Is(first, fs.ErrNotExist) {
-		return nil, fmt.Errorf("none of /proc/config.gz, /boot/config-%[1]s and /lib/modules/%[1]s/config: %[2]w", orRelease(release), fs.ErrNotExist)
+		return nil, fmt.Errorf("none of /proc/config.gz, /boot/config-%[1]s and /lib/modules/%[1]s/config: %[2]w",
+			orRelease(release), fs.ErrNotExist)
 	}
 	return nil, first
 }
@@ -117,7 +118,7 @@ func orRelease(release string) string {
 	return release
 }
 
-func readKernelConfig(fsys fs.FS, name string) (*KernelConfig, error) {
+func readConfigFile(fsys fs.FS, name string) (*kernelConfig, error) {
 	text, err := limit.ReadFile(fsys, name, limit.Proc)
 	if err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func readKernelConfig(fsys fs.FS, name string) (*KernelConfig, error) {
 			return nil, &fact.ParseError{Source: name, Reason: err.Error()}
 		}
 	}
-	c, err := ParseKernelConfig(text)
+	c, err := parseKernelConfig(text)
 	if err != nil {
 		var pe *fact.ParseError
 		if errors.As(err, &pe) {

@@ -10,8 +10,8 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// KeysFile lists the keys that the reader may view.
-const KeysFile = "proc/keys"
+// keysFile lists the keys that the reader may view.
+const keysFile = "proc/keys"
 
 // A kernelKey is one line of /proc/keys.
 type kernelKey struct {
@@ -32,7 +32,7 @@ func parseKeyFile(text []byte, r *fact.Report) []kernelKey {
 		n++
 		k, ok := parseKey(strings.TrimSuffix(string(line), "\n"))
 		if !ok {
-			r.Problem(SourceKeys, "", "", &fact.ParseError{Source: KeysFile, Line: n,
+			r.Problem(SourceKeys, "", "", &fact.ParseError{Source: keysFile, Line: n,
 				Reason: "is not a key: ID FLAGS USAGE TIMEOUT PERM UID GID TYPE DESCRIPTION"})
 			continue
 		}

@@ -85,7 +85,8 @@ func identity() ([]byte, error) {
 // most net.core.rmem_max. In a network namespace that does not belong to the first user namespace
 // the kernel sends nothing.
 func ListenUevents(buffer int) (fact.EventSource, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		return nil, fmt.Errorf("listen for kernel events: socket: %w", err)
 	}

@@ -44,7 +44,7 @@ type moduleList struct {
 	// first, after [listReader.Read] sorted by name.
 	Entries []listEntry
 
-	holders []string // backs every listlistEntry.UsedBy
+	holders []string // backs every listEntry.UsedBy
 }
 
 // Parse replaces the list's content with what text says. The entries share text's memory. A line that makes no sense is

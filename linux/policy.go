@@ -19,13 +19,13 @@ import (
 
 // Files of the running kernel's policy.
 const (
-	SigEnforceFile      = "sys/module/module/parameters/sig_enforce"
-	SecurityDir         = "sys/kernel/security"
-	LockdownFile        = SecurityDir + "/lockdown"
-	LSMFile             = SecurityDir + "/lsm"
-	IMAPolicyFile       = SecurityDir + "/ima/policy"
-	LoadPinFile         = "proc/sys/kernel/loadpin/enforce"
-	ModprobeFile        = "proc/sys/kernel/modprobe"
+	sigEnforceFile      = "sys/module/module/parameters/sig_enforce"
+	securityDir         = "sys/kernel/security"
+	lockdownFile        = securityDir + "/lockdown"
+	lsmFile             = securityDir + "/lsm"
+	imaPolicyFile       = securityDir + "/ima/policy"
+	loadPinFile         = "proc/sys/kernel/loadpin/enforce"
+	modprobeFile        = "proc/sys/kernel/modprobe"
 	loadPinParameter    = "sys/module/loadpin/parameters/enforce"
 	loadPinOldParameter = "sys/module/loadpin/parameters/enabled"
 )
@@ -119,7 +119,7 @@ func (r *policyReader) nextCmdline() {
 type policyReader struct {
 	policyMachine
 	policy    *fact.Policy
-	config    *KernelConfig
+	config    *kernelConfig
 	guess     bool // the command line may be another one
 	loadPinOn bool
 	pinned    string          // the file that says that LoadPin enforces
@@ -202,7 +202,7 @@ func (r *policyReader) readCmdline() {
 }
 
 func (r *policyReader) readConfig() {
-	config, err := ReadKernelConfig(r.FS, r.Release, r.Live)
+	config, err := readKernelConfig(r.FS, r.Release, r.Live)
 	if err != nil {
 		r.Unread.Problem(SourceKernelConfig, "", "", err)
 		return
@@ -245,18 +245,19 @@ func (r *policyReader) modulesDisabled() {
 	if r.disabled == fact.Yes {
 		effect = "no module can be loaded or unloaded until the next boot"
 	}
-	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl, File: slash(DisabledFile)})
+	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl,
+		File: slash(DisabledFile)})
 }
 
 func (r *policyReader) sigEnforce() {
-	value, err := r.attr(SigEnforceFile)
+	value, err := r.attr(sigEnforceFile)
 	if err != nil {
 		effect := ""
 		if r.hasNoSigEnforce(err) {
 			r.enforced, r.noSignatures = fact.No, true
 			effect = "this kernel does not check the signatures of modules"
 		}
-		r.unknown(FactSigEnforce, SourceSysModule, SigEnforceFile, effect, err)
+		r.unknown(FactSigEnforce, SourceSysModule, sigEnforceFile, effect, err)
 		return
 	}
 	r.enforced = fact.TriOf(value == "Y" || value == "1")
@@ -264,7 +265,8 @@ func (r *policyReader) sigEnforce() {
 	if r.enforced == fact.Yes {
 		effect = "only modules signed by a key the kernel trusts are loaded"
 	}
-	r.add(fact.PolicyFact{Name: FactSigEnforce, Value: value, Effect: effect, Source: SourceSysModule, File: slash(SigEnforceFile)})
+	r.add(fact.PolicyFact{Name: FactSigEnforce, Value: value, Effect: effect, Source: SourceSysModule,
+		File: slash(sigEnforceFile)})
 }
 
 // hasNoSigEnforce reports whether the missing parameter means a kernel that cannot check
@@ -281,7 +283,7 @@ func (r *policyReader) hasNoSigEnforce(err error) bool {
 }
 
 func (r *policyReader) lockdown() {
-	text, err := r.attr(LockdownFile)
+	text, err := r.attr(lockdownFile)
 	value := ""
 	if err == nil {
 		value, err = parseLockdown(text)
@@ -297,7 +299,7 @@ func (r *policyReader) lockdown() {
 		default:
 			err = notMounted("securityfs")
 		}
-		r.unknown(FactLockdown, SourceSecurity, LockdownFile, effect, err)
+		r.unknown(FactLockdown, SourceSecurity, lockdownFile, effect, err)
 		return
 	}
 	r.locked = fact.TriOf(value != "none")
@@ -305,7 +307,8 @@ func (r *policyReader) lockdown() {
 	if r.locked == fact.Yes {
 		effect = "modules without a valid signature are refused, also from root"
 	}
-	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity, File: slash(LockdownFile)})
+	r.add(fact.PolicyFact{Name: FactLockdown, Value: value, Effect: effect, Source: SourceSecurity,
+		File: slash(lockdownFile)})
 }
 
 // parseLockdown returns the word in brackets of "none [integrity] confidentiality".
@@ -313,31 +316,33 @@ func parseLockdown(text string) (string, error) {
 	_, rest, ok := strings.Cut(text, "[")
 	word, _, closed := strings.Cut(rest, "]")
 	if !ok || !closed || word == "" {
-		return "", &fact.ParseError{Source: LockdownFile, Reason: "is " + strconv.Quote(text) + ", with no word in brackets"}
+		return "", &fact.ParseError{Source: lockdownFile, Reason: "is " + strconv.Quote(text) +
+			", with no word in brackets"}
 	}
 	return word, nil
 }
 
 // hasSecurityFS reports whether securityfs is mounted: lsm is there on every kernel that has it.
 func (r *policyReader) hasSecurityFS() bool {
-	_, err := fs.Stat(r.FS, LSMFile)
+	_, err := fs.Stat(r.FS, lsmFile)
 	return err == nil
 }
 
 func (r *policyReader) modprobe() {
-	value, err := r.attr(ModprobeFile)
+	value, err := r.attr(modprobeFile)
 	if err != nil {
-		r.helper = fact.UnsureOf(fact.Reason{Code: ReasonHelper, File: slash(ModprobeFile), Unread: err.Error(),
+		r.helper = fact.UnsureOf(fact.Reason{Code: ReasonHelper, File: slash(modprobeFile), Unread: err.Error(),
 			Text: "what the kernel runs for a module is not known"})
-		r.unknown(FactModprobe, SourceSysctl, ModprobeFile, "", err)
+		r.unknown(FactModprobe, SourceSysctl, modprobeFile, "", err)
 		return
 	}
-	r.helper = helperOf(value, slash(ModprobeFile))
+	r.helper = helperOf(value, slash(modprobeFile))
 	effect := "the kernel runs it when it wants a module"
 	if value == "" {
 		effect = "empty: the kernel loads no module by itself"
 	}
-	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl, File: slash(ModprobeFile)})
+	r.add(fact.PolicyFact{Name: FactModprobe, Value: value, Effect: effect, Source: SourceSysctl,
+		File: slash(modprobeFile)})
 }
 
 // A cmdlineKey is a key of the command line that bears on loading.
@@ -440,7 +445,8 @@ func (r *policyReader) options() {
 			continue
 		}
 		value, line := r.config.Get(o.name)
-		f := fact.PolicyFact{Name: o.name, Value: value, Effect: o.effect, Source: SourceKernelConfig, File: slash(r.config.File), Line: line}
+		f := fact.PolicyFact{Name: o.name, Value: value, Effect: o.effect, Source: SourceKernelConfig,
+			File: slash(r.config.File), Line: line}
 		if value == "n" {
 			f.Effect = "off: " + o.effect
 		}
@@ -470,15 +476,16 @@ func (r *policyReader) taint() {
 	if len(words) > 0 {
 		effect = strings.Join(words, ", ")
 	}
-	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted, File: slash(TaintedFile)})
+	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted,
+		File: slash(TaintedFile)})
 }
 
 // keys adds the keyrings that bear on modules, and the certificates, that the reader may view.
 func (r *policyReader) keys() {
-	text, err := limit.AppendFile(r.FS, nil, KeysFile, limit.Proc)
+	text, err := limit.AppendFile(r.FS, nil, keysFile, limit.Proc)
 	if err != nil {
 		for _, ring := range trustedKeyrings {
-			r.unknown(ring.name, SourceKeys, KeysFile, "", err)
+			r.unknown(ring.name, SourceKeys, keysFile, "", err)
 		}
 		return
 	}
@@ -496,10 +503,12 @@ func (r *policyReader) keys() {
 		if n++; n > limit.Problems {
 			break
 		}
-		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel", Source: SourceKeys, File: slash(KeysFile), Line: k.Line})
+		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel",
+			Source: SourceKeys, File: slash(keysFile), Line: k.Line})
 	}
 	for _, p := range lost.Problems[:min(len(lost.Problems), 1)] {
-		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(KeysFile), Line: p.Line, Code: fact.CodeMalformed})
+		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(keysFile), Line: p.Line,
+			Code: fact.CodeMalformed})
 	}
 }
 
@@ -520,14 +529,16 @@ func isTrustedKeyring(k kernelKey) bool {
 func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyFact {
 	for _, k := range keys {
 		if name, holds, ok := k.Keyring(); ok && name == ring {
-			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys, File: slash(KeysFile), Line: k.Line}
+			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys,
+				File: slash(keysFile), Line: k.Line}
 		}
 	}
 	if shown {
-		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeAbsent}
+		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys,
+			File: slash(keysFile), Code: fact.CodeAbsent}
 	}
 	return fact.PolicyFact{Name: ring, Effect: "not shown: /proc/keys lists only keys that the reader may view",
-		Source: SourceKeys, File: slash(KeysFile), Code: fact.CodeRestricted}
+		Source: SourceKeys, File: slash(keysFile), Code: fact.CodeRestricted}
 }
 
 // conclude says in one word whether new code can enter. A fact that could make the answer stricter

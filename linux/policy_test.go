@@ -21,16 +21,16 @@ import (
 func kernelFiles() map[string]string {
 	return map[string]string{
 		DisabledFile:   "0\n",
-		ModprobeFile:   "/sbin/modprobe\n",
-		SigEnforceFile: "N\n",
-		LockdownFile:   "[none] integrity confidentiality\n",
-		LSMFile:        "lockdown,capability,landlock,yama,apparmor",
-		SecureBootVar:  "\x06\x00\x00\x00\x01",
-		SetupModeVar:   "\x06\x00\x00\x00\x00",
+		modprobeFile:   "/sbin/modprobe\n",
+		sigEnforceFile: "N\n",
+		lockdownFile:   "[none] integrity confidentiality\n",
+		lsmFile:        "lockdown,capability,landlock,yama,apparmor",
+		secureBootVar:  "\x06\x00\x00\x00\x01",
+		setupModeVar:   "\x06\x00\x00\x00\x00",
 		TaintedFile:    "12289\n",
 		modprobe.CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet " +
 			"initcall_blacklist=x initcall_blacklist=y\n",
-		KeysFile: rootKeys,
+		keysFile: rootKeys,
 		"boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n# CONFIG_MODULE_SIG_FORCE is not set\n" +
 			"CONFIG_MODPROBE_PATH=\"/sbin/modprobe\"\nCONFIG_SECURITY_LOCKDOWN_LSM=y\nCONFIG_IMA_APPRAISE=y\n",
 	}
@@ -66,24 +66,24 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		code              fact.Code
 	}{
 		{FactModulesDisabled, "0", "/" + DisabledFile, 0, ""},
-		{FactSigEnforce, "N", "/" + SigEnforceFile, 0, ""},
-		{FactLockdown, "none", "/" + LockdownFile, 0, ""},
-		{FactSecureBoot, "1", "/" + SecureBootVar, 0, ""},
-		{FactSetupMode, "0", "/" + SetupModeVar, 0, ""},
-		{FactMokSBState, "", "/" + MokSBStateVar, 0, fact.CodeAbsent},
-		{FactLSM, "lockdown,capability,landlock,yama,apparmor", "/" + LSMFile, 0, ""},
-		{FactLoadPin, "", "/" + LoadPinFile, 0, fact.CodeAbsent},
-		{FactModprobe, "/sbin/modprobe", "/" + ModprobeFile, 0, ""},
+		{FactSigEnforce, "N", "/" + sigEnforceFile, 0, ""},
+		{FactLockdown, "none", "/" + lockdownFile, 0, ""},
+		{FactSecureBoot, "1", "/" + secureBootVar, 0, ""},
+		{FactSetupMode, "0", "/" + setupModeVar, 0, ""},
+		{FactMokSBState, "", "/" + mokSBStateVar, 0, fact.CodeAbsent},
+		{FactLSM, "lockdown,capability,landlock,yama,apparmor", "/" + lsmFile, 0, ""},
+		{FactLoadPin, "", "/" + loadPinFile, 0, fact.CodeAbsent},
+		{FactModprobe, "/sbin/modprobe", "/" + modprobeFile, 0, ""},
 		{FactModuleBlacklist, "c", "/" + modprobe.CmdlineFile, 0, ""},
 		{FactInitcalls, "x,y", "/" + modprobe.CmdlineFile, 0, ""},
 		{"CONFIG_MODULES", "y", "/boot/config-6", 1, ""},
 		{"CONFIG_MODULE_SIG_FORCE", "n", "/boot/config-6", 3, ""},
 		{"CONFIG_MODPROBE_PATH", "/sbin/modprobe", "/boot/config-6", 4, ""},
 		{FactTaint, "12289", "/" + TaintedFile, 0, ""},
-		{".builtin_trusted_keys", "2", "/" + KeysFile, 2, ""},
-		{".machine", "", "/" + KeysFile, 0, fact.CodeAbsent},
+		{".builtin_trusted_keys", "2", "/" + keysFile, 2, ""},
+		{".machine", "", "/" + keysFile, 0, fact.CodeAbsent},
 		{FactKey, "Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []",
-			"/" + KeysFile, 3, ""},
+			"/" + keysFile, 3, ""},
 	} {
 		f := factOf(t, p, tt.name)
 		if f.Value != tt.value || f.File != tt.file || f.Line != tt.line || f.Code != tt.code || f.Source == "" {
@@ -100,28 +100,28 @@ func TestPolicyConclusion(t *testing.T) {
 	}{
 		{"plain", nil, fact.LoadingAny},
 		{"modules_disabled", map[string]string{DisabledFile: "1\n"}, fact.LoadingNone},
-		{"sig_enforce", map[string]string{SigEnforceFile: "Y\n"}, fact.LoadingSigned},
-		{"lockdown integrity", map[string]string{LockdownFile: "none [integrity] confidentiality\n"},
+		{"sig_enforce", map[string]string{sigEnforceFile: "Y\n"}, fact.LoadingSigned},
+		{"lockdown integrity", map[string]string{lockdownFile: "none [integrity] confidentiality\n"},
 			fact.LoadingSigned},
 		{"disabled beats lockdown",
-			map[string]string{DisabledFile: "1\n", LockdownFile: "none integrity [confidentiality]\n"},
+			map[string]string{DisabledFile: "1\n", lockdownFile: "none integrity [confidentiality]\n"},
 			fact.LoadingNone},
-		{"ima appraises modules", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\n" +
+		{"ima appraises modules", map[string]string{imaPolicyFile: "measure func=MODULE_CHECK\n" +
 			"appraise func=MODULE_CHECK appraise_type=imasig\n"}, fact.LoadingSigned},
-		{"ima only measures them", map[string]string{IMAPolicyFile: "measure func=MODULE_CHECK\n"}, fact.LoadingAny},
-		{"no securityfs: lockdown unknown", map[string]string{SecurityDir + "/": "-"}, ""},
-		{"no lockdown among the active modules", map[string]string{LockdownFile: "-"}, fact.LoadingAny},
+		{"ima only measures them", map[string]string{imaPolicyFile: "measure func=MODULE_CHECK\n"}, fact.LoadingAny},
+		{"no securityfs: lockdown unknown", map[string]string{securityDir + "/": "-"}, ""},
+		{"no lockdown among the active modules", map[string]string{lockdownFile: "-"}, fact.LoadingAny},
 		{"no securityfs, but no such thing either",
-			map[string]string{SecurityDir + "/": "-", "boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"},
+			map[string]string{securityDir + "/": "-", "boot/config-6": "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\n"},
 			fact.LoadingAny},
 		{"no /sys/module: enforcement unknown", map[string]string{"sys/module/": "-"}, ""},
-		{"kernel without signatures", map[string]string{SigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"},
+		{"kernel without signatures", map[string]string{sigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"},
 			fact.LoadingAny},
 		{"no /proc/sys", map[string]string{"proc/sys/": "-"}, ""},
 		{"kernel without modules", map[string]string{DisabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"},
 			fact.LoadingNone},
 		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
-		{"lockdown makes no sense", map[string]string{LockdownFile: "none\n"}, ""},
+		{"lockdown makes no sense", map[string]string{lockdownFile: "none\n"}, ""},
 	} {
 		texts := kernelFiles()
 		for name, text := range tt.change {
@@ -173,8 +173,8 @@ func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 
 func TestPolicyToAnOrdinaryUser(t *testing.T) {
 	texts := kernelFiles()
-	texts[KeysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
-	p := policyOf(policyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), IMAPolicyFile, fs.ErrPermission),
+	texts[keysFile] = "3a4b5c6d I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\nnonsense\n"
+	p := policyOf(policyMachine{FS: linuxtest.Refusing(linuxtest.Files(texts), imaPolicyFile, fs.ErrPermission),
 		Release: "6", Live: true})
 	if f := factOf(t, p, ".builtin_trusted_keys"); f.Code != fact.CodeRestricted {
 		t.Errorf("%+v", f)
@@ -221,15 +221,15 @@ func TestKernelConfigPlaces(t *testing.T) {
 		live    bool
 		found   bool
 	}{
-		{KernelConfigFile, zipped.String(), true, true},
-		{KernelConfigFile, zipped.String(), false, false},
+		{kernelConfigFile, zipped.String(), true, true},
+		{kernelConfigFile, zipped.String(), false, false},
 		{"boot/config-6.1", text, false, true},
 		{"lib/modules/6.1/config", text, true, true},
 		{"usr/lib/modules/6.1/config", text, true, true},
 		{"lib/modules/6.1/build/.config", text, false, true},
 		{"boot/config-6.2", text, true, false},
 	} {
-		c, err := ReadKernelConfig(linuxtest.Files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
+		c, err := readKernelConfig(linuxtest.Files(map[string]string{tt.file: tt.content}), "6.1", tt.live)
 		if found := err == nil; found != tt.found {
 			t.Fatalf("%s: %v", tt.file, err)
 		}
@@ -247,13 +247,13 @@ func TestKernelConfigPlaces(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "nonsense\n", "\x1f\x8b\x08cut", "\x7fELF"} {
-		_, err := ReadKernelConfig(linuxtest.Files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
+		_, err := readKernelConfig(linuxtest.Files(map[string]string{"boot/config-6.1": bad}), "6.1", false)
 		if !errors.Is(err, fact.ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
 	for _, release := range []string{"", "..", "a/b", "../../etc"} {
-		if _, err := ReadKernelConfig(fstest.MapFS{}, release, false); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := readKernelConfig(fstest.MapFS{}, release, false); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("release %q: %v", release, err)
 		}
 	}
@@ -293,7 +293,7 @@ func FuzzPolicyTexts(f *testing.F) {
 		if words := boot.ParseCmdline(string(b)); len(words) > len(b) {
 			t.Fatal("more words than bytes")
 		}
-		if cfg, err := ParseKernelConfig(c); (cfg == nil) == (err == nil) {
+		if cfg, err := parseKernelConfig(c); (cfg == nil) == (err == nil) {
 			t.Fatal("value xor error")
 		}
 		if _, err := parseUevent(a); err != nil && !errors.Is(err, fact.ErrMalformed) {

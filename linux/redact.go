@@ -34,7 +34,7 @@ func Redactions() []string {
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
-//     becomes RedactedValue, as does a word that is no KEY=VALUE; unified kernel images and initial
+//     becomes boot.RedactedValue, as does a word that is no KEY=VALUE; unified kernel images and initial
 //     file systems go as a whole. Keys stay, so that one that a
 //     later version reads is known to be set, with a value that is not known.
 //   - serial numbers, MAC addresses, world wide names and UUIDs of devices, in their own files and
@@ -69,7 +69,7 @@ func redactorOf(key string) func([]byte) []byte {
 	switch {
 	case key == ModulesFile:
 		return byLine(redactModule)
-	case key == KeysFile:
+	case key == keysFile:
 		return byLine(redactKey)
 	case isGrubConfig(key):
 		return byLine(redactGrub)
@@ -397,7 +397,7 @@ func redactAppend(line []byte) []byte {
 	return redactWords(line, len(line)-len(trimmed)+len("append"))
 }
 
-// redactorOfView returns what Redact does with a file that FindDiscrepancies reads, nil for nothing.
+// redactorOfView returns what Redact does with a file that [Kernel.Discrepancies] reads, nil for nothing.
 func redactorOfView(key string) func([]byte) []byte {
 	switch key {
 	case KallsymsFile:

@@ -15,7 +15,7 @@ import (
 func TestRedactKeys(t *testing.T) {
 	const private = "11111111 I--Q---     1 perm 3f010000  1000  1000 user      krb_ccache:alice: 12\n" +
 		"22222222 I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\n"
-	got := string(Redact(KeysFile, []byte(private+rootKeys)))
+	got := string(Redact(keysFile, []byte(private+rootKeys)))
 	if strings.Contains(got, "alice") || strings.Contains(got, "_uid") {
 		t.Errorf("users' keys stay: %s", got)
 	}

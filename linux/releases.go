@@ -111,7 +111,7 @@ func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, er
 	return k.treeAt(dir), nil
 }
 
-// findRelease is FindRelease with the path as the machine's user knows it in its error.
+// findRelease is modprobe.FindRelease with the path as the machine's user knows it in its error.
 func (k *Kernel) findRelease(release string) (modprobe.ReleaseDir, error) {
 	dir, err := modprobe.FindRelease(k.machine, release)
 	return dir, fact.ErrorAt(k.options.Root, dir.Dir, err)

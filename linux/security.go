@@ -13,22 +13,23 @@ import (
 )
 
 func (r *policyReader) lsm() {
-	value, err := r.attr(LSMFile)
+	value, err := r.attr(lsmFile)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = notMounted("securityfs")
 		}
-		r.unknown(FactLSM, SourceSecurity, LSMFile, "", err)
+		r.unknown(FactLSM, SourceSecurity, lsmFile, "", err)
 		return
 	}
 	for name := range strings.SplitSeq(value, ",") {
 		r.loadPinOn = r.loadPinOn || name == "loadpin"
 	}
-	r.add(fact.PolicyFact{Name: FactLSM, Value: value, Effect: "the active security modules", Source: SourceSecurity, File: slash(LSMFile)})
+	r.add(fact.PolicyFact{Name: FactLSM, Value: value, Effect: "the active security modules", Source: SourceSecurity,
+		File: slash(lsmFile)})
 }
 
 func (r *policyReader) loadPin() {
-	for _, file := range []string{LoadPinFile, loadPinParameter, loadPinOldParameter} {
+	for _, file := range []string{loadPinFile, loadPinParameter, loadPinOldParameter} {
 		value, err := r.attr(file)
 		if err != nil {
 			continue
@@ -39,23 +40,23 @@ func (r *policyReader) loadPin() {
 			r.pinned = file
 		}
 		source := SourceSysModule
-		if file == LoadPinFile {
+		if file == loadPinFile {
 			source = SourceSysctl
 		}
 		r.add(fact.PolicyFact{Name: FactLoadPin, Value: value, Effect: effect, Source: source, File: slash(file)})
 		return
 	}
-	_, err := r.attr(LoadPinFile)
+	_, err := r.attr(loadPinFile)
 	effect := ""
 	if errors.Is(err, fs.ErrNotExist) && (r.hasSecurityFS() && !r.loadPinOn || r.is("CONFIG_SECURITY_LOADPIN", "n")) {
 		effect = "LoadPin is not active"
 	}
-	r.unknown(FactLoadPin, SourceSysctl, LoadPinFile, effect, err)
+	r.unknown(FactLoadPin, SourceSysctl, loadPinFile, effect, err)
 }
 
 // ima looks for a rule that appraises modules. Most kernels let nobody read the policy.
 func (r *policyReader) ima() {
-	text, err := limit.AppendFile(r.FS, nil, IMAPolicyFile, limit.Proc)
+	text, err := limit.AppendFile(r.FS, nil, imaPolicyFile, limit.Proc)
 	if err != nil {
 		effect := ""
 		switch {
@@ -64,11 +65,12 @@ func (r *policyReader) ima() {
 		case r.is("CONFIG_IMA_APPRAISE", "n"), r.hasSecurityFS():
 			r.appraised, effect = fact.No, "IMA appraises no modules"
 		}
-		r.unknown(FactIMAAppraise, SourceSecurity, IMAPolicyFile, effect, err)
+		r.unknown(FactIMAAppraise, SourceSecurity, imaPolicyFile, effect, err)
 		return
 	}
 	rule, line := moduleAppraisal(string(text))
-	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules", Source: SourceSecurity, File: slash(IMAPolicyFile)}
+	f := fact.PolicyFact{Name: FactIMAAppraise, Value: "no rule", Effect: "IMA appraises no modules",
+		Source: SourceSecurity, File: slash(imaPolicyFile)}
 	r.appraised = fact.No
 	if rule != "" {
 		r.appraised, r.appraisedLine = fact.Yes, line
@@ -101,8 +103,8 @@ func moduleAppraisal(policy string) (rule string, line int) {
 	return "", 0
 }
 
-// EFIVarsDir is where the firmware's variables are mounted.
-const EFIVarsDir = "sys/firmware/efi/efivars"
+// efiVarsDir is where the firmware's variables are mounted.
+const efiVarsDir = "sys/firmware/efi/efivars"
 
 const (
 	efiGlobal = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
@@ -111,33 +113,37 @@ const (
 
 // The files of the variables that say whether the firmware, and shim, verify what they start.
 const (
-	SecureBootVar     = EFIVarsDir + "/SecureBoot-" + efiGlobal
-	SetupModeVar      = EFIVarsDir + "/SetupMode-" + efiGlobal
-	MokSBStateVar     = EFIVarsDir + "/MokSBStateRT-" + shimGUID
-	MokListTrustedVar = EFIVarsDir + "/MokListTrustedRT-" + shimGUID
+	secureBootVar     = efiVarsDir + "/SecureBoot-" + efiGlobal
+	setupModeVar      = efiVarsDir + "/SetupMode-" + efiGlobal
+	mokSBStateVar     = efiVarsDir + "/MokSBStateRT-" + shimGUID
+	mokListTrustedVar = efiVarsDir + "/MokListTrustedRT-" + shimGUID
 )
 
-// ParseEFIByte reads a variable of one byte in the form of efivarfs: four bytes of attributes,
+// parseEFIByte reads a variable of one byte in the form of efivarfs: four bytes of attributes,
 // then the value.
-func ParseEFIByte(b []byte) (byte, error) {
+func parseEFIByte(b []byte) (byte, error) {
 	if len(b) != 5 {
-		return 0, &fact.ParseError{Source: EFIVarsDir, Reason: "has " + strconv.Itoa(len(b)) + " bytes, not four of attributes and one of value"}
+		return 0, &fact.ParseError{Source: efiVarsDir, Reason: "has " + strconv.Itoa(len(b)) +
+			" bytes, not four of attributes and one of value"}
 	}
 	return b[4], nil
 }
 
 func (r *policyReader) secureBoot() {
-	r.efiByte(FactSecureBoot, SecureBootVar, "the firmware verifies the boot loader", "the firmware starts anything")
-	r.efiByte(FactSetupMode, SetupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing", "the firmware's keys are fixed")
-	r.efiByte(FactMokSBState, MokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off", "shim validates")
-	r.efiByte(FactMokListTrusted, MokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine", "the owner's keys (MOK) are not trusted for modules")
+	r.efiByte(FactSecureBoot, secureBootVar, "the firmware verifies the boot loader", "the firmware starts anything")
+	r.efiByte(FactSetupMode, setupModeVar, "the firmware's keys may be replaced: Secure Boot holds nothing",
+		"the firmware's keys are fixed")
+	r.efiByte(FactMokSBState, mokSBStateVar, "shim's validation is switched off: the kernel takes Secure Boot for off",
+		"shim validates")
+	r.efiByte(FactMokListTrusted, mokListTrustedVar, "the owner's keys (MOK) may go to the keyring .machine",
+		"the owner's keys (MOK) are not trusted for modules")
 }
 
 func (r *policyReader) efiByte(name, file, on, off string) {
 	b, err := limit.AppendAttr(r.FS, nil, file, limit.Attr)
 	var value byte
 	if err == nil {
-		value, err = ParseEFIByte(b)
+		value, err = parseEFIByte(b)
 	}
 	if err != nil {
 		effect, err := r.noEFI(name, err)
@@ -162,7 +168,7 @@ func (r *policyReader) noEFI(name string, err error) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	entries, dirErr := fs.ReadDir(r.FS, EFIVarsDir)
+	entries, dirErr := fs.ReadDir(r.FS, efiVarsDir)
 	switch {
 	case dirErr == nil && len(entries) > 0 && (name == FactMokSBState || name == FactMokListTrusted):
 		return "not set by shim", err

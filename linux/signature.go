@@ -119,16 +119,16 @@ func stopsUnsigned(text, file string, line int) fact.Answer {
 func unsignedNow(p *policyReader) fact.Answer {
 	switch {
 	case p.enforced == fact.Yes:
-		return stopsUnsigned("sig_enforce=Y: the kernel takes only signed modules", slash(SigEnforceFile), 0)
+		return stopsUnsigned("sig_enforce=Y: the kernel takes only signed modules", slash(sigEnforceFile), 0)
 	case p.locked == fact.Yes:
-		return stopsUnsigned("lockdown: the kernel takes only signed modules", slash(LockdownFile), 0)
+		return stopsUnsigned("lockdown: the kernel takes only signed modules", slash(lockdownFile), 0)
 	case p.enforced == fact.No && p.locked == fact.No:
 		return passes()
 	}
 	r := fact.Reason{Code: ReasonUnsigned, Text: "whether the kernel takes unsigned modules is not known",
-		Unread: slash(LockdownFile)}
+		Unread: slash(lockdownFile)}
 	if p.enforced == "" {
-		r.Unread = slash(SigEnforceFile)
+		r.Unread = slash(sigEnforceFile)
 	}
 	return fact.UnsureOf(r)
 }
@@ -197,9 +197,9 @@ func unsignedBySecureBoot(p *policyReader, l *commandLine) fact.Answer {
 	case !heeds, p.secureBooted == fact.No:
 		return passes()
 	case p.secureBooted == fact.Yes:
-		return stopsUnsigned("Secure Boot makes the kernel take only signed modules", slash(SecureBootVar), 0)
+		return stopsUnsigned("Secure Boot makes the kernel take only signed modules", slash(secureBootVar), 0)
 	}
-	return fact.UnsureOf(fact.Reason{Code: ReasonUnsigned, Unread: slash(SecureBootVar),
+	return fact.UnsureOf(fact.Reason{Code: ReasonUnsigned, Unread: slash(secureBootVar),
 		Text: "with Secure Boot the kernel would take only signed modules; whether it is on is not known"})
 }
 
@@ -241,7 +241,7 @@ const (
 func gateNow(p *policyReader) fact.Answer {
 	switch {
 	case p.appraised == fact.Yes:
-		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: imaAppraises, File: slash(IMAPolicyFile),
+		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: imaAppraises, File: slash(imaPolicyFile),
 			Line: p.appraisedLine, Unread: "IMA's result"})
 	case p.pinned != "":
 		return fact.UnsureOf(fact.Reason{Code: ReasonGate, Text: loadPinPins, File: slash(p.pinned),

@@ -59,7 +59,7 @@ const (
 	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )
 
-// policySources are the sources of ReadPolicy that a look at the loaded modules does not read.
+// policySources are the sources of readPolicy that a look at the loaded modules does not read.
 var policySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, SourceEFI, SourceCmdline, SourceKeys}
 
 // Sources returns what a list with the given details reads.
@@ -97,22 +97,22 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 // policyPlan says what Detail Policy reads.
 func policyPlan(asked bool) []fact.SourcePlan {
 	return []fact.SourcePlan{
-		{Source: SourceKernelConfig, Reads: []string{"/" + KernelConfigFile, "/boot/config-RELEASE",
+		{Source: SourceKernelConfig, Reads: []string{"/" + kernelConfigFile, "/boot/config-RELEASE",
 			"/lib/modules/RELEASE/{config,build/.config}"},
 			For: "what the kernel was built with", Asked: asked},
-		{Source: SourceSysctl, Reads: []string{"/" + DisabledFile, "/" + ModprobeFile, "/" + LoadPinFile},
+		{Source: SourceSysctl, Reads: []string{"/" + DisabledFile, "/" + modprobeFile, "/" + loadPinFile},
 			For: "whether loading is switched off, the kernel's helper", Asked: asked},
-		{Source: SourceSysModule, Reads: []string{"/" + SigEnforceFile}, For: "whether signatures are enforced",
+		{Source: SourceSysModule, Reads: []string{"/" + sigEnforceFile}, For: "whether signatures are enforced",
 			Asked: asked},
-		{Source: SourceSecurity, Reads: []string{"/" + LockdownFile, "/" + LSMFile, "/" + IMAPolicyFile},
+		{Source: SourceSecurity, Reads: []string{"/" + lockdownFile, "/" + lsmFile, "/" + imaPolicyFile},
 			Needs: "root for the IMA policy, and a kernel that shows it", For: "lockdown, security modules, appraisal",
 			Asked: asked},
-		{Source: SourceEFI, Reads: []string{"/" + SecureBootVar, "/" + SetupModeVar, "/" + MokSBStateVar,
-			"/" + MokListTrustedVar},
+		{Source: SourceEFI, Reads: []string{"/" + secureBootVar, "/" + setupModeVar, "/" + mokSBStateVar,
+			"/" + mokListTrustedVar},
 			For: "Secure Boot and the owner's keys", Asked: asked},
 		{Source: SourceCmdline, Reads: []string{"/" + modprobe.CmdlineFile}, For: "module_blacklist and its like",
 			Asked: asked},
-		{Source: SourceKeys, Reads: []string{"/" + KeysFile}, Needs: "root for the kernel's own keyrings",
+		{Source: SourceKeys, Reads: []string{"/" + keysFile}, Needs: "root for the kernel's own keyrings",
 			For: "keys that modules are verified with", Asked: asked},
 	}
 }

@@ -35,7 +35,7 @@ const (
 	ViewLog          = "kernel_log"       // modules that the kernel's log says taint it
 )
 
-// Views are the sources that FindDiscrepancies compares, those that everyone may read first. What is
+// Views are the sources that [Kernel.Discrepancies] compares, those that everyone may read first. What is
 // on disk is beside them.
 var Views = []string{SourceModules, SourceSysModule, ViewOpen, ViewLinks, ViewHolders,
 	ViewSymbols, ViewBTF, ViewDrivers,

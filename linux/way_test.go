@@ -72,8 +72,8 @@ func TestUnknownNamesWhatWasNotRead(t *testing.T) {
 			imageOf(map[string]string{options: "version 6\noptions module_blacklist=lone\n",
 				"boot/loader/entries/b.conf": "version 6\n"}), false, "boot/loader/entries/b.conf"},
 		{"proc/modules", "nosuch", imageOf(nil), true, "/proc/modules"},
-		{"proc/sys/kernel/modprobe", "lone", imageOf(nil), true, ModprobeFile},
-		{"sig_enforce", "lone", imageOf(unsignedFile(signedConfig)), true, SigEnforceFile},
+		{"proc/sys/kernel/modprobe", "lone", imageOf(nil), true, modprobeFile},
+		{"sig_enforce", "lone", imageOf(unsignedFile(signedConfig)), true, sigEnforceFile},
 	} {
 		fsys := linuxtest.Refusing(tt.fsys, tt.refused, fs.ErrPermission)
 		dir, err := modprobe.FindRelease(fsys, "6")

@@ -85,7 +85,8 @@ var (
 
 // Read reads how the machine's kernels would be started. What is not there is left out: a
 // Setup without entries says that the next boot's command line is not known. Files that could not be
-// read or understood are problems of SourceCmdline.
+// read or understood are problems of SourceCmdline, a root of modules that could not be listed is one of
+// modprobe.SourceTree.
 func Read(fsys fs.FS, report *fact.Report) *Setup {
 	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys, report)}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set

@@ -16,8 +16,8 @@ import (
 
 // Glance reads of a module file only what tells whether it can be a whole one: its size, its first
 // bytes, and where these say that it ends. It fills in Path, Size, ModTime and Compression, decodes
-// nothing, and costs a tenth of ReadFile. The error is that of opening; ErrMalformed for a file that is empty, is
-// neither ELF nor a container, or was cut off; ErrTooLarge for one that has, or decompresses to,
+// nothing, and costs a tenth of ReadFile. The error is that of opening; fact.ErrMalformed for a file that is empty, is
+// neither ELF nor a container, or was cut off; fact.ErrTooLarge for one that has, or decompresses to,
 // more than max bytes (0: 512 MiB). A gzip file does not show that it was cut off.
 func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	f, err := fsys.Open(name)
