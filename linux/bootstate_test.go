@@ -297,9 +297,9 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	texts := unsignedFile(signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n")
 	for name, text := range map[string]string{
 		"proc/config.gz": string(linuxtest.Gzip([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
-		DisabledFile:     "1\n", LockdownFile: "none [integrity] confidentiality\n", SigEnforceFile: "Y\n",
+		DisabledFile:     "1\n", lockdownFile: "none [integrity] confidentiality\n", sigEnforceFile: "Y\n",
 		modprobe.CmdlineFile: "module_blacklist=lone\n",
-		SecureBootVar:        "\x06\x00\x00\x00\x01", MokSBStateVar: "\x06\x00\x00\x00\x01",
+		secureBootVar:        "\x06\x00\x00\x00\x01", mokSBStateVar: "\x06\x00\x00\x00\x01",
 	} {
 		texts[name] = text
 	}
@@ -319,7 +319,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	if v := verdict(); v.NextBoot.Outcome != fact.VerdictLoadable {
 		t.Errorf("shim does not validate: %s %+v", outcomes(v), v.Reasons)
 	}
-	delete(fsys, MokSBStateVar)
+	delete(fsys, mokSBStateVar)
 	if v := verdict(); v.NextBoot.Outcome != fact.VerdictBlocked {
 		t.Errorf("Secure Boot is on: %s %+v", outcomes(v), v.Reasons)
 	}
