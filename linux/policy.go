@@ -480,67 +480,6 @@ func (r *policyReader) taint() {
 		File: slash(TaintedFile)})
 }
 
-// keys adds the keyrings that bear on modules, and the certificates, that the reader may view.
-func (r *policyReader) keys() {
-	text, err := limit.AppendFile(r.FS, nil, keysFile, limit.Proc)
-	if err != nil {
-		for _, ring := range trustedKeyrings {
-			r.unknown(ring.name, SourceKeys, keysFile, "", err)
-		}
-		return
-	}
-	var lost fact.Report // the fact below says so
-	keys := parseKeyFile(text, &lost)
-	shown := slices.ContainsFunc(keys, func(k kernelKey) bool { return isTrustedKeyring(k) })
-	for _, ring := range trustedKeyrings {
-		r.add(keyringFact(keys, ring.name, ring.effect, shown))
-	}
-	n := 0
-	for _, k := range keys {
-		if !strings.HasPrefix(k.Type, "asymm") {
-			continue
-		}
-		if n++; n > limit.Problems {
-			break
-		}
-		r.add(fact.PolicyFact{Name: FactKey, Value: k.Description, Effect: "a certificate in the kernel",
-			Source: SourceKeys, File: slash(keysFile), Line: k.Line})
-	}
-	for _, p := range lost.Problems[:min(len(lost.Problems), 1)] {
-		r.add(fact.PolicyFact{Name: FactKey, Source: SourceKeys, File: slash(keysFile), Line: p.Line,
-			Code: fact.CodeMalformed})
-	}
-}
-
-// isTrustedKeyring reports whether the key is one of the keyrings that bear on modules. Whoever may
-// view one may view all.
-func isTrustedKeyring(k kernelKey) bool {
-	name, _, _ := k.Keyring()
-	for _, ring := range trustedKeyrings {
-		if ring.name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// keyringFact is the fact of one keyring. To a reader who is shown none of them, they may all be
-// there.
-func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyFact {
-	for _, k := range keys {
-		if name, holds, ok := k.Keyring(); ok && name == ring {
-			return fact.PolicyFact{Name: ring, Value: holds, Effect: effect, Source: SourceKeys,
-				File: slash(keysFile), Line: k.Line}
-		}
-	}
-	if shown {
-		return fact.PolicyFact{Name: ring, Effect: "this kernel has no such keyring", Source: SourceKeys,
-			File: slash(keysFile), Code: fact.CodeAbsent}
-	}
-	return fact.PolicyFact{Name: ring, Effect: "not shown: /proc/keys lists only keys that the reader may view",
-		Source: SourceKeys, File: slash(keysFile), Code: fact.CodeRestricted}
-}
-
 // conclude says in one word whether new code can enter. A fact that could make the answer stricter
 // must be known for "any".
 func (r *policyReader) conclude() {
