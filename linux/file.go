@@ -156,7 +156,8 @@ func (d *describer) place(m *Record, file, name string) {
 		present, err := d.firmware.Present(m.Own.Firmware[i].Name)
 		m.Own.Firmware[i].Present, unread = present, cmp.Or(unread, err)
 	}
-	if unread != nil {
+	// An image without any firmware directory keeps its firmware elsewhere: unknown, and nothing failed.
+	if unread != nil && !errors.Is(unread, fs.ErrNotExist) {
 		m.Problem(SourceTree, "firmware", unread)
 	}
 	origin := d.owners.Origin(m.Own, m.Name, file, name)
