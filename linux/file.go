@@ -5,6 +5,7 @@ package linux
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"strings"
