@@ -107,9 +107,16 @@ func (b *wineBox) run(t *testing.T, program string, args ...string) string {
 // runExit runs a Windows program that ends with an exit code.
 func (b *wineBox) runExit(t *testing.T, code int, program string, args ...string) string {
 	t.Helper()
+	return b.runIn(t, "", code, program, args...)
+}
+
+// runIn is runExit in a folder.
+func (b *wineBox) runIn(t *testing.T, dir string, code int, program string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := b.Command(ctx, program, args...)
+	cmd.Dir = dir
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -553,9 +560,12 @@ func forget(v any, keys ...string) {
 	}
 }
 
-// packageTests runs the tests of package windows on Windows: what compiles everywhere must also be right there.
+// packageTests runs the tests of package windows and its rooms on Windows: what compiles everywhere must also be right
+// there.
 func (b *wineBox) packageTests(t *testing.T) {
-	for _, pkg := range []string{"./windows", "./windows/wmi", "./internal/sign"} {
+	for _, pkg := range []string{
+		"./windows", "./windows/pe", "./windows/authenticode", "./windows/registry", "./windows/wmi", "./internal/sign",
+	} {
 		out := filepath.Join(t.TempDir(), filepath.Base(pkg)+".test.exe")
 		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-trimpath", "-o", out, pkg)
 		cmd.Dir = ".."
@@ -563,7 +573,7 @@ func (b *wineBox) packageTests(t *testing.T) {
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("go test -c %s: %v\n%s", pkg, err, text)
 		}
-		if text := b.run(t, out, "-test.short"); !strings.Contains(text, "PASS") {
+		if text := b.runIn(t, filepath.Join("..", pkg), 0, out, "-test.short"); !strings.Contains(text, "PASS") {
 			t.Errorf("%s: %s", pkg, text)
 		}
 	}
