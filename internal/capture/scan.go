@@ -71,7 +71,7 @@ func (f Form) typed(line string) bool {
 	if f.Tool != "" && strings.HasPrefix(strings.TrimSpace(line), f.Tool) {
 		return true
 	}
-	command, ok := Prompt(line)
+	command, ok := Prompt(strings.TrimSpace(line)) // whoever quotes a listing may indent it
 	if ok && f.Typed != nil {
 		f.Typed(command)
 	}

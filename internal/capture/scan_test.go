@@ -65,7 +65,7 @@ func TestScanTyped(t *testing.T) {
 	var r fact.Report
 	var typed []string
 	f := Form{Tool: "tool", Source: "s", Typed: func(c string) { typed = append(typed, c) }}
-	text := "$ tool -v\ntool -x\nroot@h:~# other\n# \n"
+	text := "$ tool -v\ntool -x\n    root@h:~# other\n# \n"
 	stray := Scan(text, f, &r, func(string) error { return errors.New("no row") })
 	if stray != 0 || r.Problems != nil || !slices.Equal(typed, []string{"tool -v", "other", ""}) {
 		t.Errorf("%d stray, %v, typed %q", stray, r.Problems, typed)
