@@ -56,8 +56,8 @@ const (
 	maxAttempts    = 8
 )
 
-// A CallFunc asks the machine for what is no file; ops are the constants above.
-type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
+// A callFunc asks the machine for what is no file; ops are the constants above.
+type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // plain returns the error that err's code stands for: what a machine says beside it differs from
 // machine to machine, and a recording keeps the code alone. An error without a code stays.
@@ -68,8 +68,8 @@ func plain(err error) error {
 	return err
 }
 
-// Text asks for a sysctl of text.
-func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
+// text asks for a sysctl of text.
+func (c callFunc) text(ctx context.Context, name string) (string, error) {
 	b, err := c(ctx, OpSysctl, name)
 	if err != nil {
 		return "", fmt.Errorf("sysctl %s: %w", name, plain(err))
@@ -77,8 +77,8 @@ func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
 	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
 }
 
-// Int asks for a sysctl of a number.
-func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
+// integer asks for a sysctl of a number.
+func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	b, err := c(ctx, OpSysctlInt, name)
 	if err != nil {
 		return 0, fmt.Errorf("sysctl %s: %w", name, plain(err))

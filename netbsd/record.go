@@ -10,7 +10,7 @@ import (
 )
 
 // records returns what the kernel, or modstat's text, says as records. UsedBy is Required turned around.
-func records(stats []Stat, addresses bool, r *fact.Report) []Record {
+func records(stats []moduleStat, addresses bool, r *fact.Report) []Record {
 	modules := make([]Record, len(stats))
 	users := map[string][]string{}
 	whole := true
@@ -45,7 +45,7 @@ func records(stats []Stat, addresses bool, r *fact.Report) []Record {
 	return modules
 }
 
-func record(s Stat, addresses bool) Record {
+func record(s moduleStat, addresses bool) Record {
 	m := Record{
 		ID: string(fact.KindNetBSDModule) + ":" + s.Name, Kind: fact.KindNetBSDModule, Name: s.Name, State: fact.StateLoaded,
 		Size: s.Size, Refs: s.Refs,
@@ -65,7 +65,7 @@ func record(s Stat, addresses bool) Record {
 }
 
 // fileRecord returns a module that a file declares as a record.
-func fileRecord(m *Metadata, path string) Record {
+func fileRecord(m *metadata, path string) Record {
 	return Record{
 		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name, State: fact.StateInstalled,
 		Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
