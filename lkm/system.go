@@ -352,7 +352,7 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 }
 
 // Plan says what a Snapshot with the System's details reads.
-func (s *System) Plan() []Plan { return s.backend.plan(s.options.Detail) }
+func (s *System) Plan() []Plan { return s.backend.sources(s.options.Detail) }
 
 // Refresh forgets what the System keeps of the machine: which reads were refused, so that they are
 // tried again at once, and the indexes, the configuration and the metadata of files on disk.
