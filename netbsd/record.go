@@ -41,7 +41,7 @@ func records(stats []moduleStat, addresses bool, r *fact.Report) []Record {
 			lose(i, "requires", fmt.Errorf("%w: the requirements could not be read", fact.ErrMalformed))
 		}
 	}
-	fact.Settle(r, modules, losses)
+	fact.AddLosses(r, modules, losses)
 	return modules
 }
 
