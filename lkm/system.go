@@ -310,7 +310,9 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list builtin modules", false); err != nil {
 		return failed(err)
 	}
-	return s.sequence("list builtin modules", func(r *fact.Report) iter.Seq2[Module, error] { return s.backend.builtin(ctx, r) })
+	return s.sequence("list builtin modules", func(r *fact.Report) iter.Seq2[Module, error] {
+		return s.backend.builtin(ctx, r)
+	})
 }
 
 // sequence yields what list does. A list that its budget cut short ends in an error, because nobody sees its Problem.

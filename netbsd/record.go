@@ -67,8 +67,8 @@ func record(s moduleStat, addresses bool) Record {
 // fileRecord returns a module that a file declares as a record.
 func fileRecord(m *metadata, path string) Record {
 	return Record{
-		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name, State: fact.StateInstalled,
-		Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
+		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name,
+		State: fact.StateInstalled, Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
 		Own: &Module{Class: m.Class, Required: m.Required, BuiltFor: fact.CountOf(int64(m.BuiltFor))},
 	}
 }
