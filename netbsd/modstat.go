@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/machine"
 )
 
 // A moduleStat is what modctl(2) says of one module.
@@ -57,7 +58,7 @@ func readModules(ctx context.Context, call callFunc, r *fact.Report) ([]moduleSt
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", OpModctlStat, plain(err))
+			return nil, fmt.Errorf("%s: %w", OpModctlStat, machine.PlainError(err))
 		}
 		order, needed, body, err := answer(b)
 		if err != nil {
@@ -70,7 +71,8 @@ func readModules(ctx context.Context, call callFunc, r *fact.Report) ([]moduleSt
 			return nil, fmt.Errorf("%s: %w: an answer of %d bytes", OpModctlStat, fact.ErrTooLarge, needed)
 		}
 		if size >= needed {
-			return nil, &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d of %d bytes in a buffer of %d", len(body), needed, size)}
+			return nil, &fact.ParseError{Source: OpModctlStat,
+				Reason: fmt.Sprintf("%d of %d bytes in a buffer of %d", len(body), needed, size)}
 		}
 		size = needed + 4096 // room for modules that are loaded meanwhile
 	}
@@ -126,7 +128,8 @@ func (l *list) decodeNew(order binary.ByteOrder, b []byte) error {
 	}
 	n := uint64(order.Uint32(b))
 	if n > uint64(len(b)-4)/newSize {
-		return &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
+		return &fact.ParseError{Source: OpModctlStat, Field: "count",
+			Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
 	}
 	records, texts := b[4:4+n*newSize], b[4+n*newSize:]
 	l.modules = make([]moduleStat, 0, n)
@@ -162,7 +165,8 @@ func (l *list) required(name string, texts []byte, at int, offset uint32) ([]str
 
 func (l *list) decodeOld(order binary.ByteOrder, b []byte) error {
 	if len(b)%oldSize != 0 {
-		return &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
+		return &fact.ParseError{Source: OpModctlStat,
+			Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
 	}
 	l.modules = make([]moduleStat, 0, len(b)/oldSize)
 	for ; len(b) > 0; b = b[oldSize:] {
