@@ -177,7 +177,8 @@ func (r *rules) unread(source, code, unknown string) fact.Reason {
 	return because
 }
 
-// addLosses reports what is lost of the settings that were read. Those that could not be read are in the policy's facts.
+// addLosses reports what is lost of the settings that were read. Those that could not be read are in the policy's
+// facts.
 func (r *rules) addLosses(report *fact.Report) {
 	for _, p := range r.report.Problems {
 		if s, _ := r.report.Find(p.Source); s.Outcome == fact.OutcomePartial && !slices.Contains(report.Problems, p) {

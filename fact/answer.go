@@ -3,7 +3,7 @@
 package fact
 
 // An Answer is what one step of a judgement found about one way into a kernel: whether the step stops it, and why.
-// It is made by [Stops], [Passes] and [Unsure] alone, so that no unknown answer lacks its reason. The zero value
+// Only [Stops], [Passes], [Unsure] and [UnsureOf] make one, so that no unknown answer lacks its reason. The zero value
 // means that the step does not apply, and decides nothing.
 type Answer struct {
 	applies bool

@@ -75,7 +75,8 @@ func (p *Policy) Incomplete() []Problem {
 		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code, Text: f.Effect})
 	}
 	if p.Loading == "" && len(problems) == 0 {
-		problems = append(problems, Problem{Field: "policy", Code: CodeOther, Text: "whether new code can enter the kernel is not known" + unsupportedFacts(p)})
+		problems = append(problems, Problem{Field: "policy", Code: CodeOther,
+			Text: "whether new code can enter the kernel is not known" + unsupportedFacts(p)})
 	}
 	return problems
 }

@@ -112,9 +112,9 @@ type Loss struct {
 	Err           error
 }
 
-// Settle gives each record the problems of its losses. A cause that hit every one of several records becomes one
+// AddLosses gives each record the problems of its losses. A cause that hit every one of several records becomes one
 // Problem of its source.
-func Settle[Own any](r *Report, records []Record[Own], losses []Loss) {
+func AddLosses[Own any](r *Report, records []Record[Own], losses []Loss) {
 	type cause struct {
 		source, field string
 		code          Code

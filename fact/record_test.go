@@ -20,7 +20,7 @@ func TestAddProblem(t *testing.T) {
 	}
 }
 
-func TestSettle(t *testing.T) {
+func TestAddLosses(t *testing.T) {
 	denied := func(module int, field string) Loss { return Loss{module, "x", field, fs.ErrPermission} }
 	for name, tt := range map[string]struct {
 		modules int
@@ -43,7 +43,7 @@ func TestSettle(t *testing.T) {
 	} {
 		var r Report
 		records := make([]Record[Other], tt.modules)
-		Settle(&r, records, tt.losses)
+		AddLosses(&r, records, tt.losses)
 		for i := range r.Problems {
 			r.Problems[i].Text = ""
 		}

@@ -19,8 +19,8 @@ const (
 	SignatureInvalid   SignatureStatus = "invalid"   // it does not fit the bytes
 )
 
-// A SignatureClass says under which programme a signature was made, where the operating system
-// has programmes. Empty means unknown.
+// A SignatureClass says under which program a signature was made, where the operating system
+// has programs. Empty means unknown.
 type SignatureClass string
 
 // The classes; all but SelfSigned are Windows'.
@@ -52,7 +52,7 @@ type Signature struct {
 	Signer string `json:"signer,omitzero"`
 	// Source is where the signature was found: embedded or catalog.
 	Source string `json:"source,omitzero"`
-	// Class is the programme it was made under; empty when unknown or when the system has none.
+	// Class is the program it was made under; empty when unknown or when the system has none.
 	Class SignatureClass `json:"class,omitzero"`
 	// Evidence is a fact that stands in for a look at the file, such as taint_e.
 	Evidence string `json:"evidence,omitzero"`

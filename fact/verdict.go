@@ -80,16 +80,23 @@ var ranks = [...]VerdictOutcome{
 	VerdictLoaded, VerdictBuiltin, VerdictLoadable, VerdictUnknown, VerdictBlocked, VerdictAbsent,
 }
 
-// rank returns the index of the outcome in ranks, and one behind the last for nil.
+// rank returns the index of the outcome in ranks, and one after the last for nil.
 func (p *Prospect) rank() int {
 	if p == nil {
 		return len(ranks)
 	}
-	if i := slices.Index(ranks[:], p.Outcome); i >= 0 {
+	return p.Outcome.rank()
+}
+
+func (o VerdictOutcome) rank() int {
+	if i := slices.Index(ranks[:], o); i >= 0 {
 		return i
 	}
 	return slices.Index(ranks[:], VerdictUnknown)
 }
+
+// Worse reports whether the outcome is worse than another, in the order of [Verdict.Worst].
+func (o VerdictOutcome) Worse(other VerdictOutcome) bool { return o.rank() < other.rank() }
 
 // Lead makes a reason the first one. An equal one moves there. The zero Reason changes nothing.
 func (v *Verdict) Lead(because Reason) {
@@ -132,7 +139,8 @@ type Reason struct {
 	// File and Line are where it stands; empty and 0 when it is not from a file's line.
 	File string `json:"file,omitzero"`
 	Line int    `json:"line,omitzero"`
-	// Unread names the source, file or setting that was not read, if that makes the answer unknown; empty otherwise.
+	// Unread names the source, file or setting that was not read, if that makes the answer unknown. It is empty
+	// otherwise, and on systems other than Linux, where only Text says it.
 	Unread string `json:"unread,omitzero"`
 }
 

@@ -89,20 +89,11 @@ const (
 // A callFunc asks the machine for what is no file; ops are the constants above.
 type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
-// plain returns the error that err's code stands for: what a machine says beside it differs from
-// machine to machine, and a recording keeps the code alone. An error without a code stays.
-func plain(err error) error {
-	if e := fact.CodeOf(err).Err(); e != nil {
-		return e
-	}
-	return err
-}
-
 // number asks for a decimal answer from 0 to 2³¹−1.
 func (c callFunc) number(ctx context.Context, op string, id int) (int, error) {
 	b, err := c(ctx, op, strconv.Itoa(id))
 	if err != nil {
-		return 0, fmt.Errorf("%s %d: %w", op, id, plain(err))
+		return 0, fmt.Errorf("%s %d: %w", op, id, machine.PlainError(err))
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || n < 0 || n > maxNumber {
@@ -115,7 +106,7 @@ func (c callFunc) number(ctx context.Context, op string, id int) (int, error) {
 func (c callFunc) text(ctx context.Context, name string) (string, error) {
 	b, err := c(ctx, OpSysctl, name)
 	if err != nil {
-		return "", fmt.Errorf("sysctl %s: %w", name, plain(err))
+		return "", fmt.Errorf("sysctl %s: %w", name, machine.PlainError(err))
 	}
 	if len(b) > maxSysctl {
 		return "", fmt.Errorf("sysctl %s: %w: %d bytes", name, fact.ErrTooLarge, len(b))
@@ -130,7 +121,7 @@ func (c callFunc) text(ctx context.Context, name string) (string, error) {
 func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	b, err := c(ctx, OpSysctlInt, name)
 	if err != nil {
-		return 0, fmt.Errorf("sysctl %s: %w", name, plain(err))
+		return 0, fmt.Errorf("sysctl %s: %w", name, machine.PlainError(err))
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {

@@ -174,14 +174,15 @@ func (k *Kernel) File(_ context.Context, path string, _ *fact.Report) ([]Record,
 	return []Record{fileRecord(&f, k.kind)}, nil
 }
 
-// ReadFile reads a .ko file, or a kernel, by itself. The result is false for a file that is not of FreeBSD. head is the
+// ReadFile reads a .ko file, or a kernel, by itself. ok is false for a file that is not of FreeBSD. head is the
 // file's beginning, nil for a folder.
-func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Record, bool, error) {
+func ReadFile(
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	if !strings.HasPrefix(string(head), "\x7fELF") {
 		return nil, false, nil
 	}
 	f := diskFile{Path: name}
-	var err error
 	if f.metadata, err = readMetadata(fsys, name, o.FileCap(), &f.report); err != nil {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}

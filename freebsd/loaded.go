@@ -60,7 +60,7 @@ func (k *Kernel) loadedRecords(files []loadedFile, partial error, r *fact.Report
 			losses = append(losses, fact.Loss{Module: i, Source: SourceKldstat, Field: "size", Err: err})
 		}
 	}
-	fact.Settle(r, records, losses)
+	fact.AddLosses(r, records, losses)
 	reportList(files, partial, r)
 	return records
 }
@@ -120,7 +120,7 @@ func (k *Kernel) addAddresses(files []loadedFile, records []Record, arch string,
 			losses = append(losses, fact.Loss{Module: i, Source: SourceKldstat, Field: "address", Err: err})
 		}
 	}
-	fact.Settle(r, records, losses)
+	fact.AddLosses(r, records, losses)
 }
 
 // wideMachine reports whether a kernel of the machine has pointers of 64 bits. An unknown machine counts as one that
@@ -201,7 +201,7 @@ func (k *Kernel) addFiles(ctx context.Context, loaded []loadedFile, records []Re
 	if read < len(records) {
 		outcome = fact.OutcomePartial
 	}
-	fact.Settle(r, records, losses)
+	fact.AddLosses(r, records, losses)
 	r.Source(SourceModulePath, outcome, fact.CountOf(int64(read)), nil)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // metadata is what a .ko file, or a kernel, declares of itself in its linker set modmetadata_set.
@@ -51,18 +52,15 @@ const (
 	maxName        = 1024     // bytes of a name; the kernel's own limit is MAXPATHLEN
 )
 
-// noMetadata is the error for an ELF file without the linker set modmetadata_set: it is no .ko of FreeBSD or
-// DragonFly. It matches errors.ErrUnsupported.
-type noMetadata struct{}
-
-func (noMetadata) Error() string {
-	return errors.ErrUnsupported.Error() + ": no FreeBSD module metadata (" + modMetadataSet + ")"
+// errNoMetadata is the error for an ELF file without the linker set modmetadata_set: it is no .ko of FreeBSD or
+// DragonFly.
+var errNoMetadata error = &sentinel.Error{
+	Cause: errors.ErrUnsupported,
+	After: "no FreeBSD module metadata (" + modMetadataSet + ")",
 }
 
-func (noMetadata) Unwrap() error { return errors.ErrUnsupported }
-
 // readMetadata reads the named file of at most max bytes. A record that makes no sense costs that record, which is
-// reported. The error is that of reading, a *fact.ParseError for a file that is no ELF file, or noMetadata.
+// reported. The error is that of reading, a *fact.ParseError for a file that is no ELF file, or errNoMetadata.
 func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
 	f, closer, err := elfset.OpenFS(fsys, name, max)
 	if err != nil {
@@ -84,7 +82,7 @@ func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 		return nil, err
 	}
 	if set == nil && f.OSABI != elf.ELFOSABI_FREEBSD {
-		return nil, noMetadata{}
+		return nil, errNoMetadata
 	}
 	d := &decoder{f: f, room: f.Size() + 1<<20, m: &metadata{
 		Machine: machineArch(f), Bits: 8 * f.PtrSize(), Order: f.Order, Type: f.Type,
@@ -133,7 +131,7 @@ func (d *decoder) text(addr uint64) (string, error) {
 func (d *decoder) record(addr uint64) error {
 	ptr := uint64(d.f.PtrSize())
 	if addr == 0 {
-		return d.bad0("a null pointer")
+		return d.malformed("a null pointer")
 	}
 	version, err := d.f.Uint32(addr)
 	if err != nil {
@@ -144,7 +142,7 @@ func (d *decoder) record(addr uint64) error {
 		return err
 	}
 	if version != 1 {
-		return d.bad0("metadata version %d", version)
+		return d.malformed("metadata version %d", version)
 	}
 	data, err := d.f.Pointer(addr + 8)
 	if err != nil {
@@ -170,10 +168,10 @@ func (d *decoder) record(addr uint64) error {
 	case mdtPNPInfo:
 		return d.pnp(data)
 	}
-	return d.bad0("unknown metadata type %d", typ)
+	return d.malformed("unknown metadata type %d", typ)
 }
 
-func (d *decoder) bad0(format string, args ...any) error {
+func (d *decoder) malformed(format string, args ...any) error {
 	return &fact.ParseError{Source: modMetadataSet, Reason: fmt.Sprintf(format, args...)}
 }
 
@@ -200,7 +198,7 @@ func (d *decoder) module(data uint64, record string) error {
 		return err
 	}
 	if name == "" {
-		return d.bad0("module without a name")
+		return d.malformed("module without a name")
 	}
 	d.m.Modules = append(d.m.Modules, Module{Name: name, Record: record})
 	return nil

@@ -169,7 +169,7 @@ func (d *decoder) rows(t *deviceTable, descr string, table, entryLen, num uint64
 		return nil
 	}
 	if entryLen == 0 || entryLen > maxEntryLen {
-		return d.bad0("PNP table with rows of %d bytes", entryLen)
+		return d.malformed("PNP table with rows of %d bytes", entryLen)
 	}
 	var fields []pnpField
 	for _, e := range elements {
@@ -200,7 +200,7 @@ func (d *decoder) row(elements []pnpElement, fields []pnpField, base, entryLen u
 		}
 		at = (at + e.size - 1) &^ (e.size - 1)
 		if at+e.size > entryLen {
-			return row, d.bad0("descriptor is longer than the row of %d bytes", entryLen)
+			return row, d.malformed("descriptor is longer than the row of %d bytes", entryLen)
 		}
 		if err := d.element(&row, e, base+at); err != nil {
 			return row, err

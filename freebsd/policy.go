@@ -70,9 +70,9 @@ func (l *lock) answer() fact.Answer {
 	case l.enforcing():
 		return fact.Unsure(ReasonVeriexec, "veriexec enforces: only a kld with a fingerprint in the manifest is loaded")
 	case l.level.Code != "":
-		return fact.Unsure(ReasonLevel, "kern.securelevel is unknown")
+		return fact.Unsure(ReasonLevel, "the securelevel could not be read: "+l.unread[0].Text)
 	case l.veriexec.Code != "" && l.veriexec.Code != fact.CodeAbsent:
-		return fact.Unsure(ReasonLevel, "the state of veriexec is unknown")
+		return fact.Unsure(ReasonVeriexec, "the state of veriexec could not be read: "+l.unread[len(l.unread)-1].Text)
 	}
 	return fact.Passes(fact.Reason{Code: ReasonLevel, Text: l.level.Effect})
 }

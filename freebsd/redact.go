@@ -10,7 +10,7 @@ import (
 
 // Redact returns data without what a recording should not carry: load addresses, arguments and
 // settings that no decoder here reads, such as a disk's passphrase in loader.conf. key is a file's
-// slash path, or an op and its arguments joined by blanks. What was removed stays recognisable: an
+// slash path, or an op and its arguments joined by blanks. What was removed stays recognizable: an
 // address becomes redactedAddress, a value "[redacted]".
 func Redact(key string, data []byte) []byte { return redact(key, data, layoutFreeBSD) }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/machine"
 )
 
 // A loadedFile is one linker file of the running kernel with the modules inside.
@@ -141,7 +142,7 @@ func (w *walker) stat(ctx context.Context, id int) (fileStat, error) {
 			continue
 		}
 		if err != nil {
-			return fileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, plain(err))
+			return fileStat{}, fmt.Errorf("%s %d: %w", OpKldStat, id, machine.PlainError(err))
 		}
 		st, err := decodeFileStat(b, w.layout)
 		if err == nil && int(st.ID) != id {
@@ -184,7 +185,7 @@ func (w *walker) modstat(ctx context.Context, id int) (moduleStat, error) {
 			continue
 		}
 		if err != nil {
-			return moduleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, plain(err))
+			return moduleStat{}, fmt.Errorf("%s %d: %w", OpModStat, id, machine.PlainError(err))
 		}
 		m, err := decodeModuleStat(b)
 		if err == nil && int(m.ID) != id {

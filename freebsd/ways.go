@@ -134,8 +134,8 @@ func either(a, b fact.Answer) fact.Answer {
 	return a
 }
 
-// nextBoot is about the kernel after a boot with the configuration as it is on disk. It returns the reason that decides,
-// too.
+// nextBoot is about the kernel after a boot with the configuration as it is on disk. It returns the reason that
+// decides, too.
 func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason) {
 	if sub.inKernel != "" {
 		return settled(fact.VerdictBuiltin, sub.presence())

@@ -269,7 +269,7 @@ func (c *checker) verdict(query string, t target) fact.Verdict {
 	}
 	next := c.resultNext(t)
 	v.NextBoot = &next.prospect
-	if v.Word == "" || v.Now == nil || worse(v.NextBoot.Outcome, v.Now.Outcome) {
+	if v.Word == "" || v.Now == nil || v.NextBoot.Outcome.Worse(v.Now.Outcome) {
 		v.Word = next.word
 	}
 	v.Reasons = appendReasons(appendReasons(v.Reasons, now.reasons...), next.reasons...)

@@ -147,7 +147,7 @@ func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecke
 	}
 	var different, absent []fact.Discrepancy
 	unknown := 0
-	var why fact.Problem
+	var first fact.Problem
 	boot := k.bootTime(ctx)
 	for i := range modules {
 		m := &modules[i]
@@ -158,14 +158,14 @@ func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecke
 			absent = append(absent, withoutFile(m))
 		case m.OnDisk.Match == "" && m.State != fact.StateLoading && m.State != fact.StateUnloading:
 			if unknown++; unknown == 1 {
-				why = onDiskProblem(m)
+				first = onDiskProblem(m)
 			}
 		}
 	}
 	if unknown > 0 {
-		why.Text = fmt.Sprintf("%d of %d loaded modules could not be compared with a file, the first is %s: %s",
-			unknown, len(modules), why.Subject, why.Text)
-		addUncheckedFor(unchecked, SourceTree, why)
+		first.Text = fmt.Sprintf("%d of %d loaded modules could not be compared with a file, the first is %s: %s",
+			unknown, len(modules), first.Subject, first.Text)
+		addUncheckedFor(unchecked, SourceTree, first)
 	}
 	if len(absent) == len(modules) && len(absent) > 1 {
 		absent = []fact.Discrepancy{{Name: "/" + tree.Dir, Kind: KindNoFile, Grade: fact.GradeWeak,
@@ -194,7 +194,7 @@ func (k *Kernel) loadedWithFiles(ctx context.Context, r *fact.Report) ([]Record,
 	return modules, ctx.Err()
 }
 
-// onDiskProblem is why a module could not be compared with its file.
+// onDiskProblem is first a module could not be compared with its file.
 func onDiskProblem(m *Record) fact.Problem {
 	for _, p := range m.Problems {
 		if p.Field == "onDisk" || p.Source == SourceTree {

@@ -95,7 +95,7 @@ func (k *Kernel) readSysModules(ctx context.Context, modules []Record, detail fa
 	}
 	listed := func(l fact.Loss) bool { return l.Field == "state" || l.Field == "taints" } // the list says them
 	lost := slices.DeleteFunc(sys.losses, listed)
-	fact.Settle(r, modules, lost)
+	fact.AddLosses(r, modules, lost)
 	switch {
 	case len(lost) == 0:
 		r.Source(SourceSysModule, fact.OutcomeOK, fact.CountOf(read), nil)

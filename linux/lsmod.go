@@ -77,7 +77,7 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	}
 }
 
-// header recognises lsmod's header, with the kernel's taint on old systems.
+// header recognizes lsmod's header, with the kernel's taint on old systems.
 func (l *listText) header(line string) bool {
 	rest, ok := headerRest(line)
 	if !ok || l.source != SourceLsmod {
@@ -113,7 +113,7 @@ func headerRest(line string) (string, bool) {
 	return strings.TrimSpace(line[strings.Index(line, "by")+2:]), true
 }
 
-// harmless recognises the error lines of the tools themselves and of what stands before them in a
+// harmless recognizes the error lines of the tools themselves and of what stands before them in a
 // pipe.
 func harmless(line string) bool {
 	for _, start := range []string{"lsmod: ", "libkmod: ", "grep: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ",

@@ -28,7 +28,7 @@ type Module struct {
 	Version string `json:"version,omitzero"`
 	// Srcversion is a checksum of the module's sources (/sys/module/NAME/srcversion); few have it.
 	Srcversion string `json:"srcversion,omitzero"`
-	// InitSize is the memory held for initialisation, in bytes (/sys/module/NAME/initsize).
+	// InitSize is the memory held for initialization, in bytes (/sys/module/NAME/initsize).
 	InitSize fact.Count `json:"initSize,omitzero"`
 	// CoreSize is the memory held for good, in bytes (/sys/module/NAME/coresize).
 	CoreSize fact.Count `json:"coreSize,omitzero"`

@@ -77,7 +77,7 @@ func (c *checker) indexed(alias string) []modprobe.Match {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem(SourceTree, "", err)
 	}
-	return c.tree.Settle(matches)
+	return c.tree.Distinct(matches)
 }
 
 // byName returns the module of that name: on disk, compiled in, or loaded; nil for none.

@@ -81,35 +81,14 @@ func (r *result) setFromWays() {
 	r.set(outcome, r.word, because)
 }
 
-// outcomeRank ranks outcomes, the worst first.
-func outcomeRank(o fact.VerdictOutcome) int {
-	switch o {
-	case fact.VerdictLoaded:
-		return 0
-	case fact.VerdictBuiltin:
-		return 1
-	case fact.VerdictLoadable:
-		return 2
-	case fact.VerdictUnknown:
-		return 3
-	case fact.VerdictBlocked:
-		return 4
-	case fact.VerdictAbsent:
-		return 5
-	}
-	return 6
-}
-
-func worse(a, b fact.VerdictOutcome) bool { return outcomeRank(a) < outcomeRank(b) }
-
 // merge takes in the result of another boot entry: a way is blocked only if it is in each, and the worst outcome
 // counts. doubt says why that entry may not be used at all; it does not apply to one that is certain.
 func (r *result) merge(other result, doubt fact.Answer) {
-	if worse(other.prospect.Outcome, r.prospect.Outcome) {
+	if other.prospect.Outcome.Worse(r.prospect.Outcome) {
 		if doubt.Applies() {
 			other.set(fact.VerdictUnknown, string(fact.VerdictUnknown), doubt.Because())
 		}
-		if worse(other.prospect.Outcome, r.prospect.Outcome) {
+		if other.prospect.Outcome.Worse(r.prospect.Outcome) {
 			r.set(other.prospect.Outcome, other.word, other.because)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A backend answers for one machine in Modules. An adapter is one.
+// A backend answers for one machine in Modules. Each method has the name of the kernel's own. An adapter is one.
 type backend interface {
 	header(ctx context.Context, h *fact.Header, r *fact.Report)
 	loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error)
@@ -20,17 +20,17 @@ type backend interface {
 	installed(ctx context.Context, r *fact.Report) iter.Seq2[Module, error]
 	file(ctx context.Context, path string, r *fact.Report) ([]Module, error)
 	resolve(ctx context.Context, alias string, r *fact.Report) ([]Module, error)
-	loadPlan(ctx context.Context, query string, r *fact.Report) ([]Step, error)
+	plan(ctx context.Context, query string, r *fact.Report) ([]Step, error)
 	policy(ctx context.Context, r *fact.Report) (*Policy, error)
 	check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
 	comparesFiles() bool
 	fileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
 	discrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)
 	hints(buffer int) (fact.Hints, error)
-	oneModule(ctx context.Context, name string, r *fact.Report) (*Module, error)
-	machineTime(ctx context.Context) time.Time
+	find(ctx context.Context, name string, r *fact.Report) (*Module, error)
+	time(ctx context.Context) time.Time
 	skipped(scope Scope) []Source
-	plan(d Detail) []Plan
+	sources(d Detail) []Plan
 	refresh()
 	close() error
 }

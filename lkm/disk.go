@@ -41,7 +41,9 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 // when nothing has that name, and ErrBlacklisted when it is an alias of modules that the configuration
 // keeps aliases from loading.
 func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
-	return asked(s, "plan the load of "+query, func() ([]Step, error) { return s.backend.loadPlan(ctx, query, s.report()) })
+	return asked(s, "plan the load of "+query, func() ([]Step, error) {
+		return s.backend.plan(ctx, query, s.report())
+	})
 }
 
 func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {

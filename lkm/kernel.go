@@ -184,7 +184,7 @@ func (a *adapter[Own]) resolve(ctx context.Context, alias string, r *fact.Report
 	return nil, a.err()
 }
 
-func (a *adapter[Own]) loadPlan(ctx context.Context, query string, r *fact.Report) ([]Step, error) {
+func (a *adapter[Own]) plan(ctx context.Context, query string, r *fact.Report) ([]Step, error) {
 	if k, ok := a.kernel.(planner); ok {
 		return k.Plan(ctx, query, r)
 	}
@@ -231,7 +231,7 @@ func (a *adapter[Own]) hints(buffer int) (fact.Hints, error) {
 	return nil, a.err()
 }
 
-func (a *adapter[Own]) oneModule(ctx context.Context, name string, r *fact.Report) (*Module, error) {
+func (a *adapter[Own]) find(ctx context.Context, name string, r *fact.Report) (*Module, error) {
 	k, ok := a.kernel.(finder[Own])
 	if !ok {
 		return nil, a.err()
@@ -244,7 +244,7 @@ func (a *adapter[Own]) oneModule(ctx context.Context, name string, r *fact.Repor
 	return &m, nil
 }
 
-func (a *adapter[Own]) machineTime(ctx context.Context) time.Time {
+func (a *adapter[Own]) time(ctx context.Context) time.Time {
 	if k, ok := a.kernel.(clock); ok {
 		return k.Time(ctx)
 	}
@@ -253,7 +253,7 @@ func (a *adapter[Own]) machineTime(ctx context.Context) time.Time {
 
 func (a *adapter[Own]) skipped(scope Scope) []Source { return a.kernel.Skipped(scope) }
 
-func (a *adapter[Own]) plan(d Detail) []Plan { return a.kernel.Sources(d) }
+func (a *adapter[Own]) sources(d Detail) []Plan { return a.kernel.Sources(d) }
 
 func (a *adapter[Own]) refresh() {
 	if k, ok := a.kernel.(refresher); ok {

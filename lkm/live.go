@@ -20,7 +20,8 @@ import (
 func Live(o Options) (OS, Machine, error) {
 	here := running()
 	if !o.image() && o.OS != "" && o.OS != here.os {
-		return "", nil, fmt.Errorf("lkm: open: the kernel that runs here is %s, not %s: %w", here.os, o.OS, errors.ErrUnsupported)
+		return "", nil, fmt.Errorf("lkm: open: the kernel that runs here is %s, not %s: %w",
+			here.os, o.OS, errors.ErrUnsupported)
 	}
 	if o.Root == "" {
 		return here.os, here.machine(hostfs.Live(), o), nil

@@ -8,5 +8,5 @@ import "runtime"
 
 // running returns the row of the system that this program runs on, of which this library knows nothing.
 func running() *row {
-	return &row{os: OS(runtime.GOOS), why: "no backend for this operating system"}
+	return &row{os: OS(runtime.GOOS), reason: "no backend for this operating system"}
 }

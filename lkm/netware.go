@@ -11,8 +11,8 @@ import (
 )
 
 var netwareRow = row{
-	os:  NetWare,
-	why: "no live look, only NLM files and captures of MODULES",
+	os:     NetWare,
+	reason: "no live look, only NLM files and captures of MODULES",
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(netware.ReadFile(ctx, fsys, name, head, o))
 	},

@@ -46,7 +46,7 @@ func TestRecipe(t *testing.T) {
 		AIX: openedBy(aix.Open), Darwin: openedBy(darwin.Open), Windows: openedBy(windows.Open),
 	}
 	for _, r := range rows() {
-		if (r.open == nil) != (opened[r.os] == nil) || (r.open == nil) != (r.why != "") {
+		if (r.open == nil) != (opened[r.os] == nil) || (r.open == nil) != (r.reason != "") {
 			t.Errorf("%s: has a row with open: %v, and in this test: %v", r.os, r.open != nil, opened[r.os])
 		}
 		if r.open == nil {

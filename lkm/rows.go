@@ -18,8 +18,8 @@ type row struct {
 	os OS
 	// open returns what answers for a machine; nil where this library has nothing that does.
 	open func(m Machine, o fact.Options) backend
-	// why says why open is nil.
-	why string
+	// reason says why open is nil.
+	reason string
 	// call answers for the running system; exec allows programs to be started.
 	call func(exec bool) fact.Call
 	// live adds to the running machine what no call answers; nil for nothing.
@@ -28,7 +28,9 @@ type row struct {
 	root func(hostfs.FS) hostfs.FS
 	// readFile reads a file by itself; nil for a system whose files are read by another row. ok is false for a file
 	// of another system. head is the file's beginning, nil for a folder.
-	readFile func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Module, ok bool, err error)
+	readFile func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	) (m []Module, ok bool, err error)
 	// loaded, builtin and installed are the sources that say which modules of that state there are.
 	loaded, builtin, installed []string
 }
@@ -49,7 +51,7 @@ func rowOf(os OS) (*row, error) {
 		}
 	}
 	if os == "" {
-		return nil, fmt.Errorf("operating system not recognised: %w", errors.ErrUnsupported)
+		return nil, fmt.Errorf("operating system not recognized: %w", errors.ErrUnsupported)
 	}
 	return nil, fmt.Errorf("%s: no backend for this operating system: %w", os, errors.ErrUnsupported)
 }
@@ -57,7 +59,7 @@ func rowOf(os OS) (*row, error) {
 // backend returns what answers for a machine of the row's system.
 func (r *row) backend(m Machine, o Options) (backend, error) {
 	if r.open == nil {
-		return nil, fmt.Errorf("%s: %s: %w", r.os, r.why, errors.ErrUnsupported)
+		return nil, fmt.Errorf("%s: %s: %w", r.os, r.reason, errors.ErrUnsupported)
 	}
 	return r.open(m, o.facts(r.os)), nil
 }
@@ -73,4 +75,4 @@ func (r *row) listed(state State) []string {
 	return r.loaded
 }
 
-var openbsdRow = row{os: OpenBSD, why: "loadable kernel modules were removed from it in 2014"}
+var openbsdRow = row{os: OpenBSD, reason: "loadable kernel modules were removed from it in 2014"}

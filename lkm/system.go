@@ -310,7 +310,9 @@ func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list builtin modules", false); err != nil {
 		return failed(err)
 	}
-	return s.sequence("list builtin modules", func(r *fact.Report) iter.Seq2[Module, error] { return s.backend.builtin(ctx, r) })
+	return s.sequence("list builtin modules", func(r *fact.Report) iter.Seq2[Module, error] {
+		return s.backend.builtin(ctx, r)
+	})
 }
 
 // sequence yields what list does. A list that its budget cut short ends in an error, because nobody sees its Problem.
@@ -352,7 +354,7 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 }
 
 // Plan says what a Snapshot with the System's details reads.
-func (s *System) Plan() []Plan { return s.backend.plan(s.options.Detail) }
+func (s *System) Plan() []Plan { return s.backend.sources(s.options.Detail) }
 
 // Refresh forgets what the System keeps of the machine: which reads were refused, so that they are
 // tried again at once, and the indexes, the configuration and the metadata of files on disk.

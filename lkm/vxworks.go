@@ -2,4 +2,4 @@
 
 package lkm
 
-var vxworksRow = row{os: VxWorks, why: "no live look, only captures of moduleShow"}
+var vxworksRow = row{os: VxWorks, reason: "no live look, only captures of moduleShow"}

@@ -250,7 +250,7 @@ func (w *watch) deal(ctx context.Context, h fact.Hint) error {
 
 // find returns what the kernel says now of the module that just came.
 func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
-	m, err := w.s.backend.oneModule(ctx, h.Name, w.s.report())
+	m, err := w.s.backend.find(ctx, h.Name, w.s.report())
 	if err == nil {
 		return m
 	}
@@ -379,5 +379,5 @@ func changedFacts(before, after *Module) bool {
 
 // clock is the machine's time, or zero when it does not tell.
 func (w *watch) clock(ctx context.Context) time.Time {
-	return w.s.backend.machineTime(ctx)
+	return w.s.backend.time(ctx)
 }

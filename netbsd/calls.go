@@ -10,6 +10,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/machine"
 )
 
 // The calls that a NetBSD machine answers, beside its files.
@@ -56,32 +57,23 @@ const (
 	maxAttempts    = 8
 )
 
-// A CallFunc asks the machine for what is no file; ops are the constants above.
-type CallFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
+// A callFunc asks the machine for what is no file; ops are the constants above.
+type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
-// plain returns the error that err's code stands for: what a machine says beside it differs from
-// machine to machine, and a recording keeps the code alone. An error without a code stays.
-func plain(err error) error {
-	if e := fact.CodeOf(err).Err(); e != nil {
-		return e
-	}
-	return err
-}
-
-// Text asks for a sysctl of text.
-func (c CallFunc) Text(ctx context.Context, name string) (string, error) {
+// text asks for a sysctl of text.
+func (c callFunc) text(ctx context.Context, name string) (string, error) {
 	b, err := c(ctx, OpSysctl, name)
 	if err != nil {
-		return "", fmt.Errorf("sysctl %s: %w", name, plain(err))
+		return "", fmt.Errorf("sysctl %s: %w", name, machine.PlainError(err))
 	}
 	return escape.UTF8(strings.TrimRight(string(b), "\x00\n")), nil
 }
 
-// Int asks for a sysctl of a number.
-func (c CallFunc) Int(ctx context.Context, name string) (int64, error) {
+// integer asks for a sysctl of a number.
+func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	b, err := c(ctx, OpSysctlInt, name)
 	if err != nil {
-		return 0, fmt.Errorf("sysctl %s: %w", name, plain(err))
+		return 0, fmt.Errorf("sysctl %s: %w", name, machine.PlainError(err))
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {

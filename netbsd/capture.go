@@ -20,7 +20,7 @@ var defaultColumns = []string{"NAME", "CLASS", "SOURCE", "REFS", "SIZE", "REQUIR
 // that is no row is reported.
 func ReadModstat(text string, r *fact.Report) fact.Capture[Module] {
 	var c fact.Capture[Module]
-	var stats []Stat
+	var stats []moduleStat
 	columns := defaultColumns
 	c.Stray = capture.Scan(text, capture.Form{Tool: "modstat", Source: SourceModctl}, r, func(line string) error {
 		words := strings.Fields(line)
@@ -43,8 +43,8 @@ func isHeader(words []string) bool {
 	return len(words) >= 5 && words[0] == "NAME" && words[1] == "CLASS" && words[2] == "SOURCE"
 }
 
-func row(columns, words []string) (Stat, error) {
-	var s Stat
+func row(columns, words []string) (moduleStat, error) {
+	var s moduleStat
 	if len(words) < len(columns)-1 || len(words) > len(columns) {
 		return s, fmt.Errorf("%d columns, not %d", len(words), len(columns))
 	}
@@ -62,7 +62,7 @@ func row(columns, words []string) (Stat, error) {
 	return s, nil
 }
 
-func (s *Stat) column(name, word string) error {
+func (s *moduleStat) column(name, word string) error {
 	switch name {
 	case "NAME":
 		s.Name = escape.UTF8(word)

@@ -35,11 +35,11 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
-	dir, err := k.call().Text(ctx, SysctlModulePath)
+	dir, err := k.call().text(ctx, SysctlModulePath)
 	if err != nil {
 		return nil, err
 	}
-	modules, err := ReadDisk(ctx, k.machine, dir, k.options.FileCap(), r)
+	modules, err := readDisk(ctx, k.machine, dir, k.options.FileCap(), r)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +47,10 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	return modules, nil
 }
 
-// ReadDisk returns the modules in the files below the directory dir: NAME/NAME.kmod for each NAME, sorted. max is the
+// readDisk returns the modules in the files below the directory dir: NAME/NAME.kmod for each NAME, sorted. max is the
 // largest file that is read, in bytes. A file that cannot be read costs itself, which is reported; the error is that
 // of reading the directory.
-func ReadDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *fact.Report) ([]Record, error) {
+func readDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *fact.Report) ([]Record, error) {
 	root := path.Clean("/" + dir)
 	entries, err := fsys.ReadDir(root[1:])
 	if err != nil {
@@ -70,16 +70,12 @@ func ReadDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *
 			return nil, err
 		}
 		file := root + "/" + name + "/" + name + ".kmod"
-		list, problems, err := ReadMetadata(fsys, file[1:], max)
+		list, err := readMetadata(fsys, file[1:], max, file, r)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a directory of something else
 		}
 		if err != nil {
 			r.Problem(SourceModulePath, file, "modules", err)
-		}
-		for _, p := range problems {
-			p.Subject = file
-			r.Add(p)
 		}
 		for i := range list {
 			out = append(out, fileRecord(&list[i], file))
@@ -90,17 +86,20 @@ func ReadDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *
 
 // ReadFile reads a module's file by itself. ok is false for a file that is not of NetBSD. head is the file's
 // beginning, nil for a folder.
-func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+func ReadFile(
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	if !strings.HasPrefix(string(head), "\x7fELF") {
 		return nil, false, nil
 	}
-	list, problems, err := ReadMetadata(fsys, name, o.FileCap())
+	var own fact.Report // its problems are the first record's
+	list, err := readMetadata(fsys, name, o.FileCap(), "", &own)
 	if err != nil || len(list) == 0 {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}
 	for i := range list {
 		m = append(m, fileRecord(&list[i], name))
 	}
-	m[0].Problems = problems
+	m[0].Problems = own.Problems
 	return m, true, nil
 }

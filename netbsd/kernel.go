@@ -26,7 +26,7 @@ type Kernel struct {
 // Open returns the Kernel of a machine. It reads nothing yet.
 func Open(m fact.Machine, o fact.Options) *Kernel { return &Kernel{m, o} }
 
-func (k *Kernel) call() CallFunc { return k.machine.Call }
+func (k *Kernel) call() callFunc { return k.machine.Call }
 
 // Header fills h with what the running machine says of itself.
 func (k *Kernel) Header(ctx context.Context, h *fact.Header, r *fact.Report) {
@@ -63,7 +63,7 @@ func (k *Kernel) Builtin(ctx context.Context, r *fact.Report) iter.Seq2[Record, 
 
 // list returns the kernel's list: loaded modules and built-in ones.
 func (k *Kernel) list(ctx context.Context, r *fact.Report) ([]Record, error) {
-	stats, err := ReadModules(ctx, k.call(), r)
+	stats, err := readModules(ctx, k.call(), r)
 	if err != nil {
 		return nil, err
 	}

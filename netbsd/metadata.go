@@ -13,8 +13,8 @@ import (
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
-// Metadata is what a .kmod file declares of one module in its linker set link_set_modules.
-type Metadata struct {
+// A metadata is what a .kmod file declares of one module in its linker set link_set_modules.
+type metadata struct {
 	// Name is the module's name.
 	Name string
 	// Class is the kernel's word for its kind.
@@ -35,49 +35,46 @@ const (
 	maxText    = 1024
 )
 
-// ErrNoMetadata is returned for an ELF file without the linker set link_set_modules: it is no
+// errNoMetadata is returned for an ELF file without the linker set link_set_modules: it is no
 // module of NetBSD. It satisfies errors.Is(err, errors.ErrUnsupported).
-var ErrNoMetadata error = &sentinel.Error{
+var errNoMetadata error = &sentinel.Error{
 	Cause: errors.ErrUnsupported,
 	After: "no NetBSD module metadata (link_set_modules)",
 }
 
-// ReadMetadata reads the named file of at most max bytes: one entry a module in it, nearly always
-// one, and the records that make no sense. The error is that of reading, a *fact.ParseError for a
-// file that is no ELF file, or ErrNoMetadata.
-func ReadMetadata(fsys fs.FS, name string, max int64) ([]Metadata, []fact.Problem, error) {
+// readMetadata reads the named file of at most max bytes. It returns one entry for each module in it, nearly always
+// one, and reports the records that make no sense as problems of subject. The error is that of reading, a
+// *fact.ParseError for a file that is no ELF file, or errNoMetadata.
+func readMetadata(fsys fs.FS, name string, max int64, subject string, r *fact.Report) ([]metadata, error) {
 	f, closer, err := elfset.OpenFS(fsys, name, max)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer closer.Close()
-	m, problems, err := DecodeMetadata(f)
+	m, err := decodeMetadata(f, subject, r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return m, problems, nil
+	return m, nil
 }
 
-// DecodeMetadata decodes the metadata of an open ELF file.
-func DecodeMetadata(f *elfset.File) ([]Metadata, []fact.Problem, error) {
+// decodeMetadata decodes the metadata of an open ELF file.
+func decodeMetadata(f *elfset.File, subject string, r *fact.Report) ([]metadata, error) {
 	set, err := f.Set(modulesSet)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if set == nil {
-		return nil, nil, ErrNoMetadata
+		return nil, errNoMetadata
 	}
-	out := []Metadata{}
-	var problems []fact.Problem
+	out := []metadata{}
 	f.Words(set, maxInFile, func(_, value uint64, err error) bool {
-		var m Metadata
+		var m metadata
 		if err == nil {
 			m, err = modinfo(f, value)
 		}
 		if err != nil {
-			if len(problems) < 100 {
-				problems = append(problems, fact.ProblemOf(SourceModulePath, "", "", err))
-			}
+			r.Problem(SourceModulePath, subject, "", err)
 			return true
 		}
 		out = append(out, m)
@@ -87,12 +84,12 @@ func DecodeMetadata(f *elfset.File) ([]Metadata, []fact.Problem, error) {
 	for i := range out {
 		out[i].BuildID, out[i].Size = id, f.Size()
 	}
-	return out, problems, nil
+	return out, nil
 }
 
 // modinfo decodes struct modinfo: version, class, modcmd, name, required.
-func modinfo(f *elfset.File, addr uint64) (Metadata, error) {
-	var m Metadata
+func modinfo(f *elfset.File, addr uint64) (metadata, error) {
+	var m metadata
 	ptr := uint64(f.PtrSize())
 	version, err := f.Uint32(addr)
 	if err != nil {

@@ -13,10 +13,11 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/machine"
 )
 
-// A Stat is what modctl(2) says of one module.
-type Stat struct {
+// A moduleStat is what modctl(2) says of one module.
+type moduleStat struct {
 	// Name is the module's name; bytes that are not UTF-8 are written \xNN.
 	Name string
 	// Address is where its code starts; 0 when the kernel hides it, and for a built-in module.
@@ -40,15 +41,15 @@ type Stat struct {
 	Redacted bool
 }
 
-// RedactedAddress is what Redact writes in place of a load address.
-const RedactedAddress = ^uint64(0)
+// redactedAddress is what Redact writes in place of a load address.
+const redactedAddress = ^uint64(0)
 
 // disabledRefs is the reference count of a disabled built-in module.
 const disabledRefs = 0xffffffff
 
-// ReadModules returns the kernel's list, loaded modules first, in the kernel's order. It asks again with a larger
+// readModules returns the kernel's list, loaded modules first, in the kernel's order. It asks again with a larger
 // buffer as long as modules appear meanwhile. What makes no sense, or was cut off, is reported.
-func ReadModules(ctx context.Context, call CallFunc, r *fact.Report) ([]Stat, error) {
+func readModules(ctx context.Context, call callFunc, r *fact.Report) ([]moduleStat, error) {
 	command, size := commandStat, firstSize
 	for range maxAttempts {
 		b, err := call(ctx, OpModctlStat, strconv.Itoa(command), strconv.Itoa(size))
@@ -57,7 +58,7 @@ func ReadModules(ctx context.Context, call CallFunc, r *fact.Report) ([]Stat, er
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", OpModctlStat, plain(err))
+			return nil, fmt.Errorf("%s: %w", OpModctlStat, machine.PlainError(err))
 		}
 		order, needed, body, err := answer(b)
 		if err != nil {
@@ -70,7 +71,8 @@ func ReadModules(ctx context.Context, call CallFunc, r *fact.Report) ([]Stat, er
 			return nil, fmt.Errorf("%s: %w: an answer of %d bytes", OpModctlStat, fact.ErrTooLarge, needed)
 		}
 		if size >= needed {
-			return nil, &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d of %d bytes in a buffer of %d", len(body), needed, size)}
+			return nil, &fact.ParseError{Source: OpModctlStat,
+				Reason: fmt.Sprintf("%d of %d bytes in a buffer of %d", len(body), needed, size)}
 		}
 		size = needed + 4096 // room for modules that are loaded meanwhile
 	}
@@ -97,11 +99,11 @@ func answer(b []byte) (binary.ByteOrder, int, []byte, error) {
 
 // A list collects the modules of an answer.
 type list struct {
-	modules []Stat
+	modules []moduleStat
 	report  *fact.Report
 }
 
-func decode(command int, order binary.ByteOrder, b []byte, r *fact.Report) ([]Stat, error) {
+func decode(command int, order binary.ByteOrder, b []byte, r *fact.Report) ([]moduleStat, error) {
 	l := &list{report: r}
 	if command == commandOldStat {
 		err := l.decodeOld(order, b)
@@ -126,10 +128,11 @@ func (l *list) decodeNew(order binary.ByteOrder, b []byte) error {
 	}
 	n := uint64(order.Uint32(b))
 	if n > uint64(len(b)-4)/newSize {
-		return &fact.ParseError{Source: OpModctlStat, Field: "count", Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
+		return &fact.ParseError{Source: OpModctlStat, Field: "count",
+			Reason: fmt.Sprintf("%d modules in %d bytes", n, len(b))}
 	}
 	records, texts := b[4:4+n*newSize], b[4+n*newSize:]
-	l.modules = make([]Stat, 0, n)
+	l.modules = make([]moduleStat, 0, n)
 	at := 1 // byte 0 of the block is unused
 	for ; len(records) > 0; records = records[newSize:] {
 		r := records[:newSize]
@@ -162,9 +165,10 @@ func (l *list) required(name string, texts []byte, at int, offset uint32) ([]str
 
 func (l *list) decodeOld(order binary.ByteOrder, b []byte) error {
 	if len(b)%oldSize != 0 {
-		return &fact.ParseError{Source: OpModctlStat, Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
+		return &fact.ParseError{Source: OpModctlStat,
+			Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
 	}
-	l.modules = make([]Stat, 0, len(b)/oldSize)
+	l.modules = make([]moduleStat, 0, len(b)/oldSize)
 	for ; len(b) > 0; b = b[oldSize:] {
 		r := b[:oldSize]
 		s := stat(order, r[:nameLen], r[352:], r[360:])
@@ -175,19 +179,19 @@ func (l *list) decodeOld(order binary.ByteOrder, b []byte) error {
 	return nil
 }
 
-func stat(order binary.ByteOrder, name, addr, words []byte) Stat {
-	s := Stat{Name: text(name), Address: order.Uint64(addr)}
+func stat(order binary.ByteOrder, name, addr, words []byte) moduleStat {
+	s := moduleStat{Name: text(name), Address: order.Uint64(addr)}
 	s.Source, s.Class = wordOf(sources, order.Uint32(words)), wordOf(classes, order.Uint32(words[4:]))
 	return s
 }
 
 // refs fills what depends on size, reference count and address together.
-func (s *Stat) refs(size, refs uint32) {
+func (s *moduleStat) refs(size, refs uint32) {
 	s.Disabled = refs == disabledRefs
 	if !s.Disabled {
 		s.Refs = fact.CountOf(int64(int32(refs)))
 	}
-	if s.Address == RedactedAddress {
+	if s.Address == redactedAddress {
 		s.Address, s.Redacted = 0, true
 	}
 	if size > 0 {
@@ -196,7 +200,7 @@ func (s *Stat) refs(size, refs uint32) {
 	s.Hidden = s.Source != sources[0] && !s.Redacted && s.Address == 0 && size == 0
 }
 
-func (l *list) add(s Stat) {
+func (l *list) add(s moduleStat) {
 	if s.Name == "" {
 		l.bad("", "name", "a module without a name")
 		return
@@ -229,35 +233,3 @@ func splitNames(s string) []string {
 	}
 	return out
 }
-
-// Redact returns data without load addresses. key is a file's slash path, or an op and its
-// arguments joined by blanks.
-func Redact(key string, data []byte) []byte {
-	op, _, _ := strings.Cut(key, " ")
-	if op != OpModctlStat {
-		return data
-	}
-	order, _, _, err := answer(data)
-	if err != nil {
-		return data
-	}
-	out := bytes.Clone(data)
-	_, _, body, _ := answer(out)
-	first, step, addr := 4, newSize, 32
-	if strings.HasPrefix(key, OpModctlStat+" 2 ") {
-		first, step, addr = 0, oldSize, 352
-	} else if len(body) >= 4 {
-		// The strings behind the records are no records.
-		n := min(uint64(order.Uint32(body)), uint64(len(body)-4)/newSize)
-		body = body[:4+n*newSize]
-	}
-	for at := first + addr; at+8 <= len(body); at += step {
-		if order.Uint64(body[at:]) != 0 {
-			order.PutUint64(body[at:], RedactedAddress)
-		}
-	}
-	return out
-}
-
-// Redacts reports whether Redact can alter answers for key.
-func Redacts(key string) bool { return strings.HasPrefix(key, OpModctlStat+" ") }

@@ -33,11 +33,11 @@ func TestReadModules(t *testing.T) {
 		m := fakeunix.NetBSD10()
 		change(m)
 		var r fact.Report
-		l, err := ReadModules(t.Context(), m.Machine().Call, &r)
+		l, err := readModules(t.Context(), m.Machine().Call, &r)
 		if err != nil || len(r.Problems) != 0 {
 			t.Fatalf("%s: %v %v", name, err, r.Problems)
 		}
-		want := []Stat{
+		want := []moduleStat{
 			{Name: "zfs", Address: 0xffffffff82000000, Source: "filesys", Class: "vfs", Size: fact.CountOf(0x400000),
 				Refs: fact.CountOf(0), Flags: []string{}, Required: []string{"solaris"}},
 			{Name: "solaris", Address: 0xffffffff81f00000, Source: "filesys", Class: "misc",
@@ -69,7 +69,7 @@ func TestGrowth(t *testing.T) {
 		asked = append(asked, args[1])
 		return m.Machine().Call(ctx, op, args...)
 	}
-	l, err := ReadModules(t.Context(), call, new(fact.Report))
+	l, err := readModules(t.Context(), call, new(fact.Report))
 	if err != nil || len(l) != 605 || len(asked) != 4 || asked[0] != "8192" {
 		t.Errorf("%v, buffers %v", err, asked)
 	}
@@ -83,7 +83,7 @@ func TestHostileAnswers(t *testing.T) {
 		"little 4\n\xff\xff\xff\xff", "big 4\n\x00\x00\x00\x01", "little 100\nabc", "little 2000000000\n",
 	} {
 		call := func(context.Context, string, ...string) ([]byte, error) { return []byte(answer), nil }
-		if l, err := ReadModules(t.Context(), call, new(fact.Report)); err == nil {
+		if l, err := readModules(t.Context(), call, new(fact.Report)); err == nil {
 			t.Errorf("%q: %+v", answer, l)
 		}
 	}
@@ -97,7 +97,7 @@ func TestHostileAnswers(t *testing.T) {
 	cut = strings.Replace(cut, fmt.Sprintf("little %d", len(b)-len("little 135\n")),
 		fmt.Sprintf("little %d", len(b)-3-len("little 135\n")), 1)
 	var r fact.Report
-	l, err := ReadModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) {
+	l, err := readModules(t.Context(), func(context.Context, string, ...string) ([]byte, error) {
 		return []byte(cut), nil
 	}, &r)
 	if err != nil || len(l) != 1 || l[0].Required != nil || len(r.Problems) != 2 {
@@ -151,18 +151,19 @@ func TestModstat(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	fsys := fstest.MapFS{"x.kmod": {Data: kotest.KMOD()}, "f.ko": {Data: kotest.AMD64().Bytes()},
 		"no": {Data: []byte("no")}}
-	m, problems, err := ReadMetadata(fsys, "x.kmod", 1<<20)
-	if err != nil || len(problems) != 0 || len(m) != 1 {
-		t.Fatalf("%+v %v %v", m, problems, err)
+	var r fact.Report
+	m, err := readMetadata(fsys, "x.kmod", 1<<20, "", &r)
+	if err != nil || len(r.Problems) != 0 || len(m) != 1 {
+		t.Fatalf("%+v %v %v", m, r.Problems, err)
 	}
 	if m[0].Name != "zfs" || m[0].Class != "vfs" || m[0].BuiltFor != 1000000000 ||
 		!slices.Equal(m[0].Required, []string{"solaris", "xcall"}) || Release(m[0].BuiltFor) != "10.0" {
 		t.Errorf("%+v", m[0])
 	}
-	if _, _, err := ReadMetadata(fsys, "f.ko", 1<<20); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := readMetadata(fsys, "f.ko", 1<<20, "", &r); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a kld of FreeBSD: %v", err)
 	}
-	if _, _, err := ReadMetadata(fsys, "no", 1<<20); !errors.Is(err, fact.ErrMalformed) {
+	if _, err := readMetadata(fsys, "no", 1<<20, "", &r); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("no ELF file: %v", err)
 	}
 	for v, want := range map[uint32]string{999009800: "9.99.98", 0: "", 901000000: "9.1"} {
@@ -172,8 +173,7 @@ func TestMetadata(t *testing.T) {
 	}
 	disk := fstest.MapFS{"m/zfs/zfs.kmod": {Data: kotest.KMOD()}, "m/bad/bad.kmod": {Data: []byte("bad")},
 		"m/other/readme": {}}
-	var r fact.Report
-	files, err := ReadDisk(t.Context(), disk, "/m", 1<<20, &r)
+	files, err := readDisk(t.Context(), disk, "/m", 1<<20, &r)
 	if err != nil || len(files) != 1 || files[0].Path != "/m/zfs/zfs.kmod" || len(r.Problems) != 1 ||
 		r.Problems[0].Subject != "/m/bad/bad.kmod" {
 		t.Errorf("%+v %+v %v", files, r.Problems, err)
@@ -192,7 +192,7 @@ func TestRedact(t *testing.T) {
 			b, err := m.Machine().Call(ctx, op, args...)
 			return Redact(op+" "+strings.Join(args, " "), b), err
 		}
-		l, err := ReadModules(t.Context(), call, new(fact.Report))
+		l, err := readModules(t.Context(), call, new(fact.Report))
 		if err != nil || len(l) != 5 {
 			t.Fatal(err)
 		}

@@ -11,9 +11,9 @@ import (
 
 // readPolicy asks the running kernel what it enforces on loading: above securelevel 0 no module is
 // loaded. NetBSD has no signatures of modules.
-func readPolicy(ctx context.Context, call CallFunc) *fact.Policy {
+func readPolicy(ctx context.Context, call callFunc) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
-	level, err := call.Int(ctx, SysctlSecureLevel)
+	level, err := call.integer(ctx, SysctlSecureLevel)
 	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + SysctlSecureLevel, Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect, p.Loading = strconv.FormatInt(level, 10), "root may load modules", fact.LoadingAny
@@ -22,7 +22,7 @@ func readPolicy(ctx context.Context, call CallFunc) *fact.Policy {
 		}
 	}
 	p.Facts = append(p.Facts, f)
-	auto, err := call.Int(ctx, SysctlAutoload)
+	auto, err := call.integer(ctx, SysctlAutoload)
 	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, File: "sysctl " + SysctlAutoload, Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect = strconv.FormatInt(auto, 10), "the kernel loads no module by itself"

@@ -10,7 +10,7 @@ import (
 )
 
 // records returns what the kernel, or modstat's text, says as records. UsedBy is Required turned around.
-func records(stats []Stat, addresses bool, r *fact.Report) []Record {
+func records(stats []moduleStat, addresses bool, r *fact.Report) []Record {
 	modules := make([]Record, len(stats))
 	users := map[string][]string{}
 	whole := true
@@ -41,11 +41,11 @@ func records(stats []Stat, addresses bool, r *fact.Report) []Record {
 			lose(i, "requires", fmt.Errorf("%w: the requirements could not be read", fact.ErrMalformed))
 		}
 	}
-	fact.Settle(r, modules, losses)
+	fact.AddLosses(r, modules, losses)
 	return modules
 }
 
-func record(s Stat, addresses bool) Record {
+func record(s moduleStat, addresses bool) Record {
 	m := Record{
 		ID: string(fact.KindNetBSDModule) + ":" + s.Name, Kind: fact.KindNetBSDModule, Name: s.Name, State: fact.StateLoaded,
 		Size: s.Size, Refs: s.Refs,
@@ -65,10 +65,10 @@ func record(s Stat, addresses bool) Record {
 }
 
 // fileRecord returns a module that a file declares as a record.
-func fileRecord(m *Metadata, path string) Record {
+func fileRecord(m *metadata, path string) Record {
 	return Record{
-		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name, State: fact.StateInstalled,
-		Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
+		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name,
+		State: fact.StateInstalled, Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
 		Own: &Module{Class: m.Class, Required: m.Required, BuiltFor: fact.CountOf(int64(m.BuiltFor))},
 	}
 }

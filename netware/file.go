@@ -30,7 +30,9 @@ const (
 
 // ReadFile reads an NLM by itself. ok is false for a file that is none. head is the file's beginning. What cannot be
 // read of it is a Problem of its record.
-func ReadFile(_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options) (m []Record, ok bool, err error) {
+func ReadFile(
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+) (m []Record, ok bool, err error) {
 	if !bytes.HasPrefix(head, []byte(signature)) {
 		return nil, false, nil
 	}
@@ -62,7 +64,8 @@ type nlm struct {
 
 func (n *nlm) u32(off int) uint32 { return binary.LittleEndian.Uint32(n.file[off:]) }
 
-// decode returns the record of a file. A table outside of the file costs itself; the error is for a file that is no NLM.
+// decode returns the record of a file. A table outside of the file costs itself; the error is for a file that is no
+// NLM.
 func decode(b []byte) (Record, error) {
 	if !bytes.HasPrefix(b, []byte(signature)) {
 		return Record{}, &fact.ParseError{Source: "nlm", Field: "signature", Reason: "no NetWare Loadable Module"}

@@ -92,7 +92,7 @@ const (
 	formColon // columns by name, separated by ":"
 )
 
-// headerOf recognises a header line.
+// headerOf recognizes a header line.
 func headerOf(line string) (form, []string) {
 	w := strings.Fields(line)
 	switch {

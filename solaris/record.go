@@ -31,7 +31,7 @@ func records(infos []moduleInfo, kind fact.Kind, addresses bool, r *fact.Report)
 			Module: i, Source: SourceModinfo, Field: "address", Err: fmt.Errorf("address %w", err),
 		})
 	}
-	fact.Settle(r, modules, losses)
+	fact.AddLosses(r, modules, losses)
 	return modules
 }
 

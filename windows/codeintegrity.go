@@ -28,7 +28,7 @@ const (
 	ciHVCIAudit       codeIntegrity = 0x800  // … in audit mode
 	ciHVCIStrict      codeIntegrity = 0x1000 // … in strict mode
 	ciIUM             codeIntegrity = 0x2000 // isolated user mode is on
-	ciWHQLEnforcement codeIntegrity = 0x4000 // only drivers of the hardware programme load
+	ciWHQLEnforcement codeIntegrity = 0x4000 // only drivers of the hardware program load
 	ciWHQLAudit       codeIntegrity = 0x8000 // … in audit mode
 )
 
@@ -130,5 +130,5 @@ func (c codeIntegrity) TestSign() string { return c.tri(ciTestSign, 0) }
 // HVCI says whether the hypervisor enforces code integrity: yes, audit or no.
 func (c codeIntegrity) HVCI() string { return c.tri(ciHVCI, ciHVCIAudit) }
 
-// WHQL says whether only drivers of the hardware programme load: yes, audit or no.
+// WHQL says whether only drivers of the hardware program load: yes, audit or no.
 func (c codeIntegrity) WHQL() string { return c.tri(ciWHQLEnforcement, ciWHQLAudit) }

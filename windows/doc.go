@@ -21,15 +21,15 @@
 //
 // # What is read
 //
-// Everything comes through an [io/fs.FS] rooted at the drives (C:/Windows/…) and a Call function
-// that answers the Op constants of this package with recorded bytes. Decoders take bytes and run
-// on every operating system; only live_windows.go makes system calls.
+// Everything comes through a [fact.Machine]: files, rooted at the drives (C:/Windows/…), and calls, which
+// are the Op constants of this package. Decoders take bytes and run on every operating system; only
+// live_windows.go makes system calls.
 //
 // The package has three rooms, which can be used alone: pe reads an image file, authenticode judges its
 // signatures, registry reads hives and .reg files. This package knows what services, devices, packages and
 // policies are.
 //
-// # Privilege
+// # What needs privilege
 //
 // Nothing needs an administrator except the images' addresses (SeDebugPrivilege, from Windows 11
 // 24H2), services whose security descriptor hides them, the filter manager's live list, and files

@@ -87,7 +87,7 @@ func driverQueryCSV(text string) *captureBuilder {
 	return b
 }
 
-// dqHeader recognises the header of a CSV by what it cannot be: a row.
+// dqHeader recognizes the header of a CSV by what it cannot be: a row.
 func dqHeader(row []string) bool {
 	switch len(row) {
 	case dqVerbose:

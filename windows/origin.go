@@ -9,7 +9,7 @@ import (
 
 // Facts of an Origin's evidence.
 const (
-	FactSignature = "signature_class" // the programme that the file was signed under
+	FactSignature = "signature_class" // the program that the file was signed under
 	FactINF       = "inf"             // the INF that installed it
 	FactCompany   = "company_name"    // the version resource's word, which never decides
 )
@@ -61,7 +61,7 @@ func (d *Driver) origin() fact.Origin {
 	return o
 }
 
-// byMicrosoft reports whether Microsoft signs what is signed under the programme.
+// byMicrosoft reports whether Microsoft signs what is signed under the program.
 func byMicrosoft(c fact.SignatureClass) bool {
 	return c == fact.ClassInbox || c == fact.ClassELAM || c == fact.ClassWHCP
 }

@@ -31,7 +31,8 @@ knows is absent, which counts as unknown under --strict.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: a.onSystem(a.runCheck),
 	}
-	c.Flags().BoolVar(&a.flags.explain, "explain", false, "one line for each verdict: the fact that decided it, or what was not read")
+	c.Flags().BoolVar(&a.flags.explain, "explain", false,
+		"one line for each verdict: the fact that decided it, or what was not read")
 	a.commonFlags(c)
 	return c
 }
@@ -113,12 +114,13 @@ func (a *app) writeVerdicts(verdicts []lkm.Verdict) error {
 	t := &table{head: []string{"QUERY", "MODULE", "RELEASE", "NOW", "NEXT BOOT", "WORD", "WHY"}}
 	for i := range verdicts {
 		v := &verdicts[i]
-		why := ""
+		decided := ""
 		if len(v.Reasons) > 0 {
 			r := v.Reasons[0]
-			why = strings.TrimSpace(placeOf(r) + " " + r.Text)
+			decided = strings.TrimSpace(placeOf(r) + " " + r.Text)
 		}
-		t.rows = append(t.rows, []string{v.Query, orNone(v.Module), orUnknown(v.Release), prospectWord(v.Now), prospectWord(v.NextBoot), v.Word, why})
+		t.rows = append(t.rows, []string{v.Query, orNone(v.Module), orUnknown(v.Release), prospectWord(v.Now),
+			prospectWord(v.NextBoot), v.Word, decided})
 	}
 	return writeRows(a, t, verdicts)
 }
@@ -198,7 +200,8 @@ func reasonLabel(code string) string {
 
 // writeVerdict prints one verdict for a person, without the problems that are shared by all.
 func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
-	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(v.Worst())), escape.Text(a.momentText(v)))
+	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(v.Worst())),
+		escape.Text(a.momentText(v)))
 	for _, r := range v.Reasons {
 		a.cardLine(reasonLabel(r.Code), reasonText(r))
 	}

@@ -105,7 +105,8 @@ func explanation(kind string) string {
 	case linux.KindUnloadedTainted:
 		return "a tainted module was here and is gone, by the kernel's own list"
 	case linux.KindDiskMemory:
-		return "another build than the file's is loaded: replaced since it was loaded, or loaded from elsewhere (an initramfs, insmod)"
+		return "another build than the file's is loaded: replaced since it was loaded, " +
+			"or loaded from elsewhere (an initramfs, insmod)"
 	case linux.KindNoFile:
 		return "loaded from elsewhere, or its file was removed since"
 	case linux.KindUnownedFile:

@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitFatal
 }
 
-// colored reports whether w is a terminal that colours are wanted on.
+// colored reports whether w is a terminal that colors are wanted on.
 func colored(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

@@ -53,7 +53,7 @@ func (a *app) writeSources(snap *lkm.Snapshot) error {
 		if _, ok := src.Count.Get(); ok {
 			count = src.Count.String()
 		}
-		t.rows = append(t.rows, []string{src.Name, string(src.Outcome), count, why(snap, src)})
+		t.rows = append(t.rows, []string{src.Name, string(src.Outcome), count, firstProblem(snap, src)})
 	}
 	if err := writeRows(a, t, snap.Sources); err != nil {
 		return err
@@ -64,8 +64,8 @@ func (a *app) writeSources(snap *lkm.Snapshot) error {
 	return a.strictly(snap.Err())
 }
 
-// why is the text of the source's first problem, or its code.
-func why(snap *lkm.Snapshot, src lkm.Source) string {
+// firstProblem returns the text of the source's first problem, or its code.
+func firstProblem(snap *lkm.Snapshot, src lkm.Source) string {
 	for _, p := range snap.Problems {
 		if p.Source == src.Name {
 			return p.Text

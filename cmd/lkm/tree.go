@@ -95,7 +95,7 @@ func (a *app) relations(ctx context.Context, names []string, reverse bool) (*cat
 	}
 	var wanted map[string]bool
 	if known.os == lkm.Linux {
-		wanted = known.reach(names, reverse)
+		wanted = known.reachable(names, reverse)
 	}
 	if wanted == nil {
 		return a.catalog(ctx, lkm.DetailFiles, nil)
@@ -103,8 +103,8 @@ func (a *app) relations(ctx context.Context, names []string, reverse bool) (*cat
 	return a.catalog(ctx, lkm.DetailFiles, func(m *lkm.Module) bool { return wanted[m.Name] })
 }
 
-// reach returns the names of all modules in the trees of names; nil when that is not known.
-func (c *catalog) reach(names []string, reverse bool) map[string]bool {
+// reachable returns the names of all modules in the trees of names; nil when that is not known.
+func (c *catalog) reachable(names []string, reverse bool) map[string]bool {
 	users := c.neededBy()
 	reached := make(map[string]bool)
 	var open []string

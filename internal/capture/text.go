@@ -86,8 +86,8 @@ func Prompt(line string) (command string, ok bool) {
 	if !strings.ContainsAny(line[:min(len(line), longest)], "$#%>") {
 		return "", false
 	}
-	if behind, ok := strings.CutPrefix(line, "PS "); ok { // of PowerShell, with a path that may have blanks
-		if _, command, ok := strings.Cut(behind, ">"); ok {
+	if rest, ok := strings.CutPrefix(line, "PS "); ok { // of PowerShell, with a path that may have blanks
+		if _, command, ok := strings.Cut(rest, ">"); ok {
 			return strings.TrimSpace(command), true
 		}
 	}

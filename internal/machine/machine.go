@@ -85,14 +85,23 @@ func (m *Reader) Read(ctx context.Context, h *fact.Header, r *fact.Report) {
 	h.Privilege = m.Privilege(identity)
 }
 
+// PlainError returns the error that err's code stands for: what a machine says beside it differs from machine to
+// machine, and a recording keeps the code alone. An error without a code stays.
+func PlainError(err error) error {
+	if e := fact.CodeOf(err).Err(); e != nil {
+		return e
+	}
+	return err
+}
+
 // Note reports a field that could not be read; a nil error reports nothing.
 func (m *Reader) Note(r *fact.Report, field string, err error) {
 	if err == nil {
 		return
 	}
 	m.lost = true
-	if e := fact.CodeOf(err).Err(); m.Plain && e != nil {
-		err = e
+	if m.Plain {
+		err = PlainError(err)
 	}
 	r.Problem(m.Source, "", field, err)
 }

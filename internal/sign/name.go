@@ -61,10 +61,10 @@ func (n Name) FirstCommonName() string {
 	return ""
 }
 
-// Organization returns the organisation; "" when there is none.
+// Organization returns the organization; "" when there is none.
 func (n Name) Organization() string { return n.last(oidOrganization) }
 
-// Short returns what names the holder best: common name, else unit, else organisation.
+// Short returns what names the holder best: common name, else unit, else organization.
 func (n Name) Short() string {
 	for _, t := range []string{oidCommonName, oidOrganizationalUnit, oidOrganization} {
 		if s := n.last(t); s != "" {

@@ -14,7 +14,7 @@ const (
 	minMatch   = 2
 	alignBits  = 4
 	distModels = 14  // distance slots below this have footer bits with models of their own
-	fullDist   = 128 // distances below this are modelled whole
+	fullDist   = 128 // distances below this are modeled whole
 )
 
 type prob = uint16

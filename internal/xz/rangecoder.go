@@ -24,7 +24,7 @@ func (r *rangeDecoder) start(in []byte) bool {
 // overrun reports whether more bytes were asked for than there are.
 func (r *rangeDecoder) overrun() bool { return r.pos > len(r.in) }
 
-// finished normalises once more and reports whether exactly all bytes are used, with nothing left
+// finished normalizes once more and reports whether exactly all bytes are used, with nothing left
 // in the coder.
 func (r *rangeDecoder) finished() bool {
 	if r.rng < topValue {

@@ -284,8 +284,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 	if len(r.releases) == 0 {
 		return
 	}
-	_, behind, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
-	for _, name := range append([]string{e.Release, version, behind}, strings.Split(path.Dir(kernel), "/")...) {
+	_, after, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
+	for _, name := range append([]string{e.Release, version, after}, strings.Split(path.Dir(kernel), "/")...) {
 		if slices.Contains(r.releases, name) {
 			e.Release = name
 			return
@@ -301,8 +301,8 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 
 // looksLikeRelease tells 6.1.0-1 from a digest or a title.
 func looksLikeRelease(name string) bool {
-	behind := strings.TrimLeft(name, "0123456789")
-	return len(behind) < len(name) && (behind == "" || behind[0] == '.' || behind[0] == '-') &&
+	rest := strings.TrimLeft(name, "0123456789")
+	return len(rest) < len(name) && (rest == "" || rest[0] == '.' || rest[0] == '-') &&
 		!strings.Contains(name, " ")
 }
 

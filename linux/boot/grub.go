@@ -32,9 +32,9 @@ func (e *grubEnv) lookup(name string) (string, bool) {
 
 // harmless returns one of the values of a variable that stands between blanks, when all are known and
 // none says anything of modules, as $vt_handoff of Ubuntu.
-func (e *grubEnv) harmless(name, before, behind string) (string, bool) {
+func (e *grubEnv) harmless(name, before, after string) (string, bool) {
 	values := e.literals(name)
-	if len(values) == 0 || !endsInBlank(before) || behind != "" && behind[0] != ' ' && behind[0] != '\t' {
+	if len(values) == 0 || !endsInBlank(before) || after != "" && after[0] != ' ' && after[0] != '\t' {
 		return "", false
 	}
 	for _, value := range values {

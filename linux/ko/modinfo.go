@@ -88,7 +88,7 @@ func (m Modinfo) Values(key string) []string {
 }
 
 // Depends returns the module names that the file says it needs, never nil: an empty or absent
-// "depends" means none. The names are normalised.
+// "depends" means none. The names are normalized.
 func (m Modinfo) Depends() []string {
 	names := []string{}
 	for _, v := range m.Values("depends") {

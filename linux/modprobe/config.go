@@ -27,7 +27,7 @@ const CmdlineFile = "proc/cmdline"
 // A Directive is one line of modprobe's configuration that counts, or one part of the kernel's
 // command line that modprobe takes as such a line.
 type Directive struct {
-	// Name is the alias, the module or the pattern that it is about, normalised: '-' is '_'.
+	// Name is the alias, the module or the pattern that it is about, normalized: '-' is '_'.
 	Name string
 	// Value is the rest: an alias's module, the text of options, a command, the softdep. Empty for
 	// blacklist.

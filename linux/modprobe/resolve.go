@@ -108,10 +108,10 @@ func (l *lookup) resolve(alias string) []Match {
 		return l.found(m)
 	}
 	if m := l.index(IndexBuiltin, alias, MatchBuiltin); m != nil {
-		return l.tree.Settle(m)
+		return l.tree.Distinct(m)
 	}
 	if m := l.index(IndexBuiltinAlias, alias, MatchBuiltinAlias); m != nil {
-		return l.tree.Settle(m)
+		return l.tree.Distinct(m)
 	}
 	l.missing(alias)
 	return nil
@@ -131,7 +131,7 @@ func (c *Config) matches(alias string) (matches []Match) {
 func (l *lookup) found(matches []Match) []Match {
 	_, err := l.tree.Index(IndexBuiltin)
 	l.lose(err)
-	return l.tree.Settle(matches)
+	return l.tree.Distinct(matches)
 }
 
 // index looks an alias up in one index.
@@ -227,8 +227,8 @@ func (t *Tree) MatchIndex(index, alias, by string) ([]Match, error) {
 	return matches, err
 }
 
-// Settle drops repeated modules and says which are compiled in.
-func (t *Tree) Settle(matches []Match) []Match {
+// Distinct drops repeated modules and says which are compiled in.
+func (t *Tree) Distinct(matches []Match) []Match {
 	seen := make(map[string]bool, len(matches))
 	kept := matches[:0]
 	for _, m := range matches {

@@ -35,7 +35,7 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
-// returns, byte-order marks, UTF-16, terminal colours and stray lines do no harm. With as "" the
+// returns, byte-order marks, UTF-16, terminal colors and stray lines do no harm. With as "" the
 // kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an error
 // that satisfies lkm.ErrMalformed; a text whose last row is cut makes the source partial. The snapshot
 // has no time: when the text was made is not known.

@@ -38,9 +38,9 @@ func redactions() []redaction {
 		{[]lkm.OS{lkm.Windows}, windows.Redactions, windows.Redact, windows.Redacts},
 		{[]lkm.OS{lkm.FreeBSD}, freebsd.Redactions, freebsd.Redact, freebsd.Redacts},
 		{[]lkm.OS{lkm.DragonFly}, freebsd.Redactions, freebsd.RedactDragonFly, freebsd.Redacts},
-		{[]lkm.OS{lkm.NetBSD}, addresses, netbsd.Redact, netbsd.Redacts},
-		{[]lkm.OS{lkm.Illumos, lkm.Solaris}, addresses, solaris.Redact, solaris.Redacts},
-		{[]lkm.OS{lkm.AIX}, addresses, aix.Redact, aix.Redacts},
+		{[]lkm.OS{lkm.NetBSD}, netbsd.Redactions, netbsd.Redact, netbsd.Redacts},
+		{[]lkm.OS{lkm.Illumos, lkm.Solaris}, solaris.Redactions, solaris.Redact, solaris.Redacts},
+		{[]lkm.OS{lkm.AIX}, aix.Redactions, aix.Redact, aix.Redacts},
 	}
 }
 
@@ -53,9 +53,6 @@ func redactionOf(os lkm.OS) redaction {
 	}
 	return noRedaction
 }
-
-// addresses is what is taken out where nothing but load addresses is.
-func addresses() []string { return []string{"addresses"} }
 
 var noRedaction = redaction{
 	kinds:   func() []string { return nil },

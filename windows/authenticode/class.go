@@ -20,7 +20,7 @@ var (
 )
 
 // publicKey returns the key.
-func (k *programmeKey) publicKey() (crypto.PublicKey, error) {
+func (k *programKey) publicKey() (crypto.PublicKey, error) {
 	der, err := base64.StdEncoding.DecodeString(k.key)
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (k *programmeKey) publicKey() (crypto.PublicKey, error) {
 }
 
 // issued reports whether the root's key signed the certificate, which anyone can claim by a name.
-func (k *programmeKey) issued(c *sign.Certificate) bool {
+func (k *programKey) issued(c *sign.Certificate) bool {
 	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() {
 		return false
 	}
@@ -37,18 +37,18 @@ func (k *programmeKey) issued(c *sign.Certificate) bool {
 	return err == nil && c.CheckSignedBy(key) == nil
 }
 
-// A programme says whose roots a chain leads to, whatever the caller trusts.
-type programme struct {
+// A program says whose roots a chain leads to, whatever the caller trusts.
+type program struct {
 	microsoft bool // one of Microsoft's own roots
 	cross     bool // the root of the cross certificates
 }
 
-// programmeOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
+// programOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
 // certificates that came with the signature: one of them may be a second certificate for an
 // authority of the chain, as cross certificates are. A certificate that may not issue others, as any
 // customer of an authority has one, leads nowhere.
-func programmeOf(chain sign.Chain, pool []*sign.Certificate) programme {
-	var p programme
+func programOf(chain sign.Chain, pool []*sign.Certificate) program {
+	var p program
 	for i := 1; i < len(chain.Certificates); i++ {
 		path := chain.Certificates[:i+1]
 		if sign.CheckIssuers(path) == nil {
@@ -63,9 +63,9 @@ func programmeOf(chain sign.Chain, pool []*sign.Certificate) programme {
 	return p
 }
 
-func (p *programme) add(c *sign.Certificate) {
-	for i := range programmeKeys {
-		k := &programmeKeys[i]
+func (p *program) add(c *sign.Certificate) {
+	for i := range programKeys {
+		k := &programKeys[i]
 		if k.cross && p.cross || !k.cross && p.microsoft || !k.issued(c) {
 			continue
 		}
@@ -81,15 +81,15 @@ func sameAuthority(c, x *sign.Certificate) bool {
 // crossIssuer issues the cross certificates of commercial authorities for kernel-mode code.
 const crossIssuer = "Microsoft Code Verification Root"
 
-// classOf says under which programme a signature that fits its bytes was made. Every link of the
+// classOf says under which program a signature that fits its bytes was made. Every link of the
 // chain has been checked, so that a name in it was given by the certificate above; where it ends is
-// checked here. A certificate that merely claims a programme gives no class.
+// checked here. A certificate that merely claims a program gives no class.
 func classOf(chain sign.Chain, pool []*sign.Certificate, status fact.SignatureStatus) fact.SignatureClass {
 	leaf := chain.Certificates[0]
 	if len(chain.Certificates) == 1 && leaf.IsSelfSigned() {
 		return fact.ClassSelfSigned
 	}
-	trusted, p := status == fact.SignatureValid, programmeOf(chain, pool)
+	trusted, p := status == fact.SignatureValid, programOf(chain, pool)
 	if trusted || p.microsoft {
 		switch {
 		case leaf.Has(ekuELAM):

@@ -46,9 +46,9 @@ const (
 		"5954feffeaeeefea9270226081e32523c09fcc0f49b235aa58c33ac3d9169410"
 )
 
-func TestProgrammeKeys(t *testing.T) {
-	for i := range programmeKeys {
-		k := &programmeKeys[i]
+func TestProgramKeys(t *testing.T) {
+	for i := range programKeys {
+		k := &programKeys[i]
 		key, err := k.publicKey()
 		pub, ok := key.(*rsa.PublicKey)
 		if err != nil || !ok {
@@ -150,16 +150,16 @@ func signCertificates(t *testing.T, list ...*testAuthority) []*sign.Certificate 
 }
 
 // Who has a certificate from Microsoft's authority that may not issue others issues none of a
-// programme.
+// program.
 func TestClassNeedsAuthorities(t *testing.T) {
-	old := programmeKeys[0]
-	defer func() { programmeKeys[0] = old }()
+	old := programKeys[0]
+	defer func() { programKeys[0] = old }()
 	root := (*testAuthority)(nil).issue(t, "Test Root", true)
 	spki, err := x509.MarshalPKIXPublicKey(root.cert.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	programmeKeys[0] = programmeKey{name: "Test Root", key: base64.StdEncoding.EncodeToString(spki)}
+	programKeys[0] = programKey{name: "Test Root", key: base64.StdEncoding.EncodeToString(spki)}
 	for ca, want := range map[bool]fact.SignatureClass{true: fact.ClassInbox, false: ""} {
 		middle := root.issue(t, "Middle", ca)
 		leaf := middle.issue(t, "Leaf", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3},

@@ -24,7 +24,7 @@ const (
 	oidTrustList    = "1.3.6.1.4.1.311.10.1"
 )
 
-// Extended key usages that name a programme.
+// Extended key usages that name a program.
 const (
 	ekuWHQL     = "1.3.6.1.4.1.311.10.3.5"
 	ekuAttested = "1.3.6.1.4.1.311.10.3.5.1"
@@ -51,7 +51,7 @@ type Signature struct {
 	Fits fact.Tri `json:"fits,omitzero"`
 	// KeySet names the keys that the status valid rests on.
 	KeySet string `json:"keySet,omitzero"`
-	// Class is the programme that it was made under, by the signer's extended key usages under a
+	// Class is the program that it was made under, by the signer's extended key usages under a
 	// known Microsoft CA or a trusted chain, or by the chain's cross certificate: a heuristic.
 	// Absent when that does not decide.
 	Class fact.SignatureClass `json:"class,omitzero"`
@@ -381,7 +381,7 @@ func better(a, b *Signature) bool {
 	return a.HashAlgorithm == "sha256" && b.HashAlgorithm == "sha1"
 }
 
-// readOpus reads the programme's name and address.
+// readOpus reads the program's name and address.
 func (s *Signature) readOpus(signer *sign.Signer) {
 	v, ok := signer.SignedAttribute(oidOpusInfo)
 	if !ok || !v.Is(sign.TagSequence) {

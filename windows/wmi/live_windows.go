@@ -13,7 +13,7 @@ import (
 // live asks the running system.
 type live struct{}
 
-// begin initialises COM on the thread of the queries, for good: the library does so for each query and
+// begin initializes COM on the thread of the queries, for good: the library does so for each query and
 // undoes it, which then only counts up and down. An error is the library's to find.
 func (live) begin() { _ = sys.CoInitializeEx(0, sys.COINIT_MULTITHREADED) }
 

@@ -2,16 +2,16 @@
 
 package authenticode
 
-// A programmeKey is the public key of a root that issues for one of Microsoft's programmes.
-type programmeKey struct {
+// A programKey is the public key of a root that issues for one of Microsoft's programs.
+type programKey struct {
 	name  string // the root's common name
 	cross bool   // it issues cross certificates for commercial authorities, and nothing else
 	key   string // subjectPublicKeyInfo, base64
 }
 
-// programmeKeys are Microsoft's roots of what drivers are signed with. They say whose programme a
+// programKeys are Microsoft's roots of what drivers are signed with. They say whose program a
 // signature belongs to; they make nothing valid: for that the caller gives keys.
-var programmeKeys = [...]programmeKey{
+var programKeys = [...]programKey{
 	{
 		name: "Microsoft Root Certificate Authority 2010",
 		key: "" +
