@@ -138,7 +138,11 @@ func (c *check) unseen() fact.Answer {
 	for _, source := range []string{SourceBundles, SourceCollections} {
 		s, _ := c.report.Find(source)
 		if !c.report.Whole(source) && (source == SourceBundles || s.Outcome != fact.OutcomeAbsent) {
-			return fact.Unsure(ReasonUnread, fmt.Sprintf("source %s is %s (%s)", source, s.Outcome, s.Code))
+			text := fmt.Sprintf("source %s is %s (%s)", source, s.Outcome, s.Code)
+			if p, ok := c.report.First(source); ok {
+				text += ": " + p.Text
+			}
+			return fact.Unsure(ReasonUnread, text)
 		}
 	}
 	return fact.Answer{}

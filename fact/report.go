@@ -104,6 +104,16 @@ func (r *Report) addCount(source string, n int) {
 // Count returns how many problems of the source were reported, those without room included.
 func (r *Report) Count(source string) int { return r.count[source] }
 
+// First returns the first problem of the source, and whether there is one.
+func (r *Report) First(source string) (Problem, bool) {
+	for _, p := range r.Problems {
+		if p.Source == source {
+			return p, true
+		}
+	}
+	return Problem{}, false
+}
+
 // Find returns the first source of that name, and whether there is one.
 func (r *Report) Find(name string) (Source, bool) { return FindSource(r.Sources, name) }
 

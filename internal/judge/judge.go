@@ -38,18 +38,12 @@ func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r 
 	case err != nil:
 		c.unread = append(c.unread, fact.ProblemOf("", "", "", err))
 	case source != "" && !r.Whole(source):
-		c.unread = append(c.unread, firstOf(r, source))
-	}
-}
-
-// firstOf returns the first problem of a source that was not read whole.
-func firstOf(r *fact.Report, source string) fact.Problem {
-	for _, p := range r.Problems {
-		if p.Source == source {
-			return p
+		p, ok := r.First(source)
+		if !ok {
+			p = fact.Problem{Source: source, Code: fact.CodeOther, Text: "not read whole"}
 		}
+		c.unread = append(c.unread, p)
 	}
-	return fact.Problem{Source: source, Code: fact.CodeOther, Text: "not read whole"}
 }
 
 // Verdicts answers for each module that the query names, and once if it names none.
