@@ -123,6 +123,19 @@ type checkedKernel struct {
 }
 
 // A checker answers whether a module's code can get into one kernel. It reads what it needs once.
+//
+// A verdict is made in this order:
+//
+//	query.go          the query → targets: modprobe's names, aliases, files that no index names
+//	bootstate.go      the states that count: the running kernel, and each boot entry that may come next
+//	enforcement.go    what the kernel of a state refuses by itself: modules off, version, signature (signature.go)
+//	modprobestate.go  what modprobe's configuration says in a state of one name: install, blacklist, softdep, alias
+//	way.go            the ways in of one target in one state, each a list of steps in the order in which the kernel and
+//	                  modprobe take them; trigger.go has those by a process and by dependents
+//	result.go         the ways → an outcome, and the states of the next boot → the worst of them
+//
+// Each step is a [fact.Answer]. The first one of a way that stops it decides; else the first that is unsure; else the way
+// is open (inTurn).
 type checker struct {
 	machine checkedKernel
 	report  *fact.Report   // what could not be read and its verdicts say

@@ -5,6 +5,7 @@ package lkm
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Check answers whether the code that a name, an alias or a device means is in the kernel or can
@@ -22,12 +23,26 @@ func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	if err := s.usable(op, false); err != nil {
 		return nil, err
 	}
-	verdicts, err := s.backend.check(ctx, query, s.report())
+	r := s.report()
+	verdicts, err := s.backend.check(ctx, query, r)
 	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lkm: %s: %w", op, err)
 	}
+	for i := range verdicts {
+		addProblems(&verdicts[i], r.Problems)
+	}
 	return verdicts, nil
+}
+
+// addProblems adds to a verdict what could not be read for it, where it does not say so itself. What this machine does
+// not have was not needed.
+func addProblems(v *Verdict, problems []Problem) {
+	for _, p := range problems {
+		if p.Code != CodeAbsent && p.Code != CodeUnsupported && !slices.Contains(v.Problems, p) {
+			v.Problems = append(v.Problems, p)
+		}
+	}
 }
