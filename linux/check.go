@@ -134,8 +134,8 @@ type checkedKernel struct {
 //	                  modprobe take them; trigger.go has those by a process and by dependents
 //	result.go         the ways → an outcome, and the states of the next boot → the worst of them
 //
-// Each step is a [fact.Answer]. The first one of a way that stops it decides; else the first that is unsure; else the way
-// is open (inTurn).
+// Each step is a [fact.Answer]. The first one of a way that stops it decides; else the first that is unsure; else the
+// way is open (inTurn).
 type checker struct {
 	machine checkedKernel
 	report  *fact.Report   // what could not be read and its verdicts say
