@@ -31,7 +31,9 @@ func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 	if s.image {
 		compare = s.backend.fileDiscrepancies
 	}
-	found, err := compare(ctx, s.report())
+	r := s.report()
+	found, err := compare(ctx, r)
+	s.told(op, r)
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // File reads one module file of the machine, by its absolute path there, whether or not it is
 // where modules belong. A file may hold several modules. See ReadFile for a file by itself.
 func (s *System) File(ctx context.Context, path string) ([]Module, error) {
-	return asked(s, "read "+path, func() ([]Module, error) { return s.backend.file(ctx, path, s.report()) })
+	return asked(s, "read "+path, func(r *fact.Report) ([]Module, error) { return s.backend.file(ctx, path, r) })
 }
 
 // Resolve returns the modules that a name, an alias, a device's modalias or (on Linux)
@@ -41,16 +43,18 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 // when nothing has that name, and ErrBlacklisted when it is an alias of modules that the configuration
 // keeps aliases from loading.
 func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
-	return asked(s, "plan the load of "+query, func() ([]Step, error) {
-		return s.backend.plan(ctx, query, s.report())
+	return asked(s, "plan the load of "+query, func(r *fact.Report) ([]Step, error) {
+		return s.backend.plan(ctx, query, r)
 	})
 }
 
-func asked[T any](s *System, op string, f func() ([]T, error)) ([]T, error) {
+func asked[T any](s *System, op string, f func(*fact.Report) ([]T, error)) ([]T, error) {
 	if err := s.usable(op, false); err != nil {
 		return nil, err
 	}
-	list, err := f()
+	r := s.report()
+	list, err := f(r)
+	s.told(op, r)
 	if err != nil {
 		return nil, fmt.Errorf("lkm: %s: %w", op, err)
 	}

@@ -51,7 +51,8 @@ type Options struct {
 	Deadline time.Duration
 	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
 	MaxFile int64
-	// Logger is told what is read, at debug level; nil is silent.
+	// Logger is told what is read, and what could not be read where a result has no place for it, at debug level; nil is
+	// silent.
 	Logger *slog.Logger
 }
 

@@ -18,7 +18,9 @@ func (s *System) Policy(ctx context.Context) (*Policy, error) {
 	if err := s.usable(op, false); err != nil {
 		return nil, err
 	}
-	p, err := s.backend.policy(ctx, s.report())
+	r := s.report()
+	p, err := s.backend.policy(ctx, r)
+	s.told(op, r)
 	if err == nil {
 		err = ctx.Err()
 	}

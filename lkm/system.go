@@ -334,6 +334,16 @@ func (s *System) sequence(op string, list func(*fact.Report) iter.Seq2[Module, e
 	}
 }
 
+// told tells Options.Logger what a call could not read whose result has no place for problems of its own.
+func (s *System) told(op string, r *fact.Report) {
+	if s.options.Logger == nil {
+		return
+	}
+	for _, p := range r.Problems {
+		s.options.Logger.Debug(op, "problem", p)
+	}
+}
+
 // report returns the report of one call.
 func (s *System) report() *fact.Report {
 	return &fact.Report{Budget: fact.NewBudget(s.options.Deadline)}

@@ -250,7 +250,9 @@ func (w *watch) deal(ctx context.Context, h fact.Hint) error {
 
 // find returns what the kernel says now of the module that just came.
 func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
-	m, err := w.s.backend.find(ctx, h.Name, w.s.report())
+	r := w.s.report()
+	m, err := w.s.backend.find(ctx, h.Name, r)
+	w.s.told("watch", r)
 	if err == nil {
 		return m
 	}
