@@ -21,22 +21,22 @@ const (
 
 // The reasons of a verdict, the words of fact.Reason.
 const (
-	ReasonLoaded          = "loaded"
-	ReasonCollection      = "in_collection"
-	ReasonStale           = "stale_collection"
-	ReasonInstalled       = "installed"
-	ReasonApproved        = "approved"
-	ReasonNotApproved     = "not_approved"
-	ReasonApprovalUnknown = "approval_unknown"
-	ReasonNoSignature     = "no_signature"
-	ReasonBootSecurity    = "boot_security"
-	ReasonPending         = "pending_reboot"
-	ReasonCSR             = "csr"
-	ReasonUserSpace       = "user_space"
-	ReasonCodeless        = "codeless"
-	ReasonNoFile          = "no_file" // nothing has that name
-	ReasonRelease         = "release" // which macOS this is
-	ReasonUnread          = "unread"  // a source that could change the answer
+	ReasonLoaded          = "loaded"           // the kernel lists it
+	ReasonCollection      = "in_collection"    // linked into a kernel collection in use
+	ReasonStale           = "stale_collection" // linked into a collection of another boot collection
+	ReasonInstalled       = "installed"        // a bundle is on disk
+	ReasonApproved        = "approved"         // a user or a management server allows it
+	ReasonNotApproved     = "not_approved"     // nobody allows it
+	ReasonApprovalUnknown = "approval_unknown" // who allows it could not be read
+	ReasonNoSignature     = "no_signature"     // no signature of a developer
+	ReasonBootSecurity    = "boot_security"    // the boot security of an Apple silicon Mac
+	ReasonPending         = "pending_reboot"   // it needs a restart
+	ReasonCSR             = "csr"              // System Integrity Protection
+	ReasonUserSpace       = "user_space"       // it runs outside the kernel
+	ReasonCodeless        = "codeless"         // the bundle has no code
+	ReasonNoFile          = "no_file"          // nothing has that name
+	ReasonRelease         = "release"          // which macOS this is
+	ReasonUnread          = "unread"           // a source that could change the answer
 )
 
 // Check judges every extension that the query means: a bundle id, an id, a device, or a file.

@@ -29,11 +29,11 @@ const (
 
 // The kinds of kernel collection.
 const (
-	KindBoot      = "boot"      // BootKernelExtensions.kc
-	KindSystem    = "system"    // SystemKernelExtensions.kc
-	KindAuxiliary = "auxiliary" // AuxiliaryKernelExtensions.kc
-	KindCache     = "kernelcache"
-	KindPrelinked = "prelinked" // prelinkedkernel, immutablekernel
+	KindBoot      = "boot"        // BootKernelExtensions.kc
+	KindSystem    = "system"      // SystemKernelExtensions.kc
+	KindAuxiliary = "auxiliary"   // AuxiliaryKernelExtensions.kc
+	KindCache     = "kernelcache" // kernelcache, with the kernel
+	KindPrelinked = "prelinked"   // prelinkedkernel, immutablekernel
 )
 
 // A collection is a file in which kexts are linked together, with or without a kernel.

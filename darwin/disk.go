@@ -319,11 +319,11 @@ func (b *Bundle) hasUUID(uuid string) bool {
 
 // pendingReboot says whether the bundle on disk is newer than the loaded code.
 func pendingReboot(b *Bundle, version, uuid string) fact.Tri {
-	loaded, err := ParseVersion(version)
+	loaded, err := parseVersion(version)
 	if err != nil {
 		return ""
 	}
-	disk, err := ParseVersion(b.Version)
+	disk, err := parseVersion(b.Version)
 	switch {
 	case err != nil:
 		return ""

@@ -90,8 +90,9 @@ type Personality struct {
 	Class string `json:"class,omitzero"`
 	// ProviderClass is the class of device or nub that it attaches to (IOProviderClass).
 	ProviderClass string `json:"providerClass,omitzero"`
-	// UserClass and UserServer are the class and the process of a DriverKit driver.
-	UserClass  string `json:"userClass,omitzero"`
+	// UserClass is the class of a DriverKit driver (IOUserClass); empty for a kext.
+	UserClass string `json:"userClass,omitzero"`
+	// UserServer is the process of a DriverKit driver (IOUserServerName); empty for a kext.
 	UserServer string `json:"userServer,omitzero"`
 	// Category lets several drivers share one device (IOMatchCategory).
 	Category string `json:"category,omitzero"`

@@ -15,7 +15,8 @@ import (
 type Kext struct {
 	// BundleID names it, such as "com.apple.iokit.IOUSBHostFamily".
 	BundleID string `json:"bundleId,omitzero"`
-	// VersionValid says whether the version is one that the kernel can order ([ParseVersion]).
+	// VersionValid says whether the version is one that the kernel can order: up to four digits for each of
+	// three parts, and a stage.
 	VersionValid fact.Tri `json:"versionValid,omitzero"`
 	// CompatibleVersion is the oldest version that this one can stand in for; only libraries have one.
 	CompatibleVersion string `json:"compatibleVersion,omitzero"`
@@ -35,11 +36,14 @@ type Kext struct {
 	// Architectures are what its code is built for: of a loaded one, what the kernel says; with
 	// Detail Files, those of the file.
 	Architectures []string `json:"architectures,omitzero"`
-	// Interface, KernelResource, Prelinked and Started are the kernel's flags.
-	Interface      fact.Tri `json:"interface,omitzero"`
+	// Interface marks a kernel programming interface (OSBundleIsInterface).
+	Interface fact.Tri `json:"interface,omitzero"`
+	// KernelResource marks a part of the kernel (OSKernelResource).
 	KernelResource fact.Tri `json:"kernelResource,omitzero"`
-	Prelinked      fact.Tri `json:"prelinked,omitzero"`
-	Started        fact.Tri `json:"started,omitzero"`
+	// Prelinked says whether it was loaded from a kernel collection (OSBundlePrelinked).
+	Prelinked fact.Tri `json:"prelinked,omitzero"`
+	// Started says whether the kernel called its start function (OSBundleStarted).
+	Started fact.Tri `json:"started,omitzero"`
 	// Collection is the kernel collection that it was loaded from: Primary, System, Auxiliary or
 	// Codeless, in the kernel's words, else the kind of the file: boot, system, auxiliary, …
 	Collection string `json:"collection,omitzero"`
@@ -74,12 +78,14 @@ type Link struct {
 
 // A Membership is a kernel collection that holds a kext.
 type Membership struct {
-	// Path is the collection's file, Kind its kind.
+	// Path is the collection's file.
 	Path string `json:"path"`
+	// Kind is boot, system, auxiliary, kernelcache or prelinked; empty when neither name nor content tells.
 	Kind string `json:"kind,omitzero"`
-	// Version and UUID are those of the copy in the collection.
+	// Version is that of the copy in the collection.
 	Version string `json:"version,omitzero"`
-	UUID    string `json:"uuid,omitzero"`
+	// UUID is that of the copy in the collection.
+	UUID string `json:"uuid,omitzero"`
 	// Stale says that the collection belongs to another boot collection than the one on disk.
 	Stale fact.Tri `json:"stale,omitzero"`
 }
@@ -88,8 +94,9 @@ type Membership struct {
 type ProfilerFacts struct {
 	// ObtainedFrom is apple, identified_developer, unknown or not_signed.
 	ObtainedFrom string `json:"obtainedFrom,omitzero"`
-	// Loadable and Dependencies are its verdicts.
-	Loadable     fact.Tri `json:"loadable,omitzero"`
+	// Loadable is its verdict on the kext.
+	Loadable fact.Tri `json:"loadable,omitzero"`
+	// Dependencies says whether it found all that the kext needs.
 	Dependencies fact.Tri `json:"dependencies,omitzero"`
 	// Errors are why it is not loadable.
 	Errors []string `json:"errors,omitzero"`
@@ -97,10 +104,10 @@ type ProfilerFacts struct {
 
 // The words of Kext.Pseudo.
 const (
-	PseudoKernel    = "kernel"
-	PseudoKPI       = "kpi"
-	PseudoComponent = "component"
-	PseudoMonitor   = "monitor"
+	PseudoKernel    = "kernel"    // the kernel itself
+	PseudoKPI       = "kpi"       // an interface of the kernel
+	PseudoComponent = "component" // a part of the kernel with a bundle id
+	PseudoMonitor   = "monitor"   // SPTM and TXM
 )
 
 // pseudoOf returns which part of the kernel a bundle id stands for, or "" for a kext of its own.
@@ -126,7 +133,7 @@ func versionValid(version string) fact.Tri {
 	if version == "" {
 		return ""
 	}
-	_, err := ParseVersion(version)
+	_, err := parseVersion(version)
 	return fact.TriOf(err == nil)
 }
 

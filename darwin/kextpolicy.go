@@ -24,8 +24,9 @@ type Approval struct {
 	Developer string `json:"developer,omitzero"`
 	// Flags are not documented; 8 seems to mark legacy developers.
 	Flags fact.Count `json:"flags,omitzero"`
-	// Managed says that a management server made the row; Payload is its profile's UUID.
-	Managed bool   `json:"managed,omitzero"`
+	// Managed says that a management server made the row.
+	Managed bool `json:"managed,omitzero"`
+	// Payload is the UUID of the management server's profile; empty for a user's row.
 	Payload string `json:"payload,omitzero"`
 }
 

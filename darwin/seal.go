@@ -33,11 +33,13 @@ type Seal struct {
 	Resources fact.Tri `json:"resources,omitzero"`
 	// Files is how many files CodeResources lists.
 	Files fact.Count `json:"files,omitzero"`
-	// Changed, Missing and Extra are the files that differ from the list, are not there, or are not
-	// on it; at most 100 each, sorted. Empty is none; absent when it was not checked.
+	// Changed are the files that differ from the list; at most 100, sorted. Empty is none; absent when it was not
+	// checked.
 	Changed []string `json:"changed,omitzero"`
+	// Missing are the files of the list that are not there, in the form of Changed.
 	Missing []string `json:"missing,omitzero"`
-	Extra   []string `json:"extra,omitzero"`
+	// Extra are the files that should be on the list and are not, in the form of Changed.
+	Extra []string `json:"extra,omitzero"`
 }
 
 // Broken reports whether any part of the comparison found a difference.

@@ -18,27 +18,33 @@ const sysExtFile = "Library/SystemExtensions/db.plist"
 // A SystemExtension is an extension that runs outside the kernel in its stead: a DriverKit driver,
 // a network or an endpoint security extension. Several versions of one can exist at once.
 type SystemExtension struct {
-	// BundleID, TeamID, Version and ShortVersion are those of the extension.
-	BundleID     string `json:"bundleId"`
-	TeamID       string `json:"teamId,omitzero"`
-	Version      string `json:"version,omitzero"`
+	// BundleID is the extension's bundle id.
+	BundleID string `json:"bundleId"`
+	// TeamID is the developer team's; empty for Apple's own.
+	TeamID string `json:"teamId,omitzero"`
+	// Version is the build version (CFBundleVersion), which orders extensions.
+	Version string `json:"version,omitzero"`
+	// ShortVersion is the release version, for people; empty if the source has none.
 	ShortVersion string `json:"shortVersion,omitzero"`
 	// Name is the display name; only systemextensionsctl has it.
 	Name string `json:"name,omitzero"`
 	// State is the system's word: activated_enabled, activated_waiting_for_user, …
 	State string `json:"state,omitzero"`
-	// Enabled and Active are the two columns of systemextensionsctl.
+	// Enabled is the column "enabled" of systemextensionsctl; absent from any other source.
 	Enabled fact.Tri `json:"enabled,omitzero"`
-	Active  fact.Tri `json:"active,omitzero"`
+	// Active is the column "active" of systemextensionsctl; absent from any other source.
+	Active fact.Tri `json:"active,omitzero"`
 	// Categories say what it does: driver_extension, network_extension, endpoint_security, cmio,
 	// without the "com.apple.system_extension." before them.
 	Categories []string `json:"categories,omitzero"`
 	// UniqueID names its folder in /Library/SystemExtensions.
 	UniqueID string `json:"uniqueId,omitzero"`
-	// OriginPath is where it came from, StagedPath the copy that runs, Container the app with it.
+	// OriginPath is the bundle that it was copied from.
 	OriginPath string `json:"originPath,omitzero"`
+	// StagedPath is the copy that runs.
 	StagedPath string `json:"stagedPath,omitzero"`
-	Container  string `json:"container,omitzero"`
+	// Container is the app that brought it.
+	Container string `json:"container,omitzero"`
 	// CDHashes are the code directory hashes of the staged copy, sorted.
 	CDHashes []string `json:"cdHashes,omitzero"`
 }

@@ -11,51 +11,77 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A Version is a kext's version in the kernel's encoding: one number that orders as the kernel
-// orders. It is made of major*10¹² + minor*10⁸ + revision*10⁴ + stage*10³ + level, since macOS
-// 10.14; [ParseOldVersion] gives the encoding before that.
-type Version int64
+// A kextVersion is a kext's version in the kernel's encoding since macOS 10.14: one number that orders as the kernel
+// orders, major*10¹² + minor*10⁸ + revision*10⁴ + stage*10³ + level.
+type kextVersion int64
 
-// A Stage is the release stage in a version; later stages are greater.
-type Stage int
+// A stage is the release stage in a version; later stages are greater.
+type stage int
 
 // The stages. A version without a stage is a release.
 const (
-	StageDevelopment Stage = 1 // d
-	StageAlpha       Stage = 3 // a
-	StageBeta        Stage = 5 // b
-	StageCandidate   Stage = 7 // f or fc
-	StageRelease     Stage = 9
+	stageDevelopment stage = 1 // d
+	stageAlpha       stage = 3 // a
+	stageBeta        stage = 5 // b
+	stageCandidate   stage = 7 // f or fc
+	stageRelease     stage = 9
 )
 
-// A versionForm is one generation of the encoding.
-type versionForm struct {
-	digits [3]int   // most digits of major, minor, revision
-	weight [3]int64 // what each counts
-}
+// versionDigits is how many digits major, minor and revision may each have.
+const versionDigits = 4
 
-var (
-	versionForm1014 = versionForm{[3]int{4, 4, 4}, [3]int64{1e12, 1e8, 1e4}}
-	versionFormOld  = versionForm{[3]int{4, 2, 2}, [3]int64{1e8, 1e6, 1e4}}
-)
+// versionWeights are what major, minor and revision count.
+var versionWeights = [3]int64{1e12, 1e8, 1e4}
 
-// ParseVersion reads a version as the kernel of macOS 10.14 and later does:
+// parseVersion reads a version as the kernel of macOS 10.14 and later does:
 //
 //	major["."minor["."revision]][stage level]
 //
 // with up to 4 digits each for the first three, a stage d, a, b, f or fc, and a level of up to 255,
 // which is not 0 after f. Text after a blank is ignored. The error is a fact.ParseError.
-func ParseVersion(s string) (Version, error) { return versionForm1014.parse(s) }
-
-// ParseOldVersion reads a version as kernels before macOS 10.14 do: minor and revision have up to
-// 2 digits, and count 10⁶ and 10⁴, major counts 10⁸.
-func ParseOldVersion(s string) (Version, error) { return versionFormOld.parse(s) }
+func parseVersion(s string) (kextVersion, error) {
+	r := versionReader{s: s}
+	bad := func(reason string) (kextVersion, error) {
+		return -1, &fact.ParseError{Field: "version", Offset: int64(r.at),
+			Reason: fmt.Sprintf("%q: %s", escape.Text(s), reason)}
+	}
+	if !isDigit(r.peek()) {
+		return bad("it does not start with a digit")
+	}
+	var total int64
+	for i, weight := range versionWeights {
+		value, digits := r.number(versionDigits)
+		total += value * weight
+		c := r.peek()
+		if isDigit(c) {
+			return bad("a part has too many digits")
+		}
+		// A period ends a part. After the last part the kernel lets one pass only behind the full
+		// number of digits.
+		if c == '.' && (i < 2 || digits == versionDigits) {
+			r.at++
+			continue
+		}
+		if c == 0 || isStage(c) {
+			break
+		}
+		if digits < versionDigits {
+			return bad("unexpected character")
+		}
+		// A full part needs no period before the next.
+	}
+	stage, level, reason := r.stage()
+	if reason != "" {
+		return bad(reason)
+	}
+	return kextVersion(total + int64(stage)*1e3 + level), nil
+}
 
 // CompareVersions orders two version texts as the kernel of macOS 10.14 and later does. Texts that
 // are no versions come before those that are, among themselves in byte order.
 func CompareVersions(a, b string) int {
-	va, errA := ParseVersion(a)
-	vb, errB := ParseVersion(b)
+	va, errA := parseVersion(a)
+	vb, errB := parseVersion(b)
 	switch {
 	case errA != nil && errB != nil:
 		return strings.Compare(a, b)
@@ -69,7 +95,7 @@ func CompareVersions(a, b string) int {
 
 // String writes the version as the kernel does: always with a minor number, the revision when it
 // is not 0, "f" for candidates. "1.2.0" and "1.2" are the same version, "1.2".
-func (v Version) String() string {
+func (v kextVersion) String() string {
 	if v < 0 || v/1e12 > 9999 {
 		return "(invalid)"
 	}
@@ -78,16 +104,16 @@ func (v Version) String() string {
 		s += fmt.Sprintf(".%d", revision)
 	}
 	level := v % 1e3
-	switch Stage(v / 1e3 % 10) {
-	case StageDevelopment:
+	switch stage(v / 1e3 % 10) {
+	case stageDevelopment:
 		return fmt.Sprintf("%sd%d", s, level)
-	case StageAlpha:
+	case stageAlpha:
 		return fmt.Sprintf("%sa%d", s, level)
-	case StageBeta:
+	case stageBeta:
 		return fmt.Sprintf("%sb%d", s, level)
-	case StageCandidate:
+	case stageCandidate:
 		return fmt.Sprintf("%sf%d", s, level)
-	case StageRelease:
+	case stageRelease:
 		return s
 	}
 	return "(invalid)"
@@ -124,66 +150,28 @@ func (r *versionReader) number(most int) (value int64, digits int) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-func (f *versionForm) parse(s string) (Version, error) {
-	r := versionReader{s: s}
-	bad := func(reason string) (Version, error) {
-		return -1, &fact.ParseError{Field: "version", Offset: int64(r.at),
-			Reason: fmt.Sprintf("%q: %s", escape.Text(s), reason)}
-	}
-	if !isDigit(r.peek()) {
-		return bad("it does not start with a digit")
-	}
-	var total int64
-	for i, most := range f.digits {
-		value, digits := r.number(most)
-		total += value * f.weight[i]
-		c := r.peek()
-		if isDigit(c) {
-			return bad("a part has too many digits")
-		}
-		// A period ends a part. After the last part the kernel lets one pass only behind the full
-		// number of digits.
-		if c == '.' && (i < 2 || digits == most) {
-			r.at++
-			continue
-		}
-		if c == 0 || isStage(c) {
-			break
-		}
-		if digits < most {
-			return bad("unexpected character")
-		}
-		// A full part needs no period before the next.
-	}
-	stage, level, reason := r.stage()
-	if reason != "" {
-		return bad(reason)
-	}
-	return Version(total + int64(stage)*1e3 + level), nil
-}
-
 func isStage(c byte) bool { return c == 'd' || c == 'a' || c == 'b' || c == 'f' }
 
 // stage reads a stage with its level, or the end; reason says what is wrong.
-func (r *versionReader) stage() (stage Stage, level int64, reason string) {
+func (r *versionReader) stage() (at stage, level int64, reason string) {
 	c := r.peek()
 	if c == 0 {
-		return StageRelease, 0, ""
+		return stageRelease, 0, ""
 	}
 	switch c {
 	case 'd':
-		stage = StageDevelopment
+		at = stageDevelopment
 	case 'a':
-		stage = StageAlpha
+		at = stageAlpha
 	case 'b':
-		stage = StageBeta
+		at = stageBeta
 	case 'f':
-		stage = StageCandidate
+		at = stageCandidate
 	default:
 		return 0, 0, "unexpected character"
 	}
 	r.at++
-	if stage == StageCandidate && r.peek() == 'c' {
+	if at == stageCandidate && r.peek() == 'c' {
 		r.at++
 	}
 	level, digits := r.number(3)
@@ -194,8 +182,8 @@ func (r *versionReader) stage() (stage Stage, level int64, reason string) {
 		return 0, 0, "unexpected character after the level"
 	case level > 255:
 		return 0, 0, "a level over 255"
-	case stage == StageCandidate && level == 0:
+	case at == stageCandidate && level == 0:
 		return 0, 0, "a candidate of level 0"
 	}
-	return stage, level, ""
+	return at, level, ""
 }

@@ -19,64 +19,62 @@ import (
 
 func TestParseVersion(t *testing.T) {
 	for _, tt := range []struct {
-		text     string
-		now, old Version // -1: invalid
-		canon    string
+		text  string
+		now   kextVersion // -1: invalid
+		canon string
 	}{
-		{"5.0", 5000000009000, 500009000, "5.0"},
-		{"20.4.0", 20000400009000, 2004009000, "20.4"},
-		{"8.0.0b1", 8000000005001, 800005001, "8.0b1"},
-		{"1801.24.61fc3", 1801002400617003, 180124617003, "1801.24.61f3"},
-		{"1", 1000000009000, 100009000, "1.0"},
-		{"0", 9000, 9000, "0.0"},
-		{"0001.0002", 1000200009000, -1, "1.2"},
-		{"1.", 1000000009000, 100009000, "1.0"},
-		{"1..2", 1000000029000, 100029000, "1.0.2"},
-		{"1.2.3 Copyright 2020", 1000200039000, 102039000, "1.2.3"},
-		{"1.2.3\t4", 1000200039000, 102039000, "1.2.3"},
-		{"1.0.0d0", 1000000001000, 100001000, "1.0d0"},
-		{"1.0f255", 1000000007255, 100007255, "1.0f255"},
-		{"1.0f0", -1, -1, ""},
-		{"1.0fc0", -1, -1, ""},
-		{"1.0a256", -1, -1, ""},
-		{"1.0a1000", -1, -1, ""},
-		{"1.0a", -1, -1, ""},
-		{"1.0ab1", -1, -1, ""},
-		{"1.0c1", -1, -1, ""},
-		{"1.2.3.4", -1, -1, ""},
-		{"1.22.33.", -1, 122339000, ""}, // a full last part lets a period pass
-		{"12345.1", -1, -1, ""},
-		{"12345", -1, -1, ""},
-		{"1234.5678.9012", 1234567890129000, -1, "1234.5678.9012"},
-		{"1200.12.2", 1200001200029000, 120012029000, "1200.12.2"},
-		{"", -1, -1, ""},
-		{" 1", -1, -1, ""},
-		{".1", -1, -1, ""},
-		{"v1", -1, -1, ""},
-		{"-1", -1, -1, ""},
-		{"$(VERSION)", -1, -1, ""},
-		{"1.0\x00junk", 1000000009000, 100009000, "1.0"}, // C text ends at NUL
-		{"110.23.37", 110002300379000, 11023379000, "110.23.37"},
-		{"493.0.0", 493000000009000, 49300009000, "493.0"},
-		{"6.0.6f2", 6000000067002, 600067002, "6.0.6f2"},
+		{"5.0", 5000000009000, "5.0"},
+		{"20.4.0", 20000400009000, "20.4"},
+		{"8.0.0b1", 8000000005001, "8.0b1"},
+		{"1801.24.61fc3", 1801002400617003, "1801.24.61f3"},
+		{"1", 1000000009000, "1.0"},
+		{"0", 9000, "0.0"},
+		{"0001.0002", 1000200009000, "1.2"},
+		{"1.", 1000000009000, "1.0"},
+		{"1..2", 1000000029000, "1.0.2"},
+		{"1.2.3 Copyright 2020", 1000200039000, "1.2.3"},
+		{"1.2.3\t4", 1000200039000, "1.2.3"},
+		{"1.0.0d0", 1000000001000, "1.0d0"},
+		{"1.0f255", 1000000007255, "1.0f255"},
+		{"1.0f0", -1, ""},
+		{"1.0fc0", -1, ""},
+		{"1.0a256", -1, ""},
+		{"1.0a1000", -1, ""},
+		{"1.0a", -1, ""},
+		{"1.0ab1", -1, ""},
+		{"1.0c1", -1, ""},
+		{"1.2.3.4", -1, ""},
+		{"1.22.33.", -1, ""}, // a full last part lets a period pass
+		{"12345.1", -1, ""},
+		{"12345", -1, ""},
+		{"1234.5678.9012", 1234567890129000, "1234.5678.9012"},
+		{"1200.12.2", 1200001200029000, "1200.12.2"},
+		{"", -1, ""},
+		{" 1", -1, ""},
+		{".1", -1, ""},
+		{"v1", -1, ""},
+		{"-1", -1, ""},
+		{"$(VERSION)", -1, ""},
+		{"1.0\x00junk", 1000000009000, "1.0"}, // C text ends at NUL
+		{"110.23.37", 110002300379000, "110.23.37"},
+		{"493.0.0", 493000000009000, "493.0"},
+		{"6.0.6f2", 6000000067002, "6.0.6f2"},
 	} {
-		now, err := ParseVersion(tt.text)
-		checkVersion(t, "ParseVersion", tt.text, now, tt.now, err)
-		old, err := ParseOldVersion(tt.text)
-		checkVersion(t, "ParseOldVersion", tt.text, old, tt.old, err)
+		now, err := parseVersion(tt.text)
+		checkVersion(t, "parseVersion", tt.text, now, tt.now, err)
 		if tt.now < 0 {
 			continue
 		}
 		if got := now.String(); got != tt.canon {
 			t.Errorf("String of %q = %q, want %q", tt.text, got, tt.canon)
 		}
-		if again, err := ParseVersion(now.String()); err != nil || again != now {
+		if again, err := parseVersion(now.String()); err != nil || again != now {
 			t.Errorf("%q does not survive being written: %v, %v", tt.text, again, err)
 		}
 	}
 }
 
-func checkVersion(t *testing.T, call, text string, got, want Version, err error) {
+func checkVersion(t *testing.T, call, text string, got, want kextVersion, err error) {
 	t.Helper()
 	if got != want || (err != nil) != (want < 0) {
 		t.Errorf("%s(%q) = %d, %v; want %d", call, text, got, err, want)
@@ -139,14 +137,14 @@ func FuzzVersion(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		v, err := ParseVersion(s)
+		v, err := parseVersion(s)
 		if (err == nil) != (v >= 0) {
 			t.Fatalf("value %d and error %v", v, err)
 		}
 		if err != nil {
 			return
 		}
-		if again, err := ParseVersion(v.String()); err != nil || again != v {
+		if again, err := parseVersion(v.String()); err != nil || again != v {
 			t.Fatalf("%q is %d, written as %q, read as %d, %v", s, v, v, again, err)
 		}
 	})
