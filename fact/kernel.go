@@ -63,6 +63,8 @@ type Options struct {
 	Only func(id, name string, state State) bool
 	// Keys are the certificates that signatures are verified against.
 	Keys []KeySet
+	// Trust is where the certificates beside Keys may come from; 0 is everywhere.
+	Trust Trust
 	// Catalogs are Windows catalog files to look hashes up in, beside those of the machine.
 	Catalogs fs.FS
 	// CrossCheck is set if the caller answers calls that the system itself does not, such as WMI's.

@@ -20,6 +20,7 @@ const (
 	KindNetWareNLM    Kind = "netware_nlm"
 	KindMacOSKext     Kind = "macos_kext"
 	KindMacOSDext     Kind = "macos_dext"
+	KindMacOSSysext   Kind = "macos_sysext" // a system extension that is not a DriverKit driver
 	KindWindowsDriver Kind = "windows_driver"
 )
 
@@ -33,6 +34,7 @@ const (
 	StateUnloading State = "unloading" // being taken out of it
 	StateBuiltin   State = "builtin"   // compiled into the kernel
 	StateInstalled State = "installed" // on disk only
+	StateStaged    State = "staged"    // in a store of drivers, and not installed from there
 )
 
 // A Record is one kernel extension as its kernel's package reports it: what means the same on every system, and

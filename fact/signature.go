@@ -2,10 +2,7 @@
 
 package fact
 
-import (
-	"crypto/x509"
-	"time"
-)
+import "time"
 
 // A SignatureStatus is what is known of a signature, in one word. Empty means nobody looked.
 type SignatureStatus string
@@ -54,9 +51,12 @@ type Signature struct {
 	Source string `json:"source,omitzero"`
 	// Class is the program it was made under; empty when unknown or when the system has none.
 	Class SignatureClass `json:"class,omitzero"`
+	// Attested is yes if Microsoft signed a driver on its maker's word that it was tested, and no if on a test's
+	// result; empty if that is not known, and on other systems.
+	Attested Tri `json:"attested,omitzero"`
 	// Evidence is a fact that stands in for a look at the file, such as taint_e.
 	Evidence string `json:"evidence,omitzero"`
-	// KeySet names the keys that the status valid rests on; empty for any other status.
+	// KeySet names the [KeySet] that the status valid rests on; empty for any other status.
 	KeySet string `json:"keySet,omitzero"`
 	// Hash is the digest algorithm, such as "sha256".
 	Hash string `json:"hash,omitzero"`
@@ -66,11 +66,3 @@ type Signature struct {
 
 // IsZero reports whether nothing is known.
 func (s Signature) IsZero() bool { return s == Signature{} }
-
-// A KeySet is a named set of certificates that a caller trusts for verification.
-type KeySet struct {
-	// Name is how results refer to the set, usually the file it came from.
-	Name string
-	// Certificates are trusted as they are: a signature by one of them is valid.
-	Certificates []*x509.Certificate
-}

@@ -34,8 +34,21 @@ type Prospect struct {
 	Outcome VerdictOutcome `json:"outcome"`
 	// Ways are the ways that this system has, in a fixed order; one that it lacks is not listed.
 	Ways []Way `json:"ways,omitzero"`
+	// Entries are the boot loader's entries, in its menu's order; Outcome is the worst of them. Empty for the running
+	// kernel, and where no boot loader was read.
+	Entries []BootEntry `json:"entries,omitzero"`
 	// Because is why Outcome is unknown; empty otherwise.
 	Because Reason `json:"because,omitzero"`
+}
+
+// A BootEntry is the answer for one entry of a boot loader's menu.
+type BootEntry struct {
+	// ID is the entry's name in its boot loader's own terms: a title, or a file's name.
+	ID string `json:"id"`
+	// Default is set for the entry that starts if nobody chooses another.
+	Default bool `json:"default,omitzero"`
+	// Outcome is the answer in one word if this entry starts.
+	Outcome VerdictOutcome `json:"outcome"`
 }
 
 // A Verdict answers "can this module's code get into this kernel?" with its reasons.

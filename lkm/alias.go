@@ -16,6 +16,8 @@ type (
 	SignatureStatus = fact.SignatureStatus
 	SignatureClass  = fact.SignatureClass
 	KeySet          = fact.KeySet
+	Trust           = fact.Trust
+	BootEntry       = fact.BootEntry
 	Origin          = fact.Origin
 	OriginClass     = fact.OriginClass
 	Evidence        = fact.Evidence
@@ -91,6 +93,17 @@ const (
 	OriginThirdParty = fact.OriginThirdParty
 )
 
+// Where certificates come from; see [fact.Trust].
+const (
+	TrustCaller       = fact.TrustCaller
+	TrustKernel       = fact.TrustKernel
+	TrustMachine      = fact.TrustMachine
+	TrustDistribution = fact.TrustDistribution
+	TrustMicrosoft    = fact.TrustMicrosoft
+	TrustApple        = fact.TrustApple
+	TrustAll          = fact.TrustAll
+)
+
 // The words of a Policy, a Verdict and a Discrepancy.
 const (
 	LoadingAny      = fact.LoadingAny
@@ -159,6 +172,7 @@ const (
 	KindNetWareNLM    = fact.KindNetWareNLM
 	KindMacOSKext     = fact.KindMacOSKext
 	KindMacOSDext     = fact.KindMacOSDext
+	KindMacOSSysext   = fact.KindMacOSSysext
 	KindWindowsDriver = fact.KindWindowsDriver
 )
 
@@ -169,6 +183,7 @@ const (
 	StateUnloading = fact.StateUnloading
 	StateBuiltin   = fact.StateBuiltin
 	StateInstalled = fact.StateInstalled
+	StateStaged    = fact.StateStaged
 )
 
 // The outcomes of reading a source.

@@ -21,6 +21,8 @@ const (
 type Event struct {
 	// Seq counts the events of one watch from 1.
 	Seq uint64 `json:"seq"`
+	// Host is the machine's name for the caller, from Options.Host.
+	Host string `json:"host,omitzero"`
 	// Type says what happened.
 	Type EventType `json:"type"`
 	// ID is the id of the module it is about; empty for baseline, lost and epoch.

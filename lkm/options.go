@@ -36,6 +36,11 @@ type Options struct {
 	// Keys are the certificates that signatures are verified against. Without them a signature
 	// is at best "unchecked".
 	Keys []KeySet
+	// Trust is where the certificates beside Keys may come from; 0 is everywhere.
+	Trust Trust
+	// Host is the machine's name for the caller: it becomes "host" in snapshots and events. This library never reads
+	// it from the machine.
+	Host string
 	// Catalogs are Windows catalog files to look up hashes in, beside those of the machine.
 	Catalogs fs.FS
 	// Call is asked for the operations that the live machine does not answer itself, such as
@@ -59,7 +64,7 @@ type Options struct {
 // facts returns what the package of the machine's kernel is told.
 func (o *Options) facts(os OS) fact.Options {
 	f := fact.Options{
-		OS: os, Image: o.image(), Root: o.Root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Catalogs: o.Catalogs,
+		OS: os, Image: o.image(), Root: o.Root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust, Catalogs: o.Catalogs,
 		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
 	}
 	if o.Only != nil {

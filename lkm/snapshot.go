@@ -20,7 +20,7 @@ const Producer = "kernelext/" + Version
 const Version = "0.2.0"
 
 // A Snapshot is what one look at a machine found, and what it could not see. The same input gives
-// the same bytes of JSON: it holds no host name and no duration.
+// the same bytes of JSON: it holds no duration, and no host name but the one that the caller gave.
 type Snapshot struct {
 	// Schema is the number of the form; see the constant.
 	Schema int `json:"schema"`
@@ -28,6 +28,8 @@ type Snapshot struct {
 	Producer string `json:"producer,omitzero"`
 	// OS is the operating system that was looked at.
 	OS OS `json:"os"`
+	// Host is the machine's name for the caller, from Options.Host; never read from the machine.
+	Host string `json:"host,omitzero"`
 	// Release is the kernel release as the kernel spells it.
 	Release string `json:"release,omitzero"`
 	// Arch is the machine's architecture as the kernel spells it.

@@ -97,7 +97,7 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	if err := s.usable(op, scope == ScopeLoaded); err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Schema: Schema, Producer: Producer, OS: s.os, Detail: s.options.Detail, Root: s.options.Root, Live: Yes}
+	snap := &Snapshot{Schema: Schema, Producer: Producer, Host: s.options.Host, OS: s.os, Detail: s.options.Detail, Root: s.options.Root, Live: Yes}
 	if s.image {
 		snap.Live = No
 	}

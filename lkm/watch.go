@@ -90,7 +90,7 @@ type watch struct {
 
 func (w *watch) emit(e Event) error {
 	w.seq++
-	e.Seq = w.seq
+	e.Seq, e.Host = w.seq, w.s.options.Host
 	if !w.yield(e, nil) {
 		return errStopped
 	}

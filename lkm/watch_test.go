@@ -429,3 +429,22 @@ func TestWatchBesideOtherEvents(t *testing.T) {
 		t.Errorf("the list was read %d times for one load", n)
 	}
 }
+
+// The caller's name of the machine is in snapshots and events, and nothing else sets it.
+func TestHost(t *testing.T) {
+	for _, host := range []string{"", "web-1"} {
+		s, err := OpenMachine(Linux, madeLinux(), Options{Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		for e, err := range s.Watch(ctx, WatchOptions{Interval: time.Millisecond, PollOnly: true}) {
+			if err != nil || e.Host != host || e.Snapshot.Host != host {
+				t.Errorf("%q: %+v, %v", host, e, err)
+			}
+			cancel()
+		}
+		cancel()
+	}
+}
