@@ -34,7 +34,7 @@ var hidings = []hiding{
 		[]string{linux.SourceSysModule}, []string{linux.SourceModules}},
 	{"off the list and out of sysfs", []string{"off_list=1", "off_sysfs=1"}, linux.KindHiddenFromList,
 		lkm.GradeStrong, module.Hidden,
-		[]string{linux.ViewFtrace}, []string{linux.SourceModules, linux.SourceSysModule}},
+		[]string{"ftrace"}, []string{linux.SourceModules, linux.SourceSysModule}},
 	{"out of sysfs", []string{"off_sysfs=1"}, linux.KindMissingDirectory, lkm.GradeStrong, module.Hidden,
 		[]string{linux.SourceModules}, []string{linux.SourceSysModule}},
 	{"taint cleared", []string{"no_taint=1"}, linux.KindTaintUnexplained, lkm.GradeWeak, "OE",

@@ -297,7 +297,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	texts := unsignedFile(signedConfig + "CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT=y\n")
 	for name, text := range map[string]string{
 		"proc/config.gz": string(linuxtest.Gzip([]byte("CONFIG_NET=y\n"))), // the running kernel has no modules
-		DisabledFile:     "1\n", lockdownFile: "none [integrity] confidentiality\n", sigEnforceFile: "Y\n",
+		disabledFile:     "1\n", lockdownFile: "none [integrity] confidentiality\n", sigEnforceFile: "Y\n",
 		modprobe.CmdlineFile: "module_blacklist=lone\n",
 		secureBootVar:        "\x06\x00\x00\x00\x01", mokSBStateVar: "\x06\x00\x00\x00\x01",
 	} {
@@ -339,7 +339,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 
 // TestBuiltinByTheKernelItself: without any list, /sys/module tells.
 func TestBuiltinByTheKernelItself(t *testing.T) {
-	fsys := linuxtest.Files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", DisabledFile: "0\n",
+	fsys := linuxtest.Files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", disabledFile: "0\n",
 		"sys/module/printk/parameters/time": "Y\n",
 		"sys/module/lone/initstate":         "live\n", "sys/module/coming/initstate": "coming\n",
 		"sys/module/compression": "xz\n"})

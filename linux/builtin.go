@@ -167,8 +167,8 @@ func (k *Kernel) addShown(m *Record, sys *sysReader) {
 	}
 }
 
-// KallsymsFile lists the running kernel's symbols.
-const KallsymsFile = "proc/kallsyms"
+// kallsymsFile lists the running kernel's symbols.
+const kallsymsFile = "proc/kallsyms"
 
 // maxSymbolFile caps a list of symbols: a kernel with debugging has some 300,000.
 const maxSymbolFile = 64 << 20
@@ -231,7 +231,7 @@ func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789") =
 func readInitcalls(fsys fs.FS, release, module string, live bool) ([]string, error) {
 	files := []string{"boot/System.map-" + release, "lib/modules/" + release + "/System.map"}
 	if live {
-		files = append([]string{KallsymsFile}, files...)
+		files = append([]string{kallsymsFile}, files...)
 	}
 	var first error
 	for _, name := range files {

@@ -105,7 +105,7 @@ func (r *viewReader) readAgain(ctx context.Context, l, before *look, pending map
 	for g := range pending {
 		switch g.kind {
 		case KindDirectoryCount:
-			again[SourceSysModule], again[ViewLinks] = true, true
+			again[SourceSysModule], again[viewLinks] = true, true
 		case KindHiddenDirectory:
 			again[SourceSysModule], open[g.name] = true, true
 		case KindMissingDirectory:
@@ -122,10 +122,10 @@ func (r *viewReader) readAgain(ctx context.Context, l, before *look, pending map
 		r.directories(l)
 	}
 	r.reopen(l, open, again[SourceSysModule])
-	if again[ViewLinks] {
+	if again[viewLinks] {
 		r.links(ctx, l)
 	}
-	if again[ViewHolders] {
+	if again[viewHolders] {
 		r.holders(l)
 	}
 	for _, v := range taggedViews {
@@ -133,13 +133,13 @@ func (r *viewReader) readAgain(ctx context.Context, l, before *look, pending map
 			r.tags(ctx, l, v)
 		}
 	}
-	if again[ViewBTF] {
+	if again[viewBTF] {
 		r.btf(l)
 	}
-	if again[ViewDrivers] {
+	if again[viewDrivers] {
 		r.drivers(l)
 	}
-	if again[ViewLog] {
+	if again[viewLog] {
 		r.log(ctx, l)
 	}
 	return ctx.Err()
@@ -151,11 +151,11 @@ func (l *look) carry(before *look) {
 		l.seen[view] = maps.Clone(seen)
 	}
 	for view, lost := range before.reports {
-		if view != SourceModules && view != ViewHistory {
+		if view != SourceModules && view != viewHistory {
 			l.reports[view] = lost
 		}
 	}
-	delete(l.seen, ViewHistory)
+	delete(l.seen, viewHistory)
 	l.states, l.bare, l.unsure = maps.Clone(before.states), maps.Clone(before.bare), maps.Clone(before.unsure)
 	l.dirs, l.links = before.dirs, before.links
 	l.taint, l.hasTaint, l.unloaded, l.log = before.taint, before.hasTaint, before.unloaded, before.log
@@ -183,8 +183,8 @@ func (r *viewReader) reopen(l *look, wanted names, listed bool) {
 
 // byCost are the views that can show that a module is there which the list does not name, those that
 // cost least first.
-var byCost = []string{ViewOpen, ViewHistory, ViewLog, ViewBTF, ViewHolders, ViewCrypto,
-	ViewDrivers, ViewFtrace, ViewSymbols}
+var byCost = []string{ViewOpen, viewHistory, viewLog, viewBTF, viewHolders, viewCrypto,
+	viewDrivers, viewFtrace, viewSymbols}
 
 // cheapest is the view that shows the module for the least cost.
 func (l *look) cheapest(name string) string {
@@ -199,14 +199,14 @@ func (l *look) cheapest(name string) string {
 // shows reports whether a view shows a module in a way that counts against a list without it.
 func (l *look) shows(view, name string) bool {
 	switch view {
-	case ViewCrypto, ViewDrivers, ViewBTF:
+	case viewCrypto, viewDrivers, viewBTF:
 		// These may name compiled-in code, which nothing but /sys/module tells apart.
 		if l.seen[SourceSysModule] == nil {
 			return false
 		}
-	case ViewLog:
+	case viewLog:
 		// A module that the log names may be gone; where the kernel keeps a list of those, it says so.
-		if l.seen[ViewUnloaded] == nil || l.seen[ViewUnloaded][name] {
+		if l.seen[viewUnloaded] == nil || l.seen[viewUnloaded][name] {
 			return false
 		}
 	}

@@ -70,12 +70,12 @@ func (r *viewReader) memory(d *fact.Discrepancy) {
 	used, err := r.inMemory(d.Name)
 	switch {
 	case err != nil:
-		d.Views[ViewVmalloc] = fact.ViewUnchecked
+		d.Views[viewVmalloc] = fact.ViewUnchecked
 	case used:
-		d.Views[ViewVmalloc] = fact.ViewSeen
-		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "its code's memory", Value: "in use", Source: ViewVmalloc})
+		d.Views[viewVmalloc] = fact.ViewSeen
+		d.Evidence = append(d.Evidence, fact.Evidence{Fact: "its code's memory", Value: "in use", Source: viewVmalloc})
 	default:
-		d.Views[ViewVmalloc] = fact.ViewMissing
+		d.Views[viewVmalloc] = fact.ViewMissing
 	}
 }
 
@@ -145,9 +145,9 @@ func (c *confirmation) discrepancy(g gap) fact.Discrepancy {
 
 func (l *look) describeCount(d *fact.Discrepancy) {
 	d.Name = "/" + SysModuleDir
-	d.Views = map[string]fact.View{ViewLinks: fact.ViewSeen, SourceSysModule: fact.ViewMissing}
+	d.Views = map[string]fact.View{viewLinks: fact.ViewSeen, SourceSysModule: fact.ViewMissing}
 	d.Evidence = []fact.Evidence{
-		{Fact: "directories by link count", Value: fmt.Sprint(l.links - 2), Source: ViewLinks},
+		{Fact: "directories by link count", Value: fmt.Sprint(l.links - 2), Source: viewLinks},
 		{Fact: "directories listed", Value: fmt.Sprint(l.dirs), Source: SourceSysModule},
 	}
 }
@@ -169,7 +169,7 @@ func (l *look) describeModule(d *fact.Discrepancy) {
 	}
 	for _, t := range l.log {
 		if t.Module == d.Name {
-			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "the kernel said", Value: t.Text, Source: ViewLog})
+			d.Evidence = append(d.Evidence, fact.Evidence{Fact: "the kernel said", Value: t.Text, Source: viewLog})
 		}
 	}
 }
@@ -190,7 +190,7 @@ func (l *look) onlyWeak(g gap) bool {
 		return true // a module that fails to load, again and again
 	}
 	// The other views may keep what a module left behind that is gone, or name what never got so far.
-	for _, view := range []string{ViewOpen, ViewHolders, ViewSymbols, ViewFtrace, ViewHistory} {
+	for _, view := range []string{ViewOpen, viewHolders, viewSymbols, viewFtrace, viewHistory} {
 		if l.shows(view, g.name) {
 			return false
 		}
@@ -261,7 +261,7 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 			found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted,
 				Grade: fact.GradeTransient, Views: l.views(name),
 				Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: escape.Text(l.unloaded[name]),
-					Source: ViewUnloaded}}, Samples: 1})
+					Source: viewUnloaded}}, Samples: 1})
 		}
 	}
 	if !l.hasTaint {
@@ -281,8 +281,8 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	}
 	d := fact.Discrepancy{Name: unexplained, Kind: KindTaintUnexplained, Grade: fact.GradeWeak, Samples: 1,
 		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing,
-			ViewUnloaded: fact.ViewMissing, ViewLog: fact.ViewMissing}}
-	for _, view := range []string{ViewUnloaded, ViewLog} {
+			viewUnloaded: fact.ViewMissing, viewLog: fact.ViewMissing}}
+	for _, view := range []string{viewUnloaded, viewLog} {
 		if l.seen[view] == nil {
 			d.Views[view] = fact.ViewUnchecked
 		}
@@ -293,9 +293,9 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	}
 	for _, t := range l.log {
 		if strings.Contains(unexplained, t.Letter) && len(d.Evidence) < maxFindings {
-			d.Views[ViewLog] = fact.ViewSeen
+			d.Views[viewLog] = fact.ViewSeen
 			d.Evidence = append(d.Evidence,
-				fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: ViewLog})
+				fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: viewLog})
 		}
 	}
 	return append(found, d)

@@ -243,7 +243,7 @@ func withoutFile(m *Record) fact.Discrepancy {
 // bootTime is when the machine was started, by its own clock; zero when it does not tell.
 func (k *Kernel) bootTime(ctx context.Context) time.Time {
 	now := k.Time(ctx)
-	text, err := limit.AppendAttr(k.machine, nil, UptimeFile, limit.Attr)
+	text, err := limit.AppendAttr(k.machine, nil, uptimeFile, limit.Attr)
 	if err != nil || now.IsZero() {
 		return time.Time{}
 	}

@@ -38,7 +38,7 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 		k.loading = fact.Stops(fact.Reason{Code: ReasonNoModules, Text: builtWithoutModules})
 	case p.disabled == fact.Yes:
 		k.loading = fact.Stops(fact.Reason{Code: ReasonModulesDisabled,
-			Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(DisabledFile)})
+			Text: "modules_disabled=1: nothing is loaded until the next boot", File: slash(disabledFile)})
 	}
 	if !k.helper.Applies() {
 		k.helper = p.helper

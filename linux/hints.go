@@ -112,7 +112,7 @@ func (h *moduleHistory) event(seq uint64, name string, came bool) {
 }
 
 // known returns what is loaded by the events up to one. What of the list before them could not be read is a problem of
-// ViewHistory. The error is why nothing is known.
+// viewHistory. The error is why nothing is known.
 func (h *moduleHistory) known(r *fact.Report) (map[string]bool, uint64, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,7 +120,7 @@ func (h *moduleHistory) known(r *fact.Report) (map[string]bool, uint64, error) {
 		return nil, 0, fmt.Errorf("the watch of this System could not start: %w", h.err)
 	}
 	for _, p := range h.lost.Problems {
-		r.Problem(ViewHistory, "", "", p)
+		r.Problem(viewHistory, "", "", p)
 	}
 	loaded := make(map[string]bool, len(h.loaded))
 	for name := range h.loaded {

@@ -38,7 +38,7 @@ func (k *Kernel) Header(ctx context.Context, h *fact.Header, r *fact.Report) {
 	}
 	m := machine.Reader{Machine: k.machine, Source: SourceMachine, Privilege: Privilege}
 	m.Read(ctx, h, r)
-	bootID, err := limit.AppendAttr(k.machine, nil, BootIDFile, limit.Attr)
+	bootID, err := limit.AppendAttr(k.machine, nil, bootIDFile, limit.Attr)
 	m.Note(r, "bootId", err)
 	h.BootID = strings.TrimSpace(string(bootID))
 	m.Done(r)
@@ -70,7 +70,7 @@ func Privilege(identity []byte) string {
 
 // readTaint fills in the kernel's taint mask.
 func (k *Kernel) readTaint(h *fact.Header, r *fact.Report) {
-	text, err := limit.AppendAttr(k.machine, nil, TaintedFile, limit.Attr)
+	text, err := limit.AppendAttr(k.machine, nil, taintedFile, limit.Attr)
 	var mask uint64
 	if err == nil {
 		mask, err = parseTaint(text)
@@ -137,7 +137,7 @@ func (c *counter) read(fsys fs.FS) (uint64, error) {
 		return 0, fs.ErrClosed
 	}
 	if c.file == nil {
-		f, err := fsys.Open(UeventSeqFile)
+		f, err := fsys.Open(ueventSeqFile)
 		if err != nil {
 			return 0, noCounter(err)
 		}
@@ -186,7 +186,7 @@ func (c *counter) close() error {
 }
 
 func readSeq(fsys fs.FS) (uint64, error) {
-	text, err := limit.AppendAttr(fsys, nil, UeventSeqFile, limit.Attr)
+	text, err := limit.AppendAttr(fsys, nil, ueventSeqFile, limit.Attr)
 	if err != nil {
 		return 0, noCounter(err)
 	}

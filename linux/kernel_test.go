@@ -45,8 +45,8 @@ func machineOf(fsys fs.FS) madeMachine {
 func hostFiles() fstest.MapFS {
 	files := sysTree()
 	files[ModulesFile] = linuxtest.File("nvme 57344 0 - Live 0x0 (OE)\n")
-	files[TaintedFile] = linuxtest.File("12288\n")
-	files[BootIDFile] = linuxtest.File("b\n")
+	files[taintedFile] = linuxtest.File("12288\n")
+	files[bootIDFile] = linuxtest.File("b\n")
 	files["lib/modules/6.1/modules.builtin"] = linuxtest.File("kernel/drivers/block/loop.ko\n")
 	return files
 }
@@ -65,7 +65,7 @@ func TestLoadedWithARefusedSource(t *testing.T) {
 		t.Fatalf("%v, %v, %+v", modules, err, r)
 	}
 	for file, source := range map[string]string{
-		BootIDFile: SourceMachine, TaintedFile: SourceTainted, SysModuleDir + "/nvme/version": SourceSysModule,
+		bootIDFile: SourceMachine, taintedFile: SourceTainted, SysModuleDir + "/nvme/version": SourceSysModule,
 		"lib/modules/6.1/modules.builtin": SourceBuiltin, ModulesFile: SourceModules,
 	} {
 		modules, refused, err := look(linuxtest.Refusing(hostFiles(), file, fs.ErrPermission))
@@ -96,7 +96,7 @@ func TestLoadedWithARefusedSource(t *testing.T) {
 // The views that could not be read are sources of the report, and in what was not compared.
 func TestDiscrepanciesReportTheirViews(t *testing.T) {
 	var r fact.Report
-	k := Open(machineOf(linuxtest.Refusing(hostFiles(), KallsymsFile, fs.ErrPermission)), fact.Options{})
+	k := Open(machineOf(linuxtest.Refusing(hostFiles(), kallsymsFile, fs.ErrPermission)), fact.Options{})
 	found, err := k.Discrepancies(t.Context(), &r)
 	if err != nil || len(found) == 0 || found[0].Kind != KindUnchecked {
 		t.Fatalf("%+v, %v", found, err)
@@ -110,7 +110,7 @@ func TestDiscrepanciesReportTheirViews(t *testing.T) {
 			t.Errorf("%s is %s, its source is %+v with %d problems", view, state, src, r.Count(view))
 		}
 	}
-	if !r.Whole(SourceTainted, ViewHolders) {
+	if !r.Whole(SourceTainted, viewHolders) {
 		t.Errorf("views that were read: %+v", r.Sources)
 	}
 }

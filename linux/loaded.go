@@ -138,7 +138,7 @@ func (k *Kernel) hiddenAddresses() error {
 		return fmt.Errorf("addresses %w", fact.ErrRedacted)
 	}
 	settings := ""
-	for _, file := range []string{KptrFile, perfParanoidFile} {
+	for _, file := range []string{kptrFile, perfParanoidFile} {
 		if v, err := limit.AppendAttr(k.machine, nil, file, limit.Attr); err == nil {
 			settings += path.Base(file) + "=" + strings.TrimSpace(string(v)) + " and "
 		}

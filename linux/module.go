@@ -64,9 +64,9 @@ type Module struct {
 	Modinfo ko.Modinfo `json:"modinfo,omitzero"`
 	// Depends are the modules that the file says it needs directly ("depends").
 	Depends []string `json:"depends,omitzero"`
-	// Softdeps and Weakdeps are its soft and weak dependencies as it declares them, such as
-	// "pre: crc32c".
+	// Softdeps are its soft dependencies as the file declares them, such as "pre: crc32c".
 	Softdeps []string `json:"softdeps,omitzero"`
+	// Weakdeps are the modules that the file says it may ask for.
 	Weakdeps []string `json:"weakdeps,omitzero"`
 	// ImportNamespaces are the symbol namespaces that it uses.
 	ImportNamespaces []string `json:"importNamespaces,omitzero"`
@@ -77,17 +77,20 @@ type Module struct {
 	// FitsRelease says whether vermagic names the release of the directory. A module of another
 	// release may load all the same where the distribution keeps the kernel's interface stable.
 	FitsRelease fact.Tri `json:"fitsRelease,omitzero"`
-	// Intree, Retpoline, Livepatch and Staging say whether the file declares the like-named flag:
-	// built with the kernel's own sources, with retpolines, to patch the running kernel, from the
-	// staging tree. It is the file's word.
-	Intree    fact.Tri `json:"intree,omitzero"`
+	// Intree says whether the file declares that it was built with the kernel's own sources. Like the three that
+	// follow, it is the file's word, and absent if the kernel would not see it.
+	Intree fact.Tri `json:"intree,omitzero"`
+	// Retpoline says whether the file declares that it was built with retpolines.
 	Retpoline fact.Tri `json:"retpoline,omitzero"`
+	// Livepatch says whether the file declares that it patches the running kernel.
 	Livepatch fact.Tri `json:"livepatch,omitzero"`
-	Staging   fact.Tri `json:"staging,omitzero"`
+	// Staging says whether the file declares that it is from the staging tree.
+	Staging fact.Tri `json:"staging,omitzero"`
 	// Signature is the file's signature decoded; only with Detail Signatures.
 	Signature *ko.Signature `json:"signature,omitzero"`
-	// Imports and Exports are the symbols that it needs and offers; only with Detail Symbols.
+	// Imports are the symbols that it needs; only with Detail Symbols.
 	Imports []ko.Symbol `json:"imports,omitzero"`
+	// Exports are the symbols that it offers; only with Detail Symbols.
 	Exports []ko.Symbol `json:"exports,omitzero"`
 }
 

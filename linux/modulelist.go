@@ -316,7 +316,7 @@ func masked(name string, info fs.FileInfo) error {
 
 // readSeq returns the event counter, or nil when the machine has none to show.
 func (r *listReader) readSeq(dst []byte) []byte {
-	b, err := limit.AppendAttr(r.fsys, dst[:0], UeventSeqFile, limit.Attr)
+	b, err := limit.AppendAttr(r.fsys, dst[:0], ueventSeqFile, limit.Attr)
 	if err != nil {
 		return nil
 	}
@@ -336,7 +336,7 @@ func (l *moduleList) dropRepeated() bool {
 // that it has no /proc/modules: its sysctl directory can be read and lacks modules_disabled. The
 // error is why that cannot be told; a service without access to /proc/sys sees neither file.
 func noModuleSupport(fsys fs.FS) (bool, error) {
-	_, err := fs.Stat(fsys, DisabledFile)
+	_, err := fs.Stat(fsys, disabledFile)
 	if err == nil {
 		return false, nil
 	}
@@ -360,7 +360,7 @@ func noModuleSupport(fsys fs.FS) (bool, error) {
 func parseSeq(b []byte) (uint64, error) {
 	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {
-		return 0, &fact.ParseError{Source: "/" + UeventSeqFile, Reason: "is not a number"}
+		return 0, &fact.ParseError{Source: "/" + ueventSeqFile, Reason: "is not a number"}
 	}
 	return n, nil
 }

@@ -164,7 +164,7 @@ func (s *script) Open(name string) (fs.File, error) {
 func newScript(list, seq []string) *script {
 	s := &script{MapFS: fstest.MapFS{}, contents: map[string][]string{ModulesFile: list}, opens: map[string]int{}}
 	if seq != nil {
-		s.contents[UeventSeqFile] = seq
+		s.contents[ueventSeqFile] = seq
 	}
 	return s
 }
@@ -238,7 +238,7 @@ func TestNoModuleSupport(t *testing.T) {
 		err  error
 	}{
 		"built without":  {fstest.MapFS{kernelDir: dir}, true, nil},
-		"has modules":    {fstest.MapFS{DisabledFile: {Data: []byte("0\n")}}, false, nil},
+		"has modules":    {fstest.MapFS{disabledFile: {Data: []byte("0\n")}}, false, nil},
 		"hidden":         {fstest.MapFS{kernelDir: {Mode: fs.ModeDir}}, false, fs.ErrPermission},
 		"subset=pid":     {fstest.MapFS{"proc": dir}, false, fs.ErrNotExist},
 		"not a sysctl":   {fstest.MapFS{kernelDir: {Data: []byte("x")}}, false, fact.ErrMalformed},

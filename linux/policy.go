@@ -230,14 +230,14 @@ func (r *policyReader) isOff(option string) bool {
 }
 
 func (r *policyReader) modulesDisabled() {
-	value, err := r.attr(DisabledFile)
+	value, err := r.attr(disabledFile)
 	if err != nil {
 		effect := ""
 		if none, noErr := noModuleSupport(r.FS); noErr == nil && none && errors.Is(err, fs.ErrNotExist) {
 			r.noModules = fact.Yes
 			effect = "this kernel was built without loadable modules"
 		}
-		r.unknown(FactModulesDisabled, SourceSysctl, DisabledFile, effect, err)
+		r.unknown(FactModulesDisabled, SourceSysctl, disabledFile, effect, err)
 		return
 	}
 	effect := "root may load modules"
@@ -246,7 +246,7 @@ func (r *policyReader) modulesDisabled() {
 		effect = "no module can be loaded or unloaded until the next boot"
 	}
 	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl,
-		File: slash(DisabledFile)})
+		File: slash(disabledFile)})
 }
 
 func (r *policyReader) sigEnforce() {
@@ -455,13 +455,13 @@ func (r *policyReader) options() {
 }
 
 func (r *policyReader) taint() {
-	text, err := r.attr(TaintedFile)
+	text, err := r.attr(taintedFile)
 	var mask uint64
 	if err == nil {
 		mask, err = parseTaint([]byte(text))
 	}
 	if err != nil {
-		r.unknown(FactTaint, SourceTainted, TaintedFile, "", err)
+		r.unknown(FactTaint, SourceTainted, taintedFile, "", err)
 		return
 	}
 	var words []string
@@ -477,7 +477,7 @@ func (r *policyReader) taint() {
 		effect = strings.Join(words, ", ")
 	}
 	r.add(fact.PolicyFact{Name: FactTaint, Value: text, Effect: effect, Source: SourceTainted,
-		File: slash(TaintedFile)})
+		File: slash(taintedFile)})
 }
 
 // conclude says in one word whether new code can enter. A fact that could make the answer stricter

@@ -20,14 +20,14 @@ import (
 // kernelFiles is a running Debian kernel's policy, seen by root.
 func kernelFiles() map[string]string {
 	return map[string]string{
-		DisabledFile:   "0\n",
+		disabledFile:   "0\n",
 		modprobeFile:   "/sbin/modprobe\n",
 		sigEnforceFile: "N\n",
 		lockdownFile:   "[none] integrity confidentiality\n",
 		lsmFile:        "lockdown,capability,landlock,yama,apparmor",
 		secureBootVar:  "\x06\x00\x00\x00\x01",
 		setupModeVar:   "\x06\x00\x00\x00\x00",
-		TaintedFile:    "12289\n",
+		taintedFile:    "12289\n",
 		modprobe.CmdlineFile: "BOOT_IMAGE=/vmlinuz root=/dev/vda1 module-blacklist=a,b module_blacklist=c quiet " +
 			"initcall_blacklist=x initcall_blacklist=y\n",
 		keysFile: rootKeys,
@@ -65,7 +65,7 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		line              int
 		code              fact.Code
 	}{
-		{FactModulesDisabled, "0", "/" + DisabledFile, 0, ""},
+		{FactModulesDisabled, "0", "/" + disabledFile, 0, ""},
 		{FactSigEnforce, "N", "/" + sigEnforceFile, 0, ""},
 		{FactLockdown, "none", "/" + lockdownFile, 0, ""},
 		{FactSecureBoot, "1", "/" + secureBootVar, 0, ""},
@@ -79,7 +79,7 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		{"CONFIG_MODULES", "y", "/boot/config-6", 1, ""},
 		{"CONFIG_MODULE_SIG_FORCE", "n", "/boot/config-6", 3, ""},
 		{"CONFIG_MODPROBE_PATH", "/sbin/modprobe", "/boot/config-6", 4, ""},
-		{FactTaint, "12289", "/" + TaintedFile, 0, ""},
+		{FactTaint, "12289", "/" + taintedFile, 0, ""},
 		{".builtin_trusted_keys", "2", "/" + keysFile, 2, ""},
 		{".machine", "", "/" + keysFile, 0, fact.CodeAbsent},
 		{FactKey, "Debian Secure Boot CA: 6ccece7e4c6c0d1f6149f3dd27dfcc5cbb419ea1: X509.rsa bb419ea1 []",
@@ -99,12 +99,12 @@ func TestPolicyConclusion(t *testing.T) {
 		want   fact.Loading
 	}{
 		{"plain", nil, fact.LoadingAny},
-		{"modules_disabled", map[string]string{DisabledFile: "1\n"}, fact.LoadingNone},
+		{"modules_disabled", map[string]string{disabledFile: "1\n"}, fact.LoadingNone},
 		{"sig_enforce", map[string]string{sigEnforceFile: "Y\n"}, fact.LoadingSigned},
 		{"lockdown integrity", map[string]string{lockdownFile: "none [integrity] confidentiality\n"},
 			fact.LoadingSigned},
 		{"disabled beats lockdown",
-			map[string]string{DisabledFile: "1\n", lockdownFile: "none integrity [confidentiality]\n"},
+			map[string]string{disabledFile: "1\n", lockdownFile: "none integrity [confidentiality]\n"},
 			fact.LoadingNone},
 		{"ima appraises modules", map[string]string{imaPolicyFile: "measure func=MODULE_CHECK\n" +
 			"appraise func=MODULE_CHECK appraise_type=imasig\n"}, fact.LoadingSigned},
@@ -118,7 +118,7 @@ func TestPolicyConclusion(t *testing.T) {
 		{"kernel without signatures", map[string]string{sigEnforceFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"},
 			fact.LoadingAny},
 		{"no /proc/sys", map[string]string{"proc/sys/": "-"}, ""},
-		{"kernel without modules", map[string]string{DisabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"},
+		{"kernel without modules", map[string]string{disabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"},
 			fact.LoadingNone},
 		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
 		{"lockdown makes no sense", map[string]string{lockdownFile: "none\n"}, ""},
@@ -149,7 +149,7 @@ func TestPolicyConclusion(t *testing.T) {
 
 func TestPolicyOfAnImageTakesNothingOfTheRunningMachine(t *testing.T) {
 	texts := kernelFiles()
-	texts[DisabledFile] = "1\n"
+	texts[disabledFile] = "1\n"
 	texts["boot/config-6"] = "CONFIG_MODULES=y\nCONFIG_MODULE_SIG=y\nCONFIG_MODULE_SIG_FORCE=y\n"
 	p := policyOf(policyMachine{FS: linuxtest.Files(texts), Release: "6", Unread: noEntry()})
 	if p.Loading != fact.LoadingSigned {

@@ -400,15 +400,15 @@ func redactAppend(line []byte) []byte {
 // redactorOfView returns what Redact does with a file that [Kernel.Discrepancies] reads, nil for nothing.
 func redactorOfView(key string) func([]byte) []byte {
 	switch key {
-	case KallsymsFile:
+	case kallsymsFile:
 		return oncePerModule(redactSymbol, symbolTag)
-	case FtraceFile, ftraceOldFile:
+	case ftraceFile, ftraceOldFile:
 		return oncePerModule(redactFunction, functionTag)
-	case FtraceUsedFile, ftraceOldUsedFile:
+	case ftraceUsedFile, ftraceOldUsedFile:
 		return byLine(redactHook)
-	case DynamicDebugFile, dynamicDebugProc:
+	case dynamicDebugFile, dynamicDebugProc:
 		return oncePerModule(redactDebug, debugTag)
-	case VmallocFile:
+	case vmallocFile:
 		return redactAll
 	}
 	return nil

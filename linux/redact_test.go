@@ -26,11 +26,11 @@ func TestRedact(t *testing.T) {
 			"0000000000000000 t init_module\t[nvme]\n0000 d x\t[bpf]"},
 		{"proc/kallsyms", "0000000000000000 t f\t[m]\n", "0000000000000000 t f\t[m]\n"},
 		{"proc/kallsyms", "ffffffff81000000 T _text\n", ""},
-		{FtraceFile, "schedule\nnvme_probe [nvme]\n", "nvme_probe [nvme]\n"},
+		{ftraceFile, "schedule\nnvme_probe [nvme]\n", "nvme_probe [nvme]\n"},
 		{ftraceOldFile, "schedule\n", ""},
-		{FtraceUsedFile, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n",
+		{ftraceUsedFile, "kfree (1) R I     \ttramp: 0xffffffffc0bd9000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n",
 			"kfree (1) R I     \ttramp: 0x0000000000000000 (thunk+0x0/0x50 [hide])->x+0x0/0xf0\n"},
-		{DynamicDebugFile, "# filename:lineno [module]function flags format\ndrivers/a.c:1 [nvme]f =_ \"serial %s\"\n" +
+		{dynamicDebugFile, "# filename:lineno [module]function flags format\ndrivers/a.c:1 [nvme]f =_ \"serial %s\"\n" +
 			"nonsense\n", "# filename:lineno [module]function flags format\n- [nvme]\n"},
 		{dynamicDebugProc, "- [nvme]\n", "- [nvme]\n"},
 		{"etc/modprobe.d/a.conf", "# options a b=c\nalias x a=b\ninstall y A=b /bin/z\n" +
@@ -90,7 +90,7 @@ func TestRedactWhole(t *testing.T) {
 		"sys/module/nvme/sections/.text", "sys/module/nvme/parameters/poll_queues",
 		"sys/bus/pci/drivers/nvme/module/parameters/x",
 		"sys/class/net/eth0/address", "sys/class/dmi/id/product_serial", "sys/class/dmi/id/product_uuid",
-		"sys/bus/usb/devices/1-1/serial", VmallocFile, "sys/block/sda/device/wwid", "sys/block/sda/device/vpd_pg80",
+		"sys/bus/usb/devices/1-1/serial", vmallocFile, "sys/block/sda/device/wwid", "sys/block/sda/device/vpd_pg80",
 	} {
 		if got := Redact(key, []byte("0xffffffffc0a00000\n")); got != nil || !Redacts(key) {
 			t.Errorf("Redact(%q) keeps %q", key, got)
@@ -102,7 +102,7 @@ func TestRedactWhole(t *testing.T) {
 func FuzzRedact(f *testing.F) {
 	keys := []string{ModulesFile, "proc/kallsyms", "proc/cmdline", "boot/loader/entries/x", "sys/a/uevent",
 		"sys/module/a/sections/b", "sys/module/a/parameters/b",
-		FtraceFile, FtraceUsedFile, DynamicDebugFile, "etc/modprobe.d/a.conf"}
+		ftraceFile, ftraceUsedFile, dynamicDebugFile, "etc/modprobe.d/a.conf"}
 	f.Add(10, "options wl key=secret flag \\\n  more=\"a b\"\n")
 	f.Add(10, "0\"=\" ")
 	f.Add(7, "schedule\nnvme_probe [nvme]\n")
@@ -132,7 +132,7 @@ func FuzzRedact(f *testing.F) {
 			return
 		}
 		parts := append(bytes.Clone(Redact(key, []byte(text[:i]))), Redact(key, []byte(text[i:]))...)
-		if slices.Contains([]string{KallsymsFile, FtraceFile, DynamicDebugFile}, key) {
+		if slices.Contains([]string{kallsymsFile, ftraceFile, dynamicDebugFile}, key) {
 			parts = Redact(key, parts) // a line may stand twice where the parts meet
 		}
 		if !bytes.Equal(parts, got) && key != keys[5] {

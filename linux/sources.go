@@ -11,15 +11,15 @@ import (
 // The files read for the loaded list, as paths below the machine's root.
 const (
 	ModulesFile      = "proc/modules"
-	TaintedFile      = "proc/sys/kernel/tainted"
-	DisabledFile     = "proc/sys/kernel/modules_disabled"
+	taintedFile      = "proc/sys/kernel/tainted"
+	disabledFile     = "proc/sys/kernel/modules_disabled"
 	kernelDir        = "proc/sys/kernel"
-	BootIDFile       = "proc/sys/kernel/random/boot_id"
-	UptimeFile       = "proc/uptime"
-	KptrFile         = "proc/sys/kernel/kptr_restrict"
+	bootIDFile       = "proc/sys/kernel/random/boot_id"
+	uptimeFile       = "proc/uptime"
+	kptrFile         = "proc/sys/kernel/kptr_restrict"
 	perfParanoidFile = "proc/sys/kernel/perf_event_paranoid"
 	SysModuleDir     = "sys/module"
-	UeventSeqFile    = "sys/kernel/uevent_seqnum"
+	ueventSeqFile    = "sys/kernel/uevent_seqnum"
 	buildIDNote      = "notes/.note.gnu.build-id"
 	parametersDir    = "parameters"
 	sectionsDir      = "sections"
@@ -66,10 +66,10 @@ var policySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, S
 func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 	sys := "/" + SysModuleDir + "/NAME/"
 	return append([]fact.SourcePlan{
-		{Source: SourceMachine, Reads: []string{OpUname + "()", OpClock + "()", OpIdentity + "()", "/" + BootIDFile},
+		{Source: SourceMachine, Reads: []string{OpUname + "()", OpClock + "()", OpIdentity + "()", "/" + bootIDFile},
 			For: "release, architecture, time, privilege, boot id", Asked: true},
-		{Source: SourceTainted, Reads: []string{"/" + TaintedFile}, For: "the kernel's taint mask", Asked: true},
-		{Source: SourceModules, Reads: []string{"/" + ModulesFile, "/" + UeventSeqFile},
+		{Source: SourceTainted, Reads: []string{"/" + taintedFile}, For: "the kernel's taint mask", Asked: true},
+		{Source: SourceModules, Reads: []string{"/" + ModulesFile, "/" + ueventSeqFile},
 			For: "the list: name, size, references, users, state, taint", Asked: true},
 		{Source: SourceSysModule, Reads: []string{sys + "{coresize,initsize,initstate,taint,version,srcversion}",
 			sys + "notes/.note.gnu.build-id"},
@@ -100,7 +100,7 @@ func policyPlan(asked bool) []fact.SourcePlan {
 		{Source: SourceKernelConfig, Reads: []string{"/" + kernelConfigFile, "/boot/config-RELEASE",
 			"/lib/modules/RELEASE/{config,build/.config}"},
 			For: "what the kernel was built with", Asked: asked},
-		{Source: SourceSysctl, Reads: []string{"/" + DisabledFile, "/" + modprobeFile, "/" + loadPinFile},
+		{Source: SourceSysctl, Reads: []string{"/" + disabledFile, "/" + modprobeFile, "/" + loadPinFile},
 			For: "whether loading is switched off, the kernel's helper", Asked: asked},
 		{Source: SourceSysModule, Reads: []string{"/" + sigEnforceFile}, For: "whether signatures are enforced",
 			Asked: asked},

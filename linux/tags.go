@@ -31,13 +31,13 @@ type taggedFile struct {
 }
 
 var taggedViews = []taggedView{
-	{ViewSymbols, []taggedFile{{[]string{KallsymsFile}, symbolTag}}},
-	{ViewFtrace, []taggedFile{
-		{[]string{FtraceFile, ftraceOldFile}, functionTag},
-		{[]string{FtraceUsedFile, ftraceOldUsedFile}, hookTag},
+	{viewSymbols, []taggedFile{{[]string{kallsymsFile}, symbolTag}}},
+	{viewFtrace, []taggedFile{
+		{[]string{ftraceFile, ftraceOldFile}, functionTag},
+		{[]string{ftraceUsedFile, ftraceOldUsedFile}, hookTag},
 	}},
-	{ViewDynamicDebug, []taggedFile{{[]string{DynamicDebugFile, dynamicDebugProc}, debugTag}}},
-	{ViewCrypto, []taggedFile{{[]string{CryptoFile}, cryptoTag}}},
+	{viewDynamicDebug, []taggedFile{{[]string{dynamicDebugFile, dynamicDebugProc}, debugTag}}},
+	{viewCrypto, []taggedFile{{[]string{cryptoFile}, cryptoTag}}},
 }
 
 // maxTags caps the names that one file may give.
@@ -203,11 +203,11 @@ func parseVmallocinfo(text []byte) ([]vmallocArea, error) {
 		end, errEnd := strconv.ParseUint(to, 0, 64)
 		switch {
 		case errStart != nil || errEnd != nil || end < start:
-			return nil, &fact.ParseError{Source: "/" + VmallocFile, Line: n, Reason: "is no 0xSTART-0xEND"}
+			return nil, &fact.ParseError{Source: "/" + vmallocFile, Line: n, Reason: "is no 0xSTART-0xEND"}
 		case end == 0:
-			return nil, fmt.Errorf("/%s: the kernel hides addresses: %w", VmallocFile, fact.ErrRestricted)
+			return nil, fmt.Errorf("/%s: the kernel hides addresses: %w", vmallocFile, fact.ErrRestricted)
 		case len(areas) == maxVmallocAreas:
-			return nil, limit.TooLarge(VmallocFile, maxVmallocAreas)
+			return nil, limit.TooLarge(vmallocFile, maxVmallocAreas)
 		}
 		areas = append(areas, vmallocArea{start, end})
 	}
@@ -235,12 +235,12 @@ func (r *viewReader) inMemory(name string) (bool, error) {
 	case address == 0:
 		return false, fmt.Errorf("the kernel hides addresses: %w", fact.ErrRestricted)
 	}
-	info, err := limit.AppendFile(r.fsys, nil, VmallocFile, limit.Text)
+	info, err := limit.AppendFile(r.fsys, nil, vmallocFile, limit.Text)
 	if err != nil {
 		return false, err
 	}
 	if len(info) == 0 {
-		return false, &fs.PathError{Op: "read", Path: "/" + VmallocFile, Err: fs.ErrNotExist}
+		return false, &fs.PathError{Op: "read", Path: "/" + vmallocFile, Err: fs.ErrNotExist}
 	}
 	areas, err := parseVmallocinfo(info)
 	if err != nil {

@@ -43,7 +43,7 @@ func parseTaint(b []byte) (uint64, error) {
 	s := strings.TrimSpace(string(b))
 	mask, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, &fact.ParseError{Source: "/" + TaintedFile, Field: "taint", Reason: "is " + strconv.Quote(s) +
+		return 0, &fact.ParseError{Source: "/" + taintedFile, Field: "taint", Reason: "is " + strconv.Quote(s) +
 			", not a decimal mask"}
 	}
 	return mask, nil

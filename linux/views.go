@@ -21,40 +21,40 @@ import (
 // The views of the kernel's modules that are compared, beside SourceModules and SourceSysModule.
 const (
 	ViewOpen         = "sys_module_open"  // directories of /sys/module that can be opened by name, listed or not
-	ViewLinks        = "sys_module_links" // how many directories /sys/module says that it holds
-	ViewHolders      = "holders"          // users of modules, as the list and /sys/module/NAME/holders name them
-	ViewSymbols      = "kallsyms"         // symbols with a [module] tag
-	ViewBTF          = "btf"              // /sys/kernel/btf
-	ViewDrivers      = "drivers"          // /sys/bus/*/drivers/*/module
-	ViewCrypto       = "crypto"           // /proc/crypto
-	ViewFtrace       = "ftrace"           // functions that can be or are traced, with a [module] tag; root
-	ViewDynamicDebug = "dynamic_debug"    // debug messages by module; root
-	ViewUnloaded     = "unloaded_tainted" // tainted modules that are gone; root
-	ViewVmalloc      = "vmallocinfo"      // memory in use, asked for the address of a module in question; root
-	ViewHistory      = "uevent_history"   // loads without an unload, as a watch of the same System heard them
-	ViewLog          = "kernel_log"       // modules that the kernel's log says taint it
+	viewLinks        = "sys_module_links" // how many directories /sys/module says that it holds
+	viewHolders      = "holders"          // users of modules, as the list and /sys/module/NAME/holders name them
+	viewSymbols      = "kallsyms"         // symbols with a [module] tag
+	viewBTF          = "btf"              // /sys/kernel/btf
+	viewDrivers      = "drivers"          // /sys/bus/*/drivers/*/module
+	viewCrypto       = "crypto"           // /proc/crypto
+	viewFtrace       = "ftrace"           // functions that can be or are traced, with a [module] tag; root
+	viewDynamicDebug = "dynamic_debug"    // debug messages by module; root
+	viewUnloaded     = "unloaded_tainted" // tainted modules that are gone; root
+	viewVmalloc      = "vmallocinfo"      // memory in use, asked for the address of a module in question; root
+	viewHistory      = "uevent_history"   // loads without an unload, as a watch of the same System heard them
+	viewLog          = "kernel_log"       // modules that the kernel's log says taint it
 )
 
 // Views are the sources that [Kernel.Discrepancies] compares, those that everyone may read first. What is
 // on disk is beside them.
-var Views = []string{SourceModules, SourceSysModule, ViewOpen, ViewLinks, ViewHolders,
-	ViewSymbols, ViewBTF, ViewDrivers,
-	ViewCrypto, SourceTainted, ViewLog,
-	ViewUnloaded, ViewFtrace, ViewDynamicDebug, ViewHistory}
+var Views = []string{SourceModules, SourceSysModule, ViewOpen, viewLinks, viewHolders,
+	viewSymbols, viewBTF, viewDrivers,
+	viewCrypto, SourceTainted, viewLog,
+	viewUnloaded, viewFtrace, viewDynamicDebug, viewHistory}
 
 // The files of the views.
 const (
-	CryptoFile        = "proc/crypto"
-	BTFDir            = "sys/kernel/btf"
-	BusDir            = "sys/bus"
-	UnloadedFile      = "sys/kernel/debug/modules/unloaded_tainted"
-	FtraceFile        = "sys/kernel/tracing/available_filter_functions"
+	cryptoFile        = "proc/crypto"
+	btfDir            = "sys/kernel/btf"
+	busDir            = "sys/bus"
+	unloadedFile      = "sys/kernel/debug/modules/unloaded_tainted"
+	ftraceFile        = "sys/kernel/tracing/available_filter_functions"
 	ftraceOldFile     = "sys/kernel/debug/tracing/available_filter_functions"
-	FtraceUsedFile    = "sys/kernel/tracing/enabled_functions"
+	ftraceUsedFile    = "sys/kernel/tracing/enabled_functions"
 	ftraceOldUsedFile = "sys/kernel/debug/tracing/enabled_functions"
-	DynamicDebugFile  = "sys/kernel/debug/dynamic_debug/control"
+	dynamicDebugFile  = "sys/kernel/debug/dynamic_debug/control"
 	dynamicDebugProc  = "proc/dynamic_debug/control"
-	VmallocFile       = "proc/vmallocinfo"
+	vmallocFile       = "proc/vmallocinfo"
 	holdersDir        = "holders"
 )
 
@@ -197,7 +197,7 @@ func (l *look) inQuestion() names {
 	for i := range l.list.Entries {
 		all[l.list.Entries[i].Name] = true
 	}
-	for _, view := range []string{ViewHolders, ViewSymbols, ViewFtrace, ViewBTF, ViewCrypto, ViewDrivers} {
+	for _, view := range []string{viewHolders, viewSymbols, viewFtrace, viewBTF, viewCrypto, viewDrivers} {
 		maps.Copy(all, l.seen[view])
 	}
 	for i := range l.log {
@@ -207,7 +207,7 @@ func (l *look) inQuestion() names {
 }
 
 func (r *viewReader) seq() (uint64, error) {
-	b, err := limit.AppendAttr(r.fsys, nil, UeventSeqFile, limit.Attr)
+	b, err := limit.AppendAttr(r.fsys, nil, ueventSeqFile, limit.Attr)
 	if err != nil {
 		return 0, err
 	}
@@ -305,7 +305,7 @@ func (r *viewReader) links(ctx context.Context, l *look) {
 			l.links = n
 		}
 	}
-	l.showed(ViewLinks, nil, err)
+	l.showed(viewLinks, nil, err)
 }
 
 // holders collects the modules that others name as their users.
@@ -325,31 +325,31 @@ func (r *viewReader) holders(l *look) {
 			seen[escape.UTF8(user.Name())] = true
 		}
 	}
-	l.showed(ViewHolders, seen, nil)
+	l.showed(viewHolders, seen, nil)
 }
 
 func (r *viewReader) btf(l *look) {
-	entries, err := fs.ReadDir(r.fsys, BTFDir)
+	entries, err := fs.ReadDir(r.fsys, btfDir)
 	seen := make(names)
 	for _, e := range entries {
 		if e.Name() != "vmlinux" {
 			seen[escape.UTF8(e.Name())] = true
 		}
 	}
-	l.showed(ViewBTF, seen, err)
+	l.showed(viewBTF, seen, err)
 }
 
 // drivers reads the links from drivers to their modules.
 func (r *viewReader) drivers(l *look) {
 	links, ok := r.fsys.(fs.ReadLinkFS)
 	if !ok {
-		l.showed(ViewDrivers, nil, fmt.Errorf("links cannot be read: %w", errors.ErrUnsupported))
+		l.showed(viewDrivers, nil, fmt.Errorf("links cannot be read: %w", errors.ErrUnsupported))
 		return
 	}
-	buses, err := fs.ReadDir(r.fsys, BusDir)
+	buses, err := fs.ReadDir(r.fsys, busDir)
 	seen := make(names)
 	for _, bus := range buses {
-		dir := BusDir + "/" + bus.Name() + "/drivers"
+		dir := busDir + "/" + bus.Name() + "/drivers"
 		drivers, err := fs.ReadDir(r.fsys, dir)
 		if err != nil {
 			continue
@@ -362,19 +362,19 @@ func (r *viewReader) drivers(l *look) {
 			seen[escape.UTF8(target[strings.LastIndexByte(target, '/')+1:])] = true
 		}
 	}
-	l.showed(ViewDrivers, seen, err)
+	l.showed(viewDrivers, seen, err)
 }
 
 func (r *viewReader) taints(l *look) {
-	text, err := limit.AppendAttr(r.fsys, nil, TaintedFile, limit.Attr)
+	text, err := limit.AppendAttr(r.fsys, nil, taintedFile, limit.Attr)
 	if err == nil {
 		l.taint, err = parseTaint(text)
 	}
 	l.hasTaint = err == nil
 	l.showed(SourceTainted, nil, err)
-	text, err = limit.AppendFile(r.fsys, nil, UnloadedFile, limit.Proc)
+	text, err = limit.AppendFile(r.fsys, nil, unloadedFile, limit.Proc)
 	if err != nil {
-		l.showed(ViewUnloaded, nil, err)
+		l.showed(viewUnloaded, nil, err)
 		return
 	}
 	l.unloaded = parseUnloadedTainted(string(text))
@@ -382,7 +382,7 @@ func (r *viewReader) taints(l *look) {
 	for name := range l.unloaded {
 		seen[name] = true
 	}
-	l.showed(ViewUnloaded, seen, nil)
+	l.showed(viewUnloaded, seen, nil)
 }
 
 func (r *viewReader) log(ctx context.Context, l *look) {
@@ -394,7 +394,7 @@ func (r *viewReader) log(ctx context.Context, l *look) {
 			seen[l.log[i].Module] = true
 		}
 	}
-	l.showed(ViewLog, seen, err)
+	l.showed(viewLog, seen, err)
 }
 
 // history asks what a watch heard. It counts only when that heard every event up to this moment.
@@ -409,8 +409,8 @@ func (r *viewReader) history(l *look, seq uint64, errSeq error) {
 		err = fmt.Errorf("the watch heard events up to number %d, the last one is %d: %w", upTo,
 			seq, errors.ErrUnsupported)
 	}
-	l.showed(ViewHistory, heard, err)
-	l.reports[ViewHistory].Append(&lost)
+	l.showed(viewHistory, heard, err)
+	l.reports[viewHistory].Append(&lost)
 }
 
 // maxUnloadedTainted is how many unloaded modules are kept.

@@ -22,16 +22,17 @@ import (
 func viewed() *made {
 	m := madeLinux()
 	m.calls[linux.OpModuleLinks] = "7\n" // five directories
-	m.set(linux.KallsymsFile, "0 t a\t[nvme]\n0 t b\t[nvme_core]\n0 t b\t[mine]\n0 t x\t[bpf]\n"+
+	m.set("proc/kallsyms", "0 t a\t[nvme]\n0 t b\t[nvme_core]\n0 t b\t[mine]\n0 t x\t[bpf]\n"+
 		"0 t y\t[__builtin__ftrace]\n0 T init\n")
-	m.set(linux.FtraceFile, "nvme_x [nvme]\nschedule\n")
-	m.set(linux.DynamicDebugFile, "# filename:lineno [module]function flags format\ninit/main.c:1 [main]f =p \"x\"\n"+
-		"a.c:1 [nvme]f =_ \"y [z]\"\n")
-	m.set(linux.CryptoFile, "name : x\nmodule       : kernel\nname : y\nmodule       : nvme_core\n")
-	m.set(linux.BTFDir+"/vmlinux", "")
-	m.set(linux.BTFDir+"/nvme", "")
+	m.set("sys/kernel/tracing/available_filter_functions", "nvme_x [nvme]\nschedule\n")
+	m.set("sys/kernel/debug/dynamic_debug/control",
+		"# filename:lineno [module]function flags format\ninit/main.c:1 [main]f =p \"x\"\n"+
+			"a.c:1 [nvme]f =_ \"y [z]\"\n")
+	m.set("proc/crypto", "name : x\nmodule       : kernel\nname : y\nmodule       : nvme_core\n")
+	m.set("sys/kernel/btf"+"/vmlinux", "")
+	m.set("sys/kernel/btf"+"/nvme", "")
 	m.set("sys/bus/pci/uevent", "")
-	m.set(linux.UnloadedFile, "")
+	m.set("sys/kernel/debug/modules/unloaded_tainted", "")
 	return m
 }
 
@@ -107,7 +108,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 		{"off the list, directory gone, functions left", func(m *made) {
 			hideFromList(m, "nvme")
 			dropDirectory(m, "nvme")
-			m.set(linux.KallsymsFile, "0 t b\t[nvme_core]\n")
+			m.set("proc/kallsyms", "0 t b\t[nvme_core]\n")
 		}, []string{"strong hidden_from_list nvme: btf,dynamic_debug,ftrace,holders - crypto,drivers,kallsyms," +
 			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"user of another that nobody lists", func(m *made) {
@@ -115,7 +116,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 				strings.Replace(string(m.MapFS[linux.ModulesFile].Data), "nvme,", "ghost,nvme,", 1))
 		}, []string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms," +
 			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
-		{"only an algorithm is left", func(m *made) { m.set(linux.CryptoFile, "module       : ghost\n") },
+		{"only an algorithm is left", func(m *made) { m.set("proc/crypto", "module       : ghost\n") },
 			[]string{"weak hidden_from_list ghost: crypto - btf,drivers,dynamic_debug,ftrace,holders,kallsyms," +
 				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"directory gone", func(m *made) { dropDirectory(m, "nvme") },
@@ -127,13 +128,13 @@ func TestDiscrepancyMatrix(t *testing.T) {
 			m.set(linux.ModulesFile, strings.Replace(string(m.MapFS[linux.ModulesFile].Data), " (OE)", "", 1))
 		}, []string{"weak taint_unexplained OE: tainted - proc_modules,unloaded_tainted"}},
 		{"a tainted module is gone", func(m *made) {
-			m.set(linux.TaintedFile, "12289\n")
-			m.set(linux.UnloadedFile, "nvidia (POE) 1\n")
+			m.set("proc/sys/kernel/tainted", "12289\n")
+			m.set("sys/kernel/debug/modules/unloaded_tainted", "nvidia (POE) 1\n")
 		}, []string{"transient unloaded_tainted nvidia: unloaded_tainted - btf,crypto,drivers,dynamic_debug,ftrace," +
 			"holders,kallsyms,proc_modules,sys_module,sys_module_open"}},
 		{"builtin directories", func(m *made) {
 			m.set("sys/module/loop/parameters/max_loop", "8\n")
-			m.set(linux.CryptoFile, "module : loop\n")
+			m.set("proc/crypto", "module : loop\n")
 			m.calls[linux.OpModuleLinks] = "8\n"
 		}, nil},
 		{"coming", func(m *made) {
@@ -176,11 +177,12 @@ func TestDiscrepancyMatrix(t *testing.T) {
 			[]string{"strong hidden_from_list ghost: holders - btf,crypto,drivers,dynamic_debug,ftrace,kallsyms," +
 				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"a hook of a module that nobody lists", func(m *made) {
-			m.set(linux.FtraceUsedFile, "nvme_x [nvme] (1) R I     \ttramp: 0xffffffffc0000000 (hook+0x0/0x50 "+
-				"[ghost]) ->ftrace_ops_assist_func+0x0/0xf0\nkfree (1)\n")
+			m.set("sys/kernel/tracing/enabled_functions",
+				"nvme_x [nvme] (1) R I     \ttramp: 0xffffffffc0000000 (hook+0x0/0x50 "+
+					"[ghost]) ->ftrace_ops_assist_func+0x0/0xf0\nkfree (1)\n")
 		}, []string{"strong hidden_from_list ghost: ftrace - btf,crypto,drivers,dynamic_debug,holders,kallsyms," +
 			"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
-		{"types of a module that nobody lists", func(m *made) { m.set(linux.BTFDir+"/ghost", "") },
+		{"types of a module that nobody lists", func(m *made) { m.set("sys/kernel/btf"+"/ghost", "") },
 			[]string{"weak hidden_from_list ghost: btf - crypto,drivers,dynamic_debug,ftrace,holders,kallsyms," +
 				"proc_modules,sys_module,sys_module_open,unloaded_tainted"}},
 		{"the log names a module that neither is there nor is gone", func(m *made) {
@@ -190,7 +192,7 @@ func TestDiscrepancyMatrix(t *testing.T) {
 			"sys_module_open,unloaded_tainted"}},
 		{"the log names a module that is gone", func(m *made) {
 			m.calls[linux.OpModuleLog] = "<4>[    1.5] ghost: loading out-of-tree module taints kernel.\n"
-			m.set(linux.UnloadedFile, "ghost (OE) 1\n")
+			m.set("sys/kernel/debug/modules/unloaded_tainted", "ghost (OE) 1\n")
 		}, []string{"transient unloaded_tainted ghost: kernel_log,unloaded_tainted - " + rest +
 			",kallsyms,proc_modules,sys_module,sys_module_open"}},
 		{"an empty list beside modules", func(m *made) { m.set(linux.ModulesFile, "") }, []string{
@@ -230,7 +232,7 @@ type unsteady struct {
 }
 
 func (u *unsteady) Open(name string) (fs.File, error) {
-	if name == linux.UeventSeqFile {
+	if name == "sys/kernel/uevent_seqnum" {
 		u.reads++
 		u.set(name, strings.Repeat("1", u.reads%15+1))
 	}
@@ -275,7 +277,7 @@ func TestAGapThatComesAndGoesIsTransient(t *testing.T) {
 // event tells of it: it fails to load, again and again.
 func TestAModuleThatIsEverListedIsNotHidden(t *testing.T) {
 	m := viewed()
-	m.set(linux.KallsymsFile, string(m.MapFS[linux.KallsymsFile].Data)+"0 t x\t[fails]\n")
+	m.set("proc/kallsyms", string(m.MapFS["proc/kallsyms"].Data)+"0 t x\t[fails]\n")
 	lists := 0
 	found := words(discrepanciesOf(t, &opened{made: m, before: func(name string) {
 		if name != linux.ModulesFile {
@@ -308,13 +310,14 @@ func (o *opened) Open(name string) (fs.File, error) {
 func TestLargeFilesAreReadAgainForTheirOwn(t *testing.T) {
 	m := viewed()
 	m.set("sys/module/mine2/initstate", "live\n")
-	m.set(linux.KallsymsFile, string(m.MapFS[linux.KallsymsFile].Data)+"0 t x\t[mine2]\n")
+	m.set("proc/kallsyms", string(m.MapFS["proc/kallsyms"].Data)+"0 t x\t[mine2]\n")
 	m.calls[linux.OpModuleLinks] = "8\n"
 	if found := words(discrepanciesOf(t, m)); len(found) != 1 ||
 		!strings.HasPrefix(found[0], "strong hidden_from_list mine2: kallsyms,sys_module,") {
 		t.Errorf("%q", found)
 	}
-	for _, name := range []string{linux.KallsymsFile, linux.FtraceFile, linux.CryptoFile, linux.DynamicDebugFile} {
+	for _, name := range []string{"proc/kallsyms", "sys/kernel/tracing/available_filter_functions",
+		"proc/crypto", "sys/kernel/debug/dynamic_debug/control"} {
 		if n := m.count(name); n != 1 {
 			t.Errorf("%s was read %d times", name, n)
 		}
@@ -324,8 +327,9 @@ func TestLargeFilesAreReadAgainForTheirOwn(t *testing.T) {
 // TestMaskedFilesAreUnchecked puts nothing, or a device, in a view's place, as container runtimes do.
 func TestMaskedFilesAreUnchecked(t *testing.T) {
 	for view, name := range map[string]string{
-		linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile, linux.ViewCrypto: linux.CryptoFile,
-		linux.ViewDynamicDebug: linux.DynamicDebugFile,
+		"kallsyms": "proc/kallsyms",
+		"ftrace":   "sys/kernel/tracing/available_filter_functions", "crypto": "proc/crypto",
+		"dynamic_debug": "sys/kernel/debug/dynamic_debug/control",
 	} {
 		m := viewed()
 		m.set(name, "")
@@ -341,7 +345,7 @@ func TestMaskedFilesAreUnchecked(t *testing.T) {
 func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 	last := func(counter string) step {
 		return step{event: moduleEvent("add", "last", 1240), change: func(m *made) {
-			m.set(linux.UeventSeqFile, counter+"\n")
+			m.set("sys/kernel/uevent_seqnum", counter+"\n")
 			m.set(linux.ModulesFile, string(m.MapFS[linux.ModulesFile].Data)+"last 1 0 - Live 0x0\n")
 			m.set("sys/module/last/initstate", "live\n")
 			m.calls[linux.OpModuleLinks] = "8\n"
@@ -365,7 +369,7 @@ func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := &eventful{made: viewed(), script: tt.script}
-			m.set(linux.UeventSeqFile, "1234\n")
+			m.set("sys/kernel/uevent_seqnum", "1234\n")
 			s, err := OpenMachine(Linux, m, Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -385,13 +389,13 @@ func TestDiscrepanciesKnowWhatAWatchHeard(t *testing.T) {
 				if !strings.HasPrefix(text, tt.found) || (tt.found == "") != (text == "") {
 					t.Errorf("%q", text)
 				}
-				if found[0].Kind != linux.KindUnchecked || found[0].Views[linux.ViewHistory] != tt.view {
+				if found[0].Kind != linux.KindUnchecked || found[0].Views["uevent_history"] != tt.view {
 					t.Errorf("%+v", found[0])
 				}
 				break
 			}
 			found, err := s.Discrepancies(t.Context())
-			if err != nil || found[0].Views[linux.ViewHistory] != ViewUnchecked {
+			if err != nil || found[0].Views["uevent_history"] != ViewUnchecked {
 				t.Errorf("after the watch: %v, %+v", err, found)
 			}
 		})
@@ -416,10 +420,10 @@ func TestMemoryOfAModuleInQuestion(t *testing.T) {
 		m := viewed()
 		m.set("sys/module/ghost/initstate", "live\n")
 		m.set("sys/module/ghost/sections/.text", tt.text)
-		m.set(linux.VmallocFile, tt.areas)
+		m.set("proc/vmallocinfo", tt.areas)
 		m.calls[linux.OpModuleLinks] = "8\n"
 		found := discrepanciesOf(t, m)
-		if d := found[len(found)-1]; d.Name != "ghost" || d.Views[linux.ViewVmalloc] != tt.want {
+		if d := found[len(found)-1]; d.Name != "ghost" || d.Views["vmallocinfo"] != tt.want {
 			t.Errorf("%q in %q: %+v", tt.text, tt.areas, d)
 		}
 	}
@@ -454,11 +458,11 @@ func (s *settling) Open(name string) (fs.File, error) {
 // TestUncheckedIsNeverClean refuses or removes each view: the result must say so.
 func TestUncheckedIsNeverClean(t *testing.T) {
 	for view, path := range map[string]string{
-		linux.SourceSysModule: "sys/module/", linux.ViewSymbols: linux.KallsymsFile, linux.ViewFtrace: linux.FtraceFile,
-		linux.ViewCrypto: linux.CryptoFile,
-		linux.ViewBTF:    linux.BTFDir + "/", linux.ViewDrivers: linux.BusDir + "/",
-		linux.ViewDynamicDebug: linux.DynamicDebugFile,
-		linux.ViewUnloaded:     linux.UnloadedFile, linux.SourceTainted: linux.TaintedFile,
+		linux.SourceSysModule: "sys/module/", linux.SourceTainted: "proc/sys/kernel/tainted",
+		"kallsyms": "proc/kallsyms", "ftrace": "sys/kernel/tracing/available_filter_functions",
+		"crypto": "proc/crypto", "btf": "sys/kernel/btf/", "drivers": "sys/bus/",
+		"dynamic_debug":    "sys/kernel/debug/dynamic_debug/control",
+		"unloaded_tainted": "sys/kernel/debug/modules/unloaded_tainted",
 	} {
 		for _, err := range []error{fs.ErrPermission, fs.ErrNotExist} {
 			m := viewed()
@@ -477,7 +481,7 @@ func TestUncheckedIsNeverClean(t *testing.T) {
 	}
 	m := viewed()
 	delete(m.calls, linux.OpModuleLinks)
-	if found := discrepanciesOf(t, m); found[0].Views[linux.ViewLinks] != ViewUnchecked {
+	if found := discrepanciesOf(t, m); found[0].Views["sys_module_links"] != ViewUnchecked {
 		t.Errorf("%+v", found)
 	}
 }
@@ -525,7 +529,7 @@ func withFiles() *made {
 
 func TestDiscrepanciesOnDisk(t *testing.T) {
 	m := withFiles()
-	m.set(linux.UptimeFile, "120.50 10.00\n")
+	m.set("proc/uptime", "120.50 10.00\n")
 	found := discrepanciesOf(t, m)
 	want := []string{
 		"weak disk_memory nvme: modules_dir,proc_modules - ",

@@ -215,11 +215,11 @@ func TestGuardNamesThePathAsTheUserWould(t *testing.T) {
 
 func TestReadKeepsWhatTheCallerHas(t *testing.T) {
 	g := newGuard(madeLinux(), Options{})
-	b, err := limit.AppendFile(g, []byte("head "), linux.TaintedFile, limit.Attr)
+	b, err := limit.AppendFile(g, []byte("head "), "proc/sys/kernel/tainted", limit.Attr)
 	if err != nil || string(b) != "head 12288\n" {
 		t.Errorf("%q, %v", b, err)
 	}
-	b, err = limit.AppendFile(g, []byte("head "), linux.TaintedFile, 3)
+	b, err = limit.AppendFile(g, []byte("head "), "proc/sys/kernel/tainted", 3)
 	if !errors.Is(err, ErrTooLarge) || string(b) != "head 122" {
 		t.Errorf("%q, %v", b, err)
 	}

@@ -130,7 +130,7 @@ func TestSituations(t *testing.T) {
 	t.Run("kernel without modules", func(t *testing.T) {
 		m := madeLinux()
 		delete(m.MapFS, linux.ModulesFile)
-		delete(m.MapFS, linux.DisabledFile)
+		delete(m.MapFS, "proc/sys/kernel/modules_disabled")
 		s := take(t, m, Options{})
 		if s.Modules == nil || len(s.Modules) != 0 || outcome(t, s, linux.SourceModules) != OutcomeUnsupported {
 			t.Errorf("%v %v", s.Modules, s.Sources)
@@ -340,11 +340,11 @@ func TestChanged(t *testing.T) {
 	want(false)
 	want(false)
 	for _, number := range []string{"1240\n", "12401\n", "124012\n", "7\n"} {
-		m.set(linux.UeventSeqFile, number)
+		m.set("sys/kernel/uevent_seqnum", number)
 		want(true)
 		want(false)
 	}
-	delete(m.MapFS, linux.UeventSeqFile)
+	delete(m.MapFS, "sys/kernel/uevent_seqnum")
 	sys.Refresh()
 	if _, err := sys.Changed(context.Background(), &token); !errors.Is(err, fs.ErrNotExist) ||
 		!errors.Is(err, errors.ErrUnsupported) {
@@ -385,7 +385,7 @@ func TestPollOfAnotherSystem(t *testing.T) {
 func TestPollReadsNoOtherSource(t *testing.T) {
 	m := madeLinux()
 	delete(m.MapFS, linux.ModulesFile)
-	delete(m.MapFS, linux.DisabledFile)
+	delete(m.MapFS, "proc/sys/kernel/modules_disabled")
 	var l List
 	if err := openMade(t, m, Options{}).Poll(context.Background(), &l); err != nil {
 		t.Fatal(err)

@@ -135,7 +135,7 @@ func TestMountedLiveRoot(t *testing.T) {
 		t.Errorf("without /proc: %v", err)
 	}
 	for name, text := range map[string]string{linux.ModulesFile: "nvme 57344 3 - Live 0x0\n",
-		linux.TaintedFile: "0\n"} {
+		"proc/sys/kernel/tainted": "0\n"} {
 		os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755)
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -109,11 +109,11 @@ func madeLinux() *made {
 	m.set(linux.ModulesFile, "mine 16384 0 - Live 0xffffffffc0b00000 (OE)\n"+
 		"nvme 57344 3 - Live 0xffffffffc0a14000\n"+
 		"nvme_core 184320 4 nvme, Live 0xffffffffc0a00000\n")
-	m.set(linux.TaintedFile, "12288\n")
-	m.set(linux.DisabledFile, "0\n")
-	m.set(linux.KptrFile, "1\n")
-	m.set(linux.BootIDFile, "3f0c1c6e-6f0e-4d3c-9a3b-2f6d3a1e5b7c\n")
-	m.set(linux.UeventSeqFile, "1234\n")
+	m.set("proc/sys/kernel/tainted", "12288\n")
+	m.set("proc/sys/kernel/modules_disabled", "0\n")
+	m.set("proc/sys/kernel/kptr_restrict", "1\n")
+	m.set("proc/sys/kernel/random/boot_id", "3f0c1c6e-6f0e-4d3c-9a3b-2f6d3a1e5b7c\n")
+	m.set("sys/kernel/uevent_seqnum", "1234\n")
 	for _, name := range []string{"mine", "nvme", "nvme_core"} {
 		dir := linux.SysModuleDir + "/" + name + "/"
 		m.set(dir+"coresize", "16384\n")

@@ -74,7 +74,7 @@ func lists(seq int, names ...string) func(*made) {
 			m.set(linux.SysModuleDir+"/"+name+"/taint", "\n")
 		}
 		m.set(linux.ModulesFile, b.String())
-		m.set(linux.UeventSeqFile, fmt.Sprintln(seq))
+		m.set("sys/kernel/uevent_seqnum", fmt.Sprintln(seq))
 	}
 }
 
@@ -266,7 +266,7 @@ func TestWatchTellsARestart(t *testing.T) {
 	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true},
 		func() bool {
 			if n++; n == 1 {
-				m.set(linux.BootIDFile, "another\n")
+				m.set("proc/sys/kernel/random/boot_id", "another\n")
 			}
 			return n == 3
 		})
@@ -340,7 +340,7 @@ func TestIdleWatchOpensNothing(t *testing.T) {
 		}
 		cancel()
 		// The event counter is held open; a machine that cannot read at an offset is asked for it again.
-		if n := made.asked() - before - made.count(linux.UeventSeqFile); n > 0 {
+		if n := made.asked() - before - made.count("sys/kernel/uevent_seqnum"); n > 0 {
 			t.Errorf("an idle watch opens %d files", n)
 		}
 		if err := s.Close(); err != nil {
@@ -354,7 +354,7 @@ func TestIdleWatchOpensNothing(t *testing.T) {
 func TestWatchWithoutCounter(t *testing.T) {
 	m := madeLinux()
 	lists(1, "a")(m)
-	m.fails[linux.UeventSeqFile] = fs.ErrPermission
+	m.fails["sys/kernel/uevent_seqnum"] = fs.ErrPermission
 	n := 0
 	got := watched(t, m, WatchOptions{Interval: time.Millisecond, PollOnly: true}, func() bool {
 		if n++; n == 1 {

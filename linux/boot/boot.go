@@ -31,12 +31,13 @@ type Entry struct {
 	// Release is the kernel release that it starts; empty when the entry does not tell, and then it
 	// may be any.
 	Release string
-	// File is where its command line stands, as a path below the root, and Line the line, 0 for a
-	// file that is nothing else.
+	// File is where its command line stands, as a path below the root.
 	File string
+	// Line is the command line's line, from 1; 0 for a file that is nothing else.
 	Line int
-	// Text is the command line, and Words are its words.
-	Text  string
+	// Text is the command line.
+	Text string
+	// Words are the command line's words.
 	Words []Word
 	// Initrds are the initial file systems that the entry names, as paths of the boot loader, which
 	// may start at another partition's root.

@@ -22,8 +22,9 @@ import (
 type File struct {
 	// Path is where it was read, as given.
 	Path string
-	// Size is the file's length in bytes as stored, and ModTime when it was last changed.
-	Size    int64
+	// Size is the file's length in bytes as stored.
+	Size int64
+	// ModTime is when the file was last changed.
 	ModTime time.Time
 	// Compression is the container: none, gzip, xz or zstd.
 	Compression string

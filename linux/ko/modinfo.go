@@ -103,8 +103,10 @@ func (m Modinfo) Depends() []string {
 
 // A Softdep is one softdep or weakdep declaration: modules to load before and after, if they exist.
 type Softdep struct {
-	// Pre are the modules to load before; Post those to load after.
-	Pre, Post []string
+	// Pre are the modules to load before.
+	Pre []string
+	// Post are the modules to load after.
+	Post []string
 }
 
 // ParseSoftdep reads the text of a softdep: "pre: a b post: c". Words before the first "pre:" or

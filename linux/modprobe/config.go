@@ -32,8 +32,9 @@ type Directive struct {
 	// Value is the rest: an alias's module, the text of options, a command, the softdep. Empty for
 	// blacklist.
 	Value string
-	// File and Line are where it stands; a continued line counts as its last, as in kmod's errors.
+	// File is where it stands, as a path below the root.
 	File string
+	// Line is the line's number, from 1. A continued line counts as its last, as in kmod's errors.
 	Line int
 }
 

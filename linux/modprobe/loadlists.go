@@ -19,8 +19,9 @@ type Setting struct {
 	Name string
 	// Value is the value of a sysctl; empty for a module.
 	Value string
-	// File and Line are where it stands.
+	// File is where it stands, as a path below the root.
 	File string
+	// Line is the line's number, from 1.
 	Line int
 }
 

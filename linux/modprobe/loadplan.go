@@ -21,8 +21,9 @@ type Step struct {
 	Path string
 	// Builtin is set when nothing need be done because it is compiled in.
 	Builtin bool
-	// Command is what the configuration runs instead, and CommandAt the line that says so.
-	Command   string
+	// Command is what the configuration runs instead; empty if it runs nothing.
+	Command string
+	// CommandAt is the line that gives Command; nil if there is none.
 	CommandAt *Directive
 	// Params are the parameters that the configuration gives.
 	Params string
