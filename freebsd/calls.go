@@ -52,13 +52,13 @@ const (
 
 // The sysctls that are read, each by OpSysctl or, where it says so, OpSysctlInt.
 const (
-	SysctlModulePath   = "kern.module_path"
-	SysctlBootFile     = "kern.bootfile"
-	SysctlBuildID      = "kern.build_id"
-	SysctlOSRelDate    = "kern.osreldate"   // OpSysctlInt
-	SysctlSecureLevel  = "kern.securelevel" // OpSysctlInt
-	SysctlVeriexec     = "security.mac.veriexec.state"
-	SysctlPreloaded    = "debug.dump_modinfo"
+	sysctlModulePath   = "kern.module_path"
+	sysctlBootFile     = "kern.bootfile"
+	sysctlBuildID      = "kern.build_id"
+	sysctlOSRelDate    = "kern.osreldate"   // OpSysctlInt
+	sysctlSecureLevel  = "kern.securelevel" // OpSysctlInt
+	sysctlVeriexec     = "security.mac.veriexec.state"
+	sysctlPreloaded    = "debug.dump_modinfo"
 	sysctlBootID       = "kern.boot_id"
 	maxSysctl          = 4 << 20
 	maxNumber          = 1<<31 - 1

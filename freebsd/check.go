@@ -109,7 +109,7 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		r.Problem(SourceMachine, "", "release", err)
 	}
 	c.release = machine.Keys(uname)["release"]
-	c.osRelDate, err = k.call().integer(ctx, SysctlOSRelDate)
+	c.osRelDate, err = k.call().integer(ctx, sysctlOSRelDate)
 	if err != nil {
 		r.Problem(SourceMachine, "", "release", err)
 	}

@@ -131,7 +131,7 @@ func (k *Kernel) conf(ctx context.Context) *config {
 // gives it.
 func (k *Kernel) dirs(ctx context.Context) []string {
 	if !k.options.Image {
-		if text, err := k.call().text(ctx, SysctlModulePath); err == nil {
+		if text, err := k.call().text(ctx, sysctlModulePath); err == nil {
 			return splitModulePath(text)
 		}
 	}
@@ -141,7 +141,7 @@ func (k *Kernel) dirs(ctx context.Context) []string {
 // kernelFile returns the path of the kernel's own file.
 func (k *Kernel) kernelFile(ctx context.Context) string {
 	if !k.options.Image {
-		if file, err := k.call().text(ctx, SysctlBootFile); err == nil && strings.HasPrefix(file, "/") {
+		if file, err := k.call().text(ctx, sysctlBootFile); err == nil && strings.HasPrefix(file, "/") {
 			return file
 		}
 	}

@@ -163,13 +163,13 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For:   "the loaded files: name, path, references, size, address", Asked: true},
 		{Source: SourceModstat, Reads: []string{OpKldFirstMod + "(ID)", OpModFNext + "(ID)", OpModStat + "(ID)"},
 			For: "the modules inside them, also those compiled into the kernel", Asked: true},
-		{Source: SourcePreloaded, Reads: []string{"sysctl " + SysctlPreloaded},
+		{Source: SourcePreloaded, Reads: []string{"sysctl " + sysctlPreloaded},
 			For: "which files the boot loader loaded", Asked: true},
-		{Source: SourceModulePath, Reads: []string{"PATH of each file", "sysctl " + SysctlBuildID},
+		{Source: SourceModulePath, Reads: []string{"PATH of each file", "sysctl " + sysctlBuildID},
 			For: "metadata: interfaces, dependencies, devices, release built for; " +
 				"whether the loaded file is the one on disk",
 			Asked: d&fact.DetailFiles != 0},
-		{Source: SourcePolicy, Reads: []string{"sysctl " + SysctlSecureLevel, "sysctl " + SysctlVeriexec,
+		{Source: SourcePolicy, Reads: []string{"sysctl " + sysctlSecureLevel, "sysctl " + sysctlVeriexec,
 			"/etc/rc.conf", "/boot/loader.conf"},
 			For: "what may be loaded", Asked: d&fact.DetailPolicy != 0},
 	}

@@ -94,9 +94,9 @@ func TestRefusals(t *testing.T) {
 	m := fakeunix.GENERIC()
 	keys := []string{
 		"kldnext 0", "kldnext 3", "kldstat 1 2", "kldstat 3 2", "kldfirstmod 1", "kldfirstmod 3", "modfnext 1",
-		"modstat 301 3", "uname", "sysctl_int " + SysctlSecureLevel, "sysctl_int " + SysctlOSRelDate,
-		"sysctl " + SysctlVeriexec, "sysctl " + SysctlPreloaded, "sysctl " + SysctlModulePath,
-		"sysctl " + SysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d", "etc/rc.conf.d",
+		"modstat 301 3", "uname", "sysctl_int " + sysctlSecureLevel, "sysctl_int " + sysctlOSRelDate,
+		"sysctl " + sysctlVeriexec, "sysctl " + sysctlPreloaded, "sysctl " + sysctlModulePath,
+		"sysctl " + sysctlBootFile, "boot/kernel", "boot/modules", "boot/loader.conf.d", "etc/rc.conf.d",
 	}
 	for name := range m.Disk {
 		if name != "boot/kernel/kernel" {
@@ -129,9 +129,9 @@ func TestUnsureWays(t *testing.T) {
 		want string // in the reason of a way
 	}{
 		"veriexec": {rc: "devmatch_enable=YES\n", veri: "active enforce", want: "veriexec enforces"},
-		"no securelevel": {rc: "devmatch_enable=YES\n", deny: "sysctl_int " + SysctlSecureLevel,
-			want: SysctlSecureLevel},
-		"no veriexec":    {rc: "devmatch_enable=YES\n", deny: "sysctl " + SysctlVeriexec, want: "veriexec"},
+		"no securelevel": {rc: "devmatch_enable=YES\n", deny: "sysctl_int " + sysctlSecureLevel,
+			want: sysctlSecureLevel},
+		"no veriexec":    {rc: "devmatch_enable=YES\n", deny: "sysctl " + sysctlVeriexec, want: "veriexec"},
 		"nobody sets it": {rc: "x=y\n", want: "devmatch_enable"},
 		"computed":       {rc: "devmatch_enable=`x`\n", want: "computed"},
 		"not read":       {rc: "devmatch_enable=YES\n", deny: "etc/rc.conf", want: "etc/rc.conf"},
@@ -139,7 +139,7 @@ func TestUnsureWays(t *testing.T) {
 		m := fakeunix.GENERIC()
 		m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(c.rc)}
 		if c.veri != "" {
-			m.Text[SysctlVeriexec] = c.veri
+			m.Text[sysctlVeriexec] = c.veri
 		}
 		k := Open(refusing{m.Machine(), c.deny}, fact.Options{OS: fact.FreeBSD})
 		verdicts, err := k.Check(t.Context(), "if_em", new(fact.Report))
@@ -183,9 +183,9 @@ func TestLeadingReason(t *testing.T) {
 		m := fakeunix.GENERIC()
 		m.Disk["boot/modules/gve.ko"] = m.Disk["boot/modules/drm.ko"]
 		m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(c.rc)}
-		m.Numbers[SysctlSecureLevel] = c.level
+		m.Numbers[sysctlSecureLevel] = c.level
 		if c.veri != "" {
-			m.Text[SysctlVeriexec] = c.veri
+			m.Text[sysctlVeriexec] = c.veri
 		}
 		k := Open(refusing{m.Machine(), c.deny}, fact.Options{OS: fact.FreeBSD})
 		verdicts, err := k.Check(t.Context(), c.query, new(fact.Report))
@@ -214,7 +214,7 @@ func TestReports(t *testing.T) {
 	m := fakeunix.GENERIC()
 	m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(". /etc/more.conf\n")}
 	for key, want := range map[string]string{
-		"boot/modules": SourceModulePath, "sysctl " + SysctlPreloaded: SourcePreloaded, "uname": SourceMachine,
+		"boot/modules": SourceModulePath, "sysctl " + sysctlPreloaded: SourcePreloaded, "uname": SourceMachine,
 		"etc/rc.conf": SourceLoaderConf, "none": SourceRCConf, "kldnext 0": SourceKldstat,
 		"boot/kernel/if_em.ko": SourceModulePath,
 	} {

@@ -38,7 +38,7 @@ func TestLive(t *testing.T) {
 	if _, err := callFunc(Call).text(t.Context(), "no.such.sysctl"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a sysctl that is not there: %v", err)
 	}
-	if n, err := callFunc(Call).integer(t.Context(), SysctlSecureLevel); err != nil || n < -1 || n > 3 {
+	if n, err := callFunc(Call).integer(t.Context(), sysctlSecureLevel); err != nil || n < -1 || n > 3 {
 		t.Errorf("securelevel %d, %v", n, err)
 	}
 	b, err := Call(t.Context(), OpUname)

@@ -53,11 +53,11 @@ func fakeSystem(t *testing.T) system {
 		},
 		sysctl: func(name string) ([]byte, error) {
 			switch name {
-			case SysctlModulePath:
+			case sysctlModulePath:
 				return []byte("/boot/kernel;/boot/modules\x00"), nil
-			case SysctlSecureLevel:
+			case sysctlSecureLevel:
 				return binary.NativeEndian.AppendUint32(nil, ^uint32(0)), nil
-			case SysctlPreloaded:
+			case sysctlPreloaded:
 				return nil, syscall.EINVAL
 			case "kern.version":
 				return []byte("FreeBSD 14.2-RELEASE\n    GENERIC\n\x00"), nil
@@ -86,11 +86,11 @@ func TestCallsOfARunningKernel(t *testing.T) {
 		{op: OpModFNext, args: []string{"300"}, want: "301"},
 		{op: OpKldStat, args: []string{"1", "9"}, err: errors.ErrUnsupported},
 		{op: OpKldStat, args: []string{"1"}, err: errors.ErrUnsupported},
-		{op: OpSysctl, args: []string{SysctlModulePath}, want: "/boot/kernel;/boot/modules"},
-		{op: OpSysctl, args: []string{SysctlPreloaded}, err: fs.ErrNotExist},
+		{op: OpSysctl, args: []string{sysctlModulePath}, want: "/boot/kernel;/boot/modules"},
+		{op: OpSysctl, args: []string{sysctlPreloaded}, err: fs.ErrNotExist},
 		{op: OpSysctl, args: []string{"no.such"}, err: fs.ErrNotExist},
-		{op: OpSysctlInt, args: []string{SysctlSecureLevel}, want: "-1"},
-		{op: OpSysctlInt, args: []string{SysctlModulePath}, err: fact.ErrMalformed},
+		{op: OpSysctlInt, args: []string{sysctlSecureLevel}, want: "-1"},
+		{op: OpSysctlInt, args: []string{sysctlModulePath}, err: fact.ErrMalformed},
 		{op: OpUname, want: "version FreeBSD 14.2-RELEASE GENERIC\nmachine amd64\n"},
 		{op: OpBootID, want: "0102ff\n"},
 		{op: OpUname, args: []string{"x"}, err: errors.ErrUnsupported},

@@ -155,7 +155,7 @@ func (k *Kernel) addPreloads(ctx context.Context, records []Record, r *fact.Repo
 
 // preloads asks the running kernel what the boot loader had loaded.
 func (k *Kernel) preloads(ctx context.Context, r *fact.Report) ([]preload, error) {
-	text, err := k.call().text(ctx, SysctlPreloaded)
+	text, err := k.call().text(ctx, sysctlPreloaded)
 	if err != nil {
 		r.Problem(SourcePreloaded, "", "freebsd.preloaded", err)
 		return nil, err
@@ -207,7 +207,7 @@ func (k *Kernel) addFiles(ctx context.Context, loaded []loadedFile, records []Re
 
 // kernelBuildID returns the running kernel's build-id.
 func (k *Kernel) kernelBuildID(ctx context.Context) (string, error) {
-	id, err := k.call().text(ctx, SysctlBuildID)
+	id, err := k.call().text(ctx, sysctlBuildID)
 	return strings.ToLower(strings.TrimSpace(id)), err
 }
 

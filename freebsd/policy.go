@@ -27,10 +27,10 @@ type lock struct {
 // readLock asks the running kernel.
 func readLock(ctx context.Context, call callFunc) *lock {
 	l := &lock{
-		level:    fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + SysctlSecureLevel},
-		veriexec: fact.PolicyFact{Name: "veriexec", Source: SourcePolicy, File: "sysctl " + SysctlVeriexec},
+		level:    fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + sysctlSecureLevel},
+		veriexec: fact.PolicyFact{Name: "veriexec", Source: SourcePolicy, File: "sysctl " + sysctlVeriexec},
 	}
-	level, err := call.integer(ctx, SysctlSecureLevel)
+	level, err := call.integer(ctx, sysctlSecureLevel)
 	if err != nil {
 		l.level.Code = fact.CodeOf(err)
 		l.unread = append(l.unread, fact.ProblemOf(SourcePolicy, "", "", err))
@@ -40,7 +40,7 @@ func readLock(ctx context.Context, call callFunc) *lock {
 	if l.raised {
 		l.level.Effect = "no kld is loaded or unloaded until the next boot"
 	}
-	l.veriexec.Value, err = call.text(ctx, SysctlVeriexec)
+	l.veriexec.Value, err = call.text(ctx, sysctlVeriexec)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		l.veriexec.Code = fact.CodeOf(err)

@@ -46,7 +46,7 @@ func parsePreloads(text string, r *fact.Report) []preload {
 			kind = ""
 		default:
 			r.Problem(SourcePreloaded, "", "freebsd.preloaded",
-				&fact.ParseError{Source: SysctlPreloaded, Line: n, Reason: "neither an address nor type, len or value"})
+				&fact.ParseError{Source: sysctlPreloaded, Line: n, Reason: "neither an address nor type, len or value"})
 		}
 	}
 	return out

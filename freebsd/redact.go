@@ -21,7 +21,7 @@ func redact(key string, data []byte, l layout) []byte {
 	switch {
 	case strings.HasPrefix(key, OpKldStat+" "):
 		return redactFileStat(data, l)
-	case key == OpSysctl+" "+SysctlPreloaded:
+	case key == OpSysctl+" "+sysctlPreloaded:
 		return redactPreloads(data)
 	case isConf(key):
 		return redactSettings(data)
@@ -93,7 +93,7 @@ func Redactions() []string { return []string{"addresses", "arguments", "settings
 
 // Redacts reports whether Redact can alter answers for key.
 func Redacts(key string) bool {
-	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+SysctlPreloaded || isConf(key)
+	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+sysctlPreloaded || isConf(key)
 }
 
 // isConf reports whether the key is a configuration file's path.

@@ -35,9 +35,9 @@ const (
 
 // The sysctls that are read.
 const (
-	SysctlModulePath  = "kern.module.path"
-	SysctlAutoload    = "kern.module.autoload" // OpSysctlInt
-	SysctlSecureLevel = "kern.securelevel"     // OpSysctlInt
+	sysctlModulePath  = "kern.module.path"
+	sysctlAutoload    = "kern.module.autoload" // OpSysctlInt
+	sysctlSecureLevel = "kern.securelevel"     // OpSysctlInt
 )
 
 // Names of the sources of NetBSD facts.

@@ -35,7 +35,7 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
-	dir, err := k.call().text(ctx, SysctlModulePath)
+	dir, err := k.call().text(ctx, sysctlModulePath)
 	if err != nil {
 		return nil, err
 	}

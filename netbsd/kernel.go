@@ -132,7 +132,7 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For: "release, architecture, time, privilege", Asked: true},
 		{Source: SourceModctl, Reads: []string{OpModctlStat + "()"}, Needs: "nothing; addresses and sizes may need root",
 			For: "the loaded and the built-in modules: class, source, size, requirements", Asked: true},
-		{Source: SourcePolicy, Reads: []string{"sysctl " + SysctlSecureLevel, "sysctl " + SysctlAutoload},
+		{Source: SourcePolicy, Reads: []string{"sysctl " + sysctlSecureLevel, "sysctl " + sysctlAutoload},
 			For: "what may be loaded", Asked: d&fact.DetailPolicy != 0},
 	}
 }

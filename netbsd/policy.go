@@ -13,8 +13,8 @@ import (
 // loaded. NetBSD has no signatures of modules.
 func readPolicy(ctx context.Context, call callFunc) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
-	level, err := call.integer(ctx, SysctlSecureLevel)
-	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + SysctlSecureLevel, Code: fact.CodeOf(err)}
+	level, err := call.integer(ctx, sysctlSecureLevel)
+	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + sysctlSecureLevel, Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect, p.Loading = strconv.FormatInt(level, 10), "root may load modules", fact.LoadingAny
 		if level > 0 {
@@ -22,8 +22,8 @@ func readPolicy(ctx context.Context, call callFunc) *fact.Policy {
 		}
 	}
 	p.Facts = append(p.Facts, f)
-	auto, err := call.integer(ctx, SysctlAutoload)
-	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, File: "sysctl " + SysctlAutoload, Code: fact.CodeOf(err)}
+	auto, err := call.integer(ctx, sysctlAutoload)
+	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, File: "sysctl " + sysctlAutoload, Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect = strconv.FormatInt(auto, 10), "the kernel loads no module by itself"
 		if auto != 0 {

@@ -18,10 +18,10 @@ import (
 
 // The calls that an illumos or Solaris machine answers.
 const (
-	// OpModinfo is modctl(2) with MODINFO: arguments id of the module before (-1 for the first) and
-	// flags ([FlagAll], [FlagCount] …, added up, decimal); the struct modinfo as the kernel filled
-	// it, but with the field info set back to the flags, so that it tells its own byte order. The
-	// end of the list is fs.ErrNotExist.
+	// OpModinfo is modctl(2) with MODINFO. Its arguments are the id of the module before (-1 for the first) and flags,
+	// decimal: 2 for the next module, plus 4 for those that are loaded and not installed, too. The answer is the struct
+	// modinfo as the kernel filled it, but with the field info set back to the flags, so that it tells its own byte
+	// order. The end of the list is fs.ErrNotExist.
 	OpModinfo = "modinfo"
 	// OpUname is uname(2): text, one "key value" a line, with the keys ostype, release, version and
 	// machine. The host's name is not among them.
@@ -34,8 +34,8 @@ const (
 
 // The flags of MODINFO.
 const (
-	FlagAll   = 2 // the next module behind an id, not that id
-	FlagCount = 4 // also those that are loaded and not installed, or unloaded again
+	flagAll   = 2 // the next module behind an id, not that id
+	flagCount = 4 // also those that are loaded and not installed, or unloaded again
 )
 
 // Names of the sources of Solaris facts.
@@ -184,7 +184,7 @@ func same(a, b []moduleInfo) bool {
 // the first call failed.
 func walk(ctx context.Context, call fact.Call) ([]moduleInfo, error) {
 	infos := []moduleInfo{}
-	flags := strconv.Itoa(FlagAll | FlagCount)
+	flags := strconv.Itoa(flagAll | flagCount)
 	for id := int32(-1); len(infos) < maxInfos; {
 		b, err := call(ctx, OpModinfo, strconv.Itoa(int(id)), flags)
 		if errors.Is(err, fs.ErrNotExist) {
