@@ -5,8 +5,8 @@ package aix_test
 import (
 	"fmt"
 
-	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/aix"
+	"github.com/kernelext/kernelext/fact"
 )
 
 func Example() {

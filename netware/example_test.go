@@ -10,7 +10,8 @@ import (
 )
 
 func Example() {
-	text := "CLIB.NLM (Address Space = OS)\n   (Build 77) CLIB - C Language Library\n   Version 5.00a   September 10, 1998\n"
+	text := "CLIB.NLM (Address Space = OS)\n   (Build 77) CLIB - C Language Library\n" +
+		"   Version 5.00a   September 10, 1998\n"
 	var r fact.Report
 	for _, m := range netware.ReadModules(text, &r).Records {
 		fmt.Println(m.ID, m.State, m.Version)
