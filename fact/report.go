@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"time"
 
 	"github.com/kernelext/kernelext/internal/escape"
 )
@@ -26,7 +25,7 @@ type Report struct {
 	Sources []Source
 	// Problems are about a source or the machine as a whole, at most MaxProblems for each source.
 	Problems []Problem
-	// Budget bounds the work of the call; nil means no bound.
+	// Budget bounds what the call costs; nil means that only each thing that it reads is bounded.
 	Budget *Budget
 
 	count map[string]int // how many problems each source has, those without room included
@@ -203,43 +202,4 @@ func OutcomeOf(err error) Outcome {
 		return OutcomeUnsupported
 	}
 	return OutcomeFailed
-}
-
-// A Budget bounds what one call may cost. A nil Budget is no bound. It is not safe for concurrent use.
-type Budget struct {
-	time    time.Duration
-	started time.Time
-}
-
-// NewBudget returns a budget of time for one call, nil if there is no limit (0 or less).
-func NewBudget(limit time.Duration) *Budget {
-	if limit <= 0 {
-		return nil
-	}
-	return &Budget{time: limit}
-}
-
-// Start starts the time of the budget, unless it runs already.
-func (b *Budget) Start() {
-	if b != nil && b.started.IsZero() {
-		b.started = time.Now()
-	}
-}
-
-// Time returns how long the call may take in all; 0 means no limit.
-func (b *Budget) Time() time.Duration {
-	if b == nil {
-		return 0
-	}
-	return b.time
-}
-
-// Spent reports whether the budget is used up. It starts the time of a budget that does not run yet, so that
-// the parts of one call share it.
-func (b *Budget) Spent() bool {
-	if b == nil {
-		return false
-	}
-	b.Start()
-	return time.Since(b.started) > b.time
 }

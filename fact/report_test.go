@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 var errBad = errors.New("bad")
@@ -183,30 +181,4 @@ func TestBudgetErr(t *testing.T) {
 	if err := p.BudgetErr(); !errors.Is(err, ErrBudget) || err.Error() != "x: m: budget used up" {
 		t.Errorf("a problem: %v", err)
 	}
-}
-
-func TestBudget(t *testing.T) {
-	if NewBudget(0) != nil || NewBudget(-1) != nil {
-		t.Error("no limit is a budget")
-	}
-	var none *Budget
-	none.Start()
-	if none.Spent() || none.Time() != 0 {
-		t.Error("a nil budget has a bound")
-	}
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBudget(time.Minute)
-		time.Sleep(time.Hour) // it does not run yet
-		if b.Spent() || b.Time() != time.Minute {
-			t.Error("a budget runs before it is started")
-		}
-		time.Sleep(time.Minute)
-		if b.Start(); b.Spent() {
-			t.Error("a budget is spent at its last moment")
-		}
-		time.Sleep(time.Nanosecond)
-		if !b.Spent() {
-			t.Error("a budget is not spent, or Start started it anew")
-		}
-	})
 }

@@ -4,11 +4,17 @@ package hostfs
 
 import (
 	"io/fs"
+	"path"
 	"reflect"
+	"strconv"
+	"strings"
 )
 
 // SysStat returns the structure with what the system says of a file; false when there is none.
 func SysStat(info fs.FileInfo) (reflect.Value, bool) {
+	if info == nil {
+		return reflect.Value{}, false
+	}
 	sys := reflect.ValueOf(info.Sys())
 	if sys.Kind() == reflect.Pointer {
 		sys = sys.Elem()
@@ -28,4 +34,32 @@ func StatNumber(v reflect.Value, field string) uint64 {
 		return uint64(f.Int())
 	}
 	return 0
+}
+
+// maxLinks is how many symbolic links a kernel follows for one name.
+const maxLinks = 40
+
+// FileID returns what tells the file of that name from every other, however many names it has: its device and inode,
+// else its path with links followed.
+func FileID(fsys fs.FS, name string, info fs.FileInfo) string {
+	if sys, ok := SysStat(info); ok {
+		if inode := StatNumber(sys, "Ino"); inode != 0 {
+			return strconv.FormatUint(StatNumber(sys, "Dev"), 16) + ":" + strconv.FormatUint(inode, 16)
+		}
+	}
+	done, rest := "", name
+	for links := 0; rest != "" && links <= maxLinks; {
+		first, more, _ := strings.Cut(rest, "/")
+		next := path.Join(done, first)
+		target, err := fs.ReadLink(fsys, next)
+		if err != nil { // no link
+			done, rest = next, more
+			continue
+		}
+		if links++; !path.IsAbs(target) {
+			target = path.Join("/", done, target)
+		}
+		done, rest = "", strings.Trim(path.Join(target, more), "/")
+	}
+	return path.Join(done, rest)
 }
