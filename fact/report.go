@@ -32,6 +32,9 @@ type Report struct {
 	more  map[string]int // index in Problems of the one that counts the rest
 }
 
+// Part returns an empty report of a part of the call, which shares its budget.
+func (r *Report) Part() *Report { return &Report{Budget: r.Budget} }
+
 // Source adds a source. The code follows from err, and so does the outcome if it is empty.
 func (r *Report) Source(name string, outcome Outcome, count Count, err error) {
 	src := Source{Name: name, Outcome: outcome, Count: count, Code: CodeOf(err)}

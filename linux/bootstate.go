@@ -169,13 +169,13 @@ func configAt(base *modprobe.Config, e boot.Entry) *modprobe.Config {
 	if e.Text == "" {
 		return &config
 	}
-	config.Options, config.Blacklist = slices.Clone(config.Options), slices.Clone(config.Blacklist)
+	// Their lists are copied when one is added.
+	config.Options, config.Blacklist = slices.Clip(config.Options), slices.Clip(config.Blacklist)
 	config.ParseCmdline(e.Text, e.File)
-	for _, list := range [][]modprobe.Directive{config.Options, config.Blacklist} {
+	added := [][]modprobe.Directive{config.Options[len(base.Options):], config.Blacklist[len(base.Blacklist):]}
+	for _, list := range added {
 		for i := range list {
-			if list[i].File == e.File {
-				list[i].Line = max(e.Line, 1)
-			}
+			list[i].Line = max(e.Line, 1)
 		}
 	}
 	return &config

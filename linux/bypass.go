@@ -60,7 +60,7 @@ func (c *checker) initramfs() *initialFiles {
 	if c.kept.initramfs != nil {
 		return c.kept.initramfs
 	}
-	f := new(initialFiles)
+	f := &initialFiles{report: *c.report.Part()}
 	c.kept.initramfs = f
 	sets := boot.InitramfsSets(c.machine.FS, c.setup, c.machine.Release, &f.report)
 	if len(sets) > maxBootStates {

@@ -178,12 +178,12 @@ func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) (
 // newChecker reads what is the same for all queries. The checker has a report of its own, because a verdict says what
 // could not be read of its kernel, not of those that the same call answers for.
 func newChecker(m checkedKernel, r *fact.Report) *checker {
-	c := &checker{machine: m, report: new(fact.Report), other: r, loaded: make(map[string]bool),
+	c := &checker{machine: m, report: r.Part(), other: r, loaded: make(map[string]bool),
 		kept: kept{signatures: make(map[string]fileSignature), aliases: make(map[string][]string)}}
 	c.tree = modprobe.OpenTree(m.FS, m.Dir, false)
-	var setup fact.Report
-	c.setup = boot.Read(m.FS, &setup)
-	c.take(&setup)
+	setup := r.Part()
+	c.setup = boot.Read(m.FS, setup)
+	c.take(setup)
 	if len(setup.Problems) > 0 {
 		c.bootErr = setup.Problems[0]
 	}

@@ -22,13 +22,13 @@ func (k *Kernel) File(_ context.Context, name string, r *fact.Report) ([]Record,
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
 	keys, lost := k.fileKeys()
 	o := fileOptions(k.options.Detail, k.options.MaxFile, keys)
-	var fields fact.Report // of this module
-	f, err := ko.NewReader().ReadFile(k.machine, rel, o, &fields)
+	fields := r.Part() // of this module
+	f, err := ko.NewReader().ReadFile(k.machine, rel, o, fields)
 	if err != nil {
 		return nil, fact.ErrorAt(k.options.Root, rel, err)
 	}
 	release, file := inRelease(rel)
-	m := fileRecord(&f, "/"+rel, cmp.Or(release, k.options.Kernel), &fields)
+	m := fileRecord(&f, "/"+rel, cmp.Or(release, k.options.Kernel), fields)
 	if file != "" {
 		k.placeFile(&m, release, file, rel)
 	}
@@ -122,15 +122,16 @@ type describer struct {
 	options  ko.Options
 	firmware *firmwareFinder
 	owners   *fileOwners
+	budget   *fact.Budget // of the call
 }
 
-func (k *Kernel) describer(t *modprobe.Tree, detail fact.Detail) *describer {
+func (k *Kernel) describer(t *modprobe.Tree, detail fact.Detail, budget *fact.Budget) *describer {
 	keys, _ := k.fileKeys()
 	owners, _ := k.owners(t.Release)
 	options := fileOptions(detail, k.options.MaxFile, keys)
 	options.Root = cmp.Or(strings.TrimSuffix(k.options.Root, "/"), "/")
 	return &describer{
-		kernel: k, tree: t, reader: ko.NewReader(), options: options,
+		budget: budget, kernel: k, tree: t, reader: ko.NewReader(), options: options,
 		firmware: k.firmwareOf(t.Release), owners: owners,
 	}
 }
@@ -138,9 +139,9 @@ func (k *Kernel) describer(t *modprobe.Tree, detail fact.Detail) *describer {
 // describe adds to m what its file says, a path relative to the release directory.
 func (d *describer) describe(m *Record, file string) ko.File {
 	name := d.tree.Path(file)
-	var lost fact.Report // of this module
-	f, err := d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, name, d.options, &lost)
-	addFile(m, &f, d.tree.Release, &lost, err)
+	lost := &fact.Report{Budget: d.budget} // of this module
+	f, err := d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, name, d.options, lost)
+	addFile(m, &f, d.tree.Release, lost, err)
 	m.Own.File = file
 	if err != nil {
 		return f

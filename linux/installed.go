@@ -38,7 +38,7 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 		if k.options.Asks(fileDetail) {
 			k.reportLost(t, k.options.Detail, r)
 		}
-		for f := range k.installedModules(ctx, t, inv.Modules) {
+		for f := range k.installedModules(ctx, t, inv.Modules, r.Budget) {
 			if err := ctx.Err(); err != nil {
 				yield(Record{}, err)
 				return
@@ -81,10 +81,10 @@ func (w *walk) add(f *foundModule) {
 
 // cutShort reports a walk that its budget ended.
 func (w *walk) cutShort(r *fact.Report) {
-	text := fmt.Sprintf("%d of %d modules read in %v, the rest left out", w.count, len(w.inventory.Modules),
-		r.Budget.Time())
-	r.Add(fact.Problem{Source: SourceTree, Field: "modules", Code: fact.CodeBudget, Text: text})
-	r.Source(SourceTree, fact.OutcomePartial, fact.CountOf(w.count), fact.ErrBudget)
+	err := r.Budget.Err()
+	r.Problem(SourceTree, "", "modules",
+		fmt.Errorf("%w: %d of %d modules read, the rest left out", err, w.count, len(w.inventory.Modules)))
+	r.Source(SourceTree, fact.OutcomePartial, fact.CountOf(w.count), err)
 }
 
 // done reports a walk that came to its end.
@@ -108,13 +108,15 @@ type foundModule struct {
 
 // installedModules makes the modules of an inventory in order, with as many workers as the options
 // say. Without a detail that wants the files read, each is only glanced at.
-func (k *Kernel) installedModules(ctx context.Context, t *modprobe.Tree, list []modprobe.Module) iter.Seq[foundModule] {
+func (k *Kernel) installedModules(
+	ctx context.Context, t *modprobe.Tree, list []modprobe.Module, budget *fact.Budget,
+) iter.Seq[foundModule] {
 	return parallel.Ordered(ctx, k.options.Workers, len(list), func() func(int) foundModule {
 		if !k.options.Asks(fileDetail) {
 			reader := ko.NewReader()
 			return func(i int) foundModule { return k.glance(reader, t, &list[i]) }
 		}
-		d := k.describer(t, k.options.Detail)
+		d := k.describer(t, k.options.Detail, budget)
 		return func(i int) foundModule {
 			m := installedModule(t, &list[i])
 			if !k.options.Reads(m.ID, m.Name, m.State) {
@@ -175,7 +177,7 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 	}
 	r.Budget.Spent() // the time runs from here on
 	outcome, read, done := fact.OutcomeOK, int64(0), 0
-	for m := range k.compared(ctx, t, modules, detail) {
+	for m := range k.compared(ctx, t, modules, detail, r.Budget) {
 		if m.Path != "" {
 			read++
 		}
@@ -185,14 +187,14 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 		modules[done] = m
 		done++
 		if done < len(modules) && r.Budget.Spent() {
-			err = fact.ErrBudget
+			err = r.Budget.Err()
 			break
 		}
 	}
 	if err != nil {
 		outcome = fact.OutcomePartial
 		p := fact.ProblemOf(SourceTree, "", "onDisk",
-			fmt.Errorf("%w: the files of %d of %d modules read in %v", err, done, len(modules), r.Budget.Time()))
+			fmt.Errorf("%w: the files of %d of %d modules read", err, done, len(modules)))
 		p.Count = len(modules) - done
 		r.Add(p)
 	}
@@ -201,10 +203,11 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 }
 
 // compared yields the modules in their order, each compared with its file, with as many workers as the options say.
-func (k *Kernel) compared(ctx context.Context, t *modprobe.Tree, modules []Record,
-	detail fact.Detail) iter.Seq[Record] {
+func (k *Kernel) compared(
+	ctx context.Context, t *modprobe.Tree, modules []Record, detail fact.Detail, budget *fact.Budget,
+) iter.Seq[Record] {
 	return parallel.Ordered(ctx, k.options.Workers, len(modules), func() func(int) Record {
-		d := k.describer(t, detail)
+		d := k.describer(t, detail, budget)
 		return func(i int) Record {
 			m := modules[i]
 			if k.options.Reads(m.ID, m.Name, m.State) {

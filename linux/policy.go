@@ -520,10 +520,10 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 		m.Live, m.Firmware = false, true // another kernel of this machine
 	}
 	if !m.Live {
-		var lost fact.Report // of the boot loaders' files: without an entry, the facts of the command line say it
-		setup := boot.Read(k.machine, &lost)
-		if m.Entry = nextEntry(setup, &lost, m.Release, &m.Unread); m.Unread.Count(SourceCmdline) == 0 {
-			r.Append(&lost)
+		lost := r.Part() // of the boot loaders' files: without an entry, the facts of the command line say it
+		setup := boot.Read(k.machine, lost)
+		if m.Entry = nextEntry(setup, lost, m.Release, &m.Unread); m.Unread.Count(SourceCmdline) == 0 {
+			r.Append(lost)
 		}
 	}
 	p := readPolicy(m).policy

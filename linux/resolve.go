@@ -17,9 +17,9 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 	if err != nil {
 		return nil, err
 	}
-	var lost fact.Report
-	matches, err := t.Resolve(alias, &lost)
-	r.Append(&lost)
+	lost := r.Part()
+	matches, err := t.Resolve(alias, lost)
+	r.Append(lost)
 	if len(matches) == 0 {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 		}
 		if m.Path != "" && k.options.Detail&fileDetail != 0 {
 			if d == nil {
-				d = k.describer(t, k.options.Detail)
+				d = k.describer(t, k.options.Detail, r.Budget)
 			}
 			f := d.describe(&m, m.Own.File)
 			m.Size, m.ContentID = m.Own.FileSize, f.BuildID

@@ -26,8 +26,8 @@ func (c *checker) signatureOf(t target) fileSignature {
 	}
 	var s fileSignature
 	options := ko.Options{Signature: true, Keys: c.machine.Keys}
-	var r fact.Report
-	file, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(t.file), options, &r)
+	r := c.report.Part()
+	file, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(t.file), options, r)
 	if err != nil {
 		c.problem(SourceTree, t.name, err)
 		s.err = err

@@ -149,6 +149,9 @@ type bootReader struct {
 
 	grubFiles []string // those that were read
 	releases  []string // of which there are modules
+
+	item   *fact.Item        // of the file that is being read
+	addOns map[string]string // what the addons in a directory add to command lines
 }
 
 func (r *bootReader) lose(err error) {
@@ -157,8 +160,14 @@ func (r *bootReader) lose(err error) {
 	}
 }
 
-// add adds an entry and returns its index; -1 when there are too many.
+// add adds an entry and returns its index; -1 when there are too many, or they take too much memory.
 func (r *bootReader) add(e Entry) int {
+	const entrySize, wordSize = 256, 48
+	cost := entrySize + len(e.Text) + wordSize*(len(e.Words)+len(e.Unresolved))
+	if err := r.item.Keep(int64(cost)); err != nil {
+		r.lose(&fact.ParseError{Source: e.File, Line: e.Line, Reason: err.Error(), Err: err})
+		return -1
+	}
 	switch len(r.boot.Entries) {
 	case maxBootEntries:
 		return -1
@@ -205,14 +214,32 @@ func (r *bootReader) text(name string, read func(name, text string)) {
 		r.lose(err)
 		return
 	}
+	item := r.report.Budget.Item(int64(len(text)))
+	defer item.Done()
+	defer func(outer *fact.Item) { r.item = outer }(r.item)
+	r.item = item
 	read(name, string(text))
+}
+
+// maxInitrds is how many initial file systems one entry may name.
+const maxInitrds = 64
+
+// initrds adds what an entry names.
+func (r *bootReader) initrds(e *Entry, names []string) {
+	if len(e.Initrds)+len(names) > maxInitrds {
+		r.lose(&fact.ParseError{Source: e.File, Line: e.Line, Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("names more than %d initial file systems", maxInitrds)})
+		return
+	}
+	e.Initrds = append(e.Initrds, names...)
 }
 
 // loaderEntry reads an entry of the Boot Loader Specification: "options" and "initrd" lines add up.
 func (r *bootReader) loaderEntry(name string) {
 	r.text(name, func(_, text string) {
 		e := Entry{File: name}
-		options, kernel, version, n, isImage := "", "", "", 0, false
+		kernel, version, n, isImage := "", "", 0, false
+		var options strings.Builder
 		for line := range strings.Lines(text) {
 			n++
 			key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
@@ -225,19 +252,19 @@ func (r *bootReader) loaderEntry(name string) {
 			case "linux", "efi", "uki":
 				kernel, isImage = value, key != "linux"
 			case "initrd":
-				e.Initrds = append(e.Initrds, strings.Fields(value)...)
+				r.initrds(&e, strings.Fields(value))
 			case "options":
 				if e.Line == 0 {
 					e.Line = n
 				}
-				options += " " + value
+				options.WriteString(" " + value)
 			}
 		}
-		if startsNoLinux(kernel) || isImage && !r.imageEntry(e, kernel, options == "") {
+		if startsNoLinux(kernel) || isImage && !r.imageEntry(e, kernel, options.Len() == 0) {
 			return
 		}
 		r.setRelease(&e, kernel, version)
-		r.fill(&e, options)
+		r.fill(&e, options.String())
 		r.add(e)
 	})
 }
@@ -286,6 +313,9 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 		return
 	}
 	_, after, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
+	if len(kernel) > maxPath {
+		kernel = ""
+	}
 	for _, name := range append([]string{e.Release, version, after}, strings.Split(path.Dir(kernel), "/")...) {
 		if slices.Contains(r.releases, name) {
 			e.Release = name
@@ -299,6 +329,9 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 	}
 	e.doubtful = true
 }
+
+// maxPath is the kernel's PATH_MAX.
+const maxPath = 4096
 
 // looksLikeRelease tells 6.1.0-1 from a digest or a title.
 func looksLikeRelease(name string) bool {
@@ -359,7 +392,8 @@ func (r *bootReader) fill(e *Entry, options string) {
 // expand replaces $NAME and ${NAME} by the values of grub's variables.
 func (r *bootReader) expand(e *Entry, options string) string {
 	var b strings.Builder
-	grown := 0
+	env, grown := r.environment(), 0
+	env.item = r.item
 	for {
 		before, rest, ok := strings.Cut(options, "$")
 		b.WriteString(before)
@@ -373,11 +407,12 @@ func (r *bootReader) expand(e *Entry, options string) string {
 			continue
 		}
 		options = tail
-		value, known := r.environment().lookup(name)
+		value, known := env.lookup(name)
 		if !known {
-			value, known = r.environment().harmless(name, b.String(), tail)
+			value, known = env.harmless(name, b.String(), tail)
 		}
-		if grown += len(value); !known || grown > maxExpansion {
+		if grown += len(value); !known || grown > maxExpansion || !env.work(4*len(value)) {
+			env.err = nil // the variable stays unresolved
 			e.Unresolved = addName(e.Unresolved, name)
 			continue
 		}
@@ -422,14 +457,14 @@ func (r *bootReader) extlinux(name, text string) {
 		case "linux", "kernel":
 			kernel = value
 		case "initrd":
-			e.Initrds = append(e.Initrds, strings.Split(value, ",")...)
+			r.initrds(&e, strings.Split(value, ","))
 		case "include", "config":
 			r.loseFor(name, n, value)
 		case "append":
 			options, e.Line = value, n
 			for _, w := range ParseCmdline(value) { // older syslinux has it among the options
 				if w.Key == "initrd" && w.HasValue {
-					e.Initrds = append(e.Initrds, strings.Split(w.Value, ",")...)
+					r.initrds(&e, strings.Split(w.Value, ","))
 				}
 			}
 		}
@@ -460,6 +495,13 @@ func (r *bootReader) unifiedImage(name string) {
 		r.lose(err)
 		return
 	}
+	size := 0
+	for _, text := range sections[".cmdline"] {
+		size += len(text)
+	}
+	defer func(outer *fact.Item) { r.item = outer }(r.item)
+	r.item = r.report.Budget.Item(int64(size))
+	defer r.item.Done()
 	e := Entry{File: name, Release: strings.TrimSpace(strings.Join(sections[".uname"], "")), unified: true}
 	if e.Release == "" {
 		r.setRelease(&e, name, "")
@@ -499,20 +541,38 @@ func (r *bootReader) sections(name string) (map[string][]string, error) {
 // addons joins the command lines of the addons of a unified kernel image: those in the folder of
 // its own name, and those for all images of its partition.
 func (r *bootReader) addons(name string) string {
-	text := ""
-	add := func(addon string) {
+	return r.addonsIn(path.Dir(path.Dir(path.Dir(name)))+"/loader/addons") + r.addonsIn(name+".extra.d")
+}
+
+// addonsIn joins the command lines of the addons in a directory, which is read once.
+func (r *bootReader) addonsIn(dir string) string {
+	if text, ok := r.addOns[dir]; ok {
+		return text
+	}
+	var text strings.Builder
+	r.dir(dir, ".addon.efi", func(addon string) {
+		if text.Len() > maxExpansion {
+			return
+		}
 		sections, err := r.sections(addon)
 		if err != nil {
 			r.lose(err)
 			return
 		}
 		for _, s := range sections[".cmdline"] {
-			text += " " + s
+			text.WriteString(" " + s)
 		}
+	})
+	joined := text.String()
+	if len(joined) > maxExpansion {
+		r.lose(limit.TooLarge(dir, maxExpansion))
+		joined = ""
 	}
-	r.dir(path.Dir(path.Dir(path.Dir(name)))+"/loader/addons", ".addon.efi", add)
-	r.dir(name+".extra.d", ".addon.efi", add)
-	return text
+	if r.addOns == nil {
+		r.addOns = make(map[string]string)
+	}
+	r.addOns[dir] = joined
+	return joined
 }
 
 // initrdFiles returns the files of the initial file systems that the entry names, as paths below

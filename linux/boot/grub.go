@@ -20,6 +20,18 @@ type grubEnv struct {
 	configs []string            // the texts of the grub.cfg
 	values  map[string][]string // those that a variable is set to; nil until one is asked for
 	unsure  map[string]bool     // set to something that is not known
+	known   int                 // how many of configs are in values
+
+	item *fact.Item // of the file in which variables are replaced
+	err  error      // that file is too much
+}
+
+// work asks for n steps, and reports whether they are allowed.
+func (e *grubEnv) work(n int) bool {
+	if err := e.item.Work(int64(n)); err != nil && e.err == nil {
+		e.err = err
+	}
+	return e.err == nil
 }
 
 // lookup returns a variable's value, when it is known.
@@ -38,6 +50,9 @@ func (e *grubEnv) harmless(name, before, after string) (string, bool) {
 		return "", false
 	}
 	for _, value := range values {
+		if !e.work(4 * len(value)) {
+			return "", false
+		}
 		words := ParseCmdline(value)
 		if strings.ContainsAny(value, `"'\`) || slices.Contains(strings.Fields(value), "--") ||
 			slices.ContainsFunc(words, func(w Word) bool { return KeepsKey(w.Key) }) {
@@ -61,9 +76,9 @@ func (e *grubEnv) literals(name string) []string {
 		for _, text := range e.blocks() {
 			e.block(text)
 		}
-		for _, text := range e.configs {
-			e.config(text)
-		}
+	}
+	for ; e.known < len(e.configs); e.known++ {
+		e.config(e.configs[e.known])
 	}
 	if e.unsure[name] || len(e.values[name]) > maxLiterals {
 		return nil
@@ -85,9 +100,12 @@ func (e *grubEnv) block(text string) {
 // an empty variable gives a default.
 func (e *grubEnv) config(text string) {
 	none := &grubEnv{values: map[string][]string{}}
+	setting := func(command string) bool {
+		return command == "for" || command == "read" || command == "unset" || command == "set"
+	}
 	before := ""
 	for command := range grubCommands(text) {
-		words, unresolved := none.words(command.text)
+		words, unresolved := none.words(command.text, setting)
 		switch {
 		case len(words) < 2:
 		case words[0] == "for", words[0] == "read":
@@ -126,21 +144,26 @@ type grubLine struct {
 // grubLines joins lines that end in a backslash.
 func grubLines(text string) func(yield func(grubLine) bool) {
 	return func(yield func(grubLine) bool) {
-		n, joined := 0, ""
+		n := 0
+		var joined strings.Builder // of the lines that end in a backslash
 		for line := range strings.Lines(text) {
 			n++
 			line = strings.TrimRight(line, "\r\n")
 			if head, ok := strings.CutSuffix(line, `\`); ok && !strings.HasSuffix(head, `\`) {
-				joined += head
+				joined.WriteString(head)
 				continue
 			}
-			if !yield(grubLine{joined + line, n}) {
+			if joined.Len() > 0 {
+				joined.WriteString(line)
+				line = joined.String()
+				joined.Reset()
+			}
+			if !yield(grubLine{line, n}) {
 				return
 			}
-			joined = ""
 		}
-		if joined != "" {
-			yield(grubLine{joined, n})
+		if joined.Len() > 0 {
+			yield(grubLine{joined.String(), n})
 		}
 	}
 }
@@ -175,7 +198,7 @@ func commandEnd(line string) int {
 		case ch == '\'' || ch == '"':
 			i += quotedLength(line[i:]) - 1
 		case ch == '$' && strings.HasPrefix(line[i+1:], "{"):
-			i += max(strings.IndexByte(line[i:], '}'), 1)
+			i += max(strings.IndexByte(line[i:min(i+maxVariable, len(line))], '}'), 1)
 		case ch == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t'):
 			return len(line)
 		case strings.IndexByte(commandEnds, ch) >= 0:
@@ -203,10 +226,13 @@ func quotedLength(s string) int {
 func bareCommand(command string) string {
 	for {
 		command = strings.Trim(command, " \t")
-		word, rest, _ := strings.Cut(strings.ReplaceAll(command, "\t", " "), " ")
-		switch word {
+		end := strings.IndexAny(command, " \t")
+		if end < 0 {
+			end = len(command)
+		}
+		switch command[:end] {
 		case "if", "elif", "then", "else", "while", "until", "do", "!", "time":
-			command = rest
+			command = command[end:]
 		default:
 			return command
 		}
@@ -215,10 +241,11 @@ func bareCommand(command string) string {
 
 // words divides a line as grub does: at blanks outside quotes, of which single ones keep everything
 // and double ones replace variables; a variable outside quotes is divided again. unresolved are the
-// variables whose value is not known.
-func (e *grubEnv) words(line string) (words, unresolved []string) {
-	w := grubWords{env: e}
-	for i := 0; i < len(line); i++ {
+// variables whose value is not known. Behind a first word that is not wanted nothing is read.
+func (e *grubEnv) words(line string, wanted func(first string) bool) (words, unresolved []string) {
+	w := grubWords{env: e, wanted: wanted}
+	e.work(len(line))
+	for i := 0; i < len(line) && !w.done; i++ {
 		switch ch := line[i]; {
 		case ch == '\\' && i+1 < len(line) && (!w.quoted || strings.IndexByte("$\"\\", line[i+1]) >= 0):
 			i++
@@ -255,6 +282,8 @@ type grubWords struct {
 	inWord     bool            // there is one, maybe an empty one in quotes
 	quoted     bool            // in double quotes
 	grown      int             // bytes that variables added
+	wanted     func(string) bool
+	done       bool // the first word is not wanted
 }
 
 // put adds to the word.
@@ -267,6 +296,7 @@ func (w *grubWords) put(s string) {
 func (w *grubWords) end() {
 	if w.inWord {
 		w.words = append(w.words, w.word.String())
+		w.done = w.done || len(w.words) == 1 && !w.wanted(w.words[0])
 	}
 	w.word.Reset()
 	w.inWord = false
@@ -283,7 +313,7 @@ func (w *grubWords) expand(after string) (rest string) {
 	if !known && !w.quoted && !w.inWord {
 		value, known = w.env.harmless(name, "", rest)
 	}
-	if w.grown += len(value); w.grown > maxExpansion {
+	if w.grown += len(value); w.grown > maxExpansion || !w.env.work(4*len(value)) {
 		known, value = false, ""
 	}
 	if !known {
@@ -304,6 +334,12 @@ func (w *grubWords) expand(after string) (rest string) {
 	return rest
 }
 
+// lookupWork is the work of looking for a file in each place that it may be in, in steps.
+const lookupWork = 4096
+
+// maxVariable is how long the name of a variable may be: grub's own are some twenty bytes.
+const maxVariable = 256
+
 // maxGrubConfigs is how many grub.cfg are read.
 const maxGrubConfigs = 32
 
@@ -323,11 +359,11 @@ func addName(unresolved []string, name string) []string {
 // variable divides what follows "$" into a name and the rest; the name is empty when it is none.
 func variable(s string) (name, rest string) {
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
-		name, rest, ok = strings.Cut(inner, "}")
-		if !ok {
+		end := strings.IndexByte(inner[:min(len(inner), maxVariable)], '}')
+		if end < 0 {
 			return "", s
 		}
-		return name, rest
+		return inner[:end], inner[end+1:]
 	}
 	n := 0
 	for n < len(s) && (s[n] == '_' || s[n] >= '0' && s[n] <= '9' || s[n]|0x20 >= 'a' && s[n]|0x20 <= 'z') {
@@ -339,7 +375,6 @@ func variable(s string) (name, rest string) {
 // grub reads the "linux" commands of a grub.cfg, whichever menu entry they stand in, each with the
 // "initrd" command that follows it, and the files that it goes on with.
 func (r *bootReader) grub(name, text string) {
-	title, last := "", -1
 	env := r.environment()
 	if slices.Contains(r.grubFiles, name) {
 		return // one goes on with another, which goes on with the first
@@ -350,39 +385,76 @@ func (r *bootReader) grub(name, text string) {
 		return
 	}
 	r.grubFiles = append(r.grubFiles, name)
-	env.configs, env.values = append(env.configs, text), nil
+	env.configs = append(env.configs, text)
+	m := grubMenu{bootReader: r, name: name, last: -1}
 	for command := range grubCommands(text) {
-		words, unresolved := env.words(command.text)
-		if len(words) < 2 {
-			continue
+		env.item = r.item
+		words, unresolved := env.words(command.text, readsGrub)
+		if len(words) > 1 {
+			m.command(command, words, unresolved)
 		}
-		switch words[0] {
-		case "menuentry":
-			title, last = escape.UTF8(words[1]), -1
-		case "linux", "linux16", "linuxefi":
-			if last = -1; startsNoLinux(words[1]) {
-				continue
-			}
-			e := Entry{Title: title, File: name, Line: command.number, Unresolved: unresolved}
-			r.setRelease(&e, words[1], "")
-			for i, w := range words[2:] { // grub puts quotes around a word with blanks
-				if strings.Contains(w, " ") {
-					words[2+i] = `"` + w + `"`
-				}
-			}
-			e.Text = strings.Join(words[2:], " ")
-			e.Words = ParseCmdline(e.Text)
-			last = r.add(e)
-		case "initrd", "initrd16", "initrdefi":
-			if last >= 0 {
-				r.boot.Entries[last].Initrds = append(r.boot.Entries[last].Initrds, words[1:]...)
-			}
-		case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
-			r.grubFile(name, words[1], command)
-		case "eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
-			r.loseFor(name, command.number, words[0])
+		if env.err != nil {
+			r.lose(&fact.ParseError{Source: name, Line: command.number, Reason: env.err.Error(), Err: env.err})
+			env.err = nil
+			return
 		}
 	}
+}
+
+// readsGrub reports whether the command of a grub.cfg bears on what is booted.
+func readsGrub(command string) bool {
+	switch command {
+	case "menuentry", "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi",
+		"configfile", "source", ".", "extract_entries_configfile", "extract_entries_source",
+		"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
+		return true
+	}
+	return false
+}
+
+// A grubMenu is a grub.cfg that is being read.
+type grubMenu struct {
+	*bootReader
+	name  string
+	title string // of the menu entry
+	last  int    // index of the entry that was read last; -1 if what follows belongs to none
+}
+
+// command takes one command, of at least two words.
+func (m *grubMenu) command(command grubLine, words, unresolved []string) {
+	switch words[0] {
+	case "menuentry":
+		m.title, m.last = escape.UTF8(words[1]), -1
+	case "linux", "linux16", "linuxefi":
+		m.linux(command, words[1:], unresolved)
+	case "initrd", "initrd16", "initrdefi":
+		if m.last >= 0 {
+			m.initrds(&m.boot.Entries[m.last], words[1:])
+		}
+	case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
+		m.environment().work(lookupWork)
+		m.grubFile(m.name, words[1], command)
+	default:
+		m.loseFor(m.name, command.number, words[0])
+	}
+}
+
+// linux takes the kernel and its command line.
+func (m *grubMenu) linux(command grubLine, words, unresolved []string) {
+	m.last = -1
+	if startsNoLinux(words[0]) {
+		return
+	}
+	e := Entry{Title: m.title, File: m.name, Line: command.number, Unresolved: unresolved}
+	m.setRelease(&e, words[0], "")
+	for i, w := range words[1:] { // grub puts quotes around a word with blanks
+		if strings.Contains(w, " ") {
+			words[1+i] = `"` + w + `"`
+		}
+	}
+	e.Text = strings.Join(words[1:], " ")
+	e.Words = ParseCmdline(e.Text)
+	m.last = m.add(e)
 }
 
 // grubFile reads the file that a grub.cfg goes on with. Where grub's partitions are mounted is not

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -44,11 +45,12 @@ const (
 	maxInitramfsPlain   = 4 << 30   // bytes of what is in it, none of which is kept
 	maxInitramfsFiles   = 1 << 18
 	maxCpioName         = 4096
-	maxInitramfsKept    = 64 << 20 // bytes of names and configuration that are kept
-	maxInitramfsConfig  = 4 << 20  // bytes of one configuration file or list
+	maxInitramfsConfig  = 4 << 20 // bytes of one configuration file or list
 	maxInitramfsConfigs = 4096
 	maxInitramfsLists   = 10000 // lines of lists
 	cpioHeader          = 110
+	stringSize          = 16 // memory of a string beside its bytes
+	configSize          = 64 // memory of a place in a map
 )
 
 // initramfsFiles are the names of a release's initial file system.
@@ -110,6 +112,8 @@ func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs,
 		if err != nil {
 			return nil, err
 		}
+		info, _ := fs.Stat(fsys, name)
+		r.item = report.Budget.File(hostfs.FileID(fsys, name, info), int64(len(data)))
 		if err := r.parse(data, name); err != nil {
 			return nil, err
 		}
@@ -134,6 +138,7 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 // each of which may be compressed. Problems and the error are those of ReadInitramfs.
 func ParseInitramfs(data []byte, name string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader([]string{name}, report)
+	r.item = report.Budget.Item(int64(len(data)))
 	if err := r.parse(data, name); err != nil {
 		return nil, err
 	}
@@ -205,7 +210,7 @@ func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
 // stream reads the archives of a decompressed stream, with zeros between them. Zeros behind what is
 // compressed are padding.
 func (r *initramfsReader) stream(from io.Reader) error {
-	limited := &io.LimitedReader{R: from, N: r.left}
+	limited := &io.LimitedReader{R: workReader{from, r.item}, N: r.left}
 	defer func() { r.left = limited.N }()
 	in := bufio.NewReader(limited)
 	for first := true; ; first = false {
@@ -223,6 +228,20 @@ func (r *initramfsReader) stream(from io.Reader) error {
 			return r.fail(err)
 		}
 	}
+}
+
+// A workReader counts what comes of a decoder as work.
+type workReader struct {
+	io.Reader
+	item *fact.Item
+}
+
+func (r workReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if workErr := r.item.Work(int64(n)); workErr != nil {
+		return n, workErr
+	}
+	return n, err
 }
 
 // skipZeros passes zeros, up to a byte that is none.
@@ -246,7 +265,7 @@ type initramfsReader struct {
 	source  string
 	left    int64 // how many more decompressed bytes are read
 	report  *fact.Report
-	kept    int64 // bytes of names and texts that are kept
+	item    *fact.Item // of the file
 	files   int
 	modules []string
 	configs map[string][]byte
@@ -314,38 +333,50 @@ func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int6
 	}
 	isConfig := slices.Contains(modprobe.ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
 	if mode&typeMask != regular {
-		if isConfig && mode&typeMask == link {
-			r.configs[name] = nil // hides others of its name; where it leads is not followed
+		if isConfig && mode&typeMask == link { // hides others of its name; where it leads is not followed
+			if err := r.config(name, nil); err != nil {
+				return err
+			}
 		}
 		_, err := io.CopyN(io.Discard, in, size)
 		return err
 	}
 	if ko.IsModuleFile(name) && strings.Contains(name, "lib/modules/") {
-		if r.kept += int64(len(name)); r.kept > maxInitramfsKept {
-			return limit.TooLarge(r.source, maxInitramfsKept)
+		if err := r.item.Keep(int64(len(name)) + stringSize); err != nil {
+			return err
 		}
 		r.modules = append(r.modules, escape.UTF8(name))
 	}
 	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modprobe.LoadListDirs, path.Dir(name))
 	if !isConfig && !list || size > maxInitramfsConfig || len(r.configs) >= maxInitramfsConfigs {
-		if isConfig {
-			r.configs[name] = nil // not read: it hides others all the same
+		if isConfig { // not read: it hides others all the same
+			if err := r.config(name, nil); err != nil {
+				return err
+			}
 		}
 		_, err := io.CopyN(io.Discard, in, size)
 		return err
 	}
-	if r.kept += size; r.kept > maxInitramfsKept {
-		return limit.TooLarge(r.source, maxInitramfsKept)
+	if err := r.item.Keep(size); err != nil {
+		return err
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(in, text); err != nil {
 		return err
 	}
 	if isConfig {
-		r.configs[name] = text
-		return nil
+		return r.config(name, text)
 	}
 	r.list(name, string(text))
+	return nil
+}
+
+// config keeps a configuration file.
+func (r *initramfsReader) config(name string, text []byte) error {
+	if err := r.item.Keep(int64(len(name)) + stringSize + configSize); err != nil {
+		return err
+	}
+	r.configs[name] = text
 	return nil
 }
 
@@ -401,6 +432,6 @@ func isPackedRoot(name string) bool {
 
 // result returns what was found.
 func (r *initramfsReader) result() *Initramfs {
-	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs), Lists: r.lists,
+	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs, r.item), Lists: r.lists,
 		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
 }

@@ -27,6 +27,9 @@ const (
 // kernel's zstd and xz -9 need at most.
 const maxWindow = 128 << 20
 
+// maxReused is how many bytes of memory a Reader keeps for the next file: most modules are smaller.
+const maxReused = 8 << 20
+
 // CompressionOf tells a file's container by its first bytes, whatever its name says.
 func CompressionOf(head []byte) string {
 	switch {
@@ -53,12 +56,19 @@ type expander struct {
 	out  []byte // what was decoded of the current file
 	max  int64
 	done bool
+	item *fact.Item // pays for what is decoded
 }
 
-// open starts on a file's compressed bytes; at most max bytes will be decoded.
-func (x *expander) open(compression string, data []byte, path string, max int64) (err error) {
+// open starts on a file's compressed bytes; at most max bytes will be decoded, and no more than the item allows: a
+// module is at most some ten times as long as its file.
+func (x *expander) open(compression string, data []byte, path string, max int64, item *fact.Item) (err error) {
 	x.src.Reset(data)
-	x.out, x.path, x.max, x.done = x.out[:0], path, max, false
+	x.out, x.path, x.max, x.done, x.item = x.out[:0], path, max, false, item
+	if item != nil {
+		x.max = min(max, item.MaxMemory())
+	}
+	_ = item.Hold(int64(cap(x.out))) // of the file before; one of no more than the limit
+	max = x.max
 	switch compression {
 	case CompressionGzip:
 		if x.gz == nil {
@@ -93,7 +103,9 @@ func (x *expander) more(n int) error {
 		return nil
 	}
 	n = int(min(int64(n), x.max+1-int64(len(x.out))))
-	x.reserve(n)
+	if err := x.reserve(n); err != nil {
+		return err
+	}
 	end := len(x.out) + n
 	for len(x.out) < end {
 		got, err := x.from.Read(x.out[len(x.out):end])
@@ -125,20 +137,33 @@ func (x *expander) all() error {
 }
 
 // reserve makes room for n more bytes.
-func (x *expander) reserve(n int) {
-	if cap(x.out)-len(x.out) >= n {
-		return
+func (x *expander) reserve(n int) error {
+	if err := x.item.Work(int64(n)); err != nil {
+		return x.refused(err)
 	}
-	bigger := make([]byte, len(x.out), max(len(x.out)+n, cap(x.out)+cap(x.out)/2))
+	if cap(x.out)-len(x.out) >= n {
+		return nil
+	}
+	size := max(len(x.out)+n, int(min(int64(cap(x.out)+cap(x.out)/2), x.max+1)))
+	if err := x.item.Hold(int64(size - cap(x.out))); err != nil {
+		return x.refused(err)
+	}
+	bigger := make([]byte, len(x.out), size)
 	copy(bigger, x.out)
 	x.out = bigger
+	return nil
+}
+
+// refused makes the error for a file that is too much.
+func (x *expander) refused(err error) error {
+	return &fact.ParseError{Source: x.path, Field: "compression", Reason: err.Error(), Err: err}
 }
 
 // Decompress returns a reader of what is in a container of the kind xz, zstd or gzip that is in memory; at
 // most max bytes come of an xz. path is for errors.
 func Decompress(compression string, data []byte, path string, max int64) (io.Reader, error) {
 	x := new(expander)
-	if err := x.open(compression, data, path, max); err != nil {
+	if err := x.open(compression, data, path, max, nil); err != nil {
 		return nil, err
 	}
 	return x.from, nil
@@ -167,8 +192,10 @@ func CompressionError(err error, path string, offset int64) error {
 
 // close gives back what a decoder keeps of its input.
 func (x *expander) close() {
-	if cap(x.out) > 32<<20 {
+	if cap(x.out) > maxReused {
 		x.out = nil
 	}
 	x.from = nil
+	x.item.Done()
+	x.item = nil
 }

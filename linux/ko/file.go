@@ -3,6 +3,7 @@
 package ko
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -109,6 +111,7 @@ type Reader struct {
 	tail   [256]byte // of a file that is only glanced at
 	report *fact.Report
 	root   string // of the file that is being read
+	id     string // of that file
 }
 
 // NewReader returns a reader.
@@ -129,8 +132,10 @@ func (r *Reader) ReadFile(fsys fs.FS, name string, o Options, report *fact.Repor
 // readOpen reads an open module file; name is for errors and for the module's name.
 func (r *Reader) readOpen(f fs.File, name string, o Options, report *fact.Report) (File, error) {
 	r.report, r.root = report, o.Root
+	info, _ := f.Stat()
+	r.id = hostfs.FileID(nil, name, info)
 	file, err := r.read(f, name, o)
-	r.report = nil
+	r.report, r.id = nil, ""
 	return file, o.errorAt(name, err)
 }
 
@@ -192,7 +197,8 @@ func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
 	if file.Compression == CompressionNone {
 		return r.finish(file, data, o)
 	}
-	if err := r.x.open(file.Compression, data, file.Path, o.max()); err != nil {
+	item := r.report.Budget.File(cmp.Or(r.id, file.Path), int64(len(data)))
+	if err := r.x.open(file.Compression, data, file.Path, o.max(), item); err != nil {
 		return file, err
 	}
 	if !o.whole() {
@@ -328,7 +334,7 @@ func (r *Reader) trim() {
 		r.image = elfImage{}
 	}
 	r.image.src = nil
-	if cap(r.stored) > 32<<20 {
+	if cap(r.stored) > maxReused {
 		r.stored = nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -61,7 +62,11 @@ type Config struct {
 
 	problems []fact.Problem // lines that make no sense and are ignored, and files that could not be read
 	unread   bool           // a file could not be read
+	item     *fact.Item     // of the file that is being read
 }
+
+// directiveSize is the memory that a Directive takes beside its texts, in bytes.
+const directiveSize = 64
 
 // Whole reports whether every file of the configuration was read. If not, it may say anything.
 // Lines that make no sense are ignored, as modprobe does.
@@ -87,15 +92,10 @@ const (
 // Nothing is an error: [Config.Report] tells what could not be read.
 func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
+	budget := fact.NewBudget(0) // its own: a configuration is kept beyond the call
+	seen := make(map[string]bool)
 	for _, file := range c.files(fsys, dirs, dir) {
-		b, err := limit.ReadFile(fsys, file, maxConfigFile)
-		if err != nil {
-			c.lose(err)
-			c.unread = true // also what is no regular file
-			continue
-		}
-		c.Files = append(c.Files, file)
-		c.parse(b, file)
+		c.read(fsys, file, budget, seen)
 	}
 	if !cmdline {
 		return c
@@ -108,6 +108,47 @@ func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c.Files = append(c.Files, CmdlineFile)
 	c.ParseCmdline(string(b), CmdlineFile)
 	return c
+}
+
+// read reads one file. Of another name of a file that was read, only the options count, because the last one wins:
+// what else is said a second time changes nothing. seen tells which files were read, and which have options.
+func (c *Config) read(fsys fs.FS, file string, budget *fact.Budget, seen map[string]bool) {
+	info, _ := fs.Stat(fsys, file)
+	id := hostfs.FileID(fsys, file, info)
+	options, again := seen[id]
+	if again && !options {
+		c.Files = append(c.Files, file)
+		return
+	}
+	b, err := limit.ReadFile(fsys, file, maxConfigFile)
+	if err != nil {
+		c.lose(err)
+		c.unread = true // also what is no regular file
+		return
+	}
+	c.Files = append(c.Files, file)
+	part := Config{item: budget.File(id, int64(len(b)))}
+	part.parse(b, file)
+	seen[id] = len(part.Options) > 0
+	if again {
+		part = Config{Options: part.Options, problems: part.problems, unread: part.unread}
+	}
+	c.add(&part)
+}
+
+// add adds what another configuration says.
+func (c *Config) add(o *Config) {
+	for _, list := range []struct {
+		to   *[]Directive
+		from []Directive
+	}{
+		{&c.Aliases, o.Aliases}, {&c.Blacklist, o.Blacklist}, {&c.Options, o.Options}, {&c.Install, o.Install},
+		{&c.Remove, o.Remove}, {&c.Softdeps, o.Softdeps}, {&c.Weakdeps, o.Weakdeps},
+	} {
+		*list.to = append(*list.to, list.from...)
+	}
+	c.unread = c.unread || o.unread
+	c.problems = append(c.problems, o.problems[:min(len(o.problems), maxConfigLost-len(c.problems))]...)
 }
 
 func (c *Config) lose(err error) {
@@ -201,8 +242,9 @@ func isMask(fsys fs.FS, dir string, e fs.DirEntry) bool {
 }
 
 // ConfigOf returns the configuration that files make, by their paths below the root: in modprobe's order by
-// base name, of which that in the first directory counts. A file without text hides others of its name.
-func ConfigOf(texts map[string][]byte) *Config {
+// base name, of which that in the first directory counts. A file without text hides others of its name. The item pays
+// for it.
+func ConfigOf(texts map[string][]byte, item *fact.Item) *Config {
 	var files []string
 	seen := make(map[string]bool)
 	for _, dir := range ConfigDirs {
@@ -216,18 +258,28 @@ func ConfigOf(texts map[string][]byte) *Config {
 		}
 	}
 	sortByBase(files)
-	c := new(Config)
+	c := &Config{item: item}
 	for _, name := range files {
 		c.parse(texts[name], name)
 	}
+	c.item = nil
 	return c
 }
 
 // parse reads one configuration file. A line that makes no sense costs that line.
 func (c *Config) parse(text []byte, file string) {
+	if err := c.item.Work(int64(len(text))); err != nil {
+		c.lose(&fact.ParseError{Source: file, Reason: err.Error(), Err: err})
+		return
+	}
 	lines := wrappedLines{text: text}
 	for lines.next() {
-		if err := c.line(lines.line, file, lines.number); err != nil {
+		err := c.line(lines.line, file, lines.number)
+		if code := fact.CodeOf(err); code == fact.CodeTooLarge || code == fact.CodeBudget {
+			c.lose(&fact.ParseError{Source: file, Line: lines.number, Reason: err.Error(), Err: err})
+			return
+		}
+		if err != nil {
 			c.lose(&fact.ParseError{Source: file, Line: lines.number, Reason: err.Error()})
 		}
 	}
@@ -322,6 +374,9 @@ func (c *Config) line(line, file string, number int) error {
 			rest = strings.ReplaceAll(rest, "\t", " ")
 		}
 		d.Value = escape.UTF8(rest)
+	}
+	if err := c.item.Keep(int64(directiveSize + len(d.Name) + len(d.Value))); err != nil {
+		return err
 	}
 	*list = append(*list, d)
 	return nil
