@@ -24,6 +24,7 @@ const (
 	CodeTooLarge    Code = "too_large"   // a size limit was reached
 	CodeTimeout     Code = "timeout"     // a read did not return in time
 	CodeUnrecorded  Code = "unrecorded"  // the tape being replayed holds no answer to this question
+	CodeOlder       Code = "older"       // the tape being replayed was recorded before the library asked this question
 	CodeRedacted    Code = "redacted"    // the tape's recorder removed it
 	CodeBudget      Code = "budget"      // the caller's own limit on work or time ran out
 	CodeOther       Code = "other"       // none of these
@@ -42,6 +43,17 @@ var (
 	ErrBudget     = errors.New("budget used up")
 )
 
+// ErrOlder is the answer of a tape to a question that this library did not ask yet when the tape was recorded. It
+// matches errors.ErrUnsupported, and its code is CodeOlder. A list forgives it: what it misses is what it did not have
+// when the tape was recorded. A conclusion that needs the answer is unknown. A reader reports it as any other error.
+var ErrOlder error = olderError{}
+
+type olderError struct{}
+
+func (olderError) Error() string { return "this tape is older than the question" }
+
+func (olderError) Is(target error) bool { return target == errors.ErrUnsupported }
+
 // ErrBlacklisted is the error for a name that the loader would do nothing for, because the
 // configuration keeps aliases from loading what it stands for. It has no code: nothing is unknown.
 var ErrBlacklisted = errors.New("blacklisted")
@@ -55,6 +67,7 @@ var sentinels = [...]struct {
 	code Code
 	err  error
 }{
+	{CodeOlder, ErrOlder},
 	{CodeRedacted, ErrRedacted},
 	{CodeUnrecorded, ErrUnrecorded},
 	{CodeRestricted, ErrRestricted},
@@ -68,6 +81,10 @@ var sentinels = [...]struct {
 	{CodeAbsent, fs.ErrNotExist},
 	{CodeUnsupported, errors.ErrUnsupported},
 }
+
+// Lacks reports whether err says that the machine, or this library, has no such thing. A tape that is older than the
+// question does not say so.
+func Lacks(err error) bool { return errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, ErrOlder) }
 
 // CodeOf returns the code for err, CodeOther for an error it has no word for, and "" for nil.
 func CodeOf(err error) Code {

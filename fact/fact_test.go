@@ -84,10 +84,33 @@ func TestProblemIsItsCodeAfterJSON(t *testing.T) {
 			t.Errorf("%s is not %v after JSON", b, s.err)
 		}
 		for _, other := range sentinels {
-			if other.code != s.code && errors.Is(back, other.err) {
-				t.Errorf("%s is also %v", b, other.err)
+			also := s.code == CodeOlder && other.code == CodeUnsupported // as ErrOlder itself
+			if other.code != s.code && errors.Is(back, other.err) != also {
+				t.Errorf("%s: is also %v: %v, want %v", b, other.err, !also, also)
 			}
 		}
+	}
+}
+
+func TestLacks(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{fmt.Errorf("call x: %w", errors.ErrUnsupported), true},
+		{Problem{Code: CodeUnsupported}, true},
+		{fmt.Errorf("call x: %w", ErrOlder), false},
+		{Problem{Code: CodeOlder}, false},
+		{fs.ErrNotExist, false},
+		{nil, false},
+	} {
+		if got := Lacks(tt.err); got != tt.want {
+			t.Errorf("%v: %v", tt.err, got)
+		}
+	}
+	err := fmt.Errorf("open x: %w", ErrOlder)
+	if !errors.Is(err, errors.ErrUnsupported) || OutcomeOf(err) != OutcomeUnsupported {
+		t.Error("a question that is younger than the tape is not unsupported")
 	}
 }
 

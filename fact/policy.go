@@ -57,13 +57,14 @@ func (p *Policy) Err() error {
 }
 
 // Incomplete returns a Problem for each source and code of the facts that could not be read. Absent and unsupported
-// facts are no problems. If the conclusion is unknown, there is at least one Problem.
+// facts are no problems, and neither are those that a tape is too old for. If the conclusion is unknown, there is at
+// least one Problem.
 func (p *Policy) Incomplete() []Problem {
 	var problems []Problem
 	index := make(map[[2]string]int)
 	for _, f := range p.Facts {
 		missed := f.Code == CodeAbsent && p.Loading == "" && f.Unknown
-		if !missed && (f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported) {
+		if !missed && (f.Code == "" || f.Code == CodeAbsent || f.Code == CodeUnsupported || f.Code == CodeOlder) {
 			continue
 		}
 		key := [2]string{f.Source, string(f.Code)}
@@ -75,24 +76,31 @@ func (p *Policy) Incomplete() []Problem {
 		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code, Text: f.Effect})
 	}
 	if p.Loading == "" && len(problems) == 0 {
-		problems = append(problems, Problem{Field: "policy", Code: CodeOther,
-			Text: "whether new code can enter the kernel is not known" + unsupportedFacts(p)})
+		problems = append(problems, undecided(p))
 	}
 	return problems
 }
 
-// unsupportedFacts names, after a colon, the facts that this library cannot read; "" for none.
-func unsupportedFacts(p *Policy) string {
-	var names []string
+// undecided is the Problem of a policy without a conclusion, all of whose facts are absent, or such as this library
+// cannot read. It names the latter. Its code is CodeOlder if only questions that a tape is too old for are missing.
+func undecided(p *Policy) Problem {
+	var unsupported, older []string
 	for _, f := range p.Facts {
-		if f.Code == CodeUnsupported {
-			names = append(names, f.Name)
+		switch f.Code {
+		case CodeUnsupported:
+			unsupported = append(unsupported, f.Name)
+		case CodeOlder:
+			older = append(older, f.Name+" ("+ErrOlder.Error()+")")
 		}
 	}
-	if names == nil {
-		return ""
+	q := Problem{Field: "policy", Code: CodeOther, Text: "whether new code can enter the kernel is not known"}
+	if older != nil && unsupported == nil {
+		q.Code = CodeOlder
 	}
-	return ": " + strings.Join(names, ", ")
+	if names := append(unsupported, older...); names != nil {
+		q.Text += ": " + strings.Join(names, ", ")
+	}
+	return q
 }
 
 // Policy reports the sources of the policy's facts that were not reported before, and what could not be read.
@@ -126,6 +134,7 @@ func policySource(p *Policy, name string) Source {
 			if src.Code == "" {
 				src.Code = f.Code
 			}
+		case f.Code == CodeOlder && src.Outcome != OutcomeOK: // another fact says more
 		default:
 			src.Code = f.Code
 			src.Outcome = OutcomeOf(f.Code.Err())

@@ -82,6 +82,9 @@ func (p Problem) Error() string {
 
 // Is reports whether the Problem's code stands for target, or for the same code as target.
 func (p Problem) Is(target error) bool {
+	if p.Code == CodeOlder && target == errors.ErrUnsupported {
+		return true // as ErrOlder
+	}
 	for _, s := range sentinels {
 		if s.code == p.Code && s.err == target {
 			return true

@@ -98,7 +98,11 @@ func (m *Record[Own]) AddProblem(p Problem) {
 	case n == MaxProblems:
 		m.Problems = append(m.Problems, Problem{Source: p.Source, Subject: p.Subject, Code: p.Code, Text: manyMore, Count: 1})
 	default:
-		m.Problems[n-1].Count++
+		last := &m.Problems[n-1]
+		last.Count++
+		if last.Code == CodeOlder {
+			last.Code = p.Code // a list forgives CodeOlder, and not what p counts for
+		}
 	}
 }
 

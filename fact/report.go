@@ -78,6 +78,9 @@ func (r *Report) Add(p Problem) {
 	}
 	if i, ok := r.more[p.Source]; ok {
 		r.Problems[i].Count++
+		if r.Problems[i].Code == CodeOlder {
+			r.Problems[i].Code = p.Code // a list forgives CodeOlder, and not what p counts for
+		}
 		return
 	}
 	r.more[p.Source] = len(r.Problems)

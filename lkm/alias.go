@@ -52,6 +52,7 @@ const (
 	CodeTooLarge    = fact.CodeTooLarge
 	CodeTimeout     = fact.CodeTimeout
 	CodeUnrecorded  = fact.CodeUnrecorded
+	CodeOlder       = fact.CodeOlder
 	CodeRedacted    = fact.CodeRedacted
 	CodeBudget      = fact.CodeBudget
 	CodeOther       = fact.CodeOther
@@ -64,6 +65,7 @@ var (
 	ErrMalformed  = fact.ErrMalformed
 	ErrTooLarge   = fact.ErrTooLarge
 	ErrUnrecorded = fact.ErrUnrecorded
+	ErrOlder      = fact.ErrOlder
 	ErrRedacted   = fact.ErrRedacted
 	ErrBudget     = fact.ErrBudget
 )

@@ -38,11 +38,15 @@ func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 }
 
 // addProblems adds to a verdict what could not be read for it, where it does not say so itself. What this machine does
-// not have was not needed.
+// not have was not needed, and neither was what a tape is too old for unless the verdict is unknown.
 func addProblems(v *Verdict, problems []Problem) {
+	unknown := isUnknown(v.Now) || isUnknown(v.NextBoot)
 	for _, p := range problems {
-		if p.Code != CodeAbsent && p.Code != CodeUnsupported && !slices.Contains(v.Problems, p) {
+		needed := p.Code != CodeAbsent && p.Code != CodeUnsupported && (p.Code != CodeOlder || unknown)
+		if needed && !slices.Contains(v.Problems, p) {
 			v.Problems = append(v.Problems, p)
 		}
 	}
 }
+
+func isUnknown(p *Prospect) bool { return p != nil && p.Outcome == VerdictUnknown }

@@ -136,7 +136,7 @@ func (a *adapter[Own]) poll(ctx context.Context, l *List) error {
 	l.Modules = appendModules(l.Modules[:0], records)
 	sortModules(l.Modules)
 	l.Modules = numberDuplicates(l.Modules)
-	l.Sources, l.Problems = r.Sources, r.Problems
+	l.Sources, l.Problems = forgiveOlder(r.Sources, r.Problems, l.Modules)
 	return nil
 }
 

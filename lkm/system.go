@@ -118,8 +118,8 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	sortModules(modules)
 	snap.Modules = numberDuplicates(modules)
 	snap.setHeader(h)
-	snap.Sources = append(r.Sources, s.backend.skipped(scope)...)
-	snap.Problems = r.Problems
+	sources := append(r.Sources, s.backend.skipped(scope)...)
+	snap.Sources, snap.Problems = forgiveOlder(sources, r.Problems, snap.Modules)
 	return snap, nil
 }
 
@@ -324,6 +324,7 @@ func (s *System) sequence(op string, list func(*fact.Report) iter.Seq2[Module, e
 				yield(Module{}, fmt.Errorf("lkm: %s: %w", op, err))
 				return
 			}
+			m.Problems = withoutOlder(m.Problems)
 			if !yield(m, nil) {
 				return
 			}

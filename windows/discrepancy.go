@@ -114,10 +114,14 @@ func unchecked(r *fact.Report) []fact.Discrepancy {
 	views := make(map[string]fact.View)
 	for _, s := range r.Sources {
 		switch s.Outcome {
-		case fact.OutcomeOK, fact.OutcomeSkipped, fact.OutcomeUnsupported:
-		default:
-			views[s.Name] = fact.ViewUnchecked
+		case fact.OutcomeOK, fact.OutcomeSkipped:
+			continue
+		case fact.OutcomeUnsupported:
+			if s.Code != fact.CodeOlder { // a tape that is older than the question does not say that there is none
+				continue
+			}
 		}
+		views[s.Name] = fact.ViewUnchecked
 	}
 	if len(views) == 0 {
 		return nil

@@ -48,7 +48,7 @@ func (k *Kernel) images(ctx context.Context, r *fact.Report) ([]LoadedImage, err
 		return nil, errEx
 	}
 	outcome := fact.OutcomeOK
-	if !errors.Is(errEx, errors.ErrUnsupported) {
+	if !fact.Lacks(errEx) {
 		outcome = fact.OutcomePartial
 		r.Problem(SourceModules, "", "image.checksum", errEx)
 	}
@@ -127,7 +127,7 @@ func (k *Kernel) read(ctx context.Context, source, op string, r *fact.Report, pa
 func asked(source string, n int, err error, r *fact.Report) {
 	if err != nil {
 		r.Source(source, "", fact.Count{}, err)
-		if !errors.Is(err, errors.ErrUnsupported) {
+		if !fact.Lacks(err) {
 			r.Problem(source, "", "", err)
 		}
 		return

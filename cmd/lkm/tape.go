@@ -100,6 +100,9 @@ func (a *app) writeTapeHeader(h tape.Header) {
 	line("arch", h.Arch)
 	line("privilege", h.Privilege)
 	line("detail", h.Detail)
+	if h.Questions < tape.Questions {
+		line("questions", fmt.Sprintf("%d of %d: recorded before this lkm learned to ask more", h.Questions, tape.Questions))
+	}
 	line("producer", h.Producer)
 	line("redacted", strings.Join(h.Redactions, ", "))
 	if h.Dropped > 0 {

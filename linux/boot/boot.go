@@ -155,7 +155,7 @@ type bootReader struct {
 }
 
 func (r *bootReader) lose(err error) {
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
+	if !errors.Is(err, fs.ErrNotExist) && !fact.Lacks(err) {
 		r.report.Problem(SourceCmdline, "", "", err)
 	}
 }

@@ -6,6 +6,7 @@
 // was not asked then has no answer now:
 //
 //   - no entry: fact.ErrUnrecorded, which is never fs.ErrNotExist
+//   - no entry, and the recorder did not know the question yet: fact.ErrOlder
 //   - taken out for privacy: fact.ErrRedacted, or [Tape.Redacted] when only a part went
 //   - a refusal or an absence that was recorded: the same error, on any operating system
 //
@@ -15,6 +16,14 @@
 // is read several times keeps its last whole content. What is private goes before it is kept: the
 // kernel package says what that is, on Linux linux.Redact. The recorder needs no privilege and
 // opens nothing; the bytes go where WriteTo is told.
+//
+// # A tape does not age
+//
+// A new version of this library may ask a machine something that older versions did not ask. The header says which set
+// of questions the recorder knew ([Header].Questions), and a table in this package says since when a question is asked.
+// A question that is younger than the tape has the answer fact.ErrOlder, which matches errors.ErrUnsupported. A list of
+// such a tape is what it was when the tape was recorded: nothing counts as missing, also for Snapshot.Err and
+// lkm --strict. A conclusion that needs the answer is unknown: this tape is older than the question.
 //
 // # Limits
 //
@@ -32,6 +41,7 @@
 //	release: 6.1.0-56-amd64
 //	arch: x86_64
 //	privilege: user
+//	questions: 2
 //	caps: entry 4194304, tape 67108864
 //	redactions: addresses command_line device_ids parameters
 //	producer: lkm 0.1.0

@@ -39,6 +39,10 @@ const (
 	opCall     = "call"     // a call
 )
 
+// opRead is reading a file, the op of an error and of a row of learned. A tape has no error entry for it: what follows
+// a file's content is said at the content.
+const opRead = "read"
+
 // An id is what an entry answers. No two entries of a tape have the same.
 type id struct {
 	kind    Kind

@@ -3,6 +3,7 @@
 package tape
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,7 +26,7 @@ type opened struct {
 	closed bool
 }
 
-func (o *opened) Stat() (fs.FileInfo, error) { return o.e.fileInfo(opStat, o.name) }
+func (o *opened) Stat() (fs.FileInfo, error) { return o.tape.fileInfo(o.e, opStat, o.name) }
 
 func (o *opened) Close() error {
 	o.mu.Lock()
@@ -91,7 +92,7 @@ func (f *openFile) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekEnd:
 		i, ok := f.e.stat()
 		if !ok {
-			return 0, f.fail("seek", fact.ErrUnrecorded)
+			return 0, f.fail("seek", f.tape.unanswered(opStat, f.name))
 		}
 		base = i.size
 	default:
@@ -108,10 +109,13 @@ func (f *openFile) Seek(offset int64, whence int) (int64, error) {
 }
 
 func (f *openFile) wrap(err error) error {
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		return err
+	case errors.Is(err, fact.ErrUnrecorded):
+		err = f.tape.unanswered(opRead, f.name)
 	}
-	return f.fail("read", err)
+	return f.fail(opRead, err)
 }
 
 // copyAt copies the recorded content from off on, without a gap.
@@ -238,10 +242,10 @@ type fileInfo struct {
 	info
 }
 
-func (e *entry) fileInfo(op, name string) (fs.FileInfo, error) {
+func (t *Tape) fileInfo(e *entry, op, name string) (fs.FileInfo, error) {
 	i, ok := e.stat()
 	if !ok {
-		return nil, &fs.PathError{Op: op, Path: name, Err: fact.ErrUnrecorded}
+		return nil, &fs.PathError{Op: op, Path: name, Err: t.unanswered(op, name)}
 	}
 	return &fileInfo{path.Base(name), i}, nil
 }

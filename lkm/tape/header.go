@@ -37,6 +37,10 @@ type Header struct {
 	// Detail is what was asked for beyond the kernel's own list, such as "files,signatures"; empty
 	// when nothing was.
 	Detail string
+	// Questions is the number of the set of questions that the recorder knew; see [Questions]. A tape without it was
+	// recorded by version 0.1.0, whose number is 1. To a question that is younger the tape answers fact.ErrOlder, to
+	// one that the recorder knew and did not ask fact.ErrUnrecorded.
+	Questions int
 	// Producer is the program that recorded the tape, with its version.
 	Producer string
 	// Comment is for people. It may have several lines.
@@ -60,6 +64,7 @@ const (
 	keyArch       = "arch"
 	keyPrivilege  = "privilege"
 	keyDetail     = "detail"
+	keyQuestions  = "questions"
 	keyCaps       = "caps"
 	keyRedactions = "redactions"
 	keyProducer   = "producer"
@@ -83,6 +88,9 @@ func (h *Header) appendTo(b []byte) []byte {
 	line(keyArch, h.Arch)
 	line(keyPrivilege, h.Privilege)
 	line(keyDetail, h.Detail)
+	if h.Questions > 1 {
+		line(keyQuestions, strconv.Itoa(h.Questions))
+	}
 	if h.EntryCap > 0 || h.TapeCap > 0 {
 		line(keyCaps, fmt.Sprintf("entry %d, tape %d", h.EntryCap, h.TapeCap))
 	}
@@ -118,6 +126,10 @@ func (h *Header) set(key, value string, seen map[string]bool) (err error) {
 		h.Privilege = value
 	case keyDetail:
 		h.Detail = value
+	case keyQuestions:
+		if h.Questions, err = count(value); err == nil && h.Questions == 0 {
+			err = fmt.Errorf("is 0; the first number is 1")
+		}
 	case keyCaps:
 		return h.setCaps(value)
 	case keyRedactions:

@@ -28,7 +28,7 @@ func Read(r io.Reader) (*Tape, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{rest: text, tape: &Tape{entries: make(map[id]*entry)}}
+	p := &parser{rest: text, tape: &Tape{entries: make(map[id]*entry), learned: learned}}
 	if err := p.run(); err != nil {
 		return nil, p.locate(err)
 	}
@@ -177,6 +177,7 @@ func (p *parser) header() (string, error) {
 		}
 	}
 	h.Comment = strings.Join(comment, "\n")
+	h.Questions = max(h.Questions, 1)
 	if h.OS == "" {
 		return "", errors.New("the header does not say which os was recorded")
 	}

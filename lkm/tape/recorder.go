@@ -19,8 +19,8 @@ import (
 
 // Options say what the header of a recording tells, and whether redaction is off.
 type Options struct {
-	// Header is written to the tape with the OS, the caps, the redactions and the count of dropped
-	// answers set by the recorder. Release, Arch and Privilege can be given later, to Describe.
+	// Header is written to the tape with the OS, the questions, the caps, the redactions and the count
+	// of dropped answers set by the recorder. Release, Arch and Privilege can be given later, to Describe.
 	Header Header
 	// Unredacted keeps everything: kernel addresses, parameter values, the command line, serial
 	// numbers.
@@ -68,6 +68,7 @@ func Record(os lkm.OS, m lkm.Machine, o Options) *Recorder {
 	r.redaction = red
 	r.header.OS, r.header.Redactions = os, red.kinds()
 	r.header.EntryCap, r.header.TapeCap, r.header.Dropped = EntryCap, TapeCap, 0
+	r.header.Questions = Questions
 	return r
 }
 
@@ -91,7 +92,7 @@ func (r *Recorder) Tape() *Tape {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := &Tape{header: r.header.clone(), entries: make(map[id]*entry, len(r.entries)), fold: r.fold}
+	t := &Tape{header: r.header.clone(), entries: make(map[id]*entry, len(r.entries)), fold: r.fold, learned: learned}
 	for _, e := range r.entries {
 		t.entries[e.id] = e.finished()
 	}
@@ -179,10 +180,26 @@ func (r *Recorder) key(name string) (string, bool) {
 	return foldName(name, r.fold), fs.ValidPath(name)
 }
 
+// failureOf returns what a tape keeps of an error; zero for nil. That the recorded machine is a tape which is older than
+// the question makes this tape as old as that one.
+func (r *Recorder) failureOf(err error) failure {
+	if err == nil {
+		return failure{}
+	}
+	f := failureOf(err)
+	if f.code != fact.CodeOlder {
+		return f
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.header.Questions = min(r.header.Questions, questionsOf(err))
+	return unrecorded
+}
+
 // failed keeps that a question about a path had no answer. That the recorded machine is itself a
 // tape without an answer is left out, which says the same.
 func (r *Recorder) failed(op, key string, err error) {
-	f := failureOf(err)
+	f := r.failureOf(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if op == opOpen {
@@ -284,10 +301,7 @@ func (r *Recorder) piece(key string, off int64, data []byte, full bool) {
 
 // listed keeps a directory's names.
 func (r *Recorder) listed(key string, entries []fs.DirEntry, err error) {
-	end := failure{}
-	if err != nil {
-		end = failureOf(err)
-	}
+	end := r.failureOf(err)
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	var data []byte
@@ -469,10 +483,7 @@ func (r *Recorder) keepContent(name string, data []byte, err error) {
 	if !ok {
 		return
 	}
-	end := failure{}
-	if err != nil {
-		end = failureOf(err)
-	}
+	end := r.failureOf(err)
 	var pe *fs.PathError
 	switch opened := errors.As(err, &pe) && pe.Op == "read"; {
 	case err == nil || len(data) > 0:
@@ -510,22 +521,21 @@ func (r *Recorder) Call(ctx context.Context, op string, args ...string) ([]byte,
 	key := strings.Join(append([]string{op}, args...), " ")
 	out, altered, hidden := r.apply(key, data)
 	altered = altered || r.Redacted(key)
+	end := r.failureOf(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	call, fail := id{kind: KindCall, subject: subject}, id{KindError, opCall, subject}
 	r.remove(call)
 	r.remove(fail)
 	switch {
-	case err != nil && errors.Is(err, fact.ErrUnrecorded):
+	case end == unrecorded:
 	case err != nil && len(data) == 0:
-		r.change(fail, func(e *entry) { e.end = failureOf(err) })
+		r.change(fail, func(e *entry) { e.end = end })
 	case hidden:
 		r.change(fail, func(e *entry) { e.end = redacted })
 	default:
 		r.change(call, func(e *entry) {
-			if err != nil {
-				e.end = failureOf(err)
-			}
+			e.end = end
 			if int64(len(out)) > r.entryCap {
 				out, e.end = out[:r.entryCap], tooLarge
 			}

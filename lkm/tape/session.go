@@ -82,7 +82,7 @@ func (s *session) keep(off int64, data []byte, err error) {
 	}
 	end := failure{}
 	if err != nil && !errors.Is(err, io.EOF) {
-		end = failureOf(err)
+		end = s.r.failureOf(err)
 	}
 	s.touched = true
 	s.stream.end(s.r, s.key, end)

@@ -19,6 +19,7 @@ type Tape struct {
 	header  Header
 	entries map[id]*entry
 	fold    bool
+	learned []lateQuestion // what the tape may be too old for
 }
 
 var (
@@ -106,7 +107,7 @@ func (t *Tape) find(op, name string) (*entry, error) {
 	case err != nil:
 		return nil, fail(err)
 	case e == nil:
-		return nil, fail(fact.ErrUnrecorded)
+		return nil, fail(t.unanswered(op, name))
 	case e.kind == KindError:
 		return nil, fail(e.end.err())
 	}
@@ -222,7 +223,7 @@ func (t *Tape) stat(op, name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.fileInfo(op, name)
+	return t.fileInfo(e, op, name)
 }
 
 // ReadLink returns the target of a recorded symbolic link. It implements [fs.ReadLinkFS].
@@ -265,7 +266,8 @@ func (t *Tape) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
 	return dst, err
 }
 
-// Call answers a recorded call. One that was not recorded is fact.ErrUnrecorded.
+// Call answers a recorded call. One that was not recorded is fact.ErrUnrecorded, or fact.ErrOlder if the recorder did
+// not know it.
 func (t *Tape) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -276,7 +278,7 @@ func (t *Tape) Call(ctx context.Context, op string, args ...string) ([]byte, err
 	}
 	e := t.entries[id{kind: KindCall, subject: subject}]
 	if e == nil {
-		return nil, callError(subject, fact.ErrUnrecorded)
+		return nil, callError(subject, t.unanswered(opCall, callKey(subject)))
 	}
 	data := append([]byte(nil), e.data...)
 	if e.end != (failure{}) {

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tape
+
+import (
+	"cmp"
+	"errors"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// Questions is the number of the set of questions that this version asks a machine. A [Recorder] writes it in the
+// header. It is raised once for each release that asks something new, never for a single question.
+const Questions = 2
+
+// A lateQuestion is what this library learned to ask after the first tapes were recorded. An older tape has no answer to
+// it, and that is no fault of the recorder.
+type lateQuestion struct {
+	// since is the first number of Header.Questions whose recorder asks it.
+	since int
+	// os is the system that is asked; empty means every system.
+	os lkm.OS
+	// op is open, read, readdir, stat, lstat, readlink or call; empty means every question about a path. "read" is
+	// for parts of a file that was read in parts before.
+	op string
+	// subject is a slash path, or a call's op and arguments with a space between them. * stands for any characters
+	// but / and \ and a space, ** for any characters. On Windows upper and lower case are the same.
+	subject string
+}
+
+// learned are the questions that are younger than the first tapes, by number. A row goes here in the same change that
+// makes the library ask; see CONTRIBUTING.md.
+var learned = []lateQuestion{}
+
+// unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.
+func (t *Tape) unanswered(op, subject string) error {
+	for i := range t.learned {
+		q := &t.learned[i]
+		if q.since > t.header.Questions && q.covers(t.header.OS, t.fold, op, subject) {
+			return olderError{max(t.header.Questions, 1)}
+		}
+	}
+	return fact.ErrUnrecorded
+}
+
+// covers reports whether the question is op about subject, asked of a system.
+func (q *lateQuestion) covers(os lkm.OS, fold bool, op, subject string) bool {
+	switch {
+	case q.os != "" && q.os != os, q.op != "" && q.op != op, q.op == "" && op == opCall:
+		return false
+	}
+	return glob(foldName(q.subject, fold), foldName(subject, fold))
+}
+
+// glob reports whether pattern, in the form of lateQuestion.subject, stands for the whole of s.
+func glob(pattern, s string) bool {
+	retry, from := "", 0 // the pattern after the last **, and where in s its text was tried last
+	short, at := "", 0   // the same of the last *
+	haveRetry, haveShort := false, false
+	for i := 0; ; {
+		switch {
+		case strings.HasPrefix(pattern, "**"):
+			pattern = pattern[2:]
+			retry, from, haveRetry, haveShort = pattern, i, true, false
+			continue
+		case strings.HasPrefix(pattern, "*"):
+			pattern = pattern[1:]
+			short, at, haveShort = pattern, i, true
+			continue
+		case i < len(s) && pattern != "" && pattern[0] == s[i]:
+			pattern, i = pattern[1:], i+1
+			continue
+		case i == len(s) && pattern == "":
+			return true
+		}
+		switch {
+		case haveShort && at < len(s) && !strings.ContainsRune(`/\ `, rune(s[at])):
+			at++
+			pattern, i = short, at
+		case haveRetry && from < len(s):
+			from++
+			pattern, i, haveShort = retry, from, false
+		default:
+			return false
+		}
+	}
+}
+
+// An olderError is the answer of a tape that is older than the question.
+type olderError struct {
+	questions int // of the tape
+}
+
+func (olderError) Error() string { return fact.ErrOlder.Error() }
+
+func (olderError) Unwrap() error { return fact.ErrOlder }
+
+// questionsOf returns the number of the questions of the tape that err is an answer of, Questions for any other error.
+func questionsOf(err error) int {
+	var older olderError
+	if errors.As(err, &older) {
+		return cmp.Or(older.questions, 1)
+	}
+	return Questions
+}
