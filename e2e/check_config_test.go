@@ -361,7 +361,7 @@ func runModprobe(t *testing.T, root, release string, args ...string) (string, er
 
 func (c configuration) check(t *testing.T, root, release string) {
 	c.lay(t, root)
-	live, err := lkm.Open(lkm.Options{Root: root, Live: true, Kernel: release})
+	live, err := lkm.Open(lkm.Options{HostRoot: root, Kernel: release})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,7 +496,11 @@ func waysText(p *lkm.Prospect) string {
 // compareVerdict asks about the root as an image.
 func (c configuration) compareVerdict(t *testing.T, root, release string) {
 	t.Helper()
-	s, err := lkm.Open(lkm.Options{Root: root, OS: lkm.Linux, Kernel: release})
+	disk, err := lkm.Dir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := lkm.OpenImage(disk, lkm.Options{OS: lkm.Linux, Kernel: release})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,11 +39,15 @@ func recompressed(t testing.TB, suffix string) debian.Kernel {
 // openRoot opens a mounted root that has the modules of one kernel.
 func openRoot(t testing.TB, root, release string, d lkm.Detail, o ...func(*lkm.Options)) *lkm.System {
 	t.Helper()
-	options := lkm.Options{OS: lkm.Linux, Root: root, Kernel: release, Detail: d, Workers: runtime.NumCPU()}
+	options := lkm.Options{OS: lkm.Linux, Kernel: release, Detail: d, Workers: runtime.NumCPU()}
 	for _, set := range o {
 		set(&options)
 	}
-	s, err := lkm.Open(options)
+	disk, err := lkm.Dir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := lkm.OpenImage(disk, options)
 	if err != nil {
 		t.Fatal(err)
 	}

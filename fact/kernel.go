@@ -5,6 +5,7 @@ package fact
 import (
 	"context"
 	"io/fs"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -71,7 +72,7 @@ type Options struct {
 	CrossCheck bool
 	// Exec is set if the machine may start the few programs that some systems need.
 	Exec bool
-	// Workers is how many files are read at once; 0 means 1.
+	// Workers is how many files are read at once; 0 means as [Options.WorkersFor] says.
 	Workers int
 	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means DefaultMaxFile.
 	MaxFile int64
@@ -92,6 +93,18 @@ func (o *Options) FileCap() int64 {
 		return o.MaxFile
 	}
 	return DefaultMaxFile
+}
+
+// WorkersFor returns how many files of a list of scope are read at once: 1 for what is loaded in the running kernel if
+// the caller does not say, and else GOMAXPROCS, at most 8.
+func (o *Options) WorkersFor(scope Scope) int {
+	switch {
+	case o.Workers > 0:
+		return o.Workers
+	case scope == ScopeLoaded && !o.Image:
+		return 1
+	}
+	return min(runtime.GOMAXPROCS(0), 8)
 }
 
 // Reads reports whether the module's file is to be read, where files are.

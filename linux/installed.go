@@ -111,7 +111,7 @@ type foundModule struct {
 func (k *Kernel) installedModules(
 	ctx context.Context, t *modprobe.Tree, list []modprobe.Module, budget *fact.Budget,
 ) iter.Seq[foundModule] {
-	return parallel.Ordered(ctx, k.options.Workers, len(list), func() func(int) foundModule {
+	return parallel.Ordered(ctx, k.options.WorkersFor(fact.ScopeInstalled), len(list), func() func(int) foundModule {
 		if !k.options.Asks(fileDetail) {
 			reader := ko.NewReader()
 			return func(i int) foundModule { return k.glance(reader, t, &list[i]) }
@@ -206,7 +206,7 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 func (k *Kernel) compared(
 	ctx context.Context, t *modprobe.Tree, modules []Record, detail fact.Detail, budget *fact.Budget,
 ) iter.Seq[Record] {
-	return parallel.Ordered(ctx, k.options.Workers, len(modules), func() func(int) Record {
+	return parallel.Ordered(ctx, k.options.WorkersFor(fact.ScopeLoaded), len(modules), func() func(int) Record {
 		d := k.describer(t, detail, budget)
 		return func(i int) Record {
 			m := modules[i]

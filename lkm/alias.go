@@ -127,22 +127,22 @@ const (
 
 // The words and records that every kernel's package shares; each is described in package fact.
 type (
-	OS       = fact.OS         // an operating system; see [fact.OS]
-	Kind     = fact.Kind       // what a Module is; see [fact.Kind]
-	State    = fact.State      // where a Module is in its life; see [fact.State]
-	Detail   = fact.Detail     // facts to read beyond the kernel's own list; see [fact.Detail]
-	Scope    = fact.Scope      // which modules a Snapshot holds; see [fact.Scope]
-	Source   = fact.Source     // one place that facts come from, and how reading it went; see [fact.Source]
-	Outcome  = fact.Outcome    // how reading a Source went; see [fact.Outcome]
-	Plan     = fact.SourcePlan // what would be read of a source; see [fact.SourcePlan]
-	Kernel   = fact.Kernel     // what a kernel says of itself; see [fact.Kernel]
-	OnDisk   = fact.OnDisk     // a loaded module compared with its file; see [fact.OnDisk]
-	Match    = fact.Match      // the result of that comparison; see [fact.Match]
-	Other    = fact.Other      // a system without an object of its own; see [fact.Other]
-	Field    = fact.Field      // one named value; see [fact.Field]
-	Step     = fact.Step       // one step of a load plan; see [fact.Step]
-	Machine  = fact.Machine    // what answers for an operating system; see [fact.Machine]
-	Redactor = fact.Redactor   // a Machine whose answers may have been altered; see [fact.Redactor]
+	OS         = fact.OS         // an operating system; see [fact.OS]
+	Kind       = fact.Kind       // what a Module is; see [fact.Kind]
+	State      = fact.State      // where a Module is in its life; see [fact.State]
+	Detail     = fact.Detail     // facts to read beyond the kernel's own list; see [fact.Detail]
+	Scope      = fact.Scope      // which modules a Snapshot holds; see [fact.Scope]
+	Source     = fact.Source     // one place that facts come from, and how reading it went; see [fact.Source]
+	Outcome    = fact.Outcome    // how reading a Source went; see [fact.Outcome]
+	SourcePlan = fact.SourcePlan // what would be read of a source; see [fact.SourcePlan]
+	Kernel     = fact.Kernel     // what a kernel says of itself; see [fact.Kernel]
+	OnDisk     = fact.OnDisk     // a loaded module compared with its file; see [fact.OnDisk]
+	Match      = fact.Match      // the result of that comparison; see [fact.Match]
+	Other      = fact.Other      // a system without an object of its own; see [fact.Other]
+	Field      = fact.Field      // one named value; see [fact.Field]
+	Step       = fact.Step       // one step of a load plan; see [fact.Step]
+	Machine    = fact.Machine    // what answers for an operating system; see [fact.Machine]
+	Redactor   = fact.Redactor   // a Machine whose answers may have been altered; see [fact.Redactor]
 )
 
 // The operating systems.

@@ -30,7 +30,7 @@ type backend interface {
 	find(ctx context.Context, name string, r *fact.Report) (*Module, error)
 	time(ctx context.Context) time.Time
 	skipped(scope Scope) []Source
-	sources(d Detail) []Plan
+	sources(d Detail) []SourcePlan
 	refresh()
 	close() error
 }

@@ -39,7 +39,12 @@ func ExampleSystem_Check() {
 			return
 		}
 		defer os.RemoveAll(root)
-		sys, err := lkm.Open(lkm.Options{OS: lkm.Linux, Root: root})
+		disk, err := lkm.Dir(root)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		sys, err := lkm.OpenImage(disk, lkm.Options{OS: lkm.Linux})
 		if err != nil {
 			fmt.Println(err)
 			return

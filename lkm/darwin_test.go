@@ -227,10 +227,7 @@ func TestDarwinImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := Open(Options{Root: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := openDir(t, dir, Options{})
 	defer s.Close()
 	if s.OS() != Darwin {
 		t.Fatalf("detected %s", s.OS())

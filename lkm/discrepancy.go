@@ -28,7 +28,7 @@ func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 		return nil, err
 	}
 	compare := s.backend.discrepancies
-	if s.image {
+	if s.of.image {
 		compare = s.backend.fileDiscrepancies
 	}
 	r := s.report()

@@ -571,7 +571,7 @@ func TestDiscrepanciesOfAnImage(t *testing.T) {
 			"weak install_runs_programs three: modprobe_d - "},
 		"5.0-none": {"weak install_runs_programs three: modprobe_d - "},
 	} {
-		s, err := OpenMachine(Linux, m, Options{Root: "/image", Kernel: kernel})
+		s, err := OpenImage(m, Options{OS: Linux, Kernel: kernel})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -93,7 +93,7 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 		if r.readFile == nil {
 			continue
 		}
-		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os)); ok {
+		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os, machineOf{})); ok {
 			return numberDuplicates(modules), err
 		}
 	}

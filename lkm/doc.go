@@ -21,8 +21,9 @@
 // # What is read
 //
 // The kernel's own list; what a [Detail] asks for beyond it; what the calls of a [System] say. All
-// of it comes through a [Machine], which may be this one, one whose root is mounted in a directory,
-// or a recording (package tape). [System.Plan] lists the sources before they are read.
+// of it comes through a [Machine]: [Open] looks at the running one, [OpenImage] at the files of one
+// that does not run, [OpenMachine] at a recording (package tape) or a host far away. [System.Sources]
+// lists the sources before they are read.
 //
 // # What needs privilege
 //

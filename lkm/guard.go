@@ -62,11 +62,11 @@ type refusal struct {
 	wait  time.Duration
 }
 
-func newGuard(m Machine, o Options) *guard {
+func newGuard(m Machine, root string, log *slog.Logger) *guard {
 	return &guard{
 		machine:  m,
-		prefix:   strings.TrimSuffix(o.Root, "/"),
-		log:      o.Logger,
+		prefix:   strings.TrimSuffix(root, "/"),
+		log:      log,
 		now:      time.Now,
 		patience: patience,
 		refused:  make(map[question]refusal),

@@ -128,7 +128,7 @@ func (f *countedFile) Close() error {
 // What may not be read may still be looked at, and the other way round.
 func TestARefusalIsOfOneQuestion(t *testing.T) {
 	m := madeLinux()
-	g := newGuard(refusingOpen{m}, Options{})
+	g := newGuard(refusingOpen{m}, "", nil)
 	if _, err := g.Open(linux.ModulesFile); !errors.Is(err, fs.ErrPermission) {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func (r refusingOpen) Open(name string) (fs.File, error) {
 func TestRefusalsAreTriedAgainWithBackOff(t *testing.T) {
 	m := madeLinux()
 	m.fails["sys/module/nvme/version"] = fs.ErrPermission
-	g := newGuard(m, Options{})
+	g := newGuard(m, "", nil)
 	now := time.Unix(1e9, 0)
 	g.now = func() time.Time { return now }
 	read := func() error {
@@ -192,7 +192,7 @@ func TestRefusalsAreTriedAgainWithBackOff(t *testing.T) {
 func TestGuardRemembersABoundedNumberOfPaths(t *testing.T) {
 	m := madeLinux()
 	m.fails["x/"] = fs.ErrPermission
-	g := newGuard(m, Options{})
+	g := newGuard(m, "", nil)
 	for i := range maxRemember + 100 {
 		g.Stat("x/" + strings.Repeat("y", i%500) + "/" + strings.Repeat("z", i/500))
 	}
@@ -204,7 +204,7 @@ func TestGuardRemembersABoundedNumberOfPaths(t *testing.T) {
 func TestGuardNamesThePathAsTheUserWould(t *testing.T) {
 	for root, want := range map[string]string{"": "/proc/none", "/host": "/host/proc/none",
 		"/host/": "/host/proc/none"} {
-		g := newGuard(madeLinux(), Options{Root: root})
+		g := newGuard(madeLinux(), root, nil)
 		_, err := g.Open("proc/none")
 		var pe *fs.PathError
 		if !errors.As(err, &pe) || pe.Path != want {
@@ -214,7 +214,7 @@ func TestGuardNamesThePathAsTheUserWould(t *testing.T) {
 }
 
 func TestReadKeepsWhatTheCallerHas(t *testing.T) {
-	g := newGuard(madeLinux(), Options{})
+	g := newGuard(madeLinux(), "", nil)
 	b, err := limit.AppendFile(g, []byte("head "), "proc/sys/kernel/tainted", limit.Attr)
 	if err != nil || string(b) != "head 12288\n" {
 		t.Errorf("%q, %v", b, err)
@@ -252,7 +252,7 @@ func TestConcurrentLooks(t *testing.T) {
 }
 
 func TestDeadlineIsATimeout(t *testing.T) {
-	if err := newGuard(madeLinux(), Options{}).blocked("read", "x"); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err := newGuard(madeLinux(), "", nil).blocked("read", "x"); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 }

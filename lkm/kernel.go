@@ -23,7 +23,7 @@ type kernel[Own any] interface {
 	// Skipped returns the sources that a list of scope does not read, and those that this library never reads.
 	Skipped(scope Scope) []Source
 	// Sources returns what a list with the given details reads.
-	Sources(d Detail) []Plan
+	Sources(d Detail) []SourcePlan
 }
 
 type (
@@ -253,7 +253,7 @@ func (a *adapter[Own]) time(ctx context.Context) time.Time {
 
 func (a *adapter[Own]) skipped(scope Scope) []Source { return a.kernel.Skipped(scope) }
 
-func (a *adapter[Own]) sources(d Detail) []Plan { return a.kernel.Sources(d) }
+func (a *adapter[Own]) sources(d Detail) []SourcePlan { return a.kernel.Sources(d) }
 
 func (a *adapter[Own]) refresh() {
 	if k, ok := a.kernel.(refresher); ok {

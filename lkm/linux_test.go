@@ -353,8 +353,12 @@ func TestChanged(t *testing.T) {
 }
 
 func TestImageRunsNoKernel(t *testing.T) {
-	sys := openMade(t, madeLinux(), Options{Root: "/mnt"})
-	_, err := sys.Snapshot(context.Background())
+	sys, err := OpenImage(madeLinux(), Options{OS: Linux})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	_, err = sys.Snapshot(context.Background())
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "Installed") ||
 		!strings.Contains(err.Error(), "--installed") {
 		t.Errorf("snapshot: %v", err)
@@ -443,7 +447,7 @@ func TestPolicyErrOfNoConclusion(t *testing.T) {
 
 // TestOpenOfAnotherSystem: the running kernel is not looked at for another system's.
 func TestOpenOfAnotherSystem(t *testing.T) {
-	for _, o := range []Options{{OS: "bogus"}, {OS: "bogus", Root: t.TempDir(), Live: true}} {
+	for _, o := range []Options{{OS: "bogus"}, {OS: "bogus", HostRoot: t.TempDir()}} {
 		if s, err := Open(o); !errors.Is(err, errors.ErrUnsupported) || s != nil ||
 			!strings.Contains(err.Error(), "bogus") {
 			t.Errorf("%+v: %v, %v", o, s, err)

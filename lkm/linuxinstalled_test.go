@@ -53,11 +53,7 @@ func writeTree(t *testing.T, written time.Time, files map[string]string) (root, 
 
 func installedOf(t *testing.T, root string, d Detail) *Snapshot {
 	t.Helper()
-	s, err := Open(Options{OS: Linux, Root: root, Detail: d, Workers: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := openDir(t, root, Options{OS: Linux, Detail: d, Workers: 2})
 	snap, err := s.SnapshotOf(context.Background(), ScopeInstalled)
 	if err != nil {
 		t.Fatal(err)

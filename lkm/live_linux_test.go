@@ -77,7 +77,7 @@ func TestFIFODoesNotBlock(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(root, linux.ModulesFile), 0o644); err != nil {
 		t.Skipf("no FIFO can be made here: %v", err)
 	}
-	sys, err := Open(Options{Root: root, Live: true})
+	sys, err := Open(Options{HostRoot: root})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +99,7 @@ func TestFIFOIsNoEmptyFile(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(root, fifo), 0o644); err != nil {
 			t.Skipf("no FIFO can be made here: %v", err)
 		}
-		sys, err := Open(Options{OS: Linux, Root: root})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer sys.Close()
+		sys := openDir(t, root, Options{OS: Linux})
 		list, err := sys.Check(t.Context(), "m")
 		if err != nil || len(list) != 1 {
 			t.Fatalf("%s: %+v, %v", fifo, list, err)
@@ -123,7 +119,7 @@ func TestFIFOIsNoEmptyFile(t *testing.T) {
 func TestMountedLiveRoot(t *testing.T) {
 	root := t.TempDir()
 	open := func() error {
-		sys, err := Open(Options{Root: root, Live: true})
+		sys, err := Open(Options{HostRoot: root})
 		if err != nil {
 			return err
 		}

@@ -12,18 +12,13 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// Options say which machine to look at, and how much. The zero value is the running machine and
-// the kernel's own list.
+// Options say how much to read of a machine, and how. The zero value reads the kernel's own list.
 type Options struct {
-	// OS is the machine's operating system; empty is found out. A running kernel of another one is not
-	// looked at.
+	// OS is the operating system of an image; empty is found out. Open refuses another than the running one.
 	OS OS
-	// Root is the directory where the machine's root is mounted, such as "/host"; empty is "/".
-	// Without Live it is an image: its /proc and /sys are never read and no call is made.
-	Root string
-	// Live says that the kernel behind Root is the one that runs, as for an agent in a container
-	// with the host's root mounted at Root. Without Root it is always so.
-	Live bool
+	// HostRoot is the directory where the running machine's root is mounted, such as "/host" in a container; empty
+	// is "/". An image has none: see OpenImage.
+	HostRoot string
 	// Kernel is the kernel release whose files to look at; empty is the running one, or the only
 	// one on an image.
 	Kernel string
@@ -48,7 +43,8 @@ type Options struct {
 	Call func(ctx context.Context, op string, args ...string) ([]byte, error)
 	// Exec allows the few programs that some systems need (never on Linux or Windows).
 	Exec bool
-	// Workers is how many files are read at once; 0 means 1.
+	// Workers is how many files are read at once. 0 means 1 for what is loaded in the running kernel, and else
+	// GOMAXPROCS, at most 8.
 	Workers int
 	// Deadline bounds one call that reads many files; what is not read by then is a partial
 	// source with code budget, and of Installed an error that is ErrBudget. 0 is no bound but the
@@ -62,9 +58,9 @@ type Options struct {
 }
 
 // facts returns what the package of the machine's kernel is told.
-func (o *Options) facts(os OS) fact.Options {
+func (o *Options) facts(os OS, of machineOf) fact.Options {
 	f := fact.Options{
-		OS: os, Image: o.image(), Root: o.Root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust, Catalogs: o.Catalogs,
+		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust, Catalogs: o.Catalogs,
 		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
 	}
 	if o.Only != nil {
@@ -75,6 +71,3 @@ func (o *Options) facts(os OS) fact.Options {
 	}
 	return f
 }
-
-// image reports whether the machine runs no kernel.
-func (o *Options) image() bool { return o.Root != "" && !o.Live }

@@ -57,11 +57,11 @@ func rowOf(os OS) (*row, error) {
 }
 
 // backend returns what answers for a machine of the row's system.
-func (r *row) backend(m Machine, o Options) (backend, error) {
+func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 	if r.open == nil {
 		return nil, fmt.Errorf("%s: %s: %w", r.os, r.reason, errors.ErrUnsupported)
 	}
-	return r.open(m, o.facts(r.os)), nil
+	return r.open(m, o.facts(r.os, of)), nil
 }
 
 // listed returns the sources that say which modules of that state there are.

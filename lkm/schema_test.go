@@ -72,7 +72,7 @@ func fill(v reflect.Value, depth int) {
 func TestTypesAreFrozen(t *testing.T) {
 	for name, v := range map[string]any{
 		"snapshot-0": &Snapshot{}, "verdict": &Verdict{}, "step": &Step{}, "discrepancy": &Discrepancy{},
-		"event": &Event{}, "delta": &Delta{}, "plan": &Plan{},
+		"event": &Event{}, "delta": &Delta{}, "plan": &SourcePlan{},
 	} {
 		fill(reflect.ValueOf(v).Elem(), 0)
 		if s, ok := v.(*Snapshot); ok {

@@ -22,7 +22,7 @@ type System struct {
 	options Options
 	guard   *guard
 	backend backend
-	image   bool // not a running kernel
+	of      machineOf
 	closed  atomic.Bool
 }
 
@@ -36,36 +36,42 @@ func Take(ctx context.Context) (*Snapshot, error) {
 	return s.Snapshot(ctx)
 }
 
-// Open returns the System of the running machine, or of the one mounted at o.Root. On an operating
-// system that this library has no backend for, the error names it and is errors.ErrUnsupported.
+// Open returns the System of the running machine. In a container that has the host's root mounted, Options.HostRoot
+// says where. The error is errors.ErrUnsupported, and names the operating system, on one that this library has nothing
+// for. See OpenImage for a disk whose kernel does not run.
 func Open(o Options) (*System, error) {
-	os, m, err := Live(o)
+	here, m, err := live(o)
 	if err != nil {
 		return nil, err
 	}
-	return open(os, m, o)
+	return here.system(m, machineOf{root: o.HostRoot}, o)
 }
 
-// OpenMachine returns the System of any machine: a tape, an image, a host over ssh. Options.Root
-// and Options.Live only describe it; nothing but m is asked.
-func OpenMachine(os OS, m Machine, o Options) (*System, error) { return open(os, m, o) }
-
-func open(os OS, m Machine, o Options) (*System, error) {
-	g := newGuard(m, o)
-	b, err := openBackend(os, g, o)
+// OpenMachine returns the System of any running machine: a tape of one, a host over ssh. Nothing but m is asked;
+// Options.HostRoot only stands before paths in texts. A recorded image is opened by OpenImage.
+func OpenMachine(os OS, m Machine, o Options) (*System, error) {
+	r, err := rowOf(os)
 	if err != nil {
 		closeMachine(m)
 		return nil, fmt.Errorf("lkm: open: %w", err)
 	}
-	return &System{os: os, options: o, guard: g, backend: b, image: o.image()}, nil
+	return r.system(m, machineOf{root: o.HostRoot}, o)
 }
 
-func openBackend(os OS, g *guard, o Options) (backend, error) {
-	r, err := rowOf(os)
+// A machineOf says of a machine whether it is an image, and where its root is for its user.
+type machineOf struct {
+	image bool
+	root  string
+}
+
+func (r *row) system(m Machine, of machineOf, o Options) (*System, error) {
+	g := newGuard(m, of.root, o.Logger)
+	b, err := r.backend(g, of, o)
 	if err != nil {
-		return nil, err
+		closeMachine(m)
+		return nil, fmt.Errorf("lkm: open: %w", err)
 	}
-	return r.backend(g, o)
+	return &System{os: r.os, options: o, guard: g, backend: b, of: of}, nil
 }
 
 func closeMachine(m Machine) error {
@@ -97,8 +103,8 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	if err := s.usable(op, scope == ScopeLoaded); err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Schema: Schema, Producer: Producer, Host: s.options.Host, OS: s.os, Detail: s.options.Detail, Root: s.options.Root, Live: Yes}
-	if s.image {
+	snap := &Snapshot{Schema: Schema, Producer: Producer, Host: s.options.Host, OS: s.os, Detail: s.options.Detail, Root: s.of.root, Live: Yes}
+	if s.of.image {
 		snap.Live = No
 	}
 	r := s.report()
@@ -146,7 +152,7 @@ func (s *System) collectAll(ctx context.Context, h *fact.Header, r *fact.Report)
 	any := false
 	var lost []error
 	for _, scope := range []Scope{ScopeLoaded, ScopeBuiltin, ScopeInstalled} {
-		if scope == ScopeLoaded && s.image {
+		if scope == ScopeLoaded && s.of.image {
 			continue
 		}
 		modules, err := s.collect(ctx, scope, h, r)
@@ -263,9 +269,10 @@ func (s *System) usable(op string, needsKernel bool) error {
 	if s.closed.Load() {
 		return fmt.Errorf("lkm: %s: system is closed: %w", op, fs.ErrClosed)
 	}
-	if needsKernel && s.image {
-		return fmt.Errorf("lkm: %s: %s is an image, which runs no kernel: use Installed (lkm list --installed), or Live (--live) when its kernel is the one that runs: %w",
-			op, s.options.Root, errors.ErrUnsupported)
+	if needsKernel && s.of.image {
+		return fmt.Errorf("lkm: %s: %s is an image, which runs no kernel: use Installed (lkm list --installed), "+
+			"or Open with HostRoot (--live) if its kernel is the one that runs: %w",
+			op, cmp.Or(s.of.root, "the file system"), errors.ErrUnsupported)
 	}
 	return nil
 }
@@ -364,8 +371,9 @@ func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 	})
 }
 
-// Plan says what a Snapshot with the System's details reads.
-func (s *System) Plan() []Plan { return s.backend.sources(s.options.Detail) }
+// Sources returns the sources that this library knows on the system, in a fixed order, and what a Snapshot with the
+// System's details would read of each. It reads nothing.
+func (s *System) Sources() []SourcePlan { return s.backend.sources(s.options.Detail) }
 
 // Refresh forgets what the System keeps of the machine: which reads were refused, so that they are
 // tried again at once, and the indexes, the configuration and the metadata of files on disk.

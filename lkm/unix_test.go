@@ -358,10 +358,14 @@ func TestOpenBSD(t *testing.T) {
 func TestFreeBSDDisk(t *testing.T) {
 	for _, image := range []bool{false, true} {
 		o := lkm.Options{Detail: lkm.DetailFiles}
-		if image {
-			o.Root = "/mnt"
-		}
 		sys := system(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), o)
+		if image {
+			var err error
+			o.OS = lkm.FreeBSD
+			if sys, err = lkm.OpenImage(fakeunix.GENERIC().Machine(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
 		s, err := sys.SnapshotOf(t.Context(), lkm.ScopeInstalled)
 		if err != nil || len(s.Modules) != 7 {
 			t.Fatalf("%v %+v", err, s)

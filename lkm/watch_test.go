@@ -287,7 +287,7 @@ func TestWatchEndsWithOneError(t *testing.T) {
 	if want := []string{"baseline", "error permission"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	s, _ := OpenMachine(Linux, madeLinux(), Options{Root: "/image"})
+	s, _ := OpenImage(madeLinux(), Options{OS: Linux})
 	for _, err := range s.Watch(t.Context(), WatchOptions{}) {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("image: %v", err)

@@ -254,7 +254,11 @@ func TestWindowsImage(t *testing.T) {
 	for name, f := range fakewindows.Windows11(false).Files {
 		write(strings.Replace(strings.TrimPrefix(name, "c:/"), "windows/system32", "Windows/System32", 1), f.Data)
 	}
-	s, err := lkm.Open(lkm.Options{Root: root, Detail: lkm.DetailFiles})
+	disk, err := lkm.Dir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := lkm.OpenImage(disk, lkm.Options{Detail: lkm.DetailFiles})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	if k.options.Image {
 		now = time.Time{} // a list of an image does not age
 	}
-	list, err := k.records(ctx, entries, inv, now, r)
+	list, err := k.records(ctx, fact.ScopeInstalled, entries, inv, now, r)
 	slices.SortStableFunc(list, func(x, y Record) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(x.Path), strings.ToLower(y.Path)), cmp.Compare(x.ID, y.ID))
 	})

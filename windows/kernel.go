@@ -126,7 +126,7 @@ func (k *Kernel) Loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]
 			running = append(running, e)
 		}
 	}
-	return k.records(ctx, running, inv, h.TakenAt, r)
+	return k.records(ctx, fact.ScopeLoaded, running, inv, h.TakenAt, r)
 }
 
 // Poll returns the kernel's list alone.

@@ -76,8 +76,10 @@ func loadCatalogs(ctx context.Context, list []*authenticode.Catalogs, r *fact.Re
 	}
 }
 
-// readFiles reads the drivers' files, Workers at a time. The error is that of ctx.
-func (k *Kernel) readFiles(ctx context.Context, entries []entry, paths ntPaths, now time.Time, r *fact.Report) error {
+// readFiles reads the files of the drivers of scope, several at a time. The error is that of ctx.
+func (k *Kernel) readFiles(
+	ctx context.Context, scope fact.Scope, entries []entry, paths ntPaths, now time.Time, r *fact.Report,
+) error {
 	if limit := r.Budget.Time(); limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fact.ErrBudget)
@@ -86,7 +88,7 @@ func (k *Kernel) readFiles(ctx context.Context, entries []entry, paths ntPaths, 
 	o := FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: k.askedVerifier(ctx, now, r)}
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range max(1, k.options.Workers) {
+	for range k.options.WorkersFor(scope) {
 		wg.Go(func() {
 			for i := range next {
 				k.readDriver(&entries[i], paths, o)

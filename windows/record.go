@@ -28,10 +28,10 @@ func idOf(key string) string { return string(fact.KindWindowsDriver) + ":" + key
 
 // records returns entries as records, and reads their files if that was asked for.
 func (k *Kernel) records(
-	ctx context.Context, entries []entry, inv *inventory, now time.Time, r *fact.Report,
+	ctx context.Context, scope fact.Scope, entries []entry, inv *inventory, now time.Time, r *fact.Report,
 ) ([]Record, error) {
 	if readsFiles(k.options.Detail) {
-		if err := k.readFiles(ctx, entries, inv.Paths, now, r); err != nil {
+		if err := k.readFiles(ctx, scope, entries, inv.Paths, now, r); err != nil {
 			return nil, err
 		}
 	}

@@ -33,8 +33,8 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 			if err != nil {
 				return err
 			}
-			if o.Root != "" && !o.Live {
-				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", o.Root)
+			if a.flags.root != "" && !a.flags.live {
+				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", a.flags.root)
 			}
 			t, err := recordTape(c.Context(), o, tape.Options{
 				Header:     tape.Header{Producer: lkm.Producer, Comment: comment, Detail: o.Detail.String()},

@@ -148,7 +148,10 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live && a.flags.root == "" {
 		return lkm.Options{}, errors.New("--live goes with --root")
 	}
-	o := lkm.Options{Root: a.flags.root, Live: a.flags.live, Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
+	o := lkm.Options{Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
+	if a.flags.live {
+		o.HostRoot = a.flags.root
+	}
 	if o.Keys, err = readKeys(a.flags.keys); err != nil {
 		return lkm.Options{}, err
 	}
@@ -172,7 +175,14 @@ func (a *app) openOnly(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.Syste
 	}
 	o.Detail |= more
 	o.Only = only
-	if a.flags.tape == "" {
+	switch {
+	case a.flags.root != "" && !a.flags.live:
+		fsys, err := lkm.Dir(a.flags.root)
+		if err != nil {
+			return nil, err
+		}
+		return lkm.OpenImage(fsys, o)
+	case a.flags.tape == "":
 		return lkm.Open(o)
 	}
 	t, err := openTape(a.flags.tape)

@@ -24,7 +24,7 @@ func (a *app) sources() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
 			if plan {
-				return a.writePlan(sys.Plan())
+				return a.writePlan(sys.Sources())
 			}
 			snap, err := sys.Snapshot(ctx)
 			if err != nil {
@@ -81,7 +81,7 @@ func firstProblem(snap *lkm.Snapshot, src lkm.Source) string {
 	return string(src.Code)
 }
 
-func (a *app) writePlan(plan []lkm.Plan) error {
+func (a *app) writePlan(plan []lkm.SourcePlan) error {
 	t := &table{head: []string{"SOURCE", "ASKED", "FOR", "READS", "NEEDS"}}
 	for _, p := range plan {
 		asked := "no"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hostfs is the file system of a machine: the running one ([Live]), or one whose root is
-// mounted in a directory ([Mounted]). It only reads.
+// Package hostfs is the file system of a machine: the running one ([Live]), one whose root is
+// mounted in a directory ([Mounted]), or any other ([Of]). It only reads.
 //
 // Neither os.DirFS nor os.Root fits a mounted root: an absolute symbolic link in it means the
 // mounted root, while os.DirFS follows it into the host's own root and os.Root refuses it. Mounted
@@ -47,7 +47,7 @@ func Mounted(dir string) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mounted{root: root}
+	m := &mounted{root: root, name: dir}
 	if d, err := os.Open(dir); err == nil {
 		if m.dir = d; !inroot.Probe(d) {
 			m.dir = nil
@@ -59,9 +59,13 @@ func Mounted(dir string) (FS, error) {
 
 // A mounted root is resolved by the kernel where that can, else one link at a time.
 type mounted struct {
+	name string
 	root *os.Root
 	dir  *os.File // for package inroot; nil where the kernel cannot
 }
+
+// Name returns the directory, as the caller named it.
+func (m *mounted) Name() string { return m.name }
 
 func (m *mounted) Close() error {
 	if m.dir != nil {
@@ -70,44 +74,9 @@ func (m *mounted) Close() error {
 	return m.root.Close()
 }
 
-// resolve returns the path without links that name leads to; the last element is followed only
-// when follow is set. Elements that do not exist are kept, for the caller's own error.
+// resolve returns the path without links that name leads to.
 func (m *mounted) resolve(op, name string, follow bool) (string, error) {
-	if !fs.ValidPath(name) {
-		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
-	}
-	if name == "." {
-		return name, nil
-	}
-	done, rest, hops := ".", name, 0
-	for rest != "" {
-		elem, tail, more := strings.Cut(rest, "/")
-		rest = tail
-		switch elem {
-		case "", ".":
-			continue
-		case "..": // of a link's target; done has no links, so this is what the system would do
-			done = path.Dir(done)
-			continue
-		}
-		next := path.Join(done, elem)
-		if !more && !follow {
-			return next, nil
-		}
-		target, err := m.root.Readlink(next)
-		if err != nil { // no link, or nothing at all: the caller's call will say
-			done = next
-			continue
-		}
-		if hops++; hops > maxHops {
-			return "", &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("%w: more than %d symbolic links", fact.ErrMalformed, maxHops)}
-		}
-		if strings.HasPrefix(target, "/") {
-			done = "."
-		}
-		rest = strings.Trim(target+"/"+rest, "/")
-	}
-	return done, nil
+	return resolve(m.root.Readlink, op, name, follow)
 }
 
 func (m *mounted) Open(name string) (fs.File, error) {
