@@ -19,6 +19,18 @@ import (
 // Errors must satisfy errors.Is with fs.ErrNotExist, fs.ErrPermission, and the other sentinels of
 // this package where they apply: an answer that was not recorded is ErrUnrecorded and must never
 // look like a file that does not exist.
+//
+// A Machine may have more abilities. Each is an interface that the library asks for, and none is needed:
+//
+//   - [Accelerated]: files are read in fewer steps; without it, by Open, Read and Close
+//   - fs.StatFS: what is at the end of a link; without it, by Open and Stat
+//   - [Redactor]: something was taken out of answers; without it, nothing was
+//   - [Listener]: the kernel's events; without it, a Watch looks at intervals
+//   - io.Closer: System.Close closes the Machine
+//
+// A type that embeds a Machine and overrides some of its methods has the abilities of the embedded one, too. None of
+// them gives the content of a file that the overriding Open refuses. One that refuses a path altogether overrides Open,
+// ReadDir, Stat, Lstat and ReadLink; lkmtest.Faults is such a Machine.
 type Machine interface {
 	fs.ReadLinkFS
 	fs.ReadDirFS
@@ -42,6 +54,35 @@ type Redactor interface {
 	Redacted(key string) bool
 }
 
+// A FileReader reads files whole in fewer steps than Open, Read and Close, and without waiting for a file that is not
+// ready.
+type FileReader interface {
+	// AppendFile appends the file's content to dst, reading until a read returns nothing. A file of more than max bytes
+	// is ErrTooLarge, with the first max bytes appended. An error of opening the file is that of Open; of a later error
+	// the fs.PathError's Op is "read".
+	AppendFile(dst []byte, name string, max int64) ([]byte, error)
+	// AppendAttr is AppendFile with a single read, which is how a sysfs attribute must be read: a second read may run
+	// its driver's code again.
+	AppendAttr(dst []byte, name string, max int64) ([]byte, error)
+}
+
+// An Accelerated file system, or Machine, has a FileReader. A host over ssh, for one, answers a whole file in one round
+// trip.
+type Accelerated interface {
+	fs.FS
+
+	// FileReader returns what reads the files of self, or nil if self is not this very file system: a type that embeds
+	// this one and overrides Open is read through its Open.
+	//
+	//	func (m *Machine) FileReader(self fs.FS) fact.FileReader {
+	//		if self != fs.FS(m) {
+	//			return nil
+	//		}
+	//		return reader{m}
+	//	}
+	FileReader(self fs.FS) FileReader
+}
+
 // An EventSource gives the messages of a running kernel as they come.
 type EventSource interface {
 	// Receive waits for the next message and returns its bytes, valid until the next call. It returns
@@ -55,7 +96,7 @@ type EventSource interface {
 }
 
 // A Listener is a Machine that gives its kernel's events. It is the one exception to the rule that all comes through
-// the methods of Machine.
+// the methods of Machine. An event only says where to look: what is said of a module comes from those methods.
 type Listener interface {
 	Machine
 

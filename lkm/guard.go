@@ -210,6 +210,14 @@ func (g *guard) ReadLink(name string) (string, error) {
 	return guarded(g, "readlink", name, func() (string, error) { return g.machine.ReadLink(name) })
 }
 
+// FileReader implements [fact.Accelerated].
+func (g *guard) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(g) {
+		return nil
+	}
+	return g
+}
+
 func (g *guard) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
 	return g.append(dst, name, max, limit.AppendFile)
 }

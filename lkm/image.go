@@ -115,6 +115,14 @@ func (i image) ReadLink(name string) (string, error) {
 	return i.files.ReadLink(name)
 }
 
+// FileReader implements [fact.Accelerated].
+func (i image) FileReader(self fs.FS) fact.FileReader {
+	if _, ok := self.(image); !ok { // a type that embeds it
+		return nil
+	}
+	return i
+}
+
 func (i image) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
 	if err := i.refuse("open", name); err != nil {
 		return dst, err

@@ -79,6 +79,14 @@ func (m *liveMachine) Call(ctx context.Context, op string, args ...string) ([]by
 	return m.call(ctx, op, args...)
 }
 
+// FileReader implements [fact.Accelerated].
+func (m *liveMachine) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(m) {
+		return nil
+	}
+	return m.FS
+}
+
 // Events opens the running kernel's own stream of events: the one exception to the rule that all
 // comes through Machine.
 func (m *liveMachine) Events(buffer int) (fact.EventSource, error) {

@@ -5,6 +5,7 @@ package windows
 import (
 	"io/fs"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
@@ -63,6 +64,13 @@ func (v volume) ReadLink(name string) (string, error) {
 		return "", err
 	}
 	return v.FS.ReadLink(own)
+}
+
+func (v volume) FileReader(self fs.FS) fact.FileReader {
+	if _, ok := self.(volume); !ok { // a type that embeds it
+		return nil
+	}
+	return v
 }
 
 func (v volume) AppendFile(dst []byte, name string, max int64) ([]byte, error) {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,16 +22,7 @@ func openTape(name string) (*tape.Tape, error) {
 		}
 		return t, nil
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	t, err := tape.Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return t, nil
+	return tape.ReadFile(name)
 }
 
 func (a *app) tape() *cobra.Command {
@@ -101,7 +91,8 @@ func (a *app) writeTapeHeader(h tape.Header) {
 	line("privilege", h.Privilege)
 	line("detail", h.Detail)
 	if h.Questions < tape.Questions {
-		line("questions", fmt.Sprintf("%d of %d: recorded before this lkm learned to ask more", h.Questions, tape.Questions))
+		line("questions", fmt.Sprintf("%d of %d: recorded before this lkm learned to ask more", h.Questions,
+			tape.Questions))
 	}
 	line("producer", h.Producer)
 	line("redacted", strings.Join(h.Redactions, ", "))

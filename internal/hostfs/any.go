@@ -30,6 +30,13 @@ type borrowed struct{ *mounted }
 
 func (borrowed) Close() error { return nil }
 
+func (b borrowed) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(b) {
+		return nil
+	}
+	return b
+}
+
 type anyFS struct {
 	fsys  fs.FS
 	links fs.ReadLinkFS // nil where links cannot be read
@@ -139,6 +146,13 @@ func (a *anyFS) ReadLink(name string) (string, error) {
 		return "", pathError("readlink", name, err)
 	}
 	return target, nil
+}
+
+func (a *anyFS) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(a) {
+		return nil
+	}
+	return a
 }
 
 func (a *anyFS) AppendFile(dst []byte, name string, max int64) ([]byte, error) {

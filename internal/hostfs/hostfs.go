@@ -32,10 +32,10 @@ type FS interface {
 	fs.ReadLinkFS
 	fs.ReadDirFS
 	fs.StatFS
-	// AppendFile and AppendAttr read as package limit says: without waiting for a file that is
-	// not ready.
-	AppendFile(dst []byte, name string, max int64) ([]byte, error)
-	AppendAttr(dst []byte, name string, max int64) ([]byte, error)
+	// FileReader returns the FS itself if self is the FS, and else nil: what embeds an FS is read through its own Open.
+	fact.Accelerated
+	// AppendFile and AppendAttr do not wait for a file that is not ready.
+	fact.FileReader
 	// Close releases the root. Open files stay open.
 	Close() error
 }
@@ -199,6 +199,13 @@ func (m *mounted) ReadLink(name string) (string, error) {
 		return "", pathError("readlink", name, err)
 	}
 	return target, nil
+}
+
+func (m *mounted) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(m) {
+		return nil
+	}
+	return m
 }
 
 func (m *mounted) AppendFile(dst []byte, name string, max int64) ([]byte, error) {

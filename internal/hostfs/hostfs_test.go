@@ -204,3 +204,33 @@ func TestAppendAttrReadsAPage(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
+
+// What embeds a file system and overrides Open is read through that Open.
+func TestReaderOfEmbedded(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Mounted(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, f := range []FS{m, Live(), Of(m), Of(os.DirFS(dir))} {
+		if f.FileReader(f) == nil {
+			t.Errorf("%T: no reader of itself", f)
+		}
+		d := deniedFS{f}
+		for _, read := range []func(fs.FS, []byte, string, int64) ([]byte, error){limit.AppendFile, limit.AppendAttr} {
+			if b, err := read(d, nil, "f", 100); !errors.Is(err, fs.ErrPermission) || len(b) > 0 {
+				t.Errorf("%T: %q, %v", f, b, err)
+			}
+		}
+	}
+}
+
+type deniedFS struct{ FS }
+
+func (deniedFS) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}

@@ -5,6 +5,8 @@ package hostfs
 import (
 	"io/fs"
 	"os"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // Live returns the file system of the running machine. On Windows it is rooted at the drives:
@@ -80,6 +82,13 @@ func (live) ReadLink(name string) (string, error) {
 		return "", pathError("readlink", name, err)
 	}
 	return target, nil
+}
+
+func (l live) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(l) {
+		return nil
+	}
+	return l
 }
 
 func (live) AppendFile(dst []byte, name string, max int64) ([]byte, error) {

@@ -26,22 +26,19 @@ const (
 // have some ten thousand.
 const Dir = 1 << 18
 
-// A FileReader is a file system that can read a file whole with fewer steps than Open, Read and
-// Close, and without waiting for a file that is not ready.
-type FileReader interface {
-	fs.FS
-	// AppendFile appends the file's content to dst, reading until a read returns nothing. A file
-	// of more than max bytes is fact.ErrTooLarge, with the first max bytes appended.
-	AppendFile(dst []byte, name string, max int64) ([]byte, error)
-	// AppendAttr is AppendFile with a single read, which is how a sysfs attribute must be read: a
-	// second read may run its driver's code again.
-	AppendAttr(dst []byte, name string, max int64) ([]byte, error)
+// readerOf returns what reads the files of fsys in fewer steps than Open, Read and Close; nil if nothing does. What
+// only embeds an Accelerated file system is read through its own Open.
+func readerOf(fsys fs.FS) fact.FileReader {
+	if a, ok := fsys.(fact.Accelerated); ok {
+		return a.FileReader(fsys)
+	}
+	return nil
 }
 
 // AppendFile appends the content of the named file to dst, at most max bytes. A longer file is
 // fact.ErrTooLarge, with the first max bytes appended.
 func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
-	if r, ok := fsys.(FileReader); ok {
+	if r := readerOf(fsys); r != nil {
 		return r.AppendFile(dst, name, max)
 	}
 	return open(fsys, dst, name, max, false)
@@ -49,7 +46,7 @@ func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) 
 
 // AppendAttr is AppendFile with a single read, for a sysfs attribute.
 func AppendAttr(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
-	if r, ok := fsys.(FileReader); ok {
+	if r := readerOf(fsys); r != nil {
 		return r.AppendAttr(dst, name, max)
 	}
 	return open(fsys, dst, name, max, true)

@@ -5,6 +5,6 @@ package tape
 import "github.com/kernelext/kernelext/lkm"
 
 // Learn makes the tape one that was recorded before this library learned a question: see lateQuestion.
-func (t *Tape) Learn(since int, os lkm.OS, op, subject string) {
+func Learn(t *Tape, since int, os lkm.OS, op, subject string) {
 	t.learned = append(t.learned[:len(t.learned):len(t.learned)], lateQuestion{since, os, op, subject})
 }

@@ -79,8 +79,8 @@ func TestNewAttribute(t *testing.T) {
 		absent := read(t, entry.ReplaceAllString(old, "-- error open $1 --\nabsent\n"))
 		older, newer := read(t, without), read(t, strings.Replace(without, "\n", "\nquestions: 2\n", 1))
 		for _, tp := range []*tape.Tape{older, newer} {
-			tp.Learn(2, lkm.Linux, "", "sys/module/*/version")
-			tp.Learn(2, lkm.Linux, "", "sys/module/*/srcversion")
+			tape.Learn(tp, 2, lkm.Linux, "", "sys/module/*/version")
+			tape.Learn(tp, 2, lkm.Linux, "", "sys/module/*/srcversion")
 		}
 		all, err := lkm.ParseDetail(older.Header().Detail)
 		if err != nil {
@@ -198,7 +198,7 @@ func TestOlderThanAnyQuestion(t *testing.T) {
 func olderThan(t *testing.T, what, text, op, subject string, asked []string) {
 	t.Helper()
 	older, newer := read(t, text), read(t, strings.Replace(text, "\n", "\nquestions: 2\n", 1))
-	older.Learn(2, "", op, subject)
+	tape.Learn(older, 2, "", op, subject)
 	if _, missing := listed(t, older, 0); strings.Contains(missing, lkm.ErrOlder.Error()) && !noList(missing) {
 		t.Errorf("%s: the list has a failure: %s", what, missing)
 	}

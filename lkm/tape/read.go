@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,21 @@ func Read(r io.Reader) (*Tape, error) {
 		return nil, p.locate(err)
 	}
 	return p.tape, nil
+}
+
+// ReadFile reads the tape in the named file of this program's own machine, as Read does. The error of a file that is no
+// tape names the file.
+func ReadFile(name string) (*Tape, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	t, err := Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, nil
 }
 
 func readText(r io.Reader) ([]byte, error) {

@@ -47,7 +47,7 @@ type Recorder struct {
 var (
 	_ lkm.Machine      = (*Recorder)(nil)
 	_ lkm.Redactor     = (*Recorder)(nil)
-	_ limit.FileReader = (*Recorder)(nil)
+	_ fact.Accelerated = (*Recorder)(nil)
 )
 
 // headerReserve is how much of a tape's cap is left for its header.
@@ -180,8 +180,8 @@ func (r *Recorder) key(name string) (string, bool) {
 	return foldName(name, r.fold), fs.ValidPath(name)
 }
 
-// failureOf returns what a tape keeps of an error; zero for nil. That the recorded machine is a tape which is older than
-// the question makes this tape as old as that one.
+// failureOf returns what a tape keeps of an error; zero for nil. That the recorded machine is a tape which is older
+// than the question makes this tape as old as that one.
 func (r *Recorder) failureOf(err error) failure {
 	if err == nil {
 		return failure{}
@@ -423,8 +423,20 @@ func (r *Recorder) ReadLink(name string) (string, error) {
 	return target, err
 }
 
-// AppendFile reads the machine's file whole, as package limit says.
-func (r *Recorder) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+// FileReader returns what reads the machine's files whole and records them. It implements [fact.Accelerated].
+func (r *Recorder) FileReader(self fs.FS) fact.FileReader {
+	if self != fs.FS(r) {
+		return nil
+	}
+	return (*recordReader)(r)
+}
+
+// A recordReader is a Recorder with methods that a type which embeds the Recorder must not have.
+type recordReader Recorder
+
+// AppendFile implements [fact.FileReader].
+func (f *recordReader) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
+	r := (*Recorder)(f)
 	defer r.wait(name)()
 	start := len(dst)
 	dst, err := limit.AppendFile(r.m, dst, name, max)
@@ -432,8 +444,9 @@ func (r *Recorder) AppendFile(dst []byte, name string, max int64) ([]byte, error
 	return dst, err
 }
 
-// AppendAttr reads the machine's file once, as package limit says.
-func (r *Recorder) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+// AppendAttr implements [fact.FileReader].
+func (f *recordReader) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
+	r := (*Recorder)(f)
 	defer r.wait(name)()
 	start := len(dst)
 	dst, err := limit.AppendAttr(r.m, dst, name, max)

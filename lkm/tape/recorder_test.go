@@ -367,7 +367,7 @@ func TestRecordHeldDescriptor(t *testing.T) {
 					t.Errorf("%s: %q, want %q", name, buf[:n], value)
 				}
 			}
-			if b, err := replay(t, r).AppendFile(nil, "seqnum", 100); string(b) != value || err != nil {
+			if b, err := reader(replay(t, r)).AppendFile(nil, "seqnum", 100); string(b) != value || err != nil {
 				t.Errorf("%s: on the tape: %q, %v; want %q", name, b, err, value)
 			}
 		}
@@ -523,7 +523,7 @@ func TestRecordBlockedRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	go f.Read(make([]byte, 1))
-	_, err = replay(t, r).AppendFile(nil, "blocks", 100)
+	_, err = reader(replay(t, r)).AppendFile(nil, "blocks", 100)
 	if fact.CodeOf(err) != fact.CodeTimeout && fact.CodeOf(err) != fact.CodeUnrecorded {
 		t.Errorf("blocked: %v", err)
 	}
@@ -532,11 +532,11 @@ func TestRecordBlockedRead(t *testing.T) {
 	for len(f2.Tape().entries) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	_, err = replay(t, f2).AppendFile(nil, "blocks", 100)
+	_, err = reader(replay(t, f2)).AppendFile(nil, "blocks", 100)
 	wantErr(t, "blocked", err, os.ErrDeadlineExceeded)
 	close(m.blocks)
 	<-done
-	if b, err := replay(t, r).AppendFile(nil, "blocks", 100); len(b) != 0 || err != nil {
+	if b, err := reader(replay(t, r)).AppendFile(nil, "blocks", 100); len(b) != 0 || err != nil {
 		t.Errorf("after it returned: %q, %v", b, err)
 	}
 }
@@ -680,7 +680,7 @@ func TestRecordFolds(t *testing.T) {
 	limit.ReadFile(r, "C:/Windows/A.sys", 100)
 	r.ReadDir("C:/Windows")
 	tp := replay(t, r)
-	if b, err := tp.AppendFile(nil, "C:/WINDOWS/a.SYS", 100); string(b) != "MZ\n" || err != nil {
+	if b, err := reader(tp).AppendFile(nil, "C:/WINDOWS/a.SYS", 100); string(b) != "MZ\n" || err != nil {
 		t.Errorf("%q, %v", b, err)
 	}
 	if entries, err := tp.ReadDir("c:/windows"); err != nil || entries[0].Name() != "A.sys" {

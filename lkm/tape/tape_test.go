@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -82,11 +83,11 @@ func TestFormatExample(t *testing.T) {
 	if got := text(t, tp); got != want.String() {
 		t.Errorf("written again: %s", golden.Diff(want.String(), got))
 	}
-	b, err := tp.AppendFile(nil, "sys/subsystem/dummy/notes/.note.gnu.build-id", 100)
+	b, err := reader(tp).AppendFile(nil, "sys/subsystem/dummy/notes/.note.gnu.build-id", 100)
 	if err != nil || !bytes.HasSuffix(b, []byte("\x10\x11\x12\x13")) {
 		t.Errorf("through the link: %q, %v", b, err)
 	}
-	b, err = tp.AppendAttr(nil, "sys/module/dummy/taint", 100)
+	b, err = reader(tp).AppendAttr(nil, "sys/module/dummy/taint", 100)
 	if string(b) != "\n" || err != nil {
 		t.Errorf("taint: %q, %v", b, err)
 	}
@@ -134,16 +135,16 @@ func TestErrorsReplay(t *testing.T) {
 		tp := read(t, "-- error open a --\n"+code+"\n-- file b end="+code+" --\nabc\n-- error call op x --\n"+code+"\n")
 		_, err := tp.Open("a")
 		wantErr(t, "open "+code, err, want)
-		_, err = tp.AppendFile(nil, "a", 10)
+		_, err = reader(tp).AppendFile(nil, "a", 10)
 		wantErr(t, "append "+code, err, want)
 		_, err = tp.Call(context.Background(), "op", "x")
 		wantErr(t, "call "+code, err, want)
-		b, err := tp.AppendFile(nil, "b", 10)
+		b, err := reader(tp).AppendFile(nil, "b", 10)
 		wantErr(t, "end "+code, err, want)
 		if string(b) != "abc\n" {
 			t.Errorf("%s: kept %q", code, b)
 		}
-		if b, err = tp.AppendAttr(nil, "b", 10); string(b) != "abc\n" || err != nil {
+		if b, err = reader(tp).AppendAttr(nil, "b", 10); string(b) != "abc\n" || err != nil {
 			t.Errorf("%s: one read gave %q, %v", code, b, err)
 		}
 		if fact.CodeOf(err) != "" && string(fact.CodeOf(err)) != code {
@@ -248,14 +249,14 @@ recorded through the first link
 d1
 `)
 	for _, name := range []string{"abs/file", "rel/file", "chain/file", "up", "x/a/b/file", "x/abs/file"} {
-		b, err := tp.AppendFile(nil, name, 100)
+		b, err := reader(tp).AppendFile(nil, name, 100)
 		if string(b) != "hello\n" || err != nil {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
 	for name, want := range map[string]string{"exact/file": "recorded through the link\n",
 		"d0/b/other": "recorded through the first link\n", "d0/b/file": "hello\n"} {
-		b, err := tp.AppendFile(nil, name, 100)
+		b, err := reader(tp).AppendFile(nil, name, 100)
 		if string(b) != want || err != nil {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
@@ -294,7 +295,7 @@ func TestFolding(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"c:/windows/driver.sys", "C:/WINDOWS/Driver.sys", "C:/SystemRoot/DRIVER.sys"} {
-		if b, err := tp.AppendFile(nil, name, 100); string(b) != "MZ\n" || err != nil {
+		if b, err := reader(tp).AppendFile(nil, name, 100); string(b) != "MZ\n" || err != nil {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}
@@ -350,7 +351,7 @@ func TestExtents(t *testing.T) {
 	}
 	_, err = tp.Stat("cut")
 	wantErr(t, "stat of unknown size", err, fact.ErrUnrecorded)
-	_, err = tp.AppendFile(nil, "cut", 100)
+	_, err = reader(tp).AppendFile(nil, "cut", 100)
 	if !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("past the cap: %v", err)
 	}
@@ -359,7 +360,7 @@ func TestExtents(t *testing.T) {
 // A tape's reader obeys the caller's limits as any other.
 func TestAppendLimits(t *testing.T) {
 	tp := read(t, "-- file f --\n0123456789\n-- dir d --\n")
-	b, err := tp.AppendFile([]byte("x"), "f", 4)
+	b, err := reader(tp).AppendFile([]byte("x"), "f", 4)
 	if string(b) != "x0123" || !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("AppendFile: %q, %v", b, err)
 	}
@@ -367,10 +368,10 @@ func TestAppendLimits(t *testing.T) {
 	if string(b) != "x0123" || err != nil {
 		t.Errorf("AppendAttr: %q, %v", b, err)
 	}
-	if _, err = tp.AppendFile(nil, "d", 4); err == nil {
+	if _, err = reader(tp).AppendFile(nil, "d", 4); err == nil {
 		t.Error("a directory was read as a file")
 	}
-	if n := testing.AllocsPerRun(100, func() { b, _ = tp.AppendFile(b[:0], "f", 100) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { b, _ = reader(tp).AppendFile(b[:0], "f", 100) }); n > 0 {
 		t.Errorf("AppendFile into enough memory: %v allocations", n)
 	}
 }
@@ -657,7 +658,7 @@ func FuzzRead(f *testing.F) {
 			if e.Kind == KindCall || e.Op == opCall {
 				continue
 			}
-			tp.AppendFile(nil, e.Subject, 1<<10)
+			reader(tp).AppendFile(nil, e.Subject, 1<<10)
 			tp.ReadDir(e.Subject)
 			tp.Stat(e.Subject)
 			tp.ReadLink(e.Subject)
@@ -684,4 +685,33 @@ func TestLinksThatGrow(t *testing.T) {
 	tp := read(t, "-- link a --\n"+strings.Repeat("b/", maxTarget/2-1)+"a\n")
 	_, err := tp.Open("a/proc/modules")
 	wantErr(t, "a path that grows", err, fact.ErrTooLarge)
+}
+
+// reader returns what reads a tape's files whole.
+func reader(tp *Tape) fact.FileReader { return tp.FileReader(tp) }
+
+// A file may be plain or compressed; the error of one that is no tape names it.
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	text := "kernelext tape 1\nos: linux\n-- end --\n"
+	var packed bytes.Buffer
+	zw := gzip.NewWriter(&packed)
+	zw.Write([]byte(text))
+	zw.Close()
+	for name, content := range map[string]string{"plain": text, "packed": packed.String(), "other": "x\n"} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		tp, err := ReadFile(file)
+		switch {
+		case name == "other" && (!errors.Is(err, fact.ErrMalformed) || !strings.Contains(err.Error(), file)):
+			t.Errorf("%s: %v", name, err)
+		case name != "other" && (err != nil || tp.Header().OS != lkm.Linux):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ReadFile(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
 }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// The internal machines give their fast reader to themselves alone: what embeds one and overrides Open is asked.
+func TestInternalMachinesAreNotBypassed(t *testing.T) {
+	root, err := hostfs.Mounted(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	live := running().machine(hostfs.Live(), Options{})
+	g := newGuard(live, Options{})
+	for _, tt := range []struct {
+		itself, embedded fs.FS
+	}{
+		{live, deniedLive{live}},
+		{g, deniedGuard{g}},
+		{windows.Volume(root), deniedRoot{windows.Volume(root)}},
+		{hostfs.Live(), deniedRoot{hostfs.Live()}},
+		{image{live, Linux}, deniedImage{image{live, Linux}}},
+		// Maps cannot be compared, which is no reason to panic.
+		{image{odd{live, nil}, Linux}, deniedImage{image{odd{live, nil}, Linux}}},
+	} {
+		if !readsItself(tt.itself) {
+			t.Errorf("%T: no fast reader", tt.itself)
+		}
+		if _, err := limit.ReadFile(tt.embedded, "proc/modules", 1<<20); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%T: %v", tt.embedded, err)
+		}
+		if _, err := limit.AppendAttr(tt.embedded, nil, "proc/modules", 1<<20); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%T: %v", tt.embedded, err)
+		}
+	}
+}
+
+func readsItself(fsys fs.FS) bool {
+	a, ok := fsys.(fact.Accelerated)
+	return ok && a.FileReader(fsys) != nil
+}
+
+type (
+	deniedLive  struct{ *liveMachine }
+	deniedGuard struct{ *guard }
+	deniedRoot  struct{ hostfs.FS }
+	deniedImage struct{ image }
+	odd         struct {
+		Machine
+		_ map[string]string
+	}
+)
+
+func (deniedLive) Open(name string) (fs.File, error)  { return refused(name) }
+func (deniedGuard) Open(name string) (fs.File, error) { return refused(name) }
+func (deniedRoot) Open(name string) (fs.File, error)  { return refused(name) }
+func (deniedImage) Open(name string) (fs.File, error) { return refused(name) }
+
+func refused(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
