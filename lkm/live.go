@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hostfs"

@@ -21,7 +21,7 @@ func TestInternalMachinesAreNotBypassed(t *testing.T) {
 	}
 	defer root.Close()
 	live := running().machine(hostfs.Live(), Options{})
-	g := newGuard(live, Options{})
+	g := newGuard(live, "", nil)
 	for _, tt := range []struct {
 		itself, embedded fs.FS
 	}{
