@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -59,7 +58,7 @@ func (a *anyFS) at(op, name string, follow bool) (string, fs.FileInfo, error) {
 		}
 		return name, info, nil
 	}
-	p, err := resolve(a.links.ReadLink, op, name, follow)
+	p, err := resolve(a.links, op, name, follow)
 	if err != nil {
 		return "", nil, err
 	}
@@ -67,7 +66,7 @@ func (a *anyFS) at(op, name string, follow bool) (string, fs.FileInfo, error) {
 	if err != nil {
 		return "", nil, pathError(op, name, err)
 	}
-	return p, info, nil
+	return p, asked{info, path.Base(name)}, nil
 }
 
 // errLink is the error for a symbolic link of a file system that does not say where it leads.
@@ -180,45 +179,4 @@ func (a *anyFS) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
 		return dst, pathError("read", name, err)
 	}
 	return dst[:len(dst)+n], nil
-}
-
-// resolve returns the path without links that name leads to; the last element is followed only
-// when follow is set. Elements that do not exist are kept, for the caller's own error.
-func resolve(readLink func(string) (string, error), op, name string, follow bool) (string, error) {
-	if !fs.ValidPath(name) {
-		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
-	}
-	if name == "." {
-		return name, nil
-	}
-	done, rest, hops := ".", name, 0
-	for rest != "" {
-		elem, tail, more := strings.Cut(rest, "/")
-		rest = tail
-		switch elem {
-		case "", ".":
-			continue
-		case "..": // of a link's target; done has no links, so this is what the system would do
-			done = path.Dir(done)
-			continue
-		}
-		next := path.Join(done, elem)
-		if !more && !follow {
-			return next, nil
-		}
-		target, err := readLink(next)
-		if err != nil { // no link, or nothing at all: the caller's call will say
-			done = next
-			continue
-		}
-		if hops++; hops > maxHops {
-			return "", &fs.PathError{Op: op, Path: name,
-				Err: fmt.Errorf("%w: more than %d symbolic links", fact.ErrMalformed, maxHops)}
-		}
-		if strings.HasPrefix(target, "/") {
-			done = "."
-		}
-		rest = strings.Trim(target+"/"+rest, "/")
-	}
-	return done, nil
 }

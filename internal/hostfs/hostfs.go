@@ -24,9 +24,6 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// maxHops is how many symbolic links one path may lead through, as in the Linux kernel.
-const maxHops = 40
-
 // An FS is what Live and Mounted return.
 type FS interface {
 	fs.ReadLinkFS
@@ -40,17 +37,16 @@ type FS interface {
 	Close() error
 }
 
-// Mounted returns the file system of the machine whose root is mounted at dir. The error is that
-// of opening dir.
+// Mounted returns the file system of the machine whose root is mounted at dir. It is safe for concurrent use, Close
+// included: after Close every call is fs.ErrClosed. The error is that of opening dir.
 func Mounted(dir string) (FS, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	m := &mounted{root: root, name: dir}
-	if d, err := os.Open(dir); err == nil {
-		if m.dir = d; !inroot.Probe(d) {
-			m.dir = nil
+	if d, err := root.Open("."); err == nil {
+		if m.kernel = inroot.Of(d); m.kernel == nil {
 			d.Close()
 		}
 	}
@@ -59,35 +55,30 @@ func Mounted(dir string) (FS, error) {
 
 // A mounted root is resolved by the kernel where that can, else one link at a time.
 type mounted struct {
-	name string
-	root *os.Root
-	dir  *os.File // for package inroot; nil where the kernel cannot
+	name   string
+	root   *os.Root
+	kernel *inroot.Root // nil where the kernel cannot
 }
 
 // Name returns the directory, as the caller named it.
 func (m *mounted) Name() string { return m.name }
 
 func (m *mounted) Close() error {
-	if m.dir != nil {
-		m.dir.Close()
+	if m.kernel != nil {
+		m.kernel.Close()
 	}
 	return m.root.Close()
 }
 
-// resolve returns the path without links that name leads to.
-func (m *mounted) resolve(op, name string, follow bool) (string, error) {
-	return resolve(m.root.Readlink, op, name, follow)
-}
-
 func (m *mounted) Open(name string) (fs.File, error) {
-	if m.dir != nil && fs.ValidPath(name) {
-		f, err := inroot.Open(m.dir, name)
+	if m.kernel != nil && fs.ValidPath(name) {
+		f, err := m.kernel.Open(name)
 		if err != nil {
 			return nil, pathError("open", name, err)
 		}
 		return &rootFile{f, m, name}, nil
 	}
-	p, err := m.resolve("open", name, true)
+	p, err := resolve(rootLinks{m.root}, "open", name, true)
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +86,11 @@ func (m *mounted) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
-	return f, nil
+	return &rootFile{f, m, name}, nil
 }
 
-// A rootFile is a file that inroot opened. The entries of a directory describe themselves through
-// the root again: os.File would look for them under the path that it was opened by.
+// A rootFile is a file below the root. The entries of a directory describe themselves through the root again: os.File
+// would look for them under the path that it was opened by.
 type rootFile struct {
 	*os.File
 	m    *mounted
@@ -151,50 +142,46 @@ func readDir(d fs.ReadDirFile, name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-func (m *mounted) Stat(name string) (fs.FileInfo, error) {
-	if m.dir != nil && fs.ValidPath(name) {
-		return m.statInRoot("stat", name, true)
-	}
-	p, err := m.resolve("stat", name, true)
-	if err != nil {
-		return nil, err
-	}
-	info, err := m.root.Lstat(p)
-	if err != nil {
-		return nil, pathError("stat", name, err)
-	}
-	return info, nil
-}
+func (m *mounted) Stat(name string) (fs.FileInfo, error) { return m.stat("stat", name, true) }
 
-func (m *mounted) statInRoot(op, name string, follow bool) (fs.FileInfo, error) {
-	info, err := inroot.Stat(m.dir, name, follow)
+func (m *mounted) Lstat(name string) (fs.FileInfo, error) { return m.stat("lstat", name, false) }
+
+func (m *mounted) stat(op, name string, follow bool) (info fs.FileInfo, err error) {
+	if m.kernel != nil && fs.ValidPath(name) {
+		info, err = m.kernel.Stat(name, follow)
+	} else {
+		var p string
+		if p, err = resolve(rootLinks{m.root}, op, name, follow); err != nil {
+			return nil, err
+		}
+		if info, err = m.root.Lstat(p); err == nil {
+			info = asked{info, path.Base(name)}
+		}
+	}
 	if err != nil {
 		return nil, pathError(op, name, err)
 	}
 	return info, nil
 }
 
-func (m *mounted) Lstat(name string) (fs.FileInfo, error) {
-	if m.dir != nil && fs.ValidPath(name) {
-		return m.statInRoot("lstat", name, false)
-	}
-	p, err := m.resolve("lstat", name, false)
-	if err != nil {
-		return nil, err
-	}
-	info, err := m.root.Lstat(p)
-	if err != nil {
-		return nil, pathError("lstat", name, err)
-	}
-	return info, nil
+// asked describes a file by the name that was asked for, not that of what it leads to.
+type asked struct {
+	fs.FileInfo
+	name string
 }
 
-func (m *mounted) ReadLink(name string) (string, error) {
-	p, err := m.resolve("readlink", name, false)
-	if err != nil {
-		return "", err
+func (a asked) Name() string { return a.name }
+
+func (m *mounted) ReadLink(name string) (target string, err error) {
+	if m.kernel != nil && fs.ValidPath(name) {
+		target, err = m.kernel.ReadLink(name)
+	} else {
+		var p string
+		if p, err = resolve(rootLinks{m.root}, "readlink", name, false); err != nil {
+			return "", err
+		}
+		target, err = m.root.Readlink(p)
 	}
-	target, err := m.root.Readlink(p)
 	if err != nil {
 		return "", pathError("readlink", name, err)
 	}
@@ -222,11 +209,7 @@ func (m *mounted) read(dst []byte, name string, max int64, once bool) ([]byte, e
 		return dst, err
 	}
 	defer f.Close()
-	file, ok := f.(*os.File)
-	if !ok {
-		file = f.(*rootFile).File
-	}
-	dst, err = readFile(file, dst, name, max, once)
+	dst, err = readFile(f.(*rootFile).File, dst, name, max, once)
 	if err != nil {
 		return dst, pathError("read", name, err)
 	}

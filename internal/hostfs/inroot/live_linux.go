@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,33 +17,56 @@ const resolveFlags = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 // maxTries is how often a path is resolved again that was renamed meanwhile.
 const maxTries = 8
 
-func openat2(dir *os.File, name string, flags uint64) (int, error) {
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}
-	for try := 0; ; try++ {
-		fd, err := unix.Openat2(int(dir.Fd()), name, &how)
-		if err == unix.EINTR || err == unix.EAGAIN && try < maxTries {
-			continue
-		}
-		if err == unix.ENOSYS {
-			err = errors.ErrUnsupported
-		}
-		return fd, err
-	}
+// A Root is a directory that paths are resolved below. It is safe for concurrent use, Close included: a call that is
+// running keeps the descriptor, and one that comes later is fs.ErrClosed.
+type Root struct {
+	dir  *os.File
+	conn syscall.RawConn
 }
 
-// Probe reports whether the kernel has the call and lets this process use it.
-func Probe(dir *os.File) bool {
-	fd, err := openat2(dir, ".", unix.O_PATH)
+// Of returns the Root at dir, which it then owns. It returns nil when the kernel does not have the call, or does not
+// let this process use it: dir is then still the caller's.
+func Of(dir *os.File) *Root {
+	conn, err := dir.SyscallConn()
 	if err != nil {
-		return false
+		return nil
+	}
+	r := &Root{dir, conn}
+	fd, err := r.openat2(".", unix.O_PATH)
+	if err != nil {
+		return nil
 	}
 	unix.Close(fd)
-	return true
+	return r
+}
+
+// Close releases the directory. Files that were opened stay open.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// openat2 calls the kernel while the directory's descriptor is held, so that its number cannot mean another file.
+func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}
+	held := r.conn.Control(func(dir uintptr) {
+		for try := 0; ; try++ {
+			fd, err = unix.Openat2(int(dir), name, &how)
+			if err == unix.EINTR || err == unix.EAGAIN && try < maxTries {
+				continue
+			}
+			return
+		}
+	})
+	if held != nil {
+		return -1, os.ErrClosed
+	}
+	if err == unix.ENOSYS {
+		err = errors.ErrUnsupported
+	}
+	return fd, err
 }
 
 // Open opens a file for reading, without waiting for a FIFO's or a device's other side.
-func Open(dir *os.File, name string) (*os.File, error) {
-	fd, err := openat2(dir, name, unix.O_RDONLY|unix.O_NONBLOCK)
+func (r *Root) Open(name string) (*os.File, error) {
+	fd, err := r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -50,16 +74,38 @@ func Open(dir *os.File, name string) (*os.File, error) {
 }
 
 // Stat describes a file; a link at the end of the path is followed only when follow is set.
-func Stat(dir *os.File, name string, follow bool) (fs.FileInfo, error) {
+func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) {
 	flags := uint64(unix.O_PATH)
 	if !follow {
 		flags |= unix.O_NOFOLLOW
 	}
-	fd, err := openat2(dir, name, flags)
+	fd, err := r.openat2(name, flags)
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	return f.Stat()
+}
+
+// ReadLink returns where the link at the end of the path leads to.
+func (r *Root) ReadLink(name string) (string, error) {
+	fd, err := r.openat2(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	for size := 256; ; size *= 2 { // a link's target has less than a page
+		buf := make([]byte, size)
+		n, err := unix.Readlinkat(fd, "", buf)
+		if err == unix.ENOENT { // of an open file: it is no link
+			err = unix.EINVAL
+		}
+		if err != nil {
+			return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+		}
+		if n < size {
+			return string(buf[:n]), nil
+		}
+	}
 }
