@@ -156,8 +156,14 @@ type checker struct {
 // kept is what was read for one module and may be asked for again.
 type kept struct {
 	signatures map[string]fileSignature
-	aliases    map[string][]string
+	aliases    map[string]keptAliases
 	initramfs  *initialFiles
+}
+
+// keptAliases are the aliases of a module, and whether there may be more.
+type keptAliases struct {
+	names  []string
+	unread fact.Answer
 }
 
 // SourceInitramfs is the initial file system of a boot.
@@ -179,7 +185,7 @@ func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) (
 // could not be read of its kernel, not of those that the same call answers for.
 func newChecker(m checkedKernel, r *fact.Report) *checker {
 	c := &checker{machine: m, report: r.Part(), other: r, loaded: make(map[string]bool),
-		kept: kept{signatures: make(map[string]fileSignature), aliases: make(map[string][]string)}}
+		kept: kept{signatures: make(map[string]fileSignature), aliases: make(map[string]keptAliases)}}
 	c.tree = modprobe.OpenTree(m.FS, m.Dir, false)
 	setup := r.Part()
 	c.setup = boot.Read(m.FS, setup)

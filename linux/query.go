@@ -4,6 +4,7 @@ package linux
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -191,23 +192,28 @@ func isDeviceAlias(alias string) bool {
 // maxAliases is how many aliases of a module are looked at.
 const maxAliases = 5000
 
-// aliasesOf returns the names in the indexes that stand for the module, at most maxAliases.
-func (c *checker) aliasesOf(module string) []string {
+// aliasesOf returns the names in the indexes that stand for the module, at most maxAliases. unread says that there may
+// be more; it does not apply if all were read.
+func (c *checker) aliasesOf(module string) (aliases []string, unread fact.Answer) {
 	if known, ok := c.kept.aliases[module]; ok {
-		return known
+		return known.names, known.unread
 	}
-	var aliases []string
-	if x, err := c.tree.Index(modprobe.IndexAlias); err == nil {
+	x, err := c.tree.Index(modprobe.IndexAlias)
+	if err == nil {
 		err = x.Each(func(key string, values []modprobe.IndexValue) bool {
 			if slices.ContainsFunc(values, func(v modprobe.IndexValue) bool { return v.Value == module }) {
 				aliases = append(aliases, key)
 			}
 			return len(aliases) < maxAliases
 		})
-		if err != nil {
-			c.problem(SourceTree, "", err)
+		if err == nil && len(aliases) == maxAliases {
+			err = fmt.Errorf("%w: more than %d aliases of one module", fact.ErrTooLarge, maxAliases)
 		}
 	}
-	c.kept.aliases[module] = aliases
-	return aliases
+	if lost(err) {
+		c.problem(SourceTree, "", err)
+		unread = c.indexUnread(modprobe.IndexAlias, err)
+	}
+	c.kept.aliases[module] = keptAliases{aliases, unread}
+	return aliases, unread
 }

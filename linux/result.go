@@ -182,6 +182,9 @@ func (c *checker) everythingRead(name string) fact.Answer {
 			return c.indexUnread(index, err)
 		}
 	}
+	if a := c.lookedUp(name); a.Blocked() != fact.No {
+		return a
+	}
 	for _, s := range c.states() {
 		if err := unreadConfig(s.modprobe.config); err != nil {
 			return fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))

@@ -24,7 +24,8 @@ func (c *checker) triggers(t target) []fact.Reason {
 		return nil
 	}
 	triggers := c.aliasTriggers(t)
-	triggers = append(triggers, c.presentDevices(c.aliasesOf(t.name))...)
+	aliases, _ := c.aliasesOf(t.name) // the ways say that there may be more
+	triggers = append(triggers, c.presentDevices(aliases)...)
 	for _, s := range c.loadLists {
 		if normal, ok := modprobe.NormalizeAlias(s.Name); ok && (normal == t.name || normal == t.alias) {
 			triggers = append(triggers, fact.Reason{Code: ReasonTriggerList, File: slash(s.File), Line: s.Line,
@@ -50,7 +51,7 @@ func (c *checker) aliasTriggers(t target) (triggers []fact.Reason) {
 		triggers = append(triggers, fact.Reason{Code: ReasonTriggerProcess,
 			Text: "unprivileged " + by.does + ": the kernel asks for it by name"})
 	}
-	aliases := c.aliasesOf(t.name)
+	aliases, _ := c.aliasesOf(t.name)
 	for _, a := range aliases {
 		if by := triggerOf(a, false); by != nil && len(triggers) < maxTriggers {
 			triggers = append(triggers, textReason(ReasonTriggerProcess, "unprivileged "+by.does+": alias "+a, "", 0))
@@ -158,7 +159,8 @@ func (c *checker) unprivilegedWay(m *modprobeState, t target, alias, name fact.A
 	if known && name.Blocked() == fact.No {
 		return name
 	}
-	for _, a := range c.aliasesOf(t.name) {
+	aliases, _ := c.aliasesOf(t.name)
+	for _, a := range aliases {
 		if triggerOf(a, false) == nil {
 			continue
 		}

@@ -25,6 +25,7 @@ func (c *checker) resultAt(s *bootState, t target) result {
 		c.addWays(&r, s, t, refused)
 	}
 	c.setOutcome(&r, s, t, refused)
+	c.mayBeOtherwise(&r, t)
 	return r
 }
 
@@ -171,10 +172,10 @@ func (c *checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) 
 	}
 	r.addReason(shown...)
 	way := blocked // a command of another module may load the code itself
-	if blocked.Blocked() != "" {
+	if blocked.Blocked() != "" || blocked.Because().Code == ReasonUnread {
 		way = inTurn(s.modprobe.certainly(blocked), load)
 	}
-	if slices.ContainsFunc(c.aliasesOf(t.name), isDeviceAlias) {
+	if aliases, _ := c.aliasesOf(t.name); slices.ContainsFunc(aliases, isDeviceAlias) {
 		return way // udev asks for those, without the helper
 	}
 	return inTurn(s.kernel.helper, way)
@@ -183,13 +184,13 @@ func (c *checker) aliasWay(r *result, s *bootState, t target, load fact.Answer) 
 // blockedAliases says whether the configuration keeps every alias of the module from leading to it. It does not apply
 // to a module without alias. shown are the lines that a verdict shows.
 func (c *checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, shown []fact.Reason) {
-	aliases := c.aliasesOf(t.name)
+	aliases, unread := c.aliasesOf(t.name)
 	if t.alias != "" {
-		aliases = []string{t.alias}
+		aliases, unread = []string{t.alias}, fact.Answer{}
 	}
 	configured := m.hasAlias(t.name)
 	if len(aliases) == 0 && !configured {
-		return fact.Answer{}, nil
+		return unread, nil
 	}
 	if line := m.of(t.name).blacklist; line != nil {
 		because := lineReason(ReasonBlacklist, "blacklist "+t.name+": its aliases do not load it", line)
@@ -210,6 +211,9 @@ func (c *checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, sho
 			because.Unread = "the command's effect"
 			return fact.UnsureOf(because), shown
 		}
+	}
+	if unread.Applies() {
+		return unread, shown[:min(len(shown), 3)]
 	}
 	return fact.Stops(shown[0]), shown[:min(len(shown), 3)]
 }
@@ -290,6 +294,9 @@ func (c *checker) unindexed(t target) fact.Answer {
 		r.Text = "this machine's modprobe finds the file without an index"
 		return fact.Passes(r)
 	case program == "" && c.tree.IndexErr() == nil:
+		if _, err := c.tree.DepLine(t.name); err != nil {
+			return c.indexUnread("modules.dep", err)
+		}
 		r.Text = "modules.dep does not name the file: modprobe does not find it"
 		return fact.Stops(r)
 	}

@@ -282,6 +282,22 @@ func (t *Tree) DepLine(name string) (*DepLine, error) {
 	return nil, cmp.Or(d.err, binErr)
 }
 
+// LookupErr looks a name up in every index that could know it, and returns the first error that such a look-up ends in
+// with the index it is of. An index that does not exist is no error.
+func (t *Tree) LookupErr(name string) (index string, err error) {
+	if _, err := t.DepLine(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return indexDep, err
+	}
+	for _, by := range []struct{ index, match string }{
+		{IndexAlias, MatchAliasIndex}, {IndexBuiltin, MatchBuiltin}, {IndexBuiltinAlias, MatchBuiltinAlias},
+	} {
+		if _, err := t.MatchIndex(by.index, name, by.match); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return by.index, err
+		}
+	}
+	return "", nil
+}
+
 // depIndex returns modules.dep.bin.
 func (t *Tree) depIndex() (*Index, error) {
 	t.mu.Lock()
