@@ -44,8 +44,8 @@ func TestFailedLookups(t *testing.T) {
 		query   string
 		want    fact.VerdictOutcome
 	}{
-		{"aliases, a value without its end", map[string]string{dir + "modules.alias.bin": binaryIndex("no", "lone", "")},
-			"", "no", fact.VerdictUnknown},
+		{"aliases, a value without its end",
+			map[string]string{dir + "modules.alias.bin": binaryIndex("no", "lone", "")}, "", "no", fact.VerdictUnknown},
 		{"aliases, whole", map[string]string{dir + "modules.alias.bin": binaryIndex("no", "lone", "\x00")},
 			"", "other", fact.VerdictAbsent},
 		{"aliases, a branch beyond the end", map[string]string{dir + "modules.alias.bin": brokenIndex()},
@@ -60,8 +60,8 @@ func TestFailedLookups(t *testing.T) {
 		{"files, refused beside a stale text", map[string]string{dir + "modules.dep.bin": "x"}, "modules.dep.bin", "no",
 			fact.VerdictUnknown},
 		{"a file that no line names", map[string]string{dir + "odd.ko": "x"}, "", "odd", fact.VerdictBlocked},
-		{"a file whose line may be lost", map[string]string{dir + "odd.ko": "x", dir + "modules.dep.bin": brokenIndex()},
-			"", "*odd", fact.VerdictUnknown},
+		{"a file whose line may be lost",
+			map[string]string{dir + "odd.ko": "x", dir + "modules.dep.bin": brokenIndex()}, "", "*odd", fact.VerdictUnknown},
 		{"blocked by its line", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n"},
 			"", "lone", fact.VerdictBlocked},
 		{"blocked by its line, or built in", map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n",

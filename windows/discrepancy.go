@@ -138,7 +138,7 @@ func (e *entry) discrepancies() []fact.Discrepancy {
 			Samples: 1})
 	}
 	e.Driver.compareRegistrations(add)
-	e.Driver.compareImage(add)
+	e.Driver.compareImage(e.loose, add)
 	if e.Driver.Image != nil && e.fileAbsent() {
 		add(NoFile, ntPath(e.Driver.Image))
 	}
@@ -169,17 +169,22 @@ func (d *Driver) compareRegistrations(add func(kind string, evidence ...fact.Evi
 	}
 }
 
-// compareImage compares the kernel's list with the service manager.
-func (d *Driver) compareImage(add func(kind string, evidence ...fact.Evidence)) {
-	running := slices.ContainsFunc(d.Services, func(s Service) bool {
-		return s.State == stateRunning || s.State == "start_pending" || s.State == "stop_pending" || s.State == "paused"
-	})
+// compareImage compares the kernel's list with the service manager. loose says that a service of an unknown image runs.
+func (d *Driver) compareImage(loose bool, add func(kind string, evidence ...fact.Evidence)) {
+	running := d.running()
 	switch {
 	case d.Views[SourceModules] == fact.ViewMissing && running:
 		add(RunningNotLoaded, fact.Evidence{Fact: "state", Value: stateRunning, Source: SourceServices})
-	case d.Image != nil && d.seenBy(SourceServices) && len(d.Services) > 0 && !running:
+	case d.Image != nil && d.seenBy(SourceServices) && len(d.Services) > 0 && !running && !loose:
 		add(LoadedNotRunning, ntPath(d.Image))
 	}
+}
+
+// running reports whether the service manager calls a service of the image running, or about to start or to end.
+func (d *Driver) running() bool {
+	return slices.ContainsFunc(d.Services, func(s Service) bool {
+		return s.State == stateRunning || s.State == "start_pending" || s.State == "stop_pending" || s.State == "paused"
+	})
 }
 
 func ntPath(im *LoadedImage) fact.Evidence {

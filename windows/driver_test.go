@@ -70,9 +70,9 @@ func TestJoin(t *testing.T) {
 		"hidden.sys": {"hidden.sys", false, []string{"hidden"},
 			[3]fact.View{fact.ViewMissing, fact.ViewMissing, fact.ViewSeen}},
 		"service lost": {"lost", false, []string{"lost"},
-			[3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewSeen}},
+			[3]fact.View{fact.ViewUnchecked, fact.ViewSeen, fact.ViewSeen}},
 		"service gone": {"gone", true, []string{"gone"},
-			[3]fact.View{fact.ViewMissing, fact.ViewSeen, fact.ViewMissing}},
+			[3]fact.View{fact.ViewUnchecked, fact.ViewSeen, fact.ViewMissing}},
 	} {
 		e, ok := byKey[key]
 		if !ok {

@@ -33,7 +33,8 @@ type entry struct {
 	// Problems are what could not be had.
 	Problems []fact.Problem
 
-	own string // the path of the image's own name, when Path is that of the file that it is a copy of
+	own   string // the path of the image's own name, when Path is that of the file that it is a copy of
+	loose bool   // a service runs whose image is not known: it may be this one
 }
 
 // newEntry returns an entry of which nothing but its name and its path are known.

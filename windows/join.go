@@ -408,8 +408,38 @@ func (j *joiner) storeFolder(path string) string {
 	return folder
 }
 
-// views says for each source that was read what it shows of each image.
+// unplaced are the names of loaded images whose path is not known: a service of an image of that name may be theirs.
+func (j *joiner) unplaced() map[string]bool {
+	names := make(map[string]bool)
+	for i := range j.entries {
+		if e := &j.entries[i]; e.Driver.Image != nil && e.Path == "" {
+			names[fold(baseName(e.Driver.Image.NTPath))] = true
+		}
+	}
+	return names
+}
+
+// joinable reports whether an image that the kernel lists would have been found to be the entry's: both have a path.
+func (e *entry) joinable(unplaced map[string]bool) bool {
+	return e.Driver.Image != nil || e.Path != "" && !unplaced[fold(baseName(e.Path))]
+}
+
+// markLoose marks each image that a running service may be of whose image is not known.
+func (j *joiner) markLoose() {
+	loose := false
+	for i := range j.entries {
+		loose = loose || j.entries[i].Path == "" && j.entries[i].Driver.running()
+	}
+	for i := range j.entries {
+		j.entries[i].loose = loose
+	}
+}
+
+// views says for each source that was read what it shows of each image. A source that could show an image, but not in
+// a way that lets it be told from others, is unchecked.
 func (j *joiner) views() {
+	j.markLoose()
+	unplaced := j.unplaced()
 	for i := range j.entries {
 		d := j.entries[i].Driver
 		state, reg, refused := false, false, false
@@ -419,7 +449,7 @@ func (j *joiner) views() {
 			refused = refused || j.refused[fold(s.Name)] != nil
 		}
 		d.Views = map[string]fact.View{
-			SourceModules:  view(j.inv.Images != nil, d.Image != nil),
+			SourceModules:  view(j.inv.Images != nil && j.entries[i].joinable(unplaced), d.Image != nil),
 			SourceServices: view(j.inv.Statuses != nil, state),
 			SourceRegistry: view(j.inv.Registered != nil && (reg || !refused), reg),
 			SourceDevices:  view(j.inv.Devices != nil, len(d.Devices) > 0),

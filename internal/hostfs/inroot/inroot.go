@@ -5,3 +5,32 @@
 // RESOLVE_IN_ROOT, Linux 5.6), which nothing that happens to the tree meanwhile can lead outside.
 // Where the kernel has no such call [Of] returns nil.
 package inroot
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// A Root is a directory that paths are resolved below. It is safe for concurrent use, Close included: a call that is
+// running keeps the descriptor, and one that comes later is fs.ErrClosed.
+type Root struct {
+	dir  *os.File
+	conn syscall.RawConn
+}
+
+// Of returns the Root at dir, which it then owns. It returns nil when the kernel does not have the call, or does not
+// let this process use it: dir is then still the caller's.
+func Of(dir *os.File) *Root { return rootOf(dir) }
+
+// Close releases the directory. Files that were opened stay open.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// Open opens a file for reading, without waiting for a FIFO's or a device's other side.
+func (r *Root) Open(name string) (*os.File, error) { return r.open(name) }
+
+// Stat describes a file; a link at the end of the path is followed only when follow is set.
+func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) { return r.stat(name, follow) }
+
+// ReadLink returns where the link at the end of the path leads to.
+func (r *Root) ReadLink(name string) (string, error) { return r.readLink(name) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,16 +16,7 @@ const resolveFlags = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 // maxTries is how often a path is resolved again that was renamed meanwhile.
 const maxTries = 8
 
-// A Root is a directory that paths are resolved below. It is safe for concurrent use, Close included: a call that is
-// running keeps the descriptor, and one that comes later is fs.ErrClosed.
-type Root struct {
-	dir  *os.File
-	conn syscall.RawConn
-}
-
-// Of returns the Root at dir, which it then owns. It returns nil when the kernel does not have the call, or does not
-// let this process use it: dir is then still the caller's.
-func Of(dir *os.File) *Root {
+func rootOf(dir *os.File) *Root {
 	conn, err := dir.SyscallConn()
 	if err != nil {
 		return nil
@@ -39,9 +29,6 @@ func Of(dir *os.File) *Root {
 	unix.Close(fd)
 	return r
 }
-
-// Close releases the directory. Files that were opened stay open.
-func (r *Root) Close() error { return r.dir.Close() }
 
 // openat2 calls the kernel while the directory's descriptor is held, so that its number cannot mean another file.
 func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
@@ -64,8 +51,7 @@ func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
 	return fd, err
 }
 
-// Open opens a file for reading, without waiting for a FIFO's or a device's other side.
-func (r *Root) Open(name string) (*os.File, error) {
+func (r *Root) open(name string) (*os.File, error) {
 	fd, err := r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -73,8 +59,7 @@ func (r *Root) Open(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// Stat describes a file; a link at the end of the path is followed only when follow is set.
-func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) {
+func (r *Root) stat(name string, follow bool) (fs.FileInfo, error) {
 	flags := uint64(unix.O_PATH)
 	if !follow {
 		flags |= unix.O_NOFOLLOW
@@ -88,8 +73,7 @@ func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-// ReadLink returns where the link at the end of the path leads to.
-func (r *Root) ReadLink(name string) (string, error) {
+func (r *Root) readLink(name string) (string, error) {
 	fd, err := r.openat2(name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
