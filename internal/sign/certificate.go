@@ -50,9 +50,20 @@ type Certificate struct {
 	MaxPathLen int
 	// NoCertSign says that keyUsage is present and does not allow the key to sign certificates.
 	NoCertSign bool
+	// NoSigning says that keyUsage is present and lets the key sign neither data nor promises: neither
+	// digitalSignature nor nonRepudiation.
+	NoSigning bool
+	// Unknown are the critical extensions that nothing here acts on, dotted: who does not know one must refuse the
+	// certificate (RFC 5280, 4.2).
+	Unknown []string
 	// SubjectKeyID and AuthorityKeyID are the key identifiers; nil when absent.
 	SubjectKeyID   []byte
 	AuthorityKeyID []byte
+
+	extensionErr error           // an extension that makes no sense, and so restricts in a way that nobody knows
+	alternative  []Value         // the names of subjectAltName
+	constraints  nameConstraints // of the names below an authority
+	policies     policies
 
 	keyOnce sync.Once
 	key     crypto.PublicKey
@@ -162,121 +173,6 @@ func (c *Certificate) parseValidity(r Reader) error {
 			return err
 		}
 	}
-	return nil
-}
-
-func (c *Certificate) parseExtensions(r Reader) error {
-	list, err := r.Expect(TagSequence, "extensions")
-	if err != nil {
-		return err
-	}
-	n := 0
-	for in := list.Reader(); !in.Empty(); n++ {
-		if n == maxExtensions {
-			return bad("extensions", "more than %d", maxExtensions)
-		}
-		ext, err := in.Expect(TagSequence, "extension")
-		if err != nil {
-			return err
-		}
-		if err := c.parseExtension(ext.Reader()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Certificate) parseExtension(r Reader) error {
-	id, err := r.Expect(TagOID, "extnID")
-	if err != nil {
-		return err
-	}
-	v, err := r.Next()
-	if err == nil && v.Is(TagBoolean) {
-		v, err = r.Next()
-	}
-	if err != nil {
-		return bad("extension", "%v", err)
-	}
-	if !v.Is(TagOctetString) {
-		return bad("extnValue", "tag %d", v.Tag)
-	}
-	in := NewReader(v.Body)
-	switch OID(id) {
-	case "2.5.29.37":
-		return c.parseEKUs(in)
-	case "2.5.29.19":
-		return c.parseConstraints(in)
-	case "2.5.29.15":
-		return c.parseKeyUsage(in)
-	case "2.5.29.14":
-		if k, err := in.Next(); err == nil && k.Is(TagOctetString) {
-			c.SubjectKeyID = k.Body
-		}
-	case "2.5.29.35":
-		if k, err := in.Next(); err == nil {
-			kr := k.Reader()
-			if id, ok := kr.Optional(0); ok {
-				c.AuthorityKeyID = id.Body
-			}
-		}
-	}
-	return nil
-}
-
-func (c *Certificate) parseEKUs(r Reader) error {
-	list, err := r.Expect(TagSequence, "extKeyUsage")
-	if err != nil {
-		return err
-	}
-	c.EKUs = []string{}
-	for in := list.Reader(); !in.Empty(); {
-		v, err := in.Expect(TagOID, "extKeyUsage")
-		if err != nil {
-			return err
-		}
-		if len(c.EKUs) == maxEKUs {
-			return bad("extKeyUsage", "more than %d", maxEKUs)
-		}
-		c.EKUs = append(c.EKUs, OID(v))
-	}
-	return nil
-}
-
-func (c *Certificate) parseConstraints(r Reader) error {
-	seq, err := r.Expect(TagSequence, "basicConstraints")
-	if err != nil {
-		return err
-	}
-	c.HasConstraints = true
-	in := seq.Reader()
-	if v, ok := in.Peek(); ok && v.Is(TagBoolean) {
-		c.IsCA = len(v.Body) == 1 && v.Body[0] != 0
-		_, _ = in.Next()
-	}
-	if in.Empty() {
-		return nil
-	}
-	n, err := in.Expect(TagInteger, "pathLenConstraint")
-	if err != nil {
-		return err
-	}
-	switch {
-	case len(n.Body) == 0 || n.Body[0] > 0x7f:
-		return bad("pathLenConstraint", "negative, or no number")
-	case len(n.Body) == 1: // a larger one is beyond maxChain
-		c.MaxPathLen = int(n.Body[0])
-	}
-	return nil
-}
-
-// parseKeyUsage reads a bit string whose bit 5 is keyCertSign.
-func (c *Certificate) parseKeyUsage(r Reader) error {
-	v, err := r.Expect(TagBitString, "keyUsage")
-	if err != nil {
-		return err
-	}
-	c.NoCertSign = len(v.Body) < 2 || v.Body[1]&(0x80>>5) == 0
 	return nil
 }
 

@@ -81,12 +81,13 @@ type ChainQuery struct {
 	Roots *Roots         // the trusted ones
 	At    time.Time      // the time that every certificate but the trusted one must be valid at
 	Usage string         // the purpose that every certificate but the trusted one must allow
+	Rules Rules          // what is asked beyond signatures
 }
 
 // BuildChain looks for the best chain of leaf: a trusted one, else one that ends in a set but
 // fails by time or purpose, else the longest whose signatures fit.
 func BuildChain(leaf *Certificate, q ChainQuery) Chain {
-	b := chainBuilder{q: q, tries: maxTries}
+	b := chainBuilder{q: q, tries: maxTries, names: maxNameWork}
 	b.walk([]*Certificate{leaf})
 	if b.best.Certificates == nil {
 		b.best = Chain{Certificates: []*Certificate{leaf}, Err: errNoIssuer}
@@ -97,6 +98,7 @@ func BuildChain(leaf *Certificate, q ChainQuery) Chain {
 type chainBuilder struct {
 	q     ChainQuery
 	tries int
+	names int // bytes of names that may still be compared
 	best  Chain
 }
 
@@ -168,14 +170,14 @@ func endError(last *Certificate) error {
 	return fmt.Errorf("issuer %q is not among the given keys", last.Issuer.Short())
 }
 
-// fits judges time and purpose of all certificates below the trusted one. A leaf that is itself
-// trusted is judged by purpose alone.
+// fits judges a path that leads to a trusted certificate by the rules. The trusted one's own time and purpose do not
+// count. A leaf that is itself trusted is judged by purpose, and by what it says of itself.
 func (b *chainBuilder) fits(path []*Certificate) error {
-	if len(path) == 1 {
-		return b.fitsUsage(path[0])
+	if b.q.Rules == RulesLinux {
+		return nil
 	}
-	for i, c := range path[:len(path)-1] {
-		if !c.ValidAt(b.q.At) {
+	for i, c := range path[:max(len(path)-1, 1)] {
+		if len(path) > 1 && !c.ValidAt(b.q.At) {
 			return fmt.Errorf("certificate %q is valid from %s to %s, not at %s", c.Subject.Short(),
 				day(c.NotBefore), day(c.NotAfter), day(b.q.At))
 		}
@@ -188,7 +190,7 @@ func (b *chainBuilder) fits(path []*Certificate) error {
 			}
 		}
 	}
-	return fitsLength(path)
+	return b.q.Rules.fit(path, &b.names)
 }
 
 func (c *Certificate) mayIssue() error {
@@ -198,15 +200,16 @@ func (c *Certificate) mayIssue() error {
 	return nil
 }
 
-// CheckIssuers returns why a certificate of a path may not have issued the one below it, by what it
-// says of itself; nil when all may.
+// CheckIssuers returns why a certificate of a path may not have issued the one below it, by what the certificates say
+// of themselves and of each other; nil when all may.
 func CheckIssuers(path []*Certificate) error {
 	for _, c := range path[1:] {
 		if err := c.mayIssue(); err != nil {
 			return err
 		}
 	}
-	return fitsLength(path)
+	work := maxNameWork
+	return RulesX509.fit(path, &work)
 }
 
 // fitsLength judges how many authorities stand below each authority; those that were renewed under
@@ -218,7 +221,8 @@ func fitsLength(path []*Certificate) error {
 			continue
 		}
 		if c.MaxPathLen >= 0 && below > c.MaxPathLen {
-			return fmt.Errorf("certificate %q allows %d authorities below it, there are %d", c.Subject.Short(), c.MaxPathLen, below)
+			return fmt.Errorf("certificate %q allows %d authorities below it, there are %d", c.Subject.Short(),
+				c.MaxPathLen, below)
 		}
 		if !c.IsSelfIssued() {
 			below++

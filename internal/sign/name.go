@@ -12,6 +12,7 @@ const (
 	oidState              = "2.5.4.8"
 	oidOrganization       = "2.5.4.10"
 	oidOrganizationalUnit = "2.5.4.11"
+	oidEmail              = "1.2.840.113549.1.9.1"
 )
 
 // shortName returns the usual short name of an attribute; the object identifier if it has none.
@@ -31,7 +32,7 @@ func shortName(oid string) string {
 		return "OU"
 	case "2.5.4.5":
 		return "SERIALNUMBER"
-	case "1.2.840.113549.1.9.1":
+	case oidEmail:
 		return "E"
 	case "0.9.2342.19200300.100.1.25":
 		return "DC"

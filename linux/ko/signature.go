@@ -272,7 +272,7 @@ func judgeSigner(data *sign.SignedData, signer *sign.Signer, content []byte, key
 		j.err = err
 		return j
 	}
-	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: data.Certificates, Roots: keys.roots, At: cert.NotBefore})
+	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: data.Certificates, Roots: keys.roots, Rules: sign.RulesLinux})
 	j.status, j.keySet, j.used = fact.SignatureUntrusted, chain.KeySet, chain.Certificates
 	if chain.KeySet != "" {
 		j.status = fact.SignatureValid
