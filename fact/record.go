@@ -42,7 +42,8 @@ const (
 // comment says otherwise.
 type Record[Own any] struct {
 	// ID is Kind, a colon and the canonical name: "linux_module:nvme". It is unique in a Snapshot
-	// and the same across boots and versions. A second module of the same name gets "#2".
+	// and the same across boots and versions. A second file of the same name gets "#" and its Path, a second module
+	// without a Path "#2".
 	ID string
 	// Kind says what it is.
 	Kind Kind
@@ -55,6 +56,9 @@ type Record[Own any] struct {
 	Version string
 	// Description is what its maker says it does; only with DetailFiles.
 	Description string
+	// License is the license that the extension's own file declares, in its words; several with ", " between them.
+	// Linux modules have one (MODULE_LICENSE); only with DetailFiles. Empty is unknown, or none declared.
+	License string
 	// Path is the file it was, or would be, loaded from, as an absolute path on its machine. Linux
 	// does not keep it: it is the file that would be loaded now, only with DetailFiles.
 	Path string
@@ -76,6 +80,11 @@ type Record[Own any] struct {
 	UsedBy []string
 	// ContentID identifies the code: the build-id on Linux, in lower-case hexadecimal.
 	ContentID string
+	// Hashes are digests of the file at Path as it is stored; only with DetailHashes.
+	Hashes Hashes
+	// Package is the package that the file at Path belongs to; only with DetailFiles. nil is unknown, and one without a
+	// name says that no package has the file.
+	Package *Package
 	// OnDisk says whether the loaded code is that of the file which would be loaded now.
 	OnDisk OnDisk
 	// Signature is what is known of who signed it.
@@ -109,6 +118,27 @@ func (m *Record[Own]) AddProblem(p Problem) {
 // Problem adds a Problem about the module made of err.
 func (m *Record[Own]) Problem(source, field string, err error) {
 	m.AddProblem(ProblemOf(source, escape.UTF8(m.Name), field, err))
+}
+
+// Hashes are digests of a file's bytes, in lower-case hexadecimal. An empty one was not computed.
+type Hashes struct {
+	// SHA256 is the SHA-256 digest.
+	SHA256 string `json:"sha256,omitzero"`
+}
+
+// A Package is what a package manager says of the package that a file belongs to. An empty field is unknown.
+type Package struct {
+	// Manager is the package manager: dpkg, opkg, apk, pacman, rpm, pkg.
+	Manager string `json:"manager,omitzero"`
+	// Name is the package's name. It is empty if every list of the machine's package managers was read, and none names
+	// the file.
+	Name string `json:"name,omitzero"`
+	// Version is its version with epoch and release, as the manager writes it.
+	Version string `json:"version,omitzero"`
+	// Arch is its architecture, as the manager writes it.
+	Arch string `json:"arch,omitzero"`
+	// Vendor is who made it, as the manager writes it.
+	Vendor string `json:"vendor,omitzero"`
 }
 
 // A Loss is a field of one module of a list that could not be read.

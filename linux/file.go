@@ -162,6 +162,7 @@ func (d *describer) place(m *Record, file, name string) {
 	if unread != nil && !errors.Is(unread, fs.ErrNotExist) {
 		m.Problem(SourceTree, "firmware", unread)
 	}
+	m.Package = d.owners.PackageOf(name)
 	origin := d.owners.Origin(m.Own, m.Name, file, name)
 	if m.Origin.Class == "" {
 		m.Origin.Class = origin.Class

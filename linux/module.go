@@ -57,7 +57,8 @@ type Module struct {
 	FileSize fact.Count `json:"fileSize,omitzero"`
 	// Compression is the file's container: none, gzip, xz or zstd.
 	Compression string `json:"compression,omitzero"`
-	// SHA256 is the digest of the file as stored, in hexadecimal; only with Detail Hashes.
+	// SHA256 is the digest of the file as stored, in hexadecimal; only with Detail Hashes. It is lkm.Module's
+	// hashes.sha256, too.
 	SHA256 string `json:"sha256,omitzero"`
 	// Modinfo are all entries of the file's .modinfo section in its order; of a builtin those of
 	// modules.builtin.modinfo.

@@ -27,7 +27,7 @@ const (
 // Where package managers with one list of files a package in one directory keep them (dpkg, opkg),
 // and where DKMS keeps what it built.
 var (
-	packageListDirs = []string{"var/lib/dpkg/info", "usr/lib/opkg/info", "var/lib/opkg/info"}
+	packageListDirs = []string{dpkgDir, "usr/lib/opkg/info", "var/lib/opkg/info"}
 	dkmsDir         = "var/lib/dkms"
 )
 
@@ -48,6 +48,7 @@ type fileOwners struct {
 
 	whole    bool                   // every list was read: else a file without a package says nothing either
 	packages map[string]string      // path below the root, with usr/ cut, to package
+	details  map[string]packageInfo // of each package that owns a module file, by name
 	dkms     map[string][]dkmsBuild // by name of the module file without endings
 }
 
@@ -62,6 +63,7 @@ type dkmsBuild struct {
 func readOwners(fsys fs.FS, release string, r *fact.Report) *fileOwners {
 	b := ownersReader{fsys: fsys, report: r}
 	b.packages, b.dkms = make(map[string]string), make(map[string][]dkmsBuild)
+	b.details = make(map[string]packageInfo)
 	before := r.Count(SourcePackages)
 	for _, dir := range packageListDirs {
 		b.readLists(dir)
@@ -70,6 +72,7 @@ func readOwners(fsys fs.FS, release string, r *fact.Report) *fileOwners {
 	b.readPacman()
 	b.readDKMS(release)
 	b.whole = r.Count(SourcePackages) == before
+	b.readStatus() // which says nothing of files: what is lost of it costs no origin
 	return &b.fileOwners
 }
 
@@ -111,8 +114,16 @@ func (o *ownersReader) readLists(dir string) {
 		o.HasPackages = true
 		total += len(buf)
 		pkg, _, _ = strings.Cut(pkg, ":") // the architecture
-		o.readList(buf, escape.UTF8(pkg))
+		o.readList(buf, fact.Package{Manager: managerOf(dir), Name: escape.UTF8(pkg)})
 	}
+}
+
+// managerOf returns the package manager of a directory of lists.
+func managerOf(dir string) string {
+	if dir == dpkgDir {
+		return managerDpkg
+	}
+	return managerOpkg
 }
 
 // tooManyLists says that not every package's list was read: then no file is without a package.
@@ -123,7 +134,7 @@ func tooManyLists(dir string) error {
 
 var moduleDirMark = []byte("lib/modules/")
 
-func (o *ownersReader) readList(list []byte, pkg string) {
+func (o *ownersReader) readList(list []byte, pkg fact.Package) {
 	if !bytes.Contains(list, moduleDirMark) {
 		return
 	}
@@ -333,14 +344,18 @@ func (o *ownersReader) readAPK() {
 		return
 	}
 	o.HasPackages = true
-	pkg, dir := "", ""
+	pkg, dir := fact.Package{}, ""
 	for line := range bytes.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), ":")
 		switch key {
 		case "":
-			pkg, dir = "", ""
+			pkg, dir = fact.Package{}, ""
 		case "P":
-			pkg = escape.UTF8(value)
+			pkg.Manager, pkg.Name = managerApk, escape.UTF8(value)
+		case "V":
+			pkg.Version = escape.UTF8(value)
+		case "A":
+			pkg.Arch = escape.UTF8(value)
 		case "F":
 			dir = value
 		case "R":
@@ -379,14 +394,18 @@ func (o *ownersReader) readPacman() {
 				name = name[:i]
 			}
 		}
-		o.readList(buf, escape.UTF8(name))
+		version := strings.TrimPrefix(strings.TrimPrefix(e.Name(), name), "-")
+		o.readList(buf, fact.Package{Manager: managerPacman, Name: escape.UTF8(name), Version: escape.UTF8(version)})
 	}
 }
 
 // own notes the package of a file, a path below the root, if it is a module's.
-func (o *ownersReader) own(file, pkg string) {
+func (o *ownersReader) own(file string, pkg fact.Package) {
 	if rel := unmerged(strings.TrimPrefix(file, "/")); strings.HasPrefix(rel, "lib/modules/") && ko.IsModuleFile(file) {
-		o.packages[rel] = pkg
+		o.packages[rel] = pkg.Name
+		if _, known := o.details[pkg.Name]; !known {
+			o.details[pkg.Name] = packageInfo{Package: &pkg}
+		}
 	}
 }
 

@@ -137,6 +137,8 @@ type (
 	SourcePlan = fact.SourcePlan // what would be read of a source; see [fact.SourcePlan]
 	Kernel     = fact.Kernel     // what a kernel says of itself; see [fact.Kernel]
 	OnDisk     = fact.OnDisk     // a loaded module compared with its file; see [fact.OnDisk]
+	Hashes     = fact.Hashes     // digests of a file; see [fact.Hashes]
+	Package    = fact.Package    // the package that a file belongs to; see [fact.Package]
 	Match      = fact.Match      // the result of that comparison; see [fact.Match]
 	Other      = fact.Other      // a system without an object of its own; see [fact.Other]
 	Field      = fact.Field      // one named value; see [fact.Field]

@@ -45,6 +45,9 @@ func Decode(r io.Reader) (*Snapshot, error) {
 	if s.Modules == nil {
 		s.Modules = []Module{}
 	}
+	for i := range s.Modules {
+		s.Modules[i].addNeutral()
+	}
 	return s, nil
 }
 

@@ -103,3 +103,23 @@ func FuzzDecode(f *testing.F) {
 		_ = Diff(s, again)
 	})
 }
+
+// What version 0.1.0 said in a kernel's own object is where every system has it.
+func TestDecodeMovedFields(t *testing.T) {
+	s, err := Decode(strings.NewReader(`{"schema": 0, "modules": [
+		{"id": "a", "kind": "linux_module", "name": "a", "linux": {"sha256": "01",
+			"modinfo": [{"key": "license", "value": "GPL"}, {"key": "license", "value": "BSD"}]}},
+		{"id": "b", "kind": "windows_driver", "name": "b", "windows": {"hashes": {"sha256": "02"}}},
+		{"id": "c", "kind": "linux_module", "name": "c", "license": "MIT", "hashes": {"sha256": "03"},
+			"linux": {"sha256": "04", "modinfo": [{"key": "license", "value": "GPL"}]}},
+		{"id": "d", "kind": "linux_module", "name": "d", "linux": {}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][2]string{{"GPL, BSD", "01"}, {"", "02"}, {"MIT", "03"}, {"", ""}}
+	for i, m := range s.Modules {
+		if got := [2]string{m.License, m.Hashes.SHA256}; got != want[i] {
+			t.Errorf("%s: %q, want %q", m.ID, got, want[i])
+		}
+	}
+}

@@ -491,6 +491,22 @@ func TestDuplicateNamesAreNumbered(t *testing.T) {
 	if got := strings.Join(ids, ", "); got != "k:a, k:a b, k:a#2, k:a#3" {
 		t.Errorf("ids %s", got)
 	}
+	// A file's id is its own, whichever other copies there are; two entries of one file are numbered.
+	for _, tt := range []struct{ paths, want string }{
+		{"/a /b /c", "k:a k:a#/b k:a#/c"}, {"/a /c", "k:a k:a#/c"}, {"/a /a", "k:a k:a#2"},
+		{"/a /b /b", "k:a k:a#/b k:a#3"},
+	} {
+		modules, ids = nil, nil
+		for p := range strings.FieldsSeq(tt.paths) {
+			modules = append(modules, Module{ID: "k:a", Name: "a", Path: p})
+		}
+		for _, m := range numberDuplicates(modules) {
+			ids = append(ids, m.ID)
+		}
+		if got := strings.Join(ids, " "); got != tt.want {
+			t.Errorf("%s: ids %s, want %s", tt.paths, got, tt.want)
+		}
+	}
 }
 
 func BenchmarkPoll(b *testing.B) {

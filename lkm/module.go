@@ -19,7 +19,8 @@ import (
 // Slices and pointers are shared with other results and must not be changed; see Clone.
 type Module struct {
 	// ID is Kind, a colon and the canonical name: "linux_module:nvme". It is unique in a Snapshot
-	// and the same across boots and versions. A second module of the same name gets "#2".
+	// and the same across boots and versions. A second file of the same name gets "#" and its Path, a second module
+	// without a Path "#2".
 	ID string `json:"id"`
 	// Kind says what it is.
 	Kind Kind `json:"kind"`
@@ -32,6 +33,9 @@ type Module struct {
 	Version string `json:"version,omitzero"`
 	// Description is what its maker says it does; only with DetailFiles.
 	Description string `json:"description,omitzero"`
+	// License is the license that the extension's own file declares, in its words; several with ", " between them.
+	// Linux modules have one (MODULE_LICENSE); only with DetailFiles. Empty is unknown, or none declared.
+	License string `json:"license,omitzero"`
 	// Path is the file it was, or would be, loaded from, as an absolute path on its machine. Linux
 	// does not keep it: it is the file that would be loaded now, only with DetailFiles.
 	Path string `json:"path,omitzero"`
@@ -53,6 +57,11 @@ type Module struct {
 	UsedBy []string `json:"usedBy,omitzero"`
 	// ContentID identifies the code: the build-id on Linux, in lower-case hexadecimal.
 	ContentID string `json:"contentId,omitzero"`
+	// Hashes are digests of the file at Path as it is stored; only with DetailHashes.
+	Hashes Hashes `json:"hashes,omitzero"`
+	// Package is the package that the file at Path belongs to; only with DetailFiles. nil is unknown, and one without a
+	// name says that no package has the file.
+	Package *Package `json:"package,omitzero"`
 	// OnDisk says whether the loaded code is that of the file which would be loaded now.
 	OnDisk OnDisk `json:"onDisk,omitzero"`
 	// Signature is what is known of who signed it.
@@ -86,6 +95,7 @@ func (m *Module) Clone() Module {
 	c.UsedBy = clone(m.UsedBy)
 	c.Problems = clone(m.Problems)
 	c.Origin.Evidence = clone(m.Origin.Evidence)
+	c.Package = clonePointer(m.Package)
 	c.Linux = clonePointer(m.Linux)
 	c.Darwin = clonePointer(m.Darwin)
 	c.Windows = clonePointer(m.Windows)

@@ -3,6 +3,9 @@
 package lkm
 
 import (
+	"cmp"
+	"strings"
+
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
@@ -17,7 +20,7 @@ func moduleOf[Own any](r *fact.Record[Own]) Module {
 	m := Module{
 		ID: r.ID, Kind: r.Kind, Name: r.Name, State: r.State, Version: r.Version, Description: r.Description, Path: r.Path,
 		Size: r.Size, Address: r.Address, Refs: r.Refs, Requires: r.Requires, UsedBy: r.UsedBy, ContentID: r.ContentID,
-		OnDisk: r.OnDisk, Signature: r.Signature, Origin: r.Origin, Problems: r.Problems,
+		License: r.License, Hashes: r.Hashes, Package: r.Package, OnDisk: r.OnDisk, Signature: r.Signature, Origin: r.Origin, Problems: r.Problems,
 	}
 	switch own := any(r.Own).(type) {
 	case *linux.Module:
@@ -35,7 +38,22 @@ func moduleOf[Own any](r *fact.Record[Own]) Module {
 	case *fact.Other:
 		m.Other = own
 	}
+	m.addNeutral()
 	return m
+}
+
+// addNeutral fills what every system has and a kernel's own object says: of a Module from that kernel's package, and of
+// one from the JSON of version 0.1.0, which had it there alone.
+func (m *Module) addNeutral() {
+	switch {
+	case m.Linux != nil:
+		if m.License == "" && m.Linux.Modinfo != nil {
+			m.License = strings.Join(m.Linux.Modinfo.Values("license"), ", ")
+		}
+		m.Hashes.SHA256 = cmp.Or(m.Hashes.SHA256, m.Linux.SHA256)
+	case m.Windows != nil && m.Windows.Hashes != nil:
+		m.Hashes.SHA256 = cmp.Or(m.Hashes.SHA256, m.Windows.Hashes.SHA256)
+	}
 }
 
 func appendModules[Own any](modules []Module, records []fact.Record[Own]) []Module {

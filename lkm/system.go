@@ -232,8 +232,8 @@ func sortModules(modules []Module) {
 	}
 }
 
-// numberDuplicates makes the ids of sorted modules unique: the second of a name gets "#2" and a
-// Problem.
+// numberDuplicates makes the ids of sorted modules unique. The second file of a name gets "#" and its path, so that its
+// id stays when other files come and go; a second module without a path gets "#2". Both get a Problem.
 func numberDuplicates(modules []Module) []Module {
 	var taken map[string]bool // made for the first duplicate
 	n := 1
@@ -249,8 +249,11 @@ func numberDuplicates(modules []Module) []Module {
 				taken[modules[j].ID] = true
 			}
 		}
+		first, m := &modules[i-n], &modules[i]
 		n++
-		m := &modules[i]
+		if m.Path != "" && m.Path != first.Path {
+			m.ID = base + "#" + m.Path
+		}
 		for number := n; taken[m.ID]; number++ { // a module may be called "a#2" itself
 			m.ID = fmt.Sprintf("%s#%d", base, number)
 		}

@@ -23,6 +23,7 @@ func (a *app) writeCard(m *lkm.Module) {
 		{"file", fileText(m)},
 		{"memory", memoryText(m)},
 		{"origin", originText(m)},
+		{"package", packageText(m.Package)},
 		{"signature", signatureText(m)},
 		{"content id", m.ContentID},
 		{"requires", requiresText(m)},
@@ -53,6 +54,17 @@ func (a *app) writeCard(m *lkm.Module) {
 			fmt.Fprintf(a.stdout, "  %-11s%s\n", f.label, escape.Text(f.text))
 		}
 	}
+}
+
+// packageText is the package that a module's file belongs to: "linux-image-6.1 6.1.1-1 amd64 (dpkg)".
+func packageText(p *lkm.Package) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Name == "":
+		return "none"
+	}
+	return joined(" ", p.Name, p.Version, p.Arch, p.Vendor, "("+p.Manager+")")
 }
 
 func diskText(m *lkm.Module) string {

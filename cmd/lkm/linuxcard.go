@@ -22,6 +22,7 @@ func linuxFacts(l *linux.Module) []fact {
 		{"softdeps", strings.Join(l.Softdeps, " · ")},
 		{"firmware", firmwareText(l.Firmware)},
 		{"license", strings.Join(modinfoValues(l, "license"), " · ")},
+		{"sha256", l.SHA256},
 		{"author", someText(modinfoValues(l, "author"), 3)},
 		{"instead of", candidatesText(l.Candidates)},
 	}

@@ -37,7 +37,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", a.flags.root)
 			}
 			t, err := recordTape(c.Context(), o, tape.Options{
-				Header:     tape.Header{Producer: lkm.Producer, Comment: comment, Detail: o.Detail.String()},
+				Header:     tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment, Detail: o.Detail.String()},
 				Unredacted: unredacted,
 			})
 			if err != nil {

@@ -90,6 +90,7 @@ func (a *app) writeTapeHeader(h tape.Header) {
 	line("arch", h.Arch)
 	line("privilege", h.Privilege)
 	line("detail", h.Detail)
+	line("host", h.Host)
 	if h.Questions < tape.Questions {
 		line("questions", fmt.Sprintf("%d of %d: recorded before this lkm learned to ask more", h.Questions,
 			tape.Questions))

@@ -37,6 +37,9 @@ type Header struct {
 	// Detail is what was asked for beyond the kernel's own list, such as "files,signatures"; empty
 	// when nothing was.
 	Detail string
+	// Host is the machine's name for the caller, as in lkm.Options.Host. A recorder keeps it only with
+	// Options.Unredacted; empty when it was not given or not kept.
+	Host string
 	// Questions is the number of the set of questions that the recorder knew; see [Questions]. A tape without it was
 	// recorded by version 0.1.0, whose number is 1. To a question that is younger the tape answers fact.ErrOlder, to
 	// one that the recorder knew and did not ask fact.ErrUnrecorded.
@@ -64,6 +67,7 @@ const (
 	keyArch       = "arch"
 	keyPrivilege  = "privilege"
 	keyDetail     = "detail"
+	keyHost       = "host"
 	keyQuestions  = "questions"
 	keyCaps       = "caps"
 	keyRedactions = "redactions"
@@ -88,6 +92,7 @@ func (h *Header) appendTo(b []byte) []byte {
 	line(keyArch, h.Arch)
 	line(keyPrivilege, h.Privilege)
 	line(keyDetail, h.Detail)
+	line(keyHost, h.Host)
 	if h.Questions > 1 {
 		line(keyQuestions, strconv.Itoa(h.Questions))
 	}
@@ -126,6 +131,8 @@ func (h *Header) set(key, value string, seen map[string]bool) (err error) {
 		h.Privilege = value
 	case keyDetail:
 		h.Detail = value
+	case keyHost:
+		h.Host = value
 	case keyQuestions:
 		if h.Questions, err = count(value); err == nil && h.Questions == 0 {
 			err = fmt.Errorf("is 0; the first number is 1")

@@ -32,7 +32,9 @@ type lateQuestion struct {
 
 // learned are the questions that are younger than the first tapes, by number. A row goes here in the same change that
 // makes the library ask; see CONTRIBUTING.md.
-var learned = []lateQuestion{}
+var learned = []lateQuestion{
+	{2, lkm.Linux, "", "var/lib/dpkg/status"},
+}
 
 // unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.
 func (t *Tape) unanswered(op, subject string) error {

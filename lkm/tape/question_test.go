@@ -169,6 +169,26 @@ func TestRecordedQuestions(t *testing.T) {
 	}
 }
 
+// The caller's name for the machine stays on a tape only if asked for.
+func TestRecordedHost(t *testing.T) {
+	for _, unredacted := range []bool{false, true} {
+		want := ""
+		if unredacted {
+			want = "db 1%"
+		}
+		r := Record(lkm.Linux, younger(t, strings.Replace(questionTape, "%", "", 1)),
+			Options{Header: Header{Host: "db 1%"}, Unredacted: unredacted})
+		var b bytes.Buffer
+		if _, err := r.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		tp, err := Read(&b)
+		if err != nil || tp.Header().Host != want {
+			t.Errorf("unredacted %v: %q, %v", unredacted, tp.Header().Host, err)
+		}
+	}
+}
+
 // Every row is a question that an older tape can lack, of a number that the recorder writes.
 func TestLearned(t *testing.T) {
 	for _, q := range learned {

@@ -23,7 +23,7 @@ type Options struct {
 	// of dropped answers set by the recorder. Release, Arch and Privilege can be given later, to Describe.
 	Header Header
 	// Unredacted keeps everything: kernel addresses, parameter values, the command line, serial
-	// numbers.
+	// numbers, the header's Host.
 	Unredacted bool
 }
 
@@ -64,6 +64,8 @@ func Record(os lkm.OS, m lkm.Machine, o Options) *Recorder {
 	red := redactionOf(os)
 	if o.Unredacted {
 		red = noRedaction
+	} else {
+		r.header.Host = ""
 	}
 	r.redaction = red
 	r.header.OS, r.header.Redactions = os, red.kinds()
