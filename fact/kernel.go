@@ -166,8 +166,10 @@ type Capture[Own any] struct {
 
 // A Hint is one event of a kernel about its modules.
 type Hint struct {
-	// ID and Name are those of a module that came or went; empty for an event about anything else.
-	ID, Name string
+	// ID is that of a module that came or went; empty for an event about anything else.
+	ID string
+	// Name is the module's name; empty for an event about anything else.
+	Name string
 	// Came is set for a module that came.
 	Came bool
 	// Seq is the kernel's counter with this event; 0 if it has none.

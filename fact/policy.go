@@ -35,9 +35,10 @@ type PolicyFact struct {
 	Effect string `json:"effect,omitzero"`
 	// Source is the name of the Source that it was, or would have been, read from.
 	Source string `json:"source,omitzero"`
-	// File and Line are where it stands; Line counts from 1 and is 0 for a file of one value.
+	// File is the file that it is in; empty when it is not from a file.
 	File string `json:"file,omitzero"`
-	Line int    `json:"line,omitzero"`
+	// Line is its line in File, counted from 1; 0 for a file of one value.
+	Line int `json:"line,omitzero"`
 	// Code is why the value is unknown; empty when it is known.
 	Code Code `json:"code,omitzero"`
 	// Unknown is set if the value is not known. An absent fact without it is known not to be there.

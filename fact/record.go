@@ -143,9 +143,14 @@ type Package struct {
 
 // A Loss is a field of one module of a list that could not be read.
 type Loss struct {
-	Module        int // index in the list
-	Source, Field string
-	Err           error
+	// Module is the module's index in the list.
+	Module int
+	// Source is the name of the source that was being read.
+	Source string
+	// Field is the JSON name of the field; empty if the module as a whole could not be read.
+	Field string
+	// Err is why.
+	Err error
 }
 
 // AddLosses gives each record the problems of its losses. A cause that hit every one of several records becomes one

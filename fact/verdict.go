@@ -149,9 +149,10 @@ type Reason struct {
 	Code string `json:"code"`
 	// Text says it for a person.
 	Text string `json:"text,omitzero"`
-	// File and Line are where it stands; empty and 0 when it is not from a file's line.
+	// File is the file that it is in; empty when it is not from a file.
 	File string `json:"file,omitzero"`
-	Line int    `json:"line,omitzero"`
+	// Line is its line in File, counted from 1; 0 when it is not from one line.
+	Line int `json:"line,omitzero"`
 	// Unread names the source, file or setting that was not read, if that makes the answer unknown. It is empty
 	// otherwise, and on systems other than Linux, where only Text says it.
 	Unread string `json:"unread,omitzero"`

@@ -51,8 +51,10 @@ type Header struct {
 	// Redactions are the kinds of content that the recorder took out wherever they came up; empty
 	// when nothing was taken out. Which entries were touched is said at each of them.
 	Redactions []string
-	// EntryCap and TapeCap are the caps that the recorder kept to, in bytes; 0 when not given.
-	EntryCap, TapeCap int64
+	// EntryCap is how much of one answer the recorder kept, in bytes; 0 when not given.
+	EntryCap int64
+	// TapeCap is how long a tape's text the recorder allowed, in bytes; 0 when not given.
+	TapeCap int64
 	// Dropped is how many answers the recorder could not keep because the tape was full. They
 	// replay as too_large or unrecorded.
 	Dropped int
