@@ -69,3 +69,33 @@ func (deniedImage) Open(name string) (fs.File, error) { return refused(name) }
 func refused(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 }
+
+// A machine whose events are heard, and which does not show its list.
+type deniedEvents struct{ *eventful }
+
+func (d deniedEvents) Open(name string) (fs.File, error) {
+	if name == "proc/modules" {
+		return refused(name)
+	}
+	return d.eventful.Open(name)
+}
+
+// Events say where to look, and nothing of a module: a Watch without the list does not go on with them alone.
+func TestEventsAreNoList(t *testing.T) {
+	s, err := OpenMachine(Linux, deniedEvents{&eventful{made: madeLinux()}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if l, ok := s.guard.machine.(fact.Listener); !ok {
+		t.Fatal("the events are not inherited")
+	} else if _, err := l.Events(0); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range s.Watch(t.Context(), WatchOptions{}) {
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%+v, %v", e, err)
+		}
+		break
+	}
+}
