@@ -20,7 +20,8 @@ import (
 type bootState struct {
 	kernel   *enforcement
 	modprobe *modprobeState
-	doubt    fact.Answer // why the kernel may never be started so; does not apply if that is certain
+	initial  *initialState // of the running kernel, empty: that time is over
+	doubt    fact.Answer   // why the kernel may never be started so; does not apply if that is certain
 }
 
 // maxBootStates is how many different boot entries of one release are judged.
@@ -29,7 +30,7 @@ const maxBootStates = 16
 // runningState is the kernel as it runs.
 func (c *checker) runningState(p *policyReader) *bootState {
 	tree := modprobe.OpenTree(c.machine.FS, c.machine.Dir, true)
-	s := &bootState{modprobe: c.newModprobeState(tree, tree.Config())}
+	s := &bootState{modprobe: c.newModprobeState(tree, tree.Config()), initial: new(initialState)}
 	s.kernel = c.runningEnforcement(p)
 	return s
 }
@@ -98,7 +99,10 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 		}
 		for _, config := range b.configs {
 			s := b.checker.nextState(b.policy, line, config)
-			s.doubt = doubt
+			s.initial, s.doubt = new(initialState), doubt
+			if e.File != "" || !doubt.Applies() {
+				s.initial = b.checker.initialOf(e, line, s.kernel)
+			}
 			b.states = append(b.states, s)
 		}
 	}
@@ -114,7 +118,8 @@ var errFallback error = &sentinel.Error{
 func differing(entries []boot.Entry) (differ []boot.Entry) {
 	for _, e := range entries {
 		same := func(other boot.Entry) bool {
-			return boot.SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved)
+			return boot.SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved) &&
+				slices.Equal(other.Initrds, e.Initrds)
 		}
 		if !slices.ContainsFunc(differ, same) {
 			differ = append(differ, e)

@@ -29,7 +29,7 @@ const (
 func unsignedFile(config string, more ...string) map[string]string {
 	texts := map[string]string{"boot/config-6": config,
 		"lib/modules/6/kernel/lone.ko": string(linuxtest.ModuleOf(binary.LittleEndian, true,
-			linuxtest.Entries("lone")...).Bytes())}
+			linuxtest.EntriesOf("6", "lone")...).Bytes())}
 	for i := 0; i+1 < len(more); i += 2 {
 		texts[more[i]] = more[i+1]
 	}
@@ -237,7 +237,7 @@ func TestOtherWorlds(t *testing.T) {
 			ReasonModuleBlacklist},
 		{"only what entries are made from, and an install line",
 			map[string]string{options: "-", "usr/lib/kernel/cmdline": "root=x\n", "etc/modprobe.d/a.conf": install},
-			fact.VerdictBlocked, ReasonInstall},
+			fact.VerdictUnknown, ReasonInstall}, // whether there is an initial file system is not known
 		{"the boot loader may say otherwise",
 			map[string]string{options: "version 6\noptions module_blacklist=lone $more\n"}, fact.VerdictUnknown,
 			ReasonModuleBlacklist},
@@ -369,7 +369,7 @@ func TestWordsThatLoad(t *testing.T) {
 // TestKeysOfACheck: a signature that a given key verifies passes, one that it does not fit does not,
 // and one of another key is not known, where the kernel asks for signatures.
 func TestKeysOfACheck(t *testing.T) {
-	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("lone")...).Bytes()
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6", "lone")...).Bytes()
 	key, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
 	signed := key.Sign(t, module, nil)
 	broken := append([]byte{}, signed...)

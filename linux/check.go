@@ -102,7 +102,7 @@ func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.
 	keys, _ := k.fileKeys() // the check asks the keys itself what is wrong with them
 	return checkedKernel{
 		FS: k.machine, Release: release, Dir: dir, DirErr: err,
-		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys,
+		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys, Initramfs: &k.initramfs,
 	}
 }
 
@@ -120,6 +120,8 @@ type checkedKernel struct {
 	Running, Live bool
 	// Keys verify the signature of a file; nil for none.
 	Keys *ko.Keys
+	// Initramfs keeps the initial file systems that were read; nil keeps none.
+	Initramfs *initramfsCache
 }
 
 // A checker answers whether a module's code can get into one kernel. It reads what it needs once.
@@ -129,6 +131,7 @@ type checkedKernel struct {
 //	query.go          the query → targets: modprobe's names, aliases, files that no index names
 //	bootstate.go      the states that count: the running kernel, and each boot entry that may come next
 //	enforcement.go    what the kernel of a state refuses by itself: modules off, version, signature (signature.go)
+//	initramfs.go      the copies in the initial file system of a boot entry, each judged by its own rules
 //	modprobestate.go  what modprobe's configuration says in a state of one name: install, blacklist, softdep, alias
 //	way.go            the ways in of one target in one state, each a list of steps in the order in which the kernel and
 //	                  modprobe take them; trigger.go has those by a process and by dependents
@@ -157,7 +160,8 @@ type checker struct {
 type kept struct {
 	signatures map[string]fileSignature
 	aliases    map[string]keptAliases
-	initramfs  *initialFiles
+	facts      map[string]copyFacts
+	inner      map[string][]string // files by the kernel's name, where it is not the file's; nil until asked for
 }
 
 // keptAliases are the aliases of a module, and whether there may be more.
@@ -166,8 +170,10 @@ type keptAliases struct {
 	unread fact.Answer
 }
 
-// SourceInitramfs is the initial file system of a boot.
-const SourceInitramfs = boot.SourceInitramfs
+func newKept() kept {
+	return kept{signatures: make(map[string]fileSignature), aliases: make(map[string]keptAliases),
+		facts: make(map[string]copyFacts)}
+}
 
 // check answers for a name or an alias in one kernel: one Verdict for each module that it may mean, whose Module is the
 // module's name, and one for a name that means none. It returns an error for a query that is no name. What could not be
@@ -184,8 +190,7 @@ func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) (
 // newChecker reads what is the same for all queries. The checker has a report of its own, because a verdict says what
 // could not be read of its kernel, not of those that the same call answers for.
 func newChecker(m checkedKernel, r *fact.Report) *checker {
-	c := &checker{machine: m, report: r.Part(), other: r, loaded: make(map[string]bool),
-		kept: kept{signatures: make(map[string]fileSignature), aliases: make(map[string]keptAliases)}}
+	c := &checker{machine: m, report: r.Part(), other: r, loaded: make(map[string]bool), kept: newKept()}
 	c.tree = modprobe.OpenTree(m.FS, m.Dir, false)
 	setup := r.Part()
 	c.setup = boot.Read(m.FS, setup)
@@ -295,7 +300,7 @@ func (c *checker) verdict(query string, t target) fact.Verdict {
 	v.LeadBy(now.because, next.because)
 	v.Reasons = appendReasons(nil, v.Reasons...) // one may differ only in what was not read
 	v.Triggers = c.triggers(t)
-	v.Bypasses, v.Problems = c.bypasses(t, v.NextBoot)
+	v.Bypasses = c.bypasses(t, v.NextBoot)
 	v.Remedies = c.remedies(t, &v)
 	v.Problems = append(v.Problems, c.report.Problems...)
 	return v

@@ -57,6 +57,7 @@ func imageOf(more map[string]string) fstest.MapFS {
 		"lib/modules/6/kernel/hid.ko":   "",
 		"lib/modules/6/kernel/net.ko":   "",
 		"lib/modules/6/kernel/lone.ko":  "",
+		"opt/tool":                      "\x7fELF",
 		"boot/config-6":                 "CONFIG_MODULES=y\n",
 		"boot/loader/entries/a.conf":    "version 6\noptions quiet\n",
 	}
@@ -124,7 +125,7 @@ func TestCheckAnImage(t *testing.T) {
 				"modprobe=blocked insmod=blocked"},
 		{"another release's entry blocks", map[string]string{"boot/loader/entries/b.conf": "version 7\n" +
 			"options module_blacklist=lone\n", "boot/loader/entries/a.conf": "-"}, "lone",
-			"loadable autoload_alias=open " + open + " insmod=open"},
+			"loadable autoload_alias=open " + open + " initramfs=? insmod=open"},
 		{"kernel without modules", map[string]string{"boot/config-6": "CONFIG_NET=y\n"}, "lone",
 			"blocked autoload_alias=blocked autoload_name=blocked unprivileged=blocked " +
 				"modprobe=blocked insmod=blocked"},

@@ -23,6 +23,9 @@ type enforcement struct {
 	gate     fact.Answer     // what else may refuse a module; does not apply if nothing does
 	helper   fact.Answer     // whether the kernel's requests for modules reach modprobe
 	heeds    bool            // the kernel heeds initcall_blacklist=
+
+	modversions fact.Tri // CONFIG_MODVERSIONS; empty if the configuration is not known
+	forceLoad   fact.Tri // CONFIG_MODULE_FORCE_LOAD, likewise
 }
 
 // runningEnforcement is what the kernel enforces as it runs.
@@ -33,6 +36,7 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 	k := &enforcement{loaded: c.loaded, heeds: !p.isOff("CONFIG_KALLSYMS"), checks: fact.TriOf(!p.noSignatures),
 		cmdline:  commandLine{words: p.Entry.Words, file: slash(p.Entry.File)},
 		unsigned: unsignedNow(p), gate: gateNow(p), helper: staticHelper(p)}
+	k.setOptions(p)
 	switch {
 	case p.noModules == fact.Yes:
 		k.loading = fact.Stops(fact.Reason{Code: ReasonNoModules, Text: builtWithoutModules})
@@ -44,6 +48,14 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 		k.helper = p.helper
 	}
 	return k
+}
+
+// setOptions notes what the kernel was built with.
+func (k *enforcement) setOptions(p *policyReader) {
+	if p.config != nil {
+		k.modversions = fact.TriOf(p.is("CONFIG_MODVERSIONS", "y"))
+		k.forceLoad = fact.TriOf(p.is("CONFIG_MODULE_FORCE_LOAD", "y"))
+	}
 }
 
 const builtWithoutModules = "the kernel was built without loadable modules"
@@ -66,6 +78,7 @@ func staticHelper(p *policyReader) fact.Answer {
 // nextEnforcement is what the kernel will enforce if a boot entry starts it.
 func (c *checker) nextEnforcement(p *policyReader, e boot.Entry) *enforcement {
 	k := &enforcement{cmdline: commandLineOf(e), heeds: !p.isOff("CONFIG_KALLSYMS")}
+	k.setOptions(p)
 	if p.config != nil {
 		k.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
 	}
@@ -143,11 +156,16 @@ func (c *checker) refuses(k *enforcement, t target) fact.Answer {
 	if k.loading.Applies() {
 		return k.loading
 	}
-	if a := k.listed(t.name); a.Applies() {
+	if a := k.listed(c.kernelName(t)); a.Applies() {
 		return a
 	}
 	if t.file == "" {
 		return passes()
+	}
+	if a := c.refusesFormat(k, t); a.Blocked() == fact.Yes {
+		return a
+	} else if a.Applies() && c.refusesSignature(k, t).Blocked() != fact.Yes {
+		return a
 	}
 	a := c.refusesSignature(k, t)
 	if a.Blocked() != fact.Yes && k.gate.Applies() {
@@ -166,10 +184,11 @@ func (c *checker) refusesNeeds(k *enforcement, t target) fact.Answer {
 	}
 	for _, file := range line.Needs {
 		name := ko.NameOfFile(file)
-		if k.loaded[name] {
+		needed := target{name: name, file: file}
+		if k.loaded[c.kernelName(needed)] {
 			continue
 		}
-		a := c.refuses(k, target{name: name, file: file})
+		a := c.refuses(k, needed)
 		switch a.Blocked() {
 		case fact.Yes:
 			return fact.Stops(neededFirst(a.Because(), name))

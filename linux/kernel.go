@@ -26,6 +26,8 @@ type Kernel struct {
 	counter counter
 	history atomic.Pointer[moduleHistory] // of the running hints, nil without them
 	disk    diskFacts
+
+	initramfs initramfsCache
 }
 
 // Open returns the Kernel of a machine. It reads nothing yet.
@@ -112,6 +114,7 @@ func (k *Kernel) Skipped(scope fact.Scope) []fact.Source {
 func (k *Kernel) Refresh() {
 	k.counter.reopen()
 	k.disk.forget()
+	k.initramfs.forget()
 }
 
 // Close closes the event counter. Changed fails after it.

@@ -21,6 +21,7 @@ type modprobeState struct {
 	doubt   fact.Answer // what modprobe goes by and was not read; does not apply if all was
 	lines   map[string]nameLines
 	aliases map[string]aliasLines
+	effects map[[2]string]modprobe.Effect // of commands, for a module
 }
 
 // nameLines are the lines of the configuration that count for one module; each is nil if there is none.
@@ -36,7 +37,8 @@ type aliasLines []*modprobe.Directive
 // newModprobeState returns the state for a configuration, and reports what of it could not be read.
 func (c *checker) newModprobeState(tree *modprobe.Tree, config *modprobe.Config) *modprobeState {
 	s := &modprobeState{tree: tree, config: config,
-		lines: make(map[string]nameLines), aliases: make(map[string]aliasLines)}
+		lines: make(map[string]nameLines), aliases: make(map[string]aliasLines),
+		effects: make(map[[2]string]modprobe.Effect)}
 	var lost fact.Report
 	config.Report(&lost)
 	for _, p := range lost.Problems {
@@ -102,16 +104,60 @@ func (s *modprobeState) of(module string) nameLines {
 	return lines
 }
 
+// effectOf returns what the command of an install line does to the module.
+func (s *modprobeState) effectOf(command, module string) modprobe.Effect {
+	key := [2]string{command, module}
+	effect, ok := s.effects[key]
+	if !ok {
+		effect = modprobe.EffectIn(s.tree.FS(), command, module)
+		s.effects[key] = effect
+	}
+	return effect
+}
+
 // mayLoad reports whether the install line may load something.
-func mayLoad(d *modprobe.Directive, module string) bool {
+func (s *modprobeState) mayLoad(d *modprobe.Directive, module string) bool {
 	if d == nil {
 		return false
 	}
-	switch modprobe.EffectOf(d.Value, module) {
+	switch s.effectOf(d.Value, module) {
 	case modprobe.CommandFails, modprobe.CommandNothing:
 		return false
 	}
 	return true
+}
+
+// aliasStops returns the line that makes a request for an alias load something else than the module, or nothing, as
+// kmod looks an alias up (kmod_module_new_from_lookup): the configured aliases, a module's file of that name, the
+// commands of exactly that name, and only then the index. mayLoad is the install line that may load something then.
+func (s *modprobeState) aliasStops(alias, module string) (because fact.Reason, mayLoad *modprobe.Directive, ok bool) {
+	if len(s.targetsOf(alias)) > 0 {
+		other := s.targetsOf(alias).override(module)
+		if other == nil {
+			return fact.Reason{}, nil, false
+		}
+		because = lineReason(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other)
+		if d := s.of(other.Value).install; s.mayLoad(d, other.Value) {
+			mayLoad = d
+		}
+		return because, mayLoad, true
+	}
+	if file, err := s.tree.FileOf(alias); err == nil && file != "" && alias != module {
+		return textReason(ReasonAliasOverride, "a module of that name comes before the alias "+alias,
+			"/"+s.tree.Path(file), 0), nil, true
+	}
+	d, install := s.config.FindCommand(alias)
+	if d == nil || alias == module {
+		return fact.Reason{}, nil, false
+	}
+	if !install {
+		return lineReason(ReasonAliasOverride, "remove "+d.Name+" "+d.Value+": makes the alias a name of nothing", d),
+			nil, true
+	}
+	if s.mayLoad(d, module) {
+		mayLoad = d
+	}
+	return lineReason(ReasonInstall, installText(d), d), mayLoad, true
 }
 
 // targetsOf returns the lines that make a name or an alias stand for modules.

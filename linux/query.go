@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -21,6 +23,7 @@ type target struct {
 	onDisk  bool   // modules.dep names it
 	gone    bool   // and there is no such file
 	builtin bool
+	initial bool // only an initial file system holds it
 	// builtinAt is where it says that the code is compiled in, below the root.
 	builtinAt string
 }
@@ -33,18 +36,28 @@ func (c *checker) targets(query string) (targets []target, command *modprobe.Dir
 	if !ok || query == "" {
 		return nil, nil, &fact.ParseError{Field: "alias", Reason: "empty, or with unbalanced brackets"}
 	}
-	if t := c.byName(name); t != nil {
-		return []target{*t}, nil, nil
+	named := c.byName(name)
+	if named != nil && !named.isOnlyLoaded() {
+		return []target{*named}, nil, nil
 	}
-	tree := c.tree
-	if c.now != nil {
-		tree = c.now.modprobe.tree
+	if files := c.innerNames()[name]; len(files) > 0 {
+		for _, file := range files {
+			if t := c.byName(ko.NameOfFile(file)); t != nil {
+				targets = append(targets, *t)
+			}
+		}
+		return targets, nil, nil
 	}
+	if named != nil {
+		return []target{*named}, nil, nil
+	}
+	state := c.states()[0].modprobe
+	tree := state.tree
 	var lost fact.Report
 	matches, _ := tree.Resolve(query, &lost) // the query is sound, and lost says what could not be read
 	c.take(&lost)
 	for _, m := range matches {
-		if d := tree.Config().FindInstall(m.Name); mayLoad(d, m.Name) {
+		if d := state.config.FindInstall(m.Name); state.mayLoad(d, m.Name) {
 			command = d
 		}
 	}
@@ -55,9 +68,41 @@ func (c *checker) targets(query string) (targets []target, command *modprobe.Dir
 		return c.targetsOf(c.indexed(name), name), command, nil
 	}
 	if t := c.unindexedFile(name); t != nil {
-		targets = []target{*t}
+		return []target{*t}, command, nil
 	}
-	return targets, command, nil
+	return c.initialTargets(query, name), command, nil
+}
+
+// isOnlyLoaded reports whether a target is loaded, and no file has its name.
+func (t *target) isOnlyLoaded() bool { return t.file == "" && !t.builtin }
+
+// maxInnerNames is how many files are opened for the names in them.
+const maxInnerNames = 1024
+
+// innerNames returns the files whose module the kernel knows by another name, by that name. The kernel's own build
+// gives both the same name, so only files outside of its folder are opened.
+func (c *checker) innerNames() map[string][]string {
+	if c.kept.inner != nil {
+		return c.kept.inner
+	}
+	c.kept.inner = make(map[string][]string)
+	lines := c.tree.DepLines()
+	opened := 0
+	for i := range lines {
+		file := lines[i].Path
+		if strings.HasPrefix(file, "kernel/") {
+			continue
+		}
+		if opened++; opened > maxInnerNames {
+			c.problem(SourceTree, "", &fact.ParseError{Source: c.tree.Path(file), Err: fact.ErrTooLarge,
+				Reason: fmt.Sprintf("more than %d files outside of the kernel's own", maxInnerNames)})
+			break
+		}
+		if name := c.factsOf(file).name; name != "" && name != lines[i].Name() {
+			c.kept.inner[name] = append(c.kept.inner[name], file)
+		}
+	}
+	return c.kept.inner
 }
 
 // targetsOf returns the modules that an alias stands for. A match may be a configured name of nothing, or of a command
@@ -152,8 +197,13 @@ func (c *checker) unindexedFile(name string) *target {
 // places says where the code is.
 func (c *checker) places(t target) []fact.Reason {
 	var places []fact.Reason
-	if c.loaded[t.name] {
+	name := c.kernelName(t)
+	if c.loaded[name] {
 		places = append(places, loadedReason())
+	}
+	if name != t.name {
+		places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(
+			"the kernel knows this module as " + quote(name) + ": module_blacklist= and the list of loaded modules go by that")})
 	}
 	if t.builtin {
 		places = append(places, builtinReason(t))

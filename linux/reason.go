@@ -17,6 +17,7 @@ const (
 	WayUnprivileged  = "unprivileged"   // any process can trigger one of the two; blocked if every known request is
 	WayModprobe      = "modprobe"       // root runs modprobe NAME
 	WayDependency    = "dependency"     // it comes with a module that needs it, or has it as a softdep
+	WayInitramfs     = "initramfs"      // the boot loads a copy before the root is there
 	WayInsmod        = "insmod"         // root loads its file directly
 )
 
@@ -40,6 +41,10 @@ const (
 	ReasonUnsigned         = "unsigned"          // unsigned, and the kernel refuses that
 	ReasonSigned           = "signed"            // signed, which was verified or not
 	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
+	ReasonVermagic         = "vermagic"          // its file was built for another kernel
+	ReasonMachine          = "machine"           // its file is for another processor
+	ReasonForce            = "force"             // root may make the kernel take a file of another one
+	ReasonKernelName       = "kernel_name"       // the kernel knows the module by another name than its file's
 	ReasonGate             = "other_gate"        // IMA or LoadPin, which may refuse it
 	ReasonVolatile         = "gone_after_boot"   // a line below /run
 	ReasonInitcall         = "initcall_blacklist"

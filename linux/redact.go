@@ -280,6 +280,9 @@ func redactGrub(line []byte) []byte {
 
 // redactGrubCommand treats the words behind the file that a command begins with as a command line.
 func redactGrubCommand(line []byte, start int) []byte {
+	if bytes.HasPrefix(line[start:], []byte("initrd")) {
+		return line // names of files, and nothing else
+	}
 	for range 2 { // the command, and the file
 		start = boot.WordEnd(line, start)
 		for start < len(line) && isSpace(line[start]) {

@@ -50,6 +50,11 @@ func (r *result) addWay(name string, a fact.Answer) {
 	r.answers = append(r.answers, a)
 }
 
+// hasWay reports whether the result has a way of that name.
+func (r *result) hasWay(name string) bool {
+	return slices.ContainsFunc(r.prospect.Ways, func(w fact.Way) bool { return w.Way == name })
+}
+
 // set sets the outcome, the word for it, and the fact that decided.
 func (r *result) set(outcome fact.VerdictOutcome, word string, because fact.Reason) {
 	r.prospect.Outcome, r.prospect.Because = outcome, fact.Reason{}
@@ -100,6 +105,15 @@ func (r *result) merge(other result, doubt fact.Answer) {
 				break
 			}
 		}
+	}
+	for i, w := range other.prospect.Ways {
+		if r.hasWay(w.Way) {
+			continue
+		}
+		if doubt.Applies() && w.Blocked == fact.No {
+			w = doubt.Way(w.Way)
+		}
+		r.prospect.Ways = slices.Insert(r.prospect.Ways, min(i, len(r.prospect.Ways)), w)
 	}
 	r.addReason(other.reasons...)
 }
@@ -185,6 +199,11 @@ func (c *checker) everythingRead(name string) fact.Answer {
 	if a := c.lookedUp(name); a.Blocked() != fact.No {
 		return a
 	}
+	for _, s := range c.next {
+		if s.initial.unread.Applies() {
+			return s.initial.unread
+		}
+	}
 	for _, s := range c.states() {
 		if err := unreadConfig(s.modprobe.config); err != nil {
 			return fact.UnsureOf(unread(ReasonConfigUnread, "a part of modprobe's configuration", err))
@@ -269,10 +288,18 @@ func (c *checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 	if d := c.next[0].modprobe.effectiveSoftdep(t.name, c.other); d != nil {
 		install = "softdep " + t.name + " pre: and " + install + ", in a file whose name sorts before " + path.Base(d.File)
 	}
-	return []fact.Remedy{
-		{Text: install, NotAgainst: []string{WayInsmod, ReasonInitramfs}},
-		{Text: "module_blacklist=" + t.name + " on the kernel's command line"},
+	if hasOpenWay(v.NextBoot, WayInitramfs) {
+		install += ", and then " + c.rebuildText()
 	}
+	return []fact.Remedy{
+		{Text: install, NotAgainst: []string{WayInsmod}},
+		{Text: "module_blacklist=" + c.kernelName(t) + " on the kernel's command line"},
+	}
+}
+
+// hasOpenWay reports whether a prospect has the way and it is not blocked.
+func hasOpenWay(p *fact.Prospect, way string) bool {
+	return slices.ContainsFunc(p.Ways, func(w fact.Way) bool { return w.Way == way && w.Blocked != fact.Yes })
 }
 
 // initcallsText names the functions that start a built-in module, as far as the kernel's symbols tell.

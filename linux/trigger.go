@@ -165,7 +165,7 @@ func (c *checker) unprivilegedWay(m *modprobeState, t target, alias, name fact.A
 			continue
 		}
 		known = true
-		if alias.Blocked() == fact.No && m.targetsOf(a).override(t.name) == nil {
+		if _, _, stops := m.aliasStops(a, t.name); !stops && alias.Blocked() == fact.No {
 			return alias
 		}
 	}

@@ -35,9 +35,9 @@ func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Ans
 	r.setFromWays()
 	outcome, because := r.prospect.Outcome, r.because
 	switch {
-	case s.kernel.loaded[t.name]:
+	case s.kernel.loaded[c.kernelName(t)]:
 		r.set(fact.VerdictLoaded, "loaded", loadedReason())
-	case t.file == "":
+	case t.file == "" && !r.hasWay(WayInitramfs):
 		if a := c.everythingRead(t.name); a.Blocked() == fact.No {
 			r.set(fact.VerdictAbsent, "no file on disk", fact.Reason{Code: ReasonNoSuch, Text: "no file on disk"})
 		} else {
@@ -56,6 +56,8 @@ func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Ans
 	case outcome != fact.VerdictBlocked:
 	case t.gone:
 		r.set(outcome, "file is missing", c.fileReason(t))
+	case t.file == "":
+		r.set(outcome, "only in the initial file system", because)
 	case !t.onDisk:
 		r.set(outcome, "not in modules.dep", because)
 	default:
@@ -73,6 +75,7 @@ func (c *checker) addWays(r *result, s *bootState, t target, refused fact.Answer
 		r.addWay(WayAutoloadName, a)
 		r.addWay(WayModprobe, a)
 	}
+	c.addInitramfsWay(r, s, t)
 	if t.file == "" {
 		return
 	}
@@ -83,6 +86,13 @@ func (c *checker) addWays(r *result, s *bootState, t target, refused fact.Answer
 	r.addWay(WayInsmod, inTurn(refused, needs))
 }
 
+// addInitramfsWay adds the way of a copy in the initial file system, if there is one or may be.
+func (c *checker) addInitramfsWay(r *result, s *bootState, t target) {
+	if a := c.initramfsWay(r, s, t); a.Applies() {
+		r.addWay(WayInitramfs, a)
+	}
+}
+
 // addWaysWithoutFile adds the ways of a module whose file is not there: modprobe fails, unless an install line of the
 // module's own, or another's, may load its code from elsewhere.
 func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
@@ -90,7 +100,7 @@ func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
 	own := s.modprobe.of(t.name).install
 	other, _ := s.modprobe.loadedBy(t.name)
 	for _, d := range []*modprobe.Directive{own, other} {
-		if d == nil || d == own && !mayLoad(d, t.name) {
+		if d == nil || d == own && !s.modprobe.mayLoad(d, t.name) {
 			continue
 		}
 		because := lineReason(ReasonInstall, installText(d), d)
@@ -100,6 +110,7 @@ func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
 	}
 	r.addWay(WayAutoloadName, a)
 	r.addWay(WayModprobe, a)
+	c.addInitramfsWay(r, s, t)
 }
 
 // addConfiguredWays adds the ways that go through modprobe. Each is a list of steps, in the order in which the kernel
@@ -200,12 +211,12 @@ func (c *checker) blockedAliases(m *modprobeState, t target) (a fact.Answer, sho
 		return passes(), nil
 	}
 	for _, alias := range aliases {
-		other := m.targetsOf(alias).override(t.name)
-		if other == nil {
+		line, d, ok := m.aliasStops(alias, t.name)
+		if !ok {
 			return passes(), nil
 		}
-		shown = append(shown, lineReason(ReasonAliasOverride, "alias "+other.Name+" "+other.Value, other))
-		if d := m.of(other.Value).install; mayLoad(d, other.Value) {
+		shown = append(shown, line)
+		if d != nil {
 			because := lineReason(ReasonInstall, installText(d), d)
 			shown = append(shown, because)
 			because.Unread = "the command's effect"
@@ -240,7 +251,7 @@ func (c *checker) blockedByPlan(s *bootState, t target, m modprobe.Match) fact.A
 		case step.Optional && !needs[step.Name], a.Blocked() == fact.No:
 		case a.Blocked() == "":
 			unsure = a
-		case needs[step.Name], endsPlan(step):
+		case needs[step.Name], s.modprobe.endsPlan(step):
 			return a // the target misses its symbols, or modprobe stops there
 		}
 	}
@@ -248,15 +259,15 @@ func (c *checker) blockedByPlan(s *bootState, t target, m modprobe.Match) fact.A
 }
 
 // endsPlan reports whether modprobe goes no further after a step that loads nothing.
-func endsPlan(step *modprobe.Step) bool {
-	return step.Command == "" || modprobe.EffectOf(step.Command, step.Name) == modprobe.CommandFails
+func (s *modprobeState) endsPlan(step *modprobe.Step) bool {
+	return step.Command == "" || s.effectOf(step.Command, step.Name) == modprobe.CommandFails
 }
 
 // blockedStep says whether one step of a plan loads nothing.
 func (c *checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.Answer {
 	switch {
 	case step.Command != "":
-		return blockedCommand(t, step)
+		return s.modprobe.blockedCommand(t, step)
 	case step.Name == t.name:
 		return passes()
 	}
@@ -268,13 +279,13 @@ func (c *checker) blockedStep(s *bootState, t target, step *modprobe.Step) fact.
 }
 
 // blockedCommand says whether the command of an install line loads nothing.
-func blockedCommand(t target, step *modprobe.Step) fact.Answer {
+func (s *modprobeState) blockedCommand(t target, step *modprobe.Step) fact.Answer {
 	text := "install " + step.CommandAt.Name + " " + step.Command
 	if step.Name != t.name {
 		text += " (" + step.Name + " must be loaded first)"
 	}
 	r := lineReason(ReasonInstall, text, step.CommandAt)
-	switch modprobe.EffectOf(step.Command, step.Name) {
+	switch s.effectOf(step.Command, step.Name) {
 	case modprobe.CommandFails, modprobe.CommandNothing:
 		return fact.Stops(r)
 	case modprobe.CommandLoads:

@@ -24,7 +24,8 @@ func (a *app) check() *cobra.Command {
 		Long: `Say of each module whether its code can get into the kernel, now and after the next boot, with the file
 and line of every reason. It fails closed. Exit codes: 1 when any is loaded, built in and active, or
 loadable by anything but root's own insmod; else 3 when any is unknown; else 0. A name that nothing
-knows is absent, which counts as unknown under --strict.`,
+knows is absent, which counts as unknown under --strict. On Linux, a copy in the initial file system of a
+boot entry counts as loadable unless its own configuration, or the kernel, stops it.`,
 		Example: `  lkm check algif_aead --root /mnt/image     what an image would let in
   lkm check usb-storage --kernel all         for every kernel on disk
   lkm check net-pf-38                        by the alias that the kernel asks for`,
@@ -286,6 +287,8 @@ func wayName(way string) string {
 		return "modprobe"
 	case linux.WayDependency:
 		return "as a dependency"
+	case linux.WayInitramfs:
+		return "initramfs (at boot)"
 	case linux.WayInsmod:
 		return "insmod (root)"
 	}

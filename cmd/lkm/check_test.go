@@ -72,7 +72,7 @@ func TestCheckFailsClosed(t *testing.T) {
 		{"one of two releases", map[string]string{"lib/modules/7/modules.dep": ""}, []string{"lone", "--kernel", "6"},
 			1, "LOADABLE"},
 		{"all releases", map[string]string{"lib/modules/7/modules.dep": "", "lib/modules/7/modules.alias": "",
-			"lib/modules/7/modules.builtin": ""},
+			"lib/modules/7/modules.builtin": "", "boot/loader/entries/b.conf": "version 7\noptions quiet\n"},
 			[]string{"lone", "--kernel", "all"}, 1, "2 asked: 1 loadable, 1 absent"},
 		{"no such release", nil, []string{"lone", "--kernel", "8"}, 3, "UNKNOWN"},
 		{"no name", nil, nil, 2, "requires at least 1 arg"},

@@ -46,6 +46,10 @@ type Entry struct {
 	// "$kernelopts": they may add any word.
 	Unresolved []string
 
+	initrdOpen []string // the boot loader's variables that may name more initial file systems
+
+	unstated bool // its initial file systems were left out of a recording
+
 	unified bool // it is a unified kernel image, which holds its initial file system
 
 	doubtful bool // there are no modules of Release: it may be a name of our own release's kernel
@@ -240,6 +244,7 @@ func (r *bootReader) loaderEntry(name string) {
 		e := Entry{File: name}
 		kernel, version, n, isImage := "", "", 0, false
 		var options strings.Builder
+		var initrds []string
 		for line := range strings.Lines(text) {
 			n++
 			key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
@@ -252,7 +257,7 @@ func (r *bootReader) loaderEntry(name string) {
 			case "linux", "efi", "uki":
 				kernel, isImage = value, key != "linux"
 			case "initrd":
-				r.initrds(&e, strings.Fields(value))
+				initrds = append(initrds, value)
 			case "options":
 				if e.Line == 0 {
 					e.Line = n
@@ -265,6 +270,7 @@ func (r *bootReader) loaderEntry(name string) {
 		}
 		r.setRelease(&e, kernel, version)
 		r.fill(&e, options.String())
+		r.addInitrds(&e, initrds)
 		r.add(e)
 	})
 }
@@ -385,8 +391,27 @@ func (r *bootReader) fill(e *Entry, options string) {
 	if strings.Contains(options, "$") {
 		options = r.expand(e, options)
 	}
+	r.setText(e, options)
+}
+
+// setText gives the entry its command line. The kernel's own EFI loader reads the initial file systems that it names.
+func (r *bootReader) setText(e *Entry, options string) {
 	e.Text = strings.TrimSpace(options)
 	e.Words = ParseCmdline(options)
+	for _, w := range e.Words {
+		if w.Key == "initrd" && w.Value != "" { // syslinux has several in one word
+			r.initrds(e, strings.Split(strings.ReplaceAll(w.Value, `\`, "/"), ","))
+		}
+	}
+}
+
+// addInitrds adds the files of a loader entry's initrd lines, with the boot loader's variables replaced.
+func (r *bootReader) addInitrds(e *Entry, lines []string) {
+	for _, line := range lines {
+		names := &Entry{}
+		r.initrds(e, strings.Fields(r.expand(names, line)))
+		e.initrdOpen = append(e.initrdOpen, names.Unresolved...)
+	}
 }
 
 // expand replaces $NAME and ${NAME} by the values of grub's variables.
@@ -462,11 +487,6 @@ func (r *bootReader) extlinux(name, text string) {
 			r.loseFor(name, n, value)
 		case "append":
 			options, e.Line = value, n
-			for _, w := range ParseCmdline(value) { // older syslinux has it among the options
-				if w.Key == "initrd" && w.HasValue {
-					r.initrds(&e, strings.Split(w.Value, ","))
-				}
-			}
 		}
 	}
 	flush()
@@ -573,31 +593,6 @@ func (r *bootReader) addonsIn(dir string) string {
 	}
 	r.addOns[dir] = joined
 	return joined
-}
-
-// initrdFiles returns the files of the initial file systems that the entry names, as paths below
-// the root: of a unified kernel image, the image itself. missing names those that are not there.
-func (e *Entry) initrdFiles(fsys fs.FS) (names, missing []string) {
-	if e.unified {
-		names = append(names, e.File)
-	}
-	for _, initrd := range e.Initrds {
-		if strings.HasPrefix(initrd, "(") { // grub's name of a partition
-			_, initrd, _ = strings.Cut(initrd, ")")
-		}
-		name := strings.TrimPrefix(path.Clean("/"+initrd), "/")
-		found := false
-		for _, root := range []string{"boot/", "", "boot/efi/", "efi/"} {
-			if _, err := fs.Stat(fsys, root+name); err == nil && name != "" {
-				names, found = append(names, root+name), true
-				break
-			}
-		}
-		if !found {
-			missing = append(missing, name)
-		}
-	}
-	return names, missing
 }
 
 var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}

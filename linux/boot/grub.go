@@ -387,6 +387,7 @@ func (r *bootReader) grub(name, text string) {
 	r.grubFiles = append(r.grubFiles, name)
 	env.configs = append(env.configs, text)
 	m := grubMenu{bootReader: r, name: name, last: -1}
+	m.unstated = r.isRedacted(name) && !strings.Contains(text, "initrd")
 	for command := range grubCommands(text) {
 		env.item = r.item
 		words, unresolved := env.words(command.text, readsGrub)
@@ -418,6 +419,8 @@ type grubMenu struct {
 	name  string
 	title string // of the menu entry
 	last  int    // index of the entry that was read last; -1 if what follows belongs to none
+
+	unstated bool // a recording left out the commands that name initial file systems
 }
 
 // command takes one command, of at least two words.
@@ -429,7 +432,9 @@ func (m *grubMenu) command(command grubLine, words, unresolved []string) {
 		m.linux(command, words[1:], unresolved)
 	case "initrd", "initrd16", "initrdefi":
 		if m.last >= 0 {
-			m.initrds(&m.boot.Entries[m.last], words[1:])
+			e := &m.boot.Entries[m.last]
+			m.initrds(e, words[1:])
+			e.initrdOpen = append(e.initrdOpen, unresolved...)
 		}
 	case "configfile", "source", ".", "extract_entries_configfile", "extract_entries_source":
 		m.environment().work(lookupWork)
@@ -452,9 +457,15 @@ func (m *grubMenu) linux(command grubLine, words, unresolved []string) {
 			words[1+i] = `"` + w + `"`
 		}
 	}
-	e.Text = strings.Join(words[1:], " ")
-	e.Words = ParseCmdline(e.Text)
+	m.setText(&e, strings.Join(words[1:], " "))
+	e.unstated = m.unstated
 	m.last = m.add(e)
+}
+
+// isRedacted reports whether a recording left something of the file out.
+func (r *bootReader) isRedacted(name string) bool {
+	m, ok := r.fsys.(fact.Redactor)
+	return ok && m.Redacted(name)
 }
 
 // grubFile reads the file that a grub.cfg goes on with. Where grub's partitions are mounted is not
@@ -495,8 +506,8 @@ func KeptOfGrub(line string) (commands []string) {
 			continue
 		}
 		switch word {
-		case "linux", "linux16", "linuxefi", "configfile", "source", ".", "extract_entries_configfile",
-			"extract_entries_source",
+		case "linux", "linux16", "linuxefi", "initrd", "initrd16", "initrdefi", "configfile", "source", ".",
+			"extract_entries_configfile", "extract_entries_source",
 			"eval", "legacy_configfile", "legacy_source", "syslinux_configfile", "syslinux_source":
 			commands = append(commands, command.text)
 		}

@@ -31,73 +31,26 @@ type Initramfs struct {
 	Files []string
 	// Modules are the module files in it, as paths below its root.
 	Modules []string
-	// Config is its own configuration of modprobe.
-	Config *modprobe.Config
 	// Lists are the modules that it is told to load: conf/modules, modules-load.d.
 	Lists []modprobe.Setting
 	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
 	NoInstall bool
+	// FS is its root: the modules with their indexes, modprobe's configuration, and what leads to them. Opening
+	// a module's file reads Files again.
+	FS fs.FS
 }
 
 // Caps of an initial file system.
 const (
-	maxInitramfs        = 512 << 20 // bytes of the file
-	maxInitramfsPlain   = 4 << 30   // bytes of what is in it, none of which is kept
-	maxInitramfsFiles   = 1 << 18
-	maxCpioName         = 4096
-	maxInitramfsConfig  = 4 << 20 // bytes of one configuration file or list
-	maxInitramfsConfigs = 4096
-	maxInitramfsLists   = 10000 // lines of lists
-	cpioHeader          = 110
-	stringSize          = 16 // memory of a string beside its bytes
-	configSize          = 64 // memory of a place in a map
+	maxInitramfs      = 512 << 20 // bytes of the file
+	maxInitramfsPlain = 4 << 30   // bytes of what is in it, little of which is kept
+	maxInitramfsFiles = 1 << 18
+	maxCpioName       = 4096
+	maxInitramfsText  = 16 << 20 // bytes of one index, configuration file or list
+	cpioHeader        = 110
+	stringSize        = 16  // memory of a string beside its bytes
+	nodeSize          = 256 // memory of a file in the root beside its text
 )
-
-// initramfsFiles are the names of a release's initial file system.
-func initramfsFiles(release string) []string {
-	return []string{"boot/initrd.img-" + release, "boot/initramfs-" + release + ".img", "boot/initrd-" + release,
-		"boot/initramfs-" + release,
-		"usr/lib/modules/" + release + "/initramfs.img", "usr/lib/modules/" + release + "/initrd",
-		"lib/modules/" + release + "/initrd"}
-}
-
-// InitramfsSets returns the initial file systems of a release: the files that each boot entry names,
-// and those that stand in the usual places. Problems of SourceInitramfs say which of the first are not
-// there, or that nothing tells whether there is one.
-func InitramfsSets(fsys fs.FS, boot *Setup, release string, r *fact.Report) (sets [][]string) {
-	before := r.Count(SourceInitramfs)
-	add := func(names []string) {
-		if len(names) > 0 && !slices.ContainsFunc(sets, func(s []string) bool { return slices.Equal(s, names) }) {
-			sets = append(sets, names)
-		}
-	}
-	told := false
-	for _, e := range boot.For(release) {
-		names, missing := e.initrdFiles(fsys)
-		told = told || !e.bare
-		add(names)
-		for _, name := range missing {
-			lose(r, fmt.Errorf("/%s names the initial file system %s, which is not there: %w",
-				e.File, escape.Text(name), fs.ErrNotExist))
-		}
-	}
-	for _, name := range initramfsFiles(release) {
-		if release == "" || !fs.ValidPath(name) ||
-			slices.ContainsFunc(sets, func(s []string) bool { return slices.Contains(s, name) }) {
-			continue
-		}
-		if _, err := fs.Stat(fsys, name); err == nil {
-			add([]string{name})
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			lose(r, err)
-		}
-	}
-	if len(sets) == 0 && r.Count(SourceInitramfs) == before && !told {
-		lose(r, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w",
-			fs.ErrNotExist))
-	}
-	return sets
-}
 
 // lose reports modules of an initial file system that are not known.
 func lose(r *fact.Report, err error) { r.Problem(SourceInitramfs, "", "modules", err) }
@@ -107,6 +60,7 @@ func lose(r *fact.Report, err error) { r.Problem(SourceInitramfs, "", "modules",
 // a compression other than gzip, xz, zstd, lz4 and bzip2.
 func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader(names, report)
+	r.again = func(inner string) ([]byte, error) { return moduleOfInitramfs(fsys, names, inner) }
 	for _, name := range names {
 		data, err := readInitrd(fsys, name)
 		if err != nil {
@@ -118,7 +72,30 @@ func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs,
 			return nil, err
 		}
 	}
-	return r.result(), nil
+	i := r.result()
+	report.Append(r.report)
+	return i, nil
+}
+
+// moduleOfInitramfs reads one file of an initial file system, whose archives are gone through again.
+func moduleOfInitramfs(fsys fs.FS, names []string, inner string) ([]byte, error) {
+	report := &fact.Report{Budget: fact.NewBudget(0)} // of a later call
+	r := newInitramfsReader(names, report)
+	r.wanted = inner
+	for _, name := range names {
+		data, err := readInitrd(fsys, name)
+		if err == nil {
+			r.item = report.Budget.Item(int64(len(data)))
+			err = r.parse(data, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if r.found == nil {
+		return nil, fmt.Errorf("%s: it is not in the initial file system any more: %w", inner, fs.ErrNotExist)
+	}
+	return r.found, nil
 }
 
 // readInitrd reads the bytes of one file: of a unified kernel image, its section .initrd.
@@ -139,14 +116,23 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 func ParseInitramfs(data []byte, name string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader([]string{name}, report)
 	r.item = report.Budget.Item(int64(len(data)))
+	r.again = func(inner string) ([]byte, error) {
+		later := &fact.Report{Budget: fact.NewBudget(0)} // of a later call
+		wants := newInitramfsReader(r.names, later)
+		wants.wanted, wants.item = inner, later.Budget.Item(int64(len(data)))
+		err := wants.parse(data, name)
+		return wants.found, err
+	}
 	if err := r.parse(data, name); err != nil {
 		return nil, err
 	}
-	return r.result(), nil
+	i := r.result()
+	report.Append(r.report)
+	return i, nil
 }
 
 func newInitramfsReader(names []string, report *fact.Report) *initramfsReader {
-	return &initramfsReader{names: names, report: report, configs: make(map[string][]byte), left: maxInitramfsPlain}
+	return &initramfsReader{names: names, report: report.Part(), root: newRoot(), left: maxInitramfsPlain}
 }
 
 // parse goes through the archives of one file. What follows the first archive and makes no sense is
@@ -268,8 +254,10 @@ type initramfsReader struct {
 	item    *fact.Item // of the file
 	files   int
 	modules []string
-	configs map[string][]byte
-	lists   []modprobe.Setting
+	root    *root
+	again   func(inner string) ([]byte, error) // reads the archives again for one file
+	wanted  string                             // the one file to find; empty to read everything else
+	found   []byte
 
 	busybox, kmod, modprobe bool // there is such a program
 	linked                  bool // modprobe is a link to busybox
@@ -321,76 +309,124 @@ func pad(n uint64) uint64 { return (4 - n%4) % 4 }
 
 func cleanName(name string) string { return strings.TrimPrefix(path.Clean("/"+name), "/") }
 
+// The types of a file in its mode.
+const typeMask, typeRegular, typeLink = 0o170000, 0o100000, 0o120000
+
 // file keeps what bears on modules, and skips the rest.
 func (r *initramfsReader) file(in io.Reader, name string, mode uint64, size int64) error {
-	const typeMask, regular, link = 0o170000, 0o100000, 0o120000
-	if slices.Contains(binDirs, path.Dir(name)) {
-		return r.program(in, name, mode&typeMask == link, size)
+	switch kind := mode & typeMask; {
+	case r.wanted != "":
+		return r.want(in, name, kind, size)
+	case slices.Contains(binDirs, path.Dir(name)):
+		return r.program(in, name, kind == typeLink, size)
+	case kind == typeRegular && mode&0o111 != 0 && !ko.IsModuleFile(name) && !isText(name):
+		return r.unread(in, name, &rootNode{mode: 0o555, size: size})
+	case kind == typeLink && size <= maxCpioName:
+		target, err := r.read(in, name, size)
+		if err != nil {
+			return err
+		}
+		return r.keep(name, &rootNode{mode: fs.ModeSymlink | 0o777, target: strings.TrimRight(string(target), "\x00")})
+	case kind != typeRegular:
+		return skip(in, size)
 	}
-	if mode&typeMask == regular && isPackedRoot(name) {
+	if isPackedRoot(name) {
 		lose(r.report, fmt.Errorf("/%s: %s in it is a file system, which is not read: %w",
 			r.source, escape.Text(name), errors.ErrUnsupported))
 	}
-	isConfig := slices.Contains(modprobe.ConfigDirs, path.Dir(name)) && strings.HasSuffix(name, ".conf")
-	if mode&typeMask != regular {
-		if isConfig && mode&typeMask == link { // hides others of its name; where it leads is not followed
-			if err := r.config(name, nil); err != nil {
-				return err
-			}
-		}
-		_, err := io.CopyN(io.Discard, in, size)
-		return err
-	}
-	if ko.IsModuleFile(name) && strings.Contains(name, "lib/modules/") {
-		if err := r.item.Keep(int64(len(name)) + stringSize); err != nil {
+	node := &rootNode{mode: 0o444, size: size}
+	inModules := strings.Contains("/"+name, "/lib/modules/")
+	switch {
+	case ko.IsModuleFile(name) && inModules:
+		return r.module(in, name, node)
+	case !isText(name) && !(inModules && strings.HasPrefix(path.Base(name), "modules.")):
+		return skip(in, size)
+	case size > maxInitramfsText:
+		node.load = func() ([]byte, error) { return nil, limit.TooLarge(name, maxInitramfsText) }
+		if err := skip(in, size); err != nil {
 			return err
 		}
-		r.modules = append(r.modules, escape.UTF8(name))
+		return r.keep(name, node)
 	}
-	list := name == "conf/modules" || name == "etc/modules" || slices.Contains(modprobe.LoadListDirs, path.Dir(name))
-	if !isConfig && !list || size > maxInitramfsConfig || len(r.configs) >= maxInitramfsConfigs {
-		if isConfig { // not read: it hides others all the same
-			if err := r.config(name, nil); err != nil {
-				return err
-			}
-		}
-		_, err := io.CopyN(io.Discard, in, size)
+	var err error
+	if node.data, err = r.read(in, name, size); err != nil {
 		return err
 	}
-	if err := r.item.Keep(size); err != nil {
+	return r.keep(name, node)
+}
+
+// module keeps the name of a module's file.
+func (r *initramfsReader) module(in io.Reader, name string, node *rootNode) error {
+	if err := r.item.Keep(int64(len(name)) + stringSize); err != nil {
 		return err
 	}
-	text := make([]byte, size)
-	if _, err := io.ReadFull(in, text); err != nil {
+	r.modules = append(r.modules, escape.UTF8(name))
+	return r.unread(in, name, node)
+}
+
+// unread keeps a file whose content is read when somebody asks for it.
+func (r *initramfsReader) unread(in io.Reader, name string, node *rootNode) error {
+	node.load = func() ([]byte, error) { return r.again(name) }
+	if err := skip(in, node.size); err != nil {
 		return err
 	}
-	if isConfig {
-		return r.config(name, text)
+	return r.keep(name, node)
+}
+
+// want reads the one file that is wanted; of several of its name, the last counts.
+func (r *initramfsReader) want(in io.Reader, name string, kind uint64, size int64) error {
+	if name != r.wanted || kind != typeRegular {
+		return skip(in, size)
 	}
-	r.list(name, string(text))
+	if size > limit.File {
+		return limit.TooLarge(name, limit.File)
+	}
+	var err error
+	r.found, err = limit.AppendAll(io.LimitReader(in, size), nil, name, size)
+	if err == nil && int64(len(r.found)) < size {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// read reads a text that is kept.
+func (r *initramfsReader) read(in io.Reader, name string, size int64) ([]byte, error) {
+	if err := r.item.Keep(size + int64(len(name))); err != nil {
+		return nil, err
+	}
+	text, err := limit.AppendAll(io.LimitReader(in, size), nil, name, size)
+	if err == nil && int64(len(text)) < size {
+		err = io.ErrUnexpectedEOF
+	}
+	return text, err
+}
+
+// keep adds a file or a link to the root.
+func (r *initramfsReader) keep(name string, node *rootNode) error {
+	if err := r.item.Keep(int64(len(name)) + nodeSize); err != nil {
+		return err
+	}
+	if !r.root.put(name, node) {
+		return malformed(r.source, "holds too many files")
+	}
 	return nil
 }
 
-// config keeps a configuration file.
-func (r *initramfsReader) config(name string, text []byte) error {
-	if err := r.item.Keep(int64(len(name)) + stringSize + configSize); err != nil {
-		return err
-	}
-	r.configs[name] = text
-	return nil
+// skip passes a file's content by.
+func skip(in io.Reader, size int64) error {
+	_, err := io.CopyN(io.Discard, in, size)
+	return err
 }
 
-// list keeps the lines of a list of modules.
-func (r *initramfsReader) list(name, text string) {
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		module, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if module != "" && module[0] != '#' && len(r.lists) < maxInitramfsLists {
-			r.lists = append(r.lists, modprobe.Setting{Name: escape.UTF8(module), File: name, Line: n})
-		}
-	}
+// isText reports whether a file is a part of modprobe's configuration, or a list of modules.
+func isText(name string) bool {
+	dir := path.Dir(name)
+	return name == listFile || name == "etc/modules" || strings.HasSuffix(dir, "/modules-load.d") ||
+		strings.HasSuffix(dir, "/modprobe.d")
 }
+
+// listFile is the list of modules of initramfs-tools.
+const listFile = "conf/modules"
 
 // binDirs hold an initial file system's programs.
 var binDirs = []string{"sbin", "usr/sbin", "bin", "usr/bin"}
@@ -398,13 +434,15 @@ var binDirs = []string{"sbin", "usr/sbin", "bin", "usr/bin"}
 // program notes what serves as modprobe. Scripts make busybox's links only when they run, so where there
 // is no modprobe, busybox is it.
 func (r *initramfsReader) program(in io.Reader, name string, link bool, size int64) error {
-	target := make([]byte, 0)
+	node := &rootNode{mode: 0o555, size: size}
+	target := ""
 	if link && size <= maxCpioName {
-		target = make([]byte, size)
-		if _, err := io.ReadFull(in, target); err != nil {
+		b, err := r.read(in, name, size)
+		if err != nil {
 			return err
 		}
-		size = 0
+		target = strings.TrimRight(string(b), "\x00")
+		node.mode, node.target, node.size = fs.ModeSymlink|0o777, target, 0
 	}
 	switch base := path.Base(name); {
 	case base == "busybox" || base == "toybox":
@@ -412,12 +450,14 @@ func (r *initramfsReader) program(in io.Reader, name string, link bool, size int
 	case base == "kmod":
 		r.kmod = true
 	case base == "modprobe":
-		to := path.Base(strings.TrimRight(string(target), "\x00"))
+		to := path.Base(target)
 		r.linked = r.linked || to == "busybox" || to == "toybox"
 		r.modprobe = true
 	}
-	_, err := io.CopyN(io.Discard, in, size)
-	return err
+	if node.target != "" {
+		return r.keep(name, node)
+	}
+	return r.unread(in, name, node)
 }
 
 // isPackedRoot reports whether a file of an initial file system is a file system itself, in which dracut
@@ -432,6 +472,9 @@ func isPackedRoot(name string) bool {
 
 // result returns what was found.
 func (r *initramfsReader) result() *Initramfs {
-	return &Initramfs{Files: r.names, Modules: r.modules, Config: modprobe.ConfigOf(r.configs, r.item), Lists: r.lists,
+	i := &Initramfs{Files: r.names, Modules: r.modules, FS: r.root,
 		NoInstall: r.linked || r.busybox && !r.kmod && !r.modprobe}
+	i.Lists = modprobe.ReadLoadLists(r.root, r.report)
+	i.Lists = append(i.Lists, modprobe.ReadList(r.root, listFile, r.report)...)
+	return i
 }

@@ -76,7 +76,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		} else {
 			err = x.gz.Reset(&x.src)
 		}
-		x.from = x.gz
+		x.from = gzipMembers{x}
 	case CompressionXZ:
 		x.xz.Reset(data, maxWindow, max)
 		x.from = &x.xz
@@ -95,6 +95,24 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		return x.fail(err)
 	}
 	return nil
+}
+
+// gzipMembers reads the members of a gzip file. Like zlib's gzread and the kernel, it ignores what follows the last one
+// and is none.
+type gzipMembers struct{ x *expander }
+
+func (g gzipMembers) Read(b []byte) (int, error) {
+	g.x.gz.Multistream(false)
+	n, err := g.x.gz.Read(b)
+	if err != io.EOF {
+		return n, err
+	}
+	rest := make([]byte, 2)
+	if got, _ := g.x.src.ReadAt(rest, g.x.src.Size()-int64(g.x.src.Len())); got < 2 ||
+		CompressionOf(rest) != CompressionGzip {
+		return n, io.EOF
+	}
+	return n, g.x.gz.Reset(&g.x.src)
 }
 
 // more decodes about n more bytes, fewer at the end, where done becomes true.

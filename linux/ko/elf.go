@@ -28,6 +28,7 @@ type elfImage struct {
 	path     string // for errors
 	order    binary.ByteOrder
 	is64     bool
+	machine  uint16
 	sections []elfSection
 	names    []byte // .shstrtab
 }
@@ -156,6 +157,7 @@ func (e *elfImage) header() (shoff, entry int64, count, strings uint32, err erro
 	if err != nil {
 		return 0, 0, 0, 0, e.bad("header", 0, "truncated ELF header")
 	}
+	e.machine = e.order.Uint16(h[18:])
 	if kind := e.order.Uint16(h[16:]); kind != elfRelocType {
 		return 0, 0, 0, 0, e.bad("header", 16, fmt.Sprintf("ELF type %d is not a relocatable object", kind))
 	}

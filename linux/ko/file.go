@@ -43,6 +43,14 @@ type File struct {
 	Verdict fact.Signature
 	// Symbols are the imported and exported symbols; nil when not asked for.
 	Symbols *Symbols
+	// Machine is the processor that the code is for, as ELF numbers them: 62 is x86-64, 183 is arm64.
+	Machine uint16
+	// Versions says whether the file has the section __versions, without which the kernel compares the whole version
+	// magic; empty when the sections were not read.
+	Versions fact.Tri
+	// Trailing is how many bytes follow the compressed data. The kernel and zlib do not look at them; it is 0 when the
+	// file was not read to its end.
+	Trailing int64
 	// SHA256 is the digest of the file as stored, in hexadecimal; empty when not asked for.
 	SHA256 string
 	// Whole says that the file was read to its end. The metadata of a compressed file are known
@@ -64,6 +72,8 @@ type Options struct {
 	Keys *Keys
 	// Symbols reads the symbol tables.
 	Symbols bool
+	// Sections reads the section headers, also of a compressed file.
+	Sections bool
 	// Hash computes the digest of the file.
 	Hash bool
 	// MaxFile is the largest file in bytes, stored or decompressed; 0 means 512 MiB.
@@ -91,7 +101,7 @@ func (o *Options) errorAt(name string, err error) error {
 }
 
 // whole reports whether metadata alone is not enough.
-func (o *Options) whole() bool { return o.Signature || o.Symbols || o.noPrefix }
+func (o *Options) whole() bool { return o.Signature || o.Symbols || o.Sections || o.noPrefix }
 
 // A Reader reads module files, one after another, with the same memory. It is not for
 // concurrent use.
@@ -253,9 +263,17 @@ func sectionsEnd(head []byte) (int64, bool) {
 // finish reads a decompressed module, of which at least the metadata is in data.
 func (r *Reader) finish(file File, data []byte, o Options) (File, error) {
 	file.Whole = file.Compression == CompressionNone || r.x.done
+	if r.x.done && file.Compression == CompressionGzip {
+		file.Trailing = int64(r.x.src.Len())
+	}
 	src := memorySource(data)
 	if err := r.metadata(&file, src); err != nil {
 		return file, err
+	}
+	if file.Trailing > 0 {
+		r.lose(&file, "compression", &fact.ParseError{Source: file.Path, Field: "compression", Reason: fmt.Sprintf(
+			"%d bytes behind the compressed data, which nothing reads: a signature there is none of the module's",
+			file.Trailing)})
 	}
 	if o.Signature {
 		r.signature(&file, data, o)
@@ -276,6 +294,7 @@ func (r *Reader) metadata(file *File, src byteSource) error {
 	if err := e.open(src, file.Path); err != nil {
 		return err
 	}
+	file.Machine, file.Versions = e.machine, fact.TriOf(e.find("__versions") != nil)
 	info := e.find(".modinfo")
 	if info == nil {
 		return e.bad("modinfo", 0, "no .modinfo section: not a kernel module")

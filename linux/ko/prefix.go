@@ -38,6 +38,7 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 			return false, nil
 		}
 		if p.complete() {
+			file.Machine = e.machine
 			r.setModinfo(file, x.out[p.start:p.end])
 			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
 			file.Whole = x.done

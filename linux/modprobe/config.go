@@ -208,7 +208,7 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 				r.Problem(source, "", "", fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w",
 					dir, escape.Text(name), errors.ErrUnsupported))
 			}
-			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || isDir(fsys, dir, e) {
+			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || !isConfFile(fsys, dir, e, source, r) {
 				continue
 			}
 			seen[name] = true
@@ -218,6 +218,29 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 		}
 	}
 	return files
+}
+
+// isConfFile reports whether a directory's entry is a file that counts. As kmod's conf_files_filter_out does, it leaves
+// out a directory, and a link that leads nowhere, which hides no file of its name elsewhere. What is not known to lead
+// nowhere counts: reading it fails.
+func isConfFile(fsys fs.FS, dir string, e fs.DirEntry, source string, r *fact.Report) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return !e.IsDir()
+	}
+	if isMask(fsys, dir, e) {
+		return true
+	}
+	name := dir + "/" + e.Name()
+	info, err := fs.Stat(fsys, name)
+	if err == nil {
+		return !info.IsDir()
+	}
+	if !errors.Is(err, fs.ErrNotExist) || mountedElsewhere(fsys, LinkTarget(fsys, name)) != "" {
+		return true
+	}
+	r.Problem(source, "", "", &fact.ParseError{Source: name,
+		Reason: "ignored: a link to /" + escape.Text(LinkTarget(fsys, name)) + ", which is not there"})
+	return false
 }
 
 func sortByBase(files []string) {
@@ -476,6 +499,16 @@ func (c *Config) FindBlacklist(module string) *Directive {
 // FindInstall returns the first install command for the module; nil for none.
 func (c *Config) FindInstall(module string) *Directive {
 	return first(c.Install, func(d *Directive) bool { return MatchAlias(d.Name, module) })
+}
+
+// FindCommand returns the install or remove command of exactly that name, which is what an alias of that name stands
+// for (libkmod's kmod_lookup_alias_from_commands); nil for none. install tells which of the two it is.
+func (c *Config) FindCommand(name string) (d *Directive, install bool) {
+	exact := func(d *Directive) bool { return d.Name == name }
+	if d := first(c.Install, exact); d != nil {
+		return d, true
+	}
+	return first(c.Remove, exact), false
 }
 
 // FindSoftdep returns the first softdep of the module; nil for none: kmod looks at no other.

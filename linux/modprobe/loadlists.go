@@ -66,16 +66,7 @@ var (
 // modules-load.d and /etc/modules, in that order, the second only once where the first has a link
 // to it, and OpenWrt's modules.d. What could not be read is a problem of SourceConfig.
 func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
-	read := func(name string) {
-		lines, err := settingLines(fsys, name, "#;")
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.Problem(SourceConfig, "", "", err)
-		}
-		for _, s := range lines {
-			s.Name, _, _ = strings.Cut(s.Name, " ") // old files give parameters behind the name
-			modules = append(modules, s)
-		}
-	}
+	read := func(name string) { modules = append(modules, ReadList(fsys, name, r)...) }
 	files := confFiles(fsys, LoadListDirs, make(map[string]bool), SourceConfig, r)
 	sortByBase(files)
 	files = append(files, namedFiles(fsys, openWrtLoadDirs, r)...)
@@ -88,6 +79,19 @@ func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 		read("etc/modules")
 	}
 	return modules
+}
+
+// ReadList reads one list of modules to load. A file that is not there is an empty list; what could not be read is a
+// problem of SourceConfig.
+func ReadList(fsys fs.FS, name string, r *fact.Report) []Setting {
+	lines, err := settingLines(fsys, name, "#;")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceConfig, "", "", err)
+	}
+	for i := range lines {
+		lines[i].Name, _, _ = strings.Cut(lines[i].Name, " ") // old files give parameters behind the name
+	}
+	return lines
 }
 
 // ReadSysctls reads the kernel settings that are made during boot, in the order in which they are

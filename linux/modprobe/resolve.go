@@ -101,7 +101,7 @@ func (l *lookup) resolve(alias string) []Match {
 			return l.found(m)
 		}
 	}
-	if config.command(alias) != nil {
+	if d, _ := config.FindCommand(alias); d != nil {
 		return l.found([]Match{{Name: alias, By: MatchCommand}})
 	}
 	if m := l.index(IndexAlias, alias, MatchAliasIndex); m != nil {
@@ -196,15 +196,6 @@ func (t *Tree) walked(name string) (*DepLine, error) {
 
 // isNoLine reports whether a problem is another than that one line of a file makes no sense.
 func isNoLine(p fact.Problem) bool { return p.Line == 0 }
-
-// command returns the install or remove command of exactly that name; nil for none.
-func (c *Config) command(name string) *Directive {
-	exact := func(d *Directive) bool { return d.Name == name }
-	if d := first(c.Install, exact); d != nil {
-		return d
-	}
-	return first(c.Remove, exact)
-}
 
 // MatchIndex looks an alias up in one index; a module may be there more than once.
 func (t *Tree) MatchIndex(index, alias, by string) ([]Match, error) {

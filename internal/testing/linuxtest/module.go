@@ -70,6 +70,11 @@ func Entries(name string, more ...string) []string {
 	return append(more, "license=GPL", "depends=a,b-c", "intree=Y", "name="+name, "vermagic=6.1.0-test SMP mod_unload ")
 }
 
+// EntriesOf are the entries of a module that belongs to the kernel of that release.
+func EntriesOf(release, name string, more ...string) []string {
+	return append(more, "license=GPL", "depends=", "intree=Y", "name="+name, "vermagic="+release+" SMP mod_unload ")
+}
+
 // Bytes writes the module: header, sections, their names, their headers.
 func (b *Module) Bytes() []byte {
 	pick := func(a, c int) int {
