@@ -39,8 +39,9 @@ const (
 type BlockMatch struct {
 	// List names the list: the policy's own name, or "LOLDrivers".
 	List string `json:"list"`
-	// Rule is the rule's id, Name its name for people.
+	// Rule is the rule's id.
 	Rule string `json:"rule"`
+	// Name is the rule's name for people; empty when it has none.
 	Name string `json:"name,omitzero"`
 	// Category is what LOLDrivers calls the driver, such as "vulnerable driver" or "malicious";
 	// empty for a rule of a policy.
@@ -60,11 +61,11 @@ type BlockMatch struct {
 
 // BlockEvidence is what a block list looks at. What is nil or empty cannot be hit.
 type BlockEvidence struct {
-	Name       string // the image's file name
-	Hashes     *pe.Hashes
-	Version    *pe.Version
-	PE         *pe.File
-	Signatures []authenticode.Signature
+	Name       string                   // the image's file name
+	Hashes     *pe.Hashes               // of the file
+	Version    *pe.Version              // its version resource
+	PE         *pe.File                 // its headers and tables
+	Signatures []authenticode.Signature // all of them, those of catalogs included
 }
 
 // A BlockList is a list of drivers that somebody says should not load: Microsoft's block rules or

@@ -20,11 +20,13 @@ type Device struct {
 	Instance string `json:"instance"`
 	// Service is the service of its function driver.
 	Service string `json:"service,omitzero"`
-	// Description and FriendlyName are names for people.
-	Description  string `json:"description,omitzero"`
+	// Description is the INF's name for people.
+	Description string `json:"description,omitzero"`
+	// FriendlyName is the device's own name for people; most have none.
 	FriendlyName string `json:"friendlyName,omitzero"`
-	// Class and ClassGUID are the device setup class.
-	Class     string `json:"class,omitzero"`
+	// Class is the device setup class.
+	Class string `json:"class,omitzero"`
+	// ClassGUID is the GUID of Class, in lower case without braces.
 	ClassGUID string `json:"classGuid,omitzero"`
 	// DriverKey is the driver's key below Control\Class: {class}\NNNN.
 	DriverKey string `json:"driverKey,omitzero"`
@@ -32,23 +34,28 @@ type Device struct {
 	HardwareIDs []string `json:"hardwareIds,omitzero"`
 	// Manufacturer is the INF's word.
 	Manufacturer string `json:"manufacturer,omitzero"`
-	// INF is the published INF, such as oem12.inf; Section its install section; MatchingID the
-	// hardware id that matched.
-	INF        string `json:"inf,omitzero"`
-	Section    string `json:"section,omitzero"`
+	// INF is the published INF, such as oem12.inf.
+	INF string `json:"inf,omitzero"`
+	// Section is the install section of INF.
+	Section string `json:"section,omitzero"`
+	// MatchingID is the hardware id that matched.
 	MatchingID string `json:"matchingId,omitzero"`
-	// Provider, DriverDate (YYYY-MM-DD) and DriverVersion are the INF's.
-	Provider      string `json:"provider,omitzero"`
-	DriverDate    string `json:"driverDate,omitzero"`
+	// Provider is the INF's.
+	Provider string `json:"provider,omitzero"`
+	// DriverDate is the INF's, as YYYY-MM-DD.
+	DriverDate string `json:"driverDate,omitzero"`
+	// DriverVersion is the INF's, four numbers.
 	DriverVersion string `json:"driverVersion,omitzero"`
-	// UpperFilters and LowerFilters are the services of the device's own filters.
+	// UpperFilters are the services of the device's own filters above its function driver.
 	UpperFilters []string `json:"upperFilters,omitzero"`
+	// LowerFilters are those below it.
 	LowerFilters []string `json:"lowerFilters,omitzero"`
 	// ProblemCode is the configuration manager's problem (CM_PROB_…); absent when unknown.
 	ProblemCode fact.Count `json:"problemCode,omitzero"`
-	// Signed and Signer are the words of a text capture or of WMI; absent otherwise.
+	// Signed is the word of a text capture or of WMI; absent otherwise.
 	Signed fact.Tri `json:"signed,omitzero"`
-	Signer string   `json:"signer,omitzero"`
+	// Signer is who signed the package, by the same source; absent otherwise.
+	Signer string `json:"signer,omitzero"`
 	// WMI is what Win32_PnPSignedDriver says of the device, only when a caller injected it.
 	WMI *WMISignedDriver `json:"wmi,omitzero"`
 }
@@ -89,17 +96,21 @@ type Package struct {
 	INF string `json:"inf,omitzero"`
 	// OriginalINF is the INF's name before it was published.
 	OriginalINF string `json:"originalInf,omitzero"`
-	// Class and ClassGUID are the device setup class.
-	Class     string `json:"class,omitzero"`
+	// Class is the device setup class.
+	Class string `json:"class,omitzero"`
+	// ClassGUID is the GUID of Class, in lower case without braces.
 	ClassGUID string `json:"classGuid,omitzero"`
-	// Provider, Date (YYYY-MM-DD) and Version are the INF's.
+	// Provider is the INF's.
 	Provider string `json:"provider,omitzero"`
-	Date     string `json:"date,omitzero"`
-	Version  string `json:"version,omitzero"`
+	// Date is the INF's, as YYYY-MM-DD.
+	Date string `json:"date,omitzero"`
+	// Version is the INF's, four numbers.
+	Version string `json:"version,omitzero"`
 	// Catalog is the catalog's file name.
 	Catalog string `json:"catalog,omitzero"`
-	// Signer and SignerScore are Windows' own verdict at the time of installation.
-	Signer      string `json:"signer,omitzero"`
+	// Signer is who signed the package, by Windows' own verdict at the time of installation.
+	Signer string `json:"signer,omitzero"`
+	// SignerScore is the rank that Windows gave the signature then, as 0x and eight digits.
 	SignerScore string `json:"signerScore,omitzero"`
 	// Services are the services that the INF adds, when the INF could be read.
 	Services []string `json:"services,omitzero"`

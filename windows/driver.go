@@ -29,8 +29,9 @@ type Driver struct {
 	Blocked []BlockMatch `json:"blocked,omitzero"`
 	// WMI is what Win32_SystemDriver says of its services, only when a caller injected it.
 	WMI []WMIDriver `json:"wmi,omitzero"`
-	// PE and Version are what the file says, only with Detail Files.
-	PE      *pe.File    `json:"pe,omitzero"`
+	// PE is what the file's headers and tables say, only with Detail Files.
+	PE *pe.File `json:"pe,omitzero"`
+	// Version is the file's version resource, only with Detail Files; nil when it has none.
 	Version *pe.Version `json:"version,omitzero"`
 	// Hashes are of the file, only with Detail Hashes.
 	Hashes *pe.Hashes `json:"hashes,omitzero"`
@@ -44,8 +45,8 @@ type Driver struct {
 
 // A Column is one named value of a text capture, as it stands.
 type Column struct {
-	Name  string `json:"name"`
-	Value string `json:"value,omitzero"`
+	Name  string `json:"name"`           // the column's or label's
+	Value string `json:"value,omitzero"` // without surrounding blanks
 }
 
 // infs are the INF files that installed the driver, by its devices, then by its services.

@@ -12,6 +12,7 @@ import (
 
 // A Filter is one file system filter that the filter manager knows.
 type Filter struct {
+	// Name is the filter driver's service.
 	Name string `json:"name"`
 	// Altitude is its place, a decimal number of any length kept as text; absent for a legacy
 	// filter, which has none.

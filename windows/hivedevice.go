@@ -109,8 +109,9 @@ func hiveDevice(id string, k *registry.HiveKey) (Device, error) {
 	text := func(name string) string { s, _ := key.Text(name); return s }
 	list := func(name string) []string { l, _ := key.Multi(name); return l }
 	return Device{
-		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")), FriendlyName: displayName(text("FriendlyName")),
-		Class: text("Class"), ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
+		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")),
+		FriendlyName: displayName(text("FriendlyName")), Class: text("Class"),
+		ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
 		Manufacturer: displayName(text("Mfg")), UpperFilters: list("UpperFilters"), LowerFilters: list("LowerFilters"),
 	}, err
 }

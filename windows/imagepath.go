@@ -23,10 +23,10 @@ const (
 
 // Marks of an ImagePath that had to be read leniently.
 const (
-	MarkQuotes    = "quotes"
-	MarkArguments = "arguments"
-	MarkSlashes   = "slashes"
-	MarkSpaces    = "spaces"
+	MarkQuotes    = "quotes"    // it stood in quotes
+	MarkArguments = "arguments" // something stood after the file's name
+	MarkSlashes   = "slashes"   // it had slashes for backslashes
+	MarkSpaces    = "spaces"    // blanks surrounded it
 )
 
 // An imagePath is a service's image path: as it stands and as it was read.

@@ -195,7 +195,9 @@ func usDate(s string) string {
 		return ""
 	}
 	month, day, year := twoDigits(p[0]), twoDigits(p[1]), p[2]
-	if month == "" || day == "" || strings.Trim(year, "0123456789") != "" || month > "12" || day > "31" || month == "00" || day == "00" {
+	switch {
+	case month == "" || day == "" || strings.Trim(year, "0123456789") != "", month > "12" || day > "31",
+		month == "00" || day == "00":
 		return ""
 	}
 	return year + "-" + month + "-" + day

@@ -81,7 +81,8 @@ func meaning(err error) error {
 	var status windows.NTStatus
 	if errors.As(err, &status) {
 		switch status {
-		case windows.STATUS_INVALID_INFO_CLASS, windows.STATUS_NOT_IMPLEMENTED, windows.STATUS_NOT_SUPPORTED, windows.STATUS_INVALID_PARAMETER:
+		case windows.STATUS_INVALID_INFO_CLASS, windows.STATUS_NOT_IMPLEMENTED, windows.STATUS_NOT_SUPPORTED,
+			windows.STATUS_INVALID_PARAMETER:
 			return fmt.Errorf("%w: %w", errors.ErrUnsupported, status)
 		case windows.STATUS_ACCESS_DENIED, windows.STATUS_PRIVILEGE_NOT_HELD:
 			return fmt.Errorf("%w: %w", fs.ErrPermission, status)
@@ -135,7 +136,8 @@ func queryCodeIntegrity() ([]byte, error) {
 	buf := binary.LittleEndian.AppendUint32(nil, 8)
 	buf = append(buf, 0, 0, 0, 0)
 	var used uint32
-	if err := windows.NtQuerySystemInformation(windows.SystemCodeIntegrityInformation, unsafe.Pointer(&buf[0]), 8, &used); err != nil {
+	err := windows.NtQuerySystemInformation(windows.SystemCodeIntegrityInformation, unsafe.Pointer(&buf[0]), 8, &used)
+	if err != nil {
 		return nil, err
 	}
 	return buf, nil
@@ -587,7 +589,8 @@ func filters(ctx context.Context) ([]byte, error) {
 		}
 		binary.LittleEndian.PutUint32(entry, 0)
 		out = append(out, entry...)
-		hr, _, _ = next.Call(uintptr(handle), aggregateStandard, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), uintptr(unsafe.Pointer(&used)))
+		hr, _, _ = next.Call(uintptr(handle), aggregateStandard, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+			uintptr(unsafe.Pointer(&used)))
 		if uint32(hr) == hresult(windows.ERROR_NO_MORE_ITEMS) {
 			return out, nil
 		}

@@ -33,9 +33,10 @@ type LoadedImage struct {
 	LoadCount int `json:"loadCount"`
 	// Flags are the loader's flags, as 0x and eight digits.
 	Flags string `json:"flags,omitzero"`
-	// Checksum and TimeStamp are those of the headers that were loaded, as 0x and eight digits;
-	// class 77 only, and absent when both are 0: nothing was told.
-	Checksum  string `json:"checksum,omitzero"`
+	// Checksum is that of the headers that were loaded, as 0x and eight digits; class 77 only, and absent when
+	// TimeStamp is 0 as well: then the kernel says nothing of either.
+	Checksum string `json:"checksum,omitzero"`
+	// TimeStamp is that of the headers that were loaded, as 0x and eight digits; absent when Checksum is.
 	TimeStamp string `json:"timeStamp,omitzero"`
 	// AliasOf is the file that a crash-dump copy (dump_NAME.sys) was loaded from; such a copy has
 	// no file of its own. It goes by the name alone until the files are read; an image that turns

@@ -45,21 +45,26 @@ func parsePaths(b []byte) (ntPaths, error) {
 		case "systemroot":
 			p.SystemRoot = strings.TrimRight(rest, `\`)
 			if rest != "" && !isDrivePath(p.SystemRoot) {
-				return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: fmt.Sprintf("the Windows folder %q is not on a drive", rest)}
+				return p, pathsError(i, "the Windows folder %q is not on a drive", rest)
 			}
 		case "sysnative":
 			p.Sysnative = rest == "yes"
 		case "device":
 			drive, dev, ok := strings.Cut(rest, " ")
 			if !ok || len(p.Devices) >= 64 {
-				return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: "not a drive and its device"}
+				return p, pathsError(i, "not a drive and its device")
 			}
 			p.Devices[fold(dev)] = drive
 		default:
-			return p, &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: fmt.Sprintf("unknown key %q", key)}
+			return p, pathsError(i, "unknown key %q", key)
 		}
 	}
 	return p, nil
+}
+
+// pathsError returns an error of the line i, from 0, of the answer to OpPaths.
+func pathsError(i int, format string, args ...any) error {
+	return &fact.ParseError{Source: SourceMachine, Field: "paths", Line: i + 1, Reason: fmt.Sprintf(format, args...)}
 }
 
 // fold is how names are compared: Windows ignores case.

@@ -121,8 +121,9 @@ func osqueryRows(text string) *captureBuilder {
 		}
 		b.sure = true
 		d := Device{
-			Instance: r.get("device_id"), Description: r.get("description"), FriendlyName: r.get("device_name"), Class: r.get("class"),
-			INF: r.get("inf"), Provider: r.get("provider"), Manufacturer: r.get("manufacturer"), DriverVersion: r.get("version"),
+			Instance: r.get("device_id"), Description: r.get("description"), FriendlyName: r.get("device_name"),
+			Class: r.get("class"),
+			INF:   r.get("inf"), Provider: r.get("provider"), Manufacturer: r.get("manufacturer"), DriverVersion: r.get("version"),
 			DriverDate: unixDay(r.get("date")),
 		}
 		switch r.get("signed") {

@@ -17,9 +17,12 @@ import (
 
 // Registry keys of settings, below HKEY_LOCAL_MACHINE.
 const (
-	CIConfigKey      = `SYSTEM\CurrentControlSet\Control\CI\Config`
-	HVCIKey          = `SYSTEM\CurrentControlSet\Control\DeviceGuard\Scenarios\HypervisorEnforcedCodeIntegrity`
-	servicesKey      = `HKLM\SYSTEM\CurrentControlSet\Services`
+	// CIConfigKey holds the switch of Microsoft's block list.
+	CIConfigKey = `SYSTEM\CurrentControlSet\Control\CI\Config`
+	// HVCIKey holds the switch of code integrity by the hypervisor.
+	HVCIKey     = `SYSTEM\CurrentControlSet\Control\DeviceGuard\Scenarios\HypervisorEnforcedCodeIntegrity`
+	servicesKey = `HKLM\SYSTEM\CurrentControlSet\Services`
+	// SecureBootKey holds what the firmware said of Secure Boot at this boot.
 	SecureBootKey    = `SYSTEM\CurrentControlSet\Control\SecureBoot\State`
 	SourceCIRegistry = "code_integrity_registry" // settings, which may need a boot to take effect
 	SourceCIFiles    = "code_integrity_files"    // policy files

@@ -70,7 +70,8 @@ func jsonLines[T any](source string, b []byte, most int, ok func(*T) bool) ([]T,
 			continue
 		}
 		if len(list) == most {
-			return nil, &fact.ParseError{Source: source, Line: n, Reason: fmt.Sprintf("more than %d entries", most), Err: fact.ErrTooLarge}
+			return nil, &fact.ParseError{Source: source, Line: n, Reason: fmt.Sprintf("more than %d entries", most),
+				Err: fact.ErrTooLarge}
 		}
 		var v T
 		if err := json.Unmarshal(line, &v); err != nil {
@@ -105,38 +106,44 @@ type Service struct {
 	ExitCode fact.Count `json:"exitCode,omitzero"`
 	// ImagePath is the registry's value as it stands; absent when there is none.
 	ImagePath string `json:"imagePath,omitzero"`
-	// ImagePathRule is the rule that it was resolved by, ImagePathMarks what was put right first.
-	ImagePathRule  string   `json:"imagePathRule,omitzero"`
+	// ImagePathRule is the rule that ImagePath was resolved by; absent when the registry does not have the service.
+	ImagePathRule string `json:"imagePathRule,omitzero"`
+	// ImagePathMarks are what was put right in ImagePath first.
 	ImagePathMarks []string `json:"imagePathMarks,omitzero"`
 	// ImageFile is the DOS path that it was resolved to; absent when that could not be done.
 	ImageFile string `json:"imageFile,omitzero"`
-	// Group is the load order group, Tag the place in it.
-	Group string     `json:"group,omitzero"`
-	Tag   fact.Count `json:"tag,omitzero"`
+	// Group is the load order group.
+	Group string `json:"group,omitzero"`
+	// Tag is the place in Group.
+	Tag fact.Count `json:"tag,omitzero"`
 	// ObjectName is the driver object's name when the registry sets one.
 	ObjectName string `json:"objectName,omitzero"`
 	// DependsOn are the services, and the groups with a leading +, that must be there first.
 	DependsOn []string `json:"dependsOn,omitzero"`
 	// Owners are the INF files that installed it.
 	Owners []string `json:"owners,omitzero"`
-	// Instances are the configured attachments of a minifilter; DefaultInstance is one of them.
-	Instances       []FilterInstance `json:"instances,omitzero"`
-	DefaultInstance string           `json:"defaultInstance,omitzero"`
+	// Instances are the configured attachments of a minifilter.
+	Instances []FilterInstance `json:"instances,omitzero"`
+	// DefaultInstance is the name of one of Instances.
+	DefaultInstance string `json:"defaultInstance,omitzero"`
 	// Ephemeral marks a name that looks made up for one run, so that no two machines or boots
 	// share it: a guess from its form.
 	Ephemeral bool `json:"ephemeral,omitzero"`
-	// StateWord and StartWord are the localised words of a text capture, when they are not ours.
+	// StateWord is the localized word of a text capture for State, when it is not ours.
 	StateWord string `json:"stateWord,omitzero"`
+	// StartWord is the localized word of a text capture for Start, when it is not ours.
 	StartWord string `json:"startWord,omitzero"`
 }
 
 // A FilterInstance is a minifilter's attachment as configured in the registry; whether it is
 // attached only the filter manager knows.
 type FilterInstance struct {
+	// Name is the instance's name: its registry key.
 	Name string `json:"name"`
 	// Altitude is a decimal number of any length, kept as text.
-	Altitude string     `json:"altitude,omitzero"`
-	Flags    fact.Count `json:"flags,omitzero"`
+	Altitude string `json:"altitude,omitzero"`
+	// Flags are the registry's number: 1 and 2 suppress attachments.
+	Flags fact.Count `json:"flags,omitzero"`
 }
 
 var (
@@ -358,7 +365,8 @@ func (s *Service) merge(st ServiceStatus) {
 	if s.Type == "" {
 		s.Type = typeWord(st.Type)
 	}
-	if s.DisplayName == "" || strings.HasPrefix(s.DisplayName, "@") && !strings.HasPrefix(st.DisplayName, "@") && st.DisplayName != "" {
+	better := strings.HasPrefix(s.DisplayName, "@") && !strings.HasPrefix(st.DisplayName, "@") && st.DisplayName != ""
+	if s.DisplayName == "" || better {
 		s.DisplayName = st.DisplayName
 	}
 }

@@ -80,9 +80,10 @@ const (
 	OpPaths = "paths"
 	// OpLongPath PATH is the long form of a DOS path with short names in it (C:\PROGRA~1\…): text.
 	OpLongPath = "long_path"
-	// OpModulesEx is NtQuerySystemInformation class 77, OpModules class 11: the bytes as returned.
+	// OpModulesEx is NtQuerySystemInformation class 77: the bytes as returned.
 	OpModulesEx = "modules_ex"
-	OpModules   = "modules"
+	// OpModules is class 11: the bytes as returned.
+	OpModules = "modules"
 	// OpServices is EnumServicesStatusEx of all kernel, file system and recognizer drivers: one
 	// JSON object a line, a [ServiceStatus].
 	OpServices = "services"
@@ -102,14 +103,13 @@ const (
 	// OpFilters is FilterFindFirst and FilterFindNext of FilterAggregateStandardInformation: the
 	// structures one after another, NextEntryOffset made to lead from each to the next.
 	OpFilters = "filters"
-	// OpCodeIntegrity is class 103, OpSecureBoot class 145, OpKernelDebugger class 35,
-	// OpIsolatedUserMode class 165: the bytes as returned.
+	// OpCodeIntegrity is class 103: the bytes as returned, as of the three that follow.
 	OpCodeIntegrity    = "code_integrity"
-	OpSecureBoot       = "secure_boot"
-	OpKernelDebugger   = "kernel_debugger"
-	OpIsolatedUserMode = "isolated_user_mode"
-	// OpWMIDrivers is Win32_SystemDriver and OpWMIPnP is Win32_PnPSignedDriver: one JSON object a
-	// line, a [WMIDriver] or a [WMISignedDriver]. Only package windows/wmi answers them.
+	OpSecureBoot       = "secure_boot"        // class 145
+	OpKernelDebugger   = "kernel_debugger"    // class 35
+	OpIsolatedUserMode = "isolated_user_mode" // class 165
+	// OpWMIDrivers is Win32_SystemDriver: one JSON object a line, a [WMIDriver]. Only package windows/wmi answers it.
 	OpWMIDrivers = "wmi_drivers"
-	OpWMIPnP     = "wmi_pnp"
+	// OpWMIPnP is Win32_PnPSignedDriver: one JSON object a line, a [WMISignedDriver]. Only package windows/wmi answers it.
+	OpWMIPnP = "wmi_pnp"
 )

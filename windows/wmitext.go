@@ -102,7 +102,8 @@ func (b *captureBuilder) wmiDevice(get func(string) string, id string) {
 	d := Device{
 		Instance: id, Description: get("DeviceName"), FriendlyName: get("FriendlyName"), Class: get("DeviceClass"),
 		ClassGUID: strings.Trim(fold(get("ClassGuid")), "{}"), Manufacturer: get("Manufacturer"), INF: get("InfName"),
-		Provider: get("DriverProviderName"), DriverVersion: get("DriverVersion"), DriverDate: wmiDate(get("DriverDate")), Signer: get("Signer"),
+		Provider: get("DriverProviderName"), DriverVersion: get("DriverVersion"),
+		DriverDate: wmiDate(get("DriverDate")), Signer: get("Signer"),
 	}
 	if hw := get("HardWareID"); hw != "" {
 		d.HardwareIDs = []string{hw}

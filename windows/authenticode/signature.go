@@ -57,19 +57,21 @@ type Signature struct {
 	Class fact.SignatureClass `json:"class,omitzero"`
 	// Reason says why the status is not valid.
 	Reason string `json:"reason,omitzero"`
-	// HashAlgorithm and Digest are what was signed of the file.
+	// HashAlgorithm is that of Digest: sha1 or sha256.
 	HashAlgorithm string `json:"hashAlgorithm,omitzero"`
-	Digest        string `json:"digest,omitzero"`
+	// Digest is what was signed of the file, in lower-case hexadecimal.
+	Digest string `json:"digest,omitzero"`
 	// Certificates are the chain, the signer's first, as far as it could be built.
 	Certificates []Certificate `json:"certificates,omitzero"`
-	// ProgramName and MoreInfoURL are the signer's description of the file (SpcSpOpusInfo); for a
-	// driver signed by Microsoft on behalf of a vendor, often the only name of the vendor.
+	// ProgramName is the signer's description of the file (SpcSpOpusInfo); for a driver that Microsoft signed on behalf
+	// of a vendor, often the only name of the vendor.
 	ProgramName string `json:"programName,omitzero"`
+	// MoreInfoURL is the address that stands beside ProgramName.
 	MoreInfoURL string `json:"moreInfoUrl,omitzero"`
-	// SignedAt is the best timestamp's time, or the signer's own word; TimeFrom says which:
-	// timestamp or signer.
+	// SignedAt is the best timestamp's time, or the signer's own word.
 	SignedAt time.Time `json:"signedAt,omitzero"`
-	TimeFrom string    `json:"timeFrom,omitzero"`
+	// TimeFrom says whose word SignedAt is: timestamp or signer.
+	TimeFrom string `json:"timeFrom,omitzero"`
 	// Timestamps are all of them.
 	Timestamps []Timestamp `json:"timestamps,omitzero"`
 	// PageHashes is the signed table of page hashes; nil when there is none.
@@ -91,9 +93,9 @@ func (s *Signature) OnlyForeign() bool { return s.foreign }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
-	HashAlgorithm string   `json:"hashAlgorithm"` // sha1 or sha256
-	Pages         int      `json:"pages"`         // entries, the closing one included
-	Match         fact.Tri `json:"match,omitzero"`
+	HashAlgorithm string   `json:"hashAlgorithm"`  // sha1 or sha256
+	Pages         int      `json:"pages"`          // entries, the closing one included
+	Match         fact.Tri `json:"match,omitzero"` // whether the file's pages have them; absent when not computed
 
 	table []pe.PageHash
 	alg   crypto.Hash

@@ -56,9 +56,9 @@ type File struct {
 	LinkedAt time.Time `json:"linkedAt,omitzero"`
 	// Reproducible says that TimeStamp is a hash of the content (debug directory type 16).
 	Reproducible bool `json:"reproducible,omitzero"`
-	// Checksum and ComputedChecksum are the stored and the true checksum, as 0x and eight digits.
-	// The kernel refuses a driver whose stored one is wrong.
-	Checksum         string `json:"checksum"`
+	// Checksum is the stored checksum, as 0x and eight digits. The kernel refuses a driver whose checksum is wrong.
+	Checksum string `json:"checksum"`
+	// ComputedChecksum is the true checksum, as 0x and eight digits.
 	ComputedChecksum string `json:"computedChecksum"`
 	// SizeOfImage is the size in memory, in bytes.
 	SizeOfImage int64 `json:"sizeOfImage"`

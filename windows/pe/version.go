@@ -21,9 +21,10 @@ const (
 
 // Version is a VS_VERSIONINFO resource: what the vendor says of the file, which nobody checked.
 type Version struct {
-	// File and Product are the numeric versions, "a.b.c.d"; empty when the resource has no fixed
-	// part. 0.0.0.0 means that the vendor set none.
-	File    string `json:"file,omitzero"`
+	// File is the file's numeric version, "a.b.c.d"; empty when the resource has no fixed part. 0.0.0.0 means that the
+	// vendor set none.
+	File string `json:"file,omitzero"`
+	// Product is the product's numeric version, in the same form.
 	Product string `json:"product,omitzero"`
 	// Flags are the fixed part's flags as words: debug, prerelease, patched, private_build,
 	// special_build.
@@ -41,8 +42,8 @@ type VersionLanguage struct {
 
 // A VersionString is one entry of a string table.
 type VersionString struct {
-	Name  string `json:"name"`
-	Value string `json:"value,omitzero"`
+	Name  string `json:"name"`           // such as "CompanyName"
+	Value string `json:"value,omitzero"` // as it stands, without the closing zero
 }
 
 // String returns the first value with this name, of any language; names fold case.

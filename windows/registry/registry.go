@@ -33,8 +33,8 @@ const (
 
 // A Key is one key of the registry with its values.
 type Key struct {
-	Path   string // with the root's full name: HKEY_LOCAL_MACHINE\SYSTEM\…
-	Values []Value
+	Path   string  // with the root's full name: HKEY_LOCAL_MACHINE\SYSTEM\…
+	Values []Value // in the registry's order
 	// Refused says that the key is there and could not be opened.
 	Refused bool
 	// Partial says that a value could not be read: one that is not in Values may be there.
@@ -45,8 +45,8 @@ type Key struct {
 // endian.
 type Value struct {
 	Name string // empty for the default value
-	Type uint32
-	Data []byte
+	Type uint32 // such as TypeString
+	Data []byte // as the registry keeps it
 }
 
 // Value returns the named value; names fold case.

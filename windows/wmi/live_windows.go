@@ -18,7 +18,7 @@ type live struct{}
 func (live) begin() { _ = sys.CoInitializeEx(0, sys.COINIT_MULTITHREADED) }
 
 // client makes absent properties the zero value: many rows have some.
-func client() *wmi.Client {
+func newQuery() *wmi.Client {
 	return &wmi.Client{NonePtrZero: true, AllowMissingFields: true}
 }
 
@@ -37,7 +37,8 @@ type systemDriver struct {
 
 func (live) Drivers() ([]windows.WMIDriver, error) {
 	var rows []systemDriver
-	err := client().Query("SELECT Name, DisplayName, PathName, ServiceType, StartMode, State, Status, ErrorControl, Started, ExitCode FROM Win32_SystemDriver", &rows)
+	err := newQuery().Query("SELECT Name, DisplayName, PathName, ServiceType, StartMode, "+
+		"State, Status, ErrorControl, Started, ExitCode FROM Win32_SystemDriver", &rows)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,8 @@ type signedDriver struct {
 
 func (live) SignedDrivers() ([]windows.WMISignedDriver, error) {
 	var rows []signedDriver
-	err := client().Query("SELECT DeviceID, DeviceName, DeviceClass, ClassGuid, HardWareID, InfName, DriverVersion, DriverDate, DriverProviderName, Manufacturer, Signer, IsSigned FROM Win32_PnPSignedDriver", &rows)
+	err := newQuery().Query("SELECT DeviceID, DeviceName, DeviceClass, ClassGuid, HardWareID, InfName, "+
+		"DriverVersion, DriverDate, DriverProviderName, Manufacturer, Signer, IsSigned FROM Win32_PnPSignedDriver", &rows)
 	if err != nil {
 		return nil, err
 	}

@@ -26,20 +26,20 @@ import (
 	"github.com/kernelext/kernelext/windows"
 )
 
-// Timeout is how long one query may take; a context may end it earlier.
-const Timeout = 30 * time.Second
+// timeLimit is how long one query may take; a context may end it earlier.
+const timeLimit = 30 * time.Second
 
-// A Source answers the two queries.
-type Source interface {
+// A source answers the two queries.
+type source interface {
 	// Drivers returns the rows of Win32_SystemDriver.
 	Drivers() ([]windows.WMIDriver, error)
 	// SignedDrivers returns the rows of Win32_PnPSignedDriver.
 	SignedDrivers() ([]windows.WMISignedDriver, error)
 }
 
-// A Client asks a Source, one query at a time. It is safe for concurrent use.
-type Client struct {
-	source  Source
+// A client asks a source, one query at a time. It is safe for concurrent use.
+type client struct {
+	source  source
 	timeout time.Duration
 	start   sync.Once
 	jobs    chan func()
@@ -47,14 +47,14 @@ type Client struct {
 	hung    chan struct{} // closed when the query that was abandoned ends
 }
 
-// NewClient returns a client of a source of the caller's, such as a fake. Its thread is started by the
+// newClient returns a client of a source of the caller's, such as a fake. Its thread is started by the
 // first query and lives as long as the process.
-func NewClient(s Source, timeout time.Duration) *Client {
-	return &Client{source: s, timeout: timeout, jobs: make(chan func()), turn: make(chan struct{}, 1)}
+func newClient(s source, timeout time.Duration) *client {
+	return &client{source: s, timeout: timeout, jobs: make(chan func()), turn: make(chan struct{}, 1)}
 }
 
 // work runs the queries, all on one thread.
-func (c *Client) work() {
+func (c *client) work() {
 	runtime.LockOSThread()
 	if s, ok := c.source.(interface{ begin() }); ok {
 		s.begin()
@@ -66,7 +66,7 @@ func (c *Client) work() {
 
 // process is the client of the running system. It is one for the whole process because the lock
 // below it is.
-var process = lazy.Value[*Client]{New: func() *Client { return NewClient(live{}, Timeout) }}
+var process = lazy.Value[*client]{New: func() *client { return newClient(live{}, timeLimit) }}
 
 // Call answers windows.OpWMIDrivers and windows.OpWMIPnP on the running system; any other op, and
 // every op on other systems, is errors.ErrUnsupported.
@@ -76,7 +76,7 @@ func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 
 // Call answers the two ops. The error is os.ErrDeadlineExceeded when the query took too long, or
 // when one before it still does.
-func (c *Client) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+func (c *client) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	var query func() ([]byte, error)
 	switch {
 	case len(args) > 0:
@@ -95,12 +95,12 @@ func (c *Client) Call(ctx context.Context, op string, args ...string) ([]byte, e
 	return b, nil
 }
 
-func (c *Client) drivers() ([]byte, error) {
+func (c *client) drivers() ([]byte, error) {
 	rows, err := c.source.Drivers()
 	return windows.AppendWMIDrivers([]byte{}, rows), err
 }
 
-func (c *Client) signed() ([]byte, error) {
+func (c *client) signed() ([]byte, error) {
 	rows, err := c.source.SignedDrivers()
 	return windows.AppendWMISigned([]byte{}, rows), err
 }
@@ -111,7 +111,7 @@ type answer struct {
 }
 
 // run runs query, which is abandoned when the time is over. While it hangs, no other is started.
-func (c *Client) run(ctx context.Context, query func() ([]byte, error)) ([]byte, error) {
+func (c *client) run(ctx context.Context, query func() ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, os.ErrDeadlineExceeded)
 	defer cancel()
 	select {
@@ -148,7 +148,7 @@ func (c *Client) run(ctx context.Context, query func() ([]byte, error)) ([]byte,
 }
 
 // stuck reports whether an abandoned query still runs.
-func (c *Client) stuck() bool {
+func (c *client) stuck() bool {
 	if c.hung == nil {
 		return false
 	}

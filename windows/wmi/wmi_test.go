@@ -31,7 +31,7 @@ func TestRows(t *testing.T) {
 	}
 	signed := []windows.WMISignedDriver{
 		{DeviceID: `ROOT\ACPI_HAL\0000`, DriverDate: "20060621000000.******+***", IsSigned: true}}
-	c := NewClient(fake{func() ([]windows.WMIDriver, error) { return want, nil }, signed}, time.Minute)
+	c := newClient(fake{func() ([]windows.WMIDriver, error) { return want, nil }, signed}, time.Minute)
 	b, err := c.Call(context.Background(), windows.OpWMIDrivers)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestRows(t *testing.T) {
 // A query that hangs costs one goroutine: later calls answer at once until it ends.
 func TestHang(t *testing.T) {
 	release, calls := make(chan struct{}), 0
-	c := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) {
+	c := newClient(fake{drivers: func() ([]windows.WMIDriver, error) {
 		calls++
 		if calls == 1 {
 			<-release
@@ -88,7 +88,7 @@ func TestHang(t *testing.T) {
 func TestPanicAndErrors(t *testing.T) {
 	boom := errors.New("0x80041003")
 	next := 0
-	c := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) {
+	c := newClient(fake{drivers: func() ([]windows.WMIDriver, error) {
 		next++
 		if next == 1 {
 			panic("a variant of an unknown type")
@@ -104,7 +104,7 @@ func TestPanicAndErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	hang := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) { select {} }}, time.Minute)
+	hang := newClient(fake{drivers: func() ([]windows.WMIDriver, error) { select {} }}, time.Minute)
 	if _, err := hang.Call(ctx, windows.OpWMIDrivers); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
@@ -114,7 +114,7 @@ func TestPanicAndErrors(t *testing.T) {
 func TestOneThread(t *testing.T) {
 	var threads []string
 	entered, release := make(chan struct{}, 8), make(chan struct{})
-	c := NewClient(fake{drivers: func() ([]windows.WMIDriver, error) {
+	c := newClient(fake{drivers: func() ([]windows.WMIDriver, error) {
 		stack := make([]byte, 64)
 		// a goroutine locked to its thread
 		goroutine, _, _ := strings.Cut(string(stack[:runtime.Stack(stack, false)]), " [")
