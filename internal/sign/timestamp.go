@@ -5,6 +5,7 @@ package sign
 import (
 	"bytes"
 	"crypto"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,6 +30,8 @@ type Timestamp struct {
 	Time        time.Time      // UTC; zero if the kind is unknown
 	Certificate *Certificate   // the authority's; nil when it is not present
 	Pool        []*Certificate // the certificates that came with it
+	// Bare is set for a countersignature over the bare digest, without DigestInfo.
+	Bare bool
 	// Err is nil if the authority's key signed this very signature and time. Else it is ErrMismatch, ErrAlgorithm or
 	// ErrNoCertificate, and fact.ErrMalformed for an unknown kind.
 	Err error
@@ -137,5 +140,8 @@ func (s *Signer) countersignature(v Value, outer []*Certificate) (Timestamp, err
 	}
 	t.Certificate = c.Certificate(outer)
 	t.Err = c.Check(t.Certificate, "", func(h crypto.Hash) ([]byte, error) { return Sum(h, s.Signature), nil })
+	if errors.Is(t.Err, ErrMismatch) && c.checkBare(t.Certificate, s.Signature) == nil {
+		t.Bare, t.Err = true, nil
+	}
 	return t, nil
 }

@@ -44,6 +44,9 @@ type catalog struct {
 	// Created is when the list was made, UTC; zero when it does not say.
 	Created time.Time
 
+	// Qualified is set if the catalog has the attribute "Qualification Level": tests of the hardware program were passed.
+	Qualified bool
+
 	data    *sign.SignedData
 	unknown int // members without a digest of a known kind, which are not in Members
 }
@@ -101,10 +104,69 @@ func (c *catalog) parseList(b []byte) error {
 		case v.Is(sign.TagSequence) && !sawAlgorithm:
 			sawAlgorithm = true
 		case v.Is(sign.TagSequence):
-			return c.parseMembers(v.Reader())
+			if err := c.parseMembers(v.Reader()); err != nil {
+				return err
+			}
+			if ext, ok := r.Optional(0); ok {
+				c.Qualified = hasAttribute(ext.Reader(), qualificationLevel)
+			}
+			return nil
 		}
 	}
 	return nil
+}
+
+// An attribute of a whole catalog is an extension of its list.
+const (
+	oidNameValue        = "1.3.6.1.4.1.311.12.2.1" // CAT_NAMEVALUE
+	qualificationLevel  = "Qualification Level"
+	maxCatalogAttribute = 256
+)
+
+// hasAttribute reports whether a list's extensions have a named attribute.
+func hasAttribute(r sign.Reader, name string) bool {
+	list, err := r.Expect(sign.TagSequence, "ctlExtensions")
+	if err != nil {
+		return false
+	}
+	n := 0
+	for er := list.Reader(); !er.Empty() && n < maxCatalogAttribute; n++ {
+		ext, err := er.Expect(sign.TagSequence, "extension")
+		if err != nil {
+			return false
+		}
+		in := ext.Reader()
+		oid, err := in.Expect(sign.TagOID, "extension")
+		if err != nil {
+			return false
+		}
+		if v, ok := in.Peek(); ok && v.Is(sign.TagBoolean) {
+			_, _ = in.Next()
+		}
+		value, err := in.Expect(sign.TagOctetString, "extension")
+		if err != nil {
+			return false
+		}
+		if sign.OID(oid) == oidNameValue && attributeName(value.Body) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// attributeName returns the name of a CAT_NAMEVALUE: its first string, in UTF-16 with the high byte first.
+func attributeName(b []byte) string {
+	top := sign.NewReader(b)
+	seq, err := top.Expect(sign.TagSequence, "nameValue")
+	if err != nil {
+		return ""
+	}
+	r := seq.Reader()
+	v, err := r.Next()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(sign.UTF16BE(v.Body), "\x00")
 }
 
 func (c *catalog) parseMembers(r sign.Reader) error {
@@ -451,6 +513,7 @@ func (v *Verifier) catalogSignature(hit catalogHit) Signature {
 	if len(hit.digest) == 32 {
 		s.HashAlgorithm = "sha256"
 	}
+	s.qualified = hit.cat.Qualified
 	sd := hit.cat.data
 	if len(sd.Signers) != 1 {
 		s.verdict(fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers)), "", nil)

@@ -4,9 +4,6 @@ package authenticode
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
 
 	"github.com/kernelext/kernelext/fact"
@@ -15,18 +12,10 @@ import (
 
 var (
 	errNoKeys       = errors.New("no keys were given to check it against")
+	errNoPurpose    = errors.New("it leads to Microsoft's roots, but serves no purpose that the kernel accepts of them")
 	errBadTimestamp = errors.New("a timestamp of it does not fit")
 	errNoTime       = errors.New("no trusted time to judge its certificates at")
 )
-
-// publicKey returns the key.
-func (k *programKey) publicKey() (crypto.PublicKey, error) {
-	der, err := base64.StdEncoding.DecodeString(k.key)
-	if err != nil {
-		return nil, err
-	}
-	return x509.ParsePKIXPublicKey(der)
-}
 
 // issued reports whether the root's key signed the certificate, which anyone can claim by a name.
 func (k *programKey) issued(c *sign.Certificate) bool {

@@ -3,8 +3,11 @@
 package authenticode
 
 import (
+	"cmp"
 	"crypto"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -32,6 +35,7 @@ const (
 	ekuOEMWHQL  = "1.3.6.1.4.1.311.10.3.7"
 	ekuEVWHQL   = "1.3.6.1.4.1.311.10.3.39"
 	ekuELAM     = "1.3.6.1.4.1.311.61.4.1"
+	ekuHAL      = "1.3.6.1.4.1.311.61.5.1"
 	ekuLifetime = "1.3.6.1.4.1.311.10.3.13" // signatures end with the certificate, stamped or not
 )
 
@@ -55,6 +59,14 @@ type Signature struct {
 	// known Microsoft CA or a trusted chain, or by the chain's cross certificate: a heuristic.
 	// Absent when that does not decide.
 	Class fact.SignatureClass `json:"class,omitzero"`
+	// Attested is yes if Microsoft signed under the hardware program on the maker's word that the driver was tested, and
+	// no if tests were passed; absent for another Class, and when the evidence contradicts itself.
+	Attested fact.Tri `json:"attested,omitzero"`
+	// MachineRoot is the root in the machine's own store that the chain ends in, where no key of a key set carries the
+	// verdict; empty when there is none. The kernel does not ask that store.
+	MachineRoot string `json:"machineRoot,omitzero"`
+	// TrustedPublisher is yes if the machine installs what this signer signed without a question; else absent.
+	TrustedPublisher fact.Tri `json:"trustedPublisher,omitzero"`
 	// Reason says why the status is not valid.
 	Reason string `json:"reason,omitzero"`
 	// HashAlgorithm is that of Digest: sha1 or sha256.
@@ -77,7 +89,8 @@ type Signature struct {
 	// PageHashes is the signed table of page hashes; nil when there is none.
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
-	foreign bool
+	foreign   bool
+	qualified bool // the catalog says that the tests of the hardware program were passed
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
 	longest []Certificate
@@ -126,6 +139,8 @@ type Timestamp struct {
 	Status fact.SignatureStatus `json:"status"`          // of the timestamp itself
 	KeySet string               `json:"keySet,omitzero"` // the keys that valid rests on
 	Reason string               `json:"reason,omitzero"` // why it is not valid
+	// Bare is set for a countersignature over the bare digest, as the services of VeriSign and Symantec made them.
+	Bare bool `json:"bareDigest,omitzero"`
 }
 
 // Words of Signature.TimeFrom.
@@ -134,18 +149,22 @@ const (
 	TimeFromSigner    = "signer"    // the signer's own statement
 )
 
-// A Verifier checks signatures. Its zero value knows no roots and no catalogs: what fits the
-// bytes is then unchecked, never valid.
+// A Verifier checks signatures. Its zero value knows no keys but those of Microsoft's roots, which are built in, and no
+// catalogs.
 type Verifier struct {
-	// Roots are the trusted certificates; nil trusts nobody.
+	// Roots are the certificates that the caller trusts; nil is none.
 	Roots *sign.Roots
+	// Trust is where keys beside Roots may come from; 0 is everywhere.
+	Trust fact.Trust
+	// Stores are the machine's own certificates; nil if they are not known.
+	Stores *Stores
 	// Catalogs are looked up, one after another, for files whose digest they list.
 	Catalogs []*Catalogs
 	// Now judges signatures without a timestamp; zero leaves their time unjudged.
 	Now time.Time
 }
 
-// NewVerifier returns a Verifier of a caller's keys, and reports a key that cannot be read.
+// NewVerifier returns a Verifier of a caller's keys beside the built-in ones, and reports a key that cannot be read.
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots := sign.NewRoots(keys)
 	roots.Report(r, pe.SourceFile, "signature")
@@ -171,34 +190,71 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	if leaf.Has(ekuLifetime) {
 		at = v.Now
 	}
-	chain := v.chain(s, leaf, sd.Certificates, at)
+	pool := slices.Concat(sd.Certificates, v.Stores.intermediates())
+	chain := v.chain(s, leaf, pool, at)
+	barred := v.Stores.notAllowed(s.Certificates, s.longest)
 	switch {
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
 		return
+	case barred != nil:
+		s.verdict(nil, fact.SignatureInvalid, fmt.Errorf("this machine does not allow certificate %q (store Disallowed)",
+			cmp.Or(barred.CommonName, barred.Subject)))
 	case chain.Trusted && s.badTimestamp():
 		s.verdict(nil, fact.SignatureUntrusted, errBadTimestamp)
 	case chain.Trusted && at.IsZero():
 		s.verdict(nil, fact.SignatureUnchecked, errNoTime)
 	case chain.Trusted:
 		s.Status, s.KeySet = fact.SignatureValid, chain.KeySet
-	case v.Roots.Empty():
+	case !v.hasKeys():
 		s.verdict(nil, fact.SignatureUnchecked, errNoKeys)
 	default:
 		s.verdict(nil, fact.SignatureUntrusted, chain.Err)
-		if !trustedTime && len(s.Timestamps) > 0 && chain.KeySet != "" {
-			s.Reason += "; its timestamp leads to none of the given keys"
+		if !trustedTime && chain.KeySet != "" {
+			s.Reason += s.stampReason()
 		}
 	}
-	s.Class = classOf(chain, sd.Certificates, s.Status)
+	s.Class = classOf(chain, pool, s.Status)
+	s.Attested = attested(s.Class, leaf, s.qualified)
 }
 
-// chain builds the signer's chain.
+// stampReason says, for the end of a reason, why no timestamp proves when the signature was made; empty if it has none.
+func (s *Signature) stampReason() string {
+	if len(s.Timestamps) == 0 {
+		return ""
+	}
+	t := s.Timestamps[0]
+	switch t.Status {
+	case fact.SignatureUntrusted:
+		return "; its timestamp leads to none of the known keys"
+	case fact.SignatureValid:
+		return ""
+	}
+	return "; its timestamp was not accepted: " + t.Reason
+}
+
+// chain builds the signer's chain. Microsoft's roots carry a verdict only for the purposes that the kernel accepts of
+// them; that of the cross certificates for any code.
 func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
-	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: pool, Roots: v.Roots, At: at, Usage: sign.EKUCodeSigning})
+	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning}
+	chain := sign.BuildChain(leaf, q)
 	s.Certificates = certificates(chain.Certificates)
 	if chain.KeySet != "" {
 		s.longest = certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool}).Certificates)
+	}
+	s.TrustedPublisher = ""
+	if v.Trust.Includes(fact.TrustMachine) && v.Stores.publisher(s.Signer()) {
+		s.TrustedPublisher = fact.Yes
+	}
+	if chain.KeySet != "" {
+		return chain
+	}
+	if m, ok := v.machineChain(leaf, q); ok {
+		s.Certificates, s.longest = certificates(m.Certificates), s.Certificates
+		s.MachineRoot = escape.UTF8(m.Certificates[len(m.Certificates)-1].Subject.Short())
+		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask", s.MachineRoot)
+	} else if programOf(chain, pool).microsoft {
+		chain.Err = errNoPurpose
 	}
 	return chain
 }
@@ -252,7 +308,7 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 }
 
 func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
-	ts := Timestamp{Kind: t.Kind, Time: t.Time, Status: fact.SignatureUnchecked}
+	ts := Timestamp{Kind: t.Kind, Time: t.Time, Bare: t.Bare, Status: fact.SignatureUnchecked}
 	if t.Certificate != nil {
 		ts.Signer = escape.UTF8(t.Certificate.Subject.Short())
 	}
@@ -263,13 +319,19 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		}
 		return ts
 	}
-	if v.Roots.Empty() {
+	if !v.hasKeys() {
 		ts.Reason = errNoKeys.Error()
 		return ts
 	}
 	// An authority's certificate must have been valid when it stamped.
-	chain := sign.BuildChain(t.Certificate,
-		sign.ChainQuery{Pool: t.Pool, Roots: v.Roots, At: t.Time, Usage: sign.EKUTimeStamping})
+	pool := slices.Concat(t.Pool, v.Stores.intermediates())
+	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping}
+	chain := sign.BuildChain(t.Certificate, q)
+	if !chain.Trusted {
+		if m, ok := v.machineChain(t.Certificate, q); ok && m.Trusted {
+			chain = m
+		}
+	}
 	if !chain.Trusted {
 		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
 		return ts
@@ -281,6 +343,9 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 func certificates(chain []*sign.Certificate) []Certificate {
 	out := make([]Certificate, 0, len(chain))
 	for _, c := range chain {
+		if c.IsAnchor() {
+			continue
+		}
 		tbs, alg := c.TBSHash()
 		out = append(out, Certificate{
 			Subject:          c.Subject.String(),
@@ -312,7 +377,7 @@ func (s *Signature) Signer() *Certificate {
 // Common returns what every kernel's signatures have in Common.
 func (s *Signature) Common() fact.Signature {
 	c := fact.Signature{
-		Status: s.Status, Source: s.Source, Class: s.Class, KeySet: s.KeySet,
+		Status: s.Status, Source: s.Source, Class: s.Class, Attested: s.Attested, KeySet: s.KeySet,
 		Hash: s.HashAlgorithm, SignedAt: s.SignedAt,
 	}
 	if leaf := s.Signer(); leaf != nil {

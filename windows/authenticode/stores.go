@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authenticode
+
+import (
+	"crypto"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// SourceStores names the source of what a machine's certificate stores say, in Problems and Sources.
+const SourceStores = "certificate_stores"
+
+// Limits on a machine's stores; a real one has some 100 certificates.
+const (
+	maxStoreEntries = 10_000
+	maxStoreRecords = 64 // properties of one entry
+)
+
+// The stores of a machine that are read, as the registry names them.
+const (
+	StoreRoot             = "ROOT"             // roots; AuthRoot counts as one
+	StoreCA               = "CA"               // authorities between a root and a signer
+	StoreDisallowed       = "Disallowed"       // certificates that nothing may be signed with
+	StoreTrustedPublisher = "TrustedPublisher" // signers whose drivers are installed without a question
+)
+
+// A StoreEntry is one certificate of a machine's stores, as the registry keeps it.
+type StoreEntry struct {
+	Store string // one of the constants, in any case
+	Name  string // the registry key's name: the certificate's SHA-1 in hexadecimal
+	Blob  []byte // the value Blob; nil when it could not be read
+}
+
+// Stores are the certificates that a machine itself trusts, and those that it does not allow. The kernel asks none of
+// them: a root of the machine makes no signature valid, and proves the time of a stamp alone.
+type Stores struct {
+	roots      *sign.Roots
+	cas        []*sign.Certificate
+	disallowed map[string]bool // by SHA-1, in lower case
+	publishers map[string]bool // by SHA-1, in lower case
+}
+
+// NewStores reads the entries of a machine's stores, and reports those that make no sense.
+func NewStores(entries []StoreEntry, r *fact.Report) *Stores {
+	s := &Stores{disallowed: map[string]bool{}, publishers: map[string]bool{}}
+	var roots []*sign.Certificate
+	for i, e := range entries {
+		if i == maxStoreEntries {
+			r.Problem(SourceStores, "", "", fmt.Errorf("%w: more than %d certificates", fact.ErrTooLarge, maxStoreEntries))
+			break
+		}
+		name := strings.ToLower(e.Name)
+		cert, err := storeCertificate(e.Blob, name)
+		if err != nil {
+			r.Problem(SourceStores, e.Store+`\`+e.Name, "signature", err)
+		}
+		switch strings.ToLower(e.Store) {
+		case "disallowed": // an entry may have no certificate, and counts by its name
+			s.disallowed[name] = true
+		case "trustedpublisher":
+			s.publishers[name] = cert != nil
+		case "ca":
+			if cert != nil {
+				s.cas = append(s.cas, cert)
+			}
+		case "root", "authroot":
+			if cert != nil {
+				roots = append(roots, cert)
+			}
+		}
+	}
+	s.roots = s.roots.With(KeySetMachine, roots)
+	return s
+}
+
+// The properties of an entry that are read.
+const propertyCertificate = 32
+
+// storeCertificate reads the certificate of an entry: records of an id, the number 1, a length and data. It is nil for
+// an entry without one. A certificate under another's name is an error: crypt32 does not take it either.
+func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
+	le := binary.LittleEndian
+	for n := 0; len(blob) > 0; n++ {
+		if len(blob) < 12 || n == maxStoreRecords {
+			return nil, storeError("%d bytes after record %d", len(blob), n)
+		}
+		id, size := le.Uint32(blob), int64(le.Uint32(blob[8:]))
+		if size > int64(len(blob)-12) {
+			return nil, storeError("record %d of %d bytes, %d left", id, size, len(blob)-12)
+		}
+		data := blob[12 : 12+size]
+		blob = blob[12+size:]
+		if id != propertyCertificate {
+			continue
+		}
+		if got := hex.EncodeToString(sign.Sum(crypto.SHA1, data)); got != name {
+			return nil, storeError("the certificate's SHA-1 is %s", got)
+		}
+		return sign.ParseCertificate(data)
+	}
+	return nil, nil
+}
+
+func storeError(format string, args ...any) error {
+	return &fact.ParseError{Source: SourceStores, Field: "Blob", Reason: fmt.Sprintf(format, args...)}
+}
+
+// intermediates returns the authorities that the machine knows.
+func (s *Stores) intermediates() []*sign.Certificate {
+	if s == nil {
+		return nil
+	}
+	return s.cas
+}
+
+// machineRoots returns the machine's roots; nil if it has none.
+func (s *Stores) machineRoots() *sign.Roots {
+	if s == nil || s.roots.Empty() {
+		return nil
+	}
+	return s.roots
+}
+
+// notAllowed returns the first of the certificates that the machine does not allow; nil if it allows all.
+func (s *Stores) notAllowed(lists ...[]Certificate) *Certificate {
+	if s == nil {
+		return nil
+	}
+	for _, list := range lists {
+		for i := range list {
+			if s.disallowed[list[i].ThumbprintSHA1] {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// publisher reports whether the machine installs the signer's drivers without a question.
+func (s *Stores) publisher(c *Certificate) bool {
+	return s != nil && c != nil && s.publishers[c.ThumbprintSHA1]
+}

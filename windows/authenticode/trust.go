@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authenticode
+
+import (
+	"crypto"
+	"encoding/base64"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// The names of the key sets that the caller does not give.
+const (
+	KeySetMicrosoft = "microsoft"    // the roots that the kernel has compiled in; this package has their keys
+	KeySetMachine   = "machine_root" // the machine's own root store, which the kernel does not ask
+)
+
+// kernelEKUs are the purposes that the kernel's own policy accepts of Microsoft's roots (scenario 131 of
+// DefaultWindows): of the operating system, of the hardware program, early-launch anti-malware, HAL extensions.
+var kernelEKUs = [...]string{ekuInbox, ekuWHQL, ekuAttested, ekuOEMWHQL, ekuEVWHQL, ekuELAM, ekuHAL}
+
+// hasKernelEKU reports whether a signer's certificate names a purpose that the kernel accepts.
+func hasKernelEKU(leaf *sign.Certificate) bool {
+	for _, eku := range kernelEKUs {
+		if leaf.Has(eku) {
+			return true
+		}
+	}
+	return false
+}
+
+// anchors returns Microsoft's roots that a certificate of the list claims as its issuer. The root of the cross
+// certificates is one of them; the others only with programs set.
+func anchors(list []*sign.Certificate, programs bool) []*sign.Certificate {
+	var out []*sign.Certificate
+	for _, c := range list {
+		name := c.Issuer.CommonName()
+		for i := range programKeys {
+			k := &programKeys[i]
+			if k.name != name || !k.cross && !programs {
+				continue
+			}
+			if spki, err := base64.StdEncoding.DecodeString(k.key); err == nil {
+				out = append(out, sign.Anchor(c.RawIssuer, spki))
+			}
+		}
+	}
+	return out
+}
+
+// roots returns what a chain of these certificates may end in: the caller's keys, and Microsoft's where they count.
+func (v *Verifier) roots(leaf *sign.Certificate, pool []*sign.Certificate, programs bool) *sign.Roots {
+	if !v.Trust.Includes(fact.TrustMicrosoft) {
+		return v.Roots
+	}
+	return v.Roots.With(KeySetMicrosoft, anchors(append([]*sign.Certificate{leaf}, pool...), programs))
+}
+
+// hasKeys reports whether there is any key to check a signature against.
+func (v *Verifier) hasKeys() bool { return !v.Roots.Empty() || v.Trust.Includes(fact.TrustMicrosoft) }
+
+// machineChain returns the chain to one of the machine's own roots; false if there is none, or they do not count.
+func (v *Verifier) machineChain(leaf *sign.Certificate, q sign.ChainQuery) (sign.Chain, bool) {
+	q.Roots = v.Stores.machineRoots()
+	if q.Roots == nil || !v.Trust.Includes(fact.TrustMachine) {
+		return sign.Chain{}, false
+	}
+	c := sign.BuildChain(leaf, q)
+	return c, c.KeySet != ""
+}
+
+// attested says whether Microsoft signed a driver of the hardware program on its maker's word: the purpose 10.3.5.1
+// says so, and a catalog's attribute "Qualification Level" that tests were passed. Two that contradict each other
+// decide nothing.
+func attested(class fact.SignatureClass, leaf *sign.Certificate, qualified bool) fact.Tri {
+	switch {
+	case class != fact.ClassWHCP:
+		return ""
+	case leaf.Has(ekuAttested) && qualified:
+		return ""
+	}
+	return fact.TriOf(leaf.Has(ekuAttested))
+}
+
+// publicKey returns the key.
+func (k *programKey) publicKey() (crypto.PublicKey, error) {
+	der, err := base64.StdEncoding.DecodeString(k.key)
+	if err != nil {
+		return nil, err
+	}
+	return sign.Anchor(nil, der).PublicKey()
+}
