@@ -71,9 +71,10 @@ func TestRealDrivers(t *testing.T) {
 				t.Fatalf("%d signatures", len(f.Signatures))
 			}
 			s := f.Signatures[0]
-			if s.Fits != fact.Yes || s.Status != fact.SignatureUnchecked || s.Class != c.class ||
-				s.Signer().CommonName != c.signer {
-				t.Errorf("fits %s status %s class %s signer %q", s.Fits, s.Status, s.Class, s.Signer().CommonName)
+			if s.Fits != fact.Yes || s.Status != fact.SignatureValid || s.KeySet != authenticode.KeySetMicrosoft ||
+				s.Class != c.class || s.Signer().CommonName != c.signer {
+				t.Errorf("fits %s status %s by %s class %s signer %q: %s", s.Fits, s.Status, s.KeySet, s.Class,
+					s.Signer().CommonName, s.Reason)
 			}
 			if got := s.SignedAt.Format("2006-01-02"); got != c.stamped ||
 				s.TimeFrom != authenticode.TimeFromTimestamp {

@@ -197,7 +197,7 @@ func TestForeignData(t *testing.T) {
 		status  fact.SignatureStatus
 		foreign bool
 	}{
-		"as it is":           {b, fact.SignatureUnchecked, false},
+		"as it is":           {b, fact.SignatureValid, false},
 		"behind the entry":   {grow(false), fact.SignatureInvalid, true},
 		"within the entry":   {grow(true), fact.SignatureInvalid, true},
 		"and a changed file": {changed, fact.SignatureInvalid, false},

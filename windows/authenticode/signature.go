@@ -240,7 +240,10 @@ func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Cert
 	chain := sign.BuildChain(leaf, q)
 	s.Certificates = certificates(chain.Certificates)
 	if chain.KeySet != "" {
-		s.longest = certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool}).Certificates)
+		longest := certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool}).Certificates)
+		if len(longest) > len(s.Certificates) {
+			s.longest = longest
+		}
 	}
 	s.TrustedPublisher = ""
 	if v.Trust.Includes(fact.TrustMachine) && v.Stores.publisher(s.Signer()) {
