@@ -94,7 +94,9 @@ func fileVerifier(ctx context.Context, o fact.Options, r *fact.Report) *authenti
 		}
 		catalogs = append(catalogs, c)
 	}
-	return authenticode.NewVerifier(o.Keys, time.Now(), catalogs, r)
+	v := authenticode.NewVerifier(o.Keys, time.Now(), catalogs, r)
+	v.Trust = o.Trust
+	return v
 }
 
 // File reads a driver's file of the machine, by its DOS path or as the file system has it.

@@ -11,7 +11,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -55,11 +54,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		entries[i].Loaded, entries[i].Pending = false, ""
 	}
 	entries = k.addFiles(entries, inv, r)
-	now := k.Time(ctx)
-	if k.options.Image {
-		now = time.Time{} // a list of an image does not age
-	}
-	list, err := k.records(ctx, fact.ScopeInstalled, entries, inv, now, r)
+	list, err := k.records(ctx, fact.ScopeInstalled, entries, inv, k.now(ctx), r)
 	slices.SortStableFunc(list, func(x, y Record) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(x.Path), strings.ToLower(y.Path)), cmp.Compare(x.ID, y.ID))
 	})

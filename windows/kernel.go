@@ -29,7 +29,8 @@ type Kernel struct {
 
 	mu       sync.Mutex // guards what follows, each read once
 	known    *ntPaths
-	hive     func() (systemHive, error)
+	hives    map[string]keptHive // of an image, by file
+	stores   *keptStores
 	catalogs []*authenticode.Catalogs
 }
 
@@ -197,6 +198,8 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For: "a cross-check of services and devices with WMI", Asked: k.options.CrossCheck},
 		{Source: SourceFile, Reads: []string{`each driver's file`},
 			For: "version, imports, hashes, signatures", Asked: readsFiles(d)},
+		{Source: SourceStores, Reads: calls(OpSubkeys),
+			For: "the machine's own roots, and the certificates that it does not allow", Asked: d&fact.DetailSignatures != 0},
 		{Source: SourceCatalogs, Reads: []string{catalogRoot},
 			For: "signatures of files that have none of their own", Asked: d&fact.DetailSignatures != 0},
 	}
@@ -214,7 +217,7 @@ func calls(ops ...string) []string {
 func (k *Kernel) Refresh() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known, k.hive, k.catalogs = nil, nil, nil
+	k.known, k.hives, k.stores, k.catalogs = nil, nil, nil, nil
 }
 
 // dosPath returns the DOS path of a name that may be written as the file system has it. A name without a drive is on

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"sync"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -66,13 +65,7 @@ func (k *Kernel) hiveKey(path string) (*registry.Key, error) {
 
 // systemHive returns the SYSTEM hive of an image, which is read once.
 func (k *Kernel) systemHive() (systemHive, error) {
-	k.mu.Lock()
-	if k.hive == nil {
-		k.hive = sync.OnceValues(func() (systemHive, error) { return k.readHive(systemHiveFile) })
-	}
-	read := k.hive
-	k.mu.Unlock()
-	return read()
+	return k.keptHive(systemHiveFile)
 }
 
 // controlSet returns the SYSTEM hive with the name of the control set that the next boot uses.
@@ -109,7 +102,7 @@ func (k *Kernel) hivePackages(r *fact.Report) ([]Package, error) {
 		return nil, err
 	}
 	keys, err := hive.packages(r)
-	drivers, errDrivers := k.readHive(driversHiveFile)
+	drivers, errDrivers := k.keptHive(driversHiveFile)
 	if errDrivers == nil {
 		var more []registry.Key
 		more, errDrivers = drivers.packages(r)

@@ -35,6 +35,12 @@ func call(ctx context.Context, op string, args []string) ([]byte, error) {
 	switch {
 	case op == OpRegistry && len(args) == 1:
 		return readKey(args[0])
+	case op == OpSubkeys && len(args) == 1:
+		keys, err := subkeysOf(ctx, args[0])
+		if err != nil {
+			return nil, err
+		}
+		return registry.AppendText(nil, keys), nil
 	case op == OpLongPath && len(args) == 1:
 		return longPath(args[0])
 	}
@@ -444,7 +450,7 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 	var first error
 	keys, found := []registry.Key{}, false
 	for _, path := range []string{`SYSTEM\DriverDatabase\DriverPackages`, `DRIVERS\DriverDatabase\DriverPackages`} {
-		list, err := packageKeys(ctx, path)
+		list, err := subkeysOf(ctx, path)
 		if err != nil {
 			first = cmp.Or(first, err)
 			continue
@@ -457,17 +463,23 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 	return registry.AppendText(nil, keys), nil
 }
 
-var packageValues = []string{"", "InfName", "OemPath", "Provider", "SignerName", "SignerScore", "Catalog", "Version"}
-
-func packageKeys(ctx context.Context, path string) ([]registry.Key, error) {
-	var keys []registry.Key
+// subkeysOf reads the direct subkeys of a key whole. One that cannot be opened is refused, and in the list.
+func subkeysOf(ctx context.Context, path string) ([]registry.Key, error) {
+	keys := []registry.Key{}
 	err := eachSubkey(ctx, path, func(root sysregistry.Key, name string) {
+		full := machineRoot + path + `\` + name
 		k, err := sysregistry.OpenKey(root, name, readAccess)
 		if err != nil {
+			if errors.Is(err, fs.ErrPermission) {
+				keys = append(keys, registry.Key{Path: full, Refused: true})
+			}
 			return
 		}
 		defer k.Close()
-		keys = append(keys, readValues(k, machineRoot+path+`\`+name, packageValues))
+		names, err := k.ReadValueNames(4096)
+		key := readValues(k, full, names)
+		key.Partial = key.Partial || err != nil && !isEOF(err)
+		keys = append(keys, key)
 	})
 	return keys, err
 }

@@ -20,6 +20,7 @@ import (
 func (k *Kernel) verifier(ctx context.Context, now time.Time, r *fact.Report) *authenticode.Verifier {
 	catalogs := k.catalogIndexes()
 	v := authenticode.NewVerifier(k.options.Keys, now, catalogs, r)
+	v.Trust, v.Stores = k.options.Trust, k.certificateStores(ctx, r)
 	loadCatalogs(ctx, catalogs, r)
 	return v
 }

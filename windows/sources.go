@@ -34,6 +34,8 @@ const (
 	// driversHiveFile is the hive of HKEY_LOCAL_MACHINE\DRIVERS, where newer systems keep the driver
 	// store's database.
 	driversHiveFile = "C:/Windows/System32/config/DRIVERS"
+	// softwareHiveFile is the hive of HKEY_LOCAL_MACHINE\SOFTWARE.
+	softwareHiveFile = "C:/Windows/System32/config/SOFTWARE"
 	// kernelFile is the kernel.
 	kernelFile = "C:/Windows/System32/ntoskrnl.exe"
 	// catalogRoot is where Windows keeps the catalogs of its own files and of installed drivers,
@@ -94,6 +96,9 @@ const (
 	// OpRegistry KEY is one key of HKEY_LOCAL_MACHINE without its subkeys, as the text of a .reg
 	// file in UTF-8. KEY is such as SYSTEM\CurrentControlSet\Control\CI.
 	OpRegistry = "registry"
+	// OpSubkeys KEY is the direct subkeys of one key of HKEY_LOCAL_MACHINE with their values, as the text of a .reg file
+	// in UTF-8. KEY is such as SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates.
+	OpSubkeys = "registry_subkeys"
 	// OpDriverPackages is DriverDatabase\DriverPackages of the hives SYSTEM and DRIVERS with its direct
 	// subkeys, as the text of a .reg file in UTF-8.
 	OpDriverPackages = "driver_packages"

@@ -70,7 +70,7 @@ func (m *Machine) Call(_ context.Context, op string, args ...string) ([]byte, er
 	switch {
 	case ok:
 		return []byte(text), nil
-	case op == windows.OpRegistry:
+	case op == windows.OpRegistry, op == windows.OpSubkeys:
 		return nil, fmt.Errorf("call %s: %w", op, fs.ErrNotExist)
 	}
 	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)

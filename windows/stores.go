@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/registry"
+)
+
+// SourceStores is the source of a machine's certificate stores.
+const SourceStores = authenticode.SourceStores
+
+// storePlaces are where the registry has the machine's stores: its own, a policy's, a domain's. A machine's root store
+// is all of them together, and the roots of Microsoft's program (AuthRoot).
+var storePlaces = [...]string{
+	`SOFTWARE\Microsoft\SystemCertificates`,
+	`SOFTWARE\Policies\Microsoft\SystemCertificates`,
+	`SOFTWARE\Microsoft\EnterpriseCertificates`,
+}
+
+// storeNames are the stores that are read in each place.
+var storeNames = [...]string{
+	authenticode.StoreRoot, "AuthRoot", authenticode.StoreCA, authenticode.StoreDisallowed,
+	authenticode.StoreTrustedPublisher,
+}
+
+// certificateStores returns the machine's certificate stores, which are read once, and reports how that went. They are
+// nil if none could be read.
+func (k *Kernel) certificateStores(ctx context.Context, r *fact.Report) *authenticode.Stores {
+	k.mu.Lock()
+	kept := k.stores
+	k.mu.Unlock()
+	if kept == nil {
+		kept = k.readStores(ctx)
+		if ctx.Err() == nil {
+			k.mu.Lock()
+			k.stores = kept
+			k.mu.Unlock()
+		}
+	}
+	r.Append(&kept.report)
+	return kept.stores
+}
+
+// keptStores are the machine's stores with how reading them went.
+type keptStores struct {
+	stores *authenticode.Stores
+	report fact.Report
+}
+
+func (k *Kernel) readStores(ctx context.Context) *keptStores {
+	kept := &keptStores{}
+	var entries []authenticode.StoreEntry
+	read := 0
+	var refused error
+	for _, place := range storePlaces {
+		for _, store := range storeNames {
+			keys, err := k.subkeys(ctx, place+`\`+store+`\Certificates`)
+			switch {
+			case err == nil:
+				read++
+			case errors.Is(err, fs.ErrNotExist): // a store that nobody put anything into
+				continue
+			case unasked(err):
+				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, errors.ErrUnsupported)
+				return kept
+			default:
+				refused = err
+				kept.report.Problem(SourceStores, store, "signature", err)
+				continue
+			}
+			entries = appendStore(entries, store, keys)
+		}
+	}
+	switch {
+	case read > 0:
+		kept.stores = authenticode.NewStores(entries, &kept.report)
+		kept.report.Done(SourceStores, fact.CountOf(int64(len(entries))))
+	case refused != nil:
+		kept.report.Source(SourceStores, "", fact.Count{}, refused)
+	default:
+		kept.report.Source(SourceStores, fact.OutcomeAbsent, fact.Count{}, fs.ErrNotExist)
+	}
+	return kept
+}
+
+// appendStore adds the certificates of one store.
+func appendStore(list []authenticode.StoreEntry, store string, keys []registry.Key) []authenticode.StoreEntry {
+	for i := range keys {
+		e := authenticode.StoreEntry{Store: store, Name: keys[i].Name()}
+		if v, ok := keys[i].Value("Blob"); ok {
+			e.Blob = v.Data
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// unasked reports whether a machine does not answer a question at all: a tape that is older than the question, or a
+// machine that has no registry.
+func unasked(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fact.ErrUnrecorded)
+}
+
+// subkeys returns the direct subkeys of a key of HKEY_LOCAL_MACHINE, with their values. The error matches
+// fs.ErrNotExist if there is no such key.
+func (k *Kernel) subkeys(ctx context.Context, path string) ([]registry.Key, error) {
+	if k.options.Image {
+		return k.hiveSubkeys(path)
+	}
+	raw, err := k.machine.Call(ctx, OpSubkeys, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotThere
+	}
+	if err != nil {
+		return nil, err
+	}
+	var damaged fact.Report // what it holds makes a key Partial
+	keys, err := registry.ParseText(OpSubkeys, raw, &damaged)
+	if err != nil {
+		return nil, err
+	}
+	if damaged.Count(OpSubkeys) > 0 {
+		err = damaged.Problems[0]
+	}
+	return keys, err
+}
+
+// hiveSubkeys is subkeys of an image: the hive that a path begins with is a file.
+func (k *Kernel) hiveSubkeys(path string) ([]registry.Key, error) {
+	hive, rest, err := k.hiveOf(path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := hive.Budgeted().Key(rest)
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return nil, errNotThere
+	}
+	keys := []registry.Key{}
+	var damage error
+	err = root.Each(func(sub *registry.HiveKey) bool {
+		key, err := sub.Read(path + `\` + sub.Name)
+		if damage == nil {
+			damage = err
+		}
+		keys = append(keys, key)
+		return len(keys) < registry.MaxKeys
+	})
+	if err == nil {
+		err = damage
+	}
+	return keys, err
+}
+
+// hiveOf returns the hive of an image that has a path of HKEY_LOCAL_MACHINE, and the path below its root.
+func (k *Kernel) hiveOf(path string) (systemHive, string, error) {
+	root, rest, _ := strings.Cut(path, `\`)
+	switch strings.ToUpper(root) {
+	case "SYSTEM":
+		hive, set, err := k.controlSet()
+		if below, ok := strings.CutPrefix(rest, `CurrentControlSet\`); ok {
+			return hive, set + `\` + below, err
+		}
+		hive, err = k.systemHive()
+		return hive, rest, err
+	case "DRIVERS":
+		hive, err := k.keptHive(driversHiveFile)
+		return hive, rest, err
+	case "SOFTWARE":
+		hive, err := k.keptHive(softwareHiveFile)
+		return hive, rest, err
+	}
+	return systemHive{}, "", errNotThere
+}
+
+// maxKeptHives is how many hives of an image are kept: SYSTEM, DRIVERS and SOFTWARE.
+const maxKeptHives = 3
+
+// A keptHive is a hive of an image, or why it could not be read.
+type keptHive struct {
+	hive systemHive
+	err  error
+}
+
+// keptHive returns a hive of an image, which is read once.
+func (k *Kernel) keptHive(name string) (systemHive, error) {
+	k.mu.Lock()
+	kept, ok := k.hives[name]
+	k.mu.Unlock()
+	if ok {
+		return kept.hive, kept.err
+	}
+	kept.hive, kept.err = k.readHive(name)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.hives == nil {
+		k.hives = make(map[string]keptHive, maxKeptHives)
+	}
+	k.hives[name] = kept
+	return kept.hive, kept.err
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
+)
+
+// certificateOf makes a root.
+func certificateOf(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true,
+		BasicConstraintsValid: true, NotBefore: time.Unix(0, 0), NotAfter: time.Unix(4e9, 0)}
+	raw, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// blobOf writes a certificate as the registry keeps it, after a property of another kind.
+func blobOf(cert []byte) []byte {
+	var b []byte
+	for _, p := range []struct {
+		id   uint32
+		data []byte
+	}{{11, []byte("n\x00")}, {32, cert}} {
+		b = binary.LittleEndian.AppendUint32(b, p.id)
+		b = binary.LittleEndian.AppendUint32(b, 1)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(p.data)))
+		b = append(b, p.data...)
+	}
+	return b
+}
+
+func storeKey(store string, cert []byte) registry.Key {
+	sum := sha1.Sum(cert)
+	return registry.Key{Path: `HKEY_LOCAL_MACHINE\` + storePlaces[0] + `\` + store + `\Certificates\` +
+		strings.ToUpper(hex.EncodeToString(sum[:])), Values: []registry.Value{{Name: "Blob", Type: 3, Data: blobOf(cert)}}}
+}
+
+// storeMachine answers OpSubkeys alone, by its last-but-one part.
+type storeMachine struct {
+	fact.Machine
+	stores map[string][]registry.Key
+	err    error
+}
+
+func (m storeMachine) Call(_ context.Context, op string, args ...string) ([]byte, error) {
+	if m.err != nil {
+		return nil, m.err
+	}
+	keys, ok := m.stores[strings.Join(args, " ")]
+	if op != OpSubkeys || !ok {
+		return nil, fmt.Errorf("call %s: %w", op, fs.ErrNotExist)
+	}
+	return registry.AppendText(nil, keys), nil
+}
+
+func TestCertificateStores(t *testing.T) {
+	a, b := certificateOf(t, "A"), certificateOf(t, "B")
+	wrong := storeKey("ROOT", a)
+	wrong.Values[0].Data = blobOf(b) // under another's name
+	place := func(store string) string { return storePlaces[0] + `\` + store + `\Certificates` }
+	for name, tt := range map[string]struct {
+		m        storeMachine
+		outcome  fact.Outcome
+		problems int
+	}{
+		"roots": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {storeKey("ROOT", a)},
+			place("Disallowed"): {{Path: `X\0011223344556677889900112233445566778899`}}}}, fact.OutcomeOK, 0},
+		"another's name": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {wrong}}}, fact.OutcomePartial, 1},
+		"none":           {storeMachine{}, fact.OutcomeAbsent, 0},
+		"refused":        {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},
+		"an older tape":  {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0},
+		"not on a tape":  {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeUnsupported, 0},
+	} {
+		var r fact.Report
+		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)
+		src, _ := r.Find(SourceStores)
+		if src.Outcome != tt.outcome || r.Count(SourceStores) != tt.problems || (stores != nil) != (tt.outcome == fact.OutcomeOK ||
+			tt.outcome == fact.OutcomePartial) {
+			t.Errorf("%s: %+v, problems %v, stores %v", name, src, r.Problems, stores)
+		}
+	}
+}
