@@ -3,7 +3,6 @@
 package windows
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/kernelext/kernelext/internal/utf16text"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // MaxBlockList is the largest block list that is read, in bytes.
@@ -57,19 +57,23 @@ type BlockMatch struct {
 	Inactive bool `json:"inactive,omitzero"`
 	// Audit says that the policy only reports.
 	Audit bool `json:"audit,omitzero"`
+	// LoadsDespiteHVCI is LOLDrivers' word on whether code integrity by the hypervisor lets the driver load; absent when
+	// the list does not say.
+	LoadsDespiteHVCI fact.Tri `json:"loadsDespiteHvci,omitzero"`
 }
 
 // BlockEvidence is what a block list looks at. What is nil or empty cannot be hit.
 type BlockEvidence struct {
 	Name       string                   // the image's file name
+	Path       string                   // its DOS path; empty when unknown
 	Hashes     *pe.Hashes               // of the file
 	Version    *pe.Version              // its version resource
 	PE         *pe.File                 // its headers and tables
 	Signatures []authenticode.Signature // all of them, those of catalogs included
 }
 
-// A BlockList is a list of drivers that somebody says should not load: Microsoft's block rules or
-// another SiPolicy in XML, or LOLDrivers' JSON.
+// A BlockList is a list of drivers that somebody says should not load: Microsoft's block rules or another SiPolicy,
+// compiled or in XML, or LOLDrivers' list in JSON or CSV.
 type BlockList struct {
 	// Name is the policy's own name, or "LOLDrivers".
 	Name string
@@ -85,29 +89,29 @@ type BlockList struct {
 // sourceBlockList is the source of a block list's Problems.
 const sourceBlockList = "block list"
 
-// ParseBlockList reads a block list of either kind, and reports the entries that make no sense.
+// ParseBlockList reads a block list of any kind, and reports the entries that make no sense.
 func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 	if len(b) > MaxBlockList {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
 	}
+	if sipolicy.Is(b) {
+		p, err := sipolicy.Parse(b)
+		if err != nil {
+			return nil, err
+		}
+		return compiledList(p, r), nil
+	}
 	text := strings.TrimLeft(utf16text.DecodeFile(b), " \t\r\n")
 	switch {
-	case strings.HasPrefix(text, "["):
-		return parseLOLDrivers([]byte(text), r)
+	case strings.HasPrefix(text, "["), strings.HasPrefix(text, "{"):
+		return parseLOLDrivers(text, r)
 	case strings.HasPrefix(text, "<"):
 		return parseSiPolicy(text, r)
-	case bytes.HasPrefix(b, []byte{0x30, 0x82}), bytes.HasPrefix(b, []byte{0x30, 0x83}), compiledPolicy(b):
-		return nil, &fact.ParseError{Source: sourceBlockList,
-			Reason: "a compiled policy (.cip, .p7b): give the XML that it was made of"}
+	case isLOLDriversCSV(text):
+		return parseLOLDriversCSV(text, r)
 	}
 	return nil, &fact.ParseError{Source: sourceBlockList,
-		Reason: "neither a SiPolicy in XML nor a JSON list of LOLDrivers"}
-}
-
-// compiledPolicy reports whether b begins as an unsigned compiled policy does: a small version,
-// then the policy type, {A244370E-44C9-4C06-B551-F6016E563076}.
-func compiledPolicy(b []byte) bool {
-	return len(b) > 20 && bytes.Equal(b[4:8], []byte{0x0e, 0x37, 0x44, 0xa2})
+		Reason: "neither a SiPolicy, compiled or in XML, nor a list of LOLDrivers in JSON or CSV"}
 }
 
 // Match returns the rules that hit, the strongest first.
@@ -130,9 +134,11 @@ func (l *BlockList) Match(e BlockEvidence) []BlockMatch {
 	return sorted
 }
 
-// Evidence makes the evidence of a driver.
-func (d *Driver) Evidence(name string) BlockEvidence {
-	return BlockEvidence{Name: name, Hashes: d.Hashes, Version: d.Version, PE: d.PE, Signatures: d.Signatures}
+// Evidence makes the evidence of a driver with that file name and DOS path.
+func (d *Driver) Evidence(name, path string) BlockEvidence {
+	return BlockEvidence{
+		Name: name, Path: path, Hashes: d.Hashes, Version: d.Version, PE: d.PE, Signatures: d.Signatures,
+	}
 }
 
 // A namedHash is one digest with the name of its field.

@@ -302,7 +302,7 @@ func TestSiPolicySigners(t *testing.T) {
 			signer("LATE", ` SignTimeAfter="2020-01-01T00:00:00Z"`, `<CertPublisher Value="l"/>`)+
 			signer("BROKEN", ` SignTimeAfter="soon"`, ``)+
 			signer("EXCEPT", "", `<CertPublisher Value="e"/>`)+`<Signer ID="WELL" Name="w"><CertRoot `+
-			`Type="Wellknown" Value="06"/></Signer>`,
+			`Type="Wellknown" Value="09"/></Signer>`,
 		`<DeniedSigners><DeniedSigner SignerId="ISSUER"/><DeniedSigner SignerId="OTHER"/>`+
 			`<DeniedSigner SignerId="LATE"/><DeniedSigner SignerId="WELL"/>
 <DeniedSigner SignerId="EXCEPT"><ExceptAllowRule AllowRuleID="ID_ALLOW_FIXED"/>`+
@@ -312,6 +312,11 @@ func TestSiPolicySigners(t *testing.T) {
 	}
 	at := func(year int, list []authenticode.Signature) []authenticode.Signature {
 		list[0].SignedAt = time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
+		list[0].Timestamps = []authenticode.Timestamp{{Time: list[0].SignedAt, Status: fact.SignatureValid}}
+		return list
+	}
+	unproved := func(list []authenticode.Signature) []authenticode.Signature {
+		list[0].Timestamps[0].Status = fact.SignatureUntrusted
 		return list
 	}
 	for _, c := range []struct {
@@ -323,7 +328,9 @@ func TestSiPolicySigners(t *testing.T) {
 		{"signed later", BlockEvidence{Signatures: at(2021, signedBy("l", "", fact.Yes))},
 			"LATE signer strong tbsHash publisher"},
 		{"signed before", BlockEvidence{Signatures: at(2019, signedBy("l", "", fact.Yes))}, ""},
-		{"signed at no known time", BlockEvidence{Signatures: signedBy("l", "", fact.Yes)}, ""},
+		{"signed before, by nobody's word", BlockEvidence{Signatures: unproved(at(2019, signedBy("l", "", fact.Yes)))},
+			"LATE signer weak tbsHash publisher signTime"},
+		{"not stamped", BlockEvidence{Signatures: signedBy("l", "", fact.Yes)}, "LATE signer strong tbsHash publisher"},
 		{"no exception",
 			BlockEvidence{Version: versionOf("fixed.sys", "2.9.0.0"), Signatures: signedBy("e", "", fact.Yes)},
 			"EXCEPT signer strong tbsHash publisher"},
@@ -355,8 +362,8 @@ func TestBlockListRefuses(t *testing.T) {
 		`</VersionEx><FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`
 	compiled := append([]byte{8, 0, 0, 0, 0x0e, 0x37, 0x44, 0xa2, 0xc9, 0x44, 0x06, 0x4c, 0xb5, 0x51, 0xf6, 0x01, 0x6e,
 		0x56, 0x30, 0x76}, make([]byte, 40)...)
-	for text, want := range map[string]string{bomb: "entity", string(compiled): "compiled policy",
-		"\x30\x82\x10\x00": "compiled policy", "Id,Name\n": "neither"} {
+	for text, want := range map[string]string{bomb: "entity", string(compiled): "neither",
+		"\x30\x82\x10\x00": "neither", "Id,Name\n": "neither"} {
 		l, err := ParseBlockList([]byte(text), new(fact.Report))
 		if l != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30q: %+v, %v", text, l, err)

@@ -111,7 +111,8 @@ func hiveDevice(id string, k *registry.HiveKey) (Device, error) {
 	return Device{
 		Instance: id, Service: text("Service"), Description: displayName(text("DeviceDesc")),
 		FriendlyName: displayName(text("FriendlyName")), Class: text("Class"),
-		ClassGUID: strings.Trim(fold(text("ClassGUID")), "{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
+		ClassGUID: strings.Trim(fold(text("ClassGUID")),
+			"{}"), DriverKey: text("Driver"), HardwareIDs: list("HardwareID"),
 		Manufacturer: displayName(text("Mfg")), UpperFilters: list("UpperFilters"), LowerFilters: list("LowerFilters"),
 	}, err
 }

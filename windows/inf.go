@@ -96,7 +96,8 @@ func infSections(text string) (map[string][]infLine, error) {
 			name = fold(strings.TrimSpace(strings.Trim(line, "[]")))
 			if _, ok := sections[name]; !ok {
 				if len(sections) > maxINFSections {
-					return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many sections", Err: fact.ErrTooLarge}
+					return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many sections",
+						Err: fact.ErrTooLarge}
 				}
 				sections[name] = nil
 				sections[""] = append(sections[""], infLine{key: name})

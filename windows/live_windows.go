@@ -283,7 +283,8 @@ func services(ctx context.Context, size int) ([]byte, error) {
 			return nil, err
 		}
 		var needed, count uint32
-		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, serviceTypeDriver, windows.SERVICE_STATE_ALL,
+		err := windows.EnumServicesStatusEx(scm, windows.SC_ENUM_PROCESS_INFO, serviceTypeDriver,
+			windows.SERVICE_STATE_ALL,
 			&buf[0], uint32(size), &needed, &count, &resume, nil)
 		if err != nil && (count == 0 || !errors.Is(err, windows.ERROR_MORE_DATA)) {
 			return nil, err

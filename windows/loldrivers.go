@@ -3,8 +3,11 @@
 package windows
 
 import (
+	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -25,6 +28,7 @@ type loldrivers struct {
 type lolSample struct {
 	entry, name, category string
 	version               string
+	despiteHVCI           fact.Tri
 }
 
 // lolEntry is one entry of drivers.json. Fields vary in type over the years: they are read
@@ -45,15 +49,20 @@ type lolRecord struct {
 	SHA256           lenientString `json:"SHA256"`
 	Imphash          lenientString `json:"Imphash"`
 	Authentihash     lenientHashes `json:"Authentihash"`
+	LoadsDespiteHVCI lenientString `json:"LoadsDespiteHVCI"`
 }
 
-// lenientString is a string; anything else is empty, and so is "-".
+// lenientString is a string, or a truth value in capitals; anything else is empty, and so is "-".
 type lenientString string
 
 func (s *lenientString) UnmarshalJSON(b []byte) error {
 	var v string
 	if json.Unmarshal(b, &v) == nil && v != "-" {
 		*s = lenientString(strings.TrimSpace(v))
+	}
+	var is bool
+	if json.Unmarshal(b, &is) == nil && string(b) != "null" {
+		*s = lenientString(strings.ToUpper(string(b)))
 	}
 	return nil
 }
@@ -84,45 +93,198 @@ func (h *lenientHashes) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func parseLOLDrivers(b []byte, r *fact.Report) (*BlockList, error) {
-	var raw []json.RawMessage
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return nil, &fact.ParseError{Source: "LOLDrivers", Reason: err.Error()}
-	}
-	l := &BlockList{Name: "LOLDrivers"}
-	s := &loldrivers{byHash: map[string][]int{}, byImphash: map[string][]int{}, byName: map[string][]int{}}
-	note := func(i int, err error) {
-		r.Problem(sourceBlockList, fmt.Sprintf("entry %d", i), "", err)
-	}
-	entries := 0
-	for i, text := range raw {
-		var e lolEntry
-		if err := json.Unmarshal(text, &e); err != nil {
-			note(i, &fact.ParseError{Source: "LOLDrivers", Reason: err.Error()})
-			continue
-		}
-		var samples []lolRecord
-		if err := json.Unmarshal(e.Samples, &samples); err != nil || e.ID == "" {
-			note(i, &fact.ParseError{Source: "LOLDrivers", Field: "KnownVulnerableSamples", Reason: "no id or no list of samples"})
-			continue
-		}
-		entries++
-		for _, rec := range samples {
-			if len(s.samples) == maxSamples {
-				return nil, &fact.ParseError{Source: "LOLDrivers", Reason: fmt.Sprintf("more than %d samples", maxSamples), Err: fact.ErrTooLarge}
-			}
-			s.add(&e, rec)
-		}
-	}
-	if entries == 0 {
-		return nil, &fact.ParseError{Source: "LOLDrivers", Reason: "no entry with samples"}
-	}
-	l.samples, l.Rules = s, len(s.samples)
-	return l, nil
+// lolError returns the error of a list of LOLDrivers.
+func lolError(field, format string, args ...any) error {
+	return &fact.ParseError{Source: "LOLDrivers", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-func (s *loldrivers) add(e *lolEntry, r lolRecord) {
+// A lolReader collects entries, and reports those that make no sense.
+type lolReader struct {
+	list    *loldrivers
+	report  *fact.Report
+	seen    int // entries, also those that make no sense
+	entries int // those with samples
+}
+
+func newLOLReader(r *fact.Report) *lolReader {
+	return &lolReader{report: r, list: &loldrivers{
+		byHash: map[string][]int{}, byImphash: map[string][]int{}, byName: map[string][]int{}}}
+}
+
+func (l *lolReader) note(err error) {
+	l.report.Problem(sourceBlockList, fmt.Sprintf("entry %d", l.seen-1), "", err)
+}
+
+// done returns what was read. A text without an entry is no list.
+func (l *lolReader) done() (*BlockList, error) {
+	if l.entries == 0 {
+		return nil, lolError("", "no entry with samples")
+	}
+	return &BlockList{Name: "LOLDrivers", samples: l.list, Rules: len(l.list.samples)}, nil
+}
+
+// parseLOLDrivers reads entries in JSON: lists of them, or single ones, one after another.
+func parseLOLDrivers(text string, r *fact.Report) (*BlockList, error) {
+	l := newLOLReader(r)
+	d := json.NewDecoder(strings.NewReader(text))
+	for {
+		var value json.RawMessage
+		err := d.Decode(&value)
+		if errors.Is(err, io.EOF) {
+			return l.done()
+		}
+		if err != nil {
+			if l.entries == 0 {
+				return nil, lolError("", "%v", err)
+			}
+			l.seen++
+			l.note(lolError("", "%d bytes were not read: %v", len(text)-int(d.InputOffset()), err))
+			return l.done()
+		}
+		if value[0] != '[' {
+			if err := l.entry(value); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		var list []json.RawMessage
+		if err := json.Unmarshal(value, &list); err != nil {
+			return nil, lolError("", "%v", err)
+		}
+		for _, text := range list {
+			if err := l.entry(text); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// entry reads one entry. The error says that there are too many samples.
+func (l *lolReader) entry(text json.RawMessage) error {
+	l.seen++
+	var e lolEntry
+	if err := json.Unmarshal(text, &e); err != nil {
+		l.note(lolError("", "%v", err))
+		return nil
+	}
+	var samples []lolRecord
+	if err := json.Unmarshal(e.Samples, &samples); err != nil || e.ID == "" {
+		l.note(lolError("KnownVulnerableSamples", "no id or no list of samples"))
+		return nil
+	}
+	l.entries++
+	for _, rec := range samples {
+		if err := l.list.add(&e, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lolSamples begins the names of the CSV form's columns of samples.
+const lolSamples = "KnownVulnerableSamples_"
+
+// isLOLDriversCSV reports whether a text is LOLDrivers' list as CSV.
+func isLOLDriversCSV(text string) bool {
+	header, _, _ := strings.Cut(text, "\n")
+	return strings.Contains(header, lolSamples)
+}
+
+// parseLOLDriversCSV reads the list as CSV: a row is an entry, and a cell has the digests of all its samples, which are
+// not told apart.
+func parseLOLDriversCSV(text string, r *fact.Report) (*BlockList, error) {
+	l := newLOLReader(r)
+	rows := csv.NewReader(strings.NewReader(text))
+	rows.FieldsPerRecord = -1
+	rows.LazyQuotes = true
+	header, err := rows.Read()
+	if err != nil {
+		return nil, lolError("header", "%v", err)
+	}
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			return l.done()
+		}
+		l.seen++
+		if err != nil {
+			l.note(lolError("", "%v", err))
+			continue
+		}
+		if err := l.row(header, row); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// row reads one row of the CSV form.
+func (l *lolReader) row(header, row []string) error {
+	var e lolEntry
+	var digests []string
+	for i, name := range header[:min(len(header), len(row))] {
+		cell := strings.TrimSpace(row[i])
+		switch {
+		case name == "Id":
+			e.ID = cell
+		case name == "Category":
+			e.Category = lenientString(cell)
+		case name == "Tags":
+			e.Tags = firstTag(cell)
+		case strings.HasPrefix(name, lolSamples) && isDigestColumn(name):
+			for d := range strings.SplitSeq(cell, ",") {
+				if d = strings.TrimSpace(d); isDigest(d) {
+					digests = append(digests, d)
+				}
+			}
+		}
+	}
+	if e.ID == "" {
+		l.note(lolError("Id", "a row without an id"))
+		return nil
+	}
+	l.entries++
+	for _, d := range digests {
+		if err := l.list.add(&e, lolRecord{SHA256: lenientString(d)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstTag returns the first of a cell's tags as a list of one.
+func firstTag(cell string) lenientStrings {
+	first, _, _ := strings.Cut(cell, ",")
+	if first = strings.TrimSpace(first); first == "" {
+		return nil
+	}
+	return lenientStrings{first}
+}
+
+func isDigestColumn(name string) bool {
+	return strings.HasSuffix(name, "MD5") || strings.HasSuffix(name, "SHA1") || strings.HasSuffix(name, "SHA256")
+}
+
+// isDigest reports whether a text is an MD5, SHA-1 or SHA-256 in hexadecimal.
+func isDigest(s string) bool {
+	switch len(s) {
+	case 32, 40, 64:
+		for i := range len(s) {
+			if !isHex(s[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// add adds a sample. The error says that there are too many.
+func (s *loldrivers) add(e *lolEntry, r lolRecord) error {
 	id := len(s.samples)
+	if id == maxSamples {
+		return &fact.ParseError{Source: "LOLDrivers", Reason: fmt.Sprintf("more than %d samples", maxSamples),
+			Err: fact.ErrTooLarge}
+	}
 	name := string(r.OriginalFilename)
 	if name == "" {
 		name = string(r.Filename)
@@ -130,18 +292,35 @@ func (s *loldrivers) add(e *lolEntry, r lolRecord) {
 	if len(e.Tags) > 0 {
 		name = e.Tags[0]
 	}
-	s.samples = append(s.samples, lolSample{entry: e.ID, name: name, category: string(e.Category), version: string(r.FileVersion)})
+	s.samples = append(s.samples, lolSample{
+		entry: e.ID, name: name, category: string(e.Category), version: string(r.FileVersion),
+		despiteHVCI: lolTri(string(r.LoadsDespiteHVCI)),
+	})
 	add := func(m map[string][]int, key string) {
 		if key = fold(key); key != "" && !slices.Contains(m[key], id) {
 			m[key] = append(m[key], id)
 		}
 	}
 	// Some entries once had authentihashes in the fields of the files' digests: one index for both.
-	for _, h := range []lenientString{r.MD5, r.SHA1, r.SHA256, r.Authentihash["MD5"], r.Authentihash["SHA1"], r.Authentihash["SHA256"]} {
+	for _, h := range []lenientString{
+		r.MD5, r.SHA1, r.SHA256, r.Authentihash["MD5"], r.Authentihash["SHA1"], r.Authentihash["SHA256"],
+	} {
 		add(s.byHash, string(h))
 	}
 	add(s.byImphash, string(r.Imphash))
 	add(s.byName, string(r.OriginalFilename))
+	return nil
+}
+
+// lolTri reads "TRUE" or "FALSE".
+func lolTri(s string) fact.Tri {
+	switch strings.ToLower(s) {
+	case "true":
+		return fact.Yes
+	case "false":
+		return fact.No
+	}
+	return ""
 }
 
 func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
@@ -154,7 +333,10 @@ func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
 			}
 			seen[id] = true
 			x := s.samples[id]
-			out = append(out, BlockMatch{List: list, Rule: x.entry, Name: x.name, Category: x.category, Kind: RuleSample, Strength: strength, Evidence: ev})
+			out = append(out, BlockMatch{
+				List: list, Rule: x.entry, Name: x.name, Category: x.category, Kind: RuleSample, Strength: strength, Evidence: ev,
+				LoadsDespiteHVCI: x.despiteHVCI,
+			})
 		}
 	}
 	for _, h := range e.hashes() {
@@ -168,7 +350,8 @@ func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
 		add(s.byHash[h.value], strength, fact.Evidence{Fact: h.name, Value: h.value, Source: SourceFile})
 	}
 	if e.PE != nil && e.PE.Imphash != "" {
-		add(s.byImphash[e.PE.Imphash], StrengthHint, fact.Evidence{Fact: "imphash", Value: e.PE.Imphash, Source: SourceFile})
+		add(s.byImphash[e.PE.Imphash], StrengthHint, fact.Evidence{Fact: "imphash", Value: e.PE.Imphash,
+			Source: SourceFile})
 	}
 	s.byNameAndVersion(e, add)
 	return out

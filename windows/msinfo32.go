@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -118,7 +119,7 @@ func (b *captureBuilder) msinfoRow(f []string) {
 	s.setStart(f[5])
 	e.setState(s, f[6])
 	e.Driver.column("status", f[7])
-	if w := fold(f[8]); containsString(errorControls, w) {
+	if w := fold(f[8]); slices.Contains(errorControls, w) {
 		s.ErrorControl = w
 	} else {
 		e.Driver.column("errorControl", f[8])

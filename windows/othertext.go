@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ func autorunsCSV(text string) *captureBuilder {
 	var header []string
 	for i, row := range csvRows(text) {
 		if header == nil {
-			if len(row) > 5 && containsString(row, "Entry Location") && containsString(row, "Category") {
+			if len(row) > 5 && slices.Contains(row, "Entry Location") && slices.Contains(row, "Category") {
 				header = row
 			}
 			continue

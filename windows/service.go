@@ -435,7 +435,8 @@ func mayBeShort(name, file string) bool {
 		return strings.EqualFold(name, file)
 	}
 	first := strings.TrimLeft(file, " .")
-	if first == "" || !strings.ContainsAny(first[:1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
+	if first == "" || !strings.ContainsAny(first[:1],
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") {
 		return true // it is left out, or another stands for it
 	}
 	return strings.EqualFold(first[:1], name[:1])

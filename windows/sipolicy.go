@@ -3,23 +3,14 @@
 package windows
 
 import (
-	"encoding/hex"
-	"encoding/xml"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
 )
-
-// maxPolicyRules is how many rules a policy may have; Microsoft's has some 4,000.
-const maxPolicyRules = 1_000_000
 
 // kernelScenario is the signing scenario of drivers.
 const kernelScenario = "131"
@@ -35,6 +26,9 @@ type siPolicy struct {
 	ekus    map[string]string // id → dotted
 }
 
+// factSignTime is the evidence of a rule for what was signed later, where no timestamp proves when that was.
+const factSignTime = "signTime"
+
 // A policyRule is a Deny, an Allow or a FileAttrib.
 type policyRule struct {
 	id, name string
@@ -42,7 +36,10 @@ type policyRule struct {
 	active   bool
 	hash     string
 	fields   []ruleField
+	path     string // with macros and wildcards; empty for any
 	min, max *fileVersion
+	// allowed are the signers that the kernel's scenario allows except for this rule: it counts for what they signed.
+	allowed []*policySigner
 }
 
 // A ruleField is one string of the version resource that must be equal.
@@ -52,6 +49,7 @@ type policySigner struct {
 	id, name  string
 	active    bool
 	root      string // TBS digest; empty when the signer is named otherwise
+	wellKnown uint32 // the number of one of Microsoft's roots; 0 when it is named otherwise
 	publisher string // common name of the signer's certificate
 	issuer    string // common name of that certificate's issuer
 	oem       string // the vendor's name, where Microsoft signed for a vendor
@@ -67,311 +65,13 @@ var resourceFields = [...]struct{ attr, resource string }{
 	{"FileDescription", "FileDescription"}, {"ProductName", "ProductName"},
 }
 
-func policyError(format string, args ...any) error {
-	return &fact.ParseError{Source: "SiPolicy", Reason: fmt.Sprintf(format, args...)}
-}
-
-type policyParser struct {
-	report   *fact.Report
-	list     *BlockList
-	policy   *siPolicy
-	byID     map[string]*policyRule
-	signerID map[string]*policySigner
-	path     []string
-	signer   *policySigner
-	denied   string // id of the DeniedSigner that is being read
-	scenario string
-	setting  [2]string
-	rules    int
-	// References to rules and signers in the kernel's scenario, and a denied signer's exceptions:
-	// they are followed when all is read, wherever they stand.
-	ruleRefs, signerRefs []string
-	exceptions           [][2]string // signer, rule
-}
-
-func parseSiPolicy(text string, r *fact.Report) (*BlockList, error) {
-	p := &policyParser{
-		report: r,
-		list:   &BlockList{Name: "SiPolicy"},
-		policy: &siPolicy{hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{}, ekus: map[string]string{}},
-		byID:   map[string]*policyRule{}, signerID: map[string]*policySigner{},
-	}
-	d := xml.NewDecoder(strings.NewReader(text))
-	// The text was decoded already, whatever its declaration says.
-	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
-	for {
-		tok, err := d.RawToken()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, policyError("%v", err)
-		}
-		switch t := tok.(type) {
-		case xml.StartElement:
-			if err := p.start(t); err != nil {
-				return nil, err
-			}
-		case xml.EndElement:
-			if n := len(p.path); n == 0 || p.path[n-1] != t.Name.Local {
-				return nil, policyError("an end of %q without its start", t.Name.Local)
-			}
-			p.end()
-		case xml.CharData:
-			p.text(string(t))
-		}
-	}
-	if len(p.path) != 0 {
-		return nil, policyError("ends within an element")
-	}
-	if p.finish(); p.list.Rules == 0 {
-		return nil, policyError("no rule that denies a driver")
-	}
-	return p.list, nil
-}
-
-func attr(t xml.StartElement, name string) string {
-	for _, a := range t.Attr {
-		if a.Name.Local == name {
-			return a.Value
-		}
-	}
-	return ""
-}
-
-func (p *policyParser) start(t xml.StartElement) error {
-	if len(p.path) == 0 && t.Name.Local != "SiPolicy" {
-		return policyError("root is %q", t.Name.Local)
-	}
-	if len(p.path) >= 32 {
-		return policyError("nested deeper than 32")
-	}
-	p.path = append(p.path, t.Name.Local)
-	if p.rules++; p.rules > maxPolicyRules {
-		return policyError("more than %d elements", maxPolicyRules)
-	}
-	switch t.Name.Local {
-	case "EKU":
-		p.policy.ekus[attr(t, "ID")] = ekuOfPolicy(attr(t, "Value"))
-	case "SiPolicy":
-		if name := attr(t, "FriendlyName"); name != "" {
-			p.list.Name = name
-		}
-	case "Deny", "Allow", "FileAttrib":
-		p.rule(t)
-	case "Signer":
-		p.newSigner(t)
-	case "CertRoot", "CertPublisher", "CertIssuer", "CertOemID", "CertEKU", "FileAttribRef":
-		if p.signer != nil {
-			p.signer.part(t)
-		}
-	case "SigningScenario":
-		p.scenario = attr(t, "Value")
-	case "DeniedSigner", "ExceptAllowRule", "FileRuleRef":
-		if p.scenario == kernelScenario {
-			p.reference(t)
-		}
-	case "Setting":
-		p.setting = [2]string{attr(t, "Key"), attr(t, "ValueName")}
-	}
-	return nil
-}
-
-func (p *policyParser) newSigner(t xml.StartElement) {
-	s := &policySigner{id: attr(t, "ID"), name: attr(t, "Name")}
-	p.signer = s
-	if text := attr(t, "SignTimeAfter"); text != "" {
-		after, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			p.note(s.id, "SignTimeAfter", text)
-			return
-		}
-		s.after = after
-	}
-	p.signerID[s.id] = s
-	p.policy.signers = append(p.policy.signers, s)
-}
-
-func (p *policyParser) reference(t xml.StartElement) {
-	switch t.Name.Local {
-	case "DeniedSigner":
-		p.denied = attr(t, "SignerId")
-		p.signerRefs = append(p.signerRefs, p.denied)
-	case "ExceptAllowRule":
-		if p.denied != "" {
-			p.exceptions = append(p.exceptions, [2]string{p.denied, attr(t, "AllowRuleID")})
-		}
-	case "FileRuleRef":
-		p.ruleRefs = append(p.ruleRefs, attr(t, "RuleID"))
-	}
-}
-
-func (p *policyParser) end() {
-	switch p.path[len(p.path)-1] {
-	case "DeniedSigner":
-		p.denied = ""
-	case "Signer":
-		if s := p.signer; s != nil && s.root == "" && p.signerID[s.id] == s {
-			p.noteSigner(s)
-		}
-		p.signer = nil
-	case "SigningScenario":
-		p.scenario = ""
-	}
-	p.path = p.path[:len(p.path)-1]
-}
-
-func (p *policyParser) text(s string) {
-	if s = strings.TrimSpace(s); s == "" || len(p.path) == 0 {
-		return
-	}
-	switch p.path[len(p.path)-1] {
-	case "VersionEx":
-		p.list.Version = s
-	case "Option":
-		if strings.EqualFold(s, "Enabled:Audit Mode") {
-			p.policy.audit = true
-		}
-	case "String":
-		if p.setting == [2]string{"Information", "Name"} {
-			p.list.Name = s
-		}
-	}
-}
-
-func (p *policyParser) rule(t xml.StartElement) {
-	r := &policyRule{kind: t.Name.Local, id: attr(t, "ID"), name: attr(t, "FriendlyName"), hash: fold(attr(t, "Hash"))}
-	for _, f := range resourceFields {
-		// Microsoft's own list has names with a blank at the end.
-		if v := strings.TrimSpace(attr(t, f.attr)); v != "" {
-			r.fields = append(r.fields, ruleField{f.attr, f.resource, v})
-		}
-	}
-	for _, bound := range []struct {
-		attr string
-		v    **fileVersion
-	}{{"MinimumFileVersion", &r.min}, {"MaximumFileVersion", &r.max}} {
-		s := attr(t, bound.attr)
-		if s == "" {
-			continue
-		}
-		v, ok := parseVersion(s)
-		if !ok {
-			p.note(r.id, bound.attr, s)
-			return
-		}
-		*bound.v = &v
-	}
-	if r.hash != "" {
-		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
-			p.note(r.id, "Hash", r.hash)
-			return
-		}
-	}
-	p.byID[r.id] = r
-	if r.kind == "FileAttrib" {
-		p.policy.attribs[r.id] = r
-	}
-}
-
-// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered
-// roots (Type="Wellknown"), whose certificates a policy does not hold.
-func (p *policyParser) noteSigner(s *policySigner) {
-	err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
-	p.report.Problem(sourceBlockList, s.id, "CertRoot", err)
-}
-
-func (p *policyParser) note(id, field, value string) {
-	p.report.Problem(sourceBlockList, id, field, policyError("%s is %q", field, value))
-}
-
-func (s *policySigner) part(t xml.StartElement) {
-	value := attr(t, "Value")
-	switch t.Name.Local {
-	case "CertRoot":
-		if strings.EqualFold(attr(t, "Type"), "TBS") {
-			s.root = fold(value)
-		}
-	case "CertPublisher":
-		s.publisher = value
-	case "CertIssuer":
-		s.issuer = value
-	case "CertOemID":
-		s.oem = value
-	case "CertEKU":
-		s.ekus = append(s.ekus, attr(t, "ID"))
-	case "FileAttribRef":
-		s.attribs = append(s.attribs, attr(t, "RuleID"))
-	}
-}
-
-// ekuOfPolicy reads an EKU as policies write it: hexadecimal DER with 01 in place of the tag.
-func ekuOfPolicy(s string) string {
-	raw, err := hex.DecodeString(s)
-	if err != nil || len(raw) < 3 {
-		return ""
-	}
-	raw[0] = sign.TagOID
-	r := sign.NewReader(raw)
-	v, err := r.Next()
-	if err != nil {
-		return ""
-	}
-	return sign.OID(v)
-}
-
-// finish sorts the rules that were read.
-func (p *policyParser) finish() {
-	p.follow()
-	n := 0
-	for _, r := range p.byID {
-		if r.kind != "Deny" {
-			continue
-		}
-		switch {
-		case r.hash != "":
-			p.policy.hashes[r.hash] = append(p.policy.hashes[r.hash], r)
-			n++
-		case len(r.fields) > 0:
-			p.policy.files = append(p.policy.files, r)
-			n++
-		}
-	}
-	sortRules(p.policy.files)
-	for _, list := range p.policy.hashes {
-		sortRules(list)
-	}
-	for _, s := range p.policy.signers {
-		if s.root != "" {
-			n++
-		}
-	}
-	p.policy.rules = p.byID
-	p.list.policy, p.list.Rules = p.policy, n
-}
-
-// follow marks what the kernel's scenario refers to.
-func (p *policyParser) follow() {
-	for _, id := range p.ruleRefs {
-		if r := p.byID[id]; r != nil {
-			r.active = true
-		}
-	}
-	for _, id := range p.signerRefs {
-		if s := p.signerID[id]; s != nil {
-			s.active = true
-		}
-	}
-	for _, e := range p.exceptions {
-		if s := p.signerID[e[0]]; s != nil {
-			s.except = append(s.except, e[1])
-		}
-	}
-}
-
 func (p *siPolicy) result(list, id, name, kind string, active bool, evidence ...fact.Evidence) BlockMatch {
-	m := BlockMatch{List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence, Inactive: !active, Audit: p.audit}
-	if !active {
+	m := BlockMatch{
+		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence, Inactive: !active,
+		Audit: p.audit,
+	}
+	unproved := func(e fact.Evidence) bool { return e.Fact == factSignTime }
+	if !active || slices.ContainsFunc(evidence, unproved) {
 		m.Strength = StrengthWeak
 	}
 	return m
@@ -389,12 +89,15 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 				continue
 			}
 			seen[r.id] = true
-			out = append(out, p.result(list, r.id, r.name, RuleHash, r.active, fact.Evidence{Fact: h.name, Value: h.value, Source: SourceFile}))
+			ev := []fact.Evidence{{Fact: h.name, Value: h.value, Source: SourceFile}}
+			active, more := p.inForce(r, e)
+			out = append(out, p.result(list, r.id, r.name, RuleHash, active, append(ev, more...)...))
 		}
 	}
 	for _, r := range p.files {
-		if ev, ok := r.matches(e.Version); ok {
-			out = append(out, p.result(list, r.id, r.name, RuleFile, r.active, ev...))
+		if ev, ok := r.matches(e); ok {
+			active, more := p.inForce(r, e)
+			out = append(out, p.result(list, r.id, r.name, RuleFile, active, append(ev, more...)...))
 		}
 	}
 	for _, s := range p.signers {
@@ -405,14 +108,43 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 	return out
 }
 
-// matches compares the rule's strings and range with the version resource. A file without one
-// cannot be hit by name.
-func (r *policyRule) matches(v *pe.Version) ([]fact.Evidence, bool) {
+// inForce reports whether the kernel's scenario applies a rule to the driver: it refers to the rule itself, or it allows
+// a signer of the driver except for the rule.
+func (p *siPolicy) inForce(r *policyRule, e BlockEvidence) (bool, []fact.Evidence) {
+	if r.active {
+		return true, nil
+	}
+	for _, s := range r.allowed {
+		if _, ok := s.matches(p, e); ok {
+			return true, []fact.Evidence{{Fact: "exceptDenyRule", Value: s.title(), Source: SourceFile}}
+		}
+	}
+	return false, nil
+}
+
+// title returns a signer's name for people.
+func (s *policySigner) title() string {
+	if s.name != "" {
+		return s.name
+	}
+	return s.id
+}
+
+// matches compares the rule's strings and range with the version resource, and its path with the file's. Everything that
+// the rule names must fit. A file without a version resource cannot be hit by name.
+func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
 	ranged := r.min != nil || r.max != nil
-	if v == nil || len(r.fields) == 0 && !ranged {
+	v := e.Version
+	if len(r.fields) == 0 && !ranged && r.path == "" || v == nil && (len(r.fields) > 0 || ranged) {
 		return nil, false
 	}
 	var ev []fact.Evidence
+	if r.path != "" {
+		if !pathFits(r.path, e.Path) {
+			return nil, false
+		}
+		ev = append(ev, fact.Evidence{Fact: "path", Value: e.Path, Source: SourceFile})
+	}
 	for _, f := range r.fields {
 		if f.attr == "FileName" && f.want == "*" {
 			continue
@@ -456,10 +188,7 @@ func equalString(v *pe.Version, name, want string) (string, bool) {
 // matches reports whether a signature of the driver leads through the signer's certificate, and
 // everything else that the rule names fits.
 func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, bool) {
-	if s.root == "" {
-		return nil, false
-	}
-	if p.excepted(s, e) {
+	if s.root == "" && s.wellKnown == 0 || p.excepted(s, e) {
 		return nil, false
 	}
 	for i := range e.Signatures {
@@ -476,7 +205,7 @@ func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, b
 		}
 		for _, id := range s.attribs {
 			if r := p.attribs[id]; r != nil {
-				if more, ok := r.matches(e.Version); ok {
+				if more, ok := r.matches(e); ok {
 					return append(ev, more...), true
 				}
 			}
@@ -492,7 +221,7 @@ func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
 		if r == nil || r.kind != "Allow" {
 			continue
 		}
-		if _, ok := r.matches(e.Version); ok {
+		if _, ok := r.matches(e); ok {
 			return true
 		}
 		for _, h := range e.hashes() {
@@ -504,11 +233,13 @@ func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
 	return false
 }
 
-func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) ([]fact.Evidence, bool) {
+func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) (ev []fact.Evidence, ok bool) {
 	leaf := sig.Signer()
-	var ev []fact.Evidence
+	if s.wellKnown != 0 && sig.LeadsTo(s.wellKnown) {
+		ev = []fact.Evidence{{Fact: "root", Value: authenticode.RootName(s.wellKnown), Source: SourceFile}}
+	}
 	for _, c := range slices.Concat(sig.Certificates, sig.Longest()) {
-		if c.TBSHash == s.root {
+		if s.root != "" && c.TBSHash == s.root {
 			ev = append(ev, fact.Evidence{Fact: "tbsHash", Value: c.TBSHash, Source: SourceFile})
 			break
 		}
@@ -525,8 +256,14 @@ func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) ([]fa
 	if s.issuer != "" && !issuedBy(sig.Certificates, s.issuer) && !issuedBy(sig.Longest(), s.issuer) {
 		return nil, false
 	}
-	if !s.after.IsZero() && !sig.SignedAt.After(s.after) {
-		return nil, false
+	if !s.after.IsZero() {
+		at, proved := sig.ProvedAt()
+		switch {
+		case proved && !at.After(s.after):
+			return nil, false
+		case !proved && len(sig.Timestamps) > 0: // one without a stamp counts as made now
+			ev = append(ev, fact.Evidence{Fact: factSignTime, Value: "not proved", Source: SourceFile})
+		}
 	}
 	if s.oem != "" {
 		if !strings.EqualFold(sig.ProgramName, s.oem) {
@@ -535,7 +272,7 @@ func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) ([]fa
 		ev = append(ev, fact.Evidence{Fact: "programName", Value: sig.ProgramName, Source: SourceFile})
 	}
 	for _, id := range s.ekus {
-		if oid := p.ekus[id]; oid == "" || !containsString(leaf.EKUs, oid) {
+		if oid := p.ekus[id]; oid == "" || !slices.Contains(leaf.EKUs, oid) {
 			return nil, false
 		}
 	}
@@ -546,11 +283,42 @@ func issuedBy(chain []authenticode.Certificate, name string) bool {
 	return len(chain) > 1 && chain[1].CommonName == name
 }
 
-func containsString(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+// pathFits compares a rule's path with a file's: the macros of code integrity's rules, and any number of "*".
+func pathFits(rule, path string) bool {
+	if len(path) < 3 || path[1] != ':' {
+		return false
+	}
+	rule, path = fold(rule), fold(path)
+	for _, m := range pathMacros {
+		if rest, ok := strings.CutPrefix(rule, m.name); ok {
+			rule = path[:2] + m.folder + rest
+			break
 		}
 	}
-	return false
+	return wildcard(rule, path)
+}
+
+// pathMacros are the macros that a rule's path may begin with.
+var pathMacros = [...]struct{ name, folder string }{
+	{"%osdrive%", ""}, {"%windir%", `\windows`}, {"%system32%", `\windows\system32`},
+}
+
+// wildcard reports whether a text has the form of a pattern, in which "*" is any text.
+func wildcard(pattern, text string) bool {
+	p, t, star, mark := 0, 0, -1, 0
+	for t < len(text) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, t
+			p++
+		case p < len(pattern) && pattern[p] == text[t]:
+			p, t = p+1, t+1
+		case star >= 0:
+			p, mark = star+1, mark+1
+			t = mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
 }

@@ -68,7 +68,7 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 			case errors.Is(err, fs.ErrNotExist): // a store that nobody put anything into
 				continue
 			case unasked(err):
-				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, errors.ErrUnsupported)
+				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, err)
 				return kept
 			default:
 				refused = err

@@ -58,7 +58,8 @@ func blobOf(cert []byte) []byte {
 func storeKey(store string, cert []byte) registry.Key {
 	sum := sha1.Sum(cert)
 	return registry.Key{Path: `HKEY_LOCAL_MACHINE\` + storePlaces[0] + `\` + store + `\Certificates\` +
-		strings.ToUpper(hex.EncodeToString(sum[:])), Values: []registry.Value{{Name: "Blob", Type: 3, Data: blobOf(cert)}}}
+		strings.ToUpper(hex.EncodeToString(sum[:])), Values: []registry.Value{{Name: "Blob", Type: 3,
+		Data: blobOf(cert)}}}
 }
 
 // storeMachine answers OpSubkeys alone, by its last-but-one part.
@@ -91,17 +92,19 @@ func TestCertificateStores(t *testing.T) {
 	}{
 		"roots": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {storeKey("ROOT", a)},
 			place("Disallowed"): {{Path: `X\0011223344556677889900112233445566778899`}}}}, fact.OutcomeOK, 0},
-		"another's name": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {wrong}}}, fact.OutcomePartial, 1},
-		"none":           {storeMachine{}, fact.OutcomeAbsent, 0},
-		"refused":        {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},
-		"an older tape":  {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0},
-		"not on a tape":  {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeUnsupported, 0},
+		"another's name": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {wrong}}},
+			fact.OutcomePartial, 1},
+		"none":          {storeMachine{}, fact.OutcomeAbsent, 0},
+		"refused":       {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},
+		"an older tape": {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0},
+		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeUnsupported, 0},
 	} {
 		var r fact.Report
 		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)
 		src, _ := r.Find(SourceStores)
-		if src.Outcome != tt.outcome || r.Count(SourceStores) != tt.problems || (stores != nil) != (tt.outcome == fact.OutcomeOK ||
-			tt.outcome == fact.OutcomePartial) {
+		if src.Outcome != tt.outcome || r.Count(SourceStores) != tt.problems ||
+			(stores != nil) != (tt.outcome == fact.OutcomeOK ||
+				tt.outcome == fact.OutcomePartial) {
 			t.Errorf("%s: %+v, problems %v, stores %v", name, src, r.Problems, stores)
 		}
 	}

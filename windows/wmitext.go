@@ -71,7 +71,7 @@ func (b *captureBuilder) wmiRow(get func(string) string) bool {
 	e.setState(s, get("State"))
 	s.setStart(get("StartMode"))
 	s.setType(get("ServiceType"))
-	if w := fold(get("ErrorControl")); containsString(errorControls, w) {
+	if w := fold(get("ErrorControl")); slices.Contains(errorControls, w) {
 		s.ErrorControl = w
 	}
 	if s.State == "" && strings.EqualFold(get("Started"), "True") {

@@ -106,7 +106,7 @@ func (l *blockList) match(snap *lkm.Snapshot) {
 			continue
 		}
 		d := *m.Windows
-		if d.Blocked = l.Match(d.Evidence(m.Name)); len(d.Blocked) == 0 {
+		if d.Blocked = l.Match(d.Evidence(m.Name, m.Path)); len(d.Blocked) == 0 {
 			continue
 		}
 		m.Windows = &d

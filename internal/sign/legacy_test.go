@@ -71,7 +71,8 @@ func (s *bareSigner) info(t *testing.T, h crypto.Hash, pad padding, content []by
 	}{asn1.RawValue{FullBytes: s.raw.RawIssuer}, s.raw.SerialNumber})...)
 	body = append(body, der(t, pkix.AlgorithmIdentifier{Algorithm: oid})...)
 	body = append(body, wrap(t, 2, 0, attrs).FullBytes...)
-	body = append(body, der(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}})...)
+	body = append(body, der(t, pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1,
+		1}})...)
 	return wrap(t, 0, 16, append(body, der(t, sig)...)).FullBytes
 }
 

@@ -298,7 +298,8 @@ func pageTable(b []byte, alg crypto.Hash) *PageHashes {
 	}
 	p := &PageHashes{HashAlgorithm: sign.HashName(alg), Pages: len(b) / entry, alg: alg}
 	for ; len(b) >= entry; b = b[entry:] {
-		p.table = append(p.table, pe.PageHash{Offset: binary.LittleEndian.Uint32(b), Digest: hex.EncodeToString(b[4:entry])})
+		p.table = append(p.table, pe.PageHash{Offset: binary.LittleEndian.Uint32(b),
+			Digest: hex.EncodeToString(b[4:entry])})
 	}
 	return p
 }

@@ -28,8 +28,9 @@ func (k *programKey) issued(c *sign.Certificate) bool {
 
 // A program says whose roots a chain leads to, whatever the caller trusts.
 type program struct {
-	microsoft bool // one of Microsoft's own roots
-	cross     bool // the root of the cross certificates
+	microsoft bool     // one of Microsoft's own roots
+	cross     bool     // the root of the cross certificates
+	ids       []uint32 // the numbers of these roots
 }
 
 // programOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
@@ -59,6 +60,7 @@ func (p *program) add(c *sign.Certificate) {
 			continue
 		}
 		p.cross, p.microsoft = p.cross || k.cross, p.microsoft || !k.cross
+		p.ids = append(p.ids, k.id)
 	}
 }
 
@@ -73,12 +75,12 @@ const crossIssuer = "Microsoft Code Verification Root"
 // classOf says under which program a signature that fits its bytes was made. Every link of the
 // chain has been checked, so that a name in it was given by the certificate above; where it ends is
 // checked here. A certificate that merely claims a program gives no class.
-func classOf(chain sign.Chain, pool []*sign.Certificate, status fact.SignatureStatus) fact.SignatureClass {
+func classOf(chain sign.Chain, p program, status fact.SignatureStatus) fact.SignatureClass {
 	leaf := chain.Certificates[0]
 	if len(chain.Certificates) == 1 && leaf.IsSelfSigned() {
 		return fact.ClassSelfSigned
 	}
-	trusted, p := status == fact.SignatureValid, programOf(chain, pool)
+	trusted := status == fact.SignatureValid
 	if trusted || p.microsoft {
 		switch {
 		case leaf.Has(ekuELAM):

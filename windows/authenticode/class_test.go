@@ -95,11 +95,12 @@ func TestClassNeedsTheKey(t *testing.T) {
 	}
 	leaf := sd.Signers[0].Certificate(sd.Certificates)
 	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates})
-	if len(chain.Certificates) != 2 || classOf(chain, sd.Certificates, fact.SignatureUnchecked) != fact.ClassInbox {
+	if len(chain.Certificates) != 2 || classOf(chain, programOf(chain, sd.Certificates),
+		fact.SignatureUnchecked) != fact.ClassInbox {
 		t.Fatalf("%d certificates", len(chain.Certificates))
 	}
 	chain.Certificates[1].RawTBS[len(chain.Certificates[1].RawTBS)-1] ^= 1
-	if class := classOf(chain, sd.Certificates, fact.SignatureUnchecked); class != "" {
+	if class := classOf(chain, programOf(chain, sd.Certificates), fact.SignatureUnchecked); class != "" {
 		t.Errorf("a changed authority: %s", class)
 	}
 }
@@ -166,7 +167,8 @@ func TestClassNeedsAuthorities(t *testing.T) {
 			asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
 		pool := signCertificates(t, leaf, middle)
 		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
-		if got := classOf(chain, pool, fact.SignatureUnchecked); got != want || len(chain.Certificates) != 2 {
+		if got := classOf(chain, programOf(chain, pool), fact.SignatureUnchecked); got != want ||
+			len(chain.Certificates) != 2 {
 			t.Errorf("an authority %v: class %q, %d certificates", ca, got, len(chain.Certificates))
 		}
 	}

@@ -5,15 +5,17 @@ package authenticode
 // A programKey is the public key of a root that issues for one of Microsoft's programs.
 type programKey struct {
 	name  string // the root's common name
+	id    uint32 // its number in code integrity policies
 	cross bool   // it issues cross certificates for commercial authorities, and nothing else
 	key   string // subjectPublicKeyInfo, base64
 }
 
 // programKeys are Microsoft's roots of what drivers are signed with. They say whose program a
-// signature belongs to; they make nothing valid: for that the caller gives keys.
+// signature belongs to, and carry the verdict of key set "microsoft".
 var programKeys = [...]programKey{
 	{
 		name: "Microsoft Root Certificate Authority 2010",
+		id:   6,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAuQieKOTk7AZOUGizQcV76662jq+BuiJEH2U0aUy+cEAX8hZ74nn9hu0NOfQbqK2S" +
 			"kB7LPXaPWtm1kRAuPAWNim0kVOcf7Vatg7RQnBWlF3SIWSD8CMWEdtNo1G8oeM5cuPNQkET/42NfvqGaLJYVBNYH/h6EIeBCMRHEKDaUz1Ck" +
@@ -25,6 +27,7 @@ var programKeys = [...]programKey{
 	},
 	{
 		name: "Microsoft Root Certificate Authority 2011",
+		id:   7,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAsoBBqjU4TRNyMmgiTbiy8f/VUrxsx/XSSow27tHCXH6Miq6vEyhvwHPjOs7QJaha" +
 			"Om3vqLhZqxMjaM0MKYfRb4Bcj0R/XZABUlisUcVfKofc3NgKHcEDuXuwVuij3mRhwp7483y57A21VP5MtmVPiPCcSJkMQgsJfDFZF3kGeCiN" +
@@ -36,6 +39,7 @@ var programKeys = [...]programKey{
 	},
 	{
 		name: "Microsoft Root Certificate Authority",
+		id:   5,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEA8136gGfUWqepDCyQINA1CDx1hM23B4mcidrezsNg+pFoWp6UcSkYdnzC4MgldpQO" +
 			"WPoENDbm36/3gLrpWAsrk+WdBeN3IpH3NGQ8IpEdXuEJkLwU/vx1WBnhebcHkqOuiFkI2J8HygNY/GgpbTLX0qjLS/zhC0gyT+bruK1P5Fxv" +
@@ -47,6 +51,7 @@ var programKeys = [...]programKey{
 	},
 	{
 		name: "Microsoft Root Authority",
+		id:   4,
 		key: "" +
 			"MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAqQK9wXDmO/JOGyifl3heMOqiqY0lX/j+lUyjt/6doiA+fFGim6KPYDJr0UJkee6s" +
 			"dslU2vLrnIYcj5+EZrPFa3piI9YdPN4PAZLolsS/LWaammgmmdA6LL8MtVgmwUbnCj44liypKDmo7EmDQuOED7uabFVhrIJ8oWAtd0zpmbRk" +
@@ -55,6 +60,7 @@ var programKeys = [...]programKey{
 	},
 	{
 		name:  "Microsoft Code Verification Root",
+		id:    8,
 		cross: true,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAvXfJHH8VeDjFB0MhWvvkzDvGVTH8IYmxvOcBnPuQviARVXanTQLnsvQuje+yh0ZW" +

@@ -90,7 +90,8 @@ type Signature struct {
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
 	foreign   bool
-	qualified bool // the catalog says that the tests of the hardware program were passed
+	wellKnown []uint32 // numbers of Microsoft's roots that the chain leads to
+	qualified bool     // the catalog says that the tests of the hardware program were passed
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
 	longest []Certificate
@@ -198,8 +199,9 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		s.verdict(fits, fact.SignatureInvalid, fits)
 		return
 	case barred != nil:
-		s.verdict(nil, fact.SignatureInvalid, fmt.Errorf("this machine does not allow certificate %q (store Disallowed)",
-			cmp.Or(barred.CommonName, barred.Subject)))
+		s.verdict(nil, fact.SignatureInvalid,
+			fmt.Errorf("this machine does not allow certificate %q (store Disallowed)",
+				cmp.Or(barred.CommonName, barred.Subject)))
 	case chain.Trusted && s.badTimestamp():
 		s.verdict(nil, fact.SignatureUntrusted, errBadTimestamp)
 	case chain.Trusted && at.IsZero():
@@ -214,7 +216,8 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 			s.Reason += s.stampReason()
 		}
 	}
-	s.Class = classOf(chain, pool, s.Status)
+	p := programOf(chain, pool)
+	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
 	s.Attested = attested(s.Class, leaf, s.qualified)
 }
 
@@ -255,7 +258,8 @@ func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Cert
 	if m, ok := v.machineChain(leaf, q); ok {
 		s.Certificates, s.longest = certificates(m.Certificates), s.Certificates
 		s.MachineRoot = escape.UTF8(m.Certificates[len(m.Certificates)-1].Subject.Short())
-		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask", s.MachineRoot)
+		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask",
+			s.MachineRoot)
 	} else if programOf(chain, pool).microsoft {
 		chain.Err = errNoPurpose
 	}
@@ -479,4 +483,14 @@ func spcString(v sign.Value) string {
 		return escape.UTF8(string(a.Body))
 	}
 	return ""
+}
+
+// ProvedAt returns when the signature was made, by a timestamp whose own chain is trusted; false if none proves it.
+func (s *Signature) ProvedAt() (time.Time, bool) {
+	for _, t := range s.Timestamps {
+		if t.Status == fact.SignatureValid {
+			return t.Time, true
+		}
+	}
+	return time.Time{}, false
 }

@@ -52,7 +52,8 @@ func NewStores(entries []StoreEntry, r *fact.Report) *Stores {
 	var roots []*sign.Certificate
 	for i, e := range entries {
 		if i == maxStoreEntries {
-			r.Problem(SourceStores, "", "", fmt.Errorf("%w: more than %d certificates", fact.ErrTooLarge, maxStoreEntries))
+			r.Problem(SourceStores, "", "", fmt.Errorf("%w: more than %d certificates", fact.ErrTooLarge,
+				maxStoreEntries))
 			break
 		}
 		name := strings.ToLower(e.Name)

@@ -38,15 +38,22 @@ func TestStores(t *testing.T) {
 		machine string
 		trusted fact.Tri
 	}{
-		"no store":        {status: fact.SignatureUntrusted},
-		"a root":          {entries: []StoreEntry{entryOf("ROOT", root)}, status: fact.SignatureUntrusted, machine: "Root"},
-		"AuthRoot":        {entries: []StoreEntry{entryOf("AuthRoot", root)}, status: fact.SignatureUntrusted, machine: "Root"},
-		"not asked":       {entries: []StoreEntry{entryOf("ROOT", root)}, trust: fact.TrustCaller, status: fact.SignatureUnchecked},
-		"the caller's":    {entries: []StoreEntry{entryOf("ROOT", root)}, keys: true, status: fact.SignatureValid},
-		"a publisher":     {entries: []StoreEntry{entryOf("TrustedPublisher", leaf)}, status: fact.SignatureUntrusted, trusted: fact.Yes},
-		"not allowed":     {entries: []StoreEntry{entryOf("Disallowed", leaf)}, keys: true, status: fact.SignatureInvalid},
-		"by a name alone": {entries: []StoreEntry{{Store: "disallowed", Name: entryOf("", middle).Name}}, keys: true, status: fact.SignatureInvalid},
-		"another one":     {entries: []StoreEntry{{Store: "Disallowed", Name: strings.Repeat("0", 40)}}, keys: true, status: fact.SignatureValid},
+		"no store": {status: fact.SignatureUntrusted},
+		"a root": {entries: []StoreEntry{entryOf("ROOT", root)}, status: fact.SignatureUntrusted,
+			machine: "Root"},
+		"AuthRoot": {entries: []StoreEntry{entryOf("AuthRoot", root)}, status: fact.SignatureUntrusted,
+			machine: "Root"},
+		"not asked": {entries: []StoreEntry{entryOf("ROOT", root)}, trust: fact.TrustCaller,
+			status: fact.SignatureUnchecked},
+		"the caller's": {entries: []StoreEntry{entryOf("ROOT", root)}, keys: true, status: fact.SignatureValid},
+		"a publisher": {entries: []StoreEntry{entryOf("TrustedPublisher", leaf)}, status: fact.SignatureUntrusted,
+			trusted: fact.Yes},
+		"not allowed": {entries: []StoreEntry{entryOf("Disallowed", leaf)}, keys: true,
+			status: fact.SignatureInvalid},
+		"by a name alone": {entries: []StoreEntry{{Store: "disallowed", Name: entryOf("", middle).Name}}, keys: true,
+			status: fact.SignatureInvalid},
+		"another one": {entries: []StoreEntry{{Store: "Disallowed", Name: strings.Repeat("0", 40)}}, keys: true,
+			status: fact.SignatureValid},
 	} {
 		var r fact.Report
 		v := &Verifier{Trust: tt.trust, Stores: NewStores(tt.entries, &r), Now: time.Now()}
@@ -55,10 +62,13 @@ func TestStores(t *testing.T) {
 		}
 		pool := signCertificates(t, leaf, middle)
 		s := Signature{}
-		v.judge(&s, &sign.SignedData{Certificates: pool}, &sign.Signer{RawIssuer: pool[0].RawIssuer, Serial: pool[0].Serial}, nil)
+		v.judge(&s, &sign.SignedData{Certificates: pool}, &sign.Signer{RawIssuer: pool[0].RawIssuer,
+			Serial: pool[0].Serial}, nil)
 		if s.Status != tt.status || s.MachineRoot != tt.machine || s.TrustedPublisher != tt.trusted ||
-			(s.Status == fact.SignatureValid) != (s.KeySet == "k") || (s.Reason == "") != (s.Status == fact.SignatureValid) {
-			t.Errorf("%s: %s by %q, root %q, publisher %s: %s", name, s.Status, s.KeySet, s.MachineRoot, s.TrustedPublisher, s.Reason)
+			(s.Status == fact.SignatureValid) != (s.KeySet == "k") ||
+			(s.Reason == "") != (s.Status == fact.SignatureValid) {
+			t.Errorf("%s: %s by %q, root %q, publisher %s: %s", name, s.Status, s.KeySet, s.MachineRoot,
+				s.TrustedPublisher, s.Reason)
 		}
 		if len(r.Problems) > 0 {
 			t.Errorf("%s: %v", name, r.Problems)

@@ -5,6 +5,7 @@ package authenticode
 import (
 	"crypto"
 	"encoding/base64"
+	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
@@ -91,3 +92,18 @@ func (k *programKey) publicKey() (crypto.PublicKey, error) {
 	}
 	return sign.Anchor(nil, der).PublicKey()
 }
+
+// RootName returns the name of one of Microsoft's roots by its number in code integrity policies; empty if its key is
+// not known.
+func RootName(id uint32) string {
+	for i := range programKeys {
+		if programKeys[i].id == id {
+			return programKeys[i].name
+		}
+	}
+	return ""
+}
+
+// LeadsTo reports whether the signature's chain leads to one of Microsoft's roots, by its number in code integrity
+// policies.
+func (s *Signature) LeadsTo(id uint32) bool { return slices.Contains(s.wellKnown, id) }

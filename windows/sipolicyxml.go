@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/windows/authenticode"
+)
+
+// maxPolicyRules is how many rules a policy may have; Microsoft's has some 4,000.
+const maxPolicyRules = 1_000_000
+
+func policyError(format string, args ...any) error {
+	return &fact.ParseError{Source: "SiPolicy", Reason: fmt.Sprintf(format, args...)}
+}
+
+type policyParser struct {
+	report   *fact.Report
+	list     *BlockList
+	policy   *siPolicy
+	byID     map[string]*policyRule
+	signerID map[string]*policySigner
+	path     []string
+	signer   *policySigner
+	denied   string // id of the DeniedSigner that is being read
+	allowed  string // id of the AllowedSigner that is being read
+	scenario string
+	setting  [2]string
+	rules    int
+	// References to rules and signers in the kernel's scenario, and a denied signer's exceptions:
+	// they are followed when all is read, wherever they stand.
+	ruleRefs, signerRefs []string
+	exceptions           [][2]string // signer, rule
+	denials              [][2]string // allowed signer, rule
+	// Signers that a scenario, whichever, denies, and those that something else uses.
+	deniedIDs, usedIDs map[string]bool
+}
+
+func parseSiPolicy(text string, r *fact.Report) (*BlockList, error) {
+	p := &policyParser{
+		report: r,
+		list:   &BlockList{Name: "SiPolicy"},
+		policy: &siPolicy{hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{},
+			ekus: map[string]string{}},
+		byID: map[string]*policyRule{}, signerID: map[string]*policySigner{},
+		deniedIDs: map[string]bool{}, usedIDs: map[string]bool{},
+	}
+	d := xml.NewDecoder(strings.NewReader(text))
+	// The text was decoded already, whatever its declaration says.
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	for {
+		tok, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, policyError("%v", err)
+		}
+		switch t := tok.(type) {
+		case xml.StartElement:
+			if err := p.start(t); err != nil {
+				return nil, err
+			}
+		case xml.EndElement:
+			if n := len(p.path); n == 0 || p.path[n-1] != t.Name.Local {
+				return nil, policyError("an end of %q without its start", t.Name.Local)
+			}
+			p.end()
+		case xml.CharData:
+			p.text(string(t))
+		}
+	}
+	if len(p.path) != 0 {
+		return nil, policyError("ends within an element")
+	}
+	if p.finish(); p.list.Rules == 0 {
+		return nil, policyError("no rule that denies a driver")
+	}
+	return p.list, nil
+}
+
+func attr(t xml.StartElement, name string) string {
+	for _, a := range t.Attr {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (p *policyParser) start(t xml.StartElement) error {
+	if len(p.path) == 0 && t.Name.Local != "SiPolicy" {
+		return policyError("root is %q", t.Name.Local)
+	}
+	if len(p.path) >= 32 {
+		return policyError("nested deeper than 32")
+	}
+	p.path = append(p.path, t.Name.Local)
+	if p.rules++; p.rules > maxPolicyRules {
+		return policyError("more than %d elements", maxPolicyRules)
+	}
+	switch t.Name.Local {
+	case "EKU":
+		p.policy.ekus[attr(t, "ID")] = ekuOfPolicy(attr(t, "Value"))
+	case "SiPolicy":
+		if name := attr(t, "FriendlyName"); name != "" {
+			p.list.Name = name
+		}
+	case "Deny", "Allow", "FileAttrib":
+		p.rule(t)
+	case "Signer":
+		p.newSigner(t)
+	case "CertRoot", "CertPublisher", "CertIssuer", "CertOemID", "CertEKU", "FileAttribRef":
+		if p.signer != nil {
+			p.signer.part(t)
+		}
+	case "SigningScenario":
+		p.scenario = attr(t, "Value")
+	case "UpdatePolicySigner", "CiSigner", "SupplementalPolicySigner":
+		p.usedIDs[attr(t, "SignerId")] = true
+	case "DeniedSigner", "ExceptAllowRule", "AllowedSigner", "ExceptDenyRule", "FileRuleRef":
+		switch t.Name.Local {
+		case "DeniedSigner":
+			p.deniedIDs[attr(t, "SignerId")] = true
+		case "AllowedSigner":
+			p.usedIDs[attr(t, "SignerId")] = true
+		}
+		if p.scenario == kernelScenario {
+			p.reference(t)
+		}
+	case "Setting":
+		p.setting = [2]string{attr(t, "Key"), attr(t, "ValueName")}
+	}
+	return nil
+}
+
+func (p *policyParser) newSigner(t xml.StartElement) {
+	s := &policySigner{id: attr(t, "ID"), name: attr(t, "Name")}
+	p.signer = s
+	if text := attr(t, "SignTimeAfter"); text != "" {
+		after, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			p.note(s.id, "SignTimeAfter", text)
+			return
+		}
+		s.after = after
+	}
+	p.signerID[s.id] = s
+	p.policy.signers = append(p.policy.signers, s)
+}
+
+func (p *policyParser) reference(t xml.StartElement) {
+	switch t.Name.Local {
+	case "DeniedSigner":
+		p.denied = attr(t, "SignerId")
+		p.signerRefs = append(p.signerRefs, p.denied)
+	case "AllowedSigner":
+		p.allowed = attr(t, "SignerId")
+	case "ExceptDenyRule":
+		if p.allowed != "" {
+			p.denials = append(p.denials, [2]string{p.allowed, attr(t, "DenyRuleID")})
+		}
+	case "ExceptAllowRule":
+		if p.denied != "" {
+			p.exceptions = append(p.exceptions, [2]string{p.denied, attr(t, "AllowRuleID")})
+		}
+	case "FileRuleRef":
+		p.ruleRefs = append(p.ruleRefs, attr(t, "RuleID"))
+	}
+}
+
+func (p *policyParser) end() {
+	switch p.path[len(p.path)-1] {
+	case "DeniedSigner":
+		p.denied = ""
+	case "AllowedSigner":
+		p.allowed = ""
+	case "Signer":
+		if s := p.signer; s != nil && s.root == "" && s.wellKnown == 0 && p.signerID[s.id] == s {
+			p.noteSigner(s)
+		}
+		p.signer = nil
+	case "SigningScenario":
+		p.scenario = ""
+	}
+	p.path = p.path[:len(p.path)-1]
+}
+
+func (p *policyParser) text(s string) {
+	if s = strings.TrimSpace(s); s == "" || len(p.path) == 0 {
+		return
+	}
+	switch p.path[len(p.path)-1] {
+	case "VersionEx":
+		p.list.Version = s
+	case "Option":
+		if strings.EqualFold(s, "Enabled:Audit Mode") {
+			p.policy.audit = true
+		}
+	case "String":
+		if p.setting == [2]string{"Information", "Name"} {
+			p.list.Name = s
+		}
+	}
+}
+
+func (p *policyParser) rule(t xml.StartElement) {
+	r := &policyRule{kind: t.Name.Local, id: attr(t, "ID"), name: attr(t, "FriendlyName"), hash: fold(attr(t, "Hash"))}
+	for _, f := range resourceFields {
+		// Microsoft's own list has names with a blank at the end.
+		if v := strings.TrimSpace(attr(t, f.attr)); v != "" {
+			r.fields = append(r.fields, ruleField{f.attr, f.resource, v})
+		}
+	}
+	for _, bound := range []struct {
+		attr string
+		v    **fileVersion
+	}{{"MinimumFileVersion", &r.min}, {"MaximumFileVersion", &r.max}} {
+		s := attr(t, bound.attr)
+		if s == "" {
+			continue
+		}
+		v, ok := parseVersion(s)
+		if !ok {
+			p.note(r.id, bound.attr, s)
+			return
+		}
+		*bound.v = &v
+	}
+	r.path = strings.TrimSpace(attr(t, "FilePath"))
+	r.anyVersion()
+	if r.hash != "" {
+		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
+			p.note(r.id, "Hash", r.hash)
+			return
+		}
+	}
+	p.byID[r.id] = r
+	if r.kind == "FileAttrib" {
+		p.policy.attribs[r.id] = r
+	}
+}
+
+// anyVersion drops the bound of a rule that denies every version: its minimum is the highest version there is.
+func (r *policyRule) anyVersion() {
+	if r.kind != "Allow" && r.max == nil && r.min != nil && *r.min == (fileVersion{65535, 65535, 65535, 65535}) {
+		r.min = nil
+	}
+}
+
+// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered roots (Type="Wellknown")
+// whose key is not known.
+func (p *policyParser) noteSigner(s *policySigner) {
+	err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
+	p.report.Problem(sourceBlockList, s.id, "CertRoot", err)
+}
+
+func (p *policyParser) note(id, field, value string) {
+	p.report.Problem(sourceBlockList, id, field, policyError("%s is %q", field, value))
+}
+
+func (s *policySigner) part(t xml.StartElement) {
+	value := attr(t, "Value")
+	switch t.Name.Local {
+	case "CertRoot":
+		switch {
+		case strings.EqualFold(attr(t, "Type"), "TBS"):
+			s.root = fold(value)
+		case strings.EqualFold(attr(t, "Type"), "Wellknown"):
+			n, err := strconv.ParseUint(value, 16, 8)
+			if err == nil && authenticode.RootName(uint32(n)) != "" {
+				s.wellKnown = uint32(n)
+			}
+		}
+	case "CertPublisher":
+		s.publisher = value
+	case "CertIssuer":
+		s.issuer = value
+	case "CertOemID":
+		s.oem = value
+	case "CertEKU":
+		s.ekus = append(s.ekus, attr(t, "ID"))
+	case "FileAttribRef":
+		s.attribs = append(s.attribs, attr(t, "RuleID"))
+	}
+}
+
+// ekuOfPolicy reads an EKU as policies write it: hexadecimal DER with 01 in place of the tag.
+func ekuOfPolicy(s string) string {
+	raw, err := hex.DecodeString(s)
+	if err != nil || len(raw) < 3 {
+		return ""
+	}
+	raw[0] = sign.TagOID
+	r := sign.NewReader(raw)
+	v, err := r.Next()
+	if err != nil {
+		return ""
+	}
+	return sign.OID(v)
+}
+
+// finish sorts the rules that were read.
+func (p *policyParser) finish() {
+	p.follow()
+	n := 0
+	for _, r := range p.byID {
+		if r.kind != "Deny" {
+			continue
+		}
+		switch {
+		case r.hash != "":
+			p.policy.hashes[r.hash] = append(p.policy.hashes[r.hash], r)
+			n++
+		case len(r.fields) > 0 || r.path != "":
+			p.policy.files = append(p.policy.files, r)
+			n++
+		}
+	}
+	sortRules(p.policy.files)
+	for _, list := range p.policy.hashes {
+		sortRules(list)
+	}
+	p.policy.signers = slices.DeleteFunc(p.policy.signers, func(s *policySigner) bool {
+		return p.usedIDs[s.id] && !p.deniedIDs[s.id] // what it signed is allowed
+	})
+	for _, s := range p.policy.signers {
+		if s.root != "" || s.wellKnown != 0 {
+			n++
+		}
+	}
+	p.policy.rules = p.byID
+	p.list.policy, p.list.Rules = p.policy, n
+}
+
+// follow marks what the kernel's scenario refers to.
+func (p *policyParser) follow() {
+	for _, id := range p.ruleRefs {
+		if r := p.byID[id]; r != nil {
+			r.active = true
+		}
+	}
+	for _, id := range p.signerRefs {
+		if s := p.signerID[id]; s != nil {
+			s.active = true
+		}
+	}
+	for _, e := range p.denials {
+		if s, r := p.signerID[e[0]], p.byID[e[1]]; s != nil && r != nil {
+			r.allowed = append(r.allowed, s)
+		}
+	}
+	for _, e := range p.exceptions {
+		if s := p.signerID[e[0]]; s != nil {
+			s.except = append(s.except, e[1])
+		}
+	}
+}
