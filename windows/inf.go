@@ -27,6 +27,16 @@ type inf struct {
 	Version   string
 	Catalogs  []string     // catalog files, of any architecture
 	Services  []infService // what it adds, in the file's order
+	Models    []infModel   // the devices that it is for, in the file's order
+	Cut       bool         // Models are not all
+
+	file *infFile
+}
+
+// An infFile is an INF file's sections and its strings.
+type infFile struct {
+	sections map[string][]infLine // by folded name; the list under "" has the names in the file's order
+	strings  map[string]string
 }
 
 // An infService is a service that an INF adds.
@@ -67,7 +77,9 @@ func parseINF(b []byte) (*inf, error) {
 			}
 		}
 	}
-	inf.addServices(sections, strs)
+	inf.file = &infFile{sections, strs}
+	inf.addServices()
+	inf.Models, inf.Cut = inf.file.models()
 	return inf, nil
 }
 
@@ -216,26 +228,36 @@ func twoDigits(s string) string {
 
 // addServices follows AddService = name,flags,section in the order of the file; the section's
 // ServiceBinary names the file.
-func (inf *inf) addServices(sections map[string][]infLine, strs map[string]string) {
+func (inf *inf) addServices() {
 	seen := map[string]bool{}
-	for _, sec := range sections[""] {
-		for _, l := range sections[sec.key] {
-			if !strings.EqualFold(l.key, "AddService") {
-				continue
+	for _, sec := range inf.file.sections[""] {
+		for _, s := range inf.file.servicesIn(sec.key) {
+			if !seen[fold(s.Name)] && len(inf.Services) < maxINFServices {
+				seen[fold(s.Name)] = true
+				inf.Services = append(inf.Services, s)
 			}
-			fields := strings.Split(l.value, ",")
-			name := expandINF(fields[0], strs)
-			if name == "" || seen[fold(name)] || len(inf.Services) == maxINFServices {
-				continue
-			}
-			seen[fold(name)] = true
-			s := infService{Name: name}
-			if len(fields) >= 3 {
-				s.Binary = serviceBinary(sections[fold(strings.TrimSpace(fields[2]))], strs)
-			}
-			inf.Services = append(inf.Services, s)
 		}
 	}
+}
+
+// servicesIn returns the services that one section adds.
+func (f *infFile) servicesIn(section string) []infService {
+	var list []infService
+	for _, l := range f.sections[section] {
+		if !strings.EqualFold(l.key, "AddService") {
+			continue
+		}
+		fields := infFields(l.value)
+		s := infService{Name: expandINF(fields[0], f.strings)}
+		if s.Name == "" {
+			continue
+		}
+		if len(fields) >= 3 {
+			s.Binary = serviceBinary(f.sections[fold(expandINF(fields[2], f.strings))], f.strings)
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 func serviceBinary(section []infLine, strs map[string]string) string {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"slices"
+	"strings"
+)
+
+// Limits on what an INF file installs.
+const (
+	maxINFModels = 100_000 // lines of all models sections; a graphics driver has some 2,000
+	maxINFIDs    = 64      // ids of one line
+)
+
+// An infModel is one line of a models section: a device that the INF is for.
+type infModel struct {
+	Description string   // the device's name
+	Section     string   // the install section, without decoration
+	Decoration  string   // of the models section, folded: the systems that it is for; empty for every one
+	IDs         []string // the hardware id first, then compatible ids, as they stand
+}
+
+// models reads the models sections that [Manufacturer] names: "%Maker%=Base,NTamd64,NTarm64.10.0" leads to [Base] and to
+// [Base.NTamd64] and so on. cut is set if there are more than are kept.
+func (f *infFile) models() (list []infModel, cut bool) {
+	seen := map[string]bool{}
+	for _, l := range f.sections["manufacturer"] {
+		value := l.value
+		if value == "" {
+			value = l.key // a name alone names its own section
+		}
+		fields := infFields(value)
+		base := fold(expandINF(fields[0], f.strings))
+		for i, decoration := range append([]string{""}, fields[1:]...) {
+			name := base
+			if decoration = fold(expandINF(decoration, f.strings)); i > 0 {
+				if decoration == "" {
+					continue
+				}
+				name += "." + decoration
+			}
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			for _, line := range f.sections[name] {
+				if len(list) == maxINFModels {
+					return list, true
+				}
+				if m, ok := f.model(line, decoration); ok {
+					list = append(list, m)
+				}
+			}
+		}
+	}
+	return list, false
+}
+
+// model reads "%Name%=Section,hardware id,compatible id,…".
+func (f *infFile) model(l infLine, decoration string) (infModel, bool) {
+	fields := infFields(l.value)
+	m := infModel{Description: expandINF(l.key, f.strings), Section: expandINF(fields[0], f.strings), Decoration: decoration}
+	for _, id := range fields[1:] {
+		if id = expandINF(id, f.strings); id != "" && len(m.IDs) < maxINFIDs {
+			m.IDs = append(m.IDs, id)
+		}
+	}
+	return m, len(m.IDs) > 0
+}
+
+// infFields splits a value at the commas outside quotes; there is at least one field.
+func infFields(s string) []string {
+	var list []string
+	quoted, from := false, 0
+	for i := range len(s) {
+		switch s[i] {
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				list = append(list, strings.TrimSpace(s[from:i]))
+				from = i + 1
+			}
+		}
+	}
+	return append(list, strings.TrimSpace(s[from:]))
+}
+
+// servicesOf returns the services that an install section adds, of whatever decoration, in the file's order.
+func (f *infFile) servicesOf(section string) []infService {
+	var list []infService
+	section = fold(section)
+	for _, sec := range f.sections[""] {
+		rest, ok := strings.CutPrefix(sec.key, section)
+		if !ok || !strings.HasSuffix(rest, ".services") || rest != ".services" && !strings.HasPrefix(rest, ".nt") {
+			continue
+		}
+		for _, s := range f.servicesIn(sec.key) {
+			if !slices.ContainsFunc(list, func(o infService) bool { return strings.EqualFold(o.Name, s.Name) }) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
