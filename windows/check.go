@@ -16,9 +16,10 @@ import (
 
 // Ways for a driver to get into the kernel.
 const (
-	WayBoot       = "boot_start"    // started by the loader, the kernel or the service manager at boot
-	WayService    = "service_start" // started by its registered service on demand, or for its device
-	WayNewService = "new_service"   // registered anew by an administrator
+	WayBoot       = "boot_start"     // started by the loader, the kernel or the service manager at boot
+	WayService    = "service_start"  // started by its registered service on demand, or for its device
+	WayArrival    = "device_arrival" // installed from the driver store for a device that arrives
+	WayNewService = "new_service"    // registered anew by an administrator
 )
 
 // Codes of the reasons of a verdict.
@@ -34,6 +35,9 @@ const (
 	ReasonSource     = "unread"           // a source that may know the name was not read whole
 	ReasonSignature  = "signature"        // what its signature is worth
 	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
+	ReasonStaged     = "staged"           // a package of the driver store that brings it in, or none
+	ReasonHardwareID = "hardware_id"      // an id of a device that such a package waits for
+	ReasonBlockList  = "block_list"       // a rule of a policy of this machine that names it
 )
 
 // Check answers for each image that a name, a service, an id or a path means, and once if the query means none.
@@ -42,10 +46,12 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	if err != nil {
 		return nil, err
 	}
-	entries := k.addFiles(inv.join(), inv, r)
+	inv.judged = true
+	entries := k.addFiles(ctx, inv.join(), inv, r)
 	found := k.meant(query, entries, inv, r)
 	c := checker{
-		query: query, image: k.options.Image, inventory: inv, registry: r.Whole(SourceRegistry),
+		ctx: ctx, kernel: k, query: query, image: k.options.Image, inventory: inv,
+		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders),
 		problems: slices.Clone(r.Problems),
 	}
 	unseen := k.unseen(r)

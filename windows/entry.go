@@ -27,6 +27,10 @@ type entry struct {
 	Loaded bool
 	// Pending is start_pending or stop_pending when a service of it is in that state.
 	Pending string
+	// Store is the folder of the file's package in the driver store; empty elsewhere.
+	Store string
+	// Staged is set for a file of the store that is not in use.
+	Staged bool
 	// FileSize is the size of the image's file, in bytes; unknown until it is read.
 	FileSize fact.Count
 	Driver   *Driver

@@ -6,9 +6,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
-	"path"
 	"slices"
 	"strings"
 
@@ -45,98 +45,21 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	if err != nil {
 		return nil, err
 	}
-	if inv.Registered == nil && inv.Statuses == nil {
-		return nil, errors.New("neither the registry nor the service manager could be read")
+	if inv.Registered == nil && inv.Statuses == nil && !k.options.Image { // an image has its folders all the same
+		p, _ := r.First(SourceRegistry)
+		return nil, fmt.Errorf("neither the registry nor the service manager could be read: %w", p)
 	}
 	k.readINFs(inv, r)
 	entries := inv.join()
 	for i := range entries {
 		entries[i].Loaded, entries[i].Pending = false, ""
 	}
-	entries = k.addFiles(entries, inv, r)
+	entries = k.addFiles(ctx, entries, inv, r)
 	list, err := k.records(ctx, fact.ScopeInstalled, entries, inv, k.now(ctx), r)
 	slices.SortStableFunc(list, func(x, y Record) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(x.Path), strings.ToLower(y.Path)), cmp.Compare(x.ID, y.ID))
 	})
 	return list, err
-}
-
-// addFiles adds an entry for each driver file that no service names. Of several files of one name in the store, or
-// one that was copied to System32\drivers, only one is listed.
-func (k *Kernel) addFiles(entries []entry, inv *inventory, r *fact.Report) []entry {
-	root := inv.Paths.SystemRoot
-	if root == "" {
-		r.Source(SourceFolders, fact.OutcomeFailed, fact.Count{}, fact.ErrUnrecorded)
-		return entries
-	}
-	f := newFileList(entries, inv)
-	for _, dir := range append([]string{f.drivers}, k.storeFolders(inv.Paths, r)...) {
-		files, err := k.readFolder(inv.Paths, dir)
-		if err != nil {
-			r.Problem(SourceFolders, dir, "", err)
-			continue
-		}
-		for _, file := range files {
-			if !file.IsDir() {
-				f.add(dir, file.Name())
-			}
-		}
-	}
-	r.Done(SourceFolders, fact.CountOf(int64(f.added)))
-	return f.entries
-}
-
-// storeFolders returns the folders of the driver store's packages.
-func (k *Kernel) storeFolders(p ntPaths, r *fact.Report) []string {
-	store := p.SystemRoot + `\System32\DriverStore\FileRepository`
-	packages, err := k.readFolder(p, store)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fact.ErrUnrecorded) {
-		r.Problem(SourceFolders, store, "", err)
-	}
-	var folders []string
-	for _, e := range packages {
-		if e.IsDir() && len(folders)+1 < maxDriverFiles {
-			folders = append(folders, store+`\`+e.Name())
-		}
-	}
-	return folders
-}
-
-// A fileList adds driver files to entries.
-type fileList struct {
-	inv     *inventory
-	entries []entry
-	known   map[string]bool // keys and paths
-	drivers string          // the folder whose files always count
-	added   int
-}
-
-func newFileList(entries []entry, inv *inventory) *fileList {
-	f := &fileList{
-		inv: inv, entries: entries, known: make(map[string]bool, 2*len(entries)),
-		drivers: inv.Paths.SystemRoot + `\System32\drivers`,
-	}
-	for i := range entries {
-		f.known[entries[i].Key] = true
-		f.known[inv.Paths.fullKey(entries[i].ownPath())] = true
-	}
-	return f
-}
-
-// add adds a file of a folder if it is a driver's and is not known.
-func (f *fileList) add(dir, name string) {
-	dos := dir + `\` + name
-	key, full := f.inv.Paths.key(dos), f.inv.Paths.fullKey(dos)
-	if !strings.EqualFold(path.Ext(name), ".sys") || f.known[full] || f.known[key] && dir != f.drivers ||
-		f.added == maxDriverFiles {
-		return
-	}
-	if f.known[key] {
-		key = full
-	}
-	f.known[key], f.known[full] = true, true
-	f.added++
-	f.entries = append(f.entries, f.inv.unnamed(key, name, dos))
 }
 
 // unnamed returns an entry of a file that no service is seen to name. If the registry was not read, that says

@@ -21,6 +21,10 @@ type inventory struct {
 	Filters    []Filter
 	WMI        []WMIDriver
 	WMISigned  []WMISignedDriver
+	Files      []storedFile // of System32\drivers and of the store
+
+	judged        bool // a verdict is asked for
+	packagesAsked bool // the packages were asked for, for a verdict
 }
 
 // shortPaths are the paths of images and services that have short names in them.
@@ -93,10 +97,20 @@ func (j *joiner) addServiceOf(e *entry, s Service) servicePlace {
 // shortKeys gives one file of each name its short key.
 func (j *joiner) shortKeys() {
 	owner := make(map[string]string, len(j.entries))
+	loaded := make(map[string]bool, len(j.inv.Images))
+	for i := range j.entries {
+		loaded[j.entries[i].Key] = j.entries[i].Driver.Image != nil
+	}
 	for i := range j.entries {
 		path := j.entries[i].Key
 		short := j.inv.Paths.key(path)
-		if o, ok := owner[short]; !ok || !j.inv.Paths.inDrivers(o) && j.inv.Paths.inDrivers(path) {
+		o, ok := owner[short]
+		switch {
+		case ok && loaded[o] != loaded[path]: // so that a list of the images alone has the same ids
+			if loaded[path] {
+				owner[short] = path
+			}
+		case !ok, !j.inv.Paths.inDrivers(o) && j.inv.Paths.inDrivers(path):
 			owner[short] = path
 		}
 	}
@@ -104,6 +118,8 @@ func (j *joiner) shortKeys() {
 		e := &j.entries[i]
 		if short := j.inv.Paths.key(e.Key); owner[short] == e.Key {
 			e.Key = short
+		} else if own, ok := j.inv.Paths.storeKey(e.Key); ok {
+			e.Key = own
 		}
 	}
 }

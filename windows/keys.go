@@ -78,13 +78,36 @@ func (k *Kernel) controlSet() (systemHive, string, error) {
 	return hive, set, err
 }
 
+// A hiveFileError says which hive of an image could not be read.
+type hiveFileError struct {
+	name string
+	err  error
+}
+
+func (e *hiveFileError) Error() string {
+	text := e.err.Error()
+	var path *fs.PathError
+	if errors.As(e.err, &path) {
+		text = path.Err.Error()
+	}
+	return dosPath(e.name) + ": " + text
+}
+
+func (e *hiveFileError) Unwrap() error { return e.err }
+
 func (k *Kernel) readHive(name string) (systemHive, error) {
 	raw, err := limit.ReadFile(k.machine, name, registry.MaxHive)
+	if err == nil && len(raw) == 0 {
+		err = fmt.Errorf("%w: the file is empty", fact.ErrMalformed)
+	}
 	if err != nil {
-		return systemHive{}, err
+		return systemHive{}, &hiveFileError{name, err}
 	}
 	h, err := registry.OpenHive(raw)
-	return systemHive{h}, err
+	if err != nil {
+		return systemHive{}, &hiveFileError{name, err}
+	}
+	return systemHive{h}, nil
 }
 
 func (k *Kernel) hiveDevices(r *fact.Report) ([]Device, error) {

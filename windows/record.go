@@ -102,6 +102,8 @@ func (e *entry) state() fact.State {
 		return fact.StateUnloading
 	case e.Loaded:
 		return fact.StateLoaded
+	case e.Staged:
+		return fact.StateStaged
 	}
 	return fact.StateInstalled
 }

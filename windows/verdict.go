@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -12,13 +13,19 @@ import (
 
 // A checker makes the verdicts of one query. Each step returns a fact.Answer: whether it stops a way, and why.
 type checker struct {
+	ctx       context.Context
+	kernel    *Kernel
 	query     string
 	release   string
 	image     bool
 	policy    *fact.Policy
 	inventory *inventory
 	registry  bool // it was read whole
+	folders   bool // the folders of drivers were listed whole
 	problems  []fact.Problem
+
+	remedies []fact.Remedy // of the driver that is judged
+	triggers []fact.Reason // what asks for that driver
 }
 
 // nothing is the verdict on a query that means no driver: absent if every source was read whole, else unknown for the
@@ -43,17 +50,23 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 	v := fact.Verdict{
 		Query: c.query, Release: c.release, Module: idOf(e.Key), Problems: slices.Concat(c.problems, e.Problems),
 	}
+	c.remedies, c.triggers = nil, nil
 	file := c.file(e)
 	boot, demand := c.services(e, file)
+	arrives := c.arrival(e, file)
 	v.Reasons = slices.Concat(loadedReasons(e), fileReasons(e, file), c.serviceReasons(e, file), readReasons(e))
 	v.Word = word(e)
 	if file.Blocked() != fact.Yes {
-		v.Remedies = remedies(e)
+		v.Remedies = append(remedies(e), c.remedies...)
 	}
-	anew := way{WayNewService, c.anew(e, file)}
+	v.Triggers = c.triggers
+	if arrives.Blocked() != fact.Yes {
+		v.Reasons = append(v.Reasons, arrives.Because())
+	}
+	device, anew := way{WayArrival, arrives}, way{WayNewService, c.anew(e, file)}
 	var now, next fact.Reason
-	v.Now, now = prospect(way{WayService, demand}, anew)
-	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, anew)
+	v.Now, now = prospect(way{WayService, demand}, device, anew)
+	v.NextBoot, next = prospect(way{WayBoot, boot}, way{WayService, demand}, device, anew)
 	if e.fileAbsent() {
 		v.Now.Outcome, v.NextBoot.Outcome = fact.VerdictAbsent, fact.VerdictAbsent
 	}

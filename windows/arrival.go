@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A stagedPackage is a package of the driver store as its folder has it.
+type stagedPackage struct {
+	folder    string // its name
+	path      string // of its INF, a DOS path
+	inf       *inf
+	published string // the INF's name below Windows\INF; empty if Windows does not know the package
+	unsure    string // why it is not known whether Windows knows it; empty if it is
+}
+
+// packagesFor returns the packages of the store that bring the entry's file in: that of its folder, or those linked with
+// it that have a file of its name.
+func (c *checker) packagesFor(e *entry) []string {
+	if e.Store != "" {
+		return []string{e.Store}
+	}
+	var folders []string
+	for _, f := range c.inventory.Files {
+		if f.pack == "" || !strings.EqualFold(baseName(f.path), baseName(e.Path)) || slices.Contains(folders, f.pack) {
+			continue
+		}
+		linked := func(p Package) bool { return strings.EqualFold(p.Name, f.pack) }
+		if slices.ContainsFunc(e.Driver.Packages, linked) {
+			folders = append(folders, f.pack)
+		}
+	}
+	return folders
+}
+
+// arrival answers for the arrival of a device: of a staged package PnP copies the file, registers the service and starts
+// it, for any user ("Driver Store", learn.microsoft.com/windows-hardware/drivers/install/driver-store).
+func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
+	if file.Blocked() == fact.Yes {
+		return file
+	}
+	var unsure fact.Answer
+	for _, folder := range c.packagesFor(e) {
+		p, err := c.kernel.staged(c.ctx, c.inventory, folder)
+		a := p.arrival(e, err)
+		switch {
+		case !a.Applies():
+		case a.Blocked() == fact.No:
+			c.remedies = append(c.remedies, fact.Remedy{
+				Text: "pnputil /delete-driver " + p.published, NotAgainst: []string{WayNewService}})
+			c.triggers = p.triggers()
+			if file.Blocked() == "" {
+				return file
+			}
+			return a
+		case !unsure.Applies():
+			unsure = a
+		}
+	}
+	if unsure.Applies() {
+		return unsure
+	}
+	if !c.folders {
+		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
+	}
+	return fact.Stops(fact.Reason{Code: ReasonStaged, Text: "no package of the driver store brings it in for a device"})
+}
+
+// arrival answers for one package. It does not apply if the package is for no device, or is not Windows' at all.
+func (p *stagedPackage) arrival(e *entry, err error) fact.Answer {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fact.Answer{}
+	case err != nil:
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
+			Text: "the INF of package " + p.folder + " could not be read: " + err.Error()})
+	case len(p.inf.Models) == 0 && !p.inf.Cut, p.published == "" && p.unsure == "":
+		return fact.Answer{}
+	case p.published == "":
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path, Text: p.unsure})
+	}
+	named := func(s infService) bool { return strings.EqualFold(s.Binary, baseName(e.Path)) }
+	if !slices.ContainsFunc(p.inf.Services, named) {
+		return fact.UnsureOf(fact.Reason{Code: ReasonStaged, File: p.path,
+			Text: "no service that package " + p.published + " adds names the file: what starts it is not known"})
+	}
+	ids := p.ids()
+	text := "package " + p.published + " is staged for " + ids[0]
+	if n := len(ids) - 1; n > 0 {
+		text += fmt.Sprintf(" and %d more ids", n)
+	}
+	return fact.Passes(fact.Reason{Code: ReasonStaged, File: p.path,
+		Text: text + ": when such a device arrives, it is installed and started, for any user"})
+}
+
+// ids returns the hardware ids that the package is for, each once.
+func (p *stagedPackage) ids() []string {
+	var ids []string
+	seen := map[string]bool{}
+	for _, m := range p.inf.Models {
+		for _, id := range m.IDs {
+			if !seen[fold(id)] {
+				seen[fold(id)] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// maxTriggers is how many ids of a package a verdict names.
+const maxTriggers = 16
+
+// triggers returns the ids that ask for the package.
+func (p *stagedPackage) triggers() []fact.Reason {
+	var list []fact.Reason
+	for _, id := range p.ids() {
+		if len(list) == maxTriggers {
+			break
+		}
+		list = append(list, fact.Reason{Code: ReasonHardwareID, Text: id})
+	}
+	return list
+}
+
+// staged reads the INF of a package's folder, and looks whether Windows knows the package. The error is fs.ErrNotExist
+// for a folder without an INF.
+func (k *Kernel) staged(ctx context.Context, inv *inventory, folder string) (*stagedPackage, error) {
+	p := &stagedPackage{folder: folder}
+	dir := inv.Paths.SystemRoot + storeBelow + folder
+	name := folder
+	if i := indexFold(folder, ".inf_"); i > 0 {
+		name = folder[:i+len(".inf")]
+	}
+	p.path = dir + `\` + name
+	raw, err := k.readSmall(inv.Paths, p.path)
+	if err != nil {
+		return p, err
+	}
+	if p.inf, err = parseINF(raw); err != nil {
+		return p, err
+	}
+	k.storePackages(ctx, inv)
+	for _, known := range inv.Packages {
+		if strings.EqualFold(known.Name, folder) && known.INF != "" {
+			p.published = known.INF
+			return p, nil
+		}
+	}
+	p.published, err = k.publishedINF(inv, raw)
+	switch {
+	case p.published != "":
+	case err != nil:
+		p.unsure = "whether Windows knows package " + folder + " is not known: " + err.Error()
+	case inv.Packages == nil:
+		p.unsure = "whether Windows knows package " + folder + " is not known: the database of packages was not read"
+	}
+	return p, nil
+}
+
+// storePackages asks for the packages of the store, if they were not asked for. They stay unknown if that fails.
+func (k *Kernel) storePackages(ctx context.Context, inv *inventory) {
+	if inv.Packages != nil || k.options.Image || inv.packagesAsked {
+		return
+	}
+	inv.packagesAsked = true
+	if raw, err := k.machine.Call(ctx, OpDriverPackages); err == nil {
+		if list, err := parseDriverPackages(raw, new(fact.Report)); err == nil && len(list) > 0 {
+			inv.Packages = list
+		}
+	}
+}
+
+// publishedINF returns the name of the file below Windows\INF that has the bytes of a package's INF; empty if none has.
+func (k *Kernel) publishedINF(inv *inventory, raw []byte) (string, error) {
+	dir := inv.Paths.SystemRoot + `\INF`
+	files, err := k.readFolder(inv.Paths, dir)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		return "", err
+	}
+	var unread error
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || f.IsDir() || info.Size() != int64(len(raw)) || !strings.HasSuffix(fold(f.Name()), ".inf") {
+			continue
+		}
+		b, err := k.readSmall(inv.Paths, dir+`\`+f.Name())
+		if err != nil {
+			unread = err
+			continue
+		}
+		if bytes.Equal(b, raw) {
+			return f.Name(), nil
+		}
+	}
+	return "", unread
+}
+
+// readSmall reads an INF file.
+func (k *Kernel) readSmall(p ntPaths, dos string) ([]byte, error) {
+	name, err := p.file(dos)
+	if err != nil {
+		return nil, err
+	}
+	return limit.ReadFile(k.machine, name, maxINF)
+}
