@@ -51,7 +51,7 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	}
 	var unsure fact.Answer
 	for _, folder := range c.packagesFor(e) {
-		p, err := c.kernel.staged(c.ctx, c.inventory, folder)
+		p, err := c.kernel.staged(c.ctx, c.inventory, folder, c.report)
 		a := p.arrival(e, err)
 		switch {
 		case !a.Applies():
@@ -135,7 +135,9 @@ func (p *stagedPackage) triggers() []fact.Reason {
 
 // staged reads the INF of a package's folder, and looks whether Windows knows the package. The error is fs.ErrNotExist
 // for a folder without an INF.
-func (k *Kernel) staged(ctx context.Context, inv *inventory, folder string) (*stagedPackage, error) {
+func (k *Kernel) staged(
+	ctx context.Context, inv *inventory, folder string, r *fact.Report,
+) (*stagedPackage, error) {
 	p := &stagedPackage{folder: folder}
 	dir := inv.Paths.SystemRoot + storeBelow + folder
 	name := folder
@@ -150,7 +152,7 @@ func (k *Kernel) staged(ctx context.Context, inv *inventory, folder string) (*st
 	if p.inf, err = parseINF(raw); err != nil {
 		return p, err
 	}
-	k.storePackages(ctx, inv)
+	k.storePackages(ctx, inv, r)
 	for _, known := range inv.Packages {
 		if strings.EqualFold(known.Name, folder) && known.INF != "" {
 			p.published = known.INF
@@ -169,13 +171,13 @@ func (k *Kernel) staged(ctx context.Context, inv *inventory, folder string) (*st
 }
 
 // storePackages asks for the packages of the store, if they were not asked for. They stay unknown if that fails.
-func (k *Kernel) storePackages(ctx context.Context, inv *inventory) {
+func (k *Kernel) storePackages(ctx context.Context, inv *inventory, r *fact.Report) {
 	if inv.Packages != nil || k.options.Image || inv.packagesAsked {
 		return
 	}
 	inv.packagesAsked = true
 	if raw, err := k.machine.Call(ctx, OpDriverPackages); err == nil {
-		if list, err := parseDriverPackages(raw, new(fact.Report)); err == nil && len(list) > 0 {
+		if list, err := parseDriverPackages(raw, r); err == nil && len(list) > 0 {
 			inv.Packages = list
 		}
 	}

@@ -50,7 +50,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	entries := k.addFiles(ctx, inv.join(), inv, r)
 	found := k.meant(query, entries, inv, r)
 	c := checker{
-		ctx: ctx, kernel: k, query: query, image: k.options.Image, inventory: inv,
+		ctx: ctx, kernel: k, report: r, query: query, image: k.options.Image, inventory: inv,
 		registry: r.Whole(SourceRegistry), folders: r.Whole(SourceFolders),
 		problems: slices.Clone(r.Problems),
 	}
@@ -59,6 +59,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	var h fact.Header
 	k.Header(ctx, &h, r)
 	c.release = h.Release
+	c.lists = k.systemLists(ctx, r)
 	if c.policy, err = k.Policy(ctx, r); err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	verifier := k.verifier(ctx, k.now(ctx), r)
 	verdicts := make([]fact.Verdict, 0, len(found))
 	for i := range found {
-		k.readDriver(&found[i], inv.Paths, FileOptions{Verifier: verifier})
+		k.readDriver(&found[i], inv.Paths, FileOptions{Verifier: verifier, Hashes: len(c.lists) > 0})
 		verdicts = append(verdicts, c.verdict(&found[i]))
 	}
 	return verdicts, nil

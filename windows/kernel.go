@@ -31,6 +31,7 @@ type Kernel struct {
 	known    *ntPaths
 	hives    map[string]keptHive // of an image, by file
 	stores   *keptStores
+	lists    *keptLists
 	catalogs []*authenticode.Catalogs
 }
 
@@ -41,6 +42,9 @@ func Open(m fact.Machine, o fact.Options) *Kernel { return &Kernel{machine: m, o
 func readsFiles(d fact.Detail) bool {
 	return d&(fact.DetailFiles|fact.DetailHashes|fact.DetailSignatures) != 0
 }
+
+// wholeDetail is what the machine's own block lists need of each driver.
+const wholeDetail = fact.DetailFiles | fact.DetailHashes | fact.DetailSignatures
 
 // Header fills h with what the running machine says of itself.
 func (k *Kernel) Header(ctx context.Context, h *fact.Header, r *fact.Report) {
@@ -200,6 +204,8 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For: "version, imports, hashes, signatures", Asked: readsFiles(d)},
 		{Source: SourceStores, Reads: calls(OpSubkeys),
 			For: "the machine's own roots, and the certificates that it does not allow", Asked: d&fact.DetailSignatures != 0},
+		{Source: SourceCIFiles, Reads: []string{PolicyFolder},
+			For: "the machine's own block lists", Asked: d&wholeDetail == wholeDetail},
 		{Source: SourceCatalogs, Reads: []string{catalogRoot},
 			For: "signatures of files that have none of their own", Asked: d&fact.DetailSignatures != 0},
 	}
@@ -217,7 +223,7 @@ func calls(ops ...string) []string {
 func (k *Kernel) Refresh() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known, k.hives, k.stores, k.catalogs = nil, nil, nil, nil
+	k.known, k.hives, k.stores, k.lists, k.catalogs = nil, nil, nil, nil, nil
 }
 
 // dosPath returns the DOS path of a name that may be written as the file system has it. A name without a drive is on

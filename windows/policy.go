@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // Registry keys of settings, below HKEY_LOCAL_MACHINE.
@@ -229,7 +230,7 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 	}
 }
 
-// policyFiles adds a fact for each policy file with its digest: what is in it is not decoded.
+// policyFiles adds a fact for each policy file with its digest, and says what is in it.
 func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
 	paths, err := k.paths(ctx)
 	if err == nil && paths.SystemRoot == "" {
@@ -239,25 +240,36 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
 		p.Facts = append(p.Facts, unknownFact(PolicyFile, SourceCIFiles, err))
 		return
 	}
-	folder := paths.SystemRoot + `\` + PolicyFolder
-	for _, f := range policyFileNames {
-		p.Facts = append(p.Facts, k.policyFile(paths, folder+`\`+f.name, f.meaning))
+	files, err := k.policyPaths(paths)
+	for _, f := range files {
+		p.Facts = append(p.Facts, k.policyFile(paths, f.path, f.meaning))
 	}
-	active := folder + `\CIPolicies\Active`
-	entries, err := k.readFolder(paths, active)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		f := unknownFact(PolicyFile, SourceCIFiles, err)
-		f.File = active
+		f.File = paths.SystemRoot + `\` + PolicyFolder + `\CIPolicies\Active`
 		p.Facts = append(p.Facts, f)
 	}
-	for i, e := range entries {
-		if i == 256 {
-			break
-		}
-		if !e.IsDir() && strings.HasSuffix(strings.ToLower(e.Name()), ".cip") {
-			p.Facts = append(p.Facts, k.policyFile(paths, active+`\`+e.Name(), "an active policy"))
-		}
+}
+
+// policyEffect says what is in a policy file; what is no policy is said to be none.
+func policyEffect(raw []byte) string {
+	p, err := sipolicy.Parse(raw)
+	if err != nil {
+		return ", not read: " + err.Error()
 	}
+	var r fact.Report // of this file alone: its problems are counted in the text
+	l := compiledList(p, &r)
+	text := fmt.Sprintf(", %q %s, %d rules that deny", l.Name, l.Version, l.Rules)
+	if n := r.Count(sourceBlockList); n > 0 {
+		text += fmt.Sprintf(", %d parts that are not compared", n)
+	}
+	if p.Audit() {
+		text += ", only reports"
+	}
+	if p.Unread > 0 {
+		text += fmt.Sprintf(", format %d with %d bytes that are not read", p.Format, p.Unread)
+	}
+	return text
 }
 
 func (k *Kernel) policyFile(paths ntPaths, dos, meaning string) fact.PolicyFact {
@@ -272,6 +284,6 @@ func (k *Kernel) policyFile(paths ntPaths, dos, meaning string) fact.PolicyFact 
 		return f
 	}
 	sum := sha256.Sum256(raw)
-	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))
+	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))+policyEffect(raw)
 	return f
 }

@@ -35,6 +35,12 @@ func (k *Kernel) records(
 			return nil, err
 		}
 	}
+	if k.options.Detail&wholeDetail == wholeDetail {
+		lists := k.systemLists(ctx, r)
+		for i := range entries {
+			entries[i].matchSystem(lists)
+		}
+	}
 	list := make([]Record, 0, len(entries))
 	for i := range entries {
 		list = append(list, entries[i].record())

@@ -15,6 +15,7 @@ import (
 type checker struct {
 	ctx       context.Context
 	kernel    *Kernel
+	report    *fact.Report
 	query     string
 	release   string
 	image     bool
@@ -22,6 +23,7 @@ type checker struct {
 	inventory *inventory
 	registry  bool // it was read whole
 	folders   bool // the folders of drivers were listed whole
+	lists     []systemList
 	problems  []fact.Problem
 
 	remedies []fact.Remedy // of the driver that is judged
@@ -107,6 +109,18 @@ func (c *checker) file(e *entry) fact.Answer {
 	if e.fileAbsent() {
 		return fact.Stops(fact.Reason{Code: ReasonNoFile, Text: "there is no file " + e.Path})
 	}
+	listed := c.blockList(e)
+	if listed.Applies() && listed.Blocked() != fact.No {
+		return listed
+	}
+	if a := c.signature(e); a.Blocked() != fact.No || !listed.Applies() {
+		return a
+	}
+	return listed
+}
+
+// signature answers for every way by the file's signature under what code integrity is known to enforce.
+func (c *checker) signature(e *entry) fact.Answer {
 	if e.Driver.PE == nil || e.Driver.Signatures == nil {
 		return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "its signature was not read"})
 	}
@@ -116,7 +130,12 @@ func (c *checker) file(e *entry) fact.Answer {
 	if _, bad := badSignature(e.Driver); bad {
 		return badSignatureAnswer(e.Driver.Signatures)
 	}
+	if a := c.memoryIntegrity(e); a.Applies() {
+		return a
+	}
 	switch best, _ := authenticode.Best(e.Driver.Signatures); {
+	case best.Status == fact.SignatureUntrusted && best.Class != fact.ClassSelfSigned:
+		return fact.Unsure(ReasonPolicy, "it leads to no root that the kernel is known to accept: "+best.Reason)
 	case best.Class == fact.ClassSelfSigned:
 		return fact.Unsure(ReasonPolicy, "it is self-signed: "+
 			"code integrity refuses it unless a policy of this machine allows its signer")
@@ -262,7 +281,7 @@ func (c *checker) anew(e *entry, file fact.Answer) fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonSignature, File: e.Path,
 			Text: "code integrity enforces, and the file's signature was not read"})
 	}
-	return fact.Unsure(ReasonPolicy, "code integrity enforces, by policies that are not decoded here")
+	return fact.Unsure(ReasonPolicy, "code integrity enforces, and what its policies allow is not judged here")
 }
 
 // unreadPolicy says why the options of code integrity are unknown.
@@ -335,7 +354,8 @@ func fileReasons(e *entry, file fact.Answer) []fact.Reason {
 	if bad, ok := badSignature(e.Driver); ok {
 		list = append(list, bad)
 	}
-	if file.Blocked() != fact.No {
+	switch {
+	case file.Blocked() != fact.No, file.Because().Code == ReasonBlockList:
 		list = append(list, file.Because())
 	}
 	return list

@@ -9,7 +9,6 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // Questions is the number of the set of questions that this version asks a machine. A [Recorder] writes it in the
@@ -35,9 +34,10 @@ type lateQuestion struct {
 // makes the library ask; see CONTRIBUTING.md.
 var learned = []lateQuestion{
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
-	{2, lkm.Windows, opCall, windows.OpSubkeys + " **"},
+	{2, lkm.Windows, opCall, "registry_subkeys **"},
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/DriverStore/FileRepository/*/**"},
+	{2, lkm.Windows, "readdir", "C:/Windows/System32/drivers/**"},
 }
 
 // unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.

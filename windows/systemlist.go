@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows/sipolicy"
+)
+
+// A systemList is a policy that this machine itself has.
+type systemList struct {
+	*BlockList
+	file    string // DOS path
+	builtIn bool   // the list that comes with Windows, which a switch turns on
+}
+
+// keptLists are the machine's policies with how reading them went.
+type keptLists struct {
+	lists  []systemList
+	report fact.Report
+}
+
+// systemLists returns the machine's own policies, which are read once, and reports how that went.
+func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) []systemList {
+	k.mu.Lock()
+	kept := k.lists
+	k.mu.Unlock()
+	if kept == nil {
+		kept = k.readLists(ctx)
+		k.mu.Lock()
+		k.lists = kept
+		k.mu.Unlock()
+	}
+	r.Append(&kept.report)
+	return kept.lists
+}
+
+func (k *Kernel) readLists(ctx context.Context) *keptLists {
+	kept := &keptLists{}
+	paths, err := k.paths(ctx)
+	if err == nil && paths.SystemRoot == "" {
+		err = fact.ErrUnrecorded
+	}
+	if err != nil {
+		kept.report.Source(SourceCIFiles, "", fact.Count{}, err)
+		return kept
+	}
+	files, err := k.policyPaths(paths)
+	if err != nil && !fact.Lacks(err) {
+		kept.report.Problem(SourceCIFiles, PolicyFolder, "", err)
+	}
+	var older error
+	for _, f := range files {
+		list, err := k.readList(paths, f.path, &kept.report)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case fact.Lacks(err):
+			older = err
+		case err != nil:
+			kept.report.Problem(SourceCIFiles, f.path, "", err)
+		default:
+			kept.lists = append(kept.lists, systemList{list, f.path, f.builtIn})
+		}
+	}
+	count := fact.CountOf(int64(len(kept.lists)))
+	switch {
+	case len(kept.lists) == 0 && older != nil:
+		kept.report.Source(SourceCIFiles, "", fact.Count{}, older)
+	case len(kept.lists) == 0 && kept.report.Count(SourceCIFiles) == 0:
+		kept.report.Source(SourceCIFiles, fact.OutcomeAbsent, count, fs.ErrNotExist)
+	default:
+		kept.report.Done(SourceCIFiles, count)
+	}
+	return kept
+}
+
+func (k *Kernel) readList(paths ntPaths, dos string, r *fact.Report) (*BlockList, error) {
+	name, err := paths.file(dos)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := limit.ReadFile(k.machine, name, maxPolicyFile)
+	if err != nil {
+		return nil, err
+	}
+	p, err := sipolicy.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	return compiledList(p, r), nil
+}
+
+// A policyPath is where a policy may lie.
+type policyPath struct {
+	path, meaning string
+	builtIn       bool
+}
+
+// maxActivePolicies is how many active policies are read; Windows takes 32.
+const maxActivePolicies = 256
+
+// policyPaths returns the policies' files: those with a fixed name, then the active ones. The error says that the folder
+// of the active ones could not be listed.
+func (k *Kernel) policyPaths(paths ntPaths) ([]policyPath, error) {
+	folder := paths.SystemRoot + `\` + PolicyFolder
+	var list []policyPath
+	for i, f := range policyFileNames {
+		list = append(list, policyPath{folder + `\` + f.name, f.meaning, i == 0})
+	}
+	active := folder + `\CIPolicies\Active`
+	entries, err := k.readFolder(paths, active)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	for i, e := range entries {
+		if i == maxActivePolicies {
+			return list, fmt.Errorf("%w: more than %d active policies", fact.ErrTooLarge, maxActivePolicies)
+		}
+		if !e.IsDir() && strings.HasSuffix(strings.ToLower(e.Name()), ".cip") {
+			list = append(list, policyPath{active + `\` + e.Name(), "an active policy", false})
+		}
+	}
+	return list, err
+}
+
+// matchSystem adds the rules of the machine's own policies that hit the driver.
+func (e *entry) matchSystem(lists []systemList) {
+	if e.Driver.PE == nil {
+		return
+	}
+	for _, l := range lists {
+		e.Driver.Blocked = append(e.Driver.Blocked, l.Match(e.Driver.Evidence(e.Name, e.Path))...)
+	}
+}
+
+// blockList answers for every way by the policies of this machine. It does not apply if none of their rules names the
+// driver.
+func (c *checker) blockList(e *entry) fact.Answer {
+	if e.Driver.PE == nil {
+		return fact.Answer{}
+	}
+	var answer fact.Answer
+	for _, l := range c.lists {
+		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {
+			a := c.listed(&l, &m)
+			switch {
+			case a.Blocked() == fact.Yes:
+				return a
+			case !answer.Applies(), answer.Blocked() == fact.No && a.Blocked() == "":
+				answer = a
+			}
+		}
+	}
+	return answer
+}
+
+// listed answers for one rule that names the driver.
+func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
+	text := fmt.Sprintf("%s of %q names it", m.Rule, l.Name)
+	if m.Name != "" {
+		text = fmt.Sprintf("%s of %q (%s) names it", m.Rule, l.Name, m.Name)
+	}
+	because := func(more string) fact.Reason {
+		return fact.Reason{Code: ReasonBlockList, Text: text + more, File: l.file}
+	}
+	switch {
+	case m.Audit:
+		return fact.Passes(because("; the policy only reports"))
+	case m.Inactive:
+		return fact.Passes(because("; the policy does not refer to the rule"))
+	case m.Strength != StrengthStrong:
+		return fact.UnsureOf(because("; no timestamp proves when it was signed"))
+	case !l.builtIn:
+		return fact.Stops(because(""))
+	}
+	switch on := c.builtInList(); on {
+	case fact.Yes:
+		return fact.Stops(because(""))
+	case fact.No:
+		return fact.Passes(because("; the list is switched off"))
+	}
+	return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
+}
+
+// builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor takes
+// it, and so does the switch in the registry, whose default differs between versions.
+func (c *checker) builtInList() fact.Tri {
+	hvci := c.setting(PolicyHVCI)
+	if hvci == "" {
+		hvci = map[string]string{"1": "yes", "0": "no"}[c.setting(PolicyHVCIConfig)]
+	}
+	switch {
+	case hvci == "yes", c.setting(PolicyBlockList) == "1":
+		return fact.Yes
+	case hvci == "no" && c.setting(PolicyBlockList) == "0":
+		return fact.No
+	}
+	return ""
+}
+
+// memoryIntegrity answers for what code integrity by the hypervisor asks of an image beside its signature: no section
+// that is both writable and executable.
+func (c *checker) memoryIntegrity(e *entry) fact.Answer {
+	if e.Driver.PE == nil || c.setting(PolicyHVCI) != "yes" {
+		return fact.Answer{}
+	}
+	for _, s := range e.Driver.PE.Sections {
+		var bits uint32
+		if _, err := fmt.Sscanf(s.Characteristics, "0x%x", &bits); err == nil && bits&0xa0000000 == 0xa0000000 {
+			return fact.Unsure(ReasonPolicy, fmt.Sprintf(
+				"section %q is writable and executable: code integrity by the hypervisor refuses such images", s.Name))
+		}
+	}
+	return fact.Answer{}
+}
