@@ -93,7 +93,7 @@ func (p ntPaths) dos(nt string) (string, error) {
 	switch {
 	case hasFoldPrefix(nt, `\SystemRoot\`):
 		if p.SystemRoot == "" {
-			return "", fmt.Errorf("%w: the Windows folder is not known", fact.ErrUnrecorded)
+			return "", noPath("the Windows folder is not known")
 		}
 		return p.SystemRoot + nt[len(`\SystemRoot`):], nil
 	case hasFoldPrefix(nt, `\??\`):
@@ -121,7 +121,7 @@ func (p ntPaths) dosName(s string) (string, error) {
 		return p.dos(s[len(`GLOBALROOT`):])
 	}
 	if hasFoldPrefix(s, `Volume{`) {
-		return "", fmt.Errorf("%w: no drive letter is known for %q", fact.ErrUnrecorded, s)
+		return "", noPath(fmt.Sprintf("no drive letter is known for %q", s))
 	}
 	if hasFoldPrefix(s, `UNC\`) {
 		return `\\` + s[len(`UNC\`):], nil
@@ -131,6 +131,13 @@ func (p ntPaths) dosName(s string) (string, error) {
 	}
 	return "", fmt.Errorf("%w: %q names no drive", fact.ErrMalformed, s)
 }
+
+// noPath is the error of a path that leads to no file because the machine did not say what is needed.
+type noPath string
+
+func (e noPath) Error() string { return string(e) }
+
+func (noPath) Unwrap() error { return fact.ErrUnrecorded }
 
 func (p ntPaths) device(nt string) (string, error) {
 	if hasFoldPrefix(nt, `\Device\Mup\`) {
@@ -143,7 +150,7 @@ func (p ntPaths) device(nt string) (string, error) {
 			return drive + nt[end:], nil
 		}
 	}
-	return "", fmt.Errorf("%w: no drive letter is known for %q", fact.ErrUnrecorded, nt)
+	return "", noPath(fmt.Sprintf("no drive letter is known for %q", nt))
 }
 
 func isDrivePath(s string) bool {

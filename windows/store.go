@@ -56,7 +56,7 @@ func (w *folderWalk) files(top, ext string) ([]string, error) {
 		switch {
 		case err != nil && dir.depth == 0:
 			return nil, err
-		case err != nil && !fact.Lacks(err):
+		case err != nil && !errors.Is(err, errors.ErrUnsupported):
 			w.report.Problem(SourceFolders, dir.path, "", err)
 		}
 		for _, e := range entries {
@@ -221,7 +221,7 @@ func (k *Kernel) linkLockdown(ctx context.Context, f *fileList, r *fact.Report) 
 		return
 	}
 	keys, err := k.subkeys(ctx, lockdownKey)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !fact.Lacks(err) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
 		r.Problem(SourceStore, "", "packages", err)
 	}
 	for i := range keys {

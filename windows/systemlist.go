@@ -53,7 +53,7 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 		return kept
 	}
 	files, err := k.policyPaths(paths)
-	if err != nil && !fact.Lacks(err) {
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		kept.report.Problem(SourceCIFiles, PolicyFolder, "", err)
 	}
 	var older error
@@ -61,7 +61,7 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 		list, err := k.readList(paths, f.path, &kept.report)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-		case fact.Lacks(err):
+		case errors.Is(err, errors.ErrUnsupported):
 			older = err
 		case err != nil:
 			kept.report.Problem(SourceCIFiles, f.path, "", err)

@@ -74,15 +74,22 @@ func parseKeys(b []byte) ([]*x509.Certificate, error) {
 	return certs, err
 }
 
-// A blockList is the list that --blocklist gives; nil without it.
+// A blockList is the list that --blocklist gives; nil without it. Without a BlockList it is the machine's own, with
+// which the library compares.
 type blockList struct {
 	*windows.BlockList
 	read facts.Report // how reading it went
 }
 
+// systemBlockList is the --blocklist that means the machine's own.
+const systemBlockList = "system"
+
 func readBlockList(name string) (*blockList, error) {
-	if name == "" {
+	switch name {
+	case "":
 		return nil, nil
+	case systemBlockList:
+		return &blockList{}, nil
 	}
 	b, err := readCapped(name, windows.MaxBlockList)
 	if err != nil {
@@ -97,18 +104,23 @@ func readBlockList(name string) (*blockList, error) {
 
 // match marks the drivers that the list names.
 func (l *blockList) match(snap *lkm.Snapshot) {
-	if l == nil {
+	if l != nil {
+		l.matchAll(snap.Modules)
+	}
+}
+
+// matchAll marks the drivers that the list names. What the machine's own lists say gives way to a list of the caller's.
+func (l *blockList) matchAll(modules []lkm.Module) {
+	if l.BlockList == nil {
 		return
 	}
-	for i := range snap.Modules {
-		m := &snap.Modules[i]
+	for i := range modules {
+		m := &modules[i]
 		if m.Windows == nil {
 			continue
 		}
 		d := *m.Windows
-		if d.Blocked = l.Match(d.Evidence(m.Name, m.Path)); len(d.Blocked) == 0 {
-			continue
-		}
+		d.Blocked = l.Match(d.Evidence(m.Name, m.Path))
 		m.Windows = &d
 	}
 }
@@ -140,7 +152,8 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 				escape.Text(b.Rule), evidenceText(b))
 		}
 	}
-	text := fmt.Sprintf("%s: %d rules, %d of %d drivers named", escape.Text(l.Name), l.Rules, hits, len(snap.Modules))
+	text, whole := l.title(snap)
+	text += fmt.Sprintf(", %d of %d drivers named", hits, len(snap.Modules))
 	if unread > 0 {
 		text += fmt.Sprintf(", %d not compared (file not read)", unread)
 	}
@@ -153,10 +166,29 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 			fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
 		}
 	}
-	if hard {
+	switch {
+	case hard:
 		return exit(exitFindings)
+	case !whole:
+		return exit(exitIncomplete)
 	}
 	return nil
+}
+
+// title says what the list is, and whether all of it was read.
+func (l *blockList) title(snap *lkm.Snapshot) (text string, whole bool) {
+	if l.BlockList != nil {
+		return fmt.Sprintf("%s: %d rules", escape.Text(l.Name), l.Rules), true
+	}
+	src, _ := snap.Source(windows.SourceCIFiles)
+	n, ok := src.Count.Get()
+	switch {
+	case src.Outcome == lkm.OutcomeOK:
+		return fmt.Sprintf("this machine's own %d policies", n), true
+	case ok && n > 0:
+		return fmt.Sprintf("%d of this machine's own policies, others could not be read", n), false
+	}
+	return fmt.Sprintf("this machine's own policies: none could be read (%s)", orUnknown(string(src.Code))), false
 }
 
 // evidenceText is the rule's name for people and, in brackets, what it hit.
@@ -170,6 +202,9 @@ func evidenceText(b windows.BlockMatch) string {
 	}
 	if b.Inactive {
 		words = append(words, "defined, not in force")
+	}
+	if b.LoadsDespiteHVCI != "" {
+		words = append(words, "loads despite HVCI: "+string(b.LoadsDespiteHVCI))
 	}
 	if b.Audit {
 		words = append(words, "the policy only reports")

@@ -17,7 +17,11 @@ type fact struct{ label, text string }
 // known have no line.
 func (a *app) writeCard(m *lkm.Module) {
 	head := strings.TrimSpace(m.Name + " " + m.Version)
-	fmt.Fprintf(a.stdout, "%s  %s\n", escape.Text(head), escape.Text(orUnknown(string(m.State))+diskText(m)))
+	state := orUnknown(string(m.State))
+	if isBareFile(m) {
+		state = "file"
+	}
+	fmt.Fprintf(a.stdout, "%s  %s\n", escape.Text(head), escape.Text(state+diskText(m)))
 	facts := []fact{
 		{"what", m.Description},
 		{"file", fileText(m)},
@@ -51,7 +55,7 @@ func (a *app) writeCard(m *lkm.Module) {
 	}
 	for _, f := range facts {
 		if f.text != "" {
-			fmt.Fprintf(a.stdout, "  %-11s%s\n", f.label, escape.Text(f.text))
+			fmt.Fprintf(a.stdout, "  %-10s %s\n", f.label, escape.Text(f.text))
 		}
 	}
 }
@@ -65,6 +69,14 @@ func packageText(p *lkm.Package) string {
 		return "none"
 	}
 	return joined(" ", p.Name, p.Version, p.Arch, p.Vendor, "("+p.Manager+")")
+}
+
+// isBareFile reports whether a module is a file by itself, which is in no state.
+func isBareFile(m *lkm.Module) bool { return m.State == "" && m.Path != "" && m.Address == 0 }
+
+// sizeIsFile reports whether a module's size is that of its file, and not what it takes in memory.
+func sizeIsFile(m *lkm.Module) bool {
+	return m.State == lkm.StateInstalled || m.State == lkm.StateStaged || isBareFile(m)
 }
 
 func diskText(m *lkm.Module) string {
@@ -87,7 +99,7 @@ func diskText(m *lkm.Module) string {
 // fileText is the file with its length, where that is the module's size.
 func fileText(m *lkm.Module) string {
 	n, ok := m.Size.Get()
-	if m.Path == "" || m.State != lkm.StateInstalled || !ok {
+	if m.Path == "" || !sizeIsFile(m) || !ok {
 		return m.Path
 	}
 	return fmt.Sprintf("%s (%d bytes)", m.Path, n)
@@ -96,7 +108,10 @@ func fileText(m *lkm.Module) string {
 // memoryText is what the module takes in the kernel.
 func memoryText(m *lkm.Module) string {
 	n, ok := m.Size.Get()
-	if !ok || m.State == lkm.StateInstalled {
+	if sizeIsFile(m) && m.Windows != nil && m.Windows.PE != nil {
+		return fmt.Sprintf("%d bytes when loaded", m.Windows.PE.SizeOfImage)
+	}
+	if !ok || sizeIsFile(m) {
 		return ""
 	}
 	return fmt.Sprintf("%d bytes", n)

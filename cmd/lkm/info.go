@@ -14,7 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 )
 
 func (a *app) info() *cobra.Command {
@@ -26,24 +28,37 @@ name; on Linux "-" and "_" are the same letter, on Windows a service's name is o
 modules match, all are shown. What has a path separator in it is a FILE: a .ko, a .sys, a kext bundle,
 a .nlm, of any system on any other.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args) },
 	}
+	list := ""
+	c.RunE = func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args, list) }
+	c.Flags().StringVar(&list, "blocklist", "", "say which rules of a block list name a driver: `FILE` as for list; "+
+		"exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c
 }
 
-func (a *app) runInfo(ctx context.Context, names []string) error {
+func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 	if err := a.checkFormat(); err != nil {
 		return err
+	}
+	blocked, err := readBlockList(list)
+	if err != nil {
+		return err
+	}
+	more := lkm.DetailFiles | lkm.DetailSignatures
+	if blocked != nil {
+		more |= lkm.DetailHashes
 	}
 	var found []lkm.Module
 	var known *catalog
 	missing := false
 	for _, name := range names {
 		if isFile(name) {
-			modules, err := a.readFile(ctx, name)
-			if err != nil {
-				return err
+			modules, err := a.readFile(ctx, name, more)
+			if err != nil { // it costs itself
+				missing = true
+				fmt.Fprintln(a.stderr, "lkm: "+escape.Text(err.Error()))
+				continue
 			}
 			found = append(found, modules...)
 			continue
@@ -53,7 +68,7 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 			asked := func(m *lkm.Module) bool {
 				return slices.ContainsFunc(names, func(name string) bool { return answersTo(m, name) })
 			}
-			if known, err = a.catalog(ctx, lkm.DetailFiles|lkm.DetailSignatures, asked); err != nil {
+			if known, err = a.catalog(ctx, more, asked); err != nil {
 				return err
 			}
 		}
@@ -64,11 +79,17 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 		}
 		found = append(found, matches...)
 	}
+	if blocked != nil {
+		blocked.matchAll(found)
+	}
 	if err := a.writeInfo(found); err != nil {
 		return err
 	}
-	if missing {
+	switch {
+	case missing:
 		return exit(exitFatal)
+	case blocked != nil && slices.ContainsFunc(found, namedHard):
+		return exit(exitFindings)
 	}
 	incomplete := problemsOf(found)
 	if known != nil {
@@ -77,18 +98,23 @@ func (a *app) runInfo(ctx context.Context, names []string) error {
 	return a.strictly(incomplete)
 }
 
+// namedHard reports whether a block list's rule names the driver, and more than by a hint.
+func namedHard(m lkm.Module) bool {
+	return m.Windows != nil && len(m.Windows.Blocked) > 0 && m.Windows.Blocked[0].Strength != windows.StrengthHint
+}
+
 // isFile reports whether an argument is a file and not a name.
 func isFile(arg string) bool {
 	return strings.ContainsRune(arg, '/') || (runtime.GOOS == "windows" && strings.ContainsRune(arg, '\\'))
 }
 
 // readFile reads a module's file of this machine, wherever it stands.
-func (a *app) readFile(ctx context.Context, name string) ([]lkm.Module, error) {
+func (a *app) readFile(ctx context.Context, name string, more lkm.Detail) ([]lkm.Module, error) {
 	o, err := a.options()
 	if err != nil {
 		return nil, err
 	}
-	o.Detail |= lkm.DetailFiles | lkm.DetailSignatures
+	o.Detail |= more
 	dir, file := filepath.Split(filepath.Clean(name))
 	if dir == "" {
 		dir = "."

@@ -46,7 +46,8 @@ Filters show what is known to match, and count what could not be decided.`,
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
 	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: "+strings.Join(states, ", "))
 	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
-	fl.StringVar(&f.blockList, "blocklist", "", "say which drivers a block list names: a SiPolicy (XML) or LOLDrivers (JSON) `FILE`; exit 1 if any (Windows)")
+	fl.StringVar(&f.blockList, "blocklist", "", "say which drivers a block list names: a SiPolicy (compiled or XML) or LOLDrivers (JSON, CSV) "+
+		"`FILE`, or \"system\" for the machine's own; exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c
 }
@@ -272,7 +273,10 @@ func (f *filter) active() bool {
 }
 
 // states are the words that --state takes.
-var states = []string{string(lkm.StateLoaded), string(lkm.StateLoading), string(lkm.StateUnloading), string(lkm.StateBuiltin), string(lkm.StateInstalled)}
+var states = []string{
+	string(lkm.StateLoaded), string(lkm.StateLoading), string(lkm.StateUnloading), string(lkm.StateBuiltin),
+	string(lkm.StateInstalled), string(lkm.StateStaged),
+}
 
 // check returns an error for a state or a pattern that is none.
 func (f *filter) check() error {

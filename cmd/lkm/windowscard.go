@@ -107,7 +107,7 @@ func windowsFacts(d *windows.Driver) []fact {
 		line("authentihash", "%s", h.AuthentihashSHA256)
 	}
 	for _, b := range d.Blocked {
-		line("BLOCKLIST", "%s by %s %s %s", b.Strength, b.Kind, b.Rule, b.Name)
+		line("BLOCKLIST", "%s by %s %s: %s", b.Strength, b.Kind, b.Rule, evidenceText(b))
 	}
 	for _, w := range d.WMI {
 		line("wmi", "%s", joined(" · ", w.Name, w.State, w.StartMode, w.PathName))
@@ -164,15 +164,34 @@ func signedText(s *authenticode.Signature) string {
 	}
 	if s.Catalog != "" {
 		source += " " + s.Catalog
+		if len(s.Catalog) > 1 && s.Catalog[1] == ':' {
+			source = strings.ReplaceAll(source, "/", `\`)
+		}
 	}
-	text := joined(" · ", source, string(s.Status), string(s.Class), s.Reason)
+	text := joined(" · ", source, string(s.Status), classText(s), s.Reason)
 	if len(s.Certificates) > 0 {
 		text += " · " + s.Certificates[0].CommonName
 	}
 	if !s.SignedAt.IsZero() {
 		text += fmt.Sprintf(" · %s (%s)", s.SignedAt.Format("2006-01-02"), s.TimeFrom)
 	}
+	if s.TrustedPublisher == lkm.Yes {
+		text += " · a trusted publisher on this machine"
+	}
 	return text
+}
+
+// classText explains the program that a signature was made under.
+func classText(s *authenticode.Signature) string {
+	switch {
+	case s.Class == lkm.ClassWHCP && s.Attested == lkm.Yes:
+		return "whcp (attested: on its maker's word, without tests)"
+	case s.Class == lkm.ClassWHCP && s.Attested == lkm.No:
+		return "whcp (its tests were passed)"
+	case s.Class == lkm.ClassCrossSigned:
+		return "cross_signed (by a cross certificate, which newer Windows takes from a list alone)"
+	}
+	return string(s.Class)
 }
 
 // seenByText names the sources that show the driver, and those of its registration that do not: that

@@ -6,8 +6,10 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/registry"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // Windows11 is a desktop with Windows 11 24H2: its bases are hidden from a user. One service is
@@ -171,5 +173,11 @@ func (m *Machine) policy() {
 	key(windows.SecureBootKey, "UEFISecureBootEnabled", 1)
 	key(windows.BootIDKey, "BootId", 42)
 	m.add("C:/Windows/"+strings.ReplaceAll(windows.PolicyFolder, `\`, "/")+"/driversipolicy.p7b",
-		[]byte("a block list"))
+		policytest.Compile(&sipolicy.Policy{
+			Format: 7, TypeID: "d2bda982-ccf6-4344-ac5b-0b44427b6816", Version: 10<<48 | 26100<<16,
+			Rules:     []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "vulnerable.sys", Minimum: 1 << 48}},
+			Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers, Product: sipolicy.Group{Rules: []int{0}}}},
+			Settings: []sipolicy.Setting{{Provider: "PolicyInfo", Key: "Information", Name: "Name",
+				Type: sipolicy.SettingText, Text: "Made-up list"}},
+		}))
 }
