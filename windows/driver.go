@@ -23,6 +23,10 @@ type Driver struct {
 	Devices []Device `json:"devices,omitzero"`
 	// Packages are the driver packages that it came from.
 	Packages []Package `json:"packages,omitzero"`
+	// ClassFilters are the device setup classes that it filters every device of.
+	ClassFilters []ClassFilter `json:"classFilters,omitzero"`
+	// Match is why a hardware id stands for it; only in the answer to Resolve.
+	Match *DeviceMatch `json:"match,omitzero"`
 	// Filter is what the filter manager says of it; only for a file system filter.
 	Filter *Filter `json:"filter,omitzero"`
 	// Blocked are the rules of a given block list that hit it, loaded or only present.
@@ -41,6 +45,13 @@ type Driver struct {
 	Columns []Column `json:"columns,omitzero"`
 	// Views say which of the sources show it.
 	Views map[string]fact.View `json:"views,omitzero"`
+}
+
+// A ClassFilter is a device setup class whose devices all get a filter driver.
+type ClassFilter struct {
+	Class string `json:"class,omitzero"` // the class's name
+	GUID  string `json:"guid"`           // in lower case without braces
+	Upper bool   `json:"upper,omitzero"` // above the function driver; else below it
 }
 
 // A Column is one named value of a text capture, as it stands.

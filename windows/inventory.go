@@ -27,6 +27,7 @@ func (k *Kernel) inventory(ctx context.Context, loaded bool, r *fact.Report) (*i
 	k.readServices(ctx, inv, r)
 	k.readRegistered(ctx, inv, r)
 	k.readDevices(ctx, inv, r)
+	k.readClassFilters(ctx, inv, r)
 	k.readWMI(ctx, inv, r)
 	k.readLongPaths(ctx, inv)
 	return inv, ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
 )
 
 // An inventory is what the sources said. A nil list was not read; an empty one was, and had
@@ -21,7 +22,8 @@ type inventory struct {
 	Filters    []Filter
 	WMI        []WMIDriver
 	WMISigned  []WMISignedDriver
-	Files      []storedFile // of System32\drivers and of the store
+	Classes    []registry.Key // device setup classes, with the filters of all their devices
+	Files      []storedFile   // of System32\drivers and of the store
 
 	judged        bool // a verdict is asked for
 	packagesAsked bool // the packages were asked for, for a verdict
@@ -66,6 +68,7 @@ func (inv *inventory) join() []entry {
 		j.addStatus(st)
 	}
 	j.addFilters()
+	j.addClassFilters()
 	j.addWMI()
 	j.addDevices()
 	j.addPackages()

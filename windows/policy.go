@@ -259,7 +259,7 @@ func policyEffect(raw []byte) string {
 	}
 	var r fact.Report // of this file alone: its problems are counted in the text
 	l := compiledList(p, &r)
-	text := fmt.Sprintf(", %q %s, %d rules that deny", l.Name, l.Version, l.Rules)
+	text := fmt.Sprintf(", %q %s, denies by %d rule(s)", l.Name, l.Version, l.Rules)
 	if n := r.Count(sourceBlockList); n > 0 {
 		text += fmt.Sprintf(", %d parts that are not compared", n)
 	}

@@ -221,7 +221,7 @@ func (k *Kernel) linkLockdown(ctx context.Context, f *fileList, r *fact.Report) 
 		return
 	}
 	keys, err := k.subkeys(ctx, lockdownKey)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) { // it only adds to what is known
 		r.Problem(SourceStore, "", "packages", err)
 	}
 	for i := range keys {

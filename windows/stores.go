@@ -67,7 +67,7 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 				read++
 			case errors.Is(err, fs.ErrNotExist): // a store that nobody put anything into
 				continue
-			case unasked(err):
+			case errors.Is(err, errors.ErrUnsupported):
 				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, err)
 				return kept
 			default:

@@ -495,14 +495,29 @@ func (v *Verifier) catalogSignatures(p *pe.File) []Signature {
 	if d := p.UnpaddedAuthentihash(crypto.SHA256); d != nil {
 		digests = append(digests, d, p.UnpaddedAuthentihash(crypto.SHA1))
 	}
-	digests = append(digests, sign.Sum(crypto.SHA256, b), sign.Sum(crypto.SHA1, b))
+	flat := [][]byte{sign.Sum(crypto.SHA256, b), sign.Sum(crypto.SHA1, b)}
+	digests = append(digests, flat...)
 	var out []Signature
 	for _, c := range v.Catalogs {
 		for _, hit := range c.find(digests...) {
-			out = append(out, v.catalogSignature(hit))
+			s := v.catalogSignature(hit)
+			if slices.ContainsFunc(flat, func(d []byte) bool { return string(d) == string(hit.digest) }) {
+				s.byBytes()
+			}
+			out = append(out, s)
 		}
 	}
 	return out
+}
+
+var errByBytes = errors.New("the catalog lists the file by the digest of its bytes: the kernel looks an image up by " +
+	"its authentihash alone")
+
+// byBytes takes the verdict from a signature of a catalog that lists an image as if it were any file.
+func (s *Signature) byBytes() {
+	if s.Status == fact.SignatureValid {
+		s.Status, s.KeySet, s.Reason = fact.SignatureUntrusted, "", errByBytes.Error()
+	}
 }
 
 func (v *Verifier) catalogSignature(hit catalogHit) Signature {

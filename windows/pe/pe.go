@@ -71,6 +71,8 @@ type File struct {
 	// Imports are the other images that it needs, in the file's order; nil when the table could not
 	// be read.
 	Imports []Import `json:"imports,omitzero"`
+	// DelayImports are images that are loaded at the first call of a function; nil when there are none.
+	DelayImports []Import `json:"delayImports,omitzero"`
 	// Imphash is the MD5 of the imports in the form that pefile introduced; ordinals are written
 	// ordN (pefile has names for those of three libraries of user mode, which no driver imports).
 	// Empty without imports.
@@ -296,6 +298,8 @@ func Parse(b []byte, r *fact.Report) (*File, error) {
 	p.Imports, err = m.imports()
 	note("imports", err)
 	p.Imphash = imphash(p.Imports)
+	p.DelayImports, err = m.delayImports()
+	note("delayImports", err)
 	note("pdb", m.debug(p))
 	if m.stamp != 0 && !p.Reproducible {
 		p.LinkedAt = time.Unix(int64(m.stamp), 0).UTC()

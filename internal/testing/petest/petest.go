@@ -18,6 +18,7 @@ type Image struct {
 	TimeStamp  uint32            // link time
 	Repro      bool              // mark TimeStamp as a hash
 	Imports    []Import          // imported images
+	Delayed    []Import          // images that are loaded at the first call of a function
 	Version    map[string]string // strings of the version resource; nil for none
 	Numbers    [4]uint16         // fixed file version
 	Languages  []Language        // further string tables of the version resource
@@ -70,9 +71,14 @@ func (im Image) Build() []byte {
 	}
 	b.add(".text", 0x68000020, code)
 	if len(im.Imports) > 0 {
-		data := b.imports()
+		data := b.imports(b.Imports, false)
 		b.dirs[1] = [2]uint32{b.rva, uint32(len(data))}
 		b.add("INIT", 0x62000020, data)
+	}
+	if len(im.Delayed) > 0 {
+		data := b.imports(im.Delayed, true)
+		b.dirs[13] = [2]uint32{b.rva, uint32(len(data))}
+		b.add(".didat", 0xc0000040, data)
 	}
 	if im.Version != nil {
 		data := b.resources()
@@ -181,18 +187,23 @@ func Checksum(b []byte, at int) uint32 {
 	return sum + uint32(len(b))
 }
 
-func (b *builder) imports() []byte {
+// imports writes a table of imports, or of those that are loaded at the first call of a function.
+func (b *builder) imports(list []Import, delayed bool) []byte {
+	size, nameAt, namesAt, addressesAt := 20, 12, 0, 16
+	if delayed {
+		size, nameAt, namesAt, addressesAt = 32, 4, 16, 12
+	}
 	width := 8
 	if b.PE32 {
 		width = 4
 	}
-	data := make([]byte, 20*(len(b.Imports)+1))
+	data := make([]byte, size*(len(list)+1))
 	text := func(s string) uint32 {
 		rva := b.rva + uint32(len(data))
 		data = append(append(data, s...), 0)
 		return rva
 	}
-	for i, im := range b.Imports {
+	for i, im := range list {
 		name := text(im.Library)
 		thunks := make([]uint64, len(im.Functions)+1)
 		for j, f := range im.Functions {
@@ -214,9 +225,12 @@ func (b *builder) imports() []byte {
 			t8 := binary.LittleEndian.AppendUint64(nil, t)
 			data = append(data, t8[:width]...)
 		}
-		u32(data, 20*i, at)
-		u32(data, 20*i+12, name)
-		u32(data, 20*i+16, at)
+		u32(data, size*i+namesAt, at)
+		u32(data, size*i+nameAt, name)
+		u32(data, size*i+addressesAt, at)
+		if delayed {
+			u32(data, size*i, 1) // its addresses are relative to the image
+		}
 	}
 	return data
 }

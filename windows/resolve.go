@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/windows/registry"
+)
+
+// A DeviceMatch is a driver package that a hardware id stands for.
+type DeviceMatch struct {
+	// ID is the id in the INF that matches: the one that was asked for, or one that begins with it and goes on with "&".
+	ID string `json:"id"`
+	// Kind is hardware if the INF has ID as its hardware id, compatible if as a compatible one.
+	Kind string `json:"kind"`
+	// INF is the published INF.
+	INF string `json:"inf,omitzero"`
+	// Package is the folder of the INF's package in the driver store; empty if it was found by its INF alone.
+	Package string `json:"package,omitzero"`
+	// Section is the INF's install section.
+	Section string `json:"section,omitzero"`
+	// Service is the service that the section adds.
+	Service string `json:"service,omitzero"`
+	// Rank is how well the driver fits if ID is the device's own first hardware id, as 0x and eight digits: the lowest
+	// wins. The signature's part comes from SignerScore, and is left out (00) if Windows did not note one.
+	Rank string `json:"rank,omitzero"`
+	// Source is where it was found: driver_store (the database of devices) or inf.
+	Source string `json:"source"`
+}
+
+// Kinds of a DeviceMatch.
+const (
+	MatchHardware   = "hardware"   // the INF's hardware id
+	MatchCompatible = "compatible" // one of the INF's compatible ids
+)
+
+// deviceIDsKeys hold a key for each id that an INF of the driver store names.
+var deviceIDsKeys = [...]string{`DRIVERS\DriverDatabase\DeviceIds\`, `SYSTEM\DriverDatabase\DeviceIds\`}
+
+// maxMatches is how many packages one id may stand for.
+const maxMatches = 1000
+
+// Resolve returns the drivers that a hardware id stands for: by the driver store's database of devices, and by the INF
+// files of its packages. The best comes first; without the device's own list of ids the rank is that of the id alone.
+func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]Record, error) {
+	if !strings.Contains(alias, `\`) {
+		return nil, fmt.Errorf("%q is no hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias, errors.ErrUnsupported)
+	}
+	inv, err := k.inventory(ctx, false, r)
+	if err != nil {
+		return nil, err
+	}
+	k.storePackages(ctx, inv, r)
+	entries := k.addFiles(ctx, inv.join(), inv, r)
+	found := resolver{kernel: k, ctx: ctx, inv: inv, report: r, id: alias, seen: map[string]bool{}}
+	found.database()
+	found.infs()
+	slices.SortStableFunc(found.list, func(a, b DeviceMatch) int { return cmp.Compare(a.Rank, b.Rank) })
+	var out []Record
+	for _, m := range found.list {
+		out = append(out, found.record(entries, m))
+	}
+	if len(out) == 0 {
+		return nil, r.Err()
+	}
+	return out, nil
+}
+
+// A resolver collects what one id stands for.
+type resolver struct {
+	kernel *Kernel
+	ctx    context.Context
+	inv    *inventory
+	report *fact.Report
+	id     string
+	list   []DeviceMatch
+	seen   map[string]bool // INF and id, folded
+}
+
+func (s *resolver) add(m DeviceMatch) {
+	key := fold(m.INF + "\n" + m.ID)
+	if len(s.list) < maxMatches && !s.seen[key] {
+		s.seen[key] = true
+		s.list = append(s.list, m)
+	}
+}
+
+// fits reports whether an INF's id is the one that is asked for, or one that begins with it.
+func (s *resolver) fits(id string) bool {
+	return strings.EqualFold(id, s.id) || hasFoldPrefix(id, s.id+"&")
+}
+
+// database asks the driver store's database: the id's key has a value for each INF that names it.
+func (s *resolver) database() {
+	for _, root := range deviceIDsKeys {
+		key, err := s.key(root + s.id)
+		switch {
+		case err == nil:
+			s.addKey(key)
+		case !errors.Is(err, fs.ErrNotExist) && !unasked(err):
+			s.report.Problem(SourceStore, s.id, "alias", err)
+		}
+	}
+}
+
+func (s *resolver) key(path string) (*registry.Key, error) {
+	if !s.kernel.options.Image {
+		return s.kernel.registry(s.ctx, path)
+	}
+	hive, rest, err := s.kernel.hiveOf(path)
+	if err != nil {
+		return nil, err
+	}
+	key, found, err := hive.reg(rest)
+	if err == nil && !found {
+		err = errNotThere
+	}
+	return &key, err
+}
+
+// addKey adds the INF files of an id's key: the data's first byte says whether it is a hardware id of the INF (1) or a
+// compatible one (2), the second is the feature score.
+func (s *resolver) addKey(key *registry.Key) {
+	for _, v := range key.Values {
+		if v.Name == "" {
+			continue
+		}
+		m := DeviceMatch{ID: s.id, Kind: MatchHardware, INF: v.Name, Source: SourceStore}
+		score := byte(0xff)
+		if len(v.Data) > 1 {
+			score = v.Data[1]
+		}
+		if len(v.Data) > 0 && v.Data[0] == 2 {
+			m.Kind = MatchCompatible
+		}
+		s.addPackages(m, score)
+	}
+}
+
+// addPackages completes a match of the database by the package of its INF.
+func (s *resolver) addPackages(m DeviceMatch, feature byte) {
+	signature := byte(0)
+	for _, p := range s.inv.Packages {
+		if !strings.EqualFold(p.INF, m.INF) {
+			continue
+		}
+		m.Package = p.Name
+		var n uint32
+		if _, err := fmt.Sscanf(p.SignerScore, "0x%x", &n); err == nil {
+			signature = byte(n >> 24)
+		}
+		if staged, err := s.kernel.staged(s.ctx, s.inv, p.Name, s.report); err == nil {
+			for _, model := range staged.inf.Models {
+				if i := slices.IndexFunc(model.IDs, s.fits); i >= 0 {
+					m.Section = model.Section
+					m.Service = firstService(staged.inf, model.Section)
+					break
+				}
+			}
+		}
+		break
+	}
+	m.Rank = rank(signature, feature, m.Kind)
+	s.add(m)
+}
+
+// rank returns 0xSSGGTHHH: the signature, the feature score, whether the INF has the id as hardware id (0) or as a
+// compatible one (1), and the place among the device's ids, which is taken to be the first.
+func rank(signature, feature byte, kind string) string {
+	n := uint32(signature)<<24 | uint32(feature)<<16
+	if kind == MatchCompatible {
+		n |= 1 << 12
+	}
+	return fmt.Sprintf("0x%08x", n)
+}
+
+func firstService(f *inf, section string) string {
+	for _, service := range f.file.servicesOf(section) {
+		return service.Name
+	}
+	return ""
+}
+
+// infs looks the id up in the INF file of every package of the store.
+func (s *resolver) infs() {
+	for _, dir := range s.kernel.storeFolders(s.inv.Paths, s.report) {
+		if s.ctx.Err() != nil {
+			return
+		}
+		folder := baseName(dir)
+		p, err := s.kernel.staged(s.ctx, s.inv, folder, s.report)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			s.report.Problem(SourceStore, folder, "alias", err)
+			continue
+		}
+		for _, model := range p.inf.Models {
+			for i, id := range model.IDs {
+				if !s.fits(id) {
+					continue
+				}
+				m := DeviceMatch{
+					ID: id, Kind: MatchHardware, INF: cmp.Or(p.published, baseName(p.path)), Package: folder,
+					Section: model.Section, Service: firstService(p.inf, model.Section), Source: FactINF,
+				}
+				if i > 0 {
+					m.Kind = MatchCompatible
+				}
+				m.Rank = rank(0, 0xff, m.Kind)
+				s.add(m)
+			}
+		}
+	}
+}
+
+// record returns the driver of a match: the image of its service, or the file of its package.
+func (s *resolver) record(entries []entry, m DeviceMatch) Record {
+	for i := range entries {
+		e := &entries[i]
+		named := func(x Service) bool { return m.Service != "" && strings.EqualFold(x.Name, m.Service) }
+		if slices.ContainsFunc(e.Driver.Services, named) {
+			return e.matched(m)
+		}
+	}
+	for i := range entries {
+		if e := &entries[i]; m.Package != "" && strings.EqualFold(e.Store, m.Package) {
+			return e.matched(m)
+		}
+	}
+	e := newEntry("inf "+fold(m.INF), m.INF, "")
+	return e.matched(m)
+}
+
+// matched returns the entry as a record with the match.
+func (e *entry) matched(m DeviceMatch) Record {
+	d := *e.Driver
+	d.Match = &m
+	own := *e
+	own.Driver = &d
+	return own.record()
+}
