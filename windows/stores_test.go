@@ -97,7 +97,8 @@ func TestCertificateStores(t *testing.T) {
 		"none":          {storeMachine{}, fact.OutcomeAbsent, 0},
 		"refused":       {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},
 		"an older tape": {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0},
-		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed, len(storePlaces) * len(storeNames)},
+		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed,
+			len(storePlaces) * len(storeNames)},
 	} {
 		var r fact.Report
 		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)

@@ -45,7 +45,8 @@ func TestDelayImports(t *testing.T) {
 		for name, b := range map[string][]byte{"outside": broken, "old form": attrs} {
 			var r fact.Report
 			p, err := Parse(b, &r)
-			if err != nil || len(r.Problems) != 1 || r.Problems[0].Field != "delayImports" || p.Imphash != want.Imphash {
+			if err != nil || len(r.Problems) != 1 || r.Problems[0].Field != "delayImports" ||
+				p.Imphash != want.Imphash {
 				t.Errorf("%s: %v, %v", name, err, r.Problems)
 			}
 		}
