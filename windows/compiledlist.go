@@ -83,7 +83,7 @@ func (c *compiled) addRule(i int) {
 		v := unpackVersion(f.Maximum)
 		rule.max = &v
 	}
-	if f.Minimum != 0 {
+	if f.Minimum != 0 || f.Kind == sipolicy.Deny { // a rule that denies every version has AnyVersion
 		v := unpackVersion(f.Minimum)
 		rule.min = &v
 	}
