@@ -307,7 +307,7 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 		{name: "self signed", signer: own, keys: trusted, status: fact.SignatureUntrusted, class: fact.ClassSelfSigned},
 		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid,
 			class: fact.ClassSelfSigned},
-		{name: "no keys", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUnchecked},
+		{name: "no keys but Microsoft's", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUntrusted},
 		{name: "claims a programme, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft),
 			status: fact.SignatureUntrusted},
 		{name: "wrong usage", signer: issue(t, certificateOf{name: "Web", ekus: []asn1.ObjectIdentifier{oidServerAuth}},
@@ -690,7 +690,7 @@ func TestCatalogs(t *testing.T) {
 	whole := sha256.Sum256(f.driver)
 	flat := f.sign(t, "f.cat", unsignedCatalog(t, whole[:]), leaf, []*party{f.ca}, "-h", "sha256")
 	if list := verify(t, f.driver, keys, index(flat), index(cat)); len(list) != 2 ||
-		list[0].Status != fact.SignatureValid || list[1].Status != fact.SignatureValid {
+		list[0].Status != fact.SignatureUntrusted || list[1].Status != fact.SignatureValid {
 		t.Errorf("by the whole file's digest, and by a second folder: %+v", list)
 	}
 	// A load that was cut short is not made up for behind the caller's back, and can be made again.
@@ -707,7 +707,7 @@ func TestCatalogs(t *testing.T) {
 	if n, err := late.Load(t.Context(), &again); n != 1 || err != nil || len(again.Problems) != 0 {
 		t.Errorf("again: %d catalogs, %v, %v", n, err, again.Problems)
 	}
-	if list := verify(t, f.driver, nil, index(cat)); len(list) != 1 || list[0].Status != fact.SignatureUnchecked {
+	if list := verify(t, f.driver, nil, index(cat)); len(list) != 1 || list[0].Status != fact.SignatureUntrusted {
 		t.Errorf("without keys: %+v", list)
 	}
 	other := bytes.Clone(f.driver)

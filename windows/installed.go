@@ -73,6 +73,9 @@ func (inv *inventory) unnamed(key, name, dos string) entry {
 }
 
 func (k *Kernel) readFolder(p ntPaths, dos string) ([]fs.DirEntry, error) {
+	if len(dos) == len("C:") {
+		dos += `\`
+	}
 	name, err := p.file(dos)
 	if err != nil {
 		return nil, err

@@ -91,12 +91,23 @@ func (k *Kernel) driverFiles(inv *inventory, r *fact.Report) []storedFile {
 			files = append(files, storedFile{f, pack})
 		}
 	}
+	if k.options.Image && k.bareFolder() {
+		add(root[:len("C:")], "")
+		r.Done(SourceFolders, fact.CountOf(int64(len(files))))
+		return files
+	}
 	add(root+`\System32\drivers`, "")
 	for _, dir := range k.storeFolders(inv.Paths, r) {
 		add(dir, baseName(dir))
 	}
 	r.Done(SourceFolders, fact.CountOf(int64(len(files))))
 	return files
+}
+
+// bareFolder reports whether an image is no volume of Windows but a folder of drivers: all files below it count.
+func (k *Kernel) bareFolder() bool {
+	_, err := fs.Stat(k.machine, "C:/Windows")
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // storeFolders returns the folders of the driver store's packages.

@@ -90,6 +90,28 @@ func TestInstalledStore(t *testing.T) {
 	}
 }
 
+// A folder of drivers that is no volume is listed whole.
+func TestBareFolder(t *testing.T) {
+	m := &fakewindows.Machine{Files: fstest.MapFS{}, Calls: map[string]string{}, Deny: map[string]bool{}}
+	for _, name := range []string{"c:/a.sys", "c:/sub/deep/b.sys", "c:/readme.txt"} {
+		m.Files[name] = &fstest.MapFile{Data: sample(name)}
+	}
+	var r fact.Report
+	var got []string
+	for record, err := range image(m).Installed(context.Background(), &r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, record.Path)
+	}
+	if !slices.Equal(got, []string{`C:\a.sys`, `C:\sub\deep\b.sys`}) {
+		t.Errorf("%v", got)
+	}
+	if p, ok := r.First(windows.SourceRegistry); !ok || !strings.Contains(p.Text, `config\SYSTEM`) {
+		t.Errorf("the hive that is missing is not named: %v", r.Problems)
+	}
+}
+
 func wayOf(p *fact.Prospect, name string) fact.Way {
 	i := slices.IndexFunc(p.Ways, func(w fact.Way) bool { return w.Way == name })
 	if i < 0 {

@@ -12,8 +12,11 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // windowsTape writes a tape of a made-up machine with the files of its drivers in it.
@@ -119,5 +122,42 @@ func TestKeysFlag(t *testing.T) {
 	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})
 	if _, err := parseKeys(key); err == nil {
 		t.Error("a private key is taken for certificates")
+	}
+}
+
+// The machine's own lists are asked for without a file, and what could not be read of them is no "0 named".
+func TestSystemBlockList(t *testing.T) {
+	tp := windowsTape(t)
+	out, _, code := runLkm(t, "list", "--installed", "--tape", tp, "--blocklist", "system")
+	if code != 0 || !strings.Contains(out, "this machine's own 1 policies, 0 of ") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	out, _, code = runLkm(t, "list", "--tape", "demo:wine-8.0", "--blocklist", "system")
+	if code != exitIncomplete || !strings.Contains(out, "own policies: none could be read (absent)") {
+		t.Errorf("without a policy: exit %d:\n%s", code, out)
+	}
+}
+
+// One file that is none costs itself, and a block list is asked for each that is one.
+func TestInfoOfFiles(t *testing.T) {
+	im := petest.Sample()
+	good, bad := tempFile(t, "good.sys", im.Build()), tempFile(t, "bad.cat", []byte("text"))
+	list := tempFile(t, "list.p7b", policytest.Compile(&sipolicy.Policy{Format: 7,
+		Rules:     []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "ket.sys", Minimum: sipolicy.AnyVersion}},
+		Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers, Product: sipolicy.Group{Rules: []int{0}}}}}))
+	for _, files := range [][]string{{good, bad}, {bad, good}} {
+		out, errs, code := runLkm(t, append([]string{"info", "--format", "jsonl"}, files...)...)
+		if code != exitFatal || strings.Count(out, "good.sys") == 0 || !strings.Contains(errs, "bad.cat") {
+			t.Errorf("%v: exit %d: %s%s", files, code, out, errs)
+		}
+	}
+	out, _, code := runLkm(t, "info", "--blocklist", list, "--detail", "all", good)
+	first, _, _ := strings.Cut(out, "\n")
+	if code != exitFindings || !strings.Contains(out, "BLOCKLIST") || strings.HasSuffix(first, "?") ||
+		!strings.Contains(out, "authentihash ") || !strings.Contains(out, "bytes when loaded") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	if _, _, code := runLkm(t, "info", "--blocklist", bad, good); code != exitFatal {
+		t.Errorf("a list that is none: exit %d", code)
 	}
 }
