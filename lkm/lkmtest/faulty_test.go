@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkmtest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A fault is what happens to one input of a machine.
+type fault string
+
+const (
+	refused    fault = "refused"     // permission denied
+	unreadable fault = "unreadable"  // an input/output error in the middle of it
+	cut        fault = "cut"         // only its first half is there
+	overBudget fault = "over budget" // more than may be read
+)
+
+var faults = []fault{refused, unreadable, cut, overBudget}
+
+// noticeable reports whether a reader can notice that an input was cut: its form says how long it is, or how it ends.
+// A text of lines does not, nor does a directory.
+func noticeable(input string) bool {
+	if !strings.HasPrefix(input, "open ") {
+		return false
+	}
+	for _, form := range []string{".bin", ".ko", ".plist", ".sys", ".kc", ".gz", ".xz", ".zst"} {
+		if strings.HasSuffix(input, form) {
+			return true
+		}
+	}
+	return false
+}
+
+// possible reports whether the fault can happen to the input, in a way that a reader can notice.
+func (f fault) possible(input string) bool {
+	switch {
+	case f == cut:
+		return noticeable(input)
+	case f == overBudget:
+		return strings.HasPrefix(input, "open ") || strings.HasPrefix(input, "readdir ") || strings.HasPrefix(input, "call ")
+	}
+	return true
+}
+
+func (f fault) err() error {
+	switch f {
+	case refused:
+		return fs.ErrPermission
+	case overBudget:
+		return fmt.Errorf("%w: by this test", fact.ErrTooLarge)
+	}
+	return errors.New("input/output error")
+}
+
+// A faulty machine is another one of which one input is not what it was. It notes what it is asked.
+type faulty struct {
+	lkm.Machine
+	input string // "open PATH", "readdir PATH", "stat PATH", "readlink PATH" or "call OP ARGUMENTS"; empty for none
+	fault fault
+
+	mu    sync.Mutex
+	asked []string
+	known map[string]bool
+}
+
+func (m *faulty) ask(op, name string) error {
+	input := op + " " + name
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = make(map[string]bool)
+	}
+	if !m.known[input] {
+		m.known[input] = true
+		m.asked = append(m.asked, input)
+	}
+	if input != m.input || m.fault == cut || m.fault == unreadable && op == "open" {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: m.fault.err()}
+}
+
+func (m *faulty) Open(name string) (fs.File, error) {
+	if err := m.ask("open", name); err != nil {
+		return nil, err
+	}
+	f, err := m.Machine.Open(name)
+	if err != nil || "open "+name != m.input {
+		return f, err
+	}
+	return m.damaged(f, name)
+}
+
+// damaged returns a file that ends, or fails, in its middle.
+func (m *faulty) damaged(f fs.File, name string) (fs.File, error) {
+	info, err := f.Stat()
+	if err != nil || info.IsDir() {
+		return f, nil
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	half := io.Reader(bytes.NewReader(b[:len(b)/2]))
+	if m.fault != cut {
+		half = io.MultiReader(half, failing{&fs.PathError{Op: "read", Path: name, Err: m.fault.err()}})
+	}
+	return &halfFile{half, info}, nil
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+type halfFile struct {
+	io.Reader
+	info fs.FileInfo
+}
+
+func (f *halfFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *halfFile) Close() error               { return nil }
+
+func (m *faulty) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := m.ask("readdir", name); err != nil {
+		return nil, err
+	}
+	return m.Machine.ReadDir(name)
+}
+
+func (m *faulty) Stat(name string) (fs.FileInfo, error) {
+	if err := m.ask("stat", name); err != nil {
+		return nil, err
+	}
+	return fs.Stat(m.Machine, name)
+}
+
+func (m *faulty) Lstat(name string) (fs.FileInfo, error) {
+	if err := m.ask("stat", name); err != nil {
+		return nil, err
+	}
+	return m.Machine.Lstat(name)
+}
+
+func (m *faulty) ReadLink(name string) (string, error) {
+	if err := m.ask("readlink", name); err != nil {
+		return "", err
+	}
+	return m.Machine.ReadLink(name)
+}
+
+func (m *faulty) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	if err := m.ask("call", strings.Join(append([]string{op}, args...), " ")); err != nil {
+		return nil, err
+	}
+	return m.Machine.Call(ctx, op, args...)
+}
+
+func (m *faulty) Redacted(key string) bool { return fact.IsRedacted(m.Machine, key) }
+
+// shapeOf is an input with the names that differ from module to module taken out: two of a shape are enough.
+func shapeOf(input string) string {
+	op, name, _ := strings.Cut(input, " ")
+	dir, base := path.Split(name)
+	if strings.HasPrefix(name, "sys/module/") || strings.HasPrefix(name, "sys/bus/") {
+		parts := strings.Split(name, "/")
+		parts[2] = "*"
+		if len(parts) > 4 {
+			parts[len(parts)-2] = "*"
+		}
+		return op + " " + strings.Join(parts, "/")
+	}
+	if i := strings.IndexByte(base, '.'); i >= 0 && op == "open" && !strings.HasPrefix(base, "modules.") {
+		return op + " " + dir + "*" + base[i:]
+	}
+	if op == "call" {
+		words := strings.Fields(name)
+		return op + " " + words[0] + strings.Repeat(" *", len(words)-1)
+	}
+	return input
+}
+
+// spread returns at most n of the list, evenly.
+func spread[T any](list []T, n int) []T {
+	if len(list) <= n {
+		return list
+	}
+	out := make([]T, 0, n)
+	for i := range n {
+		out = append(out, list[i*len(list)/n])
+	}
+	return slices.Clip(out)
+}
