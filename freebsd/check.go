@@ -88,6 +88,11 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		if err != nil {
 			c.unread.Problem(SourceKldstat, "", "", err)
 		}
+		for i := range c.loaded {
+			if f := &c.loaded[i]; f.Modules == nil || len(f.report.Problems) > 0 {
+				c.unread.Problem(SourceModstat, f.Name, "modules", f.insideErr())
+			}
+		}
 		c.preloads, _ = k.preloads(ctx, r) // the error is reported; it bears on one word
 	}
 	lib.tell(&c.unread)

@@ -194,7 +194,10 @@ func (c *checker) unmet(d *diskFile) []Depend {
 		return nil
 	}
 	_, missing := c.library.requires(d)
-	if len(c.library.report.Problems) > 0 {
+	switch kernel := c.library.Kernel; {
+	case kernel != nil && kernel.metadata == nil:
+		missing = nil // any may be in the kernel's file, its own version, too
+	case len(c.library.report.Problems) > 0:
 		// Any other may be in what was not read.
 		missing = slices.DeleteFunc(missing, func(d Depend) bool { return d.Name != kernelName })
 	}
@@ -221,9 +224,22 @@ func (c *checker) unlisted() fact.Answer {
 	return fact.Answer{}
 }
 
-// unseen answers why a name may be on disk that was not found; it does not apply if every file that could know a name
-// was read.
+// insideErr returns why not all modules inside a loaded file are known.
+func (f *loadedFile) insideErr() error {
+	if len(f.report.Problems) > 0 {
+		return f.report.Problems[0]
+	}
+	return fmt.Errorf("the modules inside were not listed: %w", fact.ErrRestricted)
+}
+
+// unseen answers why a name may be on disk, or that of a module inside a loaded file, that was not found; it does not
+// apply if everything that could know a name was read.
 func (c *checker) unseen() fact.Answer {
+	for _, p := range c.unread.Problems {
+		if p.Source == SourceModstat {
+			return fact.Unsure(ReasonUnread, "not all modules inside the loaded files were read: "+p.Error())
+		}
+	}
 	const text = "no file that was read has that name, but not every file was read: "
 	if lost := c.library.report.Problems; len(lost) > 0 {
 		return fact.Unsure(ReasonUnread, text+lost[0].Error())

@@ -167,6 +167,10 @@ func (k *Kernel) compareFiles(ctx context.Context, tree *modprobe.Tree, unchecke
 			unknown, len(modules), first.Subject, first.Text)
 		addUncheckedFor(unchecked, SourceTree, first)
 	}
+	if len(absent) > 0 && tree.HasUnseen() { // the files may be there
+		addUncheckedFor(unchecked, SourceTree, tree.UnseenErr())
+		absent = nil
+	}
 	if len(absent) == len(modules) && len(absent) > 1 {
 		absent = []fact.Discrepancy{{Name: "/" + tree.Dir, Kind: KindNoFile, Grade: fact.GradeWeak,
 			Samples: 1, Views: absent[0].Views,

@@ -52,6 +52,8 @@ func TestFailedLookups(t *testing.T) {
 			"", "no", fact.VerdictUnknown},
 		{"aliases of builtins, broken", map[string]string{dir + "modules.builtin.alias.bin": brokenIndex()},
 			"", "no", fact.VerdictUnknown},
+		{"symbols, broken", map[string]string{dir + "modules.symbols.bin": brokenIndex()},
+			"", "symbol:no", fact.VerdictUnknown},
 		{"builtins, broken", map[string]string{dir + "modules.builtin.bin": binaryIndex("no", "", "")},
 			"", "no", fact.VerdictUnknown},
 		{"a metadata file refused", map[string]string{dir + "modules.builtin.modinfo": "x.license=GPL\x00"},

@@ -281,7 +281,11 @@ func (t *Tree) LookupErr(name string) (index string, err error) {
 	}
 	for _, by := range []struct{ index, match string }{
 		{IndexAlias, MatchAliasIndex}, {IndexBuiltin, MatchBuiltin}, {IndexBuiltinAlias, MatchBuiltinAlias},
+		{indexSymbols, MatchSymbol},
 	} {
+		if by.match == MatchSymbol && !strings.HasPrefix(name, "symbol:") {
+			continue
+		}
 		if _, err := t.MatchIndex(by.index, name, by.match); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return by.index, err
 		}

@@ -183,6 +183,9 @@ func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 			if i == 0 {
 				found.lookBeside(fsys, ModuleRoots[1]+"/"+release)
 			}
+			if firstErr != nil { // modprobe may use the one that could not be looked at
+				found.beside.Problem(SourceTree, "", "", firstErr)
+			}
 			return found, nil
 		}
 		if err != nil && firstErr == nil && !errors.Is(err, fs.ErrNotExist) {
@@ -204,6 +207,16 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 
 // HasUnseen reports whether there is, or may be, a directory beside this one that nobody looks into.
 func (r *ReleaseDir) HasUnseen() bool { return len(r.Beside)+len(r.beside.Problems) > 0 }
+
+// UnseenErr returns why directories beside this one could hold more; nil if there is none.
+func (d *ReleaseDir) UnseenErr() error {
+	var r fact.Report
+	d.reportUnseen(&r)
+	if len(r.Problems) == 0 {
+		return nil
+	}
+	return r.Problems[0]
+}
 
 // reportUnseen says why directories beside this one could hold more.
 func (d *ReleaseDir) reportUnseen(r *fact.Report) {

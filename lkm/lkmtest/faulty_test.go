@@ -16,6 +16,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
 // A fault is what happens to one input of a machine.
@@ -65,10 +66,30 @@ func (f fault) err() error {
 	return errors.New("input/output error")
 }
 
-// A faulty machine is another one of which one input is not what it was. It notes what it is asked.
+// key is the input as a key of lkmtest.Faults.
+func key(input string) string {
+	op, name, _ := strings.Cut(input, " ")
+	return op + ":" + name
+}
+
+// faultyMachine is the machine with one input that is not what it was; with no input it is whole.
+func faultyMachine(m lkm.Machine, input string, f fault) *faulty {
+	if input != "" && f != cut && !f.halves(input) {
+		m = lkmtest.Faults(m, map[string]error{key(input): f.err()})
+	}
+	return &faulty{Machine: m, input: input, fault: f}
+}
+
+// halves reports whether a file's first half can be read. What the kernel makes at a read comes whole or not at all.
+func (f fault) halves(input string) bool {
+	return f != refused && strings.HasPrefix(input, "open ") && !strings.HasPrefix(input, "open proc/") &&
+		!strings.HasPrefix(input, "open sys/")
+}
+
+// A faulty machine notes what it is asked, and can cut a file short.
 type faulty struct {
 	lkm.Machine
-	input string // "open PATH", "readdir PATH", "stat PATH", "readlink PATH" or "call OP ARGUMENTS"; empty for none
+	input string // "open PATH", "readdir PATH", "stat PATH", "lstat PATH", "readlink PATH" or "call OP ARGUMENTS"
 	fault fault
 
 	mu    sync.Mutex
@@ -76,7 +97,7 @@ type faulty struct {
 	known map[string]bool
 }
 
-func (m *faulty) ask(op, name string) error {
+func (m *faulty) ask(op, name string) {
 	input := op + " " + name
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -87,18 +108,12 @@ func (m *faulty) ask(op, name string) error {
 		m.known[input] = true
 		m.asked = append(m.asked, input)
 	}
-	if input != m.input || m.fault == cut || m.fault == unreadable && op == "open" {
-		return nil
-	}
-	return &fs.PathError{Op: op, Path: name, Err: m.fault.err()}
 }
 
 func (m *faulty) Open(name string) (fs.File, error) {
-	if err := m.ask("open", name); err != nil {
-		return nil, err
-	}
+	m.ask("open", name)
 	f, err := m.Machine.Open(name)
-	if err != nil || "open "+name != m.input {
+	if err != nil || "open "+name != m.input || !m.fault.halves(m.input) {
 		return f, err
 	}
 	return m.damaged(f, name)
@@ -135,37 +150,27 @@ func (f *halfFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *halfFile) Close() error               { return nil }
 
 func (m *faulty) ReadDir(name string) ([]fs.DirEntry, error) {
-	if err := m.ask("readdir", name); err != nil {
-		return nil, err
-	}
+	m.ask("readdir", name)
 	return m.Machine.ReadDir(name)
 }
 
 func (m *faulty) Stat(name string) (fs.FileInfo, error) {
-	if err := m.ask("stat", name); err != nil {
-		return nil, err
-	}
+	m.ask("stat", name)
 	return fs.Stat(m.Machine, name)
 }
 
 func (m *faulty) Lstat(name string) (fs.FileInfo, error) {
-	if err := m.ask("stat", name); err != nil {
-		return nil, err
-	}
+	m.ask("lstat", name)
 	return m.Machine.Lstat(name)
 }
 
 func (m *faulty) ReadLink(name string) (string, error) {
-	if err := m.ask("readlink", name); err != nil {
-		return "", err
-	}
+	m.ask("readlink", name)
 	return m.Machine.ReadLink(name)
 }
 
 func (m *faulty) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
-	if err := m.ask("call", strings.Join(append([]string{op}, args...), " ")); err != nil {
-		return nil, err
-	}
+	m.ask("call", strings.Join(append([]string{op}, args...), " "))
 	return m.Machine.Call(ctx, op, args...)
 }
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkmtest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A root is a machine of files alone.
+type root struct{ fs.FS }
+
+func (r root) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(r.FS, name) }
+func (r root) ReadLink(name string) (string, error)       { return fs.ReadLink(r.FS, name) }
+func (r root) Lstat(name string) (fs.FileInfo, error)     { return fs.Lstat(r.FS, name) }
+func (r root) Call(_ context.Context, op string, _ ...string) ([]byte, error) {
+	return nil, fmt.Errorf("call %s: %w", op, errors.ErrUnsupported)
+}
+
+// linuxRoot is an image with one kernel: modules that are open, blacklisted, blocked by a line and by the command line,
+// one that is compiled in, and one that no index names. Its indexes are texts, or binary beside stale texts.
+func linuxRoot(binary bool) fstest.MapFS {
+	files := linuxtest.Release()
+	module := files[linuxtest.Dir+"/kernel/a.ko"]
+	maps.Copy(files, linuxtest.Files(map[string]string{
+		"boot/config-6.1.0-test":           "CONFIG_MODULES=y\n",
+		"boot/loader/entries/a.conf":       "version 6.1.0-test\noptions module_blacklist=d quiet\n",
+		"etc/modprobe.d/0.conf":            "install b-b /bin/false\nblacklist c\nalias e other\n",
+		"etc/fstab":                        "/dev/sda1 / ext4 defaults 0 1\n",
+		linuxtest.Dir + "/modules.order":   "kernel/a.ko\n",
+		linuxtest.Dir + "/extra/odd.ko":    string(module.Data),
+		linuxtest.Dir + "/kernel/d.ko":     string(module.Data),
+		linuxtest.Dir + "/kernel/e.ko":     string(module.Data),
+		linuxtest.Dir + "/modules.devname": "",
+	}))
+	deps := string(files[linuxtest.Dir+"/modules.dep"].Data) + "kernel/d.ko:\nkernel/e.ko:\n"
+	files[linuxtest.Dir+"/modules.dep"] = linuxtest.File(deps)
+	if !binary {
+		return files
+	}
+	for name, keys := range map[string]map[string][]string{
+		"modules.dep": {"a": {"kernel/a.ko: kernel/b-b.ko updates/c.ko"}, "b_b": {"kernel/b-b.ko: updates/c.ko"},
+			"c": {"updates/c.ko:"}, "d": {"kernel/d.ko:"}, "e": {"kernel/e.ko:"}},
+		"modules.alias":         {"pci:v*d00[0-9]*": {"a"}, "fs-demo": {"b_b"}, "pci:v*d001*": {"c"}, "net-pf-9": {"e"}},
+		"modules.builtin":       {"crc_x": {""}},
+		"modules.builtin.alias": {"crypto-x": {"crc_x"}},
+		"modules.symbols":       {"symbol:do_c": {"c"}},
+	} {
+		files[linuxtest.Dir+"/"+name+".bin"] = &fstest.MapFile{Data: linuxtest.Index(keys)}
+		files[linuxtest.Dir+"/"+name] = linuxtest.File("")
+	}
+	return files
+}
+
+// roots are the subjects that are images.
+func roots(detail lkm.Detail) []*subject {
+	open := func(m *faulty) (*lkm.System, error) {
+		return lkm.OpenImage(m, lkm.Options{OS: lkm.Linux, Detail: detail})
+	}
+	var list []*subject
+	for name, binary := range map[string]bool{"root, text indexes": false, "root, binary indexes": true} {
+		list = append(list, &subject{name: "linux " + name, open: open,
+			machine: func() lkm.Machine { return root{linuxRoot(binary)} },
+			queries: []string{"a", "b_b", "c", "d", "e", "odd", "crc_x", "core", "other", "fs-demo", "net-pf-9", "symbol:do_c",
+				"pci:v1d001", "crypto-x"}})
+	}
+	return list
+}
