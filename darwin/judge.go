@@ -166,6 +166,10 @@ func (j *judge) onDisk() {
 			j.v.Word = "loadable"
 		}
 	case fact.Yes:
+		if unread := j.collectionsUnread(); unread.Applies() {
+			j.mayBeLinked(unread, answer)
+			break
+		}
 		j.onceLinked(answer)
 	default:
 		unread := j.rules.unread(SourceMachine, ReasonRelease, "the release of macOS is unknown")
@@ -173,6 +177,27 @@ func (j *judge) onDisk() {
 	}
 	j.v.Remedies = append(j.v.Remedies, fact.Remedy{Text: "remove " + j.kext.Bundle.Path +
 		", and on macOS 11 and later rebuild the auxiliary collection and restart"})
+}
+
+// collectionsUnread says that a kernel collection which was not read may hold the extension; it does not apply if all
+// were read.
+func (j *judge) collectionsUnread() fact.Answer {
+	if j.kext.Views[SourceCollections] != fact.ViewUnchecked {
+		return fact.Answer{}
+	}
+	because := fact.Reason{Code: ReasonUnread, Unread: "the kernel collections",
+		Text: "source " + SourceCollections + " was not read whole: one may hold it"}
+	j.v.Reasons = append(j.v.Reasons, because)
+	return fact.UnsureOf(because)
+}
+
+// mayBeLinked judges a bundle that may be linked already, for all that was read. answer is that of the rules.
+func (j *judge) mayBeLinked(unread, answer fact.Answer) {
+	j.unsure(unread.Because(), unread.Way(WayCollection))
+	if answer.Blocked() == fact.No {
+		next := prospectBy(WayCollection, answer)
+		j.v.NextBoot, j.next = &next, answer.Because()
+	}
 }
 
 // onceLinked judges a bundle that must be linked into the auxiliary collection first, which a reboot does if it is
