@@ -5,6 +5,7 @@ package lkmtest_test
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"os"
 	"slices"
@@ -250,6 +251,9 @@ func TestClosedGate(t *testing.T) {
 	whole := os.Getenv("KERNELEXT_FULL") != ""
 	total := make(map[string]*tally)
 	for _, s := range subjects(t) {
+		if !whole && strings.Contains(s.name, " tape synthetic-") {
+			continue // a made-up machine that is here itself
+		}
 		t.Run(s.name, func(t *testing.T) {
 			queries := s.queriesOf(t)
 			for _, c := range commands {
@@ -297,8 +301,11 @@ func (s *subject) property(t *testing.T, c command, queries []string, whole bool
 		}
 	}
 	n.inputs = len(before.asked)
-	if !whole {
-		changes = spread(changes, 2)
+	if !whole && len(changes) > 0 { // one, another one for each machine and command
+		h := fnv.New32a()
+		h.Write([]byte(s.name + c.name))
+		i := int(h.Sum32() % uint32(len(changes)))
+		changes = changes[i : i+1]
 	}
 	for _, ch := range changes {
 		after := s.ask(t, c, faultyMachine(s.machine(), ch.input, ch.fault), queries)

@@ -51,7 +51,8 @@ func (f fault) possible(input string) bool {
 	case f == cut:
 		return noticeable(input)
 	case f == overBudget:
-		return strings.HasPrefix(input, "open ") || strings.HasPrefix(input, "readdir ") || strings.HasPrefix(input, "call ")
+		op, _, _ := strings.Cut(input, " ")
+		return op == "open" || op == "readdir" || op == "call"
 	}
 	return true
 }

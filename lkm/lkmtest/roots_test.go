@@ -48,7 +48,8 @@ func linuxRoot(binary bool) fstest.MapFS {
 	for name, keys := range map[string]map[string][]string{
 		"modules.dep": {"a": {"kernel/a.ko: kernel/b-b.ko updates/c.ko"}, "b_b": {"kernel/b-b.ko: updates/c.ko"},
 			"c": {"updates/c.ko:"}, "d": {"kernel/d.ko:"}, "e": {"kernel/e.ko:"}},
-		"modules.alias":         {"pci:v*d00[0-9]*": {"a"}, "fs-demo": {"b_b"}, "pci:v*d001*": {"c"}, "net-pf-9": {"e"}},
+		"modules.alias": {"pci:v*d00[0-9]*": {"a"}, "fs-demo": {"b_b"}, "pci:v*d001*": {"c"},
+			"net-pf-9": {"e"}},
 		"modules.builtin":       {"crc_x": {""}},
 		"modules.builtin.alias": {"crypto-x": {"crc_x"}},
 		"modules.symbols":       {"symbol:do_c": {"c"}},
@@ -68,8 +69,8 @@ func roots(detail lkm.Detail) []*subject {
 	for name, binary := range map[string]bool{"root, text indexes": false, "root, binary indexes": true} {
 		list = append(list, &subject{name: "linux " + name, open: open,
 			machine: func() lkm.Machine { return root{linuxRoot(binary)} },
-			queries: []string{"a", "b_b", "c", "d", "e", "odd", "crc_x", "core", "other", "fs-demo", "net-pf-9", "symbol:do_c",
-				"pci:v1d001", "crypto-x"}})
+			queries: []string{"a", "b_b", "c", "d", "e", "odd", "crc_x", "core", "other", "fs-demo", "net-pf-9",
+				"symbol:do_c", "pci:v1d001", "crypto-x"}})
 	}
 	return list
 }
