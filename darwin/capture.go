@@ -16,6 +16,7 @@ type reading struct {
 	fact.Capture[Kext]
 	source string
 	report *fact.Report
+	some   bool // the text leaves kexts out, which was reported
 }
 
 // readText gives every line of a text to row, which returns an error for a line that is no row.
@@ -53,7 +54,8 @@ func (c *reading) ends(early bool) {
 
 // selects reports a text that leaves kexts out.
 func (c *reading) selects(some bool) {
-	if some {
+	if some && !c.some {
+		c.some = true
 		c.report.Add(fact.Problem{Source: c.source, Field: "modules", Code: fact.CodeOther,
 			Text: "the text shows some kexts only: its command, or its form, leaves others out"})
 	}

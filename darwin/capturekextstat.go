@@ -16,6 +16,7 @@ const kextstatHeader = "Index Refs Address"
 // A kextstatText is what the text of kextstat or kmutil showloaded says beside its rows.
 type kextstatText struct {
 	sure     bool // something beside the rows says which tool printed it
+	headed   bool // the header was seen
 	filtered bool // the command asks for some kexts only, or its output went through another command
 	rows     []Record
 }
@@ -29,8 +30,30 @@ func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
 	c.Records, c.Sure = k.rows, k.sure
 	c.loadedKexts()
 	c.ends(isCut(text))
-	c.selects(k.filtered)
+	c.selects(k.filtered || missingTags(k.rows))
+	if !c.some {
+		capture.Headed(r, SourceKextstat, k.headed)
+	}
 	return c.done()
+}
+
+// missingTags reports whether a kext is linked against a load tag that has no row. A kext is never unloaded before
+// those that are linked against it, so the row was left out.
+func missingTags(rows []Record) bool {
+	tags := make(map[int64]bool, len(rows))
+	for i := range rows {
+		if tag, ok := rows[i].Own.LoadTag.Get(); ok {
+			tags[tag] = true
+		}
+	}
+	for i := range rows {
+		for _, link := range rows[i].Own.LinkedAgainst {
+			if tag, ok := link.Tag.Get(); ok && !tags[tag] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readToolList reads the whole output of kmutil or kextstat. A line that is no row is reported: it may hide a kext. An
@@ -81,7 +104,7 @@ func (k *kextstatText) line(line string) error {
 func (k *kextstatText) notice(line string) bool {
 	switch {
 	case strings.HasPrefix(line, kextstatHeader):
-		k.sure = true
+		k.sure, k.headed = true, true
 	case strings.HasPrefix(line, "Executing: /usr/bin/kmutil"):
 		k.sure = true
 		for _, option := range []string{"--bundle-identifier", "--filter", "--collection", " -b "} {

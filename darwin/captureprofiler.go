@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -75,7 +76,8 @@ func (p *profilerItem) record() Record {
 	}
 	if len(p.SignedBy) > 0 {
 		own.CodeSignature = &CodeSignature{
-			Present: fact.Yes, Signer: p.SignedBy[0], Chain: p.SignedBy, Notarized: p.Notarized,
+			Present: fact.Yes, Signer: p.SignedBy[0], TeamID: teamOf(p.SignedBy[0]), Chain: p.SignedBy,
+			Notarized: p.Notarized,
 		}
 	}
 	m := Record{Kind: fact.KindMacOSKext, Name: cmp.Or(p.BundleID, p.Name), Version: p.Version, Path: p.Path,
@@ -211,7 +213,7 @@ func (c *profilerReport) item(n node) profilerItem {
 	p.Architectures = n.texts("spext_architectures", l)
 	p.Address = addressOf(n.text("spext_load_address", l))
 	for _, by := range n.texts("spext_signed_by", l) {
-		p.SignedBy = append(p.SignedBy, listed(by)...)
+		p.SignedBy = append(p.SignedBy, certificates(by)...)
 	}
 	if e := n.dict["spext_valid_errors"]; e.kind == dictNode {
 		p.Errors = e.keys()
@@ -226,6 +228,38 @@ func listed(text string) []string {
 		parts = append(parts, strings.TrimSpace(part))
 	}
 	return parts
+}
+
+// certificateNames are how the names of certificates begin that Apple issues; no company's name goes on so.
+var certificateNames = [...]string{"Developer ID ", "Apple ", "Software Signing", "Mac Developer: ",
+	"3rd Party Mac Developer ", "Mac App Distribution: "}
+
+// certificates splits a chain of certificates at the commas before a certificate's name: a company's name holds commas
+// of its own ("Developer ID Application: Oracle America, Inc. (VB5E2TV963)").
+func certificates(text string) []string {
+	var names []string
+	for _, part := range listed(text) {
+		begins := slices.ContainsFunc(certificateNames[:], func(s string) bool { return strings.HasPrefix(part, s) })
+		if begins || len(names) == 0 {
+			names = append(names, part)
+			continue
+		}
+		names[len(names)-1] += ", " + part
+	}
+	return names
+}
+
+// teamOf returns the team id in the name of a developer's certificate; empty if it has none.
+func teamOf(certificate string) string {
+	_, rest, ok := strings.Cut(certificate, ": ")
+	i := strings.LastIndex(rest, " (")
+	if !ok || i < 0 || !strings.HasSuffix(rest, ")") {
+		return ""
+	}
+	if team := rest[i+2 : len(rest)-1]; isTeamID(team) {
+		return team
+	}
+	return ""
 }
 
 // profilerTri reads the words for yes and no of every version.
@@ -304,7 +338,7 @@ func (p *profilerItem) textField(key, value string) *[]string {
 		}
 		return &p.Errors
 	case "Signed by":
-		p.SignedBy = append(p.SignedBy, listed(value)...)
+		p.SignedBy = append(p.SignedBy, certificates(value)...)
 	}
 	return nil
 }

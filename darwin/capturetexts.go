@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // SourceIDList is the source of a text of bundle ids.
@@ -36,103 +35,6 @@ func ReadIDList(text string, r *fact.Report) fact.Capture[Kext] {
 	c.ends(isCut(text))
 	c.selects(true)
 	return c.done()
-}
-
-// SourcePanic is the source of what a panic report says.
-const SourcePanic = "panic_report"
-
-// lastKext matches what a panic report says of the kext loaded or unloaded last.
-var lastKext = lazy.Regexp{Pattern: `^last (loaded|started|unloaded|stopped) kext at \d+: (\S+)\s+(\S+)` +
-	`(?: \(addr (0x[0-9a-f]+), size (\d+)\))?$`}
-
-// panicWords undoes the shortening of words in a panic report's bundle ids.
-var panicWords = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
-	return strings.NewReplacer("!U", "AppleUSB", "!A", "Apple", "!F", "Family", "!S", "Storage",
-		"!C", "Controller", "!B", "Bluetooth", "!I", "Intel")
-}}
-
-// expandPanicID undoes the shortening of a bundle id.
-func expandPanicID(s string) string {
-	s = panicWords.Get().Replace(s)
-	if s == "" {
-		return s
-	}
-	switch s[0] {
-	case '>':
-		return "com.apple.driver." + s[1:]
-	case '|':
-		return "com.apple.iokit." + s[1:]
-	case '$':
-		return "com.apple.security." + s[1:]
-	case '@':
-		return "com.apple." + s[1:]
-	}
-	return s
-}
-
-// A panicText is what a panic report says of kexts.
-type panicText struct {
-	*reading
-	inside bool              // between "loaded kexts:" and the end of the list
-	last   map[string]Record // the address and the size of kexts that were loaded last, by bundle id
-}
-
-// ReadPanic reads the list of loaded kexts in a panic report: from the line "loaded kexts:" on, a bundle id and a
-// version a line, and the kext that was loaded last with its address and size.
-func ReadPanic(text string, r *fact.Report) fact.Capture[Kext] {
-	p := panicText{last: make(map[string]Record)}
-	p.reading = readText(text, SourcePanic, r, func(c *reading, line string) error {
-		p.reading = c
-		return p.line(strings.TrimRight(line, " \t\n"))
-	})
-	p.loadedKexts()
-	p.ends(isCut(text))
-	return p.done()
-}
-
-func (p *panicText) line(line string) error {
-	if m := lastKext.FindStringSubmatch(line); m != nil {
-		if m[1] == "loaded" || m[1] == "started" {
-			p.last[expandPanicID(m[2])] = Record{Address: addressOf(m[4]), Size: sizeOf(m[5])}
-		}
-		return nil
-	}
-	switch {
-	case line == "loaded kexts:":
-		p.inside, p.Sure = true, true
-	case p.inside && (line == "" || line == "EOF" || strings.HasPrefix(line, "** ")):
-		p.inside = false
-	case p.inside && !p.full():
-		return p.row(line)
-	}
-	return nil
-}
-
-func (p *panicText) row(line string) error {
-	name, version, ok := strings.Cut(line, "\t")
-	if !ok {
-		name, version, ok = strings.Cut(strings.TrimSpace(line), " ")
-	}
-	id, version := expandPanicID(strings.TrimSpace(name)), strings.TrimSpace(version)
-	if !ok || !isBundleID(id) || strings.ContainsAny(version, " \t") {
-		return noRow(line)
-	}
-	p.add(Record{Kind: fact.KindMacOSKext, Name: id, State: fact.StateLoaded, Version: version,
-		Address: p.last[id].Address, Size: p.last[id].Size, Own: &Kext{BundleID: id}})
-	return nil
-}
-
-func addressOf(s string) fact.Address {
-	v, _ := strconv.ParseUint(strings.TrimPrefix(s, "0x"), 16, 64)
-	return fact.Address(v)
-}
-
-func sizeOf(s string) fact.Count {
-	v, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return fact.Count{}
-	}
-	return fact.CountOf(v)
 }
 
 // SourceKextutil is the source of what kextutil -v 6 prints of loaded kexts.
@@ -242,4 +144,17 @@ func (p *kextutilReader) end() {
 		p.add(loadedRecord(p.id, p.info))
 	}
 	p.id, p.info = "", node{}
+}
+
+func addressOf(s string) fact.Address {
+	v, _ := strconv.ParseUint(strings.TrimPrefix(s, "0x"), 16, 64)
+	return fact.Address(v)
+}
+
+func sizeOf(s string) fact.Count {
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return fact.Count{}
+	}
+	return fact.CountOf(v)
 }

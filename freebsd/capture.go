@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,8 +48,12 @@ func readKldstat(text string, kind fact.Kind, r *fact.Report) fact.Capture[File]
 		})
 	}
 	c.Rows = len(c.Records)
+	whole := p.whole(dir != "" || slices.ContainsFunc(p.rows, func(row kldstatRow) bool { return row.id == 1 }))
+	if whole != "" {
+		r.Add(fact.Problem{Source: SourceKldstat, Field: "modules", Code: fact.CodeOther, Text: whole})
+	}
 	outcome := fact.OutcomeOK
-	if c.Stray > 0 {
+	if c.Stray > 0 || whole != "" {
 		outcome = fact.OutcomePartial
 	}
 	if len(p.modules) > 0 {
@@ -57,6 +62,19 @@ func readKldstat(text string, kind fact.Kind, r *fact.Report) fact.Capture[File]
 	}
 	r.Source(SourceKldstat, outcome, fact.CountOf(int64(c.Rows)), nil)
 	return c
+}
+
+// whole returns why the text is not shown to be a whole list; empty if it is. The kernel is file 1 of every list.
+func (p *kldstat) whole(kernel bool) string {
+	switch {
+	case len(p.modules) > 0 && len(p.rows) == 0: // kldstat -m lists modules, not files
+		return ""
+	case !p.header:
+		return "the text has no header: nothing shows that it is the whole list"
+	case !kernel:
+		return "the text has no row of the kernel itself, which every list begins with: it shows some files only"
+	}
+	return ""
 }
 
 // A kldstatRow is one file of a listing.

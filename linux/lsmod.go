@@ -49,6 +49,7 @@ type listText struct {
 
 	entries  []listEntry
 	sure     bool // the header was seen, or a prompt with the command: an empty list is then one that was printed
+	headed   bool // the header was seen
 	filtered bool // a prompt pipes the command's output into another: rows may be missing
 	kernel   fact.Kernel
 }
@@ -70,11 +71,35 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 		r.Problem(l.source, "", "modules", &fact.ParseError{Source: l.source,
 			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
 	}
+	if l.source == SourceLsmod && len(l.entries) > 0 {
+		capture.Headed(r, l.source, l.headed)
+	}
+	if user := l.missing(); user != "" {
+		r.Add(fact.Problem{Source: l.source, Field: "modules", Code: fact.CodeOther,
+			Text: strconv.Quote(user) + " uses a module and has no row: the text shows some modules only"})
+	}
 	r.Done(l.source, fact.CountOf(int64(len(l.entries))))
 	return fact.Capture[Module]{
 		Records: recordsOf(&moduleList{Entries: l.entries}, nil), Header: fact.Header{Kernel: l.kernel},
 		Rows: len(l.entries), Stray: stray, Sure: l.sure || l.filtered && len(l.entries) > 0,
 	}
+}
+
+// missing returns a module that the text names as a user, and that has no row; empty if there is none. Who uses a module
+// is loaded (/sys/module/NAME/holders).
+func (l *listText) missing() string {
+	names := make(map[string]bool, len(l.entries))
+	for i := range l.entries {
+		names[l.entries[i].Name] = true
+	}
+	for i := range l.entries {
+		for _, user := range l.entries[i].UsedBy {
+			if !names[user] {
+				return user
+			}
+		}
+	}
+	return ""
 }
 
 // header recognizes lsmod's header, with the kernel's taint on old systems.
@@ -83,7 +108,7 @@ func (l *listText) header(line string) bool {
 	if !ok || l.source != SourceLsmod {
 		return false
 	}
-	l.sure = true
+	l.sure, l.headed = true, true
 	switch letters, tainted := strings.CutPrefix(rest, "Tainted:"); {
 	case tainted:
 		l.kernel.TaintFlags = flagsOfLetters(strings.Join(strings.Fields(letters), ""))

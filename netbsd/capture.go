@@ -35,6 +35,9 @@ func ReadModstat(text string, r *fact.Report) fact.Capture[Module] {
 		return err
 	})
 	c.Rows, c.Records = len(stats), records(stats, true, r)
+	if c.Rows > 0 {
+		capture.Headed(r, SourceModctl, c.Sure)
+	}
 	r.Done(SourceModctl, fact.CountOf(int64(c.Rows)))
 	return c
 }

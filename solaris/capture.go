@@ -4,6 +4,7 @@ package solaris
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 		return err
 	})
 	c.Rows, c.Records = len(rows), joined(rows)
+	if c.Rows > 0 {
+		capture.Headed(r, SourceModinfo, c.Sure)
+	}
 	r.Done(SourceModinfo, fact.CountOf(int64(len(c.Records))))
 	return c
 }
@@ -75,11 +79,20 @@ func joined(rows []row) []Record {
 		}
 		out = append(out, Record{
 			ID: string(fact.KindSolarisModule) + ":" + row.name, Kind: fact.KindSolarisModule, Name: row.name,
-			State: fact.StateLoaded, Description: row.description, Path: row.path, Size: row.size, Address: row.address,
+			State: row.loaded(), Description: row.description, Path: row.path, Size: row.size, Address: row.address,
 			Own: own,
 		})
 	}
 	return out
+}
+
+// loaded returns the state of the row's module. Where the form says it (modctl(2)'s mod_loaded), a module that is not
+// in memory is known to the kernel only; every other form lists what is loaded.
+func (r *row) loaded() fact.State {
+	if r.state != nil && !slices.Contains(r.state, "loaded") {
+		return fact.StateInstalled
+	}
+	return fact.StateLoaded
 }
 
 type form int

@@ -164,7 +164,33 @@ func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
 			third++
 		}
 	}
-	return fmt.Sprintf("%s%d loaded (%d known third-party)", atLeast(snap), len(snap.Modules), third)
+	return fmt.Sprintf("%s%s (%d known third-party)", atLeast(snap), loadedCount(snap), third)
+}
+
+// loadedCount says how many modules are loaded; a text may also list others, and not say which are.
+func loadedCount(snap *lkm.Snapshot) string {
+	unloaded, unknown := 0, 0
+	for i := range snap.Modules {
+		switch snap.Modules[i].State {
+		case lkm.StateInstalled, lkm.StateStaged:
+			unloaded++
+		case "":
+			unknown++
+		}
+	}
+	var parts []string
+	add := func(n int, text string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, text))
+		}
+	}
+	loaded := len(snap.Modules) - unloaded - unknown
+	if add(loaded, "loaded"); len(snap.Modules) == 0 {
+		return "0 loaded"
+	}
+	add(unloaded, "not loaded")
+	add(unknown, "in an unknown state")
+	return strings.Join(parts, ", ")
 }
 
 // atLeast is what to say before the number of a list that is known to be cut or torn.

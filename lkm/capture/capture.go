@@ -23,21 +23,40 @@ type captured struct {
 }
 
 // by returns a reader made of that of a kernel's package.
-func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) func(string) captured {
-	return func(text string) captured {
+func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) func(string, *form) captured {
+	return func(clean string, f *form) captured {
 		var r fact.Report
-		c := read(text, &r)
+		c := read(clean, &r)
 		if c.Rows == 0 && !c.Sure {
 			return captured{}
 		}
+		f.judge(clean, &r)
 		return captured{lkm.FromRecords(os, c.Records, c.Header, &r), c.Rows, c.Stray, c.Sure}
+	}
+}
+
+// judge makes the sources partial that the reader took for whole, if the text shows that it is but a part of a list.
+func (f *form) judge(clean string, r *fact.Report) {
+	why, code := text.Part(clean, f.tools, f.selects), fact.CodeOther
+	if refused := text.Refusal(clean); why == nil && refused != nil {
+		why, code = refused, fact.CodePermission
+	}
+	if why == nil {
+		return
+	}
+	for i := range r.Sources {
+		if s := &r.Sources[i]; s.Outcome == lkm.OutcomeOK {
+			s.Outcome = lkm.OutcomePartial
+			r.Add(fact.Problem{Source: s.Name, Field: "modules", Code: code, Text: why.Error()})
+		}
 	}
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
 // returns, byte-order marks, UTF-16, terminal colors and stray lines do no harm. With as "" the
-// kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an error
-// that satisfies lkm.ErrMalformed; a text whose last row is cut makes the source partial. The snapshot
+// kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an
+// error that satisfies lkm.ErrMalformed. The source is partial if the text is cut, or shows a command that leaves rows out, or
+// lacks the header that its tool prints. The snapshot
 // has no time: when the text was made is not known.
 func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
 	clean, err := text.Read(r)
@@ -57,56 +76,74 @@ const headSize = 64 << 10
 // deepKinds are the kinds whose rows may stand behind any amount of other text.
 var deepKinds = [...]Kind{MSInfo, MacOSPanic, SystemProfiler, AbendLog}
 
-func readAs(text string, as Kind) (captured, error) {
+func readAs(clean string, as Kind) (captured, error) {
 	switch {
-	case strings.TrimSpace(text) == "":
+	case strings.TrimSpace(clean) == "":
 		return captured{}, fmt.Errorf("%w: the text is empty, which is no empty list", lkm.ErrMalformed)
 	case as == "":
-		return detect(text)
+		return detect(clean)
 	}
 	r, ok := as.reader()
 	if !ok {
 		return captured{}, fmt.Errorf("capture kind %q: %w", as, errors.ErrUnsupported)
 	}
-	if c := r.read(text); c.fits() {
-		return c, nil
+	c := r.read(clean, &r.form)
+	if !c.fits() {
+		c = captured{}
 	}
-	return captured{}, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as)
+	return c, c.empty(clean, r, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as))
+}
+
+// empty returns the error of a text without a row: what its tool was refused, or that it lists nothing though no machine
+// has nothing to list; none for a list that may be empty. other is the error of a text of another kind.
+func (c captured) empty(clean string, r reader, other error) error {
+	if c.snapshot != nil && c.rows > 0 {
+		return nil
+	}
+	if err := text.Refusal(clean); err != nil {
+		return fmt.Errorf("%w: %w", lkm.ErrMalformed, err)
+	}
+	switch {
+	case c.snapshot == nil:
+		return other
+	case r.neverEmpty && len(c.snapshot.Problems) == 0:
+		return fmt.Errorf("%w: the text of %s lists nothing, and no machine of its kind is without",
+			lkm.ErrMalformed, r.kind)
+	}
+	return nil
 }
 
 // detect reads a text as the kind that fits it best. Of a long one only the beginning is given to
 // every reader, and the whole to the one that it fits.
-func detect(text string) (captured, error) {
-	head := text
-	if len(text) > headSize {
-		head = text[:headSize]
+func detect(clean string) (captured, error) {
+	head := clean
+	if len(clean) > headSize {
+		head = clean[:headSize]
 		if i := strings.LastIndexByte(head, '\n'); i > 0 {
 			head = head[:i+1]
 		}
 	}
 	best, kind := bestOf(head, func(Kind) bool { return true })
-	if best.snapshot != nil && len(head) < len(text) {
-		best, _ = bestOf(text, func(k Kind) bool { return k == kind })
+	if best.snapshot != nil && len(head) < len(clean) {
+		best, _ = bestOf(clean, func(k Kind) bool { return k == kind })
 	}
-	if len(head) < len(text) && (best.snapshot == nil || best.rows < best.stray) {
-		deep, _ := bestOf(text, func(k Kind) bool { return slices.Contains(deepKinds[:], k) })
+	if len(head) < len(clean) && (best.snapshot == nil || best.rows < best.stray) {
+		deep, deepKind := bestOf(clean, func(k Kind) bool { return slices.Contains(deepKinds[:], k) })
 		if deep.snapshot != nil && deep.better(best) {
-			best = deep
+			best, kind = deep, deepKind
 		}
 	}
-	if best.snapshot == nil {
-		return captured{}, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed)
-	}
-	return best, nil
+	r, _ := kind.reader()
+	return best, best.empty(clean, r, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed))
 }
 
 // bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.
-func bestOf(text string, ask func(Kind) bool) (best captured, kind Kind) {
+func bestOf(clean string, ask func(Kind) bool) (best captured, kind Kind) {
 	for _, r := range readers() {
 		if !ask(r.kind) {
 			continue
 		}
-		if c := r.read(text); c.fits() && c.better(best) {
+		if c := r.read(clean, &r.form); c.fits() && c.better(best) {
 			best, kind = c, r.kind
 		}
 	}

@@ -15,129 +15,148 @@ import (
 	"github.com/kernelext/kernelext/windows"
 )
 
-// A Kind names the tool or file whose text a capture holds.
-type Kind string
-
-// The kinds of Linux captures.
-const (
-	Lsmod        Kind = "lsmod"         // lsmod of kmod, BusyBox or Linux 2.4
-	ProcModules  Kind = "proc_modules"  // /proc/modules
-	LinuxModinfo Kind = "linux_modinfo" // Linux's modinfo, of one module or many
-)
-
-// The kinds of macOS captures.
-const (
-	Kextstat            Kind = "kextstat"            // kextstat, or kmutil showloaded
-	MacOSPanic          Kind = "macos_panic"         // the loaded kexts of a panic report
-	SystemProfiler      Kind = "system_profiler"     // system_profiler SPExtensionsDataType, in any form
-	SystemExtensionsCtl Kind = "systemextensionsctl" // systemextensionsctl list
-	Kextutil            Kind = "kextutil"            // "Loaded kext info" of kextutil -v 6
-	KextPolicy          Kind = "kextpolicy"          // what sqlite3 printed of KextPolicy's kext_policy
-	BundleIDs           Kind = "bundle_ids"          // bundle ids, one a line
-)
-
-// The kinds of captures of the other Unix systems, VxWorks and NetWare. Those of plain genkex,
-// VxWorks and NetWare are experimental: no recording of a real one was at hand.
-const (
-	Modstat    Kind = "modstat"    // modstat of NetBSD
-	Modinfo    Kind = "modinfo"    // modinfo of illumos or Solaris
-	Genkex     Kind = "genkex"     // genkex, genkex -d or genkld of AIX
-	ModuleShow Kind = "moduleshow" // moduleShow of VxWorks
-	Modules    Kind = "modules"    // MODULES of NetWare
-	Moddebug   Kind = "moddebug"   // console messages of an illumos kernel booted with moddebug
-	AbendLog   Kind = "abend_log"  // ABEND.LOG of NetWare: the modules on the stack
-)
-
-// The kinds of Windows captures.
-const (
-	DriverQuery Kind = "driverquery" // driverquery with and without /v, /si, table or CSV, any language
-	SC          Kind = "sc"          // sc query, queryex and qc
-	Fltmc       Kind = "fltmc"       // fltmc filters and instances
-	PnPUtil     Kind = "pnputil"     // pnputil /enum-drivers and -e, any language
-	WMI         Kind = "wmi"         // Win32_SystemDriver and Win32_PnPSignedDriver as list, CSV or JSON
-	MSInfo      Kind = "msinfo32"    // msinfo32 /report
-	Autoruns    Kind = "autoruns"    // autorunsc -c and Get-PSAutorun
-	DriverList  Kind = "driver_list" // rows of "name, display name, Driver, state, start,"
-	Osquery     Kind = "osquery"     // osquery's table of drivers, line form
-)
-
-// The kinds of captures of FreeBSD and DragonFly. The two systems print the same columns: a text
-// whose kind is found out is taken to be FreeBSD's.
-const (
-	Kldstat          Kind = "kldstat"           // kldstat of FreeBSD, with -v, -h, -d, -i, -n or -m
-	KldstatDragonFly Kind = "kldstat_dragonfly" // kldstat of DragonFly
-)
-
-// A reader reads the captures of one kind.
-type reader struct {
-	kind Kind
-	os   lkm.OS
-	read func(text string) captured
-	// experimental is set if no recording of a real system was at hand to prove the reader.
-	experimental bool
-}
-
 // readers returns the readers in the order in which they are asked.
 func readers() []reader {
+	list := linuxReaders()
+	list = append(list, windowsReaders()...)
+	list = append(list, darwinReaders()...)
+	return append(list, unixReaders()...)
+}
+
+// Words that several forms share.
+const (
+	cutEnd   = "a cut end"
+	noHeader = "a missing header, " + cutEnd
+)
+
+func linuxReaders() []reader {
 	return []reader{
-		{ProcModules, lkm.Linux, by(lkm.Linux, linux.ReadModulesText), false},
-		{Lsmod, lkm.Linux, by(lkm.Linux, linux.ReadLsmod), false},
-		{LinuxModinfo, lkm.Linux, by(lkm.Linux, linux.ReadModinfo), false},
-		{SC, lkm.Windows, by(lkm.Windows, windows.ReadSC), false},
-		{DriverQuery, lkm.Windows, by(lkm.Windows, windows.ReadDriverQuery), false},
-		{Fltmc, lkm.Windows, by(lkm.Windows, windows.ReadFltmc), false},
-		{PnPUtil, lkm.Windows, by(lkm.Windows, windows.ReadPnPUtil), false},
-		{MSInfo, lkm.Windows, by(lkm.Windows, windows.ReadMSInfo), false},
-		{WMI, lkm.Windows, by(lkm.Windows, windows.ReadWMIText), false},
-		{Autoruns, lkm.Windows, by(lkm.Windows, windows.ReadAutoruns), false},
-		{DriverList, lkm.Windows, by(lkm.Windows, windows.ReadDriverList), false},
-		{Osquery, lkm.Windows, by(lkm.Windows, windows.ReadOsquery), false},
-		{Kextstat, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextstat), false},
-		{MacOSPanic, lkm.Darwin, by(lkm.Darwin, darwin.ReadPanic), false},
-		{SystemProfiler, lkm.Darwin, by(lkm.Darwin, darwin.ReadProfiler), false},
-		{SystemExtensionsCtl, lkm.Darwin, by(lkm.Darwin, darwin.ReadSystemExtensionsCtl), false},
-		{Kextutil, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextutil), false},
-		{KextPolicy, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextPolicyText), false},
-		{BundleIDs, lkm.Darwin, by(lkm.Darwin, darwin.ReadIDList), false},
-		{Kldstat, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldstat), false},
-		{KldstatDragonFly, lkm.DragonFly, by(lkm.DragonFly, freebsd.ReadKldstatDragonFly), false},
-		{Modstat, lkm.NetBSD, by(lkm.NetBSD, netbsd.ReadModstat), true},
-		{Modinfo, lkm.Solaris, by(lkm.Solaris, solaris.ReadModinfo), false},
-		{Genkex, lkm.AIX, by(lkm.AIX, aix.ReadGenkex), false},
-		{ModuleShow, lkm.VxWorks, by(lkm.VxWorks, vxworks.ReadModuleShow), true},
-		{Modules, lkm.NetWare, by(lkm.NetWare, netware.ReadModules), true},
-		{Moddebug, lkm.Illumos, by(lkm.Illumos, solaris.ReadModdebug), false},
-		{AbendLog, lkm.NetWare, by(lkm.NetWare, netware.ReadAbendLog), false},
+		{ProcModules, lkm.Linux, by(lkm.Linux, linux.ReadModulesText), form{
+			tools: []string{"/proc/modules", "modules", "cat"},
+			shown: "rows of six columns with a state and an address",
+			fills: "size, references, users, state, address, taint letters", lacks: "version, file, signature",
+			notices: "a missing row that another row names as its user, " + cutEnd}},
+		{Lsmod, lkm.Linux, by(lkm.Linux, linux.ReadLsmod), form{
+			tools: []string{"lsmod"}, shown: "the header, or rows of name, size, references and users",
+			fills: "size, references, users; the kernel's taint in the header of old systems", lacks: "taint, address, file",
+			notices: noHeader + ", a missing row that another row names as its user"}},
+		{LinuxModinfo, lkm.Linux, by(lkm.Linux, linux.ReadModinfo), form{
+			tools: []string{"modinfo"}, shown: "the key filename, values in column 16",
+			fills: "every field of the file", lacks: "whether it is loaded", notices: cutEnd}},
 	}
 }
 
-// Kinds returns the kinds that Read knows.
-func Kinds() []Kind {
-	var kinds []Kind
-	for _, r := range readers() {
-		kinds = append(kinds, r.kind)
+func windowsReaders() []reader {
+	return []reader{
+		{SC, lkm.Windows, by(lkm.Windows, windows.ReadSC), form{
+			tools: []string{"sc"}, shown: "a name at the margin, then numbered values, in any language",
+			fills: "service, display name, type, state; of sc qc the start, path, group, dependencies", lacks: "file, version",
+			notices: "a cut block"}},
+		{DriverQuery, lkm.Windows, by(lkm.Windows, windows.ReadDriverQuery), form{
+			tools: []string{"driverquery"}, selects: []string{}, neverEmpty: true,
+			shown: "4 or 15 columns whose values have the shapes of theirs, in any language",
+			fills: "service, display name, type, link date; with /v start, state, path, sizes; with /si devices",
+			lacks: "version, signature of the file; without /v the state and the path", notices: noHeader}},
+		{Fltmc, lkm.Windows, by(lkm.Windows, windows.ReadFltmc), form{
+			tools: []string{"fltmc"}, shown: "columns with an altitude, below a ruler",
+			fills: "filter, altitude, instances, frame, volume", lacks: "file, version", notices: noHeader}},
+		{PnPUtil, lkm.Windows, by(lkm.Windows, windows.ReadPnPUtil), form{
+			tools: []string{"pnputil"}, shown: "the XML element PnpUtil, or a block of values that begins with oemN.inf",
+			fills: "driver packages: INF, original name, provider, class, date, version, signer",
+			lacks: "the driver's file, whether it is loaded", notices: cutEnd}},
+		{MSInfo, lkm.Windows, by(lkm.Windows, windows.ReadMSInfo), form{
+			tools: []string{"msinfo32"}, shown: "sections, one with rows of 11 columns of which one is a path",
+			fills: "service, description, path, type, start, state", lacks: "version, signature",
+			notices: "a line that is no row"}},
+		{WMI, lkm.Windows, by(lkm.Windows, windows.ReadWMIText), form{
+			tools:   []string{"get-ciminstance", "get-wmiobject", "gcim", "gwmi", "wmic"},
+			selects: []string{"-Filter", "-Query", "where"},
+			shown:   "properties of Win32_SystemDriver or Win32_PnPSignedDriver, as list, table, CSV, JSON or JSON lines",
+			fills:   "service, display name, path, state, start, type; devices with INF, version, date, signer",
+			lacks:   "version of the file, signature of the file", notices: cutEnd + ", values that PowerShell cut"}},
+		{Autoruns, lkm.Windows, by(lkm.Windows, windows.ReadAutoruns), form{
+			tools: []string{"autorunsc", "autorunsc64", "get-psautorun"},
+			shown: "a CSV header with Entry Location and Category, or records of Get-PSAutorun",
+			fills: "service, path, image path, hashes, import hash, company, signer, version, time", lacks: "state",
+			notices: noHeader}},
+		{DriverList, lkm.Windows, by(lkm.Windows, windows.ReadDriverList), form{
+			shown: "rows of name, display name, the word Driver, state, start", fills: "service, display name, state, start",
+			lacks: "path, version", notices: cutEnd}},
+		{Osquery, lkm.Windows, by(lkm.Windows, windows.ReadOsquery), form{
+			tools: []string{"osqueryi", "osqueryi64"}, selects: []string{"where", "WHERE", "limit", "LIMIT"},
+			shown: "columns of the table drivers: service, service_key, device_id; as lines, JSON, CSV or a box",
+			fills: "devices with service, image, INF, version, date, provider, signed", lacks: "whether it is loaded",
+			notices: cutEnd}},
 	}
-	return kinds
 }
 
-// reader returns the reader of the kind, and whether there is one.
-func (k Kind) reader() (reader, bool) {
-	for _, r := range readers() {
-		if r.kind == k {
-			return r, true
-		}
+func darwinReaders() []reader {
+	return []reader{
+		{Kextstat, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextstat), form{
+			tools:      []string{"kextstat", "kmutil"},
+			selects:    []string{"-b", "--bundle-identifier", "--filter", "--collection", "-k"},
+			neverEmpty: true,
+			shown:      "the header, or rows that end in a version and tags",
+			fills:      "tag, references, address, size, version, UUID, links",
+			lacks:      "path, signature", notices: noHeader + ", a missing row that another is linked against"}},
+		{MacOSPanic, lkm.Darwin, by(lkm.Darwin, darwin.ReadPanic), form{
+			shown: `the line "loaded kexts:", also in the JSON of a .ips or .panic file`,
+			fills: "bundle id, version; address and size of the kext that was started last", lacks: "path, UUID",
+			notices: cutEnd}},
+		{SystemProfiler, lkm.Darwin, by(lkm.Darwin, darwin.ReadProfiler), form{
+			tools: []string{"system_profiler"}, shown: "SPExtensionsDataType, or the heading Extensions:",
+			fills: "bundle id, versions, path, loaded, signers with the team, notarization, dependencies",
+			lacks: "references, links", notices: "a cut JSON or XML"}},
+		{SystemExtensionsCtl, lkm.Darwin, by(lkm.Darwin, darwin.ReadSystemExtensionsCtl), form{
+			tools: []string{"systemextensionsctl"}, shown: "its count, headings, or rows that end in [state]",
+			fills: "team, bundle id, versions, name, state", lacks: "path, signature", notices: "fewer rows than its count"}},
+		{Kextutil, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextutil), form{
+			tools: []string{"kextutil", "kextload"}, neverEmpty: true, shown: "the heading Loaded kext info:",
+			fills: "what the kernel says of each kext", lacks: "path of some", notices: "a brace that is not closed"}},
+		{KextPolicy, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextPolicyText), form{
+			tools: []string{"sqlite3"}, selects: []string{"where", "WHERE", "limit", "LIMIT"},
+			shown: "rows of team, bundle id, allowed, name, flags", fills: "which kexts were allowed, and by whom",
+			lacks: "whether they are loaded", notices: cutEnd}},
+		{BundleIDs, lkm.Darwin, by(lkm.Darwin, darwin.ReadIDList), form{
+			shown: "bundle ids, one a line, one of them Apple's", fills: "bundle id", lacks: "everything else",
+			notices: "never taken for a whole list"}},
 	}
-	return reader{}, false
 }
 
-// OS returns the operating system that captures of this kind come from; empty for an unknown kind.
-func (k Kind) OS() lkm.OS {
-	r, _ := k.reader()
-	return r.os
-}
-
-// Experimental reports whether no recording of a real system was at hand to prove the reader of this kind.
-func (k Kind) Experimental() bool {
-	r, _ := k.reader()
-	return r.experimental
+func unixReaders() []reader {
+	kldstat := form{
+		tools: []string{"kldstat"}, selects: []string{"-i", "-n", "-m"}, neverEmpty: true,
+		shown: "the header, or rows of id, references, address, size and name",
+		fills: "id, references, address, size, path, modules of a file (-v)", lacks: "version, dependencies",
+		notices: noHeader + ", a missing row of the kernel"}
+	return []reader{
+		{Kldstat, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldstat), kldstat},
+		{KldstatDragonFly, lkm.DragonFly, by(lkm.DragonFly, freebsd.ReadKldstatDragonFly), kldstat},
+		{Modstat, lkm.NetBSD, by(lkm.NetBSD, netbsd.ReadModstat), form{
+			tools: []string{"modstat"}, selects: []string{"-n"}, experimental: true,
+			shown: "the header, or rows with a class and a source",
+			fills: "class, source, references, size, address, requirements", lacks: "version, file",
+			notices: "a missing header"}},
+		{Modinfo, lkm.Solaris, by(lkm.Solaris, solaris.ReadModinfo), form{
+			tools: []string{"modinfo"}, selects: []string{"-i"}, neverEmpty: true,
+			shown: "the header, or rows of id, address, size, info, revision and name",
+			fills: "id, address, size, description; with -c whether it is in memory", lacks: "dependencies, file",
+			notices: "a missing header, a cut description"}},
+		{Genkex, lkm.AIX, by(lkm.AIX, aix.ReadGenkex), form{
+			tools: []string{"genkex", "genkld"}, neverEmpty: true, shown: "its header", fills: "address, size, path",
+			lacks: "references, version", notices: "a missing header"}},
+		{ModuleShow, lkm.VxWorks, by(lkm.VxWorks, vxworks.ReadModuleShow), form{
+			tools: []string{"moduleshow"}, experimental: true, shown: "its header and ruler",
+			fills: "module id, group, segments", lacks: "version, file", notices: "a missing header"}},
+		{Modules, lkm.NetWare, by(lkm.NetWare, netware.ReadModules), form{
+			tools: []string{"modules"}, neverEmpty: true, experimental: true,
+			shown: "a file name at the margin, then its texts",
+			fills: "version, date, description", lacks: "address, dependencies", notices: "a line that is no row"}},
+		{Moddebug, lkm.Illumos, by(lkm.Illumos, solaris.ReadModdebug), form{
+			shown: "messages that a module was loaded", fills: "id, size, address", lacks: "what was unloaded later",
+			notices: "nothing: messages are no list"}},
+		{AbendLog, lkm.NetWare, by(lkm.NetWare, netware.ReadAbendLog), form{
+			shown: "lines of an abend with the modules on the stack", fills: "name, version, date", lacks: "other modules",
+			notices: "nothing: the stack is no list"}},
+	}
 }
