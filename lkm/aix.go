@@ -16,6 +16,10 @@ var aixRow = row{
 		}
 		return aix.Call
 	},
+}
+
+var aixLists = listSources{
+	os:        AIX,
 	loaded:    []string{aix.SourceGenkex},
 	builtin:   []string{aix.SourceGenkex},
 	installed: []string{aix.SourceGenkex},

@@ -22,6 +22,10 @@ var darwinRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(darwin.ReadFile(ctx, fsys, name, head, o))
 	},
+}
+
+var darwinLists = listSources{
+	os:        Darwin,
 	loaded:    []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
 	builtin:   []string{darwin.SourceKextManager, darwin.SourceKmutil, darwin.SourceKextstat},
 	installed: []string{darwin.SourceBundles, darwin.SourceCollections},

@@ -130,11 +130,7 @@ func lost(old, new *Snapshot, source string) bool {
 // what says so in the older one was lost. What is on disk is found in all of its sources, what is
 // in the kernel in any of them.
 func listLost(old, new *Snapshot, state State) bool {
-	row, err := rowOf(old.OS)
-	if err != nil {
-		return false
-	}
-	sources := row.listed(state)
+	sources := listsOf(old.OS).of(state)
 	if state == StateInstalled {
 		return slices.ContainsFunc(sources, func(name string) bool { return lost(old, new, name) })
 	}

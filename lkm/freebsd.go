@@ -17,15 +17,23 @@ var freebsdRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(freebsd.ReadFile(ctx, fsys, name, head, o))
 	},
+}
+
+var freebsdLists = listSources{
+	os:        FreeBSD,
 	loaded:    []string{freebsd.SourceKldstat},
 	builtin:   []string{freebsd.SourceKldstat},
 	installed: []string{freebsd.SourceModulePath},
 }
 
 var dragonflyRow = row{
+	os:   DragonFly,
+	open: openFreeBSD,
+	call: func(bool) fact.Call { return freebsd.Call },
+}
+
+var dragonflyLists = listSources{
 	os:        DragonFly,
-	open:      openFreeBSD,
-	call:      func(bool) fact.Call { return freebsd.Call },
 	loaded:    []string{freebsd.SourceKldstat},
 	builtin:   []string{freebsd.SourceKldstat},
 	installed: []string{freebsd.SourceModulePath},

@@ -18,6 +18,10 @@ var linuxRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(linux.ReadFile(ctx, fsys, name, head, o))
 	},
+}
+
+var linuxLists = listSources{
+	os:        Linux,
 	loaded:    []string{linux.SourceModules, linux.SourceLsmod},
 	builtin:   []string{linux.SourceBuiltin},
 	installed: []string{linux.SourceTree},

@@ -17,6 +17,10 @@ var netbsdRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(netbsd.ReadFile(ctx, fsys, name, head, o))
 	},
+}
+
+var netbsdLists = listSources{
+	os:        NetBSD,
 	loaded:    []string{netbsd.SourceModctl},
 	builtin:   []string{netbsd.SourceModctl},
 	installed: []string{netbsd.SourceModulePath},

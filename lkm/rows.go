@@ -31,11 +31,10 @@ type row struct {
 	readFile func(
 		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
 	) (m []Module, ok bool, err error)
-	// loaded, builtin and installed are the sources that say which modules of that state there are.
-	loaded, builtin, installed []string
 }
 
-// rows returns all rows, in the order in which their packages are shown a file of unknown kind.
+// rows returns all rows, in the order in which their packages are shown a file of unknown kind. Open must not reach it:
+// a program that looks at its own machine alone would link every kernel's functions.
 func rows() []*row {
 	return []*row{
 		&darwinRow, &netwareRow, &freebsdRow, &dragonflyRow, &netbsdRow, &windowsRow, &linuxRow,
@@ -64,15 +63,36 @@ func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 	return r.open(m, o.facts(r.os, of)), nil
 }
 
-// listed returns the sources that say which modules of that state there are.
-func (r *row) listed(state State) []string {
+// ListSources are the sources that say which modules of a state there are on one system. They are apart from the row, so
+// that a program that compares two snapshots does not link the system's functions.
+type listSources struct {
+	os                         OS
+	loaded, builtin, installed []string
+}
+
+// listsOf returns the lists of an operating system; none for one that this library never lists modules of.
+func listsOf(os OS) listSources {
+	all := [...]*listSources{
+		&linuxLists, &windowsLists, &darwinLists, &freebsdLists, &dragonflyLists, &netbsdLists, &illumosLists,
+		&solarisLists, &aixLists,
+	}
+	for _, l := range all {
+		if l.os == os {
+			return *l
+		}
+	}
+	return listSources{}
+}
+
+// of returns the sources that say which modules of that state there are.
+func (l listSources) of(state State) []string {
 	switch state {
 	case StateBuiltin:
-		return r.builtin
+		return l.builtin
 	case StateInstalled:
-		return r.installed
+		return l.installed
 	}
-	return r.loaded
+	return l.loaded
 }
 
 var openbsdRow = row{os: OpenBSD, reason: "loadable kernel modules were removed from it in 2014"}

@@ -8,14 +8,15 @@ import (
 )
 
 var (
-	illumosRow = row{
-		os: Illumos, open: openSolaris, call: callSolaris,
-		loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
+	illumosRow = row{os: Illumos, open: openSolaris, call: callSolaris}
+	solarisRow = row{os: Solaris, open: openSolaris, call: callSolaris}
+
+	illumosLists = listSources{
+		os: Illumos, loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
 		installed: []string{solaris.SourceModinfo},
 	}
-	solarisRow = row{
-		os: Solaris, open: openSolaris, call: callSolaris,
-		loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
+	solarisLists = listSources{
+		os: Solaris, loaded: []string{solaris.SourceModinfo}, builtin: []string{solaris.SourceModinfo},
 		installed: []string{solaris.SourceModinfo},
 	}
 )

@@ -18,6 +18,10 @@ var windowsRow = row{
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(windows.ReadFile(ctx, fsys, name, head, o))
 	},
+}
+
+var windowsLists = listSources{
+	os:        Windows,
 	loaded:    []string{windows.SourceModules, windows.SourceServices},
 	builtin:   []string{windows.SourceModules, windows.SourceServices},
 	installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,7 @@ func TestLinuxBinary(t *testing.T) {
 		t.Skip("skipped: -short, and this builds a program")
 	}
 	file := filepath.Join(t.TempDir(), "lkm")
-	goBuild(t, "linux", file)
+	goBuild(t, "linux", file, "./cmd/lkm")
 	unwanted := []string{"yusufpapurcu/wmi", "go-ole", "ebitengine/purego"}
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
@@ -62,14 +63,14 @@ func TestLinuxBinary(t *testing.T) {
 	}
 }
 
-// goBuild builds the command for amd64.
-func goBuild(t *testing.T, goos, file string) {
+// goBuild builds a program for amd64.
+func goBuild(t *testing.T, goos, file, program string, flags ...string) {
 	t.Helper()
 	tool, err := exec.LookPath("go")
 	if err != nil {
 		t.Skip("skipped: no go command to build with: ", err)
 	}
-	cmd := exec.CommandContext(t.Context(), tool, "build", "-o", file, "./cmd/lkm")
+	cmd := exec.CommandContext(t.Context(), tool, slices.Concat([]string{"build", "-o", file}, flags, []string{program})...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
