@@ -74,15 +74,15 @@ type Options struct {
 	Exec bool
 	// Workers is how many files are read at once; 0 means as [Options.WorkersFor] says.
 	Workers int
-	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means DefaultMaxFile.
+	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
 	MaxFile int64
 }
 
 // KernelAll is the Options.Kernel that makes a check answer for every kernel release on disk.
 const KernelAll = "all"
 
-// DefaultMaxFile is the largest file, decompressed, that is read if the caller does not say, in bytes.
-const DefaultMaxFile = 512 << 20
+// defaultMaxFile is the largest file, decompressed, that is read if the caller does not say, in bytes.
+const defaultMaxFile = 512 << 20
 
 // Asks reports whether one of the details was asked for.
 func (o *Options) Asks(d Detail) bool { return o.Detail&d != 0 }
@@ -92,7 +92,7 @@ func (o *Options) FileCap() int64 {
 	if o.MaxFile > 0 {
 		return o.MaxFile
 	}
-	return DefaultMaxFile
+	return defaultMaxFile
 }
 
 // WorkersFor returns how many files of a list of scope are read at once: 1 for what is loaded in the running kernel if

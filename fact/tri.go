@@ -19,9 +19,6 @@ func TriOf(b bool) Tri {
 	return No
 }
 
-// Known reports whether the answer is yes or no.
-func (t Tri) Known() bool { return t == Yes || t == No }
-
 // String returns "yes", "no", or "unknown".
 func (t Tri) String() string {
 	if t == "" {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux"
 )
@@ -59,7 +60,7 @@ func TestSnapshotOfLinux(t *testing.T) {
 		t.Errorf("ids %s", got)
 	}
 	mine, nvme, core := s.Module("linux_module:mine"), s.Module("linux_module:nvme"), s.Module("linux_module:nvme_core")
-	if mine.Origin.Class != OriginThirdParty || mine.Signature.Evidence != EvidenceTaintE ||
+	if mine.Origin.Class != OriginThirdParty || mine.Signature.Evidence != fact.EvidenceTaintE ||
 		mine.Signature.Status != "" || !slices.Equal(mine.Linux.Taints, []string{"O", "E"}) {
 		t.Errorf("mine %+v", mine)
 	}

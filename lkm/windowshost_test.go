@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/lkm"
@@ -328,7 +329,7 @@ func TestReadFileWindows(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := mods[0]
-	if m.Kind != lkm.KindWindowsDriver || m.State != "" || m.Signature.Status != "" || len(m.Problems) != 1 ||
+	if m.Kind != fact.KindWindowsDriver || m.State != "" || m.Signature.Status != "" || len(m.Problems) != 1 ||
 		m.Windows.Hashes == nil || m.ContentID == "" {
 		t.Errorf("%+v", m)
 	}

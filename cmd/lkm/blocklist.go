@@ -3,8 +3,7 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -16,9 +15,6 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 )
-
-// maxKeyFile is the largest file of certificates that is read, in bytes.
-const maxKeyFile = 16 << 20
 
 // readCapped reads a file of this machine.
 func readCapped(name string, max int64) ([]byte, error) {
@@ -38,40 +34,14 @@ func readCapped(name string, max int64) ([]byte, error) {
 func readKeys(files []string) ([]lkm.KeySet, error) {
 	var sets []lkm.KeySet
 	for _, name := range files {
-		b, err := readCapped(name, maxKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--keys: %w", err)
-		}
-		certs, err := parseKeys(b)
+		dir, file := filepath.Split(filepath.Clean(name))
+		read, err := lkm.ReadKeys(os.DirFS(cmp.Or(dir, ".")), file)
 		if err != nil {
 			return nil, fmt.Errorf("--keys %s: %w", name, err)
 		}
-		sets = append(sets, lkm.KeySet{Name: filepath.Base(name), Certificates: certs})
+		sets = append(sets, read...)
 	}
 	return sets, nil
-}
-
-// parseKeys reads certificates in PEM, other blocks between them passed over, or one or more in
-// DER.
-func parseKeys(b []byte) ([]*x509.Certificate, error) {
-	var der []byte
-	for rest := b; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type == "CERTIFICATE" {
-			der = append(der, block.Bytes...)
-		}
-	}
-	if der == nil {
-		der = b
-	}
-	certs, err := x509.ParseCertificates(der)
-	if err == nil && len(certs) == 0 {
-		err = fmt.Errorf("%w: no certificate in it", lkm.ErrMalformed)
-	}
-	return certs, err
 }
 
 // A blockList is the list that --blocklist gives; nil without it. Without a BlockList it is the machine's own, with

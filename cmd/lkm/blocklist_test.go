@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,10 +117,6 @@ func TestKeysFlag(t *testing.T) {
 	if _, stderr, code := runLkm(t, "list", "--tape", "demo:wine-8.0", "--keys",
 		tempFile(t, "keys.pem", []byte("nothing"))); code != exitFatal || !strings.Contains(stderr, "--keys") {
 		t.Errorf("exit %d, %s", code, stderr)
-	}
-	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{1}})
-	if _, err := parseKeys(key); err == nil {
-		t.Error("a private key is taken for certificates")
 	}
 }
 

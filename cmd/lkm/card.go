@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -135,7 +136,7 @@ func signatureText(m *lkm.Module) string {
 	}
 	text := signedCell(m)
 	switch {
-	case s.Status == "" && s.Evidence == lkm.EvidenceTaintE:
+	case s.Status == "" && s.Evidence == facts.EvidenceTaintE:
 		text = "not valid for this kernel when it was loaded (taint E)"
 	case s.Status == lkm.SignatureUnchecked:
 		text = "present, not verified (no --keys, or none that can)"

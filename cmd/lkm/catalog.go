@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
@@ -46,7 +47,7 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Mod
 
 // answersTo reports whether a module's id or name is name; on Linux "-" and "_" are the same letter.
 func answersTo(m *lkm.Module, name string) bool {
-	return m.ID == name || m.Name == name || m.Kind == lkm.KindLinuxModule && m.Name == strings.ReplaceAll(name, "-", "_")
+	return m.ID == name || m.Name == name || m.Kind == facts.KindLinuxModule && m.Name == strings.ReplaceAll(name, "-", "_")
 }
 
 // matching returns the module with that id, else all with that name; on Windows also those of a
@@ -63,7 +64,7 @@ func (c *catalog) matching(name string) []lkm.Module {
 			}
 		}
 		for _, i := range c.byName[strings.ReplaceAll(name, "-", "_")] {
-			if c.modules[i].Kind == lkm.KindLinuxModule {
+			if c.modules[i].Kind == facts.KindLinuxModule {
 				at = append(at, i)
 			}
 		}

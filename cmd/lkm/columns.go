@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -120,7 +121,7 @@ func signedCell(m *lkm.Module) string {
 	case lkm.SignatureNone:
 		return "no"
 	case "":
-		if m.Signature.Evidence == lkm.EvidenceTaintE {
+		if m.Signature.Evidence == facts.EvidenceTaintE {
 			return "not valid"
 		}
 		return unknown

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -365,7 +366,7 @@ func (f *filter) matchName(m *lkm.Module) lkm.Tri {
 		return lkm.Yes
 	}
 	ok, _ := path.Match(f.name, m.Name)
-	if !ok && m.Kind == lkm.KindLinuxModule {
+	if !ok && m.Kind == facts.KindLinuxModule {
 		ok, _ = path.Match(strings.ReplaceAll(f.name, "-", "_"), m.Name)
 	}
 	return lkm.TriOf(ok)
@@ -405,7 +406,7 @@ func (f *filter) matchSignature(m *lkm.Module) lkm.Tri {
 	switch {
 	case !f.unsigned:
 		return lkm.Yes
-	case m.Signature.Evidence == lkm.EvidenceTaintE:
+	case m.Signature.Evidence == facts.EvidenceTaintE:
 		return lkm.Yes
 	}
 	switch m.Signature.Status {

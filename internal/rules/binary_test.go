@@ -70,7 +70,8 @@ func goBuild(t *testing.T, goos, file, program string, flags ...string) {
 	if err != nil {
 		t.Skip("skipped: no go command to build with: ", err)
 	}
-	cmd := exec.CommandContext(t.Context(), tool, slices.Concat([]string{"build", "-o", file}, flags, []string{program})...)
+	args := slices.Concat([]string{"build", "-o", file}, flags, []string{program})
+	cmd := exec.CommandContext(t.Context(), tool, args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
