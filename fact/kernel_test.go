@@ -50,7 +50,7 @@ func TestErrorAt(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	var zero Options
-	if zero.Asks(DetailFiles) || zero.FileCap() != DefaultMaxFile || !zero.Reads("id", "name", StateLoaded) {
+	if zero.Asks(DetailFiles) || zero.FileCap() != defaultMaxFile || !zero.Reads("id", "name", StateLoaded) {
 		t.Error("the zero value reads the list alone, and no module is left out")
 	}
 	o := Options{Detail: DetailFiles | DetailHashes, MaxFile: 7,
