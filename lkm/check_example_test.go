@@ -5,9 +5,8 @@ package lkm_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
+	"testing/fstest"
 
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -22,29 +21,18 @@ func ExampleSystem_Check() {
 		{"built in", "blacklist algif_aead\n", "", "kernel/crypto/algif_aead.ko\n"},
 		{"without it", "", "", ""},
 	} {
-		files := map[string]string{
-			"etc/modprobe.d/cve.conf":           image.conf,
-			"lib/modules/6.1.0/modules.dep":     image.dep,
-			"lib/modules/6.1.0/modules.builtin": image.builtin,
-			"lib/modules/6.1.0/modules.alias":   "",
-			"boot/config-6.1.0":                 "CONFIG_MODULES=y\n",
-			"boot/loader/entries/6.1.0.conf":    "version 6.1.0\noptions quiet\n",
+		files := fstest.MapFS{
+			"etc/modprobe.d/cve.conf":           {Data: []byte(image.conf)},
+			"lib/modules/6.1.0/modules.dep":     {Data: []byte(image.dep)},
+			"lib/modules/6.1.0/modules.builtin": {Data: []byte(image.builtin)},
+			"lib/modules/6.1.0/modules.alias":   {},
+			"boot/config-6.1.0":                 {Data: []byte("CONFIG_MODULES=y\n")},
+			"boot/loader/entries/6.1.0.conf":    {Data: []byte("version 6.1.0\noptions quiet\n")},
 		}
 		if file, _, ok := strings.Cut(image.dep, ":"); ok {
-			files["lib/modules/6.1.0/"+file] = ""
+			files["lib/modules/6.1.0/"+file] = &fstest.MapFile{}
 		}
-		root, err := imageWith(files)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		defer os.RemoveAll(root)
-		disk, err := lkm.Dir(root)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		sys, err := lkm.OpenImage(disk, lkm.Options{OS: lkm.Linux})
+		sys, err := lkm.OpenImage(files, lkm.Options{OS: lkm.Linux})
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -64,22 +52,4 @@ func ExampleSystem_Check() {
 	// install: blocked (/etc/modprobe.d/cve.conf:1 install algif_aead /bin/false)
 	// built in: builtin (/lib/modules/6.1.0/modules.builtin:0 compiled into the kernel)
 	// without it: absent (:0 no module or alias of that name on disk, compiled in, or in the configuration)
-}
-
-// imageWith makes a root directory with the files.
-func imageWith(files map[string]string) (string, error) {
-	root, err := os.MkdirTemp("", "image")
-	if err != nil {
-		return "", err
-	}
-	for name, text := range files {
-		file := filepath.Join(root, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return "", err
-		}
-	}
-	return root, nil
 }

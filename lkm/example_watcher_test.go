@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A watcher prints what comes and goes, with whose code it is. The same lines serve every system; Linux gives the
+// events without privilege.
+func Example_watcher() {
+	sys := recorded("synthetic-debian-root", lkm.Options{Host: "web-1"}) // lkm.Open for this machine
+	defer sys.Close()
+	for e, err := range sys.Watch(context.Background(), lkm.WatchOptions{PollOnly: true}) {
+		if err != nil {
+			fmt.Println("the watch ended:", lkm.CodeOf(err), err)
+			return
+		}
+		switch e.Type {
+		case lkm.EventBaseline:
+			fmt.Println(e.Host, "watches", len(e.Snapshot.Modules), "modules of", e.Snapshot.Release)
+		case lkm.EventLoad:
+			fmt.Println("loaded", e.ID, e.After.Origin.Class)
+		case lkm.EventUnload:
+			fmt.Println("unloaded", e.ID)
+		case lkm.EventLost:
+			fmt.Println("the kernel dropped", e.Dropped, "events; what they changed follows")
+		}
+		break // a recording changes no more
+	}
+	// Output: web-1 watches 35 modules of 6.1.0-56-amd64
+}
