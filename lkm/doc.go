@@ -25,6 +25,13 @@
 // that does not run, [OpenMachine] at a recording (package tape) or a host far away. [System.Sources]
 // lists the sources before they are read.
 //
+// # Which call
+//
+// An agent calls [System.Watch], or [System.Changed] and [System.Poll] if it keeps its own pace; a single query is a
+// [System.Snapshot], and [Diff] compares two. [System.Check] answers whether code can get into the kernel, for a gate.
+// [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads certificates that signatures are
+// verified against. What a call cannot do on a system is errors.ErrUnsupported; notes on each are at [System].
+//
 // # What needs privilege
 //
 // Lists are open to every user on most systems; addresses and some values are not. What was refused
