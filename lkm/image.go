@@ -145,25 +145,44 @@ func (i image) Call(ctx context.Context, op string, args ...string) ([]byte, err
 // Redacted reports whether something was taken out of a recorded image.
 func (i image) Redacted(key string) bool { return fact.IsRedacted(i.files, key) }
 
-// marks are files that tell an operating system's root, most telling first.
-var marks = []struct {
-	path string
-	os   OS
-}{
-	{"System/Library/CoreServices/SystemVersion.plist", Darwin},
-	{"System/Library/Extensions", Darwin},
-	{"Windows/System32/drivers", Windows},
-	{"WINDOWS/system32/drivers", Windows},
-	{"sbin/mount_hammer2", DragonFly},
-	{"boot/kernel/kernel", FreeBSD},
-	{"bsd.rd", OpenBSD},
-	{"netbsd", NetBSD},
-	{"usr/lib/modules", Linux},
-	{"lib/modules", Linux},
-	{"etc/os-release", Linux},
-	{"usr/lib/os-release", Linux},
-	{"etc/modprobe.d", Linux},
-	{"boot/grub", Linux},
+// A mark is a path that speaks for an operating system. None decides alone: the system with the most weight does.
+type mark struct {
+	path   string
+	os     OS
+	weight int // 3: no other system has it; 2: as good as none; 1: others may
+}
+
+var marks = []mark{
+	{"System/Library/CoreServices/SystemVersion.plist", Darwin, 3},
+	{"System/Library/Extensions", Darwin, 3},
+	{"System/Library/Kernels", Darwin, 2},
+	{"Windows/System32/drivers", Windows, 3},
+	{"WINDOWS/system32/drivers", Windows, 3},
+	{"Windows/System32/config", Windows, 2},
+	{"C:/Windows/System32/drivers", Windows, 3},
+	{"sbin/mount_hammer2", DragonFly, 3},
+	{"sbin/hammer2", DragonFly, 3},
+	{"libexec/ld-elf.so.2", DragonFly, 2},
+	{"boot/kernel/kernel", DragonFly, 1},
+	{"bin/freebsd-version", FreeBSD, 3},
+	{"boot/kernel/kernel", FreeBSD, 3},
+	{"libexec/ld-elf.so.1", FreeBSD, 2},
+	{"etc/freebsd-update.conf", FreeBSD, 2},
+	{"boot/defaults/loader.conf", FreeBSD, 1},
+	{"bsd.rd", OpenBSD, 3},
+	{"bsd", OpenBSD, 2},
+	{"netbsd", NetBSD, 3},
+	{"libexec/ld.elf_so", NetBSD, 2},
+	{"stand", NetBSD, 1},
+	{"usr/lib/modules", Linux, 2},
+	{"lib/modules", Linux, 2},
+	{"etc/modprobe.d", Linux, 2},
+	{"usr/lib/modprobe.d", Linux, 2},
+	{"etc/ld.so.cache", Linux, 1},
+	{"usr/lib/systemd", Linux, 1},
+	{"boot/grub", Linux, 1},
+	{"etc/os-release", Linux, 1},
+	{"usr/lib/os-release", Linux, 1},
 }
 
 // detectOS returns the operating system whose root fsys looks like, or else the running one.
@@ -171,10 +190,15 @@ func detectOS(fsys fs.FS) OS {
 	if _, ok := fsys.(Machine); !ok {
 		fsys = hostfs.Of(fsys)
 	}
+	weights := make(map[OS]int)
+	best := running().os
 	for _, m := range marks {
-		if _, err := fs.Stat(fsys, m.path); err == nil {
-			return m.os
+		if _, err := fs.Stat(fsys, m.path); err != nil {
+			continue
+		}
+		if weights[m.os] += m.weight; m.os != best && weights[m.os] > weights[best] {
+			best = m.os
 		}
 	}
-	return running().os
+	return best
 }

@@ -204,3 +204,34 @@ func TestDirNeedsADirectory(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// No single mark decides which system a root is of.
+func TestDetectOS(t *testing.T) {
+	for _, tt := range []struct {
+		want  OS
+		files []string
+	}{
+		{Linux, []string{"lib/modules/6.1/modules.dep"}},
+		{Linux, []string{"usr/lib/os-release", "etc/ld.so.cache"}},
+		{Linux, []string{"etc/os-release", "usr/lib/modules/6.1/modules.dep", "boot/grub/grub.cfg"}},
+		{FreeBSD, []string{"boot/kernel/kernel"}},
+		{FreeBSD, []string{"bin/freebsd-version", "libexec/ld-elf.so.1", "etc/os-release"}},
+		{FreeBSD, []string{"boot/kernel/kernel", "boot/defaults/loader.conf", "etc/os-release", "boot/grub/grub.cfg"}},
+		{DragonFly, []string{"boot/kernel/kernel", "sbin/mount_hammer2"}},
+		{DragonFly, []string{"boot/kernel/kernel", "boot/defaults/loader.conf", "sbin/hammer2"}},
+		{NetBSD, []string{"netbsd", "stand/amd64/10.0/modules/a/a.kmod"}},
+		{OpenBSD, []string{"bsd", "bsd.rd"}},
+		{Darwin, []string{"System/Library/CoreServices/SystemVersion.plist"}},
+		{Windows, []string{"Windows/System32/drivers/a.sys"}},
+		{running().os, nil},
+		{running().os, []string{"home/me/notes"}},
+	} {
+		files := make(fstest.MapFS)
+		for _, name := range tt.files {
+			files[name] = &fstest.MapFile{}
+		}
+		if got := detectOS(files); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.files, got, tt.want)
+		}
+	}
+}
