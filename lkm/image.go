@@ -163,12 +163,16 @@ var marks = []mark{
 	{"sbin/mount_hammer2", DragonFly, 3},
 	{"sbin/hammer2", DragonFly, 3},
 	{"libexec/ld-elf.so.2", DragonFly, 2},
-	{"boot/kernel/kernel", DragonFly, 1},
+	{"boot/kernel/kernel", DragonFly, 3},
 	{"bin/freebsd-version", FreeBSD, 3},
-	{"boot/kernel/kernel", FreeBSD, 3},
+	{"boot/kernel/kernel", FreeBSD, 2},
 	{"libexec/ld-elf.so.1", FreeBSD, 2},
 	{"etc/freebsd-update.conf", FreeBSD, 2},
+	{"boot/kernel", FreeBSD, 2},
+	{"boot/kernel.GENERIC", FreeBSD, 2},
+	{"boot/loader.conf", FreeBSD, 1},
 	{"boot/defaults/loader.conf", FreeBSD, 1},
+	{"etc/defaults/rc.conf", FreeBSD, 1},
 	{"bsd.rd", OpenBSD, 3},
 	{"bsd", OpenBSD, 2},
 	{"netbsd", NetBSD, 3},
@@ -181,8 +185,6 @@ var marks = []mark{
 	{"etc/ld.so.cache", Linux, 1},
 	{"usr/lib/systemd", Linux, 1},
 	{"boot/grub", Linux, 1},
-	{"etc/os-release", Linux, 1},
-	{"usr/lib/os-release", Linux, 1},
 }
 
 // detectOS returns the operating system whose root fsys looks like, or else the running one.
@@ -192,13 +194,40 @@ func detectOS(fsys fs.FS) OS {
 	}
 	weights := make(map[OS]int)
 	best := running().os
-	for _, m := range marks {
-		if _, err := fs.Stat(fsys, m.path); err != nil {
-			continue
+	count := func(os OS, weight int) {
+		if weights[os] += weight; weights[os] > weights[best] {
+			best = os
 		}
-		if weights[m.os] += m.weight; m.os != best && weights[m.os] > weights[best] {
-			best = m.os
+	}
+	for _, m := range marks {
+		if _, err := fs.Stat(fsys, m.path); err == nil {
+			count(m.os, m.weight)
+		}
+	}
+	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
+		if text, err := limit.ReadFile(fsys, name, limit.Attr); err == nil {
+			count(releaseOS(string(text)), 2)
+			break
 		}
 	}
 	return best
+}
+
+// releaseOS returns the operating system that an os-release file is of: the BSDs and illumos have one, too.
+func releaseOS(text string) OS {
+	for line := range strings.Lines(text) {
+		id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID=")
+		if !ok {
+			continue
+		}
+		switch id = strings.Trim(id, `"'`); id {
+		case "freebsd", "ghostbsd", "midnightbsd", "hardenedbsd":
+			return FreeBSD
+		case "dragonfly", "netbsd", "openbsd", "illumos":
+			return OS(id)
+		case "omnios", "openindiana", "smartos", "tribblix":
+			return Illumos
+		}
+	}
+	return Linux
 }

@@ -217,6 +217,11 @@ func TestDetectOS(t *testing.T) {
 		{FreeBSD, []string{"boot/kernel/kernel"}},
 		{FreeBSD, []string{"bin/freebsd-version", "libexec/ld-elf.so.1", "etc/os-release"}},
 		{FreeBSD, []string{"boot/kernel/kernel", "boot/defaults/loader.conf", "etc/os-release", "boot/grub/grub.cfg"}},
+		{FreeBSD, []string{"boot/kernel/kernel.gz", "etc/rc.conf"}},
+		{FreeBSD, []string{"boot/kernel.GENERIC/kernel", "boot/loader.conf"}},
+		{FreeBSD, []string{"etc/os-release=ID=freebsd\n"}},
+		{Illumos, []string{"etc/os-release=NAME=x\nID=\"omnios\"\n"}},
+		{Linux, []string{"etc/os-release=ID=debian\n", "boot/loader.conf"}},
 		{DragonFly, []string{"boot/kernel/kernel", "sbin/mount_hammer2"}},
 		{DragonFly, []string{"boot/kernel/kernel", "boot/defaults/loader.conf", "sbin/hammer2"}},
 		{NetBSD, []string{"netbsd", "stand/amd64/10.0/modules/a/a.kmod"}},
@@ -228,7 +233,8 @@ func TestDetectOS(t *testing.T) {
 	} {
 		files := make(fstest.MapFS)
 		for _, name := range tt.files {
-			files[name] = &fstest.MapFile{}
+			name, text, _ := strings.Cut(name, "=")
+			files[name] = &fstest.MapFile{Data: []byte(text)}
 		}
 		if got := detectOS(files); got != tt.want {
 			t.Errorf("%q: %s, want %s", tt.files, got, tt.want)
