@@ -11,9 +11,10 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// An inventory of everything that is loaded or on disk, one line a module, for every system alike.
+// An inventory of everything that is loaded or on disk, one line a module, for every system alike: the columns of a
+// bill of materials.
 func Example_inventory() {
-	o := lkm.Options{Detail: lkm.DetailFiles | lkm.DetailSignatures}
+	o := lkm.Options{Detail: lkm.DetailFiles | lkm.DetailHashes | lkm.DetailSignatures}
 	sys := recorded("synthetic-windows11-admin", o) // lkm.Open(o) for this machine
 	defer sys.Close()
 	snap, err := sys.SnapshotOf(context.Background(), lkm.ScopeAll)
@@ -26,15 +27,17 @@ func Example_inventory() {
 		if m.Origin.Class != lkm.OriginThirdParty {
 			continue
 		}
+		var p lkm.Package
+		if m.Package != nil {
+			p = *m.Package
+		}
 		out.Write([]string{
-			m.ID, string(m.State), m.Version, m.Size.String(), string(m.Signature.Status), m.Signature.Signer,
+			m.ID, string(m.State), m.Version, m.License, p.Name, p.Version, m.Hashes.SHA256, string(m.Signature.Status),
 		})
 	}
 	out.Flush()
-	if snap.Err() != nil {
-		fmt.Println("the inventory is not whole:", len(snap.Problems), "sources were not read")
-	}
+	fmt.Println("whole:", snap.Err() == nil)
 	// Output:
-	// windows_driver:ketnet.sys,loaded,4.410.137.0,65536,,
-	// the inventory is not whole: 1 sources were not read
+	// windows_driver:ketnet.sys,loaded,4.410.137.0,,,,5b017f8c19f7e8cfd621cf22387e4a1a04f2e55644c98a9bede82d753efb5aa5,
+	// whole: false
 }
