@@ -335,3 +335,21 @@ func TestTables(t *testing.T) {
 		t.Error("nil is unknown, empty is none")
 	}
 }
+
+// --os says which system an image is of that does not look like one.
+func TestOSFlag(t *testing.T) {
+	root := t.TempDir()
+	if out, stderr, code := runLkm(t, "list", "--installed", "--root", root, "--os", "freebsd"); code != 0 ||
+		!strings.Contains(out, "0 installed") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
+	for want, args := range map[string][]string{
+		"--os goes with --root": {"list", "--os", "linux"},
+		"bogus":                 {"list", "--root", root, "--os", "bogus"},
+		"without --live":        {"list", "--root", root, "--live", "--os", "linux"},
+	} {
+		if out, stderr, code := runLkm(t, args...); code != exitFatal || !strings.Contains(stderr, want) {
+			t.Errorf("%q: exit %d\n%s%s", args, code, out, stderr)
+		}
+	}
+}

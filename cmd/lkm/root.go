@@ -44,6 +44,7 @@ type app struct {
 		detail  string
 		tape    string
 		root    string
+		os      string
 		live    bool
 		kernel  string
 		keys    []string
@@ -122,6 +123,7 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
 	f.StringVar(&a.flags.root, "root", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
+	f.StringVar(&a.flags.os, "os", "", "with --root: the operating `SYSTEM` of the image, if it is not recognized")
 	f.StringVar(&a.flags.kernel, "kernel", "", "kernel `RELEASE` whose files to look at")
 	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
@@ -148,7 +150,10 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live && a.flags.root == "" {
 		return lkm.Options{}, errors.New("--live goes with --root")
 	}
-	o := lkm.Options{Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
+	if a.flags.os != "" && (a.flags.root == "" || a.flags.live) {
+		return lkm.Options{}, errors.New("--os goes with --root, without --live")
+	}
+	o := lkm.Options{OS: lkm.OS(a.flags.os), Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
 	if a.flags.live {
 		o.HostRoot = a.flags.root
 	}
