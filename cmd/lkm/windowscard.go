@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/authenticode"
@@ -184,11 +185,11 @@ func signedText(s *authenticode.Signature) string {
 // classText explains the program that a signature was made under.
 func classText(s *authenticode.Signature) string {
 	switch {
-	case s.Class == lkm.ClassWHCP && s.Attested == lkm.Yes:
+	case s.Class == facts.ClassWHCP && s.Attested == lkm.Yes:
 		return "whcp (attested: on its maker's word, without tests)"
-	case s.Class == lkm.ClassWHCP && s.Attested == lkm.No:
+	case s.Class == facts.ClassWHCP && s.Attested == lkm.No:
 		return "whcp (its tests were passed)"
-	case s.Class == lkm.ClassCrossSigned:
+	case s.Class == facts.ClassCrossSigned:
 		return "cross_signed (by a cross certificate, which newer Windows takes from a list alone)"
 	}
 	return string(s.Class)

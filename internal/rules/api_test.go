@@ -190,7 +190,7 @@ func TestDocLinks(t *testing.T) {
 				imports[folder[strings.LastIndex(folder, "/")+1:]] = folder
 			}
 		}
-		for _, group := range s.syntax.Comments {
+		for _, group := range docsOf(s) {
 			for _, l := range linksOf(group) {
 				links++
 				folder := s.dir()
@@ -209,6 +209,58 @@ func TestDocLinks(t *testing.T) {
 	if links < 100 {
 		t.Errorf("%d links: the comments tell nothing", links)
 	}
+}
+
+// docsOf returns the comments of a file that go doc shows.
+func docsOf(s *source) []*ast.CommentGroup {
+	docs := []*ast.CommentGroup{s.syntax.Doc}
+	for _, d := range s.syntax.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Name.IsExported() && (d.Recv == nil || ast.IsExported(receiver(d))) {
+				docs = append(docs, d.Doc)
+			}
+		case *ast.GenDecl:
+			shown := false
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					if spec.Name.IsExported() {
+						shown, docs = true, append(docs, spec.Doc)
+						docs = append(docs, memberDocs(spec.Type)...)
+					}
+				case *ast.ValueSpec:
+					if spec.Names[0].IsExported() {
+						shown, docs = true, append(docs, spec.Doc)
+					}
+				}
+			}
+			if shown {
+				docs = append(docs, d.Doc)
+			}
+		}
+	}
+	return slices.DeleteFunc(docs, func(g *ast.CommentGroup) bool { return g == nil })
+}
+
+// memberDocs returns the comments of a struct's fields, or of an interface's methods.
+func memberDocs(x ast.Expr) []*ast.CommentGroup {
+	var docs []*ast.CommentGroup
+	var list *ast.FieldList
+	switch x := x.(type) {
+	case *ast.StructType:
+		list = x.Fields
+	case *ast.InterfaceType:
+		list = x.Methods
+	default:
+		return nil
+	}
+	for _, f := range list.List {
+		if len(f.Names) > 0 && f.Names[0].IsExported() {
+			docs = append(docs, f.Doc)
+		}
+	}
+	return docs
 }
 
 // A link is a name in brackets in a comment.
@@ -262,4 +314,4 @@ func walkText(block comment.Block, see func(*comment.DocLink)) {
 }
 
 // laterFields are folders whose fields do not all have a comment yet.
-var laterFields = []string{"windows", "windows/authenticode", "windows/pe", "windows/registry"}
+var laterFields = []string{}

@@ -7,8 +7,8 @@
 //
 //   - The entries of all boot loaders, each with its kernel release and its command line ([Read], [Setup.For]).
 //   - The words of a command line, as the kernel divides it ([ParseCmdline]).
-//   - The initial file systems of a release ([InitramfsSets]), and the modules, the modprobe configuration and
-//     the lists of modules in one ([ReadInitramfs]).
+//   - The modules, the modprobe configuration and the lists of modules in an initial file system
+//     ([ReadInitramfs]).
 //
 // # What it reads
 //
