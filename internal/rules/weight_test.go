@@ -17,7 +17,7 @@ func TestAgentBinary(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: -short, and this builds programs")
 	}
-	const most = 2_500_000 // bytes that the library adds, without symbols
+	const most = 3_000_000 // bytes that the library adds, without symbols; 2.4 million in 0.2.0
 	dir := t.TempDir()
 	bare, agent := filepath.Join(dir, "bare"), filepath.Join(dir, "agent")
 	goBuild(t, "linux", bare, "./internal/rules/testdata/bare", "-ldflags=-w")
