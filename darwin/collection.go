@@ -45,8 +45,7 @@ type collection struct {
 	Kind string `json:"kind,omitzero"`
 	// Wrappers are the formats around the Mach-O file, from the outside: fat, img4, im4p, comp.
 	Wrappers []string `json:"wrappers,omitzero"`
-	// Compression is how the payload is compressed: lzfse, lzvn, lzss; empty for not at all. The
-	// content of a compressed one is not read.
+	// Compression is how the payload is compressed: lzfse, lzvn, lzss; empty for not at all.
 	Compression string `json:"compression,omitzero"`
 	// Architecture, UUID and Type are those of the Mach-O file; the UUID of a collection with a
 	// kernel is the kernel's.
@@ -95,9 +94,9 @@ type collectionReader struct {
 }
 
 // read reads the kernel collection in the file f of size bytes; name is its path from the machine's
-// root. It reads headers and one section, a few MB even of a collection of 400 MB. What is lost of members is
-// reported. The error of a compressed collection matches errors.ErrUnsupported; what its wrapper says is returned all
-// the same.
+// root. It reads headers and one section, a few MB even of a collection of 400 MB; a compressed one it unpacks as it
+// goes, whole where there is a checksum. What is lost of members is reported. With an error, what the wrappers say is
+// returned all the same.
 func (r collectionReader) read(name string, f io.ReaderAt, size int64, report *fact.Report) (collection, error) {
 	c := collection{Path: "/" + name, Kind: kindByName(name)}
 	w, err := unwrap(name, f, size, r.Architecture)
@@ -105,14 +104,22 @@ func (r collectionReader) read(name string, f io.ReaderAt, size int64, report *f
 	if err != nil {
 		return c, err
 	}
-	in := io.NewSectionReader(f, w.extent.offset, w.extent.size)
+	in := io.NewSectionReader(w.r, w.extent.offset, w.extent.size)
 	s, err := readSlice(name, in, 0, w.extent.size)
 	if err != nil {
 		return c, err
 	}
 	c.Architecture, c.UUID, c.Type = s.Architecture, s.UUID, s.Type
 	rd := &collectionReading{collectionReader: r, c: &c, name: name, in: in, slice: s, report: report}
-	return c, rd.all()
+	if err := rd.all(); err != nil {
+		return c, err
+	}
+	if err := w.verify(name); err != nil {
+		c.Members = nil
+		return c, err
+	}
+	rd.memberUUIDs()
+	return c, nil
 }
 
 func kindByName(name string) string {
@@ -141,6 +148,7 @@ type collectionReading struct {
 	slice  Slice
 	report *fact.Report
 	uuids  map[string]Slice // headers of the fileset's members, by bundle id
+	codes  map[int]uint64   // where the code of members without an entry is, by their index
 }
 
 func (r *collectionReading) all() error {
@@ -173,7 +181,9 @@ func (r *collectionReading) all() error {
 // entryHeaders reads the header of every Mach-O in a fileset, for its UUID.
 func (r *collectionReading) entryHeaders() {
 	r.uuids = make(map[string]Slice, len(r.slice.entries))
-	for _, e := range r.slice.entries {
+	for _, e := range slices.SortedStableFunc(slices.Values(r.slice.entries), func(a, b filesetEntry) int {
+		return cmp.Compare(a.offset, b.offset) // a compressed collection is read forwards
+	}) {
 		if e.offset < 0 || e.offset >= r.slice.size {
 			r.lose(e.id, "uuid", machoError(r.name, "fileset entry", e.offset, "outside the file"))
 			continue
@@ -283,7 +293,7 @@ var memberKeys = []string{
 	"OSBundleLibraries", "OSBundleRequireExplicitLoad", "OSBundleRequired", "OSBundleSharedExecutableIdentifier",
 	"OSBundleUsageDescription",
 	"OSKernelResource", "_PrelinkBundlePath", "_PrelinkExecutableLoadAddr", "_PrelinkExecutableRelativePath",
-	"_PrelinkExecutableSize", "_PrelinkInterfaceUUID",
+	"_PrelinkExecutableSize", "_PrelinkExecutableSourceAddr", "_PrelinkInterfaceUUID",
 }
 
 func (r *collectionReading) wanted(key string) bool {
@@ -349,6 +359,14 @@ func (r *collectionReading) add(n node) {
 	m.UUID = formatUUID(n.bytes("_PrelinkInterfaceUUID", l))
 	if s, ok := r.uuids[m.Identifier]; ok {
 		m.UUID, m.SourceVersion = cmp.Or(s.UUID, m.UUID), s.SourceVersion
+	} else if m.LoadAddress != 0 {
+		if source, ok := n.integer("_PrelinkExecutableSourceAddr", l); ok {
+			address = source
+		}
+		if r.codes == nil {
+			r.codes = make(map[int]uint64)
+		}
+		r.codes[len(r.c.Members)] = address
 	}
 	r.c.Members = append(r.c.Members, m)
 }

@@ -4,11 +4,14 @@ package darwin
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -79,22 +82,94 @@ func TestCollection(t *testing.T) {
 	}
 }
 
+// TestCompressedCollections wraps one collection in every container, and reads the same of each.
 func TestCompressedCollections(t *testing.T) {
-	payload := make([]byte, 1000)
+	plain := fakedarwin.Collection("x86_64", prelink(fakedarwin.PrelinkKext("com.apple.a", "1.0", 0xffffff8000200000),
+		fakedarwin.PrelinkKext("com.apple.b", "2.0", noLoadAddress)), "com.apple.a", "com.apple.kernel")
+	want, _, err := readCollectionBytes("kernelcache", plain)
+	if err != nil || len(want.Members) != 2 {
+		t.Fatal(err)
+	}
+	im4p := func(payload []byte) []byte { return fakedarwin.IM4P("krnl", payload) }
+	lzfse := fakedarwin.LZFSE(plain)
 	for name, tt := range map[string]struct {
-		data        []byte
-		compression string
+		data                  []byte
+		compression, wrappers string
 	}{
-		"comp lzss":     {fakedarwin.Comp("lzss", payload), "lzss"},
-		"comp lzvn":     {fakedarwin.Comp("lzvn", payload), "lzvn"},
-		"fat with comp": {rawFat(fakedarwin.Comp("lzvn", payload)), "lzvn"},
-		"im4p lzfse":    {fakedarwin.IM4P("krnl", append([]byte("bvx2"), payload...)), "lzfse"},
-		"im4p comp":     {fakedarwin.IM4P("krnl", fakedarwin.Comp("lzss", payload)), "lzss"},
+		"comp lzss":        {fakedarwin.CompOf("lzss", plain), "lzss", "[comp]"},
+		"comp lzvn":        {fakedarwin.CompOf("lzvn", plain), "lzvn", "[comp]"},
+		"fat with comp":    {rawFat(fakedarwin.CompOf("lzvn", plain)), "lzvn", "[fat comp]"},
+		"bare lzfse":       {lzfse, "lzfse", "[]"},
+		"im4p lzfse":       {im4p(lzfse), "lzfse", "[im4p]"},
+		"im4p comp":        {im4p(fakedarwin.CompOf("lzss", plain)), "lzss", "[im4p comp]"},
+		"img4 lzfse":       {fakedarwin.IMG4(im4p(lzfse)), "lzfse", "[img4 im4p]"},
+		"img4 lzfse fat":   {fakedarwin.IMG4(im4p(fakedarwin.LZFSE(fakedarwin.Fat(plain)))), "lzfse", "[img4 im4p fat]"},
+		"comp without sum": {withoutSum(fakedarwin.CompOf("lzvn", plain)), "lzvn", "[comp]"},
 	} {
-		c, _, err := readCollectionBytes("kernelcache", tt.data)
-		if !errors.Is(err, errors.ErrUnsupported) || c.Compression != tt.compression ||
-			!strings.Contains(err.Error(), tt.compression) || c.Kind != KindCache {
-			t.Errorf("%s: %+v, %v", name, c, err)
+		c, problems, err := readCollectionBytes("kernelcache", tt.data)
+		if err != nil || len(problems) != 0 || c.Compression != tt.compression || fmt.Sprint(c.Wrappers) != tt.wrappers {
+			t.Errorf("%s: %s, %s, %v, %v", name, c.Compression, c.Wrappers, problems, err)
+		}
+		if !reflect.DeepEqual(want.Members, c.Members) || c.ID != want.ID || c.UUID != want.UUID {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	damaged := fakedarwin.CompOf("lzvn", plain)
+	damaged[8] ^= 1
+	c, _, err := readCollectionBytes("kernelcache", damaged)
+	if !errors.Is(err, fact.ErrMalformed) || len(c.Members) != 0 || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("wrong checksum: %d members, %v", len(c.Members), err)
+	}
+	twice := im4p(fakedarwin.LZFSE(fakedarwin.LZFSE(plain)))
+	if _, _, err := readCollectionBytes("kernelcache", twice); !errors.Is(err, fact.ErrMalformed) {
+		t.Errorf("compressed twice: %v", err)
+	}
+	locked := fakedarwin.LockedIM4P("krnl", bytes.Repeat([]byte("secret"), 100))
+	_, _, err = readCollectionBytes("kernelcache", locked)
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "encrypted") {
+		t.Errorf("encrypted: %v", err)
+	}
+	if c, _, err := readCollectionBytes("kernelcache", fakedarwin.LockedIM4P("krnl", lzfse)); err != nil ||
+		len(c.Members) != 2 {
+		t.Errorf("decrypted, with its keys still there: %v", err)
+	}
+}
+
+// withoutSum takes the checksum out of a compressed kernel's header.
+func withoutSum(b []byte) []byte {
+	copy(b[8:12], make([]byte, 4))
+	return b
+}
+
+// TestPrelinkedKernel reads the UUIDs of kexts that have no entry of a fileset, in the order of their addresses.
+func TestPrelinkedKernel(t *testing.T) {
+	const base = 0xffffff7f80a00000
+	members := []string{
+		fakedarwin.PrelinkKext("com.apple.a", "1.0", 0xffffff7f81000000),
+		fakedarwin.PrelinkKext("com.apple.b", "2.0", base+0x1000),
+		fakedarwin.PrelinkKext("com.apple.lost", "3.0", base+0x3000),
+		fakedarwin.PrelinkKext("com.apple.elsewhere", "4.0", 0xffffff8000000000),
+	}
+	members[0] = strings.TrimSuffix(members[0], "</dict>") +
+		fmt.Sprintf(`<key>_PrelinkExecutableSourceAddr</key><integer size="64">0x%x</integer></dict>`, uint64(base+0x2000))
+	plain := fakedarwin.Prelinked(prelink(members...), base, map[int]string{0x1000: "uuid-of-b-------",
+		0x2000: "uuid-of-a-------"})
+	for form, data := range map[string][]byte{"plain": plain, "comp": fakedarwin.CompOf("lzss", plain)} {
+		c, problems, err := readCollectionBytes("prelinkedkernel", data)
+		if err != nil || len(c.Members) != 4 || c.Kind != KindPrelinked {
+			t.Errorf("%s: %+v, %v", form, c, err)
+			continue
+		}
+		var uuids []string
+		for _, m := range c.Members {
+			uuids = append(uuids, m.UUID)
+		}
+		want := []string{formatUUID([]byte("uuid-of-a-------")), formatUUID([]byte("uuid-of-b-------")), "", ""}
+		if !slices.Equal(uuids, want) {
+			t.Errorf("%s: %q", form, uuids)
+		}
+		if len(problems) != 1 || problems[0].Subject != "com.apple.lost" || problems[0].Field != "uuid" {
+			t.Errorf("%s: %v", form, problems)
 		}
 	}
 }
@@ -152,6 +227,9 @@ func TestHostileCollections(t *testing.T) {
 		"xml of another kind":  fakedarwin.Collection("x86_64", `<string>x</string>`),
 		"unknown reference":    fakedarwin.Collection("x86_64", `<array><dict IDREF="5"/></array>`),
 		"comp of unknown kind": fakedarwin.Comp("zstd", make([]byte, 100)),
+		"lzfse cut":            fakedarwin.LZFSE(good)[:500],
+		"lzvn of nothing":      fakedarwin.Comp("lzvn", make([]byte, 100)),
+		"lzss of another file": fakedarwin.CompOf("lzss", make([]byte, 5000)),
 		"comp too long":        fakedarwin.Comp("lzss", make([]byte, 100))[:compHeader+10],
 	} {
 		c, _, err := readCollectionBytes("kernelcache", b)
@@ -271,16 +349,35 @@ func (c *counter) ReadAt(p []byte, at int64) (int, error) {
 }
 
 // TestBigCollection reads 300 MB with little memory: the heap's peak, sampled while it is read with
-// the garbage collector held to a tight target, stays under 16 MB.
+// the garbage collector held to a tight target, stays under 16 MB, and under 48 MB if it is compressed.
 func TestBigCollection(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes a sparse file of 300 MB")
 	}
-	f, err := os.Open(bigCollection(t))
+	name := bigCollection(t)
+	for form, tt := range map[string]struct{ most, read int64 }{
+		"": {16 << 20, 8 << 20}, "lzfse": {48 << 20, 8 << 20}, "lzvn": {48 << 20, 8 << 20},
+	} {
+		packed := name
+		if form != "" {
+			packed = bigCompressed(t, name, form)
+		}
+		readBig(t, packed, form, tt.most, tt.read)
+	}
+}
+
+// readBig reads the big collection in a file, and compares the heap's growth and what is read with their limits.
+func readBig(t *testing.T, name, form string, most, read int64) {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	runtime.GC()
 	debug.FreeOSMemory()
 	var before, now runtime.MemStats
@@ -291,23 +388,69 @@ func TestBigCollection(t *testing.T) {
 		peak = max(peak, now.HeapAlloc)
 	}}}
 	var r fact.Report
-	kc, err := collectionReader{Architecture: "x86_64"}.read("SystemKernelExtensions.kc", c, 300<<20, &r)
-	if err != nil || len(r.Problems) != 0 || len(kc.Members) != 500 {
-		t.Fatalf("%d members, %v, %v", len(kc.Members), r.Problems, err)
+	kc, err := collectionReader{Architecture: "x86_64"}.read("SystemKernelExtensions.kc", c, st.Size(), &r)
+	if err != nil || len(r.Problems) != 0 || len(kc.Members) != 500 || kc.Compression != form {
+		t.Fatalf("%d members, %q, %v, %v", len(kc.Members), kc.Compression, r.Problems, err)
 	}
-	t.Logf("read %d KiB of 300 MiB; heap peak %d KiB over %d KiB; allocated in all %d KiB", c.bytes>>10,
-		(peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
-	if used := peak - before.HeapAlloc; used > 16<<20 {
-		t.Errorf("heap grew by %d KiB", used>>10)
+	t.Logf("%q: read %d KiB of %d; heap peak %d KiB over %d KiB; allocated in all %d KiB", form, c.bytes>>10,
+		st.Size()>>10, (peak-before.HeapAlloc)>>10, before.HeapAlloc>>10, (now.TotalAlloc-before.TotalAlloc)>>10)
+	if used := int64(peak - before.HeapAlloc); used > most {
+		t.Errorf("%q: the heap grew by %d KiB", form, used>>10)
 	}
-	if c.bytes > 8<<20 {
-		t.Errorf("read %d KiB", c.bytes>>10)
+	if c.bytes > read {
+		t.Errorf("%q: read %d KiB", form, c.bytes>>10)
 	}
 	for i, m := range kc.Members {
 		if m.UUID != formatUUID(fmt.Appendf(nil, "member-%09d", i)) {
-			t.Fatalf("member %d: %+v", i, m)
+			t.Fatalf("%q: member %d: %+v", form, i, m)
 		}
 	}
+}
+
+// bigCompressed compresses a file by the MiB, and returns the path of what it makes.
+func bigCompressed(t *testing.T, name, form string) string {
+	t.Helper()
+	in, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var out []byte
+	sum := adler32.New()
+	cache := map[string][]byte{} // most of the file is zeros
+	for buf := make([]byte, 1<<20); ; {
+		n, err := io.ReadFull(in, buf)
+		if n == 0 {
+			break
+		}
+		if err != nil && err != io.ErrUnexpectedEOF {
+			t.Fatal(err)
+		}
+		sum.Write(buf[:n])
+		packed, ok := cache[string(buf[:n])]
+		switch {
+		case ok:
+		case form == "lzvn":
+			packed = fakedarwin.LZVN(buf[:n])
+			packed = packed[:len(packed)-8] // without the end mark
+		default:
+			packed = fakedarwin.LZFSEBlocks(buf[:n], 2)
+		}
+		cache[string(buf[:n])] = packed
+		out = append(out, packed...)
+	}
+	if form == "lzvn" {
+		out = fakedarwin.Comp("lzvn", append(out, 6, 0, 0, 0, 0, 0, 0, 0))
+		binary.BigEndian.PutUint32(out[8:], sum.Sum32())
+		binary.BigEndian.PutUint32(out[12:], 300<<20)
+	} else {
+		out = fakedarwin.IM4P("krnl", append(out, fakedarwin.LZFSEEnd()...))
+	}
+	packed := filepath.Join(t.TempDir(), "kernelcache")
+	if err := os.WriteFile(packed, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return packed
 }
 
 type sampler struct {
@@ -341,6 +484,8 @@ func FuzzCollection(f *testing.F) {
 	f.Add(fakedarwin.IM4P("krnl", good))
 	f.Add(fakedarwin.Fat(good))
 	f.Add(fakedarwin.Comp("lzss", []byte("x")))
+	f.Add(fakedarwin.CompOf("lzvn", good))
+	f.Add(fakedarwin.IM4P("krnl", fakedarwin.LZFSE(good)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, _, err := readCollectionBytes("fuzz", b)
 		if err == nil && c.Type == "" {

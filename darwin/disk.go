@@ -21,7 +21,7 @@ type disk struct {
 	bundles map[string][]Record
 	// unread are the bundles that could not be read; their Problems say why.
 	unread []Record
-	// collections are in the order of findCollections; compressed ones have no members.
+	// collections are in the order of findCollections.
 	collections []collection
 	// members are by bundle id.
 	members map[string][]Membership

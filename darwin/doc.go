@@ -36,7 +36,7 @@
 // With fact.DetailSignatures the code, Info.plist and the sealed files are compared with the hashes that were signed,
 // and the signer's chain is built to the keys in Options.Keys; without keys a signature is at best unchecked. Apple's
 // roots are not built in, and neither revocation nor the notarization ticket is validated. The
-// kernel hides the load addresses of auxiliary kexts on Apple silicon. Compressed kernelcaches
+// kernel hides the load addresses of auxiliary kexts on Apple silicon. Encrypted kernelcaches
 // (LZFSE, LZVN, LZSS) are named and not read. A kext that hides itself from the kernel's own list
 // is not found.
 package darwin

@@ -160,8 +160,7 @@ func (r bundleReader) record(dir string) (Record, error) {
 	return bundleRecord(&b, own.Problems), nil
 }
 
-// readCollection reads the members of a kernel collection. The error of a collection whose payload is compressed
-// matches errors.ErrUnsupported and names the compression.
+// readCollection reads the members of a kernel collection.
 func readCollection(fsys fs.FS, name string) ([]Record, error) {
 	var own fact.Report // its problems are those of the records
 	c, err := collectionReader{Personalities: true}.open(fsys, name, &own)

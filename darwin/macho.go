@@ -95,6 +95,7 @@ type extent struct{ offset, size int64 }
 // A segment is what is kept of a segment: its sections, and where they are in the file.
 type segment struct {
 	name     string
+	address  uint64
 	extent   extent
 	sections []section
 }
@@ -350,9 +351,11 @@ func (s *Slice) addSegment(source string, wide bool, c []byte) error {
 	var sections uint32
 	if wide {
 		head, each = 72, 80
+		seg.address = s.order.Uint64(c[24:])
 		seg.extent = extent{int64(s.order.Uint64(c[40:])), int64(s.order.Uint64(c[48:]))}
 		sections = s.order.Uint32(c[64:])
 	} else {
+		seg.address = uint64(s.order.Uint32(c[24:]))
 		seg.extent = extent{int64(s.order.Uint32(c[32:])), int64(s.order.Uint32(c[36:]))}
 		sections = s.order.Uint32(c[48:])
 	}

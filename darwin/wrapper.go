@@ -9,60 +9,98 @@ import (
 	"io"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lzfse"
 )
 
 // A wrapped file is a kernel collection inside other formats: an Image4 file, Apple's old "comp"
-// header.
+// header, a compression.
 type wrapped struct {
 	names       []string // from the outside
 	compression string   // "" for none
-	extent      extent   // the payload
+	r           io.ReaderAt
+	extent      extent       // the payload in r
+	image       *lzfse.Image // r, if the payload was compressed
+	checksum    uint32       // Adler-32 of the image; 0 if the format has none
+	locked      bool         // an Image4 payload with the keys to decrypt it
 }
 
 // compHeader is the size of the header of a compressed kernel.
 const compHeader = 0x180
 
-// maxWrappers bounds how deep formats are nested; a real file has two.
-const maxWrappers = 4
+// maxWrappers bounds how deep formats are nested; a real file has three.
+const maxWrappers = 5
 
-// unwrap finds the payload of a kernel collection's file. A compressed payload is
-// errors.ErrUnsupported, naming the compression; the wrapped value is filled all the same.
+// unwrap finds the payload of a kernel collection's file, a Mach-O file. What is compressed is unpacked as it is read.
 func unwrap(source string, r io.ReaderAt, size int64, architecture string) (wrapped, error) {
-	w := wrapped{extent: extent{0, size}}
+	w := wrapped{r: r, extent: extent{0, size}}
 	for range maxWrappers {
-		head, err := readAt(source, r, size, w.extent.offset, min(w.extent.size, 16))
+		head, err := w.read(source, min(w.extent.size, 16))
 		if err != nil {
 			return w, err
 		}
 		switch {
 		case len(head) < 16:
 			return w, machoError(source, "header", w.extent.offset, "%d bytes are no kernel collection", len(head))
-		case isMachO(head) && isFat(head):
-			if err := w.fat(source, r, head, architecture); err != nil {
-				return w, err
-			}
-		case isMachO(head):
+		case isMachO(head) && !isFat(head):
 			return w, nil
+		case isMachO(head):
+			err = w.fat(source, head, architecture)
 		case string(head[:4]) == "comp":
-			return w, w.comp(source, r, size)
+			err = w.comp(source)
 		case string(head[:3]) == "bvx":
-			w.compression = "lzfse"
-			return w, compressed(source, w.compression)
+			err = w.unpack(source, lzfse.LZFSE, 0)
 		case head[0] == 0x30:
-			if err := w.image4(source, r, size); err != nil {
-				return w, err
-			}
+			err = w.image4(source)
+		case w.locked:
+			err = fmt.Errorf("%s: its payload is encrypted: %w", source, errors.ErrUnsupported)
 		default:
-			return w, machoError(source, "header", w.extent.offset, "magic %x is no kernel collection", head[:4])
+			err = machoError(source, "header", w.extent.offset, "magic %x is no kernel collection", head[:4])
+		}
+		if err != nil {
+			return w, err
 		}
 	}
 	return w, machoError(source, "header", w.extent.offset, "more than %d formats around it", maxWrappers)
 }
 
+// read returns the first n bytes of the payload.
+func (w *wrapped) read(source string, n int64) ([]byte, error) {
+	return readAt(source, w.r, w.extent.offset+w.extent.size, w.extent.offset, n)
+}
+
+// unpack enters a compressed payload. plain is the size that it unpacks to; LZFSE says it itself.
+func (w *wrapped) unpack(source string, kind lzfse.Kind, plain int64) error {
+	if w.image != nil {
+		return machoError(source, string(kind), w.extent.offset, "it is compressed twice")
+	}
+	w.compression = string(kind)
+	m, err := lzfse.Open(kind, io.NewSectionReader(w.r, w.extent.offset, w.extent.size), w.extent.size, plain)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", source, kind, err)
+	}
+	w.image, w.r, w.extent = m, m, extent{0, m.Size()}
+	return nil
+}
+
+// verify compares a compressed payload with its checksum, if the format has one. It unpacks all of it.
+func (w *wrapped) verify(source string) error {
+	if w.image == nil || w.checksum == 0 {
+		return nil
+	}
+	sum, err := w.image.Adler32()
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", source, w.compression, err)
+	}
+	if sum != w.checksum {
+		return machoError(source, "comp", 8, "the checksum is %08x, not %08x", sum, w.checksum)
+	}
+	return nil
+}
+
 // fat enters the slice of the architecture, or the first.
-func (w *wrapped) fat(source string, r io.ReaderAt, head []byte, architecture string) error {
+func (w *wrapped) fat(source string, head []byte, architecture string) error {
 	w.names = append(w.names, "fat")
-	all, err := fatEntries(source, io.NewSectionReader(r, w.extent.offset, w.extent.size), w.extent.size, head)
+	all, err := fatEntries(source, io.NewSectionReader(w.r, w.extent.offset, w.extent.size), w.extent.size, head)
 	if err != nil {
 		return err
 	}
@@ -77,36 +115,31 @@ func (w *wrapped) fat(source string, r io.ReaderAt, head []byte, architecture st
 	return e.err
 }
 
-// compressed is the error for a payload that this library does not unpack.
-func compressed(source, name string) error {
-	return fmt.Errorf("%s: %s-compressed payload is not read by this version; unpack it first (kmutil emit-macho): %w",
-		source, name, errors.ErrUnsupported)
-}
-
-// comp reads the header of an old compressed kernel: all numbers are big-endian.
-func (w *wrapped) comp(source string, r io.ReaderAt, size int64) error {
+// comp reads the header of an old compressed kernel, and enters the payload: all numbers are big-endian.
+func (w *wrapped) comp(source string) error {
 	w.names = append(w.names, "comp")
-	h, err := readAt(source, r, size, w.extent.offset, compHeader)
+	h, err := w.read(source, compHeader)
 	if err != nil {
 		return err
 	}
-	kind := string(h[4:8])
+	kind := lzfse.Kind(h[4:8])
 	plain, packed := int64(be32(h, 12)), int64(be32(h, 16))
 	if packed > w.extent.size-compHeader {
 		return machoError(source, "comp", w.extent.offset, "%d compressed bytes in %d", packed, w.extent.size)
 	}
-	switch kind {
-	case "lzss", "lzvn":
-		w.compression = kind
-		return compressed(source, kind)
+	if kind != lzfse.LZSS && kind != lzfse.LZVN {
+		return machoError(source, "comp", w.extent.offset, "compression %q of %d bytes", string(kind), plain)
 	}
-	return machoError(source, "comp", w.extent.offset, "compression %q of %d bytes", kind, plain)
+	w.checksum = be32(h, 8)
+	w.extent = extent{w.extent.offset + compHeader, packed}
+	return w.unpack(source, kind, plain)
 }
 
 // image4 enters the payload of an Image4 file: IMG4 holds IM4P, which holds its type, a
-// description, and the payload.
-func (w *wrapped) image4(source string, r io.ReaderAt, size int64) error {
-	d := der{source: source, r: r, size: size, at: w.extent.offset, end: w.extent.offset + w.extent.size}
+// description, the payload, and the keys of an encrypted one.
+func (w *wrapped) image4(source string) error {
+	end := w.extent.offset + w.extent.size
+	d := der{source: source, r: w.r, size: end, at: w.extent.offset, end: end}
 	if err := d.enter(derSequence); err != nil {
 		return err
 	}
@@ -134,9 +167,13 @@ func (w *wrapped) image4(source string, r io.ReaderAt, size int64) error {
 	if _, err := d.text(); err != nil { // the description
 		return err
 	}
+	outer := d
 	if err := d.enter(derOctets); err != nil {
 		return err
 	}
+	outer.at = d.end
+	_, err = outer.header(derOctets)
+	w.locked = err == nil
 	if d.end == d.at {
 		return machoError(source, "image4", d.at, "payload %q is empty", kind)
 	}

@@ -382,10 +382,33 @@ func Collection(arch, prelink string, ids ...string) []byte {
 	return append(b, make([]byte, 64)...)
 }
 
+// Prelinked writes a prelinked kernel of macOS 10.15 and older: the code of kexts lies in one segment that begins at
+// the address base. codes are their UUIDs by their place in it.
+func Prelinked(prelink string, base uint64, codes map[int]string) []byte {
+	const text, size = 8192, 64 << 10
+	w := NewMacho("x86_64", TypeExecute)
+	w.UUID("prelinked-kernel")
+	w.Add(lcSegment64, fixed("__PRELINK_TEXT", 16), w.U64(base, size, text, size), w.U32(7, 7, 0, 0))
+	w.Segment("__PRELINK_INFO", "__info", text+size, uint64(len(prelink)+64))
+	b := w.Bytes(text + size)
+	for at, uuid := range codes {
+		m := NewMacho("x86_64", TypeKext)
+		m.UUID(uuid)
+		copy(b[text+at:], m.Bytes(0))
+	}
+	return append(append(b, prelink...), make([]byte, 64)...)
+}
+
 // IM4P wraps a payload as an Image4 payload.
 func IM4P(kind string, payload []byte) []byte {
 	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")),
 		wrap(0x04, payload))
+}
+
+// LockedIM4P is an Image4 payload with the keys to decrypt it.
+func LockedIM4P(kind string, payload []byte) []byte {
+	return wrap(0x30, wrap(0x16, []byte("IM4P")), wrap(0x16, []byte(kind)), wrap(0x16, []byte("description")),
+		wrap(0x04, payload), wrap(0x04, []byte("keys")))
 }
 
 // IMG4 wraps an Image4 payload as an Image4 file.
