@@ -4,10 +4,12 @@ package darwin
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -150,9 +152,9 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 	}
 	defer f.Close()
 	r.ExecutableSize = fact.CountOf(f.size)
-	all, err := readSlices(executable, f, f.size)
-	if err != nil {
-		r.lose(executable, "bundle.slices", err)
+	all, sliceErr := readSlices(executable, f, f.size)
+	if sliceErr != nil {
+		r.lose(executable, "bundle.slices", sliceErr)
 	}
 	r.Slices = all
 	if len(all) == 0 || !r.Signatures {
@@ -170,6 +172,54 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 	r.readTicket()
 	if r.Verify && sig.Present == fact.Yes {
 		r.verify(f, s, info)
+		if sliceErr != nil { // there is code that was compared with nothing
+			sig.others = cmp.Or(sig.others, fact.SignatureUnchecked)
+		}
+	}
+}
+
+// verifyOthers compares the slices that the kernel would not use with their own signatures. resources is the content
+// of CodeResources, nil if it was not read.
+func (r *bundleReading) verifyOthers(f *file, used Slice, info, resources []byte) {
+	executable := strings.TrimPrefix(r.ExecutablePath, "/")
+	for _, s := range r.Slices {
+		if s.offset == used.offset {
+			continue
+		}
+		sig, err := readCodeSignature(executable, f, s)
+		if err == nil && sig.Present == fact.Yes {
+			sig.CodeFits, err = sig.codeFits(executable, f, s)
+		}
+		if err == nil && sig.Present == fact.Yes {
+			err = sig.checkCMS(r.Keys)
+		}
+		if err != nil {
+			r.lose(executable, "codeSignature."+s.Architecture, err)
+		}
+		sig.Seal = &Seal{Info: sig.sealed(specialInfo, info), checked: r.signature.Seal.checked}
+		if resources != nil {
+			sig.Seal.Resources = sig.sealed(specialResources, resources)
+		}
+		r.signature.join(&sig)
+	}
+}
+
+// join lowers what is known of a signature to what is known of another slice's: a file is as good as its worst slice.
+func (c *CodeSignature) join(other *CodeSignature) {
+	status := signatureOf(other).Status
+	if status == fact.SignatureNone {
+		status = fact.SignatureUntrusted
+		other.Reasons = []string{"it has no signature"}
+	} else {
+		other.Reasons = append(other.differences(), other.Reasons...)
+	}
+	if c.others == "" || worse(status, c.others) {
+		c.others = status
+	}
+	for _, reason := range other.Reasons {
+		if !slices.Contains(c.Reasons, reason) {
+			c.Reasons = append(c.Reasons, other.Architecture+": "+reason)
+		}
 	}
 }
 
@@ -219,27 +269,33 @@ func (r *bundleReading) verify(f *file, s Slice, info []byte) {
 		return
 	}
 	var err error
-	if sig.CodeFits, err = sig.directory.codeFits(executable, f, s); err != nil {
+	if sig.CodeFits, err = sig.codeFits(executable, f, s); err != nil {
 		r.lose(executable, "codeSignature.codeFits", err)
 	}
-	if sig.SignatureFits, sig.keySet, err = sig.checkCMS(r.Keys); err != nil {
+	if err = sig.checkCMS(r.Keys); err != nil {
 		r.lose(executable, "codeSignature.signatureFits", err)
 	}
-	sig.keysGiven = len(r.Keys) > 0
-	r.verifySeal(executable, info, maxBytes-f.size)
+	resources := r.verifySeal(executable, info, maxBytes-f.size)
+	sig.Reasons = append(sig.differences(), sig.Reasons...)
+	r.verifyOthers(f, s, info, resources)
 }
 
-// verifySeal compares the bundle's files with the list that was signed with it.
-func (r *bundleReading) verifySeal(executable string, info []byte, budget int64) {
+// verifySeal compares the bundle's files with the list that was signed with it, and returns that list.
+func (r *bundleReading) verifySeal(executable string, info []byte, budget int64) []byte {
 	sig := r.signature
 	name := path.Join(r.where.contents, "_CodeSignature/CodeResources")
 	resources, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
 	if err != nil {
 		sig.Seal = &Seal{Info: sig.sealed(specialInfo, info)}
-		if sig.directory.specialHash(specialResources) != nil || !errors.Is(err, fs.ErrNotExist) {
+		switch listed := sig.directory.specialHash(specialResources) != nil; {
+		case !errors.Is(err, fs.ErrNotExist):
 			r.lose(name, "codeSignature.seal", err)
+		case listed:
+			sig.Seal.Resources = fact.No // it was taken away
+		default:
+			sig.Seal.checked = true
 		}
-		return
+		return nil
 	}
 	seal, err := r.checkSeal(strings.TrimPrefix(executable, r.where.contents+"/"), resources, budget)
 	if err != nil {
@@ -247,16 +303,26 @@ func (r *bundleReading) verifySeal(executable string, info []byte, budget int64)
 		seal = &Seal{}
 	}
 	seal.Info, seal.Resources = sig.sealed(specialInfo, info), sig.sealed(specialResources, resources)
+	seal.checked = seal.checked && seal.Resources == fact.Yes
 	sig.Seal = seal
+	return resources
 }
 
-// sealed compares data with the hash in a special slot; absent when the slot is empty.
+// sealed compares data with the hash in a special slot of the directories; absent when the slot is empty.
 func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
-	want := c.directory.specialHash(slot)
-	if want == nil {
-		return ""
+	var fits fact.Tri
+	for i := range c.directories {
+		d := &c.directories[i]
+		want := d.specialHash(slot)
+		switch {
+		case want == nil:
+		case !bytes.Equal(d.sum(data), want):
+			return fact.No
+		default:
+			fits = fact.Yes
+		}
 	}
-	return fact.TriOf(bytes.Equal(c.directory.sum(data), want))
+	return fits
 }
 
 // readCode reads the headers of a Mach-O file, and the code signature of its first slice; nil when

@@ -3,10 +3,12 @@
 package darwin
 
 import (
+	"bytes"
 	"crypto"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
@@ -43,37 +45,103 @@ func (c *CodeSignature) signedData() (*sign.SignedData, *sign.Signer, error) {
 	return sd, sd.Signers[0], nil
 }
 
-// checkCMS says whether the signer's certificate signed this code directory, and which of the
-// given key sets its chain leads to; "" for none. A digest that is not known leaves fits unknown.
-func (c *CodeSignature) checkCMS(keys []fact.KeySet) (fits fact.Tri, keySet string, err error) {
+// checkCMS compares the signature with the code directories, and its chain with the keys. What cannot be decided, such
+// as a digest that is not known, leaves SignatureFits unknown.
+func (c *CodeSignature) checkCMS(keys []fact.KeySet) error {
 	if len(c.cms) == 0 || c.primary == nil {
-		return "", "", nil
+		if c.AdHoc != fact.Yes {
+			c.Reasons = append(c.Reasons, "nobody signed it: no certificate came with it")
+		}
+		return nil
 	}
 	sd, signer, err := c.signedData()
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	cert := signer.Certificate(sd.Certificates)
 	err = signer.Check(cert, "", func(h crypto.Hash) ([]byte, error) { return sign.Sum(h, c.primary), nil })
 	switch {
 	case errors.Is(err, sign.ErrMismatch):
-		return fact.No, "", nil
+		c.SignatureFits = fact.No
+		c.Reasons = append(c.Reasons, "the certificate did not sign this code directory")
+		return nil
 	case err != nil:
-		return "", "", err
+		return err
 	}
-	roots := sign.NewRoots(keys)
-	if roots.Empty() {
-		return fact.Yes, "", nil
+	if !c.covered(signer) {
+		c.SignatureFits = fact.No
+		c.Reasons = append(c.Reasons, "the code directory that the system uses is not the one that was signed")
+		return nil
 	}
-	at := c.SignedAt
-	if at.IsZero() {
-		at = time.Now()
+	c.SignatureFits = fact.Yes
+	c.checkChain(sd, signer, cert, keys)
+	return nil
+}
+
+// The attributes of Apple's that list all code directories of a signature: as a property list of truncated digests,
+// and as digests with their algorithms (Security, CMS hash agility).
+const (
+	oidAgility  = "1.2.840.113635.100.9.1"
+	oidAgility2 = "1.2.840.113635.100.9.2"
+)
+
+// covered reports whether the signature is over the directory that the system uses: it is listed with the signature;
+// or nothing is listed, and it is the signed one, or says the same as that.
+func (c *CodeSignature) covered(s *sign.Signer) bool {
+	digest := c.directory.digest()
+	listed, found := false, false
+	for _, a := range s.Signed {
+		if a.OID != oidAgility && a.OID != oidAgility2 {
+			continue
+		}
+		listed = true
+		for _, v := range a.Values {
+			found = found || a.OID == oidAgility && listsTruncated(v, digest) ||
+				a.OID == oidAgility2 && listsDigest(v, digest)
+		}
 	}
-	chain := sign.BuildChain(cert, sign.ChainQuery{
-		Pool: sd.Certificates, Roots: roots, At: at, Usage: sign.EKUCodeSigning,
+	if listed {
+		return found
+	}
+	for i := range c.directories {
+		d := &c.directories[i]
+		if !c.isPrimary(d) {
+			continue
+		}
+		best := &c.directory
+		return d.id == best.id && d.team == best.team && d.flags == best.flags && d.platform == best.platform
+	}
+	return false // the signed one has a digest that is not known
+}
+
+// listsTruncated reports whether a property list of code directory hashes has the digest, cut to 20 bytes.
+func listsTruncated(v sign.Value, digest []byte) bool {
+	text, err := sign.OctetString(v)
+	if err != nil {
+		return false
+	}
+	n, err := decodePlist("cdhashes", text)
+	return err == nil && slices.ContainsFunc(n.dict["cdhashes"].list, func(h node) bool {
+		return h.kind == dataNode && bytes.Equal(h.data, digest[:20])
 	})
-	if !chain.Trusted {
-		return fact.Yes, "", nil
+}
+
+// listsDigest reports whether a value is the digest, with its algorithm before it.
+func listsDigest(v sign.Value, digest []byte) bool {
+	if !v.Is(sign.TagSequence) {
+		return false
 	}
-	return fact.Yes, chain.KeySet, nil
+	in := v.Reader()
+	if _, err := in.Expect(sign.TagOID, "digest"); err != nil {
+		return false
+	}
+	got, err := in.Expect(sign.TagOctetString, "digest")
+	return err == nil && bytes.Equal(got.Body, digest)
+}
+
+// hasCDHash reports whether one of the signature's code directories has the hash, in hexadecimal digits.
+func (c *CodeSignature) hasCDHash(want string) bool {
+	return slices.ContainsFunc(c.directories, func(d codeDirectory) bool {
+		return hex.EncodeToString(d.digest()[:20]) == want
+	})
 }

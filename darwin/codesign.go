@@ -4,6 +4,7 @@ package darwin
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	_ "crypto/sha1"   // the hashes that code directories use
 	_ "crypto/sha256" // likewise
@@ -12,6 +13,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -31,8 +33,8 @@ const (
 	maxBlobs           = 64
 )
 
-// A CodeSignature is what a Mach-O file's code signature says of itself. Only SignatureFits, CodeFits and Seal were
-// compared with anything; whether the signer's chain leads to a key of Options.Keys is in the record's Signature.
+// A CodeSignature is what a Mach-O file's code signature says of itself, and with Detail Signatures what was found when
+// it was compared with the file and with Apple's roots.
 type CodeSignature struct {
 	// Present says whether there is a signature at all; every other field is empty when it is no.
 	Present fact.Tri `json:"present,omitzero"`
@@ -51,7 +53,7 @@ type CodeSignature struct {
 	Flags []string `json:"flags,omitzero"`
 	// AdHoc says whether it is signed by nobody (flag adhoc).
 	AdHoc fact.Tri `json:"adHoc,omitzero"`
-	// Platform is the platform that the code claims to be part of; not 0 for Apple's own systems.
+	// Platform is the platform that the code claims to be part of; 0 is none. Anybody can write it: Anchor is the proof.
 	Platform fact.Count `json:"platform,omitzero"`
 	// Signer is the common name of the certificate that signed; empty when there is none.
 	Signer string `json:"signer,omitzero"`
@@ -59,29 +61,50 @@ type CodeSignature struct {
 	Chain []string `json:"chain,omitzero"`
 	// SignedAt is the signing time that the signer states, UTC.
 	SignedAt time.Time `json:"signedAt,omitzero"`
+	// TimestampedAt is the time that a time stamping authority vouches for, UTC; zero without one. Only with Detail
+	// Signatures.
+	TimestampedAt time.Time `json:"timestampedAt,omitzero"`
 	// Notarized is yes when a notarization ticket is stapled to the bundle (Contents/CodeResources).
 	// Absent says nothing: a ticket may be known to Apple only. The ticket is not validated.
 	Notarized fact.Tri `json:"notarized,omitzero"`
 	// SignatureFits says whether the signer's certificate made this signature over this code
-	// directory; who the signer is remains unproven. Only with Detail Signatures.
+	// directory. Only with Detail Signatures.
 	SignatureFits fact.Tri `json:"signatureFits,omitzero"`
 	// CodeFits says whether the file's code has the hashes that the code directory lists. Only with
 	// Detail Signatures.
 	CodeFits fact.Tri `json:"codeFits,omitzero"`
 	// Seal compares the bundle's other files with what was signed. Only with Detail Signatures.
 	Seal *Seal `json:"seal,omitzero"`
+	// Anchor is how the chain of certificates ends, in codesign's words: "apple" for what Apple itself signed, "apple
+	// generic" for any other chain to a root of Apple's. Empty without such a chain. Only with Detail Signatures.
+	Anchor string `json:"anchor,omitzero"`
+	// Program is under which of Apple's programs the certificate was issued: apple, developer_id, app_store or
+	// development. Empty without an Anchor, and for other certificates.
+	Program string `json:"program,omitzero"`
+	// ForKexts says whether a Developer ID certificate may sign kexts; absent for any other.
+	ForKexts fact.Tri `json:"forKexts,omitzero"`
+	// Reasons are why the signature is invalid or untrusted, a sentence each; absent if it is neither.
+	Reasons []string `json:"reasons,omitzero"`
 
-	directory codeDirectory
-	primary   []byte // the code directory in the first slot, which is the one that is signed
-	cms       []byte
-	keySet    string // the key set that the signer leads to
-	keysGiven bool   // there were keys to lead to
+	directory   codeDirectory   // the one that the system uses
+	directories []codeDirectory // that one, and the one that is signed
+	primary     []byte          // the code directory in the first slot, which is the one that is signed
+	cms         []byte
+	keySet      string               // the key set that the signer leads to
+	keysGiven   bool                 // there were keys to lead to
+	forged      bool                 // it is not what its certificate was issued for
+	others      fact.SignatureStatus // the worst of the file's other slices; empty if there are none
 }
 
 // A codeDirectory is the part of a signature that lists the hashes.
 type codeDirectory struct {
 	raw       []byte
+	rank      int // in hashTypes
 	hash      crypto.Hash
+	flags     uint32
+	platform  byte
+	team      string
+	id        string
 	hashSize  int
 	pageSize  int64 // 0: one page for everything
 	codeLimit int64
@@ -174,7 +197,6 @@ func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 		return c, signatureError(source, "%d blobs in %d bytes", count, length)
 	}
 	b = b[:length]
-	best := -1
 	for i := range int(count) {
 		slot := be32(b, 12+8*i)
 		blob, err := subBlob(source, b, be32(b, 16+8*i))
@@ -182,24 +204,50 @@ func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 			return CodeSignature{}, err
 		}
 		switch {
-		case slot == slotCodeDirectory:
+		case slot == slotCodeDirectory && c.primary == nil:
 			c.primary = blob
-			if err := c.directoryBlob(source, blob, &best); err != nil {
-				return CodeSignature{}, err
-			}
+			fallthrough
 		case slot >= slotAlternate && slot < slotAlternate+5:
-			if err := c.directoryBlob(source, blob, &best); err != nil {
+			if err := c.directoryBlob(source, blob); err != nil {
 				return CodeSignature{}, err
 			}
 		case slot == slotCMS && be32(blob, 0) == magicCMS:
 			c.cms = blob[8:]
 		}
 	}
-	if best < 0 {
+	if len(c.directories) == 0 {
 		return CodeSignature{}, signatureError(source, "no code directory")
 	}
+	c.choose()
 	c.Present = fact.Yes
 	return c, c.readCMS(source)
+}
+
+// choose takes the directory that the system uses, that with the best digest, and of the others keeps the one that is
+// signed.
+func (c *CodeSignature) choose() {
+	best := slices.MaxFunc(c.directories, func(a, b codeDirectory) int { return cmp.Compare(a.rank, b.rank) })
+	kept := []codeDirectory{best}
+	for _, d := range c.directories {
+		if c.isPrimary(&d) && !c.isPrimary(&best) {
+			kept = append(kept, d)
+		}
+	}
+	c.directory, c.directories = best, kept
+	c.Identifier, c.TeamID = best.id, best.team
+	c.CDHash, c.HashType = hex.EncodeToString(best.digest()[:20]), hashTypes[best.rank].name
+	c.Flags, c.AdHoc, c.Platform = flagWords(best.flags), fact.TriOf(best.flags&0x2 != 0),
+		fact.CountOf(int64(best.platform))
+}
+
+// isPrimary reports whether a directory is the one in the first slot.
+func (c *CodeSignature) isPrimary(d *codeDirectory) bool { return bytes.Equal(d.raw, c.primary) }
+
+// digest is the digest of the directory itself.
+func (d *codeDirectory) digest() []byte {
+	h := d.hash.New()
+	h.Write(d.raw)
+	return h.Sum(nil)
 }
 
 // be32 reads a big-endian number.
@@ -217,22 +265,19 @@ func subBlob(source string, b []byte, at uint32) ([]byte, error) {
 	return b[at : at+length], nil
 }
 
-// directoryBlob takes a code directory, unless a better one was taken before; best is its rank.
-func (c *CodeSignature) directoryBlob(source string, b []byte, best *int) error {
+// directoryBlob takes a code directory. One whose digest is not known is left out: another directory will do.
+func (c *CodeSignature) directoryBlob(source string, b []byte) error {
 	if len(b) < 44 || be32(b, 0) != magicCodeDirectory {
 		return signatureError(source, "code directory of %d bytes", len(b))
 	}
 	rank, known := hashType(b[37])
 	if !known {
-		return nil // a digest of the future; another directory will do
-	}
-	if rank <= *best {
 		return nil
 	}
-	t := hashTypes[rank]
-	version, flags := be32(b, 8), be32(b, 12)
+	version := be32(b, 8)
 	d := codeDirectory{
-		raw: b, hash: t.hash, hashSize: int(b[36]), hashes: int(be32(b, 16)),
+		raw: b, rank: rank, hash: hashTypes[rank].hash, flags: be32(b, 12), platform: b[38],
+		hashSize: int(b[36]), hashes: int(be32(b, 16)),
 		special: int(be32(b, 24)), code: int(be32(b, 28)), codeLimit: int64(be32(b, 32)),
 	}
 	if b[39] != 0 {
@@ -244,22 +289,16 @@ func (c *CodeSignature) directoryBlob(source string, b []byte, best *int) error 
 	if err := d.validate(source); err != nil {
 		return err
 	}
-	identifier, err := stringAt(source, b, be32(b, 20))
-	if err != nil {
+	var err error
+	if d.id, err = stringAt(source, b, be32(b, 20)); err != nil {
 		return err
 	}
-	team := ""
 	if version >= 0x20200 && len(b) >= 52 && be32(b, 48) != 0 {
-		if team, err = stringAt(source, b, be32(b, 48)); err != nil {
+		if d.team, err = stringAt(source, b, be32(b, 48)); err != nil {
 			return err
 		}
 	}
-	h := d.hash.New()
-	h.Write(b)
-	*best = rank
-	c.directory, c.Identifier, c.TeamID = d, identifier, team
-	c.CDHash, c.HashType = hex.EncodeToString(h.Sum(nil)[:20]), t.name
-	c.Flags, c.AdHoc, c.Platform = flagWords(flags), fact.TriOf(flags&0x2 != 0), fact.CountOf(int64(b[38]))
+	c.directories = append(c.directories, d)
 	return nil
 }
 
@@ -309,6 +348,16 @@ func (d *codeDirectory) sum(b []byte) []byte {
 	h := d.hash.New()
 	h.Write(b)
 	return h.Sum(nil)[:d.hashSize]
+}
+
+// codeFits compares the code with the hashes of the directories: that of the system, and that which is signed.
+func (c *CodeSignature) codeFits(source string, r io.ReaderAt, s Slice) (fact.Tri, error) {
+	for i := range c.directories {
+		if fits, err := c.directories[i].codeFits(source, r, s); fits != fact.Yes {
+			return fits, err
+		}
+	}
+	return fact.Yes, nil
 }
 
 // codeFits compares the code with the hashes of its pages. It reads the slice once.

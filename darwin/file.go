@@ -23,7 +23,7 @@ func ReadFile(
 ) (m []Record, ok bool, err error) {
 	signatures := o.Asks(fact.DetailSignatures)
 	reader := bundleReader{
-		FS: fsys, Code: true, Signatures: signatures, Verify: signatures, Keys: o.Keys, MaxBytes: o.MaxFile,
+		FS: fsys, Code: true, Signatures: signatures, Verify: signatures, Keys: keySets(o), MaxBytes: o.MaxFile,
 	}
 	switch {
 	case head == nil && hasInfo(fsys, name):

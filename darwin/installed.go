@@ -18,7 +18,7 @@ func (k *Kernel) reader(ctx context.Context) diskReader {
 	signatures := k.options.Asks(fact.DetailSignatures)
 	return diskReader{bundleReader: bundleReader{
 		FS: k.machine, Architecture: k.architecture(ctx), Code: signatures || k.options.Asks(fact.DetailFiles),
-		Signatures: signatures, Verify: signatures, Keys: k.options.Keys, MaxBytes: k.options.MaxFile,
+		Signatures: signatures, Verify: signatures, Keys: keySets(k.options), MaxBytes: k.options.MaxFile,
 	}}
 }
 

@@ -3,7 +3,6 @@
 package darwin
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -135,93 +134,4 @@ func versionValid(version string) fact.Tri {
 	}
 	_, err := parseVersion(version)
 	return fact.TriOf(err == nil)
-}
-
-// originOf says whose code a kext is. path is its bundle's; source names the kernel's list. A
-// bundle id alone never makes a kext Apple's: anybody may choose one. What the kernel says of its
-// collection does, as do a platform signature, and a developer's team id for the contrary.
-func originOf(k *Kext, path, source string) fact.Origin {
-	var o fact.Origin
-	add := func(name, value, source string) {
-		o.Evidence = append(o.Evidence, fact.Evidence{Fact: name, Value: value, Source: source})
-	}
-	decide := func(c fact.OriginClass) {
-		o.Class = cmp.Or(o.Class, c)
-	}
-	apple := strings.HasPrefix(k.BundleID, "com.apple.") || k.BundleID == "__kernel__"
-	if name, value, class := k.CodeSignature.origin(apple); name != "" {
-		add(name, value, SourceBundles)
-		decide(class)
-	}
-	switch k.Collection {
-	case "Primary", "System":
-		add("collection", k.Collection, source)
-		decide(fact.OriginOS)
-	case "Auxiliary":
-		add("collection", k.Collection, source)
-		decide(fact.OriginThirdParty)
-	}
-	if k.SystemExtension != nil && k.SystemExtension.TeamID != "" {
-		add("teamId", k.SystemExtension.TeamID, SourceSysExt)
-		decide(fact.OriginThirdParty)
-	}
-	if k.Pseudo != "" && source != "" { // the kernel takes these ids at boot, before any kext can
-		add("pseudo", k.Pseudo, source)
-		decide(fact.OriginOS)
-	}
-	if path != "" && (k.Bundle != nil || source != "") {
-		add("path", path, source)
-	}
-	add("bundleId", k.BundleID, source)
-	if !apple && k.BundleID != "" {
-		decide(fact.OriginThirdParty)
-	}
-	return o
-}
-
-// origin returns the evidence in a code signature, and what follows from it. apple is set for one of Apple's bundle
-// ids.
-func (s *CodeSignature) origin(apple bool) (name, value string, class fact.OriginClass) {
-	if s == nil || s.Present != fact.Yes {
-		return "", "", ""
-	}
-	switch platform, _ := s.Platform.Get(); {
-	case s.TeamID != "":
-		return "teamId", s.TeamID, fact.OriginThirdParty
-	case s.AdHoc == fact.Yes:
-		return "signature", "adhoc", fact.OriginThirdParty
-	case platform != 0 && apple:
-		return "platform", s.Platform.String(), fact.OriginOS
-	case platform != 0:
-		return "platform", s.Platform.String(), ""
-	}
-	return "", "", ""
-}
-
-// signatureOf is the common form of a code signature. Without keys it is at best unchecked: no
-// chain is validated here.
-func signatureOf(s *CodeSignature) fact.Signature {
-	if s == nil {
-		return fact.Signature{}
-	}
-	if s.Present == fact.No {
-		return fact.Signature{Status: fact.SignatureNone}
-	}
-	f := fact.Signature{
-		Status: fact.SignatureUnchecked, Signer: s.Signer, Source: fact.SignatureEmbedded,
-		Hash: s.HashType, SignedAt: s.SignedAt,
-	}
-	whole := s.CodeFits == fact.Yes && s.SignatureFits == fact.Yes
-	switch {
-	case s.CodeFits == fact.No || s.SignatureFits == fact.No || s.Seal.Broken():
-		f.Status = fact.SignatureInvalid
-	case whole && s.keySet != "" && s.Seal != nil:
-		f.Status, f.KeySet = fact.SignatureValid, s.keySet
-	case whole && s.keysGiven:
-		f.Status = fact.SignatureUntrusted
-	}
-	if s.AdHoc == fact.Yes {
-		f.Evidence = "adhoc"
-	}
-	return f
 }

@@ -164,12 +164,23 @@ func TestOrigin(t *testing.T) {
 		k    Kext
 		want fact.OriginClass
 	}{
-		"Apple by name only": {Kext{BundleID: "com.apple.driver.X"}, ""},
-		"Apple by name, ad hoc": {Kext{BundleID: "com.apple.driver.X", CodeSignature: adhoc},
-			fact.OriginThirdParty},
+		"Apple by name only":    {Kext{BundleID: "com.apple.driver.X"}, ""},
+		"Apple by name, ad hoc": {Kext{BundleID: "com.apple.driver.X", CodeSignature: adhoc}, ""},
+		"vendor, ad hoc":        {Kext{BundleID: "com.vendor.X", CodeSignature: adhoc}, fact.OriginThirdParty},
 		"Apple by name, of a vendor": {Kext{BundleID: "com.apple.driver.X", CodeSignature: team},
 			fact.OriginThirdParty},
-		"Apple by platform":        {Kext{BundleID: "com.apple.driver.X", CodeSignature: platform}, fact.OriginOS},
+		"Apple by platform":   {Kext{BundleID: "com.apple.driver.X", CodeSignature: platform}, ""},
+		"Apple, not verified": {Kext{BundleID: "com.apple.driver.X", CodeSignature: anchored("", "", nil)}, ""},
+		"Apple": {Kext{BundleID: "com.apple.driver.X",
+			CodeSignature: anchored(fact.Yes, AppleKeySet, &Seal{Info: fact.Yes, checked: true})}, fact.OriginOS},
+		"Apple, changed": {Kext{BundleID: "com.apple.driver.X",
+			CodeSignature: anchored(fact.No, AppleKeySet, &Seal{Info: fact.Yes, checked: true})}, fact.OriginThirdParty},
+		"Apple, file added": {Kext{BundleID: "com.apple.driver.X", CodeSignature: anchored(fact.Yes, AppleKeySet,
+			&Seal{Info: fact.Yes, Extra: []string{"x"}, checked: true})}, fact.OriginThirdParty},
+		"Apple, seal not read": {Kext{BundleID: "com.apple.driver.X", CodeSignature: anchored(fact.Yes, AppleKeySet,
+			&Seal{Info: fact.Yes})}, ""},
+		"loaded from Apple's collection, changed on disk": {Kext{BundleID: "com.apple.driver.X", Collection: "Primary",
+			CodeSignature: anchored(fact.No, AppleKeySet, nil)}, fact.OriginOS},
 		"platform of another name": {Kext{BundleID: "com.vendor.X", CodeSignature: platform}, fact.OriginThirdParty},
 		"system collection":        {Kext{BundleID: "com.apple.driver.X", Collection: "System"}, fact.OriginOS},
 		"auxiliary collection": {Kext{BundleID: "com.apple.driver.X", Collection: "Auxiliary"},
@@ -181,6 +192,12 @@ func TestOrigin(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", name, o, tt.want)
 		}
 	}
+}
+
+// anchored is a signature of Apple's.
+func anchored(codeFits fact.Tri, keySet string, seal *Seal) *CodeSignature {
+	return &CodeSignature{Present: fact.Yes, Anchor: AnchorApple, CodeFits: codeFits, SignatureFits: fact.Yes,
+		keySet: keySet, keysGiven: true, Seal: seal}
 }
 
 func FuzzLoadedInfo(f *testing.F) {

@@ -4,7 +4,6 @@ package darwin
 
 import (
 	"bytes"
-	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -40,11 +40,52 @@ type Seal struct {
 	Missing []string `json:"missing,omitzero"`
 	// Extra are the files that should be on the list and are not, in the form of Changed.
 	Extra []string `json:"extra,omitzero"`
+	// Attributes are files "._NAME" that a copy of a Mac's disk keeps the attributes of NAME in (AppleDouble), in the
+	// form of Changed; absent if there are none. They do not break the seal.
+	Attributes []string `json:"attributes,omitzero"`
+
+	checked bool // the files were compared, or there is nothing to compare
 }
 
 // Broken reports whether any part of the comparison found a difference.
 func (s *Seal) Broken() bool {
 	return s != nil && (s.Info == fact.No || s.Resources == fact.No || len(s.Changed)+len(s.Missing)+len(s.Extra) > 0)
+}
+
+// whole reports whether everything in the bundle was compared with the signature, and fits.
+func (s *Seal) whole() bool { return s != nil && s.checked && s.Info == fact.Yes && !s.Broken() }
+
+// unsealed reports whether Info.plist is no part of the signature, so that anybody may change it.
+func (s *Seal) unsealed() bool { return s != nil && s.Info == "" }
+
+// differences says what differs from what was signed, a sentence each.
+func (c *CodeSignature) differences() []string {
+	var all []string
+	add := func(is bool, text string) {
+		if is {
+			all = append(all, text)
+		}
+	}
+	add(c.CodeFits == fact.No, "the code was changed after it was signed")
+	s := c.Seal
+	if s == nil {
+		return all
+	}
+	add(s.Info == fact.No, "Info.plist was changed after it was signed")
+	add(s.unsealed(), "Info.plist is no part of the signature")
+	add(s.Resources == fact.No, "the list of sealed files, CodeResources, is not the one that was signed")
+	for _, list := range []struct {
+		what  string
+		files []string
+	}{{"changed", s.Changed}, {"missing", s.Missing}, {"added", s.Extra}} {
+		const shown = 5
+		text := list.what + ": " + strings.Join(list.files[:min(len(list.files), shown)], ", ")
+		if more := len(list.files) - shown; more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		add(len(list.files) > 0, text)
+	}
+	return all
 }
 
 // A sealCheck compares one bundle.
@@ -61,10 +102,10 @@ type sealCheck struct {
 
 // A sealRule says which files are sealed.
 type sealRule struct {
-	pattern  *regexp.Regexp
-	weight   float64
-	omit     bool
-	optional bool
+	pattern *regexp.Regexp
+	weight  uint32
+	omit    bool // the files are not sealed
+	nested  bool // folders with a period in their name are code of their own
 }
 
 // checkSeal compares the bundle's files with resources, the content of CodeResources. main is the bundle's
@@ -91,7 +132,7 @@ func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (
 	c := &sealCheck{
 		fsys: r.FS, report: r.report, dir: dir, budget: budget, listed: map[string]bool{main: true},
 		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))),
-			Changed: []string{}, Missing: []string{}, Extra: []string{}},
+			Changed: []string{}, Missing: []string{}, Extra: []string{}, checked: true},
 	}
 	if c.rules, err = sealRules(source, rules); err != nil {
 		return nil, err
@@ -127,27 +168,55 @@ func sealRules(source string, n node) ([]sealRule, error) {
 		if v.kind == boolNode {
 			r.omit = v.num == 0
 		} else {
-			r.omit, r.optional = v.dict["omit"].num != 0, v.dict["optional"].num != 0
-			if w := v.dict["weight"]; w.kind == integerNode {
-				r.weight = float64(int64(w.num))
-			} else if w.kind == otherNode {
-				fmt.Sscan(w.str, &r.weight) // a real; anything else leaves 1
-			}
+			r.omit, r.nested = v.dict["omit"].num != 0, v.dict["nested"].num != 0
+			r.weight = weightOf(v.dict["weight"])
 		}
 		rules = append(rules, r)
 	}
-	slices.SortStableFunc(rules, func(a, b sealRule) int { return cmp.Compare(b.weight, a.weight) })
 	return rules, nil
 }
 
-// rule is the heaviest rule that the file falls under; nil for none, which means it is not sealed.
-func (c *sealCheck) rule(name string) *sealRule {
-	for i := range c.rules {
-		if c.rules[i].pattern.MatchString(name) {
-			return &c.rules[i]
+// weightOf is a rule's weight, cut to an unsigned integer; 1 if it names none (resources.cpp, ResourceBuilder::Rule).
+func weightOf(n node) uint32 {
+	switch n.kind {
+	case integerNode:
+		return uint32(n.num)
+	case otherNode: // a real number
+		if w, err := strconv.ParseFloat(n.str, 64); err == nil && w >= 0 && w < 1<<32 {
+			return uint32(w)
 		}
 	}
-	return nil
+	return 1
+}
+
+// heaviest returns the rules that the file falls under: the heaviest, and all of the same weight. None means that it is
+// not sealed. Which of several rules of one weight Security takes depends on the order of a hash table
+// (ResourceBuilder::findRule), so none of them is better than another.
+func (c *sealCheck) heaviest(name string) []*sealRule {
+	var found []*sealRule
+	for i := range c.rules {
+		r := &c.rules[i]
+		if len(found) > 0 && r.weight < found[0].weight || !r.pattern.MatchString(name) {
+			continue
+		}
+		if len(found) > 0 && r.weight > found[0].weight {
+			found = found[:0]
+		}
+		found = append(found, r)
+	}
+	return found
+}
+
+// mustBeListed reports whether a file must be on the list: a rule says so, and none of the same weight says that it need not.
+func (c *sealCheck) mustBeListed(name string) bool {
+	rules := c.heaviest(name)
+	return len(rules) > 0 && !slices.ContainsFunc(rules, func(r *sealRule) bool { return r.omit })
+}
+
+// isNested reports whether a folder is code of its own, which has its own signature.
+func (c *sealCheck) isNested(name string) bool {
+	return strings.Contains(path.Base(name), ".") &&
+		slices.ContainsFunc(c.heaviest(name), func(r *sealRule) bool { return r.nested })
 }
 
 func note(list *[]string, name string) {
@@ -247,11 +316,11 @@ func (c *sealCheck) nestedCode(name, want string) error {
 			return err
 		}
 	}
-	hashes, err := fileCDHashes(c.fsys, file)
+	fits, err := fileHasCDHash(c.fsys, file, want)
 	if err != nil {
 		return ignoreAbsent(err, &c.seal.Missing, name)
 	}
-	if !slices.Contains(hashes, want) {
+	if !fits {
 		note(&c.seal.Changed, name)
 	}
 	return nil
@@ -265,29 +334,34 @@ func ignoreAbsent(err error, missing *[]string, name string) error {
 	return err
 }
 
-// fileCDHashes are the code directory hashes of a Mach-O file's slices.
-func fileCDHashes(fsys fs.FS, name string) ([]string, error) {
+// fileHasCDHash reports whether a slice of a Mach-O file has a code directory with the hash.
+func fileHasCDHash(fsys fs.FS, name, want string) (bool, error) {
 	f, err := openFile(fsys, name)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer f.Close()
 	all, err := readSlices(name, f, f.size)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var hashes []string
 	for _, s := range all {
 		sig, err := readCodeSignature(name, f, s)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		hashes = append(hashes, sig.CDHash)
+		if sig.hasCDHash(want) {
+			return true, nil
+		}
 	}
-	return hashes, nil
+	return false, nil
 }
 
-// extraFiles looks for files that are there, are sealed by a rule, and are not listed.
+// unlisted are the files that no list names: the code directory covers them, or they are the signature.
+var unlisted = []string{"CodeResources", "_CodeSignature", "_MASReceipt"}
+
+// extraFiles looks for files that are there, are sealed by a rule, and are not listed (StaticCode.cpp,
+// validateResources).
 func (c *sealCheck) extraFiles() error {
 	seen := 0
 	return fs.WalkDir(c.fsys, c.dir, func(file string, d fs.DirEntry, err error) error {
@@ -298,20 +372,77 @@ func (c *sealCheck) extraFiles() error {
 		if seen++; seen > maxSealedFiles {
 			return fmt.Errorf("%s: %w: more than %d files", c.dir, fact.ErrTooLarge, maxSealedFiles)
 		}
-		if d.IsDir() {
-			if name == "_CodeSignature" || c.listed[name] && name != "" {
-				return fs.SkipDir
+		switch {
+		case name == "":
+			return nil
+		case slices.Contains(unlisted, name), c.listed[name] && d.IsDir():
+			return skip(d)
+		case d.IsDir() && c.isNested(name):
+			if c.mustBeListed(name) {
+				note(&c.seal.Extra, name)
 			}
+			return fs.SkipDir
+		case d.IsDir(), c.listed[name], c.inNested(name):
 			return nil
 		}
-		if c.listed[name] || name == "CodeResources" || c.inNested(name) {
-			return nil
-		}
-		if r := c.rule(name); r != nil && !r.omit {
-			note(&c.seal.Extra, name)
-		}
-		return nil
+		return c.extraFile(name, d)
 	})
+}
+
+// skip leaves a folder out.
+func skip(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// extraFile judges a file that is not listed.
+func (c *sealCheck) extraFile(name string, d fs.DirEntry) error {
+	if path.Base(name) == ".DS_Store" && d.Type()&fs.ModeSymlink != 0 {
+		note(&c.seal.Extra, name) // a link of that name is refused, whatever the rules say
+		return nil
+	}
+	if !c.mustBeListed(name) {
+		return nil
+	}
+	attributes, err := c.isAttributes(name)
+	if err != nil {
+		return err
+	}
+	if attributes {
+		note(&c.seal.Attributes, name)
+		return nil
+	}
+	note(&c.seal.Extra, name)
+	return nil
+}
+
+// isAttributes reports whether a file "._NAME" holds the attributes of the file NAME beside it. Where a file system has
+// no attributes, macOS keeps them so, and Security leaves such files out (StaticCode.cpp, pathIsValidXattrFile); so does
+// a package or an archive that was unpacked on another system.
+func (c *sealCheck) isAttributes(name string) (bool, error) {
+	dir, base := path.Split(name)
+	of, ok := strings.CutPrefix(base, "._")
+	if !ok || of == "" {
+		return false, nil
+	}
+	if _, err := fs.Stat(c.fsys, path.Join(c.dir, dir, of)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, err
+	}
+	f, err := c.fsys.Open(path.Join(c.dir, name))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	magic := make([]byte, 4)
+	if _, err := io.ReadFull(f, magic); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	return string(magic) == "\x00\x05\x16\x07", nil
 }
 
 func (c *sealCheck) inNested(name string) bool {

@@ -263,8 +263,13 @@ func TestDarwinReadFile(t *testing.T) {
 		}
 	}
 	files["k"] = &fstest.MapFile{Data: fakedarwin.IM4P("krnl", append([]byte("bvx2"), make([]byte, 100)...))}
-	if _, err := read("k"); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "lzfse") {
-		t.Errorf("compressed: %v", err)
+	if _, err := read("k"); fact.CodeOf(err) != CodeMalformed || !strings.Contains(err.Error(), "lzfse") {
+		t.Errorf("compressed, and damaged: %v", err)
+	}
+	boot := files["System/Library/KernelCollections/BootKernelExtensions.kc"].Data
+	files["k"].Data = fakedarwin.IM4P("krnl", fakedarwin.LZFSE(boot))
+	if m, err := read("k"); err != nil || m[0].ID != "macos_kext:com.apple.driver.Made000" {
+		t.Errorf("compressed: %+v, %v", m, err)
 	}
 	files["program"] = &fstest.MapFile{Data: fakedarwin.NewMacho("x86_64", fakedarwin.TypeExecute).Bytes(4096)}
 	for name, code := range map[string]Code{"program": CodeUnsupported, "Library/Extensions/Broken.kext": CodeMalformed,

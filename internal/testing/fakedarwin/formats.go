@@ -7,18 +7,12 @@ package fakedarwin
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing/fstest"
-	"time"
 )
 
 // The numbers of the formats.
@@ -39,6 +33,7 @@ const (
 	magicCodeDirectory = 0xfade0c02
 	magicCMS           = 0xfade0b01
 	slotCodeDirectory  = 0
+	slotAlternate      = 0x1000
 	slotCMS            = 0x10000
 	compHeader         = 0x180
 
@@ -156,6 +151,10 @@ type Signer struct {
 	Platform         byte
 	Special          map[int][]byte // content of special slots
 	CMS              func(directory []byte) []byte
+	Alternate        *Signer // makes a second code directory, of a better digest; the first is then of SHA-1
+	// Both signs instead of CMS if there is an Alternate.
+	Both func(directory, alternate []byte) []byte
+	sha1             bool
 }
 
 // directory writes a code directory over code.
@@ -172,22 +171,24 @@ func (s Signer) directory(code []byte) []byte {
 	for slot := range s.Special {
 		specials = max(specials, slot)
 	}
+	sum, size, kind := func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }, 32, byte(2)
+	if s.sha1 {
+		sum, size, kind = func(b []byte) []byte { h := sha1.Sum(b); return h[:] }, 20, 1
+	}
 	var hashes []byte
 	for slot := specials; slot >= 1; slot-- {
-		h := make([]byte, 32)
+		h := make([]byte, size)
 		if content, ok := s.Special[slot]; ok {
-			sum := sha256.Sum256(content)
-			copy(h, sum[:])
+			copy(h, sum(content))
 		}
 		hashes = append(hashes, h...)
 	}
 	pages := 0
 	for at := 0; at < len(code); at += page {
-		sum := sha256.Sum256(code[at:min(at+page, len(code))])
-		hashes = append(hashes, sum[:]...)
+		hashes = append(hashes, sum(code[at:min(at+page, len(code))])...)
 		pages++
 	}
-	hashOffset := head + len(names) + 32*specials
+	hashOffset := head + len(names) + size*specials
 	b := make([]byte, head)
 	put := binary.BigEndian.PutUint32
 	put(b[0:], magicCodeDirectory)
@@ -199,30 +200,46 @@ func (s Signer) directory(code []byte) []byte {
 	put(b[24:], uint32(specials))
 	put(b[28:], uint32(pages))
 	put(b[32:], uint32(len(code)))
-	b[36], b[37], b[38], b[39] = 32, 2, s.Platform, 12
+	b[36], b[37], b[38], b[39] = byte(size), kind, s.Platform, 12
 	put(b[48:], uint32(teamAt))
 	return append(append(b, names...), hashes...)
 }
 
 // sign writes the SuperBlob over code.
 func (s Signer) sign(code []byte) []byte {
+	s.sha1 = s.Alternate != nil
 	directory := s.directory(code)
+	blobs := [][]byte{directory}
+	slots := []uint32{slotCodeDirectory}
+	if s.Alternate != nil {
+		other := *s.Alternate
+		other.Special = s.Special
+		blobs, slots = append(blobs, other.directory(code)), append(slots, slotAlternate)
+	}
 	var cms []byte
-	if s.CMS != nil {
+	switch {
+	case s.Both != nil:
+		cms = s.Both(directory, blobs[1])
+	case s.CMS != nil:
 		cms = s.CMS(directory)
 	}
-	cms = append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, magicCMS), uint32(8+len(cms))),
-		cms...)
-	b := make([]byte, 12+16)
-	put := binary.BigEndian.PutUint32
-	put(b[0:], magicSuperBlob)
-	put(b[4:], uint32(len(b)+len(directory)+len(cms)))
-	put(b[8:], 2)
-	put(b[12:], slotCodeDirectory)
-	put(b[16:], uint32(len(b)))
-	put(b[20:], slotCMS)
-	put(b[24:], uint32(len(b)+len(directory)))
-	return append(append(b, directory...), cms...)
+	blobs = append(blobs, append(be32s(magicCMS, uint32(8+len(cms))), cms...))
+	slots = append(slots, slotCMS)
+	at := 12 + 8*len(blobs)
+	index := be32s(magicSuperBlob, uint32(at+len(bytes.Join(blobs, nil))), uint32(len(blobs)))
+	for i, blob := range blobs {
+		index = append(index, be32s(slots[i], uint32(at))...)
+		at += len(blob)
+	}
+	return append(index, bytes.Join(blobs, nil)...)
+}
+
+func be32s(v ...uint32) []byte {
+	var b []byte
+	for _, x := range v {
+		b = binary.BigEndian.AppendUint32(b, x)
+	}
+	return b
 }
 
 // KextCode is the code of a kext for one architecture, signed when s is not nil.
@@ -246,63 +263,6 @@ func KextCode(arch, uuid string, s *Signer) []byte {
 	length := len(s.sign(build(1))) + 64
 	code := build(length)
 	return append(code, fixed(string(s.sign(code)), length)...)
-}
-
-// Developer makes a certificate, and the function that signs a code directory with it. Both are the
-// same for the same name and team.
-func Developer(name, team string) (*x509.Certificate, func([]byte) []byte) {
-	seed := sha256.Sum256([]byte(name + team))
-	key := ed25519.NewKeyFromSeed(seed[:])
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name, OrganizationalUnit: []string{team}},
-		NotBefore: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
-	}
-	cert := certificate(template, key)
-	return cert, func(directory []byte) []byte {
-		return signCMS(cert, key, directory, time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC))
-	}
-}
-
-func certificate(template *x509.Certificate, key ed25519.PrivateKey) *x509.Certificate {
-	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return cert
-}
-
-func must(b []byte, err error) []byte {
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-func wrap(tag byte, body ...[]byte) []byte {
-	return must(asn1.Marshal(asn1.RawValue{Class: int(tag >> 6), Tag: int(tag & 0x1f), IsCompound: tag&0x20 != 0,
-		Bytes: bytes.Join(body, nil)}))
-}
-
-// signCMS writes detached SignedData over content.
-func signCMS(cert *x509.Certificate, key ed25519.PrivateKey, content []byte, at time.Time) []byte {
-	oid := func(s ...int) []byte { return must(asn1.Marshal(asn1.ObjectIdentifier(s))) }
-	data := oid(1, 2, 840, 113549, 1, 7, 1)
-	sha := wrap(0x30, oid(2, 16, 840, 1, 101, 3, 4, 2, 1))
-	sum := sha256.Sum256(content)
-	attributes := bytes.Join([][]byte{
-		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 3), wrap(0x31, data)),
-		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 5), wrap(0x31, must(asn1.Marshal(at)))),
-		wrap(0x30, oid(1, 2, 840, 113549, 1, 9, 4), wrap(0x31, wrap(0x04, sum[:]))),
-	}, nil)
-	signature := ed25519.Sign(key, wrap(0x31, attributes))
-	info := wrap(0x30, must(asn1.Marshal(1)), wrap(0x30, cert.RawIssuer, must(asn1.Marshal(cert.SerialNumber))),
-		sha, wrap(0xa0, attributes),
-		wrap(0x30, oid(1, 3, 101, 112)), wrap(0x04, signature))
-	signed := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), wrap(0x30, data),
-		wrap(0xa0, cert.Raw), wrap(0x31, info))
-	return wrap(0x30, oid(1, 2, 840, 113549, 1, 7, 2), wrap(0xa0, signed))
 }
 
 // InfoPlist writes an Info.plist.
