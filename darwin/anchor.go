@@ -80,10 +80,10 @@ func (c *CodeSignature) checkChain(sd *sign.SignedData, signer *sign.Signer, cer
 // chainFits returns why a chain is not good for code: nil if it leads to a root, and each certificate may do what it
 // does. The zero time judges no certificate's time.
 func chainFits(chain *sign.Chain, at time.Time) error {
-	if chain.KeySet == "" {
-		return chain.Err
-	}
 	path := chain.Certificates
+	if chain.KeySet == "" {
+		return fmt.Errorf("certificate %q leads to no root that is trusted", path[0].Subject.Short())
+	}
 	below := path[:max(len(path)-1, 1)]
 	for _, c := range below {
 		if !c.Allows(sign.EKUCodeSigning) {

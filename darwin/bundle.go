@@ -172,13 +172,13 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 	r.readTicket()
 	if r.Verify && sig.Present == fact.Yes {
 		r.verify(f, s, info)
-		if sliceErr != nil { // there is code that was compared with nothing
+		if sliceErr != nil && r.Architecture == "" { // there is code that was compared with nothing
 			sig.others = cmp.Or(sig.others, fact.SignatureUnchecked)
 		}
 	}
 }
 
-// verifyOthers compares the slices that the kernel would not use with their own signatures. resources is the content
+// verifyOthers compares the slices beside the first with their own signatures. resources is the content
 // of CodeResources, nil if it was not read.
 func (r *bundleReading) verifyOthers(f *file, used Slice, info, resources []byte) {
 	executable := strings.TrimPrefix(r.ExecutablePath, "/")
@@ -277,7 +277,9 @@ func (r *bundleReading) verify(f *file, s Slice, info []byte) {
 	}
 	resources := r.verifySeal(executable, info, maxBytes-f.size)
 	sig.Reasons = append(sig.differences(), sig.Reasons...)
-	r.verifyOthers(f, s, info, resources)
+	if r.Architecture == "" { // no kernel is known to use but one of them
+		r.verifyOthers(f, s, info, resources)
+	}
 }
 
 // verifySeal compares the bundle's files with the list that was signed with it, and returns that list.

@@ -38,7 +38,8 @@ const (
 type CodeSignature struct {
 	// Present says whether there is a signature at all; every other field is empty when it is no.
 	Present fact.Tri `json:"present,omitzero"`
-	// Architecture is the slice that it belongs to; each slice has a signature of its own.
+	// Architecture is the slice that it belongs to; each slice has a signature of its own. On a machine it is the slice
+	// that its kernel uses, and of a file by itself the first; there, the others must fit as well.
 	Architecture string `json:"architecture,omitzero"`
 	// Identifier is the signing identifier, usually the bundle id.
 	Identifier string `json:"identifier,omitzero"`

@@ -90,7 +90,7 @@ func TestDarwinDisk(t *testing.T) {
 			t.Errorf("%s: %+v, bundle %+v", name, vendor, k.Bundle)
 		}
 		if k.CodeSignature == nil || k.CodeSignature.TeamID != "ABCDE12345" || k.CodeSignature.Seal.Broken() ||
-			vendor.Signature.Status != SignatureUnchecked || vendor.Signature.Signer == "" {
+			vendor.Signature.Status != SignatureUntrusted || vendor.Signature.Signer == "" {
 			t.Errorf("%s: %+v", name, k.CodeSignature)
 		}
 		if fmt.Sprint(k.Views) != "map[bundles:seen collections:seen kextmanager:seen]" || len(k.Collections) != 1 ||
@@ -101,7 +101,7 @@ func TestDarwinDisk(t *testing.T) {
 		if made.OnDisk.Match != "" && made.OnDisk.Match != MatchSame {
 			t.Errorf("%s: %+v", name, made.OnDisk)
 		}
-		if even := snap.Module("macos_kext:com.apple.driver.Made002"); even.Origin.Evidence[0].Fact != "platform" ||
+		if even := snap.Module("macos_kext:com.apple.driver.Made002"); even.Origin.Evidence[0].Fact != "collection" ||
 			even.OnDisk.Match != MatchSame {
 			t.Errorf("%s: %+v, %+v", name, even.Origin, even.OnDisk)
 		}
