@@ -39,7 +39,9 @@ const (
 // checkChain looks for the root that the certificate leads to, Apple's before any other. The time is judged as
 // Security does it (StaticCode.cpp, verifySignature): at the time of a timestamp, whose own chain must lead to Apple's
 // roots if the code's does; without one, an expired certificate is accepted.
-func (c *CodeSignature) checkChain(sd *sign.SignedData, signer *sign.Signer, cert *sign.Certificate, keys []fact.KeySet) {
+func (c *CodeSignature) checkChain(
+	sd *sign.SignedData, signer *sign.Signer, cert *sign.Certificate, keys []fact.KeySet,
+) {
 	var apple, others []fact.KeySet
 	for _, set := range keys {
 		if set.Origin == fact.TrustApple {

@@ -98,8 +98,9 @@ func TestPrograms(t *testing.T) {
 		"Developer ID of another team": {apple, developer, "ZZZZZ12345", "invalid apple generic developer_id yes"},
 		"Developer ID without a team":  {apple, developer, "", "invalid apple generic developer_id yes"},
 		"Apple's own":                  {apple, software, "", "valid apple apple "},
-		"Apple's own, of another organization": {apple, with(software, func(c *certificate) { c.CAOrganization = "Apple" }),
-			"", "valid apple generic  "},
+		"Apple's own, of another organization": {apple, with(software, func(c *certificate) {
+			c.CAOrganization = "Apple"
+		}), "", "valid apple generic  "},
 		"store": {apple, certificate{Name: "Apple Mac OS Application Signing",
 			Marks: []string{fakedarwin.MarkAppStore}}, "", "valid apple generic app_store "},
 		"development": {apple, certificate{Name: "Mac Developer: x",
@@ -108,8 +109,10 @@ func TestPrograms(t *testing.T) {
 			c.Marks = append(c.Marks, fakedarwin.MarkDeveloperID, fakedarwin.MarkKext)
 			c.CAMarks = []string{fakedarwin.MarkDeveloperIDCA, fakedarwin.MarkPlatform}
 		}), "", "untrusted   "},
-		"not for code":    {apple, with(developer, func(c *certificate) { c.NoCode = true }), "ABCDE12345", "untrusted   "},
-		"by no authority": {apple, with(developer, func(c *certificate) { c.NoIssuer = true }), "ABCDE12345", "untrusted   "},
+		"not for code": {apple, with(developer, func(c *certificate) { c.NoCode = true }), "ABCDE12345",
+			"untrusted   "},
+		"by no authority": {apple, with(developer, func(c *certificate) { c.NoIssuer = true }), "ABCDE12345",
+			"untrusted   "},
 		"expired, no time": {apple, with(developer, func(c *certificate) { c.Until = date(2021) }), "ABCDE12345",
 			"valid apple generic developer_id yes"},
 		"not yet valid, no time": {apple, with(developer, func(c *certificate) { c.From = date(2038) }), "ABCDE12345",
@@ -145,7 +148,8 @@ func TestPrograms(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q (%q)", name, got, tt.want, s.Reasons)
 		}
-		if valid := f.Status == fact.SignatureValid; valid != (f.KeySet == "apple's place") || valid != (len(s.Reasons) == 0) {
+		valid := f.Status == fact.SignatureValid
+		if valid != (f.KeySet == "apple's place") || valid != (len(s.Reasons) == 0) {
 			t.Errorf("%s: key set %q, reasons %q", name, f.KeySet, s.Reasons)
 		}
 		if stamped := strings.HasPrefix(name, "valid at the timestamp"); stamped != !s.TimestampedAt.IsZero() {
@@ -169,10 +173,12 @@ func TestOtherKeys(t *testing.T) {
 	_, forger, keys := apples()
 	keys[0].Certificates = []*x509.Certificate{forger.Root}
 	keys[0].Origin, keys[0].Name = 0, "own.pem"
-	cms := forger.Sign(fakedarwin.Certificate{Name: "Software Signing", CA: "Apple Code Signing Certification Authority",
+	cms := forger.Sign(fakedarwin.Certificate{Name: "Software Signing",
+		CA:      "Apple Code Signing Certification Authority",
 		CAMarks: []string{fakedarwin.MarkDeveloperIDCA}, Marks: []string{fakedarwin.MarkDeveloperID}})
 	s := signedBundle(t, &fakedarwin.Signer{Identifier: "a", CMS: cms}, keys)
-	if f := signatureOf(s); f.Status != fact.SignatureValid || f.KeySet != "own.pem" || s.Anchor != "" || s.Program != "" {
+	f := signatureOf(s)
+	if f.Status != fact.SignatureValid || f.KeySet != "own.pem" || s.Anchor != "" || s.Program != "" {
 		t.Errorf("%+v, %q %q", f, s.Anchor, s.Program)
 	}
 	if o := originOf(&Kext{BundleID: "com.apple.x", CodeSignature: s}, "", ""); o.Class != "" {
@@ -211,13 +217,15 @@ func TestTwoDirectories(t *testing.T) {
 		cms       func([]byte) []byte
 		want      fact.SignatureStatus
 	}{
-		"one":                               {nil, plain, fact.SignatureValid},
-		"two that say the same":             {same, plain, fact.SignatureValid},
-		"the second says something else":    {other, plain, fact.SignatureInvalid},
-		"a list without the second":         {same, listing(func(d []byte) []byte { return fakedarwin.AgilityList(d) }), fact.SignatureInvalid},
+		"one":                            {nil, plain, fact.SignatureValid},
+		"two that say the same":          {same, plain, fact.SignatureValid},
+		"the second says something else": {other, plain, fact.SignatureInvalid},
+		"a list without the second": {same,
+			listing(func(d []byte) []byte { return fakedarwin.AgilityList(d) }), fact.SignatureInvalid},
 		"a digest that is not the second's": {same, listing(fakedarwin.AgilityDigest), fact.SignatureInvalid},
 	} {
-		s := signedBundle(t, &fakedarwin.Signer{Identifier: "a", Flags: 0x200, Alternate: tt.alternate, CMS: tt.cms}, keys)
+		s := signedBundle(t,
+			&fakedarwin.Signer{Identifier: "a", Flags: 0x200, Alternate: tt.alternate, CMS: tt.cms}, keys)
 		if f := signatureOf(s); f.Status != tt.want || tt.alternate != nil && s.HashType != "sha256" {
 			t.Errorf("%s: %+v, %q", name, f, s.Reasons)
 		}
@@ -245,7 +253,8 @@ func TestTwoDirectories(t *testing.T) {
 func TestByteFlips(t *testing.T) {
 	apple, _, keys := apples()
 	files := fakedarwin.BundleFiles(kextDir, "com.vendor.driver", &fakedarwin.Signer{Identifier: "com.vendor.driver",
-		CMS: apple.Sign(fakedarwin.Certificate{Name: "Software Signing", CA: "Apple Code Signing Certification Authority"})})
+		CMS: apple.Sign(fakedarwin.Certificate{Name: "Software Signing",
+			CA: "Apple Code Signing Certification Authority"})})
 	reader := bundleReader{FS: files, Code: true, Signatures: true, Verify: true, Keys: keys}
 	status := func() fact.SignatureStatus {
 		b, err := reader.tested(kextDir)

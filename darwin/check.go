@@ -186,12 +186,11 @@ func matcher(query string) func(*Record) bool {
 		file := "/" + strings.Trim(query, "/")
 		return func(m *Record) bool { return m.Path == file || m.Own.Bundle != nil && m.Own.Bundle.Path == file }
 	}
-	if !strings.ContainsAny(query, ":=") || strings.HasPrefix(query, "macos_") {
+	if !isDevice(query) || strings.HasPrefix(query, "macos_") {
 		return func(m *Record) bool { return m.Name == query || m.ID == query }
 	}
 	device, err := parseDevice(query)
 	return func(m *Record) bool {
-		_, ok := device.fitsKext(m.Own)
-		return err == nil && ok
+		return err == nil && device.answers(m.Own) != nil
 	}
 }

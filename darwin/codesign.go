@@ -54,7 +54,7 @@ type CodeSignature struct {
 	Flags []string `json:"flags,omitzero"`
 	// AdHoc says whether it is signed by nobody (flag adhoc).
 	AdHoc fact.Tri `json:"adHoc,omitzero"`
-	// Platform is the platform that the code claims to be part of; 0 is none. Anybody can write it: Anchor is the proof.
+	// Platform is the platform that the code claims to be part of; 0 is none. Anybody can write it; Anchor is proof.
 	Platform fact.Count `json:"platform,omitzero"`
 	// Signer is the common name of the certificate that signed; empty when there is none.
 	Signer string `json:"signer,omitzero"`

@@ -96,18 +96,20 @@ func TestCompressedCollections(t *testing.T) {
 		data                  []byte
 		compression, wrappers string
 	}{
-		"comp lzss":        {fakedarwin.CompOf("lzss", plain), "lzss", "[comp]"},
-		"comp lzvn":        {fakedarwin.CompOf("lzvn", plain), "lzvn", "[comp]"},
-		"fat with comp":    {rawFat(fakedarwin.CompOf("lzvn", plain)), "lzvn", "[fat comp]"},
-		"bare lzfse":       {lzfse, "lzfse", "[]"},
-		"im4p lzfse":       {im4p(lzfse), "lzfse", "[im4p]"},
-		"im4p comp":        {im4p(fakedarwin.CompOf("lzss", plain)), "lzss", "[im4p comp]"},
-		"img4 lzfse":       {fakedarwin.IMG4(im4p(lzfse)), "lzfse", "[img4 im4p]"},
-		"img4 lzfse fat":   {fakedarwin.IMG4(im4p(fakedarwin.LZFSE(fakedarwin.Fat(plain)))), "lzfse", "[img4 im4p fat]"},
+		"comp lzss":     {fakedarwin.CompOf("lzss", plain), "lzss", "[comp]"},
+		"comp lzvn":     {fakedarwin.CompOf("lzvn", plain), "lzvn", "[comp]"},
+		"fat with comp": {rawFat(fakedarwin.CompOf("lzvn", plain)), "lzvn", "[fat comp]"},
+		"bare lzfse":    {lzfse, "lzfse", "[]"},
+		"im4p lzfse":    {im4p(lzfse), "lzfse", "[im4p]"},
+		"im4p comp":     {im4p(fakedarwin.CompOf("lzss", plain)), "lzss", "[im4p comp]"},
+		"img4 lzfse":    {fakedarwin.IMG4(im4p(lzfse)), "lzfse", "[img4 im4p]"},
+		"img4 lzfse fat": {fakedarwin.IMG4(im4p(fakedarwin.LZFSE(fakedarwin.Fat(plain)))), "lzfse",
+			"[img4 im4p fat]"},
 		"comp without sum": {withoutSum(fakedarwin.CompOf("lzvn", plain)), "lzvn", "[comp]"},
 	} {
 		c, problems, err := readCollectionBytes("kernelcache", tt.data)
-		if err != nil || len(problems) != 0 || c.Compression != tt.compression || fmt.Sprint(c.Wrappers) != tt.wrappers {
+		if err != nil || len(problems) != 0 || c.Compression != tt.compression ||
+			fmt.Sprint(c.Wrappers) != tt.wrappers {
 			t.Errorf("%s: %s, %s, %v, %v", name, c.Compression, c.Wrappers, problems, err)
 		}
 		if !reflect.DeepEqual(want.Members, c.Members) || c.ID != want.ID || c.UUID != want.UUID {
@@ -151,7 +153,8 @@ func TestPrelinkedKernel(t *testing.T) {
 		fakedarwin.PrelinkKext("com.apple.elsewhere", "4.0", 0xffffff8000000000),
 	}
 	members[0] = strings.TrimSuffix(members[0], "</dict>") +
-		fmt.Sprintf(`<key>_PrelinkExecutableSourceAddr</key><integer size="64">0x%x</integer></dict>`, uint64(base+0x2000))
+		fmt.Sprintf(`<key>_PrelinkExecutableSourceAddr</key><integer size="64">0x%x</integer></dict>`,
+			uint64(base+0x2000))
 	plain := fakedarwin.Prelinked(prelink(members...), base, map[int]string{0x1000: "uuid-of-b-------",
 		0x2000: "uuid-of-a-------"})
 	for form, data := range map[string][]byte{"plain": plain, "comp": fakedarwin.CompOf("lzss", plain)} {

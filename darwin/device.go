@@ -4,7 +4,6 @@ package darwin
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -12,30 +11,40 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
+// A family is a kind of nub, whose own rules decide which keys of a personality count.
+type family int
+
+// The families.
+const (
+	familyUnknown family = iota // the query does not say
+	familyPCI
+	familyUSB
+	familyACPI
+	familyOther // a nub of another kind, whose class the query names
+)
+
+// A register is a number of which not every bit is known.
+type register struct{ value, known uint32 }
+
 // A device is what personalities are matched with: the properties of a device that a query names.
 type device struct {
-	// Provider is the class of its nub (IOProviderClass); empty for any.
+	// Family is the kind of its nub, Provider its class; empty for any of the family's.
+	Family   family
 	Provider string
 	// Names are what IONameMatch and IOCompatibleMatch look at, such as "pci8086,1533" or "PNP0C0A".
 	Names []string
-	// Numbers are its numeric properties: idVendor, bInterfaceClass, and of a PCI device the four
-	// below.
+	// Numbers are its numeric properties: idVendor, bInterfaceClass.
 	Numbers map[string]uint64
+	// Primary, Secondary and Class are registers of a PCI device: its ids and its subsystem's, device << 16 | vendor,
+	// and class code << 8 | revision.
+	Primary, Secondary, Class register
 }
 
-// Numeric properties of a PCI device that no personality names itself.
-const (
-	pciPrimary   = "pci-primary"   // device << 16 | vendor
-	pciSecondary = "pci-secondary" // the same of the subsystem
-	pciClass     = "pci-class"     // class code << 8 | revision
-)
-
 // parseDevice reads a query for a device: the modalias of a PCI, USB or ACPI device as Linux writes
-// it, or properties as personalities name them, "key=value,key=value". Of those, IOPCIMatch or
-// IOPCIPrimaryMatch is the id 0xDDDDVVVV, IOPCISecondaryMatch the subsystem's, IOPCIClassMatch the
-// class register, IONameMatch a name; other numbers are compared as they are. The error is a
-// fact.ParseError; a text that is no query at all is fact.ErrMalformed with ok false in the sense
-// that it has neither a colon nor an equals sign.
+// it; "pci:VVVV:DDDD" or "usb:VVVV:PPPP"; the name of a PCI nub, "pciVVVV,DDDD"; or properties as personalities name
+// them, "key=value,key=value". Of those, IOPCIMatch or IOPCIPrimaryMatch is the id 0xDDDDVVVV, IOPCISecondaryMatch the
+// subsystem's, IOPCIClassMatch the class register, hexadecimal all three, and with "&mask" known in part; IONameMatch
+// is a name; other numbers are compared as they are. The error is a fact.ParseError.
 func parseDevice(query string) (device, error) {
 	d := device{Numbers: map[string]uint64{}}
 	bus, rest, _ := strings.Cut(query, ":")
@@ -46,10 +55,12 @@ func parseDevice(query string) (device, error) {
 	case bus == "usb":
 		err = d.usbAlias(rest)
 	case bus == "acpi":
-		d.Provider = "IOACPIPlatformDevice"
+		d.Family = familyACPI
 		d.Names = strings.FieldsFunc(rest, func(r rune) bool { return r == ':' })
 	case strings.Contains(query, "="):
 		err = d.properties(query)
+	case d.pciName(query):
+		d.Family = familyPCI
 	default:
 		err = fmt.Errorf("neither a modalias nor key=value")
 	}
@@ -57,7 +68,13 @@ func parseDevice(query string) (device, error) {
 		return device{}, &fact.ParseError{Source: "query", Field: "device",
 			Reason: fmt.Sprintf("%q: %v", escape.Text(cutText(query, 80)), err)}
 	}
+	d.addPCINames()
 	return d, nil
+}
+
+// isDevice reports whether a query has the form of one for a device.
+func isDevice(query string) bool {
+	return strings.ContainsAny(query, ":=") || new(device).pciName(query)
 }
 
 // aliasField is one field of a modalias: its key and how many digits it has.
@@ -91,190 +108,188 @@ func aliasFields(s string, fields []aliasField) (map[string]uint64, error) {
 	return values, nil
 }
 
+// twoIDs reads "VVVV:DDDD".
+func twoIDs(s string) (vendor, device uint64, ok bool) {
+	first, second, ok := strings.Cut(s, ":")
+	if !ok || len(first) > 4 || len(second) > 4 {
+		return 0, 0, false
+	}
+	vendor, err := strconv.ParseUint(first, 16, 16)
+	if err != nil {
+		return 0, 0, false
+	}
+	device, err = strconv.ParseUint(second, 16, 16)
+	return vendor, device, err == nil
+}
+
 func (d *device) pciAlias(s string) error {
+	d.Family = familyPCI
+	if vendor, device, ok := twoIDs(s); ok {
+		d.Primary = register{uint32(device<<16 | vendor), 0xffffffff}
+		return nil
+	}
 	f, err := aliasFields(s, []aliasField{{"v", 8}, {"d", 8}, {"sv", 8}, {"sd", 8}, {"bc", 2}, {"sc", 2}, {"i", 2}})
 	if err != nil {
 		return err
 	}
-	d.Provider = "IOPCIDevice"
-	pair := func(name, device, vendor string) {
-		v, okV := f[vendor]
-		id, okD := f[device]
-		if okV && okD {
-			d.Numbers[name] = (id&0xffff)<<16 | v&0xffff
+	part := func(r *register, key string, shift, mask uint32) {
+		if v, ok := f[key]; ok {
+			r.value |= uint32(v) & mask << shift
+			r.known |= mask << shift
 		}
 	}
-	pair(pciPrimary, "d", "v")
-	pair(pciSecondary, "sd", "sv")
-	if id, ok := d.Numbers[pciPrimary]; ok {
-		d.Names = append(d.Names, fmt.Sprintf("pci%x,%x", id&0xffff, id>>16))
-	}
-	if class, ok := f["bc"]; ok {
-		d.Numbers[pciClass] = class<<24 | f["sc"]<<16 | f["i"]<<8
-	}
+	part(&d.Primary, "v", 0, 0xffff)
+	part(&d.Primary, "d", 16, 0xffff)
+	part(&d.Secondary, "sv", 0, 0xffff)
+	part(&d.Secondary, "sd", 16, 0xffff)
+	part(&d.Class, "bc", 24, 0xff)
+	part(&d.Class, "sc", 16, 0xff)
+	part(&d.Class, "i", 8, 0xff)
 	return nil
 }
 
+// pciName reads the name of a PCI nub: "pciVVVV,DDDD" or "pciclass,CCCCCC".
+func (d *device) pciName(s string) bool {
+	if digits, ok := strings.CutPrefix(s, "pciclass,"); ok {
+		class, err := strconv.ParseUint(digits, 16, 24)
+		d.Class = register{uint32(class << 8), 0xffffff00}
+		return err == nil
+	}
+	ids, ok := strings.CutPrefix(s, "pci")
+	first, second, comma := strings.Cut(ids, ",")
+	vendor, device, hex := twoIDs(first + ":" + second)
+	if !ok || !comma || !hex {
+		return false
+	}
+	d.Primary = register{uint32(device<<16 | vendor), 0xffffffff}
+	return true
+}
+
+// addPCINames adds the names that a PCI nub has by its ids (IOPCIBridge::nubName and its compatible names).
+func (d *device) addPCINames() {
+	for _, r := range []register{d.Primary, d.Secondary} {
+		if r.known == 0xffffffff {
+			d.Names = append(d.Names, fmt.Sprintf("pci%x,%x", r.value&0xffff, r.value>>16))
+		}
+	}
+	if d.Class.known&0xffffff00 == 0xffffff00 {
+		d.Names = append(d.Names, fmt.Sprintf("pciclass,%06x", d.Class.value>>8))
+	}
+}
+
+// usbFields are the fields of a USB modalias with the properties that they are.
+var usbFields = map[string]string{
+	"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass",
+	"dp": "bDeviceProtocol",
+	"ic": "bInterfaceClass", "isc": "bInterfaceSubClass", "ip": "bInterfaceProtocol", "in": "bInterfaceNumber",
+}
+
 func (d *device) usbAlias(s string) error {
+	d.Family = familyUSB // a device and its interfaces, of old and new classes
+	if vendor, product, ok := twoIDs(s); ok {
+		d.Numbers["idVendor"], d.Numbers["idProduct"] = vendor, product
+		return nil
+	}
 	f, err := aliasFields(s, []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2},
 		{"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}})
 	if err != nil {
 		return err
 	}
-	for from, to := range map[string]string{
-		"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass",
-		"dp": "bDeviceProtocol",
-		"ic": "bInterfaceClass", "isc": "bInterfaceSubClass", "ip": "bInterfaceProtocol", "in": "bInterfaceNumber",
-	} {
+	for from, to := range usbFields {
 		if v, ok := f[from]; ok {
 			d.Numbers[to] = v
 		}
 	}
-	d.Provider = "usb" // several classes: a device and its interfaces, old and new ones
 	return nil
+}
+
+// splitProperties splits "key=value,key=value". A name may hold a comma itself: pci8086,1533.
+func splitProperties(query string) ([][2]string, error) {
+	var all [][2]string
+	for part := range strings.SplitSeq(query, ",") {
+		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		switch last := len(all) - 1; {
+		case ok:
+			all = append(all, [2]string{key, value})
+		case last >= 0 && strings.HasSuffix(all[last][0], "Match"):
+			all[last][1] += "," + part
+		default:
+			return nil, fmt.Errorf("%q is no key=value", part)
+		}
+	}
+	return all, nil
 }
 
 func (d *device) properties(query string) error {
-	for part := range strings.SplitSeq(query, ",") {
-		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok {
-			// Names may hold a comma: pci8086,1533.
-			if n := len(d.Names); n > 0 {
-				d.Names[n-1] += "," + part
-				continue
-			}
-			return fmt.Errorf("%q is no key=value", part)
+	all, err := splitProperties(query)
+	if err != nil {
+		return err
+	}
+	for _, property := range all {
+		if err := d.property(property[0], property[1]); err != nil {
+			return err
 		}
-		switch key {
-		case "IOProviderClass":
-			d.Provider = value
-			continue
-		case "IONameMatch", "IOCompatibleMatch":
-			d.Names = append(d.Names, value)
-			continue
-		}
-		v, err := strconv.ParseUint(value, 0, 64)
-		if err != nil {
-			return fmt.Errorf("%s: %q is no number", key, value)
-		}
-		switch key {
-		case "IOPCIMatch", "IOPCIPrimaryMatch":
-			key = pciPrimary
-		case "IOPCISecondaryMatch":
-			key = pciSecondary
-		case "IOPCIClassMatch":
-			key = pciClass
-		}
-		d.Numbers[key] = v
+	}
+	if d.Family == familyUnknown && d.Provider != "" {
+		d.Family = familyOther
 	}
 	return nil
 }
 
-// matches reports whether a personality is for the device: every matching property that it has
-// must be one that the device has, with a value that fits. A personality without any, or with one
-// that cannot be judged from a query (IOPropertyMatch and others), does not match.
-func (d *device) matches(p *Personality) bool {
-	if len(p.Match) == 0 || !d.fitsProvider(p.ProviderClass) {
-		return false
-	}
-	for _, m := range p.Match {
-		if !d.fits(m, p) {
-			return false
+func (d *device) property(key, value string) error {
+	switch key {
+	case "IOProviderClass":
+		d.Provider = value
+		for f, classes := range nubClasses {
+			for _, class := range classes {
+				if class == value {
+					d.Family = f
+				}
+			}
 		}
-	}
-	return true
-}
-
-func (d *device) fitsProvider(class string) bool {
-	switch d.Provider {
-	case "", class:
-		return true
-	case "usb":
-		return strings.HasPrefix(class, "IOUSB") || strings.HasPrefix(class, "IOUserUSB") ||
-			strings.HasPrefix(class, "AppleUSB")
-	}
-	return false
-}
-
-func (d *device) fits(m Match, p *Personality) bool {
-	switch m.Key {
+		return nil
 	case "IONameMatch", "IOCompatibleMatch":
-		return slices.ContainsFunc(m.Values, func(v string) bool {
-			return slices.ContainsFunc(d.Names, func(n string) bool { return strings.EqualFold(n, v) })
-		})
-	case "IOPCIMatch":
-		return d.fitsMask(m.Values, pciPrimary) || d.fitsMask(m.Values, pciSecondary)
-	case "IOPCIPrimaryMatch":
-		return d.fitsMask(m.Values, pciPrimary)
-	case "IOPCISecondaryMatch":
-		return d.fitsMask(m.Values, pciSecondary)
-	case "IOPCIClassMatch":
-		return d.fitsMask(m.Values, pciClass)
-	case "idProductMask":
-		return true // judged with idProduct
-	case "idProductArray":
-		return d.fitsNumber("idProduct", m.Values, ^uint64(0))
-	case "idProduct":
-		return d.fitsNumber("idProduct", m.Values, p.productMask())
+		d.Names = append(d.Names, value)
+		if d.pciName(value) {
+			d.Family = familyPCI
+		}
+		return nil
 	}
-	return d.fitsNumber(m.Key, m.Values, ^uint64(0))
+	registers := map[string]*register{"IOPCIMatch": &d.Primary, "IOPCIPrimaryMatch": &d.Primary,
+		"IOPCISecondaryMatch": &d.Secondary, "IOPCIClassMatch": &d.Class}
+	if r := registers[key]; r != nil {
+		d.Family = familyPCI
+		return r.parse(key, value)
+	}
+	v, err := strconv.ParseUint(value, 0, 64)
+	if err != nil {
+		return fmt.Errorf("%s: %q is no number", key, value)
+	}
+	if isUSBKey(key) {
+		d.Family = familyUSB
+	}
+	d.Numbers[key] = v
+	return nil
 }
 
-// productMask is which bits of idProduct count.
-func (p *Personality) productMask() uint64 {
-	for _, m := range p.Match {
-		if m.Key == "idProductMask" && len(m.Values) == 1 {
-			if v, err := strconv.ParseUint(m.Values[0], 0, 64); err == nil {
-				return v
-			}
-		}
+// parse reads "value" or "value&mask", hexadecimal. The revision in a class register is known only if it is not 0.
+func (r *register) parse(key, value string) error {
+	number, mask, masked := strings.Cut(value, "&")
+	v, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(number), "0x"), 16, 32)
+	if err != nil {
+		return fmt.Errorf("%s: %q is no hexadecimal number", key, value)
 	}
-	return ^uint64(0)
-}
-
-// fitsNumber compares a property of the device with any of the values.
-func (d *device) fitsNumber(key string, values []string, mask uint64) bool {
-	got, ok := d.Numbers[key]
-	return ok && slices.ContainsFunc(values, func(v string) bool {
-		want, err := strconv.ParseUint(v, 0, 64)
-		return err == nil && got&mask == want&mask
-	})
-}
-
-// fitsMask compares a number with lists of "value[&mask]", divided by blanks.
-func (d *device) fitsMask(values []string, key string) bool {
-	got, ok := d.Numbers[key]
-	if !ok {
-		return false
+	r.value, r.known = uint32(v), 0xffffffff
+	if key == "IOPCIClassMatch" && v&0xff == 0 {
+		r.known = 0xffffff00
 	}
-	for _, list := range values {
-		for word := range strings.FieldsSeq(list) {
-			value, mask, masked := strings.Cut(word, "&")
-			want, err := strconv.ParseUint(value, 0, 64)
-			bits := uint64(0xffffffff)
-			if masked && err == nil {
-				bits, err = strconv.ParseUint(mask, 0, 64)
-			}
-			if err == nil && got&bits == want&bits {
-				return true
-			}
-		}
+	if !masked {
+		return nil
 	}
-	return false
-}
-
-// score is the best probe score of the personalities in info that match the device; ok is false
-// when none does.
-func (d *device) score(info *BundleInfo) (score int64, ok bool) {
-	for i := range info.Personalities {
-		p := &info.Personalities[i]
-		if !d.matches(p) {
-			continue
-		}
-		if v, _ := p.ProbeScore.Get(); !ok || v > score {
-			score = v
-		}
-		ok = true
+	m, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(mask), "0x"), 16, 32)
+	if err != nil {
+		return fmt.Errorf("%s: %q is no hexadecimal number", key, value)
 	}
-	return score, ok
+	r.known = uint32(m)
+	return nil
 }

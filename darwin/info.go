@@ -112,9 +112,9 @@ type Match struct {
 
 // matchKeys are the properties of personalities that devices are matched by.
 var matchKeys = []string{
-	"IOCompatibleMatch", "IONameMatch", "IOPCIClassMatch", "IOPCIMatch", "IOPCIPrimaryMatch", "IOPCISecondaryMatch",
-	"IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch", "IOPropertyMatch", "IOResourceMatch",
-	"IOVirtIOPrimaryMatch",
+	"IOBSDName", "IOCompatibleMatch", "IOLocationMatch", "IONameMatch", "IOPCIClassMatch", "IOPCIMatch",
+	"IOPCIPrimaryMatch", "IOPCISecondaryMatch", "IOParentMatch", "IOPathMatch", "IOPropertyExistsMatch",
+	"IOPropertyMatch", "IORegistryEntryID", "IOResourceMatch", "IOVirtIOPrimaryMatch", "USBPortType", "USBSpeed",
 	"DeviceUsagePairs", "PrimaryUsage", "PrimaryUsagePage", "ProductID", "Transport", "VendorID", "VendorIDSource",
 	"bConfigurationValue", "bDeviceClass", "bDeviceProtocol", "bDeviceSubClass", "bInterfaceClass", "bInterfaceNumber",
 	"bInterfaceProtocol", "bInterfaceSubClass", "bcdDevice", "idProduct", "idProductArray", "idProductMask", "idVendor",

@@ -61,6 +61,8 @@ type Kext struct {
 	CodeSignature *CodeSignature `json:"codeSignature,omitzero"`
 	// SystemExtension is its entry among the system extensions, for a DriverKit extension.
 	SystemExtension *SystemExtension `json:"systemExtension,omitzero"`
+	// Match is how it answers to the device that was asked for; only of Resolve.
+	Match *DeviceMatch `json:"match,omitzero"`
 	// Approval is the decision about it in KextPolicy.
 	Approval *Approval `json:"approval,omitzero"`
 	// Profiler is what only a report of system_profiler says.

@@ -7,13 +7,13 @@ import (
 	"context"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
 
 // Resolve returns the extensions on disk that a bundle id or a device stands for: of a device the one with the highest
-// probe score first, as the system asks them. If there is none, the error is what could not be read, if anything.
+// probe score first, as the system asks them, and last those that may match, for the query does not say all that they
+// ask for. If there is none, the error is what could not be read, if anything.
 func (k *Kernel) Resolve(ctx context.Context, query string, r *fact.Report) ([]Record, error) {
 	reader := k.reader(ctx)
 	reader.Personalities = true
@@ -21,7 +21,7 @@ func (k *Kernel) Resolve(ctx context.Context, query string, r *fact.Report) ([]R
 	d, err := reader.read(ctx, r)
 	installed := d.records()
 	found := named(installed, query)
-	if len(found) == 0 && strings.ContainsAny(query, ":=") {
+	if len(found) == 0 && isDevice(query) {
 		device, err := parseDevice(query)
 		if err != nil {
 			return nil, err
@@ -53,29 +53,36 @@ func named(modules []Record, id string) []Record {
 	return found
 }
 
-// drivers returns the records with a personality for the device, the highest probe score first.
+// drivers returns the records with a personality for the device: those that match, the highest score first, then those
+// that may.
 func (d *device) drivers(modules []Record) []Record {
 	var found []Record
-	scores := make(map[string]int64)
 	for i := range modules {
-		m := &modules[i]
-		if score, ok := d.fitsKext(m.Own); ok {
-			scores[m.ID+m.Path] = score
-			found = append(found, *m)
+		match := d.answers(modules[i].Own)
+		if match == nil {
+			continue
 		}
+		m := modules[i]
+		own := *m.Own
+		own.Match = match
+		m.Own, m.Problems = &own, slices.Clone(m.Problems)
+		if err := match.problem(); err != nil {
+			m.Problem(SourceBundles, "match", err)
+		}
+		found = append(found, m)
 	}
 	slices.SortStableFunc(found, func(a, b Record) int {
-		return cmp.Or(-cmp.Compare(scores[a.ID+a.Path], scores[b.ID+b.Path]), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.Own.Match.compare(b.Own.Match), cmp.Compare(a.ID, b.ID))
 	})
 	return found
 }
 
-// fitsKext returns the probe score of a kext for the device; ok is false if it has no personality for it.
-func (d *device) fitsKext(k *Kext) (score int64, ok bool) {
+// answers returns how a kext answers to the device; nil if it has no personality for it.
+func (d *device) answers(k *Kext) *DeviceMatch {
 	if k.Bundle == nil {
-		return 0, false
+		return nil
 	}
-	return d.score(&k.Bundle.BundleInfo)
+	return d.best(&k.Bundle.BundleInfo)
 }
 
 // maxSteps bounds a plan.

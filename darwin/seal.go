@@ -207,7 +207,8 @@ func (c *sealCheck) heaviest(name string) []*sealRule {
 	return found
 }
 
-// mustBeListed reports whether a file must be on the list: a rule says so, and none of the same weight says that it need not.
+// mustBeListed reports whether a file must be on the list: a rule says so, and none of the same weight says that it
+// need not.
 func (c *sealCheck) mustBeListed(name string) bool {
 	rules := c.heaviest(name)
 	return len(rules) > 0 && !slices.ContainsFunc(rules, func(r *sealRule) bool { return r.omit })
@@ -419,8 +420,8 @@ func (c *sealCheck) extraFile(name string, d fs.DirEntry) error {
 }
 
 // isAttributes reports whether a file "._NAME" holds the attributes of the file NAME beside it. Where a file system has
-// no attributes, macOS keeps them so, and Security leaves such files out (StaticCode.cpp, pathIsValidXattrFile); so does
-// a package or an archive that was unpacked on another system.
+// no attributes, macOS keeps them so, and Security leaves such files out (StaticCode.cpp, pathIsValidXattrFile). A
+// package or an archive that was unpacked on another system has them too.
 func (c *sealCheck) isAttributes(name string) (bool, error) {
 	dir, base := path.Split(name)
 	of, ok := strings.CutPrefix(base, "._")

@@ -19,7 +19,12 @@ func (a *app) resolve() *cobra.Command {
 		Use:   "resolve ALIAS...",
 		Short: "Show which modules an alias stands for (modprobe -R, devmatch)",
 		Long: `Show which modules answer to each alias, in the order in which the system would load them: a
-device's modalias or plug-and-play id, symbol:NAME, a file system or protocol name, a module's name.`,
+device's modalias or plug-and-play id, symbol:NAME, a file system or protocol name, a module's name.
+
+For macOS a device is also pci:8086:15b7, usb:05ac:0223, the name of a PCI device, pci8086,15b7, or
+properties as drivers name them: IOPCIMatch=0x15b78086, IOPCIClassMatch=0x0c033000,
+idVendor=0x05ac,idProduct=0x0223,bConfigurationValue=1,bInterfaceNumber=1, IONameMatch=PNP0C0A.
+A driver that asks for what these do not say is listed last and marked: it may match.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: a.onSystem(a.runResolve),
 	}
@@ -53,7 +58,11 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 		answers = append(answers, resolved{alias, modules})
 		for i := range modules {
 			m := &modules[i]
-			t.rows = append(t.rows, []string{alias, m.Name, orUnknown(string(m.State)), orNone(strings.TrimSpace(m.Path))})
+			path := orNone(strings.TrimSpace(m.Path))
+			if m.Darwin != nil && m.Darwin.Match != nil && m.Darwin.Match.Sure != lkm.Yes {
+				path += " (may match: " + strings.Join(m.Darwin.Match.Unjudged, ", ") + " unknown)"
+			}
+			t.rows = append(t.rows, []string{alias, m.Name, orUnknown(string(m.State)), path})
 		}
 	}
 	if a.flags.format != "table" || len(t.rows) > 0 {

@@ -3,8 +3,8 @@
 // Package lzfse unpacks the three compressions that Apple wraps kernels and kernel collections in: LZFSE, LZVN and
 // LZSS.
 //
-// The formats are from Apple's published sources (lzfse, kext_tools). Input is hostile: nothing is allocated by a number
-// in the stream alone, every block is bounded, and a plain image of any size needs some 4 MB of memory, for it is
+// The formats are from Apple's published sources (lzfse, kext_tools). Input is hostile: nothing is allocated by a
+// number in the stream alone, every block is bounded, and a plain image of any size needs some 4 MB of memory, for it is
 // unpacked as it is read.
 package lzfse
 

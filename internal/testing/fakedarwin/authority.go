@@ -115,7 +115,8 @@ func (a *Authority) between(c Certificate) (*x509.Certificate, ed25519.PrivateKe
 	key := keyOf("ca " + name)
 	template := &x509.Certificate{SerialNumber: big.NewInt(5), Subject: pkix.Name{CommonName: name,
 		Organization: []string{organization}}, NotBefore: year(2012), NotAfter: or(c.CAUntil, 2040),
-		IsCA: !c.NoIssuer, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, ExtraExtensions: marks(c.CAMarks)}
+		IsCA: !c.NoIssuer, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		ExtraExtensions: marks(c.CAMarks)}
 	return issue(template, a.Root, key.Public(), a.key), key
 }
 
@@ -244,7 +245,8 @@ func (s signed) bytes() []byte {
 	for _, c := range s.certs {
 		certs = append(certs, c.Raw...)
 	}
-	data := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), inner, wrap(0xa0, certs), wrap(0x31, wrap(0x30, parts...)))
+	data := wrap(0x30, must(asn1.Marshal(1)), wrap(0x31, sha), inner, wrap(0xa0, certs),
+		wrap(0x31, wrap(0x30, parts...)))
 	return wrap(0x30, oid(1, 2, 840, 113549, 1, 7, 2), wrap(0xa0, data))
 }
 

@@ -154,7 +154,7 @@ type Signer struct {
 	Alternate        *Signer // makes a second code directory, of a better digest; the first is then of SHA-1
 	// Both signs instead of CMS if there is an Alternate.
 	Both func(directory, alternate []byte) []byte
-	sha1             bool
+	sha1 bool
 }
 
 // directory writes a code directory over code.
