@@ -4,7 +4,7 @@
 // LZSS.
 //
 // The formats are from Apple's published sources (lzfse, kext_tools). Input is hostile: nothing is allocated by a
-// number in the stream alone, every block is bounded, and a plain image of any size needs some 4 MB of memory, for it is
+// number in the stream alone, every block is bounded, and a plain image of any size needs some 4 MB, for it is
 // unpacked as it is read.
 package lzfse
 
