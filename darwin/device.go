@@ -177,12 +177,13 @@ func (d *device) addPCINames() {
 	}
 }
 
-// usbFields are the fields of a USB modalias with the properties that they are.
-var usbFields = map[string]string{
-	"v": "idVendor", "p": "idProduct", "d": "bcdDevice", "dc": "bDeviceClass", "dsc": "bDeviceSubClass",
-	"dp": "bDeviceProtocol",
-	"ic": "bInterfaceClass", "isc": "bInterfaceSubClass", "ip": "bInterfaceProtocol", "in": "bInterfaceNumber",
-}
+// usbFields are the fields of a USB modalias, and usbProperties the properties that they are.
+var (
+	usbFields = []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2},
+		{"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}}
+	usbProperties = []string{"idVendor", "idProduct", "bcdDevice", "bDeviceClass", "bDeviceSubClass", "bDeviceProtocol",
+		"bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol", "bInterfaceNumber"}
+)
 
 func (d *device) usbAlias(s string) error {
 	d.Family = familyUSB // a device and its interfaces, of old and new classes
@@ -190,14 +191,13 @@ func (d *device) usbAlias(s string) error {
 		d.Numbers["idVendor"], d.Numbers["idProduct"] = vendor, product
 		return nil
 	}
-	f, err := aliasFields(s, []aliasField{{"v", 4}, {"p", 4}, {"d", 4}, {"dc", 2}, {"dsc", 2}, {"dp", 2},
-		{"ic", 2}, {"isc", 2}, {"ip", 2}, {"in", 2}})
+	f, err := aliasFields(s, usbFields)
 	if err != nil {
 		return err
 	}
-	for from, to := range usbFields {
-		if v, ok := f[from]; ok {
-			d.Numbers[to] = v
+	for i, field := range usbFields {
+		if v, ok := f[field.key]; ok {
+			d.Numbers[usbProperties[i]] = v
 		}
 	}
 	return nil
@@ -240,12 +240,8 @@ func (d *device) property(key, value string) error {
 	switch key {
 	case "IOProviderClass":
 		d.Provider = value
-		for f, classes := range nubClasses {
-			for _, class := range classes {
-				if class == value {
-					d.Family = f
-				}
-			}
+		if f := nubFamily(value); f != familyUnknown {
+			d.Family = f
 		}
 		return nil
 	case "IONameMatch", "IOCompatibleMatch":

@@ -24,12 +24,18 @@ type DeviceMatch struct {
 	Unjudged []string `json:"unjudged,omitzero"`
 }
 
-// nubClasses are the classes of the nubs of a family, with the classes that they are derived from. The names of
-// IOUSBFamily and of IOUSBHostFamily stand for the same nubs since OS X 10.11.
-var nubClasses = map[family][]string{
-	familyPCI:  {"IOPCIDevice"},
-	familyUSB:  {"IOUSBHostDevice", "IOUSBDevice", "IOUSBHostInterface", "IOUSBInterface", "IOUSBNub"},
-	familyACPI: {"IOACPIPlatformDevice"},
+// nubFamily returns the family of a class of nubs, unknown for any other class. The names of IOUSBFamily and of
+// IOUSBHostFamily stand for the same nubs since OS X 10.11.
+func nubFamily(class string) family {
+	switch class {
+	case "IOPCIDevice":
+		return familyPCI
+	case "IOUSBHostDevice", "IOUSBDevice", "IOUSBHostInterface", "IOUSBInterface", "IOUSBNub":
+		return familyUSB
+	case "IOACPIPlatformDevice":
+		return familyACPI
+	}
+	return familyUnknown
 }
 
 // isRoot reports whether every nub is of the class: all are derived from it.
@@ -118,15 +124,11 @@ func (d *device) family(class string) family {
 	if d.Provider != "" && d.Provider != class && !isRoot(class) && !d.sameUSB(class) {
 		return familyUnknown
 	}
-	for f, classes := range nubClasses {
-		if slices.Contains(classes, class) {
-			if d.Family == f || d.Family == familyUnknown {
-				return f
-			}
-			return familyUnknown
-		}
-	}
-	switch {
+	switch f := nubFamily(class); {
+	case f != familyUnknown && (d.Family == f || d.Family == familyUnknown):
+		return f
+	case f != familyUnknown:
+		return familyUnknown
 	case isRoot(class) && d.Family != familyUnknown:
 		return d.Family
 	case d.Family == familyUnknown, d.Family == familyOther && (d.Provider == class || isRoot(class)):
@@ -137,8 +139,7 @@ func (d *device) family(class string) family {
 
 // sameUSB reports whether the provider that the query names and a class are the old and the new name of one nub.
 func (d *device) sameUSB(class string) bool {
-	usb := nubClasses[familyUSB]
-	return slices.Contains(usb, class) && slices.Contains(usb, d.Provider) &&
+	return nubFamily(class) == familyUSB && nubFamily(d.Provider) == familyUSB &&
 		isInterface(class) == isInterface(d.Provider)
 }
 

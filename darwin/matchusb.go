@@ -60,12 +60,8 @@ const (
 
 // isUSBKey reports whether a key is a USB nub's.
 func isUSBKey(key string) bool {
-	for _, property := range usbFields {
-		if key == property {
-			return true
-		}
-	}
-	return key == "bConfigurationValue" || key == "idProductArray" || key == "USBSpeed" || key == "USBPortType"
+	return slices.Contains(usbProperties, key) || key == "bConfigurationValue" || key == "idProductArray" ||
+		key == "USBSpeed" || key == "USBPortType"
 }
 
 // A usbKey is one key of a personality beside a device's property.
