@@ -126,6 +126,13 @@ func (j *judge) userSpace() {
 		file = j.kext.Bundle.Path
 	}
 	j.both(fact.VerdictBlocked, j.reason(ReasonUserSpace, file, "%s", text), []fact.Way{}...)
+	if e, p := j.kext.SystemExtension, j.rules.managedExtensions; e != nil && p != nil {
+		if p.allows(e.TeamID, e.BundleID) {
+			j.reason(ReasonApproved, "/"+sysextProfileFile, "a management server allows it to run")
+		} else if p.UserOverrides == fact.No {
+			j.reason(ReasonNotApproved, "/"+sysextProfileFile, "the management server allows no extension but its own")
+		}
+	}
 }
 
 // codeless judges a bundle that describes devices for other kexts.
@@ -297,12 +304,19 @@ func (r *rules) approved(teamID, bundleID string) fact.Answer {
 	denied := fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
 	switch {
 	case r.managed != nil && r.managed.allows(teamID, bundleID):
-		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved", File: "/" + profileFile})
+		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
+			File: "/" + profileFile})
 	case r.approvals != nil:
 		a, ok := r.approvals.approved(teamID, bundleID)
 		switch {
+		case !ok && r.approvals.partial != nil:
+			return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
+				Text: "whether it was approved is unknown: " + r.approvals.partial.Error()})
 		case !ok, a.Allowed == fact.No:
 			return denied
+		case a.Allowed == fact.Yes && a.Managed:
+			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
+				File: database})
 		case a.Allowed == fact.Yes:
 			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved", File: database})
 		}

@@ -3,10 +3,13 @@
 package darwin
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sqlite"
 )
 
 // kextPolicyFile is the database of approved kexts, since macOS 10.13. Only root may read it.
@@ -47,6 +50,8 @@ type kextPolicy struct {
 	Approvals []Approval
 	// History are the loads of kexts that are not Apple's.
 	History []loadRecord
+
+	partial error // why some approvals could not be read; nil if there are no others
 }
 
 // approved returns the row about a kext: a management server's first, which outdoes the user's.
@@ -63,48 +68,87 @@ func (p *kextPolicy) approved(teamID, bundleID string) (Approval, bool) {
 	return Approval{}, false
 }
 
-// readKextPolicy reads the database below the root fsys.
+// maxDatabase bounds the database and its log; real ones have some 100 KB.
+const maxDatabase = 64 << 20
+
+// readKextPolicy reads the database below the root fsys, with its write-ahead log, which the running system's has.
 func readKextPolicy(fsys fs.FS, report *fact.Report) (kextPolicy, error) {
-	data, err := limit.ReadFile(fsys, kextPolicyFile, maxDatabase)
+	db, err := sqlite.Open(fsys, kextPolicyFile, maxDatabase)
 	if err != nil {
 		return kextPolicy{}, err
 	}
-	return parseKextPolicy(data, report)
+	defer db.Close()
+	return decodeKextPolicy(db, report), nil
 }
 
-// parseKextPolicy decodes the database's file. A table that cannot be read is reported. What was written but is still
-// in its log file (KextPolicy-wal) is not seen.
-func parseKextPolicy(data []byte, report *fact.Report) (kextPolicy, error) {
+// decodeKextPolicy decodes an open database. A table that cannot be read is reported.
+func decodeKextPolicy(db *sqlite.DB, report *fact.Report) kextPolicy {
 	var p kextPolicy
-	db, err := openDatabase(kextPolicyFile, data)
-	if err != nil {
-		return p, err
+	scan := func(table string, columns []string, each func(row []sqlite.Value)) {
+		err := db.Scan(table, columns, func(row []sqlite.Value) bool {
+			each(row)
+			return true
+		})
+		if err == nil {
+			return
+		}
+		report.Problem(SourceKextPolicy, table, "", err)
+		if table != "kext_load_history_v3" {
+			p.partial = errors.Join(p.partial, fmt.Errorf("table %s: %w", table, err))
+		}
 	}
-	lose := func(table string, err error) { report.Problem(SourceKextPolicy, table, "", err) }
-	err = db.rows("kext_policy", func(r row) {
-		p.Approvals = append(p.Approvals, Approval{
-			TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
-			Developer: r.text("developer_name"), Flags: r.count("flags")})
+	scan("kext_policy", []string{"team_id", "bundle_id", "allowed", "developer_name", "flags"},
+		func(r []sqlite.Value) {
+			p.Approvals = append(p.Approvals, Approval{TeamID: r[0].Text(), BundleID: r[1].Text(), Allowed: yesOf(r[2]),
+				Developer: r[3].Text(), Flags: countOf(r[4])})
+		})
+	scan("kext_policy_mdm", []string{"team_id", "bundle_id", "allowed", "payload_uuid"}, func(r []sqlite.Value) {
+		p.Approvals = append(p.Approvals, Approval{TeamID: r[0].Text(), BundleID: r[1].Text(), Allowed: yesOf(r[2]),
+			Managed: true, Payload: r[3].Text()})
 	})
-	if err != nil {
-		lose("kext_policy", err)
-	}
-	err = db.rows("kext_policy_mdm", func(r row) {
-		p.Approvals = append(p.Approvals, Approval{
-			TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), Allowed: r.tri("allowed"),
-			Managed: true, Payload: r.text("payload_uuid")})
+	scan("kext_load_history_v3", []string{"path", "team_id", "bundle_id", "cdhash", "boot_uuid", "created_at",
+		"last_seen", "flags"}, func(r []sqlite.Value) {
+		p.History = append(p.History, loadRecord{Path: r[0].Text(), TeamID: r[1].Text(), BundleID: r[2].Text(),
+			CDHash: r[3].Text(), BootUUID: r[4].Text(), Created: r[5].Text(), LastSeen: r[6].Text(),
+			Flags: countOf(r[7])})
 	})
-	if err != nil {
-		lose("kext_policy_mdm", err)
+	return p
+}
+
+// yesOf returns a column that says yes or no; nothing if it is neither.
+func yesOf(v sqlite.Value) fact.Tri {
+	if n, ok := v.Int(); ok {
+		return fact.TriOf(n != 0)
 	}
-	err = db.rows("kext_load_history_v3", func(r row) {
-		p.History = append(p.History, loadRecord{
-			Path: r.text("path"), TeamID: r.text("team_id"), BundleID: r.text("bundle_id"), CDHash: r.text("cdhash"),
-			BootUUID: r.text("boot_uuid"), Created: r.text("created_at"), LastSeen: r.text("last_seen"),
-			Flags: r.count("flags")})
-	})
-	if err != nil {
-		lose("kext_load_history_v3", err)
+	if text := v.Text(); text != "" {
+		return fact.TriOf(text == "1" || strings.EqualFold(text, "true"))
 	}
-	return p, nil
+	return ""
+}
+
+// countOf returns a column that is a number.
+func countOf(v sqlite.Value) fact.Count {
+	if n, ok := v.Int(); ok {
+		return fact.CountOf(n)
+	}
+	return fact.Count{}
+}
+
+// names lists the approvals that the filter takes, "bundle id (team)"; a management server's row may be of a team.
+func (p *kextPolicy) names(take func(Approval) bool) []string {
+	var all []string
+	for _, a := range p.Approvals {
+		if !take(a) {
+			continue
+		}
+		switch {
+		case a.BundleID == "":
+			all = append(all, "all of "+a.TeamID)
+		case a.TeamID == "":
+			all = append(all, a.BundleID)
+		default:
+			all = append(all, a.BundleID+" ("+a.TeamID+")")
+		}
+	}
+	return all
 }

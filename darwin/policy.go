@@ -51,8 +51,11 @@ type rules struct {
 	boot *bootPolicy
 	// approvals are the decisions about kexts.
 	approvals *kextPolicy
-	// managed is what a management server says.
-	managed *managedPolicy
+	// managed is what a management server says about kexts, managedExtensions about system extensions.
+	managed           *managedPolicy
+	managedExtensions *systemExtensionPolicy
+	// managedUnread is why the latter's profile could not be read; nil if it was, or there is none.
+	managedUnread error
 	// extensions is the database of system extensions.
 	extensions *systemExtensionDB
 }
@@ -75,7 +78,34 @@ func readRules(ctx context.Context, fsys fs.FS, release string, releaseErr error
 	r.managed = noted(r, SourceProfiles, managed, err)
 	extensions, err := readSystemExtensions(fsys, &r.report)
 	r.extensions = noted(r, SourceSysExt, extensions, err)
+	r.managedExtensions = r.readManagedExtensions(fsys)
 	return r
+}
+
+// readManagedExtensions reads what a management server says about system extensions: its profile, and what the system
+// took over from profiles into its database. nil if neither says anything, or could be read.
+func (r *rules) readManagedExtensions(fsys fs.FS) *systemExtensionPolicy {
+	p, err := readSystemExtensionPolicy(fsys, &r.report)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && fact.CodeOf(err) != fact.CodeOlder {
+		r.managedUnread = err
+	}
+	known := err == nil
+	if r.extensions != nil {
+		for _, one := range r.extensions.Policies {
+			known = true
+			p.AllowedTeams = append(p.AllowedTeams, one.AllowedTeams...)
+			for team, list := range one.Allowed {
+				if p.Allowed == nil {
+					p.Allowed = map[string][]string{}
+				}
+				p.Allowed[team] = append(p.Allowed[team], list...)
+			}
+		}
+	}
+	if !known {
+		return nil
+	}
+	return &p
 }
 
 // noted reports how reading a setting went, and returns it; nil if it could not be read.
@@ -306,5 +336,67 @@ func (r *rules) approvalFacts() []fact.PolicyFact {
 	if r.extensions != nil {
 		developer.Value, developer.Code = known(string(r.extensions.DeveloperMode))
 	}
-	return []fact.PolicyFact{approvals, managed, developer}
+	return append([]fact.PolicyFact{approvals, managed, developer}, r.namedFacts()...)
+}
+
+// namedFacts lists what is approved, by whom: kexts and teams, and a management server's system extensions.
+func (r *rules) namedFacts() []fact.PolicyFact {
+	var facts []fact.PolicyFact
+	list := func(name, source, file, effect string, names []string) {
+		if len(names) > 0 {
+			facts = append(facts, fact.PolicyFact{Name: name, Value: shorten(names), Effect: effect, Source: source,
+				File: "/" + file})
+		}
+	}
+	if r.approvals != nil {
+		list("approved_kexts", SourceKextPolicy, kextPolicyFile, "may load",
+			r.approvals.names(func(a Approval) bool { return a.Allowed == fact.Yes }))
+		list("denied_kexts", SourceKextPolicy, kextPolicyFile, "may not load",
+			r.approvals.names(func(a Approval) bool { return a.Allowed == fact.No }))
+	}
+	if r.managed != nil {
+		list("managed_teams", SourceProfiles, profileFile, "all their kexts may load", r.managed.Teams)
+		list("managed_kext_list", SourceProfiles, profileFile, "may load", byTeam(r.managed.Kexts))
+	}
+	f := fact.PolicyFact{Name: "managed_system_extensions", Source: SourceProfiles, File: "/" + sysextProfileFile}
+	if r.managedUnread != nil {
+		f.Code = fact.CodeOf(r.managedUnread)
+		return append(facts, f)
+	}
+	if p := r.managedExtensions; p != nil {
+		f.Value = p.counts()
+		if p.UserOverrides == fact.No {
+			f.Effect = "users may approve no others"
+		}
+		facts = append(facts, f)
+		list("managed_system_extension_teams", SourceProfiles, sysextProfileFile, "all their extensions may run",
+			p.AllowedTeams)
+		list("managed_system_extension_list", SourceProfiles, sysextProfileFile, "may run", byTeam(p.Allowed))
+	}
+	return facts
+}
+
+// byTeam lists bundle ids with their teams, "bundle id (team)", sorted.
+func byTeam(lists map[string][]string) []string {
+	var all []string
+	for team, list := range lists {
+		for _, id := range list {
+			if team != "" {
+				id += " (" + team + ")"
+			}
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// shorten joins names, the first of very many.
+func shorten(names []string) string {
+	const most = 100
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

@@ -3,14 +3,10 @@
 package darwin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,19 +14,23 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakedarwin"
+	"github.com/kernelext/kernelext/internal/testing/sqlitetest"
 	"github.com/kernelext/kernelext/internal/testing/texts"
 )
 
 func kextPolicyDB() []byte {
-	w := fakedarwin.NewSQLite()
-	w.Table("kext_policy", fakedarwin.PolicySQL, []any{"VBG97UB4TA", "com.objective-see.lulu", 1, "Objective-See, LLC",
-		1}, []any{"", "com.rugarciap.DisableTurboBoost", 1, "Legacy Developer: Rugarciap", 8},
-		[]any{"ABCDE12345", "com.vendor.driver", 0, strings.Repeat("long name ", 300), nil})
-	w.Table("kext_policy_mdm", fakedarwin.MDMSQL, []any{"MANAGED123", nil, 1, "payload"})
-	w.Table("kext_load_history_v3", fakedarwin.HistorySQL,
-		[]any{"/Library/Extensions/X.kext", "VBG97UB4TA", "com.x", "boot", "2020-01-01 00:00:00",
-			"2020-01-02 00:00:00", 53, nil})
-	return w.Bytes()
+	return fakedarwin.KextPolicyOf([][]any{
+		{"VBG97UB4TA", "com.objective-see.lulu", 1, "Objective-See, LLC", 1},
+		{"", "com.rugarciap.DisableTurboBoost", 1, "Legacy Developer: Rugarciap", 8},
+		{"ABCDE12345", "com.vendor.driver", 0, strings.Repeat("long name ", 300), nil}},
+		[][]any{{"MANAGED123", nil, 1, "payload"}},
+		[][]any{{"/Library/Extensions/X.kext", "VBG97UB4TA", "com.x", "boot", "2020-01-01 00:00:00",
+			"2020-01-02 00:00:00", 53, nil}})
+}
+
+// parseKextPolicy decodes a database without a log.
+func parseKextPolicy(data []byte, r *fact.Report) (kextPolicy, error) {
+	return readKextPolicy(fstest.MapFS{kextPolicyFile: {Data: data}}, r)
 }
 
 func TestKextPolicy(t *testing.T) {
@@ -64,92 +64,92 @@ func TestKextPolicy(t *testing.T) {
 	}
 }
 
-// TestSQLiteAsSQLite compares with the database engine itself, on databases with several levels,
-// long rows, deleted rows and other page sizes and encodings.
-func TestSQLiteAsSQLite(t *testing.T) {
-	tool, err := exec.LookPath("sqlite3")
-	if err != nil {
-		t.Skip("sqlite3 is not installed (Debian package sqlite3)")
-	}
-	for _, pragma := range []string{"page_size=512", "page_size=4096", "page_size=65536", "encoding='UTF-16le'",
-		"encoding='UTF-16be'", "auto_vacuum=1"} {
-		name := filepath.Join(t.TempDir(), "db")
-		script := "PRAGMA " + pragma + ";" + fakedarwin.PolicySQL + ";" + fakedarwin.MDMSQL + ";" +
-			fakedarwin.HistorySQL + `;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<3000) INSERT INTO kext_policy SELECT 'TEAM'||i, ` +
-			`'com.é.'||i, i%2, printf('%.*c', i%700*3, 'x'), i*1000003 FROM n;
-DELETE FROM kext_policy WHERE flags % 7 = 0; INSERT INTO kext_policy_mdm VALUES('a',NULL,1,'-5');
-SELECT team_id,bundle_id,allowed,length(developer_name),flags FROM kext_policy;`
-		cmd := exec.Command(tool, name)
-		cmd.Stdin = strings.NewReader(script)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var r fact.Report
-		p, err := parseKextPolicy(data, &r)
-		if err != nil || len(r.Problems) != 0 {
-			t.Fatalf("%s: %v, %v", pragma, err, r.Problems)
-		}
-		var got strings.Builder
-		for _, a := range p.Approvals {
-			if !a.Managed {
-				fmt.Fprintf(&got, "%s|%s|%d|%d|%s\n", a.TeamID, a.BundleID, map[fact.Tri]int{fact.Yes: 1}[a.Allowed],
-					len(a.Developer), a.Flags)
-			}
-		}
-		if got.String() != string(out) {
-			t.Errorf("%s: rows differ", pragma)
-		}
-	}
-}
-
-func TestHostileSQLite(t *testing.T) {
-	good := kextPolicyDB()
-	for name, change := range map[string]func(b []byte){
-		"magic": func(b []byte) { b[0] = 'X' }, "page size": func(b []byte) { b[16], b[17] = 0, 3 },
-		"reserved": func(b []byte) { b[20] = 255; b[16] = 2; b[17] = 0 },
-		"encoding": func(b []byte) { b[59] = 9 }, "page type": func(b []byte) { b[100] = 7 },
-		"cells":       func(b []byte) { b[103], b[104] = 0xff, 0xff },
-		"cell offset": func(b []byte) { b[108], b[109] = 0xff, 0xff },
+// TestKextPolicyLog reads the database with its log: a new decision, a revoked one, a log that ends early.
+func TestKextPolicyLog(t *testing.T) {
+	before := fakedarwin.KextPolicy([]any{"TEAM123456", "com.example.a", 1, "Example", 1})
+	after := fakedarwin.KextPolicy([]any{"TEAM123456", "com.example.a", 0, "Example", 1},
+		[]any{"TEAM123456", "com.example.b", 1, "Example", 1})
+	log := sqlitetest.WAL(before, after, fakedarwin.KextPolicyPage)
+	for name, tt := range map[string]struct {
+		log  []byte
+		want string
+	}{
+		"without": {nil, "1 allowed, 0 not"}, "whole": {log, "1 allowed, 1 not"},
+		"cut off": {log[:len(log)-1], "1 allowed, 0 not"}, "empty": {[]byte{}, "1 allowed, 0 not"},
 	} {
-		b := bytes.Clone(good)
-		change(b)
-		var r fact.Report
-		if p, err := parseKextPolicy(b, &r); err == nil && len(r.Problems) == 0 {
-			t.Errorf("%s: %+v", name, p)
+		files := fstest.MapFS{kextPolicyFile: {Data: before}}
+		if tt.log != nil {
+			files[kextPolicyFile+"-wal"] = &fstest.MapFile{Data: tt.log}
+		}
+		r := readRules(context.Background(), files, "20.4.0", nil, nil)
+		if f := factOf(r.policy(), "kext_approvals"); f.Value != tt.want || f.Code != "" {
+			t.Errorf("%s: %+v", name, f)
+		}
+		approved := r.approved("TEAM123456", "com.example.b").Blocked() == fact.No
+		if approved != (name == "whole") || r.approved("TEAM123456", "com.example.a").Blocked() == fact.No == approved {
+			t.Errorf("%s: com.example.b %v", name, approved)
 		}
 	}
-	if _, err := parseKextPolicy(nil, new(fact.Report)); !errors.Is(err, fact.ErrMalformed) {
-		t.Error(err)
+	// A log, or a table, that cannot be read makes what is not listed unknown.
+	files := fstest.MapFS{kextPolicyFile: {Data: before}, kextPolicyFile + "-wal": {Mode: fs.ModeDir}}
+	r := readRules(context.Background(), files, "20.4.0", nil, nil)
+	if f := factOf(r.policy(), "kext_approvals"); f.Code == "" || r.approved("T", "com.example.a").Blocked() != "" {
+		t.Errorf("a log that cannot be read: %+v", f)
 	}
-	w := fakedarwin.NewSQLite()
-	w.Table("other", "CREATE TABLE other (a TEXT)", []any{"x"})
-	var r fact.Report
-	if p, err := parseKextPolicy(w.Bytes(), &r); err != nil || len(r.Problems) != 3 {
-		t.Errorf("other tables: %+v, %v", p, err)
+	files = fstest.MapFS{kextPolicyFile: {Data: sqlitetest.Build(4096,
+		sqlitetest.Table{Name: "kext_policy", SQL: fakedarwin.PolicySQL})}}
+	r = readRules(context.Background(), files, "20.4.0", nil, nil)
+	if a := r.approved("T", "com.example.a"); a.Blocked() != "" || !strings.Contains(a.Because().Text, "kext_policy_mdm") {
+		t.Errorf("no table of a management server: %+v", a)
 	}
 }
 
-func FuzzSQLite(f *testing.F) {
-	f.Add(kextPolicyDB())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parseKextPolicy(b, new(fact.Report))
-		if err != nil && len(p.Approvals) > 0 {
-			t.Fatal("value and error")
+// factOf returns a fact of a policy by its name.
+func factOf(p *fact.Policy, name string) fact.PolicyFact {
+	for _, f := range p.Facts {
+		if f.Name == name {
+			return f
 		}
-		total := 0
-		for _, a := range p.Approvals {
-			total += len(a.TeamID) + len(a.BundleID) + len(a.Developer)
+	}
+	return fact.PolicyFact{}
+}
+
+// TestNamedFacts lists what is approved and by whom.
+func TestNamedFacts(t *testing.T) {
+	files := fstest.MapFS{kextPolicyFile: {Data: kextPolicyDB()},
+		profileFile:       {Data: []byte(texts.Read(t, profileText))},
+		sysExtFile:        {Data: []byte(texts.Read(t, sysextText))},
+		sysextProfileFile: {Data: []byte(texts.Read(t, "sysextprofile.plist"))}}
+	r := readRules(context.Background(), files, "20.4.0", nil, nil)
+	for name, want := range map[string]string{
+		"approved_kexts": "com.objective-see.lulu (VBG97UB4TA), com.rugarciap.DisableTurboBoost, all of MANAGED123",
+		"denied_kexts":   "com.vendor.driver (ABCDE12345)", "managed_teams": "TEAM123456",
+		"managed_kext_list": "com.vendor.driver (VENDOR1234)",
+	} {
+		if f := factOf(r.policy(), name); f.Value != want {
+			t.Errorf("%s: %+v", name, f)
 		}
-		if total > 40*len(b)+10*maxCellBytes {
-			t.Fatalf("%d bytes of rows from %d", total, len(b))
-		}
-	})
+	}
+	f := factOf(r.policy(), "managed_system_extensions")
+	if f.Effect != "users may approve no others" || f.Source != SourceProfiles {
+		t.Errorf("%+v", f)
+	}
+	p := r.managedExtensions
+	if !p.allows("SYSTEAM123", "com.any") || !p.allows("SYSVENDOR1", "com.vendor.ext") ||
+		p.allows("SYSVENDOR1", "com.vendor.other") || p.allows("", "com.vendor.ext") ||
+		len(p.Types["SYSVENDOR1"]) != 1 || len(p.NonRemovable["SYSVENDOR1"]) != 1 {
+		t.Errorf("%+v", p)
+	}
+	if got := shorten(make([]string, 103)); !strings.HasSuffix(got, "and 3 more") {
+		t.Error(got)
+	}
+	// A profile that cannot be read leaves the fact unknown.
+	files[sysextProfileFile].Data = []byte("bplist00")
+	delete(files, sysExtFile)
+	r = readRules(context.Background(), files, "20.4.0", nil, nil)
+	if f := factOf(r.policy(), "managed_system_extensions"); f.Code != fact.CodeMalformed || f.Value != "" {
+		t.Errorf("%+v", f)
+	}
 }
 
 // Below testdata: a profile with other payloads too, and a database with two versions of one system
@@ -209,7 +209,7 @@ func TestReadRules(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	p := r.policy()
-	if p.Loading != fact.LoadingAny || len(p.Facts) != 7 || p.Facts[0].Value != "0x00000201 = UNTRUSTED_KEXTS, "+
+	if p.Loading != fact.LoadingAny || len(p.Facts) != 13 || p.Facts[0].Value != "0x00000201 = UNTRUSTED_KEXTS, "+
 		"UNAPPROVED_KEXTS" || p.Facts[1].Code != fact.CodeUnsupported ||
 		p.Facts[4].Value != "3 allowed, 1 not" || p.Facts[5].Effect == "" || p.Facts[6].Value != "no" {
 		t.Errorf("%+v", p)

@@ -64,14 +64,6 @@ type systemExtensionDB struct {
 	Policies []systemExtensionPolicy
 }
 
-// A systemExtensionPolicy is a management server's rule about system extensions.
-type systemExtensionPolicy struct {
-	// AllowedTeams are team ids all of whose extensions are allowed.
-	AllowedTeams []string
-	// Allowed are the allowed bundle ids by team id.
-	Allowed map[string][]string
-}
-
 // readSystemExtensions reads db.plist below the root fsys.
 func readSystemExtensions(fsys fs.FS, r *fact.Report) (systemExtensionDB, error) {
 	data, err := limit.ReadFile(fsys, sysExtFile, limit.PlistBytes)

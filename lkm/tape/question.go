@@ -33,6 +33,9 @@ type lateQuestion struct {
 // learned are the questions that are younger than the first tapes, by number. A row goes here in the same change that
 // makes the library ask; see CONTRIBUTING.md.
 var learned = []lateQuestion{
+	// The log of the database of approvals, and the profile of a management server.
+	{2, lkm.Darwin, "", "private/var/db/SystemPolicyConfiguration/KextPolicy-*"},
+	{2, lkm.Darwin, "", "Library/Managed Preferences/com.apple.system-extension-policy.plist"},
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
 	{2, lkm.Windows, opCall, "registry_subkeys **"},
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},
