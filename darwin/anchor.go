@@ -57,20 +57,18 @@ func (c *CodeSignature) checkChain(
 		if roots.Empty() {
 			continue
 		}
-		chain := sign.BuildChain(cert, sign.ChainQuery{
-			Pool: sd.Certificates, Roots: roots, At: cert.NotBefore, Usage: sign.EKUCodeSigning})
 		at, err := c.timestamp(sd, signer, roots)
 		if err == nil {
-			err = chainFits(&chain, at)
-		}
-		if err == nil {
-			c.keySet, c.TimestampedAt = chain.KeySet, at
-			if i == 0 {
-				c.mark(chain.Certificates)
+			var chain sign.Chain
+			if chain, err = chainAt(cert, sd.Certificates, roots, at); err == nil {
+				c.keySet, c.TimestampedAt = chain.KeySet, at
+				if i == 0 {
+					c.mark(chain.Certificates)
+				}
+				return
 			}
-			return
 		}
-		if why == nil || chain.KeySet != "" {
+		if why == nil {
 			why = err
 		}
 	}
@@ -79,24 +77,38 @@ func (c *CodeSignature) checkChain(
 	}
 }
 
-// chainFits returns why a chain is not good for code: nil if it leads to a root, and each certificate may do what it
-// does. The zero time judges no certificate's time.
-func chainFits(chain *sign.Chain, at time.Time) error {
-	path := chain.Certificates
-	if chain.KeySet == "" {
-		return fmt.Errorf("certificate %q leads to no root that is trusted", path[0].Subject.Short())
-	}
-	below := path[:max(len(path)-1, 1)]
-	for _, c := range below {
-		if !c.Allows(sign.EKUCodeSigning) {
-			return fmt.Errorf("certificate %q is not for code", c.Subject.Short())
+// chainAt returns the chain from a certificate to one of the roots, or why it is not good for code at that time. The
+// zero time is none: no certificate's time is judged.
+func chainAt(
+	cert *sign.Certificate, pool []*sign.Certificate, roots *sign.Roots, at time.Time,
+) (sign.Chain, error) {
+	if at.IsZero() {
+		cert = ageless(cert)
+		all := make([]*sign.Certificate, len(pool))
+		for i := range pool {
+			all[i] = ageless(pool[i])
 		}
-		if !at.IsZero() && len(path) > 1 && !c.ValidAt(at) {
-			return fmt.Errorf("certificate %q was not valid when the code was signed, %s", c.Subject.Short(),
-				at.UTC().Format(time.DateOnly))
-		}
+		pool, at = all, cert.NotBefore
 	}
-	return sign.CheckIssuers(path)
+	chain := sign.BuildChain(cert, sign.ChainQuery{
+		Pool: pool, Roots: roots, At: at, Usage: sign.EKUCodeSigning, Rules: sign.RulesApple})
+	switch {
+	case chain.Trusted:
+		return chain, nil
+	case chain.KeySet == "":
+		return chain, fmt.Errorf("certificate %q leads to no root that is trusted", cert.Subject.Short())
+	}
+	return chain, chain.Err
+}
+
+// ageless returns a certificate that is valid at all times, but else the same.
+func ageless(c *sign.Certificate) *sign.Certificate {
+	same, err := sign.ParseCertificate(c.Raw)
+	if err != nil {
+		return c // it was read before
+	}
+	same.NotBefore, same.NotAfter = time.Unix(0, 0), time.Unix(1<<40, 0)
+	return same
 }
 
 // timestamp returns the time that a time stamping authority vouches for; zero if there is no timestamp. Its
@@ -111,7 +123,8 @@ func (c *CodeSignature) timestamp(sd *sign.SignedData, signer *sign.Signer, root
 		return time.Time{}, fmt.Errorf("its timestamp does not fit: %w", t.Err)
 	}
 	chain := sign.BuildChain(t.Certificate, sign.ChainQuery{
-		Pool: slices.Concat(t.Pool, sd.Certificates), Roots: roots, At: t.Time, Usage: sign.EKUTimeStamping})
+		Pool: slices.Concat(t.Pool, sd.Certificates), Roots: roots, At: t.Time, Usage: sign.EKUTimeStamping,
+		Rules: sign.RulesApple})
 	switch {
 	case !chain.Trusted:
 		return time.Time{}, fmt.Errorf("its timestamp: %w", chain.Err)
