@@ -99,7 +99,8 @@ func TestKextPolicyLog(t *testing.T) {
 	files = fstest.MapFS{kextPolicyFile: {Data: sqlitetest.Build(4096,
 		sqlitetest.Table{Name: "kext_policy", SQL: fakedarwin.PolicySQL})}}
 	r = readRules(context.Background(), files, "20.4.0", nil, nil)
-	if a := r.approved("T", "com.example.a"); a.Blocked() != "" || !strings.Contains(a.Because().Text, "kext_policy_mdm") {
+	a := r.approved("T", "com.example.a")
+	if a.Blocked() != "" || !strings.Contains(a.Because().Text, "kext_policy_mdm") {
 		t.Errorf("no table of a management server: %+v", a)
 	}
 }
