@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -28,6 +29,9 @@ type Bundle struct {
 	// Mode are the permissions of the bundle's folder. The system loads only what root alone can
 	// write.
 	Mode string `json:"mode,omitzero"`
+	// Owner is the user's and the group's number of the bundle's folder, "0:0" for root:wheel; empty where the source
+	// of files does not say.
+	Owner string `json:"owner,omitzero"`
 	// Slices are the architectures that the code is built for, in the file's order; only with Detail
 	// Files.
 	Slices []Slice `json:"slices,omitzero"`
@@ -125,6 +129,9 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 	reading := bundleReading{r, &b, where, report}
 	if st, err := fs.Stat(r.FS, dir); err == nil {
 		b.Mode = st.Mode().Perm().String()
+		if sys, ok := hostfs.SysStat(st); ok && sys.FieldByName("Uid").IsValid() {
+			b.Owner = fmt.Sprintf("%d:%d", hostfs.StatNumber(sys, "Uid"), hostfs.StatNumber(sys, "Gid"))
+		}
 	} else {
 		reading.lose(dir, "bundle.mode", err)
 	}

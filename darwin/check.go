@@ -5,6 +5,9 @@ package darwin
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -34,6 +37,8 @@ const (
 	ReasonCSR             = "csr"              // System Integrity Protection
 	ReasonUserSpace       = "user_space"       // it runs outside the kernel
 	ReasonCodeless        = "codeless"         // the bundle has no code
+	ReasonSignature       = "signature"        // the signature is not one that the system takes
+	ReasonAccess          = "file_access"      // others than root may write the bundle
 	ReasonNoFile          = "no_file"          // nothing has that name
 	ReasonRelease         = "release"          // which macOS this is
 	ReasonUnread          = "unread"           // a source that could change the answer
@@ -52,8 +57,12 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	reader := k.reader(ctx)
 	reader.Code, reader.Signatures, reader.Verify, reader.Personalities = true, true, false, true
 	c.disk, _ = reader.readWithin(ctx, r) // the error is reported as the source's
-	c.disk.reportUnread(r)
+	c.reader = reader.bundleReader
+	c.reader.Verify = true
 	c.problems = append(c.problems, r.Problems...)
+	from := len(r.Problems)
+	c.disk.reportUnread(r)
+	c.unread = r.Problems[from:]
 	c.rules = k.rules(ctx, release, releaseErr)
 	c.rules.addLosses(r)
 
@@ -77,6 +86,8 @@ type check struct {
 	disk           *disk
 	rules          *rules
 	problems       []fact.Problem
+	unread         []fact.Problem // of bundles that could not be read: what they are is not known
+	reader         bundleReader
 }
 
 // list reads the kernel's list.
@@ -98,12 +109,14 @@ func (c *check) listed() bool { return !c.kernel.options.Image && !c.unlisted.Ap
 // verdict judges one extension. Of an image there is no answer for now. Without the kernel's list, an extension that
 // has no open way may be loaded already.
 func (c *check) verdict(m *Record) fact.Verdict {
-	j := judge{kext: m.Own, apple: m.Origin.Class == fact.OriginOS, rules: c.rules}
+	unverified := c.verify(m)
+	j := judge{kext: m.Own, apple: m.Origin.Class == fact.OriginOS, rules: c.rules, live: !c.kernel.options.Image}
 	if c.listed() {
 		j.loaded = fact.TriOf(m.State == fact.StateLoaded)
 	}
 	v := j.verdict()
-	v.Query, v.Release, v.Module, v.Problems = c.query, c.release, m.ID, c.problems
+	v.Query, v.Release, v.Module = c.query, c.release, m.ID
+	v.Problems = slices.Concat(c.problems, c.concerning(m), unverified)
 	switch {
 	case c.kernel.options.Image:
 		v.Now = nil
@@ -114,10 +127,56 @@ func (c *check) verdict(m *Record) fact.Verdict {
 	return v
 }
 
+// verify compares the bundle of an extension with its signature, of which the disk's reading knows only what it says.
+// It returns what could not be read for that.
+func (c *check) verify(m *Record) []fact.Problem {
+	b := m.Own.Bundle
+	if b == nil || b.signature == nil || b.signature.Present != fact.Yes || b.signature.CodeFits != "" {
+		return nil
+	}
+	var own fact.Report // its problems are the verdict's
+	read, err := c.reader.read(strings.TrimPrefix(b.Path, "/"), &own)
+	if err != nil {
+		own.Problem(SourceBundles, b.Path, "codeSignature", err)
+		return own.Problems
+	}
+	m.Own.Bundle, m.Own.CodeSignature = &read, read.signature
+	m.Signature = signatureOf(read.signature)
+	source := SourceKextManager
+	if m.State != fact.StateLoaded {
+		source = ""
+	}
+	m.Origin = originOf(m.Own, m.Path, source)
+	return slices.DeleteFunc(own.Problems, func(p fact.Problem) bool { return slices.Contains(m.Problems, p) })
+}
+
+// concerning returns the problems of bundles that could not be read and that may be of the extension: another copy of
+// it has the same name. Of a device, any of them may be the driver.
+func (c *check) concerning(m *Record) []fact.Problem {
+	if isDevice(c.query) && !strings.HasPrefix(c.query, "macos_") {
+		return c.unread
+	}
+	var all []fact.Problem
+	for _, p := range c.unread {
+		name := path.Base(m.Path)
+		if b := m.Own.Bundle; b != nil {
+			name = path.Base(b.Path)
+		}
+		for dir := p.Subject; dir != "/" && dir != "." && dir != ""; dir = path.Dir(dir) {
+			if path.Base(dir) == name {
+				all = append(all, p)
+				break
+			}
+		}
+	}
+	return all
+}
+
 // absent is the verdict on what no source knows: absent only if everything was read, else unknown with the reason.
 func (c *check) absent() fact.Verdict {
 	answer := c.unseen()
-	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: prospectOf(answer), Problems: c.problems}
+	v := fact.Verdict{Query: c.query, Release: c.release, NextBoot: prospectOf(answer),
+		Problems: slices.Concat(c.problems, c.unread)}
 	if !c.kernel.options.Image {
 		if c.unlisted.Applies() {
 			answer = c.unlisted
@@ -177,6 +236,28 @@ func (c *check) candidates() []Record {
 			seen[m.Name] = true
 		}
 	}
+	if len(found) == 0 {
+		found = c.file()
+	}
+	return found
+}
+
+// file returns the bundle that the query names, if that is in none of the folders that the system looks in.
+func (c *check) file() []Record {
+	name := strings.Trim(c.query, "/")
+	if !strings.Contains(c.query, "/") || !fs.ValidPath(name) || !hasInfo(c.reader.FS, name) {
+		return nil
+	}
+	m, err := c.reader.record(name)
+	if err != nil {
+		c.report.Problem(SourceBundles, "/"+name, "", err)
+		c.unread = append(c.unread, fact.ProblemOf(SourceBundles, "/"+name, "", err))
+		return nil
+	}
+	m.Path = fromRoot(m.Path)
+	m.Own.Bundle.Path, m.Own.Bundle.ExecutablePath = m.Path, fromRoot(m.Own.Bundle.ExecutablePath)
+	found := []Record{m}
+	finish(found, "")
 	return found
 }
 

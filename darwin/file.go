@@ -4,6 +4,7 @@ package darwin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,7 +39,16 @@ func ReadFile(
 		return nil, false, nil
 	}
 	finish(m, "")
-	slices.SortStableFunc(m, func(a, b Record) int { return strings.Compare(a.ID, b.ID) })
+	// The bundle that was asked for comes before its plug-ins.
+	asked := func(m *Record) int {
+		if head == nil && m.Path == name {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(m, func(a, b Record) int {
+		return cmp.Or(asked(&a)-asked(&b), strings.Compare(a.ID, b.ID))
+	})
 	return m, true, err
 }
 

@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,11 @@ func (d *disk) records() []Record {
 	for id, list := range d.extensions {
 		if len(d.bundles[id]) == 0 {
 			for i := range list {
-				modules = append(modules, extensionRecord(&list[i]))
+				m := extensionRecord(&list[i])
+				if i > 0 { // an older version, which stays until a restart
+					m.ID = "#" + cmp.Or(list[i].UniqueID, list[i].Version)
+				}
+				modules = append(modules, m)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ package darwin
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -16,6 +17,7 @@ type judge struct {
 	loaded fact.Tri // whether it is in the kernel; empty if the list was not read
 	apple  bool     // whether it is Apple's
 	rules  *rules
+	live   bool // the machine runs: what its file system says of owners is what its kernel sees
 	v      fact.Verdict
 	// now and next are the facts that decided.
 	now, next fact.Reason
@@ -84,7 +86,7 @@ func (j *judge) inKernel() {
 		j.both(fact.VerdictLoaded, lists)
 		return
 	}
-	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, loaded: fact.No}
+	next := judge{kext: j.kext, apple: j.apple, rules: j.rules, loaded: fact.No, live: j.live}
 	switch {
 	case next.linked():
 	case next.kext.Bundle != nil:
@@ -224,14 +226,14 @@ func (j *judge) onceLinked(answer fact.Answer) {
 	}
 }
 
-// mayLoad answers whether the rules stop a bundle: signature, boot security, approval, in that order. The first step
+// mayLoad answers whether the rules stop a bundle: owner and mode, signature, boot security, approval, in that order. The first step
 // that stops it decides, and else the first that cannot tell. Apple's own pass, for they are installed.
 func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 	if j.apple {
 		return fact.Passes(installed)
 	}
 	var answer fact.Answer
-	for _, step := range []func() fact.Answer{j.signed, j.bootSecurity, j.approved} {
+	for _, step := range []func() fact.Answer{j.access, j.signed, j.bootSecurity, j.approved} {
 		switch a := step(); {
 		case !a.Applies():
 		case a.Blocked() == fact.Yes:
@@ -241,6 +243,41 @@ func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 		}
 	}
 	return answer
+}
+
+// access answers whether others than root can write the bundle, which the system does not load then (kext_tools,
+// OSKext.c, __OSKextBasicFilesystemAuthentication). Of an image it is only a reason: a disk that is mounted elsewhere
+// may show other owners.
+func (j *judge) access() fact.Answer {
+	b := j.kext.Bundle
+	wrong := ""
+	switch {
+	case b.Owner != "" && b.Owner != "0:0":
+		wrong = "owner " + b.Owner + " is not root:wheel"
+	case len(b.Mode) == 10 && (b.Mode[5] == 'w' || b.Mode[8] == 'w'):
+		wrong = "others than root may write it, " + b.Mode
+	}
+	if wrong == "" {
+		return fact.Answer{}
+	}
+	because := j.reason(ReasonAccess, b.Path, "%s", wrong)
+	if !j.live {
+		return fact.Answer{}
+	}
+	j.v.Word = "blocked"
+	return fact.Stops(because)
+}
+
+// refused returns why the system does not take the signature: it does not fit, or it is a Developer ID's that is not
+// for kexts (kext_tools, security.c). Empty if it takes it, or that is not known.
+func refused(sig *CodeSignature) string {
+	switch {
+	case signatureOf(sig).Status == fact.SignatureInvalid:
+		return "its signature is invalid: " + strings.Join(sig.Reasons, "; ")
+	case sig.Program == ProgramDeveloperID && sig.ForKexts == fact.No:
+		return "its certificate is not for kexts"
+	}
+	return ""
 }
 
 // signed answers whether the rules ask for a signature that the bundle lacks.
@@ -255,6 +292,16 @@ func (j *judge) signed() fact.Answer {
 		because := j.reason(ReasonNoSignature, j.kext.Bundle.ExecutablePath, "no signature of a developer")
 		if need == fact.Yes {
 			return fact.Stops(because)
+		}
+	} else if sig != nil {
+		if why := refused(sig); why != "" {
+			because := j.reason(ReasonSignature, j.kext.Bundle.ExecutablePath, "%s", why)
+			if need == fact.Yes {
+				j.v.Word = "blocked"
+				return fact.Stops(because)
+			}
+		} else if signatureOf(sig).Status == fact.SignatureUntrusted && len(sig.Reasons) > 0 {
+			j.reason(ReasonSignature, j.kext.Bundle.ExecutablePath, "%s", strings.Join(sig.Reasons, "; "))
 		}
 	}
 	if need == "" {

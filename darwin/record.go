@@ -131,12 +131,18 @@ func memberRecord(m *member, c *collection, own *Kext) Record {
 	}
 }
 
-// extensionRecord returns a system extension that only the database or systemextensionsctl knows.
+// extensionRecord returns a system extension that only the database or systemextensionsctl knows. Its version is the
+// one that people know.
 func extensionRecord(e *SystemExtension) Record {
-	return Record{
-		Kind: fact.KindMacOSDext, Name: e.BundleID, State: fact.StateInstalled, Version: e.Version,
-		Path: cmp.Or(e.StagedPath, e.OriginPath), Own: &Kext{BundleID: e.BundleID, SystemExtension: e},
+	m := Record{
+		Kind: fact.KindMacOSSysext, Name: e.BundleID, State: fact.StateInstalled,
+		Version: cmp.Or(e.ShortVersion, e.Version),
+		Path:    cmp.Or(e.StagedPath, e.OriginPath), Own: &Kext{BundleID: e.BundleID, SystemExtension: e},
 	}
+	if e.isDriver() {
+		m.Kind = fact.KindMacOSDext
+	}
+	return m
 }
 
 // finish fills in what follows from the other fields: id, kind, origin, signature.
@@ -151,7 +157,7 @@ func finish(modules []Record, source string) {
 		if k.VersionValid == "" {
 			k.VersionValid = versionValid(m.Version)
 		}
-		m.ID = string(m.Kind) + ":" + m.Name
+		m.ID = string(m.Kind) + ":" + m.Name + m.ID // what is there already tells several of one name apart
 		m.Origin = originOf(k, m.Path, source)
 		m.Signature = signatureOf(k.CodeSignature)
 	}

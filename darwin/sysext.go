@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -47,6 +49,12 @@ type SystemExtension struct {
 	Container string `json:"container,omitzero"`
 	// CDHashes are the code directory hashes of the staged copy, sorted.
 	CDHashes []string `json:"cdHashes,omitzero"`
+}
+
+// isDriver reports whether it is a DriverKit driver, which takes a kext's place.
+func (s *SystemExtension) isDriver() bool {
+	return slices.Contains(s.Categories, "driver_extension") ||
+		len(s.Categories) == 0 && path.Ext(cmp.Or(s.StagedPath, s.OriginPath)) == ".dext"
 }
 
 // enabled reports whether the state lets the extension run.

@@ -41,6 +41,9 @@ func (a *app) writeCard(m *lkm.Module) {
 	if m.Windows != nil {
 		facts = append(facts, windowsFacts(m.Windows)...)
 	}
+	if m.Darwin != nil {
+		facts = append(facts, darwinFacts(m.Darwin)...)
+	}
 	if m.Address != 0 {
 		facts = append(facts, fact{"address", m.Address.String()})
 	}
@@ -138,6 +141,8 @@ func signatureText(m *lkm.Module) string {
 	switch {
 	case s.Status == "" && s.Evidence == facts.EvidenceTaintE:
 		text = "not valid for this kernel when it was loaded (taint E)"
+	case s.Status == lkm.SignatureUnchecked && s.Evidence == "adhoc":
+		text = "ad hoc: by nobody"
 	case s.Status == lkm.SignatureUnchecked:
 		text = "present, not verified (no --keys, or none that can)"
 	case s.Status == lkm.SignatureValid:

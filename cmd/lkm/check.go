@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +43,7 @@ boot entry counts as loadable unless its own configuration, or the kernel, stops
 func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) error {
 	var verdicts []lkm.Verdict
 	for _, q := range queries {
-		found, err := sys.Check(ctx, q)
+		found, err := a.checkOne(ctx, sys, q)
 		if err != nil {
 			return err
 		}
@@ -51,6 +53,38 @@ func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) e
 		return err
 	}
 	return a.verdictExit(verdicts)
+}
+
+// checkOne judges what a query means on the system. A bundle of macOS on another system is judged by itself: where it
+// would be loaded is not known.
+func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lkm.Verdict, error) {
+	if !isFile(query) || sys.OS() == lkm.Darwin || a.flags.root != "" || a.flags.tape != "" {
+		return sys.Check(ctx, query)
+	}
+	modules, err := a.readFile(ctx, query)
+	if err != nil || len(modules) == 0 || modules[0].Darwin == nil {
+		return sys.Check(ctx, query)
+	}
+	dir, file := filepath.Split(filepath.Clean(query))
+	fsys, err := lkm.Dir(cmp.Or(dir, "."))
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	o.OS, o.HostRoot = lkm.Darwin, ""
+	image, err := lkm.OpenImage(fsys, o)
+	if err != nil {
+		return nil, err
+	}
+	defer image.Close()
+	verdicts, err := image.Check(ctx, "/"+file)
+	for i := range verdicts {
+		verdicts[i].Query = query
+	}
+	return verdicts, err
 }
 
 // verdictExit is 1 when code can get in, else 3 when that is not known of some, else 0.

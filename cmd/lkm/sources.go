@@ -26,7 +26,11 @@ func (a *app) sources() *cobra.Command {
 			if plan {
 				return a.writePlan(sys.Sources())
 			}
-			snap, err := sys.Snapshot(ctx)
+			scope := lkm.ScopeLoaded
+			if a.flags.root != "" && !a.flags.live { // an image has only what is installed
+				scope = lkm.ScopeInstalled
+			}
+			snap, err := sys.SnapshotOf(ctx, scope)
 			if err != nil {
 				return err
 			}
