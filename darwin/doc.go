@@ -23,20 +23,31 @@
 //   - the kernel's list, by KextManagerCopyLoadedKextInfo ([OpLoadedKextInfo]), or by the text of
 //     kmutil or kextstat where that call is refused and starting programs is allowed
 //   - bundles in the system's extension folders: Info.plist, Mach-O headers, code signatures
-//   - kernel collections, kernelcaches and prelinked kernels: which kexts are linked into them
-//   - System Integrity Protection, the KextPolicy database, system extensions' db.plist
+//   - kernel collections, kernelcaches and prelinked kernels, compressed or not: which kexts are linked into them
+//   - System Integrity Protection, the KextPolicy database with its log, system extensions' db.plist, the profiles of
+//     a management server
 //
 // # What needs privilege
 //
 // The list needs none, but a sandbox or a management policy may refuse it; the refusal is an error,
 // never an empty list. KextPolicy needs root. Some vendors' bundles are readable by root only.
 //
-// # Limits
+// # Signatures
 //
 // With fact.DetailSignatures the code, Info.plist and the sealed files are compared with the hashes that were signed,
-// and the signer's chain is built to the keys in Options.Keys; without keys a signature is at best unchecked. Apple's
-// roots are not built in, and neither revocation nor the notarization ticket is validated. The
-// kernel hides the load addresses of auxiliary kexts on Apple silicon. Encrypted kernelcaches
-// (LZFSE, LZVN, LZSS) are named and not read. A kext that hides itself from the kernel's own list
+// and the signer's chain is built to Apple's roots, which this package brings as the key set "apple"
+// (fact.Options.Trust leaves them out), and to the keys in Options.Keys. Time is judged as macOS judges it: by a
+// timestamp, and not at all without one. A key set whose Origin is fact.TrustApple takes the place of Apple's roots.
+// A kext is Apple's (fact.OriginOS) only by such a proof, or by the word of the running kernel.
+//
+// # Devices
+//
+// [Kernel.Resolve] matches as IOKit, IOPCIFamily and IOUSBHostFamily do. A query that lacks what a personality asks
+// for, as a modalias lacks bConfigurationValue, gets the kext with a [DeviceMatch] that is not sure.
+//
+// # Limits
+//
+// Neither revocation nor the notarization ticket is validated. The kernel hides the load addresses of auxiliary kexts
+// on Apple silicon. Encrypted kernelcaches are named and not read. A kext that hides itself from the kernel's own list
 // is not found.
 package darwin

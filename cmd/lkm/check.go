@@ -58,8 +58,15 @@ func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) e
 // checkOne judges what a query means on the system. A bundle of macOS on another system is judged by itself: where it
 // would be loaded is not known.
 func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lkm.Verdict, error) {
-	if !isFile(query) || sys.OS() == lkm.Darwin || a.flags.root != "" || a.flags.tape != "" {
+	if !isFile(query) || a.flags.root != "" || a.flags.tape != "" {
 		return sys.Check(ctx, query)
+	}
+	if sys.OS() == lkm.Darwin { // its files are named from its root
+		file, err := filepath.Abs(query)
+		if err != nil {
+			return nil, err
+		}
+		return sys.Check(ctx, file)
 	}
 	modules, err := a.readFile(ctx, query)
 	if err != nil || len(modules) == 0 || modules[0].Darwin == nil {

@@ -42,6 +42,13 @@ func TestMacVolume(t *testing.T) {
 			[]string{"com.vendor.codeless"}},
 		{[]string{"policy", "--root", root}, 0, []string{"kext_approvals", "1 allowed, 1 not"}},
 		{[]string{"list", "--root", root}, 2, nil},
+		{[]string{"sources", "--root", root}, 0, []string{"bundles", "collections", "kextmanager", "skipped"}},
+		{[]string{"info", filepath.Join(root, "Library/Extensions/Driver.kext")}, 0, []string{
+			"because    certificate \"Developer ID Application: Vendor (ABCDE12345)\" leads to no root",
+			"signed     as com.vendor.driver, team ABCDE12345", "cdhash", "built for  x86_64 arm64e"}},
+		{[]string{"resolve", "usb:05ac:1234", "--root", root}, 0, []string{"com.vendor.codeless"}},
+		{[]string{"check", filepath.Join(root, "Library/Extensions/Codeless.kext")}, 0,
+			[]string{"com.vendor.codeless", "no code of its own"}},
 	} {
 		code, out, errs := lkmRun(t, "", tt.args...)
 		if code != tt.code {
