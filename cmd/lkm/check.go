@@ -68,7 +68,7 @@ func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lk
 		}
 		return sys.Check(ctx, file)
 	}
-	modules, err := a.readFile(ctx, query)
+	modules, err := a.readFile(ctx, query, lkm.DetailFiles)
 	if err != nil || len(modules) == 0 || modules[0].Darwin == nil {
 		return sys.Check(ctx, query)
 	}
