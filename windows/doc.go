@@ -25,9 +25,9 @@
 // are the Op constants of this package. Decoders take bytes and run on every operating system; only
 // live_windows.go makes system calls.
 //
-// The package has three rooms, which can be used alone: pe reads an image file, authenticode judges its
-// signatures, registry reads hives and .reg files. This package knows what services, devices, packages and
-// policies are.
+// The package has four rooms, which can be used alone: pe reads an image file, authenticode judges its signatures,
+// registry reads hives and .reg files, sipolicy reads compiled policies of code integrity. This package knows what
+// services, devices, packages and policies are.
 //
 // # What needs privilege
 //
@@ -38,6 +38,6 @@
 // # Limits
 //
 // No revocation is looked up, nothing goes to the network, and no verdict is that of the kernel:
-// [authenticode.Verifier] judges signatures against the certificates that a caller gives. Umdf drivers, which
-// run in user mode, are not listed.
+// [authenticode.Verifier] judges signatures against Microsoft's roots and the certificates that a caller gives. Rules of
+// policies that allow are not judged, only those that deny. Umdf drivers, which run in user mode, are not listed.
 package windows

@@ -18,9 +18,11 @@
 //
 // # Limits
 //
-// Only the keys that a caller gives make a signature valid ([NewVerifier]); the public keys of Microsoft's roots, which
-// this package has, decide the class alone. No verdict is that of the kernel, and no revocation is looked up. A file
-// has at most 16 signatures and an index at most 100,000 catalogs of 64 MB each.
+// A signature is valid by the keys that a caller gives ([NewVerifier]), or by those of Microsoft's five kernel roots,
+// which this package has (key set "microsoft"): for the purposes that the kernel accepts of them, at the time that a
+// timestamp proves. A machine's own stores ([Stores]) make nothing valid, prove the time of a stamp, and make invalid
+// what they do not allow. No verdict is that of the kernel, and no revocation is looked up. A file has at most 16
+// signatures and an index at most 100,000 catalogs of 64 MB each.
 //
 // # Errors
 //
