@@ -102,10 +102,10 @@ type SignerRef struct {
 
 // Kinds of settings.
 const (
-	SettingBool   = 0
-	SettingNumber = 1
-	SettingBytes  = 2
-	SettingText   = 3
+	SettingBool   = 0 // Number is 0 or 1
+	SettingNumber = 1 // Number
+	SettingBytes  = 2 // Bytes
+	SettingText   = 3 // Text
 )
 
 // A Setting is one named value.
