@@ -29,9 +29,15 @@ func Scan(text string, form Form, r *fact.Report, row func(line string) error) (
 	return ScanNumbered(text, form, r, func(_ int, line string) error { return row(line) })
 }
 
+// rowSize is the memory that one row takes as a record and as a Module, in bytes, beside its text.
+const rowSize = 1024
+
 // ScanNumbered is Scan for rows that need the number of their line, counted from 1.
 func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line string) error) (stray int) {
 	n := 0
+	item := r.Budget.Item(int64(len(text)))
+	defer item.Done()
+	full := item.Work(int64(len(text)))
 	var first error
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
@@ -41,8 +47,16 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 			}
 			line = strings.TrimRight(line, " \t\r")
 		}
+		if full != nil {
+			r.Problem(form.Source, "", "", &fact.ParseError{Source: form.Tool, Line: n, Reason: full.Error(), Err: full})
+			break
+		}
 		err := row(n, line)
-		if err == nil || !form.Whole && form.typed(line) {
+		if err == nil {
+			full = item.Keep(int64(rowSize + len(line)))
+			continue
+		}
+		if !form.Whole && form.typed(line) {
 			continue
 		}
 		if stray++; first == nil {

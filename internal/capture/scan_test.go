@@ -71,3 +71,17 @@ func TestScanTyped(t *testing.T) {
 		t.Errorf("%d stray, %v, typed %q", stray, r.Problems, typed)
 	}
 }
+
+// TestScanIsBounded gives rows until there is no more memory for them: what follows is one problem, and no stray line.
+func TestScanIsBounded(t *testing.T) {
+	var r fact.Report
+	rows := 0
+	text := strings.Repeat("a 1\n", 100_000)
+	stray := Scan(text, Form{Tool: "tool", Source: "s"}, &r, func(string) error { rows++; return nil })
+	if rows < 10_000 || rows > 30_000 || stray != 0 {
+		t.Errorf("%d rows, %d stray lines", rows, stray)
+	}
+	if len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeTooLarge || r.Problems[0].Line != rows+1 {
+		t.Errorf("%d rows: %+v", rows, r.Problems)
+	}
+}

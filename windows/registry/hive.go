@@ -26,8 +26,8 @@ const (
 	maxSegments   = 256
 	maxKeyName    = 2 * 256 // bytes; the registry allows 255 characters
 	segmentSize   = 16344
-	maxHiveKeys   = 1_000_000 // keys and index records that one call looks at
-	maxHiveBytes  = 256 << 20 // bytes of names and data that one call takes
+	keySize       = 80 // bytes that a key takes in a hive at least
+	valueSize     = 64 // memory of a value beside its name and data, in bytes
 )
 
 var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its keys lead to more than a registry holds"}
@@ -50,11 +50,11 @@ type Hive struct {
 // a small hive can look as if it held more than any memory.
 type hiveBudget struct{ keys, bytes int }
 
-// Budgeted returns the hive for one call, which may take no more keys and bytes than a registry holds: then its error
-// matches fact.ErrTooLarge. A hive from [OpenHive] itself has no such bound.
+// Budgeted returns the hive for one call, which may take a few times the keys and bytes that the file has room for
+// when none is shared: beyond that its error matches fact.ErrTooLarge. A hive from [OpenHive] itself has no such bound.
 func (h *Hive) Budgeted() *Hive {
 	c := *h
-	c.left = &hiveBudget{keys: maxHiveKeys, bytes: maxHiveBytes}
+	c.left = &hiveBudget{keys: 1000 + 4*len(h.b)/keySize, bytes: 1<<20 + 4*len(h.b)}
 	return &c
 }
 
@@ -328,7 +328,7 @@ func (h *Hive) value(off uint32) (Value, error) {
 	if size > MaxValue {
 		return Value{}, hiveError("vk", "data of %d bytes", size)
 	}
-	if !h.spend(0, 20+n+int(size)) {
+	if !h.spend(0, valueSize+n+int(size)) {
 		return Value{}, errHiveBudget
 	}
 	v := Value{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
