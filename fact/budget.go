@@ -228,6 +228,15 @@ func (i *Item) take(n, held int64) error {
 	return i.budget.take(0, n)
 }
 
+// Grow adds n bytes to the size of an item that is read as a stream.
+func (i *Item) Grow(n int64) {
+	if i == nil {
+		return
+	}
+	i.size += n
+	i.budget.read(n)
+}
+
 // MaxWork returns how many steps the item may take.
 func (i *Item) MaxWork() int64 { return itemWork + workPerByte*i.size }
 

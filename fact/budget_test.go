@@ -55,7 +55,12 @@ func TestItem(t *testing.T) {
 			i.Done()
 		}
 	}
+	i := NewBudget(0).Item(0)
+	if i.Grow(size); i.MaxMemory() != itemMemory+itemPerByte*size || i.budget.Cost().Input != size {
+		t.Errorf("a stream: %d, %+v", i.MaxMemory(), i.budget.Cost())
+	}
 	var none *Item
+	none.Grow(1)
 	if none.Work(1<<60) != nil || none.Hold(1<<60) != nil || none.Keep(1<<60) != nil {
 		t.Error("a nil item has a bound")
 	}
