@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bomb_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/capture"
+	"github.com/kernelext/kernelext/lkm/tape"
+	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/registry"
+)
+
+// A disk is a mounted disk: it answers no calls.
+type disk struct{ fstest.MapFS }
+
+func (disk) Call(context.Context, string, ...string) ([]byte, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// allDetails are those that a file by itself has.
+const allDetails = lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailHashes | lkm.DetailSymbols
+
+// blow gives an input to what reads it. What it answers does not matter, only what it costs.
+func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
+	ctx := context.Background()
+	data := func() *bytes.Reader { return bytes.NewReader(files[b.Path].Data) }
+	image := fact.Options{Image: true, Kernel: "6.1.0", Workers: 1}
+	switch b.Of {
+	case bomb.LinuxImage:
+		for name, f := range linuxDisk() {
+			if files[name] == nil {
+				files[name] = f
+			}
+		}
+		k := linux.Open(disk{files}, image)
+		_, _ = k.Check(ctx, "a", r)
+		_, _ = k.Policy(ctx, r)
+		_, _ = k.Plan(ctx, "a", r)
+		_, _ = k.FileDiscrepancies(ctx, r)
+		for range k.Installed(ctx, r) {
+		}
+	case bomb.LinuxFile, bomb.MacFile, bomb.NetWare:
+		name := b.Path
+		if b.Of == bomb.MacFile && fs.ValidPath(name) && name != "a.kc" {
+			name = "a.kext"
+		}
+		_, _ = lkm.ReadFile(ctx, files, name, lkm.Options{Detail: allDetails})
+	case bomb.MacImage:
+		for range darwin.Open(disk{files}, fact.Options{Image: true}).Installed(ctx, r) {
+		}
+	case bomb.BSDImage, bomb.LinkerHint:
+		files["boot/kernel/kernel"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o644}
+		k := freebsd.Open(disk{files}, fact.Options{Image: true, OS: fact.FreeBSD})
+		_, _ = k.Check(ctx, "a", r)
+		_, _ = k.Policy(ctx, r)
+		_, _ = k.Plan(ctx, "a", r)
+	case bomb.Hive:
+		k := windows.Open(disk{fstest.MapFS{"C:/windows/system32/config/system": files[""]}}, fact.Options{Image: true})
+		for range k.Installed(ctx, r) {
+		}
+	case bomb.Capture:
+		_, _ = capture.Read(data(), capture.Kind(b.Path))
+	case bomb.Snapshot:
+		_, _ = lkm.Decode(data())
+	case bomb.Tape:
+		_, _ = tape.Read(data())
+	case bomb.Reg:
+		_, _ = registry.ParseText("x.reg", files[b.Path].Data, r)
+	case bomb.BlockList:
+		_, _ = windows.ParseBlockList(files[b.Path].Data, r)
+	default:
+		panic("nothing reads " + b.Of)
+	}
+}
+
+// linuxDisk is a Linux with one module, to which a bomb is added.
+func linuxDisk() fstest.MapFS {
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("a")...).Bytes()
+	return fstest.MapFS{
+		"lib/modules/6.1.0/modules.dep":     linuxtest.File("kernel/a.ko:\n"),
+		"lib/modules/6.1.0/modules.alias":   linuxtest.File(""),
+		"lib/modules/6.1.0/modules.builtin": linuxtest.File(""),
+		"lib/modules/6.1.0/kernel/a.ko":     {Data: module, Mode: 0o644},
+		"boot/grub/grub.cfg":                linuxtest.File("menuentry a {\nlinux /vmlinuz-6.1.0\ninitrd /initrd.img-6.1.0\n}\n"),
+		"etc/fstab":                         linuxtest.File(""),
+	}
+}
+
+// cost blows a bomb of n parts.
+func cost(b *bomb.Bomb, n int) (fact.Cost, uint64, time.Duration) {
+	files := b.Files(n)
+	r := fact.Report{Budget: fact.NewBudget(0)}
+	begin := time.Now()
+	bytes := linuxtest.Allocated(func() { blow(b, files, &r) })
+	return r.Budget.Cost(), bytes, time.Since(begin)
+}
+
+// TestDoubling blows every bomb at three sizes: with twice the input, the counted work and the bytes that were asked
+// for grow less than 2.5 times.
+func TestDoubling(t *testing.T) {
+	all := bomb.All()
+	if len(all) < 40 {
+		t.Errorf("only %d bombs", len(all))
+	}
+	names := make(map[string]bool)
+	for i := range all {
+		b := &all[i]
+		if names[b.Name] {
+			t.Errorf("%s twice", b.Name)
+		}
+		names[b.Name] = true
+		cost(b, 1) // what is made at first use
+		before, bytesBefore, _ := cost(b, b.Small)
+		for n := 2 * b.Small; n <= 4*b.Small; n *= 2 {
+			after, bytes, took := cost(b, n)
+			t.Logf("%-30s %6d: %10d steps, %10d bytes, %v", b.Name, n, after.Work, bytes, took)
+			if limit := grown(bytesBefore); bytes > limit {
+				t.Errorf("%s: %d parts ask for %d bytes, twice as many for %d", b.Name, n/2, bytesBefore, bytes)
+			}
+			if limit := grown(uint64(before.Work)); uint64(after.Work) > limit {
+				t.Errorf("%s: %d parts take %d steps, twice as many %d", b.Name, n/2, before.Work, after.Work)
+			}
+			before, bytesBefore = after, bytes
+		}
+	}
+}
+
+// grown is the most that twice the input may cost. A base does not count: buffers that are larger than the input.
+func grown(n uint64) uint64 { return n*5/2 + 128<<10 }
+
+// The most that a bomb of its worst size may cost.
+const (
+	maxMemory = 256 << 20
+	maxTime   = 10 * time.Second
+)
+
+// childOf is the variable that names the bomb that a child process blows.
+const childOf = "KERNELEXT_BOMB"
+
+// TestChild blows one bomb, in a process of its own.
+func TestChild(t *testing.T) {
+	name := os.Getenv(childOf)
+	if name == "" {
+		t.Skip("only a child of TestWorst blows a bomb here")
+	}
+	for _, b := range bomb.All() {
+		if b.Name == name {
+			c, bytes, _ := cost(&b, b.Big)
+			fmt.Printf("%d steps, %d MB counted, %d MB asked for\n", c.Work, c.Memory>>20, bytes>>20)
+		}
+	}
+}
+
+// TestWorst blows every bomb at its worst, each in a process of its own, which it may not make large or slow.
+func TestWorst(t *testing.T) {
+	if os.Getenv("KERNELEXT_FULL") == "" {
+		t.Skip("the worst sizes of all bombs take minutes: .ci/run full")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bomb.All() {
+		ctx, cancel := context.WithTimeout(t.Context(), 6*maxTime)
+		c := exec.CommandContext(ctx, "sh", "-c", `ulimit -v 6000000; exec "$0" -test.run '^TestChild$' -test.v`, self)
+		c.Env = append(os.Environ(), childOf+"="+b.Name)
+		out, err := c.CombinedOutput()
+		cancel()
+		if c.ProcessState == nil || errors.Is(err, exec.ErrNotFound) {
+			t.Skip(err)
+		}
+		used := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+		memory := int64(reflect.ValueOf(c.ProcessState.SysUsage()).Elem().FieldByName("Maxrss").Int()) << 10
+		said := strings.TrimSpace(strings.TrimPrefix(string(out), "=== RUN   TestChild\n"))
+		said, _, _ = strings.Cut(said, "\n")
+		t.Logf("%-30s %7d parts: %3d MB, %5.1f s (%.80s)", b.Name, b.Big, memory>>20, used.Seconds(), said)
+		if err != nil || used > maxTime || memory > maxMemory {
+			t.Errorf("%s of %d parts: %d MB, %v: %v", b.Name, b.Big, memory>>20, used, err)
+		}
+	}
+}

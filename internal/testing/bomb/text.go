@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bomb
+
+import "strings"
+
+// Capture is the reader of texts that tools print; Path is its kind.
+const Capture = "capture"
+
+// captureBombs are texts that tools print. The largest are eight megabytes, as much as is read.
+func captureBombs() []Bomb {
+	b := func(name, kind string, make func(int) []byte, big int) Bomb {
+		return Bomb{Name: name, Of: Capture, Path: kind, Make: make, Small: 500, Big: big}
+	}
+	const sc = "SERVICE_NAME: %\n        TYPE               : 1  KERNEL_DRIVER\n        STATE              : 4  RUNNING\n"
+	return []Bomb{
+		b("lsmod", "lsmod", numbered("Module                  Size  Used by\n", "% 4096 0\n", ""), 400_000),
+		b("lsmod of one name", "lsmod", repeat("Module                  Size  Used by\n", "m 4096 0\n", ""), 400_000),
+		b("lsmod users", "lsmod", numbered("Module                  Size  Used by\nm 4096 1 ", "%,", "\n"), 500_000),
+		b("lsmod strays", "lsmod", repeat("Module                  Size  Used by\nm 4096 0\n", "x\nm 1 0\n", ""), 400_000),
+		b("proc modules", "proc_modules", numbered("", "% 4096 0 - Live 0x0000000000000000\n", ""), 150_000),
+		b("modinfo", "linux_modinfo", numbered("", "filename:       /lib/%.ko\nname:           %\n", ""), 100_000),
+		b("modinfo of parameters", "linux_modinfo",
+			numbered("filename:       /lib/a.ko\nname:           a\n", "parm:           %:x\n", ""), 200_000),
+		b("kextstat", "kextstat",
+			numbered("Index Refs Address            Size       Wired      Name (Version) UUID <Linked Against>\n",
+				"    1    0 0xffffff7f80a1e000 0x9000     0x9000     com.a.% (1) <1>\n", ""), 80_000),
+		b("kextstat links", "kextstat",
+			repeat("Index Refs Address            Size       Wired      Name (Version) UUID <Linked Against>\n"+
+				"    1    0 0xffffff7f80a1e000 0x9000     0x9000     com.a (1) <", "1 ", ">\n"), 400_000),
+		b("kldstat", "kldstat", numbered("Id Refs Address                Size Name\n",
+			" 1   10 0xffffffff80200000  1f3e8d0 %.ko\n", ""), 150_000),
+		b("kldstat modules", "kldstat", numbered("Id Refs Address                Size Name\n"+
+			" 1   10 0xffffffff80200000  1f3e8d0 kernel (/boot/kernel/kernel)\n\tContains modules:\n\t\tId Name\n",
+			"\t\t  1 %\n", ""), 400_000),
+		b("modstat", "modstat", numbered("NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n",
+			"% misc       builtin  -        0       - -\n", ""), 150_000),
+		b("illumos modinfo", "modinfo", numbered(" Id Loadaddr   Size Info Rev Module Name\n",
+			"  6  1180000   4623   1   1  % (filesystem)\n", ""), 150_000),
+		b("genkex", "genkex", numbered("Text address     Size Data address     Size File\n", "1 2 3 4 /%\n", ""), 400_000),
+		b("moduleshow", "moduleshow", numbered("MODULE NAME     MODULE ID   GROUP #  TEXT START DATA START  BSS START\n"+
+			"--------------- ---------- ---------- ---------- ---------- ----------\n",
+			"% 0x1 1 0x1 0x2 0x3\n", ""), 200_000),
+		b("NetWare modules", "modules", numbered("", "%.NLM\n  Library\n  Version 5.00a September 10, 1998\n", ""), 100_000),
+		b("driverquery", "driverquery",
+			numbered("\"Module Name\",\"Display Name\",\"Driver Type\",\"Link Date\"\n", "\"%\",\"d\",\"Kernel \",\"\"\n", ""), 250_000),
+		b("sc query", "sc", numbered("", sc+"\n", ""), 60_000),
+		b("fltmc", "fltmc", numbered("Filter Name                     Num Instances    Altitude    Frame\n",
+			"%                 1       180451.2         0\n", ""), 150_000),
+		b("pnputil", "pnputil", numbered("Microsoft PnP Utility\n\n",
+			"Published Name:     oem1.inf\nOriginal Name:      %.inf\nProvider Name:      x\n\n", ""), 80_000),
+		b("WMI JSON", "wmi", numbered("[", `{"Name":"%","State":"Running"},`, `{"Name":"x","State":"Running"}]`), 200_000),
+		b("WMI lists", "wmi", numbered("", "Name  : %\nState : Running\n\n", ""), 250_000),
+		b("msinfo32", "msinfo32", numbered("<MsInfo><Category name=\"x\">",
+			"<Data><a>%</a><b>d</b><c>\\x</c><d>Kernel</d><e>Yes</e><f>Boot</f><g>Running</g><h>OK</h><i>N</i></Data>",
+			"</Category></MsInfo>"), 60_000),
+		b("system_profiler", "system_profiler", numbered("Extensions:\n\n", "    %:\n\n      Version: 1\n      Loaded: Yes\n\n",
+			""), 150_000),
+		b("one long line", "", func(n int) []byte { return []byte(strings.Repeat("x $ # % > ", n)) }, 800_000),
+		b("terminal escapes", "lsmod", repeat("Module                  Size  Used by\nm 4096 0\n", "\x1b]0;", "\n"), 400_000),
+	}
+}
