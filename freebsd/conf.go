@@ -3,6 +3,7 @@
 package freebsd
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -29,7 +30,15 @@ type conf struct {
 
 	source string // the name of the source
 	at     map[string]int
+	item   *fact.Item // of the file that is being read
+	over   error      // what a value takes that is more than the file may take
 }
+
+// The memory of a setting beside its texts, in bytes, and the steps for each byte that replaces a variable.
+const (
+	settingSize = 128
+	expandWork  = 8
+)
 
 // maxSettings and maxConfLine bound what hostile files can make of expansions.
 const (
@@ -100,6 +109,8 @@ func (c *conf) readRCConf(file, text string, r *fact.Report) {
 // read adds a file. A line that makes no sense costs itself, which is reported.
 func (c *conf) read(file, text string, shell bool, r *fact.Report) {
 	n := 0
+	c.item = r.Budget.Item(int64(len(text)))
+	defer func() { c.item.Done(); c.item = nil }()
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
 		line = strings.TrimSpace(strings.TrimSuffix(line, "\r"))
@@ -132,7 +143,11 @@ func (c *conf) assignment(file string, n int, line string, shell bool, r *fact.R
 	}
 	v, rest, ok := c.value(rest, shell)
 	s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
-	if !ok {
+	if c.over = cmp.Or(c.over, c.item.Keep(int64(settingSize+len(v)))); c.over != nil {
+		s.Value, s.Code = "", fact.CodeOf(c.over)
+		r.Problem(c.source, "", "", &fact.ParseError{Source: file, Line: n, Reason: c.over.Error(), Err: c.over})
+		c.over, rest = nil, ""
+	} else if !ok {
 		s.Value, s.Code = "", fact.CodeUnsupported
 		c.bad(r, file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
 		rest = ""
@@ -228,7 +243,7 @@ func (c *conf) expand(b *strings.Builder, s string, shell bool) int {
 		return 0
 	}
 	if v, ok := c.Lookup(name); ok {
-		if v.Code != "" {
+		if c.over = c.item.Work(int64(expandWork * len(v.Value))); v.Code != "" || c.over != nil {
 			return 0
 		}
 		b.WriteString(v.Value)

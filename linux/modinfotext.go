@@ -31,12 +31,30 @@ type modinfoRecord struct {
 // modinfoColumn is where modinfo's values begin; a longer key pushes its value to the right.
 const modinfoColumn = 16
 
+// The memory that a module and one of its fields take beside their texts, in bytes, and the longest line that an
+// error may interrupt.
+const (
+	modinfoSize = 2048
+	modinfoLine = 48
+	maxModinfo  = 4096
+)
+
 // ReadModinfo reads the text that modinfo prints, of any number of modules, with error lines
 // between them, which are reported. A line that begins no field continues the value before it:
 // values hold newlines, and signatures are wrapped.
 func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	p := modinfoParser{report: r}
+	item := r.Budget.Item(int64(len(text)))
+	defer item.Done()
 	for line := range strings.Lines(text) {
+		size := modinfoLine + len(line)
+		if strings.HasPrefix(line, "filename:") {
+			size += modinfoSize
+		}
+		if err := item.Keep(int64(size)); err != nil {
+			r.Problem(SourceModinfo, "", "modules", err)
+			break
+		}
 		p.line(strings.TrimSuffix(line, "\n"))
 	}
 	p.finish()
@@ -69,13 +87,22 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 type modinfoParser struct {
 	report     *fact.Report
 	records    []modinfoRecord
-	complaints int            // modinfo's error lines that are about no record
-	prompt     bool           // a prompt with the command was seen
-	stray      int            // lines before the first record that are not modinfo's
-	current    *modinfoRecord // nil before the first
-	raw        ko.Modinfo     // its fields as printed
-	pending    ko.Modinfo     // a "name" that came before its "filename": builtins are printed so
-	cut        string         // the begin of a line into which an error line was printed
+	complaints int             // modinfo's error lines that are about no record
+	prompt     bool            // a prompt with the command was seen
+	stray      int             // lines before the first record that are not modinfo's
+	current    *modinfoRecord  // nil before the first
+	raw        ko.Modinfo      // its fields as printed
+	pending    ko.Modinfo      // a "name" that came before its "filename": builtins are printed so
+	more       strings.Builder // lines that go on with the last field's value
+	cut        strings.Builder // the begin of a line into which an error line was printed
+}
+
+// endValue adds to the last field the lines that go on with it.
+func (p *modinfoParser) endValue() {
+	if p.more.Len() > 0 {
+		p.raw[len(p.raw)-1].Value += p.more.String()
+		p.more.Reset()
+	}
 }
 
 func (p *modinfoParser) line(line string) {
@@ -86,11 +113,16 @@ func (p *modinfoParser) line(line string) {
 	// Errors are printed at once, fields when a buffer is full: an error may stand within a line,
 	// whose rest comes after it.
 	if i := strings.Index(line, modinfoErrorMark); i > 0 {
-		p.cut += line[:i]
+		if p.cut.Len() < maxModinfo {
+			p.cut.WriteString(line[:i])
+		}
 		p.complain(line[i+len(modinfoErrorMark):])
 		return
 	}
-	line, p.cut = p.cut+line, ""
+	if p.cut.Len() > 0 {
+		line = p.cut.String() + line
+		p.cut.Reset()
+	}
 	if typed, ok := capture.Prompt(line); ok && strings.Contains(typed, "modinfo") {
 		p.finish()
 		p.prompt = true
@@ -107,9 +139,10 @@ func (p *modinfoParser) line(line string) {
 			p.stray++
 		}
 	case ok:
+		p.endValue()
 		p.raw = append(p.raw, ko.Entry{Key: key, Value: value})
 	case len(p.raw) > 0:
-		p.raw[len(p.raw)-1].Value += "\n" + line
+		p.more.WriteString("\n" + line)
 	case strings.TrimSpace(line) != "":
 		p.stray++
 	}
@@ -140,6 +173,7 @@ func modinfoField(line string) (key, value string, ok bool) {
 
 // begin starts a record. A "name" right before "filename: (builtin)" belongs to it.
 func (p *modinfoParser) begin(filename string) {
+	p.endValue()
 	builtin := filename == "(builtin)"
 	var first ko.Modinfo
 	if n := len(p.raw); builtin && n > 0 && p.raw[n-1].Key == "name" {
@@ -162,6 +196,7 @@ func (p *modinfoParser) finish() {
 	if r == nil {
 		return
 	}
+	p.endValue()
 	for _, e := range p.raw {
 		r.add(e)
 	}

@@ -28,6 +28,7 @@ type captureBuilder struct {
 	rows     int
 	sure     bool  // something beside the rows says which tool printed the text
 	cut      bool  // the last row is cut
+	tooMany  bool  // there are more rows, which are not read
 	strays   int   // lines that are no rows
 	first    error // about the first of them; nil if they are reported already
 }
@@ -48,7 +49,7 @@ func newCapture(source, text string) *captureBuilder {
 // Limits on texts: the rows that are kept, the bytes of a line that can be a row of fixed columns,
 // and the bytes of a value that goes on over several lines.
 const (
-	maxCaptureRows  = 100_000
+	maxCaptureRows  = 16_384 // a driver store has some thousand packages
 	maxCaptureLine  = 8 << 10
 	maxCaptureValue = 8 << 10
 )
@@ -88,7 +89,11 @@ func (b *captureBuilder) entry(key, name, path string) *entry {
 	return &b.entries[i]
 }
 
-func (b *captureBuilder) full() bool { return b.rows >= maxCaptureRows }
+// full reports whether there is no room for another row.
+func (b *captureBuilder) full() bool {
+	b.tooMany = b.tooMany || b.rows >= maxCaptureRows
+	return b.tooMany
+}
 
 // stray counts a line that is no row, unless it is known to be harmless: blank, a prompt, a ruler.
 func (b *captureBuilder) stray(n int, line string) {
@@ -125,6 +130,10 @@ func (b *captureBuilder) done(r *fact.Report) fact.Capture[Driver] {
 	c := fact.Capture[Driver]{Rows: b.rows, Stray: b.strays, Sure: b.sure && b.rows > 0}
 	if b.first != nil {
 		capture.Stray(r, b.source, b.first, b.strays)
+	}
+	if b.tooMany || b.rows > maxCaptureRows {
+		r.Problem(b.source, "", "modules", &fact.ParseError{Source: b.source, Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("more than %d rows: the rest is not read", maxCaptureRows)})
 	}
 	if b.cut {
 		r.Problem(b.source, "", "modules", &fact.ParseError{Source: b.source,
@@ -196,11 +205,12 @@ func (d *Driver) column(name, value string) {
 }
 
 // csvRows reads a text as rows of comma-separated values; a row that is none is nil.
-func csvRows(text string) [][]string {
+func (b *captureBuilder) csvRows(text string) [][]string {
 	var rows [][]string
 	buffer := bufio.NewReader(nil) // csv.NewReader takes it as its own instead of making one a line
 	for line := range strings.Lines(text) {
 		if len(rows) >= maxCaptureRows {
+			b.tooMany = true
 			break
 		}
 		line = strings.TrimRight(line, " \t\r\n")
@@ -243,7 +253,7 @@ func (r record) has(key string) bool {
 
 // records splits a text at its blank lines into blocks of pairs. A line that starts with blanks and
 // has no separator continues the value above it, up to maxCaptureValue.
-func records(text, separators string, other func(n int, line string)) []record {
+func (b *captureBuilder) records(text, separators string) []record {
 	var list []record
 	var cur record
 	flush := func() {
@@ -273,9 +283,10 @@ func records(text, separators string, other func(n int, line string)) []record {
 				p.value = strings.TrimSpace(p.value + " " + strings.TrimSpace(line))
 			}
 		default:
-			other(n, line)
+			b.stray(n, line)
 		}
 		if len(list) >= maxCaptureRows {
+			b.tooMany = true
 			break
 		}
 	}

@@ -46,7 +46,7 @@ func driverQueryRows(text string) *captureBuilder {
 // localised. It returns nil when the text has no such block.
 func driverQueryList(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
-	for _, r := range records(text, ":", b.stray) {
+	for _, r := range b.records(text, ":") {
 		row := make([]string, 0, dqVerbose)
 		for _, p := range r.pairs {
 			row = append(row, p.value)
@@ -66,7 +66,7 @@ func driverQueryList(text string) *captureBuilder {
 func driverQueryCSV(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	n := 0
-	for i, row := range csvRows(text) {
+	for i, row := range b.csvRows(text) {
 		switch {
 		case row == nil || len(row) == 1:
 			if row != nil && row[0] != "" || row == nil {

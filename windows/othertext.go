@@ -31,7 +31,7 @@ func autorunsRows(text string) *captureBuilder {
 	}
 	b := newCapture(SourceAutoruns, text)
 	b.cut = false // a record says when it is whole
-	for _, r := range records(text, ":", b.stray) {
+	for _, r := range b.records(text, ":") {
 		name, sub, ok := serviceKey(r.get("Path"))
 		if !ok || sub != "" || r.get("Item") != "ImagePath" || r.get("Category") != "Drivers" {
 			b.stray(r.line, r.pairs[0].key)
@@ -50,7 +50,7 @@ func autorunsRows(text string) *captureBuilder {
 func autorunsCSV(text string) *captureBuilder {
 	b := newCapture(SourceAutoruns, text)
 	var header []string
-	for i, row := range csvRows(text) {
+	for i, row := range b.csvRows(text) {
 		if header == nil {
 			if len(row) > 5 && slices.Contains(row, "Entry Location") && slices.Contains(row, "Category") {
 				header = row
@@ -114,7 +114,7 @@ func ReadOsquery(text string, r *fact.Report) fact.Capture[Driver] {
 func osqueryRows(text string) *captureBuilder {
 	b := newCapture(SourceOsquery, text)
 	b.cut = false
-	for _, r := range records(text, "=", b.stray) {
+	for _, r := range b.records(text, "=") {
 		service := r.get("service")
 		if service == "" || r.get("service_key") == "" && r.get("device_id") == "" || b.full() {
 			b.stray(r.line, r.pairs[0].key)

@@ -68,6 +68,9 @@ func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]re
 	return list, nil
 }
 
+// maxServiceKeys is how many keys of drivers and their filter instances are read; a system has under two thousand.
+const maxServiceKeys = 32_768
+
 // serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
 // key that makes no sense.
 func (h systemHive) serviceKeys(controlSet string) (keys []registry.Key, damage error) {
@@ -91,7 +94,11 @@ func (h systemHive) serviceKeys(controlSet string) (keys []registry.Key, damage 
 			keys, err = appendHiveInstances(keys, k, key.Path, sub)
 			damage = cmp.Or(damage, err)
 		}
-		return len(keys) < registry.MaxKeys
+		if len(keys) >= maxServiceKeys {
+			damage = &fact.ParseError{Source: "hive", Field: "Services", Err: fact.ErrTooLarge,
+				Reason: fmt.Sprintf("more than %d keys of drivers: the rest is not read", maxServiceKeys)}
+		}
+		return len(keys) < maxServiceKeys
 	})
 	return keys, cmp.Or(err, damage)
 }

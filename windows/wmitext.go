@@ -35,7 +35,7 @@ func wmiRows(text string) *captureBuilder {
 		return wmiCSV(text)
 	}
 	b := newCapture(SourceWMIText, text)
-	for _, r := range records(text, ":=", b.stray) {
+	for _, r := range b.records(text, ":=") {
 		if !b.wmiRow(r.get) {
 			b.stray(r.line, r.pairs[0].key)
 		}
@@ -170,7 +170,7 @@ func wmiCSVHeader(text string) bool {
 func wmiCSV(text string) *captureBuilder {
 	b := newCapture(SourceWMIText, text)
 	var header []string
-	for i, row := range csvRows(text) {
+	for i, row := range b.csvRows(text) {
 		switch {
 		case len(row) == 0 || len(row) == 1 && (row[0] == "" || strings.HasPrefix(row[0], "#TYPE")):
 			if row == nil && header != nil {

@@ -92,10 +92,10 @@ const (
 // Nothing is an error: [Config.Report] tells what could not be read.
 func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
-	budget := fact.NewBudget(0) // its own: a configuration is kept beyond the call
+	item := fact.NewBudget(0).Item(0) // its own budget: a configuration is kept beyond the call
 	seen := make(map[string]bool)
 	for _, file := range c.files(fsys, dirs, dir) {
-		c.read(fsys, file, budget, seen)
+		c.read(fsys, file, item, seen)
 	}
 	if !cmdline {
 		return c
@@ -112,7 +112,7 @@ func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 
 // read reads one file. Of another name of a file that was read, only the options count, because the last one wins:
 // what else is said a second time changes nothing. seen tells which files were read, and which have options.
-func (c *Config) read(fsys fs.FS, file string, budget *fact.Budget, seen map[string]bool) {
+func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]bool) {
 	info, _ := fs.Stat(fsys, file)
 	id := hostfs.FileID(fsys, file, info)
 	options, again := seen[id]
@@ -127,7 +127,10 @@ func (c *Config) read(fsys fs.FS, file string, budget *fact.Budget, seen map[str
 		return
 	}
 	c.Files = append(c.Files, file)
-	part := Config{item: budget.File(id, int64(len(b)))}
+	if !again {
+		item.Grow(int64(len(b)))
+	}
+	part := Config{item: item}
 	part.parse(b, file)
 	seen[id] = len(part.Options) > 0
 	if again {

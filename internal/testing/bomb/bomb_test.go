@@ -74,8 +74,11 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = k.Check(ctx, "a", r)
 		_, _ = k.Policy(ctx, r)
 		_, _ = k.Plan(ctx, "a", r)
+		_, _ = k.Resolve(ctx, "a", r)
+		for range k.Installed(ctx, r) {
+		}
 	case bomb.Hive:
-		k := windows.Open(disk{fstest.MapFS{"C:/windows/system32/config/system": files[""]}}, fact.Options{Image: true})
+		k := windows.Open(disk{fstest.MapFS{"C:/Windows/System32/config/SYSTEM": files[""]}}, fact.Options{Image: true})
 		for range k.Installed(ctx, r) {
 		}
 	case bomb.Capture:

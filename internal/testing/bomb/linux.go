@@ -62,7 +62,7 @@ func bootBombs() []Bomb {
 				texts = append(texts, "etc/modprobe.d/"+strings.Repeat("x", 500)+number(i)+".conf", "")
 			}
 			return zipped(linuxtest.Archive(texts...), 0)
-		}, Small: 200, Big: 100_000},
+		}, Small: 200, Big: 30_000},
 		{Name: "unified images and addons", Of: LinuxImage, Tree: unified, Small: 10, Big: 500},
 	}
 }

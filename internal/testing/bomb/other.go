@@ -60,8 +60,10 @@ func otherBombs() []Bomb {
 			Big: 60_000},
 		{Name: "loader.conf of itself", Of: BSDImage, Path: "boot/loader.conf",
 			Make: repeat("a=\"b\"\n", "a=\"${a}${a}\"\n", ""), Small: 20, Big: 60_000},
+		{Name: "loader.conf of copies", Of: BSDImage, Path: "boot/loader.conf",
+			Make: numbered("a=\""+strings.Repeat("x", 60_000)+"\"\n", "%=$a\n", ""), Small: 300, Big: 100_000},
 		{Name: "rc.conf of itself", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("", "kld_list=\"${kld_list} a\"\n", ""),
-			Small: 200, Big: 30_000},
+			Small: 4000, Big: 30_000},
 		{Name: "rc.conf", Of: BSDImage, Path: "etc/rc.conf", Make: numbered("kld_list=\"", "% ", "\"\n"), Small: 500,
 			Big: 100_000},
 		{Name: "rc.conf of quotes", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("", "a='b'\\\n", "\n"), Small: 500,
@@ -183,8 +185,9 @@ func hive(n, values, size int) []byte {
 	for range min(values, 4000) {
 		list = append(list, shared)
 	}
-	listAt, count := words(nil, list), len(list)
-	key := func(name string, subs []uint32, leaf bool) uint32 {
+	listAt, count := words(nil, list), uint32(len(list))
+	choice := words(nil, []uint32{value("Default", 4, []byte{1, 0, 0, 0})})
+	key := func(name string, subs []uint32, count, listAt uint32) uint32 {
 		c := make([]byte, 76)
 		copy(c, "nk")
 		c[2] = 0x20
@@ -197,20 +200,19 @@ func hive(n, values, size int) []byte {
 		if len(parts) > 0 {
 			order.PutUint32(c[28:], words(order.AppendUint16([]byte("ri"), uint16(len(parts))), parts))
 		}
-		if leaf {
-			order.PutUint32(c[36:], uint32(count))
-			order.PutUint32(c[40:], listAt)
-		}
+		order.PutUint32(c[36:], count)
+		order.PutUint32(c[40:], listAt)
 		order.PutUint16(c[72:], uint16(len(name)))
 		return cell(append(c, name...))
 	}
 	var services []uint32
 	for i := range n {
-		services = append(services, key(number(i), nil, true))
+		services = append(services, key(number(i), nil, count, listAt))
 	}
-	set := key("ControlSet001", []uint32{key("Services", services, false)}, false)
+	set := key("ControlSet001", []uint32{key("Services", services, 0, 0)}, 0, 0)
+	choose := key("Select", nil, 1, choice)
 	head := make([]byte, 4096)
 	copy(head, "regf")
-	order.PutUint32(head[36:], key("ROOT", []uint32{set}, false))
+	order.PutUint32(head[36:], key("ROOT", []uint32{choose, set}, 0, 0))
 	return append(head, append(b, make([]byte, 64)...)...)
 }

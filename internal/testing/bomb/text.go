@@ -22,6 +22,8 @@ func captureBombs() []Bomb {
 		b("modinfo", "linux_modinfo", numbered("", "filename:       /lib/%.ko\nname:           %\n", ""), 100_000),
 		b("modinfo of parameters", "linux_modinfo",
 			numbered("filename:       /lib/a.ko\nname:           a\n", "parm:           %:x\n", ""), 200_000),
+		b("modinfo continued", "linux_modinfo", repeat("filename:       /lib/a.ko\ndescription:    a\n", "x\n", ""), 4_000_000),
+		b("modinfo of errors", "linux_modinfo", repeat("filename:       /lib/a.ko\n", "xmodinfo: ERROR: \n", ""), 400_000),
 		b("kextstat", "kextstat",
 			numbered("Index Refs Address            Size       Wired      Name (Version) UUID <Linked Against>\n",
 				"    1    0 0xffffff7f80a1e000 0x9000     0x9000     com.a.% (1) <1>\n", ""), 80_000),
