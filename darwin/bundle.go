@@ -110,6 +110,9 @@ func (r *bundleReading) lose(subject, field string, err error) {
 	r.report.Problem(SourceBundles, "/"+subject, field, err)
 }
 
+// plistWork is the work of decoding a property list, in steps for each byte.
+const plistWork = 16
+
 // read reads the bundle in the folder dir, a path in the file system. A bundle without a readable Info.plist is an
 // error; everything less is reported.
 func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
@@ -120,6 +123,12 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 	}
 	data, err := where.readInfo(r.FS)
 	if err != nil {
+		return b, err
+	}
+	info, _ := fs.Stat(r.FS, where.info)
+	item := report.Budget.File(hostfs.FileID(r.FS, where.info, info), int64(len(data)))
+	defer item.Done()
+	if err := item.Work(plistWork * int64(len(data))); err != nil {
 		return b, err
 	}
 	b.BundleInfo, err = parseInfo(where.info, data, r.Architecture, report)

@@ -87,12 +87,16 @@ func (r diskReader) readBundles(ctx context.Context, d *disk, report *fact.Repor
 	slices.Sort(dirs)
 	count := 0
 	for _, dir := range slices.Compact(dirs) {
-		if err := ctx.Err(); err != nil {
-			report.Problem(SourceBundles, "/"+dir, "", outOfTime(err))
+		err := report.Budget.Err()
+		if ctx.Err() != nil {
+			err = outOfTime(ctx.Err())
+		}
+		if err != nil {
+			report.Problem(SourceBundles, "/"+dir, "", err)
 			break
 		}
-		var own fact.Report // its problems are the record's
-		b, err := r.bundleReader.read(dir, &own)
+		own := report.Part() // its problems are the record's
+		b, err := r.bundleReader.read(dir, own)
 		if err != nil {
 			own.Problem(SourceBundles, b.Path, "", err)
 		}

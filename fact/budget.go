@@ -160,11 +160,12 @@ func (b *Budget) take(work, memory int64) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.memory += memory; b.err != nil {
+		return b.err
+	}
 	b.cost.Work += work
-	b.memory += memory
 	b.cost.Memory = max(b.cost.Memory, b.memory)
 	switch {
-	case b.err != nil:
 	case b.memory > callMemory+callPerByte*b.cost.Input:
 		b.err = fmt.Errorf("%w: more than %d MiB of memory for %d bytes that were read",
 			ErrBudget, (callMemory+callPerByte*b.cost.Input)>>20, b.cost.Input)

@@ -19,13 +19,13 @@ const (
 // bootBombs are what a boot loader's files hold.
 func bootBombs() []Bomb {
 	const grub, bls = "boot/grub/grub.cfg", "boot/loader/entries/a.conf"
-	variable := `set a="` + strings.Repeat("b ", 8000) + "\"\n"
+	variable := `set a="` + strings.Repeat("b ", 1000) + "\"\n"
 	return []Bomb{
 		{Name: "grub variable", Of: LinuxImage, Path: grub, Make: repeat(variable, "x $a\n", ""), Small: 500, Big: 100_000},
 		{Name: "grub kernel lines", Of: LinuxImage, Path: grub, Make: repeat(variable, "linux /vmlinuz-6.1.0 $a\n", ""),
-			Small: 50, Big: 10_000},
+			Small: 50, Big: 30_000},
 		{Name: "grub initrd lines", Of: LinuxImage, Path: grub,
-			Make: repeat(variable+"linux /vmlinuz-6.1.0\n", "initrd $a\n", ""), Small: 50, Big: 10_000},
+			Make: repeat(variable+"linux /vmlinuz-6.1.0\n", "initrd $a\n", ""), Small: 50, Big: 100_000},
 		{Name: "grub command in a variable", Of: LinuxImage, Path: grub, Make: repeat(variable, "$a\n", ""), Small: 500,
 			Big: 100_000},
 		{Name: "grub continued lines", Of: LinuxImage, Path: grub, Make: repeat("", "a\\\n", "\n"), Small: 2000, Big: 300_000},
@@ -95,7 +95,7 @@ func modprobeBombs() []Bomb {
 		b("install of install", conf, repeat("install a ", "/sbin/modprobe -i a; ", "\n"), 40_000),
 		b("continued configuration", conf, repeat("options a ", "x\\\n", "\n"), 300_000),
 		b("nonsense", conf, numbered("", "nonsense %\n", ""), 50_000),
-		{Name: "links to one configuration", Of: LinuxImage, Tree: links, Small: 16, Big: 400},
+		{Name: "links to one configuration", Of: LinuxImage, Tree: links, Small: 4, Big: 400},
 		b("dependencies", dir+"modules.dep", numbered("kernel/a.ko:\n", "kernel/%.ko: kernel/a.ko\n", ""), 30_000),
 		b("one long dependency", dir+"modules.dep", numbered("kernel/a.ko:", " kernel/%.ko", "\n"), 60_000),
 		b("dependencies on each other", dir+"modules.dep",

@@ -91,7 +91,7 @@ func otherBombs() []Bomb {
 			return fakedarwin.InfoPlist("a.b", "1", "x",
 				"<key>a</key>"+strings.Repeat("<array>", n)+strings.Repeat("</array>", n))
 		}, Small: 200, Big: 60_000},
-		{Name: "links to one bundle", Of: MacImage, Tree: bundles, Small: 16, Big: 400},
+		{Name: "links to one bundle", Of: MacImage, Tree: bundles, Small: 4, Big: 4000},
 		{Name: "collection of members", Of: MacFile, Path: "a.kc", Make: func(n int) []byte {
 			var prelink strings.Builder
 			var ids []string
