@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -125,8 +124,7 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 	if err != nil {
 		return b, err
 	}
-	info, _ := fs.Stat(r.FS, where.info)
-	item := report.Budget.File(hostfs.FileID(r.FS, where.info, info), int64(len(data)))
+	item := report.Budget.Content(data)
 	defer item.Done()
 	if err := item.Work(plistWork * int64(len(data))); err != nil {
 		return b, err

@@ -4,6 +4,8 @@ package fact
 
 import (
 	"fmt"
+	"hash/maphash"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -42,6 +44,7 @@ type Budget struct {
 	mu      sync.Mutex
 	started time.Time
 	files   map[string]bool // whose bytes were counted
+	seed    maphash.Seed    // of the names of contents
 	cost    Cost
 	memory  int64 // in use now
 	err     error // the first limit that was reached
@@ -127,6 +130,20 @@ func (b *Budget) File(id string, size int64) *Item {
 		return b.Item(size)
 	}
 	return &Item{budget: b, size: max(size, 0)}
+}
+
+// Content is File for a file that is told by what is in it, for file systems that do not know which names are one file.
+func (b *Budget) Content(data []byte) *Item {
+	if b == nil {
+		return b.Item(int64(len(data)))
+	}
+	b.mu.Lock()
+	if b.seed == (maphash.Seed{}) {
+		b.seed = maphash.MakeSeed()
+	}
+	id := strconv.FormatUint(maphash.Bytes(b.seed, data), 36)
+	b.mu.Unlock()
+	return b.File(id, int64(len(data)))
 }
 
 // first reports whether the file was not counted yet.

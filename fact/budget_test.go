@@ -111,9 +111,16 @@ func TestBudgetOfWork(t *testing.T) {
 	if one.Input != 1<<20 || one.Work < callWork || one.Work > callWork+3*(itemWork+workPerByte<<20) {
 		t.Errorf("links to one file: %+v", one)
 	}
+	copies := work(func(b *Budget, _ int) *Item { return b.Content(make([]byte, 1<<20)) })
+	if copies != one {
+		t.Errorf("copies of one file: %+v, want %+v", copies, one)
+	}
 	many := work(func(b *Budget, n int) *Item { return b.File(strings.Repeat("x", n), 8<<20) })
 	if many.Input < 8<<20*5 || many.Work <= one.Work {
 		t.Errorf("many files: %+v", many)
+	}
+	if n := (*Budget)(nil).Content(make([]byte, 1)).MaxWork(); n != itemWork+workPerByte {
+		t.Errorf("%d steps for one byte without a budget", n)
 	}
 	if (*Budget)(nil).File("x", 1).MaxWork() != itemWork+workPerByte || (*Budget)(nil).Cost() != (Cost{}) {
 		t.Error("a nil budget")

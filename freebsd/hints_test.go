@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 )
 
 // hintWriter writes linker.hints as kldxref(8) does, in either byte order.
@@ -198,6 +199,9 @@ func TestDepend(t *testing.T) {
 func FuzzHints(f *testing.F) {
 	f.Add(sampleHints(binary.LittleEndian))
 	f.Add(sampleHints(binary.BigEndian))
+	for _, seed := range bomb.Seeds(bomb.LinkerHint) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r fact.Report
 		h, err := parseHints(b, "", &r)

@@ -151,11 +151,13 @@ func addFile(m *Record, f *diskFile) {
 	if own.Modules == nil {
 		own.Modules = slices.Clone(f.Modules)
 	}
+	records := make(map[string]string, len(f.Modules))
+	for _, declared := range f.Modules {
+		records[declared.Name] = declared.Record
+	}
 	for i := range own.Modules {
-		for _, declared := range f.Modules {
-			if declared.Name == own.Modules[i].Name {
-				own.Modules[i].Record = declared.Record
-			}
+		if record, ok := records[own.Modules[i].Name]; ok {
+			own.Modules[i].Record = record
 		}
 	}
 	for _, p := range f.report.Problems {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 )
 
 func TestDecode(t *testing.T) {
@@ -80,6 +82,9 @@ func FuzzDecode(f *testing.F) {
 	text, _ := json.Marshal(take(f, madeLinux(), Options{Detail: DetailParameters | DetailAddresses}))
 	f.Add(text)
 	f.Add([]byte(`{"schema":0,"modules":[{"id":"a"}]}`))
+	for _, seed := range bomb.Seeds(bomb.Snapshot) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := Decode(bytes.NewReader(b))
 		if (s == nil) == (err == nil) {

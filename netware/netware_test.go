@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
@@ -159,6 +160,9 @@ func TestAbend(t *testing.T) {
 
 func FuzzNLM(f *testing.F) {
 	f.Add(kotest.NLM())
+	for _, seed := range bomb.Seeds(bomb.NetWare) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decode(b)
 		if (m.Own == nil) == (err == nil) {

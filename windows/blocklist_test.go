@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/utf16text"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
@@ -205,6 +206,9 @@ func TestBlockListNonsense(t *testing.T) {
 func FuzzBlockList(f *testing.F) {
 	f.Add([]byte(policyText))
 	f.Add([]byte(lolText))
+	for _, seed := range bomb.Seeds(bomb.BlockList) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r fact.Report
 		l, err := ParseBlockList(b, &r)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/utf16text"
 	"github.com/kernelext/kernelext/windows/registry"
@@ -235,6 +236,9 @@ func TestHiveLostValues(t *testing.T) {
 
 func FuzzHive(f *testing.F) {
 	f.Add(hivetest.System())
+	for _, seed := range bomb.Seeds(bomb.Hive) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := openSystemHive(b)
 		if err != nil {

@@ -48,8 +48,9 @@ const (
 	maxCpioName       = 4096
 	maxInitramfsText  = 16 << 20 // bytes of one index, configuration file or list
 	cpioHeader        = 110
-	stringSize        = 16  // memory of a string beside its bytes
-	nodeSize          = 256 // memory of a file in the root beside its text
+	segmentWork       = 16 << 10 // steps that beginning an archive takes beside its content
+	stringSize        = 16       // memory of a string beside its bytes
+	nodeSize          = 256      // memory of a file in the root beside its text
 )
 
 // lose reports modules of an initial file system that are not known.
@@ -159,6 +160,9 @@ func (r *initramfsReader) parse(data []byte, name string) error {
 // segment reads the archives that data begins with, which are plain or compressed in one way, and
 // returns what follows. Behind a compression whose end is not told apart nothing is returned.
 func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
+	if err := r.item.Work(segmentWork); err != nil {
+		return nil, err
+	}
 	plain := bytes.NewReader(data)
 	switch {
 	case bytes.HasPrefix(data, []byte("07070")):

@@ -23,9 +23,12 @@ const (
 	CompressionZstd = "zstd"
 )
 
-// maxWindow caps the memory that a container may ask for as its window: 128 MiB is what the
-// kernel's zstd and xz -9 need at most.
-const maxWindow = 128 << 20
+// The most memory that a container may ask for as its window: 128 MiB is what the kernel's zstd takes at most, 64 MiB
+// what xz -9 needs.
+const (
+	maxWindow   = 128 << 20
+	maxXZWindow = 64 << 20
+)
 
 // maxReused is how many bytes of memory a Reader keeps for the next file: most modules are smaller.
 const maxReused = 8 << 20
@@ -78,7 +81,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		}
 		x.from = gzipMembers{x}
 	case CompressionXZ:
-		x.xz.Reset(data, maxWindow, max)
+		x.xz.Reset(data, maxXZWindow, max)
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
@@ -230,6 +231,9 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(lsmodText))
 	f.Add([]byte("nvme 57344 3 - Live 0x0000000000000000 (OE)\n"))
 	f.Add([]byte("\xff\xfen\x00v\x00"))
+	for _, seed := range bomb.Seeds(bomb.Capture) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := capture.Read(bytes.NewReader(b), "")
 		if (s == nil) == (err == nil) {

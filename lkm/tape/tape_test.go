@@ -18,6 +18,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/golden"
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -635,6 +636,9 @@ func FuzzRead(f *testing.F) {
 		"-- error call op --\nunsupported\n-- error stat f --\nother: text\n-- end --\n"))
 	f.Add([]byte("kernelext tape 1\nos: windows\n-- link C:/A --\n\\??\\C:\\B\n-- end --\n"))
 	f.Add([]byte{0x1f, 0x8b, 8, 0})
+	for _, seed := range bomb.Seeds(bomb.Tape) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tp, err := Read(bytes.NewReader(data))
 		if (tp == nil) == (err == nil) {

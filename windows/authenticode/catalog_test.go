@@ -15,7 +15,7 @@ import (
 )
 
 // listing is an unsigned catalog with one member of that identifier.
-func listing(t *testing.T, id []byte) []byte {
+func listing(t testing.TB, id []byte) []byte {
 	marshal := func(v any) []byte {
 		b, err := asn1.Marshal(v)
 		if err != nil {
@@ -96,6 +96,8 @@ func TestCatalogsComplete(t *testing.T) {
 
 func FuzzParseCatalog(f *testing.F) {
 	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
+	f.Add(listing(f, bytes.Repeat([]byte{1}, 32)))
+	f.Add(listing(f, []byte("no digest")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := parseCatalog(b)
 		if (err == nil) == (c == nil) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/utf16text"
 )
@@ -164,6 +165,9 @@ func FuzzParseReg(f *testing.F) {
 	f.Add([]byte(textHeader + "\n[HKEY_LOCAL_MACHINE\\A]\n\"n\"=dword:00000002\n\"s\"=\"a\\\\b\"\n" +
 		"\"broken\"=dword:xyz\n"))
 	f.Add([]byte("REGEDIT4\n[A]\n@=hex(7):41,00,\\\n 00\n"))
+	for _, seed := range bomb.Seeds(bomb.Reg) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r fact.Report
 		keys, err := ParseText("fuzz", b, &r)

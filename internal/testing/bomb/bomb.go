@@ -51,7 +51,8 @@ func Seeds(of string) (seeds [][]byte) {
 // All returns every bomb.
 func All() []Bomb {
 	var all []Bomb
-	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(), otherBombs()} {
+	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(), otherBombs(),
+		binaryBombs()} {
 		all = append(all, list...)
 	}
 	return all

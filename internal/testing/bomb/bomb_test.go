@@ -59,7 +59,7 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = k.FileDiscrepancies(ctx, r)
 		for range k.Installed(ctx, r) {
 		}
-	case bomb.LinuxFile, bomb.MacFile, bomb.NetWare:
+	case bomb.LinuxFile, bomb.MacFile, bomb.NetWare, bomb.WindowsFile, bomb.BSDFile:
 		name := b.Path
 		if b.Of == bomb.MacFile && fs.ValidPath(name) && name != "a.kc" {
 			name = "a.kext"
@@ -78,7 +78,8 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		for range k.Installed(ctx, r) {
 		}
 	case bomb.Hive:
-		k := windows.Open(disk{fstest.MapFS{"C:/Windows/System32/config/SYSTEM": files[""]}}, fact.Options{Image: true})
+		k := windows.Open(disk{fstest.MapFS{"C:/Windows/System32/config/SYSTEM": files[""]}},
+			fact.Options{Image: true})
 		for range k.Installed(ctx, r) {
 		}
 	case bomb.Capture:
@@ -96,6 +97,9 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 	}
 }
 
+// grubText is an entry with an initial file system.
+const grubText = "menuentry a {\nlinux /vmlinuz-6.1.0\ninitrd /initrd.img-6.1.0\n}\n"
+
 // linuxDisk is a Linux with one module, to which a bomb is added.
 func linuxDisk() fstest.MapFS {
 	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("a")...).Bytes()
@@ -104,7 +108,7 @@ func linuxDisk() fstest.MapFS {
 		"lib/modules/6.1.0/modules.alias":   linuxtest.File(""),
 		"lib/modules/6.1.0/modules.builtin": linuxtest.File(""),
 		"lib/modules/6.1.0/kernel/a.ko":     {Data: module, Mode: 0o644},
-		"boot/grub/grub.cfg":                linuxtest.File("menuentry a {\nlinux /vmlinuz-6.1.0\ninitrd /initrd.img-6.1.0\n}\n"),
+		"boot/grub/grub.cfg":                linuxtest.File(grubText),
 		"etc/fstab":                         linuxtest.File(""),
 	}
 }
@@ -185,7 +189,8 @@ func TestWorst(t *testing.T) {
 	}
 	for _, b := range bomb.All() {
 		ctx, cancel := context.WithTimeout(t.Context(), 6*maxTime)
-		c := exec.CommandContext(ctx, "sh", "-c", `ulimit -v 6000000; exec "$0" -test.run '^TestChild$' -test.v`, self)
+		c := exec.CommandContext(ctx, "sh", "-c",
+			`ulimit -v 6000000; exec "$0" -test.run '^TestChild$' -test.v`, self)
 		c.Env = append(os.Environ(), childOf+"="+b.Name)
 		out, err := c.CombinedOutput()
 		cancel()

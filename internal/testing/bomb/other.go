@@ -33,7 +33,8 @@ func otherBombs() []Bomb {
 	const record = "kernelext tape 1\nos: linux\n"
 	plist := func(text string) func(int) []byte {
 		return func(n int) []byte {
-			return fakedarwin.InfoPlist("a.b", "1", "x", strings.ReplaceAll(string(numbered("", text, "")(n)), "\n", ""))
+			return fakedarwin.InfoPlist("a.b", "1", "x", strings.ReplaceAll(string(numbered("", text, "")(n)),
+				"\n", ""))
 		}
 	}
 	bundle := "a.kext/Contents/Info.plist"
@@ -41,34 +42,43 @@ func otherBombs() []Bomb {
 		{Name: "snapshot of modules", Of: Snapshot, Make: numbered(`{"schema":0,"os":"linux","modules":[`,
 			`{"id":"linux_module:%","kind":"linux_module","name":"%"},`,
 			`{"id":"linux_module:m","kind":"linux_module","name":"m"}]}`), Small: 500, Big: 200_000},
-		{Name: "snapshot of problems", Of: Snapshot, Make: repeat(`{"schema":0,"os":"linux","modules":[],"problems":[`,
-			"{},", "{}]}"), Small: 500, Big: 2_000_000},
+		{Name: "snapshot of problems", Of: Snapshot,
+			Make: repeat(`{"schema":0,"os":"linux","modules":[],"problems":[`,
+				"{},", "{}]}"), Small: 500, Big: 2_000_000},
 		{Name: "snapshot of users", Of: Snapshot, Make: repeat(
 			`{"schema":0,"os":"linux","modules":[{"id":"linux_module:m","kind":"linux_module","name":"m","usedBy":[`,
 			`"",`, `""]}]}`), Small: 500, Big: 2_000_000},
 		{Name: "snapshot of parameters", Of: Snapshot, Make: repeat(
-			`{"schema":0,"os":"linux","modules":[{"id":"linux_module:m","kind":"linux_module","name":"m","linux":{"parameters":[`,
+			`{"schema":0,"os":"linux","modules":[{"id":"linux_module:m","kind":"linux_module","name":"m",`+
+				`"linux":{"parameters":[`,
 			`{},`, `{}]}}]}`), Small: 500, Big: 2_000_000},
-		{Name: "tape of files", Of: Tape, Make: numbered(record, "-- file % size=1 --\nx\n", "-- end --\n"), Small: 500,
-			Big: 200_000},
-		{Name: "tape of links", Of: Tape, Make: numbered(record, "-- link % --\na\n", "-- end --\n"), Small: 500, Big: 200_000},
-		{Name: "tape of one directory", Of: Tape, Make: numbered(record+"-- dir d --\n", "f %\n", "-- end --\n"), Small: 500,
+		{Name: "tape of files", Of: Tape, Make: numbered(record, "-- file % size=1 --\nx\n", "-- end --\n"),
+			Small: 500,
+			Big:   200_000},
+		{Name: "tape of links", Of: Tape, Make: numbered(record, "-- link % --\na\n", "-- end --\n"),
+			Small: 500, Big: 200_000},
+		{Name: "tape of one directory", Of: Tape, Make: numbered(record+"-- dir d --\n", "f %\n",
+			"-- end --\n"), Small: 500,
 			Big: 500_000},
 		{Name: "tape of lines", Of: Tape, Make: repeat(record+"-- call op --\n", "x\n", "-- end --\n"), Small: 500,
 			Big: 2_000_000},
-		{Name: "loader.conf", Of: BSDImage, Path: "boot/loader.conf", Make: numbered("", "%_load=\"YES\"\n", ""), Small: 500,
+		{Name: "loader.conf", Of: BSDImage, Path: "boot/loader.conf", Make: numbered("", "%_load=\"YES\"\n",
+			""), Small: 500,
 			Big: 60_000},
 		{Name: "loader.conf of itself", Of: BSDImage, Path: "boot/loader.conf",
 			Make: repeat("a=\"b\"\n", "a=\"${a}${a}\"\n", ""), Small: 20, Big: 60_000},
 		{Name: "loader.conf of copies", Of: BSDImage, Path: "boot/loader.conf",
 			Make: numbered("a=\""+strings.Repeat("x", 60_000)+"\"\n", "%=$a\n", ""), Small: 300, Big: 100_000},
-		{Name: "rc.conf of itself", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("", "kld_list=\"${kld_list} a\"\n", ""),
+		{Name: "rc.conf of itself", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("",
+			"kld_list=\"${kld_list} a\"\n", ""),
 			Small: 4000, Big: 30_000},
 		{Name: "rc.conf", Of: BSDImage, Path: "etc/rc.conf", Make: numbered("kld_list=\"", "% ", "\"\n"), Small: 500,
 			Big: 100_000},
-		{Name: "rc.conf of quotes", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("", "a='b'\\\n", "\n"), Small: 500,
-			Big: 100_000},
-		{Name: "device.hints", Of: BSDImage, Path: "boot/device.hints", Make: numbered("", "hint.%.0.at=\"isa\"\n", ""),
+		{Name: "rc.conf of quotes", Of: BSDImage, Path: "etc/rc.conf", Make: repeat("", "a='b'\\\n", "\n"),
+			Small: 500,
+			Big:   100_000},
+		{Name: "device.hints", Of: BSDImage, Path: "boot/device.hints", Make: numbered("",
+			"hint.%.0.at=\"isa\"\n", ""),
 			Small: 500, Big: 60_000},
 		{Name: "linker.hints", Of: LinkerHint, Path: "boot/kernel/linker.hints", Make: func(n int) []byte {
 			h := kotest.Hints{Order: order}
@@ -105,23 +115,29 @@ func otherBombs() []Bomb {
 			return fakedarwin.Collection("x86_64", prelink.String(), ids...)
 		}, Small: 20, Big: 1000},
 		{Name: "NetWare module of names", Of: NetWare, Path: "a.nlm", Make: netware, Small: 500, Big: 60_000},
-		{Name: "hive of services", Of: Hive, Make: func(n int) []byte { return hive(n, 1, 8) }, Small: 100, Big: 80_000},
-		{Name: "hive of shared values", Of: Hive, Make: func(n int) []byte { return hive(n, n, 1000) }, Small: 50, Big: 4000},
+		{Name: "hive of services", Of: Hive, Make: func(n int) []byte { return hive(n, 1, 8) }, Small: 100,
+			Big: 80_000},
+		{Name: "hive of shared values", Of: Hive, Make: func(n int) []byte { return hive(n, n, 1000) },
+			Small: 50, Big: 4000},
 		{Name: "registry of services", Of: Reg, Make: numbered("Windows Registry Editor Version 5.00\r\n",
-			"\r\n[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\%]\r\n\"Type\"=dword:00000001\r\n", ""), Small: 500,
-			Big: 60_000},
+			"\r\n[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\%]\r\n\"Type\"=dword:00000001\r\n", ""),
+			Small: 500,
+			Big:   60_000},
 		{Name: "registry of one value", Of: Reg, Make: repeat("Windows Registry Editor Version 5.00\r\n\r\n"+
-			"[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\a]\r\n\"x\"=hex:", "00,\\\r\n  ", "00\r\n"), Small: 500,
-			Big: 200_000},
+			"[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\a]\r\n\"x\"=hex:", "00,\\\r\n  ", "00\r\n"),
+			Small: 500,
+			Big:   200_000},
 		{Name: "registry of one key", Of: Reg, Make: numbered("Windows Registry Editor Version 5.00\r\n\r\n"+
-			"[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\a]\r\n", "\"%\"=dword:1\r\n", ""), Small: 500, Big: 100_000},
+			"[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Services\\a]\r\n", "\"%\"=dword:1\r\n", ""),
+			Small: 500, Big: 100_000},
 		{Name: "block list of rules", Of: BlockList, Make: numbered(
 			`<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><FileRules>`,
 			`<Deny ID="ID_DENY_%" FriendlyName="x" FileName="%.sys" MinimumFileVersion="1.0.0.0"/>`,
 			`</FileRules></SiPolicy>`), Small: 200, Big: 10_000},
 		{Name: "block list of signers", Of: BlockList, Make: numbered(
 			`<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><FileRules/><Signers>`,
-			`<Signer ID="ID_SIGNER_%" Name="x"><CertRoot Type="TBS" Value="00"/><FileAttribRef RuleID="ID_%"/></Signer>`,
+			`<Signer ID="ID_SIGNER_%" Name="x"><CertRoot Type="TBS" Value="00"/><FileAttribRef RuleID="ID_%"/>`+
+				`</Signer>`,
 			`</Signers></SiPolicy>`), Small: 200, Big: 10_000},
 	}
 }
