@@ -20,6 +20,7 @@ import (
 type bootState struct {
 	kernel   *enforcement
 	modprobe *modprobeState
+	entry    boot.Entry    // of the running kernel, the zero Entry
 	initial  *initialState // of the running kernel, empty: that time is over
 	doubt    fact.Answer   // why the kernel may never be started so; does not apply if that is certain
 }
@@ -99,7 +100,7 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 		}
 		for _, config := range b.configs {
 			s := b.checker.nextState(b.policy, line, config)
-			s.initial, s.doubt = new(initialState), doubt
+			s.entry, s.initial, s.doubt = e, new(initialState), doubt
 			if e.File != "" || !doubt.Applies() {
 				s.initial = b.checker.initialOf(e, line, s.kernel)
 			}
@@ -117,15 +118,17 @@ var errFallback error = &sentinel.Error{
 // differing returns the first of the entries that say the same of modules.
 func differing(entries []boot.Entry) (differ []boot.Entry) {
 	for _, e := range entries {
-		same := func(other boot.Entry) bool {
-			return boot.SameForModules(other.Words, e.Words) && slices.Equal(other.Unresolved, e.Unresolved) &&
-				slices.Equal(other.Initrds, e.Initrds)
-		}
-		if !slices.ContainsFunc(differ, same) {
+		if !slices.ContainsFunc(differ, func(other boot.Entry) bool { return sameEntry(other, e) }) {
 			differ = append(differ, e)
 		}
 	}
 	return differ
+}
+
+// sameEntry reports whether two boot entries say the same of modules.
+func sameEntry(a, b boot.Entry) bool {
+	return boot.SameForModules(a.Words, b.Words) && slices.Equal(a.Unresolved, b.Unresolved) &&
+		slices.Equal(a.Initrds, b.Initrds)
 }
 
 // runConfigDir holds configuration that is gone after a boot, unless something makes it anew.

@@ -323,9 +323,21 @@ func (c *checker) loadedUnread() fact.Reason {
 
 // resultNext answers for the next boot: a way is blocked only if it is with every boot entry.
 func (c *checker) resultNext(t target) result {
-	r := c.resultAt(c.next[0], t)
-	for _, s := range c.next[1:] {
-		r.merge(c.resultAt(s, t), s.doubt)
+	results := make([]result, len(c.next))
+	for i, s := range c.next {
+		results[i] = c.resultAt(s, t)
+	}
+	entries := c.bootEntries(results)
+	r := results[0]
+	for i, s := range c.next[1:] {
+		r.merge(results[i+1], s.doubt)
+	}
+	r.prospect.Entries = entries
+	if lacking := c.lacking(t); len(lacking) > 0 {
+		r.addReason(lacking...)
+		if r.prospect.Outcome == fact.VerdictLoadable {
+			r.because = lacking[0]
+		}
 	}
 	for _, v := range c.volatile {
 		if modprobe.MatchAlias(v.line.Name, t.name) {

@@ -254,15 +254,23 @@ var moduleTaints = []struct {
 // taintDiscrepancies compares the kernel's taint with that of the modules it lists.
 func (l *look) taintDiscrepancies() []fact.Discrepancy {
 	var found []fact.Discrepancy
+	gone := 0
 	var carried strings.Builder // letters of modules that are there, or that the kernel says are gone
 	for _, name := range slices.Sorted(maps.Keys(l.unloaded)) {
 		carried.WriteString(l.unloaded[name])
-		if len(found) < maxFindings && !l.listed[name] {
+		if gone++; l.listed[name] {
+			gone--
+		} else if len(found) < maxFindings {
 			found = append(found, fact.Discrepancy{ID: name, Name: name, Kind: KindUnloadedTainted,
 				Grade: fact.GradeTransient, Views: l.views(name),
 				Evidence: []fact.Evidence{{Fact: "taint of a module that is gone", Value: escape.Text(l.unloaded[name]),
 					Source: viewUnloaded}}, Samples: 1})
 		}
+	}
+	if more := gone - len(found); more > 0 {
+		last := &found[len(found)-1]
+		last.Evidence = append(last.Evidence,
+			fact.Evidence{Fact: "and more modules that are gone", Value: fmt.Sprint(more), Source: viewUnloaded})
 	}
 	if !l.hasTaint {
 		return found
@@ -305,20 +313,43 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 const maxFindings = limit.Problems
 
 // installCommands returns the install lines of modprobe's configuration that run something other
-// than nothing.
+// than nothing: one finding for each command, so that the odd one is seen among many of one script.
 func installCommands(c *modprobe.Config) []fact.Discrepancy {
 	var found []fact.Discrepancy
+	byCommand := make(map[string]int)
+	others := make(map[string]int) // lines beyond the first of a command
+	more := 0
 	for i := range c.Install {
 		d := &c.Install[i]
 		effect := modprobe.EffectOf(d.Value, d.Name)
-		if effect == modprobe.CommandFails || effect == modprobe.CommandNothing || len(found) == maxFindings {
+		at, known := byCommand[d.Value]
+		switch {
+		case effect == modprobe.CommandFails, effect == modprobe.CommandNothing:
+			continue
+		case known:
+			others[found[at].ID]++
+			continue
+		case len(found) == maxFindings:
+			more++
 			continue
 		}
+		byCommand[d.Value] = len(found)
 		found = append(found, fact.Discrepancy{ID: d.Name, Name: d.Name, Kind: KindInstallCommand,
 			Grade: fact.GradeWeak, Samples: 1,
 			Views: map[string]fact.View{SourceConfig: fact.ViewSeen},
 			Evidence: []fact.Evidence{
 				{Fact: "install", Value: escape.Text(d.Value), Source: fmt.Sprintf("/%s:%d", d.File, d.Line)}}})
+	}
+	for i := range found {
+		if n := others[found[i].ID]; n > 0 {
+			found[i].Evidence = append(found[i].Evidence,
+				fact.Evidence{Fact: "and more modules with this command", Value: fmt.Sprint(n), Source: SourceConfig})
+		}
+	}
+	if more > 0 {
+		last := &found[len(found)-1]
+		last.Evidence = append(last.Evidence,
+			fact.Evidence{Fact: "and more such lines", Value: fmt.Sprint(more), Source: SourceConfig})
 	}
 	return found
 }

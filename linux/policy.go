@@ -400,6 +400,9 @@ func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.Policy
 		if !w.HasValue {
 			f.Value = w.Key
 		}
+		if off := offEffect(k.name, w); off != "" {
+			f.Effect = off
+		}
 		if k.list {
 			f.Value = strings.Join(boot.ListValues(r.Entry.Words, k.name, k.all), ",")
 		}
@@ -408,6 +411,33 @@ func (r *policyReader) wordFact(k cmdlineKey, w boot.Word, set bool) fact.Policy
 		}
 	}
 	return f
+}
+
+// offEffect says what a word does whose value does not switch on what the key is for; empty if it does.
+func offEffect(key string, w boot.Word) string {
+	switch key {
+	case "module.sig_enforce": // module_param(sig_enforce, bool_enable_only)
+		if !w.IsSet() {
+			return "does not switch enforcement on, and cannot switch it off"
+		}
+	case "nomodule":
+		if !w.IsSet() {
+			return "does not switch loading off"
+		}
+	case sysctlPrefix + FactModulesDisabled: // proc_dointvec_minmax, from 1 to 1
+		if w.Value != "1" {
+			return "does nothing: the kernel takes only 1"
+		}
+	case sysctlPrefix + FactModprobe:
+		if w.Value == "" {
+			return "empty: the kernel loads no module by itself"
+		}
+	case "lockdown=":
+		if w.Value != "integrity" && w.Value != "confidentiality" {
+			return "switches no lockdown on: its levels are integrity and confidentiality"
+		}
+	}
+	return ""
 }
 
 // sysctlPrefix begins the words of the command line that set a sysctl of the kernel.

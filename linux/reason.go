@@ -41,6 +41,7 @@ const (
 	ReasonUnsigned         = "unsigned"          // unsigned, and the kernel refuses that
 	ReasonSigned           = "signed"            // signed, which was verified or not
 	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
+	ReasonIgnored          = "ignored"           // a line that names the module and does not count
 	ReasonVermagic         = "vermagic"          // its file was built for another kernel
 	ReasonMachine          = "machine"           // its file is for another processor
 	ReasonForce            = "force"             // root may make the kernel take a file of another one

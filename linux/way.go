@@ -119,6 +119,7 @@ func (c *checker) addConfiguredWays(r *result, s *bootState, t target, refused f
 	plan := c.blockedByPlan(s, t, modprobe.Match{Name: t.name})
 	r.addReason(plan.Because())
 	r.addReason(s.modprobe.ignoredInstalls(t.name, c.other)...)
+	r.addReason(c.nearMisses(s, t)...)
 	load := inTurn(s.modprobe.certainly(plan), refused)
 
 	turned := blockedName(s.modprobe, t)

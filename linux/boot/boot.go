@@ -64,6 +64,8 @@ type Setup struct {
 	// Fallback is set when no loader's entry was found, and Entries come from /etc/kernel/cmdline
 	// or its like, from which entries are made.
 	Fallback bool
+
+	standard defaultEntry
 }
 
 // Caps for boot loaders' files.
@@ -120,6 +122,7 @@ func Read(fsys fs.FS, report *fact.Report) *Setup {
 		}
 		r.boot.Fallback = len(r.boot.Entries) > 0
 	}
+	r.readDefault()
 	return r.boot
 }
 

@@ -30,8 +30,8 @@ const CmdlineFile = "proc/cmdline"
 type Directive struct {
 	// Name is the alias, the module or the pattern that it is about, normalized: '-' is '_'.
 	Name string
-	// Value is the rest: an alias's module, the text of options, a command, the softdep. Empty for
-	// blacklist.
+	// Value is the rest: an alias's module, the text of options, a command, the softdep. Of blacklist it is what
+	// follows the name, which kmod ignores.
 	Value string
 	// File is where it stands, as a path below the root.
 	File string
@@ -386,6 +386,8 @@ func (c *Config) line(line, file string, number int) error {
 	}
 	d := Directive{Name: escape.UTF8(normal), File: file, Line: number}
 	switch kind {
+	case takesNothing:
+		d.Value = escape.UTF8(strings.TrimSpace(rest))
 	case takesModule:
 		target, _ := cutWord(rest)
 		if target, ok = NormalizeAlias(target); target == "" || !ok {
