@@ -4,12 +4,14 @@ package linux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -152,8 +154,11 @@ type checker struct {
 	loaded    map[string]bool
 	loadedErr error
 	loadLists []modprobe.Setting
-	volatile  []volatileLine
-	kept      kept
+	// blocklists are Android's lists of modules that its modprobe -b does not load.
+	blocklists []modprobe.Setting
+	kexec      fact.Answer // why the next boot may be another one; does not apply if it is not
+	volatile   []volatileLine
+	kept       kept
 }
 
 // kept is what was read for one module and may be asked for again.
@@ -215,11 +220,33 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 	c.nextStates(policy)
 	var lists fact.Report
 	c.loadLists = modprobe.ReadLoadLists(m.FS, &lists)
+	c.blocklists = modprobe.ReadBlocklists(m.FS, &lists)
 	c.take(&lists)
+	c.readKexec()
 	if m.DirErr != nil {
 		c.problem(SourceTree, "", m.DirErr)
 	}
 	return c
+}
+
+// kexecFile is 1 if another kernel is loaded, which the next reboot may start.
+const kexecFile = "sys/kernel/kexec_loaded"
+
+// readKexec looks whether the running kernel holds another one: nobody can read which it is, nor its command line.
+func (c *checker) readKexec() {
+	if !c.machine.Live {
+		return
+	}
+	text, err := limit.AppendAttr(c.machine.FS, nil, kexecFile, limit.Attr)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // a kernel without kexec
+	case err != nil:
+		c.kexec = fact.UnsureOf(unread(ReasonKexec, slash(kexecFile), err))
+	case strings.TrimSpace(string(text)) != "0":
+		c.kexec = fact.UnsureOf(fact.Reason{Code: ReasonKexec, File: slash(kexecFile),
+			Text:   "another kernel is loaded by kexec: the next boot may start it, whatever the boot loader's files say",
+			Unread: "the kernel that kexec loaded, and its command line"})
+	}
 }
 
 // problem reports what could not be read. If there is no directory of modules, every file is missing, too: that is
@@ -338,6 +365,9 @@ func (c *checker) resultNext(t target) result {
 		if r.prospect.Outcome == fact.VerdictLoadable {
 			r.because = lacking[0]
 		}
+	}
+	if c.kexec.Applies() && fact.VerdictUnknown.Worse(r.prospect.Outcome) {
+		r.set(fact.VerdictUnknown, r.word, c.kexec.Because())
 	}
 	for _, v := range c.volatile {
 		if modprobe.MatchAlias(v.line.Name, t.name) {

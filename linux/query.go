@@ -211,6 +211,12 @@ func (c *checker) places(t target) []fact.Reason {
 	if t.file != "" {
 		places = append(places, c.fileReason(t))
 	}
+	for _, s := range c.blocklists {
+		if modprobe.SameModule(s.Name, t.name) {
+			places = append(places, fact.Reason{Code: ReasonBlacklistIgnored, File: slash(s.File), Line: s.Line,
+				Text: "blocklist " + t.name + ": heeded only where Android's modprobe runs with -b"})
+		}
+	}
 	return places
 }
 

@@ -68,7 +68,7 @@ func (c *checker) aliasTriggers(t target) (triggers []fact.Reason) {
 // loadKeys are the keys of the command line that name modules to load during boot, to systemd and to
 // the scripts of initial file systems.
 var loadKeys = []string{"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
-	"rdinsmodpost", "earlymodules"}
+	"rdinsmodpost", "earlymodules", "modules"} // the last is Alpine's
 
 // cmdlineLoads returns the words of a command line that ask for the module.
 func (c *checker) cmdlineLoads(t target) (triggers []fact.Reason) {

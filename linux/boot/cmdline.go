@@ -129,7 +129,7 @@ var keptKeys = []string{
 	"initcall_blacklist",
 	// what is loaded early
 	"modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post", "rdloaddriver",
-	"rdinsmodpost", "earlymodules",
+	"rdinsmodpost", "earlymodules", "modules",
 	// whether anything may be loaded, and who must have signed it
 	"nomodule", "module.sig_enforce", "lockdown", "lsm", "security", "ima_appraise", "ima_appraise_tcb", "ima_policy",
 	"loadpin.enforce", "loadpin.enabled", "loadpin.exclude", "sysctl.kernel.modules_disabled",

@@ -11,6 +11,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // A Setting is one line of a file that asks for something at boot.
@@ -63,13 +64,19 @@ var (
 )
 
 // ReadLoadLists reads the modules that are loaded during boot because a list says so:
-// modules-load.d and /etc/modules, in that order, the second only once where the first has a link
-// to it, and OpenWrt's modules.d. What could not be read is a problem of SourceConfig.
+// Android's modules.load, modules-load.d and /etc/modules, in that order, the last only once where the second has a
+// link to it, and OpenWrt's modules.d. What could not be read is a problem of SourceConfig.
 func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	read := func(name string) { modules = append(modules, ReadList(fsys, name, r)...) }
 	files := confFiles(fsys, LoadListDirs, make(map[string]bool), SourceConfig, r)
 	sortByBase(files)
 	files = append(files, namedFiles(fsys, openWrtLoadDirs, r)...)
+	for _, dir := range FlatRoots { // Android's init loads what they list
+		for _, s := range ReadList(fsys, dir+"/modules.load", r) {
+			s.Name = ko.NameOfFile(s.Name)
+			modules = append(modules, s)
+		}
+	}
 	linked := false
 	for _, name := range files {
 		read(name)
@@ -77,6 +84,25 @@ func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	}
 	if !linked {
 		read("etc/modules")
+	}
+	return modules
+}
+
+// ReadBlocklists reads Android's modules.blocklist, lines of "blocklist NAME", which its modprobe heeds only with -b.
+// What could not be read is a problem of SourceConfig.
+func ReadBlocklists(fsys fs.FS, r *fact.Report) (modules []Setting) {
+	for _, dir := range FlatRoots {
+		name := dir + "/modules.blocklist"
+		lines, err := settingLines(fsys, name, "#")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.Problem(SourceConfig, "", "", err)
+		}
+		for _, s := range lines {
+			if fields := strings.Fields(s.Name); len(fields) == 2 && fields[0] == "blocklist" {
+				s.Name, s.Value = fields[1], ""
+				modules = append(modules, s)
+			}
+		}
 	}
 	return modules
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/ko"
 )
@@ -85,6 +86,9 @@ func Releases(fsys fs.FS, r *fact.Report) ([]ReleaseDir, error) {
 	}
 	if firstErr == nil && !exists {
 		firstErr = &fs.PathError{Op: "open", Path: ModuleRoots[0], Err: fs.ErrNotExist}
+		if hint := ostreeHint(fsys); hint != "" {
+			firstErr = fmt.Errorf("%w: %s", firstErr, hint)
+		}
 	}
 	if len(dirs) == 0 {
 		return nil, firstErr
@@ -94,6 +98,34 @@ func Releases(fsys fs.FS, r *fact.Report) ([]ReleaseDir, error) {
 	}
 	return dirs, nil
 }
+
+// ostreeHint says where the systems of an ostree's disk are, which hold modules; empty for another root.
+func ostreeHint(fsys fs.FS) string {
+	const top = "ostree/deploy"
+	systems, err := fs.ReadDir(fsys, top)
+	if err != nil {
+		return ""
+	}
+	var found []string
+	for _, system := range systems {
+		deployments, err := fs.ReadDir(fsys, top+"/"+system.Name()+"/deploy")
+		if err != nil {
+			continue
+		}
+		for _, d := range deployments {
+			if d.IsDir() && len(found) < maxHints {
+				found = append(found, "/"+top+"/"+escape.Text(system.Name())+"/deploy/"+escape.Text(d.Name()))
+			}
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return "this is the disk of an ostree system, whose deployments are roots of their own: " + strings.Join(found, ", ")
+}
+
+// maxHints is how many deployments are named.
+const maxHints = 8
 
 // mayBeRelease leaves out directories that are no release: those in which Arch keeps modules for
 // several, which the release directories link to, and those within Android's flat directory.

@@ -41,6 +41,18 @@ var learned = []lateQuestion{
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/DriverStore/FileRepository/*/**"},
 	{2, lkm.Windows, "readdir", "C:/Windows/System32/drivers/**"},
+	// what a boot starts: the default entry, initial file systems, mount points, another kernel
+	{2, lkm.Linux, "", "sys/kernel/kexec_loaded"},
+	{2, lkm.Linux, "", "etc/fstab"},
+	{2, lkm.Linux, "readdir", "boot"},
+	{2, lkm.Linux, "readdir", "usr/lib/ostree-boot"},
+	{2, lkm.Linux, "", "boot/loader/loader.conf"},
+	{2, lkm.Linux, "", "boot/efi/loader/loader.conf"},
+	{2, lkm.Linux, "", "efi/loader/loader.conf"},
+	{2, lkm.Linux, "readdir", "ostree/deploy"},
+	// Android's lists
+	{2, lkm.Linux, "", "*/lib/modules/modules.load"},
+	{2, lkm.Linux, "", "*/lib/modules/modules.blocklist"},
 }
 
 // unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.
