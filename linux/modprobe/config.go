@@ -238,11 +238,13 @@ func isConfFile(fsys fs.FS, dir string, e fs.DirEntry, source string, r *fact.Re
 	if err == nil {
 		return !info.IsDir()
 	}
-	if !errors.Is(err, fs.ErrNotExist) || mountedElsewhere(fsys, LinkTarget(fsys, name)) != "" {
+	target := LinkTarget(fsys, name)
+	_, targetErr := fs.Stat(fsys, target) // a file system may know nothing of the machine's root
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(targetErr, fs.ErrNotExist) || mountedElsewhere(fsys, target) != "" {
 		return true
 	}
 	r.Problem(source, "", "", &fact.ParseError{Source: name,
-		Reason: "ignored: a link to /" + escape.Text(LinkTarget(fsys, name)) + ", which is not there"})
+		Reason: "ignored: a link to /" + escape.Text(target) + ", which is not there"})
 	return false
 }
 

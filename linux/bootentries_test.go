@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/boot"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// TestBootEntries: each entry of the menu has its own answer, the default is marked, and the one that lacks the word is
+// named.
+func TestBootEntries(t *testing.T) {
+	const refuses, plain = "version 6\noptions module_blacklist=lone\n", "version 6\noptions quiet\n"
+	v := checkOf(t, imageOf(map[string]string{"boot/loader/entries/a.conf": refuses,
+		"boot/loader/entries/rescue.conf": plain, "boot/loader/entries/z.conf": refuses,
+		"boot/loader/entries/old.conf": "version 5\noptions quiet\n",
+		"boot/grub2/grubenv":           "saved_entry=a\n"}), "lone")
+	want := []fact.BootEntry{{ID: "a", Default: true, Outcome: fact.VerdictBlocked},
+		{ID: "rescue", Outcome: fact.VerdictLoadable}, {ID: "z", Outcome: fact.VerdictBlocked}}
+	if diff := cmp.Diff(want, v.NextBoot.Entries); diff != "" {
+		t.Error(diff)
+	}
+	if r := v.Reasons[0]; r.Code != ReasonBootEntry || r.File != "/boot/loader/entries/rescue.conf" ||
+		!strings.Contains(r.Text, "has no module_blacklist=lone") {
+		t.Errorf("%+v", v.Reasons)
+	}
+}
+
+// TestDefaultEntry: what names the default.
+func TestDefaultEntry(t *testing.T) {
+	const a, b = "boot/loader/entries/a.conf", "boot/loader/entries/b-6.conf"
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  string
+	}{
+		{"nothing", nil, ""},
+		{"loader.conf", map[string]string{"boot/loader/loader.conf": "timeout 3\ndefault b-*\n"}, "b-6"},
+		{"loader.conf, a whole name", map[string]string{"boot/loader/loader.conf": "default a.conf\n"}, "a"},
+		{"the last one chosen", map[string]string{"boot/loader/loader.conf": "default @saved\n"}, ""},
+		{"grub's saved entry", map[string]string{"boot/grub/grubenv": "saved_entry=b-6\n"}, "b-6"},
+		{"grub's saved title", map[string]string{"boot/grub/grubenv": "saved_entry=More>Old one\n"}, "a"},
+		{"a number of an entry", map[string]string{"boot/grub/grub.cfg": "set default=\"1\"\nmenuentry 'x' {\n" +
+			"linux /vmlinuz-6\n}\nmenuentry 'y' {\nlinux /vmlinuz-6 b\n}\n"}, "y"},
+	} {
+		files := map[string]string{a: "title Old one\nversion 6\noptions a\n", b: "version 6\noptions b\n",
+			"lib/modules/6/modules.dep": ""}
+		for name, text := range tt.files {
+			files[name] = text
+		}
+		setup := boot.Read(linuxtest.Files(files), new(fact.Report))
+		got := ""
+		for _, e := range setup.Entries {
+			if setup.IsDefault(e) {
+				got += e.ID()
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestNearMisses: a line that names the module and does not count says why.
+func TestNearMisses(t *testing.T) {
+	v := checkOf(t, imageOf(map[string]string{
+		"lib/modules/6/modules.dep": "kernel/usb-x.ko:\n", "lib/modules/6/modules.alias": "",
+		"lib/modules/6/kernel/usb-x.ko": "",
+		"etc/modprobe.d/a.conf":         "blacklist usb-x\r\nblacklist usb*\nblacklist other usb-x\nblacklist nothing\n",
+		"boot/loader/entries/a.conf":    "version 6\noptions module_blacklist=usb-x modprobe.blacklist=usb-x\n",
+	}), "usb-x")
+	var got []string
+	for _, r := range v.Reasons {
+		if r.Code == ReasonIgnored {
+			got = append(got, r.Text)
+		}
+	}
+	for i, part := range []string{"carriage return", "no pattern", "only the first name", "command line letter by",
+		"kernel compares letter by letter"} {
+		if i >= len(got) || !strings.Contains(got[i], part) {
+			t.Errorf("no %q at %d of %q", part, i, got)
+		}
+	}
+	if v.NextBoot.Outcome != fact.VerdictLoadable || len(got) != 5 {
+		t.Errorf("%s: %q", outcomes(v), got)
+	}
+}
+
+// TestEffectOfWords: a word says what its value does.
+func TestEffectOfWords(t *testing.T) {
+	for word, want := range map[string]string{
+		"module.sig_enforce": "only modules signed", "module.sig_enforce=1": "only modules signed",
+		"module.sig_enforce=0": "cannot switch it off", "module.sig_enforce=maybe": "cannot switch it off",
+		"nomodule": "no module can be", "nomodule=0": "does not switch loading off",
+		"lockdown=integrity": "asked for", "lockdown=none": "no lockdown", "lockdown=on": "no lockdown",
+		"sysctl.kernel.modules_disabled=1": "no module can be", "sysctl.kernel.modules_disabled=2": "only 1",
+	} {
+		p := readPolicy(policyMachine{FS: imageOf(nil), Release: "6",
+			Entry: boot.Entry{File: "x", Text: word, Words: boot.ParseCmdline(word)}}).policy
+		key, _, _ := strings.Cut(word, "=")
+		i := slices.IndexFunc(p.Facts, func(f fact.PolicyFact) bool { return strings.TrimSuffix(f.Name, "=") == key })
+		if i < 0 || !strings.Contains(p.Facts[i].Effect, want) {
+			t.Errorf("%s: %+v, want %q", word, p.Facts, want)
+		}
+	}
+}
+
+// TestInstallFindings: one finding for each command, so that the odd one among many is seen.
+func TestInstallFindings(t *testing.T) {
+	var text strings.Builder
+	for i := range 150 {
+		text.WriteString("install m" + strings.Repeat("x", i) + " /usr/bin/refuse\n")
+	}
+	text.WriteString("install odd /opt/tool\n")
+	root := imageOf(map[string]string{"etc/modprobe.d/a.conf": text.String()})
+	config := modprobe.ReadConfig(root, modprobe.ConfigDirs, "", false)
+	found := installCommands(config)
+	if len(found) != 2 || found[1].Name != "odd" || found[0].Evidence[1].Value != "149" {
+		t.Errorf("%d findings: %+v", len(found), found)
+	}
+}
+
+// TestAndroidLists: what init loads, and what modprobe -b would not.
+func TestAndroidLists(t *testing.T) {
+	const dir = "vendor/lib/modules/"
+	root := linuxtest.Files(map[string]string{dir + "modules.dep": "wifi.ko:\nnfc.ko:\n", dir + "wifi.ko": "",
+		dir + "nfc.ko": "", dir + "modules.load": "wifi.ko\n", dir + "modules.blocklist": "# x\nblocklist nfc\n"})
+	for name, want := range map[string]string{"wifi": ReasonTriggerList, "nfc": ReasonBlacklistIgnored} {
+		verdicts, err := Open(machineOf(root), fact.Options{Image: true}).Check(t.Context(), name, new(fact.Report))
+		if err != nil || len(verdicts) != 1 {
+			t.Fatalf("%s: %v, %v", name, verdicts, err)
+		}
+		v := verdicts[0]
+		listed := slices.ContainsFunc(slices.Concat(v.Triggers, v.Reasons), func(r fact.Reason) bool {
+			return r.Code == want && strings.HasPrefix(r.File, "/"+dir+"modules.")
+		})
+		if !listed || v.NextBoot.Outcome == fact.VerdictBlocked {
+			t.Errorf("%s: no %s: %+v", name, want, v)
+		}
+	}
+}
+
+// TestAliasOfACommand: a command named exactly like an alias comes before the index, a pattern does not (kmod 30).
+func TestAliasOfACommand(t *testing.T) {
+	for _, tt := range []struct {
+		line, query string
+		want        fact.Tri // of the way by alias
+	}{
+		{"install net-pf-77 /bin/true", "net", fact.Yes}, {"install net-pf-77 /bin/true", "net-pf-77", fact.Yes},
+		{"install net-pf-* /bin/true", "net", fact.No}, {"install net-pf-78 /bin/true", "net", fact.No},
+		{"install net-pf-77 /opt/tool", "net", ""}, {"remove net-pf-77 /bin/true", "net", fact.Yes},
+		{"install ne* /bin/true", "net-pf-77", fact.Yes}, {"alias net-pf-77 off", "net", fact.Yes},
+	} {
+		v := checkOf(t, imageOf(map[string]string{"etc/modprobe.d/a.conf": tt.line + "\n"}), tt.query)
+		if w := wayOf(v, WayAutoloadAlias); w.Blocked != tt.want {
+			t.Errorf("%s: %s: %q, want %q: %+v", tt.line, tt.query, w.Blocked, tt.want, v.Reasons)
+		}
+		if open := wayOf(v, WayModprobe).Blocked == fact.No; open != !strings.HasPrefix(tt.line, "install ne*") {
+			t.Errorf("%s: %s: by its own name: open %v", tt.line, tt.query, open)
+		}
+	}
+}
+
+// TestKexec: another kernel in memory makes the next boot unknown, and says nothing of what is loadable anyway.
+func TestKexec(t *testing.T) {
+	for text, want := range map[string]fact.VerdictOutcome{"0\n": fact.VerdictBlocked, "1\n": fact.VerdictUnknown,
+		"-": fact.VerdictBlocked} {
+		root := imageOf(map[string]string{"etc/modprobe.d/a.conf": "install lone /bin/false\n", kexecFile: text})
+		dir, _ := modprobe.FindRelease(root, "6")
+		verdicts, err := check(t.Context(), checkedKernel{FS: root, Release: "6", Dir: dir, Live: true}, "lone",
+			new(fact.Report))
+		if err != nil || verdicts[0].NextBoot.Outcome != want {
+			t.Errorf("%q: %+v, %v, want %s", text, verdicts, err, want)
+		}
+	}
+}
