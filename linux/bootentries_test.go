@@ -74,7 +74,7 @@ func TestNearMisses(t *testing.T) {
 	v := checkOf(t, imageOf(map[string]string{
 		"lib/modules/6/modules.dep": "kernel/usb-x.ko:\n", "lib/modules/6/modules.alias": "",
 		"lib/modules/6/kernel/usb-x.ko": "",
-		"etc/modprobe.d/a.conf":         "blacklist usb-x\r\nblacklist usb*\nblacklist other usb-x\nblacklist nothing\n",
+		"etc/modprobe.d/a.conf":         "blacklist usb-x\r\nblacklist usb*\nblacklist other usb-x\nblacklist no\n",
 		"boot/loader/entries/a.conf":    "version 6\noptions module_blacklist=usb-x modprobe.blacklist=usb-x\n",
 	}), "usb-x")
 	var got []string
