@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 

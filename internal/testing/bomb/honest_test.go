@@ -169,7 +169,7 @@ func TestHonestTexts(t *testing.T) {
 	s := &lkm.Snapshot{OS: lkm.Linux}
 	for i := range 30_000 {
 		name := fmt.Sprintf("module_%d", i)
-		s.Modules = append(s.Modules, lkm.Module{ID: "linux_module:" + name, Kind: lkm.KindLinuxModule, Name: name,
+		s.Modules = append(s.Modules, lkm.Module{ID: "linux_module:" + name, Kind: fact.KindLinuxModule, Name: name,
 			Description: strings.Repeat("d", 40), Path: "/lib/modules/6.1.0/kernel/drivers/" + name + ".ko",
 			Requires: []string{"a", "b"}, UsedBy: []string{}})
 	}
