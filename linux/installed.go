@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -245,6 +246,9 @@ func (d *describer) compare(m *Record) {
 		m.Problems = append(m.Problems, fact.ProblemOf(SourceTree, m.Name, "onDisk", err))
 		return
 	}
+	if file == "" {
+		file = d.fileOfKernelName(m.Name)
+	}
 	if file == "" && len(d.tree.Beside) > 0 && d.tree.Release != "" {
 		m.Problems = append(m.Problems, fact.ProblemOf(SourceTree, m.Name, "onDisk",
 			fmt.Errorf("not in /%s; /%s was not looked at: %w", d.tree.Dir, d.tree.Beside[0], errors.ErrUnsupported)))
@@ -276,6 +280,30 @@ func (d *describer) compare(m *Record) {
 		m.Problems = append(m.Problems, fact.ProblemOf(SourceTree, m.Name, "onDisk",
 			fmt.Errorf("neither build-id nor srcversion of both the loaded module and its file: %w", fs.ErrNotExist)))
 	}
+}
+
+// fileOfKernelName returns the file whose module the kernel knows by that name, which is not the file's: the kernel's
+// own build gives both the same name, so only files outside of its folder are opened. It is empty if there is none.
+func (d *describer) fileOfKernelName(name string) string {
+	lines := d.tree.DepLines()
+	opened := 0
+	for i := range lines {
+		if strings.HasPrefix(lines[i].Path, "kernel/") {
+			continue
+		}
+		if opened++; opened > maxInnerNames {
+			return ""
+		}
+		lost := &fact.Report{Budget: d.budget} // of a file that is only looked at for its name
+		f, err := d.kernel.disk.cache.ReadFile(d.reader, d.kernel.machine, d.tree.Path(lines[i].Path), d.options, lost)
+		switch {
+		case fact.CodeOf(err) == fact.CodeBudget, slices.ContainsFunc(lost.Problems, isOverBudget):
+			return ""
+		case err == nil && f.Name == name:
+			return lines[i].Path
+		}
+	}
+	return ""
 }
 
 func sameOrNot(a, b string) fact.Match {

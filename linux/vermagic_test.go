@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
 // moduleFor is a module file with entries; machine is ELF's number of the processor, 0 for that of the others.
@@ -97,6 +98,23 @@ func TestKernelName(t *testing.T) {
 			if word, ok := strings.CutPrefix(r.Text, "module_blacklist="); ok && !strings.HasPrefix(word, "gpu ") {
 				t.Errorf("%s: %s", tt.query, r.Text)
 			}
+		}
+	}
+}
+
+// TestJoinByKernelName: a loaded module is joined with the file that holds its name, whatever the file is called.
+func TestJoinByKernelName(t *testing.T) {
+	root := imageOf(map[string]string{"lib/modules/6/modules.dep": "kernel/hid.ko:\nupdates/gpu-current.ko:\n",
+		"lib/modules/6/updates/gpu-current.ko": moduleFor(0, false, linuxtest.EntriesOf("6", "gpu", "version=9")...)})
+	k := Open(machineOf(root), fact.Options{Kernel: "6"})
+	dir, err := modprobe.FindRelease(root, "6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := k.describer(modprobe.OpenTree(root, dir, false), fact.DetailFiles, nil)
+	for name, want := range map[string]string{"gpu": "updates/gpu-current.ko", "gpu_current": "", "other": ""} {
+		if got := d.fileOfKernelName(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }
