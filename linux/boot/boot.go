@@ -408,15 +408,6 @@ func (r *bootReader) setText(e *Entry, options string) {
 	}
 }
 
-// addInitrds adds the files of a loader entry's initrd lines, with the boot loader's variables replaced.
-func (r *bootReader) addInitrds(e *Entry, lines []string) {
-	for _, line := range lines {
-		names := &Entry{}
-		r.initrds(e, strings.Fields(r.expand(names, line)))
-		e.initrdOpen = append(e.initrdOpen, names.Unresolved...)
-	}
-}
-
 // expand replaces $NAME and ${NAME} by the values of grub's variables.
 func (r *bootReader) expand(e *Entry, options string) string {
 	var b strings.Builder

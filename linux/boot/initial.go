@@ -156,6 +156,15 @@ func isKernelName(name string) bool {
 	return false
 }
 
+// addInitrds adds the files of a loader entry's initrd lines, with the boot loader's variables replaced.
+func (r *bootReader) addInitrds(e *Entry, lines []string) {
+	for _, line := range lines {
+		names := &Entry{}
+		r.initrds(e, strings.Fields(r.expand(names, line)))
+		e.initrdOpen = append(e.initrdOpen, names.Unresolved...)
+	}
+}
+
 // initrdFiles returns the files of the initial file systems that the entry names, as paths below
 // the root: of a unified kernel image, the image itself. missing names those that are not there. The error is that of
 // one that may be there.
