@@ -256,6 +256,9 @@ func (c *checker) blockedByPlan(s *bootState, t target, m modprobe.Match) fact.A
 			return a // the target misses its symbols, or modprobe stops there
 		}
 	}
+	if plan.Cut {
+		return fact.Unsure(ReasonUnread, "modprobe's plan for it is longer than is looked at")
+	}
 	return fact.Stops(fact.Reason{}) // no step loads it
 }
 

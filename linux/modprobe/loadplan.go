@@ -48,6 +48,8 @@ type Plan struct {
 	// Blacklisted are modules that the query stands for as an alias and that a blacklist line keeps
 	// from being loaded.
 	Blacklisted []*Directive
+	// Cut is set if there are more steps than a plan may have: Steps are the first of them.
+	Cut bool
 }
 
 // maxSteps caps a plan; real ones have under 100 steps.
@@ -151,6 +153,7 @@ func (p *planner) module(m Match) {
 	stack := []planTask{{m, ReasonAsked, withAll}}
 	for len(stack) > 0 {
 		if len(p.plan.Steps) >= maxSteps {
+			p.plan.Cut = true
 			p.add(&fact.ParseError{Source: p.tree.Dir, Field: "steps",
 				Reason: fmt.Sprintf("more than %d steps", maxSteps), Err: fact.ErrTooLarge})
 			return

@@ -138,4 +138,7 @@ func TestLongPlan(t *testing.T) {
 	if err != nil || len(r.Problems) != 1 || !errors.Is(r.Problems[0], fact.ErrTooLarge) {
 		t.Errorf("%d steps, %v %v", len(plan.Steps), r.Problems, err)
 	}
+	if !plan.Cut {
+		t.Error("the plan does not say that it was cut")
+	}
 }
