@@ -68,9 +68,13 @@ func (c *CodeSignature) checkCMS(keys []fact.KeySet) error {
 	case err != nil:
 		return err
 	}
-	if !c.covered(signer) {
+	switch c.covered(signer) {
+	case fact.No:
 		c.SignatureFits = fact.No
 		c.Reasons = append(c.Reasons, "the code directory that the system uses is not the one that was signed")
+		return nil
+	case "":
+		c.Reasons = append(c.Reasons, "the code directory that was signed has a digest that cannot be used")
 		return nil
 	}
 	c.SignatureFits = fact.Yes
@@ -85,9 +89,10 @@ const (
 	oidAgility2 = "1.2.840.113635.100.9.2"
 )
 
-// covered reports whether the signature is over the directory that the system uses: it is listed with the signature;
-// or nothing is listed, and it is the signed one, or says the same as that.
-func (c *CodeSignature) covered(s *sign.Signer) bool {
+// covered says whether the signature is over the directory that the system uses: it is listed with the signature;
+// or nothing is listed, and it is the signed one, or says the same as that. It is unknown if the signed one has a digest
+// that cannot be used.
+func (c *CodeSignature) covered(s *sign.Signer) fact.Tri {
 	digest := c.directory.digest()
 	listed, found := false, false
 	for _, a := range s.Signed {
@@ -101,7 +106,7 @@ func (c *CodeSignature) covered(s *sign.Signer) bool {
 		}
 	}
 	if listed {
-		return found
+		return fact.TriOf(found)
 	}
 	for i := range c.directories {
 		d := &c.directories[i]
@@ -109,9 +114,10 @@ func (c *CodeSignature) covered(s *sign.Signer) bool {
 			continue
 		}
 		best := &c.directory
-		return d.id == best.id && d.team == best.team && d.flags == best.flags && d.platform == best.platform
+		return fact.TriOf(d.id == best.id && d.team == best.team && d.flags == best.flags &&
+			d.platform == best.platform)
 	}
-	return false // the signed one has a digest that is not known
+	return ""
 }
 
 // listsTruncated reports whether a property list of code directory hashes has the digest, cut to 20 bytes.

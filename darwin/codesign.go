@@ -217,7 +217,7 @@ func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 		}
 	}
 	if len(c.directories) == 0 {
-		return CodeSignature{}, signatureError(source, "no code directory")
+		return CodeSignature{}, signatureError(source, "no code directory with a digest that can be used")
 	}
 	c.choose()
 	c.Present = fact.Yes
@@ -266,13 +266,23 @@ func subBlob(source string, b []byte, at uint32) ([]byte, error) {
 	return b[at : at+length], nil
 }
 
-// directoryBlob takes a code directory. One whose digest is not known is left out: another directory will do.
+// usable reports whether a digest may be used: a program may be bound to what FIPS 140 allows, which is not SHA-1.
+func usable(h crypto.Hash) bool {
+	if !h.Available() {
+		return false
+	}
+	_, err := h.New().Write([]byte{0})
+	return err == nil
+}
+
+// directoryBlob takes a code directory. One whose digest is not known, or may not be used, is left out: another
+// directory will do.
 func (c *CodeSignature) directoryBlob(source string, b []byte) error {
 	if len(b) < 44 || be32(b, 0) != magicCodeDirectory {
 		return signatureError(source, "code directory of %d bytes", len(b))
 	}
 	rank, known := hashType(b[37])
-	if !known {
+	if !known || !usable(hashTypes[rank].hash) {
 		return nil
 	}
 	version := be32(b, 8)
