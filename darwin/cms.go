@@ -90,8 +90,8 @@ const (
 )
 
 // covered says whether the signature is over the directory that the system uses: it is listed with the signature;
-// or nothing is listed, and it is the signed one, or says the same as that. It is unknown if the signed one has a digest
-// that cannot be used.
+// or nothing is listed, and it is the signed one, or says the same as that. It is unknown if the signed one has a
+// digest that cannot be used.
 func (c *CodeSignature) covered(s *sign.Signer) fact.Tri {
 	digest := c.directory.digest()
 	listed, found := false, false
