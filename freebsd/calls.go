@@ -81,6 +81,7 @@ const (
 	SourceHints      = "linker_hints" // linker.hints, the index of a module directory
 	SourceLoaderConf = "loader_conf"  // loader.conf and its companions
 	SourceRCConf     = "rc_conf"      // rc.conf and its companions
+	SourceServices   = "rc_scripts"   // the scripts of rc(8), and fstab
 	SourceMachine    = "machine"      // release, identity, clock and boot id
 	SourcePolicy     = "policy"       // securelevel and veriexec
 	SourceDTrace     = "dtrace"       // DTrace probes: not looked at

@@ -4,6 +4,9 @@ package freebsd
 
 import (
 	"context"
+	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/machine"
@@ -13,6 +16,7 @@ import (
 const (
 	WayLoader     = "loader"     // the boot loader loads it, as loader.conf says
 	WayKldList    = "kld_list"   // rc(8) loads it at boot, as rc.conf says
+	WayService    = "service"    // rc(8) loads it at boot for a service, a file system or an interface
 	WayDevmatch   = "devmatch"   // devmatch(8) loads it for a device that has no driver
 	WayDependency = "dependency" // the kernel loads it because another kld needs it
 	WayKldload    = "kldload"    // root loads it by name
@@ -35,12 +39,19 @@ const (
 	ReasonDevBlock   = "devmatch_blocklist" // rc.conf keeps devmatch from loading it
 	ReasonDependency = "dependency"         // another file needs it
 	ReasonUnmet      = "unmet_dependency"   // the kernel would refuse it: nothing provides what it needs
+	ReasonService    = "service"            // a service, a file system or an interface needs it
+	ReasonCompressed = "compressed"         // only the boot loader unpacks its file
+	ReasonMachine    = "machine"            // it is for another processor
+	ReasonNoKernel   = "no_kernel"          // the root has no kernel: it does not boot
 )
 
 // Check answers whether what the query means is, or can get, in the kernel, for each file that it means, and once if it
 // means none. A query is a file's name with or without ".ko", a path, a module's name or the last part of it, an
 // interface's name, or a device: "pci:vendor=0x8086 device=0x10d3", or the text of a NOMATCH event of devctl(4).
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	if k.options.Kernel == fact.KernelAll {
+		return k.checkAll(ctx, query, r)
+	}
 	c, err := k.checker(ctx, r)
 	if err != nil {
 		return nil, err
@@ -48,7 +59,13 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	for _, p := range c.unread.Problems {
 		r.Add(p)
 	}
-	results := c.check(bareName(query))
+	name := bareName(query)
+	if strings.HasPrefix(name, "/") {
+		if err := c.open(k.machine, name, k.options.FileCap()); err != nil {
+			return nil, err
+		}
+	}
+	results := c.check(name)
 	out := make([]fact.Verdict, len(results))
 	for i, f := range results {
 		out[i] = f.Verdict
@@ -56,8 +73,51 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 		if f.name != "" {
 			out[i].Module = k.id(f.name)
 		}
+		if f.copy != "" {
+			out[i].Module += "#" + slashPath(f.copy)
+		}
 	}
 	return out, nil
+}
+
+// checkAll is Check for every kernel on disk.
+func (k *Kernel) checkAll(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	names := kernels(k.machine)
+	if len(names) == 0 {
+		return nil, &fs.PathError{Op: "open", Path: "/boot/" + kernelName + "/" + kernelName, Err: fs.ErrNotExist}
+	}
+	var out []fact.Verdict
+	for _, name := range names {
+		o := k.options
+		o.Kernel = name
+		one := Kernel{machine: k.machine, options: o, kind: k.kind, layout: k.layout}
+		list, err := one.Check(ctx, query, r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// open reads the file of that path, if it lies where no setting names it. It is fs.ErrNotExist for a path that neither
+// is on disk nor was loaded.
+func (c *checker) open(fsys fs.FS, name string, max int64) error {
+	if c.library.find(name) != nil || c.loadedNamed(name) != nil {
+		return nil
+	}
+	file := existing(fsys, name)
+	if file == "" {
+		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	f := readDiskFile(fsys, file, max)
+	f.aside = true
+	lib := *c.library // the others of the System do not see it
+	lib.Files = append(slices.Clone(lib.Files), f)
+	lib.index()
+	c.library, c.needed, c.anything = &lib, nil, nil
+	c.place()
+	return nil
 }
 
 // A checker is what verdicts follow from.
@@ -72,6 +132,14 @@ type checker struct {
 	release string
 	// osRelDate is the release number of the kernel; 0 if it is unknown.
 	osRelDate int64
+	// kernel is the name of the kernel's directory, if the caller chose it; else empty.
+	kernel string
+	// bootless is set for a root without a kernel: a jail's, or an image for one.
+	bootless bool
+
+	asked    map[*diskFile][]request // what the boot asks for, by file
+	anything []request               // what may ask for any file
+	needed   map[*diskFile][]*diskFile
 
 	unread fact.Report // of what bears on the outcome
 }
@@ -82,7 +150,12 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{live: !k.options.Image, library: lib, config: k.conf(ctx)}
+	c := &checker{
+		live: !k.options.Image && k.options.Kernel == "", library: lib, config: k.conf(ctx), kernel: k.options.Kernel,
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if c.live {
 		c.loaded, err = k.walk(ctx)
 		if err != nil {
@@ -96,7 +169,7 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		c.preloads, _ = k.preloads(ctx, r) // the error is reported; it bears on one word
 	}
 	lib.tell(&c.unread)
-	for _, p := range c.config.unread.Problems {
+	for _, p := range slices.Concat(c.config.unread.Problems, c.config.older.Problems) {
 		c.unread.Add(p)
 	}
 	for _, p := range c.config.syntax.Problems {
@@ -104,6 +177,8 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	}
 	if !c.live {
 		c.osRelDate = kernelRelease(lib.Kernel)
+		c.bootless = len(kernels(k.machine)) == 0 && !hasKernel(k.machine, dirOf(k.kernelFile(ctx)))
+		c.place()
 		return c, ctx.Err()
 	}
 	l := readLock(ctx, k.call())
@@ -118,5 +193,6 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	if err != nil {
 		r.Problem(SourceMachine, "", "release", err)
 	}
+	c.place()
 	return c, ctx.Err()
 }

@@ -69,8 +69,10 @@ func checkerOf(t *testing.T, fsys fstest.MapFS, live bool) *checker {
 	conf := readConfig(t.Context(), fsys)
 	c := &checker{
 		live: live, config: conf, osRelDate: 1402000,
-		library: readLibrary(t.Context(), fsys, conf.modulePath(), "/boot/kernel/kernel", 1<<30),
+		library: readLibrary(t.Context(), fsys, conf.modulePath("kernel"), conf.aside(conf.modulePath("kernel")),
+			"/boot/kernel/kernel", 1<<30),
 	}
+	c.place()
 	if live {
 		c.lock = lockOf(t, int64(0), nil).answer()
 		c.loaded = []loadedFile{
@@ -162,7 +164,8 @@ func TestWays(t *testing.T) {
 		t.Errorf("triggers %+v", drm.Triggers)
 	}
 	linux := s.check("linux")[0]
-	want = []fact.Way{{Way: WayLoader, Blocked: fact.Yes}, {Way: WayKldload, Blocked: fact.No}}
+	want = []fact.Way{{Way: WayLoader, Blocked: fact.Yes}, {Way: WayService, Blocked: fact.Yes},
+		{Way: WayKldload, Blocked: fact.No}}
 	if diff := cmp.Diff(want, linux.NextBoot.Ways); diff != "" {
 		t.Error(diff)
 	}
@@ -229,7 +232,7 @@ func TestImageAndSecureLevel(t *testing.T) {
 }
 
 func TestLibrary(t *testing.T) {
-	l := readLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"},
+	l := readLibrary(t.Context(), diskRoot(), []string{"/boot/kernel", "/boot/modules", "/no/such"}, nil,
 		"/boot/kernel/kernel", 1<<30)
 	if len(l.Files) != 8 || len(l.report.Problems) != 0 {
 		t.Fatalf("%d files, %v", len(l.Files), l.report.Problems)
@@ -253,7 +256,7 @@ func TestLibrary(t *testing.T) {
 	}
 	broken := diskRoot()
 	broken["boot/kernel/bad.ko"] = &fstest.MapFile{Data: []byte("\x7fELF")}
-	l = readLibrary(t.Context(), broken, []string{"/boot/kernel"}, "", 1<<30)
+	l = readLibrary(t.Context(), broken, []string{"/boot/kernel"}, nil, "", 1<<30)
 	bad := l.find("bad")
 	if len(bad) != 1 || bad[0].unread == nil || len(l.Files) != 8 {
 		t.Errorf("a broken file costs itself: %+v", bad)

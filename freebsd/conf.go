@@ -32,6 +32,10 @@ type conf struct {
 	at     map[string]int
 	item   *fact.Item // of the file that is being read
 	over   error      // what a value takes that is more than the file may take
+	parent *conf      // what was read before, by everybody; nil for none
+	opaque setting    // the first line that may set anything; its File is empty if there is none
+	ended  bool       // the rest of the files is not run
+	calls  map[string]bool
 }
 
 // The memory of a setting beside its texts, in bytes, and the steps for each byte that replaces a variable.
@@ -46,23 +50,28 @@ const (
 	maxConfLine = 64 << 10
 )
 
-// Lookup returns the setting in force of a name.
+// Lookup returns the setting in force of a name. A name that is set nowhere that was read counts as set, with a Code,
+// if a line may set anything.
 func (c *conf) Lookup(name string) (setting, bool) {
-	i, ok := c.at[name]
-	if !ok {
-		return setting{}, false
+	for ; c != nil; c = c.parent {
+		if i, ok := c.at[name]; ok {
+			return c.Settings[i], true
+		}
+		if c.opaque.File != "" {
+			return setting{Name: name, File: c.opaque.File, Line: c.opaque.Line, Code: c.opaque.Code}, true
+		}
 	}
-	return c.Settings[i], true
+	return setting{}, false
 }
 
-// Words returns the value of a name split at blanks (and commas, which the loader's lists allow),
-// with the setting that says so; nil when it is not set.
+// Words returns the value of a name split at blanks (and at the "," and ";" that the loader's lists allow), with the
+// setting that says so; nil when it is not set.
 func (c *conf) Words(name string) ([]string, setting) {
 	s, ok := c.Lookup(name)
 	if !ok {
 		return nil, s
 	}
-	return strings.FieldsFunc(s.Value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }), s
+	return strings.FieldsFunc(s.Value, func(r rune) bool { return strings.ContainsRune(" \t\n,;", r) }), s
 }
 
 // saysYes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
@@ -75,6 +84,9 @@ func saysYes(value string) bool {
 }
 
 func (c *conf) set(s setting, r *fact.Report) {
+	if s.Value == redactedText {
+		s.Value, s.Code = "", fact.CodeRedacted
+	}
 	if c.at == nil {
 		c.at = map[string]int{}
 	}
@@ -97,17 +109,11 @@ func (c *conf) bad(r *fact.Report, file string, line int, format string, args ..
 // readLoaderConf adds a file of loader.conf(5), or device.hints(5), to the settings: lines
 // name="value", name=word, comments.
 func (c *conf) readLoaderConf(file, text string, r *fact.Report) {
-	c.read(file, text, false, r)
+	c.read(file, text, r)
 }
 
-// readRCConf adds a file of rc.conf(5). It is a shell script; only plain assignments are read, and
-// the value of one that runs a command or uses a variable of elsewhere is unknown.
-func (c *conf) readRCConf(file, text string, r *fact.Report) {
-	c.read(file, text, true, r)
-}
-
-// read adds a file. A line that makes no sense costs itself, which is reported.
-func (c *conf) read(file, text string, shell bool, r *fact.Report) {
+// read adds a file of the loader's. A line that makes no sense costs itself, which is reported.
+func (c *conf) read(file, text string, r *fact.Report) {
 	n := 0
 	c.item = r.Budget.Item(int64(len(text)))
 	defer func() { c.item.Done(); c.item = nil }()
@@ -121,27 +127,19 @@ func (c *conf) read(file, text string, shell bool, r *fact.Report) {
 			c.bad(r, file, n, "line of %d bytes", len(line))
 			continue
 		}
-		for line != "" {
-			line = c.assignment(file, n, line, shell, r)
-		}
+		c.assignment(file, n, line, r)
 	}
 }
 
-// assignment reads one name=value and returns what follows it on the line; shells allow several.
-func (c *conf) assignment(file string, n int, line string, shell bool, r *fact.Report) string {
-	if shell {
-		line = strings.TrimPrefix(line, "export ")
-	}
+// assignment reads one name=value of the loader's.
+func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
 	name, rest, ok := strings.Cut(line, "=")
 	name = strings.TrimRight(name, " \t")
-	if !ok || !confName(name, shell) {
+	if !ok || !confName(name, false) {
 		c.bad(r, file, n, "no assignment")
-		return ""
+		return
 	}
-	if !shell {
-		rest = strings.TrimLeft(rest, " \t")
-	}
-	v, rest, ok := c.value(rest, shell)
+	v, rest, ok := c.value(name, strings.TrimLeft(rest, " \t"), false)
 	s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
 	if c.over = cmp.Or(c.over, c.item.Keep(int64(settingSize+len(v)))); c.over != nil {
 		s.Value, s.Code = "", fact.CodeOf(c.over)
@@ -154,14 +152,9 @@ func (c *conf) assignment(file string, n int, line string, shell bool, r *fact.R
 	}
 	c.set(s, r)
 	rest = strings.TrimLeft(rest, " \t;")
-	if strings.HasPrefix(rest, "#") {
-		return ""
-	}
-	if rest != "" && !shell {
+	if rest != "" && rest[0] != '#' {
 		c.bad(r, file, n, "text behind the value")
-		return ""
 	}
-	return rest
 }
 
 // confName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).
@@ -183,7 +176,7 @@ func confName(s string, shell bool) bool {
 }
 
 // value reads one value, quoted or not, with ${other} replaced by the setting in force.
-func (c *conf) value(s string, shell bool) (v, rest string, ok bool) {
+func (c *conf) value(name, s string, shell bool) (v, rest string, ok bool) {
 	var b strings.Builder
 	quote := byte(0)
 	for i := 0; i < len(s); {
@@ -206,7 +199,7 @@ func (c *conf) value(s string, shell bool) (v, rest string, ok bool) {
 		case ch == '`' && quote != '\'' && shell:
 			return "", "", false
 		case ch == '$' && quote != '\'':
-			n := c.expand(&b, s[i:], shell)
+			n := c.expand(&b, name, s[i:], shell)
 			if n == 0 {
 				return "", "", false
 			}
@@ -222,9 +215,9 @@ func (c *conf) value(s string, shell bool) (v, rest string, ok bool) {
 	return b.String(), "", quote == 0
 }
 
-// expand writes the value of the variable that s begins with, and returns how long its name is; 0
-// when it cannot be told.
-func (c *conf) expand(b *strings.Builder, s string, shell bool) int {
+// expand writes the value of the variable that s begins with, and returns how long its name is; 0 when it cannot be
+// told. of is the variable that is being set: nothing set it before.
+func (c *conf) expand(b *strings.Builder, of, s string, shell bool) int {
 	name, n := "", 0
 	if strings.HasPrefix(s, "${") {
 		end := strings.IndexByte(s, '}')
@@ -242,11 +235,13 @@ func (c *conf) expand(b *strings.Builder, s string, shell bool) int {
 	if !confName(name, shell) {
 		return 0
 	}
-	if v, ok := c.Lookup(name); ok {
-		if c.over = c.item.Work(int64(expandWork * len(v.Value))); v.Code != "" || c.over != nil {
-			return 0
-		}
-		b.WriteString(v.Value)
+	v, ok := c.Lookup(name)
+	if v.Code != "" || !ok && shell && name != of {
+		return 0 // of the environment, or set by what was not read
 	}
+	if c.over = c.item.Work(int64(expandWork * len(v.Value))); c.over != nil {
+		return 0
+	}
+	b.WriteString(v.Value)
 	return n
 }

@@ -53,35 +53,46 @@ exec=".( Loading )"
 }
 
 func TestRCConf(t *testing.T) {
-	var c conf
-	var r fact.Report
-	c.readRCConf("/etc/rc.conf", `hostname='secret'
-kld_list="nvidia-modeset /boot/modules/drm.ko"
-kld_list="${kld_list} fusefs"; kern_securelevel_enable=YES
-export kern_securelevel="1"
-devmatch_blocklist="$(cat /etc/blocked)"
-x=`+"`date`"+`
-. /etc/more.conf
-if [ -f /x ]; then
-y="$unset z"
-path="a\"b"
-`, &r)
-	for name, want := range map[string]string{
-		"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs", "kern_securelevel_enable": "YES",
-		"kern_securelevel": "1",
-		"y":                " z", "hostname": "secret", "path": `a"b`,
+	const unknown = "?"
+	for name, c := range map[string]struct {
+		text string
+		want map[string]string // "-" for unset
+	}{
+		"plain": {"hostname='secret'\nkld_list=\"nvidia-modeset /boot/modules/drm.ko\"\n" +
+			"kld_list=\"${kld_list} fusefs\"; kern_securelevel_enable=YES\nexport kern_securelevel=\"1\"\n" +
+			"path=\"a\\\"b\"\n",
+			map[string]string{"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs",
+				"kern_securelevel_enable": "YES",
+				"kern_securelevel":        "1", "hostname": "secret", "path": `a"b`, "none": "-"}},
+		"computed": {"a=\"$(cat /etc/x)\"\nb=`date`\nc=\"$unset z\"\nd=1\nd=${d:-2}\ne=\"${e} x\"\n",
+			map[string]string{"a": unknown, "b": unknown, "c": unknown, "d": unknown, "e": " x"}},
+		"lines": {"kld_list=\"a\n  b\"\nx=1 # it's a comment\ny=a\\\nb\n",
+			map[string]string{"kld_list": "a   b", "x": "1", "y": "ab"}},
+		"condition": {"a=1\nb=1\nif [ -f /x ]; then\n\ta=2\nfi\nc=1\n[ -f /y ] && c=2\n" +
+			"case $x in\ny) d=1;;\nesac\nb=3\n",
+			map[string]string{"a": unknown, "b": "3", "c": unknown, "d": unknown, "z": "-"}},
+		"other file":     {"a=1\n. /etc/more.conf\nb=2\n", map[string]string{"a": unknown, "b": "2", "c": unknown}},
+		"function":       {"f() {\n\ta=1\n}\nb=1\nf\nc=1\n", map[string]string{"a": unknown, "b": unknown, "c": "1"}},
+		"unused":         {"f() { a=1; }\nb=1\nlogger hello\n", map[string]string{"a": "-", "b": "1"}},
+		"of one command": {"a=1 logger x\nb=1\n", map[string]string{"a": "-", "b": "1"}},
+		"presets":        {"a=1\n: ${a:=2}\n: ${b:=\"3\"}\n", map[string]string{"a": "1", "b": "3"}},
+		"exit":           {"a=1\nexit 0\nb=1\n", map[string]string{"a": "1", "b": "-"}},
+		"document":       {"cat <<EOF\na=1\nEOF\nb=1\n", map[string]string{"a": "-", "b": "1"}},
+		"redacted":       {"a=\"[redacted]\"\nb=1\n", map[string]string{"a": unknown, "b": "1"}},
+		"redacted line":  {"# [redacted]\nb=1\n", map[string]string{"a": unknown, "b": unknown}},
+		"open quote":     {"a=\"x\nb=1\n", map[string]string{"a": unknown, "b": "1"}},
 	} {
-		if got, ok := c.Lookup(name); !ok || got.Value != want || got.Code != "" {
-			t.Errorf("%s = %+v, want %q", name, got, want)
+		var conf conf
+		var r fact.Report
+		conf.readRCConf("/etc/rc.conf", c.text, &r)
+		for variable, want := range c.want {
+			got, ok := conf.Lookup(variable)
+			switch {
+			case want == "-" && ok, want == unknown && (got.Code == "" || got.Value != ""),
+				want != "-" && want != unknown && (got.Value != want || got.Code != ""):
+				t.Errorf("%s: %s = %+v, want %q", name, variable, got, want)
+			}
 		}
-	}
-	for _, name := range []string{"devmatch_blocklist", "x"} {
-		if got, _ := c.Lookup(name); got.Code != fact.CodeUnsupported || got.Value != "" {
-			t.Errorf("%s is computed: %+v", name, got)
-		}
-	}
-	if len(r.Problems) != 4 {
-		t.Errorf("problems %v", r.Problems)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -17,86 +18,289 @@ import (
 
 // A config is the configuration that decides what is loaded at boot and what is never loaded.
 type config struct {
-	// Loader is what the boot loader reads; RC what rc(8) reads.
-	Loader, RC conf
+	// Loader is what the boot loader reads; RC what rc(8) reads for every service; Sysctl is sysctl.conf.
+	Loader, RC, Sysctl conf
 	// Files are the files that were read, with a leading "/".
 	Files  []string
 	unread fact.Report // the files that exist and could not be read
+	older  fact.Report // what a recording is too old to have
 	syntax fact.Report // the lines that make no sense; only Check reports them
+
+	fsys     fs.ReadDirFS
+	commands []setting        // the loader's exec lines, each a command of the loader
+	forth    fact.Tri         // whether the boot loader is the one written in Forth; empty if the root does not say
+	own      map[string]*conf // rc.conf.d/SERVICE of a service
+	ownFiles map[string][]string
+	services []service // nil if they were not read
+	scripts  bool      // the root has scripts of rc(8)
+	mounts   []mount
 }
 
-// loaderFiles are what the boot loader reads, in order; directories end in "/".
-var loaderFiles = []string{
-	"boot/defaults/loader.conf", "boot/device.hints", "boot/loader.conf", "boot/loader.conf.d/",
-	"boot/loader.conf.local",
-}
-
-var rcFiles = []string{
-	"etc/defaults/rc.conf", "etc/rc.conf", "etc/rc.conf.local", "etc/rc.conf.d/", "usr/local/etc/rc.conf.d/",
-}
+const (
+	loaderDefaults = "boot/defaults/loader.conf"
+	rcDefaults     = "etc/defaults/rc.conf"
+	maxConfFiles   = 256
+	maxConfFile    = 4 << 20
+)
 
 // An addFunc adds the text of a file to a conf.
 type addFunc func(file, text string, r *fact.Report)
 
 // readConfig reads the configuration of a machine. Files that do not exist cost nothing.
 func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
-	c := &config{Loader: conf{source: SourceLoaderConf}, RC: conf{source: SourceRCConf}}
-	for _, name := range loaderFiles {
-		c.read(ctx, fsys, name, ".conf", c.Loader.readLoaderConf)
+	c := &config{fsys: fsys, own: map[string]*conf{}}
+	c.Loader, c.RC, c.Sysctl = conf{source: SourceLoaderConf}, conf{source: SourceRCConf}, conf{source: SourceRCConf}
+	if err := ctx.Err(); err != nil {
+		c.lose(SourceLoaderConf, err)
+		c.lose(SourceRCConf, err)
+		c.lose(SourceServices, err)
+		return c
 	}
-	for _, name := range rcFiles {
-		c.read(ctx, fsys, name, "", c.RC.readRCConf)
-	}
+	c.readLoader()
+	c.readRC()
+	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.readLoaderConf)
+	c.readFile("etc/fstab", SourceServices, c.readFstab)
+	c.readServices(ctx)
 	return c
 }
 
-func (c *config) read(ctx context.Context, fsys fs.ReadDirFS, name, suffix string, add addFunc) {
-	if ctx.Err() != nil {
-		c.lose(ctx.Err())
+// lose reports a file of a source that could not be read.
+func (c *config) lose(source string, err error) {
+	if errors.Is(err, fact.ErrOlder) {
+		c.older.Problem(source, "", "", err)
 		return
 	}
-	dir, isDir := strings.CutSuffix(name, "/")
-	if !isDir {
-		c.readFile(fsys, name, add)
-		return
+	c.unread.Problem(source, "", "", err)
+}
+
+// lost returns why something of the source is not known; ok is false if all of it was read.
+func (c *config) lost(source string) (p fact.Problem, ok bool) {
+	if p, ok = c.unread.First(source); !ok {
+		p, ok = c.older.First(source)
 	}
-	entries, err := fsys.ReadDir(dir)
+	return p, ok
+}
+
+// readFile adds a file and reports whether there is one.
+func (c *config) readFile(name, source string, add addFunc) bool {
+	b, err := limit.ReadFile(c.fsys, slashPath(name), maxConfFile)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			c.lose(err)
+			c.lose(source, err)
 		}
-		return
+		return false
+	}
+	file := "/" + slashPath(name)
+	c.Files = append(c.Files, file)
+	add(file, string(b), &c.syntax)
+	return true
+}
+
+// readDir adds the files of a directory, by name.
+func (c *config) readDir(dir, suffix, source string, add addFunc) {
+	for _, name := range c.names(dir, source) {
+		if strings.HasSuffix(name, suffix) {
+			c.readFile(dir+"/"+name, source, add)
+		}
+	}
+}
+
+// names returns the names of the files in a directory, sorted.
+func (c *config) names(dir, source string) []string {
+	var names []string
+	for _, e := range c.entries(dir, source) {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// entries returns what is in a directory, sorted by name; none if there is no such directory.
+func (c *config) entries(dir, source string) []fs.DirEntry {
+	entries, err := c.fsys.ReadDir(slashPath(dir))
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.lose(source, err)
+		}
+		return nil
+	}
+	if len(entries) > 4*maxConfFiles {
+		c.lose(source, limit.TooLarge(dir, 4*maxConfFiles))
+		entries = entries[:4*maxConfFiles]
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
-	for _, e := range entries[:min(len(entries), 256)] {
-		if !e.IsDir() && strings.HasSuffix(e.Name(), suffix) {
-			c.readFile(fsys, dir+"/"+e.Name(), add)
+	return entries
+}
+
+// readLoader reads what the boot loader reads, in its order: stand/lua/config.lua and, before it, support.4th. Each
+// file is read once. A file that changes the list of files makes the loader walk the new list.
+func (c *config) readLoader() {
+	c.forth = c.forthLoader()
+	add := func(file, text string, r *fact.Report) { c.Loader.readLoaderConf(file, text, r); c.takeCommand() }
+	c.readFile(loaderDefaults, SourceLoaderConf, add)
+	if _, ok := c.Loader.Lookup("loader_conf_files"); !ok { // a root without the defaults, or with a part of them
+		for _, s := range []setting{{Name: "loader_conf_files", Value: "/boot/device.hints /boot/loader.conf"},
+			{Name: "loader_conf_dirs", Value: "/boot/loader.conf.d"},
+			{Name: "local_loader_conf_files", Value: "/boot/loader.conf.local"},
+			{Name: "nextboot_conf", Value: "/boot/nextboot.conf"}} {
+			c.Loader.set(s, &c.syntax)
+		}
+	}
+	seen := map[string]bool{}
+	c.readList("loader_conf_files", seen, add)
+	dirs, _ := c.Loader.Words("loader_conf_dirs")
+	for _, dir := range dirs[:min(len(dirs), maxConfFiles)] {
+		c.readDir(dir, ".conf", SourceLoaderConf, add)
+	}
+	c.readList("local_loader_conf_files", seen, add)
+	c.readNextboot(add)
+}
+
+// readList reads the files that a setting lists, again as long as they change it.
+func (c *config) readList(name string, seen map[string]bool, add addFunc) {
+	for range maxConfFiles {
+		words, s := c.Loader.Words(name)
+		i := slices.IndexFunc(words, func(w string) bool { return !seen[w] })
+		if i < 0 || len(seen) == maxConfFiles {
+			if s.Code != "" {
+				c.lose(SourceLoaderConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: name, Reason: "is computed"})
+			}
+			return
+		}
+		seen[words[i]] = true
+		c.readFile(words[i], SourceLoaderConf, add)
+	}
+}
+
+// readNextboot reads the settings for the next boot only: the loader written in Lua obeys them unless the file begins
+// with nextboot_enable="NO", the one in Forth only behind YES.
+func (c *config) readNextboot(add addFunc) {
+	s, ok := c.Loader.Lookup("nextboot_conf")
+	if !ok || s.Value == "" {
+		s.Value = "/boot/nextboot.conf"
+	}
+	c.readFile(s.Value, SourceLoaderConf, func(file, text string, r *fact.Report) {
+		off := strings.HasPrefix(text, `nextboot_enable="NO"`)
+		if c.forth == fact.Yes {
+			off = !strings.Contains(strings.ToUpper(text), `NEXTBOOT_ENABLE="YES"`)
+		}
+		if !off {
+			add(file, text, r)
+		}
+	})
+}
+
+// takeCommand keeps the loader's command that an exec line gives, of which there may be many.
+func (c *config) takeCommand() {
+	if i, ok := c.Loader.at["exec"]; ok && c.Loader.Settings[i].Value != "" && len(c.commands) < maxConfFiles {
+		if n := len(c.commands); n == 0 || c.commands[n-1] != c.Loader.Settings[i] {
+			c.commands = append(c.commands, c.Loader.Settings[i])
 		}
 	}
 }
 
-// lose reports a file that could not be read, under the loader's source whichever of the two it belongs to.
-func (c *config) lose(err error) { c.unread.Problem(SourceLoaderConf, "", "", err) }
-
-func (c *config) readFile(fsys fs.FS, name string, add addFunc) {
-	b, err := limit.ReadFile(fsys, name, 4<<20)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			c.lose(err)
+// forthLoader reports which interpreter the boot loader has: /boot/loader is a link to one, or only the files of one
+// are there.
+func (c *config) forthLoader() fact.Tri {
+	if l, ok := c.fsys.(fs.ReadLinkFS); ok {
+		if to, err := l.ReadLink("boot/loader"); err == nil {
+			switch {
+			case strings.HasSuffix(to, "_4th"):
+				return fact.Yes
+			case strings.HasSuffix(to, "_lua"):
+				return fact.No
+			}
 		}
-		return
 	}
-	c.Files = append(c.Files, "/"+name)
-	add("/"+name, string(b), &c.syntax)
+	_, lua := fs.Stat(c.fsys, "boot/lua")
+	_, forth := fs.Stat(c.fsys, "boot/support.4th")
+	switch {
+	case lua == nil && errors.Is(forth, fs.ErrNotExist):
+		return fact.No
+	case forth == nil && errors.Is(lua, fs.ErrNotExist):
+		return fact.Yes
+	}
+	return ""
 }
 
-// modulePath returns the directories that a kernel booted with this configuration will search: its
-// own, then those of the loader's module_path.
-func (c *config) modulePath() []string {
-	kernel := "kernel"
+// readRC reads what rc.subr reads for every service: the defaults and the files that rc_conf_files lists.
+func (c *config) readRC() {
+	c.readRCFile(rcDefaults)
+	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.RC.readRCConf)
+	files, s := c.RC.Words("rc_conf_files")
+	if len(files) == 0 {
+		files = []string{"/etc/rc.conf", "/etc/rc.conf.local"}
+		if s.Code != "" && s.Line > 0 {
+			c.lose(SourceRCConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
+		}
+	}
+	for _, name := range files[:min(len(files), maxConfFiles)] {
+		c.readRCFile(name)
+	}
+	c.ownFiles = map[string][]string{}
+	for _, dir := range []string{"etc/rc.conf.d", "usr/local/etc/rc.conf.d"} {
+		for _, e := range c.entries(dir, SourceRCConf) {
+			c.ownFiles[e.Name()] = append(c.ownFiles[e.Name()], dir+"/"+e.Name())
+			if ownRead(e.Name()) {
+				c.of(e.Name())
+			}
+		}
+	}
+}
+
+// ownRead reports whether a policy shows the service's own settings.
+func ownRead(service string) bool {
+	return service == "kld" || service == "devmatch" || service == "securelevel"
+}
+
+// readRCFile reads one file for every service. One that cannot be read may set anything.
+func (c *config) readRCFile(name string) {
+	lost := c.unread.Count(SourceRCConf)
+	c.readFile(name, SourceRCConf, c.RC.readRCConf)
+	if c.unread.Count(SourceRCConf) > lost {
+		p, _ := c.lost(SourceRCConf)
+		c.RC.hide("/"+slashPath(name), 0, p.Code)
+	}
+}
+
+// hasScript reports whether the root has the script of a service of the system.
+func (c *config) hasScript(name string) bool {
+	_, err := fs.Stat(c.fsys, scriptDirs[0]+"/"+name)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// of returns what a service sees: the settings of all, and those of rc.conf.d/SERVICE, a file or a directory.
+func (c *config) of(service string) *conf {
+	if own, ok := c.own[service]; ok {
+		return own
+	}
+	own := &c.RC
+	if files := c.ownFiles[service]; files != nil {
+		own = &conf{source: SourceRCConf, parent: &c.RC}
+		for _, name := range files {
+			if st, err := fs.Stat(c.fsys, name); err == nil && st.IsDir() {
+				c.readDir(name, "", SourceRCConf, own.readRCConf)
+			} else {
+				c.readFile(name, SourceRCConf, own.readRCConf)
+			}
+		}
+	}
+	c.own[service] = own
+	return own
+}
+
+// kernelName returns the name of the kernel that boots: "kernel" unless loader.conf says another.
+func (c *config) kernelName() string {
 	if s, ok := c.Loader.Lookup("kernel"); ok && s.Value != "" {
-		kernel = s.Value
+		return s.Value
 	}
+	return kernelName
+}
+
+// modulePath returns the directories that the named kernel will search: its own, then those of the loader's
+// module_path.
+func (c *config) modulePath(kernel string) []string {
 	dirs := []string{path.Join("/boot", kernel)}
 	if strings.HasPrefix(kernel, "/") {
 		dirs[0] = path.Clean(kernel)
@@ -113,72 +317,51 @@ func (c *config) modulePath() []string {
 	return dirs
 }
 
-// loads returns the setting by which the boot loader loads the file of that base name (without
-// ".ko"), and whether there is one that says YES.
-func (c *config) loads(base string) (setting, bool) {
-	for _, s := range c.Loader.Settings {
-		name, ok := strings.CutSuffix(s.Name, "_load")
-		if !ok || !strings.EqualFold(s.Value, "YES") {
-			continue
-		}
-		file := name
-		if n, ok := c.Loader.Lookup(name + "_name"); ok && n.Value != "" {
-			file = n.Value
-		}
-		if t, ok := c.Loader.Lookup(name + "_type"); ok && t.Value != "" && !strings.HasPrefix(t.Value, "elf") {
-			continue // data, such as a splash image
-		}
-		if baseName(file) == base {
-			return s, true
-		}
-	}
-	return setting{}, false
-}
-
-// listed looks a base name up in a list of names or paths, with or without ".ko".
-func listed(c *conf, name, base string) (setting, bool) {
-	words, s := c.Words(name)
-	for _, w := range words {
-		if baseName(w) == base {
-			return s, true
-		}
-	}
-	return setting{}, false
-}
-
-// blacklisted returns the loader's module_blacklist, if it names the file of that base name. Only
-// the boot loader heeds it: kldload(8) does not.
-func (c *config) blacklisted(base string) (setting, bool) {
-	return listed(&c.Loader, "module_blacklist", base)
-}
-
-// rcListed returns rc.conf's kld_list, if it names the file of that base name.
-func (c *config) rcListed(base string) (setting, bool) { return listed(&c.RC, "kld_list", base) }
-
-// devmatchBlocked returns rc.conf's devmatch_blocklist, if it names the file of that base name.
-func (c *config) devmatchBlocked(base string) (setting, bool) {
-	for _, name := range []string{"devmatch_blocklist", "devmatch_blacklist"} {
-		if s, ok := c.RC.Lookup(name); ok && (s.Value != "" || s.Code != "") {
-			return listed(&c.RC, name, base)
-		}
-	}
-	return setting{}, false
-}
-
 // devmatchEnabled returns rc.conf's devmatch_enable; devmatch runs when that is yes, and known is
 // false when no file sets it.
 func (c *config) devmatchEnabled() (s setting, yes, known bool) {
-	s, known = c.RC.Lookup("devmatch_enable")
+	s, known = c.of("devmatch").Lookup("devmatch_enable")
 	return s, known && saysYes(s.Value), known && s.Code == ""
 }
 
-// secureLevel returns the securelevel that rc(8) raises the kernel to at the end of a boot, and
-// whether it does.
-func (c *config) secureLevel() (level setting, raised bool) {
-	enable, ok := c.RC.Lookup("kern_securelevel_enable")
-	if !ok || !saysYes(enable.Value) {
-		return enable, false
+// devmatchBlocked returns rc.conf's devmatch_blocklist, if it names the file of that base name. ok is false too if the
+// value is not known.
+func (c *config) devmatchBlocked(base string) (setting, bool) {
+	rc := c.of("devmatch")
+	for _, name := range []string{"devmatch_blocklist", "devmatch_blacklist"} {
+		if s, ok := rc.Lookup(name); ok && (s.Value != "" || s.Code != "") {
+			words, s := rc.Words(name)
+			named := func(w string) bool { return strings.TrimSuffix(w, ".ko") == base }
+			return s, slices.ContainsFunc(words, named)
+		}
 	}
-	level, ok = c.RC.Lookup("kern_securelevel")
-	return level, ok && level.Value != "" && !strings.HasPrefix(level.Value, "-") && level.Value != "0"
+	return setting{}, false
+}
+
+// secureLevel answers whether something raises the securelevel by the end of a boot: rc.d/securelevel or sysctl.conf.
+// The setting is the one that does. It does not apply if nothing does.
+func (c *config) secureLevel() (setting, fact.Answer) {
+	if s, ok := c.Sysctl.Lookup("kern.securelevel"); ok {
+		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {
+			return s, fact.Stops(s.reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))
+		}
+	}
+	rc := c.of("securelevel")
+	enable, ok := rc.Lookup("kern_securelevel_enable")
+	level, _ := rc.Lookup("kern_securelevel")
+	n, err := strconv.Atoi(level.Value)
+	switch {
+	case enable.Code != "" || saysYes(enable.Value) && (level.Code != "" || level.Value != "" && err != nil):
+		s := level
+		if enable.Code != "" {
+			s = enable
+		}
+		return s, fact.UnsureOf(s.unknown(ReasonLevel))
+	case ok && saysYes(enable.Value) && n > 0:
+		return level, fact.Stops(level.reason(ReasonLevel, "rc(8) raises the securelevel at the end of the boot"))
+	}
+	if p, lost := c.lost(SourceRCConf); lost {
+		return setting{Code: p.Code}, fact.Unsure(ReasonLevel, "whether rc(8) raises the securelevel is not known: "+p.Text)
+	}
+	return enable, fact.Answer{}
 }

@@ -50,11 +50,19 @@ func (k *Kernel) listedFiles(ctx context.Context) (*library, error) {
 	if k.options.Asks(fact.DetailFiles) {
 		return k.files(ctx)
 	}
+	if err := k.chosen(ctx); err != nil {
+		return nil, err
+	}
 	lib := newLibrary(nil, nil)
 	walkDirs(ctx, k.machine, k.dirs(ctx), &lib.report, func(path string) bool {
 		lib.Files = append(lib.Files, diskFile{Path: path})
 		return ctx.Err() == nil
 	})
+	for _, p := range k.aside(ctx) {
+		if p = existing(k.machine, p); p != "" {
+			lib.Files = append(lib.Files, diskFile{Path: p, aside: true})
+		}
+	}
 	lib.index()
 	return lib, ctx.Err()
 }
@@ -130,33 +138,99 @@ func (k *Kernel) conf(ctx context.Context) *config {
 // dirs returns the directories that the kernel loads from: those it says itself, else those that the configuration
 // gives it.
 func (k *Kernel) dirs(ctx context.Context) []string {
-	if !k.options.Image {
+	if !k.options.Image && k.options.Kernel == "" {
 		if text, err := k.call().text(ctx, sysctlModulePath); err == nil {
 			return splitModulePath(text)
 		}
 	}
-	return k.conf(ctx).modulePath()
+	return k.conf(ctx).modulePath(k.kernelDir(ctx))
 }
+
+// aside returns the paths outside of the module path that the configuration names.
+func (k *Kernel) aside(ctx context.Context) []string { return k.conf(ctx).aside(k.dirs(ctx)) }
 
 // kernelFile returns the path of the kernel's own file.
 func (k *Kernel) kernelFile(ctx context.Context) string {
-	if !k.options.Image {
+	if !k.options.Image && k.options.Kernel == "" {
 		if file, err := k.call().text(ctx, sysctlBootFile); err == nil && strings.HasPrefix(file, "/") {
 			return file
 		}
 	}
-	return k.conf(ctx).modulePath()[0] + "/kernel"
+	return kernelIn(k.machine, k.conf(ctx).modulePath(k.kernelDir(ctx))[0])
+}
+
+// kernelDir returns the name of the directory of the kernel in question: the one that was asked for, else the one that
+// loader.conf boots. If that one has no kernel and only one other has, it is that.
+func (k *Kernel) kernelDir(ctx context.Context) string {
+	if k.options.Kernel != "" && k.options.Kernel != fact.KernelAll {
+		return k.options.Kernel
+	}
+	name := k.conf(ctx).kernelName()
+	if !hasKernel(k.machine, k.conf(ctx).modulePath(name)[0]) {
+		if others := kernels(k.machine); len(others) == 1 {
+			return others[0]
+		}
+	}
+	return name
+}
+
+// kernelIn returns the path of the kernel in a directory: "kernel", or its compressed file if only that is there.
+func kernelIn(fsys fs.FS, dir string) string {
+	file := dir + "/" + kernelName
+	for _, suffix := range append([]string{""}, suffixes...) {
+		if _, err := fs.Stat(fsys, slashPath(file+suffix)); !errors.Is(err, fs.ErrNotExist) {
+			return file + suffix
+		}
+	}
+	return file
+}
+
+// hasKernel reports whether a directory has a kernel. One that cannot be looked into may have.
+func hasKernel(fsys fs.FS, dir string) bool {
+	_, err := fs.Stat(fsys, slashPath(kernelIn(fsys, dir)))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// kernels returns the names of the directories in /boot that have a kernel, sorted.
+func kernels(fsys fs.ReadDirFS) []string {
+	entries, err := fsys.ReadDir("boot")
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries[:min(len(entries), maxConfFiles)] {
+		if e.Type()&^fs.ModeSymlink == fs.ModeDir && hasKernel(fsys, "/boot/"+e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// chosen returns an error if the kernel that was asked for is not there.
+func (k *Kernel) chosen(ctx context.Context) error {
+	name := k.options.Kernel
+	if name == "" || name == fact.KernelAll {
+		return nil
+	}
+	if dir := k.conf(ctx).modulePath(name)[0]; !hasKernel(k.machine, dir) {
+		return &fs.PathError{Op: "open", Path: dir + "/" + kernelName, Err: fs.ErrNotExist}
+	}
+	return nil
 }
 
 // files returns every file on disk with its metadata, and the kernel's, read once.
 func (k *Kernel) files(ctx context.Context) (*library, error) {
-	dirs, kernel := k.dirs(ctx), k.kernelFile(ctx)
+	if err := k.chosen(ctx); err != nil {
+		return nil, err
+	}
+	dirs, kernel, aside := k.dirs(ctx), k.kernelFile(ctx), k.aside(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.library != nil {
 		return k.library, nil
 	}
-	lib := readLibrary(ctx, k.machine, dirs, kernel, k.options.FileCap())
+	lib := readLibrary(ctx, k.machine, dirs, aside, kernel, k.options.FileCap())
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -179,11 +253,17 @@ func (k *Kernel) File(_ context.Context, path string, _ *fact.Report) ([]Record,
 func ReadFile(
 	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
 ) (m []Record, ok bool, err error) {
-	if !strings.HasPrefix(string(head), "\x7fELF") {
+	packed := strings.HasPrefix(string(head), "\x1f\x8b") || strings.HasPrefix(string(head), "BZh")
+	packed = packed && uncompressed(name) != name
+	if !packed && !strings.HasPrefix(string(head), "\x7fELF") {
 		return nil, false, nil
 	}
+	read := readMetadata
+	if packed {
+		read = readCompressed
+	}
 	f := diskFile{Path: name}
-	if f.metadata, err = readMetadata(fsys, name, o.FileCap(), &f.report); err != nil {
+	if f.metadata, err = read(fsys, name, o.FileCap(), &f.report); err != nil {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}
 	return []Record{fileRecord(&f, fact.KindFreeBSDKld)}, true, nil

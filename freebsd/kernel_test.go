@@ -215,7 +215,7 @@ func TestReports(t *testing.T) {
 	m.Disk["etc/rc.conf"] = &fstest.MapFile{Data: []byte(". /etc/more.conf\n")}
 	for key, want := range map[string]string{
 		"boot/modules": SourceModulePath, "sysctl " + sysctlPreloaded: SourcePreloaded, "uname": SourceMachine,
-		"etc/rc.conf": SourceLoaderConf, "none": SourceRCConf, "kldnext 0": SourceKldstat,
+		"etc/rc.conf": SourceRCConf, "none": SourceRCConf, "kldnext 0": SourceKldstat,
 		"boot/kernel/if_em.ko": SourceModulePath,
 	} {
 		var r fact.Report

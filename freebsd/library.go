@@ -23,10 +23,28 @@ type diskFile struct {
 	*metadata
 	unread error       // why there is no metadata; nil if there is, or if the file was only listed
 	report fact.Report // of this file alone: the problems of its record
+	aside  bool        // it lies outside of the module path: a setting, or the question, names it
 }
 
-// Name returns the file's base name.
-func (f *diskFile) Name() string { return fileName(f.Path) }
+// Name returns the file's base name, without what says that it is compressed: the boot loader's name for it.
+func (f *diskFile) Name() string { return fileName(uncompressed(f.Path)) }
+
+// compressed reports whether only the boot loader can read it: kldload(2) unpacks nothing.
+func (f *diskFile) compressed() bool { return uncompressed(f.Path) != f.Path }
+
+// suffixes are those of the compressed files that the boot loader opens under the name without (stand/libsa: gzipfs.c,
+// bzipfs.c).
+var suffixes = []string{".gz", ".bz2"}
+
+// uncompressed returns a path without the suffix of a compressed file.
+func uncompressed(path string) string {
+	for _, suffix := range suffixes {
+		if p, ok := strings.CutSuffix(path, suffix); ok {
+			return p
+		}
+	}
+	return path
+}
 
 // A library is the .ko files of a machine's module path and, when it could be read, its kernel,
 // with indexes of what they declare.
@@ -37,6 +55,9 @@ type library struct {
 	Kernel *diskFile
 	report fact.Report // of the directories that could not be read
 
+	dirs       []string          // the module path
+	hints      map[string]*hints // of the directories that have an index that makes sense
+	paths      map[string]*diskFile
 	interfaces map[string][]provision
 	modules    map[string][]*diskFile // by module, record and interface name, and last parts of names
 	names      map[string][]*diskFile // by file name
@@ -84,7 +105,7 @@ func walkDirs(ctx context.Context, fsys fs.ReadDirFS, dirs []string, r *fact.Rep
 		}
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".ko") && !e.IsDir() && !yield(path.Clean("/"+dir)+"/"+e.Name()) {
+			if strings.HasSuffix(uncompressed(e.Name()), ".ko") && !e.IsDir() && !yield(path.Clean("/"+dir)+"/"+e.Name()) {
 				return
 			}
 		}
@@ -93,7 +114,11 @@ func walkDirs(ctx context.Context, fsys fs.ReadDirFS, dirs []string, r *fact.Rep
 
 // readDisk reads the metadata of the file at path, of at most max bytes.
 func readDisk(fsys fs.FS, path string, max int64, r *fact.Report) (*metadata, error) {
-	m, err := readMetadata(fsys, slashPath(path), max, r)
+	read := readMetadata
+	if uncompressed(path) != path {
+		read = readCompressed
+	}
+	m, err := read(fsys, slashPath(path), max, r)
 	if errors.Is(err, fs.ErrNotExist) { // in the same words on every machine
 		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
@@ -107,19 +132,46 @@ func readDiskFile(fsys fs.FS, path string, max int64) diskFile {
 	return f
 }
 
-// readLibrary reads the files in the directories, and the kernel if its path is not empty.
-func readLibrary(ctx context.Context, fsys fs.ReadDirFS, dirs []string, kernel string, max int64) *library {
-	l := &library{}
+// readLibrary reads the files in the directories, those that lie aside, and the kernel if its path is not empty.
+func readLibrary(
+	ctx context.Context, fsys fs.ReadDirFS, dirs, aside []string, kernel string, max int64,
+) *library {
+	l := &library{dirs: dirs, hints: map[string]*hints{}}
+	var index fact.Report // what an index lacks, its files say
+	for _, dir := range dirs[:min(len(dirs), maxDirs)] {
+		if h, err := readHints(fsys, dir, &index); err == nil {
+			l.hints[path.Clean("/"+dir)] = h
+		}
+	}
 	walkDirs(ctx, fsys, dirs, &l.report, func(p string) bool {
 		l.Files = append(l.Files, readDiskFile(fsys, p, max))
 		return ctx.Err() == nil
 	})
+	for _, p := range aside {
+		if p = existing(fsys, p); p != "" && !slices.ContainsFunc(l.Files, func(f diskFile) bool { return f.Path == p }) {
+			f := readDiskFile(fsys, p, max)
+			f.aside = true
+			l.Files = append(l.Files, f)
+		}
+	}
 	if kernel != "" {
 		k := readDiskFile(fsys, kernel, max)
 		l.Kernel = &k
 	}
 	l.index()
 	return l
+}
+
+// existing returns the file that a path in a setting means: itself, or with ".ko", or compressed. It is empty if there
+// is none.
+func existing(fsys fs.FS, p string) string {
+	for _, name := range loaderNames(path.Clean("/" + p)) {
+		st, err := fs.Stat(fsys, slashPath(name))
+		if err == nil && !st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+	return ""
 }
 
 // kernelModules returns the modules that the kernel's file declares; nil if it was not read.
@@ -161,12 +213,18 @@ func asError(p fact.Problem) error { return fact.Problem{Code: p.Code, Text: p.T
 // newLibrary makes a library of files that were read one by one.
 func newLibrary(files []diskFile, kernel *diskFile) *library {
 	l := &library{Files: files, Kernel: kernel}
+	for i := range files {
+		if dir := path.Dir(files[i].Path); !slices.Contains(l.dirs, dir) {
+			l.dirs = append(l.dirs, dir)
+		}
+	}
 	l.index()
 	return l
 }
 
 func (l *library) index() {
 	l.interfaces, l.modules, l.names = map[string][]provision{}, map[string][]*diskFile{}, map[string][]*diskFile{}
+	l.paths = map[string]*diskFile{}
 	if l.Kernel != nil {
 		l.add(l.Kernel)
 	}
@@ -177,6 +235,7 @@ func (l *library) index() {
 
 func (l *library) add(f *diskFile) {
 	l.names[f.Name()] = append(l.names[f.Name()], f)
+	l.paths[f.Path] = f
 	if f.metadata == nil {
 		return
 	}
@@ -199,20 +258,6 @@ func (l *library) module(name string, f *diskFile) {
 
 // lastPart returns what follows the last "/" of a module's name: "aesni" of "nexus/aesni".
 func lastPart(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
-// provider returns the file that meets the dependency, as the kernel would choose it; nil when
-// there is none.
-func (l *library) provider(d Depend) *diskFile {
-	have := l.interfaces[d.Name]
-	versions := make([]int32, len(have))
-	for i, p := range have {
-		versions[i] = p.version
-	}
-	if i := d.choose(versions); i >= 0 {
-		return have[i].file
-	}
-	return nil
-}
 
 // requires returns the files that f depends on, each once, in the order of its DEPEND records, and
 // the dependencies that nothing meets. What the file itself provides is left out, as the kernel
@@ -239,26 +284,6 @@ func (l *library) requires(f *diskFile) (files []*diskFile, missing []Depend) {
 		}
 	}
 	return files, missing
-}
-
-// find returns the files that a name means: a file name with or without ".ko", else a path, else a
-// module's, record's or interface's name, or the last part of a module's name. The kernel's own
-// file is among them when the name is that of something compiled in.
-func (l *library) find(name string) []*diskFile {
-	if strings.HasPrefix(name, "/") {
-		for i := range l.Files {
-			if l.Files[i].Path == name {
-				return []*diskFile{&l.Files[i]}
-			}
-		}
-		return nil
-	}
-	for _, n := range []string{name, name + ".ko"} {
-		if files := l.names[n]; len(files) > 0 {
-			return files
-		}
-	}
-	return l.modules[name]
 }
 
 // A match is a file that drives a device, with the table that says so.
@@ -296,18 +321,19 @@ func (f *diskFile) match(d device) (match, bool) {
 	return match{}, false
 }
 
-// lacks returns how many of the modules that the kernel shows of the file the file does not declare. A name that the
-// kernel cut is compared as far as it goes.
-func (m *metadata) lacks(loaded []moduleStat) (missing int) {
+// undeclared returns the names of the modules that the kernel shows of the file and the file does not declare. A name
+// that the kernel cut is compared as far as it goes.
+func (m *metadata) undeclared(loaded []moduleStat) []string {
+	var names []string
 	for _, s := range loaded {
 		found := slices.ContainsFunc(m.Modules, func(d Module) bool {
 			return d.Name == s.Name || s.Cut && strings.HasPrefix(d.Name, s.Name)
 		})
 		if !found {
-			missing++
+			names = append(names, s.Name)
 		}
 	}
-	return missing
+	return names
 }
 
 // errMissing is the error for a dependency that no file meets.

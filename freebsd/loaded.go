@@ -227,7 +227,7 @@ func compare(m *Record, loaded *loadedFile, f *diskFile, kernelID string) {
 			return
 		}
 	}
-	if n := f.lacks(loaded.Modules); n > 0 {
+	if len(f.undeclared(loaded.Modules)) > 0 {
 		m.OnDisk.By, m.OnDisk.Match = "modules", fact.MatchDifferent
 		return
 	}

@@ -3,16 +3,21 @@
 package freebsd
 
 import (
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
@@ -71,6 +76,38 @@ func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	return m, nil
+}
+
+// readCompressed is readMetadata for a file that gzip or bzip2 compressed, as the boot loader reads it. Size is that of
+// the compressed file.
+func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
+	b, err := limit.ReadFile(fsys, name, max)
+	if err != nil {
+		return nil, err
+	}
+	var unpacked io.Reader = bzip2.NewReader(bytes.NewReader(b))
+	if !strings.HasSuffix(name, ".bz2") {
+		if unpacked, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
+			return nil, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
+		}
+	}
+	plain, err := limit.AppendAll(unpacked, nil, name, max)
+	if err != nil && !errors.Is(err, fact.ErrTooLarge) {
+		return nil, &fact.ParseError{Source: name, Reason: "compressed data: " + err.Error()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := elfset.Open(bytes.NewReader(plain), int64(len(plain)), name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeMetadata(f, r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	m.Size = int64(len(b))
 	return m, nil
 }
 

@@ -116,8 +116,12 @@ func policyOf(l *lock, c *config) *fact.Policy {
 		p.Facts = append(p.Facts, l.level, l.veriexec)
 	}
 	raise, raised := c.secureLevel()
+	if raised.Blocked() == "" && c.unread.Count(SourceRCConf) == 0 && raise.File == "" {
+		raised = fact.Answer{} // a recording that is too old to say, which costs its facts nothing
+		raise, _ = c.of("securelevel").Lookup("kern_securelevel_enable")
+	}
 	p.Facts = append(p.Facts, c.securelevelFact(raise, raised))
-	if l == nil && !raised {
+	if l == nil && !raised.Applies() {
 		p.Loading = fact.LoadingAny
 	}
 	for _, s := range []struct{ name, effect string }{
@@ -126,25 +130,33 @@ func policyOf(l *lock, c *config) *fact.Policy {
 	} {
 		p.Facts = append(p.Facts, confFact(&c.Loader, s.name, s.effect))
 	}
-	for _, s := range []struct{ name, effect string }{
-		{"kld_list", "rc(8) loads these at boot"},
-		{"devmatch_enable", "devmatch(8) loads drivers for devices that have none"},
-		{"devmatch_blocklist", "devmatch(8) does not load these"},
+	for _, s := range []struct{ service, name, effect string }{
+		{"kld", "kld_list", "rc(8) loads these at boot"},
+		{"devmatch", "devmatch_enable", "devmatch(8) loads drivers for devices that have none"},
+		{"devmatch", "devmatch_blocklist", "devmatch(8) does not load these"},
 	} {
-		p.Facts = append(p.Facts, confFact(&c.RC, s.name, s.effect))
+		p.Facts = append(p.Facts, confFact(c.of(s.service), s.name, s.effect))
 	}
 	for _, q := range c.unread.Problems {
+		if q.Source == SourceServices {
+			continue
+		}
 		p.Facts = append(p.Facts, fact.PolicyFact{Name: "configuration", Source: q.Source, Code: q.Code, Effect: q.Text})
 	}
 	return p
 }
 
-func (c *config) securelevelFact(s setting, raised bool) fact.PolicyFact {
+func (c *config) securelevelFact(s setting, raised fact.Answer) fact.PolicyFact {
 	f := fact.PolicyFact{Name: "kern_securelevel", Source: SourceRCConf, Value: s.Value, File: s.File,
 		Line: s.Line, Code: s.Code}
 	switch {
-	case raised:
+	case raised.Blocked() == fact.Yes:
 		f.Effect = "rc(8) raises the securelevel at the end of the boot; what loads during the boot comes before"
+	case raised.Applies():
+		f.Value, f.Effect = "", raised.Because().Text
+		if f.Code == "" {
+			f.Code = fact.CodeOther
+		}
 	case s.Name == "":
 		f.Code, f.Effect = fact.CodeAbsent, "the securelevel is not raised at boot"
 	}

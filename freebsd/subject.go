@@ -14,6 +14,7 @@ type subject struct {
 	loaded   *loadedFile
 	inKernel string // the module's name in the kernel
 	matched  *match // for a device
+	second   bool   // a file of this name comes before it in the module path; a setting names this one
 }
 
 // name returns the name of the file or, for what is compiled in, of the module; empty if nothing has the query's name.
@@ -51,10 +52,15 @@ func (c *checker) subjects(query string) []subject {
 		if sub.loaded == nil {
 			sub.inKernel = c.compiledIn(f)
 		}
-		// The first of the path is the one that is loaded.
-		if !slices.ContainsFunc(out, func(o subject) bool { return o.disk.Name() == f.Name() }) {
-			out = append(out, sub)
+		// The first of the path is the one that is loaded by its name; a setting may name another by its path.
+		sub.second = slices.ContainsFunc(out, func(o subject) bool { return o.disk.Name() == f.Name() })
+		if sub.second && len(c.asked[f]) == 0 {
+			continue
 		}
+		if sub.second && sub.loaded != nil && sub.loaded.Pathname != f.Path {
+			sub.loaded = nil
+		}
+		out = append(out, sub)
 	}
 	if out != nil {
 		return out

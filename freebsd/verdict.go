@@ -14,6 +14,7 @@ import (
 // A result is a verdict in the making, on one file, or on the name if there is none.
 type result struct {
 	name string // of the file or, for what is compiled in, of the module; empty if nothing has that name
+	copy string // the path of a second file of the name; empty for the first
 	fact.Verdict
 }
 
@@ -33,6 +34,12 @@ func (c *checker) verdict(query string, sub subject) result {
 	f := result{name: sub.name(), Verdict: fact.Verdict{Query: query, Release: c.release}}
 	if f.Release == "" {
 		f.Release = Release(c.osRelDate)
+	}
+	if c.kernel != "" {
+		f.Release = strings.TrimSpace(f.Release + " (" + c.kernel + ")")
+	}
+	if sub.second {
+		f.copy = sub.disk.Path
 	}
 	c.presence(&f, sub)
 	if f.name != "" && sub.inKernel == "" {
@@ -136,33 +143,38 @@ func (c *checker) preloaded(l *loadedFile) bool {
 // configuration says what asks for the file and what keeps it out.
 func (c *checker) configuration(f *result, sub subject) {
 	base := baseName(f.name)
-	if set, ok := c.config.loads(base); ok {
-		f.Triggers = append(f.Triggers, set.reason(ReasonLoaderConf,
-			"the boot loader loads it"))
+	for _, q := range c.asked[sub.disk] {
+		if q.answer.Blocked() == fact.Yes && q.way != WayLoader {
+			continue // a service that is off
+		}
+		if because := q.answer.Because(); because.Code != ReasonBlacklist {
+			f.Triggers = append(f.Triggers, because)
+		}
 	}
-	if set, ok := c.config.blacklisted(base); ok {
-		f.Reasons = append(f.Reasons, set.reason(ReasonBlacklist,
+	if words, s := c.config.Loader.Words("module_blacklist"); slices.Contains(words, base) &&
+		c.config.hasBlacklist(c.osRelDate) != fact.No {
+		f.Reasons = append(f.Reasons, s.reason(ReasonBlacklist,
 			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
 		if f.Word == "" {
 			f.Word = "blacklisted"
 		}
 	}
-	if set, ok := c.config.rcListed(base); ok {
-		f.Triggers = append(f.Triggers, set.reason(ReasonKldList,
-			"rc(8) loads it at boot"))
-	}
 	if sub.disk == nil {
 		return
 	}
-	if set, ok := c.config.devmatchBlocked(base); ok {
+	if set, ok := c.config.devmatchBlocked(base); ok && c.hasDevmatch(sub.disk) {
 		f.Reasons = append(f.Reasons, set.reason(ReasonDevBlock,
 			"devmatch(8) does not load it"))
 	}
-	if n := deviceRows(sub.disk); n > 0 && sub.matched == nil {
+	if n := deviceRows(sub.disk); n > 0 && sub.matched == nil && c.hasDevmatch(sub.disk) {
 		f.trigger(ReasonDevmatch, "it declares %d devices that devmatch(8) loads it for", n)
 	}
 	if users := c.users(sub.disk); len(users) > 0 {
-		f.trigger(ReasonDependency, "needed by %s", strings.Join(users[:min(len(users), 5)], ", "))
+		names := make([]string, 0, 5)
+		for _, u := range users[:min(len(users), 5)] {
+			names = append(names, u.Name())
+		}
+		f.trigger(ReasonDependency, "needed by %s", strings.Join(names, ", "))
 	}
 }
 
@@ -176,16 +188,19 @@ func deviceRows(d *diskFile) int {
 	return n
 }
 
-// users returns the names of the files that need this one.
-func (c *checker) users(d *diskFile) []string {
-	var out []string
-	for i := range c.library.Files {
-		f := &c.library.Files[i]
-		if needs, _ := c.library.requires(f); slices.Contains(needs, d) {
-			out = append(out, f.Name())
+// users returns the files that need this one.
+func (c *checker) users(d *diskFile) []*diskFile {
+	if c.needed == nil {
+		c.needed = map[*diskFile][]*diskFile{}
+		for i := range c.library.Files {
+			f := &c.library.Files[i]
+			needs, _ := c.library.requires(f)
+			for _, n := range needs {
+				c.needed[n] = append(c.needed[n], f)
+			}
 		}
 	}
-	return out
+	return c.needed[d]
 }
 
 // unmet returns the dependencies because of which the kernel would refuse the file.

@@ -3,7 +3,9 @@
 package freebsd
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -61,11 +63,10 @@ func (c *checker) now(f *result, sub subject) (*fact.Prospect, fact.Reason) {
 	if c.lock.Blocked() != fact.No {
 		f.Reasons = append(f.Reasons, c.lock.Because())
 	}
-	unmet := c.unmet(sub.disk)
-	f.refused(unmet)
-	load := either(c.lock, unmetAnswer(sub.disk, unmet))
+	f.refused(c.unmet(sub.disk))
+	load := either(c.lock, c.byKernel(sub.disk))
 	var ways []way
-	if deviceRows(sub.disk) > 0 {
+	if c.hasDevmatch(sub.disk) {
 		ways = append(ways, way{WayDevmatch, either(load, c.devmatch(f.name))})
 	}
 	if len(c.users(sub.disk)) > 0 {
@@ -90,27 +91,61 @@ func (f *result) refused(unmet []Depend) {
 	}
 }
 
-// unmetAnswer says whether the kernel refuses the file, which has these unmet dependencies.
-func unmetAnswer(d *diskFile, unmet []Depend) fact.Answer {
+// accepts answers whether the linker takes the file: the kernel's, or that of the boot loader, with the same rules.
+func (c *checker) accepts(d *diskFile) fact.Answer {
+	if d.metadata == nil {
+		return fact.Passes(d.installed())
+	}
+	if k := c.library.Kernel; k != nil && k.metadata != nil && k.Machine != "" && k.Machine != d.Machine {
+		return fact.Stops(fact.Reason{Code: ReasonMachine, File: d.Path,
+			Text: "its file is for " + d.Machine + ", the kernel is for " + k.Machine})
+	}
+	unmet := c.unmet(d)
 	if len(unmet) == 0 {
 		return fact.Passes(d.installed())
+	}
+	if unread := c.unread1(); unread != "" && unmet[0].Name != kernelName {
+		return fact.Unsure(ReasonUnmet, errMissing(unmet[0]).Error()+"; not every file was read: "+unread)
 	}
 	return fact.Stops(fact.Reason{Code: ReasonUnmet, Text: errMissing(unmet[0]).Error()})
 }
 
+// unread1 returns why a file of the module path could not be read that may provide something; empty if there is none.
+// What is no ELF file provides nothing.
+func (c *checker) unread1() string {
+	for i := range c.library.Files {
+		if f := &c.library.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
+			return fact.ProblemOf(SourceModulePath, f.Path, "", f.unread).Text
+		}
+	}
+	return ""
+}
+
+// byKernel answers whether the kernel takes the file, which it does not unpack.
+func (c *checker) byKernel(d *diskFile) fact.Answer {
+	if d.compressed() {
+		return fact.Stops(fact.Reason{Code: ReasonCompressed, File: d.Path,
+			Text: "its file is compressed: the boot loader unpacks it, kldload(2) does not"})
+	}
+	return c.accepts(d)
+}
+
 // devmatch says whether devmatch is kept from loading the file.
 func (c *checker) devmatch(name string) fact.Answer {
-	if s, ok := c.config.devmatchBlocked(baseName(name)); ok {
-		return fact.Stops(s.reason(ReasonDevBlock, "devmatch(8) does not load it"))
+	block, ok := c.config.devmatchBlocked(baseName(name))
+	if ok {
+		return fact.Stops(block.reason(ReasonDevBlock, "devmatch(8) does not load it"))
 	}
 	s, yes, known := c.config.devmatchEnabled()
 	switch {
+	case known && yes && block.Code != "":
+		return fact.UnsureOf(block.unknown(ReasonDevBlock))
 	case known && yes:
 		return fact.Passes(s.reason(ReasonDevmatch, "devmatch_enable is set: devmatch(8) loads it for its devices"))
 	case known:
 		return fact.Stops(s.reason(ReasonDevmatch, "devmatch_enable is not set to yes"))
 	case s.Name != "":
-		return fact.UnsureOf(s.reason(ReasonDevmatch, "the value of devmatch_enable is computed, which only rc(8) does"))
+		return fact.UnsureOf(s.unknown(ReasonDevmatch))
 	}
 	text := "no rc.conf that was read sets devmatch_enable"
 	if lost := c.config.unread.Problems; len(lost) > 0 {
@@ -140,66 +175,165 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 	if sub.inKernel != "" {
 		return settled(fact.VerdictBuiltin, sub.presence())
 	}
+	if sub.disk == nil && c.bootless {
+		return settled(fact.VerdictUnknown, noKernel)
+	}
 	if sub.disk == nil {
 		if unseen := c.unseen(); unseen.Applies() {
 			return settled(fact.VerdictUnknown, unseen.Because())
 		}
 		return settled(fact.VerdictAbsent, c.noFile(sub))
 	}
-	base := baseName(f.name)
-	unmet := c.unmet(sub.disk)
-	if !c.live {
-		f.refused(unmet)
+	if c.bootless {
+		return settled(fact.VerdictUnknown, noKernel)
 	}
-	f.Remedies = remedies(base)
-	load := unmetAnswer(sub.disk, unmet)
-	ways := c.bootWays(f, sub.disk, load)
-	if level, raised := c.config.secureLevel(); raised {
-		because := level.reason(ReasonLevel, "rc(8) raises the securelevel at the end of the boot")
-		load = either(load, fact.Stops(because))
-		f.Reasons = append(f.Reasons, because)
+	if !c.live {
+		f.refused(c.unmet(sub.disk))
+	}
+	ways := c.bootWays(sub.disk)
+	level, raised := c.config.secureLevel()
+	load := either(c.byKernel(sub.disk), raised)
+	if raised.Applies() {
+		f.Reasons = append(f.Reasons, raised.Because())
 		f.Bypasses = append(f.Bypasses, level.reason(ReasonLevel,
 			"until then, scripts of rc(8) can load it; and root can change loader.conf for the next boot"))
 	}
 	if len(c.users(sub.disk)) > 0 {
-		ways = append(ways, way{WayDependency, load})
+		ways = append(ways, way{WayDependency, sooner(c.brought(f, sub.disk), load)})
 	}
-	return prospect(append(ways, way{WayKldload, load}))
+	ways = append(ways, way{WayKldload, load})
+	f.Remedies = c.remedies(sub.disk, ways)
+	return prospect(ways)
 }
 
-// bootWays returns the ways of the boot itself, which comes before rc(8) raises the securelevel.
-func (c *checker) bootWays(f *result, d *diskFile, load fact.Answer) []way {
-	base := baseName(f.name)
+// noKernel is why nothing is known of the next boot of a root without a kernel.
+var noKernel = fact.Reason{Code: ReasonNoKernel,
+	Text: "this root of FreeBSD has no kernel: it is a jail's, or does not boot by itself"}
+
+// bootWays returns the ways of the boot itself, which come before rc(8) raises the securelevel.
+func (c *checker) bootWays(d *diskFile) []way {
 	var ways []way
-	if set, ok := c.config.loads(base); ok {
-		ways = append(ways, way{WayLoader, either(load, c.loader(base, set))})
+	for _, name := range []string{WayLoader, WayKldList, WayService} {
+		load := c.byKernel(d)
+		if name == WayLoader {
+			load = c.accepts(d)
+		}
+		if asked := c.askedBy(d, name); asked.Applies() {
+			ways = append(ways, way{name, either(load, asked)})
+		}
 	}
-	if set, ok := c.config.rcListed(base); ok {
-		listed := fact.Passes(set.reason(ReasonKldList, "rc(8) loads it at boot"))
-		ways = append(ways, way{WayKldList, either(load, listed)})
-	}
-	if deviceRows(d) > 0 {
-		ways = append(ways, way{WayDevmatch, either(load, c.devmatch(f.name))})
+	if c.hasDevmatch(d) {
+		ways = append(ways, way{WayDevmatch, either(c.byKernel(d), c.devmatch(d.Name()))})
 	}
 	return ways
 }
 
-// loader says whether the boot loader, which set asks for the file, is kept from loading it.
-func (c *checker) loader(base string, set setting) fact.Answer {
-	if s, black := c.config.blacklisted(base); black {
-		return fact.Stops(s.reason(ReasonBlacklist,
-			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
+// hasDevmatch reports whether the file declares devices and the release has devmatch(8), which came with FreeBSD 12.
+func (c *checker) hasDevmatch(d *diskFile) bool {
+	if deviceRows(d) == 0 {
+		return false
 	}
-	return fact.Passes(set.reason(ReasonLoaderConf, "the boot loader loads it"))
+	if c.config.scripts {
+		return c.config.hasScript("devmatch")
+	}
+	return c.osRelDate == 0 || c.osRelDate >= 1200000
 }
 
-func remedies(base string) []fact.Remedy {
-	return []fact.Remedy{
-		{Text: fmt.Sprintf("loader.conf: module_blacklist=\"%s\"", base),
-			NotAgainst: []string{WayKldList, WayDevmatch, WayDependency, WayKldload}},
-		{Text: fmt.Sprintf("rc.conf: devmatch_blocklist=\"%s\"", base),
-			NotAgainst: []string{WayLoader, WayKldList, WayDependency, WayKldload}},
-		{Text: `rc.conf: kern_securelevel_enable="YES" kern_securelevel="1"`,
-			NotAgainst: []string{WayLoader, WayKldList, WayDevmatch}},
+// brought answers whether the boot loads something that needs the file, directly or not: then it loads the file, too
+// (file_load_dependencies of the loader, linker_load_dependencies of the kernel). It adds what asks for it.
+func (c *checker) brought(f *result, d *diskFile) fact.Answer {
+	var out fact.Answer
+	seen := map[*diskFile]bool{d: true}
+	for queue := []*diskFile{d}; len(queue) > 0; queue = queue[1:] {
+		for _, user := range c.users(queue[0]) {
+			if seen[user] {
+				continue
+			}
+			seen[user] = true
+			queue = append(queue, user)
+			for _, w := range c.bootWays(user) {
+				because := w.answer.Because()
+				because.Code = ReasonDependency
+				because.Text = user.Name() + " needs it: " + because.Text
+				switch load := c.byKernel(d); {
+				case w.name == WayLoader && c.accepts(d).Blocked() == fact.Yes,
+					w.name != WayLoader && load.Blocked() == fact.Yes:
+				case w.answer.Blocked() == fact.No:
+					out = sooner(out, fact.Passes(because))
+					f.Triggers = append(f.Triggers, because)
+				case w.answer.Blocked() == "":
+					out = sooner(out, fact.UnsureOf(because))
+				}
+			}
+		}
 	}
+	return out
+}
+
+// remedies returns what would stop a way that is not stopped, as far as this release obeys it.
+func (c *checker) remedies(d *diskFile, ways []way) []fact.Remedy {
+	base := baseName(d.Name())
+	var out []fact.Remedy
+	add := func(text string, stops ...string) {
+		r := fact.Remedy{Text: text}
+		for _, w := range ways {
+			if !slices.Contains(stops, w.name) && w.answer.Blocked() != fact.Yes {
+				r.NotAgainst = append(r.NotAgainst, w.name)
+			}
+		}
+		out = append(out, r)
+	}
+	for _, w := range ways {
+		if w.answer.Blocked() == fact.Yes {
+			continue
+		}
+		s := w.answer.Because()
+		switch w.name {
+		case WayLoader:
+			if c.config.hasBlacklist(c.osRelDate) == fact.Yes && s.Code == ReasonLoaderConf {
+				add(fmt.Sprintf("loader.conf: module_blacklist=\"%s\"", base), WayLoader)
+			}
+		case WayKldList:
+			if s.File != "" {
+				add(fmt.Sprintf("%s:%d: take %s out of kld_list", s.File, s.Line, base), WayKldList)
+			}
+		case WayService:
+			if name, ok := c.turnsOff(d); ok {
+				add(fmt.Sprintf("rc.conf: %s=\"NO\"", name), WayService)
+			}
+		case WayDevmatch:
+			word := "devmatch_blocklist"
+			if c.osRelDate != 0 && c.osRelDate < 1300000 {
+				word = "devmatch_blacklist"
+			}
+			add(fmt.Sprintf("rc.conf: %s=\"%s\"", word, base), WayDevmatch)
+		case WayKldload:
+			add(`rc.conf: kern_securelevel_enable="YES" kern_securelevel="1"`, WayKldload)
+		}
+	}
+	return out
+}
+
+// turnsOff returns the variable of the one service that loads the file; ok is false if there are more, or none that a
+// variable turns off.
+func (c *checker) turnsOff(d *diskFile) (name string, ok bool) {
+	for i := range c.config.services {
+		s := &c.config.services[i]
+		for _, l := range s.loads {
+			if s.runs(l).Blocked() == fact.Yes || l.target == "" || c.library.byKernel(l.target) != d {
+				continue
+			}
+			if s.rcvar == "" || name != "" && name != s.rcvar {
+				return "", false
+			}
+			name = s.rcvar
+		}
+	}
+	n := 0
+	for _, q := range c.asked[d] {
+		if q.way == WayService && q.answer.Blocked() != fact.Yes {
+			n++
+		}
+	}
+	return name, name != "" && n == 1
 }

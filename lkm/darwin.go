@@ -11,8 +11,9 @@ import (
 )
 
 var darwinRow = row{
-	os:   Darwin,
-	open: func(m Machine, o fact.Options) backend { return adapt(darwin.Open(m, o), o.OS) },
+	os:      Darwin,
+	kernels: true,
+	open:    func(m Machine, o fact.Options) backend { return adapt(darwin.Open(m, o), o.OS) },
 	call: func(exec bool) fact.Call {
 		if exec {
 			return withFallback(darwin.Call, darwin.ExecCall)

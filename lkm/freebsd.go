@@ -11,9 +11,10 @@ import (
 )
 
 var freebsdRow = row{
-	os:   FreeBSD,
-	open: openFreeBSD,
-	call: func(bool) fact.Call { return freebsd.Call },
+	os:      FreeBSD,
+	kernels: true,
+	open:    openFreeBSD,
+	call:    func(bool) fact.Call { return freebsd.Call },
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(freebsd.ReadFile(ctx, fsys, name, head, o))
 	},
@@ -27,9 +28,10 @@ var freebsdLists = listSources{
 }
 
 var dragonflyRow = row{
-	os:   DragonFly,
-	open: openFreeBSD,
-	call: func(bool) fact.Call { return freebsd.Call },
+	os:      DragonFly,
+	kernels: true,
+	open:    openFreeBSD,
+	call:    func(bool) fact.Call { return freebsd.Call },
 }
 
 var dragonflyLists = listSources{

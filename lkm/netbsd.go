@@ -11,9 +11,10 @@ import (
 )
 
 var netbsdRow = row{
-	os:   NetBSD,
-	open: func(m Machine, o fact.Options) backend { return adapt(netbsd.Open(m, o), o.OS) },
-	call: func(bool) fact.Call { return netbsd.Call },
+	os:      NetBSD,
+	kernels: true,
+	open:    func(m Machine, o fact.Options) backend { return adapt(netbsd.Open(m, o), o.OS) },
+	call:    func(bool) fact.Call { return netbsd.Call },
 	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
 		return asModules(netbsd.ReadFile(ctx, fsys, name, head, o))
 	},

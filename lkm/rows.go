@@ -31,6 +31,8 @@ type row struct {
 	readFile func(
 		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
 	) (m []Module, ok bool, err error)
+	// kernels is set if Options.Kernel chooses among the kernels of a root.
+	kernels bool
 }
 
 // rows returns all rows, in the order in which their packages are shown a file of unknown kind. Open must not reach it:
@@ -59,6 +61,9 @@ func rowOf(os OS) (*row, error) {
 func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 	if r.open == nil {
 		return nil, fmt.Errorf("%s: %s: %w", r.os, r.reason, errors.ErrUnsupported)
+	}
+	if o.Kernel != "" && !r.kernels { // an answer about another kernel would be wrong
+		return nil, fmt.Errorf("kernel %s: kernels of %s are not chosen by name: %w", o.Kernel, r.os, errors.ErrUnsupported)
 	}
 	return r.open(m, o.facts(r.os, of)), nil
 }

@@ -18,7 +18,8 @@ import (
 // maxDirEntries is how many modules one module path may hold.
 const maxDirEntries = 64 << 10
 
-// Installed yields the modules below the directory that the running kernel loads from, sorted by path.
+// Installed yields the modules below the directory that the running kernel loads from, of an image those of every
+// release on disk unless one was chosen, sorted by path.
 func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		modules, err := k.installed(ctx, r)
@@ -35,13 +36,17 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
-	dir, err := k.call().text(ctx, sysctlModulePath)
+	dirs, err := k.dirs(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	modules, err := readDisk(ctx, k.machine, dir, k.options.FileCap(), r)
-	if err != nil {
-		return nil, err
+	modules := []Record{}
+	for _, dir := range dirs {
+		list, err := readDisk(ctx, k.machine, dir, k.options.FileCap(), r)
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, list...)
 	}
 	r.Done(SourceModulePath, fact.CountOf(int64(len(modules))))
 	return modules, nil

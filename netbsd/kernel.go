@@ -4,6 +4,8 @@ package netbsd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -44,10 +46,14 @@ func (k *Kernel) Loaded(ctx context.Context, _ *fact.Header, r *fact.Report) ([]
 	return slices.DeleteFunc(modules, func(m Record) bool { return m.State == fact.StateBuiltin }), err
 }
 
-// Builtin yields the modules that are compiled into the running kernel.
+// Builtin yields the modules that are compiled into the running kernel, or of an image into /netbsd.
 func (k *Kernel) Builtin(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		modules, err := k.list(ctx, r)
+		list := k.list
+		if k.options.Image {
+			list = k.imageBuiltins
+		}
+		modules, err := list(ctx, r)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -74,6 +80,10 @@ func (k *Kernel) list(ctx context.Context, r *fact.Report) ([]Record, error) {
 
 // Resolve returns the modules in the kernel that the name stands for, else those on disk.
 func (k *Kernel) Resolve(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
+	if k.options.Image {
+		disk, err := k.installed(ctx, r)
+		return append([]Record{}, judge.Named(disk, name)...), err
+	}
 	modules, err := k.list(ctx, r)
 	if err != nil {
 		return nil, err
@@ -90,6 +100,9 @@ func (k *Kernel) Resolve(ctx context.Context, name string, r *fact.Report) ([]Re
 
 // Check answers for each module that the query names.
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	if k.options.Image {
+		return k.checkImage(ctx, query, r)
+	}
 	c := judge.Case[Module]{Query: query}
 	modules, err := k.list(ctx, r)
 	c.Add(SourceModctl, modules, err, r)
@@ -109,6 +122,9 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 
 // Policy returns what the running kernel enforces on loading.
 func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
+	if k.options.Image {
+		return nil, fmt.Errorf("policy of an image: %w", errors.ErrUnsupported)
+	}
 	p := readPolicy(ctx, k.call())
 	r.Policy(p)
 	return p, ctx.Err()

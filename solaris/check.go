@@ -17,6 +17,9 @@ const reasonFiles = "module_files"
 
 // Check answers for each module that the query names, with the directives of /etc/system about it.
 func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	if k.options.Image {
+		return k.checkImage(ctx, query, r)
+	}
 	files := fmt.Errorf("module files of %s: %w", k.options.OS, errors.ErrUnsupported)
 	c := judge.Case[Module]{
 		Query: query,
@@ -42,7 +45,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 
 // explain adds the directive to the verdicts on its module.
 func (d directive) explain(verdicts []fact.Verdict) {
-	reason := fact.Reason{Code: d.Word, Text: d.Word + ": " + d.Module, File: "/" + systemFile, Line: d.Line}
+	reason := fact.Reason{Code: d.Word, Text: d.Word + ": " + d.Module, File: "/" + d.File, Line: d.Line}
 	for i := range verdicts {
 		v := &verdicts[i]
 		if d.Word == wordForceload {

@@ -50,8 +50,12 @@ func (k *Kernel) Loaded(ctx context.Context, _ *fact.Header, r *fact.Report) ([]
 	return records(infos, k.kind(), k.options.Asks(fact.DetailAddresses), r), ctx.Err()
 }
 
-// Resolve returns the modules known to the kernel that the name stands for.
+// Resolve returns the modules known to the kernel that the name stands for; of an image those on disk, also for the
+// alias of a device.
 func (k *Kernel) Resolve(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
+	if k.options.Image {
+		return k.resolveImage(ctx, name, r)
+	}
 	modules, err := k.Loaded(ctx, new(fact.Header), r)
 	if err != nil {
 		return nil, err

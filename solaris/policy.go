@@ -21,12 +21,36 @@ const maxSystem = 4 << 20
 func (k *Kernel) directives(r *fact.Report) ([]directive, error) {
 	text, err := limit.ReadFile(k.machine, systemFile, maxSystem)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		text, err = nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return readSystem(string(text), r), nil
+	list := readSystem(systemFile, string(text), r)
+	if k.options.Image {
+		list = append(list, k.systemDirectory(r)...)
+	}
+	return list, nil
+}
+
+// systemDirectory returns the directives of the files in /etc/system.d of an illumos image, which are added to
+// /etc/system.
+func (k *Kernel) systemDirectory(r *fact.Report) []directive {
+	entries, err := k.machine.ReadDir(systemFile + ".d")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceSystem, "", "", err)
+	}
+	var out []directive
+	for _, e := range entries[:min(len(entries), 256)] {
+		name := systemFile + ".d/" + e.Name()
+		text, err := limit.ReadFile(k.machine, name, maxSystem)
+		if err != nil {
+			r.Problem(SourceSystem, "", "", err)
+			continue
+		}
+		out = append(out, readSystem(name, string(text), r)...)
+	}
+	return out
 }
 
 // Policy returns what the system enforces on loading.
@@ -48,7 +72,7 @@ func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, erro
 
 func (d directive) fact() fact.PolicyFact {
 	f := fact.PolicyFact{
-		Name: d.Word, Value: d.Module, Source: SourceSystem, File: "/" + systemFile, Line: d.Line,
+		Name: d.Word, Value: d.Module, Source: SourceSystem, File: "/" + d.File, Line: d.Line,
 	}
 	switch d.Word {
 	case wordExclude:

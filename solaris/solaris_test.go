@@ -187,9 +187,11 @@ func TestStrayModinfo(t *testing.T) {
 
 func TestSystemFile(t *testing.T) {
 	var r fact.Report
-	d := readSystem("* comment\nexclude: drv/fd\n exclude:sys/msgsys\nforceload: drv/clone\nset maxusers = 40\n"+
-		"include: x\nnonsense\n", &r)
-	want := []directive{{"exclude", "drv/fd", 2}, {"exclude", "sys/msgsys", 3}, {"forceload", "drv/clone", 4}}
+	d := readSystem(systemFile,
+		"* comment\nexclude: drv/fd\n exclude:sys/msgsys\nforceload: drv/clone\nset maxusers = 40\n"+
+			"include: x\nnonsense\n", &r)
+	want := []directive{{"exclude", "drv/fd", systemFile, 2}, {"exclude", "sys/msgsys", systemFile, 3},
+		{"forceload", "drv/clone", systemFile, 4}}
 	if diff := cmp.Diff(want, d); diff != "" || d[0].Name() != "fd" {
 		t.Error(diff)
 	}
@@ -247,7 +249,7 @@ func FuzzCapture(f *testing.F) {
 				t.Fatal("more rows than lines")
 			}
 		}
-		readSystem(s, new(fact.Report))
+		readSystem(systemFile, s, new(fact.Report))
 	})
 }
 
@@ -269,6 +271,13 @@ func (m refusing) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 	}
 	return m.Machine.Open(name)
+}
+
+func (m refusing) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == m.key {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrPermission}
+	}
+	return m.Machine.ReadDir(name)
 }
 
 // TestCheck judges modules in the kernel, unloaded ones and unknown ones; each source is refused in turn. What is

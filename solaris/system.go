@@ -30,16 +30,17 @@ type directive struct {
 	Word string
 	// Module is what it is about, such as "drv/fd"; for moddir a search path.
 	Module string
-	// Line is where it stands, counted from 1.
+	// File and Line are where it stands; File is a slash path, Line counts from 1.
+	File string
 	Line int
 }
 
 // Name returns the module's name without its kind: "fd" of "drv/fd".
 func (d directive) Name() string { return d.Module[strings.LastIndexByte(d.Module, '/')+1:] }
 
-// readSystem returns the directives about modules in the text of /etc/system, in order. A line that begins with "*" or
+// readSystem returns the directives about modules in the text of a file such as /etc/system, in order. A line that begins with "*" or
 // "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one Problem of SourceSystem.
-func readSystem(text string, r *fact.Report) []directive {
+func readSystem(file, text string, r *fact.Report) []directive {
 	out := []directive{}
 	n, stray := 0, 0
 	var first error
@@ -53,10 +54,10 @@ func readSystem(text string, r *fact.Report) []directive {
 		switch {
 		case err != nil:
 			if stray++; first == nil {
-				first = &fact.ParseError{Source: "/" + systemFile, Line: n, Reason: err.Error()}
+				first = &fact.ParseError{Source: "/" + file, Line: n, Reason: err.Error()}
 			}
 		case d.Word != "":
-			d.Line = n
+			d.File, d.Line = file, n
 			out = append(out, d)
 		}
 	}

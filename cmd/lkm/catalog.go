@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	facts "github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
@@ -51,7 +53,7 @@ func answersTo(m *lkm.Module, name string) bool {
 }
 
 // matching returns the module with that id, else all with that name; on Windows also those of a
-// service with that name, whatever the case.
+// service with that name, whatever the case, and of FreeBSD's klds those whose file the name means.
 func (c *catalog) matching(name string) []lkm.Module {
 	if i, ok := c.byID[name]; ok {
 		return []lkm.Module{c.modules[i]}
@@ -69,11 +71,41 @@ func (c *catalog) matching(name string) []lkm.Module {
 			}
 		}
 	}
+	if at == nil {
+		at = c.klds(name)
+	}
 	found := make([]lkm.Module, 0, len(at))
 	for _, i := range at {
 		found = append(found, c.modules[i])
 	}
 	return found
+}
+
+// isKld reports whether a module is a linker file of FreeBSD or DragonFly, whose name ends in ".ko".
+func isKld(m *lkm.Module) bool {
+	return m.Kind == lkm.KindFreeBSDKld || m.Kind == lkm.KindDragonFlyKld
+}
+
+// klds returns the linker files that a name means: that of a file without ".ko", as for kldload(8), else of a module in
+// it, or the last part of one.
+func (c *catalog) klds(name string) []int {
+	var files, inside []int
+	for i := range c.modules {
+		m := &c.modules[i]
+		switch {
+		case !isKld(m):
+		case m.Name == name+".ko":
+			files = append(files, i)
+		case m.FreeBSD != nil && slices.ContainsFunc(m.FreeBSD.Modules, func(in freebsd.Module) bool {
+			return name == in.Name || name == in.Record || strings.HasSuffix(in.Name, "/"+name)
+		}):
+			inside = append(inside, i)
+		}
+	}
+	if files != nil {
+		return files
+	}
+	return inside
 }
 
 // needs are the modules that m names itself: of one on Linux's disk, Requires has also what those

@@ -369,6 +369,9 @@ func (f *filter) matchName(m *lkm.Module) lkm.Tri {
 	if !ok && m.Kind == facts.KindLinuxModule {
 		ok, _ = path.Match(strings.ReplaceAll(f.name, "-", "_"), m.Name)
 	}
+	if !ok && isKld(m) {
+		ok, _ = path.Match(f.name, strings.TrimSuffix(m.Name, ".ko"))
+	}
 	return lkm.TriOf(ok)
 }
 

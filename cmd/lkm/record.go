@@ -91,10 +91,7 @@ func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape
 // recordViews compares the machine's views of its modules, for the tape's sake. Without Detail Files
 // no directory of modules is read: their files and indexes are large. The error is that ctx ended.
 func recordViews(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Options) error {
-	var m lkm.Machine = r
-	if o.Detail&lkm.DetailFiles == 0 {
-		m = treeless{r}
-	}
+	m := treeless{r, o.Detail&lkm.DetailFiles != 0}
 	sys, err := lkm.OpenMachine(system, m, o)
 	if err != nil {
 		return err
@@ -104,46 +101,53 @@ func recordViews(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Opt
 	return ctx.Err()
 }
 
-// treeless is a machine whose directories of modules are not asked for.
-type treeless struct{ lkm.Machine }
+// treeless is a machine whose directories of modules are not asked for, unless files is set, nor the database of
+// packages of FreeBSD, which may have a hundred megabytes.
+type treeless struct {
+	lkm.Machine
+	files bool
+}
 
-func refuse(op, name string) error {
-	if !strings.Contains("/"+name+"/", "/lib/modules/") {
+func (t treeless) refuse(op, name string) error {
+	path := "/" + name + "/"
+	tree := strings.Contains(path, "/lib/modules/") || strings.HasPrefix(path, "/boot/kernel/") ||
+		strings.HasPrefix(path, "/boot/modules/")
+	if !strings.HasPrefix(path, "/var/db/pkg/") && (t.files || !tree) {
 		return nil
 	}
 	return &fs.PathError{Op: op, Path: name, Err: lkm.ErrUnrecorded}
 }
 
 func (t treeless) Open(name string) (fs.File, error) {
-	if err := refuse("open", name); err != nil {
+	if err := t.refuse("open", name); err != nil {
 		return nil, err
 	}
 	return t.Machine.Open(name)
 }
 
 func (t treeless) ReadDir(name string) ([]fs.DirEntry, error) {
-	if err := refuse("readdir", name); err != nil {
+	if err := t.refuse("readdir", name); err != nil {
 		return nil, err
 	}
 	return t.Machine.ReadDir(name)
 }
 
 func (t treeless) Stat(name string) (fs.FileInfo, error) {
-	if err := refuse("stat", name); err != nil {
+	if err := t.refuse("stat", name); err != nil {
 		return nil, err
 	}
 	return fs.Stat(t.Machine, name)
 }
 
 func (t treeless) Lstat(name string) (fs.FileInfo, error) {
-	if err := refuse("lstat", name); err != nil {
+	if err := t.refuse("lstat", name); err != nil {
 		return nil, err
 	}
 	return t.Machine.Lstat(name)
 }
 
 func (t treeless) ReadLink(name string) (string, error) {
-	if err := refuse("readlink", name); err != nil {
+	if err := t.refuse("readlink", name); err != nil {
 		return "", err
 	}
 	return t.Machine.ReadLink(name)

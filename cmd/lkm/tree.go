@@ -167,6 +167,11 @@ func (c *catalog) tree(root *lkm.Module, reverse bool) *node {
 		s := open[len(open)-1]
 		open = open[:len(open)-1]
 		at := c.byName[s.name]
+		if len(at) == 0 && s.name == "kernel" && isKld(root) { // of an image: it provides what needs it
+			s.parent.Nodes = append(s.parent.Nodes, &node{ID: string(root.Kind) + ":kernel", Name: s.name,
+				State: string(lkm.StateBuiltin)})
+			continue
+		}
 		if len(at) == 0 {
 			s.parent.Nodes = append(s.parent.Nodes, &node{Name: s.name, Missing: true})
 			continue

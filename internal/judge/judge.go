@@ -25,9 +25,24 @@ type Case[Own any] struct {
 	Query string
 	// Load says whether root may load a module that is not in the kernel.
 	Load fact.Answer
+	// Meant are the modules that the query means, if that is not told by name alone.
+	Meant []fact.Record[Own]
+	// Image is set if no kernel runs: there is nothing to say of now.
+	Image bool
+	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, and what asks for it. The
+	// first way that is open decides.
+	Boot func(m *fact.Record[Own]) (ways []Entrance, triggers []fact.Reason)
 
 	modules []fact.Record[Own]
 	unread  []fact.Problem
+}
+
+// An Entrance is one way into the kernel with the answer to whether it is open.
+type Entrance struct {
+	// Name is the way's name.
+	Name string
+	// Answer says whether it is open.
+	Answer fact.Answer
 }
 
 // Add adds a list of modules, those in the kernel first, and what it lacks: err if there is no list, else what the
@@ -50,7 +65,11 @@ func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r 
 func (c *Case[Own]) Verdicts() []fact.Verdict {
 	var out []fact.Verdict
 	seen := map[string]bool{}
-	for _, m := range Named(c.modules, c.Query) {
+	meant := c.Meant
+	if meant == nil {
+		meant = Named(c.modules, c.Query)
+	}
+	for _, m := range meant {
 		if !seen[m.ID] {
 			seen[m.ID] = true
 			out = append(out, c.verdict(&m))
@@ -80,12 +99,19 @@ func (c *Case[Own]) nothing() fact.Verdict {
 	}
 	now, next := p, p
 	v := fact.Verdict{Query: c.Query, Now: &now, NextBoot: &next}
+	if c.Image {
+		v.Now = nil
+	}
 	v.Lead(because)
 	return v
 }
 
 func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 	v := fact.Verdict{Query: c.Query, Module: m.ID}
+	if c.Image {
+		c.imageVerdict(&v, m)
+		return v
+	}
 	var now, next fact.Reason
 	switch m.State {
 	case fact.StateLoaded:
@@ -105,6 +131,33 @@ func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 	v.NextBoot, next = c.nextBoot(m, now)
 	v.LeadBy(now, next)
 	return v
+}
+
+// imageVerdict fills the verdict on a module of an image.
+func (c *Case[Own]) imageVerdict(v *fact.Verdict, m *fact.Record[Own]) {
+	if m.State == fact.StateBuiltin {
+		v.NextBoot, v.Word = &fact.Prospect{Outcome: fact.VerdictBuiltin}, "builtin"
+		v.Lead(fact.Reason{Code: ReasonBuiltin, Text: "it is compiled into the kernel"})
+		return
+	}
+	v.Lead(installed(m.Path))
+	ways, triggers := c.Boot(m)
+	v.Triggers = triggers
+	v.NextBoot = &fact.Prospect{Outcome: fact.VerdictBlocked}
+	decides := ways[0].Answer
+	for _, w := range ways {
+		v.NextBoot.Ways = append(v.NextBoot.Ways, w.Answer.Way(w.Name))
+		switch blocked := w.Answer.Blocked(); {
+		case blocked == fact.No && v.NextBoot.Outcome != fact.VerdictLoadable:
+			v.NextBoot.Outcome, decides = fact.VerdictLoadable, w.Answer
+		case blocked == "" && v.NextBoot.Outcome == fact.VerdictBlocked:
+			v.NextBoot.Outcome, decides = fact.VerdictUnknown, w.Answer
+		}
+	}
+	if v.NextBoot.Outcome == fact.VerdictUnknown {
+		v.NextBoot.Because = decides.Because()
+	}
+	v.LeadBy(fact.Reason{}, decides.Because())
 }
 
 // installed returns the fact that the module's file is on disk.

@@ -53,6 +53,34 @@ var learned = []lateQuestion{
 	// Android's lists
 	{2, lkm.Linux, "", "*/lib/modules/modules.load"},
 	{2, lkm.Linux, "", "*/lib/modules/modules.blocklist"},
+	// FreeBSD: what the next boot loads, and whose files they are.
+	{2, lkm.FreeBSD, "stat", "**"},
+	{2, lkm.FreeBSD, "readlink", "**"},
+	{2, lkm.FreeBSD, "readdir", "boot"},
+	{2, lkm.FreeBSD, "", "boot/nextboot.conf"},
+	{2, lkm.FreeBSD, "", "etc/defaults/vendor.conf"},
+	{2, lkm.FreeBSD, "", "etc/sysctl.conf"},
+	{2, lkm.FreeBSD, "", "etc/fstab"},
+	{2, lkm.FreeBSD, "", "etc/rc.d"},
+	{2, lkm.FreeBSD, "", "etc/rc.d/*"},
+	{2, lkm.FreeBSD, "", "usr/local/etc/rc.d"},
+	{2, lkm.FreeBSD, "", "usr/local/etc/rc.d/*"},
+	{2, lkm.FreeBSD, "", "**/linker.hints"},
+	{2, lkm.FreeBSD, "", "var/db/pkg/**"},
+	// DragonFly: what the next boot loads, and whose files they are.
+	{2, lkm.DragonFly, "stat", "**"},
+	{2, lkm.DragonFly, "readlink", "**"},
+	{2, lkm.DragonFly, "readdir", "boot"},
+	{2, lkm.DragonFly, "", "boot/nextboot.conf"},
+	{2, lkm.DragonFly, "", "etc/defaults/vendor.conf"},
+	{2, lkm.DragonFly, "", "etc/sysctl.conf"},
+	{2, lkm.DragonFly, "", "etc/fstab"},
+	{2, lkm.DragonFly, "", "etc/rc.d"},
+	{2, lkm.DragonFly, "", "etc/rc.d/*"},
+	{2, lkm.DragonFly, "", "usr/local/etc/rc.d"},
+	{2, lkm.DragonFly, "", "usr/local/etc/rc.d/*"},
+	{2, lkm.DragonFly, "", "**/linker.hints"},
+	{2, lkm.DragonFly, "", "var/db/pkg/**"},
 }
 
 // unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.

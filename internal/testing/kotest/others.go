@@ -9,11 +9,14 @@ import (
 )
 
 // KMOD is a NetBSD module file for amd64: the module zfs, which requires solaris.
-func KMOD() []byte {
+func KMOD() []byte { return KMODOf("zfs", "solaris,xcall") }
+
+// KMODOf is a NetBSD module file for amd64: a module of that name, with what it requires, separated by commas.
+func KMODOf(module, requires string) []byte {
 	k := AMD64()
 	m := &image{k: k}
-	name := m.text("zfs")
-	required := m.text("solaris,xcall")
+	name := m.text(module)
+	required := m.text(requires)
 	m.align(8)
 	at := len(m.b)
 	m.u32(1000000000) // built for NetBSD 10.0

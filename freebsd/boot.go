@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// A request is one thing that asks for a kld at boot, before rc(8) raises the securelevel.
+type request struct {
+	way    string
+	target string // a name or a path; empty if it may be any
+	// answer says whether it is obeyed, and why.
+	answer fact.Answer
+}
+
+// requests returns what the boot asks for: the boot loader, kld_list, services, file systems and interfaces.
+func (c *config) requests(release int64) []request {
+	var out []request
+	out = append(out, c.loaderRequests(release)...)
+	out = append(out, c.listRequests()...)
+	for i := range c.services {
+		s := &c.services[i]
+		for _, l := range s.loads {
+			out = append(out, request{WayService, l.target, s.runs(l)})
+		}
+	}
+	out = append(out, c.deviceRequests()...)
+	for _, u := range []struct{ way, source string }{{WayKldList, SourceRCConf}, {WayService, SourceRCConf},
+		{WayService, SourceServices}} {
+		if p, lost := c.lost(u.source); lost {
+			out = append(out, request{u.way, "", fact.Unsure(ReasonUnread,
+				"what rc(8) loads at boot was not read whole: "+p.Text)})
+		}
+	}
+	return out
+}
+
+// loaderRequests returns what loader.conf(5) asks for: NAME_load="YES" loads NAME_name or NAME, as code unless
+// NAME_type says that it is data.
+func (c *config) loaderRequests(release int64) []request {
+	var out []request
+	for _, s := range c.Loader.Settings {
+		name, ok := strings.CutSuffix(s.Name, "_load")
+		if !ok || s.Code == "" && !strings.EqualFold(s.Value, "YES") {
+			continue
+		}
+		target := name
+		file, _ := c.Loader.Lookup(name + "_name")
+		if file.Value != "" {
+			target = file.Value
+		}
+		kind, _ := c.Loader.Lookup(name + "_type")
+		if kind.Value != "" && !strings.HasPrefix(kind.Value, "elf") {
+			continue // data, such as a splash image
+		}
+		answer := c.blacklisting(target, release)
+		switch {
+		case s.Code != "" || file.Code != "":
+			if file.Code != "" {
+				target, s = "", file
+			}
+			answer = fact.UnsureOf(s.unknown(ReasonLoaderConf))
+		case answer.Blocked() == fact.No:
+			answer = fact.Passes(s.reason(ReasonLoaderConf, "the boot loader loads it"))
+		}
+		out = append(out, request{WayLoader, target, answer})
+	}
+	return append(out, c.loaderUnsure()...)
+}
+
+// loaderUnsure returns what may make the boot loader load anything: its commands, and what was not read.
+func (c *config) loaderUnsure() []request {
+	var out []request
+	commands := slices.Clone(c.commands)
+	for _, s := range c.Loader.Settings {
+		for _, suffix := range []string{"_before", "_after", "_error"} {
+			if strings.HasSuffix(s.Name, suffix) && s.Value != "" {
+				commands = append(commands, s)
+			}
+		}
+	}
+	for _, s := range commands {
+		if strings.Contains(s.Value, "load") || strings.Contains(s.Value, "include") || s.Code != "" {
+			out = append(out, request{WayLoader, "", fact.UnsureOf(s.reason(ReasonLoaderConf,
+				"the boot loader runs a command: "+escape.Text(s.Value)))})
+		}
+	}
+	if p, lost := c.lost(SourceLoaderConf); lost {
+		out = append(out, request{WayLoader, "", fact.Unsure(ReasonUnread,
+			"what the boot loader loads was not read whole: "+p.Text)})
+	}
+	return out
+}
+
+// hasBlacklist answers whether the boot loader obeys module_blacklist: the loader written in Lua does, which is that of
+// FreeBSD 12.0 and later, and not the one in Forth.
+func (c *config) hasBlacklist(release int64) fact.Tri {
+	switch {
+	case c.forth != "":
+		return fact.TriOf(c.forth == fact.No)
+	case release == 0:
+		return ""
+	}
+	return fact.TriOf(release >= 1200000)
+}
+
+// blacklisting answers whether module_blacklist keeps the boot loader from a file, which it compares with NAME_name or
+// NAME as it stands. It passes if it does not name the file.
+func (c *config) blacklisting(target string, release int64) fact.Answer {
+	words, s := c.Loader.Words("module_blacklist")
+	if s.Code == "" && !slices.Contains(words, target) {
+		return fact.Passes(fact.Reason{Code: ReasonLoaderConf})
+	}
+	switch c.hasBlacklist(release) {
+	case fact.No:
+		return fact.Passes(fact.Reason{Code: ReasonLoaderConf})
+	case fact.Yes:
+		if s.Code != "" {
+			return fact.UnsureOf(s.unknown(ReasonBlacklist))
+		}
+		return fact.Stops(s.reason(ReasonBlacklist,
+			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
+	}
+	return fact.UnsureOf(s.reason(ReasonBlacklist, "whether this boot loader obeys module_blacklist is not known"))
+}
+
+// listRequests returns what kld_list of rc.conf asks for, which rc.d/kld gives to kldload word by word.
+func (c *config) listRequests() []request {
+	words, s := c.of("kld").Words("kld_list")
+	if s.Code != "" {
+		return []request{{WayKldList, "", fact.UnsureOf(s.unknown(ReasonKldList))}}
+	}
+	var out []request
+	for _, w := range words[:min(len(words), maxConfFiles)] {
+		out = append(out, request{WayKldList, w, fact.Passes(s.reason(ReasonKldList, "rc(8) loads it at boot"))})
+	}
+	return out
+}
+
+// deviceRequests returns what other settings of rc(8) load by the way: interfaces that are made (ifconfig(8) loads
+// if_NAME), the screen saver, and file systems (mount(2) loads the module of the type).
+func (c *config) deviceRequests() []request {
+	var out []request
+	for _, name := range []string{"cloned_interfaces", "network_interfaces"} {
+		words, s := c.of("netif").Words(name)
+		if s.Code != "" {
+			out = append(out, request{WayService, "", fact.UnsureOf(s.unknown(ReasonService))})
+		}
+		for _, w := range words[:min(len(words), maxConfFiles)] {
+			kind := interfaceKind(w)
+			if kind != "" && kind != "auto" {
+				out = append(out, request{WayService, "if_" + kind,
+					fact.Passes(s.reason(ReasonService, "ifconfig(8) loads it for "+escape.Text(w)))})
+			}
+		}
+	}
+	saver, ok := c.of("syscons").Lookup("saver")
+	switch {
+	case saver.Code != "":
+		out = append(out, request{WayService, "", fact.UnsureOf(saver.unknown(ReasonService))})
+	case ok && saver.Value != "" && !strings.EqualFold(saver.Value, "NO"):
+		out = append(out, request{WayService, saver.Value + "_saver",
+			fact.Passes(saver.reason(ReasonService, "rc(8) loads the screen saver"))})
+	}
+	for _, m := range c.mounts {
+		out = append(out, request{WayService, m.kind, fact.Passes(fact.Reason{Code: ReasonService, File: m.file,
+			Line: m.line, Text: fmt.Sprintf("mount(8) loads it for a file system of type %s", escape.Text(m.kind))})})
+	}
+	return out
+}
+
+// interfaceKind returns the kind of an interface: "vlan" of "vlan10" and of "vlan10.7".
+func interfaceKind(name string) string {
+	name, _, _ = strings.Cut(name, ".")
+	return strings.TrimRight(name, "0123456789")
+}
+
+// aside returns the paths outside of the module path that the settings name.
+func (c *config) aside(dirs []string) []string {
+	var out []string
+	for _, q := range c.requests(0) {
+		dir := slashPath(dirOf(q.target))
+		inPath := slices.ContainsFunc(dirs, func(d string) bool { return slashPath(d) == dir })
+		if strings.HasPrefix(q.target, "/") && !inPath {
+			out = append(out, q.target)
+		}
+	}
+	return out
+}
+
+// place settles which file each request is for. A request whose file is not found asks for nothing here.
+func (c *checker) place() {
+	c.asked = map[*diskFile][]request{}
+	for _, q := range c.config.requests(c.osRelDate) {
+		switch {
+		case q.target == "":
+			c.anything = append(c.anything, q)
+		case q.way == WayLoader:
+			c.ask(c.library.byLoader(q.target), q)
+		default:
+			c.ask(c.library.byKernel(q.target), q)
+		}
+	}
+}
+
+func (c *checker) ask(f *diskFile, q request) {
+	if f != nil && f != c.library.Kernel {
+		c.asked[f] = append(c.asked[f], q)
+	}
+}
+
+// askedBy answers whether the boot asks for the file by one way. It does not apply if nothing can.
+func (c *checker) askedBy(d *diskFile, name string) fact.Answer {
+	var out fact.Answer
+	for _, q := range slices.Concat(c.asked[d], c.anything) {
+		if q.way == name {
+			out = sooner(out, q.answer)
+		}
+	}
+	return out
+}
+
+// sooner is the answer of two requests by one way: either opens it, and an unsure one leaves it unsure.
+func sooner(a, b fact.Answer) fact.Answer {
+	switch {
+	case !a.Applies() || b.Applies() && b.Blocked() == fact.No && a.Blocked() != fact.No:
+		return b
+	case a.Blocked() == fact.Yes && b.Applies() && b.Blocked() == "":
+		return b
+	}
+	return a
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A mount is one file system of fstab(5) that the boot mounts.
+type mount struct {
+	kind string // the type of file system, which is the name of its module
+	file string
+	line int
+}
+
+// readFstab reads fstab(5): device, directory, type, options. File systems with the option noauto are not mounted at
+// boot. What is no file system is left out.
+func (c *config) readFstab(file, text string, r *fact.Report) {
+	n := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			c.RC.bad(r, file, n, "%d fields, not 3 or more", len(f))
+			continue
+		}
+		options := ""
+		if len(f) > 3 {
+			options = f[3]
+		}
+		auto := !slices.Contains(strings.Split(options, ","), "noauto")
+		if auto && f[2] != "swap" && f[2] != "ignore" && len(c.mounts) < maxConfFiles {
+			c.mounts = append(c.mounts, mount{f[2], file, n})
+		}
+	}
+}
+
+// redactFstab keeps of fstab(5) what says which file systems are mounted.
+func redactFstab(text string) string {
+	var out strings.Builder
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[0][0] == '#' {
+			out.WriteString("#\n")
+			continue
+		}
+		options := "rw"
+		if len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto") {
+			options = "noauto"
+		}
+		out.WriteString("- - " + f[2] + " " + options + "\n")
+	}
+	return out.String()
+}

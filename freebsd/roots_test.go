@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+)
+
+// A rootDisk is a machine that is files alone.
+type rootDisk struct{ fstest.MapFS }
+
+func (rootDisk) Call(context.Context, string, ...string) ([]byte, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// packed compresses a file as gzip(1) does.
+func packed(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	w.Write(b)
+	w.Close()
+	return out.Bytes()
+}
+
+// freebsdRoot is a root of that release with the klds a (which needs b), b, c (with a device), d.gz (compressed, needs
+// b) and, in /boot/modules, a second c. text are further files; an empty one removes.
+func freebsdRoot(release int32, text map[string]string) fstest.MapFS {
+	file := func(b []byte) *fstest.MapFile { return &fstest.MapFile{Data: b} }
+	built := kotest.Depend{Name: "kernel", Min: release, Preferred: release, Max: release/100000*100000 + 99999}
+	k := func(name string, needs ...string) kotest.KLD {
+		k := kotest.AMD64()
+		k.Modules, k.Versions = []kotest.Module{{Record: name, Name: name}}, []kotest.Version{{Name: name, Version: 1}}
+		k.Depends = []kotest.Depend{built}
+		for _, n := range needs {
+			k.Depends = append(k.Depends, kotest.Depend{Name: n, Min: 1, Preferred: 1, Max: 1})
+		}
+		return k
+	}
+	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: kotest.AMD64().Order}
+	kernel.Versions = []kotest.Version{{Name: "kernel", Version: release}}
+	kernel.Modules = []kotest.Module{{Record: "in", Name: "pci/in"}}
+	c := k("c")
+	c.PNP = []kotest.PNP{{Bus: "pci", Descr: "U32:vendor;U32:device;", EntryLen: 8,
+		Rows: []byte{0x86, 0x80, 0, 0, 0xd3, 0x10, 0, 0}, Num: 1}}
+	root := fstest.MapFS{
+		"boot/kernel/kernel": file(kernel.Bytes()), "boot/kernel/a.ko": file(k("a", "b").Bytes()),
+		"boot/kernel/b.ko": file(k("b").Bytes()), "boot/kernel/c.ko": file(c.Bytes()),
+		"boot/kernel/d.ko.gz": file(packed(k("d", "b").Bytes())), "boot/kernel/if_c.ko": file(k("if_c").Bytes()),
+		"boot/kernel/c_saver.ko": file(k("c_saver").Bytes()), "boot/modules/c.ko": file(k("c").Bytes()),
+		"opt/e.ko": file(k("e").Bytes()), "boot/kernel.old/kernel": file(kernel.Bytes()),
+		"boot/kernel.old/f.ko": file(k("f").Bytes()), "etc/rc.d/kld": file(nil),
+		"etc/defaults/rc.conf": file([]byte("kld_list=\"\"\nkern_securelevel_enable=\"NO\"\n")),
+	}
+	if release >= 1200000 {
+		root["boot/lua/loader.lua"] = file(nil)
+		root["etc/rc.d/devmatch"] = file(nil)
+		root["etc/defaults/rc.conf"].Data = append(root["etc/defaults/rc.conf"].Data, "devmatch_enable=\"YES\"\n"...)
+	} else {
+		root["boot/support.4th"] = file(nil)
+	}
+	for name, t := range text {
+		if root[name] = file([]byte(t)); t == "" {
+			delete(root, name)
+		}
+	}
+	return root
+}
+
+// secure raises the securelevel, so that the way kldload is closed and only the boot's own ways are left.
+const secure = "kern_securelevel_enable=\"YES\"\nkern_securelevel=\"1\"\n"
+
+// script is a script of rc(8) called s.
+const script = "#!/bin/sh\n. /etc/rc.subr\nname=\"s\"\nrcvar=\"s_enable\"\n"
+
+// TestRoots judges what the next boot of a root loads: the ways that are open, with "?" those that are not known, and
+// the outcome, each by the rule that source names.
+func TestRoots(t *testing.T) {
+	type files = map[string]string
+	conf := func(text string) files { return files{"boot/loader.conf": text, "etc/rc.conf": secure} }
+	rc := func(text string) files { return files{"etc/rc.conf": secure + text} }
+	with := func(base files, name, text string) files { base[name] = text; return base }
+	service := func(body, rcConf string) files { return with(rc(rcConf), "etc/rc.d/s", script+body) }
+	const loadable, blocked, unknown = fact.VerdictLoadable, fact.VerdictBlocked, fact.VerdictUnknown
+	for _, c := range []struct {
+		name    string
+		release int32
+		files   files
+		query   string
+		ways    string
+		outcome fact.VerdictOutcome
+		source  string
+	}{
+		// The boot loader.
+		{"nothing", 1402000, conf(""), "a", "", blocked, "security(7): no kld is loaded at securelevel 1"},
+		{"no level", 1402000, files{}, "a", "kldload", loadable, "kldload(8)"},
+		{"load", 1402000, conf("a_load=\"YES\"\n"), "a", "loader", loadable, "loader.conf(5): MODULE_load"},
+		{"load in Forth", 1003000, conf("a_load=\"YES\"\n"), "a", "loader", loadable, "loader.conf(5) of 10"},
+		{"lower case", 1402000, conf("a_load=\"yes\"\n"), "a", "loader", loadable,
+			"stand/lua/config.lua: lower() == yes"},
+		{"blanks", 1402000, conf("a_load = \"YES\" # now\n"), "a", "loader", loadable,
+			"stand/lua/config.lua: patterns"},
+		{"no quotes", 1402000, conf("a_load=YES\n"), "a", "loader", loadable, "stand/lua/config.lua: one word"},
+		{"off", 1402000, conf("a_load=\"NO\"\n"), "a", "", blocked, "loader.conf(5)"},
+		{"last wins", 1402000, conf("a_load=\"YES\"\na_load=\"NO\"\n"), "a", "", blocked,
+			"stand/lua/config.lua: setKey"},
+		{"local file wins", 1402000, with(conf("a_load=\"YES\"\n"), "boot/loader.conf.local", "a_load=\"NO\"\n"), "a",
+			"",
+			blocked, "loader.conf(5): loader.conf.local"},
+		{"directory", 1402000, with(conf(""), "boot/loader.conf.d/x.conf", "a_load=\"YES\"\n"), "a", "loader", loadable,
+			"loader.conf(5): loader_conf_dirs"},
+		{"directory, other name", 1402000, with(conf(""), "boot/loader.conf.d/x.off", "a_load=\"YES\"\n"), "a", "",
+			blocked,
+			"stand/lua/config.lua: ^(.+)%.conf$"},
+		{"listed file", 1402000, with(conf("loader_conf_files=\"/boot/loader.conf /boot/mine\"\n"), "boot/mine",
+			"a_load=\"YES\"\n"), "a", "loader", loadable, "loader.conf(5): loader_conf_files"},
+		{"defaults", 1402000, with(conf(""), "boot/defaults/loader.conf",
+			"loader_conf_files=\"/boot/other.conf\"\na_load=\"YES\"\n"), "a", "loader", loadable,
+			"loader.conf(5): defaults"},
+		{"nextboot", 1402000, with(conf(""), "boot/nextboot.conf", "nextboot_enable=\"YES\"\na_load=\"YES\"\n"), "a",
+			"loader", loadable, "nextboot(8)"},
+		{"nextboot off", 1402000, with(conf(""), "boot/nextboot.conf", "nextboot_enable=\"NO\"\na_load=\"YES\"\n"), "a",
+			"",
+			blocked, "stand/lua/config.lua: checkNextboot"},
+		{"nextboot, no word", 1402000, with(conf(""), "boot/nextboot.conf", "a_load=\"YES\"\n"), "a", "loader",
+			loadable,
+			"stand/lua/config.lua: checkNextboot"},
+		{"nextboot, no word, Forth", 1003000, with(conf(""), "boot/nextboot.conf", "a_load=\"YES\"\n"), "a", "",
+			blocked,
+			"stand/forth/support.4th: nextboot_enable"},
+		{"name", 1402000, conf("x_load=\"YES\"\nx_name=\"a\"\n"), "a", "loader", loadable,
+			"loader.conf(5): MODULE_name"},
+		{"name of another", 1402000, conf("a_load=\"YES\"\na_name=\"b\"\n"), "a", "", blocked,
+			"loader.conf(5): MODULE_name"},
+		{"path", 1402000, conf("x_load=\"YES\"\nx_name=\"/opt/e.ko\"\n"), "/opt/e.ko", "loader", loadable,
+			"stand/common/module.c: a path as it stands"},
+		{"path of a second file", 1402000, conf("c_load=\"YES\"\nc_name=\"/boot/modules/c.ko\"\n"),
+			"/boot/modules/c.ko",
+			"loader", loadable, "stand/common/module.c: file_search"},
+		{"type of data", 1402000, conf("a_load=\"YES\"\na_type=\"md_image\"\n"), "a", "", blocked,
+			"loader.conf(5): MODULE_type"},
+		{"blacklist", 1402000, conf("a_load=\"YES\"\nmodule_blacklist=\"x, a\"\n"), "a", "", blocked,
+			"loader.conf(5): module_blacklist"},
+		{"blacklist in Forth", 1003000, conf("a_load=\"YES\"\nmodule_blacklist=\"a\"\n"), "a", "loader", loadable,
+			"stand/forth/support.4th has none"},
+		{"blacklist of what is needed", 1402000, conf("a_load=\"YES\"\nmodule_blacklist=\"b\"\n"), "b", "dependency",
+			loadable,
+			"stand/common/module.c: file_load_dependencies"},
+		{"dependency", 1402000, conf("a_load=\"YES\"\n"), "b", "dependency", loadable, "stand/common/module.c"},
+		{"dependency of what is off", 1402000, conf("a_load=\"NO\"\n"), "b", "", blocked, "stand/common/module.c"},
+		{"compressed", 1402000, conf("d_load=\"YES\"\n"), "d", "loader", loadable, "stand/libsa/gzipfs.c: zf_open"},
+		{"compressed, by rc", 1402000, rc("kld_list=\"d\"\n"), "d", "", blocked,
+			"sys/kern/kern_linker.c reads plain files"},
+		{"compressed, no level", 1402000, files{}, "d", "", blocked, "sys/kern/kern_linker.c reads plain files"},
+		{"needed by a compressed one", 1402000, conf("d_load=\"YES\"\n"), "b", "dependency", loadable,
+			"stand/common/module.c"},
+		{"command", 1402000, conf("exec=\"load /boot/kernel/a.ko\"\n"), "a", "?loader", unknown,
+			"loader.conf(5): exec"},
+		{"harmless command", 1402000, conf("exec=\".( hello )\"\n"), "a", "", blocked, "loader.conf(5): exec"},
+		{"command before", 1402000, conf("b_load=\"YES\"\nb_before=\"load a\"\n"), "a", "?loader", unknown,
+			"loader.conf(5): MODULE_before"},
+		{"other kernel", 1402000, conf("kernel=\"kernel.old\"\nf_load=\"YES\"\n"), "f", "loader", loadable,
+			"loader.conf(5): kernel"},
+		{"not of this kernel", 1402000, conf("f_load=\"YES\"\n"), "f", "", fact.VerdictAbsent,
+			"loader.conf(5): module_path"},
+		{"module path", 1402000, conf("module_path=\"/boot/modules;/opt\"\ne_load=\"YES\"\n"), "e", "loader", loadable,
+			"loader.conf(5): module_path"},
+		{"compiled in", 1402000, conf(""), "in", "", fact.VerdictBuiltin, "kldstat(8)"},
+
+		// rc(8).
+		{"kld_list", 1402000, rc("kld_list=\"x a\"\n"), "a", "kld_list", loadable, "rc.conf(5): kld_list"},
+		{"kld_list with .ko", 1402000, rc("kld_list=\"a.ko\"\n"), "a", "kld_list", loadable,
+			"kern_linker.c: kern_kldload"},
+		{"kld_list, path", 1402000, rc("kld_list=\"/opt/e\"\n"), "/opt/e.ko", "kld_list", loadable,
+			"kern_linker.c: linker_ext_list"},
+		{"kld_list, added", 1402000, rc("kld_list=\"x\"\nkld_list=\"${kld_list} a\"\n"), "a", "kld_list", loadable,
+			"sh(1)"},
+		{"kld_list, computed", 1402000, rc("kld_list=\"$(cat /etc/klds)\"\n"), "a", "?kld_list", unknown, "sh(1)"},
+		{"kld_list, condition", 1402000, rc("if [ -f /x ]; then\n\tkld_list=\"a\"\nfi\n"), "a", "?kld_list", unknown,
+			"sh(1)"},
+		{"kld_list, other file", 1402000, rc(". /etc/more\n"), "a", "?kld_list ?service ?kldload", unknown, "sh(1)"},
+		{"kld_list, own file", 1402000, with(rc(""), "etc/rc.conf.d/kld", "kld_list=\"a\"\n"), "a", "kld_list",
+			loadable,
+			"rc.subr(8): load_rc_config"},
+		{"kld_list, other's file", 1402000, with(rc(""), "etc/rc.conf.d/sshd", "kld_list=\"a\"\n"), "a", "", blocked,
+			"rc.subr(8): load_rc_config"},
+		{"kld_list, local directory", 1402000, with(rc(""), "usr/local/etc/rc.conf.d/kld/x", "kld_list=\"a\"\n"), "a",
+			"kld_list", loadable, "rc.subr(8): load_rc_config"},
+		{"kld_list, dependency", 1500000, rc("kld_list=\"a\"\n"), "b", "dependency", loadable,
+			"kern_linker.c: linker_load_dependencies"},
+		{"sysctl", 1402000, files{"etc/sysctl.conf": "kern.securelevel=2\n"}, "a", "", blocked, "sysctl.conf(5)"},
+		{"level 0", 1402000, files{"etc/rc.conf": "kern_securelevel_enable=\"YES\"\nkern_securelevel=\"0\"\n"}, "a",
+			"kldload",
+			loadable, "security(7)"},
+		{"level, computed", 1402000, files{"etc/rc.conf": "kern_securelevel_enable=\"YES\"\nkern_securelevel=\"$x\"\n"},
+			"a",
+			"?kldload", unknown, "sh(1)"},
+
+		// devmatch(8), from FreeBSD 12 on.
+		{"devmatch", 1402000, rc(""), "c", "devmatch", loadable, "devmatch(8)"},
+		{"devmatch off", 1402000, rc("devmatch_enable=\"NO\"\n"), "c", "", blocked, "rc.conf(5): devmatch_enable"},
+		{"devmatch blocked", 1402000, rc("devmatch_blocklist=\"x c.ko\"\n"), "c", "", blocked, "rc.d/devmatch"},
+		{"devmatch, old word", 1201000, rc("devmatch_blacklist=\"c\"\n"), "c", "", blocked, "rc.d/devmatch of 12"},
+		{"devmatch, computed", 1402000, rc("devmatch_blocklist=`x`\n"), "c", "?devmatch", unknown, "rc.d/devmatch"},
+		{"no devmatch", 1103000, rc(""), "c", "", blocked, "devmatch(8) came with 12.0"},
+
+		// Services.
+		{"service", 1402000, service("required_modules=\"a\"\n", "s_enable=\"YES\"\n"), "a", "service", loadable,
+			"rc.subr(8): required_modules"},
+		{"service in 10", 1003000, service("required_modules=\"a\"\n", "s_enable=\"YES\"\n"), "a", "service", loadable,
+			"rc.subr(8) of 10"},
+		{"service off", 1402000, service("required_modules=\"a\"\n", "s_enable=\"NO\"\n"), "a", "", blocked,
+			"rc.subr(8): rcvar"},
+		{"service unset", 1402000, service("required_modules=\"a\"\n", ""), "a", "", blocked, "rc.subr(8): checkyesno"},
+		{"service, its own default", 1402000, service(": ${s_enable:=\"YES\"}\nrequired_modules=\"a\"\n", ""), "a",
+			"service",
+			loadable, "sh(1)"},
+		{"service, computed", 1402000, service("required_modules=\"a\"\n", "s_enable=`x`\n"), "a", "?service", unknown,
+			"sh(1)"},
+		{"service, module's name", 1402000, service("required_modules=\"x a:a_module b~exp\"\n", "s_enable=\"on\"\n"),
+			"b",
+			"service dependency", loadable, "rc.subr: *~* and *:*"},
+		{"service, load_kld", 1402000,
+			service("start_precmd=\"go\"\ngo()\n{\n\tload_kld -e 'a (b|c)' -m m a || return 1\n}\n",
+				"s_enable=\"YES\"\n"), "a", "service", loadable, "rc.subr(8): load_kld"},
+		{"service, kldload", 1402000, service("s_start()\n{\n\tkldload -nq a >/dev/null 2>&1\n}\n",
+			"s_enable=\"YES\"\n"), "a",
+			"service", loadable, "kldload(8)"},
+		{"service, in a function", 1402000, service("other() {\n\tload_kld a\n}\n", "s_enable=\"YES\"\n"), "a",
+			"?service",
+			unknown, "sh(1)"},
+		{"service, condition", 1402000, service("s_start() {\nif [ -c /dev/x ]; then\nload_kld a\nfi\n}\n",
+			"s_enable=\"YES\"\n"), "a", "?service", unknown, "sh(1)"},
+		{"service, checkyesno", 1402000, service(
+			"s_start() {\n\tif checkyesno more_enable; then\n\t\trequired_modules=\"$required_modules a\"\n\tfi\n}\n",
+			"s_enable=\"YES\"\nmore_enable=\"YES\"\n"), "a", "service", loadable, "rc.d/ipfw: dummynet_enable"},
+		{"service, checkyesno off", 1402000, service(
+			"s_start() {\n\tif checkyesno more_enable; then\n\t\trequired_modules=\"$required_modules a\"\n\tfi\n}\n",
+			"s_enable=\"YES\"\n"), "a", "", blocked, "rc.d/ipfw: dummynet_enable"},
+		{"service, else", 1402000, service("s_start() {\ncheckyesno more_enable && load_kld b || load_kld a\n}\n",
+			"s_enable=\"YES\"\n"), "b", "", blocked, "sh(1)"},
+		{"service without a variable", 1402000, with(rc(""), "etc/rc.d/always",
+			". /etc/rc.subr\nname=always\nalways_start() { load_kld a; }\n"), "a", "service", loadable,
+			"rc.subr(8): rcvar"},
+		{"service of ports", 1402000, with(rc("v_enable=YES\n"), "usr/local/etc/rc.d/v",
+			"name=v\nrcvar=v_enable\nrequired_modules=a\n"), "a", "service", loadable, "rc(8): local_startup"},
+		{"set_rcvar", 900044, with(rc("v_enable=YES\n"), "etc/rc.d/v",
+			"name=\"v\"\nrcvar=`set_rcvar`\nrequired_modules=\"a\"\n"), "a", "service", loadable, "rc.subr(8) of 8"},
+		{"service's own file", 1402000, with(service("required_modules=\"a\"\n", ""), "etc/rc.conf.d/s",
+			"s_enable=YES\n"), "a",
+			"service", loadable, "rc.subr(8): load_rc_config"},
+		{"known service", 1402000, with(with(rc("pf_enable=YES\n"), "etc/rc.d/kld", ""), "etc/rc.d/devmatch", ""), "a",
+			"", blocked, "rc.d/pf"},
+		{"file system", 1402000, with(rc(""), "etc/fstab", "# x\n/dev/a /mnt a rw 0 0\n"), "a", "service", loadable,
+			"kern/vfs_init.c: vfs_byname_kld"},
+		{"file system, noauto", 1402000, with(rc(""), "etc/fstab", "/dev/a /mnt a rw,noauto 0 0\n"), "a", "", blocked,
+			"fstab(5)"},
+		{"interface", 1402000, rc("cloned_interfaces=\"lo1 c10\"\n"), "if_c", "service", loadable,
+			"ifconfig(8): ifmaybeload"},
+		{"interface, computed", 1402000, rc("cloned_interfaces=\"$x\"\n"), "if_c", "?service", unknown, "sh(1)"},
+		{"screen saver", 1402000, rc("saver=\"c\"\n"), "c_saver", "service", loadable, "rc.d/syscons"},
+		{"no screen saver", 1402000, rc("saver=\"NO\"\n"), "c_saver", "", blocked, "rc.d/syscons"},
+
+		// What the linker refuses, and roots that do not boot.
+		{"another release", 1402000, with(conf("a_load=\"YES\"\n"), "boot/kernel/a.ko", string(otherRelease())), "a",
+			"", blocked,
+			"kern_linker.c: modlist_lookup2"},
+		{"another processor", 1402000, with(conf("a_load=\"YES\"\n"), "boot/kernel/a.ko",
+			string(kotest.ARM64().Bytes())), "a", "",
+			blocked, "kern/link_elf.c: e_machine"},
+		{"no kernel", 1402000, with(with(conf("a_load=\"YES\"\n"), "boot/kernel/kernel", ""), "boot/kernel.old/kernel",
+			""), "a",
+			"", unknown, "jail(8): it has no kernel of its own"},
+	} {
+		k := Open(rootDisk{freebsdRoot(c.release, c.files)}, fact.Options{OS: fact.FreeBSD, Image: true})
+		verdicts, err := k.Check(t.Context(), c.query, new(fact.Report))
+		if err != nil || len(verdicts) == 0 {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		v := verdicts[0]
+		if got := waysOf(&v); got != c.ways || v.NextBoot.Outcome != c.outcome {
+			t.Errorf("%s (%s): %s by %q, want %s by %q\n%+v", c.name, c.source, v.NextBoot.Outcome, got, c.outcome,
+				c.ways, v)
+		}
+		checkRemedies(t, c.name, &v)
+	}
+}
+
+// otherRelease is a kld that was built for FreeBSD 13 alone.
+func otherRelease() []byte {
+	k := kotest.AMD64()
+	k.Modules = []kotest.Module{{Record: "a", Name: "a"}}
+	k.Depends = []kotest.Depend{{Name: "kernel", Min: 1302000, Preferred: 1302000, Max: 1399999}}
+	return k.Bytes()
+}
+
+// waysOf returns the ways that are open, and with "?" those that are not known.
+func waysOf(v *fact.Verdict) string {
+	var names []string
+	for _, w := range v.NextBoot.Ways {
+		switch w.Blocked {
+		case fact.No:
+			names = append(names, w.Way)
+		case "":
+			names = append(names, "?"+w.Way)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// checkRemedies asks of each remedy that it stops a way that is not stopped yet.
+func checkRemedies(t *testing.T, name string, v *fact.Verdict) {
+	t.Helper()
+	open := len(strings.Fields(waysOf(v)))
+	for _, r := range v.Remedies {
+		if len(r.NotAgainst) >= open {
+			t.Errorf("%s: %s stops nothing: ways %s", name, fmt.Sprint(r), waysOf(v))
+		}
+	}
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// A service is what a script of rc(8) loads when its service starts.
+type service struct {
+	name string
+	file string // the script
+	// rcvar is the variable that turns it on; empty for one that always runs.
+	rcvar string
+	line  int  // of rcvar
+	odd   bool // the variable is computed
+	conf  *conf
+	loads []load
+}
+
+// A load is one module that a script loads.
+type load struct {
+	target string // a name or a path; empty if it is computed
+	line   int
+	conds  []cond
+	// inside is the function that loads it; empty for required_modules outside of functions, which rc.subr loads before
+	// the service starts.
+	inside string
+}
+
+const maxScript = 1 << 20
+
+// scriptDirs are where rc(8) finds scripts.
+var scriptDirs = []string{"etc/rc.d", "usr/local/etc/rc.d"}
+
+// ownScript reports whether other settings name the modules that a script loads: kld_list, and the devices.
+func ownScript(name string) bool { return name == "kld" || name == "devmatch" }
+
+// readServices reads the scripts of rc(8), or knows those of a root without them.
+func (c *config) readServices(ctx context.Context) {
+	for _, dir := range scriptDirs {
+		for _, name := range c.names(dir, SourceServices) {
+			if ctx.Err() != nil {
+				c.lose(SourceServices, ctx.Err())
+				return
+			}
+			c.scripts = c.scripts || dir == scriptDirs[0]
+			if ownScript(name) || strings.HasSuffix(name, ".sample") {
+				continue
+			}
+			c.readScript(dir + "/" + name)
+		}
+	}
+	if _, lost := c.lost(SourceServices); !c.scripts && !lost {
+		c.services = append(c.services, c.knownServices()...)
+	}
+}
+
+// readScript reads one script.
+func (c *config) readScript(name string) {
+	b, err := limit.ReadFile(c.fsys, name, maxScript)
+	if err != nil {
+		c.lose(SourceServices, err)
+		return
+	}
+	s := service{file: "/" + name, name: fileName(name)}
+	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf}}
+	readShell(string(b), p.run)
+	p.close()
+	if len(s.loads) == 0 {
+		return
+	}
+	s.conf = c.of(s.name)
+	if len(p.presets) > 0 { // the script's own defaults, which rc.conf comes before or after
+		own := &conf{source: SourceRCConf, parent: s.conf}
+		for _, cmd := range p.presets {
+			own.run(s.file, cmd, &p.odd)
+		}
+		s.conf = own
+	}
+	c.services = append(c.services, s)
+}
+
+// A scriptReader takes a script of rc(8) apart.
+type scriptReader struct {
+	service *service
+	vars    conf // the script's own variables
+	starts  map[string]bool
+	presets []command
+	named   bool
+	odd     fact.Report // what is computed, which a load that needs it says
+}
+
+func (p *scriptReader) run(cmd command) {
+	words := cmd.words()
+	switch word := words[0]; word {
+	case "load_kld", "kldload", "/sbin/kldload":
+		p.load(cmd, words[1:])
+		return
+	case ":":
+		if cmd.function == "" {
+			p.presets = append(p.presets, cmd)
+		}
+		return
+	}
+	name, value, ok := strings.Cut(cmd.text, "=")
+	if !ok || !confName(name, true) {
+		return
+	}
+	switch {
+	case name == "required_modules":
+		p.required(cmd, value)
+	case cmd.function != "":
+	case name == "name" && !p.named:
+		if v, _, known := p.vars.value(name, value, true); known && v != "" {
+			p.service.name, p.named = v, true
+		}
+		p.vars.assign(p.service.file, cmd, &p.odd)
+	case name == "rcvar":
+		p.rcvar(cmd, value)
+	case name == "start_cmd", name == "start_precmd", name == "start_postcmd":
+		if v, _, known := p.vars.value(name, value, true); known {
+			p.starts[v] = true
+		}
+	default:
+		p.vars.assign(p.service.file, cmd, &p.odd)
+		if strings.HasSuffix(name, "_enable") {
+			p.presets = append(p.presets, command{line: cmd.line, text: ": ${" + name + ":=" + presetValue(value) + "}"})
+		}
+	}
+}
+
+// presetValue returns what a script's own NAME=${NAME:-VALUE} or NAME=VALUE gives if rc.conf says nothing.
+func presetValue(value string) string {
+	value = strings.Trim(value, `"'`)
+	for _, mark := range []string{":-", "-"} {
+		if _, v, ok := strings.Cut(value, mark); ok && strings.HasPrefix(value, "${") {
+			return strings.Trim(strings.TrimSuffix(v, "}"), `"'`)
+		}
+	}
+	return value
+}
+
+// rcvar takes the variable that turns the service on; scripts before FreeBSD 9 ask set_rcvar for NAME_enable.
+func (p *scriptReader) rcvar(cmd command, value string) {
+	s := p.service
+	s.line = cmd.line
+	v, _, known := p.vars.value("rcvar", value, true)
+	switch {
+	case strings.Contains(value, "set_rcvar"):
+		v = s.name + "_enable"
+		if _, arg, ok := strings.Cut(value, "set_rcvar "); ok {
+			v = strings.TrimRight(arg, "`\") ")
+		}
+	case !known || len(cmd.conds) > 0:
+		s.odd = true
+		return
+	}
+	if v == ":" {
+		v = ""
+	}
+	s.rcvar = strings.TrimSpace(v)
+}
+
+// required takes the modules that rc.subr loads before the service starts: FILE, FILE:MODULE or FILE~REGEXP.
+func (p *scriptReader) required(cmd command, value string) {
+	value = strings.Trim(strings.TrimSpace(value), `"'`)
+	for _, word := range strings.Fields(value) {
+		if word == "$required_modules" || word == "${required_modules}" {
+			continue
+		}
+		if i := strings.IndexAny(word, ":~"); i >= 0 && !strings.HasPrefix(word, "$") {
+			word = word[:i]
+		}
+		p.add(cmd, word)
+	}
+}
+
+// load takes the file of "load_kld [-e regexp] [-m module] FILE" or "kldload [-nqv] FILE…".
+func (p *scriptReader) load(cmd command, words []string) {
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case strings.HasPrefix(w, ">"), strings.HasPrefix(w, "2>"):
+			return
+		case (w == "-e" || w == "-m") && words[0] != "":
+			i++
+			if i < len(words) && strings.Count(words[i], "'") == 1 { // a quoted expression with blanks
+				for i++; i < len(words) && !strings.Contains(words[i], "'"); i++ {
+				}
+			}
+		case strings.HasPrefix(w, "-"):
+		default:
+			p.add(cmd, w)
+		}
+	}
+}
+
+// add adds a module by a word of the script.
+func (p *scriptReader) add(cmd command, word string) {
+	s := p.service
+	v, _, known := p.vars.value("", strings.Trim(word, `"'`), true)
+	if !known {
+		v = ""
+		if strings.Contains(word, "${saver}") || strings.Contains(word, "$saver") {
+			return // a setting of its own
+		}
+	}
+	if len(s.loads) < maxConfFiles {
+		s.loads = append(s.loads, load{escape.UTF8(v), cmd.line, cmd.conds, cmd.function})
+	}
+}
+
+// close settles which functions run when the service starts: those that start_cmd and its like name, and those that are
+// called as they are by custom.
+func (p *scriptReader) close() {
+	s := p.service
+	for i := range s.loads {
+		f := s.loads[i].inside
+		if p.starts[f] || f == s.name+"_start" || f == s.name+"_prestart" {
+			s.loads[i].inside = ""
+		}
+	}
+}
+
+// on answers whether the service starts at boot: whether its variable says yes, as rc.subr's checkyesno has it.
+func (s *service) on() fact.Answer {
+	if s.odd {
+		return fact.UnsureOf(fact.Reason{Code: ReasonService, File: s.file, Line: s.line,
+			Text: "which variable turns " + s.name + " on is computed"})
+	}
+	if s.rcvar == "" {
+		return fact.Passes(fact.Reason{Code: ReasonService, File: s.file, Text: s.name + " starts at every boot"})
+	}
+	return s.checkYesNo(s.rcvar)
+}
+
+func (s *service) checkYesNo(name string) fact.Answer {
+	v, _ := s.conf.Lookup(name)
+	switch {
+	case v.Code != "":
+		return fact.UnsureOf(v.unknown(ReasonService))
+	case saysYes(v.Value):
+		return fact.Passes(v.reason(ReasonService, name+` is set: rc(8) starts `+s.name))
+	case v.File == "":
+		text := escape.Text(name) + " is not set: " + s.name + " does not start"
+		return fact.Stops(fact.Reason{Code: ReasonService, Text: text})
+	}
+	return fact.Stops(v.reason(ReasonService, escape.Text(name)+" is off: "+s.name+" does not start"))
+}
+
+// runs answers whether the line of the script that loads the module runs at boot.
+func (s *service) runs(l load) fact.Answer {
+	on := s.on()
+	if on.Blocked() == fact.Yes {
+		return on
+	}
+	place := fact.Reason{Code: ReasonService, File: s.file, Line: l.line}
+	for _, c := range l.conds {
+		if kind, name, _ := strings.Cut(c.text, " "); kind == "checkyesno" && confName(strings.TrimSpace(name), true) {
+			a := s.checkYesNo(strings.TrimSpace(name))
+			switch {
+			case a.Blocked() == "":
+				return a
+			case (a.Blocked() == fact.Yes) != c.not:
+				return fact.Stops(a.Because())
+			}
+			continue
+		}
+		place.Text = s.name + " loads it under a condition that only rc(8) can tell"
+		return fact.UnsureOf(place)
+	}
+	if l.inside != "" {
+		place.Text = s.name + " loads it in " + escape.Text(l.inside) + ", which may run"
+		return fact.UnsureOf(place)
+	}
+	return on
+}
+
+// knownServices are those of FreeBSD that load modules, for a root without scripts: the variable and the modules that
+// rc.d/ of FreeBSD 10.2 to 15 names.
+func (c *config) knownServices() []service {
+	var out []service
+	for _, k := range []struct{ name, rcvar, modules string }{
+		{"pf", "pf_enable", "pf"}, {"pflog", "pflog_enable", "pflog"}, {"pfsync", "pfsync_enable", "pf pfsync"},
+		{"ipfw", "firewall_enable", "ipfw"}, {"ipfilter", "ipfilter_enable", "ipl"}, {"ipnat", "ipnat_enable", "ipl"},
+		{"natd", "natd_enable", "ipdivert"}, {"zfs", "zfs_enable", "zfs"}, {"linux", "linux_enable",
+			"linux linux64 pty fdescfs linprocfs linsysfs tmpfs"}, {"nfsd", "nfs_server_enable", "nfsd"},
+		{"nfsclient", "nfs_client_enable", "nfscl"}, {"automountd", "autofs_enable", "autofs"},
+		{"iscsid", "iscsid_enable", "iscsi"}, {"iscsictl", "iscsictl_enable", "iscsi"}, {"ctld", "ctld_enable", "ctl"},
+		{"hastd", "hastd_enable", "geom_gate"}, {"bthidd", "bthidd_enable", "kbdmux vkbd ng_btsocket"},
+		{"hcsecd", "hcsecd_enable", "ng_btsocket"}, {"sdpd", "sdpd_enable", "ng_btsocket"},
+		{"rfcomm_pppd_server", "rfcomm_pppd_server_enable", "ng_btsocket"}, {"ugidfw", "ugidfw_enable",
+			"mac_bsdextended"}, {"hostapd", "hostapd_enable", "wlan_xauth wlan_wep wlan_tkip wlan_ccmp"},
+		{"ipsec", "ipsec_enable", "ipsec"},
+	} {
+		s := service{name: k.name, rcvar: k.rcvar, conf: c.of(k.name)}
+		for _, m := range strings.Fields(k.modules) {
+			s.loads = append(s.loads, load{target: m})
+		}
+		out = append(out, s)
+	}
+	for _, on := range []struct{ rcvar, module string }{
+		{"dummynet_enable", "dummynet"}, {"natd_enable", "ipdivert"}, {"firewall_nat_enable", "ipfw_nat"},
+	} {
+		i := slices.IndexFunc(out, func(s service) bool { return s.name == "ipfw" })
+		out[i].loads = append(out[i].loads, load{target: on.module, conds: []cond{{text: "checkyesno " + on.rcvar}}})
+	}
+	return out
+}

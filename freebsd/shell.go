@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"slices"
+	"strings"
+)
+
+// A command is one simple command of a shell script.
+type command struct {
+	// line is where it begins, counted from 1.
+	line int
+	// text is the command without the reserved words before it.
+	text string
+	// function is the function in whose body it stands; empty outside of functions.
+	function string
+	// conds are what must hold for it to run, the outermost first.
+	conds []cond
+}
+
+// A cond is a condition of a command: of if, case, a loop, && or ||.
+type cond struct {
+	text string // the command whose success decides; empty if that cannot be told
+	not  bool   // its failure does
+}
+
+// words splits a command at blanks; quotes stay.
+func (c *command) words() []string { return strings.Fields(c.text) }
+
+// A shellReader finds the commands of a script, without running anything.
+type shellReader struct {
+	each     func(c command)
+	function string
+	braces   int // open braces of the function's body
+	conds    []cond
+	kinds    []string // if, case or loop, for each of conds
+	deciding bool     // between if and then
+}
+
+// maxNesting is how deep conditions are followed.
+const maxNesting = 64
+
+// readShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
+// apart: if, case, loops, functions, lists. Bodies of here-documents are left out.
+func readShell(text string, each func(c command)) {
+	s := &shellReader{each: each}
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); {
+		first := i + 1
+		logical, next, whole := logicalLine(lines, i)
+		if !whole { // quotes that do not end: what follows is still read, a line at a time
+			logical, next = lines[i], i+1
+		}
+		s.line(first, logical)
+		i = next
+		if mark := hereDocument(logical); mark != "" {
+			for i < len(lines) && strings.TrimSpace(lines[i]) != mark {
+				i++
+			}
+			i++
+		}
+	}
+}
+
+// logicalLine joins physical lines from index i on while a quote is open or the line ends in a backslash. It returns
+// the line without its comment, and the index of the next one.
+func logicalLine(lines []string, i int) (line string, next int, whole bool) {
+	var b strings.Builder
+	quote := byte(0)
+	for ; i < len(lines); i++ {
+		l := strings.TrimSuffix(lines[i], "\r")
+		more := false
+		for j := 0; j < len(l); j++ {
+			ch := l[j]
+			if quote == 0 && ch == '#' && (j == 0 && b.Len() == 0 || j > 0 && strings.IndexByte(" \t;", l[j-1]) >= 0) {
+				break
+			}
+			if ch == '\\' && quote != '\'' {
+				if more = j+1 == len(l); more {
+					break
+				}
+				b.WriteString(l[j : j+2])
+				j++
+				continue
+			}
+			quote = quoteAfter(quote, ch)
+			b.WriteByte(ch)
+		}
+		if b.Len() > maxConfLine {
+			return b.String()[:maxConfLine], i + 1, false
+		}
+		switch {
+		case quote == 0 && !more:
+			return b.String(), i + 1, true
+		case !more:
+			b.WriteByte(' ')
+		}
+	}
+	return b.String(), i, quote == 0
+}
+
+// quoteAfter returns the quote that is open behind a byte.
+func quoteAfter(quote, ch byte) byte {
+	switch {
+	case quote == ch:
+		return 0
+	case quote == 0 && (ch == '\'' || ch == '"' || ch == '`'):
+		return ch
+	}
+	return quote
+}
+
+// hereDocument returns the word that ends the here-document that a line begins; empty if it begins none.
+func hereDocument(line string) string {
+	_, rest, ok := strings.Cut(line, "<<")
+	if !ok || strings.HasPrefix(rest, "<") {
+		return ""
+	}
+	fields := strings.Fields(strings.TrimPrefix(rest, "-"))
+	if len(fields) == 0 {
+		return ""
+	}
+	return strings.Trim(strings.TrimRight(fields[0], ";|&"), `"'\`)
+}
+
+// A part is a command of a list with the operator before it.
+type part struct{ op, text string }
+
+// parts splits a line at ";", "&&", "||", "|" and "&" outside of quotes and substitutions.
+func parts(line string) []part {
+	var out []part
+	op, start, quote, depth := "", 0, byte(0), 0
+	add := func(end, skip int, next string) {
+		out = append(out, part{op, strings.TrimSpace(line[start:end])})
+		op, start = next, end+skip
+	}
+	for i := 0; i < len(line); i++ {
+		ch := line[i]
+		if ch == '\\' && quote != '\'' {
+			i++
+			continue
+		}
+		quote = quoteAfter(quote, ch)
+		switch {
+		case quote != 0:
+		case ch == '(' && i > 0 && line[i-1] == '$':
+			depth++
+		case ch == ')' && depth > 0:
+			depth--
+		case depth > 0:
+		case strings.HasPrefix(line[i:], "&&"), strings.HasPrefix(line[i:], "||"), strings.HasPrefix(line[i:], ";;"):
+			add(i, 2, line[i:i+2])
+			i++
+		case ch == ';', ch == '|', ch == '&' && !redirects(line, i):
+			add(i, 1, line[i:i+1])
+		}
+	}
+	if start <= len(line) {
+		add(len(line), 0, "")
+	}
+	return out
+}
+
+// redirects reports whether the "&" at index i belongs to a redirection.
+func redirects(line string, i int) bool {
+	return i > 0 && (line[i-1] == '>' || line[i-1] == '<') || i+1 < len(line) && line[i+1] == '>'
+}
+
+// line follows one logical line.
+func (s *shellReader) line(number int, line string) {
+	last := ""
+	var joined []cond // by && and || on this line
+	for _, p := range parts(line) {
+		switch p.op {
+		case "&&":
+			joined = append(joined, cond{text: last})
+		case "||":
+			joined = append(joined, cond{text: last, not: true})
+		case "|":
+			joined = append(joined, cond{})
+		default:
+			joined = nil
+		}
+		joined = joined[:min(len(joined), maxNesting)]
+		if s.deciding && len(joined) > 0 && len(s.conds) > 0 {
+			s.conds[len(s.conds)-1] = cond{} // more than one command decides
+		}
+		before := s.conds
+		last = s.reserved(p.text)
+		if s.deciding && len(joined) == 0 && len(s.conds) <= len(before) {
+			before = s.conds[:max(len(s.conds)-1, 0)] // an elif
+		} else if !s.deciding {
+			before = s.conds
+		}
+		if last != "" {
+			s.each(command{number, last, s.function, slices.Concat(before, joined)})
+		}
+	}
+}
+
+// reserved follows the reserved words that a command begins with, and returns what is left of it.
+func (s *shellReader) reserved(text string) string {
+	for text != "" {
+		text = s.pattern(text)
+		word := text
+		if i := strings.IndexAny(text, " \t"); i >= 0 {
+			word = text[:i]
+		}
+		rest := strings.TrimSpace(text[len(word):])
+		switch word {
+		case "if", "while", "until":
+			s.open(word, cond{text: rest})
+			s.deciding = true
+		case "for":
+			s.open(word, cond{})
+			rest = ""
+		case "case":
+			s.open(word, cond{})
+			_, rest, _ = strings.Cut(rest+" ", " in ")
+		case "elif":
+			s.branch(cond{})
+			s.deciding = true
+		case "else":
+			s.branch(cond{not: true})
+		case "fi", "done", "esac":
+			s.close()
+		case "{":
+			s.braces++
+		case "}":
+			s.endBrace()
+		case "then", "do":
+			s.deciding = false
+		case "!":
+			if s.deciding && len(s.conds) > 0 {
+				s.conds[len(s.conds)-1] = cond{text: rest, not: true}
+			}
+		case "":
+			return ""
+		default:
+			name, body, ok := function(text)
+			if !ok {
+				return text
+			}
+			s.function, s.braces, rest = name, 0, body
+		}
+		text = rest
+	}
+	return ""
+}
+
+// pattern takes the pattern of a case off a command.
+func (s *shellReader) pattern(text string) string {
+	if n := len(s.kinds); n == 0 || s.kinds[n-1] != "case" || strings.HasPrefix(text, "esac") {
+		return text
+	}
+	if i := strings.IndexByte(text, ')'); i >= 0 && !strings.Contains(text[:i], "(") {
+		return strings.TrimSpace(text[i+1:])
+	}
+	return text
+}
+
+// function takes a function's name off a definition "name()" or "name() {".
+func function(text string) (name, rest string, ok bool) {
+	name, rest, ok = strings.Cut(text, "(")
+	name = strings.TrimSpace(name)
+	rest = strings.TrimSpace(rest)
+	if !ok || !strings.HasPrefix(rest, ")") || !confName(name, true) {
+		return "", "", false
+	}
+	return name, strings.TrimSpace(rest[1:]), true
+}
+
+func (s *shellReader) open(word string, c cond) {
+	if len(s.conds) < maxNesting {
+		if word == "while" || word == "until" || strings.HasPrefix(c.text, "!") {
+			c = cond{}
+		}
+		s.conds, s.kinds = append(s.conds, c), append(s.kinds, word)
+	}
+}
+
+// branch is another branch of the innermost if: the one for the failure of its condition if that is known.
+func (s *shellReader) branch(c cond) {
+	if n := len(s.conds); n > 0 {
+		if c.not {
+			c.text, c.not = s.conds[n-1].text, !s.conds[n-1].not
+		}
+		s.conds[n-1] = c
+	}
+}
+
+func (s *shellReader) close() {
+	if n := len(s.conds); n > 0 {
+		s.conds, s.kinds = s.conds[:n-1], s.kinds[:n-1]
+	}
+}
+
+func (s *shellReader) endBrace() {
+	if s.braces--; s.braces <= 0 {
+		s.function, s.braces = "", 0
+	}
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkgdb
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/sqlitetest"
+)
+
+// packages is the database of pkg 1.21, made up.
+func packages(files ...[]any) []byte {
+	return sqlitetest.Build(4096,
+		sqlitetest.Table{Name: "packages",
+			SQL: "CREATE TABLE packages (id INTEGER PRIMARY KEY, origin TEXT NOT NULL, " +
+				"name TEXT NOT NULL, version TEXT NOT NULL, arch TEXT NOT NULL, UNIQUE(name))",
+			Rows: [][]any{{nil, "base/FreeBSD-kernel-generic", "FreeBSD-kernel-generic", "14.2", "FreeBSD:14:amd64"},
+				{nil, "graphics/drm-61-kmod", "drm-61-kmod", "6.1.92_2", "FreeBSD:14:amd64"}}},
+		sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT, " +
+			"package_id INTEGER REFERENCES packages(id))", Rows: files})
+}
+
+func TestPkg(t *testing.T) {
+	hex := strings.Repeat("aB", 32)
+	db := packages([]any{"/boot/kernel/zfs.ko", "1$" + hex, 1}, []any{"/boot/modules/drm.ko", hex, 2},
+		[]any{"/boot/modules/x.ko", "2$" + hex, 9}, []any{"/usr/bin/vi", hex, 1}, []any{"/boot/odd", nil, nil})
+	boot := func(path string) bool { return strings.HasPrefix(path, "/boot/") }
+	got, err := ReadPkg(t.Context(), fstest.MapFS{PkgFile: {Data: db}}, boot)
+	want := map[string]Owner{
+		"/boot/kernel/zfs.ko": {"FreeBSD-kernel-generic", "14.2", "FreeBSD:14:amd64", "base/FreeBSD-kernel-generic",
+			strings.ToLower(hex)},
+		"/boot/modules/drm.ko": {"drm-61-kmod", "6.1.92_2", "FreeBSD:14:amd64", "graphics/drm-61-kmod",
+			strings.ToLower(hex)},
+		"/boot/modules/x.ko": {},
+	}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%+v %v", got, err)
+	}
+	for path, base := range map[string]bool{"/boot/kernel/zfs.ko": true, "/boot/modules/drm.ko": false} {
+		if o := got[path]; o.Base() != base {
+			t.Errorf("%s: %+v", path, o)
+		}
+	}
+	// What was added since stands in the log.
+	more := packages([]any{"/boot/kernel/new.ko", hex, 1})
+	got, err = ReadPkg(t.Context(), fstest.MapFS{PkgFile: {Data: db},
+		PkgFile + "-wal": {Data: sqlitetest.WAL(db, more, 4096)}}, boot)
+	if keys := slices.Collect(maps.Keys(got)); err != nil || len(keys) != 1 || keys[0] != "/boot/kernel/new.ko" {
+		t.Errorf("%v %v", keys, err)
+	}
+}
+
+func TestNoPkg(t *testing.T) {
+	all := func(string) bool { return true }
+	other := sqlitetest.Build(4096, sqlitetest.Table{Name: "x", SQL: "CREATE TABLE x (a TEXT)"})
+	for name, c := range map[string]struct {
+		fsys fstest.MapFS
+		want error
+	}{
+		"none":  {fstest.MapFS{}, fs.ErrNotExist},
+		"text":  {fstest.MapFS{PkgFile: {Data: []byte("x")}}, fact.ErrMalformed},
+		"cut":   {fstest.MapFS{PkgFile: {Data: packages([]any{"/a", nil, 1})[:9000]}}, fact.ErrMalformed},
+		"other": {fstest.MapFS{PkgFile: {Data: other}}, fs.ErrNotExist},
+	} {
+		if got, err := ReadPkg(t.Context(), c.fsys, all); !errors.Is(err, c.want) || len(got) != 0 {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// TestDetect tells systems by several marks: no single file decides.
+func TestDetect(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files string // with "=" the text of a file
+		want  OS
+	}{
+		{"FreeBSD", "boot/kernel/kernel boot/loader.conf etc/rc.conf", FreeBSD},
+		{"FreeBSD, another kernel", "boot/kernel.GENERIC/pf.ko boot/kernel.GENERIC/kernel boot/loader.conf", FreeBSD},
+		{"FreeBSD, compressed", "boot/kernel/kernel.gz etc/rc.conf", FreeBSD},
+		{"FreeBSD's jail", "etc/os-release=ID=freebsd etc/rc.conf", FreeBSD},
+		{"pfSense", "boot/kernel/kernel.gz boot/defaults/loader.conf cf/conf/config.xml etc/rc", FreeBSD},
+		{"OPNsense", "boot/kernel/kernel usr/local/opnsense/version/core usr/local/etc/rc.d/x etc/rc.conf", FreeBSD},
+		{"TrueNAS CORE", "boot/kernel/kernel boot/modules/x.ko data/x etc/os-release=ID=freebsd", FreeBSD},
+		{"TrueNAS SCALE", "usr/lib/modules/6.12/modules.dep boot/grub/x etc/os-release=ID=debian data/x", Linux},
+		{"FreeBSD with Linux's root", "boot/kernel/kernel boot/loader.conf compat/linux/lib/modules/x", FreeBSD},
+		{"DragonFly", "boot/kernel/kernel boot/defaults/loader.conf sbin/mount_hammer2 etc/rc.conf", DragonFly},
+		{"NetBSD", "netbsd stand/amd64/10.0/modules/x etc/rc.conf etc/modules.conf", NetBSD},
+		{"NetBSD without a kernel", "stand/evbarm/10.0/modules/x etc/defaults/rc.conf etc/rc.conf", NetBSD},
+		{"OmniOS", "etc/name_to_major kernel/drv/amd64/sd etc/os-release=ID=omnios etc/release=OmniOS", Illumos},
+		{"SmartOS", "etc/driver_aliases platform/i86pc/kernel/drv/x usr/kernel/drv/y", Illumos},
+		{"Solaris", "etc/name_to_major kernel/drv/sd etc/release=Oracle_Solaris_11.4", Solaris},
+		{"OpenBSD", "bsd bsd.rd etc/rc.conf", OpenBSD},
+		{"macOS", "System/Library/CoreServices/SystemVersion.plist", Darwin},
+		{"Windows", "Windows/System32/drivers/x.sys", Windows},
+		{"Debian", "lib/modules/6.1/modules.dep etc/os-release=ID=debian", Linux},
+		{"a container", "etc/os-release=ID=alpine etc/rc.conf", Linux},
+		{"Linux with a file netbsd", "usr/lib/modules/6.1/modules.dep boot/vmlinuz-6.1 netbsd etc/os-release=ID=arch",
+			Linux},
+		{"nothing", "x", running().os},
+	} {
+		root := fstest.MapFS{}
+		for _, f := range strings.Fields(c.files) {
+			name, text, _ := strings.Cut(f, "=")
+			root[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(text, "_", " ") + "\n")}
+		}
+		if got := detectOS(root); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

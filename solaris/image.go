@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solaris
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/judge"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// Names of the sources of an image.
+const (
+	SourceModulePath = "module_path"    // the files below /kernel, /usr/kernel and /platform/*/kernel
+	SourceAliases    = "driver_aliases" // /etc/driver_aliases: the devices of each driver
+)
+
+const (
+	aliasesFile = "etc/driver_aliases"
+	// WayBoot is the way of the modules that /etc/system forces to load at boot.
+	WayBoot = "forceload"
+	// WayDevice is the way of the drivers that a device's name asks for.
+	WayDevice = "driver_alias"
+
+	maxDirEntries = 16 << 10
+	maxAliases    = 64 << 10
+)
+
+// moduleRoots returns the directories that the kernel of an image loads from: those of the platforms, /kernel and
+// /usr/kernel (kernel(8)), and those that moddir in /etc/system adds.
+func (k *Kernel) moduleRoots(list []directive) []string {
+	roots := []string{"kernel", "usr/kernel"}
+	if platforms, err := fs.Glob(k.machine, "platform/*/kernel"); err == nil {
+		roots = append(roots, platforms[:min(len(platforms), 64)]...)
+	}
+	for _, d := range list {
+		if d.Word != "moddir" {
+			continue
+		}
+		for dir := range strings.FieldsFuncSeq(d.Module, func(r rune) bool { return r == ' ' || r == ':' }) {
+			if dir = strings.TrimPrefix(path.Clean("/"+dir), "/"); dir != "" && !slices.Contains(roots, dir) {
+				roots = append(roots, dir)
+			}
+		}
+	}
+	return roots
+}
+
+// Installed yields the module files of an image, sorted by path: KIND/NAME, and KIND/amd64/NAME or KIND/sparcv9/NAME of
+// 64 bits. The files are not opened.
+func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		modules, err := k.installed(ctx, r)
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for _, m := range modules {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {
+	if !k.options.Image {
+		return nil, fmt.Errorf("module files of a running machine: %w", errors.ErrUnsupported)
+	}
+	list, err := k.directives(r)
+	if err != nil {
+		return nil, err
+	}
+	out := []Record{}
+	found := false
+	for _, root := range k.moduleRoots(list) {
+		kinds, err := k.machine.ReadDir(root)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		found = true
+		if err != nil {
+			r.Problem(SourceModulePath, "", "modules", err)
+		}
+		for _, kind := range kinds[:min(len(kinds), 256)] {
+			if kind.IsDir() && ctx.Err() == nil {
+				out = k.addKind(out, root+"/"+kind.Name(), kind.Name(), r)
+			}
+		}
+	}
+	if !found {
+		return nil, &fs.PathError{Op: "open", Path: "/kernel", Err: fs.ErrNotExist}
+	}
+	slices.SortStableFunc(out, func(a, b Record) int { return cmp.Compare(a.Path, b.Path) })
+	r.Done(SourceModulePath, fact.CountOf(int64(len(out))))
+	return out, ctx.Err()
+}
+
+// addKind adds the modules in the directory of one kind, such as drv.
+func (k *Kernel) addKind(out []Record, dir, kind string, r *fact.Report) []Record {
+	for _, sub := range []string{"", "/amd64", "/sparcv9"} {
+		entries, err := k.machine.ReadDir(dir + sub)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				r.Problem(SourceModulePath, "", "modules", err)
+			}
+			continue
+		}
+		for _, e := range entries {
+			// A driver's configuration lies beside it.
+			if e.IsDir() || strings.HasSuffix(e.Name(), ".conf") || len(out) == maxDirEntries {
+				continue
+			}
+			name := escape.UTF8(e.Name())
+			out = append(out, Record{ID: string(k.kind()) + ":" + name, Kind: k.kind(), Name: name,
+				State: fact.StateInstalled, Path: "/" + dir + sub + "/" + name, Description: "",
+				Own: &Module{}})
+		}
+	}
+	return out
+}
+
+// An alias is one line of driver_aliases: a driver and a device that it drives.
+type alias struct {
+	driver, device string
+	line           int
+}
+
+// aliases reads driver_aliases: NAME "ALIAS"; none if there is no such file.
+func (k *Kernel) aliases() ([]alias, error) {
+	text, err := limit.ReadFile(k.machine, aliasesFile, limit.Text)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []alias
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		f := strings.Fields(line)
+		if len(f) == 2 && f[0][0] != '#' && len(out) < maxAliases {
+			out = append(out, alias{escape.UTF8(f[0]), escape.UTF8(strings.Trim(f[1], `"`)), n})
+		}
+	}
+	return out, err
+}
+
+// resolveImage returns the modules on disk that a name or the alias of a device stands for.
+func (k *Kernel) resolveImage(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
+	disk, err := k.installed(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := k.aliases()
+	if err != nil {
+		r.Problem(SourceAliases, "", "", err)
+	}
+	out := append([]Record{}, judge.Named(disk, bare(name))...)
+	for _, a := range list {
+		if a.device == name {
+			out = append(out, judge.Named(disk, a.driver)...)
+		}
+	}
+	return out, nil
+}
+
+// bare returns the name of a module without its kind: "fd" of "drv/fd".
+func bare(name string) string {
+	if strings.HasPrefix(name, "/") {
+		return name
+	}
+	return name[strings.LastIndexByte(name, '/')+1:]
+}
+
+// An image is what the verdicts on an image follow from.
+type image struct {
+	directives []directive
+	aliases    []alias
+	unread     error // of the aliases
+}
+
+// checkImage is Check for an image.
+func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
+	var i image
+	c := judge.Case[Module]{Query: query, Image: true, Boot: i.boot}
+	disk, err := k.resolveImage(ctx, query, r)
+	c.Meant = disk
+	c.Add(SourceModulePath, disk, err, r)
+	i.directives, err = k.directives(r)
+	if err != nil {
+		c.Add("", nil, err, r)
+	}
+	i.aliases, i.unread = k.aliases()
+	return c.Verdicts(), ctx.Err()
+}
+
+// means reports whether a directive is about the module: KIND/NAME, or NAME alone.
+func (d directive) means(m *Record) bool {
+	kind, _, ok := strings.Cut(d.Module, "/")
+	return d.Name() == m.Name && (!ok || strings.Contains(m.Path, "/"+kind+"/"))
+}
+
+// boot answers by which ways a module on disk gets into the kernel, and what asks for it. A module that /etc/system
+// excludes is loaded by none of them (mod_load of the kernel asks mod_sysctl).
+func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
+	load := fact.Passes(fact.Reason{Code: judge.ReasonInstalled, Text: "its file is on disk", File: m.Path})
+	forced := fact.Answer{}
+	for _, d := range i.directives {
+		if !d.means(m) {
+			continue
+		}
+		because := fact.Reason{Code: d.Word, Text: d.Word + ": " + d.Module, File: "/" + d.File, Line: d.Line}
+		switch d.Word {
+		case wordExclude:
+			load = fact.Stops(because)
+		case wordForceload:
+			forced = fact.Passes(because)
+			triggers = append(triggers, because)
+		}
+	}
+	device := fact.Answer{}
+	for _, a := range i.aliases {
+		if a.driver == m.Name {
+			because := fact.Reason{Code: SourceAliases, File: "/" + aliasesFile, Line: a.line,
+				Text: "the device " + a.device + " asks for it"}
+			device = fact.Passes(because)
+			if len(triggers) < 8 {
+				triggers = append(triggers, because)
+			}
+		}
+	}
+	if i.unread != nil {
+		device = fact.Unsure(judge.ReasonUnread, "the aliases of devices were not read: "+i.unread.Error())
+	}
+	for _, w := range []judge.Entrance{{Name: WayBoot, Answer: forced}, {Name: WayDevice, Answer: device}} {
+		if !w.Answer.Applies() {
+			continue
+		}
+		if load.Blocked() == fact.Yes {
+			w.Answer = load
+		}
+		ways = append(ways, w)
+	}
+	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), triggers
+}

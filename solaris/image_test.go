@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solaris
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/fact"
+)
+
+// A disk is a machine that is files alone.
+type disk struct{ fstest.MapFS }
+
+func (disk) Call(context.Context, string, ...string) ([]byte, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func illumosRoot() fstest.MapFS {
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	return fstest.MapFS{
+		"kernel/drv/amd64/e1000g": file("x"), "kernel/drv/e1000g.conf": file("x"), "kernel/drv/amd64/sd": file("x"),
+		"kernel/fs/amd64/zfs": file("x"), "usr/kernel/fs/amd64/pcfs": file("x"),
+		"usr/kernel/misc/amd64/pcfs":            file("x"),
+		"platform/i86pc/kernel/misc/amd64/acpi": file("x"), "opt/kernel/drv/amd64/extra": file("x"),
+		"etc/system":         file("exclude: fs/pcfs\nmoddir: /kernel /usr/kernel:/opt/kernel\n"),
+		"etc/system.d/mine":  file("forceload: drv/sd\n"),
+		"etc/driver_aliases": file("# devices\ne1000g \"pci8086,10d3\"\ne1000g \"pci8086,10d4\"\n"),
+	}
+}
+
+func TestImage(t *testing.T) {
+	k := Open(disk{illumosRoot()}, fact.Options{OS: fact.Illumos, Image: true})
+	var paths []string
+	for m, err := range k.Installed(t.Context(), new(fact.Report)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, m.ID+" "+m.Path)
+	}
+	want := "illumos_module:e1000g /kernel/drv/amd64/e1000g\nillumos_module:sd /kernel/drv/amd64/sd\n" +
+		"illumos_module:zfs /kernel/fs/amd64/zfs\nillumos_module:extra /opt/kernel/drv/amd64/extra\n" +
+		"illumos_module:acpi /platform/i86pc/kernel/misc/amd64/acpi\nillumos_module:pcfs /usr/kernel/fs/amd64/pcfs\n" +
+		"illumos_module:pcfs /usr/kernel/misc/amd64/pcfs"
+	if got := strings.Join(paths, "\n"); got != want {
+		t.Errorf("%s", got)
+	}
+	for query, want := range map[string]struct {
+		outcome fact.VerdictOutcome
+		ways    string // those that are open
+		trigger string
+	}{
+		"e1000g":                      {fact.VerdictLoadable, "driver_alias modload", "/etc/driver_aliases:2"},
+		"pci8086,10d4":                {fact.VerdictLoadable, "driver_alias modload", "/etc/driver_aliases:2"},
+		"sd":                          {fact.VerdictLoadable, "forceload modload", "/etc/system.d/mine:1"},
+		"drv/sd":                      {fact.VerdictLoadable, "forceload modload", "/etc/system.d/mine:1"},
+		"zfs":                         {fact.VerdictLoadable, "modload", ""},
+		"/usr/kernel/misc/amd64/pcfs": {fact.VerdictLoadable, "modload", ""},
+		"/usr/kernel/fs/amd64/pcfs":   {fact.VerdictBlocked, "", ""},
+		"none":                        {fact.VerdictAbsent, "", ""},
+	} {
+		v, err := k.Check(t.Context(), query, new(fact.Report))
+		if err != nil || len(v) == 0 || v[0].Now != nil {
+			t.Fatalf("%s: %+v %v", query, v, err)
+		}
+		if ways, trigger := open(&v[0]); v[0].NextBoot.Outcome != want.outcome || ways != want.ways ||
+			trigger != want.trigger {
+			t.Errorf("%s: %s by %q because of %q, want %+v", query, v[0].NextBoot.Outcome, ways, trigger, want)
+		}
+	}
+	if m, err := k.Resolve(t.Context(), "pci8086,10d3", new(fact.Report)); err != nil || len(m) != 1 ||
+		m[0].Name != "e1000g" {
+		t.Errorf("%+v %v", m, err)
+	}
+}
+
+// open returns the ways that are open, and the place of the first trigger.
+func open(v *fact.Verdict) (ways, trigger string) {
+	var names []string
+	for _, w := range v.NextBoot.Ways {
+		if w.Blocked == fact.No {
+			names = append(names, w.Way)
+		}
+	}
+	if len(v.Triggers) > 0 {
+		r := v.Triggers[0]
+		trigger = r.File + ":" + string(rune('0'+r.Line))
+	}
+	return strings.Join(names, " "), trigger
+}
+
+// TestUnreadImage refuses each file: nothing becomes absent or blocked by that.
+func TestUnreadImage(t *testing.T) {
+	for _, name := range []string{"kernel", "kernel/fs", "kernel/fs/amd64", "etc/system", "etc/driver_aliases"} {
+		k := Open(refusing{disk{illumosRoot()}, name}, fact.Options{OS: fact.Illumos, Image: true})
+		for _, query := range []string{"zfs", "none", "sd"} {
+			v, err := k.Check(t.Context(), query, new(fact.Report))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o := v[0].NextBoot.Outcome; name != "etc/driver_aliases" && query != "sd" && o == fact.VerdictAbsent ||
+				o == fact.VerdictBlocked {
+				t.Errorf("%s is refused: %s is %s", name, query, o)
+			}
+		}
+	}
+	k := Open(disk{fstest.MapFS{}}, fact.Options{OS: fact.Illumos, Image: true})
+	for _, err := range k.Installed(t.Context(), new(fact.Report)) {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestStates reads rows of modinfo -c that are not in memory.
+func TestStates(t *testing.T) {
+	c := ReadModinfo(" Id    Loadcnt Module Name         State\n  1          1 unix                LOADED/INSTALLED\n"+
+		" 70          0 pcfs                UNLOADED/UNINSTALLED\n"+
+		" 71          1 half                LOADED/UNINSTALLED\n",
+		new(fact.Report))
+	want := []fact.State{fact.StateLoaded, fact.StateInstalled, fact.StateLoaded}
+	for i, m := range c.Records {
+		if m.State != want[i] {
+			t.Errorf("%s: %s", m.Name, m.State)
+		}
+	}
+	if len(c.Records) != 3 {
+		t.Errorf("%+v", c)
+	}
+}
