@@ -13,7 +13,6 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/pkgdb"
 )
 
 // The kinds of discrepancies. None of them sees a kld that is out of the kernel's list of files: its calls, and
@@ -269,11 +268,4 @@ func (d *differ) owners(ctx context.Context, c *checker) {
 		d.add(f.Name(), KindUnowned, fact.GradeWeak, SourceModulePath, SourcePackages,
 			fact.Evidence{Fact: "path", Value: f.Path, Source: SourceModulePath})
 	}
-}
-
-// owners returns the packages of the files below /boot, and of all klds.
-func (k *Kernel) owners(ctx context.Context) (map[string]pkgdb.Owner, error) {
-	return pkgdb.ReadPkg(ctx, k.machine, func(path string) bool {
-		return strings.HasPrefix(path, "/boot/") || strings.HasSuffix(uncompressed(path), ".ko")
-	})
 }

@@ -161,3 +161,39 @@ func TestFileDiscrepancies(t *testing.T) {
 		t.Errorf("%q %q %v", got, unchecked, err)
 	}
 }
+
+// TestPackages says whose each file is.
+func TestPackages(t *testing.T) {
+	root := freebsdRoot(1402000, nil)
+	root[pkgdb.PkgFile] = pkgDatabase(map[string]string{"/boot/kernel/a.ko": "FreeBSD-kernel-generic",
+		"/boot/modules/c.ko": "x-kmod"})
+	k := Open(rootDisk{root}, fact.Options{Image: true, Detail: fact.DetailFiles})
+	got := map[string]Record{}
+	for m, err := range k.Installed(t.Context(), new(fact.Report)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[m.Path] = m
+	}
+	for path, want := range map[string]struct {
+		name  string
+		class fact.OriginClass
+	}{
+		"/boot/kernel/a.ko": {"FreeBSD-kernel-generic", fact.OriginOS}, "/boot/kernel/b.ko": {"", fact.OriginOS},
+	} {
+		m := got[path]
+		if m.Package == nil || m.Package.Manager != "pkg" || m.Package.Name != want.name || m.Origin.Class != want.class {
+			t.Errorf("%s: %+v %+v", path, m.Package, m.Origin)
+		}
+	}
+	root[pkgdb.PkgFile].Data = []byte("no database")
+	var r fact.Report
+	for m := range Open(rootDisk{root}, fact.Options{Image: true, Detail: fact.DetailFiles}).Installed(t.Context(), &r) {
+		if m.Package != nil {
+			t.Errorf("%+v", m.Package)
+		}
+	}
+	if r.Count(SourcePackages) != 1 {
+		t.Errorf("%+v", r.Problems)
+	}
+}

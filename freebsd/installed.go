@@ -41,6 +41,9 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	}
 	r.Source(SourceModulePath, outcome, fact.CountOf(int64(len(records))), nil)
 	k.addHints(ctx, records, r)
+	if k.options.Asks(fact.DetailFiles) {
+		k.addPackages(ctx, records, r)
+	}
 	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.Path, b.Path) })
 	return records, nil
 }

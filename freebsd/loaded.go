@@ -23,6 +23,7 @@ func (k *Kernel) Loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]
 	k.addPreloads(ctx, records, r)
 	if k.options.Asks(fact.DetailFiles) {
 		k.addFiles(ctx, files, records, r)
+		k.addPackages(ctx, records, r)
 	} else {
 		r.Skip(SourceModulePath)
 	}

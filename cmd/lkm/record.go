@@ -70,7 +70,7 @@ func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape
 		return nil, err
 	}
 	r := tape.Record(system, machine, to)
-	sys, err := lkm.OpenMachine(system, r, o)
+	sys, err := lkm.OpenMachine(system, treeless{r, true}, o)
 	if err != nil {
 		return nil, err
 	}
