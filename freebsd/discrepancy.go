@@ -156,6 +156,8 @@ func (d *differ) disk(files []loadedFile) {
 			d.add(f.Name, KindNoFile, fact.GradeWeak, SourceKldstat, SourceModulePath, path)
 		case err != nil:
 			d.skip(SourceModulePath, err)
+		case len(own.Problems) > 0: // a record that makes no sense may be that of the module
+			d.skip(SourceModulePath, own.Problems[0])
 		case f.ID == 1:
 			// The kernel has modules of its own making, too.
 		default:

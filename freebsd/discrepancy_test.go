@@ -182,13 +182,15 @@ func TestPackages(t *testing.T) {
 		"/boot/kernel/a.ko": {"FreeBSD-kernel-generic", fact.OriginOS}, "/boot/kernel/b.ko": {"", fact.OriginOS},
 	} {
 		m := got[path]
-		if m.Package == nil || m.Package.Manager != "pkg" || m.Package.Name != want.name || m.Origin.Class != want.class {
+		if m.Package == nil || m.Package.Manager != "pkg" || m.Package.Name != want.name ||
+			m.Origin.Class != want.class {
 			t.Errorf("%s: %+v %+v", path, m.Package, m.Origin)
 		}
 	}
 	root[pkgdb.PkgFile].Data = []byte("no database")
 	var r fact.Report
-	for m := range Open(rootDisk{root}, fact.Options{Image: true, Detail: fact.DetailFiles}).Installed(t.Context(), &r) {
+	for m := range Open(rootDisk{root}, fact.Options{Image: true, Detail: fact.DetailFiles}).Installed(t.Context(),
+		&r) {
 		if m.Package != nil {
 			t.Errorf("%+v", m.Package)
 		}
