@@ -23,9 +23,10 @@ var marks = []mark{
 	{Darwin, 8, []string{"System/Library/CoreServices/SystemVersion.plist"}},
 	{Darwin, 8, []string{"System/Library/Extensions"}},
 	{Windows, 8, []string{"Windows/System32/drivers", "WINDOWS/system32/drivers"}},
-	{DragonFly, 6, []string{"sbin/mount_hammer2", "sbin/mount_hammer", "libexec/ld-elf.so.2"}},
+	{DragonFly, 6, []string{"sbin/mount_hammer2", "sbin/mount_hammer", "sbin/hammer2", "libexec/ld-elf.so.2"}},
 	{DragonFly, 1, []string{"boot/kernel/kernel"}},
-	{FreeBSD, 3, []string{"libexec/ld-elf.so.1", "bin/freebsd-version"}},
+	{FreeBSD, 3, []string{"libexec/ld-elf.so.1"}},
+	{FreeBSD, 3, []string{"bin/freebsd-version", "etc/freebsd-update.conf"}},
 	{FreeBSD, 3, []string{"boot/kernel*/kernel", "boot/kernel*/kernel.gz", "boot/kernel*/*.ko"}},
 	{FreeBSD, 2, []string{"boot/defaults/loader.conf", "boot/loader.conf", "boot/loader.conf.local", "boot/device.hints"}},
 	{FreeBSD, 2, []string{"boot/modules/*.ko", "usr/local/etc/rc.d", "var/db/pkg/local.sqlite"}},
@@ -66,7 +67,7 @@ func releaseOS(id string) OS {
 }
 
 // releaseWeight is what an os-release weighs, which containers and images of any kind have.
-const releaseWeight = 4
+const releaseWeight = 3
 
 // detectOS returns the operating system whose root fsys looks like, or else the running one.
 func detectOS(fsys fs.FS) OS {

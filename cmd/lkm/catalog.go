@@ -83,7 +83,7 @@ func (c *catalog) matching(name string) []lkm.Module {
 
 // isKld reports whether a module is a linker file of FreeBSD or DragonFly, whose name ends in ".ko".
 func isKld(m *lkm.Module) bool {
-	return m.Kind == lkm.KindFreeBSDKld || m.Kind == lkm.KindDragonFlyKld
+	return m.Kind == facts.KindFreeBSDKld || m.Kind == facts.KindDragonFlyKld
 }
 
 // klds returns the linker files that a name means: that of a file without ".ko", as for kldload(8), else of a module in
