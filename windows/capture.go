@@ -26,11 +26,13 @@ type captureBuilder struct {
 	index    map[string]int    // place in entries by key
 	services map[serviceOf]int // place in an entry's Services
 	rows     int
-	sure     bool  // something beside the rows says which tool printed the text
-	cut      bool  // the last row is cut
-	tooMany  bool  // there are more rows, which are not read
-	strays   int   // lines that are no rows
-	first    error // about the first of them; nil if they are reported already
+	sure     bool // something beside the rows says which tool printed the text
+	cut      bool // the last row is cut
+	tooMany  bool // there are more rows, which are not read
+	strays   int  // lines that are no rows
+	// cutValues is how many values the tool cut to fit its table.
+	cutValues int
+	first     error // about the first of them; nil if they are reported already
 }
 
 // A serviceOf is a service of an entry, by its folded name.
@@ -138,6 +140,10 @@ func (b *captureBuilder) done(r *fact.Report) fact.Capture[Driver] {
 	if b.cut {
 		r.Problem(b.source, "", "modules", &fact.ParseError{Source: b.source,
 			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
+	}
+	if b.cutValues > 0 {
+		r.Add(fact.Problem{Source: b.source, Code: fact.CodeOther, Count: b.cutValues,
+			Text: "values that the table cuts are unknown"})
 	}
 	r.Done(b.source, fact.CountOf(int64(b.rows)))
 	for i := range b.entries {

@@ -4,7 +4,10 @@ package windows
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // codePages are the upper halves of the code pages in which consoles and files of western Europe
@@ -27,21 +30,81 @@ var codePages = [...]string{
 // codePageHead is how much of a text its code page is found out by, in bytes.
 const codePageHead = 64 << 10
 
-// consoleText turns a text that is not UTF-8 into UTF-8. cmd.exe redirects what tools print in the
-// code page of the console, which the text does not name: it is the one in which most of the words
-// make sense that tools print for states, start types and driver types. When none does, each byte
-// becomes the character of the same number, so that columns keep their place and no byte is lost.
-func consoleText(text string) string {
-	if utf8.ValidString(text) {
-		return text
+// readConsole is decodeConsole for a reader, to whose report a code page that is not known is a Problem.
+func readConsole(text, source string, r *fact.Report) string {
+	text, known := decodeConsole(text)
+	if !known {
+		r.Add(fact.Problem{Source: source, Code: fact.CodeUnsupported,
+			Text: "the text is in a code page that could not be found out: its characters beyond ASCII are unknown"})
 	}
-	page, most := "", 0
+	return text
+}
+
+// decodeConsole turns a text that is not UTF-8 into UTF-8. cmd.exe redirects what tools print in the
+// code page of the console, which the text does not name: it is the one that makes words of the most characters, and if
+// two do, the one in which more of the words make sense that tools print for states, start types and driver types. When
+// none does, each byte becomes the character of the same number, so that columns keep their place and no byte is lost.
+//
+// It reports whether the code page is known. It is not if two pages make words of the same quality that
+// differ, or if one letter is all that there is.
+func decodeConsole(text string) (decoded string, known bool) {
+	if utf8.ValidString(text) {
+		return text, true
+	}
+	const least = 2 // letters that prove a page; a known word proves it, too
+	head := text[:min(len(text), codePageHead)]
+	page, best, words, tied, chosen := "", 0, 0, false, ""
 	for _, p := range codePages {
-		if n := knownWords(fold(decodeBytes(text[:min(len(text), codePageHead)], p))); n > most {
-			page, most = p, n
+		d := decodeBytes(head, p)
+		score, w := letterScore(d), knownWords(fold(d))
+		switch {
+		case score < least && w == 0:
+		case page == "", score > best, score == best && w > words:
+			page, best, words, tied, chosen = p, score, w, false, d
+		case score == best && w == words:
+			tied = tied || d != chosen
 		}
 	}
-	return decodeBytes(text, page)
+	if tied {
+		page = ""
+	}
+	return decodeBytes(text, page), page != ""
+}
+
+// letterScore counts the characters beyond ASCII that stand in words as a language writes them, less those that do not:
+// signs and gaps of a code page, capitals behind small letters, and letters of two scripts in one word.
+func letterScore(text string) int {
+	score := 0
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
+		return r < utf8.RuneSelf && (r|0x20 < 'a' || r|0x20 > 'z')
+	}) {
+		score += wordScore(word)
+	}
+	return score
+}
+
+func wordScore(word string) int {
+	score, latin, cyrillic := 0, false, false
+	small := false // the letter before is a small one
+	for _, r := range word {
+		letter := unicode.IsLetter(r)
+		latin = latin || unicode.Is(unicode.Latin, r)
+		cyrillic = cyrillic || unicode.Is(unicode.Cyrillic, r)
+		switch {
+		case r < utf8.RuneSelf:
+		case !letter && !strings.ContainsRune("’“”„«»–—…®™\u00a0№", r):
+			score -= 3
+		case letter && small && unicode.IsUpper(r):
+			score -= 2
+		case letter:
+			score++
+		}
+		small = letter && unicode.IsLower(r)
+	}
+	if latin && cyrillic {
+		score -= 2 * utf8.RuneCountInString(word)
+	}
+	return score
 }
 
 // decodeBytes reads each byte as a character: of ASCII, else of the page, else of Latin-1.

@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -26,7 +27,7 @@ var dqColumns = [dqVerbose]string{6: "status", 7: "acceptStop", 8: "acceptPause"
 // or CSV, in any language. Of a table without its ruler the columns are found by what all rows have
 // in common.
 func ReadDriverQuery(text string, r *fact.Report) fact.Capture[Driver] {
-	return driverQueryRows(consoleText(text)).done(r)
+	return driverQueryRows(readConsole(text, SourceDriverQuery, r)).done(r)
 }
 
 func driverQueryRows(text string) *captureBuilder {
@@ -87,16 +88,13 @@ func driverQueryCSV(text string) *captureBuilder {
 	return b
 }
 
-// dqHeader recognizes the header of a CSV by what it cannot be: a row.
+// dqHeader recognizes the header of a CSV, in any language, by what it cannot be: a row. No cell is empty, or has the
+// shape that its column has.
 func dqHeader(row []string) bool {
-	switch len(row) {
-	case dqVerbose:
-		return !isTruth(row[7]) && !isTruth(row[8])
-	case dqBrief:
-		return strings.EqualFold(row[0], "Module Name") || strings.EqualFold(row[0], "DeviceName") ||
-			strings.Contains(fold(row[2]), "signed")
+	if slices.Contains(row, "") || slices.ContainsFunc(row, isTruth) {
+		return false
 	}
-	return false
+	return len(row) == dqVerbose || len(row) == dqBrief && !dateShape(row[3]) && !strings.HasSuffix(fold(row[1]), ".inf")
 }
 
 func isTruth(s string) bool {

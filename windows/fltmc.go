@@ -27,7 +27,7 @@ var (
 
 // ReadFltmc reads what fltmc filters and fltmc instances print, in any language. The altitude is kept as text.
 func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
-	text = consoleText(text)
+	text = readConsole(text, SourceFltmc, r)
 	b := newCapture(SourceFltmc, text)
 	header := fltHeader(text)
 	b.strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {

@@ -23,7 +23,7 @@ const msinfoColumns = 11
 // or as XML (/nfo). The section is found by its rows, which are localised: eleven columns whose third
 // is a path.
 func ReadMSInfo(text string, r *fact.Report) fact.Capture[Driver] {
-	return msinfoRows(consoleText(text)).done(r)
+	return msinfoRows(readConsole(text, SourceMSInfo, r)).done(r)
 }
 
 func msinfoRows(text string) *captureBuilder {

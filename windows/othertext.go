@@ -10,19 +10,20 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // Sources of captures of tools that do not come with Windows.
 const (
 	SourceAutoruns   = "autoruns"    // autorunsc -c, or Get-PSAutorun
 	SourceDriverList = "driver_list" // "name, display name, Driver, state, start," rows
-	SourceOsquery    = "osquery"     // osqueryi --line of the table drivers
+	SourceOsquery    = "osquery"     // osqueryi's table drivers, in any of its forms
 )
 
 // ReadAutoruns reads the driver rows of autorunsc's CSV, or the driver records of Get-PSAutorun.
 // Rows of other categories are no drivers.
 func ReadAutoruns(text string, r *fact.Report) fact.Capture[Driver] {
-	return autorunsRows(consoleText(text)).done(r)
+	return autorunsRows(readConsole(text, SourceAutoruns, r)).done(r)
 }
 
 func autorunsRows(text string) *captureBuilder {
@@ -65,11 +66,7 @@ func autorunsCSV(text string) *captureBuilder {
 		if !strings.EqualFold(get("Category"), "Drivers") || get("Entry") == "" {
 			continue
 		}
-		e, s := b.driver(get("Entry"), get("Image Path"))
-		s.DisplayName = get("Description")
-		for _, k := range []string{"Company", "Signer", "Version", "Enabled", "Launch String"} {
-			e.Driver.column(fold(strings.ReplaceAll(k, " ", "_")), get(k))
-		}
+		b.autorunsRow(get)
 	}
 	if header == nil {
 		return nil
@@ -78,9 +75,48 @@ func autorunsCSV(text string) *captureBuilder {
 	return b
 }
 
+// missingFile is what autoruns puts before the path of a file that it did not find.
+const missingFile = "File not found: "
+
+// autorunsRow adds a driver. The launch string is the registry's ImagePath, the image path what autoruns made of it.
+func (b *captureBuilder) autorunsRow(get func(string) string) {
+	path, missing := strings.CutPrefix(get("Image Path"), missingFile)
+	image := get("Launch String")
+	if image == "" {
+		image = path
+	}
+	e, s := b.driver(get("Entry"), image)
+	s.DisplayName = get("Description")
+	for _, k := range []string{"Time", "Company", "Signer", "Version", "Enabled", "Launch String"} {
+		e.Driver.column(fold(strings.ReplaceAll(k, " ", "_")), get(k))
+	}
+	if missing {
+		e.Driver.column("image_file", "not found")
+	}
+	b.digests(e, get)
+}
+
+// digests takes the digests that the tools of Sysinternals print: PESHA is the Authenticode digest, IMP the import hash.
+func (b *captureBuilder) digests(e *entry, get func(string) string) {
+	of := func(size int, names ...string) string {
+		for _, name := range names {
+			if v := fold(get(name)); len(v) == 2*size && strings.Trim(v, "0123456789abcdef") == "" {
+				return v
+			}
+		}
+		return ""
+	}
+	h := pe.Hashes{MD5: of(16, "MD5"), SHA1: of(20, "SHA-1", "SHA1"), SHA256: of(32, "SHA-256", "SHA256"),
+		AuthentihashSHA1: of(20, "PESHA-1", "PESHA1"), AuthentihashSHA256: of(32, "PESHA-256", "PESHA256"),
+		Imphash: of(16, "IMP", "IMPHASH")}
+	if h != (pe.Hashes{}) {
+		e.Driver.Hashes = &h
+	}
+}
+
 // ReadDriverList reads rows of "name, display name, Driver, state, start,".
 func ReadDriverList(text string, r *fact.Report) fact.Capture[Driver] {
-	text = consoleText(text)
+	text = readConsole(text, SourceDriverList, r)
 	b := newCapture(SourceDriverList, text)
 	b.strays = capture.Scan(text, capture.Form{Tool: SourceDriverList, Source: SourceDriverList}, r, b.driverListRow)
 	return b.done(r)
@@ -105,39 +141,44 @@ func (b *captureBuilder) driverListRow(line string) error {
 	return nil
 }
 
-// ReadOsquery reads osquery's table of drivers in its line form: one record a device. A service
-// that is given as a driver object is none.
+// ReadOsquery reads osquery's table of drivers as lines, JSON, CSV or a box: one record a device. A service
+// that is given as a driver object is none. A device without a service has no driver, which is reported.
 func ReadOsquery(text string, r *fact.Report) fact.Capture[Driver] {
-	return osqueryRows(consoleText(text)).done(r)
+	return osqueryRows(readConsole(text, SourceOsquery, r)).done(r)
 }
 
 func osqueryRows(text string) *captureBuilder {
 	b := newCapture(SourceOsquery, text)
 	b.cut = false
-	for _, r := range b.records(text, "=") {
-		service := r.get("service")
-		if service == "" || r.get("service_key") == "" && r.get("device_id") == "" || b.full() {
-			b.stray(r.line, r.pairs[0].key)
+	for _, o := range b.objects(text, objectForm{osqueryHeader, "="}) {
+		service := o.get("service")
+		if service == "" || o.get("service_key") == "" && o.get("device_id") == "" || b.full() {
+			b.stray(o.line, o.text)
 			continue
 		}
 		b.sure = true
 		d := Device{
-			Instance: r.get("device_id"), Description: r.get("description"), FriendlyName: r.get("device_name"),
-			Class: r.get("class"),
-			INF:   r.get("inf"), Provider: r.get("provider"), Manufacturer: r.get("manufacturer"), DriverVersion: r.get("version"),
-			DriverDate: unixDay(r.get("date")),
+			Instance: o.get("device_id"), Description: o.get("description"), FriendlyName: o.get("device_name"),
+			Class: o.get("class"), INF: o.get("inf"), Provider: o.get("provider"), Manufacturer: o.get("manufacturer"),
+			DriverVersion: o.get("version"), DriverDate: unixDay(o.get("date")),
 		}
-		switch r.get("signed") {
+		switch o.get("signed") {
 		case "1":
 			d.Signed = fact.Yes
 		case "0":
 			d.Signed = fact.No
 		}
 		var e *entry
-		e, d.Service = b.osqueryEntry(service, r.get("image"))
+		e, d.Service = b.osqueryEntry(service, o.get("image"))
 		e.Driver.Devices = append(e.Driver.Devices, d)
 	}
 	return b
+}
+
+// osqueryHeader reports whether the columns are those of the table drivers.
+func osqueryHeader(columns []string) bool {
+	return slices.Contains(columns, "service") &&
+		(slices.Contains(columns, "service_key") || slices.Contains(columns, "device_id"))
 }
 
 // osqueryEntry finds or adds the entry of a device's service, and returns it with the service's name.

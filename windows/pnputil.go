@@ -13,60 +13,77 @@ const SourcePnPUtil = "pnputil"
 
 // ReadPnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are
 // localised, so values are told by their place and form: a package begins with its published name,
-// oemNN.inf. What stands before the first one, or after a cut, costs only itself.
+// oemNN.inf. The XML form (/format xml) is not localized. What stands before the first one, or after a cut, costs only itself.
 func ReadPnPUtil(text string, r *fact.Report) fact.Capture[Driver] {
-	return pnputilRows(consoleText(text)).done(r)
+	return pnputilRows(readConsole(text, SourcePnPUtil, r)).done(r)
 }
 
 func pnputilRows(text string) *captureBuilder {
+	if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		return pnputilXML(text)
+	}
 	b := newCapture(SourcePnPUtil, text)
-	var cur []string
-	n, key := 0, false
-	flush := func() {
-		if cur != nil && !b.full() {
-			b.pnpPackage(cur)
-		}
-		cur = nil
-	}
+	p := pnpText{b: b}
 	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimSpace(line)
-		if line == "" {
-			key = false
-			continue
-		}
-		_, value, ok := cutAny(line, ":：")
-		value = strings.TrimSpace(value)
-		if !ok && key { // an older layout has the value on the next line
-			value, ok = line, true
-		}
-		key = ok && value == ""
-		switch {
-		case key:
-		case ok && isOEMInf(value) && len(cur) != 1:
-			flush()
-			cur = []string{value}
-			b.sure = true
-		case cur != nil && ok:
-			cur = append(cur, value)
-		case ok && b.rows == 0: // the end of a package whose beginning is cut off
-		case !ok && cur == nil && b.rows == 0: // the tool's title, and whatever stands before its words
-		default:
-			b.stray(n, line)
-		}
+		p.line(strings.TrimSpace(line))
 	}
-	flush()
+	p.flush()
 	return b
 }
 
-// pnpPackage reads the values of one package in their order.
-func (b *captureBuilder) pnpPackage(values []string) {
+// A pnpText is the text of pnputil while it is read.
+type pnpText struct {
+	b       *captureBuilder
+	n       int
+	values  []string // of the open package; nil if none is open
+	from    int      // the line of the first
+	key     bool     // the last line was a label without a value
+	foreign bool     // the block began with a pair that begins no package
+}
+
+func (p *pnpText) flush() {
+	if p.values != nil && !p.b.full() && !p.b.pnpPackage(p.values) {
+		p.b.stray(p.from, p.values[0])
+	}
+	p.values = nil
+}
+
+func (p *pnpText) line(line string) {
+	p.n++
+	if line == "" {
+		p.key, p.foreign = false, false
+		return
+	}
+	_, value, ok := cutAny(line, ":：")
+	value = strings.TrimSpace(value)
+	if !ok && p.key { // an older layout has the value on the next line
+		value, ok = line, true
+	}
+	p.key = ok && value == ""
+	switch {
+	case p.key:
+	case ok && isOEMInf(value) && value == baseName(value) && len(p.values) != 1 && !p.foreign:
+		p.flush()
+		p.values, p.from = []string{value}, p.n
+	case p.values != nil && ok:
+		p.values = append(p.values, value)
+	case ok && p.b.rows == 0: // the end of a package whose beginning is cut off, or another list
+		p.foreign = true
+	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and whatever stands before its words
+	default:
+		p.b.stray(p.n, line)
+	}
+}
+
+// pnpPackage adds a package by its values in their order; false if they are those of another list: pnputil prints date
+// and version in one value, no path, and no truth.
+func (b *captureBuilder) pnpPackage(values []string) bool {
 	p := Package{Name: values[0], INF: values[0]}
 	rest := values[1:]
 	if len(rest) > 0 && strings.HasSuffix(fold(rest[0]), ".inf") {
 		p.OriginalINF, rest = rest[0], rest[1:]
 	}
-	texts := []*string{&p.Provider, &p.Class}
+	var texts []string
 	for i, v := range rest {
 		date, version, ok := pnpVersion(v)
 		switch {
@@ -75,17 +92,45 @@ func (b *captureBuilder) pnpPackage(values []string) {
 			if i+1 < len(rest) {
 				p.Signer = rest[i+1]
 			}
+			if len(texts) == 2 { // with fewer, one is missing, and which is unknown
+				p.Provider, p.Class = texts[0], texts[1]
+			}
+			if strings.Contains(p.OriginalINF, `\`) {
+				return false
+			}
 			b.addPackage(p)
-			return
+			b.sure = true
+			return true
 		case len(v) == 38 && v[0] == '{' && hasGUID(v):
 			if p.ClassGUID == "" {
 				p.ClassGUID = fold(v[1:37])
 			}
-		case len(texts) > 0:
-			*texts[0], texts = v, texts[1:]
+		case isTruth(v), strings.Contains(v, `\`), versionShape(v), len(texts) < 2 && dateShape(v):
+			return false
+		case len(texts) < 2:
+			texts = append(texts, v)
 		}
 	}
+	if strings.Contains(p.OriginalINF, `\`) {
+		return false
+	}
+	if len(texts) == 2 {
+		p.Provider, p.Class = texts[0], texts[1]
+	}
 	b.addPackage(p)
+	b.sure = true
+	return true
+}
+
+// versionShape reports whether a value is a version alone: four numbers.
+func versionShape(s string) bool {
+	parts := strings.Split(s, ".")
+	for _, part := range parts {
+		if !digits(part, 5) {
+			return false
+		}
+	}
+	return len(parts) == 4
 }
 
 // pnpVersion splits a date and a version: "09/19/2022 4.410.137.0".

@@ -28,7 +28,7 @@ func scNumber(value string) (number, word string, ok bool) {
 // prompts. Numbers, their words, which are never translated, and places count, not keys. Services
 // that are no drivers are left out; a service that comes twice has its later state.
 func ReadSC(text string, r *fact.Report) fact.Capture[Driver] {
-	return scRows(consoleText(text)).done(r)
+	return scRows(readConsole(text, SourceSC, r)).done(r)
 }
 
 func scRows(text string) *captureBuilder {

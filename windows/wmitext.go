@@ -3,11 +3,6 @@
 package windows
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,24 +18,28 @@ const SourceWMIText = "wmi_text"
 // Win32_PnPSignedDriver and services: lists (Name : value, Name=value), CSV, and JSON of
 // ConvertTo-Json. Property names are never localised.
 func ReadWMIText(text string, r *fact.Report) fact.Capture[Driver] {
-	return wmiRows(consoleText(text)).done(r)
+	return wmiRows(readConsole(text, SourceWMIText, r)).done(r)
 }
 
 func wmiRows(text string) *captureBuilder {
-	trimmed := strings.TrimLeft(text, " \t\r\n")
-	switch {
-	case strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{"):
-		return wmiJSON(text, trimmed)
-	case wmiCSVHeader(text):
-		return wmiCSV(text)
-	}
 	b := newCapture(SourceWMIText, text)
-	for _, r := range b.records(text, ":=") {
-		if !b.wmiRow(r.get) {
-			b.stray(r.line, r.pairs[0].key)
+	list := b.objects(text, objectForm{wmiHeader, ":="})
+	for _, o := range list {
+		if !b.wmiRow(o.get) {
+			b.stray(o.line, o.text)
 		}
 	}
+	b.sure = b.rows > 0 && (b.sure || strings.HasPrefix(strings.TrimSpace(text), "{") ||
+		strings.HasPrefix(strings.TrimSpace(text), "["))
 	return b
+}
+
+// wmiHeader reports whether the columns are properties of a driver or of a device.
+func wmiHeader(columns []string) bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(strings.TrimSpace(c), name) })
+	}
+	return has("Name") && slices.ContainsFunc(wmiKeys, has) || has("InfName") && (has("DeviceID") || has("DeviceName"))
 }
 
 // wmiKeys are the properties of which a row has at least one beside its name.
@@ -139,57 +138,6 @@ func wmiDate(s string) string {
 	return s[:4] + "-" + s[4:6] + "-" + s[6:8]
 }
 
-// wmiCSVHeader reports whether the first line that is neither blank nor a type is a header with
-// properties of drivers.
-func wmiCSVHeader(text string) bool {
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#TYPE") {
-			continue
-		}
-		low := "," + strings.ReplaceAll(fold(line), `"`, "") + ","
-		if !strings.Contains(low, ",") {
-			return false
-		}
-		if strings.Contains(low, ",infname,") && strings.Contains(low, ",driverversion,") {
-			return true
-		}
-		if !strings.Contains(low, ",name,") {
-			return false
-		}
-		for _, k := range wmiKeys {
-			if strings.Contains(low, ","+fold(k)+",") {
-				return true
-			}
-		}
-		return false
-	}
-	return false
-}
-
-func wmiCSV(text string) *captureBuilder {
-	b := newCapture(SourceWMIText, text)
-	var header []string
-	for i, row := range b.csvRows(text) {
-		switch {
-		case len(row) == 0 || len(row) == 1 && (row[0] == "" || strings.HasPrefix(row[0], "#TYPE")):
-			if row == nil && header != nil {
-				b.stray(i+1, "a line")
-			}
-		case header == nil:
-			header, b.sure = row, true
-		case len(row) != len(header):
-			b.stray(i+1, strings.Join(row, ","))
-		default:
-			if !b.wmiRow(column(header, row)) {
-				b.stray(i+1, strings.Join(row, ","))
-			}
-		}
-	}
-	b.sure = b.sure && b.rows > 0
-	return b
-}
-
 func column(header, row []string) func(string) string {
 	return func(name string) string {
 		for i, h := range header {
@@ -198,60 +146,5 @@ func column(header, row []string) func(string) string {
 			}
 		}
 		return ""
-	}
-}
-
-// wmiJSON reads one object or a list of them. A list that is cut off keeps what stands before.
-func wmiJSON(text, trimmed string) *captureBuilder {
-	b := newCapture(SourceWMIText, text)
-	b.cut = false
-	d := json.NewDecoder(strings.NewReader(trimmed))
-	list := trimmed[0] == '['
-	if list {
-		_, _ = d.Token()
-	}
-	for i := 1; !b.full() && (!list && i == 1 || list && d.More()); i++ {
-		var m map[string]any
-		if err := d.Decode(&m); err != nil {
-			b.cut = errors.Is(err, io.ErrUnexpectedEOF)
-			if !b.cut {
-				b.stray(i, "JSON: "+err.Error())
-			}
-			break
-		}
-		if !b.wmiRow(jsonProperty(m)) {
-			b.stray(i, "an object that is no driver")
-		}
-	}
-	b.sure = b.rows > 0
-	return b
-}
-
-// jsonProperty returns an object's properties by name; the name as it stands counts first, then one
-// that differs in case.
-func jsonProperty(m map[string]any) func(string) string {
-	return func(name string) string {
-		v, ok := m[name]
-		if !ok {
-			for _, k := range slices.Sorted(maps.Keys(m)) {
-				if strings.EqualFold(k, name) {
-					v = m[k]
-					break
-				}
-			}
-		}
-		switch v := v.(type) {
-		case nil:
-			return ""
-		case string:
-			return strings.TrimSpace(v)
-		case []any:
-			if len(v) == 0 {
-				return ""
-			}
-			return strings.TrimSpace(fmt.Sprint(v[0]))
-		default:
-			return fmt.Sprint(v)
-		}
 	}
 }

@@ -20,8 +20,8 @@ import (
 const Max = 8 << 20
 
 // Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its
-// NULs) becomes UTF-8, a byte-order mark, terminal escape sequences and carriage returns go. Line
-// numbers stay those of the original. The error is that of reading, or fact.ErrTooLarge.
+// NULs) becomes UTF-8, a byte-order mark, terminal escape sequences and carriage returns go, and
+// so do quoting, Markdown fences, entities and an indentation of all lines. Line numbers stay those of the original. The error is that of reading, or fact.ErrTooLarge.
 func Read(r io.Reader) (string, error) {
 	b, err := limit.AppendAll(r, nil, "capture", Max)
 	if err != nil {
@@ -44,7 +44,7 @@ func Clean(b []byte) string {
 		s = strings.ReplaceAll(s, "\r\n", "\n")
 		s = strings.ReplaceAll(s, "\r", "")
 	}
-	return s
+	return unpaste(s)
 }
 
 func decode(b []byte) string {
@@ -96,4 +96,76 @@ func Prompt(line string) (command string, ok bool) {
 		return "", false
 	}
 	return m[1], true
+}
+
+// entities are how a web page writes the characters that mean something to it.
+var entities = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
+	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#39;", "'", "&nbsp;", " ", "&amp;", "&")
+}}
+
+// unpaste undoes what mail programs and web pages do to a text: quoting with "> ", a Markdown fence, entities, and an
+// indentation of all lines. Line numbers stay.
+func unpaste(s string) string {
+	if strings.HasPrefix(strings.TrimLeft(s, " \t\n"), "<") {
+		return s // XML has entities of its own
+	}
+	lines := strings.Split(s, "\n")
+	unquote(lines)
+	unfence(lines)
+	unindent(lines)
+	s = strings.Join(lines, "\n")
+	if strings.Contains(s, "&lt;") || strings.Contains(s, "&gt;") || strings.Contains(s, "&amp;") {
+		s = entities.Get().Replace(s)
+	}
+	return s
+}
+
+// unquote removes "> " from two or more lines in a row that have it. A single one may be a prompt.
+func unquote(lines []string) {
+	quoted := func(i int) bool {
+		return i >= 0 && i < len(lines) && (lines[i] == ">" || strings.HasPrefix(lines[i], "> "))
+	}
+	for i, last := 0, false; i < len(lines); i++ {
+		if is := quoted(i); is && (last || quoted(i+1)) {
+			lines[i], last = strings.TrimPrefix(lines[i][1:], " "), true
+		} else {
+			last = false
+		}
+	}
+}
+
+// unfence empties the lines of Markdown that fence code.
+func unfence(lines []string) {
+	for i, line := range lines {
+		if t := strings.TrimSpace(line); strings.HasPrefix(t, "```") || strings.HasPrefix(t, "~~~") {
+			lines[i] = ""
+		}
+	}
+}
+
+// leastIndent is the indentation of Markdown's code, in blanks: less may be the tool's own.
+const leastIndent = 4
+
+// unindent removes the blanks that all lines begin with, if they are leastIndent or more, or a tab.
+func unindent(lines []string) {
+	prefix, first := "", true
+	for _, line := range lines {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		blanks := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+		if first {
+			prefix, first = blanks, false
+			continue
+		}
+		for !strings.HasPrefix(blanks, prefix) {
+			prefix = prefix[:len(prefix)-1]
+		}
+	}
+	if len(prefix) < leastIndent && !strings.HasPrefix(prefix, "\t") {
+		return
+	}
+	for i := range lines {
+		lines[i] = strings.TrimPrefix(lines[i], prefix)
+	}
 }

@@ -54,3 +54,27 @@ func TestClean(t *testing.T) {
 		}
 	}
 }
+
+// TestUnpaste undoes what mail programs and web pages do to a text.
+func TestUnpaste(t *testing.T) {
+	const text = "$ kextstat\n  8 a <5 4>\n  9 b\n"
+	quote := func(prefix string) string {
+		return strings.TrimSuffix(prefix+strings.ReplaceAll(text, "\n", "\n"+prefix), prefix)
+	}
+	for name, c := range map[string]struct{ in, want string }{
+		"nothing":     {text, text},
+		"quoted":      {quote("> "), text},
+		"indented":    {quote("    "), text},
+		"tab":         {quote("\t"), text},
+		"fenced":      {"```text\n" + text + "```\n", "\n" + text + "\n"},
+		"entities":    {"<5 &amp;lt; 4&gt;\n", "<5 &amp;lt; 4&gt;\n"},
+		"web":         {"8 a &lt;5 4&gt; A&amp;B\n", "8 a <5 4> A&B\n"},
+		"panic":       {">!AKeyboard\t1\n>usb.hub\t2\n", ">!AKeyboard\t1\n>usb.hub\t2\n"},
+		"prompt":      {"> lsmod\nrow\n", "> lsmod\nrow\n"},
+		"own indents": {"  8 a\n  9 b\n", "  8 a\n  9 b\n"},
+	} {
+		if got := Clean([]byte(c.in)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

@@ -55,8 +55,8 @@ func (f *form) judge(clean string, r *fact.Report) {
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
 // returns, byte-order marks, UTF-16, terminal colors and stray lines do no harm. With as "" the
 // kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an
-// error that satisfies lkm.ErrMalformed. The source is partial if the text is cut, or shows a command that leaves rows out, or
-// lacks the header that its tool prints. The snapshot
+// error that satisfies lkm.ErrMalformed. The source is partial if the text is cut, or shows a command that leaves rows
+// out, or lacks the header that its tool prints. The snapshot
 // has no time: when the text was made is not known.
 func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
 	clean, err := text.Read(r)
@@ -94,8 +94,8 @@ func readAs(clean string, as Kind) (captured, error) {
 	return c, c.empty(clean, r, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as))
 }
 
-// empty returns the error of a text without a row: what its tool was refused, or that it lists nothing though no machine
-// has nothing to list; none for a list that may be empty. other is the error of a text of another kind.
+// empty returns the error of a text without a row: what its tool was refused, or that it lists nothing though no
+// machine has nothing to list; none for a list that may be empty. other is the error of a text of another kind.
 func (c captured) empty(clean string, r reader, other error) error {
 	if c.snapshot != nil && c.rows > 0 {
 		return nil

@@ -43,11 +43,13 @@ const (
 	SC          Kind = "sc"          // sc query, queryex and qc
 	Fltmc       Kind = "fltmc"       // fltmc filters and instances
 	PnPUtil     Kind = "pnputil"     // pnputil /enum-drivers and -e, any language
-	WMI         Kind = "wmi"         // Win32_SystemDriver and Win32_PnPSignedDriver as list, CSV or JSON
-	MSInfo      Kind = "msinfo32"    // msinfo32 /report
-	Autoruns    Kind = "autoruns"    // autorunsc -c and Get-PSAutorun
-	DriverList  Kind = "driver_list" // rows of "name, display name, Driver, state, start,"
-	Osquery     Kind = "osquery"     // osquery's table of drivers, line form
+	// WindowsDriver is Get-WindowsDriver or DISM /Get-Drivers, any language.
+	WindowsDriver Kind = "windows_driver"
+	WMI           Kind = "wmi"         // Win32_SystemDriver and Win32_PnPSignedDriver as list, table, CSV or JSON
+	MSInfo        Kind = "msinfo32"    // msinfo32 /report
+	Autoruns      Kind = "autoruns"    // autorunsc -c and Get-PSAutorun
+	DriverList    Kind = "driver_list" // rows of "name, display name, Driver, state, start,"
+	Osquery       Kind = "osquery"     // osquery's table of drivers, any form
 )
 
 // The kinds of captures of FreeBSD and DragonFly. The two systems print the same columns: a text

@@ -64,6 +64,11 @@ func windowsReaders() []reader {
 			tools: []string{"pnputil"}, shown: "the XML element PnpUtil, or a block of values that begins with oemN.inf",
 			fills: "driver packages: INF, original name, provider, class, date, version, signer",
 			lacks: "the driver's file, whether it is loaded", notices: cutEnd}},
+		{WindowsDriver, lkm.Windows, by(lkm.Windows, windows.ReadWindowsDriver), form{
+			tools: []string{"get-windowsdriver", "dism"}, selects: []string{"-Driver"},
+			shown: "properties Driver and OriginalFileName, or blocks of 7 values with an INF, a date and a version",
+			fills: "driver packages: INF, original name, class, provider, version; a date that has one reading",
+			lacks: "the driver's file, whether it is loaded", notices: cutEnd + ", values that PowerShell cut"}},
 		{MSInfo, lkm.Windows, by(lkm.Windows, windows.ReadMSInfo), form{
 			tools: []string{"msinfo32"}, shown: "sections, one with rows of 11 columns of which one is a path",
 			fills: "service, description, path, type, start, state", lacks: "version, signature",

@@ -18,13 +18,14 @@ const pageSize = 4096
 // out what signing changes, so it names the code; the others name the file. The first-page hash
 // is of the headers alone and is one of the two that Microsoft's block list uses.
 type Hashes struct {
-	SHA256             string `json:"sha256"`                      // of every byte
-	SHA1               string `json:"sha1"`                        // of every byte
-	MD5                string `json:"md5"`                         // of every byte
+	SHA256             string `json:"sha256,omitzero"`             // of every byte; empty if a text capture does not say
+	SHA1               string `json:"sha1,omitzero"`               // of every byte
+	MD5                string `json:"md5,omitzero"`                // of every byte
 	AuthentihashSHA256 string `json:"authentihashSha256,omitzero"` // empty when it is no image file
 	AuthentihashSHA1   string `json:"authentihashSha1,omitzero"`   // empty when it is no image file
 	FirstPageSHA256    string `json:"firstPageSha256,omitzero"`    // empty when the headers exceed a page
 	FirstPageSHA1      string `json:"firstPageSha1,omitzero"`      // empty when the headers exceed a page
+	Imphash            string `json:"imphash,omitzero"`            // only of a text capture; a file's is in File.Imphash
 }
 
 // Hashes returns the digests of the file; nil unless it was parsed from bytes.

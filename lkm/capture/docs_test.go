@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/captures.md")
+
+// TestDocs writes docs/captures.md from the table of readers.
+func TestDocs(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("# Captures: texts of other tools\n" +
+		"<!-- Made by go test ./lkm/capture -run Docs -update. -->\n" +
+		"`lkm import FILE…` and `capture.Read` take these texts, of any system on any system. The kind is found out by the first\n" +
+		"64 KiB, or named with `--as KIND`. A text may have prompts, carriage returns, byte-order marks, UTF-16 and terminal\n" +
+		"colors, may be quoted with `> `, and may stand in a Markdown fence.\n\n" +
+		"A source is `ok` only if nothing in the text says that it is a part: a command that leaves rows out (`| grep`,\n" +
+		"`| head`, an option that chooses rows), an ellipsis, a page that was not turned, a cut end, a missing header, a line\n" +
+		"that is no row. Else it is `partial`, with the reason. A refusal (sudo, a management policy, access denied) is an\n" +
+		"error, and so is an empty list of a tool that always lists something.\n\n" +
+		"| kind | system | recognized by | says | cannot say | edits that it notices |\n|---|---|---|---|---|---|\n")
+	for _, r := range readers() {
+		name := "`" + string(r.kind) + "`"
+		if r.experimental {
+			name += " (experimental)"
+		}
+		if r.shown == "" || r.fills == "" || r.lacks == "" || r.notices == "" {
+			t.Errorf("%s: the table is not whole", r.kind)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", name, r.os, r.shown, r.fills, r.lacks, r.notices)
+	}
+	file := filepath.Join("..", "..", "docs", "captures.md")
+	old, _ := os.ReadFile(file)
+	if bytes.Equal(old, b.Bytes()) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s is not what the table says (go test ./lkm/capture -run Docs -update rewrites it)", file)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTools has every tool in lower case: commands are compared so.
+func TestTools(t *testing.T) {
+	for _, r := range readers() {
+		for _, tool := range r.tools {
+			if tool != strings.ToLower(tool) {
+				t.Errorf("%s: %s", r.kind, tool)
+			}
+		}
+	}
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// An object is one row of a text whose columns have names that are never localized.
+type object struct {
+	line int // where it begins
+	get  func(name string) string
+	text string // of the row, for a problem
+}
+
+// An objectForm says which names the header of a form has.
+type objectForm struct {
+	header     func(columns []string) bool
+	separators string // of the form of lists: between a name and its value
+}
+
+// objects reads the rows of a text of any form that PowerShell, osquery and their like print: JSON values one after the
+// other, CSV, tables below a ruler of dashes, tables of vertical lines, and lists.
+func (b *captureBuilder) objects(text string, f objectForm) []object {
+	trimmed := strings.TrimLeft(text, " \t\r\n")
+	if strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{") {
+		return b.jsonObjects(text)
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if len(line) > maxCaptureLine {
+			continue
+		}
+		switch {
+		case strings.Contains(line, "|") && f.header(pipeCells(line)):
+			return b.pipeObjects(lines, i)
+		case strings.Contains(line, ",") && f.header(csvHeader(line)):
+			return b.csvObjects(text, i)
+		case i > 0 && psRuler(line) && f.header(cutColumns(lines[i-1], dashColumns(line), false)):
+			return b.psObjects(lines, i-1, f)
+		}
+	}
+	var list []object
+	for _, r := range b.records(text, f.separators) {
+		list = append(list, object{r.line, r.get, r.pairs[0].key})
+	}
+	return list
+}
+
+// jsonObjects reads objects, and lists of them, one value after the other to the text's end. A text that is cut keeps
+// what comes before.
+func (b *captureBuilder) jsonObjects(text string) []object {
+	b.cut = false
+	var list []object
+	d := json.NewDecoder(strings.NewReader(text))
+	inList, line, at := false, 1, int64(0)
+	for !b.tooMany {
+		b.tooMany = len(list) > maxCaptureRows
+		line += strings.Count(text[at:d.InputOffset()], "\n")
+		at = d.InputOffset()
+		if inList && !d.More() {
+			inList = false
+			if _, err := d.Token(); err != nil {
+				b.cut = true
+				break
+			}
+			continue
+		}
+		if !inList && strings.HasPrefix(strings.TrimLeft(text[at:], " \t\r\n"), "[") {
+			if _, err := d.Token(); err == nil {
+				inList = true
+				continue
+			}
+		}
+		var m map[string]any
+		err := d.Decode(&m)
+		if errors.Is(err, io.EOF) {
+			b.cut = inList
+			break
+		}
+		if err != nil {
+			if b.cut = errors.Is(err, io.ErrUnexpectedEOF); !b.cut {
+				b.stray(line, "JSON: "+err.Error())
+			}
+			break
+		}
+		list = append(list, object{line, jsonProperty(m), "an object of another kind"})
+	}
+	return list
+}
+
+// jsonProperty returns an object's properties by name; the name as it stands counts first, then one
+// that differs in case.
+func jsonProperty(m map[string]any) func(string) string {
+	return func(name string) string {
+		v, ok := m[name]
+		if !ok {
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				if strings.EqualFold(k, name) {
+					v = m[k]
+					break
+				}
+			}
+		}
+		switch v := v.(type) {
+		case nil:
+			return ""
+		case string:
+			return strings.TrimSpace(v)
+		case []any:
+			if len(v) == 0 {
+				return ""
+			}
+			return strings.TrimSpace(fmt.Sprint(v[0]))
+		case map[string]any: // PowerShell 7 writes a date as an object with value and DateTime
+			if s, ok := v["value"].(string); ok {
+				return s
+			}
+			return ""
+		default:
+			return fmt.Sprint(v)
+		}
+	}
+}
+
+// csvHeader splits a line that may be the header of a CSV: no name in it has a comma.
+func csvHeader(line string) []string {
+	cells := strings.Split(strings.TrimSpace(line), ",")
+	for i := range cells {
+		cells[i] = strings.Trim(strings.TrimSpace(cells[i]), `"`)
+	}
+	return cells
+}
+
+// csvObjects reads the rows below the header in line at.
+func (b *captureBuilder) csvObjects(text string, at int) []object {
+	b.sure = true
+	var list []object
+	var header []string
+	for i, row := range b.csvRows(text) {
+		switch line := strings.Join(row, ","); {
+		case i == at:
+			header = row
+		case row != nil && line == "", strings.HasPrefix(line, "#TYPE"):
+		case len(row) != len(header):
+			b.stray(i+1, line)
+		case slices.Equal(row, header): // of a second text behind the first
+		default:
+			list = append(list, object{i + 1, column(header, row), line})
+		}
+	}
+	return list
+}
+
+// pipeCells splits a row of a table of vertical lines.
+func pipeCells(line string) []string {
+	line = strings.TrimSpace(line)
+	if strings.HasPrefix(line, "|") && strings.HasSuffix(line, "|") && len(line) > 1 {
+		line = line[1 : len(line)-1]
+	}
+	cells := strings.Split(line, "|")
+	for i := range cells {
+		cells[i] = strings.TrimSpace(cells[i])
+	}
+	return cells
+}
+
+// pipeObjects reads the rows below the header in line at.
+func (b *captureBuilder) pipeObjects(lines []string, at int) []object {
+	b.sure = true
+	var list []object
+	header := pipeCells(lines[at])
+	for i, line := range lines {
+		switch row := pipeCells(line); {
+		case i == at, strings.Trim(line, "-+=|: \t\r") == "":
+		case i < at, len(row) != len(header), len(list) >= maxCaptureRows:
+			b.stray(i+1, line)
+		default:
+			list = append(list, object{i + 1, b.whole(column(header, row)), line})
+		}
+	}
+	return list
+}
+
+// psRuler reports whether a line is the ruler below the header of a table of PowerShell: two or more groups of dashes.
+func psRuler(line string) bool {
+	line = strings.TrimRight(line, " \t\r")
+	return strings.Trim(line, "- ") == "" && strings.Contains(strings.TrimSpace(line), " ")
+}
+
+// dashColumns returns where the groups of dashes begin.
+func dashColumns(ruler string) []int {
+	var starts []int
+	for i := range ruler {
+		if ruler[i] == '-' && (i == 0 || ruler[i-1] == ' ') {
+			starts = append(starts, i)
+		}
+	}
+	return starts
+}
+
+// psObjects reads the rows of a table of PowerShell whose header is line at, and of the tables behind it.
+func (b *captureBuilder) psObjects(lines []string, at int, f objectForm) []object {
+	b.sure = true
+	var list []object
+	var header []string
+	var starts []int
+	for i, line := range lines {
+		line = strings.TrimRight(line, " \t\r")
+		if i+1 < len(lines) && psRuler(lines[i+1]) {
+			columns := dashColumns(lines[i+1])
+			if names := cutColumns(line, columns, false); f.header(names) {
+				header, starts = names, columns
+				continue
+			}
+		}
+		if line == "" || psRuler(line) {
+			continue
+		}
+		var row []string
+		if i > at && len(line) <= maxCaptureLine && len(list) < maxCaptureRows {
+			if row = cutColumns(line, starts, true); row == nil {
+				row = cutColumns(line, starts, false)
+			}
+		}
+		if row == nil {
+			b.stray(i+1, line)
+			continue
+		}
+		list = append(list, object{i + 1, b.whole(column(header, row)), line})
+	}
+	return list
+}
+
+// whole returns the values of a row but for those that the tool cut to the width of its table, which are counted: what
+// a value begins with is not the value.
+func (b *captureBuilder) whole(get func(string) string) func(string) string {
+	return func(name string) string {
+		v := get(name)
+		if strings.HasSuffix(v, "...") || strings.HasSuffix(v, "…") {
+			b.cutValues++
+			return ""
+		}
+		return v
+	}
+}
