@@ -124,8 +124,8 @@ func TestPackageForms(t *testing.T) {
 			"oem1.inf       | a.inf              | No    | Net        | Example       | 7/22/2022 | 1.2.3.4\n",
 			ReadWindowsDriver, "oem1.inf a.inf Example Net 1.2.3.4 "},
 		{"Get-WindowsDriver", "Driver           : oem1.inf\nOriginalFileName : C:\\Windows\\x\\a.inf\n" +
-			"Inbox            : False\n" +
-			"ClassName        : Net\nProviderName     : Example\nDate             : 7/8/2022 12:00:00 AM\nVersion : 1.2.3.4\n",
+			"Inbox            : False\nClassName        : Net\nProviderName     : Example\n" +
+			"Date             : 7/8/2022 12:00:00 AM\nVersion : 1.2.3.4\n",
 			ReadWindowsDriver, "oem1.inf a.inf Example Net 1.2.3.4 "},
 	} {
 		got := ""

@@ -41,6 +41,10 @@ func (f *form) judge(clean string, r *fact.Report) {
 	if refused := text.Refusal(clean); why == nil && refused != nil {
 		why, code = refused, fact.CodePermission
 	}
+	if why == nil && f.isCut(clean) {
+		code = fact.CodeMalformed
+		why = errors.New("the text ends within a line: its last row may be cut, and more may be missing")
+	}
 	if why == nil {
 		return
 	}
@@ -50,6 +54,11 @@ func (f *form) judge(clean string, r *fact.Report) {
 			r.Add(fact.Problem{Source: s.Name, Field: "modules", Code: code, Text: why.Error()})
 		}
 	}
+}
+
+// isCut reports whether a text ends within a line. JSON and XML show their own end, and so do some forms.
+func (f *form) isCut(clean string) bool {
+	return !f.ends && !strings.HasSuffix(clean, "\n") && !strings.ContainsAny(clean[:1], "[{<")
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage

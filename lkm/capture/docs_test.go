@@ -14,19 +14,26 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/captures.md")
 
+// docsHead is what stands above the table.
+const docsHead = `# Captures: texts of other tools
+<!-- Made by go test ./lkm/capture -run Docs -update. -->
+"lkm import FILE…" and capture.Read take these texts, of any system on any system. The kind is found out by the first
+64 KiB, or named with "--as KIND". A text may have prompts, carriage returns, byte-order marks, UTF-16 and terminal
+colors, may be quoted with "> ", and may stand in a Markdown fence.
+
+A source is "ok" only if nothing in the text says that it is a part: a command that leaves rows out ("| grep",
+"| head", an option that chooses rows), an ellipsis, a page that was not turned, a cut end, a missing header, a line
+that is no row. Else it is "partial", with the reason. A refusal (sudo, a management policy, access denied) is an
+error, and so is an empty list of a tool that always lists something.
+
+| kind | system | recognized by | says | cannot say | edits that it notices |
+|---|---|---|---|---|---|
+`
+
 // TestDocs writes docs/captures.md from the table of readers.
 func TestDocs(t *testing.T) {
 	var b bytes.Buffer
-	b.WriteString("# Captures: texts of other tools\n" +
-		"<!-- Made by go test ./lkm/capture -run Docs -update. -->\n" +
-		"`lkm import FILE…` and `capture.Read` take these texts, of any system on any system. The kind is found out by the first\n" +
-		"64 KiB, or named with `--as KIND`. A text may have prompts, carriage returns, byte-order marks, UTF-16 and terminal\n" +
-		"colors, may be quoted with `> `, and may stand in a Markdown fence.\n\n" +
-		"A source is `ok` only if nothing in the text says that it is a part: a command that leaves rows out (`| grep`,\n" +
-		"`| head`, an option that chooses rows), an ellipsis, a page that was not turned, a cut end, a missing header, a line\n" +
-		"that is no row. Else it is `partial`, with the reason. A refusal (sudo, a management policy, access denied) is an\n" +
-		"error, and so is an empty list of a tool that always lists something.\n\n" +
-		"| kind | system | recognized by | says | cannot say | edits that it notices |\n|---|---|---|---|---|---|\n")
+	b.WriteString(docsHead)
 	for _, r := range readers() {
 		name := "`" + string(r.kind) + "`"
 		if r.experimental {

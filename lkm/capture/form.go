@@ -75,6 +75,8 @@ type form struct {
 	selects []string
 	// neverEmpty is set if every machine has something to list.
 	neverEmpty bool
+	// ends is set if the rows end before the text does.
+	ends bool
 	// experimental is set if no recording of a real system was at hand to prove the reader.
 	experimental bool
 	// shown is what the form is recognized by, fills what a record of it says, lacks what it cannot say, and notices

@@ -70,7 +70,7 @@ func windowsReaders() []reader {
 			fills: "driver packages: INF, original name, class, provider, version; a date that has one reading",
 			lacks: "the driver's file, whether it is loaded", notices: cutEnd + ", values that PowerShell cut"}},
 		{MSInfo, lkm.Windows, by(lkm.Windows, windows.ReadMSInfo), form{
-			tools: []string{"msinfo32"}, shown: "sections, one with rows of 11 columns of which one is a path",
+			tools: []string{"msinfo32"}, ends: true, shown: "sections, one with rows of 11 columns of which one is a path",
 			fills: "service, description, path, type, start, state", lacks: "version, signature",
 			notices: "a line that is no row"}},
 		{WMI, lkm.Windows, by(lkm.Windows, windows.ReadWMIText), form{

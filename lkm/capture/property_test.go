@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	texts "github.com/kernelext/kernelext/internal/capture"
+	"github.com/kernelext/kernelext/internal/testing/testdata"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// recordings returns the recorded captures that are read, by their path.
+func recordings(t *testing.T) map[string]string {
+	t.Helper()
+	root := testdata.Dir(t, "captures")
+	files, _ := filepath.Glob(filepath.Join(root, "*", "*", "*"))
+	found := make(map[string]string)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil || len(b) > 256<<10 || !utf8.Valid(b) {
+			continue
+		}
+		if s, err := Read(bytes.NewReader(b), ""); err == nil && len(s.Modules) > 0 {
+			name, _ := filepath.Rel(root, file)
+			found[filepath.ToSlash(name)] = string(b)
+		}
+	}
+	if len(found) < 60 {
+		t.Fatalf("only %d recordings", len(found))
+	}
+	return found
+}
+
+// TestHarmlessEdits reads every recording as it is, and as it comes out of other hands: the same modules.
+func TestHarmlessEdits(t *testing.T) {
+	prefix := func(s string) func(string) string {
+		return func(text string) string {
+			return strings.TrimSuffix(s+strings.ReplaceAll(text, "\n", "\n"+s), s)
+		}
+	}
+	edits := map[string]func(string) string{
+		"quoted":   prefix("> "),
+		"indented": prefix("    "),
+		"CRLF":     func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"fenced":   func(s string) string { return "```\n" + s + "\n```\n" },
+		"UTF-16": func(s string) string {
+			b := []byte{0xff, 0xfe}
+			for _, u := range utf16.Encode([]rune(s)) {
+				b = append(b, byte(u), byte(u>>8))
+			}
+			return string(b)
+		},
+	}
+	for name, text := range recordings(t) {
+		want, _ := Read(strings.NewReader(text), "")
+		for edit, f := range edits {
+			if edit == "quoted" && strings.Count(text, "\n") < 2 { // one line may be a prompt
+				continue
+			}
+			if edit == "fenced" && !strings.HasSuffix(text, "\n") || strings.HasPrefix(strings.TrimSpace(text), "<") {
+				continue // a line's end is added; XML is not pasted so
+			}
+			got, err := Read(strings.NewReader(f(text)), "")
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, edit, err)
+				continue
+			}
+			if diff := cmp.Diff(ids(want), ids(got)); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", name, edit, diff)
+			}
+			if !equalModules(want, got) {
+				t.Errorf("%s, %s: other values", name, edit)
+			}
+		}
+	}
+}
+
+func ids(s *lkm.Snapshot) []string {
+	var list []string
+	for i := range s.Modules {
+		list = append(list, s.Modules[i].ID)
+	}
+	return list
+}
+
+// equalModules compares what the modules say, problems apart, whose lines differ.
+func equalModules(a, b *lkm.Snapshot) bool {
+	for i := range a.Modules {
+		x, y := a.Modules[i], b.Modules[i]
+		x.Problems, y.Problems = nil, nil
+		if !cmp.Equal(x.Name+x.Version+x.Path+string(x.State), y.Name+y.Version+y.Path+string(y.State)) ||
+			x.Size != y.Size || x.Refs != y.Refs || x.Address != y.Address || !cmp.Equal(x.UsedBy, y.UsedBy) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestFiltered puts the command before a recording that made a selection of it: it is never a whole list.
+func TestFiltered(t *testing.T) {
+	for name, text := range recordings(t) {
+		best, _ := detect(clean(t, text))
+		for _, r := range readers() {
+			if len(r.tools) == 0 || best.snapshot.OS != r.os || r.kind == LinuxModinfo {
+				continue
+			}
+			got, err := Read(strings.NewReader("$ "+r.tools[0]+" | grep x\n"+text), r.kind)
+			if err == nil && len(got.Modules) > 0 && whole(got) {
+				t.Errorf("%s as %s: a selection is a whole list", name, r.kind)
+			}
+		}
+	}
+}
+
+// TestCut ends every recording within a line: it is never a whole list, unless nothing but blanks and words that are no
+// rows were cut.
+func TestCut(t *testing.T) {
+	for name, text := range recordings(t) {
+		want, _ := Read(strings.NewReader(text), "")
+		kind := kindOf(t, text)
+		for _, share := range []int{30, 50, 70, 90} {
+			cut := strings.TrimRight(text[:len(text)*share/100], "\n")
+			got, err := Read(strings.NewReader(cut), kind)
+			if err == nil && len(got.Modules) < len(want.Modules) && whole(got) && !blind[kind] {
+				t.Errorf("%s, %d %%: %d of %d modules are a whole list", name, share, len(got.Modules),
+					len(want.Modules))
+			}
+		}
+	}
+}
+
+// blind are the kinds whose texts do not show where they end.
+var blind = map[Kind]bool{Moddebug: true, AbendLog: true}
+
+// TestWrapped breaks the lines of every recording at 80 characters: no module is lost without a word.
+func TestWrapped(t *testing.T) {
+	for name, text := range recordings(t) {
+		want, _ := Read(strings.NewReader(text), "")
+		kind := kindOf(t, text)
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			r := []rune(strings.TrimRight(line, "\r\n"))
+			for ; len(r) > 80; r = r[80:] {
+				b.WriteString(string(r[:80]) + "\n")
+			}
+			b.WriteString(string(r) + "\n")
+		}
+		got, err := Read(strings.NewReader(b.String()), kind)
+		if err == nil && len(got.Modules) < len(want.Modules) && whole(got) && !blind[kind] {
+			t.Errorf("%s: %d of %d modules are a whole list", name, len(got.Modules), len(want.Modules))
+		}
+	}
+}
+
+// TestOwnKind recognizes every recording as one kind from its beginning and from the whole.
+func TestOwnKind(t *testing.T) {
+	for name, text := range recordings(t) {
+		head := text[:min(len(text), headSize)]
+		if a, b := kindOf(t, text), kindOf(t, head[:strings.LastIndexByte(head, '\n')+1]); a != b && a != MSInfo {
+			t.Errorf("%s is %s, its beginning %s", name, a, b)
+		}
+	}
+}
+
+func kindOf(t *testing.T, raw string) Kind {
+	_, kind := bestOf(clean(t, raw), func(Kind) bool { return true })
+	return kind
+}
+
+func whole(s *lkm.Snapshot) bool {
+	for _, src := range s.Sources {
+		if src.Outcome != lkm.OutcomeOK {
+			return false
+		}
+	}
+	return len(s.Problems) == 0
+}
+
+func clean(t *testing.T, raw string) string {
+	t.Helper()
+	return texts.Clean([]byte(raw))
+}
