@@ -48,6 +48,7 @@ const (
 	WMI           Kind = "wmi"         // Win32_SystemDriver and Win32_PnPSignedDriver as list, table, CSV or JSON
 	MSInfo        Kind = "msinfo32"    // msinfo32 /report
 	Autoruns      Kind = "autoruns"    // autorunsc -c and Get-PSAutorun
+	Sigcheck      Kind = "sigcheck"    // sigcheck -c and -ct, of .sys files
 	DriverList    Kind = "driver_list" // rows of "name, display name, Driver, state, start,"
 	Osquery       Kind = "osquery"     // osquery's table of drivers, any form
 )

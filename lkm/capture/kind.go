@@ -84,6 +84,10 @@ func windowsReaders() []reader {
 			shown: "a CSV header with Entry Location and Category, or records of Get-PSAutorun",
 			fills: "service, path, image path, hashes, import hash, company, signer, version, time", lacks: "state",
 			notices: noHeader}},
+		{Sigcheck, lkm.Windows, by(lkm.Windows, windows.ReadSigcheck), form{
+			tools: []string{"sigcheck", "sigcheck64"}, selects: []string{"-u"}, experimental: true,
+			shown: "a CSV header with Path, Verified and Publisher",
+			fills: "path, hashes, import hash, publisher, company, versions", lacks: "service, state", notices: noHeader}},
 		{DriverList, lkm.Windows, by(lkm.Windows, windows.ReadDriverList), form{
 			shown: "rows of name, display name, the word Driver, state, start", fills: "service, display name, state, start",
 			lacks: "path, version", notices: cutEnd}},
