@@ -13,15 +13,16 @@ import (
 func TestSigcheck(t *testing.T) {
 	sha := strings.Repeat("0A", 32)
 	text := "\nSigcheck v2.90\n\nPath,Verified,Date,Publisher,Company,MD5,SHA256,IMP\n" +
-		`"c:\windows\system32\drivers\a.sys","Signed","07:28 12/7/2019","Example, Inc.","Example","n/a","` + sha + `","n/a"` +
-		"\n" + `"c:\windows\system32\b.dll","Signed","n/a","n/a","n/a","n/a","n/a","n/a"` + "\n"
+		`"c:\windows\system32\drivers\a.sys","Signed","07:28 12/7/2019","Example, Inc.","Example","n/a",` +
+		`"` + sha + `","n/a"` + "\n" + `"c:\windows\system32\b.dll","Signed","n/a","n/a","n/a","n/a","n/a","n/a"` + "\n"
 	var r fact.Report
 	c := ReadSigcheck(text, &r)
 	if len(c.Records) != 1 || !c.Sure || c.Records[0].State != "" {
 		t.Fatalf("%+v, %v", c, r.Problems)
 	}
 	m := c.Records[0]
-	if m.Path != `c:\windows\system32\drivers\a.sys` || m.Own.Hashes == nil || m.Own.Hashes.SHA256 != strings.ToLower(sha) ||
+	if m.Path != `c:\windows\system32\drivers\a.sys` || m.Own.Hashes == nil ||
+		m.Own.Hashes.SHA256 != strings.ToLower(sha) ||
 		m.Own.Hashes.MD5 != "" || m.Own.Columns[2] != (Column{"publisher", "Example, Inc."}) {
 		t.Errorf("%+v, %+v", m, m.Own)
 	}
