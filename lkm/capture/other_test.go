@@ -40,14 +40,16 @@ func TestOtherTools(t *testing.T) {
 		"Image Name                     PID Session Name        Session#    Mem Usage\n" +
 			"========================= ======== ================ =========== ============\n" +
 			"System                           4 Services                   0      1,234 K\n",
-		"Windows IP Configuration\n\n   Host Name . . . . . . . . . . . . : PC\n   Node Type . . . . . . . . . . . . : Hybrid\n",
+		"Windows IP Configuration\n\n   Host Name . . . . . . . . . . . . : PC\n" +
+			"   Node Type . . . . . . . . . . . . : Hybrid\n",
 		"Host Name:                 PC\nOS Name:                   Microsoft Windows 11 Pro\n",
 		"Status   Name               DisplayName\n------   ----               -----------\n" +
 			"Running  Dhcp               DHCP Client\n",
 		" Volume in drive C has no label.\n Directory of C:\\\n11/28/2026  10:00 AM    <DIR>          Windows\n",
 		"hw.model: Apple M1\nhw.ncpu: 8\nkern.ostype: Darwin\n",
 		"PID\tStatus\tLabel\n-\t0\tcom.example.agent\n123\t0\tcom.example.helper\n",
-		"Disk /dev/sda: 40 GiB\nDevice     Boot Start      End  Sectors Size Id Type\n/dev/sda1  *     2048 83884031 83881984  40G 83 Linux\n",
+		"Disk /dev/sda: 40 GiB\nDevice     Boot Start      End  Sectors Size Id Type\n" +
+			"/dev/sda1  *     2048 83884031 83881984  40G 83 Linux\n",
 		"usage: tool [-h] [--version] FILE\n\nerror: the following arguments are required: FILE\n",
 	} {
 		if s, err := capture.Read(strings.NewReader(text), ""); !errors.Is(err, lkm.ErrMalformed) {
