@@ -15,8 +15,8 @@ import (
 func TestOtherTools(t *testing.T) {
 	for _, text := range []string{
 		"  PID TTY          TIME CMD\n 1234 pts/0    00:00:00 bash\n 1240 pts/0    00:00:00 ps\n",
-		"total 8\ndrwxr-xr-x 2 root root 4096 Nov 23 03:29 bin\n-rw-r--r-- 1 root root  220 Nov 23 03:29 rc\n",
-		"Filesystem     1K-blocks    Used Available Use% Mounted on\n/dev/sda1       41152736 9876543  29152736  26% /\n",
+		"total 8\ndrwxr-xr-x 2 root root 4096 Nov 23 03:29 bin\n-rw-r--r-- 1 root root  220 Nov 23 rc\n",
+		"Filesystem     1K-blocks    Used Available Use% Mounted on\n/dev/sda1  41152736 9876543  29152736  26% /\n",
 		"              total        used        free\nMem:        8012345     2345678     3456789\n",
 		"/dev/sda1 on / type ext4 (rw,relatime)\nproc on /proc type proc (rw,nosuid)\n",
 		"00:00.0 Host bridge: Intel Corporation 440FX (rev 02)\n00:02.0 VGA compatible controller: Red Hat QXL\n",
