@@ -313,11 +313,12 @@ func FuzzTexts(f *testing.F) {
 	f.Add("Index Refs Address\n  1 2 0x3 0x4 0x5 com.a.b (1.0) <1>\n")
 	f.Add(profilerSample)
 	f.Add("loaded kexts:\n>!A\t1\n")
+	f.Add("{\"bug_type\":\"210\"}\n{\"panicString\":\"loaded kexts:\\na.b.c\\t1\\n\"}")
 	f.Add("Loaded kext info:\n{\n\"a.b.c\" = {\n\"OSBundleUUID\" = <00>\n}\n}\n")
 	f.Add("*\t*\tG43BCU2T37\ta.b (1/2)\tn\t[activated enabled]\n")
 	f.Add("|a.b|1|x|1\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		lines := strings.Count(text, "\n") + 1
+		lines := strings.Count(text, "\n") + strings.Count(text, `\n`) + strings.Count(text, `\u`) + 1
 		for name, read := range map[string]func(string, *fact.Report) fact.Capture[Kext]{"kextstat": ReadKextstat,
 			"ids": ReadIDList, "panic": ReadPanic, "kextutil": ReadKextutil, "sysext": ReadSystemExtensionsCtl,
 			"kextpolicy": ReadKextPolicyText} {
