@@ -80,7 +80,7 @@ func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata
 }
 
 // readCompressed is readMetadata for a file that gzip or bzip2 compressed, as the boot loader reads it. Size is that of
-// the compressed file.
+// the compressed file. How much it may unpack to follows from how long it is.
 func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
 	b, err := limit.ReadFile(fsys, name, max)
 	if err != nil {
@@ -92,8 +92,13 @@ func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metada
 			return nil, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
 		}
 	}
-	plain, err := limit.AppendAll(unpacked, nil, name, max)
-	if err != nil && !errors.Is(err, fact.ErrTooLarge) {
+	item := r.Budget.Content(b)
+	defer item.Done()
+	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
+	if err == nil {
+		err = item.Hold(int64(len(plain)))
+	}
+	if err != nil && !errors.Is(err, fact.ErrTooLarge) && !errors.Is(err, fact.ErrBudget) {
 		return nil, &fact.ParseError{Source: name, Reason: "compressed data: " + err.Error()}
 	}
 	if err != nil {

@@ -63,6 +63,11 @@ func binaryBombs() []Bomb {
 				Num: uint32(n)}}
 			return k.Bytes()
 		}, Small: 500, Big: 200_000},
+		{Name: "packed kld of zeros", Of: BSDFile, Path: "a.ko.gz", Make: func(n int) []byte {
+			k := kotest.AMD64()
+			k.Modules = []kotest.Module{{Record: "a", Name: "a"}}
+			return zipped(k.Bytes(), n)
+		}, Small: 500, Big: 500_000},
 		{Name: "plist that names itself again", Of: MacFile, Path: kext, Make: func(n int) []byte {
 			var b strings.Builder
 			b.WriteString(`<key>a</key><array ID="0"><string>x</string></array>`)
