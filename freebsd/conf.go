@@ -142,9 +142,8 @@ func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
 	v, rest, ok := c.value(name, strings.TrimLeft(rest, " \t"), false)
 	s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
 	if c.over = cmp.Or(c.over, c.item.Keep(int64(settingSize+len(v)))); c.over != nil {
-		s.Value, s.Code = "", fact.CodeOf(c.over)
-		r.Problem(c.source, "", "", &fact.ParseError{Source: file, Line: n, Reason: c.over.Error(), Err: c.over})
-		c.over, rest = nil, ""
+		c.tooMuch(&s, r)
+		rest = ""
 	} else if !ok {
 		s.Value, s.Code = "", fact.CodeUnsupported
 		c.bad(r, file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
@@ -155,6 +154,13 @@ func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
 	if rest != "" && rest[0] != '#' {
 		c.bad(r, file, n, "text behind the value")
 	}
+}
+
+// tooMuch makes the value of a setting unknown, because it takes more than its file may take.
+func (c *conf) tooMuch(s *setting, r *fact.Report) {
+	s.Value, s.Code = "", fact.CodeOf(c.over)
+	r.Problem(c.source, "", "", &fact.ParseError{Source: s.File, Line: s.Line, Reason: c.over.Error(), Err: c.over})
+	c.over = nil
 }
 
 // confName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).

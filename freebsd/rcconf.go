@@ -3,6 +3,7 @@
 package freebsd
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -14,6 +15,8 @@ import (
 // command that may set anything.
 func (c *conf) readRCConf(file, text string, r *fact.Report) {
 	c.ended = false
+	c.item = r.Budget.Item(int64(len(text)))
+	defer func() { c.item.Done(); c.item = nil }()
 	if i := redactedLine(text); i > 0 {
 		defer c.hide(file, i, fact.CodeRedacted)
 	}
@@ -96,6 +99,11 @@ func (c *conf) assign(file string, cmd command, r *fact.Report) {
 		}
 		v, rest, known := c.value(name, rest, true)
 		s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: cmd.line}
+		if c.over = cmp.Or(c.over, c.item.Keep(int64(settingSize+len(v)))); c.over != nil {
+			c.tooMuch(&s, r)
+			c.set(s, r)
+			return
+		}
 		if !known || len(cmd.conds) > 0 {
 			s.Value, s.Code = "", fact.CodeUnsupported
 		}

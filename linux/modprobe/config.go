@@ -191,9 +191,12 @@ func (c *Config) files(fsys fs.FS, dirs []string, dir string) []string {
 
 // confFiles lists the *.conf files of directories, of which the first to have a base name wins. A
 // link to /dev/null hides the others of its name and is not listed. kmod before version 33 reads
-// *.alias as well: such a file of modprobe.d is a problem. Problems are reported under the source's name.
+// *.alias as well: such a file of modprobe.d is a problem. kmod before version 34 lets a link that leads nowhere hide
+// the others of its name (conf_files_filter_out ignores what fstatat returns), later ones skip it: whether the others
+// count is unknown. Problems are reported under the source's name.
 func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r *fact.Report) []string {
 	var files []string
+	nowhere := make(map[string]string) // name to the link
 	for _, dir := range dirs {
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil {
@@ -211,10 +214,15 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 				r.Problem(source, "", "", fmt.Errorf("/%s/%s is not read: only kmod before version 33 does: %w",
 					dir, escape.Text(name), errors.ErrUnsupported))
 			}
-			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || !isConfFile(fsys, dir, e, source, r) {
+			if len(name) < 6 || !strings.HasSuffix(name, ".conf") || !isConfFile(fsys, dir, e, nowhere, source, r) {
 				continue
 			}
 			seen[name] = true
+			if link := nowhere[name]; link != "" && isKmods(dir) {
+				r.Problem(source, "", "", fmt.Errorf("/%s is not read: only kmod 34 and later does, because of /%s: %w",
+					escape.Text(dir+"/"+name), escape.Text(link), errors.ErrUnsupported))
+				continue
+			}
 			if !isMask(fsys, dir, e) {
 				files = append(files, dir+"/"+name)
 			}
@@ -223,10 +231,15 @@ func confFiles(fsys fs.FS, dirs []string, seen map[string]bool, source string, r
 	return files
 }
 
+// isKmods reports whether a directory holds kmod's configuration, not systemd's.
+func isKmods(dir string) bool { return path.Base(dir) == "modprobe.d" || path.Base(dir) == "depmod.d" }
+
 // isConfFile reports whether a directory's entry is a file that counts. As kmod's conf_files_filter_out does, it leaves
-// out a directory, and a link that leads nowhere, which hides no file of its name elsewhere. What is not known to lead
-// nowhere counts: reading it fails.
-func isConfFile(fsys fs.FS, dir string, e fs.DirEntry, source string, r *fact.Report) bool {
+// out a directory, and a link that leads nowhere, which it adds to nowhere. What is not known to lead nowhere counts:
+// reading it fails.
+func isConfFile(
+	fsys fs.FS, dir string, e fs.DirEntry, nowhere map[string]string, source string, r *fact.Report,
+) bool {
 	if e.Type()&fs.ModeSymlink == 0 {
 		return !e.IsDir()
 	}
@@ -245,6 +258,7 @@ func isConfFile(fsys fs.FS, dir string, e fs.DirEntry, source string, r *fact.Re
 	}
 	r.Problem(source, "", "", &fact.ParseError{Source: name,
 		Reason: "ignored: a link to /" + escape.Text(target) + ", which is not there"})
+	nowhere[e.Name()] = name
 	return false
 }
 
