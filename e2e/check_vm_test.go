@@ -82,6 +82,11 @@ var regimes = []regime{
 		blocked: "algif_aead autoload_name, algif_aead unprivileged, algif_aead modprobe"},
 	{name: "alias off", only: "af_alg", conf: "alias net-pf-38 off\n",
 		blocked: "af_alg autoload_alias, af_alg unprivileged"},
+	{name: "an install line for the alias", only: "af_alg", conf: "install net-pf-38 /bin/false\n",
+		blocked: "af_alg autoload_alias, af_alg unprivileged"},
+	{name: "an install line for a pattern of the alias", only: "af_alg", conf: "install net-pf-3* /bin/false\n"},
+	{name: "an install line for a pattern of the name", only: "af_alg", conf: "install af_al* /bin/false\n",
+		blocked: "af_alg autoload_alias, af_alg unprivileged, af_alg modprobe, af_alg dependency"},
 	{name: "no helper", helper: "\n", blocked: "af_alg autoload_alias, af_alg unprivileged, algif_aead autoload_name," +
 		" algif_aead unprivileged"},
 	{name: "a helper that does nothing", only: "algif_aead", helper: "/bin/true",
