@@ -174,7 +174,8 @@ func tryInitialCopies(t *testing.T, g *lab.Guest, k debian.Kernel) {
 	t.Helper()
 	const name = "af_alg"
 	for _, dir := range []string{openInitial, closedInitial} {
-		grub := "menuentry 'one' {\n linux /boot/vmlinuz-" + k.Release + " ro\n initrd /boot/" + path.Base(dir) + "\n}\n"
+		grub := "menuentry 'one' {\n linux /boot/vmlinuz-" + k.Release + " ro\n initrd /boot/" + path.Base(dir) +
+			"\n}\n"
 		if err := g.WriteFile(t.Context(), "/boot/grub/grub.cfg", 0o644, []byte(grub)); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
@@ -49,6 +50,9 @@ type Module struct {
 	// Candidates are the files that bear this module's name when there are several, the one that
 	// depmod chooses first.
 	Candidates []modprobe.Candidate `json:"candidates,omitzero"`
+	// KernelName is the name by which the kernel knows the module, where it is not the file's: the file says it within.
+	// The list of loaded modules and module_blacklist= go by it, modprobe by the file's. Absent where both are the same.
+	KernelName string `json:"kernelName,omitzero"`
 	// Order is the module's place in modules.order, from 0: the order in which the kernel's build linked
 	// it, which decides between the modules that an alias fits. Of one on disk only; absent for one that
 	// was not built with this kernel.
@@ -171,6 +175,9 @@ func describeFile(f *ko.File, m *Module, release string) {
 		return
 	}
 	describeModinfo(f.Modinfo, m)
+	if f.Name != escape.UTF8(ko.NameOfFile(f.Path)) {
+		m.KernelName = f.Name
+	}
 	m.Depends = f.Modinfo.Depends()
 	m.Vermagic = f.Modinfo.Get("vermagic")
 	if release != "" && m.Vermagic != "" {

@@ -13,7 +13,7 @@ import (
 // A copyFacts is what the kernel looks at in a module's file before it links it.
 type copyFacts struct {
 	known    bool
-	name     string // the kernel's name for the module, from .modinfo; empty if the file does not say
+	name     string // the kernel's name for the module; empty if the file was not read
 	vermagic string
 	machine  uint16
 	versions fact.Tri // it has the section __versions; empty if that was not read
@@ -26,7 +26,7 @@ func (c *checker) factsOf(file string) copyFacts {
 	}
 	f, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(file), ko.Options{}, c.other.Part())
 	facts := copyFacts{known: err == nil, vermagic: f.Modinfo.Get("vermagic"), machine: f.Machine, versions: f.Versions,
-		name: strings.ReplaceAll(f.Modinfo.Get("name"), "-", "_")}
+		name: f.Name}
 	c.kept.facts[file] = facts
 	return facts
 }

@@ -14,6 +14,7 @@ import (
 // linuxFacts are the lines of a card that only Linux has.
 func linuxFacts(l *linux.Module) []fact {
 	facts := []fact{
+		{"kernel name", l.KernelName},
 		{"srcversion", l.Srcversion},
 		{"taint", taintText(l)},
 		{"built for", vermagicText(l)},

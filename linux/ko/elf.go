@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
 )
 
 // Caps for one ELF file. Real modules have under 100 sections and .modinfo sections under 1 MiB.
@@ -294,6 +296,23 @@ func (e *elfImage) pick(elf32, elf64 int64) int64 {
 
 // clampInt64 keeps a hostile 64-bit size positive, and far beyond any file.
 func clampInt64(n uint64) int64 { return int64(min(n, 1<<62)) }
+
+// structName returns the name in the file's struct module, which the section .gnu.linkonce.this_module holds; "" when
+// there is none. It is behind the state and a list's two pointers (include/linux/module.h), and the kernel takes it as
+// the module's name if .modinfo has none (setup_load_info), as before Linux 4.13.
+func (e *elfImage) structName() string {
+	s := e.find(".gnu.linkonce.this_module")
+	offset, size := e.pick(12, 24), e.pick(60, 56) // MODULE_NAME_LEN is 64 less the size of a long
+	if s == nil || s.kind == sectionNone || s.size < offset+size {
+		return ""
+	}
+	b, err := e.src.bytes(s.offset+offset, size)
+	name, _, ended := strings.Cut(string(b), "\x00")
+	if err != nil || !ended {
+		return ""
+	}
+	return escape.UTF8(strings.ReplaceAll(name, "-", "_"))
+}
 
 // buildID returns the GNU build-id in lower-case hexadecimal, or "" when there is none.
 func (e *elfImage) buildID() (string, error) {

@@ -30,8 +30,8 @@ type File struct {
 	ModTime time.Time
 	// Compression is the container: none, gzip, xz or zstd.
 	Compression string
-	// Name is the module's name as the file says ("name" in .modinfo), else as kmod derives it from
-	// the file's name.
+	// Name is the module's name as the kernel takes it from the file: "name" in .modinfo, else the name in struct
+	// module, else as kmod derives it from the file's name. kmod itself goes by the file's name alone.
 	Name string
 	// Modinfo are the entries of .modinfo.
 	Modinfo Modinfo
@@ -304,6 +304,9 @@ func (r *Reader) metadata(file *File, src byteSource) error {
 		return err
 	}
 	r.setModinfo(file, b)
+	if !namesModule(b) {
+		file.Name = cmp.Or(e.structName(), file.Name)
+	}
 	if file.BuildID, err = e.buildID(); err != nil {
 		r.lose(file, "contentId", err)
 	}

@@ -3,6 +3,7 @@
 package ko
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/escape"
@@ -49,6 +50,11 @@ func parseModinfo(text string) Modinfo {
 		m = append(m, Entry{key, value})
 	}
 	return m
+}
+
+// namesModule reports whether a .modinfo section says the module's name.
+func namesModule(section []byte) bool {
+	return bytes.HasPrefix(section, []byte("name=")) || bytes.Contains(section, []byte("\x00name="))
 }
 
 // Get returns the first value of the key, or "".

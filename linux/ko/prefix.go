@@ -38,6 +38,9 @@ func (r *Reader) prefix(file *File, max int64) (bool, error) {
 			return false, nil
 		}
 		if p.complete() {
+			if !namesModule(x.out[p.start:p.end]) {
+				return false, nil // its name is in another section
+			}
 			file.Machine = e.machine
 			r.setModinfo(file, x.out[p.start:p.end])
 			file.BuildID = hex.EncodeToString(x.out[p.id : p.id+p.idSize])
