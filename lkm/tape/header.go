@@ -38,7 +38,8 @@ type Header struct {
 	// when nothing was.
 	Detail string
 	// Host is the machine's name for the caller, as in lkm.Options.Host. A recorder keeps it only with
-	// Options.Unredacted; empty when it was not given or not kept.
+	// Options.Unredacted; empty when it was not given or not kept. A program that replays the tape gives it to
+	// lkm.Options.Host if the snapshots are to have it.
 	Host string
 	// Questions is the number of the set of questions that the recorder knew; see [Questions]. A tape without it was
 	// recorded by version 0.1.0, whose number is 1. To a question that is younger the tape answers fact.ErrOlder, to

@@ -202,3 +202,49 @@ func TestLearned(t *testing.T) {
 		}
 	}
 }
+
+// What the library asks since version 0.2.0 is older to a tape of 0.1.0; what 0.1.0 asked is not, whatever it resembles.
+func TestLearnedByName(t *testing.T) {
+	stat := func(name string) func(*Tape) error {
+		return func(tp *Tape) error { _, err := tp.Stat(name); return err }
+	}
+	open := func(name string) func(*Tape) error {
+		return func(tp *Tape) error { _, err := tp.Open(name); return err }
+	}
+	call := func(op string, args ...string) func(*Tape) error {
+		return func(tp *Tape) error { _, err := tp.Call(t.Context(), op, args...); return err }
+	}
+	for _, tt := range []struct {
+		os   lkm.OS
+		name string
+		ask  func(*Tape) error
+		want error
+	}{
+		{lkm.Linux, "default entry", open("boot/grub/grubenv"), fact.ErrOlder},
+		{lkm.Linux, "default entry", open("boot/grub2/grubenv"), fact.ErrOlder},
+		{lkm.Linux, "entries", open("boot/grub/grub.cfg"), fact.ErrUnrecorded},
+		{lkm.Linux, "is there", stat("boot/initrd.img-6.1.0"), fact.ErrOlder},
+		{lkm.Linux, "is there", stat("boot/initramfs-6.1.0.img"), fact.ErrOlder},
+		{lkm.Linux, "is there", stat("lib/modules/6.1.0/initrd"), fact.ErrOlder},
+		{lkm.Linux, "is there", stat("usr/lib/modules/6.1.0/initramfs.img"), fact.ErrOlder},
+		{lkm.Linux, "tool", stat("usr/sbin/update-initramfs"), fact.ErrOlder},
+		{lkm.Linux, "index", open("lib/modules/6.1.0/modules.dep"), fact.ErrUnrecorded},
+		{lkm.Linux, "list", open("proc/modules"), fact.ErrUnrecorded},
+		{lkm.Windows, "device", call("registry", `SYSTEM\DriverDatabase\DeviceIds\PCI\VEN_8086&DEV_1237`), fact.ErrOlder},
+		{lkm.Windows, "device", call("registry", `drivers\driverdatabase\deviceids\PCI\VEN_8086`), fact.ErrOlder},
+		{lkm.Windows, "service", call("registry", `SYSTEM\CurrentControlSet\Services\disk`), fact.ErrUnrecorded},
+		{lkm.FreeBSD, "compressed", open("boot/kernel/kernel.gz"), fact.ErrOlder},
+		{lkm.DragonFly, "compressed", open("boot/kernel/kernel.gz"), fact.ErrOlder},
+		{lkm.FreeBSD, "list", call("kldstat", "4", "2"), fact.ErrUnrecorded},
+	} {
+		for header, want := range map[string]error{"": tt.want, "questions: 2\n": fact.ErrUnrecorded} {
+			tp, err := Read(strings.NewReader("kernelext tape 1\nos: " + string(tt.os) + "\n" + header + "-- end --\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.ask(tp); !errors.Is(err, want) {
+				t.Errorf("%s, %q: %s: %v, want %v", tt.os, header, tt.name, err, want)
+			}
+		}
+	}
+}
