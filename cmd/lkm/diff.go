@@ -101,7 +101,7 @@ func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	sys, err := lkm.OpenMachine(t.Header().OS, t, lkm.Options{Detail: detail})
+	sys, err := replay(t, lkm.Options{Detail: detail})
 	if err != nil {
 		return nil, err
 	}

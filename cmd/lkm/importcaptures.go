@@ -54,6 +54,7 @@ is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join
 	c.Flags().StringVar(&as, "as", "", "`KIND` of text, instead of finding out")
 	c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	a.formatFlags(c)
+	a.hostFlag(c)
 	c.Flags().BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	c.Flags().BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
 	return c
@@ -69,6 +70,7 @@ func (a *app) importOne(name string, as capture.Kind, f *filter) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	snap.Host = a.flags.host
 	return a.writeSnapshot(snap, scopeOf(snap), f)
 }
 

@@ -54,7 +54,8 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.SortFlags = false
 	f.StringVarP(&out, "output", "o", "", "write to `FILE` instead of standard output")
 	f.StringVar(&comment, "comment", "", "a line for people, kept on the tape")
-	f.BoolVar(&unredacted, "unredacted", false, "keep addresses, parameter values, command line and serial numbers")
+	f.BoolVar(&unredacted, "unredacted", false, "keep addresses, parameter values, command line, serial numbers and --host")
+	a.hostFlag(c)
 	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.root, "root", "", "with --live: the running machine's root is mounted at `DIR`")
 	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/tape"
 	"github.com/kernelext/kernelext/windows/wmi"
 )
 
@@ -47,6 +49,7 @@ type app struct {
 		os      string
 		live    bool
 		kernel  string
+		host    string
 		keys    []string
 		catalog string
 		wmi     bool
@@ -125,6 +128,7 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	f.StringVar(&a.flags.os, "os", "", "with --root: the operating `SYSTEM` of the image, if it is not recognized")
 	f.StringVar(&a.flags.kernel, "kernel", "", "kernel `RELEASE` whose files to look at")
+	a.hostFlag(c)
 	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
 	f.BoolVar(&a.flags.wmi, "wmi", false, "also ask WMI, as a cross-check (Windows)")
@@ -132,6 +136,11 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
 	c.MarkFlagsMutuallyExclusive("tape", "root")
+}
+
+// hostFlag adds the flag that gives what a command writes the caller's name of the machine.
+func (a *app) hostFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.flags.host, "host", "", "the machine's `NAME`, for \"host\" in snapshots, events and unredacted tapes")
 }
 
 func (a *app) formatFlags(c *cobra.Command) {
@@ -153,7 +162,8 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.os != "" && (a.flags.root == "" || a.flags.live) {
 		return lkm.Options{}, errors.New("--os goes with --root, without --live")
 	}
-	o := lkm.Options{OS: lkm.OS(a.flags.os), Kernel: a.flags.kernel, Detail: detail, Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
+	o := lkm.Options{OS: lkm.OS(a.flags.os), Kernel: a.flags.kernel, Host: a.flags.host, Detail: detail,
+		Exec: a.flags.exec, Workers: runtime.GOMAXPROCS(0)}
 	if a.flags.live {
 		o.HostRoot = a.flags.root
 	}
@@ -194,7 +204,14 @@ func (a *app) openOnly(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.Syste
 	if err != nil {
 		return nil, err
 	}
-	return lkm.OpenMachine(t.Header().OS, t, o)
+	return replay(t, o)
+}
+
+// replay opens the machine of a tape. Its name is the one that the tape keeps, unless the options give one.
+func replay(t *tape.Tape, o lkm.Options) (*lkm.System, error) {
+	h := t.Header()
+	o.Host = cmp.Or(o.Host, h.Host)
+	return lkm.OpenMachine(h.OS, t, o)
 }
 
 // oneLine is the text of an error that may be several, on one line.
