@@ -14,7 +14,8 @@ import (
 
 // Options say how much to read of a machine, and how. The zero value reads the kernel's own list.
 type Options struct {
-	// OS is the operating system of an image; empty is found out. Open refuses another than the running one.
+	// OS is the operating system of an image; empty is found out from several marks. Open refuses another than the
+	// running one.
 	OS OS
 	// HostRoot is the directory where the running machine's root is mounted, such as "/host" in a container; empty
 	// is "/". An image has none: see OpenImage.
@@ -28,13 +29,14 @@ type Options struct {
 	// Name and State known, by several goroutines. Linux asks it, where all may be thousands; other
 	// systems read all.
 	Only func(*Module) bool
-	// Keys are the certificates that signatures are verified against. Without them a signature
-	// is at best "unchecked".
+	// Keys are the certificates that signatures are verified against, beside those of Trust. A module of Linux has
+	// none but these: without Keys its signature is at best "unchecked". See [ReadKeys].
 	Keys []KeySet
-	// Trust is where the certificates beside Keys may come from; 0 is everywhere.
+	// Trust is where the certificates beside Keys may come from; 0 is everywhere: Microsoft's roots and the machine's
+	// own stores for drivers of Windows, Apple's roots for kexts.
 	Trust Trust
 	// Host is the machine's name for the caller: it becomes "host" in snapshots and events. This library never reads
-	// it from the machine.
+	// it from the machine, nor from a tape: give it the Host of the tape's header.
 	Host string
 	// Catalogs are Windows catalog files to look up hashes in, beside those of the machine.
 	Catalogs fs.FS

@@ -27,7 +27,7 @@ import (
 // The list is /proc/modules, each module's facts are in /sys/module; neither needs privilege. Addresses need
 // CAP_SYSLOG; section addresses, some parameters, most initramfs files and the kernel's keyrings need root. A container
 // or a service with ProcSubset=pid sees less, and the sources say so. Watch hears the kernel's events (uevents), Changed
-// reads /sys/kernel/uevent_seqnum. A file's path is not kept by the kernel: it is that of the file which would be
+// reads /sys/kernel/uevent_seqnum. Signatures are verified against Options.Keys alone. A file's path is not kept by the kernel: it is that of the file which would be
 // loaded now. See package linux.
 //
 // # FreeBSD notes
@@ -41,11 +41,14 @@ import (
 //
 // The list is that of the kext manager, in IOKit's framework, which needs no privilege and which a sandbox may refuse;
 // Options.Exec then allows kmutil and kextstat to be started. The KextPolicy database needs root. Files are bundles and
-// kernel collections; a compressed kernelcache is named and not read. There are no events. See package darwin.
+// kernel collections, compressed or not; an encrypted kernelcache is named and not read. Signatures are verified against
+// Apple's roots, which this library brings, also without Options.Keys. There are no events. See package darwin.
 //
 // # Windows notes
 //
-// The list is that of NtQuerySystemInformation, joined with the registry, the service manager and the driver store.
+// The list is that of NtQuerySystemInformation, joined with the registry, the service manager and the driver store, whose
+// packages that are not installed are "staged" on disk. Signatures are verified against Microsoft's roots, which this
+// library brings, and the machine's own stores, also without Options.Keys; Options.Trust leaves either out.
 // Addresses need SeDebugPrivilege from Windows 11 24H2, the filter manager's list needs an administrator. The file system
 // of a [Machine] is rooted at the drives, "C:/Windows"; that of an image at the volume. Options.Call may add WMI as a
 // cross-check, Options.Catalogs more catalogs. There are no events. See package windows.

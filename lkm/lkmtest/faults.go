@@ -20,7 +20,7 @@ import (
 //
 //   - a slash path, "proc/modules": Open, ReadDir, Stat, Lstat and ReadLink of this path
 //   - a path that ends in "/", "sys/module/": the directory and whatever is below it
-//   - a pattern of package path, "sys/module/*/taint": each path that matches
+//   - a pattern of package path, "sys/module/*/coresize": each path that matches
 //   - an operation and a path or pattern, "open:proc/modules": this operation alone, one of open, readdir, stat, lstat
 //     and readlink
 //   - "call:OP" or "call:OP ARGS": the call with all its arguments, with a space between them; "call:OP *" with any
