@@ -3,6 +3,8 @@
 package lkm
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -69,7 +71,7 @@ func releaseOS(id string) OS {
 // releaseWeight is what an os-release weighs, which containers and images of any kind have.
 const releaseWeight = 3
 
-// detectOS returns the operating system whose root fsys looks like, or else the running one.
+// detectOS returns the operating system whose root fsys looks like; empty if it looks like none.
 func detectOS(fsys fs.FS) OS {
 	if _, ok := fsys.(Machine); !ok {
 		fsys = hostfs.Of(fsys)
@@ -99,10 +101,19 @@ func detectOS(fsys fs.FS) OS {
 			best = os
 		}
 	}
-	if best == "" {
-		return running().os
-	}
 	return best
+}
+
+// errUnknownRoot returns why an image is of no system that can be told.
+func errUnknownRoot(fsys fs.FS) error {
+	name := nameOf(fsys)
+	if name == "" {
+		name = "the file system"
+	}
+	if _, err := fs.ReadDir(fsys, "."); err != nil {
+		return fmt.Errorf("%s could not be read to tell its system; Options.OS (--os) gives it: %w", name, err)
+	}
+	return fmt.Errorf("%s looks like the root of no known system; Options.OS (--os) gives it: %w", name, errors.ErrUnsupported)
 }
 
 // in reports whether one of the mark's paths is there.

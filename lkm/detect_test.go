@@ -3,6 +3,8 @@
 package lkm
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,7 +39,8 @@ func TestDetect(t *testing.T) {
 		{"a container", "etc/os-release=ID=alpine etc/rc.conf", Linux},
 		{"Linux with a file netbsd", "usr/lib/modules/6.1/modules.dep boot/vmlinuz-6.1 netbsd etc/os-release=ID=arch",
 			Linux},
-		{"nothing", "x", running().os},
+		{"nothing", "x", ""},
+		{"a file that many have", "etc/passwd etc/fstab bin/sh", ""},
 	} {
 		root := fstest.MapFS{}
 		for _, f := range strings.Fields(c.files) {
@@ -48,4 +51,40 @@ func TestDetect(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
+}
+
+// An image that looks like no system is not taken for one of the running system; Options.OS gives it.
+func TestUnknownRoot(t *testing.T) {
+	plain, denied := fstest.MapFS{"etc/passwd": {}}, closedRoot{}
+	for _, c := range []struct {
+		name string
+		fsys fs.FS
+		want error
+	}{
+		{"empty", fstest.MapFS{}, errors.ErrUnsupported},
+		{"plain", plain, errors.ErrUnsupported},
+		{"unreadable", denied, fs.ErrPermission},
+	} {
+		s, err := OpenImage(c.fsys, Options{})
+		if s != nil || !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+			continue
+		}
+		if !strings.Contains(err.Error(), "--os") || !strings.Contains(err.Error(), "Options.OS") {
+			t.Errorf("%s: no remedy in %q", c.name, err)
+		}
+		for _, os := range []OS{Linux, FreeBSD, Windows} {
+			s, err := OpenImage(c.fsys, Options{OS: os})
+			if err != nil || s.OS() != os {
+				t.Errorf("%s as %s: %v", c.name, os, err)
+			}
+		}
+	}
+}
+
+// A closedRoot is a file system that nothing of can be read.
+type closedRoot struct{}
+
+func (closedRoot) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 }

@@ -228,8 +228,8 @@ func TestDetectOS(t *testing.T) {
 		{OpenBSD, []string{"bsd", "bsd.rd"}},
 		{Darwin, []string{"System/Library/CoreServices/SystemVersion.plist"}},
 		{Windows, []string{"Windows/System32/drivers/a.sys"}},
-		{running().os, nil},
-		{running().os, []string{"home/me/notes"}},
+		{"", nil},
+		{"", []string{"home/me/notes"}},
 	} {
 		files := make(fstest.MapFS)
 		for _, name := range tt.files {
