@@ -160,6 +160,17 @@ func (e BlockEvidence) hashes() []namedHash {
 	}
 }
 
+// imphash returns the digest of the imports: that of the file, or what a capture has of it.
+func (e BlockEvidence) imphash() string {
+	switch {
+	case e.PE != nil && e.PE.Imphash != "":
+		return e.PE.Imphash
+	case e.Hashes != nil:
+		return fold(e.Hashes.Imphash)
+	}
+	return ""
+}
+
 // A fileVersion is a version of four numbers that compares by size.
 type fileVersion [4]uint16
 

@@ -182,6 +182,8 @@ func TestLOLDrivers(t *testing.T) {
 			"e1 sample strong authentihashSha256; e2 sample strong authentihashSha256"},
 		{"MD5", BlockEvidence{Hashes: &pe.Hashes{MD5: "00112233445566778899aabbccddeeff"}}, "e1 sample weak md5"},
 		{"imphash", BlockEvidence{PE: &pe.File{Imphash: "0123456789abcdef0123456789abcdef"}}, "e1 sample hint imphash"},
+		{"imphash of a capture", BlockEvidence{PE: &pe.File{},
+			Hashes: &pe.Hashes{Imphash: "0123456789ABCDEF0123456789abcdef"}}, "e1 sample hint imphash"},
 		{"name and version", BlockEvidence{Version: versionOf("Vuln.SYS", "1.2.3.4")},
 			"e1 sample hint OriginalFilename fileVersion"},
 		{"name alone", BlockEvidence{Version: versionOf("vuln.sys", "9.9.9.9")}, ""},

@@ -162,7 +162,7 @@ func TestLeadingReason(t *testing.T) {
 	}{
 		{whole, false, "tcpip", windows.ReasonLoaded},
 		{whole, false, "gone.sys", windows.ReasonLoaded},
-		{whole, false, "odd", windows.ReasonRegistered},
+		{whole, false, "odd", windows.ReasonSignature}, // its file cannot be found, and code integrity enforces
 		{whole, false, "hidden.sys", windows.ReasonNoFile},
 		{whole, false, "disabled.sys", windows.ReasonDisabled},
 		{whole, false, "leftover.sys", windows.ReasonNoService},
@@ -204,6 +204,36 @@ func TestRefusedDiscrepancies(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A poll names the kernel's images by the ids of the full list, whichever source is refused to both.
+func TestPollIDs(t *testing.T) {
+	ids := func(list []windows.Record, err error) []string {
+		out := []string{}
+		for _, r := range list {
+			if r.Own.Image != nil { // a service that runs from no image of the list is the service manager's word
+				out = append(out, r.ID)
+			}
+		}
+		if err != nil {
+			out = append(out, "error")
+		}
+		slices.Sort(out)
+		return out
+	}
+	poll := func(t *testing.T, m fact.Machine) int {
+		ctx, o := context.Background(), fact.Options{Detail: fact.DetailFiles}
+		whole := ids(windows.Open(m, o).Loaded(ctx, new(fact.Header), new(fact.Report)))
+		quick := ids(windows.Open(m, o).Poll(ctx, new(any), new(fact.Report)))
+		if !slices.Equal(whole, quick) {
+			t.Errorf("the list has %q, a poll %q", whole, quick)
+		}
+		return len(whole)
+	}
+	if poll(t, fakewindows.Windows11(true)) < 3 {
+		t.Error("there is nothing to compare")
+	}
+	refusals(t, func(t *testing.T, _ string, m *fakewindows.Machine) { poll(t, m) })
 }
 
 // What a call could not do reaches the caller's report.

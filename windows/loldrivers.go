@@ -349,9 +349,8 @@ func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
 		}
 		add(s.byHash[h.value], strength, fact.Evidence{Fact: h.name, Value: h.value, Source: SourceFile})
 	}
-	if e.PE != nil && e.PE.Imphash != "" {
-		add(s.byImphash[e.PE.Imphash], StrengthHint, fact.Evidence{Fact: "imphash", Value: e.PE.Imphash,
-			Source: SourceFile})
+	if imports := e.imphash(); imports != "" {
+		add(s.byImphash[imports], StrengthHint, fact.Evidence{Fact: "imphash", Value: imports, Source: SourceFile})
 	}
 	s.byNameAndVersion(e, add)
 	return out

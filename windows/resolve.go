@@ -204,6 +204,9 @@ func (s *resolver) infs() {
 			s.report.Problem(SourceStore, folder, "alias", err)
 			continue
 		}
+		if p.inf.Cut {
+			s.report.Problem(SourceStore, folder, "alias", fact.ErrTooLarge)
+		}
 		for _, model := range p.inf.Models {
 			for i, id := range model.IDs {
 				if !s.fits(id) {

@@ -80,6 +80,7 @@ func (p *siPolicy) result(list, id, name, kind string, active bool, evidence ...
 func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 	var out []BlockMatch
 	seen := map[string]bool{}
+	asked := map[*policySigner]bool{} // what the signers of ExceptDenyRule answer: many rules may name one
 	for _, h := range e.hashes() {
 		if h.value == "" {
 			continue
@@ -90,13 +91,13 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 			}
 			seen[r.id] = true
 			ev := []fact.Evidence{{Fact: h.name, Value: h.value, Source: SourceFile}}
-			active, more := p.inForce(r, e)
+			active, more := p.inForce(r, e, asked)
 			out = append(out, p.result(list, r.id, r.name, RuleHash, active, append(ev, more...)...))
 		}
 	}
 	for _, r := range p.files {
 		if ev, ok := r.matches(e); ok {
-			active, more := p.inForce(r, e)
+			active, more := p.inForce(r, e, asked)
 			out = append(out, p.result(list, r.id, r.name, RuleFile, active, append(ev, more...)...))
 		}
 	}
@@ -110,12 +111,19 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 
 // inForce reports whether the kernel's scenario applies a rule to the driver: it refers to the rule itself, or it allows
 // a signer of the driver except for the rule.
-func (p *siPolicy) inForce(r *policyRule, e BlockEvidence) (bool, []fact.Evidence) {
+func (p *siPolicy) inForce(
+	r *policyRule, e BlockEvidence, asked map[*policySigner]bool,
+) (bool, []fact.Evidence) {
 	if r.active {
 		return true, nil
 	}
 	for _, s := range r.allowed {
-		if _, ok := s.matches(p, e); ok {
+		hit, known := asked[s]
+		if !known {
+			_, hit = s.matches(p, e)
+			asked[s] = hit
+		}
+		if hit {
 			return true, []fact.Evidence{{Fact: "exceptDenyRule", Value: s.title(), Source: SourceFile}}
 		}
 	}

@@ -64,6 +64,8 @@ func (w *folderWalk) files(top, ext string) ([]string, error) {
 			switch {
 			case e.IsDir() && dir.depth < maxFolderDepth:
 				queue = append(queue, folder{name, dir.depth + 1})
+			case e.IsDir():
+				w.report.Problem(SourceFolders, name, "", fact.ErrTooLarge)
 			case !e.IsDir() && strings.EqualFold(path.Ext(e.Name()), ext):
 				found = append(found, name)
 			}
@@ -119,7 +121,11 @@ func (k *Kernel) storeFolders(p ntPaths, r *fact.Report) []string {
 	}
 	var folders []string
 	for _, e := range packages {
-		if e.IsDir() && len(folders)+1 < maxDriverFiles {
+		if len(folders)+1 >= maxDriverFiles {
+			r.Problem(SourceFolders, store, "", fact.ErrTooLarge)
+			break
+		}
+		if e.IsDir() {
 			folders = append(folders, store+`\`+e.Name())
 		}
 	}

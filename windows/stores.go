@@ -70,10 +70,12 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 			case errors.Is(err, errors.ErrUnsupported):
 				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, err)
 				return kept
-			default:
+			default: // what was read before the damage counts
 				refused = err
 				kept.report.Problem(SourceStores, store, "signature", err)
-				continue
+				if len(keys) > 0 {
+					read++
+				}
 			}
 			entries = appendStore(entries, store, keys)
 		}

@@ -67,6 +67,7 @@ type storeMachine struct {
 	fact.Machine
 	stores map[string][]registry.Key
 	err    error
+	damage string // text after the keys
 }
 
 func (m storeMachine) Call(_ context.Context, op string, args ...string) ([]byte, error) {
@@ -77,7 +78,7 @@ func (m storeMachine) Call(_ context.Context, op string, args ...string) ([]byte
 	if op != OpSubkeys || !ok {
 		return nil, fmt.Errorf("call %s: %w", op, fs.ErrNotExist)
 	}
-	return registry.AppendText(nil, keys), nil
+	return append(registry.AppendText(nil, keys), m.damage...), nil
 }
 
 func TestCertificateStores(t *testing.T) {
@@ -93,6 +94,9 @@ func TestCertificateStores(t *testing.T) {
 		"roots": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {storeKey("ROOT", a)},
 			place("Disallowed"): {{Path: `X\0011223344556677889900112233445566778899`}}}}, fact.OutcomeOK, 0},
 		"another's name": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {wrong}}},
+			fact.OutcomePartial, 1},
+		"damaged": {storeMachine{damage: "\n[HKEY_LOCAL_MACHINE\\X\\Y]\n\"a\"=nonsense\n",
+			stores: map[string][]registry.Key{place("Disallowed"): {storeKey("Disallowed", a)}}},
 			fact.OutcomePartial, 1},
 		"none":          {storeMachine{}, fact.OutcomeAbsent, 0},
 		"refused":       {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},

@@ -34,9 +34,11 @@ func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) []systemList {
 	k.mu.Unlock()
 	if kept == nil {
 		kept = k.readLists(ctx)
-		k.mu.Lock()
-		k.lists = kept
-		k.mu.Unlock()
+		if ctx.Err() == nil {
+			k.mu.Lock()
+			k.lists = kept
+			k.mu.Unlock()
+		}
 	}
 	r.Append(&kept.report)
 	return kept.lists
@@ -144,7 +146,11 @@ func (e *entry) matchSystem(lists []systemList) {
 // driver.
 func (c *checker) blockList(e *entry) fact.Answer {
 	if e.Driver.PE == nil {
-		return fact.Answer{}
+		if len(c.lists) == 0 || c.policy.Loading == fact.LoadingSigned { // the signature answers
+			return fact.Answer{}
+		}
+		return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: e.Path,
+			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
 	var answer fact.Answer
 	for _, l := range c.lists {

@@ -121,11 +121,12 @@ func (c *checker) file(e *entry) fact.Answer {
 
 // signature answers for every way by the file's signature under what code integrity is known to enforce.
 func (c *checker) signature(e *entry) fact.Answer {
-	if e.Driver.PE == nil || e.Driver.Signatures == nil {
-		return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "its signature was not read"})
-	}
 	if c.policy.Loading != fact.LoadingSigned {
 		return fact.Passes(fact.Reason{Code: ReasonPolicy, Text: "code integrity is not known to refuse any signature"})
+	}
+	if e.Driver.PE == nil || e.Driver.Signatures == nil {
+		return fact.UnsureOf(fact.Reason{Code: ReasonSignature, File: e.Path,
+			Text: "code integrity enforces, and the file's signature was not read"})
 	}
 	if _, bad := badSignature(e.Driver); bad {
 		return badSignatureAnswer(e.Driver.Signatures)

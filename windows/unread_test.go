@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/windows"
+)
+
+// A file that was not read is compared with no policy of the machine, and is not loadable for want of a rule.
+func TestUnreadAgainstLists(t *testing.T) {
+	const disk = "C:/Windows/System32/drivers/disk.sys"
+	list := map[string]string{system32 + "codeintegrity/sipolicy.p7b": denying("ket.sys", 0)}
+	for name, tt := range map[string]struct {
+		files  map[string]string
+		deny   string
+		want   fact.VerdictOutcome
+		reason string
+	}{
+		"no list":         {nil, disk, fact.VerdictLoadable, windows.ReasonRegistered},
+		"a list":          {list, disk, fact.VerdictUnknown, windows.ReasonBlockList},
+		"a file was read": {list, "", fact.VerdictBlocked, windows.ReasonBlockList},
+	} {
+		m := volume(tt.files)
+		m.Deny[tt.deny] = true
+		got, err := image(m).Check(context.Background(), "disk", new(fact.Report))
+		if err != nil || len(got) != 1 || got[0].NextBoot.Outcome != tt.want ||
+			got[0].Reasons[0].Code != tt.reason {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// Where code integrity enforces, a driver whose signature was not read is not loadable.
+func TestUnreadSignature(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	v, err := windows.Open(m, fact.Options{}).Check(context.Background(), "odd", new(fact.Report))
+	if err != nil || len(v) != 1 || v[0].Now.Outcome != fact.VerdictUnknown ||
+		v[0].Now.Because.Code != windows.ReasonSignature {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A folder deeper than what is walked leaves the drivers' folders partly read: what is named in it is not absent.
+func TestDeepFolders(t *testing.T) {
+	m := volume(map[string]string{system32 + "drivers/" + strings.Repeat("d/", 12) + "deep.sys": "x"})
+	v, err := image(m).Check(context.Background(), "deep.sys", new(fact.Report))
+	if err != nil || len(v) != 1 || v[0].NextBoot.Outcome != fact.VerdictUnknown {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
