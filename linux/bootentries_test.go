@@ -11,6 +11,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/internal/utf16text"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
@@ -37,6 +38,7 @@ func TestBootEntries(t *testing.T) {
 // TestDefaultEntry: what names the default.
 func TestDefaultEntry(t *testing.T) {
 	const a, b = "boot/loader/entries/a.conf", "boot/loader/entries/b-6.conf"
+	const sd = "systemd-boot 257"
 	for _, tt := range []struct {
 		name  string
 		files map[string]string
@@ -46,6 +48,18 @@ func TestDefaultEntry(t *testing.T) {
 		{"loader.conf", map[string]string{"boot/loader/loader.conf": "timeout 3\ndefault b-*\n"}, "b-6"},
 		{"loader.conf, a whole name", map[string]string{"boot/loader/loader.conf": "default a.conf\n"}, "a"},
 		{"the last one chosen", map[string]string{"boot/loader/loader.conf": "default @saved\n"}, ""},
+		{"a variable", map[string]string{"boot/loader/loader.conf": "default b-*\n", loaderVar("Info"): efiText(sd),
+			loaderVar("EntryDefault"): efiText("A.conf")}, "a"},
+		{"a variable for once", map[string]string{loaderVar("Info"): efiText(sd),
+			loaderVar("EntryDefault"): efiText("a.conf"), loaderVar("EntryOneShot"): efiText("b-6.conf")}, "b-6"},
+		{"a variable of no entry", map[string]string{"boot/loader/loader.conf": "default b-*\n",
+			loaderVar("Info"): efiText(sd), loaderVar("EntryDefault"): efiText("gone.conf")}, "b-6"},
+		{"a variable, the last one chosen", map[string]string{"boot/loader/loader.conf": "default b-*\n",
+			loaderVar("Info"): efiText(sd), loaderVar("EntryDefault"): efiText("@saved")}, ""},
+		{"a variable of another loader", map[string]string{"boot/loader/loader.conf": "default b-*\n",
+			loaderVar("Info"): efiText("GRUB 2.12"), loaderVar("EntryDefault"): efiText("a.conf")}, "b-6"},
+		{"variables cut off", map[string]string{"boot/loader/loader.conf": "default b-*\n",
+			loaderVar("Info"): efiText(sd), loaderVar("EntryDefault"): "\x07\x00"}, "b-6"},
 		{"grub's saved entry", map[string]string{"boot/grub/grubenv": "saved_entry=b-6\n"}, "b-6"},
 		{"grub's saved title", map[string]string{"boot/grub/grubenv": "saved_entry=More>Old one\n"}, "a"},
 		{"a number of an entry", map[string]string{"boot/grub/grub.cfg": "set default=\"1\"\nmenuentry 'x' {\n" +
@@ -67,6 +81,16 @@ func TestDefaultEntry(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// loaderVar is the file of a variable of the Boot Loader Interface.
+func loaderVar(name string) string {
+	return "sys/firmware/efi/efivars/Loader" + name + "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+}
+
+// efiText is the file of a variable that holds a text.
+func efiText(text string) string {
+	return "\x07\x00\x00\x00" + string(utf16text.Encode(text+"\x00"))
 }
 
 // TestNearMisses: a line that names the module and does not count says why.

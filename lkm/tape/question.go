@@ -61,6 +61,7 @@ var learned = []lateQuestion{
 	{2, lkm.Linux, "stat", "usr/bin/mkinitcpio"},
 	{2, lkm.Linux, "stat", "usr/sbin/dracut"},
 	{2, lkm.Linux, "stat", "usr/sbin/update-initramfs"},
+	{2, lkm.Linux, "", "sys/firmware/efi/efivars/Loader*"},
 	// Android's lists
 	{2, lkm.Linux, "", "*/lib/modules/modules.load"},
 	{2, lkm.Linux, "", "*/lib/modules/modules.blocklist"},
