@@ -110,9 +110,6 @@ func (r *bundleReading) lose(subject, field string, err error) {
 	r.report.Problem(SourceBundles, "/"+subject, field, err)
 }
 
-// plistWork is the work of decoding a property list, in steps for each byte.
-const plistWork = 16
-
 // read reads the bundle in the folder dir, a path in the file system. A bundle without a readable Info.plist is an
 // error; everything less is reported.
 func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
@@ -123,11 +120,6 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 	}
 	data, err := where.readInfo(r.FS)
 	if err != nil {
-		return b, err
-	}
-	item := report.Budget.Content(data)
-	defer item.Done()
-	if err := item.Work(plistWork * int64(len(data))); err != nil {
 		return b, err
 	}
 	b.BundleInfo, err = parseInfo(where.info, data, r.Architecture, report)

@@ -121,9 +121,9 @@ var matchKeys = []string{
 }
 
 // parseInfo decodes an Info.plist for one architecture ("" takes no variants). Values of a wrong type are left out
-// and reported. The error is a fact.ParseError: the bytes are no property list, or no dictionary.
+// and reported. The error is a fact.ParseError (the bytes are no property list, or no dictionary), or the budget's.
 func parseInfo(source string, data []byte, architecture string, r *fact.Report) (BundleInfo, error) {
-	n, err := decodePlist(source, data)
+	n, err := decodeCounted(source, data, r.Budget)
 	if err != nil {
 		return BundleInfo{}, err
 	}

@@ -327,11 +327,7 @@ func (j *judge) approved() fact.Answer {
 	if need == fact.No {
 		return fact.Passes(j.reason(ReasonCSR, "", "no approval is needed"))
 	}
-	team := ""
-	if s := j.kext.CodeSignature; s != nil {
-		team = s.TeamID
-	}
-	answer := j.rules.approved(team, j.kext.BundleID)
+	answer := j.rules.approvedFor(j.kext.CodeSignature, j.kext.BundleID)
 	j.v.Reasons = append(j.v.Reasons, answer.Because())
 	switch answer.Blocked() {
 	case fact.Yes:
@@ -345,10 +341,38 @@ func (j *judge) approved() fact.Answer {
 	return answer
 }
 
+// approvedFor is approved for a signature. A kext without the developer's has no team; of one whose signature could not
+// be read, or that names no team, the team is unknown, and every row may be another's.
+func (r *rules) approvedFor(s *CodeSignature, bundleID string) fact.Answer {
+	switch {
+	case s != nil && (s.TeamID != "" || s.Present == fact.No || s.AdHoc == fact.Yes):
+		return r.approved(s.TeamID, bundleID)
+	case r.managed == nil && r.approvals == nil:
+		return r.approved("", bundleID) // there is no row to compare with
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: "/" + kextPolicyFile,
+		Text: "whether it was approved is unknown: so is its team"})
+}
+
+// notApproved answers for a kext that no row that was read allows. A profile that could not be read whole may allow it.
+func (r *rules) notApproved() fact.Answer {
+	database := "/" + kextPolicyFile
+	switch profiles, ok := r.report.Find(SourceProfiles); {
+	case ok && r.managed == nil && profiles.Code != fact.CodeAbsent &&
+		profiles.Code != fact.CodeOlder:
+		because := r.unread(SourceProfiles, ReasonApprovalUnknown, "whether a management server approved it is unknown")
+		because.File = "/" + profileFile
+		return fact.UnsureOf(because)
+	case ok && profiles.Outcome == fact.OutcomePartial:
+		return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: "/" + profileFile,
+			Text: "whether a management server approved it is unknown: its profile was not read whole"})
+	}
+	return fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
+}
+
 // approved answers whether the kext was approved, by whom or why that is unknown.
 func (r *rules) approved(teamID, bundleID string) fact.Answer {
 	database := "/" + kextPolicyFile
-	denied := fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
 	switch {
 	case r.managed != nil && r.managed.allows(teamID, bundleID):
 		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
@@ -356,11 +380,13 @@ func (r *rules) approved(teamID, bundleID string) fact.Answer {
 	case r.approvals != nil:
 		a, ok := r.approvals.approved(teamID, bundleID)
 		switch {
-		case !ok && r.approvals.partial != nil:
+		case r.approvals.partial != nil && (!ok || a.Allowed == fact.No && !a.Managed):
 			return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
 				Text: "whether it was approved is unknown: " + r.approvals.partial.Error()})
+		case ok && a.Allowed == fact.No && a.Managed:
+			return fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
 		case !ok, a.Allowed == fact.No:
-			return denied
+			return r.notApproved()
 		case a.Allowed == fact.Yes && a.Managed:
 			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
 				File: database})
@@ -370,7 +396,7 @@ func (r *rules) approved(teamID, bundleID string) fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
 			Text: "whether it was approved is unknown: its row in the database has no decision"})
 	case r.code(SourceKextPolicy) == fact.CodeAbsent:
-		return denied // nobody was asked yet
+		return r.notApproved() // nobody was asked yet
 	}
 	because := r.unread(SourceKextPolicy, ReasonApprovalUnknown, "whether it was approved is unknown")
 	because.File = database

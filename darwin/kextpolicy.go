@@ -59,8 +59,7 @@ func (p *kextPolicy) approved(teamID, bundleID string) (Approval, bool) {
 	for _, managed := range []bool{true, false} {
 		for _, a := range p.Approvals {
 			team := managed && a.BundleID == "" && a.TeamID == teamID && teamID != ""
-			if a.Managed == managed && (a.BundleID == bundleID || team) &&
-				(teamID == "" || a.TeamID == teamID || a.TeamID == "") {
+			if a.Managed == managed && a.TeamID == teamID && (a.BundleID == bundleID || team) {
 				return a, true
 			}
 		}

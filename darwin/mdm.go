@@ -20,7 +20,8 @@ const payloadType = "com.apple.syspolicy.kernel-extension-policy"
 
 // A managedPolicy is what a management server says about kexts.
 type managedPolicy struct {
-	// UserOverrides says whether users may approve others (AllowUserOverrides); absent is yes.
+	// UserOverrides says whether users may approve others (AllowUserOverrides): no if a profile does not say it. Empty if
+	// what it says could not be read.
 	UserOverrides fact.Tri
 	// NonAdminApprovals says whether users without administrator's rights may approve
 	// (AllowNonAdminUserApprovals).
@@ -58,7 +59,11 @@ func parseManagedPolicy(source string, data []byte, r *fact.Report) (managedPoli
 	}
 	p.Kexts = map[string][]string{}
 	for _, s := range settings {
-		if v := s.tri("AllowUserOverrides", l); v != "" && p.UserOverrides != fact.No {
+		v := s.tri("AllowUserOverrides", l)
+		if s.dict["AllowUserOverrides"].kind == noNode {
+			v = fact.No // the payload's default
+		}
+		if v != "" && p.UserOverrides != fact.No {
 			p.UserOverrides = v // of several profiles the strictest counts
 		}
 		if v := s.tri("AllowNonAdminUserApprovals", l); v != "" && p.NonAdminApprovals != fact.No {

@@ -99,15 +99,42 @@ func bit(b bool) uint64 {
 	return 0
 }
 
+// What decoding a property list costs: work for each byte and for each value, and the memory of a value. A binary one
+// may refer to one value very often.
+const (
+	plistWork   = 16
+	valueWork   = 512
+	valueMemory = 192
+)
+
+// decodeCounted is decodePlist for a file of which there are many; the call's budget counts it.
+func decodeCounted(source string, data []byte, budget *fact.Budget) (node, error) {
+	item := budget.Content(data)
+	defer item.Done()
+	if err := item.Work(plistWork * int64(len(data))); err != nil {
+		return node{}, err
+	}
+	return decodeItem(source, data, item)
+}
+
 // decodePlist decodes a property list of any format whose top is a dictionary or an array. source
 // is for the error, a fact.ParseError.
-func decodePlist(source string, data []byte) (node, error) {
+func decodePlist(source string, data []byte) (node, error) { return decodeItem(source, data, nil) }
+
+// decodeItem is decodePlist whose values are counted.
+func decodeItem(source string, data []byte, item *fact.Item) (node, error) {
 	data = plainText(data)
-	format, references, err := limit.CheckPlist(data)
+	shape, err := limit.CheckPlist(data)
 	if err != nil {
 		return node{}, inSource(source, err)
 	}
-	if format == limit.PlistXML && references {
+	if err := item.Work(valueWork * int64(shape.Values)); err != nil {
+		return node{}, fmt.Errorf("%s: %w", source, err)
+	}
+	if err := item.Hold(valueMemory * int64(shape.Values)); err != nil {
+		return node{}, fmt.Errorf("%s: %w", source, err)
+	}
+	if shape.Format == limit.PlistXML && shape.References {
 		return readDialect(source, bytes.NewReader(data))
 	}
 	n, err := unmarshalPlist(data)

@@ -35,7 +35,7 @@ func (k *Kernel) Resolve(ctx context.Context, query string, r *fact.Report) ([]R
 		return nil, err
 	}
 	for _, p := range r.Problems[from:] {
-		if p.Source == SourceBundles {
+		if p.Source == SourceBundles || p.Source == SourceCollections { // what could not be read may be the one
 			return nil, p
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Caps for the comparison of a bundle with its seal.
@@ -113,7 +114,7 @@ type sealRule struct {
 func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (*Seal, error) {
 	dir := r.where.contents
 	source := path.Join(dir, "_CodeSignature/CodeResources")
-	n, err := decodePlist(source, resources)
+	n, err := decodeCounted(source, resources, r.report.Budget)
 	if err != nil {
 		return nil, err
 	}
@@ -313,8 +314,11 @@ func (c *sealCheck) nestedCode(name, want string) error {
 		if err != nil {
 			return err
 		}
-		if file, err = layout.executable(info); err != nil || file == "" {
+		if file, err = layout.executable(info); err != nil {
 			return err
+		}
+		if file == "" { // a bundle without code keeps its directory as a file
+			return c.codelessCode(name, path.Join(layout.contents, "_CodeSignature/CodeDirectory"), want)
 		}
 	}
 	fits, err := fileHasCDHash(c.fsys, file, want)
@@ -324,6 +328,23 @@ func (c *sealCheck) nestedCode(name, want string) error {
 	if !fits {
 		note(&c.seal.Changed, name)
 	}
+	return nil
+}
+
+// codelessCode compares the code directory of a bundle without code.
+func (c *sealCheck) codelessCode(name, file, want string) error {
+	data, err := limit.ReadFile(c.fsys, file, limit.PlistBytes)
+	if err != nil {
+		return ignoreAbsent(err, &c.seal.Missing, name)
+	}
+	for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA1} {
+		h := hash.New()
+		h.Write(data)
+		if fmt.Sprintf("%.20x", h.Sum(nil)) == want {
+			return nil
+		}
+	}
+	note(&c.seal.Changed, name)
 	return nil
 }
 

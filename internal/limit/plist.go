@@ -30,26 +30,36 @@ const (
 	PlistOpenStep PlistFormat = "text" // OpenStep or GNUstep
 )
 
+// A PlistShape is what CheckPlist sees of a property list.
+type PlistShape struct {
+	// Format is how it is written.
+	Format PlistFormat
+	// References says whether XML uses references (IDREF), which only kernel caches have.
+	References bool
+	// Values is how many values it decodes to, each as often as it is referred to: the most that a text form may have,
+	// and without what the references of XML repeat.
+	Values int
+}
+
 // CheckPlist looks whether data is a property list that may be handed to a decoder which trusts
-// it: within the caps above, without cycles, every offset and length inside. It says which format
-// it is, and for XML whether it uses references (IDREF), which only kernel caches have. The error
-// is a fact.ParseError, for a broken or for a too large one.
-func CheckPlist(data []byte) (format PlistFormat, references bool, err error) {
+// it: within the caps above, without cycles, every offset and length inside. The error is a
+// fact.ParseError, for a broken or for a too large one.
+func CheckPlist(data []byte) (PlistShape, error) {
 	if len(data) > PlistBytes {
-		return "", false, plistTooLarge("more than %d bytes", PlistBytes)
+		return PlistShape{}, plistTooLarge("more than %d bytes", PlistBytes)
 	}
 	if bytes.HasPrefix(data, []byte("bplist")) {
-		return PlistBinary, false, checkBinaryPlist(data)
+		values, err := checkBinaryPlist(data)
+		return PlistShape{Format: PlistBinary, Values: values}, err
 	}
 	text := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case len(text) == 0:
-		return "", false, plistMalformed(0, "empty")
+		return PlistShape{}, plistMalformed(0, "empty")
 	case looksLikeXML(text):
-		references, err = checkXMLPlist(data)
-		return PlistXML, references, err
+		return checkXMLPlist(data)
 	}
-	return PlistOpenStep, false, checkTextPlist(data)
+	return PlistShape{Format: PlistOpenStep, Values: len(data)/2 + 1}, checkTextPlist(data)
 }
 
 // looksLikeXML tells XML from the text forms' data in angle brackets: <0fbd77 …>, <*I5>, <[…]>.
@@ -90,17 +100,18 @@ func checkTextPlist(data []byte) error {
 }
 
 // checkXMLPlist reads the tags.
-func checkXMLPlist(data []byte) (references bool, err error) {
+func checkXMLPlist(data []byte) (PlistShape, error) {
 	s := NewXMLScanner(bytes.NewReader(data))
 	var nodes, containers int
+	references := false
 	for {
 		t, err := s.Next()
 		if err != nil {
-			return false, err
+			return PlistShape{}, err
 		}
 		switch t.Kind {
 		case XMLEnd:
-			return references, nil
+			return PlistShape{Format: PlistXML, References: references, Values: nodes}, nil
 		case XMLOpen, XMLEmpty:
 			nodes++
 			if string(t.Name) == "dict" || string(t.Name) == "array" {
@@ -111,7 +122,7 @@ func checkXMLPlist(data []byte) (references bool, err error) {
 			}
 		}
 		if nodes > PlistNodes || containers > PlistContainers {
-			return false, plistTooLarge("more than %d values or %d containers", PlistNodes, PlistContainers)
+			return PlistShape{}, plistTooLarge("more than %d values or %d containers", PlistNodes, PlistContainers)
 		}
 	}
 }
@@ -157,12 +168,14 @@ type bframe struct {
 	keys                      uint64 // how many of the references are a dictionary's keys
 }
 
-func checkBinaryPlist(data []byte) error {
+// checkBinaryPlist returns how many values there are.
+func checkBinaryPlist(data []byte) (int, error) {
 	p, err := newBplist(data)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return p.walk()
+	err = p.walk()
+	return int(p.all[p.top].nodes), err
 }
 
 func newBplist(data []byte) (*bplist, error) {

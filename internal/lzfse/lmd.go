@@ -135,13 +135,15 @@ func frequency(acc uint32) (value uint16, n int) {
 	return uint16(24 + acc>>4&0x3ff), 14
 }
 
-// check refuses what no encoder writes (lzfse_check_block_header_v1).
+// check refuses what no encoder writes (lzfse_check_block_header_v1). Literals are filled up to a multiple of four.
 func (v *lmdHead) check(h head) error {
 	switch {
 	case v.literals < 0 || v.literals > maxLiterals || v.literals%4 != 0, v.matches < 0 || v.matches > maxMatches:
 		return malformed("a block of %d literals and %d matches", v.literals, v.matches)
 	case v.literalBytes < 0 || v.lmdBytes < 0 || int64(v.literalBytes)+int64(v.lmdBytes) != h.rest:
 		return malformed("a block of %d and %d bytes", v.literalBytes, v.lmdBytes)
+	case int64(v.literals) > h.plain+3 || int64(v.matches) > h.plain+64: // work that unpacks to nothing
+		return malformed("a block of %d literals and %d matches for %d bytes", v.literals, v.matches, h.plain)
 	case v.l >= lStates || v.m >= mStates || v.d >= dStates:
 		return malformed("a block begins in the states %d, %d, %d", v.l, v.m, v.d)
 	}

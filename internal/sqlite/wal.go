@@ -60,7 +60,7 @@ func openWAL(r io.ReaderAt, size int64, pageSize int) (*wal, error) {
 			for page, at := range fresh {
 				w.at[page] = at
 			}
-			clear(fresh)
+			fresh = map[uint32]int64{} // clear would cost what the largest transaction did, for each of them
 		}
 	}
 	if w.pages == 0 {
