@@ -41,7 +41,8 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 	}
 }
 
-// redactFstab keeps of fstab(5) what says which file systems are mounted.
+// redactFstab keeps of fstab(5) the types of the file systems that the boot mounts: devices may name other hosts,
+// options may be passwords.
 func redactFstab(text string) string {
 	var out strings.Builder
 	for line := range strings.SplitAfterSeq(text, "\n") {

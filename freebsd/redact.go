@@ -23,6 +23,8 @@ func redact(key string, data []byte, l layout) []byte {
 		return redactFileStat(data, l)
 	case key == OpSysctl+" "+sysctlPreloaded:
 		return redactPreloads(data)
+	case key == "etc/fstab":
+		return []byte(redactFstab(string(data)))
 	case isConf(key):
 		return redactSettings(data)
 	}

@@ -37,6 +37,7 @@ func Redactions() []string {
 //     becomes boot.RedactedValue, as does a word that is no KEY=VALUE; unified kernel images and initial
 //     file systems go as a whole. Keys stay, so that one that a
 //     later version reads is known to be set, with a value that is not known.
+//   - of fstab, devices and options.
 //   - serial numbers, MAC addresses, world wide names and UUIDs of devices, in their own files and
 //     in uevent files.
 //
@@ -79,6 +80,8 @@ func redactorOf(key string) func([]byte) []byte {
 		return byLine(redactLoaderEntry)
 	case parent == "modprobe.d":
 		return byLine(redactConfig)
+	case key == "etc/fstab":
+		return byLine(redactMount)
 	case elems[0] != "sys":
 		return nil
 	case parent == sectionsDir:
@@ -379,6 +382,15 @@ func redactorOfBoot(key string) func([]byte) []byte {
 		return redactAll
 	}
 	return nil
+}
+
+// redactMount keeps of a line of fstab(5) where what is mounted: devices may name other hosts, options may be passwords.
+func redactMount(line []byte) []byte {
+	fields := bytes.Fields(line)
+	if len(fields) < 3 || fields[0][0] == '#' {
+		return nil
+	}
+	return slices.Concat([]byte("- "), fields[1], []byte(" "), fields[2])
 }
 
 // redactGrubEnv treats the value of a variable as a command line.

@@ -36,6 +36,8 @@ func TestRedact(t *testing.T) {
 		{"etc/modprobe.d/a.conf", "# options a b=c\nalias x a=b\ninstall y A=b /bin/z\n" +
 			"options wl key=secret flag \\\n  more=\"a b\" =\n", "# options a b=c\nalias x a=b\n" +
 			"install y A=b /bin/z\noptions wl key=[redacted] flag \\\n  more=[redacted] =\n"},
+		{"etc/fstab", "# mine\n//nas/home /mnt cifs user=a,password=b 0 0\nUUID=1-2\t/boot\text4 defaults 0 2\nx\n",
+			"- /mnt cifs\n- /boot ext4\n"},
 		{"proc/cmdline", "BOOT_IMAGE=/vmlinuz root=UUID=1-2 ro quiet\n",
 			"BOOT_IMAGE=[redacted] root=[redacted] [redacted] [redacted]\n"},
 		{"proc/cmdline", "modprobe.blacklist=a,b module-blacklist=c module_blacklist=d",

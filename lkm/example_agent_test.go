@@ -83,11 +83,10 @@ func Example_agent() {
 	sys := recorded("debian-6.12-cloud-root", lkm.Options{}) // lkm.Open(lkm.Options{}) for this machine
 	defer sys.Close()
 	a := newAgent(sys, os.Stdout, time.Minute)
-	for range 3 { // a.run(ctx, 10*time.Second) in life: the list does not change here
-		if err := a.look(context.Background()); err != nil {
-			fmt.Println(err)
-			return
-		}
+	ctx, stop := context.WithTimeout(context.Background(), time.Second)
+	defer stop() // an agent goes on until it is stopped; the list does not change here
+	if err := a.run(ctx, 300*time.Millisecond); err != nil {
+		fmt.Println(err)
 	}
 	// Output: {"host":"web-1","modules":50}
 }

@@ -59,7 +59,7 @@ type olderSources map[string]bool
 func (o olderSources) add(problems []Problem) {
 	for _, p := range problems {
 		if p.Code == CodeOlder {
-			o[p.Source] = o[p.Source]
+			o[p.Source] = false
 		}
 	}
 	for _, p := range problems {
