@@ -45,7 +45,7 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 // options may be passwords.
 func redactFstab(text string) string {
 	var out strings.Builder
-	for line := range strings.SplitAfterSeq(text, "\n") {
+	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 3 || f[0][0] == '#' {
 			out.WriteString("#\n")

@@ -59,7 +59,9 @@ type olderSources map[string]bool
 func (o olderSources) add(problems []Problem) {
 	for _, p := range problems {
 		if p.Code == CodeOlder {
-			o[p.Source] = false
+			if _, ok := o[p.Source]; !ok {
+				o[p.Source] = false
+			}
 		}
 	}
 	for _, p := range problems {
