@@ -140,7 +140,8 @@ func TestRedact(t *testing.T) {
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	got = string(Redact("etc/fstab", []byte("# mine\n//a@nas/b /mnt smbfs rw,noauto,-W=secret 0 0\n/dev/ada0p2 / ufs rw 1 1\n")))
+	got = string(Redact("etc/fstab", []byte("# mine\n//a@nas/b /mnt smbfs rw,noauto,-W=secret 0 0\n"+
+		"/dev/ada0p2 / ufs rw 1 1\n")))
 	if want := "#\n- - smbfs noauto\n- - ufs rw\n"; got != want {
 		t.Errorf("fstab: got %q, want %q", got, want)
 	}
