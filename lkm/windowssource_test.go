@@ -285,6 +285,9 @@ func checkOne(t *testing.T, m *fakewindows.Machine, o lkm.Options, query string)
 	return v[0]
 }
 
+// testSigning is the answer of code integrity's options: enabled, with test signing.
+const testSigning = "\x08\x00\x00\x00\x03\x00\x00\x00"
+
 // A driver is blocked for want of a service only when all services were seen.
 func TestWindowsCheckUnseenService(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -303,6 +306,7 @@ func TestWindowsCheckUnseenService(t *testing.T) {
 		"other file":  {`\Device\HarddiskVolume9\other.sys`, nil, lkm.VerdictBlocked},
 	} {
 		m := fakewindows.Windows11(false)
+		m.Calls[windows.OpCodeIntegrity] = testSigning // the signature decides nothing
 		addService(m, "lazy", c.path)
 		if c.hide != nil {
 			c.hide(m)
@@ -323,6 +327,7 @@ func TestWindowsCheckUnseenService(t *testing.T) {
 func TestWindowsSameName(t *testing.T) {
 	const store = `C:\Windows\System32\DriverStore\FileRepository\other\`
 	m := fakewindows.Windows11(false)
+	m.Calls[windows.OpCodeIntegrity] = testSigning // the signature decides nothing
 	want := map[string]string{}
 	for _, name := range []string{"disabled.sys", "leftover.sys"} {
 		addService(m, "other "+name, store+name)

@@ -31,7 +31,7 @@ func TestObjectForms(t *testing.T) {
 	} {
 		var r fact.Report
 		c := ReadWMIText(text, &r)
-		got := services(c)
+		got := serviceNames(c)
 		want := []string{"ACPI running acpi.sys", "Beep stopped "}
 		if slices.Sort(got); !slices.Equal(got, want) || len(r.Problems) != 0 || c.Stray != 0 {
 			t.Errorf("%s: %q, %d stray, %v", name, got, c.Stray, r.Problems)
@@ -59,7 +59,7 @@ func TestObjectForms(t *testing.T) {
 }
 
 // services returns name, state and file name of each service.
-func services(c fact.Capture[Driver]) []string {
+func serviceNames(c fact.Capture[Driver]) []string {
 	var out []string
 	for _, m := range c.Records {
 		for _, s := range m.Own.Services {
