@@ -25,6 +25,7 @@ var marks = []mark{
 	{Darwin, 8, []string{"System/Library/CoreServices/SystemVersion.plist"}},
 	{Darwin, 8, []string{"System/Library/Extensions"}},
 	{Windows, 8, []string{"Windows/System32/drivers", "WINDOWS/system32/drivers"}},
+	{Windows, 4, []string{"Windows/System32/config", "WINDOWS/system32/config", "Windows/System32/DriverStore"}},
 	{DragonFly, 6, []string{"sbin/mount_hammer2", "sbin/mount_hammer", "sbin/hammer2", "libexec/ld-elf.so.2"}},
 	{DragonFly, 1, []string{"boot/kernel/kernel"}},
 	{FreeBSD, 3, []string{"libexec/ld-elf.so.1"}},
@@ -50,6 +51,12 @@ var marks = []mark{
 	{Linux, 2, []string{"etc/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}},
 	{Linux, 2, []string{"boot/grub", "boot/grub2", "boot/vmlinuz*", "boot/loader/entries"}},
 	{Linux, 2, []string{"lib/ld-linux*", "lib64/ld-linux*", "lib/ld-musl*", "usr/lib64/ld-linux*", "usr/lib/systemd"}},
+	{Linux, 2, []string{"ostree/deploy", "ostree/repo"}}, // the disk of an ostree, not yet a root
+	{Linux, 2, []string{ // Android, whose partitions have modules of their own
+		"vendor/lib/modules", "vendor_dlkm/lib/modules", "system_dlkm/lib/modules", "odm/lib/modules", "system/lib/modules",
+		"system/build.prop", "vendor/build.prop"}},
+	{Linux, 1, []string{"etc/modules", "etc/modules-load.d", "usr/lib/modules-load.d", "etc/NIXOS"}},
+	{Linux, 1, []string{"var/lib/dpkg", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/pacman"}},
 }
 
 // releaseOS returns the system other than Linux that the ID or the ID_LIKE of an os-release names; empty for any other.
@@ -116,7 +123,8 @@ func errUnknownRoot(fsys fs.FS) error {
 	if _, err := fs.ReadDir(fsys, "."); err != nil {
 		return fmt.Errorf("%s could not be read to tell its system; Options.OS (--os) gives it: %w", name, err)
 	}
-	return fmt.Errorf("%s looks like the root of no known system; Options.OS (--os) gives it: %w", name, errors.ErrUnsupported)
+	return fmt.Errorf("%s looks like the root of no known system; Options.OS (--os) gives it: %w",
+		name, errors.ErrUnsupported)
 }
 
 // in reports whether one of the mark's paths is there.

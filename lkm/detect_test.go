@@ -42,6 +42,13 @@ func TestDetect(t *testing.T) {
 		{"a container", "etc/os-release=ID=alpine etc/rc.conf", Linux},
 		{"Linux with a file netbsd", "usr/lib/modules/6.1/modules.dep boot/vmlinuz-6.1 netbsd etc/os-release=ID=arch",
 			Linux},
+		{"Android", "system/etc/hosts vendor/lib/modules/modules.load", Linux},
+		{"Android's vendor partition", "vendor_dlkm/lib/modules/modules.dep", Linux},
+		{"the disk of an ostree", "ostree/deploy/fedora/deploy/0.0/x boot/loader.1/entries/a.conf", Linux},
+		{"a container without os-release", "var/lib/dpkg/status etc/passwd", Linux},
+		{"modprobe's configuration alone", "etc/modules-load.d/a.conf", Linux},
+		{"hives without drivers", "Windows/System32/config/SYSTEM", Windows},
+		{"FreeBSD with Linux's packages", "boot/kernel/kernel boot/loader.conf var/lib/rpm/x", FreeBSD},
 		{"nothing", "x", ""},
 		{"a file that many have", "etc/passwd etc/fstab bin/sh", ""},
 	} {
