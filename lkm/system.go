@@ -55,8 +55,8 @@ import (
 //
 // # Other systems
 //
-// NetBSD (modctl(2)), illumos and Solaris (modctl(2)) and AIX (genkex(1), only with Options.Exec) have a list; NetBSD has
-// files on disk too. Of VxWorks and NetWare captures are read (package lkm/capture), of NetWare also files ([ReadFile]).
+// NetBSD (modctl(2)), illumos and Solaris (modctl(2)) and AIX (genkex(1), only with Options.Exec) have a list; of
+// NetBSD, illumos and Solaris images are read too. Of VxWorks and NetWare captures are read (package lkm/capture), of NetWare also files ([ReadFile]).
 // OpenBSD has no loadable modules. See packages netbsd, solaris, aix, vxworks and netware.
 type System struct {
 	os      OS

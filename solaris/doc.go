@@ -20,6 +20,6 @@
 //
 // The kernel holds no lock over the walk, so the list is walked twice and compared. Names have at most 31 bytes and
 // descriptions at most 31: the kernel cuts longer ones. The kernel does not say what requires what, nor the file and
-// the version of a module. The files of modules are not read: whether a module that is not in the kernel could be
-// loaded is unknown.
+// the version of a module. The files of modules are listed from an image alone ([Kernel.Installed]): whether
+// a running system could load a module that is not in its kernel is unknown.
 package solaris
