@@ -171,9 +171,8 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 		t.Errorf("policy files: %q", facts[windows.PolicyFile])
 	}
 	for query, want := range map[string][2]lkm.VerdictOutcome{
-		// Code integrity enforces, and no catalog tells of the signature.
-		"tcpip":     {lkm.VerdictLoaded, lkm.VerdictUnknown},
-		"TCPIP.SYS": {lkm.VerdictLoaded, lkm.VerdictUnknown},
+		"tcpip":     {lkm.VerdictLoaded, lkm.VerdictLoadable},
+		"TCPIP.SYS": {lkm.VerdictLoaded, lkm.VerdictLoadable},
 		"disabled":  {lkm.VerdictBlocked, lkm.VerdictBlocked},
 		"hidden":    {lkm.VerdictAbsent, lkm.VerdictAbsent}, // its service is there, its file is not
 		"leftover":  {lkm.VerdictBlocked, lkm.VerdictBlocked},
@@ -185,7 +184,7 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 		`C:\Temp\a?b\x.sys`: {lkm.VerdictAbsent, lkm.VerdictAbsent},
 
 		"no such": {lkm.VerdictAbsent, lkm.VerdictAbsent},
-		`C:\Program Files\Ket Watch\ketwatch.sys`: {lkm.VerdictLoaded, lkm.VerdictUnknown},
+		`C:\Program Files\Ket Watch\ketwatch.sys`: {lkm.VerdictLoaded, lkm.VerdictLoadable},
 	} {
 		v, err := s.Check(context.Background(), query)
 		if err != nil || len(v) != 1 || v[0].Now.Outcome != want[0] || v[0].NextBoot.Outcome != want[1] {
