@@ -209,3 +209,20 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestBlockWork refuses blocks that unpack to far less than they say they have.
+func TestBlockWork(t *testing.T) {
+	for _, tt := range []struct {
+		literals, matches int
+		plain             int64
+		ok                bool
+	}{
+		{0, 0, 0, true}, {40000, 10000, 40000, true}, {40000, 0, 39997, true}, {40000, 0, 39996, false},
+		{4, 64, 1, true}, {4, 66, 1, false}, {40000, 0, 0, false}, {0, 10000, 0, false},
+	} {
+		v := lmdHead{literals: tt.literals, matches: tt.matches}
+		if err := v.check(head{plain: tt.plain}); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
