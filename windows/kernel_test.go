@@ -162,7 +162,7 @@ func TestLeadingReason(t *testing.T) {
 	}{
 		{whole, false, "tcpip", windows.ReasonLoaded},
 		{whole, false, "gone.sys", windows.ReasonLoaded},
-		{whole, false, "odd", windows.ReasonSignature}, // its file cannot be found, and code integrity enforces
+		{whole, false, "odd", windows.ReasonRegistered},
 		{whole, false, "hidden.sys", windows.ReasonNoFile},
 		{whole, false, "disabled.sys", windows.ReasonDisabled},
 		{whole, false, "leftover.sys", windows.ReasonNoService},

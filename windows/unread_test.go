@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/windows"
 )
 
@@ -33,16 +32,6 @@ func TestUnreadAgainstLists(t *testing.T) {
 			got[0].Reasons[0].Code != tt.reason {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
-	}
-}
-
-// Where code integrity enforces, a driver whose signature was not read is not loadable.
-func TestUnreadSignature(t *testing.T) {
-	m := fakewindows.Windows11(false)
-	v, err := windows.Open(m, fact.Options{}).Check(context.Background(), "odd", new(fact.Report))
-	if err != nil || len(v) != 1 || v[0].Now.Outcome != fact.VerdictUnknown ||
-		v[0].Now.Because.Code != windows.ReasonSignature {
-		t.Errorf("%+v, %v", v, err)
 	}
 }
 
