@@ -29,10 +29,9 @@ type config struct {
 	fsys     fs.ReadDirFS
 	commands []setting        // the loader's exec lines, each a command of the loader
 	forth    fact.Tri         // whether the boot loader is the one written in Forth; empty if the root does not say
-	own      map[string]*conf // rc.conf.d/SERVICE of a service
-	ownFiles map[string][]string
-	services []service // nil if they were not read
-	scripts  bool      // the root has scripts of rc(8)
+	own      map[string]*conf // what rc.conf.d/SERVICE sets for a service
+	services []service        // nil if they were not read
+	scripts  bool             // the root has scripts of rc(8)
 	mounts   []mount
 }
 
@@ -238,20 +237,26 @@ func (c *config) readRC() {
 	for _, name := range files[:min(len(files), maxConfFiles)] {
 		c.readRCFile(name)
 	}
-	c.ownFiles = map[string][]string{}
+	c.readOwn()
+}
+
+// readOwn reads the files of rc.conf.d/SERVICE, each a file or a directory, that only the service sees.
+func (c *config) readOwn() {
 	for _, dir := range []string{"etc/rc.conf.d", "usr/local/etc/rc.conf.d"} {
 		for _, e := range c.entries(dir, SourceRCConf) {
-			c.ownFiles[e.Name()] = append(c.ownFiles[e.Name()], dir+"/"+e.Name())
-			if ownRead(e.Name()) {
-				c.of(e.Name())
+			own := c.own[e.Name()]
+			if own == nil {
+				own = &conf{source: SourceRCConf, parent: &c.RC}
+				c.own[e.Name()] = own
+			}
+			name := dir + "/" + e.Name()
+			if st, err := fs.Stat(c.fsys, name); err == nil && st.IsDir() {
+				c.readDir(name, "", SourceRCConf, own.readRCConf)
+			} else {
+				c.readFile(name, SourceRCConf, own.readRCConf)
 			}
 		}
 	}
-}
-
-// ownRead reports whether a policy shows the service's own settings.
-func ownRead(service string) bool {
-	return service == "kld" || service == "devmatch" || service == "securelevel"
 }
 
 // readRCFile reads one file for every service. One that cannot be read may set anything.
@@ -270,24 +275,12 @@ func (c *config) hasScript(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// of returns what a service sees: the settings of all, and those of rc.conf.d/SERVICE, a file or a directory.
+// of returns what a service sees: the settings of all, and those of rc.conf.d/SERVICE.
 func (c *config) of(service string) *conf {
-	if own, ok := c.own[service]; ok {
+	if own := c.own[service]; own != nil {
 		return own
 	}
-	own := &c.RC
-	if files := c.ownFiles[service]; files != nil {
-		own = &conf{source: SourceRCConf, parent: &c.RC}
-		for _, name := range files {
-			if st, err := fs.Stat(c.fsys, name); err == nil && st.IsDir() {
-				c.readDir(name, "", SourceRCConf, own.readRCConf)
-			} else {
-				c.readFile(name, SourceRCConf, own.readRCConf)
-			}
-		}
-	}
-	c.own[service] = own
-	return own
+	return &c.RC
 }
 
 // kernelName returns the name of the kernel that boots: "kernel" unless loader.conf says another.
