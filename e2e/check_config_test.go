@@ -102,7 +102,7 @@ var configurations = []configuration{
 	{name: "install runs something", conf: "install pcspkr /opt/site/load pcspkr\n",
 		files: map[string]string{"opt/site/load": "#!/usr/bin/perl\n"}, query: "pcspkr", outcome: unknown,
 		ways: "A? N? U? M? I+"},
-	{name: "install runs what is not there", conf: "install pcspkr /opt/site/load pcspkr\n", query: "pcspkr",
+	{name: "install runs what is not there", conf: "install pcspkr /opt/site/gone pcspkr\n", query: "pcspkr",
 		outcome: blocked, ways: "A- N- U- M- I+"},
 	{name: "install goes on", conf: "install pcspkr /sbin/modprobe --ignore-install pcspkr && /opt/site/beep\n",
 		query: "pcspkr", outcome: loadable, ways: "A+ N+ U? M+ I+"},
@@ -225,7 +225,7 @@ var configurations = []configuration{
 		ways: "A- N- U- M- I+"},
 	{name: "a link to nothing hides another", links: map[string]string{"etc/modprobe.d/b.conf": "/nowhere"},
 		files: map[string]string{"lib/modprobe.d/b.conf": "install pcspkr /bin/false\n"}, query: "pcspkr",
-		outcome: unknown, ways: "A? N? U? M? I+"}, // kmod 34 and later reads b.conf
+		outcome: loadable, ways: "A+ N+ U? M+ I+"}, // kmod 34 and later reads b.conf
 	{name: "only below /run", files: map[string]string{"run/modprobe.d/b.conf": "install pcspkr /bin/false\n"},
 		query: "pcspkr", outcome: loadable, ways: "A+ N+ U? M+ I+"},
 	{name: "/run hides what would block",
