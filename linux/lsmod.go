@@ -85,8 +85,8 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	}
 }
 
-// missing returns a module that the text names as a user, and that has no row; empty if there is none. Who uses a module
-// is loaded (/sys/module/NAME/holders).
+// missing returns a module that the text names as a user, and that has no row; empty if there is none. Who uses a
+// module is loaded (/sys/module/NAME/holders).
 func (l *listText) missing() string {
 	names := make(map[string]bool, len(l.entries))
 	for i := range l.entries {

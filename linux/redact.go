@@ -384,7 +384,8 @@ func redactorOfBoot(key string) func([]byte) []byte {
 	return nil
 }
 
-// redactMount keeps of a line of fstab(5) where what is mounted: devices may name other hosts, options may be passwords.
+// redactMount keeps of a line of fstab(5) where what is mounted: devices may name other hosts, options may be
+// passwords.
 func redactMount(line []byte) []byte {
 	fields := bytes.Fields(line)
 	if len(fields) < 3 || fields[0][0] == '#' {

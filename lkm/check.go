@@ -8,15 +8,14 @@ import (
 	"slices"
 )
 
-// Check answers whether the code that a name, an alias or a device means is in the kernel or can
-// get there, now and after the next boot, with the facts that decide: one Verdict a module. A query
-// that nothing is known of gives one Verdict whose outcomes are absent, or unknown when not every
-// source could be read, and a Problem that names the nearest names. The query may also be a module's
-// id, or the path of its file (one with a slash); on Windows also the name of a service. With Options.Kernel "all" there are verdicts for
-// every release on disk. Of an image, and of a kernel that does not run, there is no answer for now.
-// It loads nothing. Where a kernel asks for signatures, that of a Linux module is verified against
-// Options.Keys, given as the keys that the kernel trusts; without them one that is there passes, and
-// a reason says that it was not verified. The error is errors.ErrUnsupported where this library makes
+// Check answers whether the code that a name, an alias or a device means is in the kernel or can get there, now and
+// after the next boot, with the facts that decide: one Verdict a module. A query that nothing is known of gives one
+// Verdict whose outcomes are absent, or unknown when not every source could be read, and a Problem that names the
+// nearest names. The query may also be a module's id, or the path of its file (one with a slash); on Windows also the
+// name of a service. With Options.Kernel "all" there are verdicts for every release on disk. Of an image, and of a
+// kernel that does not run, there is no answer for now. It loads nothing. Where a kernel asks for signatures, that of a
+// Linux module is verified against Options.Keys, given as the keys that the kernel trusts; without them one that is
+// there passes, and a reason says that it was not verified. The error is errors.ErrUnsupported where this library makes
 // no verdicts, or that of ctx.
 func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	op := "check " + query

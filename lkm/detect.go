@@ -45,9 +45,6 @@ var marks = []mark{
 	{AIX, 2, []string{"usr/lib/drivers", "usr/lib/boot/unix*"}},
 	{Linux, 3, []string{"usr/lib/modules/*", "lib/modules/*"}},
 	{Linux, 2, []string{"usr/lib/modules", "lib/modules"}},
-	// Android's partitions, and the disk of an ostree, whose roots are further below
-	{Linux, 3, []string{"vendor/lib/modules/*", "*_dlkm/lib/modules/*", "odm/lib/modules/*", "system/lib/modules/*"}},
-	{Linux, 3, []string{"ostree/deploy"}},
 	{Linux, 2, []string{"etc/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}},
 	{Linux, 2, []string{"boot/grub", "boot/grub2", "boot/vmlinuz*", "boot/loader/entries"}},
 	{Linux, 2, []string{"lib/ld-linux*", "lib64/ld-linux*", "lib/ld-musl*", "usr/lib64/ld-linux*", "usr/lib/systemd"}},

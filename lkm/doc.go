@@ -29,8 +29,8 @@
 //
 // An agent calls [System.Watch], or [System.Changed] and [System.Poll] if it keeps its own pace; a single query is a
 // [System.Snapshot], and [Diff] compares two. [System.Check] answers whether code can get into the kernel, for a gate.
-// [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads certificates that signatures are
-// verified against. What a call cannot do on a system is errors.ErrUnsupported; notes on each are at [System].
+// [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads certificates that signatures
+// are verified against. What a call cannot do on a system is errors.ErrUnsupported; notes on each are at [System].
 //
 // # What needs privilege
 //

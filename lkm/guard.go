@@ -28,9 +28,9 @@ const (
 	maxRemember  = 4096            // how many paths are remembered
 )
 
-// A guard stands between a System and its Machine. A read that blocks is abandoned, and after two
-// such reads its path is not tried again, nor is any while many hang; a refusal is remembered and tried again with back-off,
-// so that a denied path does not fill the audit log.
+// A guard stands between a System and its Machine. A read that blocks is abandoned, and after two such reads its path
+// is not tried again, nor is any while many hang; a refusal is remembered and tried again with back-off, so that a
+// denied path does not fill the audit log.
 type guard struct {
 	machine  Machine
 	prefix   string // what to put before a path in an error

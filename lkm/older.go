@@ -8,9 +8,9 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A tape may be older than a question: this library did not ask it yet when the tape was recorded. The kernels' packages
-// report that as any other failure, so that a conclusion which needs the answer is unknown. A list forgives it: the
-// list is as whole as it was when the tape was recorded.
+// A tape may be older than a question: this library did not ask it yet when the tape was recorded. The kernels'
+// packages report that as any other failure, so that a conclusion which needs the answer is unknown. A list forgives
+// it: the list is as whole as it was when the tape was recorded.
 
 // forgiveOlder returns the sources and the problems of a list without what the tape is too old for. Problems of the
 // modules are dropped in place; a slice that had only those becomes nil.

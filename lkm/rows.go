@@ -68,8 +68,8 @@ func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 	return r.open(m, o.facts(r.os, of)), nil
 }
 
-// ListSources are the sources that say which modules of a state there are on one system. They are apart from the row, so
-// that a program that compares two snapshots does not link the system's functions.
+// ListSources are the sources that say which modules of a state there are on one system. They are apart from the row,
+// so that a program that compares two snapshots does not link the system's functions.
 type listSources struct {
 	os                         OS
 	loaded, builtin, installed []string

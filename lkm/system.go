@@ -18,46 +18,47 @@ import (
 
 // A System is one machine that can be looked at. It is safe for concurrent use. Close it when done.
 //
-// [System.Watch] is the call for an agent; [System.Poll] reads the bare list, [System.Snapshot] answers one query. What a
-// system cannot answer is an error that matches errors.ErrUnsupported. What a result has no place for, such as a file
+// [System.Watch] is the call for an agent; [System.Poll] reads the bare list, [System.Snapshot] answers one query. What
+// a system cannot answer is an error that matches errors.ErrUnsupported. What a result has no place for, such as a file
 // that [System.File] could not read whole, goes to Options.Logger.
 //
 // # Linux notes
 //
 // The list is /proc/modules, each module's facts are in /sys/module; neither needs privilege. Addresses need
 // CAP_SYSLOG; section addresses, some parameters, most initramfs files and the kernel's keyrings need root. A container
-// or a service with ProcSubset=pid sees less, and the sources say so. Watch hears the kernel's events (uevents), Changed
-// reads /sys/kernel/uevent_seqnum. Signatures are verified against Options.Keys alone. A file's path is not kept by the kernel: it is that of the file which would be
-// loaded now. See package linux.
+// or a service with ProcSubset=pid sees less, and the sources say so. Watch hears the kernel's events (uevents),
+// Changed reads /sys/kernel/uevent_seqnum. Signatures are verified against Options.Keys alone. A file's path is not
+// kept by the kernel: it is that of the file which would be loaded now. See package linux.
 //
 // # FreeBSD notes
 //
-// The list is walked by kldnext(2) and kldstat(2), also on DragonFly; any process may. HardenedBSD refuses it to all but
-// root. A file (a kld) and the modules inside it are two things: the records are files. There are no events and there is
-// no counter: Watch compares the list every interval. Which file needs which follows from the files on disk. See
-// package freebsd.
+// The list is walked by kldnext(2) and kldstat(2), also on DragonFly; any process may. HardenedBSD refuses it to all
+// but root. A file (a kld) and the modules inside it are two things: the records are files. There are no events and
+// there is no counter: Watch compares the list every interval. Which file needs which follows from the files on disk.
+// See package freebsd.
 //
 // # macOS notes
 //
 // The list is that of the kext manager, in IOKit's framework, which needs no privilege and which a sandbox may refuse;
 // Options.Exec then allows kmutil and kextstat to be started. The KextPolicy database needs root. Files are bundles and
-// kernel collections, compressed or not; an encrypted kernelcache is named and not read. Signatures are verified against
-// Apple's roots, which this library brings, also without Options.Keys. There are no events. See package darwin.
+// kernel collections, compressed or not; an encrypted kernelcache is named and not read. Signatures are verified
+// against Apple's roots, which this library brings, also without Options.Keys. There are no events. See package darwin.
 //
 // # Windows notes
 //
-// The list is that of NtQuerySystemInformation, joined with the registry, the service manager and the driver store, whose
-// packages that are not installed are "staged" on disk. Signatures are verified against Microsoft's roots, which this
-// library brings, and the machine's own stores, also without Options.Keys; Options.Trust leaves either out.
-// Addresses need SeDebugPrivilege from Windows 11 24H2, the filter manager's list needs an administrator. The file system
-// of a [Machine] is rooted at the drives, "C:/Windows"; that of an image at the volume. Options.Call may add WMI as a
-// cross-check, Options.Catalogs more catalogs. There are no events. See package windows.
+// The list is that of NtQuerySystemInformation, joined with the registry, the service manager and the driver store,
+// whose packages that are not installed are "staged" on disk. Signatures are verified against Microsoft's roots, which
+// this library brings, and the machine's own stores, also without Options.Keys; Options.Trust leaves either out.
+// Addresses need SeDebugPrivilege from Windows 11 24H2, the filter manager's list needs an administrator. The file
+// system of a [Machine] is rooted at the drives, "C:/Windows"; that of an image at the volume. Options.Call may add WMI
+// as a cross-check, Options.Catalogs more catalogs. There are no events. See package windows.
 //
 // # Other systems
 //
 // NetBSD (modctl(2)), illumos and Solaris (modctl(2)) and AIX (genkex(1), only with Options.Exec) have a list; of
-// NetBSD, illumos and Solaris images are read too. Of VxWorks and NetWare captures are read (package lkm/capture), of NetWare also files ([ReadFile]).
-// OpenBSD has no loadable modules. See packages netbsd, solaris, aix, vxworks and netware.
+// NetBSD, illumos and Solaris images are read too. Of VxWorks and NetWare captures are read (package lkm/capture), of
+// NetWare also files ([ReadFile]). OpenBSD has no loadable modules. See packages netbsd, solaris, aix, vxworks and
+// netware.
 type System struct {
 	os      OS
 	options Options

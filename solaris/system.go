@@ -38,8 +38,9 @@ type directive struct {
 // Name returns the module's name without its kind: "fd" of "drv/fd".
 func (d directive) Name() string { return d.Module[strings.LastIndexByte(d.Module, '/')+1:] }
 
-// readSystem returns the directives about modules in the text of a file such as /etc/system, in order. A line that begins with "*" or
-// "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one Problem of SourceSystem.
+// readSystem returns the directives about modules in the text of a file such as /etc/system, in order. A line that
+// begins with "*" or "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one
+// Problem of SourceSystem.
 func readSystem(file, text string, r *fact.Report) []directive {
 	out := []directive{}
 	n, stray := 0, 0

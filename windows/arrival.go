@@ -24,8 +24,8 @@ type stagedPackage struct {
 	unsure    string // why it is not known whether Windows knows it; empty if it is
 }
 
-// packagesFor returns the packages of the store that bring the entry's file in: that of its folder, or those linked with
-// it that have a file of its name.
+// packagesFor returns the packages of the store that bring the entry's file in: that of its folder, or those linked
+// with it that have a file of its name.
 func (c *checker) packagesFor(e *entry) []string {
 	if e.Store != "" {
 		return []string{e.Store}
@@ -43,8 +43,8 @@ func (c *checker) packagesFor(e *entry) []string {
 	return folders
 }
 
-// arrival answers for the arrival of a device: of a staged package PnP copies the file, registers the service and starts
-// it, for any user ("Driver Store", learn.microsoft.com/windows-hardware/drivers/install/driver-store).
+// arrival answers for the arrival of a device: of a staged package PnP copies the file, registers the service and
+// starts it, for any user ("Driver Store", learn.microsoft.com/windows-hardware/drivers/install/driver-store).
 func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	if file.Blocked() == fact.Yes {
 		return file

@@ -38,6 +38,6 @@
 // # Limits
 //
 // No revocation is looked up, nothing goes to the network, and no verdict is that of the kernel:
-// [authenticode.Verifier] judges signatures against Microsoft's roots and the certificates that a caller gives. Rules of
-// policies that allow are not judged, only those that deny. Umdf drivers, which run in user mode, are not listed.
+// [authenticode.Verifier] judges signatures against Microsoft's roots and the certificates that a caller gives. Rules
+// of policies that allow are not judged, only those that deny. Umdf drivers, which run in user mode, are not listed.
 package windows

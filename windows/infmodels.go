@@ -21,8 +21,8 @@ type infModel struct {
 	IDs         []string // the hardware id first, then compatible ids, as they stand
 }
 
-// models reads the models sections that [Manufacturer] names: "%Maker%=Base,NTamd64,NTarm64.10.0" leads to [Base] and to
-// [Base.NTamd64] and so on. cut is set if there are more than are kept.
+// models reads the models sections that [Manufacturer] names: "%Maker%=Base,NTamd64,NTarm64.10.0" leads to [Base] and
+// to [Base.NTamd64] and so on. cut is set if there are more than are kept.
 func (f *infFile) models() (list []infModel, cut bool) {
 	seen := map[string]bool{}
 	for _, l := range f.sections["manufacturer"] {

@@ -96,7 +96,8 @@ func (b *captureBuilder) autorunsRow(get func(string) string) {
 	b.digests(e, get)
 }
 
-// digests takes the digests that the tools of Sysinternals print: PESHA is the Authenticode digest, IMP the import hash.
+// digests takes the digests that the tools of Sysinternals print: PESHA is the Authenticode digest, IMP the import
+// hash.
 func (b *captureBuilder) digests(e *entry, get func(string) string) {
 	of := func(size int, names ...string) string {
 		for _, name := range names {

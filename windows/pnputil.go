@@ -11,9 +11,9 @@ import (
 // SourcePnPUtil is the source of a capture of pnputil.
 const SourcePnPUtil = "pnputil"
 
-// ReadPnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are
-// localised, so values are told by their place and form: a package begins with its published name,
-// oemNN.inf. The XML form (/format xml) is not localized. What stands before the first one, or after a cut, costs only itself.
+// ReadPnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are localised, so values are told
+// by their place and form: a package begins with its published name, oemNN.inf. The XML form (/format xml) is not
+// localized. What stands before the first one, or after a cut, costs only itself.
 func ReadPnPUtil(text string, r *fact.Report) fact.Capture[Driver] {
 	return pnputilRows(readConsole(text, SourcePnPUtil, r)).done(r)
 }

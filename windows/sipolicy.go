@@ -109,8 +109,8 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 	return out
 }
 
-// inForce reports whether the kernel's scenario applies a rule to the driver: it refers to the rule itself, or it allows
-// a signer of the driver except for the rule.
+// inForce reports whether the kernel's scenario applies a rule to the driver: it refers to the rule itself, or it
+// allows a signer of the driver except for the rule.
 func (p *siPolicy) inForce(
 	r *policyRule, e BlockEvidence, asked map[*policySigner]bool,
 ) (bool, []fact.Evidence) {
@@ -138,8 +138,8 @@ func (s *policySigner) title() string {
 	return s.id
 }
 
-// matches compares the rule's strings and range with the version resource, and its path with the file's. Everything that
-// the rule names must fit. A file without a version resource cannot be hit by name.
+// matches compares the rule's strings and range with the version resource, and its path with the file's. Everything
+// that the rule names must fit. A file without a version resource cannot be hit by name.
 func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
 	ranged := r.min != nil || r.max != nil
 	v := e.Version

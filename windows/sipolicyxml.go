@@ -259,8 +259,8 @@ func (r *policyRule) anyVersion() {
 	}
 }
 
-// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered roots (Type="Wellknown")
-// whose key is not known.
+// noteSigner says that a signer cannot be compared: it is named by one of the loader's numbered roots
+// (Type="Wellknown") whose key is not known.
 func (p *policyParser) noteSigner(s *policySigner) {
 	err := fmt.Errorf("%w: signer not named by a certificate's TBS digest: it hits nothing", errors.ErrUnsupported)
 	p.report.Problem(sourceBlockList, s.id, "CertRoot", err)

@@ -108,8 +108,8 @@ type policyPath struct {
 // maxActivePolicies is how many active policies are read; Windows takes 32.
 const maxActivePolicies = 256
 
-// policyPaths returns the policies' files: those with a fixed name, then the active ones. The error says that the folder
-// of the active ones could not be listed.
+// policyPaths returns the policies' files: those with a fixed name, then the active ones. The error says that the
+// folder of the active ones could not be listed.
 func (k *Kernel) policyPaths(paths ntPaths) ([]policyPath, error) {
 	folder := paths.SystemRoot + `\` + PolicyFolder
 	var list []policyPath
@@ -195,8 +195,8 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 	return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
 }
 
-// builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor takes
-// it, and so does the switch in the registry, whose default differs between versions.
+// builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor
+// takes it, and so does the switch in the registry, whose default differs between versions.
 func (c *checker) builtInList() fact.Tri {
 	hvci := c.setting(PolicyHVCI)
 	if hvci == "" {

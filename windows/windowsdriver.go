@@ -12,8 +12,8 @@ import (
 // SourceWindowsDriver is the source of a capture of Get-WindowsDriver or of DISM.
 const SourceWindowsDriver = "windows_driver"
 
-// dismValues is how many values DISM /Get-Drivers prints of a package: published name, original file name, inbox, class,
-// provider, date, version. Its labels are localized.
+// dismValues is how many values DISM /Get-Drivers prints of a package: published name, original file name, inbox,
+// class, provider, date, version. Its labels are localized.
 const dismValues = 7
 
 // ReadWindowsDriver reads the driver packages that Get-WindowsDriver prints, as list, table, CSV or JSON, and those of

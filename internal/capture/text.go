@@ -19,9 +19,10 @@ import (
 // looks at all of it, and each of its lines may become a module.
 const Max = 8 << 20
 
-// Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its
-// NULs) becomes UTF-8, a byte-order mark, terminal escape sequences and carriage returns go, and
-// so do quoting, Markdown fences, entities and an indentation of all lines. Line numbers stay those of the original. The error is that of reading, or fact.ErrTooLarge.
+// Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its NULs) becomes UTF-8, a
+// byte-order mark, terminal escape sequences and carriage returns go, and so do quoting, Markdown fences, entities and
+// an indentation of all lines. Line numbers stay those of the original. The error is that of reading, or
+// fact.ErrTooLarge.
 func Read(r io.Reader) (string, error) {
 	b, err := limit.AppendAll(r, nil, "capture", Max)
 	if err != nil {

@@ -55,8 +55,9 @@ func (d *DB) Has(table string, columns ...string) bool {
 
 // Scan calls each with every row of a table, in the order of its tree, until each returns false. A row has the values
 // of the columns, in their order; one that the table lacks is NULL. The row and its values are valid until each
-// returns, which must not use the DB. A row or a page that makes no sense costs itself; the error says so after the others were given. The error
-// is fs.ErrNotExist for a table that there is none of, and fact.ErrGone if the files changed meanwhile.
+// returns, which must not use the DB. A row or a page that makes no sense costs itself; the error says so after the
+// others were given. The error is fs.ErrNotExist for a table that there is none of, and fact.ErrGone if the files
+// changed meanwhile.
 func (d *DB) Scan(table string, columns []string, each func(row []Value) bool) error {
 	t, ok := d.tables[strings.ToLower(table)]
 	switch {

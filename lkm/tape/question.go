@@ -15,8 +15,8 @@ import (
 // header. It is raised once for each release that asks something new, never for a single question.
 const Questions = 2
 
-// A lateQuestion is what this library learned to ask after the first tapes were recorded. An older tape has no answer to
-// it, and that is no fault of the recorder.
+// A lateQuestion is what this library learned to ask after the first tapes were recorded. An older tape has no answer
+// to it, and that is no fault of the recorder.
 type lateQuestion struct {
 	// since is the first number of Header.Questions whose recorder asks it.
 	since int
