@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceDriverQuery is the source of a capture of driverquery.
@@ -35,7 +36,7 @@ func driverQueryRows(text string) *captureBuilder {
 		return c
 	}
 	table := driverQueryTable(text)
-	if table.rows == 0 && !table.sure {
+	if table.rows == 0 && !table.Sure {
 		if c := driverQueryList(text); c != nil {
 			return c
 		}
@@ -47,14 +48,14 @@ func driverQueryRows(text string) *captureBuilder {
 // localised. It returns nil when the text has no such block.
 func driverQueryList(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
-	for _, r := range b.records(text, ":") {
+	for _, r := range b.Records(text, ":") {
 		row := make([]string, 0, dqVerbose)
-		for _, p := range r.pairs {
-			row = append(row, p.value)
+		for _, p := range r.Pairs {
+			row = append(row, p.Value)
 		}
 		// Properties of WMI are never localised: a block of them is another tool's.
-		if b.full() || r.has("Name") || r.has("State") || !b.dqRow(row) {
-			b.stray(r.line, r.pairs[0].key)
+		if b.full() || r.Has("Name") || r.Has("State") || !b.dqRow(row) {
+			b.Stray(r.Line, r.Pairs[0].Key)
 		}
 	}
 	if b.rows == 0 {
@@ -67,18 +68,18 @@ func driverQueryList(text string) *captureBuilder {
 func driverQueryCSV(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	n := 0
-	for i, row := range b.csvRows(text) {
+	for i, row := range b.CSVRows(text) {
 		switch {
 		case row == nil || len(row) == 1:
 			if row != nil && row[0] != "" || row == nil {
-				b.stray(i+1, strings.Join(row, ","))
+				b.Stray(i+1, strings.Join(row, ","))
 			}
 		case i == n && dqHeader(row):
-			b.sure = true
+			b.Sure = true
 		case !b.dqRow(row):
-			b.stray(i+1, strings.Join(row, ","))
+			b.Stray(i+1, strings.Join(row, ","))
 		}
-		if b.rows == 0 && !b.sure {
+		if b.rows == 0 && !b.Sure {
 			n = i + 1
 		}
 	}
@@ -212,7 +213,7 @@ func driverQueryTable(text string) *captureBuilder {
 			return b
 		}
 	} else {
-		b.sure = true
+		b.Sure = true
 	}
 	for i, line := range lines {
 		if i < first || b.full() {
@@ -221,20 +222,20 @@ func driverQueryTable(text string) *captureBuilder {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		if len(line) > maxCaptureLine {
-			b.stray(i+1, line)
+		if len(line) > capture.MaxLine {
+			b.Stray(i+1, line)
 			continue
 		}
-		row := cutColumns(line, starts, true)
+		row := capture.CutColumns(line, starts, true)
 		if row == nil || !dqShape(row) {
-			row = cutColumns(line, starts, false)
+			row = capture.CutColumns(line, starts, false)
 		}
-		if len(starts) == dqVerbose && i == len(lines)-1 && b.cut && row != nil && row[14] == "" {
-			b.stray(i+1, line)
+		if len(starts) == dqVerbose && i == len(lines)-1 && b.Cut && row != nil && row[14] == "" {
+			b.Stray(i+1, line)
 			continue
 		}
 		if row == nil || !b.dqRow(row) {
-			b.stray(i+1, line)
+			b.Stray(i+1, line)
 		}
 	}
 	return b
@@ -291,34 +292,4 @@ func common(rows [][]rune, pos int) bool {
 		}
 	}
 	return true
-}
-
-// cutColumns cuts a line at columns; nil when a word crosses a column's beginning. Columns are
-// counted in characters, or as wide as a console shows them, where those of East Asia take two.
-func cutColumns(line string, starts []int, wide bool) []string {
-	row := make([]string, len(starts))
-	cell, begin, pos, blank := 0, 0, 0, true
-	for i, r := range line {
-		if cell+1 < len(starts) && pos >= starts[cell+1] {
-			if !blank {
-				return nil
-			}
-			row[cell] = strings.TrimSpace(line[begin:i])
-			cell, begin = cell+1, i
-		}
-		blank = r == ' '
-		pos++
-		if wide && isWide(r) {
-			pos++
-		}
-	}
-	row[cell] = strings.TrimSpace(line[begin:])
-	return row
-}
-
-// isWide reports whether a console shows the character two columns wide.
-func isWide(r rune) bool {
-	return r >= 0x1100 && (r <= 0x115f || r >= 0x2e80 && r <= 0xa4cf || r >= 0xac00 && r <= 0xd7a3 ||
-		r >= 0xf900 && r <= 0xfaff || r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 &&
-		r <= 0xffe6 || r >= 0x20000 && r <= 0x3fffd)
 }

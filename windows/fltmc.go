@@ -30,18 +30,18 @@ func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 	text = readConsole(text, SourceFltmc, r)
 	b := newCapture(SourceFltmc, text)
 	header := fltHeader(text)
-	b.strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {
+	b.Strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {
 		trimmed := strings.TrimSpace(line)
 		switch {
 		case b.full(), trimmed == "...":
 			return nil
 		case fltRuler(trimmed):
-			b.sure = true
+			b.Sure = true
 			return nil
-		case len(line) <= maxCaptureLine && b.fltRow(line), isRuler(trimmed), b.rows == 0 && line == header:
+		case len(line) <= capture.MaxLine && b.fltRow(line), capture.IsRuler(trimmed), b.rows == 0 && line == header:
 			return nil
 		}
-		return noRow(line)
+		return capture.NoRow(line)
 	})
 	return b.done(r)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceMSInfo is the source of a capture of msinfo32.
@@ -31,7 +32,7 @@ func msinfoRows(text string) *captureBuilder {
 		return msinfoXML(text)
 	}
 	b := newCapture(SourceMSInfo, text)
-	b.cut = false // the section ends long before the text does
+	b.Cut = false // the section ends long before the text does
 	inSection, sections := false, 0
 	n := 0
 	for line := range strings.Lines(text) {
@@ -50,10 +51,10 @@ func msinfoRows(text string) *captureBuilder {
 				b.msinfoRow(f)
 			}
 		case inSection && strings.TrimSpace(line) != "":
-			b.stray(n, line)
+			b.Stray(n, line)
 		}
 	}
-	b.sure = b.rows > 0 && sections > 1
+	b.Sure = b.rows > 0 && sections > 1
 	return b
 }
 
@@ -67,7 +68,7 @@ func msinfoXML(text string) *captureBuilder {
 	for !b.full() {
 		tok, err := d.RawToken()
 		if err != nil {
-			b.cut = !errors.Is(err, io.EOF) || depth != 0
+			b.Cut = !errors.Is(err, io.EOF) || depth != 0
 			break
 		}
 		switch t := tok.(type) {
@@ -83,7 +84,7 @@ func msinfoXML(text string) *captureBuilder {
 				row = append(row, "")
 			}
 		case xml.CharData:
-			if n := len(row); inRow && n > 0 && len(row[n-1])+len(t) <= maxCaptureValue {
+			if n := len(row); inRow && n > 0 && len(row[n-1])+len(t) <= capture.MaxValue {
 				row[n-1] += string(t)
 			}
 		case xml.EndElement:
@@ -99,7 +100,7 @@ func msinfoXML(text string) *captureBuilder {
 			}
 		}
 	}
-	b.sure = b.rows > 0 && root == "MsInfo"
+	b.Sure = b.rows > 0 && root == "MsInfo"
 	return b
 }
 

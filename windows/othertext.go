@@ -31,17 +31,17 @@ func autorunsRows(text string) *captureBuilder {
 		return c
 	}
 	b := newCapture(SourceAutoruns, text)
-	b.cut = false // a record says when it is whole
-	for _, r := range b.records(text, ":") {
-		name, sub, ok := serviceKey(r.get("Path"))
-		if !ok || sub != "" || r.get("Item") != "ImagePath" || r.get("Category") != "Drivers" {
-			b.stray(r.line, r.pairs[0].key)
+	b.Cut = false // a record says when it is whole
+	for _, r := range b.Records(text, ":") {
+		name, sub, ok := serviceKey(r.Get("Path"))
+		if !ok || sub != "" || r.Get("Item") != "ImagePath" || r.Get("Category") != "Drivers" {
+			b.Stray(r.Line, r.Pairs[0].Key)
 			continue
 		}
-		b.sure = true
-		e, _ := b.driver(name, r.get("Value"))
+		b.Sure = true
+		e, _ := b.driver(name, r.Get("Value"))
 		for _, k := range []string{"Size", "LastWriteTime", "Version"} {
-			e.Driver.column(strings.ToLower(k[:1])+k[1:], r.get(k))
+			e.Driver.column(strings.ToLower(k[:1])+k[1:], r.Get(k))
 		}
 	}
 	return b
@@ -51,7 +51,7 @@ func autorunsRows(text string) *captureBuilder {
 func autorunsCSV(text string) *captureBuilder {
 	b := newCapture(SourceAutoruns, text)
 	var header []string
-	for i, row := range b.csvRows(text) {
+	for i, row := range b.CSVRows(text) {
 		if header == nil {
 			if len(row) > 5 && slices.Contains(row, "Entry Location") && slices.Contains(row, "Category") {
 				header = row
@@ -59,10 +59,10 @@ func autorunsCSV(text string) *captureBuilder {
 			continue
 		}
 		if len(row) != len(header) {
-			b.stray(i+1, strings.Join(row, ","))
+			b.Stray(i+1, strings.Join(row, ","))
 			continue
 		}
-		get := column(header, row)
+		get := capture.Column(header, row)
 		if !strings.EqualFold(get("Category"), "Drivers") || get("Entry") == "" {
 			continue
 		}
@@ -71,7 +71,7 @@ func autorunsCSV(text string) *captureBuilder {
 	if header == nil {
 		return nil
 	}
-	b.sure = b.rows > 0
+	b.Sure = b.rows > 0
 	return b
 }
 
@@ -119,12 +119,12 @@ func (b *captureBuilder) digests(e *entry, get func(string) string) {
 func ReadDriverList(text string, r *fact.Report) fact.Capture[Driver] {
 	text = readConsole(text, SourceDriverList, r)
 	b := newCapture(SourceDriverList, text)
-	b.strays = capture.Scan(text, capture.Form{Tool: SourceDriverList, Source: SourceDriverList}, r, b.driverListRow)
+	b.Strays = capture.Scan(text, capture.Form{Tool: SourceDriverList, Source: SourceDriverList}, r, b.driverListRow)
 	return b.done(r)
 }
 
 func (b *captureBuilder) driverListRow(line string) error {
-	if isRuler(strings.TrimSpace(line)) {
+	if capture.IsRuler(strings.TrimSpace(line)) {
 		return nil
 	}
 	f := strings.Split(strings.TrimRight(strings.TrimSpace(line), ","), ",")
@@ -133,7 +133,7 @@ func (b *captureBuilder) driverListRow(line string) error {
 	}
 	k := len(f)
 	if k < 5 || f[k-3] != "Driver" || !serviceName(f[0]) || meaningOf(stateWords[:], f[k-2]) == "" || b.full() {
-		return noRow(line)
+		return capture.NoRow(line)
 	}
 	e, s := b.driver(f[0], "")
 	s.DisplayName = strings.Join(f[1:k-3], ", ")
@@ -150,27 +150,27 @@ func ReadOsquery(text string, r *fact.Report) fact.Capture[Driver] {
 
 func osqueryRows(text string) *captureBuilder {
 	b := newCapture(SourceOsquery, text)
-	b.cut = false
-	for _, o := range b.objects(text, objectForm{osqueryHeader, "="}) {
-		service := o.get("service")
-		if service == "" || o.get("service_key") == "" && o.get("device_id") == "" || b.full() {
-			b.stray(o.line, o.text)
+	b.Cut = false
+	for _, o := range b.Objects(text, capture.ObjectForm{Header: osqueryHeader, Separators: "="}) {
+		service := o.Get("service")
+		if service == "" || o.Get("service_key") == "" && o.Get("device_id") == "" || b.full() {
+			b.Stray(o.Line, o.Text)
 			continue
 		}
-		b.sure = true
+		b.Sure = true
 		d := Device{
-			Instance: o.get("device_id"), Description: o.get("description"), FriendlyName: o.get("device_name"),
-			Class: o.get("class"), INF: o.get("inf"), Provider: o.get("provider"), Manufacturer: o.get("manufacturer"),
-			DriverVersion: o.get("version"), DriverDate: unixDay(o.get("date")),
+			Instance: o.Get("device_id"), Description: o.Get("description"), FriendlyName: o.Get("device_name"),
+			Class: o.Get("class"), INF: o.Get("inf"), Provider: o.Get("provider"), Manufacturer: o.Get("manufacturer"),
+			DriverVersion: o.Get("version"), DriverDate: unixDay(o.Get("date")),
 		}
-		switch o.get("signed") {
+		switch o.Get("signed") {
 		case "1":
 			d.Signed = fact.Yes
 		case "0":
 			d.Signed = fact.No
 		}
 		var e *entry
-		e, d.Service = b.osqueryEntry(service, o.get("image"))
+		e, d.Service = b.osqueryEntry(service, o.Get("image"))
 		e.Driver.Devices = append(e.Driver.Devices, d)
 	}
 	return b

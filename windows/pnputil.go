@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourcePnPUtil is the source of a capture of pnputil.
@@ -43,7 +44,7 @@ type pnpText struct {
 
 func (p *pnpText) flush() {
 	if p.values != nil && !p.b.full() && !p.b.pnpPackage(p.values) {
-		p.b.stray(p.from, p.values[0])
+		p.b.Stray(p.from, p.values[0])
 	}
 	p.values = nil
 }
@@ -54,7 +55,7 @@ func (p *pnpText) line(line string) {
 		p.key, p.foreign = false, false
 		return
 	}
-	_, value, ok := cutAny(line, ":：")
+	_, value, ok := capture.CutAny(line, ":：")
 	value = strings.TrimSpace(value)
 	if !ok && p.key { // an older layout has the value on the next line
 		value, ok = line, true
@@ -71,7 +72,7 @@ func (p *pnpText) line(line string) {
 		p.foreign = true
 	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and whatever stands before its words
 	default:
-		p.b.stray(p.n, line)
+		p.b.Stray(p.n, line)
 	}
 }
 
@@ -99,7 +100,7 @@ func (b *captureBuilder) pnpPackage(values []string) bool {
 				return false
 			}
 			b.addPackage(p)
-			b.sure = true
+			b.Sure = true
 			return true
 		case len(v) == 38 && v[0] == '{' && hasGUID(v):
 			if p.ClassGUID == "" {
@@ -118,7 +119,7 @@ func (b *captureBuilder) pnpPackage(values []string) bool {
 		p.Provider, p.Class = texts[0], texts[1]
 	}
 	b.addPackage(p)
-	b.sure = true
+	b.Sure = true
 	return true
 }
 

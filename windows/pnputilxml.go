@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // pnputilXML reads pnputil /enum-drivers /format xml: a Driver element for each package, or /enum-devices: a Device
@@ -14,7 +16,7 @@ import (
 // only how deep they are counts.
 func pnputilXML(text string) *captureBuilder {
 	b := newCapture(SourcePnPUtil, text)
-	b.cut = false
+	b.Cut = false
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil } // it was decoded already
 	var p pnpElement
@@ -22,7 +24,7 @@ func pnputilXML(text string) *captureBuilder {
 	for !b.full() {
 		token, err := d.Token()
 		if err != nil {
-			b.cut = depth != 0 || !errors.Is(err, io.EOF)
+			b.Cut = depth != 0 || !errors.Is(err, io.EOF)
 			break
 		}
 		switch t := token.(type) {
@@ -37,12 +39,12 @@ func pnputilXML(text string) *captureBuilder {
 		case xml.EndElement:
 			if depth == 2 && !b.pnpElement(&p) {
 				line, _ := d.InputPos()
-				b.stray(line, p.kind)
+				b.Stray(line, p.kind)
 			}
 			depth--
 		}
 	}
-	b.sure = root && b.rows > 0
+	b.Sure = root && b.rows > 0
 	return b
 }
 
@@ -68,7 +70,7 @@ func (p *pnpElement) start(depth int, t xml.StartElement) {
 }
 
 func (p *pnpElement) text(depth int, t xml.CharData) {
-	if depth == 3 && len(p.values[p.key])+len(t) <= maxCaptureValue && len(p.values) < 64 {
+	if depth == 3 && len(p.values[p.key])+len(t) <= capture.MaxValue && len(p.values) < 64 {
 		p.values[p.key] += string(t)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceSC is the source of a capture of sc.exe.
@@ -68,7 +69,7 @@ func scRows(text string) *captureBuilder {
 		case cur != nil && indented && strings.HasPrefix(strings.TrimSpace(line), "("):
 		default:
 			flush()
-			b.stray(n, line)
+			b.Stray(n, line)
 		}
 	}
 	flush()
@@ -104,7 +105,7 @@ const (
 	scTag
 	scDisplay
 	scDepends // and each line after it that has no key, until the account
-	scEnd     = maxCaptureRows
+	scEnd     = capture.MaxRows
 )
 
 // pair takes the next value of a service.
@@ -163,13 +164,13 @@ func (s *scBlock) text(key, value string) {
 
 func (s *scBlock) add(b *captureBuilder) {
 	if s.numbers == 0 {
-		b.stray(s.line, s.key)
+		b.Stray(s.line, s.key)
 		return
 	}
 	if s.name == "" || s.typ&serviceTypeDriver == 0 || s.typ&0x30 != 0 || b.full() {
 		return
 	}
-	b.sure = true
+	b.Sure = true
 	e, v := b.driver(s.name, s.path)
 	v.DisplayName, v.Group, v.ExitCode, v.DependsOn = s.display, s.group, s.exit, s.depends
 	v.Type = typeWord(s.typ)

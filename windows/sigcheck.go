@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceSigcheck is the source of a capture of sigcheck.
@@ -25,17 +26,17 @@ func sigcheckRows(text string) *captureBuilder {
 		comma = tabsToCSV(text)
 	}
 	for i, line := range strings.Split(comma, "\n") {
-		if !sigcheckHeader(csvHeader(line)) {
+		if !sigcheckHeader(capture.CSVHeader(line)) {
 			continue
 		}
-		for _, o := range b.csvObjects(comma, i) {
-			if !b.sigcheckRow(o.get) {
-				b.stray(o.line, o.text)
+		for _, o := range b.CSVObjects(comma, i) {
+			if !b.sigcheckRow(o.Get) {
+				b.Stray(o.Line, o.Text)
 			}
 		}
 		break
 	}
-	b.sure = b.sure && b.rows > 0
+	b.Sure = b.Sure && b.rows > 0
 	return b
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 	"github.com/kernelext/kernelext/internal/testing/texts"
 	"github.com/kernelext/kernelext/internal/utf16text"
 )
@@ -157,8 +158,8 @@ func TestParseSCFields(t *testing.T) {
 func TestCaptureBounds(t *testing.T) {
 	long := read(ReadWMIText, "Name : Beep\nState : Running\nDescription : a\n"+
 		strings.Repeat("   more of it\n", 10_000))
-	if cols := long.Records[0].Own.Columns; len(cols) != 1 || len(cols[0].Value) < maxCaptureValue/2 ||
-		len(cols[0].Value) > maxCaptureValue {
+	if cols := long.Records[0].Own.Columns; len(cols) != 1 || len(cols[0].Value) < capture.MaxValue/2 ||
+		len(cols[0].Value) > capture.MaxValue {
 		t.Errorf("a value over 10,000 lines: %d columns", len(cols))
 	}
 	var same strings.Builder

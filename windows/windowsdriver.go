@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceWindowsDriver is the source of a capture of Get-WindowsDriver or of DISM.
@@ -24,19 +25,19 @@ func ReadWindowsDriver(text string, r *fact.Report) fact.Capture[Driver] {
 
 func windowsDriverRows(text string) *captureBuilder {
 	b := newCapture(SourceWindowsDriver, text)
-	list := b.objects(text, objectForm{windowsDriverHeader, ":"})
+	list := b.Objects(text, capture.ObjectForm{Header: windowsDriverHeader, Separators: ":"})
 	if len(list) == 0 {
 		b = newCapture(SourceWindowsDriver, text)
 	}
 	for _, o := range list {
-		if b.full() || !b.windowsDriver(o.get) {
-			b.stray(o.line, o.text)
+		if b.full() || !b.windowsDriver(o.Get) {
+			b.Stray(o.Line, o.Text)
 		}
 	}
 	if b.rows == 0 {
 		return dismRows(text)
 	}
-	b.sure = true
+	b.Sure = true
 	return b
 }
 
@@ -80,22 +81,22 @@ func dismRows(text string) *captureBuilder {
 		if strings.Count(line, "|") != dismValues-1 {
 			continue
 		}
-		b.dismPackage(pipeCells(line)) // the header and the ruler are none
+		b.dismPackage(capture.PipeCells(line)) // the header and the ruler are none
 	}
 	if b.rows > 0 {
-		b.sure = true
+		b.Sure = true
 		return b
 	}
-	for _, r := range newCapture(SourceWindowsDriver, text).records(text, ":") { // whose strays are titles
-		values := make([]string, 0, len(r.pairs))
-		for _, p := range r.pairs {
-			values = append(values, p.value)
+	for _, r := range newCapture(SourceWindowsDriver, text).Records(text, ":") { // whose strays are titles
+		values := make([]string, 0, len(r.Pairs))
+		for _, p := range r.Pairs {
+			values = append(values, p.Value)
 		}
 		if !b.dismPackage(values) && b.rows > 0 {
-			b.stray(r.line, r.pairs[0].key)
+			b.Stray(r.Line, r.Pairs[0].Key)
 		}
 	}
-	b.sure = b.rows > 0
+	b.Sure = b.rows > 0
 	return b
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/capture"
 )
 
 // SourceWMIText is the source of a capture of Win32_SystemDriver or Win32_PnPSignedDriver.
@@ -23,13 +24,13 @@ func ReadWMIText(text string, r *fact.Report) fact.Capture[Driver] {
 
 func wmiRows(text string) *captureBuilder {
 	b := newCapture(SourceWMIText, text)
-	list := b.objects(text, objectForm{wmiHeader, ":="})
+	list := b.Objects(text, capture.ObjectForm{Header: wmiHeader, Separators: ":="})
 	for _, o := range list {
-		if !b.wmiRow(o.get) {
-			b.stray(o.line, o.text)
+		if !b.wmiRow(o.Get) {
+			b.Stray(o.Line, o.Text)
 		}
 	}
-	b.sure = b.rows > 0 && (b.sure || strings.HasPrefix(strings.TrimSpace(text), "{") ||
+	b.Sure = b.rows > 0 && (b.Sure || strings.HasPrefix(strings.TrimSpace(text), "{") ||
 		strings.HasPrefix(strings.TrimSpace(text), "["))
 	return b
 }
@@ -136,15 +137,4 @@ func wmiDate(s string) string {
 		return ""
 	}
 	return s[:4] + "-" + s[4:6] + "-" + s[6:8]
-}
-
-func column(header, row []string) func(string) string {
-	return func(name string) string {
-		for i, h := range header {
-			if strings.EqualFold(strings.TrimSpace(h), name) {
-				return strings.TrimSpace(row[i])
-			}
-		}
-		return ""
-	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package windows
+package capture
 
 import (
 	"encoding/json"
@@ -12,62 +12,67 @@ import (
 	"strings"
 )
 
-// An object is one row of a text whose columns have names that are never localized.
-type object struct {
-	line int // where it begins
-	get  func(name string) string
-	text string // of the row, for a problem
+// An Object is one row of a text whose columns have names that are never localized.
+type Object struct {
+	// Line is where it begins, counted from 1.
+	Line int
+	// Get returns the value of a column; empty if there is none.
+	Get func(name string) string
+	// Text is the row's beginning, for a Problem.
+	Text string
 }
 
-// An objectForm says which names the header of a form has.
-type objectForm struct {
-	header     func(columns []string) bool
-	separators string // of the form of lists: between a name and its value
+// An ObjectForm says which names the header of a form has.
+type ObjectForm struct {
+	// Header reports whether the columns are those of the form.
+	Header func(columns []string) bool
+	// Separators stand, in the form of lists, between a name and its value.
+	Separators string
 }
 
-// objects reads the rows of a text of any form that PowerShell, osquery and their like print: JSON values one after the
+// Objects reads the rows of a text of any form that PowerShell, osquery and their like print: JSON values one after the
 // other, CSV, tables below a ruler of dashes, tables of vertical lines, and lists.
-func (b *captureBuilder) objects(text string, f objectForm) []object {
+func (b *Table) Objects(text string, f ObjectForm) []Object {
 	trimmed := strings.TrimLeft(text, " \t\r\n")
 	if strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{") {
 		return b.jsonObjects(text)
 	}
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		if len(line) > maxCaptureLine {
+		if len(line) > MaxLine {
 			continue
 		}
 		switch {
-		case strings.Contains(line, "|") && f.header(pipeCells(line)):
+		case strings.Contains(line, "|") && f.Header(PipeCells(line)):
 			return b.pipeObjects(lines, i)
-		case strings.Contains(line, ",") && f.header(csvHeader(line)):
-			return b.csvObjects(text, i)
-		case i > 0 && psRuler(line) && f.header(cutColumns(lines[i-1], dashColumns(line), false)):
+		case strings.Contains(line, ",") && f.Header(CSVHeader(line)):
+			return b.CSVObjects(text, i)
+		case i > 0 && psRuler(line) && f.Header(CutColumns(lines[i-1], dashColumns(line), false)):
 			return b.psObjects(lines, i-1, f)
 		}
 	}
-	var list []object
-	for _, r := range b.records(text, f.separators) {
-		list = append(list, object{r.line, r.get, r.pairs[0].key})
+	var list []Object
+	for _, r := range b.Records(text, f.Separators) {
+		list = append(list, Object{r.Line, r.Get, r.Pairs[0].Key})
 	}
 	return list
 }
 
 // jsonObjects reads objects, and lists of them, one value after the other to the text's end. A text that is cut keeps
 // what comes before.
-func (b *captureBuilder) jsonObjects(text string) []object {
-	b.cut = false
-	var list []object
+func (b *Table) jsonObjects(text string) []Object {
+	b.Cut = false
+	var list []Object
 	d := json.NewDecoder(strings.NewReader(text))
 	inList, line, at := false, 1, int64(0)
-	for !b.tooMany {
-		b.tooMany = len(list) > maxCaptureRows
+	for !b.TooMany {
+		b.TooMany = len(list) > MaxRows
 		line += strings.Count(text[at:d.InputOffset()], "\n")
 		at = d.InputOffset()
 		if inList && !d.More() {
 			inList = false
 			if _, err := d.Token(); err != nil {
-				b.cut = true
+				b.Cut = true
 				break
 			}
 			continue
@@ -81,16 +86,16 @@ func (b *captureBuilder) jsonObjects(text string) []object {
 		var m map[string]any
 		err := d.Decode(&m)
 		if errors.Is(err, io.EOF) {
-			b.cut = inList
+			b.Cut = inList
 			break
 		}
 		if err != nil {
-			if b.cut = errors.Is(err, io.ErrUnexpectedEOF); !b.cut {
-				b.stray(line, "JSON: "+err.Error())
+			if b.Cut = errors.Is(err, io.ErrUnexpectedEOF); !b.Cut {
+				b.Stray(line, "JSON: "+err.Error())
 			}
 			break
 		}
-		list = append(list, object{line, jsonProperty(m), "an object of another kind"})
+		list = append(list, Object{line, jsonProperty(m), "an object of another kind"})
 	}
 	return list
 }
@@ -129,8 +134,8 @@ func jsonProperty(m map[string]any) func(string) string {
 	}
 }
 
-// csvHeader splits a line that may be the header of a CSV: no name in it has a comma.
-func csvHeader(line string) []string {
+// CSVHeader splits a line that may be the header of a CSV: no name in it has a comma.
+func CSVHeader(line string) []string {
 	cells := strings.Split(strings.TrimSpace(line), ",")
 	for i := range cells {
 		cells[i] = strings.Trim(strings.TrimSpace(cells[i]), `"`)
@@ -138,28 +143,28 @@ func csvHeader(line string) []string {
 	return cells
 }
 
-// csvObjects reads the rows below the header in line at.
-func (b *captureBuilder) csvObjects(text string, at int) []object {
-	b.sure = true
-	var list []object
+// CSVObjects reads the rows below the header in line at.
+func (b *Table) CSVObjects(text string, at int) []Object {
+	b.Sure = true
+	var list []Object
 	var header []string
-	for i, row := range b.csvRows(text) {
+	for i, row := range b.CSVRows(text) {
 		switch line := strings.Join(row, ","); {
 		case i == at:
 			header = row
 		case row != nil && line == "", strings.HasPrefix(line, "#TYPE"):
 		case len(row) != len(header):
-			b.stray(i+1, line)
+			b.Stray(i+1, line)
 		case slices.Equal(row, header): // of a second text behind the first
 		default:
-			list = append(list, object{i + 1, column(header, row), line})
+			list = append(list, Object{i + 1, Column(header, row), line})
 		}
 	}
 	return list
 }
 
-// pipeCells splits a row of a table of vertical lines.
-func pipeCells(line string) []string {
+// PipeCells splits a row of a table of vertical lines.
+func PipeCells(line string) []string {
 	line = strings.TrimSpace(line)
 	if strings.HasPrefix(line, "|") && strings.HasSuffix(line, "|") && len(line) > 1 {
 		line = line[1 : len(line)-1]
@@ -172,17 +177,17 @@ func pipeCells(line string) []string {
 }
 
 // pipeObjects reads the rows below the header in line at.
-func (b *captureBuilder) pipeObjects(lines []string, at int) []object {
-	b.sure = true
-	var list []object
-	header := pipeCells(lines[at])
+func (b *Table) pipeObjects(lines []string, at int) []Object {
+	b.Sure = true
+	var list []Object
+	header := PipeCells(lines[at])
 	for i, line := range lines {
-		switch row := pipeCells(line); {
+		switch row := PipeCells(line); {
 		case i == at, strings.Trim(line, "-+=|: \t\r") == "":
-		case i < at, len(row) != len(header), len(list) >= maxCaptureRows:
-			b.stray(i+1, line)
+		case i < at, len(row) != len(header), len(list) >= MaxRows:
+			b.Stray(i+1, line)
 		default:
-			list = append(list, object{i + 1, b.whole(column(header, row)), line})
+			list = append(list, Object{i + 1, b.whole(Column(header, row)), line})
 		}
 	}
 	return list
@@ -206,16 +211,16 @@ func dashColumns(ruler string) []int {
 }
 
 // psObjects reads the rows of a table of PowerShell whose header is line at, and of the tables behind it.
-func (b *captureBuilder) psObjects(lines []string, at int, f objectForm) []object {
-	b.sure = true
-	var list []object
+func (b *Table) psObjects(lines []string, at int, f ObjectForm) []Object {
+	b.Sure = true
+	var list []Object
 	var header []string
 	var starts []int
 	for i, line := range lines {
 		line = strings.TrimRight(line, " \t\r")
 		if i+1 < len(lines) && psRuler(lines[i+1]) {
 			columns := dashColumns(lines[i+1])
-			if names := cutColumns(line, columns, false); f.header(names) {
+			if names := CutColumns(line, columns, false); f.Header(names) {
 				header, starts = names, columns
 				continue
 			}
@@ -224,27 +229,27 @@ func (b *captureBuilder) psObjects(lines []string, at int, f objectForm) []objec
 			continue
 		}
 		var row []string
-		if i > at && len(line) <= maxCaptureLine && len(list) < maxCaptureRows {
-			if row = cutColumns(line, starts, true); row == nil {
-				row = cutColumns(line, starts, false)
+		if i > at && len(line) <= MaxLine && len(list) < MaxRows {
+			if row = CutColumns(line, starts, true); row == nil {
+				row = CutColumns(line, starts, false)
 			}
 		}
 		if row == nil {
-			b.stray(i+1, line)
+			b.Stray(i+1, line)
 			continue
 		}
-		list = append(list, object{i + 1, b.whole(column(header, row)), line})
+		list = append(list, Object{i + 1, b.whole(Column(header, row)), line})
 	}
 	return list
 }
 
 // whole returns the values of a row but for those that the tool cut to the width of its table, which are counted: what
 // a value begins with is not the value.
-func (b *captureBuilder) whole(get func(string) string) func(string) string {
+func (b *Table) whole(get func(string) string) func(string) string {
 	return func(name string) string {
 		v := get(name)
 		if strings.HasSuffix(v, "...") || strings.HasSuffix(v, "…") {
-			b.cutValues++
+			b.CutValues++
 			return ""
 		}
 		return v

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Record is a block of "key: value" lines.
+type Record struct {
+	// Line is that of the first pair, counted from 1.
+	Line int
+	// Pairs are its keys with their values, in the text's order.
+	Pairs []Pair
+}
+
+// A Pair is a key with its value.
+type Pair struct {
+	// Key and Value have no blanks around them.
+	Key, Value string
+}
+
+// Get returns the value of a key, whatever its case; empty if there is none.
+func (r Record) Get(key string) string {
+	for _, p := range r.Pairs {
+		if strings.EqualFold(p.Key, key) {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// Has reports whether there is such a key.
+func (r Record) Has(key string) bool {
+	return slices.ContainsFunc(r.Pairs, func(p Pair) bool { return strings.EqualFold(p.Key, key) })
+}
+
+// Records splits a text at its blank lines into blocks of pairs. A line that starts with blanks and
+// has no separator continues the value above it, up to MaxValue.
+func (b *Table) Records(text, separators string) []Record {
+	var list []Record
+	var cur Record
+	flush := func() {
+		if len(cur.Pairs) > 0 {
+			list = append(list, cur)
+		}
+		cur = Record{}
+	}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, " \t\r\n")
+		if line == "" {
+			flush()
+			continue
+		}
+		key, value, ok := CutAny(line, separators)
+		switch {
+		case ok && strings.TrimSpace(key) != "":
+			if len(cur.Pairs) == 0 {
+				cur.Line = n
+			}
+			cur.Pairs = append(cur.Pairs, Pair{strings.TrimSpace(key), strings.TrimSpace(value)})
+		case len(cur.Pairs) > 0 && (line[0] == ' ' || line[0] == '\t' || cur.Pairs[len(cur.Pairs)-1].Value == ""):
+			p := &cur.Pairs[len(cur.Pairs)-1]
+			if len(p.Value)+len(line) <= MaxValue {
+				p.Value = strings.TrimSpace(p.Value + " " + strings.TrimSpace(line))
+			}
+		default:
+			b.Stray(n, line)
+		}
+		if len(list) >= MaxRows {
+			b.TooMany = true
+			break
+		}
+	}
+	flush()
+	return list
+}
+
+// CutAny cuts at the first of the separators' characters.
+func CutAny(s, separators string) (before, after string, ok bool) {
+	i := strings.IndexAny(s, separators)
+	if i < 0 {
+		return s, "", false
+	}
+	rest := s[i:]
+	for j := range rest {
+		if j > 0 {
+			return s[:i], rest[j:], true
+		}
+	}
+	return s[:i], "", true
+}
