@@ -23,6 +23,11 @@ type bootState struct {
 	entry    boot.Entry    // of the running kernel, the zero Entry
 	initial  *initialState // of the running kernel, empty: that time is over
 	doubt    fact.Answer   // why the kernel may never be started so; does not apply if that is certain
+
+	// elsewhere judges the root that the entry starts in place of the one that is looked at; nil for none. unread is set
+	// for an entry that starts such a root which cannot be read.
+	elsewhere *checker
+	unread    fact.Answer
 }
 
 // maxBootStates is how many different boot entries of one release are judged.
@@ -91,6 +96,11 @@ type bootStates struct {
 
 // add adds the states that a boot entry may come to.
 func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
+	other, unread := b.checker.elsewhere(e)
+	if other != nil {
+		b.addElsewhere(other, e, doubt)
+		return
+	}
 	known := e.File != "" && !b.checker.setup.Fallback
 	for i, line := range nextCmdlines(b.policy, e, known) {
 		if i > 0 && !doubt.Applies() {
@@ -100,12 +110,27 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 		}
 		for _, config := range b.configs {
 			s := b.checker.nextState(b.policy, line, config)
-			s.entry, s.initial, s.doubt = e, new(initialState), doubt
+			s.entry, s.initial, s.doubt, s.unread = e, new(initialState), doubt, unread
 			if e.File != "" || !doubt.Applies() {
 				s.initial = b.checker.initialOf(e, line, s.kernel)
 			}
 			b.states = append(b.states, s)
 		}
+	}
+}
+
+// addElsewhere adds the states of an entry that starts another root.
+func (b *bootStates) addElsewhere(other *checker, e boot.Entry, doubt fact.Answer) {
+	for _, s := range other.next {
+		if !sameEntry(s.entry, e) {
+			continue
+		}
+		here := *s
+		here.elsewhere = other
+		if doubt.Applies() {
+			here.doubt = doubt
+		}
+		b.states = append(b.states, &here)
 	}
 }
 

@@ -34,6 +34,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 			return nil, err
 		}
 		for i := range found {
+			m.place(&found[i])
 			found[i].Query = query
 			if found[i].Module != "" {
 				found[i].Module = string(fact.KindLinuxModule) + ":" + found[i].Module
@@ -69,6 +70,11 @@ func (k *Kernel) queryName(query string, r *fact.Report) (string, error) {
 func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKernel, error) {
 	dirs, err := modprobe.Releases(k.machine, r)
 	release := k.options.Kernel
+	if len(dirs) == 0 && !k.live() {
+		if machines := k.deployments(r); len(machines) > 0 {
+			return machines, nil
+		}
+	}
 	if release == fact.KernelAll {
 		if len(dirs) == 0 {
 			return nil, fmt.Errorf("no kernel release on disk: %w", err)
@@ -120,6 +126,9 @@ type checkedKernel struct {
 	// Running is set when that kernel runs: then there is an answer for now. Live is set when some
 	// kernel of this machine runs, so that the firmware's state is known.
 	Running, Live bool
+	// Deployment is the folder of FS on an ostree's disk; empty for a root of its own. Only the boot entries that
+	// start it count.
+	Deployment string
 	// Keys verify the signature of a file; nil for none.
 	Keys *ko.Keys
 	// Initramfs keeps the initial file systems that were read; nil keeps none.
@@ -156,7 +165,8 @@ type checker struct {
 	loadLists []modprobe.Setting
 	// blocklists are Android's lists of modules that its modprobe -b does not load.
 	blocklists []modprobe.Setting
-	kexec      fact.Answer // why the next boot may be another one; does not apply if it is not
+	kexec      fact.Answer         // why the next boot may be another one; does not apply if it is not
+	roots      map[string]*checker // of other deployments, by their folders
 	volatile   []volatileLine
 	kept       kept
 }
@@ -196,9 +206,12 @@ func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) (
 // could not be read of its kernel, not of those that the same call answers for.
 func newChecker(m checkedKernel, r *fact.Report) *checker {
 	c := &checker{machine: m, report: r.Part(), other: r, loaded: make(map[string]bool), kept: newKept()}
-	c.tree = modprobe.OpenTree(m.FS, m.Dir, false)
+	c.tree, c.roots = modprobe.OpenTree(m.FS, m.Dir, false), make(map[string]*checker)
 	setup := r.Part()
 	c.setup = boot.Read(m.FS, setup)
+	if m.Deployment != "" {
+		ofDeployment(c.setup, m.Deployment)
+	}
 	c.take(setup)
 	if len(setup.Problems) > 0 {
 		c.bootErr = setup.Problems[0]
@@ -237,6 +250,7 @@ func (c *checker) readKexec() {
 	if !c.machine.Live {
 		return
 	}
+	c.readStaged()
 	text, err := limit.AppendAttr(c.machine.FS, nil, kexecFile, limit.Attr)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a kernel without kexec

@@ -210,9 +210,19 @@ func (i *initialStage) list(name string) string {
 	return ""
 }
 
-// initialTargets returns the modules that a query means and that only an initial file system holds.
+// initialTargets returns the modules that a query means and that only an initial file system, or the root of another
+// deployment, holds.
 func (c *checker) initialTargets(query, name string) (targets []target) {
 	for _, s := range c.next {
+		if s.elsewhere != nil {
+			found, _, _ := s.elsewhere.targets(query) // the query was sound
+			for _, f := range found {
+				t := target{name: f.name, alias: f.alias, initial: true}
+				if !slices.Contains(targets, t) {
+					targets = append(targets, t)
+				}
+			}
+		}
 		for i := range s.initial.stages {
 			inner := s.initial.stages[i].inner
 			var names []string

@@ -43,6 +43,7 @@ const (
 	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
 	ReasonIgnored          = "ignored"           // a line that names the module and does not count
 	ReasonKexec            = "kexec"             // another kernel is loaded for the next boot
+	ReasonStaged           = "staged"            // an ostree deployment that the shutdown makes the next one
 	ReasonVermagic         = "vermagic"          // its file was built for another kernel
 	ReasonMachine          = "machine"           // its file is for another processor
 	ReasonForce            = "force"             // root may make the kernel take a file of another one

@@ -86,6 +86,18 @@ func (r *result) setFromWays() {
 	r.set(outcome, r.word, because)
 }
 
+// mayBeAnything takes back what stops the module, because of a root that was not read.
+func (r *result) mayBeAnything(a fact.Answer) {
+	for i := range r.prospect.Ways {
+		if w := &r.prospect.Ways[i]; w.Blocked == fact.Yes {
+			*w, r.answers[i] = a.Way(w.Way), a
+		}
+	}
+	if fact.VerdictUnknown.Worse(r.prospect.Outcome) {
+		r.set(fact.VerdictUnknown, r.word, a.Because())
+	}
+}
+
 // merge takes in the result of another boot entry: a way is blocked only if it is in each, and the worst outcome
 // counts. doubt says why that entry may not be used at all; it does not apply to one that is certain.
 func (r *result) merge(other result, doubt fact.Answer) {
@@ -202,6 +214,16 @@ func (c *checker) everythingRead(name string) fact.Answer {
 	for _, s := range c.next {
 		if s.initial.unread.Applies() {
 			return s.initial.unread
+		}
+	}
+	for _, s := range c.next {
+		switch {
+		case s.unread.Applies():
+			return s.unread
+		case s.elsewhere != nil:
+			if a := s.elsewhere.everythingRead(name); a.Blocked() != fact.No {
+				return a
+			}
 		}
 	}
 	for _, s := range c.states() {

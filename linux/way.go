@@ -15,6 +15,8 @@ func (c *checker) resultAt(s *bootState, t target) result {
 	var r result
 	var refused fact.Answer
 	switch {
+	case s.elsewhere != nil:
+		return s.elsewhere.resultElsewhere(s, t)
 	case t.builtin:
 		return c.resultOfBuiltin(s.kernel, t)
 	case t.gone:
@@ -26,6 +28,9 @@ func (c *checker) resultAt(s *bootState, t target) result {
 	}
 	c.setOutcome(&r, s, t, refused)
 	c.mayBeOtherwise(&r, t)
+	if s.unread.Applies() {
+		r.mayBeAnything(s.unread)
+	}
 	return r
 }
 

@@ -136,6 +136,8 @@ var keptKeys = []string{
 	"sysctl.kernel.modprobe",
 	// where firmware is looked for
 	"firmware_class.path",
+	// which root starts
+	"ostree", "composefs",
 }
 
 // KeepsKey reports whether a key of the command line is kept. As in the kernel, dashes and

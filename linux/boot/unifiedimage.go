@@ -6,12 +6,106 @@ import (
 	"encoding/binary"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
 )
+
+// unifiedImage reads the sections .cmdline and .uname of a unified kernel image, of which each
+// profile may have its own, and what its addons add. One without a .cmdline gets its command line
+// from elsewhere.
+func (r *bootReader) unifiedImage(name string) {
+	if strings.HasSuffix(name, ".addon.efi") {
+		return // for an image beside it
+	}
+	sections, err := r.sections(name)
+	if err != nil {
+		r.lose(err)
+		return
+	}
+	size := 0
+	for _, text := range sections[".cmdline"] {
+		size += len(text)
+	}
+	defer func(outer *fact.Item) { r.item = outer }(r.item)
+	r.item = r.report.Budget.Item(int64(size))
+	defer r.item.Done()
+	e := Entry{File: name, Release: strings.TrimSpace(strings.Join(sections[".uname"], "")), unified: true}
+	if e.Release == "" {
+		r.setRelease(&e, name, "")
+	}
+	lines := sections[".cmdline"]
+	if len(lines) == 0 {
+		e.Unresolved, lines = []string{"no .cmdline section"}, []string{""}
+	}
+	more := r.addons(name)
+	for _, text := range lines {
+		one := e
+		r.fill(&one, text+more)
+		r.add(one)
+	}
+}
+
+// programKind tells a unified kernel image and a kernel from any other EFI program.
+func (r *bootReader) programKind(name string) (programKind, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return programOther, err
+	}
+	defer f.Close()
+	return peKind(f, name)
+}
+
+// sections returns the text sections of a PE file that matter for a boot.
+func (r *bootReader) sections(name string) (map[string][]string, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return peSections(f, name, ".cmdline", ".uname")
+}
+
+// addons joins the command lines of the addons of a unified kernel image: those in the folder of
+// its own name, and those for all images of its partition.
+func (r *bootReader) addons(name string) string {
+	return r.addonsIn(path.Dir(path.Dir(path.Dir(name)))+"/loader/addons") + r.addonsIn(name+".extra.d")
+}
+
+// addonsIn joins the command lines of the addons in a directory, which is read once.
+func (r *bootReader) addonsIn(dir string) string {
+	if text, ok := r.addOns[dir]; ok {
+		return text
+	}
+	var text strings.Builder
+	r.dir(dir, ".addon.efi", func(addon string) {
+		if text.Len() > maxExpansion {
+			return
+		}
+		sections, err := r.sections(addon)
+		if err != nil {
+			r.lose(err)
+			return
+		}
+		for _, s := range sections[".cmdline"] {
+			text.WriteString(" " + s)
+		}
+	})
+	joined := text.String()
+	if len(joined) > maxExpansion {
+		r.lose(limit.TooLarge(dir, maxExpansion))
+		joined = ""
+	}
+	if r.addOns == nil {
+		r.addOns = make(map[string]string)
+	}
+	r.addOns[dir] = joined
+	return joined
+}
 
 // Caps and offsets of a PE file's headers.
 const (
