@@ -39,6 +39,7 @@ const (
 	ReasonDevBlock   = "devmatch_blocklist" // rc.conf keeps devmatch from loading it
 	ReasonDependency = "dependency"         // another file needs it
 	ReasonUnmet      = "unmet_dependency"   // the kernel would refuse it: nothing provides what it needs
+	ReasonSymbols    = "undefined_symbol"   // the kernel would refuse it: nothing defines a symbol that it needs
 	ReasonService    = "service"            // a service, a file system or an interface needs it
 	ReasonCompressed = "compressed"         // only the boot loader unpacks its file
 	ReasonMachine    = "machine"            // it is for another processor
@@ -140,6 +141,9 @@ type checker struct {
 	asked    map[*diskFile][]request // what the boot asks for, by file
 	anything []request               // what may ask for any file
 	needed   map[*diskFile][]*diskFile
+	linker   *linker
+	// sameKernel reports whether the running kernel is known to be that of the kernel's file.
+	sameKernel func() bool
 
 	unread fact.Report // of what bears on the outcome
 }
@@ -155,6 +159,11 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	c.linker = &linker{fsys: k.machine, max: k.options.FileCap(), report: r, global: k.layout == layoutDragonFly}
+	c.sameKernel = func() bool {
+		id, err := k.kernelBuildID(ctx)
+		return err == nil && lib.Kernel.metadata != nil && id != "" && id == lib.Kernel.BuildID
 	}
 	if c.live {
 		c.loaded, err = k.walk(ctx)

@@ -80,31 +80,10 @@ func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata
 }
 
 // readCompressed is readMetadata for a file that gzip or bzip2 compressed, as the boot loader reads it. Size is that of
-// the compressed file. How much it may unpack to follows from how long it is.
+// the compressed file.
 func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
-	b, err := limit.ReadFile(fsys, name, max)
-	if err != nil {
-		return nil, err
-	}
-	var unpacked io.Reader = bzip2.NewReader(bytes.NewReader(b))
-	if !strings.HasSuffix(name, ".bz2") {
-		if unpacked, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
-			return nil, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
-		}
-	}
-	item := r.Budget.Content(b)
+	f, size, item, err := openCompressed(fsys, name, max, r)
 	defer item.Done()
-	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
-	if err == nil {
-		err = item.Hold(int64(len(plain)))
-	}
-	if err != nil && !errors.Is(err, fact.ErrTooLarge) && !errors.Is(err, fact.ErrBudget) {
-		return nil, &fact.ParseError{Source: name, Reason: "compressed data: " + err.Error()}
-	}
-	if err != nil {
-		return nil, err
-	}
-	f, err := elfset.Open(bytes.NewReader(plain), int64(len(plain)), name)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +91,38 @@ func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metada
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m.Size = int64(len(b))
+	m.Size = size
 	return m, nil
+}
+
+// openCompressed opens a file that gzip or bzip2 compressed. How much it may unpack to follows from how long it is,
+// which is size. item holds what it unpacks to.
+func openCompressed(
+	fsys fs.FS, name string, max int64, r *fact.Report,
+) (f *elfset.File, size int64, item *fact.Item, err error) {
+	b, err := limit.ReadFile(fsys, name, max)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	var unpacked io.Reader = bzip2.NewReader(bytes.NewReader(b))
+	if !strings.HasSuffix(name, ".bz2") {
+		if unpacked, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
+			return nil, 0, nil, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
+		}
+	}
+	item = r.Budget.Content(b)
+	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
+	if err == nil {
+		err = item.Hold(int64(len(plain)))
+	}
+	if err != nil && !errors.Is(err, fact.ErrTooLarge) && !errors.Is(err, fact.ErrBudget) {
+		err = &fact.ParseError{Source: name, Reason: "compressed data: " + err.Error()}
+	}
+	if err != nil {
+		return nil, 0, item, err
+	}
+	f, err = elfset.Open(bytes.NewReader(plain), int64(len(plain)), name)
+	return f, int64(len(b)), item, err
 }
 
 // decodeMetadata decodes the metadata of an open ELF file. A record that makes no sense costs that record, which is

@@ -64,7 +64,7 @@ func (c *checker) now(f *result, sub subject) (*fact.Prospect, fact.Reason) {
 		f.Reasons = append(f.Reasons, c.lock.Because())
 	}
 	f.refused(c.unmet(sub.disk))
-	load := either(c.lock, c.byKernel(sub.disk))
+	load := either(c.lock, c.running(c.byKernel(sub.disk)))
 	var ways []way
 	if c.hasDevmatch(sub.disk) {
 		ways = append(ways, way{WayDevmatch, either(load, c.devmatch(f.name))})
@@ -102,7 +102,7 @@ func (c *checker) accepts(d *diskFile) fact.Answer {
 	}
 	unmet := c.unmet(d)
 	if len(unmet) == 0 {
-		return fact.Passes(d.installed())
+		return c.linked(d)
 	}
 	if unread := c.unread1(); unread != "" && unmet[0].Name != kernelName {
 		return fact.Unsure(ReasonUnmet, errMissing(unmet[0]).Error()+"; not every file was read: "+unread)

@@ -11,6 +11,8 @@ type dynamic struct {
 	off, size         uint64
 	rela, relaSize    uint64
 	rel, relSize      uint64
+	plt, pltSize      uint64 // relocations of the same kind as pltKind says: DT_RELA or DT_REL
+	pltKind           elf.DynTag
 	symtab            section // as if it were a section; size 0 when there is none
 	strtab            section
 	done              bool
@@ -57,6 +59,12 @@ func (d *dynamic) set(tag elf.DynTag, v uint64) {
 		d.rel = v
 	case elf.DT_RELSZ:
 		d.relSize = v
+	case elf.DT_JMPREL:
+		d.plt = v
+	case elf.DT_PLTRELSZ:
+		d.pltSize = v
+	case elf.DT_PLTREL:
+		d.pltKind = elf.DynTag(v)
 	case elf.DT_SYMTAB:
 		d.symAddr = v
 	case elf.DT_STRTAB:

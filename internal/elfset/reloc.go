@@ -195,19 +195,12 @@ func (r *relocs) readDynamic(t *relocTable) {
 		t.err = err
 		return
 	}
-	for _, tab := range []struct {
-		addr, size uint64
-		rela       bool
-	}{{d.rela, d.relaSize, true}, {d.rel, d.relSize, false}} {
-		if tab.size == 0 {
-			continue
+	for _, tab := range d.tables()[:2] {
+		off, err := r.file.tableAt(tab)
+		if err == nil && tab.size > 0 {
+			err = r.read(t, off, tab.size, tab.rela, -1)
 		}
-		a, ok := r.file.find(tab.addr)
-		if !ok || tab.addr-a.addr >= a.fill || tab.size > a.fill-(tab.addr-a.addr) {
-			t.err = r.file.bad("dynamic", 0, "relocation table at %#x is in no segment", tab.addr)
-			return
-		}
-		if err := r.read(t, a.off+tab.addr-a.addr, tab.size, tab.rela, -1); err != nil {
+		if err != nil {
 			t.err = err
 			return
 		}
@@ -226,6 +219,17 @@ func (r *relocs) read(t *relocTable, off, size uint64, rela bool, symtab int32) 
 		return f.bad("relocations", off, "%v: more bytes of them than the file has", errRelocs)
 	}
 	r.budget -= size
+	return f.relocations(off, size, rela, func(e reloc, typ uint32) error {
+		e.symtab = symtab
+		if e.kind = kindOf(f.Machine, typ); e.kind != relocIgnored {
+			t.entries = append(t.entries, e)
+		}
+		return nil
+	})
+}
+
+// relocations calls each for the entries of a table, with their types, until it returns an error.
+func (f *File) relocations(off, size uint64, rela bool, each func(e reloc, typ uint32) error) error {
 	ptr := f.PtrSize()
 	step := uint64(2 * ptr)
 	if rela {
@@ -237,7 +241,7 @@ func (r *relocs) read(t *relocTable, off, size uint64, rela bool, symtab int32) 
 			return err
 		}
 		h := fields{b, f.Order, ptr, 0}
-		e := reloc{offset: h.word(), symtab: symtab, inside: !rela}
+		e := reloc{offset: h.word(), inside: !rela}
 		info := h.word()
 		typ := uint32(info & 0xff)
 		e.sym = uint32(info >> 8)
@@ -250,8 +254,8 @@ func (r *relocs) read(t *relocTable, off, size uint64, rela bool, symtab int32) 
 				e.addend = int64(int32(e.addend))
 			}
 		}
-		if e.kind = kindOf(f.Machine, typ); e.kind != relocIgnored {
-			t.entries = append(t.entries, e)
+		if err := each(e, typ); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -291,6 +295,7 @@ func (f *File) symbolAddr(tab section, s symbol) (uint64, error) {
 // A symbol is one entry of a symbol table.
 type symbol struct {
 	name  uint32
+	bind  elf.SymBind
 	shndx uint32
 	value uint64
 }
@@ -325,13 +330,15 @@ func (f *File) symbol(tab section, i uint64) (symbol, error) {
 	h := fields{b, f.Order, f.PtrSize(), 0}
 	s := symbol{name: h.u32()}
 	if f.Class == elf.ELFCLASS64 {
-		h.u16() // st_info, st_other
+		s.bind = elf.ST_BIND(b[4]) // st_info, and st_other
+		h.u16()
 		s.shndx = uint32(h.u16())
 		s.value = h.word()
 		return s, nil
 	}
 	s.value = h.word()
 	h.u32() // st_size
+	s.bind = elf.ST_BIND(b[12])
 	h.u16()
 	s.shndx = uint32(h.u16())
 	return s, nil

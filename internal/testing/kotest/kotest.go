@@ -27,6 +27,10 @@ type KLD struct {
 	NoSections bool
 	// BuildID is the GNU build-id note; none when empty.
 	BuildID []byte
+	// Defines and Needs are the global symbols that the file defines, and that its relocations need of others.
+	Defines, Needs []string
+	// NeedsWeak are weak ones, which nobody has to define.
+	NeedsWeak []string
 }
 
 // Order is a byte order that can be written in.

@@ -108,6 +108,9 @@ func (m *image) relocatable(set int) []byte {
 	for sec := dataSec; sec <= setSec; sec++ {
 		syms = w.symbol(syms, 0, 3, uint16(sec), 0) // STT_SECTION
 	}
+	strs := []byte{0}
+	syms, strs, rels := w.globals(syms, strs, setSec+1, abs)
+	dataRel = append(dataRel, rels...)
 	relName, relType := ".rela", elf.SHT_RELA
 	if !m.k.rela() {
 		relName, relType = ".rel", elf.SHT_REL
@@ -121,10 +124,31 @@ func (m *image) relocatable(set int) []byte {
 		{name: relName + "set_modmetadata_set", typ: relType, data: setRel, link: 6,
 			info: setSec, align: 8, ent: relSize},
 		{name: ".symtab", typ: elf.SHT_SYMTAB, data: syms, link: 7, info: setSec + 1, align: 8, ent: symSize},
-		{name: ".strtab", typ: elf.SHT_STRTAB, data: []byte{0}, align: 1},
+		{name: ".strtab", typ: elf.SHT_STRTAB, data: strs, align: 1},
 	}
 	w.note()
 	return w.file(nil)
+}
+
+// globals adds the symbols that the file defines and needs to a table of n symbols, and returns a relocation for each
+// that it needs, of an address that nothing else asks for.
+func (w *writer) globals(syms, strs []byte, n int, abs uint32) (newSyms, newStrs, rels []byte) {
+	k := w.m.k
+	for _, list := range []struct {
+		names []string
+		info  byte
+		shndx uint16
+	}{{k.Defines, 0x10, 1}, {k.Needs, 0x10, 0}, {k.NeedsWeak, 0x20, 0}} {
+		for _, name := range list.names {
+			syms = w.symbol(syms, uint32(len(strs)), list.info, list.shndx, 0)
+			strs = append(append(strs, name...), 0)
+			if list.shndx == 0 {
+				rels = w.reloc(rels, base-8, uint32(n), abs, 0)
+			}
+			n++
+		}
+	}
+	return syms, strs, rels
 }
 
 func (w *writer) note() {
@@ -167,6 +191,9 @@ func (m *image) linked(set int) []byte {
 	syms := w.symbol(nil, 0, 0, 0, 0)
 	syms = w.symbol(syms, 1, 0x10, 1, uint64(base+set))
 	syms = w.symbol(syms, 29, 0x10, 1, uint64(base+end))
+	abs, _ := m.k.types()
+	syms, strs, more := w.globals(syms, strs, 3, abs)
+	rels = append(more, rels...)
 	relAt := len(m.b)
 	m.b = append(m.b, rels...)
 	m.align(8)
@@ -176,8 +203,12 @@ func (m *image) linked(set int) []byte {
 	m.b = append(m.b, strs...)
 	m.align(8)
 	hashAt := len(m.b)
-	for _, v := range []uint32{1, 3, 1, 0, 2, 0} { // one bucket: a chain of all symbols
+	n := uint32(len(syms) / symSize)
+	for _, v := range []uint32{1, n, 1, 0} { // one bucket: a chain of all symbols
 		m.u32(v)
+	}
+	for i := uint32(2); i <= n; i++ {
+		m.u32(i % n)
 	}
 	m.align(8)
 	dynAt := len(m.b)
