@@ -251,6 +251,12 @@ func FuzzMetadata(f *testing.F) {
 			return
 		}
 		var r fact.Report
+		item := r.Budget.Item(int64(len(b)))
+		names, err := e.Needed(item)
+		if err != nil && names != nil {
+			t.Fatal("value and error", names, err)
+		}
+		_ = e.Defined(item, func(string) error { return nil })
 		m, err := decodeMetadata(e, &r)
 		if (m == nil) == (err == nil) {
 			t.Fatal("value and error", m, err)

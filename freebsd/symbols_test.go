@@ -36,8 +36,8 @@ func providing(name, symbol string, klds ...string) []byte {
 	return k.Bytes()
 }
 
-// TestSymbols looks for the symbols that a kld needs where the kernel's linker looks: in the file, in the kernel and in
-// the files that it depends on itself (kern_linker.c, linker_file_lookup_symbol_internal; link_elf.c and link_elf_obj.c,
+// TestSymbols looks for the symbols that a kld needs where the kernel's linker looks: in the file, the kernel and the
+// files that it depends on itself (kern_linker.c, linker_file_lookup_symbol_internal; link_elf.c and link_elf_obj.c,
 // relocate_file).
 func TestSymbols(t *testing.T) {
 	kernel := func(like kotest.KLD, symbols ...string) []byte {

@@ -63,6 +63,15 @@ func binaryBombs() []Bomb {
 				Num: uint32(n)}}
 			return k.Bytes()
 		}, Small: 500, Big: 200_000},
+		{Name: "kld of symbols", Of: BSDImage, Path: "boot/kernel/a.ko", Make: func(n int) []byte {
+			k := kotest.AMD64()
+			k.Modules = []kotest.Module{{Record: "a", Name: "a"}}
+			for i := range n {
+				k.Needs = append(k.Needs, "__start_"+number(i)) // which may be that of a section
+				k.Defines = append(k.Defines, number(i))
+			}
+			return k.Bytes()
+		}, Small: 100, Big: 10_000},
 		{Name: "packed kld of zeros", Of: BSDFile, Path: "a.ko.gz", Make: func(n int) []byte {
 			k := kotest.AMD64()
 			k.Modules = []kotest.Module{{Record: "a", Name: "a"}}
