@@ -282,6 +282,10 @@ func TestConfigurations(t *testing.T) {
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) { c.check(t, root, k.Release) })
 	}
+	t.Logf("lines that do nothing, tried: %v", lintsProven)
+	if len(lintsProven) < 5 {
+		t.Errorf("only %v", lintsProven)
+	}
 }
 
 // modprobeRoot makes a root with a kernel's modules and modprobe.
@@ -372,6 +376,7 @@ func (c configuration) check(t *testing.T, root, release string) {
 	c.compareConfig(t, root, release)
 	c.compareResolve(t, live, root, release)
 	c.comparePlan(t, live, root, release)
+	c.compareLint(t, live, root, release)
 	c.compareVerdict(t, root, release)
 }
 
@@ -531,3 +536,52 @@ func (c configuration) compareVerdict(t *testing.T, root, release string) {
 		}
 	}
 }
+
+// compareLint takes each line away that is said to do nothing, and asks modprobe again: the answers stay.
+func (c configuration) compareLint(t *testing.T, s *lkm.System, root, release string) {
+	t.Helper()
+	config, err := s.Lint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, idle := range config.Idle {
+		code := idle.Reason.Code
+		if idle.Line == 0 || code == modprobe.IdleExtraNames || code == modprobe.IdleCarriageReturn ||
+			!strings.HasPrefix(idle.File, "/etc/modprobe.d/") {
+			continue
+		}
+		file := filepath.Join(root, idle.File)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\\") {
+			continue // the line begins further up
+		}
+		lines := strings.Split(string(text), "\n")
+		queries := []string{c.query}
+		if words := strings.Fields(idle.Text); len(words) > 1 && !strings.ContainsAny(words[1], "*?[-") {
+			queries = append(queries, words[1])
+		}
+		ask := func() (answers []string) {
+			for _, query := range queries {
+				for _, option := range []string{"-v", "-b", "-r"} {
+					out, err := runModprobe(t, root, release, "-n", "-v", option, query)
+					answers = append(answers, fmt.Sprint(out, err))
+				}
+			}
+			return answers
+		}
+		with := ask()
+		lines[idle.Line-1] = ""
+		writeFile(t, file, []byte(strings.Join(lines, "\n")))
+		if without := ask(); code != modprobe.IdleNoModule && !slices.Equal(with, without) {
+			t.Errorf("%s:%d %q (%s): with it %q, without it %q", idle.File, idle.Line, idle.Text, code, with, without)
+		}
+		writeFile(t, file, text)
+		lintsProven[code]++
+	}
+}
+
+// lintsProven counts the lines that were tried, by code.
+var lintsProven = make(map[string]int)

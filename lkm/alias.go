@@ -109,6 +109,12 @@ type (
 	View = fact.View
 	// Step is one thing that loading a module would do. See [fact.Step].
 	Step = fact.Step
+	// Config is the configuration of a system's module loader. See [fact.Config].
+	Config = fact.Config
+	// Setting is one line of a [Config]. See [fact.Setting].
+	Setting = fact.Setting
+	// IdleLine is a line of a [Config] that does nothing, with the reason. See [fact.IdleLine].
+	IdleLine = fact.IdleLine
 )
 
 // What a System asks.

@@ -22,6 +22,7 @@ type backend interface {
 	resolve(ctx context.Context, alias string, r *fact.Report) ([]Module, error)
 	plan(ctx context.Context, query string, r *fact.Report) ([]Step, error)
 	policy(ctx context.Context, r *fact.Report) (*Policy, error)
+	config(ctx context.Context, lint bool, r *fact.Report) (*Config, error)
 	check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
 	comparesFiles() bool
 	fileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)

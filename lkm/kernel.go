@@ -60,6 +60,10 @@ type (
 	enforcer interface {
 		Policy(ctx context.Context, r *fact.Report) (*Policy, error)
 	}
+	// A configurer returns the configuration of the system's own loader; with lint, also the lines that do nothing.
+	configurer interface {
+		Config(ctx context.Context, lint bool, r *fact.Report) (*Config, error)
+	}
 	// A checker answers for each module that the query means, and once if it means none.
 	checker interface {
 		Check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
@@ -194,6 +198,13 @@ func (a *adapter[Own]) plan(ctx context.Context, query string, r *fact.Report) (
 func (a *adapter[Own]) policy(ctx context.Context, r *fact.Report) (*Policy, error) {
 	if k, ok := a.kernel.(enforcer); ok {
 		return k.Policy(ctx, r)
+	}
+	return nil, a.err()
+}
+
+func (a *adapter[Own]) config(ctx context.Context, lint bool, r *fact.Report) (*Config, error) {
+	if k, ok := a.kernel.(configurer); ok {
+		return k.Config(ctx, lint, r)
 	}
 	return nil, a.err()
 }

@@ -23,6 +23,7 @@ type catalog struct {
 	lost    error // what could not be read of the machine as a whole
 	byID    map[string]int
 	byName  map[string][]int
+	soft    map[string][]edge // what modprobe loads beside a module, of the modules in a tree
 }
 
 // catalog looks at all of the machine that can be seen: what is loaded, compiled in and on disk.

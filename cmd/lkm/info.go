@@ -31,6 +31,8 @@ a .nlm, of any system on any other.`,
 	}
 	list := ""
 	c.RunE = func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args, list) }
+	c.Flags().StringVarP(&a.flags.field, "field", "F", "", "print only this `FIELD`, a value a line: "+
+		"a word of modinfo, such as license or parm, or a JSON name, such as signature.status")
 	c.Flags().StringVar(&list, "blocklist", "", "say which rules of a block list name a driver: `FILE` as for list; "+
 		"exit 1 if any (Windows)")
 	a.commonFlags(c)
@@ -123,10 +125,18 @@ func (a *app) readFile(ctx context.Context, name string, more lkm.Detail) ([]lkm
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	for i := range modules {
+		if modules[i].Path == file { // a file by itself is where it was given
+			modules[i].Path = name
+		}
+	}
 	return modules, nil
 }
 
 func (a *app) writeInfo(modules []lkm.Module) error {
+	if a.flags.field != "" {
+		return a.writeField(modules, a.flags.field)
+	}
 	switch a.flags.format {
 	case "json":
 		if modules == nil {

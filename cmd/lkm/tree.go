@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,8 @@ type node struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
 	State string `json:"state,omitzero"`
+	// Soft is set for what is loaded with the module above, but not needed by it: softdep_pre, softdep_post.
+	Soft string `json:"soft,omitzero"`
 	// Missing is set for a name that no module has.
 	Missing bool `json:"missing,omitzero"`
 	// Seen is set where the module stands further up already, with what is below it.
@@ -93,18 +96,41 @@ func (a *app) relations(ctx context.Context, names []string, reverse bool) (*cat
 	if err != nil {
 		return nil, err
 	}
-	var wanted map[string]bool
-	if known.os == lkm.Linux {
-		wanted = known.reachable(names, reverse)
-	}
-	if wanted == nil {
+	if known.os != lkm.Linux {
 		return a.catalog(ctx, lkm.DetailFiles, nil)
 	}
-	return a.catalog(ctx, lkm.DetailFiles, func(m *lkm.Module) bool { return wanted[m.Name] })
+	sys, err := a.open(0)
+	if err != nil {
+		return nil, err
+	}
+	defer sys.Close()
+	soft, softLost := readSoftdeps(ctx, sys)
+	if soft == nil {
+		soft = &softdeps{found: make(map[string][]edge)}
+	}
+	whole, err := a.relationsOf(ctx, known, names, reverse, soft)
+	if err == nil {
+		whole.soft, whole.lost = soft.found, errors.Join(whole.lost, softLost)
+	}
+	return whole, err
+}
+
+// relationsOf reads the files of the modules in the trees of names, as far as it is known which those are.
+func (a *app) relationsOf(
+	ctx context.Context, known *catalog, names []string, reverse bool, soft *softdeps,
+) (*catalog, error) {
+	if wanted := known.reachable(names, reverse, soft); wanted != nil {
+		return a.catalog(ctx, lkm.DetailFiles, func(m *lkm.Module) bool { return wanted[m.Name] })
+	}
+	whole, err := a.catalog(ctx, lkm.DetailFiles, nil)
+	if err == nil {
+		whole.reachable(names, reverse, soft)
+	}
+	return whole, err
 }
 
 // reachable returns the names of all modules in the trees of names; nil when that is not known.
-func (c *catalog) reachable(names []string, reverse bool) map[string]bool {
+func (c *catalog) reachable(names []string, reverse bool, soft *softdeps) map[string]bool {
 	users := c.neededBy()
 	reached := make(map[string]bool)
 	var open []string
@@ -119,6 +145,7 @@ func (c *catalog) reachable(names []string, reverse bool) map[string]bool {
 			open = append(open, m.Name)
 		}
 	}
+	whole := true
 	for len(open) > 0 {
 		name := open[len(open)-1]
 		open = open[:len(open)-1]
@@ -128,36 +155,52 @@ func (c *catalog) reachable(names []string, reverse bool) map[string]bool {
 		reached[name] = true
 		if reverse {
 			open = append(open, users[name]...)
+			continue
 		}
 		for _, i := range c.byName[name] {
-			if reverse {
-				continue
-			}
-			if unknown(&c.modules[i]) {
-				return nil
-			}
+			whole = whole && !unknown(&c.modules[i])
 			open = append(open, c.modules[i].Requires...)
 		}
+		for _, e := range soft.of(name) {
+			open = append(open, e.name)
+		}
+	}
+	if !whole {
+		return nil
 	}
 	return reached
 }
 
+// below returns what the tree shows below a module.
+func (c *catalog) below(m *lkm.Module, users map[string][]string) []edge {
+	names := users[m.Name]
+	if users == nil {
+		names = needs(m)
+	}
+	edges := make([]edge, 0, len(names))
+	for _, name := range names {
+		edges = append(edges, edge{name: name})
+	}
+	if users == nil {
+		edges = append(edges, c.soft[m.Name]...)
+	}
+	return edges
+}
+
 // tree makes the tree below a module. What is below a module is shown where it comes up first.
 func (c *catalog) tree(root *lkm.Module, reverse bool) *node {
-	next := needs
+	var users map[string][]string
 	if reverse {
-		users := c.neededBy()
-		next = func(m *lkm.Module) []string { return users[m.Name] }
+		users = c.neededBy()
 	}
 	type step struct {
 		parent *node
-		name   string
+		edge   edge
 	}
 	var open []step
 	push := func(n *node, m *lkm.Module) {
-		names := next(m)
-		for i := len(names) - 1; i >= 0; i-- {
-			open = append(open, step{n, names[i]})
+		for _, e := range slices.Backward(c.below(m, users)) {
+			open = append(open, step{n, e})
 		}
 	}
 	top := nodeOf(root)
@@ -166,21 +209,22 @@ func (c *catalog) tree(root *lkm.Module, reverse bool) *node {
 	for len(open) > 0 {
 		s := open[len(open)-1]
 		open = open[:len(open)-1]
-		at := c.byName[s.name]
-		if len(at) == 0 && s.name == "kernel" && isKld(root) { // of an image: it provides what needs it
-			s.parent.Nodes = append(s.parent.Nodes, &node{ID: string(root.Kind) + ":kernel", Name: s.name,
+		at := c.byName[s.edge.name]
+		if len(at) == 0 && s.edge.name == "kernel" && isKld(root) { // of an image: it provides what needs it
+			s.parent.Nodes = append(s.parent.Nodes, &node{ID: string(root.Kind) + ":kernel", Name: s.edge.name,
 				State: string(lkm.StateBuiltin)})
 			continue
 		}
 		if len(at) == 0 {
-			s.parent.Nodes = append(s.parent.Nodes, &node{Name: s.name, Missing: true})
+			s.parent.Nodes = append(s.parent.Nodes, &node{Name: s.edge.name, Soft: s.edge.soft, Missing: true})
 			continue
 		}
 		m := &c.modules[at[0]]
 		n := nodeOf(m)
+		n.Soft = s.edge.soft
 		s.parent.Nodes = append(s.parent.Nodes, n)
 		if seen[m.ID] {
-			n.Seen = len(next(m)) > 0
+			n.Seen = len(c.below(m, users)) > 0
 			continue
 		}
 		seen[m.ID] = true
@@ -220,15 +264,19 @@ func writeTree(w io.Writer, top *node) {
 }
 
 func (n *node) text() string {
+	text := n.Name
 	switch {
 	case n.Missing:
-		return n.Name + "  (no such module)"
+		text += "  (no such module)"
 	case n.Seen:
-		return n.Name + "  (above)"
+		text += "  (above)"
 	case n.State != string(lkm.StateLoaded) && n.State != "":
-		return n.Name + "  " + n.State
+		text += "  " + n.State
 	}
-	return n.Name
+	if n.Soft != "" {
+		text += "  " + strings.ReplaceAll(n.Soft, "_", " ")
+	}
+	return text
 }
 
 // writeDot prints the trees as one graph, each edge once, from what needs to what is needed.
@@ -241,19 +289,23 @@ func writeDot(w io.Writer, roots []*node, reverse bool) {
 	for len(open) > 0 {
 		n := open[len(open)-1]
 		open = open[:len(open)-1]
-		edge := func(line string) {
+		say := func(line string) {
 			if !seen[line] {
 				seen[line] = true
 				fmt.Fprintln(w, "\t"+line+";")
 			}
 		}
-		edge(quote(n.Name))
+		say(quote(n.Name))
 		for _, below := range n.Nodes {
 			from, to := n.Name, below.Name
 			if reverse {
 				from, to = to, from
 			}
-			edge(quote(from) + " -> " + quote(to))
+			style := ""
+			if below.Soft != "" {
+				style = " [style=dashed]"
+			}
+			say(quote(from) + " -> " + quote(to) + style)
 		}
 		for _, below := range slices.Backward(n.Nodes) {
 			open = append(open, below)

@@ -60,9 +60,10 @@ type Config struct {
 	// Files are the files that were read, in order.
 	Files []string
 
-	problems []fact.Problem // lines that make no sense and are ignored, and files that could not be read
-	unread   bool           // a file could not be read
-	item     *fact.Item     // of the file that is being read
+	problems []fact.Problem  // lines that make no sense and are ignored, and files that could not be read
+	ignored  []fact.IdleLine // the lines among problems
+	unread   bool            // a file could not be read
+	item     *fact.Item      // of the file that is being read
 }
 
 // directiveSize is the memory that a Directive takes beside its texts, in bytes.
@@ -134,7 +135,7 @@ func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]
 	part.parse(b, file)
 	seen[id] = len(part.Options) > 0
 	if again {
-		part = Config{Options: part.Options, problems: part.problems, unread: part.unread}
+		part = Config{Options: part.Options, problems: part.problems, ignored: part.ignored, unread: part.unread}
 	}
 	c.add(&part)
 }
@@ -152,6 +153,7 @@ func (c *Config) add(o *Config) {
 	}
 	c.unread = c.unread || o.unread
 	c.problems = append(c.problems, o.problems[:min(len(o.problems), maxConfigLost-len(c.problems))]...)
+	c.ignored = append(c.ignored, o.ignored[:min(len(o.ignored), maxConfigLost-len(c.ignored))]...)
 }
 
 func (c *Config) lose(err error) {
@@ -159,6 +161,15 @@ func (c *Config) lose(err error) {
 	c.unread = c.unread || p.Code != fact.CodeMalformed
 	if len(c.problems) < maxConfigLost {
 		c.problems = append(slices.Clip(c.problems), p) // copies of a Config share the rest
+	}
+}
+
+// ignore notes a line that makes no sense.
+func (c *Config) ignore(line, file string, number int, err error) {
+	c.lose(&fact.ParseError{Source: file, Line: number, Reason: err.Error()})
+	if len(c.ignored) < maxConfigLost {
+		c.ignored = append(slices.Clip(c.ignored), fact.IdleLine{Text: escape.UTF8(line), File: file, Line: number,
+			Reason: fact.Reason{Code: IdleIgnored, Text: strings.TrimPrefix(err.Error(), "ignored: ")}})
 	}
 }
 
@@ -322,7 +333,7 @@ func (c *Config) parse(text []byte, file string) {
 			return
 		}
 		if err != nil {
-			c.lose(&fact.ParseError{Source: file, Line: lines.number, Reason: err.Error()})
+			c.ignore(lines.line, file, lines.number, err)
 		}
 	}
 }
