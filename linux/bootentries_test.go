@@ -62,6 +62,10 @@ func TestDefaultEntry(t *testing.T) {
 			loaderVar("Info"): efiText(sd), loaderVar("EntryDefault"): "\x07\x00"}, "b-6"},
 		{"grub's saved entry", map[string]string{"boot/grub/grubenv": "saved_entry=b-6\n"}, "b-6"},
 		{"grub's saved title", map[string]string{"boot/grub/grubenv": "saved_entry=More>Old one\n"}, "a"},
+		{"extlinux", map[string]string{"boot/extlinux/extlinux.conf": "default l2\nlabel l1\nkernel /vmlinuz-6\n" +
+			"label l2\nkernel /vmlinuz-6\nappend x\n"}, "l2"},
+		{"syslinux, in the menu", map[string]string{"boot/syslinux/syslinux.cfg": "DEFAULT vesamenu.c32\nLABEL l1\n" +
+			"MENU DEFAULT\nKERNEL /vmlinuz-6\nLABEL l2\nKERNEL /vmlinuz-6\nAPPEND x\n"}, "l1"},
 		{"a number of an entry", map[string]string{"boot/grub/grub.cfg": "set default=\"1\"\nmenuentry 'x' {\n" +
 			"linux /vmlinuz-6\n}\nmenuentry 'y' {\nlinux /vmlinuz-6 b\n}\n"}, "y"},
 	} {
@@ -91,6 +95,42 @@ func loaderVar(name string) string {
 // efiText is the file of a variable that holds a text.
 func efiText(text string) string {
 	return "\x07\x00\x00\x00" + string(utf16text.Encode(text+"\x00"))
+}
+
+// TestAppendBeforeLabels: syslinux takes the "append" line before the first label for labels without their own, U-Boot
+// does not.
+func TestAppendBeforeLabels(t *testing.T) {
+	const always, label = "APPEND module_blacklist=lone\n", "LABEL a\nLINUX /vmlinuz-6\n"
+	for _, tt := range []struct {
+		file, text string
+		want       fact.VerdictOutcome
+	}{
+		{"boot/syslinux/syslinux.cfg", always + label, fact.VerdictBlocked},
+		{"boot/syslinux/syslinux.cfg", always + label + "APPEND quiet\n", fact.VerdictLoadable},
+		{"boot/syslinux/syslinux.cfg", always + label + "APPEND -\n", fact.VerdictLoadable},
+		{"boot/syslinux/syslinux.cfg", label + always, fact.VerdictBlocked},
+		{"boot/extlinux/extlinux.conf", always + label, fact.VerdictUnknown},
+		{"boot/extlinux/extlinux.conf", always + label + "APPEND quiet\n", fact.VerdictLoadable},
+	} {
+		v := checkOf(t, imageOf(map[string]string{"boot/loader/entries/a.conf": "-", tt.file: tt.text}), "lone")
+		if v.NextBoot.Outcome != tt.want {
+			t.Errorf("%q: %s, want %s", tt.text, outcomes(v), tt.want)
+		}
+	}
+}
+
+// TestWordsThatLoad: each word of a command line that loads a module at boot is a trigger.
+func TestWordsThatLoad(t *testing.T) {
+	for _, word := range []string{"modules=loop,lone", "modules_load=lone", "rd.modules_load=lone", "rd.driver.pre=lone",
+		"rd.driver.post=lone", "earlymodules=lone"} {
+		v := checkOf(t, imageOf(map[string]string{"boot/loader/entries/a.conf": "version 6\noptions " + word + "\n"}),
+			"lone")
+		if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool {
+			return r.Code == ReasonTriggerList && strings.HasPrefix(r.Text, strings.SplitAfter(word, "=")[0]+"lone")
+		}) {
+			t.Errorf("%s: %+v", word, v.Triggers)
+		}
+	}
 }
 
 // TestNearMisses: a line that names the module and does not count says why.

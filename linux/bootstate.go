@@ -103,6 +103,7 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 	}
 	known := e.File != "" && !b.checker.setup.Fallback
 	for i, line := range nextCmdlines(b.policy, e, known) {
+		line = b.withBootconfig(e, line)
 		if i > 0 && !doubt.Applies() {
 			doubt = fact.UnsureOf(fact.Reason{Code: ReasonBootEntry, File: slash(e.File), Line: e.Line,
 				Text:   "how the boot loader's words and those that the kernel was built with come together is not known",
@@ -117,6 +118,30 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 			b.states = append(b.states, s)
 		}
 	}
+}
+
+// withBootconfig returns the command line with the words of the bootconfig behind the entry's initial file system, which
+// the kernel puts in front if it is told to look for one (setup_boot_config, setup_command_line). Of one that cannot be
+// read, initialOf says so.
+func (b *bootStates) withBootconfig(e, line boot.Entry) boot.Entry {
+	asks := slices.ContainsFunc(line.Words, func(w boot.Word) bool { return w.Key == "bootconfig" })
+	if !b.policy.is("CONFIG_BOOT_CONFIG", "y") || !asks && !b.policy.is("CONFIG_BOOT_CONFIG_FORCE", "y") {
+		return line
+	}
+	c := b.checker
+	lost := c.report.Part()
+	plan := c.setup.Initial(c.machine.FS, e, c.machine.Release, lost)
+	if len(plan.Sets) != 1 {
+		return line
+	}
+	i, err := c.machine.Initramfs.read(c.machine.FS, plan.Sets[0], lost)
+	if err != nil || i.Bootconfig == "" {
+		return line
+	}
+	if text, ok := boot.BootconfigWords(i.Bootconfig); ok {
+		line.Text, line.Words = text+line.Text, slices.Concat(boot.ParseCmdline(text), line.Words)
+	}
+	return line
 }
 
 // addElsewhere adds the states of an entry that starts another root.

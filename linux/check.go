@@ -380,6 +380,7 @@ func (c *checker) resultNext(t target) result {
 			r.because = lacking[0]
 		}
 	}
+	r.addReason(c.regenerated(t)...)
 	if c.kexec.Applies() && fact.VerdictUnknown.Worse(r.prospect.Outcome) {
 		r.set(fact.VerdictUnknown, r.word, c.kexec.Because())
 	}

@@ -63,6 +63,7 @@ const (
 	ReasonUnread           = "unread"               // a source that could know the name was not read
 	ReasonConfigUnread     = "config_unread"        // a part of modprobe's configuration was not read
 	ReasonModprobeProgram  = "modprobe_program"     // modprobe is a program that reads its configuration otherwise
+	ReasonRegenerated      = "regenerated"          // what the next run of a boot entries' generator would change
 	ReasonBootEntry        = "boot_entry"           // a boot entry that was not read, or may not start this kernel
 )
 

@@ -30,7 +30,7 @@ func Redactions() []string {
 //     the first in a row with the same; of dynamic debug's messages, all but the modules, and those
 //     likewise; /proc/vmallocinfo as a whole; of /proc/keys, every line that is not
 //     about the kernel's own keyrings and certificates; of grub.cfg, all but the commands that start a kernel
-//     or go on with another file.
+//     or go on with another file; of /etc/default/grub, all but the command lines.
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
@@ -74,6 +74,8 @@ func redactorOf(key string) func([]byte) []byte {
 		return byLine(redactKey)
 	case isGrubConfig(key):
 		return byLine(redactGrub)
+	case key == boot.GrubDefaults, path.Dir(key) == boot.GrubDefaults+".d":
+		return byLine(redactGrubDefaults)
 	case isCommandLine(key):
 		return byLine(redactCommandLine)
 	case isLoaderEntry(key):
@@ -111,7 +113,7 @@ func isCommandLine(key string) bool {
 	case "proc/cmdline", "etc/kernel/cmdline", "usr/lib/kernel/cmdline", "etc/cmdline":
 		return true
 	}
-	return path.Dir(key) == "etc/cmdline.d"
+	return path.Dir(key) == boot.CmdlineDir
 }
 
 // byLine makes a function for lines one for texts.
@@ -261,6 +263,19 @@ func isGrubConfig(key string) bool {
 		return false
 	}
 	return strings.HasPrefix(key, "boot/") || strings.HasPrefix(key, "efi/")
+}
+
+// redactGrubDefaults keeps of a line of /etc/default/grub a command line, the words of which are treated as such.
+func redactGrubDefaults(line []byte) []byte {
+	name, value, ok := bytes.Cut(line, []byte("="))
+	if !ok || !bytes.HasPrefix(bytes.TrimSpace(name), []byte("GRUB_CMDLINE_LINUX")) {
+		return nil
+	}
+	quote, value := []byte(nil), bytes.TrimSpace(value)
+	if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+		quote, value = value[:1], value[1:n-1]
+	}
+	return slices.Concat(name, []byte("="), quote, redactWords(value, 0), quote)
 }
 
 // redactGrub keeps the commands of a line that load a kernel or go on with another file. What is no

@@ -50,12 +50,17 @@ func TestRedactBootFiles(t *testing.T) {
 	for key, text := range map[string]string{
 		"boot/grub2/grubenv": "# GRUB Environment Block\n" +
 			"kernelopts=root=UUID=secret module_blacklist=a secret\n",
-		"boot/extlinux/extlinux.conf":    "label l\n  kernel /vmlinuz-1\n  APPEND root=secret module_blacklist=a\n",
-		"boot/firmware/cmdline.txt":      "root=secret module_blacklist=a\n",
-		"efi/EFI/Linux/a.efi":            "MZ secret",
-		"boot/initrd.img-6":              "secret",
-		"usr/lib/modules/6/initrd":       "secret",
-		"efi/EFI/fedora/grub.cfg":        "linux /vmlinuz root=secret module_blacklist=a\n",
+		"boot/extlinux/extlinux.conf": "label l\n  kernel /vmlinuz-1\n  APPEND root=secret module_blacklist=a\n",
+		"boot/firmware/cmdline.txt":   "root=secret module_blacklist=a\n",
+		"efi/EFI/Linux/a.efi":         "MZ secret",
+		"boot/initrd.img-6":           "secret",
+		"usr/lib/modules/6/initrd":    "secret",
+		"efi/EFI/fedora/grub.cfg":     "linux /vmlinuz root=secret module_blacklist=a\n",
+		"etc/default/grub": "# secret\nGRUB_TIMEOUT=5\nGRUB_PASSWORD=secret\n" +
+			"GRUB_CMDLINE_LINUX=\"root=secret secret module_blacklist=a\"\nGRUB_CMDLINE_LINUX_DEFAULT='x=\"secret a\"'\n" +
+			"GRUB_CMDLINE_LINUX+=\" a=secret \\\nb=secret\"\n",
+		"etc/default/grub.d/a.cfg":       "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=a k=secret\"\n",
+		"etc/cmdline.d/a.conf":           "root=secret module_blacklist=a\n",
 		"boot/grub/custom.cfg":           "linux /vmlinuz root=secret module_blacklist=a\n",
 		"boot/efi/loader/entries/a.conf": "options root=secret module_blacklist=a\n",
 	} {

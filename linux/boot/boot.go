@@ -456,40 +456,6 @@ func (r *bootReader) environment() *grubEnv {
 	return r.env
 }
 
-// extlinux reads the "append" line of each label, to which a "linux" or "kernel" line belongs.
-func (r *bootReader) extlinux(name, text string) {
-	var e Entry
-	kernel, options, n := "", "", 0
-	flush := func() {
-		if kernel != "" && !startsNoLinux(kernel) {
-			e.File = name
-			r.setRelease(&e, kernel, "")
-			r.fill(&e, options)
-			r.add(e)
-		}
-		e, kernel, options = Entry{}, "", ""
-	}
-	for line := range strings.Lines(text) {
-		n++
-		key, value, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), "\t", " "), " ")
-		value = strings.TrimSpace(value)
-		switch strings.ToLower(key) {
-		case "label":
-			flush()
-			e.Title = escape.UTF8(value)
-		case "linux", "kernel":
-			kernel = value
-		case "initrd":
-			r.initrds(&e, strings.Split(value, ","))
-		case "include", "config":
-			r.loseFor(name, n, value)
-		case "append":
-			options, e.Line = value, n
-		}
-	}
-	flush()
-}
-
 // bare reads a file that is nothing but a command line. The one that Raspberry Pi OS leaves in the old
 // place says that it moved.
 func (r *bootReader) bare(name, text string) {

@@ -35,6 +35,9 @@ type Initramfs struct {
 	Lists []modprobe.Setting
 	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
 	NoInstall bool
+	// Bootconfig is the text of the bootconfig behind the last file, which may add words to the kernel's command line
+	// ([BootconfigWords]); empty for none.
+	Bootconfig string
 	// FS is its root: the modules with their indexes, modprobe's configuration, and what leads to them. Opening
 	// a module's file reads Files again.
 	FS fs.FS
@@ -62,10 +65,14 @@ func lose(r *fact.Report, err error) { r.Problem(SourceInitramfs, "", "modules",
 func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader(names, report)
 	r.again = func(inner string) ([]byte, error) { return moduleOfInitramfs(fsys, names, inner) }
-	for _, name := range names {
+	config := ""
+	for i, name := range names {
 		data, err := readInitrd(fsys, name)
 		if err != nil {
 			return nil, err
+		}
+		if i == len(names)-1 {
+			data, config = cutBootconfig(data)
 		}
 		info, _ := fs.Stat(fsys, name)
 		r.item = report.Budget.File(hostfs.FileID(fsys, name, info), int64(len(data)))
@@ -74,6 +81,7 @@ func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs,
 		}
 	}
 	i := r.result()
+	i.Bootconfig = config
 	report.Append(r.report)
 	return i, nil
 }
@@ -83,8 +91,11 @@ func moduleOfInitramfs(fsys fs.FS, names []string, inner string) ([]byte, error)
 	report := &fact.Report{Budget: fact.NewBudget(0)} // of a later call
 	r := newInitramfsReader(names, report)
 	r.wanted = inner
-	for _, name := range names {
+	for i, name := range names {
 		data, err := readInitrd(fsys, name)
+		if i == len(names)-1 {
+			data, _ = cutBootconfig(data)
+		}
 		if err == nil {
 			r.item = report.Budget.Item(int64(len(data)))
 			err = r.parse(data, name)
@@ -113,7 +124,8 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 }
 
 // ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
-// each of which may be compressed. Problems and the error are those of ReadInitramfs.
+// each of which may be compressed. Problems and the error are those of ReadInitramfs. A bootconfig behind them is no
+// part of it.
 func ParseInitramfs(data []byte, name string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader([]string{name}, report)
 	r.item = report.Budget.Item(int64(len(data)))
