@@ -119,20 +119,6 @@ func TestAppendBeforeLabels(t *testing.T) {
 	}
 }
 
-// TestWordsThatLoad: each word of a command line that loads a module at boot is a trigger.
-func TestWordsThatLoad(t *testing.T) {
-	for _, word := range []string{"modules=loop,lone", "modules_load=lone", "rd.modules_load=lone", "rd.driver.pre=lone",
-		"rd.driver.post=lone", "earlymodules=lone"} {
-		v := checkOf(t, imageOf(map[string]string{"boot/loader/entries/a.conf": "version 6\noptions " + word + "\n"}),
-			"lone")
-		if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool {
-			return r.Code == ReasonTriggerList && strings.HasPrefix(r.Text, strings.SplitAfter(word, "=")[0]+"lone")
-		}) {
-			t.Errorf("%s: %+v", word, v.Triggers)
-		}
-	}
-}
-
 // TestNearMisses: a line that names the module and does not count says why.
 func TestNearMisses(t *testing.T) {
 	v := checkOf(t, imageOf(map[string]string{

@@ -356,13 +356,15 @@ func TestBuiltinByTheKernelItself(t *testing.T) {
 
 // TestWordsThatLoad: systemd and initial file systems load what the command line names.
 func TestWordsThatLoad(t *testing.T) {
-	v := checkOf(t, imageOf(map[string]string{options: "version 6\noptions modules-load=x,lone rd.driver.pre=net\n"}),
-		"lone")
-	if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool {
-		return r.Code == ReasonTriggerList && r.File == "/"+
-			options && r.Line == 2
-	}) {
-		t.Errorf("%+v", v.Triggers)
+	for _, word := range []string{"modules-load=x,lone", "modules=loop,lone", "rd.modules_load=lone",
+		"rd.driver.pre=lone", "rd.driver.post=lone", "earlymodules=lone"} {
+		text := "version 6\noptions " + word + " rd.driver.pre=net\n"
+		v := checkOf(t, imageOf(map[string]string{options: text}), "lone")
+		if !slices.ContainsFunc(v.Triggers, func(r fact.Reason) bool {
+			return r.Code == ReasonTriggerList && r.File == "/"+options && r.Line == 2
+		}) {
+			t.Errorf("%s: %+v", word, v.Triggers)
+		}
 	}
 }
 

@@ -22,7 +22,8 @@ func TestRegenerated(t *testing.T) {
 		want    string // how the remark ends, or a part of it; empty for none
 	}{
 		{"grub would add it", map[string]string{grub: plain,
-			"etc/default/grub": "GRUB_CMDLINE_LINUX=\"module_blacklist=lone\"\n"}, fact.VerdictLoadable, "grub-mkconfig adds it"},
+			"etc/default/grub": "GRUB_CMDLINE_LINUX=\"module_blacklist=lone\"\n"}, fact.VerdictLoadable,
+			"grub-mkconfig adds it"},
 		{"to all but the recovery's", map[string]string{grub: listed + "linux /vmlinuz-6 single\n",
 			"etc/default/grub": "GRUB_CMDLINE_LINUX_DEFAULT='module_blacklist=lone'\n"}, fact.VerdictLoadable, ""},
 		{"also to the recovery's", map[string]string{grub: listed + "linux /vmlinuz-6 single\n",

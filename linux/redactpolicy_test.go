@@ -57,7 +57,8 @@ func TestRedactBootFiles(t *testing.T) {
 		"usr/lib/modules/6/initrd":    "secret",
 		"efi/EFI/fedora/grub.cfg":     "linux /vmlinuz root=secret module_blacklist=a\n",
 		"etc/default/grub": "# secret\nGRUB_TIMEOUT=5\nGRUB_PASSWORD=secret\n" +
-			"GRUB_CMDLINE_LINUX=\"root=secret secret module_blacklist=a\"\nGRUB_CMDLINE_LINUX_DEFAULT='x=\"secret a\"'\n" +
+			"GRUB_CMDLINE_LINUX=\"root=secret secret module_blacklist=a\"\n" +
+			"GRUB_CMDLINE_LINUX_DEFAULT='x=\"secret a\"'\n" +
 			"GRUB_CMDLINE_LINUX+=\" a=secret \\\nb=secret\"\n",
 		"etc/default/grub.d/a.cfg":       "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=a k=secret\"\n",
 		"etc/cmdline.d/a.conf":           "root=secret module_blacklist=a\n",

@@ -20,11 +20,13 @@ func TestBootconfigWords(t *testing.T) {
 		"kernel.a = 'x;y' ; init.b = 1; kernel.c.d = \"q\"":     `a="x;y" c.d="q" `,
 		"kernel.a = 1\nkernel.a := 2\nkernel.a += 3":            `a="2" a="3" `,
 		"kernel { a = 1 }\nkernel { b { c = 2 } }":              `a="1" b.c="2" `,
-		"kernel.a =\nkernel.b\n":                                `a="kernel.b" `, // the kernel looks for a value behind the line's end
+		"kernel.a =\nkernel.b\n":                                `a="kernel.b" `,
 		"kernel.a = # no value yet\n 1\n":                       `a="1" `,
 		"other = 1\n":                                           "",
 		"kernel.a = 1\nkernel.a = 2\n":                          "!",
-		"kernel.a + 2\n":                                        "!", "kernel { a = 1": "!", "a = 1 }": "!", "kernel.a! = 1\n": "!", "kernel.a = \"x\n": "!",
+		"kernel.a + 2\n":                                        "!",
+		"kernel { a = 1":                                        "!", "a = 1 }": "!",
+		"kernel.a! = 1\n": "!", "kernel.a = \"x\n": "!",
 		"kernel.a = \"x\" y\n": "!", "kernel.a = \x01\n": "!", "kernel..a = 1\n": "!",
 		strings.Repeat("a {", 20) + strings.Repeat("}", 20): "!", strings.Repeat("a;", maxBootconfig): "!",
 	} {
