@@ -19,10 +19,10 @@ var blocklistKeys = []string{FactModuleBlacklist, "modprobe.blacklist"}
 // regenerated returns what the next run of a tool that makes boot entries would change for the module. It decides
 // nothing: the next boot has what stands in the entries.
 func (c *checker) regenerated(t target) (reasons []fact.Reason) {
-	if c.setup.Fallback || c.machine.Deployment != "" {
+	entries := c.setup.For(c.machine.Release)
+	if len(entries) == 0 || c.setup.Fallback || c.machine.Deployment != "" {
 		return nil // entries are made from that file, or not by these tools
 	}
-	entries := c.setup.For(c.machine.Release)
 	for _, g := range boot.ReadGenerators(c.machine.FS, c.other) { // what could not be read only costs a remark
 		made := slices.DeleteFunc(slices.Clone(entries), func(e boot.Entry) bool {
 			return (path.Ext(e.File) == ".cfg") != (g.File == boot.GrubDefaults)

@@ -64,8 +64,10 @@ func (c *checker) targets(query string) (targets []target, command *modprobe.Dir
 	if targets = c.targetsOf(matches, name); targets != nil {
 		return targets, command, nil
 	}
-	if matches != nil {
-		return c.targetsOf(c.indexed(name), name), command, nil
+	if matches != nil { // the configuration makes something else of the name
+		if targets = c.targetsOf(c.indexed(name), name); targets != nil {
+			return targets, command, nil
+		}
 	}
 	if t := c.unindexedFile(name); t != nil {
 		return []target{*t}, command, nil

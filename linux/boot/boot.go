@@ -125,6 +125,7 @@ func Read(fsys fs.FS, report *fact.Report) *Setup {
 		}
 		r.boot.Fallback = len(r.boot.Entries) > 0
 	}
+	r.settleUnset()
 	r.readDeployments()
 	r.readDefault()
 	return r.boot
@@ -159,6 +160,7 @@ type bootReader struct {
 	env    *grubEnv
 
 	grubFiles []string // those that were read
+	lost      bool     // some file was not read, or not understood
 	releases  []string // of which there are modules
 
 	item   *fact.Item        // of the file that is being read
@@ -168,6 +170,7 @@ type bootReader struct {
 func (r *bootReader) lose(err error) {
 	if !errors.Is(err, fs.ErrNotExist) && !fact.Lacks(err) {
 		r.report.Problem(SourceCmdline, "", "", err)
+		r.lost = true
 	}
 }
 

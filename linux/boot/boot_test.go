@@ -45,8 +45,8 @@ func TestGrubWords(t *testing.T) {
 	}
 }
 
-// TestGrubVariables: a variable that is set to one value has it; one that nobody sets, or that is set
-// to several, may be anything.
+// TestGrubVariables: a variable that is set to one value has it; one that is set to several may be anything, and one
+// that nothing sets is empty.
 func TestGrubVariables(t *testing.T) {
 	for _, tt := range []struct{ name, cfg, env, want string }{
 		{"block", "", "kernelopts=a", "a"},
@@ -68,7 +68,11 @@ func TestGrubVariables(t *testing.T) {
 		{"set, and taken away", "set kernelopts=lockdown=integrity\nunset kernelopts\n", "", "$kernelopts"},
 		{"one value twice", "set kernelopts=a\nset kernelopts=a\n", "", "a"},
 		{"of another variable", "set kernelopts=\"a $x\"\n", "", "$kernelopts"},
-		{"none", "set other=1\n", "other=2", "$kernelopts"},
+		{"none", "set other=1\nif [ -n \"${kernelopts}\" ]; then x; fi\n", "other=2", ""},
+		{"none, but a command may set it", "search --fs-uuid 1 --set=kernelopts\n", "", "$kernelopts"},
+		{"none, but a command of another form may", "search.fs_uuid 1 kernelopts\n", "", "$kernelopts"},
+		{"none, but another file may set it", "configfile (hd7,1)/more.cfg\n", "", "$kernelopts"},
+		{"none, and a name like it", "search --set=kernelopts2\nset my_kernelopts=1\n", "", ""},
 	} {
 		var r fact.Report
 		b := Read(linuxtest.Files(map[string]string{"boot/grub2/grub.cfg": tt.cfg,

@@ -316,8 +316,8 @@ func (w *grubWords) expand(after string) (rest string) {
 	if w.grown += len(value); w.grown > maxExpansion || !w.env.work(4*len(value)) {
 		known, value = false, ""
 	}
-	if !known {
-		w.unresolved = addName(w.unresolved, name)
+	if so := w.word.String(); !known && (!strings.HasPrefix(so, "(") || strings.Contains(so, ")")) {
+		w.unresolved = addName(w.unresolved, name) // which partition a file is on adds no words
 	}
 	w.inWord = w.inWord || w.quoted || value != ""
 	if w.quoted {

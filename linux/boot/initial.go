@@ -64,7 +64,7 @@ func (b *Setup) usualInitial(fsys fs.FS, release string, r *fact.Report) (i Init
 			unread = err
 		}
 	}
-	unmounted, err := unmountedBoot(fsys)
+	unmounted, named, err := unmountedBoot(fsys)
 	switch {
 	case unread != nil:
 		lose(r, unread)
@@ -73,7 +73,7 @@ func (b *Setup) usualInitial(fsys fs.FS, release string, r *fact.Report) (i Init
 	case unmounted != "":
 		lose(r, fmt.Errorf("/etc/fstab names %s, which is not mounted: %w", unmounted, fs.ErrNotExist))
 	case len(i.Sets) > 0:
-	case hasKernel(fsys, release) || len(b.Entries) > 0:
+	case named || hasKernel(fsys, release) || len(b.Entries) > 0:
 		lose(r, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w",
 			fs.ErrNotExist))
 	default:
@@ -94,14 +94,14 @@ func initramfsFiles(release string) []string {
 var bootDirs = []string{"boot", "boot/efi", "efi", "boot/firmware"}
 
 // unmountedBoot returns the folder of boot loaders' files that /etc/fstab names and that holds nothing; empty if there
-// is none. A root without /etc/fstab has no line.
-func unmountedBoot(fsys fs.FS) (string, error) {
+// is none. named is set if it names any. A root without /etc/fstab has no line.
+func unmountedBoot(fsys fs.FS) (dir string, named bool, err error) {
 	text, err := limit.ReadFile(fsys, "etc/fstab", maxLoaderFile)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil
+			return "", false, nil
 		}
-		return "", err
+		return "", false, err
 	}
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
@@ -113,14 +113,14 @@ func unmountedBoot(fsys fs.FS) (string, error) {
 			continue
 		}
 		entries, err := fs.ReadDir(fsys, dir)
-		switch {
+		switch named = true; {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return "", err
+			return "", true, err
 		case !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !isMountPoint(dir, e) }):
-			return "/" + dir, nil
+			return "/" + dir, true, nil
 		}
 	}
-	return "", nil
+	return "", named, nil
 }
 
 // isMountPoint reports whether a folder's entry is only where another file system is mounted.

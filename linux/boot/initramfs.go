@@ -110,7 +110,8 @@ func moduleOfInitramfs(fsys fs.FS, names []string, inner string) ([]byte, error)
 	return r.found, nil
 }
 
-// readInitrd reads the bytes of one file: of a unified kernel image, its section .initrd.
+// readInitrd reads the bytes of one file: of a unified kernel image, its section .initrd. NixOS names every file of its
+// boot partition so, as some firmware wants it.
 func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 	if !strings.HasSuffix(strings.ToLower(name), ".efi") {
 		return limit.ReadFile(fsys, name, maxInitramfs)
@@ -120,6 +121,12 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if r, ok := f.(io.ReaderAt); ok {
+		var magic [2]byte
+		if readAt(r, magic[:], 0) == nil && string(magic[:]) != "MZ" {
+			return limit.ReadFile(fsys, name, maxInitramfs)
+		}
+	}
 	return peSection(f, name, ".initrd", maxInitramfs)
 }
 

@@ -128,3 +128,33 @@ func FuzzInitramfs(f *testing.F) {
 		}
 	})
 }
+
+// TestInitialFileNamedAsAProgram: NixOS gives each file on its boot partition the ending of a program.
+func TestInitialFileNamedAsAProgram(t *testing.T) {
+	var r fact.Report
+	i, err := ReadInitramfs(linuxtest.Files(map[string]string{"boot/EFI/nixos/i.efi": string(linuxtest.Archive(
+		"lib/modules/6/a.ko", "x"))}), []string{"boot/EFI/nixos/i.efi"}, &r)
+	if err != nil || len(r.Problems) > 0 || len(i.Modules) != 1 {
+		t.Errorf("%+v, %v, %v", i, err, r.Problems)
+	}
+}
+
+// TestPartitionOfAFile: which partition a kernel is on adds nothing to its command line, and a line of fstab for /boot
+// means that a boot needs what is there.
+func TestPartitionOfAFile(t *testing.T) {
+	b := Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": "search --set=drive1 --fs-uuid 1\n" +
+		"linux ($drive1)//kernels/6-bzImage a\ninitrd ($drive1)//kernels/6-initrd\n", "boot/kernels/6-initrd": "x"}),
+		new(fact.Report))
+	var r fact.Report
+	fsys := linuxtest.Files(map[string]string{"boot/kernels/6-initrd": "x"})
+	if e := b.Entries[0]; len(b.Entries) != 1 || len(e.Unresolved) > 0 || len(b.Initial(fsys, e, "6", &r).Sets) != 1 ||
+		len(r.Problems) > 0 {
+		t.Errorf("%+v, %v", b.Entries, r.Problems)
+	}
+	for fstab, bare := range map[string]bool{"UUID=1 / ext4\n": true, "UUID=2 /boot ext4\n": false} {
+		root := linuxtest.Files(map[string]string{"etc/fstab": fstab, "boot/lost.txt": ""})
+		if i := new(Setup).Initial(root, Entry{}, "6", new(fact.Report)); i.Bare != bare {
+			t.Errorf("%q: %+v", fstab, i)
+		}
+	}
+}
