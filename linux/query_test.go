@@ -130,7 +130,8 @@ func TestMoreListsThanAreRead(t *testing.T) {
 // TestUnindexedWithALine: a file that no index names is there, whatever a line of the configuration makes of its name.
 func TestUnindexedWithALine(t *testing.T) {
 	for _, line := range []string{"install odd /bin/false\n", "remove odd /bin/false\n", "alias odd off\n", "\n"} {
-		v := checkOf(t, imageOf(map[string]string{"lib/modules/6/extra/odd.ko": "", "etc/modprobe.d/a.conf": line}), "odd")
+		files := map[string]string{"lib/modules/6/extra/odd.ko": "", "etc/modprobe.d/a.conf": line}
+		v := checkOf(t, imageOf(files), "odd")
 		if v.NextBoot.Outcome == fact.VerdictAbsent || v.Module != "odd" || wayOf(v, WayInsmod).Blocked == fact.Yes {
 			t.Errorf("%q: %s: %+v", line, outcomes(v), v)
 		}
