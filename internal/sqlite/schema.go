@@ -31,16 +31,23 @@ func (t *table) index(column string) int {
 
 // schema reads the table of tables, whose tree starts at page 1.
 func (d *DB) schema() error {
-	d.tables = map[string]*table{}
+	d.tables, d.indexes = map[string]*table{}, map[string]uint32{}
 	root := &table{root: 1, columns: []string{"type", "name", "tbl_name", "rootpage", "sql"}, rowid: -1}
-	s := d.newScan(root, []string{"type", "name", "rootpage", "sql"}, func(row []Value) bool {
-		page, _ := row[2].Int()
-		if row[0].Text() != "table" || page < 2 || page > math.MaxUint32 || len(d.tables) >= maxTables {
+	s := d.newScan(root, []string{"type", "name", "tbl_name", "rootpage", "sql"}, func(row []Value) bool {
+		page, _ := row[3].Int()
+		if page < 2 || page > math.MaxUint32 || len(d.tables)+len(d.indexes) >= maxTables {
 			return true
 		}
-		if t := parseTable(row[3].Text()); t != nil {
-			t.root = uint32(page)
-			d.tables[strings.ToLower(row[1].Text())] = t
+		switch row[0].Text() {
+		case "table":
+			if t := parseTable(row[4].Text()); t != nil {
+				t.root = uint32(page)
+				d.tables[strings.ToLower(row[1].Text())] = t
+			}
+		case "index":
+			if column, ok := parseIndex(row[4].Text()); ok {
+				d.indexes[strings.ToLower(row[2].Text()+"."+column)] = uint32(page)
+			}
 		}
 		return true
 	})
@@ -59,17 +66,26 @@ func (d *DB) Has(table string, columns ...string) bool {
 // others were given. The error is fs.ErrNotExist for a table that there is none of, and fact.ErrGone if the files
 // changed meanwhile.
 func (d *DB) Scan(table string, columns []string, each func(row []Value) bool) error {
-	t, ok := d.tables[strings.ToLower(table)]
-	switch {
-	case !ok:
-		return fmt.Errorf("%s: table %s: %w", d.name, table, fs.ErrNotExist)
-	case t.keyed:
-		return fmt.Errorf("%s: table %s without row numbers: %w", d.name, table, errors.ErrUnsupported)
+	t, err := d.table(table)
+	if err != nil {
+		return err
 	}
 	if err := d.newScan(t, columns, each).run(); err != nil {
 		return err
 	}
-	return d.steady()
+	return d.Steady()
+}
+
+// table returns a table whose rows have numbers.
+func (d *DB) table(name string) (*table, error) {
+	t, ok := d.tables[strings.ToLower(name)]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%s: table %s: %w", d.name, name, fs.ErrNotExist)
+	case t.keyed:
+		return nil, fmt.Errorf("%s: table %s without row numbers: %w", d.name, name, errors.ErrUnsupported)
+	}
+	return t, nil
 }
 
 // parseTable reads a CREATE TABLE statement; nil if it is none.

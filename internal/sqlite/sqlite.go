@@ -20,6 +20,9 @@ const (
 	// maxRow is the longest row that is read, in bytes: a package's header in rpm's database may have megabytes.
 	maxRow    = 32 << 20
 	maxTables = 1000
+	// What may be read by need, beside the scans: a row of a table is in a few pages, and an index is read once or twice.
+	roomBase    = 64 << 20
+	roomPerByte = 16
 )
 
 // A DB is an open database. It is not safe for concurrent use.
@@ -36,9 +39,11 @@ type DB struct {
 	head     []byte // the first bytes of the file as they were when it was opened
 	log      *wal
 	tables   map[string]*table
-	page     []byte // the page of a tree that is being read
-	more     []byte // the overflow page that is being read
-	scratch  []byte // a row that goes on in overflow pages
+	indexes  map[string]uint32 // the root pages of indexes of one column, by TABLE.COLUMN
+	room     int64             // bytes that may still be read by need
+	page     []byte            // the page of a tree that is being read
+	more     []byte            // the overflow page that is being read
+	scratch  []byte            // a row that goes on in overflow pages
 }
 
 // Open opens the named database of fsys, of at most max bytes, and its write-ahead log NAME-wal if there is one. The
@@ -170,6 +175,7 @@ func (d *DB) start(logFile io.ReaderAt, logSize int64) error {
 			d.pages = uint32(min(uint64(d.log.pages), uint64(d.pages)+uint64(len(d.log.at))))
 		}
 	}
+	d.room = roomBase + roomPerByte*int64(d.pages)*int64(d.pageSize)
 	d.page, d.more = make([]byte, d.pageSize), make([]byte, d.pageSize)
 	return d.header()
 }
@@ -217,8 +223,9 @@ func (d *DB) read(number uint32, b []byte) error {
 	return err
 }
 
-// steady returns an error if the files are no longer what they were when they were opened.
-func (d *DB) steady() error {
+// Steady returns an error, which is fact.ErrGone, if the files are no longer what they were when they were opened. A
+// caller of [DB.Prefix] and [DB.Row] asks it once, after the last of them.
+func (d *DB) Steady() error {
 	head := make([]byte, headerSize)
 	if _, err := d.file.ReadAt(head, 0); err != nil {
 		return err

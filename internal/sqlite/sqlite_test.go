@@ -265,6 +265,7 @@ func TestHostile(t *testing.T) {
 func FuzzDatabase(f *testing.F) {
 	before, after := sqlitetest.Build(512, files(3)), sqlitetest.Build(512, files(30))
 	f.Add(after, []byte(nil))
+	f.Add(sqlitetest.Build(512, dirs(60)), []byte(nil))
 	f.Add(before, sqlitetest.WAL(before, after, 512))
 	f.Fuzz(func(t *testing.T, b, log []byte) {
 		d, err := New("db", b, log)
@@ -281,6 +282,13 @@ func FuzzDatabase(f *testing.F) {
 			})
 			if size > 2*(len(b)+len(log))+1<<20 {
 				t.Fatalf("%d bytes of rows in %d", size, len(b)+len(log))
+			}
+			d.Row(name, []string{"name"}, 7, func([]Value) {})
+		}
+		for name := range d.indexes {
+			table, column, _ := strings.Cut(name, ".")
+			if rows, _ := numbers(d, table, column, "/lib/"); len(rows) > 2*(len(b)+len(log))+1<<20 {
+				t.Fatalf("%d rows in %d bytes", len(rows), len(b)+len(log))
 			}
 		}
 	})

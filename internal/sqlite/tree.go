@@ -22,8 +22,10 @@ type scan struct {
 	stack   []uint32
 	room    int64 // bytes of rows that may still be read: rows that overlap cannot make it endless
 	row     []Value
-	wanted  []int // index in a record of each value of row; -1 for none
-	rowid   int   // index of the record's value that is the row's number; -1 for none
+	wanted  []int  // index in a record of each value of row; -1 for none
+	rowid   int    // index of the record's value that is the row's number; -1 for none
+	keyed   bool   // the tree is that of an index
+	prefix  string // of the keys of an index that are wanted
 	each    func(row []Value) bool
 	stopped bool
 	lost    int // how many cells and pages could not be read
@@ -31,8 +33,15 @@ type scan struct {
 }
 
 func (d *DB) newScan(t *table, columns []string, each func(row []Value) bool) *scan {
-	s := &scan{db: d, stack: []uint32{t.root}, room: 2*int64(d.pages)*int64(d.pageSize) + 1<<20, each: each,
-		visited: make([]uint64, d.pages/64+1), row: make([]Value, len(columns)), rowid: t.rowid}
+	s := d.newRow(t, columns)
+	s.stack, s.room, s.each = []uint32{t.root}, 2*int64(d.pages)*int64(d.pageSize)+1<<20, each
+	s.visited, s.keyed = make([]uint64, d.pages/64+1), t.keyed
+	return s
+}
+
+// newRow returns what decodes single rows.
+func (d *DB) newRow(t *table, columns []string) *scan {
+	s := &scan{db: d, room: d.room, row: make([]Value, len(columns)), rowid: t.rowid}
 	for _, c := range columns {
 		s.wanted = append(s.wanted, t.index(c))
 	}
@@ -82,13 +91,15 @@ func (s *scan) visit(number uint32) error {
 		header = headerSize
 	}
 	cells := int(binary.BigEndian.Uint16(p[header+3:]))
-	switch p[header] {
-	case interiorPage:
+	switch kind := p[header]; {
+	case kind == interiorPage && !s.keyed:
 		return s.interior(number, p, header, cells)
-	case leafPage:
+	case kind == leafPage && !s.keyed:
 		return s.leaf(number, p, header, cells)
+	case (kind == indexInterior || kind == indexLeaf) && s.keyed && number > 1:
+		return s.index(number, p, cells)
 	}
-	return d.malformed(number, "page %d of kind 0x%02x in a table", number, p[header])
+	return d.malformed(number, "page %d of kind 0x%02x in a tree", number, p[header])
 }
 
 // interior puts the pages below on the stack, the last first.
@@ -146,12 +157,18 @@ func (s *scan) payload(number uint32, p []byte, at int) (id int64, b []byte, err
 	if !ok {
 		return 0, nil, d.malformed(number, "a cell is cut")
 	}
-	want := int(size)
-	if s.room -= int64(want) + 1; s.room < 0 {
-		return 0, nil, d.malformed(number, "rows overlap")
+	b, err = d.gather(number, p, at, int(size), d.usable-35, &s.room)
+	return int64(key), b, err
+}
+
+// gather returns the want bytes of a cell that begin at that place of a page. Of more than most bytes, the rest is in
+// overflow pages. room is what may still be read.
+func (d *DB) gather(number uint32, p []byte, at, want, most int, room *int64) ([]byte, error) {
+	if *room -= int64(want) + 1; *room < 0 {
+		return nil, d.malformed(number, "rows overlap")
 	}
 	local := want
-	if most := d.usable - 35; want > most {
+	if want > most {
 		least := (d.usable-12)*32/255 - 23
 		if local = least + (want-least)%(d.usable-4); local > most {
 			local = least
@@ -159,15 +176,15 @@ func (s *scan) payload(number uint32, p []byte, at int) (id int64, b []byte, err
 	}
 	switch {
 	case local > len(p)-at:
-		return 0, nil, d.malformed(number, "a row of %d bytes reaches beyond its page", local)
+		return nil, d.malformed(number, "a row of %d bytes reaches beyond its page", local)
 	case local == want:
-		return int64(key), p[at : at+want], nil
+		return p[at : at+want], nil
 	case at+local+4 > len(p):
-		return 0, nil, d.malformed(number, "a cell is cut")
+		return nil, d.malformed(number, "a cell is cut")
 	}
 	d.scratch = append(d.scratch[:0], p[at:at+local]...)
-	err = d.overflow(binary.BigEndian.Uint32(p[at+local:]), want)
-	return int64(key), d.scratch, err
+	err := d.overflow(binary.BigEndian.Uint32(p[at+local:]), want)
+	return d.scratch, err
 }
 
 // overflow adds the rest of a row to scratch. Each page adds bytes, so want bounds how many are read.

@@ -7,6 +7,8 @@ package sqlitetest
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
+	"strings"
 )
 
 // A Table is one table of a database.
@@ -15,6 +17,9 @@ type Table struct {
 	Name, SQL string
 	// Rows are its rows: nil, int, int64, string or []byte. Their numbers count from 1.
 	Rows [][]any
+	// Index is the place, from 1, of a column of texts that has an index; Indexed is its name. 0 is none.
+	Index   int
+	Indexed string
 }
 
 type builder struct {
@@ -28,6 +33,11 @@ func Build(pageSize int, tables ...Table) []byte {
 	schema := [][]any{}
 	for _, t := range tables {
 		schema = append(schema, []any{"table", t.Name, t.Name, b.tree(t.Rows), t.SQL})
+		if t.Index > 0 {
+			name := t.Name + "_" + t.Indexed + "_idx"
+			schema = append(schema, []any{"index", name, t.Name, b.index(t.Rows, t.Index-1),
+				"CREATE INDEX '" + name + "' ON '" + t.Name + "'(" + t.Indexed + " ASC)"})
+		}
 	}
 	p, n := b.leaf(100, 1, schema)
 	if n != len(schema) {
@@ -97,6 +107,84 @@ func (b *builder) interior(level []child) []byte {
 	return p
 }
 
+// index writes the pages of an index of a column of texts and returns its root.
+func (b *builder) index(rows [][]any, column int) int {
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		return strings.Compare(rows[i][column].(string), rows[j][column].(string))
+	})
+	entries := make([][]byte, len(rows)) // without a page below
+	for i, at := range order {
+		entries[i] = b.entry(record([]any{rows[at][column], at + 1}))
+	}
+	var below []int // the pages of the level below, one more than entries
+	for {
+		var up [][]byte
+		var pages []int
+		for rest := entries; ; {
+			n := b.fits(rest, below != nil)
+			pages = append(pages, b.add(b.indexPage(rest[:n], below)))
+			if below != nil {
+				below = below[n+1:]
+			}
+			if n == len(rest) {
+				break
+			}
+			up, rest = append(up, rest[n]), rest[n+1:]
+		}
+		if len(pages) == 1 {
+			return pages[0]
+		}
+		entries, below = up, pages
+	}
+}
+
+// fits returns how many entries fit on a page, such that what is left has one that goes up and one behind it.
+func (b *builder) fits(entries [][]byte, interior bool) int {
+	room, n := b.size-12, 0
+	for n < len(entries) && room >= len(entries[n])+6 {
+		room -= len(entries[n]) + 2
+		if interior {
+			room -= 4
+		}
+		n++
+	}
+	if n == len(entries)-1 {
+		n--
+	}
+	return n
+}
+
+func (b *builder) indexPage(entries [][]byte, below []int) []byte {
+	p := make([]byte, b.size)
+	header := 8
+	p[0] = 0x0a
+	if below != nil {
+		p[0], header = 0x02, 12
+		binary.BigEndian.PutUint32(p[8:], uint32(below[len(entries)]))
+	}
+	binary.BigEndian.PutUint16(p[3:], uint16(len(entries)))
+	end := b.size
+	for i, e := range entries {
+		if below != nil {
+			e = append(binary.BigEndian.AppendUint32(nil, uint32(below[i])), e...)
+		}
+		end -= len(e)
+		copy(p[end:], e)
+		binary.BigEndian.PutUint16(p[header+2*i:], uint16(end))
+	}
+	binary.BigEndian.PutUint16(p[5:], uint16(end&0xffff))
+	return p
+}
+
+// entry returns an entry of an index as a cell, without the number of a page below.
+func (b *builder) entry(record []byte) []byte {
+	return append(varint(nil, uint64(len(record))), b.spill(record, (b.size-12)*64/255-23)...)
+}
+
 // leaf writes as many rows as fit on a page whose header stands at that offset. It returns how many.
 func (b *builder) leaf(header, first int, rows [][]any) (p []byte, n int) {
 	p = make([]byte, b.size)
@@ -121,17 +209,22 @@ func (b *builder) leaf(header, first int, rows [][]any) (p []byte, n int) {
 func (b *builder) cell(id int, values []any, room int) []byte {
 	record := record(values)
 	cell := varint(varint(nil, uint64(len(record))), uint64(id))
+	if most := b.size - 35; len(cell)+min(len(record), most)+4 > room {
+		return nil
+	}
+	return append(cell, b.spill(record, b.size-35)...)
+}
+
+// spill returns what of a record is in its cell. The rest of one of more than most bytes goes on in pages of its own.
+func (b *builder) spill(record []byte, most int) []byte {
 	local := len(record)
-	if most := b.size - 35; local > most {
+	if local > most {
 		least := (b.size-12)*32/255 - 23
 		if local = least + (len(record)-least)%(b.size-4); local > most {
 			local = least
 		}
 	}
-	if len(cell)+local+4 > room {
-		return nil
-	}
-	cell = append(cell, record[:local]...)
+	cell := bytes.Clone(record[:local])
 	if rest := record[local:]; len(rest) > 0 {
 		cell = binary.BigEndian.AppendUint32(cell, uint32(len(b.pages)+1))
 		for len(rest) > 0 {
