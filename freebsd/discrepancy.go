@@ -13,6 +13,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/pkgdb"
 )
 
 // The kinds of discrepancies. None of them sees a kld that is out of the kernel's list of files: its calls, and
@@ -26,6 +27,8 @@ const (
 	KindNotLoaded  = "asked_not_loaded"  // the boot asks for a file that is there and not loaded
 	KindNotAsked   = "loaded_not_asked"  // a file is loaded, and nothing that was read loads it at boot
 	KindUnowned    = "unowned_file"      // a file that no package owns
+	KindChanged    = pkgdb.KindChanged   // a file is not the one that its package brought; Detail Hashes
+	KindMissing    = pkgdb.KindMissing   // a package has a kld that is not there; Detail Hashes
 	KindOtherMinor = "built_for_other"   // a file was built for another release than this kernel, in range
 	SourcePackages = "packages"          // the database of pkg(8)
 	moreIDs        = 64                  // ids behind the highest that are asked for
@@ -250,18 +253,20 @@ func (d *differ) files(ctx context.Context, c *checker) {
 // owners compares the files on disk with the packages. The system's own files have no owner unless the system itself
 // came in packages (pkgbase).
 func (d *differ) owners(ctx context.Context, c *checker) {
-	owners, err := d.kernel.owners(ctx)
-	if err != nil {
+	var lost fact.Report
+	owners := d.kernel.packages(ctx, &lost)
+	d.verify(ctx, owners)
+	if err := owners.Unsure(SourcePackages, &lost); err != nil {
 		d.skip(SourcePackages, err)
 		return
 	}
 	base := false
-	for _, o := range owners {
-		base = base || o.Base()
+	for _, o := range owners.Files {
+		base = base || o.Base
 	}
 	for i := range c.library.Files {
 		f := &c.library.Files[i]
-		if _, owned := owners[f.Path]; owned {
+		if _, owned := owners.Files[strings.TrimPrefix(f.Path, "/")]; owned {
 			continue
 		}
 		if !base && len(c.library.dirs) > 0 && dirOf(f.Path) == "/"+slashPath(c.library.dirs[0])+"/" {
@@ -269,5 +274,32 @@ func (d *differ) owners(ctx context.Context, c *checker) {
 		}
 		d.add(f.Name(), KindUnowned, fact.GradeWeak, SourceModulePath, SourcePackages,
 			fact.Evidence{Fact: "path", Value: f.Path, Source: SourceModulePath})
+	}
+}
+
+// verify compares the klds with what their packages brought, if Detail Hashes asks for it.
+func (d *differ) verify(ctx context.Context, owners *pkgdb.Owners) {
+	if !d.kernel.options.Asks(fact.DetailHashes) {
+		return
+	}
+	var lost fact.Report
+	c := owners.Compare(ctx, d.kernel.machine, SourcePackages, func(path string) bool {
+		return strings.HasSuffix(uncompressed(path), ".ko") || strings.HasPrefix(path, "boot/kernel/kernel")
+	}, d.kernel.options.FileCap(), &lost)
+	last := map[string]int{}
+	for i := range c.Found {
+		f := c.Found[i].Discrepancy(SourceModulePath, SourcePackages)
+		f.Name = fileName(c.Found[i].Path)
+		f.ID = d.kernel.id(f.Name)
+		last[f.Kind] = len(d.found)
+		d.found = append(d.found, f)
+	}
+	for kind, n := range c.More {
+		f := &d.found[last[kind]]
+		f.Evidence = append(f.Evidence,
+			fact.Evidence{Fact: "and more such files", Value: strconv.Itoa(n), Source: SourceModulePath})
+	}
+	if p, failed := lost.First(SourcePackages); failed {
+		d.skip(SourcePackages, p)
 	}
 }

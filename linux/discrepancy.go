@@ -12,6 +12,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -27,6 +28,8 @@ const (
 	KindDiskMemory       = "disk_memory"           // the loaded code is another than the file's
 	KindNoFile           = "no_file"               // a loaded module has no file that would be loaded
 	KindUnownedFile      = "unowned_file"          // a module file that no package owns
+	KindChangedFile      = pkgdb.KindChanged       // a module file is not the one that its package brought; Detail Hashes
+	KindMissingFile      = pkgdb.KindMissing       // a package has a module file that is not there; Detail Hashes
 	KindInstallCommand   = "install_runs_programs" // loading a module runs something
 )
 
@@ -358,13 +361,8 @@ func installCommands(c *modprobe.Config) []fact.Discrepancy {
 // when the packages could not be read, not even some: then nothing is known of any file. lost is what reading
 // the owners reported; r takes what the walk of the tree does.
 func unownedFiles(t *modprobe.Tree, owners *fileOwners, lost, r *fact.Report) ([]fact.Discrepancy, error) {
-	if len(owners.packages) == 0 {
-		return nil, noPackages(t.FS())
-	}
-	if len(lost.Problems) > 0 {
-		p := lost.Problems[0]
-		p.Source, p.Field = "", "" // the caller names them
-		return nil, p
+	if err := owners.unsure(lost); err != nil {
+		return nil, err
 	}
 	inv, err := t.Inventory(r)
 	if err != nil {

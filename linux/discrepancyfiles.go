@@ -59,7 +59,7 @@ func (k *Kernel) FileDiscrepancies(ctx context.Context, r *fact.Report) ([]fact.
 	}
 	var found []fact.Discrepancy
 	for _, tree := range trees {
-		found = append(found, k.unownedFiles(tree, &unchecked, r)...)
+		found = append(found, k.packageDiscrepancies(ctx, tree, &unchecked, r)...)
 	}
 	found = append(found, configDiscrepancies(modprobe.ReadConfig(k.machine, modprobe.ConfigDirs, "", false),
 		&unchecked, r)...)
@@ -104,19 +104,8 @@ func (k *Kernel) diskDiscrepancies(ctx context.Context, unchecked *fact.Discrepa
 		return configDiscrepancies(modprobe.ReadConfig(k.machine, modprobe.ConfigDirs, "", true), unchecked, r)
 	}
 	found := k.compareFiles(ctx, tree, unchecked, r)
-	found = append(found, k.unownedFiles(tree, unchecked, r)...)
+	found = append(found, k.packageDiscrepancies(ctx, tree, unchecked, r)...)
 	return append(found, configDiscrepancies(tree.Config(), unchecked, r)...)
-}
-
-// unownedFiles are the files of a tree that no package owns. That the packages could not be read is said
-// once, for all trees.
-func (k *Kernel) unownedFiles(tree *modprobe.Tree, unchecked *fact.Discrepancy, r *fact.Report) []fact.Discrepancy {
-	owners, lost := k.owners(tree.Release)
-	found, err := unownedFiles(tree, owners, lost, r)
-	if err != nil && unchecked.Views[SourcePackages] == "" {
-		addUncheckedFor(unchecked, SourcePackages, err)
-	}
-	return found
 }
 
 func configDiscrepancies(config *modprobe.Config, unchecked *fact.Discrepancy, r *fact.Report) []fact.Discrepancy {

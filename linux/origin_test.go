@@ -15,9 +15,14 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
+// ownersOf reads whose files are.
+func ownersOf(fsys fs.FS, release string, r *fact.Report) *fileOwners {
+	return readOwners(fsys, release, readPackages(fsys, true, r), r)
+}
+
 func TestOrigin(t *testing.T) {
 	var r fact.Report
-	o := readOwners(fstest.MapFS{
+	o := ownersOf(fstest.MapFS{
 		"var/lib/dpkg/info/linux-image-6.1.list":        linuxtest.File("/.\n/lib/modules/6.1/kernel/a.ko\n"),
 		"var/lib/dpkg/info/vendor-drivers:amd64.list":   linuxtest.File("/usr/lib/modules/6.1/extra/v.ko.xz\n"),
 		"var/lib/dkms/zfs/2.1.0/6.1/x86_64/module/z.ko": linuxtest.File(""),
@@ -48,7 +53,7 @@ func TestOrigin(t *testing.T) {
 // TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
 func TestOriginOfDKMSBuild(t *testing.T) {
 	var r fact.Report
-	o := readOwners(fstest.MapFS{
+	o := ownersOf(fstest.MapFS{
 		"var/lib/dpkg/info/linux-image-6.1.list": linuxtest.File("/lib/modules/6.1/kernel/net/" +
 			"dummy.ko\n/lib/modules/6.1/kernel/net/late.ko\n"),
 		"var/lib/dkms/dummy/1.0/6.1/x86_64/module/dummy.ko": linuxtest.File(""),
@@ -94,7 +99,7 @@ func TestOriginOfDKMSBuild(t *testing.T) {
 
 // TestOriginWithoutPackages: where nothing says whose files are, the file's own word and its place do.
 func TestOriginWithoutPackages(t *testing.T) {
-	none := readOwners(fstest.MapFS{}, "6.1", new(fact.Report))
+	none := ownersOf(fstest.MapFS{}, "6.1", new(fact.Report))
 	for file, want := range map[string]fact.OriginClass{"kernel/a.ko": fact.OriginOS, "a.ko": fact.OriginOS,
 		"extra/a.ko": "", "": ""} {
 		if got := none.Origin(&Module{Intree: fact.Yes}, "a", file, "x/a.ko"); got.Class != want {
@@ -136,7 +141,7 @@ func TestOriginWithALostList(t *testing.T) {
 	}
 	tree := modprobe.OpenTree(fsys, modprobe.ReleaseDir{Release: "1", Dir: "lib/modules/1"}, false)
 	var lost fact.Report
-	whole := readOwners(fsys, "1", &lost)
+	whole := ownersOf(fsys, "1", &lost)
 	if got := packageOf(whole); got != "linux-image-1" || len(lost.Problems) > 0 {
 		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
@@ -144,11 +149,11 @@ func TestOriginWithALostList(t *testing.T) {
 		found[0].Name != "x" {
 		t.Errorf("%+v, %v", found, err)
 	}
-	part := readOwners(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1", &lost)
+	part := ownersOf(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1", &lost)
 	if got := part.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko"); got.Class != "" {
 		t.Errorf("whose it is stands in a list that is lost: %+v", got)
 	}
-	if got := packageOf(part); got != "" || !part.HasPackages || len(lost.Problems) != 1 {
+	if got := packageOf(part); got != "" || !part.Found || len(lost.Problems) != 1 {
 		t.Errorf("package %q, lost %v", got, lost.Problems)
 	}
 	if found, err := unownedFiles(tree, part, &lost, new(fact.Report)); !errors.Is(err, fs.ErrPermission) ||
@@ -172,7 +177,7 @@ func (r refuses) Open(name string) (fs.File, error) {
 
 func TestOwnersOfEveryPackageManager(t *testing.T) {
 	var r fact.Report
-	o := readOwners(fstest.MapFS{
+	o := ownersOf(fstest.MapFS{
 		"var/lib/pacman/local/linux-lts-6.6.1-1/files": linuxtest.File("%FILES%\nusr/\n" +
 			"usr/lib/modules/6.1/kernel/p.ko.zst\n\n%BACKUP%\n"),
 		"var/lib/pacman/local/ALPM_DB_VERSION": linuxtest.File("9\n"),
@@ -190,7 +195,7 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
 	}
-	if !o.HasPackages || len(r.Problems) > 0 {
+	if !o.Found || len(r.Problems) > 0 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -198,9 +203,9 @@ func TestOwnersOfEveryPackageManager(t *testing.T) {
 func FuzzAPK(f *testing.F) {
 	f.Add("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		o := readOwners(fstest.MapFS{"lib/apk/db/installed": linuxtest.File(text)}, "6.1", new(fact.Report))
-		if len(o.packages) > strings.Count(text, "\n")+1 {
-			t.Fatalf("%d files in %q", len(o.packages), text)
+		o := ownersOf(fstest.MapFS{"lib/apk/db/installed": linuxtest.File(text)}, "6.1", new(fact.Report))
+		if len(o.Files) > strings.Count(text, "\n")+1 {
+			t.Fatalf("%d files in %q", len(o.Files), text)
 		}
 	})
 }

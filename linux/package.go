@@ -3,105 +3,74 @@
 package linux
 
 import (
-	"bytes"
+	"context"
+	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/pkgdb"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
-// The package managers whose lists are read.
-const (
-	managerDpkg   = "dpkg"
-	managerOpkg   = "opkg"
-	managerApk    = "apk"
-	managerPacman = "pacman"
-)
+// packageQuery asks for the packages of the files in module directories.
+func packageQuery(fsys fs.FS, sums bool) pkgdb.Query {
+	return pkgdb.Query{FS: fsys, Source: SourcePackages, Sums: sums, Dirs: []string{"lib/modules/", "usr/lib/modules/"},
+		Wanted: ko.IsModuleFile}
+}
 
-// Where dpkg keeps the lists of its packages' files, and what it says of each package: deb822 stanzas (dpkg(1)).
-const (
-	dpkgDir    = "var/lib/dpkg/info"
-	dpkgStatus = "var/lib/dpkg/status"
-)
+// packageManagers are the package managers of Linux systems.
+var packageManagers = []pkgdb.Manager{pkgdb.Dpkg, pkgdb.Opkg, pkgdb.RPM, pkgdb.APK, pkgdb.Pacman}
 
-// A packageInfo is a package that owns a module file.
-type packageInfo struct {
-	*fact.Package
-	described bool // its stanza was found
+// packages are the owners of module files by their paths below the root, with usr/ cut: where /lib is a link to
+// usr/lib, a package may name either.
+type packages struct {
+	*pkgdb.Owners
+	byPath map[string]string // the path that the package has
+}
+
+// unmerged cuts the usr/ of systems where /lib is a link to usr/lib.
+func unmerged(file string) string { return strings.TrimPrefix(file, "usr/") }
+
+// readPackages reads what package databases say of module files.
+func readPackages(fsys fs.FS, sums bool, r *fact.Report) *packages {
+	p := &packages{Owners: pkgdb.Read(context.Background(), packageQuery(fsys, sums), r, packageManagers...)}
+	p.byPath = make(map[string]string, len(p.Files))
+	for path := range p.Files {
+		if at := unmerged(path); p.byPath[at] == "" || path < p.byPath[at] {
+			p.byPath[at] = path
+		}
+	}
+	return p
+}
+
+// Owner returns the owner of a file, a path below the machine's root.
+func (p *packages) Owner(file string) (pkgdb.Owner, bool) {
+	if p == nil {
+		return pkgdb.Owner{}, false
+	}
+	o, ok := p.Files[p.byPath[unmerged(file)]]
+	return o, ok
+}
+
+// Package returns the name of the package that owns a file, a path below the machine's root; "" for none.
+func (p *packages) Package(file string) string {
+	if o, ok := p.Owner(file); ok {
+		return o.Name
+	}
+	return ""
 }
 
 // PackageOf returns the package that owns a file, a path below the machine's root. It is nil if that is unknown, and
-// has no name if every list was read and none names the file.
-func (o *fileOwners) PackageOf(file string) *fact.Package {
-	if o == nil {
-		return nil
+// has no name if every database was read and none names the file.
+func (p *packages) PackageOf(file string) *fact.Package {
+	if o, ok := p.Owner(file); ok {
+		return o.Package
 	}
-	if name := o.Package(file); name != "" {
-		return o.details[name].Package
-	}
-	if o.HasPackages && o.whole {
+	if p.noneOwns() {
 		return new(fact.Package)
 	}
 	return nil
 }
 
-// readStatus adds the versions and architectures of dpkg's packages that own module files.
-func (o *ownersReader) readStatus() {
-	wanted := false
-	for _, p := range o.details {
-		wanted = wanted || p.Manager == managerDpkg
-	}
-	if !wanted {
-		return
-	}
-	text, err := limit.ReadFile(o.fsys, dpkgStatus, maxPackageBytes/16)
-	if fact.CodeOf(err) == fact.CodeAbsent {
-		return
-	}
-	if err != nil {
-		o.report.Problem(SourcePackages, "", "package", err)
-		return
-	}
-	for stanza := range bytes.SplitSeq(text, []byte("\n\n")) {
-		o.addStanza(stanza)
-	}
-}
-
-// addStanza adds what a stanza says of an installed package that owns a module file. Of a package that is installed for
-// two architectures it is not known which of them owns it.
-func (o *ownersReader) addStanza(stanza []byte) {
-	name, status, version, arch := "", "", "", ""
-	for line := range bytes.Lines(stanza) {
-		key, value, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), ":")
-		value = strings.TrimSpace(value)
-		switch key {
-		case "Package":
-			if p, ok := o.details[escape.UTF8(value)]; !ok || p.Manager != managerDpkg {
-				return
-			}
-			name = escape.UTF8(value)
-		case "Status":
-			status = value
-		case "Version":
-			version = escape.UTF8(value)
-		case "Architecture":
-			arch = escape.UTF8(value)
-		}
-	}
-	p, ok := o.details[name]
-	if !ok || !strings.HasSuffix(status, " installed") {
-		return
-	}
-	switch {
-	case !p.described:
-		p.Version, p.Arch = version, arch
-	case p.Arch != arch:
-		p.Arch = ""
-		if p.Version != version {
-			p.Version = ""
-		}
-	}
-	p.described = true
-	o.details[name] = p
-}
+// noneOwns reports whether a file that no database names has no package.
+func (p *packages) noneOwns() bool { return p != nil && p.Found && p.Whole }

@@ -15,10 +15,12 @@ import (
 // Each package manager's own words, as far as they stand in what is read anyway, and in dpkg's status.
 func TestPackageOf(t *testing.T) {
 	var r fact.Report
-	o := readOwners(fstest.MapFS{
+	o := ownersOf(fstest.MapFS{
 		"var/lib/dpkg/info/linux-image-6.1.list": linuxtest.File("/lib/modules/6.1/kernel/a.ko\n"),
 		"var/lib/dpkg/info/removed.list":         linuxtest.File("/lib/modules/6.1/removed.ko\n"),
 		"var/lib/dpkg/info/both:amd64.list":      linuxtest.File("/lib/modules/6.1/both.ko\n"),
+		"var/lib/dpkg/info/both:i386.list":       linuxtest.File("/.\n"),
+		"var/lib/dpkg/info/other.list":           linuxtest.File("/.\n"),
 		"var/lib/dpkg/info/unknown.list":         linuxtest.File("/lib/modules/6.1/unknown.ko\n"),
 		"var/lib/dpkg/status": linuxtest.File("Package: linux-image-6.1\nStatus: install ok installed\n" +
 			"Architecture: amd64\nVersion: 6.1.1-1\nDescription: x\n Version: 9\n\n" +
@@ -35,7 +37,7 @@ func TestPackageOf(t *testing.T) {
 	for file, want := range map[string]fact.Package{
 		"kernel/a.ko": {Manager: "dpkg", Name: "linux-image-6.1", Version: "6.1.1-1", Arch: "amd64"},
 		"removed.ko":  {Manager: "dpkg", Name: "removed"},
-		"both.ko":     {Manager: "dpkg", Name: "both", Version: "2"},
+		"both.ko":     {Manager: "dpkg", Name: "both", Version: "2", Arch: "amd64"},
 		"unknown.ko":  {Manager: "dpkg", Name: "unknown"},
 		"fs.ko":       {Manager: "opkg", Name: "kmod-fs"},
 		"v.ko":        {Manager: "apk", Name: "linux-virt", Version: "6.1-r0", Arch: "x86_64"},
@@ -51,11 +53,11 @@ func TestPackageOf(t *testing.T) {
 	if len(r.Problems) > 0 {
 		t.Error(r.Problems)
 	}
-	var none *fileOwners
+	var none *packages
 	if none.PackageOf("lib/modules/6.1/a.ko") != nil {
 		t.Error("a file by itself has a package")
 	}
-	if got := readOwners(fstest.MapFS{}, "6.1", &r).PackageOf("lib/modules/6.1/a.ko"); got != nil {
+	if got := ownersOf(fstest.MapFS{}, "6.1", &r).PackageOf("lib/modules/6.1/a.ko"); got != nil {
 		t.Errorf("without a list: %+v", got)
 	}
 }
@@ -67,17 +69,17 @@ func TestPackageWithoutStatus(t *testing.T) {
 		"var/lib/dpkg/status":      linuxtest.File("Package: a\nStatus: install ok installed\nVersion: 1\n"),
 	}
 	var r fact.Report
-	o := readOwners(refuses{files, "var/lib/dpkg/status"}, "6.1", &r)
+	o := ownersOf(refuses{files, "var/lib/dpkg/status"}, "6.1", &r)
 	got := o.PackageOf("lib/modules/6.1/kernel/a.ko")
 	if got == nil || *got != (fact.Package{Manager: "dpkg", Name: "a"}) {
 		t.Errorf("%+v", got)
 	}
-	if !o.whole || len(r.Problems) != 1 || !errors.Is(r.Problems[0], fs.ErrPermission) {
-		t.Errorf("whole %v, %v", o.whole, r.Problems)
+	if !o.Whole || len(r.Problems) != 1 || !errors.Is(r.Problems[0], fs.ErrPermission) {
+		t.Errorf("whole %v, %v", o.Whole, r.Problems)
 	}
 	delete(files, "var/lib/dpkg/status")
 	r = fact.Report{}
-	if readOwners(files, "6.1", &r); len(r.Problems) > 0 {
+	if ownersOf(files, "6.1", &r); len(r.Problems) > 0 {
 		t.Errorf("a system without a status: %v", r.Problems)
 	}
 }

@@ -22,10 +22,14 @@ type diskFacts struct {
 	release  string // the running kernel's, once asked
 	trees    map[string]*modprobe.Tree
 	firmware map[string]*firmwareFinder
-	owners   map[string]*foundOwners
+	packages *packages               // nil until they were read
+	owners   map[string]*foundOwners // nil likewise
 	keys     *ko.Keys
 	keysLost fact.Report // what making the keys reported
-	cache    ko.Cache
+
+	packagesLost fact.Report // what reading the packages reported
+
+	cache ko.Cache
 }
 
 func (d *diskFacts) forget() {
@@ -175,7 +179,8 @@ type foundOwners struct {
 	lost   fact.Report
 }
 
-// owners reads which package and which DKMS build files are of, once a release, and returns what that reported too.
+// owners reads which package and which DKMS build files are of, once a release, and returns what that reported too. The
+// packages are those of the machine: they are read once, with a budget of their own.
 func (k *Kernel) owners(release string) (*fileOwners, *fact.Report) {
 	k.disk.mu.Lock()
 	defer k.disk.mu.Unlock()
@@ -184,9 +189,12 @@ func (k *Kernel) owners(release string) (*fileOwners, *fact.Report) {
 	}
 	if k.disk.owners == nil {
 		k.disk.owners = make(map[string]*foundOwners)
+		k.disk.packagesLost = fact.Report{Budget: fact.NewBudget(0)}
+		k.disk.packages = readPackages(k.machine, k.options.Asks(fact.DetailHashes), &k.disk.packagesLost)
 	}
 	o := new(foundOwners)
-	o.owners = readOwners(k.machine, release, &o.lost)
+	o.lost.Append(&k.disk.packagesLost)
+	o.owners = readOwners(k.machine, release, k.disk.packages, &o.lost)
 	k.disk.owners[release] = o
 	return o.owners, &o.lost
 }

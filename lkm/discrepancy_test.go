@@ -603,7 +603,7 @@ func TestDiskIsUncheckedWithoutItsSources(t *testing.T) {
 		{"rpm", func(m *made) {
 			m.fails["var/lib/dpkg/"] = fs.ErrNotExist
 			m.set("var/lib/rpm/rpmdb.sqlite", "")
-		}, []string{linux.SourcePackages}, CodeUnsupported},
+		}, []string{linux.SourcePackages}, CodeMalformed},
 		{"no tree", func(m *made) { m.fails["lib/modules/"] = fs.ErrNotExist },
 			[]string{linux.SourceTree, linux.SourcePackages}, CodeAbsent},
 	} {

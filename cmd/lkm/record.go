@@ -102,8 +102,8 @@ func recordViews(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Opt
 	return ctx.Err()
 }
 
-// treeless is a machine whose directories of modules are not asked for, unless files is set, nor the database of
-// packages of FreeBSD, which may have a hundred megabytes.
+// treeless is a machine whose directories of modules are not asked for, unless files is set, nor the databases of
+// packages of FreeBSD and of rpm, which may have a hundred megabytes. That there is one of rpm is asked.
 type treeless struct {
 	lkm.Machine
 	files bool
@@ -113,7 +113,9 @@ func (t treeless) refuse(op, name string) error {
 	path := "/" + name + "/"
 	tree := strings.Contains(path, "/lib/modules/") || strings.HasPrefix(path, "/boot/kernel/") ||
 		strings.HasPrefix(path, "/boot/modules/")
-	if !strings.HasPrefix(path, "/var/db/pkg/") && (t.files || !tree) {
+	rpm := strings.Contains(path, "/rpm/rpmdb.sqlite") || strings.Contains(path, "/rpm/Packages")
+	packages := strings.HasPrefix(path, "/var/db/pkg/") || rpm && op == "open"
+	if !packages && (t.files || !tree) {
 		return nil
 	}
 	return &fs.PathError{Op: op, Path: name, Err: lkm.ErrUnrecorded}

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pkgdb reads the databases of package managers: which package a file belongs to.
 package pkgdb
 
 import (
-	"context"
-	"io/fs"
+	"cmp"
 	"strings"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sqlite"
 )
 
@@ -17,68 +16,61 @@ const PkgFile = "var/db/pkg/local.sqlite"
 // maxPkg is the largest database that is read, in bytes: a system with thousands of packages has some 50 MB.
 const maxPkg = 256 << 20
 
-// An Owner is the package of a file.
-type Owner struct {
-	// Name, Version and Arch are the package's, as pkg writes them; empty where the database has no such column.
-	Name, Version, Arch string
-	// Origin is its place in the tree of ports; "base/…" for a part of the system itself (pkgbase(8)).
-	Origin string
-	// SHA256 is the sum of the file as the package has it, in lower-case hexadecimal; empty if the database has none.
-	SHA256 string
-}
-
-// Base reports whether the package is a part of the system itself.
-func (o *Owner) Base() bool {
-	return strings.HasPrefix(o.Origin, "base/") || strings.HasPrefix(o.Name, "FreeBSD-")
-}
-
-// ReadPkg returns the packages of the files that wanted chooses, by path. Columns are found by their names, which
-// differ between versions of pkg. The error is fs.ErrNotExist if the machine has no such database; beside owners it
-// says that they are not all.
-func ReadPkg(ctx context.Context, fsys fs.FS, wanted func(path string) bool) (map[string]Owner, error) {
-	db, err := sqlite.Open(fsys, PkgFile, maxPkg)
+// pkg reads the database of pkg(8). Columns are found by their names, which differ between versions of pkg.
+func (d *reader) pkg() {
+	db, err := sqlite.Open(d.FS, PkgFile, maxPkg)
 	if err != nil {
-		return nil, err
+		d.lose(err)
+		return
 	}
 	defer db.Close()
-	packages := map[int64]Owner{}
-	columns := []string{"id", "name", "version", "arch", "origin"}
-	err = db.Scan("packages", columns, func(row []sqlite.Value) bool {
-		if id, ok := row[0].Int(); ok {
-			packages[id] = Owner{Name: row[1].Text(), Version: row[2].Text(), Arch: row[3].Text(), Origin: row[4].Text()}
-		}
-		return ctx.Err() == nil
-	})
-	if err != nil {
-		return nil, err
+	if err := d.readPkg(db); err != nil {
+		d.lose(err)
 	}
-	owners := map[string]Owner{}
-	err = db.Scan("files", []string{"path", "sha256", "package_id"}, func(row []sqlite.Value) bool {
-		path := row[0].Text()
-		if id, ok := row[2].Int(); ok && wanted(path) {
-			o := packages[id]
-			o.SHA256 = sum(row[1].Text())
-			owners[path] = o
-		}
-		return ctx.Err() == nil
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
-	return owners, err
 }
 
-// sum returns the SHA-256 in a column, which newer versions of pkg write with the number of the algorithm: "1$HEX".
+func (d *reader) readPkg(db *sqlite.DB) error {
+	item := d.report.Budget.Item(db.Size())
+	defer item.Done()
+	packages := map[int64]Owner{}
+	var stop error
+	columns := []string{"id", "name", "version", "arch", "origin", "maintainer"}
+	err := db.Scan("packages", columns, func(row []sqlite.Value) bool {
+		if id, ok := row[0].Int(); ok {
+			p := &fact.Package{Manager: string(Pkg), Name: row[1].Text(), Version: row[2].Text(), Arch: row[3].Text(),
+				Vendor: row[5].Text()}
+			stop = item.Keep(ownerSize + int64(len(p.Name)+len(p.Version)+len(p.Arch)+len(p.Vendor)))
+			base := strings.HasPrefix(row[4].Text(), "base/") || strings.HasPrefix(p.Name, "FreeBSD-")
+			packages[id] = Owner{Package: p, Base: base}
+		}
+		return stop == nil && d.ctx.Err() == nil
+	})
+	if err != nil || stop != nil {
+		return cmp.Or(err, stop)
+	}
+	d.Found = true
+	err = db.Scan("files", []string{"path", "sha256", "package_id"}, func(row []sqlite.Value) bool {
+		if id, ok := row[2].Int(); ok {
+			o, known := packages[id]
+			if !known {
+				o.Package = &fact.Package{Manager: string(Pkg)}
+			}
+			o.Sum = pkgSum(row[1].Text())
+			stop = d.own(item, row[0].Text(), o)
+		}
+		return stop == nil && d.ctx.Err() == nil
+	})
+	return cmp.Or(err, stop, d.ctx.Err())
+}
+
+// pkgSum returns the SHA-256 in a column, which newer versions of pkg write with the number of the algorithm: "1$HEX".
 // It is empty for another algorithm.
-func sum(text string) string {
+func pkgSum(text string) Sum {
 	if kind, rest, ok := strings.Cut(text, "$"); ok {
 		if kind != "1" {
-			return ""
+			return Sum{}
 		}
 		text = rest
 	}
-	if len(text) != 64 {
-		return ""
-	}
-	return strings.ToLower(text)
+	return sumOf("sha256", text)
 }

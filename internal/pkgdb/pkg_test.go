@@ -31,29 +31,28 @@ func TestPkg(t *testing.T) {
 	hex := strings.Repeat("aB", 32)
 	db := packages([]any{"/boot/kernel/zfs.ko", "1$" + hex, 1}, []any{"/boot/modules/drm.ko", hex, 2},
 		[]any{"/boot/modules/x.ko", "2$" + hex, 9}, []any{"/usr/bin/vi", hex, 1}, []any{"/boot/odd", nil, nil})
-	boot := func(path string) bool { return strings.HasPrefix(path, "/boot/") }
-	got, err := ReadPkg(t.Context(), fstest.MapFS{PkgFile: {Data: db}}, boot)
-	want := map[string]Owner{
-		"/boot/kernel/zfs.ko": {"FreeBSD-kernel-generic", "14.2", "FreeBSD:14:amd64", "base/FreeBSD-kernel-generic",
-			strings.ToLower(hex)},
-		"/boot/modules/drm.ko": {"drm-61-kmod", "6.1.92_2", "FreeBSD:14:amd64", "graphics/drm-61-kmod",
-			strings.ToLower(hex)},
-		"/boot/modules/x.ko": {},
+	boot := func(fsys fs.FS) Query {
+		wanted := func(path string) bool { return strings.HasPrefix(path, "boot/") }
+		return Query{FS: fsys, Source: "packages", Wanted: wanted}
 	}
-	if err != nil || !maps.Equal(got, want) {
-		t.Errorf("%+v %v", got, err)
+	var r fact.Report
+	got := Read(t.Context(), boot(fstest.MapFS{PkgFile: {Data: db}}), &r, Pkg)
+	want := "boot/kernel/zfs.ko: pkg FreeBSD-kernel-generic 14.2 FreeBSD:14:amd64  sha256=abab\n" +
+		"boot/modules/drm.ko: pkg drm-61-kmod 6.1.92_2 FreeBSD:14:amd64  sha256=abab\nboot/modules/x.ko: pkg    \n"
+	if dump(got) != want || !got.Whole || !got.Found {
+		t.Errorf("%s %v", dump(got), r.Problems)
 	}
-	for path, base := range map[string]bool{"/boot/kernel/zfs.ko": true, "/boot/modules/drm.ko": false} {
-		if o := got[path]; o.Base() != base {
+	for path, base := range map[string]bool{"boot/kernel/zfs.ko": true, "boot/modules/drm.ko": false} {
+		if o := got.Files[path]; o.Base != base {
 			t.Errorf("%s: %+v", path, o)
 		}
 	}
-	// What was added since stands in the log.
+	// What was added since is in the log.
 	more := packages([]any{"/boot/kernel/new.ko", hex, 1})
-	got, err = ReadPkg(t.Context(), fstest.MapFS{PkgFile: {Data: db},
-		PkgFile + "-wal": {Data: sqlitetest.WAL(db, more, 4096)}}, boot)
-	if keys := slices.Collect(maps.Keys(got)); err != nil || len(keys) != 1 || keys[0] != "/boot/kernel/new.ko" {
-		t.Errorf("%v %v", keys, err)
+	got = Read(t.Context(), boot(fstest.MapFS{PkgFile: {Data: db},
+		PkgFile + "-wal": {Data: sqlitetest.WAL(db, more, 4096)}}), &r, Pkg)
+	if keys := slices.Collect(maps.Keys(got.Files)); !got.Whole || len(keys) != 1 || keys[0] != "boot/kernel/new.ko" {
+		t.Errorf("%v %v", keys, r.Problems)
 	}
 }
 
@@ -69,7 +68,9 @@ func TestNoPkg(t *testing.T) {
 		"cut":   {fstest.MapFS{PkgFile: {Data: packages([]any{"/a", nil, 1})[:9000]}}, fact.ErrMalformed},
 		"other": {fstest.MapFS{PkgFile: {Data: other}}, fs.ErrNotExist},
 	} {
-		if got, err := ReadPkg(t.Context(), c.fsys, all); !errors.Is(err, c.want) || len(got) != 0 {
+		var r fact.Report
+		got := Read(t.Context(), Query{FS: c.fsys, Source: "packages", Wanted: all}, &r, Pkg)
+		if err := got.Unsure("packages", &r); !errors.Is(err, c.want) || len(got.Files) != 0 {
 			t.Errorf("%s: %v %v", name, got, err)
 		}
 	}

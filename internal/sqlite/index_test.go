@@ -46,7 +46,8 @@ func TestPrefix(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, prefix := range []string{"/lib/", "/lib/7/", "/", "", "/aaa", "/zzz", "/lib/7/xxxxxxxxxx", "/usr/40/"} {
+			for _, prefix := range []string{"/lib/", "/lib/7/", "/", "", "/aaa", "/zzz", "/lib/7/xxxxxxxxxx",
+				"/usr/40/"} {
 				want := []int64{}
 				for i, row := range table.Rows {
 					if strings.HasPrefix(row[1].(string), prefix) {
@@ -55,7 +56,8 @@ func TestPrefix(t *testing.T) {
 				}
 				got, err := numbers(d, "Dirs", "NAME", prefix)
 				if err != nil || !slices.Equal(got, want) {
-					t.Errorf("%d bytes, %d rows, %q: %d numbers, want %d: %v", size, n, prefix, len(got), len(want), err)
+					t.Errorf("%d bytes, %d rows, %q: %d numbers, want %d: %v", size, n, prefix, len(got), len(want),
+						err)
 				}
 			}
 			for _, i := range []int{1, n / 2, n, n + 1, -1} {

@@ -74,28 +74,14 @@ func (d *DB) open(fsys fs.FS, max int64) error {
 	return d.start(logFile, logSize)
 }
 
-// openFile opens a file that is read by need, or reads it whole if it cannot be.
+// openFile opens a file that is read by need.
 func (d *DB) openFile(fsys fs.FS, name string, max int64) (io.ReaderAt, int64, error) {
-	f, err := fsys.Open(name)
+	f, err := limit.OpenAt(fsys, name, max)
 	if err != nil {
 		return nil, 0, err
 	}
 	d.closers = append(d.closers, f)
-	st, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, 0, &fact.ParseError{Source: name, Reason: "not a regular file"}
-	}
-	if st.Size() > max {
-		return nil, 0, limit.TooLarge(name, max)
-	}
-	if r, ok := f.(io.ReaderAt); ok {
-		return r, st.Size(), nil
-	}
-	b, err := limit.AppendAll(f, nil, name, max)
-	return bytes.NewReader(b), int64(len(b)), err
+	return f, f.Size(), nil
 }
 
 // journalMagic begins a rollback journal that was not finished: a finished one is removed, emptied or zeroed.
@@ -140,6 +126,9 @@ func (d *DB) Close() error {
 
 // Version returns the number that the database's user gave its form (user_version).
 func (d *DB) Version() int32 { return d.version }
+
+// Size returns how many bytes the database has, without its log.
+func (d *DB) Size() int64 { return d.size }
 
 func (d *DB) malformed(page uint32, format string, args ...any) error {
 	e := &fact.ParseError{Source: d.name, Field: "sqlite", Reason: fmt.Sprintf(format, args...)}

@@ -36,7 +36,17 @@ var learned = []lateQuestion{
 	// The log of the database of approvals, and the profile of a management server.
 	{2, lkm.Darwin, "", "private/var/db/SystemPolicyConfiguration/KextPolicy-*"},
 	{2, lkm.Darwin, "", "Library/Managed Preferences/com.apple.system-extension-policy.plist"},
+	// whose files they are: databases that were not read, and more of those that were
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
+	{2, lkm.Linux, "", "var/lib/dpkg/diversions"},
+	{2, lkm.Linux, "", "var/lib/dpkg/info/*.md5sums"},
+	{2, lkm.Linux, "", "*/lib/opkg/info/*.control"},
+	{2, lkm.Linux, "", "usr/lib/apk/db/installed"},
+	{2, lkm.Linux, "", "usr/lib/sysimage/rpm/*"},
+	{2, lkm.Linux, "", "usr/share/rpm/*"},
+	{2, lkm.Linux, "", "var/lib/rpm/*"},
+	{2, lkm.Linux, "", "var/lib/pacman/local/*/desc"},
+	{2, lkm.Linux, "", "var/lib/pacman/local/*/mtree"},
 	{2, lkm.Windows, opCall, "registry_subkeys **"},
 	{2, lkm.Windows, opCall, `registry *\DriverDatabase\DeviceIds\**`},
 	{2, lkm.Windows, "open", "C:/Windows/System32/DriverStore/FileRepository/**.inf"},

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkgdb
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+)
+
+// Where dpkg keeps the lists of its packages' files and their digests, what it says of each package (deb822 stanzas),
+// and which files were renamed (dpkg-divert(1)).
+const (
+	dpkgDir    = "var/lib/dpkg/info"
+	dpkgStatus = "var/lib/dpkg/status"
+	dpkgDivert = "var/lib/dpkg/diversions"
+)
+
+// opkgDirs are where opkg keeps the lists of its packages' files.
+var opkgDirs = []string{"usr/lib/opkg/info", "var/lib/opkg/info"}
+
+// A debian is what dpkg says of the packages that own wanted files.
+type debian struct {
+	*reader
+	listed   map[string]bool            // the packages with a list of files: NAME, or NAME:ARCH
+	owners   map[string][]*fact.Package // of wanted files, by NAME
+	entries  map[*fact.Package]string   // the name of each list, without .list
+	diverted map[string]diversion       // by the path that packages have
+}
+
+// A diversion renames a file of all packages but one.
+type diversion struct{ to, by string }
+
+// dpkg reads dpkg's lists of files, as dpkg -S does, and what else it says of the packages that own a wanted file.
+func (d *reader) dpkg() {
+	b := &debian{reader: d, listed: map[string]bool{}, owners: map[string][]*fact.Package{},
+		entries: map[*fact.Package]string{}, diverted: map[string]diversion{}}
+	b.readDiversions()
+	item := d.report.Budget.Item(0)
+	defer item.Done()
+	found := d.lists(dpkgDir, listName, func(entry string, list []byte) {
+		item.Grow(int64(len(list)))
+		key := strings.TrimSuffix(entry, ".list")
+		b.listed[key] = true
+		name, arch, _ := strings.Cut(key, ":")
+		if !d.marked(list) {
+			return
+		}
+		p := &fact.Package{Manager: string(Dpkg), Name: text(name), Arch: text(arch)}
+		if owned, err := b.readList(item, list, p); err != nil {
+			d.lose(err)
+		} else if owned {
+			b.owners[p.Name] = append(b.owners[p.Name], p)
+			b.entries[p] = key
+		}
+	})
+	if !found {
+		return
+	}
+	b.readStatus()
+	for p, key := range b.entries {
+		if d.Sums {
+			b.readSums(key, p)
+		}
+	}
+}
+
+// listName returns the name of an entry that is a package's list of files.
+func listName(e fs.DirEntry) string {
+	if strings.HasSuffix(e.Name(), ".list") {
+		return e.Name()
+	}
+	return ""
+}
+
+// readList notes the wanted files of a list. It reports whether there is one.
+func (b *debian) readList(item *fact.Item, list []byte, p *fact.Package) (owned bool, err error) {
+	before := len(b.Files)
+	for line := range bytes.Lines(list) {
+		path := strings.TrimPrefix(string(bytes.TrimRight(line, "\r\n")), "/")
+		if err := b.own(item, b.place(path, p), Owner{Package: p}); err != nil {
+			return false, err
+		}
+	}
+	return len(b.Files) > before, nil
+}
+
+// place returns where the file of a package is: elsewhere if another one diverts it (namenodetouse).
+func (b *debian) place(path string, p *fact.Package) string {
+	if to, ok := b.diverted[path]; ok && to.by != p.Name {
+		return to.to
+	}
+	return path
+}
+
+// readDiversions reads the renamed files: three lines each, the path, the new one, and the package that renames, ":" for
+// the administrator.
+func (b *debian) readDiversions() {
+	content, err := b.readText(dpkgDivert)
+	if err != nil {
+		b.lose(err)
+		return
+	}
+	item := b.report.Budget.Item(int64(len(content)))
+	defer item.Done()
+	lines := strings.Split(string(content), "\n")
+	for ; len(lines) >= 3; lines = lines[3:] {
+		from := strings.TrimPrefix(lines[0], "/")
+		if !b.below(from) {
+			continue
+		}
+		if err := item.Keep(int64(len(lines[0])+len(lines[1])+len(lines[2])) + ownerSize); err != nil {
+			b.lose(err)
+			return
+		}
+		by, _, _ := strings.Cut(lines[2], ":")
+		b.diverted[from] = diversion{to: strings.TrimPrefix(lines[1], "/"), by: by}
+	}
+}
+
+// readStatus adds the versions, architectures and maintainers of the packages that own wanted files. An installed
+// package without a list of files may own any.
+func (b *debian) readStatus() {
+	content, err := b.readText(dpkgStatus)
+	if err != nil {
+		b.miss(FieldPackage, err)
+		return
+	}
+	item := b.report.Budget.Item(int64(len(content)))
+	defer item.Done()
+	described := map[*fact.Package]bool{}
+	for stanza := range bytes.SplitSeq(content, []byte("\n\n")) {
+		if err := item.Work(int64(len(stanza))); err != nil {
+			b.miss(FieldPackage, err)
+			return
+		}
+		b.addStanza(stanza, described)
+	}
+}
+
+// A stanza is what dpkg's status says of one package.
+type stanza struct{ name, status, version, arch, vendor string }
+
+func parseStanza(b []byte) stanza {
+	var s stanza
+	origin := ""
+	for line := range bytes.Lines(b) {
+		key, value, _ := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
+		switch string(key) {
+		case "Package":
+			s.name = text(string(value))
+		case "Status":
+			s.status = text(string(value))
+		case "Version":
+			s.version = text(string(value))
+		case "Architecture":
+			s.arch = text(string(value))
+		case "Maintainer":
+			s.vendor = text(string(value))
+		case "Origin":
+			origin = text(string(value))
+		}
+	}
+	s.vendor = cmp.Or(origin, s.vendor)
+	return s
+}
+
+// addStanza adds what a stanza says of a package whose files are there. Of one that is installed for two architectures with one
+// list it is not known which of them owns it.
+func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
+	s := parseStanza(text)
+	_, status, _ := strings.Cut(s.status, " ok ")
+	if status == "" || status == "not-installed" || status == "config-files" {
+		return
+	}
+	if status == "installed" && !b.listed[s.name] && !b.listed[s.name+":"+s.arch] {
+		b.lose(&fact.ParseError{Source: dpkgStatus,
+			Reason: fmt.Sprintf("%s is installed, and its list of files is not in /%s", escape.Text(s.name), dpkgDir)})
+		return
+	}
+	for _, p := range b.owners[s.name] {
+		switch {
+		case strings.Contains(b.entries[p], ":") && p.Arch != s.arch: // another architecture's
+		case !described[p]:
+			p.Version, p.Arch, p.Vendor = s.version, s.arch, s.vendor
+		case p.Arch != s.arch:
+			p.Arch = ""
+			if p.Version != s.version {
+				p.Version = ""
+			}
+		}
+		described[p] = true
+	}
+}
+
+// readSums adds the digests of a package's files: "HEX  PATH" lines.
+func (b *debian) readSums(key string, p *fact.Package) {
+	name := dpkgDir + "/" + key + ".md5sums"
+	content, err := b.readText(name)
+	if err != nil {
+		b.miss(FieldHashes, err)
+		return
+	}
+	for line := range bytes.Lines(content) {
+		hex, path, ok := strings.Cut(string(bytes.TrimRight(line, "\r\n")), "  ")
+		if !ok {
+			continue
+		}
+		path = b.place(path, p)
+		if o, owned := b.Files[path]; owned && o.Package == p {
+			o.Sum = sumOf("md5", hex)
+			b.Files[path] = o
+		}
+	}
+}
+
+// opkg reads opkg's lists of files, a path a line with what else it says behind a tab, and the stanza of each package
+// that owns a wanted file.
+func (d *reader) opkg() {
+	for _, dir := range opkgDirs {
+		item := d.report.Budget.Item(0)
+		var owners []*fact.Package
+		d.lists(dir, listName, func(entry string, list []byte) {
+			item.Grow(int64(len(list)))
+			p := &fact.Package{Manager: string(Opkg), Name: text(strings.TrimSuffix(entry, ".list"))}
+			if !d.marked(list) {
+				return
+			}
+			before := len(d.Files)
+			for line := range bytes.Lines(list) {
+				path, _, _ := strings.Cut(string(bytes.TrimRight(line, "\r\n")), "\t")
+				if err := d.own(item, path, Owner{Package: p}); err != nil {
+					d.lose(err)
+					return
+				}
+			}
+			if len(d.Files) > before {
+				owners = append(owners, p)
+			}
+		})
+		for _, p := range owners {
+			control, err := d.readText(dir + "/" + p.Name + ".control")
+			if err != nil {
+				d.miss(FieldPackage, err)
+				continue
+			}
+			s := parseStanza(control)
+			p.Version, p.Arch, p.Vendor = s.version, s.arch, s.vendor
+		}
+		item.Done()
+	}
+}

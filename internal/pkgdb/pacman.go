@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkgdb
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// pacmanDir is where pacman keeps its packages: a directory NAME-VERSION-RELEASE for each, with the files "desc",
+// "files" and "mtree".
+const pacmanDir = "var/lib/pacman/local"
+
+// maxTree is the longest list of digests that is read, in bytes without its compression.
+const maxTree = 64 << 20
+
+// pacman reads pacman's lists of files, and the description and the digests of each package that owns a wanted one.
+func (d *reader) pacman() {
+	item := d.report.Budget.Item(0)
+	defer item.Done()
+	owners := map[string]*fact.Package{}
+	d.lists(pacmanDir, func(e fs.DirEntry) string {
+		if e.IsDir() {
+			return e.Name() + "/files"
+		}
+		return ""
+	}, func(entry string, list []byte) {
+		item.Grow(int64(len(list)))
+		if !d.marked(list) {
+			return
+		}
+		name, version := pacmanName(entry)
+		p := &fact.Package{Manager: string(Pacman), Name: text(name), Version: text(version)}
+		before := len(d.Files)
+		for line := range bytes.Lines(list) {
+			if err := d.own(item, string(bytes.TrimRight(line, "\r\n")), Owner{Package: p}); err != nil {
+				d.lose(err)
+				return
+			}
+		}
+		if len(d.Files) > before {
+			owners[entry] = p
+		}
+	})
+	for entry, p := range owners {
+		d.describe(entry, p)
+		if d.Sums {
+			if err := d.readTree(pacmanDir+"/"+entry+"/mtree", p); err != nil {
+				d.miss(FieldHashes, err)
+			}
+		}
+	}
+}
+
+// pacmanName splits the name of a directory, NAME-VERSION-RELEASE.
+func pacmanName(dir string) (name, version string) {
+	name = dir
+	for range 2 { // the release, and the version
+		if i := strings.LastIndexByte(name, '-'); i > 0 {
+			name = name[:i]
+		}
+	}
+	return name, strings.TrimPrefix(strings.TrimPrefix(dir, name), "-")
+}
+
+// describe adds what a package's description says: %FIELD%, and its value in the next line.
+func (d *reader) describe(entry string, p *fact.Package) {
+	content, err := d.readText(pacmanDir + "/" + entry + "/desc")
+	if err != nil {
+		d.miss(FieldPackage, err)
+		return
+	}
+	field := ""
+	for line := range bytes.Lines(content) {
+		value := text(string(line))
+		switch field {
+		case "%NAME%":
+			p.Name = value
+		case "%VERSION%":
+			p.Version = value
+		case "%ARCH%":
+			p.Arch = value
+		case "%PACKAGER%":
+			p.Vendor = value
+		}
+		field = value
+	}
+}
+
+// readTree adds the digests of a package's files: mtree(5) lines such as "./PATH size=1 sha256digest=HEX", packed with
+// gzip. A byte that is no plain character is \OOO.
+func (d *reader) readTree(name string, p *fact.Package) error {
+	packed, err := d.readText(name)
+	if err != nil {
+		return err
+	}
+	item := d.report.Budget.Item(int64(len(packed)))
+	defer item.Done()
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return &fact.ParseError{Source: name, Reason: err.Error()}
+	}
+	room := min(maxTree, item.MaxMemory()/2)
+	content, err := limit.AppendAll(io.Reader(z), nil, name, room)
+	if holdErr := item.Hold(int64(len(content))); holdErr != nil {
+		return holdErr
+	}
+	if err != nil && fact.CodeOf(err) != fact.CodeTooLarge {
+		return &fact.ParseError{Source: name, Reason: err.Error()}
+	}
+	for line := range bytes.Lines(content) {
+		if !bytes.HasPrefix(line, []byte("./")) {
+			continue
+		}
+		words := strings.Fields(string(line))
+		path := unescape(words[0][2:])
+		if o, owned := d.Files[path]; owned && o.Package == p {
+			o.Sum = treeSum(words[1:])
+			d.Files[path] = o
+		}
+	}
+	return err
+}
+
+// treeSum returns the best digest of a line's words.
+func treeSum(words []string) Sum {
+	for _, w := range []struct{ key, algorithm string }{{"sha256digest=", "sha256"}, {"sha512digest=", "sha512"},
+		{"md5digest=", "md5"}} {
+		i := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, w.key) })
+		if i >= 0 {
+			return sumOf(w.algorithm, words[i][len(w.key):])
+		}
+	}
+	return Sum{}
+}
+
+// unescape replaces \OOO by the byte of that octal number.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		var c byte
+		if n, _ := fmt.Sscanf(s[i:min(i+4, len(s))], `\%3o`, &c); n == 1 {
+			b, i = append(b, c), i+3
+			continue
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
