@@ -50,7 +50,7 @@ func (c *CodeSignature) checkChain(
 			others = append(others, set)
 		}
 	}
-	c.keysGiven = len(keys) > 0
+	c.keysGiven, c.appleGiven = len(keys) > 0, len(apple) > 0
 	var why error
 	for i, sets := range [][]fact.KeySet{apple, others} {
 		roots := sign.NewRoots(sets)
@@ -61,7 +61,7 @@ func (c *CodeSignature) checkChain(
 		if err == nil {
 			var chain sign.Chain
 			if chain, err = chainAt(cert, sd.Certificates, roots, at); err == nil {
-				c.keySet, c.TimestampedAt = chain.KeySet, at
+				c.keySet, c.TimestampedAt, c.path = chain.KeySet, at, chain.Certificates
 				if i == 0 {
 					c.mark(chain.Certificates)
 				}

@@ -4,7 +4,11 @@ package darwin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -100,4 +104,105 @@ func manyValues(value byte) []byte {
 	data = append(data, offsets...)
 	return append(data, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0,
 		0, 0, 0, 0, 0, 0, byte(end>>8), byte(end))
+}
+
+// TestManagedRowsUnread asks for what a user decided where a management server's rows, which outdo it, were not read.
+func TestManagedRowsUnread(t *testing.T) {
+	user := []Approval{{TeamID: "T", BundleID: "yes", Allowed: fact.Yes}, {TeamID: "T", BundleID: "no", Allowed: fact.No}}
+	managed := []Approval{{TeamID: "M", Allowed: fact.Yes, Managed: true},
+		{TeamID: "M", BundleID: "no", Allowed: fact.No, Managed: true}}
+	lost := errors.New("table: a page makes no sense")
+	for _, tt := range []struct {
+		name         string
+		unread, rows error
+		team, id     string
+		want         fact.Tri
+	}{
+		{"all read, yes", nil, nil, "T", "yes", fact.No},
+		{"all read, no", nil, nil, "T", "no", fact.Yes},
+		{"a server's row may deny it", nil, lost, "T", "yes", ""},
+		{"a server's row may allow it", nil, lost, "T", "no", ""},
+		{"a user's row that is lost is another's", lost, nil, "T", "yes", fact.No},
+		{"no row, and some are lost", lost, nil, "T", "other", ""},
+		{"no row, and a server's are lost", nil, lost, "T", "other", ""},
+		{"the server's own row of the kext", lost, lost, "M", "no", fact.Yes},
+		{"the server's row of the team, and one of the kext may be lost", nil, lost, "M", "yes", ""},
+		{"the server's row of the team", lost, nil, "M", "yes", fact.No},
+	} {
+		r := &rules{approvals: &kextPolicy{Approvals: slices.Concat(user, managed), unread: tt.unread,
+			managedUnread: tt.rows}}
+		got := r.approved(tt.team, tt.id)
+		if got.Blocked() != tt.want || tt.want == "" && !strings.Contains(got.Because().Text, lost.Error()) {
+			t.Errorf("%s: %q, want %q; %+v", tt.name, got.Blocked(), tt.want, got.Because())
+		}
+	}
+}
+
+// TestApprovalOfList joins lists of a machine with the decisions about kexts, or says that they were not read.
+func TestApprovalOfList(t *testing.T) {
+	host := fakedarwin.Intel()
+	for _, input := range []string{"", kextPolicyFile} {
+		k := Open(refusing{host.Machine(), input}, fact.Options{Detail: fact.DetailSignatures})
+		var r fact.Report
+		loaded, err := k.Loaded(context.Background(), new(fact.Header), &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		installed := r.Part()
+		for m, err := range k.Installed(context.Background(), installed) {
+			if err == nil {
+				loaded = append(loaded, m)
+			}
+		}
+		found := 0
+		for _, m := range loaded {
+			if a := m.Own.Approval; a != nil {
+				found++
+				if m.Name != "com.vendor.driver" || a.TeamID != m.Own.CodeSignature.TeamID {
+					t.Errorf("%s: %+v", m.Name, a)
+				}
+			}
+		}
+		for _, report := range []*fact.Report{&r, installed} {
+			source, _ := report.Find(SourceKextPolicy)
+			want := fact.Source{Name: SourceKextPolicy, Outcome: fact.OutcomeOK, Count: fact.CountOf(2)}
+			if input != "" {
+				want = unreadSource(SourceKextPolicy, fs.ErrPermission)
+			}
+			if _, problem := report.First(SourceKextPolicy); source != want || problem != (input != "") {
+				t.Errorf("without %q: %+v, %v", input, source, report.Problems)
+			}
+		}
+		if (found > 0) != (input == "") {
+			t.Errorf("without %q: %d approvals", input, found)
+		}
+	}
+	// A list that reads no signatures knows no team.
+	var r fact.Report
+	_, err := Open(host.Machine(), fact.Options{Detail: fact.DetailFiles}).Loaded(context.Background(), nil, &r)
+	if _, read := r.Find(SourceKextPolicy); err != nil || read {
+		t.Error(r.Sources, err)
+	}
+}
+
+// TestBootPolicy reads what the report of a Mac says of kexts that are not Apple's.
+func TestBootPolicy(t *testing.T) {
+	const item = `<plist><array><dict><key>_items</key><array><dict>%s</dict></array></dict></array></plist>`
+	for text, want := range map[string]fact.Tri{
+		"": "",
+		"<key>ibridge_secure_boot</key><string>Full Security</string>":                                      fact.No,
+		"<key>ibridge_secure_boot</key><string>Reduced Security</string>":                                   "",
+		"<key>ibridge_sb_other_kext</key><string>Yes</string>":                                              fact.Yes,
+		"<key>ibridge_sb_other_kext</key><string>No</string>":                                               fact.No,
+		"<key>ibridge_sb_other_kext</key><string>perhaps</string>":                                          "",
+		"<key>ibridge_secure_boot</key><string>Permissive Security</string><key>x</key><string>No</string>": "",
+	} {
+		p, err := parseBootPolicy(fmt.Appendf(nil, item, text), new(fact.Report))
+		if err != nil || p.allowsOthers() != want {
+			t.Errorf("%s: %q, want %q; %v", text, p.allowsOthers(), want, err)
+		}
+	}
+	if (*bootPolicy)(nil).allowsOthers() != "" {
+		t.Error("what was not read says something")
+	}
 }

@@ -56,6 +56,9 @@ type bundleReader struct {
 	Keys []fact.KeySet
 	// MaxBytes is how much of one bundle is read to verify it; 0 means 512 MiB.
 	MaxBytes int64
+
+	left  *int64 // what of MaxBytes is left, for code inside a bundle; nil for a bundle by itself
+	depth int    // how many bundles this one is inside of
 }
 
 // A layout is where a bundle keeps its parts.
@@ -141,6 +144,9 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 		return b, nil
 	}
 	if executable == "" {
+		if r.Signatures && b.Codeless == fact.Yes {
+			reading.readCodeless(data)
+		}
 		return b, nil
 	}
 	b.ExecutablePath = "/" + executable
@@ -168,7 +174,7 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 		return
 	}
 	s := chooseSlice(all, r.Architecture)
-	sig, err := readCodeSignature(executable, f, s)
+	sig, s, err := r.embeddedOrFiles(executable, f, s)
 	if err != nil {
 		r.lose(executable, "codeSignature", err)
 	}
@@ -178,7 +184,7 @@ func (r *bundleReading) readCode(executable string, info []byte) {
 	r.signature = &sig
 	r.readTicket()
 	if r.Verify && sig.Present == fact.Yes {
-		r.verify(f, s, info)
+		r.verify(executable, f, s, info)
 		if sliceErr != nil && r.Architecture == "" { // there is code that was compared with nothing
 			sig.others = cmp.Or(sig.others, fact.SignatureUnchecked)
 		}
@@ -264,14 +270,16 @@ func (r *bundleReading) readTicket() {
 }
 
 // verify compares code, Info.plist and files with what was signed.
-func (r *bundleReading) verify(f *file, s Slice, info []byte) {
+func (r *bundleReading) verify(executable string, f *file, s Slice, info []byte) {
 	sig := r.signature
-	executable := strings.TrimPrefix(r.ExecutablePath, "/")
 	maxBytes := r.MaxBytes
 	if maxBytes == 0 {
 		maxBytes = limit.File
 	}
-	if f.size > maxBytes {
+	if r.left == nil {
+		r.left = &maxBytes
+	}
+	if *r.left -= f.size; *r.left < 0 {
 		r.lose(executable, "codeSignature.codeFits", limit.TooLarge(executable, maxBytes))
 		return
 	}
@@ -282,15 +290,15 @@ func (r *bundleReading) verify(f *file, s Slice, info []byte) {
 	if err = sig.checkCMS(r.Keys); err != nil {
 		r.lose(executable, "codeSignature.signatureFits", err)
 	}
-	resources := r.verifySeal(executable, info, maxBytes-f.size)
+	resources := r.verifySeal(executable, info)
 	sig.Reasons = append(sig.differences(), sig.Reasons...)
-	if r.Architecture == "" { // no kernel is known to use but one of them
+	if r.Architecture == "" && s.size < f.size { // no kernel is known to use but one of them
 		r.verifyOthers(f, s, info, resources)
 	}
 }
 
 // verifySeal compares the bundle's files with the list that was signed with it, and returns that list.
-func (r *bundleReading) verifySeal(executable string, info []byte, budget int64) []byte {
+func (r *bundleReading) verifySeal(executable string, info []byte) []byte {
 	sig := r.signature
 	name := path.Join(r.where.contents, "_CodeSignature/CodeResources")
 	resources, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
@@ -306,7 +314,7 @@ func (r *bundleReading) verifySeal(executable string, info []byte, budget int64)
 		}
 		return nil
 	}
-	seal, err := r.checkSeal(strings.TrimPrefix(executable, r.where.contents+"/"), resources, budget)
+	seal, err := r.checkSeal(strings.TrimPrefix(executable, r.where.contents+"/"), resources, r.left)
 	if err != nil {
 		r.lose(name, "codeSignature.seal", err)
 		seal = &Seal{}

@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -64,6 +65,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	c.disk.reportUnread(r)
 	c.unread = r.Problems[from:]
 	c.rules = k.rules(ctx, release, releaseErr)
+	c.rules.silicon = c.silicon(ctx)
 	c.rules.addLosses(r)
 
 	var verdicts []fact.Verdict
@@ -101,6 +103,21 @@ func (c *check) list(ctx context.Context) {
 	}
 	finish(loaded, source)
 	c.loaded = loaded
+}
+
+// silicon says whether this is an Apple silicon Mac: by its kernel's architecture, and of an image by that of the
+// collections which are made on the Mac itself. Empty if neither is known.
+func (c *check) silicon(ctx context.Context) fact.Tri {
+	arch := c.kernel.architecture(ctx)
+	for _, k := range c.disk.collections {
+		if k.Kind == KindAuxiliary || k.Kind == KindCache {
+			arch = cmp.Or(arch, k.Architecture)
+		}
+	}
+	if arch == "" {
+		return ""
+	}
+	return fact.TriOf(strings.HasPrefix(arch, "arm64"))
 }
 
 // listed reports whether the kernel's list was read.

@@ -44,8 +44,18 @@ var leading = map[string]string{
 	"approved, 10.15": ReasonApproved, "denied": ReasonNotApproved, "never asked, 10.14": ReasonNotApproved,
 	"10.12 asks nobody": ReasonCSR, "unsigned": ReasonNoSignature, "unsigned, SIP off": ReasonCSR,
 	"policy not readable": ReasonApprovalUnknown, "full security": ReasonBootSecurity,
-	"system extension": ReasonUserSpace, "codeless": ReasonCodeless, "release not known": ReasonRelease,
-	"integrity not readable": ReasonCSR, "Apple's, in no collection": ReasonInstalled,
+	"Apple silicon, boot security not readable":               ReasonBootSecurity,
+	"a Mac of an unknown kind, boot security not readable":    ReasonBootSecurity,
+	"Apple silicon that does not say":                         ReasonBootSecurity,
+	"Apple silicon, not approved, boot security not readable": ReasonNotApproved,
+	"Intel, boot security not readable":                       ReasonApproved,
+	"reduced security":                                        ReasonApproved,
+	"in the auxiliary collection, full security":              ReasonBootSecurity,
+	"in the auxiliary collection, boot security not readable": ReasonCollection,
+	"system extension":                                        ReasonUserSpace,
+	"codeless":                                                ReasonCodeless,
+	"release not known":                                       ReasonRelease,
+	"integrity not readable":                                  ReasonCSR, "Apple's, in no collection": ReasonInstalled,
 }
 
 func TestCheck(t *testing.T) {
@@ -57,7 +67,9 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(major int, csr uint32) *rules { return &rules{major: major, csr: &csr, approvals: &policy} }
+	with := func(major int, csr uint32) *rules {
+		return &rules{major: major, csr: &csr, approvals: &policy, silicon: fact.No}
+	}
 	noDB := with(20, 0)
 	noDB.approvals = noted[kextPolicy](noDB, SourceKextPolicy, kextPolicy{}, fs.ErrPermission)
 	noCSR := with(19, 0)
@@ -66,6 +78,17 @@ func TestCheck(t *testing.T) {
 	noted(noRelease, SourceMachine, 0, fs.ErrPermission)
 	full := with(20, 0)
 	full.boot = &bootPolicy{SecureBoot: "Full Security", OtherKexts: fact.No}
+	silent := with(20, 0)
+	silent.silicon, silent.boot = fact.Yes, new(bootPolicy)
+	open := with(20, 0)
+	open.silicon, open.boot = fact.Yes, &bootPolicy{SecureBoot: "Reduced Security", OtherKexts: fact.Yes}
+	noBoot := func(silicon fact.Tri) *rules {
+		r := with(20, 0)
+		r.silicon = silicon
+		r.boot = noted[bootPolicy](r, SourceBootPolicy, bootPolicy{}, fs.ErrPermission)
+		return r
+	}
+	auxiliary := []Membership{{Path: "/a.kc", Kind: KindAuxiliary}}
 	boot := []Membership{{Path: "/a.kc", Kind: KindBoot}}
 	for name, tt := range map[string]struct {
 		j         judge
@@ -107,6 +130,30 @@ func TestCheck(t *testing.T) {
 		"full security": {
 			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, full,
 			fact.VerdictBlocked, fact.VerdictBlocked, "blocked"},
+		"Apple silicon, boot security not readable": {
+			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}},
+			noBoot(fact.Yes), fact.VerdictBlocked, fact.VerdictUnknown, "boot security unknown"},
+		"a Mac of an unknown kind, boot security not readable": {
+			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}},
+			noBoot(""), fact.VerdictBlocked, fact.VerdictUnknown, "boot security unknown"},
+		"Apple silicon that does not say": {
+			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}},
+			silent, fact.VerdictBlocked, fact.VerdictUnknown, "boot security unknown"},
+		"Apple silicon, not approved, boot security not readable": {
+			judge{kext: &Kext{BundleID: "com.vendor.driver", Bundle: bundle, CodeSignature: denied}},
+			noBoot(fact.Yes), fact.VerdictBlocked, fact.VerdictBlocked, "needs approval"},
+		"Intel, boot security not readable": {
+			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}},
+			noBoot(fact.No), fact.VerdictBlocked, fact.VerdictLoadable, "needs reboot"},
+		"reduced security": {
+			judge{kext: &Kext{BundleID: "com.objective-see.lulu", Bundle: bundle, CodeSignature: team}}, open,
+			fact.VerdictBlocked, fact.VerdictLoadable, "needs reboot"},
+		"in the auxiliary collection, full security": {
+			judge{kext: &Kext{BundleID: "a", Collections: auxiliary}}, full, fact.VerdictBlocked,
+			fact.VerdictBlocked, "blocked"},
+		"in the auxiliary collection, boot security not readable": {
+			judge{kext: &Kext{BundleID: "a", Collections: auxiliary}}, noBoot(fact.Yes), fact.VerdictLoadable,
+			fact.VerdictLoadable, "linked"},
 		"system extension": {
 			judge{kext: &Kext{BundleID: "com.d", PackageType: "DEXT",
 				SystemExtension: &SystemExtension{State: "activated_enabled"}}}, with(20, 0), fact.VerdictBlocked,

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
 )
 
 // Code signature blobs, by their magic number and slot.
@@ -91,7 +92,10 @@ type CodeSignature struct {
 	directories []codeDirectory // that one, and the one that is signed
 	primary     []byte          // the code directory in the first slot, which is the one that is signed
 	cms         []byte
+	files       bool                 // the signature is in files beside the code
 	keySet      string               // the key set that the signer leads to
+	path        []*sign.Certificate  // the chain from the signer to a root; nil if it leads to none
+	appleGiven  bool                 // Apple's roots were among them
 	keysGiven   bool                 // there were keys to lead to
 	forged      bool                 // it is not what its certificate was issued for
 	others      fact.SignatureStatus // the worst of the file's other slices; empty if there are none

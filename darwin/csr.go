@@ -142,6 +142,18 @@ type bootPolicy struct {
 	SIP string
 }
 
+// allowsOthers says whether kexts that are not Apple's may be loaded; empty if that is unknown. Full Security allows
+// none.
+func (p *bootPolicy) allowsOthers() fact.Tri {
+	switch {
+	case p == nil:
+		return ""
+	case p.OtherKexts == "" && strings.HasPrefix(p.SecureBoot, "Full"):
+		return fact.No
+	}
+	return p.OtherKexts
+}
+
 // parseBootPolicy reads the answer of OpBridge. A report of a Mac without these settings, which is
 // any Intel Mac, gives an empty bootPolicy.
 func parseBootPolicy(data []byte, r *fact.Report) (bootPolicy, error) {

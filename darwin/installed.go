@@ -37,6 +37,7 @@ func (r diskReader) readWithin(ctx context.Context, report *fact.Report) (*disk,
 func (k *Kernel) addDisk(ctx context.Context, modules []Record, source string, r *fact.Report) {
 	d, _ := k.reader(ctx).readWithin(ctx, r) // the error is reported as the source's
 	d.reportUnread(r)
+	approvals := k.approvals(r)
 	for i := range modules {
 		m := &modules[i]
 		m.Own.Views = map[string]fact.View{source: fact.ViewSeen}
@@ -45,6 +46,7 @@ func (k *Kernel) addDisk(ctx context.Context, modules []Record, source string, r
 			addBundle(m, found.Own.Bundle)
 			m.Problems = append(m.Problems, found.Problems...)
 		}
+		approvals.join(m.Own)
 		m.OnDisk = onDisk(m.Own, found != nil)
 		if m.OnDisk.Match == "" && m.Own.Pseudo == "" {
 			m.Problem(SourceBundles, "onDisk.match",
@@ -98,7 +100,9 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 			yield(Record{}, err)
 			return
 		}
+		approvals := k.approvals(r)
 		for _, m := range d.records() {
+			approvals.join(m.Own)
 			if !yield(m, nil) {
 				return
 			}

@@ -4,6 +4,7 @@ package darwin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -147,14 +148,23 @@ func (j *judge) codeless() {
 
 // linked judges by the kernel collections; it returns false if no usable one holds the extension.
 func (j *judge) linked() bool {
-	var usable fact.Reason // the first collection in use
+	var usable, shut fact.Reason // the first collection in use; why the auxiliary one is not
 	for _, m := range j.kext.Collections {
 		if m.Stale == fact.Yes {
 			j.reason(ReasonStale, m.Path, "linked against another boot collection: this one is not used")
 			continue
 		}
+		if m.Kind == KindAuxiliary && j.rules.boot.allowsOthers() == fact.No {
+			shut = j.shut()
+			continue
+		}
 		holds := j.reason(ReasonCollection, m.Path, "linked into the %s collection", m.Kind)
 		usable = cmp.Or(usable, holds)
+	}
+	if usable == (fact.Reason{}) && shut != (fact.Reason{}) {
+		j.v.Word = "blocked"
+		j.both(fact.VerdictBlocked, shut, fact.Way{Way: WayCollection, Blocked: fact.Yes})
+		return true
 	}
 	if usable == (fact.Reason{}) {
 		return false
@@ -226,14 +236,14 @@ func (j *judge) onceLinked(answer fact.Answer) {
 	}
 }
 
-// mayLoad answers whether the rules stop a bundle: owner and mode, signature, boot security, approval, in that order.
+// mayLoad answers whether the rules stop a bundle: owner and mode, signature, approval, boot security, in that order.
 // The first step that stops it decides, and else the first that cannot tell. Apple's own pass, for they are installed.
 func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 	if j.apple {
 		return fact.Passes(installed)
 	}
 	var answer fact.Answer
-	for _, step := range []func() fact.Answer{j.access, j.signed, j.bootSecurity, j.approved} {
+	for _, step := range []func() fact.Answer{j.access, j.signed, j.approved, j.bootSecurity} {
 		switch a := step(); {
 		case !a.Applies():
 		case a.Blocked() == fact.Yes:
@@ -310,15 +320,35 @@ func (j *judge) signed() fact.Answer {
 	return fact.Answer{}
 }
 
-// bootSecurity answers whether the boot security of an Apple silicon Mac allows kexts that are not Apple's. A Mac that
-// does not say leaves it to the other steps.
+// bootSecurity answers whether the boot security of an Apple silicon Mac allows kexts that are not Apple's (its
+// LocalPolicy, "Allow user management of kernel extensions"). An Intel Mac has no such setting, and no Mac has before
+// macOS 11: it leaves the decision to the other steps. An Apple silicon Mac whose setting was not read may refuse the
+// kext, and so may a Mac of which neither is known.
 func (j *judge) bootSecurity() fact.Answer {
-	if j.rules.boot == nil || j.rules.boot.OtherKexts != fact.No {
+	r := j.rules
+	switch allowed := r.boot.allowsOthers(); {
+	case allowed == fact.No:
+		j.v.Word = "blocked"
+		return fact.Stops(j.shut())
+	case allowed == fact.Yes, r.silicon == fact.No, r.major > 0 && r.major < firstSilicon:
 		return fact.Answer{}
+	case r.boot != nil && r.silicon == "":
+		return fact.Answer{} // the report of an Intel Mac has no such setting
 	}
-	j.v.Word = "blocked"
-	return fact.Stops(j.reason(ReasonBootSecurity, "", "the boot security of this Mac (%s) allows no kexts but Apple's",
-		j.rules.boot.SecureBoot))
+	because := r.unread(SourceBootPolicy, ReasonBootSecurity,
+		"whether the boot security of this Mac allows kexts that are not Apple's is unknown")
+	if r.boot != nil {
+		because.Text += ": the report of this Mac does not say it"
+	}
+	j.v.Word = cmp.Or(j.v.Word, "boot security unknown")
+	j.v.Reasons = append(j.v.Reasons, because)
+	return fact.UnsureOf(because)
+}
+
+// shut adds the reason that the boot security allows no kext but Apple's.
+func (j *judge) shut() fact.Reason {
+	return j.reason(ReasonBootSecurity, "", "the boot security of this Mac (%s) allows no kexts but Apple's",
+		j.rules.boot.SecureBoot)
 }
 
 // approved answers whether the rules ask for an approval that the kext lacks.
@@ -344,9 +374,10 @@ func (j *judge) approved() fact.Answer {
 // approvedFor is approved for a signature. A kext without the developer's has no team; of one whose signature could not
 // be read, or that names no team, the team is unknown, and every row may be another's.
 func (r *rules) approvedFor(s *CodeSignature, bundleID string) fact.Answer {
+	team, known := s.team()
 	switch {
-	case s != nil && (s.TeamID != "" || s.Present == fact.No || s.AdHoc == fact.Yes):
-		return r.approved(s.TeamID, bundleID)
+	case known:
+		return r.approved(team, bundleID)
 	case r.managed == nil && r.approvals == nil:
 		return r.approved("", bundleID) // there is no row to compare with
 	}
@@ -378,29 +409,45 @@ func (r *rules) approved(teamID, bundleID string) fact.Answer {
 		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
 			File: "/" + profileFile})
 	case r.approvals != nil:
-		a, ok := r.approvals.approved(teamID, bundleID)
-		switch {
-		case r.approvals.partial != nil && (!ok || a.Allowed == fact.No && !a.Managed):
-			return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
-				Text: "whether it was approved is unknown: " + r.approvals.partial.Error()})
-		case ok && a.Allowed == fact.No && a.Managed:
-			return fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
-		case !ok, a.Allowed == fact.No:
-			return r.notApproved()
-		case a.Allowed == fact.Yes && a.Managed:
-			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved by a management server",
-				File: database})
-		case a.Allowed == fact.Yes:
-			return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved", File: database})
-		}
-		return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
-			Text: "whether it was approved is unknown: its row in the database has no decision"})
+		return r.decided(teamID, bundleID)
 	case r.code(SourceKextPolicy) == fact.CodeAbsent:
 		return r.notApproved() // nobody was asked yet
 	}
 	because := r.unread(SourceKextPolicy, ReasonApprovalUnknown, "whether it was approved is unknown")
 	because.File = database
 	return fact.UnsureOf(because)
+}
+
+// decided answers by the rows of the database. A management server's row outdoes the user's, so that what a user
+// decided counts only if all of the server's rows were read.
+func (r *rules) decided(teamID, bundleID string) fact.Answer {
+	database := "/" + kextPolicyFile
+	a, ok := r.approvals.approved(teamID, bundleID)
+	unread := r.approvals.unread
+	if !ok {
+		unread = errors.Join(r.approvals.managedUnread, unread)
+	} else if !a.Managed || a.BundleID == "" {
+		unread = r.approvals.managedUnread
+	}
+	switch {
+	case ok && a.Managed && a.BundleID != "": // nothing outdoes it
+	case unread != nil:
+		return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
+			Text: "whether it was approved is unknown: " + unread.Error()})
+	case !ok, a.Allowed == fact.No && !a.Managed:
+		return r.notApproved()
+	}
+	switch by := ""; a.Allowed {
+	case fact.Yes:
+		if a.Managed {
+			by = " by a management server"
+		}
+		return fact.Passes(fact.Reason{Code: ReasonApproved, Text: "approved" + by, File: database})
+	case fact.No:
+		return fact.Stops(fact.Reason{Code: ReasonNotApproved, Text: "not approved", File: database})
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonApprovalUnknown, File: database,
+		Text: "whether it was approved is unknown: its row in the database has no decision"})
 }
 
 // integrityUnread answers for a step that needs the state of System Integrity Protection where that is unknown.

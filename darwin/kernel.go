@@ -215,6 +215,8 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			"/Library/KernelCollections/*.kc", "/System/Volumes/Preboot/*/boot/*"},
 			Needs: "root for the Preboot volume", For: "kexts that are linked but not on disk, stale collections",
 			Asked: files},
+		{Source: SourceKextPolicy, Reads: []string{"/" + kextPolicyFile, "/" + kextPolicyFile + "-wal"}, Needs: "root",
+			For: "the decisions about kexts of a user or a management server", Asked: d&fact.DetailSignatures != 0},
 		{Source: SourceSysExt, Reads: []string{"/" + sysExtFile}, For: "system extensions and their state",
 			Asked: files},
 	}

@@ -63,7 +63,9 @@ type Kext struct {
 	SystemExtension *SystemExtension `json:"systemExtension,omitzero"`
 	// Match is how it answers to the device that was asked for; only of Resolve.
 	Match *DeviceMatch `json:"match,omitzero"`
-	// Approval is the decision about it in KextPolicy.
+	// Approval is the decision about it in KextPolicy, a management server's before the user's; with Detail Signatures,
+	// for a decision is about a team's kext. Absent if there is none, if the team is unknown, or if the source
+	// kextpolicy was not read.
 	Approval *Approval `json:"approval,omitzero"`
 	// Profiler is what only a report of system_profiler says.
 	Profiler *ProfilerFacts `json:"profiler,omitzero"`

@@ -51,20 +51,65 @@ type kextPolicy struct {
 	// History are the loads of kexts that are not Apple's.
 	History []loadRecord
 
-	partial error // why some approvals could not be read; nil if there are no others
+	// unread and managedUnread are why some of the user's decisions, and of a management server's, could not be read;
+	// nil if there are no others.
+	unread, managedUnread error
 }
 
-// approved returns the row about a kext: a management server's first, which outdoes the user's.
+// approved returns the row about a kext: a management server's first, which outdoes the user's, and of those the one
+// that names the kext before the one for all of its team.
 func (p *kextPolicy) approved(teamID, bundleID string) (Approval, bool) {
-	for _, managed := range []bool{true, false} {
+	for _, want := range []struct {
+		managed bool
+		id      string
+	}{{true, bundleID}, {true, ""}, {false, bundleID}} {
 		for _, a := range p.Approvals {
-			team := managed && a.BundleID == "" && a.TeamID == teamID && teamID != ""
-			if a.Managed == managed && a.TeamID == teamID && (a.BundleID == bundleID || team) {
+			if a.Managed == want.managed && a.TeamID == teamID && a.BundleID == want.id &&
+				(want.id != "" || teamID != "") {
 				return a, true
 			}
 		}
 	}
 	return Approval{}, false
+}
+
+// join adds the decision about a kext. A row is of a team, so that it is a kext's only if the team is known.
+func (p *kextPolicy) join(k *Kext) {
+	team, known := k.CodeSignature.team()
+	if p == nil || !known {
+		return
+	}
+	if a, ok := p.approved(team, k.BundleID); ok {
+		k.Approval = &a
+	}
+}
+
+// team returns the team that a row about the code has: none for code without the signature of a developer. It is
+// unknown for a signature that was not read, or that names none.
+func (s *CodeSignature) team() (id string, known bool) {
+	if s == nil {
+		return "", false
+	}
+	return s.TeamID, s.TeamID != "" || s.Present == fact.No || s.AdHoc == fact.Yes
+}
+
+// approvals reads the decisions about kexts for a list that reads signatures; nil if they could not be read, which is
+// reported. There are none before macOS 10.13, and on a Mac where nobody was asked yet.
+func (k *Kernel) approvals(r *fact.Report) *kextPolicy {
+	if !k.options.Asks(fact.DetailSignatures) {
+		return nil
+	}
+	from := len(r.Problems)
+	p, err := readKextPolicy(k.machine, r)
+	switch {
+	case err == nil:
+		r.Sources = append(r.Sources, sourceSince(r, from, SourceKextPolicy, len(p.Approvals)))
+		return &p
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported):
+		r.Problem(SourceKextPolicy, "", "approval", err)
+	}
+	r.Sources = append(r.Sources, unreadSource(SourceKextPolicy, err))
+	return nil
 }
 
 // maxDatabase bounds the database and its log; real ones have some 100 KB.
@@ -92,8 +137,11 @@ func decodeKextPolicy(db *sqlite.DB, report *fact.Report) kextPolicy {
 			return
 		}
 		report.Problem(SourceKextPolicy, table, "", err)
-		if table != "kext_load_history_v3" {
-			p.partial = errors.Join(p.partial, fmt.Errorf("table %s: %w", table, err))
+		switch err := fmt.Errorf("table %s: %w", table, err); table {
+		case "kext_policy":
+			p.unread = err
+		case "kext_policy_mdm":
+			p.managedUnread = err
 		}
 	}
 	scan("kext_policy", []string{"team_id", "bundle_id", "allowed", "developer_name", "flags"},

@@ -42,6 +42,8 @@ type rules struct {
 	report fact.Report
 	// major is the kernel's major release, 20 for macOS 11; 0 is unknown.
 	major int
+	// silicon says whether this is an Apple silicon Mac; empty is unknown.
+	silicon fact.Tri
 	// csr is what System Integrity Protection allows, csrSource where that was read.
 	csr       *uint32
 	csrSource string
@@ -242,8 +244,12 @@ func (r *rules) needsCollection() fact.Tri {
 	if r.major == 0 {
 		return ""
 	}
-	return fact.TriOf(r.major >= 20)
+	return fact.TriOf(r.major >= firstSilicon)
 }
+
+// firstSilicon is the major release of macOS 11, the first for Apple silicon and the first with an auxiliary
+// collection.
+const firstSilicon = 20
 
 // policy returns the settings as facts, in a fixed order.
 func (r *rules) policy() *fact.Policy {

@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Caps for the comparison of a bundle with its seal.
@@ -41,6 +40,9 @@ type Seal struct {
 	Missing []string `json:"missing,omitzero"`
 	// Extra are the files that should be on the list and are not, in the form of Changed.
 	Extra []string `json:"extra,omitzero"`
+	// Nested says of code inside the bundle why it is in Changed, "FILE: reason"; absent if there is none. Such code has
+	// a signature of its own.
+	Nested []string `json:"nested,omitzero"`
 	// Attributes are files "._NAME" that a copy of a Mac's disk keeps the attributes of NAME in (AppleDouble), in the
 	// form of Changed; absent if there are none. They do not break the seal.
 	Attributes []string `json:"attributes,omitzero"`
@@ -73,7 +75,7 @@ func (c *CodeSignature) differences() []string {
 		return all
 	}
 	add(s.Info == fact.No, "Info.plist was changed after it was signed")
-	add(s.unsealed(), "Info.plist is no part of the signature")
+	add(s.unsealed(), textUnsealed)
 	add(s.Resources == fact.No, "the list of sealed files, CodeResources, is not the one that was signed")
 	for _, list := range []struct {
 		what  string
@@ -86,19 +88,26 @@ func (c *CodeSignature) differences() []string {
 		}
 		add(len(list.files) > 0, text)
 	}
-	return all
+	return append(all, s.Nested...)
 }
+
+// textUnsealed says that anybody may change Info.plist.
+const textUnsealed = "Info.plist is no part of the signature"
 
 // A sealCheck compares one bundle.
 type sealCheck struct {
 	fsys   fs.FS
 	report *fact.Report
-	dir    string // the folder that paths in the seal start from
-	budget int64  // bytes that may still be hashed
+	dir    string       // the folder that paths in the seal start from
+	reader bundleReader // of code inside the bundle
+	left   *int64       // bytes that may still be hashed
 	seal   *Seal
 	rules  []sealRule
 	listed map[string]bool
 	nested []string // listed bundles; what is below them is sealed by them
+	first  bool     // the list is of the first version, which says nothing of links
+
+	folders map[string]bool // whether a folder is reached by a link; "" is the bundle's own
 }
 
 // A sealRule says which files are sealed.
@@ -110,8 +119,8 @@ type sealRule struct {
 }
 
 // checkSeal compares the bundle's files with resources, the content of CodeResources. main is the bundle's
-// executable, relative to its contents, which the code directory covers.
-func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (*Seal, error) {
+// executable, relative to its contents, which the code directory covers. left are the bytes that may still be hashed.
+func (r *bundleReading) checkSeal(main string, resources []byte, left *int64) (*Seal, error) {
 	dir := r.where.contents
 	source := path.Join(dir, "_CodeSignature/CodeResources")
 	n, err := decodeCounted(source, resources, r.report.Budget)
@@ -120,7 +129,8 @@ func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (
 	}
 	l := &losses{r.report, source, source}
 	files, rules := n.sub("files2", l), n.sub("rules2", l)
-	if files.dict == nil {
+	first := files.dict == nil // the first version of lists
+	if first {
 		files, rules = n.sub("files", l), n.sub("rules", l)
 	}
 	if files.dict == nil {
@@ -131,9 +141,10 @@ func (r *bundleReading) checkSeal(main string, resources []byte, budget int64) (
 			Reason: fmt.Sprintf("more than %d files", maxSealedFiles), Err: fact.ErrTooLarge}
 	}
 	c := &sealCheck{
-		fsys: r.FS, report: r.report, dir: dir, budget: budget, listed: map[string]bool{main: true},
+		fsys: r.FS, report: r.report, dir: dir, reader: r.bundleReader, left: left, listed: map[string]bool{main: true},
 		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))),
 			Changed: []string{}, Missing: []string{}, Extra: []string{}, checked: true},
+		first: first, folders: map[string]bool{"": false},
 	}
 	if c.rules, err = sealRules(source, rules); err != nil {
 		return nil, err
@@ -234,12 +245,22 @@ func (c *sealCheck) listedFile(source, name string, v node) error {
 			Reason: fmt.Sprintf("path %q leads out of the bundle", name)}
 	}
 	c.listed[name] = true
-	if v.dict["cdhash"].kind == dataNode {
+	if c.behindLink(path.Dir(name)) { // the system follows no link, and finds no such file
+		if v.dict["optional"].num == 0 {
+			note(&c.seal.Missing, name)
+		}
+		return nil
+	}
+	if v.dict["cdhash"].kind == dataNode || v.dict["requirement"].kind == stringNode {
 		c.nested = append(c.nested, name+"/")
-		return c.nestedCode(name, fmt.Sprintf("%x", v.dict["cdhash"].data))
+		return c.nestedCode(name, v)
 	}
 	if link := v.dict["symlink"]; link.kind == stringNode {
 		return c.symlink(name, link.str)
+	}
+	if c.isLink(name) {
+		note(&c.seal.Changed, name)
+		return nil
 	}
 	hash, want := crypto.SHA256, v.dict["hash2"].data
 	if want == nil {
@@ -263,6 +284,27 @@ func (c *sealCheck) listedFile(source, name string, v node) error {
 	return nil
 }
 
+// isLink reports whether a file is a symbolic link.
+func (c *sealCheck) isLink(name string) bool {
+	st, err := fs.Lstat(c.fsys, path.Join(c.dir, name))
+	return err == nil && st.Mode()&fs.ModeSymlink != 0
+}
+
+// behindLink reports whether a folder of the bundle, or one above it, is a symbolic link.
+func (c *sealCheck) behindLink(dir string) bool {
+	at, behind := "", false
+	for part := range strings.SplitSeq(strings.TrimPrefix(dir, "."), "/") {
+		at = path.Join(at, part)
+		known, ok := c.folders[at]
+		if !ok {
+			known = behind || c.isLink(at)
+			c.folders[at] = known
+		}
+		behind = known
+	}
+	return behind
+}
+
 func (c *sealCheck) digest(hash crypto.Hash, name string) ([]byte, error) {
 	f, err := c.fsys.Open(path.Join(c.dir, name))
 	if err != nil {
@@ -273,11 +315,11 @@ func (c *sealCheck) digest(hash crypto.Hash, name string) ([]byte, error) {
 		return nil, nil // a folder in place of a file: equal to no hash
 	}
 	h := hash.New()
-	n, err := io.Copy(h, io.LimitReader(f, c.budget+1))
+	n, err := io.Copy(h, io.LimitReader(f, *c.left+1))
 	if err != nil {
 		return nil, err
 	}
-	if c.budget -= n; c.budget < 0 {
+	if *c.left -= n; *c.left < 0 {
 		return nil, fmt.Errorf("%s: %w: the bundle's files are larger than may be read", name, fact.ErrTooLarge)
 	}
 	return h.Sum(nil), nil
@@ -298,85 +340,12 @@ func (c *sealCheck) symlink(name, want string) error {
 	return nil
 }
 
-// nestedCode compares the code directory hash of a bundle or program inside.
-func (c *sealCheck) nestedCode(name, want string) error {
-	file := path.Join(c.dir, name)
-	if st, err := fs.Stat(c.fsys, file); err == nil && st.IsDir() {
-		layout, err := findLayout(c.fsys, file)
-		if err != nil {
-			return ignoreAbsent(err, &c.seal.Missing, name)
-		}
-		data, err := layout.readInfo(c.fsys)
-		if err != nil {
-			return ignoreAbsent(err, &c.seal.Missing, name)
-		}
-		info, err := parseInfo(layout.info, data, "", c.report)
-		if err != nil {
-			return err
-		}
-		if file, err = layout.executable(info); err != nil {
-			return err
-		}
-		if file == "" { // a bundle without code keeps its directory as a file
-			return c.codelessCode(name, path.Join(layout.contents, "_CodeSignature/CodeDirectory"), want)
-		}
-	}
-	fits, err := fileHasCDHash(c.fsys, file, want)
-	if err != nil {
-		return ignoreAbsent(err, &c.seal.Missing, name)
-	}
-	if !fits {
-		note(&c.seal.Changed, name)
-	}
-	return nil
-}
-
-// codelessCode compares the code directory of a bundle without code.
-func (c *sealCheck) codelessCode(name, file, want string) error {
-	data, err := limit.ReadFile(c.fsys, file, limit.PlistBytes)
-	if err != nil {
-		return ignoreAbsent(err, &c.seal.Missing, name)
-	}
-	for _, hash := range []crypto.Hash{crypto.SHA256, crypto.SHA1} {
-		h := hash.New()
-		h.Write(data)
-		if fmt.Sprintf("%.20x", h.Sum(nil)) == want {
-			return nil
-		}
-	}
-	note(&c.seal.Changed, name)
-	return nil
-}
-
 func ignoreAbsent(err error, missing *[]string, name string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		note(missing, name)
 		return nil
 	}
 	return err
-}
-
-// fileHasCDHash reports whether a slice of a Mach-O file has a code directory with the hash.
-func fileHasCDHash(fsys fs.FS, name, want string) (bool, error) {
-	f, err := openFile(fsys, name)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	all, err := readSlices(name, f, f.size)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range all {
-		sig, err := readCodeSignature(name, f, s)
-		if err != nil {
-			return false, err
-		}
-		if sig.hasCDHash(want) {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // unlisted are the files that no list names: the code directory covers them, or they are the signature.
@@ -425,7 +394,7 @@ func (c *sealCheck) extraFile(name string, d fs.DirEntry) error {
 		note(&c.seal.Extra, name) // a link of that name is refused, whatever the rules say
 		return nil
 	}
-	if !c.mustBeListed(name) {
+	if !c.mustBeListed(name) || c.first && d.Type()&fs.ModeSymlink != 0 {
 		return nil
 	}
 	attributes, err := c.isAttributes(name)

@@ -31,7 +31,8 @@ func sealOf(t *testing.T, rules string, listed map[string]string, files fstest.M
 	var r fact.Report
 	reading := bundleReading{bundleReader{FS: all}, &Bundle{}, layout{"X.kext", "X.kext/Contents",
 		"X.kext/Contents/MacOS", "X.kext/Contents/Info.plist"}, &r}
-	seal, err := reading.checkSeal("MacOS/X", []byte(text), 1<<20)
+	left := int64(1 << 20)
+	seal, err := reading.checkSeal("MacOS/X", []byte(text), &left)
 	if err != nil || len(r.Problems) != 0 {
 		t.Fatal(err, r.Problems)
 	}

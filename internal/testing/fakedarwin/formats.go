@@ -412,3 +412,30 @@ func BundleFiles(dir, id string, s *Signer) fstest.MapFS {
 		dir + "/Contents/CodeResources":                file([]byte("s8ch\x01\x00\x00\x00ticket")),
 	}
 }
+
+// CodelessFiles are a bundle without code, whose signature is in files; s may be nil.
+func CodelessFiles(dir, id string, s *Signer) fstest.MapFS {
+	info := InfoPlist(id, "1.2.3", "", "")
+	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict/><key>rules2</key><dict><key>^.*</key><true/>` +
+		`<key>^Info\.plist$</key><dict><key>omit</key><true/><key>weight</key><real>20</real></dict></dict></dict></plist>`)
+	files := fstest.MapFS{dir + "/Contents/Info.plist": {Data: info, Mode: 0o644}}
+	if s == nil {
+		return files
+	}
+	s.Special = map[int][]byte{SpecialInfo: info, SpecialResources: resources}
+	for name, data := range s.Files(info) {
+		files[dir+"/Contents/_CodeSignature/"+name] = &fstest.MapFile{Data: data, Mode: 0o644}
+	}
+	files[dir+"/Contents/_CodeSignature/CodeResources"] = &fstest.MapFile{Data: resources, Mode: 0o644}
+	return files
+}
+
+// Files are the files of a signature that is not inside the code.
+func (s Signer) Files(code []byte) map[string][]byte {
+	directory := s.directory(code)
+	files := map[string][]byte{"CodeDirectory": directory}
+	if s.CMS != nil {
+		files["CodeSignature"] = s.CMS(directory)
+	}
+	return files
+}
