@@ -26,10 +26,12 @@ func (r *bundleReading) signatureFiles() (CodeSignature, error) {
 	c := CodeSignature{files: true}
 	name := path.Join(r.where.contents, fileDirectory)
 	directory, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return CodeSignature{Present: fact.No}, nil
-	}
-	if err != nil {
+	case fact.CodeOf(err) == fact.CodeOlder:
+		return CodeSignature{}, nil // whether there is one is unknown, which costs a list nothing
+	case err != nil:
 		return CodeSignature{}, err
 	}
 	if int64(len(directory)) < 8 || int64(be32(directory, 4)) != int64(len(directory)) {
@@ -66,8 +68,11 @@ func (r *bundleReading) readCodeless(info []byte) {
 		return
 	}
 	r.signature = &sig
+	if sig.Present == fact.No {
+		return
+	}
 	r.readTicket()
-	if r.Verify && sig.Present == fact.Yes {
+	if r.Verify {
 		size := int64(len(info))
 		whole := &file{ReaderAt: bytes.NewReader(info), size: size}
 		r.verify(r.where.info, whole, Slice{size: size}, info)

@@ -36,6 +36,10 @@ var learned = []lateQuestion{
 	// The log of the database of approvals, and the profile of a management server.
 	{2, lkm.Darwin, "", "private/var/db/SystemPolicyConfiguration/KextPolicy-*"},
 	{2, lkm.Darwin, "", "Library/Managed Preferences/com.apple.system-extension-policy.plist"},
+	// a signature in files beside the code, links in place of sealed files
+	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeDirectory"},
+	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeSignature"},
+	{2, lkm.Darwin, "lstat", "**"},
 	// whose files they are: databases that were not read, and more of those that were
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
 	{2, lkm.Linux, "", "var/lib/dpkg/diversions"},
