@@ -108,6 +108,8 @@ type Match struct {
 	Key string `json:"key"`
 	// Values are what it may be. Numbers are written in decimal, nested properties as "key=value".
 	Values []string `json:"values"`
+
+	texts []int // which of Values are texts, which are never equal to a number
 }
 
 // matchKeys are the properties of personalities that devices are matched by.
@@ -227,9 +229,23 @@ func personalityOf(name string, n node, bundleID string, l *losses) Personality 
 			l.add(key, fmt.Errorf("%w: more than %d values", fact.ErrTooLarge, maxMatchValues))
 			values = values[:maxMatchValues]
 		}
-		p.Match = append(p.Match, Match{Key: key, Values: values})
+		p.Match = append(p.Match, Match{Key: key, Values: values, texts: v.textsOf(len(values))})
 	}
 	return p
+}
+
+// textsOf returns which of the first values of a matching property are texts.
+func (n *node) textsOf(most int) []int {
+	var texts []int
+	for i, v := range n.list[:min(len(n.list), most)] {
+		if v.kind == stringNode {
+			texts = append(texts, i)
+		}
+	}
+	if n.kind == stringNode {
+		texts = []int{0}
+	}
+	return texts
 }
 
 // matchValues writes a matching property as a list of texts.

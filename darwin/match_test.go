@@ -18,7 +18,8 @@ func personality(text string) Personality {
 	p := Personality{Name: "P", ProviderClass: words[0]}
 	for _, word := range words[1:] {
 		key, values, _ := strings.Cut(word, "=")
-		p.Match = append(p.Match, Match{key, strings.Split(strings.ReplaceAll(values, "_", " "), "|")})
+		p.Match = append(p.Match, Match{Key: key,
+			Values: strings.Split(strings.ReplaceAll(values, "_", " "), "|")})
 	}
 	return p
 }
@@ -253,5 +254,36 @@ func TestBest(t *testing.T) {
 	}
 	if !slices.Equal(ids, []string{"high", "low", "may"}) || list[0].Own.Match != nil || list[0].Problems != nil {
 		t.Errorf("%q, %+v", ids, list[0])
+	}
+}
+
+// TestMatchTypes matches property lists: a text is never equal to a number, only "*" stands for any.
+func TestMatchTypes(t *testing.T) {
+	const key = "<key>%s</key>"
+	number := func(name string, v int) string { return fmt.Sprintf(key+"<integer>%d</integer>", name, v) }
+	text := func(name, v string) string { return fmt.Sprintf(key+"<string>%s</string>", name, v) }
+	for match, want := range map[string]fact.Tri{
+		number("idVendor", 1452) + number("idProduct", 547):  fact.Yes,
+		text("idVendor", "1452") + number("idProduct", 547):  fact.No,
+		text("idVendor", "0x5ac") + number("idProduct", 547): fact.No,
+		text("idVendor", "*") + number("idProduct", 547):     fact.Yes,
+		number("idVendor", 1452) + fmt.Sprintf(key, "idProductArray") +
+			"<array><string>547</string><integer>1</integer></array>": fact.No,
+		number("idVendor", 1452) + fmt.Sprintf(key, "idProductArray") +
+			"<array><string>1</string><integer>547</integer></array>": fact.Yes,
+	} {
+		info, err := parseInfo("x", fmt.Appendf(nil, "<plist><dict><key>IOKitPersonalities</key><dict><key>P</key><dict>"+
+			"<key>IOProviderClass</key><string>IOUSBHostDevice</string>%s</dict></dict></dict></plist>", match), "",
+			new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := parseDevice(pad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.best(&info); fact.TriOf(got != nil && got.Sure == fact.Yes) != want {
+			t.Errorf("%s: %+v, want %q", match, got, want)
+		}
 	}
 }

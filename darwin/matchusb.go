@@ -196,11 +196,12 @@ func (p *Personality) match(key string) *Match {
 	return nil
 }
 
-// numbers are the values that are numbers.
+// numbers are the values that are numbers. The kernel compares objects: the text "5" is not the number 5 (XNU,
+// OSNumber::isEqualTo; IOUSBNub::USBCompareProperty).
 func (m *Match) numbers() []uint64 {
 	var all []uint64
-	for _, v := range m.Values {
-		if n, err := strconv.ParseUint(v, 0, 64); err == nil {
+	for i, v := range m.Values {
+		if n, err := strconv.ParseUint(v, 0, 64); err == nil && !slices.Contains(m.texts, i) {
 			all = append(all, n)
 		}
 	}
