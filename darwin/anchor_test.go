@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
@@ -316,5 +317,44 @@ func unsigned(t *testing.T, data []byte) func(int) bool {
 			return at >= s.signature.offset && at < directory || at >= end
 		}
 		return true
+	}
+}
+
+// TestSignatureParts changes, and takes away, parts of a signature that the code directory lists.
+func TestSignatureParts(t *testing.T) {
+	apple, _, keys := apples()
+	sign := apple.Sign(fakedarwin.Certificate{Name: "Software Signing", CA: "Apple Code Signing Certification Authority"})
+	for name, tt := range map[string]struct {
+		old, new string // in each slice
+		want     fact.SignatureStatus
+	}{
+		"intact":                     {"", "", fact.SignatureValid},
+		"requirements changed":       {"the requirements", "The requirements", fact.SignatureInvalid},
+		"entitlements changed":       {"the entitlements", "The entitlements", fact.SignatureInvalid},
+		"entitlements in other slot": {"\x00\x00\x00\x05", "\x00\x00\x00\x06", fact.SignatureInvalid},
+	} {
+		files := fakedarwin.BundleFiles(kextDir, "com.apple.x", &fakedarwin.Signer{Identifier: "com.apple.x", CMS: sign,
+			Parts: map[int][]byte{2: []byte("the requirements"), 5: []byte("the entitlements")}})
+		code := files[kextDir+"/Contents/MacOS/Driver"]
+		if tt.old != "" {
+			at := 0
+			for { // after each beginning of a signature
+				start := bytes.Index(code.Data[at:], []byte("\xfa\xde\x0c\xc0"))
+				if start < 0 {
+					break
+				}
+				at += start + 12
+				part := bytes.Index(code.Data[at:], []byte(tt.old))
+				copy(code.Data[at+part:], tt.new)
+			}
+		}
+		b, err := bundleReader{FS: files, Code: true, Signatures: true, Verify: true, Keys: keys}.tested(kextDir)
+		if err != nil || b.signature == nil {
+			t.Fatal(err)
+		}
+		got := signatureOf(b.signature)
+		if got.Status != tt.want || (len(b.signature.Reasons) > 0) != (tt.want == fact.SignatureInvalid) {
+			t.Errorf("%s: %s, want %s; %q", name, got.Status, tt.want, b.signature.Reasons)
+		}
 	}
 }

@@ -48,6 +48,10 @@ func (c *CodeSignature) signedData() (*sign.SignedData, *sign.Signer, error) {
 // checkCMS compares the signature with the code directories, and its chain with the keys. What cannot be decided, such
 // as a digest that is not known, leaves SignatureFits unknown.
 func (c *CodeSignature) checkCMS(keys []fact.KeySet) error {
+	if !c.partsFit() {
+		c.forged = true
+		c.Reasons = append(c.Reasons, "the requirements or entitlements are not those that were signed")
+	}
 	if len(c.cms) == 0 || c.primary == nil {
 		if c.AdHoc != fact.Yes {
 			c.Reasons = append(c.Reasons, "nobody signed it: no certificate came with it")

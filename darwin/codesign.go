@@ -29,7 +29,9 @@ const (
 	slotAlternate      = 0x1000 // up to 0x1004
 	slotCMS            = 0x10000
 	specialInfo        = 1 // hash slots before the code's, counted backwards
+	specialRequirement = 2
 	specialResources   = 3
+	maxSpecial         = 32 // slots that a directory may have before the code's; a dozen are in use
 	maxSignature       = 16 << 20
 	maxBlobs           = 64
 )
@@ -92,6 +94,7 @@ type CodeSignature struct {
 	directories []codeDirectory // that one, and the one that is signed
 	primary     []byte          // the code directory in the first slot, which is the one that is signed
 	cms         []byte
+	parts       map[uint32][]byte    // what special slots are of, by slot, but Info.plist and the list of files
 	files       bool                 // the signature is in files beside the code
 	keySet      string               // the key set that the signer leads to
 	path        []*sign.Certificate  // the chain from the signer to a root; nil if it leads to none
@@ -188,7 +191,7 @@ func signatureError(source, format string, args ...any) error {
 
 // parseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
 func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
-	var c CodeSignature
+	c := CodeSignature{parts: map[uint32][]byte{}}
 	if len(b) < 12 {
 		return c, signatureError(source, "%d bytes", len(b))
 	}
@@ -218,6 +221,8 @@ func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
 			}
 		case slot == slotCMS && be32(blob, 0) == magicCMS:
 			c.cms = blob[8:]
+		case slot < maxSpecial:
+			c.parts[slot] = blob
 		}
 	}
 	if len(c.directories) == 0 {
@@ -363,6 +368,24 @@ func (d *codeDirectory) sum(b []byte) []byte {
 	h := d.hash.New()
 	h.Write(b)
 	return h.Sum(nil)[:d.hashSize]
+}
+
+// partsFit compares the other parts of the signature, such as requirements and entitlements, with the hashes of the
+// directories (StaticCode.cpp, validateNonResourceComponents). One that is listed must be there.
+func (c *CodeSignature) partsFit() bool {
+	for i := range c.directories {
+		d := &c.directories[i]
+		for slot := 1; slot <= min(d.special, maxSpecial-1); slot++ {
+			want := d.specialHash(slot)
+			if slot == specialInfo || slot == specialResources || want == nil {
+				continue
+			}
+			if part, ok := c.parts[uint32(slot)]; !ok || !bytes.Equal(d.sum(part), want) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // codeFits compares the code with the hashes of the directories: that of the system, and that which is signed.

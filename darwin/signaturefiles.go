@@ -17,8 +17,9 @@ import (
 // The files of a signature that is not inside the code: the code directory, and who signed it (Security,
 // BundleDiskRep::metaData). Bundles without code have them, and kexts of Mac OS X 10.6 to 10.8.
 const (
-	fileDirectory = "_CodeSignature/CodeDirectory"
-	fileSignature = "_CodeSignature/CodeSignature"
+	fileDirectory   = "_CodeSignature/CodeDirectory"
+	fileSignature   = "_CodeSignature/CodeSignature"
+	fileRequirement = "_CodeSignature/CodeRequirements"
 )
 
 // signatureFiles reads a signature that is kept in files beside the code; one with Present no if there is none.
@@ -46,6 +47,14 @@ func (r *bundleReading) signatureFiles() (CodeSignature, error) {
 	c.primary = directory
 	c.choose()
 	c.Present = fact.Yes
+	name = path.Join(r.where.contents, fileRequirement)
+	requirement, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
+	switch {
+	case err == nil:
+		c.parts = map[uint32][]byte{specialRequirement: requirement}
+	case !errors.Is(err, fs.ErrNotExist):
+		return c, err
+	}
 	name = path.Join(r.where.contents, fileSignature)
 	c.cms, err = limit.ReadFile(r.FS, name, limit.PlistBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -38,6 +38,7 @@ var learned = []lateQuestion{
 	{2, lkm.Darwin, "", "Library/Managed Preferences/com.apple.system-extension-policy.plist"},
 	// a signature in files beside the code, links in place of sealed files
 	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeDirectory"},
+	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeRequirements"},
 	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeSignature"},
 	{2, lkm.Darwin, "lstat", "**"},
 	// whose files they are: databases that were not read, and more of those that were

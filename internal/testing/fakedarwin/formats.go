@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"strings"
 	"testing/fstest"
 )
@@ -32,6 +33,7 @@ const (
 	magicSuperBlob     = 0xfade0cc0
 	magicCodeDirectory = 0xfade0c02
 	magicCMS           = 0xfade0b01
+	magicRequirement   = 0xfade0c01
 	slotCodeDirectory  = 0
 	slotAlternate      = 0x1000
 	slotCMS            = 0x10000
@@ -150,6 +152,7 @@ type Signer struct {
 	Flags            uint32
 	Platform         byte
 	Special          map[int][]byte // content of special slots
+	Parts            map[int][]byte // content of further slots, which goes into the signature
 	CMS              func(directory []byte) []byte
 	Alternate        *Signer // makes a second code directory, of a better digest; the first is then of SHA-1
 	// Both signs instead of CMS if there is an Alternate.
@@ -208,6 +211,15 @@ func (s Signer) directory(code []byte) []byte {
 // sign writes the SuperBlob over code.
 func (s Signer) sign(code []byte) []byte {
 	s.sha1 = s.Alternate != nil
+	s.Special = maps.Clone(s.Special)
+	parts := map[int][]byte{}
+	for slot, content := range s.Parts {
+		parts[slot] = append(be32s(magicRequirement, uint32(8+len(content))), content...)
+		if s.Special == nil {
+			s.Special = map[int][]byte{}
+		}
+		s.Special[slot] = parts[slot]
+	}
 	directory := s.directory(code)
 	blobs := [][]byte{directory}
 	slots := []uint32{slotCodeDirectory}
@@ -225,6 +237,9 @@ func (s Signer) sign(code []byte) []byte {
 	}
 	blobs = append(blobs, append(be32s(magicCMS, uint32(8+len(cms))), cms...))
 	slots = append(slots, slotCMS)
+	for slot, part := range parts {
+		blobs, slots = append(blobs, part), append(slots, uint32(slot))
+	}
 	at := 12 + 8*len(blobs)
 	index := be32s(magicSuperBlob, uint32(at+len(bytes.Join(blobs, nil))), uint32(len(blobs)))
 	for i, blob := range blobs {
