@@ -323,7 +323,8 @@ func unsigned(t *testing.T, data []byte) func(int) bool {
 // TestSignatureParts changes, and takes away, parts of a signature that the code directory lists.
 func TestSignatureParts(t *testing.T) {
 	apple, _, keys := apples()
-	sign := apple.Sign(fakedarwin.Certificate{Name: "Software Signing", CA: "Apple Code Signing Certification Authority"})
+	sign := apple.Sign(fakedarwin.Certificate{Name: "Software Signing",
+		CA: "Apple Code Signing Certification Authority"})
 	for name, tt := range map[string]struct {
 		old, new string // in each slice
 		want     fact.SignatureStatus

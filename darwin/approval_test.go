@@ -108,7 +108,8 @@ func manyValues(value byte) []byte {
 
 // TestManagedRowsUnread asks for what a user decided where a management server's rows, which outdo it, were not read.
 func TestManagedRowsUnread(t *testing.T) {
-	user := []Approval{{TeamID: "T", BundleID: "yes", Allowed: fact.Yes}, {TeamID: "T", BundleID: "no", Allowed: fact.No}}
+	user := []Approval{{TeamID: "T", BundleID: "yes", Allowed: fact.Yes},
+		{TeamID: "T", BundleID: "no", Allowed: fact.No}}
 	managed := []Approval{{TeamID: "M", Allowed: fact.Yes, Managed: true},
 		{TeamID: "M", BundleID: "no", Allowed: fact.No, Managed: true}}
 	lost := errors.New("table: a page makes no sense")

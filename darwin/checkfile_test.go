@@ -52,6 +52,10 @@ func TestCheckSignatures(t *testing.T) {
 		says   string
 	}{
 		"not for kexts": {noKext, "com.vendor.other", nil, ReasonSignature, "not for kexts"},
+		"a developer's, with an id of Apple's": {developer, "com.apple.other", nil, ReasonSignature,
+			"Apple did not sign it"},
+		"for development": {fakedarwin.Certificate{Name: "Mac Developer: V", Team: "ABCDE12345",
+			Marks: []string{fakedarwin.MarkDevelopment}}, "com.vendor.other", nil, ReasonSignature, "not for kexts"},
 		"changed": {developer, "com.vendor.other", func(f fstest.MapFS) {
 			f[dir+"/Contents/Resources/a.txt"].Data = []byte("x")
 		}, ReasonSignature, "changed: Resources/a.txt"},

@@ -278,13 +278,18 @@ func (j *judge) access() fact.Answer {
 	return fact.Stops(because)
 }
 
-// refused returns why the system does not take the signature: it does not fit, or it is a Developer ID's that is not
-// for kexts (kext_tools, security.c). Empty if it takes it, or that is not known.
-func refused(sig *CodeSignature) string {
+// refused returns why the system does not take the signature: it does not fit; the kext has an id of Apple's, and Apple
+// did not sign it; or it is not by a Developer ID that is for kexts (kext_tools, security.c). Empty if it takes it, or
+// that is not known.
+func refused(sig *CodeSignature, bundleID string) string {
 	switch {
 	case signatureOf(sig).Status == fact.SignatureInvalid:
 		return "its signature is invalid: " + strings.Join(sig.Reasons, "; ")
-	case sig.Program == ProgramDeveloperID && sig.ForKexts == fact.No:
+	case sig.Anchor != AnchorGeneric:
+		return ""
+	case strings.HasPrefix(bundleID, "com.apple."):
+		return "it has a bundle id of Apple's, and Apple did not sign it"
+	case sig.Program != ProgramDeveloperID || sig.ForKexts == fact.No:
 		return "its certificate is not for kexts"
 	}
 	return ""
@@ -304,7 +309,7 @@ func (j *judge) signed() fact.Answer {
 			return fact.Stops(because)
 		}
 	} else if sig != nil {
-		if why := refused(sig); why != "" {
+		if why := refused(sig, j.kext.BundleID); why != "" {
 			because := j.reason(ReasonSignature, j.kext.Bundle.ExecutablePath, "%s", why)
 			if need == fact.Yes {
 				j.v.Word = "blocked"

@@ -272,7 +272,8 @@ func TestMatchTypes(t *testing.T) {
 		number("idVendor", 1452) + fmt.Sprintf(key, "idProductArray") +
 			"<array><string>1</string><integer>547</integer></array>": fact.Yes,
 	} {
-		info, err := parseInfo("x", fmt.Appendf(nil, "<plist><dict><key>IOKitPersonalities</key><dict><key>P</key><dict>"+
+		info, err := parseInfo("x", fmt.Appendf(nil, "<plist><dict><key>IOKitPersonalities</key><dict><key>P</key>"+
+			"<dict>"+
 			"<key>IOProviderClass</key><string>IOUSBHostDevice</string>%s</dict></dict></dict></plist>", match), "",
 			new(fact.Report))
 		if err != nil {

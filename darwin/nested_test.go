@@ -24,8 +24,8 @@ var nestedTeam = fakedarwin.Certificate{Name: "Developer ID Application: V (ABCD
 
 // nestedRequirement is what codesign writes for it.
 const nestedRequirement = `identifier "com.v.p" and anchor apple generic and certificate 1[field.` + markDeveloperIDCA +
-	`] /* exists */ and certificate leaf[field.` + markDeveloperID + `] /* exists */ and certificate leaf[subject.OU] = ` +
-	`ABCDE12345`
+	`] /* exists */ and certificate leaf[field.` + markDeveloperID + `] /* exists */ and certificate ` +
+	`leaf[subject.OU] = ABCDE12345`
 
 // A nesting is a bundle with another inside, as a test changes it.
 type nesting struct {
@@ -141,7 +141,8 @@ func TestNested(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if said := strings.Join(seal.Nested, "\n"); seal.Broken() != (tt.want != "") || !strings.Contains(said, tt.want) ||
+		said := strings.Join(seal.Nested, "\n")
+		if seal.Broken() != (tt.want != "") || !strings.Contains(said, tt.want) ||
 			seal.Broken() && !slices.Equal(seal.Changed, []string{nestedName}) {
 			t.Errorf("%s: %+v, want %q", tt.name, seal, tt.want)
 		}
@@ -165,7 +166,8 @@ func TestNestedPlaces(t *testing.T) {
 		fails            bool
 	}{
 		{"a program", list(code), false, false, false},
-		{"a changed program", list(append(slices.Clone(code[:len(code)-3000]), make([]byte, 3000)...)), false, false, true},
+		{"a changed program", list(append(slices.Clone(code[:len(code)-3000]), make([]byte, 3000)...)), false, false,
+			true},
 		{"a text", list([]byte("hello")), false, false, true},
 		{"nothing", nil, false, true, false},
 		{"an empty folder", fstest.MapFS{nestedDir: {Mode: fs.ModeDir | 0o755}}, false, true, false},
@@ -190,8 +192,8 @@ func TestNestedDepth(t *testing.T) {
 	files := fstest.MapFS{}
 	dir := kextDir
 	for range deep {
-		text := `<plist><dict><key>files2</key><dict><key>P.kext</key><dict><key>requirement</key><string>always</string>` +
-			`</dict></dict><key>rules2</key><dict>` + plainRules + `</dict></dict></plist>`
+		text := `<plist><dict><key>files2</key><dict><key>P.kext</key><dict><key>requirement</key>` +
+			`<string>always</string></dict></dict><key>rules2</key><dict>` + plainRules + `</dict></dict></plist>`
 		for name, f := range fakedarwin.CodelessFiles(dir, "p", &fakedarwin.Signer{Identifier: "p", Flags: 2}) {
 			files[name] = f
 		}

@@ -43,6 +43,10 @@ type Seal struct {
 	// Nested says of code inside the bundle why it is in Changed, "FILE: reason"; absent if there is none. Such code has
 	// a signature of its own.
 	Nested []string `json:"nested,omitzero"`
+	// Unsealed are files that no part of the signature covers, in the form of Changed, with "../" before those beside
+	// Contents; absent if there are none. Also a link in place of Info.plist, the code or CodeResources. The system
+	// loads the bundle all the same; "codesign --strict" refuses most of them.
+	Unsealed []string `json:"unsealed,omitzero"`
 	// Attributes are files "._NAME" that a copy of a Mac's disk keeps the attributes of NAME in (AppleDouble), in the
 	// form of Changed; absent if there are none. They do not break the seal.
 	Attributes []string `json:"attributes,omitzero"`
@@ -156,6 +160,14 @@ func (r *bundleReading) checkSeal(main string, resources []byte, left *int64) (*
 	}
 	if err := c.extraFiles(); err != nil {
 		return nil, err
+	}
+	if err := c.besideContents(r.where); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"Info.plist", main, "_CodeSignature/CodeResources"} {
+		if c.isLink(name) {
+			c.unsealed(name)
+		}
 	}
 	return c.seal, nil
 }
@@ -349,13 +361,16 @@ func ignoreAbsent(err error, missing *[]string, name string) error {
 }
 
 // unlisted are the files that no list names: the code directory covers them, or they are the signature.
-var unlisted = []string{"CodeResources", "_CodeSignature", "_MASReceipt"}
+var unlisted = []string{"CodeResources", "_MASReceipt"}
 
 // extraFiles looks for files that are there, are sealed by a rule, and are not listed (StaticCode.cpp,
 // validateResources).
 func (c *sealCheck) extraFiles() error {
 	seen := 0
 	return fs.WalkDir(c.fsys, c.dir, func(file string, d fs.DirEntry, err error) error {
+		if fact.CodeOf(err) == fact.CodeOlder && path.Base(file) == "_CodeSignature" {
+			return fs.SkipDir // only what is unsealed would be there
+		}
 		if err != nil {
 			return err
 		}
@@ -365,6 +380,11 @@ func (c *sealCheck) extraFiles() error {
 		}
 		switch {
 		case name == "":
+			return nil
+		case path.Dir(name) == "_CodeSignature" && !strings.HasPrefix(path.Base(name), "Code"):
+			c.unsealed(name)
+			return skip(d)
+		case name == "_CodeSignature", path.Dir(name) == "_CodeSignature":
 			return nil
 		case slices.Contains(unlisted, name), c.listed[name] && d.IsDir():
 			return skip(d)
@@ -395,6 +415,7 @@ func (c *sealCheck) extraFile(name string, d fs.DirEntry) error {
 		return nil
 	}
 	if !c.mustBeListed(name) || c.first && d.Type()&fs.ModeSymlink != 0 {
+		c.unsealed(name)
 		return nil
 	}
 	attributes, err := c.isAttributes(name)

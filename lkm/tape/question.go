@@ -41,6 +41,9 @@ var learned = []lateQuestion{
 	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeRequirements"},
 	{2, lkm.Darwin, "open", "**/_CodeSignature/CodeSignature"},
 	{2, lkm.Darwin, "lstat", "**"},
+	{2, lkm.Darwin, "readdir", "**.kext"},
+	{2, lkm.Darwin, "readdir", "**.dext"},
+	{2, lkm.Darwin, "readdir", "**/_CodeSignature"},
 	// whose files they are: databases that were not read, and more of those that were
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
 	{2, lkm.Linux, "", "var/lib/dpkg/diversions"},

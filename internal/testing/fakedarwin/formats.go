@@ -431,8 +431,9 @@ func BundleFiles(dir, id string, s *Signer) fstest.MapFS {
 // CodelessFiles are a bundle without code, whose signature is in files; s may be nil.
 func CodelessFiles(dir, id string, s *Signer) fstest.MapFS {
 	info := InfoPlist(id, "1.2.3", "", "")
-	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict/><key>rules2</key><dict><key>^.*</key><true/>` +
-		`<key>^Info\.plist$</key><dict><key>omit</key><true/><key>weight</key><real>20</real></dict></dict></dict></plist>`)
+	resources := []byte(`<plist version="1.0"><dict><key>files2</key><dict/><key>rules2</key><dict><key>^.*</key>` +
+		`<true/><key>^Info\.plist$</key><dict><key>omit</key><true/><key>weight</key><real>20</real></dict></dict>` +
+		`</dict></plist>`)
 	files := fstest.MapFS{dir + "/Contents/Info.plist": {Data: info, Mode: 0o644}}
 	if s == nil {
 		return files
