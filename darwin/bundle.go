@@ -291,6 +291,9 @@ func (r *bundleReading) verify(executable string, f *file, s Slice, info []byte)
 		r.lose(executable, "codeSignature.signatureFits", err)
 	}
 	resources := r.verifySeal(executable, info)
+	if r.behindSignature(f) {
+		note(&sig.Seal.Unsealed, strings.TrimPrefix(executable, r.where.contents+"/"))
+	}
 	sig.Reasons = append(sig.differences(), sig.Reasons...)
 	if r.Architecture == "" && s.size < f.size { // no kernel is known to use but one of them
 		r.verifyOthers(f, s, info, resources)
@@ -325,9 +328,13 @@ func (r *bundleReading) verifySeal(executable string, info []byte) []byte {
 	return resources
 }
 
-// sealed compares data with the hash in a special slot of the directories; absent when the slot is empty.
+// sealed compares data with the hash in a special slot of the directories; absent when the slot is empty, and for code
+// by itself, whose Info.plist is a part of it.
 func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
 	var fits fact.Tri
+	if data == nil {
+		return ""
+	}
 	for i := range c.directories {
 		d := &c.directories[i]
 		want := d.specialHash(slot)

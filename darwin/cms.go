@@ -151,7 +151,10 @@ func listsDigest(v sign.Value, digest []byte) bool {
 
 // hasCDHash reports whether one of the signature's code directories has the hash, in hexadecimal digits.
 func (c *CodeSignature) hasCDHash(want string) bool {
-	return slices.ContainsFunc(c.directories, func(d codeDirectory) bool {
-		return hex.EncodeToString(d.digest()[:20]) == want
-	})
+	if c.hashes == nil {
+		for i := range c.directories {
+			c.hashes = append(c.hashes, hex.EncodeToString(c.directories[i].digest()[:20]))
+		}
+	}
+	return slices.Contains(c.hashes, want)
 }

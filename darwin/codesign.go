@@ -91,6 +91,7 @@ type CodeSignature struct {
 	Reasons []string `json:"reasons,omitzero"`
 
 	directory   codeDirectory   // the one that the system uses
+	hashes      []string        // the hashes of directories, made when they are first asked for
 	directories []codeDirectory // that one, and the one that is signed
 	primary     []byte          // the code directory in the first slot, which is the one that is signed
 	cms         []byte

@@ -153,7 +153,9 @@ func TestNested(t *testing.T) {
 func TestNestedPlaces(t *testing.T) {
 	code := fakedarwin.KextCode("x86_64", "u", &fakedarwin.Signer{Identifier: "com.v.p", Flags: 2})
 	list := func(data []byte) fstest.MapFS { return fstest.MapFS{nestedDir: {Data: data, Mode: 0o644}} }
-	n := &nesting{files: list(code)}
+	n := &nesting{files: list(code), requirement: `identifier "com.v.p"`}
+	withInfo := fakedarwin.KextCode("x86_64", "u", &fakedarwin.Signer{Identifier: "com.v.p", Flags: 2,
+		Special: map[int][]byte{specialInfo: []byte("in a section")}})
 	_, sig, err := readCode(n.files, nestedDir)
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +170,7 @@ func TestNestedPlaces(t *testing.T) {
 		{"a program", list(code), false, false, false},
 		{"a changed program", list(append(slices.Clone(code[:len(code)-3000]), make([]byte, 3000)...)), false, false,
 			true},
+		{"a program with an Info.plist of its own", list(withInfo), false, false, false},
 		{"a text", list([]byte("hello")), false, false, true},
 		{"nothing", nil, false, true, false},
 		{"an empty folder", fstest.MapFS{nestedDir: {Mode: fs.ModeDir | 0o755}}, false, true, false},

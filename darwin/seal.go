@@ -45,7 +45,8 @@ type Seal struct {
 	Nested []string `json:"nested,omitzero"`
 	// Unsealed are files that no part of the signature covers, in the form of Changed, with "../" before those beside
 	// Contents; absent if there are none. Also a link in place of Info.plist, the code or CodeResources. The system
-	// loads the bundle all the same; "codesign --strict" refuses most of them.
+	// loads the bundle all the same; "codesign --strict" refuses most of them. The code itself is one if it has bytes
+	// behind its signature.
 	Unsealed []string `json:"unsealed,omitzero"`
 	// Attributes are files "._NAME" that a copy of a Mac's disk keeps the attributes of NAME in (AppleDouble), in the
 	// form of Changed; absent if there are none. They do not break the seal.
@@ -415,7 +416,9 @@ func (c *sealCheck) extraFile(name string, d fs.DirEntry) error {
 		return nil
 	}
 	if !c.mustBeListed(name) || c.first && d.Type()&fs.ModeSymlink != 0 {
-		c.unsealed(name)
+		if !harmless(name) {
+			c.unsealed(name)
+		}
 		return nil
 	}
 	attributes, err := c.isAttributes(name)

@@ -43,6 +43,12 @@ func TestUnsealed(t *testing.T) {
 		{add("Contents/_CodeSignature/x", ""), "[_CodeSignature/x] []"},
 		{add("Contents/_CodeSignature/x/y", ""), "[_CodeSignature/x] []"},
 		{add("Contents/Resources/.DS_Store", ""), "[] []"},
+		{add("locversion.plist", ""), "[../locversion.plist] []"},
+		{add("Contents/_CodeSignature/Info.plist", ""), "[_CodeSignature/Info.plist] []"},
+		{func(m fstest.MapFS) {
+			code := m[kextDir+"/Contents/MacOS/Driver"]
+			code.Data = append(code.Data, "more"...)
+		}, "[MacOS/Driver] []"},
 		{link("Contents/MacOS/Driver"), "[MacOS/Driver] []"},
 		{link("Contents/Info.plist"), "[Info.plist] []"},
 		{link("Contents/_CodeSignature/CodeResources"), "[_CodeSignature/CodeResources] []"},
@@ -64,9 +70,10 @@ func TestUnsealed(t *testing.T) {
 	seal := sealOf(t, rule("^Resources/", 1)+rule("^PlugIns/", 200, "omit"), nil, fstest.MapFS{
 		"Resources": {Mode: fs.ModeDir}, "version.plist": plainFile(""), "PkgInfo": plainFile(""),
 		"PlugIns/P.kext/Contents/Info.plist": plainFile(""), "PlugIns/P.kext/Contents/MacOS/P": plainFile(""),
-		"PlugIns/P.kext/x": plainFile(""), "Resources/en.lproj/locversion.plist": plainFile("")})
+		"PlugIns/P.kext/x": plainFile(""), "x/Info.plist": plainFile(""),
+		"Resources/en.lproj/locversion.plist": plainFile("")})
 	got := fmt.Sprint(seal.Unsealed, seal.Extra)
-	if got != "[PlugIns/P.kext version.plist] [Resources/en.lproj/locversion.plist]" {
+	if got != "[PlugIns/P.kext version.plist x/Info.plist] [Resources/en.lproj/locversion.plist]" {
 		t.Error(got)
 	}
 }
