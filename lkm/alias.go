@@ -115,6 +115,12 @@ type (
 	Setting = fact.Setting
 	// IdleLine is a line of a [Config] that does nothing, with the reason. See [fact.IdleLine].
 	IdleLine = fact.IdleLine
+	// Upgrade is what another kernel lacks of what is in use. See [fact.Upgrade].
+	Upgrade = fact.Upgrade
+	// UpgradeChange is one difference of an [Upgrade]. See [fact.UpgradeChange].
+	UpgradeChange = fact.UpgradeChange
+	// UpgradeGrade is how much it weighs, in one word. See [fact.UpgradeGrade] for the words.
+	UpgradeGrade = fact.UpgradeGrade
 )
 
 // What a System asks.

@@ -23,6 +23,7 @@ type backend interface {
 	plan(ctx context.Context, query string, r *fact.Report) ([]Step, error)
 	policy(ctx context.Context, r *fact.Report) (*Policy, error)
 	config(ctx context.Context, lint bool, r *fact.Report) (*Config, error)
+	upgrade(ctx context.Context, release string, r *fact.Report) (*Upgrade, error)
 	check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
 	comparesFiles() bool
 	fileDiscrepancies(ctx context.Context, r *fact.Report) ([]Discrepancy, error)

@@ -48,6 +48,24 @@ func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
 	})
 }
 
+// Upgrade returns what the kernel release lacks of what the machine uses of the running kernel, or of the one that
+// Options.Kernel names; of an image with two kernels, of the other one. It looks at the files of both kernels, and of a
+// running machine at its loaded modules and devices. Nothing is installed and nothing is loaded. The error is
+// fs.ErrNotExist if the machine has no such release, and errors.ErrUnsupported on systems other than Linux.
+func (s *System) Upgrade(ctx context.Context, release string) (*Upgrade, error) {
+	op := "compare with kernel " + release
+	if err := s.usable(op, false); err != nil {
+		return nil, err
+	}
+	r := s.report()
+	u, err := s.backend.upgrade(ctx, release, r)
+	s.told(op, r)
+	if err != nil {
+		return nil, fmt.Errorf("lkm: %s: %w", op, err)
+	}
+	return u, nil
+}
+
 func asked[T any](s *System, op string, f func(*fact.Report) ([]T, error)) ([]T, error) {
 	if err := s.usable(op, false); err != nil {
 		return nil, err

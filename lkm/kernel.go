@@ -64,6 +64,10 @@ type (
 	configurer interface {
 		Config(ctx context.Context, lint bool, r *fact.Report) (*Config, error)
 	}
+	// An upgrader returns what another kernel of the machine lacks of what is in use.
+	upgrader interface {
+		Upgrade(ctx context.Context, release string, r *fact.Report) (*Upgrade, error)
+	}
 	// A checker answers for each module that the query means, and once if it means none.
 	checker interface {
 		Check(ctx context.Context, query string, r *fact.Report) ([]Verdict, error)
@@ -205,6 +209,13 @@ func (a *adapter[Own]) policy(ctx context.Context, r *fact.Report) (*Policy, err
 func (a *adapter[Own]) config(ctx context.Context, lint bool, r *fact.Report) (*Config, error) {
 	if k, ok := a.kernel.(configurer); ok {
 		return k.Config(ctx, lint, r)
+	}
+	return nil, a.err()
+}
+
+func (a *adapter[Own]) upgrade(ctx context.Context, release string, r *fact.Report) (*Upgrade, error) {
+	if k, ok := a.kernel.(upgrader); ok {
+		return k.Upgrade(ctx, release, r)
 	}
 	return nil, a.err()
 }

@@ -31,7 +31,7 @@ func (a *adapter[Own]) recipe() (parts []reflect.Type, kernelType reflect.Type) 
 		reflect.TypeFor[kernel[Own]](), reflect.TypeFor[poller[Own]](), reflect.TypeFor[counter](),
 		reflect.TypeFor[builder[Own]](), reflect.TypeFor[installer[Own]](), reflect.TypeFor[filer[Own]](),
 		reflect.TypeFor[resolver[Own]](), reflect.TypeFor[planner](), reflect.TypeFor[enforcer](),
-		reflect.TypeFor[configurer](),
+		reflect.TypeFor[configurer](), reflect.TypeFor[upgrader](),
 		reflect.TypeFor[checker](), reflect.TypeFor[comparer](), reflect.TypeFor[fileComparer](),
 		reflect.TypeFor[hinter](), reflect.TypeFor[finder[Own]](), reflect.TypeFor[clock](),
 		reflect.TypeFor[refresher](), reflect.TypeFor[closer](),

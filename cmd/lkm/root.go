@@ -114,7 +114,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see lkm help %s)", err, strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "lkm"), " "))
 	})
-	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.policy(), a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
+	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(), a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
 	return root
 }
 

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) upgrade() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "upgrade RELEASE",
+		Short: "Show what another kernel lacks of what this machine uses",
+		Long: `Show what the kernel RELEASE, which is installed, lacks of what this machine uses of the running kernel,
+or of the one that --kernel names: what the root file system needs, loaded modules, devices, lists of
+modules, modules that do not load there, firmware, parameters, and lines of the configuration that stop
+working.
+
+Exit code 1: something in use would be lost. With --strict, 3 when something could not be read.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, args []string) error {
+			u, err := sys.Upgrade(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return a.writeUpgrade(u)
+		}),
+	}
+	a.commonFlags(c)
+	return c
+}
+
+func (a *app) writeUpgrade(u *lkm.Upgrade) error {
+	t := &table{head: []string{"GRADE", "MODULE", "WHERE", "WHAT"}}
+	for _, c := range u.Changes {
+		where := none
+		if c.File != "" {
+			where = place(c.File, c.Line)
+		}
+		t.rows = append(t.rows, []string{strings.ToUpper(string(c.Grade)), orNone(c.Module), where, c.Text})
+	}
+	var err error
+	switch {
+	case a.flags.format == "json":
+		err = writeJSON(a.stdout, u, "  ")
+	case a.flags.format != "table" || len(t.rows) > 0:
+		err = writeRows(a, t, u.Changes)
+	}
+	if err != nil {
+		return err
+	}
+	if a.flags.format == "table" {
+		fmt.Fprintf(a.stdout,
+			"%d of %d modules in use are unchanged in %s; of all modules of %s it lacks %d and has %d compiled in\n",
+			u.Same, u.Used, u.To, u.From, len(u.Gone), len(u.NowBuiltin))
+		for _, p := range u.Problems {
+			fmt.Fprintln(a.stdout, "not seen: "+strings.TrimSpace(p.Source+" "+p.Text))
+		}
+	}
+	if u.Loses() {
+		return exit(exitFindings)
+	}
+	return a.strictly(u.Err())
+}
