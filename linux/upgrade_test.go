@@ -105,7 +105,7 @@ func upgradeHost() fstest.MapFS {
 		"etc/initramfs-tools/modules":                                     "initial\n",
 		"etc/crypttab":                                                    "root UUID=1 none luks\n",
 		"etc/systemd/system/x.wants/README":                               "",
-		"etc/systemd/system/x.service":                                    "[Unit]\nWants=modprobe@unit_mod.service b.service\n",
+		"etc/systemd/system/x.service":                                    "# Unit\nWants=modprobe@unit_mod.service\n",
 		"lib/firmware/wifi-1.bin":                                         "",
 		"var/lib/dkms/ext/2.0/6.1/x86_64/module/ext.ko":                   "",
 		"proc/1/mountinfo":                                                "1 0 254:0 / / rw - ext4 /dev/dm rw\n",
