@@ -21,7 +21,8 @@ func (c *checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 		}
 		bypasses = append(bypasses, fact.Reason{Code: ReasonIgnoreInstall, Text: text})
 	}
-	if c.refusesFormat(c.next[0].kernel, t).Because().Code == ReasonVermagic {
+	switch c.refusesFormat(c.next[0].kernel, t).Because().Code {
+	case ReasonVermagic, ReasonSymbolVersion:
 		if r, ok := c.forceBypass(c.next[0].kernel); ok {
 			bypasses = append(bypasses, r)
 		}

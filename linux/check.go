@@ -176,6 +176,7 @@ type kept struct {
 	signatures map[string]fileSignature
 	aliases    map[string]keptAliases
 	facts      map[string]copyFacts
+	symvers    symbolVersions
 	inner      map[string][]string // files by the kernel's name, where it is not the file's; nil until asked for
 }
 

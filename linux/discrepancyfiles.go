@@ -60,6 +60,7 @@ func (k *Kernel) FileDiscrepancies(ctx context.Context, r *fact.Report) ([]fact.
 	var found []fact.Discrepancy
 	for _, tree := range trees {
 		found = append(found, k.packageDiscrepancies(ctx, tree, &unchecked, r)...)
+		found = append(found, k.differentNames(tree, &unchecked, r)...)
 	}
 	found = append(found, configDiscrepancies(modprobe.ReadConfig(k.machine, modprobe.ConfigDirs, "", false),
 		&unchecked, r)...)
@@ -105,6 +106,7 @@ func (k *Kernel) diskDiscrepancies(ctx context.Context, unchecked *fact.Discrepa
 	}
 	found := k.compareFiles(ctx, tree, unchecked, r)
 	found = append(found, k.packageDiscrepancies(ctx, tree, unchecked, r)...)
+	found = append(found, k.differentNames(tree, unchecked, r)...)
 	return append(found, configDiscrepancies(tree.Config(), unchecked, r)...)
 }
 

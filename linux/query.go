@@ -200,8 +200,12 @@ func (c *checker) unindexedFile(name string) *target {
 func (c *checker) places(t target) []fact.Reason {
 	var places []fact.Reason
 	name := c.kernelName(t)
-	if c.loaded[name] {
+	if inCode := c.loadedName(t); c.loaded[inCode] {
 		places = append(places, loadedReason())
+		if inCode != name {
+			places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(
+				"the code in the file calls itself " + quote(inCode) + ": the list of loaded modules goes by that")})
+		}
 	}
 	if name != t.name {
 		places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(

@@ -45,6 +45,7 @@ const (
 	ReasonKexec            = "kexec"             // another kernel is loaded for the next boot
 	ReasonStaged           = "staged"            // an ostree deployment that the shutdown makes the next one
 	ReasonVermagic         = "vermagic"          // its file was built for another kernel
+	ReasonSymbolVersion    = "symbol_version"    // its file was built for other symbols than the kernel's
 	ReasonMachine          = "machine"           // its file is for another processor
 	ReasonForce            = "force"             // root may make the kernel take a file of another one
 	ReasonKernelName       = "kernel_name"       // the kernel knows the module by another name than its file's

@@ -53,6 +53,20 @@ func (c *checker) kernelName(t target) string {
 	return t.name
 }
 
+// loadedName returns the name that the module has once it is loaded: the one in its code (struct module), which only a
+// file that somebody changed has otherwise than in its metadata. module_blacklist= goes by the metadata's.
+func (c *checker) loadedName(t target) string {
+	name := c.kernelName(t)
+	if len(c.loaded) == 0 || !c.factsOf(t.file).known {
+		return name
+	}
+	f, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(t.file), ko.Options{Sections: true}, c.other.Part())
+	if err != nil || f.StructName == "" {
+		return name
+	}
+	return f.StructName
+}
+
 // maxReferences is how many other modules tell what the kernel's own version magic is.
 const maxReferences = 8
 
@@ -101,7 +115,7 @@ func (c *checker) referenceFor(file string) (r reference) {
 }
 
 // refusesFormat says whether the kernel refuses a module's file before it looks at its symbols: for another processor
-// (elf_check_arch), or for its version magic (check_modinfo). It does not apply if the kernel does not, or if too
+// (elf_check_arch), for its version magic (check_modinfo), or for the versions of symbols (check_version). It does not apply if the kernel does not, or if too
 // little is known to say that it does.
 func (c *checker) refusesFormat(k *enforcement, t target) fact.Answer {
 	facts := c.factsOf(t.file)
@@ -130,25 +144,29 @@ func (c *checker) refusesFormat(k *enforcement, t target) fact.Answer {
 			quote(c.machine.Release+" "+ref.flags))
 		return fact.Stops(why)
 	case release == c.machine.Release:
-		return fact.Answer{}
+		if a := c.refusesNoVersions(k, t); a.Applies() {
+			return a
+		}
+		return c.refusesVersions(k, t, true)
 	case k.modversions == fact.No || c.hasVersions(t.file) == fact.No:
 		return fact.Stops(why) // only a module with __versions may be for another release
 	case c.hasVersions(t.file) == "":
 		why.Unread = "the section __versions of the file"
 		return fact.UnsureOf(why)
 	}
-	return fact.Answer{}
+	return c.refusesVersions(k, t, false)
 }
 
-// forceBypass says whether root can make the kernel take a file that it refuses for its version magic.
+// forceBypass says whether root can make the kernel take a file that it refuses for its version magic or for the
+// versions of symbols.
 func (c *checker) forceBypass(k *enforcement) (r fact.Reason, ok bool) {
-	r = fact.Reason{Code: ReasonForce, Text: "modprobe --force-vermagic, insmod --force: root's own way past the " +
-		"version magic, as the kernel has CONFIG_MODULE_FORCE_LOAD"}
+	r = fact.Reason{Code: ReasonForce, Text: "modprobe --force, insmod --force: root's own way past version " +
+		"magic and symbol versions, as the kernel has CONFIG_MODULE_FORCE_LOAD"}
 	switch k.forceLoad {
 	case fact.No:
 		return fact.Reason{}, false
 	case "":
-		r.Text = "unknown: root's modprobe --force-vermagic works if the kernel has CONFIG_MODULE_FORCE_LOAD"
+		r.Text = "unknown: root's modprobe --force works if the kernel has CONFIG_MODULE_FORCE_LOAD"
 		r.Unread = "the kernel's configuration"
 	}
 	return r, true

@@ -40,7 +40,7 @@ func (c *checker) setOutcome(r *result, s *bootState, t target, refused fact.Ans
 	r.setFromWays()
 	outcome, because := r.prospect.Outcome, r.because
 	switch {
-	case s.kernel.loaded[c.kernelName(t)]:
+	case len(s.kernel.loaded) > 0 && s.kernel.loaded[c.loadedName(t)]:
 		r.set(fact.VerdictLoaded, "loaded", loadedReason())
 	case t.file == "" && !r.hasWay(WayInitramfs):
 		if a := c.everythingRead(t.name); a.Blocked() == fact.No {

@@ -33,6 +33,9 @@ type File struct {
 	// Name is the module's name as the kernel takes it from the file: "name" in .modinfo, else the name in struct
 	// module, else as kmod derives it from the file's name. kmod itself goes by the file's name alone.
 	Name string
+	// StructName is the name in the file's struct module, by which the kernel lists the module once it is loaded; empty
+	// if there is none, or the sections were not asked for. Only a file that somebody changed has another Name.
+	StructName string
 	// Modinfo are the entries of .modinfo.
 	Modinfo Modinfo
 	// BuildID is the GNU build-id in lower-case hexadecimal; empty when the file has none.
@@ -269,6 +272,9 @@ func (r *Reader) finish(file File, data []byte, o Options) (File, error) {
 	src := memorySource(data)
 	if err := r.metadata(&file, src); err != nil {
 		return file, err
+	}
+	if o.Sections {
+		file.StructName = r.image.structName()
 	}
 	if file.Trailing > 0 {
 		r.lose(&file, "compression", &fact.ParseError{Source: file.Path, Field: "compression", Reason: fmt.Sprintf(
