@@ -4,7 +4,10 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -127,10 +130,10 @@ const (
 	initialConf   = "install af_alg /bin/false\n"
 )
 
-// addInitialFiles adds two initial file systems, packed for the boot loader and unpacked to be tried.
-func addInitialFiles(t *testing.T, i *vm.Image, k debian.Kernel) {
+// treeOf returns the files of a module and of the indexes of its kernel, by their names on the machine.
+func treeOf(t *testing.T, k debian.Kernel, module string) map[string][]byte {
 	t.Helper()
-	modules, err := k.Closure(t.Context(), "af_alg")
+	files, err := k.Closure(t.Context(), module)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,31 +141,46 @@ func addInitialFiles(t *testing.T, i *vm.Image, k debian.Kernel) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for dir, conf := range map[string]string{openInitial: "# nothing\n", closedInitial: initialConf} {
-		packed := vm.NewImage()
-		add := func(name string, data []byte) {
-			packed.Add(name, 0o644, data)
-			i.Add(path.Join(dir, name), 0o644, data)
-		}
-		for _, file := range append(modules, indexes...) {
-			name, err := filepath.Rel(k.Root, file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			add("/"+name, data)
-		}
-		add("/etc/modprobe.d/x.conf", []byte(conf))
-		packed.Copy("/usr/bin/kmod", "/usr/bin/kmod")
-		packed.Link("/usr/sbin/modprobe", "../bin/kmod")
-		var b bytes.Buffer
-		if err := packed.Write(&b); err != nil {
+	tree := make(map[string][]byte)
+	for _, file := range append(files, indexes...) {
+		name, err := filepath.Rel(k.Root, file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		i.Add("/boot/"+path.Base(dir), 0o644, b.Bytes())
+		if tree["/"+name], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tree
+}
+
+// packInitial packs an initial file system with kmod, a tree and modprobe's configuration.
+func packInitial(t *testing.T, tree map[string][]byte, conf string) []byte {
+	t.Helper()
+	packed := vm.NewImage()
+	for name, data := range tree {
+		packed.Add(name, 0o644, data)
+	}
+	packed.Add("/etc/modprobe.d/x.conf", 0o644, []byte(conf))
+	packed.Copy("/usr/bin/kmod", "/usr/bin/kmod")
+	packed.Link("/usr/sbin/modprobe", "../bin/kmod")
+	var b bytes.Buffer
+	if err := packed.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// addInitialFiles adds two initial file systems, packed for the boot loader and unpacked to be tried.
+func addInitialFiles(t *testing.T, i *vm.Image, k debian.Kernel) {
+	t.Helper()
+	tree := treeOf(t, k, "af_alg")
+	for dir, conf := range map[string]string{openInitial: "# nothing\n", closedInitial: initialConf} {
+		for name, data := range tree {
+			i.Add(path.Join(dir, name), 0o644, data)
+		}
+		i.Add(path.Join(dir, "/etc/modprobe.d/x.conf"), 0o644, []byte(conf))
+		i.Add("/boot/"+path.Base(dir), 0o644, packInitial(t, tree, conf))
 	}
 	i.Add("/boot/vmlinuz-"+k.Release, 0o644, []byte("a kernel"))
 	i.Add("/boot/grub/grub.cfg", 0o644, nil)
@@ -201,6 +219,45 @@ func tryInitialCopies(t *testing.T, g *lab.Guest, k debian.Kernel) {
 	}
 }
 
+// TestRealInitrd boots from an initial file system, which holds the root that the boot would go on with: the root's
+// modprobe refuses the module, that of the initial file system loads it, and lkm check says so of the root.
+func TestRealInitrd(t *testing.T) {
+	t.Parallel()
+	const name, root = "af_alg", "/srv/root"
+	k := lab.Kernel(t, debian.Cloud61)
+	i := lab.Image(t, k, name)
+	tree := treeOf(t, k, name)
+	for file, data := range tree {
+		i.Add(root+file, 0o644, data)
+	}
+	i.Add(root+"/boot/initrd", 0o644, packInitial(t, tree, "# nothing\n"))
+	i.Add(root+"/boot/vmlinuz-"+k.Release, 0o644, []byte("a kernel"))
+	i.Add(root+"/boot/config-"+k.Release, 0o644, []byte("CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n"))
+	i.Add(root+"/boot/grub/grub.cfg", 0o644, []byte("menuentry 'one' {\n linux /boot/vmlinuz-"+k.Release+
+		" ro\n initrd /boot/initrd\n}\n"))
+	i.Add(root+"/etc/modprobe.d/x.conf", 0o644, []byte(initialConf))
+	g := lab.Boot(t, k, i)
+	g.Root("depmod")
+	r := g.Do(agent.Command{Argv: []string{lab.Lkm, "check", name, "--root", root, "--format", "json"}})
+	var verdicts []lkm.Verdict
+	if err := json.Unmarshal(r.Stdout, &verdicts); err != nil || len(verdicts) != 1 {
+		t.Fatalf("%v\n%s%s", err, r.Stdout, r.Stderr)
+	}
+	said := make(map[string]lkm.Tri)
+	for _, w := range verdicts[0].NextBoot.Ways {
+		said[w.Way] = w.Blocked
+	}
+	g.Do(agent.Command{Argv: []string{"modprobe", "-d", root, "-C", root + "/etc/modprobe.d", name}})
+	if came := strings.Contains(loadedList(g), "\n"+name+" "); came || said[linux.WayModprobe] != lkm.Yes {
+		t.Errorf("the root's modprobe loads it: %v; lkm check says blocked: %q", came, said[linux.WayModprobe])
+	}
+	g.Root("modprobe", name)
+	if came := strings.Contains(loadedList(g), "\n"+name+" "); !came || said[linux.WayInitramfs] != lkm.No ||
+		verdicts[0].NextBoot.Outcome != lkm.VerdictLoadable {
+		t.Errorf("the initial file system's modprobe loads it: %v; lkm check says %+v", came, verdicts[0].NextBoot)
+	}
+}
+
 // TestTrailingBytes: bytes behind a compressed module make modprobe of kmod 30 refuse it, and the kernel, which
 // decompresses what later ones hand to it, does not look at them. lkm must not say that it cannot load.
 func TestTrailingBytes(t *testing.T) {
@@ -230,4 +287,62 @@ func TestTrailingBytes(t *testing.T) {
 	if came := strings.Contains(loadedList(g), "\ndummy "); !came || said == lkm.Yes {
 		t.Errorf("the kernel let it in: %v, %s; lkm check says blocked: %q", came, out, said)
 	}
+}
+
+// TestTrailingBytesOfOthers: bytes behind a module packed otherwise than the kernel can unpack. Whatever kmod makes of
+// them, lkm check does not contradict what the kernel did.
+func TestTrailingBytesOfOthers(t *testing.T) {
+	t.Parallel()
+	k := lab.Kernel(t, debian.Cloud61)
+	i := lab.Image(t, k, "ifb")
+	plain := plainModule(t, k, "ifb")
+	updates := "/lib/modules/" + k.Release + "/updates/"
+	for kind, pack := range map[string]func(*testing.T, []byte) []byte{"gz": gzipped, "zst": zstandard} {
+		packed := pack(t, plain)
+		i.Add(updates+"whole_"+kind+".ko."+kind, 0o644, packed)
+		i.Add(updates+"more_"+kind+".ko."+kind, 0o644, append(packed[:len(packed):len(packed)], "behind it"...))
+	}
+	g := lab.Boot(t, k, i)
+	g.Root("depmod")
+	for _, kind := range []string{"gz", "zst"} {
+		for _, name := range []string{"whole_" + kind, "more_" + kind} {
+			said := verdictNow(t, g, name, linux.WayInsmod)
+			r := g.Do(agent.Command{Argv: []string{"insmod", updates + name + ".ko." + kind}})
+			came := strings.Contains(loadedList(g), "\nifb ")
+			t.Logf("%s: came %v, lkm check says blocked %q: %s", name, came, said, r.Stderr)
+			if came && said == lkm.Yes {
+				t.Errorf("%s: the kernel let it in; lkm check says blocked", name)
+			}
+			if came {
+				g.Root("rmmod", "ifb")
+			}
+		}
+	}
+}
+
+// gzipped packs a module with gzip.
+func gzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zstandard packs a module with the host's zstd.
+func zstandard(t *testing.T, data []byte) []byte {
+	t.Helper()
+	lab.Tools(t, "zstd")
+	cmd := exec.Command("zstd", "-q", "-c")
+	cmd.Stdin = bytes.NewReader(data)
+	packed, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed
 }

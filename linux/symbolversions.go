@@ -133,13 +133,14 @@ func (c *checker) importsOf(file string) []ko.Symbol {
 // refusesVersions says whether the kernel refuses a file for a symbol whose checksum is not its own (check_version).
 // The kernel's own modules are taken to fit. It does not apply if nothing differs, and for a file of the same release
 // also if not all is known.
-func (c *checker) refusesVersions(k *enforcement, t target, sameRelease bool) fact.Answer {
-	if k.modversions == "" && !sameRelease {
+// modversions says whether the kernel has CONFIG_MODVERSIONS.
+func (c *checker) refusesVersions(modversions fact.Tri, t target, sameRelease bool) fact.Answer {
+	if modversions == "" && !sameRelease {
 		return fact.UnsureOf(fact.Reason{Code: ReasonSymbolVersion, File: "/" + c.tree.Path(t.file),
 			Text:   "the file was built for another release, which only a kernel with CONFIG_MODVERSIONS takes",
 			Unread: "the kernel's configuration"})
 	}
-	if k.modversions != fact.Yes || strings.HasPrefix(t.file, "kernel/") && sameRelease {
+	if modversions != fact.Yes || strings.HasPrefix(t.file, "kernel/") && sameRelease {
 		return fact.Answer{}
 	}
 	own := c.kernelVersions()
@@ -172,8 +173,8 @@ func (c *checker) refusesVersions(k *enforcement, t target, sameRelease bool) fa
 
 // refusesNoVersions says whether the kernel refuses a file without symbol versions: without CONFIG_MODULE_FORCE_LOAD,
 // try_to_force_load does. It does not apply to other kernels and files.
-func (c *checker) refusesNoVersions(k *enforcement, t target) fact.Answer {
-	if k.modversions != fact.Yes || k.forceLoad != fact.No {
+func (c *checker) refusesNoVersions(modversions, forceLoad fact.Tri, t target) fact.Answer {
+	if modversions != fact.Yes || forceLoad != fact.No {
 		return fact.Answer{}
 	}
 	why := fact.Reason{Code: ReasonSymbolVersion, File: "/" + c.tree.Path(t.file),

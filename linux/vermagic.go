@@ -135,6 +135,10 @@ func (c *checker) refusesFormat(k *enforcement, t target) fact.Answer {
 		why.Text = "the file has no version magic, and this kernel takes none without"
 		return fact.Stops(why)
 	}
+	versions := k.modversions
+	if versions == "" && ref.sure { // the kernel's own word for CONFIG_MODVERSIONS
+		versions = fact.TriOf(strings.Contains(" "+ref.flags+" ", " modversions "))
+	}
 	release, flags, _ := strings.Cut(facts.vermagic, " ")
 	why.Text = escape.Text("version magic " + quote(facts.vermagic) + ": the kernel's begins with " +
 		quote(c.machine.Release))
@@ -144,17 +148,17 @@ func (c *checker) refusesFormat(k *enforcement, t target) fact.Answer {
 			quote(c.machine.Release+" "+ref.flags))
 		return fact.Stops(why)
 	case release == c.machine.Release:
-		if a := c.refusesNoVersions(k, t); a.Applies() {
+		if a := c.refusesNoVersions(versions, k.forceLoad, t); a.Applies() {
 			return a
 		}
-		return c.refusesVersions(k, t, true)
-	case k.modversions == fact.No || c.hasVersions(t.file) == fact.No:
+		return c.refusesVersions(versions, t, true)
+	case versions == fact.No || c.hasVersions(t.file) == fact.No:
 		return fact.Stops(why) // only a module with __versions may be for another release
 	case c.hasVersions(t.file) == "":
 		why.Unread = "the section __versions of the file"
 		return fact.UnsureOf(why)
 	}
-	return c.refusesVersions(k, t, false)
+	return c.refusesVersions(versions, t, false)
 }
 
 // forceBypass says whether root can make the kernel take a file that it refuses for its version magic or for the
