@@ -227,9 +227,10 @@ func TestModversionsOfVermagic(t *testing.T) {
 		return moduleFor(0, true, entries...)
 	}
 	for word, want := range map[string]fact.Tri{"": fact.Yes, "modversions ": ""} {
-		v := checkOf(t, imageOf(map[string]string{"boot/config-6": "-", "lib/modules/6/kernel/lone.ko": magic("5", "lone",
-			word), "lib/modules/6/kernel/hid.ko": magic("6", "hid", word),
-			"lib/modules/6/kernel/net.ko": magic("6", "net", word)}), "lone")
+		v := checkOf(t, imageOf(map[string]string{"boot/config-6": "-",
+			"lib/modules/6/kernel/lone.ko": magic("5", "lone", word),
+			"lib/modules/6/kernel/hid.ko":  magic("6", "hid", word),
+			"lib/modules/6/kernel/net.ko":  magic("6", "net", word)}), "lone")
 		if got := wayOf(v, WayInsmod).Blocked; got != want || want == fact.Yes && v.Reasons[0].Code != ReasonVermagic {
 			t.Errorf("%q: %q, want %q: %+v", word, got, want, v.Reasons)
 		}
