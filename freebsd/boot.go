@@ -31,6 +31,7 @@ func (c *config) requests(release int64) []request {
 		}
 	}
 	out = append(out, c.deviceRequests()...)
+	out = append(out, c.hooks...)
 	for _, u := range []struct{ way, source string }{{WayKldList, SourceRCConf}, {WayService, SourceRCConf},
 		{WayService, SourceServices}} {
 		if p, lost := c.lost(u.source); lost {
@@ -80,15 +81,18 @@ func (c *config) loaderUnsure() []request {
 	commands := slices.Clone(c.commands)
 	for _, s := range c.Loader.Settings {
 		for _, suffix := range []string{"_before", "_after", "_error"} {
-			if strings.HasSuffix(s.Name, suffix) && s.Value != "" {
+			if strings.HasSuffix(s.Name, suffix) && (s.Value != "" || s.Code != "") {
 				commands = append(commands, s)
 			}
 		}
 	}
 	for _, s := range commands {
 		if strings.Contains(s.Value, "load") || strings.Contains(s.Value, "include") || s.Code != "" {
-			out = append(out, request{WayLoader, "", fact.UnsureOf(s.reason(ReasonLoaderConf,
-				"the boot loader runs a command: "+escape.Text(s.Value)))})
+			because := s.reason(ReasonLoaderConf, "the boot loader runs a command: "+escape.Text(s.Value))
+			if s.Code != "" {
+				because = s.unknown(ReasonLoaderConf)
+			}
+			out = append(out, request{WayLoader, "", fact.UnsureOf(because)})
 		}
 	}
 	if p, lost := c.lost(SourceLoaderConf); lost {
@@ -175,10 +179,13 @@ func (c *config) deviceRequests() []request {
 	return out
 }
 
-// interfaceKind returns the kind of an interface: "vlan" of "vlan10" and of "vlan10.7".
+// interfaceKind returns the kind of an interface, which ends before the first digit: "vlan" of "vlan10" and of
+// "vlan10.7", "epair" of "epair0a" (ifmaybeload of ifconfig(8)).
 func interfaceKind(name string) string {
-	name, _, _ = strings.Cut(name, ".")
-	return strings.TrimRight(name, "0123456789")
+	if i := strings.IndexAny(name, ".0123456789"); i >= 0 {
+		name = name[:i]
+	}
+	return name
 }
 
 // aside returns the paths outside of the module path that the settings name.

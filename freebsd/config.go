@@ -33,6 +33,8 @@ type config struct {
 	services []service        // nil if they were not read
 	scripts  bool             // the root has scripts of rc(8)
 	mounts   []mount
+	hooks    []request   // what the boot loads beside services
+	foreign  fact.Answer // set if what init(8) runs is not FreeBSD's rc(8)
 }
 
 const (
@@ -60,6 +62,7 @@ func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
 	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.readLoaderConf)
 	c.readFile("etc/fstab", SourceServices, c.readFstab)
 	c.readServices(ctx)
+	c.readHooks()
 	return c
 }
 
@@ -192,7 +195,8 @@ func (c *config) readNextboot(add addFunc) {
 
 // takeCommand keeps the loader's command that an exec line gives, of which there may be many.
 func (c *config) takeCommand() {
-	if i, ok := c.Loader.at["exec"]; ok && c.Loader.Settings[i].Value != "" && len(c.commands) < maxConfFiles {
+	i, ok := c.Loader.at["exec"]
+	if ok && (c.Loader.Settings[i].Value != "" || c.Loader.Settings[i].Code != "") && len(c.commands) < maxConfFiles {
 		if n := len(c.commands); n == 0 || c.commands[n-1] != c.Loader.Settings[i] {
 			c.commands = append(c.commands, c.Loader.Settings[i])
 		}
@@ -271,7 +275,7 @@ func (c *config) readRCFile(name string) {
 
 // hasScript reports whether the root has the script of a service of the system.
 func (c *config) hasScript(name string) bool {
-	_, err := fs.Stat(c.fsys, scriptDirs[0]+"/"+name)
+	_, err := fs.Stat(c.fsys, systemScripts+"/"+name)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
@@ -334,6 +338,9 @@ func (c *config) devmatchBlocked(base string) (setting, bool) {
 // secureLevel answers whether something raises the securelevel by the end of a boot: rc.d/securelevel or sysctl.conf.
 // The setting is the one that does. It does not apply if nothing does.
 func (c *config) secureLevel() (setting, fact.Answer) {
+	if c.foreign.Applies() {
+		return setting{}, c.foreign
+	}
 	if s, ok := c.Sysctl.Lookup("kern.securelevel"); ok {
 		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {
 			return s, fact.Stops(s.reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))

@@ -35,10 +35,23 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 			options = f[3]
 		}
 		auto := !slices.Contains(strings.Split(options, ","), "noauto")
+		if class := deviceClass(f[0]); auto && class != "" && len(c.mounts) < maxConfFiles {
+			c.mounts = append(c.mounts, mount{class, file, n})
+		}
 		if auto && f[2] != "swap" && f[2] != "ignore" && len(c.mounts) < maxConfFiles {
 			c.mounts = append(c.mounts, mount{f[2], file, n})
 		}
 	}
+}
+
+// deviceClass returns the kld of the class of geom(4) that mount(8) or swapon(8) sets up for a device of that name; empty
+// if there is none.
+func deviceClass(device string) string {
+	switch suffix := device[strings.LastIndexByte(device, '.')+1:]; suffix {
+	case "eli", "bde":
+		return "geom_" + suffix
+	}
+	return ""
 }
 
 // redactFstab keeps of fstab(5) the types of the file systems that the boot mounts: devices may name other hosts,
@@ -55,7 +68,11 @@ func redactFstab(text string) string {
 		if len(f) > 3 && slices.Contains(strings.Split(f[3], ","), "noauto") {
 			options = "noauto"
 		}
-		out.WriteString("- - " + f[2] + " " + options + "\n")
+		device := "-"
+		if class := deviceClass(f[0]); class != "" {
+			device += "." + strings.TrimPrefix(class, "geom_")
+		}
+		out.WriteString(device + " - " + f[2] + " " + options + "\n")
 	}
 	return out.String()
 }

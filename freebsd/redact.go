@@ -25,6 +25,10 @@ func redact(key string, data []byte, l layout) []byte {
 		return redactPreloads(data)
 	case key == "etc/fstab":
 		return []byte(redactFstab(string(data)))
+	case isScript(key):
+		return redactScript(data)
+	case isHook(key):
+		return redactHook(data)
 	case isConf(key):
 		return redactSettings(data)
 	}
@@ -67,6 +71,8 @@ func redactSettings(data []byte) []byte {
 			out.WriteString("# " + redactedText + "\n")
 		case m == nil || readsSetting(m[2]):
 			out.WriteString(line)
+		case m[2] == "exec" && !strings.Contains(m[3], "load") && !strings.Contains(m[3], "include"):
+			out.WriteString(m[1] + `exec="."` + m[4]) // a command that loads nothing
 		default:
 			out.WriteString(m[1] + m[2] + `="` + redactedText + `"` + m[4])
 		}
@@ -82,12 +88,13 @@ func readsSetting(name string) bool {
 		}
 	}
 	switch name {
-	case "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files", "loader_conf_dirs",
+	case "kern.securelevel", "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files", "loader_conf_dirs",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
-		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files":
+		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files", "local_startup", "cloned_interfaces",
+		"network_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
 		return true
 	}
-	return false
+	return strings.HasSuffix(name, "_enable")
 }
 
 // Redactions returns the kinds of content that Redact takes out, as words for a tape's header.
@@ -95,7 +102,8 @@ func Redactions() []string { return []string{"addresses", "arguments", "settings
 
 // Redacts reports whether Redact can alter answers for key.
 func Redacts(key string) bool {
-	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+sysctlPreloaded || isConf(key)
+	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+sysctlPreloaded || isConf(key) ||
+		isHook(key)
 }
 
 // isConf reports whether the key is a configuration file's path.

@@ -268,6 +268,50 @@ func TestRoots(t *testing.T) {
 		{"interface", 1402000, rc("cloned_interfaces=\"lo1 c10\"\n"), "if_c", "service", loadable,
 			"ifconfig(8): ifmaybeload"},
 		{"interface, computed", 1402000, rc("cloned_interfaces=\"$x\"\n"), "if_c", "?service", unknown, "sh(1)"},
+		{"interface with a letter", 1402000, rc("cloned_interfaces=\"c0a\"\n"), "if_c", "service", loadable,
+			"ifconfig(8): ifmaybeload ends the name at the first digit"},
+		{"encrypted swap", 1402000, with(with(rc(""), "etc/fstab", "/dev/ada0p3.eli none swap sw 0 0\n"),
+			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "service", loadable, "swapon(8): .eli"},
+		{"encrypted swap, late", 1402000, with(with(rc(""), "etc/fstab", "/dev/ada0p3.eli none swap sw,noauto 0 0\n"),
+			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "", blocked, "fstab(5)"},
+		{"rc.local", 1402000, with(rc(""), "etc/rc.local", "#!/bin/sh\nkldload a\n"), "a", "service", loadable,
+			"rc.d/local runs before rc.d/securelevel"},
+		{"rc.local, condition", 1402000, with(rc(""), "etc/rc.local", "if [ -f /x ]; then\n\tkldload a\nfi\n"), "a",
+			"?service", unknown, "sh(1)"},
+		{"start_if", 1402000, with(rc(""), "etc/start_if.em0", "kldload -n a || exit 1\n"), "a", "?service", unknown,
+			"network.subr: ifn_start"},
+		{"devd", 1003000, with(rc(""), "etc/devd/usb.conf",
+			"nomatch 32 {\n\tmatch \"vendor\" \"0x1\";\n\taction \"kldload -n a\";\n};\n"), "a", "?service", unknown,
+			"devd.conf(5): action"},
+		{"devd, comment", 1003000, with(rc(""), "etc/devd.conf", "# action \"kldload a\";\n"), "a", "", blocked,
+			"devd.conf(5)"},
+		{"devd off", 1003000, with(rc("devd_enable=\"NO\"\n"), "etc/devd/usb.conf", "action \"kldload a\";\n"), "a", "",
+			blocked, "rc.conf(5): devd_enable"},
+		{"devd, computed", 1402000, with(rc(""), "usr/local/etc/devd/x.conf", "action \"kldload $x\";\n"), "a",
+			"?service", unknown, "devd.conf(5): action"},
+		{"cron at boot", 1402000, with(rc(""), "etc/crontab", "@reboot root /sbin/kldload a\n"), "a", "?service",
+			unknown, "crontab(5): @reboot; rc.d/cron is before rc.d/securelevel"},
+		{"cron at noon", 1402000, with(rc(""), "etc/crontab", "0 12 * * * root /sbin/kldload a\n"), "a", "", blocked,
+			"security(7)"},
+		{"rc(8)", 1402000, with(rc(""), "etc/rc", "files=`rcorder ${skip} /etc/rc.d/*`\n"), "a", "", blocked, "rc(8)"},
+		{"another rc", 1402000, with(rc(""), "etc/rc", "#!/bin/sh\n/usr/local/bin/php /etc/rc.bootup\n"), "a",
+			"?service ?kldload", unknown, "the /etc/rc of pfSense and OPNsense orders no rc.d"},
+		{"service, nostart", 1402000, with(rc(""), "etc/rc.d/s",
+			"# KEYWORD: nojail nostart\nname=s\nrcvar=\nrequired_modules=\"a\"\n"), "a", "?service", unknown,
+			"rc(8): rcorder -s nostart; rc.d/bluetooth"},
+		{"service, nostart, off", 1402000, with(rc("s_enable=NO\n"), "etc/rc.d/s",
+			"# KEYWORD: nostart\nname=s\nrcvar=s_enable\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc.subr(8)"},
+		{"service, first boot", 1402000, with(rc(""), "etc/rc.d/s",
+			"# KEYWORD: firstboot\nname=s\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc(8): firstboot_sentinel"},
+		{"service, at the first boot", 1402000, with(with(rc(""), "etc/rc.d/s",
+			"# KEYWORD: firstboot\nname=s\nrequired_modules=\"a\"\n"), "firstboot", "\n"), "a", "service", loadable,
+			"rc(8): firstboot_sentinel"},
+		{"service, left by pkg", 1402000, with(rc(""), "usr/local/etc/rc.d/s.pkgsave",
+			"name=s\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc.subr: find_local_scripts_new"},
+		{"service of another directory", 1402000, with(rc("local_startup=\"/opt/rc.d\"\n"), "opt/rc.d/s",
+			"name=s\nrequired_modules=\"a\"\n"), "a", "service", loadable, "rc.conf(5): local_startup"},
+		{"service of no directory", 1402000, with(rc("local_startup=\"/opt/rc.d\"\n"), "usr/local/etc/rc.d/s",
+			"name=s\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc.conf(5): local_startup"},
 		{"screen saver", 1402000, rc("saver=\"c\"\n"), "c_saver", "service", loadable, "rc.d/syscons"},
 		{"no screen saver", 1402000, rc("saver=\"NO\"\n"), "c_saver", "", blocked, "rc.d/syscons"},
 
@@ -294,7 +338,35 @@ func TestRoots(t *testing.T) {
 				c.ways, v)
 		}
 		checkRemedies(t, c.name, &v)
+		checkRecording(t, c.name, k.machine.(rootDisk).MapFS, c.query, &v)
 	}
+}
+
+// checkRecording judges the root as a recording would have it, without what Redact takes out: the outcome is the same, or
+// unknown.
+func checkRecording(t *testing.T, name string, root fstest.MapFS, query string, v *fact.Verdict) {
+	t.Helper()
+	recorded := fstest.MapFS{}
+	for path, f := range root {
+		recorded[path] = &fstest.MapFile{Data: f.Data}
+		if Redacts(path) {
+			recorded[path].Data = Redact(path, f.Data)
+		}
+	}
+	k := Open(rootDisk{recorded}, fact.Options{OS: fact.FreeBSD, Image: true})
+	got, err := k.Check(t.Context(), query, new(fact.Report))
+	if err != nil || len(got) == 0 {
+		t.Errorf("%s, recorded: %v", name, err)
+	} else if o := got[0].NextBoot.Outcome; o != v.NextBoot.Outcome && o != fact.VerdictUnknown {
+		t.Errorf("%s, recorded: %s by %q, want %s", name, o, waysOf(&got[0]), v.NextBoot.Outcome)
+	}
+}
+
+// plainKLD is a kld of that name that needs nothing.
+func plainKLD(name string) []byte {
+	k := kotest.AMD64()
+	k.Modules = []kotest.Module{{Record: name, Name: name}}
+	return k.Bytes()
 }
 
 // otherRelease is a kld that was built for FreeBSD 13 alone.

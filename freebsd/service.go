@@ -20,8 +20,10 @@ type service struct {
 	rcvar string
 	line  int  // of rcvar
 	odd   bool // the variable is computed
-	conf  *conf
-	loads []load
+	// started answers by the script's keywords whether rc(8) starts it; it does not apply if rc(8) does.
+	started fact.Answer
+	conf    *conf
+	loads   []load
 }
 
 // A load is one module that a script loads.
@@ -36,22 +38,48 @@ type load struct {
 
 const maxScript = 1 << 20
 
-// scriptDirs are where rc(8) finds scripts.
-var scriptDirs = []string{"etc/rc.d", "usr/local/etc/rc.d"}
+// systemScripts is where rc(8) finds the scripts of the system.
+const systemScripts = "etc/rc.d"
 
 // ownScript reports whether other settings name the modules that a script loads: kld_list, and the devices.
 func ownScript(name string) bool { return name == "kld" || name == "devmatch" }
 
+// skipsScript reports whether rc(8) passes over a file of that name (rc.subr: find_local_scripts_new, run_rc_script).
+func skipsScript(name string) bool {
+	for _, suffix := range []string{".sample", ".pkgsave", ".OLD", ".bak", ".orig", ",v", "~", "#"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// scriptDirs returns the directories of scripts: rc.d of the system, and those of local_startup.
+func (c *config) scriptDirs() []string {
+	dirs := []string{systemScripts}
+	words, s := c.RC.Words("local_startup")
+	if s.File == "" || s.Code != "" {
+		words = []string{"/usr/local/etc/rc.d"}
+	}
+	if s.Code != "" && s.Line > 0 { // a file that was not read is reported as such
+		c.lose(SourceServices, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
+	}
+	for _, w := range words[:min(len(words), maxConfFiles)] {
+		dirs = append(dirs, slashPath(w))
+	}
+	return dirs
+}
+
 // readServices reads the scripts of rc(8), or knows those of a root without them.
 func (c *config) readServices(ctx context.Context) {
-	for _, dir := range scriptDirs {
+	for _, dir := range c.scriptDirs() {
 		for _, name := range c.names(dir, SourceServices) {
 			if ctx.Err() != nil {
 				c.lose(SourceServices, ctx.Err())
 				return
 			}
-			c.scripts = c.scripts || dir == scriptDirs[0]
-			if ownScript(name) || strings.HasSuffix(name, ".sample") {
+			c.scripts = c.scripts || dir == systemScripts
+			if ownScript(name) || skipsScript(name) {
 				continue
 			}
 			c.readScript(dir + "/" + name)
@@ -69,7 +97,7 @@ func (c *config) readScript(name string) {
 		c.lose(SourceServices, err)
 		return
 	}
-	s := service{file: "/" + name, name: fileName(name)}
+	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b))}
 	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf}}
 	readShell(string(b), p.run)
 	p.close()
@@ -235,10 +263,14 @@ func (s *service) on() fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonService, File: s.file, Line: s.line,
 			Text: "which variable turns " + s.name + " on is computed"})
 	}
-	if s.rcvar == "" {
-		return fact.Passes(fact.Reason{Code: ReasonService, File: s.file, Text: s.name + " starts at every boot"})
+	on := fact.Passes(fact.Reason{Code: ReasonService, File: s.file, Text: s.name + " starts at every boot"})
+	if s.rcvar != "" {
+		on = s.checkYesNo(s.rcvar)
 	}
-	return s.checkYesNo(s.rcvar)
+	if s.started.Applies() && on.Blocked() != fact.Yes {
+		return s.started
+	}
+	return on
 }
 
 func (s *service) checkYesNo(name string) fact.Answer {

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// rcScript is what init(8) runs at boot: FreeBSD's orders the scripts of rc.d with rcorder(8) and runs them.
+const rcScript = "etc/rc"
+
+// A hook is a file beside the scripts of rc.d whose commands the boot may run.
+type hook struct {
+	file string
+	// mark is what a line must have, too, to be run at boot; empty for any line.
+	mark string
+	// text says when its lines are run.
+	text string
+}
+
+// readHooks reads what the boot runs beside the scripts of rc.d, as far as it loads klds: rc.local, the start_if.NAME of
+// rc.d/netif, the actions of devd(8), and the jobs that cron(8) runs at boot, which begins before rc.d/securelevel.
+func (c *config) readHooks() {
+	if c.exists("etc/rc.local") {
+		c.readScript("etc/rc.local")
+	}
+	var hooks []hook
+	for _, name := range c.names("etc", SourceServices) {
+		if strings.HasPrefix(name, "start_if.") {
+			hooks = append(hooks, hook{"etc/" + name, "", "rc.d/netif loads it if there is that interface"})
+		}
+	}
+	if s, ok := c.of("devd").Lookup("devd_enable"); !ok || s.Code != "" || saysYes(s.Value) {
+		const text = "devd(8) loads it for its device"
+		hooks = append(hooks, hook{"etc/devd.conf", "", text})
+		for _, dir := range []string{"etc/devd", "usr/local/etc/devd"} {
+			for _, name := range c.names(dir, SourceServices) {
+				hooks = append(hooks, hook{dir + "/" + name, "", text})
+			}
+		}
+	}
+	for _, file := range []string{"etc/crontab", "var/cron/tabs/root"} {
+		hooks = append(hooks, hook{file, "@reboot", "cron(8) may load it before the securelevel is raised"})
+	}
+	for _, h := range hooks {
+		c.readHook(h)
+	}
+	c.readInit()
+}
+
+// exists reports whether there is, or may be, a file of that name.
+func (c *config) exists(name string) bool {
+	_, err := fs.Stat(c.fsys, name)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// readHook takes the klds that the lines of a hook load.
+func (c *config) readHook(h hook) {
+	b, err := limit.ReadFile(c.fsys, h.file, maxScript)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.lose(SourceServices, err)
+		}
+		return
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		line = strings.TrimSpace(line)
+		comment := strings.HasPrefix(line, "#") || strings.HasPrefix(line, "//") || strings.HasPrefix(line, "*")
+		_, rest, ok := strings.Cut(line, "kldload ")
+		if comment || !ok || !strings.Contains(line, h.mark) {
+			continue
+		}
+		if i := strings.IndexAny(rest, "\"';|&)>#"); i >= 0 {
+			rest = rest[:i]
+		}
+		for _, target := range strings.Fields(rest) {
+			if strings.HasPrefix(target, "-") || len(c.hooks) == maxConfFiles {
+				continue
+			}
+			if strings.ContainsAny(target, "$`") {
+				target = ""
+			}
+			c.hooks = append(c.hooks, request{WayService, escape.UTF8(target), fact.UnsureOf(fact.Reason{
+				Code: ReasonService, File: "/" + h.file, Line: n, Text: h.text})})
+		}
+	}
+}
+
+// readInit looks whether init(8) runs FreeBSD's rc(8). What another one runs (pfSense, OPNsense) is not known: it may
+// load any kld, and may not raise the securelevel.
+func (c *config) readInit() {
+	b, err := limit.ReadFile(c.fsys, rcScript, maxScript)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		c.lose(SourceServices, err)
+	case !strings.Contains(string(b), "rcorder"):
+		c.foreign = fact.Unsure(ReasonService, "/"+rcScript+" is not FreeBSD's: what it runs at boot is not known")
+		c.hooks = append(c.hooks, request{WayService, "", c.foreign})
+	}
+}
+
+// keywords answers by the words of a script's KEYWORD line, which rcorder(8) skips scripts by: one that rc(8) does not
+// start may be started by another, and one of the first boot runs only if the file that says so is there. It does not
+// apply if rc(8) starts the script.
+func (c *config) keywords(file, text string) fact.Answer {
+	for line := range strings.Lines(text) {
+		words, ok := strings.CutPrefix(strings.TrimSpace(line), "# KEYWORD")
+		if !ok {
+			continue
+		}
+		for _, w := range strings.Fields(strings.TrimLeft(words, "S: ")) {
+			reason := fact.Reason{Code: ReasonService, File: file}
+			switch w {
+			case "nostart":
+				reason.Text = "rc(8) does not start it (nostart); devd(8) or another script may"
+				return fact.UnsureOf(reason)
+			case "firstboot":
+				if name := c.firstBoot(); name != "" && !c.exists(slashPath(name)) {
+					reason.Text = "it runs at the first boot, and there is no " + escape.Text(name)
+					return fact.Stops(reason)
+				}
+			}
+		}
+	}
+	return fact.Answer{}
+}
+
+// firstBoot returns the path of the file that says that this is the first boot; empty if that is not known.
+func (c *config) firstBoot() string {
+	s, ok := c.RC.Lookup("firstboot_sentinel")
+	switch {
+	case ok && s.Code != "":
+		return ""
+	case ok && s.Value != "":
+		return s.Value
+	}
+	return "/firstboot"
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"slices"
+	"strings"
+)
+
+// isScript reports whether the key is the path of a script that rc(8) runs.
+func isScript(key string) bool {
+	return strings.HasPrefix(key, systemScripts+"/") || strings.HasPrefix(key, "usr/local/etc/rc.d/") ||
+		key == "etc/rc.local"
+}
+
+// isHook reports whether the key is the path of another file whose commands the boot may run.
+func isHook(key string) bool {
+	return key == rcScript || key == "etc/crontab" || key == "etc/devd.conf" || strings.HasPrefix(key, "etc/start_if.") ||
+		strings.HasPrefix(key, "etc/devd/") || strings.HasPrefix(key, "usr/local/etc/devd/") ||
+		strings.HasPrefix(key, "var/cron/tabs/")
+}
+
+// redactHook keeps the lines that load klds, and the command by which rc(8) is recognized.
+func redactHook(data []byte) []byte {
+	var out strings.Builder
+	for line := range strings.SplitAfterSeq(string(data), "\n") {
+		switch {
+		case strings.Contains(line, "kldload "):
+			out.WriteString(line)
+		case strings.Contains(line, "rcorder"):
+			out.WriteString("rcorder\n")
+		case line != "":
+			out.WriteString("#\n")
+		}
+	}
+	return []byte(out.String())
+}
+
+// structure are the words of a script that say when its commands run.
+var structure = []string{"if", "elif", "else", "then", "fi", "for", "while", "until", "do", "done", "case", "esac", "{",
+	"}", "return", "exit", "load_kld", "kldload", "/sbin/kldload", "checkyesno"}
+
+// redactScript keeps of a script of rc(8) what says which klds it loads and when: its keywords, the variables that bear
+// on that, conditions, functions and the commands that load. Of other commands and conditions only their place is left.
+func redactScript(data []byte) []byte {
+	var out strings.Builder
+	for line := range strings.SplitAfterSeq(string(data), "\n") {
+		t := strings.TrimSpace(line)
+		m := assignment.FindStringSubmatch(line)
+		switch {
+		case t == "", strings.HasPrefix(t, "# KEYWORD"), strings.HasPrefix(t, "# PROVIDE"), strings.Contains(t, "kldload "),
+			strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"), strings.HasSuffix(t, "() {"):
+			out.WriteString(line)
+		case strings.HasPrefix(t, "#"):
+			out.WriteString("#\n")
+		case m != nil && scriptReads(m[2]):
+			out.WriteString(line)
+		case m != nil:
+			out.WriteString(m[1] + m[2] + `="` + redactedText + `"` + m[4])
+		case strings.HasPrefix(t, ": ${") && strings.Contains(t, "_enable"):
+			out.WriteString(line)
+		default:
+			out.WriteString(redactCommand(t) + "\n")
+		}
+	}
+	return []byte(out.String())
+}
+
+// scriptReads reports whether the variable of a script bears on which klds it loads, and when.
+func scriptReads(name string) bool {
+	switch name {
+	case "name", "rcvar", "start_cmd", "start_precmd", "start_postcmd":
+		return true
+	}
+	return strings.HasSuffix(name, "_enable") || strings.Contains(name, "module") || strings.Contains(name, "kld")
+}
+
+// redactCommand leaves of a line of commands the words that say when they run.
+func redactCommand(line string) string {
+	var out strings.Builder
+	for _, p := range parts(line) {
+		out.WriteString(p.op + " ")
+		words := strings.Fields(p.text)
+		n := 0
+		for n < len(words) && slices.Contains(structure, words[n]) {
+			n++
+		}
+		kept := strings.Join(words[:n], " ")
+		out.WriteString(kept)
+		switch {
+		case n > 0 && words[n-1] == "checkyesno" && n < len(words):
+			out.WriteString(" " + words[n])
+		case n > 0 && words[n-1] == "case":
+			out.WriteString(" x in")
+		case n > 0 && words[n-1] == "for":
+			out.WriteString(" x in x")
+		case n < len(words) && strings.HasSuffix(p.text, ")") && !strings.Contains(p.text, "("):
+			out.WriteString("x)")
+		case n < len(words):
+			out.WriteString(" :")
+		}
+	}
+	return strings.TrimSpace(out.String())
+}
