@@ -4,6 +4,8 @@ package freebsd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,6 +161,32 @@ func TestFileDiscrepancies(t *testing.T) {
 	if err != nil || fmt.Sprint(got) != "[built_for_other old.ko unowned_file old.ko]" ||
 		fmt.Sprint(unchecked) != "[kldstat]" {
 		t.Errorf("%q %q %v", got, unchecked, err)
+	}
+}
+
+// TestPackageSums compares files with the sums of their packages, if hashes are asked for.
+func TestPackageSums(t *testing.T) {
+	root := freebsdRoot(1402000, nil)
+	sum := func(path string) string {
+		b := sha256.Sum256(root[path].Data)
+		return "1$" + hex.EncodeToString(b[:])
+	}
+	other := strings.Repeat("ab", 32)
+	rows := [][]any{{"/boot/kernel/a.ko", sum("boot/kernel/a.ko"), 1}, {"/boot/kernel/b.ko", other, 1},
+		{"/boot/kernel/c.ko", "2$" + other, 1}, {"/boot/kernel/d.ko.gz", sum("boot/kernel/d.ko.gz"), 1},
+		{"/boot/kernel/if_c.ko", nil, 1}, {"/boot/kernel/c_saver.ko", nil, 1}, {"/boot/modules/c.ko", other, 1}}
+	root[pkgdb.PkgFile] = &fstest.MapFile{Data: sqlitetest.Build(4096, sqlitetest.Table{Name: "packages",
+		SQL:  "CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT, version TEXT)",
+		Rows: [][]any{{nil, "FreeBSD-kernel-generic", "14.2"}}},
+		sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT, " +
+			"package_id INTEGER)", Rows: rows})}
+	for detail, want := range map[fact.Detail]string{0: "[]", fact.DetailHashes: "[changed_file b.ko changed_file c.ko]"} {
+		k := Open(rootDisk{root}, fact.Options{Image: true, Detail: detail})
+		list, err := k.FileDiscrepancies(t.Context(), new(fact.Report))
+		got, unchecked := found(list)
+		if err != nil || fmt.Sprint(got) != want || fmt.Sprint(unchecked) != "[kldstat]" {
+			t.Errorf("%v: %q %q %v", detail, got, unchecked, err)
+		}
 	}
 }
 
