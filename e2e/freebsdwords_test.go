@@ -53,12 +53,15 @@ func freebsdWords() []word {
 		w(0, "info aesni --tape /in/a.tape --detail all --verbose --host h", "aesni.ko"),
 		w(0, "info zfs --root /image --os freebsd --kernel kernel --strict", "zfs"), w(2, "info nosuch", ""),
 		w(0, "tree linux.ko", "linux_common.ko"), w(0, "tree linux_common --reverse", "linux.ko"),
-		w(0, "tree linux --dot", "digraph"), w(0, "tree aesni --tape /in/a.tape --detail files --format json", "aesni"),
+		w(0, "tree linux --dot", "digraph"),
+		w(0, "tree aesni --tape /in/a.tape --detail files --format json", "aesni"),
 		w(0, "tree zfs --root /image --os freebsd --kernel kernel --host h --strict --verbose", "zfs"),
 		w(2, "tree zfs --fields name", ""),
-		{0, []string{"resolve", device, "--format", "json"}, []string{"if_em.ko"}}, w(2, "resolve em --fields name", ""),
+		{0, []string{"resolve", device, "--format", "json"}, []string{"if_em.ko"}},
+		w(2, "resolve em --fields name", ""),
 		w(0, "resolve zfs --root /image --os freebsd --kernel kernel --host h", "zfs.ko"),
-		w(0, "resolve aesni --tape /in/a.tape --detail files --verbose", "aesni.ko"), w(2, "resolve nosuch --strict", ""),
+		w(0, "resolve aesni --tape /in/a.tape --detail files --verbose", "aesni.ko"),
+		w(2, "resolve nosuch --strict", ""),
 		w(1, "check aesni if_em zfs", "LOADED", "LOADABLE"), w(0, "check nothing", "nothing"),
 		w(1, "check zfs --root /image --os freebsd --kernel kernel --explain", "loadable"),
 		w(1, "check aesni --tape /in/a.tape --format json --detail policy --host h", `"loaded"`),
@@ -68,16 +71,22 @@ func freebsdWords() []word {
 		w(0, "policy --root /image --os freebsd --kernel kernel --format csv --host h", "kld_list"),
 		w(2, "policy --fields name", ""),
 		w(0, "policy --tape /in/a.tape --detail all --strict --verbose", "securelevel"),
-		w(1, "discrepancies", "gone.ko"), w(1, "discrepancies --format json --detail hashes --verbose --strict", "gone.ko"),
-		w(0, "discrepancies --root /image --os freebsd --kernel kernel --host h", ""), w(2, "discrepancies --fields name", ""),
+		w(1, "discrepancies", "gone.ko"),
+		w(1, "discrepancies --format json --detail hashes --verbose --strict", "gone.ko"),
+		w(0, "discrepancies --root /image --os freebsd --kernel kernel --host h", ""),
+		w(2, "discrepancies --fields name", ""),
 		w(1, "discrepancies --tape /in/a.tape", ""),
 		w(0, "sources", "kldstat", "modstat"), w(0, "sources --plan --detail all", "kern.build_id"),
-		w(0, "sources --root /image --os freebsd --kernel kernel --format json", "module_path"), w(2, "sources --fields source", ""),
+		w(0, "sources --root /image --os freebsd --kernel kernel --format json", "module_path"),
+		w(2, "sources --fields source", ""),
 		w(3, "sources --tape /in/a.tape --host h --strict --verbose", "kldstat"),
 		w(1, "diff /in/a.json /in/b.json", "linux.ko"), w(0, "diff /in/a.json /in/a.json --format json", ""),
 		w(0, "diff /in/a.json live", ""), w(2, "diff /in/a.json live --detail files --fields id", ""),
-		w(0, "tape /in/a.tape", "freebsd"), w(0, "tape /in/a.tape --format json", "boot/kernel"), w(2, "tape /in/a.tape --fields os", ""),
-		w(0, "import /in/kldstat.txt --as kldstat", "zfs.ko"), w(0, "import /in/kldstat.txt --format csv --host h --fields id",
+		w(0, "tape /in/a.tape", "freebsd"),
+		w(0, "tape /in/a.tape --format json", "boot/kernel"),
+		w(2, "tape /in/a.tape --fields os", ""),
+		w(0, "import /in/kldstat.txt --as kldstat", "zfs.ko"),
+		w(0, "import /in/kldstat.txt --format csv --host h --fields id",
 			"zfs.ko"), w(0, "import /in/kldstat.txt --strict --verbose", "zfs.ko"),
 		w(0, "record --comment made-up --detail all --unredacted --host h", "questions:", "made-up"),
 		w(2, "record --root /image", ""), w(0, "record --root / --live", "questions:"),
@@ -126,7 +135,8 @@ func TestFreeBSDWords(t *testing.T) {
 		help := b.do(t, k, 0, c[1], "--help").Stdout
 		for _, f := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(help, -1) {
 			if !used[c[1]][f[1]] && !slices.Contains(elsewhere, f[1]) {
-				t.Errorf("lkm %s --%s was not run; flags that were: %q", c[1], f[1], slices.Sorted(maps.Keys(used[c[1]])))
+				ran := slices.Sorted(maps.Keys(used[c[1]]))
+				t.Errorf("lkm %s --%s was not run; flags that were: %q", c[1], f[1], ran)
 			}
 		}
 	}
@@ -232,11 +242,13 @@ func TestFreeBSDManyKlds(t *testing.T) {
 func TestFreeBSDOddNames(t *testing.T) {
 	b := newBSDBox(t)
 	m := fakeunix.Many(1)
-	names := []string{"a\x1b[31mred.ko", "\u202egnp.ko", "übung.ko", "\xff\xfe.ko", `q"uote'\.ko`, "|pipe|.ko", "%s%n.ko",
+	names := []string{"a\x1b[31mred.ko", "\u202egnp.ko", "übung.ko", "\xff\xfe.ko", `q"uote'\.ko`, "|pipe|.ko",
+		"%s%n.ko",
 		"no-suffix", ".ko", "-x.ko", "../up.ko", strings.Repeat("l", 200) + ".ko", "=cmd.ko", "<b>.ko"}
 	for i, name := range names {
-		m.Files = append(m.Files, fakeunix.File{ID: int32(i + 2), Refs: 1, Address: 0xffffffff82000000, Size: 4096, Name: name,
-			Path: "/boot/odd/" + name, Modules: []fakeunix.Mod{{ID: int32(900 + i), Refs: 1, Name: "m/" + name}}})
+		m.Files = append(m.Files, fakeunix.File{ID: int32(i + 2), Refs: 1, Address: 0xffffffff82000000, Size: 4096,
+			Name: name, Path: "/boot/odd/" + name,
+			Modules: []fakeunix.Mod{{ID: int32(900 + i), Refs: 1, Name: "m/" + name}}})
 	}
 	k := bsd.New(t, b.run, bsdTable(m), t.TempDir())
 	s := b.snapshot(t, k)
@@ -256,7 +268,8 @@ func TestFreeBSDOddNames(t *testing.T) {
 	}
 }
 
-// TestFreeBSDSecurelevels asks at every level, and of a kernel that does not say its level, whether a kld can be loaded.
+// TestFreeBSDSecurelevels asks at every level, and of a kernel that does not say its level, whether a kld can be
+// loaded.
 func TestFreeBSDSecurelevels(t *testing.T) {
 	b := newBSDBox(t)
 	root := writeRoot(t)

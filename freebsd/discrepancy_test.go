@@ -180,7 +180,9 @@ func TestPackageSums(t *testing.T) {
 		Rows: [][]any{{nil, "FreeBSD-kernel-generic", "14.2"}}},
 		sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files (path TEXT PRIMARY KEY, sha256 TEXT, " +
 			"package_id INTEGER)", Rows: rows})}
-	for detail, want := range map[fact.Detail]string{0: "[]", fact.DetailHashes: "[changed_file b.ko changed_file c.ko]"} {
+	for detail, want := range map[fact.Detail]string{
+		0: "[]", fact.DetailHashes: "[changed_file b.ko changed_file c.ko]",
+	} {
 		k := Open(rootDisk{root}, fact.Options{Image: true, Detail: detail})
 		list, err := k.FileDiscrepancies(t.Context(), new(fact.Report))
 		got, unchecked := found(list)

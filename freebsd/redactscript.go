@@ -15,7 +15,8 @@ func isScript(key string) bool {
 
 // isHook reports whether the key is the path of another file whose commands the boot may run.
 func isHook(key string) bool {
-	return key == rcScript || key == "etc/crontab" || key == "etc/devd.conf" || strings.HasPrefix(key, "etc/start_if.") ||
+	return key == rcScript || key == "etc/crontab" || key == "etc/devd.conf" ||
+		strings.HasPrefix(key, "etc/start_if.") ||
 		strings.HasPrefix(key, "etc/devd/") || strings.HasPrefix(key, "usr/local/etc/devd/") ||
 		strings.HasPrefix(key, "var/cron/tabs/")
 }
@@ -48,8 +49,8 @@ func redactScript(data []byte) []byte {
 		t := strings.TrimSpace(line)
 		m := assignment.FindStringSubmatch(line)
 		switch {
-		case t == "", strings.HasPrefix(t, "# KEYWORD"), strings.HasPrefix(t, "# PROVIDE"), strings.Contains(t, "kldload "),
-			strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"), strings.HasSuffix(t, "() {"):
+		case t == "", strings.HasPrefix(t, "# KEYWORD"), strings.HasPrefix(t, "# PROVIDE"),
+			strings.Contains(t, "kldload "), strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"), strings.HasSuffix(t, "() {"):
 			out.WriteString(line)
 		case strings.HasPrefix(t, "#"):
 			out.WriteString("#\n")

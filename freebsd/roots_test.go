@@ -271,7 +271,8 @@ func TestRoots(t *testing.T) {
 		{"interface with a letter", 1402000, rc("cloned_interfaces=\"c0a\"\n"), "if_c", "service", loadable,
 			"ifconfig(8): ifmaybeload ends the name at the first digit"},
 		{"encrypted swap", 1402000, with(with(rc(""), "etc/fstab", "/dev/ada0p3.eli none swap sw 0 0\n"),
-			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "service", loadable, "swapon(8): .eli"},
+			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "service", loadable,
+			"swapon(8): .eli"},
 		{"encrypted swap, late", 1402000, with(with(rc(""), "etc/fstab", "/dev/ada0p3.eli none swap sw,noauto 0 0\n"),
 			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "", blocked, "fstab(5)"},
 		{"rc.local", 1402000, with(rc(""), "etc/rc.local", "#!/bin/sh\nkldload a\n"), "a", "service", loadable,
@@ -342,8 +343,8 @@ func TestRoots(t *testing.T) {
 	}
 }
 
-// checkRecording judges the root as a recording would have it, without what Redact takes out: the outcome is the same, or
-// unknown.
+// checkRecording judges the root as a recording would have it, without what Redact takes out: the outcome is the same,
+// or unknown.
 func checkRecording(t *testing.T, name string, root fstest.MapFS, query string, v *fact.Verdict) {
 	t.Helper()
 	recorded := fstest.MapFS{}
