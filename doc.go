@@ -41,8 +41,8 @@
 // "Could not look", "not supported", "hidden by the kernel" and "none" are different results. An
 // empty list is returned only when the kernel said that it is empty. Every Snapshot names its
 // sources and how reading each went; what could not be had is a Problem with a code. What is not
-// looked at at all (BPF programs, live patches, kexec) is a source with outcome unsupported: a
-// clean list is not a clean kernel.
+// looked at at all (BPF programs) is a source with outcome unsupported: a clean list is not a
+// clean kernel.
 //
 // # Security
 //

@@ -243,9 +243,6 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 	return c
 }
 
-// kexecFile is 1 if another kernel is loaded, which the next reboot may start.
-const kexecFile = "sys/kernel/kexec_loaded"
-
 // readKexec looks whether the running kernel holds another one: nobody can read which it is, nor its command line.
 func (c *checker) readKexec() {
 	if !c.machine.Live {

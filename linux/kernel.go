@@ -98,16 +98,14 @@ func (k *Kernel) Skipped(scope fact.Scope) []fact.Source {
 	if scope != fact.ScopeLoaded {
 		skip(SourceModules)
 		skip(SourceSysModule)
+		skip(SourceLivepatch)
 	}
 	if !k.options.Asks(fact.DetailPolicy) {
 		for _, name := range policySources {
 			skip(name)
 		}
 	}
-	for _, name := range []string{SourceBPF, SourceLivepatch, SourceKexec} {
-		s = append(s, fact.Source{Name: name, Outcome: fact.OutcomeUnsupported, Code: fact.CodeUnsupported})
-	}
-	return s
+	return append(s, fact.Source{Name: SourceBPF, Outcome: fact.OutcomeUnsupported, Code: fact.CodeUnsupported})
 }
 
 // Refresh forgets what is kept of the machine's disk and of the event counter.

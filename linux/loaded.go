@@ -25,13 +25,14 @@ func (k *Kernel) Loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]
 			return nil, err
 		}
 		reportNoModules(r)
-		r.Source(SourceSysModule, fact.OutcomeSkipped, fact.Count{}, nil)
+		r.Skip(SourceSysModule, SourceLivepatch)
 		k.builtins(ctx, new(moduleList), r)
 		return nil, ctx.Err()
 	}
 	modules := recordsOf(&list, nil)
 	r.Done(SourceModules, fact.CountOf(int64(len(modules))))
 	k.readSysModules(ctx, modules, k.options.Detail, r)
+	k.readLivepatches(ctx, modules, r)
 	k.readAddresses(&list, modules, r)
 	k.readFiles(ctx, modules, k.options.Detail, r)
 	k.builtins(ctx, &list, r)

@@ -39,6 +39,9 @@ type Module struct {
 	Parameters []Parameter `json:"parameters,omitzero"`
 	// Sections are the memory sections (/sys/module/NAME/sections), only with Detail Addresses.
 	Sections []Section `json:"sections,omitzero"`
+	// Patch is what the kernel says of a loaded module that is a live patch (/sys/kernel/livepatch/NAME); nil for any
+	// other module, and if that could not be read.
+	Patch *LivePatch `json:"patch,omitzero"`
 
 	// The rest is from disk.
 

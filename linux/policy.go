@@ -48,6 +48,9 @@ const (
 	FactInitcalls       = "initcall_blacklist"
 	FactTaint           = "taint"
 	FactKey             = "key"
+	FactKexecLoaded     = "kexec_loaded"
+	FactKexecCrash      = "kexec_crash_loaded"
+	FactKexecDisabled   = "kexec_load_disabled"
 )
 
 // A policyMachine is what readPolicy looks at.
@@ -97,6 +100,7 @@ func readPolicy(m policyMachine) *policyReader {
 		r.loadPin()
 		r.ima()
 		r.modprobe()
+		r.kexec()
 	}
 	r.commandLine()
 	r.options()

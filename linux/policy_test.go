@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -88,6 +89,36 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 		f := factOf(t, p, tt.name)
 		if f.Value != tt.value || f.File != tt.file || f.Line != tt.line || f.Code != tt.code || f.Source == "" {
 			t.Errorf("%s = %+v, want %+v", tt.name, f, tt)
+		}
+	}
+}
+
+// TestPolicyOfKexec: a value that makes no sense, and a kernel that starts no other one.
+func TestPolicyOfKexec(t *testing.T) {
+	for name, c := range map[string]struct {
+		files   map[string]string
+		effects [3]string // beginnings, of the kernel, the crash kernel, and what switches loading off
+	}{
+		"none": {map[string]string{kexecFile: "0\n", kexecCrashFile: "0\n", kexecOffFile: "0\n"},
+			[3]string{"no other kernel is loaded", "no crash kernel", "root may load another kernel"}},
+		"all": {map[string]string{kexecFile: "1\n", kexecCrashFile: "1\n", kexecOffFile: "1\n"},
+			[3]string{"another kernel is loaded", "a crash kernel is loaded", "no other kernel can be loaded"}},
+		"nonsense": {map[string]string{kexecFile: "x\n", kexecCrashFile: "", kexecOffFile: "2\n"},
+			[3]string{"not known", "not known", "not known"}},
+		"without": {map[string]string{"boot/config-6": "CONFIG_MODULES=y\n"},
+			[3]string{"this kernel starts no other one", "this kernel starts no other one",
+				"this kernel starts no other one"}},
+		"absent": {map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_KEXEC_CORE=y\n"},
+			[3]string{"not known", "not known", "not known"}},
+	} {
+		files := kernelFiles()
+		maps.Copy(files, c.files)
+		p := policyOf(policyMachine{FS: linuxtest.Files(files), Release: "6", Live: true})
+		for i, fact := range []string{FactKexecLoaded, FactKexecCrash, FactKexecDisabled} {
+			f := factOf(t, p, fact)
+			if !strings.HasPrefix(f.Effect, c.effects[i]) || f.Unknown != strings.HasPrefix(f.Effect, "not known") {
+				t.Errorf("%s: %+v, want %s", name, f, c.effects[i])
+			}
 		}
 	}
 }

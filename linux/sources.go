@@ -53,14 +53,15 @@ const (
 	SourceCmdline   = boot.SourceCmdline     // the kernel's command line
 	SourceKeys      = "proc_keys"            // the kernel's keyrings, /proc/keys
 	SourceBPF       = "bpf"                  // BPF programs: not looked at
-	SourceLivepatch = "livepatch"            // /sys/kernel/livepatch: not looked at
-	SourceKexec     = "kexec"                // kexec images: not looked at
+	SourceLivepatch = "livepatch"            // /sys/kernel/livepatch
+	SourceKexec     = "kexec"                // other kernels that are loaded, /sys/kernel/kexec_loaded
 
 	SourceKernelConfig = "kernel_config" // what the kernel was built with
 )
 
 // policySources are the sources of readPolicy that a look at the loaded modules does not read.
-var policySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, SourceEFI, SourceCmdline, SourceKeys}
+var policySources = []string{SourceKernelConfig, SourceSysctl, SourceSecurity, SourceEFI, SourceCmdline, SourceKeys,
+	SourceKexec}
 
 // Sources returns what a list with the given details reads.
 func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
@@ -88,9 +89,17 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 				"/" + firmwarePathFile, "/lib/firmware"},
 			For:   "the loaded modules' files: metadata, whether they hold the same code, signatures",
 			Asked: d&fileDetail != 0},
-		{Source: SourcePackages, Reads: []string{"/var/lib/dpkg/info/*.list", "/usr/lib/opkg/info/*.list",
-			"/var/lib/dkms", "/usr/src/*/dkms.conf"},
+		{Source: SourceLivepatch, Reads: []string{"/" + livepatchDir + "/NAME/{enabled,transition,replace,stack_order}",
+			"/" + livepatchDir + "/NAME/*/patched"},
+			For: "live patches: whether they are enabled, what they replace", Asked: true},
+		{Source: SourcePackages, Reads: []string{"/var/lib/dpkg/{status,diversions,info/*.list}",
+			"/usr/lib/opkg/info/*.{list,control}", "/usr/lib/sysimage/rpm/{rpmdb.sqlite,Packages.db,Packages}",
+			"/lib/apk/db/installed", "/var/lib/pacman/local/*/{files,desc}", "/var/lib/dkms", "/usr/src/*/dkms.conf"},
 			For: "whose code they are", Asked: d&fileDetail != 0},
+		{Source: SourcePackages, Reads: []string{"/var/lib/dpkg/info/*.md5sums", "/var/lib/pacman/local/*/mtree"},
+			For: "what their packages brought, for discrepancies", Asked: d&fact.DetailHashes != 0},
+		{Source: SourceBPF, Reads: []string{}, Needs: "root, and a library that asks for them: this one does not",
+			For: "programs that run in the kernel without being modules"},
 	}, policyPlan(d&fact.DetailPolicy != 0)...)
 }
 
@@ -114,5 +123,7 @@ func policyPlan(asked bool) []fact.SourcePlan {
 			Asked: asked},
 		{Source: SourceKeys, Reads: []string{"/" + keysFile}, Needs: "root for the kernel's own keyrings",
 			For: "keys that modules are verified with", Asked: asked},
+		{Source: SourceKexec, Reads: []string{"/" + kexecFile, "/" + kexecCrashFile, "/" + kexecOffFile},
+			For: "other kernels that this one may start", Asked: asked},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/linux/modprobe"
 	"github.com/kernelext/kernelext/lkm"
@@ -17,6 +18,7 @@ func linuxFacts(l *linux.Module) []fact {
 		{"kernel name", l.KernelName},
 		{"srcversion", l.Srcversion},
 		{"taint", taintText(l)},
+		{"live patch", patchText(l.Patch)},
 		{"built for", vermagicText(l)},
 		{"devices", aliasText(l)},
 		{"parameters", parametersText(l.Parameters)},
@@ -34,6 +36,38 @@ func linuxFacts(l *linux.Module) []fact {
 		facts = append(facts, fact{"sections", fmt.Sprintf("%d: --format json", n)})
 	}
 	return facts
+}
+
+// patchText is what a live patch replaces: "enabled, in transition: vmlinux meminfo_proc_show · kvm (not patched) f".
+func patchText(p *linux.LivePatch) string {
+	if p == nil {
+		return ""
+	}
+	text := map[facts.Tri]string{facts.Yes: "enabled", facts.No: "disabled"}[p.Enabled]
+	if text == "" {
+		text = "unknown"
+	}
+	if p.Transition == facts.Yes {
+		text += ", in transition"
+	}
+	if p.Replace == facts.Yes {
+		text += ", instead of those before"
+	}
+	objects := make([]string, len(p.Objects))
+	for i, o := range p.Objects {
+		words := []string{o.Name}
+		if o.Patched == facts.No {
+			words = append(words, "(not patched)")
+		}
+		for _, f := range o.Functions {
+			words = append(words, f.Name)
+		}
+		objects[i] = strings.Join(words, " ")
+	}
+	if len(objects) > 0 {
+		text += ": " + someText(objects, 10)
+	}
+	return text
 }
 
 func modinfoValues(l *linux.Module, key string) []string {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/rpmtest"
 	"github.com/kernelext/kernelext/internal/testing/sqlitetest"
 )
@@ -274,6 +275,11 @@ func TestRPMContainers(t *testing.T) {
 func FuzzRPM(f *testing.F) {
 	for _, db := range formats(fedora()[3:5]...) {
 		f.Add(db)
+	}
+	for _, b := range bomb.All() {
+		if b.Of == bomb.Packages && strings.HasPrefix(b.Path, "var/lib/rpm/") {
+			f.Add(b.Make(3))
+		}
 	}
 	f.Fuzz(func(t *testing.T, db []byte) {
 		for _, format := range rpmFormats {

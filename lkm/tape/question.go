@@ -109,6 +109,11 @@ var learned = []lateQuestion{
 	{2, lkm.Linux, "", "usr/lib/systemd/system/**"},
 	{2, lkm.Linux, "", "lib/systemd/system/**"},
 	{2, lkm.Linux, "", "etc/modprobe.conf"},
+	// live patches, and another kernel
+	{2, lkm.Linux, "", "sys/kernel/livepatch"},
+	{2, lkm.Linux, "", "sys/kernel/livepatch/**"},
+	{2, lkm.Linux, "", "sys/kernel/kexec_crash_loaded"},
+	{2, lkm.Linux, "", "proc/sys/kernel/kexec_load_disabled"},
 	// Android's lists
 	{2, lkm.Linux, "", "*/lib/modules/modules.load"},
 	{2, lkm.Linux, "", "*/lib/modules/modules.blocklist"},

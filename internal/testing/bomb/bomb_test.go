@@ -20,6 +20,7 @@ import (
 	"github.com/kernelext/kernelext/darwin"
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
+	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux"
@@ -82,6 +83,10 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 			fact.Options{Image: true})
 		for range k.Installed(ctx, r) {
 		}
+	case bomb.Packages:
+		q := pkgdb.Query{FS: files, Source: "packages", Dirs: []string{"lib/modules/", "usr/lib/modules/"}, Sums: true,
+			Wanted: func(path string) bool { return strings.HasSuffix(path, ".ko") }}
+		pkgdb.Read(ctx, q, r, pkgdb.Dpkg, pkgdb.Opkg, pkgdb.RPM, pkgdb.APK, pkgdb.Pacman)
 	case bomb.Capture:
 		_, _ = capture.Read(data(), capture.Kind(b.Path))
 	case bomb.Snapshot:
