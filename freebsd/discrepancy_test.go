@@ -229,3 +229,26 @@ func TestPackages(t *testing.T) {
 		t.Errorf("%+v", r.Problems)
 	}
 }
+
+// TestChangedFiles: only Detail Hashes compares klds with what their packages brought.
+func TestChangedFiles(t *testing.T) {
+	root := freebsdRoot(1402000, nil)
+	sum := sha256.Sum256(root["boot/kernel/a.ko"].Data)
+	packages := sqlitetest.Table{Name: "packages", SQL: "CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT)",
+		Rows: [][]any{{nil, "FreeBSD-kernel-generic"}}}
+	files := sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files (path TEXT, sha256 TEXT, package_id INTEGER)",
+		Rows: [][]any{{"/boot/kernel/a.ko", "1$" + hex.EncodeToString(sum[:]), 1},
+			{"/boot/kernel/b.ko", "1$" + strings.Repeat("00", 32), 1}, {"/boot/kernel/gone.ko", nil, 1},
+			{"/boot/loader.efi", nil, 1}}}
+	root[pkgdb.PkgFile] = &fstest.MapFile{Data: sqlitetest.Build(4096, packages, files)}
+	for detail, want := range map[fact.Detail]string{0: "",
+		fact.DetailHashes: "changed_file b.ko missing_file gone.ko"} {
+		list, err := Open(rootDisk{root}, fact.Options{Image: true, Detail: detail}).FileDiscrepancies(t.Context(),
+			new(fact.Report))
+		got, _ := found(list)
+		got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "unowned_file") })
+		if text := strings.Join(got, " "); err != nil || text != want {
+			t.Errorf("%v: %q, want %q: %v", detail, text, want, err)
+		}
+	}
+}

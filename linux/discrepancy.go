@@ -28,7 +28,7 @@ const (
 	KindDiskMemory       = "disk_memory"           // the loaded code is another than the file's
 	KindNoFile           = "no_file"               // a loaded module has no file that would be loaded
 	KindUnownedFile      = "unowned_file"          // a module file that no package owns
-	KindChangedFile      = pkgdb.KindChanged       // a module file is not the one that its package brought; Detail Hashes
+	KindChangedFile      = pkgdb.KindChanged       // a module file is not its package's; Detail Hashes
 	KindMissingFile      = pkgdb.KindMissing       // a package has a module file that is not there; Detail Hashes
 	KindNamesDiffer      = "names_differ"          // a module file whose metadata has another name than its code
 	KindInstallCommand   = "install_runs_programs" // loading a module runs something

@@ -15,8 +15,8 @@ import (
 )
 
 // packageDiscrepancies compares the files of a tree with the packages: those that no package owns, and with Detail
-// Hashes those that are not what their package brought, or are missing. That the packages could not be read is said once,
-// for all trees.
+// Hashes those that are not what their package brought, or are missing. That the packages could not be read is said
+// once, for all trees.
 func (k *Kernel) packageDiscrepancies(ctx context.Context, tree *modprobe.Tree, unchecked *fact.Discrepancy,
 	r *fact.Report) []fact.Discrepancy {
 	owners, lost := k.owners(tree.Release)
@@ -64,7 +64,7 @@ func (k *Kernel) changedFiles(ctx context.Context, tree *modprobe.Tree, owners *
 		}
 	}
 	if c.Unstated > 0 {
-		return found, fmt.Errorf("%d module files are not compared with their packages, which have no digest of them: %w",
+		return found, fmt.Errorf("%d module files are not compared, their packages have no digest of them: %w",
 			c.Unstated, fs.ErrNotExist)
 	}
 	return found, nil

@@ -33,8 +33,8 @@ const (
 	maxDKMSConf = 1 << 20
 )
 
-// fileOwners says which package a module file is of, and which DKMS build. Without a database of packages a file without
-// a package says nothing.
+// fileOwners says which package a module file is of, and which DKMS build. Without a database of packages a file
+// without a package says nothing.
 type fileOwners struct {
 	*packages
 	dkms map[string][]dkmsBuild // by name of the module file without endings
@@ -213,8 +213,8 @@ func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
 	return origin
 }
 
-// unsure returns why a file without a package may have one, or be DKMS's; nil if neither is so. lost is what reading the
-// owners reported.
+// unsure returns why a file without a package may have one, or be DKMS's; nil if neither is so. lost is what reading
+// the owners reported.
 func (o *fileOwners) unsure(lost *fact.Report) error {
 	if err := o.Unsure(SourcePackages, lost); err != nil {
 		return err

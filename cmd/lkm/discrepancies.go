@@ -24,7 +24,8 @@ func (a *app) discrepancies() *cobra.Command {
 		Long: `Compare what the kernel's sources say of its modules with each other and with the disk. Every finding
 is evidence with a grade: transient, weak (has harmless explanations) or strong (three looks agree,
 nothing moved meanwhile). None found does not mean that there is none. Of an image the files alone are
-compared. Exit code 1 when a finding is above transient.`,
+compared. With --detail hashes each module file is compared with the one that its package brought, as
+rpm -V, dpkg -V and pkg check -s do. Exit code 1 when a finding is above transient.`,
 		Args: cobra.NoArgs,
 		RunE: a.onSystem(func(ctx context.Context, sys *lkm.System, _ []string) error {
 			found, err := sys.Discrepancies(ctx)
@@ -111,6 +112,10 @@ func explanation(kind string) string {
 		return "loaded from elsewhere, or its file was removed since"
 	case linux.KindUnownedFile:
 		return "no package and no DKMS build has this file: built or copied by hand, or put there"
+	case linux.KindChangedFile:
+		return "not the file that its package brought: built, stripped or packed anew, or changed"
+	case linux.KindMissingFile:
+		return "its package brought this file, and it was removed or moved since"
 	case linux.KindInstallCommand:
 		return "modprobe runs this command in place of loading the module"
 	}

@@ -98,8 +98,8 @@ func (b *debian) place(path string, p *fact.Package) string {
 	return path
 }
 
-// readDiversions reads the renamed files: three lines each, the path, the new one, and the package that renames, ":" for
-// the administrator.
+// readDiversions reads the renamed files: three lines each, the path, the new one, and the package that renames, ":"
+// for the administrator.
 func (b *debian) readDiversions() {
 	content, err := b.readText(dpkgDivert)
 	if err != nil {
@@ -170,8 +170,8 @@ func parseStanza(b []byte) stanza {
 	return s
 }
 
-// addStanza adds what a stanza says of a package whose files are there. Of one that is installed for two architectures with one
-// list it is not known which of them owns it.
+// addStanza adds what a stanza says of a package whose files are there. Of one that is installed for two architectures
+// with one list it is not known which of them owns it.
 func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
 	s := parseStanza(text)
 	_, status, _ := strings.Cut(s.status, " ok ")

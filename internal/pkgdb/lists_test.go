@@ -28,11 +28,12 @@ func gzipped(text string) *fstest.MapFile {
 // debianRoot has dpkg's database with a package that another one diverts, made up.
 func debianRoot() fstest.MapFS {
 	return fstest.MapFS{
-		"var/lib/dpkg/info/linux-image-6.1.list":    file("/.\n/lib/modules/6.1/kernel/a.ko\n/lib/modules/6.1/b.ko\n"),
-		"var/lib/dpkg/info/linux-image-6.1.md5sums": file(md5 + "  lib/modules/6.1/kernel/a.ko\n" + md5 + "  lib/modules/6.1/b.ko\nodd\n"),
-		"var/lib/dpkg/info/vendor:arm64.list":       file("/lib/modules/6.1/b.ko\n"),
-		"var/lib/dpkg/info/half.list":               file("/lib/modules/6.1/half.ko\n"),
-		"var/lib/dpkg/info/gone.list":               file("/lib/modules/6.1/gone.ko\n"),
+		"var/lib/dpkg/info/linux-image-6.1.list": file("/.\n/lib/modules/6.1/kernel/a.ko\n/lib/modules/6.1/b.ko\n"),
+		"var/lib/dpkg/info/linux-image-6.1.md5sums": file(md5 + "  lib/modules/6.1/kernel/a.ko\n" + md5 +
+			"  lib/modules/6.1/b.ko\nodd\n"),
+		"var/lib/dpkg/info/vendor:arm64.list": file("/lib/modules/6.1/b.ko\n"),
+		"var/lib/dpkg/info/half.list":         file("/lib/modules/6.1/half.ko\n"),
+		"var/lib/dpkg/info/gone.list":         file("/lib/modules/6.1/gone.ko\n"),
 		"var/lib/dpkg/diversions": file("/lib/modules/6.1/b.ko\n/lib/modules/6.1/b.ko.orig\nvendor\n" +
 			"/bin/sh\n/bin/sh.distrib\ndash\n/cut"),
 		"var/lib/dpkg/status": file("Package: linux-image-6.1\nStatus: install ok installed\nMaintainer: Debian\n" +
@@ -76,18 +77,20 @@ func TestOtherLists(t *testing.T) {
 	const root = "lib/modules/6.1/"
 	m := fstest.MapFS{
 		"lib/apk/db/installed": file("C:Q1x\nP:linux-lts\nV:6.1-r0\nA:x86_64\nm:Natanael\nF:lib/modules/6.1/kernel\n" +
-			"R:a.ko.gz\na:0:0:644\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\nR:b.ko.gz\nF:lib/modules\nM:0:0:700\n\nP:other\nV:1\n" +
-			"F:lib/modules/6.1/extra\nR:last.ko\nZ:Q2" + strings.Repeat("q6ur", 10) + "q6s=\n"),
-		"usr/lib/apk/db/installed":                 file("P:three\nV:3\nF:usr/lib/modules/6.1\nR:three.ko\nZ:Q9x\n"),
-		"var/lib/pacman/local/linux-lts-6-1/files": file("%FILES%\nusr/\nusr/lib/modules/6.1/p q.ko.zst\nusr/lib/modules/6.1/r.ko\n\n%BACKUP%\n"),
+			"R:a.ko.gz\na:0:0:644\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\nR:b.ko.gz\nF:lib/modules\nM:0:0:700\n\n" +
+			"P:other\nV:1\nF:lib/modules/6.1/extra\nR:last.ko\nZ:Q2" + strings.Repeat("q6ur", 10) + "q6s=\n"),
+		"usr/lib/apk/db/installed": file("P:three\nV:3\nF:usr/lib/modules/6.1\nR:three.ko\nZ:Q9x\n"),
+		"var/lib/pacman/local/linux-lts-6-1/files": file("%FILES%\nusr/\n" +
+			"usr/lib/modules/6.1/p q.ko.zst\nusr/lib/modules/6.1/r.ko\n\n%BACKUP%\n"),
 		"var/lib/pacman/local/linux-lts-6-1/desc": file("%NAME%\nlinux-lts\n\n%VERSION%\n6-1\n\n%ARCH%\nx86_64\n\n" +
 			"%PACKAGER%\nAndreas\n"),
 		"var/lib/pacman/local/linux-lts-6-1/mtree": gzipped("#mtree\n/set type=file uid=0\n" +
 			`./usr/lib/modules/6.1/p\040q.ko.zst time=1.0 size=3 md5digest=` + md5 + " sha256digest=" + sha + "\n" +
 			"./usr/lib/modules/6.1/r.ko time=1.0 size=3 md5digest=" + md5 + "\n./.PKGINFO\n"),
-		"var/lib/pacman/local/bare/files":   file("%FILES%\nusr/lib/modules/6.1/bare.ko\n"),
-		"usr/lib/opkg/info/kmod-fs.list":    file("/lib/modules/6.1/fs.ko\n/lib/modules/6.1/tab.ko\t" + sha + "\n"),
-		"usr/lib/opkg/info/kmod-fs.control": file("Package: kmod-fs\nVersion: 6.1-1\nArchitecture: mips\nMaintainer: O\n"),
+		"var/lib/pacman/local/bare/files": file("%FILES%\nusr/lib/modules/6.1/bare.ko\n"),
+		"usr/lib/opkg/info/kmod-fs.list":  file("/lib/modules/6.1/fs.ko\n/lib/modules/6.1/tab.ko\t" + sha + "\n"),
+		"usr/lib/opkg/info/kmod-fs.control": file("Package: kmod-fs\nVersion: 6.1-1\nArchitecture: mips\n" +
+			"Maintainer: O\n"),
 	}
 	var r fact.Report
 	o := Read(t.Context(), modules(m), &r, Opkg, APK, Pacman)
@@ -126,7 +129,8 @@ func TestTooManyLists(t *testing.T) {
 
 // TestCompare finds what is not as its package brought it, and nothing that may differ.
 func TestCompare(t *testing.T) {
-	abc := map[string]string{"md5": "900150983cd24fb0d6963f7d28e17f72", "sha1": "a9993e364706816aba3e25717850c26c9cd0d89d",
+	abc := map[string]string{"md5": "900150983cd24fb0d6963f7d28e17f72",
+		"sha1":   "a9993e364706816aba3e25717850c26c9cd0d89d",
 		"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
 	m := fstest.MapFS{"link.ko": {Mode: fs.ModeSymlink, Data: []byte("md5.ko")}, "dir.ko/x": file("")}
 	o := Owners{Files: map[string]Owner{}}
@@ -158,12 +162,13 @@ func TestCompare(t *testing.T) {
 	for _, f := range c.Found {
 		got = append(got, f.Kind+" "+f.Path)
 	}
-	const want = "changed_file bad-md5.ko, changed_file bad-sha1.ko, changed_file bad-sha256.ko, changed_file dir.ko, " +
-		"missing_file missing.ko"
+	const want = "changed_file bad-md5.ko, changed_file bad-sha1.ko, changed_file bad-sha256.ko, " +
+		"changed_file dir.ko, missing_file missing.ko"
 	if text := strings.Join(got, ", "); text != want || c.Unstated != 1 || len(c.More) > 0 {
 		t.Errorf("%s\n%s\n%+v", text, want, c)
 	}
-	if len(r.Problems) != 2 || !errors.Is(r.Problems[0], fact.ErrTooLarge) || !errors.Is(r.Problems[1], errors.ErrUnsupported) {
+	if len(r.Problems) != 2 || !errors.Is(r.Problems[0], fact.ErrTooLarge) ||
+		!errors.Is(r.Problems[1], errors.ErrUnsupported) {
 		t.Errorf("%v", r.Problems)
 	}
 	if d := c.Found[0].Discrepancy("tree", "packages"); len(d.Evidence) != 4 || d.Evidence[3].Value !=
@@ -176,7 +181,8 @@ func FuzzLists(f *testing.F) {
 	for name, file := range debianRoot() {
 		f.Add(name, file.Data)
 	}
-	f.Add("lib/apk/db/installed", []byte("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\nZ:Q1q6urq6urq6urq6urq6urq6urq6s=\n\n"))
+	f.Add("lib/apk/db/installed", []byte("P:linux-virt\nF:lib/modules/6.1/kernel\nR:a.ko.gz\n"+
+		"Z:Q1q6urq6urq6urq6urq6urq6urq6s=\n\n"))
 	f.Add("var/lib/pacman/local/a-1-1/mtree", gzipped("./usr/lib/modules/6.1/p\\040q.ko md5digest="+md5+"\n").Data)
 	f.Fuzz(func(t *testing.T, name string, data []byte) {
 		if !fs.ValidPath(name) || name == "." {

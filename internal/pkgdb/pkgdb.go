@@ -92,8 +92,8 @@ type Owners struct {
 	Whole bool
 }
 
-// Unsure returns why a file that is not in Files may have an owner; nil if no package owns it. r is the report of reading
-// them.
+// Unsure returns why a file that is not in Files may have an owner; nil if no package owns it. r is the report of
+// reading them.
 func (o *Owners) Unsure(source string, r *fact.Report) error {
 	switch p, _ := r.First(source); {
 	case !o.Whole:

@@ -74,8 +74,8 @@ func (b *bdb) meta() error {
 	}
 	version, encrypted, flags := b.order.Uint32(head[16:]), head[24], head[26]
 	if version < 8 || version > 10 || encrypted != 0 || flags&1 != 0 {
-		return fmt.Errorf("%s: BerkeleyDB hash version %d, encryption %d, flags %d: %w", b.name, version, encrypted, flags,
-			errors.ErrUnsupported)
+		return fmt.Errorf("%s: BerkeleyDB hash version %d, encryption %d, flags %d: %w", b.name, version, encrypted,
+			flags, errors.ErrUnsupported)
 	}
 	size := b.order.Uint32(head[20:])
 	if size < 512 || size > bdbMaxPage || size&(size-1) != 0 {

@@ -126,7 +126,8 @@ func (h *rpmHead) values(tag uint32, size int, kinds ...uint32) ([]byte, int, er
 		known = known || t.kind == kind
 	}
 	if n := size * int(t.count); !known || n > len(h.data)-int(t.offset) {
-		return nil, 0, h.malformed("tag %d: %d values of type %d at %d of %d", tag, t.count, t.kind, t.offset, len(h.data))
+		return nil, 0, h.malformed("tag %d: %d values of type %d at %d of %d", tag, t.count, t.kind, t.offset,
+			len(h.data))
 	}
 	return h.data[t.offset:], int(t.count), nil
 }

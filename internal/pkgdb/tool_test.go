@@ -44,7 +44,8 @@ Vendor: Hardware Vendor
 %description -n kmod-vendor
 %install
 mkdir -p %{buildroot}/lib/modules/6.8.5/kernel/net %{buildroot}/usr/lib/modules/6.8.5/extra %{buildroot}/etc
-for m in $(seq 400); do mkdir -p %{buildroot}/lib/modules/6.8.5/kernel/d$m; echo $m > %{buildroot}/lib/modules/6.8.5/kernel/d$m/m$m.ko; done
+cd %{buildroot}/lib/modules/6.8.5/kernel
+for m in $(seq 400); do mkdir -p d$m; echo $m > d$m/m$m.ko; done
 echo v > %{buildroot}/usr/lib/modules/6.8.5/extra/vendor.ko
 echo c > %{buildroot}/lib/modules/6.8.5/config.ko
 echo g > %{buildroot}/lib/modules/6.8.5/ghost.ko
@@ -67,7 +68,8 @@ func rpmRoot(t *testing.T) string {
 	if err := os.MkdirAll(root+"/var/lib/rpm", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+top, "--define", "_binary_payload w1.gzdio", top+"/a.spec")
+	run(t, "rpmbuild", "-bb", "--quiet", "--define", "_topdir "+top, "--define", "_binary_payload w1.gzdio",
+		top+"/a.spec")
 	args := []string{"--root", root, "--dbpath", "/var/lib/rpm", "--nodeps", "--noscripts", "-i"}
 	files, err := filepath.Glob(top + "/RPMS/noarch/*.rpm")
 	if err != nil || len(files) != 2 {
@@ -113,13 +115,16 @@ func TestAsRPM(t *testing.T) {
 	if len(o.Files) != 403 || got != sorted(want) {
 		t.Errorf("%d files, not as rpm -qf:\n%.2000s\n%.2000s", len(o.Files), got, sorted(want))
 	}
+	write := func(text string) func(name string) error {
+		return func(name string) error { return os.WriteFile(name, []byte(text), 0o644) }
+	}
 	for path, edit := range map[string]func(name string) error{
-		"lib/modules/6.8.5/kernel/d7/m7.ko":       func(name string) error { return os.WriteFile(name, []byte("7!"), 0o644) },
+		"lib/modules/6.8.5/kernel/d7/m7.ko":       write("7!"),
 		"lib/modules/6.8.5/kernel/d8/m8.ko":       os.Remove,
-		"lib/modules/6.8.5/config.ko":             func(name string) error { return os.WriteFile(name, []byte("c!"), 0o644) },
-		"usr/lib/modules/6.8.5/extra/vendor.ko":   func(name string) error { return os.WriteFile(name, []byte("V\n"), 0o644) },
-		"usr/lib/modules/6.8.5/extra/unowned.ko":  func(name string) error { return os.WriteFile(name, nil, 0o644) },
-		"lib/modules/6.8.5/kernel/d9/m9.ko.other": func(name string) error { return os.WriteFile(name, nil, 0o644) },
+		"lib/modules/6.8.5/config.ko":             write("c!"),
+		"usr/lib/modules/6.8.5/extra/vendor.ko":   write("V\n"),
+		"usr/lib/modules/6.8.5/extra/unowned.ko":  write(""),
+		"lib/modules/6.8.5/kernel/d9/m9.ko.other": write(""),
 	} {
 		if err := edit(filepath.Join(root, path)); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,8 @@ func packageBombs() []Bomb {
 	dirs := func(n int) []rpmtest.Package {
 		p := rpmtest.Package{Name: "a", Version: "1", Release: "1"}
 		for i := range n {
-			p.Files = append(p.Files, rpmtest.File{Dir: modules + strings.Repeat("x", 2000) + number(i) + "/", Base: "a.ko"})
+			dir := modules + strings.Repeat("x", 2000) + number(i) + "/"
+			p.Files = append(p.Files, rpmtest.File{Dir: dir, Base: "a.ko"})
 		}
 		return []rpmtest.Package{p}
 	}
@@ -56,7 +57,8 @@ func packageBombs() []Bomb {
 		bombs = append(bombs,
 			Bomb{Name: "rpm files, " + f.name, Of: Packages, Path: f.path, Make: of(files), Small: 500, Big: 10_000},
 			Bomb{Name: "rpm directories, " + f.name, Of: Packages, Path: f.path, Make: of(dirs), Small: 50, Big: 500},
-			Bomb{Name: "rpm packages, " + f.name, Of: Packages, Path: f.path, Make: of(packages), Small: 100, Big: 2000})
+			Bomb{Name: "rpm packages, " + f.name, Of: Packages, Path: f.path, Make: of(packages), Small: 100,
+				Big: 2000})
 	}
 	list := dpkg + "info/a.list"
 	return append(bombs,
