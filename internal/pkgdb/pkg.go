@@ -25,7 +25,7 @@ func (d *reader) pkg() {
 	}
 	defer db.Close()
 	if err := d.readPkg(db); err != nil {
-		d.lose(err)
+		d.loseOf(err)
 	}
 }
 

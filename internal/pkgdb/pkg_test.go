@@ -59,6 +59,7 @@ func TestPkg(t *testing.T) {
 func TestNoPkg(t *testing.T) {
 	all := func(string) bool { return true }
 	other := sqlitetest.Build(4096, sqlitetest.Table{Name: "x", SQL: "CREATE TABLE x (a TEXT)"})
+	half := sqlitetest.Build(4096, sqlitetest.Table{Name: "packages", SQL: "CREATE TABLE packages (id INTEGER)"})
 	for name, c := range map[string]struct {
 		fsys fstest.MapFS
 		want error
@@ -66,7 +67,8 @@ func TestNoPkg(t *testing.T) {
 		"none":  {fstest.MapFS{}, fs.ErrNotExist},
 		"text":  {fstest.MapFS{PkgFile: {Data: []byte("x")}}, fact.ErrMalformed},
 		"cut":   {fstest.MapFS{PkgFile: {Data: packages([]any{"/a", nil, 1})[:9000]}}, fact.ErrMalformed},
-		"other": {fstest.MapFS{PkgFile: {Data: other}}, fs.ErrNotExist},
+		"other": {fstest.MapFS{PkgFile: {Data: other}}, fact.ErrMalformed},
+		"half":  {fstest.MapFS{PkgFile: {Data: half}}, fact.ErrMalformed},
 	} {
 		var r fact.Report
 		got := Read(t.Context(), Query{FS: c.fsys, Source: "packages", Wanted: all}, &r, Pkg)

@@ -158,6 +158,14 @@ func (d *reader) lose(err error) {
 	d.report.Problem(d.Source, "", FieldOrigin, err)
 }
 
+// loseOf is lose for a database that is there: what it lacks is a loss, too.
+func (d *reader) loseOf(err error) {
+	if fact.CodeOf(err) == fact.CodeAbsent {
+		err = fmt.Errorf("%v: %w", err, fact.ErrMalformed)
+	}
+	d.lose(err)
+}
+
 // miss reports that something of a package is unknown. What is absent is no loss.
 func (d *reader) miss(field string, err error) {
 	if fact.CodeOf(err) != fact.CodeAbsent {
@@ -227,7 +235,7 @@ func (d *reader) lists(dir string, of func(e fs.DirEntry) string, each func(entr
 			break
 		}
 		if buf, err = limit.AppendFile(d.FS, buf[:0], dir+"/"+name, maxList); err != nil {
-			d.lose(err)
+			d.loseOf(err)
 			continue
 		}
 		found, total = true, total+len(buf)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -72,11 +73,25 @@ func (d *reader) rpm() {
 		d.report.Add(fact.Problem{Source: d.Source, Subject: "/" + old.name, Field: FieldPackage, Code: fact.CodeOther,
 			Text: fmt.Sprintf("an older database of rpm beside /%s, not read", newest.name)})
 	}
-	if err := newest.read(d, newest.name); err != nil {
-		d.lose(err)
-	}
 	d.Found = true
+	if err := d.readRPM(newest); err != nil {
+		d.loseOf(err)
+	}
 }
+
+// readRPM reads a database, again if it changes meanwhile.
+func (d *reader) readRPM(f rpmFile) error {
+	for try := 1; ; try++ {
+		err := f.read(d, f.name)
+		if try == rpmTries || !errors.Is(err, fact.ErrGone) {
+			return err
+		}
+		maps.DeleteFunc(d.Files, func(_ string, o Owner) bool { return o.Manager == string(RPM) })
+	}
+}
+
+// rpmTries is how often a database that changes is read.
+const rpmTries = 3
 
 // rpmSQLite reads the format of rpm 4.16 and later. The index of directories says which packages have files in wanted
 // ones.
@@ -239,6 +254,6 @@ func (d *reader) lost(err error) error {
 	if err == nil || fact.CodeOf(err) == fact.CodeBudget || d.ctx.Err() != nil {
 		return err
 	}
-	d.lose(err)
+	d.loseOf(err)
 	return nil
 }

@@ -271,6 +271,32 @@ func TestRPMContainers(t *testing.T) {
 	}
 }
 
+// TestRPMLacking: a database that lacks a table, and a header that lacks its directories, say nothing of any file.
+func TestRPMLacking(t *testing.T) {
+	heads := sqlitetest.Table{Name: "Packages", SQL: "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY, blob BLOB)"}
+	dirs := sqlitetest.Table{Name: "Dirnames", SQL: "CREATE TABLE 'Dirnames' (key 'TEXT', hnum INTEGER)",
+		Rows: [][]any{{"/lib/modules/6.8/", 1}}, Index: 1, Indexed: "key"}
+	headless := fedora()[1]
+	db := rpmtest.BDB(binary.LittleEndian, headless)
+	tag := binary.BigEndian.AppendUint32(nil, tagDirnames)
+	copy(db[bytes.Index(db, tag):], "\x00\x00\xff\xff")
+	for name, c := range map[string]struct {
+		file string
+		data []byte
+	}{
+		"no directories": {"rpmdb.sqlite", sqlitetest.Build(4096, heads)},
+		"no packages":    {"rpmdb.sqlite", sqlitetest.Build(4096, dirs)},
+		"no header":      {"rpmdb.sqlite", sqlitetest.Build(4096, heads, dirs)},
+		"no dirnames":    {"Packages", db},
+	} {
+		var r fact.Report
+		o := Read(t.Context(), modules(fstest.MapFS{"var/lib/rpm/" + c.file: {Data: c.data}}), &r, RPM)
+		if o.Whole || !o.Found || len(r.Problems) == 0 {
+			t.Errorf("%s: whole %v, found %v, %v", name, o.Whole, o.Found, r.Problems)
+		}
+	}
+}
+
 // FuzzRPM reads whatever may be at rpm's places.
 func FuzzRPM(f *testing.F) {
 	for _, db := range formats(fedora()[3:5]...) {

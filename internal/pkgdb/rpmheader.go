@@ -212,6 +212,9 @@ func (d *reader) rpmDirs(item *fact.Item, h *rpmHead) (map[uint32]string, error)
 	if _, old := h.tags[tagOldFilenames]; old && count == 0 {
 		return nil, fmt.Errorf("%s: a package of rpm 3, whose files are not read: %w", h.source, errors.ErrUnsupported)
 	}
+	if base, files := h.tags[tagBasenames]; files && base.count > 0 && count == 0 {
+		return nil, h.malformed("%d files without directories", base.count)
+	}
 	var dirs map[uint32]string
 	for i := range count {
 		name, ok := names.next()
