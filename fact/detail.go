@@ -17,7 +17,8 @@ const (
 	// DetailFiles reads the module files on disk: metadata, origin, and whether the loaded code is the
 	// file's. It opens a file a module.
 	DetailFiles Detail = 1 << iota
-	// DetailHashes reads module files whole and hashes them: as expensive as reading every byte.
+	// DetailHashes reads module files whole and hashes them: as expensive as reading every byte. Discrepancies compares
+	// them with what their packages brought.
 	DetailHashes
 	// DetailSignatures decodes, and with keys verifies, the signatures of files; compressed files are
 	// decompressed whole for it.

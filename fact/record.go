@@ -137,7 +137,7 @@ type Package struct {
 	Version string `json:"version,omitzero"`
 	// Arch is its architecture, as the manager writes it.
 	Arch string `json:"arch,omitzero"`
-	// Vendor is who made it, as the manager writes it.
+	// Vendor is who made it, as the manager writes it: rpm's vendor, dpkg's origin, else the maintainer or packager.
 	Vendor string `json:"vendor,omitzero"`
 }
 

@@ -18,6 +18,9 @@ import (
 // looked at three times, so this takes up to a second; it is dearer than a Snapshot, because it reads
 // the kernel's symbols and every module's file.
 //
+// With Detail Hashes each module file of Linux and FreeBSD is compared with the one that its package brought, too:
+// every one of them is read whole (linux.KindChangedFile, linux.KindMissingFile).
+//
 // An image runs no kernel: of a Linux one the files of Options.Kernel, else of every release, are
 // compared with the packages, and the configuration is looked at; the kernel's list is unchecked.
 //

@@ -111,7 +111,7 @@ func AddModules(t testing.TB, i *vm.Image, k debian.Kernel, modules ...string) {
 func AddOutOfTree(t testing.TB, i *vm.Image, k debian.Kernel) {
 	t.Helper()
 	dir := OutOfTree(t, k)
-	for _, name := range []string{module.Base, module.User, module.Slow, module.Hidden} {
+	for _, name := range []string{module.Base, module.User, module.Slow, module.Hidden, module.Patch} {
 		i.Copy(Modules+"/"+name+".ko", filepath.Join(dir, name+".ko"))
 	}
 }

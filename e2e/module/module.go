@@ -22,8 +22,9 @@ func Sources() fs.FS {
 
 // The modules' names.
 const (
-	Base   = "kernelext_base"   // exports a function; has parameters of every visibility
-	User   = "kernelext_user"   // uses Base; can never be unloaded ([permanent])
-	Hidden = "kernelext_hidden" // leaves the list, drops its directory or clears its taint, as its parameters say
-	Slow   = "kernelext_slow"   // takes as long to load and to unload as its parameters say
+	Base   = "kernelext_base"      // exports a function; has parameters of every visibility
+	User   = "kernelext_user"      // uses Base; can never be unloaded ([permanent])
+	Hidden = "kernelext_hidden"    // leaves the list, drops its directory or clears its taint, as its parameters say
+	Patch  = "kernelext_livepatch" // a live patch of the kernel's cmdline_proc_show and of Base's function
+	Slow   = "kernelext_slow"      // takes as long to load and to unload as its parameters say
 )
