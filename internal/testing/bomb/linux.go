@@ -43,7 +43,7 @@ func bootBombs() []Bomb {
 			"\n"),
 			Small: 1000, Big: 100_000},
 		{Name: "grub many values", Of: LinuxImage, Path: grub, Make: numbered("", "set a=%\nlinux /v $a\n", ""),
-			Small: 500,
+			Small: 1000,
 			Big:   40_000},
 		{Name: "grub sources", Of: LinuxImage, Path: grub, Make: numbered("", "source /%.cfg\n", ""),
 			Small: 500, Big: 50_000},
