@@ -23,7 +23,7 @@ type Strength string
 // The strengths.
 const (
 	StrengthStrong Strength = "strong" // the rule decides, or a digest of the code is the same
-	StrengthWeak   Strength = "weak"   // a digest that can be forged is the same, or the rule is not in force
+	StrengthWeak   Strength = "weak"   // a digest that can be forged is the same, or the rule may not be in force
 	StrengthHint   Strength = "hint"   // names or imports are the same: worth a look
 )
 
@@ -55,6 +55,9 @@ type BlockMatch struct {
 	// Inactive says that the policy defines the rule and does not refer to it, so Windows does not
 	// apply it.
 	Inactive bool `json:"inactive,omitzero"`
+	// Group is test or test_signing if the policy refers to the rule only for test systems, or only for systems with test
+	// signing on; else empty.
+	Group string `json:"group,omitzero"`
 	// Audit says that the policy only reports.
 	Audit bool `json:"audit,omitzero"`
 	// LoadsDespiteHVCI is LOLDrivers' word on whether code integrity by the hypervisor lets the driver load; absent when

@@ -35,13 +35,7 @@ func compiledList(p *sipolicy.Policy, r *fact.Report) *BlockList {
 	for i := range p.Signers {
 		c.addSigner(i, denied[i], r)
 	}
-	for i := range p.Scenarios {
-		if s := &p.Scenarios[i]; s.Value == sipolicy.ScenarioDrivers {
-			for _, g := range s.Groups() {
-				c.refer(g)
-			}
-		}
-	}
+	c.followScenarios()
 	for i, s := range c.signers {
 		if denied[i] || !used[i] { // what another one signed is allowed
 			c.out.signers = append(c.out.signers, s)
@@ -87,7 +81,6 @@ func (c *compiled) addRule(i int) {
 		v := unpackVersion(f.Minimum)
 		rule.min = &v
 	}
-	rule.anyVersion()
 	rule.name = rule.title()
 	c.rules[i] = rule
 	c.out.rules[rule.id] = rule
@@ -161,21 +154,37 @@ func (c *compiled) usedSigners() (used, denied map[int]bool) {
 	return used, denied
 }
 
+// followScenarios marks what the scenario of drivers refers to, with those that it takes over.
+func (c *compiled) followScenarios() {
+	list := c.policy.Scenarios
+	counts := inheriting(len(list), func(i int) bool { return list[i].Value == sipolicy.ScenarioDrivers },
+		func(i int) []int { return list[i].Inherited })
+	for i := range list {
+		if !counts[i] {
+			continue
+		}
+		for g, group := range list[i].Groups() { // in the order of the constants
+			c.refer(policyGroup(g), group)
+		}
+	}
+}
+
 // refer marks what a group of the kernel's scenario refers to.
-func (c *compiled) refer(g *sipolicy.Group) {
+func (c *compiled) refer(name policyGroup, g *sipolicy.Group) {
 	for _, i := range g.Rules {
-		c.rules[i].active = true
+		c.rules[i].refer(name)
 	}
 	for _, ref := range g.Denied {
-		s := c.signers[ref.Signer]
-		s.active = true
+		d := denial{group: name}
 		for _, i := range ref.Except {
-			s.except = append(s.except, ruleID(i))
+			d.except = append(d.except, ruleID(i))
 		}
+		s := c.signers[ref.Signer]
+		s.denials = append(s.denials, d)
 	}
 	for _, ref := range g.Allowed {
 		for _, i := range ref.Except {
-			c.rules[i].allowed = append(c.rules[i].allowed, c.signers[ref.Signer])
+			c.rules[i].allowed = append(c.rules[i].allowed, allowance{name, c.signers[ref.Signer]})
 		}
 	}
 }

@@ -86,7 +86,7 @@ func TestCompiledList(t *testing.T) {
 		"description, product": {BlockEvidence{Version: described("old driver", "p")},
 			"rule 5 file strong FileDescription ProductName audit"},
 		"one of the two": {BlockEvidence{Version: described("Old Driver", "q")}, ""},
-		"a path":         {BlockEvidence{Path: `D:\Windows\Temp\x\y.sys`}, "rule 6 file strong path audit"},
+		"a path":         {BlockEvidence{Path: `D:\Windows\Temp\x\y.sys`}, "rule 6 file weak path audit"},
 		"another path":   {BlockEvidence{Path: `C:\Windows\y.sys`}, ""},
 		"defined alone": {BlockEvidence{Version: versionOf("unreferenced.sys", "")},
 			"rule 7 file weak OriginalFilename inactive audit"},

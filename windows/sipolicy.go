@@ -12,9 +12,6 @@ import (
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
-// kernelScenario is the signing scenario of drivers.
-const kernelScenario = "131"
-
 // A siPolicy is what of a code integrity policy denies drivers.
 type siPolicy struct {
 	audit   bool
@@ -29,17 +26,21 @@ type siPolicy struct {
 // factSignTime is the evidence of a rule for what was signed later, where no timestamp proves when that was.
 const factSignTime = "signTime"
 
+// factPath is the evidence of a rule for a path, which code integrity asks of user-mode code alone ("FilePath",
+// learn.microsoft.com, App Control rules and file rule levels).
+const factPath = "path"
+
 // A policyRule is a Deny, an Allow or a FileAttrib.
 type policyRule struct {
 	id, name string
-	kind     string // the element's name
-	active   bool
+	kind     string        // the element's name
+	groups   []policyGroup // of the kernel's scenario, that refer to the rule itself
 	hash     string
 	fields   []ruleField
 	path     string // with macros and wildcards; empty for any
 	min, max *fileVersion
 	// allowed are the signers that the kernel's scenario allows except for this rule: it counts for what they signed.
-	allowed []*policySigner
+	allowed []allowance
 }
 
 // A ruleField is one string of the version resource that must be equal.
@@ -47,16 +48,15 @@ type ruleField struct{ attr, resource, want string }
 
 type policySigner struct {
 	id, name  string
-	active    bool
-	root      string // TBS digest; empty when the signer is named otherwise
-	wellKnown uint32 // the number of one of Microsoft's roots; 0 when it is named otherwise
-	publisher string // common name of the signer's certificate
-	issuer    string // common name of that certificate's issuer
-	oem       string // the vendor's name, where Microsoft signed for a vendor
+	denials   []denial // references of the kernel's scenario to it
+	root      string   // TBS digest; empty when the signer is named otherwise
+	wellKnown uint32   // the number of one of Microsoft's roots; 0 when it is named otherwise
+	publisher string   // common name of the signer's certificate
+	issuer    string   // common name of that certificate's issuer
+	oem       string   // the vendor's name, where Microsoft signed for a vendor
 	after     time.Time
 	ekus      []string
 	attribs   []string // ids of FileAttrib: one of them must fit; none given fits all
-	except    []string // ids of Allow: what fits one of them is not denied
 }
 
 // resourceFields pairs a rule's attribute with the version resource's string.
@@ -65,13 +65,13 @@ var resourceFields = [...]struct{ attr, resource string }{
 	{"FileDescription", "FileDescription"}, {"ProductName", "ProductName"},
 }
 
-func (p *siPolicy) result(list, id, name, kind string, active bool, evidence ...fact.Evidence) BlockMatch {
+func (p *siPolicy) result(list, id, name, kind string, g policyGroup, evidence ...fact.Evidence) BlockMatch {
 	m := BlockMatch{
-		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence, Inactive: !active,
-		Audit: p.audit,
+		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence,
+		Inactive: g == groupNone, Group: g.word(), Audit: p.audit,
 	}
-	unproved := func(e fact.Evidence) bool { return e.Fact == factSignTime }
-	if !active || slices.ContainsFunc(evidence, unproved) {
+	unproved := func(e fact.Evidence) bool { return e.Fact == factSignTime || e.Fact == factPath }
+	if g != groupProduct || slices.ContainsFunc(evidence, unproved) {
 		m.Strength = StrengthWeak
 	}
 	return m
@@ -91,43 +91,55 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 			}
 			seen[r.id] = true
 			ev := []fact.Evidence{{Fact: h.name, Value: h.value, Source: SourceFile}}
-			active, more := p.inForce(r, e, asked)
-			out = append(out, p.result(list, r.id, r.name, RuleHash, active, append(ev, more...)...))
+			g, more := p.inForce(r, e, asked)
+			out = append(out, p.result(list, r.id, r.name, RuleHash, g, append(ev, more...)...))
 		}
 	}
 	for _, r := range p.files {
-		if ev, ok := r.matches(e); ok {
-			active, more := p.inForce(r, e, asked)
-			out = append(out, p.result(list, r.id, r.name, RuleFile, active, append(ev, more...)...))
+		if ev, ok := r.matches(e, true); ok {
+			g, more := p.inForce(r, e, asked)
+			out = append(out, p.result(list, r.id, r.name, RuleFile, g, append(ev, more...)...))
 		}
 	}
 	for _, s := range p.signers {
-		if ev, ok := s.matches(p, e); ok {
-			out = append(out, p.result(list, s.id, s.name, RuleSigner, s.active, ev...))
+		ev, ok := s.matches(p, e, true)
+		if !ok {
+			continue
+		}
+		if g, denied := s.denied(p, e); denied {
+			out = append(out, p.result(list, s.id, s.name, RuleSigner, g, ev...))
 		}
 	}
 	return out
 }
 
-// inForce reports whether the kernel's scenario applies a rule to the driver: it refers to the rule itself, or it
-// allows a signer of the driver except for the rule.
+// inForce returns the first group of the kernel's scenario that applies a rule to the driver: it refers to the rule
+// itself, or it allows a signer of the driver except for the rule.
 func (p *siPolicy) inForce(
 	r *policyRule, e BlockEvidence, asked map[*policySigner]bool,
-) (bool, []fact.Evidence) {
-	if r.active {
-		return true, nil
+) (policyGroup, []fact.Evidence) {
+	first := groupNone
+	for _, g := range r.groups {
+		first = min(first, g)
 	}
-	for _, s := range r.allowed {
-		hit, known := asked[s]
+	var by *policySigner
+	for _, a := range r.allowed {
+		if a.group >= first {
+			continue
+		}
+		hit, known := asked[a.signer]
 		if !known {
-			_, hit = s.matches(p, e)
-			asked[s] = hit
+			_, hit = a.signer.matches(p, e, false)
+			asked[a.signer] = hit
 		}
 		if hit {
-			return true, []fact.Evidence{{Fact: "exceptDenyRule", Value: s.title(), Source: SourceFile}}
+			first, by = a.group, a.signer
 		}
 	}
-	return false, nil
+	if by == nil {
+		return first, nil
+	}
+	return first, []fact.Evidence{{Fact: "exceptDenyRule", Value: by.title(), Source: SourceFile}}
 }
 
 // title returns a signer's name for people.
@@ -139,9 +151,11 @@ func (s *policySigner) title() string {
 }
 
 // matches compares the rule's strings and range with the version resource, and its path with the file's. Everything
-// that the rule names must fit. A file without a version resource cannot be hit by name.
-func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
-	ranged := r.min != nil || r.max != nil
+// that the rule names must fit. A file without a version resource cannot be hit by name. denies is set for a rule that
+// denies, by itself or for a signer that is denied.
+func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, bool) {
+	lowest, highest := r.bounds(denies)
+	ranged := lowest != nil || highest != nil
 	v := e.Version
 	if len(r.fields) == 0 && !ranged && r.path == "" || v == nil && (len(r.fields) > 0 || ranged) {
 		return nil, false
@@ -151,7 +165,7 @@ func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
 		if !pathFits(r.path, e.Path) {
 			return nil, false
 		}
-		ev = append(ev, fact.Evidence{Fact: "path", Value: e.Path, Source: SourceFile})
+		ev = append(ev, fact.Evidence{Fact: factPath, Value: e.Path, Source: SourceFile})
 	}
 	for _, f := range r.fields {
 		if f.attr == "FileName" && f.want == "*" {
@@ -165,7 +179,7 @@ func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
 	}
 	if ranged {
 		have, ok := parseVersion(v.File)
-		if !ok || !r.covers(have) {
+		if !ok || lowest != nil && have.less(*lowest) || highest != nil && highest.less(have) {
 			return nil, false
 		}
 		ev = append(ev, fact.Evidence{Fact: "fileVersion", Value: v.File, Source: SourceFile})
@@ -173,15 +187,19 @@ func (r *policyRule) matches(e BlockEvidence) ([]fact.Evidence, bool) {
 	return ev, true
 }
 
-// covers compares a version with the rule's bounds, which belong to the range. A rule that denies
-// and has a minimum alone covers what is up to it: that is how the loader reads it, and why rules
-// for all versions have the minimum 65535.65535.65535.65535. FileAttrib are read so too, since
-// only those of denied signers are looked at.
-func (r *policyRule) covers(v fileVersion) bool {
-	if r.max == nil && r.kind != "Allow" {
-		return !r.min.less(v)
+// bounds returns the lowest and the highest version that the rule covers; nil is no bound. What denies and has a minimum
+// alone covers what is up to it: that is how the loader reads it, and why the compiler writes the highest version there
+// is where a rule gives no minimum. For a signer that is allowed a minimum is a minimum.
+func (r *policyRule) bounds(denies bool) (lowest, highest *fileVersion) {
+	switch {
+	case !denies:
+		return r.min, r.max
+	case r.min != nil && *r.min == (fileVersion{65535, 65535, 65535, 65535}):
+		return nil, r.max
+	case r.max == nil:
+		return nil, r.min
 	}
-	return (r.min == nil || !v.less(*r.min)) && (r.max == nil || !r.max.less(v))
+	return r.min, r.max
 }
 
 func equalString(v *pe.Version, name, want string) (string, bool) {
@@ -194,9 +212,9 @@ func equalString(v *pe.Version, name, want string) (string, bool) {
 }
 
 // matches reports whether a signature of the driver leads through the signer's certificate, and
-// everything else that the rule names fits.
-func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, bool) {
-	if s.root == "" && s.wellKnown == 0 || p.excepted(s, e) {
+// everything else that the rule names fits. denies is set for a signer that is denied.
+func (s *policySigner) matches(p *siPolicy, e BlockEvidence, denies bool) ([]fact.Evidence, bool) {
+	if s.root == "" && s.wellKnown == 0 {
 		return nil, false
 	}
 	for i := range e.Signatures {
@@ -213,7 +231,7 @@ func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, b
 		}
 		for _, id := range s.attribs {
 			if r := p.attribs[id]; r != nil {
-				if more, ok := r.matches(e); ok {
+				if more, ok := r.matches(e, denies); ok {
 					return append(ev, more...), true
 				}
 			}
@@ -222,14 +240,14 @@ func (s *policySigner) matches(p *siPolicy, e BlockEvidence) ([]fact.Evidence, b
 	return nil, false
 }
 
-// excepted reports whether one of the signer's exceptions allows the file.
-func (p *siPolicy) excepted(s *policySigner, e BlockEvidence) bool {
-	for _, id := range s.except {
+// excepted reports whether one of the Allow rules fits the file.
+func (p *siPolicy) excepted(rules []string, e BlockEvidence) bool {
+	for _, id := range rules {
 		r := p.rules[id]
 		if r == nil || r.kind != "Allow" {
 			continue
 		}
-		if _, ok := r.matches(e); ok {
+		if _, ok := r.matches(e, false); ok {
 			return true
 		}
 		for _, h := range e.hashes() {

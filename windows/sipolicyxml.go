@@ -16,6 +16,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // maxPolicyRules is how many rules a policy may have; Microsoft's has some 4,000.
@@ -33,18 +34,38 @@ type policyParser struct {
 	signerID map[string]*policySigner
 	path     []string
 	signer   *policySigner
-	denied   string // id of the DeniedSigner that is being read
-	allowed  string // id of the AllowedSigner that is being read
-	scenario string
 	setting  [2]string
 	rules    int
-	// References to rules and signers in the kernel's scenario, and a denied signer's exceptions:
-	// they are followed when all is read, wherever they stand.
-	ruleRefs, signerRefs []string
-	exceptions           [][2]string // signer, rule
-	denials              [][2]string // allowed signer, rule
+	// The scenarios with what they refer to, which is followed when all is read, wherever it stands.
+	scenarios []policyScenario
+	scenario  *policyScenario // that is being read
+	group     policyGroup     // that is being read
+	denied    *signerRef      // that is being read
+	allowed   *signerRef      // that is being read
 	// Signers that a scenario, whichever, denies, and those that something else uses.
 	deniedIDs, usedIDs map[string]bool
+}
+
+// A policyScenario is a signing scenario with its references, as they stand.
+type policyScenario struct {
+	id, value string
+	inherited []string // ids of scenarios that it takes over
+	rules     []ruleRef
+	denied    []*signerRef
+	allowed   []*signerRef
+}
+
+// A ruleRef is a group's reference to a rule.
+type ruleRef struct {
+	group policyGroup
+	id    string
+}
+
+// A signerRef is a group's reference to a signer, with the rules that it makes an exception of.
+type signerRef struct {
+	group  policyGroup
+	id     string
+	except []string
 }
 
 func parseSiPolicy(text string, r *fact.Report) (*BlockList, error) {
@@ -126,7 +147,11 @@ func (p *policyParser) start(t xml.StartElement) error {
 			p.signer.part(t)
 		}
 	case "SigningScenario":
-		p.scenario = attr(t, "Value")
+		p.scenarios = append(p.scenarios, policyScenario{id: attr(t, "ID"), value: attr(t, "Value"),
+			inherited: strings.Split(attr(t, "InheritedScenarios"), ",")})
+		p.scenario, p.group = &p.scenarios[len(p.scenarios)-1], groupProduct
+	case "ProductSigners", "TestSigners", "TestSigningSigners":
+		p.group, _ = groupOf(t.Name.Local)
 	case "UpdatePolicySigner", "CiSigner", "SupplementalPolicySigner":
 		p.usedIDs[attr(t, "SignerId")] = true
 	case "DeniedSigner", "ExceptAllowRule", "AllowedSigner", "ExceptDenyRule", "FileRuleRef":
@@ -136,7 +161,7 @@ func (p *policyParser) start(t xml.StartElement) error {
 		case "AllowedSigner":
 			p.usedIDs[attr(t, "SignerId")] = true
 		}
-		if p.scenario == kernelScenario {
+		if p.scenario != nil {
 			p.reference(t)
 		}
 	case "Setting":
@@ -163,36 +188,37 @@ func (p *policyParser) newSigner(t xml.StartElement) {
 func (p *policyParser) reference(t xml.StartElement) {
 	switch t.Name.Local {
 	case "DeniedSigner":
-		p.denied = attr(t, "SignerId")
-		p.signerRefs = append(p.signerRefs, p.denied)
+		p.denied = &signerRef{group: p.group, id: attr(t, "SignerId")}
+		p.scenario.denied = append(p.scenario.denied, p.denied)
 	case "AllowedSigner":
-		p.allowed = attr(t, "SignerId")
+		p.allowed = &signerRef{group: p.group, id: attr(t, "SignerId")}
+		p.scenario.allowed = append(p.scenario.allowed, p.allowed)
 	case "ExceptDenyRule":
-		if p.allowed != "" {
-			p.denials = append(p.denials, [2]string{p.allowed, attr(t, "DenyRuleID")})
+		if p.allowed != nil {
+			p.allowed.except = append(p.allowed.except, attr(t, "DenyRuleID"))
 		}
 	case "ExceptAllowRule":
-		if p.denied != "" {
-			p.exceptions = append(p.exceptions, [2]string{p.denied, attr(t, "AllowRuleID")})
+		if p.denied != nil {
+			p.denied.except = append(p.denied.except, attr(t, "AllowRuleID"))
 		}
 	case "FileRuleRef":
-		p.ruleRefs = append(p.ruleRefs, attr(t, "RuleID"))
+		p.scenario.rules = append(p.scenario.rules, ruleRef{p.group, attr(t, "RuleID")})
 	}
 }
 
 func (p *policyParser) end() {
 	switch p.path[len(p.path)-1] {
 	case "DeniedSigner":
-		p.denied = ""
+		p.denied = nil
 	case "AllowedSigner":
-		p.allowed = ""
+		p.allowed = nil
 	case "Signer":
 		if s := p.signer; s != nil && s.root == "" && s.wellKnown == 0 && p.signerID[s.id] == s {
 			p.noteSigner(s)
 		}
 		p.signer = nil
 	case "SigningScenario":
-		p.scenario = ""
+		p.scenario = nil
 	}
 	p.path = p.path[:len(p.path)-1]
 }
@@ -239,7 +265,6 @@ func (p *policyParser) rule(t xml.StartElement) {
 		*bound.v = &v
 	}
 	r.path = strings.TrimSpace(attr(t, "FilePath"))
-	r.anyVersion()
 	if r.hash != "" {
 		if raw, err := hex.DecodeString(r.hash); err != nil || len(raw) < 16 {
 			p.note(r.id, "Hash", r.hash)
@@ -249,13 +274,6 @@ func (p *policyParser) rule(t xml.StartElement) {
 	p.byID[r.id] = r
 	if r.kind == "FileAttrib" {
 		p.policy.attribs[r.id] = r
-	}
-}
-
-// anyVersion drops the bound of a rule that denies every version: its minimum is the highest version there is.
-func (r *policyRule) anyVersion() {
-	if r.kind != "Allow" && r.max == nil && r.min != nil && *r.min == (fileVersion{65535, 65535, 65535, 65535}) {
-		r.min = nil
 	}
 }
 
@@ -344,26 +362,45 @@ func (p *policyParser) finish() {
 	p.list.policy, p.list.Rules = p.policy, n
 }
 
-// follow marks what the kernel's scenario refers to.
+// follow marks what the scenario of drivers refers to, with those that it takes over.
 func (p *policyParser) follow() {
-	for _, id := range p.ruleRefs {
-		if r := p.byID[id]; r != nil {
-			r.active = true
+	byID := make(map[string]int, len(p.scenarios))
+	for i := range p.scenarios {
+		byID[p.scenarios[i].id] = i
+	}
+	drivers := strconv.Itoa(sipolicy.ScenarioDrivers)
+	counts := inheriting(len(p.scenarios), func(i int) bool { return p.scenarios[i].value == drivers },
+		func(i int) (list []int) {
+			for _, id := range p.scenarios[i].inherited {
+				if n, ok := byID[strings.TrimSpace(id)]; ok {
+					list = append(list, n)
+				}
+			}
+			return list
+		})
+	for i := range p.scenarios {
+		if counts[i] {
+			p.followScenario(&p.scenarios[i])
 		}
 	}
-	for _, id := range p.signerRefs {
-		if s := p.signerID[id]; s != nil {
-			s.active = true
+}
+
+func (p *policyParser) followScenario(c *policyScenario) {
+	for _, ref := range c.rules {
+		if r := p.byID[ref.id]; r != nil {
+			r.refer(ref.group)
 		}
 	}
-	for _, e := range p.denials {
-		if s, r := p.signerID[e[0]], p.byID[e[1]]; s != nil && r != nil {
-			r.allowed = append(r.allowed, s)
+	for _, ref := range c.denied {
+		if s := p.signerID[ref.id]; s != nil {
+			s.denials = append(s.denials, denial{ref.group, ref.except})
 		}
 	}
-	for _, e := range p.exceptions {
-		if s := p.signerID[e[0]]; s != nil {
-			s.except = append(s.except, e[1])
+	for _, ref := range c.allowed {
+		for _, id := range ref.except {
+			if s, r := p.signerID[ref.id], p.byID[id]; s != nil && r != nil {
+				r.allowed = append(r.allowed, allowance{ref.group, s})
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -181,6 +182,10 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return fact.Passes(because("; the policy only reports"))
 	case m.Inactive:
 		return fact.Passes(because("; the policy does not refer to the rule"))
+	case m.Group != "":
+		return c.testGroup(m, because)
+	case slices.ContainsFunc(m.Evidence, func(e fact.Evidence) bool { return e.Fact == factPath }):
+		return fact.UnsureOf(because("; Windows documents rules for paths for user-mode code alone"))
 	case m.Strength != StrengthStrong:
 		return fact.UnsureOf(because("; no timestamp proves when it was signed"))
 	case !l.builtIn:
@@ -193,6 +198,14 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return fact.Passes(because("; the list is switched off"))
 	}
 	return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
+}
+
+// testGroup answers for a rule that counts on test systems, or with test signing on.
+func (c *checker) testGroup(m *BlockMatch, because func(string) fact.Reason) fact.Answer {
+	if m.Group == GroupTestSigning && c.setting(PolicyTestSign) == "no" {
+		return fact.Passes(because("; the rule counts with test signing on, which is off"))
+	}
+	return fact.UnsureOf(because("; the rule counts on systems for tests, and whether this is one is not known"))
 }
 
 // builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor

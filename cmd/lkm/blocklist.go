@@ -173,6 +173,9 @@ func evidenceText(b windows.BlockMatch) string {
 	if b.Inactive {
 		words = append(words, "defined, not in force")
 	}
+	if b.Group != "" {
+		words = append(words, "counts on systems for tests alone")
+	}
 	if b.LoadsDespiteHVCI != "" {
 		words = append(words, "loads despite HVCI: "+string(b.LoadsDespiteHVCI))
 	}
