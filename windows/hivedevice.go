@@ -37,7 +37,7 @@ func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error)
 		return nil, fmt.Errorf(`%s\Enum: %w`, controlSet, fs.ErrNotExist)
 	}
 	classes, first := h.classes(controlSet)
-	list := []Device{}
+	list, cut := []Device{}, false
 	note := func(err error) { first = cmp.Or(first, err) }
 	note(root.Each(func(bus *registry.HiveKey) bool {
 		note(bus.Each(func(kind *registry.HiveKey) bool {
@@ -48,12 +48,17 @@ func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error)
 					return true
 				}
 				note(d.addHiveClass(classes))
+				if len(list) == maxServices {
+					note(fmt.Errorf("%w: more than %d devices: the rest is left out", fact.ErrTooLarge, maxServices))
+					cut = true
+					return false
+				}
 				list = append(list, d)
-				return len(list) < maxServices
+				return true
 			}))
-			return len(list) < maxServices
+			return !cut
 		}))
-		return len(list) < maxServices
+		return !cut
 	}))
 	if first != nil && len(list) == 0 {
 		return nil, first

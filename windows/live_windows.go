@@ -15,7 +15,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
-	sysregistry "golang.org/x/sys/windows/registry"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows/pe"
@@ -155,12 +154,11 @@ func uname() ([]byte, error) {
 	v := windows.RtlGetVersion()
 	release := fmt.Sprintf("%d.%d.%d", v.MajorVersion, v.MinorVersion, v.BuildNumber)
 	out := fmt.Appendf(nil, "release %s\n", release)
-	if k, err := openKey(currentVersion); err == nil {
-		defer k.Close()
-		if ubr, _, err := k.GetIntegerValue("UBR"); err == nil {
+	if k, err := registry.LiveKey(currentVersion, "UBR", "BuildLabEx"); err == nil {
+		if ubr, ok := k.Dword("UBR"); ok {
 			out = fmt.Appendf(out, "version %s.%d\n", release, ubr)
 		}
-		if lab, _, err := k.GetStringValue("BuildLabEx"); err == nil {
+		if lab, ok := k.Text("BuildLabEx"); ok {
 			out = fmt.Appendf(out, "build %s\n", registry.OneLine(lab))
 		}
 	}
@@ -307,52 +305,13 @@ func services(ctx context.Context, size int) ([]byte, error) {
 	return nil, fmt.Errorf("%w: more than 1024 pages", fact.ErrTooLarge)
 }
 
-const readAccess = sysregistry.QUERY_VALUE | sysregistry.ENUMERATE_SUB_KEYS | sysregistry.WOW64_64KEY
-
-func openKey(path string) (sysregistry.Key, error) {
-	return sysregistry.OpenKey(sysregistry.LOCAL_MACHINE, path, readAccess)
-}
-
-const machineRoot = `HKEY_LOCAL_MACHINE\`
-
 // readKey reads one key whole, without its subkeys.
 func readKey(path string) ([]byte, error) {
-	k, err := openKey(path)
+	key, err := registry.LiveKey(path)
 	if err != nil {
 		return nil, err
 	}
-	defer k.Close()
-	names, err := k.ReadValueNames(4096)
-	if err != nil && len(names) == 0 && !isEOF(err) {
-		return nil, err
-	}
-	key := readValues(k, machineRoot+path, names)
 	return registry.AppendText(nil, []registry.Key{key}), nil
-}
-
-func isEOF(err error) bool { return err != nil && err.Error() == "EOF" }
-
-// readValues reads the named values of a key; one that is not there is left out. When another one
-// cannot be read, or is too large, the key is partial.
-func readValues(k sysregistry.Key, path string, names []string) registry.Key {
-	key := registry.Key{Path: path}
-	buf := make([]byte, 1024)
-	for _, name := range names {
-		n, typ, err := k.GetValue(name, buf)
-		if errors.Is(err, sysregistry.ErrShortBuffer) && n <= registry.MaxValue {
-			buf = make([]byte, n+64)
-			n, typ, err = k.GetValue(name, buf)
-		}
-		if errors.Is(err, sysregistry.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			key.Partial = true
-			continue
-		}
-		key.Values = append(key.Values, registry.Value{Name: name, Type: typ, Data: append([]byte(nil), buf[:n]...)})
-	}
-	return key
 }
 
 // serviceValues are the values of a service that registeredService has.
@@ -362,88 +321,61 @@ var serviceValues = []string{"Type", "Start", "ErrorControl", "Tag", "ImagePath"
 const servicesPath = `SYSTEM\CurrentControlSet\Services`
 
 func serviceKeys(ctx context.Context) ([]byte, error) {
-	keys := []registry.Key{}
-	err := eachSubkey(ctx, servicesPath, func(root sysregistry.Key, name string) {
-		keys = appendService(keys, root, name)
-	})
+	names, err := registry.LiveNames(servicesPath, maxServices)
 	if err != nil {
 		return nil, err
+	}
+	keys := []registry.Key{}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		keys = appendService(keys, servicesPath+`\`+name)
 	}
 	return registry.AppendText(nil, keys), nil
 }
 
-// eachSubkey calls f with the name of each subkey of a key below HKEY_LOCAL_MACHINE.
-func eachSubkey(ctx context.Context, path string, f func(root sysregistry.Key, name string)) error {
-	root, err := openKey(path)
-	if err != nil {
-		return err
+// appendKey adds a key, with those of its values that are named or with all. One that cannot be read is refused, and in
+// the list; one that is not there is not.
+func appendKey(keys []registry.Key, path string, values ...string) []registry.Key {
+	key, err := registry.LiveKey(path, values...)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, windows.ERROR_KEY_DELETED):
+		return keys
+	case err != nil:
+		key = registry.Key{Path: `HKEY_LOCAL_MACHINE\` + path, Refused: true}
 	}
-	defer root.Close()
-	names, err := subkeys(root, maxServices)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		f(root, name)
-	}
-	return nil
+	return append(keys, key)
 }
 
 // appendService adds a service's key if it is a driver's, and those of its filter instances. A
 // key that cannot be opened may be one.
-func appendService(keys []registry.Key, root sysregistry.Key, name string) []registry.Key {
-	path := machineRoot + servicesPath + `\` + name
-	k, err := sysregistry.OpenKey(root, name, readAccess)
-	if err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			keys = append(keys, registry.Key{Path: path, Refused: true})
-		}
+func appendService(keys []registry.Key, path string) []registry.Key {
+	n := len(keys)
+	keys = appendKey(keys, path, serviceValues...)
+	if len(keys) == n || keys[n].Refused {
 		return keys
 	}
-	defer k.Close()
-	key := readValues(k, path, serviceValues)
-	typ, ok := key.Dword("Type")
+	typ, ok := keys[n].Dword("Type")
 	if ok && (typ&serviceTypeDriver == 0 || typ&0x30 != 0) {
-		return keys
+		return keys[:n]
 	}
-	keys = append(keys, key)
-	for _, sub := range []string{`Instances`, `Parameters\Instances`} {
-		in, err := sysregistry.OpenKey(k, sub, readAccess)
+	for _, sub := range []string{`\Instances`, `\Parameters\Instances`} {
+		in, err := registry.LiveKey(path+sub, "DefaultInstance")
 		if err != nil {
 			continue
 		}
-		keys = appendInstances(keys, in, key.Path+`\`+sub)
-		in.Close()
-	}
-	return keys
-}
-
-func appendInstances(keys []registry.Key, in sysregistry.Key, path string) []registry.Key {
-	keys = append(keys, readValues(in, path, []string{"DefaultInstance"}))
-	names, err := subkeys(in, 256)
-	if err != nil {
-		return keys
-	}
-	for _, name := range names {
-		k, err := sysregistry.OpenKey(in, name, readAccess)
+		keys = append(keys, in)
+		names, err := registry.LiveNames(path+sub, 256)
 		if err != nil {
+			keys[len(keys)-1].Partial = true
 			continue
 		}
-		keys = append(keys, readValues(k, path+`\`+name, []string{"Altitude", "Flags"}))
-		k.Close()
+		for _, name := range names {
+			keys = appendKey(keys, path+sub+`\`+name, "Altitude", "Flags")
+		}
 	}
 	return keys
-}
-
-func subkeys(k sysregistry.Key, most int) ([]string, error) {
-	names, err := k.ReadSubKeyNames(most)
-	if err != nil && !isEOF(err) {
-		return nil, err
-	}
-	return names, nil
 }
 
 // driverPackages reads the store's keys of both hives that may have them.
@@ -464,25 +396,20 @@ func driverPackages(ctx context.Context) ([]byte, error) {
 	return registry.AppendText(nil, keys), nil
 }
 
-// subkeysOf reads the direct subkeys of a key whole. One that cannot be opened is refused, and in the list.
+// subkeysOf reads the direct subkeys of a key whole.
 func subkeysOf(ctx context.Context, path string) ([]registry.Key, error) {
+	names, err := registry.LiveNames(path, maxServices)
+	if err != nil {
+		return nil, err
+	}
 	keys := []registry.Key{}
-	err := eachSubkey(ctx, path, func(root sysregistry.Key, name string) {
-		full := machineRoot + path + `\` + name
-		k, err := sysregistry.OpenKey(root, name, readAccess)
-		if err != nil {
-			if errors.Is(err, fs.ErrPermission) {
-				keys = append(keys, registry.Key{Path: full, Refused: true})
-			}
-			return
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		defer k.Close()
-		names, err := k.ReadValueNames(4096)
-		key := readValues(k, full, names)
-		key.Partial = key.Partial || err != nil && !isEOF(err)
-		keys = append(keys, key)
-	})
-	return keys, err
+		keys = appendKey(keys, path+`\`+name)
+	}
+	return keys, nil
 }
 
 // devices asks SetupAPI for properties only: building driver lists takes seconds of all cores.
@@ -493,7 +420,7 @@ func devices(ctx context.Context) ([]byte, error) {
 	}
 	defer set.Close()
 	var out []byte
-	for i := 0; i < maxServices; i++ {
+	for i := 0; i <= maxServices; i++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -508,7 +435,7 @@ func devices(ctx context.Context) ([]byte, error) {
 			out = appendJSONLine(out, d)
 		}
 	}
-	return out, nil
+	return nil, fmt.Errorf("%w: more than %d devices", fact.ErrTooLarge, maxServices)
 }
 
 func device(set windows.DevInfo, data *windows.DevInfoData) (Device, bool) {
@@ -555,13 +482,9 @@ var classValues = []string{"InfPath", "InfSection", "DriverVersion", "DriverDate
 
 // addClassKey adds what the driver's own key says of its INF.
 func addClassKey(d *Device) {
-	k, err := openKey(`SYSTEM\CurrentControlSet\Control\Class\` + d.DriverKey)
-	if err != nil {
-		return
+	if key, err := registry.LiveKey(`SYSTEM\CurrentControlSet\Control\Class\`+d.DriverKey, classValues...); err == nil {
+		d.setClassKey(&key)
 	}
-	defer k.Close()
-	key := readValues(k, "", classValues)
-	d.setClassKey(&key)
 }
 
 // filters lists the filter manager's filters; the privilege to load drivers is needed.

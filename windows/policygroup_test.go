@@ -22,7 +22,8 @@ const groupsXML = `<SiPolicy><FileRules>
 	`"/><CertPublisher Value="P"/></Signer><Signer ID="signer 1" Name="A"><CertRoot Type="TBS" Value="` + tbsCA +
 	`"/><CertPublisher Value="A"/><FileAttribRef RuleID="rule 6"/></Signer></Signers>
 <SigningScenarios><SigningScenario ID="S0" Value="131" InheritedScenarios="S2,S9"><ProductSigners>
-<AllowedSigners><AllowedSigner SignerId="signer 1"><ExceptDenyRule DenyRuleID="rule 4"/></AllowedSigner></AllowedSigners>
+<AllowedSigners><AllowedSigner SignerId="signer 1"><ExceptDenyRule DenyRuleID="rule 4"/></AllowedSigner>
+</AllowedSigners>
 <DeniedSigners><DeniedSigner SignerId="signer 0"/></DeniedSigners><FileRulesRef><FileRuleRef RuleID="rule 0"/>
 <FileRuleRef RuleID="rule 7"/></FileRulesRef></ProductSigners><TestSigners><FileRulesRef>
 <FileRuleRef RuleID="rule 1"/></FileRulesRef></TestSigners><TestSigningSigners><DeniedSigners>

@@ -83,11 +83,18 @@ type resolver struct {
 	id     string
 	list   []DeviceMatch
 	seen   map[string]bool // INF and id, folded
+	cut    bool            // there are more than maxMatches, which was reported
 }
 
 func (s *resolver) add(m DeviceMatch) {
 	key := fold(m.INF + "\n" + m.ID)
-	if len(s.list) < maxMatches && !s.seen[key] {
+	switch {
+	case s.seen[key], s.cut:
+	case len(s.list) == maxMatches:
+		s.cut = true
+		s.report.Problem(SourceStore, s.id, "alias",
+			fmt.Errorf("%w: more than %d packages: the rest is left out", fact.ErrTooLarge, maxMatches))
+	default:
 		s.seen[key] = true
 		s.list = append(s.list, m)
 	}

@@ -3,8 +3,10 @@
 package windows
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -31,7 +33,8 @@ var storeNames = [...]string{
 }
 
 // certificateStores returns the machine's certificate stores, which are read once, and reports how that went. They are
-// nil if none could be read.
+// nil if the machine has none. Stores that were not read, or not whole, say so: what the machine does not allow is then
+// unknown, and no signature valid.
 func (k *Kernel) certificateStores(ctx context.Context, r *fact.Report) *authenticode.Stores {
 	k.mu.Lock()
 	kept := k.stores
@@ -58,7 +61,7 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 	kept := &keptStores{}
 	var entries []authenticode.StoreEntry
 	read := 0
-	var refused error
+	var refused, disallowed error // the second of the store Disallowed
 	for _, place := range storePlaces {
 		for _, store := range storeNames {
 			keys, err := k.subkeys(ctx, place+`\`+store+`\Certificates`)
@@ -69,6 +72,9 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 				continue
 			case errors.Is(err, errors.ErrUnsupported):
 				kept.report.Source(SourceStores, fact.OutcomeUnsupported, fact.Count{}, err)
+				if !fact.Lacks(err) { // a tape that is older than the question
+					kept.stores = authenticode.NewStores(nil, err, &kept.report)
+				}
 				return kept
 			default: // what was read before the damage counts
 				refused = err
@@ -76,13 +82,18 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 				if len(keys) > 0 {
 					read++
 				}
+				if store == authenticode.StoreDisallowed {
+					disallowed = err
+				}
 			}
 			entries = appendStore(entries, store, keys)
 		}
 	}
+	if read > 0 || disallowed != nil {
+		kept.stores = authenticode.NewStores(entries, disallowed, &kept.report)
+	}
 	switch {
 	case read > 0:
-		kept.stores = authenticode.NewStores(entries, &kept.report)
 		kept.report.Done(SourceStores, fact.CountOf(int64(len(entries))))
 	case refused != nil:
 		kept.report.Source(SourceStores, "", fact.Count{}, refused)
@@ -151,11 +162,13 @@ func (k *Kernel) hiveSubkeys(path string) ([]registry.Key, error) {
 	var damage error
 	err = root.Each(func(sub *registry.HiveKey) bool {
 		key, err := sub.Read(path + `\` + sub.Name)
-		if damage == nil {
-			damage = err
+		damage = cmp.Or(damage, err)
+		if len(keys) == registry.MaxKeys {
+			damage = cmp.Or(damage, fmt.Errorf("%s: %w: more than %d keys", path, fact.ErrTooLarge, registry.MaxKeys))
+			return false
 		}
 		keys = append(keys, key)
-		return len(keys) < registry.MaxKeys
+		return true
 	})
 	if err == nil {
 		err = damage

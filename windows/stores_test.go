@@ -90,26 +90,28 @@ func TestCertificateStores(t *testing.T) {
 		m        storeMachine
 		outcome  fact.Outcome
 		problems int
+		stores   bool
 	}{
 		"roots": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {storeKey("ROOT", a)},
-			place("Disallowed"): {{Path: `X\0011223344556677889900112233445566778899`}}}}, fact.OutcomeOK, 0},
+			place("Disallowed"): {{Path: `X\0011223344556677889900112233445566778899`}}}}, fact.OutcomeOK, 0, true},
 		"another's name": {storeMachine{stores: map[string][]registry.Key{place("ROOT"): {wrong}}},
-			fact.OutcomePartial, 1},
-		"damaged": {storeMachine{damage: "\n[HKEY_LOCAL_MACHINE\\X\\Y]\n\"a\"=nonsense\n",
+			fact.OutcomePartial, 1, true},
+		"damaged": {storeMachine{damage: "\n[HKEY_LOCAL_MACHINE\\X\\" + strings.Repeat("0", 40) + "]\n\"a\"=nonsense\n",
 			stores: map[string][]registry.Key{place("Disallowed"): {storeKey("Disallowed", a)}}},
-			fact.OutcomePartial, 1},
-		"none":          {storeMachine{}, fact.OutcomeAbsent, 0},
-		"refused":       {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied, len(storePlaces) * len(storeNames)},
-		"an older tape": {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0},
+			fact.OutcomePartial, 1, true},
+		"none": {storeMachine{}, fact.OutcomeAbsent, 0, false},
+		"refused": {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied,
+			len(storePlaces) * len(storeNames), true},
+		"no registry":   {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0, false},
+		"an older tape": {storeMachine{err: fact.ErrOlder}, fact.OutcomeUnsupported, 0, true},
 		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed,
-			len(storePlaces) * len(storeNames)},
+			len(storePlaces) * len(storeNames), true},
 	} {
 		var r fact.Report
 		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)
 		src, _ := r.Find(SourceStores)
 		if src.Outcome != tt.outcome || r.Count(SourceStores) != tt.problems ||
-			(stores != nil) != (tt.outcome == fact.OutcomeOK ||
-				tt.outcome == fact.OutcomePartial) {
+			(stores != nil) != tt.stores {
 			t.Errorf("%s: %+v, problems %v, stores %v", name, src, r.Problems, stores)
 		}
 	}

@@ -194,16 +194,17 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	pool := slices.Concat(sd.Certificates, v.Stores.intermediates())
 	chain := v.chain(s, leaf, pool, at)
 	barred := v.Stores.notAllowed(s.Certificates, s.longest)
+	undecided := v.Stores.undecided(s.Certificates, s.longest)
 	switch {
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
 		return
 	case barred != nil:
-		s.verdict(nil, fact.SignatureInvalid,
-			fmt.Errorf("this machine does not allow certificate %q (store Disallowed)",
-				cmp.Or(barred.CommonName, barred.Subject)))
+		s.verdict(nil, fact.SignatureInvalid, notAllowedError(barred))
 	case chain.Trusted && s.badTimestamp():
 		s.verdict(nil, fact.SignatureUntrusted, errBadTimestamp)
+	case chain.Trusted && undecided != nil:
+		s.verdict(nil, fact.SignatureUnchecked, undecided)
 	case chain.Trusted && at.IsZero():
 		s.verdict(nil, fact.SignatureUnchecked, errNoTime)
 	case chain.Trusted:
@@ -219,6 +220,10 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	p := programOf(chain, pool)
 	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
 	s.Attested = attested(s.Class, leaf, s.qualified)
+}
+
+func notAllowedError(c *Certificate) error {
+	return fmt.Errorf("this machine does not allow certificate %q (store Disallowed)", cmp.Or(c.CommonName, c.Subject))
 }
 
 // stampReason says, for the end of a reason, why no timestamp proves when the signature was made; empty if it has none.
@@ -341,6 +346,12 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	}
 	if !chain.Trusted {
 		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
+		return ts
+	}
+	certs := certificates(chain.Certificates)
+	if barred := v.Stores.notAllowed(certs); barred != nil {
+		ts.Status = fact.SignatureUntrusted
+		ts.Reason = escape.Text(notAllowedError(barred).Error())
 		return ts
 	}
 	ts.Status, ts.KeySet = fact.SignatureValid, chain.KeySet

@@ -3,6 +3,7 @@
 package authenticode
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/binary"
 	"encoding/hex"
@@ -43,17 +44,20 @@ type Stores struct {
 	roots      *sign.Roots
 	cas        []*sign.Certificate
 	disallowed map[string]bool // by SHA-1, in lower case
+	unread     error           // why not everything that the machine does not allow is known; nil if it is
 	publishers map[string]bool // by SHA-1, in lower case
 }
 
-// NewStores reads the entries of a machine's stores, and reports those that make no sense.
-func NewStores(entries []StoreEntry, r *fact.Report) *Stores {
-	s := &Stores{disallowed: map[string]bool{}, publishers: map[string]bool{}}
+// NewStores reads the entries of a machine's stores, and reports those that make no sense. unread is why the store
+// Disallowed was not read whole; nil if it was. No signature is valid then: a certificate of its chain may be in it.
+func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
+	s := &Stores{disallowed: map[string]bool{}, publishers: map[string]bool{}, unread: unread}
 	var roots []*sign.Certificate
 	for i, e := range entries {
 		if i == maxStoreEntries {
-			r.Problem(SourceStores, "", "", fmt.Errorf("%w: more than %d certificates", fact.ErrTooLarge,
-				maxStoreEntries))
+			err := fmt.Errorf("%w: more than %d certificates", fact.ErrTooLarge, maxStoreEntries)
+			r.Problem(SourceStores, "", "", err)
+			s.unread = cmp.Or(s.unread, err)
 			break
 		}
 		name := strings.ToLower(e.Name)
@@ -64,6 +68,11 @@ func NewStores(entries []StoreEntry, r *fact.Report) *Stores {
 		switch strings.ToLower(e.Store) {
 		case "disallowed": // an entry may have no certificate, and counts by its name
 			s.disallowed[name] = true
+			if raw, err := hex.DecodeString(name); err != nil || len(raw) != crypto.SHA1.Size() {
+				err := storeError("%q is no SHA-1 of a certificate", e.Name)
+				r.Problem(SourceStores, e.Store+`\`+e.Name, "signature", err)
+				s.unread = cmp.Or(s.unread, err)
+			}
 		case "trustedpublisher":
 			s.publishers[name] = cert != nil
 		case "ca":
@@ -137,6 +146,27 @@ func (s *Stores) notAllowed(lists ...[]Certificate) *Certificate {
 		for i := range list {
 			if s.disallowed[list[i].ThumbprintSHA1] {
 				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// undecided returns why it is not known whether the machine allows all certificates of the lists; nil if it is.
+func (s *Stores) undecided(lists ...[]Certificate) error {
+	switch {
+	case s == nil:
+		return nil
+	case s.unread != nil:
+		return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w", s.unread)
+	case len(s.disallowed) == 0:
+		return nil
+	}
+	for _, list := range lists {
+		for i := range list {
+			if list[i].ThumbprintSHA1 == "" {
+				return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w: SHA-1",
+					sign.ErrAlgorithm)
 			}
 		}
 	}

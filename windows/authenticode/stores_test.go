@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/hex"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func TestStores(t *testing.T) {
 		status  fact.SignatureStatus
 		machine string
 		trusted fact.Tri
+		unread  error // of the store Disallowed
 	}{
 		"no store": {status: fact.SignatureUntrusted},
 		"a root": {entries: []StoreEntry{entryOf("ROOT", root)}, status: fact.SignatureUntrusted,
@@ -52,11 +54,15 @@ func TestStores(t *testing.T) {
 			status: fact.SignatureInvalid},
 		"by a name alone": {entries: []StoreEntry{{Store: "disallowed", Name: entryOf("", middle).Name}}, keys: true,
 			status: fact.SignatureInvalid},
+		"not read": {keys: true, unread: fs.ErrPermission, status: fact.SignatureUnchecked},
+		"not read whole, not allowed": {entries: []StoreEntry{entryOf("Disallowed", leaf)}, keys: true,
+			unread: fact.ErrTooLarge, status: fact.SignatureInvalid},
+		"not read, nobody's": {unread: fs.ErrPermission, status: fact.SignatureUntrusted},
 		"another one": {entries: []StoreEntry{{Store: "Disallowed", Name: strings.Repeat("0", 40)}}, keys: true,
 			status: fact.SignatureValid},
 	} {
 		var r fact.Report
-		v := &Verifier{Trust: tt.trust, Stores: NewStores(tt.entries, &r), Now: time.Now()}
+		v := &Verifier{Trust: tt.trust, Stores: NewStores(tt.entries, tt.unread, &r), Now: time.Now()}
 		if tt.keys {
 			v.Roots = sign.NewRoots([]fact.KeySet{{Name: "k"}}).With("k", signCertificates(t, root))
 		}
@@ -85,10 +91,11 @@ func TestHostileStores(t *testing.T) {
 		"half a record":  {"ROOT", good.Name, good.Blob[:7]},
 		"another's name": {"ROOT", strings.Repeat("1", 40), good.Blob},
 		"many records":   {"ROOT", good.Name, make([]byte, 12*(maxStoreRecords+1))},
+		"no digest":      {"Disallowed", "nonsense", nil},
 	} {
 		var r fact.Report
-		s := NewStores([]StoreEntry{e, good}, &r)
-		if len(r.Problems) != 1 || s.machineRoots() == nil {
+		s := NewStores([]StoreEntry{e, good}, nil, &r)
+		if len(r.Problems) != 1 || s.machineRoots() == nil || (s.undecided() != nil) != (e.Store == "Disallowed") {
 			t.Errorf("%s: %v", name, r.Problems)
 		}
 	}
@@ -98,7 +105,7 @@ func FuzzStore(f *testing.F) {
 	f.Add([]byte{32, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0x30})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r fact.Report
-		if NewStores([]StoreEntry{{"ROOT", strings.Repeat("0", 40), b}}, &r).machineRoots() != nil {
+		if NewStores([]StoreEntry{{"ROOT", strings.Repeat("0", 40), b}}, nil, &r).machineRoots() != nil {
 			t.Fatal("a root under another's name")
 		}
 	})
