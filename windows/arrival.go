@@ -49,12 +49,17 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	if file.Blocked() == fact.Yes {
 		return file
 	}
-	var unsure fact.Answer
+	var unsure, stopped fact.Answer
 	for _, folder := range c.packagesFor(e) {
 		p, err := c.kernel.staged(c.ctx, c.inventory, folder, c.report)
 		a := p.arrival(e, err)
+		if a.Applies() && a.Blocked() == fact.No {
+			a = c.restricted(p, a)
+		}
 		switch {
 		case !a.Applies():
+		case a.Blocked() == fact.Yes:
+			stopped = a
 		case a.Blocked() == fact.No:
 			c.remedies = append(c.remedies, fact.Remedy{
 				Text: "pnputil /delete-driver " + p.published, NotAgainst: []string{WayNewService}})
@@ -73,7 +78,33 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	if !c.folders {
 		return fact.Unsure(ReasonStaged, "the driver store was not read whole: which packages have the file is unknown")
 	}
+	if stopped.Applies() {
+		return stopped
+	}
 	return fact.Stops(fact.Reason{Code: ReasonStaged, Text: "no package of the driver store brings it in for a device"})
+}
+
+// restricted answers for a package that would come in, under the policies on installing devices. A policy that could not
+// be read keeps nothing out: the answer says so.
+func (c *checker) restricted(p *stagedPackage, open fact.Answer) fact.Answer {
+	if c.restrictions == nil {
+		c.restrictions = c.kernel.readRestrictions(c.ctx)
+	}
+	ids := p.ids()
+	a, free := c.restrictions.admits(ids, p.inf.ClassGUID)
+	switch {
+	case c.restrictions.err != nil:
+		because := open.Because()
+		because.Text += "; " + a.Because().Text
+		return fact.Passes(because)
+	case a.Applies():
+		return a
+	case len(free) < len(ids):
+		because := open.Because()
+		because.Text += "; a policy on installing devices denies some of the ids, and not " + free[0]
+		return fact.Passes(because)
+	}
+	return open
 }
 
 // arrival answers for one package. It does not apply if the package is for no device, or is not Windows' at all.

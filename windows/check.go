@@ -36,6 +36,7 @@ const (
 	ReasonSignature  = "signature"        // what its signature is worth
 	ReasonPolicy     = "code_integrity"   // what code integrity makes of it
 	ReasonStaged     = "staged"           // a package of the driver store that brings it in, or none
+	ReasonRestricted = "install_policy"   // what an administrator's policy says of installing such devices
 	ReasonHardwareID = "hardware_id"      // an id of a device that such a package waits for
 	ReasonBlockList  = "block_list"       // a rule of a policy of this machine that names it
 )

@@ -87,16 +87,44 @@ func infFields(s string) []string {
 	return append(list, strings.TrimSpace(s[from:]))
 }
 
-// servicesOf returns the services that an install section adds, of whatever decoration, in the file's order.
-func (f *infFile) servicesOf(section string) []infService {
-	var list []infService
+// filtersOf returns the services that an install section makes filters of the device: each AddFilter of its .Filters
+// sections names a section with ServiceName ("INF AddFilter Directive", learn.microsoft.com).
+func (f *infFile) filtersOf(section string) []string {
+	var list []string
+	for _, sec := range f.parts(section, ".filters") {
+		for _, l := range f.sections[sec] {
+			fields := infFields(l.value)
+			if !strings.EqualFold(l.key, "AddFilter") || len(fields) < 3 {
+				continue
+			}
+			for _, in := range f.sections[fold(expandINF(fields[2], f.strings))] {
+				if name := expandINF(in.value, f.strings); strings.EqualFold(in.key, "ServiceName") && name != "" {
+					list = append(list, name)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// parts returns the sections that belong to an install section, of whatever decoration, and end in a suffix.
+func (f *infFile) parts(section, suffix string) []string {
+	var list []string
 	section = fold(section)
 	for _, sec := range f.sections[""] {
 		rest, ok := strings.CutPrefix(sec.key, section)
-		if !ok || !strings.HasSuffix(rest, ".services") || rest != ".services" && !strings.HasPrefix(rest, ".nt") {
-			continue
+		if ok && strings.HasSuffix(rest, suffix) && (rest == suffix || strings.HasPrefix(rest, ".nt")) {
+			list = append(list, sec.key)
 		}
-		for _, s := range f.servicesIn(sec.key) {
+	}
+	return list
+}
+
+// servicesOf returns the services that an install section adds, of whatever decoration, in the file's order.
+func (f *infFile) servicesOf(section string) []infService {
+	var list []infService
+	for _, sec := range f.parts(section, ".services") {
+		for _, s := range f.servicesIn(sec) {
 			if !slices.ContainsFunc(list, func(o infService) bool { return strings.EqualFold(o.Name, s.Name) }) {
 				list = append(list, s)
 			}

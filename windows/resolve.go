@@ -27,7 +27,7 @@ type DeviceMatch struct {
 	Package string `json:"package,omitzero"`
 	// Section is the INF's install section.
 	Section string `json:"section,omitzero"`
-	// Service is the service that the section adds.
+	// Service is the service that the section adds, or that it makes a filter of the device if it adds none.
 	Service string `json:"service,omitzero"`
 	// Rank is how well the driver fits if ID is the device's own first hardware id, as 0x and eight digits: the lowest
 	// wins. The signature's part comes from SignerScore, and is left out (00) if Windows did not note one.
@@ -108,7 +108,7 @@ func (s *resolver) fits(id string) bool {
 // database asks the driver store's database: the id's key has a value for each INF that names it.
 func (s *resolver) database() {
 	for _, root := range deviceIDsKeys {
-		key, err := s.key(root + s.id)
+		key, err := s.kernel.anyKey(s.ctx, root+s.id)
 		switch {
 		case err == nil:
 			s.addKey(key)
@@ -118,11 +118,13 @@ func (s *resolver) database() {
 	}
 }
 
-func (s *resolver) key(path string) (*registry.Key, error) {
-	if !s.kernel.options.Image {
-		return s.kernel.registry(s.ctx, path)
+// anyKey reads one key of HKEY_LOCAL_MACHINE, of an image from whichever hive has it. The error matches fs.ErrNotExist if
+// there is no such key.
+func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error) {
+	if !k.options.Image {
+		return k.registry(ctx, path)
 	}
-	hive, rest, err := s.kernel.hiveOf(path)
+	hive, rest, err := k.hiveOf(path)
 	if err != nil {
 		return nil, err
 	}
@@ -189,9 +191,13 @@ func rank(signature, feature byte, kind string) string {
 	return fmt.Sprintf("0x%08x", n)
 }
 
+// firstService returns the service that a section adds, or a service that it makes a filter of the device.
 func firstService(f *inf, section string) string {
 	for _, service := range f.file.servicesOf(section) {
 		return service.Name
+	}
+	for _, filter := range f.file.filtersOf(section) {
+		return filter
 	}
 	return ""
 }

@@ -26,6 +26,8 @@ type checker struct {
 	lists     []systemList
 	problems  []fact.Problem
 
+	restrictions *restrictions // on installing devices; nil until a staged package asks
+
 	remedies []fact.Remedy // of the driver that is judged
 	triggers []fact.Reason // what asks for that driver
 }
