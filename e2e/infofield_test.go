@@ -37,7 +37,8 @@ func TestInfoField(t *testing.T) {
 				continue
 			}
 			for _, word := range []string{"filename", "alias", "author", "depends", "description", "firmware", "intree",
-				"license", "name", "parm", "parmtype", "retpoline", "softdep", "srcversion", "vermagic", "version", "sig_id",
+				"license", "name", "parm", "parmtype", "retpoline", "softdep", "srcversion", "vermagic", "version",
+				"sig_id",
 				"signer", "sig_key", "sig_hashalgo", "import_ns"} {
 				ours, theirs := output(t, program, "info", file, "-F", word), output(t, "modinfo", "-F", word, file)
 				if ours != theirs {
