@@ -178,7 +178,7 @@ func differing(entries []boot.Entry) (differ []boot.Entry) {
 // sameEntry reports whether two boot entries say the same of modules.
 func sameEntry(a, b boot.Entry) bool {
 	return boot.SameForModules(a.Words, b.Words) && slices.Equal(a.Unresolved, b.Unresolved) &&
-		slices.Equal(a.Initrds, b.Initrds)
+		slices.Equal(a.Initrds, b.Initrds) && boot.RootNameOf(a.Words) == boot.RootNameOf(b.Words)
 }
 
 // runConfigDir holds configuration that is gone after a boot, unless something makes it anew.

@@ -167,6 +167,7 @@ type checker struct {
 	blocklists []modprobe.Setting
 	kexec      fact.Answer         // why the next boot may be another one; does not apply if it is not
 	roots      map[string]*checker // of other deployments, by their folders
+	root       rootIdentity
 	volatile   []volatileLine
 	kept       kept
 }
@@ -231,6 +232,7 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 		c.readLoaded()
 		c.now = c.runningState(policy)
 	}
+	c.root = c.rootIdentity()
 	c.nextStates(policy)
 	var lists fact.Report
 	c.loadLists = modprobe.ReadLoadLists(m.FS, &lists)
@@ -249,6 +251,7 @@ func (c *checker) readKexec() {
 		return
 	}
 	c.readStaged()
+	c.readPending()
 	text, err := limit.AppendAttr(c.machine.FS, nil, kexecFile, limit.Attr)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // a kernel without kexec

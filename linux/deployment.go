@@ -152,7 +152,7 @@ func (k *Kernel) deployment(folder, release string, r *fact.Report) (machines []
 func (c *checker) elsewhere(e boot.Entry) (other *checker, doubt fact.Answer) {
 	folder, err := e.Root()
 	if folder == c.machine.Deployment && err == nil || c.startsHere(e) {
-		return nil, fact.Answer{}
+		return nil, c.otherRoot(e)
 	}
 	disk, ok := c.machine.FS.(fs.ReadLinkFS)
 	if err == nil && !ok {

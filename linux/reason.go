@@ -43,7 +43,8 @@ const (
 	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
 	ReasonIgnored          = "ignored"           // a line that names the module and does not count
 	ReasonKexec            = "kexec"             // another kernel is loaded for the next boot
-	ReasonStaged           = "staged"            // an ostree deployment that the shutdown makes the next one
+	ReasonStaged           = "staged"            // a deployment or a snapshot that may be the next root
+	ReasonOtherRoot        = "other_root"        // a boot entry that names another root than the one looked at
 	ReasonVermagic         = "vermagic"          // its file was built for another kernel
 	ReasonSymbolVersion    = "symbol_version"    // its file was built for other symbols than the kernel's
 	ReasonMachine          = "machine"           // its file is for another processor

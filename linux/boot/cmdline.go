@@ -137,7 +137,7 @@ var keptKeys = []string{
 	// where firmware is looked for
 	"firmware_class.path",
 	// which root starts
-	"ostree", "composefs",
+	"ostree", "composefs", "rootflags",
 }
 
 // KeepsKey reports whether a key of the command line is kept. As in the kernel, dashes and

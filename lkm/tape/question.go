@@ -73,6 +73,9 @@ var learned = []lateQuestion{
 	{2, lkm.Linux, "", "ostree/**"},
 	{2, lkm.Linux, "", "sysroot/ostree"},
 	{2, lkm.Linux, "", "run/ostree/staged-deployment"},
+	{2, lkm.Linux, "readdir", ".snapshots"},
+	{2, lkm.Linux, "open", ".snapshots/*/info.xml"},
+	{2, lkm.Linux, "readlink", "dev/**"},
 	// from what boot entries are made
 	{2, lkm.Linux, "", "etc/default/grub"},
 	{2, lkm.Linux, "", "etc/default/grub.d"},
