@@ -154,8 +154,8 @@ func (c *checker) otherRoot(e boot.Entry) fact.Answer {
 	default:
 		return fact.Answer{}
 	}
-	r := textReason(ReasonOtherRoot, fmt.Sprintf("boot entry %q starts %s, which may not be the root that is looked at",
-		e.ID(), what), slash(e.File), e.Line)
+	text := fmt.Sprintf("boot entry %q starts %s, which may not be the root that is looked at", e.ID(), what)
+	r := textReason(ReasonOtherRoot, text, slash(e.File), e.Line)
 	r.Unread = "the root that the entry starts"
 	return fact.UnsureOf(r)
 }
@@ -196,8 +196,8 @@ const rootDevice = "/dev/root"
 // snapshotsDir holds snapper's snapshots of the root, each with a file that describes it.
 const snapshotsDir = ".snapshots"
 
-// pendingDescriptions begin the descriptions of snapshots that are made to be the next root: transactional-update's, and
-// those of snapper rollback. Both then change the default subvolume, which no file tells.
+// pendingDescriptions begin the descriptions of snapshots that are made to be the next root: those of
+// transactional-update and of snapper rollback. Both change the default subvolume, which no file tells.
 var pendingDescriptions = []string{"<description>Snapshot Update of #", "<description>writable copy of #"}
 
 // maxSnapshots is how many snapshots are looked at.
