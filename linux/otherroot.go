@@ -160,8 +160,8 @@ func (c *checker) otherRoot(e boot.Entry) fact.Answer {
 	return fact.UnsureOf(r)
 }
 
-// isRootDevice reports whether the root is on a device: one of its names is the same, or leads to the same device of the
-// running machine.
+// isRootDevice reports whether the root is on a device: one of its names is the same, or leads to the same device of
+// the running machine.
 func (c *checker) isRootDevice(name string) bool {
 	if slices.Contains(c.root.devices, name) {
 		return true

@@ -141,13 +141,13 @@ func TestPendingSnapshot(t *testing.T) {
 		{"a rollback", "root=UUID=1", "10", "writable copy of #2", fact.VerdictUnknown},
 		{"a copy before a change", "root=UUID=1", "6", "zypp(zypper)", fact.VerdictBlocked},
 		{"an older update", "root=UUID=1", "4", "Snapshot Update of #3", fact.VerdictBlocked},
-		{"the entry names its own", "root=UUID=1 rootflags=subvol=@/.snapshots/5/snapshot", "6", "Snapshot Update of #5",
-			fact.VerdictBlocked},
+		{"the entry names its own", "root=UUID=1 rootflags=subvol=@/.snapshots/5/snapshot", "6",
+			"Snapshot Update of #5", fact.VerdictBlocked},
 	} {
 		files := imageOf(bootsOf(tt.line))
+		mount := mounted("btrfs /dev/sda2 rw,subvolid=266,subvol=/@/.snapshots/5/snapshot")
 		maps.Copy(files, linuxtest.Files(map[string]string{ModulesFile: "", "proc/cmdline": "root=UUID=1\n",
-			mountInfoFile:                           mounted("btrfs /dev/sda2 rw,subvolid=266,subvol=/@/.snapshots/5/snapshot"),
-			".snapshots/" + tt.number + "/info.xml": info + tt.about + "</description>\n"}))
+			mountInfoFile: mount, ".snapshots/" + tt.number + "/info.xml": info + tt.about + "</description>\n"}))
 		m := diskOf(files)
 		m.calls[OpUname] = "release 6\n"
 		verdicts, err := Open(m, fact.Options{}).Check(t.Context(), "lone", new(fact.Report))
