@@ -178,6 +178,7 @@ type kept struct {
 	aliases    map[string]keptAliases
 	facts      map[string]copyFacts
 	symvers    symbolVersions
+	generators []boot.Generator    // nil until asked for
 	inner      map[string][]string // files by the kernel's name, where it is not the file's; nil until asked for
 }
 

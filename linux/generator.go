@@ -23,7 +23,10 @@ func (c *checker) regenerated(t target) (reasons []fact.Reason) {
 	if len(entries) == 0 || c.setup.Fallback || c.machine.Deployment != "" {
 		return nil // entries are made from that file, or not by these tools
 	}
-	for _, g := range boot.ReadGenerators(c.machine.FS, c.other) { // what could not be read only costs a remark
+	if c.kept.generators == nil { // what could not be read only costs a remark
+		c.kept.generators = append([]boot.Generator{}, boot.ReadGenerators(c.machine.FS, c.other)...)
+	}
+	for _, g := range c.kept.generators {
 		made := slices.DeleteFunc(slices.Clone(entries), func(e boot.Entry) bool {
 			return (path.Ext(e.File) == ".cfg") != (g.File == boot.GrubDefaults)
 		})

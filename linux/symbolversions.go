@@ -72,18 +72,28 @@ func (c *checker) readSymvers(name string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	item := c.other.Budget.Item(int64(len(data)))
+	return parseSymvers(data, name, c.other.Budget)
+}
+
+// parseSymvers reads the text of a list, which may be compressed.
+func parseSymvers(data []byte, name string, budget *fact.Budget) (map[string]string, error) {
+	item := budget.Item(int64(len(data)))
 	defer item.Done()
 	var in io.Reader = bytes.NewReader(data)
 	if compression := ko.CompressionOf(data); compression != ko.CompressionNone {
-		if in, err = ko.Decompress(compression, data, name, maxSymvers); err != nil {
+		unpacked, err := ko.Decompress(compression, data, name, maxSymvers)
+		if err != nil {
 			return nil, err
 		}
+		in = unpacked
 	}
 	found := make(map[string]string)
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, maxSymversLine), maxSymversLine)
 	for lines.Scan() {
+		if err := item.Work(int64(len(lines.Bytes()))); err != nil {
+			return nil, err
+		}
 		crc, rest, ok := strings.Cut(lines.Text(), "\t")
 		symbol, _, _ := strings.Cut(rest, "\t")
 		if !ok || len(crc) != len("0x00000000") || symbol == "" || len(found) == maxSymversSize {

@@ -9,9 +9,10 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// Caps of a bootconfig: the kernel's own (XBC_DATA_MAX, XBC_NODE_MAX, XBC_DEPTH_MAX).
+// Caps of a bootconfig: the kernel's own (XBC_DATA_MAX, XBC_NODE_MAX, XBC_DEPTH_MAX, XBC_KEYLEN_MAX).
 const (
 	maxBootconfig      = 32767
+	maxBootconfigKey   = 256
 	maxBootconfigNodes = 8192
 	maxBootconfigDepth = 16
 )
@@ -82,6 +83,7 @@ type bootconfigParser struct {
 	braces []string // the keys of the open braces
 	nodes  []bootconfigNode
 	index  map[string]int // of nodes, by key
+	count  int            // of values
 }
 
 // parse reads all. It is false if something makes no sense, and then nothing of it counts.
@@ -133,8 +135,8 @@ func (p *bootconfigParser) full(key string) string {
 	if n := len(p.braces); n > 0 {
 		key = p.braces[n-1] + "." + key
 	}
-	if strings.Count(key, ".") >= maxBootconfigDepth {
-		return ""
+	if strings.Count(key, ".") >= maxBootconfigDepth || len(key) >= maxBootconfigKey {
+		return "" // xbc_verify_tree
 	}
 	return key
 }
@@ -188,9 +190,9 @@ func (p *bootconfigParser) values(key string, operator byte) bool {
 	if operator == ':' {
 		p.nodes[i].values = nil
 	}
-	for count := 0; ; count++ {
+	for {
 		v, end, ok := p.value()
-		if !ok || count > maxBootconfigNodes {
+		if p.count++; !ok || p.count > maxBootconfigNodes {
 			return false
 		}
 		p.nodes[i].values = append(p.nodes[i].values, v)

@@ -60,6 +60,12 @@ func (r *generatorReader) text(name string) (text string, ok bool) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !fact.Lacks(err) {
 		r.report.Problem(SourceCmdline, "", "", err)
 	}
+	item := r.report.Budget.Item(int64(len(b)))
+	defer item.Done()
+	if tooMuch := item.Work(int64(len(b))); tooMuch != nil {
+		r.report.Problem(SourceCmdline, "", "", &fact.ParseError{Source: name, Reason: tooMuch.Error(), Err: tooMuch})
+		return "", false
+	}
 	return string(b), err == nil
 }
 
@@ -168,10 +174,11 @@ func (r *generatorReader) installLayout() string {
 type shellValues struct {
 	known map[string]string
 	open  map[string]bool // given a value that only running the script tells
+	grown int             // bytes that values took from others
 	all   bool            // any may have another value
 }
 
-// maxShellValue is how long a value may become.
+// maxShellValue is how long a value may become, and how much all values of a script may take from others.
 const maxShellValue = 64 << 10
 
 // read takes lines of NAME=VALUE. Any other command may change each of them; comments and export do not.
@@ -190,6 +197,10 @@ func (s *shellValues) read(text string) {
 		}
 		value, ok := s.value(rest)
 		if add {
+			s.grown += len(s.known[name])
+			ok = ok && s.grown <= maxShellValue
+		}
+		if add && ok {
 			value = s.known[name] + value
 		}
 		s.open[name] = !ok || add && s.open[name] || len(value) > maxShellValue
@@ -222,7 +233,7 @@ func (s *shellValues) value(text string) (value string, ok bool) {
 		case ch == '$':
 			name, rest := variable(text[i+1:])
 			known, is := s.known[name]
-			if !is || s.all || b.Len()+len(known) > maxShellValue {
+			if s.grown += len(known); !is || s.all || s.grown > maxShellValue {
 				return "", false
 			}
 			b.WriteString(known)

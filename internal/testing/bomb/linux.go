@@ -4,6 +4,7 @@ package bomb
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing/fstest"
 
@@ -77,7 +78,60 @@ func bootBombs() []Bomb {
 			}
 			return zipped(linuxtest.Archive(texts...), 0)
 		}, Small: 200, Big: 30_000},
+		{Name: "grub defaults that grow", Of: LinuxImage, Path: "etc/default/grub",
+			Make: repeat("GRUB_CMDLINE_LINUX=x\n", "GRUB_CMDLINE_LINUX+=x\n", ""), Small: 1000, Big: 50_000},
+		{Name: "grub defaults that double", Of: LinuxImage, Path: "etc/default/grub",
+			Make: repeat("GRUB_CMDLINE_LINUX=x\nA=x\n", "A=$A$A\nGRUB_CMDLINE_LINUX=$A\n", ""), Small: 1000, Big: 30_000},
+		{Name: "grub defaults of names", Of: LinuxImage, Path: "etc/default/grub",
+			Make: numbered("", "%=\"x\"\n", ""), Small: 1000, Big: 80_000},
+		{Name: "command line directory", Of: LinuxImage, Path: "etc/cmdline.d/a.conf",
+			Make: numbered("", "% ", "\n"), Small: 1000, Big: 100_000},
+		{Name: "bootconfig keys", Of: LinuxImage, Tree: bootconfig(numbered("kernel {\n", "%\n", "}\n")),
+			Small: 500, Big: 3000},
+		{Name: "bootconfig below a long key", Of: LinuxImage,
+			Tree:  bootconfig(numbered("kernel."+strings.Repeat("x", 8000)+" {\n", "%\n", "}\n")),
+			Small: 500, Big: 3000},
+		{Name: "bootconfig values", Of: LinuxImage,
+			Tree: bootconfig(repeat("kernel."+strings.Repeat("x", 200)+" = ", "a,", "a\n")), Small: 1000, Big: 8000},
+		{Name: "symbol versions", Of: LinuxImage,
+			Tree: symvers(numbered("", "0x00000011\t%\tvmlinux\tEXPORT_SYMBOL\n", "")), Small: 500, Big: 25_000},
+		{Name: "symbol versions of one name", Of: LinuxImage,
+			Tree: symvers(repeat("", "0x00000011\ta\tvmlinux\tEXPORT_SYMBOL\n", "")), Small: 500, Big: 25_000},
+		{Name: "symbol versions, packed", Of: LinuxImage, Tree: symvers(func(n int) []byte {
+			return zipped([]byte(strings.Repeat("0x00000011\ta\n", n)), 0)
+		}), Small: 1000, Big: 1_000_000},
 		{Name: "unified images and addons", Of: LinuxImage, Tree: unified, Small: 10, Big: 500},
+	}
+}
+
+// bootconfig is an initial file system with a text of n parts behind it, which the kernel is told to take.
+func bootconfig(text func(int) []byte) func(int) fstest.MapFS {
+	return func(n int) fstest.MapFS {
+		data, sum := text(n), uint32(0)
+		for _, b := range data {
+			sum += uint32(b)
+		}
+		size := uint32(len(data))
+		data = append(linuxtest.Archive(), data...)
+		data = binary.LittleEndian.AppendUint32(data, size)
+		data = append(binary.LittleEndian.AppendUint32(data, sum), "#BOOTCONFIG\n"...)
+		return fstest.MapFS{"boot/initrd.img-6.1.0": file(data),
+			"boot/config-6.1.0":  linuxtest.File("CONFIG_MODULES=y\nCONFIG_BOOT_CONFIG=y\n"),
+			"boot/grub/grub.cfg": linuxtest.File("linux /vmlinuz-6.1.0 bootconfig\ninitrd /initrd.img-6.1.0\n")}
+	}
+}
+
+// symvers is a list of symbols' checksums with n parts, and a module whose own are compared with it.
+func symvers(text func(int) []byte) func(int) fstest.MapFS {
+	const dir = "lib/modules/6.1.0/"
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6.0.0", "a")...)
+	versions := append(binary.LittleEndian.AppendUint64(nil, 0x11), make([]byte, 56)...)
+	copy(versions[8:], "module_layout")
+	module.Sections = append(module.Sections, linuxtest.Section{Name: "__versions", Kind: 1, Data: versions})
+	return func(n int) fstest.MapFS {
+		return fstest.MapFS{dir + "build/Module.symvers": file(text(n)), dir + "extra/a.ko": file(module.Bytes()),
+			dir + "modules.dep": linuxtest.File("extra/a.ko:\n"),
+			"boot/config-6.1.0": linuxtest.File("CONFIG_MODULES=y\nCONFIG_MODVERSIONS=y\n")}
 	}
 }
 
