@@ -22,6 +22,7 @@ func (k *Kernel) File(_ context.Context, name string, r *fact.Report) ([]Record,
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
 	keys, lost := k.fileKeys()
 	o := fileOptions(k.options.Detail, k.options.MaxFile, keys)
+	o.Sections = true
 	fields := r.Part() // of this module
 	f, err := ko.NewReader().ReadFile(k.machine, rel, o, fields)
 	if err != nil {
@@ -47,6 +48,7 @@ func ReadFile(
 	var lost, fields fact.Report // of the keys, and of this module
 	keys := newKeys(o.Keys, &lost)
 	options := fileOptions(o.Detail, o.MaxFile, keys)
+	options.Sections = true
 	f, err := ko.NewReader().ReadFile(fsys, name, options, &fields)
 	if err != nil {
 		return nil, true, err

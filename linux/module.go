@@ -56,6 +56,10 @@ type Module struct {
 	// KernelName is the name by which the kernel knows the module, where it is not the file's: the file says it within.
 	// The list of loaded modules and module_blacklist= go by it, modprobe by the file's. Absent where both are the same.
 	KernelName string `json:"kernelName,omitzero"`
+	// StructName is the name in the file's code (struct module), where it is not the one in its metadata: the list of
+	// loaded modules has it, while module_blacklist= is compared with the metadata's. Only a file that somebody changed
+	// has two. It is looked for in a file that is read by itself.
+	StructName string `json:"structName,omitzero"`
 	// Order is the module's place in modules.order, from 0: the order in which the kernel's build linked
 	// it, which decides between the modules that an alias fits. Of one on disk only; absent for one that
 	// was not built with this kernel.
@@ -180,6 +184,9 @@ func describeFile(f *ko.File, m *Module, release string) {
 	describeModinfo(f.Modinfo, m)
 	if f.Name != escape.UTF8(ko.NameOfFile(f.Path)) {
 		m.KernelName = f.Name
+	}
+	if f.StructName != "" && f.StructName != f.Name {
+		m.StructName = f.StructName
 	}
 	m.Depends = f.Modinfo.Depends()
 	m.Vermagic = f.Modinfo.Get("vermagic")

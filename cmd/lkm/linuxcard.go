@@ -16,6 +16,7 @@ import (
 func linuxFacts(l *linux.Module) []fact {
 	facts := []fact{
 		{"kernel name", l.KernelName},
+		{"loaded as", structNameText(l)},
 		{"srcversion", l.Srcversion},
 		{"taint", taintText(l)},
 		{"live patch", patchText(l.Patch)},
@@ -36,6 +37,15 @@ func linuxFacts(l *linux.Module) []fact {
 		facts = append(facts, fact{"sections", fmt.Sprintf("%d: --format json", n)})
 	}
 	return facts
+}
+
+// structNameText is for a file with two names inside: "a (by its code: /proc/modules); module_blacklist= compares b".
+func structNameText(l *linux.Module) string {
+	if l.StructName == "" {
+		return ""
+	}
+	return l.StructName + " (by its code: /proc/modules); module_blacklist= compares " +
+		strings.Join(modinfoValues(l, "name"), " ")
 }
 
 // patchText is what a live patch replaces: "enabled, in transition: vmlinux meminfo_proc_show · kvm (not patched) f".
