@@ -24,8 +24,8 @@ func TestBootEntries(t *testing.T) {
 		"boot/loader/entries/rescue.conf": plain, "boot/loader/entries/z.conf": refuses,
 		"boot/loader/entries/old.conf": "version 5\noptions quiet\n",
 		"boot/grub2/grubenv":           "saved_entry=a\n"}), "lone")
-	want := []fact.BootEntry{{ID: "a", Default: true, Outcome: fact.VerdictBlocked},
-		{ID: "rescue", Outcome: fact.VerdictLoadable}, {ID: "z", Outcome: fact.VerdictBlocked}}
+	want := []fact.BootEntry{{ID: "z", Outcome: fact.VerdictBlocked},
+		{ID: "rescue", Outcome: fact.VerdictLoadable}, {ID: "a", Default: true, Outcome: fact.VerdictBlocked}}
 	if diff := cmp.Diff(want, v.NextBoot.Entries); diff != "" {
 		t.Error(diff)
 	}

@@ -49,7 +49,7 @@ func ostreeDisk(list ...deployed) fstest.MapFS {
 			tree + "modules.dep": "kernel/lone.ko:\n", tree + "modules.builtin": "", tree + "kernel/lone.ko": "",
 			tree + "modules.alias": "alias pci:v1* lone\n", tree + "vmlinuz": "", tree + "config": "CONFIG_MODULES=y\n",
 			dir + "etc/modprobe.d/a.conf": d.conf,
-			"boot/loader.1/entries/ostree-" + n + ".conf": "title OS " + n + "\nversion " + n + "\n" +
+			"boot/loader.1/entries/ostree-" + string(rune('9'-i)) + ".conf": "title OS " + n + "\nversion " + n + "\n" +
 				"linux /ostree/os-" + n + "/vmlinuz-" + d.release + "\n" +
 				"options ostree=/ostree/boot.1/os/" + n + "/0 " + d.words + "\n",
 		}))

@@ -75,8 +75,8 @@ func TestOtherRootOfAnImage(t *testing.T) {
 	}
 	files["etc/modprobe.d/a.conf"] = stops
 	v := checkOf(t, imageOf(files), "lone")
-	if len(v.NextBoot.Entries) != 2 || v.NextBoot.Entries[0].Outcome != fact.VerdictBlocked ||
-		v.NextBoot.Entries[1].Outcome != fact.VerdictUnknown {
+	if len(v.NextBoot.Entries) != 2 || v.NextBoot.Entries[1].Outcome != fact.VerdictBlocked ||
+		v.NextBoot.Entries[0].Outcome != fact.VerdictUnknown {
 		t.Errorf("%+v", v.NextBoot.Entries)
 	}
 }

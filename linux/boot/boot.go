@@ -98,16 +98,20 @@ var (
 // read or understood are problems of SourceCmdline, a root of modules that could not be listed is one of
 // modprobe.SourceTree.
 func Read(fsys fs.FS, report *fact.Report) *Setup {
-	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys, report)}
+	r := &bootReader{fsys: fsys, boot: new(Setup), report: report, releases: knownReleases(fsys, report), blscfg: -1}
 	for _, name := range grubFiles { // first, because entries of the next kind use the variables that they set
 		r.text(name, r.grub)
 	}
 	for _, dir := range grubEFIDirs {
 		r.grubEFI(dir)
 	}
+	first := len(r.boot.Entries)
 	for _, dir := range loaderDirs {
+		from := len(r.boot.Entries)
 		r.dir(dir, ".conf", r.loaderEntry)
+		r.sortLoader(from)
 	}
+	r.placeLoader(first)
 	for _, name := range extlinuxFiles {
 		r.text(name, r.extlinux)
 	}
@@ -160,6 +164,7 @@ type bootReader struct {
 	env    *grubEnv
 
 	grubFiles []string // those that were read
+	blscfg    int      // how many entries a grub.cfg has before those of loaderDirs; -1 for one that leaves them out
 	lost      bool     // some file was not read, or not understood
 	releases  []string // of which there are modules
 

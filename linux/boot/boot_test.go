@@ -172,7 +172,7 @@ func TestEntriesWithoutLinux(t *testing.T) {
 			[]string{"own"}, false},
 		{"a unified image with other words",
 			map[string]string{entry: "uki /EFI/x/a.efi\noptions a\n", "efi/EFI/x/a.efi": unified},
-			[]string{"own", "a"}, false},
+			[]string{"a", "own"}, false},
 		{"a program",
 			map[string]string{entry: "efi /EFI/x/tool.efi\n",
 				"efi/EFI/x/tool.efi": string(linuxtest.Image(".text", "x"))}, nil, false},

@@ -391,8 +391,11 @@ func (r *bootReader) grub(name, text string) {
 	for command := range grubCommands(text) {
 		env.item = r.item
 		words, unresolved := env.words(command.text, readsGrub)
-		if len(words) > 1 {
+		switch {
+		case len(words) > 1:
 			m.command(command, words, unresolved)
+		case len(words) == 1 && words[0] == "blscfg" && r.blscfg < 0:
+			r.blscfg = len(r.boot.Entries)
 		}
 		if env.err != nil {
 			r.lose(&fact.ParseError{Source: name, Line: command.number, Reason: env.err.Error(), Err: env.err})
