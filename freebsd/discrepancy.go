@@ -3,6 +3,7 @@
 package freebsd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,9 @@ func (k *Kernel) Discrepancies(ctx context.Context, r *fact.Report) ([]fact.Disc
 	if files == nil {
 		return nil, err
 	}
-	if err != nil {
-		d.skip(SourceKldstat, err)
+	d.listed = cmp.Or(err, unnamed(files))
+	if d.listed != nil {
+		d.skip(SourceKldstat, d.listed)
 	}
 	c, err := k.checker(ctx, r)
 	if err != nil {
@@ -76,6 +78,20 @@ type differ struct {
 	kernel    *Kernel
 	found     []fact.Discrepancy
 	unchecked fact.Discrepancy
+	listed    error // why the kernel's list of files is not whole, so that nothing is known to be missing from it
+}
+
+// unnamed returns why a file of the list has no name; nil if each has one.
+func unnamed(files []loadedFile) error {
+	for i := range files {
+		if f := &files[i]; f.Name == "" {
+			if p, ok := f.report.First(SourceKldstat); ok {
+				return p
+			}
+			return fmt.Errorf("file %d %w: it has no name", f.ID, fact.ErrMalformed)
+		}
+	}
+	return nil
 }
 
 // skip notes a view that could not be compared.
@@ -179,6 +195,9 @@ func (d *differ) preloaded(ctx context.Context, files []loadedFile, r *fact.Repo
 		d.skip(SourcePreloaded, err)
 		return
 	}
+	if d.listed != nil {
+		return
+	}
 	for _, p := range preloads {
 		listed := slices.ContainsFunc(files, func(f loadedFile) bool {
 			return f.Pathname == p.Name || f.Pathname == "" && f.Name == fileName(p.Name)
@@ -202,7 +221,7 @@ func (d *differ) asked(c *checker, files []loadedFile) {
 			for _, g := range c.library.loadOrder(f, map[*diskFile]bool{c.library.Kernel: true}) {
 				wanted[g.Name()] = true
 			}
-			if c.loadedFile(f.Name()) == nil && c.compiledIn(f) == "" {
+			if d.listed == nil && c.loadedFile(f.Name()) == nil && c.compiledIn(f) == "" {
 				because := q.answer.Because()
 				d.add(f.Name(), KindNotLoaded, fact.GradeWeak, q.way, SourceKldstat, fact.Evidence{Fact: "asked",
 					Value: fmt.Sprintf("%s:%d", because.File, because.Line), Source: q.way})
@@ -226,7 +245,7 @@ func (d *differ) asked(c *checker, files []loadedFile) {
 	for i := range files {
 		f := &files[i]
 		disk := c.library.at(f.Pathname)
-		if f.ID == 1 || wanted[f.Name] || c.preloaded(f) || disk != nil && c.hasDevmatch(disk) {
+		if f.ID == 1 || f.Name == "" || wanted[f.Name] || c.preloaded(f) || disk != nil && c.hasDevmatch(disk) {
 			continue
 		}
 		d.add(f.Name, KindNotAsked, fact.GradeWeak, SourceKldstat, SourceRCConf,
