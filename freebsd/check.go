@@ -111,7 +111,7 @@ func (c *checker) open(fsys fs.FS, name string, max int64) error {
 	if file == "" {
 		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	f := readDiskFile(fsys, file, max)
+	f := readDiskFile(fsys, file, max, c.library.report.Budget)
 	f.aside = true
 	lib := *c.library // the others of the System do not see it
 	lib.Files = append(slices.Clone(lib.Files), f)

@@ -115,7 +115,7 @@ func (c *conf) readLoaderConf(file, text string, r *fact.Report) {
 // read adds a file of the loader's. A line that makes no sense costs itself, which is reported.
 func (c *conf) read(file, text string, r *fact.Report) {
 	n := 0
-	c.item = r.Budget.Item(int64(len(text)))
+	c.item = r.Budget.Content([]byte(text))
 	defer func() { c.item.Done(); c.item = nil }()
 	for line := range strings.SplitSeq(text, "\n") {
 		n++

@@ -50,6 +50,7 @@ type addFunc func(file, text string, r *fact.Report)
 // readConfig reads the configuration of a machine. Files that do not exist cost nothing.
 func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
 	c := &config{fsys: fsys, own: map[string]*conf{}}
+	c.syntax.Budget = fact.NewBudget(0) // its own: a configuration is kept beyond the call
 	c.Loader, c.RC, c.Sysctl = conf{source: SourceLoaderConf}, conf{source: SourceRCConf}, conf{source: SourceRCConf}
 	if err := ctx.Err(); err != nil {
 		c.lose(SourceLoaderConf, err)
@@ -85,14 +86,16 @@ func (c *config) lost(source string) (p fact.Problem, ok bool) {
 
 // readFile adds a file and reports whether there is one.
 func (c *config) readFile(name, source string, add addFunc) bool {
-	b, err := limit.ReadFile(c.fsys, slashPath(name), maxConfFile)
+	name = slashPath(name)
+	b, item, err := limit.ReadItem(c.fsys, name, maxConfFile, c.syntax.Budget)
+	defer item.Done()
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			c.lose(source, err)
 		}
 		return false
 	}
-	file := "/" + slashPath(name)
+	file := "/" + name
 	c.Files = append(c.Files, file)
 	add(file, string(b), &c.syntax)
 	return true

@@ -53,7 +53,7 @@ func (k *Kernel) Discrepancies(ctx context.Context, r *fact.Report) ([]fact.Disc
 		return nil, err
 	}
 	d.hidden(ctx, files)
-	d.disk(files)
+	d.disk(files, r)
 	d.preloaded(ctx, files, r)
 	d.asked(c, files)
 	d.files(ctx, c)
@@ -161,14 +161,14 @@ func (d *differ) hidden(ctx context.Context, files []loadedFile) {
 }
 
 // disk compares the loaded files with those on disk.
-func (d *differ) disk(files []loadedFile) {
+func (d *differ) disk(files []loadedFile, r *fact.Report) {
 	for i := range files {
 		f := &files[i]
 		if !strings.HasPrefix(f.Pathname, "/") {
 			continue
 		}
-		var own fact.Report // of the file alone
-		m, err := readDisk(d.kernel.machine, f.Pathname, d.kernel.options.FileCap(), &own)
+		own := r.Part() // of the file alone
+		m, err := readDisk(d.kernel.machine, f.Pathname, d.kernel.options.FileCap(), own)
 		path := fact.Evidence{Fact: "path", Value: f.Pathname, Source: SourceKldstat}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

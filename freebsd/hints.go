@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -48,12 +49,16 @@ type hintPNP struct {
 // hintsFile is the index's name in its directory.
 const hintsFile = "linker.hints"
 
+// hintSize is the memory of a record beside its fields, in bytes.
+const hintSize = 96
+
 // maxHints is a generous multiple of the kernel's own limit of 1 MiB.
 const maxHints = 8 << 20
 
 // readHints reads the linker.hints file of a module directory.
 func readHints(fsys fs.FS, dir string, r *fact.Report) (*hints, error) {
-	b, err := limit.ReadFile(fsys, slashPath(dir+"/"+hintsFile), maxHints)
+	b, item, err := limit.ReadItem(fsys, slashPath(dir+"/"+hintsFile), maxHints, r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +72,8 @@ func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 	if len(b) > maxHints {
 		return nil, limit.TooLarge(hintsFile, maxHints)
 	}
+	item := r.Budget.Content(b)
+	defer item.Done()
 	h := &hints{}
 	switch {
 	case len(b) < 4:
@@ -93,9 +100,12 @@ func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 			bad(at, "length", "%d makes no sense", n)
 			break
 		}
-		rec := &hintReader{b: b[at+4 : at+4+n], order: h.Order}
+		rec := &hintReader{b: b[at+4 : at+4+n], order: h.Order, item: item}
 		if err := h.record(rec, &last); err != nil {
 			bad(at, "record", "%v", err)
+			if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) {
+				return nil, err
+			}
 		}
 		at += 4 + n
 	}
@@ -108,12 +118,12 @@ func (h *hints) record(r *hintReader, last *string) error {
 		v := hintVersion{Name: r.str()}
 		v.Version = r.int()
 		v.File = r.str()
-		if r.err == nil {
+		if r.keep(hintSize); r.err == nil {
 			h.Versions = append(h.Versions, v)
 		}
 	case mdtModule:
 		m := hintModule{Name: r.str(), File: r.str()}
-		if r.err == nil {
+		if r.keep(hintSize); r.err == nil {
 			h.Modules = append(h.Modules, m)
 			*last = m.File
 		}
@@ -161,7 +171,7 @@ func readHintPNP(r *hintReader) (hintPNP, error) {
 				row.add(r.int(), "")
 			}
 		}
-		if r.err != nil {
+		if r.keep(hintSize + 24*len(fields)); r.err != nil {
 			return p, fmt.Errorf("row %d of %d: %w", i, n, r.err)
 		}
 		p.rows = append(p.rows, row)
@@ -192,8 +202,16 @@ func hintFields(descr string) ([]pnpField, error) {
 type hintReader struct {
 	b     []byte
 	order binary.ByteOrder
+	item  *fact.Item
 	at    int
 	err   error
+}
+
+// keep asks for n bytes of what the index says.
+func (r *hintReader) keep(n int) {
+	if r.err == nil {
+		r.err = r.item.Keep(int64(n))
+	}
 }
 
 func (r *hintReader) int() int32 {

@@ -242,8 +242,8 @@ func (k *Kernel) files(ctx context.Context) (*library, error) {
 }
 
 // File reads one file of the machine by its absolute path there.
-func (k *Kernel) File(_ context.Context, path string, _ *fact.Report) ([]Record, error) {
-	f := diskFile{Path: path}
+func (k *Kernel) File(_ context.Context, path string, r *fact.Report) ([]Record, error) {
+	f := diskFile{Path: path, report: fact.Report{Budget: r.Budget}}
 	var err error
 	if f.metadata, err = readDisk(k.machine, path, k.options.FileCap(), &f.report); err != nil {
 		return nil, err

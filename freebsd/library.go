@@ -126,8 +126,8 @@ func readDisk(fsys fs.FS, path string, max int64, r *fact.Report) (*metadata, er
 }
 
 // readDiskFile is readDisk for a file that stays in the list if it cannot be read.
-func readDiskFile(fsys fs.FS, path string, max int64) diskFile {
-	f := diskFile{Path: path}
+func readDiskFile(fsys fs.FS, path string, max int64, b *fact.Budget) diskFile {
+	f := diskFile{Path: path, report: fact.Report{Budget: b}}
 	f.metadata, f.unread = readDisk(fsys, path, max, &f.report)
 	return f
 }
@@ -137,25 +137,26 @@ func readLibrary(
 	ctx context.Context, fsys fs.ReadDirFS, dirs, aside []string, kernel string, max int64,
 ) *library {
 	l := &library{dirs: dirs, hints: map[string]*hints{}}
-	var index fact.Report // what an index lacks, its files say
+	l.report.Budget = fact.NewBudget(0) // its own: a library is kept beyond the call
+	index := l.report.Part()            // what an index lacks, its files say
 	for _, dir := range dirs[:min(len(dirs), maxDirs)] {
-		if h, err := readHints(fsys, dir, &index); err == nil {
+		if h, err := readHints(fsys, dir, index); err == nil {
 			l.hints[path.Clean("/"+dir)] = h
 		}
 	}
 	walkDirs(ctx, fsys, dirs, &l.report, func(p string) bool {
-		l.Files = append(l.Files, readDiskFile(fsys, p, max))
+		l.Files = append(l.Files, readDiskFile(fsys, p, max, l.report.Budget))
 		return ctx.Err() == nil
 	})
 	for _, p := range aside {
 		if p = existing(fsys, p); p != "" && !slices.ContainsFunc(l.Files, func(f diskFile) bool { return f.Path == p }) {
-			f := readDiskFile(fsys, p, max)
+			f := readDiskFile(fsys, p, max, l.report.Budget)
 			f.aside = true
 			l.Files = append(l.Files, f)
 		}
 	}
 	if kernel != "" {
-		k := readDiskFile(fsys, kernel, max)
+		k := readDiskFile(fsys, kernel, max, l.report.Budget)
 		l.Kernel = &k
 	}
 	l.index()

@@ -177,6 +177,7 @@ func (k *Kernel) addFiles(ctx context.Context, loaded []loadedFile, records []Re
 		m := &records[i]
 		err := errUnsupported("the kernel does not tell the file's path")
 		if m.Path != "" {
+			files[i].report.Budget = r.Budget
 			files[i].metadata, err = readDisk(k.machine, m.Path, k.options.FileCap(), &files[i].report)
 			files[i].Path, m.OnDisk.Path = m.Path, m.Path
 		}

@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"compress/gzip"
 	"debug/elf"
@@ -113,7 +114,7 @@ func openCompressed(
 	item = r.Budget.Content(b)
 	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
 	if err == nil {
-		err = item.Hold(int64(len(plain)))
+		err = cmp.Or(item.Hold(int64(len(plain))), item.Work(int64(len(plain))))
 	}
 	if err != nil && !errors.Is(err, fact.ErrTooLarge) && !errors.Is(err, fact.ErrBudget) {
 		err = &fact.ParseError{Source: name, Reason: "compressed data: " + err.Error()}
@@ -135,7 +136,9 @@ func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 	if set == nil && f.OSABI != elf.ELFOSABI_FREEBSD {
 		return nil, errNoMetadata
 	}
-	d := &decoder{f: f, room: f.Size() + 1<<20, m: &metadata{
+	item := r.Budget.File(f.ID, f.Size())
+	defer item.Done()
+	d := &decoder{f: f, item: item, room: f.Size() + 1<<20, m: &metadata{
 		Machine: machineArch(f), Bits: 8 * f.PtrSize(), Order: f.Order, Type: f.Type,
 		BuildID: f.BuildID(), Size: f.Size(),
 		Modules: []Module{}, Versions: []Version{}, Depends: []Depend{}, PNP: []deviceTable{},
@@ -149,7 +152,7 @@ func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 		if err != nil {
 			r.Problem(SourceModulePath, fmt.Sprintf("record %d", n), "", err)
 		}
-		return !errors.Is(err, fact.ErrTooLarge)
+		return !errors.Is(err, fact.ErrTooLarge) && !errors.Is(err, fact.ErrBudget)
 	})
 	return d.m, nil
 }
@@ -159,6 +162,7 @@ func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 type decoder struct {
 	f    *elfset.File
 	m    *metadata
+	item *fact.Item
 	room int64
 }
 
@@ -167,7 +171,10 @@ func (d *decoder) take(n int) error {
 	if d.room -= int64(n); d.room < 0 {
 		return fmt.Errorf("%w: the metadata says more than the file is long", fact.ErrTooLarge)
 	}
-	return nil
+	if err := d.item.Work(int64(n)); err != nil {
+		return err
+	}
+	return d.item.Keep(int64(n))
 }
 
 func (d *decoder) text(addr uint64) (string, error) {

@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -15,16 +16,20 @@ import (
 // command that may set anything.
 func (c *conf) readRCConf(file, text string, r *fact.Report) {
 	c.ended = false
-	c.item = r.Budget.Item(int64(len(text)))
+	c.item = r.Budget.Content([]byte(text))
 	defer func() { c.item.Done(); c.item = nil }()
 	if i := redactedLine(text); i > 0 {
 		defer c.hide(file, i, fact.CodeRedacted)
 	}
-	readShell(text, func(cmd command) {
+	err := readShell(text, c.item, func(cmd command) {
 		if !c.ended {
 			c.run(file, cmd, r)
 		}
 	})
+	if err != nil {
+		r.Problem(c.source, "", "", fmt.Errorf("%s: %w", file, err))
+		c.hide(file, 0, fact.CodeOf(err))
+	}
 }
 
 // redactedLine returns the number of the first line that a recording lost; 0 if there is none.

@@ -3,7 +3,9 @@
 package freebsd
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -92,14 +94,18 @@ func (c *config) readServices(ctx context.Context) {
 
 // readScript reads one script.
 func (c *config) readScript(name string) {
-	b, err := limit.ReadFile(c.fsys, name, maxScript)
+	b, item, err := limit.ReadItem(c.fsys, name, maxScript, c.syntax.Budget)
+	defer item.Done()
 	if err != nil {
 		c.lose(SourceServices, err)
 		return
 	}
 	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b))}
-	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf}}
-	readShell(string(b), p.run)
+	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf, item: item}}
+	if err := readShell(string(b), item, p.run); err != nil || p.over != nil {
+		c.lose(SourceServices, fmt.Errorf("%s: %w", s.file, cmp.Or(err, p.over)))
+		return
+	}
 	p.close()
 	if len(s.loads) == 0 {
 		return
@@ -123,6 +129,15 @@ type scriptReader struct {
 	presets []command
 	named   bool
 	odd     fact.Report // what is computed, which a load that needs it says
+	over    error       // what it keeps that is more than the script may take
+}
+
+// keep reports whether a command may be kept.
+func (p *scriptReader) keep(cmd *command) bool {
+	if p.over == nil {
+		p.over = p.vars.item.Keep(cmd.memory())
+	}
+	return p.over == nil
 }
 
 func (p *scriptReader) run(cmd command) {
@@ -132,7 +147,7 @@ func (p *scriptReader) run(cmd command) {
 		p.load(cmd, words[1:])
 		return
 	case ":":
-		if cmd.function == "" {
+		if cmd.function == "" && p.keep(&cmd) {
 			p.presets = append(p.presets, cmd)
 		}
 		return
@@ -158,7 +173,7 @@ func (p *scriptReader) run(cmd command) {
 		}
 	default:
 		p.vars.assign(p.service.file, cmd, &p.odd)
-		if strings.HasSuffix(name, "_enable") {
+		if strings.HasSuffix(name, "_enable") && p.keep(&cmd) {
 			p.presets = append(p.presets, command{line: cmd.line, text: ": ${" + name + ":=" + presetValue(value) + "}"})
 		}
 	}
@@ -240,7 +255,7 @@ func (p *scriptReader) add(cmd command, word string) {
 			return // a setting of its own
 		}
 	}
-	if len(s.loads) < maxConfFiles {
+	if len(s.loads) < maxConfFiles && p.keep(&cmd) {
 		s.loads = append(s.loads, load{escape.UTF8(v), cmd.line, cmd.conds, cmd.function})
 	}
 }

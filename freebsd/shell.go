@@ -5,6 +5,8 @@ package freebsd
 import (
 	"slices"
 	"strings"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // A command is one simple command of a shell script.
@@ -36,19 +38,35 @@ type shellReader struct {
 	conds    []cond
 	kinds    []string // if, case or loop, for each of conds
 	deciding bool     // between if and then
+	item     *fact.Item
+	over     error // what the script takes that is more than it may take
 }
 
 // maxNesting is how deep conditions are followed.
 const maxNesting = 64
 
+// The memory of a command beside its text and of one of its conditions, in bytes, and the steps that a command takes.
+const (
+	commandSize = 96
+	condSize    = 40
+	commandWork = 512
+)
+
+// memory returns how much keeping a command takes, in bytes.
+func (c *command) memory() int64 { return int64(commandSize + len(c.text) + condSize*len(c.conds)) }
+
 // readShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
-// apart: if, case, loops, functions, lists. Bodies of here-documents are left out.
-func readShell(text string, each func(c command)) {
-	s := &shellReader{each: each}
+// apart: if, case, loops, functions, lists. Bodies of here-documents are left out. The error says that the script takes
+// more than item allows: what comes behind was not read.
+func readShell(text string, item *fact.Item, each func(c command)) error {
+	s := &shellReader{each: each, item: item}
 	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines); {
+	for i := 0; i < len(lines) && s.over == nil; {
 		first := i + 1
-		logical, next, whole := logicalLine(lines, i)
+		logical, next, looked, whole := logicalLine(lines, i)
+		if s.work(looked + len(logical)); s.over != nil {
+			break
+		}
 		if !whole { // quotes that do not end: what follows is still read, a line at a time
 			logical, next = lines[i], i+1
 		}
@@ -61,15 +79,25 @@ func readShell(text string, each func(c command)) {
 			i++
 		}
 	}
+	return s.over
+}
+
+// work asks for n more steps.
+func (s *shellReader) work(n int) {
+	if s.over == nil {
+		s.over = s.item.Work(int64(n))
+	}
 }
 
 // logicalLine joins physical lines from index i on while a quote is open or the line ends in a backslash. It returns
-// the line without its comment, and the index of the next one.
-func logicalLine(lines []string, i int) (line string, next int, whole bool) {
+// the line without its comment, the index of the next one, and how many bytes it looked at: lines whose quotes do not
+// end are looked at from each of them.
+func logicalLine(lines []string, i int) (line string, next, looked int, whole bool) {
 	var b strings.Builder
 	quote := byte(0)
 	for ; i < len(lines); i++ {
 		l := strings.TrimSuffix(lines[i], "\r")
+		looked += len(l) + 1
 		more := false
 		for j := 0; j < len(l); j++ {
 			ch := l[j]
@@ -88,16 +116,16 @@ func logicalLine(lines []string, i int) (line string, next int, whole bool) {
 			b.WriteByte(ch)
 		}
 		if b.Len() > maxConfLine {
-			return b.String()[:maxConfLine], i + 1, false
+			return b.String()[:maxConfLine], i + 1, looked, false
 		}
 		switch {
 		case quote == 0 && !more:
-			return b.String(), i + 1, true
+			return b.String(), i + 1, looked, true
 		case !more:
 			b.WriteByte(' ')
 		}
 	}
-	return b.String(), i, quote == 0
+	return b.String(), i, looked, quote == 0
 }
 
 // quoteAfter returns the quote that is open behind a byte.
@@ -193,7 +221,7 @@ func (s *shellReader) line(number int, line string) {
 		} else if !s.deciding {
 			before = s.conds
 		}
-		if last != "" {
+		if s.work(commandWork + condSize*(len(before)+len(joined))); last != "" && s.over == nil {
 			s.each(command{number, last, s.function, slices.Concat(before, joined)})
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"sort"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -35,6 +36,9 @@ type File struct {
 	Type    elf.Type
 	Machine elf.Machine
 	OSABI   elf.OSABI
+	// ID tells the file from every other, however many names it has, as hostfs.FileID does; empty if it was not opened
+	// by name.
+	ID string
 
 	name  string
 	r     *blocks
@@ -80,7 +84,7 @@ func OpenFS(fsys fs.FS, name string, max int64) (*File, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := openFile(file, name, max)
+	f, err := openFile(fsys, file, name, max)
 	if err != nil {
 		file.Close()
 		return nil, nil, err
@@ -88,11 +92,16 @@ func OpenFS(fsys fs.FS, name string, max int64) (*File, io.Closer, error) {
 	return f, file, nil
 }
 
-func openFile(file fs.File, name string, max int64) (*File, error) {
+func openFile(fsys fs.FS, file fs.File, name string, max int64) (f *File, err error) {
 	st, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if f != nil {
+			f.ID = hostfs.FileID(fsys, name, st)
+		}
+	}()
 	if !st.Mode().IsRegular() {
 		return nil, &fact.ParseError{Source: name, Reason: "not a regular file"}
 	}

@@ -57,6 +57,27 @@ func ReadFile(fsys fs.FS, name string, max int64) ([]byte, error) {
 	return AppendFile(fsys, nil, name, max)
 }
 
+// ReadItem is ReadFile for what a call counts: it returns the budget of what is read from the file, too, which holds the
+// file's bytes until it is Done. A file that was read before, under whatever name, takes the work of reading it again,
+// and allows no more.
+func ReadItem(fsys fs.FS, name string, max int64, b *fact.Budget) ([]byte, *fact.Item, error) {
+	if err := b.Err(); err != nil {
+		return nil, nil, err
+	}
+	data, err := ReadFile(fsys, name, max)
+	if err != nil {
+		return data, nil, err
+	}
+	item := b.Content(data)
+	if err = item.Hold(int64(len(data))); err == nil {
+		err = item.Work(int64(len(data)))
+	}
+	if err != nil {
+		return nil, item, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, item, nil
+}
+
 func open(fsys fs.FS, dst []byte, name string, max int64, once bool) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {

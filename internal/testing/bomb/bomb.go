@@ -52,7 +52,7 @@ func Seeds(of string) (seeds [][]byte) {
 func All() []Bomb {
 	var all []Bomb
 	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(), otherBombs(),
-		binaryBombs(), packageBombs()} {
+		binaryBombs(), packageBombs(), signedBombs(), diskBombs()} {
 		all = append(all, list...)
 	}
 	return all

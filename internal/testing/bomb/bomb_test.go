@@ -5,6 +5,7 @@ package bomb_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,12 +23,14 @@ import (
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/capture"
 	"github.com/kernelext/kernelext/lkm/tape"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/registry"
 )
 
@@ -78,6 +81,27 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = k.Resolve(ctx, "a", r)
 		for range k.Installed(ctx, r) {
 		}
+	case bomb.WindowsImage:
+		for name, f := range windowsDisk() {
+			if files[name] == nil {
+				files[name] = f
+			}
+		}
+		k := windows.Open(disk{files}, fact.Options{Image: true, Detail: allDetails, Workers: 1})
+		for range k.Installed(ctx, r) {
+		}
+		_, _ = k.Check(ctx, "s", r)
+		_, _ = k.Resolve(ctx, `PCI\VEN_8086`, r)
+		_, _ = k.Policy(ctx, r)
+	case bomb.Signature:
+		v := authenticode.NewVerifier(keySet(), time.Now(), nil, r)
+		if f, err := windows.ParseFile(files[b.Path].Data, windows.FileOptions{Hashes: true, Verifier: v}, r); err == nil {
+			_ = f.Signatures
+		}
+	case bomb.Catalogs:
+		_, _ = authenticode.NewCatalogs(files, ".").Load(ctx, r)
+	case bomb.Packages:
+		_, _ = pkgdb.ReadPkg(ctx, files, func(string) bool { return true })
 	case bomb.Hive:
 		k := windows.Open(disk{fstest.MapFS{"C:/Windows/System32/config/SYSTEM": files[""]}},
 			fact.Options{Image: true})
@@ -116,6 +140,19 @@ func linuxDisk() fstest.MapFS {
 		"boot/grub/grub.cfg":                linuxtest.File(grubText),
 		"etc/fstab":                         linuxtest.File(""),
 	}
+}
+
+// windowsDisk is a Windows with one driver's service, to which a bomb is added.
+func windowsDisk() fstest.MapFS {
+	return fstest.MapFS{
+		"C:/Windows/System32/config/SYSTEM": linuxtest.File(string(hivetest.System())),
+		"C:/Windows/INF/x.inf":              linuxtest.File(""),
+	}
+}
+
+// keySet is what a caller trusts: a certificate that no bomb leads to.
+func keySet() []fact.KeySet {
+	return []fact.KeySet{{Name: "x", Certificates: []*x509.Certificate{{Raw: bomb.Certificate("x", "x", 1, nil)}}}}
 }
 
 // cost blows a bomb of n parts.

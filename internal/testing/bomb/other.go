@@ -165,7 +165,10 @@ func netware(n int) []byte {
 }
 
 // hive is a registry hive with n services, which share a list of values, each of size bytes.
-func hive(n, values, size int) []byte {
+func hive(n, values, size int) []byte { return hiveOf(n, values, make([]byte, size)) }
+
+// hiveOf is a registry hive with n services, which share a list of image paths.
+func hiveOf(n, values int, image []byte) []byte {
 	b := make([]byte, 32)
 	cell := func(data []byte) uint32 {
 		at := uint32(len(b))
@@ -196,7 +199,7 @@ func hive(n, values, size int) []byte {
 		}
 		return cell(append(c, name...))
 	}
-	shared := value("ImagePath", 1, make([]byte, size))
+	shared := value("ImagePath", 1, image)
 	list := []uint32{value("Type", 4, []byte{1, 0, 0, 0})}
 	for range min(values, 4000) {
 		list = append(list, shared)
