@@ -99,7 +99,9 @@ type collectionReader struct {
 // returned all the same.
 func (r collectionReader) read(name string, f io.ReaderAt, size int64, report *fact.Report) (collection, error) {
 	c := collection{Path: "/" + name, Kind: kindByName(name)}
-	w, err := unwrap(name, f, size, r.Architecture)
+	item := report.Budget.Item(size)
+	defer item.Done()
+	w, err := unwrap(name, f, size, r.Architecture, item)
 	c.Wrappers, c.Compression = w.names, w.compression
 	if err != nil {
 		return c, err

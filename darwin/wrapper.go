@@ -18,7 +18,8 @@ type wrapped struct {
 	names       []string // from the outside
 	compression string   // "" for none
 	r           io.ReaderAt
-	extent      extent       // the payload in r
+	extent      extent // the payload in r
+	item        *fact.Item
 	image       *lzfse.Image // r, if the payload was compressed
 	checksum    uint32       // Adler-32 of the image; 0 if the format has none
 	locked      bool         // an Image4 payload with the keys to decrypt it
@@ -31,8 +32,8 @@ const compHeader = 0x180
 const maxWrappers = 5
 
 // unwrap finds the payload of a kernel collection's file, a Mach-O file. What is compressed is unpacked as it is read.
-func unwrap(source string, r io.ReaderAt, size int64, architecture string) (wrapped, error) {
-	w := wrapped{r: r, extent: extent{0, size}}
+func unwrap(source string, r io.ReaderAt, size int64, architecture string, item *fact.Item) (wrapped, error) {
+	w := wrapped{r: r, item: item, extent: extent{0, size}}
 	for range maxWrappers {
 		head, err := w.read(source, min(w.extent.size, 16))
 		if err != nil {
@@ -74,7 +75,8 @@ func (w *wrapped) unpack(source string, kind lzfse.Kind, plain int64) error {
 		return machoError(source, string(kind), w.extent.offset, "it is compressed twice")
 	}
 	w.compression = string(kind)
-	m, err := lzfse.Open(kind, io.NewSectionReader(w.r, w.extent.offset, w.extent.size), w.extent.size, plain)
+	m, err := lzfse.Open(kind, io.NewSectionReader(w.r, w.extent.offset, w.extent.size), w.extent.size, plain,
+		w.item)
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", source, kind, err)
 	}

@@ -255,6 +255,14 @@ func (i *Item) Grow(n int64) {
 	i.budget.read(n)
 }
 
+// Budget returns the budget of the call that the item is a part of, for other things that are read for its sake.
+func (i *Item) Budget() *Budget {
+	if i == nil {
+		return nil
+	}
+	return i.budget
+}
+
 // MaxWork returns how many steps the item may take.
 func (i *Item) MaxWork() int64 { return itemWork + workPerByte*i.size }
 

@@ -42,8 +42,12 @@ type shellReader struct {
 	over     error // what the script takes that is more than it may take
 }
 
-// maxNesting is how deep conditions are followed.
-const maxNesting = 64
+// maxNesting is how deep conditions are followed; maxOpen is for how many quotes that do not end the rest of the script
+// is searched.
+const (
+	maxNesting = 64
+	maxOpen    = 16
+)
 
 // The memory of a command beside its text and of one of its conditions, in bytes, and the steps that a command takes.
 const (
@@ -61,14 +65,17 @@ func (c *command) memory() int64 { return int64(commandSize + len(c.text) + cond
 func readShell(text string, item *fact.Item, each func(c command)) error {
 	s := &shellReader{each: each, item: item}
 	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines) && s.over == nil; {
-		first := i + 1
-		logical, next, looked, whole := logicalLine(lines, i)
+	for i, open := 0, 0; i < len(lines) && s.over == nil; {
+		first, end := i+1, len(lines)
+		if open == maxOpen {
+			end = first
+		}
+		logical, next, looked, whole := logicalLine(lines[:end], i)
 		if s.work(looked + len(logical)); s.over != nil {
 			break
 		}
 		if !whole { // quotes that do not end: what follows is still read, a line at a time
-			logical, next = lines[i], i+1
+			logical, next, open = lines[i], i+1, min(open+1, maxOpen)
 		}
 		s.line(first, logical)
 		i = next

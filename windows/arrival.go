@@ -176,11 +176,12 @@ func (k *Kernel) staged(
 		name = folder[:i+len(".inf")]
 	}
 	p.path = dir + `\` + name
-	raw, err := k.readSmall(inv.Paths, p.path)
+	raw, item, err := k.readSmall(inv.Paths, p.path, r)
+	defer item.Done()
 	if err != nil {
 		return p, err
 	}
-	if p.inf, err = parseINF(raw); err != nil {
+	if p.inf, err = parseINF(raw, item); err != nil {
 		return p, err
 	}
 	k.storePackages(ctx, inv, r)
@@ -190,7 +191,7 @@ func (k *Kernel) staged(
 			return p, nil
 		}
 	}
-	p.published, err = k.publishedINF(inv, raw)
+	p.published, err = k.publishedINF(inv, raw, r)
 	switch {
 	case p.published != "":
 	case err != nil:
@@ -215,7 +216,7 @@ func (k *Kernel) storePackages(ctx context.Context, inv *inventory, r *fact.Repo
 }
 
 // publishedINF returns the name of the file below Windows\INF that has the bytes of a package's INF; empty if none has.
-func (k *Kernel) publishedINF(inv *inventory, raw []byte) (string, error) {
+func (k *Kernel) publishedINF(inv *inventory, raw []byte, r *fact.Report) (string, error) {
 	dir := inv.Paths.SystemRoot + `\INF`
 	files, err := k.readFolder(inv.Paths, dir)
 	if err != nil {
@@ -230,7 +231,8 @@ func (k *Kernel) publishedINF(inv *inventory, raw []byte) (string, error) {
 		if err != nil || f.IsDir() || info.Size() != int64(len(raw)) || !strings.HasSuffix(fold(f.Name()), ".inf") {
 			continue
 		}
-		b, err := k.readSmall(inv.Paths, dir+`\`+f.Name())
+		b, item, err := k.readSmall(inv.Paths, dir+`\`+f.Name(), r)
+		item.Done()
 		if err != nil {
 			unread = err
 			continue
@@ -243,10 +245,10 @@ func (k *Kernel) publishedINF(inv *inventory, raw []byte) (string, error) {
 }
 
 // readSmall reads an INF file.
-func (k *Kernel) readSmall(p ntPaths, dos string) ([]byte, error) {
+func (k *Kernel) readSmall(p ntPaths, dos string, r *fact.Report) ([]byte, *fact.Item, error) {
 	name, err := p.file(dos)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return limit.ReadFile(k.machine, name, maxINF)
+	return limit.ReadItem(k.machine, name, maxINF, r.Budget)
 }

@@ -98,7 +98,9 @@ func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)
 	}
 	if sipolicy.Is(b) {
-		p, err := sipolicy.Parse(b)
+		item := r.Budget.Content(b)
+		defer item.Done()
+		p, err := sipolicy.Parse(b, item)
 		if err != nil {
 			return nil, err
 		}

@@ -37,11 +37,37 @@ type FileOptions struct {
 	Verifier *authenticode.Verifier // fill Signatures; nil to leave them out
 }
 
+// The steps that the hashes, and a signature's digests, take for each byte.
+const (
+	hashWork      = 12
+	signatureWork = 6
+)
+
+// ask asks for what a file takes: its digests, and what is kept of its tables.
+func (o FileOptions) ask(item *fact.Item, p *pe.File, size int64) error {
+	work := size
+	if o.Hashes {
+		work += hashWork * size
+	}
+	if o.Verifier != nil {
+		work += signatureWork * size
+	}
+	if err := item.Work(work); err != nil {
+		return err
+	}
+	return item.Keep(p.Memory())
+}
+
 // ParseFile reads a driver's image file, and reports the parts that make no sense. An error means that it is no image
 // file.
 func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
 	p, err := pe.Parse(b, r)
 	if err != nil {
+		return nil, err
+	}
+	item := r.Budget.Content(b)
+	defer item.Done()
+	if err := o.ask(item, p, int64(len(b))); err != nil {
 		return nil, err
 	}
 	f := &File{Size: int64(len(b)), PE: p}
@@ -52,7 +78,7 @@ func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
 		f.Hashes = p.Hashes()
 	}
 	if o.Verifier != nil {
-		f.Signatures = o.Verifier.Verify(p)
+		f.Signatures = o.Verifier.Verify(p, item)
 	}
 	return f, nil
 }
@@ -69,7 +95,7 @@ func ReadFile(
 	if err != nil {
 		return nil, true, err
 	}
-	var r fact.Report // of this file alone: its Problems become those of the record
+	r := fact.Report{Budget: fact.NewBudget(0)} // of this file alone: its Problems become those of the record
 	fo := FileOptions{Hashes: o.Asks(fact.DetailHashes)}
 	if o.Asks(fact.DetailSignatures) {
 		fo.Verifier = fileVerifier(ctx, o, &r)
@@ -108,7 +134,7 @@ func (k *Kernel) File(ctx context.Context, name string, r *fact.Report) ([]Recor
 	dos := dosPath(name)
 	v := k.askedVerifier(ctx, k.now(ctx), r)
 	e := newEntry(paths.key(dos), baseName(dos), dos)
-	k.readDriver(&e, paths, FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: v})
+	k.readDriver(&e, paths, FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: v}, r.Budget)
 	if e.Driver.PE == nil {
 		for _, p := range e.Problems {
 			return nil, p

@@ -37,6 +37,19 @@ type inf struct {
 type infFile struct {
 	sections map[string][]infLine // by folded name; the list under "" has the names in the file's order
 	strings  map[string]string
+	item     *fact.Item
+	over     error // what the file takes that is more than it may take
+}
+
+// infLineSize is the memory of a line, of a service or of a model beside its text, in bytes.
+const infLineSize = 96
+
+// keep asks for n bytes of what the file says.
+func (f *infFile) keep(n int) bool {
+	if f.over == nil {
+		f.over = f.item.Keep(int64(n))
+	}
+	return f.over == nil
 }
 
 // An infService is a service that an INF adds.
@@ -48,20 +61,20 @@ type infService struct {
 type infLine struct{ key, value string }
 
 // parseINF reads an INF file in any of its encodings. Strings (%NAME%) are put in, line
-// continuations joined, comments dropped.
-func parseINF(b []byte) (*inf, error) {
-	sections, err := infSections(utf16text.DecodeFile(b))
-	if err != nil {
+// continuations joined, comments dropped. It takes what item allows.
+func parseINF(b []byte, item *fact.Item) (*inf, error) {
+	f := &infFile{sections: map[string][]infLine{}, item: item}
+	if err := f.read(utf16text.DecodeFile(b)); err != nil {
 		return nil, err
 	}
-	version, ok := sections["version"]
+	version, ok := f.sections["version"]
 	if !ok {
 		return nil, &fact.ParseError{Source: "inf", Field: "Version", Reason: "no such section"}
 	}
-	strs := infStrings(sections)
-	inf := &inf{}
+	f.strings = infStrings(f.sections)
+	inf := &inf{file: f}
 	for _, l := range version {
-		v := expandINF(firstField(l.value), strs)
+		v := f.expand(firstField(l.value))
 		switch key := fold(l.key); {
 		case key == "class":
 			inf.Class = v
@@ -77,16 +90,19 @@ func parseINF(b []byte) (*inf, error) {
 			}
 		}
 	}
-	inf.file = &infFile{sections, strs}
 	inf.addServices()
-	inf.Models, inf.Cut = inf.file.models()
+	inf.Models, inf.Cut = f.models()
+	f.item = nil // what is asked of it later is not kept
+	if f.over != nil {
+		return nil, f.over
+	}
 	return inf, nil
 }
 
-// infSections splits the text into sections by folded name; a section that occurs twice is one.
+// read splits the text into sections by folded name; a section that occurs twice is one.
 // The order of the sections themselves is kept in the list under "".
-func infSections(text string) (map[string][]infLine, error) {
-	sections := map[string][]infLine{}
+func (f *infFile) read(text string) error {
+	sections := f.sections
 	name := ""
 	lines := 0
 	for len(text) > 0 {
@@ -99,16 +115,19 @@ func infSections(text string) (map[string][]infLine, error) {
 			lines += more
 		}
 		if lines++; lines > maxINFLines {
-			return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many lines", Err: fact.ErrTooLarge}
+			return &fact.ParseError{Source: "inf", Line: lines, Reason: "too many lines", Err: fact.ErrTooLarge}
 		}
 		if line == "" {
 			continue
+		}
+		if !f.keep(infLineSize + len(line)) {
+			return f.over
 		}
 		if strings.HasPrefix(line, "[") {
 			name = fold(strings.TrimSpace(strings.Trim(line, "[]")))
 			if _, ok := sections[name]; !ok {
 				if len(sections) > maxINFSections {
-					return nil, &fact.ParseError{Source: "inf", Line: lines, Reason: "too many sections",
+					return &fact.ParseError{Source: "inf", Line: lines, Reason: "too many sections",
 						Err: fact.ErrTooLarge}
 				}
 				sections[name] = nil
@@ -122,7 +141,7 @@ func infSections(text string) (map[string][]infLine, error) {
 		key, value, _ := strings.Cut(line, "=")
 		sections[name] = append(sections[name], infLine{strings.TrimSpace(key), strings.TrimSpace(value)})
 	}
-	return sections, nil
+	return nil
 }
 
 // infComment drops a comment, unless the semicolon is quoted, and surrounding blanks.
@@ -149,7 +168,19 @@ func infStrings(sections map[string][]infLine) map[string]string {
 	return m
 }
 
-// expandINF drops quotes and puts in the strings; one pass, as Windows does.
+// expand drops quotes and puts in the strings; one pass, as Windows does. It is empty once the file took what it may.
+func (f *infFile) expand(s string) string {
+	s = expandINF(s, f.strings)
+	if f.over == nil {
+		f.over = f.item.Work(int64(len(s)))
+	}
+	if !f.keep(len(s)) {
+		return ""
+	}
+	return s
+}
+
+// expandINF drops quotes and puts in the strings.
 func expandINF(s string, strs map[string]string) string {
 	s = strings.Trim(strings.TrimSpace(s), `"`)
 	var b strings.Builder
@@ -248,22 +279,22 @@ func (f *infFile) servicesIn(section string) []infService {
 			continue
 		}
 		fields := infFields(l.value)
-		s := infService{Name: expandINF(fields[0], f.strings)}
+		s := infService{Name: f.expand(fields[0])}
 		if s.Name == "" {
 			continue
 		}
 		if len(fields) >= 3 {
-			s.Binary = serviceBinary(f.sections[fold(expandINF(fields[2], f.strings))], f.strings)
+			s.Binary = f.serviceBinary(f.sections[fold(f.expand(fields[2]))])
 		}
 		list = append(list, s)
 	}
 	return list
 }
 
-func serviceBinary(section []infLine, strs map[string]string) string {
+func (f *infFile) serviceBinary(section []infLine) string {
 	for _, l := range section {
 		if strings.EqualFold(l.key, "ServiceBinary") {
-			return baseName(expandINF(l.value, strs))
+			return baseName(f.expand(l.value))
 		}
 	}
 	return ""

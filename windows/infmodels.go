@@ -2,10 +2,7 @@
 
 package windows
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Limits on what an INF file installs.
 const (
@@ -31,10 +28,10 @@ func (f *infFile) models() (list []infModel, cut bool) {
 			value = l.key // a name alone names its own section
 		}
 		fields := infFields(value)
-		base := fold(expandINF(fields[0], f.strings))
+		base := fold(f.expand(fields[0]))
 		for i, decoration := range append([]string{""}, fields[1:]...) {
 			name := base
-			if decoration = fold(expandINF(decoration, f.strings)); i > 0 {
+			if decoration = fold(f.expand(decoration)); i > 0 {
 				if decoration == "" {
 					continue
 				}
@@ -45,7 +42,7 @@ func (f *infFile) models() (list []infModel, cut bool) {
 			}
 			seen[name] = true
 			for _, line := range f.sections[name] {
-				if len(list) == maxINFModels {
+				if len(list) == maxINFModels || !f.keep(infLineSize) {
 					return list, true
 				}
 				if m, ok := f.model(line, decoration); ok {
@@ -60,9 +57,12 @@ func (f *infFile) models() (list []infModel, cut bool) {
 // model reads "%Name%=Section,hardware id,compatible id,…".
 func (f *infFile) model(l infLine, decoration string) (infModel, bool) {
 	fields := infFields(l.value)
-	m := infModel{Description: expandINF(l.key, f.strings), Section: expandINF(fields[0], f.strings), Decoration: decoration}
+	m := infModel{Description: f.expand(l.key), Section: f.expand(fields[0]), Decoration: decoration}
 	for _, id := range fields[1:] {
-		if id = expandINF(id, f.strings); id != "" && len(m.IDs) < maxINFIDs {
+		if len(m.IDs) == maxINFIDs {
+			break
+		}
+		if id = f.expand(id); id != "" {
 			m.IDs = append(m.IDs, id)
 		}
 	}
@@ -91,13 +91,19 @@ func infFields(s string) []string {
 // sections names a section with ServiceName ("INF AddFilter Directive", learn.microsoft.com).
 func (f *infFile) filtersOf(section string) []string {
 	var list []string
+	seen := map[string]bool{} // sections
 	for _, sec := range f.parts(section, ".filters") {
 		for _, l := range f.sections[sec] {
 			fields := infFields(l.value)
 			if !strings.EqualFold(l.key, "AddFilter") || len(fields) < 3 {
 				continue
 			}
-			for _, in := range f.sections[fold(expandINF(fields[2], f.strings))] {
+			name := fold(expandINF(fields[2], f.strings))
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			for _, in := range f.sections[name] {
 				if name := expandINF(in.value, f.strings); strings.EqualFold(in.key, "ServiceName") && name != "" {
 					list = append(list, name)
 				}
@@ -123,9 +129,11 @@ func (f *infFile) parts(section, suffix string) []string {
 // servicesOf returns the services that an install section adds, of whatever decoration, in the file's order.
 func (f *infFile) servicesOf(section string) []infService {
 	var list []infService
+	seen := map[string]bool{}
 	for _, sec := range f.parts(section, ".services") {
 		for _, s := range f.servicesIn(sec) {
-			if !slices.ContainsFunc(list, func(o infService) bool { return strings.EqualFold(o.Name, s.Name) }) {
+			if len(list) < maxINFServices && !seen[fold(s.Name)] {
+				seen[fold(s.Name)] = true
 				list = append(list, s)
 			}
 		}

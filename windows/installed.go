@@ -105,7 +105,7 @@ func (k *Kernel) readINFs(inv *inventory, r *fact.Report) {
 		if f.IsDir() || !isOEMInf(f.Name()) {
 			continue
 		}
-		inf, err := k.readINF(inv.Paths, dir+`\`+f.Name())
+		inf, err := k.readINF(inv.Paths, dir+`\`+f.Name(), r)
 		if err != nil {
 			r.Problem(SourceStore, f.Name(), "packages", err)
 			continue
@@ -128,14 +128,15 @@ func (inf *inf) asPackage(name string) Package {
 	}
 }
 
-func (k *Kernel) readINF(p ntPaths, dos string) (*inf, error) {
+func (k *Kernel) readINF(p ntPaths, dos string, r *fact.Report) (*inf, error) {
 	name, err := p.file(dos)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := limit.ReadFile(k.machine, name, maxINF)
+	raw, item, err := limit.ReadItem(k.machine, name, maxINF, r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, err
 	}
-	return parseINF(raw)
+	return parseINF(raw, item)
 }

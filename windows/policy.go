@@ -60,20 +60,20 @@ const maxPolicyFile = 64 << 20
 // Policy reads code integrity's state from the kernel, and its settings and policy files, which say what the next boot
 // begins with.
 func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
-	p := k.readPolicy(ctx)
+	p := k.readPolicy(ctx, r.Budget)
 	r.Policy(p)
 	return p, nil
 }
 
 // readPolicy returns the policy. A fact that could not be read has the code of its error.
-func (k *Kernel) readPolicy(ctx context.Context) *fact.Policy {
+func (k *Kernel) readPolicy(ctx context.Context, b *fact.Budget) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
 	k.codeIntegrity(ctx, p)
 	k.kernelFact(ctx, p, OpSecureBoot, PolicySecureBoot, secureBootFact)
 	k.kernelFact(ctx, p, OpKernelDebugger, PolicyDebugger, debuggerFact)
 	k.kernelFact(ctx, p, OpIsolatedUserMode, PolicyVBS, secureKernelFact)
 	k.registryPolicy(ctx, p)
-	k.policyFiles(ctx, p)
+	k.policyFiles(ctx, p, b)
 	return p
 }
 
@@ -231,7 +231,7 @@ func (k *Kernel) registryPolicy(ctx context.Context, p *fact.Policy) {
 }
 
 // policyFiles adds a fact for each policy file with its digest, and says what is in it.
-func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
+func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget) {
 	paths, err := k.paths(ctx)
 	if err == nil && paths.SystemRoot == "" {
 		err = fact.ErrUnrecorded
@@ -242,7 +242,7 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
 	}
 	files, err := k.policyPaths(paths)
 	for _, f := range files {
-		p.Facts = append(p.Facts, k.policyFile(paths, f.path, f.meaning))
+		p.Facts = append(p.Facts, k.policyFile(paths, f.path, f.meaning, b))
 	}
 	if err != nil {
 		f := unknownFact(PolicyFile, SourceCIFiles, err)
@@ -252,8 +252,8 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy) {
 }
 
 // policyEffect says what is in a policy file; what is no policy is said to be none.
-func policyEffect(raw []byte) string {
-	p, err := sipolicy.Parse(raw)
+func policyEffect(raw []byte, item *fact.Item) string {
+	p, err := sipolicy.Parse(raw, item)
 	if err != nil {
 		return ", not read: " + err.Error()
 	}
@@ -272,18 +272,20 @@ func policyEffect(raw []byte) string {
 	return text
 }
 
-func (k *Kernel) policyFile(paths ntPaths, dos, meaning string) fact.PolicyFact {
+func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) fact.PolicyFact {
 	f := fact.PolicyFact{Name: PolicyFile, Source: SourceCIFiles, File: dos}
 	name, err := paths.file(dos)
 	var raw []byte
+	var item *fact.Item
 	if err == nil {
-		raw, err = limit.ReadFile(k.machine, name, maxPolicyFile)
+		raw, item, err = limit.ReadItem(k.machine, name, maxPolicyFile, b)
+		defer item.Done()
 	}
 	if err != nil {
 		f.Code = fact.CodeOf(err)
 		return f
 	}
 	sum := sha256.Sum256(raw)
-	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))+policyEffect(raw)
+	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))+policyEffect(raw, item)
 	return f
 }

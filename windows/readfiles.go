@@ -92,7 +92,7 @@ func (k *Kernel) readFiles(
 	for range k.options.WorkersFor(scope) {
 		wg.Go(func() {
 			for i := range next {
-				k.readDriver(&entries[i], paths, o)
+				k.readDriver(&entries[i], paths, o, r.Budget)
 			}
 		})
 	}
@@ -131,27 +131,28 @@ func filesOutcome(entries []entry) fact.Outcome {
 }
 
 // readDriver adds what the image's file says. What could not be read becomes a Problem of the entry.
-func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions) {
+func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions, b *fact.Budget) {
 	if e.Path == "" {
 		return
 	}
 	k.resolveAlias(e, paths)
-	if field, err := k.readImage(e, paths, o); err != nil {
+	if field, err := k.readImage(e, paths, o, b); err != nil {
 		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, safe(e.Path), field, err))
 	}
 }
 
 // readImage adds what the image's file says. The error is that of one step, whose name is field.
-func (k *Kernel) readImage(e *entry, paths ntPaths, o FileOptions) (field string, err error) {
+func (k *Kernel) readImage(e *entry, paths ntPaths, o FileOptions, b *fact.Budget) (field string, err error) {
 	name, err := paths.file(e.Path)
 	if err != nil {
 		return "path", err
 	}
-	raw, err := limit.ReadFile(k.machine, name, k.options.FileCap())
+	raw, item, err := limit.ReadItem(k.machine, name, k.options.FileCap(), b)
+	defer item.Done()
 	if err != nil {
 		return "file", err
 	}
-	var r fact.Report // of this file alone: its Problems become those of the entry
+	r := fact.Report{Budget: b} // of this file alone: its Problems become those of the entry
 	f, err := ParseFile(raw, o, &r)
 	if err != nil {
 		return "pe", err

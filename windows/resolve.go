@@ -222,7 +222,7 @@ func (s *resolver) infs() {
 		}
 		for _, model := range p.inf.Models {
 			for i, id := range model.IDs {
-				if !s.fits(id) {
+				if len(s.list) == maxMatches || !s.fits(id) {
 					continue
 				}
 				m := DeviceMatch{

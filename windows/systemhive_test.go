@@ -156,8 +156,8 @@ func TestHiveDamaged(t *testing.T) {
 // Lines that go on cost no more than their length.
 func TestContinuedINF(t *testing.T) {
 	start := time.Now()
-	inf, err := parseINF([]byte("[Version]\nClass=" + strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000) +
-		"y\nProvider=V\n"))
+	inf, err := parseINF([]byte("[Version]\nClass="+strings.Repeat(strings.Repeat("x", 28)+"\\\n", 150_000)+
+		"y\nProvider=V\n"), nil)
 	if err != nil || inf.Provider != "V" || len(inf.Class) > 2*maxINFLine {
 		t.Errorf("%v", err)
 	}

@@ -47,6 +47,7 @@ func (k *Kernel) systemLists(ctx context.Context, r *fact.Report) []systemList {
 
 func (k *Kernel) readLists(ctx context.Context) *keptLists {
 	kept := &keptLists{}
+	kept.report.Budget = fact.NewBudget(0) // its own: lists are kept beyond the call
 	paths, err := k.paths(ctx)
 	if err == nil && paths.SystemRoot == "" {
 		err = fact.ErrUnrecorded
@@ -89,11 +90,12 @@ func (k *Kernel) readList(paths ntPaths, dos string, r *fact.Report) (*BlockList
 	if err != nil {
 		return nil, err
 	}
-	raw, err := limit.ReadFile(k.machine, name, maxPolicyFile)
+	raw, item, err := limit.ReadItem(k.machine, name, maxPolicyFile, r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, err
 	}
-	p, err := sipolicy.Parse(raw)
+	p, err := sipolicy.Parse(raw, item)
 	if err != nil {
 		return nil, err
 	}

@@ -254,7 +254,7 @@ func TestParseINF(t *testing.T) {
 		"ServiceBinary=%12%\\ket.sys\n[Strings]\nV=\"Ket; Inc.\"\n"
 	for name, b := range map[string][]byte{"utf-8": []byte(text),
 		"utf-16": append([]byte{0xff, 0xfe}, utf16text.Encode(text)...)} {
-		inf, err := parseINF(b)
+		inf, err := parseINF(b, nil)
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -265,7 +265,7 @@ func TestParseINF(t *testing.T) {
 			t.Errorf("%s: %+v", name, inf)
 		}
 	}
-	if _, err := parseINF([]byte("[Strings]\na=b\n")); err == nil {
+	if _, err := parseINF([]byte("[Strings]\na=b\n"), nil); err == nil {
 		t.Error("without a version: no error")
 	}
 	for s, want := range map[string]bool{"oem7.inf": true, `C:\Windows\INF\OEM12.INF`: true, "oem.inf": false,
@@ -379,7 +379,7 @@ func FuzzBinaryForms(f *testing.F) {
 		bounded(t, g, err, len(b), 1)
 		fl, err := parseFilters(b)
 		bounded(t, fl, err, len(b), 1)
-		inf, err := parseINF(b)
+		inf, err := parseINF(b, nil)
 		if (err == nil) == (inf == nil) {
 			t.Fatalf("%v and %v", inf, err)
 		}

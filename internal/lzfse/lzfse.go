@@ -32,6 +32,8 @@ const (
 	MaxSize = 1 << 30
 	// maxRewinds is how often unpacking begins anew for a read behind what is kept.
 	maxRewinds = 4
+	// bytesPerStep is how many bytes are unpacked in a step of the budget: what expands most is copied, not looked at.
+	bytesPerStep = 8
 )
 
 // An Image is the plain image of a compressed payload. It unpacks as it is read: reads at ascending offsets cost one
@@ -46,14 +48,15 @@ type Image struct {
 	err     error // why nothing more can be unpacked; io.EOF at the end
 	rewinds int
 	sum     adler // of the first pass
+	item    *fact.Item
 }
 
 // A decoder unpacks some more bytes into the window. It returns io.EOF at the end.
 type decoder interface{ step(out *window) error }
 
 // Open returns the image of a payload of packed bytes. size is that of the plain image, which LZVN and LZSS streams do
-// not say; for LZFSE it is taken from the blocks.
-func Open(kind Kind, src io.ReaderAt, packed, size int64) (*Image, error) {
+// not say; for LZFSE it is taken from the blocks. Unpacking takes what item allows.
+func Open(kind Kind, src io.ReaderAt, packed, size int64, item *fact.Item) (*Image, error) {
 	if kind == LZFSE {
 		var err error
 		if size, err = lzfseSize(src, packed); err != nil {
@@ -63,7 +66,7 @@ func Open(kind Kind, src io.ReaderAt, packed, size int64) (*Image, error) {
 	if size < 0 || size > MaxSize {
 		return nil, fmt.Errorf("%w: a plain image of %d bytes, more than %d", fact.ErrTooLarge, size, MaxSize)
 	}
-	m := &Image{kind: kind, src: src, packed: packed, size: size}
+	m := &Image{kind: kind, src: src, packed: packed, size: size, item: item}
 	return m, m.restart()
 }
 
@@ -94,6 +97,9 @@ func (m *Image) more() {
 	from := len(m.out.buf)
 	if m.err = m.decoder.step(&m.out); m.err == io.EOF && m.out.total() != m.size {
 		m.err = malformed("%d bytes instead of %d", m.out.total(), m.size)
+	}
+	if err := m.item.Work(int64(len(m.out.buf)-from) / bytesPerStep); err != nil && m.err == nil {
+		m.err = err
 	}
 	if m.rewinds == 0 {
 		m.sum.add(m.out.buf[from:])

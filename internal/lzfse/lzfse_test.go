@@ -59,7 +59,7 @@ func TestRoundTrip(t *testing.T) {
 	for name, plain := range samples() {
 		for form, coder := range coders {
 			packed := coder.encode(plain)
-			m, err := Open(coder.kind, bytes.NewReader(packed), int64(len(packed)), int64(len(plain)))
+			m, err := Open(coder.kind, bytes.NewReader(packed), int64(len(packed)), int64(len(plain)), nil)
 			if err != nil || m.Size() != int64(len(plain)) {
 				t.Errorf("%s of %s: %v", form, name, err)
 				continue
@@ -80,7 +80,7 @@ func TestReadAt(t *testing.T) {
 	plain := make([]byte, 2<<20)
 	rand.New(rand.NewSource(2)).Read(plain)
 	packed := fakedarwin.LZVN(plain)
-	m, err := Open(LZVN, bytes.NewReader(packed), int64(len(packed)), int64(len(plain)))
+	m, err := Open(LZVN, bytes.NewReader(packed), int64(len(packed)), int64(len(plain)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestCutOff(t *testing.T) {
 	for form, coder := range coders {
 		packed := coder.encode(plain)
 		for n := range packed {
-			m, err := Open(coder.kind, bytes.NewReader(packed[:n]), int64(n), int64(len(plain)))
+			m, err := Open(coder.kind, bytes.NewReader(packed[:n]), int64(n), int64(len(plain)), nil)
 			if err == nil {
 				_, err = m.Adler32()
 			}
@@ -121,7 +121,7 @@ func TestCutOff(t *testing.T) {
 		for i := range packed {
 			changed := bytes.Clone(packed)
 			changed[i] ^= 0x41
-			m, err := Open(coder.kind, bytes.NewReader(changed), int64(len(changed)), int64(len(plain)))
+			m, err := Open(coder.kind, bytes.NewReader(changed), int64(len(changed)), int64(len(plain)), nil)
 			if err != nil {
 				continue
 			}
@@ -157,7 +157,7 @@ func TestBounds(t *testing.T) {
 		"LZVN last distance": {LZVN, []byte{0xf1, 0, 0}, 4, fact.ErrMalformed},
 		"LZVN ends early":    {LZVN, []byte{0xe1, 'a', 6, 0, 0, 0, 0, 0, 0, 0}, 4, fact.ErrMalformed},
 	} {
-		m, err := Open(tt.kind, bytes.NewReader(tt.data), int64(len(tt.data)), tt.size)
+		m, err := Open(tt.kind, bytes.NewReader(tt.data), int64(len(tt.data)), tt.size, nil)
 		if err == nil {
 			_, err = m.Adler32()
 		}
@@ -166,10 +166,10 @@ func TestBounds(t *testing.T) {
 		}
 	}
 	// The reader's own errors are passed on.
-	if _, err := Open(LZFSE, broken{}, 100, 0); !errors.Is(err, errBroken) {
+	if _, err := Open(LZFSE, broken{}, 100, 0, nil); !errors.Is(err, errBroken) {
 		t.Errorf("broken reader: %v", err)
 	}
-	m, err := Open(LZSS, broken{}, 100, 10)
+	m, err := Open(LZSS, broken{}, 100, 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(string(coder.kind), coder.encode(plain), int64(len(plain)))
 	}
 	f.Fuzz(func(t *testing.T, kind string, packed []byte, size int64) {
-		m, err := Open(Kind(kind), bytes.NewReader(packed), int64(len(packed)), min(size, 1<<20))
+		m, err := Open(Kind(kind), bytes.NewReader(packed), int64(len(packed)), min(size, 1<<20), nil)
 		if err != nil {
 			return
 		}

@@ -193,6 +193,23 @@ func verify(key crypto.PublicKey, a Algorithm, hash crypto.Hash, digest, sig []b
 	return fmt.Errorf("%w: %T", ErrAlgorithm, key)
 }
 
+// keyWork returns how many steps it takes to verify a signature of a message by a key. But for Ed25519, the message's
+// digest is kept.
+func keyWork(key crypto.PublicKey, message []byte) int64 {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		n := int64(k.N.BitLen())
+		return min(n, maxKeyBits) * n / 50
+	case *ecdsa.PublicKey:
+		if k.Curve.Params().BitSize > 256 {
+			return 4e6
+		}
+	case ed25519.PublicKey:
+		return 1e5 + int64(len(message))
+	}
+	return 1e5
+}
+
 func verifyRSA(k *rsa.PublicKey, kind int, hash crypto.Hash, digest, sig []byte) error {
 	// Go refuses short keys by an error that a caller cannot tell from a bad signature; a very long
 	// one costs time without end.
@@ -218,7 +235,9 @@ func verifyRSA(k *rsa.PublicKey, kind int, hash crypto.Hash, digest, sig []byte)
 }
 
 // verifyMessage is verify for a signature over the message itself.
-func verifyMessage(key crypto.PublicKey, a Algorithm, message, sig []byte) error {
+func verifyMessage(
+	key crypto.PublicKey, a Algorithm, message, sig []byte, sum func(crypto.Hash, []byte) []byte,
+) error {
 	if k, ok := key.(ed25519.PublicKey); ok && schemes.Get()[a.OID].kind == kindEd25519 {
 		if !ed25519.Verify(k, message, sig) {
 			return ErrMismatch
@@ -229,7 +248,7 @@ func verifyMessage(key crypto.PublicKey, a Algorithm, message, sig []byte) error
 	if hash == 0 || !hash.Available() {
 		return fmt.Errorf("%w: %s", ErrAlgorithm, a.OID)
 	}
-	return verify(key, a, hash, Sum(hash, message), sig)
+	return verify(key, a, hash, sum(hash, message), sig)
 }
 
 // Sum returns the digest of b; nil when the algorithm is not available.

@@ -65,6 +65,7 @@ type Certificate struct {
 	constraints  nameConstraints // of the names below an authority
 	policies     policies
 
+	sums    sync.Map // of the signed part, by crypto.Hash: many authorities may be tried
 	keyOnce sync.Once
 	key     crypto.PublicKey
 	keyErr  error
@@ -202,7 +203,17 @@ func (c *Certificate) CheckIssuedBy(parent *Certificate) error {
 
 // CheckSignedBy says whether key signed c: nil, ErrMismatch or ErrAlgorithm.
 func (c *Certificate) CheckSignedBy(key crypto.PublicKey) error {
-	return verifyMessage(key, c.SignatureAlgorithm, c.RawTBS, c.Signature)
+	return verifyMessage(key, c.SignatureAlgorithm, c.RawTBS, c.Signature, c.sum)
+}
+
+// sum returns the digest of the signed part, which message is.
+func (c *Certificate) sum(h crypto.Hash, message []byte) []byte {
+	if kept, ok := c.sums.Load(h); ok {
+		return kept.([]byte)
+	}
+	b := Sum(h, message)
+	c.sums.Store(h, b)
+	return b
 }
 
 // IsSelfIssued reports whether holder and issuer have one name.
@@ -260,7 +271,7 @@ func (c *Certificate) TBSHash() (digest, algorithm string) {
 	if !h.Available() {
 		return "", ""
 	}
-	return strings.ToLower(hex.EncodeToString(Sum(h, c.RawTBS))), HashName(h)
+	return strings.ToLower(hex.EncodeToString(c.sum(h, c.RawTBS))), HashName(h)
 }
 
 var errNoIssuer = errors.New("no certificate of the issuer")

@@ -4,6 +4,7 @@ package sign
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -82,6 +83,7 @@ type ChainQuery struct {
 	At    time.Time      // the time that every certificate but the trusted one must be valid at
 	Usage string         // the purpose that every certificate but the trusted one must allow
 	Rules Rules          // what is asked beyond signatures
+	Item  *fact.Item     // what checking signatures may cost; nil is no bound beyond the number of them
 }
 
 // BuildChain looks for the best chain of leaf: a trusted one, else one that ends in a set but
@@ -92,6 +94,9 @@ func BuildChain(leaf *Certificate, q ChainQuery) Chain {
 	if b.best.Certificates == nil {
 		b.best = Chain{Certificates: []*Certificate{leaf}, Err: errNoIssuer}
 	}
+	if b.over != nil && !b.best.Trusted {
+		b.best.Err = b.over
+	}
 	return b.best
 }
 
@@ -100,6 +105,7 @@ type chainBuilder struct {
 	tries int
 	names int // bytes of names that may still be compared
 	best  Chain
+	over  error // what the signatures take that is more than they may take
 }
 
 // walk is depth-first over the pool; its depth is at most maxChain and its signature checks are
@@ -137,10 +143,14 @@ func (b *chainBuilder) walk(path []*Certificate) {
 }
 
 func (b *chainBuilder) try(child, parent *Certificate) bool {
-	if b.tries == 0 {
+	if b.tries == 0 || b.over != nil {
 		return false
 	}
 	b.tries--
+	key, err := parent.PublicKey()
+	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); err != nil || b.over != nil {
+		return false
+	}
 	return child.CheckIssuedBy(parent) == nil
 }
 
@@ -201,15 +211,16 @@ func (c *Certificate) mayIssue() error {
 }
 
 // CheckIssuers returns why a certificate of a path may not have issued the one below it, by what the certificates say
-// of themselves and of each other; nil when all may.
-func CheckIssuers(path []*Certificate) error {
+// of themselves and of each other; nil when all may. It takes what item allows.
+func CheckIssuers(path []*Certificate, item *fact.Item) error {
 	for _, c := range path[1:] {
 		if err := c.mayIssue(); err != nil {
 			return err
 		}
 	}
 	work := maxNameWork
-	return RulesX509.fit(path, &work)
+	err := RulesX509.fit(path, &work)
+	return cmp.Or(item.Work(int64(maxNameWork-work)), err)
 }
 
 // fitsLength judges how many authorities stand below each authority; those that were renewed under
@@ -296,5 +307,8 @@ func contains(path []*Certificate, c *Certificate) bool {
 
 // IsUndecided reports whether err says that a check could not be made, as opposed to failing.
 func IsUndecided(err error) bool {
+	if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) {
+		return true
+	}
 	return errors.Is(err, ErrAlgorithm) || errors.Is(err, ErrNoCertificate) || errors.Is(err, fact.ErrMalformed)
 }

@@ -31,5 +31,6 @@ const (
 	maxEKUs       = 64   // extended key usages of a certificate
 	maxChain      = 10   // certificates in a chain
 	maxKeyBits    = 8192 // of an RSA key
+	maxTimestamps = 16   // timestamps of a signature
 	maxTries      = 100  // signatures checked while a chain is built
 )

@@ -380,7 +380,7 @@ func (s *Signer) Check(cert *Certificate, contentType string, digest func(crypto
 	// The signature covers the attributes as a SET OF; they are stored with the tag [0].
 	message := append([]byte{0x31}, s.rawSigned[1:]...)
 	if schemes.Get()[s.Algorithm.OID].kind == kindEd25519 {
-		return verifyMessage(key, s.Algorithm, message, s.Signature)
+		return verifyMessage(key, s.Algorithm, message, s.Signature, Sum)
 	}
 	return verify(key, s.Algorithm, hash, Sum(hash, message), s.Signature)
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 // OIDMicrosoftTimestamp is the unsigned attribute that holds an RFC 3161 token in Authenticode;
@@ -41,8 +43,19 @@ type Timestamp struct {
 // that could not be read. outer are the certificates beside the signer, which include those of a countersignature.
 func (s *Signer) Timestamps(outer []*Certificate) []Timestamp {
 	var out, unread []Timestamp
+	full := func() bool {
+		if len(out)+len(unread) < maxTimestamps {
+			return false
+		}
+		err := fmt.Errorf("%w: more than %d timestamps", fact.ErrTooLarge, maxTimestamps)
+		unread = append(unread, Timestamp{Kind: TimestampUnknown, Err: err})
+		return true
+	}
 	for _, oid := range []string{OIDMicrosoftTimestamp, OIDTimestampToken} {
 		for _, v := range s.UnsignedAttributes(oid) {
+			if full() {
+				return append(out, unread...)
+			}
 			t, err := s.token(v.Full)
 			if err != nil {
 				unread = append(unread, Timestamp{Kind: TimestampUnknown, Err: err})
@@ -52,6 +65,9 @@ func (s *Signer) Timestamps(outer []*Certificate) []Timestamp {
 		}
 	}
 	for _, v := range s.UnsignedAttributes(OIDCounterSign) {
+		if full() {
+			return append(out, unread...)
+		}
 		t, err := s.countersignature(v, outer)
 		if err != nil {
 			unread = append(unread, Timestamp{Kind: TimestampUnknown, Err: err})

@@ -123,8 +123,9 @@ type Reader struct {
 	head   [512]byte
 	tail   [256]byte // of a file that is only glanced at
 	report *fact.Report
-	root   string // of the file that is being read
-	id     string // of that file
+	item   *fact.Item // of the file that is being decoded
+	root   string     // of the file that is being read
+	id     string     // of that file
 }
 
 // NewReader returns a reader.
@@ -200,8 +201,25 @@ func (r *Reader) Decode(data []byte, name string, o Options, report *fact.Report
 	return file, o.errorAt(name, err)
 }
 
+// steps returns how many steps it takes to read n bytes of a file, and to make the digests that were asked for.
+func (o Options) steps(n int) int64 {
+	steps := int64(n)
+	if o.Hash {
+		steps += 4 * int64(n)
+	}
+	if o.Signature {
+		steps += 4 * int64(n)
+	}
+	return steps
+}
+
 func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
 	defer r.trim()
+	r.item = r.report.Budget.File(cmp.Or(r.id, file.Path), int64(len(data)))
+	defer func() { r.item.Done(); r.item = nil }()
+	if err := r.item.Work(o.steps(len(data))); err != nil {
+		return file, err
+	}
 	if o.Hash {
 		sum := sha256.Sum256(data)
 		file.SHA256 = hex.EncodeToString(sum[:])
@@ -210,8 +228,7 @@ func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
 	if file.Compression == CompressionNone {
 		return r.finish(file, data, o)
 	}
-	item := r.report.Budget.File(cmp.Or(r.id, file.Path), int64(len(data)))
-	if err := r.x.open(file.Compression, data, file.Path, o.max(), item); err != nil {
+	if err := r.x.open(file.Compression, data, file.Path, o.max(), r.item); err != nil {
 		return file, err
 	}
 	if !o.whole() {
@@ -337,7 +354,7 @@ func (r *Reader) setModinfo(f *File, section []byte) {
 }
 
 func (r *Reader) signature(file *File, data []byte, o Options) {
-	sig, verdict, err := readSignature(data, o.Keys)
+	sig, verdict, err := readSignature(data, o.Keys, r.item)
 	if err != nil {
 		r.lose(file, "signature", named(err, file.Path))
 	}

@@ -87,7 +87,7 @@ func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() }
 // one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
 // says why a signature that is there could not be decoded or verified; its status is unchecked
 // then, never a guess.
-func readSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error) {
+func readSignature(module []byte, keys *Keys, item *fact.Item) (*Signature, fact.Signature, error) {
 	content, ok := bytes.CutSuffix(module, []byte(signatureMark))
 	if !ok {
 		return nil, fact.Signature{Status: fact.SignatureNone}, nil
@@ -117,7 +117,7 @@ func readSignature(module []byte, keys *Keys) (*Signature, fact.Signature, error
 	if !bytes.Equal(h[:8], []byte{0, 0, idPKCS7, 0, 0, 0, 0, 0}) {
 		return sig, verdict, badSignature("trailer of a PKCS#7 signature has fields that must be zero")
 	}
-	return verifyPKCS7(sig, verdict, block, content, keys)
+	return verifyPKCS7(sig, verdict, block, content, keys, item)
 }
 
 func idType(b byte) string {
@@ -157,8 +157,9 @@ func (s *Signature) old(h, content []byte) {
 }
 
 // verifyPKCS7 decodes the signature block, and checks it against the content that it signs.
-func verifyPKCS7(sig *Signature, verdict fact.Signature, block, content []byte, keys *Keys) (*Signature,
-	fact.Signature, error) {
+func verifyPKCS7(
+	sig *Signature, verdict fact.Signature, block, content []byte, keys *Keys, item *fact.Item,
+) (*Signature, fact.Signature, error) {
 	data, err := sign.ParseContentInfo(block)
 	if err != nil {
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
@@ -174,7 +175,7 @@ func verifyPKCS7(sig *Signature, verdict fact.Signature, block, content []byte, 
 	if err := strictForm(block, data); err != nil {
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
 	}
-	j := judge(data, content, keys)
+	j := judge(data, content, keys, item)
 	verdict.Status, verdict.KeySet = j.status, j.keySet
 	verdict.Signer, verdict.Hash = signerName(j.signer), hashName(j.signer.Digest.OID)
 	return sig, verdict, j.err
@@ -215,11 +216,11 @@ type signerVerdict struct {
 // judge says what the signers' verdicts come to, as the kernel does (pkcs7_verify and
 // pkcs7_validate_trust): one signature that does not fit is one too many; of the others one that
 // leads to a given key is enough, and those that nobody can check are passed over.
-func judge(data *sign.SignedData, content []byte, keys *Keys) signerVerdict {
+func judge(data *sign.SignedData, content []byte, keys *Keys, item *fact.Item) signerVerdict {
 	var best signerVerdict
 	var used []*sign.Certificate
 	for i, signer := range data.Signers {
-		j := judgeSigner(data, signer, content, keys)
+		j := judgeSigner(data, signer, content, keys, item)
 		if j.status == fact.SignatureInvalid {
 			return j
 		}
@@ -253,7 +254,9 @@ func covers(used, came []*sign.Certificate) bool {
 
 // judgeSigner checks one signature, and follows the certificates that came with it. The kernel does
 // not ask whether they have expired, so neither does this.
-func judgeSigner(data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys) signerVerdict {
+func judgeSigner(
+	data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys, item *fact.Item,
+) signerVerdict {
 	j := signerVerdict{status: fact.SignatureUnchecked, signer: signer}
 	cert, _ := keys.roots.Find(signer)
 	if cert == nil {
@@ -272,7 +275,16 @@ func judgeSigner(data *sign.SignedData, signer *sign.Signer, content []byte, key
 		j.err = err
 		return j
 	}
-	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: data.Certificates, Roots: keys.roots, Rules: sign.RulesLinux})
+	if err := item.Work(int64(len(content))); err != nil {
+		j.err = err
+		return j
+	}
+	chain := sign.BuildChain(cert, sign.ChainQuery{Pool: data.Certificates, Roots: keys.roots, Rules: sign.RulesLinux,
+		Item: item})
+	if errors.Is(chain.Err, fact.ErrTooLarge) || errors.Is(chain.Err, fact.ErrBudget) {
+		j.err = chain.Err
+		return j
+	}
 	j.status, j.keySet, j.used = fact.SignatureUntrusted, chain.KeySet, chain.Certificates
 	if chain.KeySet != "" {
 		j.status = fact.SignatureValid

@@ -24,7 +24,7 @@ func TestReadSignature(t *testing.T) {
 	mine, other := linuxtest.NewKey(t, "Mine", false), linuxtest.NewKey(t, "Other", false)
 	for _, k := range []linuxtest.Key{mine, linuxtest.NewKey(t, "Mine", true)} {
 		signed := k.Sign(t, module, nil)
-		sig, verdict, err := readSignature(signed, keysOf(t, k, "set"))
+		sig, verdict, err := readSignature(signed, keysOf(t, k, "set"), nil)
 		if err != nil || verdict.Status != fact.SignatureValid || verdict.KeySet != "set" || verdict.Signer != "Mine" ||
 			verdict.Hash != "sha256" {
 			t.Fatalf("%+v, %v", verdict, err)
@@ -33,16 +33,17 @@ func TestReadSignature(t *testing.T) {
 			len(sig.Value) == 0 {
 			t.Errorf("%+v", sig)
 		}
-		if _, verdict, err := readSignature(signed, nil); err != nil || verdict.Status != fact.SignatureUnchecked ||
-			verdict.KeySet != "" {
+		if _, verdict, err := readSignature(signed, nil, nil); err != nil ||
+			verdict.Status != fact.SignatureUnchecked || verdict.KeySet != "" {
 			t.Errorf("without keys: %+v, %v", verdict, err)
 		}
-		if _, verdict, err := readSignature(signed, keysOf(t, other, "set")); verdict.Status == fact.SignatureValid {
+		_, verdict, err = readSignature(signed, keysOf(t, other, "set"), nil)
+		if verdict.Status == fact.SignatureValid {
 			t.Errorf("with another key: %+v, %v", verdict, err)
 		}
 		changed := bytes.Clone(signed)
 		changed[100] ^= 1
-		if _, verdict, err := readSignature(changed, keysOf(t, k, "set")); err != nil ||
+		if _, verdict, err := readSignature(changed, keysOf(t, k, "set"), nil); err != nil ||
 			verdict.Status != fact.SignatureInvalid {
 			t.Errorf("changed: %+v, %v", verdict, err)
 		}
@@ -62,7 +63,7 @@ func TestFlips(t *testing.T) {
 			}
 			for bit := range 8 {
 				signed[i] ^= 1 << bit
-				if _, verdict, _ := readSignature(signed, keys); verdict.Status == fact.SignatureValid {
+				if _, verdict, _ := readSignature(signed, keys, nil); verdict.Status == fact.SignatureValid {
 					t.Errorf("ec=%v: byte %d of %d (content %d), bit %d: valid", ec, i, len(signed), len(module), bit)
 				}
 				signed[i] ^= 1 << bit
@@ -77,14 +78,14 @@ func TestSignedAttributes(t *testing.T) {
 	k := linuxtest.NewKey(t, "Mine", false)
 	keys := keysOf(t, k, "set")
 	if _, verdict, err := readSignature(linuxtest.SignAll(t, module, linuxtest.Signing{Key: k, Attributes: true}),
-		keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
+		keys, nil); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("RSA: %+v, %v", verdict, err)
 	}
 	// Kernels may be built to take them with ML-DSA: what fails then is the algorithm, not the form.
 	if _, verdict, err :=
 		readSignature(linuxtest.SignAll(t, module,
 			linuxtest.Signing{Key: k, Attributes: true, Algorithm: linuxtest.OIDMLDSA65}),
-			keys); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
+			keys, nil); verdict.Status != fact.SignatureUnchecked || !errors.Is(err, sign.ErrAlgorithm) {
 		t.Errorf("ML-DSA: %+v, %v", verdict, err)
 	}
 }
@@ -130,7 +131,7 @@ func TestSeveralSigners(t *testing.T) {
 			linuxtest.SignAll(t, module, linuxtest.Signing{Key: a}, linuxtest.Signing{Key: b, Attributes: true}), both,
 			fact.SignatureUnchecked, "", "A"},
 	} {
-		_, verdict, err := readSignature(c.data, c.keys)
+		_, verdict, err := readSignature(c.data, c.keys, nil)
 		if verdict.Status != c.status || verdict.KeySet != c.set || verdict.Signer != c.signer {
 			t.Errorf("%s: %+v, %v", c.what, verdict, err)
 		}
@@ -178,7 +179,7 @@ func TestSignerKey(t *testing.T) {
 		-0x1234: "12:34", 0: ""} {
 		sig, verdict, err :=
 			readSignature(linuxtest.SignAll(t, []byte("x"),
-				linuxtest.Signing{Key: k, Serial: big.NewInt(serial), Issuer: issuer}), nil)
+				linuxtest.Signing{Key: k, Serial: big.NewInt(serial), Issuer: issuer}), nil, nil)
 		if err != nil || sig.KeyID != want || sig.Signer != "first" || verdict.Signer != "first" {
 			t.Errorf("%#x: %+v, %+v, %v", serial, sig, verdict, err)
 		}
@@ -192,7 +193,7 @@ func TestSignatureNames(t *testing.T) {
 		oid  asn1.ObjectIdentifier
 		want string
 	}{{nil, "rsa"}, {linuxtest.OIDMLDSA65, "ml-dsa-65"}, {linuxtest.OIDUnknown, "1.2.3.4.5"}} {
-		sig, verdict, err := readSignature(k.Sign(t, module, c.oid), keysOf(t, k, "set"))
+		sig, verdict, err := readSignature(k.Sign(t, module, c.oid), keysOf(t, k, "set"), nil)
 		if sig.Algorithm != c.want {
 			t.Errorf("algorithm %s, want %s", sig.Algorithm, c.want)
 		}
@@ -220,7 +221,7 @@ func TestSignatureNames(t *testing.T) {
 }
 
 func TestTrailer(t *testing.T) {
-	if sig, verdict, err := readSignature([]byte("no signature"), nil); sig != nil ||
+	if sig, verdict, err := readSignature([]byte("no signature"), nil, nil); sig != nil ||
 		verdict.Status != fact.SignatureNone || err != nil {
 		t.Errorf("%+v %+v %v", sig, verdict, err)
 	}
@@ -231,14 +232,14 @@ func TestTrailer(t *testing.T) {
 		"size":        append([]byte("x\x00\x00\x02\x00\x00\x00\x00\x00\xff\xff\xff\xff"), signatureMark...),
 		"other field": append([]byte("content\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00"), signatureMark...),
 	} {
-		if _, verdict, err := readSignature(data, nil); verdict.Status != fact.SignatureUnchecked || err == nil {
+		if _, verdict, err := readSignature(data, nil, nil); verdict.Status != fact.SignatureUnchecked || err == nil {
 			t.Errorf("%s: %+v, %v", name, verdict, err)
 		}
 	}
 	// What is of no known kind is not read as one that is.
 	for kind, want := range map[byte]string{3: "3", 255: "255"} {
 		data := append([]byte("content\x00\x00"), kind)
-		sig, verdict, err := readSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil)
+		sig, verdict, err := readSignature(append(append(data, make([]byte, 9)...), signatureMark...), nil, nil)
 		if err != nil || verdict.Status != fact.SignatureUnchecked || verdict.Hash != "" || sig.IDType != want ||
 			sig.Hash != "" || sig.Algorithm != "" || sig.Signer != "" || sig.KeyID != "" {
 			t.Errorf("kind %d: %+v %+v %v", kind, sig, verdict, err)
@@ -249,7 +250,7 @@ func TestTrailer(t *testing.T) {
 	old = append(old, 0xaa, 0xbb)                              // key id
 	old = append(old, 1, 2, 3)                                 // signature
 	old = append(old, 1, 4, idX509, 7, 2, 0, 0, 0, 0, 0, 0, 3) // rsa, sha256
-	sig, verdict, err := readSignature(append(old, signatureMark...), nil)
+	sig, verdict, err := readSignature(append(old, signatureMark...), nil, nil)
 	want := Signature{IDType: "x509", Signer: "Old key", KeyID: "AA:BB", Hash: "sha256", Algorithm: "rsa", Size: 3}
 	if err != nil || sig.IDType != want.IDType || sig.Signer != want.Signer || sig.KeyID != want.KeyID ||
 		sig.Hash != want.Hash || sig.Algorithm != want.Algorithm || sig.Size != 3 ||
@@ -265,7 +266,7 @@ func FuzzSignature(f *testing.F) {
 	f.Add(signed)
 	f.Add(append([]byte("x\x01\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"), signatureMark...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, verdict, _ := readSignature(data, keys)
+		_, verdict, _ := readSignature(data, keys, nil)
 		if verdict.Status == fact.SignatureValid && !bytes.HasPrefix(data, []byte("content")) {
 			t.Fatal("valid, but nobody signed this")
 		}

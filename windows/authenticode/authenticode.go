@@ -78,7 +78,11 @@ func zeros(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 // which hold timestamps and nested signatures (a timestamp that no longer fits its signature makes
 // it untrusted). What else stands in the certificate table makes the signature invalid, also where
 // Windows would let it pass: programs have been hidden there.
-func (v *Verifier) Verify(p *pe.File) []Signature {
+//
+// It takes what item allows; what it could not verify for that reason is unchecked.
+func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
+	own := *v
+	own.item, v = item, &own
 	out := []Signature{}
 	if p.Bytes() == nil {
 		return out

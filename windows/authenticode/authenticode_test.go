@@ -26,7 +26,7 @@ func TestCertificateTablePlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if list := new(Verifier).Verify(p); len(list) != 1 || list[0].Status != fact.SignatureInvalid {
+		if list := new(Verifier).Verify(p, nil); len(list) != 1 || list[0].Status != fact.SignatureInvalid {
 			t.Errorf("%s: %+v", name, list)
 		}
 	}
@@ -47,7 +47,7 @@ func FuzzVerify(f *testing.F) {
 		if err != nil {
 			return
 		}
-		list := new(Verifier).Verify(p)
+		list := new(Verifier).Verify(p, nil)
 		if len(list) > maxSignatures+1 {
 			t.Fatalf("%d signatures", len(list))
 		}

@@ -49,6 +49,7 @@ type catalog struct {
 
 	data    *sign.SignedData
 	unknown int // members without a digest of a known kind, which are not in Members
+	item    *fact.Item
 }
 
 // A catalogMember is one file of a catalog.
@@ -58,21 +59,18 @@ type catalogMember struct {
 	Flat          bool   // the digest is of the whole file
 }
 
-// parseCatalog reads a catalog: a certificate trust list in a PKCS#7 signature.
-func parseCatalog(b []byte) (*catalog, error) {
+// parse reads a catalog: a certificate trust list in a PKCS#7 signature.
+func (c *catalog) parse(b []byte) error {
 	sd, err := sign.ParseContentInfo(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if sd.ContentType != oidTrustList {
-		return nil, &fact.ParseError{Source: SourceCatalogs, Field: "contentType",
+		return &fact.ParseError{Source: SourceCatalogs, Field: "contentType",
 			Reason: sd.ContentType + " is no trust list"}
 	}
-	c := &catalog{data: sd}
-	if err := c.parseList(sd.Content); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.data = sd
+	return c.parseList(sd.Content)
 }
 
 func (c *catalog) parseList(b []byte) error {
@@ -179,10 +177,16 @@ func (c *catalog) parseMembers(r sign.Reader) error {
 			return &fact.ParseError{Source: SourceCatalogs, Field: "members",
 				Reason: fmt.Sprintf("more than %d", maxMembers), Err: fact.ErrTooLarge}
 		}
+		if err := c.item.Work(memberWork); err != nil {
+			return err
+		}
 		m, ok := parseMember(v)
 		if !ok {
 			c.unknown++
 			continue
+		}
+		if err := c.item.Hold(memberSize); err != nil {
+			return err
 		}
 		c.Members = append(c.Members, m)
 	}
@@ -347,7 +351,8 @@ func (c *Catalogs) note(subject string, err error) {
 }
 
 func (c *Catalogs) load(ctx context.Context) {
-	c.names, c.report, c.index, c.parsed, c.kept = nil, fact.Report{}, nil, map[int32]*catalog{}, 0
+	c.names, c.index, c.parsed, c.kept = nil, nil, map[int32]*catalog{}, 0
+	c.report = fact.Report{Budget: fact.NewBudget(0)} // its own: an index is kept beyond the call
 	defer func() { slices.SortFunc(c.index, catalogEntry.compare) }()
 	files := c.list(ctx)
 	for _, name := range files {
@@ -355,14 +360,16 @@ func (c *Catalogs) load(ctx context.Context) {
 			c.note("", ctx.Err())
 			return
 		}
-		b, err := limit.ReadFile(c.fsys, name, maxCatalog)
-		if err != nil {
-			c.note(name, err)
-			continue
+		cat, item, err := c.read(name, c.report.Budget)
+		if err == nil {
+			err = item.Keep(int64(len(cat.Members)) * entrySize)
 		}
-		cat, err := parseCatalog(b)
+		item.Done()
 		if err != nil {
 			c.note(name, err)
+			if errors.Is(err, fact.ErrBudget) {
+				return
+			}
 			continue
 		}
 		if cat.unknown > 0 {
@@ -374,6 +381,25 @@ func (c *Catalogs) load(ctx context.Context) {
 		}
 		c.add(name, cat)
 	}
+}
+
+// The memory of a member while its catalog is decoded, and in the index, in bytes; the steps that it takes.
+const (
+	memberSize = 128
+	entrySize  = 32
+	memberWork = 256
+)
+
+// read reads and decodes a catalog, which item holds until it is Done.
+func (c *Catalogs) read(name string, budget *fact.Budget) (*catalog, *fact.Item, error) {
+	b, item, err := limit.ReadItem(c.fsys, name, maxCatalog, budget)
+	if err != nil {
+		return nil, item, err
+	}
+	cat := &catalog{item: item}
+	err = cat.parse(b)
+	cat.item = nil
+	return cat, item, err
 }
 
 func (c *Catalogs) add(name string, cat *catalog) {
@@ -417,7 +443,7 @@ func (c *Catalogs) list(ctx context.Context) []string {
 }
 
 // find returns the catalogs that list one of the digests.
-func (c *Catalogs) find(digests ...[]byte) []catalogHit {
+func (c *Catalogs) find(item *fact.Item, digests ...[]byte) []catalogHit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.tried {
@@ -433,7 +459,13 @@ func (c *Catalogs) find(digests ...[]byte) []catalogHit {
 			if seen[id] {
 				continue
 			}
-			cat, err := c.decoded(id)
+			cat, err := c.decoded(id, item.Budget())
+			if err == nil {
+				err = item.Work(int64(len(cat.Members)))
+			}
+			if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) { // of this call alone
+				return append(hits, catalogHit{name: c.names[id], digest: d, err: err})
+			}
 			if err != nil {
 				c.note(c.names[id], err)
 				continue
@@ -452,24 +484,23 @@ type catalogHit struct {
 	name   string
 	digest []byte
 	cat    *catalog
+	err    error // why the catalog was not looked at
 }
 
 // decoded returns a catalog of the index, decoded again unless it is among the last few.
-func (c *Catalogs) decoded(id int32) (*catalog, error) {
+func (c *Catalogs) decoded(id int32, budget *fact.Budget) (*catalog, error) {
 	if cat := c.parsed[id]; cat != nil {
 		return cat, nil
 	}
-	b, err := limit.ReadFile(c.fsys, c.names[id], maxCatalog)
+	cat, item, err := c.read(c.names[id], budget)
+	item.Done()
 	if err != nil {
 		return nil, err
 	}
-	cat, err := parseCatalog(b)
-	if err != nil {
-		return nil, err
-	}
-	if c.kept += len(b); c.kept > maxKeptCatalogs {
+	b := cat.data.Content
+	if c.kept += len(b) + memberSize*len(cat.Members); c.kept > maxKeptCatalogs {
 		clear(c.parsed)
-		c.kept = len(b)
+		c.kept = len(b) + memberSize*len(cat.Members)
 	}
 	c.parsed[id] = cat
 	return cat, nil
@@ -499,7 +530,7 @@ func (v *Verifier) catalogSignatures(p *pe.File) []Signature {
 	digests = append(digests, flat...)
 	var out []Signature
 	for _, c := range v.Catalogs {
-		for _, hit := range c.find(digests...) {
+		for _, hit := range c.find(v.item, digests...) {
 			s := v.catalogSignature(hit)
 			if slices.ContainsFunc(flat, func(d []byte) bool { return string(d) == string(hit.digest) }) {
 				s.byBytes()
@@ -527,6 +558,10 @@ func (v *Verifier) catalogSignature(hit catalogHit) Signature {
 	}
 	if len(hit.digest) == 32 {
 		s.HashAlgorithm = "sha256"
+	}
+	if hit.err != nil {
+		s.verdict(nil, fact.SignatureUnchecked, hit.err)
+		return s
 	}
 	s.qualified = hit.cat.Qualified
 	sd := hit.cat.data

@@ -17,9 +17,12 @@ var (
 	errNoTime       = errors.New("no trusted time to judge its certificates at")
 )
 
+// issuedWork is how many steps it takes to verify by one of the keys.
+const issuedWork = 3e5
+
 // issued reports whether the root's key signed the certificate, which anyone can claim by a name.
-func (k *programKey) issued(c *sign.Certificate) bool {
-	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() {
+func (k *programKey) issued(c *sign.Certificate, item *fact.Item) bool {
+	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() || item.Work(issuedWork) != nil {
 		return false
 	}
 	key, err := k.publicKey()
@@ -37,26 +40,26 @@ type program struct {
 // certificates that came with the signature: one of them may be a second certificate for an
 // authority of the chain, as cross certificates are. A certificate that may not issue others, as any
 // customer of an authority has one, leads nowhere.
-func programOf(chain sign.Chain, pool []*sign.Certificate) program {
+func programOf(chain sign.Chain, pool []*sign.Certificate, item *fact.Item) program {
 	var p program
 	for i := 1; i < len(chain.Certificates); i++ {
 		path := chain.Certificates[:i+1]
-		if sign.CheckIssuers(path) == nil {
-			p.add(path[i])
+		if sign.CheckIssuers(path, item) == nil {
+			p.add(path[i], item)
 		}
 		for _, c := range pool {
-			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c)) == nil {
-				p.add(c)
+			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c), item) == nil {
+				p.add(c, item)
 			}
 		}
 	}
 	return p
 }
 
-func (p *program) add(c *sign.Certificate) {
+func (p *program) add(c *sign.Certificate, item *fact.Item) {
 	for i := range programKeys {
 		k := &programKeys[i]
-		if k.cross && p.cross || !k.cross && p.microsoft || !k.issued(c) {
+		if k.cross && p.cross || !k.cross && p.microsoft || !k.issued(c, item) {
 			continue
 		}
 		p.cross, p.microsoft = p.cross || k.cross, p.microsoft || !k.cross

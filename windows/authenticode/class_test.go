@@ -95,12 +95,16 @@ func TestClassNeedsTheKey(t *testing.T) {
 	}
 	leaf := sd.Signers[0].Certificate(sd.Certificates)
 	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates})
-	if len(chain.Certificates) != 2 || classOf(chain, programOf(chain, sd.Certificates),
+	if len(chain.Certificates) != 2 || classOf(chain, programOf(chain, sd.Certificates, nil),
 		fact.SignatureUnchecked) != fact.ClassInbox {
 		t.Fatalf("%d certificates", len(chain.Certificates))
 	}
-	chain.Certificates[1].RawTBS[len(chain.Certificates[1].RawTBS)-1] ^= 1
-	if class := classOf(chain, programOf(chain, sd.Certificates), fact.SignatureUnchecked); class != "" {
+	changed := bytes.Clone(chain.Certificates[1].Raw)
+	changed[bytes.Index(changed, chain.Certificates[1].RawTBS)+len(chain.Certificates[1].RawTBS)-1] ^= 1
+	if chain.Certificates[1], err = sign.ParseCertificate(changed); err != nil {
+		t.Fatal(err)
+	}
+	if class := classOf(chain, programOf(chain, nil, nil), fact.SignatureUnchecked); class != "" {
 		t.Errorf("a changed authority: %s", class)
 	}
 }
@@ -167,7 +171,7 @@ func TestClassNeedsAuthorities(t *testing.T) {
 			asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
 		pool := signCertificates(t, leaf, middle)
 		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
-		if got := classOf(chain, programOf(chain, pool), fact.SignatureUnchecked); got != want ||
+		if got := classOf(chain, programOf(chain, pool, nil), fact.SignatureUnchecked); got != want ||
 			len(chain.Certificates) != 2 {
 			t.Errorf("an authority %v: class %q, %d certificates", ca, got, len(chain.Certificates))
 		}
@@ -208,7 +212,7 @@ func TestForeignData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := (&Verifier{}).Verify(p)
+		list := (&Verifier{}).Verify(p, nil)
 		if len(list) == 0 || list[0].Status != c.status || list[0].OnlyForeign() != c.foreign {
 			t.Errorf("%s: %+v", name, list)
 		}

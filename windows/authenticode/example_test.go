@@ -30,7 +30,7 @@ func ExampleVerifier_Verify() {
 			fmt.Println(err)
 			return
 		}
-		list := v.Verify(file)
+		list := v.Verify(file, nil)
 		fmt.Println("signatures:", len(list))
 		for _, s := range list {
 			fmt.Println(s.Source, s.Status, s.Reason)

@@ -163,6 +163,8 @@ type Verifier struct {
 	Catalogs []*Catalogs
 	// Now judges signatures without a timestamp; zero leaves their time unjudged.
 	Now time.Time
+
+	item *fact.Item // of the file whose signatures are verified
 }
 
 // NewVerifier returns a Verifier of a caller's keys beside the built-in ones, and reports a key that cannot be read.
@@ -212,18 +214,27 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	case !v.hasKeys():
 		s.verdict(nil, fact.SignatureUnchecked, errNoKeys)
 	default:
-		s.verdict(nil, fact.SignatureUntrusted, chain.Err)
+		s.verdict(nil, unproved(chain.Err), chain.Err)
 		if !trustedTime && chain.KeySet != "" {
 			s.Reason += s.stampReason()
 		}
 	}
-	p := programOf(chain, pool)
+	p := programOf(chain, pool, v.item)
 	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
 	s.Attested = attested(s.Class, leaf, s.qualified)
 }
 
 func notAllowedError(c *Certificate) error {
 	return fmt.Errorf("this machine does not allow certificate %q (store Disallowed)", cmp.Or(c.CommonName, c.Subject))
+}
+
+// unproved returns the status of a signature that no trusted chain carries: unchecked if its chain took more than it may
+// take.
+func unproved(err error) fact.SignatureStatus {
+	if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) {
+		return fact.SignatureUnchecked
+	}
+	return fact.SignatureUntrusted
 }
 
 // stampReason says, for the end of a reason, why no timestamp proves when the signature was made; empty if it has none.
@@ -244,11 +255,12 @@ func (s *Signature) stampReason() string {
 // chain builds the signer's chain. Microsoft's roots carry a verdict only for the purposes that the kernel accepts of
 // them; that of the cross certificates for any code.
 func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
-	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning}
+	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning,
+		Item: v.item}
 	chain := sign.BuildChain(leaf, q)
 	s.Certificates = certificates(chain.Certificates)
 	if chain.KeySet != "" {
-		longest := certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool}).Certificates)
+		longest := certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool, Item: v.item}).Certificates)
 		if len(longest) > len(s.Certificates) {
 			s.longest = longest
 		}
@@ -265,7 +277,7 @@ func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Cert
 		s.MachineRoot = escape.UTF8(m.Certificates[len(m.Certificates)-1].Subject.Short())
 		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask",
 			s.MachineRoot)
-	} else if programOf(chain, pool).microsoft {
+	} else if programOf(chain, pool, v.item).microsoft {
 		chain.Err = errNoPurpose
 	}
 	return chain
@@ -337,7 +349,8 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	}
 	// An authority's certificate must have been valid when it stamped.
 	pool := slices.Concat(t.Pool, v.Stores.intermediates())
-	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping}
+	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping,
+		Item: v.item}
 	chain := sign.BuildChain(t.Certificate, q)
 	if !chain.Trusted {
 		if m, ok := v.machineChain(t.Certificate, q); ok && m.Trusted {
@@ -345,7 +358,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		}
 	}
 	if !chain.Trusted {
-		ts.Status, ts.Reason = fact.SignatureUntrusted, escape.Text(chain.Err.Error())
+		ts.Status, ts.Reason = unproved(chain.Err), escape.Text(chain.Err.Error())
 		return ts
 	}
 	certs := certificates(chain.Certificates)

@@ -83,6 +83,21 @@ type File struct {
 	img *image
 }
 
+// Memory returns how much the decoded tables take, in bytes.
+func (f *File) Memory() int64 {
+	const text = 16 // beside its bytes
+	n := int64(len(f.Sections) * 64)
+	for _, list := range [][]Import{f.Imports, f.DelayImports} {
+		for _, i := range list {
+			n += int64(len(i.Library) + 2*text)
+			for _, name := range i.Functions {
+				n += int64(len(name) + text)
+			}
+		}
+	}
+	return n
+}
+
 // A Section is one section header.
 type Section struct {
 	Name            string `json:"name"`            // as it stands, without trailing zero bytes

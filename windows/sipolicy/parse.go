@@ -43,8 +43,15 @@ func policyError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: "policy", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Parse reads a compiled policy, bare or in a signature, which is not checked.
-func Parse(b []byte) (*Policy, error) {
+// What is kept of a rule, a signer, a scenario or a setting beside its texts, in bytes, with what makes it one that is
+// compared; and of a reference.
+const (
+	recordSize    = 768
+	referenceSize = 48
+)
+
+// Parse reads a compiled policy, bare or in a signature, which is not checked. It takes what item allows.
+func Parse(b []byte, item *fact.Item) (*Policy, error) {
 	if len(b) > maxSize {
 		return nil, &fact.ParseError{Source: "policy", Reason: fmt.Sprintf("more than %d bytes", maxSize),
 			Err: fact.ErrTooLarge}
@@ -56,7 +63,7 @@ func Parse(b []byte) (*Policy, error) {
 	if len(b) < header {
 		return nil, policyError("header", "%d bytes", len(b))
 	}
-	r := &reader{b: b}
+	r := &reader{b: b, item: item}
 	p := &Policy{}
 	n := r.header(p)
 	r.body(p, n)
@@ -113,21 +120,23 @@ func (r *reader) header(p *Policy) counts {
 
 // body reads what every format has.
 func (r *reader) body(p *Policy, n counts) {
-	for range n.ekus {
+	for i := 0; i < n.ekus && r.err == nil; i++ {
 		p.EKUs = append(p.EKUs, r.eku())
 	}
-	for range n.rules {
+	for i := 0; i < n.rules && r.err == nil; i++ {
+		r.keep(recordSize)
 		rule := FileRule{Kind: r.u32(), FileName: r.text(), Minimum: r.u64(), Hash: r.bytes()}
 		if rule.Kind > Attrib {
 			r.fail("fileRule", "kind %d", rule.Kind)
 		}
 		p.Rules = append(p.Rules, rule)
 	}
-	for range n.signers {
+	for i := 0; i < n.signers && r.err == nil; i++ {
 		p.Signers = append(p.Signers, r.signer(n))
 	}
 	p.UpdateSigners, p.CISigners = r.list(n.signers), r.list(n.signers)
-	for range n.scenarios {
+	for i := 0; i < n.scenarios && r.err == nil; i++ {
+		r.keep(recordSize)
 		s := Scenario{Value: r.u32(), Inherited: r.list(n.scenarios), MinimumHash: r.u32()}
 		for _, g := range s.Groups() {
 			*g = Group{Allowed: r.signerRefs(n), Denied: r.signerRefs(n), Rules: r.list(n.rules)}
@@ -135,13 +144,14 @@ func (r *reader) body(p *Policy, n counts) {
 		p.Scenarios = append(p.Scenarios, s)
 	}
 	p.HVCI = r.u32()
-	for range r.count("settings", 32) {
+	for count := r.count("settings", 32); count > 0 && r.err == nil; count-- {
 		p.Settings = append(p.Settings, r.setting())
 	}
 }
 
 func (r *reader) signer(n counts) Signer {
 	var s Signer
+	r.keep(recordSize)
 	switch kind := r.u32(); kind {
 	case 0:
 		s.Root = r.bytes()
@@ -158,13 +168,15 @@ func (r *reader) signer(n counts) Signer {
 
 func (r *reader) signerRefs(n counts) []SignerRef {
 	var refs []SignerRef
-	for range r.count("signerReferences", 8) {
+	for count := r.count("signerReferences", 8); count > 0 && r.err == nil; count-- {
+		r.keep(referenceSize)
 		refs = append(refs, SignerRef{Signer: r.index(n.signers), Except: r.list(n.rules)})
 	}
 	return refs
 }
 
 func (r *reader) setting() Setting {
+	r.keep(recordSize)
 	s := Setting{Provider: r.text(), Key: r.text(), Name: r.text(), Type: r.u32()}
 	switch s.Type {
 	case SettingBool, SettingNumber:
@@ -202,7 +214,8 @@ func (r *reader) block(p *Policy, tag uint32) {
 	case 3:
 		for i := range p.Rules {
 			p.Rules[i].Maximum = r.u64()
-			for range r.count("appIDs", 8) {
+			for count := r.count("appIDs", 8); count > 0 && r.err == nil; count-- {
+				r.keep(16)
 				p.Rules[i].AppIDs = append(p.Rules[i].AppIDs, r.text())
 			}
 		}
@@ -280,7 +293,9 @@ func (r *reader) eku() string {
 // list reads indexes below n.
 func (r *reader) list(n int) []int {
 	var list []int
-	for range r.count("list", 4) {
+	count := r.count("list", 4)
+	r.keep(8 * count)
+	for i := 0; i < count && r.err == nil; i++ {
 		list = append(list, r.index(n))
 	}
 	return list

@@ -6,14 +6,23 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/utf16text"
 )
 
 // A reader takes values from the front of a policy. After the first error every value is zero and every count 0.
 type reader struct {
-	b   []byte
-	at  int
-	err error
+	b    []byte
+	at   int
+	item *fact.Item
+	err  error
+}
+
+// keep asks for n bytes of what the policy says.
+func (r *reader) keep(n int) {
+	if r.err == nil {
+		r.err = r.item.Keep(int64(n))
+	}
 }
 
 func (r *reader) fail(field, format string, args ...any) {
@@ -87,6 +96,9 @@ func (r *reader) text() string {
 		r.fail("text", "it ends in %#x", end)
 	}
 	if r.err != nil {
+		return ""
+	}
+	if r.keep(len(b)); r.err != nil {
 		return ""
 	}
 	return utf16text.Decode(b)

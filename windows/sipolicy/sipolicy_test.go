@@ -70,7 +70,7 @@ func TestRoundTrip(t *testing.T) {
 		raw := policytest.Compile(want)
 		for name, b := range map[string][]byte{
 			"bare": raw, "signed": policytest.Sign(raw, false), "nested": policytest.Sign(raw, true)} {
-			got, err := sipolicy.Parse(b)
+			got, err := sipolicy.Parse(b, nil)
 			if err != nil || !sipolicy.Is(b) {
 				t.Fatalf("format %d, %s: %v, %v", format, name, err, sipolicy.Is(b))
 			}
@@ -89,7 +89,7 @@ func TestNewerFormat(t *testing.T) {
 	for _, format := range []uint32{9, 11, 40} {
 		p := sample(8)
 		p.Format = format
-		got, err := sipolicy.Parse(policytest.Compile(p))
+		got, err := sipolicy.Parse(policytest.Compile(p), nil)
 		if err != nil {
 			t.Fatal(format, err)
 		}
@@ -103,11 +103,11 @@ func TestNewerFormat(t *testing.T) {
 func TestTruncated(t *testing.T) {
 	raw := policytest.Compile(sample(8))
 	for n := range raw {
-		if _, err := sipolicy.Parse(raw[:n]); err == nil {
+		if _, err := sipolicy.Parse(raw[:n], nil); err == nil {
 			t.Fatalf("%d of %d bytes are read", n, len(raw))
 		}
 	}
-	if _, err := sipolicy.Parse(append(raw, 0)); err == nil {
+	if _, err := sipolicy.Parse(append(raw, 0), nil); err == nil {
 		t.Error("a byte too many is read")
 	}
 }
@@ -119,7 +119,7 @@ func TestHostileCounts(t *testing.T) {
 		for _, n := range []uint32{0xffffffff, 0x7fffffff, 0x10000, 1 << 20} {
 			b := append([]byte(nil), raw...)
 			binary.LittleEndian.PutUint32(b[at:], n)
-			p, err := sipolicy.Parse(b)
+			p, err := sipolicy.Parse(b, nil)
 			if (err == nil) != (p != nil) {
 				t.Fatalf("%#x at %d: %v, %v", n, at, p, err)
 			}
@@ -148,7 +148,7 @@ func TestIs(t *testing.T) {
 		if sipolicy.Is(b) {
 			t.Errorf("%s is a policy", name)
 		}
-		if _, err := sipolicy.Parse(b); err == nil {
+		if _, err := sipolicy.Parse(b, nil); err == nil {
 			t.Errorf("%s is read", name)
 		}
 	}
@@ -162,7 +162,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(policytest.Sign(policytest.Compile(sample(7)), true))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := sipolicy.Parse(b)
+		p, err := sipolicy.Parse(b, nil)
 		if (err == nil) == (p == nil) {
 			t.Fatalf("%v, %v", p, err)
 		}
@@ -176,7 +176,7 @@ func ExampleParse() {
 	p, err := sipolicy.Parse(policytest.Compile(&sipolicy.Policy{
 		Format: 7, Rules: []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "old.sys"}},
 		Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers, Product: sipolicy.Group{Rules: []int{0}}}},
-	}))
+	}), nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -40,10 +40,10 @@ func diskBombs() []Bomb {
 		inf("INF of models", numbered(models+"[m]\r\n", "x=m,PCI\\%\r\n", ""), 90_000),
 		inf("INF of long models", repeat(models+long+"[m]\r\n", "%a%=m,%a%,%a%,%a%\r\n", ""), 50_000),
 		inf("INF of identifiers", repeat(models+long+"[m]\r\nx=m", ",%a%", "\r\n"), 100_000),
-		inf("INF of services", numbered(infHead+"[m.services]\r\n", "AddService=%,2,s\r\n", "[s]\r\nServiceBinary=s.sys\r\n"),
-			60_000),
-		inf("INF of sections", numbered(infHead+"[Manufacturer]\r\n", "%=%\r\n[%.services]\r\nAddService=%,2,%\r\n", ""),
-			4000),
+		inf("INF of services", numbered(infHead+"[m.services]\r\n", "AddService=%,2,s\r\n",
+			"[s]\r\nServiceBinary=s.sys\r\n"), 60_000),
+		inf("INF of sections", numbered(infHead+"[Manufacturer]\r\n",
+			"%=%\r\n[%.services]\r\nAddService=%,2,%\r\n", ""), 4000),
 		inf("INF of makers", numbered(infHead+"[Manufacturer]\r\n", "%=m,a,b\r\n", "[m]\r\nx=m,PCI\\x\r\n"), 80_000),
 		inf("INF of continued lines", repeat(infHead+"[m]\r\na=", "x\\\r\n", "\r\n"), 100_000),
 		inf("INF of one maker", numbered(infHead+"[Manufacturer]\r\nx=m", ",%", "\r\n"), 60_000),
@@ -55,12 +55,7 @@ func diskBombs() []Bomb {
 			}
 			return tree
 		}, Small: 10, Big: 2000},
-		{Name: "services of one driver", Of: WindowsImage, Tree: func(n int) fstest.MapFS {
-			im := petest.Sample()
-			im.Trailing = make([]byte, 1<<20)
-			return fstest.MapFS{"C:/Windows/System32/config/SYSTEM": file(hiveOf(n, 1, wide("system32\\drivers\\a.sys\x00"))),
-				"C:/Windows/System32/drivers/a.sys": file(im.Build())}
-		}, Small: 20, Big: 4000},
+		{Name: "links to one driver", Of: WindowsImage, Tree: drivers, Small: 20, Big: 4000},
 		script("rc script of commands", repeat(rc, "load_kld a\n", ""), 80_000),
 		script("rc script of conditions", func(n int) []byte {
 			return []byte(rc + strings.Repeat("if true; then\n", 64) + strings.Repeat("kldload a\n", n))
@@ -77,8 +72,8 @@ func diskBombs() []Bomb {
 			}
 			return tree
 		}, Small: 10, Big: 1000},
-		{Name: "fstab", Of: BSDImage, Path: "etc/fstab", Make: numbered("", "/dev/% /% nullfs rw 0 0\n", ""), Small: 500,
-			Big: 60_000},
+		{Name: "fstab", Of: BSDImage, Path: "etc/fstab", Make: numbered("", "/dev/% /% nullfs rw 0 0\n", ""),
+			Small: 500, Big: 60_000},
 		{Name: "fstab of options", Of: BSDImage, Path: "etc/fstab", Make: repeat("/dev/a /a nullfs rw", ",x", " 0 0\n"),
 			Small: 500, Big: 300_000},
 		{Name: "fstab of nonsense", Of: BSDImage, Path: "etc/fstab", Make: numbered("", "%\n", ""), Small: 500,
@@ -97,8 +92,8 @@ func diskBombs() []Bomb {
 			return b
 		}, Small: 500, Big: 20_000},
 		collection("LZSS of zeros", func(n int) []byte {
-			return compressed("lzss", fakedarwin.LZSS, bytes.Repeat(append([]byte{0}, bytes.Repeat([]byte{0xee, 0xff}, 8)...), n),
-				n*8*18)
+			group := append([]byte{0}, bytes.Repeat([]byte{0xee, 0xff}, 8)...)
+			return compressed("lzss", fakedarwin.LZSS, bytes.Repeat(group, n), n*8*18)
 		}, 500_000),
 		collection("LZVN of zeros", func(n int) []byte {
 			return compressed("lzvn", func(b []byte) []byte { b = fakedarwin.LZVN(b); return b[:len(b)-8] },
@@ -106,8 +101,8 @@ func diskBombs() []Bomb {
 		}, 30_000),
 		collection("LZFSE of zeros", func(n int) []byte {
 			block := fakedarwin.LZFSEBlocks(make([]byte, 200_000), 2)
-			return slicesOf(fakedarwin.LZFSEBlocks(fakedarwin.Collection("x86_64", noMembers), 2), bytes.Repeat(block, n),
-				fakedarwin.LZFSEEnd())
+			return slicesOf(fakedarwin.LZFSEBlocks(fakedarwin.Collection("x86_64", noMembers), 2),
+				bytes.Repeat(block, n), fakedarwin.LZFSEEnd())
 		}, 5000),
 		collection("LZFSE of empty blocks", func(n int) []byte {
 			return slicesOf(bytes.Repeat(fakedarwin.RawBlock(nil), n),
@@ -143,10 +138,28 @@ func packages(n, files int) []byte {
 	for i := range files {
 		rows = append(rows, []any{"/boot/modules/" + number(i) + ".ko", "1$" + strings.Repeat("0", 64), i % max(n, 1)})
 	}
+	return packagesOf(list, rows)
+}
+
+// packagesOf is pkg(8)'s database with these rows.
+func packagesOf(packages, files [][]any) []byte {
 	return sqlitetest.Build(4096,
-		sqlitetest.Table{Name: "packages", SQL: "CREATE TABLE packages(id INTEGER PRIMARY KEY, name TEXT, version TEXT, " +
-			"arch TEXT, origin TEXT)", Rows: list},
-		sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files(path TEXT, sha256 TEXT, package_id INTEGER)", Rows: rows})
+		sqlitetest.Table{Name: "packages", Rows: packages,
+			SQL: "CREATE TABLE packages(id INTEGER PRIMARY KEY, name TEXT, version TEXT, arch TEXT, origin TEXT)"},
+		sqlitetest.Table{Name: "files", Rows: files,
+			SQL: "CREATE TABLE files(path TEXT, sha256 TEXT, package_id INTEGER)"})
+}
+
+// drivers are n services, the file of each a link to one driver.
+func drivers(n int) fstest.MapFS {
+	im := petest.Sample()
+	im.Trailing = make([]byte, 1<<20)
+	const dir = "C:/Windows/System32/drivers/"
+	tree := fstest.MapFS{"C:/Windows/System32/config/SYSTEM": file(hiveOf(n, 0, nil)), dir + "a.sys": file(im.Build())}
+	for i := range n {
+		tree[dir+number(i)+".sys"] = link("a.sys")
+	}
+	return tree
 }
 
 // overlapping is a database of n leaves whose cells are all the same bytes.
@@ -178,9 +191,7 @@ func sharedPages(n int) []byte {
 	for range n {
 		rows = append(rows, []any{strings.Repeat("/x", 5000), "", 1})
 	}
-	b := sqlitetest.Build(4096, sqlitetest.Table{Name: "packages",
-		SQL: "CREATE TABLE packages(id INTEGER PRIMARY KEY, name TEXT, version TEXT, arch TEXT, origin TEXT)"},
-		sqlitetest.Table{Name: "files", SQL: "CREATE TABLE files(path TEXT, sha256 TEXT, package_id INTEGER)", Rows: rows})
+	b := packagesOf(nil, rows)
 	for at := 4096; at+4096 <= len(b); at += 4096 { // the size of each row: fifteen times what it has
 		if p := b[at : at+4096]; p[0] == 0x0d {
 			for i := range int(binary.BigEndian.Uint16(p[3:])) {

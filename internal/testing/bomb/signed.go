@@ -126,10 +126,12 @@ func signedBombs() []Bomb {
 			return policytest.Compile(p)
 		}, Small: 500, Big: 60_000},
 		{Name: "policy of signers", Of: BlockList, Make: func(n int) []byte {
-			p := &sipolicy.Policy{Format: 2, Signers: make([]sipolicy.Signer, n), Scenarios: make([]sipolicy.Scenario, 1)}
+			p := &sipolicy.Policy{Format: 2, Signers: make([]sipolicy.Signer, n),
+				Scenarios: make([]sipolicy.Scenario, 1)}
 			p.Scenarios[0].Value = sipolicy.ScenarioDrivers
+			g := p.Scenarios[0].Groups()[0]
 			for i := range n {
-				p.Scenarios[0].Groups()[0].Denied = append(p.Scenarios[0].Groups()[0].Denied, sipolicy.SignerRef{Signer: i})
+				g.Denied = append(g.Denied, sipolicy.SignerRef{Signer: i})
 			}
 			return policytest.Compile(p)
 		}, Small: 500, Big: 40_000},
