@@ -99,7 +99,7 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 	case bomb.Catalogs:
 		_, _ = authenticode.NewCatalogs(files, ".").Load(ctx, r)
 	case bomb.Packages:
-		_, _ = pkgdb.ReadPkg(ctx, files, func(string) bool { return true })
+		pkgdb.Read(ctx, pkgdb.Query{FS: files, Wanted: func(string) bool { return true }}, r, pkgdb.Pkg)
 	case bomb.Hive:
 		k := windows.Open(disk{fstest.MapFS{"C:/Windows/System32/config/SYSTEM": files[""]}},
 			fact.Options{Image: true})
