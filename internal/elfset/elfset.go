@@ -84,7 +84,7 @@ func OpenFS(fsys fs.FS, name string, max int64) (*File, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := openFile(fsys, file, name, max)
+	f, err := openFile(file, name, max)
 	if err != nil {
 		file.Close()
 		return nil, nil, err
@@ -92,14 +92,14 @@ func OpenFS(fsys fs.FS, name string, max int64) (*File, io.Closer, error) {
 	return f, file, nil
 }
 
-func openFile(fsys fs.FS, file fs.File, name string, max int64) (f *File, err error) {
+func openFile(file fs.File, name string, max int64) (f *File, err error) {
 	st, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if f != nil {
-			f.ID = hostfs.FileID(fsys, name, st)
+			f.ID = hostfs.FileID(nil, name, st)
 		}
 	}()
 	if !st.Mode().IsRegular() {

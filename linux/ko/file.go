@@ -215,7 +215,11 @@ func (o Options) steps(n int) int64 {
 
 func (r *Reader) decode(file File, data []byte, o Options) (File, error) {
 	defer r.trim()
-	r.item = r.report.Budget.File(cmp.Or(r.id, file.Path), int64(len(data)))
+	var budget *fact.Budget
+	if r.report != nil {
+		budget = r.report.Budget
+	}
+	r.item = budget.File(cmp.Or(r.id, file.Path), int64(len(data)))
 	defer func() { r.item.Done(); r.item = nil }()
 	if err := r.item.Work(o.steps(len(data))); err != nil {
 		return file, err
