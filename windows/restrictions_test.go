@@ -93,11 +93,11 @@ func TestRestrictions(t *testing.T) {
 
 // A section without a service of its own may make another package's service a filter of the device.
 func TestAddFilter(t *testing.T) {
-	f, err := parseINF([]byte("[Version]\n[Manufacturer]\n%M%=Models,NTamd64.10.0\n[Models.NTamd64.10.0]\n" +
-		"\"D\"=Install,PCI\\VEN_1\n\"E\"=Other,PCI\\VEN_2\n[Install.NT.Filters]\nAddFilter=F,,F_Add\nAddFilter=G\n" +
-		"[F_Add]\nServiceName=%Svc%\nFilterLevel=Upper\n[Install2.Filters]\nAddFilter=H,,F_Add\n" +
-		"[Other.NTamd64.Services]\nAddService=own,2,S\n[Other.Filters]\nAddFilter=F,,F_Add\n" +
-		"[Strings]\nSvc=\"ketfilter\"\n"))
+	f, err := parseINF([]byte("[Version]\n[Manufacturer]\n%M%=Models,NTamd64.10.0\n[Models.NTamd64.10.0]\n"+
+		"\"D\"=Install,PCI\\VEN_1\n\"E\"=Other,PCI\\VEN_2\n[Install.NT.Filters]\nAddFilter=F,,F_Add\nAddFilter=G\n"+
+		"[F_Add]\nServiceName=%Svc%\nFilterLevel=Upper\n[Install2.Filters]\nAddFilter=H,,F_Add\n"+
+		"[Other.NTamd64.Services]\nAddService=own,2,S\n[Other.Filters]\nAddFilter=F,,F_Add\n"+
+		"[Strings]\nSvc=\"ketfilter\"\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

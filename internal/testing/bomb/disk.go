@@ -15,8 +15,8 @@ import (
 
 // The readers of what else lies on a disk.
 const (
-	WindowsImage = "windows image"    // what is installed on a disk of Windows, its policy and its checks
-	Packages     = "package database" // pkg(8)'s
+	WindowsImage = "windows image" // what is installed on a disk of Windows, its policy and its checks
+	PkgPackages  = "pkg database"  // the packages of pkg(8)
 )
 
 const (
@@ -80,11 +80,11 @@ func diskBombs() []Bomb {
 			Big: 120_000},
 		{Name: "Linux fstab", Of: LinuxImage, Path: "etc/fstab", Make: numbered("", "/dev/% /% ext4 rw 0 0\n", ""),
 			Small: 500, Big: 60_000},
-		{Name: "packages", Of: Packages, Path: pkgPath, Make: func(n int) []byte { return packages(n, n) },
+		{Name: "packages", Of: PkgPackages, Path: pkgPath, Make: func(n int) []byte { return packages(n, n) },
 			Small: 500, Big: 20_000},
-		{Name: "database of overlapping rows", Of: Packages, Path: pkgPath, Make: overlapping, Small: 8, Big: 2000},
-		{Name: "database of shared pages", Of: Packages, Path: pkgPath, Make: sharedPages, Small: 100, Big: 2000},
-		{Name: "database of a cut tree", Of: Packages, Path: pkgPath, Make: func(n int) []byte {
+		{Name: "database of overlapping rows", Of: PkgPackages, Path: pkgPath, Make: overlapping, Small: 8, Big: 2000},
+		{Name: "database of shared pages", Of: PkgPackages, Path: pkgPath, Make: sharedPages, Small: 100, Big: 2000},
+		{Name: "database of a cut tree", Of: PkgPackages, Path: pkgPath, Make: func(n int) []byte {
 			b := packages(n, n)
 			for at := len(b) / 8 &^ 4095; at < len(b); at += 2 * 4096 {
 				b[at] = 0xff
