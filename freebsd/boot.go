@@ -95,6 +95,7 @@ func (c *config) loaderUnsure() []request {
 			out = append(out, request{WayLoader, "", fact.UnsureOf(because)})
 		}
 	}
+	out = append(out, c.programs...)
 	if p, lost := c.lost(SourceLoaderConf); lost {
 		out = append(out, request{WayLoader, "", fact.Unsure(ReasonUnread,
 			"what the boot loader loads was not read whole: "+p.Text)})
@@ -157,9 +158,8 @@ func (c *config) deviceRequests() []request {
 			out = append(out, request{WayService, "", fact.UnsureOf(s.unknown(ReasonService))})
 		}
 		for _, w := range words[:min(len(words), maxConfFiles)] {
-			kind := interfaceKind(w)
-			if kind != "" && kind != "auto" {
-				out = append(out, request{WayService, "if_" + kind,
+			for _, target := range interfaceModules(interfaceKind(w)) {
+				out = append(out, request{WayService, target,
 					fact.Passes(s.reason(ReasonService, "ifconfig(8) loads it for "+escape.Text(w)))})
 			}
 		}
@@ -186,6 +186,20 @@ func interfaceKind(name string) string {
 		name = name[:i]
 	}
 	return name
+}
+
+// interfaceModules returns the klds that make an interface of that kind: if_NAME, and one of another name
+// (module_map of ifconfig(8), from FreeBSD 13 on; before, there is none of that name).
+func interfaceModules(kind string) []string {
+	switch kind {
+	case "", "auto":
+		return nil
+	case "tap", "tun", "vmnet":
+		return []string{"if_" + kind, "if_tuntap"}
+	case "ipsec":
+		return []string{"if_" + kind, "ipsec"}
+	}
+	return []string{"if_" + kind}
 }
 
 // aside returns the paths outside of the module path that the settings name.

@@ -34,6 +34,7 @@ type config struct {
 	scripts  bool             // the root has scripts of rc(8)
 	mounts   []mount
 	hooks    []request   // what the boot loads beside services
+	programs []request   // what the programs of the boot loader may load
 	foreign  fact.Answer // set if what init(8) runs is not FreeBSD's rc(8)
 }
 
@@ -59,6 +60,7 @@ func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
 		return c
 	}
 	c.readLoader()
+	c.readLoaderScripts()
 	c.readRC()
 	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.readLoaderConf)
 	c.readFile("etc/fstab", SourceServices, c.readFstab)
@@ -142,7 +144,14 @@ func (c *config) entries(dir, source string) []fs.DirEntry {
 // file is read once. A file that changes the list of files makes the loader walk the new list.
 func (c *config) readLoader() {
 	c.forth = c.forthLoader()
-	add := func(file, text string, r *fact.Report) { c.Loader.readLoaderConf(file, text, r); c.takeCommand() }
+	add := func(file, text string, r *fact.Report) {
+		if strings.HasSuffix(file, ".lua") { // config.processFile runs it
+			c.hook(file, 1, "the boot loader runs "+file+", which may set anything")
+			return
+		}
+		c.Loader.readLoaderConf(file, text, r)
+		c.takeCommand()
+	}
 	c.readFile(loaderDefaults, SourceLoaderConf, add)
 	if _, ok := c.Loader.Lookup("loader_conf_files"); !ok { // a root without the defaults, or with a part of them
 		for _, s := range []setting{{Name: "loader_conf_files", Value: "/boot/device.hints /boot/loader.conf"},
@@ -158,6 +167,7 @@ func (c *config) readLoader() {
 	for _, dir := range dirs[:min(len(dirs), maxConfFiles)] {
 		c.readDir(dir, ".conf", SourceLoaderConf, add)
 	}
+	c.readProducts(add)
 	c.readList("local_loader_conf_files", seen, add)
 	c.readNextboot(add)
 }

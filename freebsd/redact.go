@@ -27,6 +27,8 @@ func redact(key string, data []byte, l layout) []byte {
 		return []byte(redactFstab(string(data)))
 	case isScript(key):
 		return redactScript(data)
+	case isLoaderScript(key):
+		return redactLoaderScript(key, data)
 	case isHook(key):
 		return redactHook(data)
 	case isConf(key):
@@ -89,7 +91,7 @@ func readsSetting(name string) bool {
 	}
 	switch name {
 	case "kern.securelevel", "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files",
-		"loader_conf_dirs",
+		"loader_conf_dirs", "product_vars",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
 		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files", "local_startup", "cloned_interfaces",
 		"network_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":
@@ -104,7 +106,7 @@ func Redactions() []string { return []string{"addresses", "arguments", "settings
 // Redacts reports whether Redact can alter answers for key.
 func Redacts(key string) bool {
 	return strings.HasPrefix(key, OpKldStat+" ") || key == OpSysctl+" "+sysctlPreloaded || isConf(key) ||
-		isHook(key)
+		isHook(key) || isLoaderScript(key)
 }
 
 // isConf reports whether the key is a configuration file's path.

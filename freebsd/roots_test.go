@@ -48,7 +48,7 @@ func freebsdRoot(release int32, text map[string]string) fstest.MapFS {
 		return k
 	}
 	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: kotest.AMD64().Order}
-	kernel.Versions = []kotest.Version{{Name: "kernel", Version: release}}
+	kernel.Versions = []kotest.Version{{Name: "kernel", Version: release}, {Name: "firmware", Version: 1}}
 	kernel.Modules = []kotest.Module{{Record: "in", Name: "pci/in"}}
 	c := k("c")
 	c.PNP = []kotest.PNP{{Bus: "pci", Descr: "U32:vendor;U32:device;", EntryLen: 8,
@@ -175,6 +175,57 @@ func TestRoots(t *testing.T) {
 			"loader.conf(5): module_path"},
 		{"module path", 1402000, conf("module_path=\"/boot/modules;/opt\"\ne_load=\"YES\"\n"), "e", "loader", loadable,
 			"loader.conf(5): module_path"},
+		{"local.lua", 1402000, with(conf(""), "boot/lua/local.lua", "-- mine\n\nloader.perform(x)\n"), "a", "?loader",
+			unknown, "stand/lua/loader.lua: try_include(\"local\")"},
+		{"local.lua, comments", 1402000, with(conf(""), "boot/lua/local.lua", "-- mine\n\n"), "a", "", blocked,
+			"stand/lua/loader.lua: try_include(\"local\")"},
+		{"either loader", 1003000, with(conf(""), "boot/lua/local.lua", "loader.perform(x)\n"), "a", "?loader", unknown,
+			"loader(8): /boot/loader may be loader_4th or loader_lua"},
+		{"a file anywhere", 1402000, with(conf(""), "boot/lua/local.lua", "loader.perform(x)\n"), "nothing", "",
+			unknown, "loader(8): load takes a path"},
+		{"Lua that loads", 1402000, with(conf(""), "boot/lua/loader.lua", "loader.perform(\"load a\")\n"), "a",
+			"?loader", unknown, "loader(8): load"},
+		{"Lua that sets", 1402000, with(conf(""), "boot/lua/core.lua", "loader.setenv(\"acpi_load\", \"YES\")\n"+
+			"loader.perform(\"load \" .. k)\nsetEnv(k .. \"_load\", v)\n"), "a", "", blocked,
+			"stand/lua/core.lua, config.lua"},
+		{"Lua that sets another", 1402000, with(conf(""), "boot/lua/core.lua",
+			"loader.setenv(\"a_load\", \"YES\")\n"), "a", "?loader", unknown, "stand/lua/config.lua: setEnv"},
+		{"settings in Lua", 1402000, with(conf("loader_conf_files=\"/boot/loader.conf /boot/x.lua\"\n"), "boot/x.lua",
+			"a_load = \"YES\"\n"), "a", "?loader", unknown, "loader.conf.lua(5)"},
+		{"product", 1402000, with(conf("product_vars=\"p\"\np=\"box\"\n"), "boot/loader.conf.d/box/x.conf",
+			"a_load=\"YES\"\n"), "a", "loader", loadable, "stand/lua/config.lua: product_vars"},
+		{"other product", 1402000, with(conf("product_vars=\"p\"\np=\"pc\"\n"), "boot/loader.conf.d/box/x.conf",
+			"a_load=\"YES\"\n"), "a", "", blocked, "stand/lua/config.lua: product_vars"},
+		{"product of the firmware", 1402000, with(conf("product_vars=\"smbios.system.product\"\n"),
+			"boot/loader.conf.d/box/x.conf", "a_load=\"YES\"\n"), "a", "?loader", unknown, "smbios(8) of loader"},
+		{"no products", 1402000, conf("product_vars=\"smbios.system.product\"\n"), "a", "", blocked,
+			"stand/lua/config.lua: MSG_FAILDIR"},
+		{"loader.rc", 1003000, with(conf(""), "boot/loader.rc",
+			"\\ x\ninclude /boot/loader.4th\ntry-include /boot/loader.rc.local\n\nstart\ncheck-password\n"), "a", "",
+			blocked, "stand/forth/loader.rc"},
+		{"loader.rc, load", 1003000, with(conf(""), "boot/loader.rc",
+			"include /boot/loader.4th\nstart\nload /boot/kernel/a.ko\n"), "a", "?loader", unknown, "loader(8): load"},
+		{"loader.rc, other word", 1003000, with(conf(""), "boot/loader.rc", "include /boot/loader.4th\nmine\n"), "a",
+			"?loader", unknown, "loader.4th(8)"},
+		{"loader.rc, other file", 1003000, with(conf(""), "boot/loader.rc", "include /opt/mine.4th\nstart\n"), "a",
+			"?loader", unknown, "loader(8): include"},
+		{"loader.rc.local", 1003000, with(conf(""), "boot/loader.rc.local", "\\ x\nset a=1\n"), "a", "?loader", unknown,
+			"stand/forth/loader.rc"},
+		{"loader.rc with Lua", 1402000, with(conf(""), "boot/loader.rc", "load a\n"), "a", "", blocked,
+			"stand/common/interp_lua.c"},
+		{"loader.4th", 1003000, with(conf(""), "boot/loader.4th",
+			": acpi_enable ( -- )\n  s\" set acpi_load=YES\" evaluate\n;\n: load_module\n  load_parameters load\n;\n"),
+			"a", "", blocked, "stand/forth/menu-commands.4th, support.4th"},
+		{"loader.4th, load", 1003000, with(conf(""), "boot/loader.4th", ": start\n  s\" load a\" evaluate\n;\n"), "a",
+			"?loader", unknown, "loader.4th(8)"},
+		{"loader.4th, set", 1003000, with(conf(""), "boot/mine.4th", "s\" set a_load=YES\" evaluate\n"), "a",
+			"?loader", unknown, "loader.4th(8)"},
+		{"firmware", 1402000, with(conf(""), "boot/kernel/x_fw.ko", string(firmwareKLD("x_fw"))), "x_fw",
+			"?dependency", unknown, "firmware(9): firmware_get loads a kld by the image's name"},
+		{"driver with firmware", 1402000, with(conf(""), "boot/kernel/if_x.ko", string(firmwareKLD("pci/x"))), "if_x",
+			"", blocked, "firmware(9)"},
+		{"firmware, no level", 1402000, files{"boot/kernel/x_fw.ko": string(firmwareKLD("x_fw"))}, "x_fw",
+			"dependency kldload", loadable, "kldload(8)"},
 		{"compiled in", 1402000, conf(""), "in", "", fact.VerdictBuiltin, "kldstat(8)"},
 
 		// rc(8).
@@ -270,6 +321,8 @@ func TestRoots(t *testing.T) {
 		{"interface, computed", 1402000, rc("cloned_interfaces=\"$x\"\n"), "if_c", "?service", unknown, "sh(1)"},
 		{"interface with a letter", 1402000, rc("cloned_interfaces=\"c0a\"\n"), "if_c", "service", loadable,
 			"ifconfig(8): ifmaybeload ends the name at the first digit"},
+		{"interface of bhyve", 1402000, with(rc("cloned_interfaces=\"vmnet0\"\n"), "boot/kernel/if_tuntap.ko",
+			string(plainKLD("if_tuntap"))), "if_tuntap", "service", loadable, "ifconfig(8): module_map"},
 		{"encrypted swap", 1402000, with(with(rc(""), "etc/fstab", "/dev/ada0p3.eli none swap sw 0 0\n"),
 			"boot/kernel/geom_eli.ko", string(plainKLD("geom_eli"))), "geom_eli", "service", loadable,
 			"swapon(8): .eli"},
@@ -367,6 +420,14 @@ func checkRecording(t *testing.T, name string, root fstest.MapFS, query string, 
 func plainKLD(name string) []byte {
 	k := kotest.AMD64()
 	k.Modules = []kotest.Module{{Record: name, Name: name}}
+	return k.Bytes()
+}
+
+// firmwareKLD is a kld with a module of that name that needs firmware(9), which is compiled into the kernel.
+func firmwareKLD(name string) []byte {
+	k := kotest.AMD64()
+	k.Modules = []kotest.Module{{Record: name, Name: name}}
+	k.Depends = []kotest.Depend{{Name: "firmware", Min: 1, Preferred: 1, Max: 1}}
 	return k.Bytes()
 }
 

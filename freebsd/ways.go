@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -182,6 +183,9 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 		if unseen := c.unseen(); unseen.Applies() {
 			return settled(fact.VerdictUnknown, unseen.Because())
 		}
+		if programs := c.config.programs; len(programs) > 0 { // its file may lie anywhere
+			return settled(fact.VerdictUnknown, programs[0].answer.Because())
+		}
 		return settled(fact.VerdictAbsent, c.noFile(sub))
 	}
 	if c.bootless {
@@ -198,8 +202,9 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 		f.Bypasses = append(f.Bypasses, level.reason(ReasonLevel,
 			"until then, scripts of rc(8) can load it; and root can change loader.conf for the next boot"))
 	}
-	if len(c.users(sub.disk)) > 0 {
-		ways = append(ways, way{WayDependency, sooner(c.brought(f, sub.disk), load)})
+	if len(c.users(sub.disk)) > 0 || sub.disk.firmware() {
+		boot := sooner(c.brought(f, sub.disk), c.drivers(sub.disk))
+		ways = append(ways, way{WayDependency, sooner(boot, load)})
 	}
 	ways = append(ways, way{WayKldload, load})
 	f.Remedies = c.remedies(sub.disk, ways)
@@ -268,6 +273,23 @@ func (c *checker) brought(f *result, d *diskFile) fact.Answer {
 		}
 	}
 	return out
+}
+
+// firmware reports whether the file is an image for firmware_get(9), which loads a kld by the image's name: it needs
+// the interface of firmware(9), and none of its modules is a driver on a bus.
+func (f *diskFile) firmware() bool {
+	return f.metadata != nil && slices.ContainsFunc(f.Depends, func(d Depend) bool { return d.Name == "firmware" }) &&
+		!slices.ContainsFunc(f.Modules, func(m Module) bool { return strings.Contains(m.Name, "/") })
+}
+
+// drivers answers whether a driver loads the file by firmware_get(9), which it may until the securelevel is raised
+// (sys/kern/subr_firmware.c). It does not apply to a file that is no firmware.
+func (c *checker) drivers(d *diskFile) fact.Answer {
+	if !d.firmware() {
+		return fact.Answer{}
+	}
+	return either(c.byKernel(d), fact.Unsure(ReasonDependency,
+		"a driver may ask for this firmware during the boot, before rc(8) raises the securelevel"))
 }
 
 // remedies returns what would stop a way that is not stopped, as far as this release obeys it.

@@ -148,6 +148,12 @@ var learned = []lateQuestion{
 	{2, lkm.FreeBSD, "", "usr/local/etc/rc.d/*"},
 	{2, lkm.FreeBSD, "", "**/linker.hints"},
 	{2, lkm.FreeBSD, "", "var/db/pkg/**"},
+	{2, lkm.FreeBSD, "readdir", "boot/lua"},
+	{2, lkm.FreeBSD, "", "boot/lua/*"},
+	{2, lkm.FreeBSD, "", "boot/*.4th"},
+	{2, lkm.FreeBSD, "", "boot/*.rc"},
+	{2, lkm.FreeBSD, "", "boot/*.rc.local"},
+	{2, lkm.FreeBSD, "", "boot/loader.conf.d/**"},
 	// DragonFly: what the next boot loads, and whose files they are.
 	{2, lkm.DragonFly, "stat", "**"},
 	{2, lkm.DragonFly, "readlink", "**"},
@@ -163,6 +169,12 @@ var learned = []lateQuestion{
 	{2, lkm.DragonFly, "", "usr/local/etc/rc.d/*"},
 	{2, lkm.DragonFly, "", "**/linker.hints"},
 	{2, lkm.DragonFly, "", "var/db/pkg/**"},
+	{2, lkm.DragonFly, "readdir", "boot/lua"},
+	{2, lkm.DragonFly, "", "boot/lua/*"},
+	{2, lkm.DragonFly, "", "boot/*.4th"},
+	{2, lkm.DragonFly, "", "boot/*.rc"},
+	{2, lkm.DragonFly, "", "boot/*.rc.local"},
+	{2, lkm.DragonFly, "", "boot/loader.conf.d/**"},
 }
 
 // unanswered returns why the tape has no answer to the question op about subject, a path or the words of a call.

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
+)
+
+// What is here reads the programs of the boot loader, which are plain files: /boot/lua/*.lua for the loader written in
+// Lua, /boot/*.4th and /boot/*.rc for that in Forth (loader.4th(8)). They may load anything beside what loader.conf
+// says. The system's own differ from release to release; a changed one is recognized by what it loads by name.
+
+const luaDir = "boot/lua"
+
+// loaderWork are the steps for each byte of a program of the boot loader.
+const loaderWork = 8
+
+// lines of Lua that load a module by its name, make loader.conf load it, or read another file. The loader's own
+// programs name nothing that they load but by a variable.
+var luaLoads = lazy.Regexp{Pattern: `["']\s*(load|include)\s+[^"'\s]` +
+	`|(command|cli_execute|cli_execute_unparsed)\s*\(\s*["'](load|include)["']` +
+	`|enableModule\s*\(\s*["']` +
+	`|["'][\w.-]+_load["']` +
+	`|(dofile|loadfile|parse|processFile|readConf|load)\s*\(\s*["']`}
+
+// lines of Forth that do the same.
+var forthLoads = lazy.Regexp{Pattern: `^(load|enable-module|toggle-module|read-conf|loadall)\s` +
+	`|[sS]["']\s+(load|enable-module|read-conf)\s+[^"'\s]` +
+	`|\bset\s+[\w.-]+_load=`}
+
+// forthIncludes is a line of Forth that runs another file, and its path.
+var forthIncludes = lazy.Regexp{Pattern: `(?:^|\s)(?:try-)?include\s+([^\s"']+)`}
+
+// rcWords are the lines that the system's loader.rc has, beside those that include a file.
+var rcWords = []string{"start", "initialize", "initialize drop", "maybe-resetcons", "maybe-efi-resizecons",
+	"check-password", "beastie-start"}
+
+// readLoaderScripts looks for what the programs of the boot loader load by name.
+func (c *config) readLoaderScripts() {
+	if c.forth != fact.Yes {
+		c.scanLoader(luaDir)
+	}
+	if c.forth != fact.No {
+		c.scanLoader("boot")
+	}
+}
+
+// scanLoader reads the programs in a directory.
+func (c *config) scanLoader(dir string) {
+	for _, name := range c.names(dir, SourceLoaderConf) {
+		if file := dir + "/" + name; isLoaderScript(file) {
+			c.readFile(file, SourceLoaderConf, c.scanScript)
+		}
+	}
+}
+
+// scanScript takes the first line of a program of the boot loader that may load something.
+func (c *config) scanScript(file, text string, r *fact.Report) {
+	item := r.Budget.Item(int64(len(text)))
+	defer item.Done()
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if err := item.Work(loaderWork * int64(len(line))); err != nil {
+			c.lose(SourceLoaderConf, &fact.ParseError{Source: file, Line: n, Reason: err.Error(), Err: err})
+			return
+		}
+		if scriptLoads(file, line) {
+			c.hook(file, n, "the boot loader runs "+file+", which may load anything")
+			return
+		}
+	}
+}
+
+// hook adds a line of a program of the boot loader that may load anything.
+func (c *config) hook(file string, line int, text string) {
+	c.programs = append(c.programs, request{WayLoader, "", fact.UnsureOf(fact.Reason{Code: ReasonLoaderConf,
+		File: file, Line: line, Text: text})})
+}
+
+// scriptLoads reports whether a line of a program of the boot loader may load a module.
+func scriptLoads(file, line string) bool {
+	line = strings.TrimSpace(line)
+	name := path.Base(file)
+	lua := strings.HasSuffix(name, ".lua")
+	switch {
+	case line == "", lua && strings.HasPrefix(line, "--"), !lua && (line == `\` || strings.HasPrefix(line, `\ `)):
+		return false
+	case name == "local.lua", strings.HasSuffix(name, ".rc.local"):
+		return true // no file of the system's
+	case lua:
+		return slices.ContainsFunc(luaLoads.FindAllString(line, -1), notACPI)
+	}
+	line, _, _ = strings.Cut(line, ` \ `)
+	includes := forthIncludes.FindAllString(line, -1)
+	for _, m := range includes {
+		words := strings.Fields(m)
+		if p := words[len(words)-1]; path.Dir(p) != "/boot" || !isLoaderScript(p[1:]) {
+			return true
+		}
+	}
+	if name == "loader.rc" && includes == nil {
+		return !slices.Contains(rcWords, strings.Join(strings.Fields(line), " "))
+	}
+	return slices.ContainsFunc(forthLoads.FindAllString(line, -1), notACPI)
+}
+
+// notACPI reports whether what loads is not the acpi_load that the system's own menu sets.
+func notACPI(found string) bool {
+	return strings.Trim(found, `"'`) != "acpi_load" && !strings.HasSuffix(found, "set acpi_load=")
+}
+
+// isLoaderScript reports whether the key is the path of a program of the boot loader.
+func isLoaderScript(key string) bool {
+	dir, name := path.Split(key)
+	switch dir {
+	case luaDir + "/":
+		return strings.HasSuffix(name, ".lua")
+	case "boot/":
+		return strings.HasSuffix(name, ".4th") || strings.HasSuffix(name, ".rc") || strings.HasSuffix(name, ".rc.local")
+	}
+	return false
+}
+
+// redactLoaderScript keeps of a program of the boot loader which lines may load something.
+func redactLoaderScript(key string, data []byte) []byte {
+	comment, loads := `\`, "load x"
+	if strings.HasSuffix(key, ".lua") {
+		comment, loads = "--", `loader.perform("load x")`
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(data)) {
+		if scriptLoads(key, line) {
+			line = loads
+		} else {
+			line = comment
+		}
+		out.WriteString(line + "\n")
+	}
+	return []byte(out.String())
+}
+
+// readProducts reads the directories of product_vars: names of variables whose values are directories below
+// /boot/loader.conf.d (stand/lua/config.lua: readConf). A variable that no file sets may come from the firmware, such
+// as smbios.system.product: then any of the directories may be read.
+func (c *config) readProducts(add addFunc) {
+	const dir = "boot/loader.conf.d"
+	names, s := c.Loader.Words("product_vars")
+	if c.forth == fact.Yes || s.Name == "" {
+		return
+	}
+	guess := s.Code != ""
+	for _, name := range names[:min(len(names), maxConfFiles)] {
+		product, ok := c.Loader.Lookup(name)
+		if !ok || product.Code != "" {
+			guess = true
+			continue
+		}
+		c.readDir(dir+"/"+strings.Trim(product.Value, "/"), ".conf", SourceLoaderConf, add)
+	}
+	for _, e := range c.entries(dir, SourceLoaderConf) {
+		if guess && e.IsDir() {
+			c.hook(s.File, s.Line, "the boot loader may read /"+dir+"/"+e.Name()+", as product_vars says")
+			return
+		}
+	}
+}
