@@ -9,12 +9,10 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/judge"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // The files of an image that say what the boot loads.
@@ -27,13 +25,24 @@ const (
 // SourceModulesConf is the name of the source that is /etc/modules.conf, which rc.d/modules reads.
 const SourceModulesConf = "modules_conf"
 
-// WayModules is the way of the modules that rc.d/modules loads at boot.
-const WayModules = "modules"
+// SourceBootCfg is the name of the source that is /boot.cfg, which the boot loader reads.
+const SourceBootCfg = "boot_cfg"
+
+// The ways of the boot itself.
+const (
+	WayLoader   = "loader"   // the boot loader loads it, as boot.cfg says
+	WayModules  = "modules"  // rc.d/modules loads it
+	WayAutoload = "autoload" // the kernel loads it when something needs it
+)
 
 // Codes of the reasons of an image.
 const (
 	reasonConf  = "modules_conf"     // /etc/modules.conf names it
 	reasonUnmet = "unmet_dependency" // nothing provides what it requires
+
+	reasonLoader   = "boot_cfg"        // /boot.cfg names it
+	reasonLevel    = "securelevel"     // the securelevel refuses it
+	reasonAutoload = "module_autoload" // whether the kernel loads by itself
 )
 
 // dirs returns the directories that modules are loaded from: the one that the running kernel says, or of an image
@@ -85,7 +94,15 @@ func (k *Kernel) chosen(release string) bool {
 
 // imageBuiltins returns the modules that the kernel file of an image has compiled in.
 func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, error) {
-	list, err := readMetadata(k.machine, kernelFile, k.options.FileCap(), kernelFile, r)
+	l, err := k.readLoader()
+	if err == nil && l.device.file != "" {
+		err = &fact.ParseError{Source: "/" + bootCfg, Line: l.device.line, Reason: "boots a kernel of a device: " +
+			l.device.name, Err: errors.ErrUnsupported}
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := readMetadata(k.machine, l.kernel, k.options.FileCap(), l.kernel, r)
 	if err != nil {
 		return nil, err
 	}
@@ -105,14 +122,14 @@ type image struct {
 	builtins []Record
 	unread   error // why the modules inside the kernel are not known; nil if they are
 	conf     []confLine
-	off      bool // rc.conf turns rc.d/modules off
-	lost     error
-}
+	lost     error   // of modules.conf
+	rc       setting // rc.conf's word for rc.d/modules
+	loader   loader
+	unloaded error // of boot.cfg
+	level    fact.Answer
+	auto     fact.Answer
 
-// A confLine is one line of modules.conf: a module to load.
-type confLine struct {
-	name string
-	line int
+	requiredBy map[string][]string // the modules that require one
 }
 
 // checkImage is Check for an image.
@@ -125,96 +142,94 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	i.builtins, i.unread = k.imageBuiltins(ctx, r)
 	c.Add("", i.builtins, i.unread, r)
 	i.conf, i.lost = k.modulesConf()
-	i.off = k.modulesOff()
+	i.rc, _ = k.lookup("modules", rcFiles("modules")...)
+	i.loader, i.unloaded = k.readLoader()
+	_, i.level = k.imageLevel()
+	_, i.auto = k.imageAutoload()
 	return c.Verdicts(), ctx.Err()
 }
 
-// modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file.
-func (k *Kernel) modulesConf() ([]confLine, error) {
-	text, err := limit.ReadFile(k.machine, modulesConf, limit.Text)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var out []confLine
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		n++
-		line, _, _ = strings.Cut(line, "#")
-		if f := strings.Fields(line); len(f) > 0 && len(out) < maxDirEntries {
-			name := strings.TrimSuffix(path.Base(f[0]), ".kmod")
-			out = append(out, confLine{escape.UTF8(name), n})
-		}
-	}
-	return out, err
-}
-
-// modulesOff reports whether rc.conf says modules=NO in so many words.
-func (k *Kernel) modulesOff() bool {
-	off := false
-	for _, name := range []string{"etc/defaults/rc.conf", "etc/rc.conf"} {
-		text, err := limit.ReadFile(k.machine, name, limit.Text)
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "modules="); ok {
-				v, _, _ = strings.Cut(v, "#")
-				v = strings.ToLower(strings.Trim(strings.TrimSpace(v), `"'`))
-				off = v == "no" || v == "off" || v == "false" || v == "0"
-			}
-		}
-	}
-	return off
-}
-
-// boot answers by which ways a module on disk gets into the kernel, and what asks for it.
+// boot answers by which ways a module on disk gets into the kernel, and what asks for it. The boot loader, rc.d/modules
+// and the kernel itself come before rc.d/securelevel.
 func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
 	load := i.requirements(m)
-	asked := fact.Answer{}
-	for _, l := range i.conf {
-		if !i.needs(l.name, m.Name) {
+	loader, triggers := i.asked(m, i.loader.loads, reasonLoader, "the boot loader loads ")
+	switch {
+	case i.unloaded != nil:
+		loader = fact.Unsure(judge.ReasonUnread, "what the boot loader loads was not read: "+i.unloaded.Error())
+	case loader.Applies() && i.loader.off.file != "":
+		loader = fact.Stops(i.loader.off.reason(reasonLoader, "modules are off: the boot loader loads none"))
+	}
+	asked, more := i.asked(m, i.conf, reasonConf, "rc(8) loads ")
+	switch {
+	case i.lost != nil:
+		asked = fact.Unsure(judge.ReasonUnread, "what rc(8) loads was not read: "+i.lost.Error())
+	case asked.Applies() && i.rc.off():
+		asked = fact.Stops(i.rc.reason(reasonConf, "modules is off: rc(8) loads none"))
+	case asked.Applies() && i.rc.code != "":
+		asked = fact.UnsureOf(i.rc.reason(reasonConf, "whether rc(8) loads modules is not known"))
+	}
+	for _, w := range []judge.Entrance{{Name: WayLoader, Answer: loader}, {Name: WayModules, Answer: asked},
+		{Name: WayAutoload, Answer: i.auto}} {
+		if !w.Answer.Applies() {
 			continue
 		}
-		because := fact.Reason{Code: reasonConf, File: "/" + modulesConf, Line: l.line,
-			Text: "rc(8) loads " + l.name + " at boot"}
+		if load.Blocked() != fact.No && w.Answer.Blocked() != fact.Yes {
+			w.Answer = load
+		}
+		ways = append(ways, w)
+	}
+	if load.Blocked() != fact.Yes && i.level.Applies() {
+		load = i.level
+	}
+	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), append(triggers, more...)
+}
+
+// asked answers whether lines load the module, or one that requires it, and what asks for it.
+func (i *image) asked(m *Record, lines []confLine, code, text string) (out fact.Answer, triggers []fact.Reason) {
+	users := i.users(m.Name)
+	for _, l := range lines {
+		if !users[l.name] {
+			continue
+		}
+		because := l.reason(code, text+l.name+" at boot")
 		if l.name != m.Name {
 			because.Text += ", which requires it"
 		}
-		triggers = append(triggers, because)
-		asked = fact.Passes(because)
-		if i.off {
-			asked = fact.Stops(fact.Reason{Code: reasonConf, File: "/etc/rc.conf", Text: "modules is off: rc(8) loads none"})
+		if len(triggers) < maxMenu {
+			triggers = append(triggers, because)
+		}
+		switch {
+		case l.sure:
+			out = fact.Passes(because)
+		case !out.Applies():
+			because.Text += ", if that entry of its menu is chosen"
+			out = fact.UnsureOf(because)
 		}
 	}
-	if i.lost != nil {
-		asked = fact.Unsure(judge.ReasonUnread, "what rc(8) loads was not read: "+i.lost.Error())
-	}
-	if asked.Applies() {
-		if load.Blocked() != fact.No {
-			asked = load
-		}
-		ways = append(ways, judge.Entrance{Name: WayModules, Answer: asked})
-	}
-	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), triggers
+	return out, triggers
 }
 
-// needs reports whether the module called name is, or requires, directly or not, the one called what.
-func (i *image) needs(name, what string) bool {
-	seen := map[string]bool{name: true}
-	for queue := []string{name}; len(queue) > 0; queue = queue[1:] {
-		if queue[0] == what {
-			return true
-		}
-		for _, m := range judge.Named(i.disk, queue[0]) {
+// users returns the names of the modules that are the one called name, or require it, directly or not.
+func (i *image) users(name string) map[string]bool {
+	if i.requiredBy == nil {
+		i.requiredBy = map[string][]string{}
+		for _, m := range i.disk {
 			for _, r := range m.Own.Required {
-				if !seen[r] {
-					seen[r] = true
-					queue = append(queue, r)
-				}
+				i.requiredBy[r] = append(i.requiredBy[r], m.Name)
 			}
 		}
 	}
-	return false
+	seen := map[string]bool{name: true}
+	for queue := []string{name}; len(queue) > 0; queue = queue[1:] {
+		for _, user := range i.requiredBy[queue[0]] {
+			if !seen[user] {
+				seen[user] = true
+				queue = append(queue, user)
+			}
+		}
+	}
+	return seen
 }
 
 // requirements answers whether the kernel finds what the module requires.

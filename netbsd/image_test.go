@@ -73,6 +73,7 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s: %s", release, got)
 		}
 	}
+	stock := "if [ -r /etc/defaults/rc.conf ]; then\n\t. /etc/defaults/rc.conf\nfi\n"
 	for _, c := range []struct {
 		query, rc, refused string
 		outcome            fact.VerdictOutcome
@@ -91,9 +92,49 @@ func TestImage(t *testing.T) {
 		{"none", "", "stand/amd64", fact.VerdictUnknown, "", ""},
 		{"zfs", "", "etc/modules.conf", fact.VerdictLoadable, "modload", ""},
 		{"none", "", "stand/amd64/10.0/modules/zfs/zfs.kmod", fact.VerdictUnknown, "", ""},
+		// rc.d/modules and the kernel itself come before rc.d/securelevel.
+		{"zfs", stock + "securelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:3"},
+		{"old", stock + "securelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		{"old", "securelevel=0\n", "", fact.VerdictLoadable, "modload", ""},
+		{"old", "securelevel=$x\n", "", fact.VerdictUnknown, "", ""},
+		{"old", "if [ -f /x ]; then\nsecurelevel=1\nfi\n", "", fact.VerdictUnknown, "", ""},
+		{"old", "if [ -f /x ]; then a=1; fi\n#sysctl kern.module.autoload=0\nsecurelevel=\"1\" # x\n", "",
+			fact.VerdictBlocked, "", ""},
+		{"old", ". /etc/more\n", "", fact.VerdictUnknown, "", ""},
+		{"old", "#sysctl kern.securelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+		{"zfs", "if x; then\nmodules=NO\nfi\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
+		// boot.cfg(5).
+		{"xcall", "#cfg banner=x\n#cfg load=/stand/amd64/10.0/modules/zfs/zfs.kmod -a\nsecurelevel=1\n", "",
+			fact.VerdictLoadable, "loader modules", "/boot.cfg:2"},
+		{"old", "#cfg menu=a:load old;boot netbsd\n#cfg menu=b:boot\nsecurelevel=1\n", "", fact.VerdictLoadable,
+			"loader", "/boot.cfg:1"},
+		{"old", "#cfg menu=a:load old;boot netbsd\n#cfg menu=b:boot\n#cfg default=2\nsecurelevel=1\n", "",
+			fact.VerdictUnknown, "", "/boot.cfg:1"},
+		{"old", "#cfg load=old\n#cfg modules=off\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "",
+			fact.VerdictBlocked, "", "/boot.cfg:1"},
+		{"old", "#cfg #load=old\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+		{"solaris", "#cfg menu=a:boot netbsd.old\n", "", fact.VerdictUnknown, "", ""}, // no such file
+		{"none", "#cfg menu=a:boot hd1a:netbsd\n", "", fact.VerdictUnknown, "", ""},
+		{"solaris", "#cfg menu=a:boot\n#cfg menu=b:boot hd1a:netbsd\n", "", fact.VerdictBuiltin, "", ""},
+		{"old", "securelevel=1\n#sysctl kern.module.autoload=0\n", "boot.cfg", fact.VerdictUnknown, "", ""},
 	} {
 		root := netbsdRoot()
-		root["etc/rc.conf"].Data = []byte(c.rc)
+		rc, cfg, sysctl := "", "", ""
+		for line := range strings.Lines(c.rc) {
+			if text, ok := strings.CutPrefix(line, "#cfg "); ok {
+				cfg += text
+			} else if text, ok := strings.CutPrefix(line, "#sysctl "); ok {
+				sysctl += text
+			} else {
+				rc += line
+			}
+		}
+		root["etc/rc.conf"].Data = []byte(rc)
+		for name, text := range map[string]string{"boot.cfg": cfg, "etc/sysctl.conf": sysctl} {
+			if text != "" {
+				root[name] = &fstest.MapFile{Data: []byte(text)}
+			}
+		}
 		k := Open(disk{root, c.refused}, fact.Options{OS: fact.NetBSD, Image: true})
 		v, err := k.Check(t.Context(), c.query, new(fact.Report))
 		if err != nil || len(v) != 1 || v[0].Now != nil {
@@ -113,4 +154,74 @@ func TestImage(t *testing.T) {
 			t.Errorf("%+v: %s by %v because of %s", c, v[0].NextBoot.Outcome, open, trigger)
 		}
 	}
+}
+
+// TestImagePolicy reads what the files of an image say.
+func TestImagePolicy(t *testing.T) {
+	for _, c := range []struct {
+		files   map[string]string
+		loading fact.Loading
+		facts   string
+	}{
+		{nil, fact.LoadingAny, "securelevel= module_autoload="},
+		{map[string]string{"etc/rc.conf": "securelevel=1\n"}, fact.LoadingNone,
+			"securelevel=1@/etc/rc.conf:1 module_autoload="},
+		{map[string]string{"etc/rc.conf.d/securelevel": "\nsecurelevel=2\n"}, fact.LoadingNone,
+			"securelevel=2@/etc/rc.conf.d/securelevel:2 module_autoload="},
+		{map[string]string{"etc/rc.conf": "securelevel=`x`\n"}, "", "securelevel=@/etc/rc.conf:1 module_autoload="},
+		{map[string]string{"etc/sysctl.conf": "# x\nkern.module.autoload=0\n",
+			"boot.cfg": "load=ramdisk\nuserconf=disable ums*\nmenu=a:load b;boot\n"}, fact.LoadingAny,
+			"securelevel= module_autoload=0@/etc/sysctl.conf:2 load=ramdisk@/boot.cfg:1 load=b@/boot.cfg:3 " +
+				"userconf=disable ums*@/boot.cfg:2"},
+	} {
+		root := fstest.MapFS{}
+		for name, text := range c.files {
+			root[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		k := Open(disk{MapFS: root}, fact.Options{OS: fact.NetBSD, Image: true})
+		p, err := k.Policy(t.Context(), new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range p.Facts {
+			text := f.Name + "=" + f.Value
+			if f.File != "" {
+				text += fmt.Sprint("@", f.File, ":", f.Line)
+			}
+			got = append(got, text)
+		}
+		if p.Loading != c.loading || strings.Join(got, " ") != c.facts {
+			t.Errorf("%v: %q %q", c.files, p.Loading, got)
+		}
+	}
+}
+
+// FuzzBootFiles reads what an image's boot reads: no line gives more than itself, nothing unknown is without a reason.
+func FuzzBootFiles(f *testing.F) {
+	f.Add("menu=a:load b;boot hd0a:netbsd\ndefault=1\nload=/x y\nuserconf=disable a\n", "zfs -f\n", "modules=\"no\"\n")
+	f.Fuzz(func(t *testing.T, cfg, conf, rc string) {
+		root := netbsdRoot()
+		for name, text := range map[string]string{"boot.cfg": cfg, "etc/modules.conf": conf, "etc/rc.conf": rc,
+			"etc/sysctl.conf": rc} {
+			root[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		k := Open(disk{MapFS: root}, fact.Options{OS: fact.NetBSD, Image: true})
+		l, _ := k.readLoader()
+		if len(l.loads)+len(l.userconf) > len(cfg) {
+			t.Fatal("more than the input")
+		}
+		v, err := k.Check(t.Context(), "xcall", new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range v[0].NextBoot.Ways {
+			if w.Blocked == "" && w.Because == (fact.Reason{}) {
+				t.Fatalf("unknown without a reason: %+v", w)
+			}
+		}
+		if _, err := k.Policy(t.Context(), new(fact.Report)); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -4,8 +4,6 @@ package netbsd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -46,7 +44,8 @@ func (k *Kernel) Loaded(ctx context.Context, _ *fact.Header, r *fact.Report) ([]
 	return slices.DeleteFunc(modules, func(m Record) bool { return m.State == fact.StateBuiltin }), err
 }
 
-// Builtin yields the modules that are compiled into the running kernel, or of an image into /netbsd.
+// Builtin yields the modules that are compiled into the running kernel, or of an image into
+// the kernel that boots.
 func (k *Kernel) Builtin(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		list := k.list
@@ -120,10 +119,10 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	return c.Verdicts(), ctx.Err()
 }
 
-// Policy returns what the running kernel enforces on loading.
+// Policy returns what the running kernel enforces on loading; of an image what its files say.
 func (k *Kernel) Policy(ctx context.Context, r *fact.Report) (*fact.Policy, error) {
 	if k.options.Image {
-		return nil, fmt.Errorf("policy of an image: %w", errors.ErrUnsupported)
+		return k.imagePolicy(r), ctx.Err()
 	}
 	p := readPolicy(ctx, k.call())
 	r.Policy(p)

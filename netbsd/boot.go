@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netbsd
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// bootCfg is the file of the boot loader, boot.cfg(5).
+const bootCfg = "boot.cfg"
+
+// maxMenu is how many entries of its menu the boot loader knows (BOOTCFG_MAXMENU).
+const maxMenu = 20
+
+// A confLine is one line that names a module to load at boot.
+type confLine struct {
+	name string
+	file string
+	line int
+	// sure is false for an entry of the menu that is not the default.
+	sure bool
+}
+
+// reason returns the line as a reason.
+func (l confLine) reason(code, text string) fact.Reason {
+	return fact.Reason{Code: code, File: "/" + l.file, Line: l.line, Text: text}
+}
+
+// A loader is what boot.cfg(5) says.
+type loader struct {
+	loads    []confLine // the modules that the boot loader loads
+	userconf []confLine // commands that change which devices the kernel looks for
+	// off is the line that turns modules off; its file is empty if none does.
+	off confLine
+	// kernel is the path of the kernel below the root. It is kernelFile unless the default entry says another.
+	kernel string
+	// device is the line that boots a kernel of another device; its file is empty if none does.
+	device confLine
+}
+
+// readLoader reads boot.cfg as perform_bootcfg of the boot loader does: lines KEY=VALUE, which a "#" ends, keys by
+// their beginning. Without such a file the boot loader loads /netbsd alone.
+func (k *Kernel) readLoader() (loader, error) {
+	l := loader{kernel: kernelFile}
+	text, err := limit.ReadFile(k.machine, bootCfg, limit.Text)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	var menu []confLine
+	entry, n := 0, 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line, _, _ = strings.Cut(strings.TrimRight(line, "\r\n"), "#")
+		key, value, ok := strings.Cut(line, "=")
+		at := confLine{escape.UTF8(value), bootCfg, n, true}
+		switch {
+		case !ok:
+		case strings.HasPrefix(key, "menu"):
+			if _, at.name, ok = strings.Cut(at.name, ":"); ok && len(menu) < maxMenu {
+				menu = append(menu, at)
+			}
+		case strings.HasPrefix(key, "default"):
+			entry, _ = strconv.Atoi(strings.TrimSpace(value)) // atoi: 0 for nonsense
+		case strings.HasPrefix(key, "load"):
+			l.load(at)
+		case strings.HasPrefix(key, "userconf"):
+			l.userconf = append(l.userconf, at)
+		default:
+			l.command(key+" "+value, at)
+		}
+	}
+	for i, m := range menu {
+		m.sure = i == max(0, min(entry, len(menu))-1)
+		for command := range strings.SplitSeq(m.name, ";") {
+			l.command(command, m)
+		}
+	}
+	return l, err
+}
+
+// command takes one command of the boot loader.
+func (l *loader) command(command string, at confLine) {
+	f := strings.Fields(command)
+	if len(f) < 2 {
+		return
+	}
+	at.name = strings.Join(f[1:], " ")
+	switch f[0] {
+	case "load":
+		l.load(at)
+	case "userconf":
+		l.userconf = append(l.userconf, at)
+	case "modules":
+		if off := f[1] == "off" || f[1] == "disabled"; off && at.sure {
+			l.off = at
+		}
+	case "boot", "pkboot":
+		device, file, ok := strings.Cut(f[1], ":")
+		if !ok {
+			file = device
+		}
+		switch {
+		case !at.sure || strings.HasPrefix(f[1], "-"):
+		case ok && !strings.HasPrefix(device, "NAME=") || file != "" && ok:
+			l.device = at
+		default:
+			l.kernel = strings.TrimPrefix(path.Clean("/"+file), "/")
+		}
+	}
+}
+
+// load takes the name or the path of a module, which a blank ends (module_path of the boot loader).
+func (l *loader) load(at confLine) {
+	f := strings.Fields(at.name)
+	if len(f) == 0 || len(l.loads) == maxDirEntries {
+		return
+	}
+	_, name, ok := strings.Cut(f[0], ":")
+	if !ok {
+		name = f[0]
+	}
+	at.name = strings.TrimSuffix(path.Base(name), ".kmod")
+	l.loads = append(l.loads, at)
+}
+
+// modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file.
+func (k *Kernel) modulesConf() ([]confLine, error) {
+	text, err := limit.ReadFile(k.machine, modulesConf, limit.Text)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []confLine
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		if f := strings.Fields(line); len(f) > 0 && len(out) < maxDirEntries {
+			name := strings.TrimSuffix(path.Base(f[0]), ".kmod")
+			out = append(out, confLine{escape.UTF8(name), modulesConf, n, true})
+		}
+	}
+	return out, err
+}
