@@ -16,7 +16,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/judge"
-	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Names of the sources of an image.
@@ -26,14 +25,12 @@ const (
 )
 
 const (
-	aliasesFile = "etc/driver_aliases"
 	// WayBoot is the way of the modules that /etc/system forces to load at boot.
 	WayBoot = "forceload"
 	// WayDevice is the way of the drivers that a device's name asks for.
 	WayDevice = "driver_alias"
 
 	maxDirEntries = 16 << 10
-	maxAliases    = 64 << 10
 )
 
 // moduleRoots returns the directories that the kernel of an image loads from: those of the platforms, /kernel and
@@ -130,30 +127,6 @@ func (k *Kernel) addKind(out []Record, dir, kind string, r *fact.Report) []Recor
 	return out
 }
 
-// An alias is one line of driver_aliases: a driver and a device that it drives.
-type alias struct {
-	driver, device string
-	line           int
-}
-
-// aliases reads driver_aliases: NAME "ALIAS"; none if there is no such file.
-func (k *Kernel) aliases() ([]alias, error) {
-	text, err := limit.ReadFile(k.machine, aliasesFile, limit.Text)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var out []alias
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		n++
-		f := strings.Fields(line)
-		if len(f) == 2 && f[0][0] != '#' && len(out) < maxAliases {
-			out = append(out, alias{escape.UTF8(f[0]), escape.UTF8(strings.Trim(f[1], `"`)), n})
-		}
-	}
-	return out, err
-}
-
 // resolveImage returns the modules on disk that a name or the alias of a device stands for.
 func (k *Kernel) resolveImage(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
 	disk, err := k.installed(ctx, r)
@@ -184,8 +157,7 @@ func bare(name string) string {
 // An image is what the verdicts on an image follow from.
 type image struct {
 	directives []directive
-	aliases    []alias
-	unread     error // of the aliases
+	devices    devices
 }
 
 // checkImage is Check for an image.
@@ -199,7 +171,7 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	if err != nil {
 		c.Add("", nil, err, r)
 	}
-	i.aliases, i.unread = k.aliases()
+	i.devices = k.devices()
 	return c.Verdicts(), ctx.Err()
 }
 
@@ -227,25 +199,13 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) 
 			triggers = append(triggers, because)
 		}
 	}
-	device := fact.Answer{}
-	for _, a := range i.aliases {
-		if a.driver == m.Name {
-			because := fact.Reason{Code: SourceAliases, File: "/" + aliasesFile, Line: a.line,
-				Text: "the device " + a.device + " asks for it"}
-			device = fact.Passes(because)
-			if len(triggers) < 8 {
-				triggers = append(triggers, because)
-			}
-		}
-	}
-	if i.unread != nil {
-		device = fact.Unsure(judge.ReasonUnread, "the aliases of devices were not read: "+i.unread.Error())
-	}
+	device, more := i.devices.asks(m)
+	triggers = append(triggers, more...)
 	for _, w := range []judge.Entrance{{Name: WayBoot, Answer: forced}, {Name: WayDevice, Answer: device}} {
 		if !w.Answer.Applies() {
 			continue
 		}
-		if load.Blocked() == fact.Yes {
+		if load.Blocked() == fact.Yes && w.Answer.Blocked() != fact.Yes {
 			w.Answer = load
 		}
 		ways = append(ways, w)

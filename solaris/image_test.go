@@ -29,7 +29,9 @@ func illumosRoot() fstest.MapFS {
 		"platform/i86pc/kernel/misc/amd64/acpi": file("x"), "opt/kernel/drv/amd64/extra": file("x"),
 		"etc/system":         file("exclude: fs/pcfs\nmoddir: /kernel /usr/kernel:/opt/kernel\n"),
 		"etc/system.d/mine":  file("forceload: drv/sd\n"),
-		"etc/driver_aliases": file("# devices\ne1000g \"pci8086,10d3\"\ne1000g \"pci8086,10d4\"\n"),
+		"etc/driver_aliases": file("# devices\ne1000g \"pci8086,10d3\"\ne1000g \"pci8086,10d4\"\nextra \"x\"\n"),
+		"etc/name_to_major":  file("e1000g 1\nsd 2\n"),
+		"etc/path_to_inst":   file("#\n\"/pci@0,0/disk@0,0\" 0 \"sd\"\n"),
 	}
 }
 
@@ -56,11 +58,12 @@ func TestImage(t *testing.T) {
 	}{
 		"e1000g":                      {fact.VerdictLoadable, "driver_alias modload", "/etc/driver_aliases:2"},
 		"pci8086,10d4":                {fact.VerdictLoadable, "driver_alias modload", "/etc/driver_aliases:2"},
-		"sd":                          {fact.VerdictLoadable, "forceload modload", "/etc/system.d/mine:1"},
-		"drv/sd":                      {fact.VerdictLoadable, "forceload modload", "/etc/system.d/mine:1"},
+		"sd":                          {fact.VerdictLoadable, "forceload driver_alias modload", "/etc/system.d/mine:1"},
+		"drv/sd":                      {fact.VerdictLoadable, "forceload driver_alias modload", "/etc/system.d/mine:1"},
 		"zfs":                         {fact.VerdictLoadable, "modload", ""},
 		"/usr/kernel/misc/amd64/pcfs": {fact.VerdictLoadable, "modload", ""},
 		"/usr/kernel/fs/amd64/pcfs":   {fact.VerdictBlocked, "", ""},
+		"extra":                       {fact.VerdictLoadable, "modload", "/etc/driver_aliases:4"}, // without a number
 		"none":                        {fact.VerdictAbsent, "", ""},
 	} {
 		v, err := k.Check(t.Context(), query, new(fact.Report))
@@ -70,6 +73,16 @@ func TestImage(t *testing.T) {
 		if ways, trigger := open(&v[0]); v[0].NextBoot.Outcome != want.outcome || ways != want.ways ||
 			trigger != want.trigger {
 			t.Errorf("%s: %s by %q because of %q, want %+v", query, v[0].NextBoot.Outcome, ways, trigger, want)
+		}
+	}
+	for name, want := range map[string]string{"etc/name_to_major": "modload", "etc/path_to_inst": "driver_alias modload"} {
+		k := Open(refusing{disk{illumosRoot()}, name}, fact.Options{OS: fact.Illumos, Image: true})
+		v, err := k.Check(t.Context(), "e1000g", new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ways, _ := open(&v[0]); ways != want {
+			t.Errorf("without %s: %s", name, ways)
 		}
 	}
 	if m, err := k.Resolve(t.Context(), "pci8086,10d3", new(fact.Report)); err != nil || len(m) != 1 ||
@@ -131,4 +144,44 @@ func TestStates(t *testing.T) {
 	if len(c.Records) != 3 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// TestSystemWords reads the words of /etc/system as the kernel does (modsysfile.c: modcmd, do_sysfile_cmd).
+func TestSystemWords(t *testing.T) {
+	var r fact.Report
+	list := readSystem("etc/system", "* x\nEXCLUDE: drv/a\nexclude : drv/b  and more\nSET32 x=1\nset64 y=1\nswapfs: ufs\n"+
+		"MODDIR: /a /b:/c\nExclude: drv/c\nFORCELOAD:\tmisc/d\tx\n", &r)
+	var got []string
+	for _, d := range list {
+		got = append(got, d.Word+"="+d.Module)
+	}
+	want := "exclude=drv/a,exclude=drv/b,moddir=/a /b:/c,forceload=misc/d"
+	if strings.Join(got, ",") != want || len(r.Problems) != 1 {
+		t.Errorf("%q %+v", got, r.Problems)
+	}
+}
+
+// FuzzImage reads the files that an image's boot reads: nothing unknown is without a reason.
+func FuzzImage(f *testing.F) {
+	f.Add("forceload: drv/sd\nEXCLUDE: fs/pcfs\n", "sd \"x\"\n", "sd 1\n", "\"/x\" 0 \"sd\"\n")
+	f.Fuzz(func(t *testing.T, system, aliases, majors, instances string) {
+		root := illumosRoot()
+		for name, text := range map[string]string{"etc/system": system, aliasesFile: aliases, majorsFile: majors,
+			instancesFile: instances} {
+			root[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		k := Open(disk{root}, fact.Options{OS: fact.Illumos, Image: true})
+		v, err := k.Check(t.Context(), "sd", new(fact.Report))
+		if err != nil || len(v) == 0 {
+			t.Fatal(err)
+		}
+		if len(v[0].Triggers) > maxTriggers+len(system) {
+			t.Fatal("more than the input")
+		}
+		for _, w := range v[0].NextBoot.Ways {
+			if w.Blocked == "" && w.Because == (fact.Reason{}) {
+				t.Fatalf("unknown without a reason: %+v", w)
+			}
+		}
+	})
 }

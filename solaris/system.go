@@ -21,7 +21,7 @@ const (
 // directiveWords are the words of a directive; otherWords are directives that name no module.
 var (
 	directiveWords = []string{wordExclude, wordForceload, "moddir", "rootfs", "rootdev"}
-	otherWords     = []string{"include", "swapdev"}
+	otherWords     = []string{"include", "swapdev", "swapfs"}
 )
 
 // A directive is one line of /etc/system that is about loading modules.
@@ -68,14 +68,21 @@ func readSystem(file, text string, r *fact.Report) []directive {
 
 // parseDirective reads one line that is no comment. Word is empty for a line that is not about modules.
 func parseDirective(line string) (directive, error) {
-	if strings.HasPrefix(line, "set ") || strings.HasPrefix(line, "set\t") {
+	switch first, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " "); strings.ToLower(first) {
+	case "set", "set32", "set64":
 		return directive{}, nil
 	}
 	word, rest, ok := strings.Cut(line, ":")
-	word = strings.TrimSpace(word)
+	if word = strings.TrimSpace(word); word == strings.ToUpper(word) {
+		word = strings.ToLower(word) // modcmd has each word twice
+	}
+	rest = strings.TrimSpace(rest)
+	if word != "moddir" { // a blank ends the name (do_sysfile_cmd)
+		rest, _, _ = strings.Cut(strings.ReplaceAll(rest, "\t", " "), " ")
+	}
 	switch {
 	case ok && slices.Contains(directiveWords, word):
-		return directive{Word: word, Module: escape.UTF8(strings.TrimSpace(rest))}, nil
+		return directive{Word: word, Module: escape.UTF8(rest)}, nil
 	case ok && slices.Contains(otherWords, word):
 		return directive{}, nil
 	}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solaris
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/judge"
+	"github.com/kernelext/kernelext/internal/limit"
+)
+
+// The files by which the kernel finds the driver of a device.
+const (
+	aliasesFile   = "etc/driver_aliases" // DRIVER "ALIAS": the names of devices of a driver
+	majorsFile    = "etc/name_to_major"  // DRIVER NUMBER: a driver without a number has no device
+	instancesFile = "etc/path_to_inst"   // "PATH" NUMBER "DRIVER": the devices that the machine had
+)
+
+// reasonMajor is the code of the reason that a driver has no major number.
+const reasonMajor = "name_to_major"
+
+// maxAliases is how many lines of such a file are kept; maxTriggers how many ask for one module.
+const (
+	maxAliases  = 64 << 10
+	maxTriggers = 8
+)
+
+// An alias is one line of such a file: a driver, and a device that it drives or the number that it has.
+type alias struct {
+	driver, device string
+	line           int
+}
+
+// devices is what binds drivers to devices. An error says why a file was not read.
+type devices struct {
+	aliases, majors, instances []alias
+	unread, unnumbered         error // of aliases, and of majors
+}
+
+// devices reads what binds drivers to devices. path_to_inst only says what the machine had: it may be missing.
+func (k *Kernel) devices() devices {
+	var d devices
+	d.aliases, d.unread = k.aliases()
+	d.majors, d.unnumbered = k.table(majorsFile, 2, 0, 1)
+	d.instances, _ = k.table(instancesFile, 3, 2, 0)
+	return d
+}
+
+// aliases reads driver_aliases; none if there is no such file.
+func (k *Kernel) aliases() ([]alias, error) {
+	list, err := k.table(aliasesFile, 2, 0, 1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return list, err
+}
+
+// table reads the lines of a file that have n words, which may be quoted; driver and device are the places of two.
+func (k *Kernel) table(file string, n, driver, device int) ([]alias, error) {
+	text, err := limit.ReadFile(k.machine, file, limit.Text)
+	if err != nil {
+		return nil, err
+	}
+	var out []alias
+	line := 0
+	for text := range strings.Lines(string(text)) {
+		line++
+		f := strings.Fields(text)
+		if len(f) == n && f[0][0] != '#' && len(out) < maxAliases {
+			word := func(i int) string { return escape.UTF8(strings.Trim(f[i], `"`)) }
+			out = append(out, alias{word(driver), word(device), line})
+		}
+	}
+	return out, nil
+}
+
+// asks answers whether the name of a device asks for the driver, and which. The kernel looks a driver up by its major
+// number: one without has no device (ddi_name_to_major), though root may load it.
+func (d *devices) asks(m *Record) (out fact.Answer, triggers []fact.Reason) {
+	ask := func(file, text string, list []alias) {
+		for _, a := range list {
+			if a.driver != m.Name || !strings.Contains(m.Path, "/drv/") {
+				continue
+			}
+			because := fact.Reason{Code: SourceAliases, File: "/" + file, Line: a.line, Text: text + a.device}
+			out = fact.Passes(because)
+			if len(triggers) < maxTriggers {
+				triggers = append(triggers, because)
+			}
+		}
+	}
+	ask(aliasesFile, "this device asks for it: ", d.aliases)
+	ask(instancesFile, "the machine had its device ", d.instances)
+	switch {
+	case d.unread != nil:
+		return fact.Unsure(judge.ReasonUnread, "the aliases of devices were not read: "+d.unread.Error()), triggers
+	case !out.Applies() || d.numbered(m.Name):
+	case d.unnumbered != nil:
+		return fact.Unsure(judge.ReasonUnread, "whether it has a major number was not read: "+
+			d.unnumbered.Error()), triggers
+	default:
+		return fact.Stops(fact.Reason{Code: reasonMajor, File: "/" + majorsFile,
+			Text: "the driver has no major number: no device is its"}), triggers
+	}
+	return out, triggers
+}
+
+// numbered reports whether a driver has a major number.
+func (d *devices) numbered(name string) bool {
+	return slices.ContainsFunc(d.majors, func(a alias) bool { return a.driver == name })
+}
