@@ -43,6 +43,7 @@ const (
 	ReasonService    = "service"            // a service, a file system or an interface needs it
 	ReasonCompressed = "compressed"         // only the boot loader unpacks its file
 	ReasonMachine    = "machine"            // it is for another processor
+	ReasonTwoNames   = "two_names"          // the name fits another file, too
 	ReasonNoKernel   = "no_kernel"          // the root has no kernel: it does not boot
 )
 

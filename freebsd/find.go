@@ -157,6 +157,21 @@ func choose(versions []int32, d *Depend) int {
 	return -1
 }
 
+// alsoNamed returns the files that are not called name, and have a module or an interface of that name, if a file is
+// called so: then the name without suffix fits both. With a suffix or a path it fits one.
+func (l *library) alsoNamed(name string) []*diskFile {
+	if strings.ContainsAny(name, "/.") || len(l.names[name]) == 0 && len(l.names[name+".ko"]) == 0 {
+		return nil
+	}
+	var out []*diskFile
+	for _, f := range l.modules[name] {
+		if f != l.Kernel && f.Name() != name && f.Name() != name+".ko" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
 // find returns the files that a name means to a person: a file name with or without ".ko", else a path, else a
 // module's, record's or interface's name, or the last part of a module's name. The kernel's own file is among them when
 // the name is that of something compiled in.

@@ -44,6 +44,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	if k.options.Asks(fact.DetailFiles) {
 		k.addPackages(ctx, records, r)
 	}
+	k.addHashes(ctx, records)
 	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.Path, b.Path) })
 	return records, nil
 }
@@ -248,7 +249,9 @@ func (k *Kernel) File(_ context.Context, path string, r *fact.Report) ([]Record,
 	if f.metadata, err = readDisk(k.machine, path, k.options.FileCap(), &f.report); err != nil {
 		return nil, err
 	}
-	return []Record{fileRecord(&f, k.kind)}, nil
+	m := fileRecord(&f, k.kind)
+	addHash(k.machine, &m, slashPath(path), k.options)
+	return []Record{m}, nil
 }
 
 // ReadFile reads a .ko file, or a kernel, by itself. ok is false for a file that is not of FreeBSD. head is the
@@ -269,5 +272,7 @@ func ReadFile(
 	if f.metadata, err = read(fsys, name, o.FileCap(), &f.report); err != nil {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}
-	return []Record{fileRecord(&f, fact.KindFreeBSDKld)}, true, nil
+	one := fileRecord(&f, fact.KindFreeBSDKld)
+	addHash(fsys, &one, name, o)
+	return []Record{one}, true, nil
 }

@@ -27,6 +27,7 @@ func (k *Kernel) Loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]
 	} else {
 		r.Skip(SourceModulePath)
 	}
+	k.addHashes(ctx, records)
 	return records, ctx.Err()
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -28,6 +29,7 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 			if !k.options.Image {
 				m.State = ""
 			}
+			addHash(k.machine, &m, slashPath(m.Path), k.options)
 			records = append(records, m)
 			continue
 		}
@@ -79,7 +81,10 @@ func (k *Kernel) Plan(ctx context.Context, query string, r *fact.Report) ([]fact
 		return nil, fmt.Errorf("no file and no module is called %q: %w", query, fs.ErrNotExist)
 	}
 	if _, err := parseDevice(query); err != nil {
-		files = files[:1] // of one name, the first of the module path
+		files = slices.Clone(files[:1]) // of one name, the first of the module path
+		if f := lib.byKernel(bareName(query)); f != nil && f != lib.Kernel {
+			files[0] = f // the file that has the interface comes before the file that has the name
+		}
 	}
 	steps := []fact.Step{}
 	done := map[*diskFile]bool{lib.Kernel: true}

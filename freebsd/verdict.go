@@ -42,6 +42,7 @@ func (c *checker) verdict(query string, sub subject) result {
 		f.copy = sub.disk.Path
 	}
 	c.presence(&f, sub)
+	c.twoNames(&f, query, sub)
 	if f.name != "" && sub.inKernel == "" {
 		c.configuration(&f, sub)
 	}
@@ -53,6 +54,23 @@ func (c *checker) verdict(query string, sub subject) result {
 	f.LeadBy(now, next)
 	f.Problems = slices.Clone(c.unread.Problems)
 	return f
+}
+
+// twoNames says of a name without suffix that it fits two files: one is called so, another has a module or an interface
+// of that name. kldload(8) then takes the file of the interface, the boot loader too (kern_kldload, mod_load).
+func (c *checker) twoNames(f *result, query string, sub subject) {
+	also := c.library.alsoNamed(query)
+	if sub.disk == nil || len(also) == 0 {
+		return
+	}
+	for _, o := range also[:min(len(also), 5)] {
+		f.Reasons = append(f.Reasons, fact.Reason{Code: ReasonTwoNames, File: o.Path,
+			Text: query + " is also the name of something inside " + o.Name() + "; with .ko it is the file alone"})
+	}
+	if first := c.library.byKernel(query); first != nil && first != sub.disk && first != c.library.Kernel {
+		f.Reasons = append(f.Reasons, fact.Reason{Code: ReasonTwoNames, File: first.Path,
+			Text: "kldload(8) of " + query + " loads " + first.Name() + ", which has the interface"})
+	}
 }
 
 func (f *result) reason(code, format string, args ...any) {
