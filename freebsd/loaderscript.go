@@ -36,6 +36,18 @@ var forthLoads = lazy.Regexp{Pattern: `^(load|enable-module|toggle-module|read-c
 // forthIncludes is a line of Forth that runs another file, and its path.
 var forthIncludes = lazy.Regexp{Pattern: `(?:^|\s)(?:try-)?include\s+([^\s"']+)`}
 
+// dloaderLoads is a line of DragonFly's dloader(8) that makes loadall load a module, and the module's name.
+var dloaderLoads = lazy.Regexp{Pattern: `^\s*(?:menuadd\s+)?([\w.-]+)_load="?(?i:yes)`}
+
+// dloaderCommand is a line of dloader(8) that loads a file, or runs another file than those of loader.conf(5).
+var dloaderCommand = lazy.Regexp{Pattern: `^(?:menuadd\s+)?(?:load|(?:opt)?include|source)\s`}
+
+// isDloader reports whether a file is a program of DragonFly's dloader(8).
+func isDloader(file string) bool { return strings.HasPrefix(path.Base(file), "dloader.") }
+
+// dloaderFiles are the files that dloader's own programs run.
+var dloaderFiles = []string{"loader.conf", "loader.conf.local", "dloader.menu", "dloader.rc"}
+
 // rcWords are the lines that the system's loader.rc has, beside those that include a file.
 var rcWords = []string{"start", "initialize", "initialize drop", "maybe-resetcons", "maybe-efi-resizecons",
 	"check-password", "beastie-start"}
@@ -70,6 +82,10 @@ func (c *config) scanScript(file, text string, r *fact.Report) {
 			c.lose(SourceLoaderConf, &fact.ParseError{Source: file, Line: n, Reason: err.Error(), Err: err})
 			return
 		}
+		if m := dloaderLoads.FindStringSubmatch(line); m != nil && isDloader(file) {
+			c.programs = append(c.programs, request{WayLoader, m[1], fact.UnsureOf(fact.Reason{Code: ReasonLoaderConf,
+				File: file, Line: n, Text: "the boot loader loads it, unless a hint or another entry of its menu says not"})})
+		}
 		if scriptLoads(file, line) {
 			c.hook(file, n, "the boot loader runs "+file+", which may load anything")
 			return
@@ -87,6 +103,10 @@ func (c *config) hook(file string, line int, text string) {
 func scriptLoads(file, line string) bool {
 	line = strings.TrimSpace(line)
 	name := path.Base(file)
+	if isDloader(file) {
+		f := strings.Fields(line)
+		return dloaderCommand.MatchString(line) && !slices.Contains(dloaderFiles, path.Base(f[len(f)-1]))
+	}
 	lua := strings.HasSuffix(name, ".lua")
 	switch {
 	case line == "", lua && strings.HasPrefix(line, "--"), !lua && (line == `\` || strings.HasPrefix(line, `\ `)):
@@ -122,7 +142,8 @@ func isLoaderScript(key string) bool {
 	case luaDir + "/":
 		return strings.HasSuffix(name, ".lua")
 	case "boot/":
-		return strings.HasSuffix(name, ".4th") || strings.HasSuffix(name, ".rc") || strings.HasSuffix(name, ".rc.local")
+		return strings.HasSuffix(name, ".4th") || strings.HasSuffix(name, ".rc") || strings.HasSuffix(name, ".rc.local") ||
+			name == "dloader.menu"
 	}
 	return false
 }
@@ -130,14 +151,20 @@ func isLoaderScript(key string) bool {
 // redactLoaderScript keeps of a program of the boot loader which lines may load something.
 func redactLoaderScript(key string, data []byte) []byte {
 	comment, loads := `\`, "load x"
+	if isDloader(key) {
+		comment = "#"
+	}
 	if strings.HasSuffix(key, ".lua") {
 		comment, loads = "--", `loader.perform("load x")`
 	}
 	var out strings.Builder
 	for line := range strings.Lines(string(data)) {
-		if scriptLoads(key, line) {
+		switch {
+		case isDloader(key) && dloaderLoads.MatchString(line):
+			line = dloaderLoads.FindStringSubmatch(line)[1] + "_load=YES"
+		case scriptLoads(key, line):
 			line = loads
-		} else {
+		default:
 			line = comment
 		}
 		out.WriteString(line + "\n")

@@ -83,6 +83,10 @@ const secure = "kern_securelevel_enable=\"YES\"\nkern_securelevel=\"1\"\n"
 // script is a script of rc(8) called s.
 const script = "#!/bin/sh\n. /etc/rc.subr\nname=\"s\"\nrcvar=\"s_enable\"\n"
 
+// dloaderMenu is what matters of a menu of DragonFly's dloader(8).
+const dloaderMenu = "# Default menu\nmenuclear\ncd ${base}\na_load=\"YES\"\nmenuitem 1 \"Boot\"\nmenuadd optinclude " +
+	"loader.conf\nmenuadd lunsetif a_load hint.a.0.disabled\nmenuadd loadall\nmenuadd boot\n"
+
 // TestRoots judges what the next boot of a root loads: the ways that are open, with "?" those that are not known, and
 // the outcome, each by the rule that source names.
 func TestRoots(t *testing.T) {
@@ -220,6 +224,16 @@ func TestRoots(t *testing.T) {
 			"?loader", unknown, "loader.4th(8)"},
 		{"loader.4th, set", 1003000, with(conf(""), "boot/mine.4th", "s\" set a_load=YES\" evaluate\n"), "a",
 			"?loader", unknown, "loader.4th(8)"},
+		{"dloader", 600400, with(conf(""), "boot/dloader.menu", dloaderMenu), "a", "?loader", unknown,
+			"DragonFly: stand/boot/dloader/dloader.menu, cmds.c: loadall"},
+		{"dloader, other kld", 600400, with(conf(""), "boot/dloader.menu", dloaderMenu), "b", "?dependency", unknown,
+			"DragonFly: stand/boot/dloader/cmds.c: loadall"},
+		{"dloader, not named", 600400, with(conf(""), "boot/dloader.menu", dloaderMenu), "if_c", "", blocked,
+			"DragonFly: stand/boot/dloader/cmds.c: loadall"},
+		{"dloader, load", 600400, with(conf(""), "boot/dloader.rc", "include dloader.menu\nload /x.ko\n"), "if_c",
+			"?loader", unknown, "DragonFly: loader(8): load"},
+		{"dloader, other file", 600400, with(conf(""), "boot/dloader.rc", "include /mine\n"), "if_c", "?loader",
+			unknown, "DragonFly: loader(8): include"},
 		{"firmware", 1402000, with(conf(""), "boot/kernel/x_fw.ko", string(firmwareKLD("x_fw"))), "x_fw",
 			"?dependency", unknown, "firmware(9): firmware_get loads a kld by the image's name"},
 		{"driver with firmware", 1402000, with(conf(""), "boot/kernel/if_x.ko", string(firmwareKLD("pci/x"))), "if_x",

@@ -183,8 +183,10 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 		if unseen := c.unseen(); unseen.Applies() {
 			return settled(fact.VerdictUnknown, unseen.Because())
 		}
-		if programs := c.config.programs; len(programs) > 0 { // its file may lie anywhere
-			return settled(fact.VerdictUnknown, programs[0].answer.Because())
+		for _, q := range c.config.programs {
+			if q.target == "" { // its file may lie anywhere
+				return settled(fact.VerdictUnknown, q.answer.Because())
+			}
 		}
 		return settled(fact.VerdictAbsent, c.noFile(sub))
 	}

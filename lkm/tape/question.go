@@ -173,6 +173,7 @@ var learned = []lateQuestion{
 	{2, lkm.DragonFly, "", "boot/lua/*"},
 	{2, lkm.DragonFly, "", "boot/*.4th"},
 	{2, lkm.DragonFly, "", "boot/*.rc"},
+	{2, lkm.DragonFly, "", "boot/dloader.menu"},
 	{2, lkm.DragonFly, "", "boot/*.rc.local"},
 	{2, lkm.DragonFly, "", "boot/loader.conf.d/**"},
 }
