@@ -84,7 +84,8 @@ func TestHashes(t *testing.T) {
 		t.Errorf("%+v %v", file, err)
 	}
 	k = Open(rootDisk{root}, fact.Options{OS: fact.FreeBSD, Image: true})
-	if file, err = k.File(t.Context(), "/boot/kernel/x.ko", new(fact.Report)); err != nil || file[0].Hashes.SHA256 != "" {
+	file, err = k.File(t.Context(), "/boot/kernel/x.ko", new(fact.Report))
+	if err != nil || file[0].Hashes.SHA256 != "" {
 		t.Errorf("not asked for: %+v %v", file, err)
 	}
 }

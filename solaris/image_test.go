@@ -75,7 +75,9 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s: %s by %q because of %q, want %+v", query, v[0].NextBoot.Outcome, ways, trigger, want)
 		}
 	}
-	for name, want := range map[string]string{"etc/name_to_major": "modload", "etc/path_to_inst": "driver_alias modload"} {
+	for name, want := range map[string]string{
+		"etc/name_to_major": "modload", "etc/path_to_inst": "driver_alias modload",
+	} {
 		k := Open(refusing{disk{illumosRoot()}, name}, fact.Options{OS: fact.Illumos, Image: true})
 		v, err := k.Check(t.Context(), "e1000g", new(fact.Report))
 		if err != nil {
@@ -149,8 +151,8 @@ func TestStates(t *testing.T) {
 // TestSystemWords reads the words of /etc/system as the kernel does (modsysfile.c: modcmd, do_sysfile_cmd).
 func TestSystemWords(t *testing.T) {
 	var r fact.Report
-	list := readSystem("etc/system", "* x\nEXCLUDE: drv/a\nexclude : drv/b  and more\nSET32 x=1\nset64 y=1\nswapfs: ufs\n"+
-		"MODDIR: /a /b:/c\nExclude: drv/c\nFORCELOAD:\tmisc/d\tx\n", &r)
+	list := readSystem("etc/system", "* x\nEXCLUDE: drv/a\nexclude : drv/b  and more\nSET32 x=1\nset64 y=1\n"+
+		"swapfs: ufs\nMODDIR: /a /b:/c\nExclude: drv/c\nFORCELOAD:\tmisc/d\tx\n", &r)
 	var got []string
 	for _, d := range list {
 		got = append(got, d.Word+"="+d.Module)
