@@ -75,8 +75,7 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 		capture.Headed(r, l.source, l.headed)
 	}
 	if user := l.missing(); user != "" {
-		r.Add(fact.Problem{Source: l.source, Field: "modules", Code: fact.CodeOther,
-			Text: strconv.Quote(user) + " uses a module and has no row: the text shows some modules only"})
+		r.Add(missingUser(l.source, user))
 	}
 	r.Done(l.source, fact.CountOf(int64(len(l.entries))))
 	return fact.Capture[Module]{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -46,7 +47,7 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	p := modinfoParser{report: r}
 	item := r.Budget.Item(int64(len(text)))
 	defer item.Done()
-	for line := range strings.Lines(text) {
+	for line := range modinfoLines(text) {
 		size := modinfoLine + len(line)
 		if strings.HasPrefix(line, "filename:") {
 			size += modinfoSize
@@ -58,7 +59,7 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 		p.line(strings.TrimSuffix(line, "\n"))
 	}
 	p.finish()
-	if text != "" && !strings.HasSuffix(text, "\n") {
+	if text != "" && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\x00") {
 		r.Problem(SourceModinfo, "", "modules", &fact.ParseError{Source: SourceModinfo,
 			Reason: "the text ends within a line: its last field may be cut, and more may be missing"})
 	}
@@ -82,6 +83,32 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	}
 	r.Source(SourceModinfo, outcome, fact.CountOf(int64(c.Rows)), nil)
 	return c
+}
+
+// modinfoLines splits a text at its lines. modinfo -0 ends each field with a NUL instead, so that a value's own lines do
+// no harm; what the shell and errors print between them are lines all the same.
+func modinfoLines(text string) iter.Seq[string] {
+	if !strings.Contains(text, "\x00") {
+		return strings.Lines(text)
+	}
+	return func(yield func(string) bool) {
+		for field := range strings.SplitSeq(text, "\x00") {
+			for {
+				line, rest, ok := strings.Cut(field, "\n")
+				_, typed := capture.Prompt(line)
+				_, complaint := modinfoComplaint(line)
+				if !ok || line != "" && !typed && !complaint {
+					break
+				}
+				if field = rest; !yield(line + "\n") {
+					return
+				}
+			}
+			if field != "" && !yield(field+"\n") {
+				return
+			}
+		}
+	}
 }
 
 type modinfoParser struct {

@@ -3,7 +3,6 @@
 package windows
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -80,21 +79,8 @@ func (b *captureBuilder) full() bool {
 // done returns the rows as records, and reports what was not read. A text without a row is of another form.
 func (b *captureBuilder) done(r *fact.Report) fact.Capture[Driver] {
 	c := fact.Capture[Driver]{Rows: b.rows, Stray: b.Strays, Sure: b.Sure && b.rows > 0}
-	if b.First != nil {
-		capture.Stray(r, b.Source, b.First, b.Strays)
-	}
-	if b.TooMany || b.rows > capture.MaxRows {
-		r.Problem(b.Source, "", "modules", &fact.ParseError{Source: b.Source, Err: fact.ErrTooLarge,
-			Reason: fmt.Sprintf("more than %d rows: the rest is not read", capture.MaxRows)})
-	}
-	if b.Cut {
-		r.Problem(b.Source, "", "modules", &fact.ParseError{Source: b.Source,
-			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
-	}
-	if b.CutValues > 0 {
-		r.Add(fact.Problem{Source: b.Source, Code: fact.CodeOther, Count: b.CutValues,
-			Text: "values that the table cuts are unknown"})
-	}
+	b.TooMany = b.TooMany || b.rows > capture.MaxRows
+	b.Report(r)
 	r.Done(b.Source, fact.CountOf(int64(b.rows)))
 	for i := range b.entries {
 		m := b.entries[i].fileRecord()

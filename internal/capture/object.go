@@ -20,6 +20,18 @@ type Object struct {
 	Get func(name string) string
 	// Text is the row's beginning, for a Problem.
 	Text string
+
+	list func(name string) []string // the values of a list in JSON; nil for another form
+}
+
+// Values returns the values of a column that may hold a list.
+func (o Object) Values(name string) []string {
+	if o.list != nil {
+		if list := o.list(name); list != nil {
+			return list
+		}
+	}
+	return []string{o.Get(name)}
 }
 
 // An ObjectForm says which names the header of a form has.
@@ -53,7 +65,7 @@ func (b *Table) Objects(text string, f ObjectForm) []Object {
 	}
 	var list []Object
 	for _, r := range b.Records(text, f.Separators) {
-		list = append(list, Object{r.Line, r.Get, r.Pairs[0].Key})
+		list = append(list, Object{Line: r.Line, Get: r.Get, Text: r.Pairs[0].Key})
 	}
 	return list
 }
@@ -64,6 +76,7 @@ func (b *Table) jsonObjects(text string) []Object {
 	b.Cut = false
 	var list []Object
 	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
 	inList, line, at := false, 1, int64(0)
 	for !b.TooMany {
 		b.TooMany = len(list) > MaxRows
@@ -95,9 +108,29 @@ func (b *Table) jsonObjects(text string) []Object {
 			}
 			break
 		}
-		list = append(list, Object{line, jsonProperty(m), "an object of another kind"})
+		list = appendRows(list, line, m)
 	}
 	return list
+}
+
+// appendRows adds an object, or those in the one list that it has: {"kernel.modules": [{…}, {…}]}.
+func appendRows(list []Object, line int, m map[string]any) []Object {
+	const other = "an object of another kind"
+	for _, v := range m {
+		rows, _ := v.([]any)
+		if len(m) != 1 || len(rows) == 0 {
+			break
+		}
+		for _, row := range rows {
+			if one, ok := row.(map[string]any); ok && len(list) <= MaxRows {
+				list = append(list, Object{Line: line, Get: jsonProperty(one), Text: other, list: jsonList(one)})
+			}
+		}
+		if len(list) > 0 {
+			return list
+		}
+	}
+	return append(list, Object{Line: line, Get: jsonProperty(m), Text: other, list: jsonList(m)})
 }
 
 // jsonProperty returns an object's properties by name; the name as it stands counts first, then one
@@ -134,6 +167,21 @@ func jsonProperty(m map[string]any) func(string) string {
 	}
 }
 
+// jsonList returns an object's lists of texts by name; nil for what is none.
+func jsonList(m map[string]any) func(string) []string {
+	return func(name string) []string {
+		list, ok := m[name].([]any)
+		if !ok {
+			return nil
+		}
+		values := make([]string, 0, len(list))
+		for _, v := range list {
+			values = append(values, fmt.Sprint(v))
+		}
+		return values
+	}
+}
+
 // CSVHeader splits a line that may be the header of a CSV: no name in it has a comma.
 func CSVHeader(line string) []string {
 	cells := strings.Split(strings.TrimSpace(line), ",")
@@ -157,7 +205,7 @@ func (b *Table) CSVObjects(text string, at int) []Object {
 			b.Stray(i+1, line)
 		case slices.Equal(row, header): // of a second text behind the first
 		default:
-			list = append(list, Object{i + 1, Column(header, row), line})
+			list = append(list, Object{Line: i + 1, Get: Column(header, row), Text: line})
 		}
 	}
 	return list
@@ -187,7 +235,7 @@ func (b *Table) pipeObjects(lines []string, at int) []Object {
 		case i < at, len(row) != len(header), len(list) >= MaxRows:
 			b.Stray(i+1, line)
 		default:
-			list = append(list, Object{i + 1, b.whole(Column(header, row)), line})
+			list = append(list, Object{Line: i + 1, Get: b.whole(Column(header, row)), Text: line})
 		}
 	}
 	return list
@@ -238,7 +286,7 @@ func (b *Table) psObjects(lines []string, at int, f ObjectForm) []Object {
 			b.Stray(i+1, line)
 			continue
 		}
-		list = append(list, Object{i + 1, b.whole(Column(header, row)), line})
+		list = append(list, Object{Line: i + 1, Get: b.whole(Column(header, row)), Text: line})
 	}
 	return list
 }

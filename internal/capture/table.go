@@ -130,3 +130,22 @@ func isWide(r rune) bool {
 		r >= 0xf900 && r <= 0xfaff || r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 || r >= 0xffe0 &&
 		r <= 0xffe6 || r >= 0x20000 && r <= 0x3fffd)
 }
+
+// Report reports the lines that are no rows, the rows that were too many, a cut end, and values that the tool cut.
+func (b *Table) Report(r *fact.Report) {
+	if b.First != nil {
+		Stray(r, b.Source, b.First, b.Strays)
+	}
+	if b.TooMany {
+		r.Problem(b.Source, "", "modules", &fact.ParseError{Source: b.Source, Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("more than %d rows: the rest is not read", MaxRows)})
+	}
+	if b.Cut {
+		r.Problem(b.Source, "", "modules", &fact.ParseError{Source: b.Source,
+			Reason: "the text ends within a line: its last row may be cut, and more may be missing"})
+	}
+	if b.CutValues > 0 {
+		r.Add(fact.Problem{Source: b.Source, Code: fact.CodeOther, Count: b.CutValues,
+			Text: "values that the table cuts are unknown"})
+	}
+}

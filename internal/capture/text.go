@@ -121,16 +121,26 @@ func unpaste(s string) string {
 	return s
 }
 
-// unquote removes "> " from two or more lines in a row that have it. A single one may be a prompt.
+// maxQuotes is how deep a mail may quote another.
+const maxQuotes = 16
+
+// unquote removes "> " from two or more lines in a row that have it, as often as they do. A single one may be a prompt.
 func unquote(lines []string) {
 	quoted := func(i int) bool {
-		return i >= 0 && i < len(lines) && (lines[i] == ">" || strings.HasPrefix(lines[i], "> "))
+		return i >= 0 && i < len(lines) && (lines[i] == ">" || strings.HasPrefix(lines[i], "> ") ||
+			strings.HasPrefix(lines[i], ">>"))
 	}
-	for i, last := 0, false; i < len(lines); i++ {
-		if is := quoted(i); is && (last || quoted(i+1)) {
-			lines[i], last = strings.TrimPrefix(lines[i][1:], " "), true
-		} else {
-			last = false
+	for range maxQuotes {
+		changed := false
+		for i, last := 0, false; i < len(lines); i++ {
+			if is := quoted(i); is && (last || quoted(i+1)) {
+				lines[i], last, changed = strings.TrimPrefix(lines[i][1:], " "), true, true
+			} else {
+				last = false
+			}
+		}
+		if !changed {
+			return
 		}
 	}
 }

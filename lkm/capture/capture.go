@@ -58,7 +58,7 @@ func (f *form) judge(clean string, r *fact.Report) {
 
 // isCut reports whether a text ends within a line. JSON and XML show their own end, and so do some forms.
 func (f *form) isCut(clean string) bool {
-	return !f.ends && !strings.HasSuffix(clean, "\n") && !strings.ContainsAny(clean[:1], "[{<")
+	return !f.ends && !strings.HasSuffix(clean, "\n") && !strings.HasSuffix(clean, "\x00") && !strings.ContainsAny(clean[:1], "[{<")
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage

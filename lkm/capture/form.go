@@ -11,7 +11,16 @@ type Kind string
 const (
 	Lsmod        Kind = "lsmod"         // lsmod of kmod, BusyBox or Linux 2.4
 	ProcModules  Kind = "proc_modules"  // /proc/modules
-	LinuxModinfo Kind = "linux_modinfo" // Linux's modinfo, of one module or many
+	LinuxModinfo Kind = "linux_modinfo" // Linux's modinfo, of one module or many, also with -0
+	KernelLog    Kind = "kernel_log"    // the modules that an oops, a warning or a panic lists
+	LspciK       Kind = "lspci"         // lspci -k
+	DKMSStatus   Kind = "dkms_status"   // dkms status
+	JC           Kind = "jc"            // jc's JSON of lsmod and of /proc/modules
+	// LinuxOsquery is osquery's table kernel_modules, any form.
+	LinuxOsquery Kind = "kernel_modules"
+	MQL          Kind = "mql" // the JSON of cnquery's kernel.modules
+	// LinuxVelociraptor is Velociraptor's artifact Linux.Proc.Modules.
+	LinuxVelociraptor Kind = "velociraptor_modules"
 )
 
 // The kinds of macOS captures.

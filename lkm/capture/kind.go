@@ -43,8 +43,37 @@ func linuxReaders() []reader {
 		{LinuxModinfo, lkm.Linux, by(lkm.Linux, linux.ReadModinfo), form{
 			tools: []string{"modinfo"}, shown: "the key filename, values in column 16",
 			fills: "every field of the file", lacks: "whether it is loaded", notices: cutEnd}},
+		{KernelLog, lkm.Linux, by(lkm.Linux, linux.ReadOops), form{ends: true,
+			shown: `the words "Modules linked in:"`, fills: "name, taint letters, state at the time of the oops",
+			lacks: "size, references, users, file", notices: "a cut end, names that a line's end may have broken"}},
+		{LspciK, lkm.Linux, by(lkm.Linux, linux.ReadLspci), form{tools: []string{"lspci"}, selects: []string{"-s", "-d"},
+			shown: `lines "Kernel modules:" below devices`, fills: "name",
+			lacks: "whether it is loaded, which module has the driver in use, everything else", notices: cutEnd}},
+		{DKMSStatus, lkm.Linux, by(lkm.Linux, linux.ReadDKMS), form{tools: []string{"dkms"},
+			selects: []string{"-m", "-v", "-k"}, shown: "rows of package, version, kernel, architecture and state",
+			fills: "package, version, kernel release, state", lacks: "which modules a package builds",
+			notices: "never taken for a whole list"}},
+		{JC, lkm.Linux, by(lkm.Linux, linux.ReadJC), form{tools: []string{"jc"}, shown: "JSON with module, size and used",
+			fills: "size, references, users; of proc-modules state and address", lacks: "taint, file",
+			notices: "a cut end, a missing row that another row names as its user"}},
+		{LinuxOsquery, lkm.Linux, by(lkm.Linux, linux.ReadOsquery), form{tools: osqueryTools, selects: sqlSelects,
+			shown: "columns name, size, used_by and status; as lines, JSON, CSV or a box",
+			fills: "size, users, state, address", lacks: "references, taint, file",
+			notices: "a cut end, a missing row that another row names as its user"}},
+		{LinuxVelociraptor, lkm.Linux, by(lkm.Linux, linux.ReadVelociraptor), form{experimental: true,
+			shown: "columns Name, Size and UseCount", fills: "size, references, users, state, address",
+			lacks: "taint, file", notices: "a cut end, a missing row that another row names as its user"}},
+		{MQL, lkm.Linux, by(lkm.Linux, linux.ReadMQL), form{tools: []string{"cnquery", "cnspec", "mql"}, experimental: true,
+			shown: "JSON with name, size and loaded", fills: "size, whether it is loaded", lacks: "users, taint, file",
+			notices: cutEnd}},
 	}
 }
+
+// osqueryTools are osquery's shells, sqlSelects the words of SQL that leave rows out.
+var (
+	osqueryTools = []string{"osqueryi", "osqueryi64"}
+	sqlSelects   = []string{"where", "WHERE", "limit", "LIMIT"}
+)
 
 func windowsReaders() []reader {
 	return []reader{
@@ -92,7 +121,7 @@ func windowsReaders() []reader {
 			shown: "rows of name, display name, the word Driver, state, start", fills: "service, display name, state, start",
 			lacks: "path, version", notices: cutEnd}},
 		{Osquery, lkm.Windows, by(lkm.Windows, windows.ReadOsquery), form{
-			tools: []string{"osqueryi", "osqueryi64"}, selects: []string{"where", "WHERE", "limit", "LIMIT"},
+			tools: osqueryTools, selects: sqlSelects,
 			shown: "columns of the table drivers: service, service_key, device_id; as lines, JSON, CSV or a box",
 			fills: "devices with service, image, INF, version, date, provider, signed", lacks: "whether it is loaded",
 			notices: cutEnd}},
@@ -123,7 +152,7 @@ func darwinReaders() []reader {
 			tools: []string{"kextutil", "kextload"}, neverEmpty: true, shown: "the heading Loaded kext info:",
 			fills: "what the kernel says of each kext", lacks: "path of some", notices: "a brace that is not closed"}},
 		{KextPolicy, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextPolicyText), form{
-			tools: []string{"sqlite3"}, selects: []string{"where", "WHERE", "limit", "LIMIT"},
+			tools: []string{"sqlite3"}, selects: sqlSelects,
 			shown: "rows of team, bundle id, allowed, name, flags", fills: "which kexts were allowed, and by whom",
 			lacks: "whether they are loaded", notices: cutEnd}},
 		{BundleIDs, lkm.Darwin, by(lkm.Darwin, darwin.ReadIDList), form{
