@@ -84,7 +84,7 @@ func (b *captureBuilder) done(r *fact.Report) fact.Capture[Driver] {
 	r.Done(b.Source, fact.CountOf(int64(b.rows)))
 	for i := range b.entries {
 		m := b.entries[i].fileRecord()
-		m.State = b.entries[i].captureState()
+		m.State, m.Address = b.entries[i].captureState(), b.entries[i].Address
 		c.Records = append(c.Records, m)
 	}
 	return c

@@ -33,7 +33,9 @@ type entry struct {
 	Staged bool
 	// FileSize is the size of the image's file, in bytes; unknown until it is read.
 	FileSize fact.Count
-	Driver   *Driver
+	// Address is where the image is in memory, of a text that says so.
+	Address fact.Address
+	Driver  *Driver
 	// Problems are what could not be had.
 	Problems []fact.Problem
 

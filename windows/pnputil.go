@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -24,11 +25,33 @@ func pnputilRows(text string) *captureBuilder {
 		return pnputilXML(text)
 	}
 	b := newCapture(SourcePnPUtil, text)
+	for i, line := range strings.Split(text, "\n") {
+		if strings.Contains(line, ",") && pnputilHeader(capture.CSVHeader(line)) {
+			return b.pnputilCSV(text, i)
+		}
+	}
 	p := pnpText{b: b}
 	for line := range strings.Lines(text) {
 		p.line(strings.TrimSpace(line))
 	}
 	p.flush()
+	return b
+}
+
+// pnputilHeader recognizes the header of /format csv, whose columns are the names of the XML form.
+func pnputilHeader(columns []string) bool {
+	return slices.Contains(columns, "DriverName") && slices.Contains(columns, "OriginalName")
+}
+
+// pnputilCSV reads /enum-drivers /format csv.
+func (b *captureBuilder) pnputilCSV(text string, header int) *captureBuilder {
+	for _, o := range b.CSVObjects(text, header) {
+		p := pnpElement{kind: "Driver", id: o.Get("DriverName"), get: o.Get}
+		if !isOEMInf(p.id) || !b.pnpElement(&p) {
+			b.Stray(o.Line, o.Text)
+		}
+	}
+	b.Sure = b.rows > 0
 	return b
 }
 

@@ -53,12 +53,15 @@ type pnpElement struct {
 	kind, id string
 	key      string // of the element below that is open
 	values   map[string]string
+	get      func(name string) string // of values, or of a row
 }
 
 func (p *pnpElement) start(depth int, t xml.StartElement) {
 	switch depth {
 	case 2:
-		*p = pnpElement{kind: t.Name.Local, values: map[string]string{}}
+		values := map[string]string{}
+		*p = pnpElement{kind: t.Name.Local, values: values,
+			get: func(name string) string { return strings.TrimSpace(values[name]) }}
 		for _, a := range t.Attr {
 			if a.Name.Local == "DriverName" || a.Name.Local == "InstanceId" {
 				p.id = a.Value
@@ -77,11 +80,12 @@ func (p *pnpElement) text(depth int, t xml.CharData) {
 
 // pnpElement adds a package or a device; false if it is neither.
 func (b *captureBuilder) pnpElement(p *pnpElement) bool {
-	get := func(name string) string { return strings.TrimSpace(p.values[name]) }
+	if p.id == "" {
+		return false
+	}
+	get := p.get
 	guid := strings.Trim(fold(get("ClassGuid")), "{}")
 	switch {
-	case p.id == "":
-		return false
 	case p.kind == "Driver":
 		date, version, ok := pnpVersion(get("DriverVersion"))
 		k := Package{Name: p.id, INF: p.id, OriginalINF: get("OriginalName"), Provider: get("ProviderName"),

@@ -60,6 +60,10 @@ const (
 	Sigcheck      Kind = "sigcheck"    // sigcheck -c and -ct, of .sys files
 	DriverList    Kind = "driver_list" // rows of "name, display name, Driver, state, start,"
 	Osquery       Kind = "osquery"     // osquery's table of drivers, any form
+	Sysmon        Kind = "sysmon"      // Sysmon's events 6, as messages, XML or JSON
+	WinDbg        Kind = "windbg"      // lm of WinDbg or kd, of a kernel
+	Verifier      Kind = "verifier"    // verifier /query
+	RegText       Kind = "reg_text"    // a .reg export of the registry's key Services
 )
 
 // The kinds of captures of FreeBSD and DragonFly. The two systems print the same columns: a text

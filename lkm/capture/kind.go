@@ -125,6 +125,22 @@ func windowsReaders() []reader {
 			shown: "columns of the table drivers: service, service_key, device_id; as lines, JSON, CSV or a box",
 			fills: "devices with service, image, INF, version, date, provider, signed", lacks: "whether it is loaded",
 			notices: cutEnd}},
+		{Sysmon, lkm.Windows, by(lkm.Windows, windows.ReadSysmon), form{
+			shown: "event 6 in XML, or a message with ImageLoaded and Hashes and without a process",
+			fills: "path, hashes, import hash, time, signed, signature", lacks: "whether it is loaded now, service",
+			notices: "never taken for a whole list"}},
+		{WinDbg, lkm.Windows, by(lkm.Windows, windows.ReadWinDbg), form{
+			shown: "the header start end module name, and rows in kernel memory",
+			fills: "the debugger's name, address, size; a path where the command shows it", lacks: "service, version",
+			notices: "a missing header, a missing row of nt, a cut end"}},
+		{Verifier, lkm.Windows, by(lkm.Windows, windows.ReadVerifier), form{ends: true,
+			shown: "rows of name, loads and unloads", fills: "file name, whether it is loaded", lacks: "path, version",
+			notices: "never taken for a whole list"}},
+		{RegText, lkm.Windows, by(lkm.Windows, windows.ReadRegText), form{
+			tools: []string{"reg", "regedit"},
+			shown: "the header of a .reg file, and keys below Services whose Type is a driver's",
+			fills: "service, display name, path, type, start, error control, group, dependencies, filter instances",
+			lacks: "whether it runs, version", notices: "a cut end, an export of one service"}},
 	}
 }
 
