@@ -156,6 +156,8 @@ type Capture[Own any] struct {
 	Records []Record[Own]
 	// Header is what the text says of the machine.
 	Header Header
+	// Policy is what the text says that the machine enforces; nil for a text of modules.
+	Policy *Policy
 	// Rows is how many rows of the tool's form the text has.
 	Rows int
 	// Stray is how many lines are not of that form.

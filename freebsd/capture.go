@@ -57,7 +57,7 @@ func readKldstat(text string, kind fact.Kind, r *fact.Report) fact.Capture[File]
 		outcome = fact.OutcomePartial
 	}
 	if len(p.modules) > 0 {
-		err := errUnsupported("kldstat -m lists modules without the files that hold them")
+		err := errUnsupported("the text lists modules without the files that hold them")
 		r.Problem(SourceKldstat, "", "freebsd.id", err)
 	}
 	r.Source(SourceKldstat, outcome, fact.CountOf(int64(c.Rows)), nil)
@@ -67,7 +67,7 @@ func readKldstat(text string, kind fact.Kind, r *fact.Report) fact.Capture[File]
 // whole returns why the text is not shown to be a whole list; empty if it is. The kernel is file 1 of every list.
 func (p *kldstat) whole(kernel bool) string {
 	switch {
-	case len(p.modules) > 0 && len(p.rows) == 0: // kldstat -m lists modules, not files
+	case p.dashM && len(p.modules) > 0 && len(p.rows) == 0: // kldstat -m lists modules, not files
 		return ""
 	case !p.header:
 		return "the text has no header: nothing shows that it is the whole list"
@@ -164,6 +164,10 @@ func (p *kldstat) line(n int, line string) error {
 	if m := insideRow.FindStringSubmatch(line); m != nil && p.inside {
 		row := &p.rows[len(p.rows)-1]
 		row.modules = append(row.modules, moduleOf(m[1], "", m[2], m[3:]))
+		return nil
+	}
+	if m := insideRow.FindStringSubmatch(line); m != nil && strings.HasPrefix(line, "\t\t") { // kldstat -v | grep
+		p.modules = append(p.modules, moduleOf(m[1], "", m[2], m[3:]))
 		return nil
 	}
 	if m := aloneRow.FindStringSubmatch(line); m != nil && p.dashM {

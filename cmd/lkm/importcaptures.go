@@ -71,7 +71,21 @@ func (a *app) importOne(name string, as capture.Kind, f *filter) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	snap.Host = a.flags.host
-	return a.writeSnapshot(snap, scopeOf(snap), f)
+	return a.writeImport(snap, f)
+}
+
+// writeImport writes a snapshot, or the policy of a text that names no module.
+func (a *app) writeImport(snap *lkm.Snapshot, f *filter) error {
+	if snap.Policy == nil || len(snap.Modules) > 0 || a.flags.format == "json" {
+		return a.writeSnapshot(snap, scopeOf(snap), f)
+	}
+	if err := a.writePolicy(snap.Policy); err != nil {
+		return err
+	}
+	if a.flags.format == "table" {
+		a.writeProblems(snap)
+	}
+	return a.strictly(snap.Err())
 }
 
 // scopeOf tells what a text lists: what is on disk when all of it says so, else what is loaded.

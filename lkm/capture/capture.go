@@ -31,7 +31,9 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 			return captured{}
 		}
 		f.judge(clean, &r)
-		return captured{lkm.FromRecords(os, c.Records, c.Header, &r), c.Rows, c.Stray, c.Sure}
+		snap := lkm.FromRecords(os, c.Records, c.Header, &r)
+		snap.Policy = c.Policy
+		return captured{snap, c.Rows, c.Stray, c.Sure}
 	}
 }
 
@@ -58,7 +60,7 @@ func (f *form) judge(clean string, r *fact.Report) {
 
 // isCut reports whether a text ends within a line. JSON and XML show their own end, and so do some forms.
 func (f *form) isCut(clean string) bool {
-	return !f.ends && !strings.HasSuffix(clean, "\n") && !strings.HasSuffix(clean, "\x00") && !strings.ContainsAny(clean[:1], "[{<")
+	return !f.ends && !strings.ContainsAny(clean[len(clean)-1:], "\n\x00") && !strings.ContainsAny(clean[:1], "[{<")
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage

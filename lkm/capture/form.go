@@ -32,6 +32,10 @@ const (
 	Kextutil            Kind = "kextutil"            // "Loaded kext info" of kextutil -v 6
 	KextPolicy          Kind = "kextpolicy"          // what sqlite3 printed of KextPolicy's kext_policy
 	BundleIDs           Kind = "bundle_ids"          // bundle ids, one a line
+	Kextfind            Kind = "kextfind"            // kextfind
+	CSRUtil             Kind = "csrutil"             // csrutil status: what is enforced, no kexts
+	// DarwinOsquery is osquery's table kernel_extensions, any form.
+	DarwinOsquery Kind = "kernel_extensions"
 )
 
 // The kinds of captures of the other Unix systems, VxWorks and NetWare. Those of plain genkex,
@@ -71,6 +75,8 @@ const (
 const (
 	Kldstat          Kind = "kldstat"           // kldstat of FreeBSD, with -v, -h, -d, -i, -n or -m
 	KldstatDragonFly Kind = "kldstat_dragonfly" // kldstat of DragonFly
+	Kldxref          Kind = "kldxref"           // kldxref -d of FreeBSD
+	Devmatch         Kind = "devmatch"          // devmatch --dump of FreeBSD
 )
 
 // A reader reads the captures of one kind.

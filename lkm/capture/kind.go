@@ -174,6 +174,16 @@ func darwinReaders() []reader {
 		{BundleIDs, lkm.Darwin, by(lkm.Darwin, darwin.ReadIDList), form{
 			shown: "bundle ids, one a line, one of them Apple's", fills: "bundle id", lacks: "everything else",
 			notices: "never taken for a whole list"}},
+		{Kextfind, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextfind), form{tools: []string{"kextfind"}, experimental: true,
+			shown: "absolute paths that end in .kext, one a line", fills: "path",
+			lacks: "bundle id, version, whether it is loaded", notices: "never taken for a whole list"}},
+		{CSRUtil, lkm.Darwin, by(lkm.Darwin, darwin.ReadCSRUtil), form{tools: []string{"csrutil"}, ends: true,
+			shown: `the line "System Integrity Protection status:"`,
+			fills: "the policy: each setting, whether kexts must be signed", lacks: "kexts", notices: "a custom configuration without its parts"}},
+		{DarwinOsquery, lkm.Darwin, by(lkm.Darwin, darwin.ReadOsquery), form{tools: osqueryTools, selects: sqlSelects,
+			shown: "columns idx, refs, name and linked_against; as lines, JSON, CSV or a box",
+			fills: "tag, references, size, version, path, links", lacks: "address, UUID, signature",
+			notices: "a cut end, a missing row that another is linked against"}},
 	}
 }
 
@@ -186,6 +196,13 @@ func unixReaders() []reader {
 	return []reader{
 		{Kldstat, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldstat), kldstat},
 		{KldstatDragonFly, lkm.DragonFly, by(lkm.DragonFly, freebsd.ReadKldstatDragonFly), kldstat},
+		{Kldxref, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldxref), form{tools: []string{"kldxref"},
+			shown: "paths of files with lines module, interface, depends on and pnp info below them",
+			fills: "path, modules, interfaces, dependencies, device tables without rows", lacks: "whether it is loaded, size",
+			notices: cutEnd}},
+		{Devmatch, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadDevmatch), form{tools: []string{"devmatch"},
+			shown: "lines Module, Version and PNP info", fills: "modules, interfaces, device tables without rows",
+			lacks: "dependencies, path, whether it is loaded", notices: cutEnd}},
 		{Modstat, lkm.NetBSD, by(lkm.NetBSD, netbsd.ReadModstat), form{
 			tools: []string{"modstat"}, selects: []string{"-n"}, experimental: true,
 			shown: "the header, or rows with a class and a source",
