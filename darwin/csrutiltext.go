@@ -17,9 +17,9 @@ const csrStatus = "System Integrity Protection status:"
 // csrSetting matches a setting below the status. Pasted ones may have a remark behind them.
 var csrSetting = lazy.Regexp{Pattern: `^([A-Z][A-Za-z -]{1,63}): (enabled|disabled)\b`}
 
-// ReadCSRUtil reads what csrutil status prints: whether System Integrity Protection is on, and of a custom configuration
-// each of its parts. It says what is enforced, and names no kext. Whether kexts must be signed follows from the part
-// "Kext Signing"; of a custom configuration without it that is unknown.
+// ReadCSRUtil reads what csrutil status prints: whether System Integrity Protection is on, and of a custom
+// configuration each of its parts. It says what is enforced, and names no kext. Whether kexts must be signed follows
+// from the part "Kext Signing"; of a custom configuration without it that is unknown.
 func ReadCSRUtil(text string, r *fact.Report) fact.Capture[Kext] {
 	c := fact.Capture[Kext]{Records: []Record{}}
 	p := &fact.Policy{}

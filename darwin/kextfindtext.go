@@ -14,8 +14,8 @@ import (
 // SourceKextfind is the source of a capture of kextfind.
 const SourceKextfind = "kextfind"
 
-// ReadKextfind reads the paths of bundles that kextfind prints, one a line. A bundle's id and version are not in the text,
-// and neither is what was looked for.
+// ReadKextfind reads the paths of bundles that kextfind prints, one a line. A bundle's id and version are not in the
+// text, and neither is what was looked for.
 func ReadKextfind(text string, r *fact.Report) fact.Capture[Kext] {
 	c := readText(text, SourceKextfind, r, func(c *reading, line string) error {
 		line = strings.TrimSpace(line)

@@ -156,7 +156,7 @@ func (p *kldstat) line(n int, line string) error {
 	if p.mark(strings.Fields(line), line) {
 		return nil
 	}
-	if m := fileRow.FindStringSubmatch(line); m != nil {
+	if m := fileRow.FindStringSubmatch(line); m != nil && !strings.HasPrefix(m[4], "0x") { // kextstat prints such sizes
 		p.inside, p.dashM = false, false
 		p.addFile(n, m)
 		return nil

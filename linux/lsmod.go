@@ -217,7 +217,7 @@ func (e *listEntry) users(s string) bool {
 			continue
 		}
 		name := strings.TrimSuffix(word, "]")
-		if !moduleName(name) {
+		if !moduleName(name) || strings.HasPrefix(name, "0x") && len(name) >= len("0x00000000") { // of /proc/modules
 			return false
 		}
 		e.UsedBy = append(e.UsedBy, name)

@@ -45,11 +45,15 @@ func ReadLspci(text string, r *fact.Report) fact.Capture[Module] {
 		return fact.Capture[Module]{}
 	}
 	c.Sure = c.Stray <= devices
+	outcome := fact.OutcomeOK
+	if r.Count(SourceLspci) > 0 {
+		outcome = fact.OutcomePartial
+	}
 	if drivers > 0 {
 		r.Add(fact.Problem{Source: SourceLspci, Field: "state", Code: fact.CodeUnsupported, Count: drivers,
 			Text: "a driver in use is named as the driver names itself: the text does not say which module has it"})
 	}
-	r.Done(SourceLspci, fact.CountOf(int64(len(c.Records))))
+	r.Source(SourceLspci, outcome, fact.CountOf(int64(len(c.Records))), nil)
 	return c
 }
 

@@ -85,8 +85,8 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	return c
 }
 
-// modinfoLines splits a text at its lines. modinfo -0 ends each field with a NUL instead, so that a value's own lines do
-// no harm; what the shell and errors print between them are lines all the same.
+// modinfoLines splits a text at its lines. modinfo -0 ends each field with a NUL instead, so that a value's own lines
+// do no harm; what the shell and errors print between them are lines all the same.
 func modinfoLines(text string) iter.Seq[string] {
 	if !strings.Contains(text, "\x00") {
 		return strings.Lines(text)

@@ -35,9 +35,9 @@ type oopsList struct {
 	line    int
 }
 
-// ReadOops reads the modules that were linked in when the kernel wrote an oops, a warning or a panic, which are all that
-// were loaded then. Of several lists in one text the last counts. A list goes on on further lines, with or without the
-// times that the log puts before them; a name that a line's end may have broken is left out.
+// ReadOops reads the modules that were linked in when the kernel wrote an oops, a warning or a panic, which are all
+// that were loaded then. Of several lists in one text the last counts. A list goes on on further lines, with or without
+// the times that the log puts before them; a name that a line's end may have broken is left out.
 func ReadOops(text string, r *fact.Report) fact.Capture[Module] {
 	var found *oopsList
 	open := false

@@ -25,6 +25,8 @@ type rowForm struct {
 	source, name, size, refs, users, state, address, loaded string
 	// others are further columns, of which a row has at least one.
 	others []string
+	// not is a column that only another form has.
+	not string
 }
 
 // ReadJC reads the JSON that jc makes of lsmod, and of /proc/modules.
@@ -36,7 +38,7 @@ func ReadJC(text string, r *fact.Report) fact.Capture[Module] {
 // ReadOsquery reads osquery's table kernel_modules as lines, JSON, CSV or a box.
 func ReadOsquery(text string, r *fact.Report) fact.Capture[Module] {
 	return readRows(text, rowForm{source: SourceOsquery, name: "name", size: "size", users: "used_by", state: "status",
-		address: "address", others: []string{"used_by", "status"}}, r)
+		address: "address", others: []string{"used_by", "status"}, not: "UseCount"}, r)
 }
 
 // ReadVelociraptor reads the rows of Velociraptor's artifact Linux.Proc.Modules, as JSON lines, JSON or CSV.
@@ -98,7 +100,7 @@ func (f *rowForm) entry(o capture.Object) (listEntry, bool) {
 	get := o.Get
 	e := listEntry{Name: get(f.name), State: get(f.state)}
 	size, err := strconv.ParseInt(get(f.size), 10, 64)
-	if !moduleName(e.Name) || err != nil || size < 0 {
+	if !moduleName(e.Name) || err != nil || size < 0 || f.not != "" && get(f.not) != "" {
 		return e, false
 	}
 	if !slices.ContainsFunc(f.others, func(name string) bool { return get(name) != "" }) {
@@ -131,7 +133,8 @@ func (f *rowForm) entry(o capture.Object) (listEntry, bool) {
 func (f *rowForm) usersOf(e *listEntry, o capture.Object) bool {
 	e.UsedBy = []string{}
 	for column := range strings.SplitSeq(f.users, "|") {
-		for name := range strings.FieldsFuncSeq(strings.Join(o.Values(column), ","), func(r rune) bool { return r == ',' || r == ' ' }) {
+		all := strings.Join(o.Values(column), ",")
+		for name := range strings.FieldsFuncSeq(all, func(r rune) bool { return r == ',' || r == ' ' }) {
 			switch {
 			case name == "-":
 			case name == "[permanent]":

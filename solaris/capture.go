@@ -146,7 +146,7 @@ func parseRow(f form, columns []string, line string) (row, error) {
 			return row{id: number(m[1]), loadCount: count(m[2]), name: escape.UTF8(m[3]), state: states(m[4])}, nil
 		}
 	default:
-		if m := classicRow.FindStringSubmatch(line); m != nil {
+		if m := classicRow.FindStringSubmatch(line); m != nil && !goesOn(m[6]) {
 			r := row{id: number(m[1]), address: address(m[2]), size: hexCount(m[3]), info: count(m[4]), rev: count(m[5])}
 			r.nameAndDescription(m[6])
 			return r, nil
@@ -224,6 +224,27 @@ func (r *row) nameAndDescription(s string) {
 	}
 	d, whole := strings.CutSuffix(rest, ")")
 	r.description, r.cut = escape.UTF8(d), !whole || unbalanced(d)
+}
+
+// goesOn reports whether something stands behind a module's description: kextstat prints such rows.
+func goesOn(s string) bool {
+	i := strings.Index(s, " (")
+	if i < 0 {
+		return false
+	}
+	depth := 0
+	for at, c := range strings.TrimRight(s[i+1:], " \t") {
+		switch c {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		if depth == 0 {
+			return strings.TrimSpace(s[i+1+at+1:]) != ""
+		}
+	}
+	return false
 }
 
 // unbalanced reports whether a parenthesis that the description opens is still open: then the one

@@ -19,8 +19,8 @@ const SourceSysmon = "sysmon"
 // sysmonDriverLoaded is the id of Sysmon's event of a driver that was loaded.
 const sysmonDriverLoaded = "6"
 
-// ReadSysmon reads Sysmon's events 6, "Driver loaded", as the message of Event Viewer, as XML, or as JSON with the event's
-// data by name. An event says that the driver was loaded once: whether it is now is unknown.
+// ReadSysmon reads Sysmon's events 6, "Driver loaded", as the message of Event Viewer, as XML, or as JSON with the
+// event's data by name. An event says that the driver was loaded once: whether it is now is unknown.
 func ReadSysmon(text string, r *fact.Report) fact.Capture[Driver] {
 	text = readConsole(text, SourceSysmon, r)
 	b := newCapture(SourceSysmon, text)

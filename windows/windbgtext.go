@@ -21,7 +21,8 @@ const (
 )
 
 // lmRow matches a row: the addresses of the start and the end, the module, and what follows.
-var lmRow = lazy.Regexp{Pattern: "^\\s*([0-9a-f]{8}`?(?:[0-9a-f]{8})?)\\s+([0-9a-f]{8}`?(?:[0-9a-f]{8})?)\\s+(\\S+)\\s*(.*)$"}
+var lmRow = lazy.Regexp{Pattern: "^\\s*([0-9a-f]{8}`?(?:[0-9a-f]{8})?)" +
+	"\\s+([0-9a-f]{8}`?(?:[0-9a-f]{8})?)\\s+(\\S+)\\s*(.*)$"}
 
 // ReadWinDbg reads what the command lm of WinDbg and kd prints of a kernel: images in memory with their addresses. The
 // modules of a process, which lie below the kernel, are no drivers, and neither are those that were unloaded. A module

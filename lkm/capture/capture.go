@@ -85,7 +85,7 @@ func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
 const headSize = 64 << 10
 
 // deepKinds are the kinds whose rows may stand behind any amount of other text.
-var deepKinds = [...]Kind{MSInfo, MacOSPanic, SystemProfiler, AbendLog}
+var deepKinds = [...]Kind{MSInfo, MacOSPanic, SystemProfiler, AbendLog, KernelLog, WinDbg}
 
 func readAs(clean string, as Kind) (captured, error) {
 	switch {

@@ -15,6 +15,26 @@ func captureBombs() []Bomb {
 	const sc = "SERVICE_NAME: %\n        TYPE               : 1  KERNEL_DRIVER\n" +
 		"        STATE              : 4  RUNNING\n"
 	return []Bomb{
+		b("oops", "kernel_log", numbered("[    1.0] Modules linked in:", " %", "\n[    1.0] CPU: 0\n"), 200_000),
+		b("oops of lines", "kernel_log", repeat("[    1.0] Modules linked in:\n", "[    1.0] a b\n",
+			"[    1.0] CPU: 0\n"), 200_000),
+		b("lspci", "lspci", numbered("", "00:00.0 Bridge: x\n\tKernel modules: %\n", ""), 100_000),
+		b("dkms", "dkms_status", numbered("", "%/1.0, 6.1.0, x86_64: installed\n", ""), 100_000),
+		b("jc", "jc", numbered("[", `{"module":"%","size":1,"used":0,"by":["a","b"]},`, "{}]"), 100_000),
+		b("kernel_modules", "kernel_modules", numbered("name|size|used_by|status\n", "%|1|-|Live\n", ""), 200_000),
+		b("modinfo -0", "linux_modinfo", numbered("", "filename:       /lib/%.ko\x00name:           %\x00", ""), 100_000),
+		b("sysmon", "sysmon", numbered("", `<Event><EventID>6</EventID><Data Name="ImageLoaded">C:\%.sys</Data>`+
+			`<Data Name="Hashes">MD5=1</Data></Event>`, ""), 50_000),
+		b("windbg", "windbg", numbered("start    end        module name\n", "f9f73000 f9f7fd80   % (deferred)\n", ""),
+			150_000),
+		b("verifier", "verifier", numbered("", "Name: %.sys, loads: 1, unloads: 0\n", ""), 150_000),
+		b("reg text", "reg_text", numbered("Windows Registry Editor Version 5.00\n\n",
+			"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\%]\n\"Type\"=dword:00000001\n\n", ""), 60_000),
+		b("kextfind", "kextfind", numbered("", "/Library/Extensions/%.kext\n", ""), 150_000),
+		b("kernel_extensions", "kernel_extensions", numbered("", `{"idx":"1","refs":"0","size":"1","name":"com.a.%",`+
+			`"version":"1","linked_against":"<1 2 3>"}`+"\n", ""), 60_000),
+		b("kldxref", "kldxref", numbered("", "/boot/kernel/%.ko\n  module a\n  interface a.1\n", ""), 100_000),
+		b("devmatch", "devmatch", numbered("", "Version: if a.1 kmod %.ko\n", ""), 150_000),
 		b("lsmod", "lsmod", numbered("Module                  Size  Used by\n", "% 4096 0\n", ""), 400_000),
 		b("lsmod of one name", "lsmod", repeat("Module                  Size  Used by\n", "m 4096 0\n", ""), 400_000),
 		b("lsmod users", "lsmod", numbered("Module                  Size  Used by\nm 4096 1 ", "%,", "\n"), 500_000),
