@@ -37,7 +37,8 @@ func TestOnlyKind(t *testing.T) {
 				continue
 			}
 			if c := r.read(text, &r.form); c.fits() && c.rows > 0 {
-				t.Errorf("%s is %s, and fits %s (%d rows, %d stray, sure %v)", name, kind, r.kind, c.rows, c.stray, c.sure)
+				t.Errorf("%s is %s, and fits %s (%d rows, %d stray, sure %v)", name, kind, r.kind, c.rows, c.stray,
+					c.sure)
 			}
 		}
 	}

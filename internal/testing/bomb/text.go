@@ -22,7 +22,8 @@ func captureBombs() []Bomb {
 		b("dkms", "dkms_status", numbered("", "%/1.0, 6.1.0, x86_64: installed\n", ""), 100_000),
 		b("jc", "jc", numbered("[", `{"module":"%","size":1,"used":0,"by":["a","b"]},`, "{}]"), 100_000),
 		b("kernel_modules", "kernel_modules", numbered("name|size|used_by|status\n", "%|1|-|Live\n", ""), 200_000),
-		b("modinfo -0", "linux_modinfo", numbered("", "filename:       /lib/%.ko\x00name:           %\x00", ""), 100_000),
+		b("modinfo -0", "linux_modinfo", numbered("", "filename:       /lib/%.ko\x00name:           %\x00", ""),
+			100_000),
 		b("sysmon", "sysmon", numbered("", `<Event><EventID>6</EventID><Data Name="ImageLoaded">C:\%.sys</Data>`+
 			`<Data Name="Hashes">MD5=1</Data></Event>`, ""), 50_000),
 		b("windbg", "windbg", numbered("start    end        module name\n", "f9f73000 f9f7fd80   % (deferred)\n", ""),
