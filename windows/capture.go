@@ -20,6 +20,7 @@ type captureBuilder struct {
 	index    map[string]int    // place in entries by key
 	services map[serviceOf]int // place in an entry's Services
 	rows     int
+	headless bool // rows of a form that has a header, and none
 }
 
 // A serviceOf is a service of an entry, by its folded name.

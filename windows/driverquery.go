@@ -28,7 +28,11 @@ var dqColumns = [dqVerbose]string{6: "status", 7: "acceptStop", 8: "acceptPause"
 // or CSV, in any language. Of a table without its ruler the columns are found by what all rows have
 // in common.
 func ReadDriverQuery(text string, r *fact.Report) fact.Capture[Driver] {
-	return driverQueryRows(readConsole(text, SourceDriverQuery, r)).done(r)
+	b := driverQueryRows(readConsole(text, SourceDriverQuery, r))
+	if b.rows > 0 {
+		capture.Headed(r, SourceDriverQuery, !b.headless)
+	}
+	return b.done(r)
 }
 
 func driverQueryRows(text string) *captureBuilder {
@@ -86,6 +90,7 @@ func driverQueryCSV(text string) *captureBuilder {
 	if b.rows == 0 {
 		return nil
 	}
+	b.headless = !b.Sure
 	return b
 }
 
@@ -212,6 +217,7 @@ func driverQueryTable(text string) *captureBuilder {
 		if starts = commonColumns(lines); len(starts) == 0 {
 			return b
 		}
+		b.headless = true
 	} else {
 		b.Sure = true
 	}

@@ -43,6 +43,9 @@ func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 		}
 		return capture.NoRow(line)
 	})
+	if b.rows > 0 {
+		capture.Headed(r, SourceFltmc, b.Sure)
+	}
 	return b.done(r)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ func (a *app) importCaptures() *cobra.Command {
 		Use:   "import FILE...",
 		Short: "Read what a tool printed on some machine, and list it",
 		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. What the text is
-is found out unless --as says it. "-" is standard input. Kinds: ` + strings.Join(kinds, ", ") + ".",
+is found out unless --as says it. "-" is standard input. An archive (tar or zip, packed with gzip, bzip2, xz or zstd) is
+searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. Kinds: ` + strings.Join(kinds, ", ") + ".",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := a.checkFormat(); err != nil {
@@ -66,12 +68,61 @@ func (a *app) importOne(name string, as capture.Kind, f *filter) error {
 		return err
 	}
 	defer r.Close()
-	snap, err := capture.Read(r, as)
+	head := make([]byte, archiveHead)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	all := rewound(r, head[:n])
+	if as == "" && capture.IsArchive(head[:n]) {
+		return a.importArchive(name, all, f)
+	}
+	snap, err := capture.Read(all, as)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	snap.Host = a.flags.host
 	return a.writeImport(snap, f)
+}
+
+// archiveHead is how much of a file says whether it is an archive, in bytes.
+const archiveHead = 512
+
+// rewound returns a reader of a file, or of a stream, from its beginning, of which head was read.
+func rewound(r io.Reader, head []byte) io.Reader {
+	if f, ok := r.(io.ReadSeeker); ok {
+		if _, err := f.Seek(0, io.SeekStart); err == nil {
+			return r
+		}
+	}
+	return io.MultiReader(bytes.NewReader(head), r)
+}
+
+// importArchive lists what the captures in an archive say of each machine.
+func (a *app) importArchive(name string, r io.Reader, f *filter) error {
+	hosts, err := capture.ReadArchive(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if a.flags.host != "" && len(hosts) > 1 {
+		return fmt.Errorf("%s holds %d machines: --host names one", name, len(hosts))
+	}
+	var incomplete error
+	for i, h := range hosts {
+		if len(hosts) > 1 && a.flags.format == "table" {
+			if i > 0 {
+				fmt.Fprintln(a.stdout)
+			}
+			fmt.Fprintln(a.stdout, escape.Text(cmp.Or(h.Name, name))+":")
+		}
+		h.Snapshot.Host = a.flags.host
+		err := a.writeImport(h.Snapshot, f)
+		if !errors.As(err, new(exit)) && err != nil {
+			return err
+		}
+		incomplete = cmp.Or(incomplete, err)
+	}
+	return incomplete
 }
 
 // writeImport writes a snapshot, or the policy of a text that names no module.

@@ -20,6 +20,7 @@ type captured struct {
 	rows     int  // rows that the text has in this form
 	stray    int  // lines that are not of this form
 	sure     bool // something beside the rows says that it is this form, such as a header
+	kind     Kind
 }
 
 // by returns a reader made of that of a kernel's package.
@@ -33,7 +34,7 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 		f.judge(clean, &r)
 		snap := lkm.FromRecords(os, c.Records, c.Header, &r)
 		snap.Policy = c.Policy
-		return captured{snap, c.Rows, c.Stray, c.Sure}
+		return captured{snapshot: snap, rows: c.Rows, stray: c.Stray, sure: c.Sure}
 	}
 }
 
@@ -145,6 +146,7 @@ func detect(clean string) (captured, error) {
 		}
 	}
 	r, _ := kind.reader()
+	best.kind = kind
 	return best, best.empty(clean, r, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed))
 }
 

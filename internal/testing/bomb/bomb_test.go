@@ -111,6 +111,8 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		pkgdb.Read(ctx, q, r, pkgdb.Dpkg, pkgdb.Opkg, pkgdb.RPM, pkgdb.APK, pkgdb.Pacman)
 	case bomb.Capture:
 		_, _ = capture.Read(data(), capture.Kind(b.Path))
+	case bomb.Archive:
+		_, _ = capture.ReadArchive(data())
 	case bomb.Snapshot:
 		_, _ = lkm.Decode(data())
 	case bomb.Tape:
