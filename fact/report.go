@@ -30,6 +30,8 @@ type Report struct {
 
 	count map[string]int // how many problems each source has, those without room included
 	more  map[string]int // index in Problems of the one that counts the rest
+
+	encodings map[string]string // of sources that are texts; nil if none was decoded
 }
 
 // Part returns an empty report of a part of the call, which shares its budget.
@@ -37,11 +39,22 @@ func (r *Report) Part() *Report { return &Report{Budget: r.Budget} }
 
 // Source adds a source. The code follows from err, and so does the outcome if it is empty.
 func (r *Report) Source(name string, outcome Outcome, count Count, err error) {
-	src := Source{Name: name, Outcome: outcome, Count: count, Code: CodeOf(err)}
+	src := Source{Name: name, Outcome: outcome, Count: count, Code: CodeOf(err), Encoding: r.encodings[name]}
 	if outcome == "" {
 		src.Outcome = OutcomeOf(err)
 	}
 	r.Sources = append(r.Sources, src)
+}
+
+// Encoded notes what the text of a source, which is not added yet, was decoded from; empty for UTF-8.
+func (r *Report) Encoded(source, encoding string) {
+	if encoding == "" {
+		return
+	}
+	if r.encodings == nil {
+		r.encodings = make(map[string]string)
+	}
+	r.encodings[source] = encoding
 }
 
 // Done adds a source that was read to its end: partial if problems of it were reported, else ok.

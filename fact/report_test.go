@@ -81,12 +81,12 @@ func TestReportSources(t *testing.T) {
 	r.Problem("damaged", "", "", ErrMalformed)
 	r.Done("damaged", CountOf(1))
 	want := []Source{
-		{"denied", OutcomeDenied, Count{}, CodePermission}, {"absent", OutcomeAbsent, Count{}, CodeAbsent},
-		{"unsupported", OutcomeUnsupported, Count{}, CodeUnsupported},
-		{"hidden", OutcomeDenied, Count{}, CodeRestricted},
-		{"failed", OutcomeFailed, Count{}, CodeOther}, {"mine", OutcomePartial, CountOf(3), CodeMalformed},
-		{"skipped", OutcomeSkipped, Count{}, ""}, {"too", OutcomeSkipped, Count{}, ""},
-		{"whole", OutcomeOK, CountOf(0), ""}, {"damaged", OutcomePartial, CountOf(1), ""},
+		{"denied", OutcomeDenied, Count{}, CodePermission, ""}, {"absent", OutcomeAbsent, Count{}, CodeAbsent, ""},
+		{"unsupported", OutcomeUnsupported, Count{}, CodeUnsupported, ""},
+		{"hidden", OutcomeDenied, Count{}, CodeRestricted, ""},
+		{"failed", OutcomeFailed, Count{}, CodeOther, ""}, {"mine", OutcomePartial, CountOf(3), CodeMalformed, ""},
+		{"skipped", OutcomeSkipped, Count{}, "", ""}, {"too", OutcomeSkipped, Count{}, "", ""},
+		{"whole", OutcomeOK, CountOf(0), "", ""}, {"damaged", OutcomePartial, CountOf(1), "", ""},
 	}
 	if !slices.Equal(r.Sources, want) {
 		t.Errorf("sources %+v", r.Sources)
@@ -138,7 +138,7 @@ func TestMerge(t *testing.T) {
 	r.Problem("b", "m", "size", errBad)
 	r.Problem("a", "m", "size", errBad)
 	r.Merge()
-	want := []Source{{"a", OutcomeOK, CountOf(2), ""}, {"b", OutcomeSkipped, Count{}, ""}}
+	want := []Source{{"a", OutcomeOK, CountOf(2), "", ""}, {"b", OutcomeSkipped, Count{}, "", ""}}
 	if !slices.Equal(r.Sources, want) {
 		t.Errorf("sources %+v, want %+v", r.Sources, want)
 	}

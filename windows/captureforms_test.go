@@ -152,7 +152,7 @@ func TestPnPUtilXMLCut(t *testing.T) {
 // TestLetterScore prefers the code page whose letters make words.
 func TestLetterScore(t *testing.T) {
 	text := "\x84\xe0\xa0\xa9\xa2\xa5\xe0 Microsoft ACPI" // "Драйвер" in code page 866
-	if got, known := decodeConsole(text); !known || got != "Драйвер Microsoft ACPI" {
+	if got, _, known := decodeConsole(text); !known || got != "Драйвер Microsoft ACPI" {
 		t.Errorf("%q, %v", got, known)
 	}
 	var r fact.Report

@@ -27,12 +27,16 @@ var codePages = [...]string{
 		"АБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯабвгдежзийклмнопрстуфхцчшщъыьэюя",
 }
 
+// codePageNames are their names.
+var codePageNames = [len(codePages)]string{"cp850", "cp866", "windows-1252", "windows-1251"}
+
 // codePageHead is how much of a text its code page is found out by, in bytes.
 const codePageHead = 64 << 10
 
 // readConsole is decodeConsole for a reader, to whose report a code page that is not known is a Problem.
 func readConsole(text, source string, r *fact.Report) string {
-	text, known := decodeConsole(text)
+	text, page, known := decodeConsole(text)
+	r.Encoded(source, page)
 	if !known {
 		r.Add(fact.Problem{Source: source, Code: fact.CodeUnsupported,
 			Text: "the text is in a code page that could not be found out: its characters beyond ASCII are unknown"})
@@ -45,30 +49,30 @@ func readConsole(text, source string, r *fact.Report) string {
 // two do, the one in which more of the words make sense that tools print for states, start types and driver types. When
 // none does, each byte becomes the character of the same number, so that columns keep their place and no byte is lost.
 //
-// It reports whether the code page is known. It is not if two pages make words of the same quality that
+// It returns the name of the code page, and whether it is known. It is not if two pages make words of the same quality that
 // differ, or if one letter is all that there is.
-func decodeConsole(text string) (decoded string, known bool) {
+func decodeConsole(text string) (decoded, name string, known bool) {
 	if utf8.ValidString(text) {
-		return text, true
+		return text, "", true
 	}
 	const least = 2 // letters that prove a page; a known word proves it, too
 	head := text[:min(len(text), codePageHead)]
 	page, best, words, tied, chosen := "", 0, 0, false, ""
-	for _, p := range codePages {
+	for i, p := range codePages {
 		d := decodeBytes(head, p)
 		score, w := letterScore(d), knownWords(fold(d))
 		switch {
 		case score < least && w == 0:
 		case page == "", score > best, score == best && w > words:
-			page, best, words, tied, chosen = p, score, w, false, d
+			page, best, words, tied, chosen, name = p, score, w, false, d, codePageNames[i]
 		case score == best && w == words:
 			tied = tied || d != chosen
 		}
 	}
 	if tied {
-		page = ""
+		page, name = "", ""
 	}
-	return decodeBytes(text, page), page != ""
+	return decodeBytes(text, page), name, page != ""
 }
 
 // letterScore counts the characters beyond ASCII that stand in words as a language writes them, less those that do not:

@@ -215,10 +215,10 @@ func TestConsoleText(t *testing.T) {
 			t.Errorf("%s: %+v", c.state, s)
 		}
 	}
-	if got, known := decodeConsole("n\xff\x80 x"); known || got != "n\u00ff\u0080 x" {
+	if got, _, known := decodeConsole("n\xff\x80 x"); known || got != "n\u00ff\u0080 x" {
 		t.Errorf("of no known page: %q", got)
 	}
-	if got, known := decodeConsole("naïve"); !known || got != "naïve" {
+	if got, _, known := decodeConsole("naïve"); !known || got != "naïve" {
 		t.Errorf("%q", got)
 	}
 }
@@ -349,7 +349,7 @@ func FuzzCaptures(f *testing.F) {
 	readers := []reader{ReadDriverQuery, ReadSC, ReadFltmc, ReadPnPUtil, ReadWMIText, ReadMSInfo,
 		ReadAutoruns, ReadDriverList, ReadOsquery, ReadWindowsDriver, ReadSigcheck}
 	f.Fuzz(func(t *testing.T, text string) {
-		if text, _ = decodeConsole(text); !utf8.ValidString(text) {
+		if text, _, _ = decodeConsole(text); !utf8.ValidString(text) {
 			t.Fatalf("%q", text)
 		}
 		for i, parse := range readers {

@@ -22,13 +22,13 @@ const Max = 8 << 20
 // Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its NULs) becomes UTF-8, a
 // byte-order mark, terminal escape sequences and carriage returns go, and so do quoting, Markdown fences, entities and
 // an indentation of all lines. Line numbers stay those of the original. The error is that of reading, or
-// fact.ErrTooLarge.
-func Read(r io.Reader) (string, error) {
+// fact.ErrTooLarge. encoding is what it was decoded from, as Encoding says.
+func Read(r io.Reader) (text, encoding string, err error) {
 	b, err := limit.AppendAll(r, nil, "capture", Max)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return Clean(b), nil
+	return Clean(b), Encoding(b), nil
 }
 
 // ansi matches the escape sequences that terminals understand: CSI and OSC sequences, character
@@ -48,25 +48,40 @@ func Clean(b []byte) string {
 	return unpaste(s)
 }
 
-func decode(b []byte) string {
+// The names of UTF-16.
+const (
+	little = "utf-16le"
+	big    = "utf-16be"
+)
+
+// Encoding returns utf-16le or utf-16be for a text in UTF-16; empty for any other.
+func Encoding(b []byte) string {
 	switch {
-	case bytes.HasPrefix(b, []byte{0xef, 0xbb, 0xbf}):
-		return string(b[3:])
 	case bytes.HasPrefix(b, []byte{0xff, 0xfe}):
-		return utf16Text(b[2:], binary.LittleEndian)
+		return little
 	case bytes.HasPrefix(b, []byte{0xfe, 0xff}):
-		return utf16Text(b[2:], binary.BigEndian)
+		return big
+	case len(b) < 4 || len(b)%2 != 0: // Without a mark, ASCII in UTF-16 shows as every other byte being NUL.
+	case b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0:
+		return little
+	case b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0:
+		return big
 	}
-	// Without a mark, ASCII in UTF-16 shows as every other byte being NUL.
-	if len(b) >= 4 && len(b)%2 == 0 {
-		switch {
-		case b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0:
-			return utf16Text(b, binary.LittleEndian)
-		case b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0:
-			return utf16Text(b, binary.BigEndian)
-		}
+	return ""
+}
+
+func decode(b []byte) string {
+	encoding := Encoding(b)
+	if bytes.HasPrefix(b, []byte{0xff, 0xfe}) || bytes.HasPrefix(b, []byte{0xfe, 0xff}) {
+		b = b[2:]
 	}
-	return string(b)
+	switch encoding {
+	case little:
+		return utf16Text(b, binary.LittleEndian)
+	case big:
+		return utf16Text(b, binary.BigEndian)
+	}
+	return string(bytes.TrimPrefix(b, []byte{0xef, 0xbb, 0xbf}))
 }
 
 func utf16Text(b []byte, order binary.ByteOrder) string {

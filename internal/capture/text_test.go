@@ -30,7 +30,7 @@ func TestPrompt(t *testing.T) {
 }
 
 func TestReadIsCapped(t *testing.T) {
-	if _, err := Read(strings.NewReader(strings.Repeat("x", Max+1))); !errors.Is(err, fact.ErrTooLarge) {
+	if _, _, err := Read(strings.NewReader(strings.Repeat("x", Max+1))); !errors.Is(err, fact.ErrTooLarge) {
 		t.Error(err)
 	}
 }

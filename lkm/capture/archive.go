@@ -173,6 +173,7 @@ func (a *archiveReader) capture(name string, w what, b []byte) {
 		return
 	}
 	snap := best.snapshot
+	setEncoding(snap, text.Encoding(b))
 	a.modules += len(snap.Modules)
 	kind := w.kind
 	if kind == "" {

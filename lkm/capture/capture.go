@@ -71,7 +71,7 @@ func (f *form) isCut(clean string) bool {
 // out, or lacks the header that its tool prints. The snapshot
 // has no time: when the text was made is not known.
 func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
-	clean, err := text.Read(r)
+	clean, encoding, err := text.Read(r)
 	if err != nil {
 		return nil, fmt.Errorf("lkm: read capture: %w", err)
 	}
@@ -79,7 +79,17 @@ func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lkm: read capture: %w", err)
 	}
+	setEncoding(best.snapshot, encoding)
 	return best.snapshot, nil
+}
+
+// setEncoding says what the text was decoded from.
+func setEncoding(s *lkm.Snapshot, encoding string) {
+	for i := range s.Sources {
+		if s.Sources[i].Encoding == "" {
+			s.Sources[i].Encoding = encoding
+		}
+	}
 }
 
 // headSize is how much of a long text is looked at to find out its kind, in bytes.
@@ -103,6 +113,7 @@ func readAs(clean string, as Kind) (captured, error) {
 	if !c.fits() {
 		c = captured{}
 	}
+	c = untabled(clean, r, mended(clean, r, c))
 	return c, c.empty(clean, r, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as))
 }
 
@@ -135,7 +146,15 @@ func detect(clean string) (captured, error) {
 			head = head[:i+1]
 		}
 	}
+	if all, ok := several(clean); ok {
+		return all, nil
+	}
 	best, kind := bestOf(head, func(Kind) bool { return true })
+	if best.snapshot == nil {
+		if plain, ok := text.Untable(clean); ok {
+			return detect(plain)
+		}
+	}
 	if best.snapshot != nil && len(head) < len(clean) {
 		best, _ = bestOf(clean, func(k Kind) bool { return k == kind })
 	}
@@ -146,6 +165,9 @@ func detect(clean string) (captured, error) {
 		}
 	}
 	r, _ := kind.reader()
+	if kind != "" {
+		best = mended(clean, r, best)
+	}
 	best.kind = kind
 	return best, best.empty(clean, r, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed))
 }
