@@ -168,7 +168,7 @@ type walk struct {
 	entries int
 }
 
-var errEntries = fmt.Errorf("%w: more than %d files", fact.ErrTooLarge, maxEntries)
+func errEntries() error { return fmt.Errorf("%w: more than %d files", fact.ErrTooLarge, maxEntries) }
 
 func (w *walk) tar(r io.Reader) error {
 	t := tar.NewReader(r)
@@ -183,7 +183,7 @@ func (w *walk) tar(r io.Reader) error {
 			return err
 		}
 		if w.entries++; w.entries > maxEntries {
-			return errEntries
+			return errEntries()
 		}
 		if err := w.tarEntry(t, h); err != nil {
 			return err
@@ -221,7 +221,7 @@ func (w *walk) zip(r io.Reader, head []byte, skipped *Skipped) error {
 	total := int64(0)
 	for _, f := range z.File {
 		if w.entries++; w.entries > maxEntries {
-			return errEntries
+			return errEntries()
 		}
 		mode := f.Mode()
 		name, ok := cleanName(strings.ReplaceAll(f.Name, `\`, "/"))

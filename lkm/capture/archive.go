@@ -80,7 +80,6 @@ type archiveReader struct {
 // A group is what one machine's captures say.
 type group struct {
 	name, folder string
-	os           lkm.OS
 	kinds        []Kind
 	snapshot     *lkm.Snapshot
 	release      string
@@ -198,7 +197,7 @@ func (a *archiveReader) group(folder, name string, kind Kind, os lkm.OS) *group 
 		g = a.groups[key]
 	}
 	if g == nil {
-		g = &group{name: folder, folder: folder, os: os}
+		g = &group{name: folder, folder: folder}
 		a.groups[key] = g
 		a.order = append(a.order, g)
 	}
@@ -212,8 +211,8 @@ func (a *archiveReader) hosts() []Host {
 	for _, g := range a.order {
 		s := g.snapshot
 		s.Root = escape.UTF8(g.name)
-		if f := a.groups["facts\x00"+g.folder]; f != nil && g.os == lkm.Linux {
-			if s.Release == "" || s.Release == f.release {
+		if f := a.groups["facts\x00"+g.folder]; f != nil {
+			if f.release != "" && s.OS == Lsmod.OS() && (s.Release == "" || s.Release == f.release) {
 				s.Release, s.Arch = f.release, f.arch
 			}
 			for i := range s.Modules {

@@ -45,7 +45,8 @@ func tarred(n int, name, text string) []byte {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for i := range n {
-		_ = w.WriteHeader(&tar.Header{Name: strings.ReplaceAll(name, "%", number(i)), Mode: 0o644, Size: int64(len(text))})
+		h := &tar.Header{Name: strings.ReplaceAll(name, "%", number(i)), Mode: 0o644, Size: int64(len(text))}
+		_ = w.WriteHeader(h)
 		_, _ = w.Write([]byte(text))
 	}
 	_ = w.Close()
