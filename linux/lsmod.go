@@ -57,7 +57,11 @@ type listText struct {
 func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	form := capture.Form{Source: l.source, Typed: l.typed}
 	stray := capture.Scan(text, form, r, func(line string) error {
-		if l.header(line) || harmless(line) {
+		switch {
+		case l.header(line), harmless(line):
+			return nil
+		case strings.Trim(line, " \t`*#:") == l.command:
+			l.sure = true
 			return nil
 		}
 		e, ok := l.row(line)
@@ -130,6 +134,7 @@ func (l *listText) typed(command string) {
 
 func headerRest(line string) (string, bool) {
 	var f [5]string
+	line = strings.TrimPrefix(line, "> ") // a mail program that quotes the first line alone
 	n := fields(line, f[:])
 	if n < 4 || f[0] != "Module" || f[1] != "Size" || f[2] != "Used" || f[3] != "by" {
 		return "", false
@@ -238,7 +243,7 @@ func moduleName(s string) bool {
 			return false
 		}
 	}
-	return len(s) <= 64 && (letter || s == "8250")
+	return len(s) <= 64 && s != "" && s[0] != '-' && s[0] != '.' && (letter || s == "8250")
 }
 
 func cut(s string, n int) string {

@@ -85,7 +85,7 @@ func (l *oopsList) add(line string, logged bool, before int) bool {
 	list, _, ended := strings.Cut(line, "[last unloaded:")
 	words := strings.Fields(list)
 	if !logged && (len(words) == 0 || !oopsModule.MatchString(words[0])) || logged && len(words) == 0 && !ended {
-		l.whole = l.whole || oopsNext.MatchString(line)
+		l.whole = l.whole || oopsNext.MatchString(line) || logged && len(l.entries) > 0
 		return logged && len(l.entries) == 0 && len(words) == 0
 	}
 	var entries []listEntry

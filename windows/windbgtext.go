@@ -34,7 +34,7 @@ func ReadWinDbg(text string, r *fact.Report) fact.Capture[Driver] {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		line = strings.TrimRight(line, " \t\r\n")
+		line = strings.Trim(strings.TrimRight(line, " \t\r\n"), "*") // bold, in Markdown
 		trimmed := strings.TrimSpace(line)
 		switch {
 		case lmHeader(trimmed):
@@ -43,12 +43,12 @@ func ReadWinDbg(text string, r *fact.Report) fact.Capture[Driver] {
 			unloaded = true
 		case unloaded && lmRow.MatchString(line), strings.HasPrefix(trimmed, "Browse full module list"):
 		case strings.Contains(trimmed, "kd> lm"), trimmed == "":
-		case header && b.lmRow(line, &kernel):
+		case (header || strings.Contains(line, "`")) && b.lmRow(line, &kernel):
 		case header:
 			b.Stray(n, line)
 		}
 	}
-	if b.Sure = header && b.rows > 0; b.Sure && !kernel {
+	if b.Sure = header && b.rows > 0; b.rows > 0 && !kernel {
 		r.Add(fact.Problem{Source: SourceWinDbg, Field: "modules", Code: fact.CodeOther,
 			Text: "the text has no row of the kernel itself, nt: it shows some modules only"})
 	}

@@ -82,7 +82,10 @@ func Stray(r *fact.Report, source string, first error, count int) {
 
 // typed reports whether the line is a prompt, or the command as somebody typed it.
 func (f Form) typed(line string) bool {
-	if f.Tool != "" && strings.HasPrefix(strings.TrimSpace(line), f.Tool) {
+	if f.Tool != "" && strings.HasPrefix(strings.TrimLeft(line, " \t`*#"), f.Tool) {
+		return true
+	}
+	if strings.HasPrefix(strings.TrimSpace(line), "[sudo] password for ") {
 		return true
 	}
 	command, ok := Prompt(strings.TrimSpace(line)) // whoever quotes a listing may indent it

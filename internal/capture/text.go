@@ -119,9 +119,24 @@ var entities = lazy.Value[*strings.Replacer]{New: func() *strings.Replacer {
 	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#39;", "'", "&nbsp;", " ", "&amp;", "&")
 }}
 
+// Tags of web pages and forums around a text.
+var (
+	webTags   = lazy.Regexp{Pattern: `(?m)^[ \t]*(?:<summary>.*</summary>|</?(?:details|summary|p|pre|code)>)[ \t]*$`}
+	forumTags = lazy.Regexp{Pattern: `(?i)\[/?(?:color|code|quote|size|font|b|i|u)(?:=[^\]\n]{0,40})?\]`}
+)
+
 // unpaste undoes what mail programs and web pages do to a text: quoting with "> ", a Markdown fence, entities, and an
 // indentation of all lines. Line numbers stay.
 func unpaste(s string) string {
+	if strings.Contains(s, "<details>") || strings.Contains(s, "<summary>") {
+		s = webTags.ReplaceAllString(s, "")
+	}
+	if strings.Contains(s, "[/") || strings.Contains(s, "[CO") {
+		s = forumTags.ReplaceAllString(s, "")
+	}
+	if strings.Contains(s, `\_`) && !strings.Contains(s, `:\`) { // Markdown's, if no path of Windows has it
+		s = strings.ReplaceAll(s, `\_`, "_")
+	}
 	if strings.HasPrefix(strings.TrimLeft(s, " \t\n"), "<") {
 		return s // XML has entities of its own
 	}

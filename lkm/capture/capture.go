@@ -188,7 +188,7 @@ func bestOf(clean string, ask func(Kind) bool) (best captured, kind Kind) {
 // fits reports whether the text is of the reader's form: something says so, or rows make up the
 // better part of it.
 func (c captured) fits() bool {
-	return c.snapshot != nil && (c.sure || (c.rows > 0 && c.rows >= c.stray))
+	return c.snapshot != nil && (c.sure && (c.rows > 0 || c.stray == 0) || (c.rows > 0 && c.rows >= c.stray))
 }
 
 func (c captured) better(than captured) bool {
