@@ -223,6 +223,9 @@ func (p *modinfoParser) finish() {
 	if r == nil {
 		return
 	}
+	if strings.TrimSpace(p.more.String()) == "" { // blank lines behind the last field
+		p.more.Reset()
+	}
 	p.endValue()
 	for _, e := range p.raw {
 		r.add(e)
