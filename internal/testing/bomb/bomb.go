@@ -51,7 +51,8 @@ func Seeds(of string) (seeds [][]byte) {
 // All returns every bomb.
 func All() []Bomb {
 	var all []Bomb
-	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(), otherBombs(),
+	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(),
+		archiveBombs(), otherBombs(),
 		binaryBombs(), packageBombs(), signedBombs(), diskBombs()} {
 		all = append(all, list...)
 	}
