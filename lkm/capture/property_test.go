@@ -93,7 +93,8 @@ func ids(s *lkm.Snapshot) []string {
 	return list
 }
 
-// equalModules compares all that the modules say, the kernel's own object included, but for problems, whose lines differ.
+// equalModules compares all that the modules say, the kernel's own object included, but for problems: their lines
+// differ.
 func equalModules(a, b *lkm.Snapshot) bool {
 	for i := range a.Modules {
 		x, y := a.Modules[i], b.Modules[i]
