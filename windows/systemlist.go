@@ -156,6 +156,9 @@ func (c *checker) blockList(e *entry) fact.Answer {
 			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
 	var answer fact.Answer
+	if e.Driver.Signatures == nil {
+		answer = c.unreadSigners(e)
+	}
 	for _, l := range c.lists {
 		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {
 			a := c.listed(&l, &m)
@@ -168,6 +171,25 @@ func (c *checker) blockList(e *entry) fact.Answer {
 		}
 	}
 	return answer
+}
+
+// unreadSigners answers for a driver whose signature was not read: a policy that denies signers may deny its signer.
+func (c *checker) unreadSigners(e *entry) fact.Answer {
+	for _, l := range c.lists {
+		if l.deniesSigners() && !(l.builtIn && c.builtInList() == fact.No) {
+			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file,
+				Text: fmt.Sprintf("the signature of %s was not read: whether %q denies its signer is not known", e.Name, l.Name)})
+		}
+	}
+	return fact.Answer{}
+}
+
+// deniesSigners reports whether the policy is in force and denies what some signer signed.
+func (l *BlockList) deniesSigners() bool {
+	if l.policy == nil || l.policy.audit {
+		return false
+	}
+	return slices.ContainsFunc(l.policy.signers, func(s *policySigner) bool { return len(s.denials) > 0 })
 }
 
 // listed answers for one rule that names the driver.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows/authenticode"
@@ -126,10 +127,9 @@ func (c *checker) signature(e *entry) fact.Answer {
 	if c.policy.Loading != fact.LoadingSigned {
 		return fact.Passes(fact.Reason{Code: ReasonPolicy, Text: "code integrity is not known to refuse any signature"})
 	}
-	if e.Driver.PE == nil || e.Driver.Signatures == nil {
-		// What is not known to be refused counts as a way in.
-		return fact.Passes(fact.Reason{Code: ReasonSignature, File: e.Path,
-			Text: "code integrity enforces, and the file's signature was not read"})
+	if e.unreadSignature() {
+		// What is not known to be refused counts as a way in, and the verdict says so.
+		return fact.Passes(unreadSignatureReason(e))
 	}
 	if _, bad := badSignature(e.Driver); bad {
 		return badSignatureAnswer(e.Driver.Signatures)
@@ -146,8 +146,26 @@ func (c *checker) signature(e *entry) fact.Answer {
 	case best.Class == fact.ClassCrossSigned && c.setting(PolicyWHQL) == "yes":
 		return fact.Unsure(ReasonPolicy, "it is cross-signed: "+
 			"code integrity refuses it unless Windows or a policy of this machine lists it")
+	case best.Class == fact.ClassCrossSigned && c.setting(PolicySecureBoot) == "yes" && lateCross(&best):
+		return fact.Unsure(ReasonPolicy, "it is cross-signed with a certificate issued after 2015-07-29: with Secure "+
+			"Boot code integrity takes it only on a machine that was upgraded from an older Windows")
 	}
 	return fact.Passes(fact.Reason{Code: ReasonSignature, Text: "code integrity does not refuse its kind of signature"})
+}
+
+// lateCross reports whether the signer's certificate was issued after 2015-07-29: under a cross certificate it counts
+// only without Secure Boot, or on an upgraded machine ("Driver signing policy", learn.microsoft.com).
+func lateCross(s *authenticode.Signature) bool {
+	leaf := s.Signer()
+	return leaf != nil && leaf.NotBefore.After(time.Date(2015, time.July, 29, 23, 59, 59, 0, time.UTC))
+}
+
+// unreadSignature reports whether it is not known how the driver is signed.
+func (e *entry) unreadSignature() bool { return e.Driver.PE == nil || e.Driver.Signatures == nil }
+
+func unreadSignatureReason(e *entry) fact.Reason {
+	return fact.Reason{Code: ReasonSignature, File: e.Path,
+		Text: "code integrity enforces, and the file's signature was not read"}
 }
 
 // badSignature returns what is wrong with the best signature; false if there is nothing, or it was not read.
@@ -281,9 +299,8 @@ func (c *checker) anew(e *entry, file fact.Answer) fact.Answer {
 		return file
 	case c.policy.Loading == "":
 		return fact.Unsure(ReasonPolicy, "what code integrity enforces is not known"+c.unreadPolicy())
-	case e.Driver.PE == nil || e.Driver.Signatures == nil:
-		return fact.UnsureOf(fact.Reason{Code: ReasonSignature, File: e.Path,
-			Text: "code integrity enforces, and the file's signature was not read"})
+	case e.unreadSignature():
+		return fact.UnsureOf(unreadSignatureReason(e))
 	}
 	return fact.Unsure(ReasonPolicy, "code integrity enforces, and what its policies allow is not judged here")
 }
@@ -359,7 +376,8 @@ func fileReasons(e *entry, file fact.Answer) []fact.Reason {
 		list = append(list, bad)
 	}
 	switch {
-	case file.Blocked() != fact.No, file.Because().Code == ReasonBlockList:
+	case file.Blocked() != fact.No, file.Because().Code == ReasonBlockList,
+		file.Because().Code == ReasonSignature && e.unreadSignature():
 		list = append(list, file.Because())
 	}
 	return list

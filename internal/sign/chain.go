@@ -84,6 +84,7 @@ type ChainQuery struct {
 	Usage string         // the purpose that every certificate but the trusted one must allow
 	Rules Rules          // what is asked beyond signatures
 	Item  *fact.Item     // what checking signatures may cost; nil is no bound beyond the number of them
+	Known *Known         // what earlier chains checked; nil keeps nothing
 }
 
 // BuildChain looks for the best chain of leaf: a trusted one, else one that ends in a set but
@@ -151,7 +152,7 @@ func (b *chainBuilder) try(child, parent *Certificate) bool {
 	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); err != nil || b.over != nil {
 		return false
 	}
-	return child.CheckIssuedBy(parent) == nil
+	return b.q.Known.check(child, parent) == nil
 }
 
 // offer keeps the path if it is better than the best so far.

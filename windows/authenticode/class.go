@@ -84,7 +84,8 @@ func classOf(chain sign.Chain, p program, status fact.SignatureStatus) fact.Sign
 		return fact.ClassSelfSigned
 	}
 	trusted := status == fact.SignatureValid
-	if trusted || p.microsoft {
+	// What a commercial authority says of a program under a cross certificate is not Microsoft's word.
+	if trusted && !p.cross || p.microsoft {
 		switch {
 		case leaf.Has(ekuELAM):
 			return fact.ClassELAM

@@ -218,3 +218,20 @@ func TestForeignData(t *testing.T) {
 		}
 	}
 }
+
+// A purpose of Microsoft's programs under a cross certificate alone is the word of a commercial authority.
+func TestClassUnderCross(t *testing.T) {
+	chain := sign.Chain{Certificates: []*sign.Certificate{{EKUs: []string{ekuWHQL}}, {}}}
+	for name, tt := range map[string]struct {
+		p    program
+		want fact.SignatureClass
+	}{
+		"a cross certificate": {program{cross: true}, fact.ClassCrossSigned},
+		"Microsoft's own":     {program{cross: true, microsoft: true}, fact.ClassWHCP},
+		"the caller's":        {program{}, fact.ClassWHCP},
+	} {
+		if got := classOf(chain, tt.p, fact.SignatureValid); got != tt.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

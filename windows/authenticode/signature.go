@@ -164,14 +164,15 @@ type Verifier struct {
 	// Now judges signatures without a timestamp; zero leaves their time unjudged.
 	Now time.Time
 
-	item *fact.Item // of the file whose signatures are verified
+	item  *fact.Item  // of the file whose signatures are verified
+	known *sign.Known // certificates whose issuers were checked
 }
 
 // NewVerifier returns a Verifier of a caller's keys beside the built-in ones, and reports a key that cannot be read.
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots := sign.NewRoots(keys)
 	roots.Report(r, pe.SourceFile, "signature")
-	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now}
+	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now, known: &sign.Known{}}
 }
 
 // judge fills everything that follows from a signer whose bytes have been compared: fits is the
@@ -256,11 +257,12 @@ func (s *Signature) stampReason() string {
 // them; that of the cross certificates for any code.
 func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
 	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning,
-		Item: v.item}
+		Item: v.item, Known: v.known}
 	chain := sign.BuildChain(leaf, q)
 	s.Certificates = certificates(chain.Certificates)
 	if chain.KeySet != "" {
-		longest := certificates(sign.BuildChain(leaf, sign.ChainQuery{Pool: pool, Item: v.item}).Certificates)
+		all := sign.ChainQuery{Pool: pool, Item: v.item, Known: v.known}
+		longest := certificates(sign.BuildChain(leaf, all).Certificates)
 		if len(longest) > len(s.Certificates) {
 			s.longest = longest
 		}
@@ -350,7 +352,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	// An authority's certificate must have been valid when it stamped.
 	pool := slices.Concat(t.Pool, v.Stores.intermediates())
 	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping,
-		Item: v.item}
+		Item: v.item, Known: v.known}
 	chain := sign.BuildChain(t.Certificate, q)
 	if !chain.Trusted {
 		if m, ok := v.machineChain(t.Certificate, q); ok && m.Trusted {

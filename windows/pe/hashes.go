@@ -76,7 +76,23 @@ func (p *File) UnpaddedAuthentihash(alg crypto.Hash) []byte {
 // behind them count, and bytes of two sections count once. A file without the table is padded with
 // zero bytes to a multiple of eight first, as the signer does, so that the digest is the same before
 // and after signing.
+//
+// Hashes and signatures ask for the same digest: each is made once.
 func (m *image) authentihash(alg crypto.Hash) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if sum, ok := m.sums[alg]; ok {
+		return sum
+	}
+	sum := m.newAuthentihash(alg)
+	if m.sums == nil {
+		m.sums = map[crypto.Hash][]byte{}
+	}
+	m.sums[alg] = sum
+	return sum
+}
+
+func (m *image) newAuthentihash(alg crypto.Hash) []byte {
 	d, size := m.digest(alg)
 	if d == nil {
 		return nil

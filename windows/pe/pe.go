@@ -4,12 +4,14 @@ package pe
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -149,6 +151,9 @@ type image struct {
 	dirN           int
 	sections       []Section
 	sectionsEnd    int64 // end of the last section's bytes in the file
+
+	mu   sync.Mutex             // guards sums
+	sums map[crypto.Hash][]byte // authentihashes that were asked for
 }
 
 func peError(field, format string, args ...any) error {
