@@ -94,6 +94,9 @@ func TestWindows(t *testing.T) {
 	t.Run("hidden services", b.hiddenServices)
 	t.Run("verdicts", b.verdicts)
 	t.Run("wmi", b.wmi)
+	t.Run("commands", b.commands)
+	t.Run("stores", b.stores)
+	t.Run("staged", b.staged)
 	t.Run("tape", b.tape)
 	t.Run("tests of package windows", b.packageTests)
 }

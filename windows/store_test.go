@@ -201,6 +201,33 @@ func TestArrivalOfInstalled(t *testing.T) {
 	}
 }
 
+// A policy on installing devices that keeps a package out is a reason of the verdict.
+func TestArrivalRestricted(t *testing.T) {
+	m := fakewindows.Windows11(false)
+	pack := storeDir + "fielddrv.inf_amd64_1/"
+	for file, text := range map[string]string{pack + "fielddrv.inf": fieldINF,
+		pack + "fielddrv.sys": string(sample("f")), "c:/windows/inf/oem5.inf": fieldINF} {
+		m.Files[file] = &fstest.MapFile{Data: []byte(text)}
+	}
+	const key = `SOFTWARE\Policies\Microsoft\Windows\DeviceInstall\Restrictions`
+	for name, value := range map[string]string{"DenyUnspecified": "yes", "Other": "no"} {
+		m.Calls[windows.OpRegistry+" "+key] = string(registry.AppendText(nil, []registry.Key{{
+			Path:   `HKEY_LOCAL_MACHINE\` + key,
+			Values: []registry.Value{{Name: name, Type: 4, Data: []byte{1, 0, 0, 0}}}}}))
+		k := windows.Open(m, fact.Options{Detail: fact.DetailFiles})
+		list, err := k.Check(context.Background(), "fielddrv.sys", new(fact.Report))
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		restricted := slices.ContainsFunc(list[0].Reasons, func(r fact.Reason) bool {
+			return r.Code == windows.ReasonRestricted
+		})
+		if got := string(wayOf(list[0].Now, windows.WayArrival).Blocked); got != value || restricted != (value == "yes") {
+			t.Errorf("%s: blocked %q, reasons %+v", name, got, list[0].Reasons)
+		}
+	}
+}
+
 func denying(name string, options uint32) string {
 	return string(policytest.Compile(&sipolicy.Policy{
 		Format: 7, Options: options,

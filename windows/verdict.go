@@ -65,7 +65,7 @@ func (c *checker) verdict(e *entry) fact.Verdict {
 		v.Remedies = append(remedies(e), c.remedies...)
 	}
 	v.Triggers = c.triggers
-	if arrives.Blocked() != fact.Yes {
+	if arrives.Blocked() != fact.Yes || arrives.Because().Code == ReasonRestricted {
 		v.Reasons = append(v.Reasons, arrives.Because())
 	}
 	device, anew := way{WayArrival, arrives}, way{WayNewService, c.anew(e, file)}
