@@ -109,7 +109,7 @@ func (b *wineBox) staged(t *testing.T) {
 	folder := "windows/system32/DriverStore/FileRepository/ketstaged.inf_amd64_1/"
 	for file, data := range map[string][]byte{folder + "ketstaged.inf": []byte(inf),
 		folder + "x64/ketstaged.sys": image,
-		"windows/inf/oem7.inf": []byte(inf)} {
+		"windows/inf/oem7.inf":       []byte(inf)} {
 		if err := os.MkdirAll(filepath.Dir(b.Path(file)), 0o755); err != nil {
 			t.Fatal(err)
 		}
