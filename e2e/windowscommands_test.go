@@ -105,7 +105,8 @@ func (b *wineBox) staged(t *testing.T) {
 	const inf = "[Version]\nSignature=\"$Windows NT$\"\nClass=Net\nClassGuid={4d36e972-e325-11ce-bfc1-08002be10318}\n" +
 		"Provider=%P%\nDriverVer=01/02/2024,1.2.3.4\n[Manufacturer]\n%P%=M,NTamd64\n[M.NTamd64]\n" +
 		"%D%=I,PCI\\VEN_1234&DEV_5678\n[I.Services]\nAddService=ketstaged,2,S\n[S]\n" +
-		"ServiceType=1\nStartType=3\nErrorControl=1\nServiceBinary=%12%\\ketstaged.sys\n[Strings]\nP=\"Ket\"\nD=\"Dev\"\n"
+		"ServiceType=1\nStartType=3\nErrorControl=1\nServiceBinary=%12%\\ketstaged.sys\n" +
+		"[Strings]\nP=\"Ket\"\nD=\"Dev\"\n"
 	folder := "windows/system32/DriverStore/FileRepository/ketstaged.inf_amd64_1/"
 	for file, data := range map[string][]byte{folder + "ketstaged.inf": []byte(inf),
 		folder + "x64/ketstaged.sys": image,

@@ -222,7 +222,8 @@ func TestArrivalRestricted(t *testing.T) {
 		restricted := slices.ContainsFunc(list[0].Reasons, func(r fact.Reason) bool {
 			return r.Code == windows.ReasonRestricted
 		})
-		if got := string(wayOf(list[0].Now, windows.WayArrival).Blocked); got != value || restricted != (value == "yes") {
+		got := string(wayOf(list[0].Now, windows.WayArrival).Blocked)
+		if got != value || restricted != (value == "yes") {
 			t.Errorf("%s: blocked %q, reasons %+v", name, got, list[0].Reasons)
 		}
 	}
