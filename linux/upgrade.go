@@ -41,7 +41,7 @@ const (
 func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*fact.Upgrade, error) {
 	to, err := k.treeOf(ctx, release)
 	if err != nil {
-		return nil, err
+		return nil, k.withReleases(err)
 	}
 	from, err := k.upgradeFrom(ctx, release, r)
 	if err != nil {
@@ -70,6 +70,24 @@ func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*
 	up.Problems = u.report.Problems
 	r.Append(u.report)
 	return up, ctx.Err()
+}
+
+// withReleases adds to the error of a release that the machine does not have which ones it has.
+func (k *Kernel) withReleases(err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dirs, _ := modprobe.Releases(k.machine, new(fact.Report))
+	var names []string
+	for _, d := range dirs[:min(len(dirs), maxAnswers)] {
+		if d.Release != "" {
+			names = append(names, d.Release)
+		}
+	}
+	if names == nil {
+		return fmt.Errorf("%w; no kernel is installed here", err)
+	}
+	return fmt.Errorf("%w; installed are %s", err, strings.Join(names, ", "))
 }
 
 // upgradeFrom returns the tree of the kernel that is in use.
@@ -156,7 +174,11 @@ func (u *upgrader) add(c fact.UpgradeChange) {
 	}
 	key := c
 	key.Answers = nil
-	if id := fmt.Sprint(key); len(u.changes) < maxChanges && !u.said[id] {
+	switch id := fmt.Sprint(key); {
+	case u.said[id]:
+	case len(u.changes) >= maxChanges:
+		u.lose(SourceTree, fmt.Errorf("more than %d changes: %w", maxChanges, fact.ErrTooLarge))
+	default:
 		u.said[id] = true
 		u.changes = append(u.changes, c)
 	}

@@ -24,6 +24,7 @@ const SourceRootDisk = "root_disk"
 type bootNeed struct {
 	what  string // "the root file system (ext4)", "the root disk's device 0000:01:00.0"
 	alias string // what a module of the kernel must answer to
+	owner string // the module of the device's driver, by sysfs; empty if the need is no device
 	file  string
 	line  int
 }
@@ -40,6 +41,9 @@ func (u *upgrader) bootPath() {
 	}
 	for _, n := range needs {
 		before, _ := u.resolve(&u.old, n.alias)
+		if n.owner != "" {
+			before = ownedBy(before, n.owner)
+		}
 		for _, m := range before {
 			u.used[m.Name] = true
 		}
@@ -50,6 +54,11 @@ func (u *upgrader) bootPath() {
 // need judges one need.
 func (u *upgrader) need(n bootNeed, before []modprobe.Match) {
 	after, known := u.resolve(&u.new, n.alias)
+	if n.owner != "" {
+		if same := ownedBy(after, n.owner); len(same) > 0 || len(before) == 0 {
+			after = same
+		}
+	}
 	switch {
 	case len(after) == 0 && len(before) == 0: // driven by other means
 	case len(after) == 0 && !known:
@@ -152,13 +161,63 @@ func (u *upgrader) rootNeeds() []bootNeed {
 	}
 	needs := []bootNeed{{what: "the root file system (" + kind + ")", alias: "fs-" + kind, file: mountInfoFile}}
 	block := "sys/dev/block/" + device
-	if strings.HasPrefix(device, "0:") { // btrfs and its like have no device of their own
-		block = "sys/class/block/" + path.Base(source)
-		if !strings.HasPrefix(source, "/dev/") {
-			return needs
+	if !strings.HasPrefix(device, "0:") {
+		return append(needs, u.blockNeeds([]string{block})...)
+	}
+	if !strings.HasPrefix(source, "/dev/") { // zfs and what has no disk
+		u.lose(SourceRootDisk, fmt.Errorf("the root is %s of type %s: what is below it is not looked at: %w",
+			quote(source), quote(kind), errors.ErrUnsupported))
+		return needs
+	}
+	return append(needs, u.blockNeeds(u.poolDevices(source))...)
+}
+
+// poolDevices returns the block devices of a file system that has no device number of its own: of btrfs all that the
+// file system of the source is on, else the source.
+func (u *upgrader) poolDevices(source string) []string {
+	name, machine := path.Base(source), u.kernel.machine
+	if strings.HasPrefix(source, "/dev/mapper/") {
+		name = u.mappedName(name)
+	}
+	const pools = "sys/fs/btrfs"
+	list, err := fs.ReadDir(machine, pools)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		u.lose(SourceRootDisk, err)
+	}
+	for _, pool := range list[:min(len(list), maxTableFiles)] {
+		devices, err := fs.ReadDir(machine, pools+"/"+pool.Name()+"/devices")
+		if err != nil {
+			continue // features and debug are no file systems
+		}
+		if !slices.ContainsFunc(devices, func(d fs.DirEntry) bool { return d.Name() == name }) {
+			continue
+		}
+		var blocks []string
+		for _, d := range devices {
+			blocks = append(blocks, "sys/class/block/"+d.Name())
+		}
+		return blocks
+	}
+	return []string{"sys/class/block/" + name}
+}
+
+// mappedName returns the kernel's name of a device of the device mapper, such as dm-0; the name itself if there is
+// none.
+func (u *upgrader) mappedName(name string) string {
+	const blocks = "sys/class/block"
+	list, err := fs.ReadDir(u.kernel.machine, blocks)
+	if err != nil {
+		u.lose(SourceRootDisk, err)
+	}
+	for _, b := range list[:min(len(list), maxDevices)] {
+		if !strings.HasPrefix(b.Name(), "dm-") {
+			continue
+		}
+		if mapped, ok := u.attr(blocks + "/" + b.Name() + "/dm/name"); ok && mapped == name {
+			return b.Name()
 		}
 	}
-	return append(needs, u.blockNeeds(block)...)
+	return name
 }
 
 // mountInfoFile is what init has mounted.
@@ -206,10 +265,15 @@ const (
 
 // blockNeeds returns what the devices below a block device need: of each the driver, and of device mapper and md what
 // they are made of.
-func (u *upgrader) blockNeeds(block string) (needs []bootNeed) {
+func (u *upgrader) blockNeeds(open []string) (needs []bootNeed) {
 	machine := u.kernel.machine
 	seen := make(map[string]bool)
-	for open := []string{block}; len(open) > 0 && len(seen) < maxBlocks; {
+	for len(open) > 0 {
+		if len(seen) >= maxBlocks {
+			u.lose(SourceRootDisk, fmt.Errorf("more than %d block devices below the root: %w", maxBlocks,
+				fact.ErrTooLarge))
+			break
+		}
 		dir, err := realPath(machine, open[0])
 		open = open[1:]
 		if err != nil {
@@ -231,7 +295,41 @@ func (u *upgrader) blockNeeds(block string) (needs []bootNeed) {
 		for _, s := range slaves[:min(len(slaves), maxBlocks)] {
 			open = append(open, dir+"/slaves/"+s.Name())
 		}
-		needs = append(needs, u.deviceNeeds(dir)...)
+		switch {
+		case !strings.HasPrefix(dir, "sys/devices/virtual/"):
+			needs = append(needs, u.deviceNeeds(dir)...)
+		case len(slaves) == 0:
+			needs = append(needs, u.headNeeds(dir)...)
+		}
+	}
+	return needs
+}
+
+// headNeeds returns what the controllers of an NVMe disk with several paths need: the disk is below its subsystem,
+// which has a link to each. Of another disk without a device it says that it is not looked at.
+func (u *upgrader) headNeeds(dir string) (needs []bootNeed) {
+	subsystem := path.Dir(dir)
+	if strings.HasPrefix(path.Base(subsystem), "nvme-subsys") {
+		entries, err := fs.ReadDir(u.kernel.machine, subsystem)
+		if err != nil {
+			u.lose(SourceRootDisk, err)
+		}
+		for _, e := range entries[:min(len(entries), maxBlocks)] {
+			link := subsystem + "/" + e.Name()
+			if _, err := fs.ReadLink(u.kernel.machine, link); err != nil || !strings.HasPrefix(e.Name(), "nvme") {
+				continue
+			}
+			controller, err := realPath(u.kernel.machine, link)
+			if err != nil {
+				u.lose(SourceRootDisk, err)
+				continue
+			}
+			needs = append(needs, u.deviceNeeds(controller)...)
+		}
+	}
+	if len(needs) == 0 {
+		u.lose(SourceRootDisk, fmt.Errorf("what the root disk's %s is behind is not looked at: %w", path.Base(dir),
+			errors.ErrUnsupported))
 	}
 	return needs
 }
@@ -241,9 +339,8 @@ func (u *upgrader) mappedNeeds(dir string) (needs []bootNeed) {
 	base := path.Base(dir)
 	if uuid, ok := u.attr(dir + "/dm/uuid"); ok {
 		needs = append(needs, bootNeed{what: "the root disk's " + base, alias: "dm-mod", file: dir + "/dm/uuid"})
-		if strings.HasPrefix(uuid, "CRYPT-") {
-			needs = append(needs, bootNeed{what: "the root disk's encryption " + base, alias: "dm-crypt", file: dir +
-				"/dm/uuid"})
+		if target := mappedTarget(uuid); target != "" {
+			needs = append(needs, bootNeed{what: "the root disk's " + base, alias: target, file: dir + "/dm/uuid"})
 		}
 	}
 	if level, ok := u.attr(dir + "/md/level"); ok && level != "" {
@@ -251,6 +348,27 @@ func (u *upgrader) mappedNeeds(dir string) (needs []bootNeed) {
 			"/md/level"})
 	}
 	return needs
+}
+
+// mappedTarget returns the module of a device mapper's target by its UUID, in which cryptsetup(8) and multipath(8) put
+// a word in front, and lvm(8) one of a layer behind; empty for linear and striped ones, and where nothing says it.
+func mappedTarget(uuid string) string {
+	for _, t := range []struct{ start, end, module string }{
+		{"CRYPT-VERITY-", "", "dm-verity"},
+		{"CRYPT-INTEGRITY-", "", "dm-integrity"},
+		{"CRYPT-", "", "dm-crypt"},
+		{"mpath-", "", "dm-multipath"},
+		{"LVM-", "-tpool", "dm-thin-pool"},
+		{"LVM-", "-cow", "dm-snapshot"},
+		{"LVM-", "-vpool", "dm-vdo"},
+		{"LVM-", "-cpool", "dm-cache"},
+		{"LVM-", "-cvol", "dm-cache"},
+	} {
+		if strings.HasPrefix(uuid, t.start) && strings.HasSuffix(uuid, t.end) {
+			return t.module
+		}
+	}
+	return ""
 }
 
 // attr returns an attribute of a block device, and whether there is one.
@@ -273,13 +391,14 @@ func (u *upgrader) deviceNeeds(dir string) (needs []bootNeed) {
 			u.lose(SourceRootDisk, err)
 		}
 		if driver != "" {
+			owner := u.owner(dir, driver)
 			alias, err := modaliasOf(u.kernel.machine, dir)
 			if err != nil {
 				u.lose(SourceRootDisk, err)
 			}
 			if alias != "" {
 				needs = append(needs, bootNeed{what: "the root disk's device " + path.Base(dir), alias: alias,
-					file: dir + "/modalias"})
+					owner: owner, file: dir + "/modalias"})
 			}
 		}
 		dir = path.Dir(dir)

@@ -195,9 +195,12 @@ func (u *upgrader) firmware(name string) {
 	before := old.Modinfo.Values("firmware")
 	finder := u.kernel.firmwareOf(u.new.tree.Release)
 	missing := 0
+	here := u.kernel.firmwareOf(u.old.tree.Release)
 	for _, want := range f.Modinfo.Values("firmware") {
 		if slices.Contains(before, want) {
-			continue
+			if present, err := here.Present(want); err != nil || present != fact.Yes {
+				continue // it is as much missing here
+			}
 		}
 		present, err := finder.Present(want)
 		if err != nil {
@@ -209,12 +212,20 @@ func (u *upgrader) firmware(name string) {
 		}
 		if missing++; missing > maxMissing {
 			u.add(fact.UpgradeChange{Grade: fact.UpgradeFirmware, Code: ChangeFirmware, Module: name,
-				Text: "may ask for more files that are not installed"})
+				Text: "may ask for more files that are not installed for it"})
 			return
 		}
 		u.add(fact.UpgradeChange{Grade: fact.UpgradeFirmware, Code: ChangeFirmware, Module: name,
-			Text: "may ask for " + want + ", which is not installed; the module here does not"})
+			Text: "may ask for " + want + ", which is not installed" + firmwareText(slices.Contains(before, want))})
 	}
+}
+
+// firmwareText says what is with a missing firmware file here.
+func firmwareText(declared bool) string {
+	if declared {
+		return " for it; the module here finds it"
+	}
+	return "; the module here does not"
 }
 
 // maxMissing is how many missing firmware files of one module are named.

@@ -68,24 +68,25 @@ func (u *upgrader) device(dir, name string) {
 	if len(before) == 0 {
 		return
 	}
+	before = ownedBy(before, u.owner(dir, driver))
+	if len(before) == 0 {
+		return // another module answers to the device than the one that drives it
+	}
 	after, known := u.resolve(&u.new, alias)
 	module := before[0].Name
-	for _, m := range before {
-		if m.Name == strings.ReplaceAll(driver, "-", "_") {
-			module = m.Name
-		}
-	}
 	u.used[module] = true
 	c := fact.UpgradeChange{Module: module, File: dir + "/modalias"}
 	switch {
 	case slices.ContainsFunc(after, func(m modprobe.Match) bool { return m.Name == module }):
 		return
+	case len(after) > 0 && !slices.ContainsFunc(after, func(m modprobe.Match) bool { return !u.keptOut(m) }):
+		c.Grade, c.Code = fact.UpgradeLost, ChangeDevice
+		c.Text = "drives " + name + " now; what answers to it there is kept from loading: " +
+			strings.Join(matchNames(after), ", ")
 	case len(after) > 0:
 		c.Grade, c.Code, c.Text = fact.UpgradeOther, ChangeDriver,
 			"drives "+name+" now; there other modules answer to it"
-		for _, m := range after[:min(len(after), maxAnswers)] {
-			c.Answers = append(c.Answers, m.Name)
-		}
+		c.Answers = matchNames(after)
 		c.Text += ": " + strings.Join(c.Answers, ", ")
 	case !known:
 		c.Grade, c.Code, c.Text = fact.UpgradeUnknown, ChangeDevice,
@@ -94,6 +95,47 @@ func (u *upgrader) device(dir, name string) {
 		c.Grade, c.Code, c.Text = fact.UpgradeLost, ChangeDevice, "drives "+name+" now; nothing answers to it there"
 	}
 	u.add(c)
+}
+
+// matchNames returns the names of the first of some modules.
+func matchNames(matches []modprobe.Match) (names []string) {
+	for _, m := range matches[:min(len(matches), maxAnswers)] {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// keptOut reports whether a module that answers to a device is known not to load by itself: a blacklist line names it,
+// by which udev's modprobe goes, or modprobe does not load it.
+func (u *upgrader) keptOut(m modprobe.Match) bool {
+	if m.Builtin || u.new.tree.IsBuiltin(m.Name) {
+		return false
+	}
+	if u.new.tree.Config().FindBlacklist(m.Name) != nil {
+		return true
+	}
+	blocked, _ := u.modprobeWay(&u.new, m.Name)
+	return blocked == fact.Yes
+}
+
+// owner returns the module of a device's driver by the name of its file. The kernel's module_add_driver makes the link
+// to the module, also of one that is compiled in. Without it the driver's own name is taken, which is often the same.
+func (u *upgrader) owner(dir, driver string) string {
+	target, err := fs.ReadLink(u.kernel.machine, dir+"/driver/module")
+	if err != nil {
+		name := strings.ReplaceAll(driver, "-", "_")
+		if builtin, file, _ := u.has(&u.old, name); !builtin && !file && !errors.Is(err, fs.ErrNotExist) {
+			u.lose(SourceDevices, err)
+		}
+		return name
+	}
+	return u.fileName(strings.ReplaceAll(path.Base(target), "-", "_"))
+}
+
+// ownedBy returns the one of the modules that answer to a device's alias which is its driver's. A bridge's driver is
+// compiled in without a name, and a module for hot plugging answers to the bridge, too.
+func ownedBy(matches []modprobe.Match, owner string) []modprobe.Match {
+	return slices.DeleteFunc(slices.Clone(matches), func(m modprobe.Match) bool { return m.Name != owner })
 }
 
 // driver returns the name of a device's driver; empty if it has none.
@@ -258,22 +300,28 @@ func readLines(fsys fs.FS, file string, r *fact.Report, f func(line string, numb
 	}
 }
 
-// tables returns what fstab(5) and crypttab(5) need: the module of each file system, which the kernel asks for as
-// fs-TYPE, and dm-crypt.
+// tables returns what fstab(5), crypttab(5), veritytab(5) and integritytab(5) need: the module of each file system,
+// which the kernel asks for as fs-TYPE, and that of the device mapper's target.
 func tables(fsys fs.FS, r *fact.Report) (names []modprobe.Setting) {
 	readLines(fsys, fstabFile, r, func(line string, number int) {
 		fields := strings.Fields(line)
 		if len(fields) < 3 || slices.Contains([]string{"auto", "none", "swap"}, fields[2]) {
 			return
 		}
+		if len(fields) > 3 && slices.Contains(strings.Split(fields[3], ","), "noauto") {
+			return // nothing mounts it at boot
+		}
 		for kind := range strings.SplitSeq(fields[2], ",") {
+			kind, _, _ = strings.Cut(kind, ".") // as the kernel's get_fs_type: fuse.sshfs is of fuse
 			names = append(names, modprobe.Setting{Name: "fs-" + kind, File: fstabFile, Line: number})
 		}
 	})
-	const crypttab = "etc/crypttab"
-	readLines(fsys, crypttab, r, func(_ string, number int) {
-		names = append(names, modprobe.Setting{Name: "dm-crypt", File: crypttab, Line: number})
-	})
+	for _, t := range [][2]string{{"etc/crypttab", "dm-crypt"}, {"etc/veritytab", "dm-verity"},
+		{"etc/integritytab", "dm-integrity"}} {
+		readLines(fsys, t[0], r, func(_ string, number int) {
+			names = append(names, modprobe.Setting{Name: t[1], File: t[0], Line: number})
+		})
+	}
 	return names
 }
 
@@ -282,7 +330,8 @@ const fstabFile = "etc/fstab"
 // units returns the modules that systemd's modprobe@NAME.service units load which other units want, and those of lines
 // that name them.
 func units(fsys fs.FS, r *fact.Report) (names []modprobe.Setting) {
-	for _, dir := range []string{"etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"} {
+	dirs := []string{"etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"}
+	for _, dir := range modprobe.DistinctDirs(fsys, dirs) {
 		entries, err := fs.ReadDir(fsys, dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.Problem(SourceConfig, "", "changes", err)

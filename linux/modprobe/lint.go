@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/linux/ko"
@@ -86,14 +88,15 @@ const (
 
 // A linter looks for the lines that do nothing.
 type linter struct {
-	config *Config
-	trees  []*Tree
-	report *fact.Report
-	item   *fact.Item
-	known  map[string]presence
-	names  []string // of all modules of the trees; nil until needed
-	whole  bool     // names has them all
-	idle   []fact.IdleLine
+	config  *Config
+	trees   []*Tree
+	report  *fact.Report
+	item    *fact.Item
+	known   map[string]presence
+	aliases map[string]bool // the texts of alias lines; nil until needed
+	names   []string        // of all modules of the trees; nil until needed
+	whole   bool            // names has them all
+	idle    []fact.IdleLine
 }
 
 // list judges the lines of one directive.
@@ -103,6 +106,12 @@ func (l *linter) list(verb string) error {
 	var patterns []*Directive
 	for i := range lines {
 		d := &lines[i]
+		if isRelease(d) { // depmod wrote it, for the modules of this release
+			if exact[d.Name] == nil {
+				exact[d.Name] = d
+			}
+			continue
+		}
 		if err := l.item.Work(int64(len(d.Name) + len(d.Value) + len(patterns)*len(d.Name))); err != nil {
 			return err
 		}
@@ -123,6 +132,12 @@ func (l *linter) list(verb string) error {
 		}
 	}
 	return nil
+}
+
+// isRelease reports whether a line is of the release's own modules.softdep or modules.weakdep.
+func isRelease(d *Directive) bool {
+	base := path.Base(d.File)
+	return base == "modules.softdep" || base == "modules.weakdep"
 }
 
 // takesPatterns reports whether kmod compares the names of a directive by fnmatch(3).
@@ -148,7 +163,7 @@ func covering(patterns []*Directive, d *Directive) *Directive {
 func (l *linter) line(verb string, d, earlier *Directive) {
 	text := strings.TrimSpace(verb + " " + d.Name + " " + d.Value)
 	add := func(code, why string, by *Directive) { l.add(text, d, code, why, by) }
-	if code, why := oddText(verb, d); code != "" {
+	if code, why := l.oddText(verb, d); code != "" {
 		add(code, why, nil)
 		if code != IdleExtraNames {
 			return
@@ -159,6 +174,7 @@ func (l *linter) line(verb string, d, earlier *Directive) {
 		add(IdleSpelling, "modprobe compares names of the command line letter by letter, and modules' "+
 			"names have underscores: modprobe.blacklist="+strings.ReplaceAll(d.Name, "-", "_"), nil)
 	case earlier != nil && d.File != CmdlineFile && l.says(verb, d, earlier): // a word counts in an initramfs, too
+	case verb == "options" && l.hasAlias(d.Name): // kmod_module_get_options compares with the alias's own text
 	case verb != "alias":
 		l.module(verb, d, add)
 	}
@@ -168,6 +184,10 @@ func (l *linter) line(verb string, d, earlier *Directive) {
 func (l *linter) says(verb string, d, earlier *Directive) bool {
 	text := strings.TrimSpace(verb + " " + d.Name + " " + d.Value)
 	switch {
+	case isRelease(earlier) && len(l.trees) != 1:
+		return true // another release has lines of its own
+	case earlier.Name != d.Name && !isPattern(d.Name) && l.presence(d.Name) != presenceFile:
+		return false // kmod_lookup_alias_from_commands compares the whole name, before any pattern
 	case answersFirst(verb):
 		why := "only the first " + verb + " line of a module counts: " + verb + " " + earlier.Name
 		l.add(text, d, IdleNeverReached, why, earlier)
@@ -179,17 +199,41 @@ func (l *linter) says(verb string, d, earlier *Directive) bool {
 	return true
 }
 
-// oddText returns what is wrong with the text of a line, whatever the modules are; an empty code for nothing.
-func oddText(verb string, d *Directive) (code, why string) {
+// oddText returns what is wrong with the text of a line, whatever the modules are; an empty code for nothing. A
+// carriage return behind a parameter or a softdep is white space: to the kernel's next_arg and to kmod's isspace.
+func (l *linter) oddText(verb string, d *Directive) (code, why string) {
+	names := verb == "install" || verb == "remove" || verb == "alias"
 	switch {
-	case strings.HasSuffix(d.Name, "\r") || strings.HasSuffix(d.Value, "\r") && verb != "blacklist":
+	case strings.HasSuffix(d.Name, "\r") || strings.HasSuffix(d.Value, "\r") && names:
 		return IdleCarriageReturn, "the line ends in a carriage return, which is part of what it says"
-	case !takesPatterns(verb) && isPattern(d.Name):
+	case !takesPatterns(verb) && isPattern(d.Name) && !(verb == "options" && l.hasAlias(d.Name)):
 		return IdlePattern, "kmod compares the whole name here: a pattern matches no module"
 	case verb == "blacklist" && strings.TrimSpace(d.Value) != "" && !strings.HasPrefix(d.Value, "#"):
 		return IdleExtraNames, "a line takes one name, the rest is ignored: " + quoted(strings.TrimSpace(d.Value))
 	}
 	return "", ""
+}
+
+// hasAlias reports whether an alias line is of this very text.
+func (l *linter) hasAlias(name string) bool {
+	if l.aliases == nil {
+		l.aliases = make(map[string]bool)
+		for _, d := range l.config.Lines("alias") {
+			l.aliases[d.Name] = true
+		}
+	}
+	return l.aliases[name]
+}
+
+// kernelAsks are the beginnings of names by which a kernel asks for what it lacks, whether or not a module has the
+// name: request_module of sockets, devices, file systems, formats of programs, ciphers and links.
+var kernelAsks = []string{"net_pf_", "char_major_", "block_major_", "fs_", "binfmt_", "crypto_", "netdev_",
+	"rtnl_link_", "tty_ldisc_"}
+
+// isAsked reports whether a kernel may ask for a name that no module has.
+func isAsked(name string) bool {
+	name = strings.ReplaceAll(name, "-", "_")
+	return slices.ContainsFunc(kernelAsks, func(start string) bool { return strings.HasPrefix(name, start) })
 }
 
 // module judges a line by the module that it is about.
@@ -203,11 +247,15 @@ func (l *linter) module(verb string, d *Directive, add func(code, why string, by
 	}
 	switch l.presence(d.Name) {
 	case presenceNone:
-		if (verb == "install" || verb == "remove" || verb == "options") && l.isAlias(d.Name) {
+		commands := verb == "install" || verb == "remove"
+		if (commands || verb == "options") && l.isAlias(d.Name) || commands && isAsked(d.Name) {
 			return
 		}
 		add(IdleNoModule, "no kernel here has a module "+quoted(d.Name)+onlyAsked(verb)+l.meant(d.Name), nil)
 	case presenceBuiltin:
+		if verb == "remove" { // modprobe's rmmod_do_module asks whether it is compiled in only without a command
+			return
+		}
 		add(IdleBuiltin, builtinText(verb, d.Name), nil)
 	case presenceFile:
 		if by := l.softdepOf(verb, d.Name); by != nil {
@@ -359,7 +407,7 @@ const maxMeant = 64
 // module; nil if there is none, or that is not known.
 func (l *linter) softdepOf(verb, name string) *Directive {
 	d := l.config.FindSoftdep(name)
-	if d == nil || verb != "install" || l.config.unread {
+	if d == nil || verb != "install" || l.config.unread || isRelease(d) && len(l.trees) != 1 {
 		return nil
 	}
 	dep := ko.ParseSoftdep(d.Value)
@@ -392,6 +440,7 @@ func quoted(s string) string { return fmt.Sprintf("%q", s) }
 // a problem of SourceConfig.
 func IdleFiles(fsys fs.FS, dirs []string, r *fact.Report) []fact.IdleLine {
 	var idle []fact.IdleLine
+	dirs = DistinctDirs(fsys, dirs)
 	first := make(map[string]string) // the file that counts, by base name
 	for _, dir := range dirs {
 		entries, err := fs.ReadDir(fsys, dir)
@@ -421,6 +470,23 @@ func IdleFiles(fsys fs.FS, dirs []string, r *fact.Report) []fact.IdleLine {
 			Text: "kmod reads /etc/modprobe.d only"}})
 	}
 	return idle
+}
+
+// DistinctDirs leaves out a directory that is another one by a link, as lib is usr/lib on most systems: a file does not
+// mask itself.
+func DistinctDirs(fsys fs.FS, dirs []string) (distinct []string) {
+	seen := make(map[string]bool)
+	for _, dir := range dirs {
+		if info, err := fs.Stat(fsys, dir); err == nil {
+			id := hostfs.FileID(fsys, dir, info)
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+		}
+		distinct = append(distinct, dir)
+	}
+	return distinct
 }
 
 // holdsDirectives reports whether a file has a line that would count in a file that kmod reads.

@@ -58,8 +58,18 @@ func TestLint(t *testing.T) {
 		{"a comment behind the name", "blacklist uas # bad\n", nil},
 		{"two names, neither a module", "blacklist one two\n",
 			[]string{"a.conf:1 extra_names", "a.conf:1 no_module"}},
-		{"lines of Windows", "blacklist uas\r\noptions uas a=1\r\nblacklist usb_storage\n",
-			[]string{"a.conf:1 carriage_return", "a.conf:2 carriage_return"}},
+		{"lines of Windows", "blacklist uas\r\noptions uas a=1\r\nblacklist usb_storage\ninstall uas /bin/false\r\n" +
+			"alias m uas\r\nsoftdep usb_storage pre: uas\r\n",
+			[]string{"a.conf:1 carriage_return", "a.conf:4 carriage_return", "a.conf:5 carriage_return"}},
+		{"options of an alias by its own text", "alias usb:v* uas\noptions usb:v* a=1\noptions usb:w* a=1\n",
+			[]string{"a.conf:3 pattern"}},
+		{"one target by several patterns", "alias usb:v* uas\nalias usb:w* uas\nalias usb:v1* uas\n", nil},
+		{"a command of a name behind a pattern", "alias net-pf-9 uas\ninstall net-* /bin/false\n" +
+			"install net-pf-9 /bin/true\ninstall net-pf-8 /bin/true\nremove net-pf-8 /bin/true\n",
+			[]string{"a.conf:2 no_module"}},
+		{"a command to remove what is compiled in", "remove fuse /bin/true\n", nil},
+		{"a command for what kernels ask for", "install char-major-10-99 /bin/true\ninstall binfmt-464c /bin/true\n" +
+			"options net-pf-77 a=1\n", []string{"a.conf:3 no_module"}},
 		{"patterns of exact look-ups", "blacklist u*\noptions u[as]* a=1\n",
 			[]string{"a.conf:1 pattern", "a.conf:2 pattern"}},
 		{"a pattern that matches", "install u?s /bin/false\n", nil},
@@ -91,6 +101,39 @@ func TestLint(t *testing.T) {
 		if got := lint(fsys, &r); !slices.Equal(got, tt.want) || len(r.Problems) > 0 {
 			t.Errorf("%s: %q, want %q, problems %v", tt.name, got, tt.want, r.Problems)
 		}
+	}
+}
+
+// TestLintOfReleases: the softdeps that depmod wrote are no lines of the administrator's, and those of one release say
+// nothing of another.
+func TestLintOfReleases(t *testing.T) {
+	files := lintRoot(map[string]string{
+		"lib/modules/6/modules.softdep": "softdep uas pre: usb-storage\nsoftdep uas pre: usb-storage\nsoftdep x pre: y\n",
+		"lib/modules/7/modules.dep":     "kernel/uas.ko:\n",
+		"lib/modules/7/modules.builtin": "",
+		"etc/modprobe.d/z.conf":         "softdep uas pre: fuse\ninstall uas /bin/false\n",
+	})
+	fsys := linuxtest.Files(files)
+	if got, want := lint(fsys, new(fact.Report)), []string{
+		"z.conf:1 never_reached → lib/modules/6/modules.softdep:1", "z.conf:2 softdep → lib/modules/6/modules.softdep:1",
+	}; !slices.Equal(got, want) {
+		t.Errorf("of one release %q, want %q", got, want)
+	}
+	six := OpenTree(fsys, ReleaseDir{Release: "6", Dir: "lib/modules/6"}, true)
+	seven := OpenTree(fsys, ReleaseDir{Release: "7", Dir: "lib/modules/7"}, true)
+	if got := six.Config().Lint([]*Tree{six, seven}, new(fact.Report)); len(got) > 0 {
+		t.Errorf("of two releases: %+v", got)
+	}
+}
+
+// TestLintMergedUsr: a file does not mask itself where lib is a link to usr/lib.
+func TestLintMergedUsr(t *testing.T) {
+	fsys := linuxtest.Files(map[string]string{"usr/lib/modprobe.d/a.conf": "blacklist uas\n",
+		"usr/lib/modprobe.d/b": "blacklist uas\n"})
+	fsys["lib"] = linuxtest.Link("usr/lib")
+	idle := IdleFiles(fsys, ConfigDirs, new(fact.Report))
+	if len(idle) != 1 || idle[0].File != "usr/lib/modprobe.d/b" {
+		t.Errorf("%+v", idle)
 	}
 }
 
