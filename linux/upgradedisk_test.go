@@ -15,8 +15,7 @@ import (
 )
 
 // diskHost runs 6.1, with B installed, whose initial file system has nvme, ext4 and btrfs. The root disk nvme0n1 is
-// behind
-// a bridge that shpchp answers to and does not drive.
+// behind a bridge that shpchp answers to and does not drive.
 func diskHost(more map[string]string, links map[string]string) fstest.MapFS {
 	modules := upgradeModules{"ext4": {"alias=fs-ext4"}, "btrfs": {"alias=fs-btrfs"}, "nvme": {"alias=pci:v1*"},
 		"shpchp": {"alias=pci:bridge*"}, "dm-mod": nil, "dm-crypt": nil, "dm-verity": nil, "hba": {"alias=pci:v2*"}}

@@ -124,7 +124,7 @@ func (l *linter) list(verb string) error {
 			earlier = covering(patterns, d)
 		}
 		l.line(verb, d, earlier)
-		if isPattern(d.Name) {
+		if isPattern(d.Name) && answersFirst(verb) && len(patterns) < maxPatterns {
 			patterns = append(patterns, d)
 		}
 		if exact[key] == nil || verb == "options" { // options are joined, in order
@@ -133,6 +133,10 @@ func (l *linter) list(verb string) error {
 	}
 	return nil
 }
+
+// maxPatterns is how many patterns of a directive later lines are compared with. A line behind more of them is not said
+// to do nothing.
+const maxPatterns = 100
 
 // isRelease reports whether a line is of the release's own modules.softdep or modules.weakdep.
 func isRelease(d *Directive) bool {

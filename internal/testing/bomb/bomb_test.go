@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"reflect"
@@ -63,6 +64,17 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = k.FileDiscrepancies(ctx, r)
 		for range k.Installed(ctx, r) {
 		}
+	case bomb.LinuxLint:
+		for name, f := range linuxDisk() {
+			if files[name] == nil {
+				files[name] = f
+			}
+		}
+		_, _ = linux.Open(disk{files}, image).Config(ctx, true, r)
+	case bomb.LinuxUpgrade:
+		maps.Copy(files, upgradeDisk(files))
+		k := linux.Open(runningDisk{disk{files}}, fact.Options{Kernel: "6.1.0", Workers: 1})
+		_, _ = k.Upgrade(ctx, "6.2.0", r)
 	case bomb.LinuxFile, bomb.MacFile, bomb.NetWare, bomb.WindowsFile, bomb.BSDFile:
 		name := b.Path
 		if b.Of == bomb.MacFile && fs.ValidPath(name) && name != "a.kc" {
@@ -153,6 +165,35 @@ func windowsDisk() fstest.MapFS {
 // keySet is what a caller trusts: a certificate that no bomb leads to.
 func keySet() []fact.KeySet {
 	return []fact.KeySet{{Name: "x", Certificates: []*x509.Certificate{{Raw: bomb.Certificate("x", "x", 1, nil)}}}}
+}
+
+// upgradeDisk is what a bomb lacks of a Linux with two kernels.
+func upgradeDisk(files fstest.MapFS) fstest.MapFS {
+	more := make(fstest.MapFS)
+	for name, f := range linuxDisk() {
+		for _, name := range []string{name, strings.Replace(name, "6.1.0", "6.2.0", 1)} {
+			if files[name] == nil {
+				more[name] = f
+			}
+		}
+	}
+	for name, text := range map[string]string{"proc/cmdline": "", "proc/modules": "a 1 0 - Live 0x0\n",
+		"proc/1/mountinfo": "1 0 8:1 / / rw - ext4 /dev/a rw\n"} {
+		if files[name] == nil {
+			more[name] = linuxtest.File(text)
+		}
+	}
+	return more
+}
+
+// A runningDisk is a disk whose kernel runs.
+type runningDisk struct{ disk }
+
+func (runningDisk) Call(_ context.Context, op string, _ ...string) ([]byte, error) {
+	if op == linux.OpUname {
+		return []byte("release 6.1.0\n"), nil
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // cost blows a bomb of n parts.

@@ -13,8 +13,10 @@ import (
 
 // The readers of Linux.
 const (
-	LinuxImage = "linux image" // the check of a module of a mounted disk
-	LinuxFile  = "linux file"  // a module's file
+	LinuxImage   = "linux image"   // the check of a module of a mounted disk
+	LinuxFile    = "linux file"    // a module's file
+	LinuxLint    = "linux lint"    // the lines of a mounted disk's configuration that do nothing
+	LinuxUpgrade = "linux upgrade" // the comparison of two kernels of a running machine
 )
 
 // bootBombs are what a boot loader's files hold.
