@@ -197,6 +197,7 @@ func TestUpgradeNoRelease(t *testing.T) {
 func FuzzUpgradeTexts(f *testing.F) {
 	f.Add("1 0 259:1 / / rw - ext4 /dev/a rw\n")
 	f.Add("MODULES=(a \"b\")\nadd_drivers+=\" c \" # d\n")
+	f.Add("MODULES=\xc6")
 	f.Add("UUID=1 / ext4,vfat noauto 0 0\n")
 	f.Add("[Unit]\nWants=modprobe@a\\x2db.service modprobe@.service\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
@@ -268,12 +269,7 @@ func assignedNames(line string) []string {
 		return nil
 	}
 	value, _, _ = strings.Cut(value, "#")
-	return strings.Fields(strings.Map(func(r rune) rune {
-		if strings.ContainsRune("()\"'", r) {
-			return ' '
-		}
-		return r
-	}, value))
+	return strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("()\"'", r) })
 }
 
 // Caps of what is read for lists.
