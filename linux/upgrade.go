@@ -41,7 +41,7 @@ const (
 func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*fact.Upgrade, error) {
 	to, err := k.treeOf(ctx, release)
 	if err != nil {
-		return nil, k.withReleases(err)
+		return nil, k.withReleases(err, r)
 	}
 	from, err := k.upgradeFrom(ctx, release, r)
 	if err != nil {
@@ -73,11 +73,11 @@ func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*
 }
 
 // withReleases adds to the error of a release that the machine does not have which ones it has.
-func (k *Kernel) withReleases(err error) error {
+func (k *Kernel) withReleases(err error, r *fact.Report) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dirs, _ := modprobe.Releases(k.machine, new(fact.Report))
+	dirs, _ := modprobe.Releases(k.machine, r)
 	var names []string
 	for _, d := range dirs[:min(len(dirs), maxAnswers)] {
 		if d.Release != "" {

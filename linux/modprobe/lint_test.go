@@ -108,14 +108,16 @@ func TestLint(t *testing.T) {
 // nothing of another.
 func TestLintOfReleases(t *testing.T) {
 	files := lintRoot(map[string]string{
-		"lib/modules/6/modules.softdep": "softdep uas pre: usb-storage\nsoftdep uas pre: usb-storage\nsoftdep x pre: y\n",
+		"lib/modules/6/modules.softdep": "softdep uas pre: usb-storage\nsoftdep uas pre: usb-storage\n" +
+			"softdep x pre: y\n",
 		"lib/modules/7/modules.dep":     "kernel/uas.ko:\n",
 		"lib/modules/7/modules.builtin": "",
 		"etc/modprobe.d/z.conf":         "softdep uas pre: fuse\ninstall uas /bin/false\n",
 	})
 	fsys := linuxtest.Files(files)
 	if got, want := lint(fsys, new(fact.Report)), []string{
-		"z.conf:1 never_reached → lib/modules/6/modules.softdep:1", "z.conf:2 softdep → lib/modules/6/modules.softdep:1",
+		"z.conf:1 never_reached → lib/modules/6/modules.softdep:1",
+		"z.conf:2 softdep → lib/modules/6/modules.softdep:1",
 	}; !slices.Equal(got, want) {
 		t.Errorf("of one release %q, want %q", got, want)
 	}
