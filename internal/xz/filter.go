@@ -7,15 +7,65 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 )
 
-// A filter undoes, in place, what was done to a block's bytes before LZMA2. at is the position that
-// the filter's first byte counts as.
+// A filter undoes what was done to a block's bytes before LZMA2.
 type filter struct {
 	id       int64
-	start    uint32
-	distance int
+	start    uint32    // what the block's first byte counts as
+	at       uint32    // how many bytes were undone
+	distance int       // of a delta filter
+	past     [256]byte // of a delta filter, the last bytes, by their place modulo 256
+	x86      x86State
+
+	buf    []byte // undone up to ready, given to the next up to served
+	ready  int
+	served int
+	eof    bool
+}
+
+// filterBuffer is how many bytes a filter works on at once.
+const filterBuffer = 64 << 10
+
+// readFiltered gives up to len(p) bytes of the block's stream with all filters but the first i undone, and io.EOF with
+// the last or after it.
+func (r *Reader) readFiltered(i int, p []byte) (n int, err error) {
+	if i == len(r.filters) {
+		return r.lzma.read(p)
+	}
+	f := &r.filters[i]
+	for n < len(p) {
+		if f.served < f.ready {
+			got := copy(p[n:], f.buf[f.served:f.ready])
+			n, f.served = n+got, f.served+got
+			continue
+		}
+		if f.eof {
+			return n, io.EOF
+		}
+		if err := r.refill(i); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// refill reads more for a filter whose undone bytes were given, and undoes it. At the end of the stream the bytes of an
+// instruction that is not whole stay as they are.
+func (r *Reader) refill(i int) error {
+	f := &r.filters[i]
+	if f.buf == nil {
+		f.buf = make([]byte, 0, filterBuffer)
+	}
+	rest := copy(f.buf[:cap(f.buf)], f.buf[f.served:])
+	got, err := r.readFiltered(i+1, f.buf[rest:cap(f.buf)])
+	f.buf = f.buf[:rest+got]
+	f.served, f.ready = 0, f.undo(f.buf)
+	if err == io.EOF {
+		f.eof, f.ready = true, len(f.buf)
+		return nil
+	}
+	return err
 }
 
 // Filter numbers of the format.
@@ -29,10 +79,6 @@ const (
 	filterSPARC    = 0x09
 	filterARM64    = 0x0a
 )
-
-// maxFiltered caps a filtered block, which is decoded whole before the filters run. The kernel's own
-// build uses no filters for modules; the largest modules, with all debugging information, have less.
-const maxFiltered = 128 << 20
 
 func newFilter(id int64, props []byte) (filter, error) {
 	f := filter{id: id}
@@ -54,64 +100,36 @@ func newFilter(id int64, props []byte) (filter, error) {
 	return f, nil
 }
 
-// filteredBlock decodes the block whole, up to limit bytes, and undoes its filters. Modules are not
-// made this way, so this is not streamed.
-func (r *Reader) filteredBlock(limit int64) error {
-	limit = max(0, min(limit, maxFiltered))
-	if r.block.plain > limit {
-		return fmt.Errorf("%w: filtered block of %d bytes", ErrMemory, r.block.plain)
-	}
-	var data []byte
-	sum := r.sum
-	r.sum = nil // the check is of the filtered bytes
-	for {
-		data = slices.Grow(data, int(min(64<<10, limit+1-int64(len(data)))))
-		have := len(data)
-		n, err := r.lzma.read(data[have:min(int64(cap(data)), limit+1)])
-		data = data[:have+n]
-		if int64(len(data)) > limit {
-			return fmt.Errorf("%w: filtered block of more than %d bytes", ErrMemory, limit)
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for i := len(r.filters) - 1; i >= 0; i-- {
-		r.filters[i].undo(data)
-	}
-	r.sum = sum
-	if sum != nil {
-		sum.Write(data)
-	}
-	r.block.produced = int64(len(data))
-	r.pos = r.lzma.pos
-	if err := r.blockEnd(); err != nil {
-		return err
-	}
-	r.filtered, r.filterPos, r.state = data, 0, inFilters
-	return nil
-}
-
-func (f filter) undo(b []byte) {
+// undo undoes the filter in as much of b as can be decided without what follows, and returns how much that is: all but
+// the bytes of one instruction.
+func (f *filter) undo(b []byte) int {
+	n := 0
 	switch f.id {
 	case filterDelta:
-		for i := f.distance; i < len(b); i++ {
-			b[i] += b[i-f.distance]
-		}
+		return f.undoDelta(b)
 	case filterX86:
-		undoX86(b, f.start)
+		n = f.x86.undo(b, f.start+f.at)
 	case filterIA64:
-		undoIA64(b, f.start)
+		n = undoIA64(b, f.start+f.at)
 	case filterARMThumb:
-		undoThumb(b, f.start)
+		n = undoThumb(b, f.start+f.at)
 	default:
-		for i := 0; i+4 <= len(b); i += 4 {
-			f.undoWord(b[i:i+4], f.start+uint32(i))
+		for ; n+4 <= len(b); n += 4 {
+			f.undoWord(b[n:n+4], f.start+f.at+uint32(n))
 		}
 	}
+	f.at += uint32(n)
+	return n
+}
+
+// undoDelta adds to each byte the one that stands distance before it.
+func (f *filter) undoDelta(b []byte) int {
+	for i := range b {
+		b[i] += f.past[byte(f.at-uint32(f.distance))]
+		f.past[byte(f.at)] = b[i]
+		f.at++
+	}
+	return len(b)
 }
 
 // undoWord turns the absolute address in a four-byte instruction back into a relative one.
@@ -157,8 +175,9 @@ func undoARM64(b []byte, at uint32) {
 	}
 }
 
-func undoThumb(b []byte, start uint32) {
-	for i := 0; i+4 <= len(b); i += 2 {
+func undoThumb(b []byte, start uint32) int {
+	i := 0
+	for ; i+4 <= len(b); i += 2 {
 		if b[i+1]&0xf8 != 0xf0 || b[i+3]&0xf8 != 0xf8 {
 			continue
 		}
@@ -168,11 +187,13 @@ func undoThumb(b []byte, start uint32) {
 		b[i+3], b[i+2] = 0xf8|byte(v>>8)&7, byte(v)
 		i += 2
 	}
+	return i
 }
 
-func undoIA64(b []byte, start uint32) {
+func undoIA64(b []byte, start uint32) int {
 	slots := [32]byte{16: 4, 17: 4, 18: 6, 19: 6, 22: 7, 23: 7, 24: 4, 25: 4, 28: 4, 29: 4}
-	for i := 0; i+16 <= len(b); i += 16 {
+	i := 0
+	for ; i+16 <= len(b); i += 16 {
 		mask := slots[b[i]&0x1f]
 		for slot, bitPos := 0, 5; slot < 3; slot, bitPos = slot+1, bitPos+41 {
 			if mask>>slot&1 == 0 {
@@ -199,16 +220,22 @@ func undoIA64(b []byte, start uint32) {
 			}
 		}
 	}
+	return i
 }
 
-// undoX86 turns the absolute targets of calls and jumps (E8, E9) back into relative ones. Which
-// bytes are opcodes is a guess that looks at up to three opcode-like bytes before; mask remembers
-// them.
-func undoX86(b []byte, start uint32) {
+// An x86State remembers the bytes before those in hand that look like opcodes.
+type x86State struct {
+	since int    // how far before the next byte the last of them stands, less one
+	mask  uint32 // which of the three before it are
+}
+
+// undo turns the absolute targets of calls and jumps (E8, E9) back into relative ones. Which bytes are opcodes is a
+// guess that looks at up to three opcode-like bytes before.
+func (s *x86State) undo(b []byte, start uint32) int {
 	msb := func(c byte) bool { return c == 0 || c == 0xff }
 	allowed := [8]bool{true, true, true, false, true, false, false, false}
 	bitNumber := [8]uint32{0, 1, 2, 2, 3, 3, 3, 3}
-	prev, mask := -1, uint32(0)
+	prev, mask := -1-s.since, s.mask
 	i := 0
 	for ; i+4 < len(b); i++ {
 		if b[i]&0xfe != 0xe8 {
@@ -247,4 +274,6 @@ func undoX86(b []byte, start uint32) {
 		binary.LittleEndian.PutUint32(b[i+1:], dest)
 		i += 4
 	}
+	s.since, s.mask = min(i-1-prev, 4), mask
+	return i
 }

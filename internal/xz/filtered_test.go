@@ -3,6 +3,7 @@
 package xz
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -43,31 +44,73 @@ func filteredFile(n int, promise bool) []byte {
 	return b
 }
 
-// TestFilteredBlockStaysWithinTheLimit: a block with filters is decoded whole, but not beyond what
-// the caller will take.
-func TestFilteredBlockStaysWithinTheLimit(t *testing.T) {
-	const limit = 100_000
+// TestFilteredBlockIsAStream: the memory for a block with filters does not grow with the block.
+func TestFilteredBlockIsAStream(t *testing.T) {
+	const size = 32 << 20
 	for _, promise := range []bool{false, true} {
+		file := filteredFile(size, promise)
 		var r Reader
-		r.Reset(filteredFile(limit, promise), 1<<20, limit)
-		if n, err := io.ReadFull(&r, make([]byte, limit)); err != nil {
-			t.Errorf("as many bytes as allowed: %d, %v", n, err)
-		}
-		if n, err := r.Read(make([]byte, 1)); n != 0 || errors.Is(err, ErrMemory) {
-			t.Errorf("after the last byte: %d, %v", n, err)
-		}
-
-		file := filteredFile(16<<20, promise)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		r.Reset(file, 1<<20, limit)
-		n, err := r.Read(make([]byte, 10))
+		r.Reset(file, 1<<20)
+		n, err := io.CopyN(io.Discard, &r, size)
 		runtime.ReadMemStats(&after)
-		if n != 0 || !errors.Is(err, ErrMemory) {
-			t.Errorf("more than allowed: %d, %v", n, err)
+		if n != size || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
 		}
-		if used := after.TotalAlloc - before.TotalAlloc; used > 2<<20 {
-			t.Errorf("%d bytes of memory for a limit of %d", used, limit)
+		if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after the last byte: %d, %v; want no index", n, err)
 		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
+			t.Errorf("%d bytes of memory for a window of 64 KiB", used)
+		}
+	}
+}
+
+// TestFiltersInPieces undoes each filter over pieces of every size, and compares with the same over all bytes at once.
+func TestFiltersInPieces(t *testing.T) {
+	data := sample(5000)
+	for id := int64(filterDelta); id <= filterARM64; id++ {
+		var props []byte
+		if id == filterDelta {
+			props = []byte{200}
+		}
+		whole, err := newFilter(id, props)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(data)
+		whole.undo(want)
+		for _, piece := range []int{1, 3, 17, 64, 1000} {
+			f, _ := newFilter(id, props)
+			var got, buf []byte
+			for rest := data; len(rest) > 0; {
+				n := min(piece, len(rest))
+				buf, rest = append(buf, rest[:n]...), rest[n:]
+				done := f.undo(buf)
+				got, buf = append(got, buf[:done]...), buf[done:]
+			}
+			if got = append(got, buf...); !bytes.Equal(got, want) {
+				t.Errorf("filter %#x in pieces of %d bytes differs", id, piece)
+			}
+		}
+	}
+}
+
+// TestSmallBlocksReuseFilters: a file of many blocks with filters costs no more memory than one block.
+func TestSmallBlocksReuseFilters(t *testing.T) {
+	one := filteredFile(4, false)
+	file := bytes.Clone(one)
+	for range 2000 {
+		file = append(file, one[12:]...)
+	}
+	var r Reader
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r.Reset(file, 1<<20)
+	n, err := io.CopyN(io.Discard, &r, 4*2001)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; n != 4*2001 || err != nil || used > 2<<20 {
+		t.Errorf("%d bytes, %v, %d bytes of memory", n, err, used)
 	}
 }

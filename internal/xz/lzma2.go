@@ -7,6 +7,10 @@ import (
 	"io"
 )
 
+// startRatio is how many bytes of window a byte of the file gets at once. A window that grows leaves the smaller one
+// behind; the ratio spares a large file most of that, and is what code compresses to.
+const startRatio = 5
+
 // keepWindow is the most memory that is kept from one stream to the next.
 const keepWindow = 16 << 20
 
@@ -176,12 +180,14 @@ func (z *lzma2) advance(n int) {
 	z.filled, z.left, z.since = z.filled+n, z.left-n, z.since+uint32(n)
 }
 
-// room makes space for n more bytes after filled; all before it has been served.
+// room makes space for n more bytes after filled; all before it has been served. A window starts with so much as the
+// file may need, and is at most the dictionary and what is decoded between two moves of it.
 func (z *lzma2) room(n int) {
 	if z.filled+n <= len(z.window) {
 		return
 	}
-	if z.filled > z.dict+z.dict/2 {
+	slack := max(z.dict/16, min(z.dict, 4<<20))
+	if z.filled > z.dict+slack/2 {
 		drop := z.filled - z.dict
 		copy(z.window, z.window[drop:z.filled])
 		z.filled, z.served, z.base = z.filled-drop, z.served-drop, max(z.base-drop, 0)
@@ -189,7 +195,8 @@ func (z *lzma2) room(n int) {
 			return
 		}
 	}
-	grown := make([]byte, max(min(2*len(z.window), 2*z.dict), z.filled+n, 256<<10))
+	most := z.dict + slack
+	grown := make([]byte, max(min(max(2*len(z.window), startRatio*len(z.in)), most), z.filled+n, 256<<10))
 	copy(grown, z.window[:z.filled])
 	z.window = grown
 }

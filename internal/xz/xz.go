@@ -32,27 +32,22 @@ type Reader struct {
 	in      []byte // the whole file
 	pos     int
 	maxDict int
-	left    int64 // bytes that Read may still give, as far as filtered blocks are concerned
-
-	state     state
-	check     checkKind
-	sum       hash.Hash
-	lzma      lzma2
-	block     blockInfo
-	blocks    tally // of the blocks of this stream
-	filtered  []byte
-	filterPos int
-	filters   []filter
-	err       error
+	state   state
+	check   checkKind
+	sum     hash.Hash
+	lzma    lzma2
+	block   blockInfo
+	blocks  tally // of the blocks of this stream
+	filters []filter
+	err     error
 }
 
 type state uint8
 
 const (
-	atStream  state = iota // before a stream's header
-	atBlock                // before a block's header or the index
-	inBlock                // in a block's data
-	inFilters              // in a block's data that filters changed
+	atStream state = iota // before a stream's header
+	atBlock               // before a block's header or the index
+	inBlock               // in a block's data
 )
 
 // blockInfo is what a block's header promised and what was found.
@@ -65,12 +60,10 @@ type blockInfo struct {
 }
 
 // Reset makes r read the xz file in data, which must not change meanwhile. A file that asks for a
-// window of more than maxDict bytes is ErrMemory. The caller will read up to maxOut bytes: a block
-// with filters, which is decoded whole, is ErrMemory when it goes beyond.
-func (r *Reader) Reset(data []byte, maxDict int, maxOut int64) {
-	r.in, r.pos, r.maxDict, r.left = data, 0, maxDict, maxOut
-	r.state, r.err = atStream, nil
-	r.filtered, r.filterPos, r.filters = nil, 0, nil
+// window of more than maxDict bytes is ErrMemory.
+func (r *Reader) Reset(data []byte, maxDict int) {
+	r.in, r.pos, r.maxDict = data, 0, maxDict
+	r.state, r.err, r.filters = atStream, nil, r.filters[:0]
 }
 
 // Read decompresses up to len(p) bytes. It returns io.EOF after the last stream, ErrCorrupt or
@@ -80,7 +73,6 @@ func (r *Reader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n, err := r.read(p)
-	r.left -= int64(n)
 	if err != nil {
 		r.err = err
 	}
@@ -93,17 +85,11 @@ func (r *Reader) read(p []byte) (n int, err error) {
 		case atStream:
 			err = r.streamHeader()
 		case atBlock:
-			err = r.blockHeader(n)
+			err = r.blockHeader()
 		case inBlock:
 			var got int
 			got, err = r.blockData(p[n:])
 			n += got
-		case inFilters:
-			got := copy(p[n:], r.filtered[r.filterPos:])
-			n, r.filterPos = n+got, r.filterPos+got
-			if r.filterPos == len(r.filtered) {
-				r.filtered, r.state = nil, atBlock
-			}
 		}
 		if err != nil {
 			return n, err
@@ -166,9 +152,8 @@ func (r *Reader) streamPadding() error {
 	return nil
 }
 
-// blockHeader reads a block's header, or the index and the footer. Of the bytes that are left, read
-// is about to give n.
-func (r *Reader) blockHeader(n int) error {
+// blockHeader reads a block's header, or the index and the footer.
+func (r *Reader) blockHeader() error {
 	start := r.pos
 	first, err := r.take(1)
 	if err != nil {
@@ -194,9 +179,6 @@ func (r *Reader) blockHeader(n int) error {
 		r.sum.Reset()
 	}
 	r.state = inBlock
-	if len(r.filters) > 0 {
-		return r.filteredBlock(r.left - int64(n))
-	}
 	return nil
 }
 
@@ -248,6 +230,9 @@ func (r *Reader) blockFields(h []byte) (err error) {
 func (r *Reader) filterFlags(id int64, props []byte, last bool) error {
 	if !last {
 		f, err := newFilter(id, props)
+		if n := len(r.filters); n < cap(r.filters) {
+			f.buf = r.filters[:n+1][n].buf[:0] // of the block before
+		}
 		r.filters = append(r.filters, f)
 		return err
 	}
@@ -274,7 +259,7 @@ func (r *Reader) filterFlags(id int64, props []byte, last bool) error {
 
 // blockData decompresses into p; at the block's end it verifies sizes and check.
 func (r *Reader) blockData(p []byte) (int, error) {
-	n, err := r.lzma.read(p)
+	n, err := r.readFiltered(0, p)
 	if r.sum != nil {
 		r.sum.Write(p[:n])
 	}

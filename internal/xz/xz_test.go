@@ -66,7 +66,7 @@ var reader Reader
 
 func decode(data []byte, piece int) ([]byte, error) {
 	r := &reader
-	r.Reset(data, 64<<20, 64<<20)
+	r.Reset(data, 64<<20)
 	var out []byte
 	buf := make([]byte, piece)
 	for {
@@ -176,7 +176,7 @@ func TestDamage(t *testing.T) {
 func TestWindowLimit(t *testing.T) {
 	file := compress(t, sample(100), "-9")
 	var r Reader
-	r.Reset(file, 1<<20, 64<<20)
+	r.Reset(file, 1<<20)
 	if _, err := r.Read(make([]byte, 10)); !errors.Is(err, ErrMemory) {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestReaderIsReusable(t *testing.T) {
 		if i%2 == 1 {
 			in = file[:len(file)/2]
 		}
-		r.Reset(in, 64<<20, 64<<20)
+		r.Reset(in, 64<<20)
 		got, err := io.ReadAll(&r)
 		if i%2 == 1 {
 			if !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.HasPrefix(data, got) {
@@ -238,7 +238,7 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r Reader
-		r.Reset(data, 1<<20, 8<<20)
+		r.Reset(data, 1<<20)
 		n, err := io.Copy(io.Discard, io.LimitReader(&r, 8<<20))
 		if err == nil && n < 8<<20 && !bytes.HasPrefix(data, streamMagic) {
 			t.Fatal("no error for something else")

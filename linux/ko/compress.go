@@ -81,7 +81,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		}
 		x.from = gzipMembers{x}
 	case CompressionXZ:
-		x.xz.Reset(data, maxXZWindow, max)
+		x.xz.Reset(data, maxXZWindow)
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {
