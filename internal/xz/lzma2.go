@@ -186,7 +186,7 @@ func (z *lzma2) room(n int) {
 	if z.filled+n <= len(z.window) {
 		return
 	}
-	slack := max(z.dict/16, min(z.dict, 4<<20))
+	slack := max(z.dict/16, min(z.dict, 2<<20))
 	if z.filled > z.dict+slack/2 {
 		drop := z.filled - z.dict
 		copy(z.window, z.window[drop:z.filled])

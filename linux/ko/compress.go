@@ -85,8 +85,7 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		x.from = &x.xz
 	case CompressionZstd:
 		if x.zst == nil {
-			x.zst, err = zstd.NewReader(&x.src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
-				zstd.WithDecoderLowmem(true))
+			x.zst, err = newZstd(&x.src)
 		} else {
 			err = x.zst.Reset(&x.src)
 		}
@@ -188,6 +187,35 @@ func Decompress(compression string, data []byte, path string, max int64) (io.Rea
 		return nil, err
 	}
 	return x.from, nil
+}
+
+// DecompressStream returns a reader of what is in a zstd or gzip stream, of which it reads one frame or member. path is
+// for errors. The zstd decoder keeps as much history as the stream asks for, at most 128 MiB.
+func DecompressStream(compression string, in io.Reader, path string) (io.Reader, error) {
+	var out io.Reader
+	var err error
+	switch compression {
+	case CompressionGzip:
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(in); err == nil {
+			z.Multistream(false)
+			out = z
+		}
+	case CompressionZstd:
+		out, err = newZstd(in)
+	default:
+		return nil, fmt.Errorf("compression %q: %w", compression, errors.ErrUnsupported)
+	}
+	if err != nil {
+		return nil, CompressionError(err, path, 0)
+	}
+	return out, nil
+}
+
+// newZstd returns a zstd decoder that works in the caller's goroutine.
+func newZstd(in io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
+		zstd.WithDecoderLowmem(true))
 }
 
 // fail makes the error for a container that makes no sense.
