@@ -191,7 +191,7 @@ func addFile(m *Record, f *ko.File, release string, lost *fact.Report, err error
 	m.Version, m.Description = m.Own.Version, f.Modinfo.Get("description")
 	evidence := m.Signature.Evidence
 	if f.Verdict.Status != "" {
-		m.Signature = f.Verdict
+		m.Signature = f.Verdict.Signature
 		m.Signature.Evidence = evidence
 	}
 }

@@ -32,7 +32,7 @@ func (c *checker) signatureOf(t target) fileSignature {
 		c.problem(SourceTree, t.name, err)
 		s.err = err
 	} else {
-		s.Signature, s.doubt = file.Verdict, "it leads to none of them"
+		s.Signature, s.doubt = file.Verdict.Signature, "it leads to none of them"
 		for _, p := range r.Problems {
 			if p.Field == "signature" {
 				s.doubt = p.Text

@@ -19,15 +19,16 @@ type Roots struct {
 }
 
 type rootSet struct {
-	name  string
-	certs []*Certificate
+	name   string
+	origin fact.Trust
+	certs  []*Certificate
 }
 
 // NewRoots returns the certificates of a caller's sets. It leaves out one that cannot be read, which Report reports.
 func NewRoots(sets []fact.KeySet) *Roots {
 	r := &Roots{}
 	for _, s := range sets {
-		rs := rootSet{name: s.Name}
+		rs := rootSet{name: s.Name, origin: s.Origin}
 		for _, x := range s.Certificates {
 			c, err := ParseCertificate(x.Raw)
 			if err != nil {

@@ -33,7 +33,7 @@ const (
 	maxListTail    = 64 << 10  // bytes between a list and its length: SYSTEM_EXTRA_CERTIFICATE_SIZE, and alignment
 	maxCertLists   = 16
 	maxBuildIDs    = 64
-	minCertificate = 64
+	minCertificate = 256
 	certWork       = 16 // steps that parsing a byte of a certificate takes
 	certMemory     = 8  // bytes of memory for a byte of a certificate that is kept
 	listAlign      = 8  // .align 8: of every architecture at least that
@@ -47,6 +47,7 @@ const (
 var (
 	certMark = []byte("\x30\x82")
 	noteName = []byte("GNU\x00")
+	elf32    = []byte("\x7fELF\x01")
 )
 
 // A kernelScanner looks for certificates and build ids in a plain kernel that is read as a stream.
@@ -57,6 +58,7 @@ type kernelScanner struct {
 	base  int64  // where it begins
 	at    int    // in buf: what is before was looked at
 	eof   bool
+	is32  bool // an ELF file of 32 bits
 	image *KernelImage
 }
 
@@ -67,6 +69,7 @@ func (s *kernelScanner) scan() error {
 		if err := s.fill(minCertificate); err != nil {
 			return err
 		}
+		s.is32 = s.is32 || s.base == 0 && bytes.HasPrefix(s.buf, elf32)
 		i := bytes.Index(s.buf[s.at:], certMark)
 		switch {
 		case i >= 0:
@@ -140,10 +143,10 @@ func (s *kernelScanner) notes(from int) {
 }
 
 // isCertificate reports whether b may begin with a certificate in the one form that the kernel takes
-// (x509_load_certificate_list): a SEQUENCE of two bytes of length that holds one.
+// (x509_load_certificate_list): a SEQUENCE with a length of two bytes. The one in it, the signed part, may be shorter.
 func isCertificate(b []byte) bool {
-	return len(b) >= minCertificate && bytes.HasPrefix(b, certMark) && bytes.HasPrefix(b[4:], certMark) &&
-		certificateSize(b) >= minCertificate
+	return len(b) >= minCertificate && bytes.HasPrefix(b, certMark) && b[4] == certMark[0] && (b[5] == 0x81 ||
+		b[5] == 0x82) && certificateSize(b) >= minCertificate
 }
 
 // certificateSize returns the length that a certificate's head says.
@@ -175,7 +178,8 @@ func (s *kernelScanner) list() (length int, err error) {
 	}
 	b := s.buf[s.at:]
 	first := len(list.Certificates[0].Raw)
-	confirmed, moduleKey := confirmList(b[length:], list.Offset+int64(length), uint32(length), uint32(first))
+	tail := listTail{b: b[length:], at: list.Offset + int64(length), is32: s.is32}
+	confirmed, moduleKey := tail.confirm(uint32(length), uint32(first))
 	if !confirmed {
 		return 0, nil
 	}
@@ -219,25 +223,31 @@ func (s *kernelScanner) keep(list *CertificateList, window []byte) error {
 	return nil
 }
 
-// confirmList reports whether the bytes behind a list of certificates say that it is one: a word that holds its length
-// follows, with only zeros before it but for one word of four bytes, how much of the extra area is used
-// (system_extra_cert_used). at is where tail begins in the kernel. moduleKey says that a second word holds the length
-// of the first certificate.
-func confirmList(tail []byte, at int64, length, first uint32) (confirmed, moduleKey bool) {
-	pos := int(-at & 3)
-	if pos > len(tail) || bytes.Count(tail[:pos], []byte{0}) != pos {
+// A listTail is what stands behind a list of certificates.
+type listTail struct {
+	b    []byte
+	at   int64 // where it begins in the kernel
+	is32 bool  // the kernel's words have 32 bits
+}
+
+// confirm reports whether the tail says that the list is one: a word that holds its length follows, with only zeros
+// before it but for one word of four bytes, how much of the extra area is used (system_extra_cert_used). moduleKey says
+// that a second word holds the length of the first certificate.
+func (t listTail) confirm(length, first uint32) (confirmed, moduleKey bool) {
+	pos := int(-t.at & 3)
+	if pos > len(t.b) || bytes.Count(t.b[:pos], []byte{0}) != pos {
 		return false, false
 	}
 	used := false
-	for ; pos+4 <= min(len(tail), maxListTail+wordAlign); pos += 4 {
-		word := tail[pos:]
+	for ; pos+4 <= min(len(t.b), maxListTail+wordAlign); pos += 4 {
+		little, big := binary.LittleEndian.Uint32(t.b[pos:]), binary.BigEndian.Uint32(t.b[pos:])
 		switch {
-		case binary.LittleEndian.Uint32(word) == 0:
+		case little == 0:
 			continue
-		case binary.LittleEndian.Uint32(word) == length && isWord(tail, pos, at, binary.LittleEndian):
-			return true, hasModuleWord(tail, pos, at, first, binary.LittleEndian)
-		case binary.BigEndian.Uint32(word) == length && isWord(tail, pos, at, binary.BigEndian):
-			return true, hasModuleWord(tail, pos, at, first, binary.BigEndian)
+		case little == length && t.isWord(pos):
+			return true, t.hasModuleWord(pos, first, binary.LittleEndian)
+		case big == length: // the bytes before are zeros, or the used count of a kernel of 32 bits
+			return true, t.hasModuleWord(pos, first, binary.BigEndian)
 		case used:
 			return false, false
 		}
@@ -246,30 +256,23 @@ func confirmList(tail []byte, at int64, length, first uint32) (confirmed, module
 	return false, false
 }
 
-// isWord reports whether the four bytes that hold a number are a word of their own, or the low half of one of eight
-// bytes. Those of a 32-bit kernel stand at any place that four divides.
-func isWord(tail []byte, pos int, at int64, order binary.ByteOrder) bool {
-	aligned := (at+int64(pos))%8 == 0
-	if order == binary.BigEndian {
-		return true // the bytes before are zeros, or the used count of a 32-bit kernel
-	}
-	return !aligned || pos+8 > len(tail) || binary.LittleEndian.Uint32(tail[pos+4:]) == 0
+// isWord reports whether a little-endian number is a word of four bytes, or the low half of one of eight.
+func (t listTail) isWord(pos int) bool {
+	return t.is32 || (t.at+int64(pos))%8 == 0 &&
+		(pos+8 > len(t.b) || binary.LittleEndian.Uint32(t.b[pos+4:]) == 0)
 }
 
 // hasModuleWord reports whether the word behind the one at pos holds the length of the first certificate. It is aligned
 // by 8, which an assembler takes as 2^8 on some architectures.
-func hasModuleWord(tail []byte, pos int, at int64, first uint32, order binary.ByteOrder) bool {
-	here := at + int64(pos)
+func (t listTail) hasModuleWord(pos int, first uint32, order binary.ByteOrder) bool {
 	for _, align := range []int64{listAlign, wordAlign} {
-		next := (here + align) / align * align
-		for _, place := range []int64{next, next + 4} { // the low half of eight bytes that begin with the high one
-			if place == next+4 && order != binary.BigEndian {
-				continue
-			}
-			i := int(place - at)
-			if i+4 <= len(tail) && order.Uint32(tail[i:]) == first {
-				return true
-			}
+		next := int((t.at+int64(pos)+align)/align*align - t.at)
+		if next+8 > len(t.b) {
+			continue
+		}
+		high := order == binary.BigEndian && binary.BigEndian.Uint32(t.b[next:]) == 0 // of eight bytes
+		if order.Uint32(t.b[next:]) == first || high && binary.BigEndian.Uint32(t.b[next+4:]) == first {
+			return true
 		}
 	}
 	return false

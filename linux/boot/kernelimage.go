@@ -43,6 +43,7 @@ const (
 	maxXZWindow    = 64 << 20  // bytes of dictionary
 	maxXZHistory   = 36 << 20  // bytes of memory that a dictionary of 32 MiB takes, which the kernel's build asks for
 	maxHistory     = 64 << 20
+	bzip2Memory    = 8 << 20
 	historyRatio   = 5
 	sizeWord       = 4 // bytes of the plain size that stands behind a packed kernel (size_append)
 	kernelHead     = 0x250
@@ -280,8 +281,10 @@ func (p *kernelFile) holds(packing string) error {
 		return p.item.Hold(p.part.size + min(history, maxXZHistory))
 	case ko.CompressionZstd:
 		return p.item.Hold(history)
-	case packedLZ4, packedBzip2:
-		return p.item.Hold(2 * lz4Block)
+	case packedLZ4:
+		return p.item.Hold(lz4Block + min(lz4Block, p.part.size))
+	case packedBzip2:
+		return p.item.Hold(bzip2Memory)
 	}
 	return nil
 }

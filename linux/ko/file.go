@@ -42,8 +42,8 @@ type File struct {
 	BuildID string
 	// Signature is what the trailer says; nil when it was not looked at or there is none.
 	Signature *Signature
-	// Verdict is the signature's status; its Status is empty when nobody looked.
-	Verdict fact.Signature
+	// Verdict is the signature's status, and what it rests on; its Status is empty when nobody looked.
+	Verdict Verdict
 	// Symbols are the imported and exported symbols; nil when not asked for.
 	Symbols *Symbols
 	// Machine is the processor that the code is for, as ELF numbers them: 62 is x86-64, 183 is arm64.

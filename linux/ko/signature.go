@@ -62,37 +62,18 @@ const (
 	idPKCS7 = 2
 )
 
-// Keys are the certificates that module signatures are verified against.
-type Keys struct{ roots *sign.Roots }
-
-// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
-// [Keys.Report] tells.
-func NewKeys(sets []fact.KeySet) *Keys {
-	return &Keys{roots: sign.NewRoots(sets)}
-}
-
-// Report tells r which certificates cannot be used. They are problems of SourceKeys.
-func (k *Keys) Report(r *fact.Report) {
-	if k != nil {
-		k.roots.Report(r, SourceKeys, "")
-	}
-}
-
-// Empty reports whether there is nothing to verify against.
-func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() }
-
 // readSignature decodes the trailer of a module file, which must be decompressed, and verifies it
 // when keys are given. Without a trailer the status is none and the Signature nil. Of several
 // signers it asks what the kernel asks: none of the signatures that can be checked may be wrong, and
 // one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
 // says why a signature that is there could not be decoded or verified; its status is unchecked
 // then, never a guess.
-func readSignature(module []byte, keys *Keys, item *fact.Item) (*Signature, fact.Signature, error) {
+func readSignature(module []byte, keys *Keys, item *fact.Item) (*Signature, Verdict, error) {
 	content, ok := bytes.CutSuffix(module, []byte(signatureMark))
 	if !ok {
-		return nil, fact.Signature{Status: fact.SignatureNone}, nil
+		return nil, Verdict{Signature: fact.Signature{Status: fact.SignatureNone}}, nil
 	}
-	verdict := fact.Signature{Status: fact.SignatureUnchecked, Source: fact.SignatureEmbedded}
+	verdict := Verdict{Signature: fact.Signature{Status: fact.SignatureUnchecked, Source: fact.SignatureEmbedded}}
 	if len(content) < signatureHeader {
 		return nil, verdict, badSignature("file too short for a signature")
 	}
@@ -158,8 +139,8 @@ func (s *Signature) old(h, content []byte) {
 
 // verifyPKCS7 decodes the signature block, and checks it against the content that it signs.
 func verifyPKCS7(
-	sig *Signature, verdict fact.Signature, block, content []byte, keys *Keys, item *fact.Item,
-) (*Signature, fact.Signature, error) {
+	sig *Signature, verdict Verdict, block, content []byte, keys *Keys, item *fact.Item,
+) (*Signature, Verdict, error) {
 	data, err := sign.ParseContentInfo(block)
 	if err != nil {
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
@@ -176,7 +157,10 @@ func verifyPKCS7(
 		return sig, verdict, badSignature("PKCS#7: " + err.Error())
 	}
 	j := judge(data, content, keys, item)
-	verdict.Status, verdict.KeySet = j.status, j.keySet
+	verdict.Status, verdict.Proof = j.status, j.proof
+	if j.status == fact.SignatureValid {
+		verdict.KeySet = j.proof.Set
+	}
 	verdict.Signer, verdict.Hash = signerName(j.signer), hashName(j.signer.Digest.OID)
 	return sig, verdict, j.err
 }
@@ -208,14 +192,15 @@ func signerName(signer *sign.Signer) string {
 type signerVerdict struct {
 	status fact.SignatureStatus
 	signer *sign.Signer
-	keySet string // that signer leads to, if valid
-	err    error  // why it is unchecked
+	proof  Proof
+	err    error // why it is no more than that
 	used   []*sign.Certificate
 }
 
 // judge says what the signers' verdicts come to, as the kernel does (pkcs7_verify and
 // pkcs7_validate_trust): one signature that does not fit is one too many; of the others one that
-// leads to a given key is enough, and those that nobody can check are passed over.
+// leads to a given key is enough, and those that nobody can check are passed over. One that is revoked
+// spoils all.
 func judge(data *sign.SignedData, content []byte, keys *Keys, item *fact.Item) signerVerdict {
 	var best signerVerdict
 	var used []*sign.Certificate
@@ -258,15 +243,19 @@ func judgeSigner(
 	data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys, item *fact.Item,
 ) signerVerdict {
 	j := signerVerdict{status: fact.SignatureUnchecked, signer: signer}
-	cert, _ := keys.roots.Find(signer)
-	if cert == nil {
+	sum := func(h crypto.Hash) ([]byte, error) { return sign.Sum(h, content), nil }
+	if list := keys.revokedContent(signer, sum); list != "" {
+		return j.revoke(list, errRevokedContent)
+	}
+	cert, proof := keys.find(signer)
+	if j.proof = proof; cert == nil {
 		cert = signer.Certificate(data.Certificates)
 	}
 	if cert == nil {
-		j.err = fmt.Errorf("key %s is not among the given keys", signerKey(signer))
+		j.err = fmt.Errorf("key %s is not among the known keys", signerKey(signer))
 		return j
 	}
-	err := signer.Check(cert, sign.OIDData, func(h crypto.Hash) ([]byte, error) { return sign.Sum(h, content), nil })
+	err := signer.Check(cert, sign.OIDData, sum)
 	if errors.Is(err, sign.ErrMismatch) {
 		j.status = fact.SignatureInvalid
 		return j
@@ -285,10 +274,26 @@ func judgeSigner(
 		j.err = chain.Err
 		return j
 	}
-	j.status, j.keySet, j.used = fact.SignatureUntrusted, chain.KeySet, chain.Certificates
-	if chain.KeySet != "" {
-		j.status = fact.SignatureValid
+	j.status, j.used = fact.SignatureUntrusted, chain.Certificates
+	if list := keys.revokedKey(chain.Certificates, data.Certificates); list != "" {
+		return j.revoke(list, errRevokedKey)
 	}
+	switch {
+	case chain.KeySet != "":
+		j.status, j.proof.Set = fact.SignatureValid, chain.KeySet
+		if j.proof.Perhaps || proof.Set == "" {
+			j.proof = Proof{Set: chain.KeySet, Origin: keys.roots.Origin(chain.KeySet)}
+		}
+	case j.proof.Perhaps:
+		j.err = fmt.Errorf("it leads to %s, which the kernel may not ask", j.proof.Set)
+	}
+	return j
+}
+
+// revoke makes the verdict that of something revoked by a list.
+func (j signerVerdict) revoke(list string, why error) signerVerdict {
+	j.status, j.proof.Revoked = fact.SignatureInvalid, list
+	j.err = fmt.Errorf("%w by %s", why, list)
 	return j
 }
 

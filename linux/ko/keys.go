@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ko
+
+import (
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+)
+
+// Keys are the certificates that module signatures are verified against, and what is revoked.
+type Keys struct {
+	roots   *sign.Roots // a signature by one of them is valid
+	perhaps *sign.Roots // a signature by one of them is not: the kernel may not ask them
+	revoked Revoked
+}
+
+// A Revoked says what nothing may be signed with, and what may not be signed, each with the name of the list that says
+// so.
+type Revoked struct {
+	// Certificates are certificates by list.
+	Certificates []RevokedCertificates
+	// Signed are digests of certificates' signed parts, in hexadecimal ("tbs:" in the keyring .blacklist).
+	Signed map[string]string
+	// Contents are digests of what is signed, in hexadecimal ("bin:").
+	Contents map[string]string
+}
+
+// A RevokedCertificates is a list of certificates that nothing may be signed with.
+type RevokedCertificates struct {
+	// List is the list's name.
+	List string
+	// Certificates are its certificates.
+	Certificates []*sign.Certificate
+}
+
+// A Verdict is what is known of who signed a module's file.
+type Verdict struct {
+	fact.Signature
+	// Proof is what its check found beside the status.
+	Proof Proof
+}
+
+// A Proof is what the check of a signature found, beside its status.
+type Proof struct {
+	// Set is the name of the set with the signer's certificate; empty if no set has it.
+	Set string
+	// Origin is where the set comes from; 0 for a caller's.
+	Origin fact.Trust
+	// Perhaps is set if the kernel may not ask the set.
+	Perhaps bool
+	// Revoked is the list that revokes the certificate or the content; empty if none does.
+	Revoked string
+}
+
+var (
+	errRevokedKey     = errors.New("the signer's certificate is revoked")
+	errRevokedContent = errors.New("what is signed is revoked")
+)
+
+// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
+// [Keys.Report] tells.
+func NewKeys(sets []fact.KeySet) *Keys {
+	return &Keys{roots: sign.NewRoots(sets)}
+}
+
+// Trust adds a set, which is asked before those that are there.
+func (k *Keys) Trust(name string, origin fact.Trust, certificates []*sign.Certificate) {
+	k.roots = k.roots.Before(name, origin, certificates)
+}
+
+// Suppose adds a set that the kernel may not ask: a signature by one of its certificates is untrusted, and names the
+// set.
+func (k *Keys) Suppose(name string, origin fact.Trust, certificates []*sign.Certificate) {
+	k.perhaps = k.perhaps.Before(name, origin, certificates)
+}
+
+// Revoke makes signatures invalid by what is revoked.
+func (k *Keys) Revoke(r Revoked) { k.revoked = r }
+
+// Report tells r which certificates cannot be used. They are problems of SourceKeys.
+func (k *Keys) Report(r *fact.Report) {
+	if k != nil {
+		k.roots.Report(r, SourceKeys, "")
+	}
+}
+
+// Empty reports whether there is nothing to verify against.
+func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() && k.perhaps.Empty() }
+
+// find returns the signer's certificate, and the set that has it.
+func (k *Keys) find(signer *sign.Signer) (*sign.Certificate, Proof) {
+	if c, set, origin := k.roots.Find(signer); c != nil {
+		return c, Proof{Set: set, Origin: origin}
+	}
+	if c, set, origin := k.perhaps.Find(signer); c != nil {
+		return c, Proof{Set: set, Origin: origin, Perhaps: true}
+	}
+	return nil, Proof{}
+}
+
+// revokedContent returns the list that revokes what is signed (pkcs7_digest); empty if none does. The kernel compares
+// the digest that the signature was made with.
+func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte, error)) string {
+	hash := signer.Digest.Digest()
+	if len(k.revoked.Contents) == 0 || !hash.Available() {
+		return ""
+	}
+	digest, err := sum(hash)
+	if err != nil {
+		return ""
+	}
+	return k.revoked.Contents[hex.EncodeToString(digest)]
+}
+
+// revokedKey returns the list that revokes the signer's certificate, or one that came with the signature and leads from
+// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params); empty if none does.
+func (k *Keys) revokedKey(chain, pool []*sign.Certificate) string {
+	for _, c := range chain {
+		own, _ := c.TBSHash()
+		for _, digest := range []string{own, hex.EncodeToString(sign.Sum(crypto.SHA256, c.RawTBS))} {
+			if list := k.revoked.Signed[digest]; list != "" {
+				return list
+			}
+		}
+	}
+	for _, list := range k.revoked.Certificates {
+		roots := (*sign.Roots)(nil).Before(list.List, 0, list.Certificates)
+		for i, c := range chain {
+			// A certificate that came along may have been issued by a revoked one; of a key in the kernel itself nobody
+			// asks who issued it.
+			came := i == 0 && slices.Contains(pool, c)
+			if roots.Holds(c) ||
+				came && sign.BuildChain(c, sign.ChainQuery{Pool: pool, Roots: roots, Rules: sign.RulesLinux}).KeySet != "" {
+				return list.List
+			}
+		}
+	}
+	return ""
+}
