@@ -15,7 +15,6 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux/boot"
-	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
@@ -380,19 +379,19 @@ func TestKeysOfACheck(t *testing.T) {
 	for _, tt := range []struct {
 		name, config string
 		file         []byte
-		keys         *ko.Keys
+		keys         *checkKeys
 		want         fact.Tri
 		code         string
 	}{
 		{"signed, no keys", force, signed, nil, fact.No, ReasonSigned},
-		{"signed by the key", force, signed, checkKeys(t, key, "site"), fact.No, ReasonSigned},
-		{"signed by another", force, signed, checkKeys(t, other, "site"), "", ReasonSigned},
-		{"unsigned", force, module, checkKeys(t, key, "site"), fact.Yes, ReasonUnsigned},
-		{"broken", force, broken, checkKeys(t, key, "site"), fact.Yes, ReasonBadSignature},
-		{"broken, not enforced", signedConfig, broken, checkKeys(t, key, "site"), "", ReasonBadSignature},
-		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, checkKeys(t, key, "site"), fact.No, ""},
-		{"unsigned, not enforced", signedConfig, module, checkKeys(t, key, "site"), fact.No, ""},
-		{"by another, not enforced", signedConfig, signed, checkKeys(t, other, "site"), fact.No, ""},
+		{"signed by the key", force, signed, siteKeys(t, key, "site"), fact.No, ReasonSigned},
+		{"signed by another", force, signed, siteKeys(t, other, "site"), "", ReasonSigned},
+		{"unsigned", force, module, siteKeys(t, key, "site"), fact.Yes, ReasonUnsigned},
+		{"broken", force, broken, siteKeys(t, key, "site"), fact.Yes, ReasonBadSignature},
+		{"broken, not enforced", signedConfig, broken, siteKeys(t, key, "site"), "", ReasonBadSignature},
+		{"broken, not looked at", "CONFIG_MODULES=y\n", broken, siteKeys(t, key, "site"), fact.No, ""},
+		{"unsigned, not enforced", signedConfig, module, siteKeys(t, key, "site"), fact.No, ""},
+		{"by another, not enforced", signedConfig, signed, siteKeys(t, other, "site"), fact.No, ""},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, "lib/modules/6/kernel/lone.ko": string(tt.file)})
 		dir, _ := modprobe.FindRelease(fsys, "6")
@@ -411,13 +410,14 @@ func TestKeysOfACheck(t *testing.T) {
 	}
 }
 
-// checkKeys are the keys of one set with the key's certificate.
-func checkKeys(t testing.TB, k linuxtest.Key, name string) *ko.Keys {
+// siteKeys are the keys of one set with the key's certificate, and no others.
+func siteKeys(t testing.TB, k linuxtest.Key, name string) *checkKeys {
 	t.Helper()
-	keys := ko.NewKeys([]fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}})
+	f := &keyFinder{sets: []fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}},
+		trust: fact.TrustCaller}
 	var r fact.Report
-	if keys.Report(&r); r.Problems != nil {
+	if f.given(&r, "", ""); r.Problems != nil {
 		t.Fatal(r.Problems)
 	}
-	return keys
+	return &checkKeys{finder: f}
 }

@@ -107,10 +107,9 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKe
 }
 
 func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) checkedKernel {
-	keys, _ := k.fileKeys() // the check asks the keys itself what is wrong with them
 	return checkedKernel{
 		FS: k.machine, Release: release, Dir: dir, DirErr: err,
-		Running: k.isRunning(ctx, release), Live: k.live(), Keys: keys, Initramfs: &k.initramfs,
+		Running: k.isRunning(ctx, release), Live: k.live(), Keys: &checkKeys{finder: k.keyFinder()}, Initramfs: &k.initramfs,
 	}
 }
 
@@ -129,8 +128,8 @@ type checkedKernel struct {
 	// Deployment is the folder of FS on an ostree's disk; empty for a root of its own. Only the boot entries that
 	// start it count.
 	Deployment string
-	// Keys verify the signature of a file; nil for none.
-	Keys *ko.Keys
+	// Keys are the certificates that verify the signature of a file, which are read when they are needed; nil for none.
+	Keys *checkKeys
 	// Initramfs keeps the initial file systems that were read; nil keeps none.
 	Initramfs *initramfsCache
 }
@@ -220,7 +219,7 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 		c.bootErr = setup.Problems[0]
 	}
 	var keys fact.Report
-	m.Keys.Report(&keys)
+	m.Keys.start(m, &keys)
 	for _, p := range keys.Problems {
 		c.problem(SourceKeys, "", p)
 	}

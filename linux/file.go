@@ -18,9 +18,10 @@ import (
 
 // File reads one file of the machine by its path there. Of one in a release directory it says what
 // Installed says.
-func (k *Kernel) File(_ context.Context, name string, r *fact.Report) ([]Record, error) {
+func (k *Kernel) File(ctx context.Context, name string, r *fact.Report) ([]Record, error) {
 	rel := strings.TrimPrefix(path.Clean("/"+name), "/")
-	keys, lost := k.fileKeys()
+	release, file := inRelease(rel)
+	keys, lost := k.fileKeys(ctx, cmp.Or(release, k.release(ctx, r.Part())), r.Budget)
 	o := fileOptions(k.options.Detail, k.options.MaxFile, keys)
 	o.Sections = true
 	fields := r.Part() // of this module
@@ -28,7 +29,6 @@ func (k *Kernel) File(_ context.Context, name string, r *fact.Report) ([]Record,
 	if err != nil {
 		return nil, fact.ErrorAt(k.options.Root, rel, err)
 	}
-	release, file := inRelease(rel)
 	m := fileRecord(&f, "/"+rel, cmp.Or(release, k.options.Kernel), fields)
 	if file != "" {
 		k.placeFile(&m, release, file, rel)
@@ -127,8 +127,10 @@ type describer struct {
 	budget   *fact.Budget // of the call
 }
 
-func (k *Kernel) describer(t *modprobe.Tree, detail fact.Detail, budget *fact.Budget) *describer {
-	keys, _ := k.fileKeys()
+func (k *Kernel) describer(
+	ctx context.Context, t *modprobe.Tree, detail fact.Detail, budget *fact.Budget,
+) *describer {
+	keys, _ := k.fileKeys(ctx, t.Release, budget)
 	owners, _ := k.owners(t.Release)
 	options := fileOptions(detail, k.options.MaxFile, keys)
 	options.Root = cmp.Or(strings.TrimSuffix(k.options.Root, "/"), "/")
@@ -198,12 +200,12 @@ func addFile(m *Record, f *ko.File, release string, lost *fact.Report, err error
 
 // reportLost says once what every description of a module's file lacks: packages that could not be
 // read, and keys that cannot be used.
-func (k *Kernel) reportLost(t *modprobe.Tree, detail fact.Detail, r *fact.Report) {
+func (k *Kernel) reportLost(ctx context.Context, t *modprobe.Tree, detail fact.Detail, r *fact.Report) {
 	_, lost := k.owners(t.Release)
 	r.Append(lost)
 	if detail&fact.DetailSignatures == 0 {
 		return
 	}
-	_, lost = k.fileKeys()
+	_, lost = k.fileKeys(ctx, t.Release, r.Budget)
 	r.Append(lost)
 }

@@ -37,7 +37,7 @@ func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record
 			w.outcome = fact.OutcomePartial
 		}
 		if k.options.Asks(fileDetail) {
-			k.reportLost(t, k.options.Detail, r)
+			k.reportLost(ctx, t, k.options.Detail, r)
 		}
 		for f := range k.installedModules(ctx, t, inv.Modules, r.Budget) {
 			if err := ctx.Err(); err != nil {
@@ -117,7 +117,7 @@ func (k *Kernel) installedModules(
 			reader := ko.NewReader()
 			return func(i int) foundModule { return k.glance(reader, t, &list[i]) }
 		}
-		d := k.describer(t, k.options.Detail, budget)
+		d := k.describer(ctx, t, k.options.Detail, budget)
 		return func(i int) foundModule {
 			m := installedModule(t, &list[i])
 			if !k.options.Reads(m.ID, m.Name, m.State) {
@@ -199,7 +199,7 @@ func (k *Kernel) readFiles(ctx context.Context, modules []Record, detail fact.De
 		p.Count = len(modules) - done
 		r.Add(p)
 	}
-	k.reportLost(t, detail, r)
+	k.reportLost(ctx, t, detail, r)
 	r.Source(SourceTree, outcome, fact.CountOf(read), err)
 }
 
@@ -208,7 +208,7 @@ func (k *Kernel) compared(
 	ctx context.Context, t *modprobe.Tree, modules []Record, detail fact.Detail, budget *fact.Budget,
 ) iter.Seq[Record] {
 	return parallel.Ordered(ctx, k.options.WorkersFor(fact.ScopeLoaded), len(modules), func() func(int) Record {
-		d := k.describer(t, detail, budget)
+		d := k.describer(ctx, t, detail, budget)
 		return func(i int) Record {
 			m := modules[i]
 			if k.options.Reads(m.ID, m.Name, m.State) {

@@ -28,6 +28,8 @@ type Kernel struct {
 	disk    diskFacts
 
 	initramfs initramfsCache
+	images    kernelImageCache
+	keys      foundKeys
 }
 
 // Open returns the Kernel of a machine. It reads nothing yet.
@@ -113,6 +115,8 @@ func (k *Kernel) Refresh() {
 	k.counter.reopen()
 	k.disk.forget()
 	k.initramfs.forget()
+	k.images.forget()
+	k.keys.forget()
 }
 
 // Close closes the event counter. Changed fails after it.

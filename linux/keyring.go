@@ -4,12 +4,18 @@ package linux
 
 import (
 	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // keysFile lists the keys that the reader may view.
@@ -144,4 +150,97 @@ func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyF
 	}
 	return fact.PolicyFact{Name: ring, Effect: "not shown: /proc/keys lists only keys that the reader may view",
 		Source: SourceKeys, File: slash(keysFile), Code: fact.CodeRestricted}
+}
+
+// keyrings are what /proc/keys shows of the keys that modules are verified with.
+type keyrings struct {
+	builtin          string          // how many keys the builtin keyring holds; empty if it is not shown
+	certificates     map[string]bool // key ids and serial numbers of the certificates, in hexadecimal
+	signed, contents []string        // digests that are revoked, in hexadecimal
+}
+
+// readKeyrings reads /proc/keys. The error is fs.ErrPermission if it shows no keyring: that reader may view none.
+func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
+	text, err := limit.AppendFile(fsys, nil, keysFile, limit.Proc)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyrings{certificates: make(map[string]bool)}
+	shown := false
+	for _, key := range parseKeyFile(text, r) {
+		name, holds, ring := key.Keyring()
+		switch {
+		case ring:
+			shown = shown || isTrustedKeyring(key)
+			if name == trustedKeyrings[0].name {
+				k.builtin = holds
+			}
+		case strings.HasPrefix(key.Type, "blackl"):
+			k.revoke(key.Description)
+		case strings.HasPrefix(key.Type, "asymm"):
+			if id := keyID(key.Description); id != "" {
+				k.certificates[id] = true
+			}
+		}
+	}
+	if !shown {
+		return nil, fs.ErrPermission
+	}
+	return k, nil
+}
+
+// revoke notes an entry of the keyring .blacklist: "tbs:" or "bin:" and a digest.
+func (k *keyrings) revoke(description string) {
+	kind, digest, _ := strings.Cut(description, ":")
+	digest, _, _ = strings.Cut(digest, ":")
+	switch kind {
+	case "tbs":
+		k.signed = append(k.signed, strings.TrimSpace(digest))
+	case "bin":
+		k.contents = append(k.contents, strings.TrimSpace(digest))
+	}
+}
+
+// keyID returns what an X.509 certificate is described by: the subject, and the subject's key id, else the serial
+// number (x509_key_preparse), behind which the kind of key and the id's end stand.
+func keyID(description string) string {
+	i := strings.LastIndex(description, ": X509.")
+	if i < 0 {
+		return ""
+	}
+	head := description[:i]
+	return head[strings.LastIndex(head, " ")+1:]
+}
+
+// lack returns an error if the builtin keyring is not one of these certificates.
+func (k *keyrings) lack(certificates []*sign.Certificate) error {
+	if k.builtin != "" && k.builtin != strconv.Itoa(len(certificates)) {
+		return fmt.Errorf("the keyring %s holds %s keys, the image %d", trustedKeyrings[0].name, k.builtin,
+			len(certificates))
+	}
+	for _, c := range certificates {
+		id := hex.EncodeToString(c.SubjectKeyID)
+		if id == "" {
+			id = hex.EncodeToString(c.Serial)
+		}
+		if !k.certificates[id] {
+			return fmt.Errorf("the kernel shows no certificate with the id %s", id)
+		}
+	}
+	return nil
+}
+
+// kernelNotesFile holds the running kernel's ELF notes.
+const kernelNotesFile = "sys/kernel/notes"
+
+// runningBuildID returns the GNU build id of the kernel that runs, in hexadecimal.
+func runningBuildID(fsys fs.FS) (string, error) {
+	b, err := limit.AppendFile(fsys, nil, kernelNotesFile, limit.Attr)
+	if err != nil {
+		return "", err
+	}
+	if id := ko.BuildIDOfNotes(b); id != "" {
+		return id, nil
+	}
+	return "", &fact.ParseError{Source: kernelNotesFile, Reason: "holds no build id"}
 }

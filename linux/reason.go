@@ -41,6 +41,8 @@ const (
 	ReasonUnsigned         = "unsigned"          // unsigned, and the kernel refuses that
 	ReasonSigned           = "signed"            // signed, which was verified or not
 	ReasonBadSignature     = "bad_signature"     // signed, and the signature does not fit
+	ReasonForeignKey       = "foreign_key"       // signed by a key that the kernel does not have
+	ReasonRevoked          = "revoked_key"       // signed by a key that is revoked
 	ReasonIgnored          = "ignored"           // a line that names the module and does not count
 	ReasonKexec            = "kexec"             // another kernel is loaded for the next boot
 	ReasonStaged           = "staged"            // a deployment or a snapshot that may be the next root

@@ -24,8 +24,6 @@ type diskFacts struct {
 	firmware map[string]*firmwareFinder
 	packages *packages               // nil until they were read
 	owners   map[string]*foundOwners // nil likewise
-	keys     *ko.Keys
-	keysLost fact.Report // what making the keys reported
 
 	packagesLost fact.Report // what reading the packages reported
 
@@ -161,16 +159,6 @@ func (k *Kernel) isRunning(ctx context.Context, release string) bool {
 	}
 	running, err := k.runningRelease(ctx)
 	return err == nil && running == release
-}
-
-// fileKeys makes the keys to verify with, once, and returns what that reported too.
-func (k *Kernel) fileKeys() (*ko.Keys, *fact.Report) {
-	k.disk.mu.Lock()
-	defer k.disk.mu.Unlock()
-	if k.disk.keys == nil {
-		k.disk.keys = newKeys(k.options.Keys, &k.disk.keysLost)
-	}
-	return k.disk.keys, &k.disk.keysLost
 }
 
 // foundOwners are the owners of a release's files, and what reading them reported.

@@ -32,11 +32,11 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 		}
 		if m.Path != "" && k.options.Detail&fileDetail != 0 {
 			if d == nil {
-				d = k.describer(t, k.options.Detail, r.Budget)
+				d = k.describer(ctx, t, k.options.Detail, r.Budget)
 			}
 			f := d.describe(&m, m.Own.File)
 			m.Size, m.ContentID = m.Own.FileSize, f.BuildID
-			_, keysLost := k.fileKeys()
+			_, keysLost := k.fileKeys(ctx, t.Release, r.Budget)
 			addKeyProblems(&m, d.options, keysLost)
 		}
 		modules = append(modules, m)

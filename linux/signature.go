@@ -14,100 +14,75 @@ import (
 
 // A fileSignature is the signature of a module's file.
 type fileSignature struct {
-	fact.Signature
+	ko.Verdict
+	key   string // what names the signer's key
 	doubt string // why it is not verified
 	err   error  // why it is not known
 }
 
 // signatureOf reads the signature of a module's file, once. Its Status is empty if that fails.
-func (c *checker) signatureOf(t target) fileSignature {
+func (c *checker) signatureOf(t target, keys *kernelKeys) fileSignature {
 	if known, ok := c.kept.signatures[t.file]; ok {
 		return known
 	}
 	var s fileSignature
-	options := ko.Options{Signature: true, Keys: c.machine.Keys}
 	r := c.report.Part()
+	options := ko.Options{Signature: true, Keys: keys.keys}
 	file, err := ko.NewReader().ReadFile(c.machine.FS, c.tree.Path(t.file), options, r)
 	if err != nil {
 		c.problem(SourceTree, t.name, err)
 		s.err = err
 	} else {
-		s.Signature, s.doubt = file.Verdict.Signature, "it leads to none of them"
+		s.Verdict, s.doubt = file.Verdict, "it leads to none of them"
+		if file.Signature != nil {
+			s.key = file.Signature.KeyID
+		}
 		for _, p := range r.Problems {
 			if p.Field == "signature" {
 				s.doubt = p.Text
 			}
-			c.other.Add(p)
+			if p.Field != "signature" || !s.Proof.NoKey && s.Proof.Set == "" {
+				c.other.Add(p) // the verdict says the rest
+			}
 		}
 	}
 	c.kept.signatures[t.file] = s
 	return s
 }
 
-// refusesSignature says whether the kernel refuses the module for its signature.
+// refusesSignature says whether the kernel refuses the module for its signature, as module_sig_check and mod_verify_sig
+// do: a signature of a key that the kernel has and that does not fit, or of a revoked one, is refused whether
+// signatures are enforced or not; one of a key that it does not have counts as none.
 func (c *checker) refusesSignature(k *enforcement, t target) fact.Answer {
 	rule := k.unsigned.Blocked()
-	if rule == fact.No && c.machine.Keys.Empty() {
+	if rule == fact.No && k.checks == fact.No {
 		return passes()
 	}
-	s := c.signatureOf(t)
-	switch {
-	case s.Status == fact.SignatureInvalid:
-		return c.refusesBadSignature(k, t)
-	case rule == fact.No:
+	keys := c.machine.Keys.get(c.other)
+	if rule == fact.No && keys.keys.Empty() {
 		return passes()
 	}
-	signed := fact.Reason{Code: ReasonSigned, File: "/" + c.tree.Path(t.file)}
+	s := c.signatureOf(t, keys)
+	j := signatureJudge{enforcement: k, keys: keys, signature: s, file: "/" + c.tree.Path(t.file)}
 	switch s.Status {
-	case fact.SignatureNone:
-		if rule == "" {
-			return k.unsigned
-		}
-		r := k.unsigned.Because()
-		r.Text = "the file has no signature; " + r.Text
-		return fact.Stops(r)
+	case fact.SignatureInvalid:
+		return j.invalid()
 	case fact.SignatureValid:
-		signed.Text = escape.Text("the file's signature by " + quote(s.Signer) + " is valid for " + quote(s.KeySet))
-		return fact.Passes(signed)
+		return j.valid()
 	case fact.SignatureUntrusted, fact.SignatureUnchecked:
-		return c.refusesUnverified(rule, s, signed)
+		return j.unverified()
+	case fact.SignatureNone:
+		return j.none()
+	}
+	if rule == fact.No {
+		return passes()
 	}
 	r := k.unsigned.Because() // which would count without a signature
-	r.Unread = "/" + c.tree.Path(t.file)
+	r.Unread = j.file
 	if s.err != nil {
 		r.Unread += ": " + s.err.Error()
 	}
 	return fact.UnsureOf(r)
-}
-
-// refusesBadSignature says whether the kernel refuses a file whose signature does not fit it.
-func (c *checker) refusesBadSignature(k *enforcement, t target) fact.Answer {
-	r := fact.Reason{Code: ReasonBadSignature, File: "/" + c.tree.Path(t.file),
-		Text: "the file's signature does not fit it: a kernel that has the key refuses it"}
-	switch {
-	case k.unsigned.Blocked() == fact.Yes:
-		return fact.Stops(r)
-	case k.checks == fact.No:
-		return passes()
-	}
-	r.Unread = "whether the kernel has the key"
-	return fact.UnsureOf(r)
-}
-
-// refusesUnverified says whether the kernel refuses a file whose signature was not verified. rule says whether it
-// refuses one without.
-func (c *checker) refusesUnverified(rule fact.Tri, s fileSignature, signed fact.Reason) fact.Answer {
-	switch {
-	case c.machine.Keys.Empty() && rule == "":
-		return passes()
-	case c.machine.Keys.Empty():
-		signed.Text = "the file has a signature, which was not verified against the kernel's keys"
-		return fact.Passes(signed)
-	}
-	signed.Text = escape.Text("the file has a signature that no given key verifies (" + s.doubt +
-		"): whether the kernel has its key is not known")
-	signed.Unread = "whether the kernel has the key"
-	return fact.UnsureOf(signed)
 }
 
 // stopsUnsigned returns the answer of a kernel that refuses modules without a signature.

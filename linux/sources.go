@@ -100,6 +100,12 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For: "what their packages brought, for discrepancies", Asked: d&fact.DetailHashes != 0},
 		{Source: SourceBPF, Reads: []string{}, Needs: "root, and a library that asks for them: this one does not",
 			For: "programs that run in the kernel without being modules"},
+		{Source: SourceKernelImage, Reads: []string{"/boot/vmlinuz-RELEASE", "/usr/lib/modules/RELEASE/vmlinuz",
+			"/" + kernelNotesFile}, Needs: "root where only root may read /boot",
+			For: "the certificates that the kernel verifies modules with", Asked: d&fact.DetailSignatures != 0},
+		{Source: SourceEFI, Reads: []string{"/" + efiVarsDir + "/{db,dbx,MokListRT,MokListXRT}-*",
+			"/" + mokVarsDir + "/*"},
+			For: "the owner's and the firmware's certificates, and what is revoked", Asked: d&fact.DetailSignatures != 0},
 	}, policyPlan(d&fact.DetailPolicy != 0)...)
 }
 

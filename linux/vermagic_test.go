@@ -112,7 +112,7 @@ func TestJoinByKernelName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := k.describer(modprobe.OpenTree(root, dir, false), fact.DetailFiles, nil)
+	d := k.describer(t.Context(), modprobe.OpenTree(root, dir, false), fact.DetailFiles, nil)
 	for name, want := range map[string]string{"gpu": "updates/gpu-current.ko", "gpu_current": "", "other": ""} {
 		if got := d.fileOfKernelName(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

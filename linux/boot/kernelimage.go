@@ -4,6 +4,7 @@ package boot
 
 import (
 	"bufio"
+	"bytes"
 	"compress/bzip2"
 	"encoding/binary"
 	"errors"
@@ -130,7 +131,7 @@ func (p part) cut(start, size int64) (c part, ok bool) {
 type kernelFile struct {
 	name  string
 	part  part
-	sized bool // the part ends in the plain size
+	plain int64 // the size of the kernel, which the part ends in; 0 if it does not
 	item  *fact.Item
 }
 
@@ -211,7 +212,10 @@ func (p *kernelFile) bzImage(image *KernelImage, head []byte) (io.Reader, error)
 	if p.part, err = p.within(start, size); err != nil {
 		return nil, err
 	}
-	p.sized = true
+	var word [sizeWord]byte
+	if err := readAt(p.part.in, word[:], p.part.start+p.part.size-sizeWord); err == nil {
+		p.plain = int64(le.Uint32(word[:]))
+	}
 	return p.unpack(image)
 }
 
@@ -246,7 +250,7 @@ func (p *kernelFile) unpack(image *KernelImage) (io.Reader, error) {
 			image.Compression = k.name
 		}
 	}
-	if p.sized && image.Compression != ko.CompressionGzip && image.Compression != ko.CompressionNone {
+	if p.plain > 0 && image.Compression != ko.CompressionGzip && image.Compression != ko.CompressionNone {
 		p.part.size = max(p.part.size-sizeWord, 0)
 	}
 	if err := p.holds(image.Compression); err != nil {
@@ -255,8 +259,10 @@ func (p *kernelFile) unpack(image *KernelImage) (io.Reader, error) {
 	switch image.Compression {
 	case ko.CompressionNone:
 		return p.part.reader(), nil
-	case ko.CompressionGzip, ko.CompressionZstd:
+	case ko.CompressionGzip:
 		return ko.DecompressStream(image.Compression, p.part.reader(), p.name)
+	case ko.CompressionZstd:
+		return ko.DecompressStream(image.Compression, p.smallWindow(head), p.name)
 	case ko.CompressionXZ, packedLZMA:
 		return p.unpackXZ(image.Compression)
 	case packedBzip2:
@@ -268,6 +274,27 @@ func (p *kernelFile) unpack(image *KernelImage) (io.Reader, error) {
 	}
 	return nil, fmt.Errorf("/%s: a kernel packed with %s, which this library does not decode: %w", p.name,
 		image.Compression, errors.ErrUnsupported)
+}
+
+// smallWindow returns a reader of a zstd frame whose head asks for no more history than the kernel is long: the
+// kernel's build asks for 128 MiB, all of which a decoder allocates, and a kernel is half as long. The head is in no
+// checksum (RFC 8878, 3.1.1.1.2).
+func (p *kernelFile) smallWindow(head []byte) io.Reader {
+	const mark, descriptor, singleSegment, least = 4, 5, 0x20, 1 << 10
+	in := p.part.reader()
+	if p.plain <= 0 || head[mark]&singleSegment != 0 {
+		return in
+	}
+	for b := range head[descriptor] {
+		base := int64(least) << (b >> 3)
+		if base+base/8*int64(b&7) >= p.plain {
+			first := bytes.Clone(head[:descriptor+1])
+			first[descriptor] = b
+			rest, _ := p.part.cut(int64(len(first)), p.part.size-int64(len(first))) // a head is within the part
+			return io.MultiReader(bytes.NewReader(first), rest.reader())
+		}
+	}
+	return in
 }
 
 // holds asks for the memory of a decoder: its history, which is no longer than the kernel, and what it reads whole.

@@ -70,17 +70,20 @@ func TestKernelContainers(t *testing.T) {
 		packing string
 		file    func(t *testing.T) []byte
 	}{
-		"vmlinux":            {"none", func(*testing.T) []byte { return plain }},
-		"Image":              {"none", func(*testing.T) []byte { return raw }},
-		"vmlinux.gz":         {"gzip", func(*testing.T) []byte { return linuxtest.Gzip(plain) }},
-		"Image.zst":          {"zstd", func(*testing.T) []byte { return zstdOf(raw) }},
-		"bzImage with none":  {"none", func(*testing.T) []byte { return linuxtest.BzImage(plain, len(plain)) }},
-		"bzImage with gzip":  {"gzip", func(*testing.T) []byte { return linuxtest.BzImage(linuxtest.Gzip(plain), 0) }},
-		"bzImage with zstd":  {"zstd", func(*testing.T) []byte { return linuxtest.BzImage(zstdOf(plain), len(plain)) }},
-		"bzImage with lz4":   {"lz4", func(*testing.T) []byte { return linuxtest.BzImage(lz4Of(plain), len(plain)) }},
-		"bzImage, stored xz": {"xz", func(*testing.T) []byte { return linuxtest.BzImage(linuxtest.StoredXZ(quiet), 1) }},
+		"vmlinux":           {"none", func(*testing.T) []byte { return plain }},
+		"Image":             {"none", func(*testing.T) []byte { return raw }},
+		"vmlinux.gz":        {"gzip", func(*testing.T) []byte { return linuxtest.Gzip(plain) }},
+		"Image.zst":         {"zstd", func(*testing.T) []byte { return zstdOf(raw) }},
+		"bzImage with none": {"none", func(*testing.T) []byte { return linuxtest.BzImage(plain, len(plain)) }},
+		"bzImage with gzip": {"gzip", func(*testing.T) []byte { return linuxtest.BzImage(linuxtest.Gzip(plain), 0) }},
+		"bzImage with zstd": {"zstd", func(*testing.T) []byte { return linuxtest.BzImage(zstdOf(plain), len(plain)) }},
+		"bzImage with lz4":  {"lz4", func(*testing.T) []byte { return linuxtest.BzImage(lz4Of(plain), len(plain)) }},
+		"bzImage, stored xz": {"xz", func(*testing.T) []byte {
+			return linuxtest.BzImage(linuxtest.StoredXZ(quiet), 1)
+		}},
 		"bzImage with xz": {"xz", func(t *testing.T) []byte {
-			return linuxtest.BzImage(packedBy(t, plain, "xz", "--check=crc32", "--x86", "--lzma2=dict=32MiB"), 1)
+			args := []string{"--check=crc32", "--x86", "--lzma2=dict=32MiB"}
+			return linuxtest.BzImage(packedBy(t, plain, "xz", args...), 1)
 		}},
 		"bzImage with lzma": {"lzma", func(t *testing.T) []byte {
 			return linuxtest.BzImage(packedBy(t, plain, "xz", "--format=lzma", "-9"), 1)
@@ -91,9 +94,12 @@ func TestKernelContainers(t *testing.T) {
 		"zboot with gzip": {"gzip", func(*testing.T) []byte { return linuxtest.Zboot(linuxtest.Gzip(raw), "gzip") }},
 		"zboot with zstd": {"zstd", func(*testing.T) []byte { return linuxtest.Zboot(zstdOf(raw), "zstd22") }},
 		"unified image": {"zstd", func(*testing.T) []byte {
-			return linuxtest.Image(".cmdline", "quiet", ".linux", string(linuxtest.BzImage(zstdOf(plain), 1)), ".initrd", "x")
+			kernel := string(linuxtest.BzImage(zstdOf(plain), len(plain)))
+			return linuxtest.Image(".cmdline", "quiet", ".linux", kernel, ".initrd", "x")
 		}},
-		"unified image of an Image": {"none", func(*testing.T) []byte { return linuxtest.Image(".linux", string(raw)) }},
+		"unified image of an Image": {"none", func(*testing.T) []byte {
+			return linuxtest.Image(".linux", string(raw))
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			image, err := readKernel(t, c.file(t))

@@ -3,6 +3,7 @@
 package ko
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -350,6 +351,12 @@ func noteBuildID(notes []byte, order binary.ByteOrder) string {
 		notes = rest
 	}
 	return ""
+}
+
+// BuildIDOfNotes returns the build-id of ELF notes of either byte order in lower-case hexadecimal, or "" if there is
+// none in them.
+func BuildIDOfNotes(notes []byte) string {
+	return cmp.Or(noteBuildID(notes, binary.LittleEndian), noteBuildID(notes, binary.BigEndian))
 }
 
 // noteField splits off a note's name or descriptor, which is padded to 4 bytes; the padding of the

@@ -53,6 +53,8 @@ type Proof struct {
 	Origin fact.Trust
 	// Perhaps is set if the kernel may not ask the set.
 	Perhaps bool
+	// NoKey is set if the signature leads to none of the known certificates, so that it was not refuted either.
+	NoKey bool
 	// Revoked is the list that revokes the certificate or the content; empty if none does.
 	Revoked string
 }

@@ -252,6 +252,7 @@ func judgeSigner(
 		cert = signer.Certificate(data.Certificates)
 	}
 	if cert == nil {
+		j.proof.NoKey = true
 		j.err = fmt.Errorf("key %s is not among the known keys", signerKey(signer))
 		return j
 	}
@@ -284,7 +285,9 @@ func judgeSigner(
 		if j.proof.Perhaps || proof.Set == "" {
 			j.proof = Proof{Set: chain.KeySet, Origin: keys.roots.Origin(chain.KeySet)}
 		}
-	case j.proof.Perhaps:
+	case !j.proof.Perhaps:
+		j.proof.NoKey = true
+	default:
 		j.err = fmt.Errorf("it leads to %s, which the kernel may not ask", j.proof.Set)
 	}
 	return j

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/ko"
+)
+
+// checkKeys are the certificates of the kernel that a check is about. They are read when a signature is asked about.
+type checkKeys struct {
+	finder *keyFinder
+	kernel keyedKernel
+	found  *kernelKeys // nil until asked for
+}
+
+// start says which kernel it is, and reports those of the caller's certificates that cannot be used.
+func (k *checkKeys) start(m checkedKernel, r *fact.Report) {
+	if k == nil {
+		return
+	}
+	k.kernel = keyedKernel{FS: m.FS, Release: m.Release, Running: m.Running, Live: m.Live}
+	k.finder.given(r, "", "")
+}
+
+// get returns the certificates. What could not be read of them is in r.
+func (k *checkKeys) get(r *fact.Report) *kernelKeys {
+	switch {
+	case k == nil:
+		return &kernelKeys{keys: ko.NewKeys(nil), builtin: errLeftOut, other: errLeftOut}
+	case k.found == nil:
+		lost := r.Part()
+		k.found = k.finder.find(k.kernel, lost)
+		for _, p := range lost.Problems {
+			r.Add(p)
+		}
+	}
+	return k.found
+}
