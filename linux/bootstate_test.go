@@ -379,7 +379,7 @@ func TestKeysOfACheck(t *testing.T) {
 	for _, tt := range []struct {
 		name, config string
 		file         []byte
-		keys         *checkKeys
+		keys         *keyFinder
 		want         fact.Tri
 		code         string
 	}{
@@ -411,7 +411,7 @@ func TestKeysOfACheck(t *testing.T) {
 }
 
 // siteKeys are the keys of one set with the key's certificate, and no others.
-func siteKeys(t testing.TB, k linuxtest.Key, name string) *checkKeys {
+func siteKeys(t testing.TB, k linuxtest.Key, name string) *keyFinder {
 	t.Helper()
 	f := &keyFinder{sets: []fact.KeySet{{Name: name, Certificates: []*x509.Certificate{k.Cert}}},
 		trust: fact.TrustCaller}
@@ -419,5 +419,5 @@ func siteKeys(t testing.TB, k linuxtest.Key, name string) *checkKeys {
 	if f.given(&r, "", ""); r.Problems != nil {
 		t.Fatal(r.Problems)
 	}
-	return &checkKeys{finder: f}
+	return f
 }

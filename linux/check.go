@@ -109,7 +109,7 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKe
 func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.ReleaseDir, err error) checkedKernel {
 	return checkedKernel{
 		FS: k.machine, Release: release, Dir: dir, DirErr: err,
-		Running: k.isRunning(ctx, release), Live: k.live(), Keys: &checkKeys{finder: k.keyFinder()}, Initramfs: &k.initramfs,
+		Running: k.isRunning(ctx, release), Live: k.live(), Keys: k.keyFinder(), Initramfs: &k.initramfs,
 	}
 }
 
@@ -128,8 +128,8 @@ type checkedKernel struct {
 	// Deployment is the folder of FS on an ostree's disk; empty for a root of its own. Only the boot entries that
 	// start it count.
 	Deployment string
-	// Keys are the certificates that verify the signature of a file, which are read when they are needed; nil for none.
-	Keys *checkKeys
+	// Keys find the certificates that verify the signature of a file; nil for none.
+	Keys *keyFinder
 	// Initramfs keeps the initial file systems that were read; nil keeps none.
 	Initramfs *initramfsCache
 }
@@ -154,6 +154,7 @@ type checker struct {
 	report  *fact.Report   // what could not be read and its verdicts say
 	other   *fact.Report   // what could not be read and no verdict says
 	tree    *modprobe.Tree // without any command line
+	keys    *checkKeys
 	setup   *boot.Setup
 	bootErr error      // the first of the boot loaders' files that could not be read
 	now     *bootState // nil if the kernel does not run
@@ -219,7 +220,7 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 		c.bootErr = setup.Problems[0]
 	}
 	var keys fact.Report
-	m.Keys.start(m, &keys)
+	c.keys = newCheckKeys(m, &keys)
 	for _, p := range keys.Problems {
 		c.problem(SourceKeys, "", p)
 	}

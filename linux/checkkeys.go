@@ -14,13 +14,14 @@ type checkKeys struct {
 	found  *kernelKeys // nil until asked for
 }
 
-// start says which kernel it is, and reports those of the caller's certificates that cannot be used.
-func (k *checkKeys) start(m checkedKernel, r *fact.Report) {
-	if k == nil {
-		return
+// newCheckKeys returns the certificates of a kernel, and reports those of the caller's that cannot be used.
+func newCheckKeys(m checkedKernel, r *fact.Report) *checkKeys {
+	if m.Keys == nil {
+		return nil
 	}
-	k.kernel = keyedKernel{FS: m.FS, Release: m.Release, Running: m.Running, Live: m.Live}
-	k.finder.given(r, "", "")
+	m.Keys.given(r, "", "")
+	return &checkKeys{finder: m.Keys,
+		kernel: keyedKernel{FS: m.FS, Release: m.Release, Running: m.Running, Live: m.Live}}
 }
 
 // get returns the certificates. What could not be read of them is in r.

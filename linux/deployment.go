@@ -131,8 +131,7 @@ func (k *Kernel) deployments(r *fact.Report) (machines []checkedKernel) {
 // one whose modules could not be listed.
 func (k *Kernel) deployment(folder, release string, r *fact.Report) (machines []checkedKernel) {
 	root := newDeployment(k.machine, folder)
-	keys, _ := k.fileKeys()
-	m := checkedKernel{FS: root, Deployment: folder, Keys: keys, Initramfs: &k.initramfs}
+	m := checkedKernel{FS: root, Deployment: folder, Keys: k.keyFinder(), Initramfs: &k.initramfs}
 	dirs, err := modprobe.Releases(root, r)
 	for _, dir := range dirs {
 		if want := k.options.Kernel; want == "" || want == fact.KernelAll || want == dir.Release {

@@ -108,7 +108,7 @@ func (c *checker) addStage(s *initialState, names []string, line boot.Entry, ker
 		}
 		return
 	}
-	inner := &checker{machine: checkedKernel{FS: i.FS, Release: c.machine.Release, Dir: dir, Keys: c.machine.Keys},
+	inner := &checker{machine: checkedKernel{FS: i.FS, Release: c.machine.Release, Dir: dir}, keys: c.keys,
 		report: c.other, other: c.other, setup: c.setup, loaded: make(map[string]bool),
 		kept: newKept()}
 	inner.tree = modprobe.OpenTree(i.FS, dir, false)

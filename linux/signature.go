@@ -58,7 +58,7 @@ func (c *checker) refusesSignature(k *enforcement, t target) fact.Answer {
 	if rule == fact.No && k.checks == fact.No {
 		return passes()
 	}
-	keys := c.machine.Keys.get(c.other)
+	keys := c.keys.get(c.other)
 	if rule == fact.No && keys.keys.Empty() {
 		return passes()
 	}
