@@ -13,7 +13,7 @@ const (
 	SignatureUnchecked SignatureStatus = "unchecked" // there is one; it was not, or could not be, verified
 	SignatureUntrusted SignatureStatus = "untrusted" // it fits the bytes, but leads to none of the given keys
 	SignatureValid     SignatureStatus = "valid"     // it fits the bytes and leads to a key of KeySet
-	SignatureInvalid   SignatureStatus = "invalid"   // it does not fit the bytes
+	SignatureInvalid   SignatureStatus = "invalid"   // it does not fit the bytes, or the machine revokes it
 )
 
 // A SignatureClass says under which program a signature was made, where the operating system

@@ -26,7 +26,8 @@ const (
 	TrustKernel
 	// TrustMachine is what this machine's owner and its firmware trust: the variables MOK and db, a machine's own stores.
 	TrustMachine
-	// TrustDistribution is the keys that a package of the operating system installs as files.
+	// TrustDistribution is the certificates that packages and tools install as files. Of Linux they prove nothing: they
+	// name who signed, and the signature stays untrusted.
 	TrustDistribution
 	// TrustMicrosoft is Microsoft's public roots, which this library brings.
 	TrustMicrosoft

@@ -220,7 +220,7 @@ func newChecker(m checkedKernel, r *fact.Report) *checker {
 		c.bootErr = setup.Problems[0]
 	}
 	var keys fact.Report
-	c.keys = newCheckKeys(m, &keys)
+	c.keys = newCheckKeys(m, c.setup, &keys)
 	for _, p := range keys.Problems {
 		c.problem(SourceKeys, "", p)
 	}

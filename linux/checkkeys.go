@@ -4,6 +4,7 @@ package linux
 
 import (
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 )
 
@@ -15,13 +16,13 @@ type checkKeys struct {
 }
 
 // newCheckKeys returns the certificates of a kernel, and reports those of the caller's that cannot be used.
-func newCheckKeys(m checkedKernel, r *fact.Report) *checkKeys {
+func newCheckKeys(m checkedKernel, setup *boot.Setup, r *fact.Report) *checkKeys {
 	if m.Keys == nil {
 		return nil
 	}
 	m.Keys.given(r, "", "")
 	return &checkKeys{finder: m.Keys,
-		kernel: keyedKernel{FS: m.FS, Release: m.Release, Running: m.Running, Live: m.Live}}
+		kernel: keyedKernel{FS: m.FS, Release: m.Release, Running: m.Running, Live: m.Live, Setup: setup}}
 }
 
 // get returns the certificates. What could not be read of them is in r.

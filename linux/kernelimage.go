@@ -89,9 +89,10 @@ func kernelImageKey(fsys fs.FS, name string) (string, error) {
 
 // kernelImageOf reads the image of a release's kernel: the first that holds certificates, else the first that there
 // is. The error is the most telling: fs.ErrNotExist if there is no file.
-func kernelImageOf(fsys fs.FS, release string, c *kernelImageCache, r *fact.Report) (*boot.KernelImage, error) {
+func kernelImageOf(m keyedKernel, c *kernelImageCache, r *fact.Report) (*boot.KernelImage, error) {
 	var found *boot.KernelImage
 	var first error
+	fsys, release := m.FS, m.Release
 	names := boot.KernelFiles(release)
 	for i := 0; i < len(names); i++ {
 		image, err := c.read(fsys, names[i], r)
@@ -104,7 +105,10 @@ func kernelImageOf(fsys fs.FS, release string, c *kernelImageCache, r *fact.Repo
 			first = err
 		}
 		if i == len(names)-1 && found == nil && errors.Is(first, fs.ErrNotExist) {
-			setup := boot.Read(fsys, r.Part()) // what is lost of it costs no more than another place
+			setup := m.Setup
+			if setup == nil {
+				setup = boot.Read(fsys, r.Part()) // what is lost of it costs no more than another place
+			}
 			for _, name := range setup.UnifiedKernels(fsys, release) {
 				if !slices.Contains(names, name) {
 					names = append(names, name)

@@ -33,6 +33,8 @@ type keyedKernel struct {
 	Release string
 	// Running is set if it runs, and Live if some kernel of the machine does.
 	Running, Live bool
+	// Setup is what the boot loaders' files say; nil reads them if they are needed.
+	Setup *boot.Setup
 }
 
 // kernelKeys are the certificates that one kernel verifies modules with, as far as the machine shows them.
@@ -106,7 +108,7 @@ func (f *keyFinder) allowed() []fact.KeySet {
 func (f *keyFinder) image(
 	m keyedKernel, config *kernelConfig, r *fact.Report,
 ) (*boot.KernelImage, *boot.CertificateList, error) {
-	image, err := kernelImageOf(m.FS, m.Release, f.images, r)
+	image, err := kernelImageOf(m, f.images, r)
 	var list *boot.CertificateList
 	if err == nil {
 		list, err = trustedList(image, config)

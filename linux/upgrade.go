@@ -195,10 +195,9 @@ func (u *upgrader) lose(source string, err error) {
 // judge returns the checker of one side, for its next boot.
 func (u *upgrader) judge(side *upgradeSide) *checker {
 	if side.checker == nil {
-		keys, _ := u.kernel.fileKeys()
 		side.checker = newChecker(checkedKernel{FS: u.kernel.machine, Release: side.tree.Release,
 			Dir:  side.tree.ReleaseDir,
-			Live: u.kernel.live(), Keys: keys, Initramfs: &u.kernel.initramfs}, u.report)
+			Live: u.kernel.live(), Keys: u.kernel.keyFinder(), Initramfs: &u.kernel.initramfs}, u.report)
 		if side == &u.new && side.checker.bootErr != nil {
 			u.lose(SourceCmdline, side.checker.bootErr)
 		}

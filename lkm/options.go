@@ -29,11 +29,11 @@ type Options struct {
 	// Name and State known, by several goroutines. Linux asks it, where all may be thousands; other
 	// systems read all.
 	Only func(*Module) bool
-	// Keys are the certificates that signatures are verified against, beside those of Trust. A module of Linux has
-	// none but these: without Keys its signature is at best "unchecked". See [ReadKeys].
+	// Keys are the certificates that signatures are verified against, beside those of Trust. See [ReadKeys].
 	Keys []KeySet
-	// Trust is where the certificates beside Keys may come from; 0 is everywhere: Microsoft's roots and the machine's
-	// own stores for drivers of Windows, Apple's roots for kexts.
+	// Trust is where the certificates beside Keys may come from; 0 is everywhere: the kernel's image, the firmware's
+	// and shim's variables for modules of Linux, Microsoft's roots and the machine's own stores for drivers of Windows,
+	// Apple's roots for kexts.
 	Trust Trust
 	// Host is the machine's name for the caller: it becomes "host" in snapshots and events. This library never reads
 	// it from the machine, nor from a tape: give it the Host of the tape's header.

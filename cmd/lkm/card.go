@@ -144,7 +144,7 @@ func signatureText(m *lkm.Module) string {
 	case s.Status == lkm.SignatureUnchecked && s.Evidence == "adhoc":
 		text = "ad hoc: by nobody"
 	case s.Status == lkm.SignatureUnchecked:
-		text = "present, not verified (no --keys, or none that can)"
+		text = "present, not verified (no known key can: see --keys)"
 	case s.Status == lkm.SignatureValid:
 		text = "valid by " + s.KeySet
 	}

@@ -152,13 +152,14 @@ func isCertificate(b []byte) bool {
 // certificateSize returns the length that a certificate's head says.
 func certificateSize(b []byte) int { return 4 + int(binary.BigEndian.Uint16(b[2:])) }
 
-// list reads the list that may begin at the scanner's place, and adds it to the image if its length confirms it. It
-// returns the confirmed list's length, 0 for what is no list.
+// list reads the certificates that stand one behind the other from the scanner's place on, and adds to the image the
+// list that ends with them, if its length confirms where it begins. It returns how many bytes were looked at.
 func (s *kernelScanner) list() (length int, err error) {
-	list := CertificateList{Offset: s.base + int64(s.at)}
-	if list.Offset%listAlign != 0 || len(s.image.Lists) == maxCertLists {
+	offset := s.base + int64(s.at)
+	if offset%listAlign != 0 || len(s.image.Lists) == maxCertLists {
 		return 0, nil
 	}
+	var run []*sign.Certificate
 	for length < maxCertList {
 		c, err := s.certificate(length)
 		if err != nil {
@@ -167,7 +168,7 @@ func (s *kernelScanner) list() (length int, err error) {
 		if c == nil {
 			break
 		}
-		list.Certificates = append(list.Certificates, c)
+		run = append(run, c)
 		length += len(c.Raw)
 	}
 	if length == 0 {
@@ -176,15 +177,20 @@ func (s *kernelScanner) list() (length int, err error) {
 	if err := s.fill(length + maxListTail + 2*wordAlign); err != nil {
 		return 0, err
 	}
-	b := s.buf[s.at:]
-	first := len(list.Certificates[0].Raw)
-	tail := listTail{b: b[length:], at: list.Offset + int64(length), is32: s.is32}
-	confirmed, moduleKey := tail.confirm(uint32(length), uint32(first))
-	if !confirmed {
-		return 0, nil
+	tail := listTail{b: s.buf[s.at+length:], at: offset + int64(length), is32: s.is32}
+	tail.read()
+	for i, start := 0, 0; i < len(run); i++ {
+		list := CertificateList{Certificates: run[i:], Offset: offset + int64(start)}
+		confirmed := false
+		if list.Offset%listAlign == 0 {
+			confirmed, list.ModuleKey = tail.confirm(uint32(length-start), uint32(len(run[i].Raw)))
+		}
+		if confirmed {
+			return length, s.keep(&list, s.buf[s.at+start:s.at+length])
+		}
+		start += len(run[i].Raw)
 	}
-	list.ModuleKey = moduleKey
-	return length, s.keep(&list, b[:length])
+	return length, nil
 }
 
 // certificate reads the certificate that may begin so many bytes behind the scanner's place; nil for none.
@@ -225,46 +231,50 @@ func (s *kernelScanner) keep(list *CertificateList, window []byte) error {
 
 // A listTail is what stands behind a list of certificates.
 type listTail struct {
-	b    []byte
-	at   int64 // where it begins in the kernel
-	is32 bool  // the kernel's words have 32 bits
+	b     []byte
+	at    int64 // where it begins in the kernel
+	is32  bool  // the kernel's words have 32 bits
+	words []int // where its first words of four bytes stand that are not zero, at most two
 }
 
-// confirm reports whether the tail says that the list is one: a word that holds its length follows, with only zeros
-// before it but for one word of four bytes, how much of the extra area is used (system_extra_cert_used). moduleKey says
-// that a second word holds the length of the first certificate.
-func (t listTail) confirm(length, first uint32) (confirmed, moduleKey bool) {
+// read finds the first words that are not zero. There are none if something else than a word stands first.
+func (t *listTail) read() {
 	pos := int(-t.at & 3)
 	if pos > len(t.b) || bytes.Count(t.b[:pos], []byte{0}) != pos {
-		return false, false
+		return
 	}
-	used := false
-	for ; pos+4 <= min(len(t.b), maxListTail+wordAlign); pos += 4 {
-		little, big := binary.LittleEndian.Uint32(t.b[pos:]), binary.BigEndian.Uint32(t.b[pos:])
-		switch {
-		case little == 0:
-			continue
-		case little == length && t.isWord(pos):
-			return true, t.hasModuleWord(pos, first, binary.LittleEndian)
-		case big == length: // the bytes before are zeros, or the used count of a kernel of 32 bits
-			return true, t.hasModuleWord(pos, first, binary.BigEndian)
-		case used:
-			return false, false
+	for ; pos+4 <= min(len(t.b), maxListTail+wordAlign) && len(t.words) < 2; pos += 4 {
+		if binary.LittleEndian.Uint32(t.b[pos:]) != 0 {
+			t.words = append(t.words, pos)
 		}
-		used = true
+	}
+}
+
+// confirm reports whether the tail says that a list of that length ends before it: a word that holds the length
+// follows, with only zeros before it but for one word of four bytes, how much of the extra area is used
+// (system_extra_cert_used). moduleKey says that a second word holds the length of the first certificate.
+func (t *listTail) confirm(length, first uint32) (confirmed, moduleKey bool) {
+	for _, pos := range t.words {
+		switch {
+		case binary.LittleEndian.Uint32(t.b[pos:]) == length && t.isWord(pos):
+			return true, t.hasModuleWord(pos, first, binary.LittleEndian)
+		case binary.BigEndian.Uint32(t.b[pos:]) == length:
+			// The bytes before are zeros, or the used count of a kernel of 32 bits.
+			return true, t.hasModuleWord(pos, first, binary.BigEndian)
+		}
 	}
 	return false, false
 }
 
 // isWord reports whether a little-endian number is a word of four bytes, or the low half of one of eight.
-func (t listTail) isWord(pos int) bool {
+func (t *listTail) isWord(pos int) bool {
 	return t.is32 || (t.at+int64(pos))%8 == 0 &&
 		(pos+8 > len(t.b) || binary.LittleEndian.Uint32(t.b[pos+4:]) == 0)
 }
 
 // hasModuleWord reports whether the word behind the one at pos holds the length of the first certificate. It is aligned
 // by 8, which an assembler takes as 2^8 on some architectures.
-func (t listTail) hasModuleWord(pos int, first uint32, order binary.ByteOrder) bool {
+func (t *listTail) hasModuleWord(pos int, first uint32, order binary.ByteOrder) bool {
 	for _, align := range []int64{listAlign, wordAlign} {
 		next := int((t.at+int64(pos)+align)/align*align - t.at)
 		if next+8 > len(t.b) {

@@ -9,19 +9,22 @@
 //   - The words of a command line, as the kernel divides it ([ParseCmdline]).
 //   - The modules, the modprobe configuration and the lists of modules in an initial file system
 //     ([ReadInitramfs]).
+//   - The certificates that a kernel verifies modules with, and its build id ([ReadKernelImage], [KernelFiles]).
 //
 // # What it reads
 //
 // Files of an fs.FS that is rooted at the machine's root: Boot Loader Specification entries, grub.cfg and what
 // it goes on with, grubenv, extlinux.conf, unified kernel images, cmdline.txt, /etc/kernel/cmdline; archives in
-// cpio's newc form, plain or in gzip, xz, zstd, lz4 or bzip2. Most are readable for root alone: some
+// cpio's newc form, plain or in gzip, xz, zstd, lz4 or bzip2; kernels as bzImage, EFI program, unified image, vmlinux
+// or Image, plain or in those or lzma (not lzo), as a stream. Most are readable for root alone: some
 // distributions hide grub.cfg, and most hide the initial file systems.
 //
 // # Limits
 //
 // A grub.cfg is a script, which is not run: a variable that only running it would tell is in
 // [Entry.Unresolved] and may add any word. A file system image inside an initial file system is not read.
-// A /boot that is not mounted is not looked for.
+// A /boot that is not mounted is not looked for. A kernel whose list of certificates has no length behind it, in the
+// form of certs/system_certificates.S, shows none: that is not known to be none.
 //
 // # Errors
 //

@@ -5,7 +5,7 @@
 // # What it answers
 //
 //   - A module's name, its .modinfo entries and its build-id ([Reader.ReadFile], [ParseModinfo]).
-//   - Its signature, and whether that leads to a key of the caller ([Options.Signature], [NewKeys]).
+//   - Its signature, and whether that leads to a key of the caller ([Options.Signature], [NewKeys], [Keys]).
 //   - The symbols that it needs and offers ([Options.Symbols]), and the file's digest ([Options.Hash]).
 //   - Whether a file can be a whole module, at a tenth of the cost ([Reader.Glance]).
 //   - The module name that kmod derives from a file's name ([NameOfFile]).
@@ -27,5 +27,5 @@
 // An error is about the file as a whole: fs.ErrNotExist and its like, fact.ErrMalformed for what is no module,
 // fact.ErrTooLarge. One field that cannot be read is a problem in the caller's *[fact.Report], under
 // [SourceFile], and the rest of the file is known; [Keys.Report] tells which certificates cannot be used. A
-// signature that cannot be verified is unchecked, never valid and never invalid.
+// signature that cannot be verified is unchecked, never valid and never invalid; one that is revoked is invalid.
 package ko

@@ -75,6 +75,8 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		maps.Copy(files, upgradeDisk(files))
 		k := linux.Open(runningDisk{disk{files}}, fact.Options{Kernel: "6.1.0", Workers: 1})
 		_, _ = k.Upgrade(ctx, "6.2.0", r)
+	case bomb.LinuxKeys:
+		blowKeys(files, r)
 	case bomb.LinuxFile, bomb.MacFile, bomb.NetWare, bomb.WindowsFile, bomb.BSDFile:
 		name := b.Path
 		if b.Of == bomb.MacFile && fs.ValidPath(name) && name != "a.kc" {

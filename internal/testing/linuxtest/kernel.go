@@ -160,3 +160,18 @@ func StoredXZ(data []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(footer))
 	return append(append(b, footer...), "YZ"...)
 }
+
+// Certificate returns a certificate in DER whose key is made up and whose signature is nothing.
+func Certificate() []byte {
+	value := func(tag byte, parts ...[]byte) []byte {
+		body := bytes.Join(parts, nil)
+		return append([]byte{tag, 0x82, byte(len(body) >> 8), byte(len(body))}, body...)
+	}
+	oid := []byte("\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02") // ECDSA with SHA-256
+	name := value(0x30, value(0x31, value(0x30, []byte("\x06\x03\x55\x04\x03"), value(0x0c, []byte("made up")))))
+	when := []byte("\x17\x0d260101000000Z")
+	key := value(0x30, value(0x30, oid), value(0x03, make([]byte, 66)))
+	head := []byte("\xa0\x03\x02\x01\x02\x02\x01\x07") // version 3, serial number 7
+	tbs := value(0x30, head, value(0x30, oid), name, value(0x30, when, when), name, key)
+	return value(0x30, tbs, value(0x30, oid), value(0x03, make([]byte, 70)))
+}
