@@ -121,7 +121,7 @@ func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte
 
 // revokedKey returns the list that revokes the signer's certificate, or one that came with the signature and leads from
 // it to a trusted one (is_key_on_revocation_list, x509_get_sig_params); empty if none does.
-func (k *Keys) revokedKey(chain, pool []*sign.Certificate) string {
+func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) string {
 	for _, c := range chain {
 		own, _ := c.TBSHash()
 		for _, digest := range []string{own, hex.EncodeToString(sign.Sum(crypto.SHA256, c.RawTBS))} {
@@ -135,9 +135,9 @@ func (k *Keys) revokedKey(chain, pool []*sign.Certificate) string {
 		for i, c := range chain {
 			// A certificate that came along may have been issued by a revoked one; of a key in the kernel itself nobody
 			// asks who issued it.
+			q := sign.ChainQuery{Pool: pool, Roots: roots, Rules: sign.RulesLinux, Item: item}
 			came := i == 0 && slices.Contains(pool, c)
-			if roots.Holds(c) ||
-				came && sign.BuildChain(c, sign.ChainQuery{Pool: pool, Roots: roots, Rules: sign.RulesLinux}).KeySet != "" {
+			if roots.Holds(c) || came && sign.BuildChain(c, q).KeySet != "" {
 				return list.List
 			}
 		}

@@ -275,10 +275,15 @@ func judgeSigner(
 		j.err = chain.Err
 		return j
 	}
-	j.status, j.used = fact.SignatureUntrusted, chain.Certificates
-	if list := keys.revokedKey(chain.Certificates, data.Certificates); list != "" {
+	j.used = chain.Certificates
+	if list := keys.revokedKey(chain.Certificates, data.Certificates, item); list != "" {
 		return j.revoke(list, errRevokedKey)
 	}
+	if err := item.Work(0); err != nil { // then a list may not have been asked
+		j.err = err
+		return j
+	}
+	j.status = fact.SignatureUntrusted
 	switch {
 	case chain.KeySet != "":
 		j.status, j.proof.Set = fact.SignatureValid, chain.KeySet
