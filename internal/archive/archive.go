@@ -125,7 +125,7 @@ func unpack(r *counter, head []byte) (plain io.Reader, done func(), err error) {
 		var data []byte
 		if data, err = limit.AppendAll(r, nil, "archive", maxMemory); err == nil {
 			x := new(xz.Reader)
-			x.Reset(data, maxWindow, basePlain)
+			x.Reset(data, maxWindow)
 			plain = x
 		}
 	default:
