@@ -33,6 +33,7 @@ const (
 	ChangeFirmware    = "firmware"      // the new module names firmware that is not installed
 	ChangeParameter   = "parameter"     // an option sets a parameter that the module does not have
 	ChangeBuiltinNow  = "builtin"       // a loaded module is compiled in, so that lines about it do nothing
+	ChangePacking     = "packing"       // the installed kmod cannot unpack the kernel's modules
 	ChangeEnforcement = "enforcement"   // the kernel was built to enforce otherwise
 )
 
@@ -156,6 +157,7 @@ func (u *upgrader) compare() {
 			u.lose(SourceTree, err)
 		}
 	}
+	u.packing()
 	u.bootPath()
 	u.loadedModules()
 	u.devices()
@@ -318,7 +320,7 @@ func (u *upgrader) loadedModules() {
 		case !file:
 			answers := u.answers(name)
 			u.add(fact.UpgradeChange{Grade: fact.UpgradeLost, Code: ChangeAbsent, Module: name, Answers: answers,
-				Text: "loaded (" + referencesText(e) + "); not in " + u.new.tree.Release + u.dkmsText(name) +
+				Text: "loaded (" + referencesText(e) + "); not in " + u.new.tree.Release + u.builderText(name) +
 					answerText(answers)})
 		}
 	}

@@ -290,6 +290,60 @@ func (d refusedDisk) ReadLink(name string) (string, error) {
 	return d.diskMachine.ReadLink(name)
 }
 
+// TestUpgradePacking: modules that the installed kmod cannot unpack.
+func TestUpgradePacking(t *testing.T) {
+	const dynamic = "\x7fELF libc.so.6 liblzma.so.5 "
+	for _, tt := range []struct {
+		name, program, ending, config string
+		want                          fact.UpgradeGrade
+	}{
+		{"the library is linked", dynamic + "libzstd.so.1", ".zst", "", ""},
+		{"another packing", dynamic, ".xz", "", ""},
+		{"not packed", dynamic, "", "", ""},
+		{"without the library", dynamic, ".zst", "", fact.UpgradeBoot},
+		{"without the library, and the kernel unpacks", dynamic, ".zst", "CONFIG_MODULE_DECOMPRESS=y\n",
+			fact.UpgradeUnknown},
+		{"linked as a whole", "\x7fELF", ".zst", "", ""},
+		{"no kmod", "", ".zst", "", ""},
+	} {
+		files := upgradeHost()
+		if tt.program != "" {
+			files["usr/bin/kmod"] = linuxtest.File(tt.program)
+		}
+		files["lib/modules/6.12/modules.dep"] = linuxtest.File("kernel/nvme.ko" + tt.ending + ":\n")
+		files["boot/config-6.12"] = linuxtest.File("CONFIG_MODULES=y\n" + tt.config)
+		u, err := Open(diskOf(files), fact.Options{}).Upgrade(t.Context(), "6.12", new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got fact.UpgradeGrade
+		for _, c := range u.Changes {
+			if c.Code == ChangePacking {
+				got = c.Grade
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestUpgradeAkmods: what akmods may build is said.
+func TestUpgradeAkmods(t *testing.T) {
+	files := upgradeHost()
+	files["usr/src/akmods/leaving-kmod-1.0-1.src.rpm"] = linuxtest.File("x")
+	u, err := Open(diskOf(files), fact.Options{}).Upgrade(t.Context(), "6.12", new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(u.Changes, func(c fact.UpgradeChange) bool {
+		return c.Module == "leaving" && strings.Contains(c.Text,
+			"akmods has its source in /usr/src/akmods/leaving-kmod-1.0")
+	}) {
+		t.Errorf("%q", upgradeLines(u))
+	}
+}
+
 func TestUpgradeOfNothing(t *testing.T) {
 	k := Open(diskOf(upgradeHost()), fact.Options{})
 	if _, err := k.Upgrade(t.Context(), "7", new(fact.Report)); !errors.Is(err, fs.ErrNotExist) {

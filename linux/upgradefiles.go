@@ -49,6 +49,9 @@ func (u *upgrader) eachDir(dir string, f func(name string)) {
 	}
 }
 
+// builderText says what builds a module that did not come with the kernel; empty if that is not known.
+func (u *upgrader) builderText(name string) string { return u.dkmsText(name) + u.akmodsText(name) }
+
 // dkmsText says that DKMS built a module for the old kernel alone; empty if it did not.
 func (u *upgrader) dkmsText(name string) string {
 	if u.dkms == nil {
@@ -84,7 +87,7 @@ func (u *upgrader) outOfTree() {
 		}
 		u.add(fact.UpgradeChange{Grade: fact.UpgradeOther, Code: ChangeOutOfTree, Module: name,
 			File: u.old.tree.Path(line.Path),
-			Text: "installed for " + u.old.tree.Release + " alone, and not in use" + u.dkmsText(name)})
+			Text: "installed for " + u.old.tree.Release + " alone, and not in use" + u.builderText(name)})
 	}
 	u.dangling()
 	if lost && len(u.dkms) > 0 {

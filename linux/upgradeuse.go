@@ -208,7 +208,7 @@ func (u *upgrader) listed(s modprobe.Setting) {
 			"asked for as "+quote(s.Name)+" at boot; whether the new kernel has it is not known"
 	} else {
 		c.Answers = u.answers(before[0].Name)
-		c.Text += u.dkmsText(before[0].Name) + answerText(c.Answers)
+		c.Text += u.builderText(before[0].Name) + answerText(c.Answers)
 	}
 	u.add(c)
 }
