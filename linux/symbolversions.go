@@ -17,9 +17,6 @@ import (
 	"github.com/kernelext/kernelext/linux/ko"
 )
 
-// layoutSymbol stands for the layout of struct module, which the kernel compares first (check_modstruct_version).
-const layoutSymbol = "module_layout"
-
 // Caps of a list of symbol versions; a distribution's has some 30,000 lines of 60 bytes.
 const (
 	maxSymvers     = 32 << 20

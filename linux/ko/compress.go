@@ -71,7 +71,6 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 		x.max = min(max, item.MaxMemory())
 	}
 	_ = item.Hold(int64(cap(x.out))) // of the file before; one of no more than the limit
-	max = x.max
 	switch compression {
 	case CompressionGzip:
 		if x.gz == nil {
