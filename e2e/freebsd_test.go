@@ -226,12 +226,13 @@ func TestFreeBSDTape(t *testing.T) {
 	b := newBSDBox(t)
 	k := bsd.New(t, b.run, bsdTable(fakeunix.GENERIC(), "nov3"), writeRoot(t))
 	tape := filepath.Join(t.TempDir(), "freebsd.tape")
-	r := b.do(t, k, 0, "record", "--unredacted", "--detail", "all")
+	const detail = "files,signatures,parameters,addresses,symbols,policy" // a tape does not hold whole klds to be hashed
+	r := b.do(t, k, 0, "record", "--unredacted", "--detail", detail)
 	if err := os.WriteFile(tape, []byte(r.Stdout), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	there := b.do(t, k, 0, "list", "--detail", "all", "--format", "json").Stdout
-	cmd := exec.CommandContext(t.Context(), b.here, "list", "--tape", tape, "--detail", "all", "--format", "json")
+	there := b.do(t, k, 0, "list", "--detail", detail, "--format", "json").Stdout
+	cmd := exec.CommandContext(t.Context(), b.here, "list", "--tape", tape, "--detail", detail, "--format", "json")
 	here, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, here)

@@ -74,7 +74,10 @@ func (j *signatureJudge) valid() fact.Answer {
 			j.signer())
 	}
 	if s.Proof.Origin == fact.TrustKernel && !j.has() {
-		r.Unread = j.keys.next.Error()
+		r.Unread = "whether the kernel has the key"
+		if j.keys.next != nil {
+			r.Unread = j.keys.next.Error()
+		}
 		return fact.UnsureOf(r)
 	}
 	return fact.Passes(r)
