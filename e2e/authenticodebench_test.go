@@ -32,6 +32,9 @@ var signedDigest = regexp.MustCompile(`Calculated message digest *: ([0-9A-F]+)`
 // logs how long each took, and its CPU time, which other work on the machine changes little. The
 // digests must be equal before anything is timed.
 func TestAuthenticodeThroughput(t *testing.T) {
+	if !full {
+		t.Skip("times 400 drivers against osslsigncode: .ci/run full")
+	}
 	const n = 400
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
