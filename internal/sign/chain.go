@@ -150,7 +150,10 @@ func (b *chainBuilder) try(child, parent *Certificate) bool {
 	}
 	b.tries--
 	key, err := parent.PublicKey()
-	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); err != nil || b.over != nil {
+	if err != nil {
+		return false
+	}
+	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); b.over != nil {
 		return false
 	}
 	return b.q.Known.check(child, parent) == nil
