@@ -226,7 +226,7 @@ func TestFreeBSDTape(t *testing.T) {
 	b := newBSDBox(t)
 	k := bsd.New(t, b.run, bsdTable(fakeunix.GENERIC(), "nov3"), writeRoot(t))
 	tape := filepath.Join(t.TempDir(), "freebsd.tape")
-	const detail = "files,signatures,parameters,addresses,symbols,policy" // a tape does not hold whole klds to be hashed
+	const detail = "files,signatures,parameters,addresses,symbols,policy" // a tape holds no whole klds to be hashed
 	r := b.do(t, k, 0, "record", "--unredacted", "--detail", detail)
 	if err := os.WriteFile(tape, []byte(r.Stdout), 0o600); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,8 @@ import (
 )
 
 // TestUpgradeBetweenKernels compares two Debian kernels, both ways, on a machine whose /etc/modules names every module
-// of the first that the second lacks or changes, and some others. What is said of each is compared with depmod's text files, modprobe -R and modinfo.
+// of the first that the second lacks or changes, and some others. What is said of each is compared with depmod's text
+// files, modprobe -R and modinfo.
 func TestUpgradeBetweenKernels(t *testing.T) {
 	lab.Tools(t, "modprobe", "modinfo", "cp")
 	a, b := plainTree(t), xzTree(t)
