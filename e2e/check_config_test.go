@@ -544,6 +544,17 @@ func (c configuration) compareLint(t *testing.T, s *lkm.System, root, release st
 	if err != nil {
 		t.Fatal(err)
 	}
+	var settings []lkm.Setting
+	read := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)
+	for _, verb := range modprobe.Verbs {
+		for _, d := range read.Lines(verb) {
+			settings = append(settings, lkm.Setting{Directive: verb, Name: d.Name, Value: d.Value, File: "/" + d.File,
+				Line: d.Line})
+		}
+	}
+	if !slices.Equal(config.Settings, settings) {
+		t.Errorf("settings %v, read %v", config.Settings, settings)
+	}
 	for _, idle := range config.Idle {
 		code := idle.Reason.Code
 		if idle.Line == 0 || code == modprobe.IdleExtraNames || code == modprobe.IdleCarriageReturn ||

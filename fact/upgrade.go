@@ -34,6 +34,9 @@ type Upgrade struct {
 	From string `json:"from"`
 	// To is the other release.
 	To string `json:"to"`
+	// Boot says whether what the root file system needs is there at the boot of To, compiled in or in the initial file
+	// system of each boot entry; empty if that is not known.
+	Boot Tri `json:"boot,omitzero"`
 	// Changes are the differences that somebody may notice, the strongest first.
 	Changes []UpgradeChange `json:"changes"`
 	// Used is how many modules are in use: loaded, or asked for by a list, a device or the boot.

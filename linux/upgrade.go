@@ -61,7 +61,7 @@ func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*
 		}
 		return cmp.Compare(a.Module, b.Module)
 	})
-	up := &fact.Upgrade{From: from.Release, To: to.Release, Changes: u.changes, Used: len(u.used)}
+	up := &fact.Upgrade{From: from.Release, To: to.Release, Boot: u.boots(), Changes: u.changes, Used: len(u.used)}
 	for name := range u.used {
 		if !u.changed[name] {
 			up.Same++
@@ -127,6 +127,7 @@ type upgrader struct {
 	used     map[string]bool   // modules in use, by name
 	changed  map[string]bool   // those of them with a change
 	dkms     map[string]string // modules that DKMS built for the old kernel alone; nil until asked for
+	needs    int               // how much the root file system needs
 	said     map[string]bool   // the changes, so that none is listed twice
 }
 

@@ -207,7 +207,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	if u.From != "6.1" || u.To != "6.12" || !slices.Equal(u.NowBuiltin, []string{"fuse"}) || len(u.Gone) != 9 ||
-		!u.Loses() || u.Same == 0 || u.Same >= u.Used {
+		!u.Loses() || u.Same == 0 || u.Same >= u.Used || u.Boot != fact.No {
 		t.Errorf("%+v", u)
 	}
 	for _, p := range u.Problems {
@@ -288,6 +288,42 @@ func (d refusedDisk) ReadLink(name string) (string, error) {
 		return "", err
 	}
 	return d.diskMachine.ReadLink(name)
+}
+
+// TestUpgradeBoot: whether the root file system is reached, and that this is said only if everything was read.
+func TestUpgradeBoot(t *testing.T) {
+	whole := func() fstest.MapFS {
+		files := upgradeHost()
+		files["boot/initrd-6.12"] = linuxtest.File(string(linuxtest.Archive("lib/modules/6.12/kernel/ext4.ko", "x",
+			"lib/modules/6.12/kernel/jbd2.ko", "x", "lib/modules/6.12/kernel/nvme.ko", "x",
+			"lib/modules/6.12/kernel/dm-mod.ko", "x", "lib/modules/6.12/kernel/dm-crypt.ko", "x")))
+		return files
+	}
+	for _, tt := range []struct {
+		name    string
+		without string
+		want    fact.Tri
+	}{
+		{"everything is there", "", fact.Yes},
+		{"no initial file system", "boot/initrd-6.12", ""},
+		{"no list of mounts", "proc/1/mountinfo", ""},
+		{"no boot entry", "boot/loader/entries/new.conf", ""},
+		{"no list of what is compiled in", "lib/modules/6.12/modules.builtin", ""},
+		{"no such disk", "sys/dev/block/254:0", ""},
+		{"no modules.dep", "lib/modules/6.12/modules.dep", fact.No},
+	} {
+		files := whole()
+		delete(files, tt.without)
+		u, err := Open(diskOf(files), fact.Options{}).Upgrade(t.Context(), "6.12", new(fact.Report))
+		if err != nil || u.Boot != tt.want {
+			t.Errorf("%s: %q, want %q; %v, problems %v", tt.name, u.Boot, tt.want, err, u.Problems)
+		}
+	}
+	image, err := Open(diskOf(whole()), fact.Options{Image: true, Kernel: "6.1"}).Upgrade(t.Context(), "6.12",
+		new(fact.Report))
+	if err != nil || image.Boot != "" {
+		t.Errorf("an image does not show its root disk: %q, %v", image.Boot, err)
+	}
 }
 
 // TestUpgradePacking: modules that the installed kmod cannot unpack.

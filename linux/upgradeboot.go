@@ -33,6 +33,7 @@ type bootNeed struct {
 // by a module in the initial file system of each boot entry.
 func (u *upgrader) bootPath() {
 	needs := u.rootNeeds()
+	u.needs = len(needs)
 	c := u.judge(&u.new)
 	entries := c.setup.For(u.new.tree.Release)
 	if len(entries) == 0 && c.bootErr == nil && len(c.setup.Entries) > 0 {
@@ -49,6 +50,23 @@ func (u *upgrader) bootPath() {
 		}
 		u.need(n, before)
 	}
+}
+
+// boots says whether all that the root file system needs is there at the boot of the new kernel. It is not known if
+// any of the needs, a boot entry or an initial file system could not be read, or nothing shows how the kernel starts.
+func (u *upgrader) boots() fact.Tri {
+	known := len(u.judge(&u.new).setup.For(u.new.tree.Release)) > 0
+	for _, c := range u.changes {
+		if c.Grade == fact.UpgradeBoot {
+			return fact.No
+		}
+		known = known && !(c.Grade == fact.UpgradeUnknown && c.Code == ChangeBootDriver)
+	}
+	if !known || u.needs == 0 || u.report.Count(SourceRootDisk)+u.report.Count(SourceTree)+
+		u.report.Count(SourceCmdline)+u.report.Count(SourceInitramfs) > 0 {
+		return ""
+	}
+	return fact.Yes
 }
 
 // need judges one need.

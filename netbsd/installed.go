@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // maxDirEntries is how many modules one module path may hold.
@@ -21,18 +22,7 @@ const maxDirEntries = 64 << 10
 // Installed yields the modules below the directory that the running kernel loads from, of an image those of every
 // release on disk unless one was chosen, sorted by path.
 func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		modules, err := k.installed(ctx, r)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, m := range modules {
-			if !yield(m, nil) {
-				return
-			}
-		}
-	}
+	return lazy.Seq(func() ([]Record, error) { return k.installed(ctx, r) })
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/judge"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Names of the sources of an image.
@@ -56,18 +57,7 @@ func (k *Kernel) moduleRoots(list []directive) []string {
 // Installed yields the module files of an image, sorted by path: KIND/NAME, and KIND/amd64/NAME or KIND/sparcv9/NAME of
 // 64 bits. The files are not opened.
 func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		modules, err := k.installed(ctx, r)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, m := range modules {
-			if !yield(m, nil) {
-				return
-			}
-		}
-	}
+	return lazy.Seq(func() ([]Record, error) { return k.installed(ctx, r) })
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {

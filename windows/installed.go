@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -26,18 +27,7 @@ const (
 // Installed yields what is registered, and the *.sys files of System32\drivers and of the driver store that no
 // service names.
 func (k *Kernel) Installed(ctx context.Context, r *fact.Report) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		list, err := k.installed(ctx, r)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		for _, m := range list {
-			if !yield(m, nil) {
-				return
-			}
-		}
-	}
+	return lazy.Seq(func() ([]Record, error) { return k.installed(ctx, r) })
 }
 
 func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error) {

@@ -79,14 +79,17 @@ func TestInfoField(t *testing.T) {
 func TestTreeOfSoftdeps(t *testing.T) {
 	root := checkImage(t, map[string]string{
 		"lib/modules/6/modules.dep": "kernel/lone.ko:\nkernel/pre.ko: kernel/base.ko\nkernel/base.ko:\n" +
-			"kernel/post.ko:\n",
+			"kernel/post.ko:\nkernel/weak.ko:\n",
 		"lib/modules/6/kernel/pre.ko": "", "lib/modules/6/kernel/base.ko": "", "lib/modules/6/kernel/post.ko": "",
+		"lib/modules/6/kernel/weak.ko":  "",
 		"lib/modules/6/modules.alias":   "alias before pre\n",
 		"lib/modules/6/modules.softdep": "softdep lone pre: before nothing post: post\nsoftdep lone pre: base\n",
+		"lib/modules/6/modules.weakdep": "weakdep lone weak nothing\nweakdep lone base\n",
 		"lib/modules/6/modules.builtin": "kernel/core.ko\n",
 	})
 	code, stdout, stderr := lkmRun(t, "", "tree", "lone", "--root", root)
-	want := "lone  installed\n├─ pre  installed  softdep pre\n│  └─ base  installed\n└─ post  installed  softdep post\n"
+	want := "lone  installed\n├─ pre  installed  softdep pre\n│  └─ base  installed\n├─ post  installed  softdep post\n" +
+		"└─ weak  installed  weakdep\n"
 	if code != 0 || stdout != want {
 		t.Errorf("exit %d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}

@@ -38,7 +38,7 @@ type node struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
 	State string `json:"state,omitzero"`
-	// Soft is set for what is loaded with the module above, but not needed by it: softdep_pre, softdep_post.
+	// Soft is set for what goes with the module above and is not needed by it: softdep_pre, softdep_post, weakdep.
 	Soft string `json:"soft,omitzero"`
 	// Missing is set for a name that no module has.
 	Missing bool `json:"missing,omitzero"`
@@ -110,7 +110,7 @@ func (a *app) relations(ctx context.Context, names []string, reverse bool) (*cat
 	}
 	whole, err := a.relationsOf(ctx, known, names, reverse, soft)
 	if err == nil {
-		whole.soft, whole.lost = soft.found, errors.Join(whole.lost, softLost)
+		whole.soft, whole.lost = soft.found, errors.Join(whole.lost, softLost, soft.lost)
 	}
 	return whole, err
 }

@@ -55,9 +55,13 @@ func (a *app) writeUpgrade(u *lkm.Upgrade) error {
 		return err
 	}
 	if a.flags.format == "table" {
+		if len(u.Changes) == 0 {
+			fmt.Fprintln(a.stdout, "nothing that was looked at changes")
+		}
 		fmt.Fprintf(a.stdout,
 			"%d of %d modules in use are unchanged in %s; of all modules of %s it lacks %d and has %d compiled in\n",
 			u.Same, u.Used, u.To, u.From, len(u.Gone), len(u.NowBuiltin))
+		fmt.Fprintln(a.stdout, bootText(u.Boot))
 		for _, p := range u.Problems {
 			fmt.Fprintln(a.stdout, "not seen: "+strings.TrimSpace(p.Source+" "+p.Text))
 		}
@@ -66,4 +70,15 @@ func (a *app) writeUpgrade(u *lkm.Upgrade) error {
 		return exit(exitFindings)
 	}
 	return a.strictly(u.Err())
+}
+
+// bootText says whether what the root file system needs is there.
+func bootText(t lkm.Tri) string {
+	switch t {
+	case lkm.Yes:
+		return "root file system: what it needs is there at boot"
+	case lkm.No:
+		return "root file system: something that it needs is not there at boot"
+	}
+	return "root file system: whether what it needs is there at boot is not known"
 }
