@@ -33,7 +33,8 @@ func main() {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "e2e" || strings.HasPrefix(d.Name(), ".") && path != root) {
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "e2e" || strings.HasPrefix(d.Name(), ".") &&
+			path != root) {
 			return filepath.SkipDir
 		}
 		if d.IsDir() {

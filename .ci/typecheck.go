@@ -48,7 +48,8 @@ func main() {
 // check checks one platform and returns how many packages of ours it checked.
 func check(platform string) (int, error) {
 	goos, goarch, _ := strings.Cut(platform, "/")
-	list := exec.Command("go", "list", "-deps", "-test", "-json=ImportPath,Dir,GoFiles,ImportMap,DepOnly,Error", "./...")
+	list := exec.Command("go", "list", "-deps", "-test", "-json=ImportPath,Dir,GoFiles,ImportMap,DepOnly,Error",
+		"./...")
 	list.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0")
 	list.Stderr = os.Stderr
 	out, err := list.StdoutPipe()

@@ -55,7 +55,8 @@ var idleCases = []idleCase{
 		[]string{"pcspkr", "platform:pcspkr"}},
 	{modprobe.IdleNotRead, map[string]string{"etc/modprobe.d/blacklist": "install pcspkr /bin/false\n"},
 		"etc/modprobe.d/blacklist", 0, []string{"pcspkr", "platform:pcspkr"}},
-	{modprobe.IdleNotRead, map[string]string{"etc/modprobe.conf": "install pcspkr /bin/false\n"}, "etc/modprobe.conf", 0,
+	{modprobe.IdleNotRead, map[string]string{"etc/modprobe.conf": "install pcspkr /bin/false\n"}, "etc/modprobe.conf",
+		0,
 		[]string{"pcspkr", "platform:pcspkr"}},
 }
 

@@ -39,7 +39,8 @@ var detailWords = [...]struct {
 	bit  Detail
 	word string
 }{
-	{DetailFiles, "files"}, {DetailHashes, "hashes"}, {DetailSignatures, "signatures"}, {DetailParameters, "parameters"},
+	{DetailFiles, "files"}, {DetailHashes, "hashes"}, {DetailSignatures, "signatures"}, {DetailParameters,
+		"parameters"},
 	{DetailAddresses, "addresses"}, {DetailSymbols, "symbols"}, {DetailPolicy, "policy"},
 }
 

@@ -74,7 +74,8 @@ func (p *Policy) Incomplete() []Problem {
 			continue
 		}
 		index[key] = len(problems)
-		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code, Text: f.Effect})
+		problems = append(problems, Problem{Source: f.Source, Subject: f.Name, Field: "policy", Code: f.Code,
+			Text: f.Effect})
 	}
 	if p.Loading == "" && len(problems) == 0 {
 		problems = append(problems, undecided(p))

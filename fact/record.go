@@ -105,7 +105,8 @@ func (m *Record[Own]) AddProblem(p Problem) {
 	case n < MaxProblems:
 		m.Problems = append(m.Problems, p)
 	case n == MaxProblems:
-		m.Problems = append(m.Problems, Problem{Source: p.Source, Subject: p.Subject, Code: p.Code, Text: manyMore, Count: 1})
+		m.Problems = append(m.Problems, Problem{Source: p.Source, Subject: p.Subject, Code: p.Code, Text: manyMore,
+			Count: 1})
 	default:
 		last := &m.Problems[n-1]
 		last.Count++

@@ -147,7 +147,8 @@ var (
 
 func newKldstat(text string) *kldstat {
 	return &kldstat{
-		human: strings.Contains(text, "Address             Size Name") || strings.Contains(text, "Address     Size Name"),
+		human: strings.Contains(text, "Address             Size Name") || strings.Contains(text,
+			"Address     Size Name"),
 	}
 }
 

@@ -179,7 +179,8 @@ func (c *config) readList(name string, seen map[string]bool, add addFunc) {
 		i := slices.IndexFunc(words, func(w string) bool { return !seen[w] })
 		if i < 0 || len(seen) == maxConfFiles {
 			if s.Code != "" {
-				c.lose(SourceLoaderConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: name, Reason: "is computed"})
+				c.lose(SourceLoaderConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: name,
+					Reason: "is computed"})
 			}
 			return
 		}
@@ -374,7 +375,8 @@ func (c *config) secureLevel() (setting, fact.Answer) {
 		return level, fact.Stops(level.reason(ReasonLevel, "rc(8) raises the securelevel at the end of the boot"))
 	}
 	if p, lost := c.lost(SourceRCConf); lost {
-		return setting{Code: p.Code}, fact.Unsure(ReasonLevel, "whether rc(8) raises the securelevel is not known: "+p.Text)
+		return setting{Code: p.Code}, fact.Unsure(ReasonLevel,
+			"whether rc(8) raises the securelevel is not known: "+p.Text)
 	}
 	return enable, fact.Answer{}
 }

@@ -44,8 +44,8 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 	}
 }
 
-// deviceClass returns the kld of the class of geom(4) that mount(8) or swapon(8) sets up for a device of that name; empty
-// if there is none.
+// deviceClass returns the kld of the class of geom(4) that mount(8) or swapon(8) sets up for a device of that name;
+// empty if there is none.
 func deviceClass(device string) string {
 	switch suffix := device[strings.LastIndexByte(device, '.')+1:]; suffix {
 	case "eli", "bde":

@@ -83,10 +83,12 @@ func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 	case binary.BigEndian.Uint32(b) == 1:
 		h.Order = binary.BigEndian
 	default:
-		return nil, &fact.ParseError{Source: hintsFile, Field: "version", Reason: fmt.Sprintf("%#x is not version 1", b[:4])}
+		return nil, &fact.ParseError{Source: hintsFile, Field: "version", Reason: fmt.Sprintf("%#x is not version 1",
+			b[:4])}
 	}
 	bad := func(at int, field, format string, args ...any) {
-		err := &fact.ParseError{Source: hintsFile, Field: field, Offset: int64(at), Reason: fmt.Sprintf(format, args...)}
+		err := &fact.ParseError{Source: hintsFile, Field: field, Offset: int64(at), Reason: fmt.Sprintf(format,
+			args...)}
 		r.Problem(SourceHints, dir, "freebsd.versions", err)
 	}
 	last := ""

@@ -24,8 +24,8 @@ type hook struct {
 	text string
 }
 
-// readHooks reads what the boot runs beside the scripts of rc.d, as far as it loads klds: rc.local, the start_if.NAME of
-// rc.d/netif, the actions of devd(8), and the jobs that cron(8) runs at boot, which begins before rc.d/securelevel.
+// readHooks reads what the boot runs beside the scripts of rc.d, as far as it loads klds: rc.local, the start_if.NAME
+// of rc.d/netif, the actions of devd(8), and the jobs that cron(8) runs at boot, which begins before rc.d/securelevel.
 func (c *config) readHooks() {
 	if c.exists("etc/rc.local") {
 		c.readScript("etc/rc.local")

@@ -105,7 +105,8 @@ func walkDirs(ctx context.Context, fsys fs.ReadDirFS, dirs []string, r *fact.Rep
 		}
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 		for _, e := range entries {
-			if strings.HasSuffix(uncompressed(e.Name()), ".ko") && !e.IsDir() && !yield(path.Clean("/"+dir)+"/"+e.Name()) {
+			if strings.HasSuffix(uncompressed(e.Name()), ".ko") && !e.IsDir() &&
+				!yield(path.Clean("/"+dir)+"/"+e.Name()) {
 				return
 			}
 		}
@@ -149,7 +150,8 @@ func readLibrary(
 		return ctx.Err() == nil
 	})
 	for _, p := range aside {
-		if p = existing(fsys, p); p != "" && !slices.ContainsFunc(l.Files, func(f diskFile) bool { return f.Path == p }) {
+		if p = existing(fsys, p); p != "" && !slices.ContainsFunc(l.Files,
+			func(f diskFile) bool { return f.Path == p }) {
 			f := readDiskFile(fsys, p, max, l.report.Budget)
 			f.aside = true
 			l.Files = append(l.Files, f)
@@ -277,7 +279,8 @@ func (l *library) requires(f *diskFile) (files []*diskFile, missing []Depend) {
 		}
 		p := l.provider(d)
 		switch {
-		case p == nil && d.Name == kernelName && len(l.interfaces[kernelName]) == 0: // the kernel does not say its release
+		case p == nil && d.Name == kernelName &&
+			len(l.interfaces[kernelName]) == 0: // the kernel does not say its release
 		case p == nil:
 			missing = append(missing, d)
 		case p != f && !slices.Contains(files, p):

@@ -72,7 +72,8 @@ func (k system) noArgs(op string) ([]byte, error) {
 	}
 	var out []byte
 	for _, kv := range [][2]string{
-		{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine", "hw.machine"},
+		{"ostype", "kern.ostype"}, {"release", "kern.osrelease"}, {"version", "kern.version"}, {"machine",
+			"hw.machine"},
 	} {
 		b, err := k.sysctl(kv[1])
 		if err != nil {

@@ -12,5 +12,6 @@ import (
 
 // Call answers no op here: the running system is neither FreeBSD nor DragonFly.
 func Call(_ context.Context, op string, _ ...string) ([]byte, error) {
-	return nil, fmt.Errorf("call %s: the running system is neither FreeBSD nor DragonFly: %w", op, errors.ErrUnsupported)
+	return nil, fmt.Errorf("call %s: the running system is neither FreeBSD nor DragonFly: %w", op,
+		errors.ErrUnsupported)
 }

@@ -74,7 +74,8 @@ func reportList(files []loadedFile, partial error, r *fact.Report) {
 	if errors.As(partial, &p) {
 		outcome, inside = fact.OutcomePartial, fact.OutcomePartial
 		r.Problem(SourceKldstat, "", "modules",
-			fmt.Errorf("the list kept changing during %d walks; a file that came or went may be missing: %w", p.passes, p.err))
+			fmt.Errorf("the list kept changing during %d walks; a file that came or went may be missing: %w", p.passes,
+				p.err))
 	}
 	for i := range files {
 		modules += len(files[i].Modules)
@@ -234,7 +235,8 @@ func compare(m *Record, loaded *loadedFile, f *diskFile, kernelID string) {
 		m.OnDisk.By, m.OnDisk.Match = "modules", fact.MatchDifferent
 		return
 	}
-	m.AddProblem(fact.Problem{Source: SourceModulePath, Subject: m.Name, Field: "onDisk.match", Code: fact.CodeUnsupported,
+	m.AddProblem(fact.Problem{Source: SourceModulePath, Subject: m.Name, Field: "onDisk.match",
+		Code: fact.CodeUnsupported,
 		Text: "the file declares every module that is loaded, and the kernel keeps nothing else to compare"})
 }
 

@@ -84,7 +84,8 @@ func (c *config) scanScript(file, text string, r *fact.Report) {
 		}
 		if m := dloaderLoads.FindStringSubmatch(line); m != nil && isDloader(file) {
 			c.programs = append(c.programs, request{WayLoader, m[1], fact.UnsureOf(fact.Reason{Code: ReasonLoaderConf,
-				File: file, Line: n, Text: "the boot loader loads it, unless a hint or another entry of its menu says not"})})
+				File: file, Line: n,
+				Text: "the boot loader loads it, unless a hint or another entry of its menu says not"})})
 		}
 		if scriptLoads(file, line) {
 			c.hook(file, n, "the boot loader runs "+file+", which may load anything")
@@ -142,7 +143,8 @@ func isLoaderScript(key string) bool {
 	case luaDir + "/":
 		return strings.HasSuffix(name, ".lua")
 	case "boot/":
-		return strings.HasSuffix(name, ".4th") || strings.HasSuffix(name, ".rc") || strings.HasSuffix(name, ".rc.local") ||
+		return strings.HasSuffix(name, ".4th") || strings.HasSuffix(name, ".rc") || strings.HasSuffix(name,
+			".rc.local") ||
 			name == "dloader.menu"
 	}
 	return false

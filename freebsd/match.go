@@ -26,7 +26,8 @@ func parseDevice(query string) (device, error) {
 	if rest, ok := strings.CutPrefix(strings.TrimSpace(strings.TrimPrefix(q, "?")), "at "); ok {
 		i := strings.LastIndex(rest, " on ")
 		if i < 0 {
-			return device{}, &fact.ParseError{Source: "device", Reason: fmt.Sprintf("%.80q names no bus: no \" on BUS\"", query)}
+			return device{}, &fact.ParseError{Source: "device",
+				Reason: fmt.Sprintf("%.80q names no bus: no \" on BUS\"", query)}
 		}
 		return device{Bus: busName(strings.TrimSpace(rest[i+4:])), PNPInfo: strings.TrimSpace(rest[:i])}, nil
 	}

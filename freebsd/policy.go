@@ -141,7 +141,8 @@ func policyOf(l *lock, c *config) *fact.Policy {
 		if q.Source == SourceServices {
 			continue
 		}
-		p.Facts = append(p.Facts, fact.PolicyFact{Name: "configuration", Source: q.Source, Code: q.Code, Effect: q.Text})
+		p.Facts = append(p.Facts, fact.PolicyFact{Name: "configuration", Source: q.Source, Code: q.Code,
+			Effect: q.Text})
 	}
 	return p
 }

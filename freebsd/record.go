@@ -186,7 +186,8 @@ func origin(path, kernelDir, source string) fact.Origin {
 	if !strings.HasPrefix(path, "/") {
 		return fact.Origin{}
 	}
-	o := fact.Origin{Class: fact.OriginThirdParty, Evidence: []fact.Evidence{{Fact: "path", Value: path, Source: source}}}
+	o := fact.Origin{Class: fact.OriginThirdParty, Evidence: []fact.Evidence{{Fact: "path", Value: path,
+		Source: source}}}
 	if kernelDir != "" && strings.HasPrefix(path, kernelDir) || strings.HasPrefix(path, "/boot/kernel/") {
 		o.Class = fact.OriginOS
 	}

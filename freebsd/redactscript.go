@@ -50,7 +50,8 @@ func redactScript(data []byte) []byte {
 		m := assignment.FindStringSubmatch(line)
 		switch {
 		case t == "", strings.HasPrefix(t, "# KEYWORD"), strings.HasPrefix(t, "# PROVIDE"),
-			strings.Contains(t, "kldload "), strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"), strings.HasSuffix(t, "() {"):
+			strings.Contains(t, "kldload "), strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"),
+			strings.HasSuffix(t, "() {"):
 			out.WriteString(line)
 		case strings.HasPrefix(t, "#"):
 			out.WriteString("#\n")

@@ -174,7 +174,8 @@ func (p *scriptReader) run(cmd command) {
 	default:
 		p.vars.assign(p.service.file, cmd, &p.odd)
 		if strings.HasSuffix(name, "_enable") && p.keep(&cmd) {
-			p.presets = append(p.presets, command{line: cmd.line, text: ": ${" + name + ":=" + presetValue(value) + "}"})
+			p.presets = append(p.presets, command{line: cmd.line, text: ": ${" + name + ":=" + presetValue(value) +
+				"}"})
 		}
 	}
 }

@@ -112,7 +112,8 @@ func (c *checker) presence(f *result, sub subject) {
 // presence returns the fact that the kernel has it.
 func (s *subject) presence() fact.Reason {
 	if l := s.loaded; l != nil {
-		return fact.Reason{Code: ReasonLoaded, Text: fmt.Sprintf("%s is loaded as id %d%s", l.Name, l.ID, from(l.Pathname))}
+		return fact.Reason{Code: ReasonLoaded, Text: fmt.Sprintf("%s is loaded as id %d%s", l.Name, l.ID,
+			from(l.Pathname))}
 	}
 	text := s.inKernel
 	if s.disk != nil {

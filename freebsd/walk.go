@@ -34,7 +34,8 @@ func (e *partialError) Unwrap() error { return e.err }
 // if a file vanishes under it, at most eight times. If no walk was undisturbed it returns the union of them all, and
 // a partialError beside it. Any other error is that of the first call: there is no list, and it is nil.
 func readFiles(ctx context.Context, call callFunc, l layout) ([]loadedFile, error) {
-	w := &walker{call: call, layout: l, fileVersion: 2, moduleVersion: 3, seen: map[fileKey]int{}, union: []loadedFile{}}
+	w := &walker{call: call, layout: l, fileVersion: 2, moduleVersion: 3, seen: map[fileKey]int{},
+		union: []loadedFile{}}
 	for pass := 1; ; pass++ {
 		files, err := w.walk(ctx)
 		if err == nil {
@@ -146,7 +147,8 @@ func (w *walker) stat(ctx context.Context, id int) (fileStat, error) {
 		}
 		st, err := decodeFileStat(b, w.layout)
 		if err == nil && int(st.ID) != id {
-			err = &fact.ParseError{Source: OpKldStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, st.ID)}
+			err = &fact.ParseError{Source: OpKldStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id,
+				st.ID)}
 		}
 		return st, err
 	}
@@ -189,7 +191,8 @@ func (w *walker) modstat(ctx context.Context, id int) (moduleStat, error) {
 		}
 		m, err := decodeModuleStat(b)
 		if err == nil && int(m.ID) != id {
-			err = &fact.ParseError{Source: OpModStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id, m.ID)}
+			err = &fact.ParseError{Source: OpModStat, Field: "id", Reason: fmt.Sprintf("asked for %d, got %d", id,
+				m.ID)}
 		}
 		return m, err
 	}

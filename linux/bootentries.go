@@ -62,7 +62,8 @@ func (c *checker) lacking(t target) (reasons []fact.Reason) {
 func (c *checker) nearMisses(s *bootState, t target) (reasons []fact.Reason) {
 	for i := range s.modprobe.config.Blacklist {
 		d := &s.modprobe.config.Blacklist[i]
-		if text := nearMiss(d, t.name, s.kernel.cmdline.file == slash(d.File)); text != "" && len(reasons) < maxTriggers {
+		if text := nearMiss(d, t.name, s.kernel.cmdline.file == slash(d.File)); text != "" &&
+			len(reasons) < maxTriggers {
 			reasons = append(reasons, lineReason(ReasonIgnored, text, d))
 		}
 	}

@@ -78,7 +78,8 @@ func (c *checker) nextStates(p *policyReader) {
 			Unread: "the release of the entry's kernel"}))
 	}
 	if len(perhaps) > maxBootStates && !left.Applies() {
-		left = fact.Unsure(ReasonBootEntry, fmt.Sprintf("more than %d boot entries may start this kernel", maxBootStates))
+		left = fact.Unsure(ReasonBootEntry, fmt.Sprintf("more than %d boot entries may start this kernel",
+			maxBootStates))
 	}
 	if left.Applies() {
 		b.add(boot.Entry{}, left)
@@ -120,9 +121,9 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 	}
 }
 
-// withBootconfig returns the command line with the words of the bootconfig behind the entry's initial file system, which
-// the kernel puts in front if it is told to look for one (setup_boot_config, setup_command_line). Of one that cannot be
-// read, initialOf says so.
+// withBootconfig returns the command line with the words of the bootconfig behind the entry's initial file system,
+// which the kernel puts in front if it is told to look for one (setup_boot_config, setup_command_line). Of one that
+// cannot be read, initialOf says so.
 func (b *bootStates) withBootconfig(e, line boot.Entry) boot.Entry {
 	asks := slices.ContainsFunc(line.Words, func(w boot.Word) bool { return w.Key == "bootconfig" })
 	if !b.policy.is("CONFIG_BOOT_CONFIG", "y") || !asks && !b.policy.is("CONFIG_BOOT_CONFIG_FORCE", "y") {
@@ -196,7 +197,8 @@ func (c *checker) nextConfigs() []*modprobe.Config {
 	for i := range all.Install {
 		c.addVolatile(installText(&all.Install[i]), &all.Install[i])
 	}
-	lasting := slices.DeleteFunc(slices.Clone(modprobe.ConfigDirs), func(dir string) bool { return dir == runConfigDir })
+	lasting := slices.DeleteFunc(slices.Clone(modprobe.ConfigDirs),
+		func(dir string) bool { return dir == runConfigDir })
 	return []*modprobe.Config{all, modprobe.ReadConfig(c.machine.FS, lasting, c.machine.Dir.Dir, false)}
 }
 

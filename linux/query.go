@@ -203,13 +203,15 @@ func (c *checker) places(t target) []fact.Reason {
 	if inCode := c.loadedName(t); c.loaded[inCode] {
 		places = append(places, loadedReason())
 		if inCode != name {
-			places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(
-				"the code in the file calls itself " + quote(inCode) + ": the list of loaded modules goes by that")})
+			places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file),
+				Text: escape.Text(
+					"the code in the file calls itself " + quote(inCode) + ": the list of loaded modules goes by that")})
 		}
 	}
 	if name != t.name {
 		places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(
-			"the kernel knows this module as " + quote(name) + ": module_blacklist= and the list of loaded modules go by that")})
+			"the kernel knows this module as " + quote(name) +
+				": module_blacklist= and the list of loaded modules go by that")})
 	}
 	if t.builtin {
 		places = append(places, builtinReason(t))
@@ -239,7 +241,8 @@ func (c *checker) fileReason(t target) fact.Reason {
 	file := "/" + c.tree.Path(t.file)
 	switch {
 	case t.gone:
-		return fact.Reason{Code: ReasonFileMissing, Text: "modules.dep names this file, and it is not there", File: file}
+		return fact.Reason{Code: ReasonFileMissing, Text: "modules.dep names this file, and it is not there",
+			File: file}
 	case t.onDisk:
 		return fact.Reason{Code: ReasonOnDisk, Text: "module file", File: file}
 	}

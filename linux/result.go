@@ -308,7 +308,8 @@ func (c *checker) remedies(t target, v *fact.Verdict) []fact.Remedy {
 	}
 	install := "install " + t.name + " /bin/false"
 	if d := c.next[0].modprobe.effectiveSoftdep(t.name, c.other); d != nil {
-		install = "softdep " + t.name + " pre: and " + install + ", in a file whose name sorts before " + path.Base(d.File)
+		install = "softdep " + t.name + " pre: and " + install + ", in a file whose name sorts before " +
+			path.Base(d.File)
 	}
 	if hasOpenWay(v.NextBoot, WayInitramfs) {
 		install += ", and then " + c.rebuildText()
@@ -326,7 +327,8 @@ func hasOpenWay(p *fact.Prospect, way string) bool {
 
 // initcallsText names the functions that start a built-in module, as far as the kernel's symbols tell.
 func (c *checker) initcallsText(module string) string {
-	functions, _ := readInitcalls(c.machine.FS, c.machine.Release, module, c.machine.Running) // not known: said in words
+	functions, _ := readInitcalls(c.machine.FS, c.machine.Release, module,
+		c.machine.Running) // not known: said in words
 	if len(functions) == 0 {
 		return "FUNCTION on the kernel's command line, with the function that starts it (often " + module + "_init)"
 	}

@@ -105,7 +105,8 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 			For: "the certificates that the kernel verifies modules with", Asked: d&fact.DetailSignatures != 0},
 		{Source: SourceEFI, Reads: []string{"/" + efiVarsDir + "/{db,dbx,MokListRT,MokListXRT}-*",
 			"/" + mokVarsDir + "/*"},
-			For: "the owner's and the firmware's certificates, and what is revoked", Asked: d&fact.DetailSignatures != 0},
+			For:   "the owner's and the firmware's certificates, and what is revoked",
+			Asked: d&fact.DetailSignatures != 0},
 	}, policyPlan(d&fact.DetailPolicy != 0)...)
 }
 

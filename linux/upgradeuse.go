@@ -269,7 +269,10 @@ func assignedNames(line string) []string {
 		return nil
 	}
 	value, _, _ = strings.Cut(value, "#")
-	return strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("()\"'", r) })
+	return strings.FieldsFunc(value, func(r rune) bool {
+		return unicode.IsSpace(r) || strings.ContainsRune("()\"'",
+			r)
+	})
 }
 
 // Caps of what is read for lists.

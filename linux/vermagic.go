@@ -115,8 +115,8 @@ func (c *checker) referenceFor(file string) (r reference) {
 }
 
 // refusesFormat says whether the kernel refuses a module's file before it looks at its symbols: for another processor
-// (elf_check_arch), for its version magic (check_modinfo), or for the versions of symbols (check_version). It does not apply if the kernel does not, or if too
-// little is known to say that it does.
+// (elf_check_arch), for its version magic (check_modinfo), or for the versions of symbols (check_version). It does not
+// apply if the kernel does not, or if too little is known to say that it does.
 func (c *checker) refusesFormat(k *enforcement, t target) fact.Answer {
 	facts := c.factsOf(t.file)
 	if !facts.known || c.machine.Release == "" {

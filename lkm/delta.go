@@ -50,7 +50,8 @@ func (d *Delta) IsEmpty() bool {
 func Diff(old, new *Snapshot) *Delta {
 	header := *new
 	header.Modules = []Module{}
-	d := &Delta{Schema: Schema, Header: &header, Added: []Module{}, Removed: []Module{}, Changed: []Change{}, Unobserved: []Change{}}
+	d := &Delta{Schema: Schema, Header: &header, Added: []Module{}, Removed: []Module{}, Changed: []Change{},
+		Unobserved: []Change{}}
 	after := byID(new)
 	sourceLost := slices.ContainsFunc(old.Sources, func(s Source) bool { return lost(old, new, s.Name) })
 	for i := range old.Modules {
@@ -216,7 +217,8 @@ func (d *Delta) Apply(old *Snapshot) (*Snapshot, error) {
 	for i := range d.Added {
 		m := &d.Added[i]
 		if modules[m.ID] != nil {
-			errs = append(errs, fmt.Errorf("lkm: apply delta: %q is already in the older snapshot: %w", m.ID, ErrMalformed))
+			errs = append(errs, fmt.Errorf("lkm: apply delta: %q is already in the older snapshot: %w", m.ID,
+				ErrMalformed))
 		}
 		modules[m.ID] = m
 	}

@@ -31,7 +31,8 @@ var marks = []mark{
 	{FreeBSD, 3, []string{"libexec/ld-elf.so.1"}},
 	{FreeBSD, 3, []string{"bin/freebsd-version", "etc/freebsd-update.conf"}},
 	{FreeBSD, 3, []string{"boot/kernel*/kernel", "boot/kernel*/kernel.gz", "boot/kernel*/*.ko"}},
-	{FreeBSD, 2, []string{"boot/defaults/loader.conf", "boot/loader.conf", "boot/loader.conf.local", "boot/device.hints"}},
+	{FreeBSD, 2, []string{"boot/defaults/loader.conf", "boot/loader.conf", "boot/loader.conf.local",
+		"boot/device.hints"}},
 	{FreeBSD, 2, []string{"boot/modules/*.ko", "usr/local/etc/rc.d", "var/db/pkg/local.sqlite"}},
 	{FreeBSD, 1, []string{"etc/defaults/rc.conf", "etc/rc.conf"}},
 	{OpenBSD, 4, []string{"bsd.rd", "bsd.sp", "bsd.mp"}},
@@ -50,7 +51,8 @@ var marks = []mark{
 	{Linux, 2, []string{"lib/ld-linux*", "lib64/ld-linux*", "lib/ld-musl*", "usr/lib64/ld-linux*", "usr/lib/systemd"}},
 	{Linux, 2, []string{"ostree/deploy", "ostree/repo"}}, // the disk of an ostree, not yet a root
 	{Linux, 2, []string{ // Android, whose partitions have modules of their own
-		"vendor/lib/modules", "vendor_dlkm/lib/modules", "system_dlkm/lib/modules", "odm/lib/modules", "system/lib/modules",
+		"vendor/lib/modules", "vendor_dlkm/lib/modules", "system_dlkm/lib/modules", "odm/lib/modules",
+		"system/lib/modules",
 		"system/build.prop", "vendor/build.prop"}},
 	{Linux, 1, []string{"etc/modules", "etc/modules-load.d", "usr/lib/modules-load.d", "etc/NIXOS"}},
 	{Linux, 1, []string{"var/lib/dpkg", "var/lib/rpm", "usr/lib/sysimage/rpm", "lib/apk/db", "var/lib/pacman"}},

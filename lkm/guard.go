@@ -139,7 +139,8 @@ func (g *guard) known(op, name string) error {
 }
 
 func (g *guard) blocked(op, name string) error {
-	return &fs.PathError{Op: op, Path: g.path(name), Err: fmt.Errorf("no answer in %v: %w", g.patience, os.ErrDeadlineExceeded)}
+	return &fs.PathError{Op: op, Path: g.path(name), Err: fmt.Errorf("no answer in %v: %w", g.patience,
+		os.ErrDeadlineExceeded)}
 }
 
 func (g *guard) abandon(op, name string) error {
@@ -231,7 +232,8 @@ const maxKept = 1 << 20
 
 // append reads into a buffer of its own, because an abandoned read may still write to it when the
 // caller has long gone on with dst.
-func (g *guard) append(dst []byte, name string, max int64, read func(fs.FS, []byte, string, int64) ([]byte, error)) ([]byte, error) {
+func (g *guard) append(dst []byte, name string, max int64, read func(fs.FS, []byte, string, int64) ([]byte,
+	error)) ([]byte, error) {
 	buf, err := guarded(g, "read", name, func() (*[]byte, error) {
 		buf, ok := g.buffers.Get().(*[]byte)
 		if !ok {

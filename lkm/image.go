@@ -80,7 +80,8 @@ func (i image) refuse(op, name string) error {
 	if i.os != Linux || (top != "proc" && top != "sys") {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("an image has no running kernel: %w", errors.ErrUnsupported)}
+	return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("an image has no running kernel: %w",
+		errors.ErrUnsupported)}
 }
 
 func (i image) Open(name string) (fs.File, error) {

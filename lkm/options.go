@@ -62,7 +62,8 @@ type Options struct {
 // facts returns what the package of the machine's kernel is told.
 func (o *Options) facts(os OS, of machineOf) fact.Options {
 	f := fact.Options{
-		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust, Catalogs: o.Catalogs,
+		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust,
+		Catalogs:   o.Catalogs,
 		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
 	}
 	if o.Only != nil {

@@ -18,9 +18,11 @@ import (
 // moduleOf returns a record of a kernel's package as a Module. It shares the record's slices and pointers.
 func moduleOf[Own any](r *fact.Record[Own]) Module {
 	m := Module{
-		ID: r.ID, Kind: r.Kind, Name: r.Name, State: r.State, Version: r.Version, Description: r.Description, Path: r.Path,
+		ID: r.ID, Kind: r.Kind, Name: r.Name, State: r.State, Version: r.Version, Description: r.Description,
+		Path: r.Path,
 		Size: r.Size, Address: r.Address, Refs: r.Refs, Requires: r.Requires, UsedBy: r.UsedBy, ContentID: r.ContentID,
-		License: r.License, Hashes: r.Hashes, Package: r.Package, OnDisk: r.OnDisk, Signature: r.Signature, Origin: r.Origin, Problems: r.Problems,
+		License: r.License, Hashes: r.Hashes, Package: r.Package, OnDisk: r.OnDisk, Signature: r.Signature,
+		Origin: r.Origin, Problems: r.Problems,
 	}
 	switch own := any(r.Own).(type) {
 	case *linux.Module:
@@ -75,7 +77,8 @@ func modulesOf[Own any](records []fact.Record[Own]) []Module {
 // text that a tool printed. h is what is known of the machine, r how reading went. It shares their memory.
 func FromRecords[Own any](os OS, records []fact.Record[Own], h fact.Header, r *fact.Report) *Snapshot {
 	s := &Snapshot{
-		Schema: Schema, Producer: Producer, OS: os, Modules: modulesOf(records), Sources: r.Sources, Problems: r.Problems,
+		Schema: Schema, Producer: Producer, OS: os, Modules: modulesOf(records), Sources: r.Sources,
+		Problems: r.Problems,
 	}
 	s.setHeader(h)
 	if s.Modules == nil {

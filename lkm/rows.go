@@ -63,7 +63,8 @@ func (r *row) backend(m Machine, of machineOf, o Options) (backend, error) {
 		return nil, fmt.Errorf("%s: %s: %w", r.os, r.reason, errors.ErrUnsupported)
 	}
 	if o.Kernel != "" && !r.kernels { // an answer about another kernel would be wrong
-		return nil, fmt.Errorf("kernel %s: kernels of %s are not chosen by name: %w", o.Kernel, r.os, errors.ErrUnsupported)
+		return nil, fmt.Errorf("kernel %s: kernels of %s are not chosen by name: %w", o.Kernel, r.os,
+			errors.ErrUnsupported)
 	}
 	return r.open(m, o.facts(r.os, of)), nil
 }

@@ -148,7 +148,8 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	if err := s.usable(op, scope == ScopeLoaded); err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Schema: Schema, Producer: Producer, Host: s.options.Host, OS: s.os, Detail: s.options.Detail, Root: s.of.root, Live: Yes}
+	snap := &Snapshot{Schema: Schema, Producer: Producer, Host: s.options.Host, OS: s.os, Detail: s.options.Detail,
+		Root: s.of.root, Live: Yes}
 	if s.of.image {
 		snap.Live = No
 	}
@@ -303,7 +304,8 @@ func numberDuplicates(modules []Module) []Module {
 			m.ID = fmt.Sprintf("%s#%d", base, number)
 		}
 		taken[m.ID] = true
-		m.Problems = append(m.Problems, Problem{Subject: m.Name, Field: "id", Code: CodeMalformed, Text: "another module has the same name"})
+		m.Problems = append(m.Problems, Problem{Subject: m.Name, Field: "id", Code: CodeMalformed,
+			Text: "another module has the same name"})
 	}
 	if taken != nil {
 		sortModules(modules)

@@ -145,8 +145,9 @@ func (k *Kernel) Sources(d fact.Detail) []fact.SourcePlan {
 	return []fact.SourcePlan{
 		{Source: SourceMachine, Reads: []string{OpUname + "()", OpClock + "()", OpIdentity + "()"},
 			For: "release, architecture, time, privilege", Asked: true},
-		{Source: SourceModctl, Reads: []string{OpModctlStat + "()"}, Needs: "nothing; addresses and sizes may need root",
-			For: "the loaded and the built-in modules: class, source, size, requirements", Asked: true},
+		{Source: SourceModctl, Reads: []string{OpModctlStat + "()"},
+			Needs: "nothing; addresses and sizes may need root",
+			For:   "the loaded and the built-in modules: class, source, size, requirements", Asked: true},
 		{Source: SourcePolicy, Reads: []string{"sysctl " + sysctlSecureLevel, "sysctl " + sysctlAutoload},
 			For: "what may be loaded", Asked: d&fact.DetailPolicy != 0},
 	}

@@ -67,7 +67,8 @@ func sysctlInt(name string) ([]byte, error) {
 func modctlStat(commandArg, sizeArg string) ([]byte, error) {
 	command, err1 := strconv.Atoi(commandArg)
 	size, err2 := strconv.Atoi(sizeArg)
-	if err1 != nil || err2 != nil || (command != commandStat && command != commandOldStat) || size < 4 || size > maxSize {
+	if err1 != nil || err2 != nil || (command != commandStat && command != commandOldStat) || size < 4 ||
+		size > maxSize {
 		return nil, fmt.Errorf("call %s %s %s: %w", OpModctlStat, commandArg, sizeArg, errors.ErrUnsupported)
 	}
 	buf := make([]byte, size)

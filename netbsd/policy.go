@@ -14,7 +14,8 @@ import (
 func readPolicy(ctx context.Context, call callFunc) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
 	level, err := call.integer(ctx, sysctlSecureLevel)
-	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + sysctlSecureLevel, Code: fact.CodeOf(err)}
+	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, File: "sysctl " + sysctlSecureLevel,
+		Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect, p.Loading = strconv.FormatInt(level, 10), "root may load modules", fact.LoadingAny
 		if level > 0 {
@@ -23,7 +24,8 @@ func readPolicy(ctx context.Context, call callFunc) *fact.Policy {
 	}
 	p.Facts = append(p.Facts, f)
 	auto, err := call.integer(ctx, sysctlAutoload)
-	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, File: "sysctl " + sysctlAutoload, Code: fact.CodeOf(err)}
+	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, File: "sysctl " + sysctlAutoload,
+		Code: fact.CodeOf(err)}
 	if err == nil {
 		f.Value, f.Effect = strconv.FormatInt(auto, 10), "the kernel loads no module by itself"
 		if auto != 0 {

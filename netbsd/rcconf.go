@@ -133,7 +133,8 @@ func (k *Kernel) imageAutoload() (setting, fact.Answer) {
 	if ok && s.off() {
 		return s, fact.Stops(s.reason(reasonAutoload, "the kernel loads no module by itself"))
 	}
-	because := fact.Reason{Code: reasonAutoload, Text: "the kernel may load it during the boot, when something needs it"}
+	because := fact.Reason{Code: reasonAutoload,
+		Text: "the kernel may load it during the boot, when something needs it"}
 	return s, fact.UnsureOf(because)
 }
 
@@ -156,7 +157,8 @@ func (k *Kernel) imagePolicy(r *fact.Report) *fact.Policy {
 		p.Loading = fact.LoadingNone
 	case !raised.Applies():
 		p.Loading = fact.LoadingAny
-		f.Code, f.Effect = fact.CodeAbsent, "no file raises the securelevel; a kernel without options INSECURE raises it to 1"
+		f.Code, f.Effect = fact.CodeAbsent,
+			"no file raises the securelevel; a kernel without options INSECURE raises it to 1"
 	}
 	p.Facts = append(p.Facts, at(f, level))
 	auto, answer := k.imageAutoload()

@@ -47,8 +47,9 @@ func records(stats []moduleStat, addresses bool, r *fact.Report) []Record {
 
 func record(s moduleStat, addresses bool) Record {
 	m := Record{
-		ID: string(fact.KindNetBSDModule) + ":" + s.Name, Kind: fact.KindNetBSDModule, Name: s.Name, State: fact.StateLoaded,
-		Size: s.Size, Refs: s.Refs,
+		ID: string(fact.KindNetBSDModule) + ":" + s.Name, Kind: fact.KindNetBSDModule, Name: s.Name,
+		State: fact.StateLoaded,
+		Size:  s.Size, Refs: s.Refs,
 		Own: &Module{Class: s.Class, Source: s.Source, Flags: s.Flags, Required: s.Required},
 	}
 	if s.Required != nil {
@@ -68,8 +69,9 @@ func record(s moduleStat, addresses bool) Record {
 func fileRecord(m *metadata, path string) Record {
 	return Record{
 		ID: string(fact.KindNetBSDModule) + ":" + m.Name, Kind: fact.KindNetBSDModule, Name: m.Name,
-		State: fact.StateInstalled, Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID, Requires: sorted(m.Required),
-		Own: &Module{Class: m.Class, Required: m.Required, BuiltFor: fact.CountOf(int64(m.BuiltFor))},
+		State: fact.StateInstalled, Path: path, Size: fact.CountOf(m.Size), ContentID: m.BuildID,
+		Requires: sorted(m.Required),
+		Own:      &Module{Class: m.Class, Required: m.Required, BuiltFor: fact.CountOf(int64(m.BuiltFor))},
 	}
 }
 

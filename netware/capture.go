@@ -43,7 +43,8 @@ func ReadModules(text string, r *fact.Report) fact.Capture[fact.Other] {
 	c.Stray = capture.Scan(text, capture.Form{Tool: SourceModules, Source: SourceModules}, r, func(line string) error {
 		switch {
 		case consoleLine.MatchString(line):
-		case nameLine.MatchString(line) && !strings.HasSuffix(strings.ToLower(line), ".inf"): // devcon lists such on Windows
+		case nameLine.MatchString(line) && !strings.HasSuffix(strings.ToLower(line),
+			".inf"): // devcon lists such on Windows
 			m := nameLine.FindStringSubmatch(line)
 			space := escape.UTF8(strings.TrimSpace(m[2]))
 			modules = append(modules, module{name: escape.UTF8(m[1]), addressSpace: space})

@@ -71,7 +71,8 @@ func decode(b []byte) (Record, error) {
 		return Record{}, &fact.ParseError{Source: "nlm", Field: "signature", Reason: "no NetWare Loadable Module"}
 	}
 	if len(b) < headerSize {
-		return Record{}, &fact.ParseError{Source: "nlm", Reason: fmt.Sprintf("%d bytes, shorter than the header", len(b))}
+		return Record{}, &fact.ParseError{Source: "nlm", Reason: fmt.Sprintf("%d bytes, shorter than the header",
+			len(b))}
 	}
 	name, _, ok := pascal(b[fieldsStart:42])
 	if !ok || name == "" {
@@ -83,7 +84,8 @@ func decode(b []byte) (Record, error) {
 	n.record.Size = fact.CountOf(int64(len(b)))
 	n.record.Requires = []string{}
 	if n.u32(24)&flagPacked != 0 {
-		n.record.AddProblem(fact.Problem{Source: SourceFile, Subject: name, Field: "imports", Code: fact.CodeUnsupported,
+		n.record.AddProblem(fact.Problem{Source: SourceFile, Subject: name, Field: "imports",
+			Code: fact.CodeUnsupported,
 			Text: "packed file: only the fixed header can be read"})
 	} else {
 		n.variable()

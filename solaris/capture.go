@@ -147,7 +147,8 @@ func parseRow(f form, columns []string, line string) (row, error) {
 		}
 	default:
 		if m := classicRow.FindStringSubmatch(line); m != nil && !goesOn(m[6]) {
-			r := row{id: number(m[1]), address: address(m[2]), size: hexCount(m[3]), info: count(m[4]), rev: count(m[5])}
+			r := row{id: number(m[1]), address: address(m[2]), size: hexCount(m[3]), info: count(m[4]),
+				rev: count(m[5])}
 			r.nameAndDescription(m[6])
 			return r, nil
 		}

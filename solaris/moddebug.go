@@ -41,8 +41,9 @@ func ReadModdebug(text string, r *fact.Report) fact.Capture[Module] {
 	if c.Rows, c.Sure = len(c.Records), len(c.Records) > 0; !c.Sure {
 		return c
 	}
-	r.Problem(SourceModdebug, "", "modules", fmt.Errorf("the messages tell what was loaded while they were printed, not "+
-		"what was loaded before: %w", fact.ErrUnrecorded))
+	r.Problem(SourceModdebug, "", "modules",
+		fmt.Errorf("the messages tell what was loaded while they were printed, not "+
+			"what was loaded before: %w", fact.ErrUnrecorded))
 	r.Done(SourceModdebug, fact.CountOf(int64(c.Rows)))
 	return c
 }

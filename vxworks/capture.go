@@ -45,23 +45,24 @@ func ReadModuleShow(text string, r *fact.Report) fact.Capture[fact.Other] {
 	var c fact.Capture[fact.Other]
 	var rows []row
 	var columns []string
-	c.Stray = capture.Scan(text, capture.Form{Tool: "moduleShow", Source: SourceModuleShow}, r, func(line string) error {
-		if cols := header(line); cols != nil {
-			columns, c.Sure = cols, true
-			return nil
-		}
-		if columns == nil || addSize(rows, line) {
-			return nil
-		}
-		row, err := parseRow(columns, line)
-		switch {
-		case err == nil:
-			rows = append(rows, row)
-		case noise(line):
-			return nil
-		}
-		return err
-	})
+	c.Stray = capture.Scan(text, capture.Form{Tool: "moduleShow", Source: SourceModuleShow}, r,
+		func(line string) error {
+			if cols := header(line); cols != nil {
+				columns, c.Sure = cols, true
+				return nil
+			}
+			if columns == nil || addSize(rows, line) {
+				return nil
+			}
+			row, err := parseRow(columns, line)
+			switch {
+			case err == nil:
+				rows = append(rows, row)
+			case noise(line):
+				return nil
+			}
+			return err
+		})
 	c.Rows, c.Records = len(rows), make([]Record, len(rows))
 	for i := range rows {
 		c.Records[i] = rows[i].record()

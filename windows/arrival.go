@@ -84,8 +84,8 @@ func (c *checker) arrival(e *entry, file fact.Answer) fact.Answer {
 	return fact.Stops(fact.Reason{Code: ReasonStaged, Text: "no package of the driver store brings it in for a device"})
 }
 
-// restricted answers for a package that would come in, under the policies on installing devices. A policy that could not
-// be read keeps nothing out: the answer says so.
+// restricted answers for a package that would come in, under the policies on installing devices. A policy that could
+// not be read keeps nothing out: the answer says so.
 func (c *checker) restricted(p *stagedPackage, open fact.Answer) fact.Answer {
 	if c.restrictions == nil {
 		c.restrictions = c.kernel.readRestrictions(c.ctx)

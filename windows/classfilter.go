@@ -23,7 +23,8 @@ func (k *Kernel) readClassFilters(ctx context.Context, inv *inventory, r *fact.R
 		return
 	}
 	keys, err := k.subkeys(ctx, classesKey)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) && inv.Registered != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) &&
+		inv.Registered != nil {
 		r.Problem(SourceDevices, "", "classFilters", err)
 	}
 	inv.Classes = keys

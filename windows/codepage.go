@@ -49,8 +49,8 @@ func readConsole(text, source string, r *fact.Report) string {
 // two do, the one in which more of the words make sense that tools print for states, start types and driver types. When
 // none does, each byte becomes the character of the same number, so that columns keep their place and no byte is lost.
 //
-// It returns the name of the code page, and whether it is known. It is not if two pages make words of the same quality that
-// differ, or if one letter is all that there is.
+// It returns the name of the code page, and whether it is known. It is not if two pages make words of the same quality
+// that differ, or if one letter is all that there is.
 func decodeConsole(text string) (decoded, name string, known bool) {
 	if utf8.ValidString(text) {
 		return text, "", true

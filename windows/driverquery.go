@@ -100,7 +100,8 @@ func dqHeader(row []string) bool {
 	if slices.Contains(row, "") || slices.ContainsFunc(row, isTruth) {
 		return false
 	}
-	return len(row) == dqVerbose || len(row) == dqBrief && !dateShape(row[3]) && !strings.HasSuffix(fold(row[1]), ".inf")
+	return len(row) == dqVerbose || len(row) == dqBrief && !dateShape(row[3]) && !strings.HasSuffix(fold(row[1]),
+		".inf")
 }
 
 func isTruth(s string) bool {

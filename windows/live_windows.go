@@ -490,7 +490,8 @@ func addClassKey(d *Device) {
 // filters lists the filter manager's filters; the privilege to load drivers is needed.
 func filters(ctx context.Context) ([]byte, error) {
 	lib := windows.NewLazySystemDLL("fltlib.dll")
-	first, next, closeFind := lib.NewProc("FilterFindFirst"), lib.NewProc("FilterFindNext"), lib.NewProc("FilterFindClose")
+	first, next, closeFind := lib.NewProc("FilterFindFirst"), lib.NewProc("FilterFindNext"),
+		lib.NewProc("FilterFindClose")
 	for _, p := range []*windows.LazyProc{first, next, closeFind} {
 		if err := p.Find(); err != nil {
 			return nil, fmt.Errorf("%w: %v", errors.ErrUnsupported, err)

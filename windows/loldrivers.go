@@ -334,7 +334,8 @@ func (s *loldrivers) match(list string, e BlockEvidence) []BlockMatch {
 			seen[id] = true
 			x := s.samples[id]
 			out = append(out, BlockMatch{
-				List: list, Rule: x.entry, Name: x.name, Category: x.category, Kind: RuleSample, Strength: strength, Evidence: ev,
+				List: list, Rule: x.entry, Name: x.name, Category: x.category, Kind: RuleSample, Strength: strength,
+				Evidence:         ev,
 				LoadsDespiteHVCI: x.despiteHVCI,
 			})
 		}

@@ -286,6 +286,7 @@ func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) 
 		return f
 	}
 	sum := sha256.Sum256(raw)
-	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning, len(raw))+policyEffect(raw, item)
+	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning,
+		len(raw))+policyEffect(raw, item)
 	return f
 }

@@ -52,7 +52,8 @@ const maxMatches = 1000
 // files of its packages. The best comes first; without the device's own list of ids the rank is that of the id alone.
 func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]Record, error) {
 	if !strings.Contains(alias, `\`) {
-		return nil, fmt.Errorf("%q is no hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias, errors.ErrUnsupported)
+		return nil, fmt.Errorf("%q is no hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias,
+			errors.ErrUnsupported)
 	}
 	inv, err := k.inventory(ctx, false, r)
 	if err != nil {
@@ -118,8 +119,8 @@ func (s *resolver) database() {
 	}
 }
 
-// anyKey reads one key of HKEY_LOCAL_MACHINE, of an image from whichever hive has it. The error matches fs.ErrNotExist if
-// there is no such key.
+// anyKey reads one key of HKEY_LOCAL_MACHINE, of an image from whichever hive has it. The error matches fs.ErrNotExist
+// if there is no such key.
 func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error) {
 	if !k.options.Image {
 		return k.registry(ctx, path)

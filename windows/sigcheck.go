@@ -53,7 +53,8 @@ func tabsToCSV(text string) string {
 }
 
 func sigcheckHeader(columns []string) bool {
-	return slices.Contains(columns, "Path") && slices.Contains(columns, "Verified") && slices.Contains(columns, "Publisher")
+	return slices.Contains(columns, "Path") && slices.Contains(columns, "Verified") && slices.Contains(columns,
+		"Publisher")
 }
 
 // sigcheckRow adds a file; false if the row has no path. "n/a" is a value that the file does not have.

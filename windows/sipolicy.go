@@ -187,9 +187,9 @@ func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, boo
 	return ev, true
 }
 
-// bounds returns the lowest and the highest version that the rule covers; nil is no bound. What denies and has a minimum
-// alone covers what is up to it: that is how the loader reads it, and why the compiler writes the highest version there
-// is where a rule gives no minimum. For a signer that is allowed a minimum is a minimum.
+// bounds returns the lowest and the highest version that the rule covers; nil is no bound. What denies and has a
+// minimum alone covers what is up to it: that is how the loader reads it, and why the compiler writes the highest
+// version there is where a rule gives no minimum. For a signer that is allowed a minimum is a minimum.
 func (r *policyRule) bounds(denies bool) (lowest, highest *fileVersion) {
 	switch {
 	case !denies:

@@ -178,7 +178,8 @@ func (c *checker) unreadSigners(e *entry) fact.Answer {
 	for _, l := range c.lists {
 		if l.deniesSigners() && !(l.builtIn && c.builtInList() == fact.No) {
 			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file,
-				Text: fmt.Sprintf("the signature of %s was not read: whether %q denies its signer is not known", e.Name, l.Name)})
+				Text: fmt.Sprintf("the signature of %s was not read: whether %q denies its signer is not known", e.Name,
+					l.Name)})
 		}
 	}
 	return fact.Answer{}

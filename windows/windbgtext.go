@@ -77,7 +77,8 @@ func (b *captureBuilder) lmRow(line string, kernel *bool) bool {
 	}
 	name, image, path := m[3], "", ""
 	if w := strings.Fields(m[4]); len(w) > 0 {
-		if f := fold(w[0]); strings.HasSuffix(f, ".sys") || strings.HasSuffix(f, ".exe") || strings.HasSuffix(f, ".dll") {
+		if f := fold(w[0]); strings.HasSuffix(f, ".sys") || strings.HasSuffix(f, ".exe") || strings.HasSuffix(f,
+			".dll") {
 			image = w[0]
 			path, _ = capturePaths.dos(image)
 		}

@@ -38,7 +38,10 @@ func wmiRows(text string) *captureBuilder {
 // wmiHeader reports whether the columns are properties of a driver or of a device.
 func wmiHeader(columns []string) bool {
 	has := func(name string) bool {
-		return slices.ContainsFunc(columns, func(c string) bool { return strings.EqualFold(strings.TrimSpace(c), name) })
+		return slices.ContainsFunc(columns, func(c string) bool {
+			return strings.EqualFold(strings.TrimSpace(c),
+				name)
+		})
 	}
 	return has("Name") && slices.ContainsFunc(wmiKeys, has) || has("InfName") && (has("DeviceID") || has("DeviceName"))
 }

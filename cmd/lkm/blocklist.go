@@ -118,7 +118,8 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 			continue
 		}
 		for _, b := range m.Windows.Blocked {
-			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name), orUnknown(string(m.State)), b.Strength, b.Kind,
+			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name),
+				orUnknown(string(m.State)), b.Strength, b.Kind,
 				escape.Text(b.Rule), evidenceText(b))
 		}
 	}

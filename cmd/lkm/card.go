@@ -187,7 +187,8 @@ func requiresText(m *lkm.Module) string {
 	if len(m.Requires) <= few {
 		return namesText(m.Requires, "nothing")
 	}
-	return fmt.Sprintf("%s (and %d more: lkm tree %s)", strings.Join(m.Requires[:few], " "), len(m.Requires)-few, m.Name)
+	return fmt.Sprintf("%s (and %d more: lkm tree %s)", strings.Join(m.Requires[:few], " "), len(m.Requires)-few,
+		m.Name)
 }
 
 // someText shows a list's first words and counts the rest.

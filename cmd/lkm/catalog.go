@@ -39,7 +39,8 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Mod
 		return nil, err
 	}
 	whole := lkm.Snapshot{Sources: snap.Sources, Problems: snap.Problems}
-	c := &catalog{os: snap.OS, modules: snap.Modules, lost: whole.Err(), byID: make(map[string]int), byName: make(map[string][]int)}
+	c := &catalog{os: snap.OS, modules: snap.Modules, lost: whole.Err(), byID: make(map[string]int),
+		byName: make(map[string][]int)}
 	for i := range c.modules {
 		m := &c.modules[i]
 		c.byID[m.ID] = i
@@ -50,7 +51,8 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Mod
 
 // answersTo reports whether a module's id or name is name; on Linux "-" and "_" are the same letter.
 func answersTo(m *lkm.Module, name string) bool {
-	return m.ID == name || m.Name == name || m.Kind == facts.KindLinuxModule && m.Name == strings.ReplaceAll(name, "-", "_")
+	return m.ID == name || m.Name == name || m.Kind == facts.KindLinuxModule && m.Name == strings.ReplaceAll(name, "-",
+		"_")
 }
 
 // matching returns the module with that id, else all with that name; on Windows also those of a

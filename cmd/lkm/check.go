@@ -173,7 +173,8 @@ func sharedProblems(verdicts []lkm.Verdict) []lkm.Problem {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(verdicts[0].Problems), func(p lkm.Problem) bool {
-		return isNoSuchName(&verdicts[0], p) || slices.ContainsFunc(verdicts[1:], func(v lkm.Verdict) bool { return !slices.Contains(v.Problems, p) })
+		return isNoSuchName(&verdicts[0], p) || slices.ContainsFunc(verdicts[1:],
+			func(v lkm.Verdict) bool { return !slices.Contains(v.Problems, p) })
 	})
 }
 
@@ -386,7 +387,8 @@ func (a *app) countVerdicts(verdicts []lkm.Verdict) {
 	}
 	text := fmt.Sprintf("%d asked:", len(verdicts))
 	var parts []string
-	for _, o := range []lkm.VerdictOutcome{lkm.VerdictLoaded, lkm.VerdictBuiltin, lkm.VerdictLoadable, lkm.VerdictBlocked, lkm.VerdictAbsent, lkm.VerdictUnknown} {
+	for _, o := range []lkm.VerdictOutcome{lkm.VerdictLoaded, lkm.VerdictBuiltin, lkm.VerdictLoadable,
+		lkm.VerdictBlocked, lkm.VerdictAbsent, lkm.VerdictUnknown} {
 		if counts[o] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[o], o))
 		}

@@ -47,11 +47,13 @@ func columns(os lkm.OS, scope lkm.Scope) []column {
 	case scope == lkm.ScopeInstalled:
 		return []column{nameColumn, versionColumn, sizeColumn, originColumn, signedColumn, pathColumn}
 	case scope == lkm.ScopeAll:
-		return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn}
+		return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn,
+			signedColumn}
 	case os == lkm.Linux:
 		return []column{nameColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn, taintColumn}
 	}
-	return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn, signedColumn}
+	return []column{nameColumn, stateColumn, versionColumn, sizeColumn, refsColumn, usedByColumn, originColumn,
+		signedColumn}
 }
 
 // versionCell is a module's version; of a Linux file that was not read it is not known.

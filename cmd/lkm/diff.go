@@ -32,7 +32,8 @@ Exits 1 when something was added, removed or changed.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runDiff(c.Context(), args[0], args[1]) },
 	}
 	a.formatFlags(c)
-	c.Flags().StringVar(&a.flags.detail, "detail", "", "with live: also read files,hashes,signatures,parameters,addresses,symbols,policy or all")
+	c.Flags().StringVar(&a.flags.detail, "detail", "",
+		"with live: also read files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	return c
 }
 
@@ -141,6 +142,7 @@ func (a *app) writeDelta(d *lkm.Delta) error {
 	if len(rows) > 0 {
 		t.print(a.stdout, a.color)
 	}
-	fmt.Fprintf(a.stdout, "%d added · %d removed · %d changed · %d unobserved\n", len(d.Added), len(d.Removed), len(d.Changed), len(d.Unobserved))
+	fmt.Fprintf(a.stdout, "%d added · %d removed · %d changed · %d unobserved\n", len(d.Added), len(d.Removed),
+		len(d.Changed), len(d.Unobserved))
 	return nil
 }

@@ -55,7 +55,8 @@ func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 		}
 		for _, e := range found[i].Evidence {
 			code := lkm.Code(e.Fact)
-			lacking := code == lkm.CodeAbsent && slices.Contains(linux.Views, e.Source) && !slices.Contains(wholeViews, e.Source)
+			lacking := code == lkm.CodeAbsent && slices.Contains(linux.Views, e.Source) && !slices.Contains(wholeViews,
+				e.Source)
 			if code != lkm.CodeUnsupported && !lacking {
 				incomplete = append(incomplete, lkm.Problem{Source: e.Source, Code: code, Text: e.Value})
 			}
@@ -68,7 +69,8 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 	if a.flags.format != "table" {
 		t := &table{head: []string{"GRADE", "KIND", "NAME", "VIEWS", "EVIDENCE", "SAMPLES"}}
 		for _, d := range found {
-			t.rows = append(t.rows, []string{string(d.Grade), d.Kind, d.Name, viewsText(d.Views), factsText(d.Evidence), fmt.Sprint(d.Samples)})
+			t.rows = append(t.rows, []string{string(d.Grade), d.Kind, d.Name, viewsText(d.Views), factsText(d.Evidence),
+				fmt.Sprint(d.Samples)})
 		}
 		return writeRows(a, t, found)
 	}

@@ -154,5 +154,6 @@ func (a *app) writeInfo(modules []lkm.Module) error {
 			return nil
 		}
 	}
-	return a.writeModules(modules, []column{nameColumn, stateColumn, versionColumn, sizeColumn, originColumn, signedColumn})
+	return a.writeModules(modules, []column{nameColumn, stateColumn, versionColumn, sizeColumn, originColumn,
+		signedColumn})
 }

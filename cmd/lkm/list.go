@@ -47,8 +47,9 @@ Filters show what is known to match, and count what could not be decided.`,
 	fl.BoolVar(&f.tainted, "tainted", false, "only modules that taint the kernel (Linux)")
 	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: "+strings.Join(states, ", "))
 	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
-	fl.StringVar(&f.blockList, "blocklist", "", "say which drivers a block list names: a SiPolicy (compiled or XML) or LOLDrivers (JSON, CSV) "+
-		"`FILE`, or \"system\" for the machine's own; exit 1 if any (Windows)")
+	fl.StringVar(&f.blockList, "blocklist", "",
+		"say which drivers a block list names: a SiPolicy (compiled or XML) or LOLDrivers (JSON, CSV) "+
+			"`FILE`, or \"system\" for the machine's own; exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c
 }
@@ -350,7 +351,8 @@ func (f *filter) apply(snap *lkm.Snapshot) (undecided int) {
 // match is yes when every condition holds, no when one does not, and else unknown.
 func (f *filter) match(m *lkm.Module) lkm.Tri {
 	result := lkm.Yes
-	for _, t := range []lkm.Tri{f.matchName(m), f.matchState(m), f.matchTaint(m), f.matchOrigin(m), f.matchSignature(m)} {
+	for _, t := range []lkm.Tri{f.matchName(m), f.matchState(m), f.matchTaint(m), f.matchOrigin(m),
+		f.matchSignature(m)} {
 		if t == lkm.No {
 			return lkm.No
 		}

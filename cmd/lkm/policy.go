@@ -90,7 +90,8 @@ func (a *app) writeFacts(p *lkm.Policy) {
 		width, valueWidth = max(width, len(r.name)), max(valueWidth, min(len(r.value), 16))
 	}
 	for _, r := range rows {
-		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %s\n", width, escape.Text(r.name), valueWidth, escape.Text(r.value), escape.Text(r.rest))
+		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %s\n", width, escape.Text(r.name), valueWidth, escape.Text(r.value),
+			escape.Text(r.rest))
 	}
 	if hidden > 0 {
 		fmt.Fprintf(a.stdout, "%d more facts: --verbose\n", hidden)
@@ -118,7 +119,8 @@ func unremarkable(f lkm.PolicyFact) bool {
 	isConfig := strings.HasPrefix(f.Name, "CONFIG_") && f.Name != "CONFIG_MODULES"
 	switch {
 	case f.Code == lkm.CodeAbsent && !isUnknown(f):
-		return isConfig || strings.HasPrefix(f.Name, ".") || f.Name == "mok_sb_state" || f.Name == "mok_list_trusted" || f.Name == "setup_mode"
+		return isConfig || strings.HasPrefix(f.Name, ".") || f.Name == "mok_sb_state" || f.Name == "mok_list_trusted" ||
+			f.Name == "setup_mode"
 	case f.Code != "":
 		return isConfig || strings.HasPrefix(f.Name, ".") && f.Name != ".builtin_trusted_keys"
 	}

@@ -37,7 +37,8 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", a.flags.root)
 			}
 			t, err := recordTape(c.Context(), o, tape.Options{
-				Header:     tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment, Detail: o.Detail.String()},
+				Header: tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment,
+					Detail: o.Detail.String()},
 				Unredacted: unredacted,
 			})
 			if err != nil {
@@ -54,9 +55,11 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.SortFlags = false
 	f.StringVarP(&out, "output", "o", "", "write to `FILE` instead of standard output")
 	f.StringVar(&comment, "comment", "", "a line for people, kept on the tape")
-	f.BoolVar(&unredacted, "unredacted", false, "keep addresses, parameter values, command line, serial numbers and --host")
+	f.BoolVar(&unredacted, "unredacted", false,
+		"keep addresses, parameter values, command line, serial numbers and --host")
 	a.hostFlag(c)
-	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
+	f.StringVar(&a.flags.detail, "detail", "",
+		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.root, "root", "", "with --live: the running machine's root is mounted at `DIR`")
 	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")

@@ -112,9 +112,11 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	}
 	root.PersistentFlags().SortFlags = false
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see lkm help %s)", err, strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "lkm"), " "))
+		return fmt.Errorf("%w (see lkm help %s)", err, strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "lkm"),
+			" "))
 	})
-	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(), a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
+	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(),
+		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
 	return root
 }
 
@@ -123,7 +125,8 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.SortFlags = false
 	a.formatFlags(c)
-	f.StringVar(&a.flags.detail, "detail", "", "also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
+	f.StringVar(&a.flags.detail, "detail", "",
+		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
 	f.StringVar(&a.flags.root, "root", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
@@ -133,7 +136,8 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
 	f.BoolVar(&a.flags.wmi, "wmi", false, "also ask WMI, as a cross-check (Windows)")
-	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS: kmutil, kextstat, nvram, system_profiler)")
+	f.BoolVar(&a.flags.exec, "exec", false,
+		"start the system's own tools where its calls refuse (macOS: kmutil, kextstat, nvram, system_profiler)")
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
 	c.MarkFlagsMutuallyExclusive("tape", "root")
@@ -220,7 +224,8 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 // onSystem makes a command's action of f, for a command whose rows are no modules: it checks the
 // format, and opens and closes the machine that the flags name.
-func (a *app) onSystem(f func(ctx context.Context, sys *lkm.System, args []string) error) func(*cobra.Command, []string) error {
+func (a *app) onSystem(f func(ctx context.Context, sys *lkm.System, args []string) error) func(*cobra.Command,
+	[]string) error {
 	return func(c *cobra.Command, args []string) error {
 		if err := a.checkTabular(); err != nil {
 			return err

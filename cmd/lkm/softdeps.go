@@ -18,7 +18,8 @@ type edge struct {
 	soft string // softdep_pre, softdep_post or weakdep; empty for one that is needed
 }
 
-// weakdep marks a module that another may ask for: modprobe does not load it, the makers of initial file systems add it.
+// weakdep marks a module that another may ask for: modprobe does not load it, the makers of initial file systems add
+// it.
 const weakdep = "weakdep"
 
 // softdeps are the modules that go with others by modprobe's softdep and weakdep lines.

@@ -18,7 +18,8 @@ func (a *app) version() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		Run: func(*cobra.Command, []string) {
-			fmt.Fprintf(a.stdout, "lkm %s%s, schema %d, %s %s/%s\n", lkm.Version, revision(), lkm.Schema, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintf(a.stdout, "lkm %s%s, schema %d, %s %s/%s\n", lkm.Version, revision(), lkm.Schema,
+				runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},
 	}
 }

@@ -14,15 +14,19 @@ import (
 )
 
 var (
-	serviceColumn = column{"SERVICE", false, func(m *lkm.Module) string { return serviceCell(m, func(s *windows.Service) string { return s.Name }) }}
-	startColumn   = column{"START", false, func(m *lkm.Module) string {
+	serviceColumn = column{"SERVICE", false, func(m *lkm.Module) string {
+		return serviceCell(m,
+			func(s *windows.Service) string { return s.Name })
+	}}
+	startColumn = column{"START", false, func(m *lkm.Module) string {
 		return serviceCell(m, func(s *windows.Service) string { return orUnknown(s.Start) })
 	}}
 )
 
 // windowsColumns are those of a list of drivers, which have services instead of references.
 func windowsColumns(scope lkm.Scope) []column {
-	columns := []column{nameColumn, stateColumn, serviceColumn, startColumn, versionColumn, sizeColumn, originColumn, signedColumn}
+	columns := []column{nameColumn, stateColumn, serviceColumn, startColumn, versionColumn, sizeColumn, originColumn,
+		signedColumn}
 	if scope == lkm.ScopeInstalled {
 		columns = append(slices.Delete(columns, 1, 2), pathColumn)
 	}
@@ -96,7 +100,8 @@ func windowsFacts(d *windows.Driver) []fact {
 		line("device", "%s", deviceText(&dev))
 	}
 	for _, p := range d.Packages {
-		line("package", "%s", joined(" · ", p.INF, p.OriginalINF, p.Provider, joined(" ", p.Version, p.Date), prefixed("signed by ", p.Signer)))
+		line("package", "%s", joined(" · ", p.INF, p.OriginalINF, p.Provider, joined(" ", p.Version, p.Date),
+			prefixed("signed by ", p.Signer)))
 	}
 	if len(d.Signatures) > 1 || len(d.Signatures) == 1 && d.Signatures[0].Class != "" {
 		for i := range d.Signatures {
@@ -199,7 +204,8 @@ func classText(s *authenticode.Signature) string {
 // neither a device nor a package has it is common.
 func seenByText(d *windows.Driver) string {
 	var seen, missing []string
-	for _, name := range []string{windows.SourceModules, windows.SourceServices, windows.SourceRegistry, windows.SourceWMI, windows.SourceDevices, windows.SourceStore, windows.SourceFilters} {
+	for _, name := range []string{windows.SourceModules, windows.SourceServices, windows.SourceRegistry,
+		windows.SourceWMI, windows.SourceDevices, windows.SourceStore, windows.SourceFilters} {
 		switch {
 		case d.Views[name] == lkm.ViewSeen:
 			seen = append(seen, name)

@@ -99,7 +99,9 @@ func LoadedKextInfo(p Paths, properties []string) ([]byte, error) {
 	setLog.call(0)
 	info := copyInfo.call(0, keys)
 	if info == 0 {
-		return nil, fmt.Errorf("KextManagerCopyLoadedKextInfo: the kernel refused (a sandbox, or a management policy): %w", fs.ErrPermission)
+		return nil,
+			fmt.Errorf("KextManagerCopyLoadedKextInfo: the kernel refused (a sandbox, or a management policy): %w",
+				fs.ErrPermission)
 	}
 	defer cf.release.call(info)
 	return cf.propertyList(info)

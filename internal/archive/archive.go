@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package archive walks through tar and zip files, compressed or not, as a stream: nothing is written to a disk, no link
-// is followed, and what is decompressed is bounded by what was read.
+// Package archive walks through tar and zip files, compressed or not, as a stream: nothing is written to a disk, no
+// link is followed, and what is decompressed is bounded by what was read.
 package archive
 
 import (
@@ -205,7 +205,8 @@ func (w *walk) tarEntry(t *tar.Reader, h *tar.Header) error {
 		w.skipped.Names++
 		return nil
 	}
-	return w.visit(Entry{Name: name, Size: h.Size, Link: h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink}, t)
+	return w.visit(Entry{Name: name, Size: h.Size, Link: h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink},
+		t)
 }
 
 // zip reads a zip file: of a file by itself, else of a copy in memory.
@@ -236,7 +237,8 @@ func (w *walk) zip(r io.Reader, head []byte, skipped *Skipped) error {
 			continue
 		}
 		b := &bounded{packed: &counter{n: size}, n: total}
-		if err := w.zipEntry(f, b, Entry{Name: name, Size: int64(f.UncompressedSize64), Link: !mode.IsRegular()}); err != nil {
+		if err := w.zipEntry(f, b, Entry{Name: name, Size: int64(f.UncompressedSize64),
+			Link: !mode.IsRegular()}); err != nil {
 			return err
 		}
 		total = b.n

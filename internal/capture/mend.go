@@ -13,9 +13,9 @@ const (
 // leastWrapped is how many lines of one length prove a width: one or two may happen to be as long as each other.
 const leastWrapped = 3
 
-// Unwrap joins lines that a terminal broke at its width: all that are as long as the longest with what follows. An empty
-// line stands for each that is joined, so that lines keep their numbers. It returns how many were joined; 0 if too few
-// are so long.
+// Unwrap joins lines that a terminal broke at its width: all that are as long as the longest with what follows. An
+// empty line stands for each that is joined, so that lines keep their numbers. It returns how many were joined; 0 if
+// too few are so long.
 func Unwrap(s string) (joined string, count int) {
 	lines := strings.Split(s, "\n")
 	width := 0

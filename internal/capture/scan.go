@@ -48,7 +48,8 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 			line = strings.TrimRight(line, " \t\r")
 		}
 		if full != nil {
-			r.Problem(form.Source, "", "", &fact.ParseError{Source: form.Tool, Line: n, Reason: full.Error(), Err: full})
+			r.Problem(form.Source, "", "", &fact.ParseError{Source: form.Tool, Line: n, Reason: full.Error(),
+				Err: full})
 			break
 		}
 		err := row(n, line)

@@ -157,7 +157,8 @@ func buildID(h fields) string {
 			return ""
 		}
 		at := h.at + int(name)
-		if typ == ntGNUBuildID && nameLen == 4 && string(h.b[h.at:h.at+4]) == "GNU\x00" && descLen > 0 && descLen <= 64 {
+		if typ == ntGNUBuildID && nameLen == 4 && string(h.b[h.at:h.at+4]) == "GNU\x00" && descLen > 0 &&
+			descLen <= 64 {
 			return hexString(h.b[at : at+int(descLen)])
 		}
 		h.at = at + int(desc)

@@ -57,9 +57,9 @@ func ReadFile(fsys fs.FS, name string, max int64) ([]byte, error) {
 	return AppendFile(fsys, nil, name, max)
 }
 
-// ReadItem is ReadFile for what a call counts: it returns the budget of what is read from the file, too, which holds the
-// file's bytes until it is Done. A file that was read before, under whatever name, takes the work of reading it again,
-// and allows no more.
+// ReadItem is ReadFile for what a call counts: it returns the budget of what is read from the file, too, which holds
+// the file's bytes until it is Done. A file that was read before, under whatever name, takes the work of reading it
+// again, and allows no more.
 func ReadItem(fsys fs.FS, name string, max int64, b *fact.Budget) ([]byte, *fact.Item, error) {
 	if err := b.Err(); err != nil {
 		return nil, nil, err

@@ -188,7 +188,8 @@ func newBplist(data []byte) (*bplist, error) {
 	t := data[len(data)-32:]
 	p := &bplist{
 		data: data, offsetSize: uint64(t[6]), refSize: uint64(t[7]),
-		count: binary.BigEndian.Uint64(t[8:]), top: binary.BigEndian.Uint64(t[16:]), end: binary.BigEndian.Uint64(t[24:]),
+		count: binary.BigEndian.Uint64(t[8:]), top: binary.BigEndian.Uint64(t[16:]),
+		end: binary.BigEndian.Uint64(t[24:]),
 	}
 	tableEnd := uint64(len(data) - 32)
 	switch {

@@ -136,7 +136,8 @@ func (t *table) define(words, types []string) []string {
 	switch upper[0] {
 	case "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT":
 		// PRIMARY KEY ( NAME ): of a column of type INTEGER, this is the row's number.
-		if key >= 0 && len(words) > key+4 && words[key+2] == "(" && (words[key+4] == ")" || upper[key+4] == "AUTOINCREMENT") {
+		if key >= 0 && len(words) > key+4 && words[key+2] == "(" && (words[key+4] == ")" ||
+			upper[key+4] == "AUTOINCREMENT") {
 			if i := t.index(unquote(words[key+3])); i >= 0 && types[i] == "INTEGER" {
 				t.rowid = i
 			}

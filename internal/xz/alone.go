@@ -19,8 +19,8 @@ type AloneReader struct {
 	err  error
 }
 
-// NewAlone returns a reader of the .lzma file in data, which must not change meanwhile. A file that asks for a window of
-// more than maxDict bytes is ErrMemory.
+// NewAlone returns a reader of the .lzma file in data, which must not change meanwhile. A file that asks for a window
+// of more than maxDict bytes is ErrMemory.
 func NewAlone(data []byte, maxDict int) (*AloneReader, error) {
 	if len(data) < aloneHeader {
 		return nil, io.ErrUnexpectedEOF

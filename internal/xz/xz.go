@@ -281,7 +281,8 @@ func (r *Reader) blockData(p []byte) (int, error) {
 // blockEnd checks what follows a block's data.
 func (r *Reader) blockEnd() error {
 	used := int64(r.pos - r.block.start)
-	if r.block.compressed >= 0 && r.block.compressed != used || r.block.plain >= 0 && r.block.plain != r.block.produced {
+	if r.block.compressed >= 0 && r.block.compressed != used || r.block.plain >= 0 &&
+		r.block.plain != r.block.produced {
 		return corrupt("block size")
 	}
 	pad, err := r.take(int(-used & 3))
@@ -355,7 +356,8 @@ func (r *Reader) footer(indexSize int) error {
 		return err
 	}
 	backward := (int64(binary.LittleEndian.Uint32(b[4:])) + 1) * 4
-	if !crcOK(b[4:10], b) || !bytes.Equal(b[10:], footerMagic) || backward != int64(indexSize) || b[8] != 0 || b[9] != byte(r.check) {
+	if !crcOK(b[4:10], b) || !bytes.Equal(b[10:], footerMagic) || backward != int64(indexSize) || b[8] != 0 ||
+		b[9] != byte(r.check) {
 		return corrupt("stream footer")
 	}
 	r.state = atStream

@@ -27,8 +27,8 @@ type Generator struct {
 }
 
 // The files of generators. /etc/default/grub is a script for the shell, to which Debian adds grub.d (grub-mkconfig(8)).
-// kernel-install(8) takes the first of CmdlineFiles; mkinitcpio(8) adds cmdline.d to it, dracut(8) reads that within the
-// initial file system.
+// kernel-install(8) takes the first of CmdlineFiles; mkinitcpio(8) adds cmdline.d to it, dracut(8) reads that within
+// the initial file system.
 const (
 	GrubDefaults     = "etc/default/grub"
 	grubDefaultsDir  = "etc/default/grub.d"

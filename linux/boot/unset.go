@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// settleUnset takes away grub's variables that nothing sets: each is empty, as $tuned_params of a machine without tuned.
-// A variable is known not to be set if every grub.cfg and every environment block was read, and none has its name but
-// behind a "$". What is left out of a recording may set any.
+// settleUnset takes away grub's variables that nothing sets: each is empty, as $tuned_params of a machine without
+// tuned. A variable is known not to be set if every grub.cfg and every environment block was read, and none has its
+// name but behind a "$". What is left out of a recording may set any.
 func (r *bootReader) settleUnset() {
 	env := r.environment()
 	if len(env.configs) == 0 || r.lost || slices.ContainsFunc(r.grubFiles, r.isRedacted) ||
@@ -49,7 +49,8 @@ func (e *grubEnv) mentions(name string) bool {
 			}
 			start, end := at+i, at+i+len(name)
 			at = end
-			whole := (start == 0 || !isShellName(text[start-1:start])) && (end == len(text) || !isShellName(text[end:end+1]))
+			whole := (start == 0 || !isShellName(text[start-1:start])) && (end == len(text) ||
+				!isShellName(text[end:end+1]))
 			if before := text[:start]; whole && !strings.HasSuffix(before, "$") && !strings.HasSuffix(before, "${") {
 				return true
 			}

@@ -264,7 +264,8 @@ func isConfFile(
 	}
 	target := LinkTarget(fsys, name)
 	_, targetErr := fs.Stat(fsys, target) // a file system may know nothing of the machine's root
-	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(targetErr, fs.ErrNotExist) || mountedElsewhere(fsys, target) != "" {
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(targetErr, fs.ErrNotExist) || mountedElsewhere(fsys,
+		target) != "" {
 		return true
 	}
 	r.Problem(source, "", "", &fact.ParseError{Source: name,

@@ -121,7 +121,8 @@ func ostreeHint(fsys fs.FS) string {
 	if len(found) == 0 {
 		return ""
 	}
-	return "this is the disk of an ostree system, whose deployments are roots of their own: " + strings.Join(found, ", ")
+	return "this is the disk of an ostree system, whose deployments are roots of their own: " + strings.Join(found,
+		", ")
 }
 
 // maxHints is how many deployments are named.

@@ -79,7 +79,8 @@ func whatIs(name string) what {
 	}
 	parts := strings.Split(name, "/")
 	n := len(parts)
-	if n >= 4 && parts[n-4] == "sys" && parts[n-3] == "module" && (parts[n-1] == "version" || parts[n-1] == "srcversion") {
+	if n >= 4 && parts[n-4] == "sys" && parts[n-3] == "module" && (parts[n-1] == "version" ||
+		parts[n-1] == "srcversion") {
 		return what{useSys, "", strings.Trim(strings.TrimSuffix(strings.Join(parts[:n-4], "/"), "[root]"), "/")}
 	}
 	folder := path.Dir(name)
@@ -129,7 +130,8 @@ type section struct {
 	text string
 }
 
-// sections splits a file of supportconfig: "#==[ Command ]===#", a line with the command behind "# ", and what it printed.
+// sections splits a file of supportconfig: "#==[ Command ]===#", a line with the command behind "# ", and what it
+// printed.
 func sections(s string) []section {
 	var list []section
 	for part := range strings.SplitSeq("\n"+s, "\n#==[ ") {

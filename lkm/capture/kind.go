@@ -38,7 +38,8 @@ func linuxReaders() []reader {
 			notices: "a missing row that another row names as its user, " + cutEnd}},
 		{Lsmod, lkm.Linux, by(lkm.Linux, linux.ReadLsmod), form{
 			tools: []string{"lsmod"}, shown: "the header, or rows of name, size, references and users",
-			fills: "size, references, users; the kernel's taint in the header of old systems", lacks: "taint, address, file",
+			fills:   "size, references, users; the kernel's taint in the header of old systems",
+			lacks:   "taint, address, file",
 			notices: noHeader + ", a missing row that another row names as its user"}},
 		{LinuxModinfo, lkm.Linux, by(lkm.Linux, linux.ReadModinfo), form{
 			tools: []string{"modinfo"}, shown: "the key filename, values in column 16",
@@ -46,14 +47,16 @@ func linuxReaders() []reader {
 		{KernelLog, lkm.Linux, by(lkm.Linux, linux.ReadOops), form{ends: true,
 			shown: `the words "Modules linked in:"`, fills: "name, taint letters, state at the time of the oops",
 			lacks: "size, references, users, file", notices: "a cut end, names that a line's end may have broken"}},
-		{LspciK, lkm.Linux, by(lkm.Linux, linux.ReadLspci), form{tools: []string{"lspci"}, selects: []string{"-s", "-d"},
+		{LspciK, lkm.Linux, by(lkm.Linux, linux.ReadLspci), form{tools: []string{"lspci"}, selects: []string{"-s",
+			"-d"},
 			shown: `lines "Kernel modules:" below devices`, fills: "name",
 			lacks: "whether it is loaded, which module has the driver in use, everything else", notices: cutEnd}},
 		{DKMSStatus, lkm.Linux, by(lkm.Linux, linux.ReadDKMS), form{tools: []string{"dkms"},
 			selects: []string{"-m", "-v", "-k"}, shown: "rows of package, version, kernel, architecture and state",
 			fills: "package, version, kernel release, state", lacks: "which modules a package builds",
 			notices: "never taken for a whole list"}},
-		{JC, lkm.Linux, by(lkm.Linux, linux.ReadJC), form{tools: []string{"jc"}, shown: "JSON with module, size and used",
+		{JC, lkm.Linux, by(lkm.Linux, linux.ReadJC), form{tools: []string{"jc"},
+			shown: "JSON with module, size and used",
 			fills: "size, references, users; of proc-modules state and address", lacks: "taint, file",
 			notices: "a cut end, a missing row that another row names as its user"}},
 		{LinuxOsquery, lkm.Linux, by(lkm.Linux, linux.ReadOsquery), form{tools: osqueryTools, selects: sqlSelects,
@@ -63,8 +66,9 @@ func linuxReaders() []reader {
 		{LinuxVelociraptor, lkm.Linux, by(lkm.Linux, linux.ReadVelociraptor), form{experimental: true,
 			shown: "columns Name, Size and UseCount", fills: "size, references, users, state, address",
 			lacks: "taint, file", notices: "a cut end, a missing row that another row names as its user"}},
-		{MQL, lkm.Linux, by(lkm.Linux, linux.ReadMQL), form{tools: []string{"cnquery", "cnspec", "mql"}, experimental: true,
-			shown: "JSON with name, size and loaded", fills: "size, whether it is loaded", lacks: "users, taint, file",
+		{MQL, lkm.Linux, by(lkm.Linux, linux.ReadMQL), form{tools: []string{"cnquery", "cnspec", "mql"},
+			experimental: true,
+			shown:        "JSON with name, size and loaded", fills: "size, whether it is loaded", lacks: "users, taint, file",
 			notices: cutEnd}},
 	}
 }
@@ -79,7 +83,8 @@ func windowsReaders() []reader {
 	return []reader{
 		{SC, lkm.Windows, by(lkm.Windows, windows.ReadSC), form{
 			tools: []string{"sc"}, shown: "a name at the margin, then numbered values, in any language",
-			fills: "service, display name, type, state; of sc qc the start, path, group, dependencies", lacks: "file, version",
+			fills:   "service, display name, type, state; of sc qc the start, path, group, dependencies",
+			lacks:   "file, version",
 			notices: "a cut block"}},
 		{DriverQuery, lkm.Windows, by(lkm.Windows, windows.ReadDriverQuery), form{
 			tools: []string{"driverquery"}, selects: []string{}, neverEmpty: true,
@@ -90,7 +95,8 @@ func windowsReaders() []reader {
 			tools: []string{"fltmc"}, shown: "columns with an altitude, below a ruler",
 			fills: "filter, altitude, instances, frame, volume", lacks: "file, version", notices: noHeader}},
 		{PnPUtil, lkm.Windows, by(lkm.Windows, windows.ReadPnPUtil), form{
-			tools: []string{"pnputil"}, shown: "the XML element PnpUtil, or a block of values that begins with oemN.inf",
+			tools: []string{"pnputil"},
+			shown: "the XML element PnpUtil, or a block of values that begins with oemN.inf",
 			fills: "driver packages: INF, original name, provider, class, date, version, signer",
 			lacks: "the driver's file, whether it is loaded", notices: cutEnd}},
 		{WindowsDriver, lkm.Windows, by(lkm.Windows, windows.ReadWindowsDriver), form{
@@ -99,7 +105,8 @@ func windowsReaders() []reader {
 			fills: "driver packages: INF, original name, class, provider, version; a date that has one reading",
 			lacks: "the driver's file, whether it is loaded", notices: cutEnd + ", values that PowerShell cut"}},
 		{MSInfo, lkm.Windows, by(lkm.Windows, windows.ReadMSInfo), form{
-			tools: []string{"msinfo32"}, ends: true, shown: "sections, one with rows of 11 columns of which one is a path",
+			tools: []string{"msinfo32"}, ends: true,
+			shown: "sections, one with rows of 11 columns of which one is a path",
 			fills: "service, description, path, type, start, state", lacks: "version, signature",
 			notices: "a line that is no row"}},
 		{WMI, lkm.Windows, by(lkm.Windows, windows.ReadWMIText), form{
@@ -116,9 +123,11 @@ func windowsReaders() []reader {
 		{Sigcheck, lkm.Windows, by(lkm.Windows, windows.ReadSigcheck), form{
 			tools: []string{"sigcheck", "sigcheck64"}, selects: []string{"-u"}, experimental: true,
 			shown: "a CSV header with Path, Verified and Publisher",
-			fills: "path, hashes, import hash, publisher, company, versions", lacks: "service, state", notices: noHeader}},
+			fills: "path, hashes, import hash, publisher, company, versions", lacks: "service, state",
+			notices: noHeader}},
 		{DriverList, lkm.Windows, by(lkm.Windows, windows.ReadDriverList), form{
-			shown: "rows of name, display name, the word Driver, state, start", fills: "service, display name, state, start",
+			shown: "rows of name, display name, the word Driver, state, start",
+			fills: "service, display name, state, start",
 			lacks: "path, version", notices: cutEnd}},
 		{Osquery, lkm.Windows, by(lkm.Windows, windows.ReadOsquery), form{
 			tools: osqueryTools, selects: sqlSelects,
@@ -163,7 +172,8 @@ func darwinReaders() []reader {
 			lacks: "references, links", notices: "a cut JSON or XML"}},
 		{SystemExtensionsCtl, lkm.Darwin, by(lkm.Darwin, darwin.ReadSystemExtensionsCtl), form{
 			tools: []string{"systemextensionsctl"}, shown: "its count, headings, or rows that end in [state]",
-			fills: "team, bundle id, versions, name, state", lacks: "path, signature", notices: "fewer rows than its count"}},
+			fills: "team, bundle id, versions, name, state", lacks: "path, signature",
+			notices: "fewer rows than its count"}},
 		{Kextutil, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextutil), form{
 			tools: []string{"kextutil", "kextload"}, neverEmpty: true, shown: "the heading Loaded kext info:",
 			fills: "what the kernel says of each kext", lacks: "path of some", notices: "a brace that is not closed"}},
@@ -174,8 +184,9 @@ func darwinReaders() []reader {
 		{BundleIDs, lkm.Darwin, by(lkm.Darwin, darwin.ReadIDList), form{
 			shown: "bundle ids, one a line, one of them Apple's", fills: "bundle id", lacks: "everything else",
 			notices: "never taken for a whole list"}},
-		{Kextfind, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextfind), form{tools: []string{"kextfind"}, experimental: true,
-			shown: "absolute paths that end in .kext, one a line", fills: "path",
+		{Kextfind, lkm.Darwin, by(lkm.Darwin, darwin.ReadKextfind), form{tools: []string{"kextfind"},
+			experimental: true,
+			shown:        "absolute paths that end in .kext, one a line", fills: "path",
 			lacks: "bundle id, version, whether it is loaded", notices: "never taken for a whole list"}},
 		{CSRUtil, lkm.Darwin, by(lkm.Darwin, darwin.ReadCSRUtil), form{tools: []string{"csrutil"}, ends: true,
 			shown: `the line "System Integrity Protection status:"`,
@@ -198,8 +209,9 @@ func unixReaders() []reader {
 		{Kldstat, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldstat), kldstat},
 		{KldstatDragonFly, lkm.DragonFly, by(lkm.DragonFly, freebsd.ReadKldstatDragonFly), kldstat},
 		{Kldxref, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadKldxref), form{tools: []string{"kldxref"},
-			shown: "paths of files with lines module, interface, depends on and pnp info below them",
-			fills: "path, modules, interfaces, dependencies, device tables without rows", lacks: "whether it is loaded, size",
+			shown:   "paths of files with lines module, interface, depends on and pnp info below them",
+			fills:   "path, modules, interfaces, dependencies, device tables without rows",
+			lacks:   "whether it is loaded, size",
 			notices: cutEnd}},
 		{Devmatch, lkm.FreeBSD, by(lkm.FreeBSD, freebsd.ReadDevmatch), form{tools: []string{"devmatch"},
 			shown: "lines Module, Version and PNP info", fills: "modules, interfaces, device tables without rows",
@@ -228,7 +240,8 @@ func unixReaders() []reader {
 			shown: "messages that a module was loaded", fills: "id, size, address", lacks: "what was unloaded later",
 			notices: "nothing: messages are no list"}},
 		{AbendLog, lkm.NetWare, by(lkm.NetWare, netware.ReadAbendLog), form{
-			shown: "lines of an abend with the modules on the stack", fills: "name, version, date", lacks: "other modules",
+			shown: "lines of an abend with the modules on the stack", fills: "name, version, date",
+			lacks:   "other modules",
 			notices: "nothing: the stack is no list"}},
 	}
 }

@@ -53,8 +53,9 @@ func entries(table []byte) ([][]byte, error) {
 		case len(out) == maxSignatures:
 			return out, foreignError{fmt.Errorf("certificate table: more than %d entries", maxSignatures)}
 		case typ != certPKCS || revision != certRevision1 && revision != certRevision2:
-			return out, foreignError{fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature",
-				typ, revision)}
+			return out,
+				foreignError{fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature",
+					typ, revision)}
 		}
 		out = append(out, b[winCertHeader:n])
 		next := min((n+7)&^7, int64(len(b)))

@@ -229,8 +229,8 @@ func notAllowedError(c *Certificate) error {
 	return fmt.Errorf("this machine does not allow certificate %q (store Disallowed)", cmp.Or(c.CommonName, c.Subject))
 }
 
-// unproved returns the status of a signature that no trusted chain carries: unchecked if its chain took more than it may
-// take.
+// unproved returns the status of a signature that no trusted chain carries: unchecked if its chain took more than it
+// may take.
 func unproved(err error) fact.SignatureStatus {
 	if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) {
 		return fact.SignatureUnchecked

@@ -19,7 +19,8 @@ const maxLiveValues = 4096
 
 // LiveKey reads one key of HKEY_LOCAL_MACHINE of the running system, without its subkeys: the values that are named, or
 // all. A named value that is not there is left out. A key of which a value cannot be read, is too large or is one too
-// many is Partial. The error matches fs.ErrNotExist if there is no such key, and fs.ErrPermission if it may not be read.
+// many is Partial. The error matches fs.ErrNotExist if there is no such key, and fs.ErrPermission if it may not be
+// read.
 func LiveKey(path string, values ...string) (Key, error) {
 	k, err := sysregistry.OpenKey(sysregistry.LOCAL_MACHINE, path, readAccess)
 	if err != nil {
@@ -65,8 +66,8 @@ func liveValues(k sysregistry.Key, names []string) Key {
 	return key
 }
 
-// LiveNames returns the names of the direct subkeys of a key of HKEY_LOCAL_MACHINE of the running system. More than most
-// are an error.
+// LiveNames returns the names of the direct subkeys of a key of HKEY_LOCAL_MACHINE of the running system. More than
+// most are an error.
 func LiveNames(path string, most int) ([]string, error) {
 	k, err := sysregistry.OpenKey(sysregistry.LOCAL_MACHINE, path, readAccess)
 	if err != nil {

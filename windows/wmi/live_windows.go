@@ -68,7 +68,8 @@ type signedDriver struct {
 func (live) SignedDrivers() ([]windows.WMISignedDriver, error) {
 	var rows []signedDriver
 	err := newQuery().Query("SELECT DeviceID, DeviceName, DeviceClass, ClassGuid, HardWareID, InfName, "+
-		"DriverVersion, DriverDate, DriverProviderName, Manufacturer, Signer, IsSigned FROM Win32_PnPSignedDriver", &rows)
+		"DriverVersion, DriverDate, DriverProviderName, Manufacturer, Signer, IsSigned FROM Win32_PnPSignedDriver",
+		&rows)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,8 @@ func (live) SignedDrivers() ([]windows.WMISignedDriver, error) {
 		list[i] = windows.WMISignedDriver{
 			DeviceID: r.DeviceID, DeviceName: r.DeviceName, DeviceClass: r.DeviceClass, ClassGUID: r.ClassGuid,
 			HardwareID: r.HardWareID, InfName: r.InfName, DriverVersion: r.DriverVersion, DriverDate: r.DriverDate,
-			DriverProviderName: r.DriverProviderName, Manufacturer: r.Manufacturer, Signer: r.Signer, IsSigned: r.IsSigned,
+			DriverProviderName: r.DriverProviderName, Manufacturer: r.Manufacturer, Signer: r.Signer,
+			IsSigned: r.IsSigned,
 		}
 	}
 	return list, nil
