@@ -88,7 +88,8 @@ func TestTreeOfSoftdeps(t *testing.T) {
 		"lib/modules/6/modules.builtin": "kernel/core.ko\n",
 	})
 	code, stdout, stderr := lkmRun(t, "", "tree", "lone", "--root", root)
-	want := "lone  installed\n├─ pre  installed  softdep pre\n│  └─ base  installed\n├─ post  installed  softdep post\n" +
+	want := "lone  installed\n├─ pre  installed  softdep pre\n│  └─ base  installed\n" +
+		"├─ post  installed  softdep post\n" +
 		"└─ weak  installed  weakdep\n"
 	if code != 0 || stdout != want {
 		t.Errorf("exit %d\n%s%s\nwant\n%s", code, stdout, stderr, want)
