@@ -75,7 +75,7 @@ func TestCheckFailsClosed(t *testing.T) {
 			"lib/modules/7/modules.builtin": "", "boot/loader/entries/b.conf": "version 7\noptions quiet\n"},
 			[]string{"lone", "--kernel", "all"}, 1, "2 asked: 1 loadable, 1 absent"},
 		{"no such release", nil, []string{"lone", "--kernel", "8"}, 3, "UNKNOWN"},
-		{"no name", nil, nil, 2, "requires at least 1 arg"},
+		{"no name", nil, nil, 2, "missing argument: NAME|ALIAS|FILE"},
 		{"hostile name", nil, []string{"a\x1b[2J]b"}, 0, `a\x1b[2J]b`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -140,7 +140,7 @@ func (a *app) writeDelta(d *lkm.Delta) error {
 		return writeRows(a, t, rows)
 	}
 	if len(rows) > 0 {
-		t.print(a.stdout, a.color)
+		a.print(t)
 	}
 	fmt.Fprintf(a.stdout, "%d added · %d removed · %d changed · %d unobserved\n", len(d.Added), len(d.Removed),
 		len(d.Changed), len(d.Unobserved))

@@ -58,7 +58,8 @@ searched for such texts: a sosreport, a supportconfig, a collection of UAC, or a
 	a.formatFlags(c)
 	a.hostFlag(c)
 	c.Flags().BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
-	c.Flags().BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
+	c.Flags().BoolVarP(&a.flags.verbose, "verbose", "v", false, "show every problem, not a summary")
+	c.Flags().BoolVarP(&a.flags.quiet, "quiet", "q", false, "print nothing but errors: the exit code is the answer")
 	return c
 }
 

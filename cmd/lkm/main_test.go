@@ -188,14 +188,14 @@ func TestExitCodes(t *testing.T) {
 		{2, "no field \"nmae\"", []string{"list", "--fields", "nmae", "--tape", demo}},
 		{2, "no field \"linux.taint\"", []string{"list", "--fields", "name,linux.taint", "--tape", demo}},
 		{0, "", []string{"list", "--fields", "name,linux.taints,onDisk.match", "--tape", demo}},
-		{2, "if any flags in the group", []string{"list", "--root", tapeDir, "--tape", demo}},
+		{2, "--root and --tape exclude each other", []string{"list", "--root", tapeDir, "--tape", demo}},
 		{2, "--installed", []string{"list", "--root", tapeDir, "--os", "linux"}},
 		{2, "looks like the root of no known system; Options.OS (--os)", []string{"list", "--root", tapeDir}},
 		{2, "--os", []string{"check", "nvme", "--root", tapeDir}},
 		{2, "no such file", []string{"list", "--root", tapeDir + "/none"}},
 		{2, "no such module", []string{"info", "none", "--tape", demo}},
 		{2, "did you mean 8250?", []string{"info", "8251", "--tape", demo}},
-		{2, "requires at least 1 arg", []string{"info"}},
+		{2, "missing argument: NAME|FILE", []string{"info"}},
 		{2, "no such file", []string{"import", tapeDir + "/none"}},
 		{3, "incomplete", []string{"list", "--tape", hostileFile, "--strict"}},
 		{0, "", []string{"diff", demo, demo}},
@@ -308,6 +308,9 @@ func TestHead(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := []string{"nvme", "nvme_core", "nvmet", "ext4", "nvme_fabrics"}
 	if got := near.Names("nvm", names); len(got) == 0 || got[0] != "nvme" {
+		t.Errorf("%v", got)
+	}
+	if got := near.Names("nmve", names); len(got) != 1 || got[0] != "nvme" {
 		t.Errorf("%v", got)
 	}
 	if got := near.Names("zzzzzz", names); len(got) != 0 {

@@ -129,7 +129,7 @@ func (a *app) writeModules(modules []lkm.Module, cols []column) error {
 	case "markdown":
 		t.markdown(a.stdout)
 	default:
-		t.print(a.stdout, a.color)
+		a.print(t)
 	}
 	return nil
 }

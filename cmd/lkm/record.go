@@ -60,7 +60,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	a.hostFlag(c)
 	f.StringVar(&a.flags.detail, "detail", "",
 		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
-	f.StringVar(&a.flags.root, "root", "", "with --live: the running machine's root is mounted at `DIR`")
+	f.StringVarP(&a.flags.root, "root", "r", "", "with --live: the running machine's root is mounted at `DIR`")
 	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	return c

@@ -35,12 +35,20 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // An app is one run of the command.
 type app struct {
+	args   []string
 	stdin  io.Reader
 	stdout *bufio.Writer
 	stderr io.Writer
-	color  bool
+	out    screen              // what stdout goes to
+	err    screen              // what stderr goes to
+	env    func(string) string // a variable of the environment
+	color  bool                // whether stdout is colored
+	shown  map[string]bool     // problems that stdout shows
 
 	flags struct {
+		color   string
+		quiet   bool
+		version bool
 		format  string
 		fields  []string
 		field   string
@@ -63,12 +71,16 @@ type app struct {
 
 // run runs the command with the arguments behind its name and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr, color: colored(stdout)}
+	return newApp(args, stdin, stdout, stderr).run(ctx)
+}
+
+func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{args: args, stdin: stdin, stdout: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr,
+		out: screenOf(stdout), err: screenOf(stderr), env: os.Getenv, shown: make(map[string]bool)}
+}
+
+func (a *app) run(ctx context.Context) int {
 	root := a.root()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if flushErr := a.stdout.Flush(); err == nil {
 		err = flushErr
@@ -84,18 +96,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if !strings.HasPrefix(text, "lkm: ") {
 		text = "lkm: " + text
 	}
-	fmt.Fprintln(stderr, text)
-	return exitFatal
-}
-
-// colored reports whether w is a terminal that colors are wanted on.
-func colored(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
+	fmt.Fprintln(a.stderr, text)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(a.stderr, usage.usage)
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return exitFatal
 }
 
 func (a *app) root() *cobra.Command {
@@ -105,19 +111,84 @@ func (a *app) root() *cobra.Command {
 		Long: `lkm lists kernel extensions: Linux modules, FreeBSD klds, macOS kexts, Windows kernel-mode
 drivers and their kin. It only reads: it loads nothing, changes nothing and runs no program.
 
+Who knows the tools of one system finds here:
+  lsmod, kldstat, kextstat, driverquery, modstat, genkex     lkm list
+  modinfo, kldstat -v, kextfind                              lkm info
+  modprobe -n -v --show-depends                              lkm plan
+  modprobe -R, devmatch                                      lkm resolve
+  modprobe -c                                                lkm config
+
 Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name that matches nothing;
 3 incomplete, under --strict.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case a.flags.version:
+				a.printVersion()
+				return nil
+			case len(args) > 0:
+				return unknownCommand(c, args[0])
+			}
+			return c.Help()
+		},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setUp() },
 	}
-	root.PersistentFlags().SortFlags = false
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see lkm help %s)", err, strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), "lkm"),
-			" "))
-	})
+	root.SetArgs(a.args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	f := root.PersistentFlags()
+	f.SortFlags = false
+	f.StringVar(&a.flags.color, "color", "auto", "mark what needs attention: `WHEN` is auto, always or never")
+	root.Flags().BoolVarP(&a.flags.version, "version", "V", false, "print the version")
+	root.SetFlagErrorFunc(a.flagError)
 	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(),
 		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	inOurWords(root)
 	return root
+}
+
+// helpCommand is cobra's help with our errors.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show what a command does, with its flags",
+		RunE: func(c *cobra.Command, args []string) error {
+			about := c.Root()
+			for _, word := range args {
+				next, _, err := about.Find([]string{word})
+				if err != nil || next == about {
+					return unknownCommand(about, word)
+				}
+				about = next
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var words []string
+			for _, sub := range c.Root().Commands() {
+				if len(args) == 0 && sub.IsAvailableCommand() {
+					words = append(words, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return words, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// setUp does what the flags of all commands ask for.
+func (a *app) setUp() error {
+	if a.flags.quiet {
+		a.stdout.Reset(io.Discard)
+		a.out, a.err = screen{}, screen{}
+	}
+	return a.setColor()
 }
 
 // commonFlags adds the flags that say which machine to look at and how to print it.
@@ -128,10 +199,10 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringVar(&a.flags.detail, "detail", "",
 		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
-	f.StringVar(&a.flags.root, "root", "", "look at the machine whose root is mounted at `DIR`")
+	f.StringVarP(&a.flags.root, "root", "r", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	f.StringVar(&a.flags.os, "os", "", "with --root: the operating `SYSTEM` of the image, if it is not recognized")
-	f.StringVar(&a.flags.kernel, "kernel", "", "kernel `RELEASE` whose files to look at")
+	f.StringVarP(&a.flags.kernel, "kernel", "k", "", "kernel `RELEASE` whose files to look at")
 	a.hostFlag(c)
 	f.StringSliceVar(&a.flags.keys, "keys", nil, "verify signatures by the certificates in `FILE` (PEM or DER)")
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
@@ -139,7 +210,8 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.BoolVar(&a.flags.exec, "exec", false,
 		"start the system's own tools where its calls refuse (macOS: kmutil, kextstat, nvram, system_profiler)")
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
-	f.BoolVar(&a.flags.verbose, "verbose", false, "show every problem, not a summary")
+	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show every problem, not a summary")
+	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print nothing but errors: the exit code is the answer")
 	c.MarkFlagsMutuallyExclusive("tape", "root")
 }
 

@@ -117,7 +117,7 @@ func writeRows[T any](a *app, t *table, values []T) error {
 	case "markdown":
 		t.markdown(a.stdout)
 	default:
-		t.print(a.stdout, a.color)
+		a.print(t)
 	}
 	return nil
 }

@@ -36,9 +36,24 @@ func Names(name string, names []string) []string {
 	return words
 }
 
-// distance is how many letters must be put in, taken out or changed to make b of a; any number
-// over limit when it is more than that.
+// swapped reports whether b is a with two letters side by side swapped.
+func swapped(a, b string) bool {
+	if len(a) != len(b) || a == b {
+		return false
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+// distance is how many letters must be put in, taken out or changed to make b of a, or 1 if two letters are swapped;
+// any number over limit when it is more than that.
 func distance(a, b string, limit int) int {
+	if swapped(a, b) {
+		return 1
+	}
 	if max(len(a), len(b))-min(len(a), len(b)) > limit {
 		return limit + 1
 	}

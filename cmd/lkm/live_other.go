@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !unix && !windows
+
+package main
+
+// terminalWidth reports that there is no terminal: this system is not known.
+func terminalWidth(uintptr) (columns int, ok bool) { return 0, false }

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "golang.org/x/sys/windows"
+
+// terminalWidth returns how many columns the console behind a handle has, and whether it is one that understands the
+// sequences that color text: GetConsoleScreenBufferInfo, and ENABLE_VIRTUAL_TERMINAL_PROCESSING, which is switched on.
+func terminalWidth(fd uintptr) (columns int, ok bool) {
+	handle := windows.Handle(fd)
+	var info windows.ConsoleScreenBufferInfo
+	var mode uint32
+	if windows.GetConsoleScreenBufferInfo(handle, &info) != nil || windows.GetConsoleMode(handle, &mode) != nil {
+		return 0, false
+	}
+	if windows.SetConsoleMode(handle, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) != nil {
+		return 0, false
+	}
+	return int(info.Window.Right - info.Window.Left + 1), true
+}

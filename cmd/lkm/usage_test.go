@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// TestUsage is what wrong usage is answered with: our words, the nearest word and the usage line.
+func TestUsage(t *testing.T) {
+	for call, want := range map[string]string{
+		"lst":                         `unknown command "lst"; did you mean lkm list?`,
+		"lst --tape demo:x":           `unknown command "lst"; did you mean lkm list?`,
+		"disc":                        `unknown command "disc"; did you mean lkm discrepancies?`,
+		"lsmod":                       `unknown command "lsmod"; did you mean lkm list?`,
+		"modinfo nvme":                `unknown command "modinfo"; did you mean lkm info?`,
+		"zzzzzz":                      `unknown command "zzzzzz"` + "\nusage: lkm COMMAND [flags]   (lkm help)\n",
+		"help lsit":                   `unknown command "lsit"; did you mean lkm list?`,
+		"completion bsh":              `unknown command "bsh"; did you mean lkm completion bash, zsh?`,
+		"list nvme":                   "list takes no NAME; for one module: lkm info nvme",
+		"list nv*":                    "for those that match: lkm list --name 'nv*'",
+		"policy x":                    `got "x"` + "\nusage: lkm policy [flags]   (lkm help policy)",
+		"info":                        "info: missing argument: NAME|FILE\nusage: lkm info NAME|FILE... [flags]",
+		"diff a":                      "diff wants OLD NEW, and got 1: a",
+		"upgrade":                     "upgrade: missing argument: RELEASE",
+		"list --stat loaded":          "unknown flag --stat of lkm list; did you mean --state?",
+		"list --reverse":              "unknown flag --reverse of lkm list; lkm tree has it",
+		"list -Z":                     "unknown flag -Z of lkm list",
+		"--nosuch list":               "unknown flag --nosuch of lkm\n",
+		"list --state":                "--state wants a value: STATE: ",
+		"list -k":                     "--kernel wants a value: RELEASE: ",
+		"watch --interval soon":       `--interval "soon" is no duration, such as 30s or 5m`,
+		"list --installed --builtin":  "--installed and --builtin exclude each other",
+		"list -r / --tape demo:x":     "--root and --tape exclude each other",
+		"list --color blue":           `--color "blue" is not one of auto, always, never`,
+		"list --strict=perhaps":       `--strict "perhaps" is no yes or no: true or false`,
+		"list ---x":                   "bad flag syntax",
+		"check":                       "check: missing argument: NAME|ALIAS|FILE\n",
+		"resolve --tape demo:x":       "resolve: missing argument: ALIAS\n",
+		"tape demo:one demo:two":      "tape wants FILE|demo:NAME, and got 2: demo:one demo:two",
+		"record --installed":          "unknown flag --installed of lkm record; lkm list has it",
+		"version x":                   `version takes no argument, and got "x"`,
+		"list \x1b[2J":                `--name '\x1b[2J'`,
+		"list --installed --color":    "--color wants a value: WHEN: ",
+		"sources --plan --format txt": "--format",
+	} {
+		code, stdout, stderr := lkmRun(t, "", strings.Fields(call)...)
+		if code != exitFatal || stdout != "" || !strings.HasPrefix(stderr, "lkm: ") || !strings.Contains(stderr, want) {
+			t.Errorf("lkm %s: exit %d, %q\nwant %q", call, code, stdout+stderr, want)
+		}
+		for _, raw := range []string{`for "lkm`, "arg(s)", "\x1b"} {
+			if strings.Contains(stderr, raw) {
+				t.Errorf("lkm %s: %q has cobra's words or controls", call, stderr)
+			}
+		}
+	}
+}
+
+// TestShortFlags: a short flag is the long one, wherever the long one is.
+func TestShortFlags(t *testing.T) {
+	short := map[string]string{"root": "r", "kernel": "k", "verbose": "v", "quiet": "q", "field": "F", "output": "o",
+		"help": "h", "version": "V"}
+	root := newApp(nil, nil, nil, nil).root()
+	for _, c := range append(root.Commands(), root) {
+		for long, want := range short {
+			if f := c.Flags().Lookup(long); f != nil && f.Shorthand != want {
+				t.Errorf("%s: --%s is -%s, want -%s", c.Name(), long, f.Shorthand, want)
+			}
+		}
+	}
+	for _, args := range [][]string{{"-V"}, {"--version"}, {"version"}} {
+		if code, out, _ := lkmRun(t, "", args...); code != 0 || !strings.HasPrefix(out, "lkm ") {
+			t.Errorf("%v: exit %d, %q", args, code, out)
+		}
+	}
+	image := checkImage(t, nil)
+	if code, out, errs := lkmRun(t, "", "check", "-qr", image, "-k", "6", "lone"); code != 1 || out+errs != "" {
+		t.Errorf("check -q: exit %d, %q", code, out+errs)
+	}
+	if code, out, errs := lkmRun(t, "", "info", "-qr", image, "none"); code != 2 || out != "" || errs == "" {
+		t.Errorf("info -q: exit %d, %q, %q", code, out, errs)
+	}
+}
+
+func TestRevision(t *testing.T) {
+	set := func(pairs ...string) *debug.BuildInfo {
+		b := &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}
+		for i := 0; i < len(pairs); i += 2 {
+			b.Settings = append(b.Settings, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return b
+	}
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	changed := set("vcs.revision", commit, "vcs.time", "2026-11-29T01:00:00+03:00", "vcs.modified", "true")
+	installed := set()
+	installed.Main.Version = "v0.2.0"
+	for _, tt := range []struct {
+		want string
+		info *debug.BuildInfo
+	}{
+		{"", nil},
+		{"", set()},
+		{" (v0.2.0)", installed},
+		{" (0123456789ab)", set("vcs.revision", commit)},
+		{" (short)", set("vcs.revision", "short", "vcs.time", "yesterday")},
+		{" (0123456789ab, 2026-11-28, with changes)", changed},
+	} {
+		if got := revision(tt.info); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+// allCommands returns every command of the tree that people see.
+func allCommands(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			all = append(all, allCommands(sub)...)
+		}
+	}
+	return all
+}
