@@ -53,7 +53,7 @@ func TestNotBlockedAfterAll(t *testing.T) {
 			"etc/modprobe.d/a.conf": "alias net-pf-38 off\n"}, nil, "net-pf-38", fact.VerdictLoadable,
 			"alias net_pf_38 off"},
 		{"another directory of the release", map[string]string{"usr/lib/modules/6/kernel/more.ko": "x"}, nil, "more",
-			fact.VerdictUnknown, "nothing that could be read"},
+			fact.VerdictUnknown, "no readable source"},
 		{"a function that System.map names",
 			map[string]string{"boot/System.map-6": "0 d __initcall__kmod_core__1_2_core_start6\n",
 				options: "version 6\noptions initcall_blacklist=core_start\n"}, nil, "core",

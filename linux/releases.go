@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,14 +78,32 @@ func (k *Kernel) tree(ctx context.Context, r *fact.Report) (*modprobe.Tree, erro
 	case len(dirs) == 0:
 		return nil, err
 	case len(dirs) > 1:
-		names := make([]string, len(dirs))
-		for i := range dirs {
-			names[i] = dirs[i].Release
-		}
 		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s",
-			strings.Join(names, ", "))
+			releaseNames(dirs))
 	}
 	return k.treeAt(dirs[0]), nil
+}
+
+// withReleases adds to the error of a release that the machine does not have which ones it has.
+func (k *Kernel) withReleases(err error) error {
+	var lost fact.Report // what could not be listed is not offered
+	dirs, listErr := modprobe.Releases(k.machine, &lost)
+	switch {
+	case len(dirs) > 0:
+		return fmt.Errorf("%w; installed: %s", err, releaseNames(dirs[:min(len(dirs), maxAnswers)]))
+	case listErr == nil && len(lost.Problems) == 0:
+		return fmt.Errorf("%w; no kernel is installed here", err)
+	}
+	return err
+}
+
+// releaseNames names releases for a person.
+func releaseNames(dirs []modprobe.ReleaseDir) string {
+	names := make([]string, len(dirs))
+	for i := range dirs {
+		names[i] = cmp.Or(dirs[i].Release, dirs[i].Dir)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, error) {
@@ -113,10 +132,14 @@ func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, er
 	return k.treeAt(dir), nil
 }
 
-// findRelease is modprobe.FindRelease with the path as the machine's user knows it in its error.
+// findRelease is modprobe.FindRelease with the path as the machine's user knows it in its error, and with the releases
+// that there are.
 func (k *Kernel) findRelease(release string) (modprobe.ReleaseDir, error) {
 	dir, err := modprobe.FindRelease(k.machine, release)
-	return dir, fact.ErrorAt(k.options.Root, dir.Dir, err)
+	if err = fact.ErrorAt(k.options.Root, dir.Dir, err); !errors.Is(err, fs.ErrNotExist) {
+		return dir, err
+	}
+	return dir, k.withReleases(err)
 }
 
 func (k *Kernel) treeAt(dir modprobe.ReleaseDir) *modprobe.Tree {

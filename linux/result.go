@@ -178,7 +178,7 @@ func (c *checker) prospectOfNothing(name string, command *modprobe.Directive) (p
 	}
 	if a := c.everythingRead(name); a.Blocked() != fact.No {
 		return fact.Prospect{Outcome: fact.VerdictUnknown, Because: a.Because()},
-			"nothing that could be read knows that name"
+			"no readable source knows this name"
 	}
 	return fact.Prospect{Outcome: fact.VerdictAbsent},
 		"no module or alias of that name on disk, compiled in, or in the configuration"

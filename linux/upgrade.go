@@ -42,7 +42,7 @@ const (
 func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*fact.Upgrade, error) {
 	to, err := k.treeOf(ctx, release)
 	if err != nil {
-		return nil, k.withReleases(err, r)
+		return nil, err
 	}
 	from, err := k.upgradeFrom(ctx, release, r)
 	if err != nil {
@@ -71,24 +71,6 @@ func (k *Kernel) Upgrade(ctx context.Context, release string, r *fact.Report) (*
 	up.Problems = u.report.Problems
 	r.Append(u.report)
 	return up, ctx.Err()
-}
-
-// withReleases adds to the error of a release that the machine does not have which ones it has.
-func (k *Kernel) withReleases(err error, r *fact.Report) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	dirs, _ := modprobe.Releases(k.machine, r)
-	var names []string
-	for _, d := range dirs[:min(len(dirs), maxAnswers)] {
-		if d.Release != "" {
-			names = append(names, d.Release)
-		}
-	}
-	if names == nil {
-		return fmt.Errorf("%w; no kernel is installed here", err)
-	}
-	return fmt.Errorf("%w; installed are %s", err, strings.Join(names, ", "))
 }
 
 // upgradeFrom returns the tree of the kernel that is in use.

@@ -188,7 +188,7 @@ func TestUpgradeFalseRows(t *testing.T) {
 // TestUpgradeNoRelease: the error says which kernels there are.
 func TestUpgradeNoRelease(t *testing.T) {
 	_, err := Open(diskOf(diskHost(nil, nil)), fact.Options{Kernel: "6.1"}).Upgrade(t.Context(), "C", new(fact.Report))
-	if err == nil || !strings.HasSuffix(err.Error(), "; installed are 6.1, B") {
+	if err == nil || !strings.HasSuffix(err.Error(), "; installed: 6.1, B") {
 		t.Errorf("%v", err)
 	}
 }

@@ -320,8 +320,8 @@ func (s *System) usable(op string, needsKernel bool) error {
 		return fmt.Errorf("lkm: %s: system is closed: %w", op, fs.ErrClosed)
 	}
 	if needsKernel && s.of.image {
-		return fmt.Errorf("lkm: %s: %s is an image, which runs no kernel: use Installed (lkm list --installed), "+
-			"or Open with HostRoot (--live) if its kernel is the one that runs: %w",
+		return fmt.Errorf("lkm: %s: %s is an image, not a running machine: use Installed (lkm list --installed), "+
+			"or Open with HostRoot (--live) if it is this host's root: %w",
 			op, cmp.Or(s.of.root, "the file system"), errors.ErrUnsupported)
 	}
 	return nil

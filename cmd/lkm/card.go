@@ -54,12 +54,9 @@ func (a *app) writeCard(m *lkm.Module) {
 		}
 		facts = append(facts, fact{label, strings.TrimSpace(p.Field + " " + p.Text)})
 	}
-	if len(m.Problems) == 0 {
-		facts = append(facts, fact{"unknown", "none"})
-	}
 	for _, f := range facts {
 		if f.text != "" {
-			fmt.Fprintf(a.stdout, "  %-10s %s\n", f.label, escape.Text(f.text))
+			a.cardLine(f.label, f.text)
 		}
 	}
 }
@@ -144,7 +141,7 @@ func signatureText(m *lkm.Module) string {
 	case s.Status == lkm.SignatureUnchecked && s.Evidence == "adhoc":
 		text = "ad hoc: by nobody"
 	case s.Status == lkm.SignatureUnchecked:
-		text = "present, not verified (no known key can: see --keys)"
+		text = "present, not verified (no key here fits it; --keys FILE adds keys)"
 	case s.Status == lkm.SignatureValid:
 		text = "valid by " + s.KeySet
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -142,14 +143,27 @@ func (a *app) noMatch(name string, known *catalog) {
 		names[i] = known.modules[i].Name
 		names = append(names, serviceNames(&known.modules[i])...)
 	}
-	text := fmt.Sprintf("lkm: %s: no such module", escape.Text(name))
-	if like := near.Names(name, names); len(like) > 0 {
-		text += "; did you mean " + escape.Text(strings.Join(like, ", ")) + "?"
+	text := name + ": no such module"
+	if hint := fileHint(name); hint != "" {
+		text += hint
+	} else {
+		text += didYouMean("", near.Names(name, names))
 	}
-	fmt.Fprintln(a.stderr, text)
+	fmt.Fprintln(a.stderr, "lkm: "+escape.Text(text))
 	if known.lost != nil {
-		fmt.Fprintln(a.stderr, "lkm: not all could be seen: "+escape.Text(oneLine(known.lost)))
+		fmt.Fprintln(a.stderr, "lkm: incomplete: "+escape.Text(oneLine(known.lost)))
 	}
+}
+
+// fileHint says that a file of this directory has the name, which only a path would mean; or "".
+func fileHint(name string) string {
+	if isFile(name) {
+		return ""
+	}
+	if _, err := os.Stat(name); err != nil {
+		return ""
+	}
+	return "; for the file of that name here: ./" + name
 }
 
 // problemsOf joins the problems of modules that make an answer about them incomplete.

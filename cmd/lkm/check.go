@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +23,8 @@ import (
 func (a *app) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check NAME|ALIAS|FILE...",
-		Short: "Can this module's code get into this kernel, and what stops it",
-		Long: `Say of each module whether its code can get into the kernel, now and after the next boot, with the file
+		Short: "Report whether a module's code can enter the kernel, and what stops it",
+		Long: `Report whether each module's code can enter the kernel, now and after the next boot, with the file
 and line of every reason. It fails closed. Exit codes: 1 when any is loaded, built in and active, or
 loadable by anything but root's own insmod; else 3 when any is unknown; else 0. A name that nothing
 knows is absent, which counts as unknown under --strict. On Linux, a copy in the initial file system of a
@@ -94,6 +95,17 @@ func (a *app) checkOne(ctx context.Context, sys *lkm.System, query string) ([]lk
 	return verdicts, err
 }
 
+// outcomeStyle marks code that can get in, and what is not known.
+func outcomeStyle(o lkm.VerdictOutcome) style {
+	switch o {
+	case lkm.VerdictLoaded, lkm.VerdictBuiltin, lkm.VerdictLoadable:
+		return alarmStyle
+	case lkm.VerdictBlocked, lkm.VerdictAbsent:
+		return goodStyle
+	}
+	return warnStyle
+}
+
 // verdictExit is 1 when code can get in, else 3 when that is not known of some, else 0.
 func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 	in, unknown := false, false
@@ -106,14 +118,6 @@ func (a *app) verdictExit(verdicts []lkm.Verdict) error {
 			unknown = true
 		case lkm.VerdictAbsent:
 			unknown = unknown || a.flags.strict
-		}
-		if v.Module == "" {
-			for _, p := range v.Problems {
-				if isNoSuchName(v, p) {
-					fmt.Fprintln(a.stderr, "lkm: "+escape.Text(v.Query)+": "+escape.Text(p.Text))
-					break
-				}
-			}
 		}
 	}
 	switch {
@@ -179,7 +183,7 @@ func sharedProblems(verdicts []lkm.Verdict) []lkm.Problem {
 }
 
 // isNoSuchName reports whether the problem only says that nothing has the name that was asked for,
-// which goes to stderr.
+// which has a line of its own.
 func isNoSuchName(v *lkm.Verdict, p lkm.Problem) bool {
 	return v.Module == "" && p.Code == lkm.CodeAbsent && p.Subject == v.Query
 }
@@ -211,7 +215,8 @@ func (a *app) writeUnknown(problems []lkm.Problem) {
 // cardLine prints one line of a card.
 func (a *app) cardLine(label, text string) {
 	if text != "" {
-		fmt.Fprintf(a.stdout, "  %-10s %s\n", label, escape.Text(text))
+		label = fmt.Sprintf("  %-10s ", escape.Text(label))
+		a.writeText(a.paint(labelStyle(strings.TrimSpace(label)), label), utf8.RuneCountInString(label), escape.Text(text))
 	}
 }
 
@@ -243,10 +248,13 @@ func reasonLabel(code string) string {
 
 // writeVerdict prints one verdict for a person, without the problems that are shared by all.
 func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
-	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)), strings.ToUpper(string(v.Worst())),
-		escape.Text(a.momentText(v)))
+	fmt.Fprintf(a.stdout, "%s  %s  (%s)\n", escape.Text(verdictName(v)),
+		a.paint(outcomeStyle(v.Worst()), strings.ToUpper(string(v.Worst()))), escape.Text(a.momentText(v)))
+	nobody := a.writeNoSuchName(v)
 	for _, r := range v.Reasons {
-		a.cardLine(reasonLabel(r.Code), reasonText(r))
+		if nobody == "" || !strings.HasPrefix(nobody, r.Text) {
+			a.cardLine(reasonLabel(r.Code), reasonText(r))
+		}
 	}
 	a.writeWays(v)
 	a.writeTriggers(v.Triggers)
@@ -259,15 +267,30 @@ func (a *app) writeVerdict(v *lkm.Verdict, shared []lkm.Problem) {
 	a.writeUnknown(slices.DeleteFunc(slices.Clone(v.Problems), func(p lkm.Problem) bool {
 		return isNoSuchName(v, p) || slices.Contains(shared, p)
 	}))
-	label := "would stop"
+	label := "to block"
 	for _, r := range v.Remedies {
 		text := r.Text
 		if len(r.NotAgainst) > 0 {
-			text += "   (not against " + strings.Join(r.NotAgainst, ", ") + ")"
+			text += "   (does not stop " + strings.Join(r.NotAgainst, ", ") + ")"
 		}
 		a.cardLine(label, text)
 		label = ""
 	}
+}
+
+// writeNoSuchName prints that nothing has the name, with names like it, and returns that; "" for a name that is known.
+func (a *app) writeNoSuchName(v *lkm.Verdict) string {
+	for _, p := range v.Problems {
+		if !isNoSuchName(v, p) {
+			continue
+		}
+		a.cardLine("because", p.Text)
+		if a.flags.root == "" && a.flags.tape == "" {
+			a.cardLine("", strings.TrimPrefix(fileHint(v.Query), "; "))
+		}
+		return p.Text
+	}
+	return ""
 }
 
 // verdictName returns the query, and the module that it means if that is called otherwise.
@@ -393,5 +416,5 @@ func (a *app) countVerdicts(verdicts []lkm.Verdict) {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[o], o))
 		}
 	}
-	fmt.Fprintln(a.stdout, text+" "+strings.Join(parts, ", "))
+	a.writeText("", 2, text+" "+strings.Join(parts, ", "))
 }

@@ -4,10 +4,10 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	facts "github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -56,12 +56,32 @@ func columns(os lkm.OS, scope lkm.Scope) []column {
 		signedColumn}
 }
 
-// versionCell is a module's version; of a Linux file that was not read it is not known.
+// versionCell is a module's version. That it has none is known of Linux by its file's metadata or its directory in
+// /sys/module, and of Windows by its file.
 func versionCell(m *lkm.Module) string {
-	if m.Version == "" && m.State == lkm.StateInstalled && m.Linux != nil && m.Linux.Modinfo == nil {
-		return unknown
+	if m.Version == "" {
+		_, inSysfs := linuxOf(m).CoreSize.Get()
+		known := inSysfs || linuxOf(m).Modinfo != nil
+		switch m.Kind {
+		case facts.KindWindowsDriver:
+			known = m.Windows != nil && m.Windows.PE != nil
+		case facts.KindLinuxModule:
+		default:
+			known = true
+		}
+		if !known {
+			return unknown
+		}
 	}
 	return orNone(m.Version)
+}
+
+// linuxOf returns what Linux says of a module; nothing of a module of another system.
+func linuxOf(m *lkm.Module) *linux.Module {
+	if m.Linux == nil {
+		return new(linux.Module)
+	}
+	return m.Linux
 }
 
 func orUnknown(s string) string {
@@ -86,9 +106,6 @@ func sizeCell(m *lkm.Module) string {
 	return bytesText(n)
 }
 
-// maxNames is how wide a cell of names may be before the rest is counted.
-const maxNames = 40
-
 func namesCell(names []string) string {
 	if names == nil {
 		return unknown
@@ -96,14 +113,7 @@ func namesCell(names []string) string {
 	if len(names) == 0 {
 		return none
 	}
-	shown := names[0]
-	for i, name := range names[1:] {
-		if len(shown)+1+len(name) > maxNames {
-			return fmt.Sprintf("%s +%d", shown, len(names)-1-i)
-		}
-		shown += "," + name
-	}
-	return shown
+	return strings.Join(names, ",")
 }
 
 func originCell(m *lkm.Module) string {
@@ -177,7 +187,8 @@ func lookUp(tree map[string]any, name string) any {
 	}
 }
 
-// cellText writes a picked value as one cell: lists of words with commas, anything deeper as JSON.
+// cellText writes a picked value as one cell: lists of words with commas, an empty list, which is known, as none, and
+// anything deeper as JSON. What is absent is unknown and "".
 func cellText(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -187,6 +198,9 @@ func cellText(v any) string {
 	case json.Number:
 		return v.String()
 	case []any:
+		if len(v) == 0 {
+			return none
+		}
 		words := make([]string, len(v))
 		for i := range v {
 			s, ok := v[i].(string)

@@ -24,8 +24,8 @@ func (a *app) diff() *cobra.Command {
 		Short: "Show what changed between two looks at a machine",
 		Long: `Show what changed from OLD to NEW. Each is a snapshot (lkm list --format json), a tape, demo:NAME for
 a tape that comes with lkm, "-" for standard input, or "live" for this machine as it is now.
-Reference counts, users, addresses and parameter values do not count. What was only lost from sight,
-because a source could not be read any more, is shown apart and is no change.
+Reference counts, users, addresses and parameter values do not count. What could no longer be seen,
+because a source could not be read any more, is listed separately and is no change.
 
 Exits 1 when something was added, removed or changed.`,
 		Args: cobra.ExactArgs(2),

@@ -23,7 +23,7 @@ func (a *app) discrepancies() *cobra.Command {
 		Short: "Compare what the kernel's sources say with each other and with the disk",
 		Long: `Compare what the kernel's sources say of its modules with each other and with the disk. Every finding
 is evidence with a grade: transient, weak (has harmless explanations) or strong (three looks agree,
-nothing moved meanwhile). None found does not mean that there is none. Of an image the files alone are
+nothing moved meanwhile). An empty list does not prove that nothing is hidden. Of an image the files alone are
 compared. With --detail hashes each module file is compared with the one that its package brought, as
 rpm -V, dpkg -V and pkg check -s do. Exit code 1 when a finding is above transient.`,
 		Args: cobra.NoArgs,
@@ -87,8 +87,9 @@ func (a *app) writeDiscrepancies(found []lkm.Discrepancy) error {
 	if len(found) > 0 && found[0].Kind == linux.KindUnchecked {
 		a.writeUnchecked(found[0])
 	}
-	fmt.Fprintf(a.stdout, "%d findings: %d strong, %d weak, %d transient. None found would not mean none.\n",
-		findings, counts[lkm.GradeStrong], counts[lkm.GradeWeak], counts[lkm.GradeTransient])
+	a.writeText("", 2, fmt.Sprintf("%s: %d strong, %d weak, %d transient. An empty list does not prove that "+
+		"nothing is hidden.", countText(findings, "finding", "findings"), counts[lkm.GradeStrong],
+		counts[lkm.GradeWeak], counts[lkm.GradeTransient]))
 	return nil
 }
 
@@ -126,7 +127,8 @@ func explanation(kind string) string {
 
 // writeFinding writes one finding: grade, subject and kind; the views; what it may mean; the facts.
 func (a *app) writeFinding(d lkm.Discrepancy) {
-	line := fmt.Sprintf("%-9s  %s  %s", strings.ToUpper(string(d.Grade)), d.Name, d.Kind)
+	grade := strings.ToUpper(string(d.Grade))
+	line := fmt.Sprintf("%s  %s", d.Name, d.Kind)
 	if views := plainViews(d.Views); views != "" {
 		line += ": " + views
 	}
@@ -137,10 +139,10 @@ func (a *app) writeFinding(d lkm.Discrepancy) {
 	for _, e := range d.Evidence {
 		more = append(more, factText(e))
 	}
-	fmt.Fprintln(a.stdout, escape.Text(line))
+	a.writeText(a.paint(cellStyle("GRADE", grade), fmt.Sprintf("%-9s  ", grade)), 11, escape.Text(line))
 	for _, text := range more {
 		if text != "" {
-			fmt.Fprintln(a.stdout, "           "+escape.Text(text))
+			a.writeText("           ", 11, escape.Text(text))
 		}
 	}
 }
@@ -155,11 +157,11 @@ func (a *app) writeUnchecked(d lkm.Discrepancy) {
 		}
 	}
 	if onLinux := len(compared) < len(linux.Views); onLinux && d.Views[linux.SourceModules] == "" {
-		fmt.Fprintf(a.stdout, "compared   %s\n", strings.Join(compared, ", "))
+		a.writeText("compared   ", 11, strings.Join(compared, ", "))
 	}
 	if a.flags.verbose {
 		for _, e := range d.Evidence {
-			fmt.Fprintf(a.stdout, "NOT CHECKED %s: %s\n", escape.Text(e.Source), escape.Text(e.Value))
+			a.writeText(a.paint(warnStyle, "NOT CHECKED")+" ", 12, escape.Text(e.Source+": "+e.Value))
 		}
 		return
 	}
@@ -171,7 +173,7 @@ func (a *app) writeUnchecked(d lkm.Discrepancy) {
 	for _, code := range slices.Sorted(maps.Keys(reasons)) {
 		parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(reasons[code], ", "), code))
 	}
-	fmt.Fprintf(a.stdout, "NOT CHECKED %s; why: --verbose\n", escape.Text(strings.Join(parts, ", ")))
+	a.writeText(a.paint(warnStyle, "NOT CHECKED")+" ", 12, escape.Text(strings.Join(parts, ", "))+"; why: --verbose")
 }
 
 // plainViews leaves out the views that show a module only when it has something of their kind, and

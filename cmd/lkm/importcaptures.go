@@ -28,8 +28,8 @@ func (a *app) importCaptures() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import FILE...",
 		Short: "Read what a tool printed on some machine, and list it",
-		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. What the text is
-is found out unless --as says it. "-" is standard input. An archive (tar or zip, packed with gzip, bzip2, xz or zstd) is
+		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. The kind of text
+is detected unless --as is given. "-" is standard input. An archive (tar or zip, packed with gzip, bzip2, xz or zstd) is
 searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. Kinds: ` + strings.Join(kinds, ", ") + ".",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -53,7 +53,7 @@ searched for such texts: a sosreport, a supportconfig, a collection of UAC, or a
 			return incomplete
 		},
 	}
-	c.Flags().StringVar(&as, "as", "", "`KIND` of text, instead of finding out")
+	c.Flags().StringVar(&as, "as", "", "the text is of that `KIND`, instead of detecting it")
 	c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	a.formatFlags(c)
 	a.hostFlag(c)

@@ -95,7 +95,7 @@ func taintText(l *linux.Module) string {
 	for i, t := range l.Taints {
 		words[i] = t
 		if meaning := linux.TaintMeaning(t[0]); meaning != "" {
-			words[i] += " " + meaning
+			words[i] += " (" + meaning + ")"
 		}
 	}
 	return strings.Join(words, ", ")

@@ -48,7 +48,7 @@ Filters show what is known to match, and count what could not be decided.`,
 	fl.StringVar(&f.state, "state", "", "only modules in `STATE`: "+strings.Join(states, ", "))
 	fl.StringVar(&f.name, "name", "", "only modules whose name matches `GLOB`")
 	fl.StringVar(&f.blockList, "blocklist", "",
-		"say which drivers a block list names: a SiPolicy (compiled or XML) or LOLDrivers (JSON, CSV) "+
+		"report drivers named in a block list: a SiPolicy (compiled or XML) or LOLDrivers (JSON, CSV) "+
 			"`FILE`, or \"system\" for the machine's own; exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c
@@ -111,7 +111,7 @@ func (a *app) writeSnapshot(snap *lkm.Snapshot, scope lkm.Scope, f *filter) erro
 		return err
 	}
 	if undecided > 0 && a.flags.format != "table" {
-		fmt.Fprintf(a.stderr, "lkm: %d modules could not be decided and are left out\n", undecided)
+		fmt.Fprintf(a.stderr, "lkm: %s left out: %s\n", modulesText(undecided), f.undecided())
 	}
 	return a.strictly(incomplete)
 }
@@ -123,7 +123,7 @@ func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f
 	case f.active() && !cannot:
 		parts = append(parts, fmt.Sprintf("%d of %d match", len(snap.Modules), all))
 		if undecided > 0 {
-			parts[0] += fmt.Sprintf(" (%d could not be decided)", undecided)
+			parts[0] += fmt.Sprintf(" (%s left out: %s)", modulesText(undecided), f.undecided())
 		}
 	default:
 		parts = append(parts, counted(snap, scope))
@@ -137,9 +137,9 @@ func (a *app) summary(snap *lkm.Snapshot, scope lkm.Scope, all, undecided int, f
 	if len(snap.Kernel.TaintFlags) > 0 {
 		parts = append(parts, "tainted "+taintLetters(snap))
 	}
-	fmt.Fprintln(a.stdout, strings.Join(parts, " · "))
+	a.writeText("", 2, strings.Join(parts, " · "))
 	if rest := notAsked(snap, scope); rest != "" {
-		fmt.Fprintln(a.stdout, rest)
+		a.writeText("", 0, rest)
 	}
 	a.writeProblems(snap)
 }
@@ -226,7 +226,7 @@ func builtinCount(snap *lkm.Snapshot) (string, bool) {
 		return "", false
 	}
 	if src.Outcome == lkm.OutcomePartial {
-		return fmt.Sprintf("at least %d", n), true
+		return fmt.Sprintf("at least %d", n), n > 0
 	}
 	return fmt.Sprint(n), true
 }
@@ -242,19 +242,27 @@ func taintLetters(snap *lkm.Snapshot) string {
 	return b.String()
 }
 
-// notAsked names the columns that are unknown because nobody asked.
+// notAsked names the columns that are unknown of some module because nobody asked.
 func notAsked(snap *lkm.Snapshot, scope lkm.Scope) string {
 	if scope != lkm.ScopeLoaded && scope != lkm.ScopeInstalled || len(snap.Modules) == 0 || snap.Live == "" {
 		return ""
 	}
+	any := func(cell func(*lkm.Module) string) bool {
+		return slices.ContainsFunc(snap.Modules, func(m lkm.Module) bool { return cell(&m) == unknown })
+	}
 	var what, how []string
 	if snap.Detail&lkm.DetailFiles == 0 {
-		if scope == lkm.ScopeInstalled {
+		if scope == lkm.ScopeInstalled && any(versionCell) {
 			what = append(what, "versions")
 		}
-		what, how = append(what, "origin"), append(how, "files")
+		if any(originCell) {
+			what = append(what, "origin")
+		}
+		if what != nil {
+			how = append(how, "files")
+		}
 	}
-	if snap.Detail&lkm.DetailSignatures == 0 {
+	if snap.Detail&lkm.DetailSignatures == 0 && any(signedCell) {
 		what, how = append(what, "signatures"), append(how, "signatures")
 	}
 	if len(what) == 0 {
@@ -282,11 +290,29 @@ func (a *app) writeProblems(snap *lkm.Snapshot) {
 		shown = shown[:maxProblems]
 	}
 	for _, p := range shown {
-		fmt.Fprintln(a.stdout, "not seen: "+p.Error())
+		a.notSeen(p.Error())
 	}
 	if more := len(problems) - len(shown); more > 0 {
-		fmt.Fprintf(a.stdout, "not seen: %d more (--verbose)\n", more)
+		a.writeText(a.paint(warnStyle, "not seen:")+" ", 10, fmt.Sprintf("%d more (--verbose)", more))
 	}
+}
+
+// notSeen prints what could not be seen, which need not be said on stderr then.
+func (a *app) notSeen(text string) {
+	a.shown[text] = true
+	text = strings.TrimSuffix(text, ": "+errors.ErrUnsupported.Error()) // the rest says what is not supported
+	a.writeText(a.paint(warnStyle, "not seen:")+" ", 10, escape.Text(text))
+}
+
+// modulesText is a number of modules in words.
+func modulesText(n int) string { return countText(n, "module", "modules") }
+
+// countText is a number of things in words.
+func countText(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // A filter leaves modules out of a list.
@@ -304,6 +330,19 @@ func (f *filter) active() bool {
 var states = []string{
 	string(lkm.StateLoaded), string(lkm.StateLoading), string(lkm.StateUnloading), string(lkm.StateBuiltin),
 	string(lkm.StateInstalled), string(lkm.StateStaged),
+}
+
+// undecided says what is not known of the modules that the filter could not decide.
+func (f *filter) undecided() string {
+	var facts []string
+	for what, asked := range map[string]bool{"origin": f.thirdParty, "signature": f.unsigned, "taint": f.tainted,
+		"state": f.state != ""} {
+		if asked {
+			facts = append(facts, what)
+		}
+	}
+	slices.Sort(facts)
+	return strings.Join(facts, " or ") + " not known"
 }
 
 // check returns an error for a state or a pattern that is none.

@@ -332,10 +332,6 @@ func TestTables(t *testing.T) {
 	if got := namesCell(m.UsedBy); got != "a,b" {
 		t.Error(got)
 	}
-	long := strings.Fields(strings.Repeat("module_name ", 20))
-	if got := namesCell(long); got != "module_name,module_name,module_name +17" {
-		t.Error(got)
-	}
 	if namesCell(nil) != unknown || namesCell([]string{}) != none {
 		t.Error("nil is unknown, empty is none")
 	}

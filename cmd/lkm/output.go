@@ -119,7 +119,11 @@ func (a *app) writeModules(modules []lkm.Module, cols []column) error {
 	if a.flags.format == "csv" && len(fields) == 0 {
 		fields = csvFields
 	}
-	t, err := moduleTable(modules, cols, fields)
+	absent := unknown
+	if a.flags.format == "csv" {
+		absent = ""
+	}
+	t, err := moduleTable(modules, cols, fields, absent)
 	if err != nil {
 		return err
 	}
@@ -219,8 +223,9 @@ func encodeLines(b *bytes.Buffer, modules []lkm.Module) error {
 	return nil
 }
 
-// moduleTable makes a table of the columns, or of the named fields when there are any.
-func moduleTable(modules []lkm.Module, cols []column, fields []string) (*table, error) {
+// moduleTable makes a table of the columns, or of the named fields when there are any: absent is then what stands for
+// a field that is not known.
+func moduleTable(modules []lkm.Module, cols []column, fields []string, absent string) (*table, error) {
 	t := new(table)
 	if len(fields) == 0 {
 		for _, c := range cols {
@@ -243,11 +248,20 @@ func moduleTable(modules []lkm.Module, cols []column, fields []string) (*table, 
 		}
 		row := make([]string, len(values))
 		for j, v := range values {
-			row[j] = cellText(v)
+			row[j] = fieldCell(&modules[i], fields[j], v, absent)
 		}
 		t.rows = append(t.rows, row)
 	}
 	return t, nil
+}
+
+// fieldCell writes a field's value as a cell. That a module has no version is known of some: JSON leaves it out then.
+func fieldCell(m *lkm.Module, field string, v any, absent string) string {
+	text := cellText(v)
+	if text == "" && (field != "version" || versionCell(m) == unknown) {
+		return absent
+	}
+	return orNone(text)
 }
 
 // writeCSV writes the table as CSV, with unprintable characters escaped. A cell that a spreadsheet

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +42,7 @@ func (a *app) writePolicy(p *lkm.Policy) error {
 	case "json":
 		return writeJSON(a.stdout, p, "  ")
 	case "table":
-		fmt.Fprintln(a.stdout, "Can new code enter this kernel?  "+loadingText(p))
+		a.writeText(a.paint(boldStyle, "Can new code enter this kernel?")+"  ", 33, loadingText(p))
 		a.writeFacts(p)
 		return nil
 	}
@@ -90,11 +91,29 @@ func (a *app) writeFacts(p *lkm.Policy) {
 		width, valueWidth = max(width, len(r.name)), max(valueWidth, min(len(r.value), 16))
 	}
 	for _, r := range rows {
-		fmt.Fprintf(a.stdout, "  %-*s  %-*s  %s\n", width, escape.Text(r.name), valueWidth, escape.Text(r.value),
-			escape.Text(r.rest))
+		a.writeFact(r.name, r.value, r.rest, width, valueWidth)
 	}
 	if hidden > 0 {
-		fmt.Fprintf(a.stdout, "%d more facts: --verbose\n", hidden)
+		fmt.Fprintf(a.stdout, "%s: --verbose\n", countText(hidden, "more fact", "more facts"))
+	}
+}
+
+// roomForRest is how many columns what follows from a fact needs to stand beside it; with less it stands below.
+const roomForRest = 50
+
+// writeFact prints one fact: its name, its value, and where it is from with what follows.
+func (a *app) writeFact(name, value, rest string, width, valueWidth int) {
+	name = fmt.Sprintf("  %-*s  ", width, escape.Text(name))
+	value, rest = fmt.Sprintf("%-*s  ", valueWidth, escape.Text(value)), escape.Text(rest)
+	indent := utf8.RuneCountInString(name + value)
+	shown := name + a.paint(cellStyle("VALUE", strings.TrimSpace(value)), value)
+	if a.out.width == 0 || a.out.width-indent >= roomForRest {
+		a.writeText(shown, indent, rest)
+		return
+	}
+	fmt.Fprintln(a.stdout, strings.TrimRight(shown, " "))
+	if rest != "" {
+		a.writeText("      ", 6, rest)
 	}
 }
 
@@ -133,12 +152,15 @@ func isUnknown(f lkm.PolicyFact) bool {
 	return f.Code != "" && (f.Code != lkm.CodeAbsent || f.Unknown)
 }
 
+// unknownValue is the value of a fact that could not be read.
+const unknownValue = "unknown"
+
 func factValue(f lkm.PolicyFact) string {
 	switch {
 	case isUnknown(f) && f.Code != lkm.CodeAbsent:
-		return "unknown (" + string(f.Code) + ")"
+		return unknownValue + " (" + string(f.Code) + ")"
 	case isUnknown(f):
-		return "unknown"
+		return unknownValue
 	case f.Code != "":
 		return "absent"
 	case f.Value == "":

@@ -34,7 +34,8 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 				return err
 			}
 			if a.flags.root != "" && !a.flags.live {
-				return fmt.Errorf("record: %s is an image, which runs no kernel to record: look at it with --root, or add --live when its kernel is the one that runs here", a.flags.root)
+				return fmt.Errorf("record: %s is an image, not a running machine: look at it with --root, or add --live "+
+					"if it is this host's root", a.flags.root)
 			}
 			t, err := recordTape(c.Context(), o, tape.Options{
 				Header: tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment,
@@ -61,7 +62,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.StringVar(&a.flags.detail, "detail", "",
 		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVarP(&a.flags.root, "root", "r", "", "with --live: the running machine's root is mounted at `DIR`")
-	f.BoolVar(&a.flags.exec, "exec", false, "start the system's own tools where its calls refuse (macOS)")
+	f.BoolVar(&a.flags.exec, "exec", false, "run the system's own tools when its calls fail (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	return c
 }

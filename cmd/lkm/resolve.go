@@ -52,7 +52,7 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 		incomplete = append(incomplete, problemsOf(modules))
 		if len(modules) == 0 {
 			missing = true
-			fmt.Fprintf(a.stderr, "lkm: %s: no module answers to it\n", escape.Text(alias))
+			fmt.Fprintf(a.stderr, "lkm: %s: no module matches\n", escape.Text(alias))
 			modules = []lkm.Module{}
 		}
 		answers = append(answers, resolved{alias, modules})

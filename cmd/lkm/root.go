@@ -93,6 +93,7 @@ func (a *app) run(ctx context.Context) int {
 		return int(code)
 	}
 	text := strings.ReplaceAll(escape.Text(oneLine(err)), ": lkm: ", ": ")
+	text = strings.TrimSuffix(text, ": "+errors.ErrUnsupported.Error()) // the rest says what is not supported
 	if !strings.HasPrefix(text, "lkm: ") {
 		text = "lkm: " + text
 	}
@@ -208,7 +209,7 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.StringVar(&a.flags.catalog, "catalogs", "", "also look for Windows drivers in the catalogs (*.cat) of `DIR`")
 	f.BoolVar(&a.flags.wmi, "wmi", false, "also ask WMI, as a cross-check (Windows)")
 	f.BoolVar(&a.flags.exec, "exec", false,
-		"start the system's own tools where its calls refuse (macOS: kmutil, kextstat, nvram, system_profiler)")
+		"run the system's own tools when its calls fail (macOS: kmutil, kextstat, nvram, system_profiler)")
 	f.BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "show every problem, not a summary")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print nothing but errors: the exit code is the answer")
@@ -316,8 +317,16 @@ func (a *app) strictly(incomplete error) error {
 	if incomplete == nil || !a.flags.strict {
 		return nil
 	}
+	said := 0
 	for line := range strings.Lines(incomplete.Error()) {
-		fmt.Fprintln(a.stderr, "lkm: incomplete:", escape.Text(strings.TrimSuffix(line, "\n")))
+		if line = strings.TrimSuffix(line, "\n"); a.shown[line] {
+			said++
+			continue
+		}
+		fmt.Fprintln(a.stderr, "lkm: incomplete:", escape.Text(line))
+	}
+	if said > 0 {
+		fmt.Fprintln(a.stderr, "lkm: incomplete: see \"not seen\" above")
 	}
 	return exit(exitIncomplete)
 }

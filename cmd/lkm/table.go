@@ -32,13 +32,13 @@ func (a *app) print(t *table) {
 }
 
 func (a *app) printHead(t *table, widths []int) {
-	for _, line := range t.lines(t.head, widths, a.out.width, func(_, text string) string { return text }) {
+	for _, line := range t.lines(t.head, widths, a.out.width, func(_, _, shown string) string { return shown }) {
 		fmt.Fprintln(a.stdout, a.paint(boldStyle, line))
 	}
 }
 
 func (a *app) printRow(t *table, row []string, widths []int) {
-	show := func(head, text string) string { return a.paint(cellStyle(head, text), text) }
+	show := func(head, cell, shown string) string { return a.paint(cellStyle(head, cell), shown) }
 	for _, line := range t.lines(row, widths, a.out.width, show) {
 		fmt.Fprintln(a.stdout, line)
 	}
@@ -60,12 +60,18 @@ func (t *table) layout(limit int) []int {
 	if limit == 0 {
 		return widths
 	}
-	left := limit - len(gap)*(len(widths)-1)
-	for _, w := range widths {
-		left -= w
+	for _, small := range []int{keptWidth, 0} {
+		shrink(widths, t.least(widths, small), limit-len(gap)*(len(widths)-1))
 	}
-	least := t.least(widths)
-	for left < 0 {
+	return widths
+}
+
+// shrink makes the widest column narrower until all fit into room, or none is wider than its least.
+func shrink(widths, least []int, room int) {
+	for _, w := range widths {
+		room -= w
+	}
+	for room < 0 {
 		widest := -1
 		for i, w := range widths {
 			if w > least[i] && (widest < 0 || w > widths[widest]) {
@@ -73,23 +79,22 @@ func (t *table) layout(limit int) []int {
 			}
 		}
 		if widest < 0 {
-			return widths // the terminal is too narrow for the names
+			return
 		}
 		widths[widest]--
-		left++
+		room++
 	}
-	return widths
 }
 
 // Widths of columns in a table that has to fit.
 const (
-	keptWidth = 12 // a column that is not wider is left as it is
-	cutWidth  = 10 // what is left at least of one that is cut
+	keptWidth = 12 // a column that is not wider is left as it is, as long as the wider ones have something to give
+	cutWidth  = 7  // what is left at least of one that is cut
 	wrapWidth = 20 // what is left at least of the last one, which wraps
 )
 
-// least returns how narrow each column may get.
-func (t *table) least(widths []int) []int {
+// least returns how narrow each column may get, where those up to small stay as they are.
+func (t *table) least(widths []int, small int) []int {
 	least := make([]int, len(widths))
 	for i, w := range widths {
 		switch {
@@ -97,10 +102,10 @@ func (t *table) least(widths []int) []int {
 			least[i] = min(w, wrapWidth)
 		case t.isRight(i) || slices.Contains(keptHeads, t.head[i]):
 			least[i] = w
-		case w <= keptWidth:
+		case w <= small:
 			least[i] = w
 		default:
-			least[i] = max(utf8.RuneCountInString(t.head[i]), cutWidth)
+			least[i] = min(w, max(utf8.RuneCountInString(t.head[i]), cutWidth))
 		}
 	}
 	return least
@@ -110,19 +115,20 @@ func (t *table) least(widths []int) []int {
 var keptHeads = []string{"NAME", "MODULE", "QUERY", "ALIAS", "SOURCE", "FACT", "RULE", "HOST"}
 
 // lines returns a row as lines of a terminal: each cell in its column, and the last one wrapped below itself.
-func (t *table) lines(cells []string, widths []int, limit int, show func(head, text string) string) []string {
+func (t *table) lines(cells []string, widths []int, limit int, show func(head, cell, shown string) string) []string {
 	last := len(cells) - 1
 	var b strings.Builder
 	indent := 0
 	for i, cell := range cells[:last] {
-		if limit > 0 && len(cell) > widths[i] && !slices.Contains(keptHeads, t.head[i]) {
-			cell = cut(cell, widths[i], t.head[i] == "PATH" || t.head[i] == "WHERE")
+		shown := cell
+		if limit > 0 && !t.isRight(i) && !slices.Contains(keptHeads, t.head[i]) {
+			shown = cut(cell, widths[i], t.head[i] == "PATH" || t.head[i] == "WHERE")
 		}
-		pad := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(cell)))
+		pad := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(shown)))
 		if t.isRight(i) {
-			b.WriteString(pad + show(t.head[i], cell) + gap)
+			b.WriteString(pad + show(t.head[i], cell, shown) + gap)
 		} else {
-			b.WriteString(show(t.head[i], cell) + pad + gap)
+			b.WriteString(show(t.head[i], cell, shown) + pad + gap)
 		}
 		indent += widths[i] + len(gap)
 	}
@@ -133,10 +139,10 @@ func (t *table) lines(cells []string, widths []int, limit int, show func(head, t
 	if pad := widths[last] - utf8.RuneCountInString(wrapped[0]); t.isRight(last) && pad > 0 {
 		b.WriteString(strings.Repeat(" ", pad))
 	}
-	first := strings.TrimRight(b.String()+show(t.head[last], wrapped[0]), " ")
+	first := strings.TrimRight(b.String()+show(t.head[last], cells[last], wrapped[0]), " ")
 	lines := append(make([]string, 0, len(wrapped)), first)
 	for _, more := range wrapped[1:] {
-		lines = append(lines, strings.Repeat(" ", indent)+show(t.head[last], more))
+		lines = append(lines, strings.Repeat(" ", indent)+show(t.head[last], cells[last], more))
 	}
 	return lines
 }
@@ -220,6 +226,9 @@ func words(text string, width int) []string {
 		if n > 0 && n+w > width {
 			lines = append(lines, strings.TrimRight(line, " "))
 			line, n = "", 0
+			if w == 0 {
+				continue // a blank at which the line is broken
+			}
 		}
 		line += word
 		n += utf8.RuneCountInString(word)

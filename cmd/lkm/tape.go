@@ -101,7 +101,7 @@ func (a *app) writeTapeHeader(h tape.Header) {
 		line("dropped", fmt.Sprint(h.Dropped))
 	}
 	if h.Synthetic {
-		line("synthetic", "yes: made up, not recorded")
+		line("synthetic", "yes")
 	}
 	for l := range strings.Lines(h.Comment) {
 		line("comment", strings.TrimSpace(l))

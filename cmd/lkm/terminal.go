@@ -73,6 +73,17 @@ func (a *app) paint(s style, text string) string {
 	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
 }
 
+// labelStyle returns how the label of a line of a card is shown.
+func labelStyle(label string) style {
+	switch label {
+	case "unknown", "problem":
+		return warnStyle
+	case "BLOCKLIST":
+		return alarmStyle
+	}
+	return plainStyle
+}
+
 // cellStyle returns how a cell below a head is shown.
 func cellStyle(head, cell string) style {
 	switch {
@@ -80,14 +91,16 @@ func cellStyle(head, cell string) style {
 		return dimStyle
 	case cell == none:
 		return plainStyle
+	case head == "VALUE" && strings.HasPrefix(cell, unknownValue):
+		return dimStyle
 	case head == "TAINT":
 		return warnStyle
 	}
 	switch head + " " + cell {
 	case "SIGNED no", "SIGNED invalid", "SIGNED untrusted", "SIGNED not valid", "GRADE LOST", "GRADE REFUSED",
-		"GRADE BOOT", "OUTCOME failed":
+		"GRADE BOOT", "GRADE STRONG", "OUTCOME failed":
 		return alarmStyle
-	case "ORIGIN third-party", "GRADE CHANGED", "GRADE FIRMWARE", "GRADE UNKNOWN", "OUTCOME partial",
+	case "ORIGIN third-party", "GRADE CHANGED", "GRADE FIRMWARE", "GRADE UNKNOWN", "GRADE WEAK", "OUTCOME partial",
 		"OUTCOME denied", "DOES run", "DOES nothing", "CHANGE added", "CHANGE removed", "CHANGE changed":
 		return warnStyle
 	}

@@ -21,7 +21,7 @@ func (a *app) tree() *cobra.Command {
 	var reverse, dot bool
 	c := &cobra.Command{
 		Use:   "tree NAME...",
-		Short: "Show what a module needs, or what needs it, all the way",
+		Short: "Show a module's dependencies, or its dependents, recursively",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.runTree(c.Context(), args, reverse, dot)
@@ -52,7 +52,7 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 		return err
 	}
 	if f := a.flags.format; f == "csv" || f == "markdown" {
-		return errors.New("a tree is no table: --format table, json or jsonl")
+		return errors.New("a tree cannot be shown as a table: --format table, json or jsonl")
 	}
 	known, err := a.relations(ctx, names, reverse)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -58,12 +59,12 @@ func (a *app) writeUpgrade(u *lkm.Upgrade) error {
 		if len(u.Changes) == 0 {
 			fmt.Fprintln(a.stdout, "nothing that was looked at changes")
 		}
-		fmt.Fprintf(a.stdout,
-			"%d of %d modules in use are unchanged in %s; of all modules of %s it lacks %d and has %d compiled in\n",
-			u.Same, u.Used, u.To, u.From, len(u.Gone), len(u.NowBuiltin))
-		fmt.Fprintln(a.stdout, bootText(u.Boot))
+		a.writeText("", 2, escape.Text(fmt.Sprintf(
+			"%d of %d modules in use are unchanged in %s; of all modules of %s it lacks %d and has %d compiled in",
+			u.Same, u.Used, u.To, u.From, len(u.Gone), len(u.NowBuiltin))))
+		a.writeText("", 2, bootText(u.Boot))
 		for _, p := range u.Problems {
-			fmt.Fprintln(a.stdout, "not seen: "+strings.TrimSpace(p.Source+" "+p.Text))
+			a.notSeen(strings.TrimSpace(p.Source + " " + p.Text))
 		}
 	}
 	if u.Loses() {

@@ -114,7 +114,7 @@ func readAs(clean string, as Kind) (captured, error) {
 		c = captured{}
 	}
 	c = untabled(clean, r, mended(clean, r, c))
-	return c, c.empty(clean, r, fmt.Errorf("%w: the text is no capture of %s", lkm.ErrMalformed, as))
+	return c, c.empty(clean, r, fmt.Errorf("%w: unrecognized text: not the output of %s", lkm.ErrMalformed, as))
 }
 
 // empty returns the error of a text without a row: what its tool was refused, or that it lists nothing though no
@@ -169,7 +169,7 @@ func detect(clean string) (captured, error) {
 		best = mended(clean, r, best)
 	}
 	best.kind = kind
-	return best, best.empty(clean, r, fmt.Errorf("%w: the text is no capture of a known kind", lkm.ErrMalformed))
+	return best, best.empty(clean, r, fmt.Errorf("%w: unrecognized text: not the output of a known tool", lkm.ErrMalformed))
 }
 
 // bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.
