@@ -38,10 +38,11 @@ const (
 
 // checkChain looks for the root that the certificate leads to, Apple's before any other. The time is judged as
 // Security does it (StaticCode.cpp, verifySignature): at the time of a timestamp, whose own chain must lead to Apple's
-// roots if the code's does; without one, an expired certificate is accepted.
+// roots if the code's does; without one, an expired certificate is accepted. An error means that looking takes more than
+// it may: whether there is a root is not known.
 func (c *CodeSignature) checkChain(
 	sd *sign.SignedData, signer *sign.Signer, cert *sign.Certificate, keys []fact.KeySet,
-) {
+) error {
 	var apple, others []fact.KeySet
 	for _, set := range keys {
 		if set.Origin == fact.TrustApple {
@@ -60,13 +61,17 @@ func (c *CodeSignature) checkChain(
 		at, err := c.timestamp(sd, signer, roots)
 		if err == nil {
 			var chain sign.Chain
-			if chain, err = chainAt(cert, sd.Certificates, roots, at); err == nil {
+			if chain, err = chainAt(cert, sd.Certificates, roots, at, c.item); err == nil {
 				c.keySet, c.TimestampedAt, c.path = chain.KeySet, at, chain.Certificates
 				if i == 0 {
 					c.mark(chain.Certificates)
 				}
-				return
+				return nil
 			}
+		}
+		if isLimit(err) {
+			c.keysGiven = false
+			return err
 		}
 		if why == nil {
 			why = err
@@ -75,12 +80,13 @@ func (c *CodeSignature) checkChain(
 	if why != nil {
 		c.Reasons = append(c.Reasons, why.Error())
 	}
+	return nil
 }
 
 // chainAt returns the chain from a certificate to one of the roots, or why it is not good for code at that time. The
-// zero time is none: no certificate's time is judged.
+// zero time is none: no certificate's time is judged. item pays.
 func chainAt(
-	cert *sign.Certificate, pool []*sign.Certificate, roots *sign.Roots, at time.Time,
+	cert *sign.Certificate, pool []*sign.Certificate, roots *sign.Roots, at time.Time, item *fact.Item,
 ) (sign.Chain, error) {
 	if at.IsZero() {
 		cert = ageless(cert)
@@ -91,7 +97,7 @@ func chainAt(
 		pool, at = all, cert.NotBefore
 	}
 	chain := sign.BuildChain(cert, sign.ChainQuery{
-		Pool: pool, Roots: roots, At: at, Usage: sign.EKUCodeSigning, Rules: sign.RulesApple})
+		Pool: pool, Roots: roots, At: at, Usage: sign.EKUCodeSigning, Rules: sign.RulesApple, Item: item})
 	switch {
 	case chain.Trusted:
 		return chain, nil
@@ -124,7 +130,7 @@ func (c *CodeSignature) timestamp(sd *sign.SignedData, signer *sign.Signer, root
 	}
 	chain := sign.BuildChain(t.Certificate, sign.ChainQuery{
 		Pool: slices.Concat(t.Pool, sd.Certificates), Roots: roots, At: t.Time, Usage: sign.EKUTimeStamping,
-		Rules: sign.RulesApple})
+		Rules: sign.RulesApple, Item: c.item})
 	switch {
 	case !chain.Trusted:
 		return time.Time{}, fmt.Errorf("its timestamp: %w", chain.Err)

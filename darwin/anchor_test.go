@@ -301,7 +301,7 @@ func unsigned(t *testing.T, data []byte) func(int) bool {
 	if !isMachO(data) {
 		return func(int) bool { return false }
 	}
-	all, err := readSlices("x", strings.NewReader(string(data)), int64(len(data)))
+	all, err := readSlices("x", strings.NewReader(string(data)), int64(len(data)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

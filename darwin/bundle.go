@@ -158,14 +158,14 @@ func (r bundleReader) read(dir string, report *fact.Report) (Bundle, error) {
 
 // readCode reads the executable's headers and, if that was asked for, its signature.
 func (r *bundleReading) readCode(executable string, info []byte) {
-	f, err := openFile(r.FS, executable)
+	f, err := openFile(r.FS, executable, r.report.Budget)
 	if err != nil {
 		r.lose(executable, "bundle.slices", err)
 		return
 	}
 	defer f.Close()
 	r.ExecutableSize = fact.CountOf(f.size)
-	all, sliceErr := readSlices(executable, f, f.size)
+	all, sliceErr := readSlices(executable, f, f.size, f.item)
 	if sliceErr != nil {
 		r.lose(executable, "bundle.slices", sliceErr)
 	}
@@ -199,7 +199,7 @@ func (r *bundleReading) verifyOthers(f *file, used Slice, info, resources []byte
 		if s.offset == used.offset {
 			continue
 		}
-		sig, err := readCodeSignature(executable, f, s)
+		sig, err := readCodeSignature(executable, f, s, f.item)
 		if err == nil && sig.Present == fact.Yes {
 			sig.CodeFits, err = sig.codeFits(executable, f, s)
 		}
@@ -351,17 +351,17 @@ func (c *CodeSignature) sealed(slot int, data []byte) fact.Tri {
 
 // readCode reads the headers of a Mach-O file, and the code signature of its first slice; nil when
 // it cannot be read. An error with slices is about some of the file only.
-func readCode(fsys fs.FS, name string) ([]Slice, *CodeSignature, error) {
-	f, err := openFile(fsys, name)
+func readCode(fsys fs.FS, name string, budget *fact.Budget) ([]Slice, *CodeSignature, error) {
+	f, err := openFile(fsys, name, budget)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	all, err := readSlices(name, f, f.size)
+	all, err := readSlices(name, f, f.size, f.item)
 	if len(all) == 0 {
 		return nil, nil, err
 	}
-	sig, sigErr := readCodeSignature(name, f, all[0])
+	sig, sigErr := readCodeSignature(name, f, all[0], f.item)
 	if sig.Present == "" {
 		return all, nil, errors.Join(err, sigErr)
 	}

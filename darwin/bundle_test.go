@@ -241,7 +241,7 @@ func FuzzBundle(f *testing.F) {
 		if err != nil && (b.Identifier != "" || b.Slices != nil) {
 			t.Fatalf("value %+v and error %v", b, err)
 		}
-		all, err := readSlices("fuzz", bytes.NewReader(code), int64(len(code)))
+		all, err := readSlices("fuzz", bytes.NewReader(code), int64(len(code)), nil)
 		if err == nil && len(all) == 0 {
 			t.Fatal("neither value nor error")
 		}

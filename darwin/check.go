@@ -151,8 +151,8 @@ func (c *check) verify(m *Record) []fact.Problem {
 	if b == nil || b.signature == nil || b.signature.Present != fact.Yes || b.signature.CodeFits != "" {
 		return nil
 	}
-	var own fact.Report // its problems are the verdict's
-	read, err := c.reader.read(strings.TrimPrefix(b.Path, "/"), &own)
+	own := c.report.Part() // its problems are the verdict's
+	read, err := c.reader.read(strings.TrimPrefix(b.Path, "/"), own)
 	if err != nil {
 		own.Problem(SourceBundles, b.Path, "codeSignature", err)
 		return own.Problems
@@ -265,7 +265,7 @@ func (c *check) file() []Record {
 	if !strings.Contains(c.query, "/") || !fs.ValidPath(name) || !hasInfo(c.reader.FS, name) {
 		return nil
 	}
-	m, err := c.reader.record(name)
+	m, err := c.reader.record(name, c.report.Budget)
 	if err != nil {
 		c.report.Problem(SourceBundles, "/"+name, "", err)
 		c.unread = append(c.unread, fact.ProblemOf(SourceBundles, "/"+name, "", err))

@@ -198,7 +198,7 @@ func TestReadFileOrder(t *testing.T) {
 			files[name] = f
 		}
 	}
-	list, ok, err := ReadFile(context.Background(), files, "Z.kext", nil, fact.Options{})
+	list, ok, err := ReadFile(context.Background(), files, "Z.kext", nil, fact.Options{}, new(fact.Report))
 	if err != nil || !ok || len(list) != 3 || list[0].Name != "com.vendor.zebra" || list[1].Name != "com.vendor.ape" ||
 		list[2].Name != "com.vendor.cat" {
 		t.Errorf("%+v, %v", list, err)

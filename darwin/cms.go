@@ -21,7 +21,10 @@ func (c *CodeSignature) readCMS(source string) error {
 		return nil
 	}
 	sd, signer, err := c.signedData()
-	if err != nil {
+	switch {
+	case isLimit(err):
+		return fmt.Errorf("%s: %w", source, err)
+	case err != nil:
 		return &fact.ParseError{Source: source, Field: "codeSignature.signer", Reason: err.Error()}
 	}
 	for _, cert := range sd.Certificates {
@@ -34,7 +37,15 @@ func (c *CodeSignature) readCMS(source string) error {
 	return nil
 }
 
+// isLimit reports whether an error says that something takes more than it may.
+func isLimit(err error) bool {
+	return errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget)
+}
+
 func (c *CodeSignature) signedData() (*sign.SignedData, *sign.Signer, error) {
+	if err := c.item.Work(cmsWork * int64(len(c.cms))); err != nil {
+		return nil, nil, err
+	}
 	sd, err := sign.ParseContentInfo(c.cms)
 	if err != nil {
 		return nil, nil, err
@@ -82,8 +93,7 @@ func (c *CodeSignature) checkCMS(keys []fact.KeySet) error {
 		return nil
 	}
 	c.SignatureFits = fact.Yes
-	c.checkChain(sd, signer, cert, keys)
-	return nil
+	return c.checkChain(sd, signer, cert, keys)
 }
 
 // The attributes of Apple's that list all code directories of a signature: as a property list of truncated digests,

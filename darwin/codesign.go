@@ -33,6 +33,8 @@ const (
 	specialResources   = 3
 	maxSpecial         = 32 // slots that a directory may have before the code's; a dozen are in use
 	maxSignature       = 16 << 20
+	hashWork           = 4 // steps that a digest takes for each byte
+	cmsWork            = 4 // steps that decoding takes for each byte of who signed it
 	maxBlobs           = 64
 )
 
@@ -102,6 +104,7 @@ type CodeSignature struct {
 	appleGiven  bool                 // Apple's roots were among them
 	keysGiven   bool                 // there were keys to lead to
 	forged      bool                 // it is not what its certificate was issued for
+	item        *fact.Item           // pays for what is read and compared; of the file that it is in
 	others      fact.SignatureStatus // the worst of the file's other slices; empty if there are none
 }
 
@@ -168,20 +171,23 @@ func flagWords(flags uint32) []string {
 }
 
 // readCodeSignature reads the code signature of one slice of the file r. A slice without one gives
-// Present: no. The error is a fact.ParseError, or the reader's.
-func readCodeSignature(source string, r io.ReaderAt, s Slice) (CodeSignature, error) {
+// Present: no. The error is a fact.ParseError, or the reader's. item pays, for what is compared with it later, too.
+func readCodeSignature(source string, r io.ReaderAt, s Slice, item *fact.Item) (CodeSignature, error) {
 	if s.signature.size == 0 {
 		return CodeSignature{Present: fact.No, Architecture: s.Architecture}, nil
 	}
 	if s.signature.size > maxSignature {
 		return CodeSignature{}, signatureError(source, "%d bytes: more than %d", s.signature.size, maxSignature)
 	}
+	if err := item.Hold(s.signature.size); err != nil {
+		return CodeSignature{}, fmt.Errorf("%s: %w", source, err)
+	}
 	in := io.NewSectionReader(r, s.offset, 1<<62)
 	blob, err := readAt(source, in, s.size, s.signature.offset, s.signature.size)
 	if err != nil {
 		return CodeSignature{}, err
 	}
-	c, err := parseCodeSignature(source, blob)
+	c, err := parseCodeSignature(source, blob, item)
 	c.Architecture = s.Architecture
 	return c, err
 }
@@ -191,8 +197,8 @@ func signatureError(source, format string, args ...any) error {
 }
 
 // parseCodeSignature reads an embedded signature, the SuperBlob that LC_CODE_SIGNATURE points to.
-func parseCodeSignature(source string, b []byte) (CodeSignature, error) {
-	c := CodeSignature{parts: map[uint32][]byte{}}
+func parseCodeSignature(source string, b []byte, item *fact.Item) (CodeSignature, error) {
+	c := CodeSignature{parts: map[uint32][]byte{}, item: item}
 	if len(b) < 12 {
 		return c, signatureError(source, "%d bytes", len(b))
 	}
@@ -392,6 +398,9 @@ func (c *CodeSignature) partsFit() bool {
 // codeFits compares the code with the hashes of the directories: that of the system, and that which is signed.
 func (c *CodeSignature) codeFits(source string, r io.ReaderAt, s Slice) (fact.Tri, error) {
 	for i := range c.directories {
+		if err := c.item.Work(hashWork * min(c.directories[i].codeLimit, s.size)); err != nil {
+			return "", fmt.Errorf("%s: %w", source, err)
+		}
 		if fits, err := c.directories[i].codeFits(source, r, s); fits != fact.Yes {
 			return fits, err
 		}

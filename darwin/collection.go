@@ -96,23 +96,23 @@ type collectionReader struct {
 // read reads the kernel collection in the file f of size bytes; name is its path from the machine's
 // root. It reads headers and one section, a few MB even of a collection of 400 MB; a compressed one it unpacks as it
 // goes, whole where there is a checksum. What is lost of members is reported. With an error, what the wrappers say is
-// returned all the same.
-func (r collectionReader) read(name string, f io.ReaderAt, size int64, report *fact.Report) (collection, error) {
+// returned all the same. item pays.
+func (r collectionReader) read(
+	name string, f io.ReaderAt, size int64, item *fact.Item, report *fact.Report,
+) (collection, error) {
 	c := collection{Path: "/" + name, Kind: kindByName(name)}
-	item := report.Budget.Item(size)
-	defer item.Done()
 	w, err := unwrap(name, f, size, r.Architecture, item)
 	c.Wrappers, c.Compression = w.names, w.compression
 	if err != nil {
 		return c, err
 	}
 	in := io.NewSectionReader(w.r, w.extent.offset, w.extent.size)
-	s, err := readSlice(name, in, 0, w.extent.size)
+	s, err := readSlice(name, in, 0, w.extent.size, item)
 	if err != nil {
 		return c, err
 	}
 	c.Architecture, c.UUID, c.Type = s.Architecture, s.UUID, s.Type
-	rd := &collectionReading{collectionReader: r, c: &c, name: name, in: in, slice: s, report: report}
+	rd := &collectionReading{collectionReader: r, c: &c, name: name, in: in, slice: s, report: report, item: item}
 	if err := rd.all(); err != nil {
 		return c, err
 	}
@@ -149,6 +149,7 @@ type collectionReading struct {
 	in     *io.SectionReader
 	slice  Slice
 	report *fact.Report
+	item   *fact.Item       // of the file
 	uuids  map[string]Slice // headers of the fileset's members, by bundle id
 	codes  map[int]uint64   // where the code of members without an entry is, by their index
 }
@@ -190,12 +191,12 @@ func (r *collectionReading) entryHeaders() {
 			r.lose(e.id, "uuid", machoError(r.name, "fileset entry", e.offset, "outside the file"))
 			continue
 		}
-		s, err := readSlice(r.name, r.in, r.slice.offset+e.offset, r.slice.size-e.offset)
+		s, err := readSlice(r.name, r.in, r.slice.offset+e.offset, r.slice.size-e.offset, r.item)
 		if err != nil {
 			r.lose(e.id, "uuid", err)
 			continue
 		}
-		s.segments = nil // their offsets count from the collection's start, and nothing needs them
+		s.segments, s.entries = nil, nil // their offsets count from the collection's start, and nothing needs them
 		r.uuids[e.id] = s
 		if e.id == "com.apple.kernel" && r.c.UUID == "" {
 			r.c.UUID = s.UUID
@@ -327,6 +328,9 @@ func (r *collectionReading) members(d *dialect, t limit.XMLToken) error {
 		if err != nil {
 			return err
 		}
+		if err := r.item.Keep(valueMemory * int64(d.nodes)); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
 		if len(r.c.Members) == maxMembers {
 			return &fact.ParseError{Source: r.name, Field: "_PrelinkInfoDictionary",
 				Reason: fmt.Sprintf("more than %d kexts", maxMembers), Err: fact.ErrTooLarge}
@@ -452,10 +456,10 @@ func markStale(all []collection) {
 
 // open reads the kernel collection name of a file system.
 func (r collectionReader) open(fsys fs.FS, name string, report *fact.Report) (collection, error) {
-	f, err := openFile(fsys, name)
+	f, err := openFile(fsys, name, report.Budget)
 	if err != nil {
 		return collection{Path: "/" + escape.UTF8(name)}, err
 	}
 	defer f.Close()
-	return r.read(name, f, f.size, report)
+	return r.read(name, f, f.size, f.item, report)
 }

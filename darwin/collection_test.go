@@ -34,7 +34,7 @@ func prelink(members ...string) string {
 func readCollectionBytes(name string, b []byte) (collection, []fact.Problem, error) {
 	var r fact.Report
 	c, err := collectionReader{Architecture: "x86_64", Personalities: true}.read(name, bytes.NewReader(b),
-		int64(len(b)), &r)
+		int64(len(b)), r.Budget.Item(int64(len(b))), &r)
 	return c, r.Problems, err
 }
 
@@ -192,7 +192,8 @@ func TestSharedValues(t *testing.T) {
 		"bare array": text[strings.Index(text, "<array"):strings.LastIndex(text, "</dict>")]} {
 		b := fakedarwin.Collection("x86_64", text)
 		var r fact.Report
-		c, err := collectionReader{}.read("prelinkedkernel", bytes.NewReader(b), int64(len(b)), &r)
+		c, err := collectionReader{}.read("prelinkedkernel", bytes.NewReader(b), int64(len(b)),
+			r.Budget.Item(int64(len(b))), &r)
 		if err != nil || len(r.Problems) != 0 || len(c.Members) != 2 {
 			t.Errorf("%s: %+v, %v, %v", form, c, r.Problems, err)
 			continue
@@ -391,7 +392,8 @@ func readBig(t *testing.T, name, form string, most, read int64) {
 		peak = max(peak, now.HeapAlloc)
 	}}}
 	var r fact.Report
-	kc, err := collectionReader{Architecture: "x86_64"}.read("SystemKernelExtensions.kc", c, st.Size(), &r)
+	kc, err := collectionReader{Architecture: "x86_64"}.read("SystemKernelExtensions.kc", c, st.Size(),
+		r.Budget.Item(st.Size()), &r)
 	if err != nil || len(r.Problems) != 0 || len(kc.Members) != 500 || kc.Compression != form {
 		t.Fatalf("%d members, %q, %v, %v", len(kc.Members), kc.Compression, r.Problems, err)
 	}
@@ -475,7 +477,7 @@ func BenchmarkCollection300MB(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := (collectionReader{Architecture: "x86_64"}).read("SystemKernelExtensions.kc",
-			f, 300<<20, new(fact.Report)); err != nil {
+			f, 300<<20, nil, new(fact.Report)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,9 +18,10 @@ import (
 )
 
 // ReadFile reads a bundle, a kernel collection, or the code of a kext by itself. ok is false for a file of another
-// system, and for a folder that is no bundle. head is the file's beginning, nil for a folder.
+// system, and for a folder that is no bundle. head is the file's beginning, nil for a folder. What r's budget allows is
+// read; what goes wrong is with the records.
 func ReadFile(
-	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	signatures := o.Asks(fact.DetailSignatures)
 	reader := bundleReader{
@@ -28,13 +29,13 @@ func ReadFile(
 	}
 	switch {
 	case head == nil && hasInfo(fsys, name):
-		m, err = reader.file(ctx, name)
+		m, err = reader.file(ctx, name, r.Budget)
 	case head == nil:
 		return nil, false, nil
 	case isCollection(head):
-		m, err = readCollection(fsys, name)
+		m, err = readCollection(fsys, name, r.Budget)
 	case isMachO(head):
-		m, err = reader.code(name)
+		m, err = reader.code(name, r.Budget)
 	default:
 		return nil, false, nil
 	}
@@ -53,13 +54,13 @@ func ReadFile(
 }
 
 // File reads a file or a bundle of the machine.
-func (k *Kernel) File(ctx context.Context, file string, _ *fact.Report) ([]Record, error) {
+func (k *Kernel) File(ctx context.Context, file string, r *fact.Report) ([]Record, error) {
 	name := strings.Trim(file, "/")
 	head, err := fileHead(k.machine, name)
 	if err != nil {
 		return nil, err
 	}
-	modules, ok, err := ReadFile(ctx, k.machine, name, head, k.options)
+	modules, ok, err := ReadFile(ctx, k.machine, name, head, k.options, r)
 	if !ok {
 		return nil, fmt.Errorf("no kernel extension of macOS: %w", errors.ErrUnsupported)
 	}
@@ -128,8 +129,8 @@ func isCollection(head []byte) bool {
 }
 
 // file reads a bundle and the plug-ins directly inside it. A plug-in that cannot be read is a problem of the bundle.
-func (r bundleReader) file(ctx context.Context, name string) ([]Record, error) {
-	first, err := r.record(name)
+func (r bundleReader) file(ctx context.Context, name string, budget *fact.Budget) ([]Record, error) {
+	first, err := r.record(name, budget)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func (r bundleReader) file(ctx context.Context, name string) ([]Record, error) {
 		if path.Ext(e.Name()) != ".kext" || strings.HasPrefix(e.Name(), "._") {
 			continue
 		}
-		m, err := r.record(path.Join(plugIns, e.Name()))
+		m, err := r.record(path.Join(plugIns, e.Name()), budget)
 		if err != nil {
 			lose(path.Join(plugIns, e.Name()), err)
 			continue
@@ -160,8 +161,8 @@ func (r bundleReader) file(ctx context.Context, name string) ([]Record, error) {
 }
 
 // record reads one bundle by itself, with paths as in the file system.
-func (r bundleReader) record(dir string) (Record, error) {
-	var own fact.Report // its problems are the record's
+func (r bundleReader) record(dir string, budget *fact.Budget) (Record, error) {
+	own := fact.Report{Budget: budget} // its problems are the record's
 	b, err := r.read(dir, &own)
 	if err != nil {
 		return Record{}, err
@@ -171,8 +172,8 @@ func (r bundleReader) record(dir string) (Record, error) {
 }
 
 // readCollection reads the members of a kernel collection.
-func readCollection(fsys fs.FS, name string) ([]Record, error) {
-	var own fact.Report // its problems are those of the records
+func readCollection(fsys fs.FS, name string, budget *fact.Budget) ([]Record, error) {
+	own := fact.Report{Budget: budget} // its problems are those of the records
 	c, err := collectionReader{Personalities: true}.open(fsys, name, &own)
 	if err != nil {
 		return nil, err
@@ -199,13 +200,13 @@ func readCollection(fsys fs.FS, name string) ([]Record, error) {
 
 // code reads the executable of a kext by itself: what its Mach-O headers say. A Mach-O file of another kind, such as a
 // program, is not a kernel extension; a kernel with kexts is a collection.
-func (r bundleReader) code(name string) ([]Record, error) {
-	all, signature, err := readCode(r.FS, name)
+func (r bundleReader) code(name string, budget *fact.Budget) ([]Record, error) {
+	all, signature, err := readCode(r.FS, name, budget)
 	if len(all) == 0 {
 		return nil, err
 	}
 	if all[0].fileType != typeKext {
-		modules, cerr := readCollection(r.FS, name)
+		modules, cerr := readCollection(r.FS, name, budget)
 		if errors.Is(cerr, fact.ErrMalformed) {
 			return nil, fmt.Errorf("Mach-O file of type %s, not a kext and no kernel collection: %w",
 				all[0].Type, errors.ErrUnsupported)

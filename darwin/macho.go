@@ -4,6 +4,7 @@ package darwin
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -150,8 +151,8 @@ func isFat(head []byte) bool {
 // readSlices reads the headers of a Mach-O file, thin or fat; one Slice for each architecture. It
 // reads headers and load commands only. source names the file in errors, which are
 // fact.ParseErrors or the reader's own. A fat file's broken slice costs that slice: the others are
-// returned with the error.
-func readSlices(source string, r io.ReaderAt, size int64) ([]Slice, error) {
+// returned with the error. item pays.
+func readSlices(source string, r io.ReaderAt, size int64, item *fact.Item) ([]Slice, error) {
 	head, err := readAt(source, r, size, 0, 8)
 	if err != nil {
 		return nil, err
@@ -160,9 +161,9 @@ func readSlices(source string, r io.ReaderAt, size int64) ([]Slice, error) {
 		return nil, machoError(source, "header", 0, "magic %x is not Mach-O", head[:4])
 	}
 	if isFat(head) {
-		return readFat(source, r, size, head)
+		return readFat(source, r, size, head, item)
 	}
-	s, err := readSlice(source, r, 0, size)
+	s, err := readSlice(source, r, 0, size, item)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +228,7 @@ func fatEntries(source string, r io.ReaderAt, size int64, head []byte) ([]fatEnt
 	return all, nil
 }
 
-func readFat(source string, r io.ReaderAt, size int64, head []byte) ([]Slice, error) {
+func readFat(source string, r io.ReaderAt, size int64, head []byte, item *fact.Item) ([]Slice, error) {
 	entries, err := fatEntries(source, r, size, head)
 	if err != nil {
 		return nil, err
@@ -239,7 +240,7 @@ func readFat(source string, r io.ReaderAt, size int64, head []byte) ([]Slice, er
 			errs = append(errs, e.err)
 			continue
 		}
-		s, err := readSlice(source, r, e.extent.offset, e.extent.size)
+		s, err := readSlice(source, r, e.extent.offset, e.extent.size, item)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -249,8 +250,15 @@ func readFat(source string, r io.ReaderAt, size int64, head []byte) ([]Slice, er
 	return slices, errors.Join(errs...)
 }
 
-// readSlice reads the Mach-O at offset, of at most size bytes (-1: not known).
-func readSlice(source string, r io.ReaderAt, offset, size int64) (Slice, error) {
+// What a byte of load commands costs: the steps to read it, and the memory of what is kept of it.
+const (
+	commandWork   = 4
+	commandMemory = 3
+)
+
+// readSlice reads the Mach-O at offset, of at most size bytes (-1: not known). item pays: several may lie over each
+// other in one file.
+func readSlice(source string, r io.ReaderAt, offset, size int64, item *fact.Item) (Slice, error) {
 	s := Slice{offset: offset, size: size}
 	in := io.NewSectionReader(r, offset, 1<<62)
 	head, err := readAt(source, in, size, 0, 28)
@@ -276,6 +284,9 @@ func readSlice(source string, r io.ReaderAt, offset, size int64) (Slice, error) 
 	count, length := s.order.Uint32(head[16:]), s.order.Uint32(head[20:])
 	if length > maxLoadCommands || count > length/8 {
 		return s, machoError(source, "header", offset+16, "%d load commands in %d bytes", count, length)
+	}
+	if err := cmp.Or(item.Work(commandWork*int64(length)), item.Hold(commandMemory*int64(length))); err != nil {
+		return s, fmt.Errorf("%s: %w", source, err)
 	}
 	commands, err := readAt(source, in, size, headSize, int64(length))
 	if err != nil {

@@ -22,7 +22,7 @@ func (r *collectionReading) memberUUIDs() {
 		return cmp.Or(cmp.Compare(offsets[a], offsets[b]), cmp.Compare(a, b))
 	}) {
 		m, at := &r.c.Members[i], offsets[i]
-		s, err := readSlice(r.name, r.in, r.slice.offset+at, r.slice.size-at)
+		s, err := readSlice(r.name, r.in, r.slice.offset+at, r.slice.size-at, r.item)
 		if err != nil {
 			r.lose(m.Identifier, "uuid", err)
 			continue

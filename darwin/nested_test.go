@@ -156,7 +156,7 @@ func TestNestedPlaces(t *testing.T) {
 	n := &nesting{files: list(code), requirement: `identifier "com.v.p"`}
 	withInfo := fakedarwin.KextCode("x86_64", "u", &fakedarwin.Signer{Identifier: "com.v.p", Flags: 2,
 		Special: map[int][]byte{specialInfo: []byte("in a section")}})
-	_, sig, err := readCode(n.files, nestedDir)
+	_, sig, err := readCode(n.files, nestedDir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package darwin
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"errors"
 	"fmt"
@@ -11,11 +12,13 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
 // Caps for the comparison of a bundle with its seal.
@@ -23,6 +26,7 @@ const (
 	maxSealedFiles = 20000
 	maxSealRules   = 64
 	maxSealDiffs   = 100
+	maxRuleSize    = 1000 // instructions of a compiled rule; real ones have some dozen
 )
 
 // A Seal compares a bundle's files with the list that was signed with it, CodeResources.
@@ -109,8 +113,10 @@ type sealCheck struct {
 	seal   *Seal
 	rules  []sealRule
 	listed map[string]bool
-	nested []string // listed bundles; what is below them is sealed by them
-	first  bool     // the list is of the first version, which says nothing of links
+	item   *fact.Item // of the list; pays for the rules
+	nested []string   // listed bundles; what is below them is sealed by them
+	over   error      // what comparing takes that is more than it may
+	first  bool       // the list is of the first version, which says nothing of links
 
 	folders map[string]bool // whether a folder is reached by a link; "" is the bundle's own
 }
@@ -118,6 +124,7 @@ type sealCheck struct {
 // A sealRule says which files are sealed.
 type sealRule struct {
 	pattern *regexp.Regexp
+	size    int64 // instructions
 	weight  uint32
 	omit    bool // the files are not sealed
 	nested  bool // folders with a period in their name are code of their own
@@ -149,8 +156,9 @@ func (r *bundleReading) checkSeal(main string, resources []byte, left *int64) (*
 		fsys: r.FS, report: r.report, dir: dir, reader: r.bundleReader, left: left, listed: map[string]bool{main: true},
 		seal: &Seal{Files: fact.CountOf(int64(len(files.dict))),
 			Changed: []string{}, Missing: []string{}, Extra: []string{}, checked: true},
-		first: first, folders: map[string]bool{"": false},
+		first: first, folders: map[string]bool{"": false}, item: r.report.Budget.Content(resources),
 	}
+	defer c.item.Done()
 	if c.rules, err = sealRules(source, rules); err != nil {
 		return nil, err
 	}
@@ -162,7 +170,7 @@ func (r *bundleReading) checkSeal(main string, resources []byte, left *int64) (*
 	if err := c.extraFiles(); err != nil {
 		return nil, err
 	}
-	if err := c.besideContents(r.where); err != nil {
+	if err := cmp.Or(c.besideContents(r.where), c.over); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"Info.plist", main, "_CodeSignature/CodeResources"} {
@@ -184,11 +192,15 @@ func sealRules(source string, n node) ([]sealRule, error) {
 			return nil, &fact.ParseError{Source: source, Field: "rules2",
 				Reason: "a rule of more than 512 bytes", Err: fact.ErrTooLarge}
 		}
-		pattern, err := regexp.Compile(text)
+		pattern, size, err := compileRule(text)
 		if err != nil {
-			return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: err.Error()}
+			return nil, &fact.ParseError{Source: source, Field: "rules2", Reason: err.Error(), Err: fact.ErrMalformed}
 		}
-		r := sealRule{pattern: pattern, weight: 1}
+		if size > maxRuleSize {
+			return nil, &fact.ParseError{Source: source, Field: "rules2",
+				Reason: fmt.Sprintf("a rule of %d instructions", size), Err: fact.ErrTooLarge}
+		}
+		r := sealRule{pattern: pattern, size: int64(size), weight: 1}
 		v := n.dict[text]
 		if v.kind == boolNode {
 			r.omit = v.num == 0
@@ -199,6 +211,24 @@ func sealRules(source string, n node) ([]sealRule, error) {
 		rules = append(rules, r)
 	}
 	return rules, nil
+}
+
+// compileRule compiles a rule, and returns of how many instructions it is made: matching may take that many steps for
+// each byte of a name.
+func compileRule(text string) (*regexp.Regexp, int, error) {
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return nil, 0, err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, 0, err
+	}
+	if size := len(program.Inst); size > maxRuleSize {
+		return nil, size, nil
+	}
+	pattern, err := regexp.Compile(text)
+	return pattern, len(program.Inst), err
 }
 
 // weightOf is a rule's weight, cut to an unsigned integer; 1 if it names none (resources.cpp, ResourceBuilder::Rule).
@@ -221,6 +251,12 @@ func (c *sealCheck) heaviest(name string) []*sealRule {
 	var found []*sealRule
 	for i := range c.rules {
 		r := &c.rules[i]
+		if c.over == nil {
+			c.over = c.item.Work(int64(len(name)+1) * (r.size/4 + 1))
+		}
+		if c.over != nil {
+			return nil
+		}
 		if len(found) > 0 && r.weight < found[0].weight || !r.pattern.MatchString(name) {
 			continue
 		}
@@ -324,11 +360,23 @@ func (c *sealCheck) digest(hash crypto.Hash, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
 		return nil, nil // a folder in place of a file: equal to no hash
+	}
+	item := c.report.Budget.File(hostfs.FileID(c.fsys, path.Join(c.dir, name), st), st.Size())
+	defer item.Done()
+	if err := item.Work(hashWork * min(st.Size(), *c.left)); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	h := hash.New()
 	n, err := io.Copy(h, io.LimitReader(f, *c.left+1))
+	if err == nil {
+		err = item.Work(hashWork * max(n-st.Size(), 0)) // of a file that grew, or did not say how long it is
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -376,6 +424,9 @@ func (c *sealCheck) extraFiles() error {
 			return err
 		}
 		name := strings.TrimPrefix(strings.TrimPrefix(file, c.dir), "/")
+		if c.over != nil {
+			return c.over
+		}
 		if seen++; seen > maxSealedFiles {
 			return fmt.Errorf("%s: %w: more than %d files", c.dir, fact.ErrTooLarge, maxSealedFiles)
 		}

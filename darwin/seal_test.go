@@ -115,11 +115,11 @@ func TestSealRules(t *testing.T) {
 func TestSealEntries(t *testing.T) {
 	data := func(b []byte) string { return "<data>" + base64.StdEncoding.EncodeToString(b) + "</data>" }
 	nested := fakedarwin.KextCode("x86_64", "u", &fakedarwin.Signer{Identifier: "n"})
-	all, err := readSlices("n", strings.NewReader(string(nested)), int64(len(nested)))
+	all, err := readSlices("n", strings.NewReader(string(nested)), int64(len(nested)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sig, err := readCodeSignature("n", strings.NewReader(string(nested)), all[0])
+	sig, err := readCodeSignature("n", strings.NewReader(string(nested)), all[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,11 @@ const (
 )
 
 // signatureFiles reads a signature that is kept in files beside the code; one with Present no if there is none.
-func (r *bundleReading) signatureFiles() (CodeSignature, error) {
-	c := CodeSignature{files: true}
+// item pays for what is compared with it.
+func (r *bundleReading) signatureFiles(item *fact.Item) (CodeSignature, error) {
+	c := CodeSignature{files: true, item: item}
 	name := path.Join(r.where.contents, fileDirectory)
-	directory, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
+	directory, err := r.kept(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return CodeSignature{Present: fact.No}, nil
@@ -48,7 +49,7 @@ func (r *bundleReading) signatureFiles() (CodeSignature, error) {
 	c.choose()
 	c.Present = fact.Yes
 	name = path.Join(r.where.contents, fileRequirement)
-	requirement, err := limit.ReadFile(r.FS, name, limit.PlistBytes)
+	requirement, err := r.kept(name)
 	switch {
 	case err == nil:
 		c.parts = map[uint32][]byte{specialRequirement: requirement}
@@ -56,7 +57,7 @@ func (r *bundleReading) signatureFiles() (CodeSignature, error) {
 		return c, err
 	}
 	name = path.Join(r.where.contents, fileSignature)
-	c.cms, err = limit.ReadFile(r.FS, name, limit.PlistBytes)
+	c.cms, err = r.kept(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
@@ -66,10 +67,19 @@ func (r *bundleReading) signatureFiles() (CodeSignature, error) {
 	return c, c.readCMS(name)
 }
 
+// kept reads a small file of the bundle, which is kept with its signature.
+func (r *bundleReading) kept(name string) ([]byte, error) {
+	data, item, err := limit.ReadItem(r.FS, name, limit.PlistBytes, r.report.Budget)
+	item.Done()
+	return data, err
+}
+
 // readCodeless reads the signature of a bundle without code, whose Info.plist is signed in place of the code
 // (BundleDiskRep::setup).
 func (r *bundleReading) readCodeless(info []byte) {
-	sig, err := r.signatureFiles()
+	item := r.report.Budget.Content(info)
+	defer item.Done()
+	sig, err := r.signatureFiles(item)
 	if err != nil {
 		r.lose(r.where.contents, "codeSignature", err)
 	}
@@ -83,7 +93,7 @@ func (r *bundleReading) readCodeless(info []byte) {
 	r.readTicket()
 	if r.Verify {
 		size := int64(len(info))
-		whole := &file{ReaderAt: bytes.NewReader(info), size: size}
+		whole := &file{ReaderAt: bytes.NewReader(info), size: size, item: item}
 		r.verify(r.where.info, whole, Slice{size: size}, info)
 	}
 }
@@ -91,11 +101,11 @@ func (r *bundleReading) readCodeless(info []byte) {
 // embeddedOrFiles returns the signature of a slice: that inside it, else that in files. Such a one may be of the whole
 // file, whose extent is then returned in place of the slice.
 func (r *bundleReading) embeddedOrFiles(executable string, f *file, s Slice) (CodeSignature, Slice, error) {
-	sig, err := readCodeSignature(executable, f, s)
+	sig, err := readCodeSignature(executable, f, s, f.item)
 	if err != nil || sig.Present != fact.No || r.where.contents == "" {
 		return sig, s, err
 	}
-	sig, err = r.signatureFiles()
+	sig, err = r.signatureFiles(f.item)
 	sig.Architecture = s.Architecture
 	if sig.Present == fact.Yes && sig.directory.codeLimit == f.size {
 		sig.Architecture, s = "", Slice{size: f.size}

@@ -44,7 +44,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	if k.options.Asks(fact.DetailFiles) {
 		k.addPackages(ctx, records, r)
 	}
-	k.addHashes(ctx, records)
+	k.addHashes(ctx, records, r.Budget)
 	slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.Path, b.Path) })
 	return records, nil
 }
@@ -250,14 +250,14 @@ func (k *Kernel) File(_ context.Context, path string, r *fact.Report) ([]Record,
 		return nil, err
 	}
 	m := fileRecord(&f, k.kind)
-	addHash(k.machine, &m, slashPath(path), k.options)
+	addHash(k.machine, &m, slashPath(path), k.options, r.Budget)
 	return []Record{m}, nil
 }
 
-// ReadFile reads a .ko file, or a kernel, by itself. ok is false for a file that is not of FreeBSD. head is the
+// ReadFile reads a .ko file, or a kernel, by itself, within r's budget. ok is false for a file that is not of FreeBSD. head is the
 // file's beginning, nil for a folder.
 func ReadFile(
-	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	packed := strings.HasPrefix(string(head), "\x1f\x8b") || strings.HasPrefix(string(head), "BZh")
 	packed = packed && uncompressed(name) != name
@@ -268,11 +268,13 @@ func ReadFile(
 	if packed {
 		read = readCompressed
 	}
-	f := diskFile{Path: name}
-	if f.metadata, err = read(fsys, name, o.FileCap(), &f.report); err != nil {
+	f := diskFile{Path: name, report: *r.Part()}
+	if f.metadata, err = read(fsys, name, o.FileCap(), &f.report); errors.Is(err, fact.ErrBudget) {
+		return nil, true, err
+	} else if err != nil {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}
 	one := fileRecord(&f, fact.KindFreeBSDKld)
-	addHash(fsys, &one, name, o)
+	addHash(fsys, &one, name, o, r.Budget)
 	return []Record{one}, true, nil
 }

@@ -27,7 +27,7 @@ func (k *Kernel) Loaded(ctx context.Context, h *fact.Header, r *fact.Report) ([]
 	} else {
 		r.Skip(SourceModulePath)
 	}
-	k.addHashes(ctx, records)
+	k.addHashes(ctx, records, r.Budget)
 	return records, ctx.Err()
 }
 

@@ -29,7 +29,7 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 			if !k.options.Image {
 				m.State = ""
 			}
-			addHash(k.machine, &m, slashPath(m.Path), k.options)
+			addHash(k.machine, &m, slashPath(m.Path), k.options, r.Budget)
 			records = append(records, m)
 			continue
 		}

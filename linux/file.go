@@ -37,24 +37,24 @@ func (k *Kernel) File(ctx context.Context, name string, r *fact.Report) ([]Recor
 	return []Record{m}, nil
 }
 
-// ReadFile reads a module's file by itself. ok is false for a file that is not a Linux module. head is the file's
-// beginning, nil for a folder.
+// ReadFile reads a module's file by itself, within r's budget. ok is false for a file that is not a Linux module. head
+// is the file's beginning, nil for a folder.
 func ReadFile(
-	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	if !ko.IsModule(head) {
 		return nil, false, nil
 	}
-	var lost, fields fact.Report // of the keys, and of this module
-	keys := newKeys(o.Keys, &lost)
+	lost, fields := r.Part(), r.Part() // of the keys, and of this module
+	keys := newKeys(o.Keys, lost)
 	options := fileOptions(o.Detail, o.MaxFile, keys)
 	options.Sections = true
-	f, err := ko.NewReader().ReadFile(fsys, name, options, &fields)
+	f, err := ko.NewReader().ReadFile(fsys, name, options, fields)
 	if err != nil {
 		return nil, true, err
 	}
-	record := fileRecord(&f, name, o.Kernel, &fields)
-	addKeyProblems(&record, options, &lost)
+	record := fileRecord(&f, name, o.Kernel, fields)
+	addKeyProblems(&record, options, lost)
 	return []Record{record}, true, nil
 }
 

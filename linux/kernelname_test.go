@@ -39,7 +39,8 @@ func TestStructNameOfRecord(t *testing.T) {
 		module := []byte(doctoredModule("good", inner))
 		for name, data := range map[string][]byte{"good.ko": module, "good.ko.gz": linuxtest.Gzip(module)} {
 			files := fstest.MapFS{"lib/modules/6/" + name: {Data: data}}
-			alone, ok, err := ReadFile(t.Context(), files, "lib/modules/6/"+name, data, fact.Options{})
+			alone, ok, err := ReadFile(t.Context(), files, "lib/modules/6/"+name, data, fact.Options{},
+				new(fact.Report))
 			if err != nil || !ok || alone[0].Own.StructName != want {
 				t.Errorf("%s, %q: %+v, %v", name, inner, alone, err)
 			}

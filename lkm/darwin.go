@@ -20,8 +20,10 @@ var darwinRow = row{
 		}
 		return darwin.Call
 	},
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(darwin.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(darwin.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }
 

@@ -82,7 +82,7 @@ func asked[T any](s *System, op string, f func(*fact.Report) ([]T, error)) ([]T,
 // ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
 // module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a
 // bundle, a kernel collection or the code of a kext of macOS, a driver of Windows. Of the options
-// Detail, Keys, Catalogs, MaxFile and Kernel count; Kernel is the release that a module is compared
+// Detail, Keys, Catalogs, MaxFile, Deadline and Kernel count; Kernel is the release that a module is compared
 // with. What is none of these, such as a pipe or a device, is ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
 	modules, err := readFile(ctx, fsys, name, o)
@@ -101,6 +101,7 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 		return nil, &ParseError{Source: name, Reason: "not a regular file"} // opening a pipe waits for a writer
 	}
 	folder := err == nil && st.IsDir()
+	report := &fact.Report{Budget: fact.NewBudget(o.Deadline)}
 	var head []byte
 	if !folder {
 		if head, err = readHead(fsys, name); err != nil {
@@ -111,7 +112,7 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 		if r.readFile == nil {
 			continue
 		}
-		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os, machineOf{})); ok {
+		if modules, ok, err := r.readFile(ctx, fsys, name, head, o.facts(r.os, machineOf{}), report); ok {
 			return numberDuplicates(modules), err
 		}
 	}

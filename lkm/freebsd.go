@@ -15,8 +15,10 @@ var freebsdRow = row{
 	kernels: true,
 	open:    openFreeBSD,
 	call:    func(bool) fact.Call { return freebsd.Call },
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(freebsd.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(freebsd.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }
 

@@ -16,8 +16,10 @@ var linuxRow = row{
 	open:    func(m Machine, o fact.Options) backend { return adapt(linux.Open(m, o), o.OS) },
 	call:    func(bool) fact.Call { return linux.Call },
 	live:    func(m *liveMachine) { m.events, m.call = linux.ListenUevents, linux.CallBelow(m.FS, m.call) },
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(linux.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(linux.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }
 

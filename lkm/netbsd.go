@@ -15,8 +15,10 @@ var netbsdRow = row{
 	kernels: true,
 	open:    func(m Machine, o fact.Options) backend { return adapt(netbsd.Open(m, o), o.OS) },
 	call:    func(bool) fact.Call { return netbsd.Call },
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(netbsd.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(netbsd.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }
 

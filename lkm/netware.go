@@ -13,7 +13,9 @@ import (
 var netwareRow = row{
 	os:     NetWare,
 	reason: "no live look, only NLM files and captures of MODULES",
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(netware.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(netware.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }

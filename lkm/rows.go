@@ -27,9 +27,9 @@ type row struct {
 	// root returns a mounted root as the machine had it; nil if it had it as it is.
 	root func(hostfs.FS) hostfs.FS
 	// readFile reads a file by itself; nil for a system whose files are read by another row. ok is false for a file
-	// of another system. head is the file's beginning, nil for a folder.
+	// of another system. head is the file's beginning, nil for a folder. r has the call's budget.
 	readFile func(
-		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 	) (m []Module, ok bool, err error)
 	// kernels is set if Options.Kernel chooses among the kernels of a root.
 	kernels bool

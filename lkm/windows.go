@@ -15,8 +15,10 @@ var windowsRow = row{
 	open: func(m Machine, o fact.Options) backend { return adapt(windows.Open(m, o), o.OS) },
 	call: func(bool) fact.Call { return windows.Call },
 	root: windows.Volume,
-	readFile: func(ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options) ([]Module, bool, error) {
-		return asModules(windows.ReadFile(ctx, fsys, name, head, o))
+	readFile: func(
+		ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
+	) ([]Module, bool, error) {
+		return asModules(windows.ReadFile(ctx, fsys, name, head, o, r))
 	},
 }
 

@@ -79,16 +79,19 @@ func readDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *
 	return out, nil
 }
 
-// ReadFile reads a module's file by itself. ok is false for a file that is not of NetBSD. head is the file's
+// ReadFile reads a module's file by itself, within r's budget. ok is false for a file that is not of NetBSD. head is the file's
 // beginning, nil for a folder.
 func ReadFile(
-	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	if !strings.HasPrefix(string(head), "\x7fELF") {
 		return nil, false, nil
 	}
-	var own fact.Report // its problems are the first record's
-	list, err := readMetadata(fsys, name, o.FileCap(), "", &own)
+	own := r.Part() // its problems are the first record's
+	list, err := readMetadata(fsys, name, o.FileCap(), "", own)
+	if errors.Is(err, fact.ErrBudget) {
+		return nil, true, err
+	}
 	if err != nil || len(list) == 0 {
 		return nil, false, nil // whoever else may know it says what is wrong with it
 	}

@@ -67,11 +67,20 @@ func decodeMetadata(f *elfset.File, subject string, r *fact.Report) ([]metadata,
 	if set == nil {
 		return nil, errNoMetadata
 	}
+	item := r.Budget.File(f.ID, f.Size())
+	defer item.Done()
 	out := []metadata{}
+	var over error
 	f.Words(set, maxInFile, func(_, value uint64, err error) bool {
 		var m metadata
+		if over = item.Work(recordWork); over != nil {
+			return false
+		}
 		if err == nil {
 			m, err = modinfo(f, value)
+		}
+		if over = item.Keep(m.memory()); over != nil {
+			return false
 		}
 		if err != nil {
 			r.Problem(SourceModulePath, subject, "", err)
@@ -80,11 +89,26 @@ func decodeMetadata(f *elfset.File, subject string, r *fact.Report) ([]metadata,
 		out = append(out, m)
 		return true
 	})
+	if over != nil {
+		return nil, over
+	}
 	id := f.BuildID()
 	for i := range out {
 		out[i].BuildID, out[i].Size = id, f.Size()
 	}
 	return out, nil
+}
+
+// recordWork are the steps that a record takes: its pointers, and its texts.
+const recordWork = 512
+
+// memory is how much memory a record takes, in bytes.
+func (m *metadata) memory() int64 {
+	n := 256 + len(m.Name)
+	for _, name := range m.Required {
+		n += 32 + len(name)
+	}
+	return int64(n)
 }
 
 // modinfo decodes struct modinfo: version, class, modcmd, name, required.

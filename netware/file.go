@@ -26,21 +26,23 @@ const (
 	maxNames    = 1 << 20
 	maxStamped  = 16
 	fieldsStart = 28
+	nameMemory  = 80 // bytes of a name in a list, and of the field that it becomes
 )
 
-// ReadFile reads an NLM by itself. ok is false for a file that is none. head is the file's beginning. What cannot be
+// ReadFile reads an NLM by itself, within r's budget. ok is false for a file that is none. head is the file's beginning. What cannot be
 // read of it is a Problem of its record.
 func ReadFile(
-	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	if !bytes.HasPrefix(head, []byte(signature)) {
 		return nil, false, nil
 	}
-	b, err := limit.ReadFile(fsys, name, o.FileCap())
+	b, item, err := limit.ReadItem(fsys, name, o.FileCap(), r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, true, err
 	}
-	record, err := decode(b)
+	record, err := decode(b, item)
 	var pe *fact.ParseError
 	if errors.As(err, &pe) {
 		pe.Source = name
@@ -56,6 +58,7 @@ func ReadFile(
 type nlm struct {
 	file   []byte
 	record Record
+	item   *fact.Item
 	room   int // how much all tables together may still use, in bytes
 
 	date, copyright, screen, thread string
@@ -65,8 +68,8 @@ type nlm struct {
 func (n *nlm) u32(off int) uint32 { return binary.LittleEndian.Uint32(n.file[off:]) }
 
 // decode returns the record of a file. A table outside of the file costs itself; the error is for a file that is no
-// NLM.
-func decode(b []byte) (Record, error) {
+// NLM. item pays.
+func decode(b []byte, item *fact.Item) (Record, error) {
 	if !bytes.HasPrefix(b, []byte(signature)) {
 		return Record{}, &fact.ParseError{Source: "nlm", Field: "signature", Reason: "no NetWare Loadable Module"}
 	}
@@ -80,7 +83,7 @@ func decode(b []byte) (Record, error) {
 			Reason: "module name is empty or longer than its field"}
 	}
 	// Every name costs a byte of the file at least once, so tables cannot overlap for ever.
-	n := &nlm{file: b, record: record(name, fact.StateInstalled), room: len(b)}
+	n := &nlm{file: b, record: record(name, fact.StateInstalled), room: len(b), item: item}
 	n.record.Size = fact.CountOf(int64(len(b)))
 	n.record.Requires = []string{}
 	if n.u32(24)&flagPacked != 0 {
@@ -267,6 +270,10 @@ func (n *nlm) names(field string, off, count uint32, after skip) []string {
 		}
 		if n.room -= len(s) + 1; !ok || n.room < 0 {
 			n.malformed(field, len(b)-len(rest), "name %d of %d makes no sense", i+1, count)
+			return nil
+		}
+		if err := n.item.Keep(nameMemory + int64(len(s))); err != nil {
+			n.record.Problem(SourceFile, field, err)
 			return nil
 		}
 		out = append(out, s)

@@ -25,7 +25,7 @@ var equalCounts = cmp.Comparer(func(a, b fact.Count) bool { return a == b })
 // read reads a file of these bytes.
 func read(b []byte, max int64) (Record, error) {
 	m, _, err := ReadFile(context.Background(), fstest.MapFS{"a.nlm": {Data: b}}, "a.nlm", b[:min(len(b), 4096)],
-		fact.Options{MaxFile: max})
+		fact.Options{MaxFile: max}, new(fact.Report))
 	if len(m) != 1 {
 		return Record{}, err
 	}
@@ -55,14 +55,15 @@ func TestNLM(t *testing.T) {
 	}
 	packed := bytes.Clone(kotest.NLM())
 	packed[24] |= flagPacked
-	if m, err := decode(packed); err != nil || m.Description != "" || len(m.Problems) != 1 ||
+	if m, err := decode(packed, nil); err != nil || m.Description != "" || len(m.Problems) != 1 ||
 		m.Problems[0].Code != fact.CodeUnsupported {
 		t.Errorf("%+v %v", m, err)
 	}
 	if _, err := read(kotest.NLM(), 100); !errors.Is(err, fact.ErrTooLarge) {
 		t.Error(err)
 	}
-	if _, ok, err := ReadFile(t.Context(), fstest.MapFS{}, "x", []byte("MZ"), fact.Options{}); ok || err != nil {
+	if _, ok, err := ReadFile(t.Context(), fstest.MapFS{}, "x", []byte("MZ"), fact.Options{},
+		new(fact.Report)); ok || err != nil {
 		t.Errorf("another file: %v %v", ok, err)
 	}
 }
@@ -71,7 +72,7 @@ func TestNLM(t *testing.T) {
 func TestHostileNLM(t *testing.T) {
 	good := kotest.NLM()
 	for cut := range good {
-		m, err := decode(good[:cut])
+		m, err := decode(good[:cut], nil)
 		if (m.Own == nil) == (err == nil) {
 			t.Fatalf("cut at %d: %v %v", cut, m, err)
 		}
@@ -83,14 +84,14 @@ func TestHostileNLM(t *testing.T) {
 		for _, v := range []uint32{1 << 31, 0xffffffff, 1 << 20, uint32(len(good)) - 1} {
 			b := bytes.Clone(good)
 			binary.LittleEndian.PutUint32(b[at:], v)
-			if m, err := decode(b); err != nil || len(m.Problems) == 0 {
+			if m, err := decode(b, nil); err != nil || len(m.Problems) == 0 {
 				t.Errorf("%#x at %d: %+v %v", v, at, m, err)
 			}
 		}
 	}
 	b := bytes.Clone(good)
 	b[fieldsStart] = 200
-	if m, err := decode(b); !errors.Is(err, fact.ErrMalformed) {
+	if m, err := decode(b, nil); !errors.Is(err, fact.ErrMalformed) {
 		t.Errorf("a name longer than its field: %+v %v", m, err)
 	}
 }
@@ -164,7 +165,7 @@ func FuzzNLM(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decode(b)
+		m, err := decode(b, nil)
 		if (m.Own == nil) == (err == nil) {
 			t.Fatal("value and error")
 		}

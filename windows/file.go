@@ -83,29 +83,30 @@ func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
 	return f, nil
 }
 
-// ReadFile reads a driver's file by itself. Without DetailHashes and DetailSignatures only its headers are decoded.
+// ReadFile reads a driver's file by itself, within r's budget. Without DetailHashes and DetailSignatures only its headers are decoded.
 // ok is false for a file that is no image file. head is the file's beginning, nil for a folder.
 func ReadFile(
-	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options,
+	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
 	if len(head) < 2 || head[0] != 'M' || head[1] != 'Z' {
 		return nil, false, nil
 	}
-	raw, err := limit.ReadFile(fsys, name, o.FileCap())
+	raw, item, err := limit.ReadItem(fsys, name, o.FileCap(), r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, true, err
 	}
-	r := fact.Report{Budget: fact.NewBudget(0)} // of this file alone: its Problems become those of the record
+	own := r.Part() // of this file alone: its Problems become those of the record
 	fo := FileOptions{Hashes: o.Asks(fact.DetailHashes)}
 	if o.Asks(fact.DetailSignatures) {
-		fo.Verifier = fileVerifier(ctx, o, &r)
+		fo.Verifier = fileVerifier(ctx, o, own)
 	}
-	f, err := ParseFile(raw, fo, &r)
+	f, err := ParseFile(raw, fo, own)
 	if err != nil {
 		return nil, true, err
 	}
 	e := newEntry(strings.ToLower(path.Base(name)), path.Base(name), name)
-	e.Problems = r.Problems
+	e.Problems = own.Problems
 	e.setFile(f, fo.Verifier)
 	return []Record{e.fileRecord()}, true, nil
 }
