@@ -3,6 +3,7 @@
 package darwin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,9 +116,12 @@ func (k *Kernel) approvals(r *fact.Report) *kextPolicy {
 // maxDatabase bounds the database and its log; real ones have some 100 KB.
 const maxDatabase = 64 << 20
 
+// rowMemory is what a row of the database takes beside its texts, in bytes.
+const rowMemory = 256
+
 // readKextPolicy reads the database below the root fsys, with its write-ahead log, which the running system's has.
 func readKextPolicy(fsys fs.FS, report *fact.Report) (kextPolicy, error) {
-	db, err := sqlite.Open(fsys, kextPolicyFile, maxDatabase)
+	db, err := sqlite.Open(fsys, kextPolicyFile, maxDatabase, report.Budget)
 	if err != nil {
 		return kextPolicy{}, err
 	}
@@ -129,10 +133,18 @@ func readKextPolicy(fsys fs.FS, report *fact.Report) (kextPolicy, error) {
 func decodeKextPolicy(db *sqlite.DB, report *fact.Report) kextPolicy {
 	var p kextPolicy
 	scan := func(table string, columns []string, each func(row []sqlite.Value)) {
+		var over error
 		err := db.Scan(table, columns, func(row []sqlite.Value) bool {
-			each(row)
-			return true
+			size := int64(rowMemory)
+			for _, v := range row {
+				size += int64(v.Size())
+			}
+			if over = db.Item().Keep(size); over == nil {
+				each(row)
+			}
+			return over == nil
 		})
+		err = cmp.Or(err, over)
 		if err == nil {
 			return
 		}

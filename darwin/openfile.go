@@ -46,7 +46,7 @@ func openFile(fsys fs.FS, name string, budget *fact.Budget) (*file, error) {
 		err := &fact.ParseError{Source: name, Reason: fmt.Sprintf("not a regular file: %v", st.Mode())}
 		return nil, errors.Join(err, f.Close())
 	}
-	id := hostfs.FileID(fsys, name, st)
+	id := hostfs.FileID(nil, name, st)
 	if r, ok := f.(io.ReaderAt); ok {
 		return &file{ReaderAt: r, size: st.Size(), closer: f, item: budget.File(id, st.Size())}, nil
 	}

@@ -22,7 +22,7 @@ func (k *Kernel) readClassFilters(ctx context.Context, inv *inventory, r *fact.R
 	if !k.options.Image && !k.options.Asks(fact.DetailFiles) {
 		return
 	}
-	keys, err := k.subkeys(ctx, classesKey)
+	keys, err := k.subkeys(ctx, classesKey, r.Budget)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) &&
 		inv.Registered != nil {
 		r.Problem(SourceDevices, "", "classFilters", err)

@@ -28,7 +28,11 @@ func (d *Device) setClassKey(k *registry.Key) {
 // present or not. It reports keys that make no sense. An error means that there is no device; it matches
 // fs.ErrNotExist if there is no such key.
 func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error) {
-	h = systemHive{h.Budgeted()}
+	h, item, err := h.paidBy(r.Budget)
+	defer item.Done()
+	if err != nil {
+		return nil, err
+	}
 	root, err := h.Key(controlSet + `\Enum`)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ func (k *Kernel) readHive(name string) (systemHive, error) {
 	if err != nil {
 		return systemHive{}, &hiveFileError{name, err}
 	}
-	return systemHive{h}, nil
+	return systemHive{h, name}, nil
 }
 
 func (k *Kernel) hiveDevices(r *fact.Report) ([]Device, error) {

@@ -237,7 +237,7 @@ func (k *Kernel) linkLockdown(ctx context.Context, f *fileList, r *fact.Report) 
 	if !k.options.Asks(fact.DetailFiles) && !f.inv.judged {
 		return
 	}
-	keys, err := k.subkeys(ctx, lockdownKey)
+	keys, err := k.subkeys(ctx, lockdownKey, r.Budget)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) { // it only adds to what is known
 		r.Problem(SourceStore, "", "packages", err)
 	}

@@ -58,13 +58,13 @@ type keptStores struct {
 }
 
 func (k *Kernel) readStores(ctx context.Context) *keptStores {
-	kept := &keptStores{}
+	kept := &keptStores{report: fact.Report{Budget: fact.NewBudget(0)}} // its own: stores are kept beyond the call
 	var entries []authenticode.StoreEntry
 	read := 0
 	var refused, disallowed error // the second of the store Disallowed
 	for _, place := range storePlaces {
 		for _, store := range storeNames {
-			keys, err := k.subkeys(ctx, place+`\`+store+`\Certificates`)
+			keys, err := k.subkeys(ctx, place+`\`+store+`\Certificates`, kept.report.Budget)
 			switch {
 			case err == nil:
 				read++
@@ -123,9 +123,9 @@ func unasked(err error) bool {
 
 // subkeys returns the direct subkeys of a key of HKEY_LOCAL_MACHINE, with their values. The error matches
 // fs.ErrNotExist if there is no such key.
-func (k *Kernel) subkeys(ctx context.Context, path string) ([]registry.Key, error) {
+func (k *Kernel) subkeys(ctx context.Context, path string, b *fact.Budget) ([]registry.Key, error) {
 	if k.options.Image {
-		return k.hiveSubkeys(path)
+		return k.hiveSubkeys(path, b)
 	}
 	raw, err := k.machine.Call(ctx, OpSubkeys, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,7 +134,7 @@ func (k *Kernel) subkeys(ctx context.Context, path string) ([]registry.Key, erro
 	if err != nil {
 		return nil, err
 	}
-	var damaged fact.Report // what it holds makes a key Partial
+	damaged := fact.Report{Budget: b} // what it holds makes a key Partial
 	keys, err := registry.ParseText(OpSubkeys, raw, &damaged)
 	if err != nil {
 		return nil, err
@@ -146,12 +146,17 @@ func (k *Kernel) subkeys(ctx context.Context, path string) ([]registry.Key, erro
 }
 
 // hiveSubkeys is subkeys of an image: the hive that a path begins with is a file.
-func (k *Kernel) hiveSubkeys(path string) ([]registry.Key, error) {
+func (k *Kernel) hiveSubkeys(path string, b *fact.Budget) ([]registry.Key, error) {
 	hive, rest, err := k.hiveOf(path)
 	if err != nil {
 		return nil, err
 	}
-	root, err := hive.Budgeted().Key(rest)
+	hive, item, err := hive.paidBy(b)
+	defer item.Done()
+	if err != nil {
+		return nil, err
+	}
+	root, err := hive.Key(rest)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,20 @@ import (
 )
 
 // A systemHive is the hive of HKEY_LOCAL_MACHINE\SYSTEM, or DRIVERS with the driver store's database.
-type systemHive struct{ *registry.Hive }
+type systemHive struct {
+	*registry.Hive
+	name string // of its file
+}
+
+// paidBy returns the hive for one call, and what pays for it, which the caller ends. The file is held for longer, but
+// counts for each call that looks at it.
+func (h systemHive) paidBy(b *fact.Budget) (systemHive, *fact.Item, error) {
+	item := b.File(h.name, h.Size())
+	if err := item.Hold(h.Size()); err != nil {
+		return h, item, &hiveFileError{h.name, err}
+	}
+	return systemHive{h.Budgeted(item), h.name}, item, nil
+}
 
 // controlSet returns the name of the control set that the next boot uses, such as ControlSet001.
 func (h systemHive) controlSet() (string, error) {
@@ -54,7 +67,7 @@ var errDirtyHive = errors.New("the registry was not written back whole: " +
 // services returns the driver services of a control set, and reports keys that make no sense. An error means that
 // there is none.
 func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
-	keys, damage := h.serviceKeys(controlSet)
+	keys, damage := h.serviceKeys(controlSet, r.Budget)
 	if damage != nil && len(keys) == 0 {
 		return nil, damage
 	}
@@ -73,9 +86,14 @@ const maxServiceKeys = 32_768
 
 // serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
 // key that makes no sense.
-func (h systemHive) serviceKeys(controlSet string) (keys []registry.Key, damage error) {
+func (h systemHive) serviceKeys(controlSet string, b *fact.Budget) (keys []registry.Key, damage error) {
+	h, item, err := h.paidBy(b)
+	defer item.Done()
+	if err != nil {
+		return nil, err
+	}
 	path := controlSet + `\Services`
-	root, err := h.Budgeted().Key(path)
+	root, err := h.Key(path)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +148,12 @@ func appendHiveInstances(keys []registry.Key, k *registry.HiveKey, path, sub str
 // no such key. An error means that there is none.
 func (h systemHive) packages(r *fact.Report) ([]registry.Key, error) {
 	const path = `DriverDatabase\DriverPackages`
-	root, err := h.Budgeted().Key(path)
+	h, item, err := h.paidBy(r.Budget)
+	defer item.Done()
+	if err != nil {
+		return nil, err
+	}
+	root, err := h.Key(path)
 	if err != nil || root == nil {
 		return nil, err
 	}

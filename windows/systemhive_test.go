@@ -39,7 +39,7 @@ const regSample = "Windows Registry Editor Version 5.00\r\n\r\n" +
 
 func openSystemHive(b []byte) (systemHive, error) {
 	h, err := registry.OpenHive(b)
-	return systemHive{h}, err
+	return systemHive{h, ""}, err
 }
 
 func TestParseServiceKeys(t *testing.T) {
@@ -192,7 +192,7 @@ func TestHiveLostValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := h.serviceKeys("ControlSet001")
+		keys, err := h.serviceKeys("ControlSet001", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func FuzzHive(f *testing.F) {
 		if err != nil {
 			set = "ControlSet001"
 		}
-		keys, _ := h.serviceKeys(set)
+		keys, _ := h.serviceKeys(set, nil)
 		if len(keys) > registry.MaxKeys+1000 {
 			t.Fatalf("%d keys of %d bytes", len(keys), len(b))
 		}

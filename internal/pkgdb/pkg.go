@@ -18,7 +18,7 @@ const maxPkg = 256 << 20
 
 // pkg reads the database of pkg(8). Columns are found by their names, which differ between versions of pkg.
 func (d *reader) pkg() {
-	db, err := sqlite.Open(d.FS, PkgFile, maxPkg)
+	db, err := sqlite.Open(d.FS, PkgFile, maxPkg, d.report.Budget)
 	if err != nil {
 		d.lose(err)
 		return
@@ -30,8 +30,7 @@ func (d *reader) pkg() {
 }
 
 func (d *reader) readPkg(db *sqlite.DB) error {
-	item := d.report.Budget.Item(db.Size())
-	defer item.Done()
+	item := db.Item()
 	packages := map[int64]Owner{}
 	var stop error
 	columns := []string{"id", "name", "version", "arch", "origin", "maintainer"}

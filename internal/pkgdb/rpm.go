@@ -96,7 +96,7 @@ const rpmTries = 3
 // rpmSQLite reads the format of rpm 4.16 and later. The index of directories says which packages have files in wanted
 // ones.
 func (d *reader) rpmSQLite(name string) error {
-	db, err := sqlite.Open(d.FS, name, maxRPM)
+	db, err := sqlite.Open(d.FS, name, maxRPM, d.report.Budget)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("rpm is in a transaction: %v", err) // over in a moment: not what a strict caller forgives
 	}
@@ -104,8 +104,7 @@ func (d *reader) rpmSQLite(name string) error {
 		return err
 	}
 	defer db.Close()
-	item := d.report.Budget.Item(db.Size())
-	defer item.Done()
+	item := db.Item()
 	numbers, err := d.rpmNumbers(db, item)
 	if err != nil {
 		return err

@@ -92,7 +92,7 @@ SELECT rowid FROM d WHERE typeof(key)='text' AND substr(key, 1, 3)='/1/' ORDER B
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := Open(os.DirFS(filepath.Dir(name)), "db", 64<<20)
+		d, err := Open(os.DirFS(filepath.Dir(name)), "db", 64<<20, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

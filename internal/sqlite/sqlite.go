@@ -44,17 +44,18 @@ type DB struct {
 	page     []byte            // the page of a tree that is being read
 	more     []byte            // the overflow page that is being read
 	scratch  []byte            // a row that goes on in overflow pages
+	item     *fact.Item        // pays for what is read
 }
 
 // Open opens the named database of fsys, of at most max bytes, and its write-ahead log NAME-wal if there is one. The
 // DB must be closed. A transaction that was cut off, which NAME-journal tells, is errors.ErrUnsupported: SQLite itself
-// would undo it first.
-func Open(fsys fs.FS, name string, max int64) (*DB, error) {
+// would undo it first. What is read of it counts in the budget.
+func Open(fsys fs.FS, name string, max int64, budget *fact.Budget) (*DB, error) {
 	if err := unfinished(fsys, name+"-journal"); err != nil {
 		return nil, err
 	}
 	d := &DB{name: name}
-	err := d.open(fsys, max)
+	err := d.open(fsys, max, budget)
 	if err != nil {
 		d.Close()
 		return nil, err
@@ -62,7 +63,7 @@ func Open(fsys fs.FS, name string, max int64) (*DB, error) {
 	return d, nil
 }
 
-func (d *DB) open(fsys fs.FS, max int64) error {
+func (d *DB) open(fsys fs.FS, max int64, budget *fact.Budget) error {
 	// The log is opened first: what is moved from it into the file meanwhile is the same.
 	logFile, logSize, err := d.openFile(fsys, d.name+"-wal", max)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -71,8 +72,12 @@ func (d *DB) open(fsys fs.FS, max int64) error {
 	if d.file, d.size, err = d.openFile(fsys, d.name, max); err != nil {
 		return err
 	}
+	d.item = budget.Item(d.size + logSize)
 	return d.start(logFile, logSize)
 }
+
+// Item returns what pays for what is read of the database, which Close ends.
+func (d *DB) Item() *fact.Item { return d.item }
 
 // openFile opens a file that is read by need.
 func (d *DB) openFile(fsys fs.FS, name string, max int64) (io.ReaderAt, int64, error) {
@@ -121,6 +126,7 @@ func (d *DB) Close() error {
 		errs = append(errs, c.Close())
 	}
 	d.closers = nil
+	d.item.Done()
 	return errors.Join(errs...)
 }
 
@@ -157,7 +163,7 @@ func (d *DB) start(logFile io.ReaderAt, logSize int64) error {
 	d.pages = uint32(min(d.size/int64(d.pageSize), 1<<32-2))
 	if logFile != nil {
 		var err error
-		if d.log, err = openWAL(logFile, logSize, d.pageSize); err != nil {
+		if d.log, err = openWAL(logFile, logSize, d.pageSize, d.item); err != nil {
 			return fmt.Errorf("%s-wal: %w", d.name, err)
 		}
 		if d.log != nil { // every page is in the file or in the log
@@ -165,6 +171,9 @@ func (d *DB) start(logFile io.ReaderAt, logSize int64) error {
 		}
 	}
 	d.room = roomBase + roomPerByte*int64(d.pages)*int64(d.pageSize)
+	if err := d.item.Hold(2 * int64(d.pageSize)); err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
+	}
 	d.page, d.more = make([]byte, d.pageSize), make([]byte, d.pageSize)
 	return d.header()
 }
@@ -195,6 +204,9 @@ func (d *DB) header() error {
 func (d *DB) read(number uint32, b []byte) error {
 	if number == 0 || number > d.pages {
 		return d.malformed(0, "page %d of %d", number, d.pages)
+	}
+	if err := d.item.Work(int64(d.pageSize)); err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
 	}
 	var err error
 	n := 0

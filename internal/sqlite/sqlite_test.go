@@ -109,7 +109,7 @@ SELECT id,t,hex(b),d,late FROM "a b"; SELECT n,x FROM k; SELECT n,x FROM m;
 .shell kill -9 $PPID
 `)
 		want, _ := cmd.Output()
-		d, err := Open(os.DirFS(filepath.Dir(name)), "db", 64<<20)
+		d, err := Open(os.DirFS(filepath.Dir(name)), "db", 64<<20, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", pragma, err)
 		}
@@ -215,7 +215,7 @@ func TestOpen(t *testing.T) {
 		"log":      {fstest.MapFS{"db": file(db), "db-wal": file(nil)}, 1 << 20, nil},
 		"changed":  {changing{fstest.MapFS{"db": file(db)}}, 1 << 20, fact.ErrGone},
 	} {
-		d, err := Open(c.fsys, "db", c.max)
+		d, err := Open(c.fsys, "db", c.max, nil)
 		if err == nil {
 			_, err = dump(d, "files", "path")
 			d.Close()

@@ -3,7 +3,9 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/kernelext/kernelext/fact"
@@ -28,7 +30,8 @@ type scan struct {
 	prefix  string // of the keys of an index that are wanted
 	each    func(row []Value) bool
 	stopped bool
-	lost    int // how many cells and pages could not be read
+	over    error // what is more than may be read
+	lost    int   // how many cells and pages could not be read
 	first   error
 }
 
@@ -50,6 +53,10 @@ func (d *DB) newRow(t *table, columns []string) *scan {
 
 // lose notes what could not be read, which costs itself.
 func (s *scan) lose(err error) {
+	if errors.Is(err, fact.ErrBudget) || s.db.item.Work(0) != nil { // nothing more will be read
+		s.over = cmp.Or(s.over, err)
+		s.stopped = true
+	}
 	if s.lost++; s.first == nil {
 		s.first = err
 	}
@@ -65,6 +72,8 @@ func (s *scan) run() error {
 		}
 	}
 	switch {
+	case s.over != nil:
+		return s.over
 	case s.lost > 1:
 		return fmt.Errorf("%w (and %d more)", s.first, s.lost-1)
 	case s.lost == 1:
@@ -167,6 +176,13 @@ func (d *DB) gather(number uint32, p []byte, at, want, most int, room *int64) ([
 	if *room -= int64(want) + 1; *room < 0 {
 		return nil, d.malformed(number, "rows overlap")
 	}
+	err := d.item.Work(int64(want) + 1)
+	if err == nil {
+		err = d.item.Hold(int64(max(want-cap(d.scratch), 0)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.name, err)
+	}
 	local := want
 	if want > most {
 		least := (d.usable-12)*32/255 - 23
@@ -183,7 +199,7 @@ func (d *DB) gather(number uint32, p []byte, at, want, most int, room *int64) ([
 		return nil, d.malformed(number, "a cell is cut")
 	}
 	d.scratch = append(d.scratch[:0], p[at:at+local]...)
-	err := d.overflow(binary.BigEndian.Uint32(p[at+local:]), want)
+	err = d.overflow(binary.BigEndian.Uint32(p[at+local:]), want)
 	return d.scratch, err
 }
 

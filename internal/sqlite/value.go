@@ -30,6 +30,9 @@ type Value struct {
 // Null reports whether the value is NULL, or was not stored because its column is younger than its row.
 func (v Value) Null() bool { return v.kind == kindNull }
 
+// Size returns how many bytes a text or a blob has, as the database stores it.
+func (v Value) Size() int { return len(v.bytes) }
+
 // Int returns the value if it is an integer.
 func (v Value) Int() (n int64, ok bool) { return v.int, v.kind == kindInt }
 

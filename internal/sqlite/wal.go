@@ -4,15 +4,19 @@ package sqlite
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
+
+	"github.com/kernelext/kernelext/fact"
 )
 
 const (
-	walHeader = 32
-	walFrame  = 24
-	walMagic  = 0x377f0682 // and one more if sums are of big-endian words
+	walHeader   = 32
+	walFrame    = 24
+	frameMemory = 96         // of a frame in the maps, in bytes
+	walMagic    = 0x377f0682 // and one more if sums are of big-endian words
 )
 
 // A wal is the write-ahead log of a database: newer copies of pages.
@@ -25,8 +29,8 @@ type wal struct {
 
 // openWAL reads the log up to its last whole transaction. It returns nil for a log that SQLite itself would not read:
 // one without a whole transaction, left over or begun anew. Frames after the first that does not fit are older or
-// were not written to their end.
-func openWAL(r io.ReaderAt, size int64, pageSize int) (*wal, error) {
+// were not written to their end. item pays.
+func openWAL(r io.ReaderAt, size int64, pageSize int, item *fact.Item) (*wal, error) {
 	w := &wal{file: r, head: make([]byte, walHeader), at: map[uint32]int64{}}
 	if size < walHeader {
 		return nil, nil
@@ -46,6 +50,9 @@ func openWAL(r io.ReaderAt, size int64, pageSize int) (*wal, error) {
 	frame := make([]byte, walFrame+pageSize)
 	fresh := map[uint32]int64{} // of the transaction that is being read
 	for at := int64(walHeader); at+int64(len(frame)) <= size; at += int64(len(frame)) {
+		if err := cmp.Or(item.Work(int64(len(frame))), item.Hold(frameMemory)); err != nil {
+			return nil, err
+		}
 		if _, err := r.ReadAt(frame, at); err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ func ExampleOpenHive() {
 		fmt.Println(err)
 		return
 	}
-	services, err := hive.Budgeted().Key(`ControlSet001\Services`)
+	services, err := hive.Budgeted(nil).Key(`ControlSet001\Services`)
 	if err != nil || services == nil {
 		fmt.Println("no services:", err)
 		return

@@ -27,6 +27,7 @@ const (
 	maxKeyName    = 2 * 256 // bytes; the registry allows 255 characters
 	segmentSize   = 16344
 	keySize       = 80 // bytes that a key takes in a hive at least
+	keyWork       = 64 // steps that looking at a key takes
 	valueSize     = 64 // memory of a value beside its name and data, in bytes
 )
 
@@ -48,23 +49,34 @@ type Hive struct {
 
 // A hiveBudget is what a call may still take. Keys may name each other and share their values, so that
 // a small hive can look as if it held more than any memory.
-type hiveBudget struct{ keys, bytes int }
+type hiveBudget struct {
+	keys, bytes int
+	item        *fact.Item
+}
 
 // Budgeted returns the hive for one call, which may take a few times the keys and bytes that the file has room for
 // when none is shared: beyond that its error matches fact.ErrTooLarge. A hive from [OpenHive] itself has no such bound.
-func (h *Hive) Budgeted() *Hive {
+// item pays, of the call that asks; nil is no bound of a call.
+func (h *Hive) Budgeted(item *fact.Item) *Hive {
 	c := *h
-	c.left = &hiveBudget{keys: 1000 + 4*len(h.b)/keySize, bytes: 1<<20 + 4*len(h.b)}
+	c.left = &hiveBudget{keys: 1000 + 4*len(h.b)/keySize, bytes: 1<<20 + 4*len(h.b), item: item}
 	return &c
 }
 
-func (h *Hive) spend(keys, bytes int) bool {
+// Size returns the length of the hive's file in bytes.
+func (h *Hive) Size() int64 { return int64(len(h.b)) }
+
+// spend asks for keys to look at, and for bytes of values to keep.
+func (h *Hive) spend(keys, bytes int) error {
 	if h.left == nil {
-		return true
+		return nil
 	}
 	h.left.keys -= keys
 	h.left.bytes -= bytes
-	return h.left.keys >= 0 && h.left.bytes >= 0
+	if h.left.keys < 0 || h.left.bytes < 0 {
+		return errHiveBudget
+	}
+	return cmp.Or(h.left.item.Work(int64(keyWork*keys+bytes)), h.left.item.Keep(int64(bytes)))
 }
 
 func hiveError(field, format string, args ...any) error {
@@ -119,8 +131,8 @@ func (h *Hive) keyAt(off uint32) (*HiveKey, error) {
 	if 76+n > len(c) || n > maxKeyName {
 		return nil, hiveError("nk", "name of %d bytes", n)
 	}
-	if !h.spend(1, 0) {
-		return nil, errHiveBudget
+	if err := h.spend(1, 0); err != nil {
+		return nil, err
 	}
 	return &HiveKey{h: h, b: c, Name: hiveName(c[76:76+n], binary.LittleEndian.Uint16(c[2:])&0x20 != 0)}, nil
 }
@@ -216,8 +228,8 @@ func (w *hiveWalk) lists(at uint32) error {
 }
 
 func (w *hiveWalk) list(at uint32) error {
-	if !w.h.spend(1, 0) {
-		return errHiveBudget
+	if err := w.h.spend(1, 0); err != nil {
+		return err
 	}
 	c, step, err := w.h.index(at)
 	if err != nil {
@@ -328,8 +340,8 @@ func (h *Hive) value(off uint32) (Value, error) {
 	if size > MaxValue {
 		return Value{}, hiveError("vk", "data of %d bytes", size)
 	}
-	if !h.spend(0, valueSize+n+int(size)) {
-		return Value{}, errHiveBudget
+	if err := h.spend(0, valueSize+n+int(size)); err != nil {
+		return Value{}, err
 	}
 	v := Value{Name: hiveName(c[20:20+n], le.Uint16(c[16:])&1 != 0), Type: le.Uint32(c[12:])}
 	if inline {

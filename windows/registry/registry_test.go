@@ -76,7 +76,7 @@ func TestHiveRepeats(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := whole.Budgeted()
+		h := whole.Budgeted(nil)
 		k, err := h.Key(`ControlSet001\Enum`)
 		if err != nil || k == nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func TestHiveRepeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = h.Budgeted()
+	h = h.Budgeted(nil)
 	h.left.keys = 3
 	if _, err := h.Key(`ControlSet001\Enum\bus`); !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("a hive that leads to more than a call looks at: %v", err)
@@ -141,7 +141,7 @@ func FuzzHive(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h = h.Budgeted()
+		h = h.Budgeted(nil)
 		k, err := h.Key(`ControlSet001\Services`)
 		if err != nil || k == nil {
 			return
