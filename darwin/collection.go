@@ -184,6 +184,9 @@ func (r *collectionReading) all() error {
 // entryHeaders reads the header of every Mach-O in a fileset, for its UUID.
 func (r *collectionReading) entryHeaders() {
 	r.uuids = make(map[string]Slice, len(r.slice.entries))
+	last := int64(-1) // the offset of the header that s and err are of
+	var s Slice
+	var err error
 	for _, e := range slices.SortedStableFunc(slices.Values(r.slice.entries), func(a, b filesetEntry) int {
 		return cmp.Compare(a.offset, b.offset) // a compressed collection is read forwards
 	}) {
@@ -191,12 +194,15 @@ func (r *collectionReading) entryHeaders() {
 			r.lose(e.id, "uuid", machoError(r.name, "fileset entry", e.offset, "outside the file"))
 			continue
 		}
-		s, err := readSlice(r.name, r.in, r.slice.offset+e.offset, r.slice.size-e.offset, r.item)
+		if e.offset != last { // several entries may be one image
+			s, err = readSlice(r.name, r.in, r.slice.offset+e.offset, r.slice.size-e.offset, r.item)
+			s.segments, s.entries = nil, nil // their offsets count from the collection's start, and nothing needs them
+			last = e.offset
+		}
 		if err != nil {
 			r.lose(e.id, "uuid", err)
 			continue
 		}
-		s.segments, s.entries = nil, nil // their offsets count from the collection's start, and nothing needs them
 		r.uuids[e.id] = s
 		if e.id == "com.apple.kernel" && r.c.UUID == "" {
 			r.c.UUID = s.UUID

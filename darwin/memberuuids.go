@@ -18,11 +18,17 @@ func (r *collectionReading) memberUUIDs() {
 			offsets[i] = at
 		}
 	}
+	last := int64(-1) // the offset of the header that s and err are of
+	var s Slice
+	var err error
 	for _, i := range slices.SortedFunc(maps.Keys(offsets), func(a, b int) int {
 		return cmp.Or(cmp.Compare(offsets[a], offsets[b]), cmp.Compare(a, b))
 	}) {
 		m, at := &r.c.Members[i], offsets[i]
-		s, err := readSlice(r.name, r.in, r.slice.offset+at, r.slice.size-at, r.item)
+		if at != last { // several members may be one image
+			s, err = readSlice(r.name, r.in, r.slice.offset+at, r.slice.size-at, r.item)
+			last = at
+		}
 		if err != nil {
 			r.lose(m.Identifier, "uuid", err)
 			continue

@@ -18,6 +18,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
@@ -73,7 +74,7 @@ func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata
 		return nil, err
 	}
 	defer closer.Close()
-	m, err := decodeMetadata(f, r)
+	m, err := decodeMetadata(f, nil, r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -88,7 +89,7 @@ func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metada
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeMetadata(f, r)
+	m, err := decodeMetadata(f, item, r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -101,17 +102,16 @@ func readCompressed(fsys fs.FS, name string, max int64, r *fact.Report) (*metada
 func openCompressed(
 	fsys fs.FS, name string, max int64, r *fact.Report,
 ) (f *elfset.File, size int64, item *fact.Item, err error) {
-	b, err := limit.ReadFile(fsys, name, max)
+	b, item, err := readPacked(fsys, name, max, r.Budget)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, 0, item, err
 	}
 	var unpacked io.Reader = bzip2.NewReader(bytes.NewReader(b))
 	if !strings.HasSuffix(name, ".bz2") {
 		if unpacked, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
-			return nil, 0, nil, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
+			return nil, 0, item, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
 		}
 	}
-	item = r.Budget.Content(b)
 	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
 	if err == nil {
 		err = cmp.Or(item.Hold(int64(len(plain))), item.Work(int64(len(plain))))
@@ -126,9 +126,28 @@ func openCompressed(
 	return f, int64(len(b)), item, err
 }
 
+// readPacked reads a compressed file, and returns what pays for it.
+func readPacked(fsys fs.FS, name string, max int64, budget *fact.Budget) ([]byte, *fact.Item, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := limit.AppendAll(f, nil, name, max)
+	if err != nil {
+		return nil, nil, err
+	}
+	item := budget.File(hostfs.FileID(nil, name, st), int64(len(b)))
+	return b, item, item.Hold(int64(len(b)))
+}
+
 // decodeMetadata decodes the metadata of an open ELF file. A record that makes no sense costs that record, which is
-// reported.
-func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
+// reported. item pays; nil is one of the file's own, which counts as read only if it has metadata.
+func decodeMetadata(f *elfset.File, item *fact.Item, r *fact.Report) (*metadata, error) {
 	set, err := f.Set(modMetadataSet)
 	if err != nil {
 		return nil, err
@@ -136,8 +155,10 @@ func decodeMetadata(f *elfset.File, r *fact.Report) (*metadata, error) {
 	if set == nil && f.OSABI != elf.ELFOSABI_FREEBSD {
 		return nil, errNoMetadata
 	}
-	item := r.Budget.File(f.ID, f.Size())
-	defer item.Done()
+	if item == nil {
+		item = r.Budget.File(f.ID, f.Size())
+		defer item.Done()
+	}
 	d := &decoder{f: f, item: item, room: f.Size() + 1<<20, m: &metadata{
 		Machine: machineArch(f), Bits: 8 * f.PtrSize(), Order: f.Order, Type: f.Type,
 		BuildID: f.BuildID(), Size: f.Size(),

@@ -257,7 +257,7 @@ func FuzzMetadata(f *testing.F) {
 			t.Fatal("value and error", names, err)
 		}
 		_ = e.Defined(item, func(string) error { return nil })
-		m, err := decodeMetadata(e, &r)
+		m, err := decodeMetadata(e, nil, &r)
 		if (m == nil) == (err == nil) {
 			t.Fatal("value and error", m, err)
 		}

@@ -135,6 +135,9 @@ func NewReader() *Reader { return new(Reader) }
 // cannot be read, or is no module. A field that was asked for and could not be read is a problem of
 // SourceFile, with the module's name as its subject.
 func (r *Reader) ReadFile(fsys fs.FS, name string, o Options, report *fact.Report) (File, error) {
+	if err := report.Budget.Err(); err != nil {
+		return File{Path: name}, o.errorAt(name, err)
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return File{Path: name}, o.errorAt(name, err)

@@ -29,8 +29,9 @@ func Read(r io.Reader) (*Tape, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{rest: text, tape: &Tape{entries: make(map[id]*entry), learned: learned}}
-	if err := p.run(); err != nil {
+	p := &parser{rest: text, tape: &Tape{entries: make(map[id]*entry), learned: learned},
+		item: fact.NewBudget(0).Item(int64(len(text)))} // a tape is kept beyond any call
+	if err := cmp.Or(p.item.Hold(int64(len(text))), p.run()); err != nil {
 		return nil, p.locate(err)
 	}
 	return p.tape, nil
@@ -92,6 +93,7 @@ type parser struct {
 	line int
 	tape *Tape
 	fold bool
+	item *fact.Item // pays for the entries
 }
 
 // locate gives an error of the parser its place.
@@ -106,6 +108,9 @@ func (p *parser) locate(err error) error {
 	}
 	return &fact.ParseError{Source: "tape", Line: p.line, Reason: escape.Text(err.Error()), Err: kind}
 }
+
+// entrySize is what an entry takes in memory beside its subject and its content, in bytes.
+const entrySize = 320
 
 // maxLine is how long the line of a header or an entry may be.
 const maxLine = 64 << 10
@@ -221,6 +226,13 @@ func (p *parser) entry(s string) error {
 		if errors.As(err, &at) {
 			p.line += 1 + bytes.Count(body[:at.off], []byte("\n"))
 		}
+		return err
+	}
+	size := int64(entrySize + len(l.subject))
+	if l.base64 {
+		size += int64(len(l.data))
+	}
+	if err := p.item.Keep(size); err != nil {
 		return err
 	}
 	p.line = start + bytes.Count(body, []byte("\n"))

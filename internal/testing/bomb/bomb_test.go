@@ -30,6 +30,8 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/capture"
 	"github.com/kernelext/kernelext/lkm/tape"
+	"github.com/kernelext/kernelext/netbsd"
+	"github.com/kernelext/kernelext/netware"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/registry"
@@ -82,9 +84,9 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		if b.Of == bomb.MacFile && fs.ValidPath(name) && name != "a.kc" {
 			name = "a.kext"
 		}
-		_, _ = lkm.ReadFile(ctx, files, name, lkm.Options{Detail: allDetails})
+		readFile(ctx, files, name, r)
 	case bomb.MacImage:
-		for range darwin.Open(disk{files}, fact.Options{Image: true}).Installed(ctx, r) {
+		for range darwin.Open(disk{files}, fact.Options{Image: true, Detail: allDetails}).Installed(ctx, r) {
 		}
 	case bomb.BSDImage, bomb.LinkerHint:
 		files["boot/kernel/kernel"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o644}
@@ -137,6 +139,27 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = windows.ParseBlockList(files[b.Path].Data, r)
 	default:
 		panic("nothing reads " + b.Of)
+	}
+}
+
+// readFile reads a file by itself, in the order in which lkm shows it to the kernels' packages.
+func readFile(ctx context.Context, files fstest.MapFS, name string, r *fact.Report) {
+	var head []byte
+	if f := files[name]; f != nil {
+		head = f.Data[:min(len(f.Data), 4096)]
+	}
+	o := fact.Options{Detail: allDetails}
+	for _, ok := range []func() bool{
+		func() bool { _, ok, _ := darwin.ReadFile(ctx, files, name, head, o, r); return ok },
+		func() bool { _, ok, _ := netware.ReadFile(ctx, files, name, head, o, r); return ok },
+		func() bool { _, ok, _ := freebsd.ReadFile(ctx, files, name, head, o, r); return ok },
+		func() bool { _, ok, _ := netbsd.ReadFile(ctx, files, name, head, o, r); return ok },
+		func() bool { _, ok, _ := windows.ReadFile(ctx, files, name, head, o, r); return ok },
+		func() bool { _, ok, _ := linux.ReadFile(ctx, files, name, head, o, r); return ok },
+	} {
+		if ok() {
+			return
+		}
 	}
 }
 
