@@ -53,7 +53,8 @@ func All() []Bomb {
 	var all []Bomb
 	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(),
 		archiveBombs(), otherBombs(),
-		binaryBombs(), packageBombs(), signedBombs(), diskBombs(), macBombs(), lintBombs(), upgradeBombs(), keyBombs()} {
+		binaryBombs(), packageBombs(), signedBombs(), diskBombs(), macBombs(), lintBombs(), upgradeBombs(),
+		keyBombs()} {
 		all = append(all, list...)
 	}
 	return all
