@@ -141,6 +141,13 @@ func (s *System) Snapshot(ctx context.Context) (*Snapshot, error) {
 // skipped. ScopeInstalled works on images, ScopeBuiltin too where the backend reads it from disk. The error is
 // that of Snapshot, or the one of the sequence that the scope is made of.
 func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error) {
+	return s.SnapshotEach(ctx, scope, nil)
+}
+
+// SnapshotEach is SnapshotOf that also calls each for every module as soon as it is read, in the order of reading, so
+// that the first of thousands can be shown at once. A module's id is not yet unique then, and of ScopeAll it may come
+// twice, from two lists; the Snapshot settles both. The function must neither change nor keep the module. It may be nil.
+func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Module)) (*Snapshot, error) {
 	op := "list modules"
 	if scope == ScopeBuiltin || scope == ScopeInstalled {
 		op = "list " + string(scope) + " modules"
@@ -156,7 +163,7 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	r := s.report()
 	var h fact.Header
 	s.backend.header(ctx, &h, r)
-	modules, err := s.collect(ctx, scope, &h, r)
+	modules, err := s.collect(ctx, scope, &h, r, each)
 	if err == nil {
 		s.addPolicy(ctx, snap, r)
 		err = ctx.Err()
@@ -175,16 +182,24 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 	return snap, nil
 }
 
-func (s *System) collect(ctx context.Context, scope Scope, h *fact.Header, r *fact.Report) ([]Module, error) {
+func (s *System) collect(
+	ctx context.Context, scope Scope, h *fact.Header, r *fact.Report, each func(*Module),
+) ([]Module, error) {
 	switch scope {
 	case ScopeLoaded:
-		return s.backend.loaded(ctx, h, r)
+		modules, err := s.backend.loaded(ctx, h, r)
+		for i := range modules {
+			if each != nil {
+				each(&modules[i])
+			}
+		}
+		return modules, err
 	case ScopeBuiltin:
-		return gather(s.backend.builtin(ctx, r))
+		return gather(s.backend.builtin(ctx, r), each)
 	case ScopeInstalled:
-		return gather(s.backend.installed(ctx, r))
+		return gather(s.backend.installed(ctx, r), each)
 	case ScopeAll:
-		return s.collectAll(ctx, h, r)
+		return s.collectAll(ctx, h, r, each)
 	}
 	return nil, fmt.Errorf("scope %q: %w", scope, errors.ErrUnsupported)
 }
@@ -192,7 +207,9 @@ func (s *System) collect(ctx context.Context, scope Scope, h *fact.Header, r *fa
 // collectAll is the union of what is loaded, compiled in and on disk, as far as the system has
 // each. The first that has an id says what it is. A list that cannot be had is a Problem as long as
 // there is another, but for the kernel's own: without that there is no answer.
-func (s *System) collectAll(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error) {
+func (s *System) collectAll(
+	ctx context.Context, h *fact.Header, r *fact.Report, each func(*Module),
+) ([]Module, error) {
 	var all []Module
 	known := make(map[string]bool)
 	any := false
@@ -201,7 +218,7 @@ func (s *System) collectAll(ctx context.Context, h *fact.Header, r *fact.Report)
 		if scope == ScopeLoaded && s.of.image {
 			continue
 		}
-		modules, err := s.collect(ctx, scope, h, r)
+		modules, err := s.collect(ctx, scope, h, r, each)
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue
 		}
@@ -235,7 +252,7 @@ func (s *System) collectAll(ctx context.Context, h *fact.Header, r *fact.Report)
 	return all, nil
 }
 
-func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
+func gather(seq iter.Seq2[Module, error], each func(*Module)) ([]Module, error) {
 	var modules []Module
 	for m, err := range seq {
 		if err != nil {
@@ -245,6 +262,9 @@ func gather(seq iter.Seq2[Module, error]) ([]Module, error) {
 			modules = slices.Grow(modules, max(len(modules), 64))
 		}
 		modules = append(modules, m)
+		if each != nil {
+			each(&modules[len(modules)-1])
+		}
 	}
 	return modules, nil
 }

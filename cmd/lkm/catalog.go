@@ -35,7 +35,7 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Mod
 		return nil, err
 	}
 	defer sys.Close()
-	snap, err := sys.SnapshotOf(ctx, lkm.ScopeAll)
+	snap, err := sys.SnapshotEach(ctx, lkm.ScopeAll, a.progress.count)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,8 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return err
 	}
 	defer sys.Close()
-	snap, err := sys.SnapshotOf(ctx, scope)
+	rows := a.newStream(sys.OS(), scope, f)
+	snap, err := sys.SnapshotEach(ctx, scope, rows.add)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return fmt.Errorf("--blocklist: a list of Windows drivers; this is %s: %w", snap.OS, errors.ErrUnsupported)
 	}
 	blocked.match(snap)
-	err = a.writeSnapshot(snap, scope, f)
+	err = a.writeStreamed(snap, scope, f, rows.end())
 	if err != nil && !errors.Is(err, exit(exitIncomplete)) {
 		return err
 	}
@@ -92,6 +93,11 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 // writeSnapshot prints a snapshot's modules as the flags say, and under the table what was and was
 // not seen.
 func (a *app) writeSnapshot(snap *lkm.Snapshot, scope lkm.Scope, f *filter) error {
+	return a.writeStreamed(snap, scope, f, false)
+}
+
+// writeStreamed is writeSnapshot of modules that may have been printed already.
+func (a *app) writeStreamed(snap *lkm.Snapshot, scope lkm.Scope, f *filter, printed bool) error {
 	incomplete := snap.Err()
 	all := len(snap.Modules)
 	undecided := f.apply(snap)
@@ -100,7 +106,7 @@ func (a *app) writeSnapshot(snap *lkm.Snapshot, scope lkm.Scope, f *filter) erro
 	case "json":
 		err = writeJSON(a.stdout, snap, "  ")
 	case "table":
-		if len(snap.Modules) > 0 {
+		if len(snap.Modules) > 0 && !printed {
 			err = a.writeModules(snap.Modules, columns(snap.OS, scope))
 		}
 		a.summary(snap, scope, all, undecided, f)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,8 @@ type app struct {
 	color  bool                // whether stdout is colored
 	shown  map[string]bool     // problems that stdout shows
 
+	progress *progress
+
 	flags struct {
 		color   string
 		quiet   bool
@@ -75,13 +78,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
-	return &app{args: args, stdin: stdin, stdout: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr,
-		out: screenOf(stdout), err: screenOf(stderr), env: os.Getenv, shown: make(map[string]bool)}
+	p := &progress{w: stderr, after: time.Second}
+	return &app{args: args, stdin: stdin, stdout: bufio.NewWriterSize(clearing{stdout, p}, 64<<10),
+		stderr: clearing{stderr, p}, out: screenOf(stdout), err: screenOf(stderr), env: os.Getenv,
+		shown: make(map[string]bool), progress: p}
 }
 
 func (a *app) run(ctx context.Context) int {
 	root := a.root()
 	err := root.ExecuteContext(ctx)
+	defer a.progress.end()
 	if flushErr := a.stdout.Flush(); err == nil {
 		err = flushErr
 	}
@@ -134,7 +140,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 			}
 			return c.Help()
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setUp() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.setUp(c) },
 	}
 	root.SetArgs(a.args)
 	root.SetIn(a.stdin)
@@ -184,10 +190,13 @@ func helpCommand() *cobra.Command {
 }
 
 // setUp does what the flags of all commands ask for.
-func (a *app) setUp() error {
+func (a *app) setUp(c *cobra.Command) error {
 	if a.flags.quiet {
 		a.stdout.Reset(io.Discard)
 		a.out, a.err = screen{}, screen{}
+	}
+	if a.err.terminal && a.env("TERM") != "dumb" && !waits(c) {
+		a.progress.begin(c.CommandPath())
 	}
 	return a.setColor()
 }
