@@ -134,8 +134,11 @@ func (s *System) OS() OS { return s.os }
 // nil: the kernel's list cannot be read, the machine is an image (errors.ErrUnsupported), or ctx
 // ended. Everything less is a Problem in the Snapshot.
 func (s *System) Snapshot(ctx context.Context) (*Snapshot, error) {
-	return s.SnapshotOf(ctx, ScopeLoaded)
+	return s.snapshot(ctx, ScopeLoaded, s.backend.loaded)
 }
+
+// A collector returns the modules of a scope. h was filled before.
+type collector func(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error)
 
 // SnapshotOf is Snapshot with other modules than the loaded ones: its loaded source is then
 // skipped. ScopeInstalled works on images, ScopeBuiltin too where the backend reads it from disk. The error is
@@ -148,6 +151,14 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 // that the first of thousands can be shown at once. A module's id is not yet unique then, and of ScopeAll it may come
 // twice, from two lists; the Snapshot settles both. The function must neither change nor keep the module. It may be nil.
 func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Module)) (*Snapshot, error) {
+	return s.snapshot(ctx, scope, func(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error) {
+		return s.collect(ctx, scope, h, r, each)
+	})
+}
+
+// snapshot looks at the machine with the modules of one collector. A program that calls Snapshot alone does not link
+// what the other scopes read.
+func (s *System) snapshot(ctx context.Context, scope Scope, collect collector) (*Snapshot, error) {
 	op := "list modules"
 	if scope == ScopeBuiltin || scope == ScopeInstalled {
 		op = "list " + string(scope) + " modules"
@@ -163,7 +174,7 @@ func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Modul
 	r := s.report()
 	var h fact.Header
 	s.backend.header(ctx, &h, r)
-	modules, err := s.collect(ctx, scope, &h, r, each)
+	modules, err := collect(ctx, &h, r)
 	if err == nil {
 		s.addPolicy(ctx, snap, r)
 		err = ctx.Err()
