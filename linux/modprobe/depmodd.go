@@ -5,7 +5,6 @@ package modprobe
 import (
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -29,6 +28,8 @@ type depmodConfig struct {
 	// Exclude are the names of directories that are not entered, and of files that are not taken,
 	// anywhere in the tree.
 	Exclude []string
+
+	steps int // of all patterns so far
 }
 
 // A depmodSearch is one word of a search line, and where it stands.
@@ -94,14 +95,22 @@ func (c *depmodConfig) line(line, file string, number int, release string) error
 		if len(w) < 4 {
 			return fmt.Errorf("ignored: override without module, release and directory")
 		}
-		if releaseMatches(w[2], release) {
+		fits, err := c.matches(w[2], release)
+		if err != nil {
+			return fmt.Errorf("ignored: override for %q: %w", escape.Text(w[2]), err)
+		}
+		if fits {
 			c.Overrides = append(c.Overrides, depmodOverride{w[1], w[3], file, number})
 		}
 	case "external":
 		if len(w) < 3 {
 			return fmt.Errorf("ignored: external without release and directory")
 		}
-		if releaseMatches(w[1], release) {
+		fits, err := c.matches(w[1], release)
+		if err != nil {
+			return fmt.Errorf("ignored: external for %q: %w", escape.Text(w[1]), err)
+		}
+		if fits {
 			for _, dir := range w[2:] {
 				if strings.HasPrefix(dir, "/") {
 					c.External = append(c.External, strings.Trim(dir, "/"))
@@ -118,17 +127,21 @@ func (c *depmodConfig) line(line, file string, number int, release string) error
 	return nil
 }
 
-// releaseMatches reports whether an override's or external's pattern fits the release: "*" or an
-// extended regular expression that matches some part of it.
-func releaseMatches(pattern, release string) bool {
+// maxAllSteps is how many steps all patterns of a configuration may have, together.
+const maxAllSteps = 1 << 20
+
+// matches reports whether an override's or external's pattern fits the release: "*" or an extended regular expression
+// that matches some part of it (cfg_kernel_matches of depmod.c).
+func (c *depmodConfig) matches(pattern, release string) (bool, error) {
 	if pattern == "*" {
-		return true
+		return true, nil
 	}
-	if len(pattern) > 1024 {
-		return false
+	if len(pattern) > 1024 || c.steps > maxAllSteps {
+		return false, errERESize
 	}
-	re, err := regexp.CompilePOSIX(pattern)
-	return err == nil && re.MatchString(release)
+	e, err := parseERE(pattern)
+	c.steps += len(e) + len(pattern)
+	return err == nil && e.matches(release), err
 }
 
 // A rank is how important a file is, and why. Higher wins.
