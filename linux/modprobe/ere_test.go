@@ -56,8 +56,8 @@ func TestERE(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"(", "a(b", "[a", "[]", "[z-a]", "[[:none:]]", "[[:alpha:", "*a", "a|*", "^*", "(+)", "a{",
-		"a{x}", "a{2,1}", "a{99999}", "{1}", `\`, `\d`, `(a)\1`, "[[.x", "[a-[:digit:]]", "((x{100}){100}){100}",
+	for _, bad := range []string{"(", "a(b", "[a", "[]", "[z-a]", "[[:none:]]", "[[:alpha:", "*a", "a|*", "^*", "(+)",
+		"a{", "a{x}", "a{2,1}", "a{99999}", "{1}", `\`, `\d`, `(a)\1`, "[[.x", "[a-[:digit:]]", "((x{100}){100}){100}",
 		strings.Repeat("(", 1000)} {
 		if _, err := parseERE(bad); err == nil {
 			t.Errorf("%.40s: no error", bad)
