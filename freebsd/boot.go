@@ -142,7 +142,11 @@ func (c *config) listRequests() []request {
 		return []request{{WayKldList, "", fact.UnsureOf(s.unknown(ReasonKldList))}}
 	}
 	var out []request
-	for _, w := range words[:min(len(words), maxConfFiles)] {
+	if len(words) > maxConfFiles {
+		reason := s.reason(ReasonKldList, fmt.Sprintf("it lists more than %d klds: the rest is not known", maxConfFiles))
+		out, words = append(out, request{WayKldList, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
+	}
+	for _, w := range words {
 		out = append(out, request{WayKldList, w, fact.Passes(s.reason(ReasonKldList, "rc(8) loads it at boot"))})
 	}
 	return out
@@ -157,7 +161,11 @@ func (c *config) deviceRequests() []request {
 		if s.Code != "" {
 			out = append(out, request{WayService, "", fact.UnsureOf(s.unknown(ReasonService))})
 		}
-		for _, w := range words[:min(len(words), maxConfFiles)] {
+		if len(words) > maxConfFiles {
+			reason := s.reason(ReasonService, fmt.Sprintf("more than %d interfaces: the rest is not known", maxConfFiles))
+			out, words = append(out, request{WayService, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
+		}
+		for _, w := range words {
 			for _, target := range interfaceModules(interfaceKind(w)) {
 				out = append(out, request{WayService, target,
 					fact.Passes(s.reason(ReasonService, "ifconfig(8) loads it for "+escape.Text(w)))})

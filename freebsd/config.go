@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -164,7 +165,11 @@ func (c *config) readLoader() {
 	seen := map[string]bool{}
 	c.readList("loader_conf_files", seen, add)
 	dirs, _ := c.Loader.Words("loader_conf_dirs")
-	for _, dir := range dirs[:min(len(dirs), maxConfFiles)] {
+	dirs, err := limit.Most(dirs, maxConfFiles, "loader_conf_dirs")
+	if err != nil {
+		c.lose(SourceLoaderConf, err)
+	}
+	for _, dir := range dirs {
 		c.readDir(dir, ".conf", SourceLoaderConf, add)
 	}
 	c.readProducts(add)
@@ -174,10 +179,14 @@ func (c *config) readLoader() {
 
 // readList reads the files that a setting lists, again as long as they change it.
 func (c *config) readList(name string, seen map[string]bool, add addFunc) {
-	for range maxConfFiles {
+	for range maxConfFiles + 1 {
 		words, s := c.Loader.Words(name)
 		i := slices.IndexFunc(words, func(w string) bool { return !seen[w] })
-		if i < 0 || len(seen) == maxConfFiles {
+		if i >= 0 && len(seen) == maxConfFiles {
+			c.lose(SourceLoaderConf, fmt.Errorf("%s: %w: more than %d files", name, fact.ErrTooLarge, maxConfFiles))
+			return
+		}
+		if i < 0 {
 			if s.Code != "" {
 				c.lose(SourceLoaderConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: name,
 					Reason: "is computed"})
@@ -210,10 +219,16 @@ func (c *config) readNextboot(add addFunc) {
 // takeCommand keeps the loader's command that an exec line gives, of which there may be many.
 func (c *config) takeCommand() {
 	i, ok := c.Loader.at["exec"]
-	if ok && (c.Loader.Settings[i].Value != "" || c.Loader.Settings[i].Code != "") && len(c.commands) < maxConfFiles {
-		if n := len(c.commands); n == 0 || c.commands[n-1] != c.Loader.Settings[i] {
-			c.commands = append(c.commands, c.Loader.Settings[i])
-		}
+	if !ok || c.Loader.Settings[i].Value == "" && c.Loader.Settings[i].Code == "" {
+		return
+	}
+	n := len(c.commands)
+	switch {
+	case n > 0 && c.commands[n-1] == c.Loader.Settings[i]:
+	case n == maxConfFiles:
+		c.lose(SourceLoaderConf, fmt.Errorf("%w: more than %d exec lines", fact.ErrTooLarge, maxConfFiles))
+	default:
+		c.commands = append(c.commands, c.Loader.Settings[i])
 	}
 }
 
@@ -252,7 +267,11 @@ func (c *config) readRC() {
 			c.lose(SourceRCConf, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
 		}
 	}
-	for _, name := range files[:min(len(files), maxConfFiles)] {
+	files, err := limit.Most(files, maxConfFiles, "rc_conf_files")
+	if err != nil {
+		c.lose(SourceRCConf, err)
+	}
+	for _, name := range files {
 		c.readRCFile(name)
 	}
 	c.readOwn()

@@ -3,11 +3,15 @@
 package freebsd
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 )
+
+// maxMounts is how many file systems of fstab(5) are kept; real ones have a few dozen.
+const maxMounts = 4096
 
 // A mount is one file system of fstab(5) that the boot mounts.
 type mount struct {
@@ -35,10 +39,14 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 			options = f[3]
 		}
 		auto := !slices.Contains(strings.Split(options, ","), "noauto")
-		if class := deviceClass(f[0]); auto && class != "" && len(c.mounts) < maxConfFiles {
+		if len(c.mounts) >= maxMounts {
+			c.lose(SourceServices, fmt.Errorf("%s: %w: more than %d file systems", file, fact.ErrTooLarge, maxMounts))
+			return
+		}
+		if class := deviceClass(f[0]); auto && class != "" {
 			c.mounts = append(c.mounts, mount{class, file, n})
 		}
-		if auto && f[2] != "swap" && f[2] != "ignore" && len(c.mounts) < maxConfFiles {
+		if auto && f[2] != "swap" && f[2] != "ignore" {
 			c.mounts = append(c.mounts, mount{f[2], file, n})
 		}
 	}

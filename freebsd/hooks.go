@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 
@@ -14,6 +15,12 @@ import (
 
 // rcScript is what init(8) runs at boot: FreeBSD's orders the scripts of rc.d with rcorder(8) and runs them.
 const rcScript = "etc/rc"
+
+// maxHooks is how many klds are kept that hooks load, and hookMemory what one takes beside its name, in bytes.
+const (
+	maxHooks   = 4096
+	hookMemory = 256
+)
 
 // A hook is a file beside the scripts of rc.d whose commands the boot may run.
 type hook struct {
@@ -62,7 +69,8 @@ func (c *config) exists(name string) bool {
 
 // readHook takes the klds that the lines of a hook load.
 func (c *config) readHook(h hook) {
-	b, err := limit.ReadFile(c.fsys, h.file, maxScript)
+	b, item, err := limit.ReadItem(c.fsys, h.file, maxScript, c.syntax.Budget)
+	defer item.Done()
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			c.lose(SourceServices, err)
@@ -82,22 +90,38 @@ func (c *config) readHook(h hook) {
 			rest = rest[:i]
 		}
 		for _, target := range strings.Fields(rest) {
-			if strings.HasPrefix(target, "-") || len(c.hooks) == maxConfFiles {
+			if strings.HasPrefix(target, "-") {
 				continue
 			}
 			if strings.ContainsAny(target, "$`") {
 				target = ""
 			}
-			c.hooks = append(c.hooks, request{WayService, escape.UTF8(target), fact.UnsureOf(fact.Reason{
-				Code: ReasonService, File: "/" + h.file, Line: n, Text: h.text})})
+			if err := c.addHook(h, n, target, item); err != nil {
+				c.lose(SourceServices, fmt.Errorf("/%s: %w", h.file, err))
+				return
+			}
 		}
 	}
+}
+
+// addHook keeps the kld of a hook's line; empty is any kld.
+func (c *config) addHook(h hook, line int, target string, item *fact.Item) error {
+	if len(c.hooks) == maxHooks {
+		return fmt.Errorf("%w: more than %d klds that the boot loads beside services", fact.ErrTooLarge, maxHooks)
+	}
+	if err := item.Keep(hookMemory + int64(len(target))); err != nil {
+		return err
+	}
+	c.hooks = append(c.hooks, request{WayService, escape.UTF8(target), fact.UnsureOf(fact.Reason{
+		Code: ReasonService, File: "/" + h.file, Line: line, Text: h.text})})
+	return nil
 }
 
 // readInit looks whether init(8) runs FreeBSD's rc(8). What another one runs (pfSense, OPNsense) is not known: it may
 // load any kld, and may not raise the securelevel.
 func (c *config) readInit() {
-	b, err := limit.ReadFile(c.fsys, rcScript, maxScript)
+	b, item, err := limit.ReadItem(c.fsys, rcScript, maxScript, c.syntax.Budget)
+	defer item.Done()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -111,7 +135,10 @@ func (c *config) readInit() {
 // keywords answers by the words of a script's KEYWORD line, which rcorder(8) skips scripts by: one that rc(8) does not
 // start may be started by another, and one of the first boot runs only if the file that says so is there. It does not
 // apply if rc(8) starts the script.
-func (c *config) keywords(file, text string) fact.Answer {
+func (c *config) keywords(file, text string, item *fact.Item) fact.Answer {
+	if err := item.Work(int64(len(text))); err != nil {
+		return fact.UnsureOf(fact.Reason{Code: ReasonService, File: file, Text: err.Error()})
+	}
 	for line := range strings.Lines(text) {
 		words, ok := strings.CutPrefix(strings.TrimSpace(line), "# KEYWORD")
 		if !ok {

@@ -202,7 +202,7 @@ func kernels(fsys fs.ReadDirFS) []string {
 		return nil
 	}
 	var names []string
-	for _, e := range entries[:min(len(entries), maxConfFiles)] {
+	for _, e := range entries {
 		if e.Type()&^fs.ModeSymlink == fs.ModeDir && hasKernel(fsys, "/boot/"+e.Name()) {
 			names = append(names, e.Name())
 		}

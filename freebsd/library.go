@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // A diskFile is one .ko file, or the kernel, on disk.
@@ -87,7 +88,11 @@ func slashPath(p string) string {
 // or ctx ends. A directory that does not exist is passed over; one that cannot be read is reported. The file's name is
 // yielded before the file is read, so a caller may stop cheaply.
 func walkDirs(ctx context.Context, fsys fs.ReadDirFS, dirs []string, r *fact.Report, yield func(path string) bool) {
-	for _, dir := range dirs[:min(len(dirs), maxDirs)] {
+	dirs, err := limit.Most(dirs, maxDirs, "the module path")
+	if err != nil {
+		r.Problem(SourceModulePath, "", "modules", err)
+	}
+	for _, dir := range dirs {
 		if ctx.Err() != nil {
 			return
 		}

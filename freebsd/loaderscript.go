@@ -9,6 +9,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/lazy"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // What is here reads the programs of the boot loader, which are plain files: /boot/lua/*.lua for the loader written in
@@ -184,7 +185,11 @@ func (c *config) readProducts(add addFunc) {
 		return
 	}
 	guess := s.Code != ""
-	for _, name := range names[:min(len(names), maxConfFiles)] {
+	names, err := limit.Most(names, maxConfFiles, "product_vars")
+	if err != nil {
+		c.lose(SourceLoaderConf, err)
+	}
+	for _, name := range names {
 		product, ok := c.Loader.Lookup(name)
 		if !ok || product.Code != "" {
 			guess = true

@@ -66,7 +66,11 @@ func (c *config) scriptDirs() []string {
 	if s.Code != "" && s.Line > 0 { // a file that was not read is reported as such
 		c.lose(SourceServices, &fact.ParseError{Source: s.File, Line: s.Line, Field: s.Name, Reason: "is computed"})
 	}
-	for _, w := range words[:min(len(words), maxConfFiles)] {
+	words, err := limit.Most(words, maxConfFiles, "local_startup")
+	if err != nil {
+		c.lose(SourceServices, err)
+	}
+	for _, w := range words {
 		dirs = append(dirs, slashPath(w))
 	}
 	return dirs
@@ -100,7 +104,7 @@ func (c *config) readScript(name string) {
 		c.lose(SourceServices, err)
 		return
 	}
-	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b))}
+	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b), item)}
 	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf, item: item}}
 	if err := readShell(string(b), item, p.run); err != nil || p.over != nil {
 		c.lose(SourceServices, fmt.Errorf("%s: %w", s.file, cmp.Or(err, p.over)))
@@ -256,7 +260,11 @@ func (p *scriptReader) add(cmd command, word string) {
 			return // a setting of its own
 		}
 	}
-	if len(s.loads) < maxConfFiles && p.keep(&cmd) {
+	if len(s.loads) == maxConfFiles {
+		p.over = cmp.Or(p.over, fmt.Errorf("%w: more than %d klds", fact.ErrTooLarge, maxConfFiles))
+		return
+	}
+	if p.keep(&cmd) {
 		s.loads = append(s.loads, load{escape.UTF8(v), cmd.line, cmd.conds, cmd.function})
 	}
 }

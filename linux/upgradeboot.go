@@ -202,7 +202,10 @@ func (u *upgrader) poolDevices(source string) []string {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		u.lose(SourceRootDisk, err)
 	}
-	for _, pool := range list[:min(len(list), maxTableFiles)] {
+	if list, err = limit.Most(list, maxTableFiles, "/"+pools); err != nil {
+		u.lose(SourceRootDisk, err)
+	}
+	for _, pool := range list {
 		devices, err := fs.ReadDir(machine, pools+"/"+pool.Name()+"/devices")
 		if err != nil {
 			continue // features and debug are no file systems
@@ -227,7 +230,10 @@ func (u *upgrader) mappedName(name string) string {
 	if err != nil {
 		u.lose(SourceRootDisk, err)
 	}
-	for _, b := range list[:min(len(list), maxDevices)] {
+	if list, err = limit.Most(list, maxDevices, "/"+blocks); err != nil {
+		u.lose(SourceRootDisk, err)
+	}
+	for _, b := range list {
 		if !strings.HasPrefix(b.Name(), "dm-") {
 			continue
 		}
@@ -310,7 +316,10 @@ func (u *upgrader) blockNeeds(open []string) (needs []bootNeed) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			u.lose(SourceRootDisk, err)
 		}
-		for _, s := range slaves[:min(len(slaves), maxBlocks)] {
+		if slaves, err = limit.Most(slaves, maxBlocks, "/"+dir+"/slaves"); err != nil {
+			u.lose(SourceRootDisk, err)
+		}
+		for _, s := range slaves {
 			open = append(open, dir+"/slaves/"+s.Name())
 		}
 		switch {
@@ -332,7 +341,10 @@ func (u *upgrader) headNeeds(dir string) (needs []bootNeed) {
 		if err != nil {
 			u.lose(SourceRootDisk, err)
 		}
-		for _, e := range entries[:min(len(entries), maxBlocks)] {
+		if entries, err = limit.Most(entries, maxBlocks, "/"+subsystem); err != nil {
+			u.lose(SourceRootDisk, err)
+		}
+		for _, e := range entries {
 			link := subsystem + "/" + e.Name()
 			if _, err := fs.ReadLink(u.kernel.machine, link); err != nil || !strings.HasPrefix(e.Name(), "nvme") {
 				continue

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 	"github.com/kernelext/kernelext/linux/modprobe"
@@ -27,7 +28,10 @@ func (u *upgrader) dkmsBuilt(release string) map[string]string {
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					u.lose(SourceDKMS, err)
 				}
-				for _, f := range files[:min(len(files), maxTableFiles)] {
+				if files, err = limit.Most(files, maxTableFiles, "/"+dir); err != nil {
+					u.lose(SourceDKMS, err)
+				}
+				for _, f := range files {
 					if ko.IsModuleFile(f.Name()) {
 						built[ko.NameOfFile(f.Name())] = name + "/" + version
 					}
@@ -44,7 +48,10 @@ func (u *upgrader) eachDir(dir string, f func(name string)) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		u.lose(SourceDKMS, err)
 	}
-	for _, e := range entries[:min(len(entries), maxTableFiles)] {
+	if entries, err = limit.Most(entries, maxTableFiles, "/"+dir); err != nil {
+		u.lose(SourceDKMS, err)
+	}
+	for _, e := range entries {
 		f(e.Name())
 	}
 }

@@ -80,7 +80,10 @@ func (u *upgrader) akmodsText(name string) string {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		u.lose(SourceDKMS, err)
 	}
-	for _, e := range entries[:min(len(entries), maxTableFiles)] {
+	if entries, err = limit.Most(entries, maxTableFiles, "/"+dir); err != nil {
+		u.lose(SourceDKMS, err)
+	}
+	for _, e := range entries {
 		base, _, ok := strings.Cut(e.Name(), "-kmod")
 		if ok && strings.HasPrefix(name, strings.ReplaceAll(base, "-", "_")) {
 			return "; akmods has its source in /" + dir + "/" + e.Name() + ", and may build it when that kernel boots"

@@ -244,7 +244,10 @@ func initialLists(fsys fs.FS, r *fact.Report) []modprobe.Setting {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.Problem(SourceConfig, "", "changes", err)
 		}
-		for _, e := range entries[:min(len(entries), maxTableFiles)] {
+		if entries, err = limit.Most(entries, maxTableFiles, "/"+dir); err != nil {
+			r.Problem(SourceConfig, "", "changes", err)
+		}
+		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".conf") {
 				files = append(files, dir+"/"+e.Name())
 			}
@@ -335,7 +338,10 @@ func units(fsys fs.FS, r *fact.Report) (names []modprobe.Setting) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.Problem(SourceConfig, "", "changes", err)
 		}
-		for _, e := range entries[:min(len(entries), maxTableFiles)] {
+		if entries, err = limit.Most(entries, maxTableFiles, "/"+dir); err != nil {
+			r.Problem(SourceConfig, "", "changes", err)
+		}
+		for _, e := range entries {
 			name := dir + "/" + e.Name()
 			switch {
 			case strings.HasSuffix(name, ".wants") || strings.HasSuffix(name, ".requires"):
@@ -343,7 +349,10 @@ func units(fsys fs.FS, r *fact.Report) (names []modprobe.Setting) {
 				if err != nil && !errors.Is(err, fs.ErrNotExist) {
 					r.Problem(SourceConfig, "", "changes", err)
 				}
-				for _, w := range wanted[:min(len(wanted), maxTableFiles)] {
+				if wanted, err = limit.Most(wanted, maxTableFiles, "/"+name); err != nil {
+					r.Problem(SourceConfig, "", "changes", err)
+				}
+				for _, w := range wanted {
 					if module := unitModule(w.Name()); module != "" {
 						names = append(names, modprobe.Setting{Name: module, File: name + "/" + w.Name()})
 					}

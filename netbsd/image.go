@@ -13,6 +13,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/judge"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // The files of an image that say what the boot loads.
@@ -57,7 +58,11 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, arch := range archs[:min(len(archs), maxReleases)] {
+	archs, err = limit.Most(archs, maxReleases, "/"+standDir)
+	if err != nil {
+		r.Problem(SourceModulePath, "", "modules", err)
+	}
+	for _, arch := range archs {
 		releases, err := k.machine.ReadDir(standDir + "/" + arch.Name())
 		if err != nil {
 			if arch.IsDir() {
@@ -65,7 +70,11 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 			}
 			continue
 		}
-		for _, release := range releases[:min(len(releases), maxReleases)] {
+		releases, err = limit.Most(releases, maxReleases, "/"+standDir+"/"+arch.Name())
+		if err != nil {
+			r.Problem(SourceModulePath, arch.Name(), "modules", err)
+		}
+		for _, release := range releases {
 			dir := path.Join("/", standDir, arch.Name(), release.Name(), "modules")
 			if _, err := fs.Stat(k.machine, dir[1:]); err == nil && k.chosen(release.Name()) {
 				dirs = append(dirs, dir)

@@ -17,6 +17,7 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/judge"
 	"github.com/kernelext/kernelext/internal/lazy"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Names of the sources of an image.
@@ -36,10 +37,14 @@ const (
 
 // moduleRoots returns the directories that the kernel of an image loads from: those of the platforms, /kernel and
 // /usr/kernel (kernel(8)), and those that moddir in /etc/system adds.
-func (k *Kernel) moduleRoots(list []directive) []string {
+func (k *Kernel) moduleRoots(list []directive, r *fact.Report) []string {
 	roots := []string{"kernel", "usr/kernel"}
 	if platforms, err := fs.Glob(k.machine, "platform/*/kernel"); err == nil {
-		roots = append(roots, platforms[:min(len(platforms), 64)]...)
+		platforms, err := limit.Most(platforms, 64, "/platform")
+		if err != nil {
+			r.Problem(SourceModulePath, "", "modules", err)
+		}
+		roots = append(roots, platforms...)
 	}
 	for _, d := range list {
 		if d.Word != "moddir" {
@@ -70,7 +75,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	}
 	out := []Record{}
 	found := false
-	for _, root := range k.moduleRoots(list) {
+	for _, root := range k.moduleRoots(list, r) {
 		kinds, err := k.machine.ReadDir(root)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -79,7 +84,11 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		if err != nil {
 			r.Problem(SourceModulePath, "", "modules", err)
 		}
-		for _, kind := range kinds[:min(len(kinds), 256)] {
+		kinds, err = limit.Most(kinds, 256, "/"+root)
+		if err != nil {
+			r.Problem(SourceModulePath, "", "modules", err)
+		}
+		for _, kind := range kinds {
 			if kind.IsDir() && ctx.Err() == nil {
 				out = k.addKind(out, root+"/"+kind.Name(), kind.Name(), r)
 			}

@@ -41,7 +41,11 @@ func (k *Kernel) systemDirectory(r *fact.Report) []directive {
 		r.Problem(SourceSystem, "", "", err)
 	}
 	var out []directive
-	for _, e := range entries[:min(len(entries), 256)] {
+	entries, err = limit.Most(entries, 256, "/"+systemFile+".d")
+	if err != nil {
+		r.Problem(SourceSystem, "", "", err)
+	}
+	for _, e := range entries {
 		name := systemFile + ".d/" + e.Name()
 		text, err := limit.ReadFile(k.machine, name, maxSystem)
 		if err != nil {

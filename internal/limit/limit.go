@@ -138,6 +138,15 @@ func Room(dst []byte, n int) (grown, free []byte) {
 
 func max0(n int) int { return max(n, 0) }
 
+// Most returns the first max elements of a list, and an error that is fact.ErrTooLarge if there are more: what is left
+// out is not known. what is for its text.
+func Most[T any](list []T, max int, what string) ([]T, error) {
+	if len(list) <= max {
+		return list, nil
+	}
+	return list[:max], fmt.Errorf("%s: %w: more than %d", what, fact.ErrTooLarge, max)
+}
+
 // TooLarge is the error for a file of more than max bytes.
 func TooLarge(name string, max int64) error {
 	return &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w: more than %d bytes", fact.ErrTooLarge, max)}

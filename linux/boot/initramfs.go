@@ -429,10 +429,11 @@ func (r *initramfsReader) keep(name string, node *rootNode) error {
 	if err := r.item.Keep(int64(len(name)) + nodeSize); err != nil {
 		return err
 	}
+	made := r.root.made
 	if !r.root.put(name, node) {
 		return malformed(r.source, "holds too many files")
 	}
-	return nil
+	return r.item.Keep(r.root.made - made)
 }
 
 // skip passes a file's content by.

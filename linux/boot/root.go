@@ -16,6 +16,7 @@ import (
 // name, as when the kernel unpacks one archive over another. It is not changed once it is read.
 type root struct {
 	nodes map[string]*rootNode
+	made  int64 // bytes that the folders on the way to files take
 }
 
 // A rootNode is one file, folder or link.
@@ -31,6 +32,9 @@ type rootNode struct {
 
 // maxRootNodes is how many files, folders and links a root has at most.
 const maxRootNodes = 1 << 19
+
+// maxRootPath is how long a path may become behind its links, in bytes: no longer one can be asked for (PATH_MAX).
+const maxRootPath = 4096
 
 // maxRootLinks is how many links one path may lead through, as in the kernel.
 const maxRootLinks = 40
@@ -81,7 +85,10 @@ func (r *root) resolve(name string, makeDirs bool) (string, bool) {
 		next := path.Join(done, elem)
 		n := r.nodes[next]
 		switch {
+		case len(next) > maxRootPath:
+			return "", false
 		case n == nil && makeDirs:
+			r.made += int64(nodeSize + len(next))
 			r.nodes[next] = &rootNode{name: elem, mode: fs.ModeDir | 0o755}
 			r.nodes[done].names = append(r.nodes[done].names, elem)
 		case n == nil:

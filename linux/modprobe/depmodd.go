@@ -59,7 +59,11 @@ func readDepmodConfig(fsys fs.FS, release string, r *fact.Report) *depmodConfig 
 	c := &depmodConfig{Exclude: []string{"build", "source"}}
 	files := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)
 	sortByBase(files)
-	for _, file := range files[:min(len(files), maxConfigFiles)] {
+	files, err := limit.Most(files, maxConfigFiles, "depmod.d")
+	if err != nil {
+		r.Problem(SourceTree, "", "", err)
+	}
+	for _, file := range files {
 		b, err := limit.ReadFile(fsys, file, maxConfigFile)
 		if err != nil {
 			r.Problem(SourceTree, "", "", err)

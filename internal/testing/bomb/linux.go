@@ -80,6 +80,13 @@ func bootBombs() []Bomb {
 			}
 			return zipped(linuxtest.Archive(texts...), 0)
 		}, Small: 200, Big: 30_000},
+		{Name: "initrd of deep paths", Of: LinuxImage, Path: "boot/initrd.img-6.1.0", Make: func(n int) []byte {
+			var texts []string
+			for i := range n {
+				texts = append(texts, "etc/"+number(i)+strings.Repeat("/a", 1900)+"/etc/modprobe.d/a.conf", "")
+			}
+			return zipped(linuxtest.Archive(texts...), 0)
+		}, Small: 5, Big: 250},
 		{Name: "grub defaults that grow", Of: LinuxImage, Path: "etc/default/grub",
 			Make: repeat("GRUB_CMDLINE_LINUX=x\n", "GRUB_CMDLINE_LINUX+=x\n", ""), Small: 1000, Big: 50_000},
 		{Name: "grub defaults that double", Of: LinuxImage, Path: "etc/default/grub",
