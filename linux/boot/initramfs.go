@@ -5,6 +5,7 @@ package boot
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"compress/gzip"
 	"errors"
@@ -429,11 +430,11 @@ func (r *initramfsReader) keep(name string, node *rootNode) error {
 	if err := r.item.Keep(int64(len(name)) + nodeSize); err != nil {
 		return err
 	}
-	made := r.root.made
+	made, work := r.root.made, r.root.work
 	if !r.root.put(name, node) {
 		return malformed(r.source, "holds too many files")
 	}
-	return r.item.Keep(r.root.made - made)
+	return cmp.Or(r.item.Keep(r.root.made-made), r.item.Work((r.root.work-work)/8))
 }
 
 // skip passes a file's content by.

@@ -17,6 +17,7 @@ import (
 type root struct {
 	nodes map[string]*rootNode
 	made  int64 // bytes that the folders on the way to files take
+	work  int64 // bytes of names that were looked up
 }
 
 // A rootNode is one file, folder or link.
@@ -71,43 +72,64 @@ func (r *root) put(name string, n *rootNode) bool {
 // resolve follows the links of a path. With makeDirs, it adds the folders that are missing. It is false for a path that
 // leads nowhere.
 func (r *root) resolve(name string, makeDirs bool) (string, bool) {
-	done, rest := ".", name
-	for links := 0; rest != "" && rest != "."; {
+	if n := r.nodes[name]; n != nil && n.mode.IsDir() {
+		return name, true // the names of nodes have no links
+	}
+	var done []byte // what is known to be a folder, without links; empty is the root
+	for links, rest := 0, name; rest != "" && rest != "."; {
 		elem, more, _ := strings.Cut(rest, "/")
+		at := len(done)
 		switch elem {
 		case "", ".":
 			rest = more
 			continue
 		case "..":
-			done, rest = path.Dir(done), more
+			done, rest = done[:max(bytes.LastIndexByte(done, '/'), 0)], more
 			continue
 		}
-		next := path.Join(done, elem)
-		n := r.nodes[next]
+		if at > 0 {
+			done = append(done, '/')
+		}
+		done = append(done, elem...)
+		if makeDirs { // many may look at once, and one adds
+			r.work += int64(len(done))
+		}
+		n := r.nodes[string(done)]
 		switch {
-		case len(next) > maxRootPath:
+		case len(done) > maxRootPath:
 			return "", false
 		case n == nil && makeDirs:
-			r.made += int64(nodeSize + len(next))
-			r.nodes[next] = &rootNode{name: elem, mode: fs.ModeDir | 0o755}
-			r.nodes[done].names = append(r.nodes[done].names, elem)
+			r.makeDir(string(done), elem, string(done[:at]))
 		case n == nil:
 			return "", false
 		case n.mode&fs.ModeSymlink != 0:
 			if links++; links > maxRootLinks {
 				return "", false
 			}
-			if strings.HasPrefix(n.target, "/") {
-				done = "."
+			if done = done[:at]; strings.HasPrefix(n.target, "/") {
+				done = done[:0]
 			}
 			rest = n.target + "/" + more
 			continue
 		case !n.mode.IsDir() && (more != "" || makeDirs):
 			return "", false
 		}
-		done, rest = next, more
+		rest = more
 	}
-	return done, true
+	if len(done) == 0 {
+		return ".", true
+	}
+	return string(done), true
+}
+
+// makeDir adds a folder, of that name in its parent.
+func (r *root) makeDir(full, name, parent string) {
+	if parent == "" {
+		parent = "."
+	}
+	r.made += int64(nodeSize + len(full))
+	r.nodes[full] = &rootNode{name: name, mode: fs.ModeDir | 0o755}
+	r.nodes[parent].names = append(r.nodes[parent].names, name)
 }
 
 // find returns the node of a path, behind all its links.

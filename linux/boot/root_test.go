@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 )
 
 func TestRootIsAFileSystem(t *testing.T) {
@@ -60,4 +62,52 @@ func TestRootOfHostileLinks(t *testing.T) {
 			t.Fatalf("%d nodes", len(r.nodes))
 		}
 	}
+}
+
+// FuzzRoot makes a root of names and links, a line each: "NAME" is a file and "NAME>TARGET" a link. It is a file system
+// without a way out, in which every file that is listed can be read.
+func FuzzRoot(f *testing.F) {
+	for _, seed := range []string{
+		"a/b\na/c", "a>b\nb>a\na/x", "a>..\na/../b", "a>/\na/a/a/a/b", "a>b/c\nb>d\nd/c/x", "usr/lib/x\nlib>usr/lib\nlib/y",
+		"a\na/b", "a/b\na", "//a//b", "./a", "../a", "a>.\na/a/a", "a>" + strings.Repeat("x/", 50) + "\na/b", ">", "a>",
+		strings.Repeat("a/", 90) + "b", "l>" + strings.Repeat("d/", 60) + "\nl/m>" + strings.Repeat("e/", 60) + "\nl/m/x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) || len(text) > 4<<10 || strings.Count(text, "/") > 200 { // a walk takes the square of the depth
+			return
+		}
+		r := newRoot()
+		for line := range strings.SplitSeq(text, "\n") {
+			name, target, link := strings.Cut(line, ">")
+			n := &rootNode{mode: 0o444, data: []byte("x"), size: 1}
+			if link {
+				n = &rootNode{mode: fs.ModeSymlink | 0o777, target: target}
+			}
+			if name = strings.TrimPrefix(path.Clean("/"+name), "/"); len(name) < maxRootPath {
+				r.put(name, n)
+			}
+		}
+		longest := int64(0)
+		for name, n := range r.nodes {
+			longest = max(longest, int64(len(name)))
+			if name != "." && (!fs.ValidPath(name) || path.Base(name) != n.name || r.nodes[path.Dir(name)] == nil) {
+				t.Fatalf("%q", name)
+			}
+			if n.mode.IsRegular() {
+				if b, err := fs.ReadFile(r, name); err != nil || string(b) != "x" {
+					t.Fatalf("%q: %q, %v", name, b, err)
+				}
+			}
+		}
+		if longest > maxRootPath || r.made > int64(len(r.nodes))*(nodeSize+longest) {
+			t.Fatalf("a path of %d bytes, %d bytes of folders in %d nodes", longest, r.made, len(r.nodes))
+		}
+		seen := 0
+		_ = fs.WalkDir(r, ".", func(string, fs.DirEntry, error) error { seen++; return nil })
+		if seen != len(r.nodes) {
+			t.Fatalf("%d of %d are listed", seen, len(r.nodes))
+		}
+	})
 }

@@ -7,11 +7,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"io/fs"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 )
 
 // listing is an unsigned catalog with one member of that identifier.
@@ -94,10 +96,34 @@ func TestCatalogsComplete(t *testing.T) {
 	}
 }
 
+// utf16le is a text as catalogs write digests.
+func utf16le(s string) []byte {
+	var b []byte
+	for _, c := range []byte(s) {
+		b = append(b, c, 0)
+	}
+	return b
+}
+
 func FuzzParseCatalog(f *testing.F) {
 	f.Add([]byte{0x30, 0x80, 0x06, 0x09})
 	f.Add(listing(f, bytes.Repeat([]byte{1}, 32)))
 	f.Add(listing(f, []byte("no digest")))
+	f.Add(listing(f, bytes.Repeat([]byte{2}, 20)))                    // SHA-1
+	f.Add(listing(f, utf16le(strings.Repeat("0123456789ABCDEF", 4)))) // as digits
+	f.Add(listing(f, utf16le(strings.Repeat("0", 40)+"\x00")))
+	f.Add(listing(f, nil))
+	f.Add(listing(f, make([]byte, 4000)))
+	whole := listing(f, bytes.Repeat([]byte{3}, 32))
+	for _, cut := range []int{1, 10, len(whole) / 2, len(whole) - 1} {
+		f.Add(whole[:cut])
+	}
+	f.Add(append(bytes.Clone(whole), whole...))
+	f.Add(bytes.ReplaceAll(whole, []byte{0x30, 0x82}, []byte{0x30, 0x80}))
+	f.Add(bytes.Replace(whole, []byte{0x31}, []byte{0xa0}, 1))
+	for _, seed := range bomb.Seeds(bomb.Catalogs) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := new(catalog)
 		if c.parse(b) == nil && len(c.Members)+c.unknown > len(b) {

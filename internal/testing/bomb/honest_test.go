@@ -20,7 +20,6 @@ import (
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/capture"
-	"github.com/kernelext/kernelext/windows"
 )
 
 // scale is the part of the largest honest machine that a quick run builds; .ci/run full builds all of it. Costs are
@@ -61,14 +60,14 @@ func code(n int) []byte {
 	return b
 }
 
-// TestHonestModules lists 4,200 packed modules of some hundred kilobytes each with every detail.
+// TestHonestModules lists 12,000 packed modules of some hundred kilobytes each with every detail.
 func TestHonestModules(t *testing.T) {
 	m := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("a", "parm=x:y", "alias=pci:v*")...)
 	m.Sections = append(m.Sections, linuxtest.Section{Name: ".text.more", Kind: 1, Data: code(120 << 10)})
 	packed := linuxtest.Gzip(m.Bytes())
 	files := fstest.MapFS{}
 	var dep, list strings.Builder
-	for i := range scale(4200) {
+	for i := range scale(12_000) {
 		name := fmt.Sprintf("kernel/m%d.ko.gz", i)
 		files["lib/modules/6.1.0/"+name] = &fstest.MapFile{Data: packed, Mode: 0o644}
 		fmt.Fprintf(&dep, "%s:\n", name)
@@ -85,7 +84,7 @@ func TestHonestModules(t *testing.T) {
 		}
 		count++
 	}
-	if count != scale(4200) {
+	if count != scale(12_000) {
 		t.Errorf("%d modules", count)
 	}
 	whole(t, "modules", &r)
@@ -123,25 +122,6 @@ func TestHonestBoot(t *testing.T) {
 		t.Errorf("%d entries", len(s.Entries))
 	}
 	whole(t, "boot entries", &r)
-}
-
-// TestHonestStore lists the driver services of a machine with some thousand.
-func TestHonestStore(t *testing.T) {
-	for _, b := range bomb.All() {
-		if b.Name != "hive of services" {
-			continue
-		}
-		files := fstest.MapFS{"C:/Windows/System32/config/SYSTEM": {Data: b.Make(3000)}}
-		r := fact.Report{Budget: fact.NewBudget(0)}
-		count := 0
-		for range windows.Open(disk{files}, fact.Options{Image: true}).Installed(t.Context(), &r) {
-			count++
-		}
-		if count == 0 {
-			t.Error("no driver")
-		}
-		whole(t, "driver services", &r)
-	}
 }
 
 // TestHonestTexts reads the longest captures and the largest snapshot that a machine makes.

@@ -173,6 +173,11 @@ func netware(n int) []byte {
 // hive is a registry hive with n services, which share a list of values, each of size bytes.
 func hive(n, values, size int) []byte { return hiveOf(n, values, make([]byte, size)) }
 
+// LargeHive is a hive of so many services, each with an image path of size bytes, and spare bytes that hold nothing.
+func LargeHive(services, size, spare int) []byte {
+	return append(hiveOf(services, 1, make([]byte, size)), make([]byte, spare)...)
+}
+
 // hiveOf is a registry hive with n services, which share a list of image paths.
 func hiveOf(n, values int, image []byte) []byte {
 	b := make([]byte, 32)
