@@ -34,7 +34,8 @@ func TestNothingIsCutSilently(t *testing.T) {
 		{"fstab", "etc/fstab", many(maxMounts, "/dev/% / % rw 0 0\n")},
 		{"hooks", "etc/devd.conf", many(maxHooks, "action \"kldload %\";\n")},
 		{"required_modules", "etc/rc.d/a", script + many(maxConfFiles, "required_modules=\"%\"\n")},
-		{"loader_conf_files", "boot/loader.conf", "loader_conf_files=\"" + many(2*maxConfFiles, "/boot/%.conf ") + "\"\n"},
+		{"loader_conf_files", "boot/loader.conf",
+			"loader_conf_files=\"" + many(2*maxConfFiles, "/boot/%.conf ") + "\"\n"},
 		{"loader_conf_dirs", "boot/loader.conf", "loader_conf_dirs=\"" + many(2*maxConfFiles, "/boot/%.d ") + "\"\n"},
 		{"exec", "boot/loader.conf", many(2*maxConfFiles, "exec=\"load %\"\n")},
 	} {
@@ -46,7 +47,8 @@ func TestNothingIsCutSilently(t *testing.T) {
 		}
 		files[c.file] = &fstest.MapFile{Data: []byte(c.text)}
 		r := fact.Report{Budget: fact.NewBudget(0)}
-		verdicts, err := Open(rootDisk{files}, fact.Options{Image: true, OS: fact.FreeBSD}).Check(t.Context(), "last", &r)
+		k := Open(rootDisk{files}, fact.Options{Image: true, OS: fact.FreeBSD})
+		verdicts, err := k.Check(t.Context(), "last", &r)
 		if err != nil || len(verdicts) != 1 {
 			t.Errorf("%s: %+v, %v", c.name, verdicts, err)
 			continue
