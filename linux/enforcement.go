@@ -24,6 +24,7 @@ type enforcement struct {
 	helper   fact.Answer     // whether the kernel's requests for modules reach modprobe
 	heeds    bool            // the kernel heeds initcall_blacklist=
 
+	revokes     revocation
 	modversions fact.Tri // CONFIG_MODVERSIONS; empty if the configuration is not known
 	forceLoad   fact.Tri // CONFIG_MODULE_FORCE_LOAD, likewise
 }
@@ -52,6 +53,7 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 
 // setOptions notes what the kernel was built with.
 func (k *enforcement) setOptions(p *policyReader) {
+	k.revokes = revocation{p.config, p.Release}
 	if p.config != nil {
 		k.modversions = fact.TriOf(p.is("CONFIG_MODVERSIONS", "y"))
 		k.forceLoad = fact.TriOf(p.is("CONFIG_MODULE_FORCE_LOAD", "y"))

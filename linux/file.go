@@ -168,6 +168,13 @@ func (d *describer) place(m *Record, file, name string) {
 	}
 	m.Package = d.owners.PackageOf(name)
 	origin := d.owners.Origin(m.Own, m.Name, file, name)
+	if m.Signature.Status == fact.SignatureInvalid { // then what the file says of itself, and its place, prove nothing
+		origin.Evidence = append(origin.Evidence,
+			fact.Evidence{Fact: "signature", Value: string(fact.SignatureInvalid), Source: SourceTree})
+		if origin.Class == fact.OriginOS {
+			origin.Class = ""
+		}
+	}
 	if m.Origin.Class == "" {
 		m.Origin.Class = origin.Class
 	}

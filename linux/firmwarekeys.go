@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
@@ -48,6 +49,7 @@ type efiSignatures struct {
 	certificates []*sign.Certificate
 	contents     []string // digests of what is signed, in hexadecimal
 	signed       []string // digests of certificates' signed parts
+	bad          error    // why a certificate among them could not be read; nil if all could
 }
 
 // parseEFISignatures reads the lists of a variable one behind the other, as the kernel does (parse_efi_signature_list):
@@ -84,9 +86,12 @@ func (s *efiSignatures) add(kind string, entries []byte, each int, item *fact.It
 			if err := item.Keep(certMemory * int64(len(data))); err != nil {
 				return err
 			}
-			if c, err := sign.ParseCertificate(bytes.Clone(data)); err == nil {
-				s.certificates = append(s.certificates, c)
+			c, err := sign.ParseCertificate(bytes.Clone(data))
+			if err != nil {
+				s.bad = err
+				continue
 			}
+			s.certificates = append(s.certificates, c)
 		case (kind == efiSHA256 || kind == efiTBS256) && len(data) >= 32:
 			if err := item.Keep(digestMemory); err != nil {
 				return err
@@ -111,6 +116,9 @@ type firmwareKeys struct {
 	revoked map[string]efiSignatures
 	// unread is why there may be more; nil if all was read.
 	unread error
+	// unlisted is why more may be revoked: a list that is there could not be read. Without efivarfs it is nil: whether
+	// there is a list is then as unknown as of a disk.
+	unlisted error
 }
 
 // readFirmwareKeys reads the variables of a machine that runs. One that was not started by EFI has none.
@@ -134,8 +142,18 @@ func readFirmwareKeys(fsys fs.FS, r *fact.Report) *firmwareKeys {
 		db, _ := k.variable(fsys, varDB, efiSecurityGUID, r)
 		k.db = db.certificates
 	}
+	kept := k.unread
+	k.unread = nil
 	k.revoked[varDBX], _ = k.variable(fsys, varDBX, efiSecurityGUID, r)
 	k.revoked[varMokListX], _ = k.variable(fsys, varMokListX, shimGUID, r)
+	for name, list := range k.revoked {
+		if list.bad != nil && k.unread == nil {
+			k.unread = fmt.Errorf("%s: %w", name, list.bad)
+		}
+	}
+	if k.unlisted = k.unread; kept != nil {
+		k.unread = kept
+	}
 	_, err := fs.Stat(fsys, mokVarsDir+"/"+varMokTrusted) // uefi_check_trust_mok_keys asks this table alone
 	k.trusted = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

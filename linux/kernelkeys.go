@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -47,6 +48,8 @@ type kernelKeys struct {
 	builtin error
 	// other is why there may be keys beside those, of the machine's owner or of its firmware; nil if none are missing.
 	other error
+	// added is why a running kernel may have keys that were added since it started; nil if it has none.
+	added error
 	// next is set for a running kernel if the image is not the one that runs: what it says is about the next boot.
 	next error
 }
@@ -70,7 +73,9 @@ func (f *keyFinder) find(m keyedKernel, r *fact.Report) *kernelKeys {
 	if f.trust.Includes(fact.TrustMachine) {
 		k.other = nil
 		if m.Live {
-			k.addFirmware(readFirmwareKeys(m.FS, r), config, &revoked)
+			f := readFirmwareKeys(m.FS, r)
+			k.addFirmware(f, config, &revoked)
+			revoked.Unread = f.unlisted
 		} else {
 			k.other = errNoFirmware
 		}
@@ -80,6 +85,7 @@ func (f *keyFinder) find(m keyedKernel, r *fact.Report) *kernelKeys {
 		k.addImage(image, list, config, &revoked)
 		k.builtin = err
 		k.compare(m, image, list, &revoked, r)
+		k.added = addedKeys(m, config)
 	}
 	k.keys.Revoke(revoked)
 	return k
@@ -269,6 +275,33 @@ func readKeyFile(fsys fs.FS, name string) *sign.Certificate {
 		return nil
 	}
 	return c
+}
+
+// addedKeys returns why a running kernel may have keys that were added since it started: the keyring .secondary links
+// the builtin one and .machine, and takes certificates that a key in it signed
+// (restrict_link_by_builtin_and_secondary_trusted).
+func addedKeys(m keyedKernel, config *kernelConfig) error {
+	if !m.Running {
+		return nil
+	}
+	if config != nil {
+		if value, _ := config.Get("CONFIG_SECONDARY_TRUSTED_KEYRING"); value != "y" {
+			return nil
+		}
+	}
+	const ring = ".secondary_trusted_keys"
+	rings, err := readKeyrings(m.FS, new(fact.Report)) // a line that makes no sense is no keyring
+	if err != nil {
+		return fmt.Errorf("whether keys were added to %s is not known: %w", ring, err)
+	}
+	if rings.secondary == "" || rings.secondary == "empty" { // whoever is shown one keyring is shown all
+		return nil
+	}
+	if n, err := strconv.Atoi(rings.secondary); err != nil || n > rings.linked {
+		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary,
+			rings.linked)
+	}
+	return nil
 }
 
 // compare compares a running kernel with the image: it runs if the image holds the build id that the kernel shows, and

@@ -155,6 +155,8 @@ func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyF
 // keyrings are what /proc/keys shows of the keys that modules are verified with.
 type keyrings struct {
 	builtin          string          // how many keys the builtin keyring holds; empty if it is not shown
+	secondary        string          // how many the secondary one holds, and keyrings; empty if it is not shown
+	linked           int             // how many keyrings it links: the builtin one, and .machine
 	certificates     map[string]bool // key ids and serial numbers of the certificates, in hexadecimal
 	signed, contents []string        // digests that are revoked, in hexadecimal
 }
@@ -172,8 +174,14 @@ func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 		switch {
 		case ring:
 			shown = shown || isTrustedKeyring(key)
-			if name == trustedKeyrings[0].name {
+			switch name {
+			case trustedKeyrings[0].name:
 				k.builtin = holds
+				k.linked++
+			case trustedKeyrings[1].name:
+				k.secondary = holds
+			case trustedKeyrings[2].name:
+				k.linked++
 			}
 		case strings.HasPrefix(key.Type, "blackl"):
 			k.revoke(key.Description)

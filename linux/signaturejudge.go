@@ -3,8 +3,12 @@
 package linux
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/linux/ko"
 )
 
 // A signatureJudge says what a kernel makes of the signature of one file.
@@ -33,6 +37,9 @@ func (j *signatureJudge) unsure() error {
 	}
 	if j.keys.builtin != nil {
 		return j.keys.builtin
+	}
+	if j.now() && j.keys.added != nil {
+		return j.keys.added
 	}
 	return j.keys.other
 }
@@ -103,15 +110,74 @@ func (j *signatureJudge) invalid() fact.Answer {
 	return fact.UnsureOf(r)
 }
 
-// revoked is the answer for a signature that a list revokes. Which lists a kernel asks for modules depends on its
-// version: at first they asked the list of certificates for the images of kexec alone.
+// revoked is the answer for a signature that a list revokes. verify_pkcs7_message_sig asks the list of certificates
+// (is_key_on_revocation_list) for every keyring from Linux 6.6 on, whether signatures are enforced or not; before, for
+// the images of kexec alone. Of older kernels it is not known whether a distribution brought the change to them.
 func (j *signatureJudge) revoked() fact.Answer {
-	list := j.signature.Proof.Revoked
+	p := &j.signature.Proof
 	if j.checks == fact.No {
 		return passes()
 	}
-	r := j.reason(ReasonRevoked, "the key of "+j.signer()+", or the file itself, is revoked by "+list)
-	r.Unread = "whether this kernel asks that list for modules"
+	r := j.reason(ReasonRevoked, "the certificate of "+j.signer()+" is revoked by "+p.Revoked)
+	switch p.RevokedBy {
+	case ko.RevokedContent:
+		r.Text = escape.Text("what " + j.signer() + " signed is revoked by " + p.Revoked)
+		r.Unread = "whether this kernel has the patch of some distributions that compares modules with the list"
+	case ko.RevokedSigned:
+		r.Unread = "whether the kernel read the list before it took the certificate into its keyring"
+	default:
+		asks, why := j.revokes.asks(p.Revoked)
+		if asks == fact.Yes && j.checks == fact.Yes && !(j.now() && j.keys.next != nil && p.Revoked == revokedImage) {
+			r.Text += ": Linux 6.6 and later refuse the file whether they enforce signatures or not"
+			return fact.Stops(r)
+		}
+		r.Unread = why
+	}
+	if r.Unread == "" {
+		r.Unread = "whether the kernel checks signatures"
+	}
+	return fact.UnsureOf(r)
+}
+
+// A revocation is what is known of a kernel's list of revoked certificates.
+type revocation struct {
+	config  *kernelConfig // nil if it is not known
+	release string
+}
+
+// asks says whether the kernel asks for modules whether a list names a certificate, and if not, what is not known.
+func (k revocation) asks(list string) (fact.Tri, string) {
+	is := func(option string) bool {
+		value, _ := k.config.Get(option)
+		return value == "y"
+	}
+	switch {
+	case k.config == nil:
+		return "", "the kernel's configuration"
+	case !is("CONFIG_SYSTEM_REVOCATION_LIST"):
+		return "", "what a kernel without a list of revoked certificates makes of it"
+	case list != revokedImage && !is("CONFIG_LOAD_UEFI_KEYS"):
+		return "", "whether the kernel, which does not read the variables of EFI, has the list from elsewhere"
+	case !isAtLeast(k.release, 6, 6):
+		return "", "whether this kernel has the change of Linux 6.6 that asks the list for modules"
+	}
+	return fact.Yes, ""
+}
+
+// isAtLeast reports whether a kernel release is of that version or a later one. One in another form is not.
+func isAtLeast(release string, major, minor int) bool {
+	first, rest, _ := strings.Cut(release, ".")
+	second := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	a, errA := strconv.Atoi(first)
+	b, errB := strconv.Atoi(second)
+	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
+}
+
+// unlisted is the answer for a signature that is valid unless it is revoked by a list that could not be read.
+func (j *signatureJudge) unlisted() fact.Answer {
+	r := j.reason(ReasonRevoked, "the file's signature by "+j.signer()+" fits, and not every list of what is revoked "+
+		"was read")
+	r.Unread = j.signature.doubt
 	return fact.UnsureOf(r)
 }
 
@@ -119,6 +185,9 @@ func (j *signatureJudge) revoked() fact.Answer {
 // counts as none (ENOKEY).
 func (j *signatureJudge) unverified() fact.Answer {
 	s, unsure := j.signature, j.unsure()
+	if s.Proof.Unsure {
+		return j.unlisted()
+	}
 	foreign := s.Proof.NoKey && unsure == nil && j.checks == fact.Yes
 	r := j.reason(ReasonSigned, "the file has a signature, which was not verified against the kernel's keys")
 	switch {

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -31,6 +32,7 @@ type debian struct {
 	owners   map[string][]*fact.Package // of wanted files, by NAME
 	entries  map[*fact.Package]string   // the name of each list, without .list
 	diverted map[string]diversion       // by the path that packages have
+	known    map[string]bool            // the packages of the status file, by NAME: a list by itself is none's
 }
 
 // A diversion renames a file of all packages but one.
@@ -39,7 +41,7 @@ type diversion struct{ to, by string }
 // dpkg reads dpkg's lists of files, as dpkg -S does, and what else it says of the packages that own a wanted file.
 func (d *reader) dpkg() {
 	b := &debian{reader: d, listed: map[string]bool{}, owners: map[string][]*fact.Package{},
-		entries: map[*fact.Package]string{}, diverted: map[string]diversion{}}
+		entries: map[*fact.Package]string{}, diverted: map[string]diversion{}, known: map[string]bool{}}
 	b.readDiversions()
 	item := d.report.Budget.Item(0)
 	defer item.Done()
@@ -141,6 +143,7 @@ func (b *debian) readStatus() {
 		}
 		b.addStanza(stanza, described)
 	}
+	maps.DeleteFunc(b.Files, func(_ string, o Owner) bool { return b.entries[o.Package] != "" && !b.known[o.Name] })
 }
 
 // A stanza is what dpkg's status says of one package.
@@ -175,7 +178,10 @@ func parseStanza(b []byte) stanza {
 func (b *debian) addStanza(text []byte, described map[*fact.Package]bool) {
 	s := parseStanza(text)
 	_, status, _ := strings.Cut(s.status, " ok ")
-	if status == "" || status == "not-installed" || status == "config-files" {
+	if status == "" || status == "not-installed" {
+		return
+	}
+	if b.known[s.name] = true; status == "config-files" {
 		return
 	}
 	if status == "installed" && !b.listed[s.name] && !b.listed[s.name+":"+s.arch] {

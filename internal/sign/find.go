@@ -8,18 +8,28 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// Find returns the certificate of a signer among the trusted ones, with the name of its set and where that set comes
-// from; nil if none of them is the signer's.
-func (r *Roots) Find(s *Signer) (*Certificate, string, fact.Trust) {
+// A Found is a certificate that bears the name that a signer gives, with the name of its set and where that set comes
+// from. Two keys may bear one name.
+type Found struct {
+	Certificate *Certificate
+	Set         string
+	Origin      fact.Trust
+}
+
+// Find returns the trusted certificates that a signer may mean, at most most of them.
+func (r *Roots) Find(s *Signer, most int) []Found {
 	if r == nil {
-		return nil, "", 0
+		return nil
 	}
+	var found []Found
 	for _, set := range r.sets {
-		if c := s.Certificate(set.certs); c != nil {
-			return c, set.name, set.origin
+		for i := range set.certs {
+			if c := s.Certificate(set.certs[i : i+1]); c != nil && len(found) < most {
+				found = append(found, Found{c, set.name, set.origin})
+			}
 		}
 	}
-	return nil, "", 0
+	return found
 }
 
 // Before returns the roots with one more set, which is asked before the others. An empty set changes nothing.

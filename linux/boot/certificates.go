@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"slices"
 
@@ -156,7 +157,7 @@ func certificateSize(b []byte) int { return 4 + int(binary.BigEndian.Uint16(b[2:
 // list that ends with them, if its length confirms where it begins. It returns how many bytes were looked at.
 func (s *kernelScanner) list() (length int, err error) {
 	offset := s.base + int64(s.at)
-	if offset%listAlign != 0 || len(s.image.Lists) == maxCertLists {
+	if offset%listAlign != 0 {
 		return 0, nil
 	}
 	var run []*sign.Certificate
@@ -224,6 +225,10 @@ func (s *kernelScanner) keep(list *CertificateList, window []byte) error {
 			return err
 		}
 		list.Certificates[i], rest = own, rest[len(c.Raw):]
+	}
+	if len(s.image.Lists) == maxCertLists { // one that revokes may be among the others
+		return &fact.ParseError{Source: s.image.File, Field: "certificates", Err: fact.ErrTooLarge,
+			Reason: fmt.Sprintf("more than %d lists of certificates", maxCertLists)}
 	}
 	s.image.Lists = append(s.image.Lists, *list)
 	return nil

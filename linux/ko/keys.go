@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
@@ -28,6 +29,8 @@ type Revoked struct {
 	Signed map[string]string
 	// Contents are digests of what is signed, in hexadecimal ("bin:").
 	Contents map[string]string
+	// Unread is why more may be revoked; nil if every list was read. Then nothing is valid.
+	Unread error
 }
 
 // A RevokedCertificates is a list of certificates that nothing may be signed with.
@@ -57,7 +60,21 @@ type Proof struct {
 	NoKey bool
 	// Revoked is the list that revokes the certificate or the content; empty if none does.
 	Revoked string
+	// RevokedBy is what the list names; empty if none revokes.
+	RevokedBy RevokedBy
+	// Unsure is set if the signature would be valid, but not every list of what is revoked was read.
+	Unsure bool
 }
+
+// A RevokedBy is what a list names that revokes a signature.
+type RevokedBy string
+
+// What lists name.
+const (
+	RevokedCertificate RevokedBy = "certificate"        // the signer's certificate, or one above it
+	RevokedSigned      RevokedBy = "certificate_digest" // the digest of a certificate's signed part
+	RevokedContent     RevokedBy = "content_digest"     // the digest of what is signed
+)
 
 var (
 	errRevokedKey     = errors.New("the signer's certificate is revoked")
@@ -94,15 +111,34 @@ func (k *Keys) Report(r *fact.Report) {
 // Empty reports whether there is nothing to verify against.
 func (k *Keys) Empty() bool { return k == nil || k.roots.Empty() && k.perhaps.Empty() }
 
-// find returns the signer's certificate, and the set that has it.
-func (k *Keys) find(signer *sign.Signer) (*sign.Certificate, Proof) {
-	if c, set, origin := k.roots.Find(signer); c != nil {
-		return c, Proof{Set: set, Origin: origin}
+// maxNamesakes is how many certificates with the name that a signer gives are tried.
+const maxNamesakes = 16
+
+// find returns the certificate that made a signature, and the set that has it. The name that a signer gives its key
+// proves nothing: each certificate of that name is tried. One that the kernel may not ask refutes no signature, since
+// anybody can put one beside the kernel's own. The error says why the certificate that is returned does not fit.
+func (k *Keys) find(signer *sign.Signer, sum func(crypto.Hash) ([]byte, error)) (*sign.Certificate, Proof, error) {
+	var cert *sign.Certificate
+	var proof Proof
+	var first error
+	for _, roots := range []*sign.Roots{k.roots, k.perhaps} {
+		found := roots.Find(signer, maxNamesakes)
+		if len(found) == maxNamesakes {
+			first = fmt.Errorf("more than %d certificates with one name: %w", maxNamesakes-1, fact.ErrTooLarge)
+			cert, proof = found[0].Certificate, Proof{}
+		}
+		for _, f := range found {
+			p := Proof{Set: f.Set, Origin: f.Origin, Perhaps: roots == k.perhaps}
+			err := signer.Check(f.Certificate, sign.OIDData, sum)
+			switch {
+			case err == nil:
+				return f.Certificate, p, nil
+			case cert == nil && !(p.Perhaps && errors.Is(err, sign.ErrMismatch)):
+				cert, proof, first = f.Certificate, p, err
+			}
+		}
 	}
-	if c, set, origin := k.perhaps.Find(signer); c != nil {
-		return c, Proof{Set: set, Origin: origin, Perhaps: true}
-	}
-	return nil, Proof{}
+	return cert, proof, first
 }
 
 // revokedContent returns the list that revokes what is signed (pkcs7_digest); empty if none does. The kernel compares
@@ -120,13 +156,13 @@ func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte
 }
 
 // revokedKey returns the list that revokes the signer's certificate, or one that came with the signature and leads from
-// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params); empty if none does.
-func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) string {
+// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params), and what it names; empty if none does.
+func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) (string, RevokedBy) {
 	for _, c := range chain {
 		own, _ := c.TBSHash()
 		for _, digest := range []string{own, hex.EncodeToString(sign.Sum(crypto.SHA256, c.RawTBS))} {
 			if list := k.revoked.Signed[digest]; list != "" {
-				return list
+				return list, RevokedSigned
 			}
 		}
 	}
@@ -138,9 +174,9 @@ func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) stri
 			q := sign.ChainQuery{Pool: pool, Roots: roots, Rules: sign.RulesLinux, Item: item}
 			came := i == 0 && slices.Contains(pool, c)
 			if roots.Holds(c) || came && sign.BuildChain(c, q).KeySet != "" {
-				return list.List
+				return list.List, RevokedCertificate
 			}
 		}
 	}
-	return ""
+	return "", ""
 }

@@ -243,25 +243,31 @@ func judgeSigner(
 	data *sign.SignedData, signer *sign.Signer, content []byte, keys *Keys, item *fact.Item,
 ) signerVerdict {
 	j := signerVerdict{status: fact.SignatureUnchecked, signer: signer}
-	sum := func(h crypto.Hash) ([]byte, error) { return sign.Sum(h, content), nil }
+	sums := make(map[crypto.Hash][]byte)
+	sum := func(h crypto.Hash) ([]byte, error) {
+		if sums[h] == nil {
+			sums[h] = sign.Sum(h, content)
+		}
+		return sums[h], nil
+	}
 	if list := keys.revokedContent(signer, sum); list != "" {
-		return j.revoke(list, errRevokedContent)
+		return j.revoke(list, RevokedContent, errRevokedContent)
 	}
-	cert, proof := keys.find(signer)
+	cert, proof, err := keys.find(signer, sum)
 	if j.proof = proof; cert == nil {
-		cert = signer.Certificate(data.Certificates)
+		if cert = signer.Certificate(data.Certificates); cert != nil {
+			err = signer.Check(cert, sign.OIDData, sum)
+		}
 	}
-	if cert == nil {
+	switch {
+	case cert == nil:
 		j.proof.NoKey = true
 		j.err = fmt.Errorf("key %s is not among the known keys", signerKey(signer))
 		return j
-	}
-	err := signer.Check(cert, sign.OIDData, sum)
-	if errors.Is(err, sign.ErrMismatch) {
+	case errors.Is(err, sign.ErrMismatch):
 		j.status = fact.SignatureInvalid
 		return j
-	}
-	if err != nil {
+	case err != nil:
 		j.err = err
 		return j
 	}
@@ -276,8 +282,8 @@ func judgeSigner(
 		return j
 	}
 	j.used = chain.Certificates
-	if list := keys.revokedKey(chain.Certificates, data.Certificates, item); list != "" {
-		return j.revoke(list, errRevokedKey)
+	if list, by := keys.revokedKey(chain.Certificates, data.Certificates, item); list != "" {
+		return j.revoke(list, by, errRevokedKey)
 	}
 	if err := item.Work(0); err != nil { // then a list may not have been asked
 		j.err = err
@@ -290,6 +296,10 @@ func judgeSigner(
 		if j.proof.Perhaps || proof.Set == "" {
 			j.proof = Proof{Set: chain.KeySet, Origin: keys.roots.Origin(chain.KeySet)}
 		}
+		if keys.revoked.Unread != nil {
+			j.status, j.proof.Unsure = fact.SignatureUnchecked, true
+			j.err = fmt.Errorf("the signature fits, but whether its key is revoked is not known: %w", keys.revoked.Unread)
+		}
 	case !j.proof.Perhaps:
 		j.proof.NoKey = true
 	default:
@@ -299,8 +309,8 @@ func judgeSigner(
 }
 
 // revoke makes the verdict that of something revoked by a list.
-func (j signerVerdict) revoke(list string, why error) signerVerdict {
-	j.status, j.proof.Revoked = fact.SignatureInvalid, list
+func (j signerVerdict) revoke(list string, by RevokedBy, why error) signerVerdict {
+	j.status, j.proof.Revoked, j.proof.RevokedBy = fact.SignatureInvalid, list, by
 	j.err = fmt.Errorf("%w by %s", why, list)
 	return j
 }

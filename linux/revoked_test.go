@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package linux
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux/ko"
+	"github.com/kernelext/kernelext/linux/modprobe"
+)
+
+// revocationConfig is that of a kernel that has a list of revoked certificates, and reads those of EFI into it.
+const revocationConfig = signedConfig + "CONFIG_SYSTEM_REVOCATION_LIST=y\nCONFIG_LOAD_UEFI_KEYS=y\n"
+
+// TestRevokedCertificates: from Linux 6.6 on a kernel asks its list of revoked certificates for modules
+// (verify_pkcs7_message_sig), whether it enforces signatures or not.
+func TestRevokedCertificates(t *testing.T) {
+	ours := linuxtest.NewKey(t, "ours", true)
+	for _, tt := range []struct {
+		release, config, unread string
+		want                    fact.Tri
+	}{
+		{"6.6.0-1-amd64", revocationConfig, "", fact.Yes},
+		{"6.12.117+deb13-amd64", revocationConfig, "", fact.Yes},
+		{"7.0", revocationConfig, "", fact.Yes},
+		{"6.5.13", revocationConfig, "6.6", ""},
+		{"5.14.0-570.el9", revocationConfig, "6.6", ""},
+		{"custom", revocationConfig, "6.6", ""},
+		{"6.12.1", signedConfig, "without a list", ""},
+		{"6.12.1", signedConfig + "CONFIG_SYSTEM_REVOCATION_LIST=y\n", "EFI", ""},
+		{"6.12.1", "-", "configuration", ""},
+	} {
+		module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf(tt.release, "lone")...).Bytes()
+		signed := string(ours.Sign(t, module, nil))
+		fsys := imageOf(map[string]string{"boot/config-" + tt.release: tt.config, "sys/firmware/memmap/0/type": "x",
+			"lib/modules/" + tt.release + "/kernel/lone.ko": signed, "boot/vmlinuz-" + tt.release: kernelOf(ours),
+			efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01",
+			mokListX:                                efiList(efiX509, string(ours.Cert.Raw))})
+		dir, _ := modprobe.FindRelease(fsys, tt.release)
+		v, err := check(t.Context(), checkedKernel{FS: fsys, Release: tt.release, Dir: dir, Live: true,
+			Keys: &keyFinder{}}, "lone", new(fact.Report))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, r := range v[0].Reasons {
+			found = found || r.Code == ReasonRevoked && strings.Contains(r.Unread, tt.unread) &&
+				(r.Unread == "") == (tt.unread == "")
+		}
+		if !hasWay(v[0].NextBoot, WayInsmod, tt.want) || !found {
+			t.Errorf("%s: %s %+v", tt.release, outcomes(v[0]), v[0].Reasons)
+		}
+	}
+}
+
+// TestUnreadRevocation: nothing is valid while a list of what is revoked is there and cannot be read.
+func TestUnreadRevocation(t *testing.T) {
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6", "lone")...).Bytes()
+	ours := linuxtest.NewKey(t, "ours", true)
+	for name, tt := range map[string]struct {
+		dbx  string
+		want fact.SignatureStatus
+	}{
+		"no list":                    {"-", fact.SignatureValid},
+		"empty":                      {"\x07\x00\x00\x00", fact.SignatureValid},
+		"cut off":                    {("\x07\x00\x00\x00" + efiList(efiX509, string(ours.Cert.Raw)))[:60], fact.SignatureUnchecked},
+		"a certificate that is none": {"\x07\x00\x00\x00" + efiList(efiX509, "no certificate"), fact.SignatureUnchecked},
+		"ours":                       {"\x07\x00\x00\x00" + efiList(efiX509, string(ours.Cert.Raw)), fact.SignatureInvalid},
+	} {
+		fsys := imageOf(map[string]string{"boot/config-6": signedConfig, "boot/vmlinuz-6": kernelOf(ours),
+			efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01", efiDBX: tt.dbx,
+			"lone.ko": string(ours.Sign(t, module, nil))})
+		k := (&keyFinder{}).find(keyedKernel{FS: fsys, Release: "6", Live: true}, new(fact.Report))
+		f, err := ko.NewReader().ReadFile(fsys, "lone.ko", ko.Options{Signature: true, Keys: k.keys}, new(fact.Report))
+		if err != nil || f.Verdict.Status != tt.want {
+			t.Errorf("%s: %+v, %v", name, f.Verdict, err)
+		}
+	}
+}
+
+// TestNamesakes: the name that a signer gives its key proves nothing. A certificate of that name that anybody may have
+// put beside the kernel's own neither refutes nor proves a signature.
+func TestNamesakes(t *testing.T) {
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6", "lone")...).Bytes()
+	ours, namesake := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "ours", true)
+	signed := string(ours.Sign(t, module, nil))
+	for name, tt := range map[string]struct {
+		kernel string
+		keys   []linuxtest.Key // in files of the machine
+		want   fact.SignatureStatus
+		noKey  bool
+	}{
+		"the kernel's own":              {kernelOf(ours), nil, fact.SignatureValid, false},
+		"and a file of that name":       {kernelOf(ours), []linuxtest.Key{namesake}, fact.SignatureValid, false},
+		"two in the kernel":             {kernelOf(namesake, ours), nil, fact.SignatureValid, false},
+		"another in the kernel":         {kernelOf(namesake), nil, fact.SignatureInvalid, false},
+		"a file, and no kernel":         {"-", []linuxtest.Key{namesake}, fact.SignatureUnchecked, true},
+		"the signer's file, no kernel":  {"-", []linuxtest.Key{ours}, fact.SignatureUntrusted, false},
+		"another kernel, signer's file": {kernelOf(namesake), []linuxtest.Key{ours}, fact.SignatureUntrusted, false},
+	} {
+		files := map[string]string{"boot/config-6": signedConfig, "boot/vmlinuz-6": tt.kernel, "lone.ko": signed}
+		for i, k := range tt.keys {
+			files["etc/keys/"+string(rune('a'+i))+".der"] = string(k.Cert.Raw)
+		}
+		fsys := imageOf(files)
+		k := (&keyFinder{}).find(keyedKernel{FS: fsys, Release: "6"}, new(fact.Report))
+		f, err := ko.NewReader().ReadFile(fsys, "lone.ko", ko.Options{Signature: true, Keys: k.keys}, new(fact.Report))
+		if err != nil || f.Verdict.Status != tt.want || f.Verdict.Proof.NoKey != tt.noKey {
+			t.Errorf("%s: %+v, %v", name, f.Verdict, err)
+		}
+	}
+	if c, err := sign.ParseCertificate(namesake.Cert.Raw); err != nil || hex.EncodeToString(c.Serial) == "" {
+		t.Error("the certificates have no names")
+	}
+}
+
+// TestAddedKeys: a key that was added to the secondary keyring may be the one of a signature that no known key made.
+func TestAddedKeys(t *testing.T) {
+	ring := func(name, holds string) string {
+		return "0d1: I------     1 perm 1f0b0000     0     0 keyring   " + name + ": " + holds + "\n"
+	}
+	builtin, secondary := ring(".builtin_trusted_keys", "1"), ".secondary_trusted_keys"
+	option := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
+	for name, tt := range map[string]struct {
+		config, keys string
+		doubt        bool
+	}{
+		"the builtin one alone":   {option, builtin + ring(secondary, "1"), false},
+		"and .machine":            {option, builtin + ring(secondary, "2") + ring(".machine", "empty"), false},
+		"a key was added":         {option, builtin + ring(secondary, "2"), true},
+		"beside .machine":         {option, builtin + ring(secondary, "3") + ring(".machine", "1"), true},
+		"a count that is none":    {option, builtin + ring(secondary, "x"), true},
+		"not shown":               {option, "", true},
+		"not shown, not possible": {signedConfig, "", false},
+		"no configuration":        {"-", "", true},
+		"no such keyring":         {option, builtin, false},
+	} {
+		fsys := imageOf(map[string]string{"boot/config-6": tt.config, keysFile: tt.keys})
+		config, _ := readKernelConfig(fsys, "6", false)
+		err := addedKeys(keyedKernel{FS: fsys, Release: "6", Running: true, Live: true}, config)
+		if (err != nil) != tt.doubt {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
