@@ -75,7 +75,7 @@ func (f *keyFinder) find(m keyedKernel, r *fact.Report) *kernelKeys {
 		if m.Live {
 			f := readFirmwareKeys(m.FS, r)
 			k.addFirmware(f, config, &revoked)
-			revoked.Unread = f.unlisted
+			k.keys.Doubt(f.unlisted)
 		} else {
 			k.other = errNoFirmware
 		}
@@ -85,7 +85,7 @@ func (f *keyFinder) find(m keyedKernel, r *fact.Report) *kernelKeys {
 		k.addImage(image, list, config, &revoked)
 		k.builtin = err
 		k.compare(m, image, list, &revoked, r)
-		k.added = addedKeys(m, config)
+		k.added = addedKeys(m, config, r.Part())
 	}
 	k.keys.Revoke(revoked)
 	return k
@@ -280,7 +280,7 @@ func readKeyFile(fsys fs.FS, name string) *sign.Certificate {
 // addedKeys returns why a running kernel may have keys that were added since it started: the keyring .secondary links
 // the builtin one and .machine, and takes certificates that a key in it signed
 // (restrict_link_by_builtin_and_secondary_trusted).
-func addedKeys(m keyedKernel, config *kernelConfig) error {
+func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 	if !m.Running {
 		return nil
 	}
@@ -290,7 +290,7 @@ func addedKeys(m keyedKernel, config *kernelConfig) error {
 		}
 	}
 	const ring = ".secondary_trusted_keys"
-	rings, err := readKeyrings(m.FS, new(fact.Report)) // a line that makes no sense is no keyring
+	rings, err := readKeyrings(m.FS, r)
 	if err != nil {
 		return fmt.Errorf("whether keys were added to %s is not known: %w", ring, err)
 	}

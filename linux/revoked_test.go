@@ -63,15 +63,17 @@ func TestRevokedCertificates(t *testing.T) {
 func TestUnreadRevocation(t *testing.T) {
 	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6", "lone")...).Bytes()
 	ours := linuxtest.NewKey(t, "ours", true)
+	const head = "\x07\x00\x00\x00"
+	list := head + efiList(efiX509, string(ours.Cert.Raw))
 	for name, tt := range map[string]struct {
 		dbx  string
 		want fact.SignatureStatus
 	}{
 		"no list":                    {"-", fact.SignatureValid},
-		"empty":                      {"\x07\x00\x00\x00", fact.SignatureValid},
-		"cut off":                    {("\x07\x00\x00\x00" + efiList(efiX509, string(ours.Cert.Raw)))[:60], fact.SignatureUnchecked},
-		"a certificate that is none": {"\x07\x00\x00\x00" + efiList(efiX509, "no certificate"), fact.SignatureUnchecked},
-		"ours":                       {"\x07\x00\x00\x00" + efiList(efiX509, string(ours.Cert.Raw)), fact.SignatureInvalid},
+		"empty":                      {head, fact.SignatureValid},
+		"cut off":                    {list[:60], fact.SignatureUnchecked},
+		"a certificate that is none": {head + efiList(efiX509, "none"), fact.SignatureUnchecked},
+		"ours":                       {list, fact.SignatureInvalid},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": signedConfig, "boot/vmlinuz-6": kernelOf(ours),
 			efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01", efiDBX: tt.dbx,
@@ -143,7 +145,7 @@ func TestAddedKeys(t *testing.T) {
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, keysFile: tt.keys})
 		config, _ := readKernelConfig(fsys, "6", false)
-		err := addedKeys(keyedKernel{FS: fsys, Release: "6", Running: true, Live: true}, config)
+		err := addedKeys(keyedKernel{FS: fsys, Release: "6", Running: true, Live: true}, config, new(fact.Report))
 		if (err != nil) != tt.doubt {
 			t.Errorf("%s: %v", name, err)
 		}

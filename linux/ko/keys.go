@@ -18,6 +18,7 @@ type Keys struct {
 	roots   *sign.Roots // a signature by one of them is valid
 	perhaps *sign.Roots // a signature by one of them is not: the kernel may not ask them
 	revoked Revoked
+	doubt   error // why more may be revoked; nil if every list was read
 }
 
 // A Revoked says what nothing may be signed with, and what may not be signed, each with the name of the list that says
@@ -29,8 +30,6 @@ type Revoked struct {
 	Signed map[string]string
 	// Contents are digests of what is signed, in hexadecimal ("bin:").
 	Contents map[string]string
-	// Unread is why more may be revoked; nil if every list was read. Then nothing is valid.
-	Unread error
 }
 
 // A RevokedCertificates is a list of certificates that nothing may be signed with.
@@ -100,6 +99,9 @@ func (k *Keys) Suppose(name string, origin fact.Trust, certificates []*sign.Cert
 
 // Revoke makes signatures invalid by what is revoked.
 func (k *Keys) Revoke(r Revoked) { k.revoked = r }
+
+// Doubt says why more may be revoked. Nothing is valid then.
+func (k *Keys) Doubt(err error) { k.doubt = err }
 
 // Report tells r which certificates cannot be used. They are problems of SourceKeys.
 func (k *Keys) Report(r *fact.Report) {

@@ -296,9 +296,9 @@ func judgeSigner(
 		if j.proof.Perhaps || proof.Set == "" {
 			j.proof = Proof{Set: chain.KeySet, Origin: keys.roots.Origin(chain.KeySet)}
 		}
-		if keys.revoked.Unread != nil {
+		if keys.doubt != nil {
 			j.status, j.proof.Unsure = fact.SignatureUnchecked, true
-			j.err = fmt.Errorf("the signature fits, but whether its key is revoked is not known: %w", keys.revoked.Unread)
+			j.err = fmt.Errorf("the signature fits, but whether its key is revoked is not known: %w", keys.doubt)
 		}
 	case !j.proof.Perhaps:
 		j.proof.NoKey = true
