@@ -54,7 +54,7 @@ searched for such texts: a sosreport, a supportconfig, a collection of UAC, or a
 		},
 	}
 	c.Flags().StringVar(&as, "as", "", "the text is of that `KIND`, instead of detecting it")
-	c.RegisterFlagCompletionFunc("as", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
+	c.RegisterFlagCompletionFunc("as", cobra.CompletionFunc(fixed(kinds...)))
 	a.formatFlags(c)
 	a.hostFlag(c)
 	c.Flags().BoolVar(&a.flags.strict, "strict", false, "exit 3 when something could not be read")

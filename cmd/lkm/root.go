@@ -156,6 +156,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	a.complete(root)
 	inOurWords(root)
 	return root
 }
@@ -177,10 +178,10 @@ func helpCommand() *cobra.Command {
 			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
-		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			var words []string
 			for _, sub := range c.Root().Commands() {
-				if len(args) == 0 && sub.IsAvailableCommand() {
+				if len(args) == 0 && sub.IsAvailableCommand() && strings.HasPrefix(sub.Name(), word) {
 					words = append(words, sub.Name()+"\t"+sub.Short)
 				}
 			}
@@ -234,7 +235,6 @@ func (a *app) formatFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&a.flags.format, "format", "table", "table, json, jsonl, csv or markdown")
 	f.StringSliceVar(&a.flags.fields, "fields", nil, "columns by their JSON names, such as name,size,linux.srcversion")
-	c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // options returns the library's options for the flags.

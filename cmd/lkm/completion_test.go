@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// TestCompletion is what a shell is offered for the last word of a line.
+func TestCompletion(t *testing.T) {
+	image := checkImage(t, map[string]string{"lib/modules/7/modules.dep": ""})
+	const demo = "demo:synthetic-debian-root"
+	for call, want := range map[string]string{
+		"list --detail ":                         "files hashes signatures parameters addresses symbols policy all",
+		"list --detail files,ha":                 "files,hashes",
+		"list --detail files,fi":                 "",
+		"list --fields name,linux.ta":            "name,linux.taints",
+		"list --fields signature.si":             "signature.signer signature.signedAt",
+		"list --fields lin":                      "linux.",
+		"list --fields id.":                      "",
+		"list --fields no.such.":                 "",
+		"list --state un":                        "unloading",
+		"list --tape ":                           "demo:",
+		"list --tape demo:wine-8.0-":             "demo:wine-8.0-386 demo:wine-8.0-wow64",
+		"list --color ":                          "auto always never",
+		"list --os d":                            "dragonfly darwin",
+		"list --format c":                        "csv",
+		"list --blocklist ":                      "system",
+		"list ":                                  "",
+		"info -F sig_k":                          "sig_key",
+		"info --tape " + demo + " nvidia":        "nvidia nvidia_drm nvidia_modeset",
+		"info --tape " + demo + " nvidia nvidia": "nvidia_drm nvidia_modeset",
+		"info --tape " + demo + " snd-hda-i":     "snd-hda-intel",
+		"info ./":                                "",
+		"info --tape demo:none n":                "",
+		"tree -r " + image + " -k 6 l":           "lone",
+		"check -r " + image + " -k 6 c":          "core",
+		"check -r " + image + " -k ":             "6 7 all",
+		"list -r " + image + " --kernel ":        "6 7",
+		"upgrade -r " + image + " ":              "6 7",
+		"upgrade -r " + image + " 6 ":            "",
+		"diff l":                                 "live",
+		"tape demo:linux":                        "demo:linux-6.18-nomodules",
+		"resolve -r " + image + " -k 6 lo":       "lone",
+		"plan -r " + image + " -k 6 lo":          "lone",
+		"import --as lsm":                        "lsmod",
+		"help pol":                               "policy",
+		"record -o ":                             "",
+	} {
+		args := append([]string{"__completeNoDesc"}, strings.Split(call, " ")...)
+		_, out, _ := lkmRun(t, "", args...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		got := strings.Join(lines[:len(lines)-1], " ")
+		if got != want {
+			t.Errorf("lkm %s: %q, want %q", call, got, want)
+		}
+	}
+}
+
+// TestEveryFlagCompletes: a shell knows what to offer for each flag that takes a value.
+func TestEveryFlagCompletes(t *testing.T) {
+	files := []string{"keys", "output"} // what the shell itself offers is right
+	root := newApp(nil, nil, nil, nil).root()
+	for _, c := range allCommands(root)[1:] {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			_, known := c.GetFlagCompletionFunc(f.Name)
+			if f.NoOptDefVal == "" && !known && !f.Hidden && !strings.Contains(strings.Join(files, " "), f.Name) {
+				t.Errorf("lkm %s --%s has no completion", c.Name(), f.Name)
+			}
+		})
+	}
+}
