@@ -219,7 +219,7 @@ func verifyRSA(k *rsa.PublicKey, kind int, hash crypto.Hash, digest, sig []byte)
 	var err error
 	switch kind {
 	case kindPKCS1:
-		err = rsa.VerifyPKCS1v15(k, hash, digest, sig)
+		err = verifyPKCS1(k, hash, digest, sig)
 	case kindPSS:
 		err = rsa.VerifyPSS(k, hash, digest, sig, nil)
 	default:
