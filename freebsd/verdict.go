@@ -5,6 +5,7 @@ package freebsd
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -277,6 +278,10 @@ func (c *checker) unseen() fact.Answer {
 	const text = "no file that was read has that name, but not every file was read: "
 	if lost := c.library.report.Problems; len(lost) > 0 {
 		return fact.Unsure(ReasonUnread, text+lost[0].Error())
+	}
+	if k := c.library.Kernel; !c.live && k != nil && k.unread != nil && !errors.Is(k.unread, fs.ErrNotExist) {
+		p := fact.ProblemOf(SourceModulePath, k.Path, "", k.unread) // the name may be that of a module inside it
+		return fact.UnsureOf(fact.Reason{Code: ReasonUnread, Text: text + p.Text, File: k.Path})
 	}
 	if len(c.library.Files) == 0 {
 		return fact.Unsure(ReasonUnread, "no file was found in the module path")
