@@ -56,11 +56,12 @@ func ReadOops(text string, r *fact.Report) fact.Capture[Module] {
 			found, open = &oopsList{line: n}, true
 			rest, logged = rest[i+len(oopsMark):], true
 		}
-		if !open || full != nil {
+		if !open {
 			continue
 		}
-		full = item.Keep(int64(512 * strings.Count(rest, " ")))
-		open = found.add(rest, logged, last)
+		if open, full = found.add(rest, logged, last, item); full != nil {
+			break
+		}
 		last = len(line)
 	}
 	c := fact.Capture[Module]{}
@@ -78,22 +79,31 @@ func ReadOops(text string, r *fact.Report) fact.Capture[Module] {
 	return c
 }
 
+// oopsRow is the memory that a name takes as a record and as a Module, in bytes.
+const oopsRow = 1024
+
 // add takes the words of a line; false at the list's end. logged is set if the log began the line, before is the length
-// of the line above.
-func (l *oopsList) add(line string, logged bool, before int) bool {
+// of the line above. The error says that the list takes more than item allows.
+func (l *oopsList) add(line string, logged bool, before int, item *fact.Item) (goesOn bool, err error) {
 	first := len(l.entries)
 	list, _, ended := strings.Cut(line, "[last unloaded:")
-	words := strings.Fields(list)
+	words, err := fieldsOf(list, item)
+	if err != nil {
+		return false, err
+	}
 	if !logged && (len(words) == 0 || !oopsModule.MatchString(words[0])) || logged && len(words) == 0 && !ended {
 		l.whole = l.whole || oopsNext.MatchString(line) || logged && len(l.entries) > 0
-		return logged && len(l.entries) == 0 && len(words) == 0
+		return logged && len(l.entries) == 0 && len(words) == 0, nil
 	}
 	var entries []listEntry
 	for _, w := range words {
 		m := oopsModule.FindStringSubmatch(w)
 		if m == nil {
 			l.whole = oopsNext.MatchString(line)
-			return false
+			return false, nil
+		}
+		if err := item.Keep(oopsRow); err != nil {
+			return false, err
 		}
 		entries = append(entries, listEntry{Name: escape.UTF8(m[1]), Taints: m[2], State: oopsState(m[3])})
 	}
@@ -103,7 +113,15 @@ func (l *oopsList) add(line string, logged bool, before int) bool {
 	}
 	l.entries = append(l.entries, entries...)
 	l.whole = l.whole || ended
-	return !ended
+	return !ended, nil
+}
+
+// fieldsOf splits a line at its blanks.
+func fieldsOf(line string, item *fact.Item) ([]string, error) {
+	if err := item.Hold(int64(16 * (strings.Count(line, " ") + 1))); err != nil {
+		return nil, err
+	}
+	return strings.Fields(line), nil
 }
 
 func oopsState(mark string) string {

@@ -26,7 +26,7 @@ type captured struct {
 // by returns a reader made of that of a kernel's package.
 func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) func(string, *form) captured {
 	return func(clean string, f *form) captured {
-		var r fact.Report
+		r := fact.Report{Budget: fact.NewBudget(0)}
 		c := read(clean, &r)
 		if c.Rows == 0 && !c.Sure {
 			return captured{}
