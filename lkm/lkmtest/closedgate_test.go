@@ -14,6 +14,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A command is one way to ask a machine. It returns what the answer claims, and whether the answer says that
@@ -36,6 +37,7 @@ type claims struct {
 var commands = []command{
 	{"check", checkClaims}, {"policy", policyClaims}, {"discrepancies", discrepancyClaims},
 	{"installed", listClaims(lkm.ScopeInstalled)}, {"loaded", listClaims(lkm.ScopeLoaded)}, {"resolve", resolveClaims},
+	{"block list, given", givenListClaims}, {"block list, its own", ownListClaims},
 }
 
 func checkClaims(ctx context.Context, s *lkm.System, queries []string) claims {
@@ -151,6 +153,79 @@ func resolveClaims(ctx context.Context, s *lkm.System, queries []string) claims 
 	return c
 }
 
+// givenList names a driver by what its file says, and another one by a hash that no file has.
+const givenList = `<SiPolicy xmlns="urn:schemas-microsoft-com:sipolicy"><FileRules>` +
+	`<Deny ID="ID_DENY_1" FriendlyName="x" FileName="ketwatch.sys" MaximumFileVersion="9.0.0.0"/>` +
+	`<Deny ID="ID_DENY_2" FriendlyName="x" FileName="tcpip.sys" MaximumFileVersion="99.0.0.0"/>` +
+	`<Deny ID="ID_DENY_3" FriendlyName="x" Hash="0000000000000000000000000000000000000000000000000000000000000000"/>` +
+	`</FileRules><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
+	`<FileRuleRef RuleID="ID_DENY_1"/><FileRuleRef RuleID="ID_DENY_2"/><FileRuleRef RuleID="ID_DENY_3"/>` +
+	`</FileRulesRef></ProductSigners></SigningScenario></SigningScenarios></SiPolicy>`
+
+// The given list names drivers of the made-up machine: else the property would compare nothing.
+func TestGivenListNames(t *testing.T) {
+	for _, s := range subjects(t) {
+		if s.name != "windows synthetic-windows11-admin" {
+			continue
+		}
+		c := s.ask(t, command{"", givenListClaims}, faultyMachine(s.machine(), "", ""), nil)
+		named := 0
+		for _, exit := range c.exit {
+			if exit == 1 {
+				named++
+			}
+		}
+		if named != 2 {
+			t.Errorf("%d are named: %v", named, c.exit)
+		}
+	}
+}
+
+// givenListClaims compares the drivers of a machine with a list that the caller has.
+func givenListClaims(ctx context.Context, s *lkm.System, _ []string) claims {
+	list, err := windows.ParseBlockList([]byte(givenList), new(fact.Report))
+	if err != nil {
+		return claims{err: err}
+	}
+	return driverClaims(ctx, s, func(m *lkm.Module) []windows.BlockMatch {
+		return list.Match(m.Windows.Evidence(m.Name, m.Path))
+	})
+}
+
+// ownListClaims takes what the machine's own lists say of its drivers.
+func ownListClaims(ctx context.Context, s *lkm.System, _ []string) claims {
+	return driverClaims(ctx, s, func(m *lkm.Module) []windows.BlockMatch { return m.Windows.Blocked })
+}
+
+// driverClaims says of each driver whether a list names it, as the exit code of a check: a driver whose file was not
+// read, or with a problem, or of a machine whose lists were not read whole, may be named.
+func driverClaims(
+	ctx context.Context, s *lkm.System, blocked func(*lkm.Module) []windows.BlockMatch,
+) claims {
+	snap, err := s.SnapshotOf(ctx, lkm.ScopeInstalled)
+	if err != nil {
+		return claims{err: err}
+	}
+	lists, _ := snap.Source(windows.SourceCIFiles)
+	c := claims{exit: make(map[string]int)}
+	for i := range snap.Modules {
+		m := &snap.Modules[i]
+		if m.Windows == nil {
+			continue
+		}
+		name := plainName(m.Name) + " " + m.Path
+		switch {
+		case len(blocked(m)) > 0:
+			c.exit[name] = 1
+		case m.Windows.PE == nil || len(m.Problems) > 0 || lists.Incomplete():
+			c.exit[name] = 3
+		default:
+			c.exit[name] = 0
+		}
+	}
+	return c
+}
+
 // worse returns what the answer after a fault claims that the whole machine's does not: a gate that opened, a finding
 // that appeared, or something that is gone without a word.
 func (c claims) worse(whole claims) []string {
@@ -257,6 +332,9 @@ func TestClosedGate(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			queries := s.queriesOf(t)
 			for _, c := range commands {
+				if strings.HasPrefix(c.name, "block list") && s.kernel() != string(lkm.Windows) {
+					continue
+				}
 				n, wrong := s.property(t, c, queries, whole)
 				key := c.name + " " + s.kernel()
 				if total[key] == nil {

@@ -4,7 +4,6 @@ package lkmtest_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -246,7 +245,7 @@ func TestTraps(t *testing.T) {
 						continue
 					}
 					for j, trap := range traps {
-						if !whole && (i+j)%7 != 0 {
+						if !whole && (i+j)%29 != 0 {
 							continue
 						}
 						runs++
@@ -295,7 +294,11 @@ func TestSpecialFiles(t *testing.T) {
 					asked = append(asked, name)
 				}
 			}
-			for _, kind := range []string{"pipe", "socket", "device", "folder", "circle"} {
+			kinds := []string{"pipe", "device", "socket", "folder", "circle"}
+			if os.Getenv("KERNELEXT_FULL") == "" {
+				kinds = kinds[:2]
+			}
+			for _, kind := range kinds {
 				dir := t.TempDir()
 				copyTree(t, before.Machine, dir)
 				for _, name := range asked {
@@ -371,7 +374,7 @@ func place(t *testing.T, name, kind string) {
 			err = os.Rename(short, name)
 		}
 	case "device": // as root /dev/zero, else a pipe
-		if err = exec.CommandContext(context.WithoutCancel(t.Context()), "mknod", name, "c", "1", "5").Run(); err != nil {
+		if exec.CommandContext(t.Context(), "mknod", name, "c", "1", "5").Run() != nil {
 			err = exec.CommandContext(t.Context(), "mkfifo", name).Run()
 		}
 	case "folder":
