@@ -29,9 +29,6 @@ and line of every reason. It fails closed. Exit codes: 1 when any is loaded, bui
 loadable by anything but root's own insmod; else 3 when any is unknown; else 0. A name that nothing
 knows is absent, which counts as unknown under --strict. On Linux, a copy in the initial file system of a
 boot entry counts as loadable unless its own configuration, or the kernel, stops it.`,
-		Example: `  lkm check algif_aead --root /mnt/image     what an image would let in
-  lkm check usb-storage --kernel all         for every kernel on disk
-  lkm check net-pf-38                        by the alias that the kernel asks for`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: a.onSystem(a.runCheck),
 	}

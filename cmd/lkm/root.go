@@ -152,10 +152,12 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	root.Flags().BoolVarP(&a.flags.version, "version", "V", false, "print the version")
 	root.SetFlagErrorFunc(a.flagError)
 	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(),
-		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version())
+		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version(),
+		a.man())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	addExamples(root)
 	a.complete(root)
 	inOurWords(root)
 	return root
@@ -208,7 +210,7 @@ func (a *app) commonFlags(c *cobra.Command) {
 	f.SortFlags = false
 	a.formatFlags(c)
 	f.StringVar(&a.flags.detail, "detail", "",
-		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
+		"also read `WHAT`: files,hashes,signatures,parameters,addresses,symbols,policy or all")
 	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
 	f.StringVarP(&a.flags.root, "root", "r", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
@@ -233,8 +235,9 @@ func (a *app) hostFlag(c *cobra.Command) {
 
 func (a *app) formatFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&a.flags.format, "format", "table", "table, json, jsonl, csv or markdown")
-	f.StringSliceVar(&a.flags.fields, "fields", nil, "columns by their JSON names, such as name,size,linux.srcversion")
+	f.StringVar(&a.flags.format, "format", "table", "how to print: `FORMAT` is table, json, jsonl, csv or markdown")
+	f.StringSliceVar(&a.flags.fields, "fields", nil,
+		"columns: `FIELDS` by their JSON names, such as name,size,linux.srcversion")
 }
 
 // options returns the library's options for the flags.
