@@ -89,8 +89,17 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 			entries = appendStore(entries, store, keys)
 		}
 	}
-	if read > 0 || disallowed != nil {
+	list, listErr := k.disallowedList(ctx, kept.report.Budget)
+	if listErr != nil {
+		kept.report.Problem(SourceStores, disallowedValue, "signature", listErr)
+		disallowed, refused = cmp.Or(disallowed, listErr), cmp.Or(refused, listErr)
+	}
+	if read > 0 || disallowed != nil || list != nil {
 		kept.stores = authenticode.NewStores(entries, disallowed, &kept.report)
+	}
+	if list != nil {
+		read++
+		kept.stores.Disallow(list, disallowedValue, &kept.report)
 	}
 	switch {
 	case read > 0:
@@ -101,6 +110,30 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 		kept.report.Source(SourceStores, fact.OutcomeAbsent, fact.Count{}, fs.ErrNotExist)
 	}
 	return kept
+}
+
+// disallowedValue is where Windows Update keeps the list of certificates that nothing may be signed with, which code
+// integrity asks, too.
+const (
+	autoUpdateOf    = `SOFTWARE\Microsoft\SystemCertificates\AuthRoot`
+	disallowedValue = `AuthRoot\AutoUpdate\DisallowedCertEncodedCtl`
+)
+
+// disallowedList returns the list of Windows Update; nil if the machine has none.
+func (k *Kernel) disallowedList(ctx context.Context, b *fact.Budget) ([]byte, error) {
+	keys, err := k.subkeys(ctx, autoUpdateOf, b)
+	for i := range keys {
+		if !strings.EqualFold(keys[i].Name(), "AutoUpdate") {
+			continue
+		}
+		if v, ok := keys[i].Value("DisallowedCertEncodedCtl"); ok && len(v.Data) > 0 {
+			return v.Data, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return nil, err
 }
 
 // appendStore adds the certificates of one store.

@@ -99,13 +99,18 @@ func TestCertificateStores(t *testing.T) {
 		"damaged": {storeMachine{damage: "\n[HKEY_LOCAL_MACHINE\\X\\" + strings.Repeat("0", 40) + "]\n\"a\"=nonsense\n",
 			stores: map[string][]registry.Key{place("Disallowed"): {storeKey("Disallowed", a)}}},
 			fact.OutcomePartial, 1, true},
+		"a list of Windows Update that is none": {storeMachine{stores: map[string][]registry.Key{autoUpdateOf: {{
+			Path: `X\AutoUpdate`, Values: []registry.Value{{Name: "DisallowedCertEncodedCtl", Type: 3,
+				Data: []byte("none")}}}}}}, fact.OutcomePartial, 1, true},
+		"no such list": {storeMachine{stores: map[string][]registry.Key{autoUpdateOf: {{Path: `X\AutoUpdate`}}}},
+			fact.OutcomeAbsent, 0, false},
 		"none": {storeMachine{}, fact.OutcomeAbsent, 0, false},
 		"refused": {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied,
-			len(storePlaces) * len(storeNames), true},
+			len(storePlaces)*len(storeNames) + 1, true},
 		"no registry":   {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0, false},
 		"an older tape": {storeMachine{err: fact.ErrOlder}, fact.OutcomeUnsupported, 0, true},
 		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed,
-			len(storePlaces) * len(storeNames), true},
+			len(storePlaces)*len(storeNames) + 1, true},
 	} {
 		var r fact.Report
 		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)

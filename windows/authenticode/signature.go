@@ -130,6 +130,8 @@ type Certificate struct {
 	NotAfter         time.Time `json:"notAfter"`              // UTC
 	EKUs             []string  `json:"ekus,omitzero"`         // nil: the certificate allows every use
 	SelfSigned       bool      `json:"selfSigned,omitzero"`   // issued and signed by itself
+
+	keyMD5 string // of the public key; empty if it could not be made
 }
 
 // Timestamp is a time stamping authority's word on when a signature existed.
@@ -394,6 +396,7 @@ func certificates(chain []*sign.Certificate) []Certificate {
 			NotAfter:         c.NotAfter,
 			EKUs:             c.EKUs,
 			SelfSigned:       c.IsSelfSigned(),
+			keyMD5:           keyMD5(c),
 		})
 	}
 	return out

@@ -44,6 +44,7 @@ type Stores struct {
 	roots      *sign.Roots
 	cas        []*sign.Certificate
 	disallowed map[string]bool // by SHA-1, in lower case
+	listed     map[string]bool // digests of certificates that Windows Update does not allow, in hexadecimal
 	unread     error           // why not everything that the machine does not allow is known; nil if it is
 	publishers map[string]bool // by SHA-1, in lower case
 }
@@ -51,7 +52,7 @@ type Stores struct {
 // NewStores reads the entries of a machine's stores, and reports those that make no sense. unread is why the store
 // Disallowed was not read whole; nil if it was. No signature is valid then: a certificate of its chain may be in it.
 func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
-	s := &Stores{disallowed: map[string]bool{}, publishers: map[string]bool{}, unread: unread}
+	s := &Stores{disallowed: map[string]bool{}, listed: map[string]bool{}, publishers: map[string]bool{}, unread: unread}
 	var roots []*sign.Certificate
 	for i, e := range entries {
 		if i == maxStoreEntries {
@@ -144,7 +145,7 @@ func (s *Stores) notAllowed(lists ...[]Certificate) *Certificate {
 	}
 	for _, list := range lists {
 		for i := range list {
-			if s.disallowed[list[i].ThumbprintSHA1] {
+			if named, _ := s.lists(&list[i]); named || s.disallowed[list[i].ThumbprintSHA1] {
 				return &list[i]
 			}
 		}
@@ -159,14 +160,14 @@ func (s *Stores) undecided(lists ...[]Certificate) error {
 		return nil
 	case s.unread != nil:
 		return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w", s.unread)
-	case len(s.disallowed) == 0:
+	case len(s.disallowed) == 0 && len(s.listed) == 0:
 		return nil
 	}
 	for _, list := range lists {
 		for i := range list {
-			if list[i].ThumbprintSHA1 == "" {
-				return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w: SHA-1",
-					sign.ErrAlgorithm)
+			if _, known := s.lists(&list[i]); !known || list[i].ThumbprintSHA1 == "" {
+				return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w: "+
+					"a digest of %q", sign.ErrAlgorithm, list[i].Subject)
 			}
 		}
 	}
