@@ -5,7 +5,6 @@ package lkm
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -78,9 +77,23 @@ func Diff(old, new *Snapshot) *Delta {
 // compare adds the change of one module, if there is one. Where a source was lost, a field that
 // only became empty is unobserved.
 func (d *Delta) compare(old, new *Module, sourceLost bool) {
+	fields, onlyLost := differences(old, new)
+	if len(fields) == 0 {
+		return
+	}
+	c := Change{ID: old.ID, Fields: fields, Before: old, After: new}
+	if onlyLost && (sourceLost || len(new.Problems) > len(old.Problems)) {
+		d.Unobserved = append(d.Unobserved, c)
+		return
+	}
+	d.Changed = append(d.Changed, c)
+}
+
+// differences returns the names of the top-level fields in which two records of one module differ, sorted, and whether
+// the newer one only has less than the older one.
+func differences(old, new *Module) (fields []string, onlyLost bool) {
 	was, is := fieldsOf(old), fieldsOf(new)
-	var fields []string
-	onlyLost := true
+	onlyLost = true
 	for name := range union(was, is) {
 		if bytes.Equal(was[name], is[name]) {
 			continue
@@ -90,16 +103,8 @@ func (d *Delta) compare(old, new *Module, sourceLost bool) {
 			onlyLost = false
 		}
 	}
-	if len(fields) == 0 {
-		return
-	}
 	slices.Sort(fields)
-	c := Change{ID: old.ID, Fields: fields, Before: old, After: new}
-	if onlyLost && (sourceLost || len(new.Problems) > len(old.Problems)) {
-		d.Unobserved = append(d.Unobserved, c)
-		return
-	}
-	d.Changed = append(d.Changed, c)
+	return fields, onlyLost
 }
 
 // shrunk reports whether a field only says less than it did: it is absent, or it is an object of
@@ -127,21 +132,25 @@ func lost(old, new *Snapshot, source string) bool {
 	return was.Outcome == OutcomeOK && (!ok || is.Outcome != OutcomeOK)
 }
 
-// listLost reports whether the newer snapshot could not tell that a module of that state is there:
-// what says so in the older one was lost. What is on disk is found in all of its sources, what is
-// in the kernel in any of them.
+// listLost reports whether the newer snapshot cannot say that a module of that state is gone: the sources that list
+// such modules were lost, or were not read whole. What is on disk is found in all of its sources, what is in the kernel
+// in any of them.
 func listLost(old, new *Snapshot, state State) bool {
 	sources := listsOf(old.OS).of(state)
 	if state == StateInstalled {
-		return slices.ContainsFunc(sources, func(name string) bool { return lost(old, new, name) })
-	}
-	whole := func(s *Snapshot) bool {
 		return slices.ContainsFunc(sources, func(name string) bool {
-			src, _ := s.Source(name)
-			return src.Outcome == OutcomeOK
+			src, _ := new.Source(name)
+			return lost(old, new, name) || src.Incomplete()
 		})
 	}
-	return whole(old) && !whole(new)
+	has := func(s *Snapshot, fits func(Source) bool) bool {
+		return slices.ContainsFunc(sources, func(name string) bool {
+			src, _ := s.Source(name)
+			return fits(src)
+		})
+	}
+	whole := func(src Source) bool { return src.Outcome == OutcomeOK }
+	return !has(new, whole) && (has(old, whole) || has(new, Source.Incomplete))
 }
 
 func byID(s *Snapshot) map[string]*Module {
@@ -191,39 +200,23 @@ func union[V any](a, b map[string]V) map[string]struct{} {
 // modules that did not change are the older ones. An error that is ErrMalformed means that old is
 // not the Snapshot that the Delta was made from.
 func (d *Delta) Apply(old *Snapshot) (*Snapshot, error) {
-	if d.Header == nil {
-		return nil, fmt.Errorf("lkm: apply delta: no header: %w", ErrMalformed)
-	}
 	modules := byID(old)
-	take := func(id string) error {
-		if modules[id] == nil {
-			return fmt.Errorf("lkm: apply delta: %q is not in the older snapshot: %w", id, ErrMalformed)
-		}
-		delete(modules, id)
-		return nil
+	if err := d.check(func(id string) bool { return modules[id] != nil }); err != nil {
+		return nil, err
 	}
-	var errs []error
 	for i := range d.Removed {
-		errs = append(errs, take(d.Removed[i].ID))
+		delete(modules, d.Removed[i].ID)
 	}
 	for _, changes := range [][]Change{d.Changed, d.Unobserved} {
 		for _, c := range changes {
-			errs = append(errs, take(c.ID))
+			delete(modules, c.ID)
 			if c.After != nil {
 				modules[c.ID] = c.After
 			}
 		}
 	}
 	for i := range d.Added {
-		m := &d.Added[i]
-		if modules[m.ID] != nil {
-			errs = append(errs, fmt.Errorf("lkm: apply delta: %q is already in the older snapshot: %w", m.ID,
-				ErrMalformed))
-		}
-		modules[m.ID] = m
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		modules[d.Added[i].ID] = &d.Added[i]
 	}
 	s := *d.Header
 	s.Modules = make([]Module, 0, len(modules))
@@ -232,4 +225,45 @@ func (d *Delta) Apply(old *Snapshot) (*Snapshot, error) {
 	}
 	sortModules(s.Modules)
 	return &s, nil
+}
+
+// check returns why the Delta was not made from a state that has the modules for which known is true.
+func (d *Delta) check(known func(id string) bool) error {
+	if d.Header == nil {
+		return fmt.Errorf("lkm: apply delta: no header: %w", ErrMalformed)
+	}
+	seen := make(map[string]bool, len(d.Removed)+len(d.Changed)+len(d.Unobserved)+len(d.Added))
+	fits := func(id string, old bool) error {
+		switch {
+		case seen[id]:
+			return fmt.Errorf("lkm: apply delta: %q comes twice: %w", id, ErrMalformed)
+		case old && !known(id):
+			return fmt.Errorf("lkm: apply delta: %q is not in the older snapshot: %w", id, ErrMalformed)
+		case !old && known(id):
+			return fmt.Errorf("lkm: apply delta: %q is already in the older snapshot: %w", id, ErrMalformed)
+		}
+		seen[id] = true
+		return nil
+	}
+	for i := range d.Removed {
+		if err := fits(d.Removed[i].ID, true); err != nil {
+			return err
+		}
+	}
+	for _, changes := range [][]Change{d.Changed, d.Unobserved} {
+		for _, c := range changes {
+			if c.After != nil && c.After.ID != c.ID {
+				return fmt.Errorf("lkm: apply delta: %q becomes %q: %w", c.ID, c.After.ID, ErrMalformed)
+			}
+			if err := fits(c.ID, true); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range d.Added {
+		if err := fits(d.Added[i].ID, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }

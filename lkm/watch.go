@@ -4,12 +4,12 @@ package lkm
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,35 +17,46 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// WatchOptions say how a watch looks. The zero value is right for most.
+// WatchOptions say how a watch looks at the machine. The zero value is right for most.
 type WatchOptions struct {
-	// Interval is how often the cheap counter of Changed is read; 0 means a second.
+	// Interval is how often the machine is asked whether something changed, by the cheap read of [System.Changed], or by
+	// the list where a system has no such read; 0 means a second.
 	Interval time.Duration
-	// MaxAge is how old the last full look may become, because a counter that stands still proves
+	// MaxAge is how old the last whole look may become, because a counter that does not move proves
 	// nothing; 0 means five minutes.
 	MaxAge time.Duration
-	// PollOnly leaves the kernel's own events alone: a module that comes and goes between two looks
+	// Heartbeat is after how much silence an event says that the watch goes on; 0 means never.
+	Heartbeat time.Duration
+	// Since is what the far side has already. The baseline is then the difference from it, if it is of the same system.
+	Since *Snapshot
+	// Stream is the id of the stream; empty means random text. No two watches may have the same one.
+	Stream string
+	// PollOnly ignores the kernel's own events: a module that comes and goes between two looks
 	// is then not seen.
 	PollOnly bool
-	// Buffer is how many bytes of events the kernel keeps for us, where it gives events; 0 means a
-	// MiB. Too small a buffer costs events, which is told, never a wrong list.
+	// Buffer is how many bytes of events the kernel keeps for the watch, where it gives events; 0 means a
+	// MiB. Too small a buffer loses events, which a lost event reports, never a wrong list.
 	Buffer int
 }
 
-// Watch tells what comes and goes. The first event is a baseline with a Snapshot; then come loads,
-// unloads and changes, in the order in which the kernel tells of them, as long as the caller goes
-// on. Where the kernel gives events (Linux, without privilege) every load and unload is told, also
-// of a module that is gone again before anyone could look: its After holds only its name then.
-// Elsewhere, and with PollOnly, the list is compared when Changed says so. The source "uevents" of
-// the baseline tells which it is.
+// Watch yields what changes, until ctx ends: it is the loop of an agent. The first event is a baseline. Loads, unloads
+// and changes follow in the kernel's order. Where the kernel gives events (Linux, without privilege) there is an event
+// for every load and unload, also of a module that is gone before it can be looked at: its After then has only its
+// name. Elsewhere, and with PollOnly, the list is compared whenever Changed says so. The source "uevents" of the
+// baseline reports which of the two it is. Modules on their way in or out are not part of the state.
 //
-// When the kernel dropped events there is an event "lost" that counts them, and then what a new look
-// found. After a
-// restart of the machine there is an event "epoch", and a new baseline. A rootkit can keep itself
-// out of all of this: see Discrepancies.
+// Refusals do not end it. When the list, or a source of it, cannot be read any more, a degraded event has the reason; a
+// module that is not seen is not unloaded. After a recovered event the differences follow. A list that is refused is
+// asked for again with growing pauses, at most a minute (one that needs a privilege: see [System.Refresh]).
+// When the kernel dropped events, a lost event counts them, and the differences that a whole look finds follow. After a
+// restart of the machine there is an epoch event and a new baseline. A rootkit can hide itself from all of this: see
+// [System.Discrepancies].
 //
-// The sequence ends when ctx does, or with one error, last, when the list cannot be read any more.
-// It may be used once at a time; nothing of it runs on when the loop ends.
+// Each event has the digest of the state after it, so that a [Mirror] of the events is that state, or has a gap.
+// It is one goroutine, and costs one small read each interval while nothing happens.
+//
+// One error ends the sequence: errors.ErrUnsupported if the system has no such list (an image, a system without
+// modules), fs.ErrClosed if the System was closed. Nothing goes on when the caller's loop ends.
 func (s *System) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Event, error] {
 	if o.Interval <= 0 {
 		o.Interval = time.Second
@@ -54,7 +65,10 @@ func (s *System) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Event, err
 		o.MaxAge = 5 * time.Minute
 	}
 	return func(yield func(Event, error) bool) {
-		w := &watch{s: s, o: o, yield: yield}
+		w := &watch{s: s, o: o, yield: yield, stream: o.Stream}
+		if w.stream == "" {
+			w.stream = rand.Text()[:16]
+		}
 		if err := s.usable("watch", true); err != nil {
 			yield(Event{}, err)
 			return
@@ -66,31 +80,43 @@ func (s *System) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Event, err
 	}
 }
 
-// errStopped says that the caller wants no more.
+// errStopped says that the caller wants no more events.
 var errStopped = errors.New("stopped")
+
+// sourceEvents is the source of a watch's baseline that reports whether the kernel's events are read.
+const sourceEvents = "uevents"
 
 // A watch is one run of Watch.
 type watch struct {
-	s     *System
-	o     WatchOptions
-	yield func(Event, error) bool
+	s      *System
+	o      WatchOptions
+	yield  func(Event, error) bool
+	stream string
+	seq    uint64
+	sent   time.Time // when the last event was sent, by this machine's clock
 
-	hints   fact.Hints // nil: poll
+	hints   fact.Hints // nil: the list is compared
 	noHints error      // why
-	seq     uint64
-	heard   uint64 // the counter's value with the last hint; before the first, that of the baseline
-	since   uint64 // the counter's value before the look that made up for lost hints: older hints are old news
 	counter Token
-	base    *Snapshot          // the last full look
-	present map[string]*Module // what is loaded, as told to the caller
-	thin    map[string]bool    // those of present that a hint told of: a full look knows more
+	hinted  uint64 // the counter's value with the last hint; before the first, that of the baseline
+	since   uint64 // the counter's value before the look that made up for lost hints: older hints count no more
 	list    List
-	looked  time.Time // when base was taken, by this machine's clock
+
+	state *state          // what the events add up to; nil before the baseline
+	thin  map[string]bool // modules that only a hint named: a whole look knows more of them
+	sight sight
+
+	looked  time.Time     // when the last whole look was, by this machine's clock
+	refused Code          // why the list cannot be read; empty if it can
+	text    string        // the same as a text
+	pause   time.Duration // how long to wait before a list that was refused is asked for again
+	retry   time.Time     // when
 }
 
 func (w *watch) emit(e Event) error {
 	w.seq++
-	e.Seq, e.Host = w.seq, w.s.options.Host
+	e.Stream, e.Seq, e.Host, e.Digest = w.stream, w.seq, w.s.options.Host, w.state.digest()
+	w.sent = time.Now()
 	if !w.yield(e, nil) {
 		return errStopped
 	}
@@ -99,7 +125,7 @@ func (w *watch) emit(e Event) error {
 
 func (w *watch) run(ctx context.Context) error {
 	if w.o.PollOnly {
-		w.noHints = fmt.Errorf("kernel events were not wanted: %w", errors.ErrUnsupported)
+		w.noHints = fmt.Errorf("kernel events were not asked for: %w", errors.ErrUnsupported)
 	} else {
 		w.hints, w.noHints = w.s.backend.hints(w.o.Buffer)
 	}
@@ -113,9 +139,9 @@ func (w *watch) run(ctx context.Context) error {
 			hints.Close()
 		}()
 	}
-	// The counter is read before the first look: what moves it from here on is news.
-	w.heard = w.count(ctx)
-	if err := w.baseline(ctx); err != nil {
+	// The counter is read before the first look: what moves it from here on is new.
+	w.hinted = w.count(ctx)
+	if err := w.look(ctx); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
@@ -126,41 +152,21 @@ func (w *watch) run(ctx context.Context) error {
 	return nil
 }
 
-// baseline takes a whole look and tells it.
-func (w *watch) baseline(ctx context.Context) error {
-	snap, err := w.snapshot(ctx)
-	if err != nil {
-		return err
+// step waits for the next thing to happen, at most one interval, and handles it.
+func (w *watch) step(ctx context.Context) error {
+	if w.s.closed.Load() {
+		return w.s.usable("watch", true)
 	}
-	w.present, w.thin = make(map[string]*Module), make(map[string]bool)
-	for i := range snap.Modules {
-		if m := &snap.Modules[i]; m.State == StateLoaded || m.State == "" {
-			w.present[m.ID] = m
+	deadline := time.Now().Add(w.o.Interval)
+	if w.o.Heartbeat > 0 {
+		beat := w.sent.Add(w.o.Heartbeat)
+		if !time.Now().Before(beat) {
+			return w.beat(ctx)
+		}
+		if beat.Before(deadline) {
+			deadline = beat
 		}
 	}
-	return w.emit(Event{Type: EventBaseline, Snapshot: snap, At: snap.TakenAt})
-}
-
-func (w *watch) snapshot(ctx context.Context) (*Snapshot, error) {
-	snap, err := w.s.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	src := Source{Name: sourceEvents, Outcome: OutcomeOK}
-	if w.hints == nil {
-		src.Outcome, src.Code = fact.OutcomeOf(w.noHints), fact.CodeOf(w.noHints)
-	}
-	snap.Sources = append(snap.Sources, src)
-	w.base, w.looked = snap, time.Now()
-	return snap, nil
-}
-
-// sourceEvents is the source of a watch's baseline that tells whether the kernel's events are heard.
-const sourceEvents = "uevents"
-
-// step waits for the next thing to happen, at most one interval, and deals with it.
-func (w *watch) step(ctx context.Context) error {
-	deadline := time.Now().Add(w.o.Interval)
 	if w.hints == nil {
 		if err := wait(ctx, deadline); err != nil {
 			return nil // ctx ended
@@ -176,51 +182,9 @@ func (w *watch) step(ctx context.Context) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return w.check(ctx)
 	}
-	// The source is broken: go on without it, from a whole look.
+	// The events cannot be read any more: go on without them, from a whole look.
 	w.hints, w.noHints = nil, err
 	return w.makeUp(ctx)
-}
-
-// drainWait is how long a hint that waits in the kernel may take to come.
-const drainWait = 10 * time.Millisecond
-
-// lose tells the hints from before the loss, which the kernel still holds, and then makes up for
-// those that it dropped.
-func (w *watch) lose(ctx context.Context) error {
-	until := w.count(ctx)
-	for {
-		h, err := w.hints.Next(time.Now().Add(drainWait))
-		if err != nil || h.Seq > until {
-			// Whatever it is, it is new: what comes of it is in the look that follows, and a source
-			// that is broken says so again.
-			return w.makeUp(ctx)
-		}
-		if err := w.deal(ctx, h); err != nil {
-			return err
-		}
-	}
-}
-
-// makeUp tells that hints were lost, and what a whole look finds.
-func (w *watch) makeUp(ctx context.Context) error {
-	w.since = w.count(ctx)
-	lost := Event{Type: EventLost, At: w.clock(ctx)}
-	if w.since >= w.heard && w.since > 0 {
-		lost.Dropped = CountOf(int64(w.since - w.heard))
-	}
-	w.heard = max(w.heard, w.since)
-	if err := w.emit(lost); err != nil {
-		return err
-	}
-	return w.fullLook(ctx)
-}
-
-// count is the kernel's counter now; 0 where there is none.
-func (w *watch) count(ctx context.Context) uint64 {
-	if _, err := w.s.Changed(ctx, &w.counter); err != nil {
-		return 0
-	}
-	return w.counter.value
 }
 
 func wait(ctx context.Context, deadline time.Time) error {
@@ -234,21 +198,82 @@ func wait(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// deal handles a hint. One that agrees with what was told already is old news: a look was faster.
+// beat says that the watch goes on, and whether it is degraded.
+func (w *watch) beat(ctx context.Context) error {
+	e := Event{Type: EventHeartbeat, Counts: countsOf(w.state), Code: w.refused, Error: w.text, At: w.clock(ctx)}
+	if e.Code == "" {
+		e.Code, e.Error = w.sight.code, w.sight.text
+	}
+	return w.emit(e)
+}
+
+// drainWait is how long a hint that the kernel holds may take to come.
+const drainWait = 10 * time.Millisecond
+
+// lose handles the hints from before the loss, which the kernel still holds, and then makes up for
+// those that it dropped.
+func (w *watch) lose(ctx context.Context) error {
+	until := w.count(ctx)
+	for {
+		h, err := w.hints.Next(time.Now().Add(drainWait))
+		if err != nil || h.Seq > until {
+			// Whatever it is, it is new: what it did is in the look that follows, and an error that lasts comes again.
+			return w.makeUp(ctx)
+		}
+		if err := w.deal(ctx, h); err != nil {
+			return err
+		}
+	}
+}
+
+// makeUp reports that hints were lost, and what a whole look finds.
+func (w *watch) makeUp(ctx context.Context) error {
+	w.since = w.count(ctx)
+	lost := Event{Type: EventLost, At: w.clock(ctx)}
+	if w.since >= w.hinted && w.since > 0 {
+		lost.Dropped = CountOf(int64(w.since - w.hinted))
+	}
+	w.hinted = max(w.hinted, w.since)
+	if w.state != nil { // before the baseline nothing can be missed
+		if err := w.emit(lost); err != nil {
+			return err
+		}
+	}
+	return w.look(ctx)
+}
+
+// count is the kernel's counter now; 0 if there is none.
+func (w *watch) count(ctx context.Context) uint64 {
+	if _, err := w.s.Changed(ctx, &w.counter); err != nil {
+		return 0
+	}
+	return w.counter.value
+}
+
+// deal handles a hint. One that agrees with the state is old: a look was faster.
 func (w *watch) deal(ctx context.Context, h fact.Hint) error {
-	w.heard = max(w.heard, h.Seq)
-	if h.ID == "" || h.Seq > 0 && h.Seq <= w.since || h.Came == (w.present[h.ID] != nil) {
+	w.hinted = max(w.hinted, h.Seq)
+	if w.state == nil {
+		return w.checkAge(ctx)
+	}
+	if h.ID == "" || h.Seq > 0 && h.Seq <= w.since || h.Came == w.knows(h.ID) {
 		return w.checkAge(ctx)
 	}
 	if !h.Came {
-		return w.gone(ctx, h.ID)
+		return w.unload(h.ID, w.clock(ctx))
 	}
 	m := w.find(ctx, h)
-	w.present[h.ID], w.thin[h.ID] = m, true
+	w.state.set(m)
+	w.thin[h.ID] = true
 	return w.emit(Event{Type: EventLoad, ID: h.ID, After: m, At: w.clock(ctx)})
 }
 
-// find returns what the kernel says now of the module that just came.
+// knows reports whether a module is loaded as far as is known, seen or not.
+func (w *watch) knows(id string) bool {
+	return w.state.get(id) != nil || w.sight.hidden[id].module != nil
+}
+
+// find returns what the kernel says now of the module that was just loaded.
 func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
 	r := w.s.report()
 	m, err := w.s.backend.find(ctx, h.Name, r)
@@ -262,19 +287,15 @@ func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
 	return m
 }
 
-func (w *watch) gone(ctx context.Context, id string) error {
-	before := w.present[id]
-	delete(w.present, id)
-	delete(w.thin, id)
-	return w.emit(Event{Type: EventUnload, ID: id, Before: before, At: w.clock(ctx)})
-}
-
-// check looks whether something happened that no hint told: it costs one small read when nothing
+// check asks whether something happened that no hint named: it costs one small read when nothing
 // did, and the list where the counter cannot be read.
 func (w *watch) check(ctx context.Context) error {
+	if w.pause > 0 && time.Now().Before(w.retry) {
+		return nil
+	}
 	moved, err := w.s.Changed(ctx, &w.counter)
-	if err != nil || moved && (w.hints == nil || w.counter.value != w.heard) {
-		if err := w.look(ctx); err != nil {
+	if w.pause > 0 || err != nil || moved && (w.hints == nil || w.counter.value != w.hinted) {
+		if err := w.poll(ctx); err != nil {
 			return err
 		}
 	}
@@ -282,104 +303,70 @@ func (w *watch) check(ctx context.Context) error {
 }
 
 func (w *watch) checkAge(ctx context.Context) error {
-	if time.Since(w.looked) < w.o.MaxAge {
+	if w.pause > 0 && time.Now().Before(w.retry) || w.pause == 0 && time.Since(w.looked) < w.o.MaxAge {
 		return nil
 	}
-	return w.fullLook(ctx)
+	return w.look(ctx)
 }
 
-// look compares the kernel's list with what was told.
-func (w *watch) look(ctx context.Context) error {
-	err := w.s.Poll(ctx, &w.list)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return w.fullLook(ctx)
+// poll compares the kernel's list with the state.
+func (w *watch) poll(ctx context.Context) error {
+	if err := w.s.Poll(ctx, &w.list); err != nil || w.state == nil || w.refused != "" || w.differs(w.list.Modules) {
+		return w.look(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	if !w.differs(w.list.Modules) {
-		return nil
-	}
-	return w.fullLook(ctx)
+	return nil
 }
 
-// differs reports whether the list is other than what was told. A module on its way in or out is
+// differs reports whether the list is not that of the state. A module on its way in or out makes
 // no difference yet.
 func (w *watch) differs(modules []Module) bool {
 	found := 0
 	for i := range modules {
 		m := &modules[i]
-		told := w.present[m.ID] != nil
-		if told {
+		known := w.state.get(m.ID) != nil
+		if known {
 			found++
 		} else if settled(m) {
 			return true
 		}
 	}
-	return found != len(w.present)
+	return found != len(w.state.modules)
 }
 
-// settled is a module that is neither coming nor going.
+// settled reports whether a module is neither coming nor going.
 func settled(m *Module) bool { return m.State != StateLoading && m.State != StateUnloading }
 
-// fullLook takes a Snapshot and tells what is other than was told.
-func (w *watch) fullLook(ctx context.Context) error {
-	old := w.base
-	snap, err := w.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	if old.BootID != snap.BootID && old.BootID != "" && snap.BootID != "" {
-		if err := w.emit(Event{Type: EventEpoch, At: snap.TakenAt}); err != nil {
-			return err
-		}
-		return w.baseline(ctx)
-	}
-	now := byID(snap)
-	for _, id := range slices.Sorted(maps.Keys(w.present)) {
-		if now[id] != nil {
-			continue
-		}
-		before := w.present[id]
-		delete(w.present, id)
-		delete(w.thin, id)
-		if err := w.emit(Event{Type: EventUnload, ID: id, Before: before, At: snap.TakenAt}); err != nil {
-			return err
-		}
-	}
-	for i := range snap.Modules {
-		if err := w.compare(&snap.Modules[i], snap.TakenAt); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// compare tells a module that came, or whose facts are others.
-func (w *watch) compare(m *Module, at time.Time) error {
-	before := w.present[m.ID]
-	if !settled(m) {
-		return nil
-	}
-	w.present[m.ID] = m
-	if before == nil {
-		return w.emit(Event{Type: EventLoad, ID: m.ID, After: m, At: at})
-	}
-	if thin := w.thin[m.ID]; thin || !changedFacts(before, m) {
-		delete(w.thin, m.ID)
-		return nil
-	}
-	return w.emit(Event{Type: EventChange, ID: m.ID, Before: before, After: m, At: at})
-}
-
-// changedFacts reports whether a module is another than before, and was not only seen worse.
-func changedFacts(before, after *Module) bool {
-	d := Delta{}
-	d.compare(before, after, false)
-	return len(d.Changed) > 0
-}
-
-// clock is the machine's time, or zero when it does not tell.
+// clock is the machine's time; zero if it is not known.
 func (w *watch) clock(ctx context.Context) time.Time {
 	return w.s.backend.time(ctx)
+}
+
+// longestPause is the longest pause before a list that was refused is asked for again.
+const longestPause = time.Minute
+
+// refuse handles a list that cannot be read. It returns the errors that end the watch.
+func (w *watch) refuse(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, fs.ErrClosed) && w.s.closed.Load():
+		return err
+	case w.seq == 0 && errors.Is(err, errors.ErrUnsupported):
+		return err
+	}
+	w.pause = min(max(2*w.pause, w.o.Interval), max(longestPause, w.o.Interval))
+	w.retry = time.Now().Add(w.pause)
+	code := fact.CodeOf(err)
+	if code == w.refused {
+		return nil
+	}
+	w.refused, w.text = code, err.Error()
+	e := Event{Type: EventDegraded, Code: code, Error: w.text, At: w.clock(ctx)}
+	if w.state != nil {
+		header := w.sight.header
+		header.Problems = append(clone(header.Problems), Problem{Source: "watch", Field: "modules", Code: code, Text: w.text})
+		w.state.setHeader(&header)
+		e.Delta = w.delta()
+	}
+	return w.emit(e)
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -171,7 +172,7 @@ func TestWatchTellsEveryEvent(t *testing.T) {
 		}, "lost, load a"},
 		{"the socket breaks", []step{
 			{change: lists(1240, "nvme_core", "a"), err: errors.New("broken")},
-		}, "lost, load a"},
+		}, "lost, degraded, load a"},
 		{"others' events", []step{{event: quiet(1235)}, {event: quiet(1236)}}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,6 +187,7 @@ func TestWatchTellsEveryEvent(t *testing.T) {
 			// The script ends with an event of its own, so that everything before it has been told.
 			m.script = append(m.script, step{event: moduleEvent("add", "last", 9999), change: func(m *made) {
 				list := string(m.MapFS[linux.ModulesFile].Data)
+				lists(9999, "last")(m)
 				m.set(linux.ModulesFile, list+"last 1 0 - Live 0x0\n")
 			}})
 			if tt.name == "the socket breaks" {
@@ -275,23 +277,71 @@ func TestWatchTellsARestart(t *testing.T) {
 	}
 }
 
-func TestWatchEndsWithOneError(t *testing.T) {
+// A list that is refused is no end, and one that is readable again is told from one without its modules.
+func TestWatchSurvivesRefusals(t *testing.T) {
 	m := madeLinux()
+	lists(1, "a", "b")(m)
+	refuse := func(err error) func(*made) {
+		return func(m *made) { m.fails[linux.ModulesFile] = err }
+	}
+	changes := []func(*made){
+		refuse(syscall.EIO), func(m *made) { delete(m.fails, linux.ModulesFile); lists(2, "b", "c")(m) },
+		func(*made) {}, func(*made) {},
+		func(m *made) { m.fails["sys/module/"], m.fails["sys/module"] = syscall.EIO, syscall.EIO },
+		func(m *made) { clear(m.fails) },
+		func(m *made) { m.set(linux.ModulesFile, "b 16384 0 - Li") }, // cut off
+		lists(3, "b"),
+	}
 	n := 0
 	got := watched(t, m, WatchOptions{Interval: time.Millisecond, MaxAge: time.Millisecond, PollOnly: true},
 		func() bool {
+			if n < len(changes) {
+				changes[n](m)
+			}
 			n++
-			m.fails[linux.ModulesFile] = fs.ErrPermission
-			return false
+			return n == 10
 		})
-	if want := []string{"baseline", "error permission"}; !slices.Equal(got, want) {
+	if want := []string{"baseline", "degraded", "recovered", "unload a", "load c", "degraded", "recovered", "degraded",
+		"recovered", "unload c"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	s, _ := OpenImage(madeLinux(), Options{OS: Linux})
-	for _, err := range s.Watch(t.Context(), WatchOptions{}) {
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("image: %v", err)
+}
+
+// What can never be answered is one error.
+func TestWatchEndsWithOneError(t *testing.T) {
+	image, _ := OpenImage(madeLinux(), Options{OS: Linux})
+	closed, _ := OpenMachine(Linux, madeLinux(), Options{})
+	closed.Close()
+	none, err := OpenMachine(AIX, madeLinux(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[*System]error{image: errors.ErrUnsupported, closed: fs.ErrClosed,
+		none: errors.ErrUnsupported} {
+		n := 0
+		for e, err := range s.Watch(t.Context(), WatchOptions{Interval: time.Millisecond}) {
+			if n++; !errors.Is(err, want) {
+				t.Errorf("%s: %+v, %v", s.OS(), e, err)
+				break
+			}
 		}
+		if n != 1 {
+			t.Errorf("%s: %d events", s.OS(), n)
+		}
+	}
+}
+
+// A System that is closed while it is watched ends the watch.
+func TestWatchEndsWithItsSystem(t *testing.T) {
+	s, _ := OpenMachine(Linux, madeLinux(), Options{})
+	var last error
+	for e, err := range s.Watch(t.Context(), WatchOptions{Interval: time.Millisecond}) {
+		if last = err; e.Type == EventBaseline {
+			s.Close()
+		}
+	}
+	if !errors.Is(last, fs.ErrClosed) {
+		t.Errorf("ended with %v", last)
 	}
 }
 
