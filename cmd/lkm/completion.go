@@ -59,7 +59,7 @@ func (a *app) flagCompleters() map[string]completer {
 		"root":      directories,
 		"catalogs":  directories,
 		"blocklist": orFile(systemBlockList),
-		"name":      nothing, "host": nothing, "comment": nothing, "interval": nothing, "max-age": nothing,
+		"name":      nothing, "host": nothing, "prefix": nothing, "comment": nothing, "interval": nothing, "max-age": nothing,
 		"buffer": nothing,
 	}
 }
@@ -69,7 +69,7 @@ func (a *app) argCompleter(wants string) completer {
 	switch wants {
 	case "":
 		return fixed()
-	case "NAME|FILE", "NAME|ALIAS|FILE", "NAME|ALIAS", "NAME", "ALIAS":
+	case "[NAME...]", "NAME|FILE", "NAME|ALIAS|FILE", "NAME|ALIAS", "NAME", "ALIAS":
 		return a.completeModule
 	case "RELEASE":
 		return func(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

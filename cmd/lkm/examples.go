@@ -66,6 +66,9 @@ func examplesOf(command string) string {
 	case "import":
 		return `  lkm import lsmod.txt                              # a saved lsmod, of whatever machine
   lkm import --format json lsmod.txt                # as a snapshot`
+	case "facts":
+		return `  lkm facts                                         # facts of this machine
+  lkm facts cramfs usb-storage                      # and whether the code of these can get in`
 	case "watch":
 		return `  lkm watch                                         # a line for each load and unload
   lkm watch --interval 10s                          # looking less often`

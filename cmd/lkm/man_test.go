@@ -40,7 +40,7 @@ func exampleArgs(call, image string) []string {
 		}
 	}
 	machine := slices.ContainsFunc(args, func(a string) bool { return a == "--tape" || a == "--root" || a == "-r" })
-	onMachine := []string{"list", "tree", "info", "policy", "discrepancies", "sources", "watch"}
+	onMachine := []string{"list", "tree", "info", "policy", "discrepancies", "sources", "watch", "facts"}
 	onImage := []string{"resolve", "plan", "check", "config", "upgrade"}
 	switch {
 	case machine:
