@@ -64,10 +64,10 @@ func crooked(from, to string) string {
 		return "a kernel's package never imports a sibling"
 	case kernel != "" && to != "fact" && kernelOf(to) == "" && !below(to, "internal"):
 		return "a kernel's package imports fact and internal packages"
-	case from == "lkm" && to != "lkm" && (below(to, "lkm") || below(to, "export")):
+	case from == "lkm" && to != "lkm" && (below(to, "lkm") || below(to, "fleet")):
 		return "lkm does not know what is built on it"
-	case below(from, "export") && to != "lkm" && !below(to, "export"):
-		return "an exporter is a function of lkm's types"
+	case below(from, "fleet") && to != "lkm" && to != "fact" && !below(to, "fleet") && !below(to, "internal"):
+		return "what is for fleets is a function of lkm's types"
 	case to == "linux" && from != "linux" && below(from, "linux"):
 		return "linux stands on its rooms"
 	case from == "linux/ko" && below(to, "linux"):
@@ -106,7 +106,8 @@ func TestCrooked(t *testing.T) {
 		{"windows/registry", "windows", false}, {"windows/registry", "windows/pe", false},
 		{"windows/authenticode", "windows/registry", false}, {"windows/pe", "internal/utf16text", true},
 		{"windows/registry", "lkm", false}, {"lkm", "windows/registry", true},
-		{"export/ecs", "lkm", true}, {"export/ecs", "linux", false}, {"windows", "internal/applefw", false},
+		{"fleet/export", "lkm", true}, {"fleet/export", "linux", false}, {"lkm", "fleet/export", false},
+		{"linux", "fleet/export", false}, {"windows", "internal/applefw", false},
 	} {
 		if (crooked(c.from, c.to) == "") != c.ok {
 			t.Errorf("crooked(%q, %q) = %q", c.from, c.to, crooked(c.from, c.to))

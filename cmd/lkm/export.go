@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/fleet/export"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// exportDetails are read of a machine for an export, unless --detail says others.
+const exportDetails = lkm.DetailFiles | lkm.DetailPolicy
+
+// An exportWriter writes snapshots in one format.
+type exportWriter = func(w io.Writer, snapshots []*lkm.Snapshot, o exportOptions) error
+
+// exportFormats returns the words that export takes, each with its writer.
+func exportFormats() map[string]exportWriter {
+	return map[string]exportWriter{
+		"cyclonedx": func(w io.Writer, snapshots []*lkm.Snapshot, o exportOptions) error {
+			return exportDocuments(w, snapshots, func(s *lkm.Snapshot) []export.Document {
+				return []export.Document{export.CycloneDX(s, o.all)}
+			})
+		},
+		"ecs": func(w io.Writer, snapshots []*lkm.Snapshot, _ exportOptions) error {
+			return exportDocuments(w, snapshots, export.ECS)
+		},
+		"sysmon": func(w io.Writer, snapshots []*lkm.Snapshot, _ exportOptions) error {
+			return exportDocuments(w, snapshots, export.Sysmon)
+		},
+		"prometheus": func(w io.Writer, snapshots []*lkm.Snapshot, o exportOptions) error {
+			return export.Prometheus(w, export.Metrics(snapshots, o.infoMax))
+		},
+		"osquery":              exportRows(export.TableAll),
+		export.TableModules:    exportRows(export.TableModules),
+		export.TableExtensions: exportRows(export.TableExtensions),
+		export.TableDrivers:    exportRows(export.TableDrivers),
+	}
+}
+
+// exportOptions are the flags that only export has.
+type exportOptions struct {
+	out     string
+	all     bool
+	csv     bool
+	infoMax int
+}
+
+func (a *app) export() *cobra.Command {
+	var o exportOptions
+	words := slices.Sorted(maps.Keys(exportFormats()))
+	c := &cobra.Command{
+		Use:   "export FORMAT [SNAPSHOT...]",
+		Short: "Write an inventory in the form of another program",
+		Long: `Write what is in the kernel in the form of another program, to standard output or to a file. Each
+SNAPSHOT is a snapshot (lkm list --format json), a tape, demo:NAME, or "-" for standard input; without one
+it is this machine, or that of --tape or --root. Of a machine, files and policy are read.
+
+  cyclonedx          a CycloneDX 1.6 bill of materials: what is not the operating system's, and its packages
+  ecs                documents of the Elastic Common Schema, one a line
+  kernel_modules, kernel_extensions, drivers
+                     rows of osquery's tables, one JSON object a line
+  osquery            rows for every system, with the columns of all three and the whole record
+  sysmon             the fields of Sysmon's event 6, which Sigma's driver_load has, one a line (Windows)
+  prometheus         text for node_exporter's textfile collector; -o FILE replaces FILE at once`,
+		Args:      cobra.MinimumNArgs(1),
+		ValidArgs: words,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runExport(c.Context(), args[0], args[1:], o, words)
+		},
+	}
+	a.commonFlags(c)
+	c.Flags().Lookup("format").Hidden = true
+	c.Flags().Lookup("fields").Hidden = true
+	f := c.Flags()
+	f.StringVarP(&o.out, "output", "o", "", "write to `FILE`, which is replaced at once when all is written")
+	f.BoolVar(&o.all, "all", false, "cyclonedx: every module is a component, those of the operating system too")
+	f.BoolVar(&o.csv, "csv", false, "osquery's tables: as CSV with a head")
+	f.IntVar(&o.infoMax, "info-max", 0, "prometheus: a sample for each of at most `N` third-party modules")
+	return c
+}
+
+func (a *app) runExport(ctx context.Context, format string, names []string, o exportOptions, words []string) error {
+	write, ok := exportFormats()[format]
+	if !ok {
+		return fmt.Errorf("%q is none of %s", format, strings.Join(words, ", "))
+	}
+	if a.flags.format != "table" || len(a.flags.fields) > 0 {
+		return fmt.Errorf("--format and --fields do not go with export")
+	}
+	snapshots, err := a.snapshots(ctx, names, exportDetails)
+	if err != nil {
+		return err
+	}
+	if o.csv {
+		write, ok = exportCSV(format)
+		if !ok {
+			return fmt.Errorf("--csv goes with the tables of osquery")
+		}
+	}
+	var text bytes.Buffer
+	if err := write(&text, snapshots, o); err != nil {
+		return err
+	}
+	if err := a.deliver(o.out, text.Bytes()); err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if err := a.strictly(s.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshots reads the named snapshots and tapes; without a name it is the machine that the flags say, read with these
+// details.
+func (a *app) snapshots(ctx context.Context, names []string, more lkm.Detail) ([]*lkm.Snapshot, error) {
+	if len(names) == 0 {
+		if a.flags.detail != "" {
+			more = 0
+		}
+		sys, err := a.open(more)
+		if err != nil {
+			return nil, err
+		}
+		defer sys.Close()
+		scope := lkm.ScopeLoaded
+		if a.flags.root != "" && !a.flags.live {
+			scope = lkm.ScopeInstalled // an image runs no kernel
+		}
+		s, err := sys.SnapshotOf(ctx, scope)
+		if err != nil {
+			return nil, err
+		}
+		return []*lkm.Snapshot{s}, nil
+	}
+	var all []*lkm.Snapshot
+	for _, name := range names {
+		s, err := a.snapshot(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		s.Host = cmp.Or(s.Host, a.flags.host)
+		if s.Host == "" && len(names) > 1 {
+			s.Host = hostOfFile(name)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// hostOfFile is what a snapshot without a host is called among others: its file's name, without what says the form.
+func hostOfFile(name string) string {
+	name = filepath.Base(strings.TrimPrefix(name, "demo:"))
+	for _, ending := range []string{".gz", ".json", ".tape"} {
+		name = strings.TrimSuffix(name, ending)
+	}
+	return name
+}
+
+// deliver writes text to standard output, or to a file that is replaced in one step.
+func (a *app) deliver(name string, text []byte) error {
+	if name == "" {
+		_, err := a.stdout.Write(text)
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".lkm-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it has the other name
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// exportDocuments writes a document a line, or one document indented if it is the only one.
+func exportDocuments(w io.Writer, snapshots []*lkm.Snapshot, of func(*lkm.Snapshot) []export.Document) error {
+	var docs []export.Document
+	for _, s := range snapshots {
+		docs = append(docs, of(s)...)
+	}
+	indent := ""
+	if len(docs) == 1 {
+		indent = "  "
+	}
+	for _, d := range docs {
+		if err := writeJSON(w, d, indent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exportRows writes a row of a table a line.
+func exportRows(table string) exportWriter {
+	return func(w io.Writer, snapshots []*lkm.Snapshot, _ exportOptions) error {
+		for _, s := range snapshots {
+			rows, err := export.Osquery(s, table)
+			if err != nil {
+				return err
+			}
+			for _, r := range rows {
+				if err := writeJSON(w, r, ""); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// exportCSV returns the writer of a table as CSV. Cells are not altered as those for spreadsheets are: a database reads
+// them.
+func exportCSV(format string) (write exportWriter, ok bool) {
+	table := format
+	if format == "osquery" {
+		table = export.TableAll
+	}
+	columns := export.Columns(table)
+	return func(w io.Writer, snapshots []*lkm.Snapshot, _ exportOptions) error {
+		out := csv.NewWriter(w)
+		out.Write(columns)
+		for _, s := range snapshots {
+			rows, err := export.Osquery(s, table)
+			if err != nil {
+				return err
+			}
+			for _, r := range rows {
+				cells := make([]string, len(columns))
+				for i, c := range columns {
+					cells[i] = r[c]
+				}
+				out.Write(cells)
+			}
+		}
+		out.Flush()
+		return out.Error()
+	}, columns != nil
+}

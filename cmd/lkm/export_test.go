@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/lkm/lkmtest"
+)
+
+// Every format of every tape is what it claims to be.
+func TestExportFormats(t *testing.T) {
+	for _, name := range lkmtest.Names() {
+		for format := range exportFormats() {
+			code, out, errs := lkmRun(t, "", "export", format, "--tape", "demo:"+name)
+			if code != 0 {
+				if code == 2 && strings.Contains(errs, name) {
+					t.Errorf("%s of %s: %s", format, name, errs)
+				}
+				continue
+			}
+			if format == "prometheus" {
+				if !strings.Contains(out, "\nkernel_extension_complete ") {
+					t.Errorf("%s: %s", name, out)
+				}
+				continue
+			}
+			for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+				var v map[string]any
+				if err := d.Decode(&v); err != nil {
+					t.Fatalf("%s of %s: %v", format, name, err)
+				}
+			}
+		}
+	}
+}
+
+func TestExportToFile(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "lkm.prom")
+	if err := os.WriteFile(out, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"export", "prometheus", "demo:debian-6.1-cloud-root", "demo:synthetic-windows11-admin", "-o", out}
+	if code, stdout, errs := lkmRun(t, "", args...); code != 0 || stdout != "" {
+		t.Fatalf("exit %d, %q, %s", code, stdout, errs)
+	}
+	text, err := os.ReadFile(out)
+	if err != nil || !strings.Contains(string(text), `kernel_extensions{host="debian-6.1-cloud-root",`) {
+		t.Errorf("%v: %s", err, text)
+	}
+	info, err := os.Stat(out)
+	left, _ := os.ReadDir(dir)
+	if err != nil || info.Mode().Perm()&0o444 == 0 || len(left) != 1 {
+		t.Errorf("%v, %d files", err, len(left))
+	}
+	out = filepath.Join(dir, "no", "x")
+	if code, _, _ := lkmRun(t, "", "export", "ecs", "demo:synthetic-aix", "-o", out); code != 2 {
+		t.Errorf("a folder that is not there: exit %d", code)
+	}
+}
+
+func TestExportCSV(t *testing.T) {
+	_, out, _ := lkmRun(t, "", "export", "kernel_modules", "--csv", "demo:debian-6.1-cloud-root")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	head := []string{"name", "size", "used_by", "status", "address"}
+	if err != nil || len(rows) < 10 || !slices.Equal(rows[0], head) {
+		t.Errorf("%v: %.300s", err, out)
+	}
+}
+
+func TestExportRefuses(t *testing.T) {
+	for _, args := range [][]string{
+		{"export"}, {"export", "no_such"}, {"export", "ecs", "--csv", "demo:synthetic-aix"},
+		{"export", "ecs", "--format", "json"}, {"export", "ecs", "no-such-file"},
+	} {
+		if code, out, errs := lkmRun(t, "", args...); code != 2 || out != "" || errs == "" {
+			t.Errorf("%q: exit %d, %q, %q", args, code, out, errs)
+		}
+	}
+}
