@@ -76,6 +76,9 @@ it is this machine, or that of --tape or --root. Of a machine, files and policy 
   osquery            rows for every system, with the columns of all three and the whole record
   sysmon             the fields of Sysmon's event 6, which Sigma's driver_load has, one a line (Windows)
   prometheus         text for node_exporter's textfile collector; -o FILE replaces FILE at once`,
+		Example: `  lkm export prometheus -o lkm.prom --tape demo:debian-6.12-cloud-root  # for node_exporter's textfile collector
+  lkm export cyclonedx old.json                     # a bill of materials of a saved snapshot
+  lkm export osquery --csv old.json                 # a table for a database`,
 		Args:      cobra.MinimumNArgs(1),
 		ValidArgs: words,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -90,6 +93,7 @@ it is this machine, or that of --tape or --root. Of a machine, files and policy 
 	f.BoolVar(&o.all, "all", false, "cyclonedx: every module is a component, those of the operating system too")
 	f.BoolVar(&o.csv, "csv", false, "osquery's tables: as CSV with a head")
 	f.IntVar(&o.infoMax, "info-max", 0, "prometheus: a sample for each of at most `N` third-party modules")
+	c.RegisterFlagCompletionFunc("info-max", cobra.NoFileCompletions)
 	return c
 }
 
@@ -147,6 +151,9 @@ func (a *app) snapshots(ctx context.Context, names []string, more lkm.Detail) ([
 			return nil, err
 		}
 		return []*lkm.Snapshot{s}, nil
+	}
+	if a.flags.detail == "" {
+		a.flags.detail = more.String() // of a tape that comes with lkm, and of "live"
 	}
 	var all []*lkm.Snapshot
 	for _, name := range names {
