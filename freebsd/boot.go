@@ -48,7 +48,7 @@ func (c *config) loaderRequests(release int64) []request {
 	var out []request
 	for _, s := range c.Loader.Settings {
 		name, ok := strings.CutSuffix(s.Name, "_load")
-		if !ok || s.Code == "" && !strings.EqualFold(s.Value, "YES") {
+		if !ok || s.Code == "" && !c.loads(s.Value) {
 			continue
 		}
 		target := name
@@ -80,6 +80,9 @@ func (c *config) loaderUnsure() []request {
 	var out []request
 	commands := slices.Clone(c.commands)
 	for _, s := range c.Loader.Settings {
+		if c.dloader {
+			break // its loadall runs no commands of settings
+		}
 		for _, suffix := range []string{"_before", "_after", "_error"} {
 			if strings.HasSuffix(s.Name, suffix) && (s.Value != "" || s.Code != "") {
 				commands = append(commands, s)
@@ -107,6 +110,8 @@ func (c *config) loaderUnsure() []request {
 // FreeBSD 12.0 and later, and not the one in Forth.
 func (c *config) hasBlacklist(release int64) fact.Tri {
 	switch {
+	case c.dloader:
+		return fact.No
 	case c.forth != "":
 		return fact.TriOf(c.forth == fact.No)
 	case release == 0:

@@ -66,7 +66,7 @@ func diskRoot() fstest.MapFS {
 // checkerOf returns what verdicts follow from: a root, and a running kernel if live.
 func checkerOf(t *testing.T, fsys fstest.MapFS, live bool) *checker {
 	t.Helper()
-	conf := readConfig(t.Context(), fsys)
+	conf := readConfig(t.Context(), fsys, false)
 	c := &checker{
 		live: live, config: conf, osRelDate: 1402000,
 		library: readLibrary(t.Context(), fsys, conf.modulePath("kernel"), conf.aside(conf.modulePath("kernel")),

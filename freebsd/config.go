@@ -29,6 +29,7 @@ type config struct {
 
 	fsys     fs.ReadDirFS
 	commands []setting        // the loader's exec lines, each a command of the loader
+	dloader  bool             // the boot loader is DragonFly's dloader(8)
 	forth    fact.Tri         // whether the boot loader is the one written in Forth; empty if the root does not say
 	own      map[string]*conf // what rc.conf.d/SERVICE sets for a service
 	services []service        // nil if they were not read
@@ -49,9 +50,10 @@ const (
 // An addFunc adds the text of a file to a conf.
 type addFunc func(file, text string, r *fact.Report)
 
-// readConfig reads the configuration of a machine. Files that do not exist cost nothing.
-func readConfig(ctx context.Context, fsys fs.ReadDirFS) *config {
-	c := &config{fsys: fsys, own: map[string]*conf{}}
+// readConfig reads the configuration of a machine, whose boot loader is DragonFly's if dloader is set. Files that do not
+// exist cost nothing.
+func readConfig(ctx context.Context, fsys fs.ReadDirFS, dloader bool) *config {
+	c := &config{fsys: fsys, dloader: dloader, own: map[string]*conf{}}
 	c.syntax.Budget = fact.NewBudget(0) // its own: a configuration is kept beyond the call
 	c.Loader, c.RC, c.Sysctl = conf{source: SourceLoaderConf}, conf{source: SourceRCConf}, conf{source: SourceRCConf}
 	if err := ctx.Err(); err != nil {
@@ -144,6 +146,10 @@ func (c *config) entries(dir, source string) []fs.DirEntry {
 // readLoader reads what the boot loader reads, in its order: stand/lua/config.lua and, before it, support.4th. Each
 // file is read once. A file that changes the list of files makes the loader walk the new list.
 func (c *config) readLoader() {
+	if c.dloader {
+		c.readDloader()
+		return
+	}
 	c.forth = c.forthLoader()
 	add := func(file, text string, r *fact.Report) {
 		if strings.HasSuffix(file, ".lua") { // config.processFile runs it
@@ -322,6 +328,9 @@ func (c *config) of(service string) *conf {
 
 // kernelName returns the name of the kernel that boots: "kernel" unless loader.conf says another.
 func (c *config) kernelName() string {
+	if c.dloader {
+		return c.dloaderKernel()
+	}
 	if s, ok := c.Loader.Lookup("kernel"); ok && s.Value != "" {
 		return s.Value
 	}
@@ -336,7 +345,9 @@ func (c *config) modulePath(kernel string) []string {
 		dirs[0] = path.Clean(kernel)
 	}
 	more := splitModulePath("/boot/modules")
-	if s, ok := c.Loader.Lookup("module_path"); ok {
+	if s, ok := c.Loader.Lookup("module_path"); c.dloader {
+		more = c.dloaderPath()
+	} else if ok {
 		more = splitModulePath(s.Value)
 	}
 	for _, d := range more {

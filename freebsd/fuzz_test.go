@@ -59,7 +59,7 @@ func FuzzBootFiles(f *testing.F) {
 			return
 		}
 		root := fstest.MapFS{name: {Data: []byte(text)}}
-		c := readConfig(t.Context(), rootDisk{root})
+		c := readConfig(t.Context(), rootDisk{root}, len(text)%2 == 1)
 		limit := 8*len(text) + 64
 		for _, q := range c.requests(1402000) {
 			if len(q.target) > limit {
@@ -73,7 +73,7 @@ func FuzzBootFiles(f *testing.F) {
 			}
 		}
 		root[name] = &fstest.MapFile{Data: Redact(name, []byte(text))}
-		readConfig(t.Context(), rootDisk{root}).requests(1402000)
+		readConfig(t.Context(), rootDisk{root}, len(text)%2 == 1).requests(1402000)
 	})
 }
 

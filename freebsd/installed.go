@@ -134,7 +134,7 @@ func (k *Kernel) conf(ctx context.Context) *config {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.config == nil {
-		k.config = readConfig(ctx, k.machine)
+		k.config = readConfig(ctx, k.machine, k.layout == layoutDragonFly)
 	}
 	return k.config
 }

@@ -55,10 +55,10 @@ var rcWords = []string{"start", "initialize", "initialize drop", "maybe-resetcon
 
 // readLoaderScripts looks for what the programs of the boot loader load by name.
 func (c *config) readLoaderScripts() {
-	if c.forth != fact.Yes {
+	if c.forth != fact.Yes && !c.dloader {
 		c.scanLoader(luaDir)
 	}
-	if c.forth != fact.No {
+	if c.forth != fact.No || c.dloader {
 		c.scanLoader("boot")
 	}
 }

@@ -90,8 +90,8 @@ func readsSetting(name string) bool {
 		}
 	}
 	switch name {
-	case "kern.securelevel", "module_blacklist", "module_path", "kernel", "kernels", "bootfile", "loader_conf_files",
-		"loader_conf_dirs", "product_vars",
+	case "kern.securelevel", "module_blacklist", "module_path", "default_kernel", "kernel", "kernels", "bootfile",
+		"loader_conf_files", "loader_conf_dirs", "product_vars",
 		"local_loader_conf_files", "kld_list", "kern_securelevel", "kern_securelevel_enable", "devmatch_enable",
 		"devmatch_blocklist", "devmatch_blacklist", "rc_conf_files", "local_startup", "cloned_interfaces",
 		"network_interfaces", "saver", "firstboot_sentinel", "nextboot_conf", "nextboot_enable":

@@ -46,6 +46,7 @@ var learned = []lateQuestion{
 	{2, lkm.Darwin, "readdir", "**/_CodeSignature"},
 	// whose files they are: databases that were not read, and more of those that were
 	{2, lkm.Linux, "", "var/lib/dpkg/status"},
+	{2, lkm.DragonFly, "", "boot/*/loader.conf*"},
 	{2, lkm.Linux, "", "var/lib/dpkg/diversions"},
 	{2, lkm.Linux, "", "var/lib/dpkg/info/*.md5sums"},
 	{2, lkm.Linux, "", "*/lib/opkg/info/*.control"},
