@@ -79,6 +79,7 @@ func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 			missing = true
 			a.noMatch(name, known)
 		}
+		a.sayTwo(name, matches)
 		found = append(found, matches...)
 	}
 	if blocked != nil {

@@ -55,6 +55,7 @@ func (a *app) runResolve(ctx context.Context, sys *lkm.System, aliases []string)
 			fmt.Fprintf(a.stderr, "lkm: %s: no module matches\n", escape.Text(alias))
 			modules = []lkm.Module{}
 		}
+		a.sayTwo(alias, modules)
 		answers = append(answers, resolved{alias, modules})
 		for i := range modules {
 			m := &modules[i]

@@ -62,6 +62,7 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 	missing := false
 	for _, name := range names {
 		matches := known.matching(name)
+		a.sayTwo(name, matches)
 		if len(matches) == 0 {
 			missing = true
 			a.noMatch(name, known)
