@@ -70,7 +70,46 @@ func (m *mounted) Close() error {
 	return m.root.Close()
 }
 
+// Open opens a file or a folder. A device is not opened, which alone may do something, nor is a pipe or a socket: what
+// stands in the place of a file in somebody's image may be any. A file that is a link to /dev/null is empty.
 func (m *mounted) Open(name string) (fs.File, error) {
+	st, err := m.stat("open", name, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := notSpecial(st); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return m.openFile(name)
+}
+
+// The device numbers of /dev/null, of Linux and of macOS.
+const (
+	nullLinux = 0x103
+	nullMac   = 0x3000002
+)
+
+// notSpecial returns an error for what is neither a file nor a folder.
+func notSpecial(st fs.FileInfo) error {
+	what := "a device"
+	switch mode := st.Mode(); {
+	case mode&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) == 0:
+		return nil
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a pipe"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	case mode&fs.ModeCharDevice != 0:
+		if sys, ok := SysStat(st); ok {
+			if n := StatNumber(sys, "Rdev"); n == nullLinux || n == nullMac {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: %s, not a regular file", fact.ErrMalformed, what)
+}
+
+func (m *mounted) openFile(name string) (fs.File, error) {
 	if m.kernel != nil && fs.ValidPath(name) {
 		f, err := m.kernel.Open(name)
 		if err != nil {
