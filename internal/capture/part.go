@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // Headed reports a text whose tool prints a header, and that has none: rows may have been taken out with it. A source
@@ -70,6 +71,9 @@ func Part(text string, tools, options []string) error {
 		if !prompt {
 			command = line
 		}
+		if what := filtersFile(command); prompt && what != "" {
+			return fmt.Errorf("line %d, %.60q: the command leaves rows out", n, what)
+		}
 		if !runs(command, prompt, tools) {
 			continue
 		}
@@ -80,14 +84,59 @@ func Part(text string, tools, options []string) error {
 	return nil
 }
 
-// elision reports whether a line stands for lines that were left out, or for a page that was not turned.
+// The lines that stand for others that are not there.
+var (
+	// pagePattern matches the prompt of a pager, in any language: cmd's "-- Fortsetzung --", less's "lines 1-23/120",
+	// PowerShell's "<SPACE> next page".
+	pagePattern = lazy.Regexp{Pattern: `(?i)^(?:--\s*\pL[^|:=]{0,30}?\s*--.{0,12}|lines \d+-\d+(?:/\d+)?.{0,12}|\(end\)|` +
+		`<space> next page.*|press any key .*|standard input|manual page .* line \d+.*)$`}
+	// lossPattern matches what people and tools write where they left lines out.
+	lossPattern = lazy.Regexp{Pattern: `(?i)^\W*(?:\.{3}|…)?\W*(?:(?:and|plus) )?(?:\d[\d,.]* )?(?:[\pL-]+ ){0,4}` +
+		`(?:omitted|truncated|snipped|snip|skipped|elided|removed|trimmed|abbreviated|shortened|clipped|redacted|cut)` +
+		`(?: [\pL-]+){0,4}\W*$`}
+	// morePattern matches a count of what is left.
+	morePattern = lazy.Regexp{Pattern: `(?i)^\W*(?:(?:and|plus|\+) ?)?\d[\d,.]* (?:more|other|further|additional|remaining)` +
+		`(?: [\pL-]+){0,3}\W*$`}
+	// brokenPattern matches what a shell or a terminal says of a command that did not come to its end.
+	brokenPattern = lazy.Regexp{Pattern: `(?i)^(?:\^C|\^Z|killed|terminated|aborted|interrupt(?:ed)?|.*broken pipe|` +
+		`.*write error.*|.*connection (?:to \S+ )?(?:closed|reset|lost).*|.*client_loop: .*|` +
+		`\[?(?:etc\.?|and so on|to be continued|usw\.?|等等?|以下省略|中略|省略)[\])]?)$`}
+	// watchPattern matches the head of watch(1), which shows a screen of what its command prints.
+	watchPattern = lazy.Regexp{Pattern: `^Every \d+[.,]\d+s: `}
+)
+
+// elision reports whether a line stands for lines that were left out, for a page that was not turned, or for the end of
+// a command that did not come to its own.
 func elision(line string) bool {
-	switch strings.Trim(strings.ToLower(line), "[]<>()#/* ") {
-	case "...", "....", ".....", "…", "……", "snip", "snipped", "...snip...", "... snip ...", "truncated", "cut",
-		"--more--", "-- more  --", "-- more --", ":", "omitted", "output omitted":
+	switch strings.Trim(strings.ToLower(line), "[]<>()#/*{}~-=_ ") {
+	case ":":
+		return line == ":"
+	case "..", "...", "....", ".....", "......", "…", "……", "⋯", "⋮", "︙", "snip", "snipped", "truncated", "cut",
+		"more", "omitted", "output omitted":
 		return line != ""
 	}
-	return strings.HasPrefix(line, "--More--") || strings.HasPrefix(line, "-- More")
+	if line == "" || len(line) > 160 {
+		return false
+	}
+	return strings.HasPrefix(line, "--More--") || strings.HasPrefix(line, "-- More") || brokenPattern.MatchString(line) ||
+		watchPattern.MatchString(line) || pagePattern.MatchString(line) ||
+		!strings.ContainsAny(line, ":=\t|\\") && (lossPattern.MatchString(line) || morePattern.MatchString(line))
+}
+
+// rowFilters are programs that print some lines of a file: the file may be the capture that somebody saved.
+var rowFilters = [...]string{"grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "head", "tail", "sed", "awk", "gawk",
+	"findstr", "find", "select-string", "sls", "uniq", "comm", "diff", "cut", "split", "shuf"}
+
+// filtersFile returns the program of a command at a prompt that prints a part of a file; empty if it is none.
+func filtersFile(command string) string {
+	words := strings.Fields(strings.ToLower(command))
+	for len(words) > 0 && (words[0] == "sudo" || words[0] == "doas") {
+		words = words[1:]
+	}
+	if len(words) > 1 && slices.Contains(rowFilters[:], words[0][strings.LastIndexAny(words[0], `/\`)+1:]) {
+		return words[0]
+	}
+	return ""
 }
 
 // runs reports whether a line is a command of one of the tools. Without a prompt it has to begin with it, perhaps

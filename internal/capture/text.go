@@ -178,10 +178,20 @@ func unquote(lines []string) {
 // unfence empties the lines of Markdown that fence code.
 func unfence(lines []string) {
 	for i, line := range lines {
-		if t := strings.TrimSpace(line); strings.HasPrefix(t, "```") || strings.HasPrefix(t, "~~~") {
+		if isFence(strings.TrimSpace(line)) {
 			lines[i] = ""
 		}
 	}
+}
+
+// isFence reports whether a line is three or more marks with at most a language behind them: "~~~ snip ~~~" is none.
+func isFence(line string) bool {
+	for _, mark := range []string{"`", "~"} {
+		if strings.HasPrefix(line, strings.Repeat(mark, 3)) {
+			return !strings.Contains(strings.TrimLeft(line, mark), mark)
+		}
+	}
+	return false
 }
 
 // leastIndent is the indentation of Markdown's code, in blanks: less may be the tool's own.
