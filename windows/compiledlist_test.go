@@ -210,6 +210,8 @@ func TestWildcard(t *testing.T) {
 		{"", "", true}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abc", true}, {"a*c", "ab", false}, {"a**", "a",
 			true},
 		{"*b*", "abc", true}, {"b", "abc", false}, {"*.sys", `c:\x.sys`, true},
+		{"a?c", "abc", true}, {"a?c", "ac", false}, {"?", "", false}, {"*?", "", false}, {"*?", "a", true},
+		{"?.sys", "é.sys", true}, {"*?c", "xyc", true}, {"a?", "abc", false},
 		{strings.Repeat("*a", 200), strings.Repeat("a", 10_000) + "b", false},
 	} {
 		if got := wildcard(c.pattern, c.text); got != c.want {

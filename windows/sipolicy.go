@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/windows/authenticode"
@@ -329,7 +330,7 @@ var pathMacros = [...]struct{ name, folder string }{
 	{"%osdrive%", ""}, {"%windir%", `\windows`}, {"%system32%", `\windows\system32`},
 }
 
-// wildcard reports whether a text has the form of a pattern, in which "*" is any text.
+// wildcard reports whether a text has the form of a pattern, in which "*" is any text and "?" is any one character.
 func wildcard(pattern, text string) bool {
 	p, t, star, mark := 0, 0, -1, 0
 	for t < len(text) {
@@ -337,6 +338,9 @@ func wildcard(pattern, text string) bool {
 		case p < len(pattern) && pattern[p] == '*':
 			star, mark = p, t
 			p++
+		case p < len(pattern) && pattern[p] == '?':
+			_, size := utf8.DecodeRuneInString(text[t:])
+			p, t = p+1, t+size
 		case p < len(pattern) && pattern[p] == text[t]:
 			p, t = p+1, t+1
 		case star >= 0:

@@ -12,6 +12,7 @@ import (
 	"fmt"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows/pe"
 )
@@ -27,7 +28,9 @@ const (
 )
 
 var (
-	errTableTail    = errors.New("data behind the signature in the certificate table")
+	errTableTail            = errors.New("data behind the signature in the certificate table")
+	errMoreSignatures error = &sentinel.Error{Before: "more than 16 signatures, and the others were not looked at",
+		Cause: fact.ErrTooLarge}
 	errTablePadding = errors.New("data between the entries of the certificate table")
 )
 
@@ -108,10 +111,14 @@ func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
 // embedded appends the signatures of one blob: its own and, when allowed, those nested in it. table
 // is what is wrong with the table that it is from: data there that no digest covers.
 func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, table error) []Signature {
-	if len(out) >= maxSignatures {
+	if len(out) > maxSignatures {
 		return out
 	}
 	s := Signature{Source: fact.SignatureEmbedded, Nested: nested, Status: fact.SignatureUnchecked}
+	if len(out) == maxSignatures { // the last says that there are more
+		s.verdict(nil, fact.SignatureUnchecked, errMoreSignatures)
+		return append(out, s)
+	}
 	sd, err := sign.ParseContentInfo(b)
 	if err == nil && len(sd.Signers) != 1 {
 		err = fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers))

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
@@ -57,4 +58,18 @@ func FuzzVerify(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMoreSignatures: what is not looked at is said once.
+func TestMoreSignatures(t *testing.T) {
+	v := &Verifier{}
+	for n, want := range map[int]int{maxSignatures - 1: maxSignatures, maxSignatures: maxSignatures + 1,
+		maxSignatures + 1: maxSignatures + 1} {
+		out := v.embedded(make([]Signature, n), nil, []byte("no signature"), true, nil)
+		said := strings.Contains(out[len(out)-1].Reason, "more than 16 signatures")
+		if len(out) != want || said != (n == maxSignatures) ||
+			n <= maxSignatures && out[n].Status != fact.SignatureInvalid && out[n].Status != fact.SignatureUnchecked {
+			t.Errorf("%d before: %d, %+v", n, len(out), out[len(out)-1])
+		}
+	}
 }
