@@ -66,7 +66,7 @@ func crooked(from, to string) string {
 		return "a kernel's package imports fact and internal packages"
 	case from == "lkm" && to != "lkm" && (below(to, "lkm") || below(to, "fleet")):
 		return "lkm does not know what is built on it"
-	case below(from, "fleet") && to != "lkm" && to != "fact" && !below(to, "fleet") && !below(to, "internal"):
+	case below(from, "fleet") && !below(to, "lkm") && to != "fact" && !below(to, "fleet") && !below(to, "internal"):
 		return "what is for fleets is a function of lkm's types"
 	case to == "linux" && from != "linux" && below(from, "linux"):
 		return "linux stands on its rooms"

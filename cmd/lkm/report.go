@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/fleet/report"
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// reportDetails are read of a machine for a report, unless --detail says others.
+const reportDetails = lkm.DetailFiles | lkm.DetailSignatures | lkm.DetailPolicy
+
+func (a *app) report() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "report -o FILE.html [SNAPSHOT|DIR...]",
+		Short: "Write one HTML page of a machine, or of many",
+		Long: `Write one HTML page that needs no network: what is third-party, not signed, changed, and what could
+get in; the modules in a table that can be sorted and filtered; what needs what; the policy; the findings;
+what could not be read. Each SNAPSHOT is a snapshot (lkm list --format json), a tape, or demo:NAME; of a DIR
+all files that end in .json or .tape are read. Without one it is this machine, or that of --tape or --root,
+with its files, signatures and policy.`,
+		Example: `  lkm report -o machine.html --tape demo:synthetic-debian-root  # one machine
+  lkm report -o fleet.html old.json new.json        # several, one line each`,
+		RunE: func(c *cobra.Command, args []string) error { return a.runReport(c.Context(), args, out) },
+	}
+	a.commonFlags(c)
+	c.Flags().Lookup("format").Hidden = true
+	c.Flags().Lookup("fields").Hidden = true
+	c.Flags().StringVarP(&out, "output", "o", "", "write the page to `FILE`")
+	c.MarkFlagRequired("output")
+	return c
+}
+
+func (a *app) runReport(ctx context.Context, args []string, out string) error {
+	if a.flags.format != "table" || len(a.flags.fields) > 0 {
+		return errors.New("--format and --fields do not go with report")
+	}
+	page := report.New()
+	var incomplete []error
+	add := func(s *lkm.Snapshot) {
+		page.Add(s)
+		incomplete = append(incomplete, s.Err())
+	}
+	names, err := a.reportFiles(args)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(args) == 0:
+		list, err := a.snapshots(ctx, nil, reportDetails)
+		if err != nil {
+			return err
+		}
+		add(list[0])
+	case len(names) == 0:
+		return fmt.Errorf("no file in %s ends in .json or .tape", strings.Join(args, ", "))
+	case a.flags.detail == "":
+		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s, err := a.snapshot(ctx, name)
+		if err != nil {
+			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
+			page.Failed(hostOfFile(name), err)
+			incomplete = append(incomplete, err)
+			continue
+		}
+		if s.Host = cmp.Or(s.Host, a.flags.host); s.Host == "" {
+			s.Host = hostOfFile(name)
+		}
+		add(s)
+	}
+	var text bytes.Buffer
+	if err := page.Write(&text); err != nil {
+		return err
+	}
+	if err := a.deliver(out, text.Bytes()); err != nil {
+		return err
+	}
+	return a.strictly(errors.Join(incomplete...))
+}
+
+// reportFiles puts in the place of each directory its snapshots and tapes.
+func (a *app) reportFiles(args []string) ([]string, error) {
+	var names []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil || !info.IsDir() {
+			names = append(names, arg) // one that is not there is an error when it is read
+			continue
+		}
+		entries, err := os.ReadDir(arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if slices.Contains([]string{".json", ".tape"}, filepath.Ext(e.Name())) && !e.IsDir() {
+				names = append(names, filepath.Join(arg, e.Name()))
+			}
+		}
+	}
+	return names, nil
+}
