@@ -27,6 +27,7 @@ type modinfoRecord struct {
 	fields    ko.Modinfo    // the file's entries, in the order printed; not those that modinfo makes of the signature
 	signature *ko.Signature // nil if it prints none, which older and smaller builds of it do of signed files too
 	complaint string        // modinfo's own about the file; empty for none
+	cut       bool          // the text ends within its last field
 }
 
 // modinfoColumn is where modinfo's values begin; a longer key pushes its value to the right.
@@ -62,6 +63,9 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	if text != "" && !strings.HasSuffix(text, "\n") && !strings.HasSuffix(text, "\x00") {
 		r.Problem(SourceModinfo, "", "modules", &fact.ParseError{Source: SourceModinfo,
 			Reason: "the text ends within a line: its last field may be cut, and more may be missing"})
+		if n := len(p.records); n > 0 {
+			p.records[n-1].cut = true
+		}
 	}
 	c := fact.Capture[Module]{Rows: len(p.records), Stray: p.stray}
 	c.Sure = p.prompt && (len(p.records) > 0 || p.complaints > 0)
@@ -373,6 +377,26 @@ func (r *modinfoRecord) describe(m *Module) {
 	m.FileSize, m.File = fact.Count{}, file
 	if r.builtin {
 		m.Depends, m.Intree, m.Retpoline, m.Livepatch, m.Staging = nil, "", "", "", ""
+	}
+	r.unsay(m)
+}
+
+// unsay takes back what only a whole record says. modpost writes vermagic behind the flags and depends: a record
+// without it may be cut before them.
+func (r *modinfoRecord) unsay(m *Module) {
+	if r.cut && m.FitsRelease == fact.No {
+		m.FitsRelease = ""
+	}
+	if m.Vermagic != "" && !r.cut {
+		return
+	}
+	for _, flag := range []*fact.Tri{&m.Intree, &m.Retpoline, &m.Livepatch, &m.Staging} {
+		if *flag == fact.No {
+			*flag = ""
+		}
+	}
+	if len(m.Depends) == 0 {
+		m.Depends = nil
 	}
 }
 
