@@ -3,13 +3,17 @@
 package linux
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/linux/boot"
 	"github.com/kernelext/kernelext/linux/ko"
 )
@@ -24,7 +28,7 @@ type foundKeys struct {
 type releaseKeys struct {
 	*kernelKeys
 	lost  fact.Report
-	state string // of the kernel's files
+	state string // of the kernel's files, and of what a running machine revokes
 }
 
 func (f *foundKeys) forget() {
@@ -47,6 +51,9 @@ func (k *Kernel) fileKeys(ctx context.Context, release string, budget *fact.Budg
 	k.keys.mu.Lock()
 	defer k.keys.mu.Unlock()
 	state := kernelState(k.machine, release)
+	if k.live() {
+		state += revokedState(k.machine)
+	}
 	if found := k.keys.byName[release]; found != nil && found.state == state {
 		return found.keys, &found.lost
 	}
@@ -64,6 +71,22 @@ func (k *Kernel) fileKeys(ctx context.Context, release string, budget *fact.Budg
 	}
 	k.keys.byName[release] = found
 	return found.keys, &found.lost
+}
+
+// revokedState is the state of what a running machine revokes and trusts, which changes while it runs.
+func revokedState(fsys fs.FS) string {
+	sum := sha256.New()
+	for _, name := range []string{efiVarsDir + "/" + varDBX + "-" + efiSecurityGUID, mokVarsDir + "/" + varMokListX,
+		efiVarsDir + "/" + varMokListX + "-" + shimGUID, keysFile} {
+		text, err := limit.AppendFile(fsys, nil, name, limit.Proc) // one that cannot be read is the same each time
+		fmt.Fprintf(sum, "%v\n", err)
+		for line := range bytes.Lines(text) {
+			if name != keysFile || bytes.Contains(line, []byte("blackl")) {
+				sum.Write(line)
+			}
+		}
+	}
+	return string(sum.Sum(nil))
 }
 
 // kernelState is the state of the files of a release's kernel.

@@ -151,3 +151,26 @@ func TestAddedKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestRevokedLater: the certificates that are kept are read anew when the machine revokes something.
+func TestRevokedLater(t *testing.T) {
+	ours := linuxtest.NewKey(t, "ours", true)
+	fsys := imageOf(map[string]string{efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01"})
+	before := revokedState(fsys)
+	if revokedState(fsys) != before {
+		t.Error("the state of nothing changes")
+	}
+	for name, text := range map[string]string{
+		efiDBX: "\x07\x00\x00\x00" + efiList(efiX509, string(ours.Cert.Raw)), mokListX: "x",
+		keysFile: "0d1: I------     1 perm 1f0b0000     0     0 blacklist bin:00: []\n"} {
+		fsys := imageOf(map[string]string{efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01", name: text})
+		if revokedState(fsys) == before {
+			t.Errorf("%s: the state is the same", name)
+		}
+	}
+	other := imageOf(map[string]string{keysFile: "0d1: I------ 1 perm 1f0b0000 0 0 user a: 1\n"})
+	more := imageOf(map[string]string{keysFile: "0d1: I------ 1 perm 1f0b0000 0 0 user b: 1\n"})
+	if revokedState(other) != revokedState(more) {
+		t.Error("keys of users change the state")
+	}
+}
