@@ -23,8 +23,11 @@ const maxSnapshot = 256 << 20
 // dropped, words that it does not know are kept. A schema number higher than Schema is refused by
 // an error that names both and satisfies errors.ErrUnsupported; text that is no snapshot, or that
 // goes on behind it, satisfies ErrMalformed.
-func Decode(r io.Reader) (*Snapshot, error) {
-	d := decoder{in: json.NewDecoder(&cappedReader{r: r, left: maxSnapshot}), item: fact.NewBudget(0).Item(0),
+func Decode(r io.Reader) (*Snapshot, error) { return decodeSnapshot(r, fact.NewBudget(0).Item(0)) }
+
+// decodeSnapshot is Decode, paid for by an item.
+func decodeSnapshot(r io.Reader, item *fact.Item) (*Snapshot, error) {
+	d := decoder{in: json.NewDecoder(&cappedReader{r: r, left: maxSnapshot}), item: item,
 		fields: make(map[string]json.RawMessage)}
 	if err := d.read(); errors.Is(err, ErrTooLarge) {
 		return nil, fmt.Errorf("lkm: decode snapshot: %w", err)
@@ -156,7 +159,12 @@ const (
 
 // pay asks for the memory that a value takes.
 func (d *decoder) pay(raw []byte) error {
-	return d.keep(len(raw) + objectSize*bytes.Count(raw, []byte("{")) + valueSize*bytes.Count(raw, []byte(",")))
+	return d.keep(int(payFor(raw)))
+}
+
+// payFor is the memory that a value takes with its text, in bytes.
+func payFor(raw []byte) int64 {
+	return int64(len(raw) + objectSize*bytes.Count(raw, []byte("{")) + valueSize*bytes.Count(raw, []byte(",")))
 }
 
 // keep asks for memory, of which more is allowed the more was read.

@@ -20,14 +20,14 @@ const digestVersion = "v1:"
 // version of this library decoded them. It begins with its version, "v1:". A receiver that does not know the version
 // cannot compute it.
 //
-// Version 1 counts the fields of version 0.2.0's JSON, but for schema, producer, host and takenAt of the snapshot, count
-// of a source, the source "uevents" (only a watch has it), and the volatile facts of modules: refs, usedBy, address, and
-// of Linux refcnt, parameter values and section addresses. The file lkm/testdata/digest-v1.txt lists the fields that
-// count. A field that a later version adds does not count in version 1.
+// Version 1 counts the fields of version 0.2.0's JSON, but for schema, producer, host and takenAt of the snapshot,
+// count of a source, the source "uevents" (only a watch has it), and the volatile facts of modules: refs, usedBy,
+// address, and of Linux refcnt, parameter values and section addresses. The file lkm/testdata/digest-v1.txt lists the
+// fields that count. A field that a later version adds does not count in version 1.
 //
 // The rest of the text is the SHA-256, in hexadecimal, of lines: the SHA-256 of the snapshot without its modules, in
-// hexadecimal, then that of each module, in the order of their ids' bytes; each line ends in a line feed. The SHA-256 of
-// a record is that of its JSON with sorted keys, without white space and unknown fields, where only ", \, control
+// hexadecimal, then that of each module, in the order of their ids' bytes; each line ends in a line feed. The SHA-256
+// of a record is that of its JSON with sorted keys, without white space and unknown fields, where only ", \, control
 // characters, U+2028 and U+2029 are escaped; the snapshot without its modules has "schema":0 and "modules":null. Of two
 // modules with one id, the last counts.
 func (s *Snapshot) Digest() string { return newState(s).digest() }

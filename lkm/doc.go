@@ -27,8 +27,10 @@
 //
 // # Which call
 //
-// An agent calls [System.Watch], or [System.Changed] and [System.Poll] if it keeps its own pace; a single query is a
-// [System.Snapshot], and [Diff] compares two. [System.Check] answers whether code can get into the kernel, for a gate.
+// An agent calls [System.Watch]: it goes on through refusals, says that it lives, and costs one small read a second; on
+// the far side a [Mirror] adds the events up. Use [System.Changed] and [System.Poll] for the bare list at a pace of your
+// own, and [System.Snapshot] for a single query; [Diff] compares two. [System.Check] answers whether code can get into
+// the kernel, for a gate.
 // [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads certificates that signatures
 // are verified against. What a call cannot do on a system is errors.ErrUnsupported; notes on each are at [System].
 //

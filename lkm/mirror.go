@@ -23,12 +23,13 @@ type Mirror struct {
 	err    error  // why state is not that of the near side
 }
 
-// MirrorOf returns a Mirror that has a Snapshot already: the one that the near side is given as WatchOptions.Since. The
-// Mirror may change the order of its modules, and shares their memory.
+// MirrorOf returns a Mirror that has a Snapshot already: the one that the near side is given as WatchOptions.Since.
+// The Mirror may change the order of its modules, and shares their memory.
 func MirrorOf(s *Snapshot) *Mirror { return &Mirror{state: newState(s), ahead: true} }
 
 // Snapshot returns the state as a Snapshot, which shares its modules' memory. It is nil before the first baseline of a
-// stream, and not the state of the near side if Err is not nil. TakenAt is the near side's time of the last event that confirmed it.
+// stream, and not the state of the near side if Err is not nil. TakenAt is the near side's time of the last event
+// that confirmed it.
 func (m *Mirror) Snapshot() *Snapshot {
 	if m.state == nil || m.ahead {
 		return nil
@@ -42,8 +43,8 @@ func (m *Mirror) Err() error { return m.err }
 
 // Apply adds the next event. The error is ErrGap if the stream, the sequence number or the digest does not fit, or the
 // event makes no sense; from then on every event but a baseline is ErrGap. A baseline that ends a gap within a
-// stream is applied, and returns ErrGap all the same if events are missing just before it. A new stream may begin at any
-// time, with its first event. A digest of an unknown version is not compared.
+// stream is applied, and returns ErrGap all the same if events are missing just before it. A new stream may begin at
+// any time, with its first event. A digest of an unknown version is not compared.
 func (m *Mirror) Apply(e Event) error {
 	skipped := m.stream == e.Stream && e.Seq != m.seq+1 && e.Seq != 1
 	base := m.digest

@@ -26,7 +26,7 @@ import (
 //
 // The list is /proc/modules, each module's facts are in /sys/module; neither needs privilege. Addresses need
 // CAP_SYSLOG; section addresses, some parameters, most initramfs files and the kernel's keyrings need root. A container
-// or a service with ProcSubset=pid sees less, and the sources say so. Watch hears the kernel's events (uevents),
+// or a service with ProcSubset=pid sees less, and the sources say so. Watch reads the kernel's events (uevents),
 // Changed reads /sys/kernel/uevent_seqnum. A file's path is not kept by the kernel: it is that of the file which would
 // be loaded now. Signatures are verified, also without Options.Keys, against the certificates that are compiled into
 // the kernel's own image: the key set of a valid one is the image's path, such as /boot/vmlinuz-6.1.0-57-amd64. On a

@@ -27,11 +27,32 @@ func ExampleSystem_Watch() {
 			fmt.Println(e.Type, e.ID)
 		case lkm.EventLost:
 			n, _ := e.Dropped.Get()
-			fmt.Println("up to", n, "loads and unloads were not heard; what they changed follows")
+			fmt.Println("up to", n, "loads and unloads have no event; what they changed follows")
+		case lkm.EventDegraded:
+			fmt.Println("it cannot be seen any more:", e.Error)
 		}
 		break // a recording changes no more
 	}
 	// Output: baseline of 50 modules
+}
+
+// On the far side, a Mirror of the events is the machine's state, or has an error.
+func ExampleMirror() {
+	sys := recorded("debian-6.12-cloud-root", lkm.Options{})
+	defer sys.Close()
+	var mirror lkm.Mirror
+	for e, err := range sys.Watch(context.Background(), lkm.WatchOptions{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := mirror.Apply(e); err != nil {
+			fmt.Println("ask for a new baseline:", err) // it is lkm.ErrGap
+		}
+		fmt.Println(len(mirror.Snapshot().Modules), "modules, the same as there:", mirror.Snapshot().Digest() == e.Digest)
+		break // a recording changes no more
+	}
+	// Output: 50 modules, the same as there: true
 }
 
 // None found is not none: a gate asks what was not compared first.

@@ -60,7 +60,7 @@ func (a *app) flagCompleters() map[string]completer {
 		"catalogs":  directories,
 		"blocklist": orFile(systemBlockList),
 		"name":      nothing, "host": nothing, "prefix": nothing, "comment": nothing, "interval": nothing, "max-age": nothing,
-		"buffer": nothing,
+		"buffer": nothing, "heartbeat": nothing,
 	}
 }
 

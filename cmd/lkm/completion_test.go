@@ -62,7 +62,7 @@ func TestCompletion(t *testing.T) {
 
 // TestEveryFlagCompletes: a shell knows what to offer for each flag that takes a value.
 func TestEveryFlagCompletes(t *testing.T) {
-	files := []string{"keys", "output"} // what the shell itself offers is right
+	files := []string{"keys", "output", "since"} // what the shell itself offers is right
 	root := newApp(nil, nil, nil, nil).root()
 	for _, c := range allCommands(root)[1:] {
 		c.Flags().VisitAll(func(f *pflag.Flag) {

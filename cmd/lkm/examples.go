@@ -71,7 +71,10 @@ func examplesOf(command string) string {
   lkm facts cramfs usb-storage                      # and whether the code of these can get in`
 	case "watch":
 		return `  lkm watch                                         # a line for each load and unload
-  lkm watch --interval 10s                          # looking less often`
+  lkm watch --heartbeat 5m --host web-1             # for lkm mirror on another machine`
+	case "mirror":
+		return `  lkm mirror events.jsonl                           # a line for each host: its snapshot
+  lkm mirror -o hosts events.jsonl                  # a file for each host`
 	}
 	return ""
 }

@@ -154,7 +154,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(),
 		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version(),
 		a.man(), a.facts())
-	root.AddCommand(a.export(), a.report())
+	root.AddCommand(a.export(), a.report(), a.mirror())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -13,20 +13,30 @@ import (
 
 func (a *app) watch() *cobra.Command {
 	var o lkm.WatchOptions
+	var since string
 	c := &cobra.Command{
 		Use:   "watch",
-		Short: "Tell what comes and goes, one JSON object a line",
-		Long: `Tell what comes and goes: first a baseline with everything there is, then a line for each load, unload
-and change. "lost" means that the kernel dropped events; what changed meanwhile follows. It ends when
-it is interrupted.`,
+		Short: "Watch modules load and unload, one JSON object a line",
+		Long: `Watch modules load and unload, one JSON object a line: first a baseline, with everything that is loaded,
+then a line for each load, unload and change. It goes on until it is interrupted.
+
+When the list, or a part of it, cannot be read any more, a line "degraded" has the reason, and "recovered"
+follows when it can be read again. "lost" means that the kernel dropped events; the differences follow. With
+--heartbeat a line says after so much silence that the watch goes on. Each line has the id of the stream, a
+number, and a digest of the state after it: lkm mirror adds lines up, and finds a gap.
+
+With --since the baseline is only the difference from FILE, a snapshot that the receiver has already.
+A recorded machine (--tape) does not change: its watch ends after the first line.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.runWatch(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.runWatch(c.Context(), o, since) },
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.DurationVar(&o.Interval, "interval", time.Second, "how often to look at the kernel's counter")
+	f.DurationVar(&o.Interval, "interval", time.Second, "how often to ask whether something changed")
 	f.DurationVar(&o.MaxAge, "max-age", 5*time.Minute, "look at everything at least this often")
-	f.BoolVar(&o.PollOnly, "poll", false, "compare lists only; do not listen to the kernel's events")
+	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "print a line after this much silence (0: never)")
+	f.StringVar(&since, "since", "", "begin with the difference from the snapshot in `FILE`")
+	f.BoolVar(&o.PollOnly, "poll", false, "compare lists only; do not read the kernel's events")
 	f.IntVar(&o.Buffer, "buffer", 0, "`BYTES` of events that the kernel keeps for us (0: 1 MiB)")
 	a.commonFlags(c)
 	for _, unused := range []string{"format", "fields", "strict", "verbose", "kernel"} {
@@ -35,7 +45,14 @@ it is interrupted.`,
 	return c
 }
 
-func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions) error {
+func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions, since string) error {
+	if since != "" {
+		s, err := a.snapshot(ctx, since)
+		if err != nil {
+			return err
+		}
+		o.Since = s
+	}
 	sys, err := a.open(0)
 	if err != nil {
 		return err
@@ -51,6 +68,13 @@ func (a *app) runWatch(ctx context.Context, o lkm.WatchOptions) error {
 		if err := a.stdout.Flush(); err != nil {
 			return err
 		}
+		if a.flags.tape == "" {
+			continue
+		}
+		if e.Type == lkm.EventDegraded {
+			return exit(exitFatal) // the line says why
+		}
+		return nil
 	}
 	return nil
 }

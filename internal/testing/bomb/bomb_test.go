@@ -131,6 +131,9 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = capture.ReadArchive(data())
 	case bomb.Snapshot:
 		_, _ = lkm.Decode(data())
+	case bomb.Events:
+		for range lkm.ReadEvents(data()) {
+		}
 	case bomb.Tape:
 		_, _ = tape.Read(data())
 	case bomb.Reg:

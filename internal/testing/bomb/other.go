@@ -17,6 +17,7 @@ var order = binary.LittleEndian
 // The other readers.
 const (
 	Snapshot   = "snapshot"      // the JSON of a Snapshot
+	Events     = "events"        // the JSON Lines of a watch
 	Tape       = "tape"          // a recording
 	BSDImage   = "freebsd image" // the policy and the checks of a FreeBSD disk
 	MacFile    = "mac file"      // a property list, a bundle or a collection of macOS
@@ -42,6 +43,8 @@ func otherBombs() []Bomb {
 		{Name: "snapshot of modules", Of: Snapshot, Make: numbered(`{"schema":0,"os":"linux","modules":[`,
 			`{"id":"linux_module:%","kind":"linux_module","name":"%"},`,
 			`{"id":"linux_module:m","kind":"linux_module","name":"m"}]}`), Small: 500, Big: 200_000},
+		{Name: "event of changes", Of: Events, Make: repeat(`{"type":"change","delta":{"added":[`, `{},`, `{}]}}`)},
+		{Name: "events of nothing", Of: Events, Make: repeat("", "{}\n", "")},
 		{Name: "snapshot of problems", Of: Snapshot,
 			Make: repeat(`{"schema":0,"os":"linux","modules":[],"problems":[`,
 				"{},", "{}]}"), Small: 500, Big: 2_000_000},

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+func (a *app) mirror() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "mirror [FILE...]",
+		Short: "Add up the events of lkm watch to snapshots",
+		Long: `Add up the events of lkm watch, of as many hosts as there are, to snapshots. Reads JSON Lines from each
+FILE in turn, or from standard input ("-"), and writes one snapshot for each host: a line of standard
+output, or a file HOST.json in DIR. Events belong to their host, or to their stream if they have
+no host (lkm watch --host). A snapshot in DIR is what a host that was started with --since adds to.
+
+A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
+written until a new baseline ends the gap.
+
+Exits 1 when there was a gap, or a line that is no event.`,
+		RunE: func(c *cobra.Command, args []string) error { return a.runMirror(c.Context(), dir, args) },
+	}
+	c.Flags().StringVarP(&dir, "output", "o", "", "write each host's snapshot to `DIR`/HOST.json")
+	return c
+}
+
+// A collector adds up the events of many hosts.
+type collector struct {
+	app   *app
+	dir   string
+	hosts map[string]*lkm.Mirror
+	wrong bool // there was a gap, or a line that is no event
+}
+
+func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
+	if len(files) == 0 {
+		files = []string{"-"}
+	}
+	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror)}
+	for _, name := range files {
+		if err := c.readFile(ctx, name); err != nil {
+			return err
+		}
+	}
+	for _, host := range slices.Sorted(maps.Keys(c.hosts)) {
+		if err := c.write(host); err != nil {
+			return err
+		}
+	}
+	if c.wrong {
+		return exit(exitFindings)
+	}
+	return nil
+}
+
+func (c *collector) readFile(ctx context.Context, name string) error {
+	in := c.app.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	return c.read(ctx, name, in)
+}
+
+func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
+	for e, err := range lkm.ReadEvents(in) {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if err := c.add(e); err != nil {
+				return err
+			}
+		case errors.Is(err, lkm.ErrMalformed) || errors.Is(err, lkm.ErrTooLarge) || errors.Is(err, errors.ErrUnsupported):
+			c.report(name, err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// report notes what is wrong with the events, without control characters.
+func (c *collector) report(name string, err error) {
+	c.wrong = true
+	fmt.Fprintf(c.app.stderr, "lkm: %s: %s\n", escape.Text(name), escape.Text(err.Error()))
+}
+
+// add adds an event to its host's mirror. A gap is reported once.
+func (c *collector) add(e lkm.Event) error {
+	host := e.Host
+	if host == "" {
+		host = e.Stream
+	}
+	m := c.hosts[host]
+	if m == nil {
+		var err error
+		if m, err = c.begin(host); err != nil {
+			return err
+		}
+		c.hosts[host] = m
+	}
+	known := m.Err() != nil
+	if err := m.Apply(e); err != nil && !known {
+		c.report(host, err)
+	}
+	return nil
+}
+
+// begin returns the mirror of a host that has no event yet: of its snapshot in the directory, if there is one.
+func (c *collector) begin(host string) (*lkm.Mirror, error) {
+	if c.dir == "" {
+		return new(lkm.Mirror), nil
+	}
+	f, err := os.Open(c.file(host))
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(lkm.Mirror), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, err := lkm.Decode(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return lkm.MirrorOf(s), nil
+}
+
+// file is where a host's snapshot is. A host's name may be anything: slashes, spaces and control characters are
+// escaped, and one that is too long for a file is its SHA-256.
+func (c *collector) file(host string) string {
+	name := url.QueryEscape(host)
+	switch {
+	case name == "":
+		name = "%"
+	case name[0] == '.':
+		name = "%2E" + name[1:]
+	case len(name) > 200:
+		name = fmt.Sprintf("%%x%x", sha256.Sum256([]byte(host)))
+	}
+	return filepath.Join(c.dir, name+".json")
+}
+
+// write writes a host's snapshot, unless it is not the host's state.
+func (c *collector) write(host string) error {
+	m := c.hosts[host]
+	s := m.Snapshot()
+	if s == nil || m.Err() != nil {
+		return nil
+	}
+	if c.dir == "" {
+		return writeJSON(c.app.stdout, s, "")
+	}
+	f, err := os.CreateTemp(c.dir, ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(writeJSON(f, s, "  "), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), c.file(host))
+}
