@@ -98,7 +98,8 @@ func FuzzEvents(f *testing.F) {
 				continue
 			}
 			m.Apply(e)
-			if s := m.Snapshot(); s != nil && m.Err() == nil && strings.HasPrefix(e.Digest, "v1:") && s.Digest() != e.Digest {
+			s := m.Snapshot()
+			if s != nil && m.Err() == nil && strings.HasPrefix(e.Digest, "v1:") && s.Digest() != e.Digest {
 				t.Errorf("event %d: %s, not %s", e.Seq, s.Digest(), e.Digest)
 			}
 		}

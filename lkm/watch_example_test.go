@@ -49,7 +49,8 @@ func ExampleMirror() {
 		if err := mirror.Apply(e); err != nil {
 			fmt.Println("ask for a new baseline:", err) // it is lkm.ErrGap
 		}
-		fmt.Println(len(mirror.Snapshot().Modules), "modules, the same as there:", mirror.Snapshot().Digest() == e.Digest)
+		far := mirror.Snapshot()
+		fmt.Println(len(far.Modules), "modules, the same as there:", far.Digest() == e.Digest)
 		break // a recording changes no more
 	}
 	// Output: 50 modules, the same as there: true
