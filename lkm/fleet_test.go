@@ -21,9 +21,9 @@ type fleetSums struct {
 	bytes, hourly                         int64 // of events, and of a snapshot each hour
 }
 
-// A fleet of hosts from the corpus lives for a day each: edits, refusals, restarts of machines and of agents, lines that
-// are dropped, and digests of a version that the far side does not know. Every far side equals its near side after every
-// event, or says that there is a gap. KERNELEXT_FULL makes it 10,000 hosts.
+// A fleet of hosts from the corpus lives for a day each: edits, refusals, restarts of machines and of agents, lines
+// that are dropped, and digests of a version that the far side does not know. Every far side equals its near side after
+// every event, or says that there is a gap. KERNELEXT_FULL makes it 10,000 hosts.
 func TestFleet(t *testing.T) {
 	hosts := 60
 	if os.Getenv("KERNELEXT_FULL") != "" {
