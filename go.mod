@@ -14,6 +14,7 @@ require (
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
 	github.com/yusufpapurcu/wmi v1.2.4
+	go.yaml.in/yaml/v3 v3.0.6
 )
 
 require (

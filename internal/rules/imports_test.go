@@ -106,6 +106,7 @@ func TestCrooked(t *testing.T) {
 		{"windows/registry", "windows", false}, {"windows/registry", "windows/pe", false},
 		{"windows/authenticode", "windows/registry", false}, {"windows/pe", "internal/utf16text", true},
 		{"windows/registry", "lkm", false}, {"lkm", "windows/registry", true},
+		{"fleet/audit", "lkm", true}, {"fleet/audit", "fact", true}, {"fleet/audit", "linux", false},
 		{"fleet/export", "lkm", true}, {"fleet/export", "linux", false}, {"lkm", "fleet/export", false},
 		{"linux", "fleet/export", false}, {"windows", "internal/applefw", false},
 	} {
@@ -133,6 +134,7 @@ func TestImports(t *testing.T) {
 
 		"github.com/spf13/cobra":       {"cmd"},
 		"github.com/spf13/pflag":       {"cmd"},
+		"go.yaml.in/yaml/v3":           {"cmd"},
 		"github.com/yusufpapurcu/wmi":  {"windows/wmi"},
 		"github.com/go-ole/go-ole":     {"windows/wmi"},
 		"github.com/ebitengine/purego": {"internal/applefw"},
@@ -205,6 +207,7 @@ func TestDependencies(t *testing.T) {
 		"golang.org/x/sys", "github.com/yusufpapurcu/wmi", "howett.net/plist", "github.com/google/go-cmp",
 		"github.com/ebitengine/purego", "github.com/klauspost/compress", "github.com/spf13/cobra",
 		"github.com/mikelolasagasti/xz", "github.com/therootcompany/xz",
+		"go.yaml.in/yaml/v3", // rule files of lkm audit
 		// what those need
 		"github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "github.com/go-ole/go-ole",
 	}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fleet/audit"
+)
+
+// writeTemp writes a file of that text and returns its name.
+func writeTemp(t *testing.T, base, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), base)
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Exit codes: findings, unknown, nothing, and wrong usage.
+func TestAuditExit(t *testing.T) {
+	const demo = "demo:synthetic-debian-root"
+	rules := func(text string) string { return writeTemp(t, "r.yaml", text) }
+	deny := func(name string) string { return rules("rules:\n  - {id: r, kind: deny, modules: [" + name + "]}\n") }
+	for _, c := range []struct {
+		args []string
+		want int
+		out  string
+	}{
+		{[]string{"--rules", deny("nvidia"), "--tape", demo}, 1, "FAIL    r     nvidia"},
+		{[]string{"--rules", deny("nosuch"), "--tape", demo}, 0, "1 pass"},
+		{[]string{"--rules", deny("nosuch"), demo, "demo:synthetic-freebsd-root"}, 0, "2 pass"},
+		{[]string{"--rules", rules("rules: [{id: r, kind: unsigned, os: [aix]}]"), "--tape", demo}, 3,
+			"no rule is for linux"},
+		{[]string{"--rules", "cis-rhel-9", "--tape", demo}, 3, "UNKNOWN"},
+		{[]string{"--rules", deny("nvidia"), "--explain", "--tape", demo}, 1,
+			"  effective  in the list of what is denied"},
+		{[]string{"--baseline", demo, demo}, 0, "baseline"},
+		{[]string{"--baseline", demo, "demo:synthetic-freebsd-root"}, 3, "the baseline is of linux"},
+		{[]string{"--tape", demo}, 2, ""},
+		{[]string{"--rules", "cis-debian", "--tape", demo}, 2, ""},
+		{[]string{"--rules", deny("x"), "--format", "xml", "--tape", demo}, 2, ""},
+		{[]string{"--rules", deny("x"), "--tape", demo, demo}, 2, ""},
+		{[]string{"--rules", deny("x"), filepath.Join(t.TempDir(), "none")}, 2, ""},
+		{[]string{"--rules", rules("rules: [{id: r, kind: denied}]"), "--tape", demo}, 2, ""},
+	} {
+		code, out, errs := lkmRun(t, "", append([]string{"audit"}, c.args...)...)
+		if code != c.want || !strings.Contains(out, c.out) || (code == 2) != (errs != "") {
+			t.Errorf("%q: exit %d, want %d with %q: %s%s", c.args, code, c.want, c.out, out, errs)
+		}
+	}
+}
+
+// An exception that has expired is a finding; one that counts is none.
+func TestAuditException(t *testing.T) {
+	text := `{"rules":[{"id":"r","kind":"deny","modules":["nvidia"]}],
+		"exceptions":[{"rule":"r","subject":"nvidia","owner":"ops","reason":"GPU","expires":"DAY"}]}`
+	for day, want := range map[string]int{"2999-01-01": 0, "2020-01-01": 1} {
+		name := writeTemp(t, "r.json", strings.Replace(text, "DAY", day, 1))
+		code, out, _ := lkmRun(t, "", "audit", "--rules", name, "--tape", "demo:synthetic-debian-root")
+		if code != want || !strings.Contains(out, `exception "GPU" (ops)`) {
+			t.Errorf("%s: exit %d: %s", day, code, out)
+		}
+	}
+}
+
+// A snapshot file, a tape and an image stand side by side; each format is whole.
+func TestAuditFormats(t *testing.T) {
+	_, snap, _ := lkmRun(t, "", "list", "--format", "json", "--tape", "demo:synthetic-debian-root")
+	args := []string{"audit", "--rules", "stig-rhel-9", writeTemp(t, "s.json", snap), "demo:synthetic-debian-root",
+		"--format"}
+	for _, c := range []struct{ format, want string }{
+		{"json", `"text": "unknown"`}, {"jsonl", `"rule":"stig-rhel-9:RHEL-09-213045"`},
+		{"csv", "MACHINE,RESULT,RULE"}, {"markdown", "| MACHINE |"}, {"sarif", `"version": "2.1.0"`},
+		{"junit", "<testsuites name=\"lkm audit\" tests=\"16\""},
+	} {
+		code, out, errs := lkmRun(t, "", append(args, c.format)...)
+		if code != 3 || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d, %.300s%s", c.format, code, out, errs)
+		}
+		if c.format == "json" {
+			var r audit.Report
+			if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Rows) != 16 || len(r.Targets) != 2 {
+				t.Errorf("%v: %d rows", err, len(r.Rows))
+			}
+		}
+	}
+}
+
+// The first rules of a machine are rules, which find nothing new on it.
+func TestAuditInit(t *testing.T) {
+	_, out, errs := lkmRun(t, "", "audit", "--init", "--tape", "demo:synthetic-debian-root")
+	name := writeTemp(t, "first.json", out)
+	code, out, _ := lkmRun(t, "", "audit", "--rules", name, "--tape", "demo:synthetic-debian-root")
+	if code != 3 || !strings.Contains(out, " 0 fail,") || errs != "" {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+// YAML means what it looks like, and nothing that makes a small file large is read.
+func TestYAML(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"a: 2026-12-01\nb: [x, '1', 7, true, ~]\n", `{"a":"2026-12-01","b":["x","1",7,true,null]}`},
+		{"a: \"\\u202e\"\n", "{\"a\":\"\u202e\"}"},
+		{"", "empty"}, {"a: 1.10\n", "in quotes"}, {"a: &x 1\nb: *x\n", "anchors"},
+		{"a: &a [x, x]\nb: &b [*a, *a]\n", "anchors"}, {"a: 1\n---\nb: 2\n", "more than one"},
+		{"[[[[[[[[[[[[1]]]]]]]]]]]]", "nested"}, {"a: !!binary aGk=\n", "not read"}, {"{[a]: 1}", "key"},
+		{"a: [\n", "did not find"}, {"<<: {a: 1}\n", "key"},
+	} {
+		out, err := jsonOfYAML([]byte(c.text))
+		if got := string(out); err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %s, %v; want %s", c.text, got, err, c.want)
+		}
+	}
+}
+
+// Whatever YAML holds, it is refused or is JSON.
+func FuzzYAML(f *testing.F) {
+	f.Add([]byte("rules:\n  - {id: a, kind: unsigned}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if out, err := jsonOfYAML(data); err == nil && !json.Valid(out) {
+			t.Fatalf("%q", out)
+		}
+	})
+}

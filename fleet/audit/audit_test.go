@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/fleet/audit"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/internal/testing/linuxtest"
+	"github.com/kernelext/kernelext/linux"
+	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/pe"
+)
+
+var today = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+// root is a made-up image: cramfs and usb_storage are modules, uas needs usb_storage, squashfs is compiled in.
+func root(more map[string]string) fstest.MapFS {
+	const dir = "lib/modules/6.1.0/"
+	texts := map[string]string{
+		"etc/os-release":      "ID=debian\n",
+		"etc/passwd":          "root:x:0:0::/root:/bin/sh\n",
+		dir + "modules.dep":   "kernel/cramfs.ko:\nkernel/usb-storage.ko:\nkernel/uas.ko: kernel/usb-storage.ko\n",
+		dir + "modules.order": "kernel/cramfs.ko\nkernel/usb-storage.ko\nkernel/uas.ko\n",
+		dir + "modules.alias": "", dir + "modules.symbols": "", dir + "modules.softdep": "",
+		dir + "modules.builtin":         "kernel/fs/squashfs/squashfs.ko\n",
+		dir + "modules.builtin.modinfo": "squashfs.file=fs/squashfs/squashfs\x00",
+		dir + "modules.builtin.alias":   "",
+		"boot/config-6.1.0":             "CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n",
+	}
+	for _, name := range []string{"cramfs", "usb-storage", "uas"} {
+		texts[dir+"kernel/"+name+".ko"] = string(kotest.LinuxModule("name="+strings.ReplaceAll(name, "-", "_"),
+			"license=GPL",
+			"vermagic=6.1.0 SMP preempt mod_unload modversions ", "intree=Y"))
+	}
+	for _, name := range []string{"dep", "alias", "symbols", "builtin", "builtin.alias"} {
+		texts[dir+"modules."+name+".bin"] = string(linuxtest.Index(indexes[name]))
+	}
+	for name, text := range more {
+		texts[name] = text
+	}
+	return linuxtest.Files(texts)
+}
+
+var indexes = map[string]map[string][]string{
+	"dep": {
+		"cramfs": {"kernel/cramfs.ko:"}, "usb_storage": {"kernel/usb-storage.ko:"},
+		"uas": {"kernel/uas.ko: kernel/usb-storage.ko"},
+	},
+	"builtin": {"squashfs": {""}},
+}
+
+// image opens a root.
+func image(t *testing.T, fsys fs.FS) audit.Target {
+	t.Helper()
+	sys, err := lkm.OpenImage(fsys, lkm.Options{OS: lkm.Linux})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sys.Close() })
+	return audit.Target{Name: "image", System: sys, Files: fsys, Image: true}
+}
+
+func run(t *testing.T, o audit.Options, targets []audit.Target, rules ...*audit.Rules) *audit.Report {
+	t.Helper()
+	if o.Today.IsZero() {
+		o.Today = today
+	}
+	r, err := audit.Run(context.Background(), targets, rules, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// notLoad are rules that modules must not load, checked as a benchmark does.
+func notLoad(check audit.Check, names ...string) *audit.Rules {
+	r := new(audit.Rules)
+	for _, name := range names {
+		r.Rules = append(r.Rules, audit.Rule{ID: name, Kind: audit.MustNotLoad, Modules: []string{name}, Check: check})
+	}
+	return r
+}
+
+// rowOf returns the one row about a subject.
+func rowOf(t *testing.T, r *audit.Report, subject string) audit.Row {
+	t.Helper()
+	var found []audit.Row
+	for _, row := range r.Rows {
+		if row.Subject == subject {
+			found = append(found, row)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d rows about %q: %+v", len(found), subject, r.Rows)
+	}
+	return found[0]
+}
+
+// The two answers of a benchmark's rule, in the situations that people reported as wrong.
+func TestTwoAnswers(t *testing.T) {
+	const conf = "etc/modprobe.d/a.conf"
+	for _, c := range []struct {
+		name, conf, module string
+		check              audit.Check
+		text, status       audit.Status
+		effective          string
+	}{
+		{"nothing", "", "cramfs", audit.CheckCIS, audit.Fail, audit.Fail, "loadable"},
+		{"both lines", "install cramfs /bin/false\nblacklist cramfs\n", "cramfs", audit.CheckCIS, audit.Pass,
+			audit.Pass,
+			"blocked"},
+		{"both lines, oval", "install cramfs /bin/false\nblacklist cramfs\n", "cramfs", audit.CheckOVAL, audit.Pass,
+			audit.Pass, "blocked"},
+		{"an absent module fails the text", "", "freevxfs", audit.CheckCIS, audit.Fail, audit.Pass, "absent"},
+		{"an absent module fails the text, oval", "", "freevxfs", audit.CheckOVAL, audit.Fail, audit.Pass, "absent"},
+		{"built in", "install squashfs /bin/false\nblacklist squashfs\n", "squashfs", audit.CheckCIS, audit.Fail,
+			audit.Fail,
+			"builtin"},
+		{"built in passes the text, oval", "install squashfs /bin/false\nblacklist squashfs\n", "squashfs",
+			audit.CheckOVAL, audit.Pass, audit.Fail, "builtin"},
+		{"blacklist alone", "blacklist cramfs\n", "cramfs", audit.CheckCIS, audit.Fail, audit.Fail, "loadable"},
+		{"install alone", "install cramfs /bin/true\n", "cramfs", audit.CheckCIS, audit.Fail, audit.Pass, "blocked"},
+		{"/usr/bin/false", "install cramfs /usr/bin/false\nblacklist cramfs\n", "cramfs", audit.CheckCIS, audit.Fail,
+			audit.Pass, "blocked"},
+		{"dash and underscore", "install usb_storage /bin/false\nblacklist usb_storage\n", "usb-storage",
+			audit.CheckCIS,
+			audit.Pass, audit.Pass, "blocked"},
+		{"dash and underscore, oval", "install usb_storage /bin/false\nblacklist usb_storage\n", "usb-storage",
+			audit.CheckOVAL, audit.Fail, audit.Pass, "blocked"},
+		{"a dependency is loaded first", "install uas /bin/false\nblacklist uas\n", "uas", audit.CheckCIS, audit.Pass,
+			audit.Pass, "blocked"},
+		{"only a dependency is stopped", "install usb_storage /bin/false\nblacklist uas\n", "uas", audit.CheckCIS,
+			audit.Pass, audit.Pass, "blocked"},
+		{"a comment behind the line, oval", "install cramfs /bin/false # why\nblacklist cramfs\n", "cramfs",
+			audit.CheckOVAL, audit.Fail, audit.Pass, "blocked"},
+		{"an earlier line counts",
+			"install cramfs /sbin/modprobe --ignore-install cramfs\ninstall cramfs /bin/false\nblacklist cramfs\n",
+			"cramfs",
+			audit.CheckOVAL, audit.Pass, audit.Fail, "loadable"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			target := image(t, root(map[string]string{conf: c.conf}))
+			row := rowOf(t, run(t, audit.Options{}, []audit.Target{target}, notLoad(c.check, c.module)), c.module)
+			if row.Text != c.text || row.Status != c.status || row.Effective != c.effective {
+				t.Errorf("text %s, status %s, effective %s; want %s, %s, %s: %+v", row.Text, row.Status, row.Effective,
+					c.text, c.status, c.effective, row)
+			}
+		})
+	}
+}
+
+// Lines in modules-load.d, which modprobe never reads, satisfy the OVAL definition and stop nothing.
+func TestModulesLoad(t *testing.T) {
+	fsys := root(map[string]string{"etc/modules-load.d/x.conf": "install cramfs /bin/false\nblacklist cramfs\n"})
+	row := rowOf(t, run(t, audit.Options{}, []audit.Target{image(t, fsys)}, notLoad(audit.CheckOVAL, "cramfs")),
+		"cramfs")
+	if row.Text != audit.Pass || row.Status != audit.Fail {
+		t.Errorf("%+v", row)
+	}
+}
+
+// What could not be read is unknown and says what it was; it never passes.
+func TestUnread(t *testing.T) {
+	both := map[string]string{"etc/modprobe.d/a.conf": "install cramfs /bin/false\nblacklist cramfs\n"}
+	for _, part := range []string{"modprobe.d", "modules.dep", "modules.builtin"} {
+		fsys := linuxtest.Refusing(root(both), part, fs.ErrPermission)
+		r := run(t, audit.Options{}, []audit.Target{image(t, fsys)}, notLoad(audit.CheckOVAL, "cramfs", "freevxfs"))
+		for _, row := range r.Rows {
+			if row.Status == audit.Pass {
+				t.Errorf("%s refused: %+v", part, row)
+			}
+			if row.Status == audit.Unknown && row.Because == "" {
+				t.Errorf("%s refused: no reason: %+v", part, row)
+			}
+		}
+		if part == "modprobe.d" && r.Rows[0].Text != audit.Unknown {
+			t.Errorf("%s refused: text %s", part, r.Rows[0].Text)
+		}
+	}
+	target := image(t, root(both))
+	target.Files = nil
+	r := run(t, audit.Options{}, []audit.Target{target}, notLoad(audit.CheckOVAL, "cramfs"))
+	if r.Rows[0].Text != audit.Unknown || r.Rows[0].Status != audit.Pass {
+		t.Errorf("no files: %+v", r.Rows[0])
+	}
+}
+
+// snapshot is a made-up snapshot whose list was read whole.
+func snapshot(modules ...lkm.Module) *lkm.Snapshot {
+	return &lkm.Snapshot{OS: lkm.Linux, Release: "6.1.0", Modules: modules,
+		Sources: []lkm.Source{{Name: linux.SourceModules, Outcome: lkm.OutcomeOK}}}
+}
+
+func module(name string) lkm.Module {
+	return lkm.Module{ID: "linux_module:" + name, Kind: "linux_module", Name: name, State: lkm.StateLoaded,
+		Linux: &linux.Module{Taints: []string{}}}
+}
+
+// statuses are the rows in short: rule subject status.
+func statuses(r *audit.Report) string {
+	var all []string
+	for _, row := range r.Rows {
+		all = append(all, strings.TrimSpace(row.Rule+" "+row.Subject)+" "+string(row.Status))
+	}
+	return strings.Join(all, ", ")
+}
+
+// Each kind of rule over modules: what fails, what is unknown, what passes.
+func TestKindsOfModules(t *testing.T) {
+	with := func(f func(m *lkm.Module)) lkm.Module {
+		m := module("a")
+		f(&m)
+		return m
+	}
+	sign := func(s fact.Signature) lkm.Module { return with(func(m *lkm.Module) { m.Signature = s }) }
+	origin := func(c lkm.OriginClass) lkm.Module { return with(func(m *lkm.Module) { m.Origin.Class = c }) }
+	disk := func(d fact.Match) lkm.Module { return with(func(m *lkm.Module) { m.OnDisk.Match = d }) }
+	taint := func(l []string) lkm.Module { return with(func(m *lkm.Module) { m.Linux.Taints = l }) }
+	fails, passes, unknown := "r a fail", "r pass", "r unknown"
+	for _, c := range []struct {
+		rule audit.Rule
+		m    lkm.Module
+		want string
+	}{
+		{audit.Rule{Kind: audit.Allow, Modules: []string{"b", "a"}}, module("a"), passes},
+		{audit.Rule{Kind: audit.Allow, Modules: []string{"b"}}, module("a"), fails},
+		{audit.Rule{Kind: audit.Allow, Modules: []string{"usb-*"}}, module("usb_storage"), passes},
+		{audit.Rule{Kind: audit.Deny, Modules: []string{"[a-c]"}}, module("a"), fails},
+		{audit.Rule{Kind: audit.Deny, Modules: []string{"b"}}, module("a"), passes},
+		{audit.Rule{Kind: audit.ThirdParty}, origin(lkm.OriginOS), passes},
+		{audit.Rule{Kind: audit.ThirdParty}, origin(lkm.OriginThirdParty), fails},
+		{audit.Rule{Kind: audit.ThirdParty}, origin(""), unknown},
+		{audit.Rule{Kind: audit.ThirdParty}, origin("elsewhere"), unknown},
+		{audit.Rule{Kind: audit.Unsigned}, sign(fact.Signature{}), unknown},
+		{audit.Rule{Kind: audit.Unsigned}, sign(fact.Signature{Evidence: fact.EvidenceTaintE}), fails},
+		{audit.Rule{Kind: audit.Unsigned}, sign(fact.Signature{Status: fact.SignatureNone}), fails},
+		{audit.Rule{Kind: audit.Unsigned}, sign(fact.Signature{Status: fact.SignatureInvalid}), fails},
+		{audit.Rule{Kind: audit.Unsigned}, sign(fact.Signature{Status: fact.SignatureUnchecked}), passes},
+		{audit.Rule{Kind: audit.UnknownSigner}, sign(fact.Signature{Status: fact.SignatureUnchecked}), unknown},
+		{audit.Rule{Kind: audit.UnknownSigner}, sign(fact.Signature{Status: fact.SignatureUntrusted}), fails},
+		{audit.Rule{Kind: audit.UnknownSigner}, sign(fact.Signature{Status: fact.SignatureValid, Signer: "D"}), passes},
+		{audit.Rule{Kind: audit.UnknownSigner, Signers: []string{"D*"}},
+			sign(fact.Signature{Status: fact.SignatureValid, Signer: "D/b"}), passes},
+		{audit.Rule{Kind: audit.UnknownSigner, Signers: []string{"E"}},
+			sign(fact.Signature{Status: fact.SignatureValid, Signer: "D"}), fails},
+		{audit.Rule{Kind: audit.Tainted}, taint([]string{"O"}), fails},
+		{audit.Rule{Kind: audit.Tainted, Taints: []string{"P"}}, taint([]string{"O"}), passes},
+		{audit.Rule{Kind: audit.Tainted}, taint(nil), unknown},
+		{audit.Rule{Kind: audit.DiskMemory}, disk(fact.MatchSame), passes},
+		{audit.Rule{Kind: audit.DiskMemory}, disk(fact.MatchDifferent), fails},
+		{audit.Rule{Kind: audit.DiskMemory}, disk(fact.MatchAbsent), fails},
+		{audit.Rule{Kind: audit.DiskMemory}, disk(""), unknown},
+		{audit.Rule{Kind: audit.BlockListed}, module("a"), "r unknown, r unknown"},
+		{audit.Rule{Kind: audit.BlockListed, OS: []lkm.OS{lkm.Windows}}, module("a"), ""},
+		{audit.Rule{Kind: audit.MustBeLoaded, Modules: []string{"a"}}, module("a"), "r a pass"},
+		{audit.Rule{Kind: audit.MustBeLoaded, Modules: []string{"b"}}, module("a"), "r b unknown"},
+		{audit.Rule{Kind: audit.MustNotLoad, Modules: []string{"u-s"}}, module("u_s"), "r u-s fail"},
+		{audit.Rule{Kind: audit.MustNotLoad, Modules: []string{"b"}}, module("a"), "r b unknown"},
+		{audit.Rule{Kind: audit.Discrepancies}, module("a"), unknown},
+		{audit.Rule{Kind: audit.PolicyFact, Fact: "loading", Values: []string{"none"}}, module("a"),
+			"r loading unknown"},
+		{audit.Rule{Kind: audit.Unsigned, Scope: lkm.ScopeInstalled}, module("a"), unknown},
+		{audit.Rule{Kind: "of_a_later_version"}, module("a"), unknown},
+	} {
+		c.rule.ID = "r"
+		target := []audit.Target{{Name: "h", Snapshot: snapshot(c.m)}}
+		r := run(t, audit.Options{}, target, &audit.Rules{Rules: []audit.Rule{c.rule}})
+		if got := statuses(r); got != c.want {
+			t.Errorf("%s %v: %s, want %s", c.rule.Kind, c.rule, got, c.want)
+		}
+		if c.want == "" && r.Worst() != audit.Unknown {
+			t.Errorf("a machine that no rule is for: %s", r.Worst())
+		}
+	}
+}
+
+// A list that was not read whole never passes, whatever it shows.
+func TestPartialList(t *testing.T) {
+	snap := snapshot(module("a"))
+	snap.Sources[0].Outcome, snap.Sources[0].Code = lkm.OutcomePartial, lkm.CodePermission
+	for _, kind := range []audit.Kind{audit.Deny, audit.Tainted, audit.ThirdParty} {
+		rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: kind, Modules: []string{"zfs"}}}}
+		r := run(t, audit.Options{}, []audit.Target{{Snapshot: snap}}, rules)
+		if r.Worst() != audit.Unknown || r.Counts.Pass > 0 {
+			t.Errorf("%s: %s", kind, statuses(r))
+		}
+	}
+}
+
+// A policy's facts: right, wrong, not read, not there.
+func TestPolicy(t *testing.T) {
+	snap := snapshot()
+	snap.Policy = &lkm.Policy{Loading: lkm.LoadingSigned, Facts: []lkm.PolicyFact{
+		{Name: "modules_disabled", Value: "1"},
+		{Name: "lockdown", Unknown: true, Code: lkm.CodePermission},
+		{Name: "sig_enforce", Unset: true},
+	}}
+	rule := func(fact string, values ...string) audit.Rule {
+		return audit.Rule{ID: "r", Kind: audit.PolicyFact, Fact: fact, Values: values}
+	}
+	for _, c := range []struct {
+		rule audit.Rule
+		want string
+	}{
+		{rule("modules_disabled", "0", "1"), "r modules_disabled pass"},
+		{rule("modules_disabled", "0"), "r modules_disabled fail"},
+		{rule("lockdown", "integrity", ""), "r lockdown unknown"},
+		{rule("sig_enforce", "Y"), "r sig_enforce fail"},
+		{rule("nosuch", "1"), "r nosuch unknown"},
+		{rule("loading", "signed", "none"), "r loading pass"},
+		{rule("loading", "none"), "r loading fail"},
+	} {
+		r := run(t, audit.Options{}, []audit.Target{{Snapshot: snap}}, &audit.Rules{Rules: []audit.Rule{c.rule}})
+		if got := statuses(r); got != c.want {
+			t.Errorf("%v: %s, want %s", c.rule, got, c.want)
+		}
+	}
+}
+
+// An exception excuses the findings that it names until its last day has passed, and no unknown row.
+func TestExceptions(t *testing.T) {
+	third := module("nvidia")
+	third.Origin.Class = lkm.OriginThirdParty
+	target := []audit.Target{{Name: "db1", Snapshot: snapshot(third, module("nvme"))}}
+	for _, c := range []struct {
+		e    audit.Exception
+		want string
+	}{
+		{audit.Exception{Rule: "r", Subject: "nvidia", Expires: "2026-11-29"}, "r nvidia excepted, r unknown"},
+		{audit.Exception{Rule: "r", Expires: "2026-11-30"}, "r nvidia excepted, r unknown"},
+		{audit.Exception{Rule: "*", Subject: "nv*", Host: "db?", Expires: "2026-11-30"},
+			"r nvidia excepted, r unknown"},
+		{audit.Exception{Rule: "r", Subject: "nvidia", Expires: "2026-11-28"}, "r nvidia fail, r unknown"},
+		{audit.Exception{Rule: "r", Subject: "nvidia", Expires: "never"}, "r nvidia fail, r unknown"},
+		{audit.Exception{Rule: "r", Subject: "nvidia", Host: "web", Expires: "2026-11-30"}, "r nvidia fail, r unknown"},
+		{audit.Exception{Rule: "q", Expires: "2026-11-28"}, "r nvidia fail, r unknown, q fail"},
+	} {
+		rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.ThirdParty}},
+			Exceptions: []audit.Exception{c.e}}
+		r := run(t, audit.Options{}, target, rules)
+		if got := statuses(r); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.e, got, c.want)
+		}
+	}
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.ThirdParty}},
+		Exceptions: []audit.Exception{{Rule: "r", Expires: "2099-01-01"}}}
+	r, err := audit.Run(context.Background(), target, []*audit.Rules{rules}, audit.Options{})
+	if err != nil || r.Worst() != audit.Fail {
+		t.Errorf("without a day: %v, %s", err, r.Worst())
+	}
+}
+
+// A baseline: what came, went, changed and was lost from sight.
+func TestBaseline(t *testing.T) {
+	changed, same := module("changed"), module("same")
+	changed.Version = "2"
+	old := snapshot(module("changed"), module("gone"), same)
+	r := run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: snapshot(changed, module("new"), same)}})
+	want := "baseline new fail, baseline gone fail, baseline changed fail"
+	if got := statuses(r); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: old}}); statuses(r) != "baseline pass" {
+		t.Errorf("the same: %s", statuses(r))
+	}
+	lost := snapshot()
+	lost.Sources[0].Outcome = lkm.OutcomeDenied
+	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: lost}}); r.Worst() != audit.Unknown {
+		t.Errorf("lost: %s", statuses(r))
+	}
+	other := snapshot()
+	other.OS = lkm.FreeBSD
+	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: other}}); r.Worst() != audit.Unknown {
+		t.Errorf("another system: %s", statuses(r))
+	}
+}
+
+// The first rules of a machine let it pass on the same day but for what is unknown.
+func TestFirst(t *testing.T) {
+	target := image(t, root(nil))
+	rules, err := audit.First(context.Background(), target, today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rules, err = audit.Read("first", text); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, audit.Options{}, []audit.Target{target}, rules); r.Counts.Fail > 0 {
+		t.Errorf("%s", statuses(r))
+	}
+	late := audit.Options{Today: today.AddDate(0, 0, 91)}
+	if r := run(t, late, []audit.Target{target}, rules); len(rules.Exceptions) > 0 && r.Counts.Fail == 0 {
+		t.Error("the exceptions never end")
+	}
+}
+
+// hostile is a report with one row of each status and with names that an attacker chose.
+func hostile(t *testing.T) *audit.Report {
+	t.Helper()
+	evil := module("]]>&<\x1b[31m\u202e\xff")
+	third := module("nvidia")
+	third.Origin.Class, third.Path = lkm.OriginThirdParty, "/lib/a b%.ko"
+	evil.Origin.Class = lkm.OriginThirdParty
+	rules := &audit.Rules{Rules: []audit.Rule{
+		{ID: "r", Kind: audit.ThirdParty, References: []string{"ATT&CK T1547.006", "ATT&CK T1547.006"}},
+		{ID: "d", Kind: audit.Deny, Modules: []string{"nosuch"}},
+	}, Exceptions: []audit.Exception{{Rule: "r", Subject: "nvidia", Owner: "o", Reason: "w", Expires: "2027-01-01"}}}
+	return run(t, audit.Options{}, []audit.Target{{Name: "a<b", Snapshot: snapshot(evil, third, module("c"))}}, rules)
+}
+
+// SARIF says of each row what kind of result it is.
+func TestSARIF(t *testing.T) {
+	text, err := hostile(t).SARIF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log struct {
+		Version string
+		Runs    []struct {
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
+			Results []struct {
+				RuleID       string
+				RuleIndex    int
+				Kind, Level  string
+				Suppressions []any
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &log); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, res := range log.Runs[0].Results {
+		if log.Runs[0].Tool.Driver.Rules[res.RuleIndex].ID != res.RuleID {
+			t.Errorf("ruleIndex %d is not %s", res.RuleIndex, res.RuleID)
+		}
+		word := res.Kind + "/" + res.Level
+		if len(res.Suppressions) > 0 {
+			word += "/suppressed"
+		}
+		got = append(got, word)
+	}
+	want := "fail/warning fail/warning/suppressed open/none pass/none"
+	if s := strings.Join(got, " "); s != want || log.Version != "2.1.0" {
+		t.Errorf("%s %s, want %s", log.Version, s, want)
+	}
+	if !strings.Contains(string(text), `"lib/a%20b%25.ko"`) {
+		t.Error("the file is no URI")
+	}
+}
+
+// JUnit is read by a reader that knows only the format's own names.
+func TestJUnit(t *testing.T) {
+	text, err := hostile(t).JUnit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	attrs := make(map[string]string)
+	d := xml.NewDecoder(strings.NewReader(string(text)))
+	for {
+		tok, err := d.Token()
+		if tok == nil {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start, ok := tok.(xml.StartElement); ok {
+			counts[start.Name.Local]++
+			if start.Name.Local == "testsuite" {
+				for _, a := range start.Attr {
+					attrs[a.Name.Local] = a.Value
+				}
+			}
+		}
+	}
+	if counts["testcase"] != 4 || counts["failure"] != 1 || counts["error"] != 1 || counts["skipped"] != 1 {
+		t.Errorf("%v", counts)
+	}
+	if attrs["name"] != "a<b" || attrs["tests"] != "4" || attrs["failures"] != "1" || attrs["errors"] != "1" ||
+		attrs["skipped"] != "1" {
+		t.Errorf("%v", attrs)
+	}
+	if bytes.ContainsRune(text, 0x1b) || !utf8.Valid(text) {
+		t.Error("control characters are left")
+	}
+}
+
+// An audit that was called off is no report.
+func TestCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := audit.Run(ctx, []audit.Target{{Snapshot: snapshot()}}, []*audit.Rules{notLoad("", "a")}, audit.Options{})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// The machine's own block lists count only if they were read whole.
+func TestBlockList(t *testing.T) {
+	driver := lkm.Module{ID: "windows_driver:a.sys", Name: "a.sys", State: lkm.StateLoaded,
+		Windows: &windows.Driver{PE: &pe.File{}}}
+	snap := &lkm.Snapshot{OS: lkm.Windows, Modules: []lkm.Module{driver}, Sources: []lkm.Source{
+		{Name: windows.SourceModules, Outcome: lkm.OutcomeOK}, {Name: windows.SourceCIFiles, Outcome: lkm.OutcomeOK}}}
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.BlockListed}}}
+	targets := []audit.Target{{Snapshot: snap}}
+	if r := run(t, audit.Options{}, targets, rules); statuses(r) != "r pass" {
+		t.Errorf("%s", statuses(r))
+	}
+	snap.Sources[1].Outcome = lkm.OutcomePartial
+	if r := run(t, audit.Options{}, targets, rules); statuses(r) != "r unknown" {
+		t.Errorf("partial: %s", statuses(r))
+	}
+	targets[0].Mark = func(s *lkm.Snapshot) error {
+		s.Modules[0].Windows.Blocked = []windows.BlockMatch{{Strength: windows.StrengthStrong}}
+		return nil
+	}
+	if r := run(t, audit.Options{}, targets, rules); statuses(r) != "r a.sys fail" {
+		t.Errorf("named: %s", statuses(r))
+	}
+}

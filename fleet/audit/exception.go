@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import "time"
+
+// expired reports whether an exception no longer counts on a day.
+func (e *Exception) expired(today time.Time) bool {
+	day, err := time.Parse(time.DateOnly, e.Expires)
+	return err != nil || today.IsZero() || !today.UTC().Before(day.AddDate(0, 0, 1))
+}
+
+// covers reports whether an exception is about a row. A row about no one subject is covered only by an exception for
+// the whole rule.
+func (e *Exception) covers(row *Row) bool {
+	return match([]string{e.Rule}, row.Rule) && (e.Host == "" || match([]string{e.Host}, row.Target)) &&
+		(e.Subject == "" || row.Subject != "" && match([]string{e.Subject}, row.Subject))
+}
+
+// excuse enters the exceptions into the findings that they are about. An unknown row is not excused: what is not known
+// is not what somebody answers for.
+func excuse(rows []Row, exceptions []Exception, today time.Time, used map[Exception]bool) {
+	for i := range rows {
+		row := &rows[i]
+		if row.Status != Fail {
+			continue
+		}
+		for j := range exceptions {
+			e := &exceptions[j]
+			if !e.covers(row) {
+				continue
+			}
+			used[*e] = true
+			row.Exception, row.Expired = e, e.expired(today)
+			if !row.Expired {
+				row.Status = Excepted
+				break
+			}
+		}
+	}
+}
+
+// stale returns a finding for each exception that has expired and is about no finding: it can go.
+func stale(exceptions []Exception, today time.Time, used map[Exception]bool) []Row {
+	var rows []Row
+	for i := range exceptions {
+		e := &exceptions[i]
+		if used[*e] || !e.expired(today) {
+			continue
+		}
+		used[*e] = true
+		rows = append(rows, Row{Target: e.Host, Rule: e.Rule, Kind: ExceptionKind, Severity: Low, Subject: e.Subject,
+			Status: Fail, Exception: e, Expired: true, Because: "expired, and excuses nothing any more: remove it"})
+	}
+	return rows
+}

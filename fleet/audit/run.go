@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// A Target is one machine to compare with rules: a System, or a Snapshot that was taken before.
+type Target struct {
+	// Name is the machine's name in rows and exceptions.
+	Name string
+	// System is the machine: live, an image, or a recording. nil if there is only Snapshot.
+	System *lkm.System
+	// Image is set if System is an image, which runs no kernel.
+	Image bool
+	// Files is the machine's root, for what a benchmark's own check reads; nil is unknown. It may be the Machine of
+	// System.
+	Files fs.FS
+	// Snapshot is a snapshot instead of a System. Rules that need the machine's files are unknown.
+	Snapshot *lkm.Snapshot
+	// Mark is called with each snapshot before drivers are looked up in a block list, to enter what a list of the
+	// caller's says of them. nil leaves what the machine's own lists say. It returns why drivers may be missing.
+	Mark func(*lkm.Snapshot) error
+}
+
+// Options say how to audit.
+type Options struct {
+	// Today is the day that exceptions are compared with; the zero time lets each exception expire.
+	Today time.Time
+	// Baseline is what the machines are compared with beside the rules; nil for nothing.
+	Baseline *lkm.Snapshot
+}
+
+// Run compares machines with sets of rules. The error is that of ctx; what could not be read of a machine is an
+// unknown row.
+func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Report, error) {
+	report := &Report{Producer: lkm.Producer, Rules: []RuleSet{}, Targets: []TargetInfo{}, Rows: []Row{}}
+	for _, s := range sets {
+		report.Rules = append(report.Rules, RuleSet{Name: s.Name, Title: s.Title, Version: s.Version,
+			Rules: len(s.Rules)})
+	}
+	used := make(map[Exception]bool)
+	for i := range targets {
+		m := &machine{Target: &targets[i], snaps: make(map[lkm.Scope]taken)}
+		for _, s := range sets {
+			for j := range s.Rules {
+				m.rule(ctx, &s.Rules[j])
+			}
+		}
+		m.baseline(ctx, o.Baseline)
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("audit: %w", err)
+		}
+		for _, s := range sets {
+			excuse(m.rows, s.Exceptions, o.Today, used)
+		}
+		report.Targets = append(report.Targets, m.info())
+		report.Rows = append(report.Rows, m.rows...)
+	}
+	for _, s := range sets {
+		report.Rows = append(report.Rows, stale(s.Exceptions, o.Today, used)...)
+	}
+	report.count()
+	return report, nil
+}
+
+// A machine is a target with what was read of it.
+type machine struct {
+	*Target
+	snaps map[lkm.Scope]taken
+	conf  *config
+	rows  []Row
+	os    lkm.OS
+	// release is the kernel release of what was read.
+	release string
+}
+
+// taken is a snapshot, or why there is none.
+type taken struct {
+	snap *lkm.Snapshot
+	err  error
+}
+
+// system returns the machine's operating system.
+func (m *machine) system() lkm.OS {
+	if m.System != nil {
+		return m.System.OS()
+	}
+	return m.Snapshot.OS
+}
+
+func (m *machine) info() TargetInfo {
+	t := TargetInfo{Name: m.Name, OS: m.system(), Release: m.release, From: "live", Rows: len(m.rows)}
+	switch {
+	case m.System == nil:
+		t.From, t.Release = "snapshot", m.Snapshot.Release
+	case m.Image:
+		t.From = "image"
+	}
+	return t
+}
+
+// errNoFiles is why a snapshot cannot answer.
+var errNoFiles = errors.New("a snapshot has no files to check: audit the machine, its image or a tape of it")
+
+// snapshot returns the modules of a scope.
+func (m *machine) snapshot(ctx context.Context, scope lkm.Scope) (*lkm.Snapshot, error) {
+	if t, ok := m.snaps[scope]; ok {
+		return t.snap, t.err
+	}
+	var t taken
+	switch {
+	case m.System != nil && scope == lkm.ScopeLoaded:
+		t.snap, t.err = m.System.Snapshot(ctx)
+	case m.System != nil:
+		t.snap, t.err = m.System.SnapshotOf(ctx, scope)
+	case scope == lkm.ScopeLoaded:
+		t.snap = m.Snapshot
+	default:
+		t.err = errNoFiles
+	}
+	if t.err == nil {
+		state := lkm.StateLoaded
+		if scope == lkm.ScopeInstalled {
+			state = lkm.StateInstalled
+		}
+		m.release = t.snap.Release
+		t.err = t.snap.ListErr(state)
+	}
+	m.snaps[scope] = t
+	return t.snap, t.err
+}
+
+// scope returns which modules a rule is about.
+func (m *machine) scope(r *Rule) lkm.Scope {
+	switch {
+	case r.Scope != "":
+		return r.Scope
+	case m.Image:
+		return lkm.ScopeInstalled
+	}
+	return lkm.ScopeLoaded
+}
+
+// rule answers one rule.
+func (m *machine) rule(ctx context.Context, r *Rule) {
+	if len(r.OS) > 0 && !slices.Contains(r.OS, m.system()) {
+		return
+	}
+	switch r.Kind {
+	case MustNotLoad, MustBeLoaded:
+		for _, name := range r.Modules {
+			m.named(ctx, r, name)
+		}
+	case Discrepancies:
+		m.discrepancies(ctx, r)
+	case PolicyFact:
+		m.policy(ctx, r)
+	case Tainted, DiskMemory:
+		m.each(ctx, r, lkm.ScopeLoaded)
+	default:
+		m.each(ctx, r, m.scope(r))
+	}
+}
+
+// add adds a row of a rule, with what the rule says of itself.
+func (m *machine) add(r *Rule, row Row) {
+	row.Target, row.Rule, row.Kind, row.Title = m.Name, r.ID, r.Kind, r.Title
+	row.Severity, row.References = r.severity(), r.References
+	m.rows = append(m.rows, row)
+}
+
+// unknown adds a row about what was not read.
+func (m *machine) unknown(r *Rule, subject string, err error) {
+	m.add(r, Row{Subject: subject, Status: Unknown, Because: oneLine(err)})
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// fold returns a name as the machine compares names: Linux takes - for _.
+func (m *machine) fold(name string) string {
+	if m.system() == fact.Linux {
+		return strings.ReplaceAll(name, "-", "_")
+	}
+	return name
+}
+
+// match reports whether a text matches one of the patterns. Unlike in paths, * matches / too.
+func match(patterns []string, text string) bool {
+	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		ok, err := path.Match(flat(p), flat(text))
+		return err == nil && ok
+	})
+}
+
+// matchName reports whether a module's name matches one of the patterns.
+func (m *machine) matchName(patterns []string, name string) bool {
+	folded := make([]string, len(patterns))
+	for i, p := range patterns {
+		folded[i] = p
+		if !strings.Contains(p, "[") { // a range such as [a-z] keeps its dash
+			folded[i] = m.fold(p)
+		}
+	}
+	return match(folded, m.fold(name)) || match(patterns, name)
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import "slices"
+
+// ListErr reports why the snapshot may lack modules of a state: loaded, builtin or installed. It is nil if the sources
+// that list them were read whole. Of loaded and builtin modules one such source is enough, of installed ones all that
+// exist have to be.
+func (s *Snapshot) ListErr(state State) error {
+	names := listsOf(s.OS).of(state)
+	whole := false
+	var missing error
+	for _, name := range names {
+		src, ok := s.Source(name)
+		switch {
+		case ok && src.Outcome == OutcomeOK:
+			whole = true
+		case state == StateInstalled && src.Outcome == OutcomeAbsent: // nothing is there
+		case missing == nil:
+			missing = listProblem(src, name)
+		}
+	}
+	switch {
+	case whole && (missing == nil || state != StateInstalled):
+		return nil
+	case missing != nil:
+		return missing
+	case state == StateInstalled && len(names) > 0:
+		return nil // each of them is known to be absent
+	}
+	return Problem{Code: CodeUnsupported, Text: "no source lists " + string(state) + " modules of " + string(s.OS)}
+}
+
+// listProblem says why a list was not read whole: the snapshot's own words are with its Problems.
+func listProblem(src Source, name string) error {
+	p := Problem{Source: name, Field: "modules", Code: src.Code, Text: "source is " + string(src.Outcome)}
+	if src.Outcome == "" || src.Outcome == OutcomeSkipped {
+		p.Code, p.Text = CodeUnrecorded, "source was not read"
+	}
+	if !slices.Contains([]Code{"", CodeUnrecorded}, p.Code) {
+		p.Text += " (" + string(p.Code) + ")"
+	}
+	return p
+}
