@@ -43,9 +43,9 @@ blacklist lines; RESULT follows from what can really load. Of an image with seve
 
 It fails closed. Exit codes: 1 for a finding, an expired exception among them; else 3 for an unknown row, which is
 never a pass; else 0.`,
-		Example: `  lkm audit --rules cis-debian-12 --root /mnt/image      an image against a benchmark
-  lkm audit --rules site.yaml --format junit *.tape      many machines in one report
-  lkm audit --init > site.json                           first rules from this machine`,
+		Example: `  lkm audit --rules cis-debian-12 --root /mnt               # an image against a benchmark
+  lkm audit --rules stig-rhel-9 --format junit old.json     # a report for a build server
+  lkm audit --init --tape demo:debian-6.12-cloud-root       # first rules from a machine`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runAudit(c.Context(), &f, args) },
 	}
 	fl := c.Flags()
@@ -57,6 +57,7 @@ never a pass; else 0.`,
 	fl.BoolVar(&a.flags.explain, "explain", false, "below each row: its reasons, references and remedies")
 	a.commonFlags(c)
 	fl.Lookup("format").Usage = strings.Join(auditFormats, ", ")
+	c.RegisterFlagCompletionFunc("baseline", cobra.FixedCompletions([]string{thisMachine}, cobra.ShellCompDirectiveDefault))
 	c.RegisterFlagCompletionFunc("rules", cobra.FixedCompletions(audit.Sets(), cobra.ShellCompDirectiveDefault))
 	return c
 }
