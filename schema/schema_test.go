@@ -97,7 +97,8 @@ func (g *generator) plain(t reflect.Type) node {
 		}
 		return c
 	}
-	if t.Implements(reflect.TypeFor[json.Marshaler]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Marshaler]()) {
+	writer := reflect.TypeFor[json.Marshaler]()
+	if t.Implements(writer) || reflect.PointerTo(t).Implements(writer) {
 		g.t.Fatalf("%s writes its own JSON: add it to scalars", t)
 	}
 	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {

@@ -155,6 +155,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version(),
 		a.man(), a.facts())
 	root.AddCommand(a.export(), a.report(), a.mirror())
+	root.AddCommand(a.audit())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
