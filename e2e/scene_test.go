@@ -9,6 +9,7 @@ import (
 	"github.com/kernelext/kernelext/e2e/debian"
 	"github.com/kernelext/kernelext/e2e/lab"
 	"github.com/kernelext/kernelext/e2e/module"
+	"github.com/kernelext/kernelext/e2e/vm"
 )
 
 // families are the kernels that the tests of loaded modules run on.
@@ -28,10 +29,16 @@ func scene(t *testing.T, f debian.Family, tools ...string) *lab.Guest {
 	t.Helper()
 	k := lab.Kernel(t, f)
 	i := lab.Image(t, k, wanted...)
-	lab.AddOutOfTree(t, i, k)
 	for _, tool := range tools {
 		i.CopyProgram(tool)
 	}
+	return play(t, k, i)
+}
+
+// play boots an image that has the wanted modules into the scene.
+func play(t *testing.T, k debian.Kernel, i *vm.Image) *lab.Guest {
+	t.Helper()
+	lab.AddOutOfTree(t, i, k)
 	g := lab.Boot(t, k, i)
 	g.Root(append([]string{"modprobe", "-a"}, wanted...)...)
 	g.Root("insmod", lab.Modules+"/"+module.Base+".ko", "number=42")

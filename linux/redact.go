@@ -73,7 +73,7 @@ func redactorOf(key string) func([]byte) []byte {
 	case key == keysFile:
 		return byLine(redactKey)
 	case isGrubConfig(key):
-		return byLine(redactGrub)
+		return redactGrubFile
 	case key == boot.GrubDefaults, path.Dir(key) == boot.GrubDefaults+".d":
 		return byLine(redactGrubDefaults)
 	case isCommandLine(key):
@@ -278,9 +278,28 @@ func redactGrubDefaults(line []byte) []byte {
 	return slices.Concat(name, []byte("="), quote, redactWords(value, 0), quote)
 }
 
+// noInitrd is the line that a redacted file has if none of its commands names an initial file system. Recordings of
+// older versions leave such commands out, so that a redacted file without this line does not say.
+const noInitrd = "# no initrd"
+
+// redactGrubFile treats each line, and keeps that no initial file system is named.
+func redactGrubFile(data []byte) []byte {
+	out := eachLine(data, redactGrub)
+	if bytes.Contains(data, []byte("initrd")) || !bytes.Contains(out, []byte("linux")) {
+		return out
+	}
+	if n := len(out); n > 0 && out[n-1] != '\n' {
+		out = append(slices.Clip(out), '\n')
+	}
+	return append(slices.Clip(out), noInitrd+"\n"...)
+}
+
 // redactGrub keeps the commands of a line that load a kernel or go on with another file. What is no
 // such command and holds no release or default is left out.
 func redactGrub(line []byte) []byte {
+	if string(line) == noInitrd {
+		return line
+	}
 	commands := boot.KeptOfGrub(string(line))
 	if len(commands) == 0 {
 		return nil

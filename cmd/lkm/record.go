@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,15 +21,19 @@ import (
 
 func (a *app) record() *cobra.Command {
 	var out, comment string
+	var releases []string
 	var unredacted bool
 	c := &cobra.Command{
-		Use:   "record",
+		Use:   "record [NAME…]",
 		Short: "Record what this machine answers on a tape, to look at elsewhere",
 		Long: `Record every answer that a look at this machine gets, refusals and absences too, on a tape: one text
 file that --tape reads on any operating system. Kernel addresses, parameter values, most of the
-command line and serial numbers are left out unless --unredacted keeps them.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+command line and serial numbers are left out unless --unredacted keeps them.
+
+With a NAME, the indexes of modules and the loader's configuration are recorded too, and what check, info,
+resolve, plan and config read for that name. --upgrade records the comparison with another kernel.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, names []string) error {
 			o, err := a.options()
 			if err != nil {
 				return err
@@ -37,7 +42,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 				return fmt.Errorf("record: %s is an image, not a running machine: look at it with --root, or add --live "+
 					"if it is this host's root", a.flags.root)
 			}
-			t, err := recordTape(c.Context(), o, tape.Options{
+			t, err := recordTape(c.Context(), o, asked{names, releases}, tape.Options{
 				Header: tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment,
 					Detail: o.Detail.String()},
 				Unredacted: unredacted,
@@ -58,6 +63,7 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	f.StringVar(&comment, "comment", "", "a line for people, kept on the tape")
 	f.BoolVar(&unredacted, "unredacted", false,
 		"keep addresses, parameter values, command line, serial numbers and --host")
+	f.StringSliceVar(&releases, "upgrade", nil, "also read what lkm upgrade `RELEASE` reads")
 	a.hostFlag(c)
 	f.StringVar(&a.flags.detail, "detail", "",
 		"also read: files,hashes,signatures,parameters,addresses,symbols,policy or all")
@@ -67,9 +73,17 @@ command line and serial numbers are left out unless --unredacted keeps them.`,
 	return c
 }
 
+// asked are the questions of record beyond what is loaded.
+type asked struct {
+	names    []string // as check, info, resolve and plan take them
+	releases []string // as upgrade takes them
+}
+
+func (q asked) none() bool { return len(q.names)+len(q.releases) == 0 }
+
 // recordTape looks at the machine in every way that lkm has and returns the tape of it. A look
 // that fails is recorded too: that is what the tape is for.
-func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape, error) {
+func recordTape(ctx context.Context, o lkm.Options, q asked, to tape.Options) (*tape.Tape, error) {
 	system, machine, err := lkm.Live(o)
 	if err != nil {
 		return nil, err
@@ -85,6 +99,9 @@ func recordTape(ctx context.Context, o lkm.Options, to tape.Options) (*tape.Tape
 		return nil, err
 	}
 	if err := recordViews(ctx, system, r, o); err != nil {
+		return nil, err
+	}
+	if err := recordAsked(ctx, system, r, o, q); err != nil {
 		return nil, err
 	}
 	if snap != nil {
@@ -104,6 +121,56 @@ func recordViews(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Opt
 	defer sys.Close()
 	_, _ = sys.Discrepancies(ctx) // what fails is an answer too
 	return ctx.Err()
+}
+
+// recordAsked looks up the names and the releases that the caller named, each question with a System of its own,
+// which remembers no answer of another. The error is that ctx ended.
+func recordAsked(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Options, q asked) error {
+	if q.none() {
+		return nil
+	}
+	for _, ask := range q.questions(ctx) {
+		sys, err := lkm.OpenMachine(system, treeless{r, true}, o)
+		if err != nil {
+			return err
+		}
+		ask(sys)
+		sys.Close()
+	}
+	return errors.Join(ctx.Err(), recordInfo(ctx, system, r, o, q.names))
+}
+
+// questions returns what is asked. What fails is an answer too.
+func (q asked) questions(ctx context.Context) []func(*lkm.System) {
+	all := []func(*lkm.System){
+		func(s *lkm.System) { _, _ = s.Policy(ctx) },
+		func(s *lkm.System) { _, _ = s.Lint(ctx) },
+	}
+	for _, name := range q.names {
+		all = append(all,
+			func(s *lkm.System) { _, _ = s.Check(ctx, name) },
+			func(s *lkm.System) { _, _ = s.Resolve(ctx, name) },
+			func(s *lkm.System) { _, _ = s.LoadPlan(ctx, name) })
+	}
+	for _, release := range q.releases {
+		all = append(all, func(s *lkm.System) { _, _ = s.Upgrade(ctx, release) })
+	}
+	return all
+}
+
+// recordInfo reads what is installed, and of the named modules the files.
+func recordInfo(ctx context.Context, system lkm.OS, r *tape.Recorder, o lkm.Options, names []string) error {
+	o.Detail |= lkm.DetailFiles | lkm.DetailSignatures
+	o.Only = func(m *lkm.Module) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return answersTo(m, name) })
+	}
+	sys, err := lkm.OpenMachine(system, treeless{r, true}, o)
+	if err != nil {
+		return err
+	}
+	defer sys.Close()
+	_, _ = sys.SnapshotOf(ctx, lkm.ScopeAll) // what fails is an answer too
+	return nil
 }
 
 // treeless is a machine whose directories of modules are not asked for, unless files is set, nor the databases of
