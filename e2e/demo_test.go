@@ -22,7 +22,7 @@ import (
 // demoName is the tape that shows what lkm can answer, on any system.
 const demoName = "debian-6.12-cloud-root"
 
-// maxDemo is the size that the demo tape should not exceed, compressed: it has the indexes of two releases.
+// maxDemo is the size that the demo tape should not exceed, compressed: it has the module files that upgrade compares.
 const maxDemo = 2 << 20
 
 // demoConfig are the files of the demo machine: a block that does not hold, one that does, and a list of modules.
@@ -82,7 +82,8 @@ func TestDemo(t *testing.T) {
 			local := g.For(t).Do(agent.Command{Argv: append([]string{lab.Lkm}, args...), Timeout: 4 * time.Minute})
 			played, code := exitOf(t, append(append([]string{lkm}, args...), "--tape", here)...)
 			if played = steady(played); played != steady(string(local.Stdout)) || code != local.Code {
-				t.Errorf("the tape: exit %d\n%s\nthe machine: exit %d\n%s%s", code, played, local.Code, local.Stdout, local.Stderr)
+				t.Errorf("the tape: exit %d\n%s\nthe machine: exit %d\n%s%s", code, played, local.Code, local.Stdout,
+					local.Stderr)
 			}
 			if code > 1 {
 				t.Errorf("exit %d\n%s%s", code, local.Stdout, local.Stderr)

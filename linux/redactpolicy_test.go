@@ -36,10 +36,12 @@ func TestRedactGrub(t *testing.T) {
 			t.Errorf("%q stays in %q", secret, got)
 		}
 	}
-	if again := string(Redact("boot/grub/grub.cfg", []byte(got))); !strings.HasSuffix(got, noInitrd+"\n") || again != got {
+	if again := string(Redact("boot/grub/grub.cfg", []byte(got))); !strings.HasSuffix(got, noInitrd+"\n") ||
+		again != got {
 		t.Errorf("%q, and again %q", got, again)
 	}
-	if with := string(Redact("boot/grub/grub.cfg", []byte(text+"\tinitrd /boot/i\n"))); strings.Contains(with, noInitrd) {
+	if with := string(Redact("boot/grub/grub.cfg", []byte(text+"\tinitrd /boot/i\n"))); strings.Contains(with,
+		noInitrd) {
 		t.Errorf("%q has an initrd command", with)
 	}
 	b := boot.Read(linuxtest.Files(map[string]string{"boot/grub/grub.cfg": got}), new(fact.Report))
