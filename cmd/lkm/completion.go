@@ -56,6 +56,7 @@ func (a *app) flagCompleters() map[string]completer {
 		},
 		"tape":      a.completeTape,
 		"kernel":    a.completeKernel,
+		"upgrade":   a.completeKernel,
 		"root":      directories,
 		"catalogs":  directories,
 		"blocklist": orFile(systemBlockList),

@@ -24,7 +24,7 @@ func (a *app) record() *cobra.Command {
 	var releases []string
 	var unredacted bool
 	c := &cobra.Command{
-		Use:   "record [NAME…]",
+		Use:   "record [NAME...]",
 		Short: "Record what this machine answers on a tape, to look at elsewhere",
 		Long: `Record every answer that a look at this machine gets, refusals and absences too, on a tape: one text
 file that --tape reads on any operating system. Kernel addresses, parameter values, most of the
