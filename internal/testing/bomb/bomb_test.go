@@ -247,6 +247,9 @@ func TestDoubling(t *testing.T) {
 			t.Errorf("%s twice", b.Name)
 		}
 		names[b.Name] = true
+		if b.Small <= 0 || b.Big <= b.Small {
+			t.Fatalf("%s: sizes %d and %d", b.Name, b.Small, b.Big)
+		}
 		cost(b, 1) // what is made at first use
 		before, bytesBefore, _ := cost(b, b.Small)
 		for n := 2 * b.Small; n <= 4*b.Small; n *= 2 {
