@@ -35,8 +35,8 @@ func (a *app) audit() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit [SNAPSHOT|TAPE...]",
 		Short: "Compare machines with rules: what may, must and must not be in the kernel",
-		Long: `Compare this machine, an image (--root), or every SNAPSHOT and TAPE with rules. Rules are a JSON or YAML file, or
-a set that comes with lkm: ` + strings.Join(audit.Sets(), ", ") + `.
+		Long: `Compare this machine, an image (--root), or every SNAPSHOT and TAPE with rules. Rules are a
+JSON or YAML file, or a set that comes with lkm: ` + strings.Join(audit.Sets(), ", ") + `.
 
 A rule of a benchmark gets two answers: TEXT is what the benchmark's own check says, which looks for install and
 blacklist lines; RESULT follows from what can really load. Of an image with several kernels each is judged by itself.
@@ -50,14 +50,17 @@ never a pass; else 0.`,
 	}
 	fl := c.Flags()
 	fl.SortFlags = false
-	fl.StringSliceVar(&f.rules, "rules", nil, "rules to compare with: a set or a JSON or YAML `FILE`; may be given several times")
+	fl.StringSliceVar(&f.rules, "rules", nil, "rules to compare with: a set or a JSON or YAML `FILE`; "+
+		"may be given several times")
 	fl.StringVar(&f.baseline, "baseline", "", "also report what differs from `SNAPSHOT` (or a tape)")
-	fl.StringVar(&f.blockList, "blocklist", "", "block list for rules of kind block_listed: `FILE`, or \"system\" (Windows)")
+	fl.StringVar(&f.blockList, "blocklist", "", "block list for rules of kind block_listed: `FILE`, or "+
+		"\"system\" (Windows)")
 	fl.BoolVar(&f.first, "init", false, "print a first rule file made from the machine")
 	fl.BoolVar(&a.flags.explain, "explain", false, "below each row: its reasons, references and remedies")
 	a.commonFlags(c)
 	fl.Lookup("format").Usage = strings.Join(auditFormats, ", ")
-	c.RegisterFlagCompletionFunc("baseline", cobra.FixedCompletions([]string{thisMachine}, cobra.ShellCompDirectiveDefault))
+	c.RegisterFlagCompletionFunc("baseline",
+		cobra.FixedCompletions([]string{thisMachine}, cobra.ShellCompDirectiveDefault))
 	c.RegisterFlagCompletionFunc("rules", cobra.FixedCompletions(audit.Sets(), cobra.ShellCompDirectiveDefault))
 	return c
 }
@@ -144,7 +147,9 @@ func closeTargets(targets []audit.Target) {
 }
 
 // auditTargets opens the machines to audit.
-func (a *app) auditTargets(ctx context.Context, args []string, sets []*audit.Rules, f *auditFlags) ([]audit.Target, error) {
+func (a *app) auditTargets(
+	ctx context.Context, args []string, sets []*audit.Rules, f *auditFlags,
+) ([]audit.Target, error) {
 	o, err := a.options()
 	if err != nil {
 		return nil, err

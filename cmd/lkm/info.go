@@ -33,7 +33,8 @@ a .nlm, of any system on any other.`,
 	c.RunE = func(c *cobra.Command, args []string) error { return a.runInfo(c.Context(), args, list) }
 	c.Flags().StringVarP(&a.flags.field, "field", "F", "", "print only this `FIELD`, a value a line: "+
 		"a word of modinfo, such as license or parm, or a JSON name, such as signature.status")
-	c.Flags().StringVar(&list, "blocklist", "", "report the rules of a block list that name a driver: `FILE` as for list; "+
+	c.Flags().StringVar(&list, "blocklist", "", "report the rules of a block list that name a driver: "+
+		"`FILE` as for list; "+
 		"exit 1 if any (Windows)")
 	a.commonFlags(c)
 	return c

@@ -97,7 +97,8 @@ func manualPage(c *cobra.Command, pages []*cobra.Command) string {
 		}
 		line(".fi")
 	}
-	line(".SH EXIT STATUS\n0 fine; 1 findings or differences; 2 wrong usage, a fatal error, or a name that matches nothing;")
+	line(".SH EXIT STATUS\n0 fine; 1 findings or differences; " +
+		"2 wrong usage, a fatal error, or a name that matches nothing;")
 	line("3 incomplete, under \\fB\\-\\-strict\\fR.")
 	line(".SH SEE ALSO")
 	var others []string

@@ -232,7 +232,8 @@ func (a *app) commonFlags(c *cobra.Command) {
 
 // hostFlag adds the flag that gives what a command writes the caller's name of the machine.
 func (a *app) hostFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.flags.host, "host", "", "the machine's `NAME`, for \"host\" in snapshots, events and unredacted tapes")
+	c.Flags().StringVar(&a.flags.host, "host", "", "the machine's `NAME`, for \"host\" in snapshots, "+
+		"events and unredacted tapes")
 }
 
 func (a *app) formatFlags(c *cobra.Command) {

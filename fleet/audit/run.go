@@ -81,7 +81,6 @@ type machine struct {
 	snaps map[lkm.Scope]taken
 	conf  *config
 	rows  []Row
-	os    lkm.OS
 	// release is the kernel release of what was read.
 	release string
 }

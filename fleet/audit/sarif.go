@@ -108,7 +108,8 @@ func (r *Report) SARIF() ([]byte, error) {
 		}
 		run.Results = append(run.Results, sarifResultOf(row, at))
 	}
-	return json.MarshalIndent(sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}}, "", "  ")
+	log := sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}}
+	return json.MarshalIndent(log, "", "  ")
 }
 
 func sarifRuleOf(row *Row) sarifRule {
