@@ -5,7 +5,8 @@
 // a [Report] of rows:
 //
 //	rules, err := audit.Set("cis-debian-12")
-//	report, err := audit.Run(ctx, []audit.Target{{Name: "web1", System: sys, Files: root}}, rules, audit.Options{})
+//	targets := []audit.Target{{Name: "web1", System: sys, Files: root}}
+//	report, err := audit.Run(ctx, targets, []*audit.Rules{rules}, audit.Options{})
 //	if report.Worst() != audit.Pass { … }
 //
 // # Two answers
