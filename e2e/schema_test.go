@@ -95,13 +95,13 @@ func snapshotsOf(t *testing.T, name string) (all []*lkm.Snapshot) {
 	return all
 }
 
-// everything is all that a snapshot may hold.
-const everything = lkm.DetailFiles | lkm.DetailHashes | lkm.DetailSignatures | lkm.DetailParameters | lkm.DetailAddresses |
-	lkm.DetailSymbols | lkm.DetailPolicy
-
 func openTape(t *testing.T, name string) *lkm.System {
 	t.Helper()
 	tape, err := lkmtest.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything, err := lkm.ParseDetail("all")
 	if err != nil {
 		t.Fatal(err)
 	}
