@@ -51,7 +51,16 @@ func (w *watch) look(ctx context.Context) error {
 	if old := w.state.header.BootID; old != snap.BootID && old != "" && snap.BootID != "" {
 		return w.restart(snap)
 	}
-	return w.compare(w.view(snap))
+	if err := w.compare(w.view(snap)); err != nil || !w.stale() {
+		return err
+	}
+	return w.baseline(snap)
+}
+
+// stale reports whether it is time for a new baseline, and everything can be read for it.
+func (w *watch) stale() bool {
+	return w.o.Refresh > 0 && time.Since(w.based) >= w.o.Refresh && w.state != nil && w.refused == "" &&
+		w.sight.code == "" && len(w.sight.hidden) == 0
 }
 
 // first emits the baseline of a watch.
@@ -93,7 +102,7 @@ func (w *watch) baseline(snap *Snapshot) error {
 	} else {
 		e.Snapshot = snap
 	}
-	w.o.Since = nil
+	w.o.Since, w.based = nil, time.Now()
 	return w.emit(e)
 }
 

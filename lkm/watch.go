@@ -27,6 +27,9 @@ type WatchOptions struct {
 	MaxAge time.Duration
 	// Heartbeat is after how much silence an event says that the watch goes on; 0 means never.
 	Heartbeat time.Duration
+	// Refresh is how often a baseline with everything is sent again, so that a far side that missed an event has the
+	// state again; 0 means never. While a part of the list cannot be read it waits.
+	Refresh time.Duration
 	// Since is what the far side has already. The baseline is then the difference from it, if it is of the same system.
 	Since *Snapshot
 	// Stream is the id of the stream; empty means random text. No two watches may have the same one.
@@ -107,6 +110,7 @@ type watch struct {
 	sight sight
 
 	looked  time.Time     // when the last whole look was, by this machine's clock
+	based   time.Time     // when the last baseline was, by this machine's clock
 	refused Code          // why the list cannot be read; empty if it can
 	text    string        // the same as a text
 	pause   time.Duration // how long to wait before a list that was refused is asked for again
@@ -303,7 +307,8 @@ func (w *watch) check(ctx context.Context) error {
 }
 
 func (w *watch) checkAge(ctx context.Context) error {
-	if w.pause > 0 && time.Now().Before(w.retry) || w.pause == 0 && time.Since(w.looked) < w.o.MaxAge {
+	waits := w.pause > 0 && time.Now().Before(w.retry)
+	if waits || w.pause == 0 && time.Since(w.looked) < w.o.MaxAge && !w.stale() {
 		return nil
 	}
 	return w.look(ctx)

@@ -61,7 +61,7 @@ func (a *app) flagCompleters() map[string]completer {
 		"catalogs":  directories,
 		"blocklist": orFile(systemBlockList),
 		"name":      nothing, "host": nothing, "prefix": nothing, "comment": nothing, "interval": nothing, "max-age": nothing,
-		"buffer": nothing, "heartbeat": nothing,
+		"buffer": nothing, "heartbeat": nothing, "refresh": nothing,
 	}
 }
 

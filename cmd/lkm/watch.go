@@ -23,7 +23,8 @@ then a line for each load, unload and change. It goes on until it is interrupted
 When the list, or a part of it, cannot be read any more, a line "degraded" has the reason, and "recovered"
 follows when it can be read again. "lost" means that the kernel dropped events; the differences follow. With
 --heartbeat a line says after so much silence that the watch goes on. Each line has the id of the stream, a
-number, and a digest of the state after it: lkm mirror adds lines up, and finds a gap.
+number, and a digest of the state after it: lkm mirror adds lines up, and finds a gap, which the next line
+with everything (--refresh) mends.
 
 With --since the baseline is only the difference from FILE, a snapshot that the receiver has already.
 A recorded machine (--tape) does not change: its watch ends after the first line.`,
@@ -35,6 +36,7 @@ A recorded machine (--tape) does not change: its watch ends after the first line
 	f.DurationVar(&o.Interval, "interval", time.Second, "how often to ask whether something changed")
 	f.DurationVar(&o.MaxAge, "max-age", 5*time.Minute, "look at everything at least this often")
 	f.DurationVar(&o.Heartbeat, "heartbeat", 0, "print a line after this much silence (0: never)")
+	f.DurationVar(&o.Refresh, "refresh", 0, "print everything again this often (0: never)")
 	f.StringVar(&since, "since", "", "begin with the difference from the snapshot in `FILE`")
 	f.BoolVar(&o.PollOnly, "poll", false, "compare lists only; do not read the kernel's events")
 	f.IntVar(&o.Buffer, "buffer", 0, "`BYTES` of events that the kernel keeps for us (0: 1 MiB)")
