@@ -33,6 +33,9 @@ type word struct {
 // elsewhere are the flags that ask something of other systems, or that write: bsdrun refuses to write.
 var elsewhere = []string{"blocklist", "catalogs", "exec", "help", "keys", "output", "wmi", "live", "tainted"}
 
+// everywhere are the flags that mean the same in every command, which list tries.
+var everywhere = []string{"color", "quiet"}
+
 // freebsdWords is every command with every flag that means something here. The machine's root holds /image, another
 // root; the files of the command itself lie in /in.
 func freebsdWords() []word {
@@ -96,6 +99,24 @@ func freebsdWords() []word {
 			"zfs.ko"), w(0, "import /in/kldstat.txt --strict --verbose", "zfs.ko"),
 		w(0, "record --comment made-up --detail all --unredacted --host h", "questions:", "made-up"),
 		w(2, "record --root /image", ""), w(0, "record --root / --live", "questions:"),
+		w(0, "record --upgrade 15.0-RELEASE aesni", "questions:"),
+		w(0, "list --quiet --color never", ""),
+		w(1, "audit --rules /in/rules.json --explain", "FAIL", "drm.ko"),
+		w(1, "audit /in/a.json --rules /in/rules.json --baseline /in/b.json --format junit", "<testsuite"),
+		w(1, "audit --rules /in/rules.json --tape /in/a.tape --detail files --host h --strict --verbose", "drm.ko"),
+		w(0, "audit --init", "third-party"), w(2, "audit --rules /in/rules.json --fields nosuch", ""),
+		w(1, "audit --rules /in/rules.json --root /image --os freebsd --kernel kernel --format json", "rules"),
+		w(0, "export osquery --csv", "aesni.ko"), w(0, "export cyclonedx --all --detail files", "CycloneDX"),
+		w(0, "export prometheus --info-max 5 --host h", "kernel_extensions"),
+		w(0, "export ecs --tape /in/a.tape --verbose", "kernel_extension"),
+		w(0, "export ecs --root /image --os freebsd --kernel kernel --strict", ""),
+		w(0, "facts aesni --prefix k_", `"k_check_aesni": "loaded"`),
+		w(0, "facts --tape /in/a.tape --detail files --host h", "lkm_loaded"),
+		w(3, "facts --root /image --os freebsd --kernel kernel --strict", "lkm_unknown"),
+		w(0, "mirror /in/watch.jsonl", "aesni.ko"),
+		w(0, "report --output - --tape /in/a.tape --detail files --host h --verbose", "<!DOCTYPE html>"),
+		w(0, "report --output - --root /image --os freebsd --kernel kernel --strict", "zfs.ko"),
+		w(0, "watch --tape /in/a.tape --since /in/a.json", "baseline"),
 	}
 }
 
@@ -106,8 +127,11 @@ func TestFreeBSDWords(t *testing.T) {
 	root := wordsRoot(t, b)
 	before := tree(t, root)
 	k := bsd.New(t, b.run, bsdTable(fakeunix.GENERIC(), `sysctl kern.bootid s 000102030405060708090a0b0c0d0e0f`), root)
-	used := map[string]map[string]bool{"watch": {"interval": true, "max-age": true, "poll": true, "buffer": true,
-		"detail": true, "tape": true, "root": true, "os": true, "host": true}}
+	used := map[string]map[string]bool{"watch": {}}
+	for _, flag := range []string{"interval", "max-age", "poll", "buffer", "detail", "tape", "root", "os", "host",
+		"heartbeat", "refresh"} {
+		used["watch"][flag] = true
+	}
 	for _, c := range freebsdWords() {
 		r := b.do(t, k, c.code, c.args...)
 		for _, want := range c.want {
@@ -140,7 +164,7 @@ func TestFreeBSDWords(t *testing.T) {
 		}
 		help := b.do(t, k, 0, c[1], "--help").Stdout
 		for _, f := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`).FindAllStringSubmatch(help, -1) {
-			if !used[c[1]][f[1]] && !slices.Contains(elsewhere, f[1]) {
+			if !used[c[1]][f[1]] && !slices.Contains(append(everywhere, elsewhere...), f[1]) {
 				ran := slices.Sorted(maps.Keys(used[c[1]]))
 				t.Errorf("lkm %s --%s was not run; flags that were: %q", c[1], f[1], ran)
 			}
@@ -169,9 +193,11 @@ func wordsRoot(t *testing.T, b *bsdBox) string {
 	fewer := fakeunix.GENERIC()
 	fewer.Files = slices.DeleteFunc(fewer.Files, func(f fakeunix.File) bool { return f.Name == "linux.ko" })
 	for name, text := range map[string]string{
-		"a.tape": b.do(t, k, 0, "record", "--detail", "all").Stdout,
-		"a.json": b.do(t, k, 0, "list", "--format", "json").Stdout,
-		"b.json": b.do(t, bsd.New(t, b.run, bsdTable(fewer), root), 0, "list", "--format", "json").Stdout,
+		"a.tape":      b.do(t, k, 0, "record", "--detail", "all").Stdout,
+		"a.json":      b.do(t, k, 0, "list", "--format", "json").Stdout,
+		"rules.json":  `{"rules": [{"id": "x", "kind": "third_party", "title": "the system's own code"}]}`,
+		"watch.jsonl": watchLines(t, b),
+		"b.json":      b.do(t, bsd.New(t, b.run, bsdTable(fewer), root), 0, "list", "--format", "json").Stdout,
 		"kldstat.txt": "Id Refs Address                Size Name\n 1    5 0xffffffff80200000  1f3e2d0 kernel\n" +
 			" 2    1 0xffffffff82140000   5d5958 zfs.ko\n",
 	} {
@@ -182,15 +208,28 @@ func wordsRoot(t *testing.T, b *bsdBox) string {
 	return root
 }
 
+// watchLines are what a watch of a recorded machine prints.
+func watchLines(t *testing.T, b *bsdBox) string {
+	t.Helper()
+	root := writeRoot(t)
+	k := bsd.New(t, b.run, bsdTable(fakeunix.GENERIC()), root)
+	tape := b.do(t, k, 0, "record", "--detail", "all").Stdout
+	if err := os.WriteFile(filepath.Join(root, "w.tape"), []byte(tape), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return b.do(t, k, 0, "watch", "--tape", "/w.tape").Stdout
+}
+
 // TestFreeBSDWatch reads the baseline and the first heartbeats of the real command, of the machine, of a tape and of an
 // image, and ends it.
 func TestFreeBSDWatch(t *testing.T) {
 	b := newBSDBox(t)
 	root := wordsRoot(t, b)
 	k := bsd.New(t, b.run, bsdTable(fakeunix.Many(40)), root)
+	recorded := len(fakeunix.GENERIC().Files)
 	for args, modules := range map[string]int{
-		"--interval 20ms --max-age 40ms --poll --buffer 65536 --host h": 40,
-		"--interval 20ms --detail files --tape /in/a.tape":              len(fakeunix.GENERIC().Files),
+		"--interval 20ms --max-age 40ms --poll --buffer 65536 --host h --heartbeat 1h --refresh 1h": 40,
+		"--interval 20ms --detail files --tape /in/a.tape":                                          recorded,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		cmd := exec.CommandContext(ctx, k.Run, append([]string{k.Table, k.Root, b.lkm, "watch"},

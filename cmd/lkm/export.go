@@ -89,7 +89,8 @@ it is this machine, or that of --tape or --root. Of a machine, files and policy 
 	c.Flags().Lookup("format").Hidden = true
 	c.Flags().Lookup("fields").Hidden = true
 	f := c.Flags()
-	f.StringVarP(&o.out, "output", "o", "", "write to `FILE`, which is replaced at once when all is written")
+	f.StringVarP(&o.out, "output", "o", "", "write to `FILE`, which is replaced at once when all is "+
+		"written; - is standard output")
 	f.BoolVar(&o.all, "all", false, "cyclonedx: every module is a component, those of the operating system too")
 	f.BoolVar(&o.csv, "csv", false, "osquery's tables: as CSV with a head")
 	f.IntVar(&o.infoMax, "info-max", 0, "prometheus: a sample for each of at most `N` third-party modules")
@@ -181,7 +182,7 @@ func hostOfFile(name string) string {
 
 // deliver writes text to standard output, or to a file that is replaced in one step.
 func (a *app) deliver(name string, text []byte) error {
-	if name == "" {
+	if name == "" || name == "-" {
 		_, err := a.stdout.Write(text)
 		return err
 	}

@@ -40,14 +40,16 @@ with its files, signatures and policy.`,
 	a.commonFlags(c)
 	c.Flags().Lookup("format").Hidden = true
 	c.Flags().Lookup("fields").Hidden = true
-	c.Flags().StringVarP(&out, "output", "o", "", "write the page to `FILE`")
-	c.MarkFlagRequired("output")
+	c.Flags().StringVarP(&out, "output", "o", "", "write the page to `FILE`; - is standard output")
 	return c
 }
 
 func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	if a.flags.format != "table" || len(a.flags.fields) > 0 {
 		return errors.New("--format and --fields do not go with report")
+	}
+	if out == "" {
+		return errors.New("report needs a file to write the page to: -o FILE.html, or -o - for standard output")
 	}
 	page := report.New()
 	var incomplete []error

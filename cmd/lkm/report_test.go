@@ -43,3 +43,23 @@ func TestReportRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestReportOutput: a dash is standard output, for export too, and a report without a file is wrong usage.
+func TestReportOutput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const tape = "demo:synthetic-nomodules"
+	if code, out, errs := lkmRun(t, "", "report", "-o", "-", "--tape", tape); code != 0 ||
+		!strings.HasPrefix(out, "<!DOCTYPE html>") {
+		t.Errorf("report -o -: exit %d, %.80s %s", code, out, errs)
+	}
+	if code, out, errs := lkmRun(t, "", "export", "ecs", "-o", "-", "--tape", "demo:synthetic-aix"); code != 0 ||
+		!strings.HasPrefix(out, "{") {
+		t.Errorf("export -o -: exit %d, %.80s %s", code, out, errs)
+	}
+	if code, _, errs := lkmRun(t, "", "report", "--tape", tape); code != 2 || !strings.Contains(errs, "-o FILE.html") {
+		t.Errorf("report: exit %d, %s", code, errs)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) > 0 {
+		t.Errorf("files were written: %v, %v", files, err)
+	}
+}

@@ -24,6 +24,9 @@ func screenOf(w io.Writer) screen {
 	if !ok {
 		return screen{}
 	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return screen{} // no driver of a terminal is asked
+	}
 	columns, ok := terminalWidth(f.Fd())
 	if !ok {
 		return screen{}
