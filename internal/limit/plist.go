@@ -242,40 +242,48 @@ func (p *bplist) walk() error {
 			}
 			continue
 		}
-		child := p.uint(f.refs+f.next*p.refSize, p.refSize)
-		key := f.next < f.keys
-		f.next++
-		if child >= p.count {
-			return plistMalformed(int64(f.refs), "object %d of %d", child, p.count)
-		}
-		c := &p.all[child]
-		if c.seen && !c.done {
-			return plistMalformed(int64(f.refs), "object %d contains itself", child)
-		}
-		if !c.seen {
-			g, err := p.visit(child)
-			if err != nil {
-				return err
-			}
-			if g.count > 0 {
-				if len(stack) >= PlistDepth {
-					return plistTooLarge("nested deeper than %d", PlistDepth)
-				}
-				if key {
-					return plistMalformed(int64(f.refs), "a key that is a container")
-				}
-				stack = append(stack, g)
-				continue
-			}
-		}
-		if key && !p.isString(child) {
-			return plistMalformed(int64(f.refs), "a key that is no string")
-		}
-		if err := p.add(&p.all[f.object], *c); err != nil {
+		inner, err := p.member(f)
+		switch {
+		case err != nil:
 			return err
+		case inner.count == 0:
+		case len(stack) >= PlistDepth:
+			return plistTooLarge("nested deeper than %d", PlistDepth)
+		default:
+			stack = append(stack, inner)
 		}
 	}
 	return nil
+}
+
+// member visits the next member of a container and counts it. A member that is a container with members of its own is
+// counted later: it is returned as a frame to walk.
+func (p *bplist) member(f *bframe) (bframe, error) {
+	child := p.uint(f.refs+f.next*p.refSize, p.refSize)
+	key := f.next < f.keys
+	f.next++
+	if child >= p.count {
+		return bframe{}, plistMalformed(int64(f.refs), "object %d of %d", child, p.count)
+	}
+	c := &p.all[child]
+	if c.seen && !c.done {
+		return bframe{}, plistMalformed(int64(f.refs), "object %d contains itself", child)
+	}
+	if !c.seen {
+		inner, err := p.visit(child)
+		switch {
+		case err != nil:
+			return bframe{}, err
+		case inner.count > 0 && key:
+			return bframe{}, plistMalformed(int64(f.refs), "a key that is a container")
+		case inner.count > 0:
+			return inner, nil
+		}
+	}
+	if key && !p.isString(child) {
+		return bframe{}, plistMalformed(int64(f.refs), "a key that is no string")
+	}
+	return bframe{}, p.add(&p.all[f.object], *c)
 }
 
 // add counts child into its container.
@@ -312,33 +320,9 @@ func (p *bplist) visit(object uint64) (bframe, error) {
 	marker, low := p.data[at]>>4, uint64(p.data[at]&0xf)
 	f := bframe{object: object}
 	switch marker {
-	case bplistSimple:
+	case bplistSimple, bplistInt, bplistReal, bplistDate, bplistUID:
 		o.done = true
-		if low != 8 && low != 9 {
-			return f, plistMalformed(int64(at), "object %d is neither true nor false", object)
-		}
-		return f, nil
-	case bplistInt:
-		o.done = true
-		if low > 4 {
-			return f, plistMalformed(int64(at), "integer of 2^%d bytes", low)
-		}
-		return f, p.inside(at+1, 1<<low, 1)
-	case bplistReal:
-		o.done = true
-		if low != 2 && low != 3 {
-			return f, plistMalformed(int64(at), "real of 2^%d bytes", low)
-		}
-		return f, p.inside(at+1, 1<<low, 1)
-	case bplistDate:
-		o.done = true
-		return f, p.inside(at+1, 8, 1)
-	case bplistUID:
-		o.done = true
-		if low > 7 {
-			return f, plistMalformed(int64(at), "UID of %d bytes", low+1)
-		}
-		return f, p.inside(at+1, low+1, 1)
+		return f, p.scalar(at, marker, low)
 	}
 	n, start, err := p.length(at, low)
 	if err != nil {
@@ -369,6 +353,29 @@ func (p *bplist) visit(object uint64) (bframe, error) {
 	}
 	o.done = f.count == 0
 	return f, nil
+}
+
+// scalar checks an object of a fixed size: the low half of its marker says which size.
+func (p *bplist) scalar(at uint64, marker byte, low uint64) error {
+	switch {
+	case marker == bplistSimple:
+		if low != 8 && low != 9 {
+			return plistMalformed(int64(at), "a simple object is neither true nor false")
+		}
+		return nil
+	case marker == bplistInt && low > 4:
+		return plistMalformed(int64(at), "integer of 2^%d bytes", low)
+	case marker == bplistReal && low != 2 && low != 3:
+		return plistMalformed(int64(at), "real of 2^%d bytes", low)
+	case marker == bplistDate:
+		return p.inside(at+1, 8, 1)
+	case marker == bplistUID:
+		if low > 7 {
+			return plistMalformed(int64(at), "UID of %d bytes", low+1)
+		}
+		return p.inside(at+1, low+1, 1)
+	}
+	return p.inside(at+1, 1<<low, 1)
 }
 
 // payload checks a string or data, and that all of them together are no longer than objects that

@@ -9,6 +9,32 @@ import (
 	"sync"
 )
 
+// batch is how many results a worker computes in one go, so that the workers meet seldom.
+const batch = 8
+
+// job is one batch: results from on, which are sent to done together.
+type job[T any] struct {
+	from int
+	done chan []T
+}
+
+// give puts a job into the queue of the results' order and then into the hands of a worker. It returns false if the
+// loop has ended.
+func give[T any](j job[T], queue, jobs chan<- job[T], stop <-chan struct{}) bool {
+	select {
+	case queue <- j:
+	case <-stop:
+		return false
+	}
+	select {
+	case jobs <- j:
+		return true
+	case <-stop:
+		j.done <- nil
+		return false
+	}
+}
+
 // Ordered computes n results with several workers and gives them in order. At most a few results
 // for each worker wait; no goroutine outlives the loop.
 func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int) T) iter.Seq[T] {
@@ -23,13 +49,8 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 		}
 	}
 	return func(yield func(T) bool) {
-		const batch = 8 // so that the workers meet seldom
-		type job struct {
-			from int
-			done chan []T
-		}
-		jobs := make(chan job)
-		queue := make(chan job, 4*workers)
+		jobs := make(chan job[T])
+		queue := make(chan job[T], 4*workers)
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -50,16 +71,7 @@ func Ordered[T any](ctx context.Context, workers, n int, worker func() func(int)
 			defer close(jobs)
 			defer close(queue)
 			for i := 0; i < n && ctx.Err() == nil; i += batch {
-				j := job{i, make(chan []T, 1)}
-				select {
-				case queue <- j:
-				case <-stop:
-					return
-				}
-				select {
-				case jobs <- j:
-				case <-stop:
-					j.done <- nil
+				if !give(job[T]{i, make(chan []T, 1)}, queue, jobs, stop) {
 					return
 				}
 			}

@@ -139,17 +139,8 @@ func parseHeader(b []byte) (header, error) {
 	}
 	h.tag, h.head = int(b[0]&0x1f), 1
 	if h.tag == 0x1f {
-		h.tag = 0
-		for {
-			if h.head >= len(b) || h.head > 4 {
-				return h, bad("", "tag too long")
-			}
-			c := b[h.head]
-			h.head++
-			h.tag = h.tag<<7 | int(c&0x7f)
-			if c&0x80 == 0 {
-				break
-			}
+		if err := h.longTag(b); err != nil {
+			return h, err
 		}
 	}
 	if h.head >= len(b) {
@@ -167,24 +158,47 @@ func parseHeader(b []byte) (header, error) {
 		h.indefinite = true
 		return h, nil
 	default:
-		n := int(c & 0x7f)
-		if n > 4 || h.head+n > len(b) {
-			return h, bad("", "length of %d bytes", n)
+		if err := h.longLength(b, int(c&0x7f)); err != nil {
+			return h, err
 		}
-		var length uint64
-		for _, d := range b[h.head : h.head+n] {
-			length = length<<8 | uint64(d)
-		}
-		h.head += n
-		if length > uint64(len(b)) {
-			return h, bad("", "length %d, %d bytes left", length, len(b)-h.head)
-		}
-		h.length = int(length)
 	}
 	if h.length > len(b)-h.head {
 		return h, bad("", "length %d, %d bytes left", h.length, len(b)-h.head)
 	}
 	return h, nil
+}
+
+// longTag reads a tag number above 30, seven bits in each byte.
+func (h *header) longTag(b []byte) error {
+	h.tag = 0
+	for {
+		if h.head >= len(b) || h.head > 4 {
+			return bad("", "tag too long")
+		}
+		c := b[h.head]
+		h.head++
+		h.tag = h.tag<<7 | int(c&0x7f)
+		if c&0x80 == 0 {
+			return nil
+		}
+	}
+}
+
+// longLength reads a length of n bytes.
+func (h *header) longLength(b []byte, n int) error {
+	if n > 4 || h.head+n > len(b) {
+		return bad("", "length of %d bytes", n)
+	}
+	var length uint64
+	for _, d := range b[h.head : h.head+n] {
+		length = length<<8 | uint64(d)
+	}
+	h.head += n
+	if length > uint64(len(b)) {
+		return bad("", "length %d, %d bytes left", length, len(b)-h.head)
+	}
+	h.length = int(length)
+	return nil
 }
 
 // indefiniteLength returns how many bytes stand before the end-of-contents mark that closes the
