@@ -89,8 +89,8 @@ func (c *config) lost(source string) (p fact.Problem, ok bool) {
 	return p, ok
 }
 
-// readFile adds a file and reports whether there is one.
-func (c *config) readFile(name, source string, add addFunc) bool {
+// readFile adds a file if there is one.
+func (c *config) readFile(name, source string, add addFunc) {
 	name = slashPath(name)
 	b, item, err := limit.ReadItem(c.fsys, name, maxConfFile, c.syntax.Budget)
 	defer item.Done()
@@ -98,12 +98,11 @@ func (c *config) readFile(name, source string, add addFunc) bool {
 		if !errors.Is(err, fs.ErrNotExist) {
 			c.lose(source, err)
 		}
-		return false
+		return
 	}
 	file := "/" + name
 	c.Files = append(c.Files, file)
 	add(file, string(b), &c.syntax)
-	return true
 }
 
 // readDir adds the files of a directory, by name.

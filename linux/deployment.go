@@ -93,11 +93,10 @@ func (m *checkedKernel) place(v *fact.Verdict) {
 }
 
 // placeAll does so for all reasons of a list.
-func (d deploymentDisk) placeAll(reasons []fact.Reason) []fact.Reason {
+func (d deploymentDisk) placeAll(reasons []fact.Reason) {
 	for i := range reasons {
 		d.place(&reasons[i])
 	}
-	return reasons
 }
 
 // placeProspect does so for those of a prospect.

@@ -90,7 +90,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		}
 		for _, kind := range kinds {
 			if kind.IsDir() && ctx.Err() == nil {
-				out = k.addKind(out, root+"/"+kind.Name(), kind.Name(), r)
+				out = k.addKind(out, root+"/"+kind.Name(), r)
 			}
 		}
 	}
@@ -103,7 +103,7 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 }
 
 // addKind adds the modules in the directory of one kind, such as drv.
-func (k *Kernel) addKind(out []Record, dir, kind string, r *fact.Report) []Record {
+func (k *Kernel) addKind(out []Record, dir string, r *fact.Report) []Record {
 	for _, sub := range []string{"", "/amd64", "/sparcv9"} {
 		entries, err := k.machine.ReadDir(dir + sub)
 		if err != nil {

@@ -52,54 +52,67 @@ func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 	if blocked != nil {
 		more |= lkm.DetailHashes
 	}
-	var found []lkm.Module
-	var known *catalog
-	missing := false
+	q, err := a.lookUp(ctx, names, more)
+	if err != nil {
+		return err
+	}
+	if blocked != nil {
+		blocked.matchAll(q.found)
+	}
+	if err := a.writeInfo(q.found); err != nil {
+		return err
+	}
+	switch {
+	case q.missing:
+		return exit(exitFatal)
+	case blocked != nil && slices.ContainsFunc(q.found, namedHard):
+		return exit(exitFindings)
+	}
+	incomplete := problemsOf(q.found)
+	if q.known != nil {
+		incomplete = errors.Join(q.known.lost, incomplete)
+	}
+	return a.strictly(incomplete)
+}
+
+// looked is what the names of a question led to.
+type looked struct {
+	found   []lkm.Module
+	known   *catalog // nil if every name is a file
+	missing bool     // a name led to nothing: a line on stderr says so
+}
+
+// lookUp finds the modules that names and files lead to.
+func (a *app) lookUp(ctx context.Context, names []string, more lkm.Detail) (*looked, error) {
+	q := new(looked)
+	asked := func(m *lkm.Module) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return answersTo(m, name) })
+	}
 	for _, name := range names {
 		if isFile(name) {
 			modules, err := a.readFile(ctx, name, more)
 			if err != nil { // it costs itself
-				missing = true
+				q.missing = true
 				fmt.Fprintln(a.stderr, "lkm: "+escape.Text(err.Error()))
-				continue
 			}
-			found = append(found, modules...)
+			q.found = append(q.found, modules...)
 			continue
 		}
-		if known == nil {
+		if q.known == nil {
 			var err error
-			asked := func(m *lkm.Module) bool {
-				return slices.ContainsFunc(names, func(name string) bool { return answersTo(m, name) })
-			}
-			if known, err = a.catalog(ctx, more, asked); err != nil {
-				return err
+			if q.known, err = a.catalog(ctx, more, asked); err != nil {
+				return nil, err
 			}
 		}
-		matches := known.matching(name)
+		matches := q.known.matching(name)
 		if len(matches) == 0 {
-			missing = true
-			a.noMatch(name, known)
+			q.missing = true
+			a.noMatch(name, q.known)
 		}
 		a.sayTwo(name, matches)
-		found = append(found, matches...)
+		q.found = append(q.found, matches...)
 	}
-	if blocked != nil {
-		blocked.matchAll(found)
-	}
-	if err := a.writeInfo(found); err != nil {
-		return err
-	}
-	switch {
-	case missing:
-		return exit(exitFatal)
-	case blocked != nil && slices.ContainsFunc(found, namedHard):
-		return exit(exitFindings)
-	}
-	incomplete := problemsOf(found)
-	if known != nil {
-		incomplete = errors.Join(known.lost, incomplete)
-	}
-	return a.strictly(incomplete)
+	return q, nil
 }
 
 // namedHard reports whether a block list's rule names the driver, and more than by a hint.

@@ -34,27 +34,8 @@ With a NAME, the indexes of modules and the loader's configuration are recorded 
 resolve, plan and config read for that name. --upgrade records the comparison with another kernel.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, names []string) error {
-			o, err := a.options()
-			if err != nil {
-				return err
-			}
-			if a.flags.root != "" && !a.flags.live {
-				return fmt.Errorf("record: %s is an image, not a running machine: look at it with --root, or add --live "+
-					"if it is this host's root", a.flags.root)
-			}
-			t, err := recordTape(c.Context(), o, asked{names, releases}, tape.Options{
-				Header: tape.Header{Host: o.Host, Producer: lkm.Producer, Comment: comment,
-					Detail: o.Detail.String()},
-				Unredacted: unredacted,
-			})
-			if err != nil {
-				return err
-			}
-			if out == "" || out == "-" {
-				_, err = t.WriteTo(a.stdout)
-				return err
-			}
-			return writeFile(out, t)
+			header := tape.Header{Producer: lkm.Producer, Comment: comment}
+			return a.runRecord(c.Context(), out, asked{names, releases}, tape.Options{Header: header, Unredacted: unredacted})
 		},
 	}
 	f := c.Flags()
@@ -71,6 +52,27 @@ resolve, plan and config read for that name. --upgrade records the comparison wi
 	f.BoolVar(&a.flags.exec, "exec", false, "run the system's own tools when its calls fail (macOS)")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	return c
+}
+
+func (a *app) runRecord(ctx context.Context, out string, q asked, to tape.Options) error {
+	o, err := a.options()
+	if err != nil {
+		return err
+	}
+	if a.flags.root != "" && !a.flags.live {
+		return fmt.Errorf("record: %s is an image, not a running machine: look at it with --root, or add --live "+
+			"if it is this host's root", a.flags.root)
+	}
+	to.Header.Host, to.Header.Detail = o.Host, o.Detail.String()
+	t, err := recordTape(ctx, o, q, to)
+	if err != nil {
+		return err
+	}
+	if out == "" || out == "-" {
+		_, err = t.WriteTo(a.stdout)
+		return err
+	}
+	return writeFile(out, t)
 }
 
 // asked are the questions of record beyond what is loaded.

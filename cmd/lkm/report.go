@@ -84,19 +84,21 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 			incomplete = append(incomplete, err)
 			continue
 		}
-		if s.Host = cmp.Or(s.Host, a.flags.host); s.Host == "" {
-			s.Host = hostOfFile(name)
-		}
+		s.Host = cmp.Or(s.Host, a.flags.host, hostOfFile(name))
 		add(s)
 	}
+	if err := a.deliverPage(page, out); err != nil {
+		return err
+	}
+	return a.strictly(errors.Join(incomplete...))
+}
+
+func (a *app) deliverPage(page *report.Report, out string) error {
 	var text bytes.Buffer
 	if err := page.Write(&text); err != nil {
 		return err
 	}
-	if err := a.deliver(out, text.Bytes()); err != nil {
-		return err
-	}
-	return a.strictly(errors.Join(incomplete...))
+	return a.deliver(out, text.Bytes())
 }
 
 // reportFiles puts in the place of each directory its snapshots and tapes.

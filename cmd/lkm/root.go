@@ -111,11 +111,7 @@ func (a *app) run(ctx context.Context) int {
 	return exitFatal
 }
 
-func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "lkm",
-		Short: "What code has been, or could be, put into this kernel, from where, and how we know",
-		Long: `lkm lists kernel extensions: Linux modules, FreeBSD klds, macOS kexts, Windows kernel-mode
+const rootText = `lkm lists kernel extensions: Linux modules, FreeBSD klds, macOS kexts, Windows kernel-mode
 drivers and their kin. It only reads: it loads nothing, changes nothing and runs no program.
 
 Who knows the tools of one system finds here:
@@ -126,7 +122,13 @@ Who knows the tools of one system finds here:
   modprobe -c                                                lkm config
 
 Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name that matches nothing;
-3 incomplete, under --strict.`,
+3 incomplete, under --strict.`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lkm",
+		Short:         "What code has been, or could be, put into this kernel, from where, and how we know",
+		Long:          rootText,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
@@ -153,9 +155,7 @@ Exit codes: 0 fine; 1 findings or differences; 2 usage, fatal error, or a name t
 	root.SetFlagErrorFunc(a.flagError)
 	root.AddCommand(a.list(), a.info(), a.tree(), a.resolve(), a.plan(), a.check(), a.config(), a.upgrade(), a.policy(),
 		a.discrepancies(), a.diff(), a.watch(), a.sources(), a.record(), a.tape(), a.importCaptures(), a.version(),
-		a.man(), a.facts())
-	root.AddCommand(a.export(), a.report(), a.mirror())
-	root.AddCommand(a.audit())
+		a.man(), a.facts(), a.export(), a.report(), a.mirror(), a.audit())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

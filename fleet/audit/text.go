@@ -80,7 +80,7 @@ func (m *machine) script(ctx context.Context, name string, verdicts []lkm.Verdic
 	if m.Image {
 		return sum(install, blacklist)
 	}
-	return sum(install, blacklist, m.lsmod(ctx, name, verdicts))
+	return sum(install, blacklist, m.lsmod(ctx, name))
 }
 
 // installs reports whether modprobe -n -v prints that it would run true or false instead of loading. Of a module that
@@ -103,7 +103,7 @@ func (m *machine) installs(ctx context.Context, name string) part {
 }
 
 // lsmod reports whether lsmod | grep NAME finds nothing. It looks for the letters, wherever they are in a line.
-func (m *machine) lsmod(ctx context.Context, name string, verdicts []lkm.Verdict) part {
+func (m *machine) lsmod(ctx context.Context, name string) part {
 	snap, err := m.snapshot(ctx, lkm.ScopeLoaded)
 	if snap == nil {
 		return part{err: err}

@@ -85,12 +85,12 @@ func open(fsys fs.FS, dst []byte, name string, max int64, once bool) ([]byte, er
 	}
 	defer f.Close()
 	if once {
-		return readOnce(f, dst, name, max)
+		return readOnce(f, dst, max)
 	}
 	return AppendAll(f, dst, name, max)
 }
 
-func readOnce(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
+func readOnce(r io.Reader, dst []byte, max int64) ([]byte, error) {
 	dst, buf := Room(dst, int(min(max, Attr)))
 	n, err := r.Read(buf[:min(int64(len(buf)), max)])
 	dst = dst[:len(dst)+max0(n)]

@@ -111,24 +111,11 @@ func parseCertificate(v Value) (*Certificate, error) {
 	return c, nil
 }
 
-// parseTBS reads the signed part; alg is the signature algorithm as it stands outside of it.
+// parseTBS reads the signed part; alg is the signature algorithm outside of it.
 func (c *Certificate) parseTBS(tbs, alg Value) error {
 	r := tbs.Reader()
-	r.Optional(0) // version: what it allows is told by what is there
-	serial, err := r.Expect(TagInteger, "serialNumber")
-	if err != nil {
+	if err := c.parseSerial(&r, alg); err != nil {
 		return err
-	}
-	if len(serial.Body) > 64 {
-		return bad("serialNumber", "%d bytes", len(serial.Body))
-	}
-	c.Serial = serial.Body
-	signed, err := r.Expect(TagSequence, "signature")
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(signed.Full, alg.Full) {
-		return bad("signatureAlgorithm", "not the one that was signed")
 	}
 	issuer, err := r.Expect(TagSequence, "issuer")
 	if err != nil {
@@ -160,6 +147,27 @@ func (c *Certificate) parseTBS(tbs, alg Value) error {
 	r.Optional(2)
 	if ext, ok := r.Optional(3); ok {
 		return c.parseExtensions(ext.Reader())
+	}
+	return nil
+}
+
+// parseSerial reads what precedes the names. The version is passed over: the fields that follow show what it allows.
+func (c *Certificate) parseSerial(r *Reader, alg Value) error {
+	r.Optional(0)
+	serial, err := r.Expect(TagInteger, "serialNumber")
+	if err != nil {
+		return err
+	}
+	if len(serial.Body) > 64 {
+		return bad("serialNumber", "%d bytes", len(serial.Body))
+	}
+	c.Serial = serial.Body
+	signed, err := r.Expect(TagSequence, "signature")
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(signed.Full, alg.Full) {
+		return bad("signatureAlgorithm", "not the one that was signed")
 	}
 	return nil
 }

@@ -133,9 +133,6 @@ func (d *DB) Close() error {
 // Version returns the number that the database's user gave its form (user_version).
 func (d *DB) Version() int32 { return d.version }
 
-// Size returns how many bytes the database has, without its log.
-func (d *DB) Size() int64 { return d.size }
-
 func (d *DB) malformed(page uint32, format string, args ...any) error {
 	e := &fact.ParseError{Source: d.name, Field: "sqlite", Reason: fmt.Sprintf(format, args...)}
 	if page > 0 {
