@@ -66,9 +66,9 @@ func (c *config) loaderRequests(release int64) []request {
 			if file.Code != "" {
 				target, s = "", file
 			}
-			answer = fact.UnsureOf(s.unknown(ReasonLoaderConf))
+			answer = fact.UnsureOf(s.Unknown(ReasonLoaderConf))
 		case answer.Blocked() == fact.No:
-			answer = fact.Passes(s.reason(ReasonLoaderConf, "the boot loader loads it"))
+			answer = fact.Passes(s.Reason(ReasonLoaderConf, "the boot loader loads it"))
 		}
 		out = append(out, request{WayLoader, target, answer})
 	}
@@ -91,12 +91,16 @@ func (c *config) loaderUnsure() []request {
 	}
 	for _, s := range commands {
 		if strings.Contains(s.Value, "load") || strings.Contains(s.Value, "include") || s.Code != "" {
-			because := s.reason(ReasonLoaderConf, "the boot loader runs a command: "+escape.Text(s.Value))
+			because := s.Reason(ReasonLoaderConf, "the boot loader runs a command: "+escape.Text(s.Value))
 			if s.Code != "" {
-				because = s.unknown(ReasonLoaderConf)
+				because = s.Unknown(ReasonLoaderConf)
 			}
 			out = append(out, request{WayLoader, "", fact.UnsureOf(because)})
 		}
+	}
+	if s, ok := c.Loader.Opaque(); ok {
+		out = append(out, request{WayLoader, "", fact.UnsureOf(s.Reason(ReasonLoaderConf,
+			"this line, which was not read, may make the boot loader load anything: "+string(s.Code)))})
 	}
 	out = append(out, c.programs...)
 	if p, lost := c.lost(SourceLoaderConf); lost {
@@ -132,27 +136,27 @@ func (c *config) blacklisting(target string, release int64) fact.Answer {
 		return fact.Passes(fact.Reason{Code: ReasonLoaderConf})
 	case fact.Yes:
 		if s.Code != "" {
-			return fact.UnsureOf(s.unknown(ReasonBlacklist))
+			return fact.UnsureOf(s.Unknown(ReasonBlacklist))
 		}
-		return fact.Stops(s.reason(ReasonBlacklist,
+		return fact.Stops(s.Reason(ReasonBlacklist,
 			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
 	}
-	return fact.UnsureOf(s.reason(ReasonBlacklist, "whether this boot loader obeys module_blacklist is not known"))
+	return fact.UnsureOf(s.Reason(ReasonBlacklist, "whether this boot loader obeys module_blacklist is not known"))
 }
 
 // listRequests returns what kld_list of rc.conf asks for, which rc.d/kld gives to kldload word by word.
 func (c *config) listRequests() []request {
 	words, s := c.of("kld").Words("kld_list")
 	if s.Code != "" {
-		return []request{{WayKldList, "", fact.UnsureOf(s.unknown(ReasonKldList))}}
+		return []request{{WayKldList, "", fact.UnsureOf(s.Unknown(ReasonKldList))}}
 	}
 	var out []request
 	if len(words) > maxConfFiles {
-		reason := s.reason(ReasonKldList, fmt.Sprintf("it lists more than %d klds: the rest is not known", maxConfFiles))
+		reason := s.Reason(ReasonKldList, fmt.Sprintf("it lists more than %d klds: the rest is not known", maxConfFiles))
 		out, words = append(out, request{WayKldList, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
 	}
 	for _, w := range words {
-		out = append(out, request{WayKldList, w, fact.Passes(s.reason(ReasonKldList, "rc(8) loads it at boot"))})
+		out = append(out, request{WayKldList, w, fact.Passes(s.Reason(ReasonKldList, "rc(8) loads it at boot"))})
 	}
 	return out
 }
@@ -164,26 +168,26 @@ func (c *config) deviceRequests() []request {
 	for _, name := range []string{"cloned_interfaces", "network_interfaces"} {
 		words, s := c.of("netif").Words(name)
 		if s.Code != "" {
-			out = append(out, request{WayService, "", fact.UnsureOf(s.unknown(ReasonService))})
+			out = append(out, request{WayService, "", fact.UnsureOf(s.Unknown(ReasonService))})
 		}
 		if len(words) > maxConfFiles {
-			reason := s.reason(ReasonService, fmt.Sprintf("more than %d interfaces: the rest is not known", maxConfFiles))
+			reason := s.Reason(ReasonService, fmt.Sprintf("more than %d interfaces: the rest is not known", maxConfFiles))
 			out, words = append(out, request{WayService, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
 		}
 		for _, w := range words {
 			for _, target := range interfaceModules(interfaceKind(w)) {
 				out = append(out, request{WayService, target,
-					fact.Passes(s.reason(ReasonService, "ifconfig(8) loads it for "+escape.Text(w)))})
+					fact.Passes(s.Reason(ReasonService, "ifconfig(8) loads it for "+escape.Text(w)))})
 			}
 		}
 	}
 	saver, ok := c.of("syscons").Lookup("saver")
 	switch {
 	case saver.Code != "":
-		out = append(out, request{WayService, "", fact.UnsureOf(saver.unknown(ReasonService))})
+		out = append(out, request{WayService, "", fact.UnsureOf(saver.Unknown(ReasonService))})
 	case ok && saver.Value != "" && !strings.EqualFold(saver.Value, "NO"):
 		out = append(out, request{WayService, saver.Value + "_saver",
-			fact.Passes(saver.reason(ReasonService, "rc(8) loads the screen saver"))})
+			fact.Passes(saver.Reason(ReasonService, "rc(8) loads the screen saver"))})
 	}
 	for _, m := range c.mounts {
 		out = append(out, request{WayService, m.kind, fact.Passes(fact.Reason{Code: ReasonService, File: m.file,

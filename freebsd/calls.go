@@ -13,6 +13,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/machine"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // The calls that a FreeBSD or DragonFly machine answers, beside its files. An id that no longer
@@ -66,7 +67,7 @@ const (
 	maxModules         = 64 << 10 // modules of one file that are walked
 	maxPasses          = 8        // walks that are begun before a partial list is given
 	defaultModulePath  = "/boot/kernel;/boot/modules"
-	redactedText       = "[redacted]"
+	redactedText       = rcconf.Redacted
 	kernelName         = "kernel"
 	wordKernelModule   = "elf module"
 	wordRelocatableMod = "elf obj module"

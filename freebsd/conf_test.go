@@ -11,90 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/rcconf"
 	"github.com/kernelext/kernelext/internal/testing/testdata"
 )
-
-func TestLoaderConf(t *testing.T) {
-	var c conf
-	var r fact.Report
-	c.readLoaderConf("/boot/defaults/loader.conf", `# Loader defaults
-module_blacklist="drm drm2 radeonkms"	# Loader module blacklist
-module_blacklist="${module_blacklist} nvidia-drm"
-module_path="/boot/modules;/boot/dtb"
-exec=".( Loading )"
-`, &r)
-	c.readLoaderConf("/boot/loader.conf",
-		"zfs_load=\"YES\"\r\n  hint.atkbd.0.disabled=1 # off\nnot an assignment\nkern.hz=100\n"+
-			"bad=\"no end\nif_em_load = \"NO\"\nfdc_load=YES junk\n", &r)
-	words, s := c.Words("module_blacklist")
-	if diff := cmp.Diff([]string{"drm", "drm2", "radeonkms", "nvidia-drm"}, words); diff != "" || s.Line != 3 ||
-		s.File != "/boot/defaults/loader.conf" {
-		t.Error(diff, s)
-	}
-	for name, want := range map[string]setting{
-		"zfs_load":              {Name: "zfs_load", Value: "YES", File: "/boot/loader.conf", Line: 1},
-		"hint.atkbd.0.disabled": {Name: "hint.atkbd.0.disabled", Value: "1", File: "/boot/loader.conf", Line: 2},
-		"kern.hz":               {Name: "kern.hz", Value: "100", File: "/boot/loader.conf", Line: 4},
-		"if_em_load":            {Name: "if_em_load", Value: "NO", File: "/boot/loader.conf", Line: 6},
-		"bad":                   {Name: "bad", File: "/boot/loader.conf", Line: 5, Code: fact.CodeUnsupported},
-		"exec":                  {Name: "exec", Value: ".( Loading )", File: "/boot/defaults/loader.conf", Line: 5},
-	} {
-		if got, ok := c.Lookup(name); !ok || got != want {
-			t.Errorf("%s = %+v, want %+v", name, got, want)
-		}
-	}
-	lines := []int{}
-	for _, p := range r.Problems {
-		lines = append(lines, p.Line)
-	}
-	if diff := cmp.Diff([]int{3, 5, 7}, lines); diff != "" {
-		t.Errorf("problems %v: %s", r.Problems, diff)
-	}
-}
-
-func TestRCConf(t *testing.T) {
-	const unknown = "?"
-	for name, c := range map[string]struct {
-		text string
-		want map[string]string // "-" for unset
-	}{
-		"plain": {"hostname='secret'\nkld_list=\"nvidia-modeset /boot/modules/drm.ko\"\n" +
-			"kld_list=\"${kld_list} fusefs\"; kern_securelevel_enable=YES\nexport kern_securelevel=\"1\"\n" +
-			"path=\"a\\\"b\"\n",
-			map[string]string{"kld_list": "nvidia-modeset /boot/modules/drm.ko fusefs",
-				"kern_securelevel_enable": "YES",
-				"kern_securelevel":        "1", "hostname": "secret", "path": `a"b`, "none": "-"}},
-		"computed": {"a=\"$(cat /etc/x)\"\nb=`date`\nc=\"$unset z\"\nd=1\nd=${d:-2}\ne=\"${e} x\"\n",
-			map[string]string{"a": unknown, "b": unknown, "c": unknown, "d": unknown, "e": " x"}},
-		"lines": {"kld_list=\"a\n  b\"\nx=1 # it's a comment\ny=a\\\nb\n",
-			map[string]string{"kld_list": "a   b", "x": "1", "y": "ab"}},
-		"condition": {"a=1\nb=1\nif [ -f /x ]; then\n\ta=2\nfi\nc=1\n[ -f /y ] && c=2\n" +
-			"case $x in\ny) d=1;;\nesac\nb=3\n",
-			map[string]string{"a": unknown, "b": "3", "c": unknown, "d": unknown, "z": "-"}},
-		"other file":     {"a=1\n. /etc/more.conf\nb=2\n", map[string]string{"a": unknown, "b": "2", "c": unknown}},
-		"function":       {"f() {\n\ta=1\n}\nb=1\nf\nc=1\n", map[string]string{"a": unknown, "b": unknown, "c": "1"}},
-		"unused":         {"f() { a=1; }\nb=1\nlogger hello\n", map[string]string{"a": "-", "b": "1"}},
-		"of one command": {"a=1 logger x\nb=1\n", map[string]string{"a": "-", "b": "1"}},
-		"presets":        {"a=1\n: ${a:=2}\n: ${b:=\"3\"}\n", map[string]string{"a": "1", "b": "3"}},
-		"exit":           {"a=1\nexit 0\nb=1\n", map[string]string{"a": "1", "b": "-"}},
-		"document":       {"cat <<EOF\na=1\nEOF\nb=1\n", map[string]string{"a": "-", "b": "1"}},
-		"redacted":       {"a=\"[redacted]\"\nb=1\n", map[string]string{"a": unknown, "b": "1"}},
-		"redacted line":  {"# [redacted]\nb=1\n", map[string]string{"a": unknown, "b": unknown}},
-		"open quote":     {"a=\"x\nb=1\n", map[string]string{"a": unknown, "b": "1"}},
-	} {
-		var conf conf
-		var r fact.Report
-		conf.readRCConf("/etc/rc.conf", c.text, &r)
-		for variable, want := range c.want {
-			got, ok := conf.Lookup(variable)
-			switch {
-			case want == "-" && ok, want == unknown && (got.Code == "" || got.Value != ""),
-				want != "-" && want != unknown && (got.Value != want || got.Code != ""):
-				t.Errorf("%s: %s = %+v, want %q", name, variable, got, want)
-			}
-		}
-	}
-}
 
 // TestRecordedConf reads the configuration files of real systems without a complaint.
 func TestRecordedConf(t *testing.T) {
@@ -108,9 +27,9 @@ func TestRecordedConf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c conf
+		var c rcconf.Conf
 		var r fact.Report
-		c.readLoaderConf(file, string(b), &r)
+		c.ReadLoader(file, string(b), &r)
 		want := 0
 		for line := range strings.Lines(string(b)) {
 			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
@@ -126,7 +45,7 @@ func TestRecordedConf(t *testing.T) {
 		if strings.HasSuffix(file, "hellosystem-12.2/loader.conf") {
 			zfs, _ := c.Lookup("zfs_load")
 			open, _ := c.Lookup("openzfs_load")
-			if saysYes(zfs.Value) || !saysYes(open.Value) {
+			if rcconf.Yes(zfs.Value) || !rcconf.Yes(open.Value) {
 				t.Errorf("zfs %+v, openzfs %+v", zfs, open)
 			}
 		}
@@ -201,12 +120,12 @@ func FuzzConf(f *testing.F) {
 	f.Add("kld_list=\"${kld_list} a\"; x=`y`\nexport z='1'\n", true)
 	f.Add("module_blacklist=\"${module_blacklist} b\" # c\n", false)
 	f.Fuzz(func(t *testing.T, s string, shell bool) {
-		var c conf
+		var c rcconf.Conf
 		var r fact.Report
 		if shell {
-			c.readRCConf("f", s, &r)
+			c.ReadScript("f", s, &r)
 		} else {
-			c.readLoaderConf("f", s, &r)
+			c.ReadLoader("f", s, &r)
 		}
 		if len(c.Settings) > len(s) || len(r.Problems) > fact.MaxProblems+1 {
 			t.Fatal("more than the input")

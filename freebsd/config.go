@@ -15,12 +15,13 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // A config is the configuration that decides what is loaded at boot and what is never loaded.
 type config struct {
 	// Loader is what the boot loader reads; RC what rc(8) reads for every service; Sysctl is sysctl.conf.
-	Loader, RC, Sysctl conf
+	Loader, RC, Sysctl rcconf.Conf
 	// Files are the files that were read, with a leading "/".
 	Files  []string
 	unread fact.Report // the files that exist and could not be read
@@ -28,12 +29,12 @@ type config struct {
 	syntax fact.Report // the lines that make no sense; only Check reports them
 
 	fsys     fs.ReadDirFS
-	commands []setting        // the loader's exec lines, each a command of the loader
-	dloader  bool             // the boot loader is DragonFly's dloader(8)
-	forth    fact.Tri         // whether the boot loader is the one written in Forth; empty if the root does not say
-	own      map[string]*conf // what rc.conf.d/SERVICE sets for a service
-	services []service        // nil if they were not read
-	scripts  bool             // the root has scripts of rc(8)
+	commands []rcconf.Setting        // the loader's exec lines, each a command of the loader
+	dloader  bool                    // the boot loader is DragonFly's dloader(8)
+	forth    fact.Tri                // whether the boot loader is the one written in Forth; empty if the root does not say
+	own      map[string]*rcconf.Conf // what rc.conf.d/SERVICE sets for a service
+	services []service               // nil if they were not read
+	scripts  bool                    // the root has scripts of rc(8)
 	mounts   []mount
 	hooks    []request   // what the boot loads beside services
 	programs []request   // what the programs of the boot loader may load
@@ -53,9 +54,9 @@ type addFunc func(file, text string, r *fact.Report)
 // readConfig reads the configuration of a machine, whose boot loader is DragonFly's if dloader is set. Files that do not
 // exist cost nothing.
 func readConfig(ctx context.Context, fsys fs.ReadDirFS, dloader bool) *config {
-	c := &config{fsys: fsys, dloader: dloader, own: map[string]*conf{}}
+	c := &config{fsys: fsys, dloader: dloader, own: map[string]*rcconf.Conf{}}
 	c.syntax.Budget = fact.NewBudget(0) // its own: a configuration is kept beyond the call
-	c.Loader, c.RC, c.Sysctl = conf{source: SourceLoaderConf}, conf{source: SourceRCConf}, conf{source: SourceRCConf}
+	c.Loader.Source, c.RC.Source, c.Sysctl.Source = SourceLoaderConf, SourceRCConf, SourceRCConf
 	if err := ctx.Err(); err != nil {
 		c.lose(SourceLoaderConf, err)
 		c.lose(SourceRCConf, err)
@@ -65,7 +66,7 @@ func readConfig(ctx context.Context, fsys fs.ReadDirFS, dloader bool) *config {
 	c.readLoader()
 	c.readLoaderScripts()
 	c.readRC()
-	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.readLoaderConf)
+	c.readFile("etc/sysctl.conf", SourceRCConf, c.Sysctl.ReadLoader)
 	c.readFile("etc/fstab", SourceServices, c.readFstab)
 	c.readServices(ctx)
 	c.readHooks()
@@ -155,16 +156,16 @@ func (c *config) readLoader() {
 			c.hook(file, 1, "the boot loader runs "+file+", which may set anything")
 			return
 		}
-		c.Loader.readLoaderConf(file, text, r)
+		c.Loader.ReadLoader(file, text, r)
 		c.takeCommand()
 	}
 	c.readFile(loaderDefaults, SourceLoaderConf, add)
 	if _, ok := c.Loader.Lookup("loader_conf_files"); !ok { // a root without the defaults, or with a part of them
-		for _, s := range []setting{{Name: "loader_conf_files", Value: "/boot/device.hints /boot/loader.conf"},
+		for _, s := range []rcconf.Setting{{Name: "loader_conf_files", Value: "/boot/device.hints /boot/loader.conf"},
 			{Name: "loader_conf_dirs", Value: "/boot/loader.conf.d"},
 			{Name: "local_loader_conf_files", Value: "/boot/loader.conf.local"},
 			{Name: "nextboot_conf", Value: "/boot/nextboot.conf"}} {
-			c.Loader.set(s, &c.syntax)
+			c.Loader.Set(s, &c.syntax)
 		}
 	}
 	seen := map[string]bool{}
@@ -223,17 +224,17 @@ func (c *config) readNextboot(add addFunc) {
 
 // takeCommand keeps the loader's command that an exec line gives, of which there may be many.
 func (c *config) takeCommand() {
-	i, ok := c.Loader.at["exec"]
-	if !ok || c.Loader.Settings[i].Value == "" && c.Loader.Settings[i].Code == "" {
+	s, _ := c.Loader.Lookup("exec")
+	if s.Value == "" && s.Code == "" {
 		return
 	}
 	n := len(c.commands)
 	switch {
-	case n > 0 && c.commands[n-1] == c.Loader.Settings[i]:
+	case n > 0 && c.commands[n-1] == s:
 	case n == maxConfFiles:
 		c.lose(SourceLoaderConf, fmt.Errorf("%w: more than %d exec lines", fact.ErrTooLarge, maxConfFiles))
 	default:
-		c.commands = append(c.commands, c.Loader.Settings[i])
+		c.commands = append(c.commands, s)
 	}
 }
 
@@ -264,7 +265,7 @@ func (c *config) forthLoader() fact.Tri {
 // readRC reads what rc.subr reads for every service: the defaults and the files that rc_conf_files lists.
 func (c *config) readRC() {
 	c.readRCFile(rcDefaults)
-	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.RC.readRCConf)
+	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.RC.ReadScript)
 	files, s := c.RC.Words("rc_conf_files")
 	if len(files) == 0 {
 		files = []string{"/etc/rc.conf", "/etc/rc.conf.local"}
@@ -288,14 +289,14 @@ func (c *config) readOwn() {
 		for _, e := range c.entries(dir, SourceRCConf) {
 			own := c.own[e.Name()]
 			if own == nil {
-				own = &conf{source: SourceRCConf, parent: &c.RC}
+				own = &rcconf.Conf{Source: SourceRCConf, Parent: &c.RC}
 				c.own[e.Name()] = own
 			}
 			name := dir + "/" + e.Name()
 			if st, err := fs.Stat(c.fsys, name); err == nil && st.IsDir() {
-				c.readDir(name, "", SourceRCConf, own.readRCConf)
+				c.readDir(name, "", SourceRCConf, own.ReadScript)
 			} else {
-				c.readFile(name, SourceRCConf, own.readRCConf)
+				c.readFile(name, SourceRCConf, own.ReadScript)
 			}
 		}
 	}
@@ -304,10 +305,10 @@ func (c *config) readOwn() {
 // readRCFile reads one file for every service. One that cannot be read may set anything.
 func (c *config) readRCFile(name string) {
 	lost := c.unread.Count(SourceRCConf)
-	c.readFile(name, SourceRCConf, c.RC.readRCConf)
+	c.readFile(name, SourceRCConf, c.RC.ReadScript)
 	if c.unread.Count(SourceRCConf) > lost {
 		p, _ := c.lost(SourceRCConf)
-		c.RC.hide("/"+slashPath(name), 0, p.Code)
+		c.RC.Hide("/"+slashPath(name), 0, p.Code)
 	}
 }
 
@@ -318,7 +319,7 @@ func (c *config) hasScript(name string) bool {
 }
 
 // of returns what a service sees: the settings of all, and those of rc.conf.d/SERVICE.
-func (c *config) of(service string) *conf {
+func (c *config) of(service string) *rcconf.Conf {
 	if own := c.own[service]; own != nil {
 		return own
 	}
@@ -359,14 +360,14 @@ func (c *config) modulePath(kernel string) []string {
 
 // devmatchEnabled returns rc.conf's devmatch_enable; devmatch runs when that is yes, and known is
 // false when no file sets it.
-func (c *config) devmatchEnabled() (s setting, yes, known bool) {
+func (c *config) devmatchEnabled() (s rcconf.Setting, yes, known bool) {
 	s, known = c.of("devmatch").Lookup("devmatch_enable")
-	return s, known && saysYes(s.Value), known && s.Code == ""
+	return s, known && rcconf.Yes(s.Value), known && s.Code == ""
 }
 
 // devmatchBlocked returns rc.conf's devmatch_blocklist, if it names the file of that base name. ok is false too if the
 // value is not known.
-func (c *config) devmatchBlocked(base string) (setting, bool) {
+func (c *config) devmatchBlocked(base string) (rcconf.Setting, bool) {
 	rc := c.of("devmatch")
 	for _, name := range []string{"devmatch_blocklist", "devmatch_blacklist"} {
 		if s, ok := rc.Lookup(name); ok && (s.Value != "" || s.Code != "") {
@@ -375,18 +376,18 @@ func (c *config) devmatchBlocked(base string) (setting, bool) {
 			return s, slices.ContainsFunc(words, named)
 		}
 	}
-	return setting{}, false
+	return rcconf.Setting{}, false
 }
 
 // secureLevel answers whether something raises the securelevel by the end of a boot: rc.d/securelevel or sysctl.conf.
 // The setting is the one that does. It does not apply if nothing does.
-func (c *config) secureLevel() (setting, fact.Answer) {
+func (c *config) secureLevel() (rcconf.Setting, fact.Answer) {
 	if c.foreign.Applies() {
-		return setting{}, c.foreign
+		return rcconf.Setting{}, c.foreign
 	}
 	if s, ok := c.Sysctl.Lookup("kern.securelevel"); ok {
 		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {
-			return s, fact.Stops(s.reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))
+			return s, fact.Stops(s.Reason(ReasonLevel, "sysctl.conf raises the securelevel during the boot"))
 		}
 	}
 	rc := c.of("securelevel")
@@ -394,17 +395,17 @@ func (c *config) secureLevel() (setting, fact.Answer) {
 	level, _ := rc.Lookup("kern_securelevel")
 	n, err := strconv.Atoi(level.Value)
 	switch {
-	case enable.Code != "" || saysYes(enable.Value) && (level.Code != "" || level.Value != "" && err != nil):
+	case enable.Code != "" || rcconf.Yes(enable.Value) && (level.Code != "" || level.Value != "" && err != nil):
 		s := level
 		if enable.Code != "" {
 			s = enable
 		}
-		return s, fact.UnsureOf(s.unknown(ReasonLevel))
-	case ok && saysYes(enable.Value) && n > 0:
-		return level, fact.Stops(level.reason(ReasonLevel, "rc(8) raises the securelevel at the end of the boot"))
+		return s, fact.UnsureOf(s.Unknown(ReasonLevel))
+	case ok && rcconf.Yes(enable.Value) && n > 0:
+		return level, fact.Stops(level.Reason(ReasonLevel, "rc(8) raises the securelevel at the end of the boot"))
 	}
 	if p, lost := c.lost(SourceRCConf); lost {
-		return setting{Code: p.Code}, fact.Unsure(ReasonLevel,
+		return rcconf.Setting{Code: p.Code}, fact.Unsure(ReasonLevel,
 			"whether rc(8) raises the securelevel is not known: "+p.Text)
 	}
 	return enable, fact.Answer{}

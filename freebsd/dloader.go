@@ -15,7 +15,7 @@ import (
 // nextboot.conf, commands or module_blacklist: cmds.c knows none of them.
 func (c *config) readDloader() {
 	c.forth = fact.No
-	add := c.Loader.readLoaderConf
+	add := c.Loader.ReadLoader
 	for _, name := range []string{loaderDefaults, "boot/loader.conf", "boot/loader.conf.local"} {
 		c.readFile(name, SourceLoaderConf, add)
 	}

@@ -31,7 +31,8 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 		}
 		f := strings.Fields(line)
 		if len(f) < 3 {
-			c.RC.bad(r, file, n, "%d fields, not 3 or more", len(f))
+			r.Problem(SourceRCConf, "", "", &fact.ParseError{Source: file, Line: n,
+				Reason: fmt.Sprintf("%d fields, not 3 or more", len(f))})
 			continue
 		}
 		options := ""

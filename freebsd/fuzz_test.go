@@ -77,45 +77,6 @@ func FuzzBootFiles(f *testing.F) {
 	})
 }
 
-// FuzzShell reads scripts of the shell: each command is in the text, at its line or behind it, within what may be
-// taken.
-func FuzzShell(f *testing.F) {
-	for _, seed := range []string{
-		"if a; then b; elif c; then d; else e; fi\n", "case $x in a|b) c;; *) d;; esac\n", "a && b || c; d & e\n",
-		"for i in 1 2; do a $i; done\nwhile a; do b; done\n", "f() { a; }\nfunction g { b; }\nf\n",
-		"cat <<EOF\nkldload a\nEOF\nkldload b\n", "a 'b;c' \"d;e\" `f` $(g; h)\n", "a \\\nb # c\n", "if if if\n", "'",
-		"((((", "{{{{}}}}", "<<", "case\n)\n", "a\r\nb\r\n", "\x00;\xff\n",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if len(text) > 64<<10 {
-			return
-		}
-		lines := strings.Count(text, "\n") + 1
-		item := fact.NewBudget(0).Item(int64(len(text)))
-		total := 0
-		err := readShell(text, item, func(c command) {
-			if c.line < 1 || c.line > lines {
-				t.Fatalf("line %d of %d", c.line, lines)
-			}
-			for _, word := range c.words() {
-				if !strings.Contains(strings.NewReplacer("\\\n", "", "\\\r\n", "", "\r", "").Replace(text), word) &&
-					!strings.ContainsAny(word, "'\"`\\$#") {
-					t.Fatalf("%q is not in the text", word)
-				}
-			}
-			if len(c.conds) > maxNesting {
-				t.Fatalf("%d conditions", len(c.conds))
-			}
-			total += len(c.text)
-		})
-		if err == nil && total > 2*len(text)+64 {
-			t.Fatalf("commands of %d bytes in %d", total, len(text))
-		}
-	})
-}
-
 // FuzzFstab reads fstab(5): what is mounted is in the text, and a recording of it mounts the same.
 func FuzzFstab(f *testing.F) {
 	for _, seed := range []string{

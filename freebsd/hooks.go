@@ -11,6 +11,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // rcScript is what init(8) runs at boot: FreeBSD's orders the scripts of rc.d with rcorder(8) and runs them.
@@ -43,7 +44,7 @@ func (c *config) readHooks() {
 			hooks = append(hooks, hook{"etc/" + name, "", "rc.d/netif loads it if there is that interface"})
 		}
 	}
-	if s, ok := c.of("devd").Lookup("devd_enable"); !ok || s.Code != "" || saysYes(s.Value) {
+	if s, ok := c.of("devd").Lookup("devd_enable"); !ok || s.Code != "" || rcconf.Yes(s.Value) {
 		const text = "devd(8) loads it for its device"
 		hooks = append(hooks, hook{"etc/devd.conf", "", text})
 		for _, dir := range []string{"etc/devd", "usr/local/etc/devd"} {

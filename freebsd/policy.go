@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // A lock is what the running kernel says of whether klds may be loaded at all.
@@ -147,7 +148,7 @@ func policyOf(l *lock, c *config) *fact.Policy {
 	return p
 }
 
-func (c *config) securelevelFact(s setting, raised fact.Answer) fact.PolicyFact {
+func (c *config) securelevelFact(s rcconf.Setting, raised fact.Answer) fact.PolicyFact {
 	f := fact.PolicyFact{Name: "kern_securelevel", Source: SourceRCConf, Value: s.Value, File: s.File,
 		Line: s.Line, Code: s.Code}
 	switch {
@@ -164,9 +165,9 @@ func (c *config) securelevelFact(s setting, raised fact.Answer) fact.PolicyFact 
 	return f
 }
 
-func confFact(c *conf, name, effect string) fact.PolicyFact {
+func confFact(c *rcconf.Conf, name, effect string) fact.PolicyFact {
 	s, ok := c.Lookup(name)
-	f := fact.PolicyFact{Name: name, Source: c.source, Value: s.Value, File: s.File, Line: s.Line, Code: s.Code}
+	f := fact.PolicyFact{Name: name, Source: c.Source, Value: s.Value, File: s.File, Line: s.Line, Code: s.Code}
 	switch {
 	case !ok:
 		f.Code = fact.CodeAbsent

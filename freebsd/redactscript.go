@@ -3,6 +3,8 @@
 package freebsd
 
 import (
+	"github.com/kernelext/kernelext/internal/rcconf"
+
 	"slices"
 	"strings"
 )
@@ -80,9 +82,9 @@ func scriptReads(name string) bool {
 // redactCommand leaves of a line of commands the words that say when they run.
 func redactCommand(line string) string {
 	var out strings.Builder
-	for _, p := range parts(line) {
-		out.WriteString(p.op + " ")
-		words := strings.Fields(p.text)
+	for _, p := range rcconf.Parts(line) {
+		out.WriteString(p.Op + " ")
+		words := strings.Fields(p.Text)
 		n := 0
 		for n < len(words) && slices.Contains(structure, words[n]) {
 			n++
@@ -96,7 +98,7 @@ func redactCommand(line string) string {
 			out.WriteString(" x in")
 		case n > 0 && words[n-1] == "for":
 			out.WriteString(" x in x")
-		case n < len(words) && strings.HasSuffix(p.text, ")") && !strings.Contains(p.text, "("):
+		case n < len(words) && strings.HasSuffix(p.Text, ")") && !strings.Contains(p.Text, "("):
 			out.WriteString("x)")
 		case n < len(words):
 			out.WriteString(" :")

@@ -12,6 +12,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // A service is what a script of rc(8) loads when its service starts.
@@ -24,7 +25,7 @@ type service struct {
 	odd   bool // the variable is computed
 	// started answers by the script's keywords whether rc(8) starts it; it does not apply if rc(8) does.
 	started fact.Answer
-	conf    *conf
+	conf    *rcconf.Conf
 	loads   []load
 }
 
@@ -32,7 +33,7 @@ type service struct {
 type load struct {
 	target string // a name or a path; empty if it is computed
 	line   int
-	conds  []cond
+	conds  []rcconf.Cond
 	// inside is the function that loads it; empty for required_modules outside of functions, which rc.subr loads before
 	// the service starts.
 	inside string
@@ -105,8 +106,8 @@ func (c *config) readScript(name string) {
 		return
 	}
 	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b), item)}
-	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: conf{source: SourceRCConf, item: item}}
-	if err := readShell(string(b), item, p.run); err != nil || p.over != nil {
+	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: rcconf.Conf{Source: SourceRCConf, Item: item}}
+	if err := rcconf.ReadShell(string(b), item, p.run); err != nil || p.over != nil {
 		c.lose(SourceServices, fmt.Errorf("%s: %w", s.file, cmp.Or(err, p.over)))
 		return
 	}
@@ -116,9 +117,9 @@ func (c *config) readScript(name string) {
 	}
 	s.conf = c.of(s.name)
 	if len(p.presets) > 0 { // the script's own defaults, which rc.conf comes before or after
-		own := &conf{source: SourceRCConf, parent: s.conf}
+		own := &rcconf.Conf{Source: SourceRCConf, Parent: s.conf}
 		for _, cmd := range p.presets {
-			own.run(s.file, cmd, &p.odd)
+			own.Run(s.file, cmd, &p.odd)
 		}
 		s.conf = own
 	}
@@ -128,57 +129,57 @@ func (c *config) readScript(name string) {
 // A scriptReader takes a script of rc(8) apart.
 type scriptReader struct {
 	service *service
-	vars    conf // the script's own variables
+	vars    rcconf.Conf // the script's own variables
 	starts  map[string]bool
-	presets []command
+	presets []rcconf.Command
 	named   bool
 	odd     fact.Report // what is computed, which a load that needs it says
 	over    error       // what it keeps that is more than the script may take
 }
 
 // keep reports whether a command may be kept.
-func (p *scriptReader) keep(cmd *command) bool {
+func (p *scriptReader) keep(cmd *rcconf.Command) bool {
 	if p.over == nil {
-		p.over = p.vars.item.Keep(cmd.memory())
+		p.over = p.vars.Item.Keep(cmd.Memory())
 	}
 	return p.over == nil
 }
 
-func (p *scriptReader) run(cmd command) {
-	words := cmd.words()
+func (p *scriptReader) run(cmd rcconf.Command) {
+	words := cmd.Words()
 	switch word := words[0]; word {
 	case "load_kld", "kldload", "/sbin/kldload":
 		p.load(cmd, words[1:])
 		return
 	case ":":
-		if cmd.function == "" && p.keep(&cmd) {
+		if cmd.Function == "" && p.keep(&cmd) {
 			p.presets = append(p.presets, cmd)
 		}
 		return
 	}
-	name, value, ok := strings.Cut(cmd.text, "=")
-	if !ok || !confName(name, true) {
+	name, value, ok := strings.Cut(cmd.Text, "=")
+	if !ok || !rcconf.ValidName(name, true) {
 		return
 	}
 	switch {
 	case name == "required_modules":
 		p.required(cmd, value)
-	case cmd.function != "":
+	case cmd.Function != "":
 	case name == "name" && !p.named:
-		if v, _, known := p.vars.value(name, value, true); known && v != "" {
+		if v, _, known := p.vars.Value(name, value, true); known && v != "" {
 			p.service.name, p.named = v, true
 		}
-		p.vars.assign(p.service.file, cmd, &p.odd)
+		p.vars.Assign(p.service.file, cmd, &p.odd)
 	case name == "rcvar":
 		p.rcvar(cmd, value)
 	case name == "start_cmd", name == "start_precmd", name == "start_postcmd":
-		if v, _, known := p.vars.value(name, value, true); known {
+		if v, _, known := p.vars.Value(name, value, true); known {
 			p.starts[v] = true
 		}
 	default:
-		p.vars.assign(p.service.file, cmd, &p.odd)
+		p.vars.Assign(p.service.file, cmd, &p.odd)
 		if strings.HasSuffix(name, "_enable") && p.keep(&cmd) {
-			p.presets = append(p.presets, command{line: cmd.line, text: ": ${" + name + ":=" + presetValue(value) +
+			p.presets = append(p.presets, rcconf.Command{Line: cmd.Line, Text: ": ${" + name + ":=" + presetValue(value) +
 				"}"})
 		}
 	}
@@ -196,17 +197,17 @@ func presetValue(value string) string {
 }
 
 // rcvar takes the variable that turns the service on; scripts before FreeBSD 9 ask set_rcvar for NAME_enable.
-func (p *scriptReader) rcvar(cmd command, value string) {
+func (p *scriptReader) rcvar(cmd rcconf.Command, value string) {
 	s := p.service
-	s.line = cmd.line
-	v, _, known := p.vars.value("rcvar", value, true)
+	s.line = cmd.Line
+	v, _, known := p.vars.Value("rcvar", value, true)
 	switch {
 	case strings.Contains(value, "set_rcvar"):
 		v = s.name + "_enable"
 		if _, arg, ok := strings.Cut(value, "set_rcvar "); ok {
 			v = strings.TrimRight(arg, "`\") ")
 		}
-	case !known || len(cmd.conds) > 0:
+	case !known || len(cmd.Conds) > 0:
 		s.odd = true
 		return
 	}
@@ -217,7 +218,7 @@ func (p *scriptReader) rcvar(cmd command, value string) {
 }
 
 // required takes the modules that rc.subr loads before the service starts: FILE, FILE:MODULE or FILE~REGEXP.
-func (p *scriptReader) required(cmd command, value string) {
+func (p *scriptReader) required(cmd rcconf.Command, value string) {
 	value = strings.Trim(strings.TrimSpace(value), `"'`)
 	for _, word := range strings.Fields(value) {
 		if word == "$required_modules" || word == "${required_modules}" {
@@ -231,7 +232,7 @@ func (p *scriptReader) required(cmd command, value string) {
 }
 
 // load takes the file of "load_kld [-e regexp] [-m module] FILE" or "kldload [-nqv] FILE…".
-func (p *scriptReader) load(cmd command, words []string) {
+func (p *scriptReader) load(cmd rcconf.Command, words []string) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		switch {
@@ -251,9 +252,9 @@ func (p *scriptReader) load(cmd command, words []string) {
 }
 
 // add adds a module by a word of the script.
-func (p *scriptReader) add(cmd command, word string) {
+func (p *scriptReader) add(cmd rcconf.Command, word string) {
 	s := p.service
-	v, _, known := p.vars.value("", strings.Trim(word, `"'`), true)
+	v, _, known := p.vars.Value("", strings.Trim(word, `"'`), true)
 	if !known {
 		v = ""
 		if strings.Contains(word, "${saver}") || strings.Contains(word, "$saver") {
@@ -265,7 +266,7 @@ func (p *scriptReader) add(cmd command, word string) {
 		return
 	}
 	if p.keep(&cmd) {
-		s.loads = append(s.loads, load{escape.UTF8(v), cmd.line, cmd.conds, cmd.function})
+		s.loads = append(s.loads, load{escape.UTF8(v), cmd.Line, cmd.Conds, cmd.Function})
 	}
 }
 
@@ -301,14 +302,14 @@ func (s *service) checkYesNo(name string) fact.Answer {
 	v, _ := s.conf.Lookup(name)
 	switch {
 	case v.Code != "":
-		return fact.UnsureOf(v.unknown(ReasonService))
-	case saysYes(v.Value):
-		return fact.Passes(v.reason(ReasonService, name+` is set: rc(8) starts `+s.name))
+		return fact.UnsureOf(v.Unknown(ReasonService))
+	case rcconf.Yes(v.Value):
+		return fact.Passes(v.Reason(ReasonService, name+` is set: rc(8) starts `+s.name))
 	case v.File == "":
 		text := escape.Text(name) + " is not set: " + s.name + " does not start"
 		return fact.Stops(fact.Reason{Code: ReasonService, Text: text})
 	}
-	return fact.Stops(v.reason(ReasonService, escape.Text(name)+" is off: "+s.name+" does not start"))
+	return fact.Stops(v.Reason(ReasonService, escape.Text(name)+" is off: "+s.name+" does not start"))
 }
 
 // runs answers whether the line of the script that loads the module runs at boot.
@@ -319,12 +320,13 @@ func (s *service) runs(l load) fact.Answer {
 	}
 	place := fact.Reason{Code: ReasonService, File: s.file, Line: l.line}
 	for _, c := range l.conds {
-		if kind, name, _ := strings.Cut(c.text, " "); kind == "checkyesno" && confName(strings.TrimSpace(name), true) {
-			a := s.checkYesNo(strings.TrimSpace(name))
+		kind, name, _ := strings.Cut(c.Text, " ")
+		if name = strings.TrimSpace(name); kind == "checkyesno" && rcconf.ValidName(name, true) {
+			a := s.checkYesNo(name)
 			switch {
 			case a.Blocked() == "":
 				return a
-			case (a.Blocked() == fact.Yes) != c.not:
+			case (a.Blocked() == fact.Yes) != c.Not:
 				return fact.Stops(a.Because())
 			}
 			continue
@@ -366,7 +368,7 @@ func (c *config) knownServices() []service {
 		{"dummynet_enable", "dummynet"}, {"natd_enable", "ipdivert"}, {"firewall_nat_enable", "ipfw_nat"},
 	} {
 		i := slices.IndexFunc(out, func(s service) bool { return s.name == "ipfw" })
-		out[i].loads = append(out[i].loads, load{target: on.module, conds: []cond{{text: "checkyesno " + on.rcvar}}})
+		out[i].loads = append(out[i].loads, load{target: on.module, conds: []rcconf.Cond{{Text: "checkyesno " + on.rcvar}}})
 	}
 	return out
 }

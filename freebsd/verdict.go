@@ -82,11 +82,6 @@ func (f *result) trigger(code, format string, args ...any) {
 	f.Triggers = append(f.Triggers, fact.Reason{Code: code, Text: fmt.Sprintf(format, args...)})
 }
 
-// reason returns the setting as a reason.
-func (s setting) reason(code, text string) fact.Reason {
-	return fact.Reason{Code: code, Text: text, File: s.File, Line: s.Line}
-}
-
 // presence says where it is.
 func (c *checker) presence(f *result, sub subject) {
 	if l := sub.loaded; l != nil {
@@ -173,7 +168,7 @@ func (c *checker) configuration(f *result, sub subject) {
 	}
 	if words, s := c.config.Loader.Words("module_blacklist"); slices.Contains(words, base) &&
 		c.config.hasBlacklist(c.osRelDate) != fact.No {
-		f.Reasons = append(f.Reasons, s.reason(ReasonBlacklist,
+		f.Reasons = append(f.Reasons, s.Reason(ReasonBlacklist,
 			"the boot loader does not load it; kldload(8), kld_list and devmatch(8) still do"))
 		if f.Word == "" {
 			f.Word = "blacklisted"
@@ -183,7 +178,7 @@ func (c *checker) configuration(f *result, sub subject) {
 		return
 	}
 	if set, ok := c.config.devmatchBlocked(base); ok && c.hasDevmatch(sub.disk) {
-		f.Reasons = append(f.Reasons, set.reason(ReasonDevBlock,
+		f.Reasons = append(f.Reasons, set.Reason(ReasonDevBlock,
 			"devmatch(8) does not load it"))
 	}
 	if n := deviceRows(sub.disk); n > 0 && sub.matched == nil && c.hasDevmatch(sub.disk) {

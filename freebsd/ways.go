@@ -135,18 +135,18 @@ func (c *checker) byKernel(d *diskFile) fact.Answer {
 func (c *checker) devmatch(name string) fact.Answer {
 	block, ok := c.config.devmatchBlocked(baseName(name))
 	if ok {
-		return fact.Stops(block.reason(ReasonDevBlock, "devmatch(8) does not load it"))
+		return fact.Stops(block.Reason(ReasonDevBlock, "devmatch(8) does not load it"))
 	}
 	s, yes, known := c.config.devmatchEnabled()
 	switch {
 	case known && yes && block.Code != "":
-		return fact.UnsureOf(block.unknown(ReasonDevBlock))
+		return fact.UnsureOf(block.Unknown(ReasonDevBlock))
 	case known && yes:
-		return fact.Passes(s.reason(ReasonDevmatch, "devmatch_enable is set: devmatch(8) loads it for its devices"))
+		return fact.Passes(s.Reason(ReasonDevmatch, "devmatch_enable is set: devmatch(8) loads it for its devices"))
 	case known:
-		return fact.Stops(s.reason(ReasonDevmatch, "devmatch_enable is not set to yes"))
+		return fact.Stops(s.Reason(ReasonDevmatch, "devmatch_enable is not set to yes"))
 	case s.Name != "":
-		return fact.UnsureOf(s.unknown(ReasonDevmatch))
+		return fact.UnsureOf(s.Unknown(ReasonDevmatch))
 	}
 	text := "no rc.conf that was read sets devmatch_enable"
 	if lost := c.config.unread.Problems; len(lost) > 0 {
@@ -201,7 +201,7 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 	load := either(c.byKernel(sub.disk), raised)
 	if raised.Applies() {
 		f.Reasons = append(f.Reasons, raised.Because())
-		f.Bypasses = append(f.Bypasses, level.reason(ReasonLevel,
+		f.Bypasses = append(f.Bypasses, level.Reason(ReasonLevel,
 			"until then, scripts of rc(8) can load it; and root can change loader.conf for the next boot"))
 	}
 	if len(c.users(sub.disk)) > 0 || sub.disk.firmware() {

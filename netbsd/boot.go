@@ -3,7 +3,9 @@
 package netbsd
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"strconv"
@@ -44,16 +46,32 @@ type loader struct {
 	kernel string
 	// device is the line that boots a kernel of another device; its file is empty if none does.
 	device confLine
+
+	item *fact.Item // of boot.cfg
+	over error      // what its lines take that is more than they may
+}
+
+// lineSize is the memory of a line beside its text, in bytes.
+const lineSize = 64
+
+// keep asks for the memory of a line, and reports whether it may be kept.
+func (l *loader) keep(at confLine) bool {
+	if l.over == nil {
+		l.over = l.item.Keep(int64(lineSize + len(at.name)))
+	}
+	return l.over == nil
 }
 
 // readLoader reads boot.cfg as perform_bootcfg of the boot loader does: lines KEY=VALUE, which a "#" ends, keys by
 // their beginning. Without such a file the boot loader loads /netbsd alone.
-func (k *Kernel) readLoader() (loader, error) {
+func (k *Kernel) readLoader(r *fact.Report) (loader, error) {
 	l := loader{kernel: kernelFile}
-	text, err := limit.ReadFile(k.machine, bootCfg, limit.Text)
+	text, item, err := limit.ReadItem(k.machine, bootCfg, limit.Text, r.Budget)
+	defer item.Done()
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
+	l.item = item
 	var menu []confLine
 	entry, n := 0, 0
 	for line := range strings.Lines(string(text)) {
@@ -72,7 +90,7 @@ func (k *Kernel) readLoader() (loader, error) {
 		case strings.HasPrefix(key, "load"):
 			l.load(at)
 		case strings.HasPrefix(key, "userconf"):
-			l.userconf = append(l.userconf, at)
+			l.change(at)
 		default:
 			l.command(key+" "+value, at)
 		}
@@ -83,7 +101,8 @@ func (k *Kernel) readLoader() (loader, error) {
 			l.command(command, m)
 		}
 	}
-	return l, err
+	l.item = nil
+	return l, cmp.Or(err, l.over)
 }
 
 // command takes one command of the boot loader.
@@ -97,7 +116,7 @@ func (l *loader) command(command string, at confLine) {
 	case "load":
 		l.load(at)
 	case "userconf":
-		l.userconf = append(l.userconf, at)
+		l.change(at)
 	case "modules":
 		if off := f[1] == "off" || f[1] == "disabled"; off && at.sure {
 			l.off = at
@@ -117,10 +136,17 @@ func (l *loader) command(command string, at confLine) {
 	}
 }
 
+// change takes a command that changes which devices the kernel looks for.
+func (l *loader) change(at confLine) {
+	if l.keep(at) {
+		l.userconf = append(l.userconf, at)
+	}
+}
+
 // load takes the name or the path of a module, which a blank ends (module_path of the boot loader).
 func (l *loader) load(at confLine) {
 	f := strings.Fields(at.name)
-	if len(f) == 0 || len(l.loads) == maxDirEntries {
+	if len(f) == 0 || !l.keep(at) {
 		return
 	}
 	_, name, ok := strings.Cut(f[0], ":")
@@ -132,20 +158,27 @@ func (l *loader) load(at confLine) {
 }
 
 // modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file.
-func (k *Kernel) modulesConf() ([]confLine, error) {
-	text, err := limit.ReadFile(k.machine, modulesConf, limit.Text)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
+	text, item, err := limit.ReadItem(k.machine, modulesConf, limit.Text, r.Budget)
+	defer item.Done()
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return nil, err
 	}
 	var out []confLine
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
 		line, _, _ = strings.Cut(line, "#")
-		if f := strings.Fields(line); len(f) > 0 && len(out) < maxDirEntries {
+		if f := strings.Fields(line); len(f) > 0 {
 			name := strings.TrimSuffix(path.Base(f[0]), ".kmod")
+			if err := item.Keep(int64(lineSize + len(name))); err != nil {
+				return out, fmt.Errorf("/%s: %w", modulesConf, err)
+			}
 			out = append(out, confLine{escape.UTF8(name), modulesConf, n, true})
 		}
 	}
-	return out, err
+	return out, nil
 }

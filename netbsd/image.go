@@ -26,6 +26,9 @@ const (
 // SourceModulesConf is the name of the source that is /etc/modules.conf, which rc.d/modules reads.
 const SourceModulesConf = "modules_conf"
 
+// SourceRCConf is the name of the source that is rc.conf(5) and sysctl.conf(5).
+const SourceRCConf = "rc_conf"
+
 // SourceBootCfg is the name of the source that is /boot.cfg, which the boot loader reads.
 const SourceBootCfg = "boot_cfg"
 
@@ -103,7 +106,7 @@ func (k *Kernel) chosen(release string) bool {
 
 // imageBuiltins returns the modules that the kernel file of an image has compiled in.
 func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, error) {
-	l, err := k.readLoader()
+	l, err := k.readLoader(r)
 	if err == nil && l.device.file != "" {
 		err = &fact.ParseError{Source: "/" + bootCfg, Line: l.device.line, Reason: "boots a kernel of a device: " +
 			l.device.name, Err: errors.ErrUnsupported}
@@ -132,13 +135,16 @@ type image struct {
 	unread   error // why the modules inside the kernel are not known; nil if they are
 	conf     []confLine
 	lost     error   // of modules.conf
-	rc       setting // rc.conf's word for rc.d/modules
+	off      fact.Answer // whether rc.conf turns rc.d/modules off
 	loader   loader
 	unloaded error // of boot.cfg
 	level    fact.Answer
 	auto     fact.Answer
 
 	requiredBy map[string][]string // the modules that require one
+	names      map[string]bool     // of all modules, on disk or in the kernel
+	asked      *asking             // of the modules called askedOf
+	askedOf    string
 }
 
 // checkImage is Check for an image.
@@ -147,14 +153,14 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	var err error
 	c := judge.Case[Module]{Query: query, Image: true, Boot: i.boot}
 	i.disk, err = k.installed(ctx, r)
-	c.Add(SourceModulePath, i.disk, err, r)
 	i.builtins, i.unread = k.imageBuiltins(ctx, r)
 	c.Add("", i.builtins, i.unread, r)
-	i.conf, i.lost = k.modulesConf()
-	i.rc, _ = k.lookup("modules", rcFiles("modules")...)
-	i.loader, i.unloaded = k.readLoader()
-	_, i.level = k.imageLevel()
-	_, i.auto = k.imageAutoload()
+	c.Add(SourceModulePath, i.disk, err, r)
+	i.conf, i.lost = k.modulesConf(r)
+	i.off = off(k.rc("modules", r), "modules", reasonConf, "modules is off: rc(8) loads none")
+	i.loader, i.unloaded = k.readLoader(r)
+	_, i.level = k.imageLevel(r)
+	_, i.auto = k.imageAutoload(r)
 	return c.Verdicts(), ctx.Err()
 }
 
@@ -162,23 +168,8 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 // and the kernel itself come before rc.d/securelevel.
 func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
 	load := i.requirements(m)
-	loader, triggers := i.asked(m, i.loader.loads, reasonLoader, "the boot loader loads ")
-	switch {
-	case i.unloaded != nil:
-		loader = fact.Unsure(judge.ReasonUnread, "what the boot loader loads was not read: "+i.unloaded.Error())
-	case loader.Applies() && i.loader.off.file != "":
-		loader = fact.Stops(i.loader.off.reason(reasonLoader, "modules are off: the boot loader loads none"))
-	}
-	asked, more := i.asked(m, i.conf, reasonConf, "rc(8) loads ")
-	switch {
-	case i.lost != nil:
-		asked = fact.Unsure(judge.ReasonUnread, "what rc(8) loads was not read: "+i.lost.Error())
-	case asked.Applies() && i.rc.off():
-		asked = fact.Stops(i.rc.reason(reasonConf, "modules is off: rc(8) loads none"))
-	case asked.Applies() && i.rc.code != "":
-		asked = fact.UnsureOf(i.rc.reason(reasonConf, "whether rc(8) loads modules is not known"))
-	}
-	for _, w := range []judge.Entrance{{Name: WayLoader, Answer: loader}, {Name: WayModules, Answer: asked},
+	asks := i.asks(m.Name)
+	for _, w := range []judge.Entrance{{Name: WayLoader, Answer: asks.loader}, {Name: WayModules, Answer: asks.modules},
 		{Name: WayAutoload, Answer: i.auto}} {
 		if !w.Answer.Applies() {
 			continue
@@ -191,18 +182,49 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) 
 	if load.Blocked() != fact.Yes && i.level.Applies() {
 		load = i.level
 	}
-	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), append(triggers, more...)
+	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), asks.triggers
 }
 
-// asked answers whether lines load the module, or one that requires it, and what asks for it.
-func (i *image) asked(m *Record, lines []confLine, code, text string) (out fact.Answer, triggers []fact.Reason) {
-	users := i.users(m.Name)
+// An asking is what asks for the modules of one name during the boot.
+type asking struct {
+	loader, modules fact.Answer
+	triggers        []fact.Reason
+}
+
+// asks answers whether the boot loader and rc(8) load the modules of that name. Several files may have one name.
+func (i *image) asks(name string) *asking {
+	if i.asked != nil && i.askedOf == name {
+		return i.asked
+	}
+	a := &asking{}
+	i.asked, i.askedOf = a, name
+	loader, triggers := i.lines(name, i.loader.loads, reasonLoader, "the boot loader loads ")
+	switch {
+	case i.unloaded != nil:
+		loader = fact.Unsure(judge.ReasonUnread, "what the boot loader loads was not read: "+i.unloaded.Error())
+	case loader.Applies() && i.loader.off.file != "":
+		loader = fact.Stops(i.loader.off.reason(reasonLoader, "modules are off: the boot loader loads none"))
+	}
+	asked, more := i.lines(name, i.conf, reasonConf, "rc(8) loads ")
+	switch {
+	case i.lost != nil:
+		asked = fact.Unsure(judge.ReasonUnread, "what rc(8) loads was not read: "+i.lost.Error())
+	case asked.Applies() && i.off.Applies():
+		asked = i.off
+	}
+	a.loader, a.modules, a.triggers = loader, asked, append(triggers, more...)
+	return a
+}
+
+// lines answers whether lines load the module of that name, or one that requires it, and what asks for it.
+func (i *image) lines(name string, lines []confLine, code, text string) (out fact.Answer, triggers []fact.Reason) {
+	users := i.users(name)
 	for _, l := range lines {
 		if !users[l.name] {
 			continue
 		}
 		because := l.reason(code, text+l.name+" at boot")
-		if l.name != m.Name {
+		if l.name != name {
 			because.Text += ", which requires it"
 		}
 		if len(triggers) < maxMenu {
@@ -243,8 +265,16 @@ func (i *image) users(name string) map[string]bool {
 
 // requirements answers whether the kernel finds what the module requires.
 func (i *image) requirements(m *Record) fact.Answer {
+	if i.names == nil {
+		i.names = map[string]bool{}
+		for _, list := range [][]Record{i.disk, i.builtins} {
+			for _, m := range list {
+				i.names[m.Name] = true
+			}
+		}
+	}
 	for _, name := range m.Own.Required {
-		if len(judge.Named(i.disk, name)) > 0 || len(judge.Named(i.builtins, name)) > 0 {
+		if i.names[name] {
 			continue
 		}
 		text := fmt.Sprintf("it requires %s, which is not on disk", escape.Text(name))

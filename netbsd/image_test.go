@@ -81,6 +81,14 @@ func TestImage(t *testing.T) {
 	}{
 		{"zfs", "", "", fact.VerdictLoadable, "modules modload", "/etc/modules.conf:3"},
 		{"xcall", "", "", fact.VerdictLoadable, "modules modload", "/etc/modules.conf:3"}, // what zfs requires
+		{"zfs", "modules=maybe\n", "", fact.VerdictLoadable, "modload", "/etc/modules.conf:3"},
+		{"zfs", "modules=${x}\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
+		{"zfs", ". /etc/more\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
+		{"zfs", "a=x; modules=NO\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "",
+			"/etc/modules.conf:3"},
+		{"old", "#sysctl kern.securelevel?=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+		{"old", "#sysctl kern.module.autoload=1\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		{"old", "securelevel=0\n", "etc/sysctl.conf", fact.VerdictUnknown, "", ""},
 		{"zfs", "modules=NO # none\n", "", fact.VerdictLoadable, "modload", "/etc/modules.conf:3"},
 		{"old", "", "", fact.VerdictLoadable, "modload", ""},
 		{"lost", "", "", fact.VerdictBlocked, "", ""},
@@ -207,7 +215,7 @@ func FuzzBootFiles(f *testing.F) {
 			root[name] = &fstest.MapFile{Data: []byte(text)}
 		}
 		k := Open(disk{MapFS: root}, fact.Options{OS: fact.NetBSD, Image: true})
-		l, _ := k.readLoader()
+		l, _ := k.readLoader(new(fact.Report))
 		if len(l.loads)+len(l.userconf) > len(cfg) {
 			t.Fatal("more than the input")
 		}

@@ -9,129 +9,87 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
-	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
-// A setting is the last assignment of a variable.
-type setting struct {
-	value, file string
-	line        int
-	// code says why the value is unknown; empty if it is known.
-	code fact.Code
-}
-
-// rcFiles are the files that rc(8) reads for a service, in order (rc.subr: load_rc_config).
+// rcFiles are the files that rc(8) reads for a service, in order: rc.conf itself runs the defaults (rc.subr:
+// load_rc_config).
 func rcFiles(service string) []string {
 	return []string{"etc/defaults/rc.conf", "etc/rc.conf", "etc/rc.conf.d/" + service}
 }
 
-// lookup returns what files set a variable to. What a shell computes, what stands in a condition and what another file
-// may set is unknown. ok is false if nothing sets it.
-func (k *Kernel) lookup(name string, files ...string) (s setting, ok bool) {
-	for _, file := range files {
-		text, err := limit.ReadFile(k.machine, file, limit.Text)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			s, ok = setting{file: file, code: fact.CodeOf(err)}, true
-			continue
-		}
-		n, depth := 0, 0
-		for line := range strings.Lines(string(text)) {
-			n++
-			line = strings.TrimSpace(line)
-			word, rest, _ := strings.Cut(line, " ")
-			switch word {
-			case "if", "case", "for", "while", "until", "{":
-				depth += closed(rest)
-			case "fi", "esac", "done", "}":
-				depth--
-			case ".", "source", "eval":
-				if rest = strings.TrimSpace(rest); rest != "/etc/defaults/rc.conf" && rest != "/etc/rc.conf" {
-					s, ok = setting{file: file, line: n, code: fact.CodeUnsupported}, true
-				}
-			}
-			if value, set := strings.CutPrefix(line, name+"="); set {
-				s, ok = valueOf(value, file, n, depth > 0), true
-			}
-		}
+// rc returns what rc(8) knows of the variables of a service.
+func (k *Kernel) rc(service string, r *fact.Report) *rcconf.Conf {
+	c := &rcconf.Conf{Source: SourceRCConf, Known: []string{"/etc/defaults/rc.conf", "/etc/rc.conf"}}
+	for _, file := range rcFiles(service) {
+		k.readConf(file, c, c.ReadScript, r)
 	}
-	return s, ok
+	return c
 }
 
-// closed returns 0 if a command ends on its own line, 1 if it does not.
-func closed(rest string) int {
-	for _, end := range []string{"fi", "esac", "done", "}"} {
-		if strings.HasSuffix(rest, " "+end) || strings.HasSuffix(rest, ";"+end) {
-			return 0
-		}
-	}
-	return 1
+// sysctls returns what sysctl.conf(5) sets: NAME=VALUE, or NAME?=VALUE of what not every kernel has.
+func (k *Kernel) sysctls(r *fact.Report) *rcconf.Conf {
+	c := &rcconf.Conf{Source: SourceRCConf}
+	k.readConf("etc/sysctl.conf", c, func(file, text string, r *fact.Report) {
+		c.ReadLoader(file, strings.ReplaceAll(text, "?=", "="), r)
+	}, r)
+	return c
 }
 
-// valueOf returns the value behind an assignment.
-func valueOf(text, file string, line int, unsure bool) setting {
-	s := setting{file: file, line: line}
-	value := text
-	if quote := strings.IndexAny(text, `"'`); quote == 0 {
-		end := strings.IndexByte(text[1:], text[0])
-		if end < 0 {
-			end, unsure = len(text)-1, true
-		}
-		value = text[1 : end+1]
-	} else if i := strings.IndexAny(text, " \t;#"); i >= 0 {
-		value = text[:i]
+// readConf adds a file to c. One that cannot be read may set anything.
+func (k *Kernel) readConf(name string, c *rcconf.Conf, add func(file, text string, r *fact.Report), r *fact.Report) {
+	text, item, err := limit.ReadItem(k.machine, name, limit.Text, r.Budget)
+	defer item.Done()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		r.Problem(SourceRCConf, "", "", err)
+		c.Hide("/"+name, 0, fact.CodeOf(err))
+	default:
+		add("/"+name, string(text), r)
 	}
-	if unsure || strings.ContainsAny(value, "$`\\") {
-		s.code = fact.CodeUnsupported
-		return s
-	}
-	s.value = escape.UTF8(value)
-	return s
 }
 
-// off reports whether the value means no to rc(8) (checkyesno).
-func (s setting) off() bool {
-	switch strings.ToLower(s.value) {
-	case "no", "off", "false", "0":
-		return s.code == ""
+// off answers whether a variable of rc(8) means no, as anything but yes does (rc.subr: checkyesno). It does not apply
+// to one that means yes, or that no file sets: then the defaults of rc.conf(5) are missing, too.
+func off(c *rcconf.Conf, name, code, text string) fact.Answer {
+	s, ok := c.Lookup(name)
+	switch {
+	case ok && s.Code != "":
+		return fact.UnsureOf(s.Unknown(code))
+	case ok && !rcconf.Yes(s.Value):
+		return fact.Stops(s.Reason(code, text))
 	}
-	return false
-}
-
-// reason returns the setting as a reason.
-func (s setting) reason(code, text string) fact.Reason {
-	return fact.Reason{Code: code, File: "/" + s.file, Line: s.line, Text: text}
+	return fact.Answer{}
 }
 
 // imageLevel answers whether the securelevel is raised by the end of a boot: by sysctl.conf(5), or by rc.d/securelevel,
 // which sets rc.conf's securelevel. It does not apply if nothing does: a kernel without options INSECURE is raised from
 // 0 to 1 then, which no file says, and which root may forestall.
-func (k *Kernel) imageLevel() (setting, fact.Answer) {
+func (k *Kernel) imageLevel(r *fact.Report) (rcconf.Setting, fact.Answer) {
 	for _, q := range []struct {
-		name  string
-		files []string
-	}{{"kern.securelevel", []string{"etc/sysctl.conf"}}, {"securelevel", rcFiles("securelevel")}} {
-		s, ok := k.lookup(q.name, q.files...)
-		n, err := strconv.Atoi(s.value)
+		name string
+		conf *rcconf.Conf
+	}{{"kern.securelevel", k.sysctls(r)}, {"securelevel", k.rc("securelevel", r)}} {
+		s, ok := q.conf.Lookup(q.name)
+		n, err := strconv.Atoi(s.Value)
 		switch {
-		case !ok || s.code == "" && s.value == "":
-		case s.code != "" || err != nil:
-			return s, fact.UnsureOf(s.reason(reasonLevel, "the securelevel that "+q.name+" sets is not known"))
+		case !ok || s.Code == "" && s.Value == "":
+		case s.Code != "" || err != nil:
+			return s, fact.UnsureOf(s.Reason(reasonLevel, "the securelevel that "+q.name+" sets is not known"))
 		case n > 0:
-			return s, fact.Stops(s.reason(reasonLevel, "rc(8) raises the securelevel during the boot"))
+			return s, fact.Stops(s.Reason(reasonLevel, "rc(8) raises the securelevel during the boot"))
 		}
 	}
-	return setting{}, fact.Answer{}
+	return rcconf.Setting{}, fact.Answer{}
 }
 
 // imageAutoload answers whether the kernel loads modules by itself. It does unless sysctl.conf(5) says no.
-func (k *Kernel) imageAutoload() (setting, fact.Answer) {
-	s, ok := k.lookup(sysctlAutoload, "etc/sysctl.conf")
-	if ok && s.off() {
-		return s, fact.Stops(s.reason(reasonAutoload, "the kernel loads no module by itself"))
+func (k *Kernel) imageAutoload(r *fact.Report) (rcconf.Setting, fact.Answer) {
+	s, ok := k.sysctls(r).Lookup(sysctlAutoload)
+	if n, err := strconv.Atoi(s.Value); ok && s.Code == "" && err == nil && n == 0 {
+		return s, fact.Stops(s.Reason(reasonAutoload, "the kernel loads no module by itself"))
 	}
 	because := fact.Reason{Code: reasonAutoload,
 		Text: "the kernel may load it during the boot, when something needs it"}
@@ -139,9 +97,9 @@ func (k *Kernel) imageAutoload() (setting, fact.Answer) {
 }
 
 // at returns the fact with the place of the setting.
-func at(f fact.PolicyFact, s setting) fact.PolicyFact {
-	if s.file != "" {
-		f.File, f.Line = "/"+s.file, s.line
+func at(f fact.PolicyFact, s rcconf.Setting) fact.PolicyFact {
+	if s.File != "" {
+		f.File, f.Line = s.File, s.Line
 	}
 	return f
 }
@@ -149,8 +107,8 @@ func at(f fact.PolicyFact, s setting) fact.PolicyFact {
 // imagePolicy returns what the files of an image say about loading.
 func (k *Kernel) imagePolicy(r *fact.Report) *fact.Policy {
 	p := &fact.Policy{Facts: []fact.PolicyFact{}}
-	level, raised := k.imageLevel()
-	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, Value: level.value, Code: level.code,
+	level, raised := k.imageLevel(r)
+	f := fact.PolicyFact{Name: "securelevel", Source: SourcePolicy, Value: level.Value, Code: level.Code,
 		Effect: raised.Because().Text}
 	switch {
 	case raised.Blocked() == fact.Yes:
@@ -161,14 +119,14 @@ func (k *Kernel) imagePolicy(r *fact.Report) *fact.Policy {
 			"no file raises the securelevel; a kernel without options INSECURE raises it to 1"
 	}
 	p.Facts = append(p.Facts, at(f, level))
-	auto, answer := k.imageAutoload()
-	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, Value: auto.value, Code: auto.code,
+	auto, answer := k.imageAutoload(r)
+	f = fact.PolicyFact{Name: "module_autoload", Source: SourcePolicy, Value: auto.Value, Code: auto.Code,
 		Effect: answer.Because().Text}
-	if auto.file == "" {
+	if auto.File == "" {
 		f.Code, f.Effect = fact.CodeAbsent, "the kernel loads modules by itself when something needs them"
 	}
 	p.Facts = append(p.Facts, at(f, auto))
-	l, err := k.readLoader()
+	l, err := k.readLoader(r)
 	if err != nil {
 		p.Facts = append(p.Facts, fact.PolicyFact{Name: "boot.cfg", Source: SourceBootCfg, Code: fact.CodeOf(err)})
 	}

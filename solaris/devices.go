@@ -4,8 +4,8 @@ package solaris
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -24,11 +24,11 @@ const (
 // reasonMajor is the code of the reason that a driver has no major number.
 const reasonMajor = "name_to_major"
 
-// maxAliases is how many lines of such a file are kept; maxTriggers how many ask for one module.
-const (
-	maxAliases  = 64 << 10
-	maxTriggers = 8
-)
+// maxTriggers is how many lines of such a file are named that ask for one module.
+const maxTriggers = 8
+
+// aliasSize is the memory of a line of such a file beside its texts, in bytes.
+const aliasSize = 160
 
 // An alias is one line of such a file: a driver, and a device that it drives or the number that it has.
 type alias struct {
@@ -36,24 +36,42 @@ type alias struct {
 	line           int
 }
 
-// devices is what binds drivers to devices. An error says why a file was not read.
+// devices is what binds drivers to devices, by the driver's name. An error says why a file was not read.
 type devices struct {
-	aliases, majors, instances []alias
+	aliases, majors, instances map[string][]alias
 	unread, unnumbered         error // of aliases, and of majors
 }
 
 // devices reads what binds drivers to devices. path_to_inst only says what the machine had: it may be missing.
-func (k *Kernel) devices() devices {
+func (k *Kernel) devices(r *fact.Report) devices {
 	var d devices
-	d.aliases, d.unread = k.aliases()
-	d.majors, d.unnumbered = k.table(majorsFile, 2, 0, 1)
-	d.instances, _ = k.table(instancesFile, 3, 2, 0)
+	var list []alias
+	list, d.unread = k.aliases(r)
+	d.aliases = byDriver(list)
+	list, d.unnumbered = k.table(majorsFile, 2, 0, 1, r)
+	d.majors = byDriver(list)
+	list, err := k.table(instancesFile, 3, 2, 0, r)
+	d.instances = byDriver(list)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceAliases, "", "", err)
+	}
 	return d
 }
 
+// byDriver returns the first lines of each driver.
+func byDriver(list []alias) map[string][]alias {
+	out := make(map[string][]alias)
+	for _, a := range list {
+		if of := out[a.driver]; len(of) < maxTriggers {
+			out[a.driver] = append(of, a)
+		}
+	}
+	return out
+}
+
 // aliases reads driver_aliases; none if there is no such file.
-func (k *Kernel) aliases() ([]alias, error) {
-	list, err := k.table(aliasesFile, 2, 0, 1)
+func (k *Kernel) aliases(r *fact.Report) ([]alias, error) {
+	list, err := k.table(aliasesFile, 2, 0, 1, r)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -61,8 +79,9 @@ func (k *Kernel) aliases() ([]alias, error) {
 }
 
 // table reads the lines of a file that have n words, which may be quoted; driver and device are the places of two.
-func (k *Kernel) table(file string, n, driver, device int) ([]alias, error) {
-	text, err := limit.ReadFile(k.machine, file, limit.Text)
+func (k *Kernel) table(file string, n, driver, device int, r *fact.Report) ([]alias, error) {
+	text, item, err := limit.ReadItem(k.machine, file, limit.Text, r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +90,10 @@ func (k *Kernel) table(file string, n, driver, device int) ([]alias, error) {
 	for text := range strings.Lines(string(text)) {
 		line++
 		f := strings.Fields(text)
-		if len(f) == n && f[0][0] != '#' && len(out) < maxAliases {
+		if len(f) == n && f[0][0] != '#' {
+			if err := item.Keep(int64(aliasSize + len(text))); err != nil {
+				return out, fmt.Errorf("/%s: %w", file, err)
+			}
 			word := func(i int) string { return escape.UTF8(strings.Trim(f[i], `"`)) }
 			out = append(out, alias{word(driver), word(device), line})
 		}
@@ -82,10 +104,10 @@ func (k *Kernel) table(file string, n, driver, device int) ([]alias, error) {
 // asks answers whether the name of a device asks for the driver, and which. The kernel looks a driver up by its major
 // number: one without has no device (ddi_name_to_major), though root may load it.
 func (d *devices) asks(m *Record) (out fact.Answer, triggers []fact.Reason) {
-	ask := func(file, text string, list []alias) {
-		for _, a := range list {
-			if a.driver != m.Name || !strings.Contains(m.Path, "/drv/") {
-				continue
+	ask := func(file, text string, of map[string][]alias) {
+		for _, a := range of[m.Name] {
+			if !strings.Contains(m.Path, "/drv/") {
+				break
 			}
 			because := fact.Reason{Code: SourceAliases, File: "/" + file, Line: a.line, Text: text + a.device}
 			out = fact.Passes(because)
@@ -99,7 +121,7 @@ func (d *devices) asks(m *Record) (out fact.Answer, triggers []fact.Reason) {
 	switch {
 	case d.unread != nil:
 		return fact.Unsure(judge.ReasonUnread, "the aliases of devices were not read: "+d.unread.Error()), triggers
-	case !out.Applies() || d.numbered(m.Name):
+	case !out.Applies() || d.majors[m.Name] != nil:
 	case d.unnumbered != nil:
 		return fact.Unsure(judge.ReasonUnread, "whether it has a major number was not read: "+
 			d.unnumbered.Error()), triggers
@@ -108,9 +130,4 @@ func (d *devices) asks(m *Record) (out fact.Answer, triggers []fact.Reason) {
 			Text: "the driver has no major number: no device is its"}), triggers
 	}
 	return out, triggers
-}
-
-// numbered reports whether a driver has a major number.
-func (d *devices) numbered(name string) bool {
-	return slices.ContainsFunc(d.majors, func(a alias) bool { return a.driver == name })
 }

@@ -32,7 +32,8 @@ const (
 	// WayDevice is the way of the drivers that a device's name asks for.
 	WayDevice = "driver_alias"
 
-	maxDirEntries = 16 << 10
+	// fileSize is the memory of the record of a file beside its texts, in bytes.
+	fileSize = 512
 )
 
 // moduleRoots returns the directories that the kernel of an image loads from: those of the platforms, /kernel and
@@ -70,8 +71,8 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		return nil, fmt.Errorf("module files of a running machine: %w", errors.ErrUnsupported)
 	}
 	list, err := k.directives(r)
-	if err != nil {
-		return nil, err
+	if err != nil { // moddir may add directories
+		r.Problem(SourceModulePath, "", "modules", err)
 	}
 	out := []Record{}
 	found := false
@@ -112,18 +113,32 @@ func (k *Kernel) addKind(out []Record, dir string, r *fact.Report) []Record {
 			}
 			continue
 		}
+		item := r.Budget.Item(directorySize(entries))
 		for _, e := range entries {
 			// A driver's configuration lies beside it.
-			if e.IsDir() || strings.HasSuffix(e.Name(), ".conf") || len(out) == maxDirEntries {
+			if e.IsDir() || strings.HasSuffix(e.Name(), ".conf") {
 				continue
 			}
 			name := escape.UTF8(e.Name())
+			if err := item.Keep(int64(fileSize + 2*len(name) + len(dir))); err != nil {
+				r.Problem(SourceModulePath, "", "modules", fmt.Errorf("/%s%s: %w", dir, sub, err))
+				break
+			}
 			out = append(out, Record{ID: string(k.kind()) + ":" + name, Kind: k.kind(), Name: name,
 				State: fact.StateInstalled, Path: "/" + dir + sub + "/" + name, Description: "",
 				Own: &Module{}})
 		}
+		item.Done()
 	}
 	return out
+}
+
+// directorySize returns about how many bytes a directory takes on disk.
+func directorySize(entries []fs.DirEntry) (n int64) {
+	for _, e := range entries {
+		n += int64(len(e.Name()) + 16)
+	}
+	return n
 }
 
 // resolveImage returns the modules on disk that a name or the alias of a device stands for.
@@ -132,14 +147,20 @@ func (k *Kernel) resolveImage(ctx context.Context, name string, r *fact.Report) 
 	if err != nil {
 		return nil, err
 	}
-	list, err := k.aliases()
+	list, err := k.aliases(r)
 	if err != nil {
 		r.Problem(SourceAliases, "", "", err)
 	}
-	out := append([]Record{}, judge.Named(disk, bare(name))...)
+	drivers := map[string]bool{}
 	for _, a := range list {
 		if a.device == name {
-			out = append(out, judge.Named(disk, a.driver)...)
+			drivers[a.driver] = true
+		}
+	}
+	out := append([]Record{}, judge.Named(disk, bare(name))...)
+	for _, m := range disk {
+		if drivers[m.Name] && m.Name != name {
+			out = append(out, m)
 		}
 	}
 	return out, nil
@@ -155,7 +176,8 @@ func bare(name string) string {
 
 // An image is what the verdicts on an image follow from.
 type image struct {
-	directives []directive
+	directives map[string][]directive // by what they name, one of each word
+	unread     error                  // why there may be more of them
 	devices    devices
 }
 
@@ -166,18 +188,30 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	disk, err := k.resolveImage(ctx, query, r)
 	c.Meant = disk
 	c.Add(SourceModulePath, disk, err, r)
-	i.directives, err = k.directives(r)
+	list, err := k.directives(r)
 	if err != nil {
 		c.Add("", nil, err, r)
 	}
-	i.devices = k.devices()
+	i.unread = err
+	i.directives = map[string][]directive{}
+	for _, d := range list {
+		of := i.directives[d.Module]
+		if !slices.ContainsFunc(of, func(o directive) bool { return o.Word == d.Word }) {
+			i.directives[d.Module] = append(of, d)
+		}
+	}
+	i.devices = k.devices(r)
 	return c.Verdicts(), ctx.Err()
 }
 
-// means reports whether a directive is about the module: KIND/NAME, or NAME alone.
-func (d directive) means(m *Record) bool {
-	kind, _, ok := strings.Cut(d.Module, "/")
-	return d.Name() == m.Name && (!ok || strings.Contains(m.Path, "/"+kind+"/"))
+// about returns the directives about the module: those of KIND/NAME, where KIND is a directory that it lies in, and
+// those of NAME alone.
+func (i *image) about(m *Record) []directive {
+	out := slices.Clone(i.directives[m.Name])
+	for kind := range strings.SplitSeq(strings.Trim(path.Dir(m.Path), "/"), "/") {
+		out = append(out, i.directives[kind+"/"+m.Name]...)
+	}
+	return out
 }
 
 // boot answers by which ways a module on disk gets into the kernel, and what asks for it. A module that /etc/system
@@ -185,10 +219,7 @@ func (d directive) means(m *Record) bool {
 func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
 	load := fact.Passes(fact.Reason{Code: judge.ReasonInstalled, Text: "its file is on disk", File: m.Path})
 	forced := fact.Answer{}
-	for _, d := range i.directives {
-		if !d.means(m) {
-			continue
-		}
+	for _, d := range i.about(m) {
 		because := fact.Reason{Code: d.Word, Text: d.Word + ": " + d.Module, File: "/" + d.File, Line: d.Line}
 		switch d.Word {
 		case wordExclude:
@@ -198,13 +229,16 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) 
 			triggers = append(triggers, because)
 		}
 	}
+	if i.unread != nil && load.Blocked() == fact.No {
+		load = fact.Unsure(judge.ReasonUnread, "what /etc/system excludes was not read: "+i.unread.Error())
+	}
 	device, more := i.devices.asks(m)
 	triggers = append(triggers, more...)
 	for _, w := range []judge.Entrance{{Name: WayBoot, Answer: forced}, {Name: WayDevice, Answer: device}} {
 		if !w.Answer.Applies() {
 			continue
 		}
-		if load.Blocked() == fact.Yes && w.Answer.Blocked() != fact.Yes {
+		if load.Blocked() != fact.No && w.Answer.Blocked() != fact.Yes {
 			w.Answer = load
 		}
 		ways = append(ways, w)

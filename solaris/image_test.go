@@ -75,6 +75,11 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s: %s by %q because of %q, want %+v", query, v[0].NextBoot.Outcome, ways, trigger, want)
 		}
 	}
+	// Of two files of one name /etc/system excludes one.
+	if v, err := k.Check(t.Context(), "pcfs", new(fact.Report)); err != nil || len(v) != 2 ||
+		v[0].NextBoot.Outcome != fact.VerdictBlocked || v[1].NextBoot.Outcome != fact.VerdictLoadable {
+		t.Errorf("pcfs: %+v %v", v, err)
+	}
 	for name, want := range map[string]string{
 		"etc/name_to_major": "modload", "etc/path_to_inst": "driver_alias modload",
 	} {
@@ -110,14 +115,19 @@ func open(v *fact.Verdict) (ways, trigger string) {
 
 // TestUnreadImage refuses each file: nothing becomes absent or blocked by that.
 func TestUnreadImage(t *testing.T) {
-	for _, name := range []string{"kernel", "kernel/fs", "kernel/fs/amd64", "etc/system", "etc/driver_aliases"} {
+	for _, name := range []string{"kernel", "kernel/fs", "kernel/fs/amd64", "etc/system",
+		"etc/system.d/mine", "etc/driver_aliases"} {
 		k := Open(refusing{disk{illumosRoot()}, name}, fact.Options{OS: fact.Illumos, Image: true})
 		for _, query := range []string{"zfs", "none", "sd"} {
 			v, err := k.Check(t.Context(), query, new(fact.Report))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o := v[0].NextBoot.Outcome; name != "etc/driver_aliases" && query != "sd" && o == fact.VerdictAbsent ||
+			o := v[0].NextBoot.Outcome
+			if strings.HasPrefix(name, "etc/system") && o != fact.VerdictUnknown {
+				t.Errorf("%s is refused: %s is %s", name, query, o)
+			}
+			if name != "etc/driver_aliases" && query != "sd" && o == fact.VerdictAbsent ||
 				o == fact.VerdictBlocked {
 				t.Errorf("%s is refused: %s is %s", name, query, o)
 			}
@@ -151,15 +161,15 @@ func TestStates(t *testing.T) {
 // TestSystemWords reads the words of /etc/system as the kernel does (modsysfile.c: modcmd, do_sysfile_cmd).
 func TestSystemWords(t *testing.T) {
 	var r fact.Report
-	list := readSystem("etc/system", "* x\nEXCLUDE: drv/a\nexclude : drv/b  and more\nSET32 x=1\nset64 y=1\n"+
-		"swapfs: ufs\nMODDIR: /a /b:/c\nExclude: drv/c\nFORCELOAD:\tmisc/d\tx\n", &r)
+	list, err := readSystem("etc/system", "* x\nEXCLUDE: drv/a\nexclude : drv/b  and more\nSET32 x=1\nset64 y=1\n"+
+		"swapfs: ufs\nMODDIR: /a /b:/c\nExclude: drv/c\nFORCELOAD:\tmisc/d\tx\n", nil, &r)
 	var got []string
 	for _, d := range list {
 		got = append(got, d.Word+"="+d.Module)
 	}
 	want := "exclude=drv/a,exclude=drv/b,moddir=/a /b:/c,forceload=misc/d"
-	if strings.Join(got, ",") != want || len(r.Problems) != 1 {
-		t.Errorf("%q %+v", got, r.Problems)
+	if strings.Join(got, ",") != want || len(r.Problems) != 1 || err != nil {
+		t.Errorf("%q %+v %v", got, r.Problems, err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package solaris
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -19,42 +20,51 @@ const maxSystem = 4 << 20
 
 // directives returns the directives of /etc/system; none if there is no such file.
 func (k *Kernel) directives(r *fact.Report) ([]directive, error) {
-	text, err := limit.ReadFile(k.machine, systemFile, maxSystem)
+	list, err := k.system(systemFile, r)
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = nil, nil
+		list, err = []directive{}, nil
 	}
+	if err == nil && k.options.Image {
+		var more []directive
+		more, err = k.systemDirectory(r)
+		list = append(list, more...)
+	}
+	return list, err
+}
+
+// system returns the directives of one file.
+func (k *Kernel) system(name string, r *fact.Report) ([]directive, error) {
+	text, item, err := limit.ReadItem(k.machine, name, maxSystem, r.Budget)
+	defer item.Done()
 	if err != nil {
 		return nil, err
 	}
-	list := readSystem(systemFile, string(text), r)
-	if k.options.Image {
-		list = append(list, k.systemDirectory(r)...)
-	}
-	return list, nil
+	return readSystem(name, string(text), item, r)
 }
 
 // systemDirectory returns the directives of the files in /etc/system.d of an illumos image, which are added to
-// /etc/system.
-func (k *Kernel) systemDirectory(r *fact.Report) []directive {
+// /etc/system. The error is that of a file that was not read.
+func (k *Kernel) systemDirectory(r *fact.Report) ([]directive, error) {
 	entries, err := k.machine.ReadDir(systemFile + ".d")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.Problem(SourceSystem, "", "", err)
+	var lost error
+	lose := func(err error) {
+		if err != nil {
+			r.Problem(SourceSystem, "", "", err)
+			lost = cmp.Or(lost, err)
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		lose(err)
 	}
 	var out []directive
 	entries, err = limit.Most(entries, 256, "/"+systemFile+".d")
-	if err != nil {
-		r.Problem(SourceSystem, "", "", err)
-	}
+	lose(err)
 	for _, e := range entries {
-		name := systemFile + ".d/" + e.Name()
-		text, err := limit.ReadFile(k.machine, name, maxSystem)
-		if err != nil {
-			r.Problem(SourceSystem, "", "", err)
-			continue
-		}
-		out = append(out, readSystem(name, string(text), r)...)
+		list, err := k.system(systemFile+".d/"+e.Name(), r)
+		lose(err)
+		out = append(out, list...)
 	}
-	return out
+	return out, lost
 }
 
 // Policy returns what the system enforces on loading.

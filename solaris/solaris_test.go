@@ -187,9 +187,9 @@ func TestStrayModinfo(t *testing.T) {
 
 func TestSystemFile(t *testing.T) {
 	var r fact.Report
-	d := readSystem(systemFile,
+	d, _ := readSystem(systemFile,
 		"* comment\nexclude: drv/fd\n exclude:sys/msgsys\nforceload: drv/clone\nset maxusers = 40\n"+
-			"include: x\nnonsense\n", &r)
+			"include: x\nnonsense\n", nil, &r)
 	want := []directive{{"exclude", "drv/fd", systemFile, 2}, {"exclude", "sys/msgsys", systemFile, 3},
 		{"forceload", "drv/clone", systemFile, 4}}
 	if diff := cmp.Diff(want, d); diff != "" || d[0].Name() != "fd" {
@@ -249,7 +249,7 @@ func FuzzCapture(f *testing.F) {
 				t.Fatal("more rows than lines")
 			}
 		}
-		readSystem(systemFile, s, new(fact.Report))
+		_, _ = readSystem(systemFile, s, nil, new(fact.Report))
 	})
 }
 

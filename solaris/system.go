@@ -4,6 +4,7 @@ package solaris
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,8 +41,8 @@ func (d directive) Name() string { return d.Module[strings.LastIndexByte(d.Modul
 
 // readSystem returns the directives about modules in the text of a file such as /etc/system, in order. A line that
 // begins with "*" or "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one
-// Problem of SourceSystem.
-func readSystem(file, text string, r *fact.Report) []directive {
+// Problem of SourceSystem. The error says that the lines take more than item allows.
+func readSystem(file, text string, item *fact.Item, r *fact.Report) ([]directive, error) {
 	out := []directive{}
 	n, stray := 0, 0
 	var first error
@@ -59,12 +60,18 @@ func readSystem(file, text string, r *fact.Report) []directive {
 			}
 		case d.Word != "":
 			d.File, d.Line = file, n
+			if err := item.Keep(int64(directiveSize + len(d.Module))); err != nil {
+				return out, fmt.Errorf("/%s: %w", file, err)
+			}
 			out = append(out, d)
 		}
 	}
 	capture.Stray(r, SourceSystem, first, stray)
-	return out
+	return out, nil
 }
+
+// directiveSize is the memory of a directive beside its texts, in bytes.
+const directiveSize = 96
 
 // parseDirective reads one line that is no comment. Word is empty for a line that is not about modules.
 func parseDirective(line string) (directive, error) {

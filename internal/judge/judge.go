@@ -4,6 +4,8 @@
 package judge
 
 import (
+	"slices"
+
 	"github.com/kernelext/kernelext/fact"
 )
 
@@ -70,9 +72,14 @@ func (c *Case[Own]) Verdicts() []fact.Verdict {
 		meant = Named(c.modules, c.Query)
 	}
 	for _, m := range meant {
-		if !seen[m.ID] {
+		switch {
+		case !seen[m.ID]:
 			seen[m.ID] = true
 			out = append(out, c.verdict(&m))
+		case c.Image && m.State != fact.StateBuiltin: // a second file of the name
+			if v := c.verdict(&m); !slices.ContainsFunc(out, func(o fact.Verdict) bool { return sameBoot(&o, &v) }) {
+				out = append(out, v)
+			}
 		}
 	}
 	if out == nil {
@@ -82,6 +89,17 @@ func (c *Case[Own]) Verdicts() []fact.Verdict {
 		out[i].Problems = append(out[i].Problems, c.unread...)
 	}
 	return out
+}
+
+// sameBoot reports whether a verdict on another file of the name says the same as the first, or whether the kernel has
+// the module compiled in, so that it loads no file.
+func sameBoot(first, v *fact.Verdict) bool {
+	if first.Module != v.Module {
+		return false
+	}
+	a, b := first.NextBoot, v.NextBoot
+	return a.Outcome == fact.VerdictBuiltin || a.Outcome == b.Outcome && slices.EqualFunc(a.Ways, b.Ways,
+		func(a, b fact.Way) bool { return a.Way == b.Way && a.Blocked == b.Blocked })
 }
 
 // unreadReason returns the reason of an answer that needs every list.
@@ -193,16 +211,19 @@ func outcomeOf(load fact.Answer) fact.VerdictOutcome {
 	return fact.VerdictUnknown
 }
 
-// Named returns the module with that id, else those with that name or path.
+// Named returns the modules with that id, else those with that name or path. Several files may have one id.
 func Named[Own any](modules []fact.Record[Own], query string) []fact.Record[Own] {
-	var out []fact.Record[Own]
+	var out, exact []fact.Record[Own]
 	for _, m := range modules {
 		if m.ID == query {
-			return []fact.Record[Own]{m}
+			exact = append(exact, m)
 		}
 		if m.Name == query || m.Path != "" && m.Path == query {
 			out = append(out, m)
 		}
+	}
+	if exact != nil {
+		return exact
 	}
 	return out
 }

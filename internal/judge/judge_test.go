@@ -61,3 +61,39 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondFile judges an image with two files of one name: a verdict that differs is given, too.
+func TestSecondFile(t *testing.T) {
+	file := func(path string) fact.Record[int] {
+		return fact.Record[int]{ID: "x:a", Name: "a", State: fact.StateInstalled, Path: path}
+	}
+	builtin := fact.Record[int]{ID: "x:a", Name: "a", State: fact.StateBuiltin}
+	boot := func(m *fact.Record[int]) ([]Entrance, []fact.Reason) {
+		answer := fact.Passes(fact.Reason{Code: "free", Text: "it loads"})
+		if m.Path == "/shut" {
+			answer = fact.Stops(fact.Reason{Code: "shut", Text: "it does not load"})
+		}
+		return []Entrance{{Name: Way, Answer: answer}}, nil
+	}
+	for name, c := range map[string]struct {
+		modules []fact.Record[int]
+		want    []fact.VerdictOutcome
+	}{
+		"alike": {[]fact.Record[int]{file("/1"), file("/2")}, []fact.VerdictOutcome{fact.VerdictLoadable}},
+		"differ": {[]fact.Record[int]{file("/shut"), file("/2"), file("/3")},
+			[]fact.VerdictOutcome{fact.VerdictBlocked, fact.VerdictLoadable}},
+		"builtin": {[]fact.Record[int]{builtin, file("/2")}, []fact.VerdictOutcome{fact.VerdictBuiltin}},
+	} {
+		for _, query := range []string{"a", "x:a"} {
+			k := Case[int]{Query: query, Image: true, Boot: boot}
+			k.Add("", c.modules, nil, new(fact.Report))
+			var got []fact.VerdictOutcome
+			for _, v := range k.Verdicts() {
+				got = append(got, v.NextBoot.Outcome)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s, %s: %v, want %v", name, query, got, c.want)
+			}
+		}
+	}
+}

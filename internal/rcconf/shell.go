@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package freebsd
+package rcconf
 
 import (
 	"slices"
@@ -9,33 +9,35 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A command is one simple command of a shell script.
-type command struct {
-	// line is where it begins, counted from 1.
-	line int
-	// text is the command without the reserved words before it.
-	text string
-	// function is the function in whose body it stands; empty outside of functions.
-	function string
-	// conds are what must hold for it to run, the outermost first.
-	conds []cond
+// A Command is one simple command of a shell script.
+type Command struct {
+	// Line is where it begins, counted from 1.
+	Line int
+	// Text is the command without the reserved words before it.
+	Text string
+	// Function is the function whose body has it; empty outside of functions.
+	Function string
+	// Conds are what must hold for it to run, the outermost first.
+	Conds []Cond
 }
 
-// A cond is a condition of a command: of if, case, a loop, && or ||.
-type cond struct {
-	text string // the command whose success decides; empty if that cannot be told
-	not  bool   // its failure does
+// A Cond is a condition of a command: of if, case, a loop, && or ||.
+type Cond struct {
+	// Text is the command whose success decides; empty if that is not known.
+	Text string
+	// Not is set if its failure decides.
+	Not bool
 }
 
-// words splits a command at blanks; quotes stay.
-func (c *command) words() []string { return strings.Fields(c.text) }
+// Words splits a command at blanks; quotes stay.
+func (c *Command) Words() []string { return strings.Fields(c.Text) }
 
 // A shellReader finds the commands of a script, without running anything.
 type shellReader struct {
-	each     func(c command)
+	each     func(c Command)
 	function string
 	braces   int // open braces of the function's body
-	conds    []cond
+	conds    []Cond
 	kinds    []string // if, case or loop, for each of conds
 	deciding bool     // between if and then
 	item     *fact.Item
@@ -56,13 +58,13 @@ const (
 	commandWork = 512
 )
 
-// memory returns how much keeping a command takes, in bytes.
-func (c *command) memory() int64 { return int64(commandSize + len(c.text) + condSize*len(c.conds)) }
+// Memory returns how much keeping a command takes, in bytes.
+func (c *Command) Memory() int64 { return int64(commandSize + len(c.Text) + condSize*len(c.Conds)) }
 
-// readShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
+// ReadShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
 // apart: if, case, loops, functions, lists. Bodies of here-documents are left out. The error says that the script takes
 // more than item allows: what comes behind was not read.
-func readShell(text string, item *fact.Item, each func(c command)) error {
+func ReadShell(text string, item *fact.Item, each func(c Command)) error {
 	s := &shellReader{each: each, item: item}
 	lines := strings.Split(text, "\n")
 	for i, open := 0, 0; i < len(lines) && s.over == nil; {
@@ -159,15 +161,20 @@ func hereDocument(line string) string {
 	return strings.Trim(strings.TrimRight(fields[0], ";|&"), `"'\`)
 }
 
-// A part is a command of a list with the operator before it.
-type part struct{ op, text string }
+// A Part is a command of a list.
+type Part struct {
+	// Op is the operator before it; empty for the first.
+	Op string
+	// Text is the command, without blanks around it.
+	Text string
+}
 
-// parts splits a line at ";", "&&", "||", "|" and "&" outside of quotes and substitutions.
-func parts(line string) []part {
-	var out []part
+// Parts splits a line at ";", "&&", "||", "|" and "&" outside of quotes and substitutions.
+func Parts(line string) []Part {
+	var out []Part
 	op, start, quote, depth := "", 0, byte(0), 0
 	add := func(end, skip int, next string) {
-		out = append(out, part{op, strings.TrimSpace(line[start:end])})
+		out = append(out, Part{op, strings.TrimSpace(line[start:end])})
 		op, start = next, end+skip
 	}
 	for i := 0; i < len(line); i++ {
@@ -205,31 +212,31 @@ func redirects(line string, i int) bool {
 // line follows one logical line.
 func (s *shellReader) line(number int, line string) {
 	last := ""
-	var joined []cond // by && and || on this line
-	for _, p := range parts(line) {
-		switch p.op {
+	var joined []Cond // by && and || on this line
+	for _, p := range Parts(line) {
+		switch p.Op {
 		case "&&":
-			joined = append(joined, cond{text: last})
+			joined = append(joined, Cond{Text: last})
 		case "||":
-			joined = append(joined, cond{text: last, not: true})
+			joined = append(joined, Cond{Text: last, Not: true})
 		case "|":
-			joined = append(joined, cond{})
+			joined = append(joined, Cond{})
 		default:
 			joined = nil
 		}
 		joined = joined[:min(len(joined), maxNesting)]
 		if s.deciding && len(joined) > 0 && len(s.conds) > 0 {
-			s.conds[len(s.conds)-1] = cond{} // more than one command decides
+			s.conds[len(s.conds)-1] = Cond{} // more than one command decides
 		}
 		before := s.conds
-		last = s.reserved(p.text)
+		last = s.reserved(p.Text)
 		if s.deciding && len(joined) == 0 && len(s.conds) <= len(before) {
 			before = s.conds[:max(len(s.conds)-1, 0)] // an elif
 		} else if !s.deciding {
 			before = s.conds
 		}
 		if s.work(commandWork + condSize*(len(before)+len(joined))); last != "" && s.over == nil {
-			s.each(command{number, last, s.function, slices.Concat(before, joined)})
+			s.each(Command{number, last, s.function, slices.Concat(before, joined)})
 		}
 	}
 }
@@ -245,19 +252,19 @@ func (s *shellReader) reserved(text string) string {
 		rest := strings.TrimSpace(text[len(word):])
 		switch word {
 		case "if", "while", "until":
-			s.open(word, cond{text: rest})
+			s.open(word, Cond{Text: rest})
 			s.deciding = true
 		case "for":
-			s.open(word, cond{})
+			s.open(word, Cond{})
 			rest = ""
 		case "case":
-			s.open(word, cond{})
+			s.open(word, Cond{})
 			_, rest, _ = strings.Cut(rest+" ", " in ")
 		case "elif":
-			s.branch(cond{})
+			s.branch(Cond{})
 			s.deciding = true
 		case "else":
-			s.branch(cond{not: true})
+			s.branch(Cond{Not: true})
 		case "fi", "done", "esac":
 			s.close()
 		case "{":
@@ -268,7 +275,7 @@ func (s *shellReader) reserved(text string) string {
 			s.deciding = false
 		case "!":
 			if s.deciding && len(s.conds) > 0 {
-				s.conds[len(s.conds)-1] = cond{text: rest, not: true}
+				s.conds[len(s.conds)-1] = Cond{Text: rest, Not: true}
 			}
 		case "":
 			return ""
@@ -300,26 +307,26 @@ func function(text string) (name, rest string, ok bool) {
 	name, rest, ok = strings.Cut(text, "(")
 	name = strings.TrimSpace(name)
 	rest = strings.TrimSpace(rest)
-	if !ok || !strings.HasPrefix(rest, ")") || !confName(name, true) {
+	if !ok || !strings.HasPrefix(rest, ")") || !ValidName(name, true) {
 		return "", "", false
 	}
 	return name, strings.TrimSpace(rest[1:]), true
 }
 
-func (s *shellReader) open(word string, c cond) {
+func (s *shellReader) open(word string, c Cond) {
 	if len(s.conds) < maxNesting {
-		if word == "while" || word == "until" || strings.HasPrefix(c.text, "!") {
-			c = cond{}
+		if word == "while" || word == "until" || strings.HasPrefix(c.Text, "!") {
+			c = Cond{}
 		}
 		s.conds, s.kinds = append(s.conds, c), append(s.kinds, word)
 	}
 }
 
 // branch is another branch of the innermost if: the one for the failure of its condition if that is known.
-func (s *shellReader) branch(c cond) {
+func (s *shellReader) branch(c Cond) {
 	if n := len(s.conds); n > 0 {
-		if c.not {
-			c.text, c.not = s.conds[n-1].text, !s.conds[n-1].not
+		if c.Not {
+			c.Text, c.Not = s.conds[n-1].Text, !s.conds[n-1].Not
 		}
 		s.conds[n-1] = c
 	}

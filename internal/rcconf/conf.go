@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package freebsd
+package rcconf
 
 import (
 	"cmp"
@@ -11,8 +11,11 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A setting is one assignment of a configuration file.
-type setting struct {
+// Redacted is what a recording has in place of a value that was removed.
+const Redacted = "[redacted]"
+
+// A Setting is one assignment of a configuration file.
+type Setting struct {
 	// Name and Value are the variable and what it is set to, quotes and expansions resolved.
 	Name, Value string
 	// File is the path below the machine's root, with a leading "/"; Line counts from 1.
@@ -22,19 +25,25 @@ type setting struct {
 	Code fact.Code
 }
 
-// A conf is the effect of one or more configuration files, read in order: the last assignment of a
+// A Conf is the effect of one or more configuration files, read in order: the last assignment of a
 // name wins, and may add to the one before ("${name} more").
-type conf struct {
+type Conf struct {
 	// Settings are the assignments in force, in the order of their first appearance.
-	Settings []setting
+	Settings []Setting
 
-	source string // the name of the source
+	// Source is the name of the source, for its problems.
+	Source string
+	// Parent is what was read before, by everybody; nil for none.
+	Parent *Conf
+	// Item pays for values outside of ReadLoader and ReadScript; nil for none.
+	Item *fact.Item
+	// Known are the paths of files that were read before: a script that runs one of them sets nothing new.
+	Known []string
+
 	at     map[string]int
-	item   *fact.Item // of the file that is being read
-	over   error      // what a value takes that is more than the file may take
-	parent *conf      // what was read before, by everybody; nil for none
-	opaque setting    // the first line that may set anything; its File is empty if there is none
-	ended  bool       // the rest of the files is not run
+	over   error   // what a value takes that is more than the file may take
+	opaque Setting // the first line that may set anything; its File is empty if there is none
+	ended  bool    // the rest of the files is not run
 	calls  map[string]bool
 }
 
@@ -52,21 +61,24 @@ const (
 
 // Lookup returns the setting in force of a name. A name that is set nowhere that was read counts as set, with a Code,
 // if a line may set anything.
-func (c *conf) Lookup(name string) (setting, bool) {
-	for ; c != nil; c = c.parent {
+func (c *Conf) Lookup(name string) (Setting, bool) {
+	for ; c != nil; c = c.Parent {
 		if i, ok := c.at[name]; ok {
 			return c.Settings[i], true
 		}
 		if c.opaque.File != "" {
-			return setting{Name: name, File: c.opaque.File, Line: c.opaque.Line, Code: c.opaque.Code}, true
+			return Setting{Name: name, File: c.opaque.File, Line: c.opaque.Line, Code: c.opaque.Code}, true
 		}
 	}
-	return setting{}, false
+	return Setting{}, false
 }
+
+// Opaque returns the line that may set anything that is set nowhere else; ok is false if there is none.
+func (c *Conf) Opaque() (s Setting, ok bool) { return c.opaque, c.opaque.File != "" }
 
 // Words returns the value of a name split at blanks (and at the "," and ";" that the loader's lists allow), with the
 // setting that says so; nil when it is not set.
-func (c *conf) Words(name string) ([]string, setting) {
+func (c *Conf) Words(name string) ([]string, Setting) {
 	s, ok := c.Lookup(name)
 	if !ok {
 		return nil, s
@@ -74,8 +86,8 @@ func (c *conf) Words(name string) ([]string, setting) {
 	return strings.FieldsFunc(s.Value, func(r rune) bool { return strings.ContainsRune(" \t\n,;", r) }), s
 }
 
-// saysYes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
-func saysYes(value string) bool {
+// Yes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
+func Yes(value string) bool {
 	switch strings.ToLower(strings.TrimSpace(value)) {
 	case "yes", "true", "on", "1":
 		return true
@@ -83,8 +95,9 @@ func saysYes(value string) bool {
 	return false
 }
 
-func (c *conf) set(s setting, r *fact.Report) {
-	if s.Value == redactedText {
+// Set sets a variable.
+func (c *Conf) Set(s Setting, r *fact.Report) {
+	if s.Value == Redacted {
 		s.Value, s.Code = "", fact.CodeRedacted
 	}
 	if c.at == nil {
@@ -96,27 +109,23 @@ func (c *conf) set(s setting, r *fact.Report) {
 	}
 	if len(c.Settings) == maxSettings {
 		c.bad(r, s.File, s.Line, "more than %d settings", maxSettings)
+		c.opaque = Setting{File: s.File, Line: s.Line, Code: fact.CodeTooLarge}
 		return
 	}
 	c.at[s.Name] = len(c.Settings)
 	c.Settings = append(c.Settings, s)
 }
 
-func (c *conf) bad(r *fact.Report, file string, line int, format string, args ...any) {
-	r.Problem(c.source, "", "", &fact.ParseError{Source: file, Line: line, Reason: fmt.Sprintf(format, args...)})
+func (c *Conf) bad(r *fact.Report, file string, line int, format string, args ...any) {
+	r.Problem(c.Source, "", "", &fact.ParseError{Source: file, Line: line, Reason: fmt.Sprintf(format, args...)})
 }
 
-// readLoaderConf adds a file of loader.conf(5), or device.hints(5), to the settings: lines
-// name="value", name=word, comments.
-func (c *conf) readLoaderConf(file, text string, r *fact.Report) {
-	c.read(file, text, r)
-}
-
-// read adds a file of the loader's. A line that makes no sense costs itself, which is reported.
-func (c *conf) read(file, text string, r *fact.Report) {
+// ReadLoader adds a file of loader.conf(5), device.hints(5) or sysctl.conf(5) to the settings: lines name="value",
+// name=word, comments. A line that makes no sense costs itself, which is reported.
+func (c *Conf) ReadLoader(file, text string, r *fact.Report) {
 	n := 0
-	c.item = r.Budget.Content([]byte(text))
-	defer func() { c.item.Done(); c.item = nil }()
+	c.Item = r.Budget.Content([]byte(text))
+	defer func() { c.Item.Done(); c.Item = nil }()
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
 		line = strings.TrimSpace(strings.TrimSuffix(line, "\r"))
@@ -125,6 +134,7 @@ func (c *conf) read(file, text string, r *fact.Report) {
 		}
 		if len(line) > maxConfLine {
 			c.bad(r, file, n, "line of %d bytes", len(line))
+			c.opaque = Setting{File: file, Line: n, Code: fact.CodeTooLarge}
 			continue
 		}
 		c.assignment(file, n, line, r)
@@ -132,16 +142,16 @@ func (c *conf) read(file, text string, r *fact.Report) {
 }
 
 // assignment reads one name=value of the loader's.
-func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
+func (c *Conf) assignment(file string, n int, line string, r *fact.Report) {
 	name, rest, ok := strings.Cut(line, "=")
 	name = strings.TrimRight(name, " \t")
-	if !ok || !confName(name, false) {
+	if !ok || !ValidName(name, false) {
 		c.bad(r, file, n, "no assignment")
 		return
 	}
-	v, rest, ok := c.value(name, strings.TrimLeft(rest, " \t"), false)
-	s := setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
-	if c.over = cmp.Or(c.over, c.item.Keep(int64(settingSize+len(v)))); c.over != nil {
+	v, rest, ok := c.Value(name, strings.TrimLeft(rest, " \t"), false)
+	s := Setting{Name: name, Value: escape.UTF8(v), File: file, Line: n}
+	if c.over = cmp.Or(c.over, c.Item.Keep(int64(settingSize+len(v)))); c.over != nil {
 		c.tooMuch(&s, r)
 		rest = ""
 	} else if !ok {
@@ -149,7 +159,7 @@ func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
 		c.bad(r, file, n, "%s: the value is computed, or its quotes do not end", escape.Text(name))
 		rest = ""
 	}
-	c.set(s, r)
+	c.Set(s, r)
 	rest = strings.TrimLeft(rest, " \t;")
 	if rest != "" && rest[0] != '#' {
 		c.bad(r, file, n, "text behind the value")
@@ -157,14 +167,14 @@ func (c *conf) assignment(file string, n int, line string, r *fact.Report) {
 }
 
 // tooMuch makes the value of a setting unknown, because it takes more than its file may take.
-func (c *conf) tooMuch(s *setting, r *fact.Report) {
+func (c *Conf) tooMuch(s *Setting, r *fact.Report) {
 	s.Value, s.Code = "", fact.CodeOf(c.over)
-	r.Problem(c.source, "", "", &fact.ParseError{Source: s.File, Line: s.Line, Reason: c.over.Error(), Err: c.over})
+	r.Problem(c.Source, "", "", &fact.ParseError{Source: s.File, Line: s.Line, Reason: c.over.Error(), Err: c.over})
 	c.over = nil
 }
 
-// confName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).
-func confName(s string, shell bool) bool {
+// ValidName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).
+func ValidName(s string, shell bool) bool {
 	if s == "" || len(s) > 256 {
 		return false
 	}
@@ -181,8 +191,8 @@ func confName(s string, shell bool) bool {
 	return true
 }
 
-// value reads one value, quoted or not, with ${other} replaced by the setting in force.
-func (c *conf) value(name, s string, shell bool) (v, rest string, ok bool) {
+// Value reads one value, quoted or not, with ${other} replaced by the setting in force.
+func (c *Conf) Value(name, s string, shell bool) (v, rest string, ok bool) {
 	var b strings.Builder
 	quote := byte(0)
 	for i := 0; i < len(s); {
@@ -223,7 +233,7 @@ func (c *conf) value(name, s string, shell bool) (v, rest string, ok bool) {
 
 // expand writes the value of the variable that s begins with, and returns how long its name is; 0 when it cannot be
 // told. of is the variable that is being set: nothing set it before.
-func (c *conf) expand(b *strings.Builder, of, s string, shell bool) int {
+func (c *Conf) expand(b *strings.Builder, of, s string, shell bool) int {
 	name, n := "", 0
 	if strings.HasPrefix(s, "${") {
 		end := strings.IndexByte(s, '}')
@@ -238,14 +248,14 @@ func (c *conf) expand(b *strings.Builder, of, s string, shell bool) int {
 		}
 		name = s[1:n]
 	}
-	if !confName(name, shell) {
+	if !ValidName(name, shell) {
 		return 0
 	}
 	v, ok := c.Lookup(name)
 	if v.Code != "" || !ok && shell && name != of {
 		return 0 // of the environment, or set by what was not read
 	}
-	if c.over = c.item.Work(int64(expandWork * len(v.Value))); c.over != nil {
+	if c.over = c.Item.Work(int64(expandWork * len(v.Value))); c.over != nil {
 		return 0
 	}
 	b.WriteString(v.Value)
