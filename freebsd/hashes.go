@@ -53,7 +53,7 @@ func hashFile(fsys fs.FS, name string, max int64, b *fact.Budget) (string, error
 	if err != nil {
 		return "", err
 	}
-	item := b.File(hostfs.FileID(nil, name, st), st.Size())
+	item := b.File(hostfs.FileID(fsys, name, st), st.Size())
 	defer item.Done()
 	if err := item.Work(hashWork * min(st.Size(), max)); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)

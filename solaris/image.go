@@ -52,13 +52,23 @@ func (k *Kernel) moduleRoots(list []directive, r *fact.Report) []string {
 			continue
 		}
 		for dir := range strings.FieldsFuncSeq(d.Module, func(r rune) bool { return r == ' ' || r == ':' }) {
-			if dir = strings.TrimPrefix(path.Clean("/"+dir), "/"); dir != "" && !slices.Contains(roots, dir) {
+			dir = strings.TrimPrefix(path.Clean("/"+dir), "/")
+			switch {
+			case dir == "" || slices.Contains(roots, dir):
+			case len(roots) == maxRoots:
+				err := fmt.Errorf("moddir: %w: more than %d directories", fact.ErrTooLarge, maxRoots)
+				r.Problem(SourceModulePath, "", "modules", err)
+				return roots
+			default:
 				roots = append(roots, dir)
 			}
 		}
 	}
 	return roots
 }
+
+// maxRoots is how many directories with modules are looked into.
+const maxRoots = 256
 
 // Installed yields the module files of an image, sorted by path: KIND/NAME, and KIND/amd64/NAME or KIND/sparcv9/NAME of
 // 64 bits. The files are not opened.

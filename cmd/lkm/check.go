@@ -45,6 +45,7 @@ func (a *app) runCheck(ctx context.Context, sys *lkm.System, queries []string) e
 		if err != nil {
 			return err
 		}
+		a.sayTwo(q, judged(found))
 		verdicts = append(verdicts, found...)
 	}
 	if err := a.writeVerdicts(verdicts); err != nil {

@@ -26,7 +26,7 @@ func (a *app) sayTwo(name string, modules []lkm.Module) {
 // fits one, or is no such name: an alias of a device fits as many as it likes.
 func fitsTwo(name string, modules []lkm.Module) string {
 	var named []string
-	bare := false
+	bare, alike := false, true
 	for i := range modules {
 		m := &modules[i]
 		text := m.Name
@@ -37,6 +37,7 @@ func fitsTwo(name string, modules []lkm.Module) string {
 			named = append(named, text)
 		}
 		bare = bare || withoutSuffix(m.Name) == name
+		alike = alike && m.Name == modules[0].Name
 	}
 	if !bare || len(named) < 2 {
 		return ""
@@ -45,8 +46,28 @@ func fitsTwo(name string, modules []lkm.Module) string {
 	if n > maxNamed {
 		named, more = named[:maxNamed], ", …"
 	}
-	return fmt.Sprintf("%s fits %d modules: %s%s; a name with its suffix, or an id, is one", name, n,
-		strings.Join(named, ", "), more)
+	one := "a name with its suffix, or an id, is one"
+	if alike {
+		one = "a path is one"
+	}
+	return fmt.Sprintf("%s fits %d modules: %s%s; %s", name, n, strings.Join(named, ", "), more, one)
+}
+
+// judged returns the modules that verdicts on one name are about, as far as they say it. Of several kernels it is those
+// of the first.
+func judged(verdicts []lkm.Verdict) (modules []lkm.Module) {
+	for i := range verdicts {
+		v := &verdicts[i]
+		if _, name, ok := strings.Cut(v.Module, ":"); ok && v.Release == verdicts[0].Release {
+			name, _, _ = strings.Cut(name, "#")
+			m := lkm.Module{Name: name}
+			if at := slices.IndexFunc(v.Reasons, func(r lkm.Reason) bool { return r.Code == "installed" }); at >= 0 {
+				m.Path = v.Reasons[at].File
+			}
+			modules = append(modules, m)
+		}
+	}
+	return modules
 }
 
 // withoutSuffix returns a module's name without the suffix of its file.

@@ -55,6 +55,9 @@ func (a *app) runPlan(ctx context.Context, sys *lkm.System, queries []string) er
 			p.Steps = steps
 		}
 		answers = append(answers, p)
+		if modules, err := sys.Resolve(ctx, query); err == nil && len(p.Steps) > 0 {
+			a.sayTwo(query, modules)
+		}
 		for i := range p.Steps {
 			t.rows = append(t.rows, stepRow(query, i+1, &p.Steps[i]))
 		}

@@ -54,7 +54,7 @@ func All() []Bomb {
 	for _, list := range [][]Bomb{bootBombs(), modprobeBombs(), moduleBombs(), captureBombs(),
 		archiveBombs(), otherBombs(),
 		binaryBombs(), packageBombs(), signedBombs(), diskBombs(), macBombs(), lintBombs(), upgradeBombs(),
-		keyBombs()} {
+		keyBombs(), unixBombs()} {
 		all = append(all, list...)
 	}
 	return all

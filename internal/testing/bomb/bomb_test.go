@@ -25,6 +25,7 @@ import (
 	"github.com/kernelext/kernelext/internal/pkgdb"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
@@ -32,6 +33,7 @@ import (
 	"github.com/kernelext/kernelext/lkm/tape"
 	"github.com/kernelext/kernelext/netbsd"
 	"github.com/kernelext/kernelext/netware"
+	"github.com/kernelext/kernelext/solaris"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/registry"
@@ -97,6 +99,13 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = k.Resolve(ctx, "a", r)
 		for range k.Installed(ctx, r) {
 		}
+	case bomb.BSDHashes:
+		files["boot/kernel/kernel"] = &fstest.MapFile{Data: []byte("\x7fELF"), Mode: 0o644}
+		image = fact.Options{Image: true, OS: fact.FreeBSD, Detail: allDetails}
+		for range freebsd.Open(disk{files}, image).Installed(ctx, r) {
+		}
+	case bomb.NetBSDImage, bomb.SolarisImage:
+		blowUnix(ctx, b, files, r)
 	case bomb.WindowsImage:
 		for name, f := range windowsDisk() {
 			if files[name] == nil {
@@ -143,6 +152,27 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 	default:
 		panic("nothing reads " + b.Of)
 	}
+}
+
+// blowUnix asks everything of an image of NetBSD, or of illumos.
+func blowUnix(ctx context.Context, b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
+	for name, data := range map[string][]byte{"netbsd": kotest.KMODOf("in", ""), "kernel/drv/amd64/a": nil,
+		"stand/amd64/10.0/modules/a/a.kmod": kotest.KMODOf("a", "in")} {
+		if files[name] == nil {
+			files[name] = &fstest.MapFile{Data: data, Mode: 0o644}
+		}
+	}
+	if b.Of == bomb.NetBSDImage {
+		k := netbsd.Open(disk{files}, fact.Options{Image: true, OS: fact.NetBSD})
+		_, _ = k.Check(ctx, "a", r)
+		_, _ = k.Policy(ctx, r)
+		_, _ = k.Resolve(ctx, "a", r)
+		return
+	}
+	k := solaris.Open(disk{files}, fact.Options{Image: true, OS: fact.Illumos})
+	_, _ = k.Check(ctx, "a", r)
+	_, _ = k.Policy(ctx, r)
+	_, _ = k.Resolve(ctx, "a", r)
 }
 
 // readFile reads a file by itself, in the order in which lkm shows it to the kernels' packages.

@@ -12,7 +12,10 @@ import (
 func KMOD() []byte { return KMODOf("zfs", "solaris,xcall") }
 
 // KMODOf is a NetBSD module file for amd64: a module of that name, with what it requires, separated by commas.
-func KMODOf(module, requires string) []byte {
+func KMODOf(module, requires string) []byte { return KMODs(1, module, requires) }
+
+// KMODs is KMODOf with that module n times.
+func KMODs(n int, module, requires string) []byte {
 	k := AMD64()
 	m := &image{k: k}
 	name := m.text(module)
@@ -26,8 +29,10 @@ func KMODOf(module, requires string) []byte {
 	m.pointer(required, false)
 	m.align(16)
 	set := len(m.b)
-	m.fixups = append(m.fixups, fixup{at: set, to: at, set: true})
-	m.word(0)
+	for range n {
+		m.fixups = append(m.fixups, fixup{at: len(m.b), to: at, set: true})
+		m.word(0)
+	}
 	b := m.relocatable(set)
 	b[7] = 0 // NetBSD leaves EI_OSABI alone
 	// The section has another name of fewer letters.
