@@ -84,7 +84,7 @@ func redactCommand(line string) string {
 	var out strings.Builder
 	for _, p := range rcconf.Parts(line) {
 		out.WriteString(p.Op + " ")
-		words := strings.Fields(p.Text)
+		words := strings.Fields(p.Body)
 		n := 0
 		for n < len(words) && slices.Contains(structure, words[n]) {
 			n++
@@ -98,7 +98,7 @@ func redactCommand(line string) string {
 			out.WriteString(" x in")
 		case n > 0 && words[n-1] == "for":
 			out.WriteString(" x in x")
-		case n < len(words) && strings.HasSuffix(p.Text, ")") && !strings.Contains(p.Text, "("):
+		case n < len(words) && strings.HasSuffix(p.Body, ")") && !strings.Contains(p.Body, "("):
 			out.WriteString("x)")
 		case n < len(words):
 			out.WriteString(" :")

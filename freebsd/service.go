@@ -157,7 +157,7 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 		}
 		return
 	}
-	name, value, ok := strings.Cut(cmd.Text, "=")
+	name, value, ok := strings.Cut(cmd.Body, "=")
 	if !ok || !rcconf.ValidName(name, true) {
 		return
 	}
@@ -179,7 +179,7 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 	default:
 		p.vars.Assign(p.service.file, cmd, &p.odd)
 		if strings.HasSuffix(name, "_enable") && p.keep(&cmd) {
-			p.presets = append(p.presets, rcconf.Command{Line: cmd.Line, Text: ": ${" + name + ":=" + presetValue(value) +
+			p.presets = append(p.presets, rcconf.Command{Line: cmd.Line, Body: ": ${" + name + ":=" + presetValue(value) +
 				"}"})
 		}
 	}
@@ -320,7 +320,7 @@ func (s *service) runs(l load) fact.Answer {
 	}
 	place := fact.Reason{Code: ReasonService, File: s.file, Line: l.line}
 	for _, c := range l.conds {
-		kind, name, _ := strings.Cut(c.Text, " ")
+		kind, name, _ := strings.Cut(c.Body, " ")
 		if name = strings.TrimSpace(name); kind == "checkyesno" && rcconf.ValidName(name, true) {
 			a := s.checkYesNo(name)
 			switch {
@@ -368,7 +368,7 @@ func (c *config) knownServices() []service {
 		{"dummynet_enable", "dummynet"}, {"natd_enable", "ipdivert"}, {"firewall_nat_enable", "ipfw_nat"},
 	} {
 		i := slices.IndexFunc(out, func(s service) bool { return s.name == "ipfw" })
-		out[i].loads = append(out[i].loads, load{target: on.module, conds: []rcconf.Cond{{Text: "checkyesno " + on.rcvar}}})
+		out[i].loads = append(out[i].loads, load{target: on.module, conds: []rcconf.Cond{{Body: "checkyesno " + on.rcvar}}})
 	}
 	return out
 }

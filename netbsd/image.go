@@ -134,7 +134,7 @@ type image struct {
 	builtins []Record
 	unread   error // why the modules inside the kernel are not known; nil if they are
 	conf     []confLine
-	lost     error   // of modules.conf
+	lost     error       // of modules.conf
 	off      fact.Answer // whether rc.conf turns rc.d/modules off
 	loader   loader
 	unloaded error // of boot.cfg

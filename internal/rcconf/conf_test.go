@@ -165,7 +165,7 @@ func FuzzShell(f *testing.F) {
 			if len(c.Conds) > maxNesting {
 				t.Fatalf("%d conditions", len(c.Conds))
 			}
-			total += len(c.Text)
+			total += len(c.Body)
 		})
 		if err == nil && total > 2*len(text)+64 {
 			t.Fatalf("commands of %d bytes in %d", total, len(text))

@@ -56,7 +56,7 @@ func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
 	}
 	switch word := words[0]; {
 	case word == "export", word == "readonly":
-		cmd.Text = strings.TrimSpace(strings.TrimPrefix(cmd.Text, word))
+		cmd.Body = strings.TrimSpace(strings.TrimPrefix(cmd.Body, word))
 		c.Assign(file, cmd, r)
 	case word == "unset":
 		for _, name := range words[1:] {
@@ -99,7 +99,7 @@ func (c *Conf) Hide(file string, line int, code fact.Code) {
 // Assign sets what a command of assignments alone sets.
 func (c *Conf) Assign(file string, cmd Command, r *fact.Report) {
 	var list []Setting
-	for text := cmd.Text; text != ""; {
+	for text := cmd.Body; text != ""; {
 		name, rest, ok := strings.Cut(text, "=")
 		if !ok || !ValidName(name, true) {
 			return // a command, with variables of its own

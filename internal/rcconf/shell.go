@@ -13,8 +13,8 @@ import (
 type Command struct {
 	// Line is where it begins, counted from 1.
 	Line int
-	// Text is the command without the reserved words before it.
-	Text string
+	// Body is the command without the reserved words before it.
+	Body string
 	// Function is the function whose body has it; empty outside of functions.
 	Function string
 	// Conds are what must hold for it to run, the outermost first.
@@ -23,14 +23,14 @@ type Command struct {
 
 // A Cond is a condition of a command: of if, case, a loop, && or ||.
 type Cond struct {
-	// Text is the command whose success decides; empty if that is not known.
-	Text string
+	// Body is the command whose success decides; empty if that is not known.
+	Body string
 	// Not is set if its failure decides.
 	Not bool
 }
 
 // Words splits a command at blanks; quotes stay.
-func (c *Command) Words() []string { return strings.Fields(c.Text) }
+func (c *Command) Words() []string { return strings.Fields(c.Body) }
 
 // A shellReader finds the commands of a script, without running anything.
 type shellReader struct {
@@ -59,7 +59,7 @@ const (
 )
 
 // Memory returns how much keeping a command takes, in bytes.
-func (c *Command) Memory() int64 { return int64(commandSize + len(c.Text) + condSize*len(c.Conds)) }
+func (c *Command) Memory() int64 { return int64(commandSize + len(c.Body) + condSize*len(c.Conds)) }
 
 // ReadShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
 // apart: if, case, loops, functions, lists. Bodies of here-documents are left out. The error says that the script takes
@@ -165,8 +165,8 @@ func hereDocument(line string) string {
 type Part struct {
 	// Op is the operator before it; empty for the first.
 	Op string
-	// Text is the command, without blanks around it.
-	Text string
+	// Body is the command, without blanks around it.
+	Body string
 }
 
 // Parts splits a line at ";", "&&", "||", "|" and "&" outside of quotes and substitutions.
@@ -216,9 +216,9 @@ func (s *shellReader) line(number int, line string) {
 	for _, p := range Parts(line) {
 		switch p.Op {
 		case "&&":
-			joined = append(joined, Cond{Text: last})
+			joined = append(joined, Cond{Body: last})
 		case "||":
-			joined = append(joined, Cond{Text: last, Not: true})
+			joined = append(joined, Cond{Body: last, Not: true})
 		case "|":
 			joined = append(joined, Cond{})
 		default:
@@ -229,7 +229,7 @@ func (s *shellReader) line(number int, line string) {
 			s.conds[len(s.conds)-1] = Cond{} // more than one command decides
 		}
 		before := s.conds
-		last = s.reserved(p.Text)
+		last = s.reserved(p.Body)
 		if s.deciding && len(joined) == 0 && len(s.conds) <= len(before) {
 			before = s.conds[:max(len(s.conds)-1, 0)] // an elif
 		} else if !s.deciding {
@@ -252,7 +252,7 @@ func (s *shellReader) reserved(text string) string {
 		rest := strings.TrimSpace(text[len(word):])
 		switch word {
 		case "if", "while", "until":
-			s.open(word, Cond{Text: rest})
+			s.open(word, Cond{Body: rest})
 			s.deciding = true
 		case "for":
 			s.open(word, Cond{})
@@ -275,7 +275,7 @@ func (s *shellReader) reserved(text string) string {
 			s.deciding = false
 		case "!":
 			if s.deciding && len(s.conds) > 0 {
-				s.conds[len(s.conds)-1] = Cond{Text: rest, Not: true}
+				s.conds[len(s.conds)-1] = Cond{Body: rest, Not: true}
 			}
 		case "":
 			return ""
@@ -315,7 +315,7 @@ func function(text string) (name, rest string, ok bool) {
 
 func (s *shellReader) open(word string, c Cond) {
 	if len(s.conds) < maxNesting {
-		if word == "while" || word == "until" || strings.HasPrefix(c.Text, "!") {
+		if word == "while" || word == "until" || strings.HasPrefix(c.Body, "!") {
 			c = Cond{}
 		}
 		s.conds, s.kinds = append(s.conds, c), append(s.kinds, word)
@@ -326,7 +326,7 @@ func (s *shellReader) open(word string, c Cond) {
 func (s *shellReader) branch(c Cond) {
 	if n := len(s.conds); n > 0 {
 		if c.Not {
-			c.Text, c.Not = s.conds[n-1].Text, !s.conds[n-1].Not
+			c.Body, c.Not = s.conds[n-1].Body, !s.conds[n-1].Not
 		}
 		s.conds[n-1] = c
 	}
