@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
 // File reads one module file of the machine, by its absolute path there, whether or not it is
@@ -96,9 +97,10 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	fsys = hostfs.Regular(fsys)
 	st, err := fs.Stat(fsys, name)
 	if err == nil && !st.IsDir() && !st.Mode().IsRegular() {
-		return nil, &ParseError{Source: name, Reason: "not a regular file"} // opening a pipe waits for a writer
+		return nil, &ParseError{Source: name, Reason: "not a regular file"}
 	}
 	folder := err == nil && st.IsDir()
 	report := &fact.Report{Budget: fact.NewBudget(o.Deadline)}

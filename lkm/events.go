@@ -53,6 +53,9 @@ func ReadEvents(r io.Reader) iter.Seq2[Event, error] {
 	}
 }
 
+// maxSkipped is how much of a line that is too long is passed over, in bytes. More is no text of lines.
+const maxSkipped = 4 * maxEventLine
+
 // readLine returns the next line; ErrTooLarge for one that is too long, which is skipped.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
@@ -64,6 +67,8 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 			line = nil
 		}
 		switch {
+		case size > maxSkipped:
+			return nil, fmt.Errorf("%w: no line ends within %d bytes", ErrMalformed, maxSkipped)
 		case err == bufio.ErrBufferFull:
 		case size > maxEventLine && (err == nil || err == io.EOF):
 			return nil, limit.TooLarge("event", maxEventLine)

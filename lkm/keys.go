@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/kernelext/kernelext/internal/hostfs"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -34,7 +35,7 @@ func ReadKeys(fsys fs.FS, names ...string) ([]KeySet, error) {
 }
 
 func readCertificates(fsys fs.FS, name string) ([]*x509.Certificate, error) {
-	b, err := limit.ReadFile(fsys, name, maxKeyFile)
+	b, err := limit.ReadFile(hostfs.Regular(fsys), name, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

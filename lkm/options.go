@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
 // Options say how much to read of a machine, and how. The zero value reads the kernel's own list.
@@ -63,7 +64,7 @@ type Options struct {
 func (o *Options) facts(os OS, of machineOf) fact.Options {
 	f := fact.Options{
 		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust,
-		Catalogs:   o.Catalogs,
+		Catalogs:   hostfs.Regular(o.Catalogs),
 		CrossCheck: o.Call != nil, Exec: o.Exec, Workers: o.Workers, MaxFile: o.MaxFile,
 	}
 	if o.Only != nil {

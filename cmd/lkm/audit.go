@@ -3,12 +3,11 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/kernelext/kernelext/fleet/audit"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/lkm/tape"
 )
 
 // auditFlags are the flags of audit alone.
@@ -75,7 +75,7 @@ func (a *app) runAudit(ctx context.Context, f *auditFlags, args []string) error 
 	if len(args) > 0 && (a.flags.root != "" || a.flags.tape != "") {
 		return errors.New("name snapshots and tapes, or give --root or --tape, not both")
 	}
-	sets, err := readRuleSets(f)
+	sets, err := a.readRuleSets(f)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (a *app) runAudit(ctx context.Context, f *auditFlags, args []string) error 
 }
 
 // readRuleSets reads what --rules names.
-func readRuleSets(f *auditFlags) ([]*audit.Rules, error) {
+func (a *app) readRuleSets(f *auditFlags) ([]*audit.Rules, error) {
 	if len(f.rules) == 0 && f.baseline == "" && !f.first {
 		return nil, fmt.Errorf("no rules: give --rules FILE, or one of the sets %s; --init makes a first file",
 			strings.Join(audit.Sets(), ", "))
@@ -121,7 +121,7 @@ func readRuleSets(f *auditFlags) ([]*audit.Rules, error) {
 			sets = append(sets, set)
 			continue
 		}
-		data, err := readCapped(name, audit.MaxFile)
+		data, err := a.readCapped(name, audit.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, "./\\") {
 			return nil, fmt.Errorf("--rules %s: no such file, and no such set (%s)", name, strings.Join(audit.Sets(), ", "))
 		}
@@ -160,7 +160,7 @@ func (a *app) auditTargets(
 	if f.first {
 		o.Detail |= lkm.DetailFiles | lkm.DetailSignatures
 	}
-	list, err := readBlockList(f.blockList)
+	list, err := a.readBlockList(f.blockList)
 	if err != nil {
 		return nil, err
 	}
@@ -289,51 +289,22 @@ func (a *app) auditFile(name string, o lkm.Options) (audit.Target, error) {
 	if name == thisMachine {
 		return liveTarget(o)
 	}
-	if !strings.HasPrefix(name, "demo:") {
-		snap, err := a.snapshotFile(name)
-		if snap != nil || err != nil {
-			t.Snapshot = snap
-			if snap != nil && snap.Host != "" {
-				t.Name = snap.Host
-			}
-			return t, err
-		}
+	var read *tape.Tape
+	var err error
+	if strings.HasPrefix(name, "demo:") {
+		read, err = a.openTape(name)
+	} else {
+		t.Snapshot, read, err = a.readRecord(name)
 	}
-	read, err := openTape(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return t, err
+	case t.Snapshot != nil:
+		t.Name = cmp.Or(t.Snapshot.Host, name)
+		return t, nil
 	}
-	if host := read.Header().Host; host != "" {
-		t.Name = host
-	}
+	t.Name = cmp.Or(read.Header().Host, name)
 	t.Files = read
 	t.System, err = replay(read, o)
 	return t, err
-}
-
-// snapshotFile reads a snapshot; nil if the file is none, but looks like a tape.
-func (a *app) snapshotFile(name string) (*lkm.Snapshot, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	for {
-		c, err := r.Peek(1)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("%s: neither a snapshot nor a tape: %w", name, err)
-		case c[0] == ' ' || c[0] == '\t' || c[0] == '\r' || c[0] == '\n':
-			r.Discard(1)
-			continue
-		case c[0] != '{':
-			return nil, nil
-		}
-		snap, err := lkm.Decode(r)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		return snap, nil
-	}
 }

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,26 +13,11 @@ import (
 	"github.com/kernelext/kernelext/windows"
 )
 
-// readCapped reads a file of this machine.
-func readCapped(name string, max int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(b)) > max {
-		err = fmt.Errorf("%s: %w: more than %d bytes", name, lkm.ErrTooLarge, max)
-	}
-	return b, err
-}
-
 // readKeys reads files of certificates, each a set that results name by the file's name.
-func readKeys(files []string) ([]lkm.KeySet, error) {
+func (a *app) readKeys(files []string) ([]lkm.KeySet, error) {
 	var sets []lkm.KeySet
 	for _, name := range files {
-		dir, file := filepath.Split(filepath.Clean(name))
-		read, err := lkm.ReadKeys(os.DirFS(cmp.Or(dir, ".")), file)
+		read, err := lkm.ReadKeys(argumentFS{a, name}, filepath.Base(name))
 		if err != nil {
 			return nil, fmt.Errorf("--keys %s: %w", name, err)
 		}
@@ -54,14 +36,14 @@ type blockList struct {
 // systemBlockList is the --blocklist that means the machine's own.
 const systemBlockList = "system"
 
-func readBlockList(name string) (*blockList, error) {
+func (a *app) readBlockList(name string) (*blockList, error) {
 	switch name {
 	case "":
 		return nil, nil
 	case systemBlockList:
 		return &blockList{}, nil
 	}
-	b, err := readCapped(name, windows.MaxBlockList)
+	b, err := a.readCapped(name, windows.MaxBlockList)
 	if err != nil {
 		return nil, fmt.Errorf("--blocklist: %w", err)
 	}

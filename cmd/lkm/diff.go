@@ -3,10 +3,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,28 +74,15 @@ func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) 
 		defer sys.Close()
 		return sys.Snapshot(ctx)
 	}
-	r, err := a.input(name)
-	if err != nil {
-		return nil, err
+	s, t, err := a.readRecord(name)
+	if s != nil || err != nil {
+		return s, err
 	}
-	defer r.Close()
-	head := make([]byte, 16)
-	n, err := io.ReadFull(r, head)
-	if err != nil && n == 0 {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	whole := io.MultiReader(bytes.NewReader(head[:n]), r)
-	if strings.HasPrefix(strings.TrimSpace(string(head[:n])), "{") {
-		s, err := lkm.Decode(whole)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		return s, nil
-	}
-	t, err := tape.Read(whole)
-	if err != nil {
-		return nil, fmt.Errorf("%s: neither a snapshot nor a tape: %w", name, err)
-	}
+	return replayed(ctx, name, t)
+}
+
+// replayed is the snapshot of a tape, with the details that it was recorded with.
+func replayed(ctx context.Context, name string, t *tape.Tape) (*lkm.Snapshot, error) {
 	detail, err := lkm.ParseDetail(t.Header().Detail)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

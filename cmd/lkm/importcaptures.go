@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -151,12 +150,4 @@ func scopeOf(snap *lkm.Snapshot) lkm.Scope {
 		return lkm.ScopeLoaded
 	}
 	return lkm.ScopeInstalled
-}
-
-// input opens a file to read, or standard input for "-".
-func (a *app) input(name string) (io.ReadCloser, error) {
-	if name == "-" {
-		return io.NopCloser(a.stdin), nil
-	}
-	return os.Open(name)
 }

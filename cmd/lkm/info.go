@@ -44,7 +44,7 @@ func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 	if err := a.checkFormat(); err != nil {
 		return err
 	}
-	blocked, err := readBlockList(list)
+	blocked, err := a.readBlockList(list)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	blocked, err := readBlockList(f.blockList)
+	blocked, err := a.readBlockList(f.blockList)
 	if err != nil {
 		return err
 	}

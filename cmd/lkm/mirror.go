@@ -46,7 +46,7 @@ type collector struct {
 	app   *app
 	dir   string
 	hosts map[string]*lkm.Mirror
-	wrong bool // there was a gap, or a line that is no event
+	wrong int // gaps, and lines that are no events
 }
 
 func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
@@ -64,23 +64,22 @@ func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 			return err
 		}
 	}
-	if c.wrong {
+	if c.wrong > maxWrong {
+		fmt.Fprintf(a.stderr, "lkm: %d more gaps and lines that are no events\n", c.wrong-maxWrong)
+	}
+	if c.wrong > 0 {
 		return exit(exitFindings)
 	}
 	return nil
 }
 
 func (c *collector) readFile(ctx context.Context, name string) error {
-	in := c.app.stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := c.app.input(name)
+	if err != nil {
+		return err
 	}
-	return c.read(ctx, name, in)
+	defer in.Close()
+	return c.read(ctx, name, asItIs(in))
 }
 
 func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
@@ -101,9 +100,14 @@ func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
 	return nil
 }
 
+// maxWrong is how many gaps and lines that are no events are reported one by one.
+const maxWrong = 1000
+
 // report notes what is wrong with the events, without control characters.
 func (c *collector) report(name string, err error) {
-	c.wrong = true
+	if c.wrong++; c.wrong > maxWrong {
+		return
+	}
 	fmt.Fprintf(c.app.stderr, "lkm: %s: %s\n", escape.Text(name), escape.Text(err.Error()))
 }
 
@@ -133,7 +137,7 @@ func (c *collector) begin(host string) (*lkm.Mirror, error) {
 	if c.dir == "" {
 		return new(lkm.Mirror), nil
 	}
-	f, err := os.Open(c.file(host))
+	f, err := regular(c.file(host))
 	if errors.Is(err, fs.ErrNotExist) {
 		return new(lkm.Mirror), nil
 	}

@@ -77,7 +77,7 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := a.snapshot(ctx, name)
+		s, err := a.reported(ctx, name, !slices.Contains(args, name))
 		if err != nil {
 			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
 			page.Failed(hostOfFile(name), err)
@@ -99,6 +99,26 @@ func (a *app) deliverPage(page *report.Report, out string) error {
 		return err
 	}
 	return a.deliver(out, text.Bytes())
+}
+
+// reported is the snapshot of a machine. A file that a folder lists may be anything, and only a regular one is read.
+func (a *app) reported(ctx context.Context, name string, listed bool) (*lkm.Snapshot, error) {
+	if !listed {
+		return a.snapshot(ctx, name)
+	}
+	if err := notLonger(name, maxRecord); err != nil {
+		return nil, err
+	}
+	f, err := regular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, t, err := readRecord(name, f)
+	if s != nil || err != nil {
+		return s, err
+	}
+	return replayed(ctx, name, t)
 }
 
 // reportFiles puts in the place of each directory its snapshots and tapes.

@@ -36,6 +36,8 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // An app is one run of the command.
 type app struct {
+	ctx    context.Context // ends when the user interrupts
+	wait   time.Duration   // for somebody to open a pipe for writing
 	args   []string
 	stdin  io.Reader
 	stdout *bufio.Writer
@@ -79,12 +81,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func newApp(args []string, stdin io.Reader, stdout, stderr io.Writer) *app {
 	p := &progress{w: stderr, after: time.Second}
-	return &app{args: args, stdin: stdin, stdout: bufio.NewWriterSize(clearing{stdout, p}, 64<<10),
+	return &app{ctx: context.Background(), wait: pipeWait, args: args, stdin: stdin,
+		stdout: bufio.NewWriterSize(clearing{stdout, p}, 64<<10),
 		stderr: clearing{stderr, p}, out: screenOf(stdout), err: screenOf(stderr), env: os.Getenv,
 		shown: make(map[string]bool), progress: p}
 }
 
 func (a *app) run(ctx context.Context) int {
+	a.ctx = ctx
 	root := a.root()
 	err := root.ExecuteContext(ctx)
 	defer a.progress.end()
@@ -260,11 +264,13 @@ func (a *app) options() (lkm.Options, error) {
 	if a.flags.live {
 		o.HostRoot = a.flags.root
 	}
-	if o.Keys, err = readKeys(a.flags.keys); err != nil {
+	if o.Keys, err = a.readKeys(a.flags.keys); err != nil {
 		return lkm.Options{}, err
 	}
 	if a.flags.catalog != "" {
-		o.Catalogs = os.DirFS(a.flags.catalog)
+		if o.Catalogs, err = folder(a.flags.catalog); err != nil {
+			return lkm.Options{}, fmt.Errorf("--catalogs: %w", err)
+		}
 	}
 	if a.flags.wmi {
 		o.Call = wmi.Call
@@ -293,7 +299,7 @@ func (a *app) openOnly(more lkm.Detail, only func(*lkm.Module) bool) (*lkm.Syste
 	case a.flags.tape == "":
 		return lkm.Open(o)
 	}
-	t, err := openTape(a.flags.tape)
+	t, err := a.openTape(a.flags.tape)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // openTape reads the tape of that file, or the one that comes with lkm for demo:NAME.
-func openTape(name string) (*tape.Tape, error) {
+func (a *app) openTape(name string) (*tape.Tape, error) {
 	if demo, ok := strings.CutPrefix(name, "demo:"); ok {
 		t, err := lkmtest.Open(demo)
 		if err != nil {
@@ -22,7 +22,19 @@ func openTape(name string) (*tape.Tape, error) {
 		}
 		return t, nil
 	}
-	return tape.ReadFile(name)
+	if err := notLonger(name, maxRecord); err != nil {
+		return nil, err
+	}
+	r, err := a.input(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	t, err := tape.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, nil
 }
 
 func (a *app) tape() *cobra.Command {
@@ -41,7 +53,7 @@ func (a *app) tape() *cobra.Command {
 				}
 				return nil
 			}
-			t, err := openTape(args[0])
+			t, err := a.openTape(args[0])
 			if err != nil {
 				return err
 			}

@@ -40,6 +40,13 @@ type FS interface {
 // Mounted returns the file system of the machine whose root is mounted at dir. It is safe for concurrent use, Close
 // included: after Close every call is fs.ErrClosed. The error is that of opening dir.
 func Mounted(dir string) (FS, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: errors.New("not a directory")} // to open a pipe waits
+	}
+	if err != nil {
+		return nil, err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err

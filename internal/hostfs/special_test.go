@@ -52,6 +52,21 @@ func TestSpecialFilesAreNotOpened(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	callers := Regular(os.DirFS(dir))
+	for _, name := range []string{"pipe", "dev/zero", "dev/loop"} {
+		f, err := callers.Open(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err == nil:
+			t.Errorf("the caller's %s is opened", name)
+			_ = f.Close()
+		case !errors.Is(err, fact.ErrMalformed):
+			t.Errorf("the caller's %s: %v", name, err)
+		}
+	}
+	if _, err := Mounted(filepath.Join(dir, "pipe")); err == nil {
+		t.Error("a pipe is a root")
+	}
 	if b, err := fs.ReadFile(root, "to-null"); len(b) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a link to /dev/null: %q, %v", b, err)
 	}
