@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/sign"
 )
 
@@ -282,15 +283,6 @@ func subBlob(source string, b []byte, at uint32) ([]byte, error) {
 	return b[at : at+length], nil
 }
 
-// usable reports whether a digest may be used: a program may be bound to what FIPS 140 allows, which is not SHA-1.
-func usable(h crypto.Hash) bool {
-	if !h.Available() {
-		return false
-	}
-	_, err := h.New().Write([]byte{0})
-	return err == nil
-}
-
 // directoryBlob takes a code directory. One whose digest is not known, or may not be used, is left out: another
 // directory will do.
 func (c *CodeSignature) directoryBlob(source string, b []byte) error {
@@ -298,7 +290,7 @@ func (c *CodeSignature) directoryBlob(source string, b []byte) error {
 		return signatureError(source, "code directory of %d bytes", len(b))
 	}
 	rank, known := hashType(b[37])
-	if !known || !usable(hashTypes[rank].hash) {
+	if !known || !hashing.Usable(hashTypes[rank].hash) {
 		return nil
 	}
 	version := be32(b, 8)

@@ -3,13 +3,14 @@
 package darwin
 
 import (
-	"crypto/sha1"
+	"crypto"
 	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/sign"
 )
@@ -237,11 +238,11 @@ func (c *CodeSignature) certificateTerm(e *expression) fact.Tri {
 		return fact.No
 	case part == "" && compared:
 		digits, ok := hashDigits(value)
-		sum := sha1.Sum(cert.Raw)
-		if !ok || !usable(hashTypes[0].hash) {
+		sum := hashing.Sum(crypto.SHA1, cert.Raw)
+		if !ok || sum == nil {
 			return ""
 		}
-		return fact.TriOf(hex.EncodeToString(sum[:]) == digits)
+		return fact.TriOf(hex.EncodeToString(sum) == digits)
 	case strings.HasPrefix(part, "field.") && !compared:
 		return fact.TriOf(slices.Contains(extensions(cert), strings.TrimPrefix(part, "field.")))
 	case part == "subject.OU" && compared:

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
@@ -355,6 +356,9 @@ func (c *sealCheck) behindLink(dir string) bool {
 }
 
 func (c *sealCheck) digest(hash crypto.Hash, name string) ([]byte, error) {
+	if !hashing.Usable(hash) {
+		return nil, fmt.Errorf("%s: %v: %w", name, hash, errors.ErrUnsupported)
+	}
 	f, err := c.fsys.Open(path.Join(c.dir, name))
 	if err != nil {
 		return nil, err

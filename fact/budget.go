@@ -141,9 +141,9 @@ func (b *Budget) Content(data []byte) *Item {
 	if b.seed == (maphash.Seed{}) {
 		b.seed = maphash.MakeSeed()
 	}
-	id := strconv.FormatUint(maphash.Bytes(b.seed, data), 36)
+	seed := b.seed
 	b.mu.Unlock()
-	return b.File(id, int64(len(data)))
+	return b.File(strconv.FormatUint(maphash.Bytes(seed, data), 36), int64(len(data)))
 }
 
 // first reports whether the file was not counted yet.

@@ -74,7 +74,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	verifier := k.verifier(ctx, k.now(ctx), r)
 	verdicts := make([]fact.Verdict, 0, len(found))
 	for i := range found {
-		k.readDriver(&found[i], inv.Paths, FileOptions{Verifier: verifier, Hashes: len(c.lists) > 0}, r.Budget)
+		k.readDriver(&found[i], inv.Paths, FileOptions{Verifier: verifier, Hashes: len(c.lists) > 0}, nil, r.Budget)
 		verdicts = append(verdicts, c.verdict(&found[i]))
 	}
 	return verdicts, nil

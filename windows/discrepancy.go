@@ -86,7 +86,7 @@ func (k *Kernel) disagreements(ctx context.Context, r *fact.Report) ([]fact.Disc
 		e := &entries[i]
 		if e.Driver.Image != nil {
 			files++
-			k.readDriver(e, inv.Paths, FileOptions{}, r.Budget)
+			k.readDriver(e, inv.Paths, FileOptions{}, nil, r.Budget)
 			if e.Driver.PE == nil && !e.fileAbsent() {
 				e.reportUnread(r)
 			}

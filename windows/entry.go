@@ -84,10 +84,11 @@ func (e *entry) fileAbsent() bool {
 	})
 }
 
-// setFile adds what the image's file says. Without any signature, that there is none is known only
+// setFile adds what the image's file says, and lets go of its bytes. Without any signature, that there is none is known only
 // when the verifier's catalogs are whole.
 func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
+	f.PE.Release()
 	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
 	e.FileSize = fact.CountOf(f.Size)
 	if v != nil && len(f.Signatures) == 0 && !v.Complete() {

@@ -33,7 +33,7 @@ type File struct {
 
 // FileOptions say what ParseFile does beyond headers, imports and version.
 type FileOptions struct {
-	Hashes   bool                   // compute Hashes: reads every byte seven times, about 5 ms a megabyte
+	Hashes   bool                   // compute Hashes: reads every byte five times, about 6 ms a megabyte
 	Verifier *authenticode.Verifier // fill Signatures; nil to leave them out
 }
 
@@ -61,12 +61,17 @@ func (o FileOptions) ask(item *fact.Item, p *pe.File, size int64) error {
 // ParseFile reads a driver's image file, and reports the parts that make no sense. An error means that it is no image
 // file.
 func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
+	item := r.Budget.Content(b)
+	defer item.Done()
+	return parseFile(b, o, item, r)
+}
+
+// parseFile is ParseFile of bytes that a call counts by an item.
+func parseFile(b []byte, o FileOptions, item *fact.Item, r *fact.Report) (*File, error) {
 	p, err := pe.Parse(b, r)
 	if err != nil {
 		return nil, err
 	}
-	item := r.Budget.Content(b)
-	defer item.Done()
 	if err := o.ask(item, p, int64(len(b))); err != nil {
 		return nil, err
 	}
@@ -101,7 +106,7 @@ func ReadFile(
 	if o.Asks(fact.DetailSignatures) {
 		fo.Verifier = fileVerifier(ctx, o, own)
 	}
-	f, err := ParseFile(raw, fo, own)
+	f, err := parseFile(raw, fo, item, own)
 	if err != nil {
 		return nil, true, err
 	}
@@ -135,7 +140,7 @@ func (k *Kernel) File(ctx context.Context, name string, r *fact.Report) ([]Recor
 	dos := dosPath(name)
 	v := k.askedVerifier(ctx, k.now(ctx), r)
 	e := newEntry(paths.key(dos), baseName(dos), dos)
-	k.readDriver(&e, paths, FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: v}, r.Budget)
+	k.readDriver(&e, paths, FileOptions{Hashes: k.options.Asks(fact.DetailHashes), Verifier: v}, nil, r.Budget)
 	if e.Driver.PE == nil {
 		for _, p := range e.Problems {
 			return nil, p

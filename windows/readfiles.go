@@ -91,8 +91,9 @@ func (k *Kernel) readFiles(
 	var wg sync.WaitGroup
 	for range k.options.WorkersFor(scope) {
 		wg.Go(func() {
+			var buf []byte
 			for i := range next {
-				k.readDriver(&entries[i], paths, o, r.Budget)
+				buf = k.readDriver(&entries[i], paths, o, buf, r.Budget)
 			}
 		})
 	}
@@ -130,39 +131,49 @@ func filesOutcome(entries []entry) fact.Outcome {
 	return fact.OutcomeOK
 }
 
-// readDriver adds what the image's file says. What could not be read becomes a Problem of the entry.
-func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions, b *fact.Budget) {
+// maxKeptBuffer is the largest buffer that is used for the next file, too, in bytes.
+const maxKeptBuffer = 4 << 20
+
+// readDriver adds what the image's file says. What could not be read becomes a Problem of the entry. It reads into buf,
+// and returns the buffer for the next file: nothing of the entry is in it.
+func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions, buf []byte, b *fact.Budget) []byte {
 	if e.Path == "" {
-		return
+		return buf
 	}
 	k.resolveAlias(e, paths)
-	if field, err := k.readImage(e, paths, o, b); err != nil {
+	name, err := paths.file(e.Path)
+	field := "path"
+	if err == nil {
+		raw, item, readErr := limit.AppendItem(k.machine, buf, name, k.options.FileCap(), b)
+		field, err = "file", readErr
+		if err == nil {
+			buf = raw
+			field, err = "pe", e.parseFile(raw, o, item, b)
+		}
+		item.Done()
+	}
+	if err != nil {
 		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, safe(e.Path), field, err))
 	}
+	if cap(buf) > maxKeptBuffer {
+		return nil
+	}
+	return buf
 }
 
-// readImage adds what the image's file says. The error is that of one step, whose name is field.
-func (k *Kernel) readImage(e *entry, paths ntPaths, o FileOptions, b *fact.Budget) (field string, err error) {
-	name, err := paths.file(e.Path)
-	if err != nil {
-		return "path", err
-	}
-	raw, item, err := limit.ReadItem(k.machine, name, k.options.FileCap(), b)
-	defer item.Done()
-	if err != nil {
-		return "file", err
-	}
+// parseFile adds what the image's file says.
+func (e *entry) parseFile(raw []byte, o FileOptions, item *fact.Item, b *fact.Budget) error {
 	r := fact.Report{Budget: b} // of this file alone: its Problems become those of the entry
-	f, err := ParseFile(raw, o, &r)
+	f, err := parseFile(raw, o, item, &r)
 	if err != nil {
-		return "pe", err
+		return err
 	}
 	for _, p := range r.Problems {
 		p.Subject = e.Path
 		e.Problems = append(e.Problems, p)
 	}
 	e.setFile(f, o.Verifier)
-	return "", nil
+	return nil
 }
 
 // resolveAlias looks whether an image whose name is that of a copy for crash dumps has a file of its own after all:

@@ -61,10 +61,15 @@ func ReadFile(fsys fs.FS, name string, max int64) ([]byte, error) {
 // the file's bytes until it is Done. A file that was read before, under whatever name, takes the work of reading it
 // again, and allows no more.
 func ReadItem(fsys fs.FS, name string, max int64, b *fact.Budget) ([]byte, *fact.Item, error) {
+	return AppendItem(fsys, nil, name, max, b)
+}
+
+// AppendItem is ReadItem into the space of dst, which has no bytes in it.
+func AppendItem(fsys fs.FS, dst []byte, name string, max int64, b *fact.Budget) ([]byte, *fact.Item, error) {
 	if err := b.Err(); err != nil {
 		return nil, nil, err
 	}
-	data, err := ReadFile(fsys, name, max)
+	data, err := AppendFile(fsys, dst[:0], name, max)
 	if err != nil {
 		return data, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/lazy"
 	"github.com/kernelext/kernelext/internal/sentinel"
 )
@@ -175,7 +176,7 @@ func verify(key crypto.PublicKey, a Algorithm, hash crypto.Hash, digest, sig []b
 			return fmt.Errorf("%w: %s over a %s digest", ErrMismatch, a.OID, HashName(hash))
 		}
 	}
-	if !ok || hash == crypto.MD5 || !hash.Available() || len(digest) != hash.Size() {
+	if !ok || hash == crypto.MD5 || !hashing.Usable(hash) || len(digest) != hash.Size() {
 		return fmt.Errorf("%w: %s with %s", ErrAlgorithm, a.OID, HashName(hash))
 	}
 	switch k := key.(type) {
@@ -245,18 +246,11 @@ func verifyMessage(
 		return nil
 	}
 	hash := a.Digest()
-	if hash == 0 || !hash.Available() {
+	if hash == 0 || !hashing.Usable(hash) {
 		return fmt.Errorf("%w: %s", ErrAlgorithm, a.OID)
 	}
 	return verify(key, a, hash, sum(hash, message), sig)
 }
 
-// Sum returns the digest of b; nil when the algorithm is not available.
-func Sum(h crypto.Hash, b []byte) []byte {
-	if !h.Available() {
-		return nil
-	}
-	d := h.New()
-	d.Write(b)
-	return d.Sum(nil)
-}
+// Sum returns the digest of b; nil when the program may not make it.
+func Sum(h crypto.Hash, b []byte) []byte { return hashing.Sum(h, b) }

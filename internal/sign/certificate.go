@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kernelext/kernelext/internal/hashing"
 )
 
 // Extended key usages that any kernel's loader asks about.
@@ -276,7 +278,7 @@ func (c *Certificate) Thumbprint(h crypto.Hash) string { return hex.EncodeToStri
 // that digest; both are empty when it is not known.
 func (c *Certificate) TBSHash() (digest, algorithm string) {
 	h := c.SignatureAlgorithm.Digest()
-	if !h.Available() {
+	if !hashing.Usable(h) {
 		return "", ""
 	}
 	return strings.ToLower(hex.EncodeToString(c.sum(h, c.RawTBS))), HashName(h)

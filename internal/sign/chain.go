@@ -156,7 +156,7 @@ func (b *chainBuilder) try(child, parent *Certificate) bool {
 	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); b.over != nil {
 		return false
 	}
-	return b.q.Known.check(child, parent) == nil
+	return b.q.Known.Check(child, parent) == nil
 }
 
 // offer keeps the path if it is better than the best so far.

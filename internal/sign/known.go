@@ -17,8 +17,8 @@ type Known struct {
 	answers map[[2][sha256.Size]byte]error // by the digests of the certificate, and of its issuer's name and key
 }
 
-// check is child.CheckIssuedBy(parent).
-func (k *Known) check(child, parent *Certificate) error {
+// Check is child.CheckIssuedBy(parent).
+func (k *Known) Check(child, parent *Certificate) error {
 	if k == nil || len(child.Raw) == 0 { // or an anchor, which has no bytes
 		return child.CheckIssuedBy(parent)
 	}

@@ -10,12 +10,12 @@ func TestKnown(t *testing.T) {
 	parent := &Certificate{RawSubject: []byte("p"), RawSPKI: []byte("k")}
 	for i := range maxKnown + 10 {
 		child := &Certificate{Raw: []byte{1, byte(i), byte(i >> 8)}, RawIssuer: []byte("p")}
-		first := k.check(child, parent)
-		if again := k.check(child, parent); first == nil || again != first {
+		first := k.Check(child, parent)
+		if again := k.Check(child, parent); first == nil || again != first {
 			t.Fatalf("%d: %v, then %v", i, first, again)
 		}
 		other := &Certificate{RawSubject: []byte("q"), RawSPKI: []byte("k")}
-		if err := k.check(child, other); err == nil {
+		if err := k.Check(child, other); err == nil {
 			t.Fatal("another issuer")
 		}
 	}
@@ -23,7 +23,7 @@ func TestKnown(t *testing.T) {
 		t.Errorf("%d answers kept", len(k.answers))
 	}
 	var none *Known
-	if none.check(&Certificate{Raw: []byte{1}}, parent) == nil {
+	if none.Check(&Certificate{Raw: []byte{1}}, parent) == nil {
 		t.Error("nothing kept, nothing checked")
 	}
 }

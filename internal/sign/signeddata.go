@@ -8,6 +8,8 @@ import (
 	"crypto"
 	"fmt"
 	"time"
+
+	"github.com/kernelext/kernelext/internal/hashing"
 )
 
 // Object identifiers of PKCS#7 and PKCS#9.
@@ -355,7 +357,7 @@ func (s *Signer) Check(cert *Certificate, contentType string, digest func(crypto
 		return ErrNoCertificate
 	}
 	hash := s.Digest.Digest()
-	if !hash.Available() {
+	if !hashing.Usable(hash) {
 		return fmt.Errorf("%w: digest %s", ErrAlgorithm, s.Digest.OID)
 	}
 	key, err := cert.PublicKey()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 )
 
 // OIDMicrosoftTimestamp is the unsigned attribute that holds an RFC 3161 token in Authenticode;
@@ -96,7 +97,7 @@ func (s *Signer) token(b []byte) (Timestamp, error) {
 	t.Err = sd.CheckContent(signer)
 	switch {
 	case t.Err != nil:
-	case !hash.Available():
+	case !hashing.Usable(hash):
 		t.Err = fmt.Errorf("%w: imprint", ErrAlgorithm)
 	case !bytes.Equal(imprint, Sum(hash, s.Signature)):
 		t.Err = fmt.Errorf("%w: the timestamp is of another signature", ErrMismatch)

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/sign"
 )
 
@@ -147,7 +148,7 @@ func (k *Keys) find(signer *sign.Signer, sum func(crypto.Hash) ([]byte, error)) 
 // the digest that the signature was made with.
 func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte, error)) string {
 	hash := signer.Digest.Digest()
-	if len(k.revoked.Contents) == 0 || !hash.Available() {
+	if len(k.revoked.Contents) == 0 || !hashing.Usable(hash) {
 		return ""
 	}
 	digest, err := sum(hash)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/windows/pe"
@@ -88,7 +89,7 @@ func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
 	own := *v
 	own.item, v = item, &own
 	out := []Signature{}
-	if p.Bytes() == nil {
+	if !p.HasBytes() {
 		return out
 	}
 	table, err := p.CertificateTable()
@@ -105,7 +106,7 @@ func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
 		s.verdict(err, "", nil)
 		out = append(out, s)
 	}
-	return append(out, v.catalogSignatures(p)...)
+	return append(out, v.catalogSignatures(p, len(out) > 0)...)
 }
 
 // embedded appends the signatures of one blob: its own and, when allowed, those nested in it. table
@@ -153,18 +154,18 @@ func (s *Signature) checkImage(p *pe.File, sd *sign.SignedData, signer *sign.Sig
 		return err
 	}
 	s.HashAlgorithm, s.Digest = sign.HashName(ind.hash), hex.EncodeToString(ind.digest)
-	s.PageHashes = ind.pages
+	s.PageHashes = ind.pageHashes()
 	if err := sd.CheckContent(signer); err != nil {
 		return err
 	}
-	if !ind.hash.Available() {
+	if !hashing.Usable(ind.hash) {
 		return fmt.Errorf("%w: file digest", sign.ErrAlgorithm)
 	}
 	if !bytes.Equal(p.Authentihash(ind.hash), ind.digest) {
 		return fmt.Errorf("%w: the file's digest differs", sign.ErrMismatch)
 	}
 	if h := s.PageHashes; h != nil {
-		if match, checked := p.CheckPages(h.alg, h.table); checked {
+		if match, checked := p.CheckPages(ind.pages.alg, ind.pages.list); checked {
 			h.Match = fact.TriOf(match)
 			if !match {
 				return fmt.Errorf("%w: a page hash differs", sign.ErrMismatch)
@@ -192,7 +193,21 @@ type indirect struct {
 	typ    string // of what is hashed: an image, or any file
 	hash   crypto.Hash
 	digest []byte
-	pages  *PageHashes
+	pages  *pageTable
+}
+
+// pageHashes returns what is said of the table of page hashes; nil when there is none.
+func (ind *indirect) pageHashes() *PageHashes {
+	if ind.pages == nil {
+		return nil
+	}
+	return &PageHashes{HashAlgorithm: sign.HashName(ind.pages.alg), Pages: len(ind.pages.list)}
+}
+
+// A pageTable is a signed table of page hashes.
+type pageTable struct {
+	alg  crypto.Hash
+	list []pe.PageHash // the closing one included
 }
 
 func parseIndirect(b []byte) (indirect, error) {
@@ -239,7 +254,7 @@ func parseIndirect(b []byte) (indirect, error) {
 
 // parsePEImageData looks for a page-hash table in SpcPeImageData: flags, then [0] the file as an
 // SpcLink, whose choice [1] is a serialized object that holds the table.
-func parsePEImageData(r sign.Reader) *PageHashes {
+func parsePEImageData(r sign.Reader) *pageTable {
 	v, err := r.Next()
 	if err != nil {
 		return nil
@@ -268,7 +283,7 @@ func parsePEImageData(r sign.Reader) *PageHashes {
 	return parsePageTable(data.Body)
 }
 
-func parsePageTable(b []byte) *PageHashes {
+func parsePageTable(b []byte) *pageTable {
 	top := sign.NewReader(b)
 	set, err := top.Expect(sign.TagSet, "pageHashes")
 	if err != nil {
@@ -295,23 +310,22 @@ func parsePageTable(b []byte) *PageHashes {
 		}
 		switch sign.OID(oid) {
 		case oidPageHashSHA1:
-			return pageTable(table.Body, crypto.SHA1)
+			return newPageTable(table.Body, crypto.SHA1)
 		case oidPageHashSHA2:
-			return pageTable(table.Body, crypto.SHA256)
+			return newPageTable(table.Body, crypto.SHA256)
 		}
 	}
 	return nil
 }
 
-func pageTable(b []byte, alg crypto.Hash) *PageHashes {
+func newPageTable(b []byte, alg crypto.Hash) *pageTable {
 	entry := 4 + alg.Size()
 	if len(b)%entry != 0 || len(b)/entry > maxPageTable {
 		return nil
 	}
-	p := &PageHashes{HashAlgorithm: sign.HashName(alg), Pages: len(b) / entry, alg: alg}
+	p := &pageTable{alg: alg, list: make([]pe.PageHash, 0, len(b)/entry)}
 	for ; len(b) >= entry; b = b[entry:] {
-		p.table = append(p.table, pe.PageHash{Offset: binary.LittleEndian.Uint32(b),
-			Digest: hex.EncodeToString(b[4:entry])})
+		p.list = append(p.list, pe.PageHash{Offset: binary.LittleEndian.Uint32(b), Digest: b[4:entry]})
 	}
 	return p
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/limit"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/internal/utf16text"
@@ -48,7 +49,8 @@ type catalog struct {
 	Qualified bool
 
 	data    *sign.SignedData
-	unknown int // members without a digest of a known kind, which are not in Members
+	mark    *byte // its own: tells it from what the same file holds when it is read again
+	unknown int   // members without a digest of a known kind, which are not in Members
 	item    *fact.Item
 }
 
@@ -262,6 +264,8 @@ type Catalogs struct {
 	built  bool // and came to its end
 	names  []string
 	index  []catalogEntry // by key, then catalog
+	sha1   bool           // a digest of the index is of that algorithm
+	sha256 bool           // likewise
 	report fact.Report    // of the index, which each Load passes on
 	parsed map[int32]*catalog
 	kept   int // bytes of parsed
@@ -313,11 +317,11 @@ func (c *Catalogs) loadOnce(ctx context.Context) {
 	}
 }
 
-// whole reports whether the index holds every catalog of a folder that has some.
+// whole reports whether the index holds every catalog of a folder that has some, and all its digests can be made.
 func (c *Catalogs) whole() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.built && len(c.names) > 0 && len(c.report.Problems) == 0
+	return c.built && len(c.names) > 0 && len(c.report.Problems) == 0 && (!c.sha1 || hashing.Usable(crypto.SHA1))
 }
 
 // absent reports whether the folder was looked for and is not there.
@@ -352,6 +356,7 @@ func (c *Catalogs) note(subject string, err error) {
 
 func (c *Catalogs) load(ctx context.Context) {
 	c.names, c.index, c.parsed, c.kept = nil, nil, map[int32]*catalog{}, 0
+	c.sha1, c.sha256 = false, false
 	c.report = fact.Report{Budget: fact.NewBudget(0)} // its own: an index is kept beyond the call
 	defer func() { slices.SortFunc(c.index, catalogEntry.compare) }()
 	files := c.list(ctx)
@@ -396,7 +401,7 @@ func (c *Catalogs) read(name string, budget *fact.Budget) (*catalog, *fact.Item,
 	if err != nil {
 		return nil, item, err
 	}
-	cat := &catalog{item: item}
+	cat := &catalog{item: item, mark: new(byte)}
 	err = cat.parse(b)
 	cat.item = nil
 	return cat, item, err
@@ -407,6 +412,8 @@ func (c *Catalogs) add(name string, cat *catalog) {
 	c.names = append(c.names, name)
 	for _, m := range cat.Members {
 		c.index = append(c.index, catalogEntry{catalogKey(m.Digest), id})
+		c.sha1 = c.sha1 || len(m.Digest) == crypto.SHA1.Size()
+		c.sha256 = c.sha256 || len(m.Digest) == crypto.SHA256.Size()
 	}
 }
 
@@ -442,13 +449,27 @@ func (c *Catalogs) list(ctx context.Context) []string {
 	return files
 }
 
-// find returns the catalogs that list one of the digests.
-func (c *Catalogs) find(item *fact.Item, digests ...[]byte) []catalogHit {
+// algorithms returns those of the digests that the catalogs list.
+func (c *Catalogs) algorithms() []crypto.Hash {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.tried {
 		c.loadOnce(context.Background())
 	}
+	var list []crypto.Hash
+	if c.sha256 {
+		list = append(list, crypto.SHA256)
+	}
+	if c.sha1 {
+		list = append(list, crypto.SHA1)
+	}
+	return list
+}
+
+// find returns the catalogs that list one of the digests.
+func (c *Catalogs) find(item *fact.Item, digests [][]byte) []catalogHit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var hits []catalogHit
 	seen := map[int32]bool{}
 	for _, d := range digests {
@@ -516,26 +537,38 @@ func (cat *catalog) lists(digest []byte) bool {
 	return false
 }
 
-// catalogSignatures returns a signature for each catalog that lists the file.
-func (v *Verifier) catalogSignatures(p *pe.File) []Signature {
-	b := p.Bytes()
-	if len(v.Catalogs) == 0 || b == nil {
+// catalogSignatures returns a signature for each catalog that lists the file. Whether one lists the digest of its bytes
+// is asked only of a file without any other signature, embedded or by a catalog.
+func (v *Verifier) catalogSignatures(p *pe.File, embedded bool) []Signature {
+	if !p.HasBytes() {
 		return nil
 	}
-	digests := [][]byte{p.Authentihash(crypto.SHA256), p.Authentihash(crypto.SHA1)}
-	if d := p.UnpaddedAuthentihash(crypto.SHA256); d != nil {
-		digests = append(digests, d, p.UnpaddedAuthentihash(crypto.SHA1))
+	out := v.listed(func(h crypto.Hash) [][]byte { return [][]byte{p.Authentihash(h), p.UnpaddedAuthentihash(h)} })
+	if embedded || len(out) > 0 {
+		return out
 	}
-	flat := [][]byte{sign.Sum(crypto.SHA256, b), sign.Sum(crypto.SHA1, b)}
-	digests = append(digests, flat...)
+	out = v.listed(func(h crypto.Hash) [][]byte { return [][]byte{p.Digest(h)} })
+	for i := range out {
+		out[i].byBytes()
+	}
+	return out
+}
+
+// listed returns a signature for each catalog that lists one of a file's digests, which digests makes by algorithm. One
+// of them may be nil.
+func (v *Verifier) listed(digests func(crypto.Hash) [][]byte) []Signature {
 	var out []Signature
 	for _, c := range v.Catalogs {
-		for _, hit := range c.find(v.item, digests...) {
-			s := v.catalogSignature(hit)
-			if slices.ContainsFunc(flat, func(d []byte) bool { return string(d) == string(hit.digest) }) {
-				s.byBytes()
+		var made [][]byte
+		for _, h := range c.algorithms() {
+			for _, d := range digests(h) {
+				if d != nil {
+					made = append(made, d)
+				}
 			}
-			out = append(out, s)
+		}
+		for _, hit := range c.find(v.item, made) {
+			out = append(out, v.catalogSignature(hit))
 		}
 	}
 	return out
@@ -552,19 +585,24 @@ func (s *Signature) byBytes() {
 }
 
 func (v *Verifier) catalogSignature(hit catalogHit) Signature {
-	s := Signature{
-		Source: fact.SignatureCatalog, Catalog: hit.name, Status: fact.SignatureUnchecked,
-		Digest: hex.EncodeToString(hit.digest), HashAlgorithm: "sha1",
-	}
-	if len(hit.digest) == 32 {
-		s.HashAlgorithm = "sha256"
-	}
+	s := Signature{Status: fact.SignatureUnchecked}
 	if hit.err != nil {
 		s.verdict(nil, fact.SignatureUnchecked, hit.err)
-		return s
+	} else {
+		s = v.memo.ofCatalog(hit.cat, func() Signature { return v.ofCatalog(hit.cat) })
 	}
-	s.qualified = hit.cat.Qualified
-	sd := hit.cat.data
+	s.Source, s.Catalog = fact.SignatureCatalog, hit.name
+	s.Digest, s.HashAlgorithm = hex.EncodeToString(hit.digest), "sha1"
+	if len(hit.digest) == crypto.SHA256.Size() {
+		s.HashAlgorithm = "sha256"
+	}
+	return s
+}
+
+// ofCatalog judges a catalog's own signature.
+func (v *Verifier) ofCatalog(cat *catalog) Signature {
+	s := Signature{Status: fact.SignatureUnchecked, qualified: cat.Qualified}
+	sd := cat.data
 	if len(sd.Signers) != 1 {
 		s.verdict(fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers)), "", nil)
 		return s

@@ -4,6 +4,7 @@ package authenticode
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"io/fs"
@@ -13,7 +14,11 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/testing/bomb"
+	"github.com/kernelext/kernelext/internal/testing/fips"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/windows/pe"
 )
 
 // listing is an unsigned catalog with one member of that identifier.
@@ -93,6 +98,26 @@ func TestCatalogsComplete(t *testing.T) {
 	if n, err := damaged.Load(t.Context(), &r); n != 1 || err != nil || len(r.Problems) != 1 ||
 		r.Problems[0].Code != fact.CodeMalformed {
 		t.Errorf("a member that makes no sense: %d catalogs, %v, %v", n, err, r.Problems)
+	}
+}
+
+// A catalog lists a file by SHA-1. Where that may not be made, it is not known whether one lists the file.
+func TestCatalogsUnderFIPS(t *testing.T) {
+	only := fips.Only(t)
+	p, err := pe.Parse(petest.Sample().Build(), new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := hashing.Sum(crypto.SHA256, nil)[:20]
+	if !only {
+		id = p.Authentihash(crypto.SHA1)
+	}
+	v := &Verifier{Catalogs: []*Catalogs{NewCatalogs(fstest.MapFS{"a.cat": {Data: listing(t, id)}}, ".")}}
+	if list := v.Verify(p, nil); (len(list) == 0) != only {
+		t.Errorf("%+v", list)
+	}
+	if v.Complete() == only {
+		t.Errorf("bound to FIPS 140 %v: complete %v", only, v.Complete())
 	}
 }
 

@@ -21,12 +21,12 @@ var (
 const issuedWork = 3e5
 
 // issued reports whether the root's key signed the certificate, which anyone can claim by a name.
-func (k *programKey) issued(c *sign.Certificate, item *fact.Item) bool {
-	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() || item.Work(issuedWork) != nil {
+func (v *Verifier) issued(c *sign.Certificate, k *programKey) bool {
+	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() || v.item.Work(issuedWork) != nil {
 		return false
 	}
-	key, err := k.publicKey()
-	return err == nil && c.CheckSignedBy(key) == nil
+	root, ok := k.anchor(c)
+	return ok && v.memo.issuers().Check(c, root) == nil
 }
 
 // A program says whose roots a chain leads to, whatever the caller trusts.
@@ -40,26 +40,26 @@ type program struct {
 // certificates that came with the signature: one of them may be a second certificate for an
 // authority of the chain, as cross certificates are. A certificate that may not issue others, as any
 // customer of an authority has one, leads nowhere.
-func programOf(chain sign.Chain, pool []*sign.Certificate, item *fact.Item) program {
+func (v *Verifier) programOf(chain sign.Chain, pool []*sign.Certificate) program {
 	var p program
 	for i := 1; i < len(chain.Certificates); i++ {
 		path := chain.Certificates[:i+1]
-		if sign.CheckIssuers(path, item) == nil {
-			p.add(path[i], item)
+		if sign.CheckIssuers(path, v.item) == nil {
+			v.addProgram(&p, path[i])
 		}
 		for _, c := range pool {
-			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c), item) == nil {
-				p.add(c, item)
+			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c), v.item) == nil {
+				v.addProgram(&p, c)
 			}
 		}
 	}
 	return p
 }
 
-func (p *program) add(c *sign.Certificate, item *fact.Item) {
+func (v *Verifier) addProgram(p *program, c *sign.Certificate) {
 	for i := range programKeys {
 		k := &programKeys[i]
-		if k.cross && p.cross || !k.cross && p.microsoft || !k.issued(c, item) {
+		if k.cross && p.cross || !k.cross && p.microsoft || !v.issued(c, k) {
 			continue
 		}
 		p.cross, p.microsoft = p.cross || k.cross, p.microsoft || !k.cross

@@ -49,7 +49,11 @@ const (
 func TestProgramKeys(t *testing.T) {
 	for i := range programKeys {
 		k := &programKeys[i]
-		key, err := k.publicKey()
+		root, ok := k.anchor(&sign.Certificate{})
+		if !ok {
+			t.Fatal(k.name)
+		}
+		key, err := root.PublicKey()
 		pub, ok := key.(*rsa.PublicKey)
 		if err != nil || !ok {
 			t.Fatalf("%s: %T, %v", k.name, key, err)
@@ -95,7 +99,7 @@ func TestClassNeedsTheKey(t *testing.T) {
 	}
 	leaf := sd.Signers[0].Certificate(sd.Certificates)
 	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates})
-	if len(chain.Certificates) != 2 || classOf(chain, programOf(chain, sd.Certificates, nil),
+	if len(chain.Certificates) != 2 || classOf(chain, new(Verifier).programOf(chain, sd.Certificates),
 		fact.SignatureUnchecked) != fact.ClassInbox {
 		t.Fatalf("%d certificates", len(chain.Certificates))
 	}
@@ -104,7 +108,7 @@ func TestClassNeedsTheKey(t *testing.T) {
 	if chain.Certificates[1], err = sign.ParseCertificate(changed); err != nil {
 		t.Fatal(err)
 	}
-	if class := classOf(chain, programOf(chain, nil, nil), fact.SignatureUnchecked); class != "" {
+	if class := classOf(chain, new(Verifier).programOf(chain, nil), fact.SignatureUnchecked); class != "" {
 		t.Errorf("a changed authority: %s", class)
 	}
 }
@@ -171,7 +175,7 @@ func TestClassNeedsAuthorities(t *testing.T) {
 			asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6})
 		pool := signCertificates(t, leaf, middle)
 		chain := sign.BuildChain(pool[0], sign.ChainQuery{Pool: pool})
-		if got := classOf(chain, programOf(chain, pool, nil), fact.SignatureUnchecked); got != want ||
+		if got := classOf(chain, new(Verifier).programOf(chain, pool), fact.SignatureUnchecked); got != want ||
 			len(chain.Certificates) != 2 {
 			t.Errorf("an authority %v: class %q, %d certificates", ca, got, len(chain.Certificates))
 		}

@@ -87,7 +87,7 @@ func TestDisallow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs := certificates([]*sign.Certificate{parsed})
+	certs := new(memo).certificates([]*sign.Certificate{parsed})
 	own, err := x509.ParseCertificate(raw)
 	if err != nil {
 		t.Fatal(err)

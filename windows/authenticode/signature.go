@@ -4,7 +4,6 @@ package authenticode
 
 import (
 	"cmp"
-	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -110,9 +109,6 @@ type PageHashes struct {
 	HashAlgorithm string   `json:"hashAlgorithm"`  // sha1 or sha256
 	Pages         int      `json:"pages"`          // entries, the closing one included
 	Match         fact.Tri `json:"match,omitzero"` // whether the file's pages have them; absent when not computed
-
-	table []pe.PageHash
-	alg   crypto.Hash
 }
 
 // Certificate is one certificate of a chain.
@@ -166,15 +162,15 @@ type Verifier struct {
 	// Now judges signatures without a timestamp; zero leaves their time unjudged.
 	Now time.Time
 
-	item  *fact.Item  // of the file whose signatures are verified
-	known *sign.Known // certificates whose issuers were checked
+	item *fact.Item // of the file whose signatures are verified
+	memo *memo      // what the signatures of many files have in common
 }
 
 // NewVerifier returns a Verifier of a caller's keys beside the built-in ones, and reports a key that cannot be read.
 func NewVerifier(keys []fact.KeySet, now time.Time, catalogs []*Catalogs, r *fact.Report) *Verifier {
 	roots := sign.NewRoots(keys)
 	roots.Report(r, pe.SourceFile, "signature")
-	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now, known: &sign.Known{}}
+	return &Verifier{Roots: roots, Catalogs: catalogs, Now: now, memo: &memo{}}
 }
 
 // judge fills everything that follows from a signer whose bytes have been compared: fits is the
@@ -222,7 +218,7 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 			s.Reason += s.stampReason()
 		}
 	}
-	p := programOf(chain, pool, v.item)
+	p := v.programOf(chain, pool)
 	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
 	s.Attested = attested(s.Class, leaf, s.qualified)
 }
@@ -259,12 +255,12 @@ func (s *Signature) stampReason() string {
 // them; that of the cross certificates for any code.
 func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
 	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning,
-		Item: v.item, Known: v.known}
+		Item: v.item, Known: v.memo.issuers()}
 	chain := sign.BuildChain(leaf, q)
-	s.Certificates = certificates(chain.Certificates)
+	s.Certificates = v.memo.certificates(chain.Certificates)
 	if chain.KeySet != "" {
-		all := sign.ChainQuery{Pool: pool, Item: v.item, Known: v.known}
-		longest := certificates(sign.BuildChain(leaf, all).Certificates)
+		all := sign.ChainQuery{Pool: pool, Item: v.item, Known: v.memo.issuers()}
+		longest := v.memo.certificates(sign.BuildChain(leaf, all).Certificates)
 		if len(longest) > len(s.Certificates) {
 			s.longest = longest
 		}
@@ -277,11 +273,11 @@ func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Cert
 		return chain
 	}
 	if m, ok := v.machineChain(leaf, q); ok {
-		s.Certificates, s.longest = certificates(m.Certificates), s.Certificates
+		s.Certificates, s.longest = v.memo.certificates(m.Certificates), s.Certificates
 		s.MachineRoot = escape.UTF8(m.Certificates[len(m.Certificates)-1].Subject.Short())
 		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask",
 			s.MachineRoot)
-	} else if programOf(chain, pool, v.item).microsoft {
+	} else if v.programOf(chain, pool).microsoft {
 		chain.Err = errNoPurpose
 	}
 	return chain
@@ -354,7 +350,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	// An authority's certificate must have been valid when it stamped.
 	pool := slices.Concat(t.Pool, v.Stores.intermediates())
 	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping,
-		Item: v.item, Known: v.known}
+		Item: v.item, Known: v.memo.issuers()}
 	chain := sign.BuildChain(t.Certificate, q)
 	if !chain.Trusted {
 		if m, ok := v.machineChain(t.Certificate, q); ok && m.Trusted {
@@ -365,7 +361,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		ts.Status, ts.Reason = unproved(chain.Err), escape.Text(chain.Err.Error())
 		return ts
 	}
-	certs := certificates(chain.Certificates)
+	certs := v.memo.certificates(chain.Certificates)
 	if barred := v.Stores.notAllowed(certs); barred != nil {
 		ts.Status = fact.SignatureUntrusted
 		ts.Reason = escape.Text(notAllowedError(barred).Error())
@@ -373,33 +369,6 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	}
 	ts.Status, ts.KeySet = fact.SignatureValid, chain.KeySet
 	return ts
-}
-
-func certificates(chain []*sign.Certificate) []Certificate {
-	out := make([]Certificate, 0, len(chain))
-	for _, c := range chain {
-		if c.IsAnchor() {
-			continue
-		}
-		tbs, alg := c.TBSHash()
-		out = append(out, Certificate{
-			Subject:          c.Subject.String(),
-			Issuer:           c.Issuer.String(),
-			CommonName:       c.Subject.CommonName(),
-			Organization:     c.Subject.Organization(),
-			Serial:           c.SerialHex(),
-			ThumbprintSHA1:   c.Thumbprint(crypto.SHA1),
-			ThumbprintSHA256: c.Thumbprint(crypto.SHA256),
-			TBSHash:          tbs,
-			TBSAlgorithm:     alg,
-			NotBefore:        c.NotBefore,
-			NotAfter:         c.NotAfter,
-			EKUs:             c.EKUs,
-			SelfSigned:       c.IsSelfSigned(),
-			keyMD5:           keyMD5(c),
-		})
-	}
-	return out
 }
 
 // Signer returns the signer's certificate; nil when it is not known.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/sign"
 )
 
@@ -109,6 +110,9 @@ func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
 		blob = blob[12+size:]
 		if id != propertyCertificate {
 			continue
+		}
+		if !hashing.Usable(crypto.SHA1) {
+			return nil, storeError("the program may not make the SHA-1 that names the certificate")
 		}
 		if got := hex.EncodeToString(sign.Sum(crypto.SHA1, data)); got != name {
 			return nil, storeError("the certificate's SHA-1 is %s", got)

@@ -3,7 +3,6 @@
 package authenticode
 
 import (
-	"crypto"
 	"encoding/base64"
 	"slices"
 
@@ -42,8 +41,8 @@ func anchors(list []*sign.Certificate, programs bool) []*sign.Certificate {
 			if k.name != name || !k.cross && !programs {
 				continue
 			}
-			if spki, err := base64.StdEncoding.DecodeString(k.key); err == nil {
-				out = append(out, sign.Anchor(c.RawIssuer, spki))
+			if root, ok := k.anchor(c); ok {
+				out = append(out, root)
 			}
 		}
 	}
@@ -84,13 +83,10 @@ func attested(class fact.SignatureClass, leaf *sign.Certificate, qualified bool)
 	return fact.TriOf(leaf.Has(ekuAttested))
 }
 
-// publicKey returns the key.
-func (k *programKey) publicKey() (crypto.PublicKey, error) {
-	der, err := base64.StdEncoding.DecodeString(k.key)
-	if err != nil {
-		return nil, err
-	}
-	return sign.Anchor(nil, der).PublicKey()
+// anchor returns the root under the name that a certificate gives its issuer.
+func (k *programKey) anchor(c *sign.Certificate) (*sign.Certificate, bool) {
+	spki, err := base64.StdEncoding.DecodeString(k.key)
+	return sign.Anchor(c.RawIssuer, spki), err == nil
 }
 
 // RootName returns the name of one of Microsoft's roots by its number in code integrity policies; empty if its key is

@@ -3,12 +3,15 @@
 package pe
 
 import (
+	"bytes"
 	"crypto"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
+	_ "crypto/md5" // for [File.Digest]
+	_ "crypto/sha1"
+	_ "crypto/sha256"
 	"encoding/hex"
 	"hash"
+
+	"github.com/kernelext/kernelext/internal/hashing"
 )
 
 // pageSize is the unit of page hashes on every Windows.
@@ -16,7 +19,8 @@ const pageSize = 4096
 
 // Hashes are the digests of a driver's file, in lower-case hexadecimal. The authentihash leaves
 // out what signing changes, so it names the code; the others name the file. The first-page hash
-// is of the headers alone and is one of the two that Microsoft's block list uses.
+// is of the headers alone and is one of the two that Microsoft's block list uses. A digest that the program may not make
+// (GODEBUG=fips140=only) is empty.
 type Hashes struct {
 	SHA256             string `json:"sha256,omitzero"`             // of every byte; empty if a text capture does not say
 	SHA1               string `json:"sha1,omitzero"`               // of every byte
@@ -33,12 +37,10 @@ func (p *File) Hashes() *Hashes {
 	if p.img == nil {
 		return nil
 	}
-	b := p.img.b
-	s256, s1, m5 := sha256.Sum256(b), sha1.Sum(b), md5.Sum(b)
 	return &Hashes{
-		SHA256:             hex.EncodeToString(s256[:]),
-		SHA1:               hex.EncodeToString(s1[:]),
-		MD5:                hex.EncodeToString(m5[:]),
+		SHA256:             hex.EncodeToString(p.img.flat(crypto.SHA256)),
+		SHA1:               hex.EncodeToString(p.img.flat(crypto.SHA1)),
+		MD5:                hex.EncodeToString(p.img.flat(crypto.MD5)),
 		AuthentihashSHA256: hex.EncodeToString(p.img.authentihash(crypto.SHA256)),
 		AuthentihashSHA1:   hex.EncodeToString(p.img.authentihash(crypto.SHA1)),
 		FirstPageSHA256:    hex.EncodeToString(p.img.firstPage(crypto.SHA256)),
@@ -46,15 +48,22 @@ func (p *File) Hashes() *Hashes {
 	}
 }
 
-// Bytes returns the file; nil unless it was parsed from bytes.
-func (p *File) Bytes() []byte {
+// HasBytes reports whether the file's bytes are there: it was parsed from bytes, and not released.
+func (p *File) HasBytes() bool { return p.img != nil }
+
+// Release lets go of the file's bytes, which are many times what is known of them. Nothing that is made of them can be
+// asked for then: digests, the certificate table, the version resource.
+func (p *File) Release() { p.img = nil }
+
+// Digest returns the digest of every byte; nil when the algorithm is not known, or may not be used.
+func (p *File) Digest(alg crypto.Hash) []byte {
 	if p.img == nil {
 		return nil
 	}
-	return p.img.b
+	return p.img.flat(alg)
 }
 
-// Authentihash returns the digest that Authenticode signs; nil when the algorithm is not known.
+// Authentihash returns the digest that Authenticode signs; nil when the algorithm is not known, or may not be used.
 func (p *File) Authentihash(alg crypto.Hash) []byte {
 	if p.img == nil {
 		return nil
@@ -76,20 +85,29 @@ func (p *File) UnpaddedAuthentihash(alg crypto.Hash) []byte {
 // behind them count, and bytes of two sections count once. A file without the table is padded with
 // zero bytes to a multiple of eight first, as the signer does, so that the digest is the same before
 // and after signing.
-//
-// Hashes and signatures ask for the same digest: each is made once.
 func (m *image) authentihash(alg crypto.Hash) []byte {
+	return m.once(2*uint(alg), func() []byte { return m.newAuthentihash(alg) })
+}
+
+// flat is the digest of every byte.
+func (m *image) flat(alg crypto.Hash) []byte {
+	return m.once(2*uint(alg)+1, func() []byte { return hashing.Sum(alg, m.b) })
+}
+
+// once makes a digest unless it was made before: hashes, signatures and catalogs ask for the same ones. key is twice the
+// number of the algorithm, and 1 for the digest of every byte.
+func (m *image) once(key uint, sum func() []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if sum, ok := m.sums[alg]; ok {
-		return sum
+	if b, ok := m.sums[key]; ok {
+		return b
 	}
-	sum := m.newAuthentihash(alg)
+	b := sum()
 	if m.sums == nil {
-		m.sums = map[crypto.Hash][]byte{}
+		m.sums = map[uint][]byte{}
 	}
-	m.sums[alg] = sum
-	return sum
+	m.sums[key] = b
+	return b
 }
 
 func (m *image) newAuthentihash(alg crypto.Hash) []byte {
@@ -113,7 +131,7 @@ func (m *image) unpadded(alg crypto.Hash) []byte {
 }
 
 func (m *image) digest(alg crypto.Hash) (hash.Hash, int) {
-	if !alg.Available() {
+	if !hashing.Usable(alg) {
 		return nil, 0
 	}
 	d := alg.New()
@@ -150,7 +168,7 @@ func (m *image) hasCertificates() bool {
 // up to the page's end. Headers of more than a page have none.
 func (m *image) firstPage(alg crypto.Hash) []byte {
 	n := int64(m.headerSize)
-	if n > pageSize || n > int64(len(m.b)) || !alg.Available() {
+	if n > pageSize || n > int64(len(m.b)) || !hashing.Usable(alg) {
 		return nil
 	}
 	d := alg.New()
@@ -162,7 +180,7 @@ func (m *image) firstPage(alg crypto.Hash) []byte {
 // A PageHash is one entry of a page-hash table.
 type PageHash struct {
 	Offset uint32 // of the page in the file
-	Digest string // hexadecimal
+	Digest []byte // of the page
 }
 
 // CheckPages compares a page-hash table with the file. It returns false, false if the form of the table cannot be
@@ -175,22 +193,23 @@ func (p *File) CheckPages(alg crypto.Hash, pages []PageHash) (match, checked boo
 }
 
 func (m *image) checkPages(alg crypto.Hash, pages []PageHash) (match, checked bool) {
-	if len(pages) < 2 || pages[0].Offset != 0 || !alg.Available() || m.headerSize > pageSize {
+	if len(pages) < 2 || pages[0].Offset != 0 || !hashing.Usable(alg) || m.headerSize > pageSize {
 		return false, false
 	}
-	if hex.EncodeToString(m.firstPage(alg)) != pages[0].Digest {
+	if !bytes.Equal(m.firstPage(alg), pages[0].Digest) {
 		return false, true
 	}
+	d, zeros, sum := alg.New(), make([]byte, pageSize), []byte(nil)
 	for i := 1; i < len(pages)-1; i++ {
 		from, next := int64(pages[i].Offset), int64(pages[i+1].Offset)
 		if next <= from || from > int64(len(m.b)) {
 			return false, true
 		}
 		to := min(from+pageSize, next, int64(len(m.b)))
-		d := alg.New()
+		d.Reset()
 		d.Write(m.b[from:to])
-		d.Write(make([]byte, pageSize-(to-from)))
-		if hex.EncodeToString(d.Sum(nil)) != pages[i].Digest {
+		d.Write(zeros[:pageSize-(to-from)])
+		if !bytes.Equal(d.Sum(sum[:0]), pages[i].Digest) {
 			return false, true
 		}
 	}

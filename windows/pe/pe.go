@@ -5,7 +5,6 @@ package pe
 import (
 	"bytes"
 	"crypto"
-	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/hashing"
 )
 
 // SourceFile names the source of what files say, in Problems and Sources.
@@ -77,7 +77,7 @@ type File struct {
 	DelayImports []Import `json:"delayImports,omitzero"`
 	// Imphash is the MD5 of the imports in the form that pefile introduced; ordinals are written
 	// ordN (pefile has names for those of three libraries of user mode, which no driver imports).
-	// Empty without imports.
+	// Empty without imports, and where the program may not make it (GODEBUG=fips140=only).
 	Imphash string `json:"imphash,omitzero"`
 	// PDB is the CodeView record; nil when there is none.
 	PDB *PDB `json:"pdb,omitzero"`
@@ -152,8 +152,8 @@ type image struct {
 	sections       []Section
 	sectionsEnd    int64 // end of the last section's bytes in the file
 
-	mu   sync.Mutex             // guards sums
-	sums map[crypto.Hash][]byte // authentihashes that were asked for
+	mu   sync.Mutex      // guards sums
+	sums map[uint][]byte // digests that were asked for, by the key of once
 }
 
 func peError(field, format string, args ...any) error {
@@ -371,9 +371,16 @@ func (m *image) computeChecksum() uint32 {
 	le := binary.LittleEndian
 	b := m.b
 	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		w := le.Uint64(b[i:])
-		sum += w&0xffff + w>>16&0xffff + w>>32&0xffff + w>>48
+	const low = 0x0000ffff0000ffff
+	for i+8 <= len(b) {
+		var even, odd uint64 // two sums of 32 bits each, which a block of so many words cannot overflow
+		block := min(len(b)-i, 32<<10) &^ 7
+		for end := i + block; i < end; i += 8 {
+			w := le.Uint64(b[i:])
+			even += w & low
+			odd += w >> 16 & low
+		}
+		sum += even&0xffffffff + even>>32 + odd&0xffffffff + odd>>32
 	}
 	for ; i < len(b); i += 2 {
 		w := uint64(b[i])
@@ -463,7 +470,10 @@ func (m *image) functions(rva uint32, left *int) ([]string, error) {
 
 // imphash joins library.function in lower case, the library without its .dll, .sys or .ocx.
 func imphash(imports []Import) string {
-	h := md5.New()
+	if !hashing.Usable(crypto.MD5) {
+		return ""
+	}
+	h := crypto.MD5.New()
 	n := 0
 	for _, im := range imports {
 		lib := strings.ToLower(im.Library)
