@@ -237,7 +237,7 @@ func (r *policyReader) modulesDisabled() {
 	value, err := r.attr(disabledFile)
 	if err != nil {
 		effect := ""
-		if none, noErr := noModuleSupport(r.FS); noErr == nil && none && errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && r.hasNoList() {
 			r.noModules = fact.Yes
 			effect = "this kernel was built without loadable modules"
 		}
@@ -251,6 +251,16 @@ func (r *policyReader) modulesDisabled() {
 	}
 	r.add(fact.PolicyFact{Name: FactModulesDisabled, Value: value, Effect: effect, Source: SourceSysctl,
 		File: slash(disabledFile)})
+}
+
+// hasNoList reports whether the kernel that runs was built without loadable modules: it has neither a list of them nor
+// a setting. A root that has the list and lacks the setting shows only a part of /proc/sys.
+func (r *policyReader) hasNoList() bool {
+	if _, err := fs.Stat(r.FS, ModulesFile); !errors.Is(err, fs.ErrNotExist) || r.is("CONFIG_MODULES", "y") {
+		return false
+	}
+	none, err := noModuleSupport(r.FS)
+	return err == nil && none
 }
 
 func (r *policyReader) sigEnforce() {

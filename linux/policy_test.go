@@ -151,6 +151,10 @@ func TestPolicyConclusion(t *testing.T) {
 		{"no /proc/sys", map[string]string{"proc/sys/": "-"}, ""},
 		{"kernel without modules", map[string]string{disabledFile: "-", "boot/config-6": "CONFIG_NET=y\n"},
 			fact.LoadingNone},
+		{"a part of /proc/sys beside the list", map[string]string{disabledFile: "-", "boot/": "-",
+			ModulesFile: "nvme 57344 3 - Live 0x0000000000000000\n"}, ""},
+		{"a part of /proc/sys of a kernel with modules",
+			map[string]string{disabledFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"}, ""},
 		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
 		{"lockdown makes no sense", map[string]string{lockdownFile: "none\n"}, ""},
 	} {
