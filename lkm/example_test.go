@@ -45,6 +45,19 @@ func Example() {
 	// linux_module:kernelext_user loaded used by []
 }
 
+// What is loaded in the kernel that runs here.
+func ExampleTake() {
+	snap, err := lkm.Take(context.Background())
+	if err != nil {
+		fmt.Println("there is no list:", err) // not supported here, or not allowed
+		return
+	}
+	for _, m := range snap.Modules {
+		fmt.Println(m.ID, m.State, m.Size, m.UsedBy)
+	}
+	fmt.Println(snap.Err()) // what could not be seen, and why; nil if everything was
+}
+
 // A kernel without module support has a known empty list; a machine that hides its list has none.
 func ExampleSystem_Snapshot() {
 	sys := recorded("linux-6.18-nomodules", lkm.Options{})
