@@ -22,10 +22,11 @@ import (
 //	           the line's exit code is; 0 without it. "# no row" says that a query gives nothing.
 //	text       right below sh: what these lines print. -update rewrites it.
 //	KIND FILE  is written to FILE in that folder, such as: yaml rules.yaml
-//	go         is the source of tests: <!-- go FILE: NAME... --> above it says which functions. -update rewrites it, and
-//	           also a block of any kind below <!-- file FILE -->
-//	console    lines that need a network, root or another program. Of these, and of any other block and of code in
-//	           sentences, every lkm command has to exist with its flags.
+//	go         is the source of tests: <!-- go FILE: NAME... --> above it says which functions. -update rewrites it,
+//	           and also a block of any kind below <!-- file FILE -->
+//	console    lines that need a network, root or another program
+//
+// Of these, of any other block and of code in sentences, every lkm command has to exist with its flags.
 
 // A block is one fenced part of a page.
 type block struct {

@@ -16,7 +16,7 @@ import (
 
 var (
 	codeSpan    = regexp.MustCompile("`([^`\n]+)`")
-	commandLine = regexp.MustCompile(`(?:^|[\s"'(]|cmd/)lkm((?: +[^\s]+)+)`)
+	commandLine = regexp.MustCompile(`(?:^|[\s"'(]|go run \./cmd/)lkm((?: +[^\s]+)+)`)
 	flagSpan    = regexp.MustCompile(`^--?[a-zA-Z][a-z-]*`)
 	ownPackage  = regexp.MustCompile(`github\.com/kernelext/kernelext((?:/[a-z0-9-]+)*)`)
 	linkTarget  = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
@@ -43,6 +43,7 @@ func TestPagesWords(t *testing.T) {
 			lines = append(lines, span)
 		}
 		for _, line := range lines {
+			line, _, _ = strings.Cut(line, " # ")
 			for _, m := range commandLine.FindAllStringSubmatch(line, -1) {
 				if err := exists(m[1]); err != nil {
 					t.Errorf("%s: %s: %v", name, strings.TrimSpace(line), err)
