@@ -97,8 +97,11 @@ func (r *Reader) read(lr plog.LogRecord) ([]lkm.Event, error) {
 func (r *Reader) line(lr plog.LogRecord) ([]byte, error) {
 	body := lr.Body()
 	if of := number(lr, attrParts); of > 0 {
-		stream, _ := lr.Attributes().Get(attrStream)
-		return r.join(stream.AsString(), number(lr, attrSeq), number(lr, attrPart), of, body.AsString())
+		stream, ok := lr.Attributes().Get(attrStream)
+		if !ok || body.Type() != pcommon.ValueTypeStr {
+			return nil, fmt.Errorf("a part without a stream, or of type %s: %w", body.Type(), lkm.ErrMalformed)
+		}
+		return r.join(stream.AsString(), number(lr, attrSeq), number(lr, attrPart), of, body.Str())
 	}
 	switch body.Type() {
 	case pcommon.ValueTypeMap:

@@ -361,11 +361,13 @@ func TestFactory(t *testing.T) {
 		t.Error(err)
 	}
 	for range 2 {
-		r, err := factory.CreateLogs(t.Context(), receivertest.NewNopSettings(factory.Type()), cfg, new(consumertest.LogsSink))
+		set := receivertest.NewNopSettings(factory.Type())
+		r, err := factory.CreateLogs(t.Context(), set, cfg, new(consumertest.LogsSink))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Start(t.Context(), componenttest.NewNopHost()); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		err = r.Start(t.Context(), componenttest.NewNopHost())
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			t.Fatal(err)
 		}
 		if err := r.Shutdown(t.Context()); err != nil {
