@@ -40,9 +40,8 @@
 //
 // "Could not look", "not supported", "hidden by the kernel" and "none" are different results. An
 // empty list is returned only when the kernel said that it is empty. Every Snapshot names its
-// sources and how reading each went; what could not be had is a Problem with a code. What is not
-// looked at at all (BPF programs) is a source with outcome unsupported: a clean list is not a
-// clean kernel.
+// sources and how reading each went; what could not be read is a Problem with a code. A kind of code that is not looked
+// at (BPF programs) is a source with outcome unsupported: a clean list is not a clean kernel.
 //
 // # Security
 //

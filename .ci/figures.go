@@ -100,7 +100,7 @@ func measure(dir string) (room, bool) {
 	return r, r.files > 0
 }
 
-// declare counts what a declaration exports, and tells home its package-level names.
+// declare counts what a declaration exports, and passes its package-level names to home.
 func (r *room) declare(fset *token.FileSet, d ast.Decl, home func(string)) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:

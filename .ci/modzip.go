@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command modzip writes the files below a folder to a zip file, named as they stand there: the
-// form in which a module proxy hands out a module.
+// Command modzip writes the files below a folder to a zip file, under the same names: the form in
+// which a module proxy hands out a module.
 package main
 
 import (

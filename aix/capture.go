@@ -13,12 +13,13 @@ import (
 )
 
 var (
-	dataRow  = lazy.Regexp{Pattern: `^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`}
+	dataRow = lazy.Regexp{Pattern: `^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+` +
+		`([0-9a-f]{1,16})\s+(/.*)$`}
 	plainRow = lazy.Regexp{Pattern: `^\s*([0-9a-f]{1,16})\s+([0-9a-f]{1,16})\s+(/.*)$`}
 )
 
 // ReadGenkex reads the text that genkex, genkex -d or genkld prints, with all that it says. The header says that the
-// text is theirs. A path may occur more than once. A line that is no row is reported.
+// text is theirs. A path may occur more than once. A line that is not a row is reported.
 func ReadGenkex(text string, r *fact.Report) fact.Capture[fact.Other] {
 	var c fact.Capture[fact.Other]
 	c.Stray = capture.Scan(text, capture.Form{Tool: "genkex", Source: SourceGenkex}, r, func(line string) error {
@@ -31,7 +32,7 @@ func ReadGenkex(text string, r *fact.Report) fact.Capture[fact.Other] {
 		}
 		m, ok := row(line)
 		if !ok {
-			return fmt.Errorf("%.80q is no row of genkex", line)
+			return fmt.Errorf("%.80q is not a row of genkex", line)
 		}
 		c.Records = append(c.Records, m)
 		return nil

@@ -17,7 +17,7 @@ type Record = fact.Record[fact.Other]
 // fieldDataAddress is the field of an extension that says where its data starts.
 const fieldDataAddress = "dataAddress"
 
-// record returns the extension of a path; an archive's member is in brackets or parentheses behind it.
+// record returns the extension of a path; an archive's member is in brackets or parentheses after it.
 func record(path string, text fact.Address, size fact.Count) Record {
 	path = escape.UTF8(path)
 	m := Record{

@@ -38,8 +38,8 @@ const (
 
 // checkChain looks for the root that the certificate leads to, Apple's before any other. The time is judged as
 // Security does it (StaticCode.cpp, verifySignature): at the time of a timestamp, whose own chain must lead to Apple's
-// roots if the code's does; without one, an expired certificate is accepted. An error means that looking takes more than
-// it may: whether there is a root is not known.
+// roots if the code's does; without one, an expired certificate is accepted. An error means that looking takes more
+// than it may: whether there is a root is not known.
 func (c *CodeSignature) checkChain(
 	sd *sign.SignedData, signer *sign.Signer, cert *sign.Certificate, keys []fact.KeySet,
 ) error {
@@ -83,8 +83,8 @@ func (c *CodeSignature) checkChain(
 	return nil
 }
 
-// chainAt returns the chain from a certificate to one of the roots, or why it is not good for code at that time. The
-// zero time is none: no certificate's time is judged. item pays.
+// chainAt returns the chain from a certificate to one of the roots, or why it is not good for code at that time. With
+// the zero time, no certificate's validity period is judged. item pays.
 func chainAt(
 	cert *sign.Certificate, pool []*sign.Certificate, roots *sign.Roots, at time.Time, item *fact.Item,
 ) (sign.Chain, error) {

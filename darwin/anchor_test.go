@@ -294,7 +294,7 @@ func TestByteFlips(t *testing.T) {
 	}
 }
 
-// unsigned returns what tells the bytes of a fat file that nobody signed: the gaps between slices, what comes behind
+// unsigned returns a test for the bytes of a fat file that nobody signed: the gaps between slices, what comes after
 // the code directory in a signature (its CMS has unsigned parts), and the header of the signature.
 func unsigned(t *testing.T, data []byte) func(int) bool {
 	t.Helper()

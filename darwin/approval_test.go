@@ -112,7 +112,7 @@ func TestManagedRowsUnread(t *testing.T) {
 		{TeamID: "T", BundleID: "no", Allowed: fact.No}}
 	managed := []Approval{{TeamID: "M", Allowed: fact.Yes, Managed: true},
 		{TeamID: "M", BundleID: "no", Allowed: fact.No, Managed: true}}
-	lost := errors.New("table: a page makes no sense")
+	lost := errors.New("table: a page is invalid")
 	for _, tt := range []struct {
 		name         string
 		unread, rows error

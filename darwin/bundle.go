@@ -22,7 +22,7 @@ type Bundle struct {
 	// Path is the bundle's folder, from the machine's root: "/Library/Extensions/X.kext".
 	Path string `json:"path"`
 	BundleInfo
-	// ExecutablePath is the file with the code; empty when there is none.
+	// ExecutablePath is the file with the code; empty if the bundle has no code.
 	ExecutablePath string `json:"executablePath,omitzero"`
 	// ExecutableSize is that file's size in bytes.
 	ExecutableSize fact.Count `json:"executableSize,omitzero"`
@@ -69,8 +69,7 @@ type layout struct {
 	info     string // the Info.plist
 }
 
-// findLayout tells the two layouts apart: all below Contents, or flat, as DriverKit extensions and
-// old kexts are.
+// findLayout distinguishes the two layouts: all below Contents, or flat, as DriverKit extensions and old kexts are.
 func findLayout(fsys fs.FS, dir string) (layout, error) {
 	deep := layout{dir, path.Join(dir, "Contents"), path.Join(dir, "Contents/MacOS"),
 		path.Join(dir, "Contents/Info.plist")}
@@ -96,7 +95,7 @@ func (l layout) executable(info BundleInfo) (string, error) {
 	}
 	if strings.ContainsAny(info.Executable, "/\x00") || info.Executable == "." || info.Executable == ".." {
 		return "", &fact.ParseError{Source: l.info, Field: "CFBundleExecutable",
-			Reason: fmt.Sprintf("%q is no file name", info.Executable)}
+			Reason: fmt.Sprintf("%q is not a file name", info.Executable)}
 	}
 	return path.Join(l.code, info.Executable), nil
 }
@@ -251,7 +250,7 @@ func chooseSlice(all []Slice, architecture string) Slice {
 
 func baseArch(a string) string { return strings.TrimSuffix(strings.TrimSuffix(a, "e"), "h") }
 
-// readTicket looks for a stapled notarization ticket: Contents/CodeResources that is no list.
+// readTicket looks for a stapled notarization ticket: Contents/CodeResources that is not a list.
 func (r *bundleReading) readTicket() {
 	f, err := r.FS.Open(path.Join(r.where.contents, "CodeResources"))
 	if err != nil {

@@ -222,7 +222,7 @@ func TestSearch(t *testing.T) {
 	r = fact.Report{}
 	found := findBundles(ctx, files, &r)
 	if len(found) != 0 || len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeBudget {
-		t.Errorf("cancelled: %q, %+v", found, r.Problems)
+		t.Errorf("canceled: %q, %+v", found, r.Problems)
 	}
 }
 

@@ -19,7 +19,7 @@ type reading struct {
 	some   bool // the text leaves kexts out, which was reported
 }
 
-// readText gives every line of a text to row, which returns an error for a line that is no row.
+// readText gives every line of a text to row, which returns an error for a line that is not a row.
 func readText(text, source string, r *fact.Report, row func(c *reading, line string) error) *reading {
 	c := &reading{source: source, report: r}
 	c.Records = []Record{}
@@ -64,8 +64,8 @@ func (c *reading) selects(some bool) {
 // isCut reports whether the last line of a text has no newline, so that its end may be missing.
 func isCut(text string) bool { return text != "" && !strings.HasSuffix(text, "\n") }
 
-// noRow is the error for a line that is no row.
-func noRow(line string) error { return errors.New(strconv.Quote(cutText(line, 60)) + " is no row") }
+// noRow is the error for a line that is not a row.
+func noRow(line string) error { return errors.New(strconv.Quote(cutText(line, 60)) + " is not a row") }
 
 func cutText(s string, n int) string {
 	if len(s) <= n {

@@ -23,7 +23,7 @@ type kextstatText struct {
 
 // ReadKextstat reads the text that kextstat or kmutil showloaded prints, of any version of macOS: with or without
 // header, UUIDs and links, with the notices of macOS 11, with prompts and stray lines around it. A text cut down to
-// index and name is read too. A line that is no row is reported.
+// index and name is read too. A line that is not a row is reported.
 func ReadKextstat(text string, r *fact.Report) fact.Capture[Kext] {
 	var k kextstatText
 	c := readText(text, SourceKextstat, r, func(_ *reading, line string) error { return k.line(line) })
@@ -56,11 +56,11 @@ func missingTags(rows []Record) bool {
 	return false
 }
 
-// readToolList reads the whole output of kmutil or kextstat. A line that is no row is reported: it may hide a kext. An
-// output without header is not a list.
+// readToolList reads the whole output of kmutil or kextstat. A line that is not a row is reported: it may hide a kext.
+// An output without header is not a list.
 func readToolList(text, source string, r *fact.Report) ([]Record, error) {
 	if !hasHeader(text) {
-		return nil, &fact.ParseError{Source: source, Reason: "the output has no header: it is no list"}
+		return nil, &fact.ParseError{Source: source, Reason: "the output has no header: it is not a list"}
 	}
 	var k kextstatText
 	n := 0

@@ -39,7 +39,7 @@ type profilerItem struct {
 type profilerReport struct {
 	items  []profilerItem
 	sure   bool // the text says that it is such a report
-	stray  int  // lines that are none of a report
+	stray  int  // lines that belong to no report
 	report *fact.Report
 }
 

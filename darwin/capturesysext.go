@@ -20,7 +20,7 @@ type systemExtensionsText struct {
 }
 
 // ReadSystemExtensionsCtl reads the text of systemextensionsctl list. Tabs divide its columns; a text whose tabs became
-// blanks is read as far as its columns can be told apart.
+// blanks is read as far as its columns can be distinguished.
 func ReadSystemExtensionsCtl(text string, r *fact.Report) fact.Capture[Kext] {
 	var t systemExtensionsText
 	c := readText(text, SourceSystemExtensionsCtl, r, t.line)

@@ -13,8 +13,8 @@ import (
 // SourceIDList is the source of a text of bundle ids.
 const SourceIDList = "id_list"
 
-// ReadIDList reads a text of bundle ids, one a line. A text without one of Apple's is none: names with dots are many
-// things. The text does not say what it lists, so the records have no state.
+// ReadIDList reads a text of bundle ids, one a line. A text without one of Apple's ids is not recognized, because many
+// other things are names with dots. The text does not say what it lists, so the records have no state.
 func ReadIDList(text string, r *fact.Report) fact.Capture[Kext] {
 	apple := false
 	c := readText(text, SourceIDList, r, func(c *reading, line string) error {

@@ -278,7 +278,7 @@ func (c *check) file() []Record {
 	return found
 }
 
-// matcher returns what tells whether a query means a record. A query for a device that makes no sense means none.
+// matcher returns a function that reports whether a query matches a record. An invalid device query matches no record.
 func matcher(query string) func(*Record) bool {
 	if strings.Contains(query, "/") {
 		file := "/" + strings.Trim(query, "/")

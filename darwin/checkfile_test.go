@@ -48,7 +48,7 @@ func TestCheckSignatures(t *testing.T) {
 		cert   fakedarwin.Certificate
 		id     string
 		change func(fstest.MapFS)
-		code   string // of the reason that tells
+		code   string // of the reason that decides
 		says   string
 	}{
 		"not for kexts": {noKext, "com.vendor.other", nil, ReasonSignature, "not for kexts"},
@@ -131,7 +131,7 @@ func TestCheckAccess(t *testing.T) {
 	}
 }
 
-// TestCheckFile judges a bundle by its path, wherever it is; and what is no bundle is absent.
+// TestCheckFile judges a bundle by its path, wherever it is; and what is not a bundle is absent.
 func TestCheckFile(t *testing.T) {
 	files := fakedarwin.BundleFiles("Users/me/Driver.kext", "com.vendor.driver", nil)
 	image := fakedarwin.Intel().Machine()
@@ -151,7 +151,8 @@ func TestCheckFile(t *testing.T) {
 	}
 }
 
-// TestSystemExtensionRecords tells drivers from other extensions, and two versions of one apart, without a problem.
+// TestSystemExtensionRecords distinguishes drivers from other extensions, and two versions of one extension, without a
+// problem.
 func TestSystemExtensionRecords(t *testing.T) {
 	one := func(id, version, short, state, category, unique string) string {
 		return `<dict><key>identifier</key><string>` + id + `</string><key>teamID</key><string>T</string>` +

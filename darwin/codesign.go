@@ -60,9 +60,10 @@ type CodeSignature struct {
 	Flags []string `json:"flags,omitzero"`
 	// AdHoc says whether it is signed by nobody (flag adhoc).
 	AdHoc fact.Tri `json:"adHoc,omitzero"`
-	// Platform is the platform that the code claims to be part of; 0 is none. Anybody can write it; Anchor is proof.
+	// Platform is the platform that the code claims to be part of; 0 means no platform. Anybody can write it; Anchor is
+	// proof.
 	Platform fact.Count `json:"platform,omitzero"`
-	// Signer is the common name of the certificate that signed; empty when there is none.
+	// Signer is the common name of the certificate that signed; empty if there is no signer.
 	Signer string `json:"signer,omitzero"`
 	// Chain are the common names of the certificates that came along, in the file's order.
 	Chain []string `json:"chain,omitzero"`
@@ -106,7 +107,7 @@ type CodeSignature struct {
 	keysGiven   bool                 // there were keys to lead to
 	forged      bool                 // it is not what its certificate was issued for
 	item        *fact.Item           // pays for what is read and compared; of the file that it is in
-	others      fact.SignatureStatus // the worst of the file's other slices; empty if there are none
+	others      fact.SignatureStatus // the worst of the file's other slices; empty if the file has no other slice
 }
 
 // A codeDirectory is the part of a signature that lists the hashes.
@@ -349,8 +350,8 @@ func stringAt(source string, b []byte, at uint32) (string, error) {
 	return string(b[at : int(at)+end]), nil
 }
 
-// specialHash returns the hash in a special slot; nil when there is none, or it is all zero, which
-// says that nothing was signed there.
+// specialHash returns the hash in a special slot; nil if the slot is missing or all zero, which means that nothing was
+// signed there.
 func (d *codeDirectory) specialHash(slot int) []byte {
 	if d.raw == nil || slot > d.special {
 		return nil

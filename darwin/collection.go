@@ -40,8 +40,8 @@ const (
 type collection struct {
 	// Path is the file, from the machine's root.
 	Path string `json:"path"`
-	// Kind is boot, system, auxiliary, kernelcache or prelinked, by the file's name and content;
-	// empty when neither tells.
+	// Kind is boot, system, auxiliary, kernelcache or prelinked, by the file's name and content; empty if neither shows
+	// it.
 	Kind string `json:"kind,omitzero"`
 	// Wrappers are the formats around the Mach-O file, from the outside: fat, img4, im4p, comp.
 	Wrappers []string `json:"wrappers,omitzero"`
@@ -158,7 +158,7 @@ func (r *collectionReading) all() error {
 	_, receipt := r.slice.section("__RECEIPT_INFO", "__aux_kc_receipt")
 	info, ok := r.slice.section("__PRELINK_INFO", "__info")
 	if !ok {
-		return machoError(r.name, "__PRELINK_INFO", 0, "no such section: it is no kernel collection")
+		return machoError(r.name, "__PRELINK_INFO", 0, "no such section: it is not a kernel collection")
 	}
 	if info.size > maxPrelinkInfo {
 		return &fact.ParseError{Source: r.name, Field: "__PRELINK_INFO",
@@ -287,7 +287,7 @@ func (r *collectionReading) identity(d *dialect, key string, t limit.XMLToken) e
 		return err
 	}
 	if *to = formatUUID(n.data); *to == "" {
-		r.lose("", key, &fact.ParseError{Source: r.name, Field: key, Reason: "it is no UUID of 16 bytes"})
+		r.lose("", key, &fact.ParseError{Source: r.name, Field: key, Reason: "it is not a UUID of 16 bytes"})
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func TestPrelinkedKernel(t *testing.T) {
 	}
 }
 
-// rawFat wraps bytes that are no Mach-O, as old caches are.
+// rawFat wraps bytes that are not Mach-O, as old caches are.
 func rawFat(payload []byte) []byte {
 	head := fakedarwin.NewMacho("x86_64", uint32(typeExecute)).Bytes(32)
 	fat := fakedarwin.Fat(append(head, payload...))
@@ -219,7 +219,7 @@ func TestHostileCollections(t *testing.T) {
 		"commands too long":  change(func(b []byte) { b[23] = 0x7f }),
 		"command of 0 bytes": change(func(b []byte) { b[36] = 0 }),
 		"no prelink":         fakedarwin.NewMacho("x86_64", uint32(typeFileset)).Bytes(4096),
-		"text instead":       []byte("#!/bin/sh\necho this is no kernel collection\n"),
+		"text instead":       []byte("#!/bin/sh\necho this is not a kernel collection\n"),
 		"im4p cut":           fakedarwin.IM4P("krnl", good)[:40],
 		"im4p long length":   {0x30, 0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7},
 		"im4p in im4p in …": fakedarwin.IM4P("a",

@@ -68,7 +68,8 @@ func parseCSR(text []byte) (uint32, error) {
 	digits, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "0x")
 	v, err := strconv.ParseUint(digits, 16, 32)
 	if !ok || err != nil {
-		return 0, &fact.ParseError{Source: SourceCSR, Reason: fmt.Sprintf("%q is no mask", cutText(string(text), 40))}
+		return 0, &fact.ParseError{Source: SourceCSR,
+			Reason: fmt.Sprintf("%q is not a mask", cutText(string(text), 40))}
 	}
 	return uint32(v), nil
 }

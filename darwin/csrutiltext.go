@@ -14,7 +14,7 @@ const SourceCSRUtil = "csrutil"
 
 const csrStatus = "System Integrity Protection status:"
 
-// csrSetting matches a setting below the status. Pasted ones may have a remark behind them.
+// csrSetting matches a setting below the status. Pasted ones may have a remark after them.
 var csrSetting = lazy.Regexp{Pattern: `^([A-Z][A-Za-z -]{1,63}): (enabled|disabled)\b`}
 
 // ReadCSRUtil reads what csrutil status prints: whether System Integrity Protection is on, and of a custom

@@ -101,7 +101,7 @@ func aliasFields(s string, fields []aliasField) (map[string]uint64, error) {
 		}
 		v, err := strconv.ParseUint(rest[:f.digits], 16, 64)
 		if err != nil {
-			return nil, fmt.Errorf("field %q is no number", f.key)
+			return nil, fmt.Errorf("field %q is not a number", f.key)
 		}
 		values[f.key], s = v, rest[f.digits:]
 	}
@@ -214,7 +214,7 @@ func splitProperties(query string) ([][2]string, error) {
 		case last >= 0 && strings.HasSuffix(all[last][0], "Match"):
 			all[last][1] += "," + part
 		default:
-			return nil, fmt.Errorf("%q is no key=value", part)
+			return nil, fmt.Errorf("%q is not key=value", part)
 		}
 	}
 	return all, nil
@@ -259,7 +259,7 @@ func (d *device) property(key, value string) error {
 	}
 	v, err := strconv.ParseUint(value, 0, 64)
 	if err != nil {
-		return fmt.Errorf("%s: %q is no number", key, value)
+		return fmt.Errorf("%s: %q is not a number", key, value)
 	}
 	if isUSBKey(key) {
 		d.Family = familyUSB
@@ -273,7 +273,7 @@ func (r *register) parse(key, value string) error {
 	number, mask, masked := strings.Cut(value, "&")
 	v, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(number), "0x"), 16, 32)
 	if err != nil {
-		return fmt.Errorf("%s: %q is no hexadecimal number", key, value)
+		return fmt.Errorf("%s: %q is not a hexadecimal number", key, value)
 	}
 	r.value, r.known = uint32(v), 0xffffffff
 	if key == "IOPCIClassMatch" && v&0xff == 0 {
@@ -284,7 +284,7 @@ func (r *register) parse(key, value string) error {
 	}
 	m, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(mask), "0x"), 16, 32)
 	if err != nil {
-		return fmt.Errorf("%s: %q is no hexadecimal number", key, value)
+		return fmt.Errorf("%s: %q is not a hexadecimal number", key, value)
 	}
 	r.known = uint32(m)
 	return nil

@@ -57,7 +57,7 @@ func (d *dialect) next() (limit.XMLToken, error) {
 	return t, inSource(d.source, err)
 }
 
-// top returns the first tag that is no <plist>.
+// top returns the first tag that is not a <plist>.
 func (d *dialect) top() (limit.XMLToken, error) {
 	for {
 		t, err := d.next()
@@ -105,7 +105,7 @@ func (d *dialect) value(t limit.XMLToken, want func(key string) bool) (node, err
 	return n, d.keep(id, n)
 }
 
-// keep remembers a value that may be referred to by id; an empty id is none.
+// keep remembers a value that may be referred to by id; an empty id is ignored.
 func (d *dialect) keep(id string, n node) error {
 	if id == "" {
 		return nil

@@ -58,7 +58,7 @@ func (d *disk) whole(name string) bool {
 	return s.Outcome == fact.OutcomeOK
 }
 
-// sourceSince returns the source of a read that began when the report had from problems: partial with the code of the
+// sourceSince returns the source of a read that began when the report held from problems: partial with the code of the
 // first problem of the source since then, else ok.
 func sourceSince(report *fact.Report, from int, name string, count int) fact.Source {
 	s := fact.Source{Name: name, Outcome: fact.OutcomeOK, Count: fact.CountOf(int64(count))}
@@ -107,7 +107,7 @@ func (r diskReader) readBundles(ctx context.Context, d *disk, report *fact.Repor
 		}
 		if len(own.Problems) == 0 {
 			own.Problem(SourceBundles, b.Path, "bundle.identifier",
-				&fact.ParseError{Source: b.Path, Field: "CFBundleIdentifier", Reason: "there is none"})
+				&fact.ParseError{Source: b.Path, Field: "CFBundleIdentifier", Reason: "missing"})
 		}
 		d.unread = append(d.unread, unreadRecord(b.Path, own.Problems))
 	}
@@ -275,7 +275,7 @@ func (d *disk) attach(k *Kext, where, version string) *Record {
 	return chosen
 }
 
-// architectures returns the slices' architectures; nil if there are none.
+// architectures returns the slices' architectures; nil if the file has no slices.
 func architectures(all []Slice) []string {
 	var names []string
 	for _, s := range all {
@@ -334,7 +334,7 @@ func pendingReboot(b *Bundle, version, uuid string) fact.Tri {
 	case disk > loaded:
 		return fact.Yes
 	case len(b.Slices) > 0 && uuid != "" && disk == loaded && !b.hasUUID(uuid):
-		return "" // other code of the same version: newer or older cannot be told
+		return "" // other code of the same version: whether it is newer or older is unknown
 	}
 	return fact.No
 }

@@ -29,8 +29,8 @@
 //
 // # What needs privilege
 //
-// The list needs none, but a sandbox or a management policy may refuse it; the refusal is an error,
-// never an empty list. KextPolicy needs root. Some vendors' bundles are readable by root only.
+// The list needs no privilege, but a sandbox or a management policy may refuse it; the refusal is an error, never an
+// empty list. KextPolicy needs root. Some vendors' bundles are readable by root only.
 //
 // # Signatures
 //

@@ -38,7 +38,8 @@ func program(op string) []string {
 
 // ExecCall answers the ops that start a program of the system: by its absolute path, with no
 // environment but LC_ALL=C, with empty input, for at most 30 seconds and 16 MiB of output. It is for
-// callers who allowed that. Any other op is errors.ErrUnsupported, as is a program that is not there.
+// callers who allowed that. Any other op, and a program that does not exist, give an error that matches
+// errors.ErrUnsupported.
 func ExecCall(ctx context.Context, op string, args ...string) ([]byte, error) {
 	words := program(op)
 	if words == nil || len(args) > 0 {

@@ -18,8 +18,8 @@ import (
 )
 
 // ReadFile reads a bundle, a kernel collection, or the code of a kext by itself. ok is false for a file of another
-// system, and for a folder that is no bundle. head is the file's beginning, nil for a folder. What r's budget allows is
-// read; what goes wrong is with the records.
+// system, and for a folder that is not a bundle. head is the file's beginning, nil for a folder. What r's budget allows
+// is read; what goes wrong is with the records.
 func ReadFile(
 	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {

@@ -128,7 +128,7 @@ func (s *search) bundle(name string, folder, plugIns bool) {
 		return
 	}
 	if !folder {
-		s.lose(name, &fact.ParseError{Reason: "it is named like a bundle and is no folder"})
+		s.lose(name, &fact.ParseError{Reason: "it is named like a bundle and is not a folder"})
 		return
 	}
 	s.found = append(s.found, name)

@@ -28,7 +28,7 @@ type BundleInfo struct {
 	Version string `json:"version,omitzero"`
 	// ShortVersion is the release version, for people; it may be prose.
 	ShortVersion string `json:"shortVersion,omitzero"`
-	// CompatibleVersion is the oldest version that this one can stand in for
+	// CompatibleVersion is the oldest version that this one can replace
 	// (OSBundleCompatibleVersion); only a library has one.
 	CompatibleVersion string `json:"compatibleVersion,omitzero"`
 	// PackageType is KEXT or DEXT (CFBundlePackageType).
@@ -51,8 +51,8 @@ type BundleInfo struct {
 	// Required says which boots need it: Root, Local-Root, Network-Root, Safe Boot, Console or
 	// DriverKit (OSBundleRequired).
 	Required string `json:"required,omitzero"`
-	// Libraries are the kexts it links against, with the oldest version that will do; sorted.
-	// Empty is none; absent when the property list has no OSBundleLibraries.
+	// Libraries are the kexts it links against, with the oldest version that will do; sorted. It is empty if there are
+	// no entries, and absent if the property list has no OSBundleLibraries.
 	Libraries []Library `json:"libraries,omitzero"`
 	// KernelResource marks a part of the kernel (OSKernelResource).
 	KernelResource fact.Tri `json:"kernelResource,omitzero"`
@@ -64,8 +64,8 @@ type BundleInfo struct {
 	RequireExplicitLoad fact.Tri `json:"requireExplicitLoad,omitzero"`
 	// SecurityExtension marks a security policy of Apple's (AppleSecurityExtension).
 	SecurityExtension fact.Tri `json:"securityExtension,omitzero"`
-	// Personalities are what devices it is for (IOKitPersonalities), sorted by name. Empty is none;
-	// absent when the property list has no IOKitPersonalities.
+	// Personalities are what devices it is for (IOKitPersonalities), sorted by name. It is empty if there are no
+	// entries, and absent if the property list has no IOKitPersonalities.
 	Personalities []Personality `json:"personalities,omitzero"`
 	// Variants are the properties taken from a key for an architecture, such as
 	// "OSBundleLibraries_x86_64".
@@ -123,7 +123,7 @@ var matchKeys = []string{
 }
 
 // parseInfo decodes an Info.plist for one architecture ("" takes no variants). Values of a wrong type are left out
-// and reported. The error is a fact.ParseError (the bytes are no property list, or no dictionary), or the budget's.
+// and reported. The error is a fact.ParseError (the bytes are not a property list, or no dictionary), or the budget's.
 func parseInfo(source string, data []byte, architecture string, r *fact.Report) (BundleInfo, error) {
 	n, err := decodeCounted(source, data, r.Budget)
 	if err != nil {

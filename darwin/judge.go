@@ -237,7 +237,8 @@ func (j *judge) onceLinked(answer fact.Answer) {
 }
 
 // mayLoad answers whether the rules stop a bundle: owner and mode, signature, approval, boot security, in that order.
-// The first step that stops it decides, and else the first that cannot tell. Apple's own pass, for they are installed.
+// The first step that stops it decides; without one, the first step whose answer is unknown decides. Apple's own
+// bundles pass, because they are installed.
 func (j *judge) mayLoad(installed fact.Reason) fact.Answer {
 	if j.apple {
 		return fact.Passes(installed)

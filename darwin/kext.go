@@ -17,11 +17,11 @@ type Kext struct {
 	// VersionValid says whether the version is one that the kernel can order: up to four digits for each of
 	// three parts, and a stage.
 	VersionValid fact.Tri `json:"versionValid,omitzero"`
-	// CompatibleVersion is the oldest version that this one can stand in for; only libraries have one.
+	// CompatibleVersion is the oldest version that this one can replace; only libraries have one.
 	CompatibleVersion string `json:"compatibleVersion,omitzero"`
 	// PackageType is KEXT or DEXT.
 	PackageType string `json:"packageType,omitzero"`
-	// Pseudo says what part of the kernel it stands for, when it is no kext of its own: kernel, kpi
+	// Pseudo says what part of the kernel it stands for, when it is not a kext of its own: kernel, kpi
 	// (an interface), component, or monitor (SPTM and TXM). Empty for a real kext.
 	Pseudo string `json:"pseudo,omitzero"`
 	// LoadTag is the kernel's number for it in this boot, kextstat's Index.
@@ -30,7 +30,7 @@ type Kext struct {
 	WiredSize fact.Count `json:"wiredSize,omitzero"`
 	// UUID identifies the code. Interfaces bear the kernel's since macOS 11.
 	UUID string `json:"uuid,omitzero"`
-	// LinkedAgainst are the kexts that it was linked against directly. Empty is none; absent is unknown.
+	// LinkedAgainst are the kexts that it was linked against directly. Empty means no kext; absent means unknown.
 	LinkedAgainst []Link `json:"linkedAgainst,omitzero"`
 	// Architectures are what its code is built for: of a loaded one, what the kernel says; with
 	// Detail Files, those of the file.
@@ -64,8 +64,8 @@ type Kext struct {
 	// Match is how it answers to the device that was asked for; only of Resolve.
 	Match *DeviceMatch `json:"match,omitzero"`
 	// Approval is the decision about it in KextPolicy, a management server's before the user's; with Detail Signatures,
-	// for a decision is about a team's kext. Absent if there is none, if the team is unknown, or if the source
-	// kextpolicy was not read.
+	// because a decision is about a team's kext. It is absent if there is no decision, if the team is unknown, or if
+	// the source kextpolicy was not read.
 	Approval *Approval `json:"approval,omitzero"`
 	// Profiler is what only a report of system_profiler says.
 	Profiler *ProfilerFacts `json:"profiler,omitzero"`
@@ -83,7 +83,7 @@ type Link struct {
 type Membership struct {
 	// Path is the collection's file.
 	Path string `json:"path"`
-	// Kind is boot, system, auxiliary, kernelcache or prelinked; empty when neither name nor content tells.
+	// Kind is boot, system, auxiliary, kernelcache or prelinked; empty if neither name nor content shows it.
 	Kind string `json:"kind,omitzero"`
 	// Version is that of the copy in the collection.
 	Version string `json:"version,omitzero"`

@@ -95,7 +95,7 @@ func (s *CodeSignature) team() (id string, known bool) {
 }
 
 // approvals reads the decisions about kexts for a list that reads signatures; nil if they could not be read, which is
-// reported. There are none before macOS 10.13, and on a Mac where nobody was asked yet.
+// reported. No decisions exist before macOS 10.13, and on a Mac where nobody was asked yet.
 func (k *Kernel) approvals(r *fact.Report) *kextPolicy {
 	if !k.options.Asks(fact.DetailSignatures) {
 		return nil

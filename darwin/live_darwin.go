@@ -18,10 +18,11 @@ import (
 var frameworks = applefw.Paths{IOKit: applefw.IOKit, CoreFoundation: applefw.CoreFoundation, System: applefw.System}
 
 // Call answers OpUname, OpClock, OpIdentity, OpSysctl, OpLoadedKextInfo and OpCSRConfig on the
-// running system; any other op is errors.ErrUnsupported. It needs no privilege and starts no program.
+// running system; any other op returns an error that matches errors.ErrUnsupported. It needs no privilege and starts no
+// program.
 //
-// Experimental: the calls of Apple's frameworks were written from headers and sources, and are
-// tested against a stand-in library; they have not run on a Mac yet.
+// Experimental: the calls of Apple's frameworks were written from headers and sources, and are tested against a
+// substitute library; they have not run on a Mac yet.
 func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	if op == OpSysctl && len(args) == 1 {
 		v, err := unix.Sysctl(args[0])

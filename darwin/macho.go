@@ -70,7 +70,7 @@ type Slice struct {
 	Architecture string `json:"architecture"`
 	// Type is the file's type in one word.
 	Type string `json:"type"`
-	// UUID identifies the build (LC_UUID); empty when there is none.
+	// UUID identifies the build (LC_UUID); empty if the file has no LC_UUID.
 	UUID string `json:"uuid,omitzero"`
 	// SourceVersion is the version of the sources (LC_SOURCE_VERSION); empty when not recorded.
 	SourceVersion string `json:"sourceVersion,omitzero"`
@@ -85,8 +85,7 @@ type Slice struct {
 	order    binary.ByteOrder
 	segments []segment
 	entries  []filesetEntry
-	// signature is where LC_CODE_SIGNATURE points, from the slice's start; its size is 0 when
-	// there is none.
+	// signature is where LC_CODE_SIGNATURE points, from the slice's start; its size is 0 if the file has no signature.
 	signature extent
 }
 
@@ -174,8 +173,7 @@ func machoError(source, field string, at int64, format string, args ...any) erro
 	return &fact.ParseError{Source: source, Field: field, Offset: at, Reason: fmt.Sprintf(format, args...)}
 }
 
-// readAt reads exactly n bytes at offset at; what lies beyond size is an error. A size of -1 is
-// not known.
+// readAt reads exactly n bytes at offset at; reading beyond size returns an error. A size of -1 is unknown.
 func readAt(source string, r io.ReaderAt, size, at, n int64) ([]byte, error) {
 	if at < 0 || n < 0 || size >= 0 && (at > size || n > size-at) {
 		return nil, machoError(source, "file", at, "%d bytes reach beyond the file's %d", n, size)

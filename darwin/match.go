@@ -46,8 +46,8 @@ func isInterface(class string) bool {
 	return class == "IOUSBHostInterface" || class == "IOUSBInterface"
 }
 
-// A judgement collects what is known of one personality's match.
-type judgement struct {
+// A judgment collects what is known of one personality's match.
+type judgment struct {
 	fits     int      // keys that fit
 	unjudged []string // keys that the query says nothing of
 	score    int64    // of a family's rules
@@ -55,7 +55,7 @@ type judgement struct {
 }
 
 // add takes the answer of one key.
-func (j *judgement) add(key string, fits fact.Tri) {
+func (j *judgment) add(key string, fits fact.Tri) {
 	switch fits {
 	case fact.Yes:
 		j.fits++
@@ -68,8 +68,8 @@ func (j *judgement) add(key string, fits fact.Tri) {
 	}
 }
 
-// answer returns yes, no, or nothing if the query cannot tell.
-func (j *judgement) answer() fact.Tri {
+// answer returns yes or no, or is empty if the query does not decide it.
+func (j *judgment) answer() fact.Tri {
 	switch {
 	case j.no:
 		return fact.No
@@ -82,8 +82,8 @@ func (j *judgement) answer() fact.Tri {
 // matches says whether a personality is for the device, as IOKit does (XNU, IOService::matchPassive): the provider's
 // class and the generic keys, then the keys of the nub's own family. Keys of other families count for nothing. Of a
 // device whose nub is not known, a personality must at least have one key that fits.
-func (d *device) matches(p *Personality) judgement {
-	var j judgement
+func (d *device) matches(p *Personality) judgment {
+	var j judgment
 	f := d.family(p.ProviderClass)
 	if f == familyUnknown {
 		j.no = true
@@ -161,7 +161,7 @@ func (d *device) fitsName(f family, values []string) fact.Tri {
 	return fits
 }
 
-// namesKnown reports whether the device would have been given the name by the query, if it had it.
+// namesKnown reports whether the device would get the name from the query, if it has the name.
 func (d *device) namesKnown(f family, name string) bool {
 	switch f {
 	case familyPCI:
@@ -230,7 +230,7 @@ func (m *DeviceMatch) compare(other *DeviceMatch) int {
 	return -cmp.Compare(a, b)
 }
 
-// problem says what the query does not tell; nil for a sure match.
+// problem returns what the query leaves open; nil for a sure match.
 func (m *DeviceMatch) problem() error {
 	if m.Sure == fact.Yes {
 		return nil

@@ -47,7 +47,7 @@ func (d *device) fitsPCI(m Match) fact.Tri {
 }
 
 // fits compares the register with a list of "value[&mask]" (IOPCIBridge::matchKeys): hexadecimal numbers, with or
-// without 0x; the list ends at the first thing that is no number.
+// without 0x; the list ends at the first thing that is not a number.
 func (r register) fits(list string, defaultMask uint64) fact.Tri {
 	answer := fact.No
 	for {

@@ -71,7 +71,7 @@ type usbKey struct {
 }
 
 // matchUSB judges a personality by the rows of the family.
-func (d *device) matchUSB(p *Personality, j *judgement) {
+func (d *device) matchUSB(p *Personality, j *judgment) {
 	rows, class := usbDeviceRows, "bDeviceClass"
 	if isInterface(p.ProviderClass) {
 		rows, class = usbInterfaceRows, "bInterfaceClass"
@@ -87,7 +87,7 @@ func (d *device) matchUSB(p *Personality, j *judgement) {
 	if v, ok := d.Numbers[class]; ok {
 		vendor = fact.TriOf(v == 0xff)
 	}
-	best := judgement{no: true}
+	best := judgment{no: true}
 	for _, row := range rows {
 		r := row.judge(keys, vendor, class)
 		if !r.no && (best.no || len(best.unjudged) > 0 && len(r.unjudged) == 0) {
@@ -108,8 +108,8 @@ func (d *device) matchUSB(p *Personality, j *judgement) {
 }
 
 // judge says whether the keys are those of the row.
-func (row *usbRow) judge(keys map[string]usbKey, vendor fact.Tri, class string) judgement {
-	j := judgement{score: row.score}
+func (row *usbRow) judge(keys map[string]usbKey, vendor fact.Tri, class string) judgment {
+	j := judgment{score: row.score}
 	for _, key := range row.absent {
 		j.no = j.no || keys[key].there
 	}

@@ -20,8 +20,8 @@ const payloadType = "com.apple.syspolicy.kernel-extension-policy"
 
 // A managedPolicy is what a management server says about kexts.
 type managedPolicy struct {
-	// UserOverrides says whether users may approve others (AllowUserOverrides): no if a profile does not say it. Empty if
-	// what it says could not be read.
+	// UserOverrides says whether users may approve others (AllowUserOverrides): no if a profile does not say it. Empty
+	// if what it says could not be read.
 	UserOverrides fact.Tri
 	// NonAdminApprovals says whether users without administrator's rights may approve
 	// (AllowNonAdminUserApprovals).
@@ -37,8 +37,8 @@ func (p *managedPolicy) allows(teamID, bundleID string) bool {
 	return teamID != "" && slices.Contains(p.Teams, teamID) || slices.Contains(p.Kexts[teamID], bundleID)
 }
 
-// readManagedPolicy reads the settings in force below the root fsys; the error matches fs.ErrNotExist
-// where there are none.
+// readManagedPolicy reads the settings in force below the root fsys; the error matches fs.ErrNotExist if no settings
+// exist.
 func readManagedPolicy(fsys fs.FS, r *fact.Report) (managedPolicy, error) {
 	data, err := limit.ReadFile(fsys, profileFile, limit.PlistBytes)
 	if err != nil {
@@ -155,8 +155,8 @@ func (p *systemExtensionPolicy) add(n node, l *losses) {
 	}
 }
 
-// readSystemExtensionPolicy reads the settings in force below the root fsys; the error matches fs.ErrNotExist
-// where there are none.
+// readSystemExtensionPolicy reads the settings in force below the root fsys; the error matches fs.ErrNotExist if no
+// settings exist.
 func readSystemExtensionPolicy(fsys fs.FS, r *fact.Report) (systemExtensionPolicy, error) {
 	data, err := limit.ReadFile(fsys, sysextProfileFile, limit.PlistBytes)
 	if err != nil {

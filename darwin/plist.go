@@ -316,7 +316,7 @@ func (n node) array(key string, l *losses) []node {
 	return v.list
 }
 
-// sub returns the dictionary at key; its dict is nil when there is none.
+// sub returns the dictionary at key; its dict is nil if the key is missing.
 func (n node) sub(key string, l *losses) node {
 	v := n.dict[key]
 	if v.kind != dictNode {

@@ -56,7 +56,7 @@ type rules struct {
 	// managed is what a management server says about kexts, managedExtensions about system extensions.
 	managed           *managedPolicy
 	managedExtensions *systemExtensionPolicy
-	// managedUnread is why the latter's profile could not be read; nil if it was, or there is none.
+	// managedUnread is why the latter's profile could not be read; nil if it was read, or does not exist.
 	managedUnread error
 	// extensions is the database of system extensions.
 	extensions *systemExtensionDB
@@ -124,7 +124,7 @@ func noted[T any](r *rules, source string, setting T, err error) *T {
 // readMajor takes the major release from the kernel's, and without it from the macOS that is installed.
 func (r *rules) readMajor(fsys fs.FS, release string, err error) {
 	major, _, _ := strings.Cut(release, ".")
-	r.major, _ = strconv.Atoi(major) // 0 if it is no number
+	r.major, _ = strconv.Atoi(major) // 0 if it is not a number
 	if r.major == 0 {
 		var installed error
 		r.major, installed = installedMajor(fsys)

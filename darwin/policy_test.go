@@ -236,7 +236,7 @@ func TestReadRules(t *testing.T) {
 	r.addLosses(&report)
 	if r.csr != nil || r.code(SourceCSR) != fact.CodeUnsupported || len(report.Problems) != 1 ||
 		report.Problems[0].Source != SourceNVRAM {
-		t.Errorf("a variable that makes no sense: %+v, %+v", r, report)
+		t.Errorf("a variable that is invalid: %+v, %+v", r, report)
 	}
 }
 

@@ -157,7 +157,7 @@ func finish(modules []Record, source string) {
 		if k.VersionValid == "" {
 			k.VersionValid = versionValid(m.Version)
 		}
-		m.ID = string(m.Kind) + ":" + m.Name + m.ID // what is there already tells several of one name apart
+		m.ID = string(m.Kind) + ":" + m.Name + m.ID // the ID so far distinguishes several of one name
 		m.Origin = originOf(k, m.Path, source)
 		m.Signature = signatureOf(k.CodeSignature)
 	}

@@ -33,7 +33,7 @@ var keptBridge = []string{
 // What goes:
 //   - load addresses, in the kernel's list and in the output of kmutil and kextstat: they become 0.
 //     One that the kernel itself gave as 0 is left, so that a hidden address stays hidden by it.
-//   - firmware variables that no decoder reads, and of boot-args every word that is none of the
+//   - firmware variables that no decoder reads, and of boot-args every word that is not one of the
 //     kernel's switches for extensions.
 //   - all of a report on the boot security but its settings.
 func Redact(key string, data []byte) []byte {

@@ -67,10 +67,10 @@ type expression struct {
 	values []fact.Tri
 	ops    []string
 	after  bool // a value was read last, so that an operator must follow
-	wrong  bool // the words make no sense
+	wrong  bool // the words are invalid
 }
 
-// requirementRank says how much an operator binds; 0 for what is none.
+// requirementRank returns how strongly an operator binds; 0 for a word that is not an operator.
 func requirementRank(op string) int { return slices.Index([]string{"", "or", "and", "!"}, op) }
 
 // operator takes an operator or a parenthesis, if that is next.
@@ -151,7 +151,7 @@ func (e *expression) result() fact.Tri {
 	return e.values[0]
 }
 
-// next takes the next word; "" if there is none.
+// next takes the next word; "" at the end.
 func (e *expression) next() string {
 	if len(e.words) == 0 {
 		return ""
@@ -192,7 +192,7 @@ func (c *CodeSignature) term(e *expression) fact.Tri {
 	case "certificate", "cert":
 		return c.certificateTerm(e)
 	}
-	e.wrong = true // what follows cannot be told from it
+	e.wrong = true // its meaning is unknown
 	return ""
 }
 
@@ -256,7 +256,8 @@ func (c *CodeSignature) certificateTerm(e *expression) fact.Tri {
 }
 
 // certificate returns a certificate of the chain, by its place: leaf, root, a number from the leaf on, or a negative
-// one from the root. nil is none in that place. It is unknown if the chain was not followed to a root.
+// one from the root. nil means that no certificate is in that place. The result is unknown if the chain was not
+// followed to a root.
 func (c *CodeSignature) certificate(slot string) (cert *sign.Certificate, known bool) {
 	i, err := strconv.Atoi(slot)
 	switch {

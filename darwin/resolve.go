@@ -12,8 +12,8 @@ import (
 )
 
 // Resolve returns the extensions on disk that a bundle id or a device stands for: of a device the one with the highest
-// probe score first, as the system asks them, and last those that may match, for the query does not say all that they
-// ask for. If there is none, the error is what could not be read, if anything.
+// probe score first, as the system asks them, and last those that may match, because the query does not say all that
+// they ask for. If nothing matches, the error says what could not be read, if anything.
 func (k *Kernel) Resolve(ctx context.Context, query string, r *fact.Report) ([]Record, error) {
 	reader := k.reader(ctx)
 	reader.Personalities = true

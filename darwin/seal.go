@@ -38,23 +38,23 @@ type Seal struct {
 	Resources fact.Tri `json:"resources,omitzero"`
 	// Files is how many files CodeResources lists.
 	Files fact.Count `json:"files,omitzero"`
-	// Changed are the files that differ from the list; at most 100, sorted. Empty is none; absent when it was not
+	// Changed are the files that differ from the list; at most 100, sorted. Empty means no file; absent means not
 	// checked.
 	Changed []string `json:"changed,omitzero"`
 	// Missing are the files of the list that are not there, in the form of Changed.
 	Missing []string `json:"missing,omitzero"`
 	// Extra are the files that should be on the list and are not, in the form of Changed.
 	Extra []string `json:"extra,omitzero"`
-	// Nested says of code inside the bundle why it is in Changed, "FILE: reason"; absent if there is none. Such code has
-	// a signature of its own.
+	// Nested says of code inside the bundle why it is in Changed, "FILE: reason"; absent if no nested code is in
+	// Changed. Such code has a signature of its own.
 	Nested []string `json:"nested,omitzero"`
 	// Unsealed are files that no part of the signature covers, in the form of Changed, with "../" before those beside
-	// Contents; absent if there are none. Also a link in place of Info.plist, the code or CodeResources. The system
-	// loads the bundle all the same; "codesign --strict" refuses most of them. The code itself is one if it has bytes
-	// behind its signature.
+	// Contents; absent if there is no such file. Also a link in place of Info.plist, the code or CodeResources. The
+	// system loads the bundle all the same; "codesign --strict" refuses most of them. The code itself is one if it has
+	// bytes after its signature.
 	Unsealed []string `json:"unsealed,omitzero"`
 	// Attributes are files "._NAME" that a copy of a Mac's disk keeps the attributes of NAME in (AppleDouble), in the
-	// form of Changed; absent if there are none. They do not break the seal.
+	// form of Changed; absent if there is no such file. They do not break the seal.
 	Attributes []string `json:"attributes,omitzero"`
 
 	checked bool // the files were compared, or there is nothing to compare
@@ -68,7 +68,7 @@ func (s *Seal) Broken() bool {
 // whole reports whether everything in the bundle was compared with the signature, and fits.
 func (s *Seal) whole() bool { return s != nil && s.checked && s.Info == fact.Yes && !s.Broken() }
 
-// unsealed reports whether Info.plist is no part of the signature, so that anybody may change it.
+// unsealed reports whether Info.plist is not part of the signature, so that anybody may change it.
 func (s *Seal) unsealed() bool { return s != nil && s.Info == "" }
 
 // differences says what differs from what was signed, a sentence each.
@@ -102,7 +102,7 @@ func (c *CodeSignature) differences() []string {
 }
 
 // textUnsealed says that anybody may change Info.plist.
-const textUnsealed = "Info.plist is no part of the signature"
+const textUnsealed = "Info.plist is not part of the signature"
 
 // A sealCheck compares one bundle.
 type sealCheck struct {

@@ -22,8 +22,8 @@ const (
 	fileRequirement = "_CodeSignature/CodeRequirements"
 )
 
-// signatureFiles reads a signature that is kept in files beside the code; one with Present no if there is none.
-// item pays for what is compared with it.
+// signatureFiles reads a signature that is kept in files beside the code; one with Present no if there is no such
+// signature. item pays for what is compared with it.
 func (r *bundleReading) signatureFiles(item *fact.Item) (CodeSignature, error) {
 	c := CodeSignature{files: true, item: item}
 	name := path.Join(r.where.contents, fileDirectory)

@@ -56,7 +56,7 @@ func parseVersion(s string) (kextVersion, error) {
 		if isDigit(c) {
 			return bad("a part has too many digits")
 		}
-		// A period ends a part. After the last part the kernel lets one pass only behind the full
+		// A period ends a part. After the last part the kernel lets one pass only after the full
 		// number of digits.
 		if c == '.' && (i < 2 || digits == versionDigits) {
 			r.at++
@@ -78,7 +78,7 @@ func parseVersion(s string) (kextVersion, error) {
 }
 
 // CompareVersions orders two version texts as the kernel of macOS 10.14 and later does. Texts that
-// are no versions come before those that are, among themselves in byte order.
+// are not versions come before those that are, among themselves in byte order.
 func CompareVersions(a, b string) int {
 	va, errA := parseVersion(a)
 	vb, errB := parseVersion(b)

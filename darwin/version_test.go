@@ -80,7 +80,7 @@ func checkVersion(t *testing.T, call, text string, got, want kextVersion, err er
 		t.Errorf("%s(%q) = %d, %v; want %d", call, text, got, err, want)
 	}
 	if err != nil && !errors.Is(err, fact.ErrMalformed) {
-		t.Errorf("%s(%q): %v is no parse error", call, text, err)
+		t.Errorf("%s(%q): %v is not a parse error", call, text, err)
 	}
 }
 

@@ -41,7 +41,7 @@ func unwrap(source string, r io.ReaderAt, size int64, architecture string, item 
 		}
 		switch {
 		case len(head) < 16:
-			return w, machoError(source, "header", w.extent.offset, "%d bytes are no kernel collection", len(head))
+			return w, machoError(source, "header", w.extent.offset, "%d bytes are not a kernel collection", len(head))
 		case isMachO(head) && !isFat(head):
 			return w, nil
 		case isMachO(head):
@@ -55,7 +55,7 @@ func unwrap(source string, r io.ReaderAt, size int64, architecture string, item 
 		case w.locked:
 			err = fmt.Errorf("%s: its payload is encrypted: %w", source, errors.ErrUnsupported)
 		default:
-			err = machoError(source, "header", w.extent.offset, "magic %x is no kernel collection", head[:4])
+			err = machoError(source, "header", w.extent.offset, "magic %x is not a kernel collection", head[:4])
 		}
 		if err != nil {
 			return w, err
@@ -159,7 +159,7 @@ func (w *wrapped) image4(source string) error {
 		}
 	}
 	if magic != "IM4P" {
-		return machoError(source, "image4", w.extent.offset, "%q is no payload", magic)
+		return machoError(source, "image4", w.extent.offset, "%q is not a payload", magic)
 	}
 	w.names = append(w.names, "im4p")
 	kind, err := d.text()

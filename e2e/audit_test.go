@@ -56,7 +56,7 @@ func auditRoots() []configuration {
 			files: map[string]string{"usr/lib/modprobe.d/x.conf": each(both), "lib/modprobe.d/x.conf": each(both)}},
 		{name: "rhel, lines in modules-load.d", files: map[string]string{"etc/modules-load.d/x.conf": each(both)}},
 		{name: "rhel, underscores", conf: each(func(n string) string { return both(under(n)) })},
-		{name: "a comment behind the line", conf: each(func(n string) string {
+		{name: "a comment after the line", conf: each(func(n string) string {
 			return "install " + n + " /bin/false # CVE\nblacklist " + n + "\n"
 		})},
 		{name: "an earlier line counts", files: map[string]string{"etc/modprobe.d/z.conf": each(both),

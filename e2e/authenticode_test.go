@@ -283,7 +283,7 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 		class  fact.SignatureClass
 		at     time.Time
 	}{
-		{name: "hardware programme", signer: leaf("Publisher", oidWHQL, oidAttested), keys: trusted,
+		{name: "hardware program", signer: leaf("Publisher", oidWHQL, oidAttested), keys: trusted,
 			status: fact.SignatureValid, class: fact.ClassWHCP},
 		{name: "inbox", signer: leaf("Windows", oidInbox), keys: trusted, status: fact.SignatureValid,
 			class: fact.ClassInbox},
@@ -308,7 +308,7 @@ func TestAuthenticodeStatusAndClass(t *testing.T) {
 		{name: "self signed and trusted", signer: own, keys: keysOf("own", own), status: fact.SignatureValid,
 			class: fact.ClassSelfSigned},
 		{name: "no keys but Microsoft's", signer: leaf("Publisher", oidWHQL), status: fact.SignatureUntrusted},
-		{name: "claims a programme, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft),
+		{name: "claims a program, unknown root", signer: leaf("Publisher", oidWHQL), keys: keysOf("ms", microsoft),
 			status: fact.SignatureUntrusted},
 		{name: "wrong usage", signer: issue(t, certificateOf{name: "Web", ekus: []asn1.ObjectIdentifier{oidServerAuth}},
 			f.ca), keys: trusted, status: fact.SignatureUntrusted},
@@ -359,7 +359,7 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)
 	keys := keysOf("test", f.root, f.tsaRoot)
-	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-ph", "-n", "Ket Programme", "-i",
+	first := f.sign(t, "n.sys", f.driver, leaf, []*party{f.ca}, "-h", "sha1", "-ph", "-n", "Ket Program", "-i",
 		"https://example.invalid/ket")
 	both := f.sign(t, "n.sys", first, leaf, []*party{f.ca},
 		append([]string{"-nest", "-h", "sha256", "-ph"}, f.stamped(t, now.AddDate(0, -1, 0))...)...)
@@ -373,8 +373,8 @@ func TestAuthenticodeNestedAndPages(t *testing.T) {
 			t.Errorf("%s: %s %s (%s)", s.HashAlgorithm, s.Status, s.Class, s.Reason)
 		}
 	}
-	if list[0].ProgramName != "Ket Programme" || list[0].MoreInfoURL != "https://example.invalid/ket" {
-		t.Errorf("programme %q at %q", list[0].ProgramName, list[0].MoreInfoURL)
+	if list[0].ProgramName != "Ket Program" || list[0].MoreInfoURL != "https://example.invalid/ket" {
+		t.Errorf("program %q at %q", list[0].ProgramName, list[0].MoreInfoURL)
 	}
 	if p := list[1].PageHashes; p == nil || p.HashAlgorithm != "sha256" || p.Pages < 5 || p.Match != fact.Yes {
 		t.Errorf("page hashes %+v", p)
@@ -452,9 +452,9 @@ func TestAuthenticodeTampered(t *testing.T) {
 		t.Error("nothing was left uncovered: the test looks at the wrong bytes")
 	}
 	for name, mutant := range map[string][]byte{
-		"appended behind the table":      append(bytes.Clone(image), 1, 2, 3, 4, 5, 6, 7, 8),
+		"appended after the table":       append(bytes.Clone(image), 1, 2, 3, 4, 5, 6, 7, 8),
 		"table moved over the code":      moveTable(image, opt, 0x400),
-		"data behind the signature":      grow(image, opt, table),
+		"data after the signature":       grow(image, opt, table),
 		"a second entry of another type": secondEntry(image, opt, table, 1, 0x0200),
 		"a second entry of no revision":  secondEntry(image, opt, table, 2, 0x0300),
 		"data between two entries":       padded(image, opt, table),
@@ -504,7 +504,7 @@ func secondEntry(image []byte, opt, table int, typ, revision uint16) []byte {
 	return b
 }
 
-// padded makes the entry end within the zero bytes behind the signature, and fills the rest.
+// padded makes the entry end within the zero bytes after the signature, and fills the rest.
 func padded(image []byte, opt, table int) []byte {
 	b := bytes.Clone(image)
 	for n := len(b); n > len(image)-8 && b[n-1] == 0; n-- {
@@ -656,7 +656,7 @@ func TestCatalogs(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Windows", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidInbox}}, f.ca)
 	keys := keysOf("test", f.root)
-	odd := append(testDriver(), 1, 2, 3) // a length that is no multiple of eight
+	odd := append(testDriver(), 1, 2, 3) // a length that is not a multiple of eight
 	p, err := pe.Parse(f.driver, new(fact.Report))
 	if err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func chainCases() []chainCase {
 		{name: "authority that may sign no certificates", ours: untrusted, do: func(_ testing.TB, _, ca, _ link) {
 			ca.KeyUsage = x509.KeyUsageDigitalSignature
 		}},
-		{name: "authority that is none", ours: untrusted, do: func(_ testing.TB, _, ca, _ link) {
+		{name: "not an authority", ours: untrusted, do: func(_ testing.TB, _, ca, _ link) {
 			ca.IsCA, ca.KeyUsage = false, x509.KeyUsageDigitalSignature
 		}},
 		{name: "leaf of a key exchange", ours: untrusted, theirs: true, because: becauseUsage,

@@ -63,9 +63,8 @@ func microsoftRoot(t *testing.T) *party {
 }
 
 // Drivers of Windows are valid under Microsoft's own root, though their signers' certificates
-// expired years ago: they are judged at their timestamps. osslsigncode says the same when it is told
-// that time instead of the timestamp, whose authority it judges at today's; its last word is about a
-// revocation list, which is not looked for.
+// expired years ago: they are judged at their timestamps. osslsigncode says the same with that time instead of the
+// timestamp, whose authority it judges at today's; its last word is about a revocation list, which is not looked for.
 func TestMicrosoftDrivers(t *testing.T) {
 	root := microsoftRoot(t)
 	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOMODCACHE").Output()
@@ -114,7 +113,7 @@ func TestMicrosoftDrivers(t *testing.T) {
 }
 
 // The digest is that of the whole file but for what signing changes, however sections lie: no gap
-// between them, overlap or data behind them is left out. osslsigncode signs what is computed here.
+// between them, overlap or data after them is left out. osslsigncode signs what is computed here.
 func TestAuthenticodeLayouts(t *testing.T) {
 	f := newSigning(t)
 	leaf := issue(t, certificateOf{name: "Publisher", ekus: []asn1.ObjectIdentifier{oidCodeSigning, oidWHQL}}, f.ca)

@@ -95,7 +95,7 @@ var configurations = []configuration{
 		ways: "A+ N+ U? M+ I+"},
 	{name: "install of no module of ours", conf: "install nosuch /bin/false\n", query: "pcspkr", outcome: loadable,
 		ways: "A+ N+ U? M+ I+"},
-	{name: "install of a name that is no module", conf: "install nosuch /bin/false\n",
+	{name: "install of a name that is not a module", conf: "install nosuch /bin/false\n",
 		query: "nosuch", outcome: isAbsent},
 	{name: "install logs and fails", conf: "install pcspkr /bin/echo no; /bin/false\n", query: "pcspkr",
 		outcome: blocked, ways: "A- N- U- M- I+"},
@@ -146,7 +146,7 @@ var configurations = []configuration{
 	{name: "a folder is not read",
 		files: map[string]string{"etc/modprobe.d/d.conf/x.conf": "install pcspkr /bin/false\n"}, query: "pcspkr",
 		outcome: loadable, ways: "A+ N+ U? M+ I+"},
-	{name: "modules-load.d is no configuration",
+	{name: "modules-load.d is not a configuration",
 		files: map[string]string{"etc/modules-load.d/x.conf": "install pcspkr /bin/false\n"}, query: "pcspkr",
 		outcome: loadable, ways: "A+ N+ U? M+ I+"},
 	{name: "include is refused", conf: "include /etc/other\ninstall pcspkr /bin/false\n", query: "pcspkr",
@@ -210,7 +210,7 @@ var configurations = []configuration{
 		ways: "A+ N+ U+ M+ I+"},
 	{name: "a softdep line before the tree's own", conf: "softdep nfsd pre:\ninstall nfsd /bin/false\n", query: "nfsd",
 		outcome: blocked, ways: "A- N- U- M- I+"},
-	{name: "a softdep line behind the tree's own",
+	{name: "a softdep line after the tree's own",
 		files:   map[string]string{"etc/modprobe.d/z.conf": "softdep nfsd pre:\ninstall nfsd /bin/false\n"},
 		query:   "nfsd",
 		outcome: loadable, ways: "A+ N+ U+ M+ I+"},
@@ -394,7 +394,7 @@ func (c configuration) compareConfig(t *testing.T, root, release string) {
 		if verb == "softdep" {
 			rest = softdepText(strings.Replace(rest, "post:", " post:", 1)) // kmod 30 forgets the blank
 		}
-		rest = strings.ReplaceAll(rest, "\xff", `\xff`) // as we write a byte that is no text
+		rest = strings.ReplaceAll(rest, "\xff", `\xff`) // as we write a byte that is not text
 		theirs[verb] = append(theirs[verb], strings.TrimSpace(rest))
 	}
 	config := modprobe.ReadConfig(os.DirFS(root), modprobe.ConfigDirs, "lib/modules/"+release, true)

@@ -236,8 +236,8 @@ func checkCode(v lkm.Verdict) int {
 	return code
 }
 
-// TestInitcallBlacklist: code that is compiled in is there, unless the kernel is told not to start
-// it; lkm finds the name of the function that starts it, and what it says is what the kernel did.
+// TestInitcallBlacklist: code that is compiled in is there, unless the command line keeps the kernel from starting it;
+// lkm finds the name of the function that starts it, and what it says is what the kernel did.
 func TestInitcallBlacklist(t *testing.T) {
 	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)

@@ -11,7 +11,7 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// TestBuiltinWithFile has a module that is compiled in and also stands in the tree as a file: for
+// TestBuiltinWithFile has a module that is compiled in and is also in the tree as a file: for
 // modprobe it is loaded already, with and without the line that says it is compiled in.
 func TestBuiltinWithFile(t *testing.T) {
 	file := smallest(t, plainTree(t), 1)[0]

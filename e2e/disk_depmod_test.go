@@ -214,7 +214,7 @@ func (c choice) compare(t *testing.T, contents map[string][]byte) {
 	}
 }
 
-// checkCandidates checks that the losers are told, each with its reason.
+// checkCandidates checks that the losers are reported, each with its reason.
 func (c choice) checkCandidates(t *testing.T, m *lkm.Module) {
 	t.Helper()
 	for i, candidate := range m.Linux.Candidates {

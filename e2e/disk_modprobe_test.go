@@ -127,8 +127,8 @@ func (x indexed) modprobeOnce(t testing.TB, option string, queries []string) [][
 	return answers
 }
 
-// compareResolve compares modprobe -R with Resolve and reports how many queries had an answer, and
-// how many had several.
+// compareResolve compares modprobe -R with Resolve and reports how many queries have an answer, and how many have
+// several.
 func (x indexed) compareResolve(t *testing.T, what string, queries []string) {
 	t.Helper()
 	want := x.modprobe(t, "-R", queries)
@@ -344,9 +344,8 @@ func sysModaliases(t testing.TB) []string {
 	return list
 }
 
-// TestResolve compares Resolve with modprobe -R: for every alias of two kernels' indexes, as it
-// stands and as a device would ask for it, for every symbol, for every module, and for devices of
-// real machines.
+// TestResolve compares Resolve with modprobe -R: for every alias of two kernels' indexes, unchanged and as a device
+// would ask for it, for every symbol, for every module, and for devices of real machines.
 func TestResolve(t *testing.T) {
 	lab.Tools(t, "modprobe")
 	for _, k := range []debian.Kernel{plainTree(t), xzTree(t)} {

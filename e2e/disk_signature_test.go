@@ -361,8 +361,8 @@ func (want verified) check(t *testing.T, data []byte, keys []lkm.KeySet) {
 }
 
 // flipAll changes each byte in turn, from an offset on in nine ways, before it in one, and fails if
-// the result is valid. same, if given, tells of a container that still holds the same module: that
-// is no change of the code.
+// the result is valid. same, if given, reports whether a container still holds the same module: that is not a change of
+// the code.
 func flipAll(t *testing.T, signed []byte, from int, keys []lkm.KeySet, same func([]byte) bool) {
 	t.Helper()
 	var next, tried, valid atomic.Int64

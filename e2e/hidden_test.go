@@ -159,7 +159,7 @@ func decode(t *testing.T, r agent.Result, code int) []lkm.Discrepancy {
 
 // TestHonest loads and unloads a module 200 times beside the check, which must find nothing above
 // transient; and hides /sys/module from it, of which it must say that it was not compared, or
-// covers one directory of it, which is no strong finding.
+// covers one directory of it, which is not a strong finding.
 func TestHonest(t *testing.T) {
 	t.Parallel()
 	k := lab.Kernel(t, debian.Cloud61)

@@ -49,7 +49,7 @@ func (n *hiveNode) value(name string) (text string, parts []string) {
 }
 
 // hivexScript makes services of every kind: names in several scripts, long and short values, lists,
-// and keys that are no drivers.
+// and keys that are not drivers.
 func hivexScript(n int, out string) string {
 	var s strings.Builder
 	for i := range n {

@@ -59,7 +59,7 @@ func TestKernelKeys(t *testing.T) {
 }
 
 // signedFiles are copies of one module: as Debian signed it, with one byte changed, by a stranger's key, without a
-// signature, and with something behind the signature.
+// signature, and with something after the signature.
 func signedFiles(t *testing.T, k debian.Kernel) map[string][]byte {
 	t.Helper()
 	files, err := k.Closure(t.Context(), "dummy")

@@ -127,7 +127,7 @@ func compareProblems(t *testing.T, s snapshot, hidden bool) {
 		}
 	}
 	if hidden && !told {
-		t.Error("no problem tells that addresses are hidden")
+		t.Error("no problem says that addresses are hidden")
 	}
 	for _, s := range s.Sources {
 		switch s.Outcome {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that the tests of this module call. Kernels and their headers are fetched, not installed, by the
-# tests themselves. Run as root on Debian 12 or later.
+# Installs the Debian packages that the tests of this module call. Kernels and their headers are fetched, not installed,
+# by the tests themselves. Run as root on Debian 12 or later.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq

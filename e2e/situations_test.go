@@ -126,6 +126,6 @@ func (s situation) checkList(t *testing.T, out []byte) {
 		}
 	}
 	if (s.source != "" || !s.shown) && len(got.Problems) == 0 {
-		t.Error("no problem tells what is missing")
+		t.Error("no problem says what is missing")
 	}
 }

@@ -202,7 +202,7 @@ func (m truth) differences(v view, addresses bool) []string {
 }
 
 // shownAddress is the address that has to be in the JSON. A module without code of its own beyond
-// initialisation has none: where others have an address, the kernel prints 0 for it.
+// initialization has none: where others have an address, the kernel prints 0 for it.
 func (m truth) shownAddress(asked bool) string {
 	digits := strings.TrimPrefix(m.address, "0x")
 	if !asked || strings.Trim(digits, "0") == "" {

@@ -62,7 +62,7 @@ func parseEvents(t *testing.T, out []byte) []lkm.Event {
 	return events
 }
 
-// An account is what a watch told of a module.
+// An account is what a watch reported of a module.
 type account struct {
 	loads, unloads int
 	lost           int   // losses
@@ -70,8 +70,8 @@ type account struct {
 	present        bool  // in the end
 }
 
-// told counts the loads and unloads of a module, and the losses.
-func told(t *testing.T, events []lkm.Event, name string) account {
+// reported counts the loads and unloads of a module, and the losses.
+func reported(t *testing.T, events []lkm.Event, name string) account {
 	t.Helper()
 	var a account
 	for i, e := range events {
@@ -127,7 +127,7 @@ func TestWatch(t *testing.T) {
 		t.Logf("%s", g.Must(cycles(k, n, "-events", "100", "-pause", "20ms")))
 		g.Root("modprobe", "loop")
 		for who, w := range watchers {
-			if a := told(t, w.events(last("loop")), "dummy"); a != (account{loads: n, unloads: n}) {
+			if a := reported(t, w.events(last("loop")), "dummy"); a != (account{loads: n, unloads: n}) {
 				t.Errorf("%s: %+v, want all of %d", who, a, n)
 			}
 		}
@@ -146,16 +146,16 @@ func TestWatch(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		g.Root("modprobe", "loop")
-		a := told(t, w.events(last("loop")), "dummy")
+		a := reported(t, w.events(last("loop")), "dummy")
 		t.Logf("%+v", a)
 		if a.lost == 0 {
 			t.Error("events were dropped and nothing says so")
 		}
 		if missing := int64(2*n + 1 - a.loads - a.unloads); missing <= 0 || a.dropped < missing {
-			t.Errorf("%d loads and unloads are not told, %d events are said to be lost", missing, a.dropped)
+			t.Errorf("%d loads and unloads are not reported, %d events are said to be lost", missing, a.dropped)
 		}
 		if !a.present {
-			t.Error("the module that is loaded in the end is not told of")
+			t.Error("the module that is loaded in the end is not reported")
 		}
 		g.Root("rmmod", "loop")
 	})
@@ -167,7 +167,7 @@ func TestWatch(t *testing.T) {
 		g.Root("modprobe", "dummy")
 		time.Sleep(time.Second)
 		g.Root("modprobe", "loop")
-		if a := told(t, w.events(last("loop")), "loop"); a != (account{loads: 1, present: true}) {
+		if a := reported(t, w.events(last("loop")), "loop"); a != (account{loads: 1, present: true}) {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -186,7 +186,7 @@ func TestIdleWatch(t *testing.T) {
 	g := lab.Boot(t, k, i)
 	for _, mode := range [][]string{nil, {"--poll"}} {
 		const log = "/tmp/idle"
-		// With -D lkm itself is what is started here, and signalled.
+		// With -D lkm itself is what is started here, and signaled.
 		argv := append([]string{"strace", "-D", "-f", "-qq", "-o", log, "-e", "trace=%desc,%file,%network", lab.Lkm,
 			"watch", "--interval", "200ms"}, mode...)
 		w := watch(t, g, agent.Command{Argv: argv, Timeout: time.Hour})
@@ -216,7 +216,7 @@ func TestIdleWatch(t *testing.T) {
 		}
 		for name, n := range calls {
 			switch name {
-			// the counter; waiting; Go's runtime waking itself, of which it is told
+			// the counter; waiting; Go's runtime waking itself, which strace reports
 			case "pread64", "epoll_pwait", "write", "read":
 			case "recvfrom":
 				if n > reads+2 || n < reads-2 { // one of each an interval

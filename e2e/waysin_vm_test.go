@@ -120,7 +120,7 @@ func (d doctored) try(t *testing.T, g *lab.Guest, way string, argv []string) {
 	}
 }
 
-// loadedList returns the kernel's list, each module behind a newline.
+// loadedList returns the kernel's list, each module after a newline.
 func loadedList(g *lab.Guest) string { return "\n" + string(g.File("/proc/modules")) }
 
 // The initial file systems of the test: the same copies, without and with the line that blocks one.
@@ -258,7 +258,7 @@ func TestRealInitrd(t *testing.T) {
 	}
 }
 
-// TestTrailingBytes: bytes behind a compressed module make modprobe of kmod 30 refuse it, and the kernel, which
+// TestTrailingBytes: bytes after a compressed module make modprobe of kmod 30 refuse it, and the kernel, which
 // decompresses what later ones hand to it, does not look at them. lkm must not say that it cannot load.
 func TestTrailingBytes(t *testing.T) {
 	t.Parallel()
@@ -273,7 +273,7 @@ func TestTrailingBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := strings.TrimPrefix(files[0], k.Root)
-	i.Add(name, 0o644, append(data, strings.Repeat("behind ", 10)...))
+	i.Add(name, 0o644, append(data, strings.Repeat("after ", 10)...))
 	i.Add(trigger, 0o755, lab.Program(t, "e2e", "./trigger"))
 	g := lab.Boot(t, k, i)
 	if got := string(g.File("/sys/module/compression")); got != "xz\n" {
@@ -289,7 +289,7 @@ func TestTrailingBytes(t *testing.T) {
 	}
 }
 
-// TestTrailingBytesOfOthers: bytes behind a module packed otherwise than the kernel can unpack. Whatever kmod makes of
+// TestTrailingBytesOfOthers: bytes after a module packed otherwise than the kernel can unpack. Whatever kmod makes of
 // them, lkm check does not contradict what the kernel did.
 func TestTrailingBytesOfOthers(t *testing.T) {
 	t.Parallel()
@@ -300,7 +300,7 @@ func TestTrailingBytesOfOthers(t *testing.T) {
 	for kind, pack := range map[string]func(*testing.T, []byte) []byte{"gz": gzipped, "zst": zstandard} {
 		packed := pack(t, plain)
 		i.Add(updates+"whole_"+kind+".ko."+kind, 0o644, packed)
-		i.Add(updates+"more_"+kind+".ko."+kind, 0o644, append(packed[:len(packed):len(packed)], "behind it"...))
+		i.Add(updates+"more_"+kind+".ko."+kind, 0o644, append(packed[:len(packed):len(packed)], "after it"...))
 	}
 	g := lab.Boot(t, k, i)
 	g.Root("depmod")

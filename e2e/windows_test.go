@@ -446,7 +446,7 @@ func anyRunning(d driver) bool {
 	return d.Windows.Views["system_modules"] == "seen"
 }
 
-// Every form of ImagePath is kept as it stands, resolved, and says by which rule.
+// Every form of ImagePath is kept unchanged, resolved, and says by which rule.
 func (b *wineBox) imagePaths(t *testing.T) {
 	byService := map[string]driver{}
 	for _, d := range b.snapshot(t, "--all").Modules {

@@ -150,6 +150,6 @@ func (b *wineBox) staged(t *testing.T) {
 	b.run(t, "reg", "add", key+`\DenyDeviceIDs`, "/v", "1", "/t", "REG_SZ", "/d", `PCI\VEN_1234&DEV_5678`, "/f")
 	out = b.runExit(t, 0, b.lkm, "check", "ketstaged.sys", "--format", "json")
 	if !strings.Contains(out, "install_policy") {
-		t.Errorf("the policy is no reason: %s", out)
+		t.Errorf("the policy is not a reason: %s", out)
 	}
 }

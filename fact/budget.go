@@ -21,7 +21,7 @@ const (
 	itemPerByte   = 8
 	itemWork      = 32 << 20
 	workPerByte   = 32
-	itemWorkBatch = 64 << 10 // work that an item counts before it tells the call's Budget
+	itemWorkBatch = 64 << 10 // work that an item counts before it reports to the call's Budget
 )
 
 // A Budget bounds what one call may cost: its time, the memory that is in use at once, and the work. All parts of a
@@ -93,8 +93,8 @@ func (b *Budget) Time() time.Duration {
 // the parts of one call share it.
 func (b *Budget) Spent() bool { return b.Err() != nil }
 
-// Err returns an error that is ErrBudget and says which limit was reached, nil while none was. It starts the time as
-// Spent does.
+// Err returns an error that matches ErrBudget and names the limit that was reached; nil if no limit was reached. It
+// starts the time as Spent does.
 func (b *Budget) Err() error {
 	if b == nil {
 		return nil
@@ -123,8 +123,8 @@ func (b *Budget) Item(size int64) *Item {
 	return &Item{budget: b, size: max(size, 0)}
 }
 
-// File is Item for a file. One that is read again, under whatever name, allows no more than it did the first time; id
-// tells which it is, as limit.FileID does.
+// File is Item for a file. A file that is read again, under whatever name, allows no more than it did the first time;
+// id identifies it, as limit.FileID does.
 func (b *Budget) File(id string, size int64) *Item {
 	if b.first(id) {
 		return b.Item(size)
@@ -132,7 +132,8 @@ func (b *Budget) File(id string, size int64) *Item {
 	return &Item{budget: b, size: max(size, 0)}
 }
 
-// Content is File for a file that is told by what is in it, for file systems that do not know which names are one file.
+// Content is File for a file that is identified by its content, for file systems that do not know which names are one
+// file.
 func (b *Budget) Content(data []byte) *Item {
 	if b == nil {
 		return b.Item(int64(len(data)))
@@ -193,14 +194,14 @@ func (b *Budget) take(work, memory int64) error {
 	return b.err
 }
 
-// An Item is the budget of one thing that a call reads. It may cost a base and so much for each of its bytes: what
-// goes beyond is ErrTooLarge, and costs the item. What the call as a whole may not cost is ErrBudget. A nil Item is no
-// bound. It is not safe for concurrent use.
+// An Item is the budget of one thing that a call reads. It may cost a base and so much for each of its bytes: beyond
+// that an error matches ErrTooLarge and costs the item. An error that matches ErrBudget says that the call as a whole
+// costs too much. A nil Item has no limits. It is not safe for concurrent use.
 type Item struct {
 	budget *Budget
 	size   int64
 	work   int64
-	unsent int64 // work that the Budget was not told yet
+	unsent int64 // work that was not reported to the Budget yet
 	memory int64
 	held   int64 // memory that Done gives back
 }
@@ -278,5 +279,5 @@ func (i *Item) Done() {
 	}
 	work, held := i.unsent, i.held
 	i.unsent, i.held, i.memory = 0, 0, i.memory-held
-	_ = i.budget.take(work, -held) // the next to ask is told
+	_ = i.budget.take(work, -held) // the next call returns the error
 }

@@ -20,7 +20,7 @@ const (
 	CodeGone        Code = "gone"        // it went away while it was being read
 	CodeUnsupported Code = "unsupported" // this system, or this library, has no such thing
 	CodeRestricted  Code = "restricted"  // the kernel hides it from this caller, by a setting such as kptr_restrict
-	CodeMalformed   Code = "malformed"   // it was read and makes no sense
+	CodeMalformed   Code = "malformed"   // it was read and is invalid
 	CodeTooLarge    Code = "too_large"   // a size limit was reached
 	CodeTimeout     Code = "timeout"     // a read did not return in time
 	CodeUnrecorded  Code = "unrecorded"  // the tape being replayed holds no answer to this question

@@ -40,7 +40,7 @@ func (c Count) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, c.n, 10), nil
 }
 
-// UnmarshalJSON reads a JSON integer, or null as unknown. Anything else is an error.
+// UnmarshalJSON reads a JSON integer, or null as unknown. It returns an error for anything else.
 func (c *Count) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		*c = Count{}

@@ -45,7 +45,7 @@ var detailWords = [...]struct {
 }
 
 // ParseDetail reads words separated by commas, such as "files,signatures"; empty text is 0 and
-// "all" is every detail. An unknown word is an error that lists the known ones.
+// "all" is every detail. An unknown word returns an error that lists the known ones.
 func ParseDetail(text string) (Detail, error) {
 	var d Detail
 	for word := range strings.SplitSeq(text, ",") {
@@ -55,14 +55,15 @@ func ParseDetail(text string) (Detail, error) {
 		}
 		bit, ok := detailBit(word)
 		if !ok {
-			return 0, fmt.Errorf("detail %q is none of all, %s", word, strings.Join(allDetail.words(), ", "))
+			return 0, fmt.Errorf("detail %q is not one of all, %s", word, strings.Join(allDetail.words(), ", "))
 		}
 		d |= bit
 	}
 	return d, nil
 }
 
-const allDetail = DetailFiles | DetailHashes | DetailSignatures | DetailParameters | DetailAddresses | DetailSymbols | DetailPolicy
+const allDetail = DetailFiles | DetailHashes | DetailSignatures | DetailParameters | DetailAddresses |
+	DetailSymbols | DetailPolicy
 
 func detailBit(word string) (Detail, bool) {
 	if word == "all" {

@@ -8,7 +8,7 @@
 //     which carries what a call could not do
 //   - what it returns: a [Record] for each extension, a [Header], and the findings that mean the same on every kernel
 //     ([Signature], [Origin], [Policy], [Verdict], [Discrepancy])
-//   - an [Answer], which is what each step of a judgement returns
+//   - an [Answer], which is what each step of a judgment returns
 //
 // It reads nothing and needs no privilege. Users import package lkm, which has an alias for each type that its results
 // and its parameters are made of; the kernel packages (linux, freebsd, …) import fact and never lkm.

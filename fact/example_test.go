@@ -39,7 +39,7 @@ func ExampleReport() {
 	// permission sizes: secret: size: open /sizes/secret: permission denied
 }
 
-// A step of a judgement returns an Answer. One that cannot tell names what it did not read.
+// A step of a judgment returns an Answer. An unknown one names what was not read.
 func ExampleAnswer() {
 	step := func(level fact.Count) fact.Answer {
 		n, known := level.Get()

@@ -121,7 +121,7 @@ func TestCodeOfSystemErrors(t *testing.T) {
 	if CodeOf(nil) != "" || CodeOf(errors.New("?")) != CodeOther {
 		t.Error("nil or an unknown error has the wrong code")
 	}
-	// Redacted is the more telling of two: what was removed was also not recorded.
+	// Redacted says more than not recorded: what was removed was also not recorded.
 	if c := CodeOf(fmt.Errorf("%w: %w", ErrUnrecorded, ErrRedacted)); c != CodeRedacted {
 		t.Errorf("code %q", c)
 	}
@@ -169,17 +169,17 @@ func TestZeroRecordsAreUnknown(t *testing.T) {
 	}
 }
 
-// TestProblemOfAProblem: a Problem that is told under another name keeps what it says.
+// TestProblemOfAProblem: a Problem that is reported under another name keeps what it says.
 func TestProblemOfAProblem(t *testing.T) {
-	told := ProblemOf("file", "a", "index", &ParseError{Source: "a.bin", Field: "index", Line: 7, Reason: "bad"})
-	told.Count = 3
+	inner := ProblemOf("file", "a", "index", &ParseError{Source: "a.bin", Field: "index", Line: 7, Reason: "bad"})
+	inner.Count = 3
 	want := Problem{Source: "tree", Subject: "m", Field: "index", Code: CodeMalformed,
 		Text: "a.bin:7: bad", Line: 7, Count: 3}
-	if got := ProblemOf("tree", "m", "", told); got != want {
+	if got := ProblemOf("tree", "m", "", inner); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	want.Field = "onDisk"
-	if got := ProblemOf("tree", "m", "onDisk", told); got != want {
+	if got := ProblemOf("tree", "m", "onDisk", inner); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -54,7 +54,7 @@ type Options struct {
 	OS OS
 	// Image is set for a machine that runs no kernel: a mounted disk.
 	Image bool
-	// Root is where the machine's root is mounted; it stands before paths in error texts. Empty is "/".
+	// Root is where the machine's root is mounted; error texts put it before paths. Empty is "/".
 	Root string
 	// Kernel is the kernel release whose files are read; empty is the running one, or the only one of an image.
 	Kernel string

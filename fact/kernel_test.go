@@ -41,7 +41,7 @@ func TestErrorAt(t *testing.T) {
 		}
 	}
 	if path.Path != "a/b" || parse.Source != "a/b" || ErrorAt("/", "a", nil) != nil {
-		t.Error("the error that was given is changed, or nil is none")
+		t.Error("the given error changed, or nil did not stay nil")
 	}
 	if !errors.Is(ErrorAt("/mnt", "a/b", path), fs.ErrPermission) {
 		t.Error("the cause is lost")

@@ -17,7 +17,7 @@ import (
 // Absolute symbolic links lead to the machine's own root, never out of it.
 //
 // Errors must satisfy errors.Is with fs.ErrNotExist, fs.ErrPermission, and the other sentinels of
-// this package where they apply: an answer that was not recorded is ErrUnrecorded and must never
+// this package where they apply: the error for an answer that was not recorded matches ErrUnrecorded and must never
 // look like a file that does not exist.
 //
 // A Machine may have more abilities. Each is an interface that the library asks for, and none is needed:
@@ -35,9 +35,9 @@ type Machine interface {
 	fs.ReadLinkFS
 	fs.ReadDirFS
 
-	// Call answers what is no file: a system call's bytes, in the form that the constant for op
-	// in the kernel's package documents (linux.OpUname, …). An op that the machine does not know
-	// is errors.ErrUnsupported.
+	// Call answers what is not a file: a system call's bytes, in the form that the constant for op
+	// in the kernel's package documents (linux.OpUname, …). The error matches errors.ErrUnsupported if the machine does
+	// not know op.
 	Call(ctx context.Context, op string, args ...string) ([]byte, error)
 }
 
@@ -57,9 +57,9 @@ type Redactor interface {
 // A FileReader reads files whole in fewer steps than Open, Read and Close, and without waiting for a file that is not
 // ready.
 type FileReader interface {
-	// AppendFile appends the file's content to dst, reading until a read returns nothing. A file of more than max bytes
-	// is ErrTooLarge, with the first max bytes appended. An error of opening the file is that of Open; of a later error
-	// the fs.PathError's Op is "read".
+	// AppendFile appends the file's content to dst, reading until a read returns nothing. For a file of more than max
+	// bytes, it appends the first max bytes and returns an error that matches ErrTooLarge. An error of opening the file
+	// is that of Open; of a later error the fs.PathError's Op is "read".
 	AppendFile(dst []byte, name string, max int64) ([]byte, error)
 	// AppendAttr is AppendFile with a single read, which is how a sysfs attribute must be read: a second read may run
 	// its driver's code again.
@@ -86,8 +86,8 @@ type Accelerated interface {
 // An EventSource gives the messages of a running kernel as they come.
 type EventSource interface {
 	// Receive waits for the next message and returns its bytes, valid until the next call. It returns
-	// os.ErrDeadlineExceeded if there was none by the deadline or Wake was called, ErrHintsLost if the
-	// kernel dropped some, and any other error if there will be no more.
+	// os.ErrDeadlineExceeded if no message came by the deadline or Wake was called, ErrHintsLost if the kernel dropped
+	// some, and any other error if there will be no more.
 	Receive(deadline time.Time) ([]byte, error)
 	// Wake makes a Receive that waits, and every later one, return at once.
 	Wake()

@@ -9,7 +9,7 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A ParseError says where bytes made no sense. It satisfies errors.Is(err, ErrMalformed), or
+// A ParseError says where bytes were invalid. It satisfies errors.Is(err, ErrMalformed), or
 // ErrTooLarge when Err says so.
 type ParseError struct {
 	// Source is what was being read: a path, or a source's name.

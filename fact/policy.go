@@ -58,7 +58,7 @@ func (p *Policy) Err() error {
 }
 
 // Incomplete returns a Problem for each source and code of the facts that could not be read. Absent and unsupported
-// facts are no problems, and neither are those that a tape is too old for. If the conclusion is unknown, there is at
+// facts are not problems, and neither are those that a tape is too old for. If the conclusion is unknown, there is at
 // least one Problem.
 func (p *Policy) Incomplete() []Problem {
 	var problems []Problem

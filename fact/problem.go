@@ -11,9 +11,9 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 )
 
-// A Problem says that one thing could not be had, and why, without costing the rest of the
-// result. It is an error: errors.Is answers by its Code, also after a trip through JSON, so
-// errors.Is(p, fs.ErrPermission) holds for a Problem with code permission.
+// A Problem says that one thing could not be read, and why. The rest of the result is kept. It is an error: errors.Is
+// answers by its Code, also after a trip through JSON, so errors.Is(p, fs.ErrPermission) holds for a Problem with code
+// permission.
 type Problem struct {
 	// Source is the name of the source that was being read, such as "proc_modules".
 	Source string `json:"source,omitzero"`

@@ -91,7 +91,7 @@ type Record[Own any] struct {
 	Signature Signature
 	// Origin says whose code it is, with the evidence.
 	Origin Origin
-	// Problems are about this module alone: facts that could not be had, and why.
+	// Problems are about this module alone: facts that could not be read, and why.
 	Problems []Problem
 
 	// Own is the kernel's own object; never nil in a finished record.
@@ -193,7 +193,7 @@ type OnDisk struct {
 	Match Match `json:"match,omitzero"`
 	// Path is that file.
 	Path string `json:"path,omitzero"`
-	// ContentID is the file's content id, or what stands in for it (see By).
+	// ContentID is the file's content id, or its substitute (see By).
 	ContentID string `json:"contentId,omitzero"`
 	// By says what was compared, such as "build_id" or "srcversion".
 	By string `json:"by,omitzero"`

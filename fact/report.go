@@ -18,7 +18,7 @@ const MaxProblems = 100
 const manyMore = "more problems of this source"
 
 // A Report carries what one call could not do: which sources it read and how that went, what it failed to read,
-// and what is left of its budget. Every reader and every judgement takes one. Its zero value is ready for use.
+// and what is left of its budget. Every reader and every judgment takes one. Its zero value is ready for use.
 // It is not safe for concurrent use.
 type Report struct {
 	// Sources are the sources in the order in which they were read.
@@ -154,15 +154,15 @@ func (r *Report) BudgetErr() error {
 		}
 	}
 	for _, s := range r.Sources {
-		if s.Code == CodeBudget { // its Problem had no room
+		if s.Code == CodeBudget { // its Problem did not fit
 			return ErrBudget
 		}
 	}
 	return nil
 }
 
-// Err joins the problems whose code is not unsupported, and is nil if there is none. It is for a result that has no
-// place for problems of its own, such as an empty list.
+// Err joins the problems whose code is not unsupported, and is nil without such a problem. It is for a result that has
+// no place for problems of its own, such as an empty list.
 func (r *Report) Err() error {
 	var errs []error
 	for _, p := range r.Problems {

@@ -36,8 +36,8 @@ const (
 	SignatureCatalog  = "catalog"  // in a catalog that lists the file's hash
 )
 
-// EvidenceTaintE is the Signature.Evidence of a loaded Linux module that carries taint E: it had
-// no valid signature for this kernel when it was loaded. Whether the file bears one is unknown.
+// EvidenceTaintE is the Signature.Evidence of a loaded Linux module that carries taint E: its signature was not valid
+// for this kernel when it was loaded, or missing. Whether the file has a signature is unknown.
 const EvidenceTaintE = "taint_e"
 
 // A Signature is what is known of who signed an extension's file.
@@ -54,7 +54,7 @@ type Signature struct {
 	// Attested is yes if Microsoft signed a driver on its maker's word that it was tested, and no if on a test's
 	// result; empty if that is not known, and on other systems.
 	Attested Tri `json:"attested,omitzero"`
-	// Evidence is a fact that stands in for a look at the file, such as taint_e.
+	// Evidence is a fact that replaces a look at the file, such as taint_e.
 	Evidence string `json:"evidence,omitzero"`
 	// KeySet names the [KeySet] that the status valid rests on; empty for any other status.
 	KeySet string `json:"keySet,omitzero"`

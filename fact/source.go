@@ -26,7 +26,7 @@ type Source struct {
 	Count Count `json:"count,omitzero"`
 	// Code is why the outcome is not ok or skipped, as one word.
 	Code Code `json:"code,omitzero"`
-	// Encoding is what a text capture was decoded from: utf-16le, utf-16be, or a code page that its letters tell, such
+	// Encoding is what a text capture was decoded from: utf-16le, utf-16be, or a code page that its letters show, such
 	// as cp866. Empty is UTF-8, a code page that could not be found out (a Problem says so), or no text.
 	Encoding string `json:"encoding,omitzero"`
 }

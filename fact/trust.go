@@ -24,7 +24,8 @@ const (
 	TrustCaller Trust = 1 << iota
 	// TrustKernel is the certificates in the image of the kernel that boots.
 	TrustKernel
-	// TrustMachine is what this machine's owner and its firmware trust: the variables MOK and db, a machine's own stores.
+	// TrustMachine is what this machine's owner and its firmware trust: the variables MOK and db, a machine's own
+	// stores.
 	TrustMachine
 	// TrustDistribution is the certificates that packages and tools install as files. Of Linux they prove nothing: they
 	// name who signed, and the signature stays untrusted.

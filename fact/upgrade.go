@@ -63,7 +63,7 @@ type UpgradeChange struct {
 	Module string `json:"module,omitzero"`
 	// Text says it for a person.
 	Text string `json:"text"`
-	// File is the file that says that the module is used, or whose line stops working; empty if there is none.
+	// File is the file that says that the module is used, or whose line stops working; empty if no file does.
 	File string `json:"file,omitzero"`
 	// Line is its line in File, counted from 1; 0 for a whole file.
 	Line int `json:"line,omitzero"`

@@ -66,7 +66,8 @@ type Verdict struct {
 	NextBoot *Prospect `json:"nextBoot,omitzero"`
 	// Word is the operating system's own term for the state, such as "blacklisted".
 	Word string `json:"word,omitzero"`
-	// Reasons are the facts that the outcome follows from, the deciding ones first: the first is that of [Verdict.Worst].
+	// Reasons are the facts that the outcome follows from, the deciding ones first: the first is that of
+	// [Verdict.Worst].
 	Reasons []Reason `json:"reasons,omitzero"`
 	// Bypasses are what could put the code in despite what blocks it, or could not be read.
 	Bypasses []Reason `json:"bypasses,omitzero"`
@@ -143,7 +144,7 @@ func (p *Prospect) because(known Reason) Reason {
 	return known
 }
 
-// A Reason is one fact in a verdict, with where it stands.
+// A Reason is one fact in a verdict, with its place.
 type Reason struct {
 	// Code is one snake_case word for the kind of fact; each kernel package lists its own.
 	Code string `json:"code"`

@@ -125,7 +125,7 @@ func (c *config) hasBlacklist(release int64) fact.Tri {
 }
 
 // blacklisting answers whether module_blacklist keeps the boot loader from a file, which it compares with NAME_name or
-// NAME as it stands. It passes if it does not name the file.
+// NAME itself. It passes if module_blacklist does not name the file.
 func (c *config) blacklisting(target string, release int64) fact.Answer {
 	words, s := c.Loader.Words("module_blacklist")
 	if s.Code == "" && !slices.Contains(words, target) {
@@ -152,7 +152,8 @@ func (c *config) listRequests() []request {
 	}
 	var out []request
 	if len(words) > maxConfFiles {
-		reason := s.Reason(ReasonKldList, fmt.Sprintf("it lists more than %d klds: the rest is not known", maxConfFiles))
+		reason := s.Reason(ReasonKldList,
+			fmt.Sprintf("it lists more than %d klds: the rest is not known", maxConfFiles))
 		out, words = append(out, request{WayKldList, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
 	}
 	for _, w := range words {
@@ -171,7 +172,8 @@ func (c *config) deviceRequests() []request {
 			out = append(out, request{WayService, "", fact.UnsureOf(s.Unknown(ReasonService))})
 		}
 		if len(words) > maxConfFiles {
-			reason := s.Reason(ReasonService, fmt.Sprintf("more than %d interfaces: the rest is not known", maxConfFiles))
+			reason := s.Reason(ReasonService,
+				fmt.Sprintf("more than %d interfaces: the rest is not known", maxConfFiles))
 			out, words = append(out, request{WayService, "", fact.UnsureOf(reason)}), words[:maxConfFiles]
 		}
 		for _, w := range words {
@@ -206,7 +208,7 @@ func interfaceKind(name string) string {
 }
 
 // interfaceModules returns the klds that make an interface of that kind: if_NAME, and one of another name
-// (module_map of ifconfig(8), from FreeBSD 13 on; before, there is none of that name).
+// (module_map of ifconfig(8), from FreeBSD 13 on; before, no kld has that name).
 func interfaceModules(kind string) []string {
 	switch kind {
 	case "", "auto":

@@ -16,15 +16,15 @@ import (
 	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
-// The calls that a FreeBSD or DragonFly machine answers, beside its files. An id that no longer
-// exists is fact.ErrGone, a refusal satisfies fs.ErrPermission, and a structure version that the
-// kernel does not accept (EINVAL) is errors.ErrUnsupported.
+// The calls that a FreeBSD or DragonFly machine answers, beside its files. The error matches fact.ErrGone for an id
+// that no longer exists, fs.ErrPermission for a refusal, and errors.ErrUnsupported for a structure version that the
+// kernel does not accept (EINVAL).
 const (
 	// OpKldNext is kldnext(2): argument id (0 for the first); the next id in decimal, 0 at the end.
 	OpKldNext = "kldnext"
 	// OpKldStat is kldstat(2): arguments id and structure version (2, or 1 without the path); the
 	// struct kld_file_stat as the kernel filled it, but with the field version, which the kernel
-	// clears, set back to the structure's size. So the bytes tell their own width and byte order.
+	// clears, set back to the structure's size. So the bytes show their own width and byte order.
 	OpKldStat = "kldstat"
 	// OpKldFirstMod is kldfirstmod(2): argument file id; the first module's id in decimal, or 0.
 	OpKldFirstMod = "kldfirstmod"
@@ -33,8 +33,8 @@ const (
 	// OpModStat is modstat(2): arguments module id and structure version (3, 2 or 1); the struct
 	// module_stat as the kernel filled it, its field version set as for OpKldStat.
 	OpModStat = "modstat"
-	// OpSysctl is a sysctl(3) of text: argument name; the text, without the final NUL. A name that
-	// the kernel does not have is fs.ErrNotExist.
+	// OpSysctl is a sysctl(3) of text: argument name; the text, without the final NUL. For a name that the kernel does
+	// not have, the error matches fs.ErrNotExist.
 	OpSysctl = "sysctl"
 	// OpSysctlInt is a sysctl(3) of a number: argument name; the number in decimal.
 	OpSysctlInt = "sysctl_int"
@@ -88,7 +88,7 @@ const (
 	SourceDTrace     = "dtrace"       // DTrace probes: not looked at
 )
 
-// A callFunc asks the machine for what is no file; ops are the constants above.
+// A callFunc asks the machine for what is not a file; ops are the constants above.
 type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // number asks for a decimal answer from 0 to 2³¹−1.
@@ -99,7 +99,7 @@ func (c callFunc) number(ctx context.Context, op string, id int) (int, error) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || n < 0 || n > maxNumber {
-		return 0, &fact.ParseError{Source: op, Reason: fmt.Sprintf("answer %.40q is no id", b)}
+		return 0, &fact.ParseError{Source: op, Reason: fmt.Sprintf("answer %.40q is not an id", b)}
 	}
 	return n, nil
 }
@@ -127,7 +127,7 @@ func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {
-		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is no number", b)}
+		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is not a number", b)}
 	}
 	return n, nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // ReadKldstat reads the text that kldstat(8) of FreeBSD prints, of any generation and with any of its options -v, -h,
-// -d, -i, -n and -m. A line that makes no sense costs that line, which is reported.
+// -d, -i, -n and -m. A line that is invalid costs that line, which is reported.
 func ReadKldstat(text string, r *fact.Report) fact.Capture[File] {
 	return readKldstat(text, fact.KindFreeBSDKld, r)
 }
@@ -139,7 +139,8 @@ const kldstatData = `(?:\s+\((-?\d{1,10}), (\d{1,10}), 0x([0-9a-f]{1,16})\))?$`
 
 // The rows of a file, of a module inside it, and of a module of kldstat -m; a size of kldstat -h.
 var (
-	fileRow   = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+0x([0-9a-f]{1,16})\s+([0-9A-Za-z.]{1,17})\s+(\S.*)$`}
+	fileRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+0x([0-9a-f]{1,16})\s+([0-9A-Za-z.]{1,17})\s+` +
+		`(\S.*)$`}
 	insideRow = lazy.Regexp{Pattern: `^\s+(\d{1,10})\s+(\S+)` + kldstatData}
 	aloneRow  = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)` + kldstatData}
 	rounded   = lazy.Regexp{Pattern: `^[0-9]+(\.[0-9])?[KMGTPE]$`}
@@ -175,7 +176,7 @@ func (p *kldstat) line(n int, line string) error {
 		p.modules = append(p.modules, moduleOf(m[1], m[2], m[3], m[4:]))
 		return nil
 	}
-	return fmt.Errorf("%.80q is no row of kldstat", line)
+	return fmt.Errorf("%.80q is not a row of kldstat", line)
 }
 
 // mark handles the lines that carry no row, and reports whether line was one.

@@ -25,7 +25,7 @@ const (
 // Codes of reasons.
 const (
 	ReasonLoaded     = "loaded"             // it is a loaded file
-	ReasonPreloaded  = "preloaded"          // the boot loader had loaded it
+	ReasonPreloaded  = "preloaded"          // the boot loader loaded it
 	ReasonInKernel   = "in_kernel"          // it is compiled into the kernel
 	ReasonInstalled  = "installed"          // its file is on disk
 	ReasonNoFile     = "no_file"            // no file and no module has that name
@@ -102,8 +102,8 @@ func (k *Kernel) checkAll(ctx context.Context, query string, r *fact.Report) ([]
 	return out, nil
 }
 
-// open reads the file of that path, if it lies where no setting names it. It is fs.ErrNotExist for a path that neither
-// is on disk nor was loaded.
+// open reads the file of that path, if it lies where no setting names it. The error matches fs.ErrNotExist for a path
+// that is not on disk and was not loaded.
 func (c *checker) open(fsys fs.FS, name string, max int64) error {
 	if c.library.find(name) != nil || c.loadedNamed(name) != nil {
 		return nil
@@ -178,7 +178,7 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		}
 		c.preloads, _ = k.preloads(ctx, r) // the error is reported; it bears on one word
 	}
-	lib.tell(&c.unread)
+	lib.lost(&c.unread)
 	for _, p := range slices.Concat(c.config.unread.Problems, c.config.older.Problems) {
 		c.unread.Add(p)
 	}

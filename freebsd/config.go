@@ -26,12 +26,13 @@ type config struct {
 	Files  []string
 	unread fact.Report // the files that exist and could not be read
 	older  fact.Report // what a recording is too old to have
-	syntax fact.Report // the lines that make no sense; only Check reports them
+	syntax fact.Report // the lines that are invalid; only Check reports them
 
 	fsys     fs.ReadDirFS
-	commands []rcconf.Setting        // the loader's exec lines, each a command of the loader
-	dloader  bool                    // the boot loader is DragonFly's dloader(8)
-	forth    fact.Tri                // whether the boot loader is the one written in Forth; empty if the root does not say
+	commands []rcconf.Setting // the loader's exec lines, each a command of the loader
+	dloader  bool             // the boot loader is DragonFly's dloader(8)
+	// whether the boot loader is the one written in Forth; empty if the root does not say
+	forth    fact.Tri
 	own      map[string]*rcconf.Conf // what rc.conf.d/SERVICE sets for a service
 	services []service               // nil if they were not read
 	scripts  bool                    // the root has scripts of rc(8)
@@ -51,8 +52,8 @@ const (
 // An addFunc adds the text of a file to a conf.
 type addFunc func(file, text string, r *fact.Report)
 
-// readConfig reads the configuration of a machine, whose boot loader is DragonFly's if dloader is set. Files that do not
-// exist cost nothing.
+// readConfig reads the configuration of a machine, whose boot loader is DragonFly's if dloader is set. Files that do
+// not exist cost nothing.
 func readConfig(ctx context.Context, fsys fs.ReadDirFS, dloader bool) *config {
 	c := &config{fsys: fsys, dloader: dloader, own: map[string]*rcconf.Conf{}}
 	c.syntax.Budget = fact.NewBudget(0) // its own: a configuration is kept beyond the call
@@ -205,7 +206,7 @@ func (c *config) readList(name string, seen map[string]bool, add addFunc) {
 }
 
 // readNextboot reads the settings for the next boot only: the loader written in Lua obeys them unless the file begins
-// with nextboot_enable="NO", the one in Forth only behind YES.
+// with nextboot_enable="NO", the one in Forth only after YES.
 func (c *config) readNextboot(add addFunc) {
 	s, ok := c.Loader.Lookup("nextboot_conf")
 	if !ok || s.Value == "" {

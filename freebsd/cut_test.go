@@ -22,7 +22,7 @@ func many(n int, part string) string {
 	return b.String() + strings.ReplaceAll(part, "%", "last")
 }
 
-// TestNothingIsCutSilently: behind more words, files, lines and settings than are kept, a kld may be loaded.
+// TestNothingIsCutSilently: after more words, files, lines and settings than are kept, a kld may be loaded.
 func TestNothingIsCutSilently(t *testing.T) {
 	kld := kotest.AMD64()
 	kld.Modules = []kotest.Module{{Record: "last", Name: "last"}}

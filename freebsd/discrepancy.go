@@ -32,7 +32,7 @@ const (
 	KindMissing    = pkgdb.KindMissing   // a package has a kld that is not there; Detail Hashes
 	KindOtherMinor = "built_for_other"   // a file was built for another release than this kernel, in range
 	SourcePackages = "packages"          // the database of pkg(8)
-	moreIDs        = 64                  // ids behind the highest that are asked for
+	moreIDs        = 64                  // ids after the highest that are asked for
 )
 
 // Discrepancies compares what the kernel says of its files with itself, with the disk, with what the boot asks for and
@@ -117,7 +117,7 @@ func (d *differ) add(name, kind string, grade fact.Grade, seen, missing string, 
 		Views: map[string]fact.View{seen: fact.ViewSeen, missing: fact.ViewMissing}, Evidence: evidence})
 }
 
-// hidden asks kldstat(2) for every id up to some behind the highest listed one. An id that answers, and is in no walk
+// hidden asks kldstat(2) for every id up to some after the highest listed one. An id that answers, and is in no walk
 // before and after it, is left out of kldnext(2).
 func (d *differ) hidden(ctx context.Context, files []loadedFile) {
 	highest := int32(0)
@@ -175,7 +175,7 @@ func (d *differ) disk(files []loadedFile, r *fact.Report) {
 			d.add(f.Name, KindNoFile, fact.GradeWeak, SourceKldstat, SourceModulePath, path)
 		case err != nil:
 			d.skip(SourceModulePath, err)
-		case len(own.Problems) > 0: // a record that makes no sense may be that of the module
+		case len(own.Problems) > 0: // a record that is invalid may be that of the module
 			d.skip(SourceModulePath, own.Problems[0])
 		case f.ID == 1:
 			// The kernel has modules of its own making, too.

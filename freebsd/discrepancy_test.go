@@ -143,7 +143,7 @@ func TestRefusedViews(t *testing.T) {
 	}
 	if _, err := Open(refusing{fakeunix.GENERIC().Machine(), "kldnext 0"}, fact.Options{}).
 		Discrepancies(t.Context(), new(fact.Report)); err == nil {
-		t.Error("without the kernel's list there is none")
+		t.Error("a result without the kernel's list")
 	}
 }
 

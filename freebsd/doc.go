@@ -27,13 +27,13 @@
 //   - the modules inside a file: kldfirstmod(2), then modfnext(2)
 //   - a module's name, reference count and data: modstat(2)
 //
-// sysctl(3) gives what surrounds the list and the calls do not tell:
+// sysctl(3) gives facts about the list that the calls do not return:
 //
 //   - kern.module_path: where kldload(2) looks for files, separated by ";"
 //   - kern.bootfile: the kernel file that was booted; kern.build_id: its build-id
 //   - kern.osreldate: the release number that a kld's "kernel" dependency is compared with
 //   - kern.securelevel, security.mac.veriexec.state: whether klds may be loaded at all
-//   - debug.dump_modinfo: what the boot loader had loaded before the kernel ran
+//   - debug.dump_modinfo: what the boot loader loaded before the kernel ran
 //
 // Neither says which file needs which: that follows from the metadata inside the files on disk
 // ([File]) and the kernel's rule for versions ([Depend]).

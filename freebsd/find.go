@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// What is here finds files as the system does: the boot loader (stand/common/module.c) and the kernel
+// This file finds files as the system does: the boot loader (stand/common/module.c) and the kernel
 // (sys/kern/kern_linker.c).
 
-// at returns the file of that path; nil if there is none.
+// at returns the file of that path; nil if the file does not exist.
 func (l *library) at(p string) *diskFile { return l.paths[p] }
 
 // named returns the file that one of the names has in a directory, the first name first.
@@ -24,8 +24,8 @@ func (l *library) named(dir string, names ...string) *diskFile {
 	return nil
 }
 
-// loaderNames returns the names under which the boot loader opens a file: file_lookup tries the name with ".ko" and as
-// it stands, and libsa opens a compressed file in the place of a missing one.
+// loaderNames returns the names under which the boot loader opens a file: file_lookup tries the name with ".ko" and
+// unchanged, and libsa opens a compressed file in the place of a missing one.
 func loaderNames(name string) []string {
 	var names []string
 	for _, n := range []string{name + ".ko", name} {
@@ -73,8 +73,8 @@ func (l *library) byKernel(name string) *diskFile {
 	return nil
 }
 
-// provider returns the file that meets the dependency, as the kernel would choose it; nil when there is none. The
-// kernel's own interface comes first, if its version will do.
+// provider returns the file that meets the dependency, as the kernel would choose it; nil if no file meets it. The
+// kernel's own interface comes first, if its version is sufficient.
 func (l *library) provider(d Depend) *diskFile {
 	f, _ := l.provides(d.Name, &d)
 	return f

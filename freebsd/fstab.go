@@ -21,7 +21,7 @@ type mount struct {
 }
 
 // readFstab reads fstab(5): device, directory, type, options. File systems with the option noauto are not mounted at
-// boot. What is no file system is left out.
+// boot. What is not a file system is left out.
 func (c *config) readFstab(file, text string, r *fact.Report) {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
@@ -54,7 +54,7 @@ func (c *config) readFstab(file, text string, r *fact.Report) {
 }
 
 // deviceClass returns the kld of the class of geom(4) that mount(8) or swapon(8) sets up for a device of that name;
-// empty if there is none.
+// empty if it needs no class.
 func deviceClass(device string) string {
 	switch suffix := device[strings.LastIndexByte(device, '.')+1:]; suffix {
 	case "eli", "bde":

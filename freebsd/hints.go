@@ -65,9 +65,9 @@ func readHints(fsys fs.FS, dir string, r *fact.Report) (*hints, error) {
 	return parseHints(b, dir, r)
 }
 
-// parseHints reads the linker.hints file of a directory, of either byte order. A record that makes no sense costs
-// itself, which is reported; one whose length makes no sense ends the reading, since nothing says where the next one
-// begins. The error is for a file that is no linker.hints at all.
+// parseHints reads the linker.hints file of a directory, of either byte order. A record that is invalid costs
+// itself, which is reported; one whose length is invalid ends the reading, since nothing says where the next one
+// begins. The error is for a file that is not a linker.hints at all.
 func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 	if len(b) > maxHints {
 		return nil, limit.TooLarge(hintsFile, maxHints)
@@ -94,12 +94,12 @@ func parseHints(b []byte, dir string, r *fact.Report) (*hints, error) {
 	last := ""
 	for at := 4; at < len(b); {
 		if len(b)-at < 8 {
-			bad(at, "record", "%d bytes behind the last record", len(b)-at)
+			bad(at, "record", "%d bytes after the last record", len(b)-at)
 			break
 		}
 		n := int(int32(h.Order.Uint32(b[at:])))
 		if n < 4 || n%4 != 0 || n > len(b)-at-4 {
-			bad(at, "length", "%d makes no sense", n)
+			bad(at, "length", "%d is invalid", n)
 			break
 		}
 		rec := &hintReader{b: b[at+4 : at+4+n], order: h.Order, item: item}
@@ -190,7 +190,7 @@ func hintFields(descr string) ([]pnpField, error) {
 			continue
 		}
 		if len(part) < 2 || part[1] != ':' || strings.IndexByte("IJGLMDZT", part[0]) < 0 {
-			return nil, fmt.Errorf("field %.40q of the descriptor makes no sense", part)
+			return nil, fmt.Errorf("field %.40q of the descriptor is invalid", part)
 		}
 		if len(out) == maxPNPFields {
 			return nil, fmt.Errorf("descriptor of more than %d fields", maxPNPFields)

@@ -114,7 +114,7 @@ func (h *hintsText) xref(line string) error {
 		h.file(escape.UTF8(line))
 		return nil
 	}
-	return fmt.Errorf("%.60q is no row", line)
+	return fmt.Errorf("%.60q is not a row", line)
 }
 
 func (h *hintsText) dump(line string) error {
@@ -138,7 +138,7 @@ func (h *hintsText) dump(line string) error {
 	if h.own != nil && dumpRow.MatchString(line) {
 		return nil // the ids of devices
 	}
-	return fmt.Errorf("%.60q is no row", line)
+	return fmt.Errorf("%.60q is not a row", line)
 }
 
 // int32Of returns a number of at most ten digits; one that is out of range is the nearest that is not.

@@ -254,8 +254,8 @@ func (k *Kernel) File(_ context.Context, path string, r *fact.Report) ([]Record,
 	return []Record{m}, nil
 }
 
-// ReadFile reads a .ko file, or a kernel, by itself, within r's budget. ok is false for a file that is not of FreeBSD. head is the
-// file's beginning, nil for a folder.
+// ReadFile reads a .ko file, or a kernel, by itself, within r's budget. ok is false for a file that is not of FreeBSD.
+// head is the file's beginning, nil for a folder.
 func ReadFile(
 	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {

@@ -12,7 +12,7 @@ import (
 )
 
 // A layout says whose structures are to be decoded: DragonFly's kld_file_stat has the size of
-// FreeBSD's and other offsets, so the size alone cannot tell.
+// FreeBSD's and other offsets, so the size alone does not show it.
 type layout int
 
 // The layouts.
@@ -52,7 +52,7 @@ type fileStat struct {
 type fileLayout struct {
 	size                           int
 	bits                           int
-	refs, id, address, bytes, path int // path is 0 when there is none
+	refs, id, address, bytes, path int // path is 0 if the structure has no path
 }
 
 const maxPath = 1024 // MAXPATHLEN
@@ -86,10 +86,10 @@ func fileLayoutOf(b []byte, l layout) (fileLayout, binary.ByteOrder, error) {
 		return f, order, err
 	}
 	return fileLayout{}, nil, &fact.ParseError{Source: OpKldStat, Field: "version",
-		Reason: fmt.Sprintf("%d bytes are no version of struct kld_file_stat", len(b))}
+		Reason: fmt.Sprintf("%d bytes are not a version of struct kld_file_stat", len(b))}
 }
 
-// orderOf tells the byte order of a structure that begins with its own size.
+// orderOf returns the byte order of a structure that begins with its own size.
 func orderOf(b []byte, what string) (binary.ByteOrder, error) {
 	switch uint32(len(b)) {
 	case binary.LittleEndian.Uint32(b):

@@ -170,8 +170,8 @@ func readLibrary(
 	return l
 }
 
-// existing returns the file that a path in a setting means: itself, or with ".ko", or compressed. It is empty if there
-// is none.
+// existing returns the file that a path in a setting means: itself, or with ".ko", or compressed. It is empty if no
+// such file exists.
 func existing(fsys fs.FS, p string) string {
 	for _, name := range loaderNames(path.Clean("/" + p)) {
 		st, err := fs.Stat(fsys, slashPath(name))
@@ -190,9 +190,9 @@ func (l *library) kernelModules() []Module {
 	return l.Kernel.Modules
 }
 
-// tell reports the directories and the files that could not be read, in words for a conclusion: no field is missing,
-// and a kernel without a file is no problem.
-func (l *library) tell(r *fact.Report) {
+// lost reports the directories and the files that could not be read, in words for a conclusion: no field is missing,
+// and a kernel without a file is not a problem.
+func (l *library) lost(r *fact.Report) {
 	for _, p := range l.report.Problems {
 		p.Field = ""
 		r.Add(p)

@@ -109,7 +109,7 @@ func (k system) readSysctl(op, name string) ([]byte, error) {
 	case 8:
 		return strconv.AppendInt(nil, int64(binary.NativeEndian.Uint64(b)), 10), nil
 	}
-	return nil, fmt.Errorf("sysctl %s: %w: %d bytes are no number", name, fact.ErrMalformed, len(b))
+	return nil, fmt.Errorf("sysctl %s: %w: %d bytes are not a number", name, fact.ErrMalformed, len(b))
 }
 
 func (k system) next(op, arg string) ([]byte, error) {

@@ -115,7 +115,8 @@ func (k *Kernel) addAddresses(files []loadedFile, records []Record, arch string,
 		case f.Address == 0:
 			err = fmt.Errorf("address %w", fact.ErrRestricted)
 		case f.Bits == 32 && wideMachine(arch):
-			err = errUnsupported("this program has pointers of 32 bits and sees only the low half of the kernel's addresses")
+			err = errUnsupported("this program has pointers of 32 bits and sees only the low half of the kernel's " +
+				"addresses")
 		default:
 			records[i].Address = fact.Address(f.Address)
 		}
@@ -136,7 +137,7 @@ func wideMachine(arch string) bool {
 	return true
 }
 
-// addPreloads marks the files that the boot loader had loaded.
+// addPreloads marks the files that the boot loader loaded.
 func (k *Kernel) addPreloads(ctx context.Context, records []Record, r *fact.Report) {
 	preloads, err := k.preloads(ctx, r)
 	if err != nil {
@@ -156,7 +157,7 @@ func (k *Kernel) addPreloads(ctx context.Context, records []Record, r *fact.Repo
 	}
 }
 
-// preloads asks the running kernel what the boot loader had loaded.
+// preloads asks the running kernel what the boot loader loaded.
 func (k *Kernel) preloads(ctx context.Context, r *fact.Report) ([]preload, error) {
 	text, err := k.call().text(ctx, sysctlPreloaded)
 	if err != nil {
@@ -177,7 +178,7 @@ func (k *Kernel) addFiles(ctx context.Context, loaded []loadedFile, records []Re
 			return
 		}
 		m := &records[i]
-		err := errUnsupported("the kernel does not tell the file's path")
+		err := errUnsupported("the kernel does not return the file's path")
 		if m.Path != "" {
 			files[i].report.Budget = r.Budget
 			files[i].metadata, err = readDisk(k.machine, m.Path, k.options.FileCap(), &files[i].report)
@@ -215,7 +216,7 @@ func (k *Kernel) kernelBuildID(ctx context.Context) (string, error) {
 	return strings.ToLower(strings.TrimSpace(id)), err
 }
 
-// compare says whether the loaded code is the file's, as far as the kernel tells.
+// compare says whether the loaded code is the file's, as far as the kernel shows it.
 func compare(m *Record, loaded *loadedFile, f *diskFile, kernelID string) {
 	if f.metadata == nil {
 		return

@@ -86,7 +86,7 @@ func (d device) number(key string) int32 {
 	return int32(n)
 }
 
-// numberPrefix cuts v behind its leading number.
+// numberPrefix cuts v after its leading number.
 func numberPrefix(v string) string {
 	digits := "0123456789"
 	start := 0

@@ -29,7 +29,7 @@ type metadata struct {
 	Modules []Module
 	// Versions are its VERSION records.
 	Versions []Version
-	// Depends are its DEPEND records, as they stand: not even max < min is corrected.
+	// Depends are its DEPEND records, unchanged: not even max < min is corrected.
 	Depends []Depend
 	// PNP are its tables of devices.
 	PNP []deviceTable
@@ -59,15 +59,15 @@ const (
 	maxName        = 1024     // bytes of a name; the kernel's own limit is MAXPATHLEN
 )
 
-// errNoMetadata is the error for an ELF file without the linker set modmetadata_set: it is no .ko of FreeBSD or
+// errNoMetadata is the error for an ELF file without the linker set modmetadata_set: it is not a .ko of FreeBSD or
 // DragonFly.
 var errNoMetadata error = &sentinel.Error{
 	Cause: errors.ErrUnsupported,
 	After: "no FreeBSD module metadata (" + modMetadataSet + ")",
 }
 
-// readMetadata reads the named file of at most max bytes. A record that makes no sense costs that record, which is
-// reported. The error is that of reading, a *fact.ParseError for a file that is no ELF file, or errNoMetadata.
+// readMetadata reads the named file of at most max bytes. A record that is invalid costs that record, which is
+// reported. The error is that of reading, a *fact.ParseError for a file that is not an ELF file, or errNoMetadata.
 func readMetadata(fsys fs.FS, name string, max int64, r *fact.Report) (*metadata, error) {
 	f, closer, err := elfset.OpenFS(fsys, name, max)
 	if err != nil {
@@ -109,7 +109,8 @@ func openCompressed(
 	var unpacked io.Reader = bzip2.NewReader(bytes.NewReader(b))
 	if !strings.HasSuffix(name, ".bz2") {
 		if unpacked, err = gzip.NewReader(bytes.NewReader(b)); err != nil {
-			return nil, 0, item, &fact.ParseError{Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
+			return nil, 0, item, &fact.ParseError{
+				Source: name, Reason: "not compressed by gzip", Err: fact.ErrMalformed}
 		}
 	}
 	plain, err := limit.AppendAll(unpacked, nil, name, min(max, item.MaxMemory()))
@@ -145,7 +146,7 @@ func readPacked(fsys fs.FS, name string, max int64, budget *fact.Budget) ([]byte
 	return b, item, item.Hold(int64(len(b)))
 }
 
-// decodeMetadata decodes the metadata of an open ELF file. A record that makes no sense costs that record, which is
+// decodeMetadata decodes the metadata of an open ELF file. A record that is invalid costs that record, which is
 // reported. item pays; nil is one of the file's own, which counts as read only if it has metadata.
 func decodeMetadata(f *elfset.File, item *fact.Item, r *fact.Report) (*metadata, error) {
 	set, err := f.Set(modMetadataSet)

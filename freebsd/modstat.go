@@ -12,8 +12,8 @@ import (
 type moduleStat struct {
 	// Name is the module's name, such as "pci/nvme"; bytes that are not UTF-8 are written \xNN.
 	Name string
-	// Cut is set when the kernel's structure had no room for the whole name (32 bytes before
-	// version 3).
+	// Cut is set if the kernel's structure has no room for the whole name (32 bytes before version
+	// 3).
 	Cut bool
 	// Refs is the module's reference count.
 	Refs int32
@@ -38,7 +38,7 @@ type ModuleData struct {
 type moduleLayout struct {
 	size           int
 	name, refs, id int // name is its array's length
-	data, bits     int // data is 0 when there is none
+	data, bits     int // data is 0 if the structure has no data
 }
 
 var moduleLayouts = []moduleLayout{
@@ -57,7 +57,7 @@ func decodeModuleStat(b []byte) (moduleStat, error) {
 		}
 	}
 	return moduleStat{}, &fact.ParseError{Source: OpModStat, Field: "version",
-		Reason: fmt.Sprintf("%d bytes are no version of struct module_stat", len(b))}
+		Reason: fmt.Sprintf("%d bytes are not a version of struct module_stat", len(b))}
 }
 
 func moduleStatOf(b []byte, l moduleLayout) (moduleStat, error) {

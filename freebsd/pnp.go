@@ -159,7 +159,7 @@ func (d *decoder) pnp(data uint64) error {
 	return err
 }
 
-// rows decodes the table's rows until one makes no sense.
+// rows decodes the table's rows until one is invalid.
 func (d *decoder) rows(t *deviceTable, descr string, table, entryLen, num uint64) error {
 	elements, err := parseDescriptor(descr, uint64(d.f.PtrSize()))
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 
 // A preload is one thing that the boot loader put into memory before the kernel ran.
 type preload struct {
-	// Name is its path, such as "/boot/kernel/zfs.ko", or a word for what is no file.
+	// Name is its path, such as "/boot/kernel/zfs.ko", or a word for what is not a file.
 	Name string
 	// Type is the loader's word: "elf kernel", "elf module", "elf obj module", or what data it is.
 	Type string
-	// Args are the arguments it was given; empty when there are none.
+	// Args are the arguments it was given; empty without arguments.
 	Args string
 	// Size is how many bytes it takes; unknown when the entry does not say.
 	Size fact.Count

@@ -57,7 +57,7 @@ func bareName(query string) string {
 // meant returns the files that a device's text or a name stands for.
 func (l *library) meant(query string) []*diskFile {
 	d, err := parseDevice(query)
-	if err != nil { // it is no device
+	if err != nil { // it is not a device
 		return l.find(bareName(query))
 	}
 	var files []*diskFile

@@ -153,7 +153,7 @@ func TestRoots(t *testing.T) {
 		{"name of another", 1402000, conf("a_load=\"YES\"\na_name=\"b\"\n"), "a", "", blocked,
 			"loader.conf(5): MODULE_name"},
 		{"path", 1402000, conf("x_load=\"YES\"\nx_name=\"/opt/e.ko\"\n"), "/opt/e.ko", "loader", loadable,
-			"stand/common/module.c: a path as it stands"},
+			"stand/common/module.c: an unchanged path"},
 		{"path of a second file", 1402000, conf("c_load=\"YES\"\nc_name=\"/boot/modules/c.ko\"\n"),
 			"/boot/modules/c.ko",
 			"loader", loadable, "stand/common/module.c: file_search"},

@@ -179,8 +179,8 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 	default:
 		p.vars.Assign(p.service.file, cmd, &p.odd)
 		if strings.HasSuffix(name, "_enable") && p.keep(&cmd) {
-			p.presets = append(p.presets, rcconf.Command{Line: cmd.Line, Body: ": ${" + name + ":=" + presetValue(value) +
-				"}"})
+			p.presets = append(p.presets, rcconf.Command{
+				Line: cmd.Line, Body: ": ${" + name + ":=" + presetValue(value) + "}"})
 		}
 	}
 }
@@ -331,7 +331,7 @@ func (s *service) runs(l load) fact.Answer {
 			}
 			continue
 		}
-		place.Text = s.name + " loads it under a condition that only rc(8) can tell"
+		place.Text = s.name + " loads it under a condition that only rc(8) can decide"
 		return fact.UnsureOf(place)
 	}
 	if l.inside != "" {
@@ -368,7 +368,8 @@ func (c *config) knownServices() []service {
 		{"dummynet_enable", "dummynet"}, {"natd_enable", "ipdivert"}, {"firewall_nat_enable", "ipfw_nat"},
 	} {
 		i := slices.IndexFunc(out, func(s service) bool { return s.name == "ipfw" })
-		out[i].loads = append(out[i].loads, load{target: on.module, conds: []rcconf.Cond{{Body: "checkyesno " + on.rcvar}}})
+		out[i].loads = append(out[i].loads, load{
+			target: on.module, conds: []rcconf.Cond{{Body: "checkyesno " + on.rcvar}}})
 	}
 	return out
 }

@@ -125,8 +125,8 @@ func (c *checker) running(a fact.Answer) fact.Answer {
 }
 
 // missing returns the first symbol that a file needs and that neither the kernel nor one of the files that it depends
-// on defines; empty if there is none. The files that those depend on are not asked (relocate_file,
-// linker_file_lookup_symbol_internal of kern_linker.c). The error is why that is not known; a kernel whose file has no
+// on defines; empty if all are defined. The files that those depend on are not searched (relocate_file,
+// linker_file_lookup_symbol_internal of kern_linker.c). The error says why that is unknown; a kernel whose file has no
 // symbols says nothing.
 func (l *linker) missing(d, kernel *diskFile, needs []*diskFile) (string, error) {
 	s := l.needed(d)

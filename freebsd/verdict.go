@@ -12,7 +12,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// A result is a verdict in the making, on one file, or on the name if there is none.
+// A result is a verdict in the making, on one file, or on the name if no file has it.
 type result struct {
 	name string // of the file or, for what is compiled in, of the module; empty if nothing has that name
 	copy string // the path of a second file of the name; empty for the first
@@ -89,7 +89,7 @@ func (c *checker) presence(f *result, sub subject) {
 		f.Reasons = append(f.Reasons, sub.presence())
 		if c.preloaded(l) {
 			f.Word = "preloaded"
-			f.reason(ReasonPreloaded, "the boot loader had loaded it")
+			f.reason(ReasonPreloaded, "the boot loader loaded it")
 		}
 	}
 	if sub.inKernel != "" {
@@ -282,7 +282,7 @@ func (c *checker) unseen() fact.Answer {
 		return fact.Unsure(ReasonUnread, "no file was found in the module path")
 	}
 	for i := range c.library.Files {
-		// The name may be that of a module inside; but what is no ELF file the kernel refuses too.
+		// The name may be that of a module inside; but what is not an ELF file the kernel refuses too.
 		f := &c.library.Files[i]
 		if f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
 			p := fact.ProblemOf(SourceModulePath, f.Path, "", f.unread)

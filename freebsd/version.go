@@ -31,7 +31,7 @@ func (d Depend) choose(versions []int32) int {
 
 // Release names the release that a __FreeBSD_version belongs to: 1402000 is "14.2". Numbers before
 // FreeBSD 5 and those of a development branch (patch level 500 and above is its own counting) are
-// named as far as they go; "" for a number that is none.
+// named as far as they go; "" for an invalid number.
 func Release(osreldate int64) string {
 	if osreldate < 500000 || osreldate > 99999999 {
 		return ""

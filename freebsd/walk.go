@@ -15,13 +15,13 @@ import (
 // A loadedFile is one linker file of the running kernel with the modules inside.
 type loadedFile struct {
 	fileStat
-	// Modules are the modules inside, in the kernel's order; nil if they could not be read, empty if there is none.
+	// Modules are the modules inside, in the kernel's order; nil if they could not be read, empty if the file has none.
 	Modules []moduleStat
 	report  fact.Report // of this file alone: the problems of its record
 }
 
 // A partialError says that a list is not whole: files came and went during every one of several walks, or the walk
-// met an answer that makes no sense.
+// met an answer that is invalid.
 type partialError struct {
 	passes int // how many walks it took
 	err    error
@@ -51,7 +51,7 @@ func readFiles(ctx context.Context, call callFunc, l layout) ([]loadedFile, erro
 	}
 }
 
-// A fileKey tells one loading of a file from another: ids are used again.
+// A fileKey distinguishes one load of a file from another, because ids are reused.
 type fileKey struct {
 	id      int32
 	name    string
@@ -101,7 +101,7 @@ func (w *walker) walk(ctx context.Context) ([]loadedFile, error) {
 			files = append(files, f)
 		case errors.Is(err, fact.ErrGone), len(files) == 0:
 			return files, err
-		default: // this file alone cannot be had
+		default: // only this file could not be read
 			f.report.Problem(SourceKldstat, "id "+strconv.Itoa(id), "", err)
 			f.ID = int32(id)
 			files = append(files, f)

@@ -111,8 +111,8 @@ func (c *checker) accepts(d *diskFile) fact.Answer {
 	return fact.Stops(fact.Reason{Code: ReasonUnmet, Text: errMissing(unmet[0]).Error()})
 }
 
-// unread1 returns why a file of the module path could not be read that may provide something; empty if there is none.
-// What is no ELF file provides nothing.
+// unread1 returns why a file of the module path could not be read that may provide something; empty if all were read. A
+// file that is not ELF provides nothing.
 func (c *checker) unread1() string {
 	for i := range c.library.Files {
 		if f := &c.library.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
@@ -285,7 +285,7 @@ func (f *diskFile) firmware() bool {
 }
 
 // drivers answers whether a driver loads the file by firmware_get(9), which it may until the securelevel is raised
-// (sys/kern/subr_firmware.c). It does not apply to a file that is no firmware.
+// (sys/kern/subr_firmware.c). It does not apply to a file that is not a firmware.
 func (c *checker) drivers(d *diskFile) fact.Answer {
 	if !d.firmware() {
 		return fact.Answer{}

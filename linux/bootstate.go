@@ -24,8 +24,8 @@ type bootState struct {
 	initial  *initialState // of the running kernel, empty: that time is over
 	doubt    fact.Answer   // why the kernel may never be started so; does not apply if that is certain
 
-	// elsewhere judges the root that the entry starts in place of the one that is looked at; nil for none. unread is set
-	// for an entry that starts such a root which cannot be read.
+	// elsewhere judges the root that the entry starts in place of the one that is looked at; nil for none. unread is
+	// set for an entry that starts such a root which cannot be read.
 	elsewhere *checker
 	unread    fact.Answer
 }
@@ -107,7 +107,8 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 		line = b.withBootconfig(e, line)
 		if i > 0 && !doubt.Applies() {
 			doubt = fact.UnsureOf(fact.Reason{Code: ReasonBootEntry, File: slash(e.File), Line: e.Line,
-				Text:   "how the boot loader's words and those that the kernel was built with come together is not known",
+				Text: "how the boot loader's words and those that the kernel was built with come together is not " +
+					"known",
 				Unread: "the boot loader's words"})
 		}
 		for _, config := range b.configs {
@@ -121,9 +122,9 @@ func (b *bootStates) add(e boot.Entry, doubt fact.Answer) {
 	}
 }
 
-// withBootconfig returns the command line with the words of the bootconfig behind the entry's initial file system,
-// which the kernel puts in front if it is told to look for one (setup_boot_config, setup_command_line). Of one that
-// cannot be read, initialOf says so.
+// withBootconfig returns the command line with the words of the bootconfig after the entry's initial file system,
+// which the kernel puts in front if "bootconfig" is on its command line (setup_boot_config, setup_command_line).
+// initialOf reports a bootconfig that cannot be read.
 func (b *bootStates) withBootconfig(e, line boot.Entry) boot.Entry {
 	asks := slices.ContainsFunc(line.Words, func(w boot.Word) bool { return w.Key == "bootconfig" })
 	if !b.policy.is("CONFIG_BOOT_CONFIG", "y") || !asks && !b.policy.is("CONFIG_BOOT_CONFIG_FORCE", "y") {

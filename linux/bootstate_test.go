@@ -35,7 +35,7 @@ func unsignedFile(config string, more ...string) map[string]string {
 	return texts
 }
 
-// TestUnsignedAfterABoot: a word that asks for signatures counts only where the kernel heeds it.
+// TestUnsignedAfterABoot: a word that asks for signatures counts only if the kernel reads it.
 func TestUnsignedAfterABoot(t *testing.T) {
 	for _, tt := range []struct {
 		name, config, cmdline string
@@ -66,7 +66,7 @@ func TestUnsignedAfterABoot(t *testing.T) {
 			"CONFIG_CMDLINE=\"module.sig_enforce=1\"\n", "quiet", fact.Yes},
 		{"in place of the boot loader's", signedConfig + "CONFIG_CMDLINE=\"quiet\"\nCONFIG_CMDLINE_OVERRIDE=y\n",
 			"module.sig_enforce=1", fact.No},
-		{"only where there is none", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\n" +
+		{"only without one", signedConfig + "CONFIG_CMDLINE=\"module.sig_enforce=1\"\n" +
 			"CONFIG_CMDLINE_FROM_BOOTLOADER=y\n", "quiet", fact.No},
 		{"configuration not known", "-", "module.sig_enforce=1", ""},
 	} {
@@ -79,8 +79,8 @@ func TestUnsignedAfterABoot(t *testing.T) {
 	}
 }
 
-// TestBuiltinCmdline: the words that a kernel was built with stand before the boot loader's, behind
-// them, in place of them, or nowhere.
+// TestBuiltinCmdline: the words that a kernel was built with are before the boot loader's, after them, in place of
+// them, or nowhere.
 func TestBuiltinCmdline(t *testing.T) {
 	const blocks, others = "module_blacklist=lone", "module_blacklist=other"
 	for _, tt := range []struct {
@@ -97,10 +97,10 @@ func TestBuiltinCmdline(t *testing.T) {
 		{"words for init", "CONFIG_X86=y", "quiet -- x", blocks, fact.VerdictLoadable},
 		{"of an entry with words", "CONFIG_CMDLINE_FALLBACK=y", blocks, "quiet", fact.VerdictLoadable},
 		{"of an entry without words", "CONFIG_CMDLINE_FALLBACK=y", blocks, "", fact.VerdictUnknown},
-		{"behind", "CONFIG_CMDLINE_EXTEND=y", others, blocks, fact.VerdictLoadable},
-		{"behind, it blocks", "CONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictBlocked},
-		{"behind or before", "CONFIG_ARM=y\nCONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictUnknown},
-		{"behind words for init", "CONFIG_CMDLINE_EXTEND=y", blocks, "quiet -- x", fact.VerdictLoadable},
+		{"after", "CONFIG_CMDLINE_EXTEND=y", others, blocks, fact.VerdictLoadable},
+		{"after, it blocks", "CONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictBlocked},
+		{"after or before", "CONFIG_ARM=y\nCONFIG_CMDLINE_EXTEND=y", blocks, others, fact.VerdictUnknown},
+		{"after words for init", "CONFIG_CMDLINE_EXTEND=y", blocks, "quiet -- x", fact.VerdictLoadable},
 		{"nomodule, which the loader may undo", "CONFIG_X86=y", "nomodule", "$more", fact.VerdictUnknown},
 	} {
 		entry := "version 6\noptions " + tt.loader + "\n"
@@ -118,7 +118,7 @@ func TestBuiltinCmdline(t *testing.T) {
 	}
 }
 
-// TestSysctlWords: the kernel heeds sysctls on its command line before it starts init.
+// TestSysctlWords: the kernel applies sysctls on its command line before it starts init.
 func TestSysctlWords(t *testing.T) {
 	const off = "sysctl.kernel.modules_disabled=1"
 	for _, tt := range []struct {
@@ -179,7 +179,7 @@ func TestFallbackIsAGuess(t *testing.T) {
 	}
 }
 
-// TestPolicyOfBuiltinWords: words that may be replaced are told with that, and conclude nothing.
+// TestPolicyOfBuiltinWords: words that may be replaced are reported as such, and decide nothing.
 func TestPolicyOfBuiltinWords(t *testing.T) {
 	fsys := linuxtest.Files(map[string]string{"boot/config-6": "CONFIG_MODULES=y\nCONFIG_CMDLINE_FALLBACK=y\n" +
 		"CONFIG_CMDLINE=\"nomodule module_blacklist=a\"\n"})
@@ -224,7 +224,7 @@ func TestOtherWorlds(t *testing.T) {
 		{"an entry of a kernel without modules, which may be ours by another name",
 			map[string]string{options: "version 6\noptions module_blacklist=lone\n",
 				"boot/grub/grub.cfg": "linux /vmlinuz-7.1-custom quiet\n"}, fact.VerdictUnknown, ReasonModuleBlacklist},
-		{"an entry that does not tell its kernel",
+		{"an entry that does not name its kernel",
 			map[string]string{options: "version 6\noptions module_blacklist=lone\n",
 				"boot/loader/entries/b.conf": "version 1@6\nlinux /suse/6/linux-e7ee7b7d1f0ad2\noptions quiet\n"},
 			fact.VerdictLoadable, ReasonModuleBlacklist},
@@ -336,7 +336,7 @@ func TestAnotherKernelOfARunningMachine(t *testing.T) {
 	}
 }
 
-// TestBuiltinByTheKernelItself: without any list, /sys/module tells.
+// TestBuiltinByTheKernelItself: without any list, /sys/module decides.
 func TestBuiltinByTheKernelItself(t *testing.T) {
 	fsys := linuxtest.Files(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", disabledFile: "0\n",
 		"sys/module/printk/parameters/time": "Y\n",

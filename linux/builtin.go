@@ -305,11 +305,11 @@ func (c *checker) resultOfBuiltin(k *enforcement, t target) result {
 	return r
 }
 
-// blockedInitcalls says whether initcall_blacklist= keeps a built-in module from being started. It does not apply
-// where nothing is listed or the kernel does not heed the list.
+// blockedInitcalls says whether initcall_blacklist= keeps a built-in module from being started. It does not apply if
+// nothing is listed or the kernel ignores the list.
 func (c *checker) blockedInitcalls(k *enforcement, t target) fact.Answer {
 	list := boot.ListValues(k.cmdline.words, FactInitcalls, true)
-	if len(list) == 0 || !k.heeds {
+	if len(list) == 0 || !k.skips {
 		return fact.Answer{}
 	}
 	functions, err := readInitcalls(c.machine.FS, c.machine.Release, t.name, c.machine.Running)

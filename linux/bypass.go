@@ -15,7 +15,7 @@ func (c *checker) bypasses(t target, next *fact.Prospect) (bypasses []fact.Reaso
 	}
 	refused := slices.Contains(next.Ways, fact.Way{Way: WayInsmod, Blocked: fact.Yes}) // by the kernel itself
 	if next.Outcome == fact.VerdictBlocked && t.onDisk && !refused {
-		text := "insmod: root's own way past what modprobe is told"
+		text := "insmod: root can load the file directly, past modprobe's configuration"
 		if c.next[0].modprobe.of(t.name).install != nil {
 			text = "modprobe -i, insmod: root's own ways past an install line"
 		}

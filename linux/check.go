@@ -117,8 +117,8 @@ func (k *Kernel) checkMachine(ctx context.Context, release string, dir modprobe.
 type checkedKernel struct {
 	// FS is the machine's root.
 	FS fs.FS
-	// Release is the kernel release in question, and Dir its directory of modules; DirErr is the error if there is
-	// none.
+	// Release is the kernel release in question, and Dir its directory of modules; DirErr is the error if the directory
+	// could not be found.
 	Release string
 	Dir     modprobe.ReleaseDir
 	DirErr  error
@@ -143,8 +143,8 @@ type checkedKernel struct {
 //	enforcement.go    what the kernel of a state refuses by itself: modules off, version, signature (signature.go)
 //	initramfs.go      the copies in the initial file system of a boot entry, each judged by its own rules
 //	modprobestate.go  what modprobe's configuration says in a state of one name: install, blacklist, softdep, alias
-//	way.go            the ways in of one target in one state, each a list of steps in the order in which the kernel and
-//	                  modprobe take them; trigger.go has those by a process and by dependents
+//	way.go            the ways in of one target in one state, each a list of steps in the order of the kernel and of
+//	                  modprobe; trigger.go has those by a process and by dependents
 //	result.go         the ways → an outcome, and the states of the next boot → the worst of them
 //
 // Each step is a [fact.Answer]. The first one of a way that stops it decides; else the first that is unsure; else the
@@ -194,8 +194,8 @@ func newKept() kept {
 }
 
 // check answers for a name or an alias in one kernel: one Verdict for each module that it may mean, whose Module is the
-// module's name, and one for a name that means none. It returns an error for a query that is no name. What could not be
-// read is in r, and what bears on a verdict is in its Problems, too.
+// module's name, and one for a name that means none. It returns an error for a query that is not a name. What could not
+// be read is in r, and what bears on a verdict is in its Problems, too.
 func check(ctx context.Context, m checkedKernel, query string, r *fact.Report) ([]fact.Verdict, error) {
 	c := newChecker(m, r)
 	verdicts, err := c.check(ctx, query)
@@ -260,7 +260,8 @@ func (c *checker) readKexec() {
 		c.kexec = fact.UnsureOf(unread(ReasonKexec, slash(kexecFile), err))
 	case strings.TrimSpace(string(text)) != "0":
 		c.kexec = fact.UnsureOf(fact.Reason{Code: ReasonKexec, File: slash(kexecFile),
-			Text:   "another kernel is loaded by kexec: the next boot may start it, whatever the boot loader's files say",
+			Text: "another kernel is loaded by kexec: the next boot may start it, whatever the boot loader's " +
+				"files say",
 			Unread: "the kernel that kexec loaded, and its command line"})
 	}
 }

@@ -37,7 +37,7 @@ func TestInitcalls(t *testing.T) {
 	}{
 		{[]string{"serio_init"}, got, fact.No}, // the other one starts
 		{[]string{"serio_init", "serio_more"}, got, fact.Yes},
-		{[]string{"serio_init"}, nil, ""}, // only its symbols would tell
+		{[]string{"serio_init"}, nil, ""}, // only its symbols would show it
 		{[]string{"the_serio_thing"}, nil, ""},
 		{[]string{"other"}, nil, fact.No},
 		{nil, nil, fact.No},
@@ -225,7 +225,7 @@ func TestFirstReason(t *testing.T) {
 			t.Errorf("%s with %v: %s, want %s", tt.query, tt.files, got, tt.want)
 		}
 		if list := appendReasons(nil, v.Reasons...); len(list) != len(v.Reasons) {
-			t.Errorf("%s with %v: a reason stands twice: %v", tt.query, tt.files, v.Reasons)
+			t.Errorf("%s with %v: a reason is given twice: %v", tt.query, tt.files, v.Reasons)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // A commandLine is a kernel's command line at one boot.
 type commandLine struct {
 	words []boot.Word
-	file  string // where it stands, with a leading slash
+	file  string // its file, with a leading slash
 	line  int
 	open  []string // variables of the boot loader in it, which may add any word
 }
@@ -24,7 +24,7 @@ func commandLineOf(e boot.Entry) commandLine {
 	return commandLine{words: e.Words, file: slash(e.File), line: e.Line, open: e.Unresolved}
 }
 
-// reason returns a reason that stands on the command line.
+// reason returns a reason from the command line.
 func (l *commandLine) reason(code, text string) fact.Reason {
 	return fact.Reason{Code: code, Text: text, File: l.file, Line: l.line}
 }

@@ -59,7 +59,7 @@ func (k *Kernel) idleLines(config *modprobe.Config, trees []*modprobe.Tree, r *f
 	return idle
 }
 
-// isIgnoredLine reports whether a problem is a line that makes no sense, which is an idle line.
+// isIgnoredLine reports whether a problem is a line that is invalid, which is an idle line.
 func isIgnoredLine(p fact.Problem) bool {
 	return p.Source == modprobe.SourceConfig && p.Line > 0 && p.Code == fact.CodeMalformed
 }

@@ -9,8 +9,7 @@ import (
 )
 
 // wantedSamples is how many steady looks must agree before a gap is strong, and maxLooks how many
-// are taken to get them. busySamples looks that all agree make a gap weak on a machine whose event
-// counter never stands still.
+// are taken to get them. busySamples looks that all agree make a gap weak on a machine whose event counter never stops.
 const (
 	wantedSamples = 3
 	busySamples   = 6
@@ -23,7 +22,7 @@ type confirmation struct {
 	last    *look
 	looks   int
 	pending map[gap]bool // not explained by a later look
-	steady  map[gap]int  // in how many steady looks each stood
+	steady  map[gap]int  // in how many steady looks each was seen
 	all     map[gap]int  // in how many looks
 	ever    names        // what any list showed
 }
@@ -92,13 +91,13 @@ func (c *confirmation) enough() bool {
 	return true
 }
 
-// busy reports whether a gap stood in every look of a machine that never stood still.
+// busy reports whether a gap was seen in every look at a machine whose event counter never stopped.
 func (c *confirmation) busy(g gap) bool {
 	return c.all[g] == c.looks && c.looks >= busySamples
 }
 
-// readAgain reads what tells whether the gaps in question still stand, of each the view that costs
-// least, and takes over the rest.
+// readAgain reads again whether the gaps in question still exist, for each from the cheapest view, and takes over the
+// rest.
 func (r *viewReader) readAgain(ctx context.Context, l, before *look, pending map[gap]bool) error {
 	l.carry(before)
 	open, again := make(names), make(names)
@@ -200,7 +199,7 @@ func (l *look) cheapest(name string) string {
 func (l *look) shows(view, name string) bool {
 	switch view {
 	case viewCrypto, viewDrivers, viewBTF:
-		// These may name compiled-in code, which nothing but /sys/module tells apart.
+		// These may name compiled-in code, which only /sys/module distinguishes.
 		if l.seen[SourceSysModule] == nil {
 			return false
 		}

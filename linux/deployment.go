@@ -110,8 +110,8 @@ func (d deploymentDisk) placeProspect(p *fact.Prospect) {
 	}
 }
 
-// deployments are the kernels in question on a disk whose own root holds no modules: those of the deployments that
-// boot entries start. There are none on another disk.
+// deployments are the kernels in question on a disk whose own root holds no modules: those of the deployments that boot
+// entries start. Another disk has none.
 func (k *Kernel) deployments(r *fact.Report) (machines []checkedKernel) {
 	seen := make(map[string]bool)
 	setup := boot.Read(k.machine, r.Part()) // each deployment's own reading reports what is lost

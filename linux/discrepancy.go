@@ -37,9 +37,9 @@ const (
 // findGaps compares what the kernel's views say of its modules. A gap counts as strong
 // only after three looks under an unchanged event counter with no module on its way in or out; one
 // that goes away by itself, or whose module is in any of the lists that are read meanwhile, is left
-// out. On a machine whose event counter never stands still a gap that is in each of twelve looks is
-// weak, any other transient. Views that could not be read are the one discrepancy of kind
-// "unchecked", which comes first: without it every view was compared.
+// out. On a machine whose event counter never stops a gap that is in each of twelve looks is weak,
+// any other transient. Views that could not be read are the one discrepancy of kind "unchecked",
+// which comes first: without it every view was compared.
 //
 // It reads files only, most of them without privilege: the list, /sys/module, /proc/kallsyms,
 // /proc/crypto, /sys/kernel/btf, the drivers' links, what the kernel's log says of modules that
@@ -141,7 +141,7 @@ func (c *confirmation) discrepancy(g gap) fact.Discrepancy {
 	case c.busy(g):
 		d.Grade = fact.GradeWeak
 		d.Evidence = append(d.Evidence,
-			fact.Evidence{Fact: "looks that agree while the event counter did not stand still",
+			fact.Evidence{Fact: "looks that agree while the event counter kept changing",
 				Value: fmt.Sprint(c.all[g]), Source: SourceModules})
 	}
 	return d

@@ -235,7 +235,7 @@ func withoutFile(m *Record) fact.Discrepancy {
 		Evidence: []fact.Evidence{{Fact: "taint letters", Value: letters, Source: SourceModules}}}
 }
 
-// bootTime is when the machine was started, by its own clock; zero when it does not tell.
+// bootTime is when the machine was started, by its own clock; zero if that is unknown.
 func (k *Kernel) bootTime(ctx context.Context) time.Time {
 	now := k.Time(ctx)
 	text, err := limit.AppendAttr(k.machine, nil, uptimeFile, limit.Attr)

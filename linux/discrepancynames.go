@@ -52,7 +52,7 @@ func namesDiffer(f *ko.File, name string) fact.Discrepancy {
 	return fact.Discrepancy{ID: f.StructName, Name: f.StructName, Kind: KindNamesDiffer, Grade: fact.GradeStrong,
 		Samples: 1, Views: map[string]fact.View{SourceTree: fact.ViewSeen},
 		Evidence: []fact.Evidence{
-			{Fact: "name in the metadata, which module_blacklist= goes by", Value: f.Name, Source: "/" + name},
+			{Fact: "name in the metadata, which module_blacklist= uses", Value: f.Name, Source: "/" + name},
 			{Fact: "name in the code, which the list of loaded modules has", Value: f.StructName, Source: "/" + name},
 		}}
 }

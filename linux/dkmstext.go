@@ -29,7 +29,7 @@ func ReadDKMS(text string, r *fact.Report) fact.Capture[Module] {
 		case m == nil && strings.HasPrefix(line, "Deprecated feature:"), m == nil && dkmsRemark(line) && c.Rows > 0:
 			return nil
 		case m == nil:
-			return fmt.Errorf("%.60q is no row", line)
+			return fmt.Errorf("%.60q is not a row", line)
 		}
 		c.Rows++
 		if len(c.Records) < capture.MaxRows {

@@ -32,8 +32,8 @@
 //
 // A kernel verifies modules with the certificates that were compiled into it. They are found in its image without
 // symbols (bzImage, the EFI form of arm64, unified images, vmlinux; packed with gzip, xz, zstd, bzip2, lz4 or lzma): a
-// list counts only if the word behind it holds its length, and the list of revoked keys is told from it. A verdict that
-// rests on one names the image, and is about the kernel that runs only if the image has the build id that
+// list counts only if the word after it holds its length, and the list of revoked keys is distinguished from it. A
+// verdict that rests on one names the image, and is about the kernel that runs only if the image has the build id that
 // /sys/kernel/notes shows; else it is about that image's next boot. The keys of the machine's owner (MOK) count where
 // the kernel was built to take them and shim lets it. A key of the firmware (db) alone makes nothing valid and nothing
 // refused: kernels ask it for modules only with a patch of some distributions, which no option shows. Nor does a

@@ -22,7 +22,7 @@ type enforcement struct {
 	checks   fact.Tri        // whether signatures are checked at all
 	gate     fact.Answer     // what else may refuse a module; does not apply if nothing does
 	helper   fact.Answer     // whether the kernel's requests for modules reach modprobe
-	heeds    bool            // the kernel heeds initcall_blacklist=
+	skips    bool            // the kernel applies initcall_blacklist=
 
 	revokes     revocation
 	modversions fact.Tri // CONFIG_MODVERSIONS; empty if the configuration is not known
@@ -34,7 +34,7 @@ func (c *checker) runningEnforcement(p *policyReader) *enforcement {
 	if err := p.unread(SourceCmdline); err != nil {
 		c.problem(SourceCmdline, "", err)
 	}
-	k := &enforcement{loaded: c.loaded, heeds: !p.isOff("CONFIG_KALLSYMS"), checks: fact.TriOf(!p.noSignatures),
+	k := &enforcement{loaded: c.loaded, skips: !p.isOff("CONFIG_KALLSYMS"), checks: fact.TriOf(!p.noSignatures),
 		cmdline:  commandLine{words: p.Entry.Words, file: slash(p.Entry.File)},
 		unsigned: unsignedNow(p), gate: gateNow(p), helper: staticHelper(p)}
 	k.setOptions(p)
@@ -79,7 +79,7 @@ func staticHelper(p *policyReader) fact.Answer {
 
 // nextEnforcement is what the kernel will enforce if a boot entry starts it.
 func (c *checker) nextEnforcement(p *policyReader, e boot.Entry) *enforcement {
-	k := &enforcement{cmdline: commandLineOf(e), heeds: !p.isOff("CONFIG_KALLSYMS")}
+	k := &enforcement{cmdline: commandLineOf(e), skips: !p.isOff("CONFIG_KALLSYMS")}
 	k.setOptions(p)
 	if p.config != nil {
 		k.checks = fact.TriOf(!p.is("CONFIG_MODULE_SIG", "n"))
@@ -88,7 +88,7 @@ func (c *checker) nextEnforcement(p *policyReader, e boot.Entry) *enforcement {
 	k.unsigned, k.gate = unsignedNext(p, &k.cmdline), gateNext(p, &k.cmdline)
 	if !k.gate.Applies() && len(k.cmdline.open) > 0 && k.cmdline.isSet("nomodule") {
 		k.gate = k.cmdline.unsure(ReasonGate,
-			"nomodule on the command line; but the boot loader may put nomodule=0 behind it")
+			"nomodule on the command line; but the boot loader may put nomodule=0 after it")
 	}
 	return k
 }
@@ -135,7 +135,7 @@ func (c *checker) helperNext(p *policyReader, l *commandLine) fact.Answer {
 			Unread: "which of the two holds"})
 	case len(l.open) > 0:
 		return l.unsure(ReasonHelper,
-			"the boot loader may put another sysctl.kernel.modprobe= behind the one on the command line")
+			"the boot loader may put another sysctl.kernel.modprobe= after the one on the command line")
 	}
 	return helperOf(helper, l.file)
 }
@@ -148,7 +148,7 @@ func (k *enforcement) listed(module string) fact.Answer {
 	text := "module_blacklist=" + module + ": refused by the kernel itself, also from insmod"
 	if len(k.cmdline.open) > 0 {
 		return k.cmdline.unsure(ReasonModuleBlacklist,
-			text+"; but the boot loader may put another module_blacklist= behind it")
+			text+"; but the boot loader may put another module_blacklist= after it")
 	}
 	return fact.Stops(k.cmdline.reason(ReasonModuleBlacklist, text))
 }

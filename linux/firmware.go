@@ -28,8 +28,8 @@ var firmwareDirs = []string{"lib/firmware/updates/RELEASE", "lib/firmware/update
 // as on NixOS and Android.
 const firmwarePathFile = "sys/module/firmware_class/parameters/path"
 
-// A firmwareFinder tells which firmware files a machine has. It reads each directory once and is
-// safe for concurrent use.
+// A firmwareFinder reports which firmware files a machine has. It reads each directory once and is safe for concurrent
+// use.
 type firmwareFinder struct {
 	fsys fs.FS
 	dirs []string
@@ -48,8 +48,8 @@ type firmwareDir struct {
 // maxFirmwareDirs caps the directories that are remembered.
 const maxFirmwareDirs = 10000
 
-// newFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release. live
-// says that its kernel runs, and so can tell where it looks.
+// newFirmwareFinder returns a finder for the machine whose root is fsys and a kernel release. live says that its kernel
+// runs, so its parameter shows where it looks.
 func newFirmwareFinder(fsys fs.FS, release string, live bool) *firmwareFinder {
 	f := &firmwareFinder{fsys: fsys, seen: make(map[string]firmwareDir)}
 	if live {
@@ -67,8 +67,8 @@ func newFirmwareFinder(fsys fs.FS, release string, live bool) *firmwareFinder {
 	return f
 }
 
-// addOwnDir adds the directory that the kernel was told to look into. Like the kernel it takes the
-// text up to the first newline.
+// addOwnDir adds the directory of the parameter firmware_class.path. Like the kernel it takes the text up to the first
+// newline.
 func (f *firmwareFinder) addOwnDir() {
 	text, err := limit.AppendAttr(f.fsys, nil, firmwarePathFile, limit.Attr)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +84,7 @@ func (f *firmwareFinder) addOwnDir() {
 	}
 	dir = strings.Trim(path.Clean("/"+dir), "/")
 	if !fs.ValidPath(dir) {
-		f.open = &fact.ParseError{Source: "/" + firmwarePathFile, Reason: "is no path"}
+		f.open = &fact.ParseError{Source: "/" + firmwarePathFile, Reason: "is not a path"}
 		return
 	}
 	f.dirs = append(f.dirs, dir)
@@ -92,10 +92,9 @@ func (f *firmwareFinder) addOwnDir() {
 
 func (f *firmwareFinder) exists(dir string) bool { return !errors.Is(f.dir(dir).err, fs.ErrNotExist) }
 
-// Present reports whether a firmware file is there, as it is or compressed; the name may be a
-// pattern. It is unknown when a directory that might hold it could not be read or is not known, as on
-// an image that has none of firmwareDirs, which the error tells, and for a name that no firmware has, of
-// which [ko.Reader] tells.
+// Present reports whether a firmware file exists, plain or compressed; the name may be a pattern. It is unknown, with
+// an error, if a directory that might hold it could not be read or is unknown, as on an image without firmwareDirs. It
+// is also unknown for a name that no firmware has; [ko.Reader] reports those.
 func (f *firmwareFinder) Present(name string) (fact.Tri, error) {
 	if !ko.SensibleFirmware(name) {
 		return "", nil

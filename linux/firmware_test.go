@@ -38,16 +38,16 @@ func TestFirmware(t *testing.T) {
 
 // TestFirmwareElsewhere: a running kernel says where else it looks, an image that has no usual directory does not.
 func TestFirmwareElsewhere(t *testing.T) {
-	told := fstest.MapFS{firmwarePathFile: linuxtest.File("/nix/fw\nrest"), "nix/fw/own.bin": linuxtest.File(""),
+	named := fstest.MapFS{firmwarePathFile: linuxtest.File("/nix/fw\nrest"), "nix/fw/own.bin": linuxtest.File(""),
 		"lib/firmware/usual.bin": linuxtest.File("")}
 	for name, c := range map[string]struct {
 		fsys           fs.FS
 		live           bool
 		own, usual, no fact.Tri
 	}{
-		"live":    {told, true, fact.Yes, fact.Yes, fact.No},
-		"image":   {told, false, fact.No, fact.Yes, fact.No},
-		"refused": {refuses{told, firmwarePathFile}, true, "", fact.Yes, ""},
+		"live":    {named, true, fact.Yes, fact.Yes, fact.No},
+		"image":   {named, false, fact.No, fact.Yes, fact.No},
+		"refused": {refuses{named, firmwarePathFile}, true, "", fact.Yes, ""},
 		"no path": {fstest.MapFS{firmwarePathFile: linuxtest.File("\n")}, true,
 			fact.No, fact.No, fact.No},
 		"no loader":                 {fstest.MapFS{}, true, fact.No, fact.No, fact.No},

@@ -15,8 +15,8 @@ import (
 	"github.com/kernelext/kernelext/internal/sign"
 )
 
-// The variables of shim and of the firmware with certificates and digests. shim's stand in a table of its own, too
-// (mok-variables), which the kernel asks first.
+// The variables of shim and of the firmware with certificates and digests. shim's are in a table of their own, too
+// (mok-variables), which the kernel reads first.
 const (
 	efiSecurityGUID = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 	mokVarsDir      = "sys/firmware/efi/mok-variables"
@@ -37,7 +37,7 @@ const (
 	certMemory     = 8   // for each byte of a certificate that is kept
 )
 
-// The types of lists (UEFI, EFI_SIGNATURE_LIST), as their bytes stand in a variable.
+// The types of lists (UEFI, EFI_SIGNATURE_LIST), in the byte order of a variable.
 const (
 	efiX509   = "\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x2b\xf0\x72"
 	efiSHA256 = "\x26\x16\xc4\xc1\x4c\x50\x92\x40\xac\xa9\x41\xf9\x36\x93\x43\x28"
@@ -52,8 +52,8 @@ type efiSignatures struct {
 	bad          error    // why a certificate among them could not be read; nil if all could
 }
 
-// parseEFISignatures reads the lists of a variable one behind the other, as the kernel does (parse_efi_signature_list):
-// what follows one that makes no sense is lost. A certificate that cannot be read costs itself.
+// parseEFISignatures reads the lists of a variable one after the other, as the kernel does (parse_efi_signature_list):
+// what follows one that is invalid is lost. A certificate that cannot be read costs itself.
 func parseEFISignatures(b []byte, name string, item *fact.Item) (found efiSignatures, err error) {
 	bad := func(reason string) error { return &fact.ParseError{Source: name, Reason: reason} }
 	for len(b) > 0 {

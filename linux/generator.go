@@ -17,7 +17,7 @@ import (
 var blocklistKeys = []string{FactModuleBlacklist, "modprobe.blacklist"}
 
 // regenerated returns what the next run of a tool that makes boot entries would change for the module. It decides
-// nothing: the next boot has what stands in the entries.
+// nothing: the next boot uses the entries.
 func (c *checker) regenerated(t target) (reasons []fact.Reason) {
 	entries := c.setup.For(c.machine.Release)
 	if len(entries) == 0 || c.setup.Fallback || c.machine.Deployment != "" {
@@ -43,7 +43,7 @@ func (c *checker) regenerated(t target) (reasons []fact.Reason) {
 	return reasons
 }
 
-// regeneratedWord says what a generator would change about one name behind a key; the zero Reason if nothing.
+// regeneratedWord says what a generator would change about one name after a key; the zero Reason if nothing.
 func regeneratedWord(g boot.Generator, entries []boot.Entry, key, name string) fact.Reason {
 	lists := func(words []boot.Word) bool { return slices.Contains(boot.ListValues(words, key, true), name) }
 	always, usual := lists(g.Words), lists(g.Usual)
@@ -60,9 +60,9 @@ func regeneratedWord(g boot.Generator, entries []boot.Entry, key, name string) f
 	word := key + "=" + name
 	switch {
 	case (always || usual) && without > 0:
-		r.Text = fmt.Sprintf("%s stands here and not in each boot entry: the next run of %s adds it", word, g.Tool)
+		r.Text = fmt.Sprintf("%s is here and not in each boot entry: the next run of %s adds it", word, g.Tool)
 	case !always && !usual && !g.Open && with > 0:
-		r.Text = fmt.Sprintf("%s stands in boot entries and not here: the next run of %s leaves it out", word, g.Tool)
+		r.Text = fmt.Sprintf("%s is in boot entries and not here: the next run of %s leaves it out", word, g.Tool)
 	default:
 		return fact.Reason{}
 	}

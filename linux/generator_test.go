@@ -68,7 +68,7 @@ func TestRegenerated(t *testing.T) {
 	}
 }
 
-// TestBootconfig: a bootconfig behind the initial file system puts its words before the command line.
+// TestBootconfig: a bootconfig after the initial file system puts its words before the command line.
 func TestBootconfig(t *testing.T) {
 	const text = "kernel.module_blacklist = lone\n"
 	sum := uint32(0)

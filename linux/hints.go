@@ -91,7 +91,7 @@ func (h *moduleHistory) begin(k *Kernel) {
 	}
 	h.err, h.since, h.upTo = err, seq, seq
 	for i := range list.Entries {
-		if e := &list.Entries[i]; e.State == "Live" { // one that is loading may fail, of which no event tells
+		if e := &list.Entries[i]; e.State == "Live" { // one that is loading may fail, and no event reports that
 			h.loaded[e.Name] = true
 		}
 	}
@@ -162,7 +162,7 @@ func parseUevent(b []byte) (uevent, error) {
 	head, rest, _ := strings.Cut(string(b), "\x00")
 	action, path, ok := strings.Cut(head, "@")
 	if !ok || action == "" || !strings.HasPrefix(path, "/") || len(b) > maxUevent {
-		return uevent{}, &fact.ParseError{Source: SourceUevents, Reason: "is no kernel event: ACTION@PATH"}
+		return uevent{}, &fact.ParseError{Source: SourceUevents, Reason: "is not a kernel event: ACTION@PATH"}
 	}
 	e := uevent{Action: action, Path: path}
 	for word := range strings.SplitSeq(rest, "\x00") {

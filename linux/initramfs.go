@@ -21,7 +21,7 @@ const SourceInitramfs = boot.SourceInitramfs
 // them are judged with their own indexes, their own configuration and the entry's command line.
 type initialState struct {
 	stages []initialStage
-	unread fact.Answer // why there may be another copy; does not apply if there is none
+	unread fact.Answer // why there may be another copy; does not apply without one
 }
 
 // An initialStage is one initial file system that was read.
@@ -143,7 +143,7 @@ func (c *checker) initramfsWay(r *result, s *bootState, t target) fact.Answer {
 	return found
 }
 
-// loads says whether modprobe there loads the module's copy. It does not apply if there is none.
+// loads returns whether modprobe there loads the module's copy. It does not apply without a copy.
 func (i *initialStage) loads(t target) fact.Answer {
 	c := i.inner
 	copied := c.byName(t.name)

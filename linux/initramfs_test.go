@@ -30,7 +30,7 @@ func blockedRoot(more map[string]string) fstest.MapFS {
 	return imageOf(texts)
 }
 
-// wayOf returns the way of that name; without a name if there is none.
+// wayOf returns the way of that name; without a name if it is missing.
 func wayOf(v fact.Verdict, name string) fact.Way {
 	if i := slices.IndexFunc(v.NextBoot.Ways, func(w fact.Way) bool { return w.Way == name }); i >= 0 {
 		return v.NextBoot.Ways[i]
@@ -38,7 +38,7 @@ func wayOf(v fact.Verdict, name string) fact.Way {
 	return fact.Way{}
 }
 
-// TestInitramfsWay: a copy is judged by what stands in the initial file system, and by the command line.
+// TestInitramfsWay: a copy is judged by the files of the initial file system, and by the command line.
 func TestInitramfsWay(t *testing.T) {
 	const image, entry = "boot/initrd.img-6", "boot/loader/entries/a.conf"
 	named := "version 6\ninitrd /initrd.img-6\noptions quiet\n"

@@ -55,7 +55,7 @@ func (c *initramfsCache) read(fsys fs.FS, names []string, r *fact.Report) (*boot
 // isOverBudget reports whether a problem is that a call cost too much.
 func isOverBudget(p fact.Problem) bool { return p.Code == fact.CodeBudget }
 
-// entry returns the entry of a key, a new one if there is none.
+// entry returns the entry of a key; it adds an entry for a new key.
 func (c *initramfsCache) entry(key string) *initramfsEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()

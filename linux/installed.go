@@ -134,7 +134,7 @@ func (k *Kernel) installedModules(
 }
 
 // glance adds the file's size and container, and whether it can be whole. What cannot be looked at
-// is no problem: nobody asked for the file.
+// is not a problem: nobody asked for the file.
 func (k *Kernel) glance(r *ko.Reader, t *modprobe.Tree, tm *modprobe.Module) foundModule {
 	m := installedModule(t, tm)
 	name := t.Path(tm.Path)
@@ -283,7 +283,8 @@ func (d *describer) compare(m *Record) {
 }
 
 // fileOfKernelName returns the file whose module the kernel knows by that name, which is not the file's: the kernel's
-// own build gives both the same name, so only files outside of its folder are opened. It is empty if there is none.
+// own build gives both the same name, so only files outside of its folder are opened. It is empty if no file has that
+// name.
 func (d *describer) fileOfKernelName(name string) string {
 	lines := d.tree.DepLines()
 	opened := 0

@@ -31,12 +31,12 @@ type kernelConfig struct {
 type kernelOption struct {
 	// Value is y, m, a number, or a string without its quotes.
 	Value string
-	// Line is where it stands, counted from 1.
+	// Line is its line, counted from 1.
 	Line int
 }
 
 // parseKernelConfig reads the text of a .config. Lines that are neither an option nor "# CONFIG_X
-// is not set" are passed over. Text without a single option is an error: it is no configuration.
+// is not set" are passed over. Text without a single option returns an error: it is not a configuration.
 func parseKernelConfig(text []byte) (*kernelConfig, error) {
 	c := &kernelConfig{Options: make(map[string]kernelOption), Off: make(map[string]int)}
 	n := 0
@@ -91,8 +91,8 @@ func kernelConfigFiles(release string, live bool) []string {
 }
 
 // readKernelConfig reads the configuration of the kernel release: the running kernel's own
-// /proc/config.gz when live is set, else a file of that release below /boot or /lib/modules. The
-// error is that of the most telling file: fs.ErrNotExist when there is none at all.
+// /proc/config.gz when live is set, else a file of that release below /boot or /lib/modules. The error is that of the
+// most important file; it matches fs.ErrNotExist if no such file exists.
 func readKernelConfig(fsys fs.FS, release string, live bool) (*kernelConfig, error) {
 	var first error
 	for _, name := range kernelConfigFiles(release, live) {

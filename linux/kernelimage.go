@@ -56,7 +56,7 @@ func (c *kernelImageCache) read(fsys fs.FS, name string, r *fact.Report) (*boot.
 	return &named, e.err
 }
 
-// entry returns the entry of a key, a new one if there is none.
+// entry returns the entry of a key; it adds an entry for a new key.
 func (c *kernelImageCache) entry(key string) *kernelImageEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,8 +87,8 @@ func kernelImageKey(fsys fs.FS, name string) (string, error) {
 	return fmt.Sprintf("%s %d %d", hostfs.FileID(fsys, name, info), info.Size(), info.ModTime().UnixNano()), nil
 }
 
-// kernelImageOf reads the image of a release's kernel: the first that holds certificates, else the first that there
-// is. The error is the most telling: fs.ErrNotExist if there is no file.
+// kernelImageOf reads the image of a release's kernel: the first that holds certificates, else the first that exists.
+// The error is that of the most important file; it matches fs.ErrNotExist if no such file exists.
 func kernelImageOf(m keyedKernel, c *kernelImageCache, r *fact.Report) (*boot.KernelImage, error) {
 	var found *boot.KernelImage
 	var first error

@@ -131,7 +131,7 @@ func (f *keyFinder) image(
 }
 
 // trustedList returns the list of the keys that a kernel trusts (system_certificate_list). The list of revoked keys has
-// the same form: they are told apart by the word of the module's key, or because the kernel was built without the
+// the same form: the word of the module's key distinguishes them, or the fact that the kernel was built without the
 // other one.
 func trustedList(image *boot.KernelImage, config *kernelConfig) (*boot.CertificateList, error) {
 	var trusted *boot.CertificateList
@@ -260,8 +260,8 @@ func (k *kernelKeys) suppose(m keyedKernel) {
 	}
 }
 
-// readKeyFile reads a file with one certificate, in DER or PEM; nil if there is none that can be read: it would prove
-// nothing.
+// readKeyFile reads a file with one certificate, in DER or PEM. It returns nil if the file is missing or unreadable,
+// because that proves nothing.
 func readKeyFile(fsys fs.FS, name string) *sign.Certificate {
 	data, err := limit.ReadFile(fsys, name, maxKeyFile)
 	if err != nil {

@@ -167,7 +167,7 @@ func TestRunningKernelsKeys(t *testing.T) {
 	}
 }
 
-// TestTrustedList tells the list of trusted keys from that of revoked ones.
+// TestTrustedList distinguishes the list of trusted keys from that of revoked ones.
 func TestTrustedList(t *testing.T) {
 	ours, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
 	list := func(k linuxtest.Key, module bool) linuxtest.KernelList {

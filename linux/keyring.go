@@ -28,11 +28,11 @@ type kernelKey struct {
 	// Description is what follows it: of a keyring "NAME: COUNT", of an X.509 certificate its
 	// subject and key id.
 	Description string
-	// Line is where it stands, counted from 1.
+	// Line is its line, counted from 1.
 	Line int
 }
 
-// parseKeyFile reads /proc/keys. A line that makes no sense is reported and left out.
+// parseKeyFile reads /proc/keys. A line that is invalid is reported and left out.
 func parseKeyFile(text []byte, r *fact.Report) []kernelKey {
 	var keys []kernelKey
 	n := 0
@@ -50,7 +50,7 @@ func parseKeyFile(text []byte, r *fact.Report) []kernelKey {
 	return keys
 }
 
-// parseKey takes the type and the description; seven fields stand before them.
+// parseKey takes the type and the description; seven fields precede them.
 func parseKey(line string) (kernelKey, bool) {
 	rest := line
 	for range 7 {
@@ -69,7 +69,7 @@ func parseKey(line string) (kernelKey, bool) {
 }
 
 // Keyring divides the description of a keyring into its name and what it holds ("empty" or a
-// number). ok is false for a key that is no keyring.
+// number). ok is false for a key that is not a keyring.
 func (k kernelKey) Keyring() (name, holds string, ok bool) {
 	if k.Type != "keyring" {
 		return "", "", false
@@ -161,7 +161,8 @@ type keyrings struct {
 	signed, contents []string        // digests that are revoked, in hexadecimal
 }
 
-// readKeyrings reads /proc/keys. The error is fs.ErrPermission if it shows no keyring: that reader may view none.
+// readKeyrings reads /proc/keys. The error matches fs.ErrPermission if it shows no keyring, because the reader may view
+// none.
 func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 	text, err := limit.AppendFile(fsys, nil, keysFile, limit.Proc)
 	if err != nil {
@@ -209,8 +210,8 @@ func (k *keyrings) revoke(description string) {
 	}
 }
 
-// keyID returns what an X.509 certificate is described by: the subject, and the subject's key id, else the serial
-// number (x509_key_preparse), behind which the kind of key and the id's end stand.
+// keyID returns the description of an X.509 certificate: the subject, and the subject's key id or the serial number
+// (x509_key_preparse). The kind of key and the id's end follow.
 func keyID(description string) string {
 	i := strings.LastIndex(description, ": X509.")
 	if i < 0 {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call answers OpUname, OpClock, OpIdentity and OpModuleLog on the running system; any other op is
+// Call answers OpUname, OpClock, OpIdentity and OpModuleLog on the running system; for any other op the error matches
 // errors.ErrUnsupported. OpModuleLog may need privilege, the others do not.
 func Call(_ context.Context, op string, args ...string) ([]byte, error) {
 	if len(args) > 0 {
@@ -43,8 +43,8 @@ func uname() ([]byte, error) {
 		unix.ByteSliceToString(u.Version[:]), unix.ByteSliceToString(u.Machine[:])), nil
 }
 
-// moduleLog reads the kernel's log as it stands, without waiting or clearing it. Without
-// CAP_SYSLOG the kernel refuses where kernel.dmesg_restrict is set.
+// moduleLog reads the kernel's log as it is now, without waiting or clearing it. Without CAP_SYSLOG the kernel refuses
+// where kernel.dmesg_restrict is set.
 func moduleLog() ([]byte, error) {
 	const (
 		readAll = 3  // SYSLOG_ACTION_READ_ALL
@@ -93,7 +93,7 @@ func ListenUevents(buffer int) (fact.EventSource, error) {
 	if buffer <= 0 {
 		buffer = 1 << 20
 	}
-	// A smaller buffer than asked for only loses events sooner, which is told.
+	// A smaller buffer than requested only loses events sooner, and the loss is reported.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	const kernelGroup = 1
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: kernelGroup}); err != nil {

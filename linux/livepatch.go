@@ -171,7 +171,7 @@ func (p *patchReader) function(dir, entry string) PatchedFunction {
 			return PatchedFunction{Name: escape.UTF8(entry[:i]), Position: fact.CountOf(int64(n))}
 		}
 	}
-	p.lose(&fact.ParseError{Source: "/" + dir, Reason: strconv.Quote(entry) + " is no FUNCTION,POSITION"})
+	p.lose(&fact.ParseError{Source: "/" + dir, Reason: strconv.Quote(entry) + " is not FUNCTION,POSITION"})
 	return PatchedFunction{Name: escape.UTF8(entry)}
 }
 

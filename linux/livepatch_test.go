@@ -75,7 +75,7 @@ func TestLivepatches(t *testing.T) {
 	}
 }
 
-// TestLivepatchesUnread: what cannot be read or makes no sense is unknown, and said.
+// TestLivepatchesUnread: what cannot be read or is invalid is unknown, and said.
 func TestLivepatchesUnread(t *testing.T) {
 	const dir = "sys/kernel/livepatch/"
 	for name, c := range map[string]struct {

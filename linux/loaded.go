@@ -49,7 +49,7 @@ func (k *Kernel) whyNoList(cause error) error {
 	}
 	none, err := noModuleSupport(k.machine)
 	if err != nil {
-		return fmt.Errorf("%w, and whether the kernel has modules at all cannot be told: %w (is /proc mounted here, "+
+		return fmt.Errorf("%w, and whether the kernel supports modules is unknown: %w (is /proc mounted here, "+
 			"and without subset=pid?)", cause, err)
 	}
 	if !none {

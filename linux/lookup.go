@@ -10,9 +10,9 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// lookedUp says whether each source that modprobe or the kernel goes by was asked for a name and answered: the indexes
-// of files, of aliases and of what is compiled in, and its metadata. A look-up that failed half-way, because the index
-// is damaged, cut off or unreadable, found nothing and proves nothing.
+// lookedUp says whether each source that modprobe or the kernel uses was asked for a name and answered: the indexes of
+// files, of aliases and of what is compiled in, and its metadata. A look-up that failed half-way, because the index is
+// damaged, cut off or unreadable, found nothing and proves nothing.
 func (c *checker) lookedUp(name string) fact.Answer {
 	if index, err := c.tree.LookupErr(name); err != nil {
 		return c.indexUnread(index, err)
@@ -40,7 +40,7 @@ func (c *checker) builtinsRead() fact.Answer {
 	return passes()
 }
 
-// lost reports whether err says that a file could not be read, not that there is none.
+// lost reports whether err says that a file could not be read, not that it does not exist.
 func lost(err error) bool { return err != nil && !errors.Is(err, fs.ErrNotExist) }
 
 // mayBeOtherwise takes back a blocked outcome if an index that could not be read may say that the code is compiled in,

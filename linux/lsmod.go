@@ -66,7 +66,7 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 		}
 		e, ok := l.row(line)
 		if !ok {
-			return errors.New(strconv.Quote(cut(line, 60)) + " is no row")
+			return errors.New(strconv.Quote(cut(line, 60)) + " is not a row")
 		}
 		l.entries = append(l.entries, e)
 		return nil
@@ -88,7 +88,7 @@ func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	}
 }
 
-// missing returns a module that the text names as a user, and that has no row; empty if there is none. Who uses a
+// missing returns a module that the text names as a user, and that has no row; empty if all have rows. Who uses a
 // module is loaded (/sys/module/NAME/holders).
 func (l *listText) missing() string {
 	names := make(map[string]bool, len(l.entries))
@@ -121,7 +121,7 @@ func (l *listText) header(line string) bool {
 	return true
 }
 
-// typed looks for the command behind a prompt.
+// typed looks for the command after a prompt.
 func (l *listText) typed(command string) {
 	switch {
 	case !strings.Contains(command, l.command):
@@ -142,8 +142,7 @@ func headerRest(line string) (string, bool) {
 	return strings.TrimSpace(line[strings.Index(line, "by")+2:]), true
 }
 
-// harmless recognizes the error lines of the tools themselves and of what stands before them in a
-// pipe.
+// harmless recognizes the error lines of the tools themselves and of programs before them in a pipe.
 func harmless(line string) bool {
 	for _, start := range []string{"lsmod: ", "libkmod: ", "grep: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ",
 		"ERROR: ", "WARNING: "} {
@@ -154,8 +153,8 @@ func harmless(line string) bool {
 	return strings.Trim(line, ".-… ") == "" // an elision
 }
 
-// lsmodRow reads "name size refs [users]". Users are separated by commas (kmod, BusyBox), or stand
-// in brackets separated by blanks (2.4), beside words such as (autoclean) and [permanent].
+// lsmodRow reads "name size refs [users]". Users are separated by commas (kmod, BusyBox), or are in brackets separated
+// by blanks (2.4), beside words such as (autoclean) and [permanent].
 func lsmodRow(line string) (listEntry, bool) {
 	var f [3]string
 	n := fields(line, f[:])
@@ -191,7 +190,7 @@ func lsmodRow(line string) (listEntry, bool) {
 	return e, true
 }
 
-// cutField returns the first word of s and what follows the blanks behind it.
+// cutField returns the first word of s and what follows the blanks after it.
 func cutField(s string) (word, rest string, ok bool) {
 	end := strings.IndexAny(s, " \t")
 	if end < 0 {

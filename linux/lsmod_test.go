@@ -40,7 +40,7 @@ func TestLsmodRows(t *testing.T) {
 	} {
 		got, ok := lsmodRow(tt.line)
 		if !ok {
-			t.Errorf("%q is no row", tt.line)
+			t.Errorf("%q is not a row", tt.line)
 			continue
 		}
 		if diff := cmp.Diff(tt.want, got, count); diff != "" {

@@ -30,14 +30,14 @@ func ReadLspci(text string, r *fact.Report) fact.Capture[Module] {
 			device = true
 			devices++
 		case !device:
-			return fmt.Errorf("%.60q is no row", line)
+			return fmt.Errorf("%.60q is not a row", line)
 		case key == "Kernel driver in use":
 			drivers++
 		case key == "Kernel modules":
 			c.Rows++
 			return lspciModules(value, seen, &c)
 		case line[0] != ' ' && line[0] != '\t':
-			return fmt.Errorf("%.60q is no row", line)
+			return fmt.Errorf("%.60q is not a row", line)
 		}
 		return nil
 	})
@@ -61,7 +61,7 @@ func lspciModules(value string, seen map[string]bool, c *fact.Capture[Module]) e
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.ReplaceAll(strings.TrimSpace(name), "-", "_")
 		if !moduleName(name) {
-			return fmt.Errorf("%.60q is no module", name)
+			return fmt.Errorf("%.60q is not a module", name)
 		}
 		if !seen[name] && len(c.Records) < capture.MaxRows {
 			seen[name] = true

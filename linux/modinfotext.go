@@ -141,8 +141,8 @@ func (p *modinfoParser) line(line string) {
 		p.complain(text)
 		return
 	}
-	// Errors are printed at once, fields when a buffer is full: an error may stand within a line,
-	// whose rest comes after it.
+	// Errors are printed at once, fields when a buffer is full: an error may be within a line, whose rest comes after
+	// it.
 	if i := strings.Index(line, modinfoErrorMark); i > 0 {
 		if p.cut.Len() < maxModinfo {
 			p.cut.WriteString(line[:i])
@@ -179,7 +179,7 @@ func (p *modinfoParser) line(line string) {
 	}
 }
 
-// modinfoField splits "key:    value", where the value stands in modinfo's column.
+// modinfoField splits "key: value", where the value is in modinfo's column.
 func modinfoField(line string) (key, value string, ok bool) {
 	key, rest, ok := strings.Cut(line, ":")
 	if !ok || key == "" || len(key) > 64 {
@@ -227,7 +227,7 @@ func (p *modinfoParser) finish() {
 	if r == nil {
 		return
 	}
-	if strings.TrimSpace(p.more.String()) == "" { // blank lines behind the last field
+	if strings.TrimSpace(p.more.String()) == "" { // blank lines after the last field
 		p.more.Reset()
 	}
 	p.endValue()
@@ -281,7 +281,7 @@ func (r *modinfoRecord) add(e ko.Entry) {
 	}
 }
 
-// isParameterType reports whether text is a type as modinfo prints it behind a description, or alone.
+// isParameterType reports whether text is a type as modinfo prints it after a description, or alone.
 func isParameterType(text string) bool {
 	switch strings.TrimPrefix(text, "array of ") {
 	case "bool", "invbool", "bint", "byte", "short", "ushort", "int", "uint", "long", "ulong", "ullong",
@@ -381,7 +381,7 @@ func (r *modinfoRecord) describe(m *Module) {
 	r.unsay(m)
 }
 
-// unsay takes back what only a whole record says. modpost writes vermagic behind the flags and depends: a record
+// unsay takes back what only a whole record says. modpost writes vermagic after the flags and depends: a record
 // without it may be cut before them.
 func (r *modinfoRecord) unsay(m *Module) {
 	if r.cut && m.FitsRelease == fact.No {

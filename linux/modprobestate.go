@@ -13,18 +13,18 @@ import (
 	"github.com/kernelext/kernelext/linux/modprobe"
 )
 
-// A modprobeState is what modprobe goes by at one boot: the tree of the release and a configuration. What the
+// A modprobeState is what modprobe reads at one boot: the tree of the release and a configuration. What the
 // configuration says of a name is looked up once.
 type modprobeState struct {
 	tree    *modprobe.Tree
 	config  *modprobe.Config
-	doubt   fact.Answer // what modprobe goes by and was not read; does not apply if all was
+	doubt   fact.Answer // what modprobe reads and could not be read here; does not apply if all was read
 	lines   map[string]nameLines
 	aliases map[string]aliasLines
 	effects map[[2]string]modprobe.Effect // of commands, for a module
 }
 
-// nameLines are the lines of the configuration that count for one module; each is nil if there is none.
+// nameLines are the lines of the configuration that count for one module; each is nil if no such line exists.
 type nameLines struct {
 	install   *modprobe.Directive
 	blacklist *modprobe.Directive
@@ -66,7 +66,7 @@ func (c *checker) configProblem(err error) {
 }
 
 // unreadConfig returns the first error that leaves a part of the configuration unread; nil if all was read. A line
-// that makes no sense is ignored by modprobe, too.
+// that is invalid is ignored by modprobe, too.
 func unreadConfig(config *modprobe.Config) error {
 	if config.Whole() {
 		return nil
@@ -79,14 +79,15 @@ func unreadConfig(config *modprobe.Config) error {
 		}
 	}
 	if len(lost.Problems) > 0 {
-		return lost.Problems[0] // what is no regular file
+		return lost.Problems[0] // what is not a regular file
 	}
 	return errConfigUnread
 }
 
 var errConfigUnread = errors.New("not known which")
 
-// certainly returns the answer of a step that goes by the configuration. What was not read may undo what stops.
+// certainly returns the answer of a step that depends on the configuration. A part that was not read may undo a line
+// that stops.
 func (s *modprobeState) certainly(a fact.Answer) fact.Answer {
 	if a.Blocked() == fact.Yes && s.doubt.Applies() {
 		return s.doubt
@@ -233,7 +234,7 @@ func (s *modprobeState) ignoredInstalls(module string, r *fact.Report) []fact.Re
 }
 
 // loadedBy returns the first install line of another module whose command loads this one past its own install line,
-// as modprobe -i or insmod do. sure is false if only a shell would tell.
+// as modprobe -i or insmod do. sure is false if only a shell could decide it.
 func (s *modprobeState) loadedBy(module string) (line *modprobe.Directive, sure bool) {
 	for i := range s.config.Install {
 		d := &s.config.Install[i]

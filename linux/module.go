@@ -54,7 +54,8 @@ type Module struct {
 	// depmod chooses first.
 	Candidates []modprobe.Candidate `json:"candidates,omitzero"`
 	// KernelName is the name by which the kernel knows the module, where it is not the file's: the file says it within.
-	// The list of loaded modules and module_blacklist= go by it, modprobe by the file's. Absent where both are the same.
+	// The list of loaded modules and module_blacklist= use it; modprobe uses the file's. Absent where both are the
+	// same.
 	KernelName string `json:"kernelName,omitzero"`
 	// StructName is the name in the file's code (struct module), where it is not the one in its metadata: the list of
 	// loaded modules has it, while module_blacklist= is compared with the metadata's. Only a file that somebody changed
@@ -250,8 +251,7 @@ func describeModinfo(m ko.Modinfo, to *Module) {
 }
 
 // flagOf reports whether the entries declare a flag. The kernel asks only whether there is a value,
-// and takes "N" for a yes. Without one the entry may lack its "=", and then there is none for the
-// kernel: not known.
+// and takes "N" for a yes. Without a value the entry may lack its "=", and then the kernel finds no value: unknown.
 func flagOf(m ko.Modinfo, key string) fact.Tri {
 	v, ok := m.Lookup(key)
 	if ok && v == "" {

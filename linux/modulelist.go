@@ -26,7 +26,7 @@ type listEntry struct {
 	// module unloading and prints "-".
 	Refs fact.Count
 	// UsedBy are the modules that need this one; nil when the kernel does not say (refs is "-"),
-	// empty when there is none.
+	// empty if no module needs it.
 	UsedBy []string
 	// Permanent is set for a module that cannot be unloaded: it has an init and no exit function.
 	Permanent bool
@@ -47,7 +47,7 @@ type moduleList struct {
 	holders []string // backs every listEntry.UsedBy
 }
 
-// Parse replaces the list's content with what text says. The entries share text's memory. A line that makes no sense is
+// Parse replaces the list's content with what text says. The entries share text's memory. A line that is invalid is
 // reported and left out, and so is one that the text ends in. The error is why there is no list: no line makes sense.
 func (l *moduleList) Parse(text string, r *fact.Report) error {
 	l.reset(text)
@@ -148,7 +148,7 @@ func parseRefs(s string) (fact.Count, error) {
 }
 
 // parseHolders splits "a,b,[permanent]," into its names and the permanent mark. Every name is
-// followed by a comma; "-" is none, or nothing known when the kernel does not count references.
+// followed by a comma; "-" means no user, or unknown users if the kernel does not count references.
 func (l *moduleList) parseHolders(s string, counted bool) (names []string, permanent bool) {
 	if s == "-" {
 		if counted {
@@ -253,9 +253,9 @@ func newListReader(fsys fs.FS) *listReader { return &listReader{fsys: fsys} }
 
 // Read replaces l's content with the kernel's list, sorted by name. The kernel gives the list in
 // pieces, between which a module can come or go, so that a line is skipped or repeated. The list is
-// therefore read again if the kernel's event counter moved meanwhile, a name stands twice or the
-// text is cut off, until two reads agree, at most three times. What the last read lost is reported,
-// and a list that kept changing; of repeated lines the first stays.
+// therefore read again if the kernel's event counter moved meanwhile, a name appears twice or the text is cut off,
+// until two reads agree, at most three times. What the last read lost is reported, and a list that kept changing; of
+// repeated lines the first stays.
 //
 // The error is that of opening or reading /proc/modules, or why what is there is not the kernel's
 // list: no line makes sense, or it is empty and something was put in its place. [noModuleSupport]
@@ -333,8 +333,8 @@ func (l *moduleList) dropRepeated() bool {
 }
 
 // noModuleSupport reports whether the machine's kernel was built without loadable modules, given
-// that it has no /proc/modules: its sysctl directory can be read and lacks modules_disabled. The
-// error is why that cannot be told; a service without access to /proc/sys sees neither file.
+// that it has no /proc/modules: its sysctl directory can be read and lacks modules_disabled. The error says why that is
+// unknown; a service without access to /proc/sys sees neither file.
 func noModuleSupport(fsys fs.FS) (bool, error) {
 	_, err := fs.Stat(fsys, disabledFile)
 	if err == nil {

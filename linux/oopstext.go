@@ -13,14 +13,14 @@ import (
 // SourceOops is the source of the modules that an oops, a warning or a panic of the kernel lists.
 const SourceOops = "kernel_log"
 
-// oopsMark stands before the list, which print_modules (kernel/module/main.c) writes of every module.
+// oopsMark precedes the list, which print_modules (kernel/module/main.c) writes of every module.
 const oopsMark = "Modules linked in:"
 
 var (
 	// oopsPrefix matches what dmesg, syslog and a serial console write before a line: a level, a time, a task.
 	oopsPrefix = lazy.Regexp{Pattern: `^(?:<\d>\s*)?(?:[A-Z][a-z]{2}\s+\d{1,2} [0-9:]{8} \S+ kernel: )?` +
 		`(?:\S+ \S+ kernel: )?\[\s*\+?\d{1,12}\.\d{1,9}\](?:\[\s*[CT]\d+\])? ?`}
-	// oopsNext matches what stands behind the list in an oops.
+	// oopsNext matches the text after the list in an oops.
 	oopsNext = lazy.Regexp{Pattern: `^\s*(?:[A-Z][A-Za-z0-9_ ]{0,30}:|---\[ end|Process |Call Trace|\[<|<TASK>)`}
 	// oopsModule matches a module with its taints (module_flags): letters, "+" while it comes and "-" while it goes.
 	oopsModule = lazy.Regexp{Pattern: `^([A-Za-z0-9_.-]{1,64})(?:\(([A-Z]*)([+-]?)\))?$`}
@@ -31,7 +31,7 @@ type oopsList struct {
 	entries []listEntry
 	broken  [][2]int // pairs of words on both sides of a line's end, as places in entries; -1 for none
 	lengths []int    // of the lines that go on on the next
-	whole   bool     // something stands behind the list: it is not cut
+	whole   bool     // text follows the list: it is not cut
 	line    int
 }
 
@@ -160,6 +160,6 @@ func (l *oopsList) report(full error, r *fact.Report) {
 		r.Problem(SourceOops, "", "modules", full)
 	case !l.whole:
 		r.Problem(SourceOops, "", "modules", &fact.ParseError{Source: SourceOops, Line: l.line,
-			Reason: "nothing stands behind the list: its last name may be cut, and more may be missing"})
+			Reason: "no text follows the list: its last name may be cut off, and more may be missing"})
 	}
 }

@@ -141,9 +141,9 @@ func dkmsDests(conf []byte) []string {
 }
 
 // DKMS returns "name/version" of the DKMS build that a module file is of; "" for none. That one of
-// its name was built is not enough: it may not be installed. The file must stand where DKMS puts what
-// it builds, or where the build's dkms.conf says, and be no kernel package's. file is the path
-// relative to the release directory, root the one below the machine's root.
+// its name was built is not enough: it may not be installed. The file must be where DKMS puts what it builds, or where
+// the build's dkms.conf says, and be no kernel package's. file is the path relative to the release directory, root the
+// one below the machine's root.
 func (o *fileOwners) DKMS(module, file, root string) string {
 	builds := o.dkms[module]
 	if len(builds) == 0 || isKernelPackage(o.Package(root)) {
@@ -172,11 +172,10 @@ func isKernelPackage(pkg string) bool {
 }
 
 // Origin judges whose code a module file is: third party when DKMS built it or the file does not
-// say that it was built with the kernel's own sources; the system's when it says so and stands
-// where those belong, or is of a kernel's package; otherwise undecided. What the file says is its
-// own word, and anybody can put it anywhere: where packages say what is theirs, a file that none of
-// them names is never the system's. file is the path relative to the release directory, empty for a
-// file that lies in none, path the one below the machine's root.
+// say that it was built with the kernel's own sources; the system's if it says so and is where those belong, or is of a
+// kernel's package; otherwise undecided. What the file says is its own word, and anybody can put it anywhere: where
+// packages say what is theirs, a file that none of them names is never the system's. file is the path relative to the
+// release directory, empty for a file that lies in none, path the one below the machine's root.
 func (o *fileOwners) Origin(m *Module, name, file, path string) fact.Origin {
 	var origin fact.Origin
 	say := func(fact_, value, source string) {

@@ -50,7 +50,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// TestOriginOfDKMSBuild: a build of a module's name makes no file DKMS's that stands elsewhere or is the kernel's.
+// TestOriginOfDKMSBuild: a build of a module's name does not make a file DKMS's that is elsewhere or is the kernel's.
 func TestOriginOfDKMSBuild(t *testing.T) {
 	var r fact.Report
 	o := ownersOf(fstest.MapFS{
@@ -151,7 +151,7 @@ func TestOriginWithALostList(t *testing.T) {
 	}
 	part := ownersOf(refuses{fsys, "var/lib/dpkg/info/linux-image-1.list"}, "1", &lost)
 	if got := part.Origin(&Module{Intree: fact.Yes}, "a", "kernel/a.ko", "lib/modules/1/kernel/a.ko"); got.Class != "" {
-		t.Errorf("whose it is stands in a list that is lost: %+v", got)
+		t.Errorf("its owner is in a list that is lost: %+v", got)
 	}
 	if got := packageOf(part); got != "" || !part.Found || len(lost.Problems) != 1 {
 		t.Errorf("package %q, lost %v", got, lost.Problems)

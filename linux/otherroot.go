@@ -31,7 +31,7 @@ const maxMountInfo = 1 << 20
 // the boot entries themselves say.
 func (c *checker) rootIdentity() rootIdentity {
 	if c.setup.Fallback {
-		return rootIdentity{} // the file stands on this root
+		return rootIdentity{} // the file is on this root
 	}
 	if c.machine.Live {
 		if here, ok := c.runningRoot(); ok {
@@ -197,7 +197,7 @@ const rootDevice = "/dev/root"
 const snapshotsDir = ".snapshots"
 
 // pendingDescriptions begin the descriptions of snapshots that are made to be the next root: those of
-// transactional-update and of snapper rollback. Both change the default subvolume, which no file tells.
+// transactional-update and of snapper rollback. Both change the default subvolume, which no file shows.
 var pendingDescriptions = []string{"<description>Snapshot Update of #", "<description>writable copy of #"}
 
 // maxSnapshots is how many snapshots are looked at.

@@ -12,7 +12,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 )
 
-// Each package manager's own words, as far as they stand in what is read anyway, and in dpkg's status.
+// Each package manager's own words, as far as they are in files that are read anyway, and in dpkg's status.
 func TestPackageOf(t *testing.T) {
 	var r fact.Report
 	o := ownersOf(fstest.MapFS{

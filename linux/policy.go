@@ -59,13 +59,13 @@ type policyMachine struct {
 	FS fs.FS
 	// Release is the kernel release whose configuration counts; empty when unknown.
 	Release string
-	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Entry
-	// stands in for the command line.
+	// Live is set for a running kernel. Otherwise nothing below proc and sys is read, and Entry replaces the command
+	// line.
 	Live bool
 	// Firmware is set for another kernel of a running machine: the firmware's variables, which stay
 	// over a boot, are read, and nothing else of the kernel that runs.
 	Firmware bool
-	// Entry is the boot entry of the next boot: its command line, where it stands, and the boot loader's variables in
+	// Entry is the boot entry of the next boot: its command line, the line's place, and the boot loader's variables in
 	// it, which may add any word. Unread says why it is not known. Neither is used when Live is set.
 	Entry  boot.Entry
 	Unread fact.Report

@@ -93,7 +93,7 @@ func TestPolicyOfARunningKernel(t *testing.T) {
 	}
 }
 
-// TestPolicyOfKexec: a value that makes no sense, and a kernel that starts no other one.
+// TestPolicyOfKexec: a value that is invalid, and a kernel that starts no other one.
 func TestPolicyOfKexec(t *testing.T) {
 	for name, c := range map[string]struct {
 		files   map[string]string
@@ -156,7 +156,7 @@ func TestPolicyConclusion(t *testing.T) {
 		{"a part of /proc/sys of a kernel with modules",
 			map[string]string{disabledFile: "-", "boot/config-6": "CONFIG_MODULES=y\n"}, ""},
 		{"nothing at all", map[string]string{"proc/": "-", "sys/": "-", "boot/": "-"}, ""},
-		{"lockdown makes no sense", map[string]string{lockdownFile: "none\n"}, ""},
+		{"lockdown is invalid", map[string]string{lockdownFile: "none\n"}, ""},
 	} {
 		texts := kernelFiles()
 		for name, text := range tt.change {

@@ -152,9 +152,8 @@ func (c *checker) byName(name string) *target {
 	return t
 }
 
-// builtinAt says where it is told that a module which is no file is compiled in: in modules.builtin,
-// in modules.builtin.modinfo for one that only has metadata, or by the running kernel. It is empty
-// for one that is not.
+// builtinAt returns the source that says that a module without a file is compiled in: modules.builtin,
+// modules.builtin.modinfo if it only has metadata, or the running kernel. It is empty if no source does.
 func (c *checker) builtinAt(name string) string {
 	if c.tree.IsBuiltin(name) {
 		return c.machine.Dir.Dir + "/" + modprobe.IndexBuiltin
@@ -205,13 +204,14 @@ func (c *checker) places(t target) []fact.Reason {
 		if inCode != name {
 			places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file),
 				Text: escape.Text(
-					"the code in the file calls itself " + quote(inCode) + ": the list of loaded modules goes by that")})
+					"the code in the file calls itself " + quote(inCode) +
+						": the list of loaded modules uses that name")})
 		}
 	}
 	if name != t.name {
 		places = append(places, fact.Reason{Code: ReasonKernelName, File: "/" + c.tree.Path(t.file), Text: escape.Text(
 			"the kernel knows this module as " + quote(name) +
-				": module_blacklist= and the list of loaded modules go by that")})
+				": module_blacklist= and the list of loaded modules use that name")})
 	}
 	if t.builtin {
 		places = append(places, builtinReason(t))
@@ -222,7 +222,7 @@ func (c *checker) places(t target) []fact.Reason {
 	for _, s := range c.blocklists {
 		if modprobe.SameModule(s.Name, t.name) {
 			places = append(places, fact.Reason{Code: ReasonBlacklistIgnored, File: slash(s.File), Line: s.Line,
-				Text: "blocklist " + t.name + ": heeded only where Android's modprobe runs with -b"})
+				Text: "blocklist " + t.name + ": applied only when Android's modprobe runs with -b"})
 		}
 	}
 	return places
@@ -249,7 +249,7 @@ func (c *checker) fileReason(t target) fact.Reason {
 	return c.unindexed(t).Because()
 }
 
-// isDeviceAlias tells a device's modalias, for which udev asks, from a name for which the kernel does.
+// isDeviceAlias distinguishes a device's modalias, which udev requests, from a name that the kernel requests.
 func isDeviceAlias(alias string) bool {
 	return strings.Contains(alias, ":") && !strings.HasPrefix(alias, "devname:") && !strings.HasPrefix(alias, "symbol:")
 }

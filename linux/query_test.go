@@ -66,7 +66,7 @@ func TestNotBlockedAfterAll(t *testing.T) {
 		{"its file was removed, another is loaded",
 			map[string]string{"lib/modules/6/kernel/lone.ko": "-", "etc/modprobe.d/a.conf": "install lone insmod " +
 				"/opt/lone.ko\n"}, nil, "lone", fact.VerdictUnknown, "insmod /opt"},
-		{"aliases of builtin code that make no sense",
+		{"aliases of builtin code that are invalid",
 			map[string]string{"lib/modules/6/modules.builtin.alias.bin": "x"},
 			nil, "nosuch", fact.VerdictUnknown, ""},
 		{"aliases of builtin code are not listed, a name", nil, nil, "nosuch", fact.VerdictAbsent, ""},

@@ -81,7 +81,7 @@ func textReason(code, text, file string, line int) fact.Reason {
 	return fact.Reason{Code: code, Text: escape.Text(text), File: file, Line: line}
 }
 
-// installText returns an install line as it stands.
+// installText returns an install line unchanged.
 func installText(d *modprobe.Directive) string { return "install " + d.Name + " " + d.Value }
 
 // unread returns the reason of an answer that is unknown because of err.

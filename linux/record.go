@@ -62,9 +62,9 @@ func stateOf(word string) fact.State {
 	return ""
 }
 
-// addTaintEvidence says what a module's taint letters tell of its origin and signature: O and P
-// are never set on a module of the kernel's own tree, and E says that no valid signature was found
-// when it was loaded.
+// addTaintEvidence adds what a module's taint letters show of its origin and signature: O and P are
+// never set on a module of the kernel's own tree, and E says that no valid signature was found when
+// it was loaded.
 func addTaintEvidence(m *Record, letters string) {
 	for i := range len(letters) {
 		switch letters[i] {

@@ -18,9 +18,8 @@ func Redactions() []string {
 
 // Redact returns what a recording may keep of an answer: data itself when there is nothing to take
 // out, nil when nothing may be kept. key is the file's slash path below the root, or a call's op
-// and arguments with spaces between them. It goes by lines: of a text in two parts, the first
-// ending in a newline, the results are the parts of the whole text's result, but for a line that may
-// stand twice where two parts meet.
+// and arguments with spaces between them. It works by lines: of a text in two parts, the first ending in a newline, the
+// results are the parts of the whole text's result, but for a line that may appear twice where two parts meet.
 //
 // What goes:
 //   - kernel addresses: those of /proc/modules and /proc/kallsyms become zeros of the same width,
@@ -34,7 +33,7 @@ func Redactions() []string {
 //   - values of module parameters, in /sys/module/NAME/parameters, on the command line and in
 //     modprobe's configuration, but for those that decoders read for the system's policy.
 //   - on the command line, also as boot loaders keep it: every value of a key that no decoder reads
-//     becomes boot.RedactedValue, as does a word that is no KEY=VALUE; unified kernel images and initial
+//     becomes boot.RedactedValue, as does a word that is not KEY=VALUE; unified kernel images and initial
 //     file systems go as a whole. Keys stay, so that one that a
 //     later version reads is known to be set, with a value that is not known.
 //   - of fstab, devices and options.
@@ -228,7 +227,7 @@ func redactWords(line []byte, start int) []byte {
 // redactWord keeps a word whose key is kept, "--" (what follows is for init), and the key of any
 // other KEY=VALUE.
 func redactWord(word string) string {
-	bare := strings.TrimPrefix(word, `"`) // a quote may stand before the key
+	bare := strings.TrimPrefix(word, `"`) // a quote may precede the key
 	key, value, hasValue := strings.Cut(bare, "=")
 	switch {
 	case word == "--", word == boot.RedactedValue, boot.KeepsKey(strings.TrimSuffix(key, `"`)):
@@ -315,7 +314,7 @@ func redactGrub(line []byte) []byte {
 	return []byte(strings.Join(commands, "; "))
 }
 
-// redactGrubCommand treats the words behind the file that a command begins with as a command line.
+// redactGrubCommand treats the words after the file that a command begins with as a command line.
 func redactGrubCommand(line []byte, start int) []byte {
 	if bytes.HasPrefix(line[start:], []byte("initrd")) {
 		return line // names of files, and nothing else

@@ -135,7 +135,7 @@ func FuzzRedact(f *testing.F) {
 		}
 		parts := append(bytes.Clone(Redact(key, []byte(text[:i]))), Redact(key, []byte(text[i:]))...)
 		if slices.Contains([]string{kallsymsFile, ftraceFile, dynamicDebugFile}, key) {
-			parts = Redact(key, parts) // a line may stand twice where the parts meet
+			parts = Redact(key, parts) // a line may appear twice where the parts meet
 		}
 		if !bytes.Equal(parts, got) && key != keys[5] {
 			t.Fatalf("%s: in parts %q, as a whole %q", key, parts, got)

@@ -84,7 +84,7 @@ func TestRedactBootFiles(t *testing.T) {
 	}
 }
 
-// TestGrubGoesOn: entries may stand in another file; one that is not read may hold any.
+// TestGrubGoesOn: entries may be in another file; one that is not read may hold any.
 func TestGrubGoesOn(t *testing.T) {
 	const more = "linux /vmlinuz-1 more\n"
 	for _, tt := range []struct {

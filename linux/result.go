@@ -325,7 +325,7 @@ func hasOpenWay(p *fact.Prospect, way string) bool {
 	return slices.ContainsFunc(p.Ways, func(w fact.Way) bool { return w.Way == way && w.Blocked != fact.Yes })
 }
 
-// initcallsText names the functions that start a built-in module, as far as the kernel's symbols tell.
+// initcallsText names the functions that start a built-in module, as far as the kernel's symbols show them.
 func (c *checker) initcallsText(module string) string {
 	functions, _ := readInitcalls(c.machine.FS, c.machine.Release, module,
 		c.machine.Running) // not known: said in words

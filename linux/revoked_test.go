@@ -69,11 +69,11 @@ func TestUnreadRevocation(t *testing.T) {
 		dbx  string
 		want fact.SignatureStatus
 	}{
-		"no list":                    {"-", fact.SignatureValid},
-		"empty":                      {head, fact.SignatureValid},
-		"cut off":                    {list[:60], fact.SignatureUnchecked},
-		"a certificate that is none": {head + efiList(efiX509, "none"), fact.SignatureUnchecked},
-		"ours":                       {list, fact.SignatureInvalid},
+		"no list":                {"-", fact.SignatureValid},
+		"empty":                  {head, fact.SignatureValid},
+		"cut off":                {list[:60], fact.SignatureUnchecked},
+		"an invalid certificate": {head + efiList(efiX509, "none"), fact.SignatureUnchecked},
+		"ours":                   {list, fact.SignatureInvalid},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": signedConfig, "boot/vmlinuz-6": kernelOf(ours),
 			efiVarsDir + "/SecureBoot-" + efiGlobal: "\x06\x00\x00\x00\x01", efiDBX: tt.dbx,
@@ -137,7 +137,7 @@ func TestAddedKeys(t *testing.T) {
 		"and .machine":            {option, builtin + ring(secondary, "2") + ring(".machine", "empty"), false},
 		"a key was added":         {option, builtin + ring(secondary, "2"), true},
 		"beside .machine":         {option, builtin + ring(secondary, "3") + ring(".machine", "1"), true},
-		"a count that is none":    {option, builtin + ring(secondary, "x"), true},
+		"an invalid count":        {option, builtin + ring(secondary, "x"), true},
 		"not shown":               {option, "", true},
 		"not shown, not possible": {signedConfig, "", false},
 		"no configuration":        {"-", "", true},

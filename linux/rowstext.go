@@ -129,7 +129,7 @@ func (f *rowForm) entry(o capture.Object) (listEntry, bool) {
 	return e, f.usersOf(&e, o)
 }
 
-// usersOf takes the users: a list of JSON, or names with commas between them; "-" is none.
+// usersOf takes the users: a list of JSON, or names with commas between them; "-" means no user.
 func (f *rowForm) usersOf(e *listEntry, o capture.Object) bool {
 	e.UsedBy = []string{}
 	for column := range strings.SplitSeq(f.users, "|") {

@@ -80,7 +80,7 @@ func (r *policyReader) ima() {
 }
 
 // moduleAppraisal returns the first rule of an IMA policy that appraises module files, and its
-// line; "" when there is none. A rule without a function is about files of every use, and one of
+// line; "" if no rule does. A rule without a function is about files of every use, and one of
 // FILE_CHECK about every file that is opened.
 func moduleAppraisal(policy string) (rule string, line int) {
 	for text := range strings.Lines(policy) {

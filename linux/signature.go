@@ -166,10 +166,10 @@ func unsignedByLockdown(p *policyReader, l *commandLine, level string) fact.Answ
 
 // unsignedBySecureBoot says whether the kernel will refuse modules without a signature because of Secure Boot.
 func unsignedBySecureBoot(p *policyReader, l *commandLine) fact.Answer {
-	heeds := p.is("CONFIG_IMA_ARCH_POLICY", "y") ||
+	honors := p.is("CONFIG_IMA_ARCH_POLICY", "y") ||
 		p.is("CONFIG_LOCK_DOWN_IN_EFI_SECURE_BOOT", "y") && lockdownActive(p, l)
 	switch {
-	case !heeds, p.secureBooted == fact.No:
+	case !honors, p.secureBooted == fact.No:
 		return passes()
 	case p.secureBooted == fact.Yes:
 		return stopsUnsigned("Secure Boot makes the kernel take only signed modules", slash(secureBootVar), 0)
@@ -263,8 +263,8 @@ func imaNext(p *policyReader, l *commandLine) fact.Answer {
 	return fact.Answer{}
 }
 
-// helperOf says whether requests for modules reach modprobe if the kernel runs that program for them. file is where
-// the program's name stands.
+// helperOf says whether requests for modules reach modprobe if the kernel runs that program for them. file is the file
+// with the program's name.
 func helperOf(program, file string) fact.Answer {
 	r := fact.Reason{Code: ReasonHelper, Text: "the kernel runs " + quote(program) + " for a module", File: file}
 	switch {

@@ -28,8 +28,8 @@ func FuzzSymvers(f *testing.F) {
 	})
 }
 
-// TestParseSymvers: lines of another form are passed over, later lines of a name count, and a list that is cut off is
-// an error.
+// TestParseSymvers: lines of another form are passed over, later lines of a name count, and a list that is cut off
+// returns an error.
 func TestParseSymvers(t *testing.T) {
 	const text = "0x00000011\ta\tvmlinux\n0x0000002A\tb\n0x1\tshort\nnonsense\n0x00000012\ta\n"
 	for _, data := range [][]byte{[]byte(text), linuxtest.Gzip([]byte(text))} {

@@ -19,7 +19,7 @@ import (
 // not make for this module leaves its field empty.
 type sysModule struct {
 	// Loadable is yes when the directory is that of a loaded module, no when it is that of code
-	// compiled in, unknown when the files that tell could not be read.
+	// compiled in, unknown if the files that decide it could not be read.
 	Loadable fact.Tri
 	// State is initstate's word: live, coming or going.
 	State string
@@ -48,14 +48,15 @@ func (r *sysReader) lose(field string, err error) {
 	r.losses = append(r.losses, fact.Loss{Module: r.module, Source: SourceSysModule, Field: field, Err: err})
 }
 
-// readModule reads the files of the loaded module name. The error is about the directory as a whole: fact.ErrGone if
-// there is none (any more), or why it cannot be read. A file that cannot be read is a loss of its field alone.
+// readModule reads the files of the loaded module name. The error is about the directory as a whole: it matches
+// fact.ErrGone if the directory does not exist (any more), or says why it cannot be read. A file that cannot be read
+// costs only its field.
 func (r *sysReader) readModule(name string) (m sysModule, err error) {
 	before := len(r.losses)
 	if !validName(name) {
 		return m,
 			&fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) +
-				" is no file name"}
+				" is not a file name"}
 	}
 	core, err := r.attr(name, "coresize")
 	switch {
@@ -118,8 +119,8 @@ func (r *sysReader) readLoadable(name string, m *sysModule) {
 	}
 }
 
-// missing tells why /sys/module/name has no coresize: nil when the directory is there (code that
-// is compiled in), fact.ErrGone when it is not but others are, else why /sys/module is unreadable.
+// missing returns why /sys/module/name has no coresize: nil if the directory exists (compiled-in code), an error that
+// matches fact.ErrGone if it does not but others do, else why /sys/module is unreadable.
 func (r *sysReader) missing(name string) error {
 	_, err := fs.Stat(r.fsys, SysModuleDir+"/"+name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -176,7 +177,7 @@ func validName(name string) bool {
 }
 
 // parseBuildID returns the build-id of a .note.gnu.build-id section in lower-case hexadecimal. The
-// note's byte order is that of the machine; it is told from the sizes, which are small.
+// note's byte order is that of the machine; the sizes, which are small, show it.
 func parseBuildID(note []byte) (string, error) {
 	fail := func(reason string) (string, error) {
 		return "", &fact.ParseError{Source: buildIDNote, Field: "contentId", Reason: reason}

@@ -24,7 +24,7 @@ type taggedView struct {
 	files []taggedFile
 }
 
-// A taggedFile stands in one of several places.
+// A taggedFile is in one of several places.
 type taggedFile struct {
 	places []string
 	tag    func(line []byte) string
@@ -89,7 +89,7 @@ func scanTags(ctx context.Context, f io.Reader, name string, tag func([]byte) st
 	for {
 		line, err := lines.ReadSlice('\n')
 		read += len(line)
-		if long || errors.Is(err, bufio.ErrBufferFull) { // a part of a line that is none of the kernel's
+		if long || errors.Is(err, bufio.ErrBufferFull) { // a part of a line that is not the kernel's
 			long = errors.Is(err, bufio.ErrBufferFull)
 			line = nil
 		}
@@ -133,7 +133,7 @@ func symbolTag(line []byte) string {
 	return bracketed(line[i+1:])
 }
 
-// functionTag is the [module] behind a function.
+// functionTag is the [module] after a function.
 func functionTag(line []byte) string {
 	i := bytes.IndexByte(line, ' ')
 	if i < 0 {
@@ -183,15 +183,15 @@ func cryptoTag(line []byte) string {
 
 // A vmallocArea is one area of the kernel's virtual memory that is in use.
 type vmallocArea struct {
-	// Start is its first address, End the one behind its last.
+	// Start is its first address, End the one after its last.
 	Start, End uint64
 }
 
 // maxVmallocAreas caps the areas of one file.
 const maxVmallocAreas = 1 << 20
 
-// parseVmallocinfo reads /proc/vmallocinfo: "0xSTART-0xEND SIZE …" a line. The error is
-// fact.ErrRestricted when the kernel hides the addresses, or that of a line that makes no sense.
+// parseVmallocinfo reads /proc/vmallocinfo: "0xSTART-0xEND SIZE …" a line. The error matches fact.ErrRestricted if the
+// kernel hides the addresses, or is that of an invalid line.
 func parseVmallocinfo(text []byte) ([]vmallocArea, error) {
 	var areas []vmallocArea
 	n := 0
@@ -203,7 +203,7 @@ func parseVmallocinfo(text []byte) ([]vmallocArea, error) {
 		end, errEnd := strconv.ParseUint(to, 0, 64)
 		switch {
 		case errStart != nil || errEnd != nil || end < start:
-			return nil, &fact.ParseError{Source: "/" + vmallocFile, Line: n, Reason: "is no 0xSTART-0xEND"}
+			return nil, &fact.ParseError{Source: "/" + vmallocFile, Line: n, Reason: "is not 0xSTART-0xEND"}
 		case end == 0:
 			return nil, fmt.Errorf("/%s: the kernel hides addresses: %w", vmallocFile, fact.ErrRestricted)
 		case len(areas) == maxVmallocAreas:
@@ -214,15 +214,14 @@ func parseVmallocinfo(text []byte) ([]vmallocArea, error) {
 	return areas, nil
 }
 
-// inMemory reports whether the code of a module, at the address that its directory of /sys/module
-// tells, is in an area that is in use. Areas do not match modules one to one, since the allocator
-// serves others too and packs several into one: that one is in use says that the module's memory was
-// not given back, and no area is held against anyone.
+// inMemory reports whether the code of a module, at the address that its directory of /sys/module shows, is in an area
+// that is in use. Areas do not match modules one to one, since the allocator serves others too and packs several into
+// one: that one is in use says that the module's memory was not given back, and no area is held against anyone.
 func (r *viewReader) inMemory(name string) (bool, error) {
 	if !validName(name) {
 		return false,
 			&fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) +
-				" is no file name"}
+				" is not a file name"}
 	}
 	text, err := limit.AppendAttr(r.fsys, nil, SysModuleDir+"/"+name+"/"+sectionsDir+"/.text", limit.Attr)
 	if err != nil {
@@ -231,7 +230,7 @@ func (r *viewReader) inMemory(name string) (bool, error) {
 	address, err := strconv.ParseUint(strings.TrimSpace(string(text)), 0, 64)
 	switch {
 	case err != nil:
-		return false, &fact.ParseError{Source: "/" + SysModuleDir, Field: sectionsDir, Reason: "is no address"}
+		return false, &fact.ParseError{Source: "/" + SysModuleDir, Field: sectionsDir, Reason: "is not an address"}
 	case address == 0:
 		return false, fmt.Errorf("the kernel hides addresses: %w", fact.ErrRestricted)
 	}

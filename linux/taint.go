@@ -102,8 +102,8 @@ type logTaint struct {
 	Text string
 }
 
-// taintSentences are what the kernel says when a module taints it, by what stands behind the module's
-// name, and the letters of the taints.
+// taintSentences are what the kernel says when a module taints it, by the text after the module's name, and the letters
+// of the taints.
 var taintSentences = []struct{ begin, hold, letter string }{
 	{"loading out-of-tree module taints kernel", "", "O"},
 	{"module verification failed: ", "tainting kernel", "E"},

@@ -292,8 +292,8 @@ func softdepNames(d *modprobe.Directive) []string {
 	return names
 }
 
-// blockedDependents says whether every module that brings the target along is kept from doing so. It does not apply if
-// there is none.
+// blockedDependents says whether every module that brings the target along is kept from doing so. It does not apply
+// without such a module.
 func (c *checker) blockedDependents(r *result, s *bootState, t target) fact.Answer {
 	names := c.dependents(s.modprobe, t)
 	var found fact.Answer

@@ -208,7 +208,7 @@ func (u *upgrader) poolDevices(source string) []string {
 	for _, pool := range list {
 		devices, err := fs.ReadDir(machine, pools+"/"+pool.Name()+"/devices")
 		if err != nil {
-			continue // features and debug are no file systems
+			continue // features and debug are not file systems
 		}
 		if !slices.ContainsFunc(devices, func(d fs.DirEntry) bool { return d.Name() == name }) {
 			continue
@@ -222,8 +222,8 @@ func (u *upgrader) poolDevices(source string) []string {
 	return []string{"sys/class/block/" + name}
 }
 
-// mappedName returns the kernel's name of a device of the device mapper, such as dm-0; the name itself if there is
-// none.
+// mappedName returns the kernel's name of a device of the device mapper, such as dm-0; the name itself if it is not
+// such a device.
 func (u *upgrader) mappedName(name string) string {
 	const blocks = "sys/class/block"
 	list, err := fs.ReadDir(u.kernel.machine, blocks)

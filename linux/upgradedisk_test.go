@@ -130,7 +130,7 @@ func TestUpgradeRootDisks(t *testing.T) {
 	}
 }
 
-// TestUpgradeFalseRows: what looks like a loss and is none, and what is one for all that.
+// TestUpgradeFalseRows: apparent losses that are not losses, and those that are.
 func TestUpgradeFalseRows(t *testing.T) {
 	host := func(change func(files fstest.MapFS, old, to upgradeModules)) *fact.Upgrade {
 		old, to := upgradeModules{"vfat": {"alias=fs-vfat"}, "fuse": {"alias=fs-fuse"}}, upgradeModules{}

@@ -33,7 +33,7 @@ func TestUpgradeReports(t *testing.T) {
 		{"the same, with ext4 in the initial file system",
 			releaseFiles("A", nil, "ext4"), releaseFiles("B", upgradeModules{"ext4": {"alias=fs-ext4"}}),
 			map[string]string{"boot/initrd-B": string(linuxtest.Archive("lib/modules/B/kernel/ext4.ko", "x"))}, nil},
-		{"asahi-scripts pull 45: dracut is told to add a module that has another name now",
+		{"asahi-scripts pull 45: dracut's configuration adds a module that has another name now",
 			releaseFiles("A", upgradeModules{"i2c-apple": {"alias=of:N*T*Capple,i2c"}}, "ext4"),
 			releaseFiles("B", upgradeModules{"i2c-pasemi-platform": {"alias=of:N*T*Capple,i2c"}}, "ext4"),
 			map[string]string{"etc/dracut.conf.d/10-asahi.conf": "# for the keyboard\nadd_drivers+=\" i2c-apple \"\n"},

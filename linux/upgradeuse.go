@@ -234,8 +234,8 @@ func (u *upgrader) softdeps() {
 	}
 }
 
-// initialLists returns the modules that the makers of initial file systems are told to put in: those of
-// initramfs-tools(7), of dracut.conf(5) and of mkinitcpio.conf(5).
+// initialLists returns the modules that the configuration of initial file systems adds: those of initramfs-tools(7), of
+// dracut.conf(5) and of mkinitcpio.conf(5).
 func initialLists(fsys fs.FS, r *fact.Report) []modprobe.Setting {
 	list := modprobe.ReadList(fsys, "etc/initramfs-tools/modules", r)
 	files := []string{"etc/mkinitcpio.conf", "etc/dracut.conf"}
@@ -284,7 +284,7 @@ const (
 	maxTableFiles = 1000
 )
 
-// readLines calls f for each line of a file that may not be there, and is no comment.
+// readLines calls f for each line of a file that may not be there, and is not a comment.
 func readLines(fsys fs.FS, file string, r *fact.Report, f func(line string, number int)) {
 	text, err := limit.ReadFile(fsys, file, maxTableFile)
 	if err != nil {

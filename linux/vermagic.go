@@ -45,7 +45,7 @@ func (c *checker) hasVersions(file string) fact.Tri {
 	return facts.versions
 }
 
-// kernelName returns the name by which the kernel knows the module: that in its file. modprobe goes by the file's.
+// kernelName returns the name by which the kernel knows the module: the one in its file. modprobe uses the file's name.
 func (c *checker) kernelName(t target) string {
 	if name := c.factsOf(t.file).name; name != "" {
 		return name
@@ -54,7 +54,7 @@ func (c *checker) kernelName(t target) string {
 }
 
 // loadedName returns the name that the module has once it is loaded: the one in its code (struct module), which only a
-// file that somebody changed has otherwise than in its metadata. module_blacklist= goes by the metadata's.
+// file that somebody changed has otherwise than in its metadata. module_blacklist= uses the metadata's.
 func (c *checker) loadedName(t target) string {
 	name := c.kernelName(t)
 	if len(c.loaded) == 0 || !c.factsOf(t.file).known {
@@ -67,12 +67,12 @@ func (c *checker) loadedName(t target) string {
 	return f.StructName
 }
 
-// maxReferences is how many other modules tell what the kernel's own version magic is.
+// maxReferences is how many other modules show the kernel's own version magic.
 const maxReferences = 8
 
 // A reference is what modules that belong to the kernel have in common.
 type reference struct {
-	flags   string // the version magic behind the release; valid if sure
+	flags   string // the version magic after the release; valid if sure
 	sure    bool
 	machine uint16 // 0 if not known
 }

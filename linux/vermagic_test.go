@@ -69,7 +69,7 @@ func TestVersionMagic(t *testing.T) {
 	}
 }
 
-// TestKernelName: module_blacklist= goes by the name in the file, modprobe's own lines by the file's name.
+// TestKernelName: module_blacklist= uses the name in the file, modprobe's own lines use the file's name.
 func TestKernelName(t *testing.T) {
 	base := map[string]string{
 		"lib/modules/6/modules.dep":            "updates/gpu-current.ko:\nkernel/hid.ko:\n",
@@ -166,7 +166,7 @@ func TestSymbolVersions(t *testing.T) {
 			map[string]string{list: symvers}, "loadable"},
 		{"a symbol differs, of another release", versionedModule("5", "odd", layout, "printk 0x1"), with,
 			map[string]string{list: symvers}, "blocked"},
-		{"a list that makes no sense", versionedModule("5", "odd", layout, printk), with,
+		{"a list that is invalid", versionedModule("5", "odd", layout, printk), with,
 			map[string]string{list: "\x00\n\t\t\n0x1\tprintk\n"}, "unknown"},
 		{"a list that is cut off", versionedModule("5", "odd", layout, printk), with,
 			map[string]string{boot: string(linuxtest.Gzip([]byte(symvers))[:30])}, "unknown"},
@@ -197,7 +197,7 @@ func doctoredModule(name, inCode string) string {
 }
 
 // TestNamesDiffer: a file with two names is a finding; the kernel lists it by the one in the code, and
-// module_blacklist= goes by the other.
+// module_blacklist= uses the other.
 func TestNamesDiffer(t *testing.T) {
 	files := imageOf(map[string]string{"lib/modules/6/modules.dep": "updates/odd.ko:\nupdates/even.ko:\n",
 		"lib/modules/6/modules.alias": "", "lib/modules/6/updates/odd.ko": doctoredModule("odd", "strange"),

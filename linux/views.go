@@ -63,7 +63,7 @@ const (
 const OpModuleLinks = "module_links"
 
 // moduleLinks answers OpModuleLinks for the machine whose root is fsys. The error is that of looking
-// at /sys/module, or errors.ErrUnsupported where its file system does not tell.
+// at /sys/module, or matches errors.ErrUnsupported if its file system does not count links.
 func moduleLinks(fsys fs.FS) ([]byte, error) {
 	info, err := fs.Stat(fsys, SysModuleDir)
 	if err != nil {
@@ -267,8 +267,8 @@ func (r *viewReader) directories(l *look) {
 	l.showed(ViewOpen, maps.Clone(seen), nil)
 }
 
-// initstate reads what tells a loaded module's directory from one of compiled-in code, and reports
-// whether it is one.
+// initstate reads the file that distinguishes a loaded module's directory from one of compiled-in code, and reports
+// whether it is a loaded module's.
 func (r *viewReader) initstate(l *look, name string) bool {
 	var err error
 	r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)

@@ -300,7 +300,7 @@ func (s *modprobeState) blockedCommand(t target, step *modprobe.Step) fact.Answe
 	case modprobe.CommandLoads:
 		return fact.Passes(r)
 	}
-	r.Text += ": only running it would tell what it does"
+	r.Text += ": what it does is known only by running it"
 	r.Unread = "the command's effect"
 	return fact.UnsureOf(r)
 }

@@ -20,7 +20,7 @@ type (
 	Code = fact.Code
 	// Problem is one value that could not be read, and why. See [fact.Problem].
 	Problem = fact.Problem
-	// ParseError is an error that says where bytes make no sense. See [fact.ParseError].
+	// ParseError is an error that says where bytes are invalid. See [fact.ParseError].
 	ParseError = fact.ParseError
 	// Source is a place that facts come from, and how reading it went. See [fact.Source].
 	Source = fact.Source
@@ -144,11 +144,11 @@ const (
 	CodeGone        = fact.CodeGone        // it went away while it was being read
 	CodeUnsupported = fact.CodeUnsupported // this system, or this library, has no such thing
 	CodeRestricted  = fact.CodeRestricted  // the kernel hides it from this caller, by a setting such as kptr_restrict
-	CodeMalformed   = fact.CodeMalformed   // it was read and makes no sense
+	CodeMalformed   = fact.CodeMalformed   // it was read and is invalid
 	CodeTooLarge    = fact.CodeTooLarge    // a size limit was reached
 	CodeTimeout     = fact.CodeTimeout     // a read did not return in time
 	CodeUnrecorded  = fact.CodeUnrecorded  // the tape holds no answer to the question
-	CodeOlder       = fact.CodeOlder       // the tape being replayed was recorded before the library asked this question
+	CodeOlder       = fact.CodeOlder       // the tape was recorded before the library asked this question
 	CodeRedacted    = fact.CodeRedacted    // the tape's recorder removed it
 	CodeBudget      = fact.CodeBudget      // the caller's limit on work or time ran out
 	CodeOther       = fact.CodeOther       // none of these
@@ -248,7 +248,7 @@ const (
 	OutcomeSkipped     = fact.OutcomeSkipped     // it was not asked for
 )
 
-// The details, which may be combined; see [fact.DetailFiles] and those behind it for what each costs.
+// The details, which may be combined; see [fact.DetailFiles] and those after it for what each costs.
 const (
 	DetailFiles      = fact.DetailFiles      // metadata of files, origin, and whether loaded code is the file's
 	DetailHashes     = fact.DetailHashes     // hashes of whole files
@@ -279,13 +279,13 @@ const (
 var (
 	ErrGone        = fact.ErrGone        // it went away while it was being read
 	ErrRestricted  = fact.ErrRestricted  // the kernel hides it from this caller
-	ErrMalformed   = fact.ErrMalformed   // the bytes make no sense
+	ErrMalformed   = fact.ErrMalformed   // the bytes are invalid
 	ErrTooLarge    = fact.ErrTooLarge    // a size limit was reached
 	ErrUnrecorded  = fact.ErrUnrecorded  // the tape holds no answer to the question
 	ErrOlder       = fact.ErrOlder       // the tape was recorded before this library asked the question
 	ErrRedacted    = fact.ErrRedacted    // the tape's recorder removed it
 	ErrBudget      = fact.ErrBudget      // the caller's limit on work or time ran out
-	ErrBlacklisted = fact.ErrBlacklisted // [System.LoadPlan]: the configuration keeps aliases from loading these modules
+	ErrBlacklisted = fact.ErrBlacklisted // [System.LoadPlan]: the configuration stops loading by alias
 )
 
 // KernelAll is the Options.Kernel that makes [System.Check] answer for every kernel release on disk.

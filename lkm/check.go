@@ -15,8 +15,8 @@ import (
 // name of a service. With Options.Kernel "all" there are verdicts for every release on disk. Of an image, and of a
 // kernel that does not run, there is no answer for now. It loads nothing. Where a kernel asks for signatures, that of a
 // Linux module is verified against Options.Keys, given as the keys that the kernel trusts; without them one that is
-// there passes, and a reason says that it was not verified. The error is errors.ErrUnsupported where this library makes
-// no verdicts, or that of ctx.
+// there passes, and a reason says that it was not verified. The error matches errors.ErrUnsupported on a system for
+// which this library makes no verdicts, or is that of ctx.
 func (s *System) Check(ctx context.Context, query string) ([]Verdict, error) {
 	op := "check " + query
 	if err := s.usable(op, false); err != nil {

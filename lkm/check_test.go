@@ -25,7 +25,7 @@ func TestAddProblems(t *testing.T) {
 	}
 }
 
-// What a result has no place for is told to the caller's logger.
+// A fact that a result has no place for goes to the caller's logger.
 func TestTold(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

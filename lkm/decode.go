@@ -21,8 +21,8 @@ const maxSnapshot = 256 << 20
 // Decode reads a Snapshot in JSON, at most 256 MiB and as many modules as any system has: what takes more memory
 // satisfies ErrTooLarge. Fields that this version does not know are
 // dropped, words that it does not know are kept. A schema number higher than Schema is refused by
-// an error that names both and satisfies errors.ErrUnsupported; text that is no snapshot, or that
-// goes on behind it, satisfies ErrMalformed.
+// an error that names both and satisfies errors.ErrUnsupported; text that is not a snapshot, or that
+// goes on after it, satisfies ErrMalformed.
 func Decode(r io.Reader) (*Snapshot, error) { return decodeSnapshot(r, fact.NewBudget(0).Item(0)) }
 
 // decodeSnapshot is Decode, paid for by an item.
@@ -66,9 +66,9 @@ type decoder struct {
 	fields  map[string]json.RawMessage // everything but the modules
 	modules []Module                   // nil if there is no such field
 	schema  *int
-	bad     error      // what is wrong with the first field that makes no sense
+	bad     error      // what is wrong with the first field that is invalid
 	item    *fact.Item // pays for it
-	told    int64      // bytes of the text that the item knows of
+	counted int64      // bytes of the text that the item knows of
 }
 
 // read reads the whole text.
@@ -90,7 +90,7 @@ func (d *decoder) read() error {
 		return err
 	}
 	if _, err := d.in.Token(); err != io.EOF {
-		return cmp.Or(err, errors.New("text behind the snapshot"))
+		return cmp.Or(err, errors.New("text after the snapshot"))
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (d *decoder) list() error {
 	case t == nil: // null
 		return nil
 	case t != json.Delim('['):
-		return errors.New("modules are no list")
+		return errors.New("modules are not a list")
 	}
 	d.modules = []Module{}
 	var raw json.RawMessage
@@ -170,8 +170,8 @@ func payFor(raw []byte) int64 {
 // keep asks for memory, of which more is allowed the more was read.
 func (d *decoder) keep(n int) error {
 	at := d.in.InputOffset()
-	d.item.Grow(at - d.told)
-	d.told = at
+	d.item.Grow(at - d.counted)
+	d.counted = at
 	return d.item.Keep(int64(n))
 }
 

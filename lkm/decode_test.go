@@ -32,7 +32,7 @@ func TestDecode(t *testing.T) {
 func TestDecodeForwards(t *testing.T) {
 	s, err := Decode(strings.NewReader(
 		`{"schema":0,"os":"templeos","modules":[{"id":"x:y","kind":"x","name":"y","state":"dreaming",` +
-			`"colour":"red",
+			`"color":"red",
 		"signature":{"status":"blessed"}}],"sources":[{"name":"n","outcome":"maybe","code":"new_word"}],` +
 			`"detail":["files","dreams"],"extra":{"a":1}}`))
 	if err != nil {

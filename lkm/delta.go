@@ -22,8 +22,8 @@ type Delta struct {
 	Removed []Module `json:"removed"`
 	// Changed are those with other facts.
 	Changed []Change `json:"changed"`
-	// Unobserved are those of which the newer Snapshot saw less, or nothing, because a source that
-	// the older one had was lost. Nothing is known to have changed.
+	// Unobserved are those of which the newer Snapshot saw less, or nothing, because a source of the older one was
+	// lost. No change is known.
 	Unobserved []Change `json:"unobserved"`
 }
 
@@ -197,8 +197,8 @@ func union[V any](a, b map[string]V) map[string]struct{} {
 }
 
 // Apply returns the newer Snapshot of the Delta, given the older one. Only volatile facts of
-// modules that did not change are the older ones. An error that is ErrMalformed means that old is
-// not the Snapshot that the Delta was made from.
+// modules that did not change are the older ones. An error that matches ErrMalformed means that old is not the Snapshot
+// that the Delta was made from.
 func (d *Delta) Apply(old *Snapshot) (*Snapshot, error) {
 	modules := byID(old)
 	if err := d.check(func(id string) bool { return modules[id] != nil }); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A mark is what tells the root of an operating system: one of the paths is there. Patterns are those of path.Match.
+// A mark identifies the root of an operating system: one of its paths exists. Patterns are those of path.Match.
 type mark struct {
 	os     OS
 	weight int
@@ -113,14 +113,14 @@ func detectOS(fsys fs.FS) OS {
 	return best
 }
 
-// errUnknownRoot returns why an image is of no system that can be told.
+// errUnknownRoot returns why the system of an image is unknown.
 func errUnknownRoot(fsys fs.FS) error {
 	name := nameOf(fsys)
 	if name == "" {
 		name = "the file system"
 	}
 	if _, err := fs.ReadDir(fsys, "."); err != nil {
-		return fmt.Errorf("%s could not be read to tell its system; Options.OS (--os) gives it: %w", name, err)
+		return fmt.Errorf("%s could not be read to detect its system; Options.OS (--os) gives it: %w", name, err)
 	}
 	return fmt.Errorf("%s looks like the root of no known system; Options.OS (--os) gives it: %w",
 		name, errors.ErrUnsupported)

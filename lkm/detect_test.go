@@ -10,7 +10,7 @@ import (
 	"testing/fstest"
 )
 
-// TestDetect tells systems by several marks: no single file decides.
+// TestDetect detects systems by several marks: no single file decides.
 func TestDetect(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// digestVersion stands before a digest. It fixes the fields that count.
+// digestVersion precedes a digest. It fixes the fields that count.
 const digestVersion = "v1:"
 
 // Digest returns a text that is equal for two Snapshots of the same state, whenever they were taken and whichever
@@ -71,8 +71,9 @@ func sumOfHeader(s *Snapshot) sum {
 
 // dropVolatile empties what two Snapshots of one state may differ in, and the modules.
 func (s *Snapshot) dropVolatile() {
-	*s = Snapshot{OS: s.OS, Release: s.Release, Arch: s.Arch, BootID: s.BootID, Privilege: s.Privilege, Detail: s.Detail,
-		Root: s.Root, Live: s.Live, Kernel: s.Kernel, Sources: s.Sources, Policy: s.Policy, Problems: s.Problems}
+	*s = Snapshot{OS: s.OS, Release: s.Release, Arch: s.Arch, BootID: s.BootID, Privilege: s.Privilege,
+		Detail: s.Detail,
+		Root:   s.Root, Live: s.Live, Kernel: s.Kernel, Sources: s.Sources, Policy: s.Policy, Problems: s.Problems}
 	s.Sources = slices.DeleteFunc(slices.Clone(s.Sources), func(src Source) bool { return src.Name == sourceEvents })
 	for i := range s.Sources {
 		s.Sources[i].Count = Count{}
@@ -125,7 +126,9 @@ func (st *state) setHeader(s *Snapshot) {
 }
 
 func (st *state) find(id string) (int, bool) {
-	return slices.BinarySearchFunc(st.modules, id, func(m member, id string) int { return cmp.Compare(m.module.ID, id) })
+	return slices.BinarySearchFunc(st.modules, id, func(m member, id string) int {
+		return cmp.Compare(m.module.ID, id)
+	})
 }
 
 // has reports whether the state has the same module, but for its volatile facts, and gives m its sum.
@@ -167,7 +170,7 @@ func (st *state) drop(id string) {
 	}
 }
 
-// digest returns the digest of the state; empty for nil, which is no state.
+// digest returns the digest of the state; empty for nil, which is not a state.
 func (st *state) digest() string {
 	if st == nil {
 		return ""

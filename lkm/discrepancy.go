@@ -10,7 +10,7 @@ import (
 // Discrepancies compares what the kernel's sources say of its modules with each other and with the
 // disk: modules that one shows and another does not, taint that nothing explains, loaded code that
 // is not the file's, files that no package owns, configuration that runs programs. Each is evidence
-// with a grade, never a verdict: none found does not mean that there is none.
+// with a grade, never a verdict: an empty list does not prove that nothing is hidden.
 //
 // Views that could not be compared are in one Discrepancy of the kind "unchecked" (linux.KindUnchecked),
 // which comes first; a caller that wants all views must look for it. While a Watch of this System
@@ -36,7 +36,7 @@ func (s *System) Discrepancies(ctx context.Context) ([]Discrepancy, error) {
 	}
 	r := s.report()
 	found, err := compare(ctx, r)
-	s.told(op, r)
+	s.log(op, r)
 	if err == nil {
 		err = ctx.Err()
 	}

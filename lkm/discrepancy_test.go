@@ -273,8 +273,8 @@ func TestAGapThatComesAndGoesIsTransient(t *testing.T) {
 	}
 }
 
-// TestAModuleThatIsEverListedIsNotHidden has a module that is listed in one look of many, though no
-// event tells of it: it fails to load, again and again.
+// TestAModuleThatIsEverListedIsNotHidden has a module that is listed in one look of many, though no event reports it:
+// it fails to load, again and again.
 func TestAModuleThatIsEverListedIsNotHidden(t *testing.T) {
 	m := viewed()
 	m.set("proc/kallsyms", string(m.MapFS["proc/kallsyms"].Data)+"0 t x\t[fails]\n")
@@ -284,7 +284,7 @@ func TestAModuleThatIsEverListedIsNotHidden(t *testing.T) {
 			return
 		}
 		text := strings.TrimSuffix(string(m.MapFS[name].Data), "fails 1 1 - Live 0x0\n")
-		if lists++; lists == 4 { // Live, so that nothing but its name in the list tells
+		if lists++; lists == 4 { // Live, so that only its name in the list shows it
 			text += "fails 1 1 - Live 0x0\n"
 		}
 		m.set(name, text)

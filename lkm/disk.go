@@ -40,9 +40,8 @@ func (s *System) Resolve(ctx context.Context, alias string) ([]Module, error) {
 }
 
 // LoadPlan returns what the system's loader (modprobe, devmatch, kextload) would do for a name or
-// an alias if nothing were loaded yet, in its order. It loads nothing. The error is fs.ErrNotExist
-// when nothing has that name, and ErrBlacklisted when it is an alias of modules that the configuration
-// keeps aliases from loading.
+// an alias if nothing were loaded yet, in its order. It loads nothing. The error matches fs.ErrNotExist if nothing has
+// that name, and ErrBlacklisted if it is an alias of modules that the configuration keeps aliases from loading.
 func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
 	return asked(s, "plan the load of "+query, func(r *fact.Report) ([]Step, error) {
 		return s.backend.plan(ctx, query, r)
@@ -51,7 +50,7 @@ func (s *System) LoadPlan(ctx context.Context, query string) ([]Step, error) {
 
 // Upgrade returns what the kernel release lacks of what the machine uses of the running kernel, or of the one that
 // Options.Kernel names; of an image with two kernels, of the other one. It looks at the files of both kernels, and of a
-// running machine at its loaded modules and devices. Nothing is installed and nothing is loaded. The error is
+// running machine at its loaded modules and devices. Nothing is installed and nothing is loaded. The error matches
 // fs.ErrNotExist if the machine has no such release, and errors.ErrUnsupported on systems other than Linux.
 func (s *System) Upgrade(ctx context.Context, release string) (*Upgrade, error) {
 	op := "compare with kernel " + release
@@ -60,7 +59,7 @@ func (s *System) Upgrade(ctx context.Context, release string) (*Upgrade, error) 
 	}
 	r := s.report()
 	u, err := s.backend.upgrade(ctx, release, r)
-	s.told(op, r)
+	s.log(op, r)
 	if err != nil {
 		return nil, fmt.Errorf("lkm: %s: %w", op, err)
 	}
@@ -73,18 +72,18 @@ func asked[T any](s *System, op string, f func(*fact.Report) ([]T, error)) ([]T,
 	}
 	r := s.report()
 	list, err := f(r)
-	s.told(op, r)
+	s.log(op, r)
 	if err != nil {
 		return nil, fmt.Errorf("lkm: %s: %w", op, err)
 	}
 	return list, nil
 }
 
-// ReadFile reads a file by itself, of any system on any system, told by its content: a Linux
-// module (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a
-// bundle, a kernel collection or the code of a kext of macOS, a driver of Windows. Of the options
-// Detail, Keys, Catalogs, MaxFile, Deadline and Kernel count; Kernel is the release that a module is compared
-// with. What is none of these, such as a pipe or a device, is ErrMalformed.
+// ReadFile reads a file by itself, of any system on any system, and detects its kind by its content: a Linux module
+// (plain, gzip, xz or zstd), a kld of FreeBSD, a module of NetBSD, an NLM of NetWare, a bundle, a kernel collection or
+// the code of a kext of macOS, a driver of Windows. Of the options Detail, Keys, Catalogs, MaxFile, Deadline and Kernel
+// count; Kernel is the release that a module is compared with. For any other file, such as a pipe or a device, the
+// error matches ErrMalformed.
 func ReadFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module, error) {
 	modules, err := readFile(ctx, fsys, name, o)
 	if err != nil {
@@ -119,7 +118,7 @@ func readFile(ctx context.Context, fsys fs.FS, name string, o Options) ([]Module
 		}
 	}
 	if folder {
-		return nil, &ParseError{Source: name, Reason: "a folder that is no bundle"}
+		return nil, &ParseError{Source: name, Reason: "a folder that is not a bundle"}
 	}
 	return nil, &ParseError{Source: name, Reason: "no kernel extension of a known kind"}
 }

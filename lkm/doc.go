@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lkm tells what code has been put into a running kernel: Linux modules, FreeBSD klds, macOS
-// kernel extensions, Windows kernel-mode drivers and their like, in one record for all of them. It
-// only reads.
+// Package lkm reports what code has been put into a running kernel: Linux modules, FreeBSD klds, macOS kernel
+// extensions, Windows kernel-mode drivers and their like, in one record for all of them. It only reads.
 //
 //	snap, err := lkm.Take(ctx)
 //	if err != nil {
@@ -14,9 +13,9 @@
 //
 // # Unknown is an answer
 //
-// A list is empty only when the kernel said that it is. A value that could not be had is unknown
-// ([Count], [Tri], a nil slice), never zero, and a [Problem] says why; the Sources of a [Snapshot]
-// say what was looked at. [Snapshot.Err] is for callers who want all or nothing.
+// A list is empty only when the kernel said that it is. A value that could not be read is unknown ([Count], [Tri], a
+// nil slice), never zero, and a [Problem] says why; the Sources of a [Snapshot] say what was looked at. [Snapshot.Err]
+// is for callers who want all or nothing.
 //
 // # What is read
 //
@@ -28,11 +27,11 @@
 // # Which call
 //
 // An agent calls [System.Watch]: it goes on through refusals, says that it lives, and costs one small read a second; on
-// the far side a [Mirror] adds the events up. Use [System.Changed] and [System.Poll] for the bare list at a pace of your
-// own, and [System.Snapshot] for a single query; [Diff] compares two. [System.Check] answers whether code can get into
-// the kernel, for a gate.
-// [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads certificates that signatures
-// are verified against. What a call cannot do on a system is errors.ErrUnsupported; notes on each are at [System].
+// the far side a [Mirror] adds the events up. Use [System.Changed] and [System.Poll] for the bare list at a pace of
+// your own, and [System.Snapshot] for a single query; [Diff] compares two. [System.Check] answers whether code can get
+// into the kernel, for a gate. [System.Installed] is what is on disk, [ReadFile] one file by itself. [ReadKeys] reads
+// certificates that signatures are verified against. If a call cannot do something on a system, its error matches
+// errors.ErrUnsupported; notes on each are at [System].
 //
 // # What needs privilege
 //

@@ -13,7 +13,7 @@ import (
 type Edit struct {
 	// Modules returns the list that takes the place of the kernel's, or the error of a list that is refused.
 	Modules func([]Module) ([]Module, error)
-	// BootID stands in for the kernel's, unless it is empty.
+	// BootID replaces the kernel's, unless it is empty.
 	BootID string
 	// Cut makes the sources of the list partial.
 	Cut bool

@@ -42,8 +42,8 @@ type Event struct {
 	// Since is the digest of the Snapshot that the Delta of a baseline is to be applied to.
 	Since string `json:"since,omitzero"`
 	// Delta is what the event changes beside one module, without any Change.Before. With baseline it is the difference
-	// from WatchOptions.Since. With degraded, recovered and change it has the machine's facts, the modules of which less
-	// is seen (Unobserved) or more (Changed), and those that are seen again, as they were last seen (Added).
+	// from WatchOptions.Since. With degraded, recovered and change it has the machine's facts, the modules of which
+	// less is seen (Unobserved) or more (Changed), and those that are seen again, as they were last seen (Added).
 	Delta *Delta `json:"delta,omitzero"`
 	// Dropped is how many of the kernel's events, about modules or not, were dropped: at most so many loads and unloads
 	// have no event of their own. Only with lost; absent if it is not known.

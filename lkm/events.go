@@ -19,8 +19,8 @@ import (
 const maxEventLine = 64 << 20
 
 // ReadEvents yields the events of JSON Lines, as encoding/json writes those of [System.Watch]; lines of many
-// watches may be mixed. A line that is no event, or takes too much memory (ErrTooLarge, more than 64 MiB of text),
-// is an error that costs only that line. An error of the reader ends the sequence.
+// watches may be mixed. A line that is not an event, or takes too much memory (ErrTooLarge, more than 64 MiB of text),
+// yields an error and costs only itself. An error of the reader ends the sequence.
 func ReadEvents(r io.Reader) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		in := bufio.NewReaderSize(r, 64<<10)
@@ -53,7 +53,7 @@ func ReadEvents(r io.Reader) iter.Seq2[Event, error] {
 	}
 }
 
-// maxSkipped is how much of a line that is too long is passed over, in bytes. More is no text of lines.
+// maxSkipped is how much of a line that is too long is passed over, in bytes. More is not text of lines.
 const maxSkipped = 4 * maxEventLine
 
 // readLine returns the next line; ErrTooLarge for one that is too long, which is skipped.
@@ -120,7 +120,7 @@ func decodeEvent(line []byte) (Event, error) {
 // isNothing reports whether a part of an event is not there.
 func isNothing(text json.RawMessage) bool { return len(text) == 0 || string(text) == "null" }
 
-// decodePart decodes the Snapshot of an event; nil if there is none.
+// decodePart decodes the Snapshot of an event; nil if the event has none.
 func decodePart(text json.RawMessage, item *fact.Item) (*Snapshot, error) {
 	if isNothing(text) {
 		return nil, nil
@@ -173,7 +173,7 @@ func decodeList[T any](raw []json.RawMessage, item *fact.Item) ([]T, error) {
 	return list, nil
 }
 
-// unmarshalJSON is json.Unmarshal, with an error that is ErrMalformed.
+// unmarshalJSON is json.Unmarshal, with an error that matches ErrMalformed.
 func unmarshalJSON(text []byte, v any) error {
 	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -28,9 +28,9 @@ const (
 	maxRemember  = 4096            // how many paths are remembered
 )
 
-// A guard stands between a System and its Machine. A read that blocks is abandoned, and after two such reads its path
-// is not tried again, nor is any while many hang; a refusal is remembered and tried again with back-off, so that a
-// denied path does not fill the audit log.
+// A guard is between a System and its Machine. A read that blocks is abandoned, and after two such reads its path is
+// not tried again, nor is any while many hang; a refusal is remembered and tried again with back-off, so that a denied
+// path does not fill the audit log.
 type guard struct {
 	machine  Machine
 	prefix   string // what to put before a path in an error
@@ -74,8 +74,8 @@ func newGuard(m Machine, root string, log *slog.Logger) *guard {
 	}
 }
 
-// guarded runs f, which may block, for the path name. When f is abandoned the error is
-// os.ErrDeadlineExceeded, and f's result is closed, or dropped, whenever it comes.
+// guarded runs f, which may block, for the path name. If f is abandoned the error matches os.ErrDeadlineExceeded, and
+// f's result is closed, or dropped, whenever it comes.
 func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 	var none T
 	if err := g.known(op, name); err != nil {

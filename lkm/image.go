@@ -31,9 +31,9 @@ func Dir(path string) (fs.FS, error) {
 // it if it implements fs.ReadLinkFS. If fsys is a Machine, such as a tape, its files are asked as a Machine's are, and
 // no call is made.
 //
-// Options.OS says which system it is; empty is found out from several marks, and a root that looks like none is an
-// error that matches errors.ErrUnsupported. If fsys has a method Name() string, as that of Dir, error texts and
-// Snapshot.Root say it.
+// Options.OS says which system it is; if it is empty, the system is detected by several marks; if that fails, the error
+// matches errors.ErrUnsupported. If fsys has a method Name() string, as that of Dir, error texts and Snapshot.Root say
+// it.
 func OpenImage(fsys fs.FS, o Options) (*System, error) {
 	os := o.OS
 	if os == "" {

@@ -283,7 +283,7 @@ func TestBuiltin(t *testing.T) {
 		t.Errorf("%v, %v", s, err)
 	}
 	for range sys.Builtin(context.Background()) {
-		break // stopping early is no trouble
+		break // stopping early is not trouble
 	}
 }
 

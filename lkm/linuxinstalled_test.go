@@ -270,7 +270,7 @@ func TestReadFileRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
-// TestFileRefusesWhatIsNoFile: a directory of the machine is no module, as for ReadFile.
+// TestFileRefusesWhatIsNoFile: a directory of the machine is not a module, as for ReadFile.
 func TestFileRefusesWhatIsNoFile(t *testing.T) {
 	s := openMade(t, withFiles(), Options{})
 	if list, err := s.File(t.Context(), "/lib/modules"); !errors.Is(err, ErrMalformed) || list != nil ||
@@ -279,7 +279,7 @@ func TestFileRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
-// A special holds one thing that is no regular file, and that nobody may open.
+// A special holds one thing that is not a regular file, and that nobody may open.
 type special struct{ mode fs.FileMode }
 
 func (s special) Open(string) (fs.File, error)          { panic("opened") }

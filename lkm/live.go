@@ -60,7 +60,7 @@ func withFallback(first, second fact.Call) fact.Call {
 type liveMachine struct {
 	hostfs.FS
 	call   fact.Call
-	events func(buffer int) (fact.EventSource, error) // nil where there is none
+	events func(buffer int) (fact.EventSource, error) // nil on a system without events
 }
 
 // machine returns the machine of the row's system whose kernel runs this program.

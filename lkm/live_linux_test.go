@@ -15,8 +15,8 @@ import (
 	"github.com/kernelext/kernelext/linux"
 )
 
-// The running kernel, whatever it is: either a list whose sources say how it was read, or an error
-// that says why there is none.
+// The running kernel, whatever it is: either a list whose sources say how it was read, or an error that says why there
+// is not a list.
 func TestTakeOnThisMachine(t *testing.T) {
 	s, err := Take(context.Background())
 	if err != nil {
@@ -114,8 +114,8 @@ func TestFIFOIsNoEmptyFile(t *testing.T) {
 	}
 }
 
-// A host's root that is mounted elsewhere: its own proc and sys are read, and what is missing
-// there is an error, never this machine's answer.
+// A host's root that is mounted elsewhere: its own proc and sys are read, and a file that is missing there gives an
+// error, never this machine's answer.
 func TestMountedLiveRoot(t *testing.T) {
 	root := t.TempDir()
 	open := func() error {

@@ -37,13 +37,13 @@ func (m *Mirror) Snapshot() *Snapshot {
 	return m.state.snapshot()
 }
 
-// Err returns nil if Snapshot is the state of the near side, and else an error that is ErrGap. Only a baseline ends a
-// gap.
+// Err returns nil if Snapshot is the state of the near side, and else an error that matches ErrGap. Only a baseline
+// ends a gap.
 func (m *Mirror) Err() error { return m.err }
 
-// Apply adds the next event. The error is ErrGap if the stream, the sequence number or the digest does not fit, or the
-// event makes no sense; from then on every event but a baseline is ErrGap. A baseline that ends a gap within a
-// stream is applied, and returns ErrGap all the same if events are missing just before it. A new stream may begin at
+// Apply adds the next event. The error matches ErrGap if the stream, the sequence number or the digest does not fit, or
+// the event is invalid; from then on every event but a baseline returns such an error. A baseline that ends a gap
+// within a stream is applied, and still returns ErrGap if events are missing just before it. A new stream may begin at
 // any time, with its first event. A digest of an unknown version is not compared.
 func (m *Mirror) Apply(e Event) error {
 	skipped := m.stream == e.Stream && e.Seq != m.seq+1 && e.Seq != 1
@@ -63,7 +63,8 @@ func (m *Mirror) Apply(e Event) error {
 	if e.Type == EventBaseline && !m.ahead {
 		m.err = nil
 		if skipped && e.Snapshot != nil {
-			return fmt.Errorf("lkm: mirror: events before event %d of stream %q are missing: %w", e.Seq, e.Stream, ErrGap)
+			return fmt.Errorf("lkm: mirror: events before event %d of stream %q are missing: %w",
+				e.Seq, e.Stream, ErrGap)
 		}
 	}
 	m.confirm(e)

@@ -68,7 +68,7 @@ type Module struct {
 	Signature Signature `json:"signature,omitzero"`
 	// Origin says whose code it is, with the evidence.
 	Origin Origin `json:"origin,omitzero"`
-	// Problems are about this module alone: facts that could not be had, and why.
+	// Problems are about this module alone: facts that could not be read, and why.
 	Problems []Problem `json:"problems,omitzero"`
 
 	// Linux is what only Linux says.

@@ -13,7 +13,7 @@ import (
 // it: the list is as whole as it was when the tape was recorded.
 
 // forgiveOlder returns the sources and the problems of a list without what the tape is too old for. Problems of the
-// modules are dropped in place; a slice that had only those becomes nil.
+// modules are dropped in place; a slice with only those becomes nil.
 func forgiveOlder(sources []Source, problems []Problem, modules []Module) ([]Source, []Problem) {
 	if !anyOlder(sources, problems, modules) {
 		return sources, problems

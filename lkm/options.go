@@ -49,18 +49,17 @@ type Options struct {
 	// Workers is how many files are read at once. 0 means 1 for what is loaded in the running kernel, and else
 	// GOMAXPROCS, at most 8.
 	Workers int
-	// Deadline bounds one call that reads many files; what is not read by then is a partial
-	// source with code budget, and of Installed an error that is ErrBudget. 0 is no bound but the
-	// context's.
+	// Deadline bounds one call that reads many files; if something is not read by then, its source is partial with code
+	// budget, and Installed yields an error that matches ErrBudget. With 0 only the context bounds the call.
 	Deadline time.Duration
 	// MaxFile is the largest file, decompressed, that is read, in bytes; 0 means 512 MiB.
 	MaxFile int64
-	// Logger is told what is read, and what could not be read where a result has no place for it, at debug level; nil is
+	// Logger receives, at debug level, what is read, and what could not be read if a result has no place for it; nil is
 	// silent.
 	Logger *slog.Logger
 }
 
-// facts returns what the package of the machine's kernel is told.
+// facts returns the options for the package of the machine's kernel.
 func (o *Options) facts(os OS, of machineOf) fact.Options {
 	f := fact.Options{
 		OS: os, Image: of.image, Root: of.root, Kernel: o.Kernel, Detail: o.Detail, Keys: o.Keys, Trust: o.Trust,

@@ -10,9 +10,9 @@ import (
 )
 
 // Policy reads what the system enforces on the loading of kernel code: some twenty small files.
-// Every fact names its source, and one that is not known says why. On an image it is what is
-// certain of the next boot; nothing of the running machine takes part. The error is
-// errors.ErrUnsupported where this library reads no policy, or that of ctx.
+// Every fact names its source, and an unknown one says why. On an image the Policy is what is certain of the next boot;
+// nothing of the running machine takes part. The error matches errors.ErrUnsupported on a system whose policy this
+// library does not read, or is that of ctx.
 func (s *System) Policy(ctx context.Context) (*Policy, error) {
 	const op = "read policy"
 	if err := s.usable(op, false); err != nil {
@@ -20,7 +20,7 @@ func (s *System) Policy(ctx context.Context) (*Policy, error) {
 	}
 	r := s.report()
 	p, err := s.backend.policy(ctx, r)
-	s.told(op, r)
+	s.log(op, r)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -31,7 +31,7 @@ func (s *System) Policy(ctx context.Context) (*Policy, error) {
 }
 
 // Config returns the configuration of the system's module loader as it takes effect, each line with its file. On Linux
-// it is modprobe's; elsewhere the error is errors.ErrUnsupported. Nothing is run and nothing is loaded.
+// it is modprobe's; elsewhere the error matches errors.ErrUnsupported. Nothing is run and nothing is loaded.
 func (s *System) Config(ctx context.Context) (*Config, error) { return s.config(ctx, false) }
 
 // Lint is Config with Idle: the lines that do nothing, each with the reason. It looks up every name in the modules of
@@ -45,7 +45,7 @@ func (s *System) config(ctx context.Context, lint bool) (*Config, error) {
 	}
 	r := s.report()
 	c, err := s.backend.config(ctx, lint, r)
-	s.told(op, r)
+	s.log(op, r)
 	if err != nil {
 		return nil, fmt.Errorf("lkm: %s: %w", op, err)
 	}

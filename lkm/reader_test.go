@@ -30,7 +30,7 @@ func TestInternalMachinesAreNotBypassed(t *testing.T) {
 		{windows.Volume(root), deniedRoot{windows.Volume(root)}},
 		{hostfs.Live(), deniedRoot{hostfs.Live()}},
 		{image{live, Linux}, deniedImage{image{live, Linux}}},
-		// Maps cannot be compared, which is no reason to panic.
+		// Maps cannot be compared, which is not a reason to panic.
 		{image{odd{live, nil}, Linux}, deniedImage{image{odd{live, nil}, Linux}}},
 	} {
 		if !readsItself(tt.itself) {

@@ -79,7 +79,7 @@ func misfits(k reflect.Type, parts []reflect.Type) []string {
 		has := reflect.Zero(k).Method(i).Type()
 		switch w := want[m.Name]; {
 		case w == nil:
-			wrong = append(wrong, m.Name+" is no method of the recipe in kernel.go")
+			wrong = append(wrong, m.Name+" is not a method of the recipe in kernel.go")
 		case w != has:
 			wrong = append(wrong, m.Name+" is a "+has.String()+", the recipe has a "+w.String())
 		}
@@ -98,7 +98,7 @@ func TestMisfits(t *testing.T) {
 	parts, k := (&adapter[fact.Other]{kernel: &misfit{}}).recipe()
 	wrong := misfits(k, parts)
 	if len(wrong) != 2 || !strings.HasPrefix(wrong[0], "Changed is a func() ") ||
-		!strings.HasPrefix(wrong[1], "Polls is no ") {
+		!strings.HasPrefix(wrong[1], "Polls is not a ") {
 		t.Errorf("%q", wrong)
 	}
 }

@@ -45,7 +45,7 @@ func moduleOf[Own any](r *fact.Record[Own]) Module {
 }
 
 // addNeutral fills what every system has and a kernel's own object says: of a Module from that kernel's package, and of
-// one from the JSON of version 0.1.0, which had it there alone.
+// one from the JSON of version 0.1.0, which has it only there.
 func (m *Module) addNeutral() {
 	switch {
 	case m.Linux != nil:

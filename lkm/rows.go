@@ -24,7 +24,7 @@ type row struct {
 	call func(exec bool) fact.Call
 	// live adds to the running machine what no call answers; nil for nothing.
 	live func(m *liveMachine)
-	// root returns a mounted root as the machine had it; nil if it had it as it is.
+	// root returns a mounted root as its own machine shows it; nil if both are the same.
 	root func(hostfs.FS) hostfs.FS
 	// readFile reads a file by itself; nil for a system whose files are read by another row. ok is false for a file
 	// of another system. head is the file's beginning, nil for a folder. r has the call's budget.

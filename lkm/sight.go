@@ -24,7 +24,7 @@ type sight struct {
 type view struct {
 	snap     *Snapshot
 	now      []member          // its modules, sorted by id, without those on their way in or out
-	target   map[string]member // the forms in which modules are seen otherwise, though they are the same; none: not seen
+	target   map[string]member // other forms in which the same modules are seen; none if not seen
 	gone     []string          // ids of the modules that were unloaded
 	changed  []member          // the modules with other facts
 	loaded   []member          // the new modules

@@ -52,8 +52,8 @@ type Snapshot struct {
 	// Modules are sorted by ID; never null in JSON. In a Snapshot of System.Snapshot they are
 	// those loaded, loading or unloading.
 	Modules []Module `json:"modules"`
-	// Sources are all sources, asked or not, in a fixed order for each system: they tell an empty
-	// list from one that could not be read.
+	// Sources are all sources, asked or not, in a fixed order for each system: they distinguish an empty list from one
+	// that could not be read.
 	Sources []Source `json:"sources"`
 	// Policy is what the system enforces on loading; only with DetailPolicy.
 	Policy *Policy `json:"policy,omitzero"`

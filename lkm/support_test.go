@@ -108,7 +108,7 @@ func support(os lkm.OS, tapes []*tape.Tape, try func(*lkm.System) error) string 
 }
 
 // liveSource says whether the system's own calls were seen to work: "yes" when a tape was recorded
-// on a machine of that kind, "experimental" when all of them were made up, or there is none.
+// on a machine of that kind, "experimental" if all of them are synthetic, or none exists.
 func liveSource(os lkm.OS, tapes []*tape.Tape) string {
 	for _, m := range tapes {
 		if !m.Header().Synthetic {
@@ -165,7 +165,7 @@ func proof(os lkm.OS, tapes []*tape.Tape) string {
 	return "none yet"
 }
 
-// replaceSection puts text between the marks of that name, or checks that it stands there.
+// replaceSection puts text between the marks of that name, or checks that it is there.
 func replaceSection(t *testing.T, file, name, text string) {
 	t.Helper()
 	old, err := os.ReadFile(file)

@@ -18,9 +18,9 @@ import (
 
 // A System is one machine that can be looked at. It is safe for concurrent use. Close it when done.
 //
-// [System.Watch] is the call for an agent; [System.Poll] reads the bare list, [System.Snapshot] answers one query. What
-// a system cannot answer is an error that matches errors.ErrUnsupported. What a result has no place for, such as a file
-// that [System.File] could not read whole, goes to Options.Logger.
+// [System.Watch] is the call for an agent; [System.Poll] reads the bare list, [System.Snapshot] answers one query. If a
+// system cannot answer a call, the error matches errors.ErrUnsupported. A fact that a result has no place for, such as
+// a file that [System.File] could not read whole, goes to Options.Logger.
 //
 // # Linux notes
 //
@@ -82,8 +82,8 @@ func Take(ctx context.Context) (*Snapshot, error) {
 }
 
 // Open returns the System of the running machine. In a container that has the host's root mounted, Options.HostRoot
-// says where. The error is errors.ErrUnsupported, and names the operating system, on one that this library has nothing
-// for. See OpenImage for a disk whose kernel does not run.
+// says where. On an operating system that this library does not support, the error matches errors.ErrUnsupported and
+// names the system. See OpenImage for a disk whose kernel does not run.
 func Open(o Options) (*System, error) {
 	here, m, err := live(o)
 	if err != nil {
@@ -93,7 +93,7 @@ func Open(o Options) (*System, error) {
 }
 
 // OpenMachine returns the System of any running machine: a tape of one, a host over ssh. Nothing but m is asked;
-// Options.HostRoot only stands before paths in texts. A recorded image is opened by OpenImage.
+// Options.HostRoot is only put before paths in texts. A recorded image is opened by OpenImage.
 func OpenMachine(os OS, m Machine, o Options) (*System, error) {
 	r, err := rowOf(os)
 	if err != nil {
@@ -149,7 +149,8 @@ func (s *System) SnapshotOf(ctx context.Context, scope Scope) (*Snapshot, error)
 
 // SnapshotEach is SnapshotOf that also calls each for every module as soon as it is read, in the order of reading, so
 // that the first of thousands can be shown at once. A module's id is not yet unique then, and of ScopeAll it may come
-// twice, from two lists; the Snapshot settles both. The function must neither change nor keep the module. It may be nil.
+// twice, from two lists; the Snapshot settles both. The function must neither change nor keep the module. It may be
+// nil.
 func (s *System) SnapshotEach(ctx context.Context, scope Scope, each func(*Module)) (*Snapshot, error) {
 	return s.snapshot(ctx, scope, func(ctx context.Context, h *fact.Header, r *fact.Report) ([]Module, error) {
 		return s.collect(ctx, scope, h, r, each)
@@ -216,8 +217,8 @@ func (s *System) collect(
 }
 
 // collectAll is the union of what is loaded, compiled in and on disk, as far as the system has
-// each. The first that has an id says what it is. A list that cannot be had is a Problem as long as
-// there is another, but for the kernel's own: without that there is no answer.
+// each. The first that has an id says what it is. A list that could not be read is a Problem if another list was read.
+// Without the kernel's own list there is no answer.
 func (s *System) collectAll(
 	ctx context.Context, h *fact.Header, r *fact.Report, each func(*Module),
 ) ([]Module, error) {
@@ -376,8 +377,7 @@ func (s *System) Poll(ctx context.Context, l *List) error {
 // Changed reports whether the kernel's list may have changed since the last call with the same
 // token, by one cheap read; the first call with a new token says true. It is a hint: true may be
 // for nothing (any device event), and false does not prove that nothing changed (reference counts
-// and a rootkit do not move the counter). The error is errors.ErrUnsupported where there is no
-// such counter.
+// and a rootkit do not move the counter). The error matches errors.ErrUnsupported on a system without such a counter.
 func (s *System) Changed(ctx context.Context, t *Token) (bool, error) {
 	if err := s.usable("changed", true); err != nil {
 		return false, err
@@ -392,8 +392,8 @@ func (s *System) Changed(ctx context.Context, t *Token) (bool, error) {
 }
 
 // Builtin yields the modules that are compiled into the kernel, as far as they can be seen, sorted
-// by name. An error comes at most once, last, with a zero Module; SnapshotOf with ScopeBuiltin
-// tells how complete the list is.
+// by name. An error comes at most once, last, with a zero Module; SnapshotOf with ScopeBuiltin says how complete the
+// list is.
 func (s *System) Builtin(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list builtin modules", false); err != nil {
 		return failed(err)
@@ -423,8 +423,8 @@ func (s *System) sequence(op string, list func(*fact.Report) iter.Seq2[Module, e
 	}
 }
 
-// told tells Options.Logger what a call could not read whose result has no place for problems of its own.
-func (s *System) told(op string, r *fact.Report) {
+// log reports to Options.Logger what a call could not read, if its result has no place for problems of its own.
+func (s *System) log(op string, r *fact.Report) {
 	if s.options.Logger == nil {
 		return
 	}
@@ -440,9 +440,9 @@ func (s *System) report() *fact.Report {
 
 // Installed yields the modules that are on disk, sorted by path: thousands on a usual system. On
 // Linux each file's first and last bytes are looked at, so that one that cannot be whole has a
-// Problem; DetailFiles reads them. An error comes at most once, last, with a zero Module: ErrBudget
-// when Options.Deadline cut the list short. SnapshotOf with ScopeInstalled keeps such a list, and tells
-// how complete it is. It works on images.
+// Problem; DetailFiles reads them. An error comes at most once, last, with a zero Module: it matches ErrBudget if
+// Options.Deadline cut the list short. SnapshotOf with ScopeInstalled keeps such a list, and says how complete it is.
+// It works on images.
 func (s *System) Installed(ctx context.Context) iter.Seq2[Module, error] {
 	if err := s.usable("list installed modules", false); err != nil {
 		return failed(err)

@@ -418,7 +418,7 @@ func TestFreeBSDDisk(t *testing.T) {
 	}
 }
 
-// TestFreeBSDHints lists without opening the files: the index tells the interfaces.
+// TestFreeBSDHints lists without opening the files: the index shows the interfaces.
 func TestFreeBSDHints(t *testing.T) {
 	s, err := system(t, lkm.FreeBSD, fakeunix.GENERIC().Machine(), lkm.Options{}).SnapshotOf(t.Context(),
 		lkm.ScopeInstalled)

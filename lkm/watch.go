@@ -19,8 +19,8 @@ import (
 
 // WatchOptions say how a watch looks at the machine. The zero value is right for most.
 type WatchOptions struct {
-	// Interval is how often the machine is asked whether something changed, by the cheap read of [System.Changed], or by
-	// the list where a system has no such read; 0 means a second.
+	// Interval is how often the machine is asked whether something changed, by the cheap read of [System.Changed], or
+	// by the list where a system has no such read; 0 means a second.
 	Interval time.Duration
 	// MaxAge is how old the last whole look may become, because a counter that does not move proves
 	// nothing; 0 means five minutes.
@@ -246,7 +246,7 @@ func (w *watch) makeUp(ctx context.Context) error {
 	return w.look(ctx)
 }
 
-// count is the kernel's counter now; 0 if there is none.
+// count is the kernel's counter now; 0 without a counter.
 func (w *watch) count(ctx context.Context) uint64 {
 	if _, err := w.s.Changed(ctx, &w.counter); err != nil {
 		return 0
@@ -281,7 +281,7 @@ func (w *watch) knows(id string) bool {
 func (w *watch) find(ctx context.Context, h fact.Hint) *Module {
 	r := w.s.report()
 	m, err := w.s.backend.find(ctx, h.Name, r)
-	w.s.told("watch", r)
+	w.s.log("watch", r)
 	if err == nil {
 		return m
 	}
@@ -369,7 +369,8 @@ func (w *watch) refuse(ctx context.Context, err error) error {
 	e := Event{Type: EventDegraded, Code: code, Error: w.text, At: w.clock(ctx)}
 	if w.state != nil {
 		header := w.sight.header
-		header.Problems = append(clone(header.Problems), Problem{Source: "watch", Field: "modules", Code: code, Text: w.text})
+		header.Problems = append(clone(header.Problems), Problem{
+			Source: "watch", Field: "modules", Code: code, Text: w.text})
 		w.state.setHeader(&header)
 		e.Delta = w.delta()
 	}

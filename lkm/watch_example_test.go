@@ -47,7 +47,7 @@ func ExampleMirror() {
 			return
 		}
 		if err := mirror.Apply(e); err != nil {
-			fmt.Println("ask for a new baseline:", err) // it is lkm.ErrGap
+			fmt.Println("ask for a new baseline:", err) // it matches lkm.ErrGap
 		}
 		far := mirror.Snapshot()
 		fmt.Println(len(far.Modules), "modules, the same as there:", far.Digest() == e.Digest)

@@ -184,7 +184,7 @@ func TestWatchTellsEveryEvent(t *testing.T) {
 				want = append(want, strings.Split(tt.want, ", ")...)
 			}
 			n := 0
-			// The script ends with an event of its own, so that everything before it has been told.
+			// The script ends with an event of its own, so that everything before it is reported.
 			m.script = append(m.script, step{event: moduleEvent("add", "last", 9999), change: func(m *made) {
 				list := string(m.MapFS[linux.ModulesFile].Data)
 				lists(9999, "last")(m)
@@ -277,7 +277,8 @@ func TestWatchTellsARestart(t *testing.T) {
 	}
 }
 
-// A list that is refused is no end, and one that is readable again is told from one without its modules.
+// A refused list does not end the watch, and a list that is readable again is distinguished from one without its
+// modules.
 func TestWatchSurvivesRefusals(t *testing.T) {
 	m := madeLinux()
 	lists(1, "a", "b")(m)
@@ -417,8 +418,8 @@ func TestWatchWithoutCounter(t *testing.T) {
 	}
 }
 
-// TestWatchCountsWhatWasLost drops events, tells those that the kernel still held first, and does not
-// believe old ones after the look that made up for it.
+// TestWatchCountsWhatWasLost drops events, reports first those that the kernel still holds, and ignores old ones after
+// the look that replaced the lost ones.
 func TestWatchCountsWhatWasLost(t *testing.T) {
 	m := &eventful{made: madeLinux(), script: []step{
 		{event: moduleEvent("add", "a", 1235), change: lists(1235, "nvme_core", "a")},

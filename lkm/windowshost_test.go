@@ -79,7 +79,7 @@ func TestWindowsLoaded(t *testing.T) {
 	}
 }
 
-// A user sees the same list; what is missing is told once.
+// A user sees the same list; what is missing is reported once.
 func TestWindowsUser(t *testing.T) {
 	snap, err := openWindows(t, fakewindows.Windows11(true),
 		lkm.Options{Detail: lkm.DetailAddresses | lkm.DetailFiles}).Snapshot(context.Background())
@@ -177,7 +177,7 @@ func TestWindowsPolicyAndCheck(t *testing.T) {
 		"hidden":    {lkm.VerdictAbsent, lkm.VerdictAbsent}, // its service is there, its file is not
 		"leftover":  {lkm.VerdictBlocked, lkm.VerdictBlocked},
 		"gone":      {lkm.VerdictLoaded, lkm.VerdictAbsent},
-		// A file that stands where no driver is looked for.
+		// A file outside the folders that are searched for drivers.
 		`C:\Temp\Evil.sys`:  {lkm.VerdictBlocked, lkm.VerdictBlocked},
 		"/temp/evil.sys":    {lkm.VerdictBlocked, lkm.VerdictBlocked},
 		`C:\Temp\none.sys`:  {lkm.VerdictAbsent, lkm.VerdictAbsent},

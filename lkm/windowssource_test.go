@@ -25,7 +25,7 @@ const (
 	pathAt    = 48
 )
 
-// An image whose name was wiped in the kernel's list costs its name; the others stand.
+// An image whose name was wiped in the kernel's list costs only its name; the others are kept.
 func TestWindowsNamelessImage(t *testing.T) {
 	m := fakewindows.Windows11(false)
 	raw := []byte(m.Calls[windows.OpModulesEx])
@@ -57,8 +57,7 @@ func class11(ex string) string {
 	return string(b)
 }
 
-// The older list stands in for the newer one: quietly where Windows lacks that, with a Problem where
-// it makes no sense.
+// The older list replaces the newer one: silently if Windows lacks it, with a Problem if it is invalid.
 func TestWindowsOlderList(t *testing.T) {
 	m := fakewindows.Windows11(false)
 	m.Calls[windows.OpModules] = class11(m.Calls[windows.OpModulesEx])
@@ -146,7 +145,7 @@ func TestWindowsRefusedKey(t *testing.T) {
 	}
 }
 
-// A driver may be called as copies for crash dumps are, and is none when it has a file.
+// A driver may have a name like those of copies for crash dumps, and is not a copy if it has a file.
 func TestWindowsDumpName(t *testing.T) {
 	m := fakewindows.Windows11(false)
 	const folder = "c:/windows/system32/drivers/"
@@ -227,7 +226,7 @@ func TestWindowsShortName(t *testing.T) {
 	}
 }
 
-// What every module lacks for one reason is told once.
+// A fact that every module lacks for one reason is reported once.
 func TestWindowsOneCause(t *testing.T) {
 	m := fakewindows.Windows11(false)
 	for name, f := range m.Files {
@@ -391,7 +390,7 @@ func TestWindowsCheckForeignData(t *testing.T) {
 	addService(m, "lazy", `System32\drivers\leftover.sys`)
 	const name = "c:/windows/system32/drivers/leftover.sys"
 	b := slices.Clone(m.Files[name].Data)
-	table := []byte{16, 0, 0, 0, 0, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8} // an entry that is no signature
+	table := []byte{16, 0, 0, 0, 0, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8} // an entry that is not a signature
 	at := int(binary.LittleEndian.Uint32(b[0x3c:])) + 24 + 144
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)))
 	binary.LittleEndian.PutUint32(b[at+4:], uint32(len(table)))

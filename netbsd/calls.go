@@ -17,8 +17,8 @@ import (
 const (
 	// OpModctlStat is modctl(2), status of all modules: arguments command (4, or 2 of kernels
 	// before 2021) and buffer size. The answer is a line "little N" or "big N", the kernel's byte
-	// order and the size that the whole answer needs, and then at most buffer size bytes of it. A
-	// command that the kernel does not know (EINVAL) is errors.ErrUnsupported.
+	// order and the size that the whole answer needs, and then at most buffer size bytes of it. The error matches
+	// errors.ErrUnsupported if the kernel does not know the command (EINVAL).
 	OpModctlStat = "modctl_stat"
 	// OpSysctl is a sysctl(3) of text: argument name; the text, without the final NUL.
 	OpSysctl = "sysctl"
@@ -57,7 +57,7 @@ const (
 	maxAttempts    = 8
 )
 
-// A callFunc asks the machine for what is no file; ops are the constants above.
+// A callFunc asks the machine for what is not a file; ops are the constants above.
 type callFunc func(ctx context.Context, op string, args ...string) ([]byte, error)
 
 // text asks for a sysctl of text.
@@ -77,7 +77,7 @@ func (c callFunc) integer(ctx context.Context, name string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {
-		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is no number", b)}
+		return 0, &fact.ParseError{Source: "sysctl " + name, Reason: fmt.Sprintf("answer %.40q is not a number", b)}
 	}
 	return n, nil
 }

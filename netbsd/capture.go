@@ -17,7 +17,7 @@ import (
 var defaultColumns = []string{"NAME", "CLASS", "SOURCE", "REFS", "SIZE", "REQUIRES"}
 
 // ReadModstat reads the text that modstat(8) of any generation prints. The header says which columns there are. A line
-// that is no row is reported.
+// that is not a row is reported.
 func ReadModstat(text string, r *fact.Report) fact.Capture[Module] {
 	var c fact.Capture[Module]
 	var stats []moduleStat
@@ -52,7 +52,7 @@ func row(columns, words []string) (moduleStat, error) {
 		return s, fmt.Errorf("%d columns, not %d", len(words), len(columns))
 	}
 	if !slices.Contains(classes, words[1]) || !slices.Contains(sources, words[2]) {
-		return s, fmt.Errorf("%.40q and %.40q are no class and source of modstat", words[1], words[2])
+		return s, fmt.Errorf("%.40q and %.40q are not a class and source of modstat", words[1], words[2])
 	}
 	for i, word := range words {
 		if err := s.column(columns[i], word); err != nil {

@@ -96,7 +96,7 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 	return dirs, nil
 }
 
-// maxReleases is how many entries of a directory of /stand are looked into.
+// maxReleases is how many releases, as in /stand/ARCH, are read.
 const maxReleases = 256
 
 // chosen reports whether the modules of that release are asked for.

@@ -79,8 +79,8 @@ func readDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *
 	return out, nil
 }
 
-// ReadFile reads a module's file by itself, within r's budget. ok is false for a file that is not of NetBSD. head is the file's
-// beginning, nil for a folder.
+// ReadFile reads a module's file by itself, within r's budget. ok is false for a file that is not of NetBSD. head is
+// the file's beginning, nil for a folder.
 func ReadFile(
 	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {

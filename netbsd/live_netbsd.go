@@ -60,7 +60,7 @@ func sysctlInt(name string) ([]byte, error) {
 	case 8:
 		return strconv.AppendInt(nil, int64(binary.NativeEndian.Uint64(b)), 10), nil
 	}
-	return nil, fmt.Errorf("sysctl %s: %d bytes are no number: %w", name, len(b), errors.ErrUnsupported)
+	return nil, fmt.Errorf("sysctl %s: %d bytes are not a number: %w", name, len(b), errors.ErrUnsupported)
 }
 
 // modctlStat makes modctl(MODCTL_STAT) with a buffer of the size that is asked for.

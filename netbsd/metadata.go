@@ -43,8 +43,8 @@ var errNoMetadata error = &sentinel.Error{
 }
 
 // readMetadata reads the named file of at most max bytes. It returns one entry for each module in it, nearly always
-// one, and reports the records that make no sense as problems of subject. The error is that of reading, a
-// *fact.ParseError for a file that is no ELF file, or errNoMetadata.
+// one, and reports the records that are invalid as problems of subject. The error is that of reading, a
+// *fact.ParseError for a file that is not an ELF file, or errNoMetadata.
 func readMetadata(fsys fs.FS, name string, max int64, subject string, r *fact.Report) ([]metadata, error) {
 	f, closer, err := elfset.OpenFS(fsys, name, max)
 	if err != nil {

@@ -48,7 +48,7 @@ const redactedAddress = ^uint64(0)
 const disabledRefs = 0xffffffff
 
 // readModules returns the kernel's list, loaded modules first, in the kernel's order. It asks again with a larger
-// buffer as long as modules appear meanwhile. What makes no sense, or was cut off, is reported.
+// buffer as long as modules appear meanwhile. What is invalid, or was cut off, is reported.
 func readModules(ctx context.Context, call callFunc, r *fact.Report) ([]moduleStat, error) {
 	command, size := commandStat, firstSize
 	for range maxAttempts {
@@ -145,7 +145,7 @@ func (l *list) decodeNew(order binary.ByteOrder, b []byte) error {
 	return nil
 }
 
-// required returns the requirements of a module. The strings stand in the records' order, so the
+// required returns the requirements of a module. The strings are in the records' order, so the
 // offset, which some kernels get wrong, only says whether there is one.
 func (l *list) required(name string, texts []byte, at int, offset uint32) ([]string, int) {
 	if offset == 0 {
@@ -166,7 +166,7 @@ func (l *list) required(name string, texts []byte, at int, offset uint32) ([]str
 func (l *list) decodeOld(order binary.ByteOrder, b []byte) error {
 	if len(b)%oldSize != 0 {
 		return &fact.ParseError{Source: OpModctlStat,
-			Reason: fmt.Sprintf("%d bytes are no whole number of records of %d", len(b), oldSize)}
+			Reason: fmt.Sprintf("%d bytes are not a whole number of records of %d", len(b), oldSize)}
 	}
 	l.modules = make([]moduleStat, 0, len(b)/oldSize)
 	for ; len(b) > 0; b = b[oldSize:] {

@@ -16,9 +16,9 @@ type Module struct {
 	Class string `json:"class,omitzero"`
 	// Source is where the kernel got it: builtin, boot or filesys.
 	Source string `json:"source,omitzero"`
-	// Flags are its flags: must_force, auto_loaded; others as a hexadecimal number. Empty is none.
+	// Flags are its flags: must_force, auto_loaded; others as a hexadecimal number. Empty if no flag is set.
 	Flags []string `json:"flags,omitzero"`
-	// Required are the modules that it requires, in its own order. Empty is none.
+	// Required are the modules that it requires, in its own order. Empty if it requires no module.
 	Required []string `json:"required,omitzero"`
 	// Disabled is yes for a built-in module that was unloaded.
 	Disabled fact.Tri `json:"disabled,omitzero"`

@@ -24,7 +24,7 @@ func Redact(key string, data []byte) []byte {
 	if strings.HasPrefix(key, OpModctlStat+" 2 ") {
 		first, step, addr = 0, oldSize, 352
 	} else if len(body) >= 4 {
-		// The strings behind the records are no records.
+		// The strings after the records are not records.
 		n := min(uint64(order.Uint32(body)), uint64(len(body)-4)/newSize)
 		body = body[:4+n*newSize]
 	}

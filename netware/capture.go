@@ -16,7 +16,8 @@ import (
 const SourceModules = "modules"
 
 var (
-	nameLine    = lazy.Regexp{Pattern: `^([A-Za-z0-9_$~!#%&'()@^{}-]{1,8}\.[A-Za-z0-9_]{1,3})(?:\s+\(Address Space\s*=\s*([^)]+)\))?\s*$`}
+	nameLine = lazy.Regexp{Pattern: `^([A-Za-z0-9_$~!#%&'()@^{}-]{1,8}\.[A-Za-z0-9_]{1,3})` +
+		`(?:\s+\(Address Space\s*=\s*([^)]+)\))?\s*$`}
 	versionLine = lazy.Regexp{Pattern: `(?i)^\s+Version\s+(\d{1,5}\.\d{1,5}[a-z]?)(?:[ ,]+(.*\d))?\s*$`}
 	loadedLine  = lazy.Regexp{Pattern: `(?i)^\s+Loaded from \[([^\]]*)\](?:\s+on\s+(.*))?$`}
 	spaceLine   = lazy.Regexp{Pattern: `(?i)^\s+\(?Address Space\s*=\s*([^)]+)\)?\s*$`}
@@ -26,7 +27,7 @@ var (
 // A module is what MODULES prints of one module.
 type module struct {
 	name string
-	// description is the line behind the name; version and date are as printed.
+	// description is the line after the name; version and date are as printed.
 	description, version, date string
 	// loadedFrom and addressSpace are printed by NetWare 5 and later; empty without.
 	loadedFrom, addressSpace string

@@ -8,5 +8,5 @@
 //
 // Of a file whose header says that it is packed, only the fixed header is read. Names are in the code page of the
 // server and are taken as bytes. The format of MODULES is experimental: it follows descriptions, and no recording of a
-// real console was at hand. The colors that tell where the server loaded a module from do not survive in text.
+// real console was at hand. The colors that show where the server loaded a module from are lost in text.
 package netware

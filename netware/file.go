@@ -29,8 +29,8 @@ const (
 	nameMemory  = 80 // bytes of a name in a list, and of the field that it becomes
 )
 
-// ReadFile reads an NLM by itself, within r's budget. ok is false for a file that is none. head is the file's beginning. What cannot be
-// read of it is a Problem of its record.
+// ReadFile reads an NLM by itself, within r's budget. ok is false for a file that is not an NLM. head is the file's
+// beginning. A part that could not be read is a Problem of its record.
 func ReadFile(
 	_ context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {
@@ -143,7 +143,7 @@ func pascal(b []byte) (s string, rest []byte, ok bool) {
 	return escape.UTF8(string(bytes.TrimRight(b[1:1+n], "\x00"))), b[1+n:], true
 }
 
-// pascalZ is pascal with a NUL behind the string.
+// pascalZ is pascal with a NUL after the string.
 func pascalZ(b []byte) (s string, rest []byte, ok bool) {
 	s, rest, ok = pascal(b)
 	if !ok || len(rest) == 0 {
@@ -225,10 +225,10 @@ func (n *nlm) version(major, minor, revision uint32) {
 	}
 }
 
-// A skip says how many bytes follow a name in a table, −1 when that cannot be told.
+// A skip says how many bytes follow a name in a table, −1 if that is unknown.
 type skip func(rest []byte) int
 
-// skipImport skips the fixup list behind an imported name: a count, then that many offsets.
+// skipImport skips the fixup list after an imported name: a count, then that many offsets.
 func skipImport(rest []byte) int {
 	if len(rest) < 4 {
 		return -1
@@ -240,7 +240,7 @@ func skipImport(rest []byte) int {
 	return 4 + 4*int(c)
 }
 
-// skipExport skips the value behind an exported name.
+// skipExport skips the value after an exported name.
 func skipExport(rest []byte) int {
 	if len(rest) < 4 {
 		return -1
@@ -269,7 +269,7 @@ func (n *nlm) names(field string, off, count uint32, after skip) []string {
 			}
 		}
 		if n.room -= len(s) + 1; !ok || n.room < 0 {
-			n.malformed(field, len(b)-len(rest), "name %d of %d makes no sense", i+1, count)
+			n.malformed(field, len(b)-len(rest), "name %d of %d is invalid", i+1, count)
 			return nil
 		}
 		if err := n.item.Keep(nameMemory + int64(len(s))); err != nil {

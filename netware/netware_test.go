@@ -150,7 +150,7 @@ func TestAbend(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeUnrecorded || r.Whole(SourceAbendLog) {
-		t.Errorf("it is no whole list: %+v", r)
+		t.Errorf("it is not a whole list: %+v", r)
 	}
 	for _, text := range []string{"", "CLIB.NLM\n", "Abend 1 on P00: Server-5.00a: Page Fault\n"} {
 		if c := ReadAbendLog(text, new(fact.Report)); c.Rows != 0 || c.Sure {

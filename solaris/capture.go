@@ -27,13 +27,14 @@ type row struct {
 }
 
 var (
-	classicRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+([0-9a-f]{1,16}|--?)\s+([0-9a-f]{1,16}|--?)\s+(-?\d{1,10}|--?)\s+(\d{1,10}|--?)\s+(\S.*)$`}
-	countRow   = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)\s+([A-Z]+(?:/[A-Z]+)*)\s*$`}
+	classicRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+([0-9a-f]{1,16}|--?)\s+([0-9a-f]{1,16}|--?)\s+` +
+		`(-?\d{1,10}|--?)\s+(\d{1,10}|--?)\s+(\S.*)$`}
+	countRow = lazy.Regexp{Pattern: `^\s*(\d{1,10})\s+(\d{1,10})\s+(\S+)\s+([A-Z]+(?:/[A-Z]+)*)\s*$`}
 )
 
 // ReadModinfo reads the text that modinfo(8) prints: the fixed columns of illumos and Solaris, those of -c, and the
 // parsable form of Solaris 11.4 (-p with a header line, separated by ":"). The lines of one module become one record.
-// A row whose description was cut by modinfo is kept. A line that is no row is reported.
+// A row whose description was cut by modinfo is kept. A line that is not a row is reported.
 func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	var c fact.Capture[Module]
 	var rows []row
@@ -153,7 +154,7 @@ func parseRow(f form, columns []string, line string) (row, error) {
 			return r, nil
 		}
 	}
-	return row{}, fmt.Errorf("%.80q is no row of modinfo", line)
+	return row{}, fmt.Errorf("%.80q is not a row of modinfo", line)
 }
 
 // splitBlanks splits a line at runs of blanks into at most n words; the last keeps its blanks.
@@ -227,7 +228,7 @@ func (r *row) nameAndDescription(s string) {
 	r.description, r.cut = escape.UTF8(d), !whole || unbalanced(d)
 }
 
-// goesOn reports whether something stands behind a module's description: kextstat prints such rows.
+// goesOn reports whether anything follows a module's description: kextstat prints such rows.
 func goesOn(s string) bool {
 	i := strings.Index(s, " (")
 	if i < 0 {

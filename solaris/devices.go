@@ -18,7 +18,7 @@ import (
 const (
 	aliasesFile   = "etc/driver_aliases" // DRIVER "ALIAS": the names of devices of a driver
 	majorsFile    = "etc/name_to_major"  // DRIVER NUMBER: a driver without a number has no device
-	instancesFile = "etc/path_to_inst"   // "PATH" NUMBER "DRIVER": the devices that the machine had
+	instancesFile = "etc/path_to_inst"   // "PATH" NUMBER "DRIVER": the devices that the machine once contained
 )
 
 // reasonMajor is the code of the reason that a driver has no major number.
@@ -42,7 +42,8 @@ type devices struct {
 	unread, unnumbered         error // of aliases, and of majors
 }
 
-// devices reads what binds drivers to devices. path_to_inst only says what the machine had: it may be missing.
+// devices reads what binds drivers to devices. path_to_inst only lists devices that the machine once contained; they
+// may be missing now.
 func (k *Kernel) devices(r *fact.Report) devices {
 	var d devices
 	var list []alias
@@ -117,7 +118,7 @@ func (d *devices) asks(m *Record) (out fact.Answer, triggers []fact.Reason) {
 		}
 	}
 	ask(aliasesFile, "this device asks for it: ", d.aliases)
-	ask(instancesFile, "the machine had its device ", d.instances)
+	ask(instancesFile, "the machine once contained its device ", d.instances)
 	switch {
 	case d.unread != nil:
 		return fact.Unsure(judge.ReasonUnread, "the aliases of devices were not read: "+d.unread.Error()), triggers

@@ -50,7 +50,7 @@ func uname() ([]byte, error) {
 		unix.ByteSliceToString(u.Release[:]), version, unix.ByteSliceToString(u.Machine[:])), nil
 }
 
-// modinfo asks for the module behind an id.
+// modinfo asks for the module after an id.
 func modinfo(idArg, flagsArg string) ([]byte, error) {
 	id, err1 := strconv.ParseInt(idArg, 10, 32)
 	flags, err2 := strconv.ParseUint(flagsArg, 10, 16)

@@ -15,7 +15,8 @@ import (
 const SourceModdebug = "moddebug"
 
 var (
-	loadLine    = lazy.Regexp{Pattern: `load '([^']{1,255})' id (\d{1,10}) loaded @ 0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16}) size (\d{1,18})/(\d{1,18})`}
+	loadLine = lazy.Regexp{Pattern: `load '([^']{1,255})' id (\d{1,10}) loaded @ 0x([0-9a-f]{1,16})/0x` +
+		`([0-9a-f]{1,16}) size (\d{1,18})/(\d{1,18})`}
 	installLine = lazy.Regexp{Pattern: `installing \S+, module id (\d{1,10})\.`}
 )
 
@@ -42,7 +43,7 @@ func ReadModdebug(text string, r *fact.Report) fact.Capture[Module] {
 		return c
 	}
 	r.Problem(SourceModdebug, "", "modules",
-		fmt.Errorf("the messages tell what was loaded while they were printed, not "+
+		fmt.Errorf("the messages show what was loaded while they were printed, not "+
 			"what was loaded before: %w", fact.ErrUnrecorded))
 	r.Done(SourceModdebug, fact.CountOf(int64(c.Rows)))
 	return c

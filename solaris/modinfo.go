@@ -20,8 +20,8 @@ import (
 const (
 	// OpModinfo is modctl(2) with MODINFO. Its arguments are the id of the module before (-1 for the first) and flags,
 	// decimal: 2 for the next module, plus 4 for those that are loaded and not installed, too. The answer is the struct
-	// modinfo as the kernel filled it, but with the field info set back to the flags, so that it tells its own byte
-	// order. The end of the list is fs.ErrNotExist.
+	// modinfo as the kernel filled it, but with the field info set back to the flags, so that it shows its own byte
+	// order. At the end of the list the error matches fs.ErrNotExist.
 	OpModinfo = "modinfo"
 	// OpUname is uname(2): text, one "key value" a line, with the keys ostype, release, version and
 	// machine. The host's name is not among them.
@@ -34,7 +34,7 @@ const (
 
 // The flags of MODINFO.
 const (
-	flagAll   = 2 // the next module behind an id, not that id
+	flagAll   = 2 // the next module after an id, not that id
 	flagCount = 4 // also those that are loaded and not installed, or unloaded again
 )
 
@@ -79,7 +79,7 @@ const (
 // redactedAddress is what Redact writes in place of a load address.
 const redactedAddress = ^uint64(0)
 
-// infoLayout are the offsets of a struct modinfo behind its first four fields.
+// infoLayout are the offsets of a struct modinfo after its first four fields.
 type infoLayout struct {
 	bits, size, rev, name, links int
 }
@@ -100,7 +100,7 @@ func layoutOf(b []byte) (infoLayout, binary.ByteOrder, error) {
 	case binary.BigEndian.Uint32(b) < 1<<16 && binary.BigEndian.Uint32(b) > 0:
 		return l, binary.BigEndian, nil
 	}
-	return l, nil, &fact.ParseError{Source: OpModinfo, Field: "info", Reason: "no flags: the byte order cannot be told"}
+	return l, nil, &fact.ParseError{Source: OpModinfo, Field: "info", Reason: "no flags: the byte order is unknown"}
 }
 
 // decodeInfo decodes an answer of OpModinfo.
@@ -202,7 +202,7 @@ func walk(ctx context.Context, call fact.Call) ([]moduleInfo, error) {
 		i, err := decodeInfo(b)
 		if err == nil && i.ID <= id {
 			err = &fact.ParseError{Source: OpModinfo, Field: "id",
-				Reason: fmt.Sprintf("%d comes behind %d: the list does not end", i.ID, id)}
+				Reason: fmt.Sprintf("%d comes after %d: the list does not end", i.ID, id)}
 		}
 		if err != nil {
 			return infos, err // where the next module would be is unknown

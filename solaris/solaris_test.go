@@ -169,7 +169,7 @@ func TestModinfoForms(t *testing.T) {
 	}
 }
 
-// TestStrayModinfo reads lines that are no rows, and a command as somebody typed it.
+// TestStrayModinfo reads lines that are not rows, and a command as somebody typed it.
 func TestStrayModinfo(t *testing.T) {
 	var r fact.Report
 	c := ReadModinfo("root@h:~# modinfo\n"+
@@ -211,7 +211,7 @@ func TestModdebug(t *testing.T) {
 		t.Error(diff, c)
 	}
 	if len(r.Problems) != 1 || r.Problems[0].Code != fact.CodeUnrecorded || r.Whole(SourceModdebug) {
-		t.Errorf("it is no whole list: %+v %+v", r.Problems, r.Sources)
+		t.Errorf("it is not a whole list: %+v %+v", r.Problems, r.Sources)
 	}
 	if c := ReadModdebug("x", new(fact.Report)); c.Rows != 0 || c.Sure {
 		t.Error(c)

@@ -31,7 +31,7 @@ type directive struct {
 	Word string
 	// Module is what it is about, such as "drv/fd"; for moddir a search path.
 	Module string
-	// File and Line are where it stands; File is a slash path, Line counts from 1.
+	// File and Line are its place; File is a slash path, Line counts from 1.
 	File string
 	Line int
 }
@@ -40,7 +40,7 @@ type directive struct {
 func (d directive) Name() string { return d.Module[strings.LastIndexByte(d.Module, '/')+1:] }
 
 // readSystem returns the directives about modules in the text of a file such as /etc/system, in order. A line that
-// begins with "*" or "#" is a comment; "set" lines are left out. Lines that are no directive are reported as one
+// begins with "*" or "#" is a comment; "set" lines are left out. Lines that are not a directive are reported as one
 // Problem of SourceSystem. The error says that the lines take more than item allows.
 func readSystem(file, text string, item *fact.Item, r *fact.Report) ([]directive, error) {
 	out := []directive{}
@@ -73,7 +73,7 @@ func readSystem(file, text string, item *fact.Item, r *fact.Report) ([]directive
 // directiveSize is the memory of a directive beside its texts, in bytes.
 const directiveSize = 96
 
-// parseDirective reads one line that is no comment. Word is empty for a line that is not about modules.
+// parseDirective reads one line that is not a comment. Word is empty for a line that is not about modules.
 func parseDirective(line string) (directive, error) {
 	switch first, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " "); strings.ToLower(first) {
 	case "set", "set32", "set64":

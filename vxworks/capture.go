@@ -23,8 +23,9 @@ type Record = fact.Record[fact.Other]
 
 var (
 	columnNames = []string{"MODULE NAME", "MODULE ID", "GROUP #", "TEXT START", "DATA START", "BSS START"}
-	sizeLine    = lazy.Regexp{Pattern: `(?i)^\s*(?:size of (text|data|bss)\s+segment|(total) size)\s*:\s*(0x[0-9a-f]+|\d+)`}
-	hexWord     = lazy.Regexp{Pattern: `^(?:0x)?[0-9a-fA-F]{1,16}$`}
+	sizeLine    = lazy.Regexp{Pattern: `(?i)^\s*(?:size of (text|data|bss)\s+segment|(total) size)\s*:\s*` +
+		`(0x[0-9a-f]+|\d+)`}
+	hexWord = lazy.Regexp{Pattern: `^(?:0x)?[0-9a-fA-F]{1,16}$`}
 )
 
 // A row is one module of moduleShow.
@@ -33,14 +34,14 @@ type row struct {
 	// id is the module's id, which is an address; group is its group number.
 	id    string
 	group fact.Count
-	// text, data and bss are where its segments start; 0 is none or unknown.
+	// text, data and bss are where its segments start; 0 if missing or unknown.
 	text, data, bss fact.Address
 	// The sizes are in bytes; only moduleShow of one module has them.
 	textSize, dataSize, bssSize, total fact.Count
 }
 
-// ReadModuleShow reads the text that moduleShow prints, the modules in the order in which the shell gave them. What
-// stands before the header is not moduleShow's. A line behind it that is no row is reported.
+// ReadModuleShow reads the text that moduleShow prints, the modules in the order in which the shell gave them. Text
+// before the header is not moduleShow's. A later line that is not a row is reported.
 func ReadModuleShow(text string, r *fact.Report) fact.Capture[fact.Other] {
 	var c fact.Capture[fact.Other]
 	var rows []row
@@ -87,7 +88,7 @@ func (r *row) record() Record {
 	return m
 }
 
-// header returns the columns in the order in which the line has them; nil if it is no header.
+// header returns the columns in the order in which the line has them; nil if it is not a header.
 func header(line string) []string {
 	upper := strings.Join(strings.Fields(strings.ToUpper(line)), " ")
 	var found []string
@@ -109,7 +110,7 @@ func noise(line string) bool {
 	return strings.Trim(t, "- =") == "" || strings.HasPrefix(t, "->") || strings.HasPrefix(t, "value =")
 }
 
-// parseRow reads a line whose last words are the columns behind the name; the name takes the rest.
+// parseRow reads a line whose last words are the columns after the name; the name takes the rest.
 func parseRow(columns []string, line string) (row, error) {
 	words := strings.Fields(line)
 	n := len(columns) - 1
@@ -129,13 +130,13 @@ func (r *row) column(name, word string) error {
 	if name == "GROUP #" {
 		g, err := strconv.ParseInt(word, 10, 64)
 		if err != nil {
-			return fmt.Errorf("group %.40q is no number", word)
+			return fmt.Errorf("group %.40q is not a number", word)
 		}
 		r.group = fact.CountOf(g)
 		return nil
 	}
 	if !hexWord.MatchString(word) {
-		return fmt.Errorf("%s %.40q is no address", strings.ToLower(name), word)
+		return fmt.Errorf("%s %.40q is not an address", strings.ToLower(name), word)
 	}
 	n, _ := strconv.ParseUint(strings.TrimPrefix(word, "0x"), 16, 64)
 	switch name {

@@ -164,8 +164,8 @@ func (p *stagedPackage) triggers() []fact.Reason {
 	return list
 }
 
-// staged reads the INF of a package's folder, and looks whether Windows knows the package. The error is fs.ErrNotExist
-// for a folder without an INF.
+// staged reads the INF of a package's folder, and looks whether Windows knows the package. The error matches
+// fs.ErrNotExist for a folder without an INF.
 func (k *Kernel) staged(
 	ctx context.Context, inv *inventory, folder string, r *fact.Report,
 ) (*stagedPackage, error) {

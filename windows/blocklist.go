@@ -55,13 +55,13 @@ type BlockMatch struct {
 	// Inactive says that the policy defines the rule and does not refer to it, so Windows does not
 	// apply it.
 	Inactive bool `json:"inactive,omitzero"`
-	// Group is test or test_signing if the policy refers to the rule only for test systems, or only for systems with test
-	// signing on; else empty.
+	// Group is test or test_signing if the policy refers to the rule only for test systems, or only for systems with
+	// test signing on; else empty.
 	Group string `json:"group,omitzero"`
 	// Audit says that the policy only reports.
 	Audit bool `json:"audit,omitzero"`
-	// LoadsDespiteHVCI is LOLDrivers' word on whether code integrity by the hypervisor lets the driver load; absent when
-	// the list does not say.
+	// LoadsDespiteHVCI is LOLDrivers' word on whether code integrity by the hypervisor lets the driver load; absent
+	// when the list does not say.
 	LoadsDespiteHVCI fact.Tri `json:"loadsDespiteHvci,omitzero"`
 }
 
@@ -92,7 +92,7 @@ type BlockList struct {
 // sourceBlockList is the source of a block list's Problems.
 const sourceBlockList = "block list"
 
-// ParseBlockList reads a block list of any kind, and reports the entries that make no sense.
+// ParseBlockList reads a block list of any kind, and reports the entries that are invalid.
 func ParseBlockList(b []byte, r *fact.Report) (*BlockList, error) {
 	if len(b) > MaxBlockList {
 		return nil, fmt.Errorf("block list: %w: more than %d bytes", fact.ErrTooLarge, MaxBlockList)

@@ -112,14 +112,14 @@ func TestSiPolicy(t *testing.T) {
 				"ID_SIGNER_LEAKED signer strong tbsHash publisher"},
 			{"other publisher", BlockEvidence{Signatures: signedBy("Honest, Inc.", "", fact.Yes)}, ""},
 			{"a signature that does not fit", BlockEvidence{Signatures: signedBy("Leaked, Inc.", "", fact.No)}, ""},
-			{"programme and file",
+			{"program and file",
 				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
 					Version: versionOf("vendor.sys", "3.1.0.0")},
 				"ID_SIGNER_OEM signer strong tbsHash programName OriginalFilename fileVersion"},
-			{"programme, newer file",
+			{"program, newer file",
 				BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes, ekuWHQL),
 					Version: versionOf("vendor.sys", "3.2.0.0")}, ""},
-			{"programme, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes),
+			{"program, other usage", BlockEvidence{Signatures: signedBy("Microsoft", "Vendor GmbH", fact.Yes),
 				Version: versionOf("vendor.sys", "3.1.0.0")}, ""},
 			{"a signer of user mode", BlockEvidence{Signatures: signedBy("User Soft", "", fact.Yes)},
 				"ID_SIGNER_USER signer weak tbsHash publisher inactive"},
@@ -351,7 +351,7 @@ func TestSiPolicySigners(t *testing.T) {
 	}
 }
 
-// References count wherever they stand, and only in the kernel's scenario.
+// References count in any place, and only in the kernel's scenario.
 func TestSiPolicyReferencesFirst(t *testing.T) {
 	text := `<SiPolicy><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>` +
 		`<FileRuleRef RuleID="D"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>
@@ -362,7 +362,7 @@ func TestSiPolicyReferencesFirst(t *testing.T) {
 	}
 }
 
-// An entity is never expanded, and what is no list says what it is.
+// An entity is never expanded, and what is not a list says what it is.
 func TestBlockListRefuses(t *testing.T) {
 	bomb := `<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><SiPolicy><VersionEx>&b;` +
 		`</VersionEx><FileRules><Deny ID="D" Hash="` + hashA + `"/></FileRules></SiPolicy>`

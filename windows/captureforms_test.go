@@ -38,7 +38,7 @@ func TestObjectForms(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"text behind":  "[" + acpi + "] and more\n",
+		"text after":   "[" + acpi + "] and more\n",
 		"cut list":     "[" + acpi + ",\n",
 		"cut object":   acpi + "\n{\"Name\":\"Be",
 		"cut value":    strings.Replace(table, "ACPI.sys", "AC...", 1),
@@ -140,7 +140,7 @@ func TestPackageForms(t *testing.T) {
 	}
 }
 
-// TestPnPUtilXMLCut reports XML that ends early; what stands before the cut is read.
+// TestPnPUtilXMLCut reports XML that ends early; the part before the cut is read.
 func TestPnPUtilXMLCut(t *testing.T) {
 	text := `<PnpUtil><Driver DriverName="oem1.inf"><ClassName>Net</ClassName></Driver><Driver DriverName="oem2`
 	var r fact.Report

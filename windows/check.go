@@ -80,7 +80,7 @@ func (k *Kernel) Check(ctx context.Context, query string, r *fact.Report) ([]fac
 	return verdicts, nil
 }
 
-// meant returns the entries that the query means; if there is none, that of a file outside the folders of drivers.
+// meant returns the entries that the query means; without one, the entry of a file outside the folders of drivers.
 func (k *Kernel) meant(query string, entries []entry, inv *inventory, r *fact.Report) []entry {
 	var found []entry
 	for _, e := range entries {
@@ -164,7 +164,7 @@ func (k *Kernel) anyFile(inv *inventory, query string, others []entry) (entry, e
 }
 
 // named reports whether a query means the image: its id, key, file name with or without .sys, path, or a service of
-// it. Case does not count. A path means the file that stands there, and none of the same name elsewhere.
+// it. Case does not count. A path means the file there, not a file of the same name elsewhere.
 func (e *entry) named(p ntPaths, query string) bool {
 	q := strings.ToLower(strings.TrimPrefix(query, idOf("")))
 	if q == e.Key {

@@ -65,8 +65,8 @@ func parseCodeIntegrity(b []byte) (codeIntegrity, error) {
 	return codeIntegrity(binary.LittleEndian.Uint32(b[4:])), nil
 }
 
-// Loading says what the options mean for new code. In debug mode the kernel may let code in that
-// nobody signed, which its options do not tell: that is unknown.
+// Loading says what the options mean for new code. In debug mode the kernel may accept unsigned code, and its options
+// do not show that: the answer is unknown.
 func (c codeIntegrity) Loading() fact.Loading {
 	switch {
 	case c&ciEnabled == 0 || c&ciTestSign != 0:

@@ -75,8 +75,8 @@ func decodeConsole(text string) (decoded, name string, known bool) {
 	return decodeBytes(text, page), name, page != ""
 }
 
-// letterScore counts the characters beyond ASCII that stand in words as a language writes them, less those that do not:
-// signs and gaps of a code page, capitals behind small letters, and letters of two scripts in one word.
+// letterScore counts the characters beyond ASCII in words as a language writes them, less those that do not: signs and
+// gaps of a code page, capitals after small letters, and letters of two scripts in one word.
 func letterScore(text string) int {
 	score := 0
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool {
@@ -129,7 +129,7 @@ func decodeBytes(text, page string) string {
 	return b.String()
 }
 
-// knownWords counts the known words beyond ASCII that stand in a folded text.
+// knownWords counts the known words beyond ASCII in a folded text.
 func knownWords(text string) int {
 	n := 0
 	for _, terms := range [][]term{stateWords[:], startWords[:], driverTypeWords[:]} {

@@ -31,7 +31,7 @@ const (
 	// WMIDisagrees: WMI lists a service that the service manager does not, or calls one running that
 	// it calls stopped, or the other way round.
 	WMIDisagrees = "wmi_disagrees"
-	// KindUnchecked is no disagreement: its views name the sources that could not be read.
+	// KindUnchecked is not a disagreement: its views name the sources that could not be read.
 	KindUnchecked = "unchecked"
 )
 
@@ -117,7 +117,7 @@ func unchecked(r *fact.Report) []fact.Discrepancy {
 		case fact.OutcomeOK, fact.OutcomeSkipped:
 			continue
 		case fact.OutcomeUnsupported:
-			if s.Code != fact.CodeOlder { // a tape that is older than the question does not say that there is none
+			if s.Code != fact.CodeOlder { // an older tape does not say that a driver is missing
 				continue
 			}
 		}

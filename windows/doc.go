@@ -17,7 +17,7 @@
 //	verdicts, err := k.Check(ctx, "tcpip", &r)
 //
 // [ReadFile] reads one driver's file, the readers such as [ReadSC] read what other tools printed, and [Volume] shows a
-// mounted volume as its machine had it.
+// mounted volume as its own machine shows it.
 //
 // # What is read
 //

@@ -54,7 +54,7 @@ type ClassFilter struct {
 	Upper bool   `json:"upper,omitzero"` // above the function driver; else below it
 }
 
-// A Column is one named value of a text capture, as it stands.
+// A Column is one named value of a text capture, unchanged.
 type Column struct {
 	Name  string `json:"name"`           // the column's or label's
 	Value string `json:"value,omitzero"` // without surrounding blanks

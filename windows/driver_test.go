@@ -147,7 +147,7 @@ func TestOrigin(t *testing.T) {
 			fact.OriginOS},
 		"inbox that does not fit": {
 			Driver{Signatures: []authenticode.Signature{{Fits: fact.No, Class: fact.ClassInbox}}}, ""},
-		"hardware programme": {
+		"hardware program": {
 			Driver{Version: company, Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassWHCP}}},
 			fact.OriginThirdParty},
 		"early launch": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassELAM}}}, ""},
@@ -174,7 +174,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// What one registry may link with each driver is bounded, and what is left out is told of.
+// What one registry may link with each driver is bounded, and the omitted ones are reported.
 func TestJoinBounds(t *testing.T) {
 	inv := &inventory{Paths: testPaths,
 		Registered: []registeredService{

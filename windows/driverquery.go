@@ -68,7 +68,7 @@ func driverQueryList(text string) *captureBuilder {
 	return b
 }
 
-// driverQueryCSV returns nil when the text is no CSV of driverquery.
+// driverQueryCSV returns nil when the text is not a CSV of driverquery.
 func driverQueryCSV(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	n := 0
@@ -269,7 +269,7 @@ func rulerColumns(lines []string) (starts []int, next int) {
 }
 
 // commonColumns finds where all lines begin a word after a blank: the columns of a brief table
-// without its header. Anything but four or three columns is none.
+// without its header. Any number but four or three is not recognized.
 func commonColumns(lines []string) []int {
 	var rows [][]rune
 	for _, l := range lines {

@@ -36,7 +36,7 @@ type entry struct {
 	// Address is where the image is in memory, of a text that says so.
 	Address fact.Address
 	Driver  *Driver
-	// Problems are what could not be had.
+	// Problems are facts that could not be read.
 	Problems []fact.Problem
 
 	own   string // the path of the image's own name, when Path is that of the file that it is a copy of
@@ -84,8 +84,8 @@ func (e *entry) fileAbsent() bool {
 	})
 }
 
-// setFile adds what the image's file says, and lets go of its bytes. Without any signature, that there is none is known only
-// when the verifier's catalogs are whole.
+// setFile adds what the image's file says, and lets go of its bytes. If no signature was found, the file counts as
+// unsigned only if the verifier's catalogs are complete.
 func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
 	f.PE.Release()

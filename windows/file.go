@@ -27,7 +27,7 @@ type File struct {
 	// Hashes are its digests; nil unless they were asked for.
 	Hashes *pe.Hashes
 	// Signatures are all of them, in the file's order, catalogs' last; nil unless they were asked
-	// for, empty when there is none.
+	// for, empty if the file has no signature.
 	Signatures []authenticode.Signature
 }
 
@@ -58,7 +58,7 @@ func (o FileOptions) ask(item *fact.Item, p *pe.File, size int64) error {
 	return item.Keep(p.Memory())
 }
 
-// ParseFile reads a driver's image file, and reports the parts that make no sense. An error means that it is no image
+// ParseFile reads a driver's image file, and reports the parts that are invalid. An error means that it is not an image
 // file.
 func ParseFile(b []byte, o FileOptions, r *fact.Report) (*File, error) {
 	item := r.Budget.Content(b)
@@ -88,8 +88,9 @@ func parseFile(b []byte, o FileOptions, item *fact.Item, r *fact.Report) (*File,
 	return f, nil
 }
 
-// ReadFile reads a driver's file by itself, within r's budget. Without DetailHashes and DetailSignatures only its headers are decoded.
-// ok is false for a file that is no image file. head is the file's beginning, nil for a folder.
+// ReadFile reads a driver's file by itself, within r's budget. Without DetailHashes and DetailSignatures only its
+// headers are decoded. ok is false for a file that is not an image file. head is the file's beginning, nil for a
+// folder.
 func ReadFile(
 	ctx context.Context, fsys fs.FS, name string, head []byte, o fact.Options, r *fact.Report,
 ) (m []Record, ok bool, err error) {

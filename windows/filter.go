@@ -21,7 +21,7 @@ type Filter struct {
 	Instances fact.Count `json:"instances,omitzero"`
 	// Frame is the filter manager's frame; absent for a legacy filter.
 	Frame fact.Count `json:"frame,omitzero"`
-	// Legacy says that it is no minifilter.
+	// Legacy says that it is not a minifilter.
 	Legacy bool `json:"legacy,omitzero"`
 }
 

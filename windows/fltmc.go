@@ -17,7 +17,7 @@ const SourceFltmc = "fltmc"
 var (
 	// fltFilter matches a row of fltmc filters: name, instances, altitude, frame.
 	fltFilter = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}(\d{1,6})\s+(\d{1,64}(?:\.\d{1,64})?)\s+(\d{1,6})$`}
-	// fltLegacy matches the row of a filter that is no minifilter.
+	// fltLegacy matches the row of a filter that is not a minifilter.
 	fltLegacy = lazy.Regexp{Pattern: `^(\S.*?)\s{2,}<(\S+)>$`}
 	// fltInstance matches a row of fltmc instances: filter, volume, altitude, instance, frame, features, status;
 	// volume and status may be blank.
@@ -49,7 +49,7 @@ func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 	return b.done(r)
 }
 
-// fltHeader returns the line above the ruler, whose words are those of some language; empty if there is none.
+// fltHeader returns the line above the ruler, whose words are those of some language; empty if no such line exists.
 func fltHeader(text string) string {
 	last := ""
 	for line := range strings.Lines(text) {

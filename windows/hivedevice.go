@@ -25,7 +25,7 @@ func (d *Device) setClassKey(k *registry.Key) {
 }
 
 // devices returns the devices of a control set that have a driver: all that were ever there and were not removed,
-// present or not. It reports keys that make no sense. An error means that there is no device; it matches
+// present or not. It reports keys that are invalid. An error means that there is no device; it matches
 // fs.ErrNotExist if there is no such key.
 func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error) {
 	h, item, err := h.paidBy(r.Budget)
@@ -99,7 +99,7 @@ func (h systemHive) classes(controlSet string) (map[string]*hiveClass, error) {
 	return list, cmp.Or(err, inner)
 }
 
-// driver returns the key of a driver; nil when there is none.
+// driver returns the key of a driver; nil if it does not exist.
 func (c *hiveClass) driver(number string) (*registry.HiveKey, error) {
 	var err error
 	if c.drivers == nil {

@@ -21,18 +21,18 @@ const (
 	RuleUnread      = "unread"      // there may be a path: the registry's value could not be read
 )
 
-// Marks of an ImagePath that had to be read leniently.
+// Marks of an ImagePath that was read leniently.
 const (
-	MarkQuotes    = "quotes"    // it stood in quotes
-	MarkArguments = "arguments" // something stood after the file's name
-	MarkSlashes   = "slashes"   // it had slashes for backslashes
+	MarkQuotes    = "quotes"    // it is in quotes
+	MarkArguments = "arguments" // arguments follow the file's name
+	MarkSlashes   = "slashes"   // it has slashes for backslashes
 	MarkSpaces    = "spaces"    // blanks surrounded it
 )
 
-// An imagePath is a service's image path: as it stands and as it was read.
+// An imagePath is a service's image path: the raw text and its meaning.
 type imagePath struct {
 	Raw   string   // the registry's value; empty when absent
-	Path  string   // the DOS path; empty when it could not be had
+	Path  string   // the DOS path; empty if it could not be determined
 	Rule  string   // the rule used
 	Marks []string // what was put right first
 }
@@ -97,8 +97,8 @@ func (r *imagePath) clean(s string) string {
 	return s
 }
 
-// arguments returns where arguments begin behind a file name with a driver's extension; 0 when
-// there are none. A blank by itself is part of the path.
+// arguments returns where arguments begin after a file name with a driver's extension; 0 without arguments. A blank by
+// itself is part of the path.
 func arguments(s string) int {
 	for _, ext := range []string{".sys ", ".exe ", ".dll "} {
 		if i := indexFold(s, ext); i >= 0 {

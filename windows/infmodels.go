@@ -15,7 +15,7 @@ type infModel struct {
 	Description string   // the device's name
 	Section     string   // the install section, without decoration
 	Decoration  string   // of the models section, folded: the systems that it is for; empty for every one
-	IDs         []string // the hardware id first, then compatible ids, as they stand
+	IDs         []string // the hardware id first, then compatible ids, unchanged
 }
 
 // models reads the models sections that [Manufacturer] names: "%Maker%=Base,NTamd64,NTarm64.10.0" leads to [Base] and

@@ -57,7 +57,7 @@ func (k *Kernel) images(ctx context.Context, r *fact.Report) ([]LoadedImage, err
 	return list, nil
 }
 
-// imagesOf reads one form of the list. A kernel is an image itself, so an empty list is an error.
+// imagesOf reads one form of the list. A kernel is an image itself, so an empty list gives an error.
 func (k *Kernel) imagesOf(
 	ctx context.Context, op string, parse func([]byte) ([]LoadedImage, error),
 ) ([]LoadedImage, error) {
@@ -124,7 +124,7 @@ func (k *Kernel) read(ctx context.Context, source, op string, r *fact.Report, pa
 	asked(source, n, err, r)
 }
 
-// asked reports a source that was asked. An unsupported one is no Problem.
+// asked reports a source that was asked. An unsupported one is not a Problem.
 func asked(source string, n int, err error, r *fact.Report) {
 	if err != nil {
 		r.Source(source, "", fact.Count{}, err)
@@ -136,7 +136,7 @@ func asked(source string, n int, err error, r *fact.Report) {
 	r.Done(source, fact.CountOf(int64(n)))
 }
 
-// optional reports a source that older systems do not have, which is no Problem.
+// optional reports a source that older systems do not have, which is not a Problem.
 func optional(source string, n int, err error, r *fact.Report) {
 	if errors.Is(err, fs.ErrNotExist) {
 		r.Source(source, fact.OutcomeAbsent, fact.Count{}, err)
@@ -205,7 +205,7 @@ func (k *Kernel) readDevices(ctx context.Context, inv *inventory, r *fact.Report
 	if err == nil {
 		inv.Packages, err = parseDriverPackages(raw, r)
 	}
-	if err == nil { // a line that makes no sense costs itself, and the list is not whole
+	if err == nil { // a line that is invalid costs itself, and the list is not whole
 		r.Done(SourceStore, fact.CountOf(int64(len(inv.Packages))))
 	} else {
 		optional(SourceStore, 0, err, r)

@@ -10,8 +10,7 @@ import (
 	"github.com/kernelext/kernelext/windows/registry"
 )
 
-// An inventory is what the sources said. A nil list was not read; an empty one was, and had
-// nothing.
+// An inventory holds the sources' lists. A nil list was not read; an empty list was read and has no entries.
 type inventory struct {
 	Paths      ntPaths
 	Images     []LoadedImage
@@ -179,7 +178,7 @@ func (j *joiner) addImage(m *LoadedImage) {
 		name = noName
 	}
 	if i, ok := j.byKey[key]; ok && j.entries[i].Driver.Image != nil {
-		// The same file twice: two entries, told apart by their place in the list.
+		// The same file twice: two entries, distinguished by their place in the list.
 		delete(j.byKey, key)
 	}
 	e := j.entry(key, name, path)
@@ -301,8 +300,8 @@ func (j *joiner) addWMI() {
 	}
 }
 
-// signedDevices are WMI's rows by device. Rows of one device that is not told apart from another (on
-// a tape, whose serial numbers are redacted) are left out.
+// signedDevices are WMI's rows by device. Rows of a device that cannot be distinguished from another (on a tape, serial
+// numbers are redacted) are left out.
 func (j *joiner) signedDevices() map[string]*WMISignedDriver {
 	rows := make(map[string]*WMISignedDriver, len(j.inv.WMISigned))
 	for i := range j.inv.WMISigned {
@@ -356,7 +355,7 @@ const (
 	maxLinks       = 1 << 19 // of all drivers together
 )
 
-// mayLink reports whether an entry gets one more of what it has n of. It tells once of those left out.
+// mayLink reports whether an entry gets one more of what it has n of. It reports once that some are left out.
 func (j *joiner) mayLink(e *entry, n, most int, source, field string) bool {
 	if n < most && j.links > 0 {
 		j.links--
@@ -454,8 +453,8 @@ func (j *joiner) markLoose() {
 	}
 }
 
-// views says for each source that was read what it shows of each image. A source that could show an image, but not in
-// a way that lets it be told from others, is unchecked.
+// views says for each source that was read what it shows of each image. A source that could show an image, but does not
+// distinguish it from others, is unchecked.
 func (j *joiner) views() {
 	j.markLoose()
 	unplaced := j.unplaced()

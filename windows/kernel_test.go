@@ -73,7 +73,7 @@ func TestRefusedInputs(t *testing.T) {
 		if strings.Contains(input, "/drivers") || input == windows.OpServices || input == windows.OpServiceKeys {
 			incomplete := slices.ContainsFunc(r.Sources, fact.Source.Incomplete)
 			if !incomplete && !told(got) {
-				t.Error("nothing tells of it")
+				t.Error("nothing reports it")
 			}
 		}
 	})

@@ -98,11 +98,11 @@ func lolError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: "LOLDrivers", Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// A lolReader collects entries, and reports those that make no sense.
+// A lolReader collects entries, and reports those that are invalid.
 type lolReader struct {
 	list    *loldrivers
 	report  *fact.Report
-	seen    int // entries, also those that make no sense
+	seen    int // entries, also those that are invalid
 	entries int // those with samples
 }
 
@@ -115,7 +115,7 @@ func (l *lolReader) note(err error) {
 	l.report.Problem(sourceBlockList, fmt.Sprintf("entry %d", l.seen-1), "", err)
 }
 
-// done returns what was read. A text without an entry is no list.
+// done returns what was read. A text without an entry is not a list.
 func (l *lolReader) done() (*BlockList, error) {
 	if l.entries == 0 {
 		return nil, lolError("", "no entry with samples")
@@ -191,7 +191,7 @@ func isLOLDriversCSV(text string) bool {
 }
 
 // parseLOLDriversCSV reads the list as CSV: a row is an entry, and a cell has the digests of all its samples, which are
-// not told apart.
+// not distinguished.
 func parseLOLDriversCSV(text string, r *fact.Report) (*BlockList, error) {
 	l := newLOLReader(r)
 	rows := csv.NewReader(strings.NewReader(text))
@@ -301,7 +301,7 @@ func (s *loldrivers) add(e *lolEntry, r lolRecord) error {
 			m[key] = append(m[key], id)
 		}
 	}
-	// Some entries once had authentihashes in the fields of the files' digests: one index for both.
+	// Some entries once contained authentihashes in the fields of the files' digests: one index for both.
 	for _, h := range []lenientString{
 		r.MD5, r.SHA1, r.SHA256, r.Authentihash["MD5"], r.Authentihash["SHA1"], r.Authentihash["SHA256"],
 	} {

@@ -39,8 +39,8 @@ type LoadedImage struct {
 	// TimeStamp is that of the headers that were loaded, as 0x and eight digits; absent when Checksum is.
 	TimeStamp string `json:"timeStamp,omitzero"`
 	// AliasOf is the file that a crash-dump copy (dump_NAME.sys) was loaded from; such a copy has
-	// no file of its own. It goes by the name alone until the files are read; an image that turns
-	// out to have a file of its own is no copy.
+	// no file of its own. Only the name decides this until the files are read; an image with a file of its own is not a
+	// copy.
 	AliasOf string `json:"aliasOf,omitzero"`
 
 	name string
@@ -54,14 +54,14 @@ func (m *LoadedImage) Name() string {
 	return baseName(m.NTPath)
 }
 
-// baseName is the part behind the last separator.
+// baseName is the part after the last separator.
 func baseName(p string) string { return p[strings.LastIndexAny(p, `\/`)+1:] }
 
 // layout is how one entry lies in memory for one pointer width.
 type layout struct {
 	first, entry, ex int // offset of the first entry of class 11; sizes of both entries
 	base             int
-	size             int // ImageSize; the fields behind it follow without gaps
+	size             int // ImageSize; the fields after it follow without gaps
 }
 
 var (
@@ -73,7 +73,7 @@ func modulesError(field, format string, args ...any) error {
 	return &fact.ParseError{Source: SourceModules, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// parseModules decodes class 11 for either pointer width, which the length tells.
+// parseModules decodes class 11 for either pointer width, which the length shows.
 func parseModules(b []byte) ([]LoadedImage, error) {
 	if len(b) < 4 {
 		return nil, modulesError("count", "%d bytes", len(b))
@@ -110,7 +110,7 @@ func layoutOf(length, n int) (layout, bool) {
 	return layout{}, false
 }
 
-// parseModulesEx decodes class 77 for either pointer width, which the first offset tells.
+// parseModulesEx decodes class 77 for either pointer width, which the first offset shows.
 func parseModulesEx(b []byte) ([]LoadedImage, error) {
 	list := []LoadedImage{}
 	le := binary.LittleEndian

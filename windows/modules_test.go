@@ -123,7 +123,7 @@ func TestParseModulesNonsense(t *testing.T) {
 		list[0].Name() != "" || list[1].Name() != "tcpip.sys" {
 		t.Errorf("no name: %+v, %v", list, err)
 	}
-	// A kernel that tells neither checksum nor time stamp.
+	// A kernel that reports neither checksum nor time stamp.
 	clear(blank[len(blank)-2-16:][:8])
 	if list, err := parseModulesEx(blank); err != nil || list[2].Checksum != "" || list[2].TimeStamp != "" ||
 		list[1].Checksum == "" {
@@ -178,7 +178,7 @@ func TestRedactModules(t *testing.T) {
 			t.Errorf("%s: what has nothing to take out changes", name)
 		}
 		if Redact(c.op, c.data[:len(c.data)/2]) != nil {
-			t.Errorf("%s: a list that makes no sense is kept", name)
+			t.Errorf("%s: a list that is invalid is kept", name)
 		}
 	}
 }

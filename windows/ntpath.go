@@ -74,8 +74,8 @@ func hasFoldPrefix(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// indexFold returns where sub, in ASCII, begins in s in whatever case; -1 for nowhere. A place in
-// fold(s) is none in s: lower case may have more bytes.
+// indexFold returns where sub, in ASCII, begins in s in whatever case; -1 if it does not. An offset in fold(s) is not
+// an offset in s, because lower case may have more bytes.
 func indexFold(s, sub string) int {
 	for i := 0; i+len(sub) <= len(s); i++ {
 		if strings.EqualFold(s[i:i+len(sub)], sub) {
@@ -112,10 +112,10 @@ func (p ntPaths) dos(nt string) (string, error) {
 	case nt != "" && !strings.ContainsAny(nt, `\/:`) && p.SystemRoot != "":
 		return p.SystemRoot + `\System32\drivers\` + nt, nil
 	}
-	return "", fmt.Errorf("%w: %q is no path of a known form", fact.ErrMalformed, nt)
+	return "", fmt.Errorf("%w: %q is not a path of a known form", fact.ErrMalformed, nt)
 }
 
-// dosName reads what stands behind \??\: a drive, or a name that leads elsewhere.
+// dosName reads the text after \??\: a drive, or a name that leads elsewhere.
 func (p ntPaths) dosName(s string) (string, error) {
 	if hasFoldPrefix(s, `GLOBALROOT\`) {
 		return p.dos(s[len(`GLOBALROOT`):])
@@ -168,8 +168,8 @@ func (p ntPaths) file(dos string) (string, error) {
 	return fsPath(dos)
 }
 
-// fsPath turns a DOS path into a path of a machine's file system (C:/Windows/…). A name that a
-// file system cannot have, a UNC path, a stream or a device is an error.
+// fsPath turns a DOS path into a path of a machine's file system (C:/Windows/…). It returns an error for a name that a
+// file system cannot have, a UNC path, a stream or a device.
 func fsPath(dos string) (string, error) {
 	if !isDrivePath(dos) {
 		return "", fmt.Errorf("%w: %q is not on a drive", fact.ErrMalformed, dos)
@@ -177,7 +177,7 @@ func fsPath(dos string) (string, error) {
 	rest := strings.ReplaceAll(dos[2:], `\`, "/")
 	name := strings.ToUpper(dos[:1]) + ":" + strings.TrimRight(rest, "/")
 	if !fs.ValidPath(name) || strings.ContainsAny(rest, "\x00:*?\"<>|") {
-		return "", fmt.Errorf("%w: %q is no valid file name", fact.ErrMalformed, dos)
+		return "", fmt.Errorf("%w: %q is not a valid file name", fact.ErrMalformed, dos)
 	}
 	return name, nil
 }

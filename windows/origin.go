@@ -15,9 +15,8 @@ const (
 )
 
 // origin says whose code the driver is. The signature decides before the INF. An INF of Windows makes
-// the file the system's only where no signature was looked for, or Microsoft signed it: anyone's file
-// may stand under the name that the INF has. The version resource's company name is told, and never
-// decides.
+// the file the system's only where no signature was looked for, or Microsoft signed it: anyone's file may have the name
+// in the INF. The version resource's company name is reported, and never decides.
 func (d *Driver) origin() fact.Origin {
 	var o fact.Origin
 	decide := func(class fact.OriginClass, e fact.Evidence) {

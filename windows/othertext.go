@@ -21,7 +21,7 @@ const (
 )
 
 // ReadAutoruns reads the driver rows of autorunsc's CSV, or the driver records of Get-PSAutorun.
-// Rows of other categories are no drivers.
+// Rows of other categories are not drivers.
 func ReadAutoruns(text string, r *fact.Report) fact.Capture[Driver] {
 	return autorunsRows(readConsole(text, SourceAutoruns, r)).done(r)
 }
@@ -142,8 +142,8 @@ func (b *captureBuilder) driverListRow(line string) error {
 	return nil
 }
 
-// ReadOsquery reads osquery's table of drivers as lines, JSON, CSV or a box: one record a device. A service
-// that is given as a driver object is none. A device without a service has no driver, which is reported.
+// ReadOsquery reads osquery's table of drivers as lines, JSON, CSV or a box: one record a device. A service that is
+// given as a driver object is not a service. A device without a service has no driver, which is reported.
 func ReadOsquery(text string, r *fact.Report) fact.Capture[Driver] {
 	return osqueryRows(readConsole(text, SourceOsquery, r)).done(r)
 }

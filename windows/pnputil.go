@@ -13,9 +13,9 @@ import (
 // SourcePnPUtil is the source of a capture of pnputil.
 const SourcePnPUtil = "pnputil"
 
-// ReadPnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are localised, so values are told
-// by their place and form: a package begins with its published name, oemNN.inf. The XML form (/format xml) is not
-// localized. What stands before the first one, or after a cut, costs only itself.
+// ReadPnPUtil reads what pnputil /enum-drivers and the older pnputil -e print. Labels are localized, so values are
+// recognized by their place and form: a package begins with its published name, oemNN.inf. The XML form (/format xml)
+// is not localized. Text before the first one, or after a cut, costs only itself.
 func ReadPnPUtil(text string, r *fact.Report) fact.Capture[Driver] {
 	return pnputilRows(readConsole(text, SourcePnPUtil, r)).done(r)
 }
@@ -93,7 +93,7 @@ func (p *pnpText) line(line string) {
 		p.values = append(p.values, value)
 	case ok && p.b.rows == 0: // the end of a package whose beginning is cut off, or another list
 		p.foreign = true
-	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and whatever stands before its words
+	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and any text before its words
 	default:
 		p.b.Stray(p.n, line)
 	}

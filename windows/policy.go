@@ -251,7 +251,7 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget
 	}
 }
 
-// policyEffect says what is in a policy file; what is no policy is said to be none.
+// policyEffect says what is in a policy file; what is not a policy is said to be none.
 func policyEffect(raw []byte, item *fact.Item) string {
 	p, err := sipolicy.Parse(raw, item)
 	if err != nil {

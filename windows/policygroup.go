@@ -36,7 +36,7 @@ func (g policyGroup) word() string {
 // groupElements are the names of the groups in a policy's XML.
 var groupElements = [...]string{"ProductSigners", "TestSigners", "TestSigningSigners"}
 
-// groupOf returns the group of an element; false if it is none.
+// groupOf returns the group of an element; false if it is not a group's.
 func groupOf(element string) (policyGroup, bool) {
 	i := slices.Index(groupElements[:], element)
 	return policyGroup(max(i, 0)), i >= 0

@@ -190,5 +190,5 @@ func (k *Kernel) resolveAlias(e *entry, paths ntPaths) {
 	}
 }
 
-// safe returns a name from the machine as it may stand in a Problem.
+// safe returns a name from the machine in a form that a Problem may contain.
 func safe(name string) string { return escape.UTF8(name) }

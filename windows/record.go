@@ -19,7 +19,7 @@ var errReplaced = errors.New("the file was replaced since it was loaded: " +
 	"imports, signature and the like are the file's, and not those of the code in memory")
 
 var errNoStamp error = &sentinel.Error{
-	Before: "the kernel told neither checksum nor time stamp of the image to compare its file with",
+	Before: "the kernel reported neither checksum nor time stamp of the image to compare its file with",
 	Cause:  errors.ErrUnsupported,
 }
 

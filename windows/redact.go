@@ -26,11 +26,11 @@ func Redacts(key string) bool {
 // What goes:
 //   - kernel addresses: those of the list of images become zeros. An address that the kernel itself
 //     showed as zero is left.
-//   - serial numbers and addresses in device ids: the part that tells one device from another of
-//     its kind becomes "-", and so do twelve hexadecimal digits in a row, which are the address of a
-//     network or Bluetooth device, and names that a person gave.
+//   - serial numbers and addresses in device ids: the part that distinguishes one device from another of its kind
+//     becomes "-", and so do twelve hexadecimal digits in a row, which are the address of a network or Bluetooth
+//     device, and names that a person gave.
 //
-// A list that makes no sense is not kept: what is in it is not known.
+// An invalid list is not kept: what is in it is not known.
 func Redact(key string, data []byte) []byte {
 	switch key {
 	case OpModules:
@@ -90,7 +90,7 @@ func redactModulesEx(data []byte) []byte {
 		e := out[pos:min(pos+next, len(out))]
 		next = len(e)
 		changed = l.blank(e[l.first:]) || changed
-		// The default base is the last pointer of the entry; what a later Windows may add behind it
+		// The default base is the last pointer of the entry; what a later Windows may add after it
 		// is not known.
 		for i := l.ex - l.base/2; i < next; i++ {
 			changed = changed || e[i] != 0

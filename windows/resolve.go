@@ -17,7 +17,8 @@ import (
 
 // A DeviceMatch is a driver package that a hardware id stands for.
 type DeviceMatch struct {
-	// ID is the id in the INF that matches: the one that was asked for, or one that begins with it and goes on with "&".
+	// ID is the id in the INF that matches: the one that was asked for, or one that begins with it and goes on with
+	// "&".
 	ID string `json:"id"`
 	// Kind is hardware if the INF has ID as its hardware id, compatible if as a compatible one.
 	Kind string `json:"kind"`
@@ -52,7 +53,7 @@ const maxMatches = 1000
 // files of its packages. The best comes first; without the device's own list of ids the rank is that of the id alone.
 func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]Record, error) {
 	if !strings.Contains(alias, `\`) {
-		return nil, fmt.Errorf("%q is no hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias,
+		return nil, fmt.Errorf("%q is not a hardware id (such as PCI\\VEN_8086&DEV_15B7): %w", alias,
 			errors.ErrUnsupported)
 	}
 	inv, err := k.inventory(ctx, false, r)

@@ -95,8 +95,8 @@ func (r *restrictions) admits(ids []string, class string) (fact.Answer, []string
 	case denied:
 		return fact.Stops(because("a policy on installing devices denies its devices or their class")), nil
 	case r.unspecified && !r.layered && !allowed && (allows || r.administrators):
-		return fact.UnsureOf(because("a policy denies devices that no policy allows: whether one allows such a device " +
-			"depends on its other ids")), nil
+		return fact.UnsureOf(because("a policy denies devices that no policy allows: whether one allows such " +
+			"a device depends on its other ids")), nil
 	case r.unspecified && !r.layered && !allowed:
 		return fact.Stops(because("a policy denies the installation of every device that no policy allows")), nil
 	case r.removable:

@@ -27,7 +27,7 @@ func scNumber(value string) (number, word string, ok bool) {
 
 // ReadSC reads what sc query, sc queryex and sc qc print, in any language, also as a session with
 // prompts. Numbers, their words, which are never translated, and places count, not keys. Services
-// that are no drivers are left out; a service that comes twice has its later state.
+// that are not drivers are left out; a service that comes twice has its later state.
 func ReadSC(text string, r *fact.Report) fact.Capture[Driver] {
 	return scRows(readConsole(text, SourceSC, r)).done(r)
 }
@@ -94,11 +94,11 @@ type scBlock struct {
 	exit          fact.Count
 	hasState      bool
 	hasStart      bool
-	config        int // values so far behind those of sc qc that are numbered
+	config        int // values so far after those of sc qc that are numbered
 	depends       []string
 }
 
-// Places of the values behind the three numbers of sc qc.
+// Places of the values after the three numbers of sc qc.
 const (
 	scPath = iota
 	scGroup

@@ -59,8 +59,7 @@ func parseServices(b []byte) ([]ServiceStatus, error) {
 	return jsonLines(SourceServices, b, maxServices, func(s *ServiceStatus) bool { return s.Name != "" })
 }
 
-// jsonLines reads one object a line; a line that makes no sense is an error, as these lines are
-// written by this library.
+// jsonLines reads one object a line; it returns an error for an invalid line, because this library writes these lines.
 func jsonLines[T any](source string, b []byte, most int, ok func(*T) bool) ([]T, error) {
 	list := []T{}
 	for n := 1; len(b) > 0; n++ {
@@ -89,8 +88,8 @@ func jsonLines[T any](source string, b []byte, most int, ok func(*T) bool) ([]T,
 type Service struct {
 	// Name is the service's name: the registry key's.
 	Name string `json:"name"`
-	// DisplayName is the name for people; one that refers to a resource which only Windows can look
-	// up is left as it stands.
+	// DisplayName is the name for people; one that refers to a resource that only Windows can look up is left
+	// unchanged.
 	DisplayName string `json:"displayName,omitzero"`
 	// Type is kernel_driver, file_system_driver, recognizer_driver or adapter; another one is a
 	// number.
@@ -104,7 +103,7 @@ type Service struct {
 	State string `json:"state,omitzero"`
 	// ExitCode is the Windows error of the last stop; absent when it was 0 or is unknown.
 	ExitCode fact.Count `json:"exitCode,omitzero"`
-	// ImagePath is the registry's value as it stands; absent when there is none.
+	// ImagePath is the registry's value, unchanged; absent if the key has no such value.
 	ImagePath string `json:"imagePath,omitzero"`
 	// ImagePathRule is the rule that ImagePath was resolved by; absent when the registry does not have the service.
 	ImagePathRule string `json:"imagePathRule,omitzero"`
@@ -204,7 +203,7 @@ var (
 	errClosedKeys error = &sentinel.Error{Before: "keys of services that cannot be opened", Cause: fs.ErrPermission}
 )
 
-// parseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is no driver's, is left
+// parseServiceKeys reads the answer to OpServiceKeys. A key without a type, or with one that is not a driver's, is left
 // out: other programs keep their settings there. A key that could not be opened, or whose type could not be read, is
 // in the list, Refused.
 func parseServiceKeys(b []byte, p ntPaths, r *fact.Report) ([]registeredService, error) {
@@ -261,7 +260,7 @@ func refusedService(name string, err error) registeredService {
 	return s
 }
 
-// countedProblem reports n services of one cause; 0 is none.
+// countedProblem reports n services of one cause; it reports nothing for 0.
 func countedProblem(r *fact.Report, n int, err error) {
 	if n > 0 {
 		p := fact.ProblemOf(SourceRegistry, "", "services", err)
@@ -429,7 +428,7 @@ func (s *registeredService) mayName(p ntPaths, file string) bool {
 }
 
 // mayBeShort reports whether a name may be the file's short one: such a name begins with the first letter,
-// behind blanks and dots, of the long one.
+// after blanks and dots, of the long one.
 func mayBeShort(name, file string) bool {
 	if !hasShortName(name) {
 		return strings.EqualFold(name, file)

@@ -13,8 +13,8 @@ import (
 // SourceSigcheck is the source of a capture of sigcheck.
 const SourceSigcheck = "sigcheck"
 
-// ReadSigcheck reads the CSV that sigcheck -c and -ct print of files. Those that do not end in .sys are no drivers. The
-// text does not say which files are in use.
+// ReadSigcheck reads the CSV that sigcheck -c and -ct print of files. Those that do not end in .sys are not drivers.
+// The text does not say which files are in use.
 func ReadSigcheck(text string, r *fact.Report) fact.Capture[Driver] {
 	return sigcheckRows(readConsole(text, SourceSigcheck, r)).done(r)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 )
 
-// TestSigcheck reads a made-up CSV of sigcheck: the columns are found by name, other files are no drivers.
+// TestSigcheck reads a made-up CSV of sigcheck: the columns are found by name, other files are not drivers.
 func TestSigcheck(t *testing.T) {
 	sha := strings.Repeat("0A", 32)
 	text := "\nSigcheck v2.90\n\nPath,Verified,Date,Publisher,Company,MD5,SHA256,IMP\n" +

@@ -36,7 +36,7 @@ type policyParser struct {
 	signer   *policySigner
 	setting  [2]string
 	rules    int
-	// The scenarios with what they refer to, which is followed when all is read, wherever it stands.
+	// The scenarios with their references, which are followed when all is read, because they may precede their target.
 	scenarios []policyScenario
 	scenario  *policyScenario // that is being read
 	group     policyGroup     // that is being read
@@ -46,7 +46,7 @@ type policyParser struct {
 	deniedIDs, usedIDs map[string]bool
 }
 
-// A policyScenario is a signing scenario with its references, as they stand.
+// A policyScenario is a signing scenario with its references, unchanged.
 type policyScenario struct {
 	id, value string
 	inherited []string // ids of scenarios that it takes over

@@ -65,8 +65,8 @@ func privilege(identity []byte) string {
 	return p
 }
 
-// The calls that a Windows machine answers, beside its files. An op that a version of Windows
-// lacks is errors.ErrUnsupported.
+// The calls that a Windows machine answers, beside its files. The error matches errors.ErrUnsupported for an op that a
+// version of Windows lacks.
 const (
 	// OpUname is the version: text, one "key value" a line, with the keys release (10.0.26100),
 	// version (10.0.26100.4652), machine (amd64, arm64, 386) and build (BuildLabEx). The host's
@@ -90,14 +90,14 @@ const (
 	// JSON object a line, a [ServiceStatus].
 	OpServices = "services"
 	// OpServiceKeys are the driver services of the registry: the text of a .reg file in UTF-8, one
-	// key for each service whose Type has a driver's bit or is missing, with the values that
-	// tell how it is loaded, and its subkeys Instances, Parameters\Instances and theirs.
+	// key for each service whose Type has a driver's bit or is missing, with the values that say how it is loaded, and
+	// its subkeys Instances, Parameters\Instances and theirs.
 	OpServiceKeys = "service_keys"
 	// OpRegistry KEY is one key of HKEY_LOCAL_MACHINE without its subkeys, as the text of a .reg
 	// file in UTF-8. KEY is such as SYSTEM\CurrentControlSet\Control\CI.
 	OpRegistry = "registry"
-	// OpSubkeys KEY is the direct subkeys of one key of HKEY_LOCAL_MACHINE with their values, as the text of a .reg file
-	// in UTF-8. KEY is such as SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates.
+	// OpSubkeys KEY is the direct subkeys of one key of HKEY_LOCAL_MACHINE with their values, as the text of a .reg
+	// file in UTF-8. KEY is such as SOFTWARE\Microsoft\SystemCertificates\ROOT\Certificates.
 	OpSubkeys = "registry_subkeys"
 	// OpDriverPackages is DriverDatabase\DriverPackages of the hives SYSTEM and DRIVERS with its direct
 	// subkeys, as the text of a .reg file in UTF-8.
@@ -115,6 +115,7 @@ const (
 	OpIsolatedUserMode = "isolated_user_mode" // class 165
 	// OpWMIDrivers is Win32_SystemDriver: one JSON object a line, a [WMIDriver]. Only package windows/wmi answers it.
 	OpWMIDrivers = "wmi_drivers"
-	// OpWMIPnP is Win32_PnPSignedDriver: one JSON object a line, a [WMISignedDriver]. Only package windows/wmi answers it.
+	// OpWMIPnP is Win32_PnPSignedDriver: one JSON object a line, a [WMISignedDriver]. Only package windows/wmi answers
+	// it.
 	OpWMIPnP = "wmi_pnp"
 )

@@ -106,7 +106,7 @@ func (k *Kernel) driverFiles(inv *inventory, r *fact.Report) []storedFile {
 	return files
 }
 
-// bareFolder reports whether an image is no volume of Windows but a folder of drivers: all files below it count.
+// bareFolder reports whether an image is not a volume of Windows but a folder of drivers: all files below it count.
 func (k *Kernel) bareFolder() bool {
 	_, err := fs.Stat(k.machine, "C:/Windows")
 	return errors.Is(err, fs.ErrNotExist)
@@ -132,8 +132,8 @@ func (k *Kernel) storeFolders(p ntPaths, r *fact.Report) []string {
 	return folders
 }
 
-// storeKey returns what tells a file of the store from others of its name: the file name, "#", and the folder of its
-// package with those between.
+// storeKey returns a key that distinguishes a file of the store from others of its name: the file name, "#", and the
+// folder of its package with those between.
 func (p ntPaths) storeKey(dos string) (string, bool) {
 	rest, ok := strings.CutPrefix(p.fullKey(dos), fold(p.SystemRoot)+fold(storeBelow))
 	if !ok || p.SystemRoot == "" {
@@ -208,7 +208,7 @@ func (f *fileList) linkFolder(e *entry, folder string) {
 	e.Driver.Packages = append(e.Driver.Packages, f.inv.Packages[at])
 }
 
-// markStaged tells the store's files that wait for a device from those that are in use: a service names the file, its
+// markStaged distinguishes the store's files that wait for a device from those in use: a service names the file, its
 // package is that of an installed driver of its name, or the file in System32\drivers came from it.
 func (f *fileList) markStaged() {
 	used := map[string]bool{}

@@ -90,7 +90,7 @@ func TestInstalledStore(t *testing.T) {
 	}
 }
 
-// A folder of drivers that is no volume is listed whole.
+// A folder of drivers that is not a volume is listed whole.
 func TestBareFolder(t *testing.T) {
 	m := &fakewindows.Machine{Files: fstest.MapFS{}, Calls: map[string]string{}, Deny: map[string]bool{}}
 	for _, name := range []string{"c:/a.sys", "c:/sub/deep/b.sys", "c:/readme.txt"} {

@@ -99,7 +99,7 @@ func TestCertificateStores(t *testing.T) {
 		"damaged": {storeMachine{damage: "\n[HKEY_LOCAL_MACHINE\\X\\" + strings.Repeat("0", 40) + "]\n\"a\"=nonsense\n",
 			stores: map[string][]registry.Key{place("Disallowed"): {storeKey("Disallowed", a)}}},
 			fact.OutcomePartial, 1, true},
-		"a list of Windows Update that is none": {storeMachine{stores: map[string][]registry.Key{autoUpdateOf: {{
+		"an invalid list of Windows Update": {storeMachine{stores: map[string][]registry.Key{autoUpdateOf: {{
 			Path: `X\AutoUpdate`, Values: []registry.Value{{Name: "DisallowedCertEncodedCtl", Type: 3,
 				Data: []byte("none")}}}}}}, fact.OutcomePartial, 1, true},
 		"no such list": {storeMachine{stores: map[string][]registry.Key{autoUpdateOf: {{Path: `X\AutoUpdate`}}}},

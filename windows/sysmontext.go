@@ -37,7 +37,7 @@ func ReadSysmon(text string, r *fact.Report) fact.Capture[Driver] {
 	}
 	if b.Sure = b.rows > 0; b.Sure {
 		r.Add(fact.Problem{Source: SourceSysmon, Field: "modules", Code: fact.CodeOther,
-			Text: "events say what was loaded at some time: they are no list of what is loaded"})
+			Text: "events say what was loaded at some time: they are not a list of what is loaded"})
 	}
 	return b.done(r)
 }

@@ -48,8 +48,7 @@ func (h systemHive) controlSet() (string, error) {
 	return "", &fact.ParseError{Source: "hive", Field: "Select", Reason: "no control set is chosen"}
 }
 
-// reg returns one key without its subkeys; false when it is not there. An error beside a key tells of
-// values that make no sense.
+// reg returns one key without its subkeys; false when it is not there. An error beside a key reports invalid values.
 func (h systemHive) reg(path string) (registry.Key, bool, error) {
 	k, err := h.Key(path)
 	if err != nil || k == nil {
@@ -64,8 +63,8 @@ const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 var errDirtyHive = errors.New("the registry was not written back whole: " +
 	"the machine was not shut down cleanly, and its log files are not read")
 
-// services returns the driver services of a control set, and reports keys that make no sense. An error means that
-// there is none.
+// services returns the driver services of a control set, and reports invalid keys. An error means that there is no
+// result.
 func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
 	keys, damage := h.serviceKeys(controlSet, r.Budget)
 	if damage != nil && len(keys) == 0 {
@@ -85,7 +84,7 @@ func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]re
 const maxServiceKeys = 32_768
 
 // serviceKeys returns the keys of a control set's services and of their filter instances, and the first error of a
-// key that makes no sense.
+// key that is invalid.
 func (h systemHive) serviceKeys(controlSet string, b *fact.Budget) (keys []registry.Key, damage error) {
 	h, item, err := h.paidBy(b)
 	defer item.Done()
@@ -101,7 +100,7 @@ func (h systemHive) serviceKeys(controlSet string, b *fact.Budget) (keys []regis
 		return nil, &fact.ParseError{Source: "hive", Field: "Services", Reason: "no such key in " + controlSet}
 	}
 	err = root.Each(func(k *registry.HiveKey) bool {
-		key, _ := k.Read(machineHive + path + `\` + k.Name) // a value that makes no sense makes it Partial
+		key, _ := k.Read(machineHive + path + `\` + k.Name) // a value that is invalid makes it Partial
 		typ, ok := key.Dword("Type")
 		if !ok && !key.Partial || ok && typ&serviceTypeDriver == 0 {
 			return true
@@ -144,8 +143,8 @@ func appendHiveInstances(keys []registry.Key, k *registry.HiveKey, path, sub str
 	return keys, cmp.Or(err, inner)
 }
 
-// packages returns the keys of the driver store's packages, and reports keys that make no sense; nil if the hive has
-// no such key. An error means that there is none.
+// packages returns the keys of the driver store's packages, and reports invalid keys; nil if the hive has no such key.
+// An error means that there is no result.
 func (h systemHive) packages(r *fact.Report) ([]registry.Key, error) {
 	const path = `DriverDatabase\DriverPackages`
 	h, item, err := h.paidBy(r.Budget)

@@ -116,7 +116,7 @@ func TestHive(t *testing.T) {
 	}
 }
 
-// A damaged part of a hive costs itself, and is told of; an index that names itself ends nothing.
+// A damaged part of a hive costs only itself, and is reported; an index that names itself ends nothing.
 func TestHiveDamaged(t *testing.T) {
 	services := func(damage func(b []byte)) ([]registeredService, error) {
 		b := hivetest.System()
@@ -166,7 +166,7 @@ func TestContinuedINF(t *testing.T) {
 	}
 }
 
-// A key that its parent names again and again is no device, whatever a hive claims.
+// A key that its parent names again and again is not a device, whatever a hive claims.
 func TestHiveRepeats(t *testing.T) {
 	for _, record := range []string{"li", "ri"} {
 		h, err := openSystemHive(hivetest.Repeats(2000, record))
@@ -180,7 +180,7 @@ func TestHiveRepeats(t *testing.T) {
 	}
 }
 
-// A value that makes no sense is not taken for one that is not there.
+// A value that is invalid is not taken for one that is not there.
 func TestHiveLostValues(t *testing.T) {
 	services := func(value string, r *fact.Report) []registeredService {
 		b := hivetest.System()

@@ -223,7 +223,7 @@ func TestConsoleText(t *testing.T) {
 	}
 }
 
-// A number with any digits stays as it stands.
+// A number with any digits stays unchanged.
 func TestAltitudeIsText(t *testing.T) {
 	c := read(ReadFltmc, "x         1       385250.500000000000000000001         0\n")
 	if len(c.Records) != 1 || c.Records[0].Own.Filter.Altitude != "385250.500000000000000000001" {
@@ -409,7 +409,7 @@ func TestOsqueryServices(t *testing.T) {
 	}
 }
 
-// autorunsc's columns are found by their header; rows of other categories are no drivers.
+// autorunsc's columns are found by their header; rows of other categories are not drivers.
 func TestAutorunsCSV(t *testing.T) {
 	var r fact.Report
 	c := ReadAutoruns("Time,Entry Location,Entry,Enabled,Category,Description,Image Path\n"+

@@ -107,7 +107,8 @@ func loadedWord(e *entry) string {
 }
 
 // file answers for every way by what is known of the file itself. It stops all of them if there is no file, or if code
-// integrity enforces and no signature fits. It cannot tell if the kernel may refuse the file by what is not read here.
+// integrity enforces and no signature fits. The answer is unknown if the kernel may refuse the file by something that
+// is not read here.
 func (c *checker) file(e *entry) fact.Answer {
 	if e.fileAbsent() {
 		return fact.Stops(fact.Reason{Code: ReasonNoFile, Text: "there is no file " + e.Path})

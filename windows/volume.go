@@ -9,7 +9,7 @@ import (
 	"github.com/kernelext/kernelext/internal/hostfs"
 )
 
-// Volume returns a mounted Windows volume as the machine had it: drive C:, names without regard to case. Reparse
+// Volume returns a mounted Windows volume as its own machine shows it: drive C:, names without regard to case. Reparse
 // points that the host shows as symbolic links lead within the volume.
 func Volume(root hostfs.FS) hostfs.FS { return volume{root, newFoldFS(root, "C:")} }
 

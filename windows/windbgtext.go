@@ -25,7 +25,7 @@ var lmRow = lazy.Regexp{Pattern: "^\\s*([0-9a-f]{8}`?(?:[0-9a-f]{8})?)" +
 	"\\s+([0-9a-f]{8}`?(?:[0-9a-f]{8})?)\\s+(\\S+)\\s*(.*)$"}
 
 // ReadWinDbg reads what the command lm of WinDbg and kd prints of a kernel: images in memory with their addresses. The
-// modules of a process, which lie below the kernel, are no drivers, and neither are those that were unloaded. A module
+// modules of a process, which lie below the kernel, are not drivers, and neither are those that were unloaded. A module
 // is named as the debugger names it, which is not its file's name.
 func ReadWinDbg(text string, r *fact.Report) fact.Capture[Driver] {
 	text = readConsole(text, SourceWinDbg, r)
@@ -61,7 +61,7 @@ func lmHeader(line string) bool {
 	return len(w) == 4 && w[0] == "start" && w[1] == "end" && w[2] == "module" && w[3] == "name"
 }
 
-// lmRow adds an image of the kernel; false if the line is no row.
+// lmRow adds an image of the kernel; false if the line is not a row.
 func (b *captureBuilder) lmRow(line string, kernel *bool) bool {
 	m := lmRow.FindStringSubmatch(line)
 	if m == nil || b.full() {

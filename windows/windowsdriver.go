@@ -81,7 +81,7 @@ func dismRows(text string) *captureBuilder {
 		if strings.Count(line, "|") != dismValues-1 {
 			continue
 		}
-		b.dismPackage(capture.PipeCells(line)) // the header and the ruler are none
+		b.dismPackage(capture.PipeCells(line)) // the header and the ruler give no package
 	}
 	if b.rows > 0 {
 		b.Sure = true

@@ -121,8 +121,7 @@ func (b *captureBuilder) wmiDevice(get func(string) string, id string) {
 }
 
 // wmiDate takes the day of a CIM date, 20060621000000.******+***, or of the forms that ConvertTo-Json
-// has for it: 2006-06-21T00:00:00Z and /Date(1150848000000)/. A date in the words of some language
-// is none.
+// has for it: 2006-06-21T00:00:00Z and /Date(1150848000000)/. A date in the words of some language is not recognized.
 func wmiDate(s string) string {
 	if ms, ok := strings.CutPrefix(s, "/Date("); ok {
 		n, err := strconv.ParseInt(strings.TrimSuffix(ms, ")/"), 10, 64)

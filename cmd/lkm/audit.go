@@ -67,7 +67,7 @@ never a pass; else 0.`,
 
 func (a *app) runAudit(ctx context.Context, f *auditFlags, args []string) error {
 	if !slices.Contains(auditFormats, a.flags.format) {
-		return fmt.Errorf("--format %q is none of %s", a.flags.format, strings.Join(auditFormats, ", "))
+		return fmt.Errorf("--format %q is not one of %s", a.flags.format, strings.Join(auditFormats, ", "))
 	}
 	if len(a.flags.fields) > 0 {
 		return errors.New("--fields goes with a list of modules")
@@ -123,7 +123,8 @@ func (a *app) readRuleSets(f *auditFlags) ([]*audit.Rules, error) {
 		}
 		data, err := a.readCapped(name, audit.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, "./\\") {
-			return nil, fmt.Errorf("--rules %s: no such file, and no such set (%s)", name, strings.Join(audit.Sets(), ", "))
+			return nil, fmt.Errorf("--rules %s: no such file, and no such set (%s)", name,
+				strings.Join(audit.Sets(), ", "))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--rules: %w", err)

@@ -56,7 +56,7 @@ func TestAuditExit(t *testing.T) {
 	}
 }
 
-// An exception that has expired is a finding; one that counts is none.
+// An expired exception is a finding; a valid one is not.
 func TestAuditException(t *testing.T) {
 	text := `{"rules":[{"id":"r","kind":"deny","modules":["nvidia"]}],
 		"exceptions":[{"rule":"r","subject":"nvidia","owner":"ops","reason":"GPU","expires":"DAY"}]}`
@@ -69,7 +69,7 @@ func TestAuditException(t *testing.T) {
 	}
 }
 
-// A snapshot file, a tape and an image stand side by side; each format is whole.
+// A snapshot file, a tape and an image are given together; each format is whole.
 func TestAuditFormats(t *testing.T) {
 	_, snap, _ := lkmRun(t, "", "list", "--format", "json", "--tape", "demo:synthetic-debian-root")
 	args := []string{"audit", "--rules", "stig-rhel-9", writeTemp(t, "s.json", snap), "demo:synthetic-debian-root",

@@ -33,8 +33,9 @@ func readRuleFile(name string, data []byte) (*audit.Rules, error) {
 // maxYAMLDepth is how deep values may be nested.
 const maxYAMLDepth = 8
 
-// jsonOfYAML returns one YAML document as JSON. A scalar that is no number, bool or null is the text as it is written,
-// a date too. Anchors, aliases and tags of its own are refused: rules need none, and they make small files large.
+// jsonOfYAML returns one YAML document as JSON. A scalar that is not a number, bool or null is the text as it is
+// written, a date too. Anchors, aliases and tags of its own are refused: rules need none, and they make small files
+// large.
 func jsonOfYAML(data []byte) ([]byte, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -72,7 +73,7 @@ func appendYAML(out []byte, n *yaml.Node, depth int) ([]byte, error) {
 			}
 			key := n.Content[i]
 			if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
-				return nil, at("a key that is no text")
+				return nil, at("a key that is not text")
 			}
 			out = append(appendText(out, key.Value), ':')
 			if out, err = appendYAML(out, n.Content[i+1], depth+1); err != nil {
@@ -128,7 +129,8 @@ func appendText(out []byte, text string) []byte {
 // writeFirst prints a first rule file.
 func (a *app) writeFirst(ctx context.Context, targets []audit.Target) error {
 	if len(targets) != 1 {
-		return fmt.Errorf("--init makes rules from one machine, not from %d: name its kernel with --kernel", len(targets))
+		return fmt.Errorf("--init makes rules from one machine, not from %d: name its kernel with --kernel",
+			len(targets))
 	}
 	if targets[0].System == nil {
 		return errors.New("--init needs a machine, an image or a tape: a snapshot has no files")

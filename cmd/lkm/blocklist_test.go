@@ -78,7 +78,7 @@ func TestBlockList(t *testing.T) {
 		!strings.Contains(out, "0 of 1 drivers named") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	// Drivers that are only present are compared too, and told as such.
+	// Drivers that are only present are compared too, and reported as such.
 	present := tempFile(t, "present.xml",
 		[]byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_ALL" FileName="*"/></FileRules><SigningScenarios>`+
 			`<SigningScenario Value="131"><ProductSigners>
@@ -96,7 +96,7 @@ func TestBlockList(t *testing.T) {
 		!strings.Contains(out, "hint by sample e1") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
-	// What the list names counts more than what could not be read; what was not read is told.
+	// What the list names counts more than what could not be read; what was not read is reported.
 	if out, _, code = runLkm(t, "list", "--tape", tp, "--blocklist", policy, "--strict"); code != exitFindings ||
 		!strings.Contains(out, "BLOCKLIST") || !strings.Contains(out, "not compared (file not read)") {
 		t.Errorf("strict: exit %d\n%s", code, out)
@@ -133,7 +133,7 @@ func TestSystemBlockList(t *testing.T) {
 	}
 }
 
-// One file that is none costs itself, and a block list is asked for each that is one.
+// An invalid file costs only itself, and each valid one is compared with a block list.
 func TestInfoOfFiles(t *testing.T) {
 	im := petest.Sample()
 	good, bad := tempFile(t, "good.sys", im.Build()), tempFile(t, "bad.cat", []byte("text"))
@@ -153,6 +153,6 @@ func TestInfoOfFiles(t *testing.T) {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	if _, _, code := runLkm(t, "info", "--blocklist", bad, good); code != exitFatal {
-		t.Errorf("a list that is none: exit %d", code)
+		t.Errorf("an invalid list: exit %d", code)
 	}
 }

@@ -214,7 +214,8 @@ func (a *app) writeUnknown(problems []lkm.Problem) {
 func (a *app) cardLine(label, text string) {
 	if text != "" {
 		label = fmt.Sprintf("  %-10s ", escape.Text(label))
-		a.writeText(a.paint(labelStyle(strings.TrimSpace(label)), label), utf8.RuneCountInString(label), escape.Text(text))
+		a.writeText(a.paint(labelStyle(strings.TrimSpace(label)), label), utf8.RuneCountInString(label),
+			escape.Text(text))
 	}
 }
 
@@ -299,7 +300,7 @@ func verdictName(v *lkm.Verdict) string {
 	return v.Query
 }
 
-// writeTriggers prints the triggers, those of one kind that stand nowhere on one line.
+// writeTriggers prints the triggers, those of one kind without a place on one line.
 func (a *app) writeTriggers(triggers []lkm.Reason) {
 	for i := 0; i < len(triggers); {
 		text := reasonText(triggers[i])

@@ -126,7 +126,7 @@ func TestCheckFormats(t *testing.T) {
 	}
 }
 
-// TestDiscrepanciesOfAnImage looks at its files; that nothing could look at a kernel is no loss.
+// TestDiscrepanciesOfAnImage looks at its files; that nothing could look at a kernel is not a loss.
 func TestDiscrepanciesOfAnImage(t *testing.T) {
 	owned := map[string]string{"var/lib/dpkg/info/kernel.list": "/lib/modules/6/kernel/lone.ko\n",
 		"lib/modules/6/kernel/lone.ko": ""}

@@ -60,8 +60,9 @@ func (a *app) flagCompleters() map[string]completer {
 		"root":      directories,
 		"catalogs":  directories,
 		"blocklist": orFile(systemBlockList),
-		"name":      nothing, "host": nothing, "prefix": nothing, "comment": nothing, "interval": nothing, "max-age": nothing,
-		"buffer": nothing, "heartbeat": nothing, "refresh": nothing,
+		"name":      nothing, "host": nothing, "prefix": nothing, "comment": nothing, "interval": nothing,
+		"max-age": nothing,
+		"buffer":  nothing, "heartbeat": nothing, "refresh": nothing,
 	}
 }
 

@@ -66,7 +66,7 @@ func TestInfoField(t *testing.T) {
 		{"state", "core", "builtin\n", 0},
 		{"linux.release", "lone", "6\n", 0},
 		{"signer", "lone", "", 0},
-		{"licence", "core", "", 2},
+		{"licenses", "core", "", 2},
 	} {
 		code, stdout, stderr := lkmRun(t, "", "info", tt.name, "-F", tt.field, "--root", root)
 		if stdout != tt.want || code != tt.code {

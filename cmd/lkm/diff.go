@@ -23,7 +23,7 @@ func (a *app) diff() *cobra.Command {
 		Long: `Show what changed from OLD to NEW. Each is a snapshot (lkm list --format json), a tape, demo:NAME for
 a tape that comes with lkm, "-" for standard input, or "live" for this machine as it is now.
 Reference counts, users, addresses and parameter values do not count. What could no longer be seen,
-because a source could not be read any more, is listed separately and is no change.
+because a source could not be read any more, is listed separately and is not a change.
 
 Exits 1 when something was added, removed or changed.`,
 		Args: cobra.ExactArgs(2),

@@ -43,7 +43,7 @@ rpm -V, dpkg -V and pkg check -s do. Exit code 1 when a finding is above transie
 }
 
 // discrepancyExit is 1 for a finding above transient; under --strict 3 for a view that could not be
-// compared though this machine has it. One that its kernel was built without is none.
+// compared though this machine has it. A view that its kernel was built without does not count.
 func (a *app) discrepancyExit(found []lkm.Discrepancy) error {
 	var incomplete []error
 	for i := range found {

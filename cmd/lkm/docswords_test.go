@@ -53,7 +53,7 @@ func TestPagesWords(t *testing.T) {
 	}
 }
 
-// exists returns why a command with these arguments is none.
+// exists returns why no command has these arguments.
 func exists(args string) error {
 	var words []string
 	for _, word := range shellWords(args) {

@@ -76,7 +76,7 @@ it is this machine, or that of --tape or --root. Of a machine, files and policy 
   osquery            rows for every system, with the columns of all three and the whole record
   sysmon             the fields of Sysmon's event 6, which Sigma's driver_load has, one a line (Windows)
   prometheus         text for node_exporter's textfile collector; -o FILE replaces FILE at once`,
-		Example: `  lkm export prometheus -o lkm.prom --tape demo:debian-6.12-cloud-root  # for node_exporter's textfile collector
+		Example: `  lkm export prometheus -o lkm.prom --tape demo:debian-6.12-cloud-root  # for node_exporter
   lkm export cyclonedx old.json                     # a bill of materials of a saved snapshot
   lkm export osquery --csv old.json                 # a table for a database`,
 		Args:      cobra.MinimumNArgs(1),
@@ -101,7 +101,7 @@ it is this machine, or that of --tape or --root. Of a machine, files and policy 
 func (a *app) runExport(ctx context.Context, format string, names []string, o exportOptions, words []string) error {
 	write, ok := exportFormats()[format]
 	if !ok {
-		return fmt.Errorf("%q is none of %s", format, strings.Join(words, ", "))
+		return fmt.Errorf("%q is not one of %s", format, strings.Join(words, ", "))
 	}
 	if a.flags.format != "table" || len(a.flags.fields) > 0 {
 		return fmt.Errorf("--format and --fields do not go with export")

@@ -18,9 +18,9 @@ func (a *app) facts() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "facts [NAME...]",
 		Short: "Print facts of this machine as one flat JSON object, for ansible and Puppet",
-		Long: `Print facts of this machine as one flat JSON object: how many modules are loaded and compiled in, which of
-the loaded ones are not the operating system's or have no valid signature, the kernel's taint, what is enforced on
-loading, and for each NAME whether its code can enter the kernel, as lkm check says.
+		Long: `Print facts of this machine as one flat JSON object: how many modules are loaded and compiled in,
+which of the loaded ones are not the operating system's or have no valid signature, the kernel's taint, what is
+enforced on loading, and for each NAME whether its code can enter the kernel, as lkm check says.
 
 A fact that is not known has no key, and its name is in the list lkm_unknown. The list lkm_third_party has what is
 known; how many modules could not be decided is lkm_third_party_undecided. What is known to be nothing is 0, "" or [].

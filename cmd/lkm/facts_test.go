@@ -19,7 +19,7 @@ func TestFacts(t *testing.T) {
 		}
 		for name, value := range v {
 			if reflect.TypeOf(value).Kind() == reflect.Map {
-				t.Errorf("%s is no flat value: %v", name, value)
+				t.Errorf("%s is not a flat value: %v", name, value)
 			}
 		}
 		return v

@@ -29,7 +29,8 @@ func (a *app) importCaptures() *cobra.Command {
 		Short: "Read what a tool printed on some machine, and list it",
 		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. The kind of text
 is detected unless --as is given. "-" is standard input. An archive (tar or zip, packed with gzip, bzip2, xz or zstd) is
-searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. Kinds: ` + strings.Join(kinds, ", ") + ".",
+searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. Kinds: ` +
+			strings.Join(kinds, ", ") + ".",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := a.checkFormat(); err != nil {
@@ -139,7 +140,7 @@ func (a *app) writeImport(snap *lkm.Snapshot, f *filter) error {
 	return a.strictly(snap.Err())
 }
 
-// scopeOf tells what a text lists: what is on disk when all of it says so, else what is loaded.
+// scopeOf returns what a text lists: modules on disk if all of it says so, else loaded modules.
 func scopeOf(snap *lkm.Snapshot) lkm.Scope {
 	for i := range snap.Modules {
 		if s := snap.Modules[i].State; s != lkm.StateInstalled && s != lkm.StateBuiltin {

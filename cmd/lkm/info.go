@@ -125,7 +125,7 @@ func isFile(arg string) bool {
 	return strings.ContainsRune(arg, '/') || (runtime.GOOS == "windows" && strings.ContainsRune(arg, '\\'))
 }
 
-// readFile reads a module's file of this machine, wherever it stands.
+// readFile reads a module's file of this machine, in any folder.
 func (a *app) readFile(ctx context.Context, name string, more lkm.Detail) ([]lkm.Module, error) {
 	o, err := a.options()
 	if err != nil {

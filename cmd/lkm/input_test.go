@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// special makes things that are no regular files in a folder, by their name, each with what an error says of it.
+// special makes things that are not regular files in a folder, by their name, each with what an error says of it.
 func special(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	made := make(map[string]string)
@@ -63,7 +63,7 @@ func impatient(t *testing.T, args ...string) (code int, stderr string) {
 	return a.run(t.Context()), errs.String()
 }
 
-// TestSpecialFiles gives every command that reads a file each thing that is no such file. None waits, none reads
+// TestSpecialFiles gives every command that reads a file each thing that is not such a file. None waits, none reads
 // without end, and the error names the file and the cause.
 func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -100,7 +100,7 @@ func TestSpecialFiles(t *testing.T) {
 			}
 			if strings.HasPrefix(about, "root") || about == "live" || about == "catalogs" || object == "sparse" ||
 				about == "info" || about == "check" {
-				continue // what is no folder, or no file of code, is refused in other words
+				continue // what is not a folder, or no file of code, is refused in other words
 			}
 			if !strings.Contains(stderr, word) || !strings.Contains(stderr, object) {
 				t.Errorf("%s of %s does not say %q: %s", about, object, word, stderr)

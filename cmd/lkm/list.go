@@ -351,10 +351,10 @@ func (f *filter) undecided() string {
 	return strings.Join(facts, " or ") + " not known"
 }
 
-// check returns an error for a state or a pattern that is none.
+// check returns an error for an invalid state or pattern.
 func (f *filter) check() error {
 	if f.state != "" && !slices.Contains(states, f.state) {
-		return fmt.Errorf("--state %q is none of %s", f.state, strings.Join(states, ", "))
+		return fmt.Errorf("--state %q is not one of %s", f.state, strings.Join(states, ", "))
 	}
 	if _, err := path.Match(f.name, ""); err != nil {
 		return fmt.Errorf("--name %q: %w", f.name, err)

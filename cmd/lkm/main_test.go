@@ -179,12 +179,12 @@ func TestExitCodes(t *testing.T) {
 		{2, "no tape is called", []string{"list", "--tape", "demo:none"}},
 		{2, "unknown command", []string{"lsit"}},
 		{2, "unknown flag", []string{"list", "--lod"}},
-		{2, "none of table", []string{"list", "--format", "xml"}},
+		{2, "not one of table", []string{"list", "--format", "xml"}},
 		{2, "--fields goes with", []string{"list", "--format", "json", "--fields", "name"}},
 		{2, "detail", []string{"list", "--detail", "everything"}},
 		{2, "--live goes with --root", []string{"list", "--live"}},
 		{2, "--name", []string{"list", "--name", "["}},
-		{2, "none of loaded", []string{"list", "--state", "lodaed", "--tape", demo}},
+		{2, "not one of loaded", []string{"list", "--state", "lodaed", "--tape", demo}},
 		{2, "no field \"nmae\"", []string{"list", "--fields", "nmae", "--tape", demo}},
 		{2, "no field \"linux.taint\"", []string{"list", "--fields", "name,linux.taint", "--tape", demo}},
 		{0, "", []string{"list", "--fields", "name,linux.taints,onDisk.match", "--tape", demo}},
@@ -276,7 +276,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// A reader that goes away early is no trouble, and nothing is said.
+// A reader that goes away early is not trouble, and nothing is said.
 func TestHead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the command")
@@ -333,7 +333,7 @@ func TestTables(t *testing.T) {
 		t.Error(got)
 	}
 	if namesCell(nil) != unknown || namesCell([]string{}) != none {
-		t.Error("nil is unknown, empty is none")
+		t.Error("nil means unknown, empty means no entry")
 	}
 }
 

@@ -34,7 +34,7 @@ no host (lkm watch --host). A snapshot in DIR is what a host that was started wi
 A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
 written until a new baseline ends the gap.
 
-Exits 1 when there was a gap, or a line that is no event.`,
+Exits 1 when there was a gap, or a line that is not an event.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runMirror(c.Context(), dir, args) },
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "write each host's snapshot to `DIR`/HOST.json")
@@ -46,7 +46,7 @@ type collector struct {
 	app   *app
 	dir   string
 	hosts map[string]*lkm.Mirror
-	wrong int // gaps, and lines that are no events
+	wrong int // gaps, and lines that are not events
 }
 
 func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
@@ -65,7 +65,7 @@ func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 		}
 	}
 	if c.wrong > maxWrong {
-		fmt.Fprintf(a.stderr, "lkm: %d more gaps and lines that are no events\n", c.wrong-maxWrong)
+		fmt.Fprintf(a.stderr, "lkm: %d more gaps and lines that are not events\n", c.wrong-maxWrong)
 	}
 	if c.wrong > 0 {
 		return exit(exitFindings)
@@ -91,7 +91,8 @@ func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
 			if err := c.add(e); err != nil {
 				return err
 			}
-		case errors.Is(err, lkm.ErrMalformed) || errors.Is(err, lkm.ErrTooLarge) || errors.Is(err, errors.ErrUnsupported):
+		case errors.Is(err, lkm.ErrMalformed) || errors.Is(err, lkm.ErrTooLarge) ||
+			errors.Is(err, errors.ErrUnsupported):
 			c.report(name, err)
 		default:
 			return err
@@ -100,7 +101,7 @@ func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
 	return nil
 }
 
-// maxWrong is how many gaps and lines that are no events are reported one by one.
+// maxWrong is how many gaps and lines that are not events are reported one by one.
 const maxWrong = 1000
 
 // report notes what is wrong with the events, without control characters.

@@ -54,7 +54,7 @@ func TestWatchAndMirror(t *testing.T) {
 	}
 }
 
-// A gap and a line that is no event are reported, and cost no other host.
+// A gap and a line that is not an event are reported, and cost no other host.
 func TestMirrorReportsGaps(t *testing.T) {
 	snap := &lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{}, Sources: []lkm.Source{}}
 	var lines strings.Builder

@@ -26,7 +26,7 @@ var formats = []string{"table", "json", "jsonl", "csv", "markdown"}
 // checkFormat returns an error for a format or a combination that there is not.
 func (a *app) checkFormat() error {
 	if !slices.Contains(formats, a.flags.format) {
-		return fmt.Errorf("--format %q is none of %s", a.flags.format, strings.Join(formats, ", "))
+		return fmt.Errorf("--format %q is not one of %s", a.flags.format, strings.Join(formats, ", "))
 	}
 	if a.flags.format == "json" && len(a.flags.fields) > 0 {
 		return errors.New("--fields goes with table, jsonl, csv and markdown; json is always whole")

@@ -98,7 +98,8 @@ func (a *app) writeFacts(p *lkm.Policy) {
 	}
 }
 
-// roomForRest is how many columns what follows from a fact needs to stand beside it; with less it stands below.
+// roomForRest is how many columns the consequence of a fact needs to be printed beside it; with fewer it is printed
+// below.
 const roomForRest = 50
 
 // writeFact prints one fact: its name, its value, and where it is from with what follows.
@@ -147,7 +148,7 @@ func unremarkable(f lkm.PolicyFact) bool {
 		f.Unset && f.Name != "module_blacklist"
 }
 
-// isUnknown tells a fact that could not be read from a thing that is known not to be there.
+// isUnknown distinguishes a fact that could not be read from a thing that is known to be missing.
 func isUnknown(f lkm.PolicyFact) bool {
 	return f.Code != "" && (f.Code != lkm.CodeAbsent || f.Unknown)
 }

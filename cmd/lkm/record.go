@@ -35,7 +35,8 @@ resolve, plan and config read for that name. --upgrade records the comparison wi
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, names []string) error {
 			header := tape.Header{Producer: lkm.Producer, Comment: comment}
-			return a.runRecord(c.Context(), out, asked{names, releases}, tape.Options{Header: header, Unredacted: unredacted})
+			return a.runRecord(c.Context(), out, asked{names, releases},
+				tape.Options{Header: header, Unredacted: unredacted})
 		},
 	}
 	f := c.Flags()

@@ -127,7 +127,7 @@ func (a *app) reportFiles(args []string) ([]string, error) {
 	for _, arg := range args {
 		info, err := os.Stat(arg)
 		if err != nil || !info.IsDir() {
-			names = append(names, arg) // one that is not there is an error when it is read
+			names = append(names, arg) // a missing one gives an error when it is read
 			continue
 		}
 		entries, err := os.ReadDir(arg)

@@ -29,7 +29,7 @@ const (
 	exitIncomplete = 3 // under --strict: something could not be read
 )
 
-// An exit is an error that only carries an exit code; what there is to say has been said.
+// An exit is an error that only carries an exit code; its message is already printed.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
@@ -74,7 +74,7 @@ type app struct {
 	}
 }
 
-// run runs the command with the arguments behind its name and returns its exit code.
+// run runs the command with the arguments after its name and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return newApp(args, stdin, stdout, stderr).run(ctx)
 }
@@ -217,7 +217,8 @@ func (a *app) commonFlags(c *cobra.Command) {
 	a.formatFlags(c)
 	f.StringVar(&a.flags.detail, "detail", "",
 		"also read `WHAT`: files,hashes,signatures,parameters,addresses,symbols,policy or all")
-	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes with lkm")
+	f.StringVar(&a.flags.tape, "tape", "", "look at a recorded machine: `FILE`, or demo:NAME for one that comes "+
+		"with lkm")
 	f.StringVarP(&a.flags.root, "root", "r", "", "look at the machine whose root is mounted at `DIR`")
 	f.BoolVar(&a.flags.live, "live", false, "with --root: its kernel is the one that runs here")
 	f.StringVar(&a.flags.os, "os", "", "with --root: the operating `SYSTEM` of the image, if it is not recognized")
@@ -316,7 +317,7 @@ func replay(t *tape.Tape, o lkm.Options) (*lkm.System, error) {
 // oneLine is the text of an error that may be several, on one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// onSystem makes a command's action of f, for a command whose rows are no modules: it checks the
+// onSystem makes a command's action of f, for a command whose rows are not modules: it checks the
 // format, and opens and closes the machine that the flags name.
 func (a *app) onSystem(f func(ctx context.Context, sys *lkm.System, args []string) error) func(*cobra.Command,
 	[]string) error {

@@ -42,7 +42,7 @@ func (a *app) sources() *cobra.Command {
 	return c
 }
 
-// checkTabular is checkFormat for a command whose rows are no modules.
+// checkTabular is checkFormat for a command whose rows are not modules.
 func (a *app) checkTabular() error {
 	if len(a.flags.fields) > 0 {
 		return fmt.Errorf("--fields goes with a list of modules")

@@ -19,7 +19,7 @@ type table struct {
 	rows  [][]string
 }
 
-// gap is what stands between two columns.
+// gap is the text between two columns.
 const gap = "  "
 
 // print writes the table with aligned columns, which fit the terminal.
@@ -180,7 +180,7 @@ func someNames(names []string, width int) string {
 	return shown
 }
 
-// wrap breaks text into lines of at most width columns: at blanks, else behind a slash or a comma, else anywhere.
+// wrap breaks text into lines of at most width columns: at blanks, else after a slash or a comma, else anywhere.
 func wrap(text string, width int) []string {
 	var lines []string
 	rest := []rune(text)
@@ -205,7 +205,7 @@ func wrap(text string, width int) []string {
 
 func (t *table) isRight(i int) bool { return i < len(t.right) && t.right[i] }
 
-// writeText writes text behind a label, wrapped below itself on a terminal. The label may have styles.
+// writeText writes text after a label, wrapped below itself on a terminal. The label may have styles.
 func (a *app) writeText(label string, indent int, text string) {
 	lines := []string{text}
 	if a.out.width > 0 {
@@ -258,7 +258,8 @@ func (t *table) markdown(w io.Writer) {
 
 // markdownCell keeps a cell's text from ending its cell or becoming markup.
 func markdownCell(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`).Replace(escape.Text(s))
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`).
+		Replace(escape.Text(s))
 }
 
 // bytesText writes a number of bytes in the unit of its size: 56K, 5.9M.

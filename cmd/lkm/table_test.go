@@ -38,8 +38,8 @@ func upgradeImage(t *testing.T) string {
 	})
 }
 
-// TestScreens shows what is printed on narrow and wide terminals. Only a word that is longer than the screen may stand
-// out of it.
+// TestScreens shows what is printed on narrow and wide terminals. Only a word that is longer than the screen may exceed
+// it.
 func TestScreens(t *testing.T) {
 	const demo = "demo:synthetic-debian-root"
 	image := upgradeImage(t)
@@ -98,7 +98,7 @@ func TestLayout(t *testing.T) {
 		{"nothing is left to take", "NAME STATE", []string{long, "loaded"}, 30, []string{long + "  loaded"}},
 		{"the last wraps", "NAME WHY", []string{"n", "one two three four five six"}, 30,
 			[]string{"n     one two three four five", "      six"}},
-		{"a path wraps behind a slash", "NAME PATH", []string{"n", "/lib/modules/6/kernel/drivers/x.ko"}, 30,
+		{"a path wraps after a slash", "NAME PATH", []string{"n", "/lib/modules/6/kernel/drivers/x.ko"}, 30,
 			[]string{"n     /lib/modules/6/kernel/", "      drivers/x.ko"}},
 		{"a place keeps its line", "NAME WHERE WHAT",
 			[]string{"n", "/etc/modprobe.d/long.conf:12", "does nothing here"}, 42,

@@ -41,8 +41,9 @@ func (a *app) tape() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tape FILE|demo:NAME",
 		Short: "Show what a tape holds",
-		Long:  "Show what a tape says of itself and what each of its entries is about. demo: alone lists the tapes\nthat come with lkm.",
-		Args:  cobra.ExactArgs(1),
+		Long: "Show what a tape says of itself and what each of its entries is about. demo: alone lists the tapes\n" +
+			"that come with lkm.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := a.checkTabular(); err != nil {
 				return err

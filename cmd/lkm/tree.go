@@ -33,7 +33,7 @@ func (a *app) tree() *cobra.Command {
 	return c
 }
 
-// A node is a module in a tree, with what stands below it.
+// A node is a module in a tree, with the nodes below it.
 type node struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
@@ -42,7 +42,7 @@ type node struct {
 	Soft string `json:"soft,omitzero"`
 	// Missing is set for a name that no module has.
 	Missing bool `json:"missing,omitzero"`
-	// Seen is set where the module stands further up already, with what is below it.
+	// Seen is set if the module is further up already, with the nodes below it.
 	Seen  bool    `json:"seen,omitzero"`
 	Nodes []*node `json:"nodes,omitzero"`
 }
@@ -91,7 +91,7 @@ func (a *app) runTree(ctx context.Context, names []string, reverse, dot bool) er
 }
 
 // relations is a catalog that knows what each module in the trees of names needs. On Linux modules.dep
-// has also what is needed indirectly; it tells which files to read for the rest.
+// has also what is needed indirectly; it shows which files to read for the rest.
 func (a *app) relations(ctx context.Context, names []string, reverse bool) (*catalog, error) {
 	known, err := a.catalog(ctx, 0, nil)
 	if err != nil {

@@ -112,7 +112,7 @@ func excluded(c *cobra.Command) (err error) {
 	return err
 }
 
-// unknownCommand returns the error for a word that is no command, with the command that may be meant.
+// unknownCommand returns the error for a word that is not a command, with the command that may be meant.
 func unknownCommand(c *cobra.Command, word string) error {
 	if meant := native(word); meant != "" && !c.HasParent() {
 		return misuse(c, "unknown command %q; did you mean lkm %s?", word, meant)
@@ -132,7 +132,7 @@ func unknownCommand(c *cobra.Command, word string) error {
 	return misuse(c, "unknown command %q%s", word, didYouMean(c.CommandPath()+" ", like))
 }
 
-// didYouMean names what may be meant, each behind prefix; it is empty when there is nothing like it.
+// didYouMean names what may be meant, each after prefix; it is empty when there is nothing like it.
 func didYouMean(prefix string, like []string) string {
 	if len(like) == 0 {
 		return ""

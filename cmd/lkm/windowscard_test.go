@@ -19,7 +19,7 @@ func output(t *testing.T, args ...string) string {
 }
 
 // A list of drivers shows their services and how they start; a card is found by the name of a service,
-// whatever the case, and tells all of it.
+// whatever the case, and shows all of it.
 func TestWindowsCard(t *testing.T) {
 	tape := windowsTape(t)
 	list := output(t, "list", "--tape", tape)

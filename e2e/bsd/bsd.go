@@ -2,7 +2,7 @@
 
 // Package bsd runs real freebsd/amd64 programs on Linux, under a program that catches their system
 // calls and answers them as a FreeBSD kernel would, from a table (bsdrun). It proves that the code
-// behind a freebsd build tag makes the right calls with the right buffers; it is no FreeBSD.
+// behind a freebsd build tag makes the right calls with the right buffers; it is not FreeBSD.
 package bsd
 
 import (

@@ -22,8 +22,8 @@ var compressors = map[string][]string{
 }
 
 // Recompress gives the kernel with its modules, which must be plain .ko files, compressed: ".gz",
-// ".xz" or ".zst". depmod makes its indexes anew, except with .gz, which Debian's does not read:
-// then there are none.
+// ".xz" or ".zst". depmod makes its indexes anew, except with .gz, which Debian's does not read: the kernel then has no
+// index.
 func Recompress(ctx context.Context, k Kernel, suffix string) (Kernel, error) {
 	compressor := compressors[suffix]
 	if compressor == nil {

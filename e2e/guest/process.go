@@ -182,7 +182,7 @@ func (p *process) output(a agent.OutputArgs) agent.OutputReply {
 	}
 }
 
-// ended tells whether the command ended.
+// ended reports whether the command ended.
 func (p *process) ended() bool {
 	select {
 	case <-p.done:

@@ -3,7 +3,7 @@
 // Command trigger makes the kernel ask for a module, as any process may: "trigger socket" opens an
 // AF_ALG socket, for which the kernel asks for net-pf-38, and "trigger bind TYPE" binds one, for
 // which it asks for algif-TYPE. "trigger load FILE" hands the kernel a compressed module as it is, as kmod
-// 31 and later do (MODULE_INIT_COMPRESSED_FILE). That the kernel then refuses is no error: what counts is whether
+// 31 and later do (MODULE_INIT_COMPRESSED_FILE). That the kernel then refuses is not an error: what counts is whether
 // the module came.
 package main
 

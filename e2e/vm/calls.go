@@ -56,7 +56,7 @@ func (v *VM) Start(ctx context.Context, c agent.Command) (*Process, error) {
 	return p, nil
 }
 
-// Next waits a while for something new and tells what the command wrote so far and whether it ended.
+// Next waits a while for something new and returns what the command wrote so far and whether it ended.
 func (p *Process) Next(ctx context.Context, wait time.Duration) (stdout, stderr []byte, done bool, err error) {
 	if !p.done {
 		err = p.poll(ctx, wait)

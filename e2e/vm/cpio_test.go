@@ -38,7 +38,7 @@ func TestArchive(t *testing.T) {
 	}
 }
 
-// TestErrors checks that a missing file is told when the image is written.
+// TestErrors checks that a missing file is reported when the image is written.
 func TestErrors(t *testing.T) {
 	i := NewImage()
 	i.Copy("/a", "/no/such/file")

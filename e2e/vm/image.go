@@ -109,7 +109,7 @@ func (i *Image) Write(w io.Writer) error {
 	return buffered.Flush()
 }
 
-// has tells whether a path is in the tree.
+// has reports whether a path is in the tree.
 func (i *Image) has(name string) bool {
 	_, ok := i.entries[inside(name)]
 	return ok

@@ -2,7 +2,7 @@
 
 // Package wine runs Windows programs in a Wine prefix of their own: a real service manager and a
 // real registry, on Linux. What Wine 8.0 does not have (loaded images beyond a fixed list, trust,
-// catalogs, the WMI classes of drivers) is no oracle for anything.
+// catalogs, the WMI classes of drivers) is not an oracle for anything.
 package wine
 
 import (

@@ -145,7 +145,7 @@ func TestTwoAnswers(t *testing.T) {
 			audit.Pass, "blocked"},
 		{"only a dependency is stopped", "install usb_storage /bin/false\nblacklist uas\n", "uas", audit.CheckCIS,
 			audit.Pass, audit.Pass, "blocked"},
-		{"a comment behind the line, oval", "install cramfs /bin/false # why\nblacklist cramfs\n", "cramfs",
+		{"a comment after the line, oval", "install cramfs /bin/false # why\nblacklist cramfs\n", "cramfs",
 			audit.CheckOVAL, audit.Fail, audit.Pass, "blocked"},
 		{"an earlier line counts",
 			"install cramfs /sbin/modprobe --ignore-install cramfs\ninstall cramfs /bin/false\nblacklist cramfs\n",
@@ -465,7 +465,7 @@ func TestSARIF(t *testing.T) {
 		t.Errorf("%s %s, want %s", log.Version, s, want)
 	}
 	if !strings.Contains(string(text), `"lib/a%20b%25.ko"`) {
-		t.Error("the file is no URI")
+		t.Error("the file is not a URI")
 	}
 }
 
@@ -507,7 +507,7 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-// An audit that was called off is no report.
+// An audit that was called off is not a report.
 func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

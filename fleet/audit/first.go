@@ -49,7 +49,8 @@ func First(ctx context.Context, t Target, today time.Time) (*Rules, error) {
 			continue
 		}
 		e := Exception{Rule: row.Rule, Subject: quoteName(row.Subject), Owner: "unassigned",
-			Reason: "there when these rules were made", Expires: today.UTC().AddDate(0, 0, firstDays).Format(time.DateOnly)}
+			Reason:  "there when these rules were made",
+			Expires: today.UTC().AddDate(0, 0, firstDays).Format(time.DateOnly)}
 		if !seen[e] && len(rules.Exceptions) < maxExceptions {
 			seen[e] = true
 			rules.Exceptions = append(rules.Exceptions, e)

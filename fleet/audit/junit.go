@@ -39,8 +39,8 @@ type (
 	}
 )
 
-// JUnit returns the report as JUnit XML: a suite for each target, a case for each row. An unknown row is an error, what
-// an exception excuses is skipped.
+// JUnit returns the report as JUnit XML: a suite for each target, a case for each row. An unknown row is an error, a
+// row with a valid exception is skipped.
 func (r *Report) JUnit() ([]byte, error) {
 	all := junitSuites{Name: "lkm audit"}
 	index := make(map[string]int)

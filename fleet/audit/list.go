@@ -200,7 +200,8 @@ func (m *machine) blockList(snap *lkm.Snapshot) error {
 	}
 	src, ok := snap.Source(sourceCIFiles)
 	if !ok || src.Outcome != fact.OutcomeOK {
-		return fact.Problem{Source: sourceCIFiles, Code: src.Code, Text: "this machine's own policies were not read whole"}
+		return fact.Problem{Source: sourceCIFiles, Code: src.Code,
+			Text: "this machine's own policies were not read whole"}
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func readObject(data []byte, known ...string) (object, error) {
 			return nil, fmt.Errorf("%.40q: no such key (%s)", key, strings.Join(known, ", "))
 		}
 		if _, twice := o[key]; twice {
-			return nil, fmt.Errorf("%s: stands twice", key)
+			return nil, fmt.Errorf("%s: appears twice", key)
 		}
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
@@ -78,7 +78,7 @@ func readObject(data []byte, known ...string) (object, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("text behind the object")
+		return nil, errors.New("text after the object")
 	}
 	return o, nil
 }
@@ -111,7 +111,7 @@ func depth(data []byte) error {
 	return nil
 }
 
-// decode reads the value of a key into p, if the object has it. null is no value.
+// decode reads the value of a key into p, if the object has it. null is not a value.
 func decode[T any](o object, key string, p *T) error {
 	raw, ok := o[key]
 	if !ok {
@@ -248,7 +248,7 @@ func readRule(raw []byte) (Rule, error) {
 	}
 	keys, ok := uses(r.Kind)
 	if !ok {
-		return r, fmt.Errorf("kind: %.40q is no kind of rule", r.Kind)
+		return r, fmt.Errorf("kind: %.40q is not a kind of rule", r.Kind)
 	}
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		if !slices.Contains(ruleKeys, key) && !slices.Contains(keys, key) && !slices.Contains(keys, "!"+key) {
@@ -273,7 +273,7 @@ func readException(raw []byte) (Exception, error) {
 		decode(o, "owner", &e.Owner), decode(o, "reason", &e.Reason), decode(o, "expires", &e.Expires))
 }
 
-// check returns what makes no sense in rules that have the right form.
+// check returns what is invalid in rules that have the right form.
 func (r *Rules) check() error {
 	if len(r.Rules) == 0 {
 		return errors.New("rules: none")
@@ -288,7 +288,7 @@ func (r *Rules) check() error {
 			return fmt.Errorf("rules[%d] (%.80q): %w", i, rule.ID, err)
 		}
 		if ids[rule.ID] {
-			return fmt.Errorf("rules[%d]: id: %.80q stands twice", i, rule.ID)
+			return fmt.Errorf("rules[%d]: id: %.80q appears twice", i, rule.ID)
 		}
 		ids[rule.ID] = true
 	}
@@ -377,13 +377,13 @@ func oneOf(key, word string, words ...string) error {
 	if slices.Contains(words, word) {
 		return nil
 	}
-	return fmt.Errorf("%s: %.40q is none of %s", key, word, strings.TrimPrefix(strings.Join(words, ", "), ", "))
+	return fmt.Errorf("%s: %.40q is not one of %s", key, word, strings.TrimPrefix(strings.Join(words, ", "), ", "))
 }
 
 func patterns(key string, list []string) error {
 	for _, p := range list {
 		if _, err := path.Match(p, ""); err != nil || p == "" {
-			return fmt.Errorf("%s: %.40q is no pattern", key, p)
+			return fmt.Errorf("%s: %.40q is not a pattern", key, p)
 		}
 	}
 	return texts(key, list...)

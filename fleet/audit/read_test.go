@@ -48,7 +48,7 @@ func TestReadWhole(t *testing.T) {
 	}
 }
 
-// A file that makes no sense is refused with its name, the rule and the field.
+// A file that is invalid is refused with its name, the rule and the field.
 func TestReadRefuses(t *testing.T) {
 	rule := func(s string) string { return `{"rules":[` + s + `]}` }
 	exception := func(s string) string {
@@ -56,31 +56,31 @@ func TestReadRefuses(t *testing.T) {
 	}
 	many := strings.TrimSuffix(strings.Repeat(`"a",`, maxValues+1), ",")
 	for _, c := range []struct{ text, want string }{
-		{``, "not an object"}, {`[]`, "not an object"}, {`{`, "EOF"}, {`{} {}`, "text behind"},
+		{``, "not an object"}, {`[]`, "not an object"}, {`{`, "EOF"}, {`{} {}`, "text after"},
 		{`{}`, "rules: none"}, {`{"rules":[]}`, "rules: none"}, {`{"rules":{}}`, "rules: not a list"},
 		{`{"rulez":[]}`, `"rulez": no such key`}, {`{"Rules":[]}`, `"Rules": no such key`},
-		{`{"rules":[],"rules":[]}`, "rules: stands twice"}, {`{"schema":1,"rules":[]}`, "schema: 1 is not 0"},
+		{`{"rules":[],"rules":[]}`, "rules: appears twice"}, {`{"schema":1,"rules":[]}`, "schema: 1 is not 0"},
 		{`{"schema":"0"}`, "schema: not a whole number"}, {`{"version":1.1}`, "version: not a text"},
 		{`{"rules":null}`, "rules: not a list"}, {"{\"title\":\"\xff\"}", "UTF-8"},
 		{strings.Repeat("[", 20), "nested deeper"}, {rule(`1`), "rules[0]: not an object"},
-		{rule(`{"id":"a"}`), `rules[0] ("a"): kind: "" is no kind`},
+		{rule(`{"id":"a"}`), `rules[0] ("a"): kind: "" is not a kind`},
 		{rule(`{"kind":"unsigned"}`), `id: missing`},
-		{rule(`{"id":"a","kind":"unsigned"},{"id":"a","kind":"tainted"}`), `rules[1]: id: "a" stands twice`},
+		{rule(`{"id":"a","kind":"unsigned"},{"id":"a","kind":"tainted"}`), `rules[1]: id: "a" appears twice`},
 		{rule(`{"id":"a","kind":"unsigned","modules":["x"]}`), `rules[0] ("a"): modules: a rule of kind unsigned`},
 		{rule(`{"id":"a","kind":"deny"}`), `modules: missing`},
 		{rule(`{"id":"a","kind":"deny","modules":null}`), `modules: not`},
 		{rule(`{"id":"a","kind":"deny","modules":"x"}`), `modules: not a list of texts`},
-		{rule(`{"id":"a","kind":"deny","modules":["[x"]}`), `"[x" is no pattern`},
-		{rule(`{"id":"a","kind":"deny","modules":[""]}`), `"" is no pattern`},
+		{rule(`{"id":"a","kind":"deny","modules":["[x"]}`), `"[x" is not a pattern`},
+		{rule(`{"id":"a","kind":"deny","modules":[""]}`), `"" is not a pattern`},
 		{rule(`{"id":"a","kind":"deny","modules":[` + many + `]}`), "more than 5000"},
 		{rule(`{"id":"a","kind":"must_not_load","modules":["x*"]}`), "takes names"},
-		{rule(`{"id":"a","kind":"must_not_load","modules":["x"],"check":"grep"}`), `check: "grep" is none of`},
-		{rule(`{"id":"a","kind":"unsigned","severity":"bad"}`), `severity: "bad" is none of low`},
-		{rule(`{"id":"a","kind":"unsigned","scope":"all"}`), `scope: "all" is none of`},
-		{rule(`{"id":"a","kind":"unsigned","os":["plan9"]}`), `os: "plan9" is none of`},
-		{rule(`{"id":"a","kind":"discrepancy","grades":["x"]}`), `grades: "x" is none of`},
+		{rule(`{"id":"a","kind":"must_not_load","modules":["x"],"check":"grep"}`), `check: "grep" is not one of`},
+		{rule(`{"id":"a","kind":"unsigned","severity":"bad"}`), `severity: "bad" is not one of low`},
+		{rule(`{"id":"a","kind":"unsigned","scope":"all"}`), `scope: "all" is not one of`},
+		{rule(`{"id":"a","kind":"unsigned","os":["plan9"]}`), `os: "plan9" is not one of`},
+		{rule(`{"id":"a","kind":"discrepancy","grades":["x"]}`), `grades: "x" is not one of`},
 		{rule(`{"id":"a","kind":"policy","fact":"x"}`), `values: missing`},
-		{rule(`{"id":"a","kind":"baseline"}`), `kind: "baseline" is no kind`},
+		{rule(`{"id":"a","kind":"baseline"}`), `kind: "baseline" is not a kind`},
 		{rule(`{"id":"` + strings.Repeat("a", 1001) + `","kind":"unsigned"}`), "id: a text of 1001 bytes"},
 		{exception(`{"rule":"a","owner":"o","reason":"r"}`), `exceptions[0] ("a"): expires: missing`},
 		{exception(`{"rule":"a","owner":"o","expires":"2026-01-01"}`), `reason: missing`},

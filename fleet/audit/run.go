@@ -85,7 +85,7 @@ type machine struct {
 	release string
 }
 
-// taken is a snapshot, or why there is none.
+// taken is a snapshot, or why it could not be taken.
 type taken struct {
 	snap *lkm.Snapshot
 	err  error

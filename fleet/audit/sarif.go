@@ -121,7 +121,7 @@ func sarifRuleOf(row *Row) sarifRule {
 		sarifTags{uniqueTexts(append([]string{"kernel-extension"}, row.References...)), row.Severity}}
 }
 
-// uniqueTexts drops texts that stand before: SARIF's tags are a set.
+// uniqueTexts drops repeated texts: SARIF's tags are a set.
 func uniqueTexts(list []string) []string {
 	seen := make(map[string]bool)
 	var kept []string

@@ -174,7 +174,7 @@ func readConf(fsys fs.FS, name string) ([]byte, error) {
 }
 
 // oval is the answer of the OVAL definitions for RHEL: their two patterns, each found in some file. NAME is as the
-// benchmark writes it: the patterns know nothing of - and _, of /usr/bin/false, of comments behind a line.
+// benchmark writes it: the patterns know nothing of - and _, of /usr/bin/false, of comments after a line.
 func (c *config) oval(name string) (Status, string) {
 	quoted := regexp.QuoteMeta(name)
 	find := func(what, pattern string) part {

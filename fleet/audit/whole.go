@@ -50,7 +50,7 @@ func (m *machine) discrepancies(ctx context.Context, r *Rule) {
 	}
 }
 
-// unchecked names the views that were not compared. One that the system or this library does not have is no gap.
+// unchecked names the views that were not compared. One that the system or this library does not have is not a gap.
 func unchecked(d lkm.Discrepancy) string {
 	var texts []string
 	for _, e := range d.Evidence {

@@ -17,8 +17,8 @@ import (
 // prefix begins the names of our properties of CycloneDX.
 const prefix = "kernelext:"
 
-// CycloneDX returns a bill of materials in the form of CycloneDX 1.6. A module that is in the kernel and is not known to
-// be the operating system's is a component of the type device-driver, with its whole record as properties. The
+// CycloneDX returns a bill of materials in the form of CycloneDX 1.6. A module that is in the kernel and is not known
+// to be the operating system's is a component of the type device-driver, with its whole record as properties. The
 // operating system's are one component for each package that they are from, which names them: thousands of components
 // without a version help nobody who looks for vulnerabilities. With all set, every module of the Snapshot is a
 // component of its own.
@@ -111,7 +111,7 @@ func component(m *lkm.Module) Document {
 	return c
 }
 
-// properties are the whole record, a property for each field. What is no text is there as its JSON.
+// properties are the whole record, a property for each field. What is not text is there as its JSON.
 func properties(m *lkm.Module) []Document {
 	text, err := json.Marshal(m)
 	var fields map[string]json.RawMessage
@@ -214,8 +214,10 @@ func purl(p *lkm.Package) string {
 // distributor is the namespace of a package URL for what a package says of its vendor.
 func distributor(vendor string) string {
 	vendor = strings.ToLower(vendor)
-	for _, d := range [][2]string{{"ubuntu", "ubuntu"}, {"debian", "debian"}, {"red hat", "redhat"}, {"fedora", "fedora"},
-		{"opensuse", "opensuse"}, {"suse", "suse"}, {"almalinux", "almalinux"}, {"rocky", "rocky"}, {"oracle", "oracle"},
+	for _, d := range [][2]string{{"ubuntu", "ubuntu"}, {"debian", "debian"}, {"red hat", "redhat"},
+		{"fedora", "fedora"},
+		{"opensuse", "opensuse"}, {"suse", "suse"}, {"almalinux", "almalinux"}, {"rocky", "rocky"},
+		{"oracle", "oracle"},
 		{"amazon", "amzn"}, {"centos", "centos"}, {"alpine", "alpine"}, {"archlinux", "arch"}, {"arch linux", "arch"}} {
 		if strings.Contains(vendor, d[0]) {
 			return d[1]

@@ -27,7 +27,7 @@ func ECS(s *lkm.Snapshot) []Document {
 }
 
 // ECSEvent returns the document of a load, an unload or a change of one module. of is a Snapshot of the machine, for
-// what an Event does not say: the system and its release. There is none for other events.
+// what an Event does not say: the system and its release. Other events have no document.
 func ECSEvent(of *lkm.Snapshot, e *lkm.Event) (doc Document, ok bool) {
 	kinds := map[lkm.EventType][2]string{
 		lkm.EventLoad:   {"start", "loaded-kernel-module"},

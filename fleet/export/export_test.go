@@ -198,7 +198,7 @@ func TestNothingIsLost(t *testing.T) {
 	})
 }
 
-// fromProperties puts a record together again; a value that is no JSON, or that was a text, is a text.
+// fromProperties puts a record together again; a value that is not JSON, or that was a text, is a text.
 func fromProperties(t *testing.T, list []export.Document) []byte {
 	t.Helper()
 	fields := make(map[string]json.RawMessage)

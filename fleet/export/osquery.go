@@ -50,7 +50,8 @@ func Columns(table string) []string {
 	case TableAll:
 		return []string{"id", "kind", "name", "state", "version", "path", "size", "address", "refs", "used_by",
 			"requires", "status", "taints", "idx", "linked_against", "service", "sha256", "content_id", "origin",
-			"signature_status", "signer", "package_manager", "package_name", "package_version", "description", "license",
+			"signature_status", "signer", "package_manager", "package_name", "package_version",
+			"description", "license",
 			"host", "release", "taken_at", "record"}
 	}
 	return nil
@@ -59,7 +60,7 @@ func Columns(table string) []string {
 // Osquery returns the rows of a table. An error means that there is no such table.
 func Osquery(s *lkm.Snapshot, table string) ([]Row, error) {
 	if Columns(table) == nil {
-		return nil, fmt.Errorf("export: %q is none of %s, %s, %s, %s", table, TableModules, TableExtensions,
+		return nil, fmt.Errorf("export: %q is not one of %s, %s, %s, %s", table, TableModules, TableExtensions,
 			TableDrivers, TableAll)
 	}
 	rows := []Row{}
@@ -133,7 +134,8 @@ func linked(m *lkm.Module) (text string, known bool) {
 	return "<" + strings.Join(tags, " ") + ">", true
 }
 
-// driverRows are a row for each device of a driver, and one row for a driver without a device, which osquery leaves out.
+// driverRows are a row for each device of a driver, and one row for a driver without a device, which osquery leaves
+// out.
 func driverRows(m *lkm.Module) []Row {
 	base := Row{}
 	base.put("image", m.Path)

@@ -132,7 +132,7 @@ func (c *collection) modules(s *lkm.Snapshot) {
 	}
 }
 
-// kindsOf are the kinds of the Snapshot's modules; of an empty one there is none.
+// kindsOf are the kinds of the Snapshot's modules; an empty one has no kinds.
 func kindsOf(s *lkm.Snapshot) []string {
 	kinds := map[string]bool{}
 	for i := range s.Modules {
@@ -231,7 +231,8 @@ func Prometheus(w io.Writer, metrics []Metric) error {
 				if i == 0 {
 					separator = "{"
 				}
-				b.WriteString(separator + m.Labels[i] + `="` + escape.Replace(strings.ToValidUTF8(value, "\ufffd")) + `"`)
+				b.WriteString(separator + m.Labels[i] + `="` +
+					escape.Replace(strings.ToValidUTF8(value, "\ufffd")) + `"`)
 			}
 			if len(s.Labels) > 0 {
 				b.WriteByte('}')

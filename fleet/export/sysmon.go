@@ -8,9 +8,10 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// Sysmon returns an object for each driver of Windows in the kernel, with the names of Sysmon's event 6 (driver loaded),
-// which Sigma's category driver_load has too. Sysmon has no place for more: other fields are lost, and so are modules of
-// other systems. UtcTime is that of the Snapshot, not of the load. Signed and SignatureStatus are absent if unknown.
+// Sysmon returns an object for each driver of Windows in the kernel, with the names of Sysmon's event 6 (driver
+// loaded), which Sigma's category driver_load has too. Sysmon has no place for more: other fields are lost, and so are
+// modules of other systems. UtcTime is that of the Snapshot, not of the load. Signed and SignatureStatus are absent if
+// unknown.
 func Sysmon(s *lkm.Snapshot) []Document {
 	docs := []Document{}
 	for i := range s.Modules {

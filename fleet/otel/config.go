@@ -36,7 +36,8 @@ type Config struct {
 	// MaxRecordBytes is the longest body of a record. A longer event is several records, whose bodies are texts that
 	// are its JSON when put together.
 	MaxRecordBytes int `mapstructure:"max_record_bytes"`
-	// Storage is the storage extension that keeps what the far side has while the Collector is stopped; nil is none.
+	// Storage is the storage extension that keeps what the far side has while the Collector is stopped; nil means no
+	// storage.
 	Storage *component.ID `mapstructure:"storage"`
 }
 
@@ -50,14 +51,14 @@ const (
 	maxRecordBytes = 1 << 20
 )
 
-// Validate returns every value that makes no sense, with its name.
+// Validate returns every value that is invalid, with its name.
 func (c *Config) Validate() error {
 	var errs []error
 	wrong := func(name, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{name}, args...)...))
 	}
 	if len(c.Host) > maxHost || !utf8.ValidString(c.Host) || strings.ContainsFunc(c.Host, unicode.IsControl) {
-		wrong("host", "%.80q is no name: at most %d bytes of UTF-8 without control characters", c.Host, maxHost)
+		wrong("host", "%.80q is not a name: at most %d bytes of UTF-8 without control characters", c.Host, maxHost)
 	}
 	if c.RootPath != "" && !filepath.IsAbs(c.RootPath) {
 		wrong("root_path", "%.80q is not an absolute path", c.RootPath)

@@ -46,11 +46,11 @@ func TestConfigNonsense(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"host", "a\x1b[2J", `"a\x1b[2J" is no name`},
-		{"host", "\xff", `"\xff" is no name`},
+		{"host", "a\x1b[2J", `"a\x1b[2J" is not a name`},
+		{"host", "\xff", `"\xff" is not a name`},
 		{"host", strings.Repeat("a", 256), "at most 255 bytes"},
 		{"root_path", "hostfs", `"hostfs" is not an absolute path`},
-		{"detail", []any{"everything"}, `detail "everything" is none of all, files`},
+		{"detail", []any{"everything"}, `detail "everything" is not one of all, files`},
 		{"interval", "0s", "0s is not between 100ms and"},
 		{"interval", "-1s", "-1s is not between 100ms and"},
 		{"interval", "9000h", "is not between 100ms and"},

@@ -112,7 +112,8 @@ func identity(id string) string {
 // brief returns a module's main facts, each cut.
 func brief(m *lkm.Module) map[string]string {
 	facts := map[string]string{
-		"id": m.ID, "kind": string(m.Kind), "name": m.Name, "state": string(m.State), "version": m.Version, "path": m.Path,
+		"id": m.ID, "kind": string(m.Kind), "name": m.Name, "state": string(m.State),
+		"version": m.Version, "path": m.Path,
 	}
 	maps.DeleteFunc(facts, func(_, v string) bool { return v == "" })
 	for k, v := range facts {

@@ -30,7 +30,7 @@ func storageClient(ctx context.Context, host component.Host, receiver component.
 	}
 	keeper, ok := found.(storage.Extension)
 	if !ok {
-		return nil, fmt.Errorf("storage: the extension %q is no storage extension", id)
+		return nil, fmt.Errorf("storage: the extension %q is not a storage extension", id)
 	}
 	return keeper.GetClient(ctx, component.KindReceiver, receiver, "")
 }
@@ -64,7 +64,7 @@ func (f *far) load(ctx context.Context) *lkm.Snapshot {
 	}
 	since, err := lkm.Decode(bytes.NewReader(kept))
 	if err != nil {
-		f.log.Warn("what the storage has is no snapshot: everything is sent", zap.Error(err))
+		f.log.Warn("what the storage has is not a snapshot: everything is sent", zap.Error(err))
 		return nil
 	}
 	if since.Host != f.host {

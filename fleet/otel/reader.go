@@ -112,7 +112,7 @@ func (r *Reader) line(lr plog.LogRecord) ([]byte, error) {
 	return nil, fmt.Errorf("a body of type %s: %w", body.Type(), lkm.ErrMalformed)
 }
 
-// number returns a whole number among a record's attributes; 0 if there is none.
+// number returns a whole number among a record's attributes; 0 if it is missing.
 func number(lr plog.LogRecord, name string) int64 {
 	v, ok := lr.Attributes().Get(name)
 	if !ok || v.Type() != pcommon.ValueTypeInt {
@@ -123,7 +123,8 @@ func number(lr plog.LogRecord, name string) int64 {
 
 // add returns the events that are next with e.
 func (s *source) add(e lkm.Event) []lkm.Event {
-	if s.late(e) || slices.ContainsFunc(s.held, func(h lkm.Event) bool { return h.Stream == e.Stream && h.Seq == e.Seq }) {
+	held := func(h lkm.Event) bool { return h.Stream == e.Stream && h.Seq == e.Seq }
+	if s.late(e) || slices.ContainsFunc(s.held, held) {
 		return nil
 	}
 	s.held = append(s.held, e)

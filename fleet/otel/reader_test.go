@@ -265,7 +265,7 @@ func part(part, of int64, text string) func(plog.LogRecord) {
 	}
 }
 
-// What is no event is an error that costs only itself.
+// What is not an event is an error that costs only itself.
 func TestReaderHostile(t *testing.T) {
 	deep := func(lr plog.LogRecord) {
 		v := lr.Body()

@@ -49,7 +49,7 @@ type logs struct {
 	blind   error  // why the machine cannot be seen whole, since a degraded event
 	ill     string // the last health that was reported; empty is OK
 	stop    context.CancelFunc
-	done    chan struct{} // closed when the goroutine has ended; nil if there is none
+	done    chan struct{} // closed when the goroutine has ended; nil before it starts
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Logs) (*logs, error) {

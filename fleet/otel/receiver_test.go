@@ -248,7 +248,7 @@ func TestRestartWithEverything(t *testing.T) {
 			until(t, "a refusal", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.calls > 3 })
 			stop(t, r)
 		}},
-		{"what was kept is no snapshot", func(_ *testing.T, _ *machine, k *keeper) {
+		{"what was kept is not a snapshot", func(_ *testing.T, _ *machine, k *keeper) {
 			k.kept[storageKey] = []byte("{\"schema\":")
 		}},
 		{"it is another host's", func(t *testing.T, m *machine, k *keeper) {
@@ -298,7 +298,7 @@ func TestStartFails(t *testing.T) {
 		want    string
 	}{
 		{&missing, nil, `there is no extension "missing"`},
-		{&other, nil, `the extension "other" is no storage extension`},
+		{&other, nil, `the extension "other" is not a storage extension`},
 		{nil, errors.ErrUnsupported, errors.ErrUnsupported.Error()},
 	} {
 		cfg := testConfig()

@@ -99,7 +99,7 @@ func fillNumber(to pcommon.Value, text string) error {
 // maxDepth is how deep a value of a received record may be.
 const maxDepth = 64
 
-// errDeep says that a received value is no event's.
+// errDeep says that a received value is not an event's.
 var errDeep = errors.New("the body is nested too deep")
 
 // text returns a received map as JSON.

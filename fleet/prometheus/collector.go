@@ -27,7 +27,7 @@ type Options struct {
 	Every time.Duration
 	// Timeout bounds taking one Snapshot; 0 is 10 seconds.
 	Timeout time.Duration
-	// InfoMax is how many modules that are not the operating system's have a sample of their own; 0 is none.
+	// InfoMax is how many modules that are not the operating system's have a sample of their own; 0 means no module.
 	InfoMax int
 }
 
@@ -57,8 +57,8 @@ func New(from Taker, o Options) *Collector {
 // Describe sends nothing: which families there are depends on the machine.
 func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the metrics of the last Snapshot. If a Snapshot could not be taken, there is none of the machine, only
-// kernel_extension_up 0: an old number is not shown as a new one.
+// Collect sends the metrics of the last Snapshot. If a Snapshot could not be taken, it sends no metric of the machine,
+// only kernel_extension_up 0: an old number is not shown as a new one.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s, took, failures := c.look()
 	gauge := func(name, help string, value float64) {
@@ -81,7 +81,7 @@ func send(ch chan<- prometheus.Metric, m export.Metric) {
 	desc := prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 	for _, sample := range m.Samples {
 		metric, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, sample.Value, sample.Labels...)
-		if err != nil { // a label that is no UTF-8
+		if err != nil { // a label that is not a UTF-8
 			metric = prometheus.NewInvalidMetric(desc, err)
 		}
 		ch <- metric

@@ -20,7 +20,7 @@ const (
 	rowHeight  = 26
 )
 
-// A graph is a drawing of modules in columns: each stands to the right of all that it needs.
+// A graph is a drawing of modules in columns: each is to the right of all that it needs.
 type graph struct {
 	Width, Height int
 	Nodes         []node

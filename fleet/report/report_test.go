@@ -103,7 +103,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// The digests of the page's policy are those of what stands in it.
+// The digests of the page's policy are those of its content.
 func TestContentPolicy(t *testing.T) {
 	page := pageOf(t, &lkm.Snapshot{OS: lkm.Linux})
 	for _, part := range []string{"<style>" + style + "</style>", "<script>" + script + "</script>"} {

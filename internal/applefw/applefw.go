@@ -72,9 +72,9 @@ func (l *libraries) open(path string, symbols map[string]*function) error {
 }
 
 // LoadedKextInfo calls KextManagerCopyLoadedKextInfo for all kexts and the given properties, and
-// returns its dictionary as a binary property list. The kernel's refusal, which is a NULL without a
-// reason, is fs.ErrPermission; a library or symbol that is not there is errors.ErrUnsupported.
-// IOKit's own messages, which go to stderr, are turned off first, for the whole process.
+// returns its dictionary as a binary property list. The kernel refuses with a NULL and no reason; the error then
+// matches fs.ErrPermission. The error matches errors.ErrUnsupported if a library or symbol is missing. IOKit's own
+// messages, which go to stderr, are turned off first, for the whole process.
 func LoadedKextInfo(p Paths, properties []string) ([]byte, error) {
 	var l libraries
 	defer l.close()
@@ -121,7 +121,8 @@ func openCoreFoundation(l *libraries, path string) (*coreFoundation, error) {
 		"CFArrayCreate": &cf.createArray,
 		// const CFArrayCallBacks kCFTypeArrayCallBacks, which retain and release an array's members
 		"kCFTypeArrayCallBacks": &cf.arrayCallbacks,
-		// CFDataRef CFPropertyListCreateData(CFAllocatorRef, CFPropertyListRef, CFPropertyListFormat, CFOptionFlags, CFErrorRef *)
+		// CFDataRef CFPropertyListCreateData(CFAllocatorRef, CFPropertyListRef, CFPropertyListFormat, CFOptionFlags,
+		// CFErrorRef *)
 		"CFPropertyListCreateData": &cf.createData,
 		// const UInt8 *CFDataGetBytePtr(CFDataRef)
 		"CFDataGetBytePtr": &cf.dataBytes,
@@ -182,7 +183,7 @@ func (cf *coreFoundation) propertyList(value uintptr) ([]byte, error) {
 		return nil, errors.New("CFDataGetBytePtr gave nothing")
 	}
 	// The address comes from C; reading it through a pointer to the variable keeps vet's rule that a
-	// number is no pointer.
+	// number is not a pointer.
 	bytes := make([]byte, length)
 	copy(bytes, unsafe.Slice(*(**byte)(unsafe.Pointer(&start)), length))
 	return bytes, nil

@@ -46,7 +46,7 @@ type Entry struct {
 
 // Skipped is what a walk left out.
 type Skipped struct {
-	// Names counts entries whose names lead out of the archive, or are none.
+	// Names counts entries whose names are invalid or lead out of the archive.
 	Names int
 	// Special counts devices, pipes and their like.
 	Special int
@@ -80,7 +80,7 @@ func Is(head []byte) bool {
 
 // Walk gives each file of an archive to visit, which reads as much of it as it wants. An error of visit ends the walk.
 // The error is that of reading, fact.ErrTooLarge for one that decompresses to more than is allowed, and
-// errors.ErrUnsupported for a file that is no archive.
+// errors.ErrUnsupported for a file that is not an archive.
 func Walk(r io.Reader, visit func(e Entry, r io.Reader) error) (Skipped, error) {
 	w := walk{visit: visit}
 	head := make([]byte, Head)

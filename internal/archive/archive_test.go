@@ -117,7 +117,7 @@ func TestWalk(t *testing.T) {
 	want := []string{"a/lsmod=x", "b/c=" + strings.Repeat("y", 5000), "l>", "abs=z"}
 	for form, b := range forms(t, members...) {
 		if !Is(b[:min(len(b), Head)]) {
-			t.Errorf("%s is not told", form)
+			t.Errorf("%s is not reported", form)
 		}
 		got, skipped, err := read(bytes.NewReader(b))
 		if err != nil || !slices.Equal(got, want) || skipped != (Skipped{}) {
@@ -182,7 +182,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestNoArchive: what is none is unsupported, packed or not.
+// TestNoArchive: a file that is not an archive is unsupported, packed or not.
 func TestNoArchive(t *testing.T) {
 	text := []byte("Module Size Used by\n")
 	for name, b := range map[string][]byte{"empty": nil, "text": text, "zeros": make([]byte, 4096),

@@ -16,7 +16,7 @@ import (
 type Object struct {
 	// Line is where it begins, counted from 1.
 	Line int
-	// Get returns the value of a column; empty if there is none.
+	// Get returns the value of a column; empty if the column is missing.
 	Get func(name string) string
 	// Text is the row's beginning, for a Problem.
 	Text string
@@ -38,7 +38,7 @@ func (o Object) Values(name string) []string {
 type ObjectForm struct {
 	// Header reports whether the columns are those of the form.
 	Header func(columns []string) bool
-	// Separators stand, in the form of lists, between a name and its value.
+	// Separators are between a name and its value in the list form.
 	Separators string
 }
 
@@ -133,8 +133,8 @@ func appendRows(list []Object, line int, m map[string]any) []Object {
 	return append(list, Object{Line: line, Get: jsonProperty(m), Text: other, list: jsonList(m)})
 }
 
-// jsonProperty returns an object's properties by name; the name as it stands counts first, then one
-// that differs in case.
+// jsonProperty returns an object's properties by name; an exact match of the name comes first, then one that differs in
+// case.
 func jsonProperty(m map[string]any) func(string) string {
 	return func(name string) string {
 		v, ok := m[name]
@@ -167,7 +167,7 @@ func jsonProperty(m map[string]any) func(string) string {
 	}
 }
 
-// jsonList returns an object's lists of texts by name; nil for what is none.
+// jsonList returns an object's lists of texts by name; nil for any other value.
 func jsonList(m map[string]any) func(string) []string {
 	return func(name string) []string {
 		list, ok := m[name].([]any)
@@ -203,7 +203,7 @@ func (b *Table) CSVObjects(text string, at int) []Object {
 		case row != nil && line == "", strings.HasPrefix(line, "#TYPE"):
 		case len(row) != len(header):
 			b.Stray(i+1, line)
-		case slices.Equal(row, header): // of a second text behind the first
+		case slices.Equal(row, header): // of a second text after the first
 		default:
 			list = append(list, Object{Line: i + 1, Get: Column(header, row), Text: line})
 		}
@@ -258,7 +258,7 @@ func dashColumns(ruler string) []int {
 	return starts
 }
 
-// psObjects reads the rows of a table of PowerShell whose header is line at, and of the tables behind it.
+// psObjects reads the rows of a table of PowerShell whose header is line at, and of the tables after it.
 func (b *Table) psObjects(lines []string, at int, f ObjectForm) []Object {
 	b.Sure = true
 	var list []Object

@@ -22,7 +22,7 @@ func Headed(r *fact.Report, source string, headed bool) {
 		Text: "the text has no header: nothing shows that it is the whole list"})
 }
 
-// harmlessFilters are commands behind a pipe that leave no row out.
+// harmlessFilters are commands after a pipe that leave no row out.
 var harmlessFilters = [...]string{"sort", "tee", "cat", "column", "less", "more", "iconv", "nl", "clip", "clip.exe",
 	"pbcopy", "xclip", "sort-object", "tee-object", "ft", "fl", "format-table", "format-list", "format-wide",
 	"out-file", "out-string", "out-host", "out-default", "out-gridview", "convertto-json", "convertto-csv",
@@ -31,7 +31,7 @@ var harmlessFilters = [...]string{"sort", "tee", "cat", "column", "less", "more"
 // rowOptions are options of the harmless commands that leave rows out nevertheless.
 var rowOptions = [...]string{"-first", "-last", "-skip", "-index", "-unique", "-u", "--unique"}
 
-// Filters returns what in a command may leave rows out: a filter behind a pipe, or one of the options; empty if nothing
+// Filters returns what in a command may leave rows out: a filter after a pipe, or one of the options; empty if nothing
 // does. A command that is not known may.
 func Filters(command string, options []string) string {
 	stages := strings.Split(command, "|")
@@ -88,15 +88,15 @@ func Part(text string, tools, options []string) error {
 var (
 	// pagePattern matches the prompt of a pager, in any language: cmd's "-- Fortsetzung --", less's "lines 1-23/120",
 	// PowerShell's "<SPACE> next page".
-	pagePattern = lazy.Regexp{Pattern: `(?i)^(?:--\s*\pL[^|:=]{0,30}?\s*--.{0,12}|lines \d+-\d+(?:/\d+)?.{0,12}|\(end\)|` +
-		`<space> next page.*|press any key .*|standard input|manual page .* line \d+.*)$`}
+	pagePattern = lazy.Regexp{Pattern: `(?i)^(?:--\s*\pL[^|:=]{0,30}?\s*--.{0,12}|lines \d+-\d+(?:/\d+)?.{0,12}|` +
+		`\(end\)|<space> next page.*|press any key .*|standard input|manual page .* line \d+.*)$`}
 	// lossPattern matches what people and tools write where they left lines out.
 	lossPattern = lazy.Regexp{Pattern: `(?i)^\W*(?:\.{3}|…)?\W*(?:(?:and|plus) )?(?:\d[\d,.]* )?(?:[\pL-]+ ){0,4}` +
 		`(?:omitted|truncated|snipped|snip|skipped|elided|removed|trimmed|abbreviated|shortened|clipped|redacted|cut)` +
 		`(?: [\pL-]+){0,4}\W*$`}
 	// morePattern matches a count of what is left.
-	morePattern = lazy.Regexp{Pattern: `(?i)^\W*(?:(?:and|plus|\+) ?)?\d[\d,.]* (?:more|other|further|additional|remaining)` +
-		`(?: [\pL-]+){0,3}\W*$`}
+	morePattern = lazy.Regexp{Pattern: `(?i)^\W*(?:(?:and|plus|\+) ?)?\d[\d,.]* ` +
+		`(?:more|other|further|additional|remaining)(?: [\pL-]+){0,3}\W*$`}
 	// brokenPattern matches what a shell or a terminal says of a command that did not come to its end.
 	brokenPattern = lazy.Regexp{Pattern: `(?i)^(?:\^C|\^Z|killed|terminated|aborted|interrupt(?:ed)?|.*broken pipe|` +
 		`.*write error.*|.*connection (?:to \S+ )?(?:closed|reset|lost).*|.*client_loop: .*|` +
@@ -118,8 +118,8 @@ func elision(line string) bool {
 	if line == "" || len(line) > 160 {
 		return false
 	}
-	return strings.HasPrefix(line, "--More--") || strings.HasPrefix(line, "-- More") || brokenPattern.MatchString(line) ||
-		watchPattern.MatchString(line) || pagePattern.MatchString(line) ||
+	return strings.HasPrefix(line, "--More--") || strings.HasPrefix(line, "-- More") ||
+		brokenPattern.MatchString(line) || watchPattern.MatchString(line) || pagePattern.MatchString(line) ||
 		!strings.ContainsAny(line, ":=\t|\\") && (lossPattern.MatchString(line) || morePattern.MatchString(line))
 }
 
@@ -127,7 +127,7 @@ func elision(line string) bool {
 var rowFilters = [...]string{"grep", "egrep", "fgrep", "zgrep", "rg", "ag", "ack", "head", "tail", "sed", "awk", "gawk",
 	"findstr", "find", "select-string", "sls", "uniq", "comm", "diff", "cut", "split", "shuf"}
 
-// filtersFile returns the program of a command at a prompt that prints a part of a file; empty if it is none.
+// filtersFile returns the program of a command at a prompt that prints a part of a file; empty for any other command.
 func filtersFile(command string) string {
 	words := strings.Fields(strings.ToLower(command))
 	for len(words) > 0 && (words[0] == "sudo" || words[0] == "doas") {
@@ -140,7 +140,7 @@ func filtersFile(command string) string {
 }
 
 // runs reports whether a line is a command of one of the tools. Without a prompt it has to begin with it, perhaps
-// behind sudo, and pipe into another.
+// after sudo, and pipe into another.
 func runs(command string, prompt bool, tools []string) bool {
 	first, _, _ := strings.Cut(command, "|")
 	words := strings.Fields(first)
@@ -169,8 +169,8 @@ var refusals = [...]string{"mac policy error", "access is denied", "access denie
 	"not allowed to execute", "0x80070005", "0x80041003", "must be run as root", "requires elevation",
 	"administrator privileges", "run as administrator", "elevated command prompt"}
 
-// Refusal returns the line of a text that says that its tool was not allowed to look; nil if there is none. The error
-// satisfies fs.ErrPermission.
+// Refusal returns the line of a text that says that its tool was not allowed to look; nil if no line does. The error
+// matches fs.ErrPermission.
 func Refusal(text string) error {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestPart tells a part of a list from a whole one by its commands and its ellipses.
+// TestPart distinguishes a part of a list from a whole list by its commands and its ellipses.
 func TestPart(t *testing.T) {
 	tools, options := []string{"lsmod", "kextstat", "get-ciminstance"}, []string{"-b"}
 	for text, want := range map[string]string{

@@ -21,7 +21,7 @@ type Pair struct {
 	Key, Value string
 }
 
-// Get returns the value of a key, whatever its case; empty if there is none.
+// Get returns the value of a key, whatever its case; empty if the key is missing.
 func (r Record) Get(key string) string {
 	for _, p := range r.Pairs {
 		if strings.EqualFold(p.Key, key) {

@@ -15,15 +15,15 @@ type Form struct {
 	Tool string
 	// Source is the name of the source that lines without sense are reported of.
 	Source string
-	// Whole is set if row takes every line as it stands: blank lines, prompts and commands, too.
+	// Whole is set if row takes every line unchanged: blank lines, prompts and commands, too.
 	Whole bool
-	// Typed is given the command behind each prompt; nil if it does not matter.
+	// Typed is given the command after each prompt; nil if it does not matter.
 	Typed func(command string)
 }
 
-// Scan gives each line of a text that is not blank to row, which returns an error for a line that is no row. A refused
-// line that is a prompt, or the command as somebody typed it, does no harm (unless the form is Whole); a row is never
-// taken for one, whatever names it holds. Scan returns how many other lines were refused, and reports them as one
+// Scan gives each line of a text that is not blank to row, which returns an error for a line that is not a row. A
+// refused line that is a prompt, or the command as somebody typed it, does no harm (unless the form is Whole); a row is
+// never taken for one, whatever names it holds. Scan returns how many other lines were refused, and reports them as one
 // Problem that names the first.
 func Scan(text string, form Form, r *fact.Report, row func(line string) error) (stray int) {
 	return ScanNumbered(text, form, r, func(_ int, line string) error { return row(line) })
@@ -68,14 +68,14 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 	return stray
 }
 
-// Stray reports the lines of a text that are no rows as one Problem that names the first.
+// Stray reports the lines of a text that are not rows as one Problem that names the first.
 func Stray(r *fact.Report, source string, first error, count int) {
 	if count == 0 {
 		return
 	}
 	p := fact.ProblemOf(source, "", "", first)
 	if count > 1 {
-		p.Text = fmt.Sprintf("%d lines are no rows; the first: %s", count, p.Text)
+		p.Text = fmt.Sprintf("%d lines are not rows; the first: %s", count, p.Text)
 		p.Count = count
 	}
 	r.Add(p)

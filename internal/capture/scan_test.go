@@ -36,7 +36,7 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TestScanWhole gives every line of a whole form to row as it stands, with its number.
+// TestScanWhole gives every line of a whole form to row unchanged, with its number.
 func TestScanWhole(t *testing.T) {
 	var r fact.Report
 	var lines []string
@@ -60,7 +60,7 @@ func TestScanWhole(t *testing.T) {
 	}
 }
 
-// TestScanTyped tells a form which commands were typed, and reports nothing of a text without a stray line.
+// TestScanTyped passes the typed commands to a form, and reports nothing of a text without a stray line.
 func TestScanTyped(t *testing.T) {
 	var r fact.Report
 	var typed []string

@@ -21,18 +21,18 @@ const (
 	MaxValue = 8 << 10
 )
 
-// A Table reads rows and records of a text, and counts what is none.
+// A Table reads rows and records of a text, and counts the other lines.
 type Table struct {
 	Source    string
 	Sure      bool  // something beside the rows says which tool printed the text
 	Cut       bool  // the last row is cut
 	TooMany   bool  // there are more rows, which are not read
-	Strays    int   // lines that are no rows
+	Strays    int   // lines that are not rows
 	CutValues int   // values that the tool cut to fit its table
 	First     error // about the first stray line; nil if they are reported already
 }
 
-// Stray counts a line that is no row, unless it is known to be harmless: blank, a prompt, a ruler.
+// Stray counts a line that is not a row, unless it is known to be harmless: blank, a prompt, a ruler.
 func (b *Table) Stray(n int, line string) {
 	text := strings.TrimSpace(line)
 	if text == "" || IsRuler(text) {
@@ -50,9 +50,9 @@ func (b *Table) Stray(n int, line string) {
 // IsRuler reports whether a line separates others.
 func IsRuler(text string) bool { return strings.Trim(text, "-=+| ") == "" }
 
-// NoRow returns the error of a line that is no row.
+// NoRow returns the error of a line that is not a row.
 func NoRow(line string) error {
-	return fmt.Errorf("%q is no row", Cut(strings.TrimSpace(line), 60))
+	return fmt.Errorf("%q is not a row", Cut(strings.TrimSpace(line), 60))
 }
 
 // Cut returns at most n bytes of s, and an ellipsis for the rest.
@@ -63,7 +63,7 @@ func Cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// CSVRows reads a text as rows of comma-separated values; a row that is none is nil.
+// CSVRows reads a text as rows of comma-separated values; a line that is not a row gives nil.
 func (b *Table) CSVRows(text string) [][]string {
 	var rows [][]string
 	buffer := bufio.NewReader(nil) // csv.NewReader takes it as its own instead of making one a line
@@ -131,7 +131,7 @@ func isWide(r rune) bool {
 		r <= 0xffe6 || r >= 0x20000 && r <= 0x3fffd)
 }
 
-// Report reports the lines that are no rows, the rows that were too many, a cut end, and values that the tool cut.
+// Report reports the lines that are not rows, the rows that were too many, a cut end, and values that the tool cut.
 func (b *Table) Report(r *fact.Report) {
 	if b.First != nil {
 		Stray(r, b.Source, b.First, b.Strays)

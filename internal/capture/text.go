@@ -19,9 +19,9 @@ import (
 // looks at all of it, and each of its lines may become a module.
 const Max = 8 << 20
 
-// Read reads a capture from r and cleans it up: UTF-16 (told by its byte-order mark, or by its NULs) becomes UTF-8, a
-// byte-order mark, terminal escape sequences and carriage returns go, and so do quoting, Markdown fences, entities and
-// an indentation of all lines. Line numbers stay those of the original. The error is that of reading, or
+// Read reads a capture from r and cleans it up: UTF-16 (detected by its byte-order mark, or by its NULs) becomes UTF-8,
+// a byte-order mark, terminal escape sequences and carriage returns go, and so do quoting, Markdown fences, entities
+// and an indentation of all lines. Line numbers stay those of the original. The error comes from reading, or matches
 // fact.ErrTooLarge. encoding is what it was decoded from, as Encoding says.
 func Read(r io.Reader) (text, encoding string, err error) {
 	b, err := limit.AppendAll(r, nil, "capture", Max)
@@ -33,7 +33,8 @@ func Read(r io.Reader) (text, encoding string, err error) {
 
 // ansi matches the escape sequences that terminals understand: CSI and OSC sequences, character
 // set choices and the two-character ones.
-var ansi = lazy.Regexp{Pattern: "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z]|[=>NOM78cDEHZ])"}
+var ansi = lazy.Regexp{Pattern: "\x1b(?:\\[[0-?]*[ -/]*[@-~]|" +
+	"\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z]|[=>NOM78cDEHZ])"}
 
 // Clean does what Read does with bytes that are in memory.
 func Clean(b []byte) string {
@@ -92,13 +93,13 @@ func utf16Text(b []byte, order binary.ByteOrder) string {
 	return string(utf16.Decode(units))
 }
 
-// prompt matches the start of a shell's prompt with the command behind it: "$ lsmod",
+// prompt matches the start of a shell's prompt with the command after it: "$ lsmod",
 // "root@host:~# kldstat -v", "fc:9970> lsmod", "C:\>driverquery".
 var prompt = lazy.Regexp{Pattern: `^(?:[^\s$#%>]{0,80}(?:\s[^\s$#%>]{1,80}){0,3}\s?)?[$#%>]\s*([A-Za-z./].*)?$`}
 
-// Prompt reports whether line is a shell's prompt, and which command stands behind it.
+// Prompt reports whether line is a shell's prompt, and returns the command after it.
 func Prompt(line string) (command string, ok bool) {
-	const longest = 4 * 400 // of what stands before the prompt's last character, in bytes
+	const longest = 4 * 400 // of the text before the prompt's last character, in bytes
 	if !strings.ContainsAny(line[:min(len(line), longest)], "$#%>") {
 		return "", false
 	}
@@ -184,7 +185,8 @@ func unfence(lines []string) {
 	}
 }
 
-// isFence reports whether a line is three or more marks with at most a language behind them: "~~~ snip ~~~" is none.
+// isFence reports whether a line is three or more marks with at most a language after them: "~~~ snip ~~~" is not a
+// fence.
 func isFence(line string) bool {
 	for _, mark := range []string{"`", "~"} {
 		if strings.HasPrefix(line, strings.Repeat(mark, 3)) {

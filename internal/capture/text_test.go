@@ -46,7 +46,7 @@ func TestClean(t *testing.T) {
 		"UTF-16 BE mark":   "\xfe\xff\x00n\x00v\x00m\x00e\x00 \x00\xfc\x00\n",
 		"UTF-16 LE":        "n\x00v\x00m\x00e\x00 \x00\xfc\x00\n\x00",
 		"UTF-16 BE":        "\x00n\x00v\x00m\x00e\x00 \x00\xfc\x00\n",
-		"colours":          "\x1b[1;31mnvme\x1b[0m ü\n",
+		"colors":           "\x1b[1;31mnvme\x1b[0m ü\n",
 		"title and escape": "\x1b]0;title\x07nv\x1b(Bme\x1b]8;;x\x1b\\ ü\x1b=\n",
 	} {
 		if got := Clean([]byte(in)); got != want {

@@ -13,7 +13,7 @@ type dynamic struct {
 	rel, relSize      uint64
 	plt, pltSize      uint64 // relocations of the same kind as pltKind says: DT_RELA or DT_REL
 	pltKind           elf.DynTag
-	symtab            section // as if it were a section; size 0 when there is none
+	symtab            section // as if it were a section; size 0 if the file has no symbol table
 	strtab            section
 	done              bool
 	symAddr, strAddr  uint64

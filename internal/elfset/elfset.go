@@ -36,8 +36,7 @@ type File struct {
 	Type    elf.Type
 	Machine elf.Machine
 	OSABI   elf.OSABI
-	// ID tells the file from every other, however many names it has, as hostfs.FileID does; empty if it was not opened
-	// by name.
+	// ID identifies the file, however many names it has, as hostfs.FileID does; empty if it was not opened by name.
 	ID string
 
 	name  string
@@ -67,7 +66,7 @@ type area struct {
 }
 
 // Open reads the headers of the ELF file of size bytes. name is for error texts. A file that is
-// not ELF, or whose headers make no sense, is a *fact.ParseError.
+// not ELF, or whose headers are invalid, is a *fact.ParseError.
 func Open(r io.ReaderAt, size int64, name string) (*File, error) {
 	f := &File{name: name, r: newBlocks(r, size)}
 	if err := f.header(); err != nil {

@@ -108,8 +108,8 @@ func (f *File) Pointer(addr uint64) (uint64, error) {
 	return f.reloc.apply(addr, raw)
 }
 
-// String returns the NUL-terminated string at addr. One that does not end within max bytes, or
-// within its section, is an error.
+// String returns the NUL-terminated string at addr. It returns an error if the string does not end within max bytes, or
+// within its section.
 func (f *File) String(addr uint64, max int) (string, error) {
 	a, ok := f.find(addr)
 	if !ok {
@@ -122,7 +122,7 @@ func (f *File) String(addr uint64, max int) (string, error) {
 	room := min(uint64(max)+1, a.fill-in)
 	s, ended := f.r.cstring(a.off+in, int(room))
 	if !ended && a.fill-in <= uint64(max) && a.fill < a.size && f.r.left(a.off+in) >= room {
-		ended = true // the zeros behind the file's bytes end it
+		ended = true // the zeros after the file's bytes end it
 	}
 	if !ended {
 		return "", f.bad("", a.off+in, "string at %#x does not end within %d bytes", addr, room)

@@ -306,7 +306,7 @@ func (f *File) symbolTable(i int32) (section, error) {
 		return d.symtab, err
 	}
 	if uint64(i) >= uint64(len(f.secs)) || (f.secs[i].typ != elf.SHT_SYMTAB && f.secs[i].typ != elf.SHT_DYNSYM) {
-		return section{}, f.bad("sh_link", 0, "section %d is no symbol table", i)
+		return section{}, f.bad("sh_link", 0, "section %d is not a symbol table", i)
 	}
 	return f.secs[i], nil
 }

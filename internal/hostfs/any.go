@@ -14,8 +14,8 @@ import (
 )
 
 // Of returns any file system as a machine's root. Symbolic links lead within it if it implements fs.ReadLinkFS; else a
-// path through one is an error that is errors.ErrUnsupported. What Mounted returned is returned as it is. Close does
-// nothing: the file system is the caller's.
+// path through one gives an error that matches errors.ErrUnsupported. A file system that Mounted returned is returned
+// unchanged. Close does nothing: the file system is the caller's.
 func Of(fsys fs.FS) FS {
 	if m, ok := fsys.(*mounted); ok {
 		return borrowed{m}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Close beside running calls: each call ends on its own root or is fs.ErrClosed. It never reads the directory that was
-// opened after Close and has the freed descriptor's number.
+// Close beside running calls: each call ends on its own root or returns an error that matches fs.ErrClosed. It never
+// reads the directory that was opened after Close and has the freed descriptor's number.
 func TestCloseBesideCalls(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("making symbolic links needs a privilege on Windows")

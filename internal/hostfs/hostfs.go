@@ -38,7 +38,7 @@ type FS interface {
 }
 
 // Mounted returns the file system of the machine whose root is mounted at dir. It is safe for concurrent use, Close
-// included: after Close every call is fs.ErrClosed. The error is that of opening dir.
+// included: after Close every call's error matches fs.ErrClosed. Mounted's own error is the error of opening dir.
 func Mounted(dir string) (FS, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -77,8 +77,8 @@ func (m *mounted) Close() error {
 	return m.root.Close()
 }
 
-// Open opens a file or a folder. A device is not opened, which alone may do something, nor is a pipe or a socket: what
-// stands in the place of a file in somebody's image may be any. A file that is a link to /dev/null is empty.
+// Open opens a file or a folder. It opens no device, because opening one may already have an effect, and no pipe or
+// socket: an untrusted image can contain any of them in place of a file. A file that is a link to /dev/null is empty.
 func (m *mounted) Open(name string) (fs.File, error) {
 	st, err := m.stat("open", name, true)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxHops     = 40   // symbolic links that one path may lead through, as in the Linux kernel
-	maxElements = 1024 // elements of one path with those of its links; a path that is no attack has some twenty
+	maxElements = 1024 // elements of one path with those of its links; a path that is not an attack has some twenty
 )
 
 // links are what a path is resolved through: one element at a time, none of which is followed.
@@ -80,8 +80,8 @@ func tooLong(op, name string, most int, what string) error {
 	return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("%w: more than %d %s", fact.ErrMalformed, most, what)}
 }
 
-// step returns the target of the link p; "" when it is none. The error is that p is no directory and has to be one,
-// or that nothing can be said of it and something comes after it.
+// step returns the target of the link p; "" if p is not a link. It returns an error if p must be a directory and is not
+// one, or if p cannot be examined and more of the path follows.
 func step(l links, p string, directory bool) (string, error) {
 	info, err := l.Lstat(p)
 	switch {

@@ -87,7 +87,7 @@ func TestAllWaysAgree(t *testing.T) {
 		dir := t.TempDir()
 		for range 12 {
 			name := filepath.Join(dir, filepath.FromSlash(somePath(names)))
-			os.MkdirAll(filepath.Dir(name), 0o755) // what stands in the way already stays
+			os.MkdirAll(filepath.Dir(name), 0o755) // an existing file stays
 			switch random.IntN(4) {
 			case 0:
 				os.WriteFile(name, []byte(name), 0o644)

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// SysStat returns the structure with what the system says of a file; false when there is none.
+// SysStat returns the structure with the system's information about a file; false if the file system has no such
+// structure.
 func SysStat(info fs.FileInfo) (reflect.Value, bool) {
 	if info == nil {
 		return reflect.Value{}, false
@@ -22,7 +23,7 @@ func SysStat(info fs.FileInfo) (reflect.Value, bool) {
 	return sys, sys.Kind() == reflect.Struct
 }
 
-// StatNumber returns an integer field of that structure; 0 when there is none.
+// StatNumber returns an integer field of that structure; 0 if it is missing.
 func StatNumber(v reflect.Value, field string) uint64 {
 	f := v.FieldByName(field)
 	switch {
@@ -39,8 +40,8 @@ func StatNumber(v reflect.Value, field string) uint64 {
 // maxLinks is how many symbolic links a kernel follows for one name.
 const maxLinks = 40
 
-// FileID returns what tells the file of that name from every other, however many names it has: its device and inode,
-// else its path with links followed.
+// FileID returns an identification of the file of that name, the same for all of its names: its device and inode, else
+// its path with links followed.
 func FileID(fsys fs.FS, name string, info fs.FileInfo) string {
 	if sys, ok := SysStat(info); ok {
 		if inode := StatNumber(sys, "Ino"); inode != 0 {

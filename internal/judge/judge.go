@@ -27,12 +27,12 @@ type Case[Own any] struct {
 	Query string
 	// Load says whether root may load a module that is not in the kernel.
 	Load fact.Answer
-	// Meant are the modules that the query means, if that is not told by name alone.
+	// Meant are the modules that the query means, if the name alone does not decide that.
 	Meant []fact.Record[Own]
 	// Image is set if no kernel runs: there is nothing to say of now.
 	Image bool
-	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, and what asks for it. The
-	// first way that is open decides.
+	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, and what asks for it.
+	// The first way that is open decides.
 	Boot func(m *fact.Record[Own]) (ways []Entrance, triggers []fact.Reason)
 
 	modules []fact.Record[Own]

@@ -50,10 +50,10 @@ func OpenAt(fsys fs.FS, name string, max int64) (*ReadAtFile, error) {
 	return &ReadAtFile{ReaderAt: at, file: f, info: info, size: size}, nil
 }
 
-// Size returns how many bytes the file had when it was opened.
+// Size returns the file's size in bytes when it was opened.
 func (f *ReadAtFile) Size() int64 { return f.size }
 
-// Steady reports whether the file has the size and the time that it had when it was opened.
+// Steady reports whether the file's size and time are the same as when it was opened.
 func (f *ReadAtFile) Steady() bool {
 	now, err := f.file.Stat()
 	return err == nil && now.Size() == f.info.Size() && now.ModTime().Equal(f.info.ModTime())

@@ -35,8 +35,8 @@ func readerOf(fsys fs.FS) fact.FileReader {
 	return nil
 }
 
-// AppendFile appends the content of the named file to dst, at most max bytes. A longer file is
-// fact.ErrTooLarge, with the first max bytes appended.
+// AppendFile appends the content of the named file to dst, at most max bytes. For a longer file, it appends the first
+// max bytes and returns an error that matches fact.ErrTooLarge.
 func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
 	if r := readerOf(fsys); r != nil {
 		return r.AppendFile(dst, name, max)
@@ -105,15 +105,15 @@ func readOnce(r io.Reader, dst []byte, max int64) ([]byte, error) {
 	return dst, nil
 }
 
-// AppendAll appends what r gives to dst until it ends, at most max bytes; more is
-// fact.ErrTooLarge. name is for the error's text.
+// AppendAll appends what r gives to dst until it ends, at most max bytes; for more, the error matches fact.ErrTooLarge.
+// name is for the error's text.
 func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
 	start := len(dst)
 	for {
 		var buf []byte
 		dst, buf = Room(dst, 512)
 		left := max - int64(len(dst)-start)
-		// One byte more than allowed may be read, to tell a full file from one that is too large.
+		// One byte more than allowed may be read, to distinguish a full file from one that is too large.
 		if int64(len(buf)) > left+1 {
 			buf = buf[:left+1]
 		}
@@ -131,7 +131,7 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	}
 }
 
-// Room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
+// Room grows dst so that at least n more bytes fit, and returns it with the free space after it.
 func Room(dst []byte, n int) (grown, free []byte) {
 	if cap(dst)-len(dst) < n {
 		bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
@@ -143,8 +143,8 @@ func Room(dst []byte, n int) (grown, free []byte) {
 
 func max0(n int) int { return max(n, 0) }
 
-// Most returns the first max elements of a list, and an error that is fact.ErrTooLarge if there are more: what is left
-// out is not known. what is for its text.
+// Most returns the first max elements of a list, and an error that matches fact.ErrTooLarge if there are more. what
+// names the elements in its text.
 func Most[T any](list []T, max int, what string) ([]T, error) {
 	if len(list) <= max {
 		return list, nil

@@ -62,7 +62,7 @@ func CheckPlist(data []byte) (PlistShape, error) {
 	return PlistShape{Format: PlistOpenStep, Values: len(data)/2 + 1}, checkTextPlist(data)
 }
 
-// looksLikeXML tells XML from the text forms' data in angle brackets: <0fbd77 …>, <*I5>, <[…]>.
+// looksLikeXML distinguishes XML from the text forms' data in angle brackets: <0fbd77 …>, <*I5>, <[…]>.
 func looksLikeXML(text []byte) bool {
 	for _, p := range []string{"<?xml", "<!", "<plist", "<dict", "<array", "<string"} {
 		if bytes.HasPrefix(text, []byte(p)) {
@@ -80,9 +80,8 @@ func plistTooLarge(format string, args ...any) error {
 	return &fact.ParseError{Field: "plist", Reason: fmt.Sprintf(format, args...), Err: fact.ErrTooLarge}
 }
 
-// checkTextPlist bounds what a recursive reader of the text forms can be made to do: brackets
-// are counted wherever they stand, also in strings, and escapes make such readers copy the whole
-// string so far.
+// checkTextPlist bounds what a recursive reader of the text forms can be made to do: brackets are counted everywhere,
+// also in strings, and escapes make such readers copy the whole string so far.
 func checkTextPlist(data []byte) error {
 	if len(data) > PlistText {
 		return plistTooLarge("text form of more than %d bytes", PlistText)
@@ -281,7 +280,7 @@ func (p *bplist) member(f *bframe) (bframe, error) {
 		}
 	}
 	if key && !p.isString(child) {
-		return bframe{}, plistMalformed(int64(f.refs), "a key that is no string")
+		return bframe{}, plistMalformed(int64(f.refs), "a key that is not a string")
 	}
 	return bframe{}, p.add(&p.all[f.object], *c)
 }

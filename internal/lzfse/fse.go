@@ -93,7 +93,7 @@ func newBitReader(buf []byte, end, odd int) (bitReader, error) {
 	return r, nil
 }
 
-// load reads eight bytes; there is room for them behind every payload.
+// load reads eight bytes; there is room for them after every payload.
 func (r *bitReader) load() uint64 { return binary.LittleEndian.Uint64(r.buf[r.at:]) }
 
 // refill brings count to 56 or more.

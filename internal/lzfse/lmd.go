@@ -113,7 +113,7 @@ func (v *lmdHead) parseFrequencies(b []byte) error {
 		acc, count = acc>>n, count-n
 	}
 	if count >= 8 || len(b) > 0 {
-		return malformed("%d bytes behind the tables of a block", len(b))
+		return malformed("%d bytes after the tables of a block", len(b))
 	}
 	return nil
 }

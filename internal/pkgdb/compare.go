@@ -25,7 +25,7 @@ type Finding struct {
 	Path string
 	// Kind is KindChanged or KindMissing.
 	Kind string
-	// Got is the digest of a file that was changed; empty if it is no regular file.
+	// Got is the digest of a file that was changed; empty if it is not a regular file.
 	Got string
 }
 

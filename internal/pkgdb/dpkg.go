@@ -32,7 +32,7 @@ type debian struct {
 	owners   map[string][]*fact.Package // of wanted files, by NAME
 	entries  map[*fact.Package]string   // the name of each list, without .list
 	diverted map[string]diversion       // by the path that packages have
-	known    map[string]bool            // the packages of the status file, by NAME: a list by itself is none's
+	known    map[string]bool            // the packages of the status file, by NAME; a list needs one
 }
 
 // A diversion renames a file of all packages but one.
@@ -225,7 +225,7 @@ func (b *debian) readSums(key string, p *fact.Package) {
 	}
 }
 
-// opkg reads opkg's lists of files, a path a line with what else it says behind a tab, and the stanza of each package
+// opkg reads opkg's lists of files, a path a line with what else it says after a tab, and the stanza of each package
 // that owns a wanted file.
 func (d *reader) opkg() {
 	for _, dir := range opkgDirs {

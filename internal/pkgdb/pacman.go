@@ -96,7 +96,7 @@ func (d *reader) describe(entry string, p *fact.Package) {
 }
 
 // readTree adds the digests of a package's files: mtree(5) lines such as "./PATH size=1 sha256digest=HEX", packed with
-// gzip. A byte that is no plain character is \OOO.
+// gzip. A byte that is not a plain character is \OOO.
 func (d *reader) readTree(name string, p *fact.Package) error {
 	packed, err := d.readText(name)
 	if err != nil {

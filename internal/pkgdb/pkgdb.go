@@ -116,7 +116,7 @@ type reader struct {
 }
 
 // Read returns the packages of files, by the databases of the managers. Of two packages that have one file, the first
-// is kept. What could not be read is reported; a manager that the machine has not is no Problem.
+// is kept. What could not be read is reported; a manager that the machine has not is not a Problem.
 func Read(ctx context.Context, q Query, r *fact.Report, managers ...Manager) *Owners {
 	d := &reader{Query: q, ctx: ctx, report: r, Owners: Owners{Files: map[string]Owner{}},
 		unasked: map[fact.Code]bool{}}
@@ -140,8 +140,8 @@ func Read(ctx context.Context, q Query, r *fact.Report, managers ...Manager) *Ow
 	return &d.Owners
 }
 
-// lose reports that whose a file is may be unknown: there may be a database. What is absent is no loss. A tape that has
-// no answer does not say that there is one.
+// lose reports that whose a file is may be unknown: there may be a database. What is absent is not a loss. A tape that
+// has no answer does not say that there is one.
 func (d *reader) lose(err error) {
 	switch code := fact.CodeOf(err); code {
 	case fact.CodeAbsent:
@@ -166,7 +166,7 @@ func (d *reader) loseOf(err error) {
 	d.lose(err)
 }
 
-// miss reports that something of a package is unknown. What is absent is no loss.
+// miss reports that something of a package is unknown. What is absent is not a loss.
 func (d *reader) miss(field string, err error) {
 	if fact.CodeOf(err) != fact.CodeAbsent {
 		d.report.Problem(d.Source, "", field, err)
@@ -267,7 +267,7 @@ func isHex(s string, n int) bool {
 	return true
 }
 
-// sumOf returns a digest in hexadecimal; empty if it is none of that algorithm.
+// sumOf returns a digest in hexadecimal; empty if it is not a digest of that algorithm.
 func sumOf(algorithm, hex string) Sum {
 	h := hashOf(algorithm)
 	if h == 0 || !isHex(hex, h.Size()) {

@@ -134,7 +134,7 @@ func TestRPMWithoutIndex(t *testing.T) {
 	}
 }
 
-// TestRPMLog: packages that stand in the log alone count, and a transaction that is not finished makes all unknown.
+// TestRPMLog: packages that are in the log alone count, and a transaction that is not finished makes all unknown.
 func TestRPMLog(t *testing.T) {
 	const name = "var/lib/rpm/rpmdb.sqlite"
 	before, after := rpmtest.SQLite(fedora()[:1]...), rpmtest.SQLite(fedora()...)
@@ -174,7 +174,7 @@ func TestRPMLeftOver(t *testing.T) {
 	}
 }
 
-// TestRPMDamaged: a package that makes no sense costs itself, and then no file is surely without a package.
+// TestRPMDamaged: a package that is invalid costs itself, and then no file is surely without a package.
 func TestRPMDamaged(t *testing.T) {
 	edits := map[string]func(b []byte, at int){ // at is where the header of "old" begins
 		"many tags": func(b []byte, at int) { b[at] = 0xff },

@@ -73,7 +73,7 @@ var wantedTags = [...]uint32{tagName, tagVersion, tagRelease, tagEpoch, tagVendo
 	tagFileStates, tagFileDigests, tagFileFlags, tagDirIndexes, tagBasenames, tagDirnames, tagDigestAlgo}
 
 // parseHead reads a header as it is in a database: without a magic number before it. The first entry is that of the
-// region that was signed; what stands behind the region replaces an entry of the same tag in it (hdrblobImport).
+// region that was signed; an entry after the region replaces an entry of the same tag in it (hdrblobImport).
 func parseHead(source string, b []byte) (*rpmHead, error) {
 	h := &rpmHead{source: source, tags: make(map[uint32]rpmTag, len(wantedTags))}
 	if len(b) < 8 {
@@ -105,7 +105,7 @@ func (h *rpmHead) malformed(format string, args ...any) error {
 	return &fact.ParseError{Source: h.source, Field: "header", Reason: fmt.Sprintf(format, args...)}
 }
 
-// text returns the first text of a tag; empty if there is none.
+// text returns the first text of a tag; empty if the tag is missing.
 func (h *rpmHead) text(tag uint32) string {
 	t := h.tags[tag]
 	if t.count == 0 || t.kind != typeString && t.kind != typeArray && t.kind != typeI18N {
@@ -153,7 +153,7 @@ func (h *rpmHead) texts(tag uint32) (texts, int) {
 // texts are texts that each end in a zero byte.
 type texts []byte
 
-// next returns the first of them, and takes it away; ok is false if there is none.
+// next returns the first of them, and takes it away; ok is false at the end.
 func (t *texts) next() (s []byte, ok bool) {
 	i := bytes.IndexByte(*t, 0)
 	if i < 0 {
@@ -241,7 +241,7 @@ type rpmFiles struct {
 	at      int
 	count   int
 	names   texts
-	digests texts // empty if there are none
+	digests texts // empty if the header has no digests
 	indexes []byte
 	flags   []byte
 	states  []byte
@@ -253,7 +253,7 @@ type rpmFiles struct {
 	err    error
 }
 
-// files returns the walk. Tags whose counts differ make no sense.
+// files returns the walk. Tags whose counts differ are invalid.
 func (h *rpmHead) files() (*rpmFiles, error) {
 	f := &rpmFiles{head: h, at: -1}
 	f.names, f.count = h.texts(tagBasenames)
@@ -284,7 +284,7 @@ func (h *rpmHead) files() (*rpmFiles, error) {
 	return f, nil
 }
 
-// next goes to the next file; false if there is none.
+// next goes to the next file; false at the end.
 func (f *rpmFiles) next() bool {
 	if f.at++; f.at >= f.count {
 		return false

@@ -29,7 +29,7 @@ const (
 	StateUnstated State = "unstated" // the package does not say what the file has to be
 )
 
-// hashOf returns the digest of that name; 0 if there is none.
+// hashOf returns the digest of that name; 0 if the name is unknown.
 func hashOf(algorithm string) crypto.Hash {
 	switch algorithm {
 	case "md5":
@@ -51,7 +51,7 @@ func hashOf(algorithm string) crypto.Hash {
 // Verify compares a file, a path below the root, with what its package brought, as rpm -V and dpkg -V do: only what a
 // regular file holds, not its owner and mode. Links are followed. A file that is meant to be changed, or that may be
 // missing and is, is StateUnstated. The file is read whole if the package has a digest of it, at most max bytes. got is
-// the digest of one that was changed, in hexadecimal; empty if it is no regular file. An error says why the state is
+// the digest of one that was changed, in hexadecimal; empty if it is not a regular file. An error says why the state is
 // unknown.
 func Verify(fsys fs.FS, path string, o *Owner, max int64) (state State, got string, err error) {
 	info, err := fs.Stat(fsys, path)

@@ -42,7 +42,7 @@ type Conf struct {
 
 	at     map[string]int
 	over   error   // what a value takes that is more than the file may take
-	opaque Setting // the first line that may set anything; its File is empty if there is none
+	opaque Setting // the first line that may set anything; its File is empty if no line does
 	ended  bool    // the rest of the files is not run
 	calls  map[string]bool
 }
@@ -73,7 +73,7 @@ func (c *Conf) Lookup(name string) (Setting, bool) {
 	return Setting{}, false
 }
 
-// Opaque returns the line that may set anything that is set nowhere else; ok is false if there is none.
+// Opaque returns the line that may set anything that is set nowhere else; ok is false if no line does.
 func (c *Conf) Opaque() (s Setting, ok bool) { return c.opaque, c.opaque.File != "" }
 
 // Words returns the value of a name split at blanks (and at the "," and ";" that the loader's lists allow), with the
@@ -121,7 +121,7 @@ func (c *Conf) bad(r *fact.Report, file string, line int, format string, args ..
 }
 
 // ReadLoader adds a file of loader.conf(5), device.hints(5) or sysctl.conf(5) to the settings: lines name="value",
-// name=word, comments. A line that makes no sense costs itself, which is reported.
+// name=word, comments. A line that is invalid costs itself, which is reported.
 func (c *Conf) ReadLoader(file, text string, r *fact.Report) {
 	n := 0
 	c.Item = r.Budget.Content([]byte(text))
@@ -162,7 +162,7 @@ func (c *Conf) assignment(file string, n int, line string, r *fact.Report) {
 	c.Set(s, r)
 	rest = strings.TrimLeft(rest, " \t;")
 	if rest != "" && rest[0] != '#' {
-		c.bad(r, file, n, "text behind the value")
+		c.bad(r, file, n, "text after the value")
 	}
 }
 
@@ -231,8 +231,8 @@ func (c *Conf) Value(name, s string, shell bool) (v, rest string, ok bool) {
 	return b.String(), "", quote == 0
 }
 
-// expand writes the value of the variable that s begins with, and returns how long its name is; 0 when it cannot be
-// told. of is the variable that is being set: nothing set it before.
+// expand writes the value of the variable that s begins with, and returns how long its name is; 0 if that is unknown.
+// of is the variable that is being set: nothing set it before.
 func (c *Conf) expand(b *strings.Builder, of, s string, shell bool) int {
 	name, n := "", 0
 	if strings.HasPrefix(s, "${") {

@@ -134,7 +134,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// FuzzShell reads scripts of the shell: each command is in the text, at its line or behind it, within what may be
+// FuzzShell reads scripts of the shell: each command is in the text, at its line or after it, within what may be
 // taken.
 func FuzzShell(f *testing.F) {
 	for _, seed := range []string{

@@ -13,7 +13,7 @@ import (
 )
 
 // ReadScript adds a file of rc.conf(5), which is a shell script. Plain assignments are read. The value of one that runs
-// a command, uses a variable of elsewhere or depends on a condition is unknown, and so is every variable behind a
+// a command, uses a variable of elsewhere or depends on a condition is unknown, and so is every variable after a
 // command that may set anything.
 func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 	c.ended = false
@@ -33,7 +33,7 @@ func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 	}
 }
 
-// redactedLine returns the number of the first line that a recording lost; 0 if there is none.
+// redactedLine returns the number of the first line that a recording lost; 0 if no line is lost.
 func redactedLine(text string) int {
 	n := 0
 	for line := range strings.SplitSeq(text, "\n") {
@@ -163,7 +163,7 @@ func (s Setting) Unknown(code string) fact.Reason {
 	case s.Code == fact.CodeRedacted:
 		return s.Reason(code, "the value of "+name+" was removed from this recording")
 	}
-	return s.Reason(code, "the value of "+name+" is computed, or this line may set it: only the boot itself tells")
+	return s.Reason(code, "the value of "+name+" is computed, or this line may set it: its value is known only at boot")
 }
 
 // Reason returns the setting as a reason.

@@ -61,9 +61,9 @@ const (
 // Memory returns how much keeping a command takes, in bytes.
 func (c *Command) Memory() int64 { return int64(commandSize + len(c.Body) + condSize*len(c.Conds)) }
 
-// ReadShell calls each for every simple command of a script, as far as the words of the shell's grammar tell them
-// apart: if, case, loops, functions, lists. Bodies of here-documents are left out. The error says that the script takes
-// more than item allows: what comes behind was not read.
+// ReadShell calls each for every simple command of a script, as far as the words of the shell's grammar show them: if,
+// case, loops, functions, lists. Bodies of here-documents are left out. The error says that the script takes more than
+// item allows: the rest was not read.
 func ReadShell(text string, item *fact.Item, each func(c Command)) error {
 	s := &shellReader{each: each, item: item}
 	lines := strings.Split(text, "\n")
@@ -137,7 +137,7 @@ func logicalLine(lines []string, i int) (line string, next, looked int, whole bo
 	return b.String(), i, looked, quote == 0
 }
 
-// quoteAfter returns the quote that is open behind a byte.
+// quoteAfter returns the quote that is open after a byte.
 func quoteAfter(quote, ch byte) byte {
 	switch {
 	case quote == ch:

@@ -207,7 +207,7 @@ func TestDocLinks(t *testing.T) {
 		}
 	})
 	if links < 100 {
-		t.Errorf("%d links: the comments tell nothing", links)
+		t.Errorf("%d links: the comments were not read", links)
 	}
 }
 

@@ -59,7 +59,7 @@ func TestLinuxBinary(t *testing.T) {
 		}
 	}
 	if !ours {
-		t.Errorf("none of %d symbols is of package lkm: the symbol table tells nothing", len(symbols))
+		t.Errorf("none of %d symbols is of package lkm: the symbol table cannot be judged", len(symbols))
 	}
 }
 

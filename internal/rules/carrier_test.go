@@ -76,7 +76,7 @@ func carrierType(spec *ast.TypeSpec, kernel bool, report func(n ast.Node, name, 
 			if !oneError(n.Results) {
 				report(n, spec.Name.Name, "returns several errors")
 			}
-			return false // what it takes is no field
+			return false // what it takes is not a field
 		case *ast.StructType:
 			for _, f := range n.Fields.List {
 				for _, name := range f.Names {
@@ -111,7 +111,7 @@ func oneError(results *ast.FieldList) bool {
 	return n < 2
 }
 
-// isError reports whether a type is error, or the ParseError that is one.
+// isError reports whether a type is error, or ParseError, which implements it.
 func isError(x ast.Expr) bool {
 	switch x := x.(type) {
 	case *ast.Ident:

@@ -165,20 +165,34 @@ func TestFileLength(t *testing.T) {
 	})
 }
 
-// A line of a test fits a screen: long inputs are files below testdata. A tab counts four columns.
+// A line fits a screen: code, comments, documents and comments of scripts. Long inputs are files below testdata. A tab
+// counts four columns.
 func TestLineLength(t *testing.T) {
 	const most = 120
-	each(t, true, func(s *source) {
-		if !s.test() && !below(s.dir(), "internal/testing") && !below(s.dir(), "e2e") {
-			return
-		}
+	check := func(name, text string, counts func(line string) bool, see ...func(line string)) {
 		n := 0
-		for line := range strings.Lines(string(s.text)) {
+		for line := range strings.Lines(text) {
 			n++
-			line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
-			if columns := utf8.RuneCountInString(line); columns > most {
-				t.Errorf("%s:%d: %d columns, more than %d", s.name, n, columns, most)
+			for _, f := range see {
+				f(line)
 			}
+			line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")
+			if columns := utf8.RuneCountInString(line); columns > most && counts(line) {
+				t.Errorf("%s:%d: %d columns, more than %d", name, n, columns, most)
+			}
+		}
+	}
+	each(t, true, func(s *source) { check(s.name, string(s.text), func(string) bool { return true }) })
+	eachText(t, func(name, text string) {
+		switch {
+		case path.Base(name) == "CHANGELOG.md", name == "docs/captures.md": // an entry, and a row, is one line
+		case path.Ext(name) == ".md": // a row of a table is one line, and so is a command
+			fenced := false
+			check(name, text, func(line string) bool {
+				return !fenced && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ")
+			}, func(line string) { fenced = fenced != strings.HasPrefix(line, "```") })
+		default:
+			check(name, text, func(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), "# ") })
 		}
 	})
 }
@@ -263,7 +277,7 @@ func receiver(f *ast.FuncDecl) string {
 }
 
 // uncommentedFields looks at the fields of an exported struct. Several may share the comment of the
-// first, and the first ones that of the struct, when they stand without an empty line between them.
+// first, and the first ones that of the struct, if no empty line is between them.
 func uncommentedFields(spec *ast.TypeSpec, report func(n ast.Node, name string)) {
 	st, ok := spec.Type.(*ast.StructType)
 	if !ok || !slices.ContainsFunc(st.Fields.List, commented) {

@@ -199,7 +199,7 @@ func TestAllocationsAtImport(t *testing.T) {
 var initLine = regexp.MustCompile(`(?m)^init (` + regexp.QuoteMeta(module) + `\S*) @.* (\d+) allocs$`)
 
 // initTrace builds and runs a program that imports every public package, and returns what the
-// runtime prints of their initialisation.
+// runtime prints of their initialization.
 func initTrace(t *testing.T) string {
 	t.Helper()
 	tool, err := exec.LookPath("go")

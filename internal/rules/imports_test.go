@@ -15,7 +15,7 @@ import (
 // kernels are the packages of one kernel each.
 var kernels = []string{"aix", "darwin", "freebsd", "linux", "netbsd", "netware", "solaris", "vxworks", "windows"}
 
-// windowsRooms are the packages that package windows stands on.
+// windowsRooms are the packages that package windows imports.
 var windowsRooms = []string{"windows/authenticode", "windows/pe", "windows/registry"}
 
 // below reports whether the folder is dir or in it.
@@ -34,7 +34,7 @@ func kernelOf(folder string) string {
 func TestArrows(t *testing.T) {
 	each(t, false, func(s *source) {
 		if s.test() && strings.HasSuffix(s.syntax.Name.Name, "_test") {
-			return // a package's outside tests stand on everything
+			return // a package's outside tests may import everything
 		}
 		for _, p := range s.imports(t) {
 			to, ours := strings.CutPrefix(p, "./")
@@ -57,7 +57,7 @@ func crooked(from, to string) string {
 	case below(to, "cmd"):
 		return "nothing imports a command"
 	case below(from, "fact") && !below(to, "internal"):
-		return "fact stands on nothing but the standard library and internal packages"
+		return "fact imports only the standard library and internal packages"
 	case kernel != "" && below(to, "lkm"):
 		return "a kernel's package never imports lkm"
 	case kernel != "" && kernelOf(to) != "" && kernelOf(to) != kernel:
@@ -71,14 +71,14 @@ func crooked(from, to string) string {
 	case below(from, "fleet") && !below(to, "lkm") && to != "fact" && !below(to, "fleet") && !below(to, "internal"):
 		return "what is for fleets is a function of lkm's types"
 	case to == "linux" && from != "linux" && below(from, "linux"):
-		return "linux stands on its rooms"
+		return "linux imports its rooms"
 	case from == "linux/ko" && below(to, "linux"):
 		return "a module's file is read alone"
 	case from == "linux/modprobe" && below(to, "linux") && to != "linux/ko":
 		return "modprobe knows of linux only module files"
 	case slices.Contains(windowsRooms, from) && below(to, "windows") &&
 		(from != "windows/authenticode" || to != "windows/pe"):
-		return "windows stands on its rooms, and only authenticode on pe"
+		return "windows imports its rooms, and of the rooms only authenticode imports pe"
 	case to == "internal/applefw" && from != "darwin":
 		return "only darwin calls macOS frameworks"
 	case to == "windows/wmi" && !below(from, "cmd") && !below(from, "windows/wmi"):

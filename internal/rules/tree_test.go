@@ -98,5 +98,33 @@ func each(t *testing.T, all bool, f func(s *source)) {
 	}
 }
 
-// at returns where a node stands.
+// eachText calls f for every document, script and C file.
+func eachText(t *testing.T, f func(name, text string)) {
+	t.Helper()
+	n := 0
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata"):
+			return fs.SkipDir
+		case !d.Type().IsRegular() || path.Ext(name) == ".go":
+			return nil
+		}
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		if ext := path.Ext(name); ext == ".md" || ext == ".c" || strings.HasPrefix(string(text), "#!") {
+			n++
+			f(name, string(text))
+		}
+		return nil
+	})
+	if err != nil || n < 10 {
+		t.Fatalf("%d texts found, %v", n, err)
+	}
+}
+
+// at returns the position of a node.
 func at(n ast.Node) string { return fset.Position(n.Pos()).String() }

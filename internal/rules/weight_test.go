@@ -40,7 +40,7 @@ func TestAgentBinary(t *testing.T) {
 		}
 	}
 	if own < 100 {
-		t.Errorf("%d functions of the machine's own kernel: the symbol table tells nothing", own)
+		t.Errorf("%d functions of the machine's own kernel: the symbol table cannot be judged", own)
 	}
 }
 

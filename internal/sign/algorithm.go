@@ -212,8 +212,8 @@ func keyWork(key crypto.PublicKey, message []byte) int64 {
 }
 
 func verifyRSA(k *rsa.PublicKey, kind int, hash crypto.Hash, digest, sig []byte) error {
-	// Go refuses short keys by an error that a caller cannot tell from a bad signature; a very long
-	// one costs time without end.
+	// Go refuses short keys with an error that a caller cannot distinguish from a bad signature; a very long key costs
+	// unlimited time.
 	if k.N.BitLen() < 1024 || k.N.BitLen() > maxKeyBits {
 		return fmt.Errorf("%w: RSA key of %d bits", ErrAlgorithm, k.N.BitLen())
 	}

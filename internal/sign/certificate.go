@@ -47,8 +47,7 @@ type Certificate struct {
 	IsCA bool
 	// HasConstraints says that basicConstraints is present; version 1 certificates have none.
 	HasConstraints bool
-	// MaxPathLen is how many intermediate authorities may stand below this one; -1 when it does not
-	// say.
+	// MaxPathLen is how many intermediate authorities may be below this one; -1 if the certificate does not say.
 	MaxPathLen int
 	// NoCertSign says that keyUsage is present and does not allow the key to sign certificates.
 	NoCertSign bool
@@ -62,7 +61,7 @@ type Certificate struct {
 	SubjectKeyID   []byte
 	AuthorityKeyID []byte
 
-	extensionErr error           // an extension that makes no sense, and so restricts in a way that nobody knows
+	extensionErr error           // an extension that is invalid, and so restricts in a way that nobody knows
 	alternative  []Value         // the names of subjectAltName
 	constraints  nameConstraints // of the names below an authority
 	policies     policies

@@ -228,8 +228,8 @@ func CheckIssuers(path []*Certificate, item *fact.Item) error {
 	return cmp.Or(item.Work(int64(maxNameWork-work)), err)
 }
 
-// fitsLength judges how many authorities stand below each authority; those that were renewed under
-// their own name do not count (RFC 5280). The trusted one's own limit counts too.
+// fitsLength judges how many authorities are below each authority; those that were renewed under their own name do not
+// count (RFC 5280). The trusted one's own limit counts too.
 func fitsLength(path []*Certificate) error {
 	below := 0
 	for i, c := range path {

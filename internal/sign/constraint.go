@@ -68,7 +68,7 @@ func parseNameConstraints(r Reader) (n nameConstraints, err error) {
 		}
 	}
 	if !in.Empty() || n.empty() {
-		return n, bad("nameConstraints", "data behind the subtrees, or no subtree")
+		return n, bad("nameConstraints", "data after the subtrees, or no subtree")
 	}
 	return n, nil
 }

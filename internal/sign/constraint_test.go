@@ -40,7 +40,7 @@ func TestNameConstraintsBounded(t *testing.T) {
 	}
 }
 
-// Lists that are longer than any real one, and forms that make no sense, leave the certificate and refuse its chains.
+// Lists that are longer than any real one, and forms that are invalid, leave the certificate and refuse its chains.
 func TestMalformedConstraints(t *testing.T) {
 	many := make([][]byte, maxNames+1)
 	for i := range many {

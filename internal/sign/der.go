@@ -78,7 +78,7 @@ func (r *Reader) Next() (Value, error) {
 	return v, nil
 }
 
-// Peek returns the next value without taking it; false when there is none or it makes no sense.
+// Peek returns the next value without taking it; false if there is no further value or it is invalid.
 func (r *Reader) Peek() (Value, bool) {
 	v, _, err := parseValue(r.b)
 	return v, err == nil
@@ -201,8 +201,8 @@ func (h *header) longLength(b []byte, n int) error {
 	return nil
 }
 
-// indefiniteLength returns how many bytes stand before the end-of-contents mark that closes the
-// value whose contents begin b.
+// indefiniteLength returns how many bytes are before the end-of-contents mark that closes the value
+// whose contents begin b.
 func indefiniteLength(b []byte) (int, error) {
 	depth, pos := 1, 0
 	for {
@@ -253,7 +253,7 @@ func OctetString(v Value) ([]byte, error) {
 	return out, nil
 }
 
-// OID returns an object identifier in dotted form; "" when v is none.
+// OID returns an object identifier in dotted form; "" if v is not an object identifier.
 func OID(v Value) string {
 	if !v.Is(TagOID) || len(v.Body) == 0 || len(v.Body) > 64 {
 		return ""
@@ -287,8 +287,8 @@ func oidText(b []byte) string {
 	return string(text)
 }
 
-// Text returns the value of any of ASN.1's string types as UTF-8; ok is false when v is none of
-// them. Bytes that the type does not allow are read as Latin-1.
+// Text returns the value of any of ASN.1's string types as UTF-8; ok is false if v has another type. Bytes that the
+// type does not allow are read as Latin-1.
 func Text(v Value) (string, bool) {
 	if v.Class != Universal || v.Constructed {
 		return "", false

@@ -32,7 +32,7 @@ var explained = []struct {
 	{"go", "root expired", true, "as above"},
 	{"openssl", "root without constraints", true, "Microsoft Root Authority (1997) has no basicConstraints"},
 	{"go", "root without constraints", true, "as above"},
-	{"openssl", "root usages", true, "RFC 5280, 6.1.1: what a trusted certificate says of its purpose is no input"},
+	{"openssl", "root usages", true, "RFC 5280, 6.1.1: what a trusted certificate says of its purpose is not input"},
 	{"go", "root usages", true, "as above"},
 	{"openssl", "root twice", false, "RFC 5280, 4.2: no extension twice; OpenSSL does not look at a root's policies"},
 	{"openssl", "no subtree", false, "RFC 5280, 4.2.1.10: never empty"},

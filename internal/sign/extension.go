@@ -19,7 +19,7 @@ const (
 	extInhibitAnyPolicy  = "2.5.29.54"
 )
 
-// extRevocationLists says where revocation is told, which is not judged: one that is critical restricts nothing else.
+// extRevocationLists names the revocation lists, which are not judged: a critical one restricts nothing else.
 const extRevocationLists = "2.5.29.31"
 
 func (c *Certificate) parseExtensions(r Reader) error {

@@ -44,7 +44,7 @@ func (r *Roots) Before(name string, origin fact.Trust, certs []*Certificate) *Ro
 	return more
 }
 
-// Origin returns where the first set of that name comes from; 0 if there is none.
+// Origin returns where the first set of that name comes from; 0 if no set has that name.
 func (r *Roots) Origin(name string) fact.Trust {
 	if r == nil {
 		return 0

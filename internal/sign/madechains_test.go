@@ -300,7 +300,7 @@ func authorities() (list []change) {
 				do(c.certs[len(c.certs)-2+up])
 			}})
 		}
-		add("is none", func(p *planned) { p.authority(false, -1) })
+		add("not an authority", func(p *planned) { p.authority(false, -1) })
 		add("does not say", func(p *planned) { p.drop(extBasicConstraints) }, who+" without constraints")
 		add("says nothing", func(p *planned) { p.drop(extBasicConstraints).drop(extKeyUsage) },
 			who+" without constraints")

@@ -49,10 +49,10 @@ type NamePart struct {
 	Value string // the text; may hold any character
 }
 
-// CommonName returns the last common name, which is the most specific; "" when there is none.
+// CommonName returns the last common name, which is the most specific; "" if the name has none.
 func (n Name) CommonName() string { return n.last(oidCommonName) }
 
-// FirstCommonName returns the first common name; "" when there is none.
+// FirstCommonName returns the first common name; "" if the name has none.
 func (n Name) FirstCommonName() string {
 	for _, p := range n {
 		if p.Type == oidCommonName {
@@ -62,7 +62,7 @@ func (n Name) FirstCommonName() string {
 	return ""
 }
 
-// Organization returns the organization; "" when there is none.
+// Organization returns the organization; "" if the name has none.
 func (n Name) Organization() string { return n.last(oidOrganization) }
 
 // Short returns what names the holder best: common name, else unit, else organization.

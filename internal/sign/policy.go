@@ -59,7 +59,7 @@ func (p *policies) parseConstraints(r Reader) error {
 	}
 	in.Optional(1) // inhibitPolicyMapping refuses nothing by itself
 	if !in.Empty() {
-		return bad("policyConstraints", "data behind the fields")
+		return bad("policyConstraints", "data after the fields")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // usualExponent is the public exponent of nearly every RSA key.
 const usualExponent = 65537
 
-// digestInfo returns what stands before the digest in a block of PKCS #1 1.5 (RFC 8017, 9.2); nil for a digest that
+// digestInfo returns the bytes before the digest in a block of PKCS #1 1.5 (RFC 8017, 9.2); nil for a digest that
 // package rsa is asked about.
 func digestInfo(h crypto.Hash) []byte {
 	switch h {

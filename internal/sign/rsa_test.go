@@ -43,7 +43,7 @@ func TestPKCS1(t *testing.T) {
 				"zero": make([]byte, key.Size()), "one": new(big.Int).SetInt64(1).FillBytes(make([]byte, key.Size())),
 				"modulus":         key.N.FillBytes(make([]byte, key.Size())),
 				"above it":        bytes.Repeat([]byte{0xff}, key.Size()),
-				"bytes behind":    sign(padded("\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\x00", 1)),
+				"bytes after":     sign(padded("\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\x00", 1)),
 				"type 2":          sign(append([]byte{0, 2}, append(ones, tail...)...)),
 				"no digest info":  sign(append(append([]byte{0, 1}, bytes.Repeat([]byte{0xff}, bare)...), named...)),
 				"the same again":  sign(append([]byte{0, 1}, append(ones, tail...)...)),

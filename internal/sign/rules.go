@@ -19,9 +19,9 @@ const (
 	RulesX509 Rules = iota
 	// RulesApple are RulesX509 with Apple's own marks known, some of which are critical.
 	RulesApple
-	// RulesLinux are none: the kernel's pkcs7_validate_trust and x509_check_for_self_signed apply keys to signatures.
-	// Its parser reads neither purpose nor constraints, knows no critical extension, and nothing asks when a certificate
-	// ends.
+	// RulesLinux sets no rule: the kernel's pkcs7_validate_trust and x509_check_for_self_signed apply keys to
+	// signatures. Its parser reads neither purpose nor constraints, knows no critical extension, and nothing asks when
+	// a certificate ends.
 	RulesLinux
 )
 

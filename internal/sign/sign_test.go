@@ -171,7 +171,7 @@ func TestSignedData(t *testing.T) {
 	}
 }
 
-// TestDataBehind puts a byte behind what each level of a message holds: nothing covers it.
+// TestDataBehind puts a byte after what each level of a message holds: nothing covers it.
 func TestDataBehind(t *testing.T) {
 	p := issue(t, "signer", false, nil)
 	message := pkcs7(t, p, []*party{p}, []byte("content"), true)

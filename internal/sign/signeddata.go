@@ -88,7 +88,7 @@ func ParseContentInfo(b []byte) (*SignedData, error) {
 		return nil, err
 	}
 	if !r.Empty() || !in.Empty() {
-		return nil, bad("contentInfo", "data behind the signed data")
+		return nil, bad("contentInfo", "data after the signed data")
 	}
 	return parseSignedData(seq.Reader())
 }
@@ -131,7 +131,7 @@ func parseSignedData(r Reader) (*SignedData, error) {
 		sd.Signers = append(sd.Signers, s)
 	}
 	if !r.Empty() {
-		return nil, bad("signedData", "data behind the signers")
+		return nil, bad("signedData", "data after the signers")
 	}
 	return sd, nil
 }
@@ -152,7 +152,7 @@ func (sd *SignedData) parseContent(r Reader) error {
 		return bad("eContent", "%v", err)
 	}
 	if !in.Empty() || !r.Empty() {
-		return bad("eContent", "data behind the content")
+		return bad("eContent", "data after the content")
 	}
 	sd.Content, sd.Covered = v.Full, v.Body
 	if v.Is(TagOctetString) {
@@ -294,7 +294,7 @@ func parseAttributes(r Reader) ([]Attribute, error) {
 	return list, nil
 }
 
-// Attribute returns the first value of the named attribute of list; false when there is none.
+// Attribute returns the first value of the named attribute of list; false if the list has no such attribute.
 func attribute(list []Attribute, oid string) (Value, bool) {
 	for _, a := range list {
 		if a.OID == oid && len(a.Values) > 0 {
@@ -304,7 +304,7 @@ func attribute(list []Attribute, oid string) (Value, bool) {
 	return Value{}, false
 }
 
-// SignedAttribute returns the first value of a signed attribute; false when there is none.
+// SignedAttribute returns the first value of a signed attribute; false if it is missing.
 func (s *Signer) SignedAttribute(oid string) (Value, bool) { return attribute(s.Signed, oid) }
 
 // UnsignedAttributes returns all values of an unsigned attribute.
@@ -349,9 +349,9 @@ func (s *Signer) Certificate(certs []*Certificate) *Certificate {
 }
 
 // Check says whether the signer's key signed a content, whose digest is asked for in the signer's
-// algorithm: nil, or an error that is ErrMismatch, ErrAlgorithm or ErrNoCertificate. contentType
-// is what the signed attributes must name; "" for any. It judges neither the certificate nor its
-// time. cert is the signer's certificate.
+// algorithm: nil, or an error that matches ErrMismatch, ErrAlgorithm or ErrNoCertificate. contentType is what the
+// signed attributes must name; "" for any. It judges neither the certificate nor its time. cert is the signer's
+// certificate.
 func (s *Signer) Check(cert *Certificate, contentType string, digest func(crypto.Hash) ([]byte, error)) error {
 	if cert == nil {
 		return ErrNoCertificate

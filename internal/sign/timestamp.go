@@ -35,8 +35,8 @@ type Timestamp struct {
 	Pool        []*Certificate // the certificates that came with it
 	// Bare is set for a countersignature over the bare digest, without DigestInfo.
 	Bare bool
-	// Err is nil if the authority's key signed this very signature and time. Else it is ErrMismatch, ErrAlgorithm or
-	// ErrNoCertificate, and fact.ErrMalformed for an unknown kind.
+	// Err is nil if the authority's key signed this very signature and time. Else it matches ErrMismatch, ErrAlgorithm
+	// or ErrNoCertificate, and fact.ErrMalformed for an unknown kind.
 	Err error
 }
 

@@ -39,8 +39,9 @@ func parseIndex(sql string) (column string, ok bool) {
 }
 
 // Prefix calls each with the number of every row of a table whose text in the column begins with the prefix, in no
-// order, until each returns false. It reads the index of that column alone. The error is errors.ErrUnsupported if there
-// is no such index, or none of plain bytes; otherwise rows may be missing. each must not use the DB.
+// order, until each returns false. It reads the index of that column alone. The error matches errors.ErrUnsupported if
+// there is no such index, or no index of plain bytes; after any other error rows may be missing. each must not use the
+// DB.
 func (d *DB) Prefix(table, column, prefix string, each func(row int64) bool) error {
 	root, ok := d.indexes[strings.ToLower(table+"."+column)]
 	if !ok || d.order != nil {

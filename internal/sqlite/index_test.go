@@ -108,7 +108,7 @@ SELECT rowid FROM d WHERE typeof(key)='text' AND substr(key, 1, 3)='/1/' ORDER B
 	}
 }
 
-// TestHostileIndex: a damaged page of an index is an error, and ends.
+// TestHostileIndex: a damaged page of an index gives an error, and the search ends.
 func TestHostileIndex(t *testing.T) {
 	good := sqlitetest.Build(512, dirs(300))
 	ok, err := New("db", good, nil)

@@ -20,7 +20,7 @@ const (
 type table struct {
 	root    uint32
 	columns []string // in the order of a record; "" for one that has no name here
-	rowid   int      // index of the column that is the row's number; -1 if there is none
+	rowid   int      // index of the column that is the row's number; -1 if the table has no such column
 	keyed   bool     // WITHOUT ROWID: its tree is of another form
 }
 
@@ -62,9 +62,9 @@ func (d *DB) Has(table string, columns ...string) bool {
 
 // Scan calls each with every row of a table, in the order of its tree, until each returns false. A row has the values
 // of the columns, in their order; one that the table lacks is NULL. The row and its values are valid until each
-// returns, which must not use the DB. A row or a page that makes no sense costs itself; the error says so after the
-// others were given. The error is fs.ErrNotExist for a table that there is none of, and fact.ErrGone if the files
-// changed meanwhile.
+// returns, which must not use the DB. An invalid row or page is left out, and the error names it after each was called
+// with the others. The error matches fs.ErrNotExist if the table does not exist, and fact.ErrGone if the files changed
+// meanwhile.
 func (d *DB) Scan(table string, columns []string, each func(row []Value) bool) error {
 	t, err := d.table(table)
 	if err != nil {
@@ -88,7 +88,7 @@ func (d *DB) table(name string) (*table, error) {
 	return t, nil
 }
 
-// parseTable reads a CREATE TABLE statement; nil if it is none.
+// parseTable reads a CREATE TABLE statement; nil for any other statement.
 func parseTable(sql string) *table {
 	if len(sql) > maxSQL {
 		return nil

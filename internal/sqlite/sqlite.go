@@ -20,7 +20,8 @@ const (
 	// maxRow is the longest row that is read, in bytes: a package's header in rpm's database may have megabytes.
 	maxRow    = 32 << 20
 	maxTables = 1000
-	// What may be read by need, beside the scans: a row of a table is in a few pages, and an index is read once or twice.
+	// What may be read by need, beside the scans: a row of a table is in a few pages, and an index is read once or
+	// twice.
 	roomBase    = 64 << 20
 	roomPerByte = 16
 )
@@ -48,8 +49,8 @@ type DB struct {
 }
 
 // Open opens the named database of fsys, of at most max bytes, and its write-ahead log NAME-wal if there is one. The
-// DB must be closed. A transaction that was cut off, which NAME-journal tells, is errors.ErrUnsupported: SQLite itself
-// would undo it first. What is read of it counts in the budget.
+// DB must be closed. If a transaction was cut off, which NAME-journal shows, the error matches errors.ErrUnsupported:
+// SQLite itself would undo it first. What is read of it counts in the budget.
 func Open(fsys fs.FS, name string, max int64, budget *fact.Budget) (*DB, error) {
 	if err := unfinished(fsys, name+"-journal"); err != nil {
 		return nil, err
@@ -221,7 +222,7 @@ func (d *DB) read(number uint32, b []byte) error {
 	return err
 }
 
-// Steady returns an error, which is fact.ErrGone, if the files are no longer what they were when they were opened. A
+// Steady returns an error that matches fact.ErrGone if the files changed since they were opened. A
 // caller of [DB.Prefix] and [DB.Row] asks it once, after the last of them.
 func (d *DB) Steady() error {
 	head := make([]byte, headerSize)

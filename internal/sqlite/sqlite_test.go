@@ -233,7 +233,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestHostile changes single bytes: what makes no sense is an error, and costs no more than itself.
+// TestHostile changes single bytes: an invalid part gives an error, and costs only itself.
 func TestHostile(t *testing.T) {
 	good := sqlitetest.Build(512, files(300))
 	for name, edit := range map[string]func(b []byte){

@@ -12,7 +12,7 @@ import (
 )
 
 // Take makes every call of sys that reads, and returns the Snapshot; it is nil when there is no
-// list. What fails is no error: that is an answer too. The error is that ctx ended.
+// list. What fails is not an error: that is an answer too. The error is that ctx ended.
 func Take(ctx context.Context, sys *lkm.System) (*lkm.Snapshot, error) {
 	snap, err := sys.Snapshot(ctx)
 	if err != nil {

@@ -19,8 +19,8 @@ type AloneReader struct {
 	err  error
 }
 
-// NewAlone returns a reader of the .lzma file in data, which must not change meanwhile. A file that asks for a window
-// of more than maxDict bytes is ErrMemory.
+// NewAlone returns a reader of the .lzma file in data, which must not change meanwhile. The error matches ErrMemory if
+// the file asks for a window of more than maxDict bytes.
 func NewAlone(data []byte, maxDict int) (*AloneReader, error) {
 	if len(data) < aloneHeader {
 		return nil, io.ErrUnexpectedEOF
@@ -41,7 +41,7 @@ func NewAlone(data []byte, maxDict int) (*AloneReader, error) {
 	return r, nil
 }
 
-// Read decompresses up to len(p) bytes. It returns io.EOF at the end, and ErrCorrupt for data that make no sense or
+// Read decompresses up to len(p) bytes. It returns io.EOF at the end, and ErrCorrupt for data that are invalid or
 // end early.
 func (r *AloneReader) Read(p []byte) (n int, err error) {
 	for n < len(p) {

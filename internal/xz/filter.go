@@ -122,7 +122,7 @@ func (f *filter) undo(b []byte) int {
 	return n
 }
 
-// undoDelta adds to each byte the one that stands distance before it.
+// undoDelta adds to each byte the byte at that distance before it.
 func (f *filter) undoDelta(b []byte) int {
 	for i := range b {
 		b[i] += f.past[byte(f.at-uint32(f.distance))]
@@ -225,7 +225,7 @@ func undoIA64(b []byte, start uint32) int {
 
 // An x86State remembers the bytes before those in hand that look like opcodes.
 type x86State struct {
-	since int    // how far before the next byte the last of them stands, less one
+	since int    // distance of the last of them before the next byte, less one
 	mask  uint32 // which of the three before it are
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // startRatio is how many bytes of window a byte of the file gets at once. A window that grows leaves the smaller one
-// behind; the ratio spares a large file most of that, and is what code compresses to.
+// after; the ratio spares a large file most of that, and is what code compresses to.
 const startRatio = 5
 
 // keepWindow is the most memory that is kept from one stream to the next.

@@ -18,9 +18,9 @@ const (
 )
 
 // PlainSize returns how many bytes the xz file of that size decompresses to, as the indexes at the
-// ends of its streams say. It decompresses nothing, so what is between may still be damaged. The
-// error is ErrCorrupt for a file that does not end as an xz file does, such as one that was cut
-// off; errors.ErrUnsupported for one with more streams or blocks than a module ever has; else that of r.
+// ends of its streams say. It decompresses nothing, so the compressed data may still be damaged. The error matches
+// ErrCorrupt if the file does not end as an xz file does, for example because it was cut off. It matches
+// errors.ErrUnsupported if the file has more streams or blocks than a module ever has. Any other error comes from r.
 func PlainSize(r io.ReaderAt, size int64) (int64, error) {
 	total := int64(0)
 	for streams := 0; size > 0; streams++ {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package xz decompresses .xz files that are in memory. It exists because a module's metadata
-// stands in the first quarter of the file: decoding stops wherever the caller stops reading, one
-// Reader is used for thousands of files without new memory, and a hostile file can neither make it
-// allocate more than it is told to nor make it panic.
+// Package xz decompresses .xz files that are in memory. It exists because a module's metadata is in the first quarter
+// of the file: decoding stops wherever the caller stops reading, one Reader is used for thousands of files without new
+// memory, and a hostile file can neither make it allocate more than its caller allows nor make it panic.
 //
 // It reads every format feature that modules come with: several streams and blocks, every check,
-// the LZMA2 filter alone or after delta and the branch filters. What it does not know (the RISC-V
-// filter, extensions of the format) is errors.ErrUnsupported. Checks are verified when a block's
-// end is reached, the index and the footer when the stream's end is.
+// the LZMA2 filter alone or after delta and the branch filters. For a part that it does not know (the RISC-V filter,
+// extensions of the format) the error matches errors.ErrUnsupported. Checks are verified when a block's end is reached,
+// the index and the footer when the stream's end is.
 package xz
 
 import (
@@ -21,7 +20,7 @@ import (
 	"io"
 )
 
-// ErrCorrupt is the error for bytes that are no xz file, or are damaged.
+// ErrCorrupt is the error for bytes that are not an xz file, or are damaged.
 var ErrCorrupt = errors.New("corrupt xz data")
 
 // ErrMemory is the error for a file that needs a larger window than allowed.
@@ -59,15 +58,15 @@ type blockInfo struct {
 	checkSize         int
 }
 
-// Reset makes r read the xz file in data, which must not change meanwhile. A file that asks for a
-// window of more than maxDict bytes is ErrMemory.
+// Reset makes r read the xz file in data, which must not change meanwhile. The error matches ErrMemory if the file asks
+// for a window of more than maxDict bytes.
 func (r *Reader) Reset(data []byte, maxDict int) {
 	r.in, r.pos, r.maxDict = data, 0, maxDict
 	r.state, r.err, r.filters = atStream, nil, r.filters[:0]
 }
 
 // Read decompresses up to len(p) bytes. It returns io.EOF after the last stream, ErrCorrupt or
-// ErrMemory for a file that makes no sense, io.ErrUnexpectedEOF for one that is cut short.
+// ErrMemory for a file that is invalid, io.ErrUnexpectedEOF for one that is cut short.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err

@@ -23,15 +23,14 @@ const (
 	SourceInitramfs = "initramfs" // the initial file systems
 )
 
-// An Entry is one way in which a boot loader would start a kernel: what stands in a loader
-// entry, a grub.cfg, a unified kernel image or a file of command-line words.
+// An Entry is one way in which a boot loader would start a kernel: the content of a loader entry, a grub.cfg, a unified
+// kernel image or a file of command-line words.
 type Entry struct {
 	// Title is the entry's name; empty when it has none.
 	Title string
-	// Release is the kernel release that it starts; empty when the entry does not tell, and then it
-	// may be any.
+	// Release is the kernel release that it starts; empty if the entry does not say; it may then be any release.
 	Release string
-	// File is where its command line stands, as a path below the root.
+	// File is the file with its command line, as a path below the root.
 	File string
 	// Line is the command line's line, from 1; 0 for a file that is nothing else.
 	Line int
@@ -57,10 +56,10 @@ type Entry struct {
 	deployment    string // see Root
 	deploymentErr error
 
-	bare bool // it is nothing but a command line: it does not tell of initial file systems
+	bare bool // it is only a command line: its initial file systems are unknown
 }
 
-// A Setup is how the machine's kernels would be started, as far as its boot loaders' files tell.
+// A Setup is how the machine's kernels would be started, as far as its boot loaders' files show it.
 type Setup struct {
 	// Entries are all entries of all loaders found.
 	Entries []Entry
@@ -151,7 +150,7 @@ func (b *Setup) Perhaps(release string) []Entry {
 	return slices.DeleteFunc(slices.Clone(b.Entries), func(e Entry) bool { return !e.doubtful || e.Release == release })
 }
 
-// ErrNoEntry says that no boot loader's file tells the next boot's command line.
+// ErrNoEntry says that no boot loader's file contains the next boot's command line.
 var ErrNoEntry error = &sentinel.Error{
 	Before: "no loader entry, grub.cfg, unified kernel image or /etc/kernel/cmdline",
 	Cause:  fs.ErrNotExist,
@@ -333,7 +332,7 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 	if len(r.releases) == 0 {
 		return
 	}
-	_, after, _ := strings.Cut(version, "@") // openSUSE's number of a snapshot stands before it
+	_, after, _ := strings.Cut(version, "@") // openSUSE puts the number of a snapshot before it
 	if len(kernel) > maxPath {
 		kernel = ""
 	}
@@ -354,7 +353,7 @@ func (r *bootReader) setRelease(e *Entry, kernel, version string) {
 // maxPath is the kernel's PATH_MAX.
 const maxPath = 4096
 
-// looksLikeRelease tells 6.1.0-1 from a digest or a title.
+// looksLikeRelease distinguishes 6.1.0-1 from a digest or a title.
 func looksLikeRelease(name string) bool {
 	rest := strings.TrimLeft(name, "0123456789")
 	return len(rest) < len(name) && (rest == "" || rest[0] == '.' || rest[0] == '-') &&
@@ -381,8 +380,7 @@ func knownReleases(fsys fs.FS, r *fact.Report) (known []string) {
 }
 
 // kernelRelease guesses the release from a kernel's path as loaders name it: /vmlinuz-RELEASE, or
-// /MACHINE/RELEASE/linux. It is empty when the path does not tell, as that of a rescue kernel, which
-// is a copy of another.
+// /MACHINE/RELEASE/linux. It is empty if the path does not show it, as for a rescue kernel, which is a copy of another.
 func kernelRelease(file string) string {
 	base := path.Base(file)
 	for _, prefix := range []string{"vmlinuz-", "vmlinux-", "kernel-", "Image-", "linux-"} {
@@ -477,7 +475,7 @@ func (r *bootReader) bare(name, text string) {
 
 var errNoReaderAt error = &sentinel.Error{Before: "file cannot be read at an offset", Cause: errors.ErrUnsupported}
 
-// malformed makes the error for a file that makes no sense.
+// malformed makes the error for a file that is invalid.
 func malformed(source, reason string) error {
 	return &fact.ParseError{Source: source, Reason: reason}
 }

@@ -93,8 +93,8 @@ func TestGrubVariables(t *testing.T) {
 func TestBootReleases(t *testing.T) {
 	for _, tt := range []struct{ name, entry, want string }{
 		{"version alone", "version 6.1\noptions a\n", "6.1"},
-		{"the kernel's path tells better", "version 2\nlinux /ostree/f-1/vmlinuz-6.9.1-200.fc40\n", "6.9.1-200.fc40"},
-		{"an ostree's number is none", "version 2\nlinux /ostree/f-1/vmlinuz\n", ""},
+		{"the kernel's path is more exact", "version 2\nlinux /ostree/f-1/vmlinuz-6.9.1-200.fc40\n", "6.9.1-200.fc40"},
+		{"an ostree's number is not a release", "version 2\nlinux /ostree/f-1/vmlinuz\n", ""},
 		{"a folder of its own", "linux /0123/6.8.0-1/linux\n", "6.8.0-1"},
 		{"a rescue kernel is any", "version 0-rescue-77\nlinux /vmlinuz-0-rescue-77\n", ""},
 		{"no release at all", "linux /vmlinuz-linux\ninitrd /a.img\ninitrd /b.img\n", ""},
@@ -329,7 +329,7 @@ func TestBootEntries(t *testing.T) {
 		{"6.12", "nomodule", "", "boot/grub/grub.cfg", 3, "$extra"},
 		{"6.12", "module.sig_enforce", "1", "boot/efi/EFI/Linux/uki.efi", 0, ""},
 		{"5.10", "lockdown", "integrity", "boot/extlinux/extlinux.conf", 4, ""},
-		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // tells no release: may be any
+		{"6.1", "nothing", "1", "boot/grub/grub.cfg", 7, ""}, // names no release: may be any
 	} {
 		value, e := find(tt.release, tt.key)
 		if value != tt.value || e.File != tt.file || e.Line != tt.line ||

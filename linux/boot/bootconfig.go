@@ -17,13 +17,13 @@ const (
 	maxBootconfigDepth = 16
 )
 
-// bootconfigEnd ends an initial file system that a bootconfig is appended to. Before it stand the config's size and its
-// checksum.
+// bootconfigEnd ends an initial file system that a bootconfig is appended to. The config's size and its checksum
+// precede it.
 const bootconfigEnd = "#BOOTCONFIG\n"
 
-// cutBootconfig divides what a boot loader hands over as initial file systems into those and the bootconfig behind
+// cutBootconfig divides what a boot loader hands over as initial file systems into those and the bootconfig after
 // them, as the kernel does (get_boot_config_from_initrd): up to three bytes may follow, because GRUB aligns the size.
-// It is empty if there is none, or its checksum is wrong.
+// The bootconfig is empty if it is missing or its checksum is wrong.
 func cutBootconfig(data []byte) (rest []byte, config string) {
 	for pad := range 4 {
 		head := len(data) - pad - len(bootconfigEnd) - 8
@@ -86,7 +86,7 @@ type bootconfigParser struct {
 	count  int            // of values
 }
 
-// parse reads all. It is false if something makes no sense, and then nothing of it counts.
+// parse reads all. It is false if something is invalid, and then nothing of it counts.
 func (p *bootconfigParser) parse() bool {
 	for {
 		i := strings.IndexAny(p.rest, "{}=+;:\n#")
@@ -124,7 +124,7 @@ func (p *bootconfigParser) parse() bool {
 // comment passes a comment.
 func (p *bootconfigParser) comment() { _, p.rest, _ = strings.Cut(p.rest, "\n") }
 
-// full returns the key with those of the open braces; empty for one that is no key.
+// full returns the key with those of the open braces; empty for one that is not a key.
 func (p *bootconfigParser) full(key string) string {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	for part := range strings.SplitSeq(key, ".") {
@@ -141,7 +141,7 @@ func (p *bootconfigParser) full(key string) string {
 	return key
 }
 
-// open takes a key with a brace behind it.
+// open takes a key with a brace after it.
 func (p *bootconfigParser) open(key string) bool {
 	full := p.full(key)
 	p.braces = append(p.braces, full)
@@ -157,7 +157,7 @@ func (p *bootconfigParser) close() bool {
 	return true
 }
 
-// lone takes a key without value; an empty one is none.
+// lone takes a key without a value; an empty key is ignored.
 func (p *bootconfigParser) lone(key string) bool {
 	if key == "" {
 		return true
@@ -166,7 +166,7 @@ func (p *bootconfigParser) lone(key string) bool {
 	return ok
 }
 
-// node returns the index of the key's node, a new one if there is none.
+// node returns the index of the key's node; it adds a node for a new key.
 func (p *bootconfigParser) node(key string) (int, bool) {
 	full := p.full(key)
 	if full == "" || len(p.nodes) >= maxBootconfigNodes {
@@ -181,7 +181,7 @@ func (p *bootconfigParser) node(key string) (int, bool) {
 	return i, true
 }
 
-// values takes the values behind a key: "=" sets them once, ":=" again, "+=" adds to them.
+// values takes the values after a key: "=" sets them once, ":=" again, "+=" adds to them.
 func (p *bootconfigParser) values(key string, operator byte) bool {
 	i, ok := p.node(key)
 	if !ok || operator == '=' && len(p.nodes[i].values) > 0 {

@@ -40,7 +40,7 @@ func TestBootconfigWords(t *testing.T) {
 	}
 }
 
-// withBootconfig is an initial file system with a bootconfig behind it.
+// withBootconfig is an initial file system with a bootconfig after it.
 func withBootconfig(data []byte, text string) []byte {
 	sum := uint32(0)
 	for _, b := range []byte(text) {
@@ -52,7 +52,7 @@ func withBootconfig(data []byte, text string) []byte {
 	return append(data, bootconfigEnd...)
 }
 
-// TestCutBootconfig: what stands behind the archives is no part of them, and nothing else is cut off.
+// TestCutBootconfig: a bootconfig after the archives is not part of them, and nothing else is cut off.
 func TestCutBootconfig(t *testing.T) {
 	const text = "kernel.quiet\n"
 	whole := withBootconfig([]byte("archive"), text)
@@ -75,7 +75,7 @@ func TestCutBootconfig(t *testing.T) {
 	}
 }
 
-// TestBootconfigOfInitramfs: a packed archive with a bootconfig behind it is read whole.
+// TestBootconfigOfInitramfs: a packed archive with a bootconfig after it is read whole.
 func TestBootconfigOfInitramfs(t *testing.T) {
 	data := withBootconfig(linuxtest.Gzip(linuxtest.Archive("lib/modules/6/a.ko", "x")), "kernel.quiet\n")
 	var r fact.Report

@@ -15,7 +15,7 @@ import (
 )
 
 // A CertificateList is a list of X.509 certificates that was compiled into a kernel (certs/system_certificates.S,
-// certs/revocation_certificates.S): DER behind DER, and a word with the list's length behind it. Nothing else in a
+// certs/revocation_certificates.S): DER after DER, and a word with the list's length after it. Nothing else in a
 // kernel has that form.
 type CertificateList struct {
 	// Certificates are the list's certificates, in their order.
@@ -153,8 +153,8 @@ func isCertificate(b []byte) bool {
 // certificateSize returns the length that a certificate's head says.
 func certificateSize(b []byte) int { return 4 + int(binary.BigEndian.Uint16(b[2:])) }
 
-// list reads the certificates that stand one behind the other from the scanner's place on, and adds to the image the
-// list that ends with them, if its length confirms where it begins. It returns how many bytes were looked at.
+// list reads consecutive certificates from the scanner's place on, and adds to the image the list that ends with them,
+// if its length confirms where it begins. It returns how many bytes were looked at.
 func (s *kernelScanner) list() (length int, err error) {
 	offset := s.base + int64(s.at)
 	if offset%listAlign != 0 {
@@ -194,7 +194,7 @@ func (s *kernelScanner) list() (length int, err error) {
 	return length, nil
 }
 
-// certificate reads the certificate that may begin so many bytes behind the scanner's place; nil for none.
+// certificate reads the certificate that may begin so many bytes after the scanner's place; nil for none.
 func (s *kernelScanner) certificate(skip int) (*sign.Certificate, error) {
 	if err := s.fill(skip + minCertificate); err != nil || !isCertificate(s.buf[min(s.at+skip, len(s.buf)):]) {
 		return nil, err
@@ -234,15 +234,15 @@ func (s *kernelScanner) keep(list *CertificateList, window []byte) error {
 	return nil
 }
 
-// A listTail is what stands behind a list of certificates.
+// A listTail holds the bytes after a list of certificates.
 type listTail struct {
 	b     []byte
 	at    int64 // where it begins in the kernel
 	is32  bool  // the kernel's words have 32 bits
-	words []int // where its first words of four bytes stand that are not zero, at most two
+	words []int // the offsets of its first words of four bytes that are not zero, at most two
 }
 
-// read finds the first words that are not zero. There are none if something else than a word stands first.
+// read finds the first words that are not zero. It finds none if the first bytes are not a word.
 func (t *listTail) read() {
 	pos := int(-t.at & 3)
 	if pos > len(t.b) || bytes.Count(t.b[:pos], []byte{0}) != pos {
@@ -277,7 +277,7 @@ func (t *listTail) isWord(pos int) bool {
 		(pos+8 > len(t.b) || binary.LittleEndian.Uint32(t.b[pos+4:]) == 0)
 }
 
-// hasModuleWord reports whether the word behind the one at pos holds the length of the first certificate. It is aligned
+// hasModuleWord reports whether the word after the one at pos holds the length of the first certificate. It is aligned
 // by 8, which an assembler takes as 2^8 on some architectures.
 func (t *listTail) hasModuleWord(pos int, first uint32, order binary.ByteOrder) bool {
 	for _, align := range []int64{listAlign, wordAlign} {

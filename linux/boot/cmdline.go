@@ -9,11 +9,11 @@ import (
 
 // A Word is one word of the kernel's command line, as the kernel reads it.
 type Word struct {
-	// Key is what stands before the first "=", or the whole word. Compare it with [SameKey].
+	// Key is the text before the first "=", or the whole word. Compare it with [SameKey].
 	Key string
-	// Value is what stands behind it, without the quotes around it.
+	// Value is the text after the first "=", without the quotes around it.
 	Value string
-	// HasValue tells KEY= from KEY.
+	// HasValue distinguishes KEY= from KEY.
 	HasValue bool
 	// Redacted is set when a recording's maker took the value out.
 	Redacted bool
@@ -164,6 +164,6 @@ func WordEnd(line []byte, i int) int {
 // isKernelSpace reports whether the kernel takes the byte for white space.
 func isKernelSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
 
-// RedactedValue stands in a redacted text for what was taken out. Only an answer that the tape
-// says was redacted may be read so: elsewhere it is what somebody wrote.
+// RedactedValue replaces the removed parts of a redacted text. It has this meaning only in an answer that the tape
+// marks as redacted; anywhere else it is ordinary text.
 const RedactedValue = "[redacted]"

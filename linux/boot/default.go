@@ -98,7 +98,8 @@ func (r *bootReader) readVariables() {
 	}
 }
 
-// variable returns the text of a variable: four bytes of attributes, then UTF-16. It is empty if there is none.
+// variable returns the text of a variable: four bytes of attributes, then UTF-16. It is empty if the variable does not
+// exist.
 func (r *bootReader) variable(name string) string {
 	b, err := limit.ReadFile(r.fsys, loaderVars+name+loaderGUID, maxLoaderVar)
 	switch {

@@ -31,8 +31,8 @@ var errComposefs error = &sentinel.Error{
 var errNoDeployment error = &sentinel.Error{Before: "is not a link to a deployment", Cause: fs.ErrNotExist}
 
 // Deployment returns the root that a command line starts on an ostree's disk, as a path below the machine's root;
-// empty for one that names none, or whose value a recording left out. As ostree-prepare-root does, it goes by the
-// first such word, a link to the deployment.
+// empty for one that names none, or whose value a recording left out. Like ostree-prepare-root, it uses the first such
+// word, a link to the deployment.
 func Deployment(fsys fs.FS, words []Word) (string, error) {
 	if i := slices.IndexFunc(words, func(w Word) bool { return w.Key == composefsKey && w.Value != "" }); i >= 0 {
 		return "", errComposefs

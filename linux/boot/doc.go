@@ -21,14 +21,14 @@
 //
 // # Limits
 //
-// A grub.cfg is a script, which is not run: a variable that only running it would tell is in
-// [Entry.Unresolved] and may add any word. A file system image inside an initial file system is not read.
-// A /boot that is not mounted is not looked for. A kernel whose list of certificates has no length behind it, in the
-// form of certs/system_certificates.S, shows none: that is not known to be none.
+// A grub.cfg is a script, which is not run: a variable that gets its value only when the script runs is in
+// [Entry.Unresolved] and may add any word. A file system image inside an initial file system is not read. A /boot that
+// is not mounted is not looked for. A kernel whose list of certificates has no length after it, in the form of
+// certs/system_certificates.S, shows none: that is not known to be none.
 //
 // # Errors
 //
-// Each call takes a *[fact.Report] and tells it what it could not read or understand, under [SourceCmdline] or
-// [SourceInitramfs]. An error says that there is no answer. A [Setup] without entries says that the next boot's
-// command line is not known ([ErrNoEntry]), not that it is empty.
+// Each call takes a *[fact.Report] and reports to it what it could not read or understand, under [SourceCmdline] or
+// [SourceInitramfs]. An error says that there is no answer. A [Setup] without entries says that the next boot's command
+// line is not known ([ErrNoEntry]), not that it is empty.
 package boot

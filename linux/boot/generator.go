@@ -12,8 +12,8 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// A Generator is a file from which a tool makes boot entries when it runs next. The next boot does not read it: what
-// starts is what stands in the entries.
+// A Generator is a file from which a tool makes boot entries when it runs next. The next boot does not read it: the
+// entries decide what starts.
 type Generator struct {
 	// Tool is what reads the file: grub-mkconfig, kernel-install, mkinitcpio or dracut.
 	Tool string
@@ -54,7 +54,7 @@ type generatorReader struct {
 	report *fact.Report
 }
 
-// text returns the content of a file; ok is false if there is none, or it could not be read.
+// text returns the content of a file; ok is false if the file is missing or could not be read.
 func (r *generatorReader) text(name string) (text string, ok bool) {
 	b, err := limit.ReadFile(r.fsys, name, maxLoaderFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !fact.Lacks(err) {
@@ -83,7 +83,7 @@ func (r *generatorReader) dir(dir, suffix string) (names []string) {
 	return names
 }
 
-// grub reads /etc/default/grub and what Debian's grub-mkconfig reads behind it.
+// grub reads /etc/default/grub and what Debian's grub-mkconfig reads after it.
 func (r *generatorReader) grub() []Generator {
 	text, ok := r.text(GrubDefaults)
 	if !ok {
@@ -173,7 +173,7 @@ func (r *generatorReader) installLayout() string {
 // shellValues are the values that a script for the shell gives to variables, as far as it only gives them.
 type shellValues struct {
 	known map[string]string
-	open  map[string]bool // given a value that only running the script tells
+	open  map[string]bool // given a value that is known only by running the script
 	grown int             // bytes that values took from others
 	all   bool            // any may have another value
 }
@@ -192,7 +192,7 @@ func (s *shellValues) read(text string) {
 		add := strings.HasSuffix(name, "+")
 		name = strings.TrimSuffix(name, "+")
 		if !ok || !isShellName(name) {
-			s.all = s.all || !isShellName(line) // behind export
+			s.all = s.all || !isShellName(line) // after export
 			continue
 		}
 		value, ok := s.value(rest)
@@ -214,7 +214,7 @@ func isShellName(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
-// value returns what the shell makes of the text behind "=". ok is false if a command, or another variable, has a say,
+// value returns what the shell makes of the text after "=". ok is false if a command, or another variable, has a say,
 // if the text goes on in the next line, or another command follows.
 func (s *shellValues) value(text string) (value string, ok bool) {
 	var b strings.Builder

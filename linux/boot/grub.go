@@ -42,8 +42,8 @@ func (e *grubEnv) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// harmless returns one of the values of a variable that stands between blanks, when all are known and
-// none says anything of modules, as $vt_handoff of Ubuntu.
+// harmless returns one of the values of a variable between blanks, if all values are known and none concerns modules,
+// as with $vt_handoff of Ubuntu.
 func (e *grubEnv) harmless(name, before, after string) (string, bool) {
 	values := e.literals(name)
 	if len(values) == 0 || !endsInBlank(before) || after != "" && after[0] != ' ' && after[0] != '\t' {
@@ -96,8 +96,8 @@ func (e *grubEnv) block(text string) {
 	}
 }
 
-// config reads the commands of a grub.cfg that set variables. A "set" that stands behind a test for
-// an empty variable gives a default.
+// config reads the commands of a grub.cfg that set variables. A "set" after a test for an empty variable gives a
+// default.
 func (e *grubEnv) config(text string) {
 	none := &grubEnv{values: map[string][]string{}}
 	setting := func(command string) bool {
@@ -168,8 +168,7 @@ func grubLines(text string) func(yield func(grubLine) bool) {
 	}
 }
 
-// grubCommands divides a grub.cfg into its commands: several may stand on one line, behind one
-// another or within braces.
+// grubCommands divides a grub.cfg into its commands: one line may contain several, one after another or within braces.
 func grubCommands(text string) func(yield func(grubLine) bool) {
 	return func(yield func(grubLine) bool) {
 		for line := range grubLines(text) {
@@ -188,7 +187,7 @@ func grubCommands(text string) func(yield func(grubLine) bool) {
 // commandEnds are the characters that end a command outside of quotes.
 const commandEnds = ";{}&|"
 
-// commandEnd is where the line's first command ends. A comment is no command, and belongs to the one
+// commandEnd is where the line's first command ends. A comment is not a command, and belongs to the one
 // before it.
 func commandEnd(line string) int {
 	for i := 0; i < len(line); i++ {
@@ -208,8 +207,8 @@ func commandEnd(line string) int {
 	return len(line)
 }
 
-// quotedLength is the length of what stands in quotes at the start of s, with them; all of s when
-// they are not closed.
+// quotedLength is the length of the quoted text at the start of s, including the quotes; the length of s if they are
+// not closed.
 func quotedLength(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch {
@@ -356,7 +355,7 @@ func addName(unresolved []string, name string) []string {
 	return append(unresolved, name)
 }
 
-// variable divides what follows "$" into a name and the rest; the name is empty when it is none.
+// variable divides what follows "$" into a name and the rest; the name is empty if none follows.
 func variable(s string) (name, rest string) {
 	if inner, ok := strings.CutPrefix(s, "{"); ok {
 		end := strings.IndexByte(inner[:min(len(inner), maxVariable)], '}')
@@ -372,8 +371,8 @@ func variable(s string) (name, rest string) {
 	return s[:n], s[n:]
 }
 
-// grub reads the "linux" commands of a grub.cfg, whichever menu entry they stand in, each with the
-// "initrd" command that follows it, and the files that it goes on with.
+// grub reads the "linux" commands of a grub.cfg, in every menu entry, each with the "initrd"
+// command that follows it, and the files that it goes on with.
 func (r *bootReader) grub(name, text string) {
 	env := r.environment()
 	if slices.Contains(r.grubFiles, name) {
@@ -474,7 +473,7 @@ func (r *bootReader) isRedacted(name string) bool {
 // grubFile reads the file that a grub.cfg goes on with. Where grub's partitions are mounted is not
 // known, so the path is looked for in each place that may be meant.
 func (r *bootReader) grubFile(from, file string, command grubLine) {
-	if _, rest, ok := strings.Cut(file, ")"); ok { // behind grub's name of a partition
+	if _, rest, ok := strings.Cut(file, ")"); ok { // after grub's name of a partition
 		file = rest
 	}
 	file = path.Clean("/" + file)
@@ -487,14 +486,14 @@ func (r *bootReader) grubFile(from, file string, command grubLine) {
 		found = true
 		r.text(name, r.grub)
 	}
-	// Beside a grub.cfg that was read, a custom.cfg or user.cfg that is not there is none.
+	// If a grub.cfg was read, a custom.cfg or user.cfg that does not exist is not a loss.
 	inFolder := strings.Contains(command.text, "prefix") || strings.Contains(command.text, "config_directory")
 	if !found && (!inFolder || path.Base(file) == "grub.cfg") {
 		r.loseFor(from, command.number, path.Base(file))
 	}
 }
 
-// loseFor notes that a file goes on with something that is not read, in which more entries may stand.
+// loseFor notes that a file continues in something that is not read and may contain more entries.
 func (r *bootReader) loseFor(name string, line int, what string) {
 	r.lose(&fact.ParseError{Source: name, Line: line, Reason: "goes on with " + escape.Text(what) +
 		", which is not read"})

@@ -17,8 +17,9 @@ import (
 
 // An Initial says which initial file systems a boot entry starts its kernel with.
 type Initial struct {
-	// Sets are the files, as paths below the root. Those of one set are unpacked one over the other. There is more
-	// than one set if the entry does not tell and several files may be meant; none if there is no initial file system.
+	// Sets are the files, as paths below the root. Those of one set are unpacked one over the other. There is more than
+	// one set if the entry does not name it and several files may be meant. There is no set without an initial file
+	// system.
 	Sets [][]string
 	// Bare is set for a root that shows nothing of a boot: no kernel, no boot entry and no line for /boot in
 	// /etc/fstab, as that of a container. Its Sets are empty, and nothing says so.
@@ -74,7 +75,7 @@ func (b *Setup) usualInitial(fsys fs.FS, release string, r *fact.Report) (i Init
 		lose(r, fmt.Errorf("/etc/fstab names %s, which is not mounted: %w", unmounted, fs.ErrNotExist))
 	case len(i.Sets) > 0:
 	case named || hasKernel(fsys, release) || len(b.Entries) > 0:
-		lose(r, fmt.Errorf("no initial file system in /boot, and no boot entry that tells whether there is one: %w",
+		lose(r, fmt.Errorf("no initial file system in /boot, and no boot entry shows whether there is one: %w",
 			fs.ErrNotExist))
 	default:
 		i.Bare = true
@@ -93,8 +94,8 @@ func initramfsFiles(release string) []string {
 // bootDirs are where boot loaders' files are mounted.
 var bootDirs = []string{"boot", "boot/efi", "efi", "boot/firmware"}
 
-// unmountedBoot returns the folder of boot loaders' files that /etc/fstab names and that holds nothing; empty if there
-// is none. named is set if it names any. A root without /etc/fstab has no line.
+// unmountedBoot returns the folder of boot loaders' files that /etc/fstab names and that holds nothing; empty if it
+// names no such folder. named is set if it names any. A root without /etc/fstab has no line.
 func unmountedBoot(fsys fs.FS) (dir string, named bool, err error) {
 	text, err := limit.ReadFile(fsys, "etc/fstab", maxLoaderFile)
 	if err != nil {

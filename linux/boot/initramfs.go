@@ -32,11 +32,11 @@ type Initramfs struct {
 	Files []string
 	// Modules are the module files in it, as paths below its root.
 	Modules []string
-	// Lists are the modules that it is told to load: conf/modules, modules-load.d.
+	// Lists are the modules that its files list for loading: conf/modules, modules-load.d.
 	Lists []modprobe.Setting
 	// NoInstall is set when its modprobe is busybox's or toybox's, which knows no install lines.
 	NoInstall bool
-	// Bootconfig is the text of the bootconfig behind the last file, which may add words to the kernel's command line
+	// Bootconfig is the text of the bootconfig after the last file, which may add words to the kernel's command line
 	// ([BootconfigWords]); empty for none.
 	Bootconfig string
 	// FS is its root: the modules with their indexes, modprobe's configuration, and what leads to them. Opening
@@ -60,9 +60,9 @@ const (
 // lose reports modules of an initial file system that are not known.
 func lose(r *fact.Report, err error) { r.Problem(SourceInitramfs, "", "modules", err) }
 
-// ReadInitramfs reads the files of one initial file system. What is in it, or follows the archives that
-// were read, and could not be read is a problem of SourceInitramfs. The error is errors.ErrUnsupported for
-// a compression other than gzip, xz, zstd, lz4 and bzip2.
+// ReadInitramfs reads the files of one initial file system. Content that could not be read, also after the archives
+// that were read, is a problem of SourceInitramfs. The error matches errors.ErrUnsupported for a compression other than
+// gzip, xz, zstd, lz4 and bzip2.
 func ReadInitramfs(fsys fs.FS, names []string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader(names, report)
 	r.again = func(inner string) ([]byte, error) { return moduleOfInitramfs(fsys, names, inner) }
@@ -131,8 +131,8 @@ func readInitrd(fsys fs.FS, name string) ([]byte, error) {
 	return peSection(f, name, ".initrd", maxInitramfs)
 }
 
-// ParseInitramfs reads an initial file system: archives in cpio's "newc" form one behind the other,
-// each of which may be compressed. Problems and the error are those of ReadInitramfs. A bootconfig behind them is no
+// ParseInitramfs reads an initial file system: archives in cpio's "newc" form one after the other,
+// each of which may be compressed. Problems and the error are those of ReadInitramfs. A bootconfig after them is no
 // part of it.
 func ParseInitramfs(data []byte, name string, report *fact.Report) (*Initramfs, error) {
 	r := newInitramfsReader([]string{name}, report)
@@ -156,7 +156,7 @@ func newInitramfsReader(names []string, report *fact.Report) *initramfsReader {
 	return &initramfsReader{names: names, report: report.Part(), root: newRoot(), left: maxInitramfsPlain}
 }
 
-// parse goes through the archives of one file. What follows the first archive and makes no sense is
+// parse goes through the archives of one file. What follows the first archive and is invalid is
 // a problem, and ends the file.
 func (r *initramfsReader) parse(data []byte, name string) error {
 	r.source = name
@@ -178,7 +178,7 @@ func (r *initramfsReader) parse(data []byte, name string) error {
 }
 
 // segment reads the archives that data begins with, which are plain or compressed in one way, and
-// returns what follows. Behind a compression whose end is not told apart nothing is returned.
+// returns what follows. It returns nothing after a compression whose end cannot be found.
 func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
 	if err := r.item.Work(segmentWork); err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (r *initramfsReader) segment(data []byte) (rest []byte, err error) {
 	}
 }
 
-// stream reads the archives of a decompressed stream, with zeros between them. Zeros behind what is
+// stream reads the archives of a decompressed stream, with zeros between them. Zeros after what is
 // compressed are padding.
 func (r *initramfsReader) stream(from io.Reader) error {
 	limited := &io.LimitedReader{R: workReader{from, r.item}, N: r.left}
@@ -254,7 +254,7 @@ func (r workReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// skipZeros passes zeros, up to a byte that is none.
+// skipZeros passes zeros, up to the first other byte.
 func skipZeros(in *bufio.Reader) error {
 	for {
 		b, err := in.ReadByte()
@@ -300,13 +300,13 @@ func (r *initramfsReader) archive(in *bufio.Reader) (err error) {
 			return err
 		}
 		if m := string(head[:6]); m != "070701" && m != "070702" {
-			return malformed(r.source, "is no archive in cpio's newc form")
+			return malformed(r.source, "is not an archive in cpio's newc form")
 		}
 		size, sizeErr := strconv.ParseUint(string(head[54:62]), 16, 32)
 		length, lengthErr := strconv.ParseUint(string(head[94:102]), 16, 32)
 		mode, modeErr := strconv.ParseUint(string(head[14:22]), 16, 32)
 		if sizeErr != nil || lengthErr != nil || modeErr != nil || length == 0 || length > maxCpioName {
-			return malformed(r.source, "has a header that makes no sense")
+			return malformed(r.source, "has a header that is invalid")
 		}
 		if r.files++; r.files > maxInitramfsFiles {
 			return malformed(r.source, "holds too many files")

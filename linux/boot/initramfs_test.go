@@ -95,7 +95,7 @@ func TestInitramfsOfSeveralArchives(t *testing.T) {
 		"gzip, then plain":    join(linuxtest.Gzip(a), b),
 		"lz4, then plain":     join(lz4Of(a), zeros, b),
 		"plain, then lz4":     join(a, lz4Of(b)),
-		"lz4 behind lz4":      join(lz4Of(a), lz4Of(b)),
+		"lz4 after lz4":       join(lz4Of(a), lz4Of(b)),
 		"both in one lz4":     lz4Of(join(a, b)),
 		"padded at the end":   join(linuxtest.Gzip(a), linuxtest.Gzip(b), zeros),
 		"microcode, then two": join(linuxtest.Archive("kernel/x86/microcode/a.bin", "z"), zeros, linuxtest.Gzip(a), b),
@@ -111,7 +111,7 @@ func TestInitramfsOfSeveralArchives(t *testing.T) {
 	i, err := ParseInitramfs(append(linuxtest.Gzip(a), "something else"...), "boot/x", &r)
 	if err != nil || len(i.Modules) != 1 || len(r.Problems) != 1 ||
 		!errors.Is(r.Problems[0], errors.ErrUnsupported) {
-		t.Errorf("what follows is not told of: %+v, %v", i, err)
+		t.Errorf("what follows is not reported: %+v, %v", i, err)
 	}
 	if i, err := ParseInitramfs(linuxtest.Gzip(a[:len(a)-200]), "boot/x", &r); err == nil {
 		t.Errorf("an archive without a trailer: %+v", i)

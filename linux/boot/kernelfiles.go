@@ -46,7 +46,7 @@ func (b *Setup) UnifiedKernels(fsys fs.FS, release string) []string {
 	return files
 }
 
-// machineID returns what machine-id(5) says; empty if that is no identifier.
+// machineID returns what machine-id(5) says; empty if that is not an identifier.
 func machineID(fsys fs.FS) string {
 	text, err := limit.ReadFile(fsys, "etc/machine-id", maxLoaderFile)
 	id := strings.TrimSpace(string(text))

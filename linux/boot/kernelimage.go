@@ -46,7 +46,7 @@ const (
 	maxHistory     = 64 << 20
 	bzip2Memory    = 8 << 20
 	historyRatio   = 5
-	sizeWord       = 4 // bytes of the plain size that stands behind a packed kernel (size_append)
+	sizeWord       = 4 // bytes of the plain size after a packed kernel (size_append)
 	kernelHead     = 0x250
 )
 
@@ -54,7 +54,7 @@ const (
 var errPlainSize error = &sentinel.Error{Before: "the kernel in it is larger than 256 MiB", Cause: fact.ErrTooLarge}
 
 // ReadKernelImage reads the file of a kernel as a stream: bzImage, the EFI form with a packed kernel, a unified kernel
-// image, a plain or packed vmlinux or Image. The error is errors.ErrUnsupported for another form or packing.
+// image, a plain or packed vmlinux or Image. The error matches errors.ErrUnsupported for another form or packing.
 func ReadKernelImage(fsys fs.FS, name string, r *fact.Report) (*KernelImage, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -109,7 +109,7 @@ func (p part) reader() io.Reader {
 	return bufio.NewReaderSize(io.NewSectionReader(p.in, p.start, p.size), 64<<10)
 }
 
-// head returns the first bytes of the part, with zeros behind its end.
+// head returns the first bytes of the part, with zeros after its end.
 func (p part) head() ([]byte, error) {
 	b := make([]byte, kernelHead)
 	n, err := p.in.ReadAt(b[:min(kernelHead, p.size)], p.start)
@@ -164,7 +164,7 @@ func (p *kernelFile) open(image *KernelImage) (io.Reader, error) {
 	return nil, malformed(p.name, "is a unified kernel image within another")
 }
 
-// isRawKernel reports whether a kernel stands in the file as it will in memory: an ELF file, or the Image of arm64,
+// isRawKernel reports whether the kernel is in the file as it will be in memory: an ELF file, or the Image of arm64,
 // RISC-V and LoongArch.
 func isRawKernel(head []byte) bool {
 	mark := string(head[56:60])
@@ -195,8 +195,8 @@ func (p *kernelFile) linuxSection() error {
 	return fmt.Errorf("/%s: an EFI program without a kernel in a known form: %w", p.name, errors.ErrUnsupported)
 }
 
-// bzImage goes on with the packed kernel of an x86 bzImage (Documentation/arch/x86/boot.rst, protocol 2.08). Behind it
-// stands its plain size, which only gzip has in itself.
+// bzImage goes on with the packed kernel of an x86 bzImage (Documentation/arch/x86/boot.rst, protocol 2.08). Its plain
+// size follows it; only gzip contains that itself.
 func (p *kernelFile) bzImage(image *KernelImage, head []byte) (io.Reader, error) {
 	const version, setup, offset, length = 0x206, 0x1f1, 0x248, 0x24c
 	le := binary.LittleEndian

@@ -218,7 +218,7 @@ func TestListsAnywhere(t *testing.T) {
 	}
 }
 
-// TestLookAlikes: certificates in a kernel's data are no list of keys.
+// TestLookAlikes: certificates in a kernel's data are not a list of keys.
 func TestLookAlikes(t *testing.T) {
 	certs := twoCertificates(t)
 	rng := rand.New(rand.NewPCG(15, 1))

@@ -9,7 +9,7 @@ import (
 )
 
 // lz4Magic begins a stream in the form that the kernel takes for an initial file system: lz4 -l,
-// blocks of at most 8 MiB, each behind its compressed size.
+// blocks of at most 8 MiB, each after its compressed size.
 const lz4Magic = "\x02\x21\x4c\x18"
 
 const (
@@ -18,7 +18,7 @@ const (
 	lz4MinMatch = 4
 )
 
-var errLZ4 = errors.New("lz4: block makes no sense")
+var errLZ4 = errors.New("lz4: block is invalid")
 
 // An lz4Reader decompresses such a stream. It reads no further than its last block.
 type lz4Reader struct {
@@ -47,7 +47,7 @@ func (r *lz4Reader) fill() error {
 	if err != nil {
 		return err
 	}
-	for string(size[:]) == lz4Magic { // another stream behind the first
+	for string(size[:]) == lz4Magic { // another stream after the first
 		r.started = true
 		if size, err = r.word(); err != nil {
 			return err

@@ -31,8 +31,8 @@ func TestCompareVersions(t *testing.T) {
 	}
 }
 
-// TestMenuOrder: loader entries stand where a grub.cfg has blscfg, the newest first, and an index as the default counts
-// them so.
+// TestMenuOrder: loader entries take the place of blscfg in a grub.cfg, the newest first, and an index as the default
+// counts them there.
 func TestMenuOrder(t *testing.T) {
 	const id = "boot/loader/entries/1f-"
 	const own, more = "menuentry own {\nlinux /own\n}\n", "menuentry more {\nlinux /more\n}\n"

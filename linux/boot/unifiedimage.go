@@ -50,7 +50,7 @@ func (r *bootReader) unifiedImage(name string) {
 	}
 }
 
-// programKind tells a unified kernel image and a kernel from any other EFI program.
+// programKind distinguishes a unified kernel image and a kernel from any other EFI program.
 func (r *bootReader) programKind(name string) (programKind, error) {
 	f, err := r.fsys.Open(name)
 	if err != nil {
@@ -114,7 +114,7 @@ const (
 	peSectionSize = 40
 )
 
-// A peRange is one section of a PE file: its name, and where its content stands.
+// A peRange is one section of a PE file: its name, and the place of its content.
 type peRange struct {
 	name         string
 	offset, size int64
@@ -124,7 +124,7 @@ type peRange struct {
 func peRanges(r io.ReaderAt, source string) ([]peRange, error) {
 	var dos [64]byte
 	if err := readAt(r, dos[:], 0); err != nil || string(dos[:2]) != "MZ" {
-		return nil, malformed(source, "is no PE file")
+		return nil, malformed(source, "is not a PE file")
 	}
 	head := int64(binary.LittleEndian.Uint32(dos[60:]))
 	var pe [24]byte
@@ -220,7 +220,7 @@ const (
 	programUnified
 )
 
-// peKind tells what a PE file is: a unified kernel image by its sections, a kernel by the mark that each
+// peKind returns what a PE file is: a unified kernel image by its sections, a kernel by the mark that each
 // architecture's has in its header.
 func peKind(f fs.File, source string) (programKind, error) {
 	r, ok := f.(io.ReaderAt)

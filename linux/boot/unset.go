@@ -9,7 +9,7 @@ import (
 
 // settleUnset takes away grub's variables that nothing sets: each is empty, as $tuned_params of a machine without
 // tuned. A variable is known not to be set if every grub.cfg and every environment block was read, and none has its
-// name but behind a "$". What is left out of a recording may set any.
+// name but after a "$". What is left out of a recording may set any.
 func (r *bootReader) settleUnset() {
 	env := r.environment()
 	if len(env.configs) == 0 || r.lost || slices.ContainsFunc(r.grubFiles, r.isRedacted) ||

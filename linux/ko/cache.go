@@ -26,7 +26,7 @@ type cachedFile struct {
 	cost int
 }
 
-// A fileID tells two states of one path apart.
+// A fileID distinguishes two states of one path.
 type fileID struct {
 	size          int64
 	modTime       time.Time

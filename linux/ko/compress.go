@@ -33,7 +33,7 @@ const (
 // maxReused is how many bytes of memory a Reader keeps for the next file: most modules are smaller.
 const maxReused = 8 << 20
 
-// CompressionOf tells a file's container by its first bytes, whatever its name says.
+// CompressionOf detects a file's container by its first bytes, whatever its name says.
 func CompressionOf(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
@@ -98,8 +98,8 @@ func (x *expander) open(compression string, data []byte, path string, max int64,
 	return nil
 }
 
-// gzipMembers reads the members of a gzip file. Like zlib's gzread and the kernel, it ignores what follows the last one
-// and is none.
+// gzipMembers reads the members of a gzip file. Like zlib's gzread and the kernel, it ignores other bytes after the
+// last member.
 type gzipMembers struct{ x *expander }
 
 func (g gzipMembers) Read(b []byte) (int, error) {
@@ -217,10 +217,10 @@ func newZstd(in io.Reader) (*zstd.Decoder, error) {
 		zstd.WithDecoderLowmem(true))
 }
 
-// fail makes the error for a container that makes no sense.
+// fail makes the error for a container that is invalid.
 func (x *expander) fail(err error) error { return CompressionError(err, x.path, int64(len(x.out))) }
 
-// CompressionError returns the error for a container that makes no sense, found at an offset of what is
+// CompressionError returns the error for a container that is invalid, found at an offset of what is
 // in it; errors of the file below pass.
 func CompressionError(err error, path string, offset int64) error {
 	var pe *fact.ParseError

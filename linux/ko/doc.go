@@ -24,8 +24,8 @@
 //
 // # Errors
 //
-// An error is about the file as a whole: fs.ErrNotExist and its like, fact.ErrMalformed for what is no module,
+// An error is about the file as a whole: fs.ErrNotExist and its like, fact.ErrMalformed for what is not a module,
 // fact.ErrTooLarge. One field that cannot be read is a problem in the caller's *[fact.Report], under
-// [SourceFile], and the rest of the file is known; [Keys.Report] tells which certificates cannot be used. A
-// signature that cannot be verified is unchecked, never valid and never invalid; one that is revoked is invalid.
+// [SourceFile], and the rest of the file is known; [Keys.Report] reports which certificates cannot be used. A signature
+// that cannot be verified is unchecked, never valid and never invalid; one that is revoked is invalid.
 package ko

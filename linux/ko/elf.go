@@ -283,7 +283,7 @@ func (e *elfImage) data(s *elfSection, field string, limit int64) ([]byte, error
 	return b, nil
 }
 
-// bad makes the error for a file that makes no sense.
+// bad makes the error for a file that is invalid.
 func (e *elfImage) bad(field string, offset int64, reason string) error {
 	return &fact.ParseError{Source: e.path, Field: field, Offset: offset, Reason: reason}
 }
@@ -298,9 +298,9 @@ func (e *elfImage) pick(elf32, elf64 int64) int64 {
 // clampInt64 keeps a hostile 64-bit size positive, and far beyond any file.
 func clampInt64(n uint64) int64 { return int64(min(n, 1<<62)) }
 
-// structName returns the name in the file's struct module, which the section .gnu.linkonce.this_module holds; "" when
-// there is none. It is behind the state and a list's two pointers (include/linux/module.h), and the kernel takes it as
-// the module's name if .modinfo has none (setup_load_info), as before Linux 4.13.
+// structName returns the name in the file's struct module, which the section .gnu.linkonce.this_module holds; "" if it
+// is missing. It is after the state and a list's two pointers (include/linux/module.h), and the kernel takes it as the
+// module's name if .modinfo has none (setup_load_info), as before Linux 4.13.
 func (e *elfImage) structName() string {
 	s := e.find(".gnu.linkonce.this_module")
 	offset, size := e.pick(12, 24), e.pick(60, 56) // MODULE_NAME_LEN is 64 less the size of a long
@@ -315,7 +315,7 @@ func (e *elfImage) structName() string {
 	return escape.UTF8(strings.ReplaceAll(name, "-", "_"))
 }
 
-// buildID returns the GNU build-id in lower-case hexadecimal, or "" when there is none.
+// buildID returns the GNU build-id in lower-case hexadecimal, or "" if the file has no build-id.
 func (e *elfImage) buildID() (string, error) {
 	s := e.find(".note.gnu.build-id")
 	if s == nil {
@@ -331,8 +331,7 @@ func (e *elfImage) buildID() (string, error) {
 // noteGNUBuildID is the type of the ELF note that holds the build-id.
 const noteGNUBuildID = 3
 
-// noteBuildID returns the build-id of an ELF note section in lower-case hexadecimal, or "" when
-// there is none in it.
+// noteBuildID returns the build-id of an ELF note section in lower-case hexadecimal, or "" if it contains no build-id.
 func noteBuildID(notes []byte, order binary.ByteOrder) string {
 	for len(notes) >= 12 {
 		nameLen, descLen, kind := order.Uint32(notes), order.Uint32(notes[4:]), order.Uint32(notes[8:])
@@ -353,8 +352,8 @@ func noteBuildID(notes []byte, order binary.ByteOrder) string {
 	return ""
 }
 
-// BuildIDOfNotes returns the build-id of ELF notes of either byte order in lower-case hexadecimal, or "" if there is
-// none in them.
+// BuildIDOfNotes returns the build-id of ELF notes of either byte order in lower-case hexadecimal, or "" if they
+// contain no build-id.
 func BuildIDOfNotes(notes []byte) string {
 	return cmp.Or(noteBuildID(notes, binary.LittleEndian), noteBuildID(notes, binary.BigEndian))
 }

@@ -31,16 +31,17 @@ type File struct {
 	// Compression is the container: none, gzip, xz or zstd.
 	Compression string
 	// Name is the module's name as the kernel takes it from the file: "name" in .modinfo, else the name in struct
-	// module, else as kmod derives it from the file's name. kmod itself goes by the file's name alone.
+	// module, else as kmod derives it from the file's name. kmod itself uses the file's name alone.
 	Name string
 	// StructName is the name in the file's struct module, by which the kernel lists the module once it is loaded; empty
-	// if there is none, or the sections were not asked for. Only a file that somebody changed has another Name.
+	// if the file has no such name, or the sections were not asked for. Only a file that somebody changed has another
+	// Name.
 	StructName string
 	// Modinfo are the entries of .modinfo.
 	Modinfo Modinfo
 	// BuildID is the GNU build-id in lower-case hexadecimal; empty when the file has none.
 	BuildID string
-	// Signature is what the trailer says; nil when it was not looked at or there is none.
+	// Signature is what the trailer says; nil if it was not read or does not exist.
 	Signature *Signature
 	// Verdict is the signature's status, and what it rests on; its Status is empty when nobody looked.
 	Verdict Verdict
@@ -110,11 +111,10 @@ func (o *Options) whole() bool { return o.Signature || o.Symbols || o.Sections |
 // concurrent use.
 //
 // Of a plain file it reads the headers, .modinfo and the build-id's note. A compressed file is
-// decoded only until both were seen, when nothing that needs the whole was asked for: the section
-// headers stand at the end, so the two are found by their form, and whenever that is not
-// conclusive the whole file is decoded. A file made to deceive could show a second, false .modinfo
-// before the real one; reading signatures or symbols reads the section headers and does not fall
-// for that.
+// decoded only until both were seen, when nothing that needs the whole was asked for: the section headers are at the
+// end, so the two are found by their form, and whenever that is not conclusive the whole file is decoded. A file made
+// to deceive could show a second, false .modinfo before the real one; reading signatures or symbols reads the section
+// headers and does not fall for that.
 type Reader struct {
 	x      expander
 	stored []byte // a compressed file as stored
@@ -132,7 +132,7 @@ type Reader struct {
 func NewReader() *Reader { return new(Reader) }
 
 // ReadFile reads the module file of that name in fsys. The error is about the file as a whole: it
-// cannot be read, or is no module. A field that was asked for and could not be read is a problem of
+// cannot be read, or is not a module. A field that was asked for and could not be read is a problem of
 // SourceFile, with the module's name as its subject.
 func (r *Reader) ReadFile(fsys fs.FS, name string, o Options, report *fact.Report) (File, error) {
 	if err := report.Budget.Err(); err != nil {
@@ -271,7 +271,7 @@ func (r *Reader) expand(file *File, o Options) error {
 			return nil
 		}
 		if string(r.x.out[:min(4, len(r.x.out))]) != elfMagic {
-			return nil // the caller finds out that it is no ELF file
+			return nil // the caller finds out that it is not an ELF file
 		}
 	}
 	return r.x.all()
@@ -302,7 +302,7 @@ func (r *Reader) finish(file File, data []byte, o Options) (File, error) {
 	}
 	if file.Trailing > 0 {
 		r.lose(&file, "compression", &fact.ParseError{Source: file.Path, Field: "compression", Reason: fmt.Sprintf(
-			"%d bytes behind the compressed data, which nothing reads: a signature there is none of the module's",
+			"%d bytes after the compressed data, which nothing reads: a signature there does not sign the module",
 			file.Trailing)})
 	}
 	if o.Signature {

@@ -76,7 +76,7 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// TestPrefixIsCareful puts strings that look like entries before and behind .modinfo: the first part
+// TestPrefixIsCareful puts strings that look like entries before and after .modinfo: the first part
 // of the file must not be believed then, and the result never differs from the whole's.
 func TestPrefixIsCareful(t *testing.T) {
 	for name, before := range map[string]string{

@@ -14,11 +14,11 @@ import (
 	"github.com/kernelext/kernelext/internal/xz"
 )
 
-// Glance reads of a module file only what tells whether it can be a whole one: its size, its first
-// bytes, and where these say that it ends. It fills in Path, Size, ModTime and Compression, decodes
-// nothing, and costs a tenth of ReadFile. The error is that of opening; fact.ErrMalformed for a file that is empty, is
-// neither ELF nor a container, or was cut off; fact.ErrTooLarge for one that has, or decompresses to,
-// more than max bytes (0: 512 MiB). A gzip file does not show that it was cut off.
+// Glance reads only as much of a module file as shows whether it can be whole: its size, its first bytes, and where
+// these say that it ends. It fills in Path, Size, ModTime and Compression, decodes nothing, and costs a tenth of
+// ReadFile. The error comes from opening the file, or matches fact.ErrMalformed for a file that is empty, is neither
+// ELF nor a container, or was cut off. It matches fact.ErrTooLarge for a file that has, or decompresses to, more than
+// max bytes (0: 512 MiB). A gzip file does not show that it was cut off.
 func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *Reader) Glance(fsys fs.FS, name string, max int64) (File, error) {
 	var pe *fs.PathError
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return file, nil // only decoding it tells
+		return file, nil // only decoding it shows more
 	case errors.As(err, &pe):
 		return file, err
 	case err != nil:

@@ -66,7 +66,7 @@ func TestGlanceSeesWhatIsTooLarge(t *testing.T) {
 		t.Errorf("a zstd stream: %v", err)
 	}
 	if _, err := glance(bytes.Repeat(zstandard(t, nil), maxZstdSteps+1), 0); err != nil {
-		t.Errorf("many frames: %v; only decoding tells", err)
+		t.Errorf("many frames: %v; only decoding shows that", err)
 	}
 }
 

@@ -81,8 +81,7 @@ var (
 	errRevokedContent = errors.New("what is signed is revoked")
 )
 
-// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out, which
-// [Keys.Report] tells.
+// NewKeys makes Keys of a caller's sets. A certificate that cannot be used is left out; [Keys.Report] reports it.
 func NewKeys(sets []fact.KeySet) *Keys {
 	return &Keys{roots: sign.NewRoots(sets)}
 }
@@ -104,7 +103,7 @@ func (k *Keys) Revoke(r Revoked) { k.revoked = r }
 // Doubt says why more may be revoked. Nothing is valid then.
 func (k *Keys) Doubt(err error) { k.doubt = err }
 
-// Report tells r which certificates cannot be used. They are problems of SourceKeys.
+// Report adds the certificates that cannot be used to r, as problems of SourceKeys.
 func (k *Keys) Report(r *fact.Report) {
 	if k != nil {
 		k.roots.Report(r, SourceKeys, "")

@@ -11,7 +11,7 @@ import (
 
 // A Entry is one key and value of a module's .modinfo section.
 type Entry struct {
-	// Key is what stands before the first '='.
+	// Key is the text before the first '='.
 	Key string `json:"key"`
 	// Value is the rest; it may hold newlines. Bytes that are not UTF-8 are written \xNN.
 	Value string `json:"value"`
@@ -73,7 +73,7 @@ func (m Modinfo) Lookup(key string) (string, bool) {
 	return "", false
 }
 
-// Values returns every value of the key in order; nil if there is none.
+// Values returns every value of the key in order; nil if the key is missing.
 func (m Modinfo) Values(key string) []string {
 	n := 0
 	for _, e := range m {

@@ -146,7 +146,7 @@ func (p *prefixSearch) bounds(out []byte, done bool) bool {
 }
 
 // borders reports whether a section ends next to a string of that kind, with so many NULs more
-// between the two than the one that ends an entry, and whether that cannot be told.
+// between the two than the one that ends an entry, and whether that is unknown.
 func borders(kind, padding int) (ends, doubt bool) {
 	if padding > 0 {
 		return true, kind == entryKnown
@@ -181,7 +181,7 @@ const (
 	entryNone     = iota // no entry: the section begins or ends here
 	entryKnown           // an entry with a key that modules have
 	entryDoubtful        // like an entry, but maybe a string of the program
-	entryCut             // what was decoded ends before this can be told
+	entryCut             // the decoded part ends before this is known
 )
 
 // isModinfoKey reports whether the kernel or a distribution uses the key. A string with another key
@@ -245,8 +245,8 @@ func hidesEntry(b []byte) bool {
 	return false
 }
 
-// formatString reports whether the first entry looks like a format string of the program, which may
-// stand right before the section.
+// formatString reports whether the first entry looks like a format string of the program, which may be right before the
+// section.
 func formatString(section []byte) bool {
 	first, _, _ := bytes.Cut(section, []byte{0})
 	return bytes.IndexByte(first, '%') >= 0

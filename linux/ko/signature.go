@@ -63,11 +63,10 @@ const (
 )
 
 // readSignature decodes the trailer of a module file, which must be decompressed, and verifies it
-// when keys are given. Without a trailer the status is none and the Signature nil. Of several
-// signers it asks what the kernel asks: none of the signatures that can be checked may be wrong, and
-// one must lead to a given key. A signature in a form that the kernel refuses is not valid. An error
-// says why a signature that is there could not be decoded or verified; its status is unchecked
-// then, never a guess.
+// when keys are given. Without a trailer the status is SignatureNone and the Signature nil. With several signers the
+// kernel's rule applies: no signature that can be checked may be wrong, and one must lead to a given key. A signature
+// in a form that the kernel refuses is not valid. An error says why a signature that is there could not be decoded or
+// verified; its status is unchecked then, never a guess.
 func readSignature(module []byte, keys *Keys, item *fact.Item) (*Signature, Verdict, error) {
 	content, ok := bytes.CutSuffix(module, []byte(signatureMark))
 	if !ok {
@@ -216,7 +215,7 @@ func judge(data *sign.SignedData, content []byte, keys *Keys, item *fact.Item) s
 	}
 	if best.status == fact.SignatureValid && !covers(used, data.Certificates) {
 		return signerVerdict{status: fact.SignatureUnchecked, signer: best.signer,
-			err: badSignature("PKCS#7: holds a certificate that is no part of the chain")}
+			err: badSignature("PKCS#7: holds a certificate that is not part of the chain")}
 	}
 	return best
 }
@@ -227,7 +226,7 @@ func signatureRank(s fact.SignatureStatus) int {
 }
 
 // covers reports whether each certificate that came with a signature is one of those that were used.
-// One that is no part of a chain is covered by no signature, so nothing is valid beside it.
+// One that is not part of a chain is covered by no signature, so nothing is valid beside it.
 func covers(used, came []*sign.Certificate) bool {
 	for _, c := range came {
 		if !slices.ContainsFunc(used, func(u *sign.Certificate) bool { return bytes.Equal(u.Raw, c.Raw) }) {

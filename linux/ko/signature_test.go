@@ -50,7 +50,7 @@ func TestReadSignature(t *testing.T) {
 	}
 }
 
-// TestFlips flips every bit behind the content of a signed module, and some before.
+// TestFlips flips every bit after the content of a signed module, and some before.
 func TestFlips(t *testing.T) {
 	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.Entries("demo")...).Bytes()
 	for _, ec := range []bool{false, true} {
@@ -96,7 +96,7 @@ func TestSeveralSigners(t *testing.T) {
 	a, b := linuxtest.NewKey(t, "A", true), linuxtest.NewKey(t, "B", false) // DER sorts the shorter first
 	both := NewKeys([]fact.KeySet{{Name: "A", Certificates: []*x509.Certificate{a.Cert}},
 		{Name: "B", Certificates: []*x509.Certificate{b.Cert}}})
-	// graft puts the trailer of a signed module behind another content.
+	// graft puts the trailer of a signed module after another content.
 	graft := func(signed, content []byte) []byte { return append(bytes.Clone(content), signed[len(module):]...) }
 	two := linuxtest.SignAll(t, module, linuxtest.Signing{Key: a}, linuxtest.Signing{Key: b})
 	mixed := linuxtest.SignAll(t, module, linuxtest.Signing{Key: a}, linuxtest.Signing{Key: b, Hash: crypto.SHA512})
@@ -284,7 +284,7 @@ func keysOf(t testing.TB, k linuxtest.Key, name string) *Keys {
 	return keys
 }
 
-// TestUnusableKeys: a certificate that cannot be used is told to each caller, and costs no other.
+// TestUnusableKeys: a certificate that cannot be used is reported to each caller, and costs no other.
 func TestUnusableKeys(t *testing.T) {
 	k := linuxtest.NewKey(t, "A", true)
 	keys := NewKeys([]fact.KeySet{{Name: "set", Certificates: []*x509.Certificate{{Raw: []byte("x")}, k.Cert}}})

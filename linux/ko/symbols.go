@@ -175,7 +175,7 @@ func (e *elfImage) symbols(versions []version) (*Symbols, error) {
 func crcText(crc uint32) string { return fmt.Sprintf("0x%08x", crc) }
 
 // exports finds what the module exports: each has a __ksymtab_ entry, and a __crc_ symbol that is
-// the checksum itself (kernels before 5.19) or names the place where it stands.
+// the checksum itself (kernels before 5.19) or names its place.
 func (e *elfImage) exports(table []elfSymbol) ([]Symbol, error) {
 	crcs := make(map[string]string)
 	namespaces := make(map[string]string)

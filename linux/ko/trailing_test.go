@@ -20,7 +20,7 @@ func TestBytesBehindGzip(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		data []byte
-		want int64 // bytes behind; -1 for a file that is refused
+		want int64 // bytes after; -1 for a file that is refused
 	}{
 		{"nothing", whole, 0},
 		{"zeros", append(slices.Clone(whole), make([]byte, 512)...), 512},
@@ -28,7 +28,7 @@ func TestBytesBehindGzip(t *testing.T) {
 		{"one byte", append(slices.Clone(whole), 0x1f), 1},
 		{"two members", two, 0},
 		{"two members and more", append(slices.Clone(two), "xyz"...), 3},
-		{"a member that makes no sense", append(slices.Clone(whole), 0x1f, 0x8b, 0xff, 0xff), -1},
+		{"a member that is invalid", append(slices.Clone(whole), 0x1f, 0x8b, 0xff, 0xff), -1},
 		{"cut off", whole[:len(whole)-20], -1},
 	} {
 		var r fact.Report
@@ -41,7 +41,7 @@ func TestBytesBehindGzip(t *testing.T) {
 			continue
 		}
 		if f.Name != "demo" || f.Trailing != tt.want || f.Verdict.Status != fact.SignatureNone {
-			t.Errorf("%s: %q, %d bytes behind, want %d; %s", tt.name, f.Name, f.Trailing, tt.want, f.Verdict.Status)
+			t.Errorf("%s: %q, %d bytes after, want %d; %s", tt.name, f.Name, f.Trailing, tt.want, f.Verdict.Status)
 		}
 		if told := len(r.Problems) > 0; told != (tt.want > 0) {
 			t.Errorf("%s: %+v", tt.name, r.Problems)

@@ -24,8 +24,8 @@ type BuiltinModule struct {
 }
 
 // parseBuiltin joins modules.builtin and modules.builtin.modinfo, sorted by name. Either may be
-// nil. The second holds NUL-ended "name.key=value" entries; a name's entries need not stand
-// together, and it names code that modules.builtin leaves out.
+// nil. The second holds NUL-ended "name.key=value" entries; a name's entries need not be adjacent, and it names code
+// that modules.builtin leaves out.
 func parseBuiltin(list, modinfo []byte) []BuiltinModule {
 	var modules []BuiltinModule
 	index := make(map[string]int)

@@ -18,7 +18,7 @@ const (
 	CommandFails   Effect = "fails"   // it loads nothing and fails, as /bin/false
 	CommandNothing Effect = "nothing" // it loads nothing and succeeds, as /bin/true
 	CommandLoads   Effect = "loads"   // it calls modprobe or insmod for the module itself
-	CommandUnknown Effect = "unknown" // it runs something whose effect only running it would tell
+	CommandUnknown Effect = "unknown" // it runs something whose effect is unknown
 )
 
 // EffectOf judges the command of an "install" line for the module, which modprobe gives to a

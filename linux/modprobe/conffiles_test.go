@@ -10,7 +10,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/linuxtest"
 )
 
-// TestConfFiles: what kmod's conf_files_filter_out leaves out hides nothing, and is no gap.
+// TestConfFiles: what kmod's conf_files_filter_out leaves out hides nothing, and is not a gap.
 func TestConfFiles(t *testing.T) {
 	base := func() map[string]string {
 		return map[string]string{"etc/modprobe.d/zz.conf": "install a /bin/false\n",

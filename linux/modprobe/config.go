@@ -33,7 +33,7 @@ type Directive struct {
 	// Value is the rest: an alias's module, the text of options, a command, the softdep. Of blacklist it is what
 	// follows the name, which kmod ignores.
 	Value string
-	// File is where it stands, as a path below the root.
+	// File is the file with the line, as a path below the root.
 	File string
 	// Line is the line's number, from 1. A continued line counts as its last, as in kmod's errors.
 	Line int
@@ -60,7 +60,7 @@ type Config struct {
 	// Files are the files that were read, in order.
 	Files []string
 
-	problems []fact.Problem  // lines that make no sense and are ignored, and files that could not be read
+	problems []fact.Problem  // lines that are invalid and are ignored, and files that could not be read
 	ignored  []fact.IdleLine // the lines among problems
 	unread   bool            // a file could not be read
 	item     *fact.Item      // of the file that is being read
@@ -70,10 +70,10 @@ type Config struct {
 const directiveSize = 64
 
 // Whole reports whether every file of the configuration was read. If not, it may say anything.
-// Lines that make no sense are ignored, as modprobe does.
+// Lines that are invalid are ignored, as modprobe does.
 func (c *Config) Whole() bool { return !c.unread }
 
-// Report tells r which files could not be read, and which lines are ignored.
+// Report reports to r which files could not be read, and which lines are ignored.
 func (c *Config) Report(r *fact.Report) {
 	for _, p := range c.problems {
 		r.Add(p)
@@ -90,7 +90,7 @@ const (
 // ReadConfig reads modprobe's configuration of the machine whose root is fsys: the directories of
 // dirs (ConfigDirs are all of them), and modules.softdep and modules.weakdep of the release directory dir (empty for
 // none), in one order by base name. With cmdline the running kernel's command line is read too.
-// Nothing is an error: [Config.Report] tells what could not be read.
+// It never fails: [Config.Report] reports what could not be read.
 func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 	c := new(Config)
 	item := fact.NewBudget(0).Item(0) // its own budget: a configuration is kept beyond the call
@@ -112,7 +112,7 @@ func ReadConfig(fsys fs.FS, dirs []string, dir string, cmdline bool) *Config {
 }
 
 // read reads one file. Of another name of a file that was read, only the options count, because the last one wins:
-// what else is said a second time changes nothing. seen tells which files were read, and which have options.
+// what else is said a second time changes nothing. seen says which files were read, and which have options.
 func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]bool) {
 	info, _ := fs.Stat(fsys, file)
 	id := hostfs.FileID(fsys, file, info)
@@ -124,7 +124,7 @@ func (c *Config) read(fsys fs.FS, file string, item *fact.Item, seen map[string]
 	b, err := limit.ReadFile(fsys, file, maxConfigFile)
 	if err != nil {
 		c.lose(err)
-		c.unread = true // also what is no regular file
+		c.unread = true // also what is not a regular file
 		return
 	}
 	c.Files = append(c.Files, file)
@@ -164,7 +164,7 @@ func (c *Config) lose(err error) {
 	}
 }
 
-// ignore notes a line that makes no sense.
+// ignore notes a line that is invalid.
 func (c *Config) ignore(line, file string, number int, err error) {
 	c.lose(&fact.ParseError{Source: file, Line: number, Reason: err.Error()})
 	if len(c.ignored) < maxConfigLost {
@@ -320,7 +320,7 @@ func ConfigOf(texts map[string][]byte, item *fact.Item) *Config {
 	return c
 }
 
-// parse reads one configuration file. A line that makes no sense costs that line.
+// parse reads one configuration file. A line that is invalid costs that line.
 func (c *Config) parse(text []byte, file string) {
 	if err := c.item.Work(int64(len(text))); err != nil {
 		c.lose(&fact.ParseError{Source: file, Reason: err.Error(), Err: err})
@@ -405,7 +405,7 @@ func (c *Config) line(line, file string, number int) error {
 		if verb == "include" || verb == "config" {
 			return fmt.Errorf("%q is not supported any more, and ignored", verb)
 		}
-		return fmt.Errorf("ignored: %q is no directive", escape.Text(verb))
+		return fmt.Errorf("ignored: %q is not a directive", escape.Text(verb))
 	}
 	name, rest := cutWord(rest)
 	normal, ok := NormalizeAlias(name)
@@ -535,7 +535,8 @@ func (c *Config) FindInstall(module string) *Directive {
 }
 
 // FindCommand returns the install or remove command of exactly that name, which is what an alias of that name stands
-// for (libkmod's kmod_lookup_alias_from_commands); nil for none. install tells which of the two it is.
+// for (libkmod's kmod_lookup_alias_from_commands); nil if there is no such command. install says which of the two it
+// is.
 func (c *Config) FindCommand(name string) (d *Directive, install bool) {
 	exact := func(d *Directive) bool { return d.Name == name }
 	if d := first(c.Install, exact); d != nil {
@@ -576,7 +577,7 @@ func trimComment(line []byte) ([]byte, bool) {
 }
 
 // LinkTarget is where a file that is a link leads, below the machine's root, as one in weak-updates
-// leads to another release's tree; "" for what is no link.
+// leads to another release's tree; "" for what is not a link.
 func LinkTarget(fsys fs.FS, file string) string {
 	target, err := fs.ReadLink(fsys, file)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestUnreadStaysKnown(t *testing.T) {
 			2*maxConfigLost), "etc/modprobe.d/b.conf": "x\n"}), "etc/modprobe.d/b.conf",
 			errors.New("input/output error"))
 	c := ReadConfig(fsys, ConfigDirs, "", false)
-	for range 2 { // each caller is told
+	for range 2 { // each caller gets the report
 		var r fact.Report
 		if c.Report(&r); len(r.Problems) != maxConfigLost || c.Whole() {
 			t.Errorf("%d problems, whole %v", len(r.Problems), c.Whole())
@@ -51,7 +51,7 @@ func TestUnreadStaysKnown(t *testing.T) {
 	}
 }
 
-// TestCopiesOfAConfig: what one copy is told does not reach another.
+// TestCopiesOfAConfig: a change to one copy does not reach another.
 func TestCopiesOfAConfig(t *testing.T) {
 	base := ReadConfig(linuxtest.Files(map[string]string{"etc/modprobe.d/a.conf": "nonsense\n"}), ConfigDirs, "", false)
 	one, two := *base, *base

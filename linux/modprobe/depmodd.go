@@ -32,29 +32,28 @@ type depmodConfig struct {
 	steps int // of all patterns so far
 }
 
-// A depmodSearch is one word of a search line, and where it stands.
+// A depmodSearch is one word of a search line, and its place.
 type depmodSearch struct {
 	Word string
 	File string
 	Line int
 }
 
-// A depmodOverride is one override line that fits the release, and where it stands.
+// A depmodOverride is one override line that fits the release, and its place.
 type depmodOverride struct {
 	Module, Dir string
 	File        string
 	Line        int
 }
 
-// The words of a search line that are no directories.
+// The words of a search line that are not directories.
 const (
 	searchBuiltin  = "built-in"
 	searchExternal = "external"
 )
 
-// readDepmodConfig reads depmod's configuration for a release. Nothing is an error: files that could
-// not be read, and lines that make no sense, are problems of SourceTree. Without any search line the
-// order is "updates built-in".
+// readDepmodConfig reads depmod's configuration for a release. It never fails: files that could not be read, and
+// invalid lines, are problems of SourceTree. Without any search line the order is "updates built-in".
 func readDepmodConfig(fsys fs.FS, release string, r *fact.Report) *depmodConfig {
 	c := &depmodConfig{Exclude: []string{"build", "source"}}
 	files := confFiles(fsys, depmodDirs, make(map[string]bool), SourceTree, r)
@@ -126,7 +125,7 @@ func (c *depmodConfig) line(line, file string, number int, release string) error
 	case "include", "make_map_files":
 		return fmt.Errorf("%s is not implemented, by depmod neither", w[0])
 	default:
-		return fmt.Errorf("ignored: %q is no directive", escape.Text(w[0]))
+		return fmt.Errorf("ignored: %q is not a directive", escape.Text(w[0]))
 	}
 	return nil
 }

@@ -27,8 +27,8 @@
 //
 // # Errors
 //
-// Each call takes a *[fact.Report] and tells it which index or file it could not read, under one of the Source
-// names; the answer is what the others say. A [Config] is read once: [Config.Report] tells each caller what it
-// lacks. An error says that there is no answer; it matches fs.ErrNotExist for a release that is not there. No
-// match and no error say that everything was read and nothing has the name.
+// Each call takes a *[fact.Report] and reports to it which index or file it could not read, under one of the Source
+// names; the answer is what the others say. A [Config] is read once: [Config.Report] reports to each caller what it
+// lacks. An error says that there is no answer; it matches fs.ErrNotExist for a release that is not there. No match and
+// no error say that everything was read and nothing has the name.
 package modprobe

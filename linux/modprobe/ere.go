@@ -64,7 +64,7 @@ func (l *ereLevel) whole() ere {
 	return append(e, seq...)
 }
 
-// parseERE reads an expression. What POSIX leaves undefined is an error.
+// parseERE reads an expression. It returns an error where POSIX leaves the meaning undefined.
 func parseERE(text string) (ere, error) {
 	levels := []ereLevel{{}}
 	for text != "" {
@@ -127,7 +127,7 @@ func (l *ereLevel) single(c byte, rest string) (string, error) {
 			return "", err
 		}
 	case '\\':
-		// A letter or a digit behind a backslash has a meaning for some libraries and none for POSIX.
+		// A letter or a digit after a backslash has a meaning for some libraries and none for POSIX.
 		if rest == "" || isWordByte(rest[0]) {
 			return "", errEREForm
 		}
@@ -201,7 +201,7 @@ func readInterval(text string) (least, most int, rest string, ok bool) {
 	return least, most, rest, ok
 }
 
-// readBracket reads a bracket expression behind its "[" into set.
+// readBracket reads a bracket expression after its "[" into set.
 func readBracket(set *[256]bool, text string) (string, error) {
 	not := strings.HasPrefix(text, "^")
 	text = strings.TrimPrefix(text, "^")

@@ -30,7 +30,7 @@ func MatchAlias(pattern, s string) bool {
 	return p == len(pattern)
 }
 
-// matchOne matches one byte with the first element of a pattern, which is no '*', and returns the
+// matchOne matches one byte with the first element of a pattern, which is not '*', and returns the
 // element's length.
 func matchOne(pattern string, c byte) (int, bool) {
 	if pattern == "" {

@@ -97,7 +97,7 @@ func (x *Index) text(ref uint32) int {
 	return int(ref & nodeOffset)
 }
 
-// node decodes the node behind the prefix that ends at end; for a node without a prefix end is the
+// node decodes the node after the prefix that ends at end; for a node without a prefix end is the
 // node's own offset. Its size does not count the values yet.
 func (x *Index) node(ref uint32, end int) (n node, ok bool) {
 	at := end

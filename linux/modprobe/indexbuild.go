@@ -20,7 +20,7 @@ type indexEntry struct {
 
 // buildIndex makes an index in memory from a text file's entries, for trees that have no binary
 // ones: a search in it costs the same. Keys that are too long or not ASCII are left out, as depmod
-// refuses them. The error is fact.ErrTooLarge for more than an index may hold.
+// refuses them. The error matches fact.ErrTooLarge for more entries than an index may hold.
 func buildIndex(entries []indexEntry, source string) (*Index, error) {
 	if len(entries) > maxIndexEntries {
 		return nil, tooManyEntries(source)

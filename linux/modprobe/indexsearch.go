@@ -16,14 +16,14 @@ const (
 )
 
 // A search walks an index whose keys are patterns, matching all of them with one string at once.
-// Where a pattern stands in the string is a set of positions, one bit each, so that a pattern's
-// byte is a few operations on words, parts that patterns share are matched once, and a branch is
-// left as soon as no position is possible.
+// The state of a pattern in the string is a set of positions, one bit each, so that a pattern's byte is a few
+// operations on words, parts that patterns share are matched once, and a branch is left as soon as no position is
+// possible.
 type search struct {
 	x      *Index
 	s      string
 	words  int           // words in a set
-	masks  [256][]uint64 // for each byte, the positions where it stands in s
+	masks  [256][]uint64 // for each byte, its positions in s
 	slab   []uint64      // memory of masks
 	used   []byte        // bytes whose mask is set
 	frames []searchFrame

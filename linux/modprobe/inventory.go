@@ -50,8 +50,8 @@ type Candidate struct {
 type Inventory struct {
 	// Modules are sorted by path.
 	Modules []Module
-	// Written is when modules.dep was written; zero when there is none. A module file that is newer
-	// may have been put there without depmod.
+	// Written is when modules.dep was written; zero if the file is missing. A module file that is newer may have been
+	// put there without depmod.
 	Written time.Time
 	// Whole says that every directory and index was read, and every line of depmod's configuration.
 	Whole bool
@@ -214,8 +214,8 @@ func (inv *Inventory) choose(t *Tree, files []string, conf *depmodConfig, d *dep
 	}
 }
 
-// candidates ranks the files of one module, the chosen one first. Between files of equal rank
-// depmod goes by the directory's own order, which only modules.dep remembers.
+// candidates ranks the files of one module, the chosen one first. Between files of equal rank depmod uses the
+// directory's own order, which only modules.dep remembers.
 func (t *Tree) candidates(name string, files []string, conf *depmodConfig, d *depTable) []Candidate {
 	indexed := ""
 	if i, ok := d.byName[name]; ok {

@@ -27,7 +27,7 @@ const (
 	IdleNotRead        = "not_read"        // kmod does not read a file of this name
 	IdleNeverReached   = "never_reached"   // an earlier line answers for the same names
 	IdleRepeated       = "repeated"        // an earlier line says the same
-	IdleExtraNames     = "extra_names"     // a blacklist line takes one name; those behind it are ignored
+	IdleExtraNames     = "extra_names"     // a blacklist line takes one name; those after it are ignored
 	IdleCarriageReturn = "carriage_return" // the line ends as on Windows, and the name or value includes that
 	IdlePattern        = "pattern"         // kmod compares the whole name here; a pattern matches nothing
 	IdleSpelling       = "spelling"        // the name is compared letter by letter, and is spelled otherwise
@@ -134,7 +134,7 @@ func (l *linter) list(verb string) error {
 	return nil
 }
 
-// maxPatterns is how many patterns of a directive later lines are compared with. A line behind more of them is not said
+// maxPatterns is how many patterns of a directive later lines are compared with. A line after more of them is not said
 // to do nothing.
 const maxPatterns = 100
 
@@ -408,7 +408,7 @@ func (l *linter) meant(name string) string {
 const maxMeant = 64
 
 // softdepOf returns the softdep line that keeps modprobe from running a module's command in every tree that has the
-// module; nil if there is none, or that is not known.
+// module; nil if no line does, or that is unknown.
 func (l *linter) softdepOf(verb, name string) *Directive {
 	d := l.config.FindSoftdep(name)
 	if d == nil || verb != "install" || l.config.unread || isRelease(d) && len(l.trees) != 1 {

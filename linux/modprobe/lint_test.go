@@ -55,7 +55,7 @@ func TestLint(t *testing.T) {
 		{"no directive", "foo bar\ninstall uas\nblacklist\n",
 			[]string{"a.conf:1 ignored", "a.conf:2 ignored", "a.conf:3 ignored"}},
 		{"two names", "blacklist uas usb-storage\n", []string{"a.conf:1 extra_names"}},
-		{"a comment behind the name", "blacklist uas # bad\n", nil},
+		{"a comment after the name", "blacklist uas # bad\n", nil},
 		{"two names, neither a module", "blacklist one two\n",
 			[]string{"a.conf:1 extra_names", "a.conf:1 no_module"}},
 		{"lines of Windows", "blacklist uas\r\noptions uas a=1\r\nblacklist usb_storage\ninstall uas /bin/false\r\n" +
@@ -64,7 +64,7 @@ func TestLint(t *testing.T) {
 		{"options of an alias by its own text", "alias usb:v* uas\noptions usb:v* a=1\noptions usb:w* a=1\n",
 			[]string{"a.conf:3 pattern"}},
 		{"one target by several patterns", "alias usb:v* uas\nalias usb:w* uas\nalias usb:v1* uas\n", nil},
-		{"a command of a name behind a pattern", "alias net-pf-9 uas\ninstall net-* /bin/false\n" +
+		{"a command of a name after a pattern", "alias net-pf-9 uas\ninstall net-* /bin/false\n" +
 			"install net-pf-9 /bin/true\ninstall net-pf-8 /bin/true\nremove net-pf-8 /bin/true\n",
 			[]string{"a.conf:2 no_module"}},
 		{"a command to remove what is compiled in", "remove fuse /bin/true\n", nil},
@@ -104,7 +104,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestLintOfReleases: the softdeps that depmod wrote are no lines of the administrator's, and those of one release say
+// TestLintOfReleases: the softdeps that depmod wrote are not lines of the administrator's, and those of one release say
 // nothing of another.
 func TestLintOfReleases(t *testing.T) {
 	files := lintRoot(map[string]string{

@@ -20,7 +20,7 @@ type Setting struct {
 	Name string
 	// Value is the value of a sysctl; empty for a module.
 	Value string
-	// File is where it stands, as a path below the root.
+	// File is the file with the line, as a path below the root.
 	File string
 	// Line is the line's number, from 1.
 	Line int
@@ -88,8 +88,8 @@ func ReadLoadLists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	return modules
 }
 
-// ReadBlocklists reads Android's modules.blocklist, lines of "blocklist NAME", which its modprobe heeds only with -b.
-// What could not be read is a problem of SourceConfig.
+// ReadBlocklists reads Android's modules.blocklist, lines of "blocklist NAME", which its modprobe applies only with -b.
+// A file that could not be read is a problem of SourceConfig.
 func ReadBlocklists(fsys fs.FS, r *fact.Report) (modules []Setting) {
 	for _, dir := range FlatRoots {
 		name := dir + "/modules.blocklist"
@@ -115,7 +115,7 @@ func ReadList(fsys fs.FS, name string, r *fact.Report) []Setting {
 		r.Problem(SourceConfig, "", "", err)
 	}
 	for i := range lines {
-		lines[i].Name, _, _ = strings.Cut(lines[i].Name, " ") // old files give parameters behind the name
+		lines[i].Name, _, _ = strings.Cut(lines[i].Name, " ") // old files give parameters after the name
 	}
 	return lines
 }
@@ -135,7 +135,7 @@ func ReadSysctls(fsys fs.FS, r *fact.Report) (settings []Setting) {
 			if !ok {
 				continue
 			}
-			key = strings.TrimPrefix(strings.TrimSpace(key), "-") // "-": a failure is no error
+			key = strings.TrimPrefix(strings.TrimSpace(key), "-") // "-": a failure is not an error
 			s.Name, s.Value = strings.ReplaceAll(key, "/", "."), strings.TrimSpace(value)
 			settings = append(settings, s)
 		}

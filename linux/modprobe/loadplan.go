@@ -23,7 +23,7 @@ type Step struct {
 	Builtin bool
 	// Command is what the configuration runs instead; empty if it runs nothing.
 	Command string
-	// CommandAt is the line that gives Command; nil if there is none.
+	// CommandAt is the line that gives Command; nil without a command.
 	CommandAt *Directive
 	// Params are the parameters that the configuration gives.
 	Params string
@@ -58,7 +58,7 @@ const maxSteps = 10000
 // Plan returns what modprobe would do for a name or an alias if nothing were loaded yet, in
 // its order: what the module depends on first, with softdeps around each. What could not be read or
 // found on the way is a problem of SourceTree. The error says why there are no steps: nothing has that
-// name, or what could not be read. A blacklist line that leaves no step is no error.
+// name, or what could not be read. A blacklist line that leaves no step is not an error.
 func (t *Tree) Plan(query string, r *fact.Report) (*Plan, error) {
 	alias, ok := NormalizeAlias(query)
 	if !ok {

@@ -20,7 +20,7 @@ type Match struct {
 	// Alias is what it was found by when that is not its name: the alias in the configuration, else
 	// the alias that was asked for.
 	Alias string
-	// By says which source had it, one of the Match constants.
+	// By names the source with the entry, one of the Match constants.
 	By string
 	// Builtin is set when it is compiled in.
 	Builtin bool
@@ -41,8 +41,8 @@ const (
 // Resolve returns the modules that a name, an alias, a device's modalias or "symbol:NAME" stands
 // for, in the order in which modprobe would load them; the same module only once. Indexes that could
 // not be read are problems of SourceTree: the answer is what the others say. Without a module the
-// error is nil if everything was read and nothing has the name; else it says what was not read. A
-// query that makes no sense is an error too.
+// error is nil if everything was read and nothing has the name; else it says what was not read. An invalid query
+// returns an error, too.
 func (t *Tree) Resolve(query string, r *fact.Report) ([]Match, error) {
 	alias, ok := NormalizeAlias(query)
 	if !ok {
@@ -157,8 +157,8 @@ func (l *lookup) missing(alias string) {
 	l.tree.reportUnseen(&l.lost)
 }
 
-// IndexErr returns why neither modules.dep.bin nor modules.dep can be read; nil if one can. It is
-// fs.ErrNotExist if there is neither, as on OpenWrt or for a package just unpacked.
+// IndexErr returns why neither modules.dep.bin nor modules.dep can be read; nil if one can. It matches fs.ErrNotExist
+// if both are missing, as on OpenWrt or for a package just unpacked.
 func (t *Tree) IndexErr() error {
 	if _, err := t.depIndex(); err == nil {
 		return nil
@@ -194,7 +194,7 @@ func (t *Tree) walked(name string) (*DepLine, error) {
 	return nil, t.filesErr
 }
 
-// isNoLine reports whether a problem is another than that one line of a file makes no sense.
+// isNoLine reports whether a problem is another than that one line of a file is invalid.
 func isNoLine(p fact.Problem) bool { return p.Line == 0 }
 
 // MatchIndex looks an alias up in one index; a module may be there more than once.
@@ -247,7 +247,7 @@ func (t *Tree) IsBuiltin(name string) bool {
 }
 
 // DepLine returns the module's line of modules.dep.bin, which is what kmod reads; else that of the
-// text, with the error of a binary index that makes no sense; else, on a tree without either, a
+// text, with the error of a binary index that is invalid; else, on a tree without either, a
 // line with nothing but the file. It is nil when the module has none.
 func (t *Tree) DepLine(name string) (*DepLine, error) {
 	x, binErr := t.depIndex()
@@ -261,7 +261,7 @@ func (t *Tree) DepLine(name string) (*DepLine, error) {
 		if d, ok := parseDepLine(values[0].Value); ok {
 			return &d, nil
 		}
-		return nil, &fact.ParseError{Source: x.source, Reason: "line of " + name + " makes no sense"}
+		return nil, &fact.ParseError{Source: x.source, Reason: "line of " + name + " is invalid"}
 	}
 	d := t.deps()
 	if errors.Is(d.err, fs.ErrNotExist) {
@@ -274,7 +274,7 @@ func (t *Tree) DepLine(name string) (*DepLine, error) {
 }
 
 // LookupErr looks a name up in every index that could know it, and returns the first error that such a look-up ends in
-// with the index it is of. An index that does not exist is no error.
+// with the index it is of. An index that does not exist is not an error.
 func (t *Tree) LookupErr(name string) (index string, err error) {
 	if _, err := t.DepLine(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return indexDep, err

@@ -293,7 +293,7 @@ func (l *shellLexer) word() {
 	l.words, l.rest = append(l.words, shellWord{text.String(), plain}), l.rest[i:]
 }
 
-// quoted returns what stands in the quotes that begin at i, and what follows them.
+// quoted returns the text in the quotes that begin at i, and the text after them.
 func (l *shellLexer) quoted(i int) (inner, rest string, closed bool) {
 	quote := l.rest[i]
 	for j := i + 1; j < len(l.rest); j++ {

@@ -53,7 +53,7 @@ type ReleaseDir struct {
 // Releases lists the directories of modules on a machine, those of more important roots first, and
 // each root's in the order of their names. A release that several roots have is listed once, and so
 // are the flat directories. The first root that exists and cannot be read is a problem of SourceTree;
-// without any directory it is the error, which is fs.ErrNotExist if there is no root at all.
+// without any directory it is the returned error, which matches fs.ErrNotExist if no root exists.
 func Releases(fsys fs.FS, r *fact.Report) ([]ReleaseDir, error) {
 	var dirs []ReleaseDir
 	var firstErr error
@@ -128,7 +128,7 @@ func ostreeHint(fsys fs.FS) string {
 // maxHints is how many deployments are named.
 const maxHints = 8
 
-// mayBeRelease leaves out directories that are no release: those in which Arch keeps modules for
+// mayBeRelease leaves out directories that are not a release: those in which Arch keeps modules for
 // several, which the release directories link to, and those within Android's flat directory.
 func mayBeRelease(fsys fs.FS, root, name string) bool {
 	if slices.Contains(FlatRoots, root) {
@@ -201,8 +201,8 @@ func realDir(fsys fs.FS, dir string) (string, error) {
 	return done, nil
 }
 
-// FindRelease returns the directory of a release. The error is fs.ErrNotExist when no root has it,
-// or why a root could not be read; the directory is then the usual one.
+// FindRelease returns the directory of a release. The error matches fs.ErrNotExist if no root has it, or says why a
+// root could not be read; the directory is then the usual one.
 func FindRelease(fsys fs.FS, release string) (ReleaseDir, error) {
 	if release == "" || strings.ContainsAny(release, "/\x00") || release == "." || release == ".." {
 		return ReleaseDir{}, &fs.PathError{Op: "open", Path: ModuleRoots[0] + "/" + release, Err: fs.ErrInvalid}
@@ -241,7 +241,7 @@ func (r *ReleaseDir) lookBeside(fsys fs.FS, dir string) {
 // HasUnseen reports whether there is, or may be, a directory beside this one that nobody looks into.
 func (r *ReleaseDir) HasUnseen() bool { return len(r.Beside)+len(r.beside.Problems) > 0 }
 
-// UnseenErr returns why directories beside this one could hold more; nil if there is none.
+// UnseenErr returns why directories beside this one could hold more; nil if none could.
 func (d *ReleaseDir) UnseenErr() error {
 	var r fact.Report
 	d.reportUnseen(&r)
@@ -280,7 +280,7 @@ type Tree struct {
 	cmdline  bool
 }
 
-// lazyIndex is an index, or why there is none.
+// lazyIndex is an index, or why it could not be read.
 type lazyIndex struct {
 	index *Index
 	err   error
@@ -312,8 +312,8 @@ const (
 	maxDepNeeds  = 1 << 20
 )
 
-// Index returns the named index: from the binary file, else made of the text file. The error is
-// fs.ErrNotExist when there is neither.
+// Index returns the named index: from the binary file, else made of the text file. The error matches fs.ErrNotExist if
+// both are missing.
 func (t *Tree) Index(name string) (*Index, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -369,7 +369,7 @@ func (t *Tree) deps() *depTable {
 // DepLines returns the lines of modules.dep; none when it cannot be read.
 func (t *Tree) DepLines() []DepLine { return t.deps().lines }
 
-// DepErr returns why modules.dep cannot be read, or that some of its lines make no sense.
+// DepErr returns why modules.dep cannot be read, or that some of its lines are invalid.
 func (t *Tree) DepErr() error { return t.deps().problem() }
 
 // FS returns the file system of the machine's root.
@@ -539,7 +539,7 @@ func (d *depTable) problem() error {
 		return d.err
 	}
 	if d.bad > 0 {
-		return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("%d lines make no sense", d.bad)}
+		return &fact.ParseError{Source: d.source, Reason: fmt.Sprintf("%d lines are invalid", d.bad)}
 	}
 	return nil
 }

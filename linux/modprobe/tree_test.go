@@ -80,7 +80,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestResolveWithoutBuiltins has a list of what is compiled in that makes no sense: a module is
+// TestResolveWithoutBuiltins has a list of what is compiled in that is invalid: a module is
 // found all the same, and that it may be compiled in is said.
 func TestResolveWithoutBuiltins(t *testing.T) {
 	fsys := linuxtest.Release()
@@ -375,7 +375,7 @@ func TestExcludedFiles(t *testing.T) {
 	}
 }
 
-// TestUnreadableTree: what may not be read is told apart from what is not there.
+// TestUnreadableTree: an unreadable file is distinguished from a missing one.
 func TestUnreadableTree(t *testing.T) {
 	tree := OpenTree(refusesIndexes{linuxtest.Release()}, ReleaseDir{Release: "6.1.0-test", Dir: linuxtest.Dir}, false)
 	var r fact.Report

@@ -37,8 +37,7 @@ func TestBuiltinBeatsFile(t *testing.T) {
 	}
 }
 
-// TestTreeWithoutIndex finds a module by its file, and does not say that there is none of another
-// name.
+// TestTreeWithoutIndex finds a module by its file, and does not say that another name has no file.
 func TestTreeWithoutIndex(t *testing.T) {
 	tree := oddTree(map[string]string{"my-demo.ko": ""})
 	var r fact.Report
@@ -79,7 +78,7 @@ func TestUnreadableTreeWithoutIndex(t *testing.T) {
 	}
 }
 
-// TestBrokenDepIndex has a binary index that makes no sense beside a text: kmod reads the former.
+// TestBrokenDepIndex has a binary index that is invalid beside a text: kmod reads the former.
 func TestBrokenDepIndex(t *testing.T) {
 	tree := oddTree(map[string]string{"modules.dep": "a.ko:\n", "modules.dep.bin": "garbage, no index", "a.ko": ""})
 	var r fact.Report

@@ -44,9 +44,9 @@ func IsArchive(head []byte) bool { return archive.Is(head) }
 
 // ReadArchive reads the captures in a tar or zip file, packed with gzip, bzip2, xz, zstd or not at all: a sosreport, a
 // supportconfig, a collection of UAC, or any archive of captures. It reads the archive as a stream, writes nothing,
-// follows no link, and bounds what it decompresses. One machine's captures become one Snapshot. An archive without any
-// is an error that satisfies lkm.ErrMalformed; one that is damaged, or too large, gives what came before, with a
-// Problem.
+// follows no link, and bounds what it decompresses. One machine's captures become one Snapshot. The error matches
+// lkm.ErrMalformed for an archive without captures. An archive that is damaged, or too large, gives the captures before
+// the damage, with a Problem.
 func ReadArchive(r io.Reader) ([]Host, error) {
 	a := archiveReader{seen: make(map[string]bool), groups: make(map[string]*group)}
 	skipped, err := archive.Walk(r, a.file)

@@ -79,7 +79,7 @@ func TestSosreport(t *testing.T) {
 	z, _ := zstd.NewWriter(nil)
 	for name, b := range map[string][]byte{"tar": plain, "gzip": gzipped(plain), "zstd": z.EncodeAll(plain, nil)} {
 		if !capture.IsArchive(b) {
-			t.Errorf("%s is no archive", name)
+			t.Errorf("%s is not an archive", name)
 		}
 		hosts, err := capture.ReadArchive(bytes.NewReader(b))
 		if err != nil || len(hosts) != 1 {

@@ -62,7 +62,7 @@ func knownFiles() []knownFile {
 	}
 }
 
-// rootFolders are folders of a machine's root: what lies in another of their files is no capture.
+// rootFolders are folders of a machine's root: what lies in another of their files is not a capture.
 var rootFolders = [...]string{"etc", "proc", "sys", "var", "usr", "lib", "lib64", "boot", "run", "opt", "home", "root",
 	"dev", "sos_commands", "sos_logs", "sos_reports", "sos_strings", "[root]", "Windows", "Users", "System", "Library"}
 
@@ -70,7 +70,7 @@ var rootFolders = [...]string{"etc", "proc", "sys", "var", "usr", "lib", "lib64"
 var textEndings = [...]string{"", ".txt", ".log", ".out", ".csv", ".json", ".jsonl", ".xml", ".reg", ".md", ".ips",
 	".panic", ".tsv"}
 
-// whatIs tells by a file's name what it is read for.
+// whatIs returns what a file is read for, by its name.
 func whatIs(name string) what {
 	for _, k := range knownFiles() {
 		if folder, ok := folderOf(name, k.path); ok {
@@ -130,7 +130,7 @@ type section struct {
 	text string
 }
 
-// sections splits a file of supportconfig: "#==[ Command ]===#", a line with the command behind "# ", and what it
+// sections splits a file of supportconfig: "#==[ Command ]===#", a line with the command after "# ", and what it
 // printed.
 func sections(s string) []section {
 	var list []section

@@ -65,11 +65,10 @@ func (f *form) isCut(clean string) bool {
 }
 
 // Read makes a Snapshot of text that a tool printed on some machine. Prompts, carriage
-// returns, byte-order marks, UTF-16, terminal colors and stray lines do no harm. With as "" the
-// kind is found out by its first 64 KiB. Text that is of no known kind, or not of the kind that as names, is an
-// error that satisfies lkm.ErrMalformed. The source is partial if the text is cut, or shows a command that leaves rows
-// out, or lacks the header that its tool prints. The snapshot
-// has no time: when the text was made is not known.
+// returns, byte-order marks, UTF-16, terminal colors and stray lines do no harm. With as "" the kind is detected from
+// the first 64 KiB. The error matches lkm.ErrMalformed for text of no known kind, or not of the kind that as names. The
+// source is partial if the text is cut, or shows a command that leaves rows out, or lacks the header that its tool
+// prints. The snapshot has no time: when the text was made is not known.
 func Read(r io.Reader, as Kind) (*lkm.Snapshot, error) {
 	clean, encoding, err := text.Read(r)
 	if err != nil {
@@ -95,13 +94,13 @@ func setEncoding(s *lkm.Snapshot, encoding string) {
 // headSize is how much of a long text is looked at to find out its kind, in bytes.
 const headSize = 64 << 10
 
-// deepKinds are the kinds whose rows may stand behind any amount of other text.
+// deepKinds are the kinds whose rows may follow any amount of other text.
 var deepKinds = [...]Kind{MSInfo, MacOSPanic, SystemProfiler, AbendLog, KernelLog, WinDbg}
 
 func readAs(clean string, as Kind) (captured, error) {
 	switch {
 	case strings.TrimSpace(clean) == "":
-		return captured{}, fmt.Errorf("%w: the text is empty, which is no empty list", lkm.ErrMalformed)
+		return captured{}, fmt.Errorf("%w: the text is empty, which is not an empty list", lkm.ErrMalformed)
 	case as == "":
 		return detect(clean)
 	}
@@ -169,7 +168,8 @@ func detect(clean string) (captured, error) {
 		best = mended(clean, r, best)
 	}
 	best.kind = kind
-	return best, best.empty(clean, r, fmt.Errorf("%w: unrecognized text: not the output of a known tool", lkm.ErrMalformed))
+	return best, best.empty(clean, r,
+		fmt.Errorf("%w: unrecognized text: not the output of a known tool", lkm.ErrMalformed))
 }
 
 // bestOf gives a text to the readers of some kinds and returns what fits best, and its kind.

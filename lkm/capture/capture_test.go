@@ -46,7 +46,7 @@ func TestCaptureCleanUp(t *testing.T) {
 		"UTF-16BE":        wide(binary.BigEndian, true),
 		"UTF-16LE no BOM": wide(binary.LittleEndian, false),
 		"UTF-16BE no BOM": wide(binary.BigEndian, false),
-		"colours":         []byte(strings.ReplaceAll(lsmodText, "nvme", "\x1b[01;31m\x1b[Knvme\x1b[m\x1b[K")),
+		"colors":          []byte(strings.ReplaceAll(lsmodText, "nvme", "\x1b[01;31m\x1b[Knvme\x1b[m\x1b[K")),
 		"prompt":          []byte("user@host ~ $ lsmod\n" + lsmodText + "user@host ~ $ \n"),
 		"blank lines":     []byte("\n\n" + lsmodText + "\n\n"),
 		"title":           []byte("\x1b]0;user@host: ~\x07" + lsmodText),
@@ -90,7 +90,7 @@ func TestCaptureStrayAndCut(t *testing.T) {
 	}
 }
 
-// A long text is what its beginning is; rows may stand deep in some kinds alone.
+// A long text is what its beginning is; only some kinds may have rows deep in the text.
 func TestCaptureLong(t *testing.T) {
 	var lsmod, drivers, objects, report strings.Builder
 	lsmod.WriteString("Module                  Size  Used by\n")
@@ -125,11 +125,11 @@ func TestCaptureLong(t *testing.T) {
 	}
 	if s, err := capture.Read(strings.NewReader(strings.Repeat("lorem ipsum\n", 10000)+lsmod.String()), ""); s != nil ||
 		!errors.Is(err, lkm.ErrMalformed) {
-		t.Errorf("behind other text: %v, %v", s, err)
+		t.Errorf("after other text: %v, %v", s, err)
 	}
 	if s, err := capture.Read(strings.NewReader(strings.Repeat("lorem ipsum\n", 100)+lsmod.String()),
 		capture.Lsmod); err != nil || len(s.Modules) != n {
-		t.Errorf("behind other text, named: %v", err)
+		t.Errorf("after other text, named: %v", err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/kernelext/kernelext/lkm/capture"
 )
 
-// TestDarwinCaptures reads every recorded text of a Mac without being told what it is.
+// TestDarwinCaptures reads every recorded text of a Mac without naming its kind.
 func TestDarwinCaptures(t *testing.T) {
 	dir := filepath.Join(testdata.Dir(t, "captures"), "darwin")
 	kinds := map[string]struct {

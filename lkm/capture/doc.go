@@ -6,6 +6,6 @@
 //	snap, err := capture.Read(file, "") // "" detects the kind
 //
 // [Read] returns a Snapshot like that of a live machine, with what the text says and Problems for what it leaves out.
-// It reads the text and nothing else, needs no privilege, and takes at most 8 MiB. A text that is not a list of a known
-// tool is an error that matches lkm.ErrMalformed, and so is an empty one: neither is an empty list.
+// It reads the text and nothing else, needs no privilege, and takes at most 8 MiB. The error matches lkm.ErrMalformed
+// for a text that is not a list of a known tool, and for an empty text: neither is an empty list.
 package capture

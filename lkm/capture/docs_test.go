@@ -14,14 +14,14 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/captures.md")
 
-// docsHead is what stands above the table.
+// docsHead is the text above the table.
 const docsHead = `# Captures: texts of other tools
 <!-- Made by go test ./lkm/capture -run Docs -update. -->
 "lkm import FILE…" and capture.Read take these texts, of any system on any system. The kind is found out by the first
 64 KiB, or named with "--as KIND". A text may have prompts, carriage returns, byte-order marks, UTF-16 and terminal
-colors, may be quoted with "> " at any depth, may stand in a Markdown fence or be a Markdown table, and may be broken at
+colors, may be quoted with "> " at any depth, may be in a Markdown fence or be a Markdown table, and may be broken at
 a terminal's width. A session that shows several commands is read command by command, and gives one snapshot. The
-encoding that a text was decoded from stands with its source ("encoding"), if it is not UTF-8.
+encoding that a text was decoded from is with its source ("encoding"), if it is not UTF-8.
 
 "lkm import ARCHIVE" and capture.ReadArchive search a tar or zip file, packed with gzip, bzip2, xz, zstd or not at all,
 for such texts and for the files of a root that say the same (proc/modules, sys/module/NAME/version): a sosreport, a
@@ -31,7 +31,7 @@ lead out of it are left out and reported, and it may decompress to at most 64 ti
 
 A source is "ok" only if nothing in the text says that it is a part: a command that leaves rows out ("| grep",
 "| head", an option that chooses rows), an ellipsis, a page that was not turned, a cut end, a missing header, a line
-that is no row. Else it is "partial", with the reason. A refusal (sudo, a management policy, access denied) is an
+that is not a row. Else it is "partial", with the reason. A refusal (sudo, a management policy, access denied) is an
 error, and so is an empty list of a tool that always lists something.
 
 | kind | system | recognized by | says | cannot say | edits that it notices |

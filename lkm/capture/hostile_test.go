@@ -9,7 +9,7 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// leftOut are lines that stand in a text for others, or for the end of a command that did not come to its own.
+// leftOut are lines that replace others in a text, or the end of a command that was cut off.
 var leftOut = []string{
 	"...", "[...]", "(...)", "…", "……", "⋮", "<snip>", "[snip]", "--- snip ---", "~~~ snip ~~~", "[truncated]",
 	"<output truncated>", "*** output truncated ***", "... 120 lines omitted ...", "[ 37 lines omitted ]",

@@ -68,7 +68,8 @@ func linuxReaders() []reader {
 			lacks: "taint, file", notices: "a cut end, a missing row that another row names as its user"}},
 		{MQL, lkm.Linux, by(lkm.Linux, linux.ReadMQL), form{tools: []string{"cnquery", "cnspec", "mql"},
 			experimental: true,
-			shown:        "JSON with name, size and loaded", fills: "size, whether it is loaded", lacks: "users, taint, file",
+			shown:        "JSON with name, size and loaded", fills: "size, whether it is loaded",
+			lacks:   "users, taint, file",
 			notices: cutEnd}},
 	}
 }
@@ -108,13 +109,14 @@ func windowsReaders() []reader {
 			tools: []string{"msinfo32"}, ends: true,
 			shown: "sections, one with rows of 11 columns of which one is a path",
 			fills: "service, description, path, type, start, state", lacks: "version, signature",
-			notices: "a line that is no row"}},
+			notices: "a line that is not a row"}},
 		{WMI, lkm.Windows, by(lkm.Windows, windows.ReadWMIText), form{
 			tools:   []string{"get-ciminstance", "get-wmiobject", "gcim", "gwmi", "wmic"},
 			selects: []string{"-Filter", "-Query", "where"},
-			shown:   "properties of Win32_SystemDriver or Win32_PnPSignedDriver, as list, table, CSV, JSON or JSON lines",
-			fills:   "service, display name, path, state, start, type; devices with INF, version, date, signer",
-			lacks:   "version of the file, signature of the file", notices: cutEnd + ", values that PowerShell cut"}},
+			shown: "properties of Win32_SystemDriver or Win32_PnPSignedDriver, as list, table, CSV, JSON or JSON " +
+				"lines",
+			fills: "service, display name, path, state, start, type; devices with INF, version, date, signer",
+			lacks: "version of the file, signature of the file", notices: cutEnd + ", values that PowerShell cut"}},
 		{Autoruns, lkm.Windows, by(lkm.Windows, windows.ReadAutoruns), form{
 			tools: []string{"autorunsc", "autorunsc64", "get-psautorun"},
 			shown: "a CSV header with Entry Location and Category, or records of Get-PSAutorun",
@@ -235,13 +237,13 @@ func unixReaders() []reader {
 		{Modules, lkm.NetWare, by(lkm.NetWare, netware.ReadModules), form{
 			tools: []string{"modules"}, neverEmpty: true, experimental: true,
 			shown: "a file name at the margin, then its texts",
-			fills: "version, date, description", lacks: "address, dependencies", notices: "a line that is no row"}},
+			fills: "version, date, description", lacks: "address, dependencies", notices: "a line that is not a row"}},
 		{Moddebug, lkm.Illumos, by(lkm.Illumos, solaris.ReadModdebug), form{
 			shown: "messages that a module was loaded", fills: "id, size, address", lacks: "what was unloaded later",
-			notices: "nothing: messages are no list"}},
+			notices: "nothing: messages are not a list"}},
 		{AbendLog, lkm.NetWare, by(lkm.NetWare, netware.ReadAbendLog), form{
 			shown: "lines of an abend with the modules on the stack", fills: "name, version, date",
 			lacks:   "other modules",
-			notices: "nothing: the stack is no list"}},
+			notices: "nothing: the stack is not a list"}},
 	}
 }

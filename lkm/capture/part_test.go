@@ -12,8 +12,8 @@ import (
 	"github.com/kernelext/kernelext/lkm/capture"
 )
 
-// TestNoList refuses texts that say that nothing was listed: a refusal is no list, and neither is an empty container of
-// a tool that always lists something.
+// TestNoList refuses texts that say that nothing was listed: a refusal is not a list, and neither is an empty container
+// of a tool that always lists something.
 func TestNoList(t *testing.T) {
 	const refused = "(kernel) Failed to query kext info (MAC policy error 0x1).\n" +
 		"Failed to read loaded kext info from kernel - (libkern/kext) internal error.\n"

@@ -32,8 +32,8 @@ func TestPastes(t *testing.T) {
 		"lspci of a user":   {"00:1f.6 Modem: x\n\tCapabilities: <access denied>\n\tKernel modules: a\n", 1, true},
 		"bold rows of a debugger": {"fffff802`68f50000 fffff802`68f78000 a (deferred)\n" +
 			"**fffff802`68fa0000 fffff802`6b406000 b (deferred)**\n", 2, false},
-		"devcon dp_enum":               {"oem4.inf\n    Provider: Intel\n    Class: USB\n", -1, false},
-		"a blank line behind the list": {"[1.0] Modules linked in: a b(P)\n[1.0] \n[1.0] Pid: 1, comm: x\n", 2, true},
+		"devcon dp_enum":              {"oem4.inf\n    Provider: Intel\n    Class: USB\n", -1, false},
+		"a blank line after the list": {"[1.0] Modules linked in: a b(P)\n[1.0] \n[1.0] Pid: 1, comm: x\n", 2, true},
 	} {
 		s, err := capture.Read(strings.NewReader(c.text), "")
 		if c.rows < 0 {

@@ -106,8 +106,8 @@ func equalModules(a, b *lkm.Snapshot) bool {
 	return true
 }
 
-// foreign returns a value of a module that stands in another place than in the whole text: in a field that has another
-// value there, or none. A value that the edit cut is the beginning of the whole one.
+// foreign returns a value of a module that is in another place than in the whole text: in a field that has another
+// value there, or no value. A value that the edit cut is the beginning of the whole one.
 func foreign(want, got *lkm.Snapshot) string {
 	for i := range got.Modules {
 		g := &got.Modules[i]

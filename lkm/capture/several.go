@@ -13,7 +13,7 @@ import (
 // maxParts is how many commands of a session are read one by one.
 const maxParts = 64
 
-// several reads a text that shows what several tools printed, each behind the prompt with its command: the captures of
+// several reads a text that shows what several tools printed, each after the prompt with its command: the captures of
 // one machine are one Snapshot. ok is false if it is not such a text: less than two kinds, or no prompts.
 func several(clean string) (all captured, ok bool) {
 	parts := sessionParts(clean)
@@ -84,7 +84,7 @@ func mended(clean string, r reader, c captured) captured {
 	return c
 }
 
-// untabled reads a text as a Markdown table whose cells are the columns of a form; c if it is none.
+// untabled reads a text as a Markdown table whose cells are the columns of a form; c for any other text.
 func untabled(clean string, r reader, c captured) captured {
 	if plain, ok := text.Untable(clean); ok && (c.snapshot == nil || c.rows == 0) {
 		if m := r.read(plain, &r.form); m.fits() && m.rows > 0 {

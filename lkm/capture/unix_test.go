@@ -15,7 +15,7 @@ import (
 	"github.com/kernelext/kernelext/lkm/capture"
 )
 
-// TestUnixCaptures reads every recording of these systems, told by itself and by name.
+// TestUnixCaptures reads every recording of these systems, with the kind detected and with the kind named.
 func TestUnixCaptures(t *testing.T) {
 	root := testdata.Dir(t, "captures")
 	read := 0

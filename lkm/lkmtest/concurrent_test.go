@@ -108,7 +108,8 @@ func openers(t *testing.T) map[string]func() (*lkm.System, error) {
 	return open
 }
 
-// Every call beside every other, Refresh, a context that ends and Close: each ends, and a later one is fs.ErrClosed.
+// Every call beside every other, Refresh, a context that ends and Close: each ends, and a later one returns an error
+// that matches fs.ErrClosed.
 func TestCallsBesideClose(t *testing.T) {
 	for name, open := range openers(t) {
 		t.Run(name, func(t *testing.T) {

@@ -169,8 +169,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// An outlook is everything that a tape gives: the Snapshot, or why there is none, and what is
-// built in.
+// An outlook is everything that a tape gives: the Snapshot, or why it could not be taken, and what is built in.
 type outlook struct {
 	Snapshot *lkm.Snapshot `json:"snapshot,omitzero"`
 	Error    string        `json:"error,omitzero"`

@@ -90,7 +90,7 @@ type faulty struct {
 	faults []fault
 }
 
-// of returns the error of the operation op on a path or call; nil if there is none.
+// of returns the error of the operation op on a path or call; nil if the operation succeeds.
 func (f *faulty) of(op, at string) error {
 	var found *fault
 	for i := range f.faults {

@@ -29,7 +29,7 @@ const (
 	sizeless trap = "sizeless" // a file that does not say how long it is
 	huge     trap = "huge"     // a folder of very many entries
 	deep     trap = "deep"     // a folder that is in itself, without end
-	stuck    trap = "stuck"    // a folder whose listing fails behind its first entries
+	stuck    trap = "stuck"    // a folder whose listing fails after its first entries
 )
 
 var fileTraps = []trap{endless, growing, special, sizeless}
@@ -317,7 +317,7 @@ func TestSpecialFiles(t *testing.T) {
 						defer sys.Close()
 						for _, w := range c.run(t.Context(), sys, queries).worse(claimed[j]) {
 							if kind == "folder" && strings.Contains(w, ".ko") {
-								continue // a folder of that name is no module: nothing is there
+								continue // a folder of that name is not a module: nothing is there
 							}
 							t.Errorf("%s, %s: %s", kind, c.name, w)
 						}

@@ -44,7 +44,7 @@ func tapeName(file string) (string, bool) {
 	return strings.CutSuffix(strings.TrimSuffix(file, ".gz"), ".tape")
 }
 
-// Open returns the tape of that name. An unknown name is an error that satisfies fs.ErrNotExist.
+// Open returns the tape of that name. The error matches fs.ErrNotExist for an unknown name.
 func Open(name string) (*tape.Tape, error) {
 	for _, suffix := range []string{".tape", ".tape.gz"} {
 		b, err := corpus.ReadFile(dir + "/" + name + suffix)

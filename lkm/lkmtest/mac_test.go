@@ -19,7 +19,7 @@ func macMadeUps() []madeUp {
 		{"synthetic-macos-user", "the same Mac as an ordinary user", lkm.Darwin, mac(user)},
 		{"synthetic-macos-silicon", "macOS 15 on an Apple silicon Mac, where the vendor's kext has no address",
 			lkm.Darwin, mac(fakedarwin.Silicon())},
-		{"synthetic-macos-denied", "the Intel Mac from a sandbox, which the kernel tells nothing",
+		{"synthetic-macos-denied", "the Intel Mac from a sandbox, which gets nothing from the kernel",
 			lkm.Darwin, mac(denied)},
 		{"synthetic-macos-kmutil", "the Intel Mac from a sandbox, with leave to start kmutil", lkm.Darwin,
 			mac(fakedarwin.Sandboxed())},

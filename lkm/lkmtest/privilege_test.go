@@ -48,7 +48,7 @@ func TestUserSeesPartOfRoot(t *testing.T) {
 	}
 }
 
-// volatile are the fields of a Snapshot that may differ between two looks, or tell who looked.
+// volatile are the fields of a Snapshot that may differ between two looks, or show who looked.
 var volatile = []string{"takenAt", "privilege", "detail", "problems", "sources", "bootId", "refs", "usedBy", "refcnt"}
 
 func compare(t *testing.T, what string, root, user outlook) {

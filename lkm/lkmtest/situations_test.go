@@ -13,8 +13,8 @@ import (
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
 
-// Missing is not empty: a list without modules is given only for a kernel that has none, and every
-// other situation in which nothing can be seen is an error that says why.
+// Missing is not empty: an empty list is returned only for a kernel without modules; every other situation without
+// visible modules gives an error that says why.
 func TestSituations(t *testing.T) {
 	for name, want := range map[string]struct {
 		modules int

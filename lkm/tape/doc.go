@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package tape records what a machine answered and plays it back. A [Recorder] is a machine that
-// passes questions on and keeps the answers; a [Tape] is a machine made of those answers. A program
-// that reads a tape cannot tell it from the machine that was recorded, except that a question that
-// was not asked then has no answer now:
+// passes questions on and keeps the answers; a [Tape] is a machine made of those answers. A program cannot distinguish
+// a tape from the recorded machine, except that a question that was not asked then has no answer now:
 //
 //   - no entry: fact.ErrUnrecorded, which is never fs.ErrNotExist
 //   - no entry, and the recorder did not know the question yet: fact.ErrOlder
@@ -15,7 +14,7 @@
 // Only what is asked for: the recorder asks nothing by itself and walks no directory. A file that
 // is read several times keeps its last whole content. What is private goes before it is kept: the
 // kernel package says what that is, on Linux linux.Redact. The recorder needs no privilege and
-// opens nothing; the bytes go where WriteTo is told.
+// opens nothing; the bytes go to the writer of WriteTo.
 //
 // # A tape does not age
 //
@@ -74,8 +73,8 @@
 // kind, its subject, and its attributes KEY=VALUE. The lines up to the next entry are its content.
 // A path is a slash path below the machine's root ("." is the root), folded to lower case if the
 // machine is Windows. In a path, an argument and a value, every byte that is not a visible ASCII
-// character, and space, %, = and ", are written %XX; an empty word is "". Two entries of the same
-// kind and subject are an error, as is a path that is both a file and a directory.
+// character, and space, %, = and ", are written %XX; an empty word is "". Reading a tape fails if two entries have the
+// same kind and subject, or if a path is both a file and a directory.
 //
 //	file PATH            what reading the file gave
 //	dir PATH             the directory's names, in order, each with a letter for its type
@@ -90,14 +89,14 @@
 // Attributes, all optional:
 //
 //	mode=0644            file, dir, link: the permission bits that stat gave, in octal
-//	type=c               file: its type, when it is none of the three kinds that have entries
+//	type=c               file: its type, if it is not one of the three kinds that have entries
 //	size=N mtime=TIME    what stat gave; the time is RFC 3339 in UTC
 //	end=CODE             what comes after the content is not the end but this error: too_large
 //	                     when the tape has only a part, unrecorded when no more was read
 //	redacted=yes         file, call: something was taken out of the content
 //	extents=A+N,B+M      file: the content is N bytes at offset A followed by M bytes at B, in
 //	                     order and not touching. Reading elsewhere answers the error of end,
-//	                     unrecorded if there is none; at or after size it is the end of the file
+//	                     unrecorded without end; at or after size it is the end of the file
 //	enc=base64           file, call: the content is base64 in lines of up to 76 characters. It is
 //	                     used for whatever is not printable UTF-8 with LF and tab, or has a line
 //	                     that starts with "-- "

@@ -26,7 +26,7 @@ const (
 	KindLink  Kind = "link"  // where a symbolic link leads
 	KindDir   Kind = "dir"   // the names in a directory
 	KindCall  Kind = "call"  // what a call gave
-	KindError Kind = "error" // why a question had no answer
+	KindError Kind = "error" // why a question has no answer
 )
 
 // The questions that can have no answer: the second word of an error entry.
@@ -176,8 +176,8 @@ func (e *entry) contentSize() int64 {
 	return n
 }
 
-// isText reports whether data can stand on a tape as it is: printable, harmless on a terminal,
-// and without a line that looks like an entry's first.
+// isText reports whether a tape can contain data unchanged: printable, harmless on a terminal, and
+// without a line that looks like an entry's first.
 func isText(data []byte) bool {
 	if bytes.HasPrefix(data, []byte(marker)) || bytes.Contains(data, []byte("\n"+marker)) {
 		return false
@@ -202,12 +202,12 @@ func isUnicodeText(data []byte) bool {
 	return true
 }
 
-// An Entry tells what one entry of a tape is about.
+// An Entry describes one entry of a tape.
 type Entry struct {
 	// Kind is the sort of answer.
 	Kind Kind
-	// Op is the question that had no answer, of an error entry: open, readdir, stat, lstat,
-	// readlink or call. Else empty.
+	// Op is the question without an answer, of an error entry: open, readdir, stat, lstat, readlink
+	// or call. Else empty.
 	Op string
 	// Subject is the path, or the call's op and arguments with spaces between them. Both may hold
 	// any character, as the recorded machine's names may.

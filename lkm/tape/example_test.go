@@ -14,7 +14,7 @@ import (
 	"github.com/kernelext/kernelext/lkm/tape"
 )
 
-// A recorder stands in front of a machine, here a made-up one, and writes down what it answers.
+// A recorder passes questions to a machine, here a made-up one, and writes down the answers.
 func Example() {
 	machine := fakelinux.Container().Machine()
 	recorder := tape.Record(lkm.Linux, machine, tape.Options{Header: tape.Header{Producer: "example 1.0"}})

@@ -116,11 +116,11 @@ func (h *Header) appendTo(b []byte) []byte {
 	return b
 }
 
-// set takes one "key: value" line that is no comment. A key may stand once; a key that this version
-// does not know is ignored.
+// set takes one "key: value" line that is not a comment. A key may appear once; a key that this version does not know
+// is ignored.
 func (h *Header) set(key, value string, seen map[string]bool) (err error) {
 	if seen[key] {
-		return fmt.Errorf("stands twice")
+		return fmt.Errorf("appears twice")
 	}
 	seen[key] = true
 	switch key {

@@ -102,7 +102,7 @@ func parseLine(s string, fold bool) (*line, error) {
 	for _, word := range words[attrs:] {
 		key, value, _ := strings.Cut(word, "=")
 		if seen[key] {
-			return nil, fmt.Errorf("attribute %s stands twice", key)
+			return nil, fmt.Errorf("attribute %s appears twice", key)
 		}
 		seen[key] = true
 		if err := l.setAttr(key, value); err != nil {
@@ -195,7 +195,7 @@ func (l *line) setAttr(key, value string) (err error) {
 	return err
 }
 
-// stated returns the entry's info, made with what its kind implies when there is none.
+// stated returns the entry's info, or a new one with the values that its kind implies.
 func (l *line) stated() *info {
 	if l.info == nil {
 		l.info = &info{mode: 0o444, size: -1}

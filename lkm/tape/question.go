@@ -16,7 +16,7 @@ import (
 const Questions = 2
 
 // A lateQuestion is what this library learned to ask after the first tapes were recorded. An older tape has no answer
-// to it, and that is no fault of the recorder.
+// to it, and that is not a fault of the recorder.
 type lateQuestion struct {
 	// since is the first number of Header.Questions whose recorder asks it.
 	since int

@@ -403,7 +403,7 @@ func checkListing(data []byte) error {
 			return offsetError{off, err}
 		}
 		if off > 0 && name <= last {
-			return offsetError{off, errors.New("the directory's names are not in order, or one stands twice")}
+			return offsetError{off, errors.New("the directory's names are not in order, or one appears twice")}
 		}
 		last, off = name, off+len(s)
 	}

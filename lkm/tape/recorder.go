@@ -17,7 +17,7 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// Options say what the header of a recording tells, and whether redaction is off.
+// Options say what the header of a recording contains, and whether redaction is off.
 type Options struct {
 	// Header is written to the tape with the OS, the questions, the caps, the redactions and the count
 	// of dropped answers set by the recorder. Release, Arch and Privilege can be given later, to Describe.
@@ -139,9 +139,9 @@ func (e *entry) finished() *entry {
 	return &c
 }
 
-// change lets f alter the entry for i, which is made when there is none. It keeps the tape within
-// its caps: an answer that does not fit becomes too_large, and is dropped altogether when even
-// that does not fit. The caller holds the lock.
+// change lets f alter the entry for i, and makes it if it is missing. It keeps the tape within its
+// caps: an answer that does not fit becomes too_large, and is dropped altogether when even that
+// does not fit. The caller holds the lock.
 func (r *Recorder) change(i id, f func(*entry)) {
 	e, before := r.entries[i], int64(0)
 	if e == nil {
@@ -176,8 +176,8 @@ func (r *Recorder) remove(i id) {
 	}
 }
 
-// key returns the name as it stands on the tape; ok is false for one that cannot: the machine was
-// asked nothing then.
+// key returns the name as the tape writes it; ok is false if a tape cannot contain it: the machine was asked nothing
+// then.
 func (r *Recorder) key(name string) (string, bool) {
 	return foldName(name, r.fold), fs.ValidPath(name)
 }
@@ -198,8 +198,8 @@ func (r *Recorder) failureOf(err error) failure {
 	return unrecorded
 }
 
-// failed keeps that a question about a path had no answer. That the recorded machine is itself a
-// tape without an answer is left out, which says the same.
+// failed keeps that a question about a path has no answer. That the recorded machine is itself a tape without an answer
+// is left out, which says the same.
 func (r *Recorder) failed(op, key string, err error) {
 	f := r.failureOf(err)
 	r.mu.Lock()

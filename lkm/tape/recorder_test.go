@@ -357,7 +357,7 @@ func TestRecordHeldDescriptor(t *testing.T) {
 		buf := make([]byte, 32)
 		for _, value := range []string{"99\n", "100\n", "7\n"} {
 			m.MapFS["seqnum"] = file(value)
-			f, err := r.Open("seqnum") // MapFS gives a file the content it had when opened
+			f, err := r.Open("seqnum") // MapFS gives a file the content from when it was opened
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -599,7 +599,7 @@ func TestRecordRedacts(t *testing.T) {
 	r = Record(lkm.Linux, tp, Options{})
 	limit.ReadFile(r, "proc/modules", 1<<20)
 	if !replay(t, r).Redacted("proc/modules") || !r.Redacted("proc/modules") {
-		t.Error("recorded again, the tape looks as if it had not been redacted")
+		t.Error("recorded again, the tape looks unredacted")
 	}
 }
 

@@ -175,8 +175,7 @@ func (s *seekable) Seek(offset int64, whence int) (int64, error) {
 	return pos, err
 }
 
-// chunk is how much of a stream is redacted at once: as many whole lines as fit, since redaction
-// goes by lines.
+// chunk is how much of a stream is redacted at once: as many whole lines as fit, since redaction works by lines.
 const chunk = 256 << 10
 
 // A stream is what was read from a file's start on, redacted, as much as a tape keeps.
@@ -282,9 +281,8 @@ func (d *recordedEntry) Info() (fs.FileInfo, error) {
 // maxPieces is how many pieces a file's entry may have, so that its first line stays short.
 const maxPieces = 1500
 
-// addPiece adds data at off to the entry's pieces, at most limit bytes in all, and reports whether
-// it had to be left out. Where old and new bytes differ the file has changed, and only the new
-// ones are kept.
+// addPiece adds data at off to the entry's pieces, at most limit bytes in all, and reports whether it was left out.
+// Where old and new bytes differ the file has changed, and only the new ones are kept.
 func (e *entry) addPiece(off int64, data []byte, limit int64) (full bool) {
 	p := piece{off, bytes.Clone(data)}
 	if slices.ContainsFunc(e.pieces, p.contradicts) {

@@ -278,8 +278,8 @@ func (r *tapeReader) AppendAttr(dst []byte, name string, max int64) ([]byte, err
 	return dst, err
 }
 
-// Call answers a recorded call. One that was not recorded is fact.ErrUnrecorded, or fact.ErrOlder if the recorder did
-// not know it.
+// Call answers a recorded call. If it was not recorded, the error matches fact.ErrUnrecorded, or fact.ErrOlder if the
+// recorder did not know the call.
 func (t *Tape) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -323,8 +323,8 @@ func callKey(subject string) string {
 }
 
 // Redacted reports whether redaction took out something of what the machine answered for key: a
-// path, or a call's op and arguments with spaces between them. It is how a reader tells a zeroed
-// address from one that the kernel did not show.
+// path, or a call's op and arguments with spaces between them. It distinguishes a zeroed address from one that the
+// kernel did not show.
 func (t *Tape) Redacted(key string) bool {
 	words := strings.Split(key, " ")
 	subject := callSubject(words[0], words[1:])

@@ -464,7 +464,7 @@ func TestReadRefuses(t *testing.T) {
 		"duplicate":       {head + "-- file f --\n-- dir d --\n-- file f --\n-- end --\n", 5, "two entries"},
 		"escaped twin":    {head + "-- file f --\n-- file %66 --\n-- end --\n", 4, "two entries"},
 		"file and dir":    {head + "-- file f --\n-- dir f --\n-- end --\n", 4, "both"},
-		"attribute":       {head + "-- file f colour=red --\n-- end --\n", 3, "colour"},
+		"attribute":       {head + "-- file f color=red --\n-- end --\n", 3, "color"},
 		"attribute twice": {head + "-- file f size=1 size=1 --\n-- end --\n", 3, "twice"},
 		"attribute kind":  {head + "-- dir f enc=base64 --\n-- end --\n", 3, "no attribute"},
 		"mode":            {head + "-- file f mode=99 --\n-- end --\n", 3, "mode"},
@@ -621,7 +621,7 @@ func TestRedacted(t *testing.T) {
 	}
 	var m lkm.Machine = tp
 	if _, ok := m.(lkm.Redactor); !ok {
-		t.Error("a tape is no Redactor")
+		t.Error("a tape is not a Redactor")
 	}
 }
 
@@ -694,7 +694,7 @@ func TestLinksThatGrow(t *testing.T) {
 // reader returns what reads a tape's files whole.
 func reader(tp *Tape) fact.FileReader { return tp.FileReader(tp) }
 
-// A file may be plain or compressed; the error of one that is no tape names it.
+// A file may be plain or compressed; the error of one that is not a tape names it.
 func TestReadFile(t *testing.T) {
 	dir := t.TempDir()
 	text := "kernelext tape 1\nos: linux\n-- end --\n"

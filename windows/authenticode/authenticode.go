@@ -29,7 +29,7 @@ const (
 )
 
 var (
-	errTableTail            = errors.New("data behind the signature in the certificate table")
+	errTableTail            = errors.New("data after the signature in the certificate table")
 	errMoreSignatures error = &sentinel.Error{Before: "more than 16 signatures, and the others were not looked at",
 		Cause: fact.ErrTooLarge}
 	errTablePadding = errors.New("data between the entries of the certificate table")
@@ -41,8 +41,8 @@ type foreignError struct{ err error }
 func (e foreignError) Error() string { return sign.ErrMismatch.Error() + ": " + e.err.Error() }
 func (e foreignError) Unwrap() error { return sign.ErrMismatch }
 
-// entries returns the PKCS#7 blobs of a certificate table. The table is outside every digest, so
-// that what is neither a signature nor the zero bytes between two is an error.
+// entries returns the PKCS#7 blobs of a certificate table. The table is outside every digest, so it returns an error
+// for bytes that are neither a signature nor the zeros between two.
 func entries(table []byte) ([][]byte, error) {
 	var out [][]byte
 	for b := table; !zeros(b); {
@@ -58,7 +58,7 @@ func entries(table []byte) ([][]byte, error) {
 			return out, foreignError{fmt.Errorf("certificate table: more than %d entries", maxSignatures)}
 		case typ != certPKCS || revision != certRevision1 && revision != certRevision2:
 			return out,
-				foreignError{fmt.Errorf("certificate table: entry of type %d, revision %#x, is no PKCS#7 signature",
+				foreignError{fmt.Errorf("certificate table: entry of type %d, revision %#x, is not a PKCS#7 signature",
 					typ, revision)}
 		}
 		out = append(out, b[winCertHeader:n])
@@ -74,14 +74,14 @@ func entries(table []byte) ([][]byte, error) {
 func zeros(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
 // Verify finds and judges every signature of a driver: those in the file, and those of catalogs
-// that list it. The list is empty when there is none.
+// that list it. The list is empty if the file has no signature.
 //
 // No byte of the file can change without the status valid being lost, but for those that the format
 // leaves uncovered: the checksum; the certificate table's directory entry, as long as it names the
 // same table; and in the PKCS#7 itself the version numbers, the list of digest algorithms, the
 // parameters of algorithms, certificates that the chain does not use, and the unsigned attributes,
 // which hold timestamps and nested signatures (a timestamp that no longer fits its signature makes
-// it untrusted). What else stands in the certificate table makes the signature invalid, also where
+// it untrusted). Anything else in the certificate table makes the signature invalid, also where
 // Windows would let it pass: programs have been hidden there.
 //
 // It takes what item allows; what it could not verify for that reason is unchecked.
@@ -147,7 +147,7 @@ func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, 
 // checkImage compares the signed digest with the file and the signature with the digest.
 func (s *Signature) checkImage(p *pe.File, sd *sign.SignedData, signer *sign.Signer, blob []byte, nested bool) error {
 	if sd.ContentType != oidIndirectData || sd.Content == nil {
-		return fmt.Errorf("%w: content type %s is no image digest", fact.ErrMalformed, sd.ContentType)
+		return fmt.Errorf("%w: content type %s is not an image digest", fact.ErrMalformed, sd.ContentType)
 	}
 	ind, err := parseIndirect(sd.Content)
 	if err != nil {
@@ -196,7 +196,7 @@ type indirect struct {
 	pages  *pageTable
 }
 
-// pageHashes returns what is said of the table of page hashes; nil when there is none.
+// pageHashes describes the table of page hashes; nil if the file has none.
 func (ind *indirect) pageHashes() *PageHashes {
 	if ind.pages == nil {
 		return nil

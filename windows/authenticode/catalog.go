@@ -45,11 +45,12 @@ type catalog struct {
 	// Created is when the list was made, UTC; zero when it does not say.
 	Created time.Time
 
-	// Qualified is set if the catalog has the attribute "Qualification Level": tests of the hardware program were passed.
+	// Qualified is set if the catalog has the attribute "Qualification Level": tests of the hardware program were
+	// passed.
 	Qualified bool
 
 	data    *sign.SignedData
-	mark    *byte // its own: tells it from what the same file holds when it is read again
+	mark    *byte // its own: distinguishes it from a later read of the same file
 	unknown int   // members without a digest of a known kind, which are not in Members
 	item    *fact.Item
 }
@@ -69,7 +70,7 @@ func (c *catalog) parse(b []byte) error {
 	}
 	if sd.ContentType != oidTrustList {
 		return &fact.ParseError{Source: SourceCatalogs, Field: "contentType",
-			Reason: sd.ContentType + " is no trust list"}
+			Reason: sd.ContentType + " is not a trust list"}
 	}
 	c.data = sd
 	return c.parseList(sd.Content)
@@ -88,8 +89,8 @@ func (c *catalog) parseList(b []byte) error {
 	if _, err := r.Expect(sign.TagSequence, "subjectUsage"); err != nil {
 		return err
 	}
-	// Identifier, sequence number, one or two times and the algorithm stand before the members, most
-	// of them optional; the members are the sequence after the algorithm.
+	// Identifier, sequence number, one or two times and the algorithm precede the members, most of them optional; the
+	// members are the sequence after the algorithm.
 	sawAlgorithm := false
 	for !r.Empty() {
 		v, err := r.Next()

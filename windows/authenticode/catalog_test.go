@@ -80,12 +80,12 @@ func TestCatalogsComplete(t *testing.T) {
 		list []*Catalogs
 		want bool
 	}{
-		"one":                          {[]*Catalogs{good}, true},
-		"one beside one that is gone":  {[]*Catalogs{good, gone}, true},
-		"one beside a closed one":      {[]*Catalogs{good, closed}, false},
-		"a member that makes no sense": {[]*Catalogs{damaged}, false},
-		"none that is there":           {[]*Catalogs{gone}, false},
-		"none":                         {nil, false},
+		"one":                         {[]*Catalogs{good}, true},
+		"one beside one that is gone": {[]*Catalogs{good, gone}, true},
+		"one beside a closed one":     {[]*Catalogs{good, closed}, false},
+		"a member that is invalid":    {[]*Catalogs{damaged}, false},
+		"none that is there":          {[]*Catalogs{gone}, false},
+		"none":                        {nil, false},
 	} {
 		for _, x := range c.list {
 			x.Load(t.Context(), new(fact.Report))
@@ -97,7 +97,7 @@ func TestCatalogsComplete(t *testing.T) {
 	var r fact.Report
 	if n, err := damaged.Load(t.Context(), &r); n != 1 || err != nil || len(r.Problems) != 1 ||
 		r.Problems[0].Code != fact.CodeMalformed {
-		t.Errorf("a member that makes no sense: %d catalogs, %v, %v", n, err, r.Problems)
+		t.Errorf("a member that is invalid: %d catalogs, %v, %v", n, err, r.Problems)
 	}
 }
 

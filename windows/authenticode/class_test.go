@@ -182,8 +182,7 @@ func TestClassNeedsAuthorities(t *testing.T) {
 	}
 }
 
-// Data beside a signature makes it invalid; that there is nothing else is told apart from other bytes
-// that changed.
+// Data beside a signature makes it invalid; this case is distinguished from other changed bytes.
 func TestForeignData(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(petest.RealDrivers(t), "acpi.sys"))
 	if err != nil {
@@ -208,7 +207,7 @@ func TestForeignData(t *testing.T) {
 		foreign bool
 	}{
 		"as it is":           {b, fact.SignatureValid, false},
-		"behind the entry":   {grow(false), fact.SignatureInvalid, true},
+		"after the entry":    {grow(false), fact.SignatureInvalid, true},
 		"within the entry":   {grow(true), fact.SignatureInvalid, true},
 		"and a changed file": {changed, fact.SignatureInvalid, false},
 	} {

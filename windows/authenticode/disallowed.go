@@ -23,7 +23,7 @@ const maxDisallowed = 100_000
 
 // Disallow reads a list of certificates that nothing may be signed with, as Windows Update keeps it in the registry
 // (DisallowedCertEncodedCtl). Its entries are digests: of a certificate's signed part, by the algorithm of its
-// signature, or MD5 of its public key (properties 15 and 25), or of a whole certificate. A list that makes no sense is
+// signature, or MD5 of its public key (properties 15 and 25), or of a whole certificate. A list that is invalid is
 // reported, and no signature is valid then. Who signed the list is not asked: it can only take trust away.
 func (s *Stores) Disallow(list []byte, subject string, r *fact.Report) {
 	item := r.Budget.Item(int64(len(list)))
@@ -40,7 +40,7 @@ func (s *Stores) readDisallowed(list []byte, item *fact.Item) error {
 		return err
 	}
 	if sd.ContentType != oidTrustList {
-		return listError("%s is no trust list", sd.ContentType)
+		return listError("%s is not a trust list", sd.ContentType)
 	}
 	top := sign.NewReader(sd.Content)
 	seq, err := top.Expect(sign.TagSequence, "ctl")
@@ -83,7 +83,7 @@ func (s *Stores) readDisallowed(list []byte, item *fact.Item) error {
 	return nil
 }
 
-// readUsage reads what stands before a list's name: its version, and its usage.
+// readUsage reads the fields before a list's name: its version, and its usage.
 func readUsage(r *sign.Reader) error {
 	if v, ok := r.Peek(); ok && v.Is(sign.TagInteger) {
 		_, _ = r.Next()
@@ -104,8 +104,8 @@ func readUsage(r *sign.Reader) error {
 	return listError("a list for another use")
 }
 
-// readEntries returns the entries of a list and the algorithm that names them. The list's name, number and times stand
-// before them, most of them optional.
+// readEntries returns the entries of a list and the algorithm that names them. The list's name, number and times
+// precede them, most of them optional.
 func readEntries(r *sign.Reader) (entries sign.Reader, algorithm string, err error) {
 	for !r.Empty() {
 		v, err := r.Next()

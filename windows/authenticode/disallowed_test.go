@@ -132,7 +132,7 @@ func TestDisallow(t *testing.T) {
 	s := NewStores(nil, nil, &r)
 	s.Disallow(disallowedList(t, listUsage, listHash, other), "list", &r)
 	if s.undecided([]Certificate{{Subject: "B", ThumbprintSHA1: hex.EncodeToString(whole)}}) == nil {
-		t.Error("a certificate without digests is none of the list")
+		t.Error("a certificate without digests is not in the list")
 	}
 }
 

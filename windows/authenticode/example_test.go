@@ -45,5 +45,5 @@ func ExampleVerifier_Verify() {
 	// catalogs: 0 <nil>
 	// signatures: 0
 	// signatures: 1
-	// embedded invalid signature does not fit: certificate table is not behind the sections, within the file
+	// embedded invalid signature does not fit: certificate table is not after the sections, within the file
 }

@@ -58,11 +58,11 @@ type Signature struct {
 	// known Microsoft CA or a trusted chain, or by the chain's cross certificate: a heuristic.
 	// Absent when that does not decide.
 	Class fact.SignatureClass `json:"class,omitzero"`
-	// Attested is yes if Microsoft signed under the hardware program on the maker's word that the driver was tested, and
-	// no if tests were passed; absent for another Class, and when the evidence contradicts itself.
+	// Attested is yes if Microsoft signed under the hardware program on the maker's word that the driver was tested,
+	// and no if tests were passed; absent for another Class, and when the evidence contradicts itself.
 	Attested fact.Tri `json:"attested,omitzero"`
-	// MachineRoot is the root in the machine's own store that the chain ends in, where no key of a key set carries the
-	// verdict; empty when there is none. The kernel does not ask that store.
+	// MachineRoot is the root in the machine's own store that the chain ends in, if no key of a key set decides the
+	// verdict; empty if no such root decides it. The kernel does not use that store.
 	MachineRoot string `json:"machineRoot,omitzero"`
 	// TrustedPublisher is yes if the machine installs what this signer signed without a question; else absent.
 	TrustedPublisher fact.Tri `json:"trustedPublisher,omitzero"`
@@ -77,7 +77,7 @@ type Signature struct {
 	// ProgramName is the signer's description of the file (SpcSpOpusInfo); for a driver that Microsoft signed on behalf
 	// of a vendor, often the only name of the vendor.
 	ProgramName string `json:"programName,omitzero"`
-	// MoreInfoURL is the address that stands beside ProgramName.
+	// MoreInfoURL is the address beside ProgramName.
 	MoreInfoURL string `json:"moreInfoUrl,omitzero"`
 	// SignedAt is the best timestamp's time, or the signer's own word.
 	SignedAt time.Time `json:"signedAt,omitzero"`
@@ -85,7 +85,7 @@ type Signature struct {
 	TimeFrom string `json:"timeFrom,omitzero"`
 	// Timestamps are all of them.
 	Timestamps []Timestamp `json:"timestamps,omitzero"`
-	// PageHashes is the signed table of page hashes; nil when there is none.
+	// PageHashes is the signed table of page hashes; nil if the signature has no such table.
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
 	foreign   bool
@@ -151,7 +151,7 @@ const (
 // A Verifier checks signatures. Its zero value knows no keys but those of Microsoft's roots, which are built in, and no
 // catalogs.
 type Verifier struct {
-	// Roots are the certificates that the caller trusts; nil is none.
+	// Roots are the certificates that the caller trusts; nil means no certificate.
 	Roots *sign.Roots
 	// Trust is where keys beside Roots may come from; 0 is everywhere.
 	Trust fact.Trust
@@ -394,8 +394,8 @@ func (s *Signature) Common() fact.Signature {
 	return c
 }
 
-// statusRank orders what is said best of a file with several signatures. An invalid signature stands above none: it
-// is news.
+// statusRank orders the statuses of a file with several signatures; the highest describes the file best. An invalid
+// signature is above a missing one, because it matters more.
 func statusRank(s fact.SignatureStatus) int {
 	switch s {
 	case fact.SignatureValid:
@@ -429,7 +429,7 @@ func classRank(c fact.SignatureClass) int {
 }
 
 // Best returns the signature that says most for the file: by status, then class, then
-// digest, the earlier of equals; false when there is none.
+// digest, the earlier of equals; false without signatures.
 func Best(list []Signature) (Signature, bool) {
 	if len(list) == 0 {
 		return Signature{}, false

@@ -50,10 +50,11 @@ type Stores struct {
 	publishers map[string]bool // by SHA-1, in lower case
 }
 
-// NewStores reads the entries of a machine's stores, and reports those that make no sense. unread is why the store
+// NewStores reads the entries of a machine's stores, and reports those that are invalid. unread is why the store
 // Disallowed was not read whole; nil if it was. No signature is valid then: a certificate of its chain may be in it.
 func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
-	s := &Stores{disallowed: map[string]bool{}, listed: map[string]bool{}, publishers: map[string]bool{}, unread: unread}
+	s := &Stores{disallowed: map[string]bool{}, listed: map[string]bool{}, publishers: map[string]bool{},
+		unread: unread}
 	var roots []*sign.Certificate
 	for i, e := range entries {
 		if i == maxStoreEntries {
@@ -71,7 +72,7 @@ func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
 		case "disallowed": // an entry may have no certificate, and counts by its name
 			s.disallowed[name] = true
 			if raw, err := hex.DecodeString(name); err != nil || len(raw) != crypto.SHA1.Size() {
-				err := storeError("%q is no SHA-1 of a certificate", e.Name)
+				err := storeError("%q is not SHA-1 of a certificate", e.Name)
 				r.Problem(SourceStores, e.Store+`\`+e.Name, "signature", err)
 				s.unread = cmp.Or(s.unread, err)
 			}
@@ -95,7 +96,8 @@ func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
 const propertyCertificate = 32
 
 // storeCertificate reads the certificate of an entry: records of an id, the number 1, a length and data. It is nil for
-// an entry without one. A certificate under another's name is an error: crypt32 does not take it either.
+// an entry without one. It returns an error for a certificate under another's name, which crypt32 does not accept
+// either.
 func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
 	le := binary.LittleEndian
 	for n := 0; len(blob) > 0; n++ {

@@ -82,7 +82,7 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// Entries that make no sense cost themselves.
+// Entries that are invalid cost themselves.
 func TestHostileStores(t *testing.T) {
 	root := (*testAuthority)(nil).issue(t, "Root", true)
 	good := entryOf("ROOT", root)
@@ -111,7 +111,7 @@ func FuzzStore(f *testing.F) {
 	})
 }
 
-// Whether a maker's word or a test's result stands behind a signature of the hardware program.
+// Whether a signature of the hardware program rests on a maker's word or on a test's result.
 func TestAttested(t *testing.T) {
 	leafOf := func(ekus ...string) *sign.Certificate { return &sign.Certificate{EKUs: ekus} }
 	for name, tt := range map[string]struct {

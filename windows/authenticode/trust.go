@@ -60,7 +60,8 @@ func (v *Verifier) roots(leaf *sign.Certificate, pool []*sign.Certificate, progr
 // hasKeys reports whether there is any key to check a signature against.
 func (v *Verifier) hasKeys() bool { return !v.Roots.Empty() || v.Trust.Includes(fact.TrustMicrosoft) }
 
-// machineChain returns the chain to one of the machine's own roots; false if there is none, or they do not count.
+// machineChain returns the chain to one of the machine's own roots; false if no such chain exists, or such roots do not
+// count.
 func (v *Verifier) machineChain(leaf *sign.Certificate, q sign.ChainQuery) (sign.Chain, bool) {
 	q.Roots = v.Stores.machineRoots()
 	if q.Roots == nil || !v.Trust.Includes(fact.TrustMachine) {

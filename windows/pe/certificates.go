@@ -4,10 +4,10 @@ package pe
 
 import "errors"
 
-var errTablePlace = errors.New("certificate table is not behind the sections, within the file")
+var errTablePlace = errors.New("certificate table is not after the sections, within the file")
 
-// CertificateTable returns the certificate table; nil when there is none. The error says that the header names one
-// that is not behind the headers and sections, within the file.
+// CertificateTable returns the certificate table; nil if the file has none. The error says that the header names one
+// that is not after the headers and sections, within the file.
 func (p *File) CertificateTable() ([]byte, error) {
 	if p.img == nil {
 		return nil, nil
@@ -22,9 +22,9 @@ func (p *File) CertificateTable() ([]byte, error) {
 	return nil, nil
 }
 
-// certificateTable returns where the certificate table lies; ok is false when there is none, or
-// when it does not lie within the file behind the headers and sections, in which case the file
-// is hashed as if it had none, and its signature cannot fit.
+// certificateTable returns where the certificate table lies; ok is false if the table is missing, or does not lie
+// within the file after the headers and sections, in which case the file is hashed as one without a table, and its
+// signature cannot fit.
 func (m *image) certificateTable() (start, end int, ok bool) {
 	if m.dirN <= dirCertificate {
 		return 0, 0, false

@@ -27,6 +27,6 @@
 //
 // # Errors
 //
-// An error of [Parse] says that the bytes are no image file; it matches fact.ErrMalformed. A table that cannot be read
-// is a problem in the caller's [fact.Report], under [SourceFile], and the rest of the file is known.
+// An error of [Parse] says that the bytes are not an image file; it matches fact.ErrMalformed. A table that cannot be
+// read is a problem in the caller's [fact.Report], under [SourceFile], and the rest of the file is known.
 package pe

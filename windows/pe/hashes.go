@@ -19,17 +19,17 @@ const pageSize = 4096
 
 // Hashes are the digests of a driver's file, in lower-case hexadecimal. The authentihash leaves
 // out what signing changes, so it names the code; the others name the file. The first-page hash
-// is of the headers alone and is one of the two that Microsoft's block list uses. A digest that the program may not make
-// (GODEBUG=fips140=only) is empty.
+// is of the headers alone and is one of the two that Microsoft's block list uses. A digest that the program may not
+// make (GODEBUG=fips140=only) is empty.
 type Hashes struct {
-	SHA256             string `json:"sha256,omitzero"`             // of every byte; empty if a text capture does not say
+	SHA256             string `json:"sha256,omitzero"`             // of every byte; empty if a capture has none
 	SHA1               string `json:"sha1,omitzero"`               // of every byte
 	MD5                string `json:"md5,omitzero"`                // of every byte
-	AuthentihashSHA256 string `json:"authentihashSha256,omitzero"` // empty when it is no image file
-	AuthentihashSHA1   string `json:"authentihashSha1,omitzero"`   // empty when it is no image file
+	AuthentihashSHA256 string `json:"authentihashSha256,omitzero"` // empty when it is not an image file
+	AuthentihashSHA1   string `json:"authentihashSha1,omitzero"`   // empty when it is not an image file
 	FirstPageSHA256    string `json:"firstPageSha256,omitzero"`    // empty when the headers exceed a page
 	FirstPageSHA1      string `json:"firstPageSha1,omitzero"`      // empty when the headers exceed a page
-	Imphash            string `json:"imphash,omitzero"`            // only of a text capture; a file's is in File.Imphash
+	Imphash            string `json:"imphash,omitzero"`            // only of a capture; a file's: File.Imphash
 }
 
 // Hashes returns the digests of the file; nil unless it was parsed from bytes.
@@ -82,7 +82,7 @@ func (p *File) UnpaddedAuthentihash(alg crypto.Hash) []byte {
 
 // authentihash covers the file without the checksum, the certificate table's directory entry and
 // the certificate table itself: the whole file in its order, so that bytes between sections and
-// behind them count, and bytes of two sections count once. A file without the table is padded with
+// after them count, and bytes of two sections count once. A file without the table is padded with
 // zero bytes to a multiple of eight first, as the signer does, so that the digest is the same before
 // and after signing.
 func (m *image) authentihash(alg crypto.Hash) []byte {
@@ -94,8 +94,8 @@ func (m *image) flat(alg crypto.Hash) []byte {
 	return m.once(2*uint(alg)+1, func() []byte { return hashing.Sum(alg, m.b) })
 }
 
-// once makes a digest unless it was made before: hashes, signatures and catalogs ask for the same ones. key is twice the
-// number of the algorithm, and 1 for the digest of every byte.
+// once makes a digest unless it was made before: hashes, signatures and catalogs ask for the same ones. key is twice
+// the number of the algorithm, and 1 for the digest of every byte.
 func (m *image) once(key uint, sum func() []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -73,13 +73,13 @@ type File struct {
 	// Imports are the other images that it needs, in the file's order; nil when the table could not
 	// be read.
 	Imports []Import `json:"imports,omitzero"`
-	// DelayImports are images that are loaded at the first call of a function; nil when there are none.
+	// DelayImports are images that are loaded at the first call of a function; nil if the file has none.
 	DelayImports []Import `json:"delayImports,omitzero"`
 	// Imphash is the MD5 of the imports in the form that pefile introduced; ordinals are written
 	// ordN (pefile has names for those of three libraries of user mode, which no driver imports).
 	// Empty without imports, and where the program may not make it (GODEBUG=fips140=only).
 	Imphash string `json:"imphash,omitzero"`
-	// PDB is the CodeView record; nil when there is none.
+	// PDB is the CodeView record; nil if the file has none.
 	PDB *PDB `json:"pdb,omitzero"`
 
 	img *image
@@ -102,7 +102,7 @@ func (f *File) Memory() int64 {
 
 // A Section is one section header.
 type Section struct {
-	Name            string `json:"name"`            // as it stands, without trailing zero bytes
+	Name            string `json:"name"`            // unchanged, but for trailing zero bytes
 	VirtualAddress  uint32 `json:"virtualAddress"`  // offset in memory from the image's base
 	VirtualSize     uint32 `json:"virtualSize"`     // bytes in memory
 	RawOffset       uint32 `json:"rawOffset"`       // offset in the file
@@ -119,7 +119,7 @@ type Import struct {
 // A PDB identifies the debug information, and with it the build.
 type PDB struct {
 	GUID      string `json:"guid,omitzero"`      // lower-case hexadecimal with dashes; empty before 2002
-	Signature string `json:"signature,omitzero"` // what stood in its place: 0x and eight digits
+	Signature string `json:"signature,omitzero"` // before 2002, in place of GUID: 0x and eight digits
 	Age       uint32 `json:"age"`                // how often the debug information was rewritten
 	Path      string `json:"path,omitzero"`      // where the linker wrote it
 }
@@ -292,8 +292,8 @@ func (m *image) text(rva uint32) (string, bool) {
 	return escape.UTF8(string(b[:end])), true
 }
 
-// Parse reads what an image file says of itself. A part that makes no sense is reported and left out; an error
-// means that it is no image file.
+// Parse reads what an image file says of itself. A part that is invalid is reported and left out; an error
+// means that it is not an image file.
 func Parse(b []byte, r *fact.Report) (*File, error) {
 	m, err := parseImage(b)
 	if err != nil {
@@ -500,7 +500,7 @@ func imphash(imports []Import) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// debug fills PDB and Reproducible. An entry that makes no sense costs itself.
+// debug fills PDB and Reproducible. An entry that is invalid costs itself.
 func (m *image) debug(p *File) error {
 	dir := m.dirs[dirDebug]
 	if dir.addr == 0 || dir.size == 0 {

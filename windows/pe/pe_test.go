@@ -96,7 +96,7 @@ func TestVersionLanguages(t *testing.T) {
 	}
 }
 
-// The record of old linkers, and entries that make no sense beside ones that do.
+// The record of old linkers, and entries that are invalid beside ones that do.
 func TestDebugRecords(t *testing.T) {
 	nb10 := append([]byte("NB10\x00\x00\x00\x00"), 0x78, 0x56, 0x34, 0x12, 3, 0, 0, 0)
 	if p := parseCodeView(append(nb10, "c:\\old.pdb\x00junk"...)); p == nil || p.ID() != "123456783" ||
@@ -115,7 +115,7 @@ func TestDebugRecords(t *testing.T) {
 	if err != nil || p.PDB == nil {
 		t.Fatal(err)
 	}
-	// The CodeView entry, which stands first, now points behind the file.
+	// The CodeView entry, which is the first, now points beyond the file.
 	at, _ := p.img.offset(p.img.dirs[dirDebug].addr)
 	binary.LittleEndian.PutUint32(b[at+24:], uint32(len(b)))
 	var r fact.Report

@@ -43,7 +43,7 @@ type VersionLanguage struct {
 // A VersionString is one entry of a string table.
 type VersionString struct {
 	Name  string `json:"name"`           // such as "CompanyName"
-	Value string `json:"value,omitzero"` // as it stands, without the closing zero
+	Value string `json:"value,omitzero"` // unchanged, but for the closing zero
 }
 
 // String returns the first value with this name, of any language; names fold case.
@@ -79,7 +79,7 @@ func (v *Version) Strings(name string) []string {
 	return out
 }
 
-// Version returns the version resource; nil, nil if there is none. An error beside a Version says what is damaged.
+// Version returns the version resource; nil, nil if the file has none. An error beside a Version says what is damaged.
 func (p *File) Version() (*Version, error) {
 	if p.img == nil {
 		return nil, nil
@@ -88,7 +88,7 @@ func (p *File) Version() (*Version, error) {
 }
 
 // Glance returns the processor and the version resource of an image file and decodes nothing else. An error means that
-// b is no image file; what is whole of a damaged resource is returned.
+// b is not an image file; what is whole of a damaged resource is returned.
 func Glance(b []byte) (machine string, v *Version, err error) {
 	m, err := parseImage(b)
 	if err != nil {
@@ -98,7 +98,7 @@ func Glance(b []byte) (machine string, v *Version, err error) {
 	return MachineName(m.machine), v, nil
 }
 
-// version reads the version resources; nil, nil if there is none. An error beside a Version says what is damaged.
+// version reads the version resources; nil, nil if the file has none. An error beside a Version says what is damaged.
 func (m *image) version() (*Version, error) {
 	blobs, err := m.versionResources()
 	if len(blobs) == 0 {

@@ -39,7 +39,7 @@ var errHiveBudget error = &sentinel.Error{Cause: fact.ErrTooLarge, After: "its k
 //
 // It has a reader of its own because a hive may be hostile. The maintained one in Go
 // (www.velocidex.com/golang/regparser) follows index records without a bound, so that one which names
-// itself ends the process, and takes a part that makes no sense for one that is not there, which
+// itself ends the process, and takes a part that is invalid for one that is not there, which
 // would make a damaged registry one without drivers.
 type Hive struct {
 	b    []byte
@@ -164,8 +164,8 @@ func (h *Hive) Key(path string) (*HiveKey, error) {
 	return k, err
 }
 
-// Subkey returns the subkey of that name; nil when there is none. The error says that it may be one of
-// those that cannot be read.
+// Subkey returns the subkey of that name; nil if it does not exist. The error says that it may be one of those that
+// could not be read.
 func (k *HiveKey) Subkey(name string) (*HiveKey, error) {
 	var found *HiveKey
 	err := k.Each(func(sub *HiveKey) bool {
@@ -202,9 +202,9 @@ type hiveWalk struct {
 	h     *Hive
 	f     func(*HiveKey) bool
 	left  int             // keys that the list may still have
-	seen  map[uint32]bool // where the keys were that it had
+	seen  map[uint32]bool // the offsets of its keys
 	done  bool            // f said no
-	bad   int             // parts that make no sense
+	bad   int             // parts that are invalid
 	first error           // what is wrong with the first of them
 }
 
@@ -290,8 +290,8 @@ func element(c []byte, step, i int) uint32 {
 	return binary.LittleEndian.Uint32(c[4+i*step:])
 }
 
-// values returns the key's values. The error tells of one that makes no sense, which is left out: any
-// value that is not in the list may be there.
+// values returns the key's values. The error says that an invalid value is left out: any value that is not in the list
+// may exist.
 func (k *HiveKey) values() ([]Value, error) {
 	le := binary.LittleEndian
 	n := le.Uint32(k.b[36:])

@@ -66,8 +66,8 @@ func liveValues(k sysregistry.Key, names []string) Key {
 	return key
 }
 
-// LiveNames returns the names of the direct subkeys of a key of HKEY_LOCAL_MACHINE of the running system. More than
-// most are an error.
+// LiveNames returns the names of the direct subkeys of a key of HKEY_LOCAL_MACHINE of the running system. It returns an
+// error for more than most.
 func LiveNames(path string, most int) ([]string, error) {
 	k, err := sysregistry.OpenKey(sysregistry.LOCAL_MACHINE, path, readAccess)
 	if err != nil {

@@ -189,7 +189,7 @@ func escapeText(s string) string {
 }
 
 // ParseText reads the text of a .reg file, in UTF-8 or in UTF-16 with its mark, version 5 or REGEDIT4's text. A value
-// that makes no sense is reported of the source and left out. The error says that the text is no .reg file.
+// that is invalid is reported of the source and left out. The error says that the text is not a .reg file.
 func ParseText(source string, b []byte, r *fact.Report) ([]Key, error) {
 	text := utf16text.DecodeFile(b)
 	first, _, _ := strings.Cut(text, "\n")
@@ -303,7 +303,7 @@ func parseValue(s string) (Value, string) {
 	case strings.HasPrefix(data, "dword:"):
 		n, err := strconv.ParseUint(strings.TrimSpace(data[6:]), 16, 32)
 		if err != nil {
-			return v, "a dword that is no number"
+			return v, "a dword that is not a number"
 		}
 		v.Type, v.Data = typeDword, binary.LittleEndian.AppendUint32(nil, uint32(n))
 	case strings.HasPrefix(data, "hex"):
@@ -320,7 +320,7 @@ func parseHex(v Value, s string) (Value, string) {
 		typ, after, ok := strings.Cut(inner, ")")
 		n, err := strconv.ParseUint(typ, 16, 32)
 		if !ok || err != nil {
-			return v, "a value type that is no number"
+			return v, "a value type that is not a number"
 		}
 		v.Type, s = uint32(n), after
 	}
@@ -337,7 +337,7 @@ func parseHex(v Value, s string) (Value, string) {
 		}
 		n, err := strconv.ParseUint(d, 16, 8)
 		if err != nil {
-			return v, "bytes that are no hexadecimal numbers"
+			return v, "bytes that are not hexadecimal numbers"
 		}
 		v.Data = append(v.Data, byte(n))
 	}

@@ -13,5 +13,5 @@
 // Formats 1 to 8 are read whole. Of a newer one everything before its own blocks is read, which is all that a driver is
 // judged by, and [Policy.Unread] says how many bytes follow. The compiler drops ids and names of rules. A file is not
 // trusted: each count is bounded by the bytes that are left, each index is checked, and a file that is cut off anywhere
-// is an error. A signature around a policy is not checked.
+// returns an error. A signature around a policy is not checked.
 package sipolicy

@@ -17,13 +17,13 @@ const newest = 8
 // maxSize is the largest policy that is read, in bytes; Microsoft's has 300 KB.
 const maxSize = 64 << 20
 
-// header is how many bytes stand before the body.
+// header is how many bytes precede the body.
 const header = 68
 
 // oidPolicy is the content type of a signed policy.
 const oidPolicy = "1.3.6.1.4.1.311.79.1"
 
-// platform is the PlatformID of every policy for Windows, as it stands in the file.
+// platform is the PlatformID of every policy for Windows, in the file's byte order.
 var platform = [16]byte{
 	0xe4, 0xf7, 0x07, 0x2e, 0x4c, 0x19, 0x20, 0x4d, 0xb7, 0xc9, 0x6f, 0x44, 0xa6, 0xc5, 0xa2, 0x34}
 
@@ -85,7 +85,7 @@ func unwrap(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	if sd.ContentType != oidPolicy || sd.Content == nil {
-		return nil, policyError("contentType", "%s is no policy", sd.ContentType)
+		return nil, policyError("contentType", "%s is not a policy", sd.ContentType)
 	}
 	inner := sd.Covered
 	if len(inner) < 4 || inner[0] != 4 || inner[1] == 0 && inner[2] == 0 && inner[3] == 0 {

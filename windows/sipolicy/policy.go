@@ -49,8 +49,8 @@ type Policy struct {
 type FileRule struct {
 	Kind              uint32   // Deny, Allow or Attrib
 	FileName          string   // the version resource's original name; "*" is any
-	Minimum           uint64   // the lowest version, or of a Deny with no Maximum the highest; AnyVersion of one without
-	Maximum           uint64   // the highest version; 0 is none
+	Minimum           uint64   // the lowest version; of a Deny without Maximum the highest; or AnyVersion
+	Maximum           uint64   // the highest version; 0 means no limit
 	Hash              []byte   // a digest of any kind; empty for a rule by names
 	AppIDs            []string // app ids that it is for
 	InternalName      string   // the version resource's internal name

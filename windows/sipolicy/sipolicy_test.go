@@ -99,7 +99,7 @@ func TestNewerFormat(t *testing.T) {
 	}
 }
 
-// A policy that is cut off anywhere is an error, and so is one byte more.
+// A policy that is cut off anywhere gives an error, and so does one byte more.
 func TestTruncated(t *testing.T) {
 	raw := policytest.Compile(sample(8))
 	for n := range raw {

@@ -11,7 +11,7 @@ import (
 	"github.com/kernelext/kernelext/windows/wmi"
 )
 
-// A program that wants the cross-check gives Call to the library; what is no question to WMI is not answered.
+// A program that wants the cross-check gives Call to the library; what is not a question to WMI is not answered.
 func Example() {
 	o := lkm.Options{Call: wmi.Call}
 	_, err := o.Call(context.Background(), "no_such_op")

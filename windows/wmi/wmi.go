@@ -68,14 +68,14 @@ func (c *client) work() {
 // below it is.
 var process = lazy.Value[*client]{New: func() *client { return newClient(live{}, timeLimit) }}
 
-// Call answers windows.OpWMIDrivers and windows.OpWMIPnP on the running system; any other op, and
-// every op on other systems, is errors.ErrUnsupported.
+// Call answers windows.OpWMIDrivers and windows.OpWMIPnP on the running system; for any other op, and for every op on
+// other systems, the error matches errors.ErrUnsupported.
 func Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	return process.Get().Call(ctx, op, args...)
 }
 
-// Call answers the two ops. The error is os.ErrDeadlineExceeded when the query took too long, or
-// when one before it still does.
+// Call answers the two ops. The error matches os.ErrDeadlineExceeded if the query took too long, or if an earlier one
+// still runs.
 func (c *client) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
 	var query func() ([]byte, error)
 	switch {

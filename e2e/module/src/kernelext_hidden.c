@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A test module, for tests of detection and nothing else: it hides itself as the parameter says, and does nothing more. It cannot be
- * unloaded once it is off the list. The licence that the kernel is told below is "Dual MIT/GPL": the file may also be used under
- * either of these.
+ * A test module, for tests of detection and nothing else: it hides itself as the parameter says, and does nothing more.
+ * It cannot be unloaded once it is off the list. The license in MODULE_LICENSE below is "Dual MIT/GPL": the file may
+ * also be used under either of these.
  */
 #include <linux/init.h>
 #include <linux/kobject.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A test module: a live patch of a function of the kernel, and of one of a module that need not be loaded. The licence that the kernel is told
- * below is "Dual MIT/GPL": the file may also be used under either of these.
+ * A test module: a live patch of a function of the kernel, and of one of a module that need not be loaded. The license
+ * in MODULE_LICENSE below is "Dual MIT/GPL": the file may also be used under either of these.
  */
 #include <linux/livepatch.h>
 #include <linux/module.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A test module. The licence that the kernel is told below is "Dual MIT/GPL": the file may also be used under either of these.
+ * A test module. The license in MODULE_LICENSE below is "Dual MIT/GPL": the file may also be used under either of
+ * these.
  */
 #include <linux/init.h>
 #include <linux/module.h>

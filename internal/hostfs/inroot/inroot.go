@@ -13,7 +13,7 @@ import (
 )
 
 // A Root is a directory that paths are resolved below. It is safe for concurrent use, Close included: a call that is
-// running keeps the descriptor, and one that comes later is fs.ErrClosed.
+// running keeps the descriptor, and a later call returns an error that matches fs.ErrClosed.
 type Root struct {
 	dir  *os.File
 	conn syscall.RawConn

@@ -82,7 +82,7 @@ func (r *Root) readLink(name string) (string, error) {
 	for size := 256; ; size *= 2 { // a link's target has less than a page
 		buf := make([]byte, size)
 		n, err := unix.Readlinkat(fd, "", buf)
-		if err == unix.ENOENT { // of an open file: it is no link
+		if err == unix.ENOENT { // of an open file: it is not a link
 			err = unix.EINVAL
 		}
 		if err != nil {

@@ -117,7 +117,7 @@ func collection(name string, make func(int) []byte, big int) Bomb {
 
 const noMembers = "<dict><key>_PrelinkInfoDictionary</key><array></array></dict>"
 
-// compressed is an old compressed collection without members, and more behind it that a checksum covers.
+// compressed is an old compressed collection without members, and more after it that a checksum covers.
 func compressed(kind string, compress func([]byte) []byte, more []byte, plain int) []byte {
 	b := fakedarwin.Collection("x86_64", noMembers)
 	h := make([]byte, 0x180)

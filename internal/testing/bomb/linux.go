@@ -114,7 +114,7 @@ func bootBombs() []Bomb {
 	}
 }
 
-// bootconfig is an initial file system with a text of n parts behind it, which the kernel is told to take.
+// bootconfig is an initial file system followed by a text of n parts, which the command line makes the kernel read.
 func bootconfig(text func(int) []byte) func(int) fstest.MapFS {
 	return func(n int) fstest.MapFS {
 		data, sum := text(n), uint32(0)

@@ -25,7 +25,7 @@ const (
 	Catalogs  = "catalogs"  // a folder of catalogs
 )
 
-// Where a driver stands on a disk.
+// The place of a driver on a disk.
 const driverPath = "a.sys"
 
 // signedBombs are signatures, catalogs and compiled policies.

@@ -63,9 +63,9 @@ type Certificate struct {
 	CAUntil time.Time
 	// NoIssuer makes the authority between no authority, and NoCode the leaf no certificate for code.
 	NoIssuer, NoCode bool
-	// SignedAt is the time that the signer states; zero is none.
+	// SignedAt is the time that the signer states; zero leaves it out.
 	SignedAt time.Time
-	// StampedAt is the time of a timestamp; zero is none. StampedBy is its root, nil for the same.
+	// StampedAt is the time of a timestamp; zero leaves it out. StampedBy is its root, nil for the same.
 	StampedAt time.Time
 	StampedBy *Authority
 	// StampSpoiled makes a timestamp over other bytes, StampNoPurpose one by a certificate that is not for timestamps.

@@ -274,7 +274,7 @@ func KextCode(arch, uuid string, s *Signer) []byte {
 	if s == nil {
 		return build(0)
 	}
-	// The signature's own length varies by some bytes, so there is room behind it, as in real files.
+	// The signature's own length varies by some bytes, so there is room after it, as in real files.
 	length := len(s.sign(build(1))) + 64
 	code := build(length)
 	return append(code, fixed(string(s.sign(code)), length)...)

@@ -163,7 +163,7 @@ func (m *hiveMaker) key(name, list string, values []value, subs ...uint32) uint3
 
 func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r > 0x7e }) < 0 }
 
-// System is a SYSTEM hive with three drivers, a service that is none, and settings.
+// System is a SYSTEM hive with three drivers, a service that is not a driver, and settings.
 func System() []byte {
 	m := newHive()
 	instance := m.key("Filter Instance", "lf", []value{text("Altitude", 1, "385250.5"), dword("Flags", 0)})

@@ -18,7 +18,7 @@ type part struct {
 	align, ent int
 }
 
-// writer lays parts out behind an ELF header.
+// writer lays parts out after an ELF header.
 type writer struct {
 	m     *image
 	parts []part

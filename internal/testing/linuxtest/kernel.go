@@ -20,7 +20,7 @@ type Kernel struct {
 	BuildID []byte
 	// Lists are the lists of certificates, in their order.
 	Lists []KernelList
-	// Raw is put behind the lists.
+	// Raw is put after the lists.
 	Raw []byte
 }
 
@@ -98,7 +98,7 @@ func (k Kernel) Plain() []byte {
 	return append(b, k.Raw...)
 }
 
-// BzImage puts a packed kernel into the file that an x86 boot loader starts. What is not gzip has its plain size behind
+// BzImage puts a packed kernel into the file that an x86 boot loader starts. What is not gzip has its plain size after
 // it.
 func BzImage(packed []byte, plain int) []byte {
 	const sectors, offset = 3, 0x2c4

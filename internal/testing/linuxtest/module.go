@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// ELF section types that the reader of modules does not tell apart.
+// ELF section types that the reader of modules does not distinguish.
 const (
 	sectionProg = 1 // SHT_PROGBITS
 	sectionNote = 7 // SHT_NOTE

@@ -22,11 +22,11 @@ type Image struct {
 	Version    map[string]string // strings of the version resource; nil for none
 	Numbers    [4]uint16         // fixed file version
 	Languages  []Language        // further string tables of the version resource
-	Odd        bool              // write lengths of strings in bytes, and zero bytes behind the nodes
+	Odd        bool              // write lengths of strings in bytes, and zero bytes after the nodes
 	PDB        string            // CodeView path; "" for none
 	Forward    [2]string         // export name and the function it forwards to
 	Code       []byte            // contents of .text
-	Trailing   []byte            // bytes behind the last section
+	Trailing   []byte            // bytes after the last section
 	NoChecksum bool              // leave the checksum zero
 }
 

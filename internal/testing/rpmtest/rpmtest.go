@@ -16,9 +16,9 @@ import (
 type Package struct {
 	// Name, Version, Release, Arch and Vendor are texts of its header.
 	Name, Version, Release, Arch, Vendor string
-	// Epoch is its epoch; 0 is none.
+	// Epoch is its epoch; 0 means no epoch.
 	Epoch int
-	// Algorithm is the number of its files' digests; 0 is none, which means MD5.
+	// Algorithm is the number of its files' digests; 0 leaves it out, which means MD5.
 	Algorithm int
 	// Files are its files.
 	Files []File

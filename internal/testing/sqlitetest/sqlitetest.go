@@ -17,7 +17,7 @@ type Table struct {
 	Name, SQL string
 	// Rows are its rows: nil, int, int64, string or []byte. Their numbers count from 1.
 	Rows [][]any
-	// Index is the place, from 1, of a column of texts that has an index; Indexed is its name. 0 is none.
+	// Index is the place, from 1, of a column of texts that has an index; Indexed is its name. 0 means no index.
 	Index   int
 	Indexed string
 }
@@ -142,7 +142,7 @@ func (b *builder) index(rows [][]any, column int) int {
 	}
 }
 
-// fits returns how many entries fit on a page, such that what is left has one that goes up and one behind it.
+// fits returns how many entries fit on a page, such that what is left has one that goes up and one after it.
 func (b *builder) fits(entries [][]byte, interior bool) int {
 	room, n := b.size-12, 0
 	for n < len(entries) && room >= len(entries[n])+6 {
@@ -185,7 +185,7 @@ func (b *builder) entry(record []byte) []byte {
 	return append(varint(nil, uint64(len(record))), b.spill(record, (b.size-12)*64/255-23)...)
 }
 
-// leaf writes as many rows as fit on a page whose header stands at that offset. It returns how many.
+// leaf writes as many rows as fit on a page whose header is at that offset. It returns how many.
 func (b *builder) leaf(header, first int, rows [][]any) (p []byte, n int) {
 	p = make([]byte, b.size)
 	p[header] = 0x0d

@@ -21,8 +21,7 @@ func Read(t testing.TB, name string) string {
 }
 
 // Archive returns the texts of an archive below testdata by their names. A line "-- name --" begins
-// a text, which ends with the last line before the next one. What stands before the first is a
-// comment.
+// a text, which ends with the last line before the next one. Text before the first is a comment.
 func Archive(t testing.TB, name string) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
