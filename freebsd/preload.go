@@ -28,8 +28,8 @@ func (p preload) Code() bool {
 }
 
 // parsePreloads reads the text of debug.dump_modinfo: for each entry of the boot loader's metadata
-// the lines " 0xADDRESS:", "type:", "len:" and "value:". It returns what was named, in order. A line that makes no
-// sense is reported.
+// the lines " 0xADDRESS:", "type:", "len:" and "value:". It returns what was named, in order. An invalid line is
+// reported.
 func parsePreloads(text string, r *fact.Report) []preload {
 	out := []preload{}
 	kind := ""

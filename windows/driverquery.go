@@ -13,7 +13,7 @@ import (
 // SourceDriverQuery is the source of a capture of driverquery.
 const SourceDriverQuery = "driverquery"
 
-// Columns of driverquery's forms. Their headers are localised, so that position counts.
+// Columns of driverquery's forms. Their headers are localized, so that position counts.
 const (
 	dqBrief = 4 // module, display name, type, link date
 	// module, display name, description, type, start, state, status, stop, pause, paged, code, bss, date, path, init
@@ -49,7 +49,7 @@ func driverQueryRows(text string) *captureBuilder {
 }
 
 // driverQueryList reads /fo list: a block of "key: value" lines for each row, whose keys are
-// localised. It returns nil when the text has no such block.
+// localized. It returns nil when the text has no such block.
 func driverQueryList(text string) *captureBuilder {
 	b := newCapture(SourceDriverQuery, text)
 	for _, r := range b.Records(text, ":") {
@@ -57,7 +57,7 @@ func driverQueryList(text string) *captureBuilder {
 		for _, p := range r.Pairs {
 			row = append(row, p.Value)
 		}
-		// Properties of WMI are never localised: a block of them is another tool's.
+		// Properties of WMI are never localized: a block of them is another tool's.
 		if b.full() || r.Has("Name") || r.Has("State") || !b.dqRow(row) {
 			b.Stray(r.Line, r.Pairs[0].Key)
 		}

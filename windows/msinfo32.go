@@ -21,7 +21,7 @@ const SourceMSInfo = "msinfo32"
 const msinfoColumns = 11
 
 // ReadMSInfo reads the section of system drivers of a report that msinfo32 wrote, as text (/report)
-// or as XML (/nfo). The section is found by its rows, which are localised: eleven columns whose third
+// or as XML (/nfo). The section is found by its rows, which are localized: eleven columns whose third
 // is a path.
 func ReadMSInfo(text string, r *fact.Report) fact.Capture[Driver] {
 	return msinfoRows(readConsole(text, SourceMSInfo, r)).done(r)

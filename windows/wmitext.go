@@ -17,7 +17,7 @@ const SourceWMIText = "wmi_text"
 
 // ReadWMIText reads what Get-CimInstance, Get-WmiObject and wmic print of Win32_SystemDriver,
 // Win32_PnPSignedDriver and services: lists (Name : value, Name=value), CSV, and JSON of
-// ConvertTo-Json. Property names are never localised.
+// ConvertTo-Json. Property names are never localized.
 func ReadWMIText(text string, r *fact.Report) fact.Capture[Driver] {
 	return wmiRows(readConsole(text, SourceWMIText, r)).done(r)
 }

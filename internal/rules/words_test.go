@@ -28,8 +28,8 @@ var plainer = map[string]string{
 	"programme": american, "programmes": american, "licence": american, "licences": american, "centre": american,
 	"grey": american, "whilst": american, "artefact": american, "artefacts": american, "analyse": american,
 	"analysed": american, "defence": american, "cancelled": american, "cancelling": american,
-	"judgement": american,
-	"labelled":  american, "modelled": american, "signalled": american, "travelled": american, "catalogue": american,
+	"judgement": american, "localise": american, "localised": american,
+	"labelled": american, "modelled": american, "signalled": american, "travelled": american, "catalogue": american,
 }
 
 const (
@@ -44,7 +44,8 @@ var follows = map[string]bool{"for": true, "in": true, "alone": true}
 // pairs has such words that are two.
 var pairs = map[[2]string]string{
 	{"is", "none"}: absent, {"are", "none"}: absent, {"was", "none"}: absent, {"were", "none"}: absent,
-	{"go", "by"}: "uses", {"goes", "by"}: "uses", {"going", "by"}: "using", {"went", "by"}: "used",
+	{"no", "sense"}: "is invalid",
+	{"go", "by"}:    "uses", {"goes", "by"}: "uses", {"going", "by"}: "using", {"went", "by"}: "used",
 }
 
 const absent = "is not one, is missing, is empty, nil if …"

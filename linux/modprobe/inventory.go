@@ -66,9 +66,8 @@ const (
 )
 
 // Inventory walks the tree and joins what it finds with modules.dep. Problems of SourceTree are the
-// directories and indexes that could not be read, the lines of depmod's configuration that make no
-// sense, how modules.dep and the files disagree, and that there is no modules.dep. The error is that
-// of the release directory itself.
+// directories and indexes that could not be read, the lines of depmod's configuration that are invalid, how modules.dep
+// and the files disagree, and that there is no modules.dep. The error is that of the release directory itself.
 func (t *Tree) Inventory(r *fact.Report) (*Inventory, error) {
 	inv := new(Inventory)
 	before := r.Count(SourceTree)
