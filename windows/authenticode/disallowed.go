@@ -28,7 +28,11 @@ const maxDisallowed = 100_000
 func (s *Stores) Disallow(list []byte, subject string, r *fact.Report) {
 	item := r.Budget.Item(int64(len(list)))
 	defer item.Done()
-	if err := s.readDisallowed(list, item); err != nil {
+	err := item.Work(int64(len(list)))
+	if err == nil {
+		err = s.readDisallowed(list, item)
+	}
+	if err != nil {
 		r.Problem(SourceStores, subject, "signature", err)
 		s.unread = cmp.Or(s.unread, err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 )
 
 // disallowedList makes a list as Windows Update has it, made up and without a signer.
@@ -138,6 +139,9 @@ func TestDisallow(t *testing.T) {
 
 func FuzzDisallow(f *testing.F) {
 	f.Add(disallowedList(f, listUsage, listHash, make([]byte, 16), make([]byte, 32)))
+	for _, seed := range bomb.Seeds(bomb.Disallowed) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, list []byte) {
 		r := fact.Report{Budget: fact.NewBudget(0)}
 		s := NewStores(nil, nil, &r)

@@ -123,6 +123,8 @@ func blow(b *bomb.Bomb, files fstest.MapFS, r *fact.Report) {
 		_, _ = windows.ParseFile(files[b.Path].Data, windows.FileOptions{Hashes: true, Verifier: v}, r)
 	case bomb.Catalogs:
 		_, _ = authenticode.NewCatalogs(files, ".").Load(ctx, r)
+	case bomb.Disallowed:
+		authenticode.NewStores(nil, nil, r).Disallow(files[b.Path].Data, b.Path, r)
 	case bomb.PkgPackages:
 		pkgdb.Read(ctx, pkgdb.Query{FS: files, Wanted: func(string) bool { return true }}, r, pkgdb.Pkg)
 	case bomb.Hive:

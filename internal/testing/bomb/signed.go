@@ -23,6 +23,8 @@ import (
 const (
 	Signature = "signature" // a driver's signature, with keys to verify it by
 	Catalogs  = "catalogs"  // a folder of catalogs
+	// Disallowed is a list of certificates that nothing may be signed with (DisallowedCertEncodedCtl).
+	Disallowed = "disallowed certificates"
 )
 
 // The place of a driver on a disk.
@@ -42,6 +44,9 @@ func signedBombs() []Bomb {
 			}
 			return Catalog(members)
 		}}
+	}
+	disallowed := func(name string, list func(n int) []byte, small, big int) Bomb {
+		return Bomb{Name: name, Of: Disallowed, Path: "list", Small: small, Big: big, Make: list}
 	}
 	return []Bomb{
 		signature("signature of certificates", func(n int) []byte {
@@ -101,6 +106,16 @@ func signedBombs() []Bomb {
 			}
 			return tree
 		}, Small: 10, Big: 20_000},
+		disallowed("list of certificates that are not allowed", DisallowedList, 100, 50_000),
+		disallowed("list of whole certificates that are not allowed", func(n int) []byte {
+			return listOf(oidOf("1.3.6.1.4.1.311.10.3.30"), "1.3.14.3.2.26", n, 20)
+		}, 100, 40_000),
+		disallowed("list of usages", func(n int) []byte {
+			return listOf(repeated(n, func(int) []byte { return oidOf("1.2.3.4") }), "1.2.3", 0, 0)
+		}, 500, 100_000),
+		disallowed("list of certificates that make no sense", func(n int) []byte {
+			return listOf(oidOf("1.3.6.1.4.1.311.10.3.30"), "1.3.6.1.4.1.311.10.11.15", n, 3)
+		}, 500, 100_000),
 		{Name: "policy of rules", Of: BlockList, Make: func(n int) []byte {
 			return policytest.Compile(&sipolicy.Policy{Format: 8, Rules: make([]sipolicy.FileRule, n)})
 		}, Small: 500, Big: 100_000},
@@ -265,6 +280,22 @@ func signedDataOf(typ string, content, certs, signers []byte) []byte {
 func Catalog(members []byte) []byte {
 	list := der(0x30, der(0x30, oidOf("1.3.6.1.4.1.311.12.1.1")), der(4, []byte("x")),
 		der(23, []byte("230101000000Z")), der(0x30, oidOf("1.3.6.1.4.1.311.12.1.3")), der(0x30, members))
+	return signedDataOf("1.3.6.1.4.1.311.10.1", list, nil, nil)
+}
+
+// DisallowedList is a list of n keys that nothing may be signed with.
+func DisallowedList(n int) []byte {
+	return listOf(oidOf("1.3.6.1.4.1.311.10.3.30"), "1.3.6.1.4.1.311.10.11.15", n, 16)
+}
+
+// listOf is a trust list for usages, with n entries of size bytes that an algorithm makes.
+func listOf(usages []byte, algorithm string, n, size int) []byte {
+	entries := repeated(n, func(i int) []byte {
+		id := append(make([]byte, size), number(i)...)
+		return der(0x30, der(4, id[len(id)-size:]))
+	})
+	list := der(0x30, der(0x30, usages), der(2, []byte{1}), der(23, []byte("230101000000Z")),
+		der(0x30, oidOf(algorithm)), der(0x30, entries))
 	return signedDataOf("1.3.6.1.4.1.311.10.1", list, nil, nil)
 }
 
