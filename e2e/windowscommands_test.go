@@ -4,61 +4,92 @@ package e2e
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// commands runs the real command's words on Windows: each answers, or says that Windows has no such thing.
+// A windowsWord is one call of the real command on Windows.
+type windowsWord struct {
+	args string
+	exit int
+	want string // in what it prints
+}
+
+// windowsWords is every word of the command, by the names of files for it: a tape, a list, a text of another tool,
+// rules, events.
+func windowsWords(in map[string]string) []windowsWord {
+	image := `C:\windows\system32\drivers\mountmgr.sys`
+	return []windowsWord{
+		{"version", 0, "lkm"}, {"help", 0, "Available Commands"}, {"completion powershell", 0, "lkm"},
+		{"man man", 0, ""},
+		{"list", 0, "mountmgr"}, {"list --all --format csv", 0, "mountmgr"},
+		{"list --unsigned --detail signatures", 0, ""},
+		{"info mountmgr.sys", 0, "mountmgr"}, {"info " + image, 0, "mountmgr"},
+		{"tree mountmgr.sys", 0, "mountmgr"},
+		{"check mountmgr", 1, "loaded"}, {"check --explain mountmgr", 1, "loaded"},
+		{"policy", 0, "secure_boot"},
+		{"discrepancies", 1, "findings"},
+		{"sources", 0, "registry"}, {"sources --plan", 0, "registry"},
+		{"record -o " + in["tape"], 0, ""}, {"tape " + in["tape"], 0, "windows"},
+		{"list --tape " + in["tape"], 0, "mountmgr"},
+		{"diff " + in["list"] + " " + in["list"], 0, ""},
+		{"import " + in["text"], 0, "made-up"},
+		{"import " + in["text"] + " --as driverquery --format jsonl", 0, "made-up"},
+		{"watch --tape " + in["tape"], 0, "baseline"}, {"mirror " + in["events"], 0, "mountmgr"},
+		{"audit --init", 0, "third"}, {"audit --rules " + in["rules"], 0, "pass"},
+		{"export osquery --csv", 0, "mountmgr"}, {"export prometheus", 0, "kernel_extensions"},
+		{"export ecs", 0, "mountmgr"}, {"export cyclonedx --all --detail files", 0, "CycloneDX"},
+		{"facts mountmgr", 0, "lkm_check_mountmgr"},
+		{"report --output -", 0, "<!DOCTYPE html>"},
+		{`resolve PCI\VEN_FFFF&DEV_FFFF`, 2, "no"},
+		{"config", 2, "indows"}, {"config --lint", 2, "indows"}, {"plan mountmgr", 2, "indows"},
+		{"upgrade 10.0.26100", 2, "indows"},
+		{"no-such-command", 2, "unknown command"},
+	}
+}
+
+// inputs writes the files that words are about, and returns their names as Windows has them.
+func (b *wineBox) inputs(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	name := func(file string) string { return `Z:` + strings.ReplaceAll(filepath.Join(dir, file), "/", `\`) }
+	in := map[string]string{"tape": name("wine.tape")}
+	early := name("early.tape")
+	b.run(t, b.lkm, "record", "-o", early)
+	for key, text := range map[string]string{
+		"list":   b.run(t, b.lkm, "list", "--format", "json"),
+		"events": b.run(t, b.lkm, "watch", "--tape", early),
+		"rules":  `{"rules": [{"id": "x", "kind": "deny", "title": "a rootkit", "modules": ["no-such-driver.sys"]}]}`,
+		"text": "Module Name  Display Name           Driver Type   Link Date             \n" +
+			"============ ====================== ============= ======================\n" +
+			"made-up      A driver               Kernel        1/2/2020 3:04:05 AM   \n",
+	} {
+		in[key] = name(key)
+		if err := os.WriteFile(filepath.Join(dir, key), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return in
+}
+
+// commands runs every word of the real command on Windows: each answers, or says that Windows has no such thing.
 func (b *wineBox) commands(t *testing.T) {
 	dir := t.TempDir()
-	tape := `Z:` + strings.ReplaceAll(filepath.Join(dir, "wine.tape"), "/", `\`)
-	list := `Z:` + strings.ReplaceAll(filepath.Join(dir, "list.json"), "/", `\`)
-	image := `C:\windows\system32\drivers\mountmgr.sys`
-	if err := os.WriteFile(filepath.Join(dir, "list.json"), []byte(b.run(t, b.lkm, "list", "--format", "json")),
-		0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		args string
-		exit int
-		want string // in what it prints
-	}{
-		{"version", 0, "lkm"},
-		{"list", 0, "mountmgr"},
-		{"list --all --format csv", 0, "mountmgr"},
-		{"info mountmgr.sys", 0, "mountmgr"},
-		{"info " + image, 0, "mountmgr"},
-		{"tree mountmgr.sys", 0, "mountmgr"},
-		{"check mountmgr", 1, "loaded"},
-		{"check --explain mountmgr", 1, "loaded"},
-		{"policy", 0, "secure_boot"},
-		{"sources", 0, "registry"},
-		{"sources --plan", 0, "registry"},
-		{"record -o " + tape, 0, ""},
-		{"tape " + tape, 0, "windows"},
-		{"list --tape " + tape, 0, "mountmgr"},
-		{"diff " + list + " " + list, 0, ""},
-		{`resolve PCI\VEN_FFFF&DEV_FFFF`, 2, "no"},
-		{"config", 2, "indows"},
-		{"config --lint", 2, "indows"},
-		{"plan mountmgr", 2, "indows"},
-		{"no-such-command", 2, "unknown command"},
-	} {
+	ran := map[string]bool{}
+	for _, c := range windowsWords(b.inputs(t, dir)) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		cmd := b.Command(ctx, b.lkm, strings.Fields(c.args)...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		cancel()
 		text := string(out)
+		ran[strings.Fields(c.args)[0]] = true
 		if got := cmd.ProcessState.ExitCode(); got != c.exit || !strings.Contains(text, c.want) {
-			t.Errorf("lkm %s: exit %d, want %d: %v\n%s", c.args, got, c.exit, err, text)
+			t.Errorf("lkm %s: exit %d, want %d and %q: %v\n%.3000s", c.args, got, c.exit, c.want, err, text)
 		}
 		if strings.Contains(text, "panic") || strings.Contains(text, "goroutine ") {
 			t.Errorf("lkm %s panics:\n%s", c.args, text)
@@ -67,34 +98,19 @@ func (b *wineBox) commands(t *testing.T) {
 			t.Logf("lkm %s: %s", c.args, strings.TrimSpace(text))
 		}
 	}
+	words := commandWord.FindAllStringSubmatch(b.run(t, b.lkm, "--help"), -1)
+	if len(words) < 20 {
+		t.Errorf("%d words in the help", len(words))
+	}
+	for _, w := range words {
+		if !ran[w[1]] {
+			t.Errorf("lkm %s was not run: it needs a row", w[1])
+		}
+	}
 }
 
-// stores puts certificates into the prefix's registry, and reads what Windows would.
-func (b *wineBox) stores(t *testing.T) {
-	f := newSigning(t)
-	der := f.root.cert.Raw
-	sum := sha1.Sum(der)
-	name := strings.ToUpper(hex.EncodeToString(sum[:]))
-	blob := binary.LittleEndian.AppendUint32(nil, 32)
-	blob = binary.LittleEndian.AppendUint32(blob, 1)
-	blob = binary.LittleEndian.AppendUint32(blob, uint32(len(der)))
-	blob = append(blob, der...)
-	for _, store := range []string{"TrustedPublisher", "Disallowed"} {
-		b.run(t, "reg", "add", `HKLM\Software\Microsoft\SystemCertificates\`+store+`\Certificates\`+name,
-			"/v", "Blob", "/t", "REG_BINARY", "/d", hex.EncodeToString(blob), "/f")
-	}
-	s := b.snapshot(t, "--detail", "files,signatures")
-	for _, src := range s.Sources {
-		if src.Name != "certificate_stores" {
-			continue
-		}
-		if src.Outcome != "ok" || src.Count == nil || *src.Count < 2 {
-			t.Errorf("%+v", src)
-		}
-		return
-	}
-	t.Errorf("no source of the stores: %+v", s.Sources)
-}
+// commandWord is a line of the help with one word of the command.
+var commandWord = regexp.MustCompile(`(?m)^  ([a-z]+)  `)
 
 // staged puts a package into the driver store: its files are listed, and wait for a device.
 func (b *wineBox) staged(t *testing.T) {

@@ -50,9 +50,9 @@ type BlockMatch struct {
 	Kind string `json:"kind"`
 	// Strength is how much it weighs.
 	Strength Strength `json:"strength"`
-	// Evidence are the facts of the driver that the rule hit; nil if the rule names none, as one does that denies every
+	// Evidence are the facts of the driver that the rule hit; empty if the rule names none, as one does that denies every
 	// file.
-	Evidence []fact.Evidence `json:"evidence,omitzero"`
+	Evidence []fact.Evidence `json:"evidence"`
 	// Inactive says that the policy defines the rule and does not refer to it, so Windows does not
 	// apply it.
 	Inactive bool `json:"inactive,omitzero"`

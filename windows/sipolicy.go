@@ -68,7 +68,8 @@ var resourceFields = [...]struct{ attr, resource string }{
 
 func (p *siPolicy) result(list, id, name, kind string, g policyGroup, evidence ...fact.Evidence) BlockMatch {
 	m := BlockMatch{
-		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong, Evidence: evidence,
+		List: list, Rule: id, Name: name, Kind: kind, Strength: StrengthStrong,
+		Evidence: append([]fact.Evidence{}, evidence...),
 		Inactive: g == groupNone, Group: g.word(), Audit: p.audit,
 	}
 	unproved := func(e fact.Evidence) bool { return e.Fact == factSignTime || e.Fact == factPath }

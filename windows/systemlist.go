@@ -176,7 +176,7 @@ func (c *checker) blockList(e *entry) fact.Answer {
 // unreadSigners answers for a driver whose signature was not read: a policy that denies signers may deny its signer.
 func (c *checker) unreadSigners(e *entry) fact.Answer {
 	for _, l := range c.lists {
-		if l.deniesSigners() && !(l.builtIn && c.builtInList() == fact.No) {
+		if l.DeniesSigners() && !l.policy.audit && !(l.builtIn && c.builtInList() == fact.No) {
 			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file,
 				Text: fmt.Sprintf("the signature of %s was not read: whether %q denies its signer is not known", e.Name,
 					l.Name)})
@@ -185,9 +185,9 @@ func (c *checker) unreadSigners(e *entry) fact.Answer {
 	return fact.Answer{}
 }
 
-// deniesSigners reports whether the policy is in force and denies what some signer signed.
-func (l *BlockList) deniesSigners() bool {
-	if l.policy == nil || l.policy.audit {
+// DeniesSigners reports whether the list denies what some signer signed.
+func (l *BlockList) DeniesSigners() bool {
+	if l.policy == nil {
 		return false
 	}
 	return slices.ContainsFunc(l.policy.signers, func(s *policySigner) bool { return len(s.denials) > 0 })

@@ -82,14 +82,17 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	if l == nil {
 		return nil
 	}
-	hits, unread, hard := 0, 0, false
+	hits, unread, undecided, hard := 0, 0, 0, false
 	for i := range snap.Modules { // what a filter left
 		m := &snap.Modules[i]
 		if m.Windows == nil {
 			continue
 		}
-		if m.Windows.PE == nil {
+		switch {
+		case m.Windows.PE == nil:
 			unread++
+		case l.undecided(m.Windows):
+			undecided++
 		}
 		if len(m.Windows.Blocked) == 0 {
 			continue
@@ -110,8 +113,11 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	if unread > 0 {
 		text += fmt.Sprintf(", %d not compared (file not read)", unread)
 	}
+	if undecided > 0 {
+		text += fmt.Sprintf(", %d not compared with every rule (a digest or the signer is not known)", undecided)
+	}
 	switch {
-	case a.flags.format != "table" && unread > 0:
+	case a.flags.format != "table" && unread+undecided > 0:
 		fmt.Fprintln(a.stderr, "lkm: block list", text)
 	case a.flags.format == "table":
 		fmt.Fprintln(a.stdout, text)
@@ -126,6 +132,13 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 		return exit(exitIncomplete)
 	}
 	return nil
+}
+
+// undecided reports whether the list asks for what is not known of a driver whose file was read. The machine's own lists
+// name signers, as Microsoft's does.
+func (l *blockList) undecided(d *windows.Driver) bool {
+	signers := l.BlockList == nil || l.DeniesSigners()
+	return d.Hashes == nil || !d.Hashes.Whole() || signers && d.Signatures == nil
 }
 
 // title says what the list is, and whether all of it was read.

@@ -133,6 +133,27 @@ func TestSystemBlockList(t *testing.T) {
 	}
 }
 
+// A list that names signers is not compared with a driver whose signer is not known: "0 named" says so.
+func TestBlockListOfUnknownSigners(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.sys"), petest.Sample().Build(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &sipolicy.Policy{Format: 7, Signers: []sipolicy.Signer{{Root: make([]byte, 32)}},
+		Scenarios: make([]sipolicy.Scenario, 1)}
+	p.Scenarios[0].Value = sipolicy.ScenarioDrivers
+	signers := tempFile(t, "signers.p7b", policytest.Compile(p))
+	const doubt = "not compared with every rule"
+	p.Scenarios[0].Groups()[0].Denied = []sipolicy.SignerRef{{}}
+	denied := tempFile(t, "denied.p7b", policytest.Compile(p))
+	for list, want := range map[string]bool{signers: false, denied: true} {
+		out, stderr, code := runLkm(t, "list", "--installed", "--os", "windows", "--root", dir, "--blocklist", list)
+		if code != 0 || !strings.Contains(out, "0 of 1 drivers named") || strings.Contains(out, doubt) != want {
+			t.Errorf("%s: exit %d\n%s%s", list, code, out, stderr)
+		}
+	}
+}
+
 // An invalid file costs only itself, and each valid one is compared with a block list.
 func TestInfoOfFiles(t *testing.T) {
 	im := petest.Sample()

@@ -28,7 +28,8 @@ func (a *app) record() *cobra.Command {
 		Short: "Record what this machine answers on a tape, to look at elsewhere",
 		Long: `Record every answer that a look at this machine gets, refusals and absences too, on a tape: one text
 file that --tape reads on any operating system. Kernel addresses, parameter values, most of the
-command line and serial numbers are left out unless --unredacted keeps them.
+command line and serial numbers are left out unless --unredacted keeps them. The certificates of a
+Windows machine's own stores stay: they have the names of those who issued them.
 
 With a NAME, the indexes of modules and the loader's configuration are recorded too, and what check, info,
 resolve, plan and config read for that name. --upgrade records the comparison with another kernel.`,

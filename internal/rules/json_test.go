@@ -18,7 +18,7 @@ func TestNilListsAreLeftOut(t *testing.T) {
 		"fact.SourcePlan": true, "fact.Upgrade": true, "fleet/audit.Report": true, "fleet/audit.Rules": true,
 		"fleet/audit.sarifDriver": true, "fleet/audit.sarifLog": true, "fleet/audit.sarifResult": true,
 		"fleet/audit.sarifRun": true, "fleet/audit.sarifTags": true, "lkm.Delta": true, "lkm.Snapshot": true,
-		"lkm.rawDelta": true, "windows/pe.VersionLanguage": true,
+		"lkm.rawDelta": true, "windows.BlockMatch": true, "windows/pe.VersionLanguage": true,
 	}
 	seen := map[string]bool{}
 	each(t, false, func(s *source) {

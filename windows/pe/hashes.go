@@ -32,6 +32,9 @@ type Hashes struct {
 	Imphash            string `json:"imphash,omitzero"`            // only of a capture; a file's: File.Imphash
 }
 
+// Whole reports whether the digests of every byte are known.
+func (h *Hashes) Whole() bool { return h.SHA256 != "" && h.SHA1 != "" && h.MD5 != "" }
+
 // Hashes returns the digests of the file; nil unless it was parsed from bytes.
 func (p *File) Hashes() *Hashes {
 	if p.img == nil {
