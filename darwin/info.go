@@ -106,8 +106,8 @@ type Personality struct {
 type Match struct {
 	// Key is the property, such as "IOPCIMatch" or "idVendor".
 	Key string `json:"key"`
-	// Values are what it may be. Numbers are written in decimal, nested properties as "key=value". Empty if the personality
-	// names no value.
+	// Values are what it may be. Numbers are written in decimal, nested properties as "key=value". Empty if the
+	// personality names no value.
 	Values []string `json:"values,omitzero"`
 
 	texts []int // which of Values are texts, which are never equal to a number

@@ -50,8 +50,8 @@ type BlockMatch struct {
 	Kind string `json:"kind"`
 	// Strength is how much it weighs.
 	Strength Strength `json:"strength"`
-	// Evidence are the facts of the driver that the rule hit; empty if the rule names none, as one does that denies every
-	// file.
+	// Evidence are the facts of the driver that the rule hit; empty if the rule names none, as one does that denies
+	// every file.
 	Evidence []fact.Evidence `json:"evidence"`
 	// Inactive says that the policy defines the rule and does not refer to it, so Windows does not
 	// apply it.

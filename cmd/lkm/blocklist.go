@@ -134,8 +134,8 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	return nil
 }
 
-// undecided reports whether the list asks for what is not known of a driver whose file was read. The machine's own lists
-// name signers, as Microsoft's does.
+// undecided reports whether the list asks for what is not known of a driver whose file was read. The machine's own
+// lists name signers, as Microsoft's does.
 func (l *blockList) undecided(d *windows.Driver) bool {
 	signers := l.BlockList == nil || l.DeniesSigners()
 	return d.Hashes == nil || !d.Hashes.Whole() || signers && d.Signatures == nil
