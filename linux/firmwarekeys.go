@@ -154,12 +154,21 @@ func readFirmwareKeys(fsys fs.FS, r *fact.Report) *firmwareKeys {
 	if k.unlisted = k.unread; kept != nil {
 		k.unread = kept
 	}
-	_, err := fs.Stat(fsys, mokVarsDir+"/"+varMokTrusted) // uefi_check_trust_mok_keys asks this table alone
-	k.trusted = err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var err error
+	if k.trusted, err = ownersKeysTrusted(fsys); err != nil {
 		k.unread = err
 	}
 	return k
+}
+
+// ownersKeysTrusted reports whether shim says that the kernel may trust the owner's keys for modules. The kernel asks
+// shim's own table alone (uefi_check_trust_mok_keys).
+func ownersKeysTrusted(fsys fs.FS) (bool, error) {
+	_, err := fs.Stat(fsys, mokVarsDir+"/"+varMokTrusted)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // variable reads one variable, and says whether it is there. Without a report it is not decoded.

@@ -278,8 +278,9 @@ func readKeyFile(fsys fs.FS, name string) *sign.Certificate {
 }
 
 // addedKeys returns why a running kernel may have keys that were added since it started: the keyring .secondary links
-// the builtin one and .machine, and takes certificates that a key in it signed
-// (restrict_link_by_builtin_and_secondary_trusted).
+// the builtin one and takes certificates that a key in it signed (restrict_link_by_builtin_and_secondary_trusted). It
+// links .machine if shim says that the owner's keys are trusted (set_machine_trusted_keys), else .machine is listed and
+// not linked.
 func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 	if !m.Running {
 		return nil
@@ -297,9 +298,12 @@ func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 	if rings.secondary == "" || rings.secondary == "empty" { // whoever is shown one keyring is shown all
 		return nil
 	}
-	if n, err := strconv.Atoi(rings.secondary); err != nil || n > rings.linked {
-		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary,
-			rings.linked)
+	linked := rings.builtins
+	if trusted, _ := ownersKeysTrusted(m.FS); rings.machine && trusted {
+		linked++
+	}
+	if n, err := strconv.Atoi(rings.secondary); err != nil || n > linked {
+		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary, linked)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package linux
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -220,6 +221,78 @@ func signatureIn(t *testing.T, fsys fstest.MapFS, o fact.Options, r *fact.Report
 	}
 	t.Fatal("no such module")
 	return fact.Signature{}
+}
+
+// TestTooManyLists: a kernel with more lists of certificates than are kept makes no signature valid or invalid.
+func TestTooManyLists(t *testing.T) {
+	ours, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
+	lists := []linuxtest.KernelList{{Certificates: [][]byte{ours.Cert.Raw}, ModuleKey: true}}
+	for range 16 {
+		lists = append(lists, linuxtest.KernelList{Certificates: [][]byte{other.Cert.Raw}})
+	}
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, linuxtest.EntriesOf("6", "lone")...).Bytes()
+	for _, kept := range []bool{true, false} {
+		image := lists
+		if kept {
+			image = lists[:16]
+		}
+		fsys := imageOf(map[string]string{"boot/config-6": signedConfig,
+			"boot/vmlinuz-6":               string(linuxtest.Kernel{Lists: image}.Plain()),
+			"lib/modules/6/kernel/lone.ko": string(ours.Sign(t, module, nil))})
+		r := new(fact.Report)
+		got := signatureIn(t, fsys, fact.Options{}, r)
+		lost, _ := r.First(SourceKernelImage)
+		if (got.Status == fact.SignatureValid) != kept || (lost.Code == fact.CodeTooLarge) == kept ||
+			!kept && got.Status != fact.SignatureUnchecked {
+			t.Errorf("%d lists: %+v, %v", len(image), got, r.Problems)
+		}
+	}
+}
+
+// TestOriginOfChanged: a package's module whose signature does not fit is no longer the system's, whatever its name, its
+// place and its package say; a valid one is.
+func TestOriginOfChanged(t *testing.T) {
+	ours, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
+	entries := append(linuxtest.EntriesOf("6", "lone"), "intree=Y")
+	module := linuxtest.ModuleOf(binary.LittleEndian, true, entries...).Bytes()
+	good := ours.Sign(t, module, nil)
+	changed := bytes.Clone(good)
+	changed[len(module)/2] ^= 1
+	for name, tt := range map[string]struct {
+		file  []byte
+		owned bool
+		want  fact.SignatureStatus
+		class fact.OriginClass
+	}{
+		"valid":               {good, true, fact.SignatureValid, fact.OriginOS},
+		"changed":             {changed, true, fact.SignatureInvalid, ""},
+		"changed, nobody's":   {changed, false, fact.SignatureInvalid, ""},
+		"another key's":       {other.Sign(t, module, nil), true, fact.SignatureUnchecked, fact.OriginOS},
+		"none":                {module, true, fact.SignatureNone, fact.OriginOS},
+		"signature cut short": {good[:len(good)-100], true, fact.SignatureNone, fact.OriginOS},
+	} {
+		files := map[string]string{"boot/config-6": signedConfig, "boot/vmlinuz-6": kernelOf(ours),
+			"lib/modules/6/kernel/lone.ko": string(tt.file), "var/lib/dpkg/info/x.list": "/.\n"}
+		if tt.owned {
+			files["var/lib/dpkg/info/linux-image-6.list"] = "/lib/modules/6/kernel/lone.ko\n"
+		}
+		o := fact.Options{Image: true, Kernel: "6", Detail: fact.DetailSignatures}
+		for m, err := range Open(machineOf(imageOf(files)), o).Installed(t.Context(), new(fact.Report)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Name != "lone" {
+				continue
+			}
+			doubted := slices.ContainsFunc(m.Origin.Evidence, func(e fact.Evidence) bool {
+				return e.Fact == "signature" && e.Value == string(fact.SignatureInvalid)
+			})
+			if m.Signature.Status != tt.want || m.Origin.Class != tt.class ||
+				doubted != (tt.want == fact.SignatureInvalid) {
+				t.Errorf("%s: %s, %+v", name, m.Signature.Status, m.Origin)
+			}
+		}
+	}
 }
 
 // TestTrustOfKernels leaves out places that certificates come from.

@@ -156,7 +156,8 @@ func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyF
 type keyrings struct {
 	builtin          string          // how many keys the builtin keyring holds; empty if it is not shown
 	secondary        string          // how many the secondary one holds, and keyrings; empty if it is not shown
-	linked           int             // how many keyrings it links: the builtin one, and .machine
+	builtins         int             // how many builtin keyrings are shown: 1, else 0
+	machine          bool            // the keyring .machine is shown, which the secondary one may link
 	certificates     map[string]bool // key ids and serial numbers of the certificates, in hexadecimal
 	signed, contents []string        // digests that are revoked, in hexadecimal
 }
@@ -177,12 +178,11 @@ func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 			shown = shown || isTrustedKeyring(key)
 			switch name {
 			case trustedKeyrings[0].name:
-				k.builtin = holds
-				k.linked++
+				k.builtin, k.builtins = holds, 1
 			case trustedKeyrings[1].name:
 				k.secondary = holds
 			case trustedKeyrings[2].name:
-				k.linked++
+				k.machine = true
 			}
 		case strings.HasPrefix(key.Type, "blackl"):
 			k.revoke(key.Description)

@@ -131,19 +131,27 @@ func TestAddedKeys(t *testing.T) {
 	option := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
 	for name, tt := range map[string]struct {
 		config, keys string
+		trusted      bool // shim says that the owner's keys are trusted
 		doubt        bool
 	}{
-		"the builtin one alone":   {option, builtin + ring(secondary, "1"), false},
-		"and .machine":            {option, builtin + ring(secondary, "2") + ring(".machine", "empty"), false},
-		"a key was added":         {option, builtin + ring(secondary, "2"), true},
-		"beside .machine":         {option, builtin + ring(secondary, "3") + ring(".machine", "1"), true},
-		"an invalid count":        {option, builtin + ring(secondary, "x"), true},
-		"not shown":               {option, "", true},
-		"not shown, not possible": {signedConfig, "", false},
-		"no configuration":        {"-", "", true},
-		"no such keyring":         {option, builtin, false},
+		"the builtin one alone":    {option, builtin + ring(secondary, "1"), false, false},
+		"and .machine":             {option, builtin + ring(secondary, "2") + ring(".machine", "empty"), true, false},
+		"beside .machine unlinked": {option, builtin + ring(secondary, "2") + ring(".machine", "1"), false, true},
+		".machine unlinked":        {option, builtin + ring(secondary, "1") + ring(".machine", "1"), false, false},
+		"no .machine":              {option, builtin + ring(secondary, "2"), true, true},
+		"a key was added":          {option, builtin + ring(secondary, "2"), false, true},
+		"beside .machine":          {option, builtin + ring(secondary, "3") + ring(".machine", "1"), true, true},
+		"an invalid count":         {option, builtin + ring(secondary, "x"), false, true},
+		"not shown":                {option, "", false, true},
+		"not shown, not possible":  {signedConfig, "", false, false},
+		"no configuration":         {"-", "", false, true},
+		"no such keyring":          {option, builtin, false, false},
 	} {
-		fsys := imageOf(map[string]string{"boot/config-6": tt.config, keysFile: tt.keys})
+		files := map[string]string{"boot/config-6": tt.config, keysFile: tt.keys}
+		if tt.trusted {
+			files[mokVarsDir+"/"+varMokTrusted] = "\x01"
+		}
+		fsys := imageOf(files)
 		config, _ := readKernelConfig(fsys, "6", false)
 		err := addedKeys(keyedKernel{FS: fsys, Release: "6", Running: true, Live: true}, config, new(fact.Report))
 		if (err != nil) != tt.doubt {
@@ -167,6 +175,11 @@ func TestRevokedLater(t *testing.T) {
 		if revokedState(fsys) == before {
 			t.Errorf("%s: the state is the same", name)
 		}
+	}
+	ring := "0d1: I------     1 perm 1f0b0000     0     0 keyring   .secondary_trusted_keys: "
+	one, two := imageOf(map[string]string{keysFile: ring + "1\n"}), imageOf(map[string]string{keysFile: ring + "2\n"})
+	if revokedState(one) == revokedState(two) {
+		t.Error("a key that is added does not change the state")
 	}
 	other := imageOf(map[string]string{keysFile: "0d1: I------ 1 perm 1f0b0000 0 0 user a: 1\n"})
 	more := imageOf(map[string]string{keysFile: "0d1: I------ 1 perm 1f0b0000 0 0 user b: 1\n"})

@@ -119,6 +119,25 @@ func TestKernelContainers(t *testing.T) {
 	}
 }
 
+// TestManyLists has as many lists of certificates as are kept, and more: then nothing is said of any, since one of those
+// left out may be the one that revokes.
+func TestManyLists(t *testing.T) {
+	certs := twoCertificates(t)
+	for _, n := range []int{maxCertLists - 1, maxCertLists, maxCertLists + 1, 3 * maxCertLists} {
+		lists := make([]linuxtest.KernelList, n)
+		for i := range lists {
+			lists[i] = linuxtest.KernelList{Certificates: certs[i%2 : i%2+1], ModuleKey: i == 0}
+		}
+		image, err := readKernel(t, linuxtest.Kernel{BuildID: buildID, Lists: lists}.Plain())
+		switch {
+		case n <= maxCertLists && (err != nil || len(image.Lists) != n || !image.Lists[0].ModuleKey):
+			t.Errorf("%d lists: %+v, %v", n, image, err)
+		case n > maxCertLists && (!errors.Is(err, fact.ErrTooLarge) || image != nil):
+			t.Errorf("%d lists: %+v, %v", n, image, err)
+		}
+	}
+}
+
 // TestKernelsThatAreNotRead: a form or packing that is not known is unsupported, and never a kernel without keys.
 func TestKernelsThatAreNotRead(t *testing.T) {
 	for name, file := range map[string][]byte{
