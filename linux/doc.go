@@ -38,7 +38,8 @@
 // the kernel was built to take them and shim lets it. A key of the firmware (db) alone makes nothing valid and nothing
 // refused: kernels ask it for modules only with a patch of some distributions, which no option shows. Nor does a
 // certificate in a file, such as DKMS's mok.pub: it names who signed. What is revoked (dbx, MokListXRT, .blacklist, the
-// image's own list) is invalid. Keys that root adds to the secondary keyring while the kernel runs are not seen.
+// image's own list) is invalid. Keys that root adds to the secondary keyring while the kernel runs are in no file: that
+// there are some shows in /proc/keys, and then a signature by none of the known keys is unknown, not refused.
 //
 // In a check, a signature that a key of the kernel does not fit stops the file even where signatures are not enforced
 // (EKEYREJECTED); one by a key that the kernel does not have counts as none (ENOKEY). Where not all keys of the kernel
