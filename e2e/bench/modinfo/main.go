@@ -5,20 +5,16 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/kernelext/kernelext/e2e/bench/cost"
 	"github.com/kernelext/kernelext/e2e/debian"
 )
 
@@ -53,11 +49,9 @@ func bench(ctx context.Context, runs int) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	lkm := filepath.Join(work, "lkm")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", lkm, "./cmd/lkm")
-	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+	lkm, err := cost.Build(ctx, work)
+	if err != nil {
+		return err
 	}
 	trees, err := find(ctx)
 	if err != nil {
@@ -97,9 +91,9 @@ func (t tree) bench(ctx context.Context, lkm string, runs int) error {
 	if err != nil {
 		return err
 	}
-	var ours, theirs []cost
+	var ours, theirs []cost.Cost
 	for range runs + 1 { // the first run fills the page cache
-		c, err := measure(ctx, lkm, "list", "--installed", "--root", t.kernel.Root, "--kernel", t.kernel.Release,
+		c, err := cost.Measure(ctx, lkm, "list", "--installed", "--root", t.kernel.Root, "--kernel", t.kernel.Release,
 			"--format", "jsonl", "--detail", "files")
 		if err != nil {
 			return err
@@ -108,20 +102,20 @@ func (t tree) bench(ctx context.Context, lkm string, runs int) error {
 		if !t.theirs {
 			continue
 		}
-		if c, err = measure(ctx, "modinfo", files...); err != nil {
+		if c, err = cost.Measure(ctx, "modinfo", files...); err != nil {
 			return err
 		}
 		theirs = append(theirs, c)
 	}
-	a := medians(ours[1:])
+	a := cost.Medians(ours[1:])
 	fmt.Printf("%-6s %8d | %s | ", t.name, len(files), a)
 	if !t.theirs {
 		fmt.Println("modinfo of Debian reads none")
 		return nil
 	}
-	b := medians(theirs[1:])
-	fmt.Printf("%s | %6.2f %6.2f %6.1f\n", b, float64(a.wall)/float64(b.wall), float64(a.cpu)/float64(b.cpu),
-		float64(a.peak)/float64(b.peak))
+	b := cost.Medians(theirs[1:])
+	fmt.Printf("%s | %6.2f %6.2f %6.1f\n", b, float64(a.Wall)/float64(b.Wall), float64(a.CPU)/float64(b.CPU),
+		float64(a.Peak)/float64(b.Peak))
 	return nil
 }
 
@@ -134,53 +128,4 @@ func (t tree) files() ([]string, error) {
 		return err
 	})
 	return files, err
-}
-
-// A cost is what one run took: time on the clock, of all processors in user and system mode, and
-// the most memory resident.
-type cost struct {
-	wall, cpu time.Duration
-	peak      int64 // bytes
-}
-
-func (c cost) String() string {
-	return fmt.Sprintf("%7.3fs %7.3fs %4d MiB", c.wall.Seconds(), c.cpu.Seconds(), c.peak>>20)
-}
-
-// measure runs a command. What it prints goes to a pipe that is read, as by a program that wants the answer.
-func measure(ctx context.Context, name string, args ...string) (cost, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = new(sink), os.Stderr
-	start := time.Now()
-	if err := cmd.Run(); err != nil {
-		return cost{}, fmt.Errorf("%s: %w", name, err)
-	}
-	c := cost{wall: time.Since(start), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		c.peak = int64(u.Maxrss) << 10
-	}
-	return c, nil
-}
-
-// A sink takes output and forgets it.
-type sink struct{}
-
-func (*sink) Write(p []byte) (int, error) { return len(p), nil }
-
-// medians gives the median of each figure.
-func medians(list []cost) cost {
-	return cost{
-		wall: median(list, func(c cost) time.Duration { return c.wall }),
-		cpu:  median(list, func(c cost) time.Duration { return c.cpu }),
-		peak: median(list, func(c cost) int64 { return c.peak }),
-	}
-}
-
-func median[T cmp.Ordered](list []cost, figure func(cost) T) T {
-	var all []T
-	for _, c := range list {
-		all = append(all, figure(c))
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
 }
