@@ -249,8 +249,8 @@ func TestTooManyLists(t *testing.T) {
 	}
 }
 
-// TestOriginOfChanged: a package's module whose signature does not fit is no longer the system's, whatever its name, its
-// place and its package say; a valid one is.
+// TestOriginOfChanged: a package's module whose signature does not fit is no longer the system's, whatever its name,
+// its place and its package say; a valid one is.
 func TestOriginOfChanged(t *testing.T) {
 	ours, other := linuxtest.NewKey(t, "ours", true), linuxtest.NewKey(t, "another", true)
 	entries := append(linuxtest.EntriesOf("6", "lone"), "intree=Y")

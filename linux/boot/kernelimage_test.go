@@ -119,8 +119,8 @@ func TestKernelContainers(t *testing.T) {
 	}
 }
 
-// TestManyLists has as many lists of certificates as are kept, and more: then nothing is said of any, since one of those
-// left out may be the one that revokes.
+// TestManyLists has as many lists of certificates as are kept, and more: then nothing is said of any, since one of
+// those left out may be the one that revokes.
 func TestManyLists(t *testing.T) {
 	certs := twoCertificates(t)
 	for _, n := range []int{maxCertLists - 1, maxCertLists, maxCertLists + 1, 3 * maxCertLists} {
