@@ -27,7 +27,7 @@ type Source struct {
 	// Code is why the outcome is not ok or skipped, as one word.
 	Code Code `json:"code,omitzero"`
 	// Encoding is what a text capture was decoded from: utf-16le, utf-16be, or a code page that its letters show, such
-	// as cp866. Empty is UTF-8, a code page that could not be found out (a Problem says so), or no text.
+	// as cp866. Empty is UTF-8, an unknown code page (a Problem says so), or no text.
 	Encoding string `json:"encoding,omitzero"`
 }
 

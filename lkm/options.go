@@ -15,7 +15,7 @@ import (
 
 // Options say how much to read of a machine, and how. The zero value reads the kernel's own list.
 type Options struct {
-	// OS is the operating system of an image; empty is found out from several marks. Open refuses another than the
+	// OS is the operating system of an image; if it is empty, several marks decide it. Open refuses another than the
 	// running one.
 	OS OS
 	// HostRoot is the directory where the running machine's root is mounted, such as "/host" in a container; empty

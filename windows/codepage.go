@@ -30,7 +30,7 @@ var codePages = [...]string{
 // codePageNames are their names.
 var codePageNames = [len(codePages)]string{"cp850", "cp866", "windows-1252", "windows-1251"}
 
-// codePageHead is how much of a text its code page is found out by, in bytes.
+// codePageHead is how much of a text its code page is detected from, in bytes.
 const codePageHead = 64 << 10
 
 // readConsole is decodeConsole for a reader, to whose report a code page that is not known is a Problem.

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite docs/captures.md")
 // docsHead is the text above the table.
 const docsHead = `# Captures: texts of other tools
 <!-- Made by go test ./lkm/capture -run Docs -update. -->
-"lkm import FILE…" and capture.Read take these texts, of any system on any system. The kind is found out by the first
+"lkm import FILE…" and capture.Read take these texts, of any system on any system. The kind is detected from the first
 64 KiB, or named with "--as KIND". A text may have prompts, carriage returns, byte-order marks, UTF-16 and terminal
 colors, may be quoted with "> " at any depth, may be in a Markdown fence or be a Markdown table, and may be broken at
 a terminal's width. A session that shows several commands is read command by command, and gives one snapshot. The

@@ -304,7 +304,7 @@ func lzfseBlock(all []triple, version int) []byte {
 		c.normalize()
 		h.freq = append(h.freq, c.freq...)
 	}
-	// Streams have eight bytes at least, for a decoder begins with eight.
+	// Streams have eight bytes at least, because a decoder begins with eight.
 	lw, mw := &bitWriter{out: make([]byte, 8)}, &bitWriter{out: make([]byte, 8)}
 	for i := len(literals) - 1; i >= 0; i-- {
 		lit.encode(lw, &h.literalState[i%4], int(literals[i]))
