@@ -104,6 +104,15 @@ type fdReader int
 
 func (fd fdReader) Read(p []byte) (int, error) { return read(int(fd), p) }
 
+// Size returns how long a regular file is; 0 for anything else.
+func (fd fdReader) Size() int64 {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(fd), &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return 0
+	}
+	return st.Size
+}
+
 func read(fd int, p []byte) (int, error) {
 	for {
 		n, err := syscall.Read(fd, p)

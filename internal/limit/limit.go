@@ -35,8 +35,8 @@ func readerOf(fsys fs.FS) fact.FileReader {
 	return nil
 }
 
-// AppendFile appends the content of the named file to dst, at most max bytes. For a longer file, it appends the first
-// max bytes and returns an error that matches fact.ErrTooLarge.
+// AppendFile appends the content of the named file to dst, at most max bytes. A longer file is
+// fact.ErrTooLarge, with the first max bytes appended, or fewer.
 func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
 	if r := readerOf(fsys); r != nil {
 		return r.AppendFile(dst, name, max)
@@ -105,11 +105,19 @@ func readOnce(r io.Reader, dst []byte, max int64) ([]byte, error) {
 	return dst, nil
 }
 
-// AppendAll appends what r gives to dst until it ends, at most max bytes; for more, the error matches fact.ErrTooLarge.
-// name is for the error's text.
+// AppendAll appends what r gives to dst until it ends, at most max bytes; more is
+// fact.ErrTooLarge. A file that says that it has more is not read to there. name is for the error's text.
 func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
 	start := len(dst)
-	for {
+	for asked := false; ; {
+		if !asked && len(dst)-start >= trusted && cap(dst)-len(dst) < 512 {
+			asked = true
+			length := lengthOf(r)
+			if length > max {
+				return dst, TooLarge(name, max)
+			}
+			dst = fit(dst, start, length)
+		}
 		var buf []byte
 		dst, buf = Room(dst, 512)
 		left := max - int64(len(dst)-start)
@@ -131,7 +139,33 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 	}
 }
 
-// Room grows dst so that at least n more bytes fit, and returns it with the free space after it.
+// trusted is how much of a file has to be there before memory is taken for as much as it says that it has, in bytes.
+const trusted = 1 << 20
+
+// lengthOf returns how long an open file says that it is; 0 for what does not say it.
+func lengthOf(r io.Reader) int64 {
+	switch f := r.(type) {
+	case interface{ Size() int64 }:
+		return f.Size()
+	case fs.File:
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+// fit gives dst the capacity for a file of that length behind start, and for what says that it is not longer.
+func fit(dst []byte, start int, length int64) []byte {
+	if want := int64(start) + length + 512; want > int64(cap(dst)) {
+		whole := make([]byte, len(dst), want)
+		copy(whole, dst)
+		return whole
+	}
+	return dst
+}
+
+// Room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
 func Room(dst []byte, n int) (grown, free []byte) {
 	if cap(dst)-len(dst) < n {
 		bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
