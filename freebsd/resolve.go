@@ -45,7 +45,21 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 		}
 		r.Add(p)
 	}
+	if len(records) == 0 {
+		return records, lib.unreadFile()
+	}
 	return records, nil
+}
+
+// unreadFile returns the error of a file whose metadata was not read, which may be what is asked for; nil if there is
+// none.
+func (l *library) unreadFile() error {
+	for i := range l.Files {
+		if f := &l.Files[i]; f.unread != nil {
+			return fmt.Errorf("%s: what it holds is not known: %w", f.Path, f.unread)
+		}
+	}
+	return nil
 }
 
 // bareName returns a query without the kind that an id begins with.
@@ -78,6 +92,9 @@ func (k *Kernel) Plan(ctx context.Context, query string, r *fact.Report) ([]fact
 	}
 	files := lib.meant(query)
 	if len(files) == 0 {
+		if err := lib.unreadFile(); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("no file and no module is called %q: %w", query, fs.ErrNotExist)
 	}
 	if _, err := parseDevice(query); err != nil {

@@ -101,6 +101,22 @@ func TestBlockList(t *testing.T) {
 		!strings.Contains(out, "BLOCKLIST") || !strings.Contains(out, "not compared (file not read)") {
 		t.Errorf("strict: exit %d\n%s", code, out)
 	}
+	other := tempFile(t, "other.xml", []byte(`<SiPolicy><FileRules><Deny ID="ID_DENY_OTHER" FileName="other.sys"/>`+
+		`</FileRules><SigningScenarios><SigningScenario Value="131"><ProductSigners><FileRulesRef>`+
+		`<FileRuleRef RuleID="ID_DENY_OTHER"/></FileRulesRef></ProductSigners></SigningScenario></SigningScenarios>`+
+		`</SiPolicy>`))
+	// "0 named" says how many were not compared, and is incomplete under --strict, in every format.
+	for _, format := range []string{"table", "json", "csv"} {
+		args := []string{"list", "--tape", tp, "--blocklist", other, "--format", format}
+		if out, stderr, code = runLkm(t, args...); code != 0 ||
+			!strings.Contains(out+stderr, "0 of 10 drivers named, ") ||
+			!strings.Contains(out+stderr, " not compared (file not read)") {
+			t.Errorf("%s: exit %d\n%s%s", format, code, out, stderr)
+		}
+		if out, stderr, code = runLkm(t, append(args, "--strict")...); code != exitIncomplete {
+			t.Errorf("%s, strict: exit %d\n%s%s", format, code, out, stderr)
+		}
+	}
 	if out, stderr, code = runLkm(t, "list", "--tape", "demo:synthetic-debian-root", "--blocklist",
 		policy); code != exitFatal || out != "" || !strings.Contains(stderr, "Windows drivers; this is linux") {
 		t.Errorf("on Linux: exit %d\n%s%s", code, out, stderr)
