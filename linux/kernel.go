@@ -75,16 +75,16 @@ func Privilege(identity []byte) string {
 // readTaint fills in the kernel's taint mask.
 func (k *Kernel) readTaint(h *fact.Header, r *fact.Report) {
 	text, err := limit.AppendAttr(k.machine, nil, taintedFile, limit.Attr)
-	var mask uint64
+	var kernel fact.Kernel
 	if err == nil {
-		mask, err = parseTaint(text)
+		kernel, err = ReadTainted(text)
 	}
 	r.Source(SourceTainted, "", fact.Count{}, err)
 	if err != nil {
 		r.Problem(SourceTainted, "", "kernel.taint", err)
 		return
 	}
-	h.Kernel = fact.Kernel{Taint: fact.CountOf(int64(mask)), TaintFlags: flagsOfMask(mask)}
+	h.Kernel = kernel
 }
 
 // Time returns the machine's time; zero if it does not say.

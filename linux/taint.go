@@ -49,7 +49,16 @@ func parseTaint(b []byte) (uint64, error) {
 	return mask, nil
 }
 
-// TaintFlags returns the bits set in mask, lowest first; unknown bits have no letter.
+// ReadTainted returns what a copy of /proc/sys/kernel/tainted says of a kernel.
+func ReadTainted(text []byte) (fact.Kernel, error) {
+	mask, err := parseTaint(text)
+	if err != nil {
+		return fact.Kernel{}, err
+	}
+	return fact.Kernel{Taint: fact.CountOf(int64(mask)), TaintFlags: flagsOfMask(mask)}, nil
+}
+
+// flagsOfMask returns the bits set in mask, lowest first; unknown bits have no letter.
 func flagsOfMask(mask uint64) []fact.TaintFlag {
 	flags := make([]fact.TaintFlag, 0, bits.OnesCount64(mask))
 	for mask != 0 {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -84,7 +83,9 @@ type group struct {
 	kinds        []Kind
 	snapshot     *lkm.Snapshot
 	release      string
-	arch         string
+	arch, bootID string
+	kernel       fact.Kernel
+	fill         []*lkm.Snapshot       // parts of lists
 	extra        map[string]*sysModule // of sys/module, by name
 }
 
@@ -143,10 +144,22 @@ func (a *archiveReader) take(name string, w what, b []byte) {
 	switch w.use {
 	case useRelease:
 		a.uname(w.folder, b)
+	case useVersion, useTainted, useBoot:
+		a.fact(name, w, strings.TrimSpace(string(b)))
+	case useFill:
+		if part, err := readAs(text.Clean(b), w.kind); err == nil {
+			f := a.facts(w.folder)
+			f.fill = append(f.fill, part.snapshot)
+			a.modules += len(part.snapshot.Modules)
+		}
 	case useSys:
 		a.sys(w.folder, name, b)
 	case useSections:
 		for _, s := range sections(text.Clean(b)) {
+			if s.use == useRelease {
+				a.uname(w.folder, []byte(s.text))
+				continue
+			}
 			a.capture(name, what{use: useKind, kind: s.kind, folder: w.folder}, []byte(s.text))
 		}
 	default:
@@ -212,77 +225,12 @@ func (a *archiveReader) hosts() []Host {
 	for _, g := range a.order {
 		s := g.snapshot
 		s.Root = escape.UTF8(g.name)
-		if f := a.groups["facts\x00"+g.folder]; f != nil {
-			if f.release != "" && s.OS == Lsmod.OS() && (s.Release == "" || s.Release == f.release) {
-				s.Release, s.Arch = f.release, f.arch
-			}
-			for i := range s.Modules {
-				f.extra[s.Modules[i].Name].addTo(&s.Modules[i])
-			}
+		if f := a.groups["facts\x00"+g.folder]; f != nil && s.OS == Lsmod.OS() {
+			f.addTo(s)
 		}
 		s.Sources = append(s.Sources, a.report.Sources...)
 		s.Problems = append(s.Problems, a.report.Problems...)
 		list = append(list, Host{Name: s.Root, Snapshot: s})
 	}
 	return list
-}
-
-// facts returns what the files of a folder say beside its captures.
-func (a *archiveReader) facts(folder string) *group {
-	g := a.groups["facts\x00"+folder]
-	if g == nil {
-		g = &group{extra: make(map[string]*sysModule)}
-		a.groups["facts\x00"+folder] = g
-	}
-	return g
-}
-
-// uname reads what uname -a printed: "Linux HOST RELEASE …".
-func (a *archiveReader) uname(folder string, b []byte) {
-	words := strings.Fields(string(b[:min(len(b), 4096)]))
-	if len(words) < 4 || words[0] != "Linux" {
-		return
-	}
-	f := a.facts(folder)
-	f.release = escape.UTF8(words[2])
-	for _, w := range words[3:] {
-		switch w {
-		case "x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64", "ppc64", "loongarch64":
-			f.arch = w
-		}
-	}
-}
-
-// A sysModule is what files below sys/module say of a module.
-type sysModule struct{ version, srcversion string }
-
-func (a *archiveReader) sys(folder, name string, b []byte) {
-	module := path.Base(path.Dir(name))
-	f := a.facts(folder)
-	m := f.extra[module]
-	if m == nil {
-		if len(f.extra) >= maxModules {
-			return
-		}
-		m = new(sysModule)
-		f.extra[module] = m
-	}
-	value := escape.UTF8(strings.TrimSpace(string(b)))
-	if path.Base(name) == "version" {
-		m.version = value
-	} else {
-		m.srcversion = value
-	}
-}
-
-func (s *sysModule) addTo(m *lkm.Module) {
-	if s == nil || m.Linux == nil || m.State == lkm.StateInstalled {
-		return
-	}
-	if m.Version == "" {
-		m.Version, m.Linux.Version = s.version, s.version
-	}
-	if m.Linux.Srcversion == "" {
-		m.Linux.Srcversion = s.srcversion
-	}
 }

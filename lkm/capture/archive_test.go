@@ -69,6 +69,10 @@ var sosMembers = []member{
 	{name: "sosreport-web01/sos_commands/kernel/uname_-a", text: uname},
 	{name: "sosreport-web01/proc/modules", text: procText},
 	{name: "sosreport-web01/sys/module/nvme/srcversion", text: "ABCDEF\n"},
+	{name: "sosreport-web01/sys/module/nvme_core/taint", text: "\n"},
+	{name: "sosreport-web01/proc/version", text: "Linux version 6.1.0 (builder@host) (gcc 12) #1 SMP\n"},
+	{name: "sosreport-web01/proc/sys/kernel/tainted", text: "12288\n"},
+	{name: "sosreport-web01/proc/sys/kernel/random/boot_id", text: "01234567-89ab-cdef-0123-456789abcdef\n"},
 	{name: "sosreport-web01/etc/lsmod.txt", text: "evil 1 0\n"},
 	{name: "sosreport-web01/dev/null", kind: tar.TypeChar},
 }
@@ -88,7 +92,8 @@ func TestSosreport(t *testing.T) {
 		s := hosts[0].Snapshot
 		m := s.Module("linux_module:nvme")
 		if len(s.Modules) != 2 || m == nil || s.Release != "6.1.0" || s.Arch != "x86_64" ||
-			s.Root != "sosreport-web01" {
+			s.Root != "sosreport-web01" || s.Kernel.Taint.String() != "12288" || len(s.Kernel.TaintFlags) != 2 ||
+			s.BootID != "01234567-89ab-cdef-0123-456789abcdef" {
 			t.Fatalf("%s: %+v", name, s)
 		}
 		if m.State != lkm.StateLoaded || m.Version != "1.2" || m.License != "GPL" || m.Size.String() != "57344" ||
@@ -139,17 +144,47 @@ func TestArchiveOfHosts(t *testing.T) {
 // TestOtherCollectors reads a supportconfig and a collection of UAC.
 func TestOtherCollectors(t *testing.T) {
 	const head = "\n#==[ Command ]======================================#\n# "
-	scc := head + "/sbin/lsmod\n" + lsmodText + head + "/sbin/modinfo nvme\n" + infoText + head + "/bin/uptime\nup\n"
+	scc := head + "/sbin/lsmod\n" + lsmodText + head + "/sbin/modinfo nvme\n" + infoText + head + "/bin/uptime\nup\n" +
+		head + "/bin/uname -a\n" + uname
 	for name, members := range map[string][]member{
 		"supportconfig": {{name: "scc_web_240101/modules.txt", text: scc}},
 		"uac": {{name: "live_response/system/lsmod.txt", text: lsmodText},
-			{name: "[root]/proc/modules", text: procText},
+			{name: "[root]/proc/modules", text: procText}, {name: "live_response/system/uname_-a.txt", text: uname},
 			{name: "[root]/etc/x.txt", text: lsmodText}},
 	} {
 		hosts, err := capture.ReadArchive(bytes.NewReader(gzipped(tarOf(t, members))))
-		if err != nil || len(hosts) != 1 || len(hosts[0].Snapshot.Modules) != 2 || hosts[0].Snapshot.Err() != nil {
+		if err != nil || len(hosts) != 1 || len(hosts[0].Snapshot.Modules) != 2 || hosts[0].Snapshot.Err() != nil ||
+			hosts[0].Snapshot.Release != "6.1.0" {
 			t.Errorf("%s: %v, %+v", name, err, hosts)
 		}
+	}
+}
+
+// TestPartsFillIn: what a collector filtered says more of the modules that are listed, and is no list by itself.
+func TestPartsFillIn(t *testing.T) {
+	const dir = "uac/live_response/system/"
+	tainted := member{name: dir + "modules_tainting_the_kernel.txt", text: procText[:strings.Index(procText, "\n")+1] +
+		"gone 1 0 - Live 0x0000000000000000 (E)\n"}
+	files := []member{tainted, {name: dir + "lsmod.txt", text: lsmodText},
+		{name: dir + "cat_proc_sys_kernel_tainted.txt", text: "4096\n"},
+		{name: "uac/[root]/proc/version", text: "Linux version 6.1.0 (b@h) #1\n"}}
+	hosts, err := capture.ReadArchive(bytes.NewReader(tarOf(t, files)))
+	if err != nil || len(hosts) != 1 {
+		t.Fatal(err, hosts)
+	}
+	s := hosts[0].Snapshot
+	m := s.Module("linux_module:nvme")
+	if m == nil || strings.Join(m.Linux.Taints, "") != "OE" || s.Module("linux_module:gone") != nil ||
+		len(s.Sources) != 2 || s.Err() != nil || s.Release != "6.1.0" || s.Kernel.Taint.String() != "4096" {
+		t.Errorf("%+v, %v", s, s.Err())
+	}
+	if hosts, err := capture.ReadArchive(bytes.NewReader(tarOf(t, files[:1]))); !errors.Is(err, lkm.ErrMalformed) {
+		t.Errorf("a part alone: %v, %v", hosts, err)
+	}
+	files[2].text = "no mask\n"
+	hosts, err = capture.ReadArchive(bytes.NewReader(tarOf(t, files)))
+	if err != nil || hosts[0].Snapshot.Err() == nil || !hosts[0].Snapshot.Kernel.IsZero() {
+		t.Errorf("a taint that is no number: %v, %v", hosts, err)
 	}
 }
 

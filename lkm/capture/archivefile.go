@@ -18,6 +18,10 @@ const (
 	useTry          // perhaps a capture
 	useSections     // a file of supportconfig: many captures
 	useRelease      // what uname -a printed
+	useVersion      // /proc/version
+	useTainted      // /proc/sys/kernel/tainted
+	useBoot         // /proc/sys/kernel/random/boot_id
+	useFill         // a part of a list: it says more of the modules that another capture lists
 	useSys          // a file below sys/module
 )
 
@@ -31,7 +35,7 @@ type what struct {
 // most is how much of the file is read, in bytes.
 func (w what) most() int64 {
 	switch w.use {
-	case useRelease, useSys:
+	case useRelease, useVersion, useTainted, useBoot, useSys:
 		return 4096
 	case useTry:
 		return 4 << 20
@@ -55,10 +59,15 @@ func knownFiles() []knownFile {
 		{"sos_commands/kernel/dkms_status", useKind, DKMSStatus},
 		{"sos_commands/pci/lspci_-nnvv", useKind, LspciK},
 		{"sos_commands/kernel/uname_-a", useRelease, ""},
+		{"proc/version", useVersion, ""},
+		{"proc/sys/kernel/tainted", useTainted, ""},
+		{"proc/sys/kernel/random/boot_id", useBoot, ""},
 		{"live_response/system/lsmod.txt", useKind, Lsmod},
 		{"live_response/system/kldstat*", useKind, Kldstat},
 		{"live_response/system/kextstat*", useKind, Kextstat},
 		{"live_response/system/uname_-a.txt", useRelease, ""},
+		{"live_response/system/cat_proc_sys_kernel_tainted.txt", useTainted, ""},
+		{"live_response/system/modules_tainting_the_kernel.txt", useFill, ProcModules}, // grep "(.*)" /proc/modules
 	}
 }
 
@@ -80,7 +89,7 @@ func whatIs(name string) what {
 	parts := strings.Split(name, "/")
 	n := len(parts)
 	if n >= 4 && parts[n-4] == "sys" && parts[n-3] == "module" && (parts[n-1] == "version" ||
-		parts[n-1] == "srcversion") {
+		parts[n-1] == "srcversion" || parts[n-1] == "taint") {
 		return what{useSys, "", strings.Trim(strings.TrimSuffix(strings.Join(parts[:n-4], "/"), "[root]"), "/")}
 	}
 	folder := path.Dir(name)
@@ -126,6 +135,7 @@ func folderOf(name, known string) (string, bool) {
 
 // A section is what a command printed, in a file of supportconfig.
 type section struct {
+	use  use
 	kind Kind
 	text string
 }
@@ -142,6 +152,10 @@ func sections(s string) []section {
 			continue
 		}
 		words := strings.Fields(command)
+		if len(words) == 2 && path.Base(words[0]) == "uname" && words[1] == "-a" {
+			list = append(list, section{use: useRelease, text: body})
+			continue
+		}
 		if len(words) == 0 || len(list) >= maxTried || text.Filters(command, nil) != "" {
 			continue
 		}
@@ -158,7 +172,7 @@ func sections(s string) []section {
 		default:
 			continue
 		}
-		list = append(list, section{kind, strings.TrimRight(body, "\n") + "\n"})
+		list = append(list, section{useKind, kind, strings.TrimRight(body, "\n") + "\n"})
 	}
 	return list
 }
