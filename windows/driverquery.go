@@ -222,6 +222,7 @@ func driverQueryTable(text string) *captureBuilder {
 	} else {
 		b.Sure = true
 	}
+	cut := false // the last row is
 	for i, line := range lines {
 		if i < first || b.full() {
 			continue
@@ -241,11 +242,21 @@ func driverQueryTable(text string) *captureBuilder {
 			b.Stray(i+1, line)
 			continue
 		}
+		if len(starts) == dqVerbose && row != nil {
+			cut = cutNumber(strings.TrimSpace(row[14]))
+		}
 		if row == nil || !b.dqRow(row) {
 			b.Stray(i+1, line)
 		}
 	}
+	b.Cut = b.Cut || cut
 	return b
+}
+
+// cutNumber reports whether a number ends within a group of its digits: the last group has three in every language.
+func cutNumber(s string) bool {
+	i := strings.LastIndexAny(s, ",.'’ \u00a0\u202f")
+	return i > 0 && len(strings.TrimFunc(s[i:], func(r rune) bool { return r < '0' || r > '9' })) < 3
 }
 
 // rulerColumns finds the line of "=" below the header; each group begins a column.

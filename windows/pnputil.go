@@ -34,6 +34,9 @@ func pnputilRows(text string) *captureBuilder {
 	for line := range strings.Lines(text) {
 		p.line(strings.TrimSpace(line))
 	}
+	if p.least > 0 && len(p.values) < p.least {
+		b.Cut = true // the last package has fewer values than any other
+	}
 	p.flush()
 	return b
 }
@@ -63,6 +66,8 @@ type pnpText struct {
 	from    int      // the line of the first
 	key     bool     // the last line was a label without a value
 	foreign bool     // the block began with a pair that begins no package
+	lead    string   // the label of the first pair before any package
+	least   int      // the fewest values that a package has
 }
 
 func (p *pnpText) flush() {
@@ -78,7 +83,7 @@ func (p *pnpText) line(line string) {
 		p.key, p.foreign = false, false
 		return
 	}
-	_, value, ok := capture.CutAny(line, ":：")
+	label, value, ok := capture.CutAny(line, ":：")
 	value = strings.TrimSpace(value)
 	if !ok && p.key { // an older layout has the value on the next line
 		value, ok = line, true
@@ -87,13 +92,21 @@ func (p *pnpText) line(line string) {
 	switch {
 	case p.key:
 	case ok && isOEMInf(value) && value == baseName(value) && len(p.values) != 1 && !p.foreign:
+		if n := len(p.values); n > 0 && (p.least == 0 || n < p.least) {
+			p.least = n
+		}
 		p.flush()
 		p.values, p.from = []string{value}, p.n
 	case p.values != nil && ok:
-		p.values = append(p.values, value)
+		if p.values = append(p.values, value); p.lead != "" && strings.TrimSpace(label) == p.lead {
+			p.b.Stray(1, p.lead) // a value of a package whose beginning is cut off
+			p.lead = ""
+		}
 	case ok && p.b.rows == 0: // the end of a package whose beginning is cut off, or another list
-		p.foreign = true
-	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and any text before its words
+		if p.foreign = true; p.lead == "" {
+			p.lead = strings.TrimSpace(label)
+		}
+	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and whatever stands before its words
 	default:
 		p.b.Stray(p.n, line)
 	}
