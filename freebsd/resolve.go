@@ -4,6 +4,7 @@ package freebsd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -52,10 +53,10 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 }
 
 // unreadFile returns the error of a file whose metadata was not read, which may be what is asked for; nil if there is
-// none.
+// none. A damaged file holds nothing that the linker would take.
 func (l *library) unreadFile() error {
 	for i := range l.Files {
-		if f := &l.Files[i]; f.unread != nil {
+		if f := &l.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
 			return fmt.Errorf("%s: what it holds is not known: %w", f.Path, f.unread)
 		}
 	}

@@ -159,8 +159,8 @@ func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
 		}
 		return fmt.Sprintf("%d built in", len(snap.Modules))
 	case lkm.ScopeInstalled:
-		if snap.Live != "" && snap.ListErr(lkm.StateInstalled) != nil {
-			return notWhole(len(snap.Modules)) + " installed"
+		if len(snap.Modules) == 0 && snap.Live != "" && snap.ListErr(lkm.StateInstalled) != nil {
+			return "unknown how many installed"
 		}
 		return fmt.Sprintf("%d installed", len(snap.Modules))
 	case lkm.ScopeAll:
@@ -176,14 +176,6 @@ func counted(snap *lkm.Snapshot, scope lkm.Scope) string {
 		}
 	}
 	return fmt.Sprintf("%s%s (%d known third-party)", atLeast(snap), loadedCount(snap), third)
-}
-
-// notWhole is the number of a list of which something was not read.
-func notWhole(n int) string {
-	if n == 0 {
-		return "unknown how many"
-	}
-	return fmt.Sprintf("at least %d", n)
 }
 
 // loadedCount says how many modules are loaded; a text may also list others, and not say which are.

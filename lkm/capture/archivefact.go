@@ -8,7 +8,6 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
-	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -81,7 +80,7 @@ func (a *archiveReader) fact(name string, w what, value string) {
 			f.bootID = escape.UTF8(value)
 		}
 	case f.kernel.Taint.IsZero():
-		kernel, err := linux.ReadTainted([]byte(value))
+		kernel, err := taintOf(value)
 		if err != nil {
 			a.problem(fact.ProblemOf(SourceArchive, escape.UTF8(name), "kernel.taint", err))
 			return

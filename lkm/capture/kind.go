@@ -5,6 +5,7 @@ package capture
 import (
 	"github.com/kernelext/kernelext/aix"
 	"github.com/kernelext/kernelext/darwin"
+	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/freebsd"
 	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
@@ -14,6 +15,9 @@ import (
 	"github.com/kernelext/kernelext/vxworks"
 	"github.com/kernelext/kernelext/windows"
 )
+
+// taintOf reads a copy of /proc/sys/kernel/tainted.
+func taintOf(text string) (fact.Kernel, error) { return linux.ReadTainted([]byte(text)) }
 
 // readers returns the readers in the order in which they are asked.
 func readers() []reader {
