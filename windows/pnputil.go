@@ -106,7 +106,7 @@ func (p *pnpText) line(line string) {
 		if p.foreign = true; p.lead == "" {
 			p.lead = strings.TrimSpace(label)
 		}
-	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and whatever stands before its words
+	case !ok && p.values == nil && p.b.rows == 0: // the tool's title, and any text before its words
 	default:
 		p.b.Stray(p.n, line)
 	}

@@ -35,8 +35,8 @@ func readerOf(fsys fs.FS) fact.FileReader {
 	return nil
 }
 
-// AppendFile appends the content of the named file to dst, at most max bytes. A longer file is
-// fact.ErrTooLarge, with the first max bytes appended, or fewer.
+// AppendFile appends the content of the named file to dst, at most max bytes. For a longer file, it appends the first
+// max bytes, or fewer, and returns an error that matches fact.ErrTooLarge.
 func AppendFile(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) {
 	if r := readerOf(fsys); r != nil {
 		return r.AppendFile(dst, name, max)
@@ -105,8 +105,8 @@ func readOnce(r io.Reader, dst []byte, max int64) ([]byte, error) {
 	return dst, nil
 }
 
-// AppendAll appends what r gives to dst until it ends, at most max bytes; more is
-// fact.ErrTooLarge. A file that says that it has more is not read to there. name is for the error's text.
+// AppendAll appends what r gives to dst until it ends, at most max bytes; for more, the error matches fact.ErrTooLarge.
+// A file that says that it is longer is not read to there. name is for the error's text.
 func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) {
 	start := len(dst)
 	for asked := false; ; {
@@ -165,7 +165,7 @@ func fit(dst []byte, start int, length int64) []byte {
 	return dst
 }
 
-// Room grows dst so that at least n more bytes fit, and returns it with the free space behind it.
+// Room grows dst so that at least n more bytes fit, and returns it with the free space after it.
 func Room(dst []byte, n int) (grown, free []byte) {
 	if cap(dst)-len(dst) < n {
 		bigger := make([]byte, len(dst), max(2*cap(dst), len(dst)+n))
