@@ -13,7 +13,7 @@ const (
 	EventLoad      EventType = "load"      // a module was loaded
 	EventUnload    EventType = "unload"    // a module was unloaded
 	EventChange    EventType = "change"    // facts changed: of a module, or of the machine if there is no ID
-	EventLost      EventType = "lost"      // the kernel dropped events; the differences that a new look finds follow
+	EventLost      EventType = "lost"      // kernel events were not heard; the differences that a new look finds follow
 	EventDegraded  EventType = "degraded"  // the list, or a source of it, cannot be read any more
 	EventRecovered EventType = "recovered" // it can be read again; the differences follow
 	EventHeartbeat EventType = "heartbeat" // nothing else was sent for WatchOptions.Heartbeat

@@ -39,8 +39,8 @@ func (w *watch) look(ctx context.Context) error {
 		return w.refuse(ctx, err)
 	}
 	src := Source{Name: sourceEvents, Outcome: OutcomeOK}
-	if w.hints == nil {
-		src.Outcome, src.Code = fact.OutcomeOf(w.noHints), fact.CodeOf(w.noHints)
+	if err := w.ears.err; err != nil {
+		src.Outcome, src.Code = fact.OutcomeOf(err), fact.CodeOf(err)
 	}
 	snap.Sources = append(snap.Sources, src)
 	snap.Modules = slices.DeleteFunc(snap.Modules, func(m Module) bool { return !settled(&m) })

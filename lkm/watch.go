@@ -51,8 +51,10 @@ type WatchOptions struct {
 // Refusals do not end it. When the list, or a source of it, cannot be read any more, a degraded event has the reason; a
 // module that is not seen is not unloaded. After a recovered event the differences follow. A list that is refused is
 // asked for again with growing pauses, at most a minute (one that needs a privilege: see [System.Refresh]).
-// When the kernel dropped events, a lost event counts them, and the differences that a whole look finds follow. After a
-// restart of the machine there is an epoch event and a new baseline. A rootkit can hide itself from all of this: see
+// When the kernel dropped events, a lost event counts them, and the differences that a whole look finds follow. If its
+// events cannot be read any more, the source "uevents" is degraded, and the list is compared until they can be opened
+// again, which is tried with growing pauses, at most a minute (an hour where they are refused). After a restart of the
+// machine there is an epoch event and a new baseline. A rootkit can hide itself from all of this: see
 // [System.Discrepancies].
 //
 // Each event has the digest of the state after it, so that a [Mirror] of the events is that state, or has a gap.
@@ -98,8 +100,7 @@ type watch struct {
 	seq    uint64
 	sent   time.Time // when the last event was sent, by this machine's clock
 
-	hints   fact.Hints // nil: the list is compared
-	noHints error      // why
+	ears    ears // hear the kernel's events; else the list is compared
 	counter Token
 	hinted  uint64 // the counter's value with the last hint; before the first, that of the baseline
 	since   uint64 // the counter's value before the look that made up for lost hints: older hints count no more
@@ -128,21 +129,7 @@ func (w *watch) emit(e Event) error {
 }
 
 func (w *watch) run(ctx context.Context) error {
-	if w.o.PollOnly {
-		w.noHints = fmt.Errorf("kernel events were not asked for: %w", errors.ErrUnsupported)
-	} else {
-		w.hints, w.noHints = w.s.backend.hints(w.o.Buffer)
-	}
-	if hints := w.hints; hints != nil {
-		woken := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() { hints.Wake(); close(woken) })
-		defer func() {
-			if !stop() {
-				<-woken // it has begun: let it end
-			}
-			hints.Close()
-		}()
-	}
+	defer w.listen(ctx)()
 	// The counter is read before the first look: what moves it from here on is new.
 	w.hinted = w.count(ctx)
 	if err := w.look(ctx); err != nil {
@@ -171,13 +158,10 @@ func (w *watch) step(ctx context.Context) error {
 			deadline = beat
 		}
 	}
-	if w.hints == nil {
-		if err := wait(ctx, deadline); err != nil {
-			return nil // ctx ended
-		}
-		return w.check(ctx)
+	if !w.ears.hear() {
+		return w.deaf(ctx, deadline)
 	}
-	h, err := w.hints.Next(deadline)
+	h, err := w.ears.hints.Next(deadline)
 	switch {
 	case err == nil:
 		return w.deal(ctx, h)
@@ -187,8 +171,22 @@ func (w *watch) step(ctx context.Context) error {
 		return w.check(ctx)
 	}
 	// The events cannot be read any more: go on without them, from a whole look.
-	w.hints, w.noHints = nil, err
+	w.ears.broke(err)
 	return w.makeUp(ctx)
+}
+
+// deaf waits until the deadline and then compares the list, if something happened. It first tries to hear again, if it
+// is time. What nobody heard is made up for by a whole look.
+func (w *watch) deaf(ctx context.Context, deadline time.Time) error {
+	if err := wait(ctx, deadline); err != nil {
+		return nil // ctx ended
+	}
+	if w.ears.due() {
+		if w.ears.try(); w.ears.hear() {
+			return w.makeUp(ctx)
+		}
+	}
+	return w.check(ctx)
 }
 
 func wait(ctx context.Context, deadline time.Time) error {
@@ -219,7 +217,7 @@ const drainWait = 10 * time.Millisecond
 func (w *watch) lose(ctx context.Context) error {
 	until := w.count(ctx)
 	for {
-		h, err := w.hints.Next(time.Now().Add(drainWait))
+		h, err := w.ears.hints.Next(time.Now().Add(drainWait))
 		if err != nil || h.Seq > until {
 			// Whatever it is, it is new: what it did is in the look that follows, and an error that lasts comes again.
 			return w.makeUp(ctx)
@@ -230,15 +228,17 @@ func (w *watch) lose(ctx context.Context) error {
 	}
 }
 
-// makeUp reports that hints were lost, and what a whole look finds.
+// makeUp reports that events were not heard, if there were any, and what a whole look finds.
 func (w *watch) makeUp(ctx context.Context) error {
 	w.since = w.count(ctx)
 	lost := Event{Type: EventLost, At: w.clock(ctx)}
+	missed := true // as far as is known
 	if w.since >= w.hinted && w.since > 0 {
+		missed = w.since > w.hinted
 		lost.Dropped = CountOf(int64(w.since - w.hinted))
 	}
 	w.hinted = max(w.hinted, w.since)
-	if w.state != nil { // before the baseline nothing can be missed
+	if missed && w.state != nil { // before the baseline nothing can be missed
 		if err := w.emit(lost); err != nil {
 			return err
 		}
@@ -298,7 +298,7 @@ func (w *watch) check(ctx context.Context) error {
 		return nil
 	}
 	moved, err := w.s.Changed(ctx, &w.counter)
-	if w.pause > 0 || err != nil || moved && (w.hints == nil || w.counter.value != w.hinted) {
+	if w.pause > 0 || err != nil || moved && (!w.ears.hear() || w.counter.value != w.hinted) {
 		if err := w.poll(ctx); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func (a *app) watch() *cobra.Command {
 then a line for each load, unload and change. It goes on until it is interrupted.
 
 When the list, or a part of it, cannot be read any more, a line "degraded" has the reason, and "recovered"
-follows when it can be read again. "lost" means that the kernel dropped events; the differences follow. With
+follows when it can be read again. "lost" means that kernel events were not heard; the differences follow. With
 --heartbeat a line says after so much silence that the watch goes on. Each line has the id of the stream, a
 number, and a digest of the state after it: lkm mirror adds lines up, and finds a gap, which the next line
 with everything (--refresh) mends.
