@@ -121,7 +121,7 @@ func (k *Kernel) Builtin(ctx context.Context, r *fact.Report) iter.Seq2[Record, 
 			yield(Record{}, err)
 			return
 		}
-		sys := &sysReader{fsys: k.machine}
+		sys := &sysReader{fsys: k.machine, unlisted: true}
 		for _, name := range l.names {
 			if ctx.Err() != nil {
 				yield(Record{}, ctx.Err())

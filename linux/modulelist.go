@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/order"
 )
 
 // A listEntry is one line of /proc/modules.
@@ -44,7 +44,8 @@ type moduleList struct {
 	// first, after [listReader.Read] sorted by name.
 	Entries []listEntry
 
-	holders []string // backs every listEntry.UsedBy
+	holders []string      // backs every listEntry.UsedBy
+	places  []order.Place // memory for sorting
 }
 
 // Parse replaces the list's content with what text says. The entries share text's memory. A line that is invalid is
@@ -326,10 +327,19 @@ func (r *listReader) readSeq(dst []byte) []byte {
 // dropRepeated sorts the entries by name, removes every one whose name an earlier one has, and
 // reports whether there was one.
 func (l *moduleList) dropRepeated() bool {
-	slices.SortStableFunc(l.Entries, func(a, b listEntry) int { return strings.Compare(a.Name, b.Name) })
-	n := len(l.Entries)
-	l.Entries = slices.CompactFunc(l.Entries, func(a, b listEntry) bool { return a.Name == b.Name })
-	return len(l.Entries) < n
+	l.places = order.By(l.Entries, l.places, func(e *listEntry) string { return e.Name })
+	all, n := l.Entries, 0
+	for i := range all {
+		if i > 0 && all[i].Name == all[i-1].Name {
+			continue
+		}
+		if n < i {
+			all[n] = all[i]
+		}
+		n++
+	}
+	l.Entries = all[:n]
+	return n < len(all)
 }
 
 // noModuleSupport reports whether the machine's kernel was built without loadable modules, given

@@ -4,7 +4,7 @@ package linux
 
 import (
 	"slices"
-	"strings"
+	"sort"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -18,6 +18,7 @@ type slabs struct {
 	details []Module
 	ids     []byte
 	needs   []string
+	users   []int32
 }
 
 // recordsOf converts a list. The modules are in the list's order.
@@ -45,7 +46,7 @@ func recordsOf(list *moduleList, memory *slabs) []Record {
 		addTaintEvidence(&modules[i], e.Taints)
 	}
 	memory.modules, memory.details, memory.ids = modules, details, ids
-	memory.needs = addRequires(list, modules, memory.needs)
+	memory.addRequires(list, modules)
 	return modules
 }
 
@@ -81,53 +82,63 @@ func addTaintEvidence(m *Record, letters string) {
 // addRequires turns the kernel's "used by" around. It is known only when the kernel says who uses
 // what, which it says for all modules or for none. The list is sorted by name, or else of a
 // capture, which is short.
-func addRequires(list *moduleList, modules []Record, backing []string) []string {
+func (s *slabs) addRequires(list *moduleList, modules []Record) {
 	total := 0
 	for i := range list.Entries {
 		if list.Entries[i].UsedBy == nil {
-			return backing
+			return
 		}
 		total += len(list.Entries[i].UsedBy)
 	}
 	position := positions(list)
 	counts := make([]int32, len(modules))
-	each := func(f func(user, used int)) {
-		for i := range list.Entries {
-			for _, user := range list.Entries[i].UsedBy {
-				if u := position(user); u >= 0 {
-					f(u, i)
-				}
+	users := s.users[:0] // of each "used by", the place of its module; -1 if it is not on the list
+	for i := range list.Entries {
+		for _, name := range list.Entries[i].UsedBy {
+			user := position(name)
+			if users = append(users, int32(user)); user >= 0 {
+				counts[user]++
 			}
 		}
 	}
-	each(func(user, _ int) { counts[user]++ })
-	backing = slices.Grow(backing[:0], total)
-	free := backing[:total]
+	s.users, s.needs = users, slices.Grow(s.needs[:0], total)
+	free := s.needs[:total]
 	for i := range modules {
 		n := counts[i]
 		modules[i].Requires, free = free[:0:n], free[n:]
 	}
-	each(func(user, used int) { modules[user].Requires = append(modules[user].Requires, modules[used].Name) })
+	for i := range list.Entries {
+		of := len(list.Entries[i].UsedBy)
+		for _, user := range users[:of] {
+			if user >= 0 {
+				modules[user].Requires = append(modules[user].Requires, modules[i].Name)
+			}
+		}
+		users = users[of:]
+	}
 	for i := range modules {
 		slices.Sort(modules[i].Requires)
 	}
-	return backing
 }
 
 // positions returns a function that finds an entry by its name, or -1.
 func positions(list *moduleList) func(name string) int {
-	byName := func(e listEntry, name string) int { return strings.Compare(e.Name, name) }
-	if slices.IsSortedFunc(list.Entries, func(a, b listEntry) int { return strings.Compare(a.Name, b.Name) }) {
+	all, sorted := list.Entries, true
+	for i := 1; i < len(all); i++ {
+		sorted = sorted && all[i-1].Name <= all[i].Name
+	}
+	if sorted {
 		return func(name string) int {
-			if i, ok := slices.BinarySearchFunc(list.Entries, name, byName); ok {
-				return i
+			i := sort.Search(len(all), func(i int) bool { return all[i].Name >= name })
+			if i == len(all) || all[i].Name != name {
+				return -1
 			}
-			return -1
+			return i
 		}
 	}
-	index := make(map[string]int, len(list.Entries))
-	for i := range list.Entries {
-		index[list.Entries[i].Name] = i
+	index := make(map[string]int, len(all))
+	for i := range all {
+		index[all[i].Name] = i
 	}
 	return func(name string) int {
 		if i, ok := index[name]; ok {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,12 +38,34 @@ type sysModule struct {
 // A sysReader reads /sys/module of one machine. It keeps a buffer and is not for concurrent use.
 type sysReader struct {
 	fsys fs.FS
-	path []byte
 	buf  []byte
+	// unlisted is set if the modules are not on the kernel's list: most have only few of the files.
+	unlisted bool
 
-	module int         // index of the module that is read in the caller's list
-	losses []fact.Loss // what could not be read, of all modules so far
+	attrs  [len(attrNames)]attr // what was read of the module
+	module int                  // index of the module that is read in the caller's list
+	losses []fact.Loss          // what could not be read, of all modules so far
 }
+
+// An attr is what was read of a file.
+type attr struct {
+	text string // without the final newline, if it is text
+	err  error
+}
+
+// attrNames are the files of a module that are read, in the order of the constants.
+var attrNames = [...]string{"coresize", "initstate", "version", "srcversion", "initsize", "taint", buildIDNote}
+
+// The files' places; those from attrSrcversion on are only of what is not compiled in.
+const (
+	attrCoresize = iota
+	attrInitstate
+	attrVersion
+	attrSrcversion
+	attrInitsize
+	attrTaint
+	attrBuildID
+)
 
 func (r *sysReader) lose(field string, err error) {
 	r.losses = append(r.losses, fact.Loss{Module: r.module, Source: SourceSysModule, Field: field, Err: err})
@@ -58,63 +81,93 @@ func (r *sysReader) readModule(name string) (m sysModule, err error) {
 			&fact.ParseError{Source: "/" + SysModuleDir, Reason: "module name " + strconv.Quote(name) +
 				" is not a file name"}
 	}
-	core, err := r.attr(name, "coresize")
+	dir := SysModuleDir + "/" + name
+	n := len(attrNames)
+	if r.unlisted {
+		n = attrSrcversion
+	}
+	r.read(dir, 0, n)
+	core := r.attrs[attrCoresize]
 	switch {
-	case err == nil:
+	case core.err == nil:
 		m.Loadable = fact.Yes
-	case !errors.Is(err, fs.ErrNotExist):
-		return m, err
+	case !errors.Is(core.err, fs.ErrNotExist):
+		return m, core.err
 	default:
 		if err := r.missing(name); err != nil {
 			return m, err
 		}
 	}
 	if m.Loadable == fact.Yes {
-		if m.CoreSize, err = parseCount("coresize", core); err != nil {
-			r.lose("coreSize", err)
-		}
+		m.CoreSize = r.count("coreSize", attrCoresize)
 	}
 	loadable := m.Loadable == fact.Yes
-	m.State = r.text(name, "state", "initstate", loadable)
+	m.State = r.text("state", attrInitstate, loadable)
 	if m.State != "" {
 		m.Loadable, loadable = fact.Yes, true
 	} else if !loadable && len(r.losses) == before {
 		m.Loadable = fact.No
 	}
-	m.Version = r.text(name, "version", "version", false)
+	m.Version = r.text("version", attrVersion, false)
 	if loadable {
-		r.readLoadable(name, &m)
+		r.read(dir, n, len(attrNames))
+		r.addLoadable(&m)
 	}
 	return m, nil
 }
 
-// text reads an attribute as the text of a field. needed says that the kernel makes it for this module.
-func (r *sysReader) text(name, field, file string, needed bool) string {
-	s, err := r.attr(name, file)
-	if err == nil {
-		return escape.UTF8(s)
+// read reads the files of the module's directory from one place to another.
+func (r *sysReader) read(dir string, from, to int) {
+	if from == to {
+		return
 	}
-	if needed || !errors.Is(err, fs.ErrNotExist) {
-		r.lose(field, err)
+	if r.buf == nil {
+		r.buf = make([]byte, 0, limit.Attr)
+	}
+	for text, err := range limit.Attrs(r.fsys, r.buf, dir, attrNames[from:to]) {
+		if from != attrBuildID {
+			text = bytes.TrimSuffix(text, []byte("\n"))
+		}
+		r.attrs[from] = attr{string(text), err}
+		from++
+	}
+}
+
+// text returns a file as the text of a field. needed says that the kernel makes it for this module.
+func (r *sysReader) text(field string, at int, needed bool) string {
+	a := &r.attrs[at]
+	if a.err == nil {
+		return escape.UTF8(a.text)
+	}
+	if needed || !errors.Is(a.err, fs.ErrNotExist) {
+		r.lose(field, a.err)
 	}
 	return ""
 }
 
-// readLoadable reads what compiled-in code does not have.
-func (r *sysReader) readLoadable(name string, m *sysModule) {
-	var err error
-	m.Srcversion = r.text(name, "srcversion", "srcversion", false)
-	if s, err := r.attr(name, "initsize"); err != nil {
-		r.lose("initSize", err)
-	} else if m.InitSize, err = parseCount("initsize", s); err != nil {
-		r.lose("initSize", err)
+// count returns a file as the number of a field.
+func (r *sysReader) count(field string, at int) fact.Count {
+	n, err := fact.Count{}, r.attrs[at].err
+	if err == nil {
+		n, err = parseCount(attrNames[at], r.attrs[at].text)
 	}
-	if s, err := r.attr(name, "taint"); err == nil {
-		m.Taints, m.HasTaints = s, true
+	if err != nil {
+		r.lose(field, err)
+	}
+	return n
+}
+
+// addLoadable adds what compiled-in code does not have.
+func (r *sysReader) addLoadable(m *sysModule) {
+	m.Srcversion = r.text("srcversion", attrSrcversion, false)
+	m.InitSize = r.count("initSize", attrInitsize)
+	if a := r.attrs[attrTaint]; a.err == nil {
+		m.Taints, m.HasTaints = a.text, true
 	} else {
-		r.lose("taints", err)
+		r.lose("taints", a.err)
 	}
-	if m.BuildID, err = r.buildID(name); err != nil {
+	var err error
+	if m.BuildID, err = buildID(r.attrs[attrBuildID]); err != nil {
 		r.lose("contentId", err)
 	}
 }
@@ -134,31 +187,14 @@ func (r *sysReader) missing(name string) error {
 	return &fs.PathError{Op: "open", Path: pe.Path, Err: fact.ErrGone}
 }
 
-// attr reads one attribute as text without its final newline.
-func (r *sysReader) attr(name, file string) (string, error) {
-	b, err := r.read(name, file)
-	return string(bytes.TrimSuffix(b, []byte("\n"))), err
-}
-
-func (r *sysReader) read(name, file string) ([]byte, error) {
-	r.path = append(append(append(append(append(r.path[:0], SysModuleDir...), '/'), name...), '/'), file...)
-	var err error
-	r.buf, err = limit.AppendAttr(r.fsys, r.buf[:0], string(r.path), limit.Attr)
-	if err != nil {
-		return nil, err
-	}
-	return r.buf, nil
-}
-
-func (r *sysReader) buildID(name string) (string, error) {
-	b, err := r.read(name, buildIDNote)
-	if errors.Is(err, fs.ErrNotExist) {
+func buildID(note attr) (string, error) {
+	switch {
+	case errors.Is(note.err, fs.ErrNotExist):
 		return "", nil // a kernel built without notes, or a module without the note
+	case note.err != nil:
+		return "", note.err
 	}
-	if err != nil {
-		return "", err
-	}
-	return parseBuildID(b)
+	return parseBuildID([]byte(note.text))
 }
 
 func parseCount(file, s string) (fact.Count, error) {
@@ -307,13 +343,15 @@ func builtinNames(fsys fs.FS, list *moduleList, r *fact.Report) ([]string, error
 	for i := range list.Entries {
 		loaded[list.Entries[i].Name] = true
 	}
-	builtin := make([]string, 0, len(names))
-	var buf []byte
-	for _, name := range names {
-		if loaded[name] {
-			continue
-		}
-		buf, err = limit.AppendAttr(fsys, buf[:0], SysModuleDir+"/"+name+"/initstate", limit.Attr)
+	unlisted := slices.DeleteFunc(names, func(name string) bool { return loaded[name] })
+	files := make([]string, len(unlisted))
+	for i, name := range unlisted {
+		files[i] = name + "/initstate"
+	}
+	builtin, i := unlisted[:0], 0
+	for _, err := range limit.Attrs(fsys, nil, SysModuleDir, files) {
+		name := unlisted[i]
+		i++
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			builtin = append(builtin, name)

@@ -5,6 +5,7 @@ package lkm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,5 +150,67 @@ func TestMountedLiveRoot(t *testing.T) {
 	os.Remove(filepath.Join(root, linux.ModulesFile))
 	if err := open(); err != nil {
 		t.Errorf("a kernel without modules: %v", err)
+	}
+}
+
+// mountedModules writes the files of a machine with n modules below a folder, and opens it as a host's root.
+func mountedModules(b *testing.B, n int) *System {
+	dir := b.TempDir()
+	for name, f := range manyModules(n).MapFS {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, f.Data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	sys, err := Open(Options{OS: Linux, HostRoot: dir})
+	if err != nil {
+		b.Skip(err)
+	}
+	b.Cleanup(func() { sys.Close() })
+	return sys
+}
+
+// reportCPU reports the processor time of a loop, which other programs do not lengthen as much as its time.
+func reportCPU(b *testing.B) (done func()) {
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
+}
+
+// BenchmarkSnapshotOfFiles takes Snapshots of a mounted root, over real files: the design's figures are of these.
+func BenchmarkSnapshotOfFiles(b *testing.B) {
+	for _, n := range []int{250, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			sys := mountedModules(b, n)
+			b.ReportAllocs()
+			defer reportCPU(b)()
+			for b.Loop() {
+				if s, err := sys.Snapshot(context.Background()); err != nil || len(s.Modules) != n {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPollOfFiles polls a mounted root.
+func BenchmarkPollOfFiles(b *testing.B) {
+	sys := mountedModules(b, 250)
+	var list List
+	b.ReportAllocs()
+	defer reportCPU(b)()
+	for b.Loop() {
+		if err := sys.Poll(context.Background(), &list); err != nil || len(list.Modules) != 250 {
+			b.Fatal(err)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/order"
 )
 
 // A System is one machine that can be looked at. It is safe for concurrent use. Close it when done.
@@ -281,33 +282,9 @@ func gather(seq iter.Seq2[Module, error], each func(*Module)) ([]Module, error) 
 	return modules, nil
 }
 
-// sortModules sorts by id. It sorts the ids with their places, and then moves each module, which is
-// large, once.
+// sortModules sorts by id.
 func sortModules(modules []Module) {
-	if slices.IsSortedFunc(modules, func(a, b Module) int { return cmp.Compare(a.ID, b.ID) }) {
-		return
-	}
-	type place struct {
-		id string
-		at int
-	}
-	order := make([]place, len(modules))
-	for i := range modules {
-		order[i] = place{modules[i].ID, i}
-	}
-	slices.SortFunc(order, func(a, b place) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.at, b.at)) })
-	for i := range order {
-		if order[i].at == i {
-			continue
-		}
-		// Follow the cycle that begins here.
-		first, to := modules[i], i
-		for from := order[to].at; from != i; from = order[to].at {
-			modules[to] = modules[from]
-			order[to].at, to = to, from
-		}
-		modules[to], order[to].at = first, to
-	}
+	order.By(modules, nil, func(m *Module) string { return m.ID })
 }
 
 // numberDuplicates makes the ids of sorted modules unique. The second file of a name gets "#" and its path, so that its

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"slices"
@@ -249,7 +250,35 @@ func (m *mounted) AppendAttr(dst []byte, name string, max int64) ([]byte, error)
 	return m.read(dst, name, max, true)
 }
 
+// Attrs implements [limit.AttrReader]. It holds the directory open meanwhile: an entry that is a regular file is found
+// there, and anything else, such as a link, by its whole path.
+func (m *mounted) Attrs(buf []byte, dir string, names []string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var held *inroot.Dir
+		if m.kernel != nil && fs.ValidPath(dir) && len(names) > 1 {
+			if d, err := m.kernel.OpenDir(dir); err == nil {
+				held = d
+				defer d.Close()
+			}
+		}
+		read := func(dst []byte, name string) ([]byte, error) {
+			if entry := name[len(dir)+1:]; held != nil && entry != "" && entry != ".." && !strings.Contains(entry, "/") {
+				if dst, ok, err := appendOpen(held.OpenRegular, entry, dst, name, limit.Attr, true); ok {
+					return dst, err
+				}
+			}
+			return m.read(dst, name, limit.Attr, true)
+		}
+		limit.EachAttr(buf, dir, names, read)(yield)
+	}
+}
+
 func (m *mounted) read(dst []byte, name string, max int64, once bool) ([]byte, error) {
+	if m.kernel != nil && fs.ValidPath(name) {
+		if dst, ok, err := appendOpen(m.kernel.OpenRegular, name, dst, name, max, once); ok {
+			return dst, err
+		}
+	}
 	f, err := m.Open(name)
 	if err != nil {
 		return dst, err

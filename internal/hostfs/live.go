@@ -4,9 +4,11 @@ package hostfs
 
 import (
 	"io/fs"
+	"iter"
 	"os"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/limit"
 )
 
 // Live returns the file system of the running machine. On Windows it is rooted at the drives:
@@ -97,4 +99,11 @@ func (live) AppendFile(dst []byte, name string, max int64) ([]byte, error) {
 
 func (live) AppendAttr(dst []byte, name string, max int64) ([]byte, error) {
 	return readLive(dst, name, max, true)
+}
+
+// Attrs implements [limit.AttrReader]. The whole path of each is one call of the system.
+func (live) Attrs(buf []byte, dir string, names []string) iter.Seq2[[]byte, error] {
+	return limit.EachAttr(buf, dir, names, func(dst []byte, name string) ([]byte, error) {
+		return readLive(dst, name, limit.Attr, true)
+	})
 }

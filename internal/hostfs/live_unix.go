@@ -70,6 +70,25 @@ func readFile(f *os.File, dst []byte, name string, max int64, once bool) ([]byte
 	return dst, readErr
 }
 
+// appendOpen reads what open opens, and closes it. ok is false for a descriptor of -1: then nothing was read.
+func appendOpen(
+	open func(string) (int, error), arg string, dst []byte, name string, max int64, once bool,
+) (_ []byte, ok bool, err error) {
+	fd, err := open(arg)
+	if err != nil {
+		return dst, true, pathError("open", name, err)
+	}
+	if fd < 0 {
+		return dst, false, nil
+	}
+	defer syscall.Close(fd)
+	dst, err = appendFD(fd, dst, name, max, once)
+	if err != nil {
+		return dst, true, pathError("read", name, err)
+	}
+	return dst, true, nil
+}
+
 // appendFD reads fd to its end, or just once, and at most max bytes.
 func appendFD(fd int, dst []byte, name string, max int64, once bool) ([]byte, error) {
 	if once {

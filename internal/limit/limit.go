@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 
 	"github.com/kernelext/kernelext/fact"
 )
@@ -50,6 +51,41 @@ func AppendAttr(fsys fs.FS, dst []byte, name string, max int64) ([]byte, error) 
 		return r.AppendAttr(dst, name, max)
 	}
 	return open(fsys, dst, name, max, true)
+}
+
+// An AttrReader is a fact.FileReader that reads several sysfs attributes in fewer steps than one by one.
+type AttrReader interface {
+	fact.FileReader
+	// Attrs does what the function Attrs does.
+	Attrs(buf []byte, dir string, names []string) iter.Seq2[[]byte, error]
+}
+
+// Attrs yields the content of each of the named files below the directory dir, in the order of names, as AppendAttr
+// reads it. It uses the memory of buf, and what it yields is valid until the next one.
+func Attrs(fsys fs.FS, buf []byte, dir string, names []string) iter.Seq2[[]byte, error] {
+	if r, ok := readerOf(fsys).(AttrReader); ok {
+		return r.Attrs(buf, dir, names)
+	}
+	return EachAttr(buf, dir, names, func(dst []byte, name string) ([]byte, error) {
+		return AppendAttr(fsys, dst, name, Attr)
+	})
+}
+
+// EachAttr is Attrs by a function that appends one attribute to dst.
+func EachAttr(
+	buf []byte, dir string, names []string, read func(dst []byte, name string) ([]byte, error),
+) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, name := range names {
+			text, err := read(buf[:0], dir+"/"+name)
+			if cap(text) > cap(buf) {
+				buf = text
+			}
+			if !yield(text, err) {
+				return
+			}
+		}
+	}
 }
 
 // ReadFile returns the content of the named file, as AppendFile.

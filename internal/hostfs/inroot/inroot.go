@@ -34,3 +34,20 @@ func (r *Root) Stat(name string, follow bool) (fs.FileInfo, error) { return r.st
 
 // ReadLink returns where the link at the end of the path leads to.
 func (r *Root) ReadLink(name string) (string, error) { return r.readLink(name) }
+
+// OpenRegular opens a regular file for reading and returns its descriptor. It does not open anything else: the
+// descriptor is then -1.
+func (r *Root) OpenRegular(name string) (fd int, err error) { return r.openRegular(name) }
+
+// OpenDir holds a directory below the root open, so that its files are found in fewer steps.
+func (r *Root) OpenDir(name string) (*Dir, error) { return r.openDir(name) }
+
+// A Dir is a directory below a Root. It is not for concurrent use.
+type Dir struct{ fd int }
+
+// OpenRegular is that of the Root for an entry of the directory, which is no path. The descriptor is -1 for a symbolic
+// link, too.
+func (d *Dir) OpenRegular(entry string) (fd int, err error) { return d.openRegular(entry) }
+
+// Close releases the directory. Files that were opened stay open.
+func (d *Dir) Close() { d.close() }

@@ -93,3 +93,47 @@ func (r *Root) readLink(name string) (string, error) {
 		}
 	}
 }
+
+func (r *Root) openRegular(name string) (int, error) {
+	fd, err := r.openat2(name, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	unix.Close(fd)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, err
+	}
+	return r.openat2(name, unix.O_RDONLY|unix.O_NONBLOCK)
+}
+
+func (r *Root) openDir(name string) (*Dir, error) {
+	fd, err := r.openat2(name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{fd}, nil
+}
+
+func (d *Dir) openRegular(entry string) (int, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(d.fd, entry, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, err
+	}
+	for {
+		fd, err := unix.Openat(d.fd, entry, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+			return fd, nil
+		case unix.ELOOP: // it became a link
+			return -1, nil
+		case unix.EINTR:
+		default:
+			return -1, err
+		}
+	}
+}
+
+func (d *Dir) close() { unix.Close(d.fd) }

@@ -17,3 +17,11 @@ func (*Root) open(string) (*os.File, error) { return nil, errors.ErrUnsupported 
 func (*Root) stat(string, bool) (fs.FileInfo, error) { return nil, errors.ErrUnsupported }
 
 func (*Root) readLink(string) (string, error) { return "", errors.ErrUnsupported }
+
+func (*Root) openRegular(string) (int, error) { return -1, errors.ErrUnsupported }
+
+func (*Root) openDir(string) (*Dir, error) { return nil, errors.ErrUnsupported }
+
+func (*Dir) openRegular(string) (int, error) { return -1, errors.ErrUnsupported }
+
+func (*Dir) close() {}
