@@ -247,6 +247,7 @@ type listReader struct {
 	buf  []byte
 	last []byte
 	seq  []byte
+	text string // the last list, which shares its memory with what was parsed of it
 }
 
 // newListReader returns a reader of the machine whose root is fsys.
@@ -273,7 +274,10 @@ func (r *listReader) Read(l *moduleList, report *fact.Report) error {
 		r.seq = r.readSeq(r.seq)
 		steady := before == nil || bytes.Equal(before, r.seq) || (try > 1 && bytes.Equal(r.buf, r.last))
 		var lost fact.Report // of this try: only what the last one lost counts
-		err = l.Parse(string(r.buf), &lost)
+		if string(r.buf) != r.text { // else nothing new has to be kept
+			r.text = string(r.buf)
+		}
+		err = l.Parse(r.text, &lost)
 		repeated := l.dropRepeated()
 		whole := len(r.buf) == 0 || r.buf[len(r.buf)-1] == '\n'
 		if try < listTries && (!steady || repeated || !whole) {

@@ -17,6 +17,7 @@ type slabs struct {
 	modules []Record
 	details []Module
 	ids     []byte
+	all     string // the ids of the last list, as one text
 	needs   []string
 	users   []int32
 }
@@ -33,7 +34,10 @@ func recordsOf(list *moduleList, memory *slabs) []Record {
 	for i := range list.Entries {
 		ids = append(append(append(ids, fact.KindLinuxModule...), ':'), list.Entries[i].Name...)
 	}
-	all := string(ids)
+	if string(ids) != memory.all {
+		memory.all = string(ids)
+	}
+	all := memory.all
 	for i := range list.Entries {
 		e := &list.Entries[i]
 		length := len(fact.KindLinuxModule) + 1 + len(e.Name)

@@ -82,7 +82,8 @@ type batchRead struct {
 
 // readBatch reads attributes until the first one that does not answer in time, which is the last of the batch.
 func (g *guard) readBatch(dir string, names []string) batch {
-	r := &batchRead{done: batch{text: g.buffer()[:0], ends: make([]int, 0, len(names)), errs: make([]error, 0, len(names))}}
+	r := new(batchRead)
+	r.done = batch{g.buffer()[:0], make([]int, 0, len(names)), make([]error, 0, len(names))}
 	finished := make(chan struct{})
 	go func() {
 		if g.readAttrs(r, dir, names) {

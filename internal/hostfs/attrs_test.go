@@ -12,7 +12,8 @@ import (
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
-// Several attributes of a directory are what they are one by one: links lead within the root, nothing special is opened.
+// Several attributes of a directory are what they are one by one: links lead within the root, and nothing special is
+// opened.
 func TestAttrsAreThoseReadOneByOne(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "sys/m/live", "live\n")
@@ -22,9 +23,9 @@ func TestAttrsAreThoseReadOneByOne(t *testing.T) {
 	outside := t.TempDir()
 	write(t, outside, "secret", "secret")
 	for link, target := range map[string]string{
-		"sys/m/absolute": "/sys/other/text", "sys/m/relative": "../other/text", "sys/m/up": "../../../../../" + outside + "/secret",
-		"sys/m/outside": outside + "/secret", "sys/m/dangling": "none", "sys/m/loop": "loop", "sys/m/others": "../other",
-		"sys/linked": "m", "sys/away": outside,
+		"sys/m/absolute": "/sys/other/text", "sys/m/relative": "../other/text", "sys/m/others": "../other",
+		"sys/m/up": "../../../../../" + outside + "/secret", "sys/m/outside": outside + "/secret",
+		"sys/m/dangling": "none", "sys/m/loop": "loop", "sys/linked": "m", "sys/away": outside,
 	} {
 		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
 			t.Skip(err)

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command weight measures what the library adds to a program: the resident memory of an agent, and the time that `lkm
+// version` takes, each beside the same program without it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	modules = 250
+	polls   = 1000
+)
+
+func main() {
+	runs := 5
+	if len(os.Args) > 1 {
+		var err error
+		if runs, err = strconv.Atoi(os.Args[1]); err != nil || runs < 1 {
+			fail(fmt.Errorf("usage: weight [RUNS]"))
+		}
+	}
+	work, err := os.MkdirTemp("", "kernelext-weight-")
+	if err != nil {
+		fail(err)
+	}
+	err = bench(context.Background(), work, runs)
+	os.RemoveAll(work)
+	if err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func bench(ctx context.Context, work string, runs int) error {
+	empty := filepath.Join(work, "empty.go")
+	if err := os.WriteFile(empty, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		return err
+	}
+	for name, source := range map[string]string{
+		"bare": "./bench/weight/bare", "agent": "./bench/weight/agent", "empty": empty, "lkm": "../cmd/lkm",
+	} {
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(work, name))
+		build.Args, build.Env = append(build.Args, source), append(os.Environ(), "CGO_ENABLED=0")
+		if source == "../cmd/lkm" { // of the module above
+			build.Args[len(build.Args)-1], build.Dir = "./cmd/lkm", ".."
+		}
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	root := filepath.Join(work, "root")
+	if err := writeRoot(root); err != nil {
+		return err
+	}
+	fmt.Printf("%d cores, %d runs of each in turn, medians\n", runtime.NumCPU(), runs)
+	if err := benchResident(ctx, work, root, runs); err != nil {
+		return err
+	}
+	return benchStart(ctx, work, runs)
+}
+
+// benchResident compares the memory of the agent with that of the same program without the library.
+func benchResident(ctx context.Context, work, root string, runs int) error {
+	var with, without []int
+	for range runs {
+		a, err := resident(ctx, filepath.Join(work, "bare"), root, "0 modules")
+		if err != nil {
+			return err
+		}
+		b, err := resident(ctx, filepath.Join(work, "agent"), root, fmt.Sprint(modules, " modules"))
+		if err != nil {
+			return err
+		}
+		without, with = append(without, a), append(with, b)
+	}
+	a, b := median(without), median(with)
+	fmt.Printf("resident after %d polls of %d modules, one watch beside them: %d KiB, without the library %d KiB: "+
+		"%d KiB more\n", polls, modules, b, a, b-a)
+	return nil
+}
+
+// resident runs a program until it is ready and has printed what it must, and returns its VmRSS in KiB.
+func resident(ctx context.Context, program, root, want string) (int, error) {
+	cmd := exec.CommandContext(ctx, program, root, strconv.Itoa(polls))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	got, _ := bufio.NewReader(stdout).ReadString('\n')
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	stdin.Close()
+	if waited := cmd.Wait(); waited != nil {
+		return 0, fmt.Errorf("%s: %w", program, waited)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if strings.TrimSpace(got) != want {
+		return 0, fmt.Errorf("%s found %q, not %q", program, got, want)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	return strconv.Atoi(strings.Fields(rest)[0])
+}
+
+// benchStart compares `lkm version` with a program that does nothing. The fastest of many runs is what the program
+// itself takes, whatever else the machine does.
+func benchStart(ctx context.Context, work string, runs int) error {
+	best := func(name string, args ...string) (wall, cpu time.Duration, err error) {
+		var walls, cpus []time.Duration
+		for range 20 * runs {
+			cmd := exec.CommandContext(ctx, filepath.Join(work, name), args...)
+			start := time.Now()
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return 0, 0, fmt.Errorf("%s: %w\n%s", name, err, out)
+			}
+			walls = append(walls, time.Since(start))
+			cpus = append(cpus, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+		}
+		return slices.Min(walls), median(cpus), nil
+	}
+	emptyWall, emptyCPU, err := best("empty")
+	if err != nil {
+		return err
+	}
+	wall, cpu, err := best("lkm", "version")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("lkm version: %v, an empty program %v: %v more; CPU time %v and %v\n",
+		wall, emptyWall, wall-emptyWall, cpu, emptyCPU)
+	return nil
+}
+
+func median[T int | time.Duration](list []T) T {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
+}
+
+// writeRoot makes the files of a running machine with many modules.
+func writeRoot(root string) error {
+	files := map[string]string{
+		"proc/sys/kernel/tainted": "0\n", "proc/sys/kernel/random/boot_id": "b\n", "sys/kernel/uevent_seqnum": "1\n",
+	}
+	var list strings.Builder
+	for i := range modules {
+		name := fmt.Sprintf("module_%03d", i*101%modules) // the kernel's list is in no order
+		fmt.Fprintf(&list, "%s 16384 0 - Live 0x0000000000000000\n", name)
+		dir := "sys/module/" + name + "/"
+		files[dir+"coresize"], files[dir+"initsize"] = "16384\n", "0\n"
+		files[dir+"initstate"], files[dir+"taint"] = "live\n", "\n"
+		files[dir+"notes/.note.gnu.build-id"] = "\x04\x00\x00\x00\x04\x00\x00\x00\x03\x00\x00\x00GNU\x00abcd"
+	}
+	files["proc/modules"] = list.String()
+	for name, text := range files {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
