@@ -273,7 +273,7 @@ func (r *listReader) Read(l *moduleList, report *fact.Report) error {
 		}
 		r.seq = r.readSeq(r.seq)
 		steady := before == nil || bytes.Equal(before, r.seq) || (try > 1 && bytes.Equal(r.buf, r.last))
-		var lost fact.Report // of this try: only what the last one lost counts
+		var lost fact.Report         // of this try: only what the last one lost counts
 		if string(r.buf) != r.text { // else nothing new has to be kept
 			r.text = string(r.buf)
 		}
