@@ -163,6 +163,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	completionHelp(root)
 	addExamples(root)
 	a.complete(root)
 	inOurWords(root)

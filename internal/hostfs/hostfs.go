@@ -262,7 +262,8 @@ func (m *mounted) Attrs(buf []byte, dir string, names []string) iter.Seq2[[]byte
 			}
 		}
 		read := func(dst []byte, name string) ([]byte, error) {
-			if entry := name[len(dir)+1:]; held != nil && entry != "" && entry != ".." && !strings.Contains(entry, "/") {
+			entry := name[len(dir)+1:]
+			if held != nil && entry != "" && entry != ".." && !strings.Contains(entry, "/") {
 				if dst, ok, err := appendOpen(held.OpenRegular, entry, dst, name, limit.Attr, true); ok {
 					return dst, err
 				}
