@@ -16,9 +16,9 @@ func completionHelp(root *cobra.Command) {
 		}
 		c.Use = "completion SHELL"
 		c.Short = "Print a script that completes commands, flags, module names and tapes in a shell"
-		c.Long = "Print a script that completes commands, flags, values, module names, kernel releases and demo tapes\n" +
-			"in a shell: bash, fish, powershell or zsh. The packages install it; without them the help of each shell\n" +
-			"says how."
+		c.Long = `Print a script that completes commands, flags, values, module names, kernel releases and demo tapes
+in a shell: bash, fish, powershell or zsh. The packages install it; without them the help of each
+shell says how.`
 		for _, shell := range c.Commands() {
 			shell.Short = "Print the completion script of " + shell.Name()
 			shell.Long = fmt.Sprintf("Print the completion script of %s.%s", shell.Name(), completionUse(shell.Name()))
