@@ -172,8 +172,9 @@ func (u *upgrader) rootNeeds() []bootNeed {
 		u.lose(SourceRootDisk, &fact.ParseError{Source: mountInfoFile, Reason: "no line for /"})
 		return u.fstabRoot()
 	}
-	if slices.Contains([]string{"overlay", "tmpfs", "rootfs", "ramfs", "squashfs", "9p", "virtiofs", "nfs", "nfs4"},
-		kind) {
+	layered := slices.Contains([]string{"overlay", "tmpfs", "rootfs", "ramfs", "squashfs", "9p", "virtiofs", "nfs",
+		"nfs4"}, kind)
+	if layered {
 		u.lose(SourceRootDisk, fmt.Errorf("the root is of type %s: what is below it is not looked at: %w", quote(kind),
 			errors.ErrUnsupported))
 	}
@@ -183,8 +184,10 @@ func (u *upgrader) rootNeeds() []bootNeed {
 		return append(needs, u.blockNeeds([]string{block})...)
 	}
 	if !strings.HasPrefix(source, "/dev/") { // zfs and what has no disk
-		u.lose(SourceRootDisk, fmt.Errorf("the root is %s of type %s: what is below it is not looked at: %w",
-			quote(source), quote(kind), errors.ErrUnsupported))
+		if !layered {
+			u.lose(SourceRootDisk, fmt.Errorf("the root is %s of type %s: what is below it is not looked at: %w",
+				quote(source), quote(kind), errors.ErrUnsupported))
+		}
 		return needs
 	}
 	return append(needs, u.blockNeeds(u.poolDevices(source))...)

@@ -104,6 +104,7 @@ func TestUpgradeRootDisks(t *testing.T) {
 		{"a verified device", withMapper("CRYPT-VERITY-1\n"), mapped, []string{"boot boot_driver dm_verity"}, ""},
 		{"a volume", withMapper("LVM-1\n"), mapped, nil, ""},
 		{"zfs", map[string]string{"proc/1/mountinfo": "1 0 0:30 / / rw - zfs rpool/ROOT rw\n"}, nil, nil, "rpool/ROOT"},
+		{"no disk", map[string]string{"proc/1/mountinfo": "1 0 0:2 / / rw - rootfs rootfs rw\n"}, nil, nil, "rootfs"},
 		{"a mapped device of nothing", withMapper("LVM-1\n"), map[string]string{
 			"sys/class/block/dm-0": mapped["sys/class/block/dm-0"]}, nil, "dm-0"},
 		{"several paths", multipath, map[string]string{
@@ -126,6 +127,9 @@ func TestUpgradeRootDisks(t *testing.T) {
 		unseen := u.Err() != nil
 		if unseen != (tt.saysUnseen != "") || unseen && !strings.Contains(u.Err().Error(), tt.saysUnseen) {
 			t.Errorf("%s: not seen %v, want %q", tt.name, u.Err(), tt.saysUnseen)
+		}
+		if unseen && strings.Count(u.Err().Error(), "is not looked at") > 1 {
+			t.Errorf("%s: said twice: %v", tt.name, u.Err())
 		}
 	}
 }
