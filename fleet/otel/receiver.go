@@ -40,6 +40,7 @@ type logs struct {
 
 	open                func(lkm.Options) (watcher, error) // lkm.Open, but for tests
 	firstPause, longest time.Duration                      // before a refused record is sent again
+	grace               time.Duration                      // for records that are on their way at a stop
 
 	host    component.Host
 	machine watcher
@@ -49,6 +50,8 @@ type logs struct {
 	blind   error  // why the machine cannot be seen whole, since a degraded event
 	ill     string // the last health that was reported; empty is OK
 	stop    context.CancelFunc
+	sending context.Context // ends later than the watch
+	abort   context.CancelFunc
 	done    chan struct{} // closed when the goroutine has ended; nil before it starts
 }
 
@@ -62,7 +65,7 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Logs) (*logs,
 	return &logs{
 		set: set, cfg: cfg, next: next, obs: obs,
 		open:       func(o lkm.Options) (watcher, error) { return lkm.Open(o) },
-		firstPause: time.Second, longest: time.Minute,
+		firstPause: time.Second, longest: time.Minute, grace: 5 * time.Second,
 	}, nil
 }
 
@@ -94,6 +97,7 @@ func (r *logs) Start(ctx context.Context, host component.Host) error {
 	since := r.far.load(ctx)
 	var running context.Context
 	running, r.stop = context.WithCancel(context.Background())
+	r.sending, r.abort = context.WithCancel(context.Background())
 	go r.run(running, lkm.WatchOptions{
 		Interval: r.cfg.Interval, Heartbeat: r.cfg.Heartbeat, Refresh: refresh, Since: since,
 	})
@@ -108,12 +112,15 @@ func earlier(d time.Duration) time.Duration {
 	return d - rand.N(d/10)
 }
 
-// Shutdown ends the watch, and keeps what the far side has.
+// Shutdown ends the watch, and keeps what the far side has. Records that are on their way have some seconds.
 func (r *logs) Shutdown(ctx context.Context) error {
 	if r.done == nil {
 		return nil
 	}
 	r.stop()
+	late := time.AfterFunc(r.grace, r.abort)
+	defer late.Stop()
+	defer r.abort()
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -212,7 +219,7 @@ func (r *logs) push(ctx context.Context, batch plog.Logs) error {
 		try := plog.NewLogs()
 		batch.CopyTo(try)
 		n := try.LogRecordCount()
-		op := r.obs.StartLogsOp(ctx)
+		op := r.obs.StartLogsOp(r.sending)
 		err := r.next.ConsumeLogs(op, try)
 		r.obs.EndLogsOp(op, "kernelext", n, err)
 		switch {

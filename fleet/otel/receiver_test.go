@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componentstatus"
@@ -351,6 +352,44 @@ func TestStopWhileRefused(t *testing.T) {
 	r.firstPause, r.longest = 1<<40, 1<<40
 	start(t, r, nil)
 	stop(t, r)
+}
+
+// A slow is a pipeline that takes its time; it ends when its context does.
+type slow struct {
+	farSide
+	asked, goOn chan struct{}
+}
+
+func (s *slow) ConsumeLogs(ctx context.Context, ld plog.Logs) error {
+	s.asked <- struct{}{}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.goOn:
+		return s.farSide.ConsumeLogs(ctx, ld)
+	}
+}
+
+// Records that are on their way at a stop may arrive, and what the far side has is then known; but not for ever.
+func TestStopWhileSending(t *testing.T) {
+	for _, arrive := range []bool{true, false} {
+		k := &keeper{kept: map[string][]byte{}}
+		s := &slow{asked: make(chan struct{}), goOn: make(chan struct{})}
+		r := newTest(t, newMachine("a"), stored(), s)
+		r.grace = time.Millisecond
+		if arrive {
+			r.grace = time.Hour
+		}
+		start(t, r, k)
+		<-s.asked
+		if arrive {
+			go func() { s.goOn <- struct{}{} }()
+		}
+		stop(t, r)
+		if kept := len(k.kept) > 0; kept != arrive {
+			t.Errorf("arrived: %v, kept: %v", arrive, kept)
+		}
+	}
 }
 
 // The factory's receiver begins and ends, twice over, on whatever system this is.
