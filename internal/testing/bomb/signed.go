@@ -113,7 +113,7 @@ func signedBombs() []Bomb {
 		disallowed("list of usages", func(n int) []byte {
 			return listOf(repeated(n, func(int) []byte { return oidOf("1.2.3.4") }), "1.2.3", 0, 0)
 		}, 500, 100_000),
-		disallowed("list of certificates that make no sense", func(n int) []byte {
+		disallowed("list of invalid certificates", func(n int) []byte {
 			return listOf(oidOf("1.3.6.1.4.1.311.10.3.30"), "1.3.6.1.4.1.311.10.11.15", n, 3)
 		}, 500, 100_000),
 		{Name: "policy of rules", Of: BlockList, Make: func(n int) []byte {

@@ -27,7 +27,7 @@ type node struct {
 	subs   []*node
 }
 
-// sub returns a subkey by its name in any case, and makes it if there is none.
+// sub returns a subkey by its name in any case, and adds it if it is missing.
 func (n *node) sub(name string) *node {
 	for _, s := range n.subs {
 		if strings.EqualFold(s.name, name) {
