@@ -52,8 +52,8 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 	return records, nil
 }
 
-// unreadFile returns the error of a file whose metadata was not read, which may be what is asked for; nil if there is
-// none. A damaged file holds nothing that the linker would take.
+// unreadFile returns the error of a file whose metadata was not read, which may be what is asked for; nil if all were
+// read. A damaged file holds nothing that the linker would take.
 func (l *library) unreadFile() error {
 	for i := range l.Files {
 		if f := &l.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {

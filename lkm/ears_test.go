@@ -77,8 +77,8 @@ func (s *breakingSource) Receive(deadline time.Time) ([]byte, error) {
 func (s *breakingSource) Wake()        { s.woken <- struct{}{} }
 func (s *breakingSource) Close() error { s.b.open--; return nil }
 
-// hearing watches for some time of a made clock, and returns the events as words; the number of events not heard stands
-// after lost. each is called with every event.
+// hearing watches for some time of a made clock, and returns the events as words; the number of events not heard
+// follows lost. each is called with every event.
 func hearing(t *testing.T, m *breaking, d time.Duration, each func(word string)) (words []string) {
 	t.Helper()
 	m.start = time.Now()
