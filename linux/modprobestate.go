@@ -128,6 +128,13 @@ func (s *modprobeState) mayLoad(d *modprobe.Directive, module string) bool {
 	return true
 }
 
+// mayLoadElse reports whether the install line of a module without a file may load something: all that may load do but
+// one that only asks modprobe for the same name again.
+func (s *modprobeState) mayLoadElse(d *modprobe.Directive, module string) bool {
+	again := d != nil && d.Name == module && len(s.targetsOf(module)) == 0 && modprobe.OnlyLoadsItself(d.Value, module)
+	return s.mayLoad(d, module) && !again
+}
+
 // aliasStops returns the line that makes a request for an alias load something else than the module, or nothing, as
 // kmod looks an alias up (kmod_module_new_from_lookup): the configured aliases, a module's file of that name, the
 // commands of exactly that name, and only then the index. mayLoad is the install line that may load something then.

@@ -57,7 +57,7 @@ func (c *checker) targets(query string) (targets []target, command *modprobe.Dir
 	matches, _ := tree.Resolve(query, &lost) // the query is sound, and lost says what could not be read
 	c.take(&lost)
 	for _, m := range matches {
-		if d := state.config.FindInstall(m.Name); state.mayLoad(d, m.Name) {
+		if d := state.config.FindInstall(m.Name); state.mayLoadElse(d, m.Name) {
 			command = d
 		}
 	}

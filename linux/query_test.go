@@ -47,6 +47,21 @@ func TestNotBlockedAfterAll(t *testing.T) {
 			"install wrap /sbin/modprobe -i lone\n"}, nil, "net-pf-38", fact.VerdictUnknown, "install wrap"},
 		{"a name that runs a command", map[string]string{"etc/modprobe.d/a.conf": "install foo_x modprobe lone\n"}, nil,
 			"foo_x", fact.VerdictUnknown, "install foo_x"},
+		{"a name that only asks for itself", map[string]string{
+			"etc/modprobe.d/a.conf": "install foo_x /sbin/modprobe --ignore-install foo-x\n"}, nil, "foo_x",
+			fact.VerdictAbsent, ""},
+		{"a name that asks for itself and more", map[string]string{
+			"etc/modprobe.d/a.conf": "install foo_x modprobe -i foo_x && /opt/x\n"}, nil, "foo_x",
+			fact.VerdictUnknown, "install foo_x"},
+		{"a name that asks for itself, an alias of another", map[string]string{
+			"etc/modprobe.d/a.conf": "alias foo_x bar_x\ninstall bar_x modprobe -i foo_x\n"}, nil, "foo_x",
+			fact.VerdictUnknown, "install bar_x"},
+		{"a pattern of names that asks for one", map[string]string{
+			"etc/modprobe.d/a.conf": "alias foo_x bar_x\ninstall bar* modprobe -i bar_x\n"}, nil, "foo_x",
+			fact.VerdictUnknown, "install bar*"},
+		{"its file was removed, its line asks for itself",
+			map[string]string{"lib/modules/6/kernel/lone.ko": "-", "etc/modprobe.d/a.conf": "install lone modprobe " +
+				"-i lone\n"}, nil, "lone", fact.VerdictBlocked, "it is not there"},
 		{"a name that runs nothing", map[string]string{"etc/modprobe.d/a.conf": "install foo_x /bin/true\n"}, nil,
 			"foo_x", fact.VerdictAbsent, ""},
 		{"an alias that is off", map[string]string{"lib/modules/6/modules.alias": "alias net-pf-38 lone\n",

@@ -105,7 +105,7 @@ func (c *checker) addWaysWithoutFile(r *result, s *bootState, t target) {
 	own := s.modprobe.of(t.name).install
 	other, _ := s.modprobe.loadedBy(t.name)
 	for _, d := range []*modprobe.Directive{own, other} {
-		if d == nil || d == own && !s.modprobe.mayLoad(d, t.name) {
+		if d == nil || d == own && !s.modprobe.mayLoadElse(d, t.name) {
 			continue
 		}
 		because := lineReason(ReasonInstall, installText(d), d)

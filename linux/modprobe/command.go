@@ -150,6 +150,15 @@ func LoadsItself(command, module string) bool {
 	return false
 }
 
+// OnlyLoadsItself reports whether the command is one call of modprobe --ignore-install for the module and nothing else.
+// Where the module has no file, it loads nothing: kmod's modprobe finds the name among the commands, skips the command,
+// and has no file left to load (kmod_module_insert_module).
+func OnlyLoadsItself(command, module string) bool {
+	words := strings.Fields(command)
+	return len(words) == 3 && systemProgram(words[0]) == "modprobe" &&
+		(words[1] == "-i" || words[1] == "--ignore-install") && SameModule(words[2], module)
+}
+
 // SameModule reports whether a name as somebody wrote it is the module's.
 func SameModule(name, module string) bool {
 	normal, ok := NormalizeAlias(name)

@@ -40,6 +40,21 @@ func TestEffectOf(t *testing.T) {
 	}
 }
 
+// TestOnlyLoadsItself: whatever stands beside the one call may load something else.
+func TestOnlyLoadsItself(t *testing.T) {
+	for command, want := range map[string]bool{
+		"/sbin/modprobe --ignore-install x_y": true, "modprobe -i x-y": true, "  /usr/sbin/modprobe\t-i x_y ": true,
+		"/tmp/modprobe -i x_y": false, "modprobe x_y": false, "modprobe -i other": false, "modprobe -r x_y": false,
+		"modprobe -i x_y && /opt/x": false, "modprobe -i x_y; true": false, "modprobe -i x_y $CMDLINE_OPTS": false,
+		"modprobe -i x_y;": false, "modprobe -i $(x)": false, "insmod -i x_y": false, "": false,
+		"modprobe -i x_y # why": false,
+	} {
+		if got := OnlyLoadsItself(command, "x_y"); got != want {
+			t.Errorf("%q: %v, want %v", command, got, want)
+		}
+	}
+}
+
 func FuzzCommand(f *testing.F) {
 	f.Add("/sbin/modprobe -i x && false; true", "x")
 	f.Fuzz(func(t *testing.T, command, module string) {
