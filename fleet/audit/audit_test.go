@@ -27,27 +27,51 @@ import (
 
 var today = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
-// root is a made-up image: cramfs and usb_storage are modules, uas needs usb_storage, squashfs is compiled in.
-func root(more map[string]string) fstest.MapFS {
+// A kernel is what a made-up root has of modules: those with a file, each with its directory below kernel/ and what it
+// needs, and those that are compiled in.
+type kernel struct {
+	files   map[string][]string // name → directory, needs
+	builtin map[string]string   // name → directory
+}
+
+// usual is the kernel of most tests: cramfs and usb_storage are modules, uas needs usb_storage, squashfs is compiled
+// in.
+func usual() kernel {
+	return kernel{map[string][]string{"cramfs": {"fs/cramfs"}, "usb-storage": {"drivers/usb/storage"},
+		"uas": {"drivers/usb/storage", "usb-storage"}}, map[string]string{"squashfs": "fs/squashfs"}}
+}
+
+// root is a made-up image with that kernel and more files; which replace its own.
+func (k kernel) root(more map[string]string) fstest.MapFS {
 	const dir = "lib/modules/6.1.0/"
 	texts := map[string]string{
-		"etc/os-release":      "ID=debian\n",
-		"etc/passwd":          "root:x:0:0::/root:/bin/sh\n",
-		dir + "modules.dep":   "kernel/cramfs.ko:\nkernel/usb-storage.ko:\nkernel/uas.ko: kernel/usb-storage.ko\n",
-		dir + "modules.order": "kernel/cramfs.ko\nkernel/usb-storage.ko\nkernel/uas.ko\n",
+		"etc/os-release": "ID=debian\n", "etc/passwd": "root:x:0:0::/root:/bin/sh\n",
 		dir + "modules.alias": "", dir + "modules.symbols": "", dir + "modules.softdep": "",
-		dir + "modules.builtin":         "kernel/fs/squashfs/squashfs.ko\n",
-		dir + "modules.builtin.modinfo": "squashfs.file=fs/squashfs/squashfs\x00",
-		dir + "modules.builtin.alias":   "",
-		"boot/config-6.1.0":             "CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n",
+		dir + "modules.builtin.alias": "", "boot/config-6.1.0": "CONFIG_MODULES=y\n# CONFIG_MODULE_SIG is not set\n",
 	}
-	for _, name := range []string{"cramfs", "usb-storage", "uas"} {
-		texts[dir+"kernel/"+name+".ko"] = string(kotest.LinuxModule("name="+strings.ReplaceAll(name, "-", "_"),
-			"license=GPL",
+	under := func(name string) string { return strings.ReplaceAll(name, "-", "_") }
+	path := func(name string) string { return "kernel/" + k.files[name][0] + "/" + name + ".ko" }
+	dep, builtin := make(map[string][]string), make(map[string][]string)
+	for name, about := range k.files {
+		line := path(name) + ":"
+		for _, need := range about[1:] {
+			line += " " + path(need)
+		}
+		dep[under(name)] = []string{line}
+		texts[dir+"modules.dep"] += line + "\n"
+		texts[dir+"modules.order"] += path(name) + "\n"
+		texts[dir+path(name)] = string(kotest.LinuxModule("name="+under(name), "license=GPL",
 			"vermagic=6.1.0 SMP preempt mod_unload modversions ", "intree=Y"))
 	}
-	for _, name := range []string{"dep", "alias", "symbols", "builtin", "builtin.alias"} {
-		texts[dir+"modules."+name+".bin"] = string(linuxtest.Index(indexes[name]))
+	for name, about := range k.builtin {
+		builtin[under(name)] = []string{""}
+		texts[dir+"modules.builtin"] += "kernel/" + about + "/" + name + ".ko\n"
+		texts[dir+"modules.builtin.modinfo"] += under(name) + ".file=" + about + "/" + name + "\x00"
+	}
+	texts[dir+"modules.dep.bin"] = string(linuxtest.Index(dep))
+	texts[dir+"modules.builtin.bin"] = string(linuxtest.Index(builtin))
+	for _, name := range []string{"alias", "symbols", "builtin.alias"} {
+		texts[dir+"modules."+name+".bin"] = string(linuxtest.Index(nil))
 	}
 	for name, text := range more {
 		texts[name] = text
@@ -55,13 +79,8 @@ func root(more map[string]string) fstest.MapFS {
 	return linuxtest.Files(texts)
 }
 
-var indexes = map[string]map[string][]string{
-	"dep": {
-		"cramfs": {"kernel/cramfs.ko:"}, "usb_storage": {"kernel/usb-storage.ko:"},
-		"uas": {"kernel/uas.ko: kernel/usb-storage.ko"},
-	},
-	"builtin": {"squashfs": {""}},
-}
+// root is a made-up image with the usual kernel.
+func root(more map[string]string) fstest.MapFS { return usual().root(more) }
 
 // image opens a root.
 func image(t *testing.T, fsys fs.FS) audit.Target {
@@ -125,11 +144,10 @@ func TestTwoAnswers(t *testing.T) {
 			"blocked"},
 		{"both lines, oval", "install cramfs /bin/false\nblacklist cramfs\n", "cramfs", audit.CheckOVAL, audit.Pass,
 			audit.Pass, "blocked"},
-		{"an absent module fails the text", "", "freevxfs", audit.CheckCIS, audit.Fail, audit.Pass, "absent"},
+		{"absent", "", "freevxfs", audit.CheckCIS, audit.Pass, audit.Pass, "absent"},
+		{"absent, no such CIS rule", "", "vxfs", audit.CheckCIS, audit.Fail, audit.Pass, "absent"},
 		{"an absent module fails the text, oval", "", "freevxfs", audit.CheckOVAL, audit.Fail, audit.Pass, "absent"},
-		{"built in", "install squashfs /bin/false\nblacklist squashfs\n", "squashfs", audit.CheckCIS, audit.Fail,
-			audit.Fail,
-			"builtin"},
+		{"built in", "", "squashfs", audit.CheckCIS, audit.Pass, audit.Fail, "builtin"},
 		{"built in passes the text, oval", "install squashfs /bin/false\nblacklist squashfs\n", "squashfs",
 			audit.CheckOVAL, audit.Pass, audit.Fail, "builtin"},
 		{"blacklist alone", "blacklist cramfs\n", "cramfs", audit.CheckCIS, audit.Fail, audit.Fail, "loadable"},
@@ -151,6 +169,26 @@ func TestTwoAnswers(t *testing.T) {
 			"install cramfs /sbin/modprobe --ignore-install cramfs\ninstall cramfs /bin/false\nblacklist cramfs\n",
 			"cramfs",
 			audit.CheckOVAL, audit.Pass, audit.Fail, "loadable"},
+		{"an earlier line counts, for modprobe",
+			"install cramfs /sbin/modprobe -i cramfs\ninstall cramfs /bin/false\nblacklist cramfs\n", "cramfs",
+			audit.CheckCIS, audit.Fail, audit.Fail, "loadable"},
+		{"an earlier line counts, not in showconfig",
+			"install cramfs /sbin/modprobe -i cramfs\ninstall cramfs /bin/false\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfig, audit.Pass, audit.Fail, "loadable"},
+		{"/usr/bin/false in showconfig", "install cramfs /usr/bin/false\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfig, audit.Pass, audit.Pass, "blocked"},
+		{"/usr/bin/false, /bin alone", "install cramfs /usr/bin/false\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfigBin, audit.Fail, audit.Pass, "blocked"},
+		{"/bin/true and more", "install cramfs /bin/true; insmod /opt/x\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfigBin, audit.Pass, audit.Unknown, "unknown"},
+		{"/bin/falsey", "install cramfs /bin/falsey\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfig, audit.Fail, audit.Pass, "blocked"},
+		{"dashes in showconfig", "install usb-storage /bin/false\nblacklist usb-storage\n", "usb-storage",
+			audit.CheckShowConfig, audit.Pass, audit.Pass, "blocked"},
+		{"a longer name", "install cramfs_x /bin/false\nblacklist cramfs_x\n", "cramfs", audit.CheckShowConfig,
+			audit.Fail, audit.Fail, "loadable"},
+		{"a word of another line", "options x install cramfs /bin/false\nblacklist cramfs\n", "cramfs",
+			audit.CheckShowConfig, audit.Pass, audit.Fail, "loadable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target := image(t, root(map[string]string{conf: c.conf}))

@@ -29,7 +29,7 @@ func (m *machine) named(ctx context.Context, r *Rule, name string) {
 		row = judged(r, name, v)
 	}
 	if r.Check != "" {
-		row.Text, row.TextBecause = m.text(ctx, r.Check, name, verdicts)
+		row.Text, row.TextBecause = m.text(ctx, r.Check, name)
 	}
 	m.add(r, row)
 }

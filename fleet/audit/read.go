@@ -312,7 +312,8 @@ func (r *Rule) check() error {
 	err := first(needed("id", r.ID), texts("title", r.Title), texts("fact", r.Fact),
 		oneOf("severity", string(r.Severity), "", "low", "medium", "high", "critical"),
 		oneOf("scope", string(r.Scope), "", "loaded", "installed"),
-		oneOf("check", string(r.Check), "", string(CheckCIS), string(CheckOVAL)),
+		oneOf("check", string(r.Check), "", string(CheckCIS), string(CheckShowConfigBin),
+			string(CheckShowConfig), string(CheckOVAL)),
 		texts("references", r.References...), texts("os", oses...), texts("taints", r.Taints...),
 		texts("values", r.Values...), patterns("modules", r.Modules), patterns("signers", r.Signers))
 	for _, g := range grades {

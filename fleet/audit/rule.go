@@ -60,9 +60,15 @@ type Check string
 
 // The checks of benchmarks.
 const (
-	// CheckCIS is the script of the CIS benchmarks: what modprobe -n -v prints begins with "install /bin/true" or
-	// "install /bin/false", modprobe --showconfig has a blacklist line, and lsmod does not show the name.
+	// CheckCIS is the script of CIS benchmarks of 2023 and of the spring of 2024: what modprobe -n -v prints begins with
+	// "install /bin/true" or "install /bin/false", modprobe --showconfig has a blacklist line, and lsmod does not show
+	// the name. As each script of CIS it passes if no installed kernel has the module's directory.
 	CheckCIS Check = "cis_script"
+	// CheckShowConfigBin is that of the summer of 2024: modprobe --showconfig has a line install NAME /bin/true or
+	// install NAME /bin/false, and a blacklist line, and lsmod does not show the name.
+	CheckShowConfigBin Check = "cis_showconfig_bin"
+	// CheckShowConfig is that of later CIS benchmarks, which takes /usr/bin too.
+	CheckShowConfig Check = "cis_showconfig"
 	// CheckOVAL is that of the OVAL definitions for RHEL: an install and a blacklist line of an exact form in a file
 	// NAME.conf of the six directories modprobe.d and modules-load.d.
 	CheckOVAL Check = "oval"

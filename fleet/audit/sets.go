@@ -27,12 +27,13 @@ type section struct {
 // benchmarks are the lists, each of one version of its benchmark.
 var benchmarks = []*benchmark{&cisDebian12, &cisUbuntu2204, &cisUbuntu2404, &cisRHEL9, &cisRHEL10, &stigRHEL9}
 
-var cisDebian12 = benchmark{"cis-debian-12", "CIS Debian Linux 12 Benchmark", "1.1.0", CheckCIS, []section{
-	{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
-	{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
-	{"1.1.1.9", "usb-storage", "1"},
-	{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
-}}
+var cisDebian12 = benchmark{"cis-debian-12", "CIS Debian Linux 12 Benchmark", "1.1.0", CheckShowConfig,
+	[]section{
+		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
+		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
+		{"1.1.1.9", "usb-storage", "1"},
+		{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
+	}}
 
 var cisUbuntu2204 = benchmark{"cis-ubuntu-22.04", "CIS Ubuntu Linux 22.04 LTS Benchmark", "2.0.0", CheckCIS, []section{
 	{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
@@ -40,26 +41,29 @@ var cisUbuntu2204 = benchmark{"cis-ubuntu-22.04", "CIS Ubuntu Linux 22.04 LTS Be
 	{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
 }}
 
-var cisUbuntu2404 = benchmark{"cis-ubuntu-24.04", "CIS Ubuntu Linux 24.04 LTS Benchmark", "1.0.0", CheckCIS, []section{
-	{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
-	{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
-	{"1.1.1.9", "usb-storage", "1"},
-	{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
-}}
+var cisUbuntu2404 = benchmark{"cis-ubuntu-24.04", "CIS Ubuntu Linux 24.04 LTS Benchmark", "1.0.0", CheckShowConfig,
+	[]section{
+		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
+		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
+		{"1.1.1.9", "usb-storage", "1"},
+		{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
+	}}
 
-var cisRHEL9 = benchmark{"cis-rhel-9", "CIS Red Hat Enterprise Linux 9 Benchmark", "2.0.0", CheckCIS, []section{
-	{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
-	{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "squashfs", "2"}, {"1.1.1.7", "udf", "2"}, {"1.1.1.8", "usb-storage", "1"},
-	{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
-}}
+var cisRHEL9 = benchmark{"cis-rhel-9", "CIS Red Hat Enterprise Linux 9 Benchmark", "2.0.0", CheckShowConfigBin,
+	[]section{
+		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
+		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "squashfs", "2"}, {"1.1.1.7", "udf", "2"}, {"1.1.1.8", "usb-storage", "1"},
+		{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
+	}}
 
-var cisRHEL10 = benchmark{"cis-rhel-10", "CIS Red Hat Enterprise Linux 10 Benchmark", "1.0.1", CheckCIS, []section{
-	{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
-	{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
-	{"1.1.1.9", "firewire-core", "1"}, {"1.1.1.10", "usb-storage", "1"},
-	{"3.2.1", "atm", "1"}, {"3.2.2", "can", "1"}, {"3.2.3", "dccp", "1"}, {"3.2.4", "tipc", "1"}, {"3.2.5", "rds", "1"},
-	{"3.2.6", "sctp", "1"},
-}}
+var cisRHEL10 = benchmark{"cis-rhel-10", "CIS Red Hat Enterprise Linux 10 Benchmark", "1.0.1", CheckShowConfig,
+	[]section{
+		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
+		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
+		{"1.1.1.9", "firewire-core", "1"}, {"1.1.1.10", "usb-storage", "1"},
+		{"3.2.1", "atm", "1"}, {"3.2.2", "can", "1"}, {"3.2.3", "dccp", "1"}, {"3.2.4", "tipc", "1"}, {"3.2.5", "rds", "1"},
+		{"3.2.6", "sctp", "1"},
+	}}
 
 var stigRHEL9 = benchmark{"stig-rhel-9", "Red Hat Enterprise Linux 9 STIG", "V2R9", CheckOVAL, []section{
 	{"RHEL-09-213045", "atm", "medium"}, {"RHEL-09-213050", "can", "medium"},

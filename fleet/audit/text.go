@@ -25,7 +25,7 @@ type config struct {
 }
 
 // text returns what the benchmark's own check says of a module, and why.
-func (m *machine) text(ctx context.Context, check Check, name string, verdicts []lkm.Verdict) (Status, string) {
+func (m *machine) text(ctx context.Context, check Check, name string) (Status, string) {
 	if m.conf == nil {
 		m.conf = new(config)
 		m.conf.lines, m.conf.err = m.System.Config(ctx)
@@ -34,7 +34,7 @@ func (m *machine) text(ctx context.Context, check Check, name string, verdicts [
 	if check == CheckOVAL {
 		return m.conf.oval(name)
 	}
-	return m.script(ctx, name, verdicts)
+	return m.script(ctx, check, name)
 }
 
 // A part is one thing that a check looks for.
@@ -65,58 +65,8 @@ func sum(parts ...part) (Status, string) {
 	return Pass, ""
 }
 
-// script is the answer of the CIS benchmarks' script, which trusts three programs: modprobe -n -v NAME prints a line
-// that begins with install /bin/true or install /bin/false; modprobe --showconfig has a line blacklist NAME, with - as
-// _; lsmod prints nothing that contains NAME as it is written.
-func (m *machine) script(ctx context.Context, name string, verdicts []lkm.Verdict) (Status, string) {
-	under := strings.ReplaceAll(name, "-", "_")
-	install, blacklist := m.installs(ctx, name), part{missed: "no blacklist line", err: m.conf.err}
-	if m.conf.err == nil {
-		blacklist.ok = slices.ContainsFunc(m.conf.lines.Settings, func(s lkm.Setting) bool {
-			return s.Directive == "blacklist" && s.Name == under
-		})
-		blacklist.err = m.conf.lines.Err()
-	}
-	if m.Image {
-		return sum(install, blacklist)
-	}
-	return sum(install, blacklist, m.lsmod(ctx, name))
-}
-
-// installs reports whether modprobe -n -v prints that it would run true or false instead of loading. Of a module that
-// is loaded or compiled in it prints nothing.
-func (m *machine) installs(ctx context.Context, name string) part {
-	p := part{missed: "no install line to /bin/true or /bin/false"}
-	steps, err := m.System.LoadPlan(ctx, name)
-	for _, s := range steps {
-		if strings.HasPrefix(s.Command, "/bin/true") || strings.HasPrefix(s.Command, "/bin/false") {
-			p.ok = true
-		}
-		if s.Builtin {
-			p.missed = "modprobe -n -v prints nothing of what is compiled in"
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fact.ErrBlacklisted) {
-		p.err = err
-	}
-	return p
-}
-
-// lsmod reports whether lsmod | grep NAME finds nothing. It looks for the letters, wherever they are in a line.
-func (m *machine) lsmod(ctx context.Context, name string) part {
-	snap, err := m.snapshot(ctx, lkm.ScopeLoaded)
-	if snap == nil {
-		return part{err: err}
-	}
-	shows := slices.ContainsFunc(snap.Modules, func(mod lkm.Module) bool {
-		return strings.Contains(mod.Name, name) ||
-			slices.ContainsFunc(mod.UsedBy, func(user string) bool { return strings.Contains(user, name) })
-	})
-	if shows {
-		return part{missed: fmt.Sprintf("lsmod shows %q", name)}
-	}
-	return part{ok: err == nil, err: err}
-}
+// errNoRoot is why a check of files has no answer.
+var errNoRoot = errors.New("the files of the machine were not given")
 
 // confDirs are the directories that the OVAL definitions search: modprobe reads nothing of modules-load.d.
 var confDirs = []string{"etc/modprobe.d", "etc/modules-load.d", "run/modprobe.d", "run/modules-load.d",
@@ -131,7 +81,7 @@ const (
 // confFiles returns the files NAME.conf of confDirs. The error joins what was not read.
 func confFiles(fsys fs.FS) (files [][]byte, unread error) {
 	if fsys == nil {
-		return nil, errors.New("the files of the machine were not given")
+		return nil, errNoRoot
 	}
 	for _, dir := range confDirs {
 		entries, err := fs.ReadDir(fsys, dir)
