@@ -59,6 +59,7 @@ never a pass; else 0.`,
 	fl.BoolVar(&a.flags.explain, "explain", false, "below each row: its reasons, references and remedies")
 	a.commonFlags(c)
 	fl.Lookup("format").Usage = strings.Join(auditFormats, ", ")
+	c.RegisterFlagCompletionFunc("format", cobra.CompletionFunc(fixed(auditFormats...)))
 	c.RegisterFlagCompletionFunc("baseline",
 		cobra.FixedCompletions([]string{thisMachine}, cobra.ShellCompDirectiveDefault))
 	c.RegisterFlagCompletionFunc("rules", cobra.FixedCompletions(audit.Sets(), cobra.ShellCompDirectiveDefault))
