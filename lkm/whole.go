@@ -6,8 +6,13 @@ import "slices"
 
 // ListErr reports why the snapshot may lack modules of a state: loaded, builtin or installed. It is nil if the sources
 // that list them were read whole. Of loaded and builtin modules one such source is enough, of installed ones all that
-// exist have to be.
+// exist have to be. The empty state is what the snapshot is of: loaded modules, of an image installed ones.
 func (s *Snapshot) ListErr(state State) error {
+	if state == "" {
+		if state = StateLoaded; s.Live == No {
+			state = StateInstalled
+		}
+	}
 	names := listsOf(s.OS).of(state)
 	whole := false
 	var missing error

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkm
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestListErr: a list counts as whole only if a source that lists its modules ended ok; of installed modules each that
+// exists has to.
+func TestListErr(t *testing.T) {
+	for _, c := range []struct {
+		os      OS
+		live    Tri
+		state   State
+		sources string // name=outcome
+		want    string // in the error's text; "" for nil
+	}{
+		{Linux, "", StateLoaded, "proc_modules=ok", ""},
+		{Linux, "", StateLoaded, "lsmod=ok", ""},
+		{Linux, "", StateLoaded, "proc_modules=denied lsmod=ok", ""},
+		{Linux, "", StateLoaded, "proc_modules=denied", "modules: source is denied (permission)"},
+		{Linux, "", StateLoaded, "proc_modules=partial", "source is partial"},
+		{Linux, "", StateLoaded, "proc_modules=failed", "source is failed"},
+		{Linux, "", StateLoaded, "proc_modules=unsupported", "source is unsupported"},
+		{Linux, "", StateLoaded, "proc_modules=absent", "source is absent"},
+		{Linux, "", StateLoaded, "proc_modules=skipped", "source was not read"},
+		{Linux, "", StateLoaded, "proc_modules=a_later_word", "source is a_later_word"},
+		{Linux, "", StateLoaded, "", "source was not read"},
+		{Linux, "", StateLoaded, "sysfs=ok builtin=ok", "source was not read"},
+		{Linux, "", StateBuiltin, "proc_modules=ok", "source was not read"},
+		{Linux, "", StateInstalled, "proc_modules=ok", "source was not read"},
+		{Linux, Yes, "", "proc_modules=ok", ""},
+		{Linux, No, "", "proc_modules=ok", "source was not read"},
+		{Linux, No, "", "proc_modules=unsupported modules_dir=ok", ""},
+		{Windows, "", StateLoaded, "system_modules=ok", ""},
+		{Windows, "", StateInstalled, "services_registry=ok", "source was not read"},
+		{Windows, "", StateInstalled, "services_registry=ok driver_folders=absent driver_store=absent", ""},
+		{Windows, "", StateInstalled, "services_registry=absent driver_folders=absent driver_store=absent", ""},
+		{Windows, "", StateInstalled, "services_registry=ok driver_folders=ok driver_store=denied", "source is denied"},
+		{OpenBSD, "", StateLoaded, "", "no source lists loaded modules of openbsd"},
+		{"", "", StateLoaded, "proc_modules=ok", "no source lists"},
+		{VxWorks, "", StateInstalled, "", "no source lists"},
+	} {
+		s := &Snapshot{OS: c.os, Live: c.live}
+		for _, text := range strings.Fields(c.sources) {
+			name, outcome, _ := strings.Cut(text, "=")
+			src := Source{Name: name, Outcome: Outcome(outcome)}
+			if outcome == "denied" {
+				src.Code = CodePermission
+			}
+			s.Sources = append(s.Sources, src)
+		}
+		err := s.ListErr(c.state)
+		var p Problem
+		switch {
+		case (err == nil) != (c.want == ""), err != nil && !strings.Contains(err.Error(), c.want):
+			t.Errorf("%s %s %q: %v, want %q", c.os, c.state, c.sources, err, c.want)
+		case err != nil && !errors.As(err, &p):
+			t.Errorf("%s %s %q: %v is no Problem", c.os, c.state, c.sources, err)
+		}
+	}
+}
