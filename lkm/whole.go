@@ -19,8 +19,8 @@ func (s *Snapshot) ListErr(state State) error {
 	for _, name := range names {
 		src, ok := s.Source(name)
 		switch {
-		case ok && src.Outcome == OutcomeOK:
-			whole = true
+		case ok && src.Outcome == OutcomeOK, src.Outcome == OutcomeUnsupported && src.Count == CountOf(0):
+			whole = true // also of a kernel that is known to take none
 		case state == StateInstalled && src.Outcome == OutcomeAbsent: // nothing is there
 		case missing == nil:
 			missing = listProblem(src, name)

@@ -25,6 +25,7 @@ func TestListErr(t *testing.T) {
 		{Linux, "", StateLoaded, "proc_modules=partial", "source is partial"},
 		{Linux, "", StateLoaded, "proc_modules=failed", "source is failed"},
 		{Linux, "", StateLoaded, "proc_modules=unsupported", "source is unsupported"},
+		{Linux, "", StateLoaded, "proc_modules=none", ""}, // it was built without modules
 		{Linux, "", StateLoaded, "proc_modules=absent", "source is absent"},
 		{Linux, "", StateLoaded, "proc_modules=skipped", "source was not read"},
 		{Linux, "", StateLoaded, "proc_modules=a_later_word", "source is a_later_word"},
@@ -48,8 +49,11 @@ func TestListErr(t *testing.T) {
 		for _, text := range strings.Fields(c.sources) {
 			name, outcome, _ := strings.Cut(text, "=")
 			src := Source{Name: name, Outcome: Outcome(outcome)}
-			if outcome == "denied" {
+			switch outcome {
+			case "denied":
 				src.Code = CodePermission
+			case "none":
+				src.Outcome, src.Count = OutcomeUnsupported, CountOf(0)
 			}
 			s.Sources = append(s.Sources, src)
 		}

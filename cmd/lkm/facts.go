@@ -108,7 +108,7 @@ func (f *factSet) gather(ctx context.Context, sys *lkm.System, names []string) e
 
 // addSnapshot adds what the list of loaded modules says. A list that may be cut is not counted.
 func (f *factSet) addSnapshot(snap *lkm.Snapshot) {
-	whole := atLeast(snap) == ""
+	whole := atLeast(snap) == "" && snap.ListErr(lkm.StateLoaded) == nil
 	f.setKnown("release", snap.Release, snap.Release != "")
 	f.setKnown("loaded", len(snap.Modules), whole)
 	src, ok := snap.Source(builtinSource)

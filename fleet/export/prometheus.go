@@ -42,6 +42,8 @@ const unknown = "unknown"
 // was taken. If there are several Snapshots, or one with a host, each sample has the label "host"; of several with the
 // same host the last counts.
 //
+// Of a list that was not read whole no 0 is reported: the sample is absent, and kernel_extension_list_complete is 0.
+//
 // Of single modules there is nothing, unless infoMax is more than 0: then up to that many modules of each Snapshot that
 // are not known to be the operating system's have a sample of their own, and kernel_extension_info_truncated says how
 // many more there are.
@@ -58,7 +60,7 @@ func Metrics(snapshots []*lkm.Snapshot, infoMax int) []Metric {
 		if last[s.Host] != i {
 			continue
 		}
-		c.host = s.Host
+		c.host, c.whole = s.Host, s.ListErr("") == nil
 		c.modules(s)
 		c.machine(s)
 		if infoMax > 0 {
@@ -72,6 +74,7 @@ func Metrics(snapshots []*lkm.Snapshot, infoMax int) []Metric {
 type collection struct {
 	hosts   bool
 	host    string
+	whole   bool // the host's list of modules is known to be complete
 	metrics []Metric
 }
 
@@ -87,10 +90,10 @@ func (c *collection) add(name, help string, labels, values []string, value float
 	c.metrics[i].Samples = append(c.metrics[i].Samples, Sample{values, value})
 }
 
-// counts adds a sample for each word, those that count nothing too.
+// counts adds a sample for each word, those that count nothing too: but not of a list that may lack modules.
 func (c *collection) counts(name, help, label string, words []string, count map[string]int) {
 	for _, w := range words {
-		if _, ok := count[w]; !ok {
+		if _, ok := count[w]; !ok && c.whole {
 			count[w] = 0
 		}
 	}
@@ -102,7 +105,9 @@ func (c *collection) counts(name, help, label string, words []string, count map[
 func (c *collection) modules(s *lkm.Snapshot) {
 	states := map[[2]string]int{}
 	for _, kind := range kindsOf(s) {
-		states[[2]string{kind, string(lkm.StateLoaded)}] = 0
+		if c.whole {
+			states[[2]string{kind, string(lkm.StateLoaded)}] = 0
+		}
 	}
 	origins, signatures, taints := map[string]int{}, map[string]int{}, map[string]int{}
 	for i := range s.Modules {
@@ -177,6 +182,7 @@ func (c *collection) machine(s *lkm.Snapshot) {
 		problems += len(s.Modules[i].Problems)
 	}
 	c.add("kernel_extension_problems", "What could not be read.", nil, nil, float64(problems))
+	c.add("kernel_extension_list_complete", "1 if the list of modules was read whole.", nil, nil, flag(c.whole))
 	c.add("kernel_extension_complete", "1 if everything that was asked for was read.", nil, nil, flag(s.Err() == nil))
 	if !s.TakenAt.IsZero() {
 		c.add("kernel_extension_snapshot_timestamp_seconds", "When the kernel was looked at.", nil, nil,

@@ -133,7 +133,8 @@ func (r *Report) title() (title, subtitle string) {
 	return h.Name, subtitle
 }
 
-// cards are the answer. A number is only 0 if everything was decided: else the card says how many are not known.
+// cards are the answer. A number is only 0 if every list was read whole and every module was decided: else the card
+// says how many are not known.
 func (r *Report) cards() []card {
 	t := r.totals
 	count := func(title string, n, maybe int, class string, lines []string) card {
@@ -141,13 +142,19 @@ func (r *Report) cards() []card {
 		switch {
 		case n > 0:
 			c.Class = class
-		case maybe > 0 || t.modules == 0:
+		case maybe > 0 || t.unlisted > 0 || len(r.hosts) == 0:
 			c.Number = unknownWord
 		default:
 			c.Class = "good"
 		}
 		if maybe > 0 {
 			c.Lines = append(c.Lines, number(maybe)+" of "+number(t.modules)+" not known")
+		}
+		switch {
+		case t.unlisted > 0 && len(r.hosts) == 1:
+			c.Lines = append(c.Lines, "the list of modules is not whole")
+		case t.unlisted > 0:
+			c.Lines = append(c.Lines, number(t.unlisted)+" hosts: the list of modules is not whole")
 		}
 		return c
 	}

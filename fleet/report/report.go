@@ -36,9 +36,26 @@ func New() *Report {
 // A host is a line of the table of hosts.
 type host struct {
 	Name, OS, Release             string
-	Modules, ThirdParty, Unsigned int
+	Modules, ThirdParty, Unsigned tally
 	Loading                       string
 	Complete                      bool
+}
+
+// A tally is a number of modules, and whether there may be more.
+type tally struct {
+	N     int
+	Maybe bool
+}
+
+// String is the number: "unknown" for none that are known where there may be some.
+func (t tally) String() string {
+	switch {
+	case !t.Maybe:
+		return number(t.N)
+	case t.N == 0:
+		return unknownWord
+	}
+	return "at least " + number(t.N)
 }
 
 // A rowKey is what makes two modules of different hosts one row.
@@ -58,6 +75,7 @@ type unreadKey struct{ Source, Outcome, Text string }
 // totals are counted over modules, each on each host. Maybe counts are those that could not be decided.
 type totals struct {
 	modules, third, thirdMaybe, unsigned, unsignedMaybe, changed, changedMaybe, noFile, listed int
+	unlisted                                                                                   int // hosts
 	loading                                                                                    map[string]int
 }
 
@@ -65,7 +83,13 @@ type totals struct {
 func (r *Report) Add(s *lkm.Snapshot) {
 	n := int32(len(r.hosts))
 	h := host{Name: text(cmp.Or(s.Host, "this machine")), OS: text(string(s.OS)), Release: text(s.Release),
-		Modules: len(s.Modules), Loading: loadingWord(s), Complete: s.Err() == nil}
+		Modules: tally{N: len(s.Modules)}, Loading: loadingWord(s), Complete: s.Err() == nil}
+	if err := s.ListErr(""); err != nil {
+		h.Modules.Maybe, h.ThirdParty.Maybe, h.Unsigned.Maybe, h.Complete = true, true, true, false
+		r.totals.unlisted++
+		key := unreadKey{"list of modules", "not whole", text(err.Error())}
+		r.unread[key] = append(r.unread[key], n)
+	}
 	if r.totals.loading == nil {
 		r.totals.loading = make(map[string]int)
 	}
@@ -83,7 +107,10 @@ func (r *Report) Add(s *lkm.Snapshot) {
 // Failed adds a host, or a file of one, that could not be read at all.
 func (r *Report) Failed(name string, err error) {
 	n := int32(len(r.hosts))
-	r.hosts = append(r.hosts, host{Name: text(name), OS: "unknown", Loading: unknownWord})
+	none := tally{Maybe: true}
+	r.hosts = append(r.hosts, host{Name: text(name), OS: unknownWord, Modules: none, ThirdParty: none, Unsigned: none,
+		Loading: unknownWord})
+	r.totals.unlisted++
 	if r.totals.loading == nil {
 		r.totals.loading = make(map[string]int)
 	}
@@ -132,26 +159,28 @@ func (r *Report) kinds(m *lkm.Module, h *host) (words []string, alarm bool) {
 	switch m.Origin.Class {
 	case lkm.OriginThirdParty:
 		t.third++
-		h.ThirdParty++
+		h.ThirdParty.N++
 		words = append(words, "third")
 	case lkm.OriginOS:
 	default:
 		t.thirdMaybe++
+		h.ThirdParty.Maybe = true
 	}
 	switch m.Signature.Status {
 	case lkm.SignatureNone, lkm.SignatureInvalid, lkm.SignatureUntrusted:
 		t.unsigned++
-		h.Unsigned++
+		h.Unsigned.N++
 		words = append(words, "unsigned")
 		alarm = m.Signature.Status == lkm.SignatureInvalid
 	case lkm.SignatureValid:
 	default:
 		if m.Signature.Evidence != "" { // taint E: it was loaded without a valid signature
 			t.unsigned++
-			h.Unsigned++
+			h.Unsigned.N++
 			words = append(words, "unsigned")
 		} else {
 			t.unsignedMaybe++
+			h.Unsigned.Maybe = true
 		}
 	}
 	switch m.OnDisk.Match {

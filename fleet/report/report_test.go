@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -123,7 +124,7 @@ func TestContentPolicy(t *testing.T) {
 func TestUnknownIsNotZero(t *testing.T) {
 	numbers := func(m lkm.Module) []string {
 		r := New()
-		r.Add(&lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{m}})
+		r.Add(&lkm.Snapshot{OS: lkm.Linux, Modules: []lkm.Module{m}, Sources: whole()})
 		var words []string
 		for _, c := range r.cards()[:4] {
 			words = append(words, c.Number)
@@ -138,11 +139,53 @@ func TestUnknownIsNotZero(t *testing.T) {
 	if got := strings.Join(numbers(known), " "); got != "0 0 0 unknown" {
 		t.Error(got)
 	}
+}
+
+// whole is the source of a list that was read whole.
+func whole() []lkm.Source { return []lkm.Source{{Name: linux.SourceModules, Outcome: lkm.OutcomeOK}} }
+
+// TestListNotRead: of a list that was refused, or not read whole, no page says 0, and none is good; of an empty list
+// that was read whole it does.
+func TestListNotRead(t *testing.T) {
+	known := lkm.Module{ID: "linux_module:a", Name: "a", Origin: lkm.Origin{Class: lkm.OriginOS},
+		OnDisk: lkm.OnDisk{Match: lkm.MatchSame}, Signature: lkm.Signature{Status: lkm.SignatureValid}}
+	outcome := func(o lkm.Outcome) []lkm.Source { return []lkm.Source{{Name: linux.SourceModules, Outcome: o}} }
+	var reports []*Report
+	for _, s := range []*lkm.Snapshot{
+		{OS: lkm.Linux, Sources: outcome(lkm.OutcomeDenied)}, {OS: lkm.Linux, Sources: outcome(lkm.OutcomeFailed)},
+		{OS: lkm.Linux}, {OS: lkm.Linux, Sources: outcome(lkm.OutcomePartial), Modules: []lkm.Module{known}},
+		{OS: lkm.Linux, Live: lkm.No, Sources: whole(), Modules: []lkm.Module{known}},
+	} {
+		one, two := New(), New()
+		one.Add(s)
+		two.Add(s)
+		two.Add(&lkm.Snapshot{OS: lkm.Linux, Host: "h", Sources: whole(), Modules: []lkm.Module{known}})
+		reports = append(reports, one, two)
+	}
+	failed := New()
+	failed.Failed("x", errors.New("no snapshot"))
+	for _, r := range append(reports, failed, New()) {
+		for _, c := range r.cards() {
+			if c.Class == "good" || strings.HasPrefix(c.Number, "0") && c.Title != "What could get in" && c.Title != "Read" {
+				t.Errorf("%+v", c)
+			}
+		}
+		for _, h := range r.hosts {
+			if h.Name == "h" {
+				continue
+			}
+			for _, n := range []tally{h.Modules, h.ThirdParty, h.Unsigned} {
+				if text := n.String(); text != "unknown" && text != "at least 1" {
+					t.Errorf("%+v: %s", h, text)
+				}
+			}
+		}
+	}
 	r := New()
-	r.Failed("x", errors.New("no snapshot"))
+	r.Add(&lkm.Snapshot{OS: lkm.Linux, Sources: whole(), Policy: &lkm.Policy{Loading: lkm.LoadingNone}})
 	for _, c := range r.cards() {
-		if c.Class == "good" || c.Number == "0" {
-			t.Errorf("of nothing: %+v", c)
+		if c.Class != "good" {
+			t.Errorf("of an empty list: %+v", c)
 		}
 	}
 }
