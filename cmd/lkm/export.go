@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kernelext/kernelext/fleet/export"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -123,12 +125,22 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	if err := a.deliver(o.out, text.Bytes()); err != nil {
 		return err
 	}
+	var incomplete []error
 	for _, s := range snapshots {
-		if err := a.strictly(s.Err()); err != nil {
-			return err
-		}
+		incomplete = append(incomplete, a.notListed(s), s.Err())
 	}
-	return nil
+	return a.strictly(errors.Join(incomplete...))
+}
+
+// notListed prints that a snapshot's list may lack modules, which a form without a place for it does not say, and
+// returns it.
+func (a *app) notListed(s *lkm.Snapshot) error {
+	err := s.ListErr("")
+	if err != nil {
+		err = fmt.Errorf("%s: the list of modules is not whole: %w", cmp.Or(s.Host, string(s.OS)), err)
+		fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
+	}
+	return err
 }
 
 // snapshots reads the named snapshots and tapes; without a name it is the machine that the flags say, read with these

@@ -55,7 +55,7 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	var incomplete []error
 	add := func(s *lkm.Snapshot) {
 		page.Add(s)
-		incomplete = append(incomplete, s.Err())
+		incomplete = append(incomplete, a.notListed(s), s.Err())
 	}
 	names, err := a.reportFiles(args)
 	if err != nil {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestListNotRead: of a list that was refused, or that may lack modules, no word says that there is nothing: an audit
+// is unknown, an export says on standard error what is missing and is incomplete under --strict, and a refused machine
+// gives no file at all.
+func TestListNotRead(t *testing.T) {
+	snapshot := func(outcome, modules string) string {
+		return writeTemp(t, "s.json", `{"schema":0,"os":"linux","live":"yes","modules":[`+modules+
+			`],"sources":[{"name":"proc_modules","outcome":"`+outcome+`","code":"permission"}]}`)
+	}
+	one := `{"id":"linux_module:a","kind":"linux_module","name":"a","state":"loaded","linux":{"taints":[]}}`
+	rules := writeTemp(t, "r.yaml", "rules:\n  - {id: d, kind: deny, modules: [nvidia]}\n  - {id: t, kind: tainted}\n"+
+		"  - {id: a, kind: allow, modules: [a]}\n  - {id: m, kind: must_not_load, modules: [cramfs]}\n")
+	nothing := regexp.MustCompile(`(?i)\b(pass|none|absent)\b|\} 0$|: 0\b|>0<`)
+	files := []string{snapshot("denied", ""), snapshot("failed", ""), snapshot("partial", one), snapshot("skipped", "")}
+	for _, name := range files {
+		code, out, errs := lkmRun(t, "", "audit", "--rules", rules, "--format", "csv", name)
+		if code != exitIncomplete || nothing.MatchString(out) || !strings.Contains(out, "UNKNOWN") {
+			t.Errorf("audit: exit %d, %s%s", code, out, errs)
+		}
+		for format := range exportFormats() {
+			code, out, errs := lkmRun(t, "", "export", format, "--strict", name)
+			if code != exitIncomplete || !strings.Contains(errs, "the list of modules is not whole") ||
+				format == "prometheus" && !strings.Contains(out, "\nkernel_extension_list_complete 0\n") {
+				t.Errorf("export %s: exit %d, %s%s", format, code, out, errs)
+			}
+			for line := range strings.Lines(out) {
+				if strings.HasPrefix(line, "kernel_extensions") && strings.HasSuffix(line, " 0\n") {
+					t.Errorf("export %s: %s", format, line)
+				}
+			}
+			if code, _, errs := lkmRun(t, "", "export", format, name); code != 0 || errs == "" {
+				t.Errorf("export %s, not strict: exit %d, %q", format, code, errs)
+			}
+		}
+		code, out, errs = lkmRun(t, "", "report", "-o", "-", "--strict", name)
+		_, cards, _ := strings.Cut(out, `class="cards"`)
+		cards, _, _ = strings.Cut(cards, "</section>")
+		if code != exitIncomplete || regexp.MustCompile(`>0<|good`).MatchString(cards) {
+			t.Errorf("report: exit %d, %s%s", code, cards, errs)
+		}
+	}
+	for _, tape := range []string{"synthetic-procsubset", "synthetic-freebsd-denied", "synthetic-macos-denied"} {
+		for format := range exportFormats() {
+			code, out, errs := lkmRun(t, "", "export", format, "--tape", "demo:"+tape)
+			if code != exitFatal || out != "" || !strings.Contains(errs, "list modules") {
+				t.Errorf("%s, %s: exit %d, %q, %q", tape, format, code, out, errs)
+			}
+		}
+		code, out, _ := lkmRun(t, "", "report", "-o", "-", "--tape", "demo:"+tape)
+		if code != exitFatal || out != "" {
+			t.Errorf("%s, report: exit %d, %q", tape, code, out)
+		}
+		code, out, _ = lkmRun(t, "", "audit", "--rules", rules, "--format", "csv", "--tape", "demo:"+tape)
+		if tape == "synthetic-procsubset" && (code != exitIncomplete || nothing.MatchString(out)) {
+			t.Errorf("%s, audit: exit %d, %s", tape, code, out)
+		}
+		code, out, _ = lkmRun(t, "", "facts", "--strict", "--tape", "demo:"+tape, "cramfs")
+		if code != exitIncomplete || nothing.MatchString(out) || strings.Contains(out, "[]") {
+			t.Errorf("%s, facts: exit %d, %s", tape, code, out)
+		}
+	}
+}
