@@ -3,6 +3,9 @@
 package export
 
 import (
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +30,9 @@ func ECS(s *lkm.Snapshot) []Document {
 }
 
 // ECSEvent returns the document of a load, an unload or a change of one module. of is a Snapshot of the machine, for
-// what an Event does not say: the system and its release. Other events have no document.
+// what an Event does not say: the system and its release. Other events have no document. ECS has no field for what a
+// change changed: kernel_extension_change has the names of the record's fields that differ, and their values from and
+// to, without a key for what was or is unknown.
 func ECSEvent(of *lkm.Snapshot, e *lkm.Event) (doc Document, ok bool) {
 	kinds := map[lkm.EventType][2]string{
 		lkm.EventLoad:   {"start", "loaded-kernel-module"},
@@ -48,7 +53,42 @@ func ECSEvent(of *lkm.Snapshot, e *lkm.Event) (doc Document, ok bool) {
 	}
 	doc["event"] = Document{"kind": "event", "category": []string{"driver"}, "type": []string{kind[0]},
 		"module": "kernelext", "dataset": "kernelext.events", "action": kind[1]}
+	if e.Before != nil && e.After != nil {
+		doc["kernel_extension_change"] = ecsChange(record(e.Before), record(e.After))
+	}
 	return doc, true
+}
+
+// ecsChange says in which fields two records differ.
+func ecsChange(before, after map[string]any) Document {
+	from, to, fields := Document{}, Document{}, []string{}
+	for _, name := range slices.Sorted(maps.Keys(union(before, after))) {
+		old, had := before[name]
+		now, has := after[name]
+		if had == has && reflect.DeepEqual(old, now) {
+			continue
+		}
+		fields = append(fields, name)
+		if had {
+			from[name] = old
+		}
+		if has {
+			to[name] = now
+		}
+	}
+	return Document{"fields": fields, "from": from, "to": to}
+}
+
+// union has the keys of both.
+func union(a, b map[string]any) map[string]bool {
+	keys := make(map[string]bool, len(a))
+	for name := range a {
+		keys[name] = true
+	}
+	for name := range b {
+		keys[name] = true
+	}
+	return keys
 }
 
 func ecsDocument(s *lkm.Snapshot, m *lkm.Module, at time.Time) Document {

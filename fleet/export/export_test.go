@@ -56,8 +56,8 @@ func flatten(t *testing.T, prefix string, v any, into map[string]any) {
 	t.Helper()
 	if m, ok := v.(map[string]any); ok {
 		for k, v := range m {
-			if k == "kernel_extension" && prefix == "" {
-				continue // the free area
+			if strings.HasPrefix(k, "kernel_extension") && prefix == "" {
+				continue // the free areas
 			}
 			flatten(t, strings.TrimPrefix(prefix+"."+k, "."), v, into)
 		}
@@ -129,7 +129,10 @@ func TestECSAgainstItsFields(t *testing.T) {
 		}
 		for i := range s.Modules {
 			m := &s.Modules[i]
-			for _, e := range []lkm.Event{{Type: lkm.EventLoad, After: m}, {Type: lkm.EventUnload, Before: m}} {
+			changed := *m
+			changed.Version, changed.Signature.Signer = m.Version+"2", "another"
+			for _, e := range []lkm.Event{{Type: lkm.EventLoad, After: m}, {Type: lkm.EventUnload, Before: m},
+				{Type: lkm.EventChange, Before: m, After: &changed}} {
 				e.At, e.Host = time.Unix(1, 0), "h2"
 				doc, ok := export.ECSEvent(s, &e)
 				if !ok {
@@ -143,6 +146,34 @@ func TestECSAgainstItsFields(t *testing.T) {
 		t.Errorf("only %d documents", total)
 	}
 	t.Logf("%d documents", total)
+}
+
+// A change names the fields that differ, with what they were and are; what was not known has no old value.
+func TestECSChange(t *testing.T) {
+	before := lkm.Module{ID: "linux_module:a", Name: "a", Version: "1", Path: "/a.ko", Refs: lkm.CountOf(1)}
+	after := before
+	after.Version, after.Path, after.License = "2", "", "GPL"
+	doc, ok := export.ECSEvent(&lkm.Snapshot{OS: lkm.Linux}, &lkm.Event{Type: lkm.EventChange, Before: &before,
+		After: &after})
+	if !ok {
+		t.Fatal("no document")
+	}
+	got, err := json.Marshal(doc["kernel_extension_change"])
+	want := `{"fields":["license","path","version"],"from":{"path":"/a.ko","version":"1"},"to":{"license":"GPL",` +
+		`"version":"2"}}`
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+	if kinds := doc["event"].(export.Document)["type"]; !reflect.DeepEqual(kinds, []string{"change"}) {
+		t.Errorf("%v", kinds)
+	}
+	doc, _ = export.ECSEvent(&lkm.Snapshot{OS: lkm.Linux}, &lkm.Event{Type: lkm.EventLoad, After: &after})
+	if doc["kernel_extension_change"] != nil {
+		t.Error("a load has no change")
+	}
+	if _, ok := export.ECSEvent(&lkm.Snapshot{}, &lkm.Event{Type: lkm.EventHeartbeat}); ok {
+		t.Error("a heartbeat is about no module")
+	}
 }
 
 func fits(kind string, v any) bool {
