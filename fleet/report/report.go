@@ -55,7 +55,7 @@ func (t tally) String() string {
 	case t.N == 0:
 		return unknownWord
 	}
-	return "at least " + number(t.N)
+	return "≥ " + number(t.N)
 }
 
 // A rowKey is what makes two modules of different hosts one row.

@@ -176,7 +176,7 @@ func TestListNotRead(t *testing.T) {
 				continue
 			}
 			for _, n := range []tally{h.Modules, h.ThirdParty, h.Unsigned} {
-				if text := n.String(); text != "unknown" && text != "at least 1" {
+				if text := n.String(); text != "unknown" && text != "≥ 1" {
 					t.Errorf("%+v: %s", h, text)
 				}
 			}
