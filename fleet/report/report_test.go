@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kernelext/kernelext/linux"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/lkmtest"
 )
@@ -142,14 +141,14 @@ func TestUnknownIsNotZero(t *testing.T) {
 }
 
 // whole is the source of a list that was read whole.
-func whole() []lkm.Source { return []lkm.Source{{Name: linux.SourceModules, Outcome: lkm.OutcomeOK}} }
+func whole() []lkm.Source { return []lkm.Source{{Name: "proc_modules", Outcome: lkm.OutcomeOK}} }
 
 // TestListNotRead: of a list that was refused, or not read whole, no page says 0, and none is good; of an empty list
 // that was read whole it does.
 func TestListNotRead(t *testing.T) {
 	known := lkm.Module{ID: "linux_module:a", Name: "a", Origin: lkm.Origin{Class: lkm.OriginOS},
 		OnDisk: lkm.OnDisk{Match: lkm.MatchSame}, Signature: lkm.Signature{Status: lkm.SignatureValid}}
-	outcome := func(o lkm.Outcome) []lkm.Source { return []lkm.Source{{Name: linux.SourceModules, Outcome: o}} }
+	outcome := func(o lkm.Outcome) []lkm.Source { return []lkm.Source{{Name: "proc_modules", Outcome: o}} }
 	var reports []*Report
 	for _, s := range []*lkm.Snapshot{
 		{OS: lkm.Linux, Sources: outcome(lkm.OutcomeDenied)}, {OS: lkm.Linux, Sources: outcome(lkm.OutcomeFailed)},
