@@ -420,6 +420,17 @@ func TestBaseline(t *testing.T) {
 	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: lost}}); r.Worst() != audit.Unknown {
 		t.Errorf("lost: %s", statuses(r))
 	}
+	upgraded := snapshot(old.Modules...)
+	upgraded.Release = "6.12.0"
+	r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: upgraded}})
+	if got := statuses(r); got != "baseline kernel release fail" {
+		t.Errorf("another kernel: %s", got)
+	}
+	image := *old
+	image.Live = lkm.No
+	if r = run(t, audit.Options{Baseline: &image}, []audit.Target{{Snapshot: old}}); statuses(r) != "baseline unknown" {
+		t.Errorf("of an image: %s", statuses(r))
+	}
 	other := snapshot()
 	other.OS = lkm.FreeBSD
 	if r = run(t, audit.Options{Baseline: old}, []audit.Target{{Snapshot: other}}); r.Worst() != audit.Unknown {

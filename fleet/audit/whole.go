@@ -136,6 +136,9 @@ func (m *machine) loading(r *Rule, p *lkm.Policy) {
 // BaselineRule is the id of the rows that a baseline gives.
 const BaselineRule = "baseline"
 
+// subjectRelease is the subject of the row that says that the kernel is not that of the baseline.
+const subjectRelease = "kernel release"
+
 // baseline compares what is loaded with an older snapshot.
 func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 	if old == nil {
@@ -150,6 +153,15 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 	if old.OS != now.OS {
 		m.unknown(r, "", fmt.Errorf("the baseline is of %s, not of %s", old.OS, now.OS))
 		return
+	}
+	if old.Live == lkm.No {
+		m.unknown(r, "", errors.New("the baseline is of an image, whose modules were not loaded"))
+		return
+	}
+	other := old.Release != "" && now.Release != "" && old.Release != now.Release
+	if other {
+		m.add(r, Row{Subject: subjectRelease, Status: Fail, Effective: "changed",
+			Because: "the baseline is of kernel " + old.Release + ", this is " + now.Release})
 	}
 	d := lkm.Diff(old, now)
 	for i := range d.Added {
@@ -170,7 +182,7 @@ func (m *machine) baseline(ctx context.Context, old *lkm.Snapshot) {
 	switch {
 	case err != nil:
 		m.unknown(r, "", err)
-	case d.IsEmpty():
+	case d.IsEmpty() && !other:
 		m.add(r, Row{Status: Pass, Because: fmt.Sprintf("%d loaded modules", len(now.Modules))})
 	}
 }
