@@ -121,7 +121,7 @@ func TestFleetSizes(t *testing.T) {
 	load, heartbeat := eventSizes(t)
 	fmt.Fprintf(&table, "| an event (load), mean | %s | |\n| a heartbeat | %s | |\n", commas(load), commas(heartbeat))
 	fmt.Fprintf(&table, "\nA host whose whole snapshot goes out each hour sends %s bytes a day; one that sends 6 "+
-		"events a day, a heartbeat each hour and a\nsnapshot a week, %s.\n", commas(24*plain),
+		"events a day, a\nheartbeat each hour and a snapshot a week, %s.\n", commas(24*plain),
 		commas(6*load+24*heartbeat+plain/7))
 	t.Logf("\n%s", table.String())
 	name := filepath.Join("..", "..", "docs", "fleet.md")

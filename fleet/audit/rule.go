@@ -60,7 +60,7 @@ type Check string
 
 // The checks of benchmarks.
 const (
-	// CheckCIS is the script of CIS benchmarks of 2023 and of the spring of 2024: what modprobe -n -v prints begins with
+	// CheckCIS is the script of CIS benchmarks of 2023 and the spring of 2024: what modprobe -n -v prints begins with
 	// "install /bin/true" or "install /bin/false", modprobe --showconfig has a blacklist line, and lsmod does not show
 	// the name. As each script of CIS it passes if no installed kernel has the module's directory.
 	CheckCIS Check = "cis_script"

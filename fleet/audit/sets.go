@@ -52,7 +52,8 @@ var cisUbuntu2404 = benchmark{"cis-ubuntu-24.04", "CIS Ubuntu Linux 24.04 LTS Be
 var cisRHEL9 = benchmark{"cis-rhel-9", "CIS Red Hat Enterprise Linux 9 Benchmark", "2.0.0", CheckShowConfigBin,
 	[]section{
 		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
-		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "squashfs", "2"}, {"1.1.1.7", "udf", "2"}, {"1.1.1.8", "usb-storage", "1"},
+		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "squashfs", "2"}, {"1.1.1.7", "udf", "2"},
+		{"1.1.1.8", "usb-storage", "1"},
 		{"3.2.1", "dccp", "2"}, {"3.2.2", "tipc", "2"}, {"3.2.3", "rds", "2"}, {"3.2.4", "sctp", "2"},
 	}}
 
@@ -61,7 +62,8 @@ var cisRHEL10 = benchmark{"cis-rhel-10", "CIS Red Hat Enterprise Linux 10 Benchm
 		{"1.1.1.1", "cramfs", "1"}, {"1.1.1.2", "freevxfs", "1"}, {"1.1.1.3", "hfs", "1"}, {"1.1.1.4", "hfsplus", "1"},
 		{"1.1.1.5", "jffs2", "1"}, {"1.1.1.6", "overlay", "2"}, {"1.1.1.7", "squashfs", "2"}, {"1.1.1.8", "udf", "2"},
 		{"1.1.1.9", "firewire-core", "1"}, {"1.1.1.10", "usb-storage", "1"},
-		{"3.2.1", "atm", "1"}, {"3.2.2", "can", "1"}, {"3.2.3", "dccp", "1"}, {"3.2.4", "tipc", "1"}, {"3.2.5", "rds", "1"},
+		{"3.2.1", "atm", "1"}, {"3.2.2", "can", "1"}, {"3.2.3", "dccp", "1"}, {"3.2.4", "tipc", "1"},
+		{"3.2.5", "rds", "1"},
 		{"3.2.6", "sctp", "1"},
 	}}
 
