@@ -40,7 +40,7 @@ func TestEffectOf(t *testing.T) {
 	}
 }
 
-// TestOnlyLoadsItself: whatever stands beside the one call may load something else.
+// TestOnlyLoadsItself: whatever is beside the one call may load something else.
 func TestOnlyLoadsItself(t *testing.T) {
 	for command, want := range map[string]bool{
 		"/sbin/modprobe --ignore-install x_y": true, "modprobe -i x-y": true, "  /usr/sbin/modprobe\t-i x_y ": true,
