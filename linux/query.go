@@ -164,17 +164,30 @@ func (c *checker) builtinAt(name string) string {
 			return c.machine.Dir.Dir + "/" + modprobe.BuiltinInfoFile
 		}
 	}
-	if c.now == nil || c.loadedErr != nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
-		return ""
-	}
-	dir := SysModuleDir + "/" + name
-	if info, err := fs.Stat(c.machine.FS, dir); err != nil || !info.IsDir() {
-		return ""
-	}
-	if _, err := fs.Stat(c.machine.FS, dir+"/initstate"); !errors.Is(err, fs.ErrNotExist) {
-		return "" // being loaded, or taken off the list
+	dir, err := c.shownBuiltin(name)
+	if err != nil {
+		c.problem(SourceSysModule, name, err)
 	}
 	return dir
+}
+
+// shownBuiltin returns the directory of /sys/module that the running kernel has for code that is compiled in; empty if
+// there is none. The error is why that is not known.
+func (c *checker) shownBuiltin(name string) (string, error) {
+	if c.now == nil || c.loadedErr != nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
+		return "", nil
+	}
+	dir := SysModuleDir + "/" + name
+	info, err := fs.Stat(c.machine.FS, dir)
+	if err == nil && info.IsDir() {
+		if _, err = fs.Stat(c.machine.FS, dir+"/initstate"); errors.Is(err, fs.ErrNotExist) {
+			return dir, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return "", err // without an error it is being loaded, or was taken off the list
 }
 
 // unindexedFile looks for a file of that name that modules.dep does not name.

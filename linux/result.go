@@ -208,6 +208,9 @@ func (c *checker) everythingRead(name string) fact.Answer {
 			return c.indexUnread(index, err)
 		}
 	}
+	if _, err := c.shownBuiltin(name); err != nil {
+		return fact.UnsureOf(unread(ReasonUnread, "whether the kernel shows such code", err))
+	}
 	if a := c.lookedUp(name); a.Blocked() != fact.No {
 		return a
 	}
