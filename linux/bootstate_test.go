@@ -353,6 +353,44 @@ func TestBuiltinByTheKernelItself(t *testing.T) {
 	}
 }
 
+// A file system that cannot say of one path what is there.
+type unstatable struct {
+	fstest.MapFS
+	path string
+}
+
+func (u unstatable) Stat(name string) (fs.FileInfo, error) {
+	if name == u.path {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrPermission}
+	}
+	return u.MapFS.Stat(name)
+}
+
+// TestUnreadBuiltinIsNotAbsent: a name whose place in /sys/module cannot be looked at may be compiled in.
+func TestUnreadBuiltinIsNotAbsent(t *testing.T) {
+	files := imageOf(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", disabledFile: "0\n",
+		"proc/cmdline": "quiet\n", "sys/module/shown/version": "1\n"})
+	for path, want := range map[string]fact.VerdictOutcome{"": fact.VerdictBuiltin,
+		"sys/module/shown": fact.VerdictUnknown, "sys/module/shown/initstate": fact.VerdictUnknown} {
+		fsys := unstatable{files, path}
+		dir, err := modprobe.FindRelease(fsys, "6")
+		m := checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: true, Live: true}
+		v, err := check(t.Context(), m, "shown", new(fact.Report))
+		if err != nil || len(v) != 1 || v[0].Now.Outcome != want {
+			t.Errorf("%q: %+v, %v", path, v, err)
+		}
+		unknownReasons(t, v[0])
+		if len(v[0].Problems) == 0 && want == fact.VerdictUnknown {
+			t.Errorf("%q: no problem", path)
+		}
+	}
+	dir, err := modprobe.FindRelease(files, "6")
+	m := checkedKernel{FS: files, Release: "6", Dir: dir, DirErr: err, Running: true, Live: true}
+	if v, err := check(t.Context(), m, "nosuch", new(fact.Report)); err != nil || v[0].Now.Outcome != fact.VerdictAbsent {
+		t.Errorf("nosuch: %+v, %v", v, err)
+	}
+}
+
 // TestWordsThatLoad: systemd and initial file systems load what the command line names.
 func TestWordsThatLoad(t *testing.T) {
 	for _, word := range []string{"modules-load=x,lone", "modules=loop,lone", "rd.modules_load=lone",
