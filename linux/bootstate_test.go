@@ -386,7 +386,8 @@ func TestUnreadBuiltinIsNotAbsent(t *testing.T) {
 	}
 	dir, err := modprobe.FindRelease(files, "6")
 	m := checkedKernel{FS: files, Release: "6", Dir: dir, DirErr: err, Running: true, Live: true}
-	if v, err := check(t.Context(), m, "nosuch", new(fact.Report)); err != nil || v[0].Now.Outcome != fact.VerdictAbsent {
+	v, err := check(t.Context(), m, "nosuch", new(fact.Report))
+	if err != nil || v[0].Now.Outcome != fact.VerdictAbsent {
 		t.Errorf("nosuch: %+v, %v", v, err)
 	}
 }
