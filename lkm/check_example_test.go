@@ -5,6 +5,7 @@ package lkm_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing/fstest"
 
@@ -52,4 +53,31 @@ func ExampleSystem_Check() {
 	// install: blocked (/etc/modprobe.d/cve.conf:1 install algif_aead /bin/false)
 	// built in: builtin (/lib/modules/6.1.0/modules.builtin:0 compiled into the kernel)
 	// without it: absent (:0 no module or alias of that name on disk, compiled in, or in the configuration)
+}
+
+// An image may have several kernels: each has a verdict of its own.
+func Example_kernels() {
+	files := maps.Clone(hardened)
+	for _, index := range []string{"dep", "alias", "builtin"} { // a second kernel, with nothing in it
+		files["lib/modules/6.2.0/modules."+index] = &fstest.MapFile{}
+	}
+	files["boot/config-6.2.0"] = hardened["boot/config-6.1.0"]
+	files["boot/loader/entries/6.2.0.conf"] = &fstest.MapFile{Data: []byte("version 6.2.0\noptions quiet\n")}
+	sys, err := lkm.OpenImage(files, lkm.Options{Kernel: lkm.KernelAll})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sys.Close()
+	verdicts, err := sys.Check(context.Background(), "udf")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, v := range verdicts {
+		fmt.Println(v.Release, v.Worst(), v.Reasons[0].Text)
+	}
+	// Output:
+	// 6.1.0 loadable module file
+	// 6.2.0 absent no module or alias of that name on disk, compiled in, or in the configuration
 }

@@ -340,9 +340,10 @@ func (a *app) strictly(incomplete error) error {
 	if incomplete == nil || !a.flags.strict {
 		return nil
 	}
+	a.stdout.Flush() // "above" is what stdout shows
 	said := 0
 	for line := range strings.Lines(incomplete.Error()) {
-		if line = strings.TrimSuffix(line, "\n"); a.shown[line] {
+		if line = strings.TrimSuffix(line, "\n"); a.shown[line] && !a.flags.quiet {
 			said++
 			continue
 		}

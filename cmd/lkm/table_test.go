@@ -211,6 +211,9 @@ func TestSaidOnce(t *testing.T) {
 		"check lome -r . --format csv": "",
 		"list --installed --strict -r .": "lkm: incomplete: modules_dir: source is partial\n" +
 			"lkm: incomplete: see \"not seen\" above\n",
+		"list --strict -q --tape demo:synthetic-container": "" +
+			"lkm: incomplete: sys_module: stat /sys/module: file does not exist\n" +
+			"lkm: incomplete: builtin: readdir /sys/module: file does not exist\n",
 	} {
 		_, out, errs := lkmRun(t, "", strings.Fields(call)...)
 		if errs != want {

@@ -129,6 +129,8 @@ func (m *machine) loading(r *Rule, p *lkm.Policy) {
 		}
 	case slices.Contains(r.Values, string(p.Loading)):
 		row.Status = Pass
+	default:
+		row.Because = "wanted: " + strings.Join(r.Values, " or ")
 	}
 	m.add(r, row)
 }
