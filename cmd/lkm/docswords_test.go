@@ -53,7 +53,7 @@ func TestPagesWords(t *testing.T) {
 	}
 }
 
-// exists returns why no command has these arguments.
+// exists returns an error if lkm has no such command, or the command no such flag.
 func exists(args string) error {
 	var words []string
 	for _, word := range shellWords(args) {
