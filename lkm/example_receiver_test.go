@@ -17,8 +17,8 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// receive adds up the lines of one machine. An error that is lkm.ErrGap says that lines are missing: until the next
-// baseline the mirror is not the state of that machine.
+// receive adds up the lines of one machine. An error that matches lkm.ErrGap says that lines are missing: until
+// the next baseline the mirror is not the state of that machine.
 func receive(lines io.Reader, far *lkm.Mirror) error {
 	for e, err := range lkm.ReadEvents(lines) {
 		if err != nil {

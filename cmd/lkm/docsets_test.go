@@ -20,7 +20,8 @@ func TestCompliancePage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if row := "| `" + name + "` | " + set.Title + ", " + set.Version + " |"; !strings.Contains(page, row) {
+		row := "| `" + name + "` | " + set.Title + ", " + set.Version + " | `" + string(set.Rules[0].Check) + "` |"
+		if !strings.Contains(page, row) {
 			t.Errorf("no row %s", row)
 		}
 	}
@@ -33,7 +34,7 @@ func TestCompliancePage(t *testing.T) {
 	}
 }
 
-// TestPagesYAML: what stands as YAML on a page is YAML.
+// TestPagesYAML: a page's YAML is YAML.
 func TestPagesYAML(t *testing.T) {
 	for _, name := range pages(t) {
 		for _, b := range blocksOf(readPage(t, name)) {
