@@ -359,6 +359,13 @@ type unstatable struct {
 	path string
 }
 
+func (u unstatable) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == u.path {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrPermission}
+	}
+	return u.MapFS.ReadDir(name)
+}
+
 func (u unstatable) Stat(name string) (fs.FileInfo, error) {
 	if name == u.path {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrPermission}
@@ -366,12 +373,12 @@ func (u unstatable) Stat(name string) (fs.FileInfo, error) {
 	return u.MapFS.Stat(name)
 }
 
-// TestUnreadBuiltinIsNotAbsent: a name whose place in /sys/module cannot be looked at may be compiled in.
+// TestUnreadBuiltinIsNotAbsent: a name may be compiled in if /sys/module, or its directory there, cannot be read.
 func TestUnreadBuiltinIsNotAbsent(t *testing.T) {
 	files := imageOf(map[string]string{ModulesFile: "lone 1 0 - Live 0x0\n", disabledFile: "0\n",
 		"proc/cmdline": "quiet\n", "sys/module/shown/version": "1\n"})
 	for path, want := range map[string]fact.VerdictOutcome{"": fact.VerdictBuiltin,
-		"sys/module/shown": fact.VerdictUnknown, "sys/module/shown/initstate": fact.VerdictUnknown} {
+		SysModuleDir: fact.VerdictUnknown, "sys/module/shown/initstate": fact.VerdictUnknown} {
 		fsys := unstatable{files, path}
 		dir, err := modprobe.FindRelease(fsys, "6")
 		m := checkedKernel{FS: fsys, Release: "6", Dir: dir, DirErr: err, Running: true, Live: true}

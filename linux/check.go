@@ -179,6 +179,7 @@ type kept struct {
 	facts      map[string]copyFacts
 	symvers    symbolVersions
 	generators []boot.Generator    // nil until asked for
+	shown      map[string]bool     // the directories of /sys/module; nil until asked for
 	inner      map[string][]string // files by the kernel's name, where it is not the file's; nil until asked for
 }
 

@@ -172,22 +172,40 @@ func (c *checker) builtinAt(name string) string {
 }
 
 // shownBuiltin returns the directory of /sys/module that the running kernel has for code that is compiled in; empty if
-// there is none. The error is why that is not known.
+// the kernel shows no such code. The error is why that is unknown.
 func (c *checker) shownBuiltin(name string) (string, error) {
 	if c.now == nil || c.loadedErr != nil || c.loaded[name] || !fs.ValidPath(name) || strings.Contains(name, "/") {
 		return "", nil
 	}
+	shown, err := c.shownNames()
+	if err != nil || !shown[name] {
+		return "", err
+	}
 	dir := SysModuleDir + "/" + name
-	info, err := fs.Stat(c.machine.FS, dir)
-	if err == nil && info.IsDir() {
-		if _, err = fs.Stat(c.machine.FS, dir+"/initstate"); errors.Is(err, fs.ErrNotExist) {
-			return dir, nil
-		}
+	_, err = fs.Stat(c.machine.FS, dir+"/initstate")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return dir, nil
+	case err == nil:
+		return "", fmt.Errorf("/%s/initstate is there, and the list of loaded modules does not name the module", dir)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	return "", err
+}
+
+// shownNames returns the directories of /sys/module, which are read once.
+func (c *checker) shownNames() (map[string]bool, error) {
+	if c.kept.shown != nil {
+		return c.kept.shown, nil
 	}
-	return "", err // without an error it is being loaded, or was taken off the list
+	names, err := sysModuleNames(c.machine.FS)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	c.kept.shown = make(map[string]bool, len(names))
+	for _, name := range names {
+		c.kept.shown[name] = true
+	}
+	return c.kept.shown, nil
 }
 
 // unindexedFile looks for a file of that name that modules.dep does not name.
