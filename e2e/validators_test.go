@@ -91,6 +91,9 @@ func auditReports(t *testing.T) (reports []*audit.Report) {
 
 // TestSARIFSchema: what an audit writes as SARIF is valid by SARIF's published schema.
 func TestSARIFSchema(t *testing.T) {
+	if !full {
+		t.Skip("fetches the schema with npm: .ci/run full")
+	}
 	schema, err := jsonschema.NewCompiler().Compile(sarifSchema(t))
 	if err != nil {
 		t.Fatal(err)

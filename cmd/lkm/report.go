@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -17,6 +19,7 @@ import (
 
 	"github.com/kernelext/kernelext/fleet/report"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/parallel"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -73,19 +76,24 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	case a.flags.detail == "":
 		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
 	}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
+	i := 0
+	for h := range readListed(ctx, names, args) {
+		name := names[i]
+		i++
+		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
+			h.snapshot, h.err = a.snapshot(ctx, name)
 		}
-		s, err := a.reported(ctx, name, !slices.Contains(args, name))
-		if err != nil {
-			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(err)))
-			page.Failed(hostOfFile(name), err)
-			incomplete = append(incomplete, err)
+		if h.err != nil {
+			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(h.err)))
+			page.Failed(hostOfFile(name), h.err)
+			incomplete = append(incomplete, h.err)
 			continue
 		}
-		s.Host = cmp.Or(s.Host, a.flags.host, hostOfFile(name))
-		add(s)
+		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(name))
+		add(h.snapshot)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if err := a.deliverPage(page, out); err != nil {
 		return err
@@ -101,11 +109,30 @@ func (a *app) deliverPage(page *report.Report, out string) error {
 	return a.deliver(out, text.Bytes())
 }
 
-// reported is the snapshot of a machine. A file that a folder lists may be anything, and only a regular one is read.
-func (a *app) reported(ctx context.Context, name string, listed bool) (*lkm.Snapshot, error) {
-	if !listed {
-		return a.snapshot(ctx, name)
-	}
+// A hostRead is what was read of one host.
+type hostRead struct {
+	snapshot *lkm.Snapshot
+	err      error
+}
+
+// readListed reads the files that a folder lists, several at once, in the order of names. It gives nothing for those
+// that args name: one of them may be standard input, a pipe or a machine.
+func readListed(ctx context.Context, names, args []string) iter.Seq[hostRead] {
+	return parallel.Ordered(ctx, min(runtime.GOMAXPROCS(0), maxReaders), len(names), func() func(int) hostRead {
+		return func(i int) (h hostRead) {
+			if !slices.Contains(args, names[i]) {
+				h.snapshot, h.err = readSnapshot(ctx, names[i])
+			}
+			return h
+		}
+	})
+}
+
+// maxReaders bounds how many snapshots wait in memory for their turn.
+const maxReaders = 4
+
+// readSnapshot reads a regular file: a snapshot, or a tape.
+func readSnapshot(ctx context.Context, name string) (*lkm.Snapshot, error) {
 	if err := notLonger(name, maxRecord); err != nil {
 		return nil, err
 	}
