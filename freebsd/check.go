@@ -167,16 +167,7 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		return err == nil && lib.Kernel.metadata != nil && id != "" && id == lib.Kernel.BuildID
 	}
 	if c.live {
-		c.loaded, err = k.walk(ctx)
-		if err != nil {
-			c.unread.Problem(SourceKldstat, "", "", err)
-		}
-		for i := range c.loaded {
-			if f := &c.loaded[i]; f.Modules == nil || len(f.report.Problems) > 0 {
-				c.unread.Problem(SourceModstat, f.Name, "modules", f.insideErr())
-			}
-		}
-		c.preloads, _ = k.preloads(ctx, r) // the error is reported; it bears on one word
+		c.readLoaded(ctx, k, r)
 	}
 	lib.lost(&c.unread)
 	for _, p := range slices.Concat(c.config.unread.Problems, c.config.older.Problems) {
@@ -191,6 +182,27 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 		c.place()
 		return c, ctx.Err()
 	}
+	c.readRunning(ctx, k, r)
+	c.place()
+	return c, ctx.Err()
+}
+
+// readLoaded reads what the running kernel has.
+func (c *checker) readLoaded(ctx context.Context, k *Kernel, r *fact.Report) {
+	var err error
+	if c.loaded, err = k.walk(ctx); err != nil {
+		c.unread.Problem(SourceKldstat, "", "", err)
+	}
+	for i := range c.loaded {
+		if f := &c.loaded[i]; f.Modules == nil || len(f.report.Problems) > 0 {
+			c.unread.Problem(SourceModstat, f.Name, "modules", f.insideErr())
+		}
+	}
+	c.preloads, _ = k.preloads(ctx, r) // the error is reported; it bears on one word
+}
+
+// readRunning reads what the running kernel is, and whether it still takes klds.
+func (c *checker) readRunning(ctx context.Context, k *Kernel, r *fact.Report) {
 	l := readLock(ctx, k.call())
 	l.report(&c.unread)
 	c.lock = l.answer()
@@ -203,6 +215,4 @@ func (k *Kernel) checker(ctx context.Context, r *fact.Report) (*checker, error) 
 	if err != nil {
 		r.Problem(SourceMachine, "", "release", err)
 	}
-	c.place()
-	return c, ctx.Err()
 }

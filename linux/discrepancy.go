@@ -257,11 +257,17 @@ var moduleTaints = []struct {
 
 // taintDiscrepancies compares the kernel's taint with that of the modules it lists.
 func (l *look) taintDiscrepancies() []fact.Discrepancy {
-	var found []fact.Discrepancy
+	found := l.goneTainted()
+	if d := l.taintUnexplained(); d != nil {
+		found = append(found, *d)
+	}
+	return found
+}
+
+// goneTainted returns a finding for each module that the kernel says is gone and that tainted it.
+func (l *look) goneTainted() (found []fact.Discrepancy) {
 	gone := 0
-	var carried strings.Builder // letters of modules that are there, or that the kernel says are gone
 	for _, name := range slices.Sorted(maps.Keys(l.unloaded)) {
-		carried.WriteString(l.unloaded[name])
 		if gone++; l.listed[name] {
 			gone--
 		} else if len(found) < maxFindings {
@@ -276,8 +282,18 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 		last.Evidence = append(last.Evidence,
 			fact.Evidence{Fact: "and more modules that are gone", Value: fmt.Sprint(more), Source: viewUnloaded})
 	}
+	return found
+}
+
+// taintUnexplained returns a finding if the kernel has a taint of modules that none carries of those that are there, or
+// that it says are gone.
+func (l *look) taintUnexplained() *fact.Discrepancy {
 	if !l.hasTaint {
-		return found
+		return nil
+	}
+	var carried strings.Builder
+	for _, letters := range l.unloaded {
+		carried.WriteString(letters)
 	}
 	for _, e := range l.list.Entries {
 		carried.WriteString(e.Taints)
@@ -289,9 +305,9 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 		}
 	}
 	if unexplained == "" {
-		return found
+		return nil
 	}
-	d := fact.Discrepancy{Name: unexplained, Kind: KindTaintUnexplained, Grade: fact.GradeWeak, Samples: 1,
+	d := &fact.Discrepancy{Name: unexplained, Kind: KindTaintUnexplained, Grade: fact.GradeWeak, Samples: 1,
 		Views: map[string]fact.View{SourceTainted: fact.ViewSeen, SourceModules: fact.ViewMissing,
 			viewUnloaded: fact.ViewMissing, viewLog: fact.ViewMissing}}
 	for _, view := range []string{viewUnloaded, viewLog} {
@@ -310,7 +326,7 @@ func (l *look) taintDiscrepancies() []fact.Discrepancy {
 				fact.Evidence{Fact: "the kernel said of " + t.Module, Value: t.Text, Source: viewLog})
 		}
 	}
-	return append(found, d)
+	return d
 }
 
 // maxFindings is how many findings of one kind are listed; the rest is counted in the last one.

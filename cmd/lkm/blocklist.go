@@ -99,13 +99,8 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 		}
 		hits++
 		hard = hard || m.Windows.Blocked[0].Strength != windows.StrengthHint
-		if a.flags.format != "table" {
-			continue
-		}
-		for _, b := range m.Windows.Blocked {
-			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name),
-				orUnknown(string(m.State)), b.Strength, b.Kind,
-				escape.Text(b.Rule), evidenceText(b))
+		if a.flags.format == "table" {
+			a.writeHits(m)
 		}
 	}
 	text, whole := l.title(snap)
@@ -132,6 +127,14 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 		return exit(exitIncomplete)
 	}
 	return nil
+}
+
+// writeHits prints the rules that name a driver.
+func (a *app) writeHits(m *lkm.Module) {
+	for _, b := range m.Windows.Blocked {
+		fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name), orUnknown(string(m.State)),
+			b.Strength, b.Kind, escape.Text(b.Rule), evidenceText(b))
+	}
 }
 
 // undecided reports whether the list asks for what is not known of a driver whose file was read. The machine's own

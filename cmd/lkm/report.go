@@ -48,10 +48,10 @@ with its files, signatures and policy.`,
 }
 
 func (a *app) runReport(ctx context.Context, args []string, out string) error {
-	if a.flags.format != "table" || len(a.flags.fields) > 0 {
+	switch {
+	case a.flags.format != "table" || len(a.flags.fields) > 0:
 		return errors.New("--format and --fields do not go with report")
-	}
-	if out == "" {
+	case out == "":
 		return errors.New("report needs a file to write the page to: -o FILE.html, or -o - for standard output")
 	}
 	page := report.New()
@@ -76,20 +76,17 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	case a.flags.detail == "":
 		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
 	}
-	i := 0
 	for h := range readListed(ctx, names, args) {
-		name := names[i]
-		i++
 		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
-			h.snapshot, h.err = a.snapshot(ctx, name)
+			h.snapshot, h.err = a.snapshot(ctx, h.name)
 		}
 		if h.err != nil {
 			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(h.err)))
-			page.Failed(hostOfFile(name), h.err)
+			page.Failed(hostOfFile(h.name), h.err)
 			incomplete = append(incomplete, h.err)
 			continue
 		}
-		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(name))
+		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(h.name))
 		add(h.snapshot)
 	}
 	if err := ctx.Err(); err != nil {
@@ -111,6 +108,7 @@ func (a *app) deliverPage(page *report.Report, out string) error {
 
 // A hostRead is what was read of one host.
 type hostRead struct {
+	name     string
 	snapshot *lkm.Snapshot
 	err      error
 }
@@ -119,7 +117,8 @@ type hostRead struct {
 // that args name: one of them may be standard input, a pipe or a machine.
 func readListed(ctx context.Context, names, args []string) iter.Seq[hostRead] {
 	return parallel.Ordered(ctx, min(runtime.GOMAXPROCS(0), maxReaders), len(names), func() func(int) hostRead {
-		return func(i int) (h hostRead) {
+		return func(i int) hostRead {
+			h := hostRead{name: names[i]}
 			if !slices.Contains(args, names[i]) {
 				h.snapshot, h.err = readSnapshot(ctx, names[i])
 			}

@@ -288,6 +288,12 @@ func judgeSigner(
 		j.err = err
 		return j
 	}
+	return j.anchored(chain, keys)
+}
+
+// anchored gives the verdict on a signature that fits, by where the chain of its certificate ends.
+func (j signerVerdict) anchored(chain sign.Chain, keys *Keys) signerVerdict {
+	proof := j.proof
 	j.status = fact.SignatureUntrusted
 	switch {
 	case chain.KeySet != "":
