@@ -132,15 +132,16 @@ func (w *waiting) Read(p []byte) (int, error) {
 			err error
 		}
 		done := make(chan result, 1)
+		buf := w.buf // a read that goes on keeps it
 		go func() {
-			n, err := w.r.Read(w.buf)
+			n, err := w.r.Read(buf)
 			done <- result{n, err}
 		}()
 		select {
 		case r := <-done:
 			w.rest, w.err = w.buf[:r.n], r.err
 		case <-w.ctx.Done():
-			w.buf, w.err = nil, w.ctx.Err() // the read that goes on keeps its memory
+			w.buf, w.err = nil, w.ctx.Err()
 		}
 	}
 	n := copy(p, w.rest)
