@@ -77,7 +77,7 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKe
 	}
 	if release == fact.KernelAll {
 		if len(dirs) == 0 {
-			return nil, fmt.Errorf("no kernel release on disk: %w", err)
+			return nil, k.noRelease(err)
 		}
 		var machines []checkedKernel
 		for _, dir := range dirs {
@@ -100,7 +100,8 @@ func (k *Kernel) checkMachines(ctx context.Context, r *fact.Report) ([]checkedKe
 			return nil, fmt.Errorf("there are %d kernels: say which (--kernel), or all: %s", len(dirs),
 				strings.Join(names, " "))
 		}
-		return []checkedKernel{k.checkMachine(ctx, "", modprobe.ReleaseDir{}, err)}, nil
+		missing := modprobe.ReleaseDir{Dir: modprobe.ModuleRoots[0] + "/RELEASE"} // were it there, dirs would have it
+		return []checkedKernel{k.checkMachine(ctx, "", missing, k.noRelease(err))}, nil
 	}
 	dir, err := k.findRelease(release)
 	return []checkedKernel{k.checkMachine(ctx, release, dir, err)}, nil

@@ -83,9 +83,8 @@ func (k *Kernel) imageTrees(ctx context.Context, r *fact.Report) ([]*modprobe.Tr
 		p.Source = "" // the caller names it
 		err = p
 	}
-	if len(dirs) == 0 && err == nil {
-		err = fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]),
-			fs.ErrNotExist)
+	if len(dirs) == 0 {
+		err = k.noRelease(err)
 	}
 	trees := make([]*modprobe.Tree, len(dirs))
 	for i, dir := range dirs {

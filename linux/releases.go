@@ -72,16 +72,25 @@ func (k *Kernel) tree(ctx context.Context, r *fact.Report) (*modprobe.Tree, erro
 	}
 	dirs, err := modprobe.Releases(k.machine, r)
 	switch {
-	case len(dirs) == 0 && err == nil:
-		return nil, fmt.Errorf("no kernel's modules under %s: %w", fact.PathAt(k.options.Root, modprobe.ModuleRoots[0]),
-			fs.ErrNotExist)
 	case len(dirs) == 0:
-		return nil, err
+		return nil, k.noRelease(err)
 	case len(dirs) > 1:
 		return nil, fmt.Errorf("modules of several kernels: name one with Options.Kernel (--kernel): %s",
 			releaseNames(dirs))
 	}
 	return k.treeAt(dirs[0]), nil
+}
+
+// noRelease is why a root whose releases were listed has none: err says why they could not be, and is nil for an empty
+// directory.
+func (k *Kernel) noRelease(err error) error {
+	err = cmp.Or(err, fs.ErrNotExist)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	root := modprobe.ModuleRoots[0]
+	return fmt.Errorf("this root has no kernel (no release directory below %s): %w", fact.PathAt(k.options.Root, root),
+		fact.ErrorAt(k.options.Root, root, err))
 }
 
 // withReleases adds to the error of a release that the machine does not have which ones it has.
@@ -91,7 +100,7 @@ func (k *Kernel) withReleases(err error) error {
 	switch {
 	case len(dirs) > 0:
 		return fmt.Errorf("%w; installed: %s", err, releaseNames(dirs[:min(len(dirs), maxAnswers)]))
-	case listErr == nil && len(lost.Problems) == 0:
+	case len(lost.Problems) == 0 && (listErr == nil || errors.Is(listErr, fs.ErrNotExist)):
 		return fmt.Errorf("%w; no kernel is installed here", err)
 	}
 	return err
@@ -136,7 +145,8 @@ func (k *Kernel) treeOf(ctx context.Context, release string) (*modprobe.Tree, er
 // that there are.
 func (k *Kernel) findRelease(release string) (modprobe.ReleaseDir, error) {
 	dir, err := modprobe.FindRelease(k.machine, release)
-	if err = fact.ErrorAt(k.options.Root, dir.Dir, err); !errors.Is(err, fs.ErrNotExist) {
+	err = fact.ErrorAt(k.options.Root, dir.Dir, err)
+	if !errors.Is(err, fs.ErrNotExist) && fact.CodeOf(err) != fact.CodeUnrecorded {
 		return dir, err
 	}
 	return dir, k.withReleases(err)

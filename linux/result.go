@@ -190,12 +190,12 @@ func (c *checker) everythingRead(name string) fact.Answer {
 	if c.machine.Dir.HasUnseen() {
 		return fact.UnsureOf(c.unseen())
 	}
+	if err := c.machine.DirErr; err != nil {
+		return fact.UnsureOf(unread(ReasonUnread, "the directory of modules", err))
+	}
 	_, err := c.tree.Index(modprobe.IndexBuiltinAlias)
 	if err != nil && (!errors.Is(err, fs.ErrNotExist) || isAliasForm(name)) {
 		return c.indexUnread(modprobe.IndexBuiltinAlias, err)
-	}
-	if err := c.machine.DirErr; err != nil {
-		return fact.UnsureOf(unread(ReasonUnread, "the directory of modules", err))
 	}
 	if c.machine.Running && c.loadedErr != nil {
 		return fact.UnsureOf(c.loadedUnread())

@@ -27,7 +27,8 @@ func recorded(name string, o lkm.Options) *lkm.System {
 	return sys
 }
 
-func Example() {
+// The list of this machine, and what of it is not the operating system's.
+func ExampleOpen() {
 	sys := recorded("debian-6.12-cloud-root", lkm.Options{}) // lkm.Open(lkm.Options{}) for this machine
 	defer sys.Close()
 	snap, err := sys.Snapshot(context.Background())

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -158,9 +159,8 @@ func (a *app) completeTape(_ *cobra.Command, _ []string, word string) ([]string,
 
 // completeKernel offers the releases whose modules are on the machine that the flags name, and all for check.
 func (a *app) completeKernel(c *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	root := cmp.Or(a.flags.root, "/")
-	fsys, err := lkm.Dir(root)
-	if err != nil || a.flags.tape != "" {
+	fsys, err := a.files()
+	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var lost facts.Report // what could not be read is not offered
@@ -173,6 +173,14 @@ func (a *app) completeKernel(c *cobra.Command, _ []string, word string) ([]strin
 		words = append(words, "all")
 	}
 	return withPrefix(words, word), cobra.ShellCompDirectiveNoFileComp
+}
+
+// files are the files of the machine that the flags name.
+func (a *app) files() (fs.FS, error) {
+	if a.flags.tape != "" {
+		return a.openTape(a.flags.tape)
+	}
+	return lkm.Dir(cmp.Or(a.flags.root, "/"))
 }
 
 // completeModule offers the names of the modules of the machine that the flags name, or files for a word that is a

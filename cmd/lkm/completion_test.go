@@ -12,7 +12,7 @@ import (
 // TestCompletion is what a shell is offered for the last word of a line.
 func TestCompletion(t *testing.T) {
 	image := checkImage(t, map[string]string{"lib/modules/7/modules.dep": ""})
-	const demo = "demo:synthetic-debian-root"
+	const demo, kernels = "demo:synthetic-debian-root", "demo:debian-6.12-cloud-root"
 	for call, want := range map[string]string{
 		"list --detail ":                         "files hashes signatures parameters addresses symbols policy all",
 		"list --detail files,ha":                 "files,hashes",
@@ -44,6 +44,7 @@ func TestCompletion(t *testing.T) {
 		"check -r " + image + " -k 6 c":          "core",
 		"check -r " + image + " -k ":             "6 7 all",
 		"list -r " + image + " --kernel ":        "6 7",
+		"list --tape " + kernels + " --kernel ":  "6.1.0-56-cloud-amd64 6.12.117+deb12-cloud-amd64",
 		"upgrade -r " + image + " ":              "6 7",
 		"upgrade -r " + image + " 6 ":            "",
 		"diff l":                                 "live",

@@ -47,6 +47,18 @@ func TestConfigAndPlan(t *testing.T) {
 	}
 }
 
+// TestInfoFieldUnread: a word that nobody read is not one that the module lacks, for which modinfo prints nothing.
+func TestInfoFieldUnread(t *testing.T) {
+	const want = "nvme: license is unknown: the module's file was not read"
+	info := []string{"info", "nvme", "-F", "license", "--tape", "demo:synthetic-debian-root"}
+	if code, out, errs := lkmRun(t, "", info...); code != 0 || out != "" || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
+	}
+	if code, _, errs := lkmRun(t, "", append(info, "--strict")...); code != 3 || !strings.Contains(errs, want) {
+		t.Errorf("--strict: exit %d, %q", code, errs)
+	}
+}
+
 // TestInfoField is what -F prints of a builtin, whose metadata are a text, and of what has no such field.
 func TestInfoField(t *testing.T) {
 	root := checkImage(t, map[string]string{

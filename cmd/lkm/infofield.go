@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -17,6 +18,7 @@ import (
 // or a field by its JSON name. A module without it prints nothing.
 func (a *app) writeField(modules []lkm.Module, field string) error {
 	known := hasField(reflect.TypeFor[lkm.Module](), field)
+	var unread []error
 	for i := range modules {
 		values, ok := modinfoField(&modules[i], field)
 		if !ok && known {
@@ -29,6 +31,10 @@ func (a *app) writeField(modules []lkm.Module, field string) error {
 			}
 		}
 		known = known || ok
+		if len(values) == 0 && isUnread(&modules[i], field) {
+			unread = append(unread, fmt.Errorf("%s: %s is unknown: the module's file was not read", modules[i].Name,
+				field))
+		}
 		for _, v := range values {
 			fmt.Fprintln(a.stdout, escape.Text(v))
 		}
@@ -36,6 +42,23 @@ func (a *app) writeField(modules []lkm.Module, field string) error {
 	if !known && !slices.Contains(modinfoWords, field) && len(modules) > 0 {
 		return fmt.Errorf("-F %s: no module here has such a field: it is a word of modinfo, such as license, "+
 			"or a JSON name, such as signature.status", escape.Text(field))
+	}
+	return a.unknown(unread)
+}
+
+// isUnread reports whether a word of modinfo has no value because nobody read the file that has it: a module that was
+// read has at least one word.
+func isUnread(m *lkm.Module, word string) bool {
+	return m.Linux != nil && len(m.Linux.Modinfo) == 0 && slices.Contains(modinfoWords, word)
+}
+
+// unknown prints why values are missing that stdout has no mark for.
+func (a *app) unknown(errs []error) error {
+	if len(errs) == 0 || a.flags.strict {
+		return a.strictly(errors.Join(errs...))
+	}
+	for _, err := range errs {
+		fmt.Fprintln(a.stderr, "lkm:", escape.Text(err.Error()))
 	}
 	return nil
 }

@@ -70,6 +70,9 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return err
 	}
 	defer sys.Close()
+	if err := a.checkKernel(ctx, sys, scope); err != nil {
+		return err
+	}
 	rows := a.newStream(sys.OS(), scope, f)
 	snap, err := sys.SnapshotEach(ctx, scope, rows.add)
 	if err != nil {

@@ -34,7 +34,7 @@ no host (lkm watch --host). A snapshot in DIR is what a host that was started wi
 A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
 written until a new baseline ends the gap.
 
-Exits 1 when there was a gap, or a line that is not an event.`,
+Exits 1 when there was a gap, or a line that is not an event; 2 when no line is an event.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runMirror(c.Context(), dir, args) },
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "write each host's snapshot to `DIR`/HOST.json")
@@ -67,7 +67,10 @@ func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 	if c.wrong > maxWrong {
 		fmt.Fprintf(a.stderr, "lkm: %d more gaps and lines that are not events\n", c.wrong-maxWrong)
 	}
-	if c.wrong > 0 {
+	switch {
+	case c.wrong > 0 && len(c.hosts) == 0:
+		return exit(exitFatal)
+	case c.wrong > 0:
 		return exit(exitFindings)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (a *app) report() *cobra.Command {
 get in; the modules in a table that can be sorted and filtered; what needs what; the policy; the findings;
 what could not be read. Each SNAPSHOT is a snapshot (lkm list --format json), a tape, or demo:NAME; of a DIR
 all files that end in .json or .tape are read. Without one it is this machine, or that of --tape or --root,
-with its files, signatures and policy.`,
+with its files, signatures and policy. Exits 2 when none of the files could be read.`,
 		Example: `  lkm report -o machine.html --tape demo:synthetic-debian-root  # one machine
   lkm report -o fleet.html old.json new.json        # several, one line each`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runReport(c.Context(), args, out) },
@@ -76,6 +76,7 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	case a.flags.detail == "":
 		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
 	}
+	read := len(args) == 0
 	for h := range readListed(ctx, names, args) {
 		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
 			h.snapshot, h.err = a.snapshot(ctx, h.name)
@@ -86,6 +87,7 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 			incomplete = append(incomplete, h.err)
 			continue
 		}
+		read = true
 		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(h.name))
 		add(h.snapshot)
 	}
@@ -94,6 +96,9 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	}
 	if err := a.deliverPage(page, out); err != nil {
 		return err
+	}
+	if !read { // the page only says why, and so did stderr
+		return exit(exitFatal)
 	}
 	return a.strictly(errors.Join(incomplete...))
 }

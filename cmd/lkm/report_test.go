@@ -44,6 +44,40 @@ func TestReportRefuses(t *testing.T) {
 	}
 }
 
+// TestNothingRead: a word that reads many files exits 2 if it could read none of them, and 0 or 1 if it could read one.
+func TestNothingRead(t *testing.T) {
+	dir := t.TempDir()
+	bad, page := tempFile(t, "bad.json", []byte("x\n")), filepath.Join(dir, "r.html")
+	missing := filepath.Join(dir, "missing.json")
+	const good = "demo:synthetic-debian-root"
+	_, events, _ := lkmRun(t, "", "watch", "--tape", good)
+	event := tempFile(t, "events.jsonl", []byte(events))
+	for _, tt := range []struct {
+		code int
+		args []string
+	}{
+		{2, []string{"report", "-o", page, missing}},
+		{2, []string{"report", "-o", page, bad, missing}},
+		{2, []string{"report", "-o", page, "--strict", bad}},
+		{2, []string{"report", "-o", page, filepath.Dir(bad)}},
+		{0, []string{"report", "-o", page, bad, good}},
+		{3, []string{"report", "-o", page, "--strict", bad, good}},
+		{2, []string{"export", "ecs", bad}},
+		{2, []string{"export", "ecs", missing, bad}},
+		{2, []string{"audit", "--rules", "cis-debian-12", bad, missing}},
+		{2, []string{"mirror", missing}},
+		{2, []string{"mirror", bad}},
+		{2, []string{"mirror", bad, bad}},
+		{1, []string{"mirror", bad, event}},
+		{0, []string{"mirror", event}},
+	} {
+		code, _, errs := lkmRun(t, "", tt.args...)
+		if code != tt.code || code == 2 && errs == "" {
+			t.Errorf("%q: exit %d, want %d: %s", tt.args, code, tt.code, errs)
+		}
+	}
+}
+
 // TestReportOutput: a dash is standard output, for export too, and a report without a file is wrong usage.
 func TestReportOutput(t *testing.T) {
 	t.Chdir(t.TempDir())
