@@ -4,6 +4,7 @@ package lkm
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -78,19 +79,20 @@ func (s *Snapshot) Module(id string) *Module {
 // and is nil when nothing does. Incomplete is a source that ended denied, partial or failed, and
 // any Problem, of the snapshot or of a module, whose code is not unsupported. Sources that are
 // unsupported or skipped do not count; an absent one counts only through the Problem that it adds
-// when it costs a field.
+// when it costs a field. A source that has such a Problem is not joined besides: the Problem says why.
 func (s *Snapshot) Err() error {
+	problems := appendProblems(nil, s.Problems)
+	for i := range s.Modules {
+		problems = appendProblems(problems, s.Modules[i].Problems)
+	}
 	var errs []error
 	for _, src := range s.Sources {
-		if src.Incomplete() {
+		said := func(err error) bool { return err.(Problem).Source == src.Name }
+		if src.Incomplete() && !slices.ContainsFunc(problems, said) {
 			errs = append(errs, Problem{Source: src.Name, Code: src.Code, Text: "source is " + string(src.Outcome)})
 		}
 	}
-	errs = appendProblems(errs, s.Problems)
-	for i := range s.Modules {
-		errs = appendProblems(errs, s.Modules[i].Problems)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, problems...)...)
 }
 
 func appendProblems(errs []error, problems []Problem) []error {

@@ -8,6 +8,32 @@ import (
 	"testing"
 )
 
+// TestErrSaysOnce: a source that is incomplete is joined only if no Problem says why.
+func TestErrSaysOnce(t *testing.T) {
+	partial := func(name string) Source { return Source{Name: name, Outcome: OutcomePartial} }
+	row := Problem{Source: "lsmod", Code: CodeMalformed, Text: "line 3"}
+	other := Problem{Source: "uname", Code: CodePermission, Text: "refused"}
+	hidden := Problem{Source: "lsmod", Code: CodeUnsupported, Text: "no such field"}
+	for _, c := range []struct {
+		name     string
+		problems []Problem
+		ofModule []Problem
+		want     string
+	}{
+		{"no problem", nil, nil, "lsmod: source is partial"},
+		{"its problem", []Problem{row}, nil, "lsmod: line 3"},
+		{"its module's problem", nil, []Problem{row}, "lsmod: line 3"},
+		{"another's problem", []Problem{other}, nil, "lsmod: source is partial\nuname: refused"},
+		{"one that does not count", []Problem{hidden}, nil, "lsmod: source is partial"},
+	} {
+		s := &Snapshot{OS: Linux, Sources: []Source{partial("lsmod"), {Name: "ok", Outcome: OutcomeOK}},
+			Modules: []Module{{Problems: c.ofModule}}, Problems: c.problems}
+		if err := s.Err(); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
 // TestListErr: a list counts as whole only if a source that lists its modules ended ok; of installed modules each that
 // exists has to.
 func TestListErr(t *testing.T) {

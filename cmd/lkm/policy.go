@@ -88,7 +88,10 @@ func (a *app) writeFacts(p *lkm.Policy) {
 		i = next
 		r := row{name, factValue(f), strings.TrimSpace(factPlace(f) + "  " + f.Effect)}
 		rows = append(rows, r)
-		width, valueWidth = max(width, len(r.name)), max(valueWidth, min(len(r.value), 16))
+		width = max(width, len(r.name))
+		if len(r.value) <= maxFactValue {
+			valueWidth = max(valueWidth, len(r.value))
+		}
 	}
 	for _, r := range rows {
 		a.writeFact(r.name, r.value, r.rest, width, valueWidth)
@@ -102,19 +105,33 @@ func (a *app) writeFacts(p *lkm.Policy) {
 // below.
 const roomForRest = 50
 
+// maxFactValue is how wide the column of the values is at most. What follows from a longer value is printed below it.
+const maxFactValue = 20
+
 // writeFact prints one fact: its name, its value, and where it is from with what follows.
 func (a *app) writeFact(name, value, rest string, width, valueWidth int) {
-	name = fmt.Sprintf("  %-*s  ", width, escape.Text(name))
-	value, rest = fmt.Sprintf("%-*s  ", valueWidth, escape.Text(value)), escape.Text(rest)
-	indent := utf8.RuneCountInString(name + value)
-	shown := name + a.paint(cellStyle("VALUE", strings.TrimSpace(value)), value)
-	if a.out.width == 0 || a.out.width-indent >= roomForRest {
-		a.writeText(shown, indent, rest)
+	name, value, rest = fmt.Sprintf("  %-*s  ", width, escape.Text(name)), escape.Text(value), escape.Text(rest)
+	at, style := utf8.RuneCountInString(name), cellStyle("VALUE", value)
+	indent, blanks := at+valueWidth+2, valueWidth-utf8.RuneCountInString(value)
+	beside := a.out.width == 0 || a.out.width-indent >= max(roomForRest, longestWord(rest))
+	if beside && (blanks >= 0 || a.out.width == 0) {
+		a.writeText(name+a.paint(style, value)+strings.Repeat(" ", max(blanks, 0)+2), indent, rest)
 		return
 	}
-	fmt.Fprintln(a.stdout, strings.TrimRight(shown, " "))
+	room := max(a.out.width-at, wrapWidth)
+	lines := words(value, room)
+	if longestWord(value) > room && strings.Contains(value, ",") {
+		lines = wrap(value, room)
+	}
+	fmt.Fprintln(a.stdout, name+a.paint(style, lines[0]))
+	for _, line := range lines[1:] {
+		a.writeText(strings.Repeat(" ", at), at, line)
+	}
+	if !beside {
+		indent = 6
+	}
 	if rest != "" {
-		a.writeText("      ", 6, rest)
+		a.writeText(strings.Repeat(" ", indent), indent, rest)
 	}
 }
 

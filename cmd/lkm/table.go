@@ -205,15 +205,22 @@ func wrap(text string, width int) []string {
 
 func (t *table) isRight(i int) bool { return i < len(t.right) && t.right[i] }
 
-// writeText writes text after a label, wrapped below itself on a terminal. The label may have styles.
+// writeText writes text after a label, wrapped below itself on a terminal. The label may have styles. A word that would
+// go past the edge, such as a path, begins further left.
 func (a *app) writeText(label string, indent int, text string) {
 	lines := []string{text}
 	if a.out.width > 0 {
 		lines = words(text, max(a.out.width-indent, wrapWidth))
 	}
-	fmt.Fprintln(a.stdout, strings.TrimRight(label+lines[0], " "))
-	for _, line := range lines[1:] {
-		fmt.Fprintln(a.stdout, strings.Repeat(" ", indent)+line)
+	below := lines[1:]
+	if strings.TrimSpace(label) == "" && a.out.width > 0 {
+		below = lines
+	} else {
+		fmt.Fprintln(a.stdout, strings.TrimRight(label+lines[0], " "))
+	}
+	for _, line := range below {
+		left := max(0, min(indent, a.out.width-utf8.RuneCountInString(line)))
+		fmt.Fprintln(a.stdout, strings.Repeat(" ", left)+line)
 	}
 }
 
@@ -234,6 +241,15 @@ func words(text string, width int) []string {
 		n += utf8.RuneCountInString(word)
 	}
 	return append(lines, line)
+}
+
+// longestWord is how many columns the longest word of a text needs.
+func longestWord(text string) int {
+	most := 0
+	for word := range strings.FieldsSeq(text) {
+		most = max(most, utf8.RuneCountInString(word))
+	}
+	return most
 }
 
 // markdown writes the table as a Markdown table.

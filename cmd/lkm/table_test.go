@@ -158,6 +158,33 @@ func TestColor(t *testing.T) {
 	}
 }
 
+// TestPolicyWidths: no line goes past the edge of the screen but a path that is longer than the screen, which is whole
+// and begins at its left. Each consequence is in its column or below its fact.
+func TestPolicyWidths(t *testing.T) {
+	const path = "/sys/firmware/efi/efivars/MokListTrustedRT-605dab50-e046-4300-abb6-3dd810dd8b23"
+	for _, width := range []int{80, 120, 200, 300} {
+		at := 0
+		for _, tape := range []string{"debian-6.12-cloud-root", "synthetic-debian-root", "synthetic-windows11-user"} {
+			out, _ := onScreen(t, width, map[string]string{"NO_COLOR": "1"}, "policy", "--tape", "demo:"+tape)
+			for line := range strings.Lines(out) {
+				line = strings.TrimSuffix(line, "\n")
+				if n := utf8.RuneCountInString(line); n > width && strings.Contains(line, " ") {
+					t.Errorf("%s at %d: %d columns: %s", tape, width, n, line)
+				}
+				if i := strings.Index(line, "/proc/sys/kernel/modules_disabled"); i > 0 {
+					at = i
+				}
+				if i := strings.Index(line, "/sys/kernel/security/lsm"); i > 0 && i != at && i != 6 {
+					t.Errorf("%s at %d: column %d, not %d: %s", tape, width, i, at, line)
+				}
+			}
+			if tape == "synthetic-debian-root" && !strings.Contains(out, path) {
+				t.Errorf("%s at %d: no %s", tape, width, path)
+			}
+		}
+	}
+}
+
 // TestKnownNone: CSV has nothing for what is not known and a dash for what is known to be nothing; tables for people
 // have a question mark and a dash.
 func TestKnownNone(t *testing.T) {
@@ -207,10 +234,9 @@ func TestSaidOnce(t *testing.T) {
 	image := checkImage(t, nil)
 	t.Chdir(image)
 	for call, want := range map[string]string{
-		"check lome -r .":              "",
-		"check lome -r . --format csv": "",
-		"list --installed --strict -r .": "lkm: incomplete: modules_dir: source is partial\n" +
-			"lkm: incomplete: see \"not seen\" above\n",
+		"check lome -r .":                "",
+		"check lome -r . --format csv":   "",
+		"list --installed --strict -r .": "lkm: incomplete: see \"not seen\" above\n",
 		"list --strict -q --tape demo:synthetic-container": "" +
 			"lkm: incomplete: sys_module: stat /sys/module: file does not exist\n" +
 			"lkm: incomplete: builtin: readdir /sys/module: file does not exist\n",
