@@ -76,7 +76,25 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	case a.flags.detail == "":
 		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
 	}
-	read := len(args) == 0
+	lost := a.addListed(ctx, page, names, args, add)
+	incomplete = append(incomplete, lost...)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := a.deliverPage(page, out); err != nil {
+		return err
+	}
+	if len(args) > 0 && len(lost) == len(names) { // the page only says why, and so did stderr
+		return exit(exitFatal)
+	}
+	return a.strictly(errors.Join(incomplete...))
+}
+
+// addListed adds the snapshots of the files, and returns why some could not be read, which the page and stderr say.
+func (a *app) addListed(
+	ctx context.Context, page *report.Report, names, args []string, add func(*lkm.Snapshot),
+) []error {
+	var lost []error
 	for h := range readListed(ctx, names, args) {
 		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
 			h.snapshot, h.err = a.snapshot(ctx, h.name)
@@ -84,23 +102,13 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 		if h.err != nil {
 			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(h.err)))
 			page.Failed(hostOfFile(h.name), h.err)
-			incomplete = append(incomplete, h.err)
+			lost = append(lost, h.err)
 			continue
 		}
-		read = true
 		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(h.name))
 		add(h.snapshot)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := a.deliverPage(page, out); err != nil {
-		return err
-	}
-	if !read { // the page only says why, and so did stderr
-		return exit(exitFatal)
-	}
-	return a.strictly(errors.Join(incomplete...))
+	return lost
 }
 
 func (a *app) deliverPage(page *report.Report, out string) error {
