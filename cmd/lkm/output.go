@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -33,7 +34,8 @@ func (a *app) checkFormat() error {
 	}
 	for _, name := range a.flags.fields {
 		if !hasField(reflect.TypeFor[lkm.Module](), name) {
-			return fmt.Errorf("--fields: a module has no field %q", name)
+			return fmt.Errorf("--fields: a module has no field %q%s", name,
+				didYouMean("", near.Names(name, moduleFields(name))))
 		}
 	}
 	return nil
