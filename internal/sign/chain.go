@@ -264,8 +264,7 @@ func (r *Roots) holding(c *Certificate) string {
 	}
 	for _, s := range r.sets {
 		for _, x := range s.certs {
-			if bytes.Equal(x.Raw, c.Raw) || bytes.Equal(x.RawSPKI, c.RawSPKI) && bytes.Equal(x.RawSubject,
-				c.RawSubject) {
+			if x.has(c) {
 				return s.name
 			}
 		}

@@ -3,6 +3,7 @@
 package sign
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
@@ -59,3 +60,23 @@ func (r *Roots) Origin(name string) fact.Trust {
 
 // Holds reports whether a set has this very certificate, or its key under the same name.
 func (r *Roots) Holds(c *Certificate) bool { return r.holding(c) != "" }
+
+// Holder returns the first certificate of the sets that is c, or has its key under the same name; nil if there is none.
+func (r *Roots) Holder(c *Certificate) *Certificate {
+	if r == nil {
+		return nil
+	}
+	for _, s := range r.sets {
+		for _, x := range s.certs {
+			if x.has(c) {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
+// has reports whether the certificates are one, or have one key under the same name.
+func (c *Certificate) has(x *Certificate) bool {
+	return bytes.Equal(c.Raw, x.Raw) || bytes.Equal(c.RawSPKI, x.RawSPKI) && bytes.Equal(c.RawSubject, x.RawSubject)
+}

@@ -166,5 +166,6 @@ func (s *Stores) lists(c *Certificate) (named, known bool) {
 			return true, true
 		}
 	}
-	return false, len(s.listed) == 0 || c.TBSHash != "" && c.keyMD5 != "" && c.ThumbprintSHA1 != ""
+	signed := c.TBSHash != "" || c.keyAlone // the list names a root by its key
+	return false, len(s.listed) == 0 || signed && c.keyMD5 != "" && c.ThumbprintSHA1 != ""
 }

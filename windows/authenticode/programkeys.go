@@ -8,14 +8,21 @@ type programKey struct {
 	id    uint32 // its number in code integrity policies
 	cross bool   // it issues cross certificates for commercial authorities, and nothing else
 	key   string // subjectPublicKeyInfo, base64
+
+	// What names the root's own certificate, which is not here: SHA-1 of it (its thumbprint), SHA-256 of it, and the
+	// digest of its signed part by the algorithm of its signature; the last two are empty if they are not known.
+	sha1, sha256, tbs string
 }
 
 // programKeys are Microsoft's roots of what drivers are signed with. They say whose program a
 // signature belongs to, and carry the verdict of key set "microsoft".
 var programKeys = [...]programKey{
 	{
-		name: "Microsoft Root Certificate Authority 2010",
-		id:   6,
+		name:   "Microsoft Root Certificate Authority 2010",
+		id:     6,
+		sha1:   "3b1efd3a66ea28b16697394703a72ca340a05bd5",
+		sha256: "df545bf919a2439c36983b54cdfc903dfa4f37d3996d8d84b4c31eec6f3c163e",
+		tbs:    "08fba831c08544208f5208686b991ca1b2cfc510e7301784ddf1eb5bf0393239",
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAuQieKOTk7AZOUGizQcV76662jq+BuiJEH2U0aUy+cEAX8hZ74nn9hu0N" +
 			"OfQbqK2SkB7LPXaPWtm1kRAuPAWNim0kVOcf7Vatg7RQnBWlF3SIWSD8CMWEdtNo1G8oeM5cuPNQkET/42NfvqGaLJYVBNYH/h6E" +
@@ -27,8 +34,11 @@ var programKeys = [...]programKey{
 			"USPTJ9e4TnCW8KFEdq94z5rhZhMCAwEAAQ==",
 	},
 	{
-		name: "Microsoft Root Certificate Authority 2011",
-		id:   7,
+		name:   "Microsoft Root Certificate Authority 2011",
+		id:     7,
+		sha1:   "8f43288ad272f3103b6fb1428485ea3014c0bcfe",
+		sha256: "847df6a78497943f27fc72eb93f9a637320a02b561d0a91b09e87a7807ed7c61",
+		tbs:    "279cd652c4e252bfbe5217ac722205d7729ba409148cfa9e6d9e5b1cb94eaff1",
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAsoBBqjU4TRNyMmgiTbiy8f/VUrxsx/XSSow27tHCXH6Miq6vEyhvwHPj" +
 			"Os7QJahaOm3vqLhZqxMjaM0MKYfRb4Bcj0R/XZABUlisUcVfKofc3NgKHcEDuXuwVuij3mRhwp7483y57A21VP5MtmVPiPCcSJkM" +
@@ -40,8 +50,11 @@ var programKeys = [...]programKey{
 			"NPesm+TD2udHPKa1jzHfxUuv6/ECAwEAAQ==",
 	},
 	{
-		name: "Microsoft Root Certificate Authority",
-		id:   5,
+		name:   "Microsoft Root Certificate Authority",
+		id:     5,
+		sha1:   "cdd4eeae6000ac7f40c3802c171e30148030c072",
+		sha256: "885de64c340e3ea70658f01e1145f957fcda27aabeea1ab9faa9fdb0102d4077",
+		tbs:    "391be92883d52509155bfeae27b9bd340170b76b",
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEA8136gGfUWqepDCyQINA1CDx1hM23B4mcidrezsNg+pFoWp6UcSkYdnzC" +
 			"4MgldpQOWPoENDbm36/3gLrpWAsrk+WdBeN3IpH3NGQ8IpEdXuEJkLwU/vx1WBnhebcHkqOuiFkI2J8HygNY/GgpbTLX0qjLS/zh" +
@@ -53,8 +66,11 @@ var programKeys = [...]programKey{
 			"j7sEJnzUFkDltmtsqob9AL/OwTUCAwEAAQ==",
 	},
 	{
-		name: "Microsoft Root Authority",
-		id:   4,
+		name:   "Microsoft Root Authority",
+		id:     4,
+		sha1:   "a43489159a520f0d93d032ccaf37e7fe20a8b419",
+		sha256: "f38406e540d7a9d90cb4a9479299640ffb6df9e224ecc7a01c0d9558d8dad77d",
+		tbs:    "8b3c3087b7056f5ec5ddba91a1b901f0",
 		key: "" +
 			"MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAqQK9wXDmO/JOGyifl3heMOqiqY0lX/j+lUyjt/6doiA+fFGim6KPYDJr" +
 			"0UJkee6sdslU2vLrnIYcj5+EZrPFa3piI9YdPN4PAZLolsS/LWaammgmmdA6LL8MtVgmwUbnCj44liypKDmo7EmDQuOED7uabFVh" +
@@ -64,6 +80,7 @@ var programKeys = [...]programKey{
 	{
 		name:  "Microsoft Code Verification Root",
 		id:    8,
+		sha1:  "8fbe4d070ef8ab1bccaf2a9d5ccae7282a2c66b3",
 		cross: true,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAvXfJHH8VeDjFB0MhWvvkzDvGVTH8IYmxvOcBnPuQviARVXanTQLnsvQu" +

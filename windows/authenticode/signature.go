@@ -91,6 +91,8 @@ type Signature struct {
 	foreign   bool
 	wellKnown []uint32 // numbers of Microsoft's roots that the chain leads to
 	qualified bool     // the catalog says that the tests of the hardware program were passed
+	// unsureTime is why it is not known whether the machine allows the authority whose timestamp the chain is judged at.
+	unsureTime error
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
 	longest []Certificate
@@ -127,7 +129,8 @@ type Certificate struct {
 	EKUs             []string  `json:"ekus,omitzero"`         // nil: the certificate allows every use
 	SelfSigned       bool      `json:"selfSigned,omitzero"`   // issued and signed by itself
 
-	keyMD5 string // of the public key; empty if it could not be made
+	keyMD5   string // of the public key; empty if it could not be made
+	keyAlone bool   // a built-in root, whose certificate is not here
 }
 
 // Timestamp is a time stamping authority's word on when a signature existed.
@@ -194,8 +197,9 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	}
 	pool := slices.Concat(sd.Certificates, v.Stores.intermediates())
 	chain := v.chain(s, leaf, pool, at)
-	barred := v.Stores.notAllowed(s.Certificates, s.longest)
-	undecided := v.Stores.undecided(s.Certificates, s.longest)
+	ends := v.ends(chain.Certificates)
+	barred := v.Stores.notAllowed(s.Certificates, s.longest, ends)
+	undecided := cmp.Or(v.Stores.undecided(s.Certificates, s.longest, ends), s.unsureTime)
 	switch {
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
@@ -313,10 +317,13 @@ func (s *Signature) verdict(fits error, status fact.SignatureStatus, reason erro
 func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer) (at time.Time, trusted bool) {
 	at = v.Now
 	for _, t := range signer.Timestamps(sd.Certificates) {
-		ts := v.timestamp(t)
+		ts, unsure := v.timestamp(t)
 		s.Timestamps = append(s.Timestamps, ts)
-		if ts.Status == fact.SignatureValid && !trusted {
-			at, trusted = ts.Time, true
+		switch {
+		case ts.Status == fact.SignatureValid && (!trusted || s.unsureTime != nil):
+			at, trusted, s.unsureTime = ts.Time, true, nil
+		case unsure != nil && !trusted:
+			at, trusted, s.unsureTime = ts.Time, true, unsure
 		}
 		fits := t.Err == nil
 		if fits && (s.TimeFrom == "" || trusted && ts.Status == fact.SignatureValid && !s.SignedAt.Equal(at)) {
@@ -331,8 +338,10 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 	return at, trusted
 }
 
-func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
-	ts := Timestamp{Kind: t.Kind, Time: t.Time, Bare: t.Bare, Status: fact.SignatureUnchecked}
+// timestamp judges a timestamp. unsure is why it is not known whether the machine allows its authority, if nothing else
+// speaks against it.
+func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
+	ts = Timestamp{Kind: t.Kind, Time: t.Time, Bare: t.Bare, Status: fact.SignatureUnchecked}
 	if t.Certificate != nil {
 		ts.Signer = escape.UTF8(t.Certificate.Subject.Short())
 	}
@@ -341,11 +350,11 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 		if !sign.IsUndecided(t.Err) {
 			ts.Status = fact.SignatureInvalid
 		}
-		return ts
+		return ts, nil
 	}
 	if !v.hasKeys() {
 		ts.Reason = errNoKeys.Error()
-		return ts
+		return ts, nil
 	}
 	// An authority's certificate must have been valid when it stamped.
 	pool := slices.Concat(t.Pool, v.Stores.intermediates())
@@ -359,16 +368,20 @@ func (v *Verifier) timestamp(t sign.Timestamp) Timestamp {
 	}
 	if !chain.Trusted {
 		ts.Status, ts.Reason = unproved(chain.Err), escape.Text(chain.Err.Error())
-		return ts
+		return ts, nil
 	}
-	certs := v.memo.certificates(chain.Certificates)
-	if barred := v.Stores.notAllowed(certs); barred != nil {
+	certs, ends := v.memo.certificates(chain.Certificates), v.ends(chain.Certificates)
+	if barred := v.Stores.notAllowed(certs, ends); barred != nil {
 		ts.Status = fact.SignatureUntrusted
 		ts.Reason = escape.Text(notAllowedError(barred).Error())
-		return ts
+		return ts, nil
+	}
+	if unsure = v.Stores.undecided(certs, ends); unsure != nil {
+		ts.Reason = escape.Text(unsure.Error())
+		return ts, unsure
 	}
 	ts.Status, ts.KeySet = fact.SignatureValid, chain.KeySet
-	return ts
+	return ts, nil
 }
 
 // Signer returns the signer's certificate; nil when it is not known.

@@ -90,6 +90,32 @@ func (k *programKey) anchor(c *sign.Certificate) (*sign.Certificate, bool) {
 	return sign.Anchor(c.RawIssuer, spki), err == nil
 }
 
+// digests returns what names the root's own certificate.
+func (k *programKey) digests(root *sign.Certificate) Certificate {
+	return Certificate{Subject: k.name, CommonName: k.name, ThumbprintSHA1: k.sha1, ThumbprintSHA256: k.sha256,
+		TBSHash: k.tbs, keyMD5: keyMD5(root), keyAlone: true}
+}
+
+// ends returns what names the root that a chain ends in by its key alone, which no certificate of the chain does: as
+// this package knows it, and as the machine itself has it. It is empty if the chain ends in a certificate.
+func (v *Verifier) ends(chain []*sign.Certificate) []Certificate {
+	if v.Stores == nil || len(chain) == 0 || !chain[len(chain)-1].IsAnchor() {
+		return nil
+	}
+	root := chain[len(chain)-1]
+	var list []Certificate
+	spki := base64.StdEncoding.EncodeToString(root.RawSPKI)
+	for i := range programKeys {
+		if programKeys[i].key == spki {
+			list = append(list, programKeys[i].digests(root))
+		}
+	}
+	if own := v.Stores.machineRoots().Holder(root); own != nil {
+		list = append(list, v.memo.certificate(own))
+	}
+	return list
+}
+
 // RootName returns the name of one of Microsoft's roots by its number in code integrity policies; empty if its key is
 // not known.
 func RootName(id uint32) string {

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package authenticode
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
+	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/windows/pe"
+)
+
+// builtIn makes a root one that this package knows by its key; thumbprint says whether it knows its thumbprint, too.
+func builtIn(t *testing.T, root *testAuthority, thumbprint bool) {
+	t.Helper()
+	old := programKeys[0]
+	t.Cleanup(func() { programKeys[0] = old })
+	spki, err := x509.MarshalPKIXPublicKey(root.cert.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	programKeys[0] = programKey{name: root.cert.Subject.CommonName, key: base64.StdEncoding.EncodeToString(spki)}
+	if thumbprint {
+		programKeys[0].sha1 = thumbprintOf(root)
+	}
+}
+
+func thumbprintOf(a *testAuthority) string {
+	return hex.EncodeToString(sign.Sum(crypto.SHA1, a.cert.Raw))
+}
+
+// A machine may not allow one of Microsoft's own roots, which no signature holds a certificate of: no signature under it
+// is valid then, in whichever form the machine names the root. An authority of time counts in the same way.
+func TestBarredRoot(t *testing.T) {
+	kernel := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6}
+	stamping, coding := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}
+	root := (*testAuthority)(nil).issue(t, "Test Root", true)
+	middle := root.issue(t, "Middle", true)
+	leaf, stamp := middle.issue(t, "Leaf", false, kernel, coding), middle.issue(t, "Stamp", false, stamping)
+	rawKey, err := hex.DecodeString(keyMD5(signCertificates(t, root)[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	barred := func(a *testAuthority) []StoreEntry {
+		return []StoreEntry{{Store: "Disallowed", Name: strings.ToUpper(thumbprintOf(a))}}
+	}
+	other := []StoreEntry{{Store: "Disallowed", Name: strings.Repeat("0", 40)}}
+	for name, tt := range map[string]struct {
+		entries    []StoreEntry
+		list       []byte // digest in Windows Update's list
+		unknown    bool   // the root's thumbprint is not known
+		code, time fact.SignatureStatus
+	}{
+		"nothing":                  {code: fact.SignatureValid, time: fact.SignatureValid},
+		"another certificate":      {entries: other, code: fact.SignatureValid, time: fact.SignatureValid},
+		"another one in the list":  {list: make([]byte, 20), code: fact.SignatureValid, time: fact.SignatureValid},
+		"the root by thumbprint":   {entries: barred(root), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"the authority":            {entries: barred(middle), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"the root's key in a list": {list: rawKey, code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"a thumbprint that is not known": {entries: other, unknown: true, code: fact.SignatureUnchecked,
+			time: fact.SignatureUnchecked},
+		"the machine's own copy": {entries: append(barred(root), entryOf("ROOT", root)), unknown: true,
+			code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			builtIn(t, root, !tt.unknown)
+			var r fact.Report
+			v := &Verifier{Stores: NewStores(tt.entries, nil, &r), Now: time.Now()}
+			if tt.list != nil {
+				v.Stores.Disallow(disallowedList(t, listUsage, listHash, tt.list), "list", &r)
+			}
+			pool := signCertificates(t, leaf, middle, stamp)
+			s := Signature{}
+			v.judge(&s, &sign.SignedData{Certificates: pool}, &sign.Signer{RawIssuer: pool[0].RawIssuer,
+				Serial: pool[0].Serial}, nil)
+			ts, unsure := v.timestamp(sign.Timestamp{Time: time.Now(), Certificate: pool[2], Pool: pool})
+			if s.Status != tt.code || ts.Status != tt.time || (unsure != nil) != (tt.time == fact.SignatureUnchecked) ||
+				len(r.Problems) > 0 {
+				t.Errorf("%s: %s; time %s: %s; %v", s.Status, s.Reason, ts.Status, ts.Reason, r.Problems)
+			}
+			if (s.KeySet == KeySetMicrosoft) != (s.Status == fact.SignatureValid) {
+				t.Errorf("%s by %q", s.Status, s.KeySet)
+			}
+		})
+	}
+}
+
+// The built-in roots are known by what a machine names them by, and a real driver under one of them is not valid where
+// the machine does not allow that root.
+func TestBarredMicrosoft(t *testing.T) {
+	seen := map[string]bool{}
+	for i := range programKeys {
+		k := &programKeys[i]
+		if len(k.sha1) != 40 || seen[k.sha1] || (k.sha256 == "") != k.cross || (k.tbs == "") != k.cross {
+			t.Errorf("%s: %q, %q, %q", k.name, k.sha1, k.sha256, k.tbs)
+		}
+		seen[k.sha1] = true
+	}
+	b, err := os.ReadFile(filepath.Join(petest.RealDrivers(t), "acpi.sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pe.Parse(b, new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range programKeys {
+		var r fact.Report
+		stores := NewStores([]StoreEntry{{Store: "Disallowed", Name: strings.ToUpper(programKeys[i].sha1)}}, nil, &r)
+		want := fact.SignatureValid
+		if programKeys[i].name == "Microsoft Root Certificate Authority 2010" {
+			want = fact.SignatureInvalid
+		}
+		list := (&Verifier{Stores: stores}).Verify(p, nil)
+		if len(list) == 0 || list[0].Status != want {
+			t.Errorf("without %s: %+v", programKeys[i].name, list)
+		}
+	}
+}
