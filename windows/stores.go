@@ -89,17 +89,20 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 			entries = appendStore(entries, store, keys)
 		}
 	}
-	list, listErr := k.disallowedList(ctx, kept.report.Budget)
+	lists, listErr := k.disallowedLists(ctx, &kept.report)
 	if listErr != nil {
-		kept.report.Problem(SourceStores, disallowedValue, "signature", listErr)
 		disallowed, refused = cmp.Or(disallowed, listErr), cmp.Or(refused, listErr)
 	}
-	if read > 0 || disallowed != nil || list != nil {
+	if read > 0 || disallowed != nil || len(lists) > 0 {
 		kept.stores = authenticode.NewStores(entries, disallowed, &kept.report)
 	}
-	if list != nil {
+	for _, l := range lists {
 		read++
-		kept.stores.Disallow(list, disallowedValue, &kept.report)
+		if l.stored {
+			kept.stores.DisallowEntry(l.data, l.subject, &kept.report)
+		} else {
+			kept.stores.Disallow(l.data, l.subject, &kept.report)
+		}
 	}
 	switch {
 	case read > 0:
@@ -119,21 +122,49 @@ const (
 	disallowedValue = `AuthRoot\AutoUpdate\DisallowedCertEncodedCtl`
 )
 
-// disallowedList returns the list of Windows Update; nil if the machine has none.
-func (k *Kernel) disallowedList(ctx context.Context, b *fact.Budget) ([]byte, error) {
-	keys, err := k.subkeys(ctx, autoUpdateOf, b)
+// A barringList is a list of certificates that nothing may be signed with.
+type barringList struct {
+	subject string // where it is
+	data    []byte
+	stored  bool // an entry of the store Disallowed
+}
+
+// maxBarringLists is how many lists in the store Disallowed are read.
+const maxBarringLists = 64
+
+// disallowedLists returns the list of Windows Update, and those in the store Disallowed. The error is why a list may be
+// missing; each is reported.
+func (k *Kernel) disallowedLists(ctx context.Context, r *fact.Report) (lists []barringList, lost error) {
+	note := func(subject string, err error) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.Problem(SourceStores, subject, "signature", err)
+			lost = cmp.Or(lost, err)
+		}
+	}
+	keys, err := k.subkeys(ctx, autoUpdateOf, r.Budget)
+	note(disallowedValue, err)
 	for i := range keys {
 		if !strings.EqualFold(keys[i].Name(), "AutoUpdate") {
 			continue
 		}
 		if v, ok := keys[i].Value("DisallowedCertEncodedCtl"); ok && len(v.Data) > 0 {
-			return v.Data, nil
+			lists = append(lists, barringList{disallowedValue, v.Data, false})
 		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	for _, place := range storePlaces {
+		keys, err := k.subkeys(ctx, place+`\`+authenticode.StoreDisallowed+`\CTLs`, r.Budget)
+		note(authenticode.StoreDisallowed+`\CTLs`, err)
+		for i := range keys {
+			subject := authenticode.StoreDisallowed + `\CTLs\` + keys[i].Name()
+			if len(lists) == maxBarringLists {
+				note(subject, fmt.Errorf("%w: more than %d lists", fact.ErrTooLarge, maxBarringLists))
+				break
+			}
+			v, _ := keys[i].Value("Blob")
+			lists = append(lists, barringList{subject, v.Data, true})
+		}
 	}
-	return nil, err
+	return lists, lost
 }
 
 // appendStore adds the certificates of one store.

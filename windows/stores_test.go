@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/bomb"
 	"github.com/kernelext/kernelext/windows/registry"
 )
 
@@ -41,18 +42,14 @@ func certificateOf(t *testing.T, name string) []byte {
 }
 
 // blobOf writes a certificate as the registry keeps it, after a property of another kind.
-func blobOf(cert []byte) []byte {
-	var b []byte
-	for _, p := range []struct {
-		id   uint32
-		data []byte
-	}{{11, []byte("n\x00")}, {32, cert}} {
-		b = binary.LittleEndian.AppendUint32(b, p.id)
-		b = binary.LittleEndian.AppendUint32(b, 1)
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(p.data)))
-		b = append(b, p.data...)
-	}
-	return b
+func blobOf(cert []byte) []byte { return append(property(11, []byte("n\x00")), property(32, cert)...) }
+
+// property writes one property of a store's entry.
+func property(id uint32, data []byte) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, id)
+	b = binary.LittleEndian.AppendUint32(b, 1)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
+	return append(b, data...)
 }
 
 func storeKey(store string, cert []byte) registry.Key {
@@ -85,6 +82,8 @@ func TestCertificateStores(t *testing.T) {
 	a, b := certificateOf(t, "A"), certificateOf(t, "B")
 	wrong := storeKey("ROOT", a)
 	wrong.Values[0].Data = blobOf(b) // under another's name
+	lists := storePlaces[1] + `\Disallowed\CTLs`
+	barring := bomb.DisallowedList(1)
 	place := func(store string) string { return storePlaces[0] + `\` + store + `\Certificates` }
 	for name, tt := range map[string]struct {
 		m        storeMachine
@@ -106,11 +105,15 @@ func TestCertificateStores(t *testing.T) {
 			fact.OutcomeAbsent, 0, false},
 		"none": {storeMachine{}, fact.OutcomeAbsent, 0, false},
 		"refused": {storeMachine{err: fs.ErrPermission}, fact.OutcomeDenied,
-			len(storePlaces)*len(storeNames) + 1, true},
+			len(storePlaces)*(len(storeNames)+1) + 1, true},
 		"no registry":   {storeMachine{err: errors.ErrUnsupported}, fact.OutcomeUnsupported, 0, false},
 		"an older tape": {storeMachine{err: fact.ErrOlder}, fact.OutcomeUnsupported, 0, true},
 		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed,
-			len(storePlaces)*len(storeNames) + 1, true},
+			len(storePlaces)*(len(storeNames)+1) + 1, true},
+		"a list in the store": {storeMachine{stores: map[string][]registry.Key{lists: {{Path: `X\00`,
+			Values: []registry.Value{{Name: "Blob", Type: 3, Data: property(34, barring)}}}}}}, fact.OutcomeOK, 0, true},
+		"an invalid list in the store": {storeMachine{stores: map[string][]registry.Key{lists: {{Path: `X\00`}}}},
+			fact.OutcomePartial, 1, true},
 	} {
 		var r fact.Report
 		stores := Open(tt.m, fact.Options{}).certificateStores(context.Background(), &r)

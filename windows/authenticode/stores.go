@@ -92,13 +92,15 @@ func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
 	return s
 }
 
-// The properties of an entry that are read.
-const propertyCertificate = 32
+// The properties of an entry that are read (CERT_CERT_PROP_ID, CERT_CTL_PROP_ID).
+const (
+	propertyCertificate = 32
+	propertyList        = 34
+)
 
-// storeCertificate reads the certificate of an entry: records of an id, the number 1, a length and data. It is nil for
-// an entry without one. It returns an error for a certificate under another's name, which crypt32 does not accept
-// either.
-func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
+// property returns the data of an entry's property: an entry is records of an id, the number 1, a length and data. It
+// is nil if the entry has no such property.
+func property(blob []byte, want uint32) ([]byte, error) {
 	le := binary.LittleEndian
 	for n := 0; len(blob) > 0; n++ {
 		if len(blob) < 12 || n == maxStoreRecords {
@@ -108,20 +110,43 @@ func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
 		if size > int64(len(blob)-12) {
 			return nil, storeError("record %d of %d bytes, %d left", id, size, len(blob)-12)
 		}
-		data := blob[12 : 12+size]
+		if id == want {
+			return blob[12 : 12+size], nil
+		}
 		blob = blob[12+size:]
-		if id != propertyCertificate {
-			continue
-		}
-		if !hashing.Usable(crypto.SHA1) {
-			return nil, storeError("the program may not make the SHA-1 that names the certificate")
-		}
-		if got := hex.EncodeToString(sign.Sum(crypto.SHA1, data)); got != name {
-			return nil, storeError("the certificate's SHA-1 is %s", got)
-		}
-		return sign.ParseCertificate(data)
 	}
 	return nil, nil
+}
+
+// storeCertificate reads the certificate of an entry; nil for an entry without one. It returns an error for a
+// certificate under another's name, which crypt32 does not accept either.
+func storeCertificate(blob []byte, name string) (*sign.Certificate, error) {
+	data, err := property(blob, propertyCertificate)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	if !hashing.Usable(crypto.SHA1) {
+		return nil, storeError("the program may not make the SHA-1 that names the certificate")
+	}
+	if got := hex.EncodeToString(sign.Sum(crypto.SHA1, data)); got != name {
+		return nil, storeError("the certificate's SHA-1 is %s", got)
+	}
+	return sign.ParseCertificate(data)
+}
+
+// DisallowEntry reads a list that an administrator put into the store Disallowed, as the registry keeps it there
+// ("certutil -addstore Disallowed disallowedcert.stl"). One that is invalid makes no signature valid.
+func (s *Stores) DisallowEntry(blob []byte, subject string, r *fact.Report) {
+	list, err := property(blob, propertyList)
+	if err == nil && list == nil {
+		err = storeError("no list")
+	}
+	if err != nil {
+		r.Problem(SourceStores, subject, "signature", err)
+		s.unread = cmp.Or(s.unread, err)
+		return
+	}
+	s.Disallow(list, subject, r)
 }
 
 func storeError(format string, args ...any) error {
