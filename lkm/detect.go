@@ -19,13 +19,17 @@ type mark struct {
 	paths  []string
 }
 
+// system32 is the folder of Windows' system in any case, as Wine and volumes that were copied spell it.
+const system32 = "[Ww][Ii][Nn][Dd][Oo][Ww][Ss]/[Ss][Yy][Ss][Tt][Ee][Mm]32"
+
 // marks are what is looked for in a root. No single one decides: each adds its weight, and what two systems may have
 // weighs less than what only one has. The first of equals wins.
 var marks = []mark{
 	{Darwin, 8, []string{"System/Library/CoreServices/SystemVersion.plist"}},
 	{Darwin, 8, []string{"System/Library/Extensions"}},
-	{Windows, 8, []string{"Windows/System32/drivers", "WINDOWS/system32/drivers"}},
-	{Windows, 4, []string{"Windows/System32/config", "WINDOWS/system32/config", "Windows/System32/DriverStore"}},
+	{Windows, 8, []string{"Windows/System32/drivers", system32 + "/[Dd][Rr][Ii][Vv][Ee][Rr][Ss]"}},
+	{Windows, 4, []string{"Windows/System32/config", "Windows/System32/DriverStore",
+		system32 + "/[Cc][Oo][Nn][Ff][Ii][Gg]", system32 + "/[Dd][Rr][Ii][Vv][Ee][Rr][Ss][Tt][Oo][Rr][Ee]"}},
 	{DragonFly, 6, []string{"sbin/mount_hammer2", "sbin/mount_hammer", "sbin/hammer2", "libexec/ld-elf.so.2"}},
 	{DragonFly, 1, []string{"boot/kernel/kernel"}},
 	{FreeBSD, 3, []string{"libexec/ld-elf.so.1"}},
@@ -129,7 +133,7 @@ func errUnknownRoot(fsys fs.FS) error {
 // in reports whether one of the mark's paths is there.
 func (m *mark) in(fsys fs.FS) bool {
 	for _, p := range m.paths {
-		if !strings.Contains(p, "*") {
+		if !strings.ContainsAny(p, "*[") {
 			if _, err := fs.Stat(fsys, p); err == nil {
 				return true
 			}

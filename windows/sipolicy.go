@@ -16,6 +16,7 @@ import (
 // A siPolicy is what of a code integrity policy denies drivers.
 type siPolicy struct {
 	audit   bool
+	extends bool                     // it supplements another policy
 	hashes  map[string][]*policyRule // by folded digest
 	files   []*policyRule
 	attribs map[string]*policyRule

@@ -209,6 +209,8 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return fact.Passes(because("; the policy does not refer to the rule"))
 	case m.Group != "":
 		return c.testGroup(m, because)
+	case l.policy != nil && l.policy.extends:
+		return fact.UnsureOf(because("; the policy supplements another one, and Windows documents that it can only allow"))
 	case slices.ContainsFunc(m.Evidence, func(e fact.Evidence) bool { return e.Fact == factPath }):
 		return fact.UnsureOf(because("; Windows documents rules for paths for user-mode code alone"))
 	case m.Strength != StrengthStrong:
@@ -234,16 +236,16 @@ func (c *checker) testGroup(m *BlockMatch, because func(string) fact.Reason) fac
 }
 
 // builtInList reports whether the block list that comes with Windows is in force: code integrity by the hypervisor
-// takes it, and so does the switch in the registry, whose default differs between versions.
+// takes it, and so does the switch in the registry, whose default differs between versions. That the hypervisor's is
+// wanted does not mean that it runs: firmware or a driver may keep it from starting.
 func (c *checker) builtInList() fact.Tri {
-	hvci := c.setting(PolicyHVCI)
-	if hvci == "" {
-		hvci = map[string]string{"1": "yes", "0": "no"}[c.setting(PolicyHVCIConfig)]
-	}
+	hvci, wanted := c.setting(PolicyHVCI), c.setting(PolicyHVCIConfig)
 	switch {
 	case hvci == "yes", c.setting(PolicyBlockList) == "1":
 		return fact.Yes
-	case hvci == "no" && c.setting(PolicyBlockList) == "0":
+	case c.setting(PolicyBlockList) != "0", wanted == "1":
+		return ""
+	case hvci == "no", hvci == "" && wanted == "0":
 		return fact.No
 	}
 	return ""

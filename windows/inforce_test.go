@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package windows
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/policytest"
+	"github.com/kernelext/kernelext/windows/sipolicy"
+)
+
+// The list that comes with Windows is in force, or not, only by what is known for sure: a switch that asks for code
+// integrity by the hypervisor does not say that it runs, and without the list's own switch the default is not known.
+func TestBuiltInList(t *testing.T) {
+	for _, tt := range []struct {
+		hvci, wanted, list string
+		want               fact.Tri
+	}{
+		{"yes", "", "", fact.Yes}, {"yes", "0", "0", fact.Yes}, {"", "", "1", fact.Yes}, {"no", "0", "1", fact.Yes},
+		{"", "1", "", ""}, {"", "1", "0", ""}, {"no", "1", "0", ""}, {"audit", "1", "0", ""},
+		{"no", "0", "", ""}, {"", "", "0", ""}, {"", "", "", ""}, {"audit", "0", "0", ""},
+		{"no", "0", "0", fact.No}, {"no", "", "0", fact.No}, {"", "0", "0", fact.No},
+	} {
+		c := &checker{policy: &fact.Policy{Facts: []fact.PolicyFact{{Name: PolicyHVCI, Value: tt.hvci},
+			{Name: PolicyHVCIConfig, Value: tt.wanted}, {Name: PolicyBlockList, Value: tt.list}}}}
+		if got := c.builtInList(); got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
+// What a compiled policy denies stops a driver only if the policy enforces and may deny.
+func TestPolicyMayDeny(t *testing.T) {
+	const base, own = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+	for name, tt := range map[string]struct {
+		options  uint32
+		id, base string
+		path     string
+		want     fact.Tri
+		says     string
+	}{
+		"a policy":            {id: own, base: own, want: fact.Yes},
+		"an old form":         {want: fact.Yes},
+		"a supplement":        {id: own, base: base, says: "supplements"},
+		"audit":               {options: sipolicy.OptionAudit, id: own, base: own, want: fact.No, says: "only reports"},
+		"a supplement, audit": {options: sipolicy.OptionAudit, id: own, base: base, want: fact.No, says: "only reports"},
+		"by path":             {id: own, base: own, path: `%OSDRIVE%\*`, says: "user-mode code alone"},
+	} {
+		p := &sipolicy.Policy{Format: 7, Options: tt.options, ID: tt.id, BaseID: tt.base,
+			Rules: []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "x.sys", FilePath: tt.path,
+				Minimum: sipolicy.AnyVersion}},
+			Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers,
+				Product: sipolicy.Group{Rules: []int{0}}}}}
+		var r fact.Report
+		read, err := sipolicy.Parse(policytest.Compile(p), nil)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		l := systemList{BlockList: compiledList(read, &r), file: "L"}
+		c := &checker{policy: &fact.Policy{}}
+		hits := l.Match(BlockEvidence{Version: versionOf("x.sys", "1.0.0.0"), Path: `C:\x.sys`})
+		if len(hits) != 1 || len(r.Problems) > 0 {
+			t.Fatalf("%s: %+v, %v", name, hits, r.Problems)
+		}
+		a := c.listed(&l, &hits[0])
+		if a.Blocked() != tt.want || !strings.Contains(a.Because().Text, tt.says) {
+			t.Errorf("%s: %q because %s", name, a.Blocked(), a.Because().Text)
+		}
+	}
+}
+
+// Every models section that [Manufacturer] leads to is read, of whatever decoration, and none besides.
+func TestModelsSections(t *testing.T) {
+	inf, err := parseINF([]byte("[Version]\r\nSignature=\"$WINDOWS NT$\"\r\n[Manufacturer]\r\n"+
+		"%A%=Alpha, NTamd64, NTamd64.10.0...16299, ntARM64\r\n%B%=Beta,NTx86\r\nGamma\r\n"+
+		"[alpha]\r\n%D%=Old,PCI\\OLD\r\n[ALPHA.ntamd64]\r\n%D%=In,PCI\\A&1,PCI\\A\r\n"+
+		"[Alpha.NTamd64.10.0...16299]\r\n%D%=In,\"PCI\\B\"\r\n[Alpha.NTarm64]\r\n%D%=Arm,PCI\\C\r\n"+
+		"[Alpha.NTia64]\r\n%D%=No,PCI\\NO\r\n[Beta.NTx86]\r\n%D%=B,PCI\\D\r\n[Gamma]\r\n%D%=G,PCI\\E\r\n"+
+		"[Strings]\r\nA=Maker\r\nB=Maker\r\nD=Device\r\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, cut := inf.Models, inf.Cut
+	var got []string
+	for _, m := range list {
+		got = append(got, strings.Join(append([]string{m.Decoration, m.Section, m.Description}, m.IDs...), " "))
+	}
+	want := `  Old Device PCI\OLD; ntamd64 In Device PCI\A&1 PCI\A; ntamd64.10.0...16299 In Device PCI\B;` +
+		` ntarm64 Arm Device PCI\C; ntx86 B Device PCI\D;  G Device PCI\E`
+	if text := strings.Join(got, "; "); cut || strings.TrimSpace(text) != strings.TrimSpace(want) {
+		t.Errorf("%q\nwant %q", text, want)
+	}
+}
