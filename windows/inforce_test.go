@@ -45,7 +45,8 @@ func TestPolicyMayDeny(t *testing.T) {
 		"an old form":         {want: fact.Yes},
 		"a supplement":        {id: own, base: base, says: "supplements"},
 		"audit":               {options: sipolicy.OptionAudit, id: own, base: own, want: fact.No, says: "only reports"},
-		"a supplement, audit": {options: sipolicy.OptionAudit, id: own, base: base, want: fact.No, says: "only reports"},
+		"a supplement, audit": {options: sipolicy.OptionAudit, id: own, base: base, want: fact.No,
+			says: "only reports"},
 		"by path":             {id: own, base: own, path: `%OSDRIVE%\*`, says: "user-mode code alone"},
 	} {
 		p := &sipolicy.Policy{Format: 7, Options: tt.options, ID: tt.id, BaseID: tt.base,

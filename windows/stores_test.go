@@ -111,7 +111,8 @@ func TestCertificateStores(t *testing.T) {
 		"not on a tape": {storeMachine{err: fact.ErrUnrecorded}, fact.OutcomeFailed,
 			len(storePlaces)*(len(storeNames)+1) + 1, true},
 		"a list in the store": {storeMachine{stores: map[string][]registry.Key{lists: {{Path: `X\00`,
-			Values: []registry.Value{{Name: "Blob", Type: 3, Data: property(34, barring)}}}}}}, fact.OutcomeOK, 0, true},
+			Values: []registry.Value{{Name: "Blob", Type: 3, Data: property(34, barring)}}}}}},
+			fact.OutcomeOK, 0, true},
 		"an invalid list in the store": {storeMachine{stores: map[string][]registry.Key{lists: {{Path: `X\00`}}}},
 			fact.OutcomePartial, 1, true},
 	} {

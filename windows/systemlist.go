@@ -210,7 +210,7 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 	case m.Group != "":
 		return c.testGroup(m, because)
 	case l.policy != nil && l.policy.extends:
-		return fact.UnsureOf(because("; the policy supplements another one, and Windows documents that it can only allow"))
+		return fact.UnsureOf(because("; the policy supplements another one, and such a policy can only allow"))
 	case slices.ContainsFunc(m.Evidence, func(e fact.Evidence) bool { return e.Fact == factPath }):
 		return fact.UnsureOf(because("; Windows documents rules for paths for user-mode code alone"))
 	case m.Strength != StrengthStrong:
