@@ -21,7 +21,8 @@ func compiledList(p *sipolicy.Policy, r *fact.Report) *BlockList {
 	c := &compiled{
 		policy: p, rules: make([]*policyRule, len(p.Rules)), signers: make([]*policySigner, len(p.Signers)),
 		out: &siPolicy{
-			audit: p.Audit(), extends: p.BaseID != p.ID, hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{},
+			audit: p.Audit(), extends: p.BaseID != p.ID,
+			hashes: map[string][]*policyRule{}, attribs: map[string]*policyRule{},
 			rules: map[string]*policyRule{}, ekus: map[string]string{},
 		},
 	}

@@ -41,13 +41,13 @@ func TestPolicyMayDeny(t *testing.T) {
 		want     fact.Tri
 		says     string
 	}{
-		"a policy":            {id: own, base: own, want: fact.Yes},
-		"an old form":         {want: fact.Yes},
-		"a supplement":        {id: own, base: base, says: "supplements"},
-		"audit":               {options: sipolicy.OptionAudit, id: own, base: own, want: fact.No, says: "only reports"},
+		"a policy":     {id: own, base: own, want: fact.Yes},
+		"an old form":  {want: fact.Yes},
+		"a supplement": {id: own, base: base, says: "supplements"},
+		"audit":        {options: sipolicy.OptionAudit, id: own, base: own, want: fact.No, says: "only reports"},
 		"a supplement, audit": {options: sipolicy.OptionAudit, id: own, base: base, want: fact.No,
 			says: "only reports"},
-		"by path":             {id: own, base: own, path: `%OSDRIVE%\*`, says: "user-mode code alone"},
+		"by path": {id: own, base: own, path: `%OSDRIVE%\*`, says: "user-mode code alone"},
 	} {
 		p := &sipolicy.Policy{Format: 7, Options: tt.options, ID: tt.id, BaseID: tt.base,
 			Rules: []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "x.sys", FilePath: tt.path,

@@ -91,7 +91,8 @@ type Signature struct {
 	foreign   bool
 	wellKnown []uint32 // numbers of Microsoft's roots that the chain leads to
 	qualified bool     // the catalog says that the tests of the hardware program were passed
-	// unsureTime is why it is not known whether the machine allows the authority whose timestamp the chain is judged at.
+	// unsureTime is why it is not known whether the machine allows the authority of the timestamp that the chain is
+	// judged at.
 	unsureTime error
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
