@@ -39,11 +39,12 @@ func thumbprintOf(a *testAuthority) string {
 	return hex.EncodeToString(sign.Sum(crypto.SHA1, a.cert.Raw))
 }
 
-// A machine may not allow one of Microsoft's own roots, which no signature holds a certificate of: no signature under it
-// is valid then, in whichever form the machine names the root. An authority of time counts in the same way.
+// A machine may not allow one of Microsoft's own roots, which no signature holds a certificate of: no signature under
+// it is valid then, in whichever form the machine names the root. An authority of time counts in the same way.
 func TestBarredRoot(t *testing.T) {
 	kernel := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 6}
-	stamping, coding := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}
+	coding := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3}
+	stamping := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8}
 	root := (*testAuthority)(nil).issue(t, "Test Root", true)
 	middle := root.issue(t, "Middle", true)
 	leaf, stamp := middle.issue(t, "Leaf", false, kernel, coding), middle.issue(t, "Stamp", false, stamping)
@@ -61,12 +62,14 @@ func TestBarredRoot(t *testing.T) {
 		unknown    bool   // the root's thumbprint is not known
 		code, time fact.SignatureStatus
 	}{
-		"nothing":                  {code: fact.SignatureValid, time: fact.SignatureValid},
-		"another certificate":      {entries: other, code: fact.SignatureValid, time: fact.SignatureValid},
-		"another one in the list":  {list: make([]byte, 20), code: fact.SignatureValid, time: fact.SignatureValid},
-		"the root by thumbprint":   {entries: barred(root), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
-		"the authority":            {entries: barred(middle), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
-		"the root's key in a list": {list: rawKey, code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"nothing":                 {code: fact.SignatureValid, time: fact.SignatureValid},
+		"another certificate":     {entries: other, code: fact.SignatureValid, time: fact.SignatureValid},
+		"another one in the list": {list: make([]byte, 20), code: fact.SignatureValid, time: fact.SignatureValid},
+		"the root by thumbprint": {entries: barred(root), code: fact.SignatureInvalid,
+			time: fact.SignatureUntrusted},
+		"the authority": {entries: barred(middle), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"the root's key in a list": {list: rawKey, code: fact.SignatureInvalid,
+			time: fact.SignatureUntrusted},
 		"a thumbprint that is not known": {entries: other, unknown: true, code: fact.SignatureUnchecked,
 			time: fact.SignatureUnchecked},
 		"the machine's own copy": {entries: append(barred(root), entryOf("ROOT", root)), unknown: true,
