@@ -330,8 +330,10 @@ func countText(n int, one, more string) string {
 // A filter leaves modules out of a list.
 type filter struct {
 	thirdParty, unsigned, tainted bool
-	state, name                   string
-	blockList                     string // file of a block list to compare with
+
+	state, name string
+	blockList   string // file of a block list to compare with
+	because     string // why the first module that could not be decided is not; empty if that is not known
 }
 
 func (f *filter) active() bool {
@@ -354,7 +356,28 @@ func (f *filter) undecided() string {
 		}
 	}
 	slices.Sort(facts)
-	return strings.Join(facts, " or ") + " not known"
+	text := strings.Join(facts, " or ") + " not known"
+	if f.because != "" {
+		text += ": " + f.because
+	}
+	return text
+}
+
+// whyUnsigned returns why it is not known how a module is signed; empty if nothing says so.
+func whyUnsigned(m *lkm.Module) string {
+	for i := range m.Problems {
+		if p := &m.Problems[i]; p.Field == "signature" {
+			return p.Text
+		}
+	}
+	if m.Windows != nil {
+		for i := range m.Windows.Signatures {
+			if s := &m.Windows.Signatures[i]; s.Status == lkm.SignatureUnchecked {
+				return s.Reason
+			}
+		}
+	}
+	return ""
 }
 
 // check returns an error for an invalid state or pattern.
@@ -393,6 +416,9 @@ func (f *filter) apply(snap *lkm.Snapshot) (undecided int) {
 			kept = append(kept, snap.Modules[i])
 		case "":
 			undecided++
+			if f.unsigned && f.because == "" {
+				f.because = whyUnsigned(&snap.Modules[i])
+			}
 		}
 	}
 	snap.Modules = kept

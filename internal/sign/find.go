@@ -61,7 +61,7 @@ func (r *Roots) Origin(name string) fact.Trust {
 // Holds reports whether a set has this very certificate, or its key under the same name.
 func (r *Roots) Holds(c *Certificate) bool { return r.holding(c) != "" }
 
-// Holder returns the first certificate of the sets that is c, or has its key under the same name; nil if there is none.
+// Holder returns the first certificate of the sets that is c, or has its key under the same name; nil if no set has it.
 func (r *Roots) Holder(c *Certificate) *Certificate {
 	if r == nil {
 		return nil
