@@ -38,6 +38,15 @@ func (c *config) readHooks() {
 	if c.exists("etc/rc.local") {
 		c.readScript("etc/rc.local")
 	}
+	for _, h := range c.hookFiles() {
+		c.readHook(h)
+	}
+	c.readInit()
+}
+
+// hookFiles returns the files whose commands the boot may run. What a recording keeps of them is redactHook's: isHook
+// names each.
+func (c *config) hookFiles() []hook {
 	var hooks []hook
 	for _, name := range c.names("etc", SourceServices) {
 		if strings.HasPrefix(name, "start_if.") {
@@ -56,10 +65,7 @@ func (c *config) readHooks() {
 	for _, file := range []string{"etc/crontab", "var/cron/tabs/root"} {
 		hooks = append(hooks, hook{file, "@reboot", "cron(8) may load it before the securelevel is raised"})
 	}
-	for _, h := range hooks {
-		c.readHook(h)
-	}
-	c.readInit()
+	return hooks
 }
 
 // exists reports whether there is, or may be, a file of that name.

@@ -5,6 +5,8 @@ package linux
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -236,6 +238,33 @@ func TestPrivilege(t *testing.T) {
 	} {
 		if got := Privilege([]byte(text)); got != want {
 			t.Errorf("Privilege(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestSysModuleIsDocumented: each file that is read of a module's directory is in what Sources lists, and in the
+// package's text.
+func TestSysModuleIsDocumented(t *testing.T) {
+	k := &Kernel{}
+	listed := ""
+	for _, plan := range k.Sources(0) {
+		if plan.Source == SourceSysModule {
+			listed += strings.Join(plan.Reads, ",") + ","
+		}
+	}
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(text string) []string {
+		return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("{}, \t\n", r) })
+	}
+	for where, text := range map[string]string{"linux/sources.go": listed, "linux/doc.go": string(doc)} {
+		words := names(text)
+		for _, file := range attrNames {
+			if !slices.ContainsFunc(words, func(w string) bool { return w == file || strings.HasSuffix(w, "/"+file) }) {
+				t.Errorf("%s does not name /sys/module/NAME/%s", where, file)
+			}
 		}
 	}
 }

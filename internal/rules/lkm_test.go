@@ -92,14 +92,16 @@ func isOS(x ast.Expr) bool {
 	return name == "os" || name == "OS" || name == "GOOS"
 }
 
+// systemNames are the constants of type OS. TestEverySystem compares them with fact/os.go.
+var systemNames = []string{"Linux", "FreeBSD", "DragonFly", "NetBSD", "OpenBSD", "Illumos", "Solaris", "AIX", "Darwin",
+	"Windows", "VxWorks", "NetWare"}
+
 // isSystem reports whether an expression is a constant of type OS.
 func isSystem(x ast.Expr) bool {
-	systems := []string{"Linux", "FreeBSD", "DragonFly", "NetBSD", "OpenBSD", "Illumos", "Solaris", "AIX", "Darwin",
-		"Windows", "VxWorks", "NetWare"}
 	if s, ok := x.(*ast.SelectorExpr); ok && !isNamed(s.X, "fact") && !isNamed(s.X, "lkm") {
 		return lastName(x) == "GOOS" // a field, such as the object of one kernel
 	}
-	return slices.Contains(systems, lastName(x))
+	return slices.Contains(systemNames, lastName(x))
 }
 
 // lastName returns the identifier that an expression ends in; empty if it ends in none.

@@ -52,6 +52,25 @@ func TestOnlyKind(t *testing.T) {
 	}
 }
 
+// TestEveryKindHasText: each kind has a recording or a sample.
+func TestEveryKindHasText(t *testing.T) {
+	proven := map[Kind]bool{ // their texts are in the tests of their kernels' packages
+		WindowsDriver: true, Sigcheck: true, SystemProfiler: true, Modstat: true, ModuleShow: true, Modules: true,
+		KldstatDragonFly: true, // the same columns as Kldstat
+	}
+	for _, s := range samples {
+		proven[s.kind] = true
+	}
+	for _, text := range recordings(t) {
+		proven[kindOf(t, text)] = true
+	}
+	for _, k := range Kinds() {
+		if !proven[k] {
+			t.Errorf("%s has no text: add one to samples", k)
+		}
+	}
+}
+
 // twins reports whether two kinds print the same columns.
 func twins(a, b Kind) bool {
 	return a == Kldstat && b == KldstatDragonFly || a == KldstatDragonFly && b == Kldstat
