@@ -73,7 +73,8 @@ func codeNames(text string) (paths, tests []string) {
 }
 
 func TestCodeNames(t *testing.T) {
-	paths, tests := codeNames("See `lkm/rows.go`, `fact` and `README.md`, `/sys/module/NAME`, `live_GOOS.go`, `TestDocs`.\n\n" +
+	paths, tests := codeNames("See `lkm/rows.go`, `fact` and `README.md`, `/sys/module/NAME`, `live_GOOS.go`, " +
+		"`TestDocs`.\n\n" +
 		"    go test ./lkm ./cmd/lkm -run Docs\n    lkm record -o my.tape  # one/two\n")
 	if want := []string{"lkm/rows.go", "README.md", "lkm", "cmd/lkm", "one/two"}; !slices.Equal(paths, want) {
 		t.Errorf("paths %q, want %q", paths, want)
