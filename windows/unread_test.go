@@ -43,3 +43,23 @@ func TestDeepFolders(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
+
+// A volume without a SYSTEM hive lists its drivers, and nothing of it is absent or blocked: services are not known.
+func TestNoSystemHive(t *testing.T) {
+	m := volume(nil)
+	delete(m.Files, system32+"config/system")
+	for query, known := range map[string]bool{"disk.sys": true, "gone.sys": false, "disk": true} {
+		v, err := image(m).Check(context.Background(), query, new(fact.Report))
+		if err != nil || len(v) != 1 || v[0].NextBoot.Outcome != fact.VerdictUnknown ||
+			v[0].NextBoot.Because.Text == "" || (v[0].Module != "") != known {
+			t.Errorf("%s: %+v, %v", query, v, err)
+		}
+	}
+	found := false
+	for record, err := range image(m).Installed(context.Background(), new(fact.Report)) {
+		found = found || err == nil && record.Name == "disk.sys"
+	}
+	if !found {
+		t.Error("disk.sys is not listed")
+	}
+}

@@ -130,3 +130,27 @@ func TestBarredMicrosoft(t *testing.T) {
 		}
 	}
 }
+
+// A timestamp proves a time only while its authority's certificate is valid, and for no other purpose.
+func TestStampOutsideItsTime(t *testing.T) {
+	root := (*testAuthority)(nil).issue(t, "Test Root", true)
+	builtIn(t, root, true)
+	stamp := root.issue(t, "Stamp", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8})
+	coder := root.issue(t, "Coder", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
+	for name, tt := range map[string]struct {
+		by     *testAuthority
+		at     time.Duration
+		status fact.SignatureStatus
+	}{
+		"in time":         {stamp, 0, fact.SignatureValid},
+		"after its end":   {stamp, 48 * time.Hour, fact.SignatureUntrusted},
+		"before it":       {stamp, -48 * time.Hour, fact.SignatureUntrusted},
+		"another purpose": {coder, 0, fact.SignatureUntrusted},
+	} {
+		c := signCertificates(t, tt.by)[0]
+		ts, unsure := new(Verifier).timestamp(sign.Timestamp{Time: time.Now().Add(tt.at), Certificate: c})
+		if ts.Status != tt.status || (ts.Reason == "") != (tt.status == fact.SignatureValid) || unsure != nil {
+			t.Errorf("%s: %s %s, %v", name, ts.Status, ts.Reason, unsure)
+		}
+	}
+}
