@@ -22,7 +22,8 @@ var (
 // text is theirs. A path may occur more than once. A line that is not a row is reported.
 func ReadGenkex(text string, r *fact.Report) fact.Capture[fact.Other] {
 	var c fact.Capture[fact.Other]
-	c.Stray = capture.Scan(text, capture.Form{Tool: "genkex", Source: SourceGenkex}, r, func(line string) error {
+	form := capture.Form{Tool: "genkex", Source: SourceGenkex, Columns: []string{"address", "Size", "File"}}
+	c.Stray = capture.Scan(text, form, r, func(line string) error {
 		if isHeader(line) {
 			c.Sure = true
 			return nil

@@ -24,6 +24,9 @@ func readText(text, source string, r *fact.Report, row func(c *reading, line str
 	c := &reading{source: source, report: r}
 	c.Records = []Record{}
 	form := capture.Form{Tool: source, Source: source, Whole: true}
+	if source == SourceKextstat {
+		form.Columns = []string{"Index", "Refs", "Address", "Size", "Wired"}
+	}
 	c.Stray = capture.Scan(text, form, r, func(line string) error { return row(c, line) })
 	return c
 }

@@ -79,7 +79,10 @@ func (p *panicText) line(line string) error {
 	}
 	switch {
 	case line == "loaded kexts:":
-		p.inside, p.Sure = true, true
+		again := p.Sure
+		if p.inside, p.Sure = true, true; again {
+			return errors.New("the text has another list of loaded kexts, of another panic")
+		}
 	case p.inside && (line == "" || line == "EOF" || strings.HasPrefix(line, "** ")):
 		p.inside = false
 	case p.inside && !p.full():

@@ -30,7 +30,7 @@ func ReadKldstatDragonFly(text string, r *fact.Report) fact.Capture[File] {
 
 func readKldstat(text string, kind fact.Kind, r *fact.Report) fact.Capture[File] {
 	p := newKldstat(text)
-	form := capture.Form{Tool: "kldstat", Source: SourceKldstat}
+	form := capture.Form{Tool: "kldstat", Source: SourceKldstat, Columns: []string{"Id", "Refs", "Name"}}
 	c := fact.Capture[File]{Stray: capture.ScanNumbered(text, form, r, p.line), Sure: p.header || len(p.rows) > 0}
 	dir := ""
 	for i := range p.rows {

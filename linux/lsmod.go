@@ -56,6 +56,9 @@ type listText struct {
 
 func (l *listText) read(text string, r *fact.Report) fact.Capture[Module] {
 	form := capture.Form{Source: l.source, Typed: l.typed}
+	if l.source == SourceLsmod {
+		form.Columns = []string{"Module", "Size", "Used"}
+	}
 	stray := capture.Scan(text, form, r, func(line string) error {
 		switch {
 		case l.header(line), harmless(line):
@@ -144,8 +147,7 @@ func headerRest(line string) (string, bool) {
 
 // harmless recognizes the error lines of the tools themselves and of programs before them in a pipe.
 func harmless(line string) bool {
-	for _, start := range []string{"lsmod: ", "libkmod: ", "grep: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ",
-		"ERROR: ", "WARNING: "} {
+	for _, start := range []string{"lsmod: ", "libkmod: ", "cat: ", "sudo: ", "bash: ", "sh: ", "-sh: ", "WARNING: "} {
 		if strings.HasPrefix(line, start) {
 			return true
 		}

@@ -32,6 +32,7 @@ type oopsList struct {
 	broken  [][2]int // pairs of words on both sides of a line's end, as places in entries; -1 for none
 	lengths []int    // of the lines that go on on the next
 	whole   bool     // text follows the list: it is not cut
+	elided  bool     // "..." is among the names
 	line    int
 }
 
@@ -91,12 +92,16 @@ func (l *oopsList) add(line string, logged bool, before int, item *fact.Item) (g
 	if err != nil {
 		return false, err
 	}
-	if !logged && (len(words) == 0 || !oopsModule.MatchString(words[0])) || logged && len(words) == 0 && !ended {
+	if !logged && (len(words) == 0 || !oopsModule.MatchString(words[0]) && !elision(words[0])) || logged && len(words) == 0 && !ended {
 		l.whole = l.whole || oopsNext.MatchString(line) || logged && len(l.entries) > 0
 		return logged && len(l.entries) == 0 && len(words) == 0, nil
 	}
 	var entries []listEntry
 	for _, w := range words {
+		if elision(w) {
+			l.elided = true
+			continue
+		}
 		m := oopsModule.FindStringSubmatch(w)
 		if m == nil {
 			l.whole = oopsNext.MatchString(line)
@@ -115,6 +120,9 @@ func (l *oopsList) add(line string, logged bool, before int, item *fact.Item) (g
 	l.whole = l.whole || ended
 	return !ended, nil
 }
+
+// elision reports whether a word says that somebody left names out: "...", "[...]".
+func elision(word string) bool { return strings.Trim(word, ".…[]()<>") == "" }
 
 // fieldsOf splits a line at its blanks.
 func fieldsOf(line string, item *fact.Item) ([]string, error) {
@@ -156,6 +164,9 @@ func (l *oopsList) report(full error, r *fact.Report) {
 		l.entries = kept
 	}
 	switch {
+	case l.elided:
+		r.Add(fact.Problem{Source: SourceOops, Field: "modules", Code: fact.CodeOther, Line: l.line,
+			Text: "the list has an ellipsis: names are left out"})
 	case full != nil:
 		r.Problem(SourceOops, "", "modules", full)
 	case !l.whole:

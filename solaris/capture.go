@@ -40,7 +40,9 @@ func ReadModinfo(text string, r *fact.Report) fact.Capture[Module] {
 	var rows []row
 	var columns []string
 	form := formNone
-	c.Stray = capture.Scan(text, capture.Form{Tool: "modinfo", Source: SourceModinfo}, r, func(line string) error {
+	scanned := capture.Form{Tool: "modinfo", Source: SourceModinfo,
+		Columns: []string{"Id", "Loadaddr", "Size", "Info", "Rev", "Module"}}
+	c.Stray = capture.Scan(text, scanned, r, func(line string) error {
 		if f, cols := headerOf(line); f != formNone {
 			form, columns, c.Sure = f, cols, true
 			return nil

@@ -238,6 +238,11 @@ func driverQueryTable(text string) *captureBuilder {
 		if row == nil || !dqShape(row) {
 			row = capture.CutColumns(line, starts, false)
 		}
+		if len(starts) == dqBrief && (row == nil || !dqShape(row)) {
+			if spaced := spacedRow(line); spaced != nil {
+				row = spaced
+			}
+		}
 		if len(starts) == dqVerbose && i == len(lines)-1 && b.Cut && row != nil && row[14] == "" {
 			b.Stray(i+1, line)
 			continue
@@ -250,7 +255,47 @@ func driverQueryTable(text string) *captureBuilder {
 		}
 	}
 	b.Cut = b.Cut || cut
+	b.cutDates()
 	return b
+}
+
+// cutDates takes away the dates that have fewer groups of digits than others of the text: their end was cut.
+func (b *captureBuilder) cutDates() {
+	most := 0
+	groups := func(c Column) int {
+		if c.Name != "linkDate" {
+			return 0
+		}
+		return len(strings.FieldsFunc(c.Value, func(r rune) bool { return r < '0' || r > '9' }))
+	}
+	for _, e := range b.entries {
+		for _, c := range e.Driver.Columns {
+			most = max(most, groups(c))
+		}
+	}
+	for _, e := range b.entries {
+		e.Driver.Columns = slices.DeleteFunc(e.Driver.Columns, func(c Column) bool {
+			n := groups(c)
+			if n > 0 && n < most {
+				b.CutValues++
+			}
+			return n > 0 && n < most
+		})
+	}
+}
+
+// spacedRow splits a row whose columns somebody realigned at two or more blanks; nil if it is not one of the brief form.
+func spacedRow(line string) []string {
+	var row []string
+	for cell := range strings.SplitSeq(strings.ReplaceAll(line, "\t", "  "), "  ") {
+		if cell = strings.TrimSpace(cell); cell != "" {
+			row = append(row, cell)
+		}
+	}
+	if !dqIsBrief(row) || row[3] == "" {
+		return nil
+	}
+	return row
 }
 
 // cutNumber reports whether a number ends within a group of its digits: the last group has three in every language.

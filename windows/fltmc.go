@@ -30,7 +30,8 @@ func ReadFltmc(text string, r *fact.Report) fact.Capture[Driver] {
 	text = readConsole(text, SourceFltmc, r)
 	b := newCapture(SourceFltmc, text)
 	header := fltHeader(text)
-	b.Strays = capture.Scan(text, capture.Form{Tool: SourceFltmc, Source: SourceFltmc}, r, func(line string) error {
+	form := capture.Form{Tool: SourceFltmc, Source: SourceFltmc, Columns: []string{"Num", "Altitude", "Frame"}}
+	b.Strays = capture.Scan(text, form, r, func(line string) error {
 		trimmed := strings.TrimSpace(line)
 		switch {
 		case b.full(), trimmed == "...":

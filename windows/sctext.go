@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,6 +97,7 @@ type scBlock struct {
 	hasStart      bool
 	config        int // values so far after those of sc qc that are numbered
 	depends       []string
+	headless      bool // the first number is not that of a type: values are missing
 }
 
 // Places of the values after the three numbers of sc qc.
@@ -127,8 +129,11 @@ func (s *scBlock) pair(key, value string) {
 	switch {
 	case s.numbers == 1:
 		s.typ = n
-	case s.numbers == 2 && (strings.HasSuffix(word, "_START") || word == "DISABLED"):
+		s.headless = word == "" || scStart(word) || scState(word)
+	case s.numbers == 2 && scStart(word):
 		s.start, s.hasStart = n, true
+	case s.numbers == 2 && !scState(word): // the state is missing: what follows is not known to be what it would be
+		s.numbers = 4
 	case s.numbers == 2:
 		s.state, s.hasState = n, true
 	case s.numbers == 3 && s.hasStart:
@@ -139,6 +144,16 @@ func (s *scBlock) pair(key, value string) {
 		}
 	}
 }
+
+// scStart and scState report whether a word of sc, which is in no language translated, is a start or a state.
+func scStart(word string) bool { return strings.HasSuffix(word, "_START") || word == "DISABLED" }
+
+func scState(word string) bool {
+	return slices.Contains(scStates[:], word)
+}
+
+var scStates = [...]string{"STOPPED", "START_PENDING", "STOP_PENDING", "RUNNING", "CONTINUE_PENDING", "PAUSE_PENDING",
+	"PAUSED"}
 
 // text takes a value of sc qc by its place.
 func (s *scBlock) text(key, value string) {
@@ -163,7 +178,7 @@ func (s *scBlock) text(key, value string) {
 }
 
 func (s *scBlock) add(b *captureBuilder) {
-	if s.numbers == 0 {
+	if s.numbers == 0 || s.headless {
 		b.Stray(s.line, s.key)
 		return
 	}

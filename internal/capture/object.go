@@ -90,7 +90,7 @@ func (b *Table) jsonObjects(text string) []Object {
 			}
 			continue
 		}
-		if !inList && strings.HasPrefix(strings.TrimLeft(text[at:], " \t\r\n"), "[") {
+		if !inList && beginsList(strings.TrimLeft(text[at:], " \t\r\n")) {
 			if _, err := d.Token(); err == nil {
 				inList = true
 				continue
@@ -103,14 +103,40 @@ func (b *Table) jsonObjects(text string) []Object {
 			break
 		}
 		if err != nil {
-			if b.Cut = errors.Is(err, io.ErrUnexpectedEOF); !b.Cut {
-				b.Stray(line, "JSON: "+err.Error())
+			if b.Cut = errors.Is(err, io.ErrUnexpectedEOF); b.Cut {
+				break
 			}
-			break
+			b.Stray(line, "JSON: "+err.Error())
+			next := nextObject(text, int(at))
+			if inList || next < 0 {
+				break
+			}
+			line += strings.Count(text[:next], "\n") - strings.Count(text[:at], "\n")
+			text, at = text[next:], 0
+			d = json.NewDecoder(strings.NewReader(text))
+			d.UseNumber()
+			continue
 		}
 		list = appendRows(list, line, m)
 	}
 	return list
+}
+
+// beginsList reports whether JSON begins with a list; "[ERROR] it failed" does not.
+func beginsList(s string) bool {
+	first, _, _ := strings.Cut(s, "\n")
+	return strings.HasPrefix(first, "[") && beginsValue(strings.TrimSpace(first))
+}
+
+// nextObject returns where, after a line that is no JSON, the next line begins that is an object of JSON lines; -1 if
+// there is none.
+func nextObject(text string, at int) int {
+	at += len(text[at:]) - len(strings.TrimLeft(text[at:], " \t\r\n"))
+	i := strings.Index(text[at:], "\n{")
+	if i < 0 {
+		return -1
+	}
+	return at + i + 1
 }
 
 // appendRows adds an object, or those in the one list that it has: {"kernel.modules": [{…}, {…}]}.

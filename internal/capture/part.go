@@ -74,6 +74,12 @@ func Part(text string, tools, options []string) error {
 		if what := filtersFile(command); prompt && what != "" {
 			return fmt.Errorf("line %d, %.60q: the command leaves rows out", n, what)
 		}
+		if what := chooses(command, prompt); what != "" {
+			return fmt.Errorf("line %d, %.60q: the query leaves rows out", n, what)
+		}
+		if failed(line, tools) {
+			return fmt.Errorf("line %d, %.80q: the tool reports an error: it may not have listed all", n, line)
+		}
 		if !runs(command, prompt, tools) {
 			continue
 		}
@@ -89,7 +95,7 @@ var (
 	// pagePattern matches the prompt of a pager, in any language: cmd's "-- Fortsetzung --", less's "lines 1-23/120",
 	// PowerShell's "<SPACE> next page".
 	pagePattern = lazy.Regexp{Pattern: `(?i)^(?:--\s*\pL[^|:=]{0,30}?\s*--.{0,12}|lines \d+-\d+(?:/\d+)?.{0,12}|` +
-		`\(end\)|<space> next page.*|press any key .*|standard input|manual page .* line \d+.*)$`}
+		`\(end\)|<space> next page.*|<press .*>|press any key .*|standard input|manual page .* line \d+.*)$`}
 	// lossPattern matches what people and tools write where they left lines out.
 	lossPattern = lazy.Regexp{Pattern: `(?i)^\W*(?:\.{3}|…)?\W*(?:(?:and|plus) )?(?:\d[\d,.]* )?(?:[\pL-]+ ){0,4}` +
 		`(?:omitted|truncated|snipped|snip|skipped|elided|removed|trimmed|abbreviated|shortened|clipped|redacted|cut)` +
@@ -137,6 +143,44 @@ func filtersFile(command string) string {
 		return words[0]
 	}
 	return ""
+}
+
+// clauses are words of SQL that leave rows out.
+var clauses = [...]string{"where", "limit", "having", "distinct", "except", "intersect", "join", "group"}
+
+// chooses returns the word of an SQL query that leaves rows out; empty for any other line. A shell such as osquery's or
+// sqlite3's shows the query at its prompt, perhaps over several lines ("...> where").
+func chooses(command string, prompt bool) string {
+	words := strings.Fields(strings.ToLower(command))
+	if len(words) < 2 {
+		return ""
+	}
+	query := words[0] == "select" && slices.Contains(words, "from")
+	if !query && (!prompt || !slices.Contains(clauses[:], words[0])) {
+		return ""
+	}
+	for _, w := range words {
+		if slices.Contains(clauses[:], strings.TrimRight(w, "(;")) {
+			return w
+		}
+	}
+	return ""
+}
+
+// serviceControlError matches what sc prints of a call that failed, in any language.
+var serviceControlError = lazy.Regexp{Pattern: `^\[SC\] (?:Enum|Query|Get|OpenS)\w+(?::\w+)? \pL+ \d+:`}
+
+// failed reports whether a line is an error of one of the tools: its name, a colon, and a message that is no warning.
+// A module that was unloaded while kldstat listed its file is only missing in that file's row.
+func failed(line string, tools []string) bool {
+	name, message, ok := strings.Cut(line, ": ")
+	if !ok || strings.ContainsAny(name, " \t") {
+		return slices.Contains(tools, "sc") && serviceControlError.MatchString(line)
+	}
+	name = strings.ToLower(name[strings.LastIndexAny(name, `/\`)+1:])
+	message = strings.TrimSpace(strings.ToLower(message))
+	return message != "" && slices.Contains(tools, name) && !strings.HasPrefix(message, "warning") &&
+		!strings.HasPrefix(message, "can't stat module")
 }
 
 // runs reports whether a line is a command of one of the tools. Without a prompt it has to begin with it, perhaps

@@ -36,7 +36,7 @@ func (r Record) Has(key string) bool {
 	return slices.ContainsFunc(r.Pairs, func(p Pair) bool { return strings.EqualFold(p.Key, key) })
 }
 
-// Records splits a text at its blank lines into blocks of pairs. A line that starts with blanks and
+// Records splits a text at its blank lines into blocks of pairs, and where the first key of a block comes again. A line that starts with blanks and
 // has no separator continues the value above it, up to MaxValue.
 func (b *Table) Records(text, separators string) []Record {
 	var list []Record
@@ -58,6 +58,9 @@ func (b *Table) Records(text, separators string) []Record {
 		key, value, ok := CutAny(line, separators)
 		switch {
 		case ok && strings.TrimSpace(key) != "":
+			if len(cur.Pairs) > 1 && cur.Pairs[0].Key == strings.TrimSpace(key) { // the blank line is missing
+				flush()
+			}
 			if len(cur.Pairs) == 0 {
 				cur.Line = n
 			}

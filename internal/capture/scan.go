@@ -3,7 +3,9 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -17,6 +19,9 @@ type Form struct {
 	Source string
 	// Whole is set if row takes every line unchanged: blank lines, prompts and commands, too.
 	Whole bool
+	// Columns are words of the tool's header in their order; empty if there is none. Rows below a header that has them
+	// in another order are refused: their values would be in the fields of others.
+	Columns []string
 	// Typed is given the command after each prompt; nil if it does not matter.
 	Typed func(command string)
 }
@@ -39,6 +44,7 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 	defer item.Done()
 	full := item.Work(int64(len(text)))
 	var first error
+	moved := false // the columns are in another order
 	for line := range strings.SplitSeq(text, "\n") {
 		n++
 		if !form.Whole {
@@ -52,7 +58,13 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 				Err: full})
 			break
 		}
-		err := row(n, line)
+		moved = form.moved(line, moved)
+		var err error
+		if moved {
+			err = errors.New("the columns are in an order that is not the tool's")
+		} else {
+			err = row(n, line)
+		}
 		if err == nil {
 			full = item.Keep(int64(rowSize + len(line)))
 			continue
@@ -66,6 +78,23 @@ func ScanNumbered(text string, form Form, r *fact.Report, row func(n int, line s
 	}
 	Stray(r, form.Source, first, stray)
 	return stray
+}
+
+// moved reports whether the columns are in another order after a line; before, whether they were.
+func (f Form) moved(line string, before bool) bool {
+	if len(f.Columns) == 0 {
+		return false
+	}
+	words := strings.Fields(line)
+	places := make([]int, 0, len(f.Columns))
+	for _, column := range f.Columns {
+		i := slices.Index(words, column)
+		if i < 0 {
+			return before
+		}
+		places = append(places, i)
+	}
+	return !slices.IsSorted(places)
 }
 
 // Stray reports the lines of a text that are not rows as one Problem that names the first.

@@ -27,7 +27,8 @@ type captured struct {
 func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) func(string, *form) captured {
 	return func(clean string, f *form) captured {
 		r := fact.Report{Budget: fact.NewBudget(0)}
-		c := read(clean, &r)
+		bare := text.Bare(clean)
+		c := read(bare, &r)
 		if c.Rows == 0 && !c.Sure {
 			return captured{}
 		}
@@ -44,7 +45,7 @@ func (f *form) judge(clean string, r *fact.Report) {
 	if refused := text.Refusal(clean); why == nil && refused != nil {
 		why, code = refused, fact.CodePermission
 	}
-	if why == nil && f.isCut(clean) {
+	if why == nil && f.isCut(text.Bare(clean)) {
 		code = fact.CodeMalformed
 		why = errors.New("the text ends within a line: its last row may be cut, and more may be missing")
 	}

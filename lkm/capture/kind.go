@@ -41,7 +41,7 @@ func linuxReaders() []reader {
 			fills: "size, references, users, state, address, taint letters", lacks: "version, file, signature",
 			notices: "a missing row that another row names as its user, " + cutEnd}},
 		{Lsmod, lkm.Linux, by(lkm.Linux, linux.ReadLsmod), form{
-			tools: []string{"lsmod"}, shown: "the header, or rows of name, size, references and users",
+			tools: []string{"lsmod", "libkmod"}, shown: "the header, or rows of name, size, references and users",
 			fills:   "size, references, users; the kernel's taint in the header of old systems",
 			lacks:   "taint, address, file",
 			notices: noHeader + ", a missing row that another row names as its user"}},
