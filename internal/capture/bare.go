@@ -7,20 +7,30 @@ import "strings"
 // Bare empties the prompts before and after JSON or XML, whose decoders read nothing else. Lines keep their numbers. Any
 // other text is returned as it is.
 func Bare(s string) string {
-	lines := strings.Split(s, "\n")
-	first := 0
-	for first < len(lines) && blankOrPrompt(lines[first]) {
-		first++
+	begin := 0
+	for line := range strings.Lines(s) {
+		if !blankOrPrompt(line) {
+			break
+		}
+		begin += len(line)
 	}
-	if first == len(lines) || !beginsValue(strings.TrimSpace(lines[first])) {
+	first, _, _ := strings.Cut(s[begin:], "\n")
+	if !beginsValue(strings.TrimSpace(first)) {
 		return s
 	}
-	last := len(lines) - 1
-	for last > first && blankOrPrompt(lines[last]) {
-		last--
+	end := len(s)
+	for end > begin {
+		at := strings.LastIndexByte(s[:end-1], '\n') + 1
+		if !blankOrPrompt(s[at:end]) {
+			break
+		}
+		end = at
 	}
-	rest := len(lines) - 1 - last
-	return strings.Repeat("\n", first) + strings.Join(lines[first:last+1], "\n") + strings.Repeat("\n", rest)
+	if begin == 0 && strings.TrimSpace(s[end:]) == "" {
+		return s
+	}
+	return strings.Repeat("\n", strings.Count(s[:begin], "\n")) + s[begin:end] +
+		strings.Repeat("\n", strings.Count(s[end:], "\n"))
 }
 
 // blankOrPrompt reports whether a line is empty, or a prompt and not the begin of JSON or XML.

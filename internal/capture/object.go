@@ -70,6 +70,9 @@ func (b *Table) Objects(text string, f ObjectForm) []Object {
 	return list
 }
 
+// maxBadLines is after how many lines that are no JSON the rest of JSON lines is not read: each begins a decoder.
+const maxBadLines = 16
+
 // jsonObjects reads objects, and lists of them, one value after the other to the text's end. A text that is cut keeps
 // what comes before.
 func (b *Table) jsonObjects(text string) []Object {
@@ -108,7 +111,7 @@ func (b *Table) jsonObjects(text string) []Object {
 			}
 			b.Stray(line, "JSON: "+err.Error())
 			next := nextObject(text, int(at))
-			if inList || next < 0 {
+			if inList || next < 0 || b.Strays > maxBadLines {
 				break
 			}
 			line += strings.Count(text[:next], "\n") - strings.Count(text[:at], "\n")

@@ -32,20 +32,21 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 		if c.Rows == 0 && !c.Sure {
 			return captured{}
 		}
-		f.judge(clean, &r)
+		f.judge(clean, bare, &r)
 		snap := lkm.FromRecords(os, c.Records, c.Header, &r)
 		snap.Policy = c.Policy
 		return captured{snapshot: snap, rows: c.Rows, stray: c.Stray, sure: c.Sure}
 	}
 }
 
-// judge makes the sources partial that the reader took for whole, if the text shows that it is but a part of a list.
-func (f *form) judge(clean string, r *fact.Report) {
+// judge makes the sources partial that the reader took for whole, if the text shows that it is but a part of a list. bare
+// is the text without the prompts around JSON or XML.
+func (f *form) judge(clean, bare string, r *fact.Report) {
 	why, code := text.Part(clean, f.tools, f.selects), fact.CodeOther
 	if refused := text.Refusal(clean); why == nil && refused != nil {
 		why, code = refused, fact.CodePermission
 	}
-	if why == nil && f.isCut(text.Bare(clean)) {
+	if why == nil && f.isCut(bare) {
 		code = fact.CodeMalformed
 		why = errors.New("the text ends within a line: its last row may be cut, and more may be missing")
 	}
