@@ -169,6 +169,10 @@ func (p *modinfoParser) line(line string) {
 		if strings.TrimSpace(line) != "" {
 			p.stray++
 		}
+	case ok && holdsField(value):
+		p.endValue()
+		p.report.Add(fact.Problem{Source: SourceModinfo, Field: key, Code: fact.CodeMalformed,
+			Text: "the line has two fields: which value is whose is unknown"})
 	case ok:
 		p.endValue()
 		p.raw = append(p.raw, ko.Entry{Key: key, Value: value})
@@ -177,6 +181,12 @@ func (p *modinfoParser) line(line string) {
 	case strings.TrimSpace(line) != "":
 		p.stray++
 	}
+}
+
+// holdsField reports whether a value is a field with a value of its own: a line's end was lost.
+func holdsField(value string) bool {
+	_, inner, ok := modinfoField(value)
+	return ok && inner != "" && strings.Contains(value, ":  ")
 }
 
 // modinfoField splits "key: value", where the value is in modinfo's column.

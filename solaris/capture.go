@@ -152,8 +152,9 @@ func parseRow(f form, columns []string, line string) (row, error) {
 		if m := classicRow.FindStringSubmatch(line); m != nil && !goesOn(m[6]) {
 			r := row{id: number(m[1]), address: address(m[2]), size: hexCount(m[3]), info: count(m[4]),
 				rev: count(m[5])}
-			r.nameAndDescription(m[6])
-			return r, nil
+			if r.nameAndDescription(m[6]); !strings.ContainsAny(r.name, " \t") {
+				return r, nil // a module is named as its file, without blanks
+			}
 		}
 	}
 	return row{}, fmt.Errorf("%.80q is not a row of modinfo", line)

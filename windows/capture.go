@@ -115,6 +115,9 @@ func (e *entry) setState(s *Service, word string) {
 		return
 	}
 	ours := meaningOf(stateWords[:], word)
+	if ours == "" && (meaningOf(startWords[:], word) != "" || meaningOf(driverTypeWords[:], word) != "") {
+		return // the word of another column: the row has lost a value
+	}
 	s.State = ours
 	if ours == "" || !strings.EqualFold(ours, strings.ReplaceAll(word, " ", "_")) {
 		s.StateWord = word
@@ -132,7 +135,10 @@ func (s *Service) setStart(word string) {
 	if word == "" {
 		return
 	}
-	s.Start = meaningOf(startWords[:], word)
+	if s.Start = meaningOf(startWords[:], word); s.Start == "" &&
+		(meaningOf(stateWords[:], word) != "" || meaningOf(driverTypeWords[:], word) != "") {
+		return // the word of another column
+	}
 	if s.Start == "" || !strings.EqualFold(s.Start, word) {
 		s.StartWord = word
 	}

@@ -137,6 +137,9 @@ func (b *captureBuilder) dqRow(row []string) bool {
 		b.dqVerbose(row)
 	case dqIsSigned(row):
 		b.dqSigned(row)
+	case dqIsBrief(row) && meaningOf(driverTypeWords[:], row[2]) == "" &&
+		meaningOf(driverTypeWords[:], row[1]) != "": // the columns are in another order
+		return false
 	case dqIsBrief(row):
 		_, s := b.driver(row[0], "")
 		s.DisplayName = row[1]

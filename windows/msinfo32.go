@@ -48,7 +48,7 @@ func msinfoRows(text string) *captureBuilder {
 		case len(f) == msinfoColumns && serviceName(f[0]) && driverFile(f[2]):
 			inSection = true
 			if !b.full() {
-				b.msinfoRow(f)
+				b.msinfoRow(n, f)
 			}
 		case inSection && strings.TrimSpace(line) != "":
 			b.Stray(n, line)
@@ -96,7 +96,8 @@ func msinfoXML(text string) *captureBuilder {
 				row[i] = strings.TrimSpace(row[i])
 			}
 			if inRow = false; len(row) == msinfoColumns && serviceName(row[0]) && driverFile(row[2]) {
-				b.msinfoRow(row)
+				line, _ := d.InputPos()
+				b.msinfoRow(line, row)
 			}
 		}
 	}
@@ -109,7 +110,16 @@ func driverFile(s string) bool {
 	return isDrivePath(s) || strings.HasPrefix(s, `\`) || s == ""
 }
 
-func (b *captureBuilder) msinfoRow(f []string) {
+// msinfoMoved reports whether the columns of a row are in another order: the start mode is a word for yes or no, which
+// other columns of the row have in its language.
+func msinfoMoved(f []string) bool { return f[5] != "" && (f[5] == f[9] || f[5] == f[10]) }
+
+// msinfoRow adds the row in line n.
+func (b *captureBuilder) msinfoRow(n int, f []string) {
+	if msinfoMoved(f) {
+		b.Stray(n, strings.Join(f, " "))
+		return
+	}
 	e, s := b.driver(f[0], f[2])
 	s.DisplayName = f[1]
 	s.setType(f[3])

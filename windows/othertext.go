@@ -66,6 +66,10 @@ func autorunsCSV(text string) *captureBuilder {
 		if !strings.EqualFold(get("Category"), "Drivers") || get("Entry") == "" {
 			continue
 		}
+		if hasDrive(get("Company")) || hasDrive(get("Signer")) || hasDrive(get("Version")) {
+			b.Stray(i+1, strings.Join(row, ",")) // the columns are in another order
+			continue
+		}
 		b.autorunsRow(get)
 	}
 	if header == nil {

@@ -57,6 +57,9 @@ func sigcheckHeader(columns []string) bool {
 		"Publisher")
 }
 
+// isVerdict reports whether a value is one of those that are never a publisher's name.
+func isVerdict(s string) bool { return s == "Signed" || s == "Unsigned" }
+
 // sigcheckRow adds a file; false if the row has no path. "n/a" is a value that the file does not have.
 func (b *captureBuilder) sigcheckRow(column func(string) string) bool {
 	get := func(name string) string {
@@ -66,7 +69,7 @@ func (b *captureBuilder) sigcheckRow(column func(string) string) bool {
 		return ""
 	}
 	path := get("Path")
-	if !hasDrive(path) || b.full() {
+	if !hasDrive(path) || b.full() || isVerdict(get("Publisher")) && !isVerdict(get("Verified")) {
 		return false
 	}
 	if !strings.HasSuffix(fold(path), ".sys") {

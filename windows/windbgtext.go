@@ -61,6 +61,14 @@ func lmHeader(line string) bool {
 	return len(w) == 4 && w[0] == "start" && w[1] == "end" && w[2] == "module" && w[3] == "name"
 }
 
+// lmSplitName reports whether what follows a name is the rest of one: a word, and then the state of the symbols. The
+// debugger writes "_" for the blanks of a file's name, and flags of one letter before the state.
+func lmSplitName(rest string) bool {
+	w := strings.Fields(rest)
+	return len(w) > 1 && len(w[0]) > 1 && !strings.HasPrefix(w[0], "(") && strings.HasPrefix(w[1], "(") &&
+		!strings.ContainsAny(w[0], `.\:`)
+}
+
 // lmRow adds an image of the kernel; false if the line is not a row.
 func (b *captureBuilder) lmRow(line string, kernel *bool) bool {
 	m := lmRow.FindStringSubmatch(line)
@@ -74,6 +82,9 @@ func (b *captureBuilder) lmRow(line string, kernel *bool) bool {
 	}
 	if start < kernel32 || start > top32 && start < kernel64 {
 		return true // of a process
+	}
+	if lmSplitName(m[4]) {
+		return false
 	}
 	name, image, path := m[3], "", ""
 	if w := strings.Fields(m[4]); len(w) > 0 {

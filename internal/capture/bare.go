@@ -4,8 +4,8 @@ package capture
 
 import "strings"
 
-// Bare empties the prompts before and after JSON or XML, whose decoders read nothing else. Lines keep their numbers. Any
-// other text is returned as it is.
+// Bare empties the prompts before and after JSON or XML, whose decoders read nothing else. Lines keep their numbers.
+// Any other text is returned as it is.
 func Bare(s string) string {
 	begin := 0
 	for line := range strings.Lines(s) {

@@ -36,8 +36,8 @@ func (r Record) Has(key string) bool {
 	return slices.ContainsFunc(r.Pairs, func(p Pair) bool { return strings.EqualFold(p.Key, key) })
 }
 
-// Records splits a text at its blank lines into blocks of pairs, and where the first key of a block comes again. A line that starts with blanks and
-// has no separator continues the value above it, up to MaxValue.
+// Records splits a text at its blank lines into blocks of pairs, and where the first key of a block comes again. A line
+// that starts with blanks and has no separator continues the value above it, up to MaxValue.
 func (b *Table) Records(text, separators string) []Record {
 	var list []Record
 	var cur Record

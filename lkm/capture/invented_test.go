@@ -33,7 +33,8 @@ func TestInvented(t *testing.T) {
 			kinds[c.kind]++
 			for _, as := range []Kind{c.kind, ""} {
 				s, err := Read(strings.NewReader(c.text), as)
-				if got := inventedOutcome(s, err); got != c.want && (as != "" || got != "refused" || c.want == "whole") {
+				got := inventedOutcome(s, err)
+				if got != c.want && (as != "" || got != "refused" || c.want == "whole") {
 					t.Errorf("%s %s as %q: %s, not %s: %v\n%s", c.kind, c.name, as, got, c.want, err, inventedDump(s))
 					continue
 				}

@@ -19,7 +19,8 @@ var inventedUnix = []inventedText{
 		"12    1 0xffffffff80200000  1f3e2d0 kernel\n 1    2 0xffffffff8213f000     4b58 zfs.ko\n"},
 	{"size is missing", KldstatDragonFly, "part", "kernel", "", "Id Refs Address            Size     Name\n" +
 		" 1   12 0xffffffff80200000  1f3e2d0 kernel\n 2    1 0xffffffff8213f000          acpi.ko\n"},
-	{"filter", KldstatDragonFly, "part", "kernel", "", "# kldstat | head -2\nId Refs Address            Size     Name\n" +
+	{"filter", KldstatDragonFly, "part", "kernel", "", "# kldstat | head -2\n" +
+		"Id Refs Address            Size     Name\n" +
 		" 1   12 0xffffffff80200000  1f3e2d0 kernel\n"},
 	{"error between", Kldxref, "part", "aesni.ko,if_em.ko", "", "/boot/kernel/aesni.ko\n  module aesni_nexus\n" +
 		"kldxref: /boot/kernel/x.ko: No such file or directory\n/boot/kernel/if_em.ko\n  module em_pci\n"},
@@ -28,22 +29,31 @@ var inventedUnix = []inventedText{
 	{"no file", Devmatch, "part", "aesni.ko", "", "Module aesni_nexus in aesni.ko\nModule pci/em in\n"},
 	{"class is missing", Modstat, "part", "zfs", "filesys @ -,netbsd.source,source",
 		"NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
-			"acpicpu        builtin  -        0       - -\nzfs            vfs        filesys  -        1  123456 solaris\n"},
+			"acpicpu        builtin  -        0       - -\n" +
+			"zfs            vfs        filesys  -        1  123456 solaris\n"},
 	{"footer", Modstat, "part", "acpicpu", "", "NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
 		"acpicpu        driver     builtin  -        0       - -\n1 rows\n"},
-	{"two words for a class", Modstat, "part", "zfs", "", "NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
-		"my mod         driver     builtin  -        0       - -\nzfs            vfs        filesys  -        1  123456 solaris\n"},
+	{"two words for a class", Modstat, "part", "zfs", "",
+		"NAME           CLASS      SOURCE   FLAG  REFS    SIZE REQUIRES\n" +
+			"my mod         driver     builtin  -        0       - -\n" +
+			"zfs            vfs        filesys  -        1  123456 solaris\n"},
 	{"size is missing", Modinfo, "part", "unix", "", " Id Loadaddr   Size Info Rev Module Name\n" +
-		"  0 fffffffffb800000 22da88   -   0  unix ()\n  4 fffffffffbd9d000   1   1  specfs (filesystem for specfs)\n"},
+		"  0 fffffffffb800000 22da88   -   0  unix ()\n" +
+		"  4 fffffffffbd9d000   1   1  specfs (filesystem for specfs)\n"},
 	{"footer", Modinfo, "part", "unix", "", " Id Loadaddr   Size Info Rev Module Name\n" +
 		"  0 fffffffffb800000 22da88   -   0  unix ()\n120 modules\n"},
 	{"error", Modinfo, "part", "unix", "", " Id Loadaddr   Size Info Rev Module Name\n" +
 		"can't get module information: Invalid argument\n  0 fffffffffb800000 22da88   -   0  unix ()\n"},
 	{"columns in another order", Modinfo, "refused", "", "", " Id Size   Loadaddr Info Rev Module Name\n" +
 		"  0 22da88 fffffffffb800000   -   0  unix ()\n"},
-	{"name is missing", Modinfo, "part", "unix", "fffffffffbd9d000 @ -", " Id Loadaddr   Size Info Rev Module Name\n" +
-		"  0 fffffffffb800000 22da88   -   0  unix ()\n  4 fffffffffbd9d000 4c18   1   1\n"},
-	{"columns in another order", Genkex, "refused", "", "", "    Size Text address File\n\n   18000  5200000 /unix\n"},
+	{"brackets are missing", Modinfo, "part", "unix", "", " Id Loadaddr   Size Info Rev Module Name\n" +
+		"  0 fffffffffb800000 22da88   -   0  unix ()\n" +
+		"  5 fffffffffbd9d000   4c18   1   1  specfs filesystem for specfs\n"},
+	{"name is missing", Modinfo, "part", "unix", "fffffffffbd9d000 @ -",
+		" Id Loadaddr   Size Info Rev Module Name\n" +
+			"  0 fffffffffb800000 22da88   -   0  unix ()\n  4 fffffffffbd9d000 4c18   1   1\n"},
+	{"columns in another order", Genkex, "refused", "", "", "    Size Text address File\n\n" +
+		"   18000  5200000 /unix\n"},
 	{"error", Genkex, "part", "unix", "", "    Text address     Size File\n\n         5200000    18000 /unix\n" +
 		"genkex: loadquery: Not owner\n"},
 	{"columns in another order", Modstat, "whole", "zfs", "1 @ refs,netbsd.refs;123456 @ size",
@@ -59,21 +69,30 @@ var inventedUnix = []inventedText{
 		" 1   12 0xffffffff80200000  1f3e2d0 kernel\nkldstat: can't stat file id 3: No such file or directory\n"},
 	{"size is missing", Genkex, "part", "unix", "", "    Text address     Size File\n\n" +
 		"         5200000    18000 /unix\n         f100000 /usr/lib/drivers/x\n"},
-	{"footer", Genkex, "part", "unix", "", "    Text address     Size File\n\n         5200000    18000 /unix\n2 rows\n"},
-	{"a row less", ModuleShow, "part", "demo.out", "", "MODULE NAME     MODULE ID  GROUP #    TEXT START DATA START  BSS START\n" +
-		"--------------- ---------- ---------- ---------- ---------- ----------\n" +
-		"demo.out        0x3c6e8e0           1  0x3c61000  0x3c62000  0x3c63000\nbad.out         0x3c6e8e0           2\n"},
-	{"footer", ModuleShow, "part", "demo.out", "", "MODULE NAME     MODULE ID  GROUP #    TEXT START DATA START  BSS START\n" +
-		"--------------- ---------- ---------- ---------- ---------- ----------\n" +
-		"demo.out        0x3c6e8e0           1  0x3c61000  0x3c62000  0x3c63000\n(1 of 9)\n"},
-	{"page prompt", Modules, "part", "SERVER.NLM", "5.00 @ version", "SERVER.NLM\n  NetWare Server Operating System\n" +
-		"  Version 5.00    August 27, 1998\n  Copyright 1998\n<Press ESC to terminate or any other key to continue>\n"},
-	{"version is missing", Modules, "whole", "CLIB.NLM,SERVER.NLM", "", "SERVER.NLM\n  NetWare Server Operating System\n" +
+	{"footer", Genkex, "part", "unix", "", "    Text address     Size File\n\n         5200000    18000 /unix\n" +
+		"2 rows\n"},
+	{"a row less", ModuleShow, "part", "demo.out", "",
+		"MODULE NAME     MODULE ID  GROUP #    TEXT START DATA START  BSS START\n" +
+			"--------------- ---------- ---------- ---------- ---------- ----------\n" +
+			"demo.out        0x3c6e8e0           1  0x3c61000  0x3c62000  0x3c63000\n" +
+			"bad.out         0x3c6e8e0           2\n"},
+	{"footer", ModuleShow, "part", "demo.out", "",
+		"MODULE NAME     MODULE ID  GROUP #    TEXT START DATA START  BSS START\n" +
+			"--------------- ---------- ---------- ---------- ---------- ----------\n" +
+			"demo.out        0x3c6e8e0           1  0x3c61000  0x3c62000  0x3c63000\n(1 of 9)\n"},
+	{"page prompt", Modules, "part", "SERVER.NLM", "5.00 @ version", "SERVER.NLM\n" +
+		"  NetWare Server Operating System\n" +
+		"  Version 5.00    August 27, 1998\n  Copyright 1998\n" +
+		"<Press ESC to terminate or any other key to continue>\n"},
+	{"version is missing", Modules, "whole", "CLIB.NLM,SERVER.NLM", "", "SERVER.NLM\n" +
+		"  NetWare Server Operating System\n" +
 		"CLIB.NLM\n  C Library\n  Version 5.00a    August 27, 1998\n"},
-	{"message between", Moddebug, "part", "specfs", "", "load 'fs/specfs' id 4 loaded @ 0xfffffffffbd9d000/0xfffffffffbc4e000 size 19480/744\n" +
-		"NOTICE: x\n"},
-	{"cut", Moddebug, "part", "specfs", "", "load 'fs/specfs' id 4 loaded @ 0xfffffffffbd9d000/0xfffffffffbc4e000 size 19480/744\n" +
-		"load 'fs/devfs' id 5 loaded @ 0xffff\n"},
+	{"message between", Moddebug, "part", "specfs", "",
+		"load 'fs/specfs' id 4 loaded @ 0xfffffffffbd9d000/0xfffffffffbc4e000 size 19480/744\n" +
+			"NOTICE: x\n"},
+	{"cut", Moddebug, "part", "specfs", "",
+		"load 'fs/specfs' id 4 loaded @ 0xfffffffffbd9d000/0xfffffffffbc4e000 size 19480/744\n" +
+			"load 'fs/devfs' id 5 loaded @ 0xffff\n"},
 	{"version is missing", AbendLog, "part", "X.NLM", "", "Abend 1 on P00: Server-5.00a: Page Fault\n" +
 		"Code in 00 (X.NLM, October 1, 1998)\n"},
 	{"plain text", AbendLog, "refused", "", "", "Abend 1 on P00: Server-5.00a: Page Fault\n"},
