@@ -287,7 +287,7 @@ func (b *captureBuilder) cutDates() {
 	}
 }
 
-// spacedRow splits a row whose columns somebody realigned at two or more blanks; nil if it is not one of the brief form.
+// spacedRow splits a row whose columns somebody realigned at two or more blanks; nil for any but the brief form.
 func spacedRow(line string) []string {
 	var row []string
 	for cell := range strings.SplitSeq(strings.ReplaceAll(line, "\t", "  "), "  ") {

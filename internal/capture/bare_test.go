@@ -26,8 +26,9 @@ func TestBare(t *testing.T) {
 // TestMoved recognizes a header whose columns are in another order.
 func TestMoved(t *testing.T) {
 	f := Form{Columns: []string{"Module", "Size", "Used"}}
-	for line, want := range map[string]bool{"Module Size Used by": false, "Module Used by Size": true, "nvme 1 2": false,
-		"Size": false} {
+	for line, want := range map[string]bool{
+		"Module Size Used by": false, "Module Used by Size": true, "nvme 1 2": false, "Size": false,
+	} {
 		if got := f.moved(line, false); got != want {
 			t.Errorf("%q: %v", line, got)
 		}

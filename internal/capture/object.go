@@ -70,7 +70,7 @@ func (b *Table) Objects(text string, f ObjectForm) []Object {
 	return list
 }
 
-// maxBadLines is after how many lines that are no JSON the rest of JSON lines is not read: each begins a decoder.
+// maxBadLines is after how many broken lines the rest of JSON lines is not read: each begins a decoder.
 const maxBadLines = 16
 
 // jsonObjects reads objects, and lists of them, one value after the other to the text's end. A text that is cut keeps
@@ -131,8 +131,7 @@ func beginsList(s string) bool {
 	return strings.HasPrefix(first, "[") && beginsValue(strings.TrimSpace(first))
 }
 
-// nextObject returns where, after a line that is no JSON, the next line begins that is an object of JSON lines; -1 if
-// there is none.
+// nextObject returns where, after a broken line, the next line begins with an object of JSON lines; -1 if no line does.
 func nextObject(text string, at int) int {
 	at += len(text[at:]) - len(strings.TrimLeft(text[at:], " \t\r\n"))
 	i := strings.Index(text[at:], "\n{")

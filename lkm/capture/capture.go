@@ -39,8 +39,8 @@ func by[Own any](os lkm.OS, read func(string, *fact.Report) fact.Capture[Own]) f
 	}
 }
 
-// judge makes the sources partial that the reader took for whole, if the text shows that it is but a part of a list. bare
-// is the text without the prompts around JSON or XML.
+// judge makes the sources partial that the reader took for whole, if the text shows that it is but a part of a list.
+// bare is the text without the prompts around JSON or XML.
 func (f *form) judge(clean, bare string, r *fact.Report) {
 	why, code := text.Part(clean, f.tools, f.selects), fact.CodeOther
 	if refused := text.Refusal(clean); why == nil && refused != nil {

@@ -73,7 +73,8 @@ var inventedMac = []inventedText{
 	{"another language", CSRUtil, "part", "", "", "System Integrity Protection status: aktiviert.\n"},
 	{"where", DarwinOsquery, "part", "com.a.x", "",
 		"osquery> select * from kernel_extensions where name like 'com.a%';\n" +
-			"     idx = 12\n    refs = 0\n    size = 53248\n    name = com.a.x\n version = 1.0\nlinked_against = <1>\n" +
+			"     idx = 12\n    refs = 0\n    size = 53248\n    name = com.a.x\n version = 1.0\n" +
+			"linked_against = <1>\n" +
 			"    path = /Library/Extensions/x.kext\n"},
 	{"a cell less", DarwinOsquery, "part", "com.apple.b", "", "idx|refs|size|name|version|linked_against|path\n" +
 		"12|0|com.a.x|1.0|<1>|/Library/Extensions/x.kext\n1|5|0|com.apple.b|18|<>|__kernel__\n"},
