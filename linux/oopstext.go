@@ -93,7 +93,7 @@ func (l *oopsList) add(line string, logged bool, before int, item *fact.Item) (g
 		return false, err
 	}
 	if !logged && (len(words) == 0 || !oopsModule.MatchString(words[0]) && !elision(words[0])) ||
-		 logged && len(words) == 0 && !ended {
+		logged && len(words) == 0 && !ended {
 		l.whole = l.whole || oopsNext.MatchString(line) || logged && len(l.entries) > 0
 		return logged && len(l.entries) == 0 && len(words) == 0, nil
 	}

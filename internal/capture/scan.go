@@ -19,7 +19,7 @@ type Form struct {
 	Source string
 	// Whole is set if row takes every line unchanged: blank lines, prompts and commands, too.
 	Whole bool
-	// Columns are words of the tool's header in their order; empty for a tool without. Rows below a header that has them
+	// Columns are words of the tool's header in their order; empty for a tool without. Rows below a header with them
 	// in another order are refused: their values would be in the fields of others.
 	Columns []string
 	// Typed is given the command after each prompt; nil if it does not matter.
