@@ -517,7 +517,6 @@ func BenchmarkPoll(b *testing.B) {
 			sys := openMade(b, manyModules(n), Options{})
 			var l List
 			b.ReportAllocs()
-			defer reportCPU(b)()
 			for b.Loop() {
 				if err := sys.Poll(context.Background(), &l); err != nil {
 					b.Fatal(err)
