@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kernelext/kernelext/fact"
@@ -60,5 +61,14 @@ func TestSparseFile(t *testing.T) {
 	b, err := AppendAll(f, nil, name, 4<<20)
 	if len(b) > 4<<20 || cap(b) > 4<<20 || !errors.Is(err, fact.ErrTooLarge) {
 		t.Errorf("%d bytes in %d, %v", len(b), cap(b), err)
+	}
+}
+
+// TestSectionIsNoLength: a section may end far after the file that it reads.
+func TestSectionIsNoLength(t *testing.T) {
+	text := strings.Repeat("x", 3<<20)
+	b, err := AppendAll(io.NewSectionReader(strings.NewReader(text), 0, 4<<20+1), nil, "f", 4<<20)
+	if err != nil || len(b) != len(text) {
+		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
