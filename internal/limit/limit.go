@@ -178,8 +178,8 @@ func AppendAll(r io.Reader, dst []byte, name string, max int64) ([]byte, error) 
 // trusted is how much of a file has to be there before memory is taken for as much as it says that it has, in bytes.
 const trusted = 1 << 20
 
-// lengthOf returns how long an open file says that it is; 0 for what does not say it. The Size of an io.SectionReader is
-// its bound and not the length of what is read.
+// lengthOf returns how long an open file says that it is; 0 for what does not say it. The Size of an io.SectionReader
+// is its bound and not the length of what is read.
 func lengthOf(r io.Reader) int64 {
 	switch f := r.(type) {
 	case *io.SectionReader:
