@@ -24,7 +24,7 @@ var windowsRow = row{
 
 var windowsLists = listSources{
 	os:        Windows,
-	loaded:    []string{windows.SourceModules, windows.SourceServices},
-	builtin:   []string{windows.SourceModules, windows.SourceServices},
+	loaded:    []string{windows.SourceModules},
+	builtin:   []string{windows.SourceModules},
 	installed: []string{windows.SourceRegistry, windows.SourceFolders, windows.SourceStore},
 }
