@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -85,25 +87,48 @@ func (f *factSet) gather(ctx context.Context, sys *lkm.System, names []string) e
 		f.addSnapshot(snap)
 		err = snap.Err()
 	} else {
-		for _, name := range []string{"loaded", "builtin", "third_party", "unsigned", "taint", "release"} {
+		for _, name := range []string{"loaded", "builtin", "third_party", "third_party_undecided", "unsigned",
+			"unsigned_undecided", "taint", "release"} {
 			f.setKnown(name, nil, false)
 		}
 	}
 	policy, policyErr := sys.Policy(ctx)
-	known := policyErr == nil && policy.Loading != ""
-	if known {
+	if policyErr == nil {
+		policyErr = policy.Err()
+	}
+	if policy != nil && policy.Loading != "" {
 		f.set("policy", string(policy.Loading))
 	} else {
 		f.setKnown("policy", nil, false)
 	}
-	for _, name := range names {
-		verdicts, err := sys.Check(ctx, name)
-		word, known := worstOf(verdicts)
-		f.setKnown("check_"+factName(name), string(word), err == nil && known)
-	}
+	checkErr := f.addChecks(ctx, sys, names)
 	slices.Sort(f.unknown)
 	f.values[f.prefix+"unknown"] = slices.Compact(f.unknown)
-	return err
+	return errors.Join(err, policyErr, checkErr)
+}
+
+// addChecks adds the worst verdict on each name. Names that make one fact's name share it. The error is what a verdict
+// lacks, for --strict.
+func (f *factSet) addChecks(ctx context.Context, sys *lkm.System, names []string) error {
+	var errs []error
+	all := make(map[string][]lkm.Verdict)
+	for _, name := range names {
+		verdicts, err := sys.Check(ctx, name)
+		if err != nil {
+			errs = append(errs, err)
+			verdicts = []lkm.Verdict{{Query: name}} // unknown
+		}
+		key := "check_" + factName(name)
+		all[key] = append(all[key], verdicts...)
+	}
+	for key, verdicts := range all {
+		word, known := worstOf(verdicts)
+		f.setKnown(key, string(word), known)
+		if !known {
+			errs = append(errs, fmt.Errorf("%s%s is unknown", f.prefix, key))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // addSnapshot adds what the list of loaded modules says. A list that may be cut is not counted.

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -44,9 +45,17 @@ func TestFacts(t *testing.T) {
 	image := checkImage(t, nil)
 	expect(facts("--root", image, "lone", "lome", "core"), map[string]any{
 		"lkm_check_lone": "loadable", "lkm_check_lome": "absent", "lkm_check_core": "builtin", "lkm_policy": "any",
-		"lkm_loaded":  nil,
-		"lkm_unknown": list("lkm_builtin", "lkm_loaded", "lkm_release", "lkm_taint", "lkm_third_party", "lkm_unsigned"),
+		"lkm_loaded": nil,
+		"lkm_unknown": list("lkm_builtin", "lkm_loaded", "lkm_release", "lkm_taint", "lkm_third_party",
+			"lkm_third_party_undecided", "lkm_unsigned", "lkm_unsigned_undecided"),
 	})
+	// Two names that make one fact's name: the worse of the two.
+	expect(facts("--root", image, "lone", "LONE"), map[string]any{"lkm_check_lone": "loadable"})
+	expect(facts("--root", image, "LONE", "lone"), map[string]any{"lkm_check_lone": "loadable"})
+	if code, _, errs := lkmRun(t, "", "facts", "--tape", "demo:synthetic-debian-root", "--strict", "no-such"); code !=
+		exitIncomplete || !strings.Contains(errs, "lkm_check_no_such is unknown") {
+		t.Errorf("strict: exit %d, %q", code, errs)
+	}
 	if code, _, errs := lkmRun(t, "", "facts", "--root", image, "--strict"); code != exitIncomplete || errs == "" {
 		t.Errorf("strict: exit %d, %q", code, errs)
 	}
