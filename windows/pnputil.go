@@ -120,7 +120,7 @@ func (b *captureBuilder) pnpPackage(values []string) bool {
 	if len(rest) > 0 && strings.HasSuffix(fold(rest[0]), ".inf") {
 		p.OriginalINF, rest = rest[0], rest[1:]
 	}
-	var texts []string
+	var texts, unplaced []string
 	for i, v := range rest {
 		date, version, ok := pnpVersion(v)
 		switch {
@@ -146,6 +146,8 @@ func (b *captureBuilder) pnpPackage(values []string) bool {
 			return false
 		case len(texts) < 2:
 			texts = append(texts, v)
+		default:
+			unplaced = append(unplaced, v)
 		}
 	}
 	if strings.Contains(p.OriginalINF, `\`) {
@@ -154,7 +156,10 @@ func (b *captureBuilder) pnpPackage(values []string) bool {
 	if len(texts) == 2 {
 		p.Provider, p.Class = texts[0], texts[1]
 	}
-	b.addPackage(p)
+	e := b.addPackage(p)
+	for _, v := range unplaced { // without a version to count from, what they are is unknown
+		e.Driver.column("unplaced", v)
+	}
 	b.Sure = true
 	return true
 }
@@ -189,8 +194,9 @@ func digits(s string, most int) bool {
 	return s != "" && len(s) <= most && strings.Trim(s, "0123456789") == ""
 }
 
-func (b *captureBuilder) addPackage(p Package) {
+func (b *captureBuilder) addPackage(p Package) *entry {
 	b.rows++
 	e := b.entry(fold(p.INF), p.INF, "")
 	e.Driver.Packages = append(e.Driver.Packages, p)
+	return e
 }

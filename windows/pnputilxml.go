@@ -93,7 +93,9 @@ func (b *captureBuilder) pnpElement(p *pnpElement) bool {
 		if ok {
 			k.Date, k.Version = usDate(date), version
 		}
-		b.addPackage(k)
+		if e := b.addPackage(k); !ok {
+			e.Driver.column("driverVersion", get("DriverVersion"))
+		}
 	case p.kind == "Device":
 		b.rows++
 		name := get("DeviceDescription")
