@@ -279,8 +279,7 @@ func readKeyFile(fsys fs.FS, name string) *sign.Certificate {
 
 // addedKeys returns why a running kernel may have keys that were added since it started: the keyring .secondary links
 // the builtin one and takes certificates that a key in it signed (restrict_link_by_builtin_and_secondary_trusted). It
-// links .machine if shim says that the owner's keys are trusted (set_machine_trusted_keys), else .machine is listed and
-// not linked.
+// may link .machine (set_machine_trusted_keys).
 func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 	if !m.Running {
 		return nil
@@ -298,12 +297,9 @@ func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 	if rings.secondary == "" || rings.secondary == "empty" { // whoever is shown one keyring is shown all
 		return nil
 	}
-	linked := rings.builtins
-	if trusted, _ := ownersKeysTrusted(m.FS); rings.machine && trusted {
-		linked++
-	}
-	if n, err := strconv.Atoi(rings.secondary); err != nil || n > linked {
-		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary, linked)
+	if n, err := strconv.Atoi(rings.secondary); err != nil || n > rings.linked {
+		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary,
+			rings.linked)
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ const keysFile = "proc/keys"
 type kernelKey struct {
 	// Type is the key's type as the kernel prints it, cut to nine letters: keyring, asymmetri, …
 	Type string
+	// Usage is how many references the kernel holds to it: its owner's, and one for each keyring that links it. It is 0
+	// where the field is no number.
+	Usage int
 	// Description is what follows it: of a keyring "NAME: COUNT", of an X.509 certificate its
 	// subject and key id.
 	Description string
@@ -50,14 +53,18 @@ func parseKeyFile(text []byte, r *fact.Report) []kernelKey {
 	return keys
 }
 
-// parseKey takes the type and the description; seven fields precede them.
+// parseKey takes the usage, the type and the description (proc_keys_show): seven fields precede the type, of which the
+// third is the usage.
 func parseKey(line string) (kernelKey, bool) {
-	rest := line
-	for range 7 {
+	rest, usage := line, 0
+	for i := range 7 {
 		rest = strings.TrimLeft(rest, " ")
-		_, tail, ok := strings.Cut(rest, " ")
+		field, tail, ok := strings.Cut(rest, " ")
 		if !ok {
 			return kernelKey{}, false
+		}
+		if i == 2 {
+			usage, _ = strconv.Atoi(field) // 0 is the answer for no number
 		}
 		rest = tail
 	}
@@ -65,7 +72,7 @@ func parseKey(line string) (kernelKey, bool) {
 	if kind == "" {
 		return kernelKey{}, false
 	}
-	return kernelKey{Type: kind, Description: escape.UTF8(strings.TrimSpace(description))}, true
+	return kernelKey{Type: kind, Usage: usage, Description: escape.UTF8(strings.TrimSpace(description))}, true
 }
 
 // Keyring divides the description of a keyring into its name and what it holds ("empty" or a
@@ -156,8 +163,7 @@ func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyF
 type keyrings struct {
 	builtin          string          // how many keys the builtin keyring holds; empty if it is not shown
 	secondary        string          // how many the secondary one holds, and keyrings; empty if it is not shown
-	builtins         int             // how many builtin keyrings are shown: 1, else 0
-	machine          bool            // the keyring .machine is shown, which the secondary one may link
+	linked           int             // how many of the keyrings that the secondary one may link are linked by one
 	certificates     map[string]bool // key ids and serial numbers of the certificates, in hexadecimal
 	signed, contents []string        // digests that are revoked, in hexadecimal
 }
@@ -178,11 +184,12 @@ func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 			shown = shown || isTrustedKeyring(key)
 			switch name {
 			case trustedKeyrings[0].name:
-				k.builtin, k.builtins = holds, 1
+				k.builtin = holds
+				k.link(key)
 			case trustedKeyrings[1].name:
 				k.secondary = holds
 			case trustedKeyrings[2].name:
-				k.machine = true
+				k.link(key)
 			}
 		case strings.HasPrefix(key.Type, "blackl"):
 			k.revoke(key.Description)
@@ -196,6 +203,15 @@ func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 		return nil, fs.ErrPermission
 	}
 	return k, nil
+}
+
+// link counts a keyring if another one links it: the kernel then holds a second reference (__key_link), and nobody may
+// link it after the start. Whether .machine is linked shows nowhere else: shim's variable decides (trust_moklist), but
+// not in the kernels of some distributions, which always link it.
+func (k *keyrings) link(key kernelKey) {
+	if key.Usage > 1 {
+		k.linked++
+	}
 }
 
 // revoke notes an entry of the keyring .blacklist: "tbs:" or "bin:" and a digest.

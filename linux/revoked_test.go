@@ -5,6 +5,7 @@ package linux
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -124,34 +125,31 @@ func TestNamesakes(t *testing.T) {
 
 // TestAddedKeys: a key that was added to the secondary keyring may be the one of a signature that no known key made.
 func TestAddedKeys(t *testing.T) {
-	ring := func(name, holds string) string {
-		return "0d1: I------     1 perm 1f0b0000     0     0 keyring   " + name + ": " + holds + "\n"
+	ring := func(usage int, name, holds string) string {
+		return fmt.Sprintf("0d1: I------ %5d perm 1f0b0000     0     0 keyring   %s: %s\n", usage, name, holds)
 	}
-	builtin, secondary := ring(".builtin_trusted_keys", "1"), ".secondary_trusted_keys"
+	const secondary, machine = ".secondary_trusted_keys", ".machine"
+	builtin := ring(2, ".builtin_trusted_keys", "1")
 	option := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
 	for name, tt := range map[string]struct {
 		config, keys string
-		trusted      bool // shim says that the owner's keys are trusted
 		doubt        bool
 	}{
-		"the builtin one alone":    {option, builtin + ring(secondary, "1"), false, false},
-		"and .machine":             {option, builtin + ring(secondary, "2") + ring(".machine", "empty"), true, false},
-		"beside .machine unlinked": {option, builtin + ring(secondary, "2") + ring(".machine", "1"), false, true},
-		".machine unlinked":        {option, builtin + ring(secondary, "1") + ring(".machine", "1"), false, false},
-		"no .machine":              {option, builtin + ring(secondary, "2"), true, true},
-		"a key was added":          {option, builtin + ring(secondary, "2"), false, true},
-		"beside .machine":          {option, builtin + ring(secondary, "3") + ring(".machine", "1"), true, true},
-		"an invalid count":         {option, builtin + ring(secondary, "x"), false, true},
-		"not shown":                {option, "", false, true},
-		"not shown, not possible":  {signedConfig, "", false, false},
-		"no configuration":         {"-", "", false, true},
-		"no such keyring":          {option, builtin, false, false},
+		"the builtin one alone":    {option, builtin + ring(1, secondary, "1"), false},
+		"and .machine":             {option, builtin + ring(1, secondary, "2") + ring(2, machine, "empty"), false},
+		"beside .machine unlinked": {option, builtin + ring(1, secondary, "2") + ring(1, machine, "1"), true},
+		".machine unlinked":        {option, builtin + ring(1, secondary, "1") + ring(1, machine, "1"), false},
+		"a key was added":          {option, builtin + ring(1, secondary, "2"), true},
+		"beside .machine":          {option, builtin + ring(1, secondary, "3") + ring(2, machine, "1"), true},
+		"an invalid count":         {option, builtin + ring(1, secondary, "x"), true},
+		"no usage": {option, strings.ReplaceAll(builtin, " 2 perm", " x perm") + ring(1, secondary, "1"),
+			true},
+		"not shown":               {option, "", true},
+		"not shown, not possible": {signedConfig, "", false},
+		"no configuration":        {"-", "", true},
+		"no such keyring":         {option, builtin, false},
 	} {
-		files := map[string]string{"boot/config-6": tt.config, keysFile: tt.keys}
-		if tt.trusted {
-			files[mokVarsDir+"/"+varMokTrusted] = "\x01"
-		}
-		fsys := imageOf(files)
+		fsys := imageOf(map[string]string{"boot/config-6": tt.config, keysFile: tt.keys})
 		config, _ := readKernelConfig(fsys, "6", false)
 		err := addedKeys(keyedKernel{FS: fsys, Release: "6", Running: true, Live: true}, config, new(fact.Report))
 		if (err != nil) != tt.doubt {
