@@ -93,9 +93,9 @@ var inventedWindows = []inventedText{
 		"Signer Name:        Microsoft Windows\n\n[...]\n"},
 	{"date and version swapped", PnPUtil, "whole", "oem35.inf", "9.2.0.1 04/03/2020 @ windows.columns.value",
 		"Published Name:     oem35.inf\nOriginal Name:      fn.inf\n" +
-		"Provider Name:      Lenovo\nClass Name:         System devices\n" +
-		"Class GUID:         {4d36e97d-e325-11ce-bfc1-08002be10318}\nDriver Version:     9.2.0.1 04/03/2020\n" +
-		"Signer Name:        Microsoft Windows\n\n"},
+			"Provider Name:      Lenovo\nClass Name:         System devices\n" +
+			"Class GUID:         {4d36e97d-e325-11ce-bfc1-08002be10318}\nDriver Version:     9.2.0.1 04/03/2020\n" +
+			"Signer Name:        Microsoft Windows\n\n"},
 	{"filter", PnPUtil, "part", "oem35.inf", "",
 		"PS C:\\> pnputil /enum-drivers | select-string -context 0,7 oem35\n" + pnputilBlock},
 
