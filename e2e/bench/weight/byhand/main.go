@@ -5,16 +5,12 @@
 package main
 
 import (
-	"encoding/json"
-	"io"
 	"log"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
+
+	"github.com/kernelext/kernelext/e2e/bench/weight/host"
 )
 
 type module struct {
@@ -23,38 +19,19 @@ type module struct {
 }
 
 func main() {
-	polls, err := strconv.Atoi(os.Args[2])
-	if err != nil {
-		log.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	go func() {
-		log.Fatal(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			json.NewEncoder(w).Encode(r.Header)
-		})))
-	}()
-	out := json.NewEncoder(io.Discard)
 	list := read(os.Args[1])
 	for i := range list {
 		attributes(os.Args[1], &list[i])
 	}
-	if err := out.Encode(list); err != nil {
+	if err := host.Out.Encode(list); err != nil {
 		log.Fatal(err)
 	}
-	for range polls {
+	host.Run(func() int {
 		if list = read(os.Args[1]); len(list) == 0 {
 			log.Fatal("no modules")
 		}
-		if err := out.Encode(len(list)); err != nil {
-			log.Fatal(err)
-		}
-		time.Sleep(time.Millisecond)
-	}
-	os.Stdout.WriteString(strconv.Itoa(len(list)) + " modules\n")
-	io.Copy(io.Discard, os.Stdin) // until it was looked at
+		return len(list)
+	})
 }
 
 func read(root string) (list []module) {
