@@ -24,7 +24,12 @@ const maxMenu = 20
 
 // A confLine is one line that names a module to load at boot.
 type confLine struct {
+	// name is the word that names the module, as it is written; of other commands what follows them.
 	name string
+	// module is the name of the module's file in the module path; empty if the word can only be a path.
+	module string
+	// path is the file that the word means if it is a path, with a leading "/"; empty if it can only be a name.
+	path string
 	file string
 	line int
 	// sure is false for an entry of the menu that is not the default.
@@ -44,20 +49,22 @@ type loader struct {
 	off confLine
 	// kernel is the path of the kernel below the root. It is kernelFile unless the default entry says another.
 	kernel string
-	// device is the line that boots a kernel of another device; its file is empty if none does.
+	// device is the line that boots a kernel of another device; its file is empty if no line does.
 	device confLine
+	// elsewhere is the first line that loads a module of another device; its file is empty if no line does.
+	elsewhere confLine
 
 	item *fact.Item // of boot.cfg
 	over error      // what its lines take that is more than they may
 }
 
 // lineSize is the memory of a line beside its text, in bytes.
-const lineSize = 64
+const lineSize = 128
 
 // keep asks for the memory of a line, and reports whether it may be kept.
 func (l *loader) keep(at confLine) bool {
 	if l.over == nil {
-		l.over = l.item.Keep(int64(lineSize + len(at.name)))
+		l.over = l.item.Keep(int64(lineSize + 3*len(at.name)))
 	}
 	return l.over == nil
 }
@@ -78,7 +85,7 @@ func (k *Kernel) readLoader(r *fact.Report) (loader, error) {
 		n++
 		line, _, _ = strings.Cut(strings.TrimRight(line, "\r\n"), "#")
 		key, value, ok := strings.Cut(line, "=")
-		at := confLine{escape.UTF8(value), bootCfg, n, true}
+		at := confLine{name: value, file: bootCfg, line: n, sure: true}
 		switch {
 		case !ok:
 		case strings.HasPrefix(key, "menu"):
@@ -138,26 +145,44 @@ func (l *loader) command(command string, at confLine) {
 
 // change takes a command that changes which devices the kernel looks for.
 func (l *loader) change(at confLine) {
+	at.name = escape.UTF8(at.name)
 	if l.keep(at) {
 		l.userconf = append(l.userconf, at)
 	}
 }
 
-// load takes the name or the path of a module, which a blank ends (module_path of the boot loader).
+// load takes the name or the path of a module, which a blank ends: NAME of the module path, else what was written as a
+// path (module_path and module_open of the boot loader).
 func (l *loader) load(at confLine) {
 	f := strings.Fields(at.name)
 	if len(f) == 0 || !l.keep(at) {
 		return
 	}
-	_, name, ok := strings.Cut(f[0], ":")
-	if !ok {
+	_, name, device := strings.Cut(f[0], ":")
+	if !device {
 		name = f[0]
+	} else if l.elsewhere.file == "" {
+		l.elsewhere = at
 	}
-	at.name = strings.TrimSuffix(path.Base(name), ".kmod")
+	at.name, at.path = escape.UTF8(f[0]), path.Clean("/"+name)
+	if !strings.Contains(name, "/") {
+		at.module = name
+	}
 	l.loads = append(l.loads, at)
 }
 
-// modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file.
+// lost returns why not every module that the boot loader loads is on this disk; nil if each is.
+func (l *loader) lost() error {
+	if l.elsewhere.file == "" {
+		return nil
+	}
+	return &fact.ParseError{Source: "/" + bootCfg, Line: l.elsewhere.line, Err: errors.ErrUnsupported,
+		Reason: "loads a module of a device: " + escape.UTF8(l.elsewhere.name)}
+}
+
+// modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file. A
+// word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell evaluates the arguments
+// (rc.d/modules), so that a line may do anything.
 func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 	text, item, err := limit.ReadItem(k.machine, modulesConf, limit.Text, r.Budget)
 	defer item.Done()
@@ -168,17 +193,29 @@ func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 		return nil, err
 	}
 	var out []confLine
+	var lost error
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
-		line, _, _ = strings.Cut(line, "#")
-		if f := strings.Fields(line); len(f) > 0 {
-			name := strings.TrimSuffix(path.Base(f[0]), ".kmod")
-			if err := item.Keep(int64(lineSize + len(name))); err != nil {
-				return out, fmt.Errorf("/%s: %w", modulesConf, err)
-			}
-			out = append(out, confLine{escape.UTF8(name), modulesConf, n, true})
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0][0] == '#' {
+			continue
+		}
+		at := confLine{name: escape.UTF8(f[0]), file: modulesConf, line: n, sure: true}
+		if strings.Contains(f[0], "/") {
+			at.path = path.Clean("/" + f[0])
+		} else {
+			at.module = f[0]
+		}
+		if err := item.Keep(int64(lineSize + 3*len(at.name))); err != nil {
+			return out, fmt.Errorf("/%s: %w", modulesConf, err)
+		}
+		out = append(out, at)
+		arguments, _, _ := strings.Cut(strings.Join(f[1:], " "), "#")
+		if lost == nil && strings.ContainsAny(arguments, "`$;&|<>(\\") {
+			lost = &fact.ParseError{Source: "/" + modulesConf, Line: n, Err: errors.ErrUnsupported,
+				Reason: "the shell runs the arguments"}
 		}
 	}
-	return out, nil
+	return out, lost
 }

@@ -68,7 +68,7 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 	for _, arch := range archs {
 		releases, err := k.machine.ReadDir(standDir + "/" + arch.Name())
 		if err != nil {
-			if arch.IsDir() {
+			if mayBeDir(arch) {
 				r.Problem(SourceModulePath, arch.Name(), "modules", err)
 			}
 			continue
@@ -79,8 +79,15 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 		}
 		for _, release := range releases {
 			dir := path.Join("/", standDir, arch.Name(), release.Name(), "modules")
-			if _, err := fs.Stat(k.machine, dir[1:]); err == nil && k.chosen(release.Name()) {
+			if !k.chosen(release.Name()) {
+				continue
+			}
+			_, err := fs.Stat(k.machine, dir[1:])
+			switch {
+			case err == nil:
 				dirs = append(dirs, dir)
+			case !errors.Is(err, fs.ErrNotExist) && mayBeDir(release):
+				r.Problem(SourceModulePath, arch.Name()+"/"+release.Name(), "modules", err)
 			}
 		}
 	}
@@ -95,6 +102,9 @@ func (k *Kernel) dirs(ctx context.Context, r *fact.Report) ([]string, error) {
 	slices.Sort(dirs)
 	return dirs, nil
 }
+
+// mayBeDir reports whether an entry is a directory, or a link that may lead to one.
+func mayBeDir(e fs.DirEntry) bool { return e.IsDir() || e.Type()&fs.ModeSymlink != 0 }
 
 // maxReleases is how many releases, as in /stand/ARCH, are read.
 const maxReleases = 256
@@ -114,9 +124,14 @@ func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, err
 	if err != nil {
 		return nil, err
 	}
-	list, err := readMetadata(k.machine, l.kernel, k.options.FileCap(), l.kernel, r)
+	own := r.Part() // its problems are those of what the kernel contains
+	list, err := readMetadata(k.machine, l.kernel, k.options.FileCap(), l.kernel, own)
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range own.Problems {
+		p.Source = SourceModctl
+		r.Add(p)
 	}
 	modules := make([]Record, 0, len(list))
 	for i := range list {
@@ -132,7 +147,7 @@ func (k *Kernel) imageBuiltins(_ context.Context, r *fact.Report) ([]Record, err
 type image struct {
 	disk     []Record
 	builtins []Record
-	unread   error // why the modules inside the kernel are not known; nil if they are
+	lack     error // why there may be more modules, on disk or in the kernel; nil if all are known
 	conf     []confLine
 	lost     error       // of modules.conf
 	off      fact.Answer // whether rc.conf turns rc.d/modules off
@@ -140,6 +155,8 @@ type image struct {
 	unloaded error // of boot.cfg
 	level    fact.Answer
 	auto     fact.Answer
+	files    moduleFiles // those in the module path
+	aside    moduleFiles // those outside of it that a line names
 
 	requiredBy map[string][]string // the modules that require one
 	names      map[string]bool     // of all modules, on disk or in the kernel
@@ -150,28 +167,41 @@ type image struct {
 // checkImage is Check for an image.
 func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
 	var i image
-	var err error
 	c := judge.Case[Module]{Query: query, Image: true, Boot: i.boot}
+	var err error
+	i.builtins, err = k.imageBuiltins(ctx, r)
+	c.Add(SourceModctl, i.builtins, err, r)
 	i.disk, err = k.installed(ctx, r)
-	i.builtins, i.unread = k.imageBuiltins(ctx, r)
-	c.Add("", i.builtins, i.unread, r)
 	c.Add(SourceModulePath, i.disk, err, r)
 	i.conf, i.lost = k.modulesConf(r)
-	i.off = off(k.rc("modules", r), "modules", reasonConf, "modules is off: rc(8) loads none")
 	i.loader, i.unloaded = k.readLoader(r)
+	for _, err := range []error{i.lost, i.unloaded, i.loader.lost()} { // what it loads may be any file
+		if err != nil {
+			c.Add("", nil, err, r)
+		}
+	}
+	i.files = filesOf(i.disk)
+	aside, err := k.readAside(ctx, i.files.missing(i.conf, i.loader.loads), r)
+	c.Add("", aside, err, r)
+	i.aside = filesOf(aside)
+	i.disk = slices.Concat(i.disk, aside)
+	if p, ok := c.Lost(); ok {
+		i.lack = p
+	}
+	i.off = off(k.rc("modules", r), "modules", reasonConf, "modules is off: rc(8) loads none")
 	_, i.level = k.imageLevel(r)
 	_, i.auto = k.imageAutoload(r)
 	return c.Verdicts(), ctx.Err()
 }
 
 // boot answers by which ways a module on disk gets into the kernel, and what asks for it. The boot loader, rc.d/modules
-// and the kernel itself come before rc.d/securelevel.
-func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
+// and the kernel itself come before rc.d/securelevel. The kernel itself takes no path (module_autoload).
+func (i *image) boot(m *Record) (ways []judge.Entrance, triggers, bypasses []fact.Reason) {
 	load := i.requirements(m)
 	asks := i.asks(m.Name)
 	for _, w := range []judge.Entrance{{Name: WayLoader, Answer: asks.loader}, {Name: WayModules, Answer: asks.modules},
 		{Name: WayAutoload, Answer: i.auto}} {
-		if !w.Answer.Applies() {
+		if !w.Answer.Applies() || w.Name == WayAutoload && i.aside[m.Path] != nil {
 			continue
 		}
 		if load.Blocked() != fact.No && w.Answer.Blocked() != fact.Yes {
@@ -182,7 +212,7 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) 
 	if load.Blocked() != fact.Yes && i.level.Applies() {
 		load = i.level
 	}
-	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), asks.triggers
+	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), asks.triggers, nil
 }
 
 // An asking is what asks for the modules of one name during the boot.
@@ -220,11 +250,12 @@ func (i *image) asks(name string) *asking {
 func (i *image) lines(name string, lines []confLine, code, text string) (out fact.Answer, triggers []fact.Reason) {
 	users := i.users(name)
 	for _, l := range lines {
-		if !users[l.name] {
+		loads := i.loads(l)
+		if !slices.ContainsFunc(loads, func(m string) bool { return users[m] }) {
 			continue
 		}
 		because := l.reason(code, text+l.name+" at boot")
-		if l.name != name {
+		if !slices.Contains(loads, name) {
 			because.Text += ", which requires it"
 		}
 		if len(triggers) < maxMenu {
@@ -239,6 +270,17 @@ func (i *image) lines(name string, lines []confLine, code, text string) (out fac
 		}
 	}
 	return out, triggers
+}
+
+// loads returns the names of the modules in the file that a line loads; nil if there is no such file.
+func (i *image) loads(l confLine) []string {
+	if loads := i.files[l.module]; loads != nil {
+		return loads
+	}
+	if loads := i.files[l.path]; loads != nil {
+		return loads
+	}
+	return i.aside[l.path]
 }
 
 // users returns the names of the modules that are the one called name, or require it, directly or not.
@@ -277,11 +319,11 @@ func (i *image) requirements(m *Record) fact.Answer {
 		if i.names[name] {
 			continue
 		}
-		text := fmt.Sprintf("it requires %s, which is not on disk", escape.Text(name))
-		if i.unread != nil {
-			return fact.Unsure(reasonUnmet, text+"; what is compiled into the kernel was not read: "+i.unread.Error())
+		text := fmt.Sprintf("it requires %s, which is not on disk nor in the kernel", escape.Text(name))
+		if i.lack != nil {
+			return fact.Unsure(reasonUnmet, text+", as far as they were read: "+i.lack.Error())
 		}
-		return fact.Stops(fact.Reason{Code: reasonUnmet, Text: text + " nor in the kernel"})
+		return fact.Stops(fact.Reason{Code: reasonUnmet, Text: text})
 	}
 	return fact.Passes(fact.Reason{Code: judge.ReasonInstalled, Text: "its file is on disk", File: m.Path})
 }

@@ -47,6 +47,8 @@ func netbsdRoot() fstest.MapFS {
 		"stand/amd64/10.0/modules/zfs/zfs.kmod":     file(kotest.KMODOf("zfs", "solaris,xcall")),
 		"stand/amd64/10.0/modules/xcall/xcall.kmod": file(kotest.KMODOf("xcall", "")),
 		"stand/amd64/10.0/modules/lost/lost.kmod":   file(kotest.KMODOf("lost", "nowhere")),
+		"stand/amd64/10.0/modules/other/other.kmod": file(kotest.KMODOf("named", "")), // not as its file
+		"usr/pkg/lib/modules/evil.kmod":             file(kotest.KMODOf("evil", "old")),
 		"stand/amd64/9.3/modules/old/old.kmod":      file(kotest.KMODOf("old", "")),
 		"etc/modules.conf":                          file([]byte("# at boot\n\nzfs -f\n")),
 		"etc/rc.conf":                               file([]byte("rc_configured=YES\n")),
@@ -55,8 +57,8 @@ func netbsdRoot() fstest.MapFS {
 
 func TestImage(t *testing.T) {
 	for release, want := range map[string]string{
-		"":             "lost /10.0 xcall /10.0 zfs /10.0 old /9.3",
-		fact.KernelAll: "lost /10.0 xcall /10.0 zfs /10.0 old /9.3", "9.3": "old /9.3", "8.0": "",
+		"":             "lost /10.0 named /10.0 xcall /10.0 zfs /10.0 old /9.3",
+		fact.KernelAll: "lost /10.0 named /10.0 xcall /10.0 zfs /10.0 old /9.3", "9.3": "old /9.3", "8.0": "",
 	} {
 		k := Open(disk{MapFS: netbsdRoot()}, fact.Options{OS: fact.NetBSD, Image: true, Kernel: release})
 		var got []string
@@ -84,9 +86,10 @@ func TestImage(t *testing.T) {
 		{"zfs", "modules=maybe\n", "", fact.VerdictLoadable, "modload", "/etc/modules.conf:3"},
 		{"zfs", "modules=${x}\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
 		{"zfs", ". /etc/more\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
-		{"zfs", "a=x; modules=NO\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "",
+		// Until rc.d/sysctl runs, the kernel loads modules by itself.
+		{"zfs", "a=x; modules=NO\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictUnknown, "",
 			"/etc/modules.conf:3"},
-		{"old", "#sysctl kern.securelevel?=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+		{"old", "#sysctl kern.securelevel?=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictUnknown, "", ""},
 		{"old", "#sysctl kern.module.autoload=1\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
 		{"old", "securelevel=0\n", "etc/sysctl.conf", fact.VerdictUnknown, "", ""},
 		{"zfs", "modules=NO # none\n", "", fact.VerdictLoadable, "modload", "/etc/modules.conf:3"},
@@ -107,9 +110,9 @@ func TestImage(t *testing.T) {
 		{"old", "securelevel=$x\n", "", fact.VerdictUnknown, "", ""},
 		{"old", "if [ -f /x ]; then\nsecurelevel=1\nfi\n", "", fact.VerdictUnknown, "", ""},
 		{"old", "if [ -f /x ]; then a=1; fi\n#sysctl kern.module.autoload=0\nsecurelevel=\"1\" # x\n", "",
-			fact.VerdictBlocked, "", ""},
+			fact.VerdictUnknown, "", ""},
 		{"old", ". /etc/more\n", "", fact.VerdictUnknown, "", ""},
-		{"old", "#sysctl kern.securelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+		{"old", "#sysctl kern.securelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictUnknown, "", ""},
 		{"zfs", "if x; then\nmodules=NO\nfi\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
 		// boot.cfg(5).
 		{"xcall", "#cfg banner=x\n#cfg load=/stand/amd64/10.0/modules/zfs/zfs.kmod -a\nsecurelevel=1\n", "",
@@ -119,26 +122,61 @@ func TestImage(t *testing.T) {
 		{"old", "#cfg menu=a:load old;boot netbsd\n#cfg menu=b:boot\n#cfg default=2\nsecurelevel=1\n", "",
 			fact.VerdictUnknown, "", "/boot.cfg:1"},
 		{"old", "#cfg load=old\n#cfg modules=off\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "",
-			fact.VerdictBlocked, "", "/boot.cfg:1"},
-		{"old", "#cfg #load=old\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictBlocked, "", ""},
+			fact.VerdictUnknown, "", "/boot.cfg:1"},
+		{"old", "#cfg #load=old\nsecurelevel=1\n#sysctl kern.module.autoload=0\n", "", fact.VerdictUnknown, "", ""},
 		{"solaris", "#cfg menu=a:boot netbsd.old\n", "", fact.VerdictUnknown, "", ""}, // no such file
 		{"none", "#cfg menu=a:boot hd1a:netbsd\n", "", fact.VerdictUnknown, "", ""},
 		{"solaris", "#cfg menu=a:boot\n#cfg menu=b:boot hd1a:netbsd\n", "", fact.VerdictBuiltin, "", ""},
 		{"old", "securelevel=1\n#sysctl kern.module.autoload=0\n", "boot.cfg", fact.VerdictUnknown, "", ""},
+		// A module that was not read may be what another one requires, and any module may be in the kernel.
+		{"zfs", "", "stand/amd64/10.0/modules/xcall/xcall.kmod", fact.VerdictUnknown, "", "/etc/modules.conf:3"},
+		{"lost", "", "stand/amd64/9.3/modules", fact.VerdictUnknown, "", ""},
+		{"lost", "", "stand/amd64/9.3/modules/old/old.kmod", fact.VerdictUnknown, "", ""},
+		{"old", "securelevel=1\n#sysctl kern.module.autoload=0\n", "netbsd", fact.VerdictUnknown, "", ""},
+		{"old", "#cfg menu=a:boot netbsd.old\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		// A module that is loaded by its path.
+		{"evil", "", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#modules /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictLoadable, "modules modload",
+			"/etc/modules.conf:1"},
+		{"old", "#modules usr/pkg/lib/modules/evil.kmod -f\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules",
+			"/etc/modules.conf:1"},
+		{"/usr/pkg/lib/modules/evil.kmod", "#cfg load=/usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "",
+			fact.VerdictLoadable, "loader", "/boot.cfg:1"},
+		{"evil", "#cfg load=usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "", fact.VerdictLoadable, "loader",
+			"/boot.cfg:1"},
+		{"evil", "modules=NO\nsecurelevel=1\n#modules /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictBlocked, "",
+			"/etc/modules.conf:1"}, // the kernel itself takes no path
+		{"evil", "modules=NO\nsecurelevel=1\n#modules /usr/pkg/lib/modules/evil.kmod\n", "netbsd",
+			fact.VerdictUnknown, "", "/etc/modules.conf:1"},
+		{"evil", "#modules /usr/pkg/lib/modules/evil.kmod\n", "usr/pkg/lib/modules/evil.kmod", fact.VerdictUnknown, "",
+			""},
+		{"evil", "#modules evil\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#modules /usr/pkg/lib/modules/evil\n", "", fact.VerdictAbsent, "", ""}, // no such file
+		{"evil", "", "etc/modules.conf", fact.VerdictUnknown, "", ""},
+		{"evil", "", "boot.cfg", fact.VerdictUnknown, "", ""},
+		{"evil", "#cfg load=hd1a:/evil.kmod\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs $(modload /evil)\n", "", fact.VerdictUnknown, "", ""},
+		// A module is called as it calls itself; lines name its file.
+		{"named", "#modules other\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:1"},
+		{"named", "#modules named\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		{"zfs", "#modules zfs.kmod\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""}, // of no such directory
 	} {
 		root := netbsdRoot()
-		rc, cfg, sysctl := "", "", ""
+		rc, cfg, sysctl, conf := "", "", "", ""
 		for line := range strings.Lines(c.rc) {
 			if text, ok := strings.CutPrefix(line, "#cfg "); ok {
 				cfg += text
 			} else if text, ok := strings.CutPrefix(line, "#sysctl "); ok {
 				sysctl += text
+			} else if text, ok := strings.CutPrefix(line, "#modules "); ok {
+				conf += text
 			} else {
 				rc += line
 			}
 		}
 		root["etc/rc.conf"].Data = []byte(rc)
-		for name, text := range map[string]string{"boot.cfg": cfg, "etc/sysctl.conf": sysctl} {
+		for name, text := range map[string]string{"boot.cfg": cfg, "etc/sysctl.conf": sysctl,
+			"etc/modules.conf": conf} {
 			if text != "" {
 				root[name] = &fstest.MapFile{Data: []byte(text)}
 			}
@@ -161,6 +199,39 @@ func TestImage(t *testing.T) {
 		if v[0].NextBoot.Outcome != c.outcome || strings.Join(open, " ") != c.ways || trigger != c.trigger {
 			t.Errorf("%+v: %s by %v because of %s", c, v[0].NextBoot.Outcome, open, trigger)
 		}
+	}
+}
+
+// TestKernelNotWhole reads a kernel of which one record is invalid: whatever is required may be that one.
+func TestKernelNotWhole(t *testing.T) {
+	root := netbsdRoot()
+	b := kotest.KMODOf("", "")
+	root["netbsd"].Data = b
+	var r fact.Report
+	k := Open(disk{MapFS: root}, fact.Options{OS: fact.NetBSD, Image: true})
+	for _, query := range []string{"lost", "zfs", "none"} {
+		v, err := k.Check(t.Context(), query, &r)
+		if err != nil || v[0].Worst() != fact.VerdictUnknown {
+			t.Errorf("%s: %+v %v", query, v, err)
+		}
+	}
+	if p, ok := r.First(SourceModctl); !ok || p.Code != fact.CodeMalformed {
+		t.Errorf("%+v", r.Problems)
+	}
+}
+
+// TestManyAside names more files than are read.
+func TestManyAside(t *testing.T) {
+	root := netbsdRoot()
+	var conf strings.Builder
+	for i := range maxAside + 1 {
+		fmt.Fprintf(&conf, "/m%d.kmod\n", i)
+	}
+	root["etc/modules.conf"].Data = []byte(conf.String())
+	k := Open(disk{MapFS: root}, fact.Options{OS: fact.NetBSD, Image: true})
+	v, err := k.Check(t.Context(), "none", new(fact.Report))
+	if err != nil || v[0].Worst() != fact.VerdictUnknown || v[0].Problems[0].Code != fact.CodeTooLarge {
+		t.Errorf("%+v %v", v, err)
 	}
 }
 

@@ -56,7 +56,9 @@ func readDisk(ctx context.Context, fsys fs.ReadDirFS, dir string, max int64, r *
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if mayBeDir(e) {
+			names = append(names, e.Name())
+		}
 	}
 	slices.Sort(names)
 	out := []Record{}

@@ -85,11 +85,14 @@ func (k *Kernel) imageLevel(r *fact.Report) (rcconf.Setting, fact.Answer) {
 	return rcconf.Setting{}, fact.Answer{}
 }
 
-// imageAutoload answers whether the kernel loads modules by itself. It does unless sysctl.conf(5) says no.
+// imageAutoload answers whether the kernel loads modules by itself. Where sysctl.conf(5) says no, it does until
+// rc.d/sysctl runs: after the devices are found, the root is mounted, and rc.d/mountcritlocal mounts other file systems
+// (rc.d/sysctl requires root and ipsec, rc.d/ipsec requires mountcritlocal). So no file stops it for a whole boot.
 func (k *Kernel) imageAutoload(r *fact.Report) (rcconf.Setting, fact.Answer) {
 	s, ok := k.sysctls(r).Lookup(sysctlAutoload)
 	if n, err := strconv.Atoi(s.Value); ok && s.Code == "" && err == nil && n == 0 {
-		return s, fact.Stops(s.Reason(reasonAutoload, "the kernel loads no module by itself"))
+		return s, fact.UnsureOf(s.Reason(reasonAutoload,
+			"the kernel loads modules by itself, when something needs them, until rc.d/sysctl turns that off"))
 	}
 	because := fact.Reason{Code: reasonAutoload,
 		Text: "the kernel may load it during the boot, when something needs it"}

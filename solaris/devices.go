@@ -42,13 +42,11 @@ type devices struct {
 	unread, unnumbered         error // of aliases, and of majors
 }
 
-// devices reads what binds drivers to devices. path_to_inst only lists devices that the machine once contained; they
-// may be missing now.
-func (k *Kernel) devices(r *fact.Report) devices {
-	var d devices
+// devices reads what binds drivers to devices, beside the aliases; unread is why there may be more aliases.
+// path_to_inst only lists devices that the machine once contained; they may be missing now.
+func (k *Kernel) devices(aliases []alias, unread error, r *fact.Report) devices {
+	d := devices{aliases: byDriver(aliases), unread: unread}
 	var list []alias
-	list, d.unread = k.aliases(r)
-	d.aliases = byDriver(list)
 	list, d.unnumbered = k.table(majorsFile, 2, 0, 1, r)
 	d.majors = byDriver(list)
 	list, err := k.table(instancesFile, 3, 2, 0, r)

@@ -40,12 +40,18 @@ const (
 // /usr/kernel (kernel(8)), and those that moddir in /etc/system adds.
 func (k *Kernel) moduleRoots(list []directive, r *fact.Report) []string {
 	roots := []string{"kernel", "usr/kernel"}
-	if platforms, err := fs.Glob(k.machine, "platform/*/kernel"); err == nil {
-		platforms, err := limit.Most(platforms, 64, "/platform")
-		if err != nil {
-			r.Problem(SourceModulePath, "", "modules", err)
+	platforms, err := k.machine.ReadDir("platform")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.Problem(SourceModulePath, "", "modules", err)
+	}
+	platforms, err = limit.Most(platforms, 64, "/platform")
+	if err != nil {
+		r.Problem(SourceModulePath, "", "modules", err)
+	}
+	for _, p := range platforms {
+		if name := "platform/" + p.Name(); k.isDir(p, name) {
+			roots = append(roots, name+"/kernel")
 		}
-		roots = append(roots, platforms...)
 	}
 	for _, d := range list {
 		if d.Word != "moddir" {
@@ -67,6 +73,15 @@ func (k *Kernel) moduleRoots(list []directive, r *fact.Report) []string {
 	return roots
 }
 
+// isDir reports whether an entry is a directory, or a link that leads to one, or may lead to one that cannot be read.
+func (k *Kernel) isDir(e fs.DirEntry, name string) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	st, err := fs.Stat(k.machine, name)
+	return err == nil && st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist)
+}
+
 // maxRoots is how many directories with modules are looked into.
 const maxRoots = 256
 
@@ -81,12 +96,17 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 		return nil, fmt.Errorf("module files of a running machine: %w", errors.ErrUnsupported)
 	}
 	list, err := k.directives(r)
-	if err != nil { // moddir may add directories
-		r.Problem(SourceModulePath, "", "modules", err)
+	return k.modulesBelow(ctx, k.moduleRoots(list, r), err, r)
+}
+
+// modulesBelow returns the modules in the directories. unread is why there may be more directories.
+func (k *Kernel) modulesBelow(ctx context.Context, roots []string, unread error, r *fact.Report) ([]Record, error) {
+	if unread != nil { // moddir may add directories
+		r.Problem(SourceModulePath, "", "modules", unread)
 	}
 	out := []Record{}
 	found := false
-	for _, root := range k.moduleRoots(list, r) {
+	for _, root := range roots {
 		kinds, err := k.machine.ReadDir(root)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -100,8 +120,8 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 			r.Problem(SourceModulePath, "", "modules", err)
 		}
 		for _, kind := range kinds {
-			if kind.IsDir() && ctx.Err() == nil {
-				out = k.addKind(out, root+"/"+kind.Name(), r)
+			if name := root + "/" + kind.Name(); ctx.Err() == nil && k.isDir(kind, name) {
+				out = k.addKind(out, name, r)
 			}
 		}
 	}
@@ -113,34 +133,63 @@ func (k *Kernel) installed(ctx context.Context, r *fact.Report) ([]Record, error
 	return out, ctx.Err()
 }
 
-// addKind adds the modules in the directory of one kind, such as drv.
+// wide are the directories of the modules of 64 bits, beside those of 32.
+var wide = []string{"amd64", "sparcv9"}
+
+// addKind adds the modules in the directory of one kind, such as drv, and in the directories below it: a kind may have
+// kinds of its own, such as misc/scsi_vhci.
 func (k *Kernel) addKind(out []Record, dir string, r *fact.Report) []Record {
-	for _, sub := range []string{"", "/amd64", "/sparcv9"} {
-		entries, err := k.machine.ReadDir(dir + sub)
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				r.Problem(SourceModulePath, "", "modules", err)
-			}
+	out, below := k.addFiles(out, dir, r)
+	if len(below) > maxKinds {
+		r.Problem(SourceModulePath, "", "modules", fmt.Errorf("/%s: %w: more than %d directories", dir,
+			fact.ErrTooLarge, maxKinds))
+		below = below[:maxKinds]
+	}
+	for _, sub := range below {
+		var own []string
+		if out, own = k.addFiles(out, dir+"/"+sub, r); slices.Contains(wide, sub) {
 			continue
 		}
-		item := r.Budget.Item(directorySize(entries))
-		for _, e := range entries {
-			// A driver's configuration lies beside it.
-			if e.IsDir() || strings.HasSuffix(e.Name(), ".conf") {
-				continue
+		for _, bits := range own {
+			if slices.Contains(wide, bits) {
+				out, _ = k.addFiles(out, dir+"/"+sub+"/"+bits, r)
 			}
-			name := escape.UTF8(e.Name())
-			if err := item.Keep(int64(fileSize + 2*len(name) + len(dir))); err != nil {
-				r.Problem(SourceModulePath, "", "modules", fmt.Errorf("/%s%s: %w", dir, sub, err))
-				break
-			}
-			out = append(out, Record{ID: string(k.kind()) + ":" + name, Kind: k.kind(), Name: name,
-				State: fact.StateInstalled, Path: "/" + dir + sub + "/" + name, Description: "",
-				Own: &Module{}})
 		}
-		item.Done()
 	}
 	return out
+}
+
+// maxKinds is how many directories one kind may have.
+const maxKinds = 256
+
+// addFiles adds the modules in one directory, and returns the names of the directories in it.
+func (k *Kernel) addFiles(out []Record, dir string, r *fact.Report) (modules []Record, below []string) {
+	entries, err := k.machine.ReadDir(dir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			r.Problem(SourceModulePath, "", "modules", err)
+		}
+		return out, nil
+	}
+	item := r.Budget.Item(directorySize(entries))
+	defer item.Done()
+	for _, e := range entries {
+		if k.isDir(e, dir+"/"+e.Name()) {
+			below = append(below, e.Name())
+			continue
+		}
+		if strings.HasSuffix(e.Name(), ".conf") { // a driver's configuration lies beside it
+			continue
+		}
+		name := escape.UTF8(e.Name())
+		if err := item.Keep(int64(fileSize + 2*len(name) + len(dir))); err != nil {
+			r.Problem(SourceModulePath, "", "modules", fmt.Errorf("/%s: %w", dir, err))
+			break
+		}
+		out = append(out, Record{ID: string(k.kind()) + ":" + name, Kind: k.kind(), Name: name,
+			State: fact.StateInstalled, Path: "/" + dir + "/" + name, Description: "", Own: &Module{}})
+	}
+	return out, below
 }
 
 // directorySize returns about how many bytes a directory takes on disk.
@@ -161,6 +210,11 @@ func (k *Kernel) resolveImage(ctx context.Context, name string, r *fact.Report) 
 	if err != nil {
 		r.Problem(SourceAliases, "", "", err)
 	}
+	return meant(disk, list, name), nil
+}
+
+// meant returns the modules that a name or the alias of a device stands for.
+func meant(disk []Record, list []alias, name string) []Record {
 	drivers := map[string]bool{}
 	for _, a := range list {
 		if a.device == name {
@@ -173,7 +227,7 @@ func (k *Kernel) resolveImage(ctx context.Context, name string, r *fact.Report) 
 			out = append(out, m)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // bare returns the name of a module without its kind: "fd" of "drv/fd".
@@ -186,6 +240,7 @@ func bare(name string) string {
 
 // An image is what the verdicts on an image follow from.
 type image struct {
+	roots      []string               // the directories that the kernel loads from
 	directives map[string][]directive // by what they name, one of each word
 	unread     error                  // why there may be more of them
 	devices    devices
@@ -195,14 +250,17 @@ type image struct {
 func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) ([]fact.Verdict, error) {
 	var i image
 	c := judge.Case[Module]{Query: query, Image: true, Boot: i.boot}
-	disk, err := k.resolveImage(ctx, query, r)
-	c.Meant = disk
-	c.Add(SourceModulePath, disk, err, r)
-	list, err := k.directives(r)
-	if err != nil {
-		c.Add("", nil, err, r)
+	list, unread := k.directives(r)
+	i.roots, i.unread = k.moduleRoots(list, r), unread
+	disk, err := k.modulesBelow(ctx, i.roots, unread, r)
+	aliases, lost := k.aliases(r)
+	if lost != nil {
+		r.Problem(SourceAliases, "", "", lost)
 	}
-	i.unread = err
+	c.Meant = meant(disk, aliases, query)
+	c.Add(SourceModulePath, disk, err, r)
+	c.Add("", nil, unread, r)
+	c.Add("", nil, lost, r) // the query may be an alias
 	i.directives = map[string][]directive{}
 	for _, d := range list {
 		of := i.directives[d.Module]
@@ -210,29 +268,41 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 			i.directives[d.Module] = append(of, d)
 		}
 	}
-	i.devices = k.devices(r)
+	i.devices = k.devices(aliases, lost, r)
 	return c.Verdicts(), ctx.Err()
 }
 
-// about returns the directives about the module: those of KIND/NAME, where KIND is a directory that it lies in, and
-// those of NAME alone.
-func (i *image) about(m *Record) []directive {
-	out := slices.Clone(i.directives[m.Name])
-	for kind := range strings.SplitSeq(strings.Trim(path.Dir(m.Path), "/"), "/") {
-		out = append(out, i.directives[kind+"/"+m.Name]...)
+// filename returns the name by which the kernel loads a module: KIND/NAME, where KIND are the directories between one
+// that it loads from and the file, without that of 64 bits (modload, kobj_open_path).
+func (i *image) filename(m *Record) string {
+	dir := strings.TrimPrefix(path.Dir(m.Path), "/")
+	if slices.Contains(wide, path.Base(dir)) {
+		dir = path.Dir(dir)
 	}
-	return out
+	kind := dir
+	for _, root := range i.roots {
+		if rest, ok := strings.CutPrefix(dir, root+"/"); ok && len(rest) < len(kind) {
+			kind = rest
+		}
+	}
+	return kind + "/" + m.Name
 }
 
 // boot answers by which ways a module on disk gets into the kernel, and what asks for it. A module that /etc/system
-// excludes is loaded by none of them (mod_load of the kernel asks mod_sysctl).
-func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) {
+// excludes by its name or as KIND/NAME is loaded by none of them: mod_load of the kernel compares both with mod_sysctl.
+// It knows the file of modload(8) with a path by its name and that path.
+func (i *image) boot(m *Record) (ways []judge.Entrance, triggers, bypasses []fact.Reason) {
 	load := fact.Passes(fact.Reason{Code: judge.ReasonInstalled, Text: "its file is on disk", File: m.Path})
 	forced := fact.Answer{}
-	for _, d := range i.about(m) {
+	filename := i.filename(m)
+	for _, d := range slices.Concat(i.directives[m.Name], i.directives[filename]) {
 		because := fact.Reason{Code: d.Word, Text: d.Word + ": " + d.Module, File: "/" + d.File, Line: d.Line}
 		switch d.Word {
 		case wordExclude:
+			if d.Module == filename && load.Blocked() == fact.No {
+				bypasses = append(bypasses, fact.Reason{Code: judge.Way,
+					Text: "modload with the path of the file: the kernel does not compare it with " + filename})
+			}
 			load = fact.Stops(because)
 		case wordForceload:
 			forced = fact.Passes(because)
@@ -253,5 +323,5 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers []fact.Reason) 
 		}
 		ways = append(ways, w)
 	}
-	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), triggers
+	return append(ways, judge.Entrance{Name: judge.Way, Answer: load}), triggers, bypasses
 }

@@ -26,6 +26,7 @@ func illumosRoot() fstest.MapFS {
 		"kernel/drv/amd64/e1000g": file("x"), "kernel/drv/e1000g.conf": file("x"), "kernel/drv/amd64/sd": file("x"),
 		"kernel/fs/amd64/zfs": file("x"), "usr/kernel/fs/amd64/pcfs": file("x"),
 		"usr/kernel/misc/amd64/pcfs":            file("x"),
+		"kernel/misc/scsi_vhci/amd64/f_sym":     file("x"),
 		"platform/i86pc/kernel/misc/amd64/acpi": file("x"), "opt/kernel/drv/amd64/extra": file("x"),
 		"etc/system":         file("exclude: fs/pcfs\nmoddir: /kernel /usr/kernel:/opt/kernel\n"),
 		"etc/system.d/mine":  file("forceload: drv/sd\n"),
@@ -45,7 +46,9 @@ func TestImage(t *testing.T) {
 		paths = append(paths, m.ID+" "+m.Path)
 	}
 	want := "illumos_module:e1000g /kernel/drv/amd64/e1000g\nillumos_module:sd /kernel/drv/amd64/sd\n" +
-		"illumos_module:zfs /kernel/fs/amd64/zfs\nillumos_module:extra /opt/kernel/drv/amd64/extra\n" +
+		"illumos_module:zfs /kernel/fs/amd64/zfs\n" +
+		"illumos_module:f_sym /kernel/misc/scsi_vhci/amd64/f_sym\n" +
+		"illumos_module:extra /opt/kernel/drv/amd64/extra\n" +
 		"illumos_module:acpi /platform/i86pc/kernel/misc/amd64/acpi\nillumos_module:pcfs /usr/kernel/fs/amd64/pcfs\n" +
 		"illumos_module:pcfs /usr/kernel/misc/amd64/pcfs"
 	if got := strings.Join(paths, "\n"); got != want {
@@ -113,22 +116,53 @@ func open(v *fact.Verdict) (ways, trigger string) {
 	return strings.Join(names, " "), trigger
 }
 
+// TestExclude compares what /etc/system excludes with the name of a module and with its kind and name alone, as
+// mod_load of the kernel does; the latter does not stop modload(8) of a path.
+func TestExclude(t *testing.T) {
+	for directive, want := range map[string]struct {
+		query    string
+		outcome  fact.VerdictOutcome
+		bypasses int
+	}{
+		"exclude: sd":                   {"sd", fact.VerdictBlocked, 0},
+		"exclude: drv/sd":               {"sd", fact.VerdictBlocked, 1},
+		"exclude: drv/sd\nexclude: sd":  {"sd", fact.VerdictBlocked, 0},
+		"exclude: kernel/sd":            {"sd", fact.VerdictLoadable, 0},
+		"exclude: amd64/sd":             {"sd", fact.VerdictLoadable, 0},
+		"exclude: kernel/drv/sd":        {"sd", fact.VerdictLoadable, 0},
+		"exclude: /kernel/drv/sd":       {"sd", fact.VerdictLoadable, 0},
+		"exclude: misc/scsi_vhci/f_sym": {"f_sym", fact.VerdictBlocked, 1},
+		"exclude: scsi_vhci/f_sym":      {"f_sym", fact.VerdictLoadable, 0},
+		"exclude: misc/acpi":            {"acpi", fact.VerdictBlocked, 1},
+		"exclude: 1394":                 {"1394", fact.VerdictLoadable, 0}, // a number is no name
+		"exclude: misc/1394":            {"1394", fact.VerdictBlocked, 1},
+	} {
+		root := illumosRoot()
+		root["kernel/misc/amd64/1394"] = &fstest.MapFile{Data: []byte("x")}
+		root["etc/system"].Data = []byte(directive + "\n")
+		k := Open(disk{root}, fact.Options{OS: fact.Illumos, Image: true})
+		v, err := k.Check(t.Context(), want.query, new(fact.Report))
+		if err != nil || len(v) != 1 || v[0].NextBoot.Outcome != want.outcome || len(v[0].Bypasses) != want.bypasses {
+			t.Errorf("%s: %+v %v", directive, v, err)
+		}
+	}
+}
+
 // TestUnreadImage refuses each file: nothing becomes absent or blocked by that.
 func TestUnreadImage(t *testing.T) {
-	for _, name := range []string{"kernel", "kernel/fs", "kernel/fs/amd64", "etc/system",
-		"etc/system.d/mine", "etc/driver_aliases"} {
+	for _, name := range []string{"kernel", "kernel/fs", "kernel/fs/amd64", "platform", "platform/i86pc/kernel",
+		"kernel/misc/scsi_vhci", "kernel/misc/scsi_vhci/amd64", "etc/system", "etc/system.d/mine",
+		"etc/driver_aliases"} {
 		k := Open(refusing{disk{illumosRoot()}, name}, fact.Options{OS: fact.Illumos, Image: true})
-		for _, query := range []string{"zfs", "none", "sd"} {
+		for _, query := range []string{"zfs", "none", "sd", "pci8086,10d4", "x", "f_sym", "acpi",
+			"/usr/kernel/fs/amd64/pcfs"} {
 			v, err := k.Check(t.Context(), query, new(fact.Report))
 			if err != nil {
 				t.Fatal(err)
 			}
 			o := v[0].NextBoot.Outcome
-			if strings.HasPrefix(name, "etc/system") && o != fact.VerdictUnknown {
-				t.Errorf("%s is refused: %s is %s", name, query, o)
-			}
-			if name != "etc/driver_aliases" && query != "sd" && o == fact.VerdictAbsent ||
-				o == fact.VerdictBlocked {
+			if strings.HasPrefix(name, "etc/system") && o != fact.VerdictUnknown ||
+				o == fact.VerdictAbsent || o == fact.VerdictBlocked {
 				t.Errorf("%s is refused: %s is %s", name, query, o)
 			}
 		}

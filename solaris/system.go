@@ -88,10 +88,21 @@ func parseDirective(line string) (directive, error) {
 		rest, _, _ = strings.Cut(strings.ReplaceAll(rest, "\t", " "), " ")
 	}
 	switch {
+	case ok && slices.Contains([]string{wordExclude, wordForceload, "rootfs"}, word) && !isName(rest):
+		return directive{}, errors.New("no name follows " + word)
 	case ok && slices.Contains(directiveWords, word):
 		return directive{Word: word, Module: escape.UTF8(rest)}, nil
 	case ok && slices.Contains(otherWords, word):
 		return directive{}, nil
 	}
 	return directive{}, errors.New("unknown directive")
+}
+
+// isName reports whether a word begins as a name does (kobj_lex): the kernel ignores a directive with another one.
+func isName(word string) bool {
+	if word == "" {
+		return false
+	}
+	c := word[0]
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c == '\\'
 }

@@ -31,12 +31,14 @@ type Case[Own any] struct {
 	Meant []fact.Record[Own]
 	// Image is set if no kernel runs: there is nothing to say of now.
 	Image bool
-	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, and what asks for it.
-	// The first way that is open decides.
-	Boot func(m *fact.Record[Own]) (ways []Entrance, triggers []fact.Reason)
+	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, what asks for it, and what
+	// could put it in although the ways are shut. The first way that is open decides.
+	Boot func(m *fact.Record[Own]) (ways []Entrance, triggers, bypasses []fact.Reason)
 
-	modules []fact.Record[Own]
-	unread  []fact.Problem
+	modules  []fact.Record[Own]
+	unread   []fact.Problem
+	listed   bool           // a list was added: the first is the kernel's own, of a running machine
+	unlisted []fact.Problem // why that one is not whole
 }
 
 // An Entrance is one way into the kernel with the answer to whether it is open.
@@ -61,6 +63,17 @@ func (c *Case[Own]) Add(source string, modules []fact.Record[Own], err error, r 
 		}
 		c.unread = append(c.unread, p)
 	}
+	if !c.listed {
+		c.listed, c.unlisted = true, c.unread
+	}
+}
+
+// Lost returns why not everything is known that could name a module, or be one; ok is false if every list is whole.
+func (c *Case[Own]) Lost() (p fact.Problem, ok bool) {
+	if len(c.unread) == 0 {
+		return p, false
+	}
+	return c.unread[0], true
 }
 
 // Verdicts answers for each module that the query names, and once if it names none.
@@ -142,6 +155,10 @@ func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 		v.Now = &fact.Prospect{Outcome: outcomeOf(c.Load), Ways: []fact.Way{c.Load.Way(Way)}}
 		v.Now.Because = v.Now.Ways[0].Because
 		now = c.Load.Because()
+		if v.Now.Outcome == fact.VerdictBlocked && len(c.unlisted) > 0 { // the kernel may have it already
+			now = fact.Reason{Code: ReasonUnread, Text: "it may be in the kernel: " + c.unlisted[0].Error()}
+			v.Now.Outcome, v.Now.Because = fact.VerdictUnknown, now
+		}
 	}
 	if m.Path != "" && m.State != fact.StateBuiltin {
 		v.Lead(installed(m.Path))
@@ -151,7 +168,8 @@ func (c *Case[Own]) verdict(m *fact.Record[Own]) fact.Verdict {
 	return v
 }
 
-// imageVerdict fills the verdict on a module of an image.
+// imageVerdict fills the verdict on a module of an image. Where not everything was read, no module is blocked: the
+// kernel may have it compiled in, another file may have its name, or something else may load it.
 func (c *Case[Own]) imageVerdict(v *fact.Verdict, m *fact.Record[Own]) {
 	if m.State == fact.StateBuiltin {
 		v.NextBoot, v.Word = &fact.Prospect{Outcome: fact.VerdictBuiltin}, "builtin"
@@ -159,8 +177,8 @@ func (c *Case[Own]) imageVerdict(v *fact.Verdict, m *fact.Record[Own]) {
 		return
 	}
 	v.Lead(installed(m.Path))
-	ways, triggers := c.Boot(m)
-	v.Triggers = triggers
+	ways, triggers, bypasses := c.Boot(m)
+	v.Triggers, v.Bypasses = triggers, bypasses
 	v.NextBoot = &fact.Prospect{Outcome: fact.VerdictBlocked}
 	decides := ways[0].Answer
 	for _, w := range ways {
@@ -172,10 +190,14 @@ func (c *Case[Own]) imageVerdict(v *fact.Verdict, m *fact.Record[Own]) {
 			v.NextBoot.Outcome, decides = fact.VerdictUnknown, w.Answer
 		}
 	}
-	if v.NextBoot.Outcome == fact.VerdictUnknown {
-		v.NextBoot.Because = decides.Because()
+	because := decides.Because()
+	if v.NextBoot.Outcome == fact.VerdictBlocked && len(c.unread) > 0 {
+		v.NextBoot.Outcome, because = fact.VerdictUnknown, c.unreadReason()
 	}
-	v.LeadBy(fact.Reason{}, decides.Because())
+	if v.NextBoot.Outcome == fact.VerdictUnknown {
+		v.NextBoot.Because = because
+	}
+	v.LeadBy(fact.Reason{}, because)
 }
 
 // installed returns the fact that the module's file is on disk.

@@ -36,8 +36,8 @@ func TestVerdicts(t *testing.T) {
 			[]string{"level", ReasonInstalled}},
 		"shut now": {record("", "/a"), yes, nil, fact.VerdictBlocked, fact.VerdictLoadable,
 			[]string{ReasonInstalled, "level"}},
-		"shut": {record("", ""), yes, fs.ErrPermission, fact.VerdictBlocked, fact.VerdictUnknown,
-			[]string{ReasonUnread, "level"}},
+		"shut, or in the kernel": {record("", ""), yes, fs.ErrPermission, fact.VerdictUnknown, fact.VerdictUnknown,
+			[]string{ReasonUnread, ReasonUnread}},
 		"unsure": {record("", ""), unsure, fs.ErrPermission, fact.VerdictUnknown, fact.VerdictUnknown,
 			[]string{"level"}},
 		"absent": {nil, none, nil, fact.VerdictAbsent, fact.VerdictAbsent, []string{ReasonNoFile}},
@@ -62,18 +62,51 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestShut judges a module that no way lets in, of which the kernel's list or that of the disk was read, or was not: the
+// kernel may have it. A running kernel that loads nothing loads no other file of the name either.
+func TestShut(t *testing.T) {
+	shut := fact.Stops(fact.Reason{Code: "level", Text: "no"})
+	boot := func(*fact.Record[int]) ([]Entrance, []fact.Reason, []fact.Reason) {
+		return []Entrance{{Name: Way, Answer: shut}}, nil, nil
+	}
+	file := []fact.Record[int]{{ID: "x:a", Name: "a", State: fact.StateInstalled, Path: "/a"}}
+	for name, c := range map[string]struct {
+		kernel, disk error
+		now, next    fact.VerdictOutcome
+	}{
+		"whole":  {nil, nil, fact.VerdictBlocked, fact.VerdictBlocked},
+		"kernel": {fs.ErrPermission, nil, fact.VerdictUnknown, fact.VerdictUnknown},
+		"disk":   {nil, fs.ErrPermission, fact.VerdictBlocked, fact.VerdictUnknown},
+	} {
+		live, image := Case[int]{Query: "a", Load: shut}, Case[int]{Query: "a", Image: true, Boot: boot}
+		for _, k := range []*Case[int]{&live, &image} {
+			k.Add("", nil, c.kernel, new(fact.Report))
+			k.Add("", file, c.disk, new(fact.Report))
+		}
+		now, next := live.Verdicts()[0].Now, image.Verdicts()[0].NextBoot
+		if now.Outcome != c.now || next.Outcome != c.next {
+			t.Errorf("%s: %+v, %+v", name, now, next)
+		}
+		for _, p := range []*fact.Prospect{now, next} {
+			if p.Outcome == fact.VerdictUnknown && p.Because.Code != ReasonUnread {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+	}
+}
+
 // TestSecondFile judges an image with two files of one name: a verdict that differs is given, too.
 func TestSecondFile(t *testing.T) {
 	file := func(path string) fact.Record[int] {
 		return fact.Record[int]{ID: "x:a", Name: "a", State: fact.StateInstalled, Path: path}
 	}
 	builtin := fact.Record[int]{ID: "x:a", Name: "a", State: fact.StateBuiltin}
-	boot := func(m *fact.Record[int]) ([]Entrance, []fact.Reason) {
+	boot := func(m *fact.Record[int]) ([]Entrance, []fact.Reason, []fact.Reason) {
 		answer := fact.Passes(fact.Reason{Code: "free", Text: "it loads"})
 		if m.Path == "/shut" {
 			answer = fact.Stops(fact.Reason{Code: "shut", Text: "it does not load"})
 		}
-		return []Entrance{{Name: Way, Answer: answer}}, nil
+		return []Entrance{{Name: Way, Answer: answer}}, nil, nil
 	}
 	for name, c := range map[string]struct {
 		modules []fact.Record[int]
