@@ -37,7 +37,7 @@ func noticeable(input string) bool {
 	if !strings.HasPrefix(input, "open ") {
 		return false
 	}
-	for _, form := range []string{".bin", ".ko", ".plist", ".sys", ".kc", ".gz", ".xz", ".zst"} {
+	for _, form := range []string{".bin", ".ko", ".kmod", ".plist", ".sys", ".kc", ".gz", ".xz", ".zst"} {
 		if strings.HasSuffix(input, form) {
 			return true
 		}

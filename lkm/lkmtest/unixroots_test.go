@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lkmtest_test
+
+import (
+	"testing/fstest"
+
+	"github.com/kernelext/kernelext/internal/testing/kotest"
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// netbsdImage is an image of NetBSD: modules that the boot loads, by name and by path, that only another one requires,
+// that the kernel has compiled in (one of them also on disk, with a requirement that nothing meets), that lack what they
+// require, and that nothing loads after the boot.
+func netbsdImage() fstest.MapFS {
+	const dir = "stand/amd64/10.0/modules/"
+	files := fstest.MapFS{
+		"netbsd":                           {Data: kotest.KMODOf("solaris", "")},
+		dir + "solaris/solaris.kmod":       {Data: kotest.KMODOf("solaris", "nowhere")},
+		dir + "zfs/zfs.kmod":               {Data: kotest.KMODOf("zfs", "solaris,xcall")},
+		dir + "xcall/xcall.kmod":           {Data: kotest.KMODOf("xcall", "")},
+		dir + "lost/lost.kmod":             {Data: kotest.KMODOf("lost", "nowhere")},
+		dir + "other/other.kmod":           {Data: kotest.KMODOf("named", "")},
+		"stand/amd64/9.3/modules/a/a.kmod": {Data: kotest.KMODOf("a", "b")},
+		"stand/amd64/9.3/modules/b/b.kmod": {Data: kotest.KMODOf("b", "")},
+		"usr/pkg/lib/modules/evil.kmod":    {Data: kotest.KMODOf("evil", "zfs")},
+		"usr/pkg/lib/modules/off.kmod":     {Data: kotest.KMODOf("off", "")},
+	}
+	for name, text := range map[string]string{
+		"boot.cfg":              "menu=a:load other;load /usr/pkg/lib/modules/evil.kmod;boot netbsd\nmenu=b:boot\n",
+		"etc/modules.conf":      "zfs\n/usr/pkg/lib/modules/off.kmod\n",
+		"etc/sysctl.conf":       "kern.module.autoload=0\n",
+		"etc/defaults/rc.conf":  "modules=YES\n",
+		"etc/rc.conf":           "securelevel=1\n",
+		"etc/rc.conf.d/modules": "modules=NO\n",
+	} {
+		files[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return files
+}
+
+// solarisImage is an image of illumos or Solaris: drivers that a device asks for, that are forced to load, or that have
+// no number; modules that are excluded by name or by kind; and more directories to load from.
+func solarisImage() fstest.MapFS {
+	files := fstest.MapFS{}
+	for _, name := range []string{
+		"kernel/drv/amd64/e1000g", "kernel/drv/e1000g.conf", "kernel/drv/amd64/sd", "kernel/drv/amd64/fd",
+		"kernel/fs/amd64/zfs", "kernel/misc/scsi_vhci/amd64/f_sym", "usr/kernel/fs/amd64/pcfs",
+		"usr/kernel/misc/amd64/pcfs", "platform/i86pc/kernel/misc/amd64/acpi", "opt/kernel/drv/amd64/extra",
+	} {
+		files[name] = &fstest.MapFile{Data: []byte("x")}
+	}
+	for name, text := range map[string]string{
+		"etc/system":         "exclude: fs/pcfs\nexclude: fd\nmoddir: /kernel /usr/kernel:/opt/kernel\n",
+		"etc/system.d/mine":  "forceload: drv/sd\n",
+		"etc/driver_aliases": "e1000g \"pci8086,10d3\"\nfd \"pnpPNP,700\"\nextra \"x\"\n",
+		"etc/name_to_major":  "e1000g 1\nsd 2\nfd 3\n",
+		"etc/path_to_inst":   "\"/pci@0,0/disk@0,0\" 0 \"sd\"\n",
+	} {
+		files[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return files
+}
+
+// unixRoots are the subjects that are images of other systems than Linux. They are small: each of their inputs is
+// damaged in every way, whatever else is tested.
+func unixRoots(detail lkm.Detail) []*subject {
+	solaris := []string{"e1000g", "sd", "drv/sd", "fd", "zfs", "f_sym", "pcfs", "/usr/kernel/fs/amd64/pcfs", "acpi",
+		"extra", "pci8086,10d3", "pnpPNP,700", "x"}
+	var list []*subject
+	for _, r := range []struct {
+		os      lkm.OS
+		files   func() fstest.MapFS
+		queries []string
+	}{
+		{lkm.NetBSD, netbsdImage, []string{"solaris", "zfs", "xcall", "lost", "nowhere", "named", "other", "a", "b", "evil",
+			"off", "/usr/pkg/lib/modules/evil.kmod", "/usr/pkg/lib/modules/off.kmod"}},
+		{lkm.Illumos, solarisImage, solaris}, {lkm.Solaris, solarisImage, solaris},
+	} {
+		open := func(m *faulty) (*lkm.System, error) {
+			return lkm.OpenImage(m, lkm.Options{OS: r.os, Detail: detail})
+		}
+		list = append(list, &subject{name: string(r.os) + " root", open: open, whole: true, queries: r.queries,
+			machine: func() lkm.Machine { return root{r.files()} }})
+	}
+	return list
+}
