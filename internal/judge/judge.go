@@ -31,8 +31,8 @@ type Case[Own any] struct {
 	Meant []fact.Record[Own]
 	// Image is set if no kernel runs: there is nothing to say of now.
 	Image bool
-	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, what asks for it, and what
-	// could put it in although the ways are shut. The first way that is open decides.
+	// Boot answers, for an image, by which ways a module that is on disk gets into the kernel, what asks for it, and
+	// what could put it in although the ways are shut. The first way that is open decides.
 	Boot func(m *fact.Record[Own]) (ways []Entrance, triggers, bypasses []fact.Reason)
 
 	modules  []fact.Record[Own]

@@ -62,8 +62,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestShut judges a module that no way lets in, of which the kernel's list or that of the disk was read, or was not: the
-// kernel may have it. A running kernel that loads nothing loads no other file of the name either.
+// TestShut judges a module that no way lets in. The kernel may have it if the kernel's list was not read. A running
+// kernel that loads nothing loads no other file of the name either.
 func TestShut(t *testing.T) {
 	shut := fact.Stops(fact.Reason{Code: "level", Text: "no"})
 	boot := func(*fact.Record[int]) ([]Entrance, []fact.Reason, []fact.Reason) {

@@ -10,8 +10,8 @@ import (
 )
 
 // netbsdImage is an image of NetBSD: modules that the boot loads, by name and by path, that only another one requires,
-// that the kernel has compiled in (one of them also on disk, with a requirement that nothing meets), that lack what they
-// require, and that nothing loads after the boot.
+// that the kernel has compiled in (also on disk, with a requirement that nothing meets), that lack what they require,
+// and that nothing loads after the boot.
 func netbsdImage() fstest.MapFS {
 	const dir = "stand/amd64/10.0/modules/"
 	files := fstest.MapFS{
@@ -73,8 +73,8 @@ func unixRoots(detail lkm.Detail) []*subject {
 		files   func() fstest.MapFS
 		queries []string
 	}{
-		{lkm.NetBSD, netbsdImage, []string{"solaris", "zfs", "xcall", "lost", "nowhere", "named", "other", "a", "b", "evil",
-			"off", "/usr/pkg/lib/modules/evil.kmod", "/usr/pkg/lib/modules/off.kmod"}},
+		{lkm.NetBSD, netbsdImage, []string{"solaris", "zfs", "xcall", "lost", "nowhere", "named", "other", "a", "b",
+			"evil", "off", "/usr/pkg/lib/modules/evil.kmod", "/usr/pkg/lib/modules/off.kmod"}},
 		{lkm.Illumos, solarisImage, solaris}, {lkm.Solaris, solarisImage, solaris},
 	} {
 		open := func(m *faulty) (*lkm.System, error) {
