@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -136,5 +137,39 @@ func TestPollUsesItsMemoryAgain(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(10, func() { poll() }); n > 30 {
 		t.Errorf("a poll allocates %v times", n)
+	}
+}
+
+// TestPollAgain: a list that did not change is not parsed again, and says the same, whatever the caller wrote into the
+// last one. What was lost of a list is said each time.
+func TestPollAgain(t *testing.T) {
+	files := hostFiles()
+	k := Open(machineOf(files), fact.Options{})
+	var scratch any
+	for _, text := range []string{
+		"a 1 1 b,c, Live 0x0\nb 2 0 - Live 0x0\nc 3 0 - Live 0x0 (OE)\n", // the same twice
+		"a 1 1 b,c, Live 0x0\nb 2 0 - Live 0x0\nc 3 0 - Live 0x0 (OE)\n",
+		"b 2 0 - Live 0x0\na 1 1 b,c, Live 0x0\nc 3 0 - Live 0x0 (OE)\n", // in another order
+		"a 1 1 b,c, Live 0x0\nb x 0 - Live 0x0\nc 3 0 - Live 0x0\n",      // a line that is invalid, twice
+		"a 1 1 b,c, Live 0x0\nb x 0 - Live 0x0\nc 3 0 - Live 0x0\n",
+		"a 1 0 - Live 0x0\na 1 0 - Live 0x0\n", // a name that is there twice, twice
+		"a 1 0 - Live 0x0\na 1 0 - Live 0x0\n",
+		"", "a 1 0 - Live 0x0\n",
+	} {
+		files[ModulesFile] = linuxtest.File(text)
+		var kept, fresh fact.Report
+		var none any
+		got, err := k.Poll(t.Context(), &scratch, &kept)
+		want, wantErr := k.Poll(t.Context(), &none, &fresh)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(kept, fresh) {
+			t.Errorf("%q: %+v %v %+v, want %+v %v %+v", text, got, err, kept, want, wantErr, fresh)
+		}
+		for i := range got {
+			for _, list := range [][]string{got[i].UsedBy, got[i].Requires, got[i].Own.Taints} {
+				for j := range list {
+					list[j] = "written by the caller"
+				}
+			}
+		}
 	}
 }

@@ -289,17 +289,27 @@ func addedKeys(m keyedKernel, config *kernelConfig, r *fact.Report) error {
 			return nil
 		}
 	}
-	const ring = ".secondary_trusted_keys"
 	rings, err := readKeyrings(m.FS, r)
+	if err == nil {
+		err = rings.doubt
+	}
 	if err != nil {
-		return fmt.Errorf("whether keys were added to %s is not known: %w", ring, err)
+		return fmt.Errorf("whether keys were added to %s is not known: %w", ringSecondary, err)
 	}
-	if rings.secondary == "" || rings.secondary == "empty" { // whoever is shown one keyring is shown all
+	secondary, shown := rings.rings[ringSecondary]
+	_, holds, _ := secondary.Keyring()
+	n, err := strconv.Atoi(holds)
+	switch {
+	case !shown && config == nil, shown && holds == "empty": // whoever is shown one keyring is shown all
 		return nil
-	}
-	if n, err := strconv.Atoi(rings.secondary); err != nil || n > rings.linked {
-		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ring, rings.secondary,
-			rings.linked)
+	case !shown:
+		return fmt.Errorf("the kernel was built with %s, and shows none", ringSecondary)
+	case err != nil || n > rings.linked():
+		return fmt.Errorf("keys were added to %s, which holds %s and links %d keyrings", ringSecondary, holds,
+			rings.linked())
+	case rings.unplaced() > 0:
+		return fmt.Errorf("keys may have been added to %s: %d certificates are shown that no other keyring holds",
+			ringSecondary, rings.unplaced())
 	}
 	return nil
 }
@@ -333,6 +343,11 @@ func (k *kernelKeys) compare(
 	if err := rings.lack(list.Certificates); err != nil {
 		k.builtin = fmt.Errorf("/%s and the running kernel differ: %w", image.File, err)
 		r.Problem(SourceKeys, "", "signature", k.builtin)
+	}
+	if rings.doubt != nil {
+		k.keys.Doubt(rings.doubt)
+		r.Problem(SourceKeys, "", "signature", rings.doubt)
+		return
 	}
 	for _, digest := range rings.signed {
 		revoked.Signed[digest] = revokedKeyring

@@ -90,12 +90,12 @@ func (k kernelKey) Keyring() (name, holds string, ok bool) {
 
 // trustedKeyrings are the kernel's keyrings that bear on module signatures, the deciding first.
 var trustedKeyrings = [...]struct{ name, effect string }{
-	{".builtin_trusted_keys", "keys that were compiled into the kernel: their modules pass"},
-	{".secondary_trusted_keys", "keys added while running, signed by a builtin key: their modules pass"},
-	{".machine", "keys of the machine's owner (MOK): their modules pass where the kernel links it " +
+	{ringBuiltin, "keys that were compiled into the kernel: their modules pass"},
+	{ringSecondary, "keys added while running, signed by a builtin key: their modules pass"},
+	{ringMachine, "keys of the machine's owner (MOK): their modules pass where the kernel links it " +
 		"to the secondary keyring"},
 	{".platform", "keys of the firmware: for kexec images only; some distributions accept them for modules"},
-	{".blacklist", "hashes and keys that are refused"},
+	{ringBlacklist, "hashes and keys that are refused"},
 }
 
 // keys adds the keyrings that bear on modules, and the certificates, that the reader may view.
@@ -161,12 +161,28 @@ func keyringFact(keys []kernelKey, ring, effect string, shown bool) fact.PolicyF
 
 // keyrings are what /proc/keys shows of the keys that modules are verified with.
 type keyrings struct {
-	builtin          string          // how many keys the builtin keyring holds; empty if it is not shown
-	secondary        string          // how many the secondary one holds, and keyrings; empty if it is not shown
-	linked           int             // how many of the keyrings that the secondary one may link are linked by one
-	certificates     map[string]bool // key ids and serial numbers of the certificates, in hexadecimal
-	signed, contents []string        // digests that are revoked, in hexadecimal
+	rings            map[string]kernelKey // the keyrings that hold certificates or revoked digests, by name
+	certificates     map[string]bool      // key ids and serial numbers of the certificates, in hexadecimal
+	signed, contents []string             // digests that are revoked, in hexadecimal
+	asymmetric       int                  // how many asymmetric keys are shown
+	blacklisted      int                  // how many revoked digests are shown
+	// doubt is why the lines may not be the kernel's; nil if they fit each other. The kernel prints the descriptions of
+	// users' keys as they are, line feeds too, so that any user can add lines.
+	doubt error
 }
+
+// The keyrings that only the kernel's verification uses.
+const (
+	ringBuiltin   = ".builtin_trusted_keys"
+	ringSecondary = ".secondary_trusted_keys"
+	ringMachine   = ".machine"
+	ringBlacklist = ".blacklist"
+)
+
+// certificateRings are the keyrings that the kernel puts certificates into when it starts. The secondary one is not
+// among them: it takes certificates later.
+var certificateRings = [...]string{ringBuiltin, ringMachine, ".platform", ".ima", ".evm", ".builtin_regdb_keys",
+	ringBlacklist}
 
 // readKeyrings reads /proc/keys. The error matches fs.ErrPermission if it shows no keyring, because the reader may view
 // none.
@@ -175,43 +191,82 @@ func readKeyrings(fsys fs.FS, r *fact.Report) (*keyrings, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyrings{certificates: make(map[string]bool)}
+	k := &keyrings{rings: make(map[string]kernelKey), certificates: make(map[string]bool)}
+	lost := r.Part()
 	shown := false
-	for _, key := range parseKeyFile(text, r) {
-		name, holds, ring := key.Keyring()
-		switch {
-		case ring:
-			shown = shown || isTrustedKeyring(key)
-			switch name {
-			case trustedKeyrings[0].name:
-				k.builtin = holds
-				k.link(key)
-			case trustedKeyrings[1].name:
-				k.secondary = holds
-			case trustedKeyrings[2].name:
-				k.link(key)
-			}
-		case strings.HasPrefix(key.Type, "blackl"):
-			k.revoke(key.Description)
-		case strings.HasPrefix(key.Type, "asymm"):
-			if id := keyID(key.Description); id != "" {
-				k.certificates[id] = true
-			}
-		}
+	for _, key := range parseKeyFile(text, lost) {
+		shown = shown || isTrustedKeyring(key)
+		k.add(key)
 	}
 	if !shown {
 		return nil, fs.ErrPermission
 	}
+	if p, ok := lost.First(SourceKeys); ok {
+		k.doubt = badKeys(p.Line, "a line is no key: "+p.Text)
+	}
+	if n := k.holds(ringBlacklist); k.blacklisted > n {
+		k.doubt = badKeys(0, fmt.Sprintf("shows %d revoked digests, and %s holds %d", k.blacklisted, ringBlacklist, n))
+	}
 	return k, nil
 }
 
-// link counts a keyring if another one links it: the kernel then holds a second reference (__key_link), and nobody may
-// link it after the start. Whether .machine is linked shows nowhere else: shim's variable decides (trust_moklist), but
-// not in the kernels of some distributions, which always link it.
-func (k *keyrings) link(key kernelKey) {
-	if key.Usage > 1 {
-		k.linked++
+func badKeys(line int, reason string) error {
+	return &fact.ParseError{Source: keysFile, Line: line, Reason: reason}
+}
+
+// add notes one line.
+func (k *keyrings) add(key kernelKey) {
+	name, _, ring := key.Keyring()
+	switch {
+	case ring:
+		if name != ringSecondary && !slices.Contains(certificateRings[:], name) {
+			return
+		}
+		if _, twice := k.rings[name]; twice {
+			k.doubt = badKeys(key.Line, "a second keyring "+name)
+			return
+		}
+		k.rings[name] = key
+	case strings.HasPrefix(key.Type, "blackl"):
+		k.blacklisted++
+		k.revoke(key.Description)
+	case strings.HasPrefix(key.Type, "asymm"):
+		k.asymmetric++
+		if id := keyID(key.Description); id != "" {
+			k.certificates[id] = true
+		}
 	}
+}
+
+// holds returns how many keys a keyring holds; 0 if it is empty, not shown, or its number is invalid.
+func (k *keyrings) holds(name string) int {
+	_, holds, _ := k.rings[name].Keyring()
+	n, _ := strconv.Atoi(holds) // 0 is the answer for no number
+	return max(n, 0)
+}
+
+// linked returns how many of the keyrings that the secondary one may link have a second reference, as a link is one
+// (__key_link). Whether .machine is linked shows nowhere else: shim's variable decides (trust_moklist), but not in the
+// kernels of some distributions, which always link it.
+func (k *keyrings) linked() int {
+	n := 0
+	for _, name := range []string{ringBuiltin, ringMachine} {
+		if k.rings[name].Usage > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// unplaced returns how many certificates are shown beyond those that the keyrings of the start hold. A reference need
+// not be a link: a restriction of another keyring holds one, too (asymmetric_lookup_restriction). A certificate that
+// was added shows here then.
+func (k *keyrings) unplaced() int {
+	n := k.asymmetric + k.blacklisted // .blacklist holds both
+	for _, name := range certificateRings {
+		n -= k.holds(name)
+	}
+	return n
 }
 
 // revoke notes an entry of the keyring .blacklist: "tbs:" or "bin:" and a digest.
@@ -239,8 +294,8 @@ func keyID(description string) string {
 
 // lack returns an error if the builtin keyring is not one of these certificates.
 func (k *keyrings) lack(certificates []*sign.Certificate) error {
-	if k.builtin != "" && k.builtin != strconv.Itoa(len(certificates)) {
-		return fmt.Errorf("the keyring %s holds %s keys, the image %d", trustedKeyrings[0].name, k.builtin,
+	if _, shown := k.rings[ringBuiltin]; shown && k.holds(ringBuiltin) != len(certificates) {
+		return fmt.Errorf("the keyring %s holds %d keys, the image %d", ringBuiltin, k.holds(ringBuiltin),
 			len(certificates))
 	}
 	for _, c := range certificates {

@@ -208,25 +208,28 @@ func parseTaintSuffix(s string) (letters string, ok bool) {
 
 // fields splits line at blanks into f and returns how many fields it has; len(f)+1 means more.
 func fields(line string, f []string) int {
-	n, start := 0, -1
-	for i := 0; i <= len(line); i++ {
-		if i < len(line) && line[i] != ' ' && line[i] != '\t' && line[i] != '\r' {
-			if start < 0 {
-				start = i
-			}
-			continue
+	n, i := 0, 0
+	for {
+		for i < len(line) && isBlank(line[i]) {
+			i++
 		}
-		if start < 0 {
-			continue
+		if i == len(line) {
+			return n
 		}
 		if n == len(f) {
 			return n + 1
 		}
+		start := i
+		for i < len(line) && !isBlank(line[i]) {
+			i++
+		}
 		f[n] = line[start:i]
-		n, start = n+1, -1
+		n++
 	}
-	return n
 }
+
+// isBlank reports whether c separates the columns of /proc/modules, or of a copy of it.
+func isBlank(c byte) bool { return c <= ' ' && (c == ' ' || c == '\t' || c == '\r') }
 
 func word(s string) bool {
 	for i := range len(s) {
@@ -248,6 +251,8 @@ type listReader struct {
 	last []byte
 	seq  []byte
 	text string // the last list, which shares its memory with what was parsed of it
+	// parsed is the list that holds what the last text says, if nothing of it was lost; else nil.
+	parsed *moduleList
 }
 
 // newListReader returns a reader of the machine whose root is fsys.
@@ -273,12 +278,11 @@ func (r *listReader) Read(l *moduleList, report *fact.Report) error {
 		}
 		r.seq = r.readSeq(r.seq)
 		steady := before == nil || bytes.Equal(before, r.seq) || (try > 1 && bytes.Equal(r.buf, r.last))
-		var lost fact.Report         // of this try: only what the last one lost counts
-		if string(r.buf) != r.text { // else nothing new has to be kept
-			r.text = string(r.buf)
+		var lost fact.Report // of this try: only what the last one lost counts
+		repeated := false
+		if r.parsed != l || string(r.buf) != r.text {
+			repeated, err = r.parse(l, &lost)
 		}
-		err = l.Parse(r.text, &lost)
-		repeated := l.dropRepeated()
 		whole := len(r.buf) == 0 || r.buf[len(r.buf)-1] == '\n'
 		if try < listTries && (!steady || repeated || !whole) {
 			r.last = append(r.last[:0], r.buf...)
@@ -297,6 +301,20 @@ func (r *listReader) Read(l *moduleList, report *fact.Report) error {
 		}
 		return nil
 	}
+}
+
+// parse replaces l's content with what was read, sorted by name, and reports whether a name was there twice.
+func (r *listReader) parse(l *moduleList, lost *fact.Report) (repeated bool, err error) {
+	if string(r.buf) != r.text { // else nothing new has to be kept
+		r.text = string(r.buf)
+	}
+	err = l.Parse(r.text, lost)
+	repeated = l.dropRepeated()
+	r.parsed = nil
+	if err == nil && !repeated && len(lost.Problems) == 0 {
+		r.parsed = l
+	}
+	return repeated, err
 }
 
 // shown returns why an empty list is not the kernel's word that nothing is loaded.

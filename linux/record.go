@@ -19,6 +19,7 @@ type slabs struct {
 	ids     []byte
 	all     string // the ids of the last list, as one text
 	needs   []string
+	holders []string
 	users   []int32
 }
 
@@ -31,6 +32,7 @@ func recordsOf(list *moduleList, memory *slabs) []Record {
 	modules := slices.Grow(memory.modules[:0], n)[:n]
 	details := slices.Grow(memory.details[:0], n)[:n]
 	ids := memory.ids[:0]
+	holders := slices.Grow(memory.holders[:0], len(list.holders)) // the list's own stay as they are
 	for i := range list.Entries {
 		ids = append(append(append(ids, fact.KindLinuxModule...), ':'), list.Entries[i].Name...)
 	}
@@ -42,14 +44,19 @@ func recordsOf(list *moduleList, memory *slabs) []Record {
 		e := &list.Entries[i]
 		length := len(fact.KindLinuxModule) + 1 + len(e.Name)
 		details[i] = Module{State: e.State, Refcnt: e.Refs, Permanent: e.Permanent, Taints: splitTaints(e.Taints)}
+		start := len(holders)
+		holders = append(holders, e.UsedBy...)
 		modules[i] = Record{
 			ID: all[:length], Kind: fact.KindLinuxModule, Name: e.Name, State: stateOf(e.State),
-			Size: fact.CountOf(e.Size), Refs: e.Refs, UsedBy: e.UsedBy, Own: &details[i],
+			Size: fact.CountOf(e.Size), Refs: e.Refs, Own: &details[i],
+		}
+		if e.UsedBy != nil {
+			modules[i].UsedBy = notNilIf(true, holders[start:len(holders):len(holders)])
 		}
 		all = all[length:]
 		addTaintEvidence(&modules[i], e.Taints)
 	}
-	memory.modules, memory.details, memory.ids = modules, details, ids
+	memory.modules, memory.details, memory.ids, memory.holders = modules, details, ids, holders
 	memory.addRequires(list, modules)
 	return modules
 }
@@ -106,7 +113,7 @@ func (s *slabs) addRequires(list *moduleList, modules []Record) {
 		}
 	}
 	s.users, s.needs = users, slices.Grow(s.needs[:0], total)
-	free := s.needs[:total]
+	free := notNilIf(true, s.needs[:total])
 	for i := range modules {
 		n := counts[i]
 		modules[i].Requires, free = free[:0:n], free[n:]

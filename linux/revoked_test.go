@@ -129,6 +129,8 @@ func TestAddedKeys(t *testing.T) {
 		return fmt.Sprintf("0d1: I------ %5d perm 1f0b0000     0     0 keyring   %s: %s\n", usage, name, holds)
 	}
 	const secondary, machine = ".secondary_trusted_keys", ".machine"
+	const cert = "0d2: I------     1 perm 1f030000     0     0 asymmetri a: 01: X509.rsa 01 []\n"
+	const revoked = "0d3: I------     1 perm 08030000     0     0 blacklist bin:00ff\n"
 	builtin := ring(2, ".builtin_trusted_keys", "1")
 	option := signedConfig + "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
 	for name, tt := range map[string]struct {
@@ -144,10 +146,20 @@ func TestAddedKeys(t *testing.T) {
 		"an invalid count":         {option, builtin + ring(1, secondary, "x"), true},
 		"no usage": {option, strings.ReplaceAll(builtin, " 2 perm", " x perm") + ring(1, secondary, "1"),
 			true},
-		"not shown":               {option, "", true},
-		"not shown, not possible": {signedConfig, "", false},
-		"no configuration":        {"-", "", true},
-		"no such keyring":         {option, builtin, false},
+		"not shown":                             {option, "", true},
+		"not shown, not possible":               {signedConfig, "", false},
+		"no configuration":                      {"-", "", true},
+		"no such keyring":                       {option, builtin, true},
+		"no such keyring, and no configuration": {"-", builtin, false},
+		"its own key":                           {option, builtin + cert + ring(1, secondary, "1"), false},
+		"an added key, .machine referenced by a restriction": {option, builtin + cert + cert +
+			ring(1, secondary, "2") + ring(2, machine, "empty"), true},
+		"revoked certificates": {option, builtin + cert + cert + revoked + ring(1, secondary, "1") +
+			ring(1, ".blacklist", "2"), false},
+		"a forged second keyring": {option, builtin + ring(1, secondary, "2") + ring(1, secondary, "1"), true},
+		"a forged revocation": {option,
+			builtin + revoked + ring(1, secondary, "1") + ring(1, ".blacklist", "empty"), true},
+		"a line that is cut": {option, builtin + "0d1: I------     1 perm", true},
 	} {
 		fsys := imageOf(map[string]string{"boot/config-6": tt.config, keysFile: tt.keys})
 		config, _ := readKernelConfig(fsys, "6", false)

@@ -526,6 +526,22 @@ func BenchmarkPoll(b *testing.B) {
 	}
 }
 
+// BenchmarkPollOfChanges polls a list in which a reference count changed since the last time.
+func BenchmarkPollOfChanges(b *testing.B) {
+	m := manyModules(250)
+	text := string(m.MapFS[linux.ModulesFile].Data)
+	texts := []string{text, strings.Replace(text, " 4 - Live", " 3 - Live", 1)}
+	sys := openMade(b, m, Options{})
+	var l List
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m.set(linux.ModulesFile, texts[i%2])
+		if err := sys.Poll(context.Background(), &l); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkSnapshot(b *testing.B) {
 	for _, n := range []int{50, 250, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

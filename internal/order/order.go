@@ -4,8 +4,8 @@
 package order
 
 import (
-	"cmp"
 	"slices"
+	"strings"
 )
 
 // A Place is where a name was in a list.
@@ -29,7 +29,10 @@ func By[T any](list []T, memory []Place, name func(*T) string) []Place {
 		places = append(places, Place{name(&list[i]), i})
 	}
 	slices.SortFunc(places, func(a, b Place) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.at, b.at))
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return a.at - b.at
 	})
 	for i := range places {
 		if places[i].at == i {
