@@ -39,7 +39,7 @@ type PolicyFact struct {
 	File string `json:"file,omitzero"`
 	// Line is its line in File, counted from 1; 0 for a file of one value.
 	Line int `json:"line,omitzero"`
-	// Code is why the value is unknown; empty when it is known.
+	// Code is why the value is unknown, or, beside a value, why what follows from it is; empty when it is known.
 	Code Code `json:"code,omitzero"`
 	// Unknown is set if the value is not known. An absent fact without it is known not to be there.
 	Unknown bool `json:"unknown,omitzero"`

@@ -99,7 +99,7 @@ func TestJoin(t *testing.T) {
 			}
 		case `c:\program files\v\vendor.sys`:
 			if len(e.Driver.Devices) != 1 || len(e.Driver.Packages) != 1 || e.Driver.Filter == nil ||
-				e.Driver.origin().Class != fact.OriginThirdParty {
+				e.Driver.origin(false).Class != fact.OriginThirdParty {
 				t.Errorf("vendor: %+v", e.Driver)
 			}
 		case "hidden.sys":
@@ -168,7 +168,7 @@ func TestOrigin(t *testing.T) {
 		"another driver's device": {
 			Driver{Services: []Service{{Name: "a"}}, Devices: []Device{{Service: "b", INF: "oem3.inf"}}}, ""},
 	} {
-		if got := c.d.origin(); got.Class != c.want {
+		if got := c.d.origin(false); got.Class != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -39,6 +39,11 @@ type entry struct {
 	// Problems are facts that could not be read.
 	Problems []fact.Problem
 
+	// catalogsUnread is set if signatures were looked for, and a catalog that was not read may list the file.
+	catalogsUnread bool
+	// looked is set if the file's signatures were looked for, whether or not they were found.
+	looked bool
+
 	own   string // the path of the image's own name, when Path is that of the file that it is a copy of
 	loose bool   // a service runs whose image is not known: it may be this one
 }
@@ -74,8 +79,12 @@ func (e *entry) tooMany(source, field, what string) {
 	e.Problems = append(e.Problems, fact.ProblemOf(source, e.Name, field, fmt.Errorf("%w: %s", fact.ErrTooLarge, what)))
 }
 
-var errNoCatalog = errors.New("no signature in the file; " +
-	"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+var (
+	errNoCatalog = errors.New("no signature in the file; " +
+		"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+	errOtherCatalog = errors.New("no signature that was found fits; " +
+		"whether another catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+)
 
 // fileAbsent reports whether the image's file was looked for and is not there.
 func (e *entry) fileAbsent() bool {
@@ -85,14 +94,21 @@ func (e *entry) fileAbsent() bool {
 }
 
 // setFile adds what the image's file says, and lets go of its bytes. If no signature was found, the file counts as
-// unsigned only if the verifier's catalogs are complete.
+// unsigned only if the verifier's catalogs are complete; and only then does one that does not fit say that none fits.
 func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
 	f.PE.Release()
 	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
 	e.FileSize = fact.CountOf(f.Size)
-	if v != nil && len(f.Signatures) == 0 && !v.Complete() {
-		d.Signatures = nil
-		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "signature", errNoCatalog))
+	e.looked = e.looked || v != nil
+	e.catalogsUnread = v != nil && !v.Complete()
+	best, found := authenticode.Best(f.Signatures)
+	if !e.catalogsUnread || found && best.Status != fact.SignatureInvalid {
+		return
 	}
+	err := errOtherCatalog
+	if !found {
+		d.Signatures, err = nil, errNoCatalog
+	}
+	e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "signature", err))
 }

@@ -5,7 +5,6 @@ package windows
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -38,7 +37,7 @@ func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error)
 		return nil, err
 	}
 	if root == nil {
-		return nil, fmt.Errorf(`%s\Enum: %w`, controlSet, fs.ErrNotExist)
+		return nil, fmt.Errorf(`%s\Enum: %w`, controlSet, h.absent())
 	}
 	classes, first := h.classes(controlSet)
 	list, cut := []Device{}, false
@@ -64,7 +63,7 @@ func (h systemHive) devices(controlSet string, r *fact.Report) ([]Device, error)
 		}))
 		return !cut
 	}))
-	if first != nil && len(list) == 0 {
+	if first = cmp.Or(first, h.unwritten()); first != nil && len(list) == 0 {
 		return nil, first
 	}
 	if first != nil {

@@ -54,6 +54,9 @@ func (k *Kernel) hiveKey(path string) (*registry.Key, error) {
 		return nil, err
 	}
 	key, found, err := hive.reg(set + `\` + rest)
+	if err == nil {
+		err = hive.unwritten()
+	}
 	if err != nil {
 		return nil, err
 	}

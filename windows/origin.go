@@ -14,10 +14,11 @@ const (
 	FactCompany   = "company_name"    // the version resource's word, which never decides
 )
 
-// origin says whose code the driver is. The signature decides before the INF. An INF of Windows makes
-// the file the system's only where no signature was looked for, or Microsoft signed it: anyone's file may have the name
-// in the INF. The version resource's company name is reported, and never decides.
-func (d *Driver) origin() fact.Origin {
+// origin says whose code the driver is. The signature decides before the INF, and an invalid one proves nothing. An INF
+// of Windows makes the file the system's only where no signature was looked for, which looked denies, or Microsoft
+// signed it: anyone's file may have the name in the INF. The version resource's company name is reported, and never
+// decides.
+func (d *Driver) origin(looked bool) fact.Origin {
 	var o fact.Origin
 	decide := func(class fact.OriginClass, e fact.Evidence) {
 		if o.Class == "" {
@@ -26,8 +27,9 @@ func (d *Driver) origin() fact.Origin {
 		o.Evidence = append(o.Evidence, e)
 	}
 	best, ok := authenticode.Best(d.Signatures)
-	mayBeOS := d.Signatures == nil || ok && best.Fits == fact.Yes && byMicrosoft(best.Class)
-	if ok && best.Fits == fact.Yes {
+	proves := ok && best.Fits == fact.Yes && best.Status != fact.SignatureInvalid
+	mayBeOS := d.Signatures == nil && !looked || proves && byMicrosoft(best.Class)
+	if proves {
 		e := fact.Evidence{Fact: FactSignature, Value: string(best.Class), Source: SourceFile}
 		switch best.Class {
 		case fact.ClassInbox:

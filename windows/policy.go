@@ -251,11 +251,11 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget
 	}
 }
 
-// policyEffect says what is in a policy file; what is not a policy is said to be none.
-func policyEffect(raw []byte, item *fact.Item) string {
+// policyEffect says what is in a policy file. The error says why that could not be read.
+func policyEffect(raw []byte, item *fact.Item) (string, error) {
 	p, err := sipolicy.Parse(raw, item)
 	if err != nil {
-		return ", not read: " + err.Error()
+		return ", not read: " + err.Error(), err
 	}
 	var r fact.Report // of this file alone: its problems are counted in the text
 	l := compiledList(p, &r)
@@ -269,7 +269,7 @@ func policyEffect(raw []byte, item *fact.Item) string {
 	if p.Unread > 0 {
 		text += fmt.Sprintf(", format %d with %d bytes that are not read", p.Format, p.Unread)
 	}
-	return text
+	return text, nil
 }
 
 func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) fact.PolicyFact {
@@ -286,7 +286,8 @@ func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) 
 		return f
 	}
 	sum := sha256.Sum256(raw)
-	f.Value, f.Effect = "sha256 "+hex.EncodeToString(sum[:]), fmt.Sprintf("%s, %d bytes", meaning,
-		len(raw))+policyEffect(raw, item)
+	effect, err := policyEffect(raw, item)
+	f.Value, f.Code = "sha256 "+hex.EncodeToString(sum[:]), fact.CodeOf(err)
+	f.Effect = fmt.Sprintf("%s, %d bytes", meaning, len(raw)) + effect
 	return f
 }

@@ -140,6 +140,7 @@ func (k *Kernel) readDriver(e *entry, paths ntPaths, o FileOptions, buf []byte, 
 	if e.Path == "" {
 		return buf
 	}
+	e.looked = o.Verifier != nil
 	k.resolveAlias(e, paths)
 	name, err := paths.file(e.Path)
 	field := "path"

@@ -65,7 +65,7 @@ func (e *entry) fileRecord() Record {
 	d := e.Driver
 	m := Record{
 		ID: idOf(e.Key), Kind: fact.KindWindowsDriver, Name: e.Name, Path: e.Path,
-		Size: e.FileSize, Origin: d.origin(), Problems: e.Problems, Own: d,
+		Size: e.FileSize, Origin: d.origin(e.looked), Problems: e.Problems, Own: d,
 	}
 	if d.PE != nil {
 		if d.PE.PDB != nil {

@@ -111,17 +111,17 @@ func (s *resolver) fits(id string) bool {
 func (s *resolver) database() {
 	for _, root := range deviceIDsKeys {
 		key, err := s.kernel.anyKey(s.ctx, root+s.id)
-		switch {
-		case err == nil:
+		if key != nil {
 			s.addKey(key)
-		case !errors.Is(err, fs.ErrNotExist) && !unasked(err):
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !unasked(err) {
 			s.report.Problem(SourceStore, s.id, "alias", err)
 		}
 	}
 }
 
 // anyKey reads one key of HKEY_LOCAL_MACHINE, of an image from whichever hive has it. The error matches fs.ErrNotExist
-// if there is no such key.
+// if there is no such key. Beside a key the error is errDirtyHive.
 func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error) {
 	if !k.options.Image {
 		return k.registry(ctx, path)
@@ -131,10 +131,13 @@ func (k *Kernel) anyKey(ctx context.Context, path string) (*registry.Key, error)
 		return nil, err
 	}
 	key, found, err := hive.reg(rest)
-	if err == nil && !found {
-		err = errNotThere
+	switch {
+	case err != nil:
+		return nil, err
+	case !found:
+		return nil, hive.absent()
 	}
-	return &key, err
+	return &key, hive.unwritten()
 }
 
 // addKey adds the INF files of an id's key: the data's first byte says whether it is a hardware id of the INF (1) or a

@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -25,12 +26,41 @@ type siPolicy struct {
 	ekus    map[string]string // id → dotted
 }
 
-// factSignTime is the evidence of a rule for what was signed later, where no timestamp proves when that was.
-const factSignTime = "signTime"
+// factExcept is the evidence of a rule that counts for what a signer signed: an exception to what it is allowed.
+const factExcept = "exceptDenyRule"
 
-// factPath is the evidence of a rule for a path, which code integrity asks of user-mode code alone ("FilePath",
-// learn.microsoft.com, App Control rules and file rule levels).
-const factPath = "path"
+// Evidence that leaves open whether a rule counts for a driver.
+const (
+	factSignTime = "signTime"       // no timestamp proves when it was signed, and the rule asks that
+	factPath     = "path"           // the rule names a path
+	factOther    = "otherSignature" // another signature, which the rule does not speak of, may carry the driver
+	factBeside   = "besideSignature"
+)
+
+// doubts say why such evidence leaves it open.
+var doubts = [...]struct{ fact, because string }{
+	// "FilePath", learn.microsoft.com, App Control rules and file rule levels.
+	{factPath, "Windows documents rules for paths for user-mode code alone"},
+	{factOther, "the driver has another signature, which the policy does not deny"},
+	{factBeside, "data lies beside the signature, and whether Windows takes such a signature is not known"},
+	{factSignTime, "no timestamp proves when it was signed"},
+}
+
+// bySigner reports whether the rule counts because of who signed the driver.
+func (m *BlockMatch) bySigner() bool {
+	return m.Kind == RuleSigner ||
+		slices.ContainsFunc(m.Evidence, func(e fact.Evidence) bool { return e.Fact == factExcept })
+}
+
+// doubtOf returns why the evidence leaves it open whether a rule counts for the driver; empty if it does not.
+func doubtOf(evidence []fact.Evidence) string {
+	for _, d := range doubts {
+		if slices.ContainsFunc(evidence, func(e fact.Evidence) bool { return e.Fact == d.fact }) {
+			return d.because
+		}
+	}
+	return ""
+}
 
 // A policyRule is a Deny, an Allow or a FileAttrib.
 type policyRule struct {
@@ -47,6 +77,9 @@ type policyRule struct {
 
 // A ruleField is one string of the version resource that must be equal.
 type ruleField struct{ attr, resource, want string }
+
+// anyName reports whether the field asks nothing of a file.
+func (f ruleField) anyName() bool { return f.attr == "FileName" && f.want == "*" }
 
 type policySigner struct {
 	id, name  string
@@ -73,8 +106,7 @@ func (p *siPolicy) result(list, id, name, kind string, g policyGroup, evidence .
 		Evidence: append([]fact.Evidence{}, evidence...),
 		Inactive: g == groupNone, Group: g.word(), Audit: p.audit,
 	}
-	unproved := func(e fact.Evidence) bool { return e.Fact == factSignTime || e.Fact == factPath }
-	if g != groupProduct || slices.ContainsFunc(evidence, unproved) {
+	if g != groupProduct || doubtOf(evidence) != "" {
 		m.Strength = StrengthWeak
 	}
 	return m
@@ -83,7 +115,7 @@ func (p *siPolicy) result(list, id, name, kind string, g policyGroup, evidence .
 func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 	var out []BlockMatch
 	seen := map[string]bool{}
-	asked := map[*policySigner]bool{} // what the signers of ExceptDenyRule answer: many rules may name one
+	asked := map[*policySigner]carried{} // what the signers of ExceptDenyRule answer: many rules may name one
 	for _, h := range e.hashes() {
 		if h.value == "" {
 			continue
@@ -104,22 +136,65 @@ func (p *siPolicy) match(list string, e BlockEvidence) []BlockMatch {
 			out = append(out, p.result(list, r.id, r.name, RuleFile, g, append(ev, more...)...))
 		}
 	}
+	return append(out, p.matchSigners(list, e)...)
+}
+
+// matchSigners returns the denied signers that hit. A driver of several signatures is denied for sure if each of them
+// is of a denied signer: which of them Windows asks its policies about is not known.
+func (p *siPolicy) matchSigners(list string, e BlockEvidence) []BlockMatch {
+	type hit struct {
+		signer *policySigner
+		group  policyGroup
+		ev     []fact.Evidence
+	}
+	var hits []hit
+	denied := make([]bool, len(e.Signatures)) // on every system
 	for _, s := range p.signers {
-		ev, ok := s.matches(p, e, true)
+		by := s.carries(p, e, true)
+		if by.signatures == nil {
+			continue
+		}
+		g, ok := s.denied(p, e)
 		if !ok {
 			continue
 		}
-		if g, denied := s.denied(p, e); denied {
-			out = append(out, p.result(list, s.id, s.name, RuleSigner, g, ev...))
+		hits = append(hits, hit{s, g, by.first})
+		for i := range denied {
+			denied[i] = denied[i] || g == groupProduct && by.signatures[i]
 		}
 	}
+	other := e.otherSignature(denied)
+	out := make([]BlockMatch, 0, len(hits))
+	for _, h := range hits {
+		if h.group == groupProduct {
+			h.ev = append(h.ev, other...)
+		}
+		out = append(out, p.result(list, h.signer.id, h.signer.name, RuleSigner, h.group, h.ev...))
+	}
 	return out
+}
+
+// otherSignature returns the evidence of the first signature that may carry the driver and is not of the given ones;
+// nil if none is left.
+func (e BlockEvidence) otherSignature(given []bool) []fact.Evidence {
+	for i := range e.Signatures {
+		s := &e.Signatures[i]
+		if given[i] || s.Status == fact.SignatureInvalid || s.Fits == fact.No {
+			continue
+		}
+		name := s.Source
+		if leaf := s.Signer(); leaf != nil {
+			name = cmp.Or(leaf.CommonName, leaf.Subject)
+		}
+		return []fact.Evidence{{Fact: factOther, Value: name, Source: SourceFile}}
+	}
+	return nil
 }
 
 // inForce returns the first group of the kernel's scenario that applies a rule to the driver: it refers to the rule
 // itself, or it allows a signer of the driver except for the rule.
 func (p *siPolicy) inForce(
-	r *policyRule, e BlockEvidence, asked map[*policySigner]bool,
+	r *policyRule, e BlockEvidence, asked map[*policySigner]carried,
 ) (policyGroup, []fact.Evidence) {
 	first := groupNone
 	for _, g := range r.groups {
@@ -132,17 +207,18 @@ func (p *siPolicy) inForce(
 		}
 		hit, known := asked[a.signer]
 		if !known {
-			_, hit = a.signer.matches(p, e, false)
+			hit = a.signer.carries(p, e, false)
 			asked[a.signer] = hit
 		}
-		if hit {
+		if hit.signatures != nil {
 			first, by = a.group, a.signer
 		}
 	}
 	if by == nil {
 		return first, nil
 	}
-	return first, []fact.Evidence{{Fact: "exceptDenyRule", Value: by.title(), Source: SourceFile}}
+	ev := fact.Evidence{Fact: factExcept, Value: by.title(), Source: SourceFile}
+	return first, append([]fact.Evidence{ev}, e.otherSignature(asked[by].signatures)...)
 }
 
 // title returns a signer's name for people.
@@ -154,13 +230,15 @@ func (s *policySigner) title() string {
 }
 
 // matches compares the rule's strings and range with the version resource, and its path with the file's. Everything
-// that the rule names must fit. A file without a version resource cannot be hit by name. denies is set for a rule that
+// that the rule names must fit. A file without a version resource cannot be hit by name, but for the name "*", which is
+// that of every file. denies is set for a rule that
 // denies, by itself or for a signer that is denied.
 func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, bool) {
 	lowest, highest := r.bounds(denies)
 	ranged := lowest != nil || highest != nil
 	v := e.Version
-	if len(r.fields) == 0 && !ranged && r.path == "" || v == nil && (len(r.fields) > 0 || ranged) {
+	named := slices.ContainsFunc(r.fields, func(f ruleField) bool { return !f.anyName() })
+	if len(r.fields) == 0 && !ranged && r.path == "" || v == nil && (named || ranged) {
 		return nil, false
 	}
 	var ev []fact.Evidence
@@ -171,7 +249,7 @@ func (r *policyRule) matches(e BlockEvidence, denies bool) ([]fact.Evidence, boo
 		ev = append(ev, fact.Evidence{Fact: factPath, Value: e.Path, Source: SourceFile})
 	}
 	for _, f := range r.fields {
-		if f.attr == "FileName" && f.want == "*" {
+		if f.anyName() {
 			continue
 		}
 		got, ok := equalString(v, f.resource, f.want)
@@ -214,29 +292,53 @@ func equalString(v *pe.Version, name, want string) (string, bool) {
 	return "", false
 }
 
-// matches reports whether a signature of the driver leads through the signer's certificate, and
-// everything else that the rule names fits. denies is set for a signer that is denied.
-func (s *policySigner) matches(p *siPolicy, e BlockEvidence, denies bool) ([]fact.Evidence, bool) {
+// carried says which signatures of a driver a signer made.
+type carried struct {
+	signatures []bool          // for each one of the driver; nil if it made none
+	first      []fact.Evidence // of the first of them
+}
+
+// carries returns the signatures of the driver that lead through the signer's certificate, where everything else that
+// the rule names fits. denies is set for a signer that is denied.
+func (s *policySigner) carries(p *siPolicy, e BlockEvidence, denies bool) carried {
+	var c carried
 	if s.root == "" && s.wellKnown == 0 {
-		return nil, false
+		return c
 	}
 	for i := range e.Signatures {
-		sig := &e.Signatures[i]
-		if sig.Fits == fact.No || len(sig.Certificates) == 0 {
-			continue
-		}
-		ev, ok := s.signature(p, sig)
+		ev, ok := s.carriesOne(p, e, &e.Signatures[i], denies)
 		if !ok {
 			continue
 		}
-		if len(s.attribs) == 0 {
-			return ev, true
+		if c.signatures == nil {
+			c.signatures, c.first = make([]bool, len(e.Signatures)), ev
 		}
-		for _, id := range s.attribs {
-			if r := p.attribs[id]; r != nil {
-				if more, ok := r.matches(e, denies); ok {
-					return append(ev, more...), true
-				}
+		c.signatures[i] = true
+	}
+	return c
+}
+
+// carriesOne answers for one signature. What is invalid for nothing but data beside it counts, with that as evidence.
+func (s *policySigner) carriesOne(
+	p *siPolicy, e BlockEvidence, sig *authenticode.Signature, denies bool,
+) ([]fact.Evidence, bool) {
+	if sig.Fits == fact.No && !sig.OnlyForeign() || len(sig.Certificates) == 0 {
+		return nil, false
+	}
+	ev, ok := s.signature(p, sig)
+	if !ok {
+		return nil, false
+	}
+	if sig.OnlyForeign() {
+		ev = append(ev, fact.Evidence{Fact: factBeside, Value: sig.Reason, Source: SourceFile})
+	}
+	if len(s.attribs) == 0 {
+		return ev, true
+	}
+	for _, id := range s.attribs {
+		if r := p.attribs[id]; r != nil {
+			if more, ok := r.matches(e, denies); ok {
+				return append(ev, more...), true
 			}
 		}
 	}

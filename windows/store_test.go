@@ -14,6 +14,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
+	"github.com/kernelext/kernelext/internal/testing/signtest"
 	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/registry"
 	"github.com/kernelext/kernelext/windows/sipolicy"
@@ -229,9 +230,12 @@ func TestArrivalRestricted(t *testing.T) {
 	}
 }
 
+const policyID = "0283ac0f-fff1-49ae-ada1-8a933130cad6"
+
+// denying is a policy that denies a driver by its name. It is not signed, and says that it need not be.
 func denying(name string, options uint32) string {
 	return string(policytest.Compile(&sipolicy.Policy{
-		Format: 7, Options: options,
+		Format: 7, Options: options ^ sipolicy.OptionUnsigned, ID: policyID, BaseID: policyID,
 		Rules:     []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: name, Minimum: sipolicy.AnyVersion}},
 		Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers, Product: sipolicy.Group{Rules: []int{0}}}},
 	}))
@@ -240,19 +244,28 @@ func denying(name string, options uint32) string {
 // The machine's own policies are asked, under what is known of whether they are in force.
 func TestSystemLists(t *testing.T) {
 	folder := system32 + "codeintegrity/"
+	active := folder + "cipolicies/active/"
+	deny, must := denying("ket.sys", 0), denying("ket.sys", sipolicy.OptionUnsigned)
+	unsigned := string(policytest.Sign([]byte(deny), false)) // in a structure for signatures
+	signed := string(signtest.New(t, "Somebody").Policy(t, []byte(deny)))
 	for name, tt := range map[string]struct {
 		file, text string
 		outcome    fact.VerdictOutcome
 		named      bool
 	}{
-		"none":               {folder + "x", "", fact.VerdictLoadable, false},
-		"an administrator's": {folder + "sipolicy.p7b", denying("ket.sys", 0), fact.VerdictBlocked, true},
-		"an active one":      {folder + "cipolicies/active/{1}.cip", denying("ket.sys", 0), fact.VerdictBlocked, true},
-		"Windows' own":       {folder + "driversipolicy.p7b", denying("ket.sys", 0), fact.VerdictBlocked, true},
+		"none":                     {folder + "x", "", fact.VerdictLoadable, false},
+		"an administrator's":       {folder + "sipolicy.p7b", deny, fact.VerdictBlocked, true},
+		"an active one":            {active + "{" + strings.ToUpper(policyID) + "}.cip", deny, fact.VerdictBlocked, true},
+		"under another name":       {active + "{1}.cip", deny, fact.VerdictUnknown, true},
+		"without braces":           {active + policyID + ".cip", deny, fact.VerdictUnknown, true},
+		"one that is to be signed": {folder + "sipolicy.p7b", must, fact.VerdictUnknown, true},
+		"one that nobody signed":   {folder + "sipolicy.p7b", unsigned, fact.VerdictUnknown, true},
+		"one that somebody signed": {folder + "sipolicy.p7b", signed, fact.VerdictUnknown, true},
+		"Windows' own, not signed": {folder + "driversipolicy.p7b", deny, fact.VerdictUnknown, true},
 		"one that reports": {folder + "sipolicy.p7b", denying("ket.sys", sipolicy.OptionAudit), fact.VerdictLoadable,
 			true},
 		"another driver": {folder + "sipolicy.p7b", denying("other.sys", 0), fact.VerdictLoadable, false},
-		"a damaged one":  {folder + "sipolicy.p7b", denying("ket.sys", 0)[:200], fact.VerdictLoadable, false},
+		"a damaged one":  {folder + "sipolicy.p7b", deny[:200], fact.VerdictLoadable, false},
 	} {
 		m := volume(map[string]string{tt.file: tt.text})
 		var r fact.Report

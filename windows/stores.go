@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -78,7 +79,7 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 				return kept
 			default: // what was read before the damage counts
 				refused = err
-				kept.report.Problem(SourceStores, store, "signature", err)
+				storeProblem(&kept.report, store, err)
 				if len(keys) > 0 {
 					read++
 				}
@@ -115,6 +116,17 @@ func (k *Kernel) readStores(ctx context.Context) *keptStores {
 	return kept
 }
 
+// storeProblem reports what could not be read of a store. A hive with all of them is reported once.
+func storeProblem(r *fact.Report, subject string, err error) {
+	p := fact.ProblemOf(SourceStores, subject, "signature", err)
+	if errors.Is(err, errDirtyHive) {
+		if p.Subject = ""; slices.Contains(r.Problems, p) {
+			return
+		}
+	}
+	r.Add(p)
+}
+
 // disallowedValue is where Windows Update keeps the list of certificates that nothing may be signed with, which code
 // integrity asks, too.
 const (
@@ -137,7 +149,7 @@ const maxBarringLists = 64
 func (k *Kernel) disallowedLists(ctx context.Context, r *fact.Report) (lists []barringList, lost error) {
 	note := func(subject string, err error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.Problem(SourceStores, subject, "signature", err)
+			storeProblem(r, subject, err)
 			lost = cmp.Or(lost, err)
 		}
 	}
@@ -209,7 +221,8 @@ func (k *Kernel) subkeys(ctx context.Context, path string, b *fact.Budget) ([]re
 	return keys, err
 }
 
-// hiveSubkeys is subkeys of an image: the hive that a path begins with is a file.
+// hiveSubkeys is subkeys of an image: the hive that a path begins with is a file. What its log files hold beside it is
+// said by errDirtyHive, with the keys that were found.
 func (k *Kernel) hiveSubkeys(path string, b *fact.Budget) ([]registry.Key, error) {
 	hive, rest, err := k.hiveOf(path)
 	if err != nil {
@@ -225,7 +238,7 @@ func (k *Kernel) hiveSubkeys(path string, b *fact.Budget) ([]registry.Key, error
 		return nil, err
 	}
 	if root == nil {
-		return nil, errNotThere
+		return nil, hive.absent()
 	}
 	keys := []registry.Key{}
 	var damage error
@@ -239,10 +252,7 @@ func (k *Kernel) hiveSubkeys(path string, b *fact.Budget) ([]registry.Key, error
 		keys = append(keys, key)
 		return true
 	})
-	if err == nil {
-		err = damage
-	}
-	return keys, err
+	return keys, cmp.Or(err, damage, hive.unwritten())
 }
 
 // hiveOf returns the hive of an image that has a path of HKEY_LOCAL_MACHINE, and the path below its root.

@@ -63,6 +63,17 @@ const machineHive = `HKEY_LOCAL_MACHINE\SYSTEM\`
 var errDirtyHive = errors.New("the registry was not written back whole: " +
 	"the machine was not shut down cleanly, and its log files are not read")
 
+// unwritten returns errDirtyHive if changes to the hive are still in its log files: whatever it says may have changed.
+func (h systemHive) unwritten() error {
+	if h.Dirty() {
+		return errDirtyHive
+	}
+	return nil
+}
+
+// absent returns the error of a key that the hive does not have. A log file may have it.
+func (h systemHive) absent() error { return cmp.Or(h.unwritten(), errNotThere) }
+
 // services returns the driver services of a control set, and reports invalid keys. An error means that there is no
 // result.
 func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]registeredService, error) {
@@ -74,8 +85,8 @@ func (h systemHive) services(controlSet string, p ntPaths, r *fact.Report) ([]re
 	if damage != nil {
 		r.Problem(SourceRegistry, "", "services", damage)
 	}
-	if h.Dirty() {
-		r.Problem(SourceRegistry, "", "", errDirtyHive)
+	if err := h.unwritten(); err != nil {
+		r.Problem(SourceRegistry, "", "", err)
 	}
 	return list, nil
 }
@@ -154,7 +165,7 @@ func (h systemHive) packages(r *fact.Report) ([]registry.Key, error) {
 	}
 	root, err := h.Key(path)
 	if err != nil || root == nil {
-		return nil, err
+		return nil, cmp.Or(err, h.unwritten())
 	}
 	var keys []registry.Key
 	var damage error
@@ -164,7 +175,7 @@ func (h systemHive) packages(r *fact.Report) ([]registry.Key, error) {
 		keys = append(keys, key)
 		return true
 	})
-	if damage = cmp.Or(err, damage); damage != nil && keys != nil {
+	if damage = cmp.Or(err, damage, h.unwritten()); damage != nil && keys != nil {
 		r.Problem(SourceStore, "", "packages", damage)
 		return keys, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
@@ -20,6 +21,7 @@ type systemList struct {
 	*BlockList
 	file    string // DOS path
 	builtIn bool   // the list that comes with Windows, which a switch turns on
+	doubt   string // why it is not known whether Windows takes the policy; empty if it does
 }
 
 // keptLists are the machine's policies with how reading them went.
@@ -56,13 +58,12 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 		kept.report.Source(SourceCIFiles, "", fact.Count{}, err)
 		return kept
 	}
-	files, err := k.policyPaths(paths)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		kept.report.Problem(SourceCIFiles, PolicyFolder, "", err)
+	files, older := k.policyPaths(paths)
+	if older != nil && !errors.Is(older, errors.ErrUnsupported) {
+		kept.report.Problem(SourceCIFiles, PolicyFolder, "", older)
 	}
-	var older error
 	for _, f := range files {
-		list, err := k.readList(paths, f.path, &kept.report)
+		list, err := k.readList(paths, f, &kept.report)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, errors.ErrUnsupported):
@@ -70,42 +71,74 @@ func (k *Kernel) readLists(ctx context.Context) *keptLists {
 		case err != nil:
 			kept.report.Problem(SourceCIFiles, f.path, "", err)
 		default:
-			kept.lists = append(kept.lists, systemList{list, f.path, f.builtIn})
+			kept.lists = append(kept.lists, list)
 		}
 	}
-	count := fact.CountOf(int64(len(kept.lists)))
-	switch {
-	case len(kept.lists) == 0 && older != nil:
-		kept.report.Source(SourceCIFiles, "", fact.Count{}, older)
-	case len(kept.lists) == 0 && kept.report.Count(SourceCIFiles) == 0:
-		kept.report.Source(SourceCIFiles, fact.OutcomeAbsent, count, fs.ErrNotExist)
-	default:
-		kept.report.Done(SourceCIFiles, count)
-	}
+	kept.done(older)
 	return kept
 }
 
-func (k *Kernel) readList(paths ntPaths, dos string, r *fact.Report) (*BlockList, error) {
-	name, err := paths.file(dos)
+// done reports how reading the policies went. older is why one could not be read that this library, or an older tape,
+// has no answer for. A policy with a part that is not compared was not read whole.
+func (kept *keptLists) done(older error) {
+	r, count := &kept.report, fact.CountOf(int64(len(kept.lists)))
+	uncompared, found := r.First(sourceBlockList)
+	switch {
+	case len(kept.lists) == 0 && older != nil:
+		r.Source(SourceCIFiles, "", fact.Count{}, older)
+	case len(kept.lists) == 0 && r.Count(SourceCIFiles) == 0:
+		r.Source(SourceCIFiles, fact.OutcomeAbsent, count, fs.ErrNotExist)
+	case found:
+		r.Source(SourceCIFiles, fact.OutcomePartial, count, uncompared)
+	case older != nil:
+		r.Source(SourceCIFiles, fact.OutcomePartial, count, older)
+	default:
+		r.Done(SourceCIFiles, count)
+	}
+}
+
+func (k *Kernel) readList(paths ntPaths, f policyPath, r *fact.Report) (systemList, error) {
+	name, err := paths.file(f.path)
 	if err != nil {
-		return nil, err
+		return systemList{}, err
 	}
 	raw, item, err := limit.ReadItem(k.machine, name, maxPolicyFile, r.Budget)
 	defer item.Done()
 	if err != nil {
-		return nil, err
+		return systemList{}, err
 	}
 	p, err := sipolicy.Parse(raw, item)
 	if err != nil {
-		return nil, err
+		return systemList{}, err
 	}
-	return compiledList(p, r), nil
+	return systemList{compiledList(p, r), f.path, f.builtIn, f.doubt(p, raw, item)}, nil
+}
+
+// doubt returns why it is not known whether Windows takes a policy that was read; empty if it does. Of the active
+// policies it takes those whose file has the policy's own id as its name ("Deploy App Control policies",
+// learn.microsoft.com), and an unsigned one only if the policy allows that ("Enabled:Unsigned System Integrity
+// Policy"). What a signature other than Microsoft's is worth to it is not known here. Its own list comes signed.
+func (f policyPath) doubt(p *sipolicy.Policy, raw []byte, item *fact.Item) string {
+	signed := raw[0] == 0x30
+	switch {
+	case f.active && !strings.EqualFold(baseName(f.path), "{"+p.ID+"}.cip"):
+		return "; its file does not have the policy's id as its name: whether Windows takes it is not known"
+	case signed && authenticode.SignedByMicrosoft(raw, item):
+	case signed:
+		return "; whether Windows accepts the policy's signature is not known"
+	case f.builtIn:
+		return "; this list is not signed, as that of Windows is: whether Windows takes it is not known"
+	case p.Options&sipolicy.OptionUnsigned == 0:
+		return "; it is not signed, and does not say that it may be so: whether Windows takes it is not known"
+	}
+	return ""
 }
 
 // A policyPath is where a policy may lie.
 type policyPath struct {
 	path, meaning string
 	builtIn       bool
+	active        bool // in the folder of those that are called by their id
 }
 
 // maxActivePolicies is how many active policies are read; Windows takes 32.
@@ -117,7 +150,7 @@ func (k *Kernel) policyPaths(paths ntPaths) ([]policyPath, error) {
 	folder := paths.SystemRoot + `\` + PolicyFolder
 	var list []policyPath
 	for i, f := range policyFileNames {
-		list = append(list, policyPath{folder + `\` + f.name, f.meaning, i == 0})
+		list = append(list, policyPath{path: folder + `\` + f.name, meaning: f.meaning, builtIn: i == 0})
 	}
 	active := folder + `\CIPolicies\Active`
 	entries, err := k.readFolder(paths, active)
@@ -129,7 +162,7 @@ func (k *Kernel) policyPaths(paths ntPaths) ([]policyPath, error) {
 			return list, fmt.Errorf("%w: more than %d active policies", fact.ErrTooLarge, maxActivePolicies)
 		}
 		if !e.IsDir() && strings.HasSuffix(strings.ToLower(e.Name()), ".cip") {
-			list = append(list, policyPath{active + `\` + e.Name(), "an active policy", false})
+			list = append(list, policyPath{path: active + `\` + e.Name(), meaning: "an active policy", active: true})
 		}
 	}
 	return list, err
@@ -162,6 +195,10 @@ func (c *checker) blockList(e *entry) fact.Answer {
 	for _, l := range c.lists {
 		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {
 			a := c.listed(&l, &m)
+			if a.Blocked() == fact.Yes && e.catalogsUnread && m.bySigner() {
+				a = fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: a.Because().Text +
+					"; not all catalogs were read: another signature may carry the driver"})
+			}
 			switch {
 			case a.Blocked() == fact.Yes:
 				return a
@@ -211,20 +248,43 @@ func (c *checker) listed(l *systemList, m *BlockMatch) fact.Answer {
 		return c.testGroup(m, because)
 	case l.policy != nil && l.policy.extends:
 		return fact.UnsureOf(because("; the policy supplements another one, and such a policy can only allow"))
-	case slices.ContainsFunc(m.Evidence, func(e fact.Evidence) bool { return e.Fact == factPath }):
-		return fact.UnsureOf(because("; Windows documents rules for paths for user-mode code alone"))
+	case doubtOf(m.Evidence) != "":
+		return fact.UnsureOf(because("; " + doubtOf(m.Evidence)))
 	case m.Strength != StrengthStrong:
-		return fact.UnsureOf(because("; no timestamp proves when it was signed"))
-	case !l.builtIn:
-		return fact.Stops(because(""))
+		return fact.UnsureOf(because("; whether the rule counts for it is not known"))
 	}
-	switch on := c.builtInList(); on {
-	case fact.Yes:
-		return fact.Stops(because(""))
-	case fact.No:
+	return c.enforced(l, because)
+}
+
+// enforced answers for a rule that denies the driver for sure, if its policy is in force.
+func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact.Answer {
+	on := fact.Yes
+	if l.builtIn {
+		on = c.builtInList()
+	}
+	switch {
+	case on == fact.No:
 		return fact.Passes(because("; the list is switched off"))
+	case !c.enforces():
+		return fact.UnsureOf(because("; code integrity is not known to be on, or a debugger may overrule it"))
+	case l.doubt != "":
+		return fact.UnsureOf(because(l.doubt))
+	case on == "":
+		return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
 	}
-	return fact.UnsureOf(because("; whether the list that comes with Windows is on is not known"))
+	return fact.Stops(because(""))
+}
+
+// enforces reports whether code integrity is known to be on and in nobody's way: with it off no policy counts, and a
+// kernel debugger may make the kernel load what it refuses. An image is judged as if it boots so. Test signing changes
+// nothing: policies count beside it.
+func (c *checker) enforces() bool {
+	if c.image {
+		return true
+	}
+	options := strings.Fields(c.setting(PolicyCodeIntegrity))
+	debug := slices.Contains(options, "debug_mode") || c.setting(PolicyDebugger) == "attached"
+	return slices.Contains(options, "enabled") && (!debug || c.setting(PolicyHVCI) == "yes")
 }
 
 // testGroup answers for a rule that counts on test systems, or with test signing on.

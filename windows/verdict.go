@@ -133,7 +133,7 @@ func (c *checker) signature(e *entry) fact.Answer {
 		return fact.Passes(unreadSignatureReason(e))
 	}
 	if _, bad := badSignature(e.Driver); bad {
-		return badSignatureAnswer(e.Driver.Signatures)
+		return e.badSignatureAnswer()
 	}
 	if a := c.memoryIntegrity(e); a.Applies() {
 		return a
@@ -178,16 +178,29 @@ func badSignature(d *Driver) (fact.Reason, bool) {
 	switch {
 	case !ok:
 		return fact.Reason{Code: ReasonSignature, Text: "it has no signature, and no catalog lists it"}, true
+	case best.Status == fact.SignatureInvalid && best.Barred():
+		return fact.Reason{Code: ReasonSignature, Text: "its signature is not allowed: " + best.Reason}, true
 	case best.Status == fact.SignatureInvalid:
 		return fact.Reason{Code: ReasonSignature, Text: "its signature does not fit: " + best.Reason}, true
 	}
 	return fact.Reason{}, false
 }
 
-// badSignatureAnswer answers for a driver without a signature that fits where code integrity enforces.
-func badSignatureAnswer(list []authenticode.Signature) fact.Answer {
-	if slices.ContainsFunc(list, func(s authenticode.Signature) bool { return s.OnlyForeign() }) {
-		return fact.Unsure(ReasonPolicy, "code integrity may let pass what lies beside a signature")
+// badSignatureAnswer answers for a driver without a signature that fits where code integrity enforces. What is invalid
+// by this machine's own stores alone stops nothing: the kernel is not known to ask them.
+func (e *entry) badSignatureAnswer() fact.Answer {
+	for i := range e.Driver.Signatures {
+		switch s := &e.Driver.Signatures[i]; {
+		case s.OnlyForeign():
+			return fact.Unsure(ReasonPolicy, "code integrity may let pass what lies beside a signature")
+		case s.Barred():
+			return fact.Unsure(ReasonPolicy, "this machine's store Disallowed does not allow its certificate, "+
+				"and the kernel is not known to ask that store")
+		}
+	}
+	if e.catalogsUnread {
+		return fact.Unsure(ReasonPolicy, "no signature that was read fits, and not all catalogs were read: "+
+			"one that was not may list the file")
 	}
 	return fact.Stops(fact.Reason{
 		Code: ReasonPolicy, Text: "code integrity refuses drivers without a signature that fits"})

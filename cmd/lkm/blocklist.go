@@ -155,7 +155,7 @@ func (l *blockList) title(snap *lkm.Snapshot) (text string, whole bool) {
 	case src.Outcome == lkm.OutcomeOK:
 		return fmt.Sprintf("this machine's own %d policies", n), true
 	case ok && n > 0:
-		return fmt.Sprintf("%d of this machine's own policies, others could not be read", n), false
+		return fmt.Sprintf("%d of this machine's own policies, others or parts of them could not be read", n), false
 	}
 	return fmt.Sprintf("this machine's own policies: none could be read (%s)", orUnknown(string(src.Code))), false
 }

@@ -175,6 +175,8 @@ const unknownValue = "unknown"
 
 func factValue(f lkm.PolicyFact) string {
 	switch {
+	case isUnknown(f) && f.Value != "": // what follows from it is not known
+		return f.Value
 	case isUnknown(f) && f.Code != lkm.CodeAbsent:
 		return unknownValue + " (" + string(f.Code) + ")"
 	case isUnknown(f):

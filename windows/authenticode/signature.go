@@ -89,6 +89,7 @@ type Signature struct {
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
 	foreign   bool
+	barred    bool     // it is invalid only because the machine does not allow a certificate of its chain
 	wellKnown []uint32 // numbers of Microsoft's roots that the chain leads to
 	qualified bool     // the catalog says that the tests of the hardware program were passed
 	// unsureTime is why it is not known whether the machine allows the authority of the timestamp that the chain is
@@ -106,6 +107,10 @@ func (s *Signature) Longest() []Certificate { return s.longest }
 // OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
 // certificate table that no digest covers. Windows lets some of it pass.
 func (s *Signature) OnlyForeign() bool { return s.foreign }
+
+// Barred reports whether the signature fits, and is invalid for no other reason than that the machine's certificate
+// stores do not allow a certificate of its chain. The kernel is not known to ask those stores.
+func (s *Signature) Barred() bool { return s.barred }
 
 // PageHashes is a signed table of page hashes.
 type PageHashes struct {
@@ -207,6 +212,7 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		return
 	case barred != nil:
 		s.verdict(nil, fact.SignatureInvalid, notAllowedError(barred))
+		s.barred = true
 	case chain.Trusted && s.badTimestamp():
 		s.verdict(nil, fact.SignatureUntrusted, errBadTimestamp)
 	case chain.Trusted && undecided != nil:

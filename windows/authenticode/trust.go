@@ -130,3 +130,20 @@ func RootName(id uint32) string {
 // LeadsTo reports whether the signature's chain leads to one of Microsoft's roots, by its number in code integrity
 // policies.
 func (s *Signature) LeadsTo(id uint32) bool { return slices.Contains(s.wellKnown, id) }
+
+// SignedByMicrosoft reports whether b is a PKCS#7 structure whose content is what its one signer signed, and one of
+// Microsoft's roots of its own programs leads to that signer. Nothing is said of times, and of the signer's purpose.
+func SignedByMicrosoft(b []byte, item *fact.Item) bool {
+	sd, err := sign.ParseContentInfo(b)
+	if err != nil || len(sd.Signers) != 1 || sd.CheckContent(sd.Signers[0]) != nil {
+		return false
+	}
+	leaf := sd.Signers[0].Certificate(sd.Certificates)
+	if leaf == nil {
+		return false
+	}
+	v := &Verifier{item: item}
+	chain := sign.BuildChain(leaf, sign.ChainQuery{Pool: sd.Certificates, Item: item})
+	p := v.programOf(chain, sd.Certificates)
+	return p.microsoft && !p.cross
+}

@@ -13,9 +13,10 @@ const (
 
 // Options of a policy.
 const (
-	OptionUMCI  = 0x4     // user-mode code is checked too
-	OptionWHQL  = 0x80    // drivers need a signature of the hardware program
-	OptionAudit = 0x10000 // it only reports
+	OptionUMCI     = 0x4     // user-mode code is checked too
+	OptionWHQL     = 0x80    // drivers need a signature of the hardware program
+	OptionAudit    = 0x10000 // it only reports
+	OptionUnsigned = 0x80000 // it counts without a signature
 )
 
 // ScenarioDrivers is the value of the signing scenario of drivers; user-mode code has 12.
