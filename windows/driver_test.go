@@ -142,6 +142,11 @@ func TestOrigin(t *testing.T) {
 		d    Driver
 		want fact.OriginClass
 	}{
+		"inbox that is invalid": {Driver{Signatures: []authenticode.Signature{
+			{Status: fact.SignatureInvalid, Fits: fact.Yes, Class: fact.ClassInbox}}}, ""},
+		"INF and an invalid signature of Microsoft's": {
+			Driver{Signatures: []authenticode.Signature{{Status: fact.SignatureInvalid, Fits: fact.Yes,
+				Class: fact.ClassInbox}}, Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}, ""},
 		"company name alone": {Driver{Version: company}, ""},
 		"inbox signature": {Driver{Signatures: []authenticode.Signature{{Fits: fact.Yes, Class: fact.ClassInbox}}},
 			fact.OriginOS},
@@ -171,6 +176,10 @@ func TestOrigin(t *testing.T) {
 		if got := c.d.origin(false); got.Class != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+	inf := Driver{Services: []Service{{Name: "a", Owners: []string{"acpi.inf"}}}}
+	if got := inf.origin(true); got.Class != "" { // a signature that was looked for and not found out about
+		t.Errorf("an INF of Windows, its signature not read: %+v", got)
 	}
 }
 

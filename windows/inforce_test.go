@@ -60,7 +60,7 @@ func TestPolicyMayDeny(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		l := systemList{BlockList: compiledList(read, &r), file: "L"}
-		c := &checker{policy: &fact.Policy{}}
+		c := &checker{image: true, policy: &fact.Policy{}}
 		hits := l.Match(BlockEvidence{Version: versionOf("x.sys", "1.0.0.0"), Path: `C:\x.sys`})
 		if len(hits) != 1 || len(r.Problems) > 0 {
 			t.Fatalf("%s: %+v, %v", name, hits, r.Problems)
@@ -68,6 +68,47 @@ func TestPolicyMayDeny(t *testing.T) {
 		a := c.listed(&l, &hits[0])
 		if a.Blocked() != tt.want || !strings.Contains(a.Because().Text, tt.says) {
 			t.Errorf("%s: %q because %s", name, a.Blocked(), a.Because().Text)
+		}
+	}
+}
+
+// A policy stops nothing where code integrity is off, is not known to be on, or has a debugger in its way. Test signing
+// changes nothing of it.
+func TestPolicyEnforced(t *testing.T) {
+	for name, tt := range map[string]struct {
+		options        codeIntegrity
+		unread         bool
+		debugger, list string
+		builtIn        bool
+		doubt          string
+		want           fact.Tri
+	}{
+		"on":                          {options: ciEnabled, want: fact.Yes},
+		"off":                         {options: 0},
+		"not read":                    {unread: true},
+		"test signing":                {options: ciEnabled | ciTestSign, want: fact.Yes},
+		"debug mode":                  {options: ciEnabled | ciDebugMode},
+		"debug mode and HVCI":         {options: ciEnabled | ciDebugMode | ciHVCI, want: fact.Yes},
+		"a debugger":                  {options: ciEnabled, debugger: "attached"},
+		"a debugger and HVCI":         {options: ciEnabled | ciHVCI, debugger: "attached", want: fact.Yes},
+		"debugging without one":       {options: ciEnabled, debugger: "enabled", want: fact.Yes},
+		"Windows' list":               {options: ciEnabled, builtIn: true, list: "1", want: fact.Yes},
+		"Windows' list, off":          {options: 0, builtIn: true, list: "1"},
+		"Windows' list, switched off": {options: ciEnabled, builtIn: true, list: "0", want: fact.No},
+		"in doubt":                    {options: ciEnabled, doubt: "; why"},
+		"in doubt, switched off":      {options: 0, builtIn: true, list: "0", doubt: "; why", want: fact.No},
+	} {
+		p := &fact.Policy{Loading: tt.options.Loading(), Facts: []fact.PolicyFact{
+			{Name: PolicyCodeIntegrity, Value: strings.Join(tt.options.Words(), " ")},
+			{Name: PolicyHVCI, Value: tt.options.HVCI()}, {Name: PolicyDebugger, Value: tt.debugger},
+			{Name: PolicyBlockList, Value: tt.list}}}
+		if tt.unread {
+			p.Loading, p.Facts[0] = "", unknownFact(PolicyCodeIntegrity, SourcePolicy, fact.ErrUnrecorded)
+		}
+		l := systemList{BlockList: &BlockList{Name: "L"}, file: "F", builtIn: tt.builtIn, doubt: tt.doubt}
+		a := (&checker{policy: p}).listed(&l, &BlockMatch{Rule: "R", Strength: StrengthStrong})
+		if a.Blocked() != tt.want || a.Because().Code != ReasonBlockList || a.Because().Text == "" {
+			t.Errorf("%s: %q because %+v", name, a.Blocked(), a.Because())
 		}
 	}
 }

@@ -255,7 +255,7 @@ func TestSystemLists(t *testing.T) {
 	}{
 		"none":                     {folder + "x", "", fact.VerdictLoadable, false},
 		"an administrator's":       {folder + "sipolicy.p7b", deny, fact.VerdictBlocked, true},
-		"an active one":            {active + "{" + strings.ToUpper(policyID) + "}.cip", deny, fact.VerdictBlocked, true},
+		"an active one":            {active + "{" + policyID + "}.cip", deny, fact.VerdictBlocked, true},
 		"under another name":       {active + "{1}.cip", deny, fact.VerdictUnknown, true},
 		"without braces":           {active + policyID + ".cip", deny, fact.VerdictUnknown, true},
 		"one that is to be signed": {folder + "sipolicy.p7b", must, fact.VerdictUnknown, true},

@@ -3,6 +3,7 @@
 package authenticode
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
@@ -17,6 +18,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/sign"
 	"github.com/kernelext/kernelext/internal/testing/petest"
+	"github.com/kernelext/kernelext/internal/testing/signtest"
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
@@ -152,5 +154,23 @@ func TestStampOutsideItsTime(t *testing.T) {
 		if ts.Status != tt.status || (ts.Reason == "") != (tt.status == fact.SignatureValid) || unsure != nil {
 			t.Errorf("%s: %s %s, %v", name, ts.Status, ts.Reason, unsure)
 		}
+	}
+}
+
+// Whoever Microsoft's roots do not lead to has not signed for Microsoft: not under a cross certificate, either.
+func TestSignedByMicrosoft(t *testing.T) {
+	s := signtest.New(t, "Policy Signer")
+	b := s.Policy(t, []byte("a policy"))
+	changed := bytes.Replace(b, []byte("a policy"), []byte("b policy"), 1)
+	if SignedByMicrosoft(b, nil) || SignedByMicrosoft(nil, nil) {
+		t.Error("anybody's signature is Microsoft's")
+	}
+	builtIn(t, &testAuthority{cert: s.Root}, true)
+	if !SignedByMicrosoft(b, nil) || SignedByMicrosoft(changed, nil) || SignedByMicrosoft(b[:len(b)-1], nil) {
+		t.Error("the root's own signature is not known, or a changed one is")
+	}
+	programKeys[0].cross = true
+	if SignedByMicrosoft(b, nil) {
+		t.Error("a cross certificate makes a signature Microsoft's")
 	}
 }

@@ -22,10 +22,10 @@ import (
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
-// A Signer signs with the key of Leaf, which Root issued.
+// A Signer signs with the key of Leaf, which Authority issued, which Root issued.
 type Signer struct {
-	Root, Leaf *x509.Certificate
-	key        *ecdsa.PrivateKey
+	Root, Authority, Leaf *x509.Certificate
+	key                   *ecdsa.PrivateKey
 }
 
 // New returns a signer whose certificates have that name. The leaf allows code signing, and what ekus name.
@@ -51,9 +51,12 @@ func New(t testing.TB, name string, ekus ...asn1.ObjectIdentifier) Signer {
 	}
 	root, rootKey := certificate(&x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true,
 		Subject: pkix.Name{CommonName: name + " Root"}}, nil, nil)
-	leaf, key := certificate(&x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}, UnknownExtKeyUsage: ekus}, root, rootKey)
-	return Signer{root, leaf, key}
+	authority, authorityKey := certificate(&x509.Certificate{SerialNumber: big.NewInt(2), IsCA: true,
+		Subject: pkix.Name{CommonName: name + " CA"}}, root, rootKey)
+	leaf, key := certificate(&x509.Certificate{SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: name},
+		ExtKeyUsage:        []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+		UnknownExtKeyUsage: ekus}, authority, authorityKey)
+	return Signer{root, authority, leaf, key}
 }
 
 // KeySet returns the signer's root as a caller's keys.
@@ -124,7 +127,7 @@ func (s Signer) signed(t testing.TB, typ asn1.ObjectIdentifier, content []byte) 
 	info := sequence(t, marshal(t, 1), sequence(t, s.Leaf.RawIssuer, marshal(t, s.Leaf.SerialNumber)),
 		algorithm(t, oidSHA256), explicit(t, attributes), algorithm(t, oidECDSA), marshal(t, signature))
 	data := sequence(t, marshal(t, 1), set(t, algorithm(t, oidSHA256)),
-		sequence(t, marshal(t, typ), explicit(t, content)), explicit(t, s.Leaf.Raw, s.Root.Raw), set(t, info))
+		sequence(t, marshal(t, typ), explicit(t, content)), explicit(t, s.Leaf.Raw, s.Authority.Raw), set(t, info))
 	return sequence(t, marshal(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}), explicit(t, data))
 }
 
