@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
@@ -41,6 +42,8 @@ type entry struct {
 
 	// catalogsUnread is set if signatures were looked for, and a catalog that was not read may list the file.
 	catalogsUnread bool
+	// truncated is set if the file ends before what its headers name: its signature says nothing of the whole file.
+	truncated bool
 	// looked is set if the file's signatures were looked for, whether or not they were found.
 	looked bool
 
@@ -84,6 +87,8 @@ var (
 		"whether a catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
 	errOtherCatalog = errors.New("no signature that was found fits; " +
 		"whether another catalog lists it is not known unless all catalogs are read (--catalogs DIR)")
+	errTruncated error = &sentinel.Error{Before: "it ends before what its headers name: the file is not whole",
+		Cause: fact.ErrMalformed}
 )
 
 // fileAbsent reports whether the image's file was looked for and is not there.
@@ -97,6 +102,9 @@ func (e *entry) fileAbsent() bool {
 // unsigned only if the verifier's catalogs are complete; and only then does one that does not fit say that none fits.
 func (e *entry) setFile(f *File, v *authenticode.Verifier) {
 	d := e.Driver
+	if e.truncated = f.PE.Truncated(); e.truncated {
+		e.Problems = append(e.Problems, fact.ProblemOf(SourceFile, e.Path, "file", errTruncated))
+	}
 	f.PE.Release()
 	d.PE, d.Version, d.Hashes, d.Signatures = f.PE, f.Version, f.Hashes, f.Signatures
 	e.FileSize = fact.CountOf(f.Size)

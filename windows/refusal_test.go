@@ -62,7 +62,7 @@ func TestRefusedSignature(t *testing.T) {
 	}{
 		"it fits":           {good, other, nil, false, fact.VerdictLoadable, fact.SignatureValid, ""},
 		"it does not fit":   {bad, other, nil, false, fact.VerdictBlocked, fact.SignatureInvalid, "does not fit"},
-		"and catalogs lack": {bad, other, nil, true, fact.VerdictUnknown, fact.SignatureInvalid, "not all catalogs"},
+		"and catalogs lack": {bad, other, nil, true, fact.VerdictUnknown, fact.SignatureInvalid, "catalogs were read"},
 		"a catalog lists it": {bad, s.Catalog(t, authentihash(t, bad)), nil, false, fact.VerdictLoadable,
 			fact.SignatureValid, ""},
 		"nothing signs it": {plain, other, nil, false, fact.VerdictBlocked, fact.SignatureNone, "no signature"},

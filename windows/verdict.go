@@ -198,6 +198,10 @@ func (e *entry) badSignatureAnswer() fact.Answer {
 				"and the kernel is not known to ask that store")
 		}
 	}
+	if e.truncated {
+		return fact.Unsure(ReasonPolicy, "the file ends before what its headers name: whether the whole file has a "+
+			"signature that fits is not known")
+	}
 	if e.catalogsUnread {
 		return fact.Unsure(ReasonPolicy, "no signature that was read fits, and not all catalogs were read: "+
 			"one that was not may list the file")

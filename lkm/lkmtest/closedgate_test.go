@@ -336,7 +336,7 @@ func TestClosedGate(t *testing.T) {
 				if strings.HasPrefix(c.name, "block list") && s.kernel() != string(lkm.Windows) {
 					continue
 				}
-				n, wrong := s.property(t, c, queries, whole)
+				n, wrong := s.property(t, c, queries, whole || s.whole)
 				key := c.name + " " + s.kernel()
 				if total[key] == nil {
 					total[key] = new(tally)
@@ -417,7 +417,7 @@ func subjects(t *testing.T) []*subject {
 	opener := func(os lkm.OS) func(*faulty) (*lkm.System, error) {
 		return func(m *faulty) (*lkm.System, error) { return lkm.OpenMachine(os, m, lkm.Options{Detail: detail}) }
 	}
-	list := slices.Concat(roots(detail), unixRoots(detail))
+	list := append(slices.Concat(roots(detail), unixRoots(detail)), signedDrivers(t, detail))
 	for _, m := range madeUps() {
 		list = append(list, &subject{name: string(m.os) + " " + m.name, machine: m.machine, open: opener(m.os)})
 	}

@@ -22,6 +22,20 @@ func (p *File) CertificateTable() ([]byte, error) {
 	return nil, nil
 }
 
+// Truncated reports whether the headers name bytes after the file's end, of a section or of the certificate table: the
+// file is not whole. It is false once the bytes are released.
+func (p *File) Truncated() bool {
+	if p.img == nil {
+		return false
+	}
+	end := p.img.sectionsEnd
+	if p.img.claimsCertificates() {
+		d := p.img.dirs[dirCertificate]
+		end = max(end, int64(d.addr)+int64(d.size))
+	}
+	return end > int64(len(p.img.b))
+}
+
 // certificateTable returns where the certificate table lies; ok is false if the table is missing, or does not lie
 // within the file after the headers and sections, in which case the file is hashed as one without a table, and its
 // signature cannot fit.
