@@ -68,8 +68,8 @@ func TestRefusedSignature(t *testing.T) {
 		"nothing signs it": {plain, other, nil, false, fact.VerdictBlocked, fact.SignatureNone, "no signature"},
 		"a certificate that is not allowed": {good, other, barring(s.Leaf.Raw), false, fact.VerdictUnknown,
 			fact.SignatureInvalid, "is not allowed"},
-		"nor its authority's": {good, other, barring(s.Authority.Raw), false, fact.VerdictUnknown, fact.SignatureInvalid,
-			"not known to ask that store"},
+		"nor its authority's": {good, other, barring(s.Authority.Raw), false, fact.VerdictUnknown,
+			fact.SignatureInvalid, "not known to ask that store"},
 	} {
 		m := fakewindows.Windows11(false)
 		m.Files["c:/windows/system32/drivers/hidden.sys"] = &fstest.MapFile{Data: tt.file}
