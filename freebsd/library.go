@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/elfset"
 	"github.com/kernelext/kernelext/internal/limit"
 )
 
@@ -25,6 +26,13 @@ type diskFile struct {
 	unread error       // why there is no metadata; nil if there is, or if the file was only listed
 	report fact.Report // of this file alone: the problems of its record
 	aside  bool        // it lies outside of the module path: a setting, or the question, names it
+}
+
+// mayLoad reports whether the file could not be read, so that the kernel may find in it what is not known. What is no
+// ELF file the kernel refuses, too (link_elf_obj_load_file).
+func (f *diskFile) mayLoad() bool {
+	var parse *fact.ParseError
+	return f.unread != nil && !(errors.As(f.unread, &parse) && parse.Field == elfset.FieldIdent)
 }
 
 // Name returns the file's base name, without what says that it is compressed: the boot loader's name for it.
@@ -170,16 +178,19 @@ func readLibrary(
 	return l
 }
 
-// existing returns the file that a path in a setting means: itself, or with ".ko", or compressed. It is empty if no
-// such file exists.
+// existing returns the file that a path in a setting means: itself, or with ".ko", or compressed. It is the first that
+// may exist if none is known to exist, and empty if no such file exists.
 func existing(fsys fs.FS, p string) string {
+	may := ""
 	for _, name := range loaderNames(path.Clean("/" + p)) {
-		st, err := fs.Stat(fsys, slashPath(name))
-		if err == nil && !st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch st, err := fs.Stat(fsys, slashPath(name)); {
+		case err == nil && !st.IsDir():
 			return name
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			may = cmp.Or(may, name)
 		}
 	}
-	return ""
+	return may
 }
 
 // kernelModules returns the modules that the kernel's file declares; nil if it was not read.

@@ -4,7 +4,6 @@ package freebsd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -56,7 +55,7 @@ func (k *Kernel) Resolve(ctx context.Context, alias string, r *fact.Report) ([]R
 // read. A damaged file holds nothing that the linker would take.
 func (l *library) unreadFile() error {
 	for i := range l.Files {
-		if f := &l.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
+		if f := &l.Files[i]; f.mayLoad() {
 			return fmt.Errorf("%s: what it holds is not known: %w", f.Path, f.unread)
 		}
 	}

@@ -282,9 +282,8 @@ func (c *checker) unseen() fact.Answer {
 		return fact.Unsure(ReasonUnread, "no file was found in the module path")
 	}
 	for i := range c.library.Files {
-		// The name may be that of a module inside; but what is not an ELF file the kernel refuses too.
 		f := &c.library.Files[i]
-		if f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
+		if f.mayLoad() { // the name may be that of a module inside
 			p := fact.ProblemOf(SourceModulePath, f.Path, "", f.unread)
 			return fact.UnsureOf(fact.Reason{Code: ReasonUnread, Text: text + p.Text, File: f.Path})
 		}

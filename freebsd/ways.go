@@ -5,6 +5,7 @@ package freebsd
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -73,7 +74,50 @@ func (c *checker) now(f *result, sub subject) (*fact.Prospect, fact.Reason) {
 	if len(c.users(sub.disk)) > 0 {
 		ways = append(ways, way{WayDependency, load})
 	}
-	return prospect(append(ways, way{WayKldload, load}))
+	otherwise := c.maybeInside()
+	if c.lock.Blocked() != fact.Yes { // else no other file is loaded either
+		otherwise = sooner(otherwise, c.maybeOther())
+	}
+	return c.closed(append(ways, way{WayKldload, load}), otherwise)
+}
+
+// closed is prospect, but unknown instead of blocked if otherwise applies: what was not read may let the file in.
+func (c *checker) closed(ways []way, otherwise fact.Answer) (*fact.Prospect, fact.Reason) {
+	p, because := prospect(ways)
+	if p.Outcome == fact.VerdictBlocked && otherwise.Applies() {
+		p.Outcome, p.Because, because = fact.VerdictUnknown, otherwise.Because(), otherwise.Because()
+	}
+	return p, because
+}
+
+// maybeInside answers why the kernel may have what a file holds; it does not apply if what the kernel has was read.
+func (c *checker) maybeInside() fact.Answer {
+	const text = "it may be in the kernel: "
+	for _, p := range c.unread.Problems {
+		if c.live && (p.Source == SourceModstat || p.Source == SourceKldstat) {
+			return fact.Unsure(ReasonUnread, text+p.Error())
+		}
+	}
+	if k := c.library.Kernel; !c.live && k != nil && k.unread != nil && !errors.Is(k.unread, fs.ErrNotExist) {
+		p := fact.ProblemOf(SourceModulePath, k.Path, "", k.unread)
+		return fact.UnsureOf(fact.Reason{Code: ReasonUnread, Text: text + p.Text, File: k.Path})
+	}
+	return fact.Answer{}
+}
+
+// maybeOther answers why another file may have the name, or need the file; it does not apply if every file was read.
+func (c *checker) maybeOther() fact.Answer {
+	const text = "another file may have the name, or need it: "
+	if lost := c.library.report.Problems; len(lost) > 0 {
+		return fact.Unsure(ReasonUnread, text+lost[0].Error())
+	}
+	for i := range c.library.Files {
+		if f := &c.library.Files[i]; f.mayLoad() {
+			p := fact.ProblemOf(SourceModulePath, f.Path, "", f.unread)
+			return fact.UnsureOf(fact.Reason{Code: ReasonUnread, Text: text + p.Text, File: f.Path})
+		}
+	}
+	return fact.Answer{}
 }
 
 // noFile returns the fact that nothing has the name, or that no file has the name of what is or may be loaded.
@@ -111,11 +155,10 @@ func (c *checker) accepts(d *diskFile) fact.Answer {
 	return fact.Stops(fact.Reason{Code: ReasonUnmet, Text: errMissing(unmet[0]).Error()})
 }
 
-// unread1 returns why a file of the module path could not be read that may provide something; empty if all were read. A
-// file that is not ELF provides nothing.
+// unread1 returns why a file of the module path could not be read that may provide something; empty if all were read.
 func (c *checker) unread1() string {
 	for i := range c.library.Files {
-		if f := &c.library.Files[i]; f.unread != nil && !errors.Is(f.unread, fact.ErrMalformed) {
+		if f := &c.library.Files[i]; f.mayLoad() {
 			return fact.ProblemOf(SourceModulePath, f.Path, "", f.unread).Text
 		}
 	}
@@ -183,6 +226,11 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 		if unseen := c.unseen(); unseen.Applies() {
 			return settled(fact.VerdictUnknown, unseen.Because())
 		}
+		if lost := c.config.unread.Problems; len(lost) > 0 {
+			return settled(fact.VerdictUnknown, fact.Reason{Code: ReasonUnread,
+				Text: "no file that was read has that name, but what is loaded at boot was not read whole: " +
+					lost[0].Error()})
+		}
 		for _, q := range c.config.programs {
 			if q.target == "" { // its file may lie anywhere
 				return settled(fact.VerdictUnknown, q.answer.Because())
@@ -210,7 +258,7 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 	}
 	ways = append(ways, way{WayKldload, load})
 	f.Remedies = c.remedies(sub.disk, ways)
-	return prospect(ways)
+	return c.closed(ways, sooner(c.maybeInside(), c.maybeOther()))
 }
 
 // noKernel is why nothing is known of the next boot of a root without a kernel.

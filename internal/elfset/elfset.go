@@ -15,6 +15,7 @@ package elfset
 import (
 	"debug/elf"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -132,13 +133,28 @@ func (f *File) bad(field string, off uint64, format string, args ...any) error {
 	return &fact.ParseError{Source: f.name, Field: field, Offset: int64(off), Reason: fmt.Sprintf(format, args...)}
 }
 
+// FieldIdent is the field of a *fact.ParseError of a file that is no ELF file: no kernel takes it.
+const FieldIdent = "e_ident"
+
+// first returns the first n bytes. The error is that of reading, or says that the file is shorter.
+func (f *File) first(n int) ([]byte, error) {
+	b, err := f.r.at(0, n)
+	switch {
+	case errors.Is(err, errOutside):
+		return nil, f.bad(FieldIdent, 0, "shorter than an ELF header")
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", f.name, err)
+	}
+	return b, nil
+}
+
 func (f *File) header() error {
-	id, err := f.r.at(0, elf.EI_NIDENT)
+	id, err := f.first(elf.EI_NIDENT)
 	if err != nil {
-		return f.bad("e_ident", 0, "shorter than an ELF header")
+		return err
 	}
 	if string(id[:4]) != elf.ELFMAG {
-		return f.bad("e_ident", 0, "not an ELF file")
+		return f.bad(FieldIdent, 0, "not an ELF file")
 	}
 	f.Class, f.OSABI = elf.Class(id[elf.EI_CLASS]), elf.OSABI(id[elf.EI_OSABI])
 	switch elf.Data(id[elf.EI_DATA]) {
@@ -147,18 +163,18 @@ func (f *File) header() error {
 	case elf.ELFDATA2MSB:
 		f.Order = binary.BigEndian
 	default:
-		return f.bad("e_ident", 0, "unknown byte order %d", id[elf.EI_DATA])
+		return f.bad(FieldIdent, 0, "unknown byte order %d", id[elf.EI_DATA])
 	}
 	if f.Class != elf.ELFCLASS32 && f.Class != elf.ELFCLASS64 {
-		return f.bad("e_ident", 0, "unknown class %d", id[elf.EI_CLASS])
+		return f.bad(FieldIdent, 0, "unknown class %d", id[elf.EI_CLASS])
 	}
 	n := 52
 	if f.Class == elf.ELFCLASS64 {
 		n = 64
 	}
-	b, err := f.r.at(0, n)
+	b, err := f.first(n)
 	if err != nil {
-		return f.bad("e_ident", 0, "shorter than an ELF header")
+		return err
 	}
 	h := fields{b, f.Order, f.PtrSize(), 16}
 	f.Type, f.Machine = elf.Type(h.u16()), elf.Machine(h.u16())

@@ -3,6 +3,7 @@
 package lkmtest_test
 
 import (
+	"debug/elf"
 	"testing/fstest"
 
 	"github.com/kernelext/kernelext/internal/testing/kotest"
@@ -62,11 +63,57 @@ func solarisImage() fstest.MapFS {
 	return files
 }
 
+// freebsdImage is an image of FreeBSD or DragonFly at a raised securelevel: klds that the boot loads, by name, by path
+// and from a directory of its own, that only another one requires, that the kernel has compiled in, that drive a device
+// that devmatch(8) does not ask for, that only the boot loader unpacks, and that nothing loads.
+func freebsdImage() fstest.MapFS {
+	kld := func(name string, needs ...string) []byte {
+		k := kotest.AMD64()
+		k.Modules, k.Versions = []kotest.Module{{Record: name, Name: name}}, []kotest.Version{{Name: name, Version: 1}}
+		k.Depends = []kotest.Depend{{Name: "kernel", Min: 1402000, Preferred: 1402000, Max: 1499999}}
+		for _, n := range needs {
+			k.Depends = append(k.Depends, kotest.Depend{Name: n, Min: 1, Preferred: 1, Max: 1})
+		}
+		if name == "dev" {
+			k.PNP = []kotest.PNP{{Bus: "pci", Descr: "U32:vendor;U32:device;", EntryLen: 8,
+				Rows: []byte{0x86, 0x80, 0, 0, 0xd3, 0x10, 0, 0}, Num: 1}}
+		}
+		return k.Bytes()
+	}
+	kernel := kotest.KLD{Type: elf.ET_EXEC, Machine: elf.EM_X86_64, Class: elf.ELFCLASS64, Order: kotest.AMD64().Order}
+	kernel.Versions = []kotest.Version{{Name: "kernel", Version: 1402000}, {Name: "inside", Version: 1}}
+	kernel.Modules = []kotest.Module{{Record: "in", Name: "in"}}
+	files := fstest.MapFS{}
+	for name, b := range map[string][]byte{
+		"boot/kernel/kernel": kernel.Bytes(), "boot/kernel/in.ko": kld("in"), "boot/kernel/a.ko": kld("a", "b"),
+		"boot/kernel/b.ko": kld("b"), "boot/kernel/lost.ko": kld("lost", "nowhere"), "boot/kernel/c.ko": kld("c"),
+		"boot/kernel/dev.ko": kld("dev", "inside"), "boot/modules/c.ko": kld("c"), "boot/modules/off.ko": kld("off"),
+		"boot/mine/mine.ko": kld("mine"), "opt/e.ko": kld("e", "off"), "boot/kernel/svc.ko": kld("svc"),
+		"etc/rc.d/kld": nil, "etc/rc.d/devmatch": nil, "boot/lua/loader.lua": nil,
+		"boot/defaults/loader.conf": []byte("loader_conf_files=\"/boot/loader.conf\"\n" +
+			"loader_conf_dirs=\"/boot/loader.conf.d\"\n"),
+		"boot/loader.conf":          []byte("a_load=\"YES\"\nmodule_path=\"/boot/modules;/boot/mine\"\n"),
+		"boot/loader.conf.d/x.conf": []byte("c_load=\"YES\"\nmodule_blacklist=\"c\"\n"),
+		"etc/defaults/rc.conf": []byte("kld_list=\"\"\nkern_securelevel_enable=\"NO\"\ndevmatch_enable=\"YES\"\n" +
+			"rc_conf_files=\"/etc/rc.conf /etc/rc.conf.local\"\n"),
+		"etc/rc.conf": []byte("kern_securelevel_enable=\"YES\"\nkern_securelevel=\"1\"\n" +
+			"devmatch_blocklist=\"dev\"\n"),
+		"etc/rc.conf.local": []byte("kld_list=\"/opt/e.ko\"\n"), "etc/sysctl.conf": []byte("kern.hz=1\n"),
+		"etc/fstab": []byte("/dev/ada0p2 / ufs rw 1 1\n"), "etc/rc.d/s": []byte("#!/bin/sh\n. /etc/rc.subr\n" +
+			"name=\"s\"\nrcvar=\"s_enable\"\nrequired_modules=\"svc\"\n"),
+	} {
+		files[name] = &fstest.MapFile{Data: b}
+	}
+	return files
+}
+
 // unixRoots are the subjects that are images of other systems than Linux. They are small: each of their inputs is
 // damaged in every way, whatever else is tested.
 func unixRoots(detail lkm.Detail) []*subject {
 	solaris := []string{"e1000g", "sd", "drv/sd", "fd", "zfs", "f_sym", "pcfs", "/usr/kernel/fs/amd64/pcfs", "acpi",
 		"extra", "pci8086,10d3", "pnpPNP,700", "x"}
+	freebsd := []string{"in", "in.ko", "a", "b", "lost", "nowhere", "inside", "c", "dev", "off", "mine", "e", "/opt/e.ko",
+		"svc", "pci:vendor=0x8086 device=0x10d3"}
 	var list []*subject
 	for _, r := range []struct {
 		os      lkm.OS
@@ -75,6 +122,7 @@ func unixRoots(detail lkm.Detail) []*subject {
 	}{
 		{lkm.NetBSD, netbsdImage, []string{"solaris", "zfs", "xcall", "lost", "nowhere", "named", "other", "a", "b",
 			"evil", "off", "/usr/pkg/lib/modules/evil.kmod", "/usr/pkg/lib/modules/off.kmod"}},
+		{lkm.FreeBSD, freebsdImage, freebsd}, {lkm.DragonFly, freebsdImage, freebsd},
 		{lkm.Illumos, solarisImage, solaris}, {lkm.Solaris, solarisImage, solaris},
 	} {
 		open := func(m *faulty) (*lkm.System, error) {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package freebsd
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/fakeunix"
+)
+
+// A failingDisk is a machine of files, of which one fails when it is read.
+type failingDisk struct {
+	rootDisk
+	name string
+}
+
+type failingFile struct{ fs.File }
+
+func (failingFile) ReadAt([]byte, int64) (int, error) { return 0, errors.New("input/output error") }
+
+func (d failingDisk) Open(name string) (fs.File, error) {
+	f, err := d.rootDisk.Open(name)
+	if err == nil && name == d.name {
+		return failingFile{f}, nil
+	}
+	return f, err
+}
+
+// TestFailingDisk reads files whose first block cannot be read: what is in them is unknown, they are not taken for files
+// that the kernel refuses.
+func TestFailingDisk(t *testing.T) {
+	for name, query := range map[string]string{"boot/kernel/b.ko": "a", "boot/kernel/kernel": "in",
+		"boot/kernel/if_c.ko": "none", "boot/kernel/c.ko": "if_c"} {
+		disk := failingDisk{rootDisk{freebsdRoot(1402000, map[string]string{"etc/rc.conf": secure})}, name}
+		k := Open(disk, fact.Options{OS: fact.FreeBSD, Image: true})
+		v, err := k.Check(t.Context(), query, new(fact.Report))
+		if err != nil || v[0].Worst() != fact.VerdictUnknown {
+			t.Errorf("%s, %s: %+v %v", name, query, v, err)
+		}
+	}
+}
+
+// TestMaybeInside asks a kernel that hides which modules are inside its files: it may have what is not loaded as a file.
+func TestMaybeInside(t *testing.T) {
+	for _, refused := range []string{"", "kldfirstmod 1", "kldnext 0"} {
+		m := fakeunix.GENERIC()
+		m.Disk["boot/modules/gve.ko"] = m.Disk["boot/modules/drm.ko"]
+		m.Numbers[sysctlSecureLevel] = 1
+		k := Open(refusing{m.Machine(), refused}, fact.Options{OS: fact.FreeBSD})
+		v, err := k.Check(t.Context(), "gve.ko", new(fact.Report))
+		if err != nil || len(v) != 1 || (v[0].Now.Outcome == fact.VerdictUnknown) != (refused != "") {
+			t.Errorf("%s: %+v %v", refused, v, err)
+		}
+	}
+}
