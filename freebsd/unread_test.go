@@ -29,8 +29,8 @@ func (d failingDisk) Open(name string) (fs.File, error) {
 	return f, err
 }
 
-// TestFailingDisk reads files whose first block cannot be read: what is in them is unknown, they are not taken for files
-// that the kernel refuses.
+// TestFailingDisk reads files whose first block cannot be read: what is in them is unknown, and they are not taken for
+// files that the kernel refuses.
 func TestFailingDisk(t *testing.T) {
 	for name, query := range map[string]string{"boot/kernel/b.ko": "a", "boot/kernel/kernel": "in",
 		"boot/kernel/if_c.ko": "none", "boot/kernel/c.ko": "if_c"} {
@@ -43,7 +43,8 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
-// TestMaybeInside asks a kernel that hides which modules are inside its files: it may have what is not loaded as a file.
+// TestMaybeInside asks a kernel that hides which modules are inside its files: it may have what no loaded file is
+// called.
 func TestMaybeInside(t *testing.T) {
 	for _, refused := range []string{"", "kldfirstmod 1", "kldnext 0"} {
 		m := fakeunix.GENERIC()

@@ -112,8 +112,8 @@ func freebsdImage() fstest.MapFS {
 func unixRoots(detail lkm.Detail) []*subject {
 	solaris := []string{"e1000g", "sd", "drv/sd", "fd", "zfs", "f_sym", "pcfs", "/usr/kernel/fs/amd64/pcfs", "acpi",
 		"extra", "pci8086,10d3", "pnpPNP,700", "x"}
-	freebsd := []string{"in", "in.ko", "a", "b", "lost", "nowhere", "inside", "c", "dev", "off", "mine", "e", "/opt/e.ko",
-		"svc", "pci:vendor=0x8086 device=0x10d3"}
+	freebsd := []string{"in", "in.ko", "a", "b", "lost", "nowhere", "inside", "c", "dev", "off", "mine", "e",
+		"/opt/e.ko", "svc", "pci:vendor=0x8086 device=0x10d3"}
 	var list []*subject
 	for _, r := range []struct {
 		os      lkm.OS
