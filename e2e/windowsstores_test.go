@@ -99,7 +99,7 @@ func (b *wineBox) stores(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stderr strings.Builder
-	cmd := exec.CommandContext(t.Context(), local, append(list, "--os", "windows", "--root", b.Path(""))...)
+	cmd := exec.CommandContext(t.Context(), local, append(list, "--root", b.Path(""))...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err == nil {
