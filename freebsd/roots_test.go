@@ -319,7 +319,7 @@ func TestRoots(t *testing.T) {
 			"s_start() {\n\tif checkyesno more_enable; then\n\t\trequired_modules=\"$required_modules a\"\n\tfi\n}\n",
 			"s_enable=\"YES\"\n"), "a", "", blocked, "rc.d/ipfw: dummynet_enable"},
 		{"service, else", 1402000, service("s_start() {\ncheckyesno more_enable && load_kld b || load_kld a\n}\n",
-			"s_enable=\"YES\"\n"), "b", "", blocked, "sh(1)"},
+			"s_enable=\"YES\"\n"), "b", "?dependency", unknown, "sh(1): a needs b"},
 		{"service without a variable", 1402000, with(rc(""), "etc/rc.d/always",
 			". /etc/rc.subr\nname=always\nalways_start() { load_kld a; }\n"), "a", "service", loadable,
 			"rc.subr(8): rcvar"},

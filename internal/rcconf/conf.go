@@ -43,8 +43,12 @@ type Conf struct {
 	at     map[string]int
 	over   error   // what a value takes that is more than the file may take
 	opaque Setting // the first line that may set anything; its File is empty if no line does
-	ended  bool    // the rest of the files is not run
-	calls  map[string]bool
+	ended  bool    // the rest of the file is not run
+	doubt  bool    // the rest of the file may not be run
+	// calls are the functions of the scripts, with "" if there may be others; fixed are the variables that are readonly.
+	calls, fixed map[string]bool
+	reading      string              // the file
+	again        map[string][]replay // what those of Known set
 }
 
 // The memory of a setting beside its texts, in bytes, and the steps for each byte that replaces a variable.
@@ -88,7 +92,7 @@ func (c *Conf) Words(name string) ([]string, Setting) {
 
 // Yes reports whether a value means yes to rc(8): YES, TRUE, ON or 1 in any case.
 func Yes(value string) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
+	switch strings.ToLower(value) {
 	case "yes", "true", "on", "1":
 		return true
 	}
@@ -175,7 +179,7 @@ func (c *Conf) tooMuch(s *Setting, r *fact.Report) {
 
 // ValidName reports whether s can be a variable's name: a shell's, or a loader's (hint.fd.0.at).
 func ValidName(s string, shell bool) bool {
-	if s == "" || len(s) > 256 {
+	if s == "" || len(s) > maxName {
 		return false
 	}
 	for i := range len(s) {
@@ -209,6 +213,11 @@ func (c *Conf) Value(name, s string, shell bool) (v, rest string, ok bool) {
 			i++
 		case quote == 0 && (ch == ' ' || ch == '\t' || ch == ';' && shell || ch == '#' && !shell):
 			return b.String(), s[i:], true
+		case ch == '~' && shell && quote == 0 && (i == 0 || s[i-1] == ':'):
+			return "", "", false // somebody's home
+		case ch == '\\' && shell && quote == '"' && i+1 < len(s) && !isByte(s[i+1], "$`\"\\\n"):
+			b.WriteByte(ch)
+			i++
 		case ch == '\\' && quote != '\'' && i+1 < len(s):
 			b.WriteByte(s[i+1])
 			i += 2
@@ -252,7 +261,7 @@ func (c *Conf) expand(b *strings.Builder, of, s string, shell bool) int {
 		return 0
 	}
 	v, ok := c.Lookup(name)
-	if v.Code != "" || !ok && shell && name != of {
+	if v.Code != "" || !ok && shell && (name != of || name == strings.ToUpper(name)) {
 		return 0 // of the environment, or set by what was not read
 	}
 	if c.over = c.Item.Work(int64(expandWork * len(v.Value))); c.over != nil {

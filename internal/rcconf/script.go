@@ -4,6 +4,7 @@ package rcconf
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,9 +17,15 @@ import (
 // a command, uses a variable of elsewhere or depends on a condition is unknown, and so is every variable after a
 // command that may set anything.
 func (c *Conf) ReadScript(file, text string, r *fact.Report) {
-	c.ended = false
+	c.ended, c.doubt, c.reading = false, false, file
 	c.Item = r.Budget.Content([]byte(text))
-	defer func() { c.Item.Done(); c.Item = nil }()
+	defer func() { c.Item.Done(); c.Item, c.doubt, c.reading = nil, false, "" }()
+	if slices.Contains(c.Known, file) {
+		if c.again == nil {
+			c.again = map[string][]replay{}
+		}
+		c.again[file] = []replay{}
+	}
 	if i := redactedLine(text); i > 0 {
 		defer c.Hide(file, i, fact.CodeRedacted)
 	}
@@ -27,10 +34,16 @@ func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 			c.Run(file, cmd, r)
 		}
 	})
-	if err != nil {
-		r.Problem(c.Source, "", "", fmt.Errorf("%s: %w", file, err))
-		c.Hide(file, 0, fact.CodeOf(err))
+	if err == nil || c.ended && errors.Is(err, fact.ErrMalformed) {
+		return // a shell does not read what it does not run
 	}
+	line := 0
+	var syntax *fact.ParseError
+	if errors.As(err, &syntax) {
+		line = syntax.Line
+	}
+	r.Problem(c.Source, "", "", fmt.Errorf("%s: %w", file, err))
+	c.Hide(file, line, fact.CodeOf(err))
 }
 
 // redactedLine returns the number of the first line that a recording lost; 0 if no line is lost.
@@ -46,35 +59,55 @@ func redactedLine(text string) int {
 
 // Run follows one command of a script.
 func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
-	words := cmd.Words()
 	if cmd.Function != "" {
-		if c.calls == nil {
-			c.calls = map[string]bool{}
-		}
-		c.calls[cmd.Function] = true
+		c.mark(&c.calls, cmd.Function)
 		return
 	}
-	switch word := words[0]; {
-	case word == "export", word == "readonly":
-		cmd.Body = strings.TrimSpace(strings.TrimPrefix(cmd.Body, word))
-		c.Assign(file, cmd, r)
-	case word == "unset":
-		for _, name := range words[1:] {
-			c.Set(Setting{Name: name, File: file, Line: cmd.Line, Code: codeIf(len(cmd.Conds) > 0)}, r)
-		}
-	case word == ":":
-		c.preset(file, cmd, r)
-	case (word == "." || word == "source") && len(words) == 2 && slices.Contains(c.Known, words[1]):
-	case word == "." || word == "source" || word == "eval" || word == "read" || c.calls[word]:
-		c.bad(r, file, cmd.Line, "what %s sets is not known", escape.Text(word))
-		c.Hide(file, cmd.Line, fact.CodeUnsupported)
-	case word == "exit" || word == "return":
-		if c.ended = len(cmd.Conds) == 0; !c.ended {
-			c.Hide(file, cmd.Line, fact.CodeUnsupported)
-		}
-	default:
-		c.Assign(file, cmd, r)
+	if cmd.Subshell {
+		return
 	}
+	p := place{c, file, cmd.Line, cmd.Conds, r}
+	x, ok := split(cmd.Body)
+	if !ok {
+		p.unclear("a command")
+		return
+	}
+	if len(x.args) == 0 {
+		p.assign(x.sets, x.redirected)
+		return
+	}
+	p.command(x)
+	if x.args[0] != ":" {
+		p.effects(cmd.Body)
+	}
+}
+
+// mark notes a name in a set of them.
+func (c *Conf) mark(set *map[string]bool, name string) {
+	if *set == nil {
+		*set = map[string]bool{}
+	}
+	(*set)[name] = true
+}
+
+// calls reports whether a word may call a function of a script that was read, or of one that was not.
+func (c *Conf) called(word string) bool {
+	for ; c != nil; c = c.Parent {
+		if c.calls[word] || c.calls[""] {
+			return true
+		}
+	}
+	return false
+}
+
+// isFixed reports whether a variable is, or may be, readonly: a shell that is to set it ends.
+func (c *Conf) isFixed(name string) bool {
+	for ; c != nil; c = c.Parent {
+		if c.fixed[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // codeIf is the code of a value that is not known.
@@ -94,63 +127,139 @@ func (c *Conf) Hide(file string, line int, code fact.Code) {
 	}
 	place.Name = ""
 	c.opaque = place
+	c.record(place, true)
+}
+
+// A replay is what a file that is Known sets, for when another script runs it again.
+type replay struct {
+	Setting
+	// plain is set if it sets the same value again.
+	plain bool
+}
+
+// record notes what the file that is being read sets. A setting without a name may set anything.
+func (c *Conf) record(s Setting, plain bool) {
+	if list, ok := c.again[c.reading]; ok {
+		c.again[c.reading] = append(list, replay{s, plain})
+	}
 }
 
 // Assign sets what a command of assignments alone sets.
 func (c *Conf) Assign(file string, cmd Command, r *fact.Report) {
-	var list []Setting
-	for text := cmd.Body; text != ""; {
-		name, rest, ok := strings.Cut(text, "=")
-		if !ok || !ValidName(name, true) {
-			return // a command, with variables of its own
-		}
-		v, rest, known := c.Value(name, rest, true)
-		s := Setting{Name: name, Value: escape.UTF8(v), File: file, Line: cmd.Line}
-		if c.over = cmp.Or(c.over, c.Item.Keep(int64(settingSize+len(v)))); c.over != nil {
-			c.tooMuch(&s, r)
-			c.Set(s, r)
-			return
-		}
-		if !known || len(cmd.Conds) > 0 {
-			s.Value, s.Code = "", fact.CodeUnsupported
-		}
-		if !known {
-			rest = ""
-		}
-		list = append(list, s)
-		text = strings.TrimLeft(rest, " \t")
-	}
-	for _, s := range list {
-		if s.Code != "" {
-			c.bad(r, file, cmd.Line, "%s: the value is computed, or depends on a condition", escape.Text(s.Name))
-		}
-		c.Set(s, r)
+	if x, ok := split(cmd.Body); ok && len(x.args) == 0 && !cmd.Subshell {
+		p := place{c, file, cmd.Line, cmd.Conds, r}
+		p.assign(x.sets, x.redirected)
 	}
 }
 
-// preset sets what ": ${name:=value}" sets: a variable that is not set yet, or (with ":") empty.
-func (c *Conf) preset(file string, cmd Command, r *fact.Report) {
-	for _, word := range cmd.Words()[1:] {
-		word = strings.Trim(word, `"`)
-		if !strings.HasPrefix(word, "${") || !strings.HasSuffix(word, "}") {
-			continue
+// A simple is a simple command taken apart; its words are as they are written.
+type simple struct {
+	// sets are the assignments before the command.
+	sets []string
+	// args are the command's name and its arguments.
+	args       []string
+	redirected bool
+}
+
+// maxName is how long the name of a variable may be.
+const maxName = 256
+
+// split takes a command apart. It returns false for what is not one.
+func split(body string) (x simple, ok bool) {
+	l := &lexer{text: body, line: 1}
+	for t := l.next(); t.op != "EOF"; t = l.next() {
+		l.docs = nil
+		name, _, isSet := strings.Cut(t.text, "=")
+		switch {
+		case t.op == "<":
+			x.redirected = x.redirected || !strings.Contains(t.text, "<<") // a here-document is always there
+		case t.op != "":
+			return x, false
+		case len(x.args) > 0 || !isSet || !ValidName(name[:min(len(name), maxName)], true):
+			x.args = append(x.args, t.text)
+		case len(name) > maxName:
+			return x, false
+		default:
+			x.sets = append(x.sets, t.text)
 		}
-		name, rest, ok := strings.Cut(word[2:len(word)-1], "=")
-		empty := strings.HasSuffix(name, ":")
-		name = strings.TrimSuffix(name, ":")
-		if !ok || !ValidName(name, true) {
-			continue
+	}
+	return x, l.err == nil
+}
+
+// A place is a command of a script that is being followed.
+type place struct {
+	*Conf
+	file  string
+	line  int
+	conds []Cond
+	r     *fact.Report
+}
+
+// put sets a variable. What comes after a command that may end the script is unknown.
+func (p *place) put(s Setting, plain bool) {
+	if p.isFixed(s.Name) {
+		p.mayEnd()
+	}
+	switch {
+	case p.doubt:
+		s.Value, s.File, s.Line, s.Code = "", p.opaque.File, p.opaque.Line, cmp.Or(s.Code, p.opaque.Code)
+	case len(p.conds) > 0:
+		s.Value, s.Code = "", cmp.Or(s.Code, fact.CodeUnsupported)
+	}
+	p.Set(s, p.r)
+	p.record(s, plain && len(p.conds) == 0)
+}
+
+// computed makes the value of a variable unknown.
+func (p *place) computed(name string) {
+	p.put(Setting{Name: name, File: p.file, Line: p.line, Code: fact.CodeUnsupported}, false)
+}
+
+// unclear makes every value unknown: what the command sets, and what functions it makes, is not known, nor whether the
+// script goes on behind it.
+func (p *place) unclear(word string) {
+	p.bad(p.r, p.file, p.line, "what %s sets is not known", escape.Text(word))
+	p.mark(&p.calls, "")
+	p.mayEnd()
+}
+
+// mayEnd makes every value unknown, because the script may end here, and so what it sets later.
+func (p *place) mayEnd() {
+	p.Hide(p.file, p.line, fact.CodeUnsupported)
+	p.doubt = true
+}
+
+// effects makes unknown what the expansions in a text may set.
+func (p *place) effects(text string) {
+	names, more := effects(text, true)
+	if more {
+		p.mayEnd()
+	}
+	for _, name := range names {
+		if s, ok := p.Lookup(name); !ok || s.Code != "" || s.Value == "" {
+			p.computed(name)
 		}
-		old, set := c.Lookup(name)
-		if set && (old.Code != "" || old.Value != "" || !empty) {
-			continue
+	}
+}
+
+// assign sets what assignments set.
+func (p *place) assign(sets []string, redirected bool) {
+	for _, text := range sets {
+		name, raw, _ := strings.Cut(text, "=")
+		v, rest, known := p.Value(name, raw, true)
+		known = known && rest == "" && !redirected && (len(sets) == 1 || !strings.Contains(raw, "$"))
+		s := Setting{Name: name, Value: escape.UTF8(v), File: p.file, Line: p.line}
+		if p.over = cmp.Or(p.over, p.Item.Keep(int64(settingSize+len(v)))); p.over != nil {
+			p.tooMuch(&s, p.r)
+			p.Set(s, p.r)
+			return
 		}
-		v, _, known := c.Value(name, rest, true)
-		s := Setting{Name: name, Value: escape.UTF8(v), File: file, Line: cmd.Line}
-		if !known || len(cmd.Conds) > 0 {
+		if !known || len(p.conds) > 0 {
 			s.Value, s.Code = "", fact.CodeUnsupported
+			p.bad(p.r, p.file, p.line, "%s: the value is computed, or depends on a condition", escape.Text(name))
 		}
-		c.Set(s, r)
+		p.put(s, !strings.Contains(raw, "$"))
+		p.effects(raw)
 	}
 }
 
