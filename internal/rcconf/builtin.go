@@ -75,7 +75,7 @@ func (p *place) builtin(word string, args []string) {
 		p.unset(args)
 	case ".", "source":
 		p.source(word, args)
-	case "eval", "alias", "trap", "let", "fc", "local", "declare", "typeset":
+	case "eval", "alias", "trap", "let", "fc", "local", "declare", "typeset", "[[":
 		p.unclear(word)
 	case "read", "getopts", "setvar", "wait", "mapfile", "readarray":
 		if word != "wait" || len(args) > 0 { // "wait -p NAME"

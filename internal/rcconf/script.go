@@ -63,11 +63,14 @@ func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
 		c.mark(&c.calls, cmd.Function)
 		return
 	}
-	if cmd.Subshell {
-		return
-	}
 	p := place{c, file, cmd.Line, cmd.Conds, r}
 	x, ok := split(cmd.Body)
+	if cmd.Subshell {
+		if kills(cmd.Body) {
+			p.mayEnd()
+		}
+		return
+	}
 	if !ok {
 		p.unclear("a command")
 		return
@@ -81,6 +84,9 @@ func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
 		p.effects(cmd.Body)
 	}
 }
+
+// kills reports whether a text may end the script from a subshell: "kill $$".
+func kills(text string) bool { return strings.Contains(text, "kill") }
 
 // mark notes a name in a set of them.
 func (c *Conf) mark(set *map[string]bool, name string) {
@@ -232,7 +238,7 @@ func (p *place) mayEnd() {
 // effects makes unknown what the expansions in a text may set.
 func (p *place) effects(text string) {
 	names, more := effects(text, true)
-	if more {
+	if more || strings.ContainsAny(text, "(`") && kills(text) {
 		p.mayEnd()
 	}
 	for _, name := range names {

@@ -140,6 +140,11 @@ var shellScripts = []struct{ text, known string }{
 	{"[ -f /none ] && exit\nkld_list=evil\n", ""},
 	{"true && return\nkld_list=evil\n", ""},
 	{"kill $$\nkld_list=evil\n", ""},
+	{"(kill $$)\nkld_list=evil\n", ""},
+	{"kill $$ | cat\nkld_list=evil\n", ""},
+	{"a=$(kill $$)\nkld_list=evil\n", ""},
+	{"echo >/dev/null `kill $$`\nkld_list=evil\n", ""},
+	{"[ `kill $$` ] && a=1\nkld_list=evil\n", ""},
 	// Functions.
 	{"f() { kld_list=evil; }\na=1\n", "kld_list a"},
 	{"f() { kld_list=evil; }\nf\n", ""},
