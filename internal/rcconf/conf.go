@@ -37,18 +37,18 @@ type Conf struct {
 	Parent *Conf
 	// Item pays for values outside of ReadLoader and ReadScript; nil for none.
 	Item *fact.Item
-	// Known are the paths of files that were read before: a script that runs one of them sets nothing new.
+	// Known are the paths of files that were read before: a script that runs one of them sets again what it set.
 	Known []string
 
-	at     map[string]int
-	over   error   // what a value takes that is more than the file may take
-	opaque Setting // the first line that may set anything; its File is empty if no line does
-	ended  bool    // the rest of the file is not run
-	doubt  bool    // the rest of the file may not be run
-	// calls are the functions of the scripts, with "" if there may be others; fixed are the variables that are readonly.
-	calls, fixed map[string]bool
-	reading      string              // the file
-	again        map[string][]replay // what those of Known set
+	at      map[string]int
+	over    error               // what a value takes that is more than the file may take
+	opaque  Setting             // the first line that may set anything; its File is empty if no line does
+	ended   bool                // the rest of the file is not run
+	doubt   bool                // the rest of the file may not be run
+	calls   map[string]bool     // the functions of the scripts, with "" if there may be others
+	fixed   map[string]bool     // the variables that are readonly
+	reading string              // the file
+	again   map[string][]replay // what those of Known set
 }
 
 // The memory of a setting beside its texts, in bytes, and the steps for each byte that replaces a variable.

@@ -69,8 +69,9 @@ func TestRCConf(t *testing.T) {
 		"condition": {"a=1\nb=1\nif [ -f /x ]; then\n\ta=2\nfi\nc=1\n[ -f /y ] && c=2\n" +
 			"case $x in\ny) d=1;;\nesac\nb=3\n",
 			map[string]string{"a": unknown, "b": "3", "c": unknown, "d": unknown, "z": "-"}},
-		"other file":     {"a=1\n. /etc/more.conf\nb=2\n", map[string]string{"a": unknown, "b": unknown, "c": unknown}},
-		"function":       {"f() {\n\ta=1\n}\nb=1\nf\nc=1\n", map[string]string{"a": unknown, "b": unknown, "c": unknown}},
+		"other file": {"a=1\n. /etc/more.conf\nb=2\n", map[string]string{"a": unknown, "b": unknown, "c": unknown}},
+		"function": {"f() {\n\ta=1\n}\nb=1\nf\nc=1\n",
+			map[string]string{"a": unknown, "b": unknown, "c": unknown}},
 		"unused":         {"f() { a=1; }\nb=1\nlogger hello\n", map[string]string{"a": "-", "b": "1"}},
 		"of one command": {"a=1 logger x\nb=1\n", map[string]string{"a": "-", "b": "1"}},
 		"presets":        {"a=1\n: ${a:=2}\n: ${b:=\"3\"}\n", map[string]string{"a": "1", "b": "3"}},

@@ -179,8 +179,8 @@ func (l *lexer) documents() {
 	l.docs = nil
 }
 
-// skipDocument skips the lines of a here-document up to the one that is its end word alone. A line that a backslash
-// continues is none, unless the end is quoted.
+// skipDocument skips the lines of a here-document up to the one that is its end word alone. A line that continues
+// another after a backslash is not one, unless the end is quoted.
 func (l *lexer) skipDocument(d document) {
 	for continued := false; l.at < len(l.text); {
 		line, _, _ := strings.Cut(l.text[l.at:], "\n")
@@ -196,12 +196,14 @@ func (l *lexer) skipDocument(d document) {
 		}
 		whole := strings.TrimRight(line, `\`)
 		first := !continued
-		if continued = (len(line)-len(whole))%2 == 1; continued && first && strings.HasPrefix(d.end, whole) || opens(line) {
+		continued = (len(line)-len(whole))%2 == 1
+		if continued && first && strings.HasPrefix(d.end, whole) || opens(line) {
 			l.fail("the end of a here-document is not certain")
 			return
 		}
 		names, more := effects(line, false)
-		l.effects = l.effects || more || len(names) > 0 || strings.ContainsAny(line, "`") || strings.Contains(line, "$(")
+		commands := strings.Contains(line, "`") || strings.Contains(line, "$(")
+		l.effects = l.effects || more || commands || len(names) > 0
 	}
 	l.fail("a here-document does not end")
 }

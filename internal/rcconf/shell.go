@@ -153,10 +153,13 @@ func (s *shellReader) work(n int) {
 	}
 }
 
+// compound are the reserved words that begin a compound command.
+var compound = []string{"{", "if", "while", "until", "for", "case"}
+
 // begin follows the first token of a command.
 func (s *shellReader) begin(t token) {
 	switch {
-	case s.define != "" && t.op != "(" && !slices.Contains([]string{"{", "if", "while", "until", "for", "case"}, t.text):
+	case s.define != "" && t.op != "(" && !slices.Contains(compound, t.text):
 		s.fail("a function that is no compound command")
 	case s.kind == "for" && !t.word("do"):
 		s.fail("for without do")
