@@ -3,6 +3,7 @@
 package rcconf
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -181,12 +182,18 @@ func (p *place) replay(file string, list []replay) {
 	if len(p.conds) == 1 && !p.conds[0].Not && slices.Contains([]string{"-r", "-f", "-e"}, testOf(p.conds[0], file)) {
 		at.conds = nil // the file is there
 	}
+	if err := cmp.Or(p.Item.Work(commandWork*int64(len(list))), p.Item.Keep(settingSize*int64(len(list)))); err != nil {
+		p.unclear(".")
+		return
+	}
+	first := !p.replayed[file] // it was read before only to know it
+	p.mark(&p.replayed, file)
 	for _, s := range list {
 		old, ok := p.Lookup(s.Name)
 		switch {
 		case s.Name == "":
 			at.unclear(".")
-		case ok && s.plain && old.Code == s.Code && old.Value == s.Value:
+		case ok && (s.plain || first) && old.Code == s.Code && old.Value == s.Value:
 		case s.plain:
 			at.put(s.Setting, true)
 		default:

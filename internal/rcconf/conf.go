@@ -40,15 +40,17 @@ type Conf struct {
 	// Known are the paths of files that were read before: a script that runs one of them sets again what it set.
 	Known []string
 
-	at      map[string]int
-	over    error               // what a value takes that is more than the file may take
-	opaque  Setting             // the first line that may set anything; its File is empty if no line does
-	ended   bool                // the rest of the file is not run
-	doubt   bool                // the rest of the file may not be run
-	calls   map[string]bool     // the functions of the scripts, with "" if there may be others
-	fixed   map[string]bool     // the variables that are readonly
-	reading string              // the file
-	again   map[string][]replay // what those of Known set
+	known    []int // the indexes of the settings whose value is known
+	at       map[string]int
+	over     error               // what a value takes that is more than the file may take
+	opaque   Setting             // the first line that may set anything; its File is empty if no line does
+	ended    bool                // the rest of the file is not run
+	doubt    bool                // the rest of the file may not be run
+	calls    map[string]bool     // the functions of the scripts, with "" if there may be others
+	fixed    map[string]bool     // the variables that are readonly
+	reading  string              // the file
+	replayed map[string]bool     // those of Known that a script ran
+	again    map[string][]replay // what those of Known set
 }
 
 // The memory of a setting beside its texts, in bytes, and the steps for each byte that replaces a variable.
@@ -108,6 +110,9 @@ func (c *Conf) Set(s Setting, r *fact.Report) {
 		c.at = map[string]int{}
 	}
 	if i, ok := c.at[s.Name]; ok {
+		if c.Settings[i].Code != "" && s.Code == "" {
+			c.known = append(c.known, i)
+		}
 		c.Settings[i] = s
 		return
 	}
@@ -115,6 +120,9 @@ func (c *Conf) Set(s Setting, r *fact.Report) {
 		c.bad(r, s.File, s.Line, "more than %d settings", maxSettings)
 		c.opaque = Setting{File: s.File, Line: s.Line, Code: fact.CodeTooLarge}
 		return
+	}
+	if s.Code == "" {
+		c.known = append(c.known, len(c.Settings))
 	}
 	c.at[s.Name] = len(c.Settings)
 	c.Settings = append(c.Settings, s)

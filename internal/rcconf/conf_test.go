@@ -135,6 +135,52 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// TestAgain runs a file again that was read before: it sets what it set.
+func TestAgain(t *testing.T) {
+	const defaults = "modules=YES\nx=1\n: ${y:=2}\nz=\"$z a\"\nif [ q ]; then\nw=1\nfi\n"
+	for _, c := range []struct{ text, want string }{
+		{". /etc/defaults/rc.conf\nmodules=NO\n", "NO 1 2 _a ?"},
+		{"modules=NO\n. /etc/defaults/rc.conf\n", "YES 1 2 _a ?"},
+		{"y=3\n. \"/etc/defaults/rc.conf\"\n", "YES 1 ? _a ?"},
+		{"if [ -r /etc/defaults/rc.conf ]; then\n. /etc/defaults/rc.conf\nfi\nmodules=NO\n", "NO 1 2 _a ?"},
+		{"modules=NO\nif [ -r /etc/defaults/rc.conf ]; then\n. /etc/defaults/rc.conf\nfi\n", "YES 1 2 _a ?"},
+		{"modules=NO\n[ -f /x ] && . /etc/defaults/rc.conf\n", "? 1 2 _a ?"},
+		{"modules=NO\nunset x\n. /etc/defaults/rc.conf\nx=4\n", "YES 4 2 _a ?"},
+		{"modules=NO\n. /etc/rc.conf\n", "? ? ? ? ?"},
+		{"modules=NO\n. /etc/defaults/other\n", "? ? ? ? ?"},
+		{". /etc/defaults/rc.conf\n. /etc/defaults/rc.conf\n", "YES 1 ? ? ?"},
+		{"modules=NO\n(. /etc/defaults/rc.conf)\n", "NO 1 2 _a ?"},
+	} {
+		conf := Conf{Known: []string{"/etc/defaults/rc.conf", "/etc/rc.conf", "/etc/defaults/other"}}
+		conf.ReadScript("/etc/defaults/rc.conf", defaults, new(fact.Report))
+		conf.ReadScript("/etc/rc.conf", c.text, new(fact.Report))
+		var got []string
+		for _, name := range []string{"modules", "x", "y", "z", "w"} {
+			s, _ := conf.Lookup(name)
+			if s.Code != "" {
+				s.Value = "?"
+			}
+			got = append(got, strings.ReplaceAll(s.Value, " ", "_"))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		}
+	}
+}
+
+// TestParent calls, in a file of one service, a function of the file of all, and sets what that made readonly.
+func TestParent(t *testing.T) {
+	for text, known := range map[string]bool{"f\n": false, "readonly x\n": true, "x=1\n": false, "g\n": true} {
+		all := &Conf{}
+		all.ReadScript("/etc/rc.conf", "f() { kld_list=evil; }\nreadonly x=0\nkld_list=\n", new(fact.Report))
+		own := &Conf{Parent: all}
+		own.ReadScript("/etc/rc.conf.d/kld", text, new(fact.Report))
+		if s, _ := own.Lookup("kld_list"); (s.Code == "") != known {
+			t.Errorf("%q: %+v", text, s)
+		}
+	}
+}
+
 // FuzzShell reads scripts of the shell: each command is in the text, at its line or after it, within what may be
 // taken.
 func FuzzShell(f *testing.F) {
@@ -143,6 +189,7 @@ func FuzzShell(f *testing.F) {
 		"for i in 1 2; do a $i; done\nwhile a; do b; done\n", "f() { a; }\nfunction g { b; }\nf\n",
 		"cat <<EOF\nkldload a\nEOF\nkldload b\n", "a 'b;c' \"d;e\" `f` $(g; h)\n", "a \\\nb # c\n", "if if if\n", "'",
 		"((((", "{{{{}}}}", "<<", "case\n)\n", "a\r\nb\r\n", "\x00;\xff\n",
+		"a=$((1<<4)) ${b:=`c`} \"${d:-'}'}\" $'e'\n", "cat <<-'A' <<B\n\tA\nB\n",
 	} {
 		f.Add(seed)
 	}
@@ -158,8 +205,8 @@ func FuzzShell(f *testing.F) {
 				t.Fatalf("line %d of %d", c.Line, lines)
 			}
 			for _, word := range c.Words() {
-				if !strings.Contains(strings.NewReplacer("\\\n", "", "\\\r\n", "", "\r", "").Replace(text), word) &&
-					!strings.ContainsAny(word, "'\"`\\$#") {
+				if c.Body != "eval" && !strings.ContainsAny(word, "'\"`\\$#<>") &&
+					!strings.Contains(strings.ReplaceAll(text, "\\\n", ""), word) {
 					t.Fatalf("%q is not in the text", word)
 				}
 			}
@@ -170,6 +217,10 @@ func FuzzShell(f *testing.F) {
 		})
 		if err == nil && total > 2*len(text)+64 {
 			t.Fatalf("commands of %d bytes in %d", total, len(text))
+		}
+		conf := readVariables(text)
+		if n := len(conf.Settings) + len(conf.calls) + len(conf.fixed); n > len(text) {
+			t.Fatalf("%d settings and names in %d bytes", n, len(text))
 		}
 	})
 }

@@ -127,11 +127,12 @@ func codeIf(unknown bool) fact.Code {
 // Hide makes every value unknown, with that code: a command of that line, or the whole file for line 0, may set any.
 func (c *Conf) Hide(file string, line int, code fact.Code) {
 	place := Setting{File: file, Line: line, Code: code}
-	for i := range c.Settings {
-		place.Name = c.Settings[i].Name
+	for _, i := range c.known {
+		name := c.Settings[i].Name
 		c.Settings[i] = place
+		c.Settings[i].Name = name
 	}
-	place.Name = ""
+	c.known = nil
 	c.opaque = place
 	c.record(place, true)
 }
@@ -231,6 +232,9 @@ func (p *place) unclear(word string) {
 
 // mayEnd makes every value unknown, because the script may end here, and so what it sets later.
 func (p *place) mayEnd() {
+	if p.doubt {
+		return // all is unknown
+	}
 	p.Hide(p.file, p.line, fact.CodeUnsupported)
 	p.doubt = true
 }
