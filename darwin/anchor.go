@@ -101,6 +101,8 @@ func chainAt(
 	switch {
 	case chain.Trusted:
 		return chain, nil
+	case isLimit(chain.Err):
+		return chain, chain.Err
 	case chain.KeySet == "":
 		return chain, fmt.Errorf("certificate %q leads to no root that is trusted", cert.Subject.Short())
 	}

@@ -35,6 +35,8 @@ const (
 	factPath     = "path"           // the rule names a path
 	factOther    = "otherSignature" // another signature, which the rule does not speak of, may carry the driver
 	factBeside   = "besideSignature"
+	// The signer is that of a catalog that lists the driver as if it were any file.
+	factUncounted = "uncountedCatalog"
 )
 
 // doubts say why such evidence leaves it open.
@@ -43,6 +45,7 @@ var doubts = [...]struct{ fact, because string }{
 	{factPath, "Windows documents rules for paths for user-mode code alone"},
 	{factOther, "the driver has another signature, which the policy does not deny"},
 	{factBeside, "data lies beside the signature, and whether Windows takes such a signature is not known"},
+	{factUncounted, "the kernel does not look up a catalog by the digest of an image's bytes"},
 	{factSignTime, "no timestamp proves when it was signed"},
 }
 
@@ -217,8 +220,14 @@ func (p *siPolicy) inForce(
 	if by == nil {
 		return first, nil
 	}
-	ev := fact.Evidence{Fact: factExcept, Value: by.title(), Source: SourceFile}
-	return first, append([]fact.Evidence{ev}, e.otherSignature(asked[by].signatures)...)
+	ev := []fact.Evidence{{Fact: factExcept, Value: by.title(), Source: SourceFile}}
+	for i := range e.Signatures { // one that does not count comes without any that does
+		if sig := &e.Signatures[i]; sig.Uncounted() {
+			ev = append(ev, fact.Evidence{Fact: factUncounted, Value: sig.Catalog, Source: SourceFile})
+			break
+		}
+	}
+	return first, append(ev, e.otherSignature(asked[by].signatures)...)
 }
 
 // title returns a signer's name for people.
@@ -406,6 +415,9 @@ func (s *policySigner) signature(p *siPolicy, sig *authenticode.Signature) (ev [
 		if oid := p.ekus[id]; oid == "" || !slices.Contains(leaf.EKUs, oid) {
 			return nil, false
 		}
+	}
+	if sig.Uncounted() {
+		ev = append(ev, fact.Evidence{Fact: factUncounted, Value: sig.Catalog, Source: SourceFile})
 	}
 	return ev, true
 }

@@ -189,7 +189,7 @@ func (c *checker) blockList(e *entry) fact.Answer {
 			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
 	var answer fact.Answer
-	if e.Driver.Signatures == nil {
+	if e.Driver.Signatures == nil || !authenticode.SignersKnown(e.Driver.Signatures) {
 		answer = c.unreadSigners(e)
 	}
 	for _, l := range c.lists {
@@ -210,13 +210,18 @@ func (c *checker) blockList(e *entry) fact.Answer {
 	return answer
 }
 
-// unreadSigners answers for a driver whose signature was not read: a policy that denies signers may deny its signer.
+// unreadSigners answers for a driver whose signature was not read, or not its whole chain: a policy that denies signers
+// may deny its signer.
 func (c *checker) unreadSigners(e *entry) fact.Answer {
+	part := ""
+	if e.Driver.Signatures != nil {
+		part = " whole"
+	}
 	for _, l := range c.lists {
 		if l.DeniesSigners() && !l.policy.audit && !(l.builtIn && c.builtInList() == fact.No) {
 			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file,
-				Text: fmt.Sprintf("the signature of %s was not read: whether %q denies its signer is not known", e.Name,
-					l.Name)})
+				Text: fmt.Sprintf("the signature of %s was not read%s: whether %q denies its signer is not known",
+					e.Name, part, l.Name)})
 		}
 	}
 	return fact.Answer{}

@@ -11,6 +11,7 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // readKeys reads files of certificates, each a set that results name by the file's name.
@@ -123,7 +124,7 @@ func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
 	switch {
 	case hard:
 		return exit(exitFindings)
-	case !whole: // what is not compared is said, and counts under --strict
+	case !whole || a.flags.strict && unread+undecided > 0: // what is not compared is said, and counts under --strict
 		return exit(exitIncomplete)
 	}
 	return nil
@@ -141,7 +142,8 @@ func (a *app) writeHits(m *lkm.Module) {
 // lists name signers, as Microsoft's does.
 func (l *blockList) undecided(d *windows.Driver) bool {
 	signers := l.BlockList == nil || l.DeniesSigners()
-	return d.Hashes == nil || !d.Hashes.Whole() || signers && d.Signatures == nil
+	return d.Hashes == nil || !d.Hashes.Whole() ||
+		signers && (d.Signatures == nil || !authenticode.SignersKnown(d.Signatures))
 }
 
 // title says what the list is, and whether all of it was read.

@@ -105,6 +105,14 @@ func parseCertificate(v Value) (*Certificate, error) {
 	if len(sig.Body) < 1 || sig.Body[0] != 0 {
 		return nil, bad("signatureValue", "bit string with unused bits")
 	}
+	if !r.Empty() {
+		return nil, bad("certificate", "data after the signature")
+	}
+	for _, part := range []Value{v, tbs, alg, sig} { // no signature covers how these are encoded
+		if !part.isShortest() {
+			return nil, bad("certificate", "a length that is not in its shortest form")
+		}
+	}
 	c.Signature, c.RawTBS = sig.Body[1:], tbs.Full
 	if err := c.parseTBS(tbs, alg); err != nil {
 		return nil, err

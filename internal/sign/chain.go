@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sentinel"
 )
 
 // Roots are the certificates that a caller trusts, in named sets. Its zero value trusts nobody.
@@ -75,11 +76,15 @@ type Chain struct {
 	Trusted bool
 	// Err is why it is not trusted; nil when it is.
 	Err error
+	// Cut is why not every certificate that may issue one of these could be asked; nil if all were, or none of the rest
+	// matters. There may be a longer chain, and a better one unless this is trusted.
+	Cut error
 }
 
 // A ChainQuery is what a chain is built for.
 type ChainQuery struct {
 	Pool  []*Certificate // certificates that came along; none of them is trusted
+	Lost  error          // why Pool lacks a certificate that came along; nil if it has all
 	Roots *Roots         // the trusted ones
 	At    time.Time      // the time that every certificate but the trusted one must be valid at
 	Usage string         // the purpose that every certificate but the trusted one must allow
@@ -96,18 +101,26 @@ func BuildChain(leaf *Certificate, q ChainQuery) Chain {
 	if b.best.Certificates == nil {
 		b.best = Chain{Certificates: []*Certificate{leaf}, Err: errNoIssuer}
 	}
-	if b.over != nil && !b.best.Trusted {
-		b.best.Err = b.over
+	b.best.Cut = cmp.Or(b.over, b.unsure, q.Lost)
+	if b.over != nil && !b.best.Trusted || b.best.Cut != nil && b.best.KeySet == "" {
+		b.best.Err = b.best.Cut
 	}
 	return b.best
 }
 
+var (
+	errManyTries = &sentinel.Error{Before: "the chain of its certificates takes more than 100 tries",
+		Cause: fact.ErrTooLarge}
+	errLongChain = &sentinel.Error{Before: "the chain of its certificates is longer than 10", Cause: fact.ErrTooLarge}
+)
+
 type chainBuilder struct {
-	q     ChainQuery
-	tries int
-	names int // bytes of names that may still be compared
-	best  Chain
-	over  error // what the signatures take that is more than they may take
+	q      ChainQuery
+	tries  int
+	names  int // bytes of names that may still be compared
+	best   Chain
+	over   error // what the signatures take that is more than they may take
+	unsure error // the first issuer that could not be asked, where no other was found
 }
 
 // walk is depth-first over the pool; its depth is at most maxChain and its signature checks are
@@ -120,17 +133,32 @@ func (b *chainBuilder) walk(path []*Certificate) {
 			return
 		}
 	}
+	var issued bool
+	var unsure error
 	for _, root := range b.q.Roots.candidates(last) {
-		if b.try(last, root.cert) {
+		err := b.try(last, root.cert)
+		if err == nil {
+			issued = true
 			b.offer(append(path[:len(path):len(path)], root.cert), root.set)
 		}
 		if b.best.Trusted {
 			return
 		}
+		unsure = cmp.Or(unsure, undecided(err))
 	}
 	extended := false
 	for _, c := range b.q.Pool {
-		if len(path) >= maxChain || contains(path, c) || !couldIssue(c, last) || !b.try(last, c) {
+		if contains(path, c) || !couldIssue(c, last) {
+			continue
+		}
+		if len(path) >= maxChain {
+			unsure = cmp.Or(unsure, error(errLongChain))
+			break
+		}
+		if err := b.try(last, c); err != nil {
+			if !(last.IsSelfIssued() && bytes.Equal(last.RawSPKI, c.RawSPKI)) { // else its own signature
+				unsure = cmp.Or(unsure, undecided(err))
+			}
 			continue
 		}
 		extended = true
@@ -139,24 +167,39 @@ func (b *chainBuilder) walk(path []*Certificate) {
 			return
 		}
 	}
+	if !issued && !extended {
+		b.unsure = cmp.Or(b.unsure, unsure)
+	}
 	if !extended {
 		b.offer(path, "")
 	}
 }
 
-func (b *chainBuilder) try(child, parent *Certificate) bool {
-	if b.tries == 0 || b.over != nil {
-		return false
+// try says whether parent's key signed child: nil, or why that is not so or could not be checked.
+func (b *chainBuilder) try(child, parent *Certificate) error {
+	if b.over == nil && b.tries == 0 {
+		b.over = errManyTries
+	}
+	if b.over != nil {
+		return b.over
 	}
 	b.tries--
 	key, err := parent.PublicKey()
 	if err != nil {
-		return false
+		return err
 	}
 	if b.over = b.q.Item.Work(keyWork(key, child.RawTBS)); b.over != nil {
-		return false
+		return b.over
 	}
-	return b.q.Known.Check(child, parent) == nil
+	return b.q.Known.Check(child, parent)
+}
+
+// undecided returns the error if it says that a check could not be made, else nil.
+func undecided(err error) error {
+	if err != nil && IsUndecided(err) {
+		return err
+	}
+	return nil
 }
 
 // offer keeps the path if it is better than the best so far.

@@ -233,6 +233,19 @@ func indefiniteLength(b []byte) (int, error) {
 	}
 }
 
+// isShortest reports whether tag and length of the value are encoded as DER has it: a length that is definite, and in
+// as few bytes as it may take.
+func (v Value) isShortest() bool {
+	head := 2
+	if v.Tag >= 0x1f || len(v.Full) < head {
+		return false
+	}
+	for n := len(v.Body); len(v.Body) >= 0x80 && n > 0; n >>= 8 {
+		head++
+	}
+	return len(v.Full) == head+len(v.Body)
+}
+
 // OctetString returns the bytes of an octet string, joining the parts of a constructed one.
 func OctetString(v Value) ([]byte, error) {
 	if !v.Constructed {

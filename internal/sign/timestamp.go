@@ -33,6 +33,7 @@ type Timestamp struct {
 	Time        time.Time      // UTC; zero if the kind is unknown
 	Certificate *Certificate   // the authority's; nil when it is not present
 	Pool        []*Certificate // the certificates that came with it
+	Lost        error          // why Pool lacks one of them; nil if it has all
 	// Bare is set for a countersignature over the bare digest, without DigestInfo.
 	Bare bool
 	// Err is nil if the authority's key signed this very signature and time. Else it matches ErrMismatch, ErrAlgorithm
@@ -92,7 +93,7 @@ func (s *Signer) token(b []byte) (Timestamp, error) {
 		return Timestamp{}, err
 	}
 	signer := sd.Signers[0]
-	t := Timestamp{Kind: TimestampRFC3161, Time: at, Pool: sd.Certificates}
+	t := Timestamp{Kind: TimestampRFC3161, Time: at, Pool: sd.Certificates, Lost: sd.certErr}
 	t.Certificate = signer.Certificate(sd.Certificates)
 	t.Err = sd.CheckContent(signer)
 	switch {

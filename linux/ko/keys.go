@@ -3,6 +3,7 @@
 package ko
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/hex"
 	"errors"
@@ -158,13 +159,17 @@ func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte
 }
 
 // revokedKey returns the list that revokes the signer's certificate, or one that came with the signature and leads from
-// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params), and what it names; empty if none does.
-func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) (string, RevokedBy) {
+// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params), and what it names; empty if none does. The error
+// is why a list could not be asked.
+func (k *Keys) revokedKey(
+	chain, pool []*sign.Certificate, item *fact.Item,
+) (name string, by RevokedBy, err error) {
+	var unasked error
 	for _, c := range chain {
 		own, _ := c.TBSHash()
 		for _, digest := range []string{own, hex.EncodeToString(sign.Sum(crypto.SHA256, c.RawTBS))} {
 			if list := k.revoked.Signed[digest]; list != "" {
-				return list, RevokedSigned
+				return list, RevokedSigned, nil
 			}
 		}
 	}
@@ -174,11 +179,18 @@ func (k *Keys) revokedKey(chain, pool []*sign.Certificate, item *fact.Item) (str
 			// A certificate that came along may have been issued by a revoked one; of a key in the kernel itself nobody
 			// asks who issued it.
 			q := sign.ChainQuery{Pool: pool, Roots: roots, Rules: sign.RulesLinux, Item: item}
-			came := i == 0 && slices.Contains(pool, c)
-			if roots.Holds(c) || came && sign.BuildChain(c, q).KeySet != "" {
-				return list.List, RevokedCertificate
+			if roots.Holds(c) {
+				return list.List, RevokedCertificate, nil
 			}
+			if i > 0 || !slices.Contains(pool, c) {
+				continue
+			}
+			above := sign.BuildChain(c, q)
+			if above.KeySet != "" {
+				return list.List, RevokedCertificate, nil
+			}
+			unasked = cmp.Or(unasked, above.Cut)
 		}
 	}
-	return "", ""
+	return "", "", unasked
 }

@@ -4,6 +4,7 @@ package ko
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	_ "crypto/sha3" // kernels sign with SHA-3 too
 	"encoding/binary"
@@ -281,10 +282,11 @@ func judgeSigner(
 		return j
 	}
 	j.used = chain.Certificates
-	if list, by := keys.revokedKey(chain.Certificates, data.Certificates, item); list != "" {
+	list, by, err := keys.revokedKey(chain.Certificates, data.Certificates, item)
+	if list != "" {
 		return j.revoke(list, by, errRevokedKey)
 	}
-	if err := item.Work(0); err != nil { // then a list may not have been asked
+	if err := cmp.Or(err, item.Work(0)); err != nil { // a list was not asked
 		j.err = err
 		return j
 	}

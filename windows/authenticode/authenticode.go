@@ -117,7 +117,8 @@ func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, 
 	}
 	s := Signature{Source: fact.SignatureEmbedded, Nested: nested, Status: fact.SignatureUnchecked}
 	if len(out) == maxSignatures { // the last says that there are more
-		s.verdict(nil, fact.SignatureUnchecked, errMoreSignatures)
+		s.cut = errMoreSignatures
+		s.verdict(nil, fact.SignatureUnchecked, s.cut)
 		return append(out, s)
 	}
 	sd, err := sign.ParseContentInfo(b)
@@ -125,6 +126,7 @@ func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, 
 		err = fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers))
 	}
 	if err != nil {
+		s.cut = err
 		s.verdict(err, "", nil)
 		return append(out, s)
 	}

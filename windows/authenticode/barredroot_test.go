@@ -22,8 +22,9 @@ import (
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
-// builtIn makes a root one that this package knows by its key; thumbprint says whether it knows its thumbprint, too.
-func builtIn(t *testing.T, root *testAuthority, thumbprint bool) {
+// builtIn makes a root one that this package knows by its key. unknown is which of its digests is not known: sha1, tbs,
+// or sha256.
+func builtIn(t *testing.T, root *testAuthority, unknown string) {
 	t.Helper()
 	old := programKeys[0]
 	t.Cleanup(func() { programKeys[0] = old })
@@ -31,10 +32,15 @@ func builtIn(t *testing.T, root *testAuthority, thumbprint bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	programKeys[0] = programKey{name: root.cert.Subject.CommonName, key: base64.StdEncoding.EncodeToString(spki)}
-	if thumbprint {
-		programKeys[0].sha1 = thumbprintOf(root)
+	sum := func(form string, h crypto.Hash, data []byte) string {
+		if form == unknown {
+			return ""
+		}
+		return hex.EncodeToString(sign.Sum(h, data))
 	}
+	programKeys[0] = programKey{name: root.cert.Subject.CommonName, key: base64.StdEncoding.EncodeToString(spki),
+		sha1: sum("sha1", crypto.SHA1, root.cert.Raw), sha256: sum("sha256", crypto.SHA256, root.cert.Raw),
+		tbs: sum("tbs", crypto.SHA256, root.cert.RawTBSCertificate)}
 }
 
 func thumbprintOf(a *testAuthority) string {
@@ -61,28 +67,47 @@ func TestBarredRoot(t *testing.T) {
 	for name, tt := range map[string]struct {
 		entries    []StoreEntry
 		list       []byte // digest in Windows Update's list
-		unknown    bool   // the root's thumbprint is not known
+		whole      bool   // which is one of SHA-256 of whole certificates
+		unknown    string // which digest of the root is not known
 		code, time fact.SignatureStatus
 	}{
 		"nothing":                 {code: fact.SignatureValid, time: fact.SignatureValid},
 		"another certificate":     {entries: other, code: fact.SignatureValid, time: fact.SignatureValid},
 		"another one in the list": {list: make([]byte, 20), code: fact.SignatureValid, time: fact.SignatureValid},
+		"another one in the list, by a digest that is not known": {list: make([]byte, 20), unknown: "tbs",
+			code: fact.SignatureUnchecked, time: fact.SignatureUnchecked},
+		"another one in the list, a digest that it does not use": {list: make([]byte, 20), unknown: "sha256",
+			code: fact.SignatureValid, time: fact.SignatureValid},
+		"another key, the signed part not known": {list: make([]byte, 16), unknown: "tbs",
+			code: fact.SignatureUnchecked, time: fact.SignatureUnchecked},
+		"another one as a whole": {list: make([]byte, 32), whole: true, code: fact.SignatureValid,
+			time: fact.SignatureValid},
+		"another one as a whole, not known": {list: make([]byte, 32), whole: true, unknown: "sha256",
+			code: fact.SignatureUnchecked, time: fact.SignatureUnchecked},
+		"the root's signed part in a list": {list: sign.Sum(crypto.SHA256, root.cert.RawTBSCertificate),
+			code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
+		"the root as a whole": {list: sign.Sum(crypto.SHA256, root.cert.Raw), whole: true,
+			code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
 		"the root by thumbprint": {entries: barred(root), code: fact.SignatureInvalid,
 			time: fact.SignatureUntrusted},
 		"the authority": {entries: barred(middle), code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
 		"the root's key in a list": {list: rawKey, code: fact.SignatureInvalid,
 			time: fact.SignatureUntrusted},
-		"a thumbprint that is not known": {entries: other, unknown: true, code: fact.SignatureUnchecked,
+		"a thumbprint that is not known": {entries: other, unknown: "sha1", code: fact.SignatureUnchecked,
 			time: fact.SignatureUnchecked},
-		"the machine's own copy": {entries: append(barred(root), entryOf("ROOT", root)), unknown: true,
+		"the machine's own copy": {entries: append(barred(root), entryOf("ROOT", root)), unknown: "sha1",
 			code: fact.SignatureInvalid, time: fact.SignatureUntrusted},
 	} {
 		t.Run(name, func(t *testing.T) {
-			builtIn(t, root, !tt.unknown)
+			builtIn(t, root, tt.unknown)
 			var r fact.Report
 			v := &Verifier{Stores: NewStores(tt.entries, nil, &r), Now: time.Now()}
 			if tt.list != nil {
-				v.Stores.Disallow(disallowedList(t, listUsage, listHash, tt.list), "list", &r)
+				form := listHash
+				if tt.whole {
+					form = sha256OID
+				}
+				v.Stores.Disallow(disallowedList(t, listUsage, form, tt.list), "list", &r)
 			}
 			pool := signCertificates(t, leaf, middle, stamp)
 			s := Signature{}
@@ -106,7 +131,7 @@ func TestBarredMicrosoft(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range programKeys {
 		k := &programKeys[i]
-		if len(k.sha1) != 40 || seen[k.sha1] || (k.sha256 == "") != k.cross || (k.tbs == "") != k.cross {
+		if len(k.sha1) != 40 || seen[k.sha1] || (k.sha256 == "") != k.cross || k.tbs == "" {
 			t.Errorf("%s: %q, %q, %q", k.name, k.sha1, k.sha256, k.tbs)
 		}
 		seen[k.sha1] = true
@@ -133,10 +158,39 @@ func TestBarredMicrosoft(t *testing.T) {
 	}
 }
 
+// The driver is not valid either where Windows Update's list names the root by its signed part.
+func TestListedMicrosoft(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(petest.RealDrivers(t), "acpi.sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pe.Parse(b, new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range programKeys {
+		part, err := hex.DecodeString(programKeys[i].tbs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r fact.Report
+		stores := NewStores(nil, nil, &r)
+		stores.Disallow(disallowedList(t, listUsage, listHash, part), "list", &r)
+		want := fact.SignatureValid
+		if programKeys[i].name == "Microsoft Root Certificate Authority 2010" {
+			want = fact.SignatureInvalid
+		}
+		list := (&Verifier{Stores: stores}).Verify(p, nil)
+		if len(list) == 0 || list[0].Status != want || len(r.Problems) > 0 {
+			t.Errorf("without %s: %+v, %v", programKeys[i].name, list, r.Problems)
+		}
+	}
+}
+
 // A timestamp proves a time only while its authority's certificate is valid, and for no other purpose.
 func TestStampOutsideItsTime(t *testing.T) {
 	root := (*testAuthority)(nil).issue(t, "Test Root", true)
-	builtIn(t, root, true)
+	builtIn(t, root, "")
 	stamp := root.issue(t, "Stamp", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 8})
 	coder := root.issue(t, "Coder", false, asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 3})
 	for name, tt := range map[string]struct {

@@ -21,28 +21,14 @@ import (
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
-// listing is an unsigned catalog with one member of that identifier.
-func listing(t testing.TB, id []byte) []byte {
-	marshal := func(v any) []byte {
-		b, err := asn1.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	set := asn1.RawValue{FullBytes: marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true})}
-	explicit := func(b []byte) asn1.RawValue {
-		return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: b}
-	}
+// trustListOf is a list with one member of that identifier.
+func trustListOf(t testing.TB, id []byte) []byte {
+	t.Helper()
 	type member struct {
 		ID         []byte
 		Attributes asn1.RawValue
 	}
-	type content struct {
-		Type asn1.ObjectIdentifier
-		Data asn1.RawValue
-	}
-	list := marshal(struct {
+	return der(t, struct {
 		Usage     []asn1.ObjectIdentifier
 		ID        []byte
 		Made      time.Time
@@ -51,15 +37,27 @@ func listing(t testing.TB, id []byte) []byte {
 	}{
 		[]asn1.ObjectIdentifier{{1, 3, 6, 1, 4, 1, 311, 12, 1, 1}}, []byte("x"), time.Unix(1700000000, 0).UTC(),
 		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 12, 1, 3}},
-		[]member{{id, set}},
+		[]member{{id, constructed(t, 0, asn1.TagSet, nil)}},
 	})
-	signed := marshal(struct {
+}
+
+// listing is an unsigned catalog with one member of that identifier.
+func listing(t testing.TB, id []byte) []byte {
+	t.Helper()
+	type content struct {
+		Type asn1.ObjectIdentifier
+		Data asn1.RawValue
+	}
+	set := constructed(t, 0, asn1.TagSet, nil)
+	signed := der(t, struct {
 		Version    int
 		Algorithms asn1.RawValue
 		Content    content
 		Signers    asn1.RawValue
-	}{1, set, content{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1}, explicit(list)}, set})
-	return marshal(content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}, explicit(signed)})
+	}{1, set, content{asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1},
+		constructed(t, asn1.ClassContextSpecific, 0, trustListOf(t, id))}, set})
+	return der(t, content{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2},
+		constructed(t, asn1.ClassContextSpecific, 0, signed)})
 }
 
 type closedFS struct{}

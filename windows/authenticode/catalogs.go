@@ -19,6 +19,7 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/hashing"
 	"github.com/kernelext/kernelext/internal/limit"
+	"github.com/kernelext/kernelext/internal/sentinel"
 	"github.com/kernelext/kernelext/windows/pe"
 )
 
@@ -235,7 +236,10 @@ func (c *Catalogs) algorithms() []crypto.Hash {
 	return list
 }
 
-// find returns the catalogs that list one of the digests.
+var errManyCatalogs error = &sentinel.Error{Before: "more than 8 catalogs list it, and the others were not looked at",
+	Cause: fact.ErrTooLarge}
+
+// find returns the catalogs that list one of the digests. The last of too many says that there are more.
 func (c *Catalogs) find(item *fact.Item, digests [][]byte) []catalogHit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,10 +248,14 @@ func (c *Catalogs) find(item *fact.Item, digests [][]byte) []catalogHit {
 	for _, d := range digests {
 		key := catalogKey(d)
 		at, _ := slices.BinarySearchFunc(c.index, catalogEntry{key: key}, catalogEntry.compare)
-		for found := 0; at < len(c.index) && c.index[at].key == key && found < maxPerDigest; at++ {
+		for found := 0; at < len(c.index) && c.index[at].key == key; at++ {
 			id := c.index[at].id
 			if seen[id] {
 				continue
+			}
+			if found == maxPerDigest {
+				hits = append(hits, catalogHit{name: c.names[id], digest: d, err: errManyCatalogs})
+				break
 			}
 			cat, err := c.decoded(id, item.Budget())
 			if err == nil {
@@ -337,17 +345,23 @@ func (v *Verifier) listed(digests func(crypto.Hash) [][]byte) []Signature {
 			}
 		}
 		for _, hit := range c.find(v.item, made) {
+			if hit.err == errManyCatalogs && slices.ContainsFunc(out, isValid) {
+				continue // Windows itself adds catalogs with each update, and one that is valid is enough
+			}
 			out = append(out, v.catalogSignature(hit))
 		}
 	}
 	return out
 }
 
+func isValid(s Signature) bool { return s.Status == fact.SignatureValid }
+
 var errByBytes = errors.New("the catalog lists the file by the digest of its bytes: the kernel looks an image up by " +
 	"its authentihash alone")
 
-// byBytes takes the verdict from a signature of a catalog that lists an image as if it were any file.
+// byBytes takes what a signature proves from one of a catalog that lists an image as if it were any file.
 func (s *Signature) byBytes() {
+	s.uncounted, s.Class, s.Attested = true, "", ""
 	if s.Status == fact.SignatureValid {
 		s.Status, s.KeySet, s.Reason = fact.SignatureUntrusted, "", errByBytes.Error()
 	}
@@ -356,9 +370,10 @@ func (s *Signature) byBytes() {
 func (v *Verifier) catalogSignature(hit catalogHit) Signature {
 	s := Signature{Status: fact.SignatureUnchecked}
 	if hit.err != nil {
+		s.cut = hit.err
 		s.verdict(nil, fact.SignatureUnchecked, hit.err)
 	} else {
-		s = v.memo.ofCatalog(hit.cat, func() Signature { return v.ofCatalog(hit.cat) })
+		s = v.memo.ofCatalog(hit.cat, v.item, func() Signature { return v.ofCatalog(hit.cat) })
 	}
 	s.Source, s.Catalog = fact.SignatureCatalog, hit.name
 	s.Digest, s.HashAlgorithm = hex.EncodeToString(hit.digest), "sha1"
@@ -373,7 +388,8 @@ func (v *Verifier) ofCatalog(cat *catalog) Signature {
 	s := Signature{Status: fact.SignatureUnchecked, qualified: cat.Qualified}
 	sd := cat.data
 	if len(sd.Signers) != 1 {
-		s.verdict(fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers)), "", nil)
+		s.cut = fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers))
+		s.verdict(s.cut, "", nil)
 		return s
 	}
 	v.judge(&s, sd, sd.Signers[0], sd.CheckContent(sd.Signers[0]))

@@ -4,6 +4,7 @@ package authenticode
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 
 	"github.com/kernelext/kernelext/fact"
@@ -20,13 +21,17 @@ var (
 // issuedWork is how many steps it takes to verify by one of the keys.
 const issuedWork = 3e5
 
-// issued reports whether the root's key signed the certificate, which anyone can claim by a name.
-func (v *Verifier) issued(c *sign.Certificate, k *programKey) bool {
-	if c.Issuer.CommonName() != k.name || c.IsSelfIssued() || v.item.Work(issuedWork) != nil {
-		return false
+// issued says whether the root's key signed the certificate, which anyone can claim by a name: nil, or why that is not
+// so or could not be checked.
+func (v *Verifier) issued(c *sign.Certificate, k *programKey) error {
+	if err := v.item.Work(issuedWork); err != nil {
+		return err
 	}
 	root, ok := k.anchor(c)
-	return ok && v.memo.issuers().Check(c, root) == nil
+	if !ok {
+		return sign.ErrAlgorithm
+	}
+	return v.memo.issuers().Check(c, root)
 }
 
 // A program says whose roots a chain leads to, whatever the caller trusts.
@@ -34,6 +39,7 @@ type program struct {
 	microsoft bool     // one of Microsoft's own roots
 	cross     bool     // the root of the cross certificates
 	ids       []uint32 // the numbers of these roots
+	cut       error    // why not all of this is known; nil if it is
 }
 
 // programOf follows a chain to Microsoft's roots, which signatures seldom hold. pool are the
@@ -44,26 +50,41 @@ func (v *Verifier) programOf(chain sign.Chain, pool []*sign.Certificate) program
 	var p program
 	for i := 1; i < len(chain.Certificates); i++ {
 		path := chain.Certificates[:i+1]
-		if sign.CheckIssuers(path, v.item) == nil {
-			v.addProgram(&p, path[i])
-		}
+		v.addProgram(&p, path)
 		for _, c := range pool {
-			if sameAuthority(c, path[i]) && sign.CheckIssuers(append(path[:i:i], c), v.item) == nil {
-				v.addProgram(&p, c)
+			if sameAuthority(c, path[i]) {
+				v.addProgram(&p, append(path[:i:i], c))
 			}
 		}
 	}
 	return p
 }
 
-func (v *Verifier) addProgram(p *program, c *sign.Certificate) {
+// addProgram adds the roots that issued the last certificate of a path.
+func (v *Verifier) addProgram(p *program, path []*sign.Certificate) {
+	if err := sign.CheckIssuers(path, v.item); err != nil {
+		p.lose(err)
+		return
+	}
+	c := path[len(path)-1]
 	for i := range programKeys {
 		k := &programKeys[i]
-		if k.cross && p.cross || !k.cross && p.microsoft || !v.issued(c, k) {
+		if k.cross && p.cross || !k.cross && p.microsoft || c.Issuer.CommonName() != k.name || c.IsSelfIssued() {
+			continue
+		}
+		if err := v.issued(c, k); err != nil {
+			p.lose(err)
 			continue
 		}
 		p.cross, p.microsoft = p.cross || k.cross, p.microsoft || !k.cross
 		p.ids = append(p.ids, k.id)
+	}
+}
+
+// lose keeps why a certificate was not asked, unless the error says that a check failed.
+func (p *program) lose(err error) {
+	if sign.IsUndecided(err) {
+		p.cut = cmp.Or(p.cut, err)
 	}
 }
 
@@ -82,6 +103,9 @@ func classOf(chain sign.Chain, p program, status fact.SignatureStatus) fact.Sign
 	leaf := chain.Certificates[0]
 	if len(chain.Certificates) == 1 && leaf.IsSelfSigned() {
 		return fact.ClassSelfSigned
+	}
+	if p.cut != nil && !p.microsoft { // a cross certificate may take the word from what follows
+		return ""
 	}
 	trusted := status == fact.SignatureValid
 	// What a commercial authority says of a program under a cross certificate is not Microsoft's word.

@@ -229,9 +229,11 @@ func TestClassUnderCross(t *testing.T) {
 		p    program
 		want fact.SignatureClass
 	}{
-		"a cross certificate": {program{cross: true}, fact.ClassCrossSigned},
-		"Microsoft's own":     {program{cross: true, microsoft: true}, fact.ClassWHCP},
-		"the caller's":        {program{}, fact.ClassWHCP},
+		"a cross certificate":  {program{cross: true}, fact.ClassCrossSigned},
+		"Microsoft's own":      {program{cross: true, microsoft: true}, fact.ClassWHCP},
+		"the caller's":         {program{}, fact.ClassWHCP},
+		"not all looked at":    {program{cut: fact.ErrTooLarge}, ""},
+		"Microsoft's, not all": {program{cut: fact.ErrTooLarge, microsoft: true}, fact.ClassWHCP},
 	} {
 		if got := classOf(chain, tt.p, fact.SignatureValid); got != tt.want {
 			t.Errorf("%s: %s", name, got)

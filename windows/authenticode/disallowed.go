@@ -82,7 +82,8 @@ func (s *Stores) readDisallowed(list []byte, item *fact.Item) error {
 		case whole != 0 && len(id.Body) != whole.Size(), len(id.Body) < crypto.MD5.Size(), len(id.Body) > 64:
 			return listError("an entry of %d bytes", len(id.Body))
 		}
-		s.listed[hex.EncodeToString(id.Body)] = true
+		s.disallowed[hex.EncodeToString(id.Body)] = true
+		s.forms.add(len(id.Body), whole)
 	}
 	return nil
 }
@@ -159,13 +160,42 @@ func keyMD5(c *sign.Certificate) string {
 	return hex.EncodeToString(sign.Sum(crypto.MD5, bits.Body[1:]))
 }
 
-// lists reports whether the list of Windows Update names a certificate. known is false if that cannot be decided.
-func (s *Stores) lists(c *Certificate) (named, known bool) {
+// disallowedForms are the forms of the digests that name certificates that are not allowed.
+type disallowedForms struct {
+	sha1, sha256 bool // of a whole certificate
+	part         bool // of its signed part, by the algorithm of its signature
+	key          bool // MD5 of its public key
+}
+
+// add adds the form of an entry of a list: whole is the digest of whole certificates that the list is made of, 0 for a
+// list of their parts. MD5 may be of either part.
+func (f *disallowedForms) add(size int, whole crypto.Hash) {
+	f.sha1 = f.sha1 || whole == crypto.SHA1
+	f.sha256 = f.sha256 || whole == crypto.SHA256
+	f.part = f.part || whole == 0
+	f.key = f.key || whole == 0 && size == crypto.MD5.Size()
+}
+
+// known reports whether all digests of a certificate are known that may name it.
+func (f *disallowedForms) known(c *Certificate) bool {
+	return !(f.sha1 && c.ThumbprintSHA1 == "" || f.sha256 && c.ThumbprintSHA256 == "" || f.part && c.TBSHash == "" ||
+		f.key && c.keyMD5 == "")
+}
+
+// disallowPart adds a certificate of the store Disallowed by its signed part: the same certificate can be encoded in
+// other ways, each with another digest of the whole.
+func (s *Stores) disallowPart(c *sign.Certificate) {
+	if digest, _ := c.TBSHash(); digest != "" {
+		s.disallowed[digest], s.forms.part = true, true
+	}
+}
+
+// names reports whether one of the digests that are not allowed is of the certificate.
+func (s *Stores) names(c *Certificate) bool {
 	for _, digest := range []string{c.TBSHash, c.keyMD5, c.ThumbprintSHA1, c.ThumbprintSHA256} {
-		if s.listed[digest] {
-			return true, true
+		if digest != "" && s.disallowed[digest] {
+			return true
 		}
 	}
-	signed := c.TBSHash != "" || c.keyAlone // the list names a root by its key
-	return false, len(s.listed) == 0 || signed && c.keyMD5 != "" && c.ThumbprintSHA1 != ""
+	return false
 }

@@ -69,6 +69,7 @@ var (
 	listUsage = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 3, 30}
 	listHash  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 11, 15}
 	sha1OID   = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
+	sha256OID = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 )
 
 // TestDisallow: a list names a certificate by its signed part, by its key or as a whole; whatever is not understood of
@@ -125,14 +126,14 @@ func TestDisallow(t *testing.T) {
 		if barred := s.notAllowed(certs) != nil; barred != tt.barred {
 			t.Errorf("%s: barred %v", name, barred)
 		}
-		if doubt := s.undecided(certs) != nil; doubt != tt.doubt || (len(r.Problems) > 0) != tt.doubt {
+		if doubt := s.undecided(nil, certs) != nil; doubt != tt.doubt || (len(r.Problems) > 0) != tt.doubt {
 			t.Errorf("%s: in doubt %v, %v", name, doubt, r.Problems)
 		}
 	}
 	var r fact.Report
 	s := NewStores(nil, nil, &r)
 	s.Disallow(disallowedList(t, listUsage, listHash, other), "list", &r)
-	if s.undecided([]Certificate{{Subject: "B", ThumbprintSHA1: hex.EncodeToString(whole)}}) == nil {
+	if s.undecided(nil, []Certificate{{Subject: "B", ThumbprintSHA1: hex.EncodeToString(whole)}}) == nil {
 		t.Error("a certificate without digests is not in the list")
 	}
 }

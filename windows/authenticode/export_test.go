@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/sign"
 )
 
 // SignaturesOfChain returns signatures of one chain (Leaf, Middle, Root) by the certificate that the caller trusts,
@@ -29,7 +30,7 @@ func SignaturesOfChain(t *testing.T) (byTrust map[string]Signature, rootTBS stri
 			t.Fatal(r.Problems)
 		}
 		s := Signature{Fits: fact.Yes}
-		v.chain(&s, pool[0], pool, time.Now())
+		v.chain(&s, pool[0], sign.ChainQuery{Pool: pool, At: time.Now()})
 		byTrust[name] = s
 	}
 	return byTrust, rootTBS

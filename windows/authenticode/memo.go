@@ -86,8 +86,9 @@ func newCertificate(c *sign.Certificate, sum []byte, known *sign.Known) Certific
 }
 
 // ofCatalog returns what judge says of a catalog's signature, which is the same for each file that the catalog lists
-// but for the digest. A verdict that more budget could change is not kept.
-func (m *memo) ofCatalog(cat *catalog, judge func() Signature) Signature {
+// but for the digest. What more budget could change is not kept: another file may allow more than the one that pays, by
+// item.
+func (m *memo) ofCatalog(cat *catalog, item *fact.Item, judge func() Signature) Signature {
 	if m == nil {
 		return judge()
 	}
@@ -98,7 +99,7 @@ func (m *memo) ofCatalog(cat *catalog, judge func() Signature) Signature {
 		return kept
 	}
 	s := judge()
-	if s.Status == fact.SignatureUnchecked {
+	if s.Status == fact.SignatureUnchecked || s.cut != nil || item.Work(0) != nil {
 		return s
 	}
 	m.mu.Lock()

@@ -10,7 +10,7 @@ type programKey struct {
 	key   string // subjectPublicKeyInfo, base64
 
 	// What names the root's own certificate, which is not here: SHA-1 of it (its thumbprint), SHA-256 of it, and the
-	// digest of its signed part by the algorithm of its signature; the last two are empty if they are not known.
+	// digest of its signed part by the algorithm of its signature. What is not known is empty.
 	sha1, sha256, tbs string
 }
 
@@ -81,6 +81,7 @@ var programKeys = [...]programKey{
 		name:  "Microsoft Code Verification Root",
 		id:    8,
 		sha1:  "8fbe4d070ef8ab1bccaf2a9d5ccae7282a2c66b3",
+		tbs:   "f4e3b23c5b3673fb06339c35314279fdee1e003f",
 		cross: true,
 		key: "" +
 			"MIICIjANBgkqhkiG9w0BAQEFAAOCAg8AMIICCgKCAgEAvXfJHH8VeDjFB0MhWvvkzDvGVTH8IYmxvOcBnPuQviARVXanTQLnsvQu" +

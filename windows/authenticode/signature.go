@@ -90,11 +90,13 @@ type Signature struct {
 
 	foreign   bool
 	barred    bool     // it is invalid only because the machine does not allow a certificate of its chain
+	uncounted bool     // the catalog lists the file's bytes, which the kernel does not look up
 	wellKnown []uint32 // numbers of Microsoft's roots that the chain leads to
 	qualified bool     // the catalog says that the tests of the hardware program were passed
-	// unsureTime is why it is not known whether the machine allows the authority of the timestamp that the chain is
-	// judged at.
+	// unsureTime is why it is not known whether the timestamp counts whose time the chain is judged at.
 	unsureTime error
+	// cut is why certificates that the signer's chain may lead to are not known; nil if all are.
+	cut error
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
 	longest []Certificate
@@ -103,6 +105,20 @@ type Signature struct {
 // Longest returns the longest chain of the certificates that came along, if Certificates end in a certificate that the
 // caller trusts; else nil.
 func (s *Signature) Longest() []Certificate { return s.longest }
+
+// Cut returns why certificates that the signer's chain may lead to are not known: neither Certificates nor Longest have
+// them. It is nil if all are known.
+func (s *Signature) Cut() error { return s.cut }
+
+// Uncounted reports whether the signature is of a catalog that lists the image as if it were any file, by the digest
+// of its bytes: the kernel looks an image up by its authentihash alone.
+func (s *Signature) Uncounted() bool { return s.uncounted }
+
+// SignersKnown reports whether all certificates are known that lead from the signers of a driver: those of signatures
+// that do not fit its bytes do not count.
+func SignersKnown(list []Signature) bool {
+	return !slices.ContainsFunc(list, func(s Signature) bool { return s.Fits != fact.No && s.cut != nil })
+}
 
 // OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
 // certificate table that no digest covers. Windows lets some of it pass.
@@ -135,8 +151,7 @@ type Certificate struct {
 	EKUs             []string  `json:"ekus,omitzero"`         // nil: the certificate allows every use
 	SelfSigned       bool      `json:"selfSigned,omitzero"`   // issued and signed by itself
 
-	keyMD5   string // of the public key; empty if it could not be made
-	keyAlone bool   // a built-in root, whose certificate is not here
+	keyMD5 string // of the public key; empty if it could not be made
 }
 
 // Timestamp is a time stamping authority's word on when a signature existed.
@@ -195,6 +210,7 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		s.Fits = fact.No
 	}
 	if leaf == nil {
+		s.cut = cmp.Or(sd.CertificatesErr(), sign.ErrNoCertificate)
 		s.verdict(fits, fact.SignatureUnchecked, sign.ErrNoCertificate)
 		return
 	}
@@ -202,10 +218,15 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 		at = v.Now
 	}
 	pool := slices.Concat(sd.Certificates, v.Stores.intermediates())
-	chain := v.chain(s, leaf, pool, at)
+	chain := v.chain(s, leaf, sign.ChainQuery{Pool: pool, Lost: sd.CertificatesErr(), At: at})
+	p := v.programOf(chain, pool)
+	s.cut = cmp.Or(s.cut, p.cut)
+	if p.microsoft && chain.KeySet == "" && chain.Cut == nil && s.MachineRoot == "" {
+		chain.Err = errNoPurpose
+	}
 	ends := v.ends(chain.Certificates)
 	barred := v.Stores.notAllowed(s.Certificates, s.longest, ends)
-	undecided := cmp.Or(v.Stores.undecided(s.Certificates, s.longest, ends), s.unsureTime)
+	undecided := cmp.Or(v.Stores.undecided(s.cut, s.Certificates, s.longest, ends), s.unsureTime)
 	switch {
 	case fits != nil:
 		s.verdict(fits, fact.SignatureInvalid, fits)
@@ -224,12 +245,11 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	case !v.hasKeys():
 		s.verdict(nil, fact.SignatureUnchecked, errNoKeys)
 	default:
-		s.verdict(nil, unproved(chain.Err), chain.Err)
+		s.verdict(nil, unproved(chain), chain.Err)
 		if !trustedTime && chain.KeySet != "" {
 			s.Reason += s.stampReason()
 		}
 	}
-	p := v.programOf(chain, pool)
 	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
 	s.Attested = attested(s.Class, leaf, s.qualified)
 }
@@ -239,12 +259,16 @@ func notAllowedError(c *Certificate) error {
 }
 
 // unproved returns the status of a signature that no trusted chain carries: unchecked if its chain took more than it
-// may take.
-func unproved(err error) fact.SignatureStatus {
-	if errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget) {
+// may take, or a certificate that could not be asked may lead to a key.
+func unproved(c sign.Chain) fact.SignatureStatus {
+	if isLimit(c.Err) || c.KeySet == "" && c.Cut != nil {
 		return fact.SignatureUnchecked
 	}
 	return fact.SignatureUntrusted
+}
+
+func isLimit(err error) bool {
+	return errors.Is(err, fact.ErrTooLarge) || errors.Is(err, fact.ErrBudget)
 }
 
 // stampReason says, for the end of a reason, why no timestamp proves when the signature was made; empty if it has none.
@@ -262,18 +286,19 @@ func (s *Signature) stampReason() string {
 	return "; its timestamp was not accepted: " + t.Reason
 }
 
-// chain builds the signer's chain. Microsoft's roots carry a verdict only for the purposes that the kernel accepts of
-// them; that of the cross certificates for any code.
-func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Certificate, at time.Time) sign.Chain {
-	q := sign.ChainQuery{Pool: pool, Roots: v.roots(leaf, pool, hasKernelEKU(leaf)), At: at, Usage: sign.EKUCodeSigning,
-		Item: v.item, Known: v.memo.issuers()}
+// chain builds the signer's chain from what came with it, at a time. Microsoft's roots carry a verdict only for the
+// purposes that the kernel accepts of them; that of the cross certificates for any code.
+func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, q sign.ChainQuery) sign.Chain {
+	q.Item, q.Known = v.item, v.memo.issuers()
+	all := q
+	q.Roots, q.Usage = v.roots(leaf, q.Pool, hasKernelEKU(leaf)), sign.EKUCodeSigning
 	chain := sign.BuildChain(leaf, q)
-	s.Certificates = v.memo.certificates(chain.Certificates)
+	s.Certificates, s.cut = v.memo.certificates(chain.Certificates), chain.Cut
 	if chain.KeySet != "" {
-		all := sign.ChainQuery{Pool: pool, Item: v.item, Known: v.memo.issuers()}
-		longest := v.memo.certificates(sign.BuildChain(leaf, all).Certificates)
-		if len(longest) > len(s.Certificates) {
-			s.longest = longest
+		longest := sign.BuildChain(leaf, all)
+		s.cut = cmp.Or(s.cut, longest.Cut)
+		if certs := v.memo.certificates(longest.Certificates); len(certs) > len(s.Certificates) {
+			s.longest = certs
 		}
 	}
 	s.TrustedPublisher = ""
@@ -286,10 +311,10 @@ func (v *Verifier) chain(s *Signature, leaf *sign.Certificate, pool []*sign.Cert
 	if m, ok := v.machineChain(leaf, q); ok {
 		s.Certificates, s.longest = v.memo.certificates(m.Certificates), s.Certificates
 		s.MachineRoot = escape.UTF8(m.Certificates[len(m.Certificates)-1].Subject.Short())
-		chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask",
-			s.MachineRoot)
-	} else if v.programOf(chain, pool).microsoft {
-		chain.Err = errNoPurpose
+		if chain.Cut == nil {
+			chain.Err = fmt.Errorf("it leads to %q in this machine's root store, which the kernel does not ask",
+				s.MachineRoot)
+		}
 	}
 	return chain
 }
@@ -324,6 +349,9 @@ func (s *Signature) verdict(fits error, status fact.SignatureStatus, reason erro
 func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer) (at time.Time, trusted bool) {
 	at = v.Now
 	for _, t := range signer.Timestamps(sd.Certificates) {
+		if t.Kind == sign.TimestampCounter {
+			t.Lost = sd.CertificatesErr()
+		}
 		ts, unsure := v.timestamp(t)
 		s.Timestamps = append(s.Timestamps, ts)
 		switch {
@@ -345,8 +373,8 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 	return at, trusted
 }
 
-// timestamp judges a timestamp. unsure is why it is not known whether the machine allows its authority, if nothing else
-// speaks against it.
+// timestamp judges a timestamp. unsure is why it is not known whether the machine allows its authority, or its chain
+// could not be built whole, if nothing else speaks against it.
 func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 	ts = Timestamp{Kind: t.Kind, Time: t.Time, Bare: t.Bare, Status: fact.SignatureUnchecked}
 	if t.Certificate != nil {
@@ -365,8 +393,8 @@ func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 	}
 	// An authority's certificate must have been valid when it stamped.
 	pool := slices.Concat(t.Pool, v.Stores.intermediates())
-	q := sign.ChainQuery{Pool: pool, Roots: v.roots(t.Certificate, pool, true), At: t.Time, Usage: sign.EKUTimeStamping,
-		Item: v.item, Known: v.memo.issuers()}
+	q := sign.ChainQuery{Pool: pool, Lost: t.Lost, Roots: v.roots(t.Certificate, pool, true), At: t.Time,
+		Usage: sign.EKUTimeStamping, Item: v.item, Known: v.memo.issuers()}
 	chain := sign.BuildChain(t.Certificate, q)
 	if !chain.Trusted {
 		if m, ok := v.machineChain(t.Certificate, q); ok && m.Trusted {
@@ -374,8 +402,11 @@ func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 		}
 	}
 	if !chain.Trusted {
-		ts.Status, ts.Reason = unproved(chain.Err), escape.Text(chain.Err.Error())
-		return ts, nil
+		ts.Status, ts.Reason = unproved(chain), escape.Text(chain.Err.Error())
+		if isLimit(chain.Err) {
+			unsure = chain.Err
+		}
+		return ts, unsure
 	}
 	certs, ends := v.memo.certificates(chain.Certificates), v.ends(chain.Certificates)
 	if barred := v.Stores.notAllowed(certs, ends); barred != nil {
@@ -383,7 +414,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 		ts.Reason = escape.Text(notAllowedError(barred).Error())
 		return ts, nil
 	}
-	if unsure = v.Stores.undecided(certs, ends); unsure != nil {
+	if unsure = v.Stores.undecided(nil, certs, ends); unsure != nil {
 		ts.Reason = escape.Text(unsure.Error())
 		return ts, unsure
 	}

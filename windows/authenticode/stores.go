@@ -44,8 +44,8 @@ type StoreEntry struct {
 type Stores struct {
 	roots      *sign.Roots
 	cas        []*sign.Certificate
-	disallowed map[string]bool // by SHA-1, in lower case
-	listed     map[string]bool // digests of certificates that Windows Update does not allow, in hexadecimal
+	disallowed map[string]bool // digests of certificates that are not allowed, in lower-case hexadecimal
+	forms      disallowedForms // what these are made of
 	unread     error           // why not everything that the machine does not allow is known; nil if it is
 	publishers map[string]bool // by SHA-1, in lower case
 }
@@ -53,8 +53,7 @@ type Stores struct {
 // NewStores reads the entries of a machine's stores, and reports those that are invalid. unread is why the store
 // Disallowed was not read whole; nil if it was. No signature is valid then: a certificate of its chain may be in it.
 func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
-	s := &Stores{disallowed: map[string]bool{}, listed: map[string]bool{}, publishers: map[string]bool{},
-		unread: unread}
+	s := &Stores{disallowed: map[string]bool{}, publishers: map[string]bool{}, unread: unread}
 	var roots []*sign.Certificate
 	for i, e := range entries {
 		if i == maxStoreEntries {
@@ -70,7 +69,10 @@ func NewStores(entries []StoreEntry, unread error, r *fact.Report) *Stores {
 		}
 		switch strings.ToLower(e.Store) {
 		case "disallowed": // an entry may have no certificate, and counts by its name
-			s.disallowed[name] = true
+			s.disallowed[name], s.forms.sha1 = true, true
+			if cert != nil {
+				s.disallowPart(cert)
+			}
 			if raw, err := hex.DecodeString(name); err != nil || len(raw) != crypto.SHA1.Size() {
 				err := storeError("%q is not SHA-1 of a certificate", e.Name)
 				r.Problem(SourceStores, e.Store+`\`+e.Name, "signature", err)
@@ -171,12 +173,12 @@ func (s *Stores) machineRoots() *sign.Roots {
 
 // notAllowed returns the first of the certificates that the machine does not allow; nil if it allows all.
 func (s *Stores) notAllowed(lists ...[]Certificate) *Certificate {
-	if s == nil {
+	if s == nil || len(s.disallowed) == 0 {
 		return nil
 	}
 	for _, list := range lists {
 		for i := range list {
-			if named, _ := s.lists(&list[i]); named || s.disallowed[list[i].ThumbprintSHA1] {
+			if s.names(&list[i]) {
 				return &list[i]
 			}
 		}
@@ -184,21 +186,24 @@ func (s *Stores) notAllowed(lists ...[]Certificate) *Certificate {
 	return nil
 }
 
-// undecided returns why it is not known whether the machine allows all certificates of the lists; nil if it is.
-func (s *Stores) undecided(lists ...[]Certificate) error {
+// undecided returns why it is not known whether the machine allows all certificates of a signature; nil if it is. cut
+// is why the lists lack some of them.
+func (s *Stores) undecided(cut error, lists ...[]Certificate) error {
+	const unknown = "whether this machine allows its certificates is not known (store Disallowed): %w"
 	switch {
 	case s == nil:
 		return nil
 	case s.unread != nil:
-		return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w", s.unread)
-	case len(s.disallowed) == 0 && len(s.listed) == 0:
+		return fmt.Errorf(unknown, s.unread)
+	case len(s.disallowed) == 0:
 		return nil
+	case cut != nil:
+		return fmt.Errorf(unknown, cut)
 	}
 	for _, list := range lists {
 		for i := range list {
-			if _, known := s.lists(&list[i]); !known || list[i].ThumbprintSHA1 == "" {
-				return fmt.Errorf("whether this machine allows its certificates is not known (store Disallowed): %w: "+
-					"a digest of %q", sign.ErrAlgorithm, list[i].Subject)
+			if !s.forms.known(&list[i]) {
+				return fmt.Errorf(unknown+": a digest of %q", sign.ErrAlgorithm, list[i].Subject)
 			}
 		}
 	}

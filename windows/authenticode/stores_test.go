@@ -95,7 +95,7 @@ func TestHostileStores(t *testing.T) {
 	} {
 		var r fact.Report
 		s := NewStores([]StoreEntry{e, good}, nil, &r)
-		if len(r.Problems) != 1 || s.machineRoots() == nil || (s.undecided() != nil) != (e.Store == "Disallowed") {
+		if len(r.Problems) != 1 || s.machineRoots() == nil || (s.undecided(nil) != nil) != (e.Store == "Disallowed") {
 			t.Errorf("%s: %v", name, r.Problems)
 		}
 	}

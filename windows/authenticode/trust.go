@@ -93,7 +93,7 @@ func (k *programKey) anchor(c *sign.Certificate) (*sign.Certificate, bool) {
 // digests returns what names the root's own certificate.
 func (k *programKey) digests(root *sign.Certificate) Certificate {
 	return Certificate{Subject: k.name, CommonName: k.name, ThumbprintSHA1: k.sha1, ThumbprintSHA256: k.sha256,
-		TBSHash: k.tbs, keyMD5: keyMD5(root), keyAlone: true}
+		TBSHash: k.tbs, keyMD5: keyMD5(root)}
 }
 
 // ends returns what names the root that a chain ends in by its key alone, which no certificate of the chain does: as
