@@ -237,7 +237,7 @@ func indefiniteLength(b []byte) (int, error) {
 // as few bytes as it may take.
 func (v Value) isShortest() bool {
 	head := 2
-	if v.Tag >= 0x1f || len(v.Full) < head {
+	if v.Tag >= 0x1f || len(v.Full) < head || v.Full[1] == 0x80 {
 		return false
 	}
 	for n := len(v.Body); len(v.Body) >= 0x80 && n > 0; n >>= 8 {
