@@ -8,9 +8,22 @@ import (
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
+	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
 )
+
+// unreadable is what is said of a file whose certificate table has an entry that is no signature.
+func unreadable(t *testing.T) []authenticode.Signature {
+	t.Helper()
+	image := petest.Sample()
+	image.Signature = []byte("no signature")
+	p, err := pe.Parse(image.Build(), new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return new(authenticode.Verifier).Verify(p, nil)
+}
 
 // Where code integrity enforces, what is known of a signature decides; what was not read is said, and blocks nothing.
 func TestEnforcedSignature(t *testing.T) {
@@ -37,9 +50,12 @@ func TestEnforcedSignature(t *testing.T) {
 		"the file was not read":      {unread: true, want: fact.No, code: ReasonSignature},
 		"its signature was not read": {want: fact.No, code: ReasonSignature},
 		"and a list denies signers":  {lists: []systemList{denies}, code: ReasonBlockList},
-		"a list that only reports":   {lists: []systemList{reports}, want: fact.No, code: ReasonSignature},
-		"of the hardware program":    {signatures: signed(fact.ClassWHCP, "2024-01-01"), want: fact.No},
-		"not signed":                 {signatures: []authenticode.Signature{}, want: fact.Yes, code: ReasonSignature},
+		"a signature that cannot be read, and a list denies signers": {signatures: unreadable(t),
+			lists: []systemList{denies}, code: ReasonBlockList},
+		"a signature that cannot be read": {signatures: unreadable(t), want: fact.No},
+		"a list that only reports":        {lists: []systemList{reports}, want: fact.No, code: ReasonSignature},
+		"of the hardware program":         {signatures: signed(fact.ClassWHCP, "2024-01-01"), want: fact.No},
+		"not signed":                      {signatures: []authenticode.Signature{}, want: fact.Yes, code: ReasonSignature},
 		"cross-signed early": {signatures: signed(fact.ClassCrossSigned, "2015-07-29"),
 			facts: map[string]string{PolicySecureBoot: "yes"}, want: fact.No},
 		"cross-signed late, Secure Boot": {signatures: signed(fact.ClassCrossSigned, "2015-07-30"),

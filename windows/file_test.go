@@ -72,7 +72,7 @@ func TestOneBuffer(t *testing.T) {
 
 // What FIPS 140 does not allow is left out, and nothing panics.
 func TestFileUnderFIPS(t *testing.T) {
-	underFIPS(t, fips.Only(t), petest.Sample().Build())
+	underFIPS(t, fips.Only(t), petest.Sample().Build(), 0)
 }
 
 // Real signatures are checked all the same, as far as they need neither MD5 nor SHA-1.
@@ -84,11 +84,12 @@ func TestRealFilesUnderFIPS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		underFIPS(t, only, b)
+		underFIPS(t, only, b, 1)
 	}
 }
 
-func underFIPS(t *testing.T, only bool, b []byte) {
+// underFIPS checks a file that has so many signatures, all valid.
+func underFIPS(t *testing.T, only bool, b []byte, signatures int) {
 	t.Helper()
 	f, err := windows.ParseFile(b, windows.FileOptions{Hashes: true, Verifier: &authenticode.Verifier{}},
 		new(fact.Report))
@@ -104,6 +105,9 @@ func underFIPS(t *testing.T, only bool, b []byte) {
 	}
 	if h.SHA256 == "" || h.AuthentihashSHA256 == "" {
 		t.Errorf("%+v", h)
+	}
+	if len(f.Signatures) != signatures {
+		t.Errorf("%d signatures, want %d", len(f.Signatures), signatures)
 	}
 	for _, s := range f.Signatures {
 		if s.Status != fact.SignatureValid {

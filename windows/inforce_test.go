@@ -113,6 +113,17 @@ func TestPolicyEnforced(t *testing.T) {
 	}
 }
 
+// A policy that denies the signer of a catalog which the kernel does not look up may not stop the driver.
+func TestUncountedSigner(t *testing.T) {
+	p := &siPolicy{}
+	m := p.result("L", "S", "", RuleSigner, groupProduct, fact.Evidence{Fact: factUncounted, Value: "x.cat"})
+	c := &checker{policy: &fact.Policy{}}
+	a := c.listed(&systemList{BlockList: &BlockList{Name: "L", policy: p}, file: "L"}, &m)
+	if m.Strength != StrengthWeak || a.Blocked() != "" || !strings.Contains(a.Because().Text, "does not look up") {
+		t.Errorf("%s: %q because %s", m.Strength, a.Blocked(), a.Because().Text)
+	}
+}
+
 // Every models section that [Manufacturer] leads to is read, of whatever decoration, and none besides.
 func TestModelsSections(t *testing.T) {
 	inf, err := parseINF([]byte("[Version]\r\nSignature=\"$WINDOWS NT$\"\r\n[Manufacturer]\r\n"+

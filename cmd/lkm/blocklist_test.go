@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"os"
@@ -10,11 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/lkm/tape"
+	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
+	"github.com/kernelext/kernelext/windows/pe"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
@@ -149,12 +154,11 @@ func TestSystemBlockList(t *testing.T) {
 	}
 }
 
-// A list that names signers is not compared with a driver whose signer is not known: "0 named" says so.
+// A list that names signers is not compared with a driver whose signer is not known: "0 named" says so, and is
+// incomplete under --strict.
 func TestBlockListOfUnknownSigners(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "a.sys"), petest.Sample().Build(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	signed := petest.Sample()
+	signed.Signature = []byte("no signature")
 	p := &sipolicy.Policy{Format: 7, Signers: []sipolicy.Signer{{Root: make([]byte, 32)}},
 		Scenarios: make([]sipolicy.Scenario, 1)}
 	p.Scenarios[0].Value = sipolicy.ScenarioDrivers
@@ -162,10 +166,53 @@ func TestBlockListOfUnknownSigners(t *testing.T) {
 	const doubt = "not compared with every rule"
 	p.Scenarios[0].Groups()[0].Denied = []sipolicy.SignerRef{{}}
 	denied := tempFile(t, "denied.p7b", policytest.Compile(p))
-	for list, want := range map[string]bool{signers: false, denied: true} {
-		out, stderr, code := runLkm(t, "list", "--installed", "--os", "windows", "--root", dir, "--blocklist", list)
-		if code != 0 || !strings.Contains(out, "0 of 1 drivers named") || strings.Contains(out, doubt) != want {
-			t.Errorf("%s: exit %d\n%s%s", list, code, out, stderr)
+	for name, image := range map[string]petest.Image{"no signature that was read": petest.Sample(),
+		"a signature that cannot be read": signed} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "a.sys"), image.Build(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for list, want := range map[string]bool{signers: false, denied: true} {
+			args := []string{"list", "--installed", "--os", "windows", "--root", dir, "--blocklist", list}
+			out, stderr, code := runLkm(t, args...)
+			if code != 0 || !strings.Contains(out, "0 of 1 drivers named") || strings.Contains(out, doubt) != want {
+				t.Errorf("%s, %s: exit %d\n%s%s", name, list, code, out, stderr)
+			}
+		}
+	}
+}
+
+// What was not compared alone makes "0 named" incomplete under --strict.
+func TestBlockListStrict(t *testing.T) {
+	read := &windows.Driver{PE: &pe.File{}, Hashes: &pe.Hashes{SHA256: "1", SHA1: "2", MD5: "3"},
+		Signatures: []authenticode.Signature{}}
+	partly := *read
+	partly.Hashes = &pe.Hashes{SHA256: "1"}
+	list, err := windows.ParseBlockList(policytest.Compile(&sipolicy.Policy{Format: 7,
+		Rules:     []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "other.sys", Minimum: sipolicy.AnyVersion}},
+		Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers, Product: sipolicy.Group{Rules: []int{0}}}}}),
+		new(facts.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		driver *windows.Driver
+		strict bool
+		want   error
+	}{
+		"compared":              {read, true, nil},
+		"not read":              {&windows.Driver{}, true, exit(exitIncomplete)},
+		"not read, not strict":  {&windows.Driver{}, false, nil},
+		"a digest is not known": {&partly, true, exit(exitIncomplete)},
+	} {
+		for _, format := range []string{"table", "json"} {
+			var out, errs bytes.Buffer
+			a := &app{stdout: bufio.NewWriter(&out), stderr: &errs}
+			a.flags.format, a.flags.strict = format, tt.strict
+			snap := &lkm.Snapshot{Modules: []lkm.Module{{Name: "a.sys", Windows: tt.driver}}}
+			if got := a.writeBlocked(&blockList{BlockList: list}, snap); got != tt.want {
+				t.Errorf("%s, %s: %v", name, format, got)
+			}
 		}
 	}
 }

@@ -32,6 +32,19 @@ import (
 // drivers that carry it.
 const (
 	crossTBS       = "ee20bff28ffe13be731c294c90d6ded5aae0ec0e"
+	// The root's own signature of its own certificate, likewise published: it proves the digest of its signed part.
+	crossRootSignature = "" +
+		"6142e8eb18c871dc4619696dea0ecd3867ac3ea707f64d163c9e57fbb8b8a7c78709e66357d03d469050f50599c9ca74" +
+		"3afb01ad7a4d6aab84e0405357c89cd5043682b8b71ec68799c2d8c7209ec6f23e55f98f744451dd2bb6d014ddc6ded2" +
+		"c5ff85af17b9a075dac60de24576961acb3e53fbe9345b3203236cbfd87e9a3d850fc8153b9d00564fafddb1251ca0cc" +
+		"29661b47ce7b67ef64ef484792de9d145069b85f82a9f2ad932b53efab623237eabf040b46eb1984a6aa49a06dc1ab2d" +
+		"83416ab4d6437bd23b7a0cd26dd00d20dc5bc229a7f8822422160135d81ad64422dc476756a6682effc9669ffb7fb464" +
+		"c61e6776e0312e3ad9730d6799c8f5611e5dc1a7b88f311f38dfe3b3874c4db3c4f6605cacac0da02c02b9eff0a35d27" +
+		"bd967d0dd0d44006d1a4d6cb6eb3d536fe48c8f23826563a206aa4c30048e71829e7aba3ab7c07a47fa56b4aba023f86" +
+		"975db96e5924e07c8fedefc3cfaaaf15513fdff728785deb4d1f5d34089b343b2aa1c891097d53c1ff7d801fe06b28d4" +
+		"b9dd587421b89f2dbd153a4e454a5cc3ac7c07b2d02115b8cf69da14e42c24fb66e5019e1a66b4c4ad4d2bad6062e4e4" +
+		"8fea370dcad836dc7fdb207a33c04ad61f2de085ce2ba192d754532061867c3703038cfc4347e4f8488bac1a42ea9882" +
+		"5d6253816b534630b2e785abbc189c86965986b61aaffafd4831245c011cbb1c"
 	crossSignature = "" +
 		"208cc159ed6f9c6b2dc14a3e751d454c41501cbd80ead9b0928b062a133f53169e56396a8a63b6782479f57db8b947a1" +
 		"0a96c2f6cbbda2669f06e1acd279090efd3cdcac020c70af3f1bec787ed4eb4b056026d973619121edb06863e09712ab" +
@@ -61,16 +74,18 @@ func TestProgramKeys(t *testing.T) {
 		if !k.cross {
 			continue
 		}
-		digest, err := hex.DecodeString(crossTBS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signature, err := hex.DecodeString(crossSignature)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := rsa.VerifyPKCS1v15(pub, crypto.SHA1, digest, signature); err != nil {
-			t.Errorf("%s did not sign a known cross certificate: %v", k.name, err)
+		for digest, signature := range map[string]string{crossTBS: crossSignature, k.tbs: crossRootSignature} {
+			sum, err := hex.DecodeString(digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signed, err := hex.DecodeString(signature)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := rsa.VerifyPKCS1v15(pub, crypto.SHA1, sum, signed); err != nil {
+				t.Errorf("%s did not sign what has digest %s: %v", k.name, digest, err)
+			}
 		}
 	}
 }

@@ -3,9 +3,11 @@
 package authenticode
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/asn1"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/kernelext/kernelext/fact"
@@ -34,4 +36,18 @@ func SignaturesOfChain(t *testing.T) (byTrust map[string]Signature, rootTBS stri
 		byTrust[name] = s
 	}
 	return byTrust, rootTBS
+}
+
+// SignaturesOfCatalog returns the signatures of a driver that one catalog lists, by its authentihash or by the digest
+// of its bytes, and the hash of the signed part of the authority above the catalog's signer.
+func SignaturesOfCatalog(t *testing.T, byBytes bool) (list []Signature, authority string) {
+	t.Helper()
+	x := newInbox(t)
+	p := sampleFile(t, "code")
+	digest := p.Authentihash(crypto.SHA256)
+	if byBytes {
+		digest = p.Digest(crypto.SHA256)
+	}
+	authority, _ = signCertificates(t, x.middle)[0].TBSHash()
+	return verifierOf(fstest.MapFS{"a.cat": {Data: x.catalog(t, digest)}}).Verify(p, nil), authority
 }

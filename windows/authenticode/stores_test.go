@@ -4,10 +4,13 @@ package authenticode
 
 import (
 	"crypto"
+	"crypto/elliptic"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
 	"encoding/hex"
 	"io/fs"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +81,61 @@ func TestStores(t *testing.T) {
 		}
 		if len(r.Problems) > 0 {
 			t.Errorf("%s: %v", name, r.Problems)
+		}
+	}
+}
+
+// twin is another encoding of a certificate, as good as the first: the other of the two signatures that ECDSA has for
+// one. The signed part and the key are the same, the digests of the whole are not.
+func twin(t *testing.T, a *testAuthority) *testAuthority {
+	t.Helper()
+	var whole struct {
+		Part, Algorithm asn1.RawValue
+		Signature       asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(a.cert.Raw, &whole); err != nil {
+		t.Fatal(err)
+	}
+	var sig struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(whole.Signature.Bytes, &sig); err != nil {
+		t.Fatal(err)
+	}
+	sig.S.Sub(elliptic.P256().Params().N, sig.S)
+	whole.Signature.Bytes = der(t, sig)
+	whole.Signature.BitLength = 8 * len(whole.Signature.Bytes)
+	return &testAuthority{&x509.Certificate{Raw: der(t, whole)}, a.key}
+}
+
+// A certificate that the machine does not allow is not allowed in another encoding either.
+func TestDisallowedTwin(t *testing.T) {
+	root := (*testAuthority)(nil).issue(t, "Root", true)
+	middle := root.issue(t, "Middle", true)
+	leaf := middle.issue(t, "Leaf", false, codingEKU)
+	byName := entryOf("Disallowed", middle)
+	byName.Blob = nil
+	for name, tt := range map[string]struct {
+		barred StoreEntry
+		leaf   *testAuthority
+		middle *testAuthority
+		want   fact.SignatureStatus
+	}{
+		"nothing":                 {entryOf("CA", middle), leaf, middle, fact.SignatureValid},
+		"a twin that is allowed":  {entryOf("CA", middle), twin(t, leaf), twin(t, middle), fact.SignatureValid},
+		"the leaf":                {entryOf("Disallowed", leaf), leaf, middle, fact.SignatureInvalid},
+		"the leaf's twin":         {entryOf("Disallowed", leaf), twin(t, leaf), middle, fact.SignatureInvalid},
+		"the authority's twin":    {entryOf("Disallowed", middle), leaf, twin(t, middle), fact.SignatureInvalid},
+		"the twin is not allowed": {entryOf("Disallowed", twin(t, middle)), leaf, middle, fact.SignatureInvalid},
+		"by a name alone":         {byName, leaf, middle, fact.SignatureInvalid},
+	} {
+		var r fact.Report
+		v := &Verifier{Stores: NewStores([]StoreEntry{tt.barred}, nil, &r), Now: time.Now()}
+		v.Roots = v.Roots.With("k", signCertificates(t, root))
+		pool := signCertificates(t, tt.leaf, tt.middle)
+		s := Signature{}
+		v.judge(&s, &sign.SignedData{Certificates: pool}, &sign.Signer{RawIssuer: pool[0].RawIssuer,
+			Serial: pool[0].Serial}, nil)
+		if s.Status != tt.want || len(r.Problems) > 0 {
+			t.Errorf("%s: %s (%s), %v", name, s.Status, s.Reason, r.Problems)
 		}
 	}
 }

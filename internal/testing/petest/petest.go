@@ -27,6 +27,7 @@ type Image struct {
 	Forward    [2]string         // export name and the function it forwards to
 	Code       []byte            // contents of .text
 	Trailing   []byte            // bytes after the last section
+	Signature  []byte            // contents of an entry of the certificate table, as a PKCS#7 signature; nil for none
 	NoChecksum bool              // leave the checksum zero
 }
 
@@ -164,6 +165,14 @@ func (b *builder) file() []byte {
 		h = out[:headerSize]
 	}
 	out = append(out, b.Trailing...)
+	if b.Signature != nil {
+		entry := append(make([]byte, 8), b.Signature...)
+		u32(entry, 0, uint32(len(entry)))
+		u32(entry, 4, 0x00020200) // the revision and the type
+		u32(out, dirs+8*4, uint32(len(out)))
+		u32(out, dirs+8*4+4, uint32(len(entry)))
+		out = append(out, entry...)
+	}
 	if !b.NoChecksum {
 		u32(out, opt+64, Checksum(out, opt+64))
 	}
