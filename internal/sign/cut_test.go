@@ -96,8 +96,8 @@ func TestChainCut(t *testing.T) {
 			length: 7},
 	} {
 		var roots *Roots
-		chain := BuildChain(parse(tt.leaf)[0], ChainQuery{Pool: tt.pool, Lost: tt.lost, Roots: roots.With("k", tt.roots),
-			At: inTime})
+		q := ChainQuery{Pool: tt.pool, Lost: tt.lost, Roots: roots.With("k", tt.roots), At: inTime}
+		chain := BuildChain(parse(tt.leaf)[0], q)
 		if (chain.Cut == nil) != (tt.cut == nil) || !errors.Is(chain.Cut, tt.cut) || chain.Trusted != tt.trusted ||
 			len(chain.Certificates) != tt.length {
 			t.Errorf("%s: cut %v, trusted %v, %d certificates", name, chain.Cut, chain.Trusted, len(chain.Certificates))
@@ -144,7 +144,7 @@ func TestCertificateEncoding(t *testing.T) {
 		"its signature":      {join(parts[0], parts[1], long(parts[2])), false},
 		"data after it":      {join(parts[0], parts[1], parts[2], []byte{5, 0}), false},
 		"indefinite":         {slices.Concat([]byte{0x30, 0x80}, whole.Body, []byte{0, 0}), false},
-		"bytes after it all": {append(slices.Clone(raw), 0, 0), true}, // which are none of it
+		"bytes after it all": {append(slices.Clone(raw), 0, 0), true}, // they are no part of it
 	} {
 		c, err := ParseCertificate(tt.b)
 		if (err == nil) != tt.good || err != nil && !errors.Is(err, fact.ErrMalformed) {

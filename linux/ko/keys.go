@@ -159,8 +159,8 @@ func (k *Keys) revokedContent(signer *sign.Signer, sum func(crypto.Hash) ([]byte
 }
 
 // revokedKey returns the list that revokes the signer's certificate, or one that came with the signature and leads from
-// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params), and what it names; empty if none does. The error
-// is why a list could not be asked.
+// it to a trusted one (is_key_on_revocation_list, x509_get_sig_params), and what it names; empty if none does. The
+// error is why a list could not be asked.
 func (k *Keys) revokedKey(
 	chain, pool []*sign.Certificate, item *fact.Item,
 ) (name string, by RevokedBy, err error) {

@@ -31,7 +31,7 @@ import (
 // serial 61204db4000000000027: the SHA-1 of its signed part and the signature, as published with
 // drivers that carry it.
 const (
-	crossTBS       = "ee20bff28ffe13be731c294c90d6ded5aae0ec0e"
+	crossTBS = "ee20bff28ffe13be731c294c90d6ded5aae0ec0e"
 	// The root's own signature of its own certificate, likewise published: it proves the digest of its signed part.
 	crossRootSignature = "" +
 		"6142e8eb18c871dc4619696dea0ecd3867ac3ea707f64d163c9e57fbb8b8a7c78709e66357d03d469050f50599c9ca74" +

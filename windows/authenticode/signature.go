@@ -224,13 +224,21 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 	if p.microsoft && chain.KeySet == "" && chain.Cut == nil && s.MachineRoot == "" {
 		chain.Err = errNoPurpose
 	}
+	if fits != nil {
+		s.verdict(fits, fact.SignatureInvalid, fits)
+		return
+	}
+	v.prove(s, chain, at, trustedTime)
+	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
+	s.Attested = attested(s.Class, leaf, s.qualified)
+}
+
+// prove gives the verdict on a signature that fits, by its chain and the time that it is judged at.
+func (v *Verifier) prove(s *Signature, chain sign.Chain, at time.Time, trustedTime bool) {
 	ends := v.ends(chain.Certificates)
 	barred := v.Stores.notAllowed(s.Certificates, s.longest, ends)
 	undecided := cmp.Or(v.Stores.undecided(s.cut, s.Certificates, s.longest, ends), s.unsureTime)
 	switch {
-	case fits != nil:
-		s.verdict(fits, fact.SignatureInvalid, fits)
-		return
 	case barred != nil:
 		s.verdict(nil, fact.SignatureInvalid, notAllowedError(barred))
 		s.barred = true
@@ -250,8 +258,6 @@ func (v *Verifier) judge(s *Signature, sd *sign.SignedData, signer *sign.Signer,
 			s.Reason += s.stampReason()
 		}
 	}
-	s.Class, s.wellKnown = classOf(chain, p, s.Status), p.ids
-	s.Attested = attested(s.Class, leaf, s.qualified)
 }
 
 func notAllowedError(c *Certificate) error {
