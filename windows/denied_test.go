@@ -137,7 +137,8 @@ func TestUncomparedPolicies(t *testing.T) {
 		"an unknown root": {policy(9), fact.OutcomePartial, ""},
 		"cut off":         {policy(6)[:100], fact.OutcomePartial, fact.CodeMalformed},
 	} {
-		k := Open(policyFiles{fstest.MapFS{"C:/Windows/System32/CodeIntegrity/SiPolicy.p7b": {Data: []byte(tt.text)}}},
+		k := Open(policyFiles{MapFS: fstest.MapFS{
+			"C:/Windows/System32/CodeIntegrity/SiPolicy.p7b": {Data: []byte(tt.text)}}},
 			fact.Options{Image: true})
 		var r fact.Report
 		k.systemLists(context.Background(), &r)
@@ -165,11 +166,17 @@ func TestUncomparedPolicies(t *testing.T) {
 	}
 }
 
-// policyFiles is a machine of files alone.
-type policyFiles struct{ fstest.MapFS }
+// policyFiles is a machine of files, and answers to calls without arguments.
+type policyFiles struct {
+	fstest.MapFS
+	calls map[string]string
+}
 
 func (m policyFiles) Lstat(name string) (fs.FileInfo, error) { return m.Stat(name) }
 func (m policyFiles) ReadLink(string) (string, error)        { return "", fs.ErrInvalid }
-func (m policyFiles) Call(context.Context, string, ...string) ([]byte, error) {
+func (m policyFiles) Call(_ context.Context, op string, _ ...string) ([]byte, error) {
+	if text, ok := m.calls[op]; ok {
+		return []byte(text), nil
+	}
 	return nil, errors.ErrUnsupported
 }

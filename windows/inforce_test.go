@@ -3,6 +3,7 @@
 package windows
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -121,6 +122,27 @@ func TestUncountedSigner(t *testing.T) {
 	a := c.listed(&systemList{BlockList: &BlockList{Name: "L", policy: p}, file: "L"}, &m)
 	if m.Strength != StrengthWeak || a.Blocked() != "" || !strings.Contains(a.Because().Text, "does not look up") {
 		t.Errorf("%s: %q because %s", m.Strength, a.Blocked(), a.Because().Text)
+	}
+}
+
+// With a debugger at the kernel it is not known whether signatures are asked for, but under the hypervisor they are.
+func TestDebuggerLoading(t *testing.T) {
+	for name, tt := range map[string]struct {
+		integrity, debugger string
+		want                fact.Loading
+	}{
+		"none":                {"\x01\x00", "\x00\x01", fact.LoadingSigned},
+		"enabled":             {"\x01\x00", "\x01\x01", fact.LoadingSigned},
+		"attached":            {"\x01\x00", "\x01\x00", ""},
+		"attached, HVCI":      {"\x01\x04", "\x01\x00", fact.LoadingSigned},
+		"attached, no checks": {"\x00\x00", "\x01\x00", fact.LoadingAny},
+	} {
+		m := policyFiles{calls: map[string]string{OpKernelDebugger: tt.debugger,
+			OpCodeIntegrity: "\x08\x00\x00\x00" + tt.integrity + "\x00\x00"}}
+		p, err := Open(m, fact.Options{}).Policy(context.Background(), new(fact.Report))
+		if err != nil || p.Loading != tt.want || (p.Err() == nil) != (tt.want != "") {
+			t.Errorf("%s: %q, %v, %v", name, p.Loading, p.Err(), err)
+		}
 	}
 }
 

@@ -72,10 +72,28 @@ func (k *Kernel) readPolicy(ctx context.Context, b *fact.Budget) *fact.Policy {
 	k.kernelFact(ctx, p, OpSecureBoot, PolicySecureBoot, secureBootFact)
 	k.kernelFact(ctx, p, OpKernelDebugger, PolicyDebugger, debuggerFact)
 	k.kernelFact(ctx, p, OpIsolatedUserMode, PolicyVBS, secureKernelFact)
+	if p.Loading == fact.LoadingSigned && valueOf(p, PolicyDebugger) == debuggerAttached &&
+		valueOf(p, PolicyHVCI) != "yes" {
+		p.Loading = "" // as in debug mode, which the options may not show
+	}
 	k.registryPolicy(ctx, p)
 	k.policyFiles(ctx, p, b)
 	return p
 }
+
+// valueOf returns the value of a fact; empty if it is unknown.
+func valueOf(p *fact.Policy, name string) string {
+	for _, f := range p.Facts {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// debuggerAttached is the value of PolicyDebugger for a kernel debugger that is there: with one the kernel may load what
+// nobody signed ("Installing an unsigned driver during development and test", learn.microsoft.com).
+const debuggerAttached = "attached"
 
 // unknownFact returns a fact that could not be read.
 func unknownFact(name, source string, err error) fact.PolicyFact {
@@ -177,7 +195,7 @@ func debuggerFact(raw []byte) (value, effect string, err error) {
 	case err != nil:
 		return "", "", err
 	case enabled && present:
-		return "attached", "drivers that nobody signed may load", nil
+		return debuggerAttached, "drivers that nobody signed may load", nil
 	case enabled:
 		return "enabled", "a debugger can be attached", nil
 	}
@@ -242,7 +260,7 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget
 	}
 	files, err := k.policyPaths(paths)
 	for _, f := range files {
-		p.Facts = append(p.Facts, k.policyFile(paths, f.path, f.meaning, b))
+		p.Facts = append(p.Facts, k.policyFile(paths, f, b))
 	}
 	if err != nil {
 		f := unknownFact(PolicyFile, SourceCIFiles, err)
@@ -251,8 +269,8 @@ func (k *Kernel) policyFiles(ctx context.Context, p *fact.Policy, b *fact.Budget
 	}
 }
 
-// policyEffect says what is in a policy file. The error says why that could not be read.
-func policyEffect(raw []byte, item *fact.Item) (string, error) {
+// effect says what is in a policy file. The error says why that could not be read.
+func (f policyPath) effect(raw []byte, item *fact.Item) (string, error) {
 	p, err := sipolicy.Parse(raw, item)
 	if err != nil {
 		return ", not read: " + err.Error(), err
@@ -269,12 +287,12 @@ func policyEffect(raw []byte, item *fact.Item) (string, error) {
 	if p.Unread > 0 {
 		text += fmt.Sprintf(", format %d with %d bytes that are not read", p.Format, p.Unread)
 	}
-	return text, nil
+	return text + f.doubt(p, raw, item), nil
 }
 
-func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) fact.PolicyFact {
-	f := fact.PolicyFact{Name: PolicyFile, Source: SourceCIFiles, File: dos}
-	name, err := paths.file(dos)
+func (k *Kernel) policyFile(paths ntPaths, at policyPath, b *fact.Budget) fact.PolicyFact {
+	f := fact.PolicyFact{Name: PolicyFile, Source: SourceCIFiles, File: at.path}
+	name, err := paths.file(at.path)
 	var raw []byte
 	var item *fact.Item
 	if err == nil {
@@ -286,8 +304,8 @@ func (k *Kernel) policyFile(paths ntPaths, dos, meaning string, b *fact.Budget) 
 		return f
 	}
 	sum := sha256.Sum256(raw)
-	effect, err := policyEffect(raw, item)
+	effect, err := at.effect(raw, item)
 	f.Value, f.Code = "sha256 "+hex.EncodeToString(sum[:]), fact.CodeOf(err)
-	f.Effect = fmt.Sprintf("%s, %d bytes", meaning, len(raw)) + effect
+	f.Effect = fmt.Sprintf("%s, %d bytes", at.meaning, len(raw)) + effect
 	return f
 }

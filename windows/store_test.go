@@ -172,6 +172,27 @@ func TestArrival(t *testing.T) {
 	}
 }
 
+// A policy on installing devices keeps a package out, but not by a hive whose log files may say otherwise.
+func TestArrivalDirty(t *testing.T) {
+	const key = `HKEY_LOCAL_MACHINE\SOFTWARE\Policies\Microsoft\Windows\DeviceInstall\Restrictions`
+	deny := hivetest.Value{Name: "DenyUnspecified", Type: 4, Data: []byte{1, 0, 0, 0}}
+	for dirty, want := range map[bool]fact.VerdictOutcome{false: fact.VerdictBlocked, true: fact.VerdictLoadable} {
+		pack := storeDir + "fielddrv.inf_amd64_1/"
+		m := volume(map[string]string{pack + "fielddrv.sys": string(sample("f")), pack + "fielddrv.inf": fieldINF,
+			"c:/windows/inf/oem5.inf": fieldINF})
+		hive := hivetest.Of(`HKEY_LOCAL_MACHINE\SOFTWARE`,
+			[]hivetest.Key{{Path: key, Values: []hivetest.Value{deny}}})
+		if dirty {
+			soil(hive)
+		}
+		m.Files[system32+"config/software"] = &fstest.MapFile{Data: hive}
+		list, err := image(m).Check(context.Background(), "fielddrv.sys", new(fact.Report))
+		if err != nil || len(list) != 1 || list[0].NextBoot.Outcome != want {
+			t.Errorf("dirty %v: %+v, %v", dirty, list, err)
+		}
+	}
+}
+
 // A disabled service does not keep out what a package installs anew for a device.
 func TestArrivalOfInstalled(t *testing.T) {
 	m := fakewindows.Windows11(false)

@@ -127,7 +127,7 @@ func (f policyPath) doubt(p *sipolicy.Policy, raw []byte, item *fact.Item) strin
 	case signed:
 		return "; whether Windows accepts the policy's signature is not known"
 	case f.builtIn:
-		return "; this list is not signed, as that of Windows is: whether Windows takes it is not known"
+		return "; it is not signed, and the list that Windows brings is: whether Windows takes it is not known"
 	case p.Options&sipolicy.OptionUnsigned == 0:
 		return "; it is not signed, and does not say that it may be so: whether Windows takes it is not known"
 	}
@@ -288,7 +288,7 @@ func (c *checker) enforces() bool {
 		return true
 	}
 	options := strings.Fields(c.setting(PolicyCodeIntegrity))
-	debug := slices.Contains(options, "debug_mode") || c.setting(PolicyDebugger) == "attached"
+	debug := slices.Contains(options, "debug_mode") || c.setting(PolicyDebugger) == debuggerAttached
 	return slices.Contains(options, "enabled") && (!debug || c.setting(PolicyHVCI) == "yes")
 }
 

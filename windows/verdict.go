@@ -211,14 +211,7 @@ func (e *entry) badSignatureAnswer() fact.Answer {
 }
 
 // setting returns the value of a policy fact; empty if it is unknown.
-func (c *checker) setting(name string) string {
-	for _, f := range c.policy.Facts {
-		if f.Name == name {
-			return f.Value
-		}
-	}
-	return ""
-}
+func (c *checker) setting(name string) string { return valueOf(c.policy, name) }
 
 // services answers for the ways of the services that name the file: at boot, and on demand.
 func (c *checker) services(e *entry, file fact.Answer) (boot, demand fact.Answer) {
