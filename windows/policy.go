@@ -91,8 +91,8 @@ func valueOf(p *fact.Policy, name string) string {
 	return ""
 }
 
-// debuggerAttached is the value of PolicyDebugger for a kernel debugger that is there: with one the kernel may load what
-// nobody signed ("Installing an unsigned driver during development and test", learn.microsoft.com).
+// debuggerAttached is the value of PolicyDebugger for a kernel debugger that is there: with one the kernel may load
+// what nobody signed ("Installing an unsigned driver during development and test", learn.microsoft.com).
 const debuggerAttached = "attached"
 
 // unknownFact returns a fact that could not be read.
