@@ -34,7 +34,8 @@ const (
 	factSignTime = "signTime"       // no timestamp proves when it was signed, and the rule asks that
 	factPath     = "path"           // the rule names a path
 	factOther    = "otherSignature" // another signature, which the rule does not speak of, may carry the driver
-	factBeside   = "besideSignature"
+	// Data lies beside the signature, and nothing else is wrong with it.
+	factBeside = "besideSignature"
 	// The signer is that of a catalog that lists the driver as if it were any file.
 	factUncounted = "uncountedCatalog"
 )
