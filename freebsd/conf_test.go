@@ -59,6 +59,15 @@ func TestRedact(t *testing.T) {
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	got = string(Redact("etc/rc.conf", []byte("x=\"hunter2\"; kldload a\nkldload -n a b\nload_kld a\nkldload $x\n"+
+		"a=1 kld_list=a\nkld_list=\"a\" # x\nx=$(kldload a)\nexport x=hunter2\nx=hunter2 # kldload a\n"+
+		"x=${kld_list:=a}\nx=\"hunter2\n\"\n")))
+	const lost = "# [redacted]\n"
+	want = lost + "kldload -n a b\nload_kld a\n" + lost + lost + "kld_list=\"a\" # x\n" + lost +
+		"export x=\"[redacted]\"\nx=\"[redacted]\"\n" + lost + lost + lost
+	if got != want {
+		t.Errorf("rc.conf: got %q, want %q", got, want)
+	}
 	got = string(Redact("etc/fstab", []byte("# mine\n//a@nas/b /mnt smbfs rw,noauto,-W=secret 0 0\n"+
 		"/dev/ada0p2 / ufs rw 1 1\n")))
 	if want := "#\n- - smbfs noauto\n- - ufs rw\n"; got != want {

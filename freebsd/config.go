@@ -266,7 +266,7 @@ func (c *config) forthLoader() fact.Tri {
 // readRC reads what rc.subr reads for every service: the defaults and the files that rc_conf_files lists.
 func (c *config) readRC() {
 	c.readRCFile(rcDefaults)
-	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.RC.ReadScript)
+	c.readFile("etc/defaults/vendor.conf", SourceRCConf, c.script(&c.RC))
 	files, s := c.RC.Words("rc_conf_files")
 	if len(files) == 0 {
 		files = []string{"/etc/rc.conf", "/etc/rc.conf.local"}
@@ -284,6 +284,14 @@ func (c *config) readRC() {
 	c.readOwn()
 }
 
+// script adds files of rc.conf(5) to conf, with the klds that their commands load.
+func (c *config) script(conf *rcconf.Conf) addFunc {
+	return func(file, text string, r *fact.Report) {
+		conf.ReadScript(file, text, r)
+		c.confLoads(file, text, r)
+	}
+}
+
 // readOwn reads the files of rc.conf.d/SERVICE, each a file or a directory, that only the service sees.
 func (c *config) readOwn() {
 	for _, dir := range []string{"etc/rc.conf.d", "usr/local/etc/rc.conf.d"} {
@@ -295,9 +303,9 @@ func (c *config) readOwn() {
 			}
 			name := dir + "/" + e.Name()
 			if st, err := fs.Stat(c.fsys, name); err == nil && st.IsDir() {
-				c.readDir(name, "", SourceRCConf, own.ReadScript)
+				c.readDir(name, "", SourceRCConf, c.script(own))
 			} else {
-				c.readFile(name, SourceRCConf, own.ReadScript)
+				c.readFile(name, SourceRCConf, c.script(own))
 			}
 		}
 	}
@@ -306,7 +314,7 @@ func (c *config) readOwn() {
 // readRCFile reads one file for every service. One that cannot be read may set anything.
 func (c *config) readRCFile(name string) {
 	lost := c.unread.Count(SourceRCConf)
-	c.readFile(name, SourceRCConf, c.RC.ReadScript)
+	c.readFile(name, SourceRCConf, c.script(&c.RC))
 	if c.unread.Count(SourceRCConf) > lost {
 		p, _ := c.lost(SourceRCConf)
 		c.RC.Hide("/"+slashPath(name), 0, p.Code)

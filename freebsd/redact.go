@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kernelext/kernelext/internal/lazy"
+	"github.com/kernelext/kernelext/internal/rcconf"
 )
 
 // Redact returns data without what a recording should not carry: load addresses, arguments and
@@ -32,7 +33,7 @@ func redact(key string, data []byte, l layout) []byte {
 	case isHook(key):
 		return redactHook(data)
 	case isConf(key):
-		return redactSettings(data)
+		return redactSettings(data, !strings.HasPrefix(key, "boot/") && key != "etc/sysctl.conf")
 	}
 	return data
 }
@@ -61,15 +62,26 @@ func redactPreloads(data []byte) []byte {
 // assignment is a line of a configuration file: indentation, name, "=", the value and the rest.
 var assignment = lazy.Regexp{Pattern: `^(\s*(?:export\s+)?)([^\s=#]+)\s*=(.*?)(\r?\n?)$`}
 
-// redactSettings removes the values of the settings that no decoder reads, and comments.
-func redactSettings(data []byte) []byte {
+// isPlain reports whether a line of a script is one assignment, which loads nothing.
+func isPlain(line string) bool {
+	return rcconf.IsPlain(line) && !mentionsLoad(rcconf.Uncomment(line, nil))
+}
+
+// loadCommand is a line of a script that loads klds and does nothing else.
+var loadCommand = lazy.Regexp{Pattern: `^\s*(?:/sbin/)?(?:kldload|load_kld)(?:\s+-[nqv]+)*(?:\s+[\w./][\w./-]*)+\s*$`}
+
+// redactSettings removes the values of the settings that no decoder reads, and comments. In a script, a line is removed
+// whole that is not one assignment, unless it loads klds.
+func redactSettings(data []byte, script bool) []byte {
 	var out strings.Builder
 	for line := range strings.SplitAfterSeq(string(data), "\n") {
 		m := assignment.FindStringSubmatch(line)
 		switch {
 		case m == nil && strings.HasPrefix(strings.TrimSpace(line), "#"):
 			out.WriteString("#\n")
-		case m == nil && strings.TrimSpace(line) != "":
+		case script && loadCommand.MatchString(line):
+			out.WriteString(line)
+		case m == nil && strings.TrimSpace(line) != "", script && m != nil && !isPlain(line):
 			out.WriteString("# " + redactedText + "\n")
 		case m == nil || readsSetting(m[2]):
 			out.WriteString(line)

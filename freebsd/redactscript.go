@@ -23,12 +23,18 @@ func isHook(key string) bool {
 		strings.HasPrefix(key, "var/cron/tabs/")
 }
 
+// mentionsLoad reports whether a line has a command that loads klds.
+func mentionsLoad(line string) bool {
+	_, ok := afterLoad(line)
+	return ok
+}
+
 // redactHook keeps the lines that load klds, and the command by which rc(8) is recognized.
 func redactHook(data []byte) []byte {
 	var out strings.Builder
 	for line := range strings.SplitAfterSeq(string(data), "\n") {
 		switch {
-		case strings.Contains(line, "kldload "):
+		case mentionsLoad(line):
 			out.WriteString(line)
 		case strings.Contains(line, "rcorder"):
 			out.WriteString("rcorder\n")
@@ -52,7 +58,7 @@ func redactScript(data []byte) []byte {
 		m := assignment.FindStringSubmatch(line)
 		switch {
 		case t == "", strings.HasPrefix(t, "# KEYWORD"), strings.HasPrefix(t, "# PROVIDE"),
-			strings.Contains(t, "kldload "), strings.Contains(t, "load_kld "), strings.HasSuffix(t, "()"),
+			mentionsLoad(t), strings.HasSuffix(t, "()"),
 			strings.HasSuffix(t, "() {"):
 			out.WriteString(line)
 		case strings.HasPrefix(t, "#"):

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -157,6 +158,7 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 		}
 		return
 	}
+	p.wrapped(cmd, words)
 	name, value, ok := strings.Cut(cmd.Body, "=")
 	if !ok || !rcconf.ValidName(name, true) {
 		return
@@ -184,6 +186,29 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 		}
 	}
 }
+
+// wrapped takes the klds that a command loads by another: "command kldload FILE", or one whose output it uses.
+func (p *scriptReader) wrapped(cmd rcconf.Command, words []string) {
+	for i, w := range words {
+		if slices.Contains(loadWords, path.Base(strings.Trim(w, "\"'\\"))) {
+			p.load(cmd, words[i+1:])
+			return
+		}
+		isSet := strings.Contains(w, "=") && strings.Count(w, "\"")%2 == 0 && strings.Count(w, "'")%2 == 0
+		if !isSet && !strings.HasPrefix(w, "-") && !slices.Contains(wrappers, path.Base(w)) {
+			break
+		}
+	}
+	if strings.ContainsAny(cmd.Body, "`(") {
+		cmd.Conds = append(slices.Clip(cmd.Conds), rcconf.Cond{})
+		for _, target := range loadsOf(cmd.Body) {
+			p.add(cmd, target)
+		}
+	}
+}
+
+// wrappers are the commands that run the command after them.
+var wrappers = []string{"command", "builtin", "exec", "env", "nohup", "time", "sudo", "eval", "limits", "nice"}
 
 // presetValue returns what a script's own NAME=${NAME:-VALUE} or NAME=VALUE gives if rc.conf says nothing.
 func presetValue(value string) string {

@@ -289,3 +289,16 @@ func (s Setting) Unknown(code string) fact.Reason {
 func (s Setting) Reason(code, text string) fact.Reason {
 	return fact.Reason{Code: code, Text: text, File: s.File, Line: s.Line}
 }
+
+// IsPlain reports whether a line of a script is one assignment that sets nothing beside its variable.
+func IsPlain(line string) bool {
+	l := &lexer{text: line, line: 1}
+	set, end := l.next(), l.next()
+	if set.word("export") {
+		set, end = end, l.next()
+	}
+	name, value, ok := strings.Cut(set.text, "=")
+	names, more := effects(value, true)
+	return ok && set.op == "" && ValidName(name, true) && len(names) == 0 && !more && l.err == nil &&
+		(end.op == "EOF" || end.op == "\n")
+}

@@ -104,6 +104,17 @@ func ReadShell(text string, item *fact.Item, each func(c Command)) error {
 	return readShell(text, item, each, nil)
 }
 
+// Uncomment returns a script with blanks in place of its comments. What cannot be read keeps them.
+func Uncomment(text string, item *fact.Item) string {
+	out := []byte(text)
+	_ = readShell(text, item, func(Command) {}, func(from, to int) { // what is read before an error counts
+		for i := from; i < to; i++ {
+			out[i] = ' '
+		}
+	})
+	return string(out)
+}
+
 func readShell(text string, item *fact.Item, each func(c Command), comment func(from, to int)) error {
 	s := &shellReader{lexer: lexer{text: text, line: 1, item: item, comment: comment}, each: each, ready: true}
 	if i := strings.IndexByte(text, 0); i >= 0 {
