@@ -179,7 +179,7 @@ func (c *config) confLoads(file, text string, r *fact.Report) {
 	}
 	item := r.Budget.Content([]byte(text))
 	defer item.Done()
-	h := hook{file: strings.TrimPrefix(file, "/"), text: "a command of rc.conf(5), which scripts of rc(8) run, loads it"}
+	h := hook{file: strings.TrimPrefix(file, "/"), text: "a command of rc.conf(5), which rc(8) runs, loads it"}
 	n := 0
 	for line := range strings.Lines(rcconf.Uncomment(text, item)) {
 		n++
