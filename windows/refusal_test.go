@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"maps"
 	"strings"
@@ -16,10 +18,13 @@ import (
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
 	"github.com/kernelext/kernelext/internal/testing/hivetest"
+	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/internal/testing/signtest"
 	"github.com/kernelext/kernelext/windows"
+	"github.com/kernelext/kernelext/windows/authenticode"
 	"github.com/kernelext/kernelext/windows/pe"
 	"github.com/kernelext/kernelext/windows/registry"
+	"github.com/kernelext/kernelext/windows/sipolicy"
 )
 
 // catalogFolder is where a running machine has its catalogs.
@@ -175,5 +180,31 @@ func TestDirtyDatabase(t *testing.T) {
 		if (err != nil) != dirty || len(list) > 0 {
 			t.Errorf("dirty %v: %+v, %v", dirty, list, err)
 		}
+	}
+}
+
+// Data beside a signature hides no signer from a block list: Windows may take the signature, and the rule counts as
+// one that may hit.
+func TestDeniedBesideData(t *testing.T) {
+	s := signtest.New(t, "Denied")
+	b := s.Image(t, sample("x"))
+	le := binary.LittleEndian
+	entry := int(le.Uint32(b[0x3c:])) + 24 + 112 + 8*4 // of the certificate table in the data directory
+	b = append(b, bytes.Repeat([]byte{0xcc}, 64)...)
+	le.PutUint32(b[entry+4:], uint32(len(b))-le.Uint32(b[entry:]))
+	f, err := windows.ParseFile(b, windows.FileOptions{Verifier: &authenticode.Verifier{}}, new(fact.Report))
+	if err != nil || len(f.Signatures) != 1 || !f.Signatures[0].OnlyForeign() {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	root := sha256.Sum256(s.Authority.RawTBSCertificate)
+	list, err := windows.ParseBlockList(policytest.Compile(&sipolicy.Policy{Format: 7,
+		Signers: []sipolicy.Signer{{Root: root[:]}}, Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers,
+			Product: sipolicy.Group{Denied: []sipolicy.SignerRef{{Signer: 0}}}}}}), new(fact.Report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := list.Match(windows.BlockEvidence{Signatures: f.Signatures})
+	if len(m) != 1 || m[0].Strength != windows.StrengthWeak || m[0].Evidence[1].Fact != "besideSignature" {
+		t.Errorf("%+v", m)
 	}
 }
