@@ -132,6 +132,7 @@ func (c *check) verdict(m *Record) fact.Verdict {
 		j.loaded = fact.TriOf(m.State == fact.StateLoaded)
 	}
 	v := j.verdict()
+	c.mayLoadOtherwise(&j, &v, m)
 	v.Query, v.Release, v.Module = c.query, c.release, m.ID
 	v.Problems = slices.Concat(c.problems, c.concerning(m), unverified)
 	switch {
@@ -142,6 +143,61 @@ func (c *check) verdict(m *Record) fact.Verdict {
 	}
 	v.LeadBy(j.now, j.next)
 	return v
+}
+
+// mayLoadOtherwise makes unknown what is blocked for all that was read: a kernel collection that was not read may hold
+// the extension, and another copy of the bundle may be one that the system loads. Since macOS 11 a copy must be linked
+// first.
+func (c *check) mayLoadOtherwise(j *judge, v *fact.Verdict, m *Record) {
+	if b := m.Own.Bundle; m.Own.PackageType == "DEXT" || m.Own.SystemExtension != nil ||
+		b != nil && b.Codeless == fact.Yes {
+		return // it has no code for the kernel
+	}
+	linked, copied := c.maybeLinked(), c.maybeCopied(m)
+	now := linked
+	if !now.Applies() && c.rules.needsCollection() != fact.Yes {
+		now = copied
+	}
+	next := linked
+	if !next.Applies() {
+		next = copied
+	}
+	if now.Applies() && v.Now.Outcome == fact.VerdictBlocked {
+		v.Now.Outcome, v.Now.Because, j.now = fact.VerdictUnknown, now.Because(), now.Because()
+	}
+	if next.Applies() && v.NextBoot.Outcome == fact.VerdictBlocked {
+		v.NextBoot.Outcome, v.NextBoot.Because, j.next = fact.VerdictUnknown, next.Because(), next.Because()
+	}
+}
+
+// maybeLinked answers why a kernel collection may hold an extension; it does not apply if every one was read.
+func (c *check) maybeLinked() fact.Answer {
+	s, _ := c.report.Find(SourceCollections)
+	if c.report.Whole(SourceCollections) || s.Outcome == fact.OutcomeAbsent {
+		return fact.Answer{}
+	}
+	return fact.Unsure(ReasonUnread, "a kernel collection may hold it: "+c.lostOf(SourceCollections, &s))
+}
+
+// maybeCopied answers why there may be another copy of the bundle; it does not apply if every place was read where one
+// may be.
+func (c *check) maybeCopied(m *Record) fact.Answer {
+	const text = "another copy of the bundle may load: "
+	for _, p := range slices.Concat(c.problems, c.concerning(m)) {
+		if p.Source == SourceBundles {
+			return fact.Unsure(ReasonUnread, text+p.Error())
+		}
+	}
+	return fact.Answer{}
+}
+
+// lostOf says why a source was not read whole.
+func (c *check) lostOf(source string, s *fact.Source) string {
+	text := fmt.Sprintf("source %s is %s (%s)", source, s.Outcome, s.Code)
+	if p, ok := c.report.First(source); ok {
+		text += ": " + p.Text
+	}
+	return text
 }
 
 // verify compares the bundle of an extension with its signature, of which the disk's reading knows only what it says.
@@ -214,11 +270,7 @@ func (c *check) unseen() fact.Answer {
 	for _, source := range []string{SourceBundles, SourceCollections} {
 		s, _ := c.report.Find(source)
 		if !c.report.Whole(source) && (source == SourceBundles || s.Outcome != fact.OutcomeAbsent) {
-			text := fmt.Sprintf("source %s is %s (%s)", source, s.Outcome, s.Code)
-			if p, ok := c.report.First(source); ok {
-				text += ": " + p.Text
-			}
-			return fact.Unsure(ReasonUnread, text)
+			return fact.Unsure(ReasonUnread, c.lostOf(source, &s))
 		}
 	}
 	return fact.Answer{}

@@ -108,7 +108,7 @@ func freebsdImage() fstest.MapFS {
 }
 
 // unixRoots are the subjects that are images of other systems than Linux. They are small: each of their inputs is
-// damaged in every way, whatever else is tested.
+// damaged in every way in a check, whatever else is tested.
 func unixRoots(detail lkm.Detail) []*subject {
 	solaris := []string{"e1000g", "sd", "drv/sd", "fd", "zfs", "f_sym", "pcfs", "/usr/kernel/fs/amd64/pcfs", "acpi",
 		"extra", "pci8086,10d3", "pnpPNP,700", "x"}
@@ -128,7 +128,7 @@ func unixRoots(detail lkm.Detail) []*subject {
 		open := func(m *faulty) (*lkm.System, error) {
 			return lkm.OpenImage(m, lkm.Options{OS: r.os, Detail: detail})
 		}
-		list = append(list, &subject{name: string(r.os) + " root", open: open, whole: true, queries: r.queries,
+		list = append(list, &subject{name: string(r.os) + " root", open: open, whole: true, only: "check", queries: r.queries,
 			machine: func() lkm.Machine { return root{r.files()} }})
 	}
 	return list
