@@ -128,8 +128,8 @@ func unixRoots(detail lkm.Detail) []*subject {
 		open := func(m *faulty) (*lkm.System, error) {
 			return lkm.OpenImage(m, lkm.Options{OS: r.os, Detail: detail})
 		}
-		list = append(list, &subject{name: string(r.os) + " root", open: open, whole: true, only: "check", queries: r.queries,
-			machine: func() lkm.Machine { return root{r.files()} }})
+		list = append(list, &subject{name: string(r.os) + " root", open: open, whole: true, only: "check",
+			queries: r.queries, machine: func() lkm.Machine { return root{r.files()} }})
 	}
 	return list
 }
