@@ -23,7 +23,8 @@ func oldMac() lkm.Machine {
 	delete(m.MapFS, "System/Library/KernelCollections/BootKernelExtensions.kc")
 	delete(m.MapFS, "Library/KernelCollections/AuxiliaryKernelExtensions.kc")
 	const inside = "com.vendor.inside"
-	info := "<dict><key>_PrelinkInfoDictionary</key><array>" + fakedarwin.PrelinkKext(inside, "1", 1) + "</array></dict>"
+	info := "<dict><key>_PrelinkInfoDictionary</key><array>" + fakedarwin.PrelinkKext(inside, "1", 1) +
+		"</array></dict>"
 	m.MapFS["System/Library/PrelinkedKernels/prelinkedkernel"] = &fstest.MapFile{
 		Data: fakedarwin.Collection("x86_64", info, inside)}
 	return m
