@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"sync"
@@ -367,37 +368,37 @@ func characteristics(bits uint16) []string {
 // computeChecksum is the sum of all 16-bit words with the carry added back, the stored checksum
 // taken as zero, plus the length of the file.
 func (m *image) computeChecksum() uint32 {
-	var sum uint64
-	le := binary.LittleEndian
-	b := m.b
-	i := 0
-	const low = 0x0000ffff0000ffff
-	for i+8 <= len(b) {
-		var even, odd uint64 // two sums of 32 bits each, which a block of so many words cannot overflow
-		block := min(len(b)-i, 32<<10) &^ 7
-		for end := i + block; i < end; i += 8 {
-			w := le.Uint64(b[i:])
-			even += w & low
-			odd += w >> 16 & low
-		}
-		sum += even&0xffffffff + even>>32 + odd&0xffffffff + odd>>32
-	}
-	for ; i < len(b); i += 2 {
-		w := uint64(b[i])
-		if i+1 < len(b) {
-			w |= uint64(b[i+1]) << 8
-		}
-		sum += w
-	}
-	// The stored checksum's words are counted out again; its offset is even in every real image.
-	at := m.checksumAt()
-	if at%2 == 0 {
-		sum -= uint64(le.Uint16(b[at:])) + uint64(le.Uint16(b[at+2:]))
+	sum := uint64(0)
+	if at := m.checksumAt(); at%2 == 0 { // as it is in every real image
+		sum = wordSum(m.b[:at]) + wordSum(m.b[at+4:])
+	} else {
+		sum = wordSum(m.b)
 	}
 	for sum>>16 != 0 {
 		sum = sum&0xffff + sum>>16
 	}
-	return uint32(sum) + uint32(len(b))
+	return uint32(sum) + uint32(len(m.b))
+}
+
+// wordSum returns a number of at most 18 bits that is congruent to the sum of all 16-bit words of b modulo 65535, and 0
+// only if they all are: four words are added at once, and each carry is added back.
+func wordSum(b []byte) uint64 {
+	le := binary.LittleEndian
+	var sum, carry uint64
+	for ; len(b) >= 32; b = b[32:] {
+		sum, carry = bits.Add64(sum, le.Uint64(b), carry)
+		sum, carry = bits.Add64(sum, le.Uint64(b[8:]), carry)
+		sum, carry = bits.Add64(sum, le.Uint64(b[16:]), carry)
+		sum, carry = bits.Add64(sum, le.Uint64(b[24:]), carry)
+	}
+	var rest [32]byte
+	copy(rest[:], b)
+	for i := 0; i < len(rest); i += 8 {
+		sum, carry = bits.Add64(sum, le.Uint64(rest[i:]), carry)
+	}
+	sum, carry = bits.Add64(sum, carry, 0)
+	sum += carry
+	return sum&0xffff + sum>>16&0xffff + sum>>32&0xffff + sum>>48
 }
 
 func (m *image) imports() ([]Import, error) {

@@ -3,6 +3,7 @@
 package pe
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/md5"
 	"crypto/sha256"
@@ -212,4 +213,22 @@ func FuzzParse(f *testing.F) {
 			p.Hashes()
 		}
 	})
+}
+
+// The checksum is that of a plain sum of words, whatever the bytes and their number are.
+func TestChecksum(t *testing.T) {
+	for _, fill := range []byte{0, 1, 0x7f, 0xfe, 0xff} {
+		for size := range 200 {
+			im := petest.Sample()
+			im.Code, im.Trailing = bytes.Repeat([]byte{fill}, 70_000), bytes.Repeat([]byte{0xff - fill}, size)
+			b := im.Build()
+			p, err := Parse(b, new(fact.Report))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Checksum != p.ComputedChecksum {
+				t.Errorf("%d bytes of %#x: %s, want %s", len(b), fill, p.ComputedChecksum, p.Checksum)
+			}
+		}
+	}
 }
