@@ -101,7 +101,7 @@ func (c *config) readHook(h hook) {
 
 // hookLine keeps the klds that a line of a hook loads.
 func (c *config) hookLine(h hook, n int, line string, item *fact.Item) error {
-	for _, target := range loadsOf(line) {
+	for _, target := range rcconf.Loads(line, loadWords) {
 		if err := c.addHook(h, n, target, item); err != nil {
 			return err
 		}
@@ -112,69 +112,9 @@ func (c *config) hookLine(h hook, n int, line string, item *fact.Item) error {
 // loadWords are the commands that load klds: kldload(8), and the function of rc.subr(8).
 var loadWords = []string{"kldload", "load_kld"}
 
-// afterLoad returns what is after the first command in a line that loads klds; ok is false if there is no such command.
-func afterLoad(line string) (rest string, ok bool) {
-	for line != "" {
-		first, word := len(line), ""
-		for _, w := range loadWords {
-			if i := strings.Index(line, w); i >= 0 && i < first {
-				first, word = i, w
-			}
-		}
-		if word == "" {
-			return "", false
-		}
-		line = line[first+len(word):]
-		if line == "" || strings.IndexByte(" \t\n\"'\\;|&)`$<>", line[0]) >= 0 {
-			return line, true
-		}
-	}
-	return "", false
-}
-
-// loadsOf returns the klds that the commands in a line of a script load; an empty name is any kld.
-func loadsOf(line string) []string {
-	var targets []string
-	for rest, ok := afterLoad(line); ok; rest, ok = afterLoad(rest) {
-		named := false
-		for _, w := range strings.Fields(loadArgs(rest)) {
-			target := strings.Trim(w, "\"'")
-			switch {
-			case strings.HasPrefix(target, "-"), target == "":
-				continue
-			case strings.ContainsAny(target, "$\\*?"):
-				target = ""
-			}
-			targets, named = append(targets, target), true
-		}
-		if !named {
-			targets = append(targets, "") // another program gives the name, or another line
-		}
-	}
-	return targets
-}
-
-// loadArgs returns the arguments of a command that loads klds, without the options of load_kld that have a value.
-func loadArgs(rest string) string {
-	args := strings.TrimLeft(rest, "\"' \t")
-	for strings.HasPrefix(args, "-e ") || strings.HasPrefix(args, "-m ") {
-		value := strings.TrimLeft(args[3:], " \t")
-		end, from := " ", 0
-		if value != "" && strings.IndexByte("\"'", value[0]) >= 0 {
-			end, from = value[:1], 1
-		}
-		_, args, _ = strings.Cut(value[from:], end)
-		args = strings.TrimLeft(args, " \t")
-	}
-	if i := strings.IndexAny(args, ";|&)>#`\n"); i >= 0 {
-		args = strings.TrimSuffix(args[:i], " 2") // of 2>
-	}
-	return args
-}
-
 // confLoads takes the klds that the commands of a file of rc.conf(5) load, which rc(8) and each of its scripts run.
 func (c *config) confLoads(file, text string, r *fact.Report) {
-	if _, ok := afterLoad(text); !ok {
+	if !mentionsLoad(text) {
 		return
 	}
 	item := r.Budget.Content([]byte(text))

@@ -24,10 +24,7 @@ func isHook(key string) bool {
 }
 
 // mentionsLoad reports whether a line has a command that loads klds.
-func mentionsLoad(line string) bool {
-	_, ok := afterLoad(line)
-	return ok
-}
+func mentionsLoad(line string) bool { return rcconf.Mentions(line, loadWords) }
 
 // redactHook keeps the lines that load klds, and the command by which rc(8) is recognized.
 func redactHook(data []byte) []byte {

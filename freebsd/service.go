@@ -201,7 +201,7 @@ func (p *scriptReader) wrapped(cmd rcconf.Command, words []string) {
 	}
 	if strings.ContainsAny(cmd.Body, "`(") {
 		cmd.Conds = append(slices.Clip(cmd.Conds), rcconf.Cond{})
-		for _, target := range loadsOf(cmd.Body) {
+		for _, target := range rcconf.Loads(cmd.Body, loadWords) {
 			p.add(cmd, target)
 		}
 	}

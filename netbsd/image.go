@@ -153,10 +153,13 @@ type image struct {
 	off      fact.Answer // whether rc.conf turns rc.d/modules off
 	loader   loader
 	unloaded error // of boot.cfg
-	level    fact.Answer
-	auto     fact.Answer
-	files    moduleFiles // those in the module path
-	aside    moduleFiles // those outside of it that a line names
+	scripts  []confLine
+	// unscripted is why it is not known what scripts load; nil if it is.
+	unscripted error
+	level      fact.Answer
+	auto       fact.Answer
+	files      moduleFiles // those in the module path
+	aside      moduleFiles // those outside of it that a line names
 
 	requiredBy map[string][]string // the modules that require one
 	names      map[string]bool     // of all modules, on disk or in the kernel
@@ -175,13 +178,14 @@ func (k *Kernel) checkImage(ctx context.Context, query string, r *fact.Report) (
 	c.Add(SourceModulePath, i.disk, err, r)
 	i.conf, i.lost = k.modulesConf(r)
 	i.loader, i.unloaded = k.readLoader(r)
-	for _, err := range []error{i.lost, i.unloaded, i.loader.lost()} { // what it loads may be any file
+	i.scripts, i.unscripted = k.scripts(r)
+	for _, err := range []error{i.lost, i.unloaded, i.loader.lost(), i.unscripted} { // what it loads may be any file
 		if err != nil {
 			c.Add("", nil, err, r)
 		}
 	}
 	i.files = filesOf(i.disk)
-	aside, err := k.readAside(ctx, i.files.missing(i.conf, i.loader.loads), r)
+	aside, err := k.readAside(ctx, i.files.missing(i.conf, i.loader.loads, i.scripts), r)
 	c.Add("", aside, err, r)
 	i.aside = filesOf(aside)
 	i.disk = slices.Concat(i.disk, aside)
@@ -200,7 +204,7 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers, bypasses []fac
 	load := i.requirements(m)
 	asks := i.asks(m.Name)
 	for _, w := range []judge.Entrance{{Name: WayLoader, Answer: asks.loader}, {Name: WayModules, Answer: asks.modules},
-		{Name: WayAutoload, Answer: i.auto}} {
+		{Name: WayScript, Answer: asks.script}, {Name: WayAutoload, Answer: i.auto}} {
 		if !w.Answer.Applies() || w.Name == WayAutoload && i.aside[m.Path] != nil {
 			continue
 		}
@@ -217,8 +221,8 @@ func (i *image) boot(m *Record) (ways []judge.Entrance, triggers, bypasses []fac
 
 // An asking is what asks for the modules of one name during the boot.
 type asking struct {
-	loader, modules fact.Answer
-	triggers        []fact.Reason
+	loader, modules, script fact.Answer
+	triggers                []fact.Reason
 }
 
 // asks answers whether the boot loader and rc(8) load the modules of that name. Several files may have one name.
@@ -242,7 +246,9 @@ func (i *image) asks(name string) *asking {
 	case asked.Applies() && i.off.Applies():
 		asked = i.off
 	}
-	a.loader, a.modules, a.triggers = loader, asked, append(triggers, more...)
+	a.loader, a.modules, triggers = loader, asked, append(triggers, more...)
+	a.script, more = i.script(name)
+	a.triggers = append(triggers, more...)
 	return a
 }
 

@@ -156,13 +156,30 @@ func TestImage(t *testing.T) {
 		{"evil", "", "boot.cfg", fact.VerdictUnknown, "", ""},
 		{"evil", "#cfg load=hd1a:/evil.kmod\n", "", fact.VerdictUnknown, "", ""},
 		{"evil", "#modules zfs $(modload /evil)\n", "", fact.VerdictUnknown, "", ""},
+		// Scripts that rc(8) runs before the securelevel.
+		{"old", "modload old\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/rc.conf:1"},
+		{"evil", "[ -f /x ] && modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "", fact.VerdictUnknown, "",
+			"/etc/rc.conf:1"},
+		{"evil", "#script x\n#script /sbin/modload -f \"/usr/pkg/lib/modules/evil.kmod\" 2>/dev/null\nsecurelevel=1\n",
+			"", fact.VerdictUnknown, "", "/etc/rc.d/mine:2"},
+		{"evil", "#script # modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#script modload $x\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#script modload zfs\nsecurelevel=1\n", "", fact.VerdictAbsent, "", ""},
+		{"xcall", "#script modload zfs\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:3"},
+		{"evil", "#script modload /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictLoadable, "modload",
+			"/etc/rc.d/mine:1"},
+		{"evil", "", "etc/rc.d/mine", fact.VerdictAbsent, "", ""}, // no such file
+		{"evil", "#script x\n", "etc/rc.d/mine", fact.VerdictUnknown, "", ""},
+		{"evil", "#script x\n", "etc/rc.d", fact.VerdictUnknown, "", ""},
+		{"evil", "rc_directories=\"/etc/rc.d /opt\"\n#script x\n", "opt", fact.VerdictUnknown, "", ""},
+		{"evil", "rc_directories=$(x)\n", "", fact.VerdictUnknown, "", ""},
 		// A module is called as it calls itself; lines name its file.
 		{"named", "#modules other\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:1"},
 		{"named", "#modules named\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
 		{"zfs", "#modules zfs.kmod\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""}, // of no such directory
 	} {
 		root := netbsdRoot()
-		rc, cfg, sysctl, conf := "", "", "", ""
+		rc, cfg, sysctl, conf, script := "", "", "", "", ""
 		for line := range strings.Lines(c.rc) {
 			if text, ok := strings.CutPrefix(line, "#cfg "); ok {
 				cfg += text
@@ -170,13 +187,15 @@ func TestImage(t *testing.T) {
 				sysctl += text
 			} else if text, ok := strings.CutPrefix(line, "#modules "); ok {
 				conf += text
+			} else if text, ok := strings.CutPrefix(line, "#script "); ok {
+				script += text
 			} else {
 				rc += line
 			}
 		}
 		root["etc/rc.conf"].Data = []byte(rc)
 		for name, text := range map[string]string{"boot.cfg": cfg, "etc/sysctl.conf": sysctl,
-			"etc/modules.conf": conf} {
+			"etc/modules.conf": conf, "etc/rc.d/mine": script} {
 			if text != "" {
 				root[name] = &fstest.MapFile{Data: []byte(text)}
 			}
