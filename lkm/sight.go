@@ -18,6 +18,7 @@ type sight struct {
 	hidden  map[string]member // modules of which less is seen now, as they were last seen
 	code    Code              // why a source that was read before is not read whole now; empty if none
 	text    string            // the same as a text
+	deaf    bool              // that source is the kernel's events alone: all of the state is seen
 }
 
 // A view is what one whole look found, compared with the state.
@@ -30,6 +31,7 @@ type view struct {
 	loaded   []member          // the new modules
 	hidden   map[string]member // what sight.hidden becomes
 	degraded bool              // a source that was read before is not read whole
+	deaf     bool              // it is the kernel's events alone
 }
 
 // look takes a Snapshot and emits what differs from the state.
@@ -54,13 +56,24 @@ func (w *watch) look(ctx context.Context) error {
 	if err := w.compare(w.view(snap)); err != nil || !w.stale() {
 		return err
 	}
-	return w.baseline(snap)
+	return w.refresh(snap)
 }
 
 // stale reports whether it is time for a new baseline, and everything can be read for it.
 func (w *watch) stale() bool {
 	return w.o.Refresh > 0 && time.Since(w.based) >= w.o.Refresh && w.state != nil && w.refused == "" &&
-		w.sight.code == "" && len(w.sight.hidden) == 0
+		(w.sight.code == "" || w.sight.deaf) && len(w.sight.hidden) == 0
+}
+
+// refresh emits a baseline in which nothing is new. That events are not heard stays so, and is not over with it.
+func (w *watch) refresh(snap *Snapshot) error {
+	was := w.sight
+	err := w.baseline(snap)
+	if was.code != "" {
+		was.header = w.sight.header
+		w.sight = was
+	}
+	return err
 }
 
 // first emits the baseline of a watch.
@@ -123,9 +136,12 @@ func (w *watch) view(snap *Snapshot) *view {
 	sourceLost := slices.ContainsFunc(seen.Sources, func(s Source) bool {
 		return s.Name != sourceEvents && lost(seen, snap, s.Name)
 	})
-	v.degraded = slices.ContainsFunc(snap.Sources, func(s Source) bool {
-		return s.Incomplete() && lost(seen, snap, s.Name)
-	})
+	for _, s := range snap.Sources {
+		if s.Incomplete() && lost(seen, snap, s.Name) {
+			v.deaf = s.Name == sourceEvents && !v.degraded
+			v.degraded = true
+		}
+	}
 	for _, known := range w.known() {
 		i, ok := found.find(known.module.ID)
 		switch {
@@ -134,7 +150,7 @@ func (w *watch) view(snap *Snapshot) *view {
 		case listLost(seen, snap, known.module.State):
 			v.hidden[known.module.ID] = known
 			v.target[known.module.ID] = member{}
-			v.degraded = true
+			v.degraded, v.deaf = true, false
 		default:
 			v.gone = append(v.gone, known.module.ID)
 			v.target[known.module.ID] = known
@@ -266,7 +282,8 @@ func (w *watch) see(v *view) error {
 	if code == "" {
 		w.sight.sources = v.snap.Sources
 	}
-	w.sight.header, w.sight.hidden, w.sight.code, w.sight.text = w.state.header, v.hidden, code, text
+	w.sight.header, w.sight.hidden, w.sight.deaf = w.state.header, v.hidden, v.deaf
+	w.sight.code, w.sight.text = code, text
 	if e.Type == EventChange && before == w.state.sum && len(d.Added)+len(d.Changed)+len(d.Unobserved) == 0 {
 		return nil
 	}

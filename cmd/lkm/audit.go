@@ -41,8 +41,9 @@ JSON or YAML file, or a set that comes with lkm: ` + strings.Join(audit.Sets(), 
 A rule of a benchmark gets two answers: TEXT is what the benchmark's own check says, which looks for install and
 blacklist lines; RESULT follows from what can really load. Of an image with several kernels each is judged by itself.
 
-It fails closed. Exit codes: 1 for a finding, an expired exception among them; else 3 for an unknown row, which is
-never a pass; else 0.`,
+It fails closed. Exit codes: 2 for a SNAPSHOT or TAPE that could not be read, whose only row is unknown: the others
+are still compared; else 1 for a finding, an expired exception among them; else 3 for an unknown row, which is never
+a pass; else 0.`,
 		Example: `  lkm audit --rules cis-debian-12 --root /mnt               # an image against a benchmark
   lkm audit --rules stig-rhel-9 --format junit old.json     # a report for a build server
   lkm audit --init --tape demo:debian-6.12-cloud-root       # first rules from a machine`,
@@ -101,10 +102,13 @@ func (a *app) runAudit(ctx context.Context, f *auditFlags, args []string) error 
 	if err := a.writeReport(report); err != nil {
 		return err
 	}
-	switch report.Worst() {
-	case audit.Fail:
+	unread := func(t audit.Target) bool { return t.Err != nil }
+	switch worst := report.Worst(); {
+	case slices.ContainsFunc(targets, unread):
+		return exit(exitFatal)
+	case worst == audit.Fail:
 		return exit(exitFindings)
-	case audit.Unknown:
+	case worst == audit.Unknown:
 		return exit(exitIncomplete)
 	}
 	return nil
@@ -171,9 +175,9 @@ func (a *app) auditTargets(
 	case len(args) > 0:
 		for _, name := range args {
 			t, err := a.auditFile(name, o)
-			if err != nil {
-				closeTargets(targets)
-				return nil, err
+			if err != nil { // it costs itself
+				a.note(err)
+				t = audit.Target{Name: name, Err: err}
 			}
 			targets = append(targets, t)
 		}
@@ -186,7 +190,7 @@ func (a *app) auditTargets(
 	}
 	if list != nil && list.BlockList != nil {
 		for i := range targets {
-			targets[i].Mark = list.mark
+			targets[i].Mark, targets[i].Undecided = list.mark, list.undecidedOf
 		}
 	}
 	return targets, err
@@ -203,6 +207,11 @@ func oneTarget(t audit.Target, err error) ([]audit.Target, error) {
 func (l *blockList) mark(snap *lkm.Snapshot) error {
 	l.match(snap)
 	return l.read.Err()
+}
+
+// undecidedOf reports whether the list asks for what is not known of a driver.
+func (l *blockList) undecidedOf(m *lkm.Module) bool {
+	return m.Windows == nil || l.undecided(m.Windows)
 }
 
 // liveTarget opens the running machine, which is its own root.

@@ -92,13 +92,60 @@ func TestAuditFormats(t *testing.T) {
 	}
 }
 
-// The first rules of a machine are rules, which find nothing new on it.
+// The first rules of a machine are rules, which find nothing new on it. What they leave out is said.
 func TestAuditInit(t *testing.T) {
-	_, out, errs := lkmRun(t, "", "audit", "--init", "--tape", "demo:synthetic-debian-root")
+	_, out, left := lkmRun(t, "", "audit", "--init", "--tape", "demo:synthetic-debian-root")
 	name := writeTemp(t, "first.json", out)
-	code, out, _ := lkmRun(t, "", "audit", "--rules", name, "--tape", "demo:synthetic-debian-root")
+	code, out, errs := lkmRun(t, "", "audit", "--rules", name, "--tape", "demo:synthetic-debian-root")
 	if code != 3 || !strings.Contains(out, " 0 fail,") || errs != "" {
 		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	if n := strings.Count(out, "UNKNOWN"); n == 0 || n != strings.Count(left, "lkm: not in these rules: ") {
+		t.Errorf("%d rows are unknown: %s", n, left)
+	}
+	if code, out, errs := lkmRun(t, "", "audit", "--init", "no-such-file"); code != 2 || out != "" || errs == "" {
+		t.Errorf("of a missing file: exit %d: %s%s", code, out, errs)
+	}
+}
+
+// TestAuditUnread: a machine that could not be read has one unknown row in every format, the others are answered.
+func TestAuditUnread(t *testing.T) {
+	const demo = "demo:synthetic-debian-root"
+	rules := writeTemp(t, "r.yaml", "rules:\n  - {id: r, kind: deny, modules: [nosuch]}\n")
+	bad := writeTemp(t, "bad.json", "x\n")
+	for _, names := range [][]string{{demo, bad}, {bad, demo}} {
+		for format, want := range map[string][]string{
+			"table": {"UNKNOWN  target", "pass     r", "neither a snapshot nor a tape"},
+			"json":  {`"rule": "target"`, `"kind": "target"`, `"from": "unread"`, `"status": "pass"`},
+			"jsonl": {`"rule":"target"`, `"status":"pass"`}, "csv": {",UNKNOWN,target,", ",pass,r,"},
+			"sarif": {`"kind": "open"`, `"kind": "pass"`},
+			"junit": {`tests="2" failures="0" errors="1"`, `<testcase name="target" classname="target">`},
+		} {
+			args := append([]string{"audit", "--rules", rules, "--format", format}, names...)
+			code, out, errs := lkmRun(t, "", args...)
+			if code != 2 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "bad.json") {
+				t.Errorf("%q: exit %d: %s", args, code, errs)
+			}
+			for _, text := range want {
+				if !strings.Contains(out, text) {
+					t.Errorf("%q: no %s:\n%s", args, text, out)
+				}
+			}
+		}
+	}
+}
+
+// TestAuditOfAnotherSystem: a machine that no rule is for is not green in any format.
+func TestAuditOfAnotherSystem(t *testing.T) {
+	rules := writeTemp(t, "r.yaml", "rules: [{id: r, kind: unsigned, os: [aix]}]\n")
+	for format, want := range map[string]string{
+		"table": "UNKNOWN  target", "json": `"because": "no rule is for linux"`, "sarif": `"kind": "open"`,
+		"junit": `tests="1" failures="0" errors="1"`, "csv": "UNKNOWN,target,",
+	} {
+		code, out, errs := lkmRun(t, "", "audit", "--rules", rules, "--format", format, "demo:synthetic-debian-root")
+		if code != 3 || !strings.Contains(out, want) || !strings.Contains(out, "no rule is for linux") {
+			t.Errorf("%s: exit %d, no %s: %s%s", format, code, want, out, errs)
+		}
 	}
 }
 

@@ -127,15 +127,9 @@ func (a *app) explainRows(r *audit.Report) {
 	}
 }
 
-// countRows prints how many rows have which result, and which machines have none.
+// countRows prints how many rows have which result.
 func (a *app) countRows(r *audit.Report) {
 	c := r.Counts
 	fmt.Fprintf(a.stdout, "%s: %d fail, %d unknown, %d excepted, %d pass\n", countText(len(r.Rows), "row", "rows"),
 		c.Fail, c.Unknown, c.Excepted, c.Pass)
-	for _, t := range r.Targets {
-		if t.Rows == 0 {
-			fmt.Fprintf(a.stdout, "UNKNOWN  %s: no rule is for %s\n", escape.Text(t.Name),
-				escape.Text(cmp.Or(string(t.OS), "a system that is not recognized")))
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/kernelext/kernelext/fleet/audit"
+	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 )
 
@@ -132,12 +133,18 @@ func (a *app) writeFirst(ctx context.Context, targets []audit.Target) error {
 		return fmt.Errorf("--init makes rules from one machine, not from %d: name its kernel with --kernel",
 			len(targets))
 	}
+	if targets[0].Err != nil { // stderr says why
+		return exit(exitFatal)
+	}
 	if targets[0].System == nil {
 		return errors.New("--init needs a machine, an image or a tape: a snapshot has no files")
 	}
-	rules, err := audit.First(ctx, targets[0], time.Now())
+	rules, left, err := audit.First(ctx, targets[0], time.Now())
 	if err != nil {
 		return err
+	}
+	for _, text := range left {
+		fmt.Fprintln(a.stderr, "lkm: not in these rules:", escape.Text(text))
 	}
 	return writeJSON(a.stdout, rules, "  ")
 }

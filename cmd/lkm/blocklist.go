@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,11 @@ func (a *app) readBlockList(name string) (*blockList, error) {
 	return l, nil
 }
 
+// notDrivers is the error of a block list for what is not a Windows driver.
+func notDrivers(what string) error {
+	return fmt.Errorf("--blocklist: a list of Windows drivers; this is %s: %w", what, errors.ErrUnsupported)
+}
+
 // match marks the drivers that the list names.
 func (l *blockList) match(snap *lkm.Snapshot) {
 	if l != nil {
@@ -78,63 +84,76 @@ func (l *blockList) matchAll(modules []lkm.Module) {
 	}
 }
 
-// writeBlocked says below the table which rules hit, and gives exit 1 when any did.
-func (a *app) writeBlocked(l *blockList, snap *lkm.Snapshot) error {
-	if l == nil {
-		return nil
-	}
-	hits, unread, undecided, hard := 0, 0, 0, false
-	for i := range snap.Modules { // what a filter left
-		m := &snap.Modules[i]
-		if m.Windows == nil {
+// A compared is what a comparison with a block list found.
+type compared struct {
+	all, hits, unread, undecided int  // numbers of drivers
+	hard                         bool // a rule names a driver, and more than by a hint
+}
+
+// compared counts what the list says of drivers.
+func (l *blockList) compared(modules []lkm.Module) compared {
+	var c compared
+	for i := range modules {
+		d := modules[i].Windows
+		if d == nil {
 			continue
 		}
+		c.all++
 		switch {
-		case m.Windows.PE == nil:
-			unread++
-		case l.undecided(m.Windows):
-			undecided++
+		case d.PE == nil:
+			c.unread++
+		case l.undecided(d):
+			c.undecided++
 		}
-		if len(m.Windows.Blocked) == 0 {
-			continue
-		}
-		hits++
-		hard = hard || m.Windows.Blocked[0].Strength != windows.StrengthHint
-		if a.flags.format == "table" {
-			a.writeHits(m)
+		if len(d.Blocked) > 0 {
+			c.hits++
+			c.hard = c.hard || d.Blocked[0].Strength != windows.StrengthHint
 		}
 	}
-	text, whole := l.title(snap)
-	text += fmt.Sprintf(", %d of %d drivers named", hits, len(snap.Modules))
-	if unread > 0 {
-		text += fmt.Sprintf(", %d not compared (file not read)", unread)
+	return c
+}
+
+// writeBlocked says which rules hit below what is printed of the modules, on stderr what a format or a field has no
+// place for. It gives exit 1 when any did, and 3 when not all of the list was read. title is what the list is.
+func (a *app) writeBlocked(l *blockList, modules []lkm.Module, title string, whole bool) error {
+	c := l.compared(modules)
+	text := title + fmt.Sprintf(", %d of %d drivers named", c.hits, c.all)
+	if c.unread > 0 {
+		text += fmt.Sprintf(", %d not compared (file not read)", c.unread)
 	}
-	if undecided > 0 {
-		text += fmt.Sprintf(", %d not compared with every rule (a digest or the signer is not known)", undecided)
+	if c.undecided > 0 {
+		text += fmt.Sprintf(", %d not compared with every rule (a digest or the signer is not known)", c.undecided)
 	}
+	table := a.flags.format == "table" && a.flags.field == ""
 	switch {
-	case a.flags.format != "table" && unread+undecided > 0:
-		fmt.Fprintln(a.stderr, "lkm: block list", text)
-	case a.flags.format == "table":
+	case table:
 		fmt.Fprintln(a.stdout, text)
-		for _, p := range l.read.Problems {
-			fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
-		}
+	case !whole || c.unread+c.undecided > 0:
+		fmt.Fprintln(a.stderr, "lkm: block list", text)
+	}
+	for _, p := range l.read.Problems {
+		fmt.Fprintln(a.stderr, "lkm: block list:", escape.Text(p.Error()))
 	}
 	switch {
-	case hard:
+	case c.hard:
 		return exit(exitFindings)
-	case !whole || a.flags.strict && unread+undecided > 0: // what is not compared is said, and counts under --strict
+	case !whole || a.flags.strict && c.unread+c.undecided > 0: // what is not compared is said, and counts under --strict
 		return exit(exitIncomplete)
 	}
 	return nil
 }
 
-// writeHits prints the rules that name a driver.
-func (a *app) writeHits(m *lkm.Module) {
-	for _, b := range m.Windows.Blocked {
-		fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name), orUnknown(string(m.State)),
-			b.Strength, b.Kind, escape.Text(b.Rule), evidenceText(b))
+// writeHits prints the rules that name drivers.
+func (a *app) writeHits(modules []lkm.Module) {
+	for i := range modules {
+		m := &modules[i]
+		if m.Windows == nil {
+			continue
+		}
+		for _, b := range m.Windows.Blocked {
+			fmt.Fprintf(a.stdout, "BLOCKLIST  %s  %s  %s by %s %s: %s\n", escape.Text(m.Name),
+				orUnknown(string(m.State)), b.Strength, b.Kind, escape.Text(b.Rule), evidenceText(b))
+		}
 	}
 }
 
@@ -146,12 +165,11 @@ func (l *blockList) undecided(d *windows.Driver) bool {
 		signers && (d.Signatures == nil || !authenticode.SignersKnown(d.Signatures))
 }
 
-// title says what the list is, and whether all of it was read.
-func (l *blockList) title(snap *lkm.Snapshot) (text string, whole bool) {
+// title says what the list is, and whether all of it was read. src is the source of the machine's own lists.
+func (l *blockList) title(src lkm.Source) (text string, whole bool) {
 	if l.BlockList != nil {
 		return fmt.Sprintf("%s: %d rules", escape.Text(l.Name), l.Rules), len(l.read.Problems) == 0
 	}
-	src, _ := snap.Source(windows.SourceCIFiles)
 	n, ok := src.Count.Get()
 	switch {
 	case src.Outcome == lkm.OutcomeOK:

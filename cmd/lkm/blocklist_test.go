@@ -13,6 +13,7 @@ import (
 
 	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/testing/fakewindows"
+	"github.com/kernelext/kernelext/internal/testing/kotest"
 	"github.com/kernelext/kernelext/internal/testing/petest"
 	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/lkm"
@@ -209,8 +210,8 @@ func TestBlockListStrict(t *testing.T) {
 			var out, errs bytes.Buffer
 			a := &app{stdout: bufio.NewWriter(&out), stderr: &errs}
 			a.flags.format, a.flags.strict = format, tt.strict
-			snap := &lkm.Snapshot{Modules: []lkm.Module{{Name: "a.sys", Windows: tt.driver}}}
-			if got := a.writeBlocked(&blockList{BlockList: list}, snap); got != tt.want {
+			drivers := []lkm.Module{{Name: "a.sys", Windows: tt.driver}}
+			if got := a.writeBlocked(&blockList{BlockList: list}, drivers, "list", true); got != tt.want {
 				t.Errorf("%s, %s: %v", name, format, got)
 			}
 		}
@@ -238,5 +239,98 @@ func TestInfoOfFiles(t *testing.T) {
 	}
 	if _, _, code := runLkm(t, "info", "--blocklist", bad, good); code != exitFatal {
 		t.Errorf("an invalid list: exit %d", code)
+	}
+}
+
+// deniedSigner is a compiled list that denies what some signer signed.
+func deniedSigner(t *testing.T) string {
+	t.Helper()
+	p := &sipolicy.Policy{Format: 7, Signers: []sipolicy.Signer{{Root: make([]byte, 32)}},
+		Scenarios: make([]sipolicy.Scenario, 1)}
+	p.Scenarios[0].Value = sipolicy.ScenarioDrivers
+	p.Scenarios[0].Groups()[0].Denied = []sipolicy.SignerRef{{}}
+	return tempFile(t, "denied.p7b", policytest.Compile(p))
+}
+
+// info answers as list does: what was not compared is said, and is not 0 under --strict; a list that was not read
+// whole is 3; what a list of drivers is not about is an error.
+func TestInfoBlockListAnswersAsList(t *testing.T) {
+	tp := windowsTape(t)
+	half := tempFile(t, "half.json", []byte(`[{"Id":"e1"},{"Id":"e2","KnownVulnerableSamples":[{"SHA256":"`+
+		strings.Repeat("0", 64)+`"}]}]`))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.sys")
+	if err := os.WriteFile(file, petest.Sample().Build(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image := []string{"--installed", "--os", "windows", "--root", dir}
+	for _, c := range []struct {
+		what       string
+		list, info []string
+		want       int
+		text       string
+	}{
+		{"an invalid entry", []string{"--tape", tp, "--blocklist", half},
+			[]string{"ketwatch.sys", "--tape", tp, "--blocklist", half}, exitIncomplete, "entry 0"},
+		{"an unknown signer", append(image, "--blocklist", deniedSigner(t)),
+			[]string{file, "--blocklist", deniedSigner(t)}, 0, "not compared with every rule"},
+		{"an unknown signer, strict", append(image, "--strict", "--blocklist", deniedSigner(t)),
+			[]string{file, "--strict", "--blocklist", deniedSigner(t)}, exitIncomplete, "not compared with every rule"},
+		{"a machine without lists", []string{"--tape", "demo:wine-8.0", "--blocklist", "system"},
+			[]string{"mountmgr.sys", "--tape", "demo:wine-8.0", "--blocklist", "system"}, exitIncomplete,
+			"none could be read"},
+		{"Linux", []string{"--tape", "demo:synthetic-debian-root", "--blocklist", half},
+			[]string{"nvidia", "--tape", "demo:synthetic-debian-root", "--blocklist", half}, exitFatal,
+			"a list of Windows drivers; this is linux"},
+	} {
+		for word, args := range map[string][]string{"list": c.list, "info": c.info} {
+			for _, format := range []string{"table", "json"} {
+				out, stderr, code := runLkm(t, append([]string{word, "--format", format}, args...)...)
+				if code != c.want || !strings.Contains(out+stderr, c.text) {
+					t.Errorf("%s: %s as %s: exit %d, want %d with %q\n%s%s", c.what, word, format, code, c.want,
+						c.text, out, stderr)
+				}
+			}
+		}
+	}
+	out, stderr, code := runLkm(t, "info", "-F", "name", "--blocklist", deniedSigner(t), file)
+	if code != 0 || out != "a.sys\n" || !strings.Contains(stderr, "not compared with every rule") {
+		t.Errorf("one field: exit %d, %q, %q", code, out, stderr)
+	}
+	for _, names := range [][]string{{file}, {"ketwatch.sys", file}} {
+		args := append([]string{"info", "--tape", tp, "--blocklist", "system"}, names...)
+		if out, stderr, code = runLkm(t, args...); code != exitFatal || out != "" || !strings.Contains(stderr, "FILE") {
+			t.Errorf("%q with the machine's own lists: exit %d\n%s%s", names, code, out, stderr)
+		}
+	}
+	module := tempFile(t, "a.ko", kotest.Linux())
+	if _, stderr, code = runLkm(t, "info", "--blocklist", half, module); code != exitFatal ||
+		!strings.Contains(stderr, "this is linux_module") {
+		t.Errorf("a Linux module's file: exit %d\n%s", code, stderr)
+	}
+}
+
+// audit passes no driver of which it is not known whether a rule names it: those of a snapshot or a tape without
+// digests.
+func TestAuditBlockListWithoutDigests(t *testing.T) {
+	tp := windowsTape(t)
+	snapshot := func(detail string) string {
+		out, stderr, code := runLkm(t, "list", "--tape", tp, "--format", "json", "--detail", detail)
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		return tempFile(t, "s.json", []byte(out))
+	}
+	rules := tempFile(t, "r.yaml", []byte("rules: [{id: r, kind: block_listed}]\n"))
+	names := tempFile(t, "names.json", []byte(`[{"Id":"e1","KnownVulnerableSamples":[{"SHA256":"`+
+		strings.Repeat("0", 64)+`"}]}]`))
+	for _, args := range [][]string{
+		{snapshot("files")}, {"--blocklist", names, snapshot("files")},
+		{"--blocklist", deniedSigner(t), snapshot("files,hashes")}, {"demo:wine-8.0"},
+	} {
+		out, stderr, code := runLkm(t, append([]string{"audit", "--rules", rules}, args...)...)
+		if code != exitIncomplete || !strings.Contains(out, "UNKNOWN") || strings.Contains(out, "\npass") {
+			t.Errorf("%q: exit %d\n%s%s", args, code, out, stderr)
+		}
 	}
 }

@@ -15,13 +15,15 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/near"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 )
 
 // A catalog is every module that a machine shows, to find some by name.
 type catalog struct {
 	os      lkm.OS
 	modules []lkm.Module
-	lost    error // what could not be read of the machine as a whole
+	lost    error      // what could not be read of the machine as a whole
+	lists   lkm.Source // how reading the machine's own block lists went (Windows)
 	byID    map[string]int
 	byName  map[string][]int
 	soft    map[string][]edge // what modprobe loads beside a module, of the modules in a tree
@@ -40,7 +42,8 @@ func (a *app) catalog(ctx context.Context, detail lkm.Detail, only func(*lkm.Mod
 		return nil, err
 	}
 	whole := lkm.Snapshot{Sources: snap.Sources, Problems: snap.Problems}
-	c := &catalog{os: snap.OS, modules: snap.Modules, lost: whole.Err(), byID: make(map[string]int),
+	lists, _ := snap.Source(windows.SourceCIFiles)
+	c := &catalog{os: snap.OS, lists: lists, modules: snap.Modules, lost: whole.Err(), byID: make(map[string]int),
 		byName: make(map[string][]int)}
 	for i := range c.modules {
 		m := &c.modules[i]

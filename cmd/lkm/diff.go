@@ -72,7 +72,7 @@ func (a *app) snapshot(ctx context.Context, name string) (*lkm.Snapshot, error) 
 			return nil, err
 		}
 		defer sys.Close()
-		return sys.Snapshot(ctx)
+		return snapshotOf(ctx, name, sys)
 	}
 	s, t, err := a.readRecord(name)
 	if s != nil || err != nil {
@@ -92,7 +92,16 @@ func replayed(ctx context.Context, name string, t *tape.Tape) (*lkm.Snapshot, er
 		return nil, err
 	}
 	defer sys.Close()
-	return sys.Snapshot(ctx)
+	return snapshotOf(ctx, name, sys)
+}
+
+// snapshotOf takes a Snapshot; an error names what the argument is.
+func snapshotOf(ctx context.Context, name string, sys *lkm.System) (*lkm.Snapshot, error) {
+	s, err := sys.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
 }
 
 func (a *app) writeDelta(d *lkm.Delta) error {

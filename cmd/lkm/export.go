@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,15 +107,18 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	if a.flags.format != "table" || len(a.flags.fields) > 0 {
 		return fmt.Errorf("--format and --fields do not go with export")
 	}
-	snapshots, err := a.snapshots(ctx, names, exportDetails)
-	if err != nil {
-		return err
-	}
 	if o.csv {
 		write, ok = exportCSV(format)
 		if !ok {
 			return fmt.Errorf("--csv goes with the tables of osquery")
 		}
+	}
+	snapshots, lost, err := a.snapshots(ctx, names, exportDetails)
+	switch {
+	case err != nil:
+		return err
+	case len(snapshots) == 0: // what was written before stays
+		return exit(exitFatal)
 	}
 	var text bytes.Buffer
 	if err := write(&text, snapshots, o); err != nil {
@@ -128,6 +130,9 @@ func (a *app) runExport(ctx context.Context, format string, names []string, o ex
 	var incomplete []error
 	for _, s := range snapshots {
 		incomplete = append(incomplete, a.notListed(s), s.Err())
+	}
+	if lost {
+		return exit(exitFatal)
 	}
 	return a.strictly(errors.Join(incomplete...))
 }
@@ -143,36 +148,27 @@ func (a *app) notListed(s *lkm.Snapshot) error {
 	return err
 }
 
-// snapshots reads the named snapshots and tapes; without a name it is the machine that the flags say, read with these
-// details.
-func (a *app) snapshots(ctx context.Context, names []string, more lkm.Detail) ([]*lkm.Snapshot, error) {
+// snapshots reads the named snapshots and tapes; one that cannot be read costs itself, and is noted: lost. Without a
+// name it is the machine that the flags say, read with these details.
+func (a *app) snapshots(ctx context.Context, names []string, more lkm.Detail) (
+	all []*lkm.Snapshot, lost bool, err error,
+) {
 	if len(names) == 0 {
-		if a.flags.detail != "" {
-			more = 0
-		}
-		sys, err := a.open(more)
-		if err != nil {
-			return nil, err
-		}
-		defer sys.Close()
-		scope := lkm.ScopeLoaded
-		if a.flags.root != "" && !a.flags.live {
-			scope = lkm.ScopeInstalled // an image runs no kernel
-		}
-		s, err := sys.SnapshotOf(ctx, scope)
-		if err != nil {
-			return nil, err
-		}
-		return []*lkm.Snapshot{s}, nil
+		s, err := a.oneSnapshot(ctx, more)
+		return []*lkm.Snapshot{s}, false, err
 	}
 	if a.flags.detail == "" {
 		a.flags.detail = more.String() // of a tape that comes with lkm, and of "live"
 	}
-	var all []*lkm.Snapshot
 	for _, name := range names {
 		s, err := a.snapshot(ctx, name)
+		if ctx.Err() != nil {
+			return nil, false, ctx.Err()
+		}
 		if err != nil {
-			return nil, err
+			lost = true
+			a.note(err)
+			continue
 		}
 		s.Host = cmp.Or(s.Host, a.flags.host)
 		if s.Host == "" && len(names) > 1 {
@@ -180,7 +176,24 @@ func (a *app) snapshots(ctx context.Context, names []string, more lkm.Detail) ([
 		}
 		all = append(all, s)
 	}
-	return all, nil
+	return all, lost, nil
+}
+
+// oneSnapshot reads the machine that the flags say with these details.
+func (a *app) oneSnapshot(ctx context.Context, more lkm.Detail) (*lkm.Snapshot, error) {
+	if a.flags.detail != "" {
+		more = 0
+	}
+	sys, err := a.open(more)
+	if err != nil {
+		return nil, err
+	}
+	defer sys.Close()
+	scope := lkm.ScopeLoaded
+	if a.flags.root != "" && !a.flags.live {
+		scope = lkm.ScopeInstalled // an image runs no kernel
+	}
+	return sys.SnapshotOf(ctx, scope)
 }
 
 // hostOfFile is what a snapshot without a host is called among others: its file's name, without what says the form.
@@ -190,31 +203,6 @@ func hostOfFile(name string) string {
 		name = strings.TrimSuffix(name, ending)
 	}
 	return name
-}
-
-// deliver writes text to standard output, or to a file that is replaced in one step.
-func (a *app) deliver(name string, text []byte) error {
-	if name == "" || name == "-" {
-		_, err := a.stdout.Write(text)
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".lkm-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it has the other name
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 // exportDocuments writes a document a line, or one document indented if it is the only one.

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,28 +30,12 @@ func (a *app) importCaptures() *cobra.Command {
 		Short: "Read what a tool printed on some machine, and list it",
 		Long: `Read text that another tool printed, such as a saved lsmod, and list its modules. The kind of text
 is detected unless --as is given. "-" is standard input. An archive (tar or zip, packed with gzip, bzip2, xz or zstd) is
-searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. Kinds: ` +
+searched for such texts: a sosreport, a supportconfig, a collection of UAC, or any other. A FILE that cannot be
+read costs itself, and the exit code is 2. Kinds: ` +
 			strings.Join(kinds, ", ") + ".",
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := a.checkFormat(); err != nil {
-				return err
-			}
-			var incomplete error
-			for i, name := range args {
-				if len(args) > 1 && a.flags.format == "table" {
-					if i > 0 {
-						fmt.Fprintln(a.stdout)
-					}
-					fmt.Fprintln(a.stdout, escape.Text(name)+":")
-				}
-				err := a.importOne(name, capture.Kind(as), &f)
-				if !errors.As(err, new(exit)) && err != nil {
-					return err
-				}
-				incomplete = cmp.Or(incomplete, err)
-			}
-			return incomplete
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runImport(c.Context(), args, capture.Kind(as), &f)
 		},
 	}
 	c.Flags().StringVar(&as, "as", "", "the text is of that `KIND`, instead of detecting it")
@@ -61,6 +46,39 @@ searched for such texts: a sosreport, a supportconfig, a collection of UAC, or a
 	c.Flags().BoolVarP(&a.flags.verbose, "verbose", "v", false, "show every problem, not a summary")
 	c.Flags().BoolVarP(&a.flags.quiet, "quiet", "q", false, "print nothing but errors: the exit code is the answer")
 	return c
+}
+
+func (a *app) runImport(ctx context.Context, args []string, as capture.Kind, f *filter) error {
+	if err := a.checkFormat(); err != nil {
+		return err
+	}
+	var incomplete error
+	for i, name := range args {
+		if len(args) > 1 && a.flags.format == "table" {
+			if i > 0 {
+				fmt.Fprintln(a.stdout)
+			}
+			fmt.Fprintln(a.stdout, escape.Text(name)+":")
+		}
+		err := a.importOne(name, as, f)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !errors.As(err, new(exit)) { // it costs itself
+			a.note(err)
+			err = exit(exitFatal)
+		}
+		incomplete = worseExit(incomplete, err)
+	}
+	return incomplete
+}
+
+// worseExit returns of two exits that of what could not be read at all, else the first that is not nil.
+func worseExit(first, second error) error {
+	if errors.Is(second, exit(exitFatal)) {
+		return second
+	}
+	return cmp.Or(first, second)
 }
 
 func (a *app) importOne(name string, as capture.Kind, f *filter) error {

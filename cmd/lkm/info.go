@@ -16,7 +16,6 @@ import (
 
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
-	"github.com/kernelext/kernelext/windows"
 )
 
 func (a *app) info() *cobra.Command {
@@ -44,6 +43,10 @@ func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 	if err := a.checkFormat(); err != nil {
 		return err
 	}
+	if list == systemBlockList && slices.ContainsFunc(names, isFile) {
+		return errors.New("--blocklist system is compared with the drivers of its machine, not with a FILE: " +
+			"give the list as a file")
+	}
 	blocked, err := a.readBlockList(list)
 	if err != nil {
 		return err
@@ -57,16 +60,19 @@ func (a *app) runInfo(ctx context.Context, names []string, list string) error {
 		return err
 	}
 	if blocked != nil {
+		if err := q.drivers(); err != nil {
+			return err
+		}
 		blocked.matchAll(q.found)
 	}
 	if err := a.writeInfo(q.found); err != nil {
 		return err
 	}
-	switch {
-	case q.missing:
-		return exit(exitFatal)
-	case blocked != nil && slices.ContainsFunc(q.found, namedHard):
-		return exit(exitFindings)
+	if err := a.infoBlocked(blocked, q); err != nil || q.missing {
+		if q.missing {
+			return exit(exitFatal)
+		}
+		return err
 	}
 	incomplete := problemsOf(q.found)
 	if q.known != nil {
@@ -115,9 +121,29 @@ func (a *app) lookUp(ctx context.Context, names []string, more lkm.Detail) (*loo
 	return q, nil
 }
 
-// namedHard reports whether a block list's rule names the driver, and more than by a hint.
-func namedHard(m lkm.Module) bool {
-	return m.Windows != nil && len(m.Windows.Blocked) > 0 && m.Windows.Blocked[0].Strength != windows.StrengthHint
+// drivers returns an error if something was found and nothing of it is a Windows driver, which a block list is about.
+func (q *looked) drivers() error {
+	isDriver := func(m lkm.Module) bool { return m.Windows != nil }
+	if len(q.found) == 0 || slices.ContainsFunc(q.found, isDriver) {
+		return nil
+	}
+	if q.known != nil {
+		return notDrivers(string(q.known.os))
+	}
+	return notDrivers(string(q.found[0].Kind))
+}
+
+// infoBlocked says what a block list says of what was found, whose cards show the rules.
+func (a *app) infoBlocked(l *blockList, q *looked) error {
+	if l == nil || len(q.found) == 0 {
+		return nil
+	}
+	var src lkm.Source
+	if q.known != nil {
+		src = q.known.lists
+	}
+	title, whole := l.title(src)
+	return a.writeBlocked(l, q.found, title, whole)
 }
 
 // isFile reports whether an argument is a file and not a name.

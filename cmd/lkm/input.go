@@ -59,7 +59,7 @@ type argument struct {
 	pipe bool
 }
 
-// pipeWait is how long a pipe has no writer before that is an error.
+// pipeWait is how long a pipe has no writer, or one to write to no reader, before that is an error.
 const pipeWait = 5 * time.Second
 
 func openArgument(ctx context.Context, name string, wait time.Duration) (argument, error) {
@@ -75,7 +75,7 @@ func openArgument(ctx context.Context, name string, wait time.Duration) (argumen
 	case mode&(fs.ModeDevice|fs.ModeCharDevice) != 0:
 		return argument{}, notOpened(name, `a device, not a file ("-" is standard input)`)
 	case mode&fs.ModeNamedPipe != 0:
-		f, err := openPipe(ctx, name, wait)
+		f, err := openPipe(ctx, name, os.O_RDONLY, wait)
 		return argument{f, true}, err
 	}
 	f, err := os.Open(name)
@@ -86,15 +86,15 @@ func notOpened(name, why string) error {
 	return &fs.PathError{Op: "open", Path: name, Err: errors.New(why)}
 }
 
-// openPipe opens a pipe, which waits for its writer. The goroutine that waits in vain ends with the process.
-func openPipe(ctx context.Context, name string, wait time.Duration) (*os.File, error) {
+// openPipe opens a pipe, which waits for its other end. The goroutine that waits in vain ends with the process.
+func openPipe(ctx context.Context, name string, flag int, wait time.Duration) (*os.File, error) {
 	type opened struct {
 		f   *os.File
 		err error
 	}
 	done := make(chan opened, 1)
 	go func() {
-		f, err := os.Open(name)
+		f, err := os.OpenFile(name, flag, 0)
 		done <- opened{f, err}
 	}()
 	timer := time.NewTimer(wait)
@@ -105,6 +105,9 @@ func openPipe(ctx context.Context, name string, wait time.Duration) (*os.File, e
 	case <-ctx.Done():
 		return nil, notOpened(name, ctx.Err().Error())
 	case <-timer.C:
+		if flag != os.O_RDONLY {
+			return nil, notOpened(name, "a pipe from which nobody reads")
+		}
 		return nil, notOpened(name, "a pipe to which nobody writes")
 	}
 }

@@ -198,7 +198,7 @@ func TestReadingEndsWithTheContext(t *testing.T) {
 			t.Errorf("%d, %v", n, err)
 		}
 	}
-	if f, err := openPipe(ctx, os.DevNull, time.Hour); err == nil {
+	if f, err := openPipe(ctx, os.DevNull, os.O_RDONLY, time.Hour); err == nil {
 		_ = f.Close() // which of the two came first is not said
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	facts "github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 )
 
 func (a *app) list() *cobra.Command {
@@ -79,18 +81,23 @@ func (a *app) runList(ctx context.Context, scope lkm.Scope, f *filter) error {
 		return err
 	}
 	if blocked != nil && snap.OS != lkm.Windows {
-		return fmt.Errorf("--blocklist: a list of Windows drivers; this is %s: %w", snap.OS, errors.ErrUnsupported)
+		return notDrivers(string(snap.OS))
 	}
 	blocked.match(snap)
 	err = a.writeStreamed(snap, scope, f, rows.end())
 	if err != nil && !errors.Is(err, exit(exitIncomplete)) {
 		return err
 	}
-	// A driver that the list names counts more than what could not be seen.
-	if found := a.writeBlocked(blocked, snap); found != nil {
-		return found
+	if blocked == nil {
+		return err
 	}
-	return err
+	if a.flags.format == "table" {
+		a.writeHits(snap.Modules) // what a filter left
+	}
+	src, _ := snap.Source(windows.SourceCIFiles)
+	title, whole := blocked.title(src)
+	// A driver that the list names counts more than what could not be seen.
+	return cmp.Or(a.writeBlocked(blocked, snap.Modules, title, whole), err)
 }
 
 // writeSnapshot prints a snapshot's modules as the flags say, and under the table what was and was

@@ -4,5 +4,13 @@
 
 package main
 
+import (
+	"io/fs"
+	"os"
+)
+
 // terminalWidth reports that there is no terminal: this system is not known.
 func terminalWidth(uintptr) (columns int, ok bool) { return 0, false }
+
+// keepOwner does nothing: who owns a file is not known here.
+func keepOwner(*os.File, fs.FileInfo) {}

@@ -4,7 +4,13 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // terminalWidth returns how many columns the terminal behind a file descriptor has, and whether it is a terminal
 // (TIOCGWINSZ). A terminal that does not know its width has 0.
@@ -14,4 +20,11 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 		return 0, false
 	}
 	return int(size.Col), true
+}
+
+// keepOwner gives a new file the owner and the group of the one that it replaces. Only root may do that for any.
+func keepOwner(f *os.File, old fs.FileInfo) {
+	if stat, ok := old.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(stat.Uid), int(stat.Gid))
+	}
 }

@@ -2,7 +2,12 @@
 
 package main
 
-import "golang.org/x/sys/windows"
+import (
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
 
 // terminalWidth returns how many columns the console behind a handle has, and whether it is one that understands the
 // sequences that color text: GetConsoleScreenBufferInfo, and ENABLE_VIRTUAL_TERMINAL_PROCESSING, which is switched on.
@@ -18,3 +23,6 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 	}
 	return int(info.Window.Right - info.Window.Left + 1), true
 }
+
+// keepOwner does nothing: a new file has the access rules of its folder.
+func keepOwner(*os.File, fs.FileInfo) {}

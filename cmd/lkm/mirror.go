@@ -28,13 +28,15 @@ func (a *app) mirror() *cobra.Command {
 		Short: "Add up the events of lkm watch to snapshots",
 		Long: `Add up the events of lkm watch, of as many hosts as there are, to snapshots. Reads JSON Lines from each
 FILE in turn, or from standard input ("-"), and writes one snapshot for each host: a line of standard
-output, or a file HOST.json in DIR. Events belong to their host, or to their stream if they have
-no host (lkm watch --host). A snapshot in DIR is what a host that was started with --since adds to.
+output, or a file HOST.json in DIR, which is made if it is missing. Events belong to their host, or to
+their stream if they have no host (lkm watch --host). A snapshot in DIR is what a host that was started
+with --since adds to.
 
 A line that is missing, comes twice or was changed is a gap. It is reported, and the host's snapshot is not
-written until a new baseline ends the gap.
+written until a new baseline ends the gap; nor before the first one, if the host's list was refused.
 
-Exits 1 when there was a gap, or a line that is not an event; 2 when no line is an event.`,
+Exits 1 when there was a gap, a line that is not an event, or a host without a baseline; 2 when a file could
+not be read or written, which costs only itself, and when no line is an event.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runMirror(c.Context(), dir, args) },
 	}
 	c.Flags().StringVarP(&dir, "output", "o", "", "write each host's snapshot to `DIR`/HOST.json")
@@ -43,37 +45,55 @@ Exits 1 when there was a gap, or a line that is not an event; 2 when no line is 
 
 // A collector adds up the events of many hosts.
 type collector struct {
-	app   *app
-	dir   string
-	hosts map[string]*lkm.Mirror
-	wrong int // gaps, and lines that are not events
+	app    *app
+	dir    string
+	hosts  map[string]*lkm.Mirror
+	wrong  int  // gaps, lines that are not events, hosts without a baseline
+	failed bool // a file could not be read or written
 }
 
 func (a *app) runMirror(ctx context.Context, dir string, files []string) error {
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
-	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror)}
-	for _, name := range files {
-		if err := c.readFile(ctx, name); err != nil {
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	for _, host := range slices.Sorted(maps.Keys(c.hosts)) {
-		if err := c.write(host); err != nil {
-			return err
+	c := &collector{app: a, dir: dir, hosts: make(map[string]*lkm.Mirror)}
+	for _, name := range files {
+		err := c.readFile(ctx, name)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		c.fail(err)
+	}
+	for _, host := range slices.Sorted(maps.Keys(c.hosts)) {
+		c.fail(c.write(host))
 	}
 	if c.wrong > maxWrong {
 		fmt.Fprintf(a.stderr, "lkm: %d more gaps and lines that are not events\n", c.wrong-maxWrong)
 	}
 	switch {
-	case c.wrong > 0 && len(c.hosts) == 0:
+	case c.failed:
+		return exit(exitFatal)
+	case len(c.hosts) == 0 && c.wrong == 0:
+		return errors.New("mirror: no line is an event")
+	case len(c.hosts) == 0:
 		return exit(exitFatal)
 	case c.wrong > 0:
 		return exit(exitFindings)
 	}
 	return nil
+}
+
+// fail notes why a file could not be read or written.
+func (c *collector) fail(err error) {
+	if err != nil {
+		c.failed = true
+		c.app.note(err)
+	}
 }
 
 func (c *collector) readFile(ctx context.Context, name string) error {
@@ -91,14 +111,12 @@ func (c *collector) read(ctx context.Context, name string, in io.Reader) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
-			if err := c.add(e); err != nil {
-				return err
-			}
+			c.add(e)
 		case errors.Is(err, lkm.ErrMalformed) || errors.Is(err, lkm.ErrTooLarge) ||
 			errors.Is(err, errors.ErrUnsupported):
 			c.report(name, err)
 		default:
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
@@ -116,34 +134,43 @@ func (c *collector) report(name string, err error) {
 }
 
 // add adds an event to its host's mirror. A gap is reported once.
-func (c *collector) add(e lkm.Event) error {
+func (c *collector) add(e lkm.Event) {
 	host := e.Host
 	if host == "" {
 		host = e.Stream
 	}
 	m := c.hosts[host]
 	if m == nil {
-		var err error
-		if m, err = c.begin(host); err != nil {
-			return err
-		}
+		m = c.begin(host)
 		c.hosts[host] = m
 	}
 	known := m.Err() != nil
 	if err := m.Apply(e); err != nil && !known {
 		c.report(host, err)
 	}
-	return nil
 }
 
-// begin returns the mirror of a host that has no event yet: of its snapshot in the directory, if there is one.
-func (c *collector) begin(host string) (*lkm.Mirror, error) {
+// begin returns the mirror of a host that has no event yet: of its snapshot in the directory, if there is one. One that
+// cannot be read is reported; a baseline with everything replaces it.
+func (c *collector) begin(host string) *lkm.Mirror {
 	if c.dir == "" {
-		return new(lkm.Mirror), nil
+		return new(lkm.Mirror)
 	}
+	s, err := c.before(host)
+	if err != nil {
+		c.fail(err)
+	}
+	if s == nil {
+		return new(lkm.Mirror)
+	}
+	return lkm.MirrorOf(s)
+}
+
+// before returns a host's snapshot in the directory; nil if there is not one.
+func (c *collector) before(host string) (*lkm.Snapshot, error) {
 	f, err := regular(c.file(host))
 	if errors.Is(err, fs.ErrNotExist) {
-		return new(lkm.Mirror), nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -153,7 +180,7 @@ func (c *collector) begin(host string) (*lkm.Mirror, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return lkm.MirrorOf(s), nil
+	return s, nil
 }
 
 // file is where a host's snapshot is. A host's name may be anything: slashes, spaces and control characters are
@@ -175,19 +202,18 @@ func (c *collector) file(host string) string {
 func (c *collector) write(host string) error {
 	m := c.hosts[host]
 	s := m.Snapshot()
-	if s == nil || m.Err() != nil {
+	switch {
+	case m.Err() != nil: // is reported
 		return nil
-	}
-	if c.dir == "" {
+	case s == nil:
+		c.report(host, errors.New("no baseline yet: its list was refused"))
+		return nil
+	case c.dir == "":
 		return writeJSON(c.app.stdout, s, "")
 	}
-	f, err := os.CreateTemp(c.dir, ".new-")
-	if err != nil {
-		return err
+	name := c.file(host)
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return notOpened(name, "not a regular file")
 	}
-	defer os.Remove(f.Name())
-	if err := errors.Join(writeJSON(f, s, "  "), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), c.file(host))
+	return c.app.writeFile(name, func(w io.Writer) error { return writeJSON(w, s, "  ") })
 }

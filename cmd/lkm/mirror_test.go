@@ -82,3 +82,62 @@ func TestMirrorReportsGaps(t *testing.T) {
 		t.Errorf("exit %d: %s: %s", code, out, errs)
 	}
 }
+
+// TestMirrorWithoutState: what gave no snapshot is said, and is not 0.
+func TestMirrorWithoutState(t *testing.T) {
+	refused := `{"host":"web1","stream":"s","seq":1,"type":"degraded","code":"permission","error":"no"}` + "\n"
+	_, whole, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-debian-root", "--host", "web1")
+	for _, tt := range []struct {
+		what, events string
+		code         int
+		want         string
+	}{
+		{"nothing", "", 2, "no line is an event"},
+		{"empty lines", "\n\n", 2, "no line is an event"},
+		{"a list that was refused", refused, 1, "web1: no baseline yet: its list was refused"},
+		{"refused and heard of again", refused +
+			`{"host":"web1","stream":"s","seq":2,"type":"heartbeat","code":"permission"}` + "\n", 1, "no baseline yet"},
+		{"a baseline", whole, 0, ""},
+	} {
+		code, out, errs := lkmRun(t, tt.events, "mirror")
+		if code != tt.code || !strings.Contains(errs, tt.want) || (errs == "") != (code == 0) || (out == "") != (code > 0) {
+			t.Errorf("%s: exit %d, %.100s, %s", tt.what, code, out, errs)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "not", "there") // it is made
+	if code, _, errs := lkmRun(t, whole, "mirror", "-o", dir); code != 0 || errs != "" {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	if code, _, errs := lkmRun(t, refused, "mirror", "-o", dir); code != 1 || !strings.Contains(errs, "web1: no baseline") {
+		t.Errorf("beside an older snapshot: exit %d: %s", code, errs)
+	}
+}
+
+// TestMirrorMendsAHost: a host's file that cannot be read costs no other host, and a whole baseline replaces it.
+func TestMirrorMendsAHost(t *testing.T) {
+	dir := t.TempDir()
+	for _, host := range []string{"web1", "web2"} {
+		if err := os.WriteFile(filepath.Join(dir, host+".json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := `{"host":"web2","stream":"t","seq":7,"type":"heartbeat"}` + "\n"
+	for _, host := range []string{"web1", "web3"} {
+		_, out, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-debian-root", "--host", host)
+		lines += out
+	}
+	code, _, errs := lkmRun(t, lines, "mirror", "-o", dir)
+	if code != 2 || !strings.Contains(errs, "web1.json") || !strings.Contains(errs, "web2.json") ||
+		!strings.Contains(errs, "web2: lkm: mirror: heartbeat") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	for host, whole := range map[string]bool{"web1": true, "web2": false, "web3": true} {
+		text, err := os.ReadFile(filepath.Join(dir, host+".json"))
+		if err != nil || (len(text) > 100) != whole {
+			t.Errorf("%s: %v, %.100s", host, err, text)
+		}
+	}
+	if code, _, errs := lkmRun(t, strings.SplitAfter(lines, "\n")[1], "mirror", "-o", dir); code != 0 || errs != "" {
+		t.Errorf("again: exit %d: %s", code, errs)
+	}
+}

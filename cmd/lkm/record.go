@@ -74,7 +74,13 @@ func (a *app) runRecord(ctx context.Context, out string, q asked, to tape.Option
 		_, err = t.WriteTo(a.stdout)
 		return err
 	}
-	return writeFile(out, t)
+	if _, err := os.Lstat(out); errors.Is(err, fs.ErrNotExist) {
+		return createFile(out, t)
+	}
+	return a.writeFile(out, func(w io.Writer) error {
+		_, err := t.WriteTo(w)
+		return err
+	})
 }
 
 // asked are the questions of record beyond what is loaded.
@@ -231,8 +237,8 @@ func (t treeless) ReadLink(name string) (string, error) {
 	return t.Machine.ReadLink(name)
 }
 
-// writeFile writes w's content to a new file, or over an old one.
-func writeFile(name string, w io.WriterTo) error {
+// createFile writes w's content to a new file, with the permissions that the process gives new files.
+func createFile(name string, w io.WriterTo) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kernelext/kernelext/fleet/report"
-	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/internal/parallel"
 	"github.com/kernelext/kernelext/lkm"
 )
@@ -35,7 +34,8 @@ func (a *app) report() *cobra.Command {
 get in; the modules in a table that can be sorted and filtered; what needs what; the policy; the findings;
 what could not be read. Each SNAPSHOT is a snapshot (lkm list --format json), a tape, or demo:NAME; of a DIR
 all files that end in .json or .tape are read. Without one it is this machine, or that of --tape or --root,
-with its files, signatures and policy. Exits 2 when none of the files could be read.`,
+with its files, signatures and policy. What cannot be read costs itself: the page says why. Exits 2 when a
+file that is named could not be read, or no file at all.`,
 		Example: `  lkm report -o machine.html --tape demo:synthetic-debian-root  # one machine
   lkm report -o fleet.html old.json new.json        # several, one line each`,
 		RunE: func(c *cobra.Command, args []string) error { return a.runReport(c.Context(), args, out) },
@@ -60,23 +60,28 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 		page.Add(s)
 		incomplete = append(incomplete, a.notListed(s), s.Err())
 	}
-	names, err := a.reportFiles(args)
-	if err != nil {
-		return err
-	}
+	names, closed := reportFiles(args)
 	switch {
 	case len(args) == 0:
-		list, err := a.snapshots(ctx, nil, reportDetails)
+		s, err := a.oneSnapshot(ctx, reportDetails)
 		if err != nil {
 			return err
 		}
-		add(list[0])
-	case len(names) == 0:
+		add(s)
+	case len(names)+len(closed) == 0:
 		return fmt.Errorf("no file in %s ends in .json or .tape", strings.Join(args, ", "))
 	case a.flags.detail == "":
 		a.flags.detail = reportDetails.String() // of a tape that comes with lkm, and of "live"
 	}
-	lost := a.addListed(ctx, page, names, args, add)
+	reads := func(yield func(hostRead) bool) {
+		for _, h := range closed {
+			if !yield(h) {
+				return
+			}
+		}
+		readListed(ctx, names, args)(yield)
+	}
+	lost, named := a.addListed(ctx, page, reads, args, add)
 	incomplete = append(incomplete, lost...)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -84,31 +89,31 @@ func (a *app) runReport(ctx context.Context, args []string, out string) error {
 	if err := a.deliverPage(page, out); err != nil {
 		return err
 	}
-	if len(args) > 0 && len(lost) == len(names) { // the page only says why, and so did stderr
+	if named || len(args) > 0 && len(lost) == len(names) { // the page says why, and so did stderr
 		return exit(exitFatal)
 	}
 	return a.strictly(errors.Join(incomplete...))
 }
 
 // addListed adds the snapshots of the files, and returns why some could not be read, which the page and stderr say.
+// named is whether an argument names one of them.
 func (a *app) addListed(
-	ctx context.Context, page *report.Report, names, args []string, add func(*lkm.Snapshot),
-) []error {
-	var lost []error
-	for h := range readListed(ctx, names, args) {
+	ctx context.Context, page *report.Report, reads iter.Seq[hostRead], args []string, add func(*lkm.Snapshot),
+) (lost []error, named bool) {
+	for h := range reads {
 		if h.snapshot == nil && h.err == nil { // named by an argument: in its turn
 			h.snapshot, h.err = a.snapshot(ctx, h.name)
 		}
 		if h.err != nil {
-			fmt.Fprintln(a.stderr, "lkm:", escape.Text(oneLine(h.err)))
+			a.note(h.err)
 			page.Failed(hostOfFile(h.name), h.err)
-			lost = append(lost, h.err)
+			lost, named = append(lost, h.err), named || slices.Contains(args, h.name)
 			continue
 		}
 		h.snapshot.Host = cmp.Or(h.snapshot.Host, a.flags.host, hostOfFile(h.name))
 		add(h.snapshot)
 	}
-	return lost
+	return lost, named
 }
 
 func (a *app) deliverPage(page *report.Report, out string) error {
@@ -160,9 +165,9 @@ func readSnapshot(ctx context.Context, name string) (*lkm.Snapshot, error) {
 	return replayed(ctx, name, t)
 }
 
-// reportFiles puts in the place of each directory its snapshots and tapes.
-func (a *app) reportFiles(args []string) ([]string, error) {
-	var names []string
+// reportFiles puts in the place of each directory its snapshots and tapes. closed are the directories that could not be
+// listed.
+func reportFiles(args []string) (names []string, closed []hostRead) {
 	for _, arg := range args {
 		info, err := os.Stat(arg)
 		if err != nil || !info.IsDir() {
@@ -171,7 +176,7 @@ func (a *app) reportFiles(args []string) ([]string, error) {
 		}
 		entries, err := os.ReadDir(arg)
 		if err != nil {
-			return nil, err
+			closed = append(closed, hostRead{name: arg, err: err})
 		}
 		for _, e := range entries {
 			if slices.Contains([]string{".json", ".tape"}, filepath.Ext(e.Name())) && !e.IsDir() {
@@ -179,5 +184,5 @@ func (a *app) reportFiles(args []string) ([]string, error) {
 			}
 		}
 	}
-	return names, nil
+	return names, closed
 }

@@ -44,8 +44,9 @@ func TestReportRefuses(t *testing.T) {
 	}
 }
 
-// TestNothingRead: a word that reads many files exits 2 if it could read none of them, and 0 or 1 if it could read one.
-func TestNothingRead(t *testing.T) {
+// TestUnreadFiles: a word that reads many files does the rest if it cannot read one that is named, says so in one line,
+// and exits 2.
+func TestUnreadFiles(t *testing.T) {
 	dir := t.TempDir()
 	bad, page := tempFile(t, "bad.json", []byte("x\n")), filepath.Join(dir, "r.html")
 	missing := filepath.Join(dir, "missing.json")
@@ -60,8 +61,11 @@ func TestNothingRead(t *testing.T) {
 		{2, []string{"report", "-o", page, bad, missing}},
 		{2, []string{"report", "-o", page, "--strict", bad}},
 		{2, []string{"report", "-o", page, filepath.Dir(bad)}},
-		{0, []string{"report", "-o", page, bad, good}},
-		{3, []string{"report", "-o", page, "--strict", bad, good}},
+		{2, []string{"report", "-o", page, bad, good}},
+		{2, []string{"report", "-o", page, "--strict", bad, good}},
+		{2, []string{"report", "-o", page, good, missing}},
+		{0, []string{"report", "-o", page, filepath.Dir(bad), good}},
+		{3, []string{"report", "-o", page, "--strict", filepath.Dir(bad), good}},
 		{2, []string{"export", "ecs", bad}},
 		{2, []string{"export", "ecs", missing, bad}},
 		{2, []string{"audit", "--rules", "cis-debian-12", bad, missing}},
@@ -69,7 +73,10 @@ func TestNothingRead(t *testing.T) {
 		{2, []string{"mirror", bad}},
 		{2, []string{"mirror", bad, bad}},
 		{1, []string{"mirror", bad, event}},
+		{2, []string{"mirror", missing, event}},
+		{2, []string{"mirror", event, missing}},
 		{0, []string{"mirror", event}},
+		{2, []string{"import", missing}},
 	} {
 		code, _, errs := lkmRun(t, "", tt.args...)
 		if code != tt.code || code == 2 && errs == "" {
@@ -95,5 +102,42 @@ func TestReportOutput(t *testing.T) {
 	}
 	if files, err := os.ReadDir("."); err != nil || len(files) > 0 {
 		t.Errorf("files were written: %v, %v", files, err)
+	}
+}
+
+// TestGoodBesideBad: of two files that are named the good one is written, whichever comes first.
+func TestGoodBesideBad(t *testing.T) {
+	bad, lsmod := tempFile(t, "bad.json", []byte("x\n")), tempFile(t, "lsmod",
+		[]byte("Module                  Size  Used by\nnvme                   61440  2\n"))
+	const good = "demo:synthetic-debian-root"
+	_, text, _ := lkmRun(t, "", "watch", "--tape", good, "--host", "web1")
+	events := tempFile(t, "events.jsonl", []byte(text))
+	for about, c := range map[string]struct {
+		args []string
+		good string
+		want string
+	}{
+		"export":       {[]string{"export", "kernel_modules"}, good, `"nvidia"`},
+		"import":       {[]string{"import"}, lsmod, "1 loaded"},
+		"import, json": {[]string{"import", "--format", "json"}, lsmod, `"linux_module:nvme"`},
+		"report":       {[]string{"report", "-o", "-"}, good, "nvidia"},
+		"mirror":       {[]string{"mirror"}, events, `"web1"`},
+	} {
+		lost := bad
+		if about == "mirror" {
+			lost = filepath.Join(t.TempDir(), "missing")
+		}
+		for _, names := range [][]string{{c.good, lost}, {lost, c.good}} {
+			code, out, errs := lkmRun(t, "", append(c.args, names...)...)
+			if code != 2 || !strings.Contains(out, c.want) || strings.Count(errs, filepath.Base(lost)) == 0 ||
+				strings.Count(errs, "\n") != 1 {
+				t.Errorf("%s of %q: exit %d, %.300s, %s", about, names, code, out, errs)
+			}
+		}
+	}
+	old := tempFile(t, "old.prom", []byte("before"))
+	code, _, _ := lkmRun(t, "", "export", "prometheus", "-o", old, bad, bad)
+	if left, err := os.ReadFile(old); code != 2 || err != nil || string(left) != "before" {
+		t.Errorf("nothing was read: exit %d, %v, %q", code, err, left)
 	}
 }

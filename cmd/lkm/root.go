@@ -37,7 +37,7 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 // An app is one run of the command.
 type app struct {
 	ctx    context.Context // ends when the user interrupts
-	wait   time.Duration   // for somebody to open a pipe for writing
+	wait   time.Duration   // for somebody to open the other end of a pipe
 	args   []string
 	stdin  io.Reader
 	stdout *bufio.Writer
@@ -102,17 +102,22 @@ func (a *app) run(ctx context.Context) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
+	a.note(err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(a.stderr, usage.usage)
+	}
+	return exitFatal
+}
+
+// note prints an error on stderr.
+func (a *app) note(err error) {
 	text := strings.ReplaceAll(escape.Text(oneLine(err)), ": lkm: ", ": ")
 	text = strings.TrimSuffix(text, ": "+errors.ErrUnsupported.Error()) // the rest says what is not supported
 	if !strings.HasPrefix(text, "lkm: ") {
 		text = "lkm: " + text
 	}
 	fmt.Fprintln(a.stderr, text)
-	var usage *usageError
-	if errors.As(err, &usage) {
-		fmt.Fprintln(a.stderr, usage.usage)
-	}
-	return exitFatal
 }
 
 const rootText = `lkm lists kernel extensions: Linux modules, FreeBSD klds, macOS kexts, Windows kernel-mode

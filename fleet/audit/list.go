@@ -83,7 +83,7 @@ func (m *machine) module(r *Rule, mod *lkm.Module) Row {
 	case DiskMemory:
 		return diskMemory(mod)
 	case BlockListed:
-		return blockListed(mod)
+		return m.blockListed(mod)
 	}
 	return Row{Status: Unknown, Because: fmt.Sprintf("rules of kind %s are not known", r.Kind)}
 }
@@ -206,18 +206,28 @@ func (m *machine) blockList(snap *lkm.Snapshot) error {
 	return nil
 }
 
-func blockListed(mod *lkm.Module) Row {
-	if mod.Windows == nil {
+// blockListed answers for one driver. That no rule names it counts only if everything that a rule may ask for is known.
+func (m *machine) blockListed(mod *lkm.Module) Row {
+	d := mod.Windows
+	if d == nil {
 		return Row{Status: Unknown, Because: "only Windows has block lists of drivers"}
 	}
-	for _, b := range mod.Windows.Blocked {
+	for _, b := range d.Blocked {
 		if b.Strength != "hint" {
 			return Row{Status: Fail, Effective: string(b.Strength),
 				Because: strings.TrimSpace(fmt.Sprintf("named in %s: %s %s", b.List, b.Rule, b.Name))}
 		}
 	}
-	if mod.Windows.PE == nil {
+	digests := d.Hashes != nil && d.Hashes.Whole()
+	switch {
+	case d.PE == nil:
 		return Row{Status: Unknown, Because: "its file was not read"}
+	case m.Undecided != nil && !m.Undecided(mod):
+		return Row{Status: Pass}
+	case !digests:
+		return unknownRow(mod, "hashes", "its digests are not known, which a list may name")
+	case m.Undecided != nil || d.Signatures == nil:
+		return unknownRow(mod, "signature", "its signers are not known, whom a list may name")
 	}
 	return Row{Status: Pass}
 }

@@ -2,11 +2,7 @@
 
 package audit
 
-import (
-	"slices"
-
-	"github.com/kernelext/kernelext/lkm"
-)
+import "github.com/kernelext/kernelext/lkm"
 
 // A Status is the answer of one row.
 type Status string
@@ -55,9 +51,9 @@ type TargetInfo struct {
 	OS lkm.OS `json:"os,omitzero"`
 	// Release is the kernel release; empty when unknown, and for an image whose modules no rule asked for.
 	Release string `json:"release,omitzero"`
-	// From says what was looked at: live, image or snapshot.
+	// From says what was looked at: live, image or snapshot; unread if it could not be read.
 	From string `json:"from"`
-	// Rows is how many rows are about it. 0 means that no rule is for its system.
+	// Rows is how many rows are about it, at least 1.
 	Rows int `json:"rows"`
 }
 
@@ -113,13 +109,12 @@ type Counts struct {
 }
 
 // Worst returns the worst status of the rows: the first of fail, unknown, excepted and pass. A report without rows is
-// unknown, because no rule was answered; and so is one with a target that no rule is for.
+// unknown, because no rule was answered.
 func (r *Report) Worst() Status {
-	unanswered := func(t TargetInfo) bool { return t.Rows == 0 }
 	switch {
 	case r.Counts.Fail > 0:
 		return Fail
-	case r.Counts.Unknown > 0, len(r.Rows) == 0, slices.ContainsFunc(r.Targets, unanswered):
+	case r.Counts.Unknown > 0, len(r.Rows) == 0:
 		return Unknown
 	case r.Counts.Excepted > 0:
 		return Excepted

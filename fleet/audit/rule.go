@@ -41,6 +41,7 @@ const (
 	DiskMemory    Kind = "disk_memory"    // the loaded code is that of its file
 	PolicyFact    Kind = "policy"         // the system enforces Fact with one of Values
 	Baseline      Kind = "baseline"       // nothing differs from the baseline; no rule file has it
+	TargetKind    Kind = "target"         // the machine was read, and a rule is for its system; no rule file has it
 	ExceptionKind Kind = "exception"      // an exception that has expired and excuses nothing; no rule file has it
 )
 

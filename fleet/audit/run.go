@@ -16,7 +16,7 @@ import (
 	"github.com/kernelext/kernelext/lkm"
 )
 
-// A Target is one machine to compare with rules: a System, or a Snapshot that was taken before.
+// A Target is one machine to compare with rules: a System, a Snapshot that was taken before, or why there is neither.
 type Target struct {
 	// Name is the machine's name in rows and exceptions.
 	Name string
@@ -29,9 +29,14 @@ type Target struct {
 	Files fs.FS
 	// Snapshot is a snapshot instead of a System. Rules that need the machine's files are unknown.
 	Snapshot *lkm.Snapshot
+	// Err is why the machine could not be read: instead of a System and a Snapshot. Its only row is unknown.
+	Err error
 	// Mark is called with each snapshot before drivers are looked up in a block list, to enter what a list of the
 	// caller's says of them. nil leaves what the machine's own lists say. It returns why drivers may be missing.
 	Mark func(*lkm.Snapshot) error
+	// Undecided reports whether the list of Mark asks for something that is not known of a driver whose file was read: a
+	// digest, or who signed it. nil: a driver is decided if all its digests and its signatures are known.
+	Undecided func(*lkm.Module) bool
 }
 
 // Options say how to audit.
@@ -53,12 +58,7 @@ func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Repo
 	used := make(map[Exception]bool)
 	for i := range targets {
 		m := &machine{Target: &targets[i], snaps: make(map[lkm.Scope]taken)}
-		for _, s := range sets {
-			for j := range s.Rules {
-				m.rule(ctx, &s.Rules[j])
-			}
-		}
-		m.baseline(ctx, o.Baseline)
+		m.answer(ctx, sets, o.Baseline)
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
@@ -73,6 +73,31 @@ func Run(ctx context.Context, targets []Target, sets []*Rules, o Options) (*Repo
 	}
 	report.count()
 	return report, nil
+}
+
+// TargetRule is the id of the row of a machine that has no other: it could not be read, or no rule is for its system.
+const TargetRule = "target"
+
+// answer makes the rows of a machine. There is at least one.
+func (m *machine) answer(ctx context.Context, sets []*Rules, baseline *lkm.Snapshot) {
+	r := &Rule{ID: TargetRule, Kind: TargetKind, Title: "the machine is compared with rules"}
+	if m.Err != nil {
+		m.unknown(r, "", m.Err)
+		return
+	}
+	for _, s := range sets {
+		for j := range s.Rules {
+			m.rule(ctx, &s.Rules[j])
+		}
+	}
+	m.baseline(ctx, baseline)
+	if len(m.rows) == 0 {
+		name := string(m.system())
+		if name == "" {
+			name = "a system that is not recognized"
+		}
+		m.unknown(r, "", fmt.Errorf("no rule is for %s", name))
+	}
 }
 
 // A machine is a target with what was read of it.
@@ -100,6 +125,9 @@ func (m *machine) system() lkm.OS {
 }
 
 func (m *machine) info() TargetInfo {
+	if m.Err != nil {
+		return TargetInfo{Name: m.Name, From: "unread", Rows: len(m.rows)}
+	}
 	t := TargetInfo{Name: m.Name, OS: m.system(), Release: m.release, From: "live", Rows: len(m.rows)}
 	switch {
 	case m.System == nil:

@@ -44,6 +44,8 @@ func (m *machine) script(ctx context.Context, check Check, name string) (Status,
 			return Unknown, oneLine(err)
 		case len(releases) == 0:
 			return Pass, "no installed kernel has anything in " + dir
+		case check == CheckCIS && m.release == "": // it looks further only if the running kernel has the directory
+			return Unknown, "the kernel's release is not known"
 		}
 		here = slices.Contains(releases, m.release)
 	}

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,4 +249,34 @@ func FuzzReadArchive(f *testing.F) {
 			t.Fatalf("%v, %v", hosts, err)
 		}
 	})
+}
+
+// TestArchiveOfSysfs: GNU tar fills a file of sysfs up with NULs to the page that the kernel says it has, and some
+// collectors copy no byte of it, which says nothing.
+func TestArchiveOfSysfs(t *testing.T) {
+	page := func(text string) string { return text + strings.Repeat("\x00", 4096-len(text)) }
+	for _, tt := range []struct {
+		taint, version string
+		taints         []string
+		want           string
+	}{
+		{page("O\n"), page("535.1\n"), []string{"O"}, "535.1"},
+		{page("\n"), page("\n"), []string{}, ""},
+		{"\n", "535.1\n", []string{}, "535.1"},
+		{"", "", nil, ""},
+		{page(""), page(""), nil, ""},
+	} {
+		hosts, err := capture.ReadArchive(bytes.NewReader(tarOf(t, []member{{name: "x/lsmod.txt", text: lsmodText},
+			{name: "x/sys/module/nvme/taint", text: tt.taint},
+			{name: "x/sys/module/nvme/version", text: tt.version},
+			{name: "x/sys/module/nvme/srcversion", text: tt.version}})))
+		if err != nil || len(hosts) != 1 {
+			t.Fatal(err, hosts)
+		}
+		m := hosts[0].Snapshot.Module("linux_module:nvme")
+		if m == nil || (m.Linux.Taints == nil) != (tt.taints == nil) || !slices.Equal(m.Linux.Taints, tt.taints) ||
+			m.Version != tt.want || m.Linux.Version != tt.want || m.Linux.Srcversion != tt.want {
+			t.Errorf("%.8q, %.8q: %+v", tt.taint, tt.version, m)
+		}
+	}
 }

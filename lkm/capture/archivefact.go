@@ -3,6 +3,7 @@
 package capture
 
 import (
+	"bytes"
 	"path"
 	"strings"
 
@@ -95,7 +96,13 @@ type sysModule struct {
 	taints              []string // nil if they are not known
 }
 
+// sys reads a file below sys/module. The kernel says that a file of sysfs has a page (4096 bytes), so that GNU tar fills
+// up its few bytes with NULs; and each has a line at least: one without a byte was not copied.
 func (a *archiveReader) sys(folder, name string, b []byte) {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	if len(b) == 0 {
+		return
+	}
 	module := path.Base(path.Dir(name))
 	f := a.facts(folder)
 	m := f.extra[module]

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// deliver writes text to standard output, or to the file that an argument names.
+func (a *app) deliver(name string, text []byte) error {
+	put := func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	}
+	if name == "" || name == "-" {
+		return put(a.stdout)
+	}
+	return a.writeFile(name, put)
+}
+
+// writeFile writes the file that an argument names. A regular file is replaced in one step when all is written, behind
+// a link, too; it keeps its permissions. A device or a pipe is written to, as a shell does it for >.
+func (a *app) writeFile(name string, write func(io.Writer) error) error {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Readlink(name); err == nil { // a link to a file that is still to be made
+			return a.writeInto(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, write)
+		}
+		return replaceFile(name, nil, write)
+	case err != nil:
+		return err
+	}
+	if std := standard(info); std != nil { // /dev/stdout, say, which may be open for appending, or be a socket
+		return errors.Join(a.stdout.Flush(), write(std))
+	}
+	if !info.Mode().IsRegular() {
+		return a.writeInto(name, os.O_WRONLY, write)
+	}
+	target, err := filepath.EvalSymlinks(name)
+	if err != nil { // a link of /proc to a file that has no name any more
+		return a.writeInto(name, os.O_WRONLY|os.O_TRUNC, write)
+	}
+	return replaceFile(target, info, write)
+}
+
+// standard returns the standard stream of this process that a file is; nil if it is neither.
+func standard(info fs.FileInfo) *os.File {
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if open, err := f.Stat(); err == nil && os.SameFile(info, open) {
+			return f
+		}
+	}
+	return nil
+}
+
+// writeInto writes to what is there. A pipe from which nobody reads is an error after a while.
+func (a *app) writeInto(name string, flag int, write func(io.Writer) error) error {
+	var f *os.File
+	info, err := os.Stat(name)
+	if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		f, err = openPipe(a.ctx, name, flag, a.wait)
+	} else {
+		f, err = os.OpenFile(name, flag, 0o644)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+// replaceFile writes a file beside the one of that name, and gives it the name when all is written. It has the
+// permissions and, where that is allowed, the owner of old, the file that it replaces; everybody may read a new one.
+func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".lkm-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it has the other name
+	perm := fs.FileMode(0o644)
+	if old != nil {
+		perm = old.Mode().Perm()
+		keepOwner(f, old)
+	}
+	if err := errors.Join(write(f), f.Chmod(perm), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kernelext/kernelext/lkm"
+)
+
+// writers are the commands that write one file, each without its -o FILE.
+func writers(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{
+		"export": {"export", "ecs", "--tape", "demo:synthetic-aix", "-o"},
+		"report": {"report", "--tape", "demo:synthetic-nomodules", "-o"},
+	}
+	if _, _, err := lkm.Live(lkm.Options{}); err == nil {
+		all["record"] = []string{"record", "-o"}
+	}
+	return all
+}
+
+// TestOutputIntoPipes: a pipe stays a pipe, and its reader gets everything. One that nobody reads is an error.
+func TestOutputIntoPipes(t *testing.T) {
+	for about, args := range writers(t) {
+		name := filepath.Join(t.TempDir(), "pipe")
+		if err := exec.CommandContext(t.Context(), "mkfifo", name).Run(); err != nil {
+			t.Skip(err)
+		}
+		if code, stderr := impatient(t, append(args, name)...); code != exitFatal ||
+			!strings.Contains(stderr, "nobody reads") {
+			t.Errorf("%s to nobody: exit %d, %s", about, code, stderr)
+		}
+		got := make(chan []byte)
+		go func() {
+			text, _ := os.ReadFile(name)
+			got <- text
+		}()
+		code, _, stderr := lkmRun(t, "", append(args, name)...)
+		info, err := os.Lstat(name)
+		if code != 0 || err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+			t.Fatalf("%s: exit %d, %v, %v: %s", about, code, info, err, stderr)
+		}
+		if text := <-got; len(text) < 100 {
+			t.Errorf("%s: the reader got %q", about, text)
+		}
+	}
+}
+
+// TestOutputBehindLinks: a link stays a link, whatever it leads to: a file, which is replaced and keeps its
+// permissions, a file that is not there yet, or a device.
+func TestOutputBehindLinks(t *testing.T) {
+	for about, args := range writers(t) {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		if err := os.WriteFile(at("private"), []byte("before"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		links := map[string]string{"file": at("private"), "chain": at("file"), "new": "made", "null": os.DevNull}
+		for link, target := range links {
+			if err := os.Symlink(target, at(link)); err != nil {
+				t.Skip(err)
+			}
+		}
+		for link := range links {
+			if link == "null" && runtime.GOOS == "windows" {
+				continue
+			}
+			code, _, stderr := lkmRun(t, "", append(args, at(link))...)
+			if info, err := os.Lstat(at(link)); code != 0 || err != nil || info.Mode()&fs.ModeSymlink == 0 {
+				t.Errorf("%s to %s: exit %d, %v, %v: %s", about, link, code, info, err, stderr)
+			}
+		}
+		for _, file := range []string{"private", "made"} {
+			if text, err := os.ReadFile(at(file)); err != nil || len(text) < 100 {
+				t.Errorf("%s: %s: %v, %q", about, file, err, text)
+			}
+		}
+		info, err := os.Stat(at("private"))
+		if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", about, info, err)
+		}
+		if left, err := filepath.Glob(at(".lkm-*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left over: %q, %v", about, left, err)
+		}
+	}
+}
+
+// TestOutputThatFails: what cannot be written whole does not replace what was there.
+func TestOutputThatFails(t *testing.T) {
+	name := tempFile(t, "old", []byte("before"))
+	a := newApp(nil, strings.NewReader(""), io.Discard, io.Discard)
+	err := a.writeFile(name, func(w io.Writer) error {
+		_, _ = w.Write([]byte("half"))
+		return io.ErrShortWrite
+	})
+	text, bad := os.ReadFile(name)
+	if err == nil || bad != nil || string(text) != "before" {
+		t.Errorf("%v, %v: %q", err, bad, text)
+	}
+	if err := a.writeFile(t.TempDir(), func(io.Writer) error { return nil }); err == nil {
+		t.Error("a folder is written to")
+	}
+}
+
+// TestMirrorKeepsLinks: a host's file that is a link stays one, and what is not a file is not written to.
+func TestMirrorKeepsLinks(t *testing.T) {
+	_, events, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-debian-root", "--host", "web1")
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "web1.json")
+	link := filepath.Join(dir, "web1.json")
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Skip(err)
+	}
+	for range 2 { // the file is not there yet, and then is
+		code, _, stderr := lkmRun(t, events, "mirror", "-o", dir)
+		info, err := os.Lstat(link)
+		if code != 0 || err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			t.Fatalf("exit %d, %v, %v: %s", code, info, err, stderr)
+		}
+		if text, err := os.ReadFile(elsewhere); err != nil || !bytes.Contains(text, []byte(`"web1"`)) {
+			t.Errorf("%v: %.100s", err, text)
+		}
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.CommandContext(t.Context(), "mkfifo", link).Run(); err != nil {
+		t.Skip(err)
+	}
+	begun := make(chan int)
+	go func() {
+		code, _, _ := lkmRun(t, events, "mirror", "-o", dir)
+		begun <- code
+	}()
+	select {
+	case code := <-begun:
+		if info, err := os.Lstat(link); code != exitFatal || err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+			t.Errorf("exit %d, %v, %v", code, info, err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for a reader of the pipe")
+	}
+}
