@@ -560,3 +560,20 @@ func TestCanceled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A target that could not be read has one unknown row, whatever the rules; an exception does not excuse it.
+func TestUnreadTarget(t *testing.T) {
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.Deny, Modules: []string{"x"}}},
+		Exceptions: []audit.Exception{{Rule: "*", Expires: "2099-01-01"}}}
+	targets := []audit.Target{{Name: "a", Err: errors.New("closed\nhere")}, {Name: "b", Snapshot: snapshot()}}
+	r := run(t, audit.Options{Baseline: snapshot()}, targets, rules)
+	if got, want := statuses(r), "target unknown, r pass, baseline pass"; got != want || r.Worst() != audit.Unknown {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if row := r.Rows[0]; row.Target != "a" || row.Kind != audit.TargetKind || row.Because != "closed; here" {
+		t.Errorf("%+v", row)
+	}
+	if i := r.Targets[0]; i.From != "unread" || i.Rows != 1 || i.OS != "" || i.Name != "a" {
+		t.Errorf("%+v", i)
+	}
+}

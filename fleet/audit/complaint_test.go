@@ -212,3 +212,33 @@ func TestLsmod(t *testing.T) {
 		})
 	}
 }
+
+// TestScriptOfAnUnknownRelease: the older script looks at install lines and at lsmod only if the kernel that runs has
+// the module's directory. Of a machine whose release is not known that is not known.
+func TestScriptOfAnUnknownRelease(t *testing.T) {
+	fsys := root(map[string]string{confFile: both("cramfs", "/bin/false"),
+		"lib/modules/6.2.0/modules.dep": "", "lib/modules/6.2.0/kernel/fs/cramfs/cramfs.ko": ""})
+	sys, err := lkm.OpenMachine(lkm.Linux, nameless{live{fsys}}, lkm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sys.Close()
+	target := audit.Target{Name: "live", System: sys, Files: fsys}
+	for check, want := range map[audit.Check]string{audit.CheckCIS: "the kernel's release is not known"} {
+		row := rowOf(t, run(t, audit.Options{}, []audit.Target{target}, notLoad(check, "cramfs")), "cramfs")
+		if row.Text != audit.Unknown || row.TextBecause != want {
+			t.Errorf("%s: %s, %s: %+v", check, row.Text, row.TextBecause, row)
+		}
+	}
+	row := rowOf(t, run(t, audit.Options{}, []audit.Target{target}, notLoad(audit.CheckCIS, "freevxfs")), "freevxfs")
+	if row.Text != audit.Pass {
+		t.Errorf("no kernel has it: %+v", row)
+	}
+}
+
+// A nameless machine does not say its release.
+type nameless struct{ live }
+
+func (nameless) Call(context.Context, string, ...string) ([]byte, error) {
+	return nil, errors.ErrUnsupported
+}

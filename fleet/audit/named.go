@@ -16,13 +16,11 @@ func (m *machine) named(ctx context.Context, r *Rule, name string) {
 		m.add(r, m.namedInList(ctx, r, name))
 		return
 	}
+	row := Row{Subject: name, Status: Unknown, Because: "no verdict"}
 	verdicts, err := m.System.Check(ctx, name)
 	if err != nil {
-		m.unknown(r, name, err)
-		return
-	}
-	row := Row{Subject: name, Status: Unknown, Because: "no verdict"}
-	if v := worst(verdicts, r.Kind == MustBeLoaded); v != nil {
+		row.Because = oneLine(err)
+	} else if v := worst(verdicts, r.Kind == MustBeLoaded); v != nil {
 		if v.Release != "" {
 			m.release = v.Release
 		}
