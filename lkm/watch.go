@@ -28,8 +28,8 @@ type WatchOptions struct {
 	// Heartbeat is after how much silence an event says that the watch goes on; 0 means never.
 	Heartbeat time.Duration
 	// Refresh is how often a baseline with everything is sent again, so that a far side that missed an event has the
-	// state again; 0 means never. While the list, or a source of it, cannot be read any more, it waits; the kernel's own
-	// events are no such source.
+	// state again; 0 means never. While the list, or a source of it, cannot be read any more, it waits; the kernel's
+	// own events are no such source.
 	Refresh time.Duration
 	// Since is what the far side has already. The baseline is then the difference from it, if it is of the same system.
 	Since *Snapshot

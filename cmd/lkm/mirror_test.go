@@ -100,7 +100,8 @@ func TestMirrorWithoutState(t *testing.T) {
 		{"a baseline", whole, 0, ""},
 	} {
 		code, out, errs := lkmRun(t, tt.events, "mirror")
-		if code != tt.code || !strings.Contains(errs, tt.want) || (errs == "") != (code == 0) || (out == "") != (code > 0) {
+		if code != tt.code || !strings.Contains(errs, tt.want) || (errs == "") != (code == 0) ||
+			(out == "") != (code > 0) {
 			t.Errorf("%s: exit %d, %.100s, %s", tt.what, code, out, errs)
 		}
 	}
@@ -108,7 +109,8 @@ func TestMirrorWithoutState(t *testing.T) {
 	if code, _, errs := lkmRun(t, whole, "mirror", "-o", dir); code != 0 || errs != "" {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	if code, _, errs := lkmRun(t, refused, "mirror", "-o", dir); code != 1 || !strings.Contains(errs, "web1: no baseline") {
+	if code, _, errs := lkmRun(t, refused, "mirror", "-o", dir); code != 1 ||
+		!strings.Contains(errs, "web1: no baseline") {
 		t.Errorf("beside an older snapshot: exit %d: %s", code, errs)
 	}
 }

@@ -42,7 +42,8 @@ func First(ctx context.Context, t Target, today time.Time) (rules *Rules, left [
 	allow.Modules = slices.Compact(allow.Modules)
 	switch n := len(allow.Modules); {
 	case n > maxValues:
-		left = append(left, fmt.Sprintf("the rule that allows only what is there: %d names, more than %d", n, maxValues))
+		left = append(left,
+			fmt.Sprintf("the rule that allows only what is there: %d names, more than %d", n, maxValues))
 	case n > 0:
 		rules.Rules = append(rules.Rules, allow)
 	}

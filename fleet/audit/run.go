@@ -34,8 +34,8 @@ type Target struct {
 	// Mark is called with each snapshot before drivers are looked up in a block list, to enter what a list of the
 	// caller's says of them. nil leaves what the machine's own lists say. It returns why drivers may be missing.
 	Mark func(*lkm.Snapshot) error
-	// Undecided reports whether the list of Mark asks for something that is not known of a driver whose file was read: a
-	// digest, or who signed it. nil: a driver is decided if all its digests and its signatures are known.
+	// Undecided reports whether the list of Mark asks for something that is not known of a driver whose file was read:
+	// a digest, or who signed it. nil: a driver is decided if all its digests and its signatures are known.
 	Undecided func(*lkm.Module) bool
 }
 

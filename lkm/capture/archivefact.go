@@ -96,8 +96,8 @@ type sysModule struct {
 	taints              []string // nil if they are not known
 }
 
-// sys reads a file below sys/module. The kernel says that a file of sysfs has a page (4096 bytes), so that GNU tar fills
-// up its few bytes with NULs; and each has a line at least: one without a byte was not copied.
+// sys reads a file below sys/module. The kernel says that a file of sysfs has a page (4096 bytes), so that GNU tar
+// fills up its few bytes with NULs; and each has a line at least: one without a byte was not copied.
 func (a *archiveReader) sys(folder, name string, b []byte) {
 	b, _, _ = bytes.Cut(b, []byte{0})
 	if len(b) == 0 {
