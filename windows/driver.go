@@ -87,3 +87,7 @@ func (d *Driver) infs() []fact.Evidence {
 	}
 	return list
 }
+
+// SignersKnown reports whether it is known who signed the driver: its signatures were read, and all certificates that
+// lead from them.
+func (d *Driver) SignersKnown() bool { return d.Signatures != nil && authenticode.SignersKnown(d.Signatures) }

@@ -189,7 +189,7 @@ func (c *checker) blockList(e *entry) fact.Answer {
 			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
 	var answer fact.Answer
-	if e.Driver.Signatures == nil || !authenticode.SignersKnown(e.Driver.Signatures) {
+	if !e.Driver.SignersKnown() {
 		answer = c.unreadSigners(e)
 	}
 	for _, l := range c.lists {

@@ -12,7 +12,6 @@ import (
 	"github.com/kernelext/kernelext/internal/escape"
 	"github.com/kernelext/kernelext/lkm"
 	"github.com/kernelext/kernelext/windows"
-	"github.com/kernelext/kernelext/windows/authenticode"
 )
 
 // readKeys reads files of certificates, each a set that results name by the file's name.
@@ -161,8 +160,7 @@ func (a *app) writeHits(modules []lkm.Module) {
 // lists name signers, as Microsoft's does.
 func (l *blockList) undecided(d *windows.Driver) bool {
 	signers := l.BlockList == nil || l.DeniesSigners()
-	return d.Hashes == nil || !d.Hashes.Whole() ||
-		signers && (d.Signatures == nil || !authenticode.SignersKnown(d.Signatures))
+	return d.Hashes == nil || !d.Hashes.Whole() || signers && !d.SignersKnown()
 }
 
 // title says what the list is, and whether all of it was read. src is the source of the machine's own lists.

@@ -226,7 +226,7 @@ func (m *machine) blockListed(mod *lkm.Module) Row {
 		return Row{Status: Pass}
 	case !digests:
 		return unknownRow(mod, "hashes", "its digests are not known, which a list may name")
-	case m.Undecided != nil || d.Signatures == nil:
+	case m.Undecided != nil || !d.SignersKnown():
 		return unknownRow(mod, "signature", "its signers are not known, whom a list may name")
 	}
 	return Row{Status: Pass}

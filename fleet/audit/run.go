@@ -35,7 +35,7 @@ type Target struct {
 	// caller's says of them. nil leaves what the machine's own lists say. It returns why drivers may be missing.
 	Mark func(*lkm.Snapshot) error
 	// Undecided reports whether the list of Mark asks for something that is not known of a driver whose file was read:
-	// a digest, or who signed it. nil: a driver is decided if all its digests and its signatures are known.
+	// a digest, or who signed it. nil: a driver is decided if all its digests and its signers are known.
 	Undecided func(*lkm.Module) bool
 }
 
