@@ -90,4 +90,6 @@ func (d *Driver) infs() []fact.Evidence {
 
 // SignersKnown reports whether it is known who signed the driver: its signatures were read, and all certificates that
 // lead from them.
-func (d *Driver) SignersKnown() bool { return d.Signatures != nil && authenticode.SignersKnown(d.Signatures) }
+func (d *Driver) SignersKnown() bool {
+	return d.Signatures != nil && authenticode.SignersKnown(d.Signatures)
+}

@@ -136,7 +136,7 @@ func (a *app) writeBlocked(l *blockList, modules []lkm.Module, title string, who
 	switch {
 	case c.hard:
 		return exit(exitFindings)
-	case !whole || a.flags.strict && c.unread+c.undecided > 0: // what is not compared is said, and counts under --strict
+	case !whole || a.flags.strict && c.unread+c.undecided > 0: // what is not compared counts under --strict
 		return exit(exitIncomplete)
 	}
 	return nil
