@@ -25,29 +25,35 @@ func (r root) Call(_ context.Context, op string, _ ...string) ([]byte, error) {
 }
 
 // linuxRoot is an image with one kernel: modules that are open, blacklisted, blocked by a line and by the command line,
-// one that is compiled in, and one that no index names. Its indexes are texts, or binary beside stale texts.
+// one that is compiled in and on disk, too, one whose file is missing, and one that no index names. Its indexes are
+// texts, or binary beside stale texts.
 func linuxRoot(binary bool) fstest.MapFS {
 	files := linuxtest.Release()
 	module := files[linuxtest.Dir+"/kernel/a.ko"]
 	maps.Copy(files, linuxtest.Files(map[string]string{
-		"boot/config-6.1.0-test":           "CONFIG_MODULES=y\n",
-		"boot/loader/entries/a.conf":       "version 6.1.0-test\noptions module_blacklist=d quiet\n",
-		"etc/modprobe.d/0.conf":            "install b-b /bin/false\nblacklist c\nalias e other\n",
+		"boot/config-6.1.0-test":     "CONFIG_MODULES=y\n",
+		"boot/loader/entries/a.conf": "version 6.1.0-test\noptions module_blacklist=d quiet\n",
+		"etc/modprobe.d/0.conf": "install b-b /bin/false\nblacklist c\nalias e other\n" +
+			"install crc-x /bin/false\ninstall d /bin/false\nblacklist user\ninstall user /bin/false\n",
 		"etc/fstab":                        "/dev/sda1 / ext4 defaults 0 1\n",
 		linuxtest.Dir + "/modules.order":   "kernel/a.ko\n",
 		linuxtest.Dir + "/extra/odd.ko":    string(module.Data),
 		linuxtest.Dir + "/kernel/d.ko":     string(module.Data),
 		linuxtest.Dir + "/kernel/e.ko":     string(module.Data),
+		linuxtest.Dir + "/kernel/crc-x.ko": string(module.Data),
+		linuxtest.Dir + "/kernel/user.ko":  string(module.Data),
 		linuxtest.Dir + "/modules.devname": "",
 	}))
-	deps := string(files[linuxtest.Dir+"/modules.dep"].Data) + "kernel/d.ko:\nkernel/e.ko:\n"
+	deps := string(files[linuxtest.Dir+"/modules.dep"].Data) + "kernel/d.ko:\nkernel/e.ko:\nkernel/crc-x.ko:\n" +
+		"kernel/user.ko: kernel/gone.ko\nkernel/gone.ko:\n"
 	files[linuxtest.Dir+"/modules.dep"] = linuxtest.File(deps)
 	if !binary {
 		return files
 	}
 	for name, keys := range map[string]map[string][]string{
 		"modules.dep": {"a": {"kernel/a.ko: kernel/b-b.ko updates/c.ko"}, "b_b": {"kernel/b-b.ko: updates/c.ko"},
-			"c": {"updates/c.ko:"}, "d": {"kernel/d.ko:"}, "e": {"kernel/e.ko:"}},
+			"c": {"updates/c.ko:"}, "d": {"kernel/d.ko:"}, "e": {"kernel/e.ko:"}, "crc_x": {"kernel/crc-x.ko:"},
+			"user": {"kernel/user.ko: kernel/gone.ko"}, "gone": {"kernel/gone.ko:"}},
 		"modules.alias": {"pci:v*d00[0-9]*": {"a"}, "fs-demo": {"b_b"}, "pci:v*d001*": {"c"},
 			"net-pf-9": {"e"}},
 		"modules.builtin":       {"crc_x": {""}},
@@ -69,8 +75,8 @@ func roots(detail lkm.Detail) []*subject {
 	for name, binary := range map[string]bool{"root, text indexes": false, "root, binary indexes": true} {
 		list = append(list, &subject{name: "linux " + name, open: open,
 			machine: func() lkm.Machine { return root{linuxRoot(binary)} },
-			queries: []string{"a", "b_b", "c", "d", "e", "odd", "crc_x", "core", "other", "fs-demo", "net-pf-9",
-				"symbol:do_c", "pci:v1d001", "crypto-x"}})
+			queries: []string{"a", "b_b", "c", "d", "e", "odd", "crc_x", "user", "gone", "core", "other", "fs-demo",
+				"net-pf-9", "symbol:do_c", "pci:v1d001", "crypto-x"}})
 	}
 	return list
 }

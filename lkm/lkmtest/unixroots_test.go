@@ -34,6 +34,8 @@ func netbsdImage() fstest.MapFS {
 		"etc/defaults/rc.conf":  "modules=YES\n",
 		"etc/rc.conf":           "securelevel=1\n",
 		"etc/rc.conf.d/modules": "modules=NO\n",
+		"etc/rc.d/modules":      "modload \"$@\" \"$name\"\n",
+		"etc/rc.d/local":        "# modload /x\n",
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
