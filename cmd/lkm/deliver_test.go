@@ -33,11 +33,11 @@ func writers(t *testing.T) map[string][]string {
 // TestOutputIntoPipes: a pipe stays a pipe, and its reader gets everything. One that nobody reads is an error.
 func TestOutputIntoPipes(t *testing.T) {
 	for about, args := range writers(t) {
-		name := filepath.Join(t.TempDir(), "pipe")
-		if err := exec.CommandContext(t.Context(), "mkfifo", name).Run(); err != nil {
+		name, lonely := filepath.Join(t.TempDir(), "pipe"), filepath.Join(t.TempDir(), "pipe")
+		if err := exec.CommandContext(t.Context(), "mkfifo", name, lonely).Run(); err != nil {
 			t.Skip(err)
 		}
-		if code, stderr := impatient(t, append(args, name)...); code != exitFatal ||
+		if code, stderr := impatient(t, append(args, lonely)...); code != exitFatal ||
 			!strings.Contains(stderr, "nobody reads") {
 			t.Errorf("%s to nobody: exit %d, %s", about, code, stderr)
 		}

@@ -92,10 +92,15 @@ func openPipe(ctx context.Context, name string, flag int, wait time.Duration) (*
 		f   *os.File
 		err error
 	}
-	done := make(chan opened, 1)
+	done, over := make(chan opened), make(chan struct{})
+	defer close(over)
 	go func() {
 		f, err := os.OpenFile(name, flag, 0)
-		done <- opened{f, err}
+		select {
+		case done <- opened{f, err}:
+		case <-over:
+			_ = f.Close() // nobody wants it any more; of nil it is an error
+		}
 	}()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
