@@ -104,7 +104,7 @@ func (p *place) builtin(word string, args []string) {
 
 // end follows a command that ends the script, if it runs.
 func (p *place) end(goesOn bool) {
-	if goesOn || len(p.conds) > 0 || p.doubt {
+	if goesOn || len(p.conds) > 0 || p.within || p.doubt {
 		p.mayEnd()
 		return
 	}
@@ -233,6 +233,7 @@ func (p *place) preset(word string) {
 		return
 	}
 	v, rest, known := p.Value(name, quote+raw+quote, true)
+	known = known && !strings.Contains(raw, `\`) && strings.Count(raw, "}") == strings.Count(raw, "${")
 	if known && rest == "" && (!set || empty) {
 		p.put(Setting{Name: name, Value: v, File: p.file, Line: p.line}, false)
 	} else {

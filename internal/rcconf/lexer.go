@@ -33,6 +33,7 @@ type lexer struct {
 	line    int
 	back    *token // read again
 	docs    []document
+	strange bool               // some shell may refuse a redirection, or what a here-document runs
 	effects bool               // a here-document may set variables, or end the script
 	comment func(from, to int) // gets the place of each comment; may be nil
 	inner   []string           // the commands that words substitute
@@ -139,6 +140,9 @@ func (l *lexer) redirection() string {
 		return op
 	}
 	word := l.word()
+	if op[1:] == "&" && (len(word) != 1 || !isByte(word[0], "-0123456789")) {
+		l.strange = true
+	}
 	if strings.HasPrefix(op, "<<") {
 		l.document(word, op == "<<-")
 	}
@@ -202,8 +206,8 @@ func (l *lexer) skipDocument(d document) {
 			return
 		}
 		names, more := effects(line, false)
-		commands := strings.Contains(line, "`") || strings.Contains(line, "$(")
-		l.effects = l.effects || more || commands || len(names) > 0
+		l.effects = l.effects || more || len(names) > 0
+		l.strange = l.strange || strings.Contains(line, "`") || strings.Contains(line, "$(")
 	}
 	l.fail("a here-document does not end")
 }

@@ -34,8 +34,8 @@ func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 			c.Run(file, cmd, r)
 		}
 	})
-	if err == nil || c.ended && errors.Is(err, fact.ErrMalformed) {
-		return // a shell does not read what it does not run
+	if err == nil {
+		return
 	}
 	line := 0
 	var syntax *fact.ParseError
@@ -63,7 +63,7 @@ func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
 		c.mark(&c.calls, cmd.Function)
 		return
 	}
-	p := place{c, file, cmd.Line, cmd.Conds, r}
+	p := place{c, file, cmd.Line, cmd.Conds, cmd.Within, r}
 	x, ok := split(cmd.Body)
 	if cmd.Subshell {
 		if kills(cmd.Body) {
@@ -154,7 +154,7 @@ func (c *Conf) record(s Setting, plain bool) {
 // Assign sets what a command of assignments alone sets.
 func (c *Conf) Assign(file string, cmd Command, r *fact.Report) {
 	if x, ok := split(cmd.Body); ok && len(x.args) == 0 && !cmd.Subshell {
-		p := place{c, file, cmd.Line, cmd.Conds, r}
+		p := place{c, file, cmd.Line, cmd.Conds, cmd.Within, r}
 		p.assign(x.sets, x.redirected)
 	}
 }
@@ -196,10 +196,11 @@ func split(body string) (x simple, ok bool) {
 // A place is a command of a script that is being followed.
 type place struct {
 	*Conf
-	file  string
-	line  int
-	conds []Cond
-	r     *fact.Report
+	file   string
+	line   int
+	conds  []Cond
+	within bool
+	r      *fact.Report
 }
 
 // put sets a variable. What comes after a command that may end the script is unknown.

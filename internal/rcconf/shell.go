@@ -24,6 +24,8 @@ type Command struct {
 	Conds []Cond
 	// Subshell is set if the command runs in a subshell, where variables that it sets end.
 	Subshell bool
+	// Within is set if it is a part of another command: of a compound one, or of those that && and || join.
+	Within bool
 }
 
 // A Cond is a condition of a command: of if, case, a loop, && or ||.
@@ -91,6 +93,7 @@ type shellReader struct {
 	around  []list // the lists around this one, the outermost first
 	ended   string // the kind of the compound command that was read last; empty after a simple one
 	ready   bool   // a command may begin here
+	more    bool   // && or || is behind the command
 	define  string // the function whose body comes next
 	inside  bool   // it reads what a word substitutes
 	refuses bool   // some shell refuses the script where it is read
@@ -260,7 +263,7 @@ func (s *shellReader) emit(line int, body string, subshell bool) {
 		s.fail("too many conditions")
 	}
 	if s.work(commandWork + len(body) + condSize*len(conds)); s.err == nil {
-		s.each(Command{line, body, s.function, conds, subshell || s.subshell})
+		s.each(Command{line, body, s.function, conds, subshell || s.subshell, s.more || len(s.around) > 0})
 	}
 }
 
@@ -296,6 +299,7 @@ func (s *shellReader) simple(t token) {
 	}
 	s.unread(t)
 	body := strings.Join(words, " ")
+	s.more = t.op == "&&" || t.op == "||"
 	s.emit(line, body, t.op == "|" || t.op == "&")
 	s.done(Cond{Body: body}, "")
 }
@@ -357,6 +361,10 @@ func (s *shellReader) refuseEmpty() {
 
 // substituted reads the commands that words substitute, which the shell reads when it reads the word.
 func (s *shellReader) substituted(line int) {
+	if s.strange {
+		s.strange = false
+		s.refuse(line)
+	}
 	for !s.inside && len(s.inner) > 0 && s.err == nil {
 		in := &shellReader{lexer: lexer{text: s.inner[0], line: 1, item: s.item}, each: func(Command) {}, ready: true,
 			inside: true}

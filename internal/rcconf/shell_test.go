@@ -136,7 +136,16 @@ var shellScripts = []struct{ text, known string }{
 	{"exec >/none/x\nkld_list=evil\n", ""},
 	{": >/none/x\nkld_list=evil\n", ""},
 	{"a=1\nexit\nkld_list=evil\n", "a kld_list"},
-	{"a=1\nreturn\nkld_list=evil\n\"", "a kld_list"},
+	{"a=1\nreturn\nkld_list=evil\n\"", ""},
+	{"{\na=1\nreturn\nkld_list=evil\n\"\n}\n", ""},
+	{"{\na=1\nexit\nkld_list=evil\n} &\n", ""},
+	{"a=1\nexit && true &\nkld_list=evil\n", ""},
+	{"exit; a=1 \"\nkld_list=evil\n", ""},
+	{"a=1\ntrue >&dev/null\nkld_list=evil\n", ""},
+	{"a=1\ntrue 2>&11\nkld_list=evil\n", ""},
+	{"(\ncat <<E\n$(fi)\nE\n)\nkld_list=evil\n", ""},
+	{": ${kld_list:=evil\\\\}}\n", ""},
+	{"a=1\ntrue 2>&1 3>&- <&0\nkld_list=evil\n", "a kld_list"},
 	{"[ -f /none ] && exit\nkld_list=evil\n", ""},
 	{"true && return\nkld_list=evil\n", ""},
 	{"kill $$\nkld_list=evil\n", ""},
@@ -244,6 +253,7 @@ func readVariables(text string) *Conf {
 // A realShell runs scripts.
 type realShell struct {
 	sh, dir string
+	runs    int
 }
 
 func newShell(t *testing.T) *realShell {
@@ -254,14 +264,25 @@ func newShell(t *testing.T) *realShell {
 	if _, err := os.Stat(sh); err != nil {
 		t.Skip("there is no " + sh)
 	}
-	return &realShell{sh, t.TempDir()}
+	dir, err := os.MkdirTemp("", "rcconf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // commands in the background may still write there
+	return &realShell{sh: sh, dir: dir}
 }
 
 // run runs the script as rc(8) does, and returns the variables that are set at its end, also if it ends the shell. ok
 // is false if the shell does not say.
 func (s *realShell) run(t *testing.T, text string) (set map[string]string, ok bool) {
 	t.Helper()
-	file := filepath.Join(s.dir, "rc.conf")
+	s.runs++ // each in a directory of its own
+	dir := filepath.Join(s.dir, fmt.Sprint(s.runs))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "rc.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -273,9 +294,9 @@ func (s *realShell) run(t *testing.T, text string) (set map[string]string, ok bo
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.sh, "-c", "exec 9>out; trap '"+show+end+"' 0; . ./rc.conf")
-	cmd.Dir, cmd.Env = s.dir, []string{"PATH=/bin:/usr/bin", "LC_ALL=C"}
+	cmd.Dir, cmd.Env = dir, []string{"PATH=/bin:/usr/bin", "LC_ALL=C"}
 	_ = cmd.Run() // its exit code is the script's
-	out, err := os.ReadFile(filepath.Join(s.dir, "out"))
+	out, err := os.ReadFile(filepath.Join(dir, "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,11 +383,11 @@ func randomScript(r *rand.Rand) string {
 // TestRandomShell compares the reader with the real shell on scripts that nobody wrote.
 func TestRandomShell(t *testing.T) {
 	shell := newShell(t)
-	r := rand.New(rand.NewPCG(1, 2))
 	n := 300
 	if s := os.Getenv("KERNELEXT_TEST_SCRIPTS"); s != "" {
-		fmt.Sscan(s, &n)
+		fmt.Sscan(s, &n) // more of them, which are others
 	}
+	r := rand.New(rand.NewPCG(1, uint64(n)))
 	known := 0
 	for range n {
 		text := randomScript(r)
