@@ -77,10 +77,10 @@ func (c *Conf) Run(file string, cmd Command, r *fact.Report) {
 	}
 	if len(x.args) == 0 {
 		p.assign(x.sets, x.redirected)
-		return
+	} else {
+		p.command(x)
 	}
-	p.command(x)
-	if x.args[0] != ":" {
+	if x.redirected || len(x.args) > 0 && x.args[0] != ":" {
 		p.effects(cmd.Body)
 	}
 }

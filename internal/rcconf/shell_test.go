@@ -78,6 +78,8 @@ var shellScripts = []struct{ text, known string }{
 	{"[ -n \"${kld_list:=evil}\" ]\n", ""},
 	{"true x\"${a:-${kld_list:=evil}}\"\n", ""},
 	{": >/dev/${kld_list:=null}\n", ""},
+	{">/dev/${kld_list:=null}\n", ""},
+	{"a=1 >/dev/${kld_list:=null}\n", ""},
 	{": $((kld_list = 5))\n", ""},
 	{"a='${kld_list:=evil}'\nb=1\n", "a b kld_list"},
 	{"case ${kld_list:=evil} in x) ;; esac\n", ""},
