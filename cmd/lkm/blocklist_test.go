@@ -315,7 +315,8 @@ func TestInfoBlockListAnswersAsList(t *testing.T) {
 func TestAuditBlockListWithoutDigests(t *testing.T) {
 	tp := windowsTape(t)
 	snapshot := func(detail string) string {
-		out, stderr, code := runLkm(t, "list", "--tape", tp, "--format", "json", "--detail", detail)
+		out, stderr, code := runLkm(t, "list", "--name", "ketwatch.sys", "--tape", tp, "--format", "json", "--detail",
+			detail)
 		if code != 0 {
 			t.Fatal(stderr)
 		}
@@ -332,5 +333,9 @@ func TestAuditBlockListWithoutDigests(t *testing.T) {
 		if code != exitIncomplete || !strings.Contains(out, "UNKNOWN") || strings.Contains(out, "\npass") {
 			t.Errorf("%q: exit %d\n%s%s", args, code, out, stderr)
 		}
+	}
+	whole := []string{"audit", "--rules", rules, "--blocklist", names, snapshot("files,hashes")}
+	if out, stderr, code := runLkm(t, whole...); code != 0 || !strings.Contains(out, "pass") {
+		t.Errorf("with its digests: exit %d\n%s%s", code, out, stderr)
 	}
 }
