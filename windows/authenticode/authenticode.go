@@ -102,7 +102,7 @@ func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
 		out = v.embedded(out, p, b, false, err)
 	}
 	if err != nil && len(blobs) == 0 {
-		s := Signature{Source: fact.SignatureEmbedded}
+		s := Signature{Source: fact.SignatureEmbedded, read: true}
 		s.verdict(err, "", nil)
 		out = append(out, s)
 	}
@@ -115,7 +115,8 @@ func (v *Verifier) embedded(out []Signature, p *pe.File, b []byte, nested bool, 
 	if len(out) > maxSignatures {
 		return out
 	}
-	s := Signature{Source: fact.SignatureEmbedded, Nested: nested, Status: fact.SignatureUnchecked}
+	s := Signature{Source: fact.SignatureEmbedded, Nested: nested, Status: fact.SignatureUnchecked,
+		read: true}
 	if len(out) == maxSignatures { // the last says that there are more
 		s.cut = errMoreSignatures
 		s.verdict(nil, fact.SignatureUnchecked, s.cut)

@@ -368,7 +368,7 @@ func (s *Signature) byBytes() {
 }
 
 func (v *Verifier) catalogSignature(hit catalogHit) Signature {
-	s := Signature{Status: fact.SignatureUnchecked}
+	s := Signature{Status: fact.SignatureUnchecked, read: true}
 	if hit.err != nil {
 		s.cut = hit.err
 		s.verdict(nil, fact.SignatureUnchecked, hit.err)
@@ -385,7 +385,7 @@ func (v *Verifier) catalogSignature(hit catalogHit) Signature {
 
 // ofCatalog judges a catalog's own signature.
 func (v *Verifier) ofCatalog(cat *catalog) Signature {
-	s := Signature{Status: fact.SignatureUnchecked, qualified: cat.Qualified}
+	s := Signature{Status: fact.SignatureUnchecked, qualified: cat.Qualified, read: true}
 	sd := cat.data
 	if len(sd.Signers) != 1 {
 		s.cut = fmt.Errorf("%w: %d signers, want 1", fact.ErrMalformed, len(sd.Signers))

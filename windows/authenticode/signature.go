@@ -88,6 +88,7 @@ type Signature struct {
 	// PageHashes is the signed table of page hashes; nil if the signature has no such table.
 	PageHashes *PageHashes `json:"pageHashes,omitzero"`
 
+	read      bool // from a file: JSON does not hold all that block lists ask of a signer
 	foreign   bool
 	barred    bool     // it is invalid only because the machine does not allow a certificate of its chain
 	uncounted bool     // the catalog lists the file's bytes, which the kernel does not look up
@@ -115,9 +116,9 @@ func (s *Signature) Cut() error { return s.cut }
 func (s *Signature) Uncounted() bool { return s.uncounted }
 
 // SignersKnown reports whether all certificates are known that lead from the signers of a driver: those of signatures
-// that do not fit its bytes do not count.
+// that do not fit its bytes do not count. Of a signature in a saved snapshot they are not.
 func SignersKnown(list []Signature) bool {
-	return !slices.ContainsFunc(list, func(s Signature) bool { return s.Fits != fact.No && s.cut != nil })
+	return !slices.ContainsFunc(list, func(s Signature) bool { return s.Fits != fact.No && (s.cut != nil || !s.read) })
 }
 
 // OnlyForeign reports whether the signature is invalid for no other reason than data in the file's

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
@@ -313,6 +314,11 @@ func TestSignersKnown(t *testing.T) {
 		s := v.ofCatalog(cat)
 		if s.Status != tt.status || SignersKnown([]Signature{s}) != tt.known || s.Fits == fact.No {
 			t.Errorf("%s: %s (%s), known %v: %v", name, s.Status, s.Reason, s.Cut() == nil, s.Cut())
+		}
+		var saved Signature
+		if text, err := json.Marshal(s); err != nil || json.Unmarshal(text, &saved) != nil ||
+			SignersKnown([]Signature{saved}) {
+			t.Errorf("%s: a saved signature says all of its signer, %v", name, err)
 		}
 		if s.Fits = fact.No; !SignersKnown([]Signature{s}) {
 			t.Errorf("%s: the signer of what does not fit counts", name)
