@@ -9,6 +9,7 @@ import (
 
 	"github.com/kernelext/kernelext/fact"
 	"github.com/kernelext/kernelext/internal/escape"
+	"github.com/kernelext/kernelext/internal/lazy"
 )
 
 // A request is one thing that asks for a kld at boot, before rc(8) raises the securelevel.
@@ -75,6 +76,15 @@ func (c *config) loaderRequests(release int64) []request {
 	return append(out, c.loaderUnsure()...)
 }
 
+// forthPrints is a command that only prints, as the system's own defaults have one: .( TEXT ) cr.
+var forthPrints = lazy.Regexp{Pattern: `^\.\( [^()]* \)( cr)?$`}
+
+// commandLoads reports whether a command of the boot loader may load something.
+func commandLoads(command string) bool {
+	return (strings.Contains(command, "load") || strings.Contains(command, "include")) &&
+		!forthPrints.MatchString(command)
+}
+
 // loaderUnsure returns what may make the boot loader load anything: its commands, and what was not read.
 func (c *config) loaderUnsure() []request {
 	var out []request
@@ -90,7 +100,7 @@ func (c *config) loaderUnsure() []request {
 		}
 	}
 	for _, s := range commands {
-		if strings.Contains(s.Value, "load") || strings.Contains(s.Value, "include") || s.Code != "" {
+		if commandLoads(s.Value) || s.Code != "" {
 			because := s.Reason(ReasonLoaderConf, "the boot loader runs a command: "+escape.Text(s.Value))
 			if s.Code != "" {
 				because = s.Unknown(ReasonLoaderConf)

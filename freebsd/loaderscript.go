@@ -37,6 +37,12 @@ var forthLoads = lazy.Regexp{Pattern: `^(load|enable-module|toggle-module|read-c
 // forthIncludes is a line of Forth that runs another file, and its path.
 var forthIncludes = lazy.Regexp{Pattern: `(?:^|\s)(?:try-)?include\s+([^\s"']+)`}
 
+// forthHelp is a line of the help in loader.4th: a command and what it does, which the word ".?" prints.
+var forthHelp = lazy.Regexp{Pattern: `^s" [\w?-]+" s" [^"]*" \.\?$`}
+
+// forthRedefined is a line that gives that word another meaning than loader.4th does.
+var forthRedefined = lazy.Regexp{Pattern: `^:\s+\.\?(\s|$)`}
+
 // dloaderLoads is a line of DragonFly's dloader(8) that makes loadall load a module, and the module's name.
 var dloaderLoads = lazy.Regexp{Pattern: `^\s*(?:menuadd\s+)?([\w.-]+)_load="?(?i:yes)`}
 
@@ -118,7 +124,12 @@ func scriptLoads(file, line string) bool {
 	case lua:
 		return slices.ContainsFunc(luaLoads.FindAllString(line, -1), notACPI)
 	}
-	line, _, _ = strings.Cut(line, ` \ `)
+	if line = forthCode(line); forthHelp.MatchString(line) {
+		return false
+	}
+	if forthRedefined.MatchString(line) && line != ": .? 2 spaces 2swap 15 #type 2 spaces type cr ;" {
+		return true
+	}
 	includes := forthIncludes.FindAllString(line, -1)
 	for _, m := range includes {
 		words := strings.Fields(m)
@@ -130,6 +141,17 @@ func scriptLoads(file, line string) bool {
 		return !slices.Contains(rcWords, strings.Join(strings.Fields(line), " "))
 	}
 	return slices.ContainsFunc(forthLoads.FindAllString(line, -1), notACPI)
+}
+
+// forthCode removes the comments of a line of Forth: from a backslash on, and one in parentheses that no string
+// precedes.
+func forthCode(line string) string {
+	line, _, _ = strings.Cut(line, ` \ `)
+	before, rest, _ := strings.Cut(line, " ( ")
+	if _, after, ok := strings.Cut(rest, ")"); ok && !strings.Contains(before, `"`) {
+		line = before + after
+	}
+	return strings.TrimSpace(line)
 }
 
 // notACPI reports whether what loads is not the acpi_load that the system's own menu sets.

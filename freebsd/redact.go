@@ -85,7 +85,7 @@ func redactSettings(data []byte, script bool) []byte {
 			out.WriteString("# " + redactedText + "\n")
 		case m == nil || readsSetting(m[2]):
 			out.WriteString(line)
-		case m[2] == "exec" && !strings.Contains(m[3], "load") && !strings.Contains(m[3], "include"):
+		case m[2] == "exec" && !commandLoads(m[3]):
 			out.WriteString(m[1] + `exec="."` + m[4]) // a command that loads nothing
 		default:
 			out.WriteString(m[1] + m[2] + `="` + redactedText + `"` + m[4])

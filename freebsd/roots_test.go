@@ -96,6 +96,7 @@ func TestRoots(t *testing.T) {
 	with := func(base files, name, text string) files { base[name] = text; return base }
 	service := func(body, rcConf string) files { return with(rc(rcConf), "etc/rc.d/s", script+body) }
 	const loadable, blocked, unknown = fact.VerdictLoadable, fact.VerdictBlocked, fact.VerdictUnknown
+	const absent = fact.VerdictAbsent
 	for _, c := range []struct {
 		name    string
 		release int32
@@ -228,6 +229,18 @@ func TestRoots(t *testing.T) {
 			"a", "", blocked, "stand/forth/menu-commands.4th, support.4th"},
 		{"loader.4th, load", 1003000, with(conf(""), "boot/loader.4th", ": start\n  s\" load a\" evaluate\n;\n"), "a",
 			"?loader", unknown, "loader.4th(8)"},
+		{"loader.4th, help", 1003000, with(conf("exec=\".( Loading /boot/loader.conf ) cr\"\n"), "boot/loader.4th",
+			": .? 2 spaces 2swap 15 #type 2 spaces type cr ;\n: ?\n"+
+				"  s\" boot-conf\" s\" load kernel and modules, then autoboot\" .?\n;\n"+
+				": try-include ( -- ) \\ see loader.4th(8)\n"+
+				"  ['] include ( -- xt ) \\ get the execution token of `include'\n;\n"), "a", "", blocked,
+			"stand/forth/loader.4th"},
+		{"loader.4th, other help", 1003000, with(conf(""), "boot/loader.4th",
+			": .? evaluate ;\n  s\" x\" s\" load a\" .?\n"), "a", "?loader", unknown, "loader.4th(8)"},
+		{"loader.4th, a comment in a string", 1003000, with(conf(""), "boot/loader.4th",
+			": x s\" load a ( \" evaluate \" )\" ;\n"), "a", "?loader", unknown, "loader.4th(8)"},
+		{"exec, printed and run", 1003000, conf("exec=\".( x ) load a ( ) cr\"\n"), "a", "?loader", unknown,
+			"loader.conf(5): exec"},
 		{"loader.4th, set", 1003000, with(conf(""), "boot/mine.4th", "s\" set a_load=YES\" evaluate\n"), "a",
 			"?loader", unknown, "loader.4th(8)"},
 		{"dloader", 600400, with(conf(""), "boot/dloader.menu", dloaderMenu), "a", "?loader", unknown,
@@ -359,6 +372,16 @@ func TestRoots(t *testing.T) {
 			"s_enable=\"YES\"\n"), "a", "", blocked, "rc.d/ipfw: dummynet_enable"},
 		{"service, else", 1402000, service("s_start() {\ncheckyesno more_enable && load_kld b || load_kld a\n}\n",
 			"s_enable=\"YES\"\n"), "b", "?dependency", unknown, "sh(1): a needs b"},
+		{"service, case and checkyesno off", 1402000, service(
+			"s_start() {\ncase $x in\ni386)\n\tif checkyesno more_enable; then\n\t\tload_kld a\n\tfi\n\t;;\nesac\n}\n",
+			"s_enable=\"YES\"\n"), "a", "", blocked, "rc.d/archdep: a condition that does not hold decides"},
+		{"service, case and checkyesno", 1402000, service(
+			"s_start() {\ncase $x in\ni386)\n\tif checkyesno more_enable; then\n\t\tload_kld a\n\tfi\n\t;;\nesac\n}\n",
+			"s_enable=\"YES\"\nmore_enable=YES\n"), "a", "?service", unknown, "rc.d/archdep"},
+		{"kldload of a file that is computed", 1402000, rc("x=/opt/nosuch\nkldload $x.ko\n"), "nosuch", "", unknown,
+			"kldload(8) takes a path"},
+		{"kldload of a file that is computed, off", 1402000, service(
+			"s_start() {\nfor i in $x; do\n\tload_kld $i\ndone\n}\n", ""), "nosuch", "", absent, "rc.d/atm1"},
 		{"service without a variable", 1402000, with(rc(""), "etc/rc.d/always",
 			". /etc/rc.subr\nname=always\nalways_start() { load_kld a; }\n"), "a", "service", loadable,
 			"rc.subr(8): rcvar"},

@@ -344,20 +344,24 @@ func (s *service) runs(l load) fact.Answer {
 		return on
 	}
 	place := fact.Reason{Code: ReasonService, File: s.file, Line: l.line}
+	var unsure fact.Answer // of a condition that cannot be decided: one that does not hold decides all the same
 	for _, c := range l.conds {
 		kind, name, _ := strings.Cut(c.Body, " ")
 		if name = strings.TrimSpace(name); kind == "checkyesno" && rcconf.ValidName(name, true) {
 			a := s.checkYesNo(name)
 			switch {
 			case a.Blocked() == "":
-				return a
+				unsure = a
 			case (a.Blocked() == fact.Yes) != c.Not:
 				return fact.Stops(a.Because())
 			}
 			continue
 		}
 		place.Text = s.name + " loads it under a condition that only rc(8) can decide"
-		return fact.UnsureOf(place)
+		unsure = fact.UnsureOf(place)
+	}
+	if unsure.Applies() {
+		return unsure
 	}
 	if l.inside != "" {
 		place.Text = s.name + " loads it in " + escape.Text(l.inside) + ", which may run"

@@ -231,8 +231,8 @@ func (c *checker) nextBoot(f *result, sub subject) (*fact.Prospect, fact.Reason)
 				Text: "no file that was read has that name, but what is loaded at boot was not read whole: " +
 					lost[0].Error()})
 		}
-		for _, q := range c.config.programs {
-			if q.target == "" { // its file may lie anywhere
+		for _, q := range slices.Concat(c.config.programs, c.anything) {
+			if q.target == "" && q.answer.Applies() && q.answer.Blocked() != fact.Yes { // its file may lie anywhere
 				return settled(fact.VerdictUnknown, q.answer.Because())
 			}
 		}
