@@ -43,6 +43,7 @@ func FuzzBootFiles(f *testing.F) {
 		{"etc/rc.d/s", script + "required_modules=\"a b:c\"\ns_start() { load_kld -e x a; }\n"},
 		{"etc/rc.d/s", "# KEYWORD: nojail nostart firstboot\nkldload -n a || exit\n"},
 		{"etc/rc.local", "if true; then kldload a; fi\n"},
+		{"etc/rc.d/s", "\r\nname=s\r\n\f\n\v\n\u00a0\nkldload a\r\n"},
 		{"etc/rc", "rcorder x\n"},
 		{"etc/devd.conf", "action \"kldload a $b\";\n"},
 		{"etc/start_if.em0", "kldload a;kldload b\n"},

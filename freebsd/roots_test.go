@@ -385,6 +385,8 @@ func TestRoots(t *testing.T) {
 		{"service without a variable", 1402000, with(rc(""), "etc/rc.d/always",
 			". /etc/rc.subr\nname=always\nalways_start() { load_kld a; }\n"), "a", "service", loadable,
 			"rc.subr(8): rcvar"},
+		{"service, lines of another system", 1402000, service("\r\n\f\n\v\n\u00a0\nrequired_modules=\"a\"\n",
+			"s_enable=\"YES\"\n"), "a", "service", loadable, "sh(1): a carriage return is no blank"},
 		{"service of ports", 1402000, with(rc("v_enable=YES\n"), "usr/local/etc/rc.d/v",
 			"name=v\nrcvar=v_enable\nrequired_modules=a\n"), "a", "service", loadable, "rc(8): local_startup"},
 		{"set_rcvar", 900044, with(rc("v_enable=YES\n"), "etc/rc.d/v",

@@ -148,6 +148,9 @@ func (p *scriptReader) keep(cmd *rcconf.Command) bool {
 
 func (p *scriptReader) run(cmd rcconf.Command) {
 	words := cmd.Words()
+	if len(words) == 0 {
+		return
+	}
 	switch word := words[0]; word {
 	case "load_kld", "kldload", "/sbin/kldload":
 		p.load(cmd, words[1:])

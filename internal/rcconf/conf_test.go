@@ -188,7 +188,7 @@ func FuzzShell(f *testing.F) {
 		"if a; then b; elif c; then d; else e; fi\n", "case $x in a|b) c;; *) d;; esac\n", "a && b || c; d & e\n",
 		"for i in 1 2; do a $i; done\nwhile a; do b; done\n", "f() { a; }\nfunction g { b; }\nf\n",
 		"cat <<EOF\nkldload a\nEOF\nkldload b\n", "a 'b;c' \"d;e\" `f` $(g; h)\n", "a \\\nb # c\n", "if if if\n", "'",
-		"((((", "{{{{}}}}", "<<", "case\n)\n", "a\r\nb\r\n", "\x00;\xff\n",
+		"((((", "{{{{}}}}", "<<", "case\n)\n", "a\r\nb\r\n", "\x00;\xff\n", "\r\n", "\f\n", "\v\n\u00a0\n",
 		"a=$((1<<4)) ${b:=`c`} \"${d:-'}'}\" $'e'\n", "cat <<-'A' <<B\n\tA\nB\n",
 	} {
 		f.Add(seed)
@@ -203,6 +203,9 @@ func FuzzShell(f *testing.F) {
 		err := ReadShell(text, item, func(c Command) {
 			if c.Line < 1 || c.Line > lines {
 				t.Fatalf("line %d of %d", c.Line, lines)
+			}
+			if len(c.Words()) == 0 {
+				t.Fatalf("a command without words: %q", c.Body)
 			}
 			for _, word := range c.Words() {
 				if c.Body != "eval" && !strings.ContainsAny(word, "'\"`\\$#<>") &&

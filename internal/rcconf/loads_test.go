@@ -29,6 +29,18 @@ func TestLoads(t *testing.T) {
 	}
 }
 
+// TestWords splits commands where the shell does: what only looks like a blank is a word.
+func TestWords(t *testing.T) {
+	for body, want := range map[string]string{
+		"a  b\tc": "a|b|c", "\r": "\r", "\f": "\f", "\v": "\v", "\u00a0": "\u00a0", "a\r": "a\r", "'a\nb'": "'a|b'",
+	} {
+		c := Command{Body: body}
+		if got := strings.Join(c.Words(), "|"); got != want {
+			t.Errorf("%q: %q, want %q", body, got, want)
+		}
+	}
+}
+
 // TestUncomment takes comments out of scripts, and nothing else.
 func TestUncomment(t *testing.T) {
 	for text, want := range map[string]string{

@@ -44,8 +44,11 @@ func (c Cond) not() Cond {
 	return c
 }
 
-// Words splits a command at blanks; quotes stay.
-func (c *Command) Words() []string { return strings.Fields(c.Body) }
+// Words splits a command at what the shell's grammar calls blanks, and at newlines; quotes stay. A carriage return is
+// part of a word, as it is for the shell.
+func (c *Command) Words() []string {
+	return strings.FieldsFunc(c.Body, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' })
+}
 
 // The bounds of what is followed: how deep commands lie inside each other, and how many commands that && joins are
 // kept as conditions.
