@@ -72,8 +72,7 @@ func (k *Kernel) readPolicy(ctx context.Context, b *fact.Budget) *fact.Policy {
 	k.kernelFact(ctx, p, OpSecureBoot, PolicySecureBoot, secureBootFact)
 	k.kernelFact(ctx, p, OpKernelDebugger, PolicyDebugger, debuggerFact)
 	k.kernelFact(ctx, p, OpIsolatedUserMode, PolicyVBS, secureKernelFact)
-	if p.Loading == fact.LoadingSigned && valueOf(p, PolicyDebugger) == debuggerAttached &&
-		valueOf(p, PolicyHVCI) != "yes" {
+	if p.Loading == fact.LoadingSigned && debuggerMayBe(p) && valueOf(p, PolicyHVCI) != "yes" {
 		p.Loading = "" // as in debug mode, which the options may not show
 	}
 	k.registryPolicy(ctx, p)
@@ -94,6 +93,17 @@ func valueOf(p *fact.Policy, name string) string {
 // debuggerAttached is the value of PolicyDebugger for a kernel debugger that is there: with one the kernel may load
 // what nobody signed ("Installing an unsigned driver during development and test", learn.microsoft.com).
 const debuggerAttached = "attached"
+
+// debuggerMayBe reports whether a kernel debugger is attached, or that could not be read. A Windows without such a
+// thing has none.
+func debuggerMayBe(p *fact.Policy) bool {
+	for _, f := range p.Facts {
+		if f.Name == PolicyDebugger {
+			return f.Value == debuggerAttached || f.Value == "" && f.Code != "" && f.Code != fact.CodeAbsent
+		}
+	}
+	return false
+}
 
 // unknownFact returns a fact that could not be read.
 func unknownFact(name, source string, err error) fact.PolicyFact {

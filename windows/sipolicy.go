@@ -183,7 +183,7 @@ func (p *siPolicy) matchSigners(list string, e BlockEvidence) []BlockMatch {
 func (e BlockEvidence) otherSignature(given []bool) []fact.Evidence {
 	for i := range e.Signatures {
 		s := &e.Signatures[i]
-		if given[i] || s.Status == fact.SignatureInvalid || s.Fits == fact.No {
+		if given[i] || !s.MayCarry() {
 			continue
 		}
 		name := s.Source

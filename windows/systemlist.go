@@ -188,10 +188,7 @@ func (c *checker) blockList(e *entry) fact.Answer {
 		return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: e.Path,
 			Text: "the file was not read: whether a policy of this machine names it is not known"})
 	}
-	var answer fact.Answer
-	if !e.Driver.SignersKnown() {
-		answer = c.unreadSigners(e)
-	}
+	answer := c.mayDeny(e)
 	for _, l := range c.lists {
 		for _, m := range l.Match(e.Driver.Evidence(e.Name, e.Path)) {
 			a := c.listed(&l, &m)
@@ -210,19 +207,29 @@ func (c *checker) blockList(e *entry) fact.Answer {
 	return answer
 }
 
-// unreadSigners answers for a driver whose signature was not read, or not its whole chain: a policy that denies signers
-// may deny its signer.
-func (c *checker) unreadSigners(e *entry) fact.Answer {
+// mayDeny answers for a driver of which something is not known that a policy may name: its file is not whole, or its
+// signature was not read, or not its whole chain. It does not apply if everything is known.
+func (c *checker) mayDeny(e *entry) fact.Answer {
+	signers := e.Driver.SignersKnown()
 	part := ""
 	if e.Driver.Signatures != nil {
 		part = " whole"
 	}
 	for _, l := range c.lists {
-		if l.DeniesSigners() && !l.policy.audit && !(l.builtIn && c.builtInList() == fact.No) {
-			return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file,
-				Text: fmt.Sprintf("the signature of %s was not read%s: whether %q denies its signer is not known",
-					e.Name, part, l.Name)})
+		text := ""
+		switch {
+		case l.policy == nil || l.policy.audit || l.builtIn && c.builtInList() == fact.No:
+			continue
+		case e.truncated:
+			text = fmt.Sprintf("the file ends before what its headers name: whether %q names the whole file is not known",
+				l.Name)
+		case !signers && l.DeniesSigners():
+			text = fmt.Sprintf("the signature of %s was not read%s: whether %q denies its signer is not known",
+				e.Name, part, l.Name)
+		default:
+			continue
 		}
+		return fact.UnsureOf(fact.Reason{Code: ReasonBlockList, File: l.file, Text: text})
 	}
 	return fact.Answer{}
 }
@@ -281,14 +288,14 @@ func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact
 }
 
 // enforces reports whether code integrity is known to be on and in nobody's way: with it off no policy counts, and a
-// kernel debugger may make the kernel load what it refuses. An image is judged as if it boots so. Test signing changes
-// nothing: policies count beside it.
+// kernel debugger, which may be there unless it is known that none is, may make the kernel load what it refuses. An
+// image is judged as if it boots so. Test signing changes nothing: policies count beside it.
 func (c *checker) enforces() bool {
 	if c.image {
 		return true
 	}
 	options := strings.Fields(c.setting(PolicyCodeIntegrity))
-	debug := slices.Contains(options, "debug_mode") || c.setting(PolicyDebugger) == debuggerAttached
+	debug := slices.Contains(options, "debug_mode") || debuggerMayBe(c.policy)
 	return slices.Contains(options, "enabled") && (!debug || c.setting(PolicyHVCI) == "yes")
 }
 

@@ -316,11 +316,14 @@ func (c *checker) anew(e *entry, file fact.Answer) fact.Answer {
 	return fact.Unsure(ReasonPolicy, "code integrity enforces, and what its policies allow is not judged here")
 }
 
-// unreadPolicy says why the options of code integrity are unknown.
+// unreadPolicy says why it is unknown what code integrity enforces.
 func (c *checker) unreadPolicy() string {
 	for _, f := range c.policy.Facts {
-		if f.Name == PolicyCodeIntegrity && f.Code != "" {
+		switch {
+		case f.Name == PolicyCodeIntegrity && f.Code != "":
 			return fmt.Sprintf(": %s: %s", f.Source, f.Code)
+		case f.Name == PolicyDebugger && f.Value == "" && debuggerMayBe(c.policy):
+			return fmt.Sprintf(": whether a kernel debugger is attached could not be read (%s)", f.Code)
 		}
 	}
 	return ": debug mode"

@@ -211,7 +211,7 @@ func (l *blockList) mark(snap *lkm.Snapshot) error {
 
 // undecidedOf reports whether the list asks for what is not known of a driver.
 func (l *blockList) undecidedOf(m *lkm.Module) bool {
-	return m.Windows == nil || l.undecided(m.Windows)
+	return m.Windows == nil || l.undecided(m)
 }
 
 // liveTarget opens the running machine, which is its own root.

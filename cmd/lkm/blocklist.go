@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	facts "github.com/kernelext/kernelext/fact"
@@ -101,7 +102,7 @@ func (l *blockList) compared(modules []lkm.Module) compared {
 		switch {
 		case d.PE == nil:
 			c.unread++
-		case l.undecided(d):
+		case l.undecided(&modules[i]):
 			c.undecided++
 		}
 		if len(d.Blocked) > 0 {
@@ -156,11 +157,15 @@ func (a *app) writeHits(modules []lkm.Module) {
 	}
 }
 
-// undecided reports whether the list asks for what is not known of a driver whose file was read. The machine's own
-// lists name signers, as Microsoft's does.
-func (l *blockList) undecided(d *windows.Driver) bool {
+// undecided reports whether the list asks for what is not known of a driver whose file was read: a digest or a signer,
+// or all of them, as the file is not whole. The machine's own lists name signers, as Microsoft's does.
+func (l *blockList) undecided(m *lkm.Module) bool {
+	d := m.Windows
 	signers := l.BlockList == nil || l.DeniesSigners()
-	return d.Hashes == nil || !d.Hashes.Whole() || signers && !d.SignersKnown()
+	cut := slices.ContainsFunc(m.Problems, func(p facts.Problem) bool {
+		return p.Source == windows.SourceFile && p.Field == "file"
+	})
+	return cut || d.Hashes == nil || !d.Hashes.Whole() || signers && !d.SignersKnown()
 }
 
 // title says what the list is, and whether all of it was read. src is the source of the machine's own lists.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kernelext/kernelext/fact"
@@ -187,8 +188,11 @@ func diskMemory(mod *lkm.Module) Row {
 	return unknownRow(mod, "onDisk", "whether the file has the loaded code is not known")
 }
 
-// sourceCIFiles is the source of the machine's own lists, windows.SourceCIFiles.
-const sourceCIFiles = "code_integrity_files"
+// Sources of package windows.
+const (
+	sourceCIFiles     = "code_integrity_files" // the machine's own lists, windows.SourceCIFiles
+	sourceDriverFiles = "driver_files"         // windows.SourceFile
+)
 
 // blockList enters what a list of the caller's says. It returns why drivers that are named may not be marked.
 func (m *machine) blockList(snap *lkm.Snapshot) error {
@@ -206,6 +210,9 @@ func (m *machine) blockList(snap *lkm.Snapshot) error {
 	return nil
 }
 
+// ofFile reports whether a problem is about a driver's file as a whole: it was not read, or ends too early.
+func ofFile(p fact.Problem) bool { return p.Source == sourceDriverFiles && p.Field == "file" }
+
 // blockListed answers for one driver. That no rule names it counts only if everything that a rule may ask for is known.
 func (m *machine) blockListed(mod *lkm.Module) Row {
 	d := mod.Windows
@@ -222,6 +229,8 @@ func (m *machine) blockListed(mod *lkm.Module) Row {
 	switch {
 	case d.PE == nil:
 		return Row{Status: Unknown, Because: "its file was not read"}
+	case slices.ContainsFunc(mod.Problems, ofFile):
+		return unknownRow(mod, "file", "its file is not whole, and a list may name the whole one")
 	case m.Undecided != nil && !m.Undecided(mod):
 		return Row{Status: Pass}
 	case !digests:

@@ -106,6 +106,9 @@ func (v *Verifier) Verify(p *pe.File, item *fact.Item) []Signature {
 		s.verdict(err, "", nil)
 		out = append(out, s)
 	}
+	if err != nil {
+		out[len(out)-1].rest = err
+	}
 	return append(out, v.catalogSignatures(p, len(out) > 0)...)
 }
 

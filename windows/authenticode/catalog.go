@@ -22,7 +22,7 @@ const (
 	maxCatalogs       = 100_000  // catalogs of an index
 	maxCatalogEntries = 8 << 20  // digests of an index
 	maxMembers        = 1 << 20  // members of one catalog
-	maxPerDigest      = 8        // catalogs looked at for one file
+	maxPerDigest      = 64       // catalogs looked at for one file: Windows adds some with each update
 	maxKeptCatalogs   = 64 << 20 // bytes of the catalogs that are kept decoded
 )
 

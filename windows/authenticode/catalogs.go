@@ -236,7 +236,7 @@ func (c *Catalogs) algorithms() []crypto.Hash {
 	return list
 }
 
-var errManyCatalogs error = &sentinel.Error{Before: "more than 8 catalogs list it, and the others were not looked at",
+var errManyCatalogs error = &sentinel.Error{Before: "more than 64 catalogs list it, and the others were not looked at",
 	Cause: fact.ErrTooLarge}
 
 // find returns the catalogs that list one of the digests. The last of too many says that there are more.
@@ -345,16 +345,11 @@ func (v *Verifier) listed(digests func(crypto.Hash) [][]byte) []Signature {
 			}
 		}
 		for _, hit := range c.find(v.item, made) {
-			if hit.err == errManyCatalogs && slices.ContainsFunc(out, isValid) {
-				continue // Windows itself adds catalogs with each update, and one that is valid is enough
-			}
 			out = append(out, v.catalogSignature(hit))
 		}
 	}
 	return out
 }
-
-func isValid(s Signature) bool { return s.Status == fact.SignatureValid }
 
 var errByBytes = errors.New("the catalog lists the file by the digest of its bytes: the kernel looks an image up by " +
 	"its authentihash alone")

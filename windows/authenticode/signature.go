@@ -98,6 +98,8 @@ type Signature struct {
 	unsureTime error
 	// cut is why certificates that the signer's chain may lead to are not known; nil if all are.
 	cut error
+	// rest is why what follows the signature in the certificate table was not read; nil if all was.
+	rest error
 	// longest is the longest chain of the certificates that came along, where Certificates end in one
 	// that the caller trusts: block lists name authorities, whoever is trusted.
 	longest []Certificate
@@ -115,10 +117,19 @@ func (s *Signature) Cut() error { return s.cut }
 // of its bytes: the kernel looks an image up by its authentihash alone.
 func (s *Signature) Uncounted() bool { return s.uncounted }
 
-// SignersKnown reports whether all certificates are known that lead from the signers of a driver: those of signatures
-// that do not fit its bytes do not count. Of a signature in a saved snapshot they are not.
+// SignersKnown reports whether all certificates are known that lead from the signers of a driver: its certificate table
+// was read to the end, and the signatures are not those of a saved snapshot. The signers of signatures that do not fit
+// its bytes do not count, unless that is for data beside them alone.
 func SignersKnown(list []Signature) bool {
-	return !slices.ContainsFunc(list, func(s Signature) bool { return s.Fits != fact.No && (s.cut != nil || !s.read) })
+	return !slices.ContainsFunc(list, func(s Signature) bool {
+		return !s.read || s.rest != nil || (s.Fits != fact.No || s.foreign) && s.cut != nil
+	})
+}
+
+// MayCarry reports whether the kernel may take the signature for the driver's: it fits, or that is not known, or it is
+// invalid only by what the kernel is not known to ask, or another one may follow it.
+func (s *Signature) MayCarry() bool {
+	return s.barred || s.foreign || s.rest != nil || s.Status != fact.SignatureInvalid && s.Fits != fact.No
 }
 
 // OnlyForeign reports whether the signature is invalid for no other reason than data in the file's
@@ -380,8 +391,8 @@ func (v *Verifier) times(s *Signature, sd *sign.SignedData, signer *sign.Signer)
 	return at, trusted
 }
 
-// timestamp judges a timestamp. unsure is why it is not known whether the machine allows its authority, or its chain
-// could not be built whole, if nothing else speaks against it.
+// timestamp judges a timestamp. unsure is why it is not known whether the machine allows its authority, or a
+// certificate that it needs could not be asked, if nothing else speaks against it.
 func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 	ts = Timestamp{Kind: t.Kind, Time: t.Time, Bare: t.Bare, Status: fact.SignatureUnchecked}
 	if t.Certificate != nil {
@@ -389,10 +400,13 @@ func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 	}
 	if t.Err != nil {
 		ts.Reason = escape.Text(t.Err.Error())
-		if !sign.IsUndecided(t.Err) {
+		switch {
+		case !sign.IsUndecided(t.Err):
 			ts.Status = fact.SignatureInvalid
+		case t.Lost != nil && !t.Time.IsZero(): // the authority's own certificate may be the one that is lost
+			unsure = t.Lost
 		}
-		return ts, nil
+		return ts, unsure
 	}
 	if !v.hasKeys() {
 		ts.Reason = errNoKeys.Error()
@@ -410,7 +424,7 @@ func (v *Verifier) timestamp(t sign.Timestamp) (ts Timestamp, unsure error) {
 	}
 	if !chain.Trusted {
 		ts.Status, ts.Reason = unproved(chain), escape.Text(chain.Err.Error())
-		if isLimit(chain.Err) {
+		if ts.Status == fact.SignatureUnchecked {
 			unsure = chain.Err
 		}
 		return ts, unsure
