@@ -39,11 +39,13 @@ func TestEnforcedSignature(t *testing.T) {
 		signers: []*policySigner{{id: "S", root: tbsCA, denials: []denial{{}}}}}}}
 	reports := systemList{file: "L", BlockList: &BlockList{Name: "L", policy: &siPolicy{audit: true,
 		signers: denies.policy.signers}}}
+	names := systemList{file: "L", BlockList: &BlockList{Name: "L", policy: &siPolicy{}}}
 	for name, tt := range map[string]struct {
 		signatures []authenticode.Signature
 		lists      []systemList
 		facts      map[string]string
 		unread     bool // the file, too
+		cut        bool // the file ends too early
 		want       fact.Tri
 		code       string // of the first reason; empty for none
 	}{
@@ -54,7 +56,14 @@ func TestEnforcedSignature(t *testing.T) {
 			lists: []systemList{denies}, code: ReasonBlockList},
 		"a signature that cannot be read": {signatures: unreadable(t), want: fact.No},
 		"a list that only reports":        {lists: []systemList{reports}, want: fact.No, code: ReasonSignature},
-		"of the hardware program":         {signatures: signed(fact.ClassWHCP, "2024-01-01"), want: fact.No},
+		"a cut file, and a list": {signatures: signed(fact.ClassWHCP, "2024-01-01"),
+			lists: []systemList{names}, cut: true,
+			code: ReasonBlockList},
+		"a cut file, and a list that only reports": {signatures: signed(fact.ClassWHCP, "2024-01-01"),
+			lists: []systemList{reports}, cut: true, want: fact.No},
+		"a list of names": {signatures: signed(fact.ClassWHCP, "2024-01-01"), lists: []systemList{names},
+			want: fact.No},
+		"of the hardware program": {signatures: signed(fact.ClassWHCP, "2024-01-01"), want: fact.No},
 		"not signed": {signatures: []authenticode.Signature{}, want: fact.Yes,
 			code: ReasonSignature},
 		"cross-signed early": {signatures: signed(fact.ClassCrossSigned, "2015-07-29"),
@@ -68,7 +77,7 @@ func TestEnforcedSignature(t *testing.T) {
 		for k, v := range tt.facts {
 			c.policy.Facts = append(c.policy.Facts, fact.PolicyFact{Name: k, Value: v})
 		}
-		e := &entry{Name: "x.sys", Path: `C:\x.sys`, Driver: &Driver{Signatures: tt.signatures}}
+		e := &entry{Name: "x.sys", Path: `C:\x.sys`, truncated: tt.cut, Driver: &Driver{Signatures: tt.signatures}}
 		if !tt.unread {
 			e.Driver.PE = &pe.File{}
 		}

@@ -4,6 +4,8 @@ package windows
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -80,6 +82,7 @@ func TestPolicyEnforced(t *testing.T) {
 		options        codeIntegrity
 		unread         bool
 		debugger, list string
+		code           fact.Code // of the debugger's fact
 		builtIn        bool
 		doubt          string
 		want           fact.Tri
@@ -93,6 +96,11 @@ func TestPolicyEnforced(t *testing.T) {
 		"a debugger":                  {options: ciEnabled, debugger: "attached"},
 		"a debugger and HVCI":         {options: ciEnabled | ciHVCI, debugger: "attached", want: fact.Yes},
 		"debugging without one":       {options: ciEnabled, debugger: "enabled", want: fact.Yes},
+		"a debugger, not read":        {options: ciEnabled, code: fact.CodePermission},
+		"a debugger, not recorded":    {options: ciEnabled, code: fact.CodeUnrecorded},
+		"a debugger, an older tape":   {options: ciEnabled, code: fact.CodeOlder},
+		"not read, and HVCI":          {options: ciEnabled | ciHVCI, code: fact.CodePermission, want: fact.Yes},
+		"a Windows without debuggers": {options: ciEnabled, code: fact.CodeAbsent, want: fact.Yes},
 		"Windows' list":               {options: ciEnabled, builtIn: true, list: "1", want: fact.Yes},
 		"Windows' list, off":          {options: 0, builtIn: true, list: "1"},
 		"Windows' list, switched off": {options: ciEnabled, builtIn: true, list: "0", want: fact.No},
@@ -101,7 +109,7 @@ func TestPolicyEnforced(t *testing.T) {
 	} {
 		p := &fact.Policy{Loading: tt.options.Loading(), Facts: []fact.PolicyFact{
 			{Name: PolicyCodeIntegrity, Value: strings.Join(tt.options.Words(), " ")},
-			{Name: PolicyHVCI, Value: tt.options.HVCI()}, {Name: PolicyDebugger, Value: tt.debugger},
+			{Name: PolicyHVCI, Value: tt.options.HVCI()}, {Name: PolicyDebugger, Value: tt.debugger, Code: tt.code},
 			{Name: PolicyBlockList, Value: tt.list}}}
 		if tt.unread {
 			p.Loading, p.Facts[0] = "", unknownFact(PolicyCodeIntegrity, SourcePolicy, fact.ErrUnrecorded)
@@ -125,22 +133,47 @@ func TestUncountedSigner(t *testing.T) {
 	}
 }
 
-// With a debugger at the kernel it is not known whether signatures are asked for, but under the hypervisor they are.
+// refusing is a machine that answers one question with an error, unless that is nil.
+type refusing struct {
+	op  string
+	err error
+	policyFiles
+}
+
+func (m refusing) Call(ctx context.Context, op string, args ...string) ([]byte, error) {
+	if op == m.op && m.err != nil {
+		return nil, m.err
+	}
+	return m.policyFiles.Call(ctx, op, args...)
+}
+
+// With a debugger at the kernel, or without an answer to whether one is there, it is not known whether signatures are
+// asked for, but under the hypervisor they are.
 func TestDebuggerLoading(t *testing.T) {
 	for name, tt := range map[string]struct {
 		integrity, debugger string
+		fails               error // the question of the debugger
 		want                fact.Loading
 	}{
-		"none":                {"\x01\x00", "\x00\x01", fact.LoadingSigned},
-		"enabled":             {"\x01\x00", "\x01\x01", fact.LoadingSigned},
-		"attached":            {"\x01\x00", "\x01\x00", ""},
-		"attached, HVCI":      {"\x01\x04", "\x01\x00", fact.LoadingSigned},
-		"attached, no checks": {"\x00\x00", "\x01\x00", fact.LoadingAny},
+		"none":                     {"\x01\x00", "\x00\x01", nil, fact.LoadingSigned},
+		"enabled":                  {"\x01\x00", "\x01\x01", nil, fact.LoadingSigned},
+		"attached":                 {"\x01\x00", "\x01\x00", nil, ""},
+		"attached, HVCI":           {"\x01\x04", "\x01\x00", nil, fact.LoadingSigned},
+		"attached, no checks":      {"\x00\x00", "\x01\x00", nil, fact.LoadingAny},
+		"half an answer":           {"\x01\x00", "\x00", nil, ""},
+		"half an answer, HVCI":     {"\x01\x04", "\x00", nil, fact.LoadingSigned},
+		"refused":                  {"\x01\x00", "", fs.ErrPermission, ""},
+		"not recorded":             {"\x01\x00", "", fact.ErrUnrecorded, ""},
+		"an older tape":            {"\x01\x00", "", fact.ErrOlder, ""},
+		"refused, no checks":       {"\x00\x00", "", fs.ErrPermission, fact.LoadingAny},
+		"Windows has no debuggers": {"\x01\x00", "", errors.ErrUnsupported, fact.LoadingSigned},
 	} {
-		m := policyFiles{calls: map[string]string{OpKernelDebugger: tt.debugger,
-			OpCodeIntegrity: "\x08\x00\x00\x00" + tt.integrity + "\x00\x00"}}
+		m := refusing{OpKernelDebugger, tt.fails, policyFiles{calls: map[string]string{OpKernelDebugger: tt.debugger,
+			OpCodeIntegrity: "\x08\x00\x00\x00" + tt.integrity + "\x00\x00"}}}
 		p, err := Open(m, fact.Options{}).Policy(context.Background(), new(fact.Report))
-		if err != nil || p.Loading != tt.want || (p.Err() == nil) != (tt.want != "") {
+		read := tt.fails == nil && len(tt.debugger) == 2
+		if err != nil || p.Loading != tt.want || p.Err() == nil && tt.want == "" ||
+			p.Err() != nil && tt.want != "" && read {
 			t.Errorf("%s: %q, %v, %v", name, p.Loading, p.Err(), err)
 		}
 	}

@@ -221,7 +221,7 @@ func (c *checker) mayDeny(e *entry) fact.Answer {
 		case l.policy == nil || l.policy.audit || l.builtIn && c.builtInList() == fact.No:
 			continue
 		case e.truncated:
-			text = fmt.Sprintf("the file ends before what its headers name: whether %q names the whole file is not known",
+			text = fmt.Sprintf("the file ends before what its headers name: whether %q names it whole is not known",
 				l.Name)
 		case !signers && l.DeniesSigners():
 			text = fmt.Sprintf("the signature of %s was not read%s: whether %q denies its signer is not known",

@@ -197,20 +197,26 @@ func TestBlockListStrict(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		driver *windows.Driver
-		strict bool
-		want   error
+		driver  *windows.Driver
+		strict  bool
+		problem string // the field of one of the module's
+		want    error
 	}{
-		"compared":              {read, true, nil},
-		"not read":              {&windows.Driver{}, true, exit(exitIncomplete)},
-		"not read, not strict":  {&windows.Driver{}, false, nil},
-		"a digest is not known": {&partly, true, exit(exitIncomplete)},
+		"compared":              {read, true, "", nil},
+		"not read":              {&windows.Driver{}, true, "", exit(exitIncomplete)},
+		"not read, not strict":  {&windows.Driver{}, false, "", nil},
+		"a digest is not known": {&partly, true, "", exit(exitIncomplete)},
+		"the file is not whole": {read, true, "file", exit(exitIncomplete)},
+		"another problem":       {read, true, "version", nil},
 	} {
 		for _, format := range []string{"table", "json"} {
 			var out, errs bytes.Buffer
 			a := &app{stdout: bufio.NewWriter(&out), stderr: &errs}
 			a.flags.format, a.flags.strict = format, tt.strict
 			drivers := []lkm.Module{{Name: "a.sys", Windows: tt.driver}}
+			if tt.problem != "" {
+				drivers[0].Problems = []lkm.Problem{{Source: windows.SourceFile, Field: tt.problem}}
+			}
 			if got := a.writeBlocked(&blockList{BlockList: list}, drivers, "list", true); got != tt.want {
 				t.Errorf("%s, %s: %v", name, format, got)
 			}
@@ -264,6 +270,14 @@ func TestInfoBlockListAnswersAsList(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := []string{"--installed", "--os", "windows", "--root", dir}
+	short := filepath.Join(t.TempDir(), "short.sys")
+	whole := petest.Sample().Build()
+	if err := os.WriteFile(short, whole[:len(whole)-16], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shortImage := []string{"--installed", "--os", "windows", "--root", filepath.Dir(short)}
+	digests := tempFile(t, "digests.json", []byte(`[{"Id":"e1","KnownVulnerableSamples":[{"SHA256":"`+
+		strings.Repeat("0", 64)+`"}]}]`))
 	for _, c := range []struct {
 		what       string
 		list, info []string
@@ -276,6 +290,10 @@ func TestInfoBlockListAnswersAsList(t *testing.T) {
 			[]string{file, "--blocklist", deniedSigner(t)}, 0, "not compared with every rule"},
 		{"an unknown signer, strict", append(image, "--strict", "--blocklist", deniedSigner(t)),
 			[]string{file, "--strict", "--blocklist", deniedSigner(t)}, exitIncomplete, "not compared with every rule"},
+		{"a file that is not whole", append(shortImage, "--blocklist", digests),
+			[]string{short, "--blocklist", digests}, 0, "not compared with every rule"},
+		{"a file that is not whole, strict", append(shortImage, "--strict", "--blocklist", digests),
+			[]string{short, "--strict", "--blocklist", digests}, exitIncomplete, "not compared with every rule"},
 		{"a machine without lists", []string{"--tape", "demo:wine-8.0", "--blocklist", "system"},
 			[]string{"mountmgr.sys", "--tape", "demo:wine-8.0", "--blocklist", "system"}, exitIncomplete,
 			"none could be read"},
@@ -333,6 +351,15 @@ func TestAuditBlockListWithoutDigests(t *testing.T) {
 		if code != exitIncomplete || !strings.Contains(out, "UNKNOWN") || strings.Contains(out, "\npass") {
 			t.Errorf("%q: exit %d\n%s%s", args, code, out, stderr)
 		}
+	}
+	dir := t.TempDir()
+	image := petest.Sample().Build()
+	if err := os.WriteFile(filepath.Join(dir, "short.sys"), image[:len(image)-16], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code := runLkm(t, "audit", "--rules", rules, "--blocklist", names, "--os", "windows", "--root", dir)
+	if code != exitIncomplete || !strings.Contains(out, "its file is not whole") {
+		t.Errorf("a file that is not whole: exit %d\n%s%s", code, out, stderr)
 	}
 	whole := []string{"audit", "--rules", rules, "--blocklist", names, snapshot("files,hashes")}
 	if out, stderr, code := runLkm(t, whole...); code != 0 || !strings.Contains(out, "pass") {

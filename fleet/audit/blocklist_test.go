@@ -52,6 +52,25 @@ func TestBlockList(t *testing.T) {
 	}
 }
 
+// A driver whose file is not whole does not pass, whatever the list asks for; what else could not be read of it is no
+// matter of the list.
+func TestBlockListOfCutFile(t *testing.T) {
+	rules := &audit.Rules{Rules: []audit.Rule{{ID: "r", Kind: audit.BlockListed}}}
+	for field, want := range map[string]string{"file": "r unknown", "version": "r pass"} {
+		for _, mark := range []func(*lkm.Snapshot) error{nil, func(*lkm.Snapshot) error { return nil }} {
+			target := audit.Target{Snapshot: drivers(known()), Mark: mark}
+			if mark != nil {
+				target.Undecided = func(*lkm.Module) bool { return false }
+			}
+			target.Snapshot.Modules[0].Problems = []lkm.Problem{{Source: windows.SourceFile, Field: field,
+				Text: "it ends before what its headers name"}}
+			if r := run(t, audit.Options{}, []audit.Target{target}, rules); statuses(r) != want {
+				t.Errorf("%s, a list of the caller's %v: %s", field, mark != nil, statuses(r))
+			}
+		}
+	}
+}
+
 // A driver of which something is not known that a rule may name does not pass; what names it counts in any case.
 func TestBlockListOfWhatIsNotKnown(t *testing.T) {
 	without := func(change func(*windows.Driver)) windows.Driver {

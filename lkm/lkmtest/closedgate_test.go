@@ -418,7 +418,7 @@ func subjects(t *testing.T) []*subject {
 	opener := func(os lkm.OS) func(*faulty) (*lkm.System, error) {
 		return func(m *faulty) (*lkm.System, error) { return lkm.OpenMachine(os, m, lkm.Options{Detail: detail}) }
 	}
-	list := append(slices.Concat(roots(detail), unixRoots(detail)), signedDrivers(t, detail))
+	list := append(slices.Concat(roots(detail), unixRoots(detail)), signedDrivers(t, detail), debuggedDrivers(detail))
 	list = append(list, &subject{name: "darwin 10.14", machine: oldMac, open: opener(lkm.Darwin),
 		whole: true, only: "check", queries: []string{"com.vendor.inside", "com.vendor.alone", "com.vendor.driver"}})
 	for _, m := range madeUps() {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/sha256"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/kernelext/kernelext/internal/testing/policytest"
 	"github.com/kernelext/kernelext/internal/testing/signtest"
 	"github.com/kernelext/kernelext/lkm"
+	"github.com/kernelext/kernelext/windows"
 	"github.com/kernelext/kernelext/windows/pe"
 	"github.com/kernelext/kernelext/windows/sipolicy"
 )
@@ -55,6 +57,43 @@ func signedDrivers(t *testing.T, detail lkm.Detail) *subject {
 		open: func(f *faulty) (*lkm.System, error) {
 			return lkm.OpenMachine(lkm.Windows, f, lkm.Options{Detail: detail, Keys: []fact.KeySet{vendor.KeySet()}})
 		}}
+}
+
+// debuggedDrivers is a Windows that enforces signatures without the hypervisor, and has a kernel debugger: what its
+// policy denies, and what nobody signed, may load.
+func debuggedDrivers(detail lkm.Detail) *subject {
+	m := fakewindows.Windows11(false)
+	m.Calls[windows.OpCodeIntegrity], m.Calls[windows.OpKernelDebugger] = "\x08\x00\x00\x00\x01\x00\x00\x00", "\x01\x00"
+	m.Files["c:/windows/system32/codeintegrity/sipolicy.p7b"] = &fstest.MapFile{Data: policytest.Compile(
+		&sipolicy.Policy{Format: 7, Options: sipolicy.OptionUnsigned,
+			Rules: []sipolicy.FileRule{{Kind: sipolicy.Deny, FileName: "ketwatch.sys", Minimum: sipolicy.AnyVersion}},
+			Scenarios: []sipolicy.Scenario{{Value: sipolicy.ScenarioDrivers,
+				Product: sipolicy.Group{Rules: []int{0}}}}})}
+	return &subject{name: "windows with a debugger", queries: []string{"ketwatch.sys"}, whole: true, only: "check",
+		machine: func() lkm.Machine { return m },
+		open: func(f *faulty) (*lkm.System, error) {
+			return lkm.OpenMachine(lkm.Windows, f, lkm.Options{Detail: detail})
+		}}
+}
+
+// The debugger opens a gate that is closed without it: else the property would compare nothing.
+func TestDebuggedDrivers(t *testing.T) {
+	detail, err := lkm.ParseDetail("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := debuggedDrivers(detail)
+	for answer, want := range map[string]string{"\x01\x00": "unknown", "\x00\x01": "blocked"} {
+		s.machine().(*fakewindows.Machine).Calls[windows.OpKernelDebugger] = answer
+		c := s.ask(t, command{"", checkClaims}, faultyMachine(s.machine(), "", ""), s.queries)
+		found := false
+		for key, outcome := range c.outcomes {
+			found = found || strings.HasSuffix(key, "next boot") && outcome == want
+		}
+		if !found {
+			t.Errorf("debugger %q: %v", answer, c.outcomes)
+		}
+	}
 }
 
 // The drivers have the answers that damage may change: else the property would compare nothing.

@@ -45,17 +45,24 @@ func constructed(t testing.TB, class, tag int, b []byte) asn1.RawValue {
 // signList makes a catalog of a list that the authority signs. The certificates come with it.
 func (a *testAuthority) signList(t testing.TB, list []byte, certs ...*testAuthority) []byte {
 	t.Helper()
+	return a.signAs(t, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1}, list, certs...)
+}
+
+// signAs makes a signature with its content, which is of that type. The certificates come with it.
+func (a *testAuthority) signAs(
+	t testing.TB, typ asn1.ObjectIdentifier, content []byte, certs ...*testAuthority,
+) []byte {
+	t.Helper()
 	type attribute struct {
 		Type   asn1.ObjectIdentifier
 		Values asn1.RawValue
 	}
-	trustList := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 10, 1}
 	var covered asn1.RawValue
-	if _, err := asn1.Unmarshal(list, &covered); err != nil {
+	if _, err := asn1.Unmarshal(content, &covered); err != nil {
 		t.Fatal(err)
 	}
 	attrs := append(der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 3},
-		constructed(t, 0, 17, der(t, trustList))}),
+		constructed(t, 0, 17, der(t, typ))}),
 		der(t, attribute{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 4},
 			constructed(t, 0, 17, der(t, sign.Sum(crypto.SHA256, covered.Bytes)))})...)
 	set := constructed(t, 0, 17, attrs)
@@ -94,7 +101,7 @@ func (a *testAuthority) signList(t testing.TB, list []byte, certs ...*testAuthor
 	}{1, []pkix.AlgorithmIdentifier{sha256}, struct {
 		Type asn1.ObjectIdentifier
 		Data asn1.RawValue
-	}{trustList, constructed(t, 2, 0, list)}, constructed(t, 2, 0, raw), constructed(t, 0, 17, signer)})
+	}{typ, constructed(t, 2, 0, content)}, constructed(t, 2, 0, raw), constructed(t, 0, 17, signer)})
 	return der(t, struct {
 		Type asn1.ObjectIdentifier
 		Data asn1.RawValue
@@ -132,7 +139,8 @@ func verifierOf(files fstest.MapFS) *Verifier {
 	return NewVerifier(nil, time.Now(), []*Catalogs{NewCatalogs(files, ".")}, new(fact.Report))
 }
 
-// Catalogs whose signature does not fit hide no other one: that there are more than are looked at is said.
+// Catalogs whose signature does not fit hide no other one, and neither do those that are valid: that there are more
+// than are looked at is said.
 func TestDecoyCatalogs(t *testing.T) {
 	x := newInbox(t)
 	p := sampleFile(t, "code")
@@ -145,10 +153,11 @@ func TestDecoyCatalogs(t *testing.T) {
 		n             int
 		known         bool
 	}{
-		"alone":             {0, 0, fact.SignatureValid, 1, true},
-		"the last of eight": {maxPerDigest - 1, 0, fact.SignatureValid, maxPerDigest, true},
-		"the ninth":         {maxPerDigest, 0, fact.SignatureUnchecked, maxPerDigest + 1, false},
-		"before more":       {3, 20, fact.SignatureValid, maxPerDigest, true},
+		"alone":           {0, 0, fact.SignatureValid, 1, true},
+		"before more":     {3, 20, fact.SignatureValid, 24, true},
+		"the last":        {maxPerDigest - 1, 0, fact.SignatureValid, maxPerDigest, true},
+		"one too many":    {maxPerDigest, 0, fact.SignatureUnchecked, maxPerDigest + 1, false},
+		"before too many": {3, maxPerDigest, fact.SignatureValid, maxPerDigest + 1, false},
 	} {
 		files := fstest.MapFS{"m.cat": {Data: good}}
 		for i := range tt.before {
@@ -282,9 +291,6 @@ func TestSignersKnown(t *testing.T) {
 	middle := root.issue(t, "Middle", true)
 	leaf := middle.issue(t, "Leaf", false, codingEKU)
 	junk := impostors(t, middle, 100)
-	long := *middle
-	long.cert = &x509.Certificate{Raw: append(append([]byte(nil), middle.cert.Raw...), 0)}
-	copy(long.cert.Raw, der(t, asn1.RawValue{Tag: 16, IsCompound: true, Bytes: long.cert.Raw[4:]}))
 	list := trustListOf(t, make([]byte, 32))
 	hidden := slices.Concat([]*testAuthority{leaf}, junk, []*testAuthority{middle})
 	for name, tt := range map[string]struct {
@@ -298,7 +304,7 @@ func TestSignersKnown(t *testing.T) {
 		"hidden":                {hidden, nil, fact.SignatureUnchecked, false},
 		"hidden, trusted":       {hidden, root, fact.SignatureUnchecked, false},
 		"hidden above the keys": {hidden, leaf, fact.SignatureValid, false},
-		"data after its end":    {[]*testAuthority{leaf, &long}, nil, fact.SignatureUnchecked, false},
+		"data after its end":    {[]*testAuthority{leaf, middle.damaged(t)}, nil, fact.SignatureUnchecked, false},
 		"without the signer's":  {[]*testAuthority{middle, root}, nil, fact.SignatureUnchecked, false},
 		"junk, not too much": {slices.Concat([]*testAuthority{leaf, middle}, junk[:90]), root,
 			fact.SignatureValid, true},
@@ -320,8 +326,17 @@ func TestSignersKnown(t *testing.T) {
 			SignersKnown([]Signature{saved}) {
 			t.Errorf("%s: a saved signature says all of its signer, %v", name, err)
 		}
+		if saved.Fits = fact.No; SignersKnown([]Signature{saved}) {
+			t.Errorf("%s: a saved signature says that no more than data beside it is wrong", name)
+		}
 		if s.Fits = fact.No; !SignersKnown([]Signature{s}) {
 			t.Errorf("%s: the signer of what does not fit counts", name)
+		}
+		if s.foreign = true; SignersKnown([]Signature{s}) != tt.known {
+			t.Errorf("%s: the signer of what has data beside it, known %v", name, !tt.known)
+		}
+		if s.rest = fact.ErrMalformed; SignersKnown([]Signature{s}) {
+			t.Errorf("%s: what follows in the table was not read", name)
 		}
 	}
 }
