@@ -182,7 +182,7 @@ func TestDeniedBesideOthers(t *testing.T) {
 	}
 }
 
-// Where no signature can be valid, an ordinary driver in many catalogs is none whose signers are not known.
+// Where no signature can be valid, the signers of an ordinary driver in many catalogs are known all the same.
 func TestManyCatalogsWithoutKeys(t *testing.T) {
 	vendor, files := signtest.New(t, "Vendor"), fstest.MapFS{}
 	file := sample("x")

@@ -288,8 +288,8 @@ func (c *checker) enforced(l *systemList, because func(string) fact.Reason) fact
 }
 
 // enforces reports whether code integrity is known to be on and in nobody's way: with it off no policy counts, and a
-// kernel debugger, which may be there unless it is known that none is, may make the kernel load what it refuses. An
-// image is judged as if it boots so. Test signing changes nothing: policies count beside it.
+// kernel debugger may make the kernel load what it refuses; one may be there unless Windows says otherwise. An image is
+// judged as if it boots so. Test signing changes nothing: policies count beside it.
 func (c *checker) enforces() bool {
 	if c.image {
 		return true
