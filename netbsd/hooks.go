@@ -29,13 +29,14 @@ var modload = []string{"modload"}
 // maxScripts is how many scripts and files of rc.conf(5) are read.
 const maxScripts = 1024
 
-// scriptFiles returns the files whose commands rc(8) may run before rc.d/securelevel raises the securelevel: its own,
-// rc.conf(5), and the scripts of rc.d, which rcorder(8) orders. rc.d/modules is not one: it loads what modules.conf(5)
-// names. /etc/rc.local is not one either: rc.d/local comes after the securelevel.
-func (k *Kernel) scriptFiles(r *fact.Report) ([]string, error) {
-	files := []string{"etc/rc", "etc/rc.conf", "etc/defaults/rc.conf"}
+// scriptFiles returns the files whose commands rc(8) may run: its own, rc.conf(5), the scripts of rc.d, which rcorder(8)
+// orders, and what rc.d/network and rc.d/local run beside them. rc.d/modules is not one: it loads what modules.conf(5)
+// names. That rc.d/local comes after rc.d/securelevel does not matter here: not every system raises the securelevel.
+// The error says why there may be more of them. conf is what rc(8) itself reads of rc.conf(5).
+func (k *Kernel) scriptFiles(conf *rcconf.Conf) ([]string, error) {
+	files := []string{"etc/rc", "etc/rc.conf", "etc/defaults/rc.conf", "etc/rc.local", "etc/netstart.local"}
 	dirs := []string{"etc/rc.d", "etc/rc.conf.d"}
-	words, s := k.rc("rc", r.Part()).Words("rc_directories")
+	words, s := conf.Words("rc_directories")
 	if s.Code != "" {
 		return nil, &fact.ParseError{Source: s.File, Line: s.Line, Err: errors.ErrUnsupported,
 			Reason: "rc_directories is computed, or this line may set it"}
@@ -47,13 +48,17 @@ func (k *Kernel) scriptFiles(r *fact.Report) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range dirs {
+	var lost error
+	if s, opaque := conf.Opaque(); opaque {
+		lost = errOpaque(s)
+	}
+	for _, dir := range append([]string{"etc"}, dirs...) {
 		entries, err := k.machine.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if name := dir + "/" + e.Name(); !e.IsDir() && name != "etc/rc.d/modules" && !slices.Contains(files, name) {
+			if name := dir + "/" + e.Name(); !e.IsDir() && isScript(name) && !slices.Contains(files, name) {
 				files = append(files, name)
 			}
 		}
@@ -61,20 +66,50 @@ func (k *Kernel) scriptFiles(r *fact.Report) ([]string, error) {
 			return nil, limit.TooLarge("/"+dir, maxScripts)
 		}
 	}
-	return files, nil
+	return files, lost
+}
+
+// isScript reports whether rc(8) may run commands of a file in /etc or in a directory of scripts. Of /etc itself, they
+// are the ifconfig.xxN, of which rc.d/network evaluates the lines that begin with "!" (ifconfig.if(5)).
+func isScript(name string) bool {
+	if dir, file := path.Split(name); dir == "etc/" {
+		return strings.HasPrefix(file, "ifconfig.")
+	}
+	return name != "etc/rc.d/modules"
+}
+
+// runsMore returns an error if a file of rc.conf.d may run any command.
+func runsMore(conf *rcconf.Conf, file, text string, r *fact.Report) error {
+	own := &rcconf.Conf{Source: SourceRCConf, Parent: conf, Known: conf.Known}
+	own.ReadScript("/"+file, text, r.Part())
+	if s, ok := own.Opaque(); ok {
+		return errOpaque(s)
+	}
+	return nil
+}
+
+// errOpaque is the error of a line of rc.conf(5) that may run any command: it runs another file, or evaluates a text.
+func errOpaque(s rcconf.Setting) error {
+	return &fact.ParseError{Source: s.File, Line: s.Line, Err: errors.ErrUnsupported,
+		Reason: "what this line runs is not known"}
 }
 
 // scripts returns the lines of scripts that load modules. The error says that a script was not read, or that what it
 // loads is computed.
 func (k *Kernel) scripts(r *fact.Report) ([]confLine, error) {
-	files, lost := k.scriptFiles(r)
+	conf := k.rc("rc", r.Part())
+	files, lost := k.scriptFiles(conf)
 	var out []confLine
 	for _, file := range files {
 		text, item, err := limit.ReadItem(k.machine, file, limit.Text, r.Budget)
-		if err == nil {
-			out, err = scriptLines(out, file, string(text), item)
-		} else if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			err = nil
+		case err == nil:
+			out, err = scriptLines(out, file, string(text), item)
+			if strings.HasPrefix(file, "etc/rc.conf.d/") {
+				err = cmp.Or(err, runsMore(conf, file, string(text), r))
+			}
 		}
 		item.Done()
 		lost = cmp.Or(lost, err)
