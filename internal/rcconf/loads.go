@@ -23,7 +23,7 @@ func after(line string, commands []string) (rest string, ok bool) {
 			return "", false
 		}
 		line = line[first+len(word):]
-		if line == "" || isByte(line[0], " \t\n\"'\\;|&)`$<>") {
+		if line == "" || isByte(line[0], " \t\r\n\"'\\;|&)}`$<>") {
 			return line, true
 		}
 	}
@@ -53,7 +53,8 @@ func Loads(line string, commands []string) []string {
 	return targets
 }
 
-// loadArgs returns the arguments of such a command, without the options of load_kld that have a value.
+// loadArgs returns the arguments of such a command, without the options of load_kld that have a value. It returns none
+// if an expansion ends in them: what is loaded may be behind it.
 func loadArgs(rest string) string {
 	args := strings.TrimLeft(rest, "\"' \t")
 	for strings.HasPrefix(args, "-e ") || strings.HasPrefix(args, "-m ") {
@@ -65,7 +66,10 @@ func loadArgs(rest string) string {
 		_, args, _ = strings.Cut(value[from:], end)
 		args = strings.TrimLeft(args, " \t")
 	}
-	if i := strings.IndexAny(args, ";|&)>#`\n"); i >= 0 {
+	if i := strings.IndexAny(args, ";|&)>#`}\n"); i >= 0 {
+		if args[i] == '}' {
+			return ""
+		}
 		args = strings.TrimSuffix(args[:i], " 2") // of 2>
 	}
 	return args

@@ -16,6 +16,9 @@ func TestLoads(t *testing.T) {
 		"x=`kldload a`": "a", "load_kld -e 'a|b; c' -m m d": "d", "load_kld -m \"m\" d": "d", "kldload a 2>&1": "a",
 		"kldload a # b": "a", "kldload a >b": "a", "kldload(8)": "", "kldload_enable=a": "", "mykldloads a": "",
 		"kldload /boot/modules/a.ko": "/boot/modules/a.ko", "kldload a*": "?", "kldunload a": "", "load_kld -e": "?",
+		"${X:-/sbin/kldload} a": "?", ": ${X:=/sbin/kldload}": "?", "${X:-kldload a} b": "?", "{ kldload a; }": "a",
+		"kldload\r": "?", "kldload a\r": "a", "kldload ${x} a": "?", "${X:-\"kldload\"} a": "?",
+		"KLDLOAD=/sbin/kldload": "?", "timeout 5 kldload a": "a", "sh -c 'kldload a'": "a", "x=\"kldload a\"": "a",
 	} {
 		got := Loads(line, []string{"kldload", "load_kld"})
 		for i := range got {
