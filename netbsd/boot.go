@@ -181,8 +181,9 @@ func (l *loader) lost() error {
 }
 
 // modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file. A
-// word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell evaluates the arguments
-// (rc.d/modules), so that a line may do anything.
+// word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell's read splits a line at blanks,
+// and a backslash takes the next byte, or the next line, as it is; eval runs the arguments (rc.d/modules), so that a
+// line may do anything.
 func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 	text, item, err := limit.ReadItem(k.machine, modulesConf, limit.Text, r.Budget)
 	defer item.Done()
@@ -197,7 +198,7 @@ func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
-		f := strings.Fields(line)
+		f := strings.FieldsFunc(strings.TrimRight(line, "\r\n"), func(r rune) bool { return r == ' ' || r == '\t' })
 		if len(f) == 0 || f[0][0] == '#' {
 			continue
 		}
@@ -211,11 +212,26 @@ func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 			return out, fmt.Errorf("/%s: %w", modulesConf, err)
 		}
 		out = append(out, at)
-		arguments, _, _ := strings.Cut(strings.Join(f[1:], " "), "#")
-		if lost == nil && strings.ContainsAny(arguments, "`$;&|<>(\\") {
+		if lost == nil && (strings.Contains(line, `\`) || evaluates(f[1:])) {
 			lost = &fact.ParseError{Source: "/" + modulesConf, Line: n, Err: errors.ErrUnsupported,
 				Reason: "the shell runs the arguments"}
 		}
 	}
 	return out, lost
+}
+
+// evaluates reports whether the shell runs something when it evaluates the arguments of a line of modules.conf(5). A "#"
+// begins a comment where a word begins, outside of quotes.
+func evaluates(arguments []string) bool {
+	quoted := false
+	for _, word := range arguments {
+		if !quoted && word[0] == '#' {
+			return false
+		}
+		if strings.ContainsAny(word, "`$;&|<>(") {
+			return true
+		}
+		quoted = quoted || strings.ContainsAny(word, `"'`)
+	}
+	return false
 }

@@ -156,6 +156,16 @@ func TestImage(t *testing.T) {
 		{"evil", "", "boot.cfg", fact.VerdictUnknown, "", ""},
 		{"evil", "#cfg load=hd1a:/evil.kmod\n", "", fact.VerdictUnknown, "", ""},
 		{"evil", "#modules zfs $(modload /evil)\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs -s x=a#$(modload${IFS}/evil)\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs \"#\";modload /evil\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs 'a # b';modload /evil\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules \f# $(modload /evil)\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs \\\n#modules $(modload${IFS}/evil)\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules /usr/pkg/lib/modules/ev\\il.kmod\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#modules zfs -f # $(modload /evil)\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#modules zfs -s x=a#b\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#modules # \\ zfs $(x)\n", "", fact.VerdictAbsent, "", ""},
+		{"zfs", "#modules zfs -f\r\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:1"},
 		// Scripts that rc(8) runs before the securelevel.
 		{"old", "modload old\nsecurelevel=1\n", "", fact.VerdictUnknown, "", "/etc/rc.conf:1"},
 		{"evil", "[ -f /x ] && modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "", fact.VerdictUnknown, "",
@@ -173,6 +183,29 @@ func TestImage(t *testing.T) {
 		{"evil", "#script x\n", "etc/rc.d", fact.VerdictUnknown, "", ""},
 		{"evil", "rc_directories=\"/etc/rc.d /opt\"\n#script x\n", "opt", fact.VerdictUnknown, "", ""},
 		{"evil", "rc_directories=$(x)\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#script ${MODLOAD:-/sbin/modload} /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#script : ${MODLOAD:=/sbin/modload}\n#script $MODLOAD /usr/pkg/lib/modules/evil.kmod\n", "",
+			fact.VerdictUnknown, "", ""},
+		// What rc.d/local and rc.d/network run, and what is not read.
+		{"evil", "#file etc/rc.local modload /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictLoadable, "modload",
+			"/etc/rc.local:1"},
+		{"evil", "#file etc/rc.local modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "", fact.VerdictUnknown,
+			"", "/etc/rc.local:1"},
+		{"evil", "#file etc/netstart.local modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "",
+			fact.VerdictUnknown, "", "/etc/netstart.local:1"},
+		{"evil", "#file etc/ifconfig.wm0 !modload /usr/pkg/lib/modules/evil.kmod\nsecurelevel=1\n", "",
+			fact.VerdictUnknown, "", "/etc/ifconfig.wm0:1"},
+		{"evil", "#file etc/ifconfig.wm0 !modload $x\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#file etc/rc.local echo modloads\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#file etc/motd modload /usr/pkg/lib/modules/evil.kmod\n", "", fact.VerdictAbsent, "", ""},
+		{"evil", "#file etc/rc.local x\n", "etc/rc.local", fact.VerdictUnknown, "", ""},
+		{"evil", "#file etc/netstart.local x\n", "etc/netstart.local", fact.VerdictUnknown, "", ""},
+		{"evil", "#file etc/ifconfig.wm0 x\n", "etc/ifconfig.wm0", fact.VerdictUnknown, "", ""},
+		{"evil", "", "etc", fact.VerdictUnknown, "", ""},
+		{"evil", ". /opt/mine\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "eval $x\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#file etc/rc.conf.d/sshd . /opt/mine\n", "", fact.VerdictUnknown, "", ""},
+		{"evil", "#file etc/rc.conf.d/sshd sshd=YES\n", "", fact.VerdictAbsent, "", ""},
 		// A module is called as it calls itself; lines name its file.
 		{"named", "#modules other\nsecurelevel=1\n", "", fact.VerdictLoadable, "modules", "/etc/modules.conf:1"},
 		{"named", "#modules named\nsecurelevel=1\n", "", fact.VerdictUnknown, "", ""},
@@ -189,6 +222,9 @@ func TestImage(t *testing.T) {
 				conf += text
 			} else if text, ok := strings.CutPrefix(line, "#script "); ok {
 				script += text
+			} else if text, ok := strings.CutPrefix(line, "#file "); ok {
+				name, text, _ := strings.Cut(text, " ")
+				root[name] = &fstest.MapFile{Data: []byte(text)}
 			} else {
 				rc += line
 			}
