@@ -284,11 +284,16 @@ func (c *config) readRC() {
 	c.readOwn()
 }
 
-// script adds files of rc.conf(5) to conf, with the klds that their commands load.
+// script adds files of rc.conf(5) to conf, with the klds that their commands load: any, if what they run is not known.
 func (c *config) script(conf *rcconf.Conf) addFunc {
 	return func(file, text string, r *fact.Report) {
+		_, before := conf.Opaque()
 		conf.ReadScript(file, text, r)
 		c.confLoads(file, text, r)
+		if s, opaque := conf.Opaque(); opaque && !before {
+			c.hooks = append(c.hooks, request{WayService, "", fact.UnsureOf(s.Reason(ReasonService,
+				"what rc(8) runs here is not known: it may load any kld"))})
+		}
 	}
 }
 
@@ -393,6 +398,9 @@ func (c *config) devmatchBlocked(base string) (rcconf.Setting, bool) {
 func (c *config) secureLevel() (rcconf.Setting, fact.Answer) {
 	if c.foreign.Applies() {
 		return rcconf.Setting{}, c.foreign
+	}
+	if s, ok := c.of("sysctl").Ends(); ok {
+		return s, fact.UnsureOf(s.Reason(ReasonLevel, "rc(8) may end here, before it raises the securelevel"))
 	}
 	if s, ok := c.Sysctl.Lookup("kern.securelevel"); ok {
 		if n, err := strconv.Atoi(s.Value); err == nil && n > 0 {

@@ -68,6 +68,9 @@ func off(c *rcconf.Conf, name, code, text string) fact.Answer {
 // which sets rc.conf's securelevel. It does not apply if nothing does: a kernel without options INSECURE is raised from
 // 0 to 1 then, which no file says, and which root may forestall.
 func (k *Kernel) imageLevel(r *fact.Report) (rcconf.Setting, fact.Answer) {
+	if s, ok := k.rc("sysctl", r.Part()).Ends(); ok {
+		return s, fact.UnsureOf(s.Reason(reasonLevel, "rc(8) may end here, before it raises the securelevel"))
+	}
 	for _, q := range []struct {
 		name string
 		conf *rcconf.Conf

@@ -92,7 +92,7 @@ func (p *place) builtin(word string, args []string) {
 		p.computed("PWD")
 		p.computed("OLDPWD")
 	case "exit", "return", "exec":
-		p.end(word == "exec" && len(args) == 0)
+		p.leave(word, args)
 	case "set":
 		if len(args) > 0 && args[0] != "--" && !strings.ContainsAny(args[0][:1], nameBytes) {
 			p.mayEnd() // options such as -e
@@ -102,13 +102,17 @@ func (p *place) builtin(word string, args []string) {
 	}
 }
 
-// end follows a command that ends the script, if it runs.
-func (p *place) end(goesOn bool) {
-	if goesOn || len(p.conds) > 0 || p.within || p.doubt {
+// leave follows a command that ends the file, if it runs, and all but return the shell, too: rc(8) runs rc.conf(5)
+// itself.
+func (p *place) leave(word string, args []string) {
+	runs := len(p.conds) == 0 && !p.within && !p.doubt
+	switch {
+	case word != "return":
 		p.mayEnd()
-		return
+	case !runs:
+		p.mayReturn()
 	}
-	p.ended = true
+	p.ended = runs && (word != "exec" || len(args) > 0)
 }
 
 // forLoop follows the head of a for, which sets its variable.

@@ -44,6 +44,7 @@ type Conf struct {
 	at       map[string]int
 	over     error               // what a value takes that is more than the file may take
 	opaque   Setting             // the first line that may set anything; its File is empty if no line does
+	gone     Setting             // the first line that may end the shell; its File is empty if no line does
 	ended    bool                // the rest of the file is not run
 	doubt    bool                // the rest of the file may not be run
 	calls    map[string]bool     // the functions of the scripts, with "" if there may be others
@@ -81,6 +82,17 @@ func (c *Conf) Lookup(name string) (Setting, bool) {
 
 // Opaque returns the line that may set anything that is set nowhere else; ok is false if no line does.
 func (c *Conf) Opaque() (s Setting, ok bool) { return c.opaque, c.opaque.File != "" }
+
+// Ends returns the first line that ends, or may end, the shell that runs the files, and what runs them with it; ok is
+// false if no line does. What is set behind it is not known.
+func (c *Conf) Ends() (s Setting, ok bool) {
+	for ; c != nil; c = c.Parent {
+		if c.gone.File != "" {
+			return c.gone, true
+		}
+	}
+	return Setting{}, false
+}
 
 // Words returns the value of a name split at blanks (and at the "," and ";" that the loader's lists allow), with the
 // setting that says so; nil when it is not set.

@@ -75,7 +75,9 @@ func TestRCConf(t *testing.T) {
 		"unused":         {"f() { a=1; }\nb=1\nlogger hello\n", map[string]string{"a": "-", "b": "1"}},
 		"of one command": {"a=1 logger x\nb=1\n", map[string]string{"a": "-", "b": "1"}},
 		"presets":        {"a=1\n: ${a:=2}\n: ${b:=\"3\"}\n", map[string]string{"a": "1", "b": "3"}},
-		"exit":           {"a=1\nexit 0\nb=1\n", map[string]string{"a": "1", "b": "-"}},
+		"exit":           {"a=1\nexit 0\nb=1\n", map[string]string{"a": unknown, "b": unknown, "c": unknown}},
+		"exec":           {"a=1\nexec true\nb=1\n", map[string]string{"a": unknown, "b": unknown, "c": unknown}},
+		"return":         {"a=1\nreturn 0\nb=1\n", map[string]string{"a": "1", "b": "-"}},
 		"document":       {"cat <<EOF\na=1\nEOF\nb=1\n", map[string]string{"a": "-", "b": "1"}},
 		"redacted":       {"a=\"[redacted]\"\nb=1\n", map[string]string{"a": unknown, "b": "1"}},
 		"redacted line":  {"# [redacted]\nb=1\n", map[string]string{"a": unknown, "b": unknown}},
@@ -177,6 +179,28 @@ func TestParent(t *testing.T) {
 		own.ReadScript("/etc/rc.conf.d/kld", text, new(fact.Report))
 		if s, _ := own.Lookup("kld_list"); (s.Code == "") != known {
 			t.Errorf("%q: %+v", text, s)
+		}
+	}
+}
+
+// TestEnds reads files after one that ends the shell, or may: what they set is not known. After a return it is.
+func TestEnds(t *testing.T) {
+	for text, ends := range map[string]bool{
+		"exit 0\n": true, "exec /sbin/mine\n": true, "exec >/x\n": true, "[ -f /x ] && exit\n": true, "eval $x\n": true,
+		"set -e\n": true, "kill $$\n": true, "a=\"\n": true, "# [redacted]\n": true, ". /none\n": true,
+		": ${x?}\n": true,
+		"return\n":  false, "[ -f /x ] && return\n": false, "a=1\n": false, "(exit)\n": false, "f() { exit; }\n": false,
+	} {
+		all := &Conf{}
+		all.ReadScript("/etc/rc.conf", text, new(fact.Report))
+		all.ReadScript("/etc/rc.conf.local", "a=1\n", new(fact.Report))
+		own := &Conf{Parent: all}
+		own.ReadScript("/etc/rc.conf.d/x", "b=1\n", new(fact.Report))
+		a, _ := own.Lookup("a")
+		b, _ := own.Lookup("b")
+		s, got := own.Ends()
+		if got != ends || (a.Code != "") != ends || (b.Code != "") != ends || ends && s.File != "/etc/rc.conf" {
+			t.Errorf("%q: %+v %t, %+v, %+v", text, s, got, a, b)
 		}
 	}
 }

@@ -384,8 +384,9 @@ func (w *wordReader) dollar(rest string, top byte) {
 		w.take(2)
 		w.push(inQuoted)
 	case strings.HasPrefix(rest, "$'") && (top == 0 || top == inBrace || top == inParens):
-		if n := strings.IndexByte(rest[2:], '\''); n >= 0 && strings.Contains(rest[2:2+n], `\`) {
-			w.fail("escapes in $'…'")
+		text, _, _ := strings.Cut(rest[2:], "'")
+		if strings.HasSuffix(text, `\`) || strings.HasSuffix(text, `\c`) { // some shells go on behind the quote
+			w.fail("an escaped quote in $'…'")
 			return
 		}
 		w.until("'", 2)

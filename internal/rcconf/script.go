@@ -27,7 +27,7 @@ func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 		c.again[file] = []replay{}
 	}
 	if i := redactedLine(text); i > 0 {
-		defer c.Hide(file, i, fact.CodeRedacted)
+		defer c.end(file, i, fact.CodeRedacted)
 	}
 	err := ReadShell(text, c.Item, func(cmd Command) {
 		if !c.ended {
@@ -43,7 +43,15 @@ func (c *Conf) ReadScript(file, text string, r *fact.Report) {
 		line = syntax.Line
 	}
 	r.Problem(c.Source, "", "", fmt.Errorf("%s: %w", file, err))
-	c.Hide(file, line, fact.CodeOf(err))
+	c.end(file, line, fact.CodeOf(err))
+}
+
+// end makes every value unknown, also of what is set later: the shell may end at that line.
+func (c *Conf) end(file string, line int, code fact.Code) {
+	if c.gone.File == "" {
+		c.gone = Setting{File: file, Line: line, Code: code}
+	}
+	c.Hide(file, line, code)
 }
 
 // redactedLine returns the number of the first line that a recording lost; 0 if no line is lost.
@@ -208,9 +216,13 @@ func (p *place) put(s Setting, plain bool) {
 	if p.isFixed(s.Name) {
 		p.mayEnd()
 	}
+	at, gone := p.Ends()
+	if !gone {
+		at = p.opaque
+	}
 	switch {
-	case p.doubt:
-		s.Value, s.File, s.Line, s.Code = "", p.opaque.File, p.opaque.Line, cmp.Or(s.Code, p.opaque.Code)
+	case gone, p.doubt:
+		s.Value, s.File, s.Line, s.Code = "", at.File, at.Line, cmp.Or(s.Code, at.Code)
 	case len(p.conds) > 0:
 		s.Value, s.Code = "", cmp.Or(s.Code, fact.CodeUnsupported)
 	}
@@ -231,12 +243,19 @@ func (p *place) unclear(word string) {
 	p.mayEnd()
 }
 
-// mayEnd makes every value unknown, because the script may end here, and so what it sets later.
+// mayEnd makes every value unknown, because the shell may end here, and so what is set later.
 func (p *place) mayEnd() {
-	if p.doubt {
-		return // all is unknown
+	if p.gone.File == "" {
+		p.end(p.file, p.line, fact.CodeUnsupported)
 	}
-	p.Hide(p.file, p.line, fact.CodeUnsupported)
+	p.doubt = true
+}
+
+// mayReturn makes every value unknown, because the file may end here, and so what the rest of it sets.
+func (p *place) mayReturn() {
+	if !p.doubt {
+		p.Hide(p.file, p.line, fact.CodeUnsupported)
+	}
 	p.doubt = true
 }
 
