@@ -36,7 +36,7 @@ type hook struct {
 // of rc.d/netif, the actions of devd(8), and the jobs that cron(8) runs at boot, which begins before rc.d/securelevel.
 func (c *config) readHooks() {
 	if c.exists("etc/rc.local") {
-		c.readScript("etc/rc.local")
+		c.readScript("etc/rc.local", false)
 	}
 	for _, h := range c.hookFiles() {
 		c.readHook(h)
@@ -106,6 +106,24 @@ func (c *config) hookLine(h hook, n int, line string, item *fact.Item) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// looseLoads takes the klds that the lines of a script load whose grammar is not followed: each may run. It returns the
+// error if that does not say what the script loads, or if more than the grammar is wrong.
+func (c *config) looseLoads(name, text string, item *fact.Item, err error) error {
+	if !errors.Is(err, fact.ErrMalformed) || strings.Contains(text, "required_modules") {
+		return err
+	}
+	h := hook{file: name, text: "a script that rc(8) may run, of which the grammar was not followed, loads it"}
+	n := 0
+	for line := range strings.Lines(rcconf.Uncomment(text, item)) {
+		n++
+		if over := c.hookLine(h, n, line, item); over != nil {
+			return over
+		}
+	}
+	c.syntax.Problem(SourceServices, "", "", fmt.Errorf("/%s: %w", name, err))
 	return nil
 }
 

@@ -50,6 +50,7 @@ var structure = []string{"if", "elif", "else", "then", "fi", "for", "while", "un
 // on that, conditions, functions and the commands that load. Of other commands and conditions only their place is left.
 func redactScript(data []byte) []byte {
 	var out strings.Builder
+	kept := callable(data)
 	for line := range strings.SplitAfterSeq(string(data), "\n") {
 		t := strings.TrimSpace(line)
 		m := assignment.FindStringSubmatch(line)
@@ -63,14 +64,58 @@ func redactScript(data []byte) []byte {
 		case m != nil && scriptReads(m[2]):
 			out.WriteString(line)
 		case m != nil:
-			out.WriteString(m[1] + m[2] + `="` + redactedText + `"` + m[4])
+			value := strings.Join(append([]string{redactedText}, keptCalls(t, strings.Fields(t), kept)...), " ")
+			out.WriteString(m[1] + m[2] + `="` + value + `"` + m[4])
 		case strings.HasPrefix(t, ": ${") && strings.Contains(t, "_enable"):
 			out.WriteString(line)
 		default:
-			out.WriteString(redactCommand(t) + "\n")
+			out.WriteString(redactCommand(t, kept) + "\n")
 		}
 	}
+	if err := rcconf.ReadShell(string(data), nil, func(rcconf.Command) {}); err != nil {
+		out.WriteString("\n)\n")
+	}
 	return []byte(out.String())
+}
+
+// callable returns the functions of a script, and with "$" before them the variables that may hold a command which
+// loads klds.
+func callable(data []byte) map[string]bool {
+	kept := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		t := strings.TrimSpace(line)
+		if name, ok := strings.CutSuffix(strings.TrimRight(t, "{ \t"), "()"); ok {
+			kept[strings.TrimSpace(name)] = true
+		}
+		if !mentionsLoad(t) {
+			continue
+		}
+		if m := assignment.FindStringSubmatch(line); m != nil {
+			kept["$"+m[2]] = true
+		}
+		for _, w := range callsOf(t, nil) {
+			kept[w] = true
+		}
+	}
+	return kept
+}
+
+// keptCalls returns what a command calls of what is kept, as words that a command may have.
+func keptCalls(body string, words []string, kept map[string]bool) []string {
+	var out []string
+	for len(words) > 0 && words[0] == "!" {
+		words = words[1:]
+	}
+	for _, w := range callsOf(body, words) {
+		switch {
+		case !kept[w]:
+		case strings.HasPrefix(w, "$"):
+			out = append(out, w)
+		case rcconf.ValidName(w, true):
+			out = append(out, "$("+w+")")
+		}
+	}
+	return out
 }
 
 // scriptReads reports whether the variable of a script bears on which klds it loads, and when.
@@ -83,7 +128,7 @@ func scriptReads(name string) bool {
 }
 
 // redactCommand leaves of a line of commands the words that say when they run.
-func redactCommand(line string) string {
+func redactCommand(line string, kept map[string]bool) string {
 	var out strings.Builder
 	for _, p := range rcconf.Parts(line) {
 		out.WriteString(p.Op + " ")
@@ -92,17 +137,19 @@ func redactCommand(line string) string {
 		for n < len(words) && slices.Contains(structure, words[n]) {
 			n++
 		}
-		kept := strings.Join(words[:n], " ")
-		out.WriteString(kept)
+		out.WriteString(strings.Join(words[:n], " "))
+		calls := strings.Join(keptCalls(p.Body, words[n:], kept), " ")
 		switch {
 		case n > 0 && words[n-1] == "checkyesno" && n < len(words):
 			out.WriteString(" " + words[n])
 		case n > 0 && words[n-1] == "case":
-			out.WriteString(" x in")
+			out.WriteString(" x" + strings.ReplaceAll(calls, " ", "") + " in")
 		case n > 0 && words[n-1] == "for":
-			out.WriteString(" x in x")
+			out.WriteString(" x in x " + calls)
 		case n < len(words) && strings.HasSuffix(p.Body, ")") && !strings.Contains(p.Body, "("):
 			out.WriteString("x)")
+		case calls != "":
+			out.WriteString(" " + calls)
 		case n < len(words):
 			out.WriteString(" :")
 		}

@@ -97,15 +97,7 @@ func TestRoots(t *testing.T) {
 	service := func(body, rcConf string) files { return with(rc(rcConf), "etc/rc.d/s", script+body) }
 	const loadable, blocked, unknown = fact.VerdictLoadable, fact.VerdictBlocked, fact.VerdictUnknown
 	const absent = fact.VerdictAbsent
-	for _, c := range []struct {
-		name    string
-		release int32
-		files   files
-		query   string
-		ways    string
-		outcome fact.VerdictOutcome
-		source  string
-	}{
+	checkRoots(t, []rootCase{
 		// The boot loader.
 		{"nothing", 1402000, conf(""), "a", "", blocked, "security(7): no kld is loaded at securelevel 1"},
 		{"no level", 1402000, files{}, "a", "kldload", loadable, "kldload(8)"},
@@ -388,7 +380,8 @@ func TestRoots(t *testing.T) {
 		{"service, lines of another system", 1402000, service("\r\n\f\n\v\n\u00a0\nrequired_modules=\"a\"\n",
 			"s_enable=\"YES\"\n"), "a", "service", loadable, "sh(1): a carriage return is no blank"},
 		{"service of ports", 1402000, with(rc("v_enable=YES\n"), "usr/local/etc/rc.d/v",
-			"name=v\nrcvar=v_enable\nrequired_modules=a\n"), "a", "service", loadable, "rc(8): local_startup"},
+			"# PROVIDE: v\nname=v\nrcvar=v_enable\nrequired_modules=a\n"), "a", "service", loadable,
+			"rc(8): local_startup"},
 		{"set_rcvar", 900044, with(rc("v_enable=YES\n"), "etc/rc.d/v",
 			"name=\"v\"\nrcvar=`set_rcvar`\nrequired_modules=\"a\"\n"), "a", "service", loadable, "rc.subr(8) of 8"},
 		{"service's own file", 1402000, with(service("required_modules=\"a\"\n", ""), "etc/rc.conf.d/s",
@@ -447,7 +440,8 @@ func TestRoots(t *testing.T) {
 		{"service, left by pkg", 1402000, with(rc(""), "usr/local/etc/rc.d/s.pkgsave",
 			"name=s\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc.subr: find_local_scripts_new"},
 		{"service of another directory", 1402000, with(rc("local_startup=\"/opt/rc.d\"\n"), "opt/rc.d/s",
-			"name=s\nrequired_modules=\"a\"\n"), "a", "service", loadable, "rc.conf(5): local_startup"},
+			"#!/bin/sh\n# PROVIDE: s\nname=s\nrequired_modules=\"a\"\n"), "a", "service", loadable,
+			"rc.conf(5): local_startup"},
 		{"service of no directory", 1402000, with(rc("local_startup=\"/opt/rc.d\"\n"), "usr/local/etc/rc.d/s",
 			"name=s\nrequired_modules=\"a\"\n"), "a", "", blocked, "rc.conf(5): local_startup"},
 		{"screen saver", 1402000, rc("saver=\"c\"\n"), "c_saver", "service", loadable, "rc.d/syscons"},
@@ -463,7 +457,24 @@ func TestRoots(t *testing.T) {
 		{"no kernel", 1402000, with(with(conf("a_load=\"YES\"\n"), "boot/kernel/kernel", ""), "boot/kernel.old/kernel",
 			""), "a",
 			"", unknown, "jail(8): it has no kernel of its own"},
-	} {
+	})
+}
+
+// A rootCase is a root with what its next boot loads.
+type rootCase struct {
+	name    string
+	release int32
+	files   map[string]string
+	query   string
+	ways    string
+	outcome fact.VerdictOutcome
+	source  string
+}
+
+// checkRoots judges each root, and what a recording has of it.
+func checkRoots(t *testing.T, list []rootCase) {
+	t.Helper()
+	for _, c := range list {
 		for _, release := range sameRule(c.release) {
 			k := Open(rootDisk{freebsdRoot(release, c.files)}, fact.Options{OS: fact.FreeBSD, Image: true})
 			verdicts, err := k.Check(t.Context(), c.query, new(fact.Report))

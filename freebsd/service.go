@@ -38,6 +38,9 @@ type load struct {
 	// inside is the function that loads it; empty for required_modules outside of functions, which rc.subr loads before
 	// the service starts.
 	inside string
+	// always is set if it may be loaded when rc(8) reads the script, before run_rc_command asks whether the service is
+	// on.
+	always bool
 }
 
 const maxScript = 1 << 20
@@ -49,7 +52,11 @@ const systemScripts = "etc/rc.d"
 func ownScript(name string) bool { return name == "kld" || name == "devmatch" }
 
 // skipsScript reports whether rc(8) passes over a file of that name (rc.subr: find_local_scripts_new, run_rc_script).
+// No "*" of the shell matches a name that begins with ".".
 func skipsScript(name string) bool {
+	if strings.HasPrefix(name, ".") {
+		return true
+	}
 	for _, suffix := range []string{".sample", ".pkgsave", ".OLD", ".bak", ".orig", ",v", "~", "#"} {
 		if strings.HasSuffix(name, suffix) {
 			return true
@@ -90,7 +97,7 @@ func (c *config) readServices(ctx context.Context) {
 			if ownScript(name) || skipsScript(name) {
 				continue
 			}
-			c.readScript(dir + "/" + name)
+			c.readScript(dir+"/"+name, dir != systemScripts && !strings.HasSuffix(name, ".sh"))
 		}
 	}
 	if _, lost := c.lost(SourceServices); !c.scripts && !lost {
@@ -98,18 +105,29 @@ func (c *config) readServices(ctx context.Context) {
 	}
 }
 
-// readScript reads one script.
-func (c *config) readScript(name string) {
+// isProvider reports whether a text has the line by which rc(8) knows a script of local_startup (rc.subr:
+// find_local_scripts_new). That such a file must be executable, too, is not asked: not every root keeps that.
+func isProvider(text string) bool {
+	return strings.HasPrefix(text, "# PROVIDE:") || strings.Contains(text, "\n# PROVIDE:")
+}
+
+// readScript reads one script. If provides is set, it is none without the line that says what it provides.
+func (c *config) readScript(name string, provides bool) {
 	b, item, err := limit.ReadItem(c.fsys, name, maxScript, c.syntax.Budget)
 	defer item.Done()
 	if err != nil {
 		c.lose(SourceServices, err)
 		return
 	}
+	if provides && !isProvider(string(b)) {
+		return
+	}
 	s := service{file: "/" + name, name: fileName(name), started: c.keywords("/"+name, string(b), item)}
-	p := &scriptReader{service: &s, starts: map[string]bool{}, vars: rcconf.Conf{Source: SourceRCConf, Item: item}}
-	if err := rcconf.ReadShell(string(b), item, p.run); err != nil || p.over != nil {
-		c.lose(SourceServices, fmt.Errorf("%s: %w", s.file, cmp.Or(err, p.over)))
+	p := newScriptReader(&s, item)
+	if err := cmp.Or(rcconf.ReadShell(string(b), item, p.run), p.over); err != nil {
+		if err = c.looseLoads(name, string(b), item, err); err != nil {
+			c.lose(SourceServices, fmt.Errorf("%s: %w", s.file, err))
+		}
 		return
 	}
 	p.close()
@@ -136,6 +154,15 @@ type scriptReader struct {
 	named   bool
 	odd     fact.Report // what is computed, which a load that needs it says
 	over    error       // what it keeps that is more than the script may take
+
+	calls   map[string][]string // what each function may call; of "", what is outside of functions
+	noted   map[call]bool
+	holders map[string][]int // the indexes of the loads that a variable holds the command of; "$" is before its name
+}
+
+func newScriptReader(s *service, item *fact.Item) *scriptReader {
+	return &scriptReader{service: s, starts: map[string]bool{}, vars: rcconf.Conf{Source: SourceRCConf, Item: item},
+		calls: map[string][]string{}, noted: map[call]bool{}, holders: map[string][]int{}}
 }
 
 // keep reports whether a command may be kept.
@@ -151,6 +178,7 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 	if len(words) == 0 {
 		return
 	}
+	p.note(cmd, words)
 	switch word := words[0]; word {
 	case "load_kld", "kldload", "/sbin/kldload":
 		p.load(cmd, words[1:])
@@ -159,6 +187,7 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 		if cmd.Function == "" && p.keep(&cmd) {
 			p.presets = append(p.presets, cmd)
 		}
+		p.wrapped(cmd, words)
 		return
 	}
 	p.wrapped(cmd, words)
@@ -190,8 +219,22 @@ func (p *scriptReader) run(cmd rcconf.Command) {
 	}
 }
 
-// wrapped takes the klds that a command loads by another: "command kldload FILE", or one whose output it uses.
+// wrapped takes the klds that a command loads by another: "command kldload FILE", one whose output it uses, and one in
+// a text or a variable that something may run.
 func (p *scriptReader) wrapped(cmd rcconf.Command, words []string) {
+	n := len(p.service.loads)
+	if p.behind(cmd, words); len(p.service.loads) > n || !rcconf.Mentions(cmd.Body, loadWords) || prints(cmd, words) {
+		return
+	}
+	cmd.Conds = append(slices.Clip(cmd.Conds), rcconf.Cond{})
+	for _, target := range rcconf.Loads(cmd.Body, loadWords) {
+		p.add(cmd, target)
+	}
+	p.holds(cmd, n)
+}
+
+// behind takes the klds of a command that is behind others which run it.
+func (p *scriptReader) behind(cmd rcconf.Command, words []string) {
 	for i, w := range words {
 		if slices.Contains(loadWords, path.Base(strings.Trim(w, "\"'\\"))) {
 			p.load(cmd, words[i+1:])
@@ -199,15 +242,25 @@ func (p *scriptReader) wrapped(cmd rcconf.Command, words []string) {
 		}
 		isSet := strings.Contains(w, "=") && strings.Count(w, "\"")%2 == 0 && strings.Count(w, "'")%2 == 0
 		if !isSet && !strings.HasPrefix(w, "-") && !slices.Contains(wrappers, path.Base(w)) {
-			break
+			return
 		}
 	}
-	if strings.ContainsAny(cmd.Body, "`(") {
-		cmd.Conds = append(slices.Clip(cmd.Conds), rcconf.Cond{})
-		for _, target := range rcconf.Loads(cmd.Body, loadWords) {
-			p.add(cmd, target)
-		}
+}
+
+// prints reports whether a command that names one which loads klds only prints it, or looks for its file.
+func prints(cmd rcconf.Command, words []string) bool {
+	quiet := strings.NewReplacer(">&", "", ">/dev/null", "").Replace(cmd.Body)
+	if cmd.Subshell || strings.ContainsAny(quiet, "`(>") { // something may run what it prints
+		return false
 	}
+	switch words[0] {
+	case "echo", "printf", "warn", "err", "info", "debug", "logger", "[", "test", "which", "type", "hash":
+		return true
+	case "command":
+		return len(words) > 1 && strings.EqualFold(words[1], "-v")
+	}
+	name, _, isSet := strings.Cut(words[0], "=")
+	return isSet && (name == "name" || name == "desc" || name == "rcvar")
 }
 
 // wrappers are the commands that run the command after them.
@@ -247,6 +300,7 @@ func (p *scriptReader) rcvar(cmd rcconf.Command, value string) {
 
 // required takes the modules that rc.subr loads before the service starts: FILE, FILE:MODULE or FILE~REGEXP.
 func (p *scriptReader) required(cmd rcconf.Command, value string) {
+	n := len(p.service.loads)
 	value = strings.Trim(strings.TrimSpace(value), `"'`)
 	for _, word := range strings.Fields(value) {
 		if word == "$required_modules" || word == "${required_modules}" {
@@ -256,6 +310,9 @@ func (p *scriptReader) required(cmd rcconf.Command, value string) {
 			word = word[:i]
 		}
 		p.add(cmd, word)
+	}
+	for i := range p.service.loads[n:] {
+		p.service.loads[n+i].always = false // run_rc_command loads it
 	}
 }
 
@@ -294,7 +351,7 @@ func (p *scriptReader) add(cmd rcconf.Command, word string) {
 		return
 	}
 	if p.keep(&cmd) {
-		s.loads = append(s.loads, load{escape.UTF8(v), cmd.Line, cmd.Conds, cmd.Function})
+		s.loads = append(s.loads, load{escape.UTF8(v), cmd.Line, cmd.Conds, cmd.Function, cmd.Function == ""})
 	}
 }
 
@@ -302,6 +359,7 @@ func (p *scriptReader) add(cmd rcconf.Command, word string) {
 // called as they are by custom.
 func (p *scriptReader) close() {
 	s := p.service
+	p.reach()
 	for i := range s.loads {
 		f := s.loads[i].inside
 		if p.starts[f] || f == s.name+"_start" || f == s.name+"_prestart" {
@@ -340,9 +398,22 @@ func (s *service) checkYesNo(name string) fact.Answer {
 	return fact.Stops(v.Reason(ReasonService, escape.Text(name)+" is off: "+s.name+" does not start"))
 }
 
+// asks answers whether the service starts at boot, or the load does not wait for that.
+func (s *service) asks(l load) fact.Answer {
+	on := s.on()
+	switch {
+	case !l.always || on.Blocked() == fact.No:
+		return on
+	case s.started.Applies():
+		return s.started
+	}
+	return fact.UnsureOf(fact.Reason{Code: ReasonService, File: s.file, Line: l.line,
+		Text: s.name + " may load it before rc(8) asks whether the service is on"})
+}
+
 // runs answers whether the line of the script that loads the module runs at boot.
 func (s *service) runs(l load) fact.Answer {
-	on := s.on()
+	on := s.asks(l)
 	if on.Blocked() == fact.Yes {
 		return on
 	}

@@ -395,7 +395,7 @@ func (c *checker) turnsOff(d *diskFile) (name string, ok bool) {
 			if s.runs(l).Blocked() == fact.Yes || l.target == "" || c.library.byKernel(l.target) != d {
 				continue
 			}
-			if s.rcvar == "" || name != "" && name != s.rcvar {
+			if s.rcvar == "" || l.always || name != "" && name != s.rcvar {
 				return "", false
 			}
 			name = s.rcvar

@@ -36,6 +36,8 @@ func netbsdImage() fstest.MapFS {
 		"etc/rc.conf.d/modules": "modules=NO\n",
 		"etc/rc.d/modules":      "modload \"$@\" \"$name\"\n",
 		"etc/rc.d/local":        "# modload /x\n",
+		"etc/rc.local":          "echo modloads\n",
+		"etc/ifconfig.wm0":      "up\n",
 	} {
 		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
