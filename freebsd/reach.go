@@ -23,6 +23,9 @@ const (
 	maxCall  = 256
 )
 
+// A span is a part of the loads of a script.
+type span struct{ from, to int }
+
 // note keeps what a command may call. rc(8) reads a script as sh(1) does: the commands outside of functions run, and
 // what they call. Whether the service is on, only run_rc_command of rc.subr(8) asks.
 func (p *scriptReader) note(cmd rcconf.Command, words []string) {
@@ -97,11 +100,20 @@ func (p *scriptReader) holds(cmd rcconf.Command, from int) {
 	default:
 		return
 	}
-	for i := from; i < len(p.service.loads); i++ {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if p.over == nil {
+		p.over = p.vars.Item.Keep(int64(callSize * len(names)))
+	}
+	if p.over != nil {
+		return
+	}
+	held := span{from, len(p.service.loads)}
+	for i := held.from; i < held.to; i++ {
 		p.service.loads[i].always = false
-		for _, name := range names {
-			p.holders[name] = append(p.holders[name], i)
-		}
+	}
+	for _, name := range names {
+		p.holders[name] = append(p.holders[name], held)
 	}
 }
 
@@ -111,8 +123,10 @@ func (p *scriptReader) reach() {
 	runs := map[string]bool{"": true}
 	for queue := []string{""}; len(queue) > 0; queue = queue[1:] {
 		for _, w := range p.calls[queue[0]] {
-			for _, i := range p.holders[w] {
-				loads[i].always = true
+			for _, held := range p.holders[w] {
+				for i := held.from; i < held.to; i++ {
+					loads[i].always = true
+				}
 			}
 			if !runs[w] {
 				runs[w] = true

@@ -157,12 +157,12 @@ type scriptReader struct {
 
 	calls   map[string][]string // what each function may call; of "", what is outside of functions
 	noted   map[call]bool
-	holders map[string][]int // the indexes of the loads that a variable holds the command of; "$" is before its name
+	holders map[string][]span // the loads that a variable holds the command of; "$" is before its name
 }
 
 func newScriptReader(s *service, item *fact.Item) *scriptReader {
 	return &scriptReader{service: s, starts: map[string]bool{}, vars: rcconf.Conf{Source: SourceRCConf, Item: item},
-		calls: map[string][]string{}, noted: map[call]bool{}, holders: map[string][]int{}}
+		calls: map[string][]string{}, noted: map[call]bool{}, holders: map[string][]span{}}
 }
 
 // keep reports whether a command may be kept.

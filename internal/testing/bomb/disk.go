@@ -65,6 +65,9 @@ func diskBombs() []Bomb {
 		script("rc script of documents", repeat(rc, "cat <<x\n", ""), 100_000),
 		script("rc script of variables", repeat(rc+"a=x\n", "a=\"$a$a\"\n", ""), 90_000),
 		script("rc script of modules", numbered(rc+"required_modules=\"", "% ", "\"\n"), 100_000),
+		script("rc script of held commands", numbered(rc, "a%=kldload\n$a%\n", ""), 60_000),
+		script("rc script of variables that hold", numbered(rc+": ", "${a%:=kldload} ", "\n"), 60_000),
+		script("rc script of functions", numbered(rc, "f%() { f`g%`; }\nf%\n", ""), 50_000),
 		{Name: "links to one rc script", Of: BSDImage, Tree: func(n int) fstest.MapFS {
 			tree := fstest.MapFS{"etc/rc.d/a": file(repeat(rc, "kldload a\n", "")(5000))}
 			for i := range n {
