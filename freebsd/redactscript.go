@@ -47,7 +47,8 @@ var structure = []string{"if", "elif", "else", "then", "fi", "for", "while", "un
 	"}", "return", "exit", "load_kld", "kldload", "/sbin/kldload", "checkyesno"}
 
 // redactScript keeps of a script of rc(8) what says which klds it loads and when: its keywords, the variables that bear
-// on that, conditions, functions and the commands that load. Of other commands and conditions only their place is left.
+// on that, conditions, functions and the commands that load. Of other commands and conditions only their place is left,
+// and which functions of the script they call. A script whose grammar is not followed stays such a one.
 func redactScript(data []byte) []byte {
 	var out strings.Builder
 	kept := callable(data)

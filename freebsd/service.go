@@ -111,7 +111,7 @@ func isProvider(text string) bool {
 	return strings.HasPrefix(text, "# PROVIDE:") || strings.Contains(text, "\n# PROVIDE:")
 }
 
-// readScript reads one script. If provides is set, it is none without the line that says what it provides.
+// readScript reads one script. If provides is set, rc(8) runs it only with the line that says what it provides.
 func (c *config) readScript(name string, provides bool) {
 	b, item, err := limit.ReadItem(c.fsys, name, maxScript, c.syntax.Budget)
 	defer item.Done()
