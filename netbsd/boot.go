@@ -181,9 +181,9 @@ func (l *loader) lost() error {
 }
 
 // modulesConf reads modules.conf(5): the module, by name or path, and its arguments; none if there is no such file. A
-// word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell's read splits a line at blanks,
-// and a backslash takes the next byte, or the next line, as it is; eval runs the arguments (rc.d/modules), so that a
-// line may do anything.
+// word with a "/" is a path (kobj_load_vfs), below the root, where rc(8) runs. The shell's read splits a line at
+// blanks, and a backslash takes the next byte, or the next line, as it is; eval runs the arguments (rc.d/modules), so
+// that a line may do anything.
 func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 	text, item, err := limit.ReadItem(k.machine, modulesConf, limit.Text, r.Budget)
 	defer item.Done()
@@ -220,8 +220,8 @@ func (k *Kernel) modulesConf(r *fact.Report) ([]confLine, error) {
 	return out, lost
 }
 
-// evaluates reports whether the shell runs something when it evaluates the arguments of a line of modules.conf(5). A "#"
-// begins a comment where a word begins, outside of quotes.
+// evaluates reports whether the shell runs something when it evaluates the arguments of a line of modules.conf(5). A
+// "#" begins a comment where a word begins, outside of quotes.
 func evaluates(arguments []string) bool {
 	quoted := false
 	for _, word := range arguments {

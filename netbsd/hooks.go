@@ -29,10 +29,10 @@ var modload = []string{"modload"}
 // maxScripts is how many scripts and files of rc.conf(5) are read.
 const maxScripts = 1024
 
-// scriptFiles returns the files whose commands rc(8) may run: its own, rc.conf(5), the scripts of rc.d, which rcorder(8)
-// orders, and what rc.d/network and rc.d/local run beside them. rc.d/modules is not one: it loads what modules.conf(5)
-// names. That rc.d/local comes after rc.d/securelevel does not matter here: not every system raises the securelevel.
-// The error says why there may be more of them. conf is what rc(8) itself reads of rc.conf(5).
+// scriptFiles returns the files whose commands rc(8) may run: its own, rc.conf(5), the scripts of rc.d, which
+// rcorder(8) orders, and what rc.d/network and rc.d/local run beside them. rc.d/modules is not one: it loads what
+// modules.conf(5) names. That rc.d/local comes after rc.d/securelevel does not matter here: not every system raises the
+// securelevel. The error says why there may be more of them. conf is what rc(8) itself reads of rc.conf(5).
 func (k *Kernel) scriptFiles(conf *rcconf.Conf) ([]string, error) {
 	files := []string{"etc/rc", "etc/rc.conf", "etc/defaults/rc.conf", "etc/rc.local", "etc/netstart.local"}
 	dirs := []string{"etc/rc.d", "etc/rc.conf.d"}
