@@ -74,20 +74,46 @@ func (a *app) writeInto(name string, flag int, write func(io.Writer) error) erro
 }
 
 // replaceFile writes a file beside the one of that name, and gives it the name when all is written. It has the
-// permissions and, where that is allowed, the owner of old, the file that it replaces; everybody may read a new one.
+// permissions and, where that is allowed, the owner of old, the file that it replaces; everybody may read a new one. A
+// file that may be written and not replaced, as where something is mounted on it, is written in its place.
 func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".lkm-*")
 	if err != nil {
-		return err
+		if old == nil {
+			return err
+		}
+		return overwrite(name, write)
 	}
 	defer os.Remove(f.Name()) // fails once it has the other name
 	perm := fs.FileMode(0o644)
 	if old != nil {
-		perm = old.Mode().Perm()
-		keepOwner(f, old)
+		if perm = old.Mode().Perm(); !keepOwner(f, old) {
+			perm &^= 0o070 // those of another group
+		}
 	}
 	if err := errors.Join(write(f), f.Chmod(perm), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	err = os.Rename(f.Name(), name)
+	if err == nil || old == nil {
+		return err
+	}
+	return overwrite(name, func(w io.Writer) error {
+		written, err := os.Open(f.Name())
+		if err != nil {
+			return err
+		}
+		defer written.Close()
+		_, err = io.Copy(w, written)
+		return err
+	})
+}
+
+// overwrite writes a file that is there in its place.
+func overwrite(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
 }

@@ -113,26 +113,34 @@ func TestOutputThatFails(t *testing.T) {
 	}
 }
 
-// TestMirrorKeepsLinks: a host's file that is a link stays one, and what is not a file is not written to.
-func TestMirrorKeepsLinks(t *testing.T) {
+// TestMirrorReplacesLinks: whoever may write into the folder cannot make mirror write elsewhere, and what is not a file
+// is not written to.
+func TestMirrorReplacesLinks(t *testing.T) {
 	_, events, _ := lkmRun(t, "", "watch", "--tape", "demo:synthetic-debian-root", "--host", "web1")
 	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "web1.json")
 	link := filepath.Join(dir, "web1.json")
-	if err := os.Symlink(elsewhere, link); err != nil {
-		t.Skip(err)
-	}
-	for range 2 { // the file is not there yet, and then is
+	for _, before := range []string{"", "{}"} { // the file that the link leads to is not there yet, and then is
+		if before != "" {
+			if err := os.WriteFile(elsewhere, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(elsewhere, link); err != nil {
+			t.Skip(err)
+		}
 		code, _, stderr := lkmRun(t, events, "mirror", "-o", dir)
-		info, err := os.Lstat(link)
-		if code != 0 || err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		if info, err := os.Lstat(link); code != 0 && before == "" || err != nil || !info.Mode().IsRegular() {
 			t.Fatalf("exit %d, %v, %v: %s", code, info, err, stderr)
 		}
-		if text, err := os.ReadFile(elsewhere); err != nil || !bytes.Contains(text, []byte(`"web1"`)) {
+		if text, err := os.ReadFile(elsewhere); string(text) != before {
 			t.Errorf("%v: %.100s", err, text)
 		}
-	}
-	if err := os.Remove(link); err != nil {
-		t.Fatal(err)
+		if text, err := os.ReadFile(link); err != nil || !bytes.Contains(text, []byte(`"web1"`)) {
+			t.Errorf("%v: %.100s", err, text)
+		}
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := exec.CommandContext(t.Context(), "mkfifo", link).Run(); err != nil {
 		t.Skip(err)
@@ -149,5 +157,42 @@ func TestMirrorKeepsLinks(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("it waits for a reader of the pipe")
+	}
+}
+
+// TestOutputInPlace: a file that may be written and not replaced is written in its place: one in a folder that takes no
+// new file, and one that something is mounted on.
+func TestOutputInPlace(t *testing.T) {
+	mounted := tempFile(t, "old", []byte("before, and longer than what is written"))
+	files := map[string]string{"/proc/self/comm": "in place\n", mounted: "in place"}
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	if out, err := exec.CommandContext(t.Context(), "mount", "--bind", mounted, mounted).CombinedOutput(); err != nil {
+		t.Logf("no mount: %v\n%s", err, out)
+		delete(files, mounted)
+	} else {
+		t.Cleanup(func() { _ = exec.Command("umount", mounted).Run() })
+	}
+	a := newApp(nil, strings.NewReader(""), io.Discard, io.Discard)
+	for name, want := range files {
+		before, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put := func(text []byte) error {
+			return a.writeFile(name, func(w io.Writer) error {
+				_, err := w.Write(text)
+				return err
+			})
+		}
+		err = put([]byte("in place"))
+		text, bad := os.ReadFile(name)
+		if err != nil || bad != nil || string(text) != want {
+			t.Errorf("%s: %v, %v: %q", name, err, bad, text)
+		}
+		if err := put(bytes.TrimSpace(before)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -13,4 +13,4 @@ import (
 func terminalWidth(uintptr) (columns int, ok bool) { return 0, false }
 
 // keepOwner does nothing: who owns a file is not known here.
-func keepOwner(*os.File, fs.FileInfo) {}
+func keepOwner(*os.File, fs.FileInfo) bool { return false }

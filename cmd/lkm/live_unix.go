@@ -22,9 +22,9 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 	return int(size.Col), true
 }
 
-// keepOwner gives a new file the owner and the group of the one that it replaces. Only root may do that for any.
-func keepOwner(f *os.File, old fs.FileInfo) {
-	if stat, ok := old.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(stat.Uid), int(stat.Gid))
-	}
+// keepOwner gives a new file the owner and the group of the one that it replaces, and reports whether it has the group.
+// Only root may give any owner.
+func keepOwner(f *os.File, old fs.FileInfo) bool {
+	stat, ok := old.Sys().(*syscall.Stat_t)
+	return ok && (f.Chown(int(stat.Uid), int(stat.Gid)) == nil || f.Chown(-1, int(stat.Gid)) == nil)
 }

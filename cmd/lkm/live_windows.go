@@ -25,4 +25,4 @@ func terminalWidth(fd uintptr) (columns int, ok bool) {
 }
 
 // keepOwner does nothing: a new file has the access rules of its folder.
-func keepOwner(*os.File, fs.FileInfo) {}
+func keepOwner(*os.File, fs.FileInfo) bool { return true }

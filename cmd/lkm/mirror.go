@@ -212,8 +212,15 @@ func (c *collector) write(host string) error {
 		return writeJSON(c.app.stdout, s, "")
 	}
 	name := c.file(host)
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0: // the link is replaced: who may write here may not choose another file
+		info = nil
+	case !info.Mode().IsRegular():
 		return notOpened(name, "not a regular file")
 	}
-	return c.app.writeFile(name, func(w io.Writer) error { return writeJSON(w, s, "  ") })
+	return replaceFile(name, info, func(w io.Writer) error { return writeJSON(w, s, "  ") })
 }
