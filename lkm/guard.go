@@ -43,6 +43,7 @@ type guard struct {
 	stuck   map[string]int
 	hanging int       // abandoned reads that have not come back
 	timers  sync.Pool // of *time.Timer
+	pending sync.Pool // of *pending[T]
 	buffers sync.Pool // of *[]byte
 }
 
@@ -81,30 +82,41 @@ func guarded[T any](g *guard, op, name string, f func() (T, error)) (T, error) {
 	if err := g.known(op, name); err != nil {
 		return none, err
 	}
-	type result struct {
-		value T
-		err   error
+	p, ok := g.pending.Get().(*pending[T])
+	if !ok {
+		p = &pending[T]{make(chan result[T]), make(chan struct{})}
 	}
-	done, left := make(chan result), make(chan struct{})
 	go func() {
 		value, err := f()
 		select {
-		case done <- result{value, err}:
-		case <-left:
+		case p.done <- result[T]{value, err}:
+		case <-p.left:
 			g.returned(any(value))
 		}
 	}()
 	timer := g.timer()
 	defer g.timers.Put(timer)
 	select {
-	case r := <-done:
+	case r := <-p.done:
 		timer.Stop()
+		g.pending.Put(p)
 		return r.value, g.remember(op, name, r.err)
 	case <-timer.C:
 		err := g.abandon(op, name)
-		close(left)
+		close(p.left) // so that it is not used again
 		return none, err
 	}
+}
+
+// A pending is a question that f answers, or that is abandoned.
+type pending[T any] struct {
+	done chan result[T]
+	left chan struct{}
+}
+
+type result[T any] struct {
+	value T
+	err   error
 }
 
 // returned takes the result of an abandoned read that came back after all.

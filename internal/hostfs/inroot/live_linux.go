@@ -30,25 +30,35 @@ func rootOf(dir *os.File) *Root {
 	return r
 }
 
+// An opening is one call of openat2, in one piece of memory.
+type opening struct {
+	name string
+	how  unix.OpenHow
+	fd   int
+	err  error
+}
+
+// below opens the file below the folder with that descriptor.
+func (o *opening) below(dir uintptr) {
+	for try := 0; ; try++ {
+		o.fd, o.err = unix.Openat2(int(dir), o.name, &o.how)
+		if o.err == unix.EINTR || o.err == unix.EAGAIN && try < maxTries {
+			continue
+		}
+		return
+	}
+}
+
 // openat2 calls the kernel while the directory's descriptor is held, so that its number cannot mean another file.
 func (r *Root) openat2(name string, flags uint64) (fd int, err error) {
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}
-	held := r.conn.Control(func(dir uintptr) {
-		for try := 0; ; try++ {
-			fd, err = unix.Openat2(int(dir), name, &how)
-			if err == unix.EINTR || err == unix.EAGAIN && try < maxTries {
-				continue
-			}
-			return
-		}
-	})
-	if held != nil {
+	o := &opening{name: name, how: unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveFlags}}
+	if r.conn.Control(o.below) != nil {
 		return -1, os.ErrClosed
 	}
-	if err == unix.ENOSYS {
-		err = errors.ErrUnsupported
+	if o.err == unix.ENOSYS {
+		o.err = errors.ErrUnsupported
 	}
-	return fd, err
+	return o.fd, o.err
 }
 
 func (r *Root) open(name string) (*os.File, error) {
