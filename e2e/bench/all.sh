@@ -59,7 +59,7 @@ again() {
 		awk -v a="$first" -v b="$second" -v m="$theirs" 'BEGIN { printf "1/%.1f, of the first 1/%.1f\n", m / b, a / b }'
 }
 
-# resident LOAD END prints how much more memory the agent keeps, which stands before END, in a program with that load.
+# resident LOAD END prints how much more memory the agent keeps, which is before END, in a program with that load.
 resident() { sed -n "s/.*in a program that is $1: .*: \(-\?[0-9]* KiB\)$2/\1/p" "$work/weight"; }
 
 missing=0
