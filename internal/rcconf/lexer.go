@@ -143,6 +143,9 @@ func (l *lexer) redirection() string {
 	if op[1:] == "&" && (len(word) != 1 || !isByte(word[0], "-0123456789")) {
 		l.strange = true
 	}
+	if l.at < len(l.text) && isByte(l.text[l.at], "<>") && strings.Trim(word, "0123456789") == "" {
+		l.strange = true // the number may belong to the next redirection
+	}
 	if strings.HasPrefix(op, "<<") {
 		l.document(word, op == "<<-")
 	}

@@ -148,6 +148,8 @@ var shellScripts = []struct{ text, known string }{
 	{"exit; a=1 \"\nkld_list=evil\n", ""},
 	{"a=1\ntrue >&dev/null\nkld_list=evil\n", ""},
 	{"a=1\ntrue 2>&11\nkld_list=evil\n", ""},
+	{"a=1\ntrue 2>& 3>&-\nkld_list=evil\n", ""},
+	{"a=1\ntrue >2>&1\nkld_list=evil\n", ""},
 	{"(\ncat <<E\n$(fi)\nE\n)\nkld_list=evil\n", ""},
 	{": ${kld_list:=evil\\\\}}\n", ""},
 	{"a=1\ntrue 2>&1 3>&- <&0\nkld_list=evil\n", "a kld_list"},
