@@ -15,9 +15,9 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent lets the heap of this short-lived process, which is small, grow further between two
-// collections: listing thousands of files is a seventh faster for it.
-const gcPercent = 400
+// gcPercent lets the heap of this short-lived process, which is small, grow further between two collections: listing
+// thousands of files is faster for it. More than this costs memory and wins no time.
+const gcPercent = 200
 
 func main() {
 	debug.SetGCPercent(gcPercent)
